@@ -1,0 +1,2 @@
+//! The platform crate.
+#![no_std]

@@ -1,0 +1,2 @@
+//! rootlet on microvm.
+fn main() {}

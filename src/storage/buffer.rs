@@ -1,0 +1,62 @@
+//! A reference-counted, page-aligned byte buffer: written while one handle exists, shared
+//! read-only afterwards.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use core::fmt;
+use core::ops::{Deref, Range};
+
+const ALIGN: usize = 4096;
+
+/// A handle to a page-aligned buffer.
+///
+/// While a single handle exists the bytes can be changed through [`Buffer::get_mut`]; a clone
+/// makes them immutable until it is dropped. A device that writes from a buffer holds a handle,
+/// so readers may go on reading the same bytes.
+#[derive(Clone)]
+pub struct Buffer {
+    owner: Arc<[u8]>,
+    start: usize,
+    len: usize,
+}
+
+impl Buffer {
+    /// A zeroed buffer of `len` bytes. Allocates.
+    pub fn new(len: usize) -> Self {
+        let owner: Arc<[u8]> = vec![0; len.saturating_add(ALIGN)].into();
+        let start = owner.as_ptr().align_offset(ALIGN).min(ALIGN);
+        Self { owner, start, len }
+    }
+
+    /// The bytes, if this is the only handle.
+    pub fn get_mut(&mut self) -> Option<&mut [u8]> {
+        let end = self.start.checked_add(self.len)?;
+        Arc::get_mut(&mut self.owner)?.get_mut(self.start..end)
+    }
+
+    /// A handle that sees only `range` of the bytes that this one sees; `None` if they do not
+    /// reach that far.
+    pub fn slice(&self, range: Range<usize>) -> Option<Self> {
+        let len = range.end.checked_sub(range.start)?;
+        if range.end > self.len {
+            return None;
+        }
+        let start = self.start.checked_add(range.start)?;
+        Some(Self { owner: Arc::clone(&self.owner), start, len })
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let end = self.start.saturating_add(self.len);
+        self.owner.get(self.start..end).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} bytes)", self.len)
+    }
+}

@@ -1,0 +1,263 @@
+//! Devices as the read path sees them: submit a batch, take completions in any order.
+//!
+//! Always: a buffer that was lent to a device is back, unchanged in place, before its lender
+//! sees the completion; a completion carries the whole range or an error, never a part of it.
+//!
+//! There are two ways to lend. A **foreground** batch ([`Storage::run`]) borrows the buffers of
+//! a waiting reader for the length of one call, so bytes land by DMA where the reader wants
+//! them. A **background** job ([`Background::start`]) owns its buffer, and moves on whenever
+//! anybody runs a batch or polls; no reader ever waits for one.
+
+use core::fmt;
+
+#[cfg(feature = "alloc")]
+mod buffer;
+
+#[cfg(feature = "alloc")]
+pub use buffer::Buffer;
+
+/// A device of one [`Storage`]: a disk, or one open file of a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(pub u16);
+
+impl fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "device {}", self.0)
+    }
+}
+
+/// What a device can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Offsets and lengths of transfers are multiples of this many bytes (a power of two).
+    /// Disks have 512 or 4096, files 1.
+    pub sector_bytes: u32,
+    /// The longest single transfer in bytes; a multiple of `sector_bytes`.
+    pub transfer_bytes_max: u32,
+    /// Whether writes are refused.
+    pub read_only: bool,
+    /// A number that changes when the content behind the device may have changed, as far as the
+    /// device can tell: a digest of inode, mtime and size for a file, 0 for a disk.
+    pub version: u64,
+}
+
+/// What went wrong with a transfer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoErrorKind {
+    /// The device reported a failure; the number is its own status or errno.
+    Device(u32),
+    /// The device did not answer before the deadline and was reset.
+    Timeout,
+    /// Fewer bytes arrived than were asked for; the number is how many did.
+    Short(u32),
+    /// The range lies beyond the end of the device.
+    OutOfRange,
+    /// A write to a read-only device.
+    ReadOnly,
+    /// The device is gone: unplugged, its daemon dead, or reset after a timeout.
+    Gone,
+    /// The device broke its protocol.
+    Protocol,
+    /// Offset or length is not a multiple of the sector size, or the range is too long.
+    Unaligned,
+}
+
+impl fmt::Display for IoErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(status) => write!(f, "the device reported error {status}"),
+            Self::Timeout => f.write_str("no answer before the deadline"),
+            Self::Short(got) => write!(f, "only {got} bytes arrived"),
+            Self::OutOfRange => f.write_str("range beyond the end of the device"),
+            Self::ReadOnly => f.write_str("the device is read-only"),
+            Self::Gone => f.write_str("the device is gone"),
+            Self::Protocol => f.write_str("the device broke its protocol"),
+            Self::Unaligned => f.write_str("range not aligned to the device's sectors"),
+        }
+    }
+}
+
+/// A failed transfer: which range of which device, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IoError {
+    /// The device.
+    pub device: DeviceId,
+    /// Byte offset of the transfer.
+    pub at: u64,
+    /// Length of the transfer in bytes.
+    pub len: u32,
+    /// The cause.
+    pub kind: IoErrorKind,
+}
+
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} bytes at byte {:#x}: {}", self.device, self.len, self.at, self.kind)
+    }
+}
+
+/// The bytes of a foreground transfer.
+#[derive(Debug)]
+pub enum Lent<'b> {
+    /// Fill this buffer from the device.
+    Read(&'b mut [u8]),
+    /// Write this buffer to the device.
+    Write(&'b [u8]),
+    /// Make every write that completed before this was submitted durable.
+    Flush,
+}
+
+/// One request of a foreground batch.
+#[derive(Debug)]
+pub struct Transfer<'b> {
+    /// The device.
+    pub device: DeviceId,
+    /// Byte offset; 0 for a flush.
+    pub at: u64,
+    /// The buffer.
+    pub lent: Lent<'b>,
+    /// `None` until the transfer has ended.
+    pub result: Option<Result<(), IoErrorKind>>,
+}
+
+impl<'b> Transfer<'b> {
+    /// A read of `out.len()` bytes at byte `at`.
+    pub fn read(device: DeviceId, at: u64, out: &'b mut [u8]) -> Self {
+        Self { device, at, lent: Lent::Read(out), result: None }
+    }
+
+    /// A write of `data` at byte `at`.
+    pub fn write(device: DeviceId, at: u64, data: &'b [u8]) -> Self {
+        Self { device, at, lent: Lent::Write(data), result: None }
+    }
+
+    /// A flush of `device`.
+    pub fn flush(device: DeviceId) -> Self {
+        Self { device, at: 0, lent: Lent::Flush, result: None }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        match &self.lent {
+            Lent::Read(out) => out.len(),
+            Lent::Write(data) => data.len(),
+            Lent::Flush => 0,
+        }
+    }
+
+    /// Whether no bytes are moved.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The outcome; a transfer that was never run counts as gone.
+    pub fn outcome(&self) -> Result<(), IoError> {
+        let kind = match self.result {
+            Some(Ok(())) => return Ok(()),
+            Some(Err(kind)) => kind,
+            None => IoErrorKind::Gone,
+        };
+        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
+        Err(IoError { device: self.device, at: self.at, len, kind })
+    }
+}
+
+/// Devices that run batches.
+pub trait Storage {
+    /// What `device` can do; `None` if there is no such device.
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo>;
+
+    /// Submits the whole batch to all its devices at once, and returns when every transfer has
+    /// a result. `done` is called once for each as it completes, in any order, while the others
+    /// are still in flight. A transfer that meets its deadline fails with
+    /// [`IoErrorKind::Timeout`]; its device has been reset before its buffer comes back.
+    ///
+    /// Durability of writes: a completed write is volatile. Until a flush that was submitted
+    /// after its completion has itself completed, each of its sectors may after a power cut be
+    /// old, new or torn, independently of all others.
+    fn run<'b>(&mut self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>));
+
+    /// Nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
+    /// decision about data depends on it.
+    fn now_ns(&self) -> u64;
+}
+
+/// What a background job does.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// Fill the buffer from the device; the job must hold its only handle.
+    Read,
+    /// Write the buffer to the device.
+    Write,
+    /// As [`Lent::Flush`].
+    Flush,
+}
+
+/// A background request with the buffer that it owns.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub struct Job {
+    /// The owner's name for the job, given back unchanged.
+    pub tag: u64,
+    /// The device.
+    pub device: DeviceId,
+    /// Byte offset; 0 for a flush.
+    pub at: u64,
+    /// What to do.
+    pub kind: JobKind,
+    /// The bytes; `None` for a flush.
+    pub buffer: Option<Buffer>,
+}
+
+/// Storage that also takes background jobs.
+#[cfg(feature = "alloc")]
+pub trait Background: Storage {
+    /// Submits a job, or gives it back at once when the device has no room for it.
+    fn start(&mut self, job: Job) -> Result<(), Job>;
+
+    /// Takes one ended job, in any order; `None` when none has ended. Never waits.
+    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)>;
+}
+
+/// A source could not be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscoverError {
+    /// Nothing has that name.
+    NotFound,
+    /// Several disks have that serial; the number is how many.
+    Ambiguous(u32),
+    /// The share has no such file or it cannot be opened; the number is the errno.
+    Share(u32),
+    /// The share's daemon does not answer or breaks its protocol.
+    Daemon(IoErrorKind),
+    /// The table of open files is full.
+    TooMany,
+}
+
+impl fmt::Display for DiscoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("not found"),
+            Self::Ambiguous(count) => write!(f, "{count} disks have this serial"),
+            Self::Share(2) => f.write_str("the share has no such file"),
+            Self::Share(errno) => write!(f, "the share refuses it with errno {errno}"),
+            Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
+            Self::TooMany => f.write_str("too many open files"),
+        }
+    }
+}
+
+/// Finds devices by the names that a machine gives them.
+pub trait Discover: Storage {
+    /// The disk with this virtio-blk serial (at most 20 bytes of it count).
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError>;
+
+    /// Opens the file `name` on the share with this mount tag; `None` means on any share.
+    fn share_file(&mut self, mount_tag: Option<&str>, name: &str) -> Result<DeviceId, DiscoverError>;
+
+    /// Calls `each` with every name that [`Discover::disk`] would find, for messages.
+    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId));
+}

@@ -1,0 +1,2 @@
+//! The host tool of rootlet.
+fn main() {}
