@@ -9,3 +9,5 @@ extern crate std;
 
 pub mod storage;
 mod trace;
+#[cfg(feature = "alloc")]
+pub mod cache;
