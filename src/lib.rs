@@ -9,5 +9,4 @@ extern crate std;
 
 pub mod storage;
 mod trace;
-#[cfg(feature = "alloc")]
 pub mod cache;

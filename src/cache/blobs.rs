@@ -5,12 +5,11 @@
 
 use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::BlobKey;
-use super::geometry::{BLOB_PAGES, BLOCK_BYTES, Geometry, PAGE_HEADER_BYTES};
+use super::geometry::{BLOB_PAGES, Copy2, Geometry, PAGE_HEADER_BYTES};
 use super::page::{self, PageKind};
+use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, IDENTITY_BYTES};
 use alloc::vec::Vec;
 
-/// Bytes of an identity, see [`BlobIdentity`].
-pub const IDENTITY_BYTES: usize = 112;
 const ENTRY_BYTES: usize = 128;
 const PER_PAGE: usize = 31;
 const ENTRIES_MAX: usize = 124;
@@ -23,17 +22,6 @@ mod at {
     pub const BYTES: usize = 8;
     pub const IDENTITY: usize = 16;
 }
-
-/// What makes a blob this blob, in a form that only compares.
-///
-/// Its maker puts everything in that must not be mixed up: the tag, the image that names it, the
-/// version of its source. See `blob::identity`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlobIdentity(pub [u8; IDENTITY_BYTES]);
-
-/// Index of a blob in the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BlobIndex(pub u16);
 
 /// One blob that the region knows.
 #[derive(Clone, Copy, Debug)]
@@ -136,7 +124,7 @@ impl BlobTable {
         let index = self.pages.iter().position(|page| page.dirty && !page.in_flight)?;
         let state = self.pages.get_mut(index)?;
         let number = u32::try_from(index).ok().filter(|n| *n < BLOB_PAGES)?;
-        let target = if state.in_b { super::geometry::Copy2::A } else { super::geometry::Copy2::B };
+        let target = if state.in_b { Copy2::A } else { Copy2::B };
         let generation = state.generation.saturating_add(1);
         state.dirty = false;
         state.in_flight = true;

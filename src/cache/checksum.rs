@@ -4,7 +4,7 @@
 //! another checksum (but for one chance in 2^64), so that a stale slot, a misdirected write, the
 //! leftovers of an earlier format and a mixed-up blob are all rejected.
 
-use super::geometry::BLOCK_BYTES;
+use super::BLOCK_BYTES;
 use twox_hash::XxHash3_64;
 
 /// The key of one blob in one region.

@@ -3,9 +3,7 @@
 //! Always: every offset is in bytes from the start of the region and lies inside it, because
 //! [`Geometry::new`] checked the whole layout once.
 
-/// The unit of the region's format, of residency and of checksums.
-pub const BLOCK_BYTES: usize = 4096;
-/// [`BLOCK_BYTES`] as an offset.
+/// The unit of the region's format as an offset, see [`super::BLOCK_BYTES`].
 pub const BLOCK: u64 = 4096;
 
 /// Block number of the second superblock copy; far enough from the first that one damaged

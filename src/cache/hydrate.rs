@@ -4,13 +4,13 @@
 //! tombstone of a given-up slot is durable before the slot is used again (O1); nothing here
 //! waits, so no reader waits for it. DESIGN.md draws the life of a group.
 
-use super::blobs::BlobIndex;
 use super::descriptor;
-use super::geometry::{BLOCK_BYTES, SLOT_BLOCKS_MAX};
+use super::geometry::{Geometry, SLOT_BLOCKS_MAX};
 use super::pages::Newest;
 use super::slots::{SlotKey, SlotState};
-use super::{Cache, Mode};
-use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind};
+use super::region::{Cache, FAULTS_MAX, Mode};
+use super::{BLOCK_BYTES, BlobIndex, Residence};
+use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind, Storage};
 use crate::trace;
 use alloc::vec::Vec;
 
@@ -228,7 +228,7 @@ impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
     /// blocks, but for the last block of a blob. What finds no buffer or slot is dropped and
     /// counted.
-    pub(crate) fn fill<S: Background>(&mut self, storage: &mut S, blob: BlobIndex, first: u64, data: &[u8]) {
+    pub(super) fn take_in(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
         if self.mode != Mode::ReadWrite || self.blobs.get(blob).is_none() {
             return;
         }
@@ -236,25 +236,19 @@ impl Cache {
         let mut first = first;
         let mut rest = data;
         while !rest.is_empty() {
-            let taken = match self.fill_run(storage, blob, first, rest) {
-                Some(blocks) => blocks,
-                None => {
-                    self.stats.dropped_bytes =
-                        self.stats.dropped_bytes.saturating_add(u64::try_from(rest.len()).unwrap_or(0));
-                    self.tick(storage);
-                    return;
-                }
+            let Some(blocks) = self.fill_run(blob, first, rest) else {
+                let dropped = u64::try_from(rest.len()).unwrap_or(0);
+                self.stats.dropped_bytes = self.stats.dropped_bytes.saturating_add(dropped);
+                return;
             };
-            first = first.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
-            rest = rest.get(taken.saturating_mul(BLOCK_BYTES)..).unwrap_or_default();
+            first = first.saturating_add(u64::try_from(blocks).unwrap_or(u64::MAX));
+            rest = rest.get(blocks.saturating_mul(BLOCK_BYTES)..).unwrap_or_default();
         }
-        self.start_held(storage);
-        self.advance(storage);
     }
 
-    /// Puts a run of blocks that lie side by side in the region into one buffer and starts its
-    /// write. Returns how many blocks of `data` are dealt with; `None` if there is no room.
-    fn fill_run<S: Background>(&mut self, storage: &mut S, blob: BlobIndex, first: u64, data: &[u8]) -> Option<usize> {
+    /// Puts a run of blocks that lie side by side in the region into one buffer, ready to be
+    /// written. Returns how many blocks of `data` are dealt with; `None` if there is no room.
+    fn fill_run(&mut self, blob: BlobIndex, first: u64, data: &[u8]) -> Option<usize> {
         let known = self.known_blocks(blob, first, data.len().div_ceil(BLOCK_BYTES));
         if known > 0 {
             return Some(known);
@@ -262,22 +256,18 @@ impl Cache {
         let write = self.hydrator.writes.iter().position(Option::is_none)?;
         let mut whole = self.hydrator.pool.pop()?;
         let mut run = Run { write, at: None, bytes: 0, blocks: 0 };
-        while let Some(part) = self.next_part(storage, blob, first, data, &run, whole.len()) {
+        while let Some(part) = self.next_part(blob, first, data, &run, whole.len()) {
             self.take_part(blob, first, data, &part, &mut run, &mut whole);
         }
         let Some(at) = run.at else {
             self.hydrator.pool.push(whole);
             return None;
         };
-        if self.hydrator.group_bytes == 0 {
-            self.hydrator.opened_ns = storage.now_ns();
-        }
         let bytes = u64::try_from(run.bytes).unwrap_or(0);
         self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(bytes);
         if let Some(place) = self.hydrator.writes.get_mut(write) {
             *place = Some(DataWrite { whole, bytes: run.bytes, at, started: false });
         }
-        self.start_held(storage);
         Some(run.blocks)
     }
 
@@ -286,8 +276,8 @@ impl Cache {
         let mut known: usize = 0;
         while known < blocks {
             let at = first.saturating_add(u64::try_from(known).unwrap_or(u64::MAX));
-            let (residence, run) = self.locate(blob, at);
-            if residence == super::Residence::Absent {
+            let (residence, run) = self.find_block(blob, at);
+            if residence == Residence::Absent {
                 break;
             }
             known = known.saturating_add(run);
@@ -296,76 +286,48 @@ impl Cache {
     }
 
     /// The next blocks that can follow in `run`; `None` ends it.
-    fn next_part<S: Background>(
-        &mut self,
-        storage: &mut S,
-        blob: BlobIndex,
-        first: u64,
-        data: &[u8],
-        run: &Run,
-        room: usize,
-    ) -> Option<Part> {
+    fn next_part(&mut self, blob: BlobIndex, first: u64, data: &[u8], run: &Run, room: usize) -> Option<Part> {
         let left = data.len().checked_sub(run.blocks.checked_mul(BLOCK_BYTES)?)?;
         let space = room.checked_sub(run.bytes)? / BLOCK_BYTES;
         if left == 0 || space == 0 || self.hydrator.fills.len() >= FILLS_MAX {
             return None;
         }
         let number = first.checked_add(u64::try_from(run.blocks).ok()?)?;
-        let (residence, absent) = self.locate(blob, number);
-        if residence != super::Residence::Absent {
+        let (residence, absent) = self.find_block(blob, number);
+        if residence != Residence::Absent {
             return None;
         }
         let (key, block) = self.window(blob, number)?;
-        let slot = match self.slots.find(key) {
-            Some(slot) => slot,
-            // A run goes on only where the next free slot lies behind it.
-            None => {
-                let slot = self.slots.first(SlotState::Free)?;
-                if run.at.is_some_and(|at| at.checked_add(self.as_offset(run.bytes)) != Some(self.geometry.block_at(slot, block))) {
-                    return None;
-                }
-                self.open_slot(storage, key)?
-            }
-        };
+        let held = self.slots.find(key);
+        let slot = held.or_else(|| self.slots.first(SlotState::Free))?;
+        let (page, _) = self.geometry.place(slot);
         let at = self.geometry.block_at(slot, block);
-        if run.at.is_some_and(|start| start.checked_add(self.as_offset(run.bytes)) != Some(at)) {
+        // A run goes on only where the next slot lies behind it.
+        let adjoins = run.at.is_none_or(|start| start.checked_add(offset(run.bytes)) == Some(at));
+        if !adjoins || self.pages.get(page).is_none() {
             return None;
         }
-        let (page, _) = self.geometry.place(slot);
-        if !self.load_page(storage, page) {
-            return None;
+        if held.is_none() {
+            self.open_slot(key)?;
         }
         let blocks = absent.min(space).min(left.div_ceil(BLOCK_BYTES));
         Some(Part { slot, block, blocks, at, number })
     }
 
-    fn as_offset(&self, bytes: usize) -> u64 {
-        u64::try_from(bytes).unwrap_or(u64::MAX)
-    }
-
-    /// Takes a free slot for `key` and writes the head of its descriptor, without any bit.
-    fn open_slot<S: Background>(&mut self, storage: &mut S, key: SlotKey) -> Option<u32> {
-        let free = self.slots.first(SlotState::Free)?;
-        let (page, index) = self.geometry.place(free);
-        if !self.load_page(storage, page) {
-            return None;
-        }
-        let slot = self.slots.take(key)?;
-        let size = self.geometry.slot_size;
+    /// Takes the first free slot for `key` and writes the head of its descriptor, without any
+    /// bit. Its page is in memory.
+    fn open_slot(&mut self, key: SlotKey) -> Option<()> {
         let blob_generation = self.blobs.get(key.blob)?.generation;
+        let slot = self.slots.take(key)?;
+        let (page, index) = self.geometry.place(slot);
+        let size = self.geometry.slot_size;
         let class = self.slots.class(slot);
         let raw = self.pages.get_mut(page)?;
-        let old = descriptor::head(raw, size, index);
-        let head = descriptor::Head {
-            blob: key.blob.0,
-            live: true,
-            class,
-            slot_generation: old.slot_generation.wrapping_add(1),
-            blob_generation,
-            window: u64::from(key.window),
-        };
+        let slot_generation = descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
+        let window = u64::from(key.window);
+        let head = descriptor::Head { blob: key.blob.0, live: true, class, slot_generation, blob_generation, window };
         descriptor::set_head(raw, size, index, &head, true);
-        Some(slot)
+        Some(())
     }
 
     /// Copies the blocks of `part` into the buffer, notes their checksums, and records the fill.
@@ -403,11 +365,14 @@ impl Cache {
     }
 
     /// Moves hydration on as far as it goes without waiting.
-    pub(crate) fn progress<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn move_on<S: Background>(&mut self, storage: &mut S) {
         while let Some((job, result)) = storage.poll() {
             self.ended(storage, job, result);
         }
         if self.mode == Mode::ReadWrite {
+            if self.hydrator.opened_ns == 0 {
+                self.hydrator.opened_ns = storage.now_ns();
+            }
             self.start_held(storage);
             self.tick(storage);
         }
@@ -415,13 +380,13 @@ impl Cache {
 
     /// Makes everything that was offered durable, as far as the region allows, before
     /// `deadline_ns`. Says whether it is.
-    pub(crate) fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+    pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         if self.mode != Mode::ReadWrite {
             return self.hydrator.fills.is_empty();
         }
         self.hydrator.hurry = true;
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
-            self.progress(storage);
+            self.move_on(storage);
             core::hint::spin_loop();
         }
         self.hydrator.hurry = false;
@@ -431,7 +396,7 @@ impl Cache {
         // The pages of the last group are written; this makes them durable too.
         self.hydrator.sealing = self.submit_flush(storage, Tag::SealFlush);
         while self.hydrator.sealing && storage.now_ns() < deadline_ns {
-            self.progress(storage);
+            self.move_on(storage);
             core::hint::spin_loop();
         }
         !self.hydrator.sealing && self.mode == Mode::ReadWrite
@@ -625,7 +590,7 @@ impl Cache {
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
         let next = self.next_superblock();
         next.write_to(buffer.get_mut().unwrap_or_default());
-        let at = super::geometry::Geometry::superblock_at(self.superblock_in.twin());
+        let at = Geometry::superblock_at(self.superblock_in.twin());
         match self.submit(storage, Tag::ArmWrite, JobKind::Write, at, Some(buffer)) {
             Ok(()) => self.hydrator.armed = Armed::Writing,
             Err(buffer) => self.hydrator.page_pool.extend(buffer),
@@ -773,7 +738,7 @@ impl Cache {
         self.stats.region_faults = self.stats.region_faults.saturating_add(1);
         trace::warn!("region: a write or flush at byte {} failed: {}", at, trace::Shown(&error));
         // A flush that failed may have dropped anything, and says so only once.
-        if kind == JobKind::Flush || self.stats.region_faults >= super::FAULTS_MAX {
+        if kind == JobKind::Flush || self.stats.region_faults >= FAULTS_MAX {
             self.stop_writing("a flush failed, or too many writes did");
         }
     }
@@ -786,7 +751,7 @@ impl Cache {
     }
 
     /// Brings a page into memory. Waits for the read if it has to; false if it cannot.
-    pub(super) fn load_page<S: Background>(&mut self, storage: &mut S, page: u32) -> bool {
+    pub(super) fn load_page<S: Storage>(&mut self, storage: &mut S, page: u32) -> bool {
         if self.pages.touch(page) {
             return true;
         }
@@ -817,6 +782,10 @@ impl Cache {
             self.slots.set_state(slot, SlotState::Dead);
         }
     }
+}
+
+fn offset(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 /// A write that is being put together.

@@ -1,77 +1,74 @@
-//! The reserved region: a cache of blob blocks on a disk that may be lost, garbled or stale.
+//! What stands below the blobs: a reserved region that keeps what was fetched, or nothing.
 //!
-//! Always: what [`Cache::check`] accepts is exactly what was fetched for that blob and block; a
-//! fault of the region is counted and logged, and is no error of a read. DESIGN.md and FORMAT.md
-//! stand beside this file.
+//! Always: what a layer serves is exactly what was fetched for that blob and block; a fault of
+//! the layer is no error of a read. DESIGN.md and FORMAT.md stand beside this file.
 
-use crate::storage::{Background, DeviceId, Storage, Transfer};
-use crate::trace;
-use alloc::boxed::Box;
+use crate::storage::{DeviceId, Storage};
+use core::ops::Range;
 
+#[cfg(feature = "alloc")]
 mod blobs;
+#[cfg(feature = "alloc")]
 mod bytes;
+#[cfg(feature = "alloc")]
 mod checksum;
+#[cfg(feature = "alloc")]
 mod descriptor;
+#[cfg(feature = "alloc")]
 mod foreign;
+#[cfg(feature = "alloc")]
 mod geometry;
+#[cfg(feature = "alloc")]
 mod hydrate;
+#[cfg(feature = "alloc")]
 mod open;
+#[cfg(feature = "alloc")]
 mod page;
+#[cfg(feature = "alloc")]
 mod pages;
+#[cfg(feature = "alloc")]
+mod region;
+#[cfg(feature = "alloc")]
 mod slots;
+#[cfg(feature = "alloc")]
 mod superblock;
 
-pub use blobs::{BlobEntry, BlobIdentity, BlobIndex, IDENTITY_BYTES};
+#[cfg(feature = "alloc")]
+pub use blobs::BlobEntry;
+#[cfg(feature = "alloc")]
 pub use checksum::BlobKey;
-pub use geometry::{BLOCK_BYTES, Copy2, Geometry, SlotSize};
+#[cfg(feature = "alloc")]
+pub use geometry::{Copy2, Geometry, SlotSize};
+#[cfg(feature = "alloc")]
 pub use open::{CacheOptions, FormatPolicy, Refused};
+#[cfg(feature = "alloc")]
+pub use region::{Cache, CacheStats, Mode};
+#[cfg(feature = "alloc")]
 pub use slots::SlotState;
+#[cfg(feature = "alloc")]
 pub use superblock::{Refusal, Superblock};
 
-use blobs::BlobTable;
-use hydrate::Hydrator;
-use pages::Pages;
-use slots::{SlotKey, SlotTable};
+/// The unit of residency and of checksums in bytes.
+pub const BLOCK_BYTES: usize = 4096;
 
-/// Failed checks in one mount after which the region is not asked any more.
-const MISMATCHES_MAX: u64 = 8;
-/// Failed writes in one mount after which the region is not written any more.
-const FAULTS_MAX: u64 = 8;
+/// Bytes of a [`BlobIdentity`].
+pub const IDENTITY_BYTES: usize = 112;
 
-/// How far the region is used in this mount.
+/// What makes a blob this blob, in a form that only compares.
+///
+/// Its maker puts everything in that must not be mixed up: the tag, the image that names it, the
+/// version of its source. See [`crate::blob::identity`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Hits and hydration.
-    ReadWrite,
-    /// Hits only, and why.
-    ReadOnly(&'static str),
-    /// Not at all any more, and why.
-    Bypass(&'static str),
-}
+pub struct BlobIdentity(pub [u8; IDENTITY_BYTES]);
 
-/// What the region did in this mount.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheStats {
-    /// Bytes made resident.
-    pub kept_bytes: u64,
-    /// Bytes offered but not kept, for want of a buffer or a slot.
-    pub dropped_bytes: u64,
-    /// Bytes written to the region, descriptors and all.
-    pub written_bytes: u64,
-    /// Flushes of the region.
-    pub flushes: u64,
-    /// Reads, writes and flushes of the region that failed.
-    pub region_faults: u64,
-    /// Blocks whose checksum was wrong.
-    pub check_failures: u64,
-    /// Slots given up to make room.
-    pub culled_slots: u64,
-}
+/// A layer's name for a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlobIndex(pub u16);
 
 /// Where a block of a blob is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Residence {
-    /// Not in the region.
+pub enum Residence {
+    /// Not in the layer.
     Absent,
     /// In this block of this slot.
     Resident {
@@ -80,7 +77,7 @@ pub(crate) enum Residence {
         /// The block in it.
         block: usize,
     },
-    /// On its way into the region; its bytes are still in a buffer.
+    /// On its way into the layer; its bytes are still in a buffer.
     Staged {
         /// The slot.
         slot: u32,
@@ -89,201 +86,76 @@ pub(crate) enum Residence {
     },
 }
 
-/// The region of one mount.
-#[derive(Debug)]
-pub struct Cache {
-    device: DeviceId,
-    /// Byte offset of the region on its device.
-    start: u64,
-    superblock: Superblock,
-    superblock_in: Copy2,
-    /// Drawn for this mount; announced before the first write.
-    nonce: u64,
-    geometry: Geometry,
-    mode: Mode,
-    blobs: BlobTable,
-    slots: SlotTable,
-    pages: Pages,
-    hydrator: Box<Hydrator>,
-    stats: CacheStats,
-}
+/// What the read path asks of the layer below the blobs. Block numbers count 4 KiB blocks of the
+/// blob.
+pub trait Layer<S: Storage> {
+    /// The layer's name for a blob; `None` if it cannot keep it.
+    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex>;
 
-impl Cache {
-    /// What the region did so far.
-    pub fn stats(&self) -> CacheStats {
-        self.stats
-    }
+    /// Makes [`Layer::locate`] tell the truth about these blocks and [`Layer::fill`] ready to
+    /// take them; may read the region's own tables.
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>);
 
-    /// How far the region is used.
-    pub fn mode(&self) -> Mode {
-        self.mode
-    }
-
-    /// The superblock as last read or written.
-    pub fn superblock(&self) -> &Superblock {
-        &self.superblock
-    }
-
-    /// Number of slots in a state.
-    pub fn slots(&self, state: SlotState) -> u32 {
-        self.slots.count(state)
-    }
-
-    /// The blobs that the region knows.
-    pub fn blobs(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> {
-        self.blobs.iter()
-    }
-
-    /// Whether more than half of the buffers for hydration are in use: a reader that has time
-    /// lets the region catch up.
-    pub fn pressed(&self) -> bool {
-        let (free, all) = self.hydrator.pool_room();
-        self.mode == Mode::ReadWrite && free.saturating_mul(2) < all
-    }
-
-    /// The place of a blob in this region; makes one if it is new. `None` if the table is full
-    /// or nothing may be written.
-    pub(crate) fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        match self.blobs.find(identity, bytes) {
-            Some(index) => Some(index),
-            None if self.mode == Mode::ReadWrite => self.blobs.add(identity, bytes),
-            None => None,
-        }
-    }
-
-    /// The window and the block in it of block `number` of a blob; `None` beyond what a window
-    /// number can count.
-    fn window(&self, blob: BlobIndex, number: u64) -> Option<(SlotKey, usize)> {
-        let shift = self.geometry.slot_size.shift().checked_sub(12)?;
-        let window = u32::try_from(number >> shift).ok()?;
-        let blocks = u64::try_from(self.geometry.slot_size.blocks()).ok()?;
-        let block = usize::try_from(number & blocks.checked_sub(1)?).ok()?;
-        Some((SlotKey { blob, window }, block))
-    }
-
-    /// Brings the descriptors of these blocks into memory, so that [`Cache::locate`] can tell.
-    pub(crate) fn prepare<S: Background>(&mut self, storage: &mut S, blob: BlobIndex, blocks: core::ops::Range<u64>) {
-        if matches!(self.mode, Mode::Bypass(_)) {
-            return;
-        }
-        let step = u64::try_from(self.geometry.slot_size.blocks()).unwrap_or(u64::MAX);
-        let mut number = blocks.start & !step.wrapping_sub(1);
-        while number < blocks.end {
-            if let Some((key, _)) = self.window(blob, number)
-                && let Some(slot) = self.slots.find(key)
-            {
-                self.slots.touch(slot);
-                let (page, _) = self.geometry.place(slot);
-                self.load_page(storage, page);
-            }
-            number = number.saturating_add(step);
-        }
-    }
-
-    /// Where block `number` of `blob` is, and how many blocks from there on, at least one and
-    /// all in the same slot-sized window, are in the same state side by side.
-    pub(crate) fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
-        let all = self.geometry.slot_size.blocks();
-        let Some((key, first)) = self.window(blob, number) else { return (Residence::Absent, 1) };
-        let rest = all.saturating_sub(first).max(1);
-        if matches!(self.mode, Mode::Bypass(_)) {
-            return (Residence::Absent, rest);
-        }
-        let Some(slot) = self.slots.find(key) else { return (Residence::Absent, rest) };
-        let (page, index) = self.geometry.place(slot);
-        let Some(raw) = self.pages.get(page) else { return (Residence::Absent, rest) };
-        let size = self.geometry.slot_size;
-        let (written, writing) = self.hydrator.under_way(slot);
-        let state = |block: usize| {
-            if descriptor::resident(raw, size, index, block) || written.contains(block) {
-                1
-            } else if writing.contains(block) {
-                2
-            } else {
-                0
-            }
-        };
-        let kind = state(first);
-        let run = (first..all).take_while(|block| state(*block) == kind).count().max(1);
-        match kind {
-            1 => (Residence::Resident { slot, block: first }, run),
-            2 => (Residence::Staged { slot, block: first }, run),
-            _ => (Residence::Absent, run),
-        }
-    }
+    /// Where block `number` is, and how many blocks from there on, at least one, are in the same
+    /// state side by side.
+    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize);
 
     /// Device and byte offset of a block of a slot.
-    pub(crate) fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
-        (self.device, self.start.saturating_add(self.geometry.block_at(slot, block)))
-    }
+    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64);
 
     /// The bytes of a staged block, to the end of what is staged side by side with it.
-    pub(crate) fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
-        self.hydrator.staged(slot, block)
-    }
+    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]>;
 
     /// Whether `data`, read from `block` of `slot` on, is what was fetched for `blob` from block
-    /// `number` on.
-    pub(crate) fn check(&self, blob: BlobIndex, number: u64, slot: u32, block: usize, data: &[u8]) -> bool {
-        let (page, index) = self.geometry.place(slot);
-        let Some(raw) = self.pages.get(page) else { return false };
-        let Some(entry) = self.blobs.get(blob) else { return false };
-        let size = self.geometry.slot_size;
-        let places = (number..).zip(block..size.blocks());
-        data.len().div_ceil(BLOCK_BYTES) <= size.blocks().saturating_sub(block)
-            && data.chunks(BLOCK_BYTES).zip(places).all(|(data, (number, block))| {
-                entry.key.checksum(number, data) == descriptor::sum(raw, size, index, block)
-            })
+    /// `number` on; if not, the slot that failed. `data` may go on into the slots behind.
+    fn check(&self, blob: BlobIndex, number: u64, slot: u32, block: usize, data: &[u8]) -> Result<(), u32>;
+
+    /// A read of the slot failed its check.
+    fn reject(&mut self, slot: u32);
+
+    /// A read of the slot failed.
+    fn fault(&mut self, slot: u32);
+
+    /// Offers fetched bytes: whole blocks from block `first` on, but for the last of a blob.
+    /// Copies what it takes and does no I/O; the next [`Layer::progress`] writes it.
+    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]);
+
+    /// Moves background work on without waiting.
+    fn progress(&mut self, storage: &mut S);
+}
+
+/// No region: everything is read from its source, every time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRegion;
+
+impl<S: Storage> Layer<S> for NoRegion {
+    fn attach(&mut self, _: &BlobIdentity, _: u64) -> Option<BlobIndex> {
+        None
     }
 
-    /// A read of the slot failed its check: what it holds is given up.
-    pub(crate) fn reject(&mut self, slot: u32) {
-        self.stats.check_failures = self.stats.check_failures.saturating_add(1);
-        trace::warn!("region: slot {} failed its check", slot);
-        self.give_up(slot);
+    fn prepare(&mut self, _: &mut S, _: BlobIndex, _: Range<u64>) {}
+
+    fn locate(&self, _: BlobIndex, _: u64) -> (Residence, usize) {
+        (Residence::Absent, usize::MAX)
     }
 
-    /// A read of the slot failed: what it holds is given up.
-    pub(crate) fn fault(&mut self, slot: u32) {
-        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
-        trace::warn!("region: slot {} could not be read", slot);
-        self.give_up(slot);
+    fn place(&self, _: u32, _: usize) -> (DeviceId, u64) {
+        (DeviceId(u16::MAX), 0)
     }
 
-    fn give_up(&mut self, slot: u32) {
-        self.slots.evict(slot);
-        if self.stats.check_failures.saturating_add(self.stats.region_faults) >= MISMATCHES_MAX {
-            trace::warn!("region: bypassed for this mount after {} failed reads", MISMATCHES_MAX);
-            self.mode = Mode::Bypass("too many reads of it failed");
-        }
+    fn staged(&self, _: u32, _: usize) -> Option<&[u8]> {
+        None
     }
 
-    fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
-        let mut batch = [Transfer::read(self.device, self.start.saturating_add(at), out)];
-        storage.run(&mut batch, &mut |_, _| {});
-        batch.iter().all(|transfer| transfer.outcome().is_ok())
+    fn check(&self, _: BlobIndex, _: u64, slot: u32, _: usize, _: &[u8]) -> Result<(), u32> {
+        Err(slot)
     }
 
-    /// The superblock that announces this mount.
-    fn next_superblock(&self) -> Superblock {
-        Superblock { generation: self.superblock.generation.saturating_add(1), nonce: self.nonce, ..self.superblock }
-    }
+    fn reject(&mut self, _: u32) {}
 
-    /// Blocks resident or on their way for `blob`: a walk over all slots.
-    pub fn resident_bytes<S: Background>(&mut self, storage: &mut S, blob: BlobIndex) -> u64 {
-        let mut blocks: u64 = 0;
-        for slot in 0..self.geometry.slots {
-            if self.slots.key(slot).is_none_or(|key| key.blob != blob) {
-                continue;
-            }
-            let (page, index) = self.geometry.place(slot);
-            if self.load_page(storage, page)
-                && let Some(raw) = self.pages.get(page)
-            {
-                blocks = blocks
-                    .saturating_add(u64::from(descriptor::resident_count(raw, self.geometry.slot_size, index)));
-            }
-        }
-        blocks << 12
-    }
+    fn fault(&mut self, _: u32) {}
+
+    fn fill(&mut self, _: BlobIndex, _: u64, _: &[u8]) {}
+
+    fn progress(&mut self, _: &mut S) {}
 }

@@ -6,12 +6,13 @@
 use super::blobs::BlobTable;
 use super::descriptor;
 use super::foreign;
-use super::geometry::{BLOB_PAGES, BLOCK, BLOCK_BYTES, Copy2, Geometry, SlotSize};
+use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::{Newest, Pages};
 use super::slots::{SlotKey, SlotTable};
 use super::superblock::{MAGIC, Refusal, Superblock};
-use super::{Cache, CacheStats, Mode};
+use super::region::{Cache, CacheStats, Mode};
+use super::{BLOCK_BYTES, BlobIndex};
 use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
 use alloc::boxed::Box;
@@ -258,7 +259,7 @@ impl Cache {
                 slots.admit(slot, None);
                 continue;
             };
-            let blob = super::BlobIndex(head.blob);
+            let blob = BlobIndex(head.blob);
             let current = blobs.get(blob).is_some_and(|entry| entry.generation == head.blob_generation);
             match u32::try_from(head.window) {
                 Ok(window) if current => slots.admit(slot, Some((SlotKey { blob, window }, head.class))),

@@ -6,7 +6,7 @@
 
 use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::page_check;
-use super::geometry::BLOCK_BYTES;
+use super::BLOCK_BYTES;
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

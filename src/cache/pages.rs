@@ -3,7 +3,8 @@
 //! Always: a frame with unwritten changes or with fills under way is not given to another page;
 //! a page is written to the copy that is not its newest, and never to both at a time (O2).
 
-use super::geometry::{BLOCK_BYTES, Copy2, Geometry};
+use super::BLOCK_BYTES;
+use super::geometry::{Copy2, Geometry};
 use super::page::{self, PageKind};
 use alloc::boxed::Box;
 use alloc::vec;

@@ -3,7 +3,7 @@
 //! Always: each slot is in exactly one list, the one of its state, so the lists' lengths sum up
 //! to the number of slots; a (blob, window) is held by at most one slot. Nothing here does I/O.
 
-use super::blobs::BlobIndex;
+use super::BlobIndex;
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -277,6 +277,11 @@ impl SlotTable {
     /// The slot that has been in `state` longest.
     pub fn first(&self, state: SlotState) -> Option<u32> {
         self.lists.get(state.list()).map(|list| list.head).filter(|slot| *slot != NONE)
+    }
+
+    /// The slot behind this one in the list of its state.
+    pub fn after(&self, slot: u32) -> Option<u32> {
+        self.slot(slot).map(|entry| entry.next).filter(|next| *next != NONE)
     }
 
     /// Moves a slot behind all others of `state`.

@@ -4,7 +4,8 @@
 
 use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::page_check;
-use super::geometry::{BLOCK_BYTES, Geometry, SlotSize};
+use super::BLOCK_BYTES;
+use super::geometry::{Geometry, SlotSize};
 use core::fmt;
 
 /// First eight bytes of a superblock.
