@@ -7,6 +7,9 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "command")]
+pub mod command;
+pub mod fuse;
 pub mod storage;
 mod trace;
 pub mod cache;
