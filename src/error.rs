@@ -40,6 +40,8 @@ pub enum PathError {
     TooManySymlinks,
     /// Longer than [`crate::read::PATH_BYTES_MAX`], or a component over 255 bytes.
     TooLong,
+    /// A seek to before the start of the file.
+    BeforeStart,
     /// A buffer is too small for the answer; the number of bytes it takes.
     BufferTooSmall(u64),
 }
@@ -54,6 +56,7 @@ impl fmt::Display for PathError {
             Self::NotASymlink => f.write_str("not a symlink"),
             Self::TooManySymlinks => f.write_str("too many symlinks"),
             Self::TooLong => f.write_str("path too long"),
+            Self::BeforeStart => f.write_str("seek to before the start of the file"),
             Self::BufferTooSmall(bytes) => write!(f, "the buffer is too small for {bytes} bytes"),
         }
     }
@@ -63,8 +66,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Io(error) => write!(f, "I/O error: {error}"),
-            Self::Corrupt(corrupt) => corrupt.fmt(f),
-            Self::Unsupported(unsupported) => unsupported.fmt(f),
+            Self::Corrupt(corrupt) => FormatError::Corrupt(*corrupt).fmt(f),
+            Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
         }
