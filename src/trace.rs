@@ -21,7 +21,6 @@ macro_rules! emit {
 macro_rules! warn_ { ($($arg:tt)+) => { $crate::trace::emit!(warn, $($arg)+) }; }
 macro_rules! info_ { ($($arg:tt)+) => { $crate::trace::emit!(info, $($arg)+) }; }
 
-
 pub(crate) use {emit, info_ as info, warn_ as warn};
 
 /// A value logged by its `Display`.

@@ -41,7 +41,9 @@ impl SourceName<'_> {
         let mut name = Name::new();
         let parts: [&str; 4] = match self {
             Self::Disk(serial) => ["disk ", serial, "", ""],
-            Self::File { mount_tag, name } => ["file ", name, " on share ", mount_tag.unwrap_or("(any)")],
+            Self::File { mount_tag, name } => {
+                ["file ", name, " on share ", mount_tag.unwrap_or("(any)")]
+            }
         };
         for c in parts.iter().flat_map(|part| part.chars()) {
             if name.push(c).is_err() {
@@ -96,7 +98,9 @@ impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Source { slot: 0, name, cause } => write!(f, "the image ({name}): {cause}"),
-            Self::Source { slot, name, cause } => write!(f, "blob of slot {slot} ({name}): {cause}"),
+            Self::Source { slot, name, cause } => {
+                write!(f, "blob of slot {slot} ({name}): {cause}")
+            }
             Self::Missing { slot, tag } if tag.is_empty() => write!(
                 f,
                 "blob of slot {slot}: none given (blob{slot}=...), and the slot has no tag to find it by"
@@ -169,7 +173,12 @@ impl Image {
         Ok(sources)
     }
 
-    fn flattened(&self, number: u16, slot: &DeviceSlot, need: u64) -> Result<SourcePart, BindError> {
+    fn flattened(
+        &self,
+        number: u16,
+        slot: &DeviceSlot,
+        need: u64,
+    ) -> Result<SourcePart, BindError> {
         let base = self.superblock.block_size.at(slot.uniaddr).unwrap_or(u64::MAX);
         let end = base.saturating_add(need);
         if slot.uniaddr == 0 || slot.blocks == 0 || end > self.bytes {
@@ -187,7 +196,11 @@ fn at_slot(error: BindError, slot: u16) -> BindError {
 }
 
 /// What has the slot's tag for a name; `None` if nothing has.
-fn by_tag<D: Discover>(storage: &mut D, number: u16, slot: &DeviceSlot) -> Result<Option<DeviceId>, BindError> {
+fn by_tag<D: Discover>(
+    storage: &mut D,
+    number: u16,
+    slot: &DeviceSlot,
+) -> Result<Option<DeviceId>, BindError> {
     let Ok(tag) = core::str::from_utf8(slot.tag()) else { return Ok(None) };
     if tag.is_empty() {
         return Ok(None);
@@ -198,7 +211,10 @@ fn by_tag<D: Discover>(storage: &mut D, number: u16, slot: &DeviceSlot) -> Resul
         match name.find(storage) {
             Ok(device) => return Ok(Some(device)),
             // ENOENT: the share has no file of that name.
-            Err(BindError::Source { cause: DiscoverError::NotFound | DiscoverError::Share(_), .. }) => {}
+            Err(BindError::Source {
+                cause: DiscoverError::NotFound | DiscoverError::Share(_),
+                ..
+            }) => {}
             Err(error) => return Err(at_slot(error, number)),
         }
     }

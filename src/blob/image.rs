@@ -39,7 +39,9 @@ impl Image {
         let got = reader.read(0, &mut first)?;
         let need = Superblock::peek(first.get(..got).unwrap_or_default())?;
         let (superblock, digest) = match first.get(..need.min(got)) {
-            Some(head) if head.len() == need => (Superblock::from_bytes(head)?, XxHash3_64::oneshot(head)),
+            Some(head) if head.len() == need => {
+                (Superblock::from_bytes(head)?, XxHash3_64::oneshot(head))
+            }
             _ => reader.large_superblock(need)?,
         };
         if let Some(says) = superblock.image_bytes()
@@ -55,7 +57,8 @@ impl Image {
             reader.read_exact(span.at, place)?;
             devices = place;
         }
-        let digest = digest.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(devices));
+        let digest =
+            digest.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(devices));
         let devices = Devices::from_bytes(&superblock, devices)?;
         let read_bytes = reader.read_bytes;
         Ok(Self { device, superblock, devices, bytes, digest, read_bytes })
@@ -100,9 +103,13 @@ impl<S: Storage> Reader<'_, S> {
             let found = block.get(skip..got).unwrap_or_default();
             let len = found.len().min(rest.len());
             if len == 0 {
-                return Err(Error::Corrupt(Corrupt::ImageTruncated { says: at.saturating_add(1), has: self.bytes }));
+                return Err(Error::Corrupt(Corrupt::ImageTruncated {
+                    says: at.saturating_add(1),
+                    has: self.bytes,
+                }));
             }
-            let (front, behind) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            let (front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
             front.copy_from_slice(found.get(..len).unwrap_or_default());
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             rest = behind;

@@ -61,7 +61,8 @@ impl BlobTable {
         let mut entries = Vec::with_capacity(ENTRIES_MAX);
         let identity = BlobIdentity([0; IDENTITY_BYTES]);
         let key = BlobKey::new(&region, &identity.0, 0);
-        entries.resize(ENTRIES_MAX, BlobEntry { identity, bytes: 0, generation: 0, key, used: false });
+        entries
+            .resize(ENTRIES_MAX, BlobEntry { identity, bytes: 0, generation: 0, key, used: false });
         Self { region, entries, pages: [PageState::default(); 4] }
     }
 
@@ -104,7 +105,9 @@ impl BlobTable {
 
     /// Finds the entry for this identity and length.
     pub fn find(&self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        self.iter().find(|(_, e)| e.identity == *identity && e.bytes == bytes).map(|(index, _)| index)
+        self.iter()
+            .find(|(_, e)| e.identity == *identity && e.bytes == bytes)
+            .map(|(index, _)| index)
     }
 
     /// Adds an entry in a free place; `None` if the table is full.

@@ -18,7 +18,11 @@ impl BlobKey {
         let identity = XxHash3_64::oneshot(identity);
         let mut raw = [0; 20];
         for (to, from) in raw.iter_mut().zip(
-            region.to_le_bytes().into_iter().chain(identity.to_le_bytes()).chain(generation.to_le_bytes()),
+            region
+                .to_le_bytes()
+                .into_iter()
+                .chain(identity.to_le_bytes())
+                .chain(generation.to_le_bytes()),
         ) {
             *to = from;
         }

@@ -63,7 +63,10 @@ pub fn set_head(page: &mut [u8], size: SlotSize, index: u32, head: &Head, fresh:
     put(raw, at::SLOT_GENERATION, &head.slot_generation.to_le_bytes());
     put(raw, at::BLOB_GENERATION, &head.blob_generation.to_le_bytes());
     put(raw, at::WINDOW, &head.window.to_le_bytes());
-    if fresh && let Some(bitmap) = raw.get_mut(at::BITMAP..).and_then(|rest| rest.get_mut(..size.bitmap_bytes())) {
+    if fresh
+        && let Some(bitmap) =
+            raw.get_mut(at::BITMAP..).and_then(|rest| rest.get_mut(..size.bitmap_bytes()))
+    {
         bitmap.fill(0);
     }
 }

@@ -158,7 +158,8 @@ impl Geometry {
         if slots == 0 {
             return None;
         }
-        let geometry = Self { slot_size, slots, pages: slots.div_ceil(slot_size.descriptors_per_page()) };
+        let geometry =
+            Self { slot_size, slots, pages: slots.div_ceil(slot_size.descriptors_per_page()) };
         (geometry.end()? <= bytes).then_some(geometry)
     }
 

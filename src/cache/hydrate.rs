@@ -7,8 +7,8 @@
 use super::descriptor;
 use super::geometry::{Geometry, SLOT_BLOCKS_MAX};
 use super::pages::Newest;
-use super::slots::{SlotKey, SlotState};
 use super::region::{Cache, FAULTS_MAX, Mode};
+use super::slots::{SlotKey, SlotState};
 use super::{BLOCK_BYTES, BlobIndex, Residence};
 use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind, Storage};
 use crate::trace;
@@ -154,7 +154,9 @@ impl Hydrator {
             pool: core::iter::repeat_with(|| Buffer::new(buffer_bytes)).take(buffers).collect(),
             writes: core::iter::repeat_with(|| None).take(buffers).collect(),
             fills: Vec::with_capacity(FILLS_MAX),
-            page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES)).take(page_jobs).collect(),
+            page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
+                .take(page_jobs)
+                .collect(),
             page_jobs: core::iter::repeat_with(|| None).take(page_jobs).collect(),
             phase: Phase::Open,
             armed: Armed::No,
@@ -286,7 +288,14 @@ impl Cache {
     }
 
     /// The next blocks that can follow in `run`; `None` ends it.
-    fn next_part(&mut self, blob: BlobIndex, first: u64, data: &[u8], run: &Run, room: usize) -> Option<Part> {
+    fn next_part(
+        &mut self,
+        blob: BlobIndex,
+        first: u64,
+        data: &[u8],
+        run: &Run,
+        room: usize,
+    ) -> Option<Part> {
         let left = data.len().checked_sub(run.blocks.checked_mul(BLOCK_BYTES)?)?;
         let space = room.checked_sub(run.bytes)? / BLOCK_BYTES;
         if left == 0 || space == 0 || self.hydrator.fills.len() >= FILLS_MAX {
@@ -325,13 +334,28 @@ impl Cache {
         let raw = self.pages.get_mut(page)?;
         let slot_generation = descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
         let window = u64::from(key.window);
-        let head = descriptor::Head { blob: key.blob.0, live: true, class, slot_generation, blob_generation, window };
+        let head = descriptor::Head {
+            blob: key.blob.0,
+            live: true,
+            class,
+            slot_generation,
+            blob_generation,
+            window,
+        };
         descriptor::set_head(raw, size, index, &head, true);
         Some(())
     }
 
     /// Copies the blocks of `part` into the buffer, notes their checksums, and records the fill.
-    fn take_part(&mut self, blob: BlobIndex, first: u64, data: &[u8], part: &Part, run: &mut Run, whole: &mut Buffer) {
+    fn take_part(
+        &mut self,
+        blob: BlobIndex,
+        first: u64,
+        data: &[u8],
+        part: &Part,
+        run: &mut Run,
+        whole: &mut Buffer,
+    ) {
         let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return };
         let (page, index) = self.geometry.place(part.slot);
         let size = self.geometry.slot_size;
@@ -341,7 +365,8 @@ impl Cache {
         let target = whole.get_mut().and_then(|all| all.get_mut(offset..)).unwrap_or_default();
         let Some(descriptors) = self.pages.get_mut(page) else { return };
         let numbered = (part.number..).zip(part.block..);
-        let copied = source.chunks(BLOCK_BYTES).zip(target.chunks_exact_mut(BLOCK_BYTES)).take(part.blocks);
+        let copied =
+            source.chunks(BLOCK_BYTES).zip(target.chunks_exact_mut(BLOCK_BYTES)).take(part.blocks);
         for ((from, to), (number, block)) in copied.zip(numbered) {
             let (filled, padding) = to.split_at_mut(from.len().min(BLOCK_BYTES));
             filled.copy_from_slice(from);
@@ -424,11 +449,17 @@ impl Cache {
 
     fn should_close(&self, now_ns: u64) -> bool {
         let hydrator = &self.hydrator;
-        let freeing = self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
-        let live = self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
+        let freeing =
+            self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
+        let live =
+            self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
         // Every busy slot has a fill, so one of the others can be given up.
-        let can_free = freeing || usize::try_from(live).is_ok_and(|live| live > hydrator.fills.len());
-        let work = !hydrator.fills.is_empty() || self.pages.dirty() > 0 || self.blobs.unsettled() || freeing;
+        let can_free =
+            freeing || usize::try_from(live).is_ok_and(|live| live > hydrator.fills.len());
+        let work = !hydrator.fills.is_empty()
+            || self.pages.dirty() > 0
+            || self.blobs.unsettled()
+            || freeing;
         let old = now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
         hydrator.group_bytes >= GROUP_BYTES_MAX
             || hydrator.fills.len() >= FILLS_MAX / 2
@@ -466,7 +497,9 @@ impl Cache {
             // Without any earlier write there is nothing to announce: arming comes first.
             if self.hydrator.armed == Armed::No {
                 self.arm(storage);
-            } else if self.hydrator.armed == Armed::Yes && self.submit_flush(storage, Tag::GroupFlush) {
+            } else if self.hydrator.armed == Armed::Yes
+                && self.submit_flush(storage, Tag::GroupFlush)
+            {
                 self.hydrator.phase = Phase::Flushing;
             }
         }
@@ -483,7 +516,11 @@ impl Cache {
 
     fn drained(&self) -> bool {
         let group = self.hydrator.group;
-        !self.hydrator.fills.iter().any(|fill| fill.group < group && fill.state == FillState::Writing)
+        !self
+            .hydrator
+            .fills
+            .iter()
+            .any(|fill| fill.group < group && fill.state == FillState::Writing)
     }
 
     /// Writes the tombstones of given-up slots into their pages; fetches pages that are not in
@@ -497,7 +534,8 @@ impl Cache {
             let ready = !self.pages.in_flight(page) && self.pages.get(page).is_some();
             match self.pages.change(page).filter(|_| ready) {
                 Some(raw) => {
-                    let slot_generation = descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
+                    let slot_generation =
+                        descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
                     let head = descriptor::Head { slot_generation, ..descriptor::Head::default() };
                     descriptor::set_head(raw, size, index, &head, true);
                     self.slots.set_state(slot, SlotState::Entombing);
@@ -512,7 +550,8 @@ impl Cache {
 
     /// Starts a read of a page that is not in memory, unless one is under way.
     fn request_page<S: Background>(&mut self, storage: &mut S, page: u32) {
-        let loading = |job: &Option<PageJob>| matches!(job, Some(PageJob::Load(other)) if *other == page);
+        let loading =
+            |job: &Option<PageJob>| matches!(job, Some(PageJob::Load(other)) if *other == page);
         if self.pages.get(page).is_some() || self.hydrator.page_jobs.iter().any(loading) {
             return;
         }
@@ -600,7 +639,9 @@ impl Cache {
     /// Starts data writes that could not be started before.
     fn start_held<S: Background>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
-            Armed::No if self.hydrator.writes.iter().any(Option::is_some) => return self.arm(storage),
+            Armed::No if self.hydrator.writes.iter().any(Option::is_some) => {
+                return self.arm(storage);
+            }
             Armed::Yes => {}
             _ => return,
         }
@@ -699,7 +740,9 @@ impl Cache {
     }
 
     fn data_written(&mut self, index: usize, ok: bool) {
-        let Some(write) = self.hydrator.writes.get_mut(index).and_then(Option::take) else { return };
+        let Some(write) = self.hydrator.writes.get_mut(index).and_then(Option::take) else {
+            return;
+        };
         self.hydrator.pool.push(write.whole);
         let state = if ok { FillState::Written } else { FillState::Lost };
         for fill in self.hydrator.fills.iter_mut().filter(|fill| fill.write == index) {
@@ -718,9 +761,15 @@ impl Cache {
         let group = self.hydrator.group;
         let size = self.geometry.slot_size;
         for at in (0..self.hydrator.fills.len()).rev() {
-            let Some(fill) = self.hydrator.fills.get(at).copied().filter(|fill| fill.group < group) else { continue };
+            let Some(fill) = self.hydrator.fills.get(at).copied().filter(|fill| fill.group < group)
+            else {
+                continue;
+            };
             let (page, index) = self.geometry.place(fill.slot);
-            if flushed && fill.state == FillState::Written && let Some(raw) = self.pages.change(page) {
+            if flushed
+                && fill.state == FillState::Written
+                && let Some(raw) = self.pages.change(page)
+            {
                 for block in fill.first..fill.first.saturating_add(fill.blocks) {
                     descriptor::set_resident(raw, size, index, block);
                 }

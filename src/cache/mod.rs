@@ -108,7 +108,14 @@ pub trait Layer<S: Storage> {
 
     /// Whether `data`, read from `block` of `slot` on, is what was fetched for `blob` from block
     /// `number` on; if not, the slot that failed. `data` may go on into the slots behind.
-    fn check(&self, blob: BlobIndex, number: u64, slot: u32, block: usize, data: &[u8]) -> Result<(), u32>;
+    fn check(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        slot: u32,
+        block: usize,
+        data: &[u8],
+    ) -> Result<(), u32>;
 
     /// A read of the slot failed its check.
     fn reject(&mut self, slot: u32);

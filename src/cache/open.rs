@@ -9,9 +9,9 @@ use super::foreign;
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::{Newest, Pages};
+use super::region::{Cache, CacheStats, Mode};
 use super::slots::{SlotKey, SlotTable};
 use super::superblock::{MAGIC, Refusal, Superblock};
-use super::region::{Cache, CacheStats, Mode};
 use super::{BLOCK_BYTES, BlobIndex};
 use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
@@ -110,8 +110,12 @@ impl fmt::Display for Refused {
                 write!(f, "it does not lie, 4096-aligned, inside its disk of {disk} bytes")
             }
             Self::TooSmall { bytes } => write!(f, "{bytes} bytes are too few for one slot"),
-            Self::Foreign(what) => write!(f, "the area holds {what}; cache-format=force overwrites it"),
-            Self::Unknown => f.write_str("the area holds unknown data; cache-format=force overwrites it"),
+            Self::Foreign(what) => {
+                write!(f, "the area holds {what}; cache-format=force overwrites it")
+            }
+            Self::Unknown => {
+                f.write_str("the area holds unknown data; cache-format=force overwrites it")
+            }
             Self::Unformatted => f.write_str("it is not formatted and may not be written"),
             Self::Superblock(refusal) => refusal.fmt(f),
             Self::Io(kind) => write!(f, "its disk failed: {kind}"),
@@ -134,7 +138,9 @@ impl Cache {
         };
         let area = Area { device: options.device, start: options.start, bytes };
         let (superblock, copy) = match area.superblocks(storage)? {
-            Found::Valid(superblock, copy) if options.format != FormatPolicy::Force => (superblock, copy),
+            Found::Valid(superblock, copy) if options.format != FormatPolicy::Force => {
+                (superblock, copy)
+            }
             found => {
                 let highest = match found {
                     Found::Valid(superblock, _) => superblock.generation,
@@ -161,11 +167,20 @@ impl Cache {
         let mut cache = Self::with_tables(options, superblock, copy, mode);
         cache.load_blobs(storage);
         cache.scan(storage, bytes);
-        trace::info!("region: {} slots of {} bytes", cache.geometry.slots, superblock.geometry.slot_size.bytes());
+        trace::info!(
+            "region: {} slots of {} bytes",
+            cache.geometry.slots,
+            superblock.geometry.slot_size.bytes()
+        );
         Ok(cache)
     }
 
-    fn with_tables(options: &CacheOptions, superblock: Superblock, copy: Copy2, mode: Mode) -> Self {
+    fn with_tables(
+        options: &CacheOptions,
+        superblock: Superblock,
+        copy: Copy2,
+        mode: Mode,
+    ) -> Self {
         let geometry = superblock.geometry;
         let pages = usize::try_from(geometry.pages).unwrap_or(usize::MAX);
         // A fill may need the page of its slot while others are pinned: never fewer than four.
@@ -202,7 +217,8 @@ impl Cache {
             ];
             storage.run(&mut batch, &mut |_, _| {});
             for outcome in batch.iter().map(Transfer::outcome) {
-                self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(outcome.is_err()));
+                self.stats.region_faults =
+                    self.stats.region_faults.saturating_add(u64::from(outcome.is_err()));
             }
             self.blobs.load(page, &a, &b);
             a.fill(0);
@@ -212,7 +228,9 @@ impl Cache {
 
     /// Reads every descriptor page once and takes in what the slots hold.
     fn scan<S: Storage>(&mut self, storage: &mut S, bytes: u64) {
-        let len = usize::try_from(SCAN_PAGES.min(self.geometry.pages)).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+        let len = usize::try_from(SCAN_PAGES.min(self.geometry.pages))
+            .unwrap_or(0)
+            .saturating_mul(BLOCK_BYTES);
         let (mut a, mut b) = (vec![0; len], vec![0; len]);
         let mut page = 0;
         while page < self.geometry.pages {
@@ -220,8 +238,10 @@ impl Cache {
             let len = usize::try_from(count).unwrap_or(0).saturating_mul(BLOCK_BYTES);
             let (Some(a), Some(b)) = (a.get_mut(..len), b.get_mut(..len)) else { return };
             let at = |copy| self.start.saturating_add(self.geometry.page_at(copy, page));
-            let mut batch =
-                [Transfer::read(self.device, at(Copy2::A), a), Transfer::read(self.device, at(Copy2::B), b)];
+            let mut batch = [
+                Transfer::read(self.device, at(Copy2::A), a),
+                Transfer::read(self.device, at(Copy2::B), b),
+            ];
             storage.run(&mut batch, &mut |_, _| {});
             let [in_a, in_b] = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
             for ok in [in_a, in_b] {
@@ -231,7 +251,15 @@ impl Cache {
             for (number, (a, b)) in (page..).zip(pairs) {
                 let raw = self.pages.scan(number, in_a.then_some(a), in_b.then_some(b));
                 let readable = self.pages.newest(number) != Newest::Unreadable;
-                Self::admit(&self.geometry, &self.blobs, &mut self.slots, number, raw, readable, bytes);
+                Self::admit(
+                    &self.geometry,
+                    &self.blobs,
+                    &mut self.slots,
+                    number,
+                    raw,
+                    readable,
+                    bytes,
+                );
             }
             page = page.saturating_add(count);
         }
@@ -254,15 +282,20 @@ impl Cache {
             if !readable || end > bytes {
                 continue;
             }
-            let head = raw.map(|raw| descriptor::head(raw, geometry.slot_size, index)).filter(|head| head.live);
+            let head = raw
+                .map(|raw| descriptor::head(raw, geometry.slot_size, index))
+                .filter(|head| head.live);
             let Some(head) = head else {
                 slots.admit(slot, None);
                 continue;
             };
             let blob = BlobIndex(head.blob);
-            let current = blobs.get(blob).is_some_and(|entry| entry.generation == head.blob_generation);
+            let current =
+                blobs.get(blob).is_some_and(|entry| entry.generation == head.blob_generation);
             match u32::try_from(head.window) {
-                Ok(window) if current => slots.admit(slot, Some((SlotKey { blob, window }, head.class))),
+                Ok(window) if current => {
+                    slots.admit(slot, Some((SlotKey { blob, window }, head.class)))
+                }
                 _ => slots.orphan(slot),
             }
         }
@@ -289,8 +322,10 @@ impl Area {
         Geometry::for_region(self.bytes, SlotSize::K64).ok_or(too_small)?;
         let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
         let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
-        let mut batch =
-            [Transfer::read(self.device, at(Copy2::A), &mut a), Transfer::read(self.device, at(Copy2::B), &mut b)];
+        let mut batch = [
+            Transfer::read(self.device, at(Copy2::A), &mut a),
+            Transfer::read(self.device, at(Copy2::B), &mut b),
+        ];
         storage.run(&mut batch, &mut |_, _| {});
         if let [Some(Err(kind)), Some(Err(_))] = batch.each_ref().map(|transfer| transfer.result) {
             return Err(Refused::Io(kind));
@@ -307,7 +342,12 @@ impl Area {
     }
 
     /// Whether the area may be formatted without being told to.
-    fn may_format<S: Storage>(&self, storage: &mut S, found: &Found, policy: FormatPolicy) -> Result<(), Refused> {
+    fn may_format<S: Storage>(
+        &self,
+        storage: &mut S,
+        found: &Found,
+        policy: FormatPolicy,
+    ) -> Result<(), Refused> {
         match found {
             // Both copies lost: what they described is lost with them.
             Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
@@ -334,7 +374,12 @@ impl Area {
 
     /// Writes both superblocks of a new region. Nothing else needs to be written: pages and
     /// blocks of an earlier format are keyed with another UUID.
-    fn format<S: Storage>(&self, storage: &mut S, options: &CacheOptions, highest: u64) -> Result<Superblock, Refused> {
+    fn format<S: Storage>(
+        &self,
+        storage: &mut S,
+        options: &CacheOptions,
+        highest: u64,
+    ) -> Result<Superblock, Refused> {
         let geometry = Geometry::for_region(self.bytes, options.slot_size)
             .ok_or(Refused::TooSmall { bytes: self.bytes })?;
         let superblock = Superblock {

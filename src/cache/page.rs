@@ -4,9 +4,9 @@
 //! Always: [`verify`] accepts only a page that [`seal`] made for the same region, kind and
 //! number, whole and unchanged.
 
+use super::BLOCK_BYTES;
 use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::page_check;
-use super::BLOCK_BYTES;
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -84,7 +84,12 @@ impl Pages {
 
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
     /// while there is room. Returns its bytes, if one of them is valid.
-    pub fn scan<'r>(&mut self, number: u32, a: Option<&'r [u8]>, b: Option<&'r [u8]>) -> Option<&'r [u8]> {
+    pub fn scan<'r>(
+        &mut self,
+        number: u32,
+        a: Option<&'r [u8]>,
+        b: Option<&'r [u8]>,
+    ) -> Option<&'r [u8]> {
         let valid = |raw: Option<&[u8]>| {
             raw.and_then(|raw| page::verify(&self.region, PageKind::Descriptors, number, raw))
         };
@@ -246,7 +251,13 @@ impl Pages {
         frame.dirty = false;
         frame.in_flight = true;
         frame.generation = frame.generation.saturating_add(1);
-        page::seal(&self.region, PageKind::Descriptors, frame.page, frame.generation, &mut frame.bytes);
+        page::seal(
+            &self.region,
+            PageKind::Descriptors,
+            frame.page,
+            frame.generation,
+            &mut frame.bytes,
+        );
         if raw.len() == frame.bytes.len() {
             raw.copy_from_slice(&frame.bytes);
         }

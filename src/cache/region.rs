@@ -171,7 +171,11 @@ impl Cache {
 
     /// The superblock that announces this mount.
     pub(super) fn next_superblock(&self) -> Superblock {
-        Superblock { generation: self.superblock.generation.saturating_add(1), nonce: self.nonce, ..self.superblock }
+        Superblock {
+            generation: self.superblock.generation.saturating_add(1),
+            nonce: self.nonce,
+            ..self.superblock
+        }
     }
 
     /// Blocks resident or on their way for `blob`: a walk over all slots.
@@ -185,8 +189,11 @@ impl Cache {
             if self.load_page(storage, page)
                 && let Some(raw) = self.pages.get(page)
             {
-                blocks = blocks
-                    .saturating_add(u64::from(descriptor::resident_count(raw, self.geometry.slot_size, index)));
+                blocks = blocks.saturating_add(u64::from(descriptor::resident_count(
+                    raw,
+                    self.geometry.slot_size,
+                    index,
+                )));
             }
         }
         blocks << 12
@@ -237,14 +244,22 @@ impl<S: Background> Layer<S> for Cache {
         self.hydrator.staged(slot, block)
     }
 
-    fn check(&self, blob: BlobIndex, number: u64, slot: u32, block: usize, data: &[u8]) -> Result<(), u32> {
+    fn check(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        slot: u32,
+        block: usize,
+        data: &[u8],
+    ) -> Result<(), u32> {
         let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return Err(slot) };
         let size = self.geometry.slot_size;
         let (mut slot, mut block, mut number, mut rest) = (slot, block, number, data);
         while !rest.is_empty() {
             let (page, index) = self.geometry.place(slot);
             let raw = self.pages.get(page).ok_or(slot)?;
-            let bytes = size.blocks().saturating_sub(block).saturating_mul(BLOCK_BYTES).min(rest.len());
+            let bytes =
+                size.blocks().saturating_sub(block).saturating_mul(BLOCK_BYTES).min(rest.len());
             let (part, after) = rest.split_at(bytes);
             let places = (number..).zip(block..);
             let right = part.chunks(BLOCK_BYTES).zip(places).all(|(data, (number, block))| {
@@ -253,7 +268,8 @@ impl<S: Background> Layer<S> for Cache {
             if !right || part.is_empty() {
                 return Err(slot);
             }
-            number = number.saturating_add(u64::try_from(part.len() / BLOCK_BYTES).unwrap_or(u64::MAX));
+            number =
+                number.saturating_add(u64::try_from(part.len() / BLOCK_BYTES).unwrap_or(u64::MAX));
             slot = slot.saturating_add(1);
             block = 0;
             rest = after;
@@ -294,7 +310,8 @@ impl<S: Background> Layer<S> for Option<Cache> {
     }
 
     fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
-        self.as_ref().map_or((Residence::Absent, usize::MAX), |cache| cache.find_block(blob, number))
+        self.as_ref()
+            .map_or((Residence::Absent, usize::MAX), |cache| cache.find_block(blob, number))
     }
 
     fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
@@ -305,7 +322,14 @@ impl<S: Background> Layer<S> for Option<Cache> {
         Layer::<S>::staged(self.as_ref()?, slot, block)
     }
 
-    fn check(&self, blob: BlobIndex, number: u64, slot: u32, block: usize, data: &[u8]) -> Result<(), u32> {
+    fn check(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        slot: u32,
+        block: usize,
+        data: &[u8],
+    ) -> Result<(), u32> {
         Layer::<S>::check(self.as_ref().ok_or(slot)?, blob, number, slot, block, data)
     }
 

@@ -386,7 +386,12 @@ impl SlotTable {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test code")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "test code"
+    )]
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;

@@ -2,9 +2,9 @@
 //!
 //! Always: a [`Superblock`] came from a block whose magic, version and check were right.
 
+use super::BLOCK_BYTES;
 use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::page_check;
-use super::BLOCK_BYTES;
 use super::geometry::{Geometry, SlotSize};
 use core::fmt;
 

@@ -44,7 +44,10 @@ impl DirCursor {
     }
 
     /// The next entry; `None` at the end.
-    pub fn next<S: Storage, L: Layer<S>>(&mut self, root: &Root<S, L>) -> Result<Option<DirEntry>, Error> {
+    pub fn next<S: Storage, L: Layer<S>>(
+        &mut self,
+        root: &Root<S, L>,
+    ) -> Result<Option<DirEntry>, Error> {
         let mut inner = root.lock();
         let blocks = inner.superblock.block_size.blocks_of(self.dir.size);
         let mut last: Option<heapless::Vec<u8, NAME_BYTES_MAX>> = None;

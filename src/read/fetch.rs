@@ -104,7 +104,12 @@ impl Piece {
     /// may go on without them.
     fn gone(&self) -> Error {
         let len = u32::try_from(self.len).unwrap_or(u32::MAX);
-        Error::Io(IoError { device: self.source.device, at: self.at_source(), len, kind: IoErrorKind::Gone })
+        Error::Io(IoError {
+            device: self.source.device,
+            at: self.at_source(),
+            len,
+            kind: IoErrorKind::Gone,
+        })
     }
 }
 
@@ -173,10 +178,26 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         let (slot, at, len) = match *extent {
             Extent::Hole(len) => {
                 let len = usize::try_from(len.saturating_sub(done)).unwrap_or(usize::MAX);
-                let none = Source { device: DeviceId(0), base: 0, bytes: 0, sector: 1, transfer_max: 1, blob: None };
-                return Ok(Piece { len, source: none, start: 0, skip: 0, span: None, origin: Origin::Zeros });
+                let none = Source {
+                    device: DeviceId(0),
+                    base: 0,
+                    bytes: 0,
+                    sector: 1,
+                    transfer_max: 1,
+                    blob: None,
+                };
+                return Ok(Piece {
+                    len,
+                    source: none,
+                    start: 0,
+                    skip: 0,
+                    span: None,
+                    origin: Origin::Zeros,
+                });
             }
-            Extent::Blob { slot, at, len } => (slot, at.saturating_add(done), len.saturating_sub(done)),
+            Extent::Blob { slot, at, len } => {
+                (slot, at.saturating_add(done), len.saturating_sub(done))
+            }
         };
         let Some(source) = self.source(slot).copied() else {
             let slots = u16::try_from(self.sources.len()).unwrap_or(u16::MAX).saturating_sub(1);
@@ -184,7 +205,12 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         };
         if at.checked_add(len).is_none_or(|end| end > source.bytes) {
             let len = u32::try_from(len).unwrap_or(u32::MAX);
-            return Err(Error::Io(IoError { device: source.device, at, len, kind: IoErrorKind::OutOfRange }));
+            return Err(Error::Io(IoError {
+                device: source.device,
+                at,
+                len,
+                kind: IoErrorKind::OutOfRange,
+            }));
         }
         let granule = if source.blob.is_some() { BLOCK } else { source.sector };
         let start = at & !granule.wrapping_sub(1);
@@ -208,15 +234,21 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         match residence {
             Residence::Staged { slot, block } => {
                 let bytes = self.runner.layer.staged(slot, block).map_or(0, <[u8]>::len);
-                (Origin::Staged { slot, block }, start.saturating_add(u64::try_from(bytes).unwrap_or(0)).min(reached))
+                (
+                    Origin::Staged { slot, block },
+                    start.saturating_add(u64::try_from(bytes).unwrap_or(0)).min(reached),
+                )
             }
             Residence::Resident { slot, block } => {
                 let (_, place) = self.runner.layer.place(slot, block);
                 while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                    let (Residence::Resident { slot, block }, run) = self.runner.layer.locate(blob, reached / BLOCK) else {
+                    let (Residence::Resident { slot, block }, run) =
+                        self.runner.layer.locate(blob, reached / BLOCK)
+                    else {
                         break;
                     };
-                    let adjoins = place.checked_add(reached.saturating_sub(start)) == Some(self.runner.layer.place(slot, block).1);
+                    let adjoins = place.checked_add(reached.saturating_sub(start))
+                        == Some(self.runner.layer.place(slot, block).1);
                     if !adjoins {
                         break;
                     }
@@ -226,7 +258,10 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             }
             Residence::Absent => {
                 while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                    let (Residence::Absent, run) = self.runner.layer.locate(blob, reached / BLOCK) else { break };
+                    let (Residence::Absent, run) = self.runner.layer.locate(blob, reached / BLOCK)
+                    else {
+                        break;
+                    };
                     reached = advance(reached, run);
                 }
                 (Origin::Source, reached)
@@ -241,7 +276,8 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         let mut transfers: heapless::Vec<Transfer<'_>, BATCH_MAX> = heapless::Vec::new();
         let mut bounces = self.bounce.iter_mut();
         for piece in pieces {
-            let (target, behind) = core::mem::take(&mut rest).split_at_mut_checked(piece.len).unwrap_or_default();
+            let (target, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(piece.len).unwrap_or_default();
             rest = behind;
             match piece.origin {
                 Origin::Zeros => {
@@ -249,8 +285,13 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     continue;
                 }
                 Origin::Staged { slot, block } => {
-                    let staged = self.runner.layer.staged(slot, block).and_then(|staged| staged.get(piece.skip..));
-                    let bytes = staged.and_then(|staged| staged.get(..target.len())).ok_or(piece.gone())?;
+                    let staged = self
+                        .runner
+                        .layer
+                        .staged(slot, block)
+                        .and_then(|staged| staged.get(piece.skip..));
+                    let bytes =
+                        staged.and_then(|staged| staged.get(..target.len())).ok_or(piece.gone())?;
                     target.copy_from_slice(bytes);
                     self.runner.stats.joins = self.runner.stats.joins.saturating_add(1);
                     continue;
@@ -260,7 +301,10 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             let (lent, target) = match piece.span {
                 None => (target, None),
                 Some(span) => {
-                    let bounce = bounces.next().and_then(|bounce| bounce.get_mut(..span)).unwrap_or_default();
+                    let bounce = bounces
+                        .next()
+                        .and_then(|bounce| bounce.get_mut(..span))
+                        .unwrap_or_default();
                     (bounce, Some(target))
                 }
             };
@@ -290,11 +334,15 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         let layer = &mut *self.layer;
         self.storage.run(&mut transfers, &mut |index, transfer| {
             let Some(piece) = routed.get(index).map(|routed| routed.piece) else { return };
-            let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else { return };
+            let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
+                return;
+            };
             let Some(blob) = piece.source.blob else { return };
             let number = piece.start / BLOCK;
             if let Origin::Region { slot, block } = piece.origin {
-                if let (Err(slot), Some(place)) = (layer.check(blob, number, slot, block, data), rejected.get_mut(index)) {
+                if let (Err(slot), Some(place)) =
+                    (layer.check(blob, number, slot, block, data), rejected.get_mut(index))
+                {
                     *place = Some(slot);
                 }
             } else {
@@ -330,7 +378,10 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     }
 
     /// Reads from their sources what the region could not serve.
-    fn again<'o>(&mut self, failed: heapless::Vec<(Transfer<'o>, Routed<'o>), BATCH_MAX>) -> Result<(), Error> {
+    fn again<'o>(
+        &mut self,
+        failed: heapless::Vec<(Transfer<'o>, Routed<'o>), BATCH_MAX>,
+    ) -> Result<(), Error> {
         let mut transfers = heapless::Vec::new();
         let mut routed = heapless::Vec::new();
         for (transfer, route) in failed {
@@ -362,7 +413,11 @@ impl Routed<'_> {
     }
 }
 
-fn transfer<'o, S: Storage, L: Layer<S>>(layer: &L, piece: &Piece, lent: &'o mut [u8]) -> Transfer<'o> {
+fn transfer<'o, S: Storage, L: Layer<S>>(
+    layer: &L,
+    piece: &Piece,
+    lent: &'o mut [u8],
+) -> Transfer<'o> {
     match piece.origin {
         Origin::Region { slot, block } => {
             let (device, at) = layer.place(slot, block);
@@ -381,7 +436,11 @@ fn advance(at: u64, blocks: usize) -> u64 {
 fn shape(source: Source, granule: u64, start: u64, at: u64, len: u64, origin: Origin) -> Piece {
     let below = granule.wrapping_sub(1);
     let skip = at.saturating_sub(start);
-    let max = if source.blob.is_some() { PIECE_BYTES_MAX.min(source.transfer_max) } else { source.transfer_max };
+    let max = if source.blob.is_some() {
+        PIECE_BYTES_MAX.min(source.transfer_max)
+    } else {
+        source.transfer_max
+    };
     let max = max & !below;
     // The end of a slot may lie inside a granule: a source then has no more to give.
     let ends = origin == Origin::Source
@@ -394,9 +453,17 @@ fn shape(source: Source, granule: u64, start: u64, at: u64, len: u64, origin: Or
     }
     let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0);
     // All of it in one bounce if it fits; else just the unaligned front.
-    let wanted = if skip.saturating_add(len) <= room { len } else { granule.saturating_sub(skip).min(len) };
+    let wanted =
+        if skip.saturating_add(len) <= room { len } else { granule.saturating_sub(skip).min(len) };
     let span = skip.saturating_add(wanted).saturating_add(below) & !below;
-    let piece = Piece { len: as_len(wanted), source, start, skip: as_len(skip), span: Some(as_len(span)), origin };
+    let piece = Piece {
+        len: as_len(wanted),
+        source,
+        start,
+        skip: as_len(skip),
+        span: Some(as_len(span)),
+        origin,
+    };
     match origin {
         Origin::Source => Piece { span: Some(piece.source_len(as_len(span))), ..piece },
         _ => piece,

@@ -51,7 +51,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             meta: MetaCache::new(),
             bounce: Bounce::new(),
             #[cfg(feature = "alloc")]
-            dir: alloc::vec![0; image.superblock.block_size.len()].into_boxed_slice(),
+            dir: alloc::vec![0; image.superblock.block_size.bytes_usize()].into_boxed_slice(),
             #[cfg(not(feature = "alloc"))]
             dir: [0; 4096],
             dir_is: None,
@@ -76,7 +76,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        let runner = Runner { storage: &mut self.storage, layer: &mut self.layer, stats: &mut self.stats };
+        let runner =
+            Runner { storage: &mut self.storage, layer: &mut self.layer, stats: &mut self.stats };
         let mut fetch = Fetch { runner, bounce: &mut self.bounce, sources: &self.sources };
         fetch.run(extents, out)
     }
@@ -89,7 +90,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let number = at / PAGE;
             let skip = usize::try_from(at & (PAGE.wrapping_sub(1))).unwrap_or(0);
             let len = PAGE_BYTES.saturating_sub(skip).min(rest.len());
-            let (front, behind) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            let (front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
             if self.meta.get(number).is_some() {
                 self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
             } else {
@@ -109,7 +111,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let at = number.saturating_mul(PAGE);
         let image = self.sources.first().map_or(0, |source| source.bytes);
         let len = image.saturating_sub(at).min(PAGE);
-        let runner = Runner { storage: &mut self.storage, layer: &mut self.layer, stats: &mut self.stats };
+        let runner =
+            Runner { storage: &mut self.storage, layer: &mut self.layer, stats: &mut self.stats };
         let mut fetch = Fetch { runner, bounce: &mut self.bounce, sources: &self.sources };
         self.meta.replace(number, |page| {
             let (here, beyond) = page.split_at_mut(usize::try_from(len).unwrap_or(0));
@@ -151,7 +154,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let mut plan = Plan::default();
             self.plan(inode, layout, offset, want, &mut plan)?;
             let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX);
-            let (front, behind) = core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            let (front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
             self.fetch(plan.extents(), front)?;
             offset = offset.saturating_add(plan.bytes());
             rest = behind;
@@ -160,7 +164,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Plans at least a byte and at most `want` bytes from `offset` on.
-    fn plan(&mut self, inode: &Inode, layout: Layout, offset: u64, want: u64, plan: &mut Plan) -> Result<(), Error> {
+    fn plan(
+        &mut self,
+        inode: &Inode,
+        layout: Layout,
+        offset: u64,
+        want: u64,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
         match layout {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want);
@@ -178,10 +189,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    fn plan_chunks(&mut self, map: &ChunkMap, offset: u64, want: u64, plan: &mut Plan) -> Result<(), Error> {
+    fn plan_chunks(
+        &mut self,
+        map: &ChunkMap,
+        offset: u64,
+        want: u64,
+        plan: &mut Plan,
+    ) -> Result<(), Error> {
         let chunk_bytes = 1u64.checked_shl(map.chunk_bits).unwrap_or(u64::MAX);
         let mut raw = [0; MAP_BYTES];
-        let per_read = u64::try_from(MAP_BYTES / map.entry.len().max(1)).unwrap_or(1);
+        let per_read = u64::try_from(MAP_BYTES / map.entry.bytes_usize().max(1)).unwrap_or(1);
         let mut chunk = map.chunk_of(offset);
         let mut skip = offset & chunk_bytes.wrapping_sub(1);
         let last = map.chunk_of(offset.saturating_add(want).saturating_sub(1));
@@ -191,7 +208,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let len = usize::try_from(count.saturating_mul(first.len)).unwrap_or(0);
             let entries = raw.get_mut(..len).unwrap_or_default();
             self.meta(first.at, entries)?;
-            for entry in entries.chunks_exact(map.entry.len()) {
+            for entry in entries.chunks_exact(map.entry.bytes_usize()) {
                 let target = map.parse(chunk, entry)?;
                 let len = chunk_bytes.saturating_sub(skip).min(want.saturating_sub(plan.bytes()));
                 let added = plan.push_chunk(&self.superblock, &self.devices, target, skip, len)?;
@@ -215,7 +232,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let mut memory = core::mem::replace(&mut self.dir, empty());
             let result = match memory.get_mut(..len) {
                 Some(place) => self.data_by_meta(inode, at, place),
-                None => Err(Error::Unsupported(crate::erofs::Unsupported::LargeBlocks { bytes: size.bytes() })),
+                None => Err(Error::Unsupported(crate::erofs::Unsupported::LargeBlocks {
+                    bytes: size.bytes(),
+                })),
             };
             self.dir = memory;
             result?;

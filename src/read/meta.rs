@@ -59,7 +59,11 @@ impl MetaCache {
 
     /// Calls `fill` with the memory of a page to give up, and keeps it as page `number` if that
     /// succeeds.
-    pub fn replace<E>(&mut self, number: u64, fill: impl FnOnce(&mut [u8]) -> Result<(), E>) -> Result<(), E> {
+    pub fn replace<E>(
+        &mut self,
+        number: u64,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         // Two rounds: the first takes second chances away.
         for _ in 0..PAGES.saturating_mul(2) {
             let at = self.hand.checked_rem(PAGES).unwrap_or(0);

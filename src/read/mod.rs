@@ -19,8 +19,8 @@ pub use dir::{DirCursor, DirEntry, NAME_BYTES_MAX};
 pub use fetch::BATCH_MAX;
 pub use file::File;
 pub use stats::Stats;
-pub use xattrs::XATTR_BYTES_MAX;
 pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
+pub use xattrs::XATTR_BYTES_MAX;
 
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;

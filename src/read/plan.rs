@@ -35,9 +35,10 @@ impl Plan {
                 *len = len.saturating_add(more);
                 true
             }
-            (Some(Extent::Blob { slot, at, len }), Extent::Blob { slot: next, at: next_at, len: more })
-                if *slot == next && at.checked_add(*len) == Some(next_at) =>
-            {
+            (
+                Some(Extent::Blob { slot, at, len }),
+                Extent::Blob { slot: next, at: next_at, len: more },
+            ) if *slot == next && at.checked_add(*len) == Some(next_at) => {
                 *len = len.saturating_add(more);
                 true
             }
