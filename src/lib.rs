@@ -7,5 +7,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "command")]
+pub mod command;
 pub mod storage;
 mod trace;
