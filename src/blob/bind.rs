@@ -55,7 +55,7 @@ impl SourceName<'_> {
 }
 
 /// A name in a message, cut to what fits.
-pub type Name = heapless::String<120>;
+pub type Name = heapless::String<72>;
 
 /// Why a slot has no source.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,8 +31,8 @@ mod at {
     pub const LENGTH: usize = 48;
     pub const GENERATION: usize = 56;
     pub const NONCE: usize = 64;
+    /// Followed by the checksum type.
     pub const SLOT_SHIFT: usize = 72;
-    pub const CHECKSUM: usize = 73;
     pub const SLOTS: usize = 76;
     pub const CHECK: usize = 4088;
 }

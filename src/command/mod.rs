@@ -1,6 +1,8 @@
-//! The guest's commands: how a machine is told what to do, and how it answers.
+//! The guest's commands, over any storage: what a board and the host tool run alike.
 //!
-//! Always: everything here is pure; devices and consoles belong to the caller.
+//! Always: devices, consoles and clocks belong to the caller; a command allocates its memory
+//! before it reads, and none while it does.
 
 pub mod config;
+pub mod frame;
 pub mod words;
