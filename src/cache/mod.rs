@@ -61,6 +61,14 @@ pub const IDENTITY_BYTES: usize = 112;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobIdentity(pub [u8; IDENTITY_BYTES]);
 
+impl BlobIdentity {
+    /// The device slot that the blob has in its image.
+    pub fn slot(&self) -> u16 {
+        let [_, low, high, ..] = self.0;
+        u16::from_le_bytes([low, high])
+    }
+}
+
 /// A layer's name for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlobIndex(pub u16);

@@ -5,4 +5,15 @@
 
 pub mod config;
 pub mod frame;
+mod json;
+mod parse;
+mod region;
+mod run;
+mod tree;
+mod verdict;
 pub mod words;
+
+pub use parse::{BenchPaths, Command, HELP, UsageError};
+pub use run::{CommandError, GuestRoot, Runner, Scratch, catch_up};
+pub use tree::Tree;
+pub use verdict::Counters;

@@ -198,7 +198,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     ) -> Result<(), Error> {
         let chunk_bytes = 1u64.checked_shl(map.chunk_bits).unwrap_or(u64::MAX);
         let mut raw = [0; MAP_BYTES];
-        let per_read = u64::try_from(MAP_BYTES.checked_div(map.entry.bytes_usize()).unwrap_or(1)).unwrap_or(1);
+        let per_read =
+            u64::try_from(MAP_BYTES.checked_div(map.entry.bytes_usize()).unwrap_or(1)).unwrap_or(1);
         let mut chunk = map.chunk_of(offset);
         let mut skip = offset & chunk_bytes.wrapping_sub(1);
         let last = map.chunk_of(offset.saturating_add(want).saturating_sub(1));
