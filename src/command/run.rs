@@ -3,6 +3,11 @@
 //! Always: the memory of a command is in its [`Scratch`], made before the first read; what goes
 //! to `out` is the command's own output and nothing else.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "an error ends its command, and carries the path because nothing may be allocated"
+)]
+
 use super::json;
 use super::parse::Command;
 use super::tree::Tree;
@@ -171,13 +176,13 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
                 .root
                 .read_link_inode(&inode, &mut self.scratch.target)
                 .map_err(|error| at(path, error))?;
-            write!(self.out, "target {}\n", Escaped(link))
+            writeln!(self.out, "target {}", Escaped(link))
                 .map_err(|_| at(path, crate::PathError::TooLong.into()))?;
         }
         let out = &mut self.out;
         let mut failed = None;
         let listed = self.root.xattrs(&inode, &mut self.scratch.xattrs, |prefix, name, value| {
-            let line = write!(out, "xattr  {prefix}{} ({} bytes)\n", Escaped(name), value.len());
+            let line = writeln!(out, "xattr  {prefix}{} ({} bytes)", Escaped(name), value.len());
             if line.is_err() {
                 failed.get_or_insert(at(path, crate::PathError::TooLong.into()));
             }
