@@ -9,5 +9,6 @@ extern crate std;
 
 #[cfg(feature = "command")]
 pub mod command;
+pub mod fuse;
 pub mod storage;
 mod trace;

@@ -1,5 +1,7 @@
-//! What the guest commands and the host tool share.
+//! The guest's commands: how a machine is told what to do, and how it answers.
 //!
-//! Always: `no_std`, and free of any board.
+//! Always: everything here is pure; devices and consoles belong to the caller.
 
+pub mod config;
 pub mod frame;
+pub mod words;
