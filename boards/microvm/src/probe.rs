@@ -1,7 +1,7 @@
 //! What the machine has: its devices, and how fast they read.
 //!
-//! `-- rawbench` reads the first disk, `-- sharebench NAME` a file of a share; `-- panic`,
-//! `-- overflow` and `-- sealed` show how a run ends that goes wrong.
+//! `-- rawbench` reads the first disk, `-- sharebench NAME [ROUNDS]` a file of a share;
+//! `-- panic`, `-- overflow` and `-- sealed` show how a run ends that goes wrong.
 
 extern crate alloc;
 
@@ -65,7 +65,9 @@ fn report(
         (Some("rawbench"), _) => bench(storage, DeviceId(0), out).map_err(|error| failed(&error)),
         (Some("sharebench"), Some(name)) => {
             let file = storage.share_file(None, name).map_err(|error| failed(&error))?;
-            let read = bench(storage, file, out).map_err(|error| failed(&error));
+            let rounds = command.next().and_then(|word| word.parse().ok()).unwrap_or(1);
+            let read = (0..rounds).try_for_each(|_| bench(storage, file, out));
+            let read = read.map_err(|error| failed(&error));
             let closed = storage.shut_down().map_err(|error| failed(&error));
             read.and(closed)
         }
