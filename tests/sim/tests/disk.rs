@@ -266,7 +266,7 @@ fn random_histories_keep_the_promise() {
 }
 
 #[test]
-fn one_seed_is_one_course_of_the_world() {
+fn one_seed_is_one_course_of_theworld() {
     let course = |seed| {
         let (world, disk, mut storage) = one_disk(seed);
         world.record_trace();
@@ -538,6 +538,18 @@ fn two_guests_share_the_disk_and_a_killed_one_leaves_its_writes_to_chance() {
         assert_eq!(second.poll().map(|(job, _)| job.tag), None, "jobs stay with their guest");
     }
     assert!((5..35).contains(&done), "{done}");
+}
+
+#[test]
+fn ended_jobs_go_to_the_guest_that_started_them() {
+    let (world, disk, mut first) = one_disk(27);
+    let mut second = world.attach();
+    first.start(write_job(disk, 0, 1, 512)).unwrap();
+    for _ in 0..1000 {
+        assert!(second.poll().is_none());
+    }
+    assert_eq!(world.counters(disk).in_flight, 0, "one guest's polls move the disk for all");
+    assert_eq!(next_job(&mut first), (1, Ok(())));
 }
 
 #[test]
