@@ -116,7 +116,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 800, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_bytes_are_a_superblock_or_an_error(bytes in vec(any::<u8>(), 0..3000)) {
+    fn any_bytes_are_a_superblock_or_an_error(bytes in vec(any::<u8>(), 0..1600)) {
         let _ = Superblock::peek(&bytes);
         prop_assert!(Superblock::from_bytes(&bytes).is_err());
     }
@@ -146,8 +146,8 @@ proptest! {
 
     #[test]
     fn any_bytes_are_a_directory_block_or_an_error(
-        mut bytes in vec(prop_oneof![Just(0_u8), Just(b'/'), 0_u8..64, any::<u8>()], 0..700),
-        first in prop_oneof![(1_u8..20).prop_map(|count| count.saturating_mul(12)), any::<u8>()],
+        mut bytes in vec(prop_oneof![Just(0_u8), Just(b'/'), 0_u8..64, any::<u8>()], 0..260),
+        first in prop_oneof![(1_u8..12).prop_map(|count| count.saturating_mul(12)), any::<u8>()],
         name in vec(any::<u8>(), 0..4),
     ) {
         if let Some(low) = bytes.get_mut(8..10) {
@@ -168,7 +168,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_xattrs_or_an_error(bytes in vec(prop_oneof![0_u8..8, any::<u8>()], 0..300)) {
+    fn any_bytes_are_xattrs_or_an_error(bytes in vec(prop_oneof![0_u8..8, any::<u8>()], 0..120)) {
         let _ = xattr::Entry::from_shared(0, &bytes);
         let Ok(body) = xattr::Body::from_bytes(Nid(1), &bytes) else { return Ok(()) };
         prop_assert!(body.shared().count() <= bytes.len());
