@@ -35,7 +35,7 @@ impl BlockSize {
         1 << self.bits
     }
 
-    /// In bytes.
+    /// In bytes, as the length of a buffer.
     pub const fn bytes_usize(self) -> usize {
         1 << self.bits
     }

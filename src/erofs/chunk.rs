@@ -26,7 +26,7 @@ pub enum ChunkEntry {
 }
 
 impl ChunkEntry {
-    /// Bytes of an entry.
+    /// Bytes of an entry, as the length of a buffer.
     pub const fn bytes_usize(self) -> usize {
         match self {
             Self::Block => 4,
@@ -160,5 +160,118 @@ impl ChunkMap {
             return Err(Corrupt::ChunkSlot { nid: self.nid, chunk, slot, slots }.into());
         }
         Ok(ChunkTarget::At { device_id: slot, block })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{NID, Sample, compact, extended};
+    use super::super::{Inode, Layout};
+    use super::*;
+
+    fn map_of(superblock: &Superblock, bytes: &[u8]) -> Result<ChunkMap, FormatError> {
+        match Inode::from_bytes(superblock, NID, bytes)?.layout {
+            Layout::Chunked(map) => Ok(map),
+            layout => panic!("{layout:?}"),
+        }
+    }
+
+    /// A map in a sample with three extra devices.
+    fn map(format: u32, size: u32) -> Result<ChunkMap, FormatError> {
+        let superblock = Sample::with_devices(3).superblock();
+        map_of(&superblock, &compact(8, 0, 0o100_644, size, format))
+    }
+
+    fn valid(format: u32) -> ChunkMap {
+        map(format, 5000).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn map_begins_behind_the_xattrs_at_a_multiple_of_its_entry() {
+        let superblock = Sample::new().superblock();
+        for (format, at) in [(1, 3200 + 32 + 12), (0x21, 3200 + 32 + 16)] {
+            let map = map_of(&superblock, &compact(8, 1, 0o100_644, 1025, format));
+            let len = if format == 1 { 8 } else { 16 };
+            assert_eq!(map.map(|map| map.span()), Ok(Span { at, len }));
+        }
+    }
+
+    #[test]
+    fn last_chunk_may_be_partial() {
+        let map = map(0x22, 4097).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((map.chunk_bits, map.count()), (11, 3));
+        assert_eq!((map.chunk_of(2047), map.chunk_of(2048)), (0, 1));
+        assert_eq!(map.entry_at(2), Ok(Span { at: 3232 + 16, len: 8 }));
+        let error = Corrupt::ChunkBeyondFile { nid: NID, chunk: 3, chunks: 3 };
+        assert_eq!(map.entry_at(3), Err(error.into()));
+    }
+
+    #[test]
+    fn size_beyond_the_map_is_corrupt() {
+        let superblock = Sample::new().superblock();
+        let size = (1 << 63) - 1;
+        let map = map_of(&superblock, &extended(8, 0o100_644, size, 0x20, 0));
+        let (part, len) = (Part::ChunkMap(NID), 1 << 57);
+        let error = Corrupt::BeyondImage { part, at: 3200 + 64, len, image: 0x8000 };
+        assert_eq!(map, Err(error.into()));
+    }
+
+    #[test]
+    fn largest_chunk_holds_the_file() {
+        assert_eq!(map(0x1f, u32::MAX).map(|map| (map.chunk_bits, map.count())), Ok((40, 1)));
+    }
+
+    #[test]
+    fn unknown_chunk_format_is_refused_by_number() {
+        let error = Unsupported::ChunkFormat { nid: NID, format: 0x80 };
+        assert_eq!(map(0x80, 1), Err(error.into()));
+    }
+
+    #[test]
+    fn block_entry_is_a_unified_block_or_a_hole() {
+        let map = valid(0);
+        let target = ChunkTarget::At { device_id: 0, block: 0xffff_fffe };
+        assert_eq!(map.parse(0, &[0xfe, 0xff, 0xff, 0xff]), Ok(target));
+        assert_eq!(map.parse(0, &[0xff; 4]), Ok(ChunkTarget::Hole));
+    }
+
+    #[test]
+    fn index_entry_ignores_the_high_half() {
+        let map = valid(0x20);
+        let target = ChunkTarget::At { device_id: 2, block: 9 };
+        assert_eq!(map.parse(0, &[0xff, 0xff, 2, 0, 9, 0, 0, 0]), Ok(target));
+        assert_eq!(map.parse(0, &[0, 0, 9, 9, 255, 255, 255, 255]), Ok(ChunkTarget::Hole));
+    }
+
+    #[test]
+    fn wide_index_entry_is_a_hole_only_with_all_48_bits() {
+        let map = valid(0x60);
+        let target = ChunkTarget::At { device_id: 1, block: 0xffff_ffff };
+        assert_eq!(map.parse(0, &[0, 0, 1, 0, 255, 255, 255, 255]), Ok(target));
+        assert_eq!(map.parse(0, &[255, 255, 1, 0, 255, 255, 255, 255]), Ok(ChunkTarget::Hole));
+        let target = ChunkTarget::At { device_id: 1, block: 1 << 32 };
+        assert_eq!(map.parse(0, &[1, 0, 1, 0, 0, 0, 0, 0]), Ok(target));
+    }
+
+    #[test]
+    fn device_id_is_masked_before_it_is_judged() {
+        let target = ChunkTarget::At { device_id: 1, block: 0 };
+        assert_eq!(valid(0x20).parse(0, &[0, 0, 0xf1, 0xff, 0, 0, 0, 0]), Ok(target));
+    }
+
+    #[test]
+    fn device_id_beyond_the_table_names_chunk_and_slot() {
+        let superblock = Sample::with_devices(4).superblock();
+        let map = map_of(&superblock, &compact(8, 0, 0o100_644, 5000, 0x20));
+        let map = map.unwrap_or_else(|error| panic!("{error}"));
+        let error = Corrupt::ChunkSlot { nid: NID, chunk: 7, slot: 5, slots: 4 };
+        assert_eq!(map.parse(7, &[0, 0, 5, 0, 0, 0, 0, 0]), Err(error.into()));
+    }
+
+    #[test]
+    fn entry_cut_short_is_corrupt() {
+        let part = Part::ChunkEntry(NID);
+        let error = Corrupt::Short { part, need: 8, got: 7 };
+        assert_eq!(valid(0x60).parse(0, &[0; 7]), Err(error.into()));
     }
 }

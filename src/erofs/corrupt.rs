@@ -281,3 +281,36 @@ impl Corrupt {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::FormatError;
+    use super::*;
+    use std::string::ToString;
+
+    fn shown(corrupt: Corrupt) -> std::string::String {
+        FormatError::from(corrupt).to_string()
+    }
+
+    #[test]
+    fn message_leads_to_the_byte() {
+        let nid = Nid(42);
+        assert_eq!(
+            shown(Corrupt::ChunkSlot { nid, chunk: 7, slot: 9, slots: 3 }),
+            "corrupt image: chunk 7 of nid 42 names device slot 9, the table has 3"
+        );
+        let part = Part::SharedXattr(5);
+        assert_eq!(
+            shown(Corrupt::BeyondImage { part, at: 0x9000, len: 4, image: 0x8000 }),
+            "corrupt image: shared xattr 5, 4 bytes at byte 0x9000, ends beyond the image of 0x8000"
+        );
+        assert_eq!(
+            shown(Corrupt::Name { nid, block: 3, entry: 4, fault: NameFault::Long(300) }),
+            "corrupt image: directory nid 42 block 3 entry 4: the name has 300 bytes, at most 255"
+        );
+        assert_eq!(
+            shown(Corrupt::SlotsOverlap { low: 1, high: 3, block: 73 }),
+            "corrupt image: device slots 1 and 3 both hold block 73"
+        );
+    }
+}

@@ -190,3 +190,137 @@ impl Devices {
 }
 
 const _: () = assert!(SLOT_LEN == 128 && SLOT_BYTES == 128);
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+    use std::vec::Vec as Bytes;
+
+    /// A slot's low block count and unified address.
+    fn slot(blocks: u32, uniaddr: u32) -> [u8; 128] {
+        let mut bytes = [0; 128];
+        let (tag, rest) = bytes.split_at_mut(64);
+        tag.fill(b'0');
+        let fields = [blocks.to_le_bytes(), uniaddr.to_le_bytes()];
+        rest.iter_mut().zip(fields.as_flattened()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    fn devices(slots: &[[u8; 128]]) -> Result<Devices, FormatError> {
+        let count = u16::try_from(slots.len()).unwrap_or(u16::MAX);
+        let superblock = Sample::with_devices(count).superblock();
+        Devices::from_bytes(&superblock, &slots.iter().flatten().copied().collect::<Bytes<u8>>())
+    }
+
+    fn valid(slots: &[[u8; 128]]) -> Devices {
+        devices(slots).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn id_n_is_slot_n_in_its_own_blocks() {
+        let devices = valid(&[slot(10, 64), slot(20, 74)]);
+        let place = Place { slot: 2, block: 5, blocks_left: Some(15) };
+        assert_eq!(devices.resolve(2, 5), Ok(place));
+        assert_eq!(devices.slot(2).map(|slot| slot.tag().len()), Some(64));
+        assert_eq!(devices.slot(0), None);
+    }
+
+    #[test]
+    fn id_beyond_the_table_is_corrupt() {
+        let error = Corrupt::NoSlot { slot: 3, slots: 2 };
+        assert_eq!(valid(&[slot(10, 64), slot(20, 74)]).resolve(3, 0), Err(error.into()));
+    }
+
+    #[test]
+    fn unified_block_lies_in_the_primary_or_in_the_slot_that_holds_it() {
+        let devices = valid(&[slot(10, 64), slot(20, 74)]);
+        for (block, slot, offset, left) in [
+            (0, 0, 0, 64),
+            (63, 0, 63, 1),
+            (64, 1, 0, 10),
+            (73, 1, 9, 1),
+            (74, 2, 0, 20),
+            (93, 2, 19, 1),
+        ] {
+            let place = Place { slot, block: offset, blocks_left: Some(left) };
+            assert_eq!(devices.resolve(0, block), Ok(place), "block {block}");
+        }
+    }
+
+    #[test]
+    fn unified_block_on_no_device_is_corrupt() {
+        let devices = valid(&[slot(10, 70)]);
+        for block in [64, 69, 80, u64::MAX] {
+            let error = Corrupt::BlockBeyondSlot { slot: 0, block, blocks: 64 };
+            assert_eq!(devices.resolve(0, block), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn block_beyond_its_slot_is_corrupt() {
+        let error = Corrupt::BlockBeyondSlot { slot: 1, block: 10, blocks: 10 };
+        assert_eq!(valid(&[slot(10, 64)]).resolve(1, 10), Err(error.into()));
+    }
+
+    #[test]
+    fn uniaddr_zero_is_no_mapping() {
+        let devices = valid(&[slot(10, 0)]);
+        assert_eq!(devices.resolve(0, 3).map(|place| place.slot), Ok(0));
+    }
+
+    #[test]
+    fn slots_that_overlap_are_both_named() {
+        let error = Corrupt::SlotsOverlap { low: 1, high: 3, block: 73 };
+        assert_eq!(devices(&[slot(10, 64), slot(5, 74), slot(9, 73)]).err(), Some(error.into()));
+        let error = Corrupt::SlotsOverlap { low: 1, high: 2, block: 80 };
+        assert_eq!(devices(&[slot(10, 80), slot(100, 70)]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn slot_that_repeats_is_named() {
+        let error = Corrupt::SlotsOverlap { low: 1, high: 2, block: 64 };
+        assert_eq!(devices(&[slot(10, 64), slot(10, 64)]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn slot_over_the_primary_is_named() {
+        let error = Corrupt::SlotsOverlap { low: 0, high: 1, block: 63 };
+        assert_eq!(devices(&[slot(10, 63)]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn slots_without_a_length_share_an_address_and_hold_no_unified_block() {
+        let devices = valid(&[slot(0, 64), slot(0, 64), slot(0, 64)]);
+        let place = Place { slot: 2, block: 1 << 40, blocks_left: None };
+        assert_eq!(devices.resolve(2, 1 << 40), Ok(place));
+        assert!(devices.resolve(0, 64).is_err());
+    }
+
+    #[test]
+    fn high_halves_count_with_48bit_only() {
+        let mut bytes = slot(1, 2);
+        let high = bytes.get_mut(72..78).unwrap_or_default();
+        high.copy_from_slice(&[1, 0, 0, 0, 2, 0]);
+        let mut sample = Sample::with_devices(1);
+        let narrow = DeviceSlot::from_bytes(&sample.superblock(), 1, &bytes);
+        assert_eq!(narrow.map(|slot| (slot.blocks, slot.uniaddr)), Ok((1, 2)));
+        let wide = sample.put(80, &[0x88]).superblock();
+        let slot = DeviceSlot::from_bytes(&wide, 1, &bytes);
+        assert_eq!(slot.map(|slot| (slot.blocks, slot.uniaddr)), Ok((1 << 32 | 1, 2 << 32 | 2)));
+        if let Some(high) = bytes.get_mut(74..76) {
+            high.fill(0xff);
+        }
+        let slot = DeviceSlot::from_bytes(&wide, 1, &bytes);
+        let blocks = 0xffff_0001 << 32 | 1;
+        let error = Corrupt::SlotRange { slot: 1, uniaddr: 2 << 32 | 2, blocks };
+        assert_eq!(slot, Err(error.into()));
+    }
+
+    #[test]
+    fn table_cut_short_is_corrupt() {
+        let superblock = Sample::with_devices(2).superblock();
+        let error = Corrupt::Short { part: Part::DeviceTable, need: 256, got: 255 };
+        assert_eq!(Devices::from_bytes(&superblock, &[0; 255]).err(), Some(error.into()));
+    }
+}

@@ -8,7 +8,7 @@ use core::cmp::Ordering;
 use super::block::Nid;
 use super::corrupt::{Corrupt, NameFault};
 use super::error::{FormatError, Unsupported};
-use super::inode::FileKind;
+use super::kind::FileKind;
 use super::record::Record;
 
 const ENTRY_BYTES: u16 = 12;
@@ -209,5 +209,177 @@ impl<'b> Iterator for Entries<'b> {
             Err(_) => self.next = self.block.len,
         }
         Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{TINY, dir_block};
+    use super::*;
+    use std::format;
+    use std::string::String;
+    use std::vec::Vec;
+
+    const DIR: Nid = Nid(36);
+
+    fn parse(bytes: &[u8]) -> Result<DirBlock<'_>, FormatError> {
+        DirBlock::from_bytes(bytes, DIR, 2)
+    }
+
+    fn valid(bytes: &[u8]) -> DirBlock<'_> {
+        parse(bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What the walk over these bytes ends with.
+    fn walk_error(bytes: &[u8]) -> Option<FormatError> {
+        valid(bytes).entries().find_map(Result::err)
+    }
+
+    fn named(entry: u16, fault: NameFault) -> Option<FormatError> {
+        Some(Corrupt::Name { nid: DIR, block: 2, entry, fault }.into())
+    }
+
+    fn patch(bytes: &mut [u8], at: usize, with: &[u8]) {
+        if let Some(place) = bytes.get_mut(at..).and_then(|tail| tail.get_mut(..with.len())) {
+            place.copy_from_slice(with);
+        }
+    }
+
+    #[test]
+    fn what_mkfs_wrote_is_read() {
+        // The root's entries are inline behind its 32 bytes, without xattrs.
+        let size = TINY.get(37 * 32 + 8..).and_then(|tail| tail.first_chunk()).copied();
+        let size = usize::try_from(u32::from_le_bytes(size.unwrap_or_default())).unwrap_or(0);
+        let bytes = TINY.get(37 * 32 + 32..).and_then(|tail| tail.get(..size));
+        let block = DirBlock::from_bytes(bytes.unwrap_or(&[]), Nid(37), 0);
+        let block = block.unwrap_or_else(|error| panic!("{error}"));
+        let names: Vec<_> = block.entries().map(|entry| entry.map(|entry| entry.name)).collect();
+        let want: [&[u8]; 9] =
+            [b".", b"..", b"empty", b"hello", b"link", b"long", b"null", b"pipe", b"sub"];
+        assert_eq!(names, want.map(Ok));
+        let found = block.find(b"hello").map(|found| found.map(|entry| (entry.nid, entry.kind)));
+        assert_eq!(found, Ok(Some((Nid(45), Some(FileKind::Regular)))));
+    }
+
+    #[test]
+    fn every_name_is_found_and_no_other() {
+        let names: Vec<String> = (0..37).map(|n| format!("{n:02}")).collect();
+        let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+        for count in 1..=names.len() {
+            let names = names.get(..count).unwrap_or(&[]);
+            let bytes = dir_block(names, 1024);
+            let block = valid(&bytes);
+            for name in names {
+                assert_eq!(
+                    block.find(name).map(|found| found.map(|entry| entry.name)),
+                    Ok(Some(*name))
+                );
+                assert_eq!(block.find(&[*name, b"!"].concat()), Ok(None));
+            }
+            assert_eq!(block.find(b"").map(|found| found.is_some()), Ok(false));
+            assert_eq!(block.first_name(), Ok(b"00".as_slice()));
+            assert_eq!(Some(block.last_name()), names.last().map(|name| Ok(*name)));
+        }
+    }
+
+    #[test]
+    fn last_name_ends_at_the_end_of_its_bytes_too() {
+        let bytes = dir_block(&[b"a", b"last"], 24 + 5);
+        assert_eq!(valid(&bytes).last_name(), Ok(b"last".as_slice()));
+    }
+
+    #[test]
+    fn first_nameoff_says_how_many_entries_there_are() {
+        for nameoff in [0_u16, 1, 11, 13, 512, 516, 0xffff] {
+            let mut bytes = dir_block(&[b"a", b"b"], 512);
+            patch(&mut bytes, 8, &nameoff.to_le_bytes());
+            let error = Corrupt::FirstNameoff { nid: DIR, block: 2, nameoff, len: 512 };
+            assert_eq!(parse(&bytes).err(), Some(error.into()));
+        }
+        let error = Corrupt::FirstNameoff { nid: DIR, block: 2, nameoff: 0, len: 11 };
+        assert_eq!(parse(&[1; 11]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn nameoff_beyond_the_block_is_corrupt() {
+        let mut bytes = dir_block(&[b"a", b"b"], 512);
+        patch(&mut bytes, 20, &513_u16.to_le_bytes());
+        let (entry, nameoff, low, high) = (1, 513, 24, 512);
+        let error = Corrupt::Nameoff { nid: DIR, block: 2, entry, nameoff, low, high };
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+    }
+
+    #[test]
+    fn nameoff_among_the_entries_or_before_its_neighbour_is_corrupt() {
+        let mut bytes = dir_block(&[b"aa", b"bb", b"cc"], 512);
+        patch(&mut bytes, 32, &37_u16.to_le_bytes());
+        let (entry, nameoff, low, high) = (2, 37, 38, 512);
+        let error = Corrupt::Nameoff { nid: DIR, block: 2, entry, nameoff, low, high };
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+        patch(&mut bytes, 32, &12_u16.to_le_bytes());
+        let (nameoff, low) = (12, 36);
+        let error = Corrupt::Nameoff { nid: DIR, block: 2, entry, nameoff, low, high };
+        assert_eq!(valid(&bytes).last_name(), Err(error.into()));
+    }
+
+    #[test]
+    fn empty_names_are_corrupt() {
+        assert_eq!(walk_error(&dir_block(&[b"", b"b"], 512)), named(0, NameFault::Empty));
+        assert_eq!(walk_error(&dir_block(&[b"a", b""], 512)), named(1, NameFault::Empty));
+    }
+
+    #[test]
+    fn name_of_256_bytes_is_corrupt() {
+        let longest = dir_block(&[&[b'n'; 255]], 512);
+        assert_eq!(walk_error(&longest), None);
+        let bytes = dir_block(&[&[b'n'; 256]], 512);
+        assert_eq!(walk_error(&bytes), named(0, NameFault::Long(256)));
+    }
+
+    #[test]
+    fn slash_or_nul_in_a_name_is_corrupt() {
+        assert_eq!(walk_error(&dir_block(&[b"a/b"], 512)), named(0, NameFault::Slash));
+        assert_eq!(walk_error(&dir_block(&[b"a\0b", b"c"], 512)), named(0, NameFault::Nul));
+        let bytes = dir_block(&[b"a/b"], 512);
+        assert_eq!(valid(&bytes).find(b"a/b").err(), named(0, NameFault::Slash));
+    }
+
+    #[test]
+    fn names_out_of_order_or_repeated_are_corrupt() {
+        assert_eq!(walk_error(&dir_block(&[b"b", b"a"], 512)), named(1, NameFault::Order));
+        assert_eq!(walk_error(&dir_block(&[b"a", b"a"], 512)), named(1, NameFault::Order));
+        let bytes = dir_block(&[b"x", b"m", b"n"], 512);
+        assert_eq!(valid(&bytes).find(b"a").err(), named(0, NameFault::Order));
+    }
+
+    #[test]
+    fn an_error_ends_the_walk() {
+        let bytes = dir_block(&[b"a", b"/", b"c"], 512);
+        assert_eq!(valid(&bytes).entries().count(), 2);
+    }
+
+    #[test]
+    fn nid_in_the_metabox_is_refused() {
+        let mut bytes = dir_block(&[b"a"], 512);
+        patch(&mut bytes, 7, &[0x80]);
+        let error = Unsupported::Metabox(Nid(1 << 63 | 1));
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+    }
+
+    #[test]
+    fn file_type_zero_says_nothing_and_eight_is_corrupt() {
+        let mut bytes = dir_block(&[b"a"], 512);
+        patch(&mut bytes, 10, &[0]);
+        assert_eq!(valid(&bytes).entry(0).map(|entry| entry.kind), Ok(None));
+        patch(&mut bytes, 10, &[8]);
+        let error = Corrupt::EntryType { nid: DIR, block: 2, entry: 0, file_type: 8 };
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+    }
+
+    #[test]
+    fn entry_beyond_the_last_is_an_error() {
+        let bytes = dir_block(&[b"a"], 512);
+        let error = Corrupt::NoEntry { nid: DIR, block: 2, entry: 1, entries: 1 };
+        assert_eq!(valid(&bytes).entry(1), Err(error.into()));
     }
 }

@@ -2,13 +2,12 @@
 //!
 //! Always: its size is below 2^63, its file type exists, and inode and xattrs lie in the image.
 
-use core::fmt;
-
 use super::block::{Nid, Span};
 use super::chunk::ChunkMap;
 use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
+use super::kind::{DeviceNumber, FileKind};
 use super::layout::{CompressedForm, Layout, Outline};
 use super::record::Record;
 use super::superblock::Superblock;
@@ -21,63 +20,6 @@ const FORMAT_BIT_4: u16 = 0x10;
 const FORMAT_KNOWN: u16 = 0x1f;
 /// Linux PATH_MAX: no path can be longer, so no useful target is.
 const SYMLINK_BYTES_MAX: u64 = 4096;
-
-/// The type of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "POSIX names")]
-pub enum FileKind {
-    Regular,
-    Directory,
-    CharDevice,
-    BlockDevice,
-    Fifo,
-    Socket,
-    Symlink,
-}
-
-impl FileKind {
-    /// From `st_mode`.
-    pub fn from_mode(mode: u16) -> Option<Self> {
-        Some(match mode & 0o170_000 {
-            0o100_000 => Self::Regular,
-            0o040_000 => Self::Directory,
-            0o020_000 => Self::CharDevice,
-            0o060_000 => Self::BlockDevice,
-            0o010_000 => Self::Fifo,
-            0o140_000 => Self::Socket,
-            0o120_000 => Self::Symlink,
-            _ => return None,
-        })
-    }
-
-    /// Its bits of `st_mode`.
-    pub fn mode_bits(self) -> u16 {
-        match self {
-            Self::Regular => 0o100_000,
-            Self::Directory => 0o040_000,
-            Self::CharDevice => 0o020_000,
-            Self::BlockDevice => 0o060_000,
-            Self::Fifo => 0o010_000,
-            Self::Socket => 0o140_000,
-            Self::Symlink => 0o120_000,
-        }
-    }
-}
-
-/// The number of a device file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "POSIX names")]
-pub struct DeviceNumber {
-    pub major: u32,
-    pub minor: u32,
-}
-
-impl DeviceNumber {
-    /// As Linux `new_encode_dev` packs it.
-    fn from_raw(raw: u32) -> Self {
-        Self { major: raw >> 8 & 0xfff, minor: raw & 0xff | raw >> 12 & 0xf_ff00 }
-    }
-}
 
 /// A time of modification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,18 +246,159 @@ fn layout(
     }
 }
 
-impl fmt::Display for FileKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Regular => "regular file",
-            Self::Directory => "directory",
-            Self::CharDevice => "character device",
-            Self::BlockDevice => "block device",
-            Self::Fifo => "fifo",
-            Self::Socket => "socket",
-            Self::Symlink => "symlink",
-        })
+const _: () = assert!(COMPACT == 32 && EXTENDED == 2 * COMPACT);
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{NID, Sample, TINY, compact, extended, inode};
+    use super::*;
+
+    fn valid(bytes: &[u8]) -> Inode {
+        inode(bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn what_mkfs_wrote_is_read() {
+        let superblock = Superblock::from_bytes(TINY).unwrap_or_else(|error| panic!("{error}"));
+        let at = superblock.inode_at(Nid(45)).ok().and_then(|at| usize::try_from(at).ok());
+        let bytes = TINY.get(at.unwrap_or(0)..).unwrap_or(&[]);
+        let hello = Inode::from_bytes(&superblock, Nid(45), bytes);
+        let hello = hello.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!((hello.mode(), hello.size, hello.nlink), (0o100_644, 6, 1));
+        assert_eq!(hello.xattrs, Some(Span { at: 45 * 32 + 32, len: 24 }));
+        let tail = Span { at: 45 * 32 + 56, len: 6 };
+        assert!(matches!(hello.layout, Layout::Inline { tail: found, .. } if found == tail));
+        let text = TINY.get(45 * 32 + 56..).and_then(|tail| tail.first_chunk());
+        assert_eq!(text, Some(b"hello\n"));
+    }
+
+    #[test]
+    fn compact_inode_has_the_time_of_the_superblock() {
+        let inode = valid(&compact(0, 0, 0o104_755, 10, 1));
+        assert_eq!(inode.mtime, Mtime { seconds: 1_700_000_000, nanoseconds: 7 });
+        assert_eq!((inode.uid, inode.gid, inode.nlink), (1000, 100, 5));
+        assert_eq!((inode.kind, inode.permissions), (FileKind::Regular, 0o4755));
+        assert_eq!((inode.xattrs, inode.rdev, inode.extended), (None, None, false));
+    }
+
+    #[test]
+    fn compact_mtime_counts_from_the_epoch_with_48bit() {
+        let superblock = Sample::new().put(80, &[0x80]).superblock();
+        let inode = Inode::from_bytes(&superblock, NID, &compact(0, 0, 0o100_644, 10, 1));
+        assert_eq!(inode.map(|inode| inode.mtime.seconds), Ok(1_700_000_060));
+    }
+
+    #[test]
+    fn mtime_beyond_64_bits_is_corrupt() {
+        let epoch = i64::MAX;
+        let superblock = Sample::new().put(80, &[0x80]).put(24, &epoch.to_le_bytes()).superblock();
+        let inode = Inode::from_bytes(&superblock, NID, &compact(0, 0, 0o100_644, 10, 1));
+        assert_eq!(inode, Err(Corrupt::Mtime { nid: NID, epoch, seconds: 60 }.into()));
+    }
+
+    #[test]
+    fn extended_inode_has_its_own_time_and_wide_owners() {
+        let inode = valid(&extended(0, 0o100_600, 10, 1, 0));
+        assert_eq!(inode.mtime, Mtime { seconds: -5, nanoseconds: 999_999_999 });
+        assert_eq!((inode.uid, inode.gid, inode.nlink), (70_000, 70_001, 3));
+    }
+
+    #[test]
+    fn a_second_has_fewer_nanoseconds_than_a_billion() {
+        let mut bytes = extended(0, 0o100_600, 10, 1, 0);
+        let nanoseconds: u32 = 1_000_000_000;
+        if let Some(field) = bytes.get_mut(40..44) {
+            field.copy_from_slice(&nanoseconds.to_le_bytes());
+        }
+        let error = Corrupt::Nanoseconds { nid: Some(NID), nanoseconds };
+        assert_eq!(inode(&bytes), Err(error.into()));
+    }
+
+    #[test]
+    fn bit_four_means_one_link_or_no_dot() {
+        let file = valid(&compact(0x10, 0, 0o100_644, 0, 1));
+        assert_eq!((file.nlink, file.dot_omitted), (1, false));
+        let directory = valid(&compact(0x10, 0, 0o040_755, 0, 1));
+        assert_eq!((directory.nlink, directory.dot_omitted), (5, true));
+    }
+
+    #[test]
+    fn device_number_is_decoded_as_linux_encodes_it() {
+        // Major 0xabc, minor 0x12345.
+        let inode = valid(&compact(0, 0, 0o020_600, 0, 0x123a_bc45));
+        assert_eq!(inode.rdev, Some(DeviceNumber { major: 0xabc, minor: 0x12345 }));
+        assert_eq!(inode.layout, Layout::None);
+    }
+
+    #[test]
+    fn socket_has_neither_device_number_nor_data() {
+        let inode = valid(&compact(0, 0, 0o140_755, 0, u32::MAX));
+        assert_eq!((inode.kind, inode.rdev, inode.layout), (FileKind::Socket, None, Layout::None));
+    }
+
+    #[test]
+    fn mode_without_a_type_is_corrupt() {
+        for mode in [0, 0o644, 0o030_644, 0o170_644] {
+            let error = Corrupt::Mode { nid: NID, mode };
+            assert_eq!(inode(&compact(0, 0, mode, 0, 0)), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn unknown_format_bit_is_refused() {
+        let error = Unsupported::InodeFormat { nid: NID, format: 0x20 };
+        assert_eq!(inode(&compact(0x20, 0, 0o100_644, 0, 0)), Err(error.into()));
+    }
+
+    #[test]
+    fn layouts_five_to_seven_are_refused() {
+        for layout in 5..=7 {
+            let error = Unsupported::Layout { nid: NID, layout };
+            let bytes = compact(u16::from(layout) << 1, 0, 0o100_644, 0, 0);
+            assert_eq!(inode(&bytes), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn negative_size_is_corrupt() {
+        let size = 1 << 63;
+        let error = Corrupt::Size { nid: NID, size };
+        assert_eq!(inode(&extended(0, 0o100_644, size, u32::MAX, 0)), Err(error.into()));
+    }
+
+    #[test]
+    fn symlink_longer_than_a_path_is_corrupt() {
+        assert!(inode(&compact(0, 0, 0o120_777, 4096, 1)).is_ok());
+        let error = Corrupt::SymlinkSize { nid: NID, size: 4097 };
+        assert_eq!(inode(&compact(0, 0, 0o120_777, 4097, 1)), Err(error.into()));
+    }
+
+    #[test]
+    fn xattrs_beyond_the_image_are_corrupt() {
+        let (part, len) = (Part::Xattrs(NID), 12 + 4 * 65_534);
+        let error = Corrupt::BeyondImage { part, at: 3232, len, image: 0x8000 };
+        assert_eq!(inode(&compact(0, 0xffff, 0o100_644, 0, 0)), Err(error.into()));
+    }
+
+    #[test]
+    fn extended_inode_that_ends_beyond_the_image_is_corrupt() {
+        let (superblock, nid) = (Sample::new().superblock(), Nid(1023));
+        let (part, at) = (Part::Inode(nid), 0x7fe0);
+        let error = Corrupt::BeyondImage { part, at, len: 64, image: 0x8000 };
+        let inode = Inode::from_bytes(&superblock, nid, &extended(0, 0o100_644, 0, 0, 0));
+        assert_eq!(inode, Err(error.into()));
+    }
+
+    #[test]
+    fn compact_inode_needs_32_bytes_and_extended_64() {
+        let short = compact(0, 0, 0o100_644, 0, 0);
+        assert!(inode(short.get(..32).unwrap_or(&[])).is_ok());
+        assert_eq!(Inode::bytes_needed([0, 0]), 32);
+        let error = Corrupt::Short { part: Part::Inode(NID), need: 32, got: 31 };
+        assert_eq!(inode(short.get(..31).unwrap_or(&[])), Err(error.into()));
+        let long = extended(0, 0o100_644, 0, 0, 0);
+        assert_eq!(Inode::bytes_needed([1, 0]), 64);
+        let error = Corrupt::Short { part: Part::Inode(NID), need: 64, got: 63 };
+        assert_eq!(inode(long.get(..63).unwrap_or(&[])), Err(error.into()));
     }
 }
-
-const _: () = assert!(COMPACT == 32 && EXTENDED == 2 * COMPACT);

@@ -16,6 +16,7 @@ mod dir;
 mod error;
 mod feature;
 mod inode;
+mod kind;
 mod layout;
 mod record;
 mod superblock;
@@ -28,6 +29,12 @@ pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place};
 pub use dir::{DirBlock, Dirent, Entries as DirEntries};
 pub use error::{FormatError, Unsupported};
 pub use feature::{Compat, Incompat};
-pub use inode::{DeviceNumber, FileKind, Inode, Mtime};
+pub use inode::{Inode, Mtime};
+pub use kind::{DeviceNumber, FileKind};
 pub use layout::{CompressedForm, Layout};
 pub use superblock::Superblock;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod totality;

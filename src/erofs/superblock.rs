@@ -239,3 +239,194 @@ fn check_geometry(raw: Record<'_, LEN>) -> Result<(), FormatError> {
 }
 
 const _: () = assert!(Superblock::PEEK_BYTES >= AT + LEN);
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{Sample, TINY, seal};
+    use super::*;
+    use std::string::ToString;
+
+    fn patched(at: usize, bytes: &[u8]) -> Result<Superblock, FormatError> {
+        Sample::new().put(at, bytes).seal()
+    }
+
+    #[test]
+    fn what_mkfs_wrote_is_read() {
+        assert_eq!(Superblock::peek(TINY.get(..Superblock::PEEK_BYTES).unwrap_or(&[])), Ok(4096));
+        let read = Superblock::from_bytes(TINY.get(..4096).unwrap_or(&[]));
+        let superblock = read.unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(superblock.block_size.bytes(), 4096);
+        assert_eq!((superblock.blocks, superblock.root, superblock.inodes), (2, Nid(37), 12));
+        assert_eq!(superblock.epoch, 1_700_000_000);
+        assert_eq!(superblock.uuid.first_chunk(), Some(&[0, 0x11, 0x22, 0x33]));
+        assert_eq!(superblock.inode_at(Nid(37)), Ok(37 * 32));
+        assert_eq!(superblock.device_table_at(), None);
+    }
+
+    #[test]
+    fn checksum_covers_the_block_that_begins_or_goes_on_at_byte_1024() {
+        for (bits, need) in [(9, 1536), (10, 2048), (11, 2048), (12, 4096), (16, 65_536)] {
+            let mut sample = Sample::new();
+            sample.0.resize(65_536, 0xa5);
+            assert!(sample.put(12, &[bits]).seal().is_ok(), "2^{bits}");
+            assert_eq!(Superblock::peek(&sample.0), Ok(need), "2^{bits}");
+            assert!(Superblock::from_bytes(sample.0.get(..need).unwrap_or(&[])).is_ok());
+            let short = sample.0.get(..need.saturating_sub(1)).unwrap_or(&[]);
+            let got = Superblock::from_bytes(short);
+            let error = Corrupt::Short { part: Part::Superblock, need, got: short.len() };
+            assert_eq!(got, Err(error.into()), "2^{bits}");
+            if let Some(last) = need.checked_sub(1).and_then(|at| sample.0.get_mut(at)) {
+                *last ^= 1;
+            }
+            let broken = Superblock::from_bytes(&sample.0);
+            let checksum = matches!(broken, Err(FormatError::Corrupt(Corrupt::Checksum { .. })));
+            assert!(checksum, "2^{bits}");
+        }
+    }
+
+    #[test]
+    fn wrong_checksum_is_reported_with_both_values() {
+        let mut sample = Sample::new();
+        seal(&mut sample.0);
+        let stored = sample.0.get(1028..).and_then(|tail| tail.first_chunk()).copied();
+        let computed = u32::from_le_bytes(stored.unwrap_or_default());
+        sample.put(4, &[1, 2, 3, 4]);
+        let error = Corrupt::Checksum { stored: 0x0403_0201, computed };
+        assert_eq!(Superblock::from_bytes(&sample.0), Err(error.into()));
+    }
+
+    #[test]
+    fn without_its_compat_bit_the_checksum_is_not_looked_at() {
+        let mut sample = Sample::new();
+        sample.put(8, &[0]);
+        assert!(Superblock::from_bytes(&sample.0).is_ok());
+    }
+
+    #[test]
+    fn other_magic_is_no_image() {
+        assert_eq!(patched(0, &[0xe3]), Err(Corrupt::Magic(0xe0f5_e1e3).into()));
+    }
+
+    #[test]
+    fn block_of_256_bytes_or_128_kib_is_refused() {
+        for bits in [8, 17, 255] {
+            let mut sample = Sample::new();
+            let error = Err(Corrupt::BlockBits(bits).into());
+            assert_eq!(Superblock::from_bytes(&sample.put(12, &[bits]).0), error);
+        }
+    }
+
+    #[test]
+    fn unknown_incompat_bit_is_refused_by_number() {
+        let error = patched(80, &0x4000_u32.to_le_bytes());
+        assert_eq!(error, Err(Unsupported::Features(Incompat(0x4000)).into()));
+    }
+
+    #[test]
+    fn features_not_read_are_refused_by_name() {
+        let error = patched(80, &0x165_u32.to_le_bytes()).err().map(|error| error.to_string());
+        let text = "unsupported image: incompatible features \
+                    FRAGMENTS/DEDUPE, XATTR_PREFIXES, METABOX";
+        assert_eq!(error.as_deref(), Some(text));
+    }
+
+    #[test]
+    fn features_of_compressed_files_do_not_stop_the_plain_ones() {
+        assert!(patched(80, &[0x13]).is_ok());
+    }
+
+    #[test]
+    fn unknown_compat_bits_are_ignored() {
+        assert!(patched(8, &[0xff, 0xff, 0xff, 0xff]).is_ok());
+    }
+
+    #[test]
+    fn directory_blocks_of_two_blocks_are_refused() {
+        assert_eq!(patched(90, &[1]), Err(Unsupported::DirBlockBits(1).into()));
+    }
+
+    #[test]
+    fn extension_slots_beyond_the_first_page_are_refused() {
+        assert!(patched(13, &[184]).is_ok());
+        assert_eq!(patched(13, &[185]), Err(Corrupt::SuperblockSlots(185).into()));
+    }
+
+    #[test]
+    fn a_second_has_fewer_nanoseconds_than_a_billion() {
+        let nanoseconds = 1_000_000_000;
+        let error = Corrupt::Nanoseconds { nid: None, nanoseconds };
+        assert_eq!(patched(32, &nanoseconds.to_le_bytes()), Err(error.into()));
+    }
+
+    #[test]
+    fn root_beyond_the_image_is_refused() {
+        // 64 blocks of 512 bytes have 1,024 inode slots.
+        let error = Corrupt::BeyondImage {
+            part: Part::Inode(Nid(1024)),
+            at: 0x8000,
+            len: 32,
+            image: 0x8000,
+        };
+        assert_eq!(patched(14, &1024_u16.to_le_bytes()), Err(error.into()));
+        assert!(patched(14, &1023_u16.to_le_bytes()).is_ok());
+    }
+
+    #[test]
+    fn wide_root_nid_supersedes_the_narrow_one_with_48bit_only() {
+        let mut sample = Sample::new();
+        sample.put(112, &200_u64.to_le_bytes());
+        assert_eq!(sample.superblock().root, Nid(100));
+        let wide = sample.put(80, &[0x80]).put(14, &[3, 0]).superblock();
+        assert_eq!((wide.root, wide.blocks), (Nid(200), 3 << 32 | 64));
+        let narrow = sample.put(112, &[0]).superblock();
+        assert_eq!((narrow.root, narrow.blocks), (Nid(3), 64));
+    }
+
+    #[test]
+    fn nid_that_overflows_or_lies_in_the_metabox_has_no_place() {
+        let superblock = Sample::new().superblock();
+        let nid = Nid(1 << 62);
+        assert_eq!(superblock.inode_at(nid), Err(Corrupt::Overflow(Part::Inode(nid)).into()));
+        let nid = Nid(1 << 63 | 100);
+        assert_eq!(superblock.inode_at(nid), Err(Unsupported::Metabox(nid).into()));
+    }
+
+    #[test]
+    fn shared_xattr_counts_from_its_block_in_units_of_four() {
+        let superblock = Sample::new().superblock();
+        assert_eq!(superblock.shared_xattr_at(3), Ok(10 * 512 + 12));
+        let (at, part) = (10 * 512 + 4 * 7000, Part::SharedXattr(7000));
+        let error = Corrupt::BeyondImage { part, at, len: 4, image: 0x8000 };
+        assert_eq!(superblock.shared_xattr_at(7000), Err(error.into()));
+    }
+
+    #[test]
+    fn device_table_is_where_its_slot_says_and_inside() {
+        let mut sample = Sample::with_devices(3);
+        let table = Span { at: 2048, len: 384 };
+        assert_eq!(sample.superblock().device_table_at(), Some(table));
+        let outside = sample.put(88, &254_u16.to_le_bytes()).seal();
+        let (part, at) = (Part::DeviceTable, 254 * 128);
+        let error = Corrupt::BeyondImage { part, at, len: 384, image: 0x8000 };
+        assert_eq!(outside, Err(error.into()));
+    }
+
+    #[test]
+    fn more_slots_than_the_table_holds_are_refused() {
+        assert!(Sample::with_devices(64).seal().is_ok());
+        assert_eq!(Sample::with_devices(65).seal(), Err(Unsupported::Devices(65).into()));
+    }
+
+    #[test]
+    fn device_count_means_nothing_without_its_feature() {
+        let superblock = Sample::with_devices(65).put(80, &[0]).superblock();
+        assert_eq!((superblock.extra_devices, superblock.device_id_mask()), (0, 0));
+    }
+
+    #[test]
+    fn device_id_mask_reaches_the_next_power_of_two() {
+        for (count, mask) in [(1, 1), (2, 3), (3, 3), (4, 7), (63, 63), (64, 127)] {
+            assert_eq!(Sample::with_devices(count).superblock().device_id_mask(), mask);
+        }
+    }
+}

@@ -148,3 +148,91 @@ impl<'b> Iterator for Entries<'b> {
         Some(item.map_err(FormatError::from))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Superblock;
+    use super::super::sample::TINY;
+    use super::*;
+    use std::vec::Vec;
+
+    const NID: Nid = Nid(9);
+
+    /// A body with two shared ids and two entries.
+    const BODY: &[u8] = b"\x12\x34\x56\x78\x02\0\0\0\0\0\0\0\x05\0\0\0\x09\0\0\0\
+        \x04\x01\x03\0nameabc\0\0\x02\x01\0\xff\0\0\0";
+
+    fn body(bytes: &[u8]) -> Body<'_> {
+        Body::from_bytes(NID, bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn body_has_a_filter_shared_ids_and_entries() {
+        let body = body(BODY);
+        assert_eq!(body.name_filter, 0x7856_3412);
+        assert_eq!(body.shared().collect::<Vec<_>>(), [5, 9]);
+        let entries: Result<Vec<_>, _> = body.entries().collect();
+        let first = Entry { index: 1, name: b"name", value: b"abc" };
+        let second = Entry { index: 2, name: b"", value: b"\xff" };
+        assert_eq!(entries, Ok([first, second].to_vec()));
+    }
+
+    #[test]
+    fn what_mkfs_wrote_is_read() {
+        let superblock = Superblock::from_bytes(TINY).unwrap_or_else(|error| panic!("{error}"));
+        // /hello has its own attribute, /sub/a only a shared one.
+        let inline = TINY.get(45 * 32 + 32..45 * 32 + 56).unwrap_or(&[]);
+        let note = Entry { index: 1, name: b"note", value: b"nice" };
+        assert_eq!(body(inline).entries().collect::<Vec<_>>(), [Ok(note)]);
+        let shared = TINY.get(86 * 32 + 32..86 * 32 + 48).unwrap_or(&[]);
+        let id = body(shared).shared().next().unwrap_or(u32::MAX);
+        let at = superblock.shared_xattr_at(id).ok().and_then(|at| usize::try_from(at).ok());
+        let entry = Entry::from_shared(id, TINY.get(at.unwrap_or(0)..).unwrap_or(&[]));
+        let want = Entry { index: 6, name: b"shared", value: b"common value" };
+        assert_eq!(entry, Ok(want));
+        assert_eq!(want.prefix(), Ok("security."));
+    }
+
+    #[test]
+    fn more_shared_ids_than_the_body_holds_are_corrupt() {
+        let mut bytes = [0; 20];
+        bytes[4] = 2;
+        assert_eq!(body(&bytes).entries().count(), 0);
+        bytes[4] = 3;
+        let error = Corrupt::SharedCount { nid: NID, count: 3, body: 20 };
+        assert_eq!(Body::from_bytes(NID, &bytes).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn body_shorter_than_its_header_is_corrupt() {
+        let error = Corrupt::Short { part: Part::Xattrs(NID), need: 12, got: 11 };
+        assert_eq!(Body::from_bytes(NID, &[0; 11]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn entry_that_overruns_the_body_ends_the_list_with_an_error() {
+        let cut = BODY.get(..BODY.len().saturating_sub(4)).unwrap_or(&[]);
+        let last = body(cut).entries().last();
+        let error = Corrupt::XattrOverrun { part: Part::Xattrs(NID), at: 32, need: 5, left: 4 };
+        assert_eq!(last, Some(Err(error.into())));
+        assert_eq!(body(cut).entries().count(), 2);
+    }
+
+    #[test]
+    fn shared_entry_cut_short_is_corrupt() {
+        let bytes = b"\x02\x06\x04\x00abcd";
+        let part = Part::SharedXattr(3);
+        let error = Corrupt::XattrOverrun { part, at: 0, need: 10, left: 8 };
+        assert_eq!(Entry::from_shared(3, bytes), Err(error.into()));
+        assert_eq!(Entry::bytes_needed([2, 6, 4, 0]), 10);
+        assert_eq!(Entry::bytes_needed([255; 4]), Entry::BYTES_MAX);
+    }
+
+    #[test]
+    fn long_prefix_and_unknown_index_are_refused() {
+        let entry = |index| Entry { index, name: b"", value: b"" };
+        assert_eq!(entry(0x83).prefix(), Err(Unsupported::LongXattrPrefix(3).into()));
+        assert_eq!(entry(5).prefix(), Err(Unsupported::XattrIndex(5).into()));
+        assert_eq!(entry(3).prefix(), Ok("system.posix_acl_default"));
+    }
+}
