@@ -7,5 +7,8 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "command")]
+pub mod command;
+pub mod fuse;
 pub mod storage;
 mod trace;

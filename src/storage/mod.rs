@@ -177,7 +177,11 @@ pub trait Storage {
     /// Durability of writes: a completed write is volatile. Until a flush that was submitted
     /// after its completion has itself completed, each of its sectors may after a power cut be
     /// old, new or torn, independently of all others.
-    fn run<'b>(&mut self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>));
+    fn run<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    );
 
     /// Nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
     /// decision about data depends on it.
@@ -256,7 +260,11 @@ pub trait Discover: Storage {
     fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError>;
 
     /// Opens the file `name` on the share with this mount tag; `None` means on any share.
-    fn share_file(&mut self, mount_tag: Option<&str>, name: &str) -> Result<DeviceId, DiscoverError>;
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError>;
 
     /// Calls `each` with every name that [`Discover::disk`] would find, for messages.
     fn disks(&self, each: &mut dyn FnMut(&str, DeviceId));

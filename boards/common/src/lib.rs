@@ -1,2 +1,37 @@
-//! The platform crate.
-#![no_std]
+//! What every board shares, and the only crate with unsafe code: entry, memory, clock, console,
+//! log, virtio and the end of a run.
+//!
+//! Always: one processor, interrupts off, devices polled. What differs between boards is in the
+//! board's own [`Board`]; what differs between processors is in `arch`.
+//!
+//! On a target with an operating system only the parts that need no machine exist, so that the
+//! workspace builds and their tests run there.
+#![cfg_attr(not(test), no_std)]
+
+extern crate alloc;
+
+pub mod cmdline;
+
+#[cfg(target_os = "none")]
+mod arch;
+#[cfg(target_os = "none")]
+pub mod board;
+#[cfg(target_os = "none")]
+pub mod clock;
+#[cfg(target_os = "none")]
+pub mod console;
+#[cfg(target_os = "none")]
+pub mod heap;
+#[cfg(target_os = "none")]
+mod log;
+#[cfg(target_os = "none")]
+mod panic;
+#[cfg(target_os = "none")]
+mod start;
+#[cfg(target_os = "none")]
+pub mod verdict;
+
+#[cfg(target_os = "none")]
+pub use board::Board;
+#[cfg(target_os = "none")]
+pub use start::Machine;

@@ -1,0 +1,145 @@
+//! Every interrupt vector, each of which ends the run with a report.
+//!
+//! Always: interrupts stay off and devices are polled, so any vector that fires is a fault of
+//! ours. The handler runs on a stack of its own and takes no lock.
+//!
+//! Source: Intel SDM volume 3, 6.14 (64-bit interrupts) and table 6-1 (vectors, error codes).
+
+use core::arch::global_asm;
+use core::fmt::Write;
+
+use x86_64::VirtAddr;
+use x86_64::instructions::tables::lidt;
+use x86_64::registers::control::Cr2;
+use x86_64::structures::DescriptorTablePointer;
+
+use super::segments::{FAULT_STACK, code_selector};
+use crate::verdict::{self, Ending};
+
+/// Bytes of one entry stub below.
+const STUB_BYTES: u64 = 16;
+
+// One stub a vector: bring the stack to one form (the processor pushes an error code for some
+// vectors only) and say which vector it was. 16 bytes each.
+global_asm!(
+    ".balign 16",
+    ".global exception_stubs",
+    "exception_stubs:",
+    ".set vector, 0",
+    ".rept 256",
+    ".balign 16",
+    ".if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)",
+    "push 0",
+    ".endif",
+    "push vector",
+    "jmp exception_common",
+    ".set vector, vector + 1",
+    ".endr",
+    "exception_common:",
+    "cld",
+    "push rbp",
+    "push rbx",
+    "push rax",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call {report}",
+    "ud2",
+    report = sym report,
+);
+
+unsafe extern "C" {
+    /// The first stub; never called from Rust.
+    safe static exception_stubs: u8;
+}
+
+/// What the stubs leave on the stack, lowest address first.
+#[repr(C)]
+struct Frame {
+    rax: u64,
+    rbx: u64,
+    rbp: u64,
+    vector: u64,
+    error_code: u64,
+    rip: u64,
+    cs: u64,
+    rflags: u64,
+    rsp: u64,
+    ss: u64,
+}
+
+#[repr(C, align(16))]
+struct Idt([[u64; 2]; 256]);
+
+static mut IDT: Idt = Idt([[0; 2]; 256]);
+
+/// Loads the table; called once at entry, after the segments.
+pub(super) fn load() {
+    let table = &raw mut IDT;
+    let stubs = (&raw const exception_stubs).addr() as u64;
+    // SAFETY: called once on the only processor, and the table is not loaded yet.
+    let gates = unsafe { &mut (*table).0 };
+    for (vector, gate) in gates.iter_mut().enumerate() {
+        *gate = interrupt_gate(stubs + STUB_BYTES * vector as u64);
+    }
+    let limit = (size_of::<Idt>() - 1) as u16;
+    let pointer = DescriptorTablePointer { limit, base: VirtAddr::from_ptr(table) };
+    // SAFETY: the table is complete, lives as long as the program, and every gate names a stub
+    // in the code segment that `segments` loaded.
+    unsafe { lidt(&pointer) };
+}
+
+fn interrupt_gate(handler: u64) -> [u64; 2] {
+    const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
+    let low = (handler & 0xffff)
+        | u64::from(code_selector()) << 16
+        | u64::from(FAULT_STACK) << 32
+        | PRESENT_INTERRUPT_GATE << 32
+        | (handler >> 16 & 0xffff) << 48;
+    [low, handler >> 32]
+}
+
+extern "C" fn report(frame: &Frame) -> ! {
+    let mut message = verdict::Message::new();
+    let (vector, code) = (frame.vector, frame.error_code);
+    // A message that is full is cut, which is what is wanted.
+    let _ = write!(
+        message,
+        "exception {vector} ({}) at rip {:#x}, error code {code:#x}",
+        name(vector),
+        frame.rip
+    );
+    if vector == 14 {
+        let _ = write!(message, ", touching address {:#x}", Cr2::read_raw());
+    }
+    let _ = write!(
+        message,
+        ", rsp {:#x}, rbp {:#x}, rax {:#x}, rbx {:#x}, rflags {:#x}, cs {:#x}, ss {:#x}",
+        frame.rsp, frame.rbp, frame.rax, frame.rbx, frame.rflags, frame.cs, frame.ss
+    );
+    verdict::emergency(Ending::Exception, message.as_bytes())
+}
+
+fn name(vector: u64) -> &'static str {
+    match vector {
+        0 => "divide error",
+        1 => "debug",
+        2 => "non-maskable interrupt",
+        3 => "breakpoint",
+        4 => "overflow",
+        5 => "bound range",
+        6 => "invalid opcode",
+        7 => "no floating point",
+        8 => "double fault",
+        10 => "invalid task state",
+        11 => "segment not present",
+        12 => "stack segment",
+        13 => "general protection",
+        14 => "page fault",
+        16 => "x87 floating point",
+        17 => "alignment check",
+        18 => "machine check",
+        19 => "SIMD floating point",
+        32..=255 => "unexpected interrupt",
+        _ => "reserved",
+    }
+}

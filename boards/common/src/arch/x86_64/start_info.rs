@@ -1,0 +1,78 @@
+//! What the loader tells: the command line and the map of RAM.
+//!
+//! Always: the command line is copied before the heap exists, so that it may lie anywhere; RAM
+//! beyond 4 GiB is not used, because it is not mapped.
+
+use core::ops::Range;
+
+use pvh::start_info::MemmapType;
+use pvh::start_info::reader::StartInfoReader;
+use spin::Once;
+
+/// The longest command line that is kept; the rest is cut off.
+const CMDLINE_BYTES_MAX: usize = 4096;
+const MAPPED_END: u64 = 1 << 32;
+/// More entries than this are ignored.
+const RAM_RANGES_MAX: usize = 32;
+
+unsafe extern "C" {
+    /// The first byte behind the image; the linker script defines it.
+    safe static __image_end: u8;
+}
+
+struct Cmdline {
+    bytes: [u8; CMDLINE_BYTES_MAX],
+    len: usize,
+}
+
+static CMDLINE: Once<Cmdline> = Once::new();
+
+/// The loader's message, read.
+pub(super) struct StartInfo {
+    ram: [Range<u64>; RAM_RANGES_MAX],
+}
+
+/// Reads the message at physical address `paddr`.
+pub(super) fn read(paddr: u32) -> StartInfo {
+    // SAFETY: the loader passed this address and it is valid by the boot protocol; memory is
+    // mapped to itself; nothing has been allocated that could overwrite it.
+    let info = unsafe { StartInfoReader::from_paddr_identity(paddr) }
+        .expect("the loader passed no start_info, or one without the PVH magic");
+    CMDLINE.call_once(|| {
+        let mut kept = Cmdline { bytes: [0; CMDLINE_BYTES_MAX], len: 0 };
+        let given = info.cmdline().map_or(&[][..], |line| line.to_bytes());
+        kept.len = given.len().min(CMDLINE_BYTES_MAX);
+        kept.bytes[..kept.len].copy_from_slice(&given[..kept.len]);
+        kept
+    });
+    let mut ram = [const { 0..0 }; RAM_RANGES_MAX];
+    let found = info.memmap().iter().filter(|entry| entry.ty() == MemmapType::Ram);
+    for (slot, entry) in ram.iter_mut().zip(found) {
+        *slot = entry.addr.min(MAPPED_END)..entry.addr.saturating_add(entry.size).min(MAPPED_END);
+    }
+    StartInfo { ram }
+}
+
+impl StartInfo {
+    /// The command line; empty if it is not UTF-8.
+    pub(super) fn cmdline(&self) -> &'static str {
+        let kept = CMDLINE.get().map_or(&[][..], |line| &line.bytes[..line.len]);
+        str::from_utf8(kept).unwrap_or("")
+    }
+
+    /// RAM below 4 GiB.
+    pub(super) fn ram(&self) -> impl Iterator<Item = Range<u64>> + Clone {
+        self.ram.iter().filter(|range| !range.is_empty()).cloned()
+    }
+
+    /// The largest piece of RAM behind the image.
+    pub(super) fn heap(&self) -> Range<usize> {
+        let image_end = (&raw const __image_end).addr() as u64;
+        let largest = self
+            .ram()
+            .map(|range| range.start.max(image_end)..range.end)
+            .max_by_key(|range| range.end.saturating_sub(range.start))
+            .unwrap_or(0..0);
+        largest.start as usize..largest.end.max(largest.start) as usize
+    }
+}

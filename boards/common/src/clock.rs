@@ -1,0 +1,32 @@
+//! Time since entry.
+//!
+//! Always: monotonic; 0 is the moment the loader jumped to us, not the moment the machine was
+//! switched on.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::arch::{self, Calibration};
+
+static ENTRY_TICKS: AtomicU64 = AtomicU64::new(0);
+/// Nanoseconds a tick, as a fraction of 2^32; 0 until calibrated.
+static NS_PER_TICK: AtomicU64 = AtomicU64::new(0);
+
+/// Sets the zero point.
+pub(crate) fn begin(calibration: &Calibration) {
+    ENTRY_TICKS.store(calibration.entry_ticks(), Ordering::Relaxed);
+}
+
+/// Sets the rate.
+pub(crate) fn calibrate(calibration: &Calibration) {
+    let rate = calibration.ticks_per_second().max(1);
+    let ns_per_tick = (1_000_000_000_u128 << 32) / u128::from(rate);
+    NS_PER_TICK.store(u64::try_from(ns_per_tick).unwrap_or(u64::MAX), Ordering::Relaxed);
+}
+
+/// Nanoseconds since entry; 0 until devices are up and the clock is calibrated.
+pub fn now_ns() -> u64 {
+    let ticks = arch::ticks().wrapping_sub(ENTRY_TICKS.load(Ordering::Relaxed));
+    let rate = u128::from(NS_PER_TICK.load(Ordering::Relaxed));
+    let ns = (u128::from(ticks) * rate) >> 32;
+    u64::try_from(ns).unwrap_or(u64::MAX)
+}

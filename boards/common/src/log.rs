@@ -1,0 +1,76 @@
+//! defmt's way out: encoded frames over the log channel, apart from the console.
+//!
+//! Always: a frame is written whole, because it is written inside a critical section; on one
+//! processor that means with interrupts off.
+
+use core::cell::UnsafeCell;
+
+use crate::{arch, clock};
+
+defmt::timestamp!("{=u64:us}", clock::now_ns() / 1000);
+
+struct OneProcessor;
+
+critical_section::set_impl!(OneProcessor);
+
+// SAFETY: there is one processor, so with interrupts off nothing else runs; release restores
+// what acquire found, so sections nest.
+unsafe impl critical_section::Impl for OneProcessor {
+    unsafe fn acquire() -> critical_section::RawRestoreState {
+        arch::interrupts_off()
+    }
+
+    unsafe fn release(were_on: critical_section::RawRestoreState) {
+        arch::interrupts_restore(were_on);
+    }
+}
+
+/// The state of the frame being written.
+struct Frame {
+    encoder: UnsafeCell<defmt::Encoder>,
+    section: UnsafeCell<critical_section::RestoreState>,
+}
+
+// SAFETY: only `Channel` touches the cells, between `acquire` and `release`, where interrupts
+// are off on the only processor; defmt does not call `acquire` again in between.
+unsafe impl Sync for Frame {}
+
+static FRAME: Frame = Frame {
+    encoder: UnsafeCell::new(defmt::Encoder::new()),
+    section: UnsafeCell::new(critical_section::RestoreState::invalid()),
+};
+
+#[defmt::global_logger]
+struct Channel;
+
+// SAFETY: `acquire` opens a critical section that `release` closes, and every access to the
+// encoder lies between.
+unsafe impl defmt::Logger for Channel {
+    fn acquire() {
+        // SAFETY: `release` closes the section with the state kept below.
+        let section = unsafe { critical_section::acquire() };
+        // SAFETY: see `Frame`: we are inside the section.
+        unsafe { *FRAME.section.get() = section };
+        // SAFETY: as above.
+        let encoder = unsafe { &mut *FRAME.encoder.get() };
+        encoder.start_frame(arch::log_bytes);
+    }
+
+    unsafe fn flush() {}
+
+    unsafe fn release() {
+        // SAFETY: see `Frame`: we are inside the section that `acquire` opened.
+        let encoder = unsafe { &mut *FRAME.encoder.get() };
+        encoder.end_frame(arch::log_bytes);
+        // SAFETY: as above.
+        let section = unsafe { *FRAME.section.get() };
+        // SAFETY: `section` came from the `acquire` that this call pairs with.
+        unsafe { critical_section::release(section) };
+    }
+
+    unsafe fn write(bytes: &[u8]) {
+        // SAFETY: see `Frame`: we are inside the section that `acquire` opened.
+        let encoder = unsafe { &mut *FRAME.encoder.get() };
+        encoder.write(bytes, arch::log_bytes);
+    }
+}

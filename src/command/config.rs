@@ -1,0 +1,352 @@
+//! What a machine is told on its command line: where the image and its blobs are, and what to do.
+//!
+//! Always: a line that parses names every source once and by a name that is not empty; anything
+//! that is not understood is an error, never a default.
+//!
+//! ```text
+//! image=SRC blobN=SRC cache=SERIAL[@SECTOR+COUNT] share=TAG console=plain|framed
+//! slot=64K|256K|1M cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
+//! ```
+//! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`. Numbers are decimal and may
+//! end in K, M or G (times 2^10, 2^20, 2^30). How a line is cut into words says
+//! [`super::words`].
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use super::words::{quote, words};
+
+/// The longest mount tag in bytes (virtio 1.2 5.11.4).
+pub const MOUNT_TAG_BYTES_MAX: usize = 36;
+
+/// The keys, for messages.
+const KEYS: &str = "image=, blobN=, cache=, share=, console=, slot=, cache-format=, deadline=, log=, and -- \
+     before the command";
+
+/// A command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The image (`image=`).
+    pub image: Option<SourceName>,
+    /// The device slots that are bound by name (`blobN=`), in the order of the line; slots count
+    /// from 1 and occur once.
+    pub blobs: Vec<(u16, SourceName)>,
+    /// Where the region is (`cache=`).
+    pub cache: Option<CacheName>,
+    /// The mount tags of the shares to use (`share=`), in the order of the line.
+    pub shares: Vec<String>,
+    /// How output leaves the machine (`console=`).
+    pub console: Console,
+    /// The slot size in bytes for a region that is formatted (`slot=`).
+    pub slot_bytes: Option<u32>,
+    /// Whether a region is formatted (`cache-format=`).
+    pub cache_format: CacheFormat,
+    /// How long the whole run may take, in seconds (`deadline=`), at least 1.
+    pub deadline_s: Option<u32>,
+    /// The words after `--`.
+    pub command: Vec<String>,
+}
+
+/// Where the bytes of an image or a blob are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceName {
+    /// The disk with this virtio-blk serial.
+    Disk(String),
+    /// A file on a share.
+    File {
+        /// The mount tag of the share; `None` is whichever share has the file.
+        mount_tag: Option<String>,
+        /// Its path from the share's root.
+        name: String,
+    },
+}
+
+impl fmt::Display for SourceName {
+    /// As the command line has it, before quoting. A mount tag with a colon has no such form.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(serial) => f.write_str(serial),
+            Self::File { mount_tag: Some(tag), name } => write!(f, "share:{tag}:{name}"),
+            Self::File { mount_tag: None, name } if name.contains(':') => {
+                write!(f, "share::{name}")
+            }
+            Self::File { mount_tag: None, name } => write!(f, "share:{name}"),
+        }
+    }
+}
+
+/// Where the region is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheName {
+    /// The virtio-blk serial of the disk.
+    pub serial: String,
+    /// The part of the disk; `None` is all of it.
+    pub sectors: Option<Sectors>,
+}
+
+impl fmt::Display for CacheName {
+    /// As the command line has it, before quoting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.serial)?;
+        match &self.sectors {
+            Some(Sectors { first, count }) => write!(f, "@{first}+{count}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A part of a disk in sectors of 512 bytes; its end in bytes fits a `u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sectors {
+    /// The first sector.
+    pub first: u64,
+    /// How many, at least 1.
+    pub count: u64,
+}
+
+/// How output leaves the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Console {
+    /// Text for a person.
+    #[default]
+    Plain,
+    /// Frames for a host tool.
+    Framed,
+}
+
+/// Whether a region is formatted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheFormat {
+    /// When there is none.
+    #[default]
+    Auto,
+    /// In any case.
+    Force,
+    /// In no case.
+    Never,
+}
+
+/// Why a command line is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A quote that opens at this byte of the line is not closed.
+    OpenQuote {
+        /// The byte.
+        at: usize,
+    },
+    /// The line ends in a backslash that escapes nothing.
+    Backslash,
+    /// The word is not known.
+    Unknown {
+        /// The word.
+        word: String,
+    },
+    /// The word says again what an earlier one said.
+    Duplicate {
+        /// The word.
+        word: String,
+    },
+    /// The word has a known key and a value that does not fit it.
+    Value {
+        /// The word.
+        word: String,
+        /// What would fit.
+        want: &'static str,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("command line: ")?;
+        match self {
+            Self::OpenQuote { at } => write!(f, "the quote at byte {at} is not closed"),
+            Self::Backslash => f.write_str("it ends in a backslash"),
+            Self::Unknown { word } => write!(f, "unknown word {word:?}; known are {KEYS}"),
+            Self::Duplicate { word } => write!(f, "{word:?} is given a second time"),
+            Self::Value { word, want } => write!(f, "{word:?}: expected {want}"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// Parses a whole command line.
+    ///
+    /// # Errors
+    /// See [`ConfigError`]; the first fault of the line counts.
+    pub fn parse(line: &str) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        let mut given = Vec::new();
+        let mut words = words(line)?.into_iter();
+        while let Some(word) = words.next() {
+            if word == "--" {
+                config.command = words.collect();
+                break;
+            }
+            let (key, value) = word.split_once('=').ok_or_else(|| unknown(&word))?;
+            if let Some(setting) = config.set(key, value).map_err(|fault| fault.of(&word))? {
+                if given.contains(&setting) {
+                    return Err(ConfigError::Duplicate { word });
+                }
+                given.push(setting);
+            }
+        }
+        Ok(config)
+    }
+
+    /// Takes one setting, and returns what may not be given again.
+    fn set(&mut self, key: &str, value: &str) -> Result<Option<Given>, Fault> {
+        let key = match key {
+            "image" => {
+                self.image = Some(source(value)?);
+                "image"
+            }
+            "cache" => {
+                self.cache = Some(cache(value)?);
+                "cache"
+            }
+            "share" => {
+                let tag = mount_tag(value)?;
+                self.shares.push(tag.clone());
+                return Ok(Some(Given::Share(tag)));
+            }
+            "console" => {
+                let choices = [("plain", Console::Plain), ("framed", Console::Framed)];
+                self.console = choice(value, choices, "plain or framed")?;
+                "console"
+            }
+            "slot" => {
+                self.slot_bytes = Some(slot_bytes(value)?);
+                "slot"
+            }
+            "cache-format" => {
+                let choices = [
+                    ("auto", CacheFormat::Auto),
+                    ("force", CacheFormat::Force),
+                    ("never", CacheFormat::Never),
+                ];
+                self.cache_format = choice(value, choices, "auto, force or never")?;
+                "cache-format"
+            }
+            "deadline" => {
+                let want = Fault::Value("a number of seconds, at least 1");
+                let seconds = number(value).and_then(|number| u32::try_from(number).ok());
+                self.deadline_s = Some(seconds.filter(|&seconds| seconds > 0).ok_or(want)?);
+                "deadline"
+            }
+            "log" => return Ok(None),
+            _ => {
+                let slot = slot_number(key.strip_prefix("blob").ok_or(Fault::Unknown)?)?;
+                self.blobs.push((slot, source(value)?));
+                return Ok(Some(Given::Blob(slot)));
+            }
+        };
+        Ok(Some(Given::Key(key)))
+    }
+}
+
+/// What may be said once.
+#[derive(PartialEq, Eq)]
+enum Given {
+    Key(&'static str),
+    Blob(u16),
+    Share(String),
+}
+
+/// What is wrong with a word.
+enum Fault {
+    Unknown,
+    Value(&'static str),
+}
+
+impl Fault {
+    fn of(self, word: &str) -> ConfigError {
+        match self {
+            Self::Unknown => unknown(word),
+            Self::Value(want) => ConfigError::Value { word: word.to_string(), want },
+        }
+    }
+}
+
+fn unknown(word: &str) -> ConfigError {
+    ConfigError::Unknown { word: word.to_string() }
+}
+
+/// The device slot in `blobN`: it has one spelling, so that no slot is named twice.
+fn slot_number(digits: &str) -> Result<u16, Fault> {
+    let want = Fault::Value("blobN= with a device slot N from 1 to 65535");
+    match digits.bytes().next() {
+        Some(b'1'..=b'9') => digits.parse().map_err(|_| want),
+        Some(b'0') => Err(want),
+        _ => Err(Fault::Unknown),
+    }
+}
+
+fn source(value: &str) -> Result<SourceName, Fault> {
+    let Some(file) = value.strip_prefix("share:") else {
+        let serial = not_empty(value, "the serial of a disk, share:NAME or share:TAG:NAME")?;
+        return Ok(SourceName::Disk(serial));
+    };
+    let (tag, name) = file.split_once(':').unwrap_or(("", file));
+    let mount_tag = if tag.is_empty() { None } else { Some(mount_tag(tag)?) };
+    let name = not_empty(name, "the name of a file behind share:")?;
+    Ok(SourceName::File { mount_tag, name })
+}
+
+fn cache(value: &str) -> Result<CacheName, Fault> {
+    let want = "SERIAL or SERIAL@SECTOR+COUNT, in sectors of 512 bytes";
+    let (serial, sectors) = match value.rsplit_once('@') {
+        None => (value, None),
+        Some((serial, range)) => (serial, Some(sectors(range).ok_or(Fault::Value(want))?)),
+    };
+    Ok(CacheName { serial: not_empty(serial, want)?, sectors })
+}
+
+fn sectors(range: &str) -> Option<Sectors> {
+    let (first, count) = range.split_once('+')?;
+    let (first, count) = (number(first)?, number(count)?);
+    first.checked_add(count)?.checked_mul(512)?;
+    (count > 0).then_some(Sectors { first, count })
+}
+
+fn mount_tag(value: &str) -> Result<String, Fault> {
+    let want = "a mount tag of 1 to 36 bytes";
+    if value.len() > MOUNT_TAG_BYTES_MAX {
+        return Err(Fault::Value(want));
+    }
+    not_empty(value, want)
+}
+
+fn slot_bytes(value: &str) -> Result<u32, Fault> {
+    let bytes = number(value).and_then(|number| u32::try_from(number).ok());
+    let known = bytes.filter(|bytes| [0x1_0000, 0x4_0000, 0x10_0000].contains(bytes));
+    known.ok_or(Fault::Value("64K, 256K or 1M"))
+}
+
+fn not_empty(value: &str, want: &'static str) -> Result<String, Fault> {
+    if value.is_empty() { Err(Fault::Value(want)) } else { Ok(value.to_string()) }
+}
+
+fn choice<T, const N: usize>(
+    value: &str,
+    choices: [(&str, T); N],
+    want: &'static str,
+) -> Result<T, Fault> {
+    let found = choices.into_iter().find(|(name, _)| *name == value);
+    found.map(|(_, choice)| choice).ok_or(Fault::Value(want))
+}
+
+/// A decimal number with a suffix K, M or G, or none. `None` if it is no number or over `u64`.
+pub fn number(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'K' | b'k' => (text.get(..text.len().checked_sub(1)?)?, 1 << 10),
+        b'M' | b'm' => (text.get(..text.len().checked_sub(1)?)?, 1 << 20),
+        b'G' | b'g' => (text.get(..text.len().checked_sub(1)?)?, 1 << 30),
+        _ => (text, 1),
+    };
+    // `parse` would take a sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse::<u64>().ok().filter(|_| plain)?.checked_mul(unit)
+}

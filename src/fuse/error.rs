@@ -1,0 +1,201 @@
+//! What went wrong between a session and its daemon: in which operation, and why.
+//!
+//! Always: the message names the operation and the numbers that were seen, so that a person can
+//! find them in a trace of the messages.
+
+use core::fmt;
+
+use crate::storage::{DiscoverError, IoErrorKind};
+
+/// `EISDIR` of Linux.
+const EISDIR: u32 = 21;
+/// `EINVAL` of Linux.
+const EINVAL: u32 = 22;
+/// The type bits of a mode (`S_IFMT`).
+pub(super) const MODE_TYPE: u32 = 0o170_000;
+/// The type of a directory (`S_IFDIR`).
+pub(super) const MODE_DIRECTORY: u32 = 0o040_000;
+/// The type of a regular file (`S_IFREG`).
+pub(super) const MODE_REGULAR: u32 = 0o100_000;
+
+/// The message that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The handshake.
+    Init,
+    /// The search for one component of a path; the number counts them from 1.
+    Lookup(usize),
+    /// Giving back what a lookup holds.
+    Forget,
+    /// Asking for size, type and times.
+    GetAttr,
+    /// Opening.
+    Open,
+    /// Closing.
+    Release,
+    /// The end of a session.
+    Destroy,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Init => f.write_str("INIT"),
+            Self::Lookup(component) => write!(f, "LOOKUP of path component {component}"),
+            Self::Forget => f.write_str("FORGET"),
+            Self::GetAttr => f.write_str("GETATTR"),
+            Self::Open => f.write_str("OPEN"),
+            Self::Release => f.write_str("RELEASE"),
+            Self::Destroy => f.write_str("DESTROY"),
+        }
+    }
+}
+
+/// What a field should have been.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// This number.
+    Exactly(u64),
+    /// This number or a larger one.
+    AtLeast(u64),
+    /// This number or a smaller one.
+    AtMost(u64),
+}
+
+impl fmt::Display for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exactly(number) => write!(f, "{number}"),
+            Self::AtLeast(number) => write!(f, "at least {number}"),
+            Self::AtMost(number) => write!(f, "at most {number}"),
+        }
+    }
+}
+
+/// Why a path is refused before anything is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathFault {
+    /// The component is empty: an empty path, or a slash at an end or next to another.
+    Empty,
+    /// The component is `.` or `..`.
+    Dots,
+    /// The component contains a zero byte.
+    Nul,
+    /// The component has more than [`super::NAME_BYTES_MAX`] bytes; the number is how many.
+    Long(usize),
+    /// The path has more than [`super::COMPONENTS_MAX`] components.
+    Deep,
+}
+
+impl fmt::Display for PathFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("the name is empty"),
+            Self::Dots => f.write_str("the name is '.' or '..'"),
+            Self::Nul => f.write_str("the name contains a zero byte"),
+            Self::Long(got) => {
+                write!(f, "the name has {got} bytes, at most {} go", super::NAME_BYTES_MAX)
+            }
+            Self::Deep => write!(f, "the path has over {} components", super::COMPONENTS_MAX),
+        }
+    }
+}
+
+/// Why an operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The daemon refused it with this errno of Linux (1 to 511).
+    Errno(u32),
+    /// The reply breaks the protocol.
+    Malformed {
+        /// The field.
+        what: &'static str,
+        /// What it holds.
+        got: u64,
+        /// What it should hold.
+        want: Want,
+    },
+    /// The transport failed.
+    Io(IoErrorKind),
+    /// The daemon speaks another major version of the protocol than 7.
+    Version {
+        /// Its major version.
+        major: u32,
+        /// Its minor version.
+        minor: u32,
+    },
+    /// The path is refused before anything is sent.
+    Path(PathFault),
+    /// The node has the wrong type for its place in the path: the last one must be a regular
+    /// file, all others directories. The number is its mode.
+    Type(u32),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(2) => f.write_str("no such file or directory (errno 2)"),
+            Self::Errno(13) => f.write_str("permission denied (errno 13)"),
+            Self::Errno(20) => f.write_str("not a directory (errno 20)"),
+            Self::Errno(errno) => write!(f, "the daemon refuses it with errno {errno}"),
+            Self::Malformed { what, got, want } => {
+                write!(f, "the daemon broke the protocol: {what} is {got}, expected {want}")
+            }
+            Self::Io(kind) => kind.fmt(f),
+            Self::Version { major, minor } => {
+                write!(f, "the daemon speaks FUSE {major}.{minor}, only 7.x is supported")
+            }
+            Self::Path(fault) => fault.fmt(f),
+            Self::Type(mode) => write!(
+                f,
+                "it is a {}, which is neither a directory on the way nor a regular file at the end \
+                 (mode {mode:#o})",
+                type_name(*mode)
+            ),
+        }
+    }
+}
+
+/// The type in `mode`, in words.
+fn type_name(mode: u32) -> &'static str {
+    match mode & MODE_TYPE {
+        0o010_000 => "pipe",
+        0o020_000 => "character device",
+        MODE_DIRECTORY => "directory",
+        0o060_000 => "block device",
+        MODE_REGULAR => "regular file",
+        0o120_000 => "symbolic link",
+        0o140_000 => "socket",
+        _ => "node of unknown type",
+    }
+}
+
+/// A failed operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// The operation.
+    pub operation: Operation,
+    /// Why it failed.
+    pub cause: Cause,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FUSE {}: {}", self.operation, self.cause)
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl From<Error> for DiscoverError {
+    /// A refusal keeps its errno, or gets the one that Linux would give; all else is the daemon's.
+    fn from(error: Error) -> Self {
+        match error.cause {
+            Cause::Errno(errno) => Self::Share(errno),
+            Cause::Type(mode) if mode & MODE_TYPE == MODE_DIRECTORY => Self::Share(EISDIR),
+            Cause::Path(_) | Cause::Type(_) => Self::Share(EINVAL),
+            Cause::Io(kind) => Self::Daemon(kind),
+            Cause::Malformed { .. } | Cause::Version { .. } => Self::Daemon(IoErrorKind::Protocol),
+        }
+    }
+}

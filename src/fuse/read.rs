@@ -1,0 +1,70 @@
+//! One READ: the request as bytes for a queue, and the check of its reply.
+//!
+//! Always: a reply yields at most as many bytes as were asked for and as the device says arrived.
+//! The data itself is not seen here: it lands in the reader's buffer, behind the header.
+
+use fuse_abi::linux::{fuse_opcode, fuse_out_header, fuse_read_in};
+use zerocopy::IntoBytes;
+
+use super::error::Cause;
+use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES};
+use crate::storage::IoErrorKind;
+
+/// Length of a READ request in bytes.
+pub const READ_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<fuse_read_in>();
+/// Length in bytes of the header that stands before the data of a reply.
+pub const REPLY_HEADER_BYTES: usize = HEADER_BYTES;
+
+const _: () = assert!(READ_REQUEST_BYTES == 80 && REPLY_HEADER_BYTES == 16);
+
+/// A READ request that can be sent at any time while its file is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadRequest {
+    bytes: [u8; READ_REQUEST_BYTES],
+    unique: u64,
+    size: u32,
+}
+
+impl ReadRequest {
+    pub(super) fn new(unique: u64, nodeid: u64, fh: u64, offset: u64, size: u32) -> Self {
+        let body =
+            fuse_read_in { fh, offset, size, read_flags: 0, lock_owner: 0, flags: 0, padding: 0 };
+        let header =
+            message::header(fuse_opcode::FUSE_READ, unique, nodeid, size_of::<fuse_read_in>());
+        let mut bytes = [0; READ_REQUEST_BYTES];
+        for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
+            *to = *from;
+        }
+        Self { bytes, unique, size }
+    }
+
+    /// The request, to be read by the device.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The number that ties the reply to the request.
+    pub fn unique(&self) -> u64 {
+        self.unique
+    }
+
+    /// How many data bytes arrived, from the reply's header and the length of the whole reply,
+    /// header included, that the device reported. Fewer than asked for means the file ends.
+    ///
+    /// # Errors
+    /// [`IoErrorKind::Device`] with the errno when the daemon refused;
+    /// [`IoErrorKind::Protocol`] when header, device and request do not fit together: another
+    /// request's number, lengths that differ, more data than asked for, no errno of Linux.
+    pub fn reply(
+        &self,
+        header: &[u8; REPLY_HEADER_BYTES],
+        device_len: u32,
+    ) -> Result<u32, IoErrorKind> {
+        let header: fuse_out_header = zerocopy::transmute!(*header);
+        match message::check(header, self.unique, device_len) {
+            Ok(data) if data <= self.size => Ok(data),
+            Err(Cause::Errno(errno)) => Err(IoErrorKind::Device(errno)),
+            Ok(_) | Err(_) => Err(IoErrorKind::Protocol),
+        }
+    }
+}

@@ -1,0 +1,328 @@
+//! A session with one daemon: handshake, open, close.
+//!
+//! Always: every node that a lookup gave out is given back by exactly one FORGET, whether the
+//! open succeeded or failed part-way; an [`OpenFile`] is a regular file opened for reading.
+
+use fuse_abi::linux::{
+    FUSE_ASYNC_READ, FUSE_BIG_WRITES, FUSE_COMPAT_22_INIT_OUT_SIZE, FUSE_COMPAT_ATTR_OUT_SIZE,
+    FUSE_COMPAT_ENTRY_OUT_SIZE, FUSE_COMPAT_INIT_OUT_SIZE, FUSE_KERNEL_VERSION, FUSE_MAX_PAGES,
+    FUSE_ROOT_ID, fuse_attr, fuse_attr_out, fuse_entry_out, fuse_forget_in, fuse_getattr_in,
+    fuse_init_in, fuse_init_out, fuse_opcode, fuse_open_in, fuse_open_out, fuse_release_in,
+};
+use twox_hash::XxHash3_64;
+use zerocopy::IntoBytes;
+
+use super::error::{Cause, Error, MODE_DIRECTORY, MODE_REGULAR, MODE_TYPE, Operation, Want};
+use super::message::{self, Call};
+use super::read::ReadRequest;
+use super::{Transport, path};
+use crate::storage::IoErrorKind;
+use crate::trace::{self, Shown};
+
+/// The longest read in bytes, whatever a daemon offers: more than 256 pages are not portable.
+pub const READ_BYTES_MAX: u32 = 1 << 20;
+
+/// The minor version that INIT offers.
+const MINOR: u32 = 38;
+/// A page of the protocol in bytes.
+const PAGE_BYTES: u32 = 4096;
+/// Pages in a message where MAX_PAGES was not agreed (`FUSE_DEFAULT_MAX_PAGES_PER_REQ`).
+const PAGES_DEFAULT: u32 = 32;
+/// Requests take even numbers; the odd one above names its interrupt (`FUSE_INT_REQ_BIT`).
+const UNIQUE_STEP: u64 = 2;
+/// `ENOENT` of Linux.
+const ENOENT: u32 = 2;
+/// No file is longer than a signed offset reaches.
+const SIZE_MAX: u64 = u64::MAX >> 1;
+
+/// What was agreed with a daemon.
+#[derive(Debug)]
+pub struct Session {
+    minor: u32,
+    read_bytes_max: u32,
+    unique: u64,
+}
+
+/// A regular file, open for reading. It is given back with [`Session::close`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct OpenFile {
+    /// The daemon's number for the node.
+    pub nodeid: u64,
+    /// The daemon's number for the open file.
+    pub fh: u64,
+    /// Length in bytes, at most `i64::MAX`.
+    pub size: u64,
+    /// A digest of inode number, mtime and size: it changes when the content may have changed.
+    pub version: u64,
+    /// How many lookups of the node the daemon still counts.
+    pub lookups: u64,
+}
+
+impl Session {
+    /// Agrees on a version and on the size of messages (INIT).
+    ///
+    /// # Errors
+    /// [`Cause::Version`] for another major version than 7; else as the daemon or the transport
+    /// fails.
+    pub fn connect(transport: &mut impl Transport) -> Result<Self, Error> {
+        let mut session = Self { minor: MINOR, read_bytes_max: 0, unique: 0 };
+        let body = fuse_init_in {
+            major: FUSE_KERNEL_VERSION,
+            minor: MINOR,
+            max_readahead: READ_BYTES_MAX,
+            flags: FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES,
+            flags2: 0,
+            unused: [0; 11],
+        };
+        let call = session.call(
+            Operation::Init,
+            fuse_opcode::FUSE_INIT,
+            0,
+            [body.as_bytes(), &[]],
+            usize_of(FUSE_COMPAT_INIT_OUT_SIZE),
+        );
+        let (reply, body_bytes) = call.run_sized::<fuse_init_out>(transport)?;
+        let (major, minor) = (reply.major, reply.minor);
+        if major != FUSE_KERNEL_VERSION {
+            return Err(Error {
+                operation: Operation::Init,
+                cause: Cause::Version { major, minor },
+            });
+        }
+        // How long the reply is follows from the minor version it names (fuse.h, changes in 7.5
+        // and 7.23). A longer one is no harm: the fields beyond are not looked at.
+        let want = match minor {
+            ..5 => usize_of(FUSE_COMPAT_INIT_OUT_SIZE),
+            5..23 => usize_of(FUSE_COMPAT_22_INIT_OUT_SIZE),
+            23.. => size_of::<fuse_init_out>(),
+        };
+        if body_bytes < want {
+            return Err(malformed(
+                Operation::Init,
+                "the length of the reply's body",
+                u64_of(body_bytes),
+                Want::AtLeast(u64_of(want)),
+            ));
+        }
+        // MAX_PAGES came with 7.28. A daemon that agrees to none means one (Linux
+        // `process_init_reply`).
+        let pages = match reply.flags & FUSE_MAX_PAGES {
+            0 => PAGES_DEFAULT,
+            _ if minor < 28 => PAGES_DEFAULT,
+            _ => u32::from(reply.max_pages).max(1),
+        };
+        session.minor = minor.min(MINOR);
+        session.read_bytes_max = pages.saturating_mul(PAGE_BYTES).min(READ_BYTES_MAX);
+        Ok(session)
+    }
+
+    /// The longest read that the daemon agreed to, in bytes: a multiple of 4096, at most
+    /// [`READ_BYTES_MAX`].
+    pub fn read_bytes_max(&self) -> u32 {
+        self.read_bytes_max
+    }
+
+    /// Opens the regular file at `path`, names separated by single slashes, from the share's
+    /// root. Symbolic links are not followed.
+    ///
+    /// # Errors
+    /// [`Cause::Path`] for a path that is no such list of names, before anything is sent;
+    /// [`Cause::Type`] for what is no regular file; else as the daemon or the transport fails.
+    /// Nothing stays looked up or open.
+    pub fn open(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<OpenFile, Error> {
+        path::check(path)?;
+        let nodeid = self.walk(transport, path)?;
+        let opened = self.open_node(transport, nodeid);
+        if opened.is_err() {
+            self.forget_quietly(transport, nodeid);
+        }
+        opened
+    }
+
+    /// Closes a file (RELEASE) and gives its node back (FORGET); both are tried in any case.
+    ///
+    /// # Errors
+    /// The first of the two failures.
+    pub fn close(&mut self, transport: &mut impl Transport, file: OpenFile) -> Result<(), Error> {
+        let body = fuse_release_in { fh: file.fh, flags: 0, release_flags: 0, lock_owner: 0 };
+        let call = self.call(
+            Operation::Release,
+            fuse_opcode::FUSE_RELEASE,
+            file.nodeid,
+            [body.as_bytes(), &[]],
+            0,
+        );
+        let released = call.run::<()>(transport);
+        let forgotten = self.forget(transport, file.nodeid, file.lookups);
+        released?;
+        forgotten.map_err(|kind| Error { operation: Operation::Forget, cause: Cause::Io(kind) })
+    }
+
+    /// Ends the session (DESTROY): the daemon drops every node and open file of it.
+    ///
+    /// # Errors
+    /// As the daemon or the transport fails.
+    pub fn destroy(&mut self, transport: &mut impl Transport) -> Result<(), Error> {
+        self.call(Operation::Destroy, fuse_opcode::FUSE_DESTROY, 0, [&[], &[]], 0).run(transport)
+    }
+
+    /// The request for `size` bytes at byte `offset` of an open file. A `size` over
+    /// [`Session::read_bytes_max`] may be refused or answered short.
+    pub fn read_request(&mut self, file: &OpenFile, offset: u64, size: u32) -> ReadRequest {
+        ReadRequest::new(self.next_unique(), file.nodeid, file.fh, offset, size)
+    }
+
+    /// Looks the path up and returns the last node, looked up once; all others are given back.
+    fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<u64, Error> {
+        let mut node = Node { nodeid: FUSE_ROOT_ID, mode: MODE_DIRECTORY };
+        for (component, name) in path::components(path) {
+            let found = self.lookup(transport, component, node, name);
+            // A node stays valid for its daemon without its parent, so one is held at a time.
+            if node.nodeid != FUSE_ROOT_ID {
+                self.forget_quietly(transport, node.nodeid);
+            }
+            node = found?;
+        }
+        Ok(node.nodeid)
+    }
+
+    /// Looks one name up; `component` counts it from 1.
+    fn lookup(
+        &mut self,
+        transport: &mut impl Transport,
+        component: usize,
+        parent: Node,
+        name: &[u8],
+    ) -> Result<Node, Error> {
+        if parent.mode & MODE_TYPE != MODE_DIRECTORY {
+            let operation = Operation::Lookup(component.saturating_sub(1));
+            return Err(Error { operation, cause: Cause::Type(parent.mode) });
+        }
+        let operation = Operation::Lookup(component);
+        let want = match self.minor {
+            ..9 => usize_of(FUSE_COMPAT_ENTRY_OUT_SIZE),
+            9.. => size_of::<fuse_entry_out>(),
+        };
+        let parts = [name, b"\0".as_slice()];
+        let call = self.call(operation, fuse_opcode::FUSE_LOOKUP, parent.nodeid, parts, want);
+        let entry: fuse_entry_out = call.run(transport)?;
+        match entry.nodeid {
+            // No node, and the daemon remembers so: a negative entry (since 7.4).
+            0 => Err(Error { operation, cause: Cause::Errno(ENOENT) }),
+            // The root is no child of a directory, and is never forgotten.
+            FUSE_ROOT_ID => {
+                Err(malformed(operation, "the node's number", FUSE_ROOT_ID, Want::AtLeast(2)))
+            }
+            nodeid => Ok(Node { nodeid, mode: entry.attr.mode }),
+        }
+    }
+
+    /// Opens a node that was looked up once.
+    fn open_node(
+        &mut self,
+        transport: &mut impl Transport,
+        nodeid: u64,
+    ) -> Result<OpenFile, Error> {
+        // Before OPEN, which may wait for ever on a pipe.
+        let attr = self.attributes(transport, nodeid)?;
+        let body = fuse_open_in { flags: 0, open_flags: 0 }; // O_RDONLY is 0
+        let call = self.call(
+            Operation::Open,
+            fuse_opcode::FUSE_OPEN,
+            nodeid,
+            [body.as_bytes(), &[]],
+            size_of::<fuse_open_out>(),
+        );
+        let open: fuse_open_out = call.run(transport)?;
+        Ok(OpenFile { nodeid, fh: open.fh, size: attr.size, version: version(&attr), lookups: 1 })
+    }
+
+    /// The attributes of a regular file.
+    fn attributes(
+        &mut self,
+        transport: &mut impl Transport,
+        nodeid: u64,
+    ) -> Result<fuse_attr, Error> {
+        let operation = Operation::GetAttr;
+        let body = fuse_getattr_in { getattr_flags: 0, dummy: 0, fh: 0 };
+        let want = match self.minor {
+            ..9 => usize_of(FUSE_COMPAT_ATTR_OUT_SIZE),
+            9.. => size_of::<fuse_attr_out>(),
+        };
+        let parts = [body.as_bytes(), &[]];
+        let call = self.call(operation, fuse_opcode::FUSE_GETATTR, nodeid, parts, want);
+        let attr = call.run::<fuse_attr_out>(transport)?.attr;
+        if attr.mode & MODE_TYPE != MODE_REGULAR {
+            return Err(Error { operation, cause: Cause::Type(attr.mode) });
+        }
+        if attr.size > SIZE_MAX {
+            return Err(malformed(operation, "the file's size", attr.size, Want::AtMost(SIZE_MAX)));
+        }
+        Ok(attr)
+    }
+
+    /// Gives `lookups` lookups of a node back. FORGET has no reply.
+    fn forget(
+        &mut self,
+        transport: &mut impl Transport,
+        nodeid: u64,
+        lookups: u64,
+    ) -> Result<(), IoErrorKind> {
+        let body = fuse_forget_in { nlookup: lookups };
+        let unique = self.next_unique();
+        let bytes = size_of::<fuse_forget_in>();
+        let header = message::header(fuse_opcode::FUSE_FORGET, unique, nodeid, bytes);
+        transport.send(&[header.as_bytes(), body.as_bytes()])
+    }
+
+    /// As [`Session::forget`], where a failure costs the daemon some memory and nothing else.
+    fn forget_quietly(&mut self, transport: &mut impl Transport, nodeid: u64) {
+        if let Err(kind) = self.forget(transport, nodeid, 1) {
+            trace::warn!("FUSE FORGET of node {}: {}", nodeid, Shown(&kind));
+        }
+    }
+
+    fn call<'a>(
+        &mut self,
+        operation: Operation,
+        opcode: fuse_opcode,
+        nodeid: u64,
+        parts: [&'a [u8]; 2],
+        body_bytes_min: usize,
+    ) -> Call<'a> {
+        let [first, second] = parts;
+        let bytes = first.len().saturating_add(second.len());
+        let header = message::header(opcode, self.next_unique(), nodeid, bytes);
+        Call { operation, header, parts, body_bytes_min }
+    }
+
+    fn next_unique(&mut self) -> u64 {
+        self.unique = self.unique.wrapping_add(UNIQUE_STEP);
+        self.unique
+    }
+}
+
+/// A node on the way to a file.
+#[derive(Clone, Copy)]
+struct Node {
+    nodeid: u64,
+    mode: u32,
+}
+
+/// A stable digest (XXH3-64) of what changes with the content.
+fn version(attr: &fuse_attr) -> u64 {
+    let fields = [attr.ino, attr.mtime, u64::from(attr.mtimensec), attr.size];
+    XxHash3_64::oneshot(fields.map(u64::to_le_bytes).as_flattened())
+}
+
+fn malformed(operation: Operation, what: &'static str, got: u64, want: Want) -> Error {
+    Error { operation, cause: Cause::Malformed { what, got, want } }
+}
+
+fn usize_of(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+fn u64_of(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,248 @@
+//! The guest's command line: what parses, what is refused, and that quoting undoes parsing.
+#![cfg(feature = "command")]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+
+use proptest::prelude::*;
+use rootlet::command::config::{
+    CacheFormat, CacheName, Config, ConfigError, Console, Sectors, SourceName, number, quote, words,
+};
+
+fn disk(serial: &str) -> SourceName {
+    SourceName::Disk(serial.into())
+}
+
+fn file(mount_tag: Option<&str>, name: &str) -> SourceName {
+    SourceName::File { mount_tag: mount_tag.map(Into::into), name: name.into() }
+}
+
+fn refused(line: &str) -> String {
+    Config::parse(line).unwrap_err().to_string()
+}
+
+#[test]
+fn whole_line_is_understood() {
+    let line = r#"image=root blob1=share:a.bin  blob12=share:fs0:dir/b.bin blob3=three
+        cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K
+        cache-format=force deadline=90 log=debug -- cat "/a b" -- image=x"#;
+    let expected = Config {
+        image: Some(disk("root")),
+        blobs: vec![
+            (1, file(None, "a.bin")),
+            (12, file(Some("fs0"), "dir/b.bin")),
+            (3, disk("three")),
+        ],
+        cache: Some(CacheName {
+            serial: "disk9".into(),
+            sectors: Some(Sectors { first: 2048, count: 1 << 20 }),
+        }),
+        shares: vec!["fs0".into(), "second share".into()],
+        console: Console::Framed,
+        slot_bytes: Some(256 << 10),
+        cache_format: CacheFormat::Force,
+        deadline_s: Some(90),
+        command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
+    };
+    assert_eq!(Config::parse(line), Ok(expected));
+}
+
+#[test]
+fn empty_line_is_the_default() {
+    assert_eq!(Config::parse(""), Ok(Config::default()));
+    assert_eq!(Config::parse(" \t\n"), Ok(Config::default()));
+    assert_eq!(Config::parse("--"), Ok(Config::default()));
+}
+
+#[test]
+fn words_of_the_machine_are_ignored_wherever_they_stand() {
+    let device = "virtio_mmio.device=512@0xfeb00e00:12";
+    for line in [
+        format!("{device} image=a -- ls / {device} {device}"),
+        format!("image=a {device} -- {device} ls /"),
+    ] {
+        let config = Config::parse(&line).unwrap();
+        assert_eq!(config.image, Some(disk("a")));
+        assert_eq!(config.command, ["ls", "/"]);
+    }
+    let config = Config::parse(&format!("-- cat {}", quote(device))).unwrap();
+    assert_eq!(config.command, ["cat", device], "quoted, it is nobody's but the user's");
+}
+
+#[test]
+fn quotes_group_and_backslashes_escape() {
+    for (line, expected) in [
+        (r#"a"b c"d"#, vec!["ab cd"]),
+        (r#"a\ b "c\"d" \"e"#, vec!["a b", "c\"d", "\"e"]),
+        (r#""" x"#, vec!["", "x"]),
+        (r#""\\" \\"#, vec!["\\", "\\"]),
+        ("\"tab\tand\nline\"", vec!["tab\tand\nline"]),
+        ("\u{e9}\u{3000}x", vec!["\u{e9}\u{3000}x"]),
+    ] {
+        assert_eq!(words(line).unwrap(), expected, "{line}");
+    }
+}
+
+#[test]
+fn unfinished_words_are_refused_by_place() {
+    assert_eq!(words(r#"a "b c"#), Err(ConfigError::OpenQuote { at: 2 }));
+    assert_eq!(words(r#"a"b" "c\""#), Err(ConfigError::OpenQuote { at: 5 }));
+    assert_eq!(words(r"a \"), Err(ConfigError::Backslash));
+    assert_eq!(words(r#""\"#), Err(ConfigError::Backslash));
+    assert_eq!(refused(r#"image="x"#), "command line: the quote at byte 6 is not closed");
+}
+
+#[test]
+fn unknown_words_are_named_and_the_known_listed() {
+    for word in ["quiet", "root=/dev/vda", "blobs=x", "blob=x", "Image=x", "=x", "-", "blob-1=x"] {
+        let message = refused(&format!("image=a {word} -- ls"));
+        assert!(message.starts_with(&format!("command line: unknown word {word:?};")), "{message}");
+        assert!(message.contains("cache-format="), "{message}");
+    }
+}
+
+#[test]
+fn second_mention_is_refused_by_name() {
+    for (first, second) in [
+        ("image=a", "image=a"),
+        ("blob1=a", "blob1=share:x"),
+        ("cache=a", "cache=b"),
+        ("share=a", "share=a"),
+        ("console=plain", "console=framed"),
+        ("slot=1M", "slot=64K"),
+        ("cache-format=auto", "cache-format=auto"),
+        ("deadline=1", "deadline=2"),
+    ] {
+        let message = refused(&format!("{first} blob7=z {second}"));
+        assert_eq!(message, format!("command line: {second:?} is given a second time"));
+    }
+    assert!(Config::parse(&format!("share={}", "t".repeat(36))).is_ok());
+    assert!(Config::parse("share=a share=b blob1=a blob2=a log=x log=y").is_ok());
+}
+
+#[test]
+fn values_that_do_not_fit_are_refused_by_what_would() {
+    let tag = "t".repeat(37);
+    for (word, want) in [
+        ("image=", "the serial of a disk"),
+        ("image=share:", "the name of a file"),
+        ("image=share:tag:", "the name of a file"),
+        ("image=share::", "the name of a file"),
+        ("blob1=", "the serial of a disk"),
+        ("blob0=a", "a device slot N from 1"),
+        ("blob01=a", "a device slot N from 1"),
+        ("blob65536=a", "a device slot N from 1"),
+        ("blob1x=a", "a device slot N from 1"),
+        ("cache=", "SERIAL"),
+        ("cache=@1+1", "SERIAL"),
+        ("cache=d@", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@5", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@5+0", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@x+1", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@18446744073709551615+1", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@0+36028797018963968", "SERIAL@SECTOR+COUNT"),
+        ("share=", "a mount tag"),
+        (&format!("share={tag}"), "a mount tag"),
+        (&format!("image=share:{tag}:f"), "a mount tag"),
+        ("console=loud", "plain or framed"),
+        ("slot=128K", "64K, 256K or 1M"),
+        ("slot=4294967296", "64K, 256K or 1M"),
+        ("cache-format=", "auto, force or never"),
+        ("deadline=0", "a number of seconds"),
+        ("deadline=-1", "a number of seconds"),
+        ("deadline=4G", "a number of seconds"),
+    ] {
+        let message = refused(word);
+        assert!(message.starts_with(&format!("command line: {word:?}: expected ")), "{message}");
+        assert!(message.contains(want), "{message}");
+    }
+}
+
+#[test]
+fn sources_have_four_spellings() {
+    for (value, expected) in [
+        ("serial:with:colons", disk("serial:with:colons")),
+        ("sharex", disk("sharex")),
+        ("share:name", file(None, "name")),
+        ("share:tag:sub/name", file(Some("tag"), "sub/name")),
+        ("share:tag:sub:name", file(Some("tag"), "sub:name")),
+        ("share::sub:name", file(None, "sub:name")),
+    ] {
+        let config = Config::parse(&format!("image={value}")).unwrap();
+        assert_eq!(config.image.as_ref(), Some(&expected));
+        assert_eq!(expected.to_string(), value);
+    }
+}
+
+#[test]
+fn numbers_are_decimal_with_binary_suffixes() {
+    for (text, expected) in [
+        ("0", Some(0)),
+        ("007", Some(7)),
+        ("64K", Some(65_536)),
+        ("64k", Some(65_536)),
+        ("3M", Some(3 << 20)),
+        ("2G", Some(2 << 30)),
+        ("18446744073709551615", Some(u64::MAX)),
+        ("18446744073709551616", None),
+        ("17179869184G", None),
+        ("", None),
+        ("K", None),
+        ("+1", None),
+        ("-1", None),
+        ("1 ", None),
+        ("0x10", None),
+        ("1KK", None),
+        ("1T", None),
+        ("1\u{e9}", None),
+        ("\u{661}", None),
+    ] {
+        assert_eq!(number(text), expected, "{text:?}");
+    }
+}
+
+/// Words with what could confuse: quotes, backslashes, blanks, the machine's prefix.
+fn word() -> impl Strategy<Value = String> {
+    let pieces = prop_oneof![
+        Just("\"".to_owned()),
+        Just("\\".to_owned()),
+        Just(" ".to_owned()),
+        Just("\n".to_owned()),
+        Just("--".to_owned()),
+        Just("=".to_owned()),
+        Just("virtio_mmio.device=".to_owned()),
+        "[a-z/:]{0,3}",
+        any::<String>(),
+    ];
+    prop::collection::vec(pieces, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+fn line(words: &[String]) -> String {
+    words.iter().map(|word| quote(word)).collect::<Vec<_>>().join(" ")
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 1000, ..Default::default() })]
+
+    #[test]
+    fn quoted_words_come_back(tokens in prop::collection::vec(word(), 0..6)) {
+        prop_assert_eq!(words(&line(&tokens)), Ok(tokens));
+    }
+
+    #[test]
+    fn composed_command_comes_back(command in prop::collection::vec(word(), 0..6), name in word()) {
+        let source = SourceName::File { mount_tag: None, name: format!("x{name}") };
+        let mut tokens = vec![format!("blob7={source}"), "--".to_owned()];
+        tokens.extend(command.iter().cloned());
+        let config = Config::parse(&line(&tokens)).unwrap();
+        prop_assert_eq!(config.command, command);
+        prop_assert_eq!(config.blobs, [(7, source)]);
+    }
+
+    #[test]
+    fn no_line_panics(tokens in prop::collection::vec(word(), 0..6), text in any::<String>()) {
+        let _ = Config::parse(&text);
+        let _ = Config::parse(&tokens.join(" "));
+        for key in ["image", "blob1", "cache", "share", "slot", "deadline"] {
+            let _ = Config::parse(&quote(&format!("{key}={text}")));
+        }
+    }
+}
