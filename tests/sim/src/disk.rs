@@ -1,0 +1,1 @@
+//! Disks with faults.
