@@ -32,7 +32,7 @@ pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     if args.source.image.is_none() {
         return Err(usage("a guest command needs an --image FILE (see --help)"));
     }
-    plan(args)?;
+    planned(args)?;
     setup::ensure(&needs(args))?;
     let firmware = build::board(args.machine.board, level(args), args.machine.verbose)?;
     show(args, &firmware, interrupt)
@@ -60,6 +60,12 @@ pub fn level(args: &BootArgs) -> LogLevel {
     args.machine.log.unwrap_or(LogLevel::Info)
 }
 
+fn planned(args: &BootArgs) -> Result<Plan> {
+    let mut plan = plan(&args.source)?;
+    plan.equip(&args.machine)?;
+    Ok(plan)
+}
+
 fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<()> {
     let mut stdout = io::stdout().lock();
     let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| {
@@ -84,7 +90,7 @@ pub fn run(
     interrupt: &Interrupt,
     output: &mut dyn FnMut(&[u8], Instant) -> Result<()>,
 ) -> Result<Report> {
-    let plan = plan(args)?;
+    let plan = planned(args)?;
     let options = &args.machine;
     make_cache(&plan, args.source.cache_size.unwrap_or(CACHE_BYTES))?;
     let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;
@@ -98,7 +104,7 @@ pub fn run(
         accel: accel::choose(options.accel, options.board.arch())?,
         mem: options.mem,
         kernel: absolute(&firmware.elf)?,
-        append: plan.append.clone(),
+        append: plan.append(),
         disks: plan.disks.iter().map(present).collect::<Result<_>>()?,
         shares,
         log_socket: Some(private.path().join("log")),
@@ -161,7 +167,9 @@ fn make_cache(plan: &Plan, size: Size) -> Result<()> {
         && sector.checked_add(count).is_none_or(|end| end > bytes / 512)
     {
         let sectors = bytes / 512;
-        return Err(usage(format!("{name} has {sectors} sectors, the region wants {count} from {sector} on")));
+        return Err(usage(format!(
+            "{name} has {sectors} sectors, the region wants {count} from {sector} on"
+        )));
     }
     Ok(())
 }

@@ -82,7 +82,8 @@ pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
         let lines = stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
         for line in lines.map_while(Result::ok) {
             if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
-                progress.set_message(format!("building {}", what.split(" (").next().unwrap_or(what)));
+                progress
+                    .set_message(format!("building {}", what.split(" (").next().unwrap_or(what)));
             }
             if verbose {
                 progress.suspend(|| eprintln!("{line}"));
@@ -137,7 +138,8 @@ mod tests {
         let artifact = r#"{"reason":"compiler-artifact","target":{"name":"microvm"},"executable":"/t/microvm"}"#;
         assert_eq!(executable(artifact, "microvm"), Some("/t/microvm".into()));
         assert_eq!(executable(artifact, "q35"), None);
-        let library = r#"{"reason":"compiler-artifact","target":{"name":"microvm"},"executable":null}"#;
+        let library =
+            r#"{"reason":"compiler-artifact","target":{"name":"microvm"},"executable":null}"#;
         assert_eq!(executable(library, "microvm"), None);
         assert_eq!(executable("Compiling", "microvm"), None);
     }

@@ -51,6 +51,7 @@ impl Child {
     }
 
     /// The process id.
+    #[cfg(test)]
     pub fn id(&self) -> u32 {
         self.inner.id()
     }

@@ -113,6 +113,9 @@ pub struct MachineArgs {
     /// A configuration of QEMU's blkdebug for a disk
     #[arg(long, value_name = "SERIAL=FILE", hide = true)]
     pub blkdebug: Vec<Named>,
+    /// A word for the guest's command line, before the command
+    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    pub guest_option: Vec<String>,
     /// An argument for QEMU as it is
     #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]
     pub qemu_arg: Vec<String>,

@@ -70,6 +70,8 @@ pub struct Report {
     pub ending: Ending,
     /// The guest's last line.
     pub verdict: Option<Verdict>,
+    /// When QEMU was started.
+    pub started: Instant,
     /// From the start of QEMU to the first output of the guest command.
     pub first_output: Option<Duration>,
     /// From the start of QEMU to its end.
@@ -255,7 +257,8 @@ impl Watch<'_> {
             None => self.end(deadline)?,
         };
         let qemu_said = qemu_said.into_iter().collect::<Vec<_>>().join(" / ");
-        Ok(Report { ending: Ending::of(status), verdict, first_output, total, qemu_said })
+        let (ending, started) = (Ending::of(status), self.started);
+        Ok(Report { ending, verdict, started, first_output, total, qemu_said })
     }
 
     /// The end of QEMU after it closed its output.
@@ -327,11 +330,7 @@ fn pump(
     }
 }
 
-fn read_console(
-    source: Option<impl Read>,
-    copy: Option<PathBuf>,
-    sender: &SyncSender<Event>,
-) {
+fn read_console(source: Option<impl Read>, copy: Option<PathBuf>, sender: &SyncSender<Event>) {
     let mut console = Console::default();
     let mut gone = false;
     if let Some(mut source) = source {

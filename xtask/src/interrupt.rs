@@ -30,6 +30,12 @@ impl Interrupt {
         Ok(this)
     }
 
+    /// As if someone had asked.
+    #[cfg(test)]
+    pub fn ask(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
     /// An error once someone asked.
     pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {

@@ -2,6 +2,7 @@
 
 mod accel;
 mod append;
+mod bench;
 mod board;
 mod boot;
 mod build;
@@ -10,13 +11,20 @@ mod cli;
 mod console;
 mod exit;
 mod guest;
+mod host;
 mod interrupt;
+#[cfg(test)]
+mod live;
 mod log;
 mod packages;
 mod plan;
 mod qemu;
+mod sample;
 mod setup;
 mod size;
+mod tables;
+mod tiny;
+mod tree;
 mod verdict;
 mod virtiofsd;
 
@@ -25,7 +33,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use cli::{Cli, Task};
+use cli::{BootArgs, Cli, Task};
 use interrupt::Interrupt;
 
 fn main() -> ExitCode {
@@ -44,10 +52,21 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     match cli.task {
-        Some(Task::Host(_)) => todo!(),
-        Some(Task::Bench(_)) => todo!(),
+        Some(Task::Host(args)) => host::task(&args),
+        Some(Task::Bench(args)) => bench::task(&args, interrupt),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
+        None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),
         None => boot::task(&cli.boot, interrupt),
     }
+}
+
+/// Whether the user names neither an image nor a command: only what machine to show it on.
+fn wants_sample(args: &BootArgs) -> bool {
+    let source = &args.source;
+    source.image.is_none()
+        && source.words.is_empty()
+        && source.blob.is_empty()
+        && source.share.is_empty()
+        && source.cache.is_none()
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::append;
 use crate::board::Board;
-use crate::cli::{BlobPlace, BootArgs, CacheArg};
+use crate::cli::{BlobPlace, CacheArg, MachineArgs, SourceArgs};
 use crate::exit::usage;
 use crate::qemu::Disk;
 
@@ -27,13 +27,45 @@ pub struct Plan {
     pub shares: Vec<(String, PathBuf)>,
     /// The region among the disks.
     pub cache: Option<CacheArg>,
-    /// The guest's command line.
-    pub append: String,
+    /// What the guest is told about the machine.
+    pub options: Vec<String>,
+    /// The guest's command.
+    pub words: Vec<String>,
 }
 
-/// Plans the guest for `args`.
-pub fn plan(args: &BootArgs) -> Result<Plan> {
-    let source = &args.source;
+impl Plan {
+    /// The guest's command line.
+    pub fn append(&self) -> String {
+        append::line(&self.options, &self.words)
+    }
+
+    /// Adds what only a machine can have: more disks, and options of QEMU's for them.
+    pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
+        self.options.extend(machine.guest_option.iter().cloned());
+        self.disks.extend(machine.disk.iter().map(|disk| {
+            let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
+                Some(file) => (file, true),
+                None => (disk.value.as_str(), false),
+            };
+            Disk { read_only: read_only_disk, ..read_only(&disk.serial, file.into()) }
+        }));
+        for option in &machine.drive_opt {
+            self.disk(&option.serial)?.options = Some(option.value.clone());
+        }
+        for config in &machine.blkdebug {
+            self.disk(&config.serial)?.blkdebug = Some(PathBuf::from(&config.value));
+        }
+        check(&self.disks, self.shares.len(), machine.board)
+    }
+
+    fn disk(&mut self, serial: &str) -> Result<&mut Disk> {
+        let disk = self.disks.iter_mut().find(|disk| disk.serial == serial);
+        disk.ok_or_else(|| usage(format!("there is no disk with the serial `{serial}`")))
+    }
+}
+
+/// Plans a guest with these sources.
+pub fn plan(source: &SourceArgs) -> Result<Plan> {
     let mut options = vec!["console=framed".to_string()];
     let mut disks = Vec::new();
     if let Some(file) = &source.image {
@@ -65,19 +97,11 @@ pub fn plan(args: &BootArgs) -> Result<Plan> {
     let shares: Vec<_> =
         source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
     options.extend(shares.iter().map(|(tag, _)| format!("share={tag}")));
-    disks.extend(args.machine.disk.iter().map(|disk| {
-        let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
-            Some(file) => (file, true),
-            None => (disk.value.as_str(), false),
-        };
-        Disk { read_only: read_only_disk, ..read_only(&disk.serial, file.into()) }
-    }));
-    decorate(&mut disks, args)?;
-    check(&disks, shares.len(), args.machine.board)?;
-    let default = ["ls".to_string(), "/".to_string()];
-    let words = if source.words.is_empty() { &default[..] } else { &source.words[..] };
-    let append = append::line(&options, words);
-    Ok(Plan { disks, shares, cache: source.cache.clone(), append })
+    let words = match source.words.as_slice() {
+        [] => vec!["ls".into(), "/".into()],
+        words => words.to_vec(),
+    };
+    Ok(Plan { disks, shares, cache: source.cache.clone(), options, words })
 }
 
 fn read_only(serial: &str, file: PathBuf) -> Disk {
@@ -86,32 +110,6 @@ fn read_only(serial: &str, file: PathBuf) -> Disk {
 
 fn mount_tag(at: usize) -> String {
     if at == 0 { "share".into() } else { format!("share{}", at + 1) }
-}
-
-/// Adds what --drive-opt and --blkdebug say about a disk.
-fn decorate(disks: &mut [Disk], args: &BootArgs) -> Result<()> {
-    let mut find = |serial: &str| {
-        disks
-            .iter_mut()
-            .position(|disk| disk.serial == serial)
-            .ok_or_else(|| usage(format!("there is no disk with the serial `{serial}`")))
-    };
-    let mut found = Vec::new();
-    for option in &args.machine.drive_opt {
-        found.push((find(&option.serial)?, Some(option.value.clone()), None));
-    }
-    for config in &args.machine.blkdebug {
-        found.push((find(&config.serial)?, None, Some(PathBuf::from(&config.value))));
-    }
-    for (at, options, blkdebug) in found {
-        if options.is_some() {
-            disks[at].options = options;
-        }
-        if blkdebug.is_some() {
-            disks[at].blkdebug = blkdebug;
-        }
-    }
-    Ok(())
 }
 
 fn check(disks: &[Disk], shares: usize, board: Board) -> Result<()> {
@@ -141,7 +139,10 @@ mod tests {
 
     fn planned(line: &str) -> Result<Plan> {
         let words = std::iter::once("rootlet").chain(line.split_whitespace());
-        plan(&Cli::try_parse_from(words).unwrap().boot)
+        let args = Cli::try_parse_from(words).unwrap().boot;
+        let mut plan = plan(&args.source)?;
+        plan.equip(&args.machine)?;
+        Ok(plan)
     }
 
     #[test]
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(disks, [("image", true), ("blob1", true), ("cache", false)]);
         assert_eq!(plan.shares, [("share".to_string(), PathBuf::from("d"))]);
         assert_eq!(
-            plan.append,
+            plan.append(),
             "console=framed image=image blob1=blob1 blob3=share:c.blob cache=cache@8+64 \
              share=share -- sum /x"
         );
@@ -163,7 +164,7 @@ mod tests {
 
     #[test]
     fn without_a_command_the_root_is_listed() {
-        assert!(planned("--image i").unwrap().append.ends_with(" -- ls /"));
+        assert!(planned("--image i").unwrap().append().ends_with(" -- ls /"));
     }
 
     #[test]

@@ -78,7 +78,11 @@ impl Opts {
     fn set(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
         self.0.extend_from_slice(format!(",{key}=").as_bytes());
         for &byte in value.as_ref().as_bytes() {
-            self.0.extend_from_slice(if byte == b',' { b",," } else { std::slice::from_ref(&byte) });
+            self.0.extend_from_slice(if byte == b',' {
+                b",,"
+            } else {
+                std::slice::from_ref(&byte)
+            });
         }
         self
     }
@@ -257,8 +261,10 @@ mod tests {
         machine.disks = vec![disk("image", "/i"), disk("blob1", "/b")];
         machine.shares = vec![ShareDevice { tag: "share".into(), socket: "/s/0".into() }];
         let words = words(&machine);
-        let devices: Vec<_> =
-            after(&words, "-device").into_iter().filter(|device| !device.starts_with("isa")).collect();
+        let devices: Vec<_> = after(&words, "-device")
+            .into_iter()
+            .filter(|device| !device.starts_with("isa"))
+            .collect();
         assert_eq!(
             devices,
             [

@@ -127,6 +127,7 @@ impl Daemon {
     }
 
     /// The process id.
+    #[cfg(test)]
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -172,7 +173,10 @@ mod tests {
             args.into_iter().map(|word| word.into_string().unwrap()).collect()
         };
         assert_eq!(words(Flavour::C, true)[..4], ["--socket-path=/s", "-o", "source=/a\\,b", "-o"]);
-        assert_eq!(words(Flavour::Rust, false)[2..6], ["--shared-dir", "/a,b", "--sandbox", "none"]);
+        assert_eq!(
+            words(Flavour::Rust, false)[2..6],
+            ["--shared-dir", "/a,b", "--sandbox", "none"]
+        );
         assert_eq!(words(Flavour::Rust, true)[5], "chroot");
     }
 }
