@@ -4,6 +4,7 @@
 //! waits for the end of a frame is bounded.
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use defmt_decoder::{DecodeError, Frame, Locations, StreamDecoder, Table};
@@ -16,7 +17,10 @@ const FRAME_BYTES_MAX: usize = 64 << 10;
 /// What is needed to read an ELF's log.
 pub struct Symbols {
     table: Table,
-    locations: Locations,
+    elf: Vec<u8>,
+    /// Where each message stands in the source; read from the debug information when the first
+    /// message comes, which takes longer than a boot.
+    locations: OnceLock<Locations>,
 }
 
 impl Symbols {
@@ -28,8 +32,11 @@ impl Symbols {
         if !table.encoding().can_recover() {
             bail!("the ELF logs in an encoding that cannot recover from lost bytes");
         }
-        let locations = table.get_locations(elf).unwrap_or_default();
-        Ok(Some(Self { table, locations }))
+        Ok(Some(Self { table, elf: elf.to_vec(), locations: OnceLock::new() }))
+    }
+
+    fn locations(&self) -> &Locations {
+        self.locations.get_or_init(|| self.table.get_locations(&self.elf).unwrap_or_default())
     }
 }
 
@@ -110,7 +117,7 @@ fn shown(level: LogLevel, frame: &Frame<'_>) -> bool {
 fn text(frame: &Frame<'_>, symbols: &Symbols, verbose: bool) -> String {
     let time = frame.display_timestamp().map(|time| format!("[{time}] ")).unwrap_or_default();
     let level = severity(frame).map_or("", LogLevel::name);
-    let place = symbols.locations.get(&frame.index());
+    let place = symbols.locations().get(&frame.index());
     let module = place.map(|place| format!("{}: ", place.module)).unwrap_or_default();
     let line = place
         .filter(|_| verbose)

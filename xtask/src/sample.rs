@@ -11,7 +11,6 @@ use std::time::UNIX_EPOCH;
 use anyhow::{Context, Result, bail};
 use rootlet_sim::image::{FileLayout, Options, Spread, build};
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::accel;
 use crate::boot;
@@ -71,20 +70,23 @@ impl Sample {
     /// Makes the files, or takes those that are there if nothing that made them has changed.
     pub fn make(interrupt: &Interrupt) -> Result<Self> {
         let dir = build::target_directory()?.join("rootlet-sample");
-        let tree = tree::sample();
-        let rows = tree::rows(&tree, interrupt)?;
-        let sample = Self { dir, rows };
-        if sample.is_fresh() {
+        let mut sample = Self { dir, rows: Vec::new() };
+        if let Some(rows) = sample.kept_rows() {
+            sample.rows = rows;
             return Ok(sample);
         }
         let bar = build::spinner(format!("making {}", sample.dir.display()));
         fs::create_dir_all(sample.share()).with_context(|| sample.dir.display().to_string())?;
+        let tree = tree::sample();
+        sample.rows = tree::rows(&tree, interrupt)?;
         let built = build(&tree, &options()).context("the sample's image")?;
         built.image.write_to(&sample.image())?;
         for (number, blob) in built.blobs.iter().enumerate() {
             blob.write_to(&sample.blob(number))?;
         }
-        fs::write(sample.dir.join("manifest.jsonl"), text(&sample.rows))?;
+        let text: String = sample.rows.iter().map(|row| format!("{row}\n")).collect();
+        fs::write(sample.manifest(), text)?;
+        // Last: an interrupted making leaves no stamp that fits.
         fs::write(sample.dir.join("stamp"), sample.stamp()?)?;
         bar.finish_and_clear();
         Ok(sample)
@@ -96,6 +98,10 @@ impl Sample {
 
     fn image(&self) -> PathBuf {
         self.dir.join("image.erofs")
+    }
+
+    fn manifest(&self) -> PathBuf {
+        self.dir.join("manifest.jsonl")
     }
 
     fn region(&self) -> PathBuf {
@@ -111,25 +117,25 @@ impl Sample {
         std::iter::once(self.image()).chain((0..BLOBS.len()).map(|number| self.blob(number)))
     }
 
-    fn is_fresh(&self) -> bool {
-        let stamp = fs::read_to_string(self.dir.join("stamp")).ok();
-        stamp.is_some() && stamp == self.stamp().ok()
+    /// The rows that were kept with files that still are what was made.
+    fn kept_rows(&self) -> Option<Vec<Value>> {
+        let stamp = fs::read_to_string(self.dir.join("stamp")).ok()?;
+        if stamp != self.stamp().ok()? {
+            return None;
+        }
+        parse(&fs::read(self.manifest()).ok()?).ok()
     }
 
-    /// What made the files, and what they are: the tree, the layout, the tool with its builder,
-    /// and the size of each.
+    /// Size and time of what was made and of what made it: the tree, the layout and the builder
+    /// are all in the tool itself.
     fn stamp(&self) -> Result<String> {
-        let mut sum = Sha256::new();
-        sum.update(text(&self.rows));
-        sum.update(format!("{:?}", options()));
         let mut stamp = String::new();
-        for file in self.files().chain([std::env::current_exe()?]) {
+        for file in self.files().chain([self.manifest(), std::env::current_exe()?]) {
             let meta = fs::metadata(&file)?;
             let time = meta.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
             stamp.push_str(&format!("{} {} {time}\n", file.display(), meta.len()));
         }
-        let sum = sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        Ok(format!("{sum}\n{stamp}"))
+        Ok(stamp)
     }
 
     /// The arguments that boot the sample, on the machine that the user wants.
@@ -231,10 +237,6 @@ fn options() -> Options {
         volume: *b"rootlet-sample\0\0",
         ..Options::default()
     }
-}
-
-fn text(rows: &[Value]) -> String {
-    rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
 fn parse(output: &[u8]) -> Result<Vec<Value>> {
