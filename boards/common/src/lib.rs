@@ -11,6 +11,9 @@
 extern crate alloc;
 
 pub mod cmdline;
+pub mod storage;
+mod trace;
+pub mod virtio;
 
 #[cfg(target_os = "none")]
 mod arch;

@@ -3,13 +3,15 @@
 //! Always: memory, console and log work before the first device is touched; the clock runs when
 //! main starts.
 
+use core::fmt;
 use core::ops::Range;
 
 use crate::arch::{self, Calibration};
-use crate::board::{self, Board};
-use crate::cmdline::Cmdline;
+use crate::board::{self, Board, Bus};
 use crate::console::{ErrorOutput, Output};
-use crate::{clock, console, heap, verdict};
+use crate::storage::VirtioStorage;
+use crate::virtio::mmio::{Mmio, Slot};
+use crate::{clock, cmdline, console, heap, trace, verdict};
 
 /// What the architecture knows at entry.
 pub(crate) struct Boot {
@@ -23,24 +25,76 @@ pub struct Machine {
     /// The board.
     pub board: &'static Board,
     /// The kernel command line.
-    pub cmdline: Cmdline<'static>,
+    pub cmdline: &'static str,
     /// Standard output.
     pub out: Output,
     /// Standard error.
     pub err: ErrorOutput,
+    /// Where RAM ends; no device registers lie below.
+    ram_end: usize,
+}
+
+impl Machine {
+    /// Starts every disk and share that the board has. A device that cannot be used is told to
+    /// `problem` and passed over. Called once: a second call finds the devices in use and would
+    /// take them from the first.
+    pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Mmio> {
+        let mut storage = VirtioStorage::new(clock::now_ns);
+        let Bus::Mmio { base, stride, count } = self.board.virtio;
+        let mut add = |place: usize| {
+            // SAFETY: the place is the board's, or the loader named it and it is no RAM; both
+            // are device space, mapped uncached, and this function runs once.
+            match unsafe { Mmio::probe(place) } {
+                Slot::Empty => {}
+                Slot::Legacy => problem(&format_args!(
+                    "virtio device at {place:#x} has the layout before virtio 1.0; with QEMU, \
+                     -global virtio-mmio.force-legacy=false gives the modern one"
+                )),
+                Slot::Unknown(version) => {
+                    problem(&format_args!("virtio device at {place:#x} has layout {version}"));
+                }
+                Slot::Device(found) => {
+                    if let Err(unusable) = storage.add(found) {
+                        problem(&unusable);
+                    }
+                }
+            }
+        };
+        let mut named = 0;
+        let mut last = None;
+        for place in cmdline::virtio_mmio(self.cmdline).filter_map(|at| usize::try_from(at).ok()) {
+            // QEMU names each once; a line that names one twice must not start it twice.
+            if place >= self.ram_end && last.is_none_or(|last| place < last) {
+                add(place);
+                last = Some(place);
+                named += 1;
+            }
+        }
+        if named == 0 {
+            (0..count).for_each(|slot| add(base + slot * stride));
+        }
+        storage
+    }
 }
 
 /// Brings the machine up, runs the board's main and ends the machine.
 pub(crate) fn run(boot: Boot) -> ! {
     arch::serial_init();
     clock::begin(&boot.clock);
-    let cmdline = Cmdline::new(boot.cmdline);
-    console::set_framed(cmdline.value("console") == Some("framed"));
+    console::set_framed(cmdline::wants_frames(boot.cmdline));
+    let ram_end = boot.heap.end;
     // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
     // itself, and this is the only call.
     unsafe { heap::init(boot.heap) };
     clock::calibrate(&boot.clock);
-    let machine = Machine { board: &board::BOARD, cmdline, out: Output, err: ErrorOutput };
+    trace::info!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
+    let machine = Machine {
+        board: &board::BOARD,
+        cmdline: boot.cmdline,
+        out: Output,
+        err: ErrorOutput,
+        ram_end,
+    };
     let ending = board::main(machine);
     verdict::finish(ending, b"")
 }

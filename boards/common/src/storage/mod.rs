@@ -1,0 +1,408 @@
+//! All disks and shares of a machine as one `rootlet::storage`.
+//!
+//! Always: a batch is submitted to all its devices before anything is waited for; completions
+//! come in any order; a device that ends (deadline, broken protocol) ends its own transfers only.
+//! Nothing is allocated after construction except by `share_file`.
+
+mod discover;
+mod jobs;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+use core::hint::spin_loop;
+use core::ptr::NonNull;
+
+use rootlet::fuse::{OpenFile, ReadRequest, Session};
+use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Storage, Transfer};
+use virtio_drivers::transport::Transport;
+
+use crate::virtio::blk::{self, SERIAL_BYTES};
+use crate::virtio::device::StartError;
+use crate::virtio::fs::{TAG_BYTES, until_zero};
+use crate::virtio::port::{Port, Request};
+use crate::virtio::ring::{Data, Owner};
+use crate::virtio::{BLOCK, FILE_SYSTEM, Found};
+use jobs::Jobs;
+
+/// How many files of shares may be open.
+pub const FILES_MAX: usize = 64;
+/// How long a device may take to answer, unless told otherwise.
+pub const TIMEOUT_NS: u64 = 30_000_000_000;
+
+/// A disk as it is known by name.
+struct Disk {
+    port: usize,
+    info: DeviceInfo,
+    has_flush: bool,
+    serial: [u8; SERIAL_BYTES],
+}
+
+/// A share as it is known by name.
+struct Share {
+    port: usize,
+    tag: [u8; TAG_BYTES],
+    /// Agreed with the daemon when the first file is opened.
+    session: Option<Session>,
+}
+
+/// An open file of a share.
+struct File {
+    share: usize,
+    name: Box<[u8]>,
+    open: OpenFile,
+    info: DeviceInfo,
+}
+
+/// A device that could not be used, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unusable {
+    /// Where it is.
+    pub place: u64,
+    /// Its virtio device id.
+    pub id: u32,
+    /// Why.
+    pub error: StartError,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "virtio device {} at {:#x}: {}", self.id, self.place, self.error)
+    }
+}
+
+/// The disks and shares of a machine.
+///
+/// Device ids count the disks from 0, and on from there the files in the order of opening.
+pub struct VirtioStorage<T: Transport> {
+    ports: Vec<Port<T>>,
+    disks: Vec<Disk>,
+    shares: Vec<Share>,
+    files: Vec<File>,
+    jobs: Jobs,
+    now: fn() -> u64,
+    timeout_ns: u64,
+}
+
+/// What a transfer means to its device.
+enum Plan<'r> {
+    /// It has ended already.
+    Settled(Result<(), IoErrorKind>),
+    /// It goes to this port.
+    Submit(usize, Request<'r>),
+}
+
+/// The bytes of a transfer or job, as raw as devices see them.
+#[derive(Clone, Copy)]
+enum Bytes {
+    Read(NonNull<[u8]>),
+    Write(NonNull<[u8]>),
+    Flush,
+}
+
+impl<T: Transport> VirtioStorage<T> {
+    /// No devices yet. `now` yields nanoseconds.
+    pub fn new(now: fn() -> u64) -> Self {
+        Self {
+            ports: Vec::new(),
+            disks: Vec::new(),
+            shares: Vec::new(),
+            files: Vec::with_capacity(FILES_MAX),
+            jobs: Jobs::new(),
+            now,
+            timeout_ns: TIMEOUT_NS,
+        }
+    }
+
+    /// Sets how long a device may take to answer.
+    pub fn set_timeout_ns(&mut self, timeout_ns: u64) {
+        self.timeout_ns = timeout_ns;
+    }
+
+    /// Starts a disk or share; other devices are passed over. All devices are added before the
+    /// first file is opened, because files are numbered behind disks.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`] for a device that cannot be started.
+    pub fn add(&mut self, found: Found<T>) -> Result<(), Unusable> {
+        assert!(self.files.is_empty(), "devices are added before files are opened");
+        let (place, id) = (found.place, found.id);
+        let unusable = |error| Unusable { place, id, error };
+        let port = self.ports.len();
+        match id {
+            BLOCK => {
+                let (started, info, has_flush) = Port::disk(found, self.now).map_err(unusable)?;
+                self.ports.push(started);
+                let serial = self.read_serial(port).unwrap_or_default();
+                self.disks.push(Disk { port, info, has_flush, serial });
+            }
+            FILE_SYSTEM => {
+                let (started, tag) = Port::share(found, self.now).map_err(unusable)?;
+                self.ports.push(started);
+                self.shares.push(Share { port, tag, session: None });
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The mount tags of all shares.
+    pub fn mount_tags(&self) -> impl Iterator<Item = &str> {
+        self.shares.iter().map(|share| str::from_utf8(until_zero(&share.tag)).unwrap_or(""))
+    }
+
+    /// How many requests a device takes at once; `None` if there is no such device.
+    pub fn queue_depth(&self, device: DeviceId) -> Option<usize> {
+        Some(self.ports.get(self.port_of(device)?)?.capacity())
+    }
+
+    /// Where a device is, for messages.
+    pub fn place(&self, device: DeviceId) -> Option<u64> {
+        Some(self.ports.get(self.port_of(device)?)?.place())
+    }
+
+    fn deadline_ns(&self) -> u64 {
+        (self.now)().saturating_add(self.timeout_ns)
+    }
+
+    fn port_of(&self, device: DeviceId) -> Option<usize> {
+        let index = usize::from(device.0);
+        match index.checked_sub(self.disks.len()) {
+            None => Some(self.disks.get(index)?.port),
+            Some(file) => Some(self.shares.get(self.files.get(file)?.share)?.port),
+        }
+    }
+
+    /// Asks a disk for its name. A disk without one answers with an error, or with nothing.
+    fn read_serial(&mut self, port: usize) -> Option<[u8; SERIAL_BYTES]> {
+        let mut serial = [0; SERIAL_BYTES];
+        let data = NonNull::from(serial.as_mut_slice());
+        let request = Request::Disk(blk::Operation::GetId, 0, Data::In(data));
+        // SAFETY: `wait_for` returns only when the request has been reaped, and `serial` is not
+        // touched before.
+        match unsafe { self.wait_for(port, request) } {
+            // Some devices count the name's own bytes only.
+            Ok(_) | Err(IoErrorKind::Short(_)) => Some(serial),
+            Err(_) => None,
+        }
+    }
+
+    /// Submits one request and waits for it; background jobs go on meanwhile. Returns the bytes
+    /// that the device says it wrote.
+    ///
+    /// # Safety
+    ///
+    /// The memory that `request` names stays untouched by others until this returns.
+    unsafe fn wait_for(&mut self, port: usize, request: Request<'_>) -> Result<u32, IoErrorKind> {
+        let deadline_ns = self.deadline_ns();
+        let (port, jobs) = (&mut self.ports[port], &mut self.jobs);
+        // SAFETY: the caller promises what `Call::wait` asks.
+        unsafe { Call { port, jobs, now: self.now }.wait(request, deadline_ns) }
+    }
+
+    /// Checks a transfer and turns it into a request; whatever is wrong with it settles it.
+    fn plan<'r>(&mut self, device: DeviceId, at: u64, bytes: Bytes) -> Plan<'r> {
+        let (Some(info), Some(port)) = (self.info(device), self.port_of(device)) else {
+            return Plan::Settled(Err(IoErrorKind::Gone));
+        };
+        let data = match bytes {
+            Bytes::Read(data) | Bytes::Write(data) => data,
+            Bytes::Flush => return self.plan_flush(device, port),
+        };
+        if let Err(kind) = check(&info, at, data.len(), matches!(bytes, Bytes::Write(_))) {
+            return Plan::Settled(Err(kind));
+        }
+        if data.is_empty() {
+            return Plan::Settled(Ok(()));
+        }
+        let index = usize::from(device.0);
+        let request = match (index.checked_sub(self.disks.len()), bytes) {
+            (None, Bytes::Write(_)) => Request::Disk(blk::Operation::Write, at, Data::Out(data)),
+            (None, _) => Request::Disk(blk::Operation::Read, at, Data::In(data)),
+            (Some(file), _) => match self.read_request(file, at, data.len()) {
+                Some(read) => Request::File(read, data),
+                None => return Plan::Settled(Err(IoErrorKind::Gone)),
+            },
+        };
+        Plan::Submit(port, request)
+    }
+
+    /// A device that does not know how to flush makes each write durable as it completes.
+    fn plan_flush<'r>(&self, device: DeviceId, port: usize) -> Plan<'r> {
+        match self.disks.get(usize::from(device.0)) {
+            Some(disk) if disk.has_flush => {
+                Plan::Submit(port, Request::Disk(blk::Operation::Flush, 0, Data::None))
+            }
+            _ => Plan::Settled(self.ports[port].ended().map_or(Ok(()), |_| Err(IoErrorKind::Gone))),
+        }
+    }
+
+    fn read_request(&mut self, file: usize, at: u64, len: usize) -> Option<ReadRequest> {
+        let file = self.files.get(file)?;
+        let session = self.shares.get_mut(file.share)?.session.as_mut()?;
+        Some(session.read_request(&file.open, at, u32::try_from(len).ok()?))
+    }
+
+    /// Gives every device what it has room for, in the order of the batch.
+    fn submit_all<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) -> usize {
+        let mut settled = 0;
+        for port in 0..self.ports.len() {
+            while self.ports[port].cursor < batch.len()
+                && (self.ports[port].has_room() || self.ports[port].ended().is_some())
+            {
+                let index = self.ports[port].cursor;
+                self.ports[port].cursor += 1;
+                let transfer = &mut batch[index];
+                let is_here = self.port_of(transfer.device) == Some(port);
+                if is_here && let Err(result) = self.submit(index, transfer) {
+                    transfer.result = Some(result);
+                    done(index, transfer);
+                    settled += 1;
+                }
+            }
+        }
+        settled
+    }
+
+    /// Submits one transfer of the running batch, or says how it ended at once.
+    fn submit(
+        &mut self,
+        index: usize,
+        transfer: &mut Transfer<'_>,
+    ) -> Result<(), Result<(), IoErrorKind>> {
+        let bytes = match &mut transfer.lent {
+            Lent::Read(out) => Bytes::Read(NonNull::from(&mut **out)),
+            // A device only reads what `Bytes::Write` names.
+            Lent::Write(data) => Bytes::Write(NonNull::from(&**data)),
+            Lent::Flush => Bytes::Flush,
+        };
+        let deadline_ns = self.deadline_ns();
+        match self.plan(transfer.device, transfer.at, bytes) {
+            Plan::Settled(result) => Err(result),
+            Plan::Submit(port, request) => {
+                // SAFETY: `run` borrows the batch, and with it the buffers, until it returns, and
+                // it returns only when every transfer has been reaped; it touches a transfer's
+                // buffer and calls `done` with it only after that.
+                let submitted =
+                    unsafe { self.ports[port].submit(request, Owner::Batch(index), deadline_ns) };
+                submitted.map_err(Err)
+            }
+        }
+    }
+}
+
+impl<T: Transport> Storage for VirtioStorage<T> {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        let index = usize::from(device.0);
+        match index.checked_sub(self.disks.len()) {
+            None => Some(self.disks.get(index)?.info),
+            Some(file) => Some(self.files.get(file)?.info),
+        }
+    }
+
+    fn run<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        let mut open = batch.len();
+        for (index, transfer) in batch.iter_mut().enumerate() {
+            transfer.result = None;
+            if self.port_of(transfer.device).is_none() {
+                transfer.result = Some(Err(IoErrorKind::Gone));
+                done(index, transfer);
+                open -= 1;
+            }
+        }
+        for port in &mut self.ports {
+            port.cursor = 0;
+        }
+        // Ends: each request in flight is answered by its device or, past its deadline, by the
+        // device's reset; what cannot be submitted is settled.
+        while open > 0 {
+            open -= self.submit_all(batch, done);
+            let mut idle = true;
+            for port in &mut self.ports {
+                port.kick();
+                while let Some((owner, result)) = port.reap() {
+                    idle = false;
+                    match owner {
+                        Owner::Batch(index) => {
+                            let transfer = &mut batch[index];
+                            transfer.result = Some(result.map(|_| ()));
+                            done(index, transfer);
+                            open -= 1;
+                        }
+                        Owner::Job(job) => self.jobs.end(port, job, result),
+                        Owner::Call => unreachable!("a call is waited for where it is made"),
+                    }
+                }
+            }
+            let now_ns = (self.now)();
+            self.ports.iter_mut().for_each(|port| port.check(now_ns));
+            if idle {
+                spin_loop();
+            }
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        (self.now)()
+    }
+}
+
+/// One request to one device that somebody waits for.
+struct Call<'c, T: Transport> {
+    port: &'c mut Port<T>,
+    jobs: &'c mut Jobs,
+    now: fn() -> u64,
+}
+
+impl<T: Transport> Call<'_, T> {
+    /// Submits `request` and waits for it.
+    ///
+    /// # Safety
+    ///
+    /// The memory that `request` names stays untouched by others until this returns.
+    unsafe fn wait(&mut self, request: Request<'_>, deadline_ns: u64) -> Result<u32, IoErrorKind> {
+        // Jobs fill no more than half of a ring, and no batch is running, so there is room.
+        // SAFETY: this returns only when the request has been reaped.
+        unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
+        loop {
+            self.port.kick();
+            match self.port.reap() {
+                Some((Owner::Call, result)) => return result,
+                Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
+                Some((Owner::Batch(_), _)) => unreachable!("no batch is running"),
+                None => {
+                    spin_loop();
+                    self.port.check((self.now)());
+                }
+            }
+        }
+    }
+}
+
+/// Whether a device with `info` can take a transfer.
+fn check(info: &DeviceInfo, at: u64, len: usize, is_write: bool) -> Result<(), IoErrorKind> {
+    let sector = u64::from(info.sector_bytes);
+    let bytes = len as u64;
+    if is_write && info.read_only {
+        return Err(IoErrorKind::ReadOnly);
+    }
+    if !at.is_multiple_of(sector)
+        || !bytes.is_multiple_of(sector)
+        || bytes > u64::from(info.transfer_bytes_max)
+    {
+        return Err(IoErrorKind::Unaligned);
+    }
+    match at.checked_add(bytes) {
+        Some(end) if end <= info.bytes => Ok(()),
+        _ => Err(IoErrorKind::OutOfRange),
+    }
+}

@@ -1,0 +1,127 @@
+//! A disk: its configuration, and the head and status of a request (virtio 1.2, 5.2).
+//!
+//! Always: lengths here are bytes; the device counts sectors of 512 bytes whatever its block size.
+
+use rootlet::storage::{DeviceInfo, IoErrorKind};
+use virtio_drivers::transport::Transport;
+
+use super::device::{Device, StartError};
+
+const F_SIZE_MAX: u64 = 1 << 1;
+const F_RO: u64 = 1 << 5;
+const F_BLK_SIZE: u64 = 1 << 6;
+const F_FLUSH: u64 = 1 << 9;
+
+/// The features that this driver uses.
+pub(crate) const FEATURES: u64 = F_SIZE_MAX | F_RO | F_BLK_SIZE | F_FLUSH;
+
+const SECTOR_BYTES: u64 = 512;
+/// The largest block size that is believed; a larger one counts as 512.
+const BLOCK_BYTES_MAX: u32 = 4096;
+/// The longest transfer that is offered, where the device sets no limit: longer ones bring
+/// nothing more, and shorter ones more of them in parallel.
+const TRANSFER_BYTES_MAX: u32 = 4 << 20;
+
+/// Length of a serial in bytes (virtio 1.2, 5.2.6.1); a shorter one ends in zeros.
+pub(crate) const SERIAL_BYTES: usize = 20;
+
+/// Offsets in the configuration (virtio 1.2, 5.2.4).
+const CAPACITY: usize = 0;
+const SIZE_MAX: usize = 8;
+const BLK_SIZE: usize = 20;
+
+/// What a request does (virtio 1.2, 5.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Operation {
+    Read = 0,
+    Write = 1,
+    Flush = 4,
+    GetId = 8,
+}
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16;
+/// Bytes of a request's tail.
+pub(crate) const STATUS_BYTES: usize = 1;
+
+/// The head of a request at byte `at`, a multiple of 512.
+pub(crate) fn head(operation: Operation, at: u64) -> [u8; HEAD_BYTES] {
+    let mut head = [0; HEAD_BYTES];
+    head[..4].copy_from_slice(&(operation as u32).to_le_bytes());
+    head[8..].copy_from_slice(&(at / SECTOR_BYTES).to_le_bytes());
+    head
+}
+
+/// The outcome from the status byte, and from how many bytes the device says it wrote (data and
+/// status) where `data_bytes` of data were wanted.
+pub(crate) fn outcome(status: u8, device_bytes: u32, data_bytes: usize) -> Result<(), IoErrorKind> {
+    match status {
+        0 => {}
+        1 | 2 => return Err(IoErrorKind::Device(status.into())),
+        _ => return Err(IoErrorKind::Protocol),
+    }
+    let data_written = device_bytes.saturating_sub(STATUS_BYTES as u32);
+    if data_bytes > 0 && (data_written as usize) < data_bytes {
+        return Err(IoErrorKind::Short(data_written));
+    }
+    Ok(())
+}
+
+/// Whether a flush means anything to the device; if not, its writes are durable as they complete.
+pub(crate) fn has_flush<T: Transport>(device: &Device<T>) -> bool {
+    device.features & F_FLUSH != 0
+}
+
+/// Reads what the disk can do.
+pub(crate) fn info<T: Transport>(device: &Device<T>) -> Result<DeviceInfo, StartError> {
+    let features = device.features;
+    let (sectors, size_max, blk_size) = device.config(|config| {
+        let size_max = match features & F_SIZE_MAX {
+            0 => TRANSFER_BYTES_MAX,
+            _ => config.read_config_space::<u32>(SIZE_MAX)?,
+        };
+        let blk_size = match features & F_BLK_SIZE {
+            0 => SECTOR_BYTES as u32,
+            _ => config.read_config_space::<u32>(BLK_SIZE)?,
+        };
+        Ok((config.read_config_space::<u64>(CAPACITY)?, size_max, blk_size))
+    })?;
+    let bytes = sectors.checked_mul(SECTOR_BYTES).ok_or(StartError::Capacity(sectors))?;
+    let believed =
+        blk_size.is_power_of_two() && (SECTOR_BYTES as u32..=BLOCK_BYTES_MAX).contains(&blk_size);
+    let sector_bytes = if believed { blk_size } else { SECTOR_BYTES as u32 };
+    // One data segment a request, so its limit is the request's. A disk that takes less than one
+    // sector at a time takes nothing.
+    let transfer_bytes_max = size_max.min(TRANSFER_BYTES_MAX) / sector_bytes * sector_bytes;
+    if transfer_bytes_max == 0 {
+        return Err(StartError::Config);
+    }
+    let read_only = features & F_RO != 0;
+    Ok(DeviceInfo { bytes, sector_bytes, transfer_bytes_max, read_only, version: 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn head_counts_sectors_of_512_bytes() {
+        let want = [1, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(head(Operation::Write, 4096), want);
+    }
+
+    #[test]
+    fn disk_that_says_ok_but_wrote_less_is_short() {
+        assert_eq!(outcome(0, 4097, 4096), Ok(()));
+        assert_eq!(outcome(0, 4096, 4096), Err(IoErrorKind::Short(4095)));
+        assert_eq!(outcome(0, 0, 4096), Err(IoErrorKind::Short(0)));
+        assert_eq!(outcome(0, 1, 0), Ok(()));
+    }
+
+    #[test]
+    fn status_that_was_never_written_is_a_broken_protocol() {
+        assert_eq!(outcome(1, 1, 0), Err(IoErrorKind::Device(1)));
+        assert_eq!(outcome(0xff, 1, 0), Err(IoErrorKind::Protocol));
+    }
+}

@@ -1,0 +1,29 @@
+//! A share: its configuration and its two queues (virtio 1.2, 5.11).
+//!
+//! Always: queue 0 carries only what has no reply and must not wait behind reads (FORGET); queue 1
+//! carries everything else. More request queues are not used: some daemons fail with two.
+
+use virtio_drivers::transport::Transport;
+
+use super::device::{Device, StartError};
+
+/// Queue for FORGET.
+pub(crate) const HIGH_PRIORITY: u16 = 0;
+/// The only request queue that is used.
+pub(crate) const REQUESTS: u16 = 1;
+
+/// Length of a mount tag in bytes; a shorter one ends in zeros.
+pub(crate) const TAG_BYTES: usize = 36;
+
+/// The mount tag.
+pub(crate) fn tag<T: Transport>(device: &Device<T>) -> Result<[u8; TAG_BYTES], StartError> {
+    let tag = device.config(|config| config.read_config_space::<[u8; TAG_BYTES]>(0))?;
+    let queues = device.config(|config| config.read_config_space::<u32>(TAG_BYTES))?;
+    if queues == 0 { Err(StartError::Queue(REQUESTS)) } else { Ok(tag) }
+}
+
+/// The bytes of a name before its zeros.
+pub(crate) fn until_zero(name: &[u8]) -> &[u8] {
+    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+    &name[..end]
+}

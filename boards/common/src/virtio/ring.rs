@@ -1,0 +1,356 @@
+//! One virtqueue with the requests that are in flight on it.
+//!
+//! Always: a request is a head that the device reads, data that it reads or writes, and a tail
+//! that it writes; head and tail live in the ring, the data is lent by the caller. A request
+//! leaves the ring once: when the device gave it back, or by [`Ring::abandon`] after a reset.
+
+use alloc::boxed::Box;
+use core::cell::UnsafeCell;
+use core::ptr::{NonNull, slice_from_raw_parts_mut};
+use core::sync::atomic::{Ordering, fence};
+
+use rootlet::fuse::ReadRequest;
+use virtio_drivers::queue::VirtQueue;
+use virtio_drivers::transport::Transport;
+
+use super::device::{StartError, Stopped};
+use super::hal::Identity;
+
+/// Room for the longest head: a FUSE request with a name of 255 bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 512;
+/// Room for the longest tail: a FUSE reply's header.
+pub(crate) const TAIL_BYTES_MAX: usize = 16;
+/// Descriptors of one request.
+const CHAIN: usize = 3;
+/// Descriptors of the largest queue that is compiled in.
+const TOKENS: usize = 128;
+const NO_LANE: u8 = u8::MAX;
+
+/// Who waits for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The transfer with this number of the foreground batch.
+    Batch(usize),
+    /// The background job with this number.
+    Job(usize),
+    /// Somebody who waits for this one request.
+    Call,
+}
+
+/// What is known of a request in flight.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) owner: Owner,
+    pub(crate) deadline_ns: u64,
+    pub(crate) kind: Kind,
+}
+
+/// How the answer to a request is judged.
+#[derive(Debug)]
+pub(crate) enum Kind {
+    /// By the status in the tail.
+    Disk,
+    /// By the FUSE reply's header in the tail.
+    FileRead(ReadRequest),
+    /// By whoever sent it.
+    Message,
+}
+
+/// A request that the device gave back.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) flight: Flight,
+    /// Bytes that the device says it wrote.
+    pub(crate) device_bytes: u32,
+    /// Bytes of lent data that it was to write.
+    pub(crate) data_bytes: usize,
+    pub(crate) tail: [u8; TAIL_BYTES_MAX],
+}
+
+/// Lent memory, as raw as the device sees it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Data {
+    None,
+    /// The device writes it.
+    In(NonNull<[u8]>),
+    /// The device reads it.
+    Out(NonNull<[u8]>),
+}
+
+/// Where the tail stands among what the device writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Tail {
+    None,
+    /// This many bytes before the data (a FUSE reply's header).
+    First(usize),
+    /// This many bytes behind the data (a disk's status).
+    Last(usize),
+}
+
+/// There is no free lane, or the head is too long.
+#[derive(Debug)]
+pub(crate) struct Refused;
+
+/// The device broke the protocol: it gave back what it does not have.
+#[derive(Debug)]
+pub(crate) struct BogusToken;
+
+/// The parts of a request in flight, as they were given to the queue.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    token: u16,
+    head_bytes: usize,
+    data: Data,
+    tail: Tail,
+}
+
+#[repr(C, align(16))]
+struct LaneBytes {
+    head: [u8; HEAD_BYTES_MAX],
+    tail: [u8; TAIL_BYTES_MAX],
+}
+
+struct Lane {
+    bytes: Box<UnsafeCell<LaneBytes>>,
+    flying: Option<(Chain, Flight)>,
+}
+
+/// A queue of one of the compiled-in sizes.
+enum Queue {
+    Q128(Box<VirtQueue<Identity, 128>>),
+    Q64(Box<VirtQueue<Identity, 64>>),
+    Q16(Box<VirtQueue<Identity, 16>>),
+}
+
+/// Does the same with a queue of any size.
+macro_rules! any_size {
+    ($queue:expr, $name:ident => $what:expr) => {
+        match $queue {
+            Queue::Q128($name) => $what,
+            Queue::Q64($name) => $what,
+            Queue::Q16($name) => $what,
+        }
+    };
+}
+
+impl Queue {
+    /// The largest size that the device allows.
+    fn new<T: Transport>(transport: &mut T, index: u16) -> Result<(Self, usize), StartError> {
+        let refused = |_| StartError::Queue(index);
+        let max = transport.max_queue_size(index);
+        // No EVENT_IDX: virtio-drivers 0.13 compares `avail_idx` and `avail_event` without
+        // wrapping, which loses a kick after 65536 requests.
+        Ok(match max {
+            128.. => {
+                let queue = VirtQueue::new(transport, index, false, false).map_err(refused)?;
+                (Self::Q128(Box::new(queue)), 128)
+            }
+            64.. => {
+                let queue = VirtQueue::new(transport, index, false, false).map_err(refused)?;
+                (Self::Q64(Box::new(queue)), 64)
+            }
+            16.. => {
+                let queue = VirtQueue::new(transport, index, false, false).map_err(refused)?;
+                (Self::Q16(Box::new(queue)), 16)
+            }
+            _ => return Err(StartError::Queue(index)),
+        })
+    }
+}
+
+/// One queue and its requests.
+pub(crate) struct Ring {
+    queue: Queue,
+    index: u16,
+    lanes: Box<[Lane]>,
+    flying: usize,
+    /// From the queue's token to the lane.
+    by_token: [u8; TOKENS],
+    /// Whether something was submitted since the last kick.
+    dirty: bool,
+}
+
+impl Ring {
+    /// Sets up queue `index` of a device whose features are settled and which does not run yet.
+    pub(crate) fn new<T: Transport>(transport: &mut T, index: u16) -> Result<Self, StartError> {
+        let (mut queue, size) = Queue::new(transport, index)?;
+        any_size!(&mut queue, queue => queue.set_dev_notify(false));
+        let lane = || Lane {
+            bytes: Box::new(UnsafeCell::new(LaneBytes {
+                head: [0; HEAD_BYTES_MAX],
+                tail: [0; TAIL_BYTES_MAX],
+            })),
+            flying: None,
+        };
+        let lanes = (0..size / CHAIN).map(|_| lane()).collect();
+        Ok(Self { queue, index, lanes, flying: 0, by_token: [NO_LANE; TOKENS], dirty: false })
+    }
+
+    /// How many requests fit.
+    pub(crate) fn capacity(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// How many requests are in flight.
+    pub(crate) fn flying(&self) -> usize {
+        self.flying
+    }
+
+    /// Puts a request into the queue; the device sees it after [`Ring::kick`] at the latest.
+    /// `head` is copied.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] if the ring is full or the head too long.
+    ///
+    /// # Safety
+    ///
+    /// Until the request leaves the ring, what `data` names stays allocated; nothing else reads or
+    /// writes it if it is [`Data::In`], nothing else writes it if it is [`Data::Out`].
+    pub(crate) unsafe fn submit(
+        &mut self,
+        head: &[&[u8]],
+        data: Data,
+        tail: Tail,
+        flight: Flight,
+    ) -> Result<(), Refused> {
+        let free = self.lanes.iter_mut().enumerate().find(|(_, lane)| lane.flying.is_none());
+        let Some((number, lane)) = free else { return Err(Refused) };
+        let bytes = lane.bytes.get();
+        // SAFETY: the lane is free, so no device has its bytes, and `lane` is borrowed mutably.
+        let room = unsafe { &mut *bytes };
+        room.tail = [0xff; TAIL_BYTES_MAX];
+        let mut head_bytes = 0;
+        for part in head {
+            let end = head_bytes + part.len();
+            room.head.get_mut(head_bytes..end).ok_or(Refused)?.copy_from_slice(part);
+            head_bytes = end;
+        }
+        let mut chain = Chain { token: 0, head_bytes, data, tail };
+        let mut parts = Parts::new(bytes, &chain);
+        let (inputs, outputs) = parts.split();
+        // SAFETY: head and tail live in the lane's own allocation, which is touched again only in
+        // `land`, after `pop_used`, or in `submit`, once the lane is free; for the data the
+        // caller promises the same.
+        let added = any_size!(&mut self.queue, queue => unsafe { queue.add(inputs, outputs) });
+        let Ok(token) = added else { return Err(Refused) };
+        chain.token = token;
+        let slot = self.by_token.get_mut(usize::from(token));
+        *slot.expect("a token is below the queue's size") = number as u8;
+        lane.flying = Some((chain, flight));
+        self.flying += 1;
+        self.dirty = true;
+        Ok(())
+    }
+
+    /// Tells the device about what was submitted, if it wants to be told.
+    pub(crate) fn kick<T: Transport>(&mut self, transport: &mut T) {
+        if !self.dirty {
+            return;
+        }
+        self.dirty = false;
+        // The device must see the new index before its wish not to be told is read, else both
+        // sides may wait for each other (virtio 1.2, 2.7.13.4.1).
+        fence(Ordering::SeqCst);
+        if any_size!(&self.queue, queue => queue.should_notify()) {
+            transport.notify(self.index);
+        }
+    }
+
+    /// Takes one request that the device gave back.
+    pub(crate) fn reap(&mut self) -> Result<Option<Landed>, BogusToken> {
+        let Some(token) = any_size!(&self.queue, queue => queue.peek_used()) else {
+            return Ok(None);
+        };
+        let slot = self.by_token.get_mut(usize::from(token)).ok_or(BogusToken)?;
+        let lane = self.lanes.get_mut(usize::from(*slot)).ok_or(BogusToken)?;
+        let (chain, _) = lane.flying.as_ref().ok_or(BogusToken)?;
+        let chain = *chain;
+        let bytes = lane.bytes.get();
+        let mut parts = Parts::new(bytes, &chain);
+        let (inputs, outputs) = parts.split();
+        let popped = any_size!(&mut self.queue, queue => {
+            // SAFETY: the parts are those of the `add` that returned this token: they are made
+            // from the same chain by the same function.
+            unsafe { queue.pop_used(token, inputs, outputs) }
+        });
+        // The ring is the device's to write, so it may say something else at the second look. Then
+        // the request stays in flight until the reset.
+        let Ok(device_bytes) = popped else { return Err(BogusToken) };
+        let (_, flight) = lane.flying.take().ok_or(BogusToken)?;
+        *slot = NO_LANE;
+        self.flying -= 1;
+        // SAFETY: the device gave the request back, so the lane's bytes are ours again.
+        let tail = unsafe { (*bytes).tail };
+        let data_bytes = match chain.data {
+            Data::In(data) => data.len(),
+            Data::Out(_) | Data::None => 0,
+        };
+        Ok(Some(Landed { flight, device_bytes, data_bytes, tail }))
+    }
+
+    /// Takes one request back from a device that has been reset.
+    pub(crate) fn abandon(&mut self, _: Stopped) -> Option<Flight> {
+        let (_, flight) = self.lanes.iter_mut().find_map(|lane| lane.flying.take())?;
+        self.flying -= 1;
+        Some(flight)
+    }
+
+    /// Whether a request has met its deadline.
+    pub(crate) fn is_late(&self, now_ns: u64) -> bool {
+        let flights = self.lanes.iter().filter_map(|lane| lane.flying.as_ref());
+        self.flying > 0 && flights.into_iter().any(|(_, flight)| now_ns >= flight.deadline_ns)
+    }
+}
+
+/// The parts of a chain as slices, in the order of the queue: what the device reads, then what it
+/// writes. The slices exist only while they are handed to the queue, which keeps raw addresses.
+struct Parts<'p> {
+    inputs: [&'p [u8]; 2],
+    outputs: [&'p mut [u8]; 2],
+    input_count: usize,
+    output_count: usize,
+}
+
+impl<'p> Parts<'p> {
+    fn new(lane: *mut LaneBytes, chain: &Chain) -> Self {
+        let mut parts = Self {
+            inputs: [&[], &[]],
+            outputs: [&mut [], &mut []],
+            input_count: 0,
+            output_count: 0,
+        };
+        parts.input(slice_from_raw_parts_mut(lane.cast::<u8>(), chain.head_bytes));
+        let tail = lane.cast::<u8>().wrapping_add(HEAD_BYTES_MAX);
+        if let Tail::First(len) = chain.tail {
+            parts.output(slice_from_raw_parts_mut(tail, len));
+        }
+        match chain.data {
+            Data::In(data) => parts.output(data.as_ptr()),
+            Data::Out(data) => parts.input(data.as_ptr()),
+            Data::None => {}
+        }
+        if let Tail::Last(len) = chain.tail {
+            parts.output(slice_from_raw_parts_mut(tail, len));
+        }
+        parts
+    }
+
+    fn input(&mut self, part: *mut [u8]) {
+        // SAFETY: the pointer names live memory (the lane's head, or data that `submit`'s caller
+        // keeps alive), and the slice is used for its address and length only.
+        self.inputs[self.input_count] = unsafe { &*part };
+        self.input_count += 1;
+    }
+
+    fn output(&mut self, part: *mut [u8]) {
+        // SAFETY: as in `input`; head, tail and data do not overlap, and nobody else uses them.
+        self.outputs[self.output_count] = unsafe { &mut *part };
+        self.output_count += 1;
+    }
+
+    /// What `VirtQueue::add` and `pop_used` take.
+    fn split(&'p mut self) -> (&'p [&'p [u8]], &'p mut [&'p mut [u8]]) {
+        (&self.inputs[..self.input_count], &mut self.outputs[..self.output_count])
+    }
+}
