@@ -12,6 +12,8 @@ use core::fmt;
 
 #[cfg(feature = "alloc")]
 mod buffer;
+#[cfg(feature = "std")]
+pub mod file;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;

@@ -313,6 +313,41 @@ fn located_places_hold_what_they_say() {
 }
 
 #[test]
+fn inline_tails_stay_inside_a_block() {
+    let mut tree = sample();
+    for len in 0..600 {
+        tree.file(format!("/tails/{len:03}"), Content::seeded(len, len as usize * 7));
+    }
+    for block_bits in [9, 12] {
+        let block = 1 << block_bits;
+        let options = Options { layout: FileLayout::Inline, block_bits, ..Options::default() };
+        let image = build(&tree, &options).unwrap().image;
+        let mut touching = 0;
+        for (path, _) in tree.walk() {
+            let found = image.locate(&path);
+            let Some(at) = found.body_at else { continue };
+            assert!(at % block + found.body_bytes <= block, "{}", path.escape_ascii());
+            touching += u32::from(at % block + found.body_bytes + 64 > block);
+        }
+        assert!(touching > 5, "some tails end near the end of a block");
+    }
+}
+
+#[test]
+fn tail_that_fits_beside_no_inode_gets_a_block_of_its_own() {
+    let mut tree = Tree::new();
+    // 32 bytes of inode and 24 of xattrs leave the tail at 56 modulo 32 or later in any block.
+    let meta = tree.file("/full", Content::seeded(1, 511));
+    meta.xattrs.push(("user.abc".into(), vec![1; 5]));
+    let options = Options { layout: FileLayout::Inline, block_bits: 9, ..Options::default() };
+    let options = Options { xattrs: XattrPlace::Inline, ..options };
+    let built = build(&tree, &options).unwrap();
+    assert_eq!(built.image.locate("/full").body_at, None);
+    let got = read_back(&built.image, &[], b"/full", 512);
+    assert_eq!(got, tree.content("/full").unwrap().to_vec());
+}
+
+#[test]
 fn slots_carry_tag_length_and_place_or_nothing() {
     let tree = sample();
     let tags = vec![b"first".to_vec(), vec![b'x'; 64]];

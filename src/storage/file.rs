@@ -1,0 +1,332 @@
+//! Disks and shares over files of the host, for the host tool and for tests.
+//!
+//! Always: a name opened on a share lies inside the share's directory, symbolic links followed;
+//! a disk is whole sectors long, and what its file lacks of the last one reads as zeros.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::VecDeque;
+use alloc::string::String;
+use alloc::vec::Vec;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, ErrorKind, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
+use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
+
+use twox_hash::XxHash3_64;
+
+use super::{
+    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
+    Storage, Transfer,
+};
+
+/// The longest single transfer, in bytes.
+const TRANSFER_BYTES_MAX: u32 = 8 << 20;
+/// Sector of a disk, in bytes.
+const SECTOR_BYTES: u32 = 512;
+/// What counts of a serial (virtio 1.2 5.2.6.1).
+const SERIAL_BYTES: usize = 20;
+
+const ENOENT: u32 = 2;
+const EIO: u32 = 5;
+const EACCES: u32 = 13;
+const EINVAL: u32 = 22;
+
+/// Host files as devices. Foreground batches run one transfer after the other; background jobs
+/// are done when they are started and handed out by [`Background::poll`].
+#[derive(Debug)]
+pub struct FileStorage {
+    devices: Vec<Opened>,
+    shares: Vec<Share>,
+    ended: VecDeque<(Job, Result<(), IoErrorKind>)>,
+    since: Instant,
+}
+
+#[derive(Debug)]
+struct Share {
+    tag: String,
+    dir: PathBuf,
+}
+
+#[derive(Debug)]
+enum Name {
+    Disk(String),
+    File(PathBuf),
+}
+
+#[derive(Debug)]
+struct Opened {
+    name: Name,
+    file: File,
+    /// Length of the file itself; `info.bytes` of a disk may be a part of a sector more.
+    file_bytes: u64,
+    info: DeviceInfo,
+}
+
+impl Default for FileStorage {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FileStorage {
+    /// A storage without devices.
+    pub fn new() -> Self {
+        Self {
+            devices: Vec::new(),
+            shares: Vec::new(),
+            ended: VecDeque::new(),
+            since: Instant::now(),
+        }
+    }
+
+    /// Opens the file (or block device) at `path` as a disk with this serial.
+    ///
+    /// # Errors
+    /// Those of the host; `InvalidInput` for something that is neither file nor block device;
+    /// `OutOfMemory` when there are 65,536 devices.
+    pub fn add_disk(&mut self, serial: &str, path: &Path, read_only: bool) -> io::Result<DeviceId> {
+        let kind = std::fs::metadata(path)?.file_type();
+        if !kind.is_file() && !kind.is_block_device() {
+            return Err(ErrorKind::InvalidInput.into());
+        }
+        let mut file = OpenOptions::new().read(true).write(!read_only).open(path)?;
+        let file_bytes = file.seek(SeekFrom::End(0))?;
+        let bytes = file_bytes.checked_next_multiple_of(SECTOR_BYTES.into());
+        let info = DeviceInfo {
+            bytes: bytes.ok_or(ErrorKind::InvalidInput)?,
+            sector_bytes: SECTOR_BYTES,
+            transfer_bytes_max: TRANSFER_BYTES_MAX,
+            read_only,
+            version: 0,
+        };
+        let name = Name::Disk(serial.to_owned());
+        let opened = Opened { name, file, file_bytes, info };
+        self.add(opened).map_err(|_| ErrorKind::OutOfMemory.into())
+    }
+
+    /// Makes the files below `dir` available under this mount tag, read-only.
+    ///
+    /// # Errors
+    /// Those of the host; `NotADirectory`.
+    pub fn add_share(&mut self, tag: &str, dir: &Path) -> io::Result<()> {
+        let dir = dir.canonicalize()?;
+        if !dir.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+        self.shares.push(Share { tag: tag.to_owned(), dir });
+        Ok(())
+    }
+
+    fn add(&mut self, opened: Opened) -> Result<DeviceId, DiscoverError> {
+        let number = u16::try_from(self.devices.len()).map_err(|_| DiscoverError::TooMany)?;
+        self.devices.push(opened);
+        Ok(DeviceId(number))
+    }
+
+    fn opened(&self, device: DeviceId) -> Result<&Opened, IoErrorKind> {
+        self.devices.get(usize::from(device.0)).ok_or(IoErrorKind::Gone)
+    }
+
+    fn open_on_share(&mut self, path: PathBuf) -> Result<DeviceId, DiscoverError> {
+        let same = |opened: &Opened| matches!(&opened.name, Name::File(open) if *open == path);
+        if let Some(number) = self.devices.iter().position(same) {
+            let number = u16::try_from(number).map_err(|_| DiscoverError::TooMany)?;
+            return Ok(DeviceId(number));
+        }
+        // Before the file is opened: to open a fifo would wait for its writer.
+        let is_file = std::fs::metadata(&path).map_err(share_error)?.is_file();
+        if !is_file {
+            return Err(DiscoverError::Share(EINVAL));
+        }
+        let file = File::open(&path).map_err(share_error)?;
+        let stat = file.metadata().map_err(share_error)?;
+        let info = DeviceInfo {
+            bytes: stat.len(),
+            sector_bytes: 1,
+            transfer_bytes_max: TRANSFER_BYTES_MAX,
+            read_only: true,
+            version: version(&stat),
+        };
+        let file_bytes = stat.len();
+        self.add(Opened { name: Name::File(path), file, file_bytes, info })
+    }
+}
+
+impl Opened {
+    fn read(&self, at: u64, out: &mut [u8]) -> Result<(), IoErrorKind> {
+        self.check(at, out.len())?;
+        let in_file = self.file_bytes.saturating_sub(at);
+        let in_file = usize::try_from(in_file).unwrap_or(usize::MAX).min(out.len());
+        let (data, padding) = out.split_at_mut(in_file);
+        padding.fill(0);
+        let mut got = 0_usize;
+        while let Some(rest) = data.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            let here = u64::try_from(got).ok().and_then(|got| at.checked_add(got));
+            match self.file.read_at(rest, here.ok_or(IoErrorKind::OutOfRange)?) {
+                Ok(0) => return Err(IoErrorKind::Short(u32::try_from(got).unwrap_or(u32::MAX))),
+                Ok(more) => got = got.saturating_add(more),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(device_error(&error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&self, at: u64, data: &[u8]) -> Result<(), IoErrorKind> {
+        if self.info.read_only {
+            return Err(IoErrorKind::ReadOnly);
+        }
+        self.check(at, data.len())?;
+        self.file.write_all_at(data, at).map_err(|error| device_error(&error))
+    }
+
+    fn flush(&self) -> Result<(), IoErrorKind> {
+        if self.info.read_only {
+            return Ok(());
+        }
+        self.file.sync_data().map_err(|error| device_error(&error))
+    }
+
+    fn check(&self, at: u64, len: usize) -> Result<(), IoErrorKind> {
+        let sector = u64::from(self.info.sector_bytes);
+        let len = u64::try_from(len).map_err(|_| IoErrorKind::Unaligned)?;
+        let aligned = at.is_multiple_of(sector) && len.is_multiple_of(sector);
+        if !aligned || len > u64::from(self.info.transfer_bytes_max) {
+            return Err(IoErrorKind::Unaligned);
+        }
+        match at.checked_add(len) {
+            Some(end) if end <= self.info.bytes => Ok(()),
+            _ => Err(IoErrorKind::OutOfRange),
+        }
+    }
+}
+
+impl Storage for FileStorage {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        self.opened(device).ok().map(|opened| opened.info)
+    }
+
+    fn run<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        for (index, transfer) in batch.iter_mut().enumerate() {
+            let at = transfer.at;
+            let result = self.opened(transfer.device).and_then(|opened| match &mut transfer.lent {
+                Lent::Read(out) => opened.read(at, out),
+                Lent::Write(data) => opened.write(at, data),
+                Lent::Flush => opened.flush(),
+            });
+            transfer.result = Some(result);
+            done(index, transfer);
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Background for FileStorage {
+    fn start(&mut self, mut job: Job) -> Result<(), Job> {
+        let result = self.opened(job.device).and_then(|opened| match job.kind {
+            JobKind::Read => {
+                let out = job.buffer.as_mut().and_then(|buffer| buffer.get_mut());
+                opened.read(job.at, out.ok_or(IoErrorKind::Protocol)?)
+            }
+            JobKind::Write => {
+                let data = job.buffer.as_deref().ok_or(IoErrorKind::Protocol)?;
+                opened.write(job.at, data)
+            }
+            JobKind::Flush => opened.flush(),
+        });
+        self.ended.push_back((job, result));
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+        self.ended.pop_front()
+    }
+}
+
+impl Discover for FileStorage {
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+        let mut found = Vec::new();
+        self.disks(&mut |name, device| {
+            let same = clip(name) == clip(serial);
+            found.extend(same.then_some(device));
+        });
+        match found.as_slice() {
+            [] => Err(DiscoverError::NotFound),
+            [one] => Ok(*one),
+            many => Err(DiscoverError::Ambiguous(u32::try_from(many.len()).unwrap_or(u32::MAX))),
+        }
+    }
+
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError> {
+        let mut result = Err(DiscoverError::NotFound);
+        for share in &self.shares {
+            if mount_tag.is_some_and(|tag| tag != share.tag) {
+                continue;
+            }
+            match share.path_of(name) {
+                Ok(path) => return self.open_on_share(path),
+                Err(error) => result = Err(error),
+            }
+        }
+        result
+    }
+
+    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+        for (number, opened) in (0_u16..=u16::MAX).zip(&self.devices) {
+            if let Name::Disk(serial) = &opened.name {
+                each(serial, DeviceId(number));
+            }
+        }
+    }
+}
+
+impl Share {
+    fn path_of(&self, name: &str) -> Result<PathBuf, DiscoverError> {
+        let name = Path::new(name);
+        let stays = name.components().all(|part| matches!(part, Component::Normal(_)));
+        if !stays || name.as_os_str().is_empty() {
+            return Err(DiscoverError::Share(EACCES));
+        }
+        let path = self.dir.join(name).canonicalize().map_err(share_error)?;
+        if path.starts_with(&self.dir) { Ok(path) } else { Err(DiscoverError::Share(EACCES)) }
+    }
+}
+
+/// Inode, mtime and size in one number. The same on every run, because the region keeps it; not
+/// the device number, which changes when a file system is mounted anew.
+fn version(stat: &Metadata) -> u64 {
+    let mut facts = Vec::new();
+    facts.extend_from_slice(&stat.ino().to_le_bytes());
+    facts.extend_from_slice(&stat.mtime().to_le_bytes());
+    facts.extend_from_slice(&stat.mtime_nsec().to_le_bytes());
+    facts.extend_from_slice(&stat.len().to_le_bytes());
+    XxHash3_64::oneshot(&facts).max(1)
+}
+
+fn clip(serial: &str) -> &[u8] {
+    serial.as_bytes().get(..SERIAL_BYTES).unwrap_or(serial.as_bytes())
+}
+
+fn errno(error: &io::Error, otherwise: u32) -> u32 {
+    error.raw_os_error().and_then(|errno| u32::try_from(errno).ok()).unwrap_or(otherwise)
+}
+
+fn device_error(error: &io::Error) -> IoErrorKind {
+    IoErrorKind::Device(errno(error, EIO))
+}
+
+fn share_error(error: io::Error) -> DiscoverError {
+    DiscoverError::Share(errno(&error, ENOENT))
+}

@@ -1,0 +1,280 @@
+//! What a guest sees of a world: the storage traits.
+//!
+//! Always: requests complete in an order that the seed chooses; a guest whose power was cut
+//! gets [`IoErrorKind::Gone`] for everything, for ever.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rootlet::storage::{
+    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
+    Storage, Transfer,
+};
+
+use super::engine::{Name, State, Waiter};
+use super::fault::OpKind;
+
+/// The devices of a world as one guest sees them.
+///
+/// When it is dropped (the guest is killed, the power stays on), each of its requests in flight
+/// is done or vanishes, as the seed decides.
+pub struct SimStorage {
+    state: Arc<Mutex<State>>,
+    guest: u64,
+    life: u64,
+}
+
+/// Locks the state even after a test's hook has panicked, so that the panic is what is reported.
+pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl SimStorage {
+    pub(super) fn new(state: Arc<Mutex<State>>, guest: u64, life: u64) -> Self {
+        Self { state, guest, life }
+    }
+
+    /// The number of this guest, from 1 on.
+    pub fn guest(&self) -> u64 {
+        self.guest
+    }
+
+    fn is_dead(&self, state: &State) -> bool {
+        !state.power || state.life != self.life
+    }
+
+    /// Submits a batch, and returns what was refused at once.
+    fn submit(&self, batch: &[Transfer<'_>]) -> Vec<(usize, Result<(), IoErrorKind>)> {
+        let mut state = lock(&self.state);
+        let mut refused = Vec::new();
+        for (index, transfer) in batch.iter().enumerate() {
+            if self.is_dead(&state) {
+                refused.push((index, Err(IoErrorKind::Gone)));
+                continue;
+            }
+            let (op, data) = match &transfer.lent {
+                Lent::Read(_) => (OpKind::Read, None),
+                Lent::Write(data) => (OpKind::Write, Some(Arc::from(*data))),
+                Lent::Flush => (OpKind::Flush, None),
+            };
+            let range = (transfer.at, transfer.len() as u64);
+            if range.1 == 0 && op != OpKind::Flush {
+                refused.push((index, Ok(())));
+                continue;
+            }
+            let waiter = Waiter::Batch(index, data);
+            let taken = state.submit(self.guest, transfer.device, op, range, waiter);
+            if let Err((_, kind)) = taken {
+                refused.push((index, Err(kind)));
+            }
+        }
+        refused
+    }
+
+    /// Ends one request, of the batch or in the background, that the seed chooses.
+    fn step(&self, batch: &mut [Transfer<'_>]) -> Option<(usize, Result<(), IoErrorKind>)> {
+        let mut state = lock(&self.state);
+        let mine =
+            |waiter: &Waiter, guest| matches!(waiter, Waiter::Batch(..)) && guest == self.guest;
+        let waiting = state.in_flight.iter().filter(|other| mine(&other.waiter, other.guest));
+        let first_ns = waiting.map(|other| other.ready_ns).min()?;
+        let now_ns = state.clock_ns.max(first_ns);
+        let may_end: Vec<usize> = (0..state.in_flight.len())
+            .filter(|index| {
+                let other = &state.in_flight[*index];
+                let job = matches!(other.waiter, Waiter::Job(_));
+                other.ready_ns <= now_ns && (job || mine(&other.waiter, other.guest))
+            })
+            .collect();
+        let index = may_end[state.rng.index(may_end.len())];
+        let Waiter::Batch(number, _) = state.in_flight[index].waiter else {
+            state.finish_job(index);
+            return None;
+        };
+        let out = match &mut batch[number].lent {
+            Lent::Read(out) => Some(&mut **out),
+            _ => None,
+        };
+        state.finish(index, out).map(|(_, result)| (number, result))
+    }
+
+    fn has_batch(&self) -> bool {
+        let state = lock(&self.state);
+        let mut waiters = state.in_flight.iter();
+        waiters.any(|other| other.guest == self.guest && matches!(other.waiter, Waiter::Batch(..)))
+    }
+}
+
+impl Storage for SimStorage {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        lock(&self.state).devices.get(usize::from(device.0)).map(|unit| unit.info)
+    }
+
+    fn run<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        let mut end = |batch: &mut [Transfer<'b>], index: usize, result| {
+            batch[index].result = Some(result);
+            done(index, &mut batch[index]);
+        };
+        for transfer in batch.iter_mut() {
+            transfer.result = None;
+        }
+        for (index, result) in self.submit(batch) {
+            end(batch, index, result);
+        }
+        while self.has_batch() {
+            if let Some((index, result)) = self.step(batch) {
+                end(batch, index, result);
+            }
+        }
+        for index in 0..batch.len() {
+            if batch[index].result.is_none() {
+                end(batch, index, Err(IoErrorKind::Gone));
+            }
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        lock(&self.state).clock_ns
+    }
+}
+
+impl Background for SimStorage {
+    fn start(&mut self, job: Job) -> Result<(), Job> {
+        let mut state = lock(&self.state);
+        if self.is_dead(&state) {
+            state.ended.push((self.guest, job, Err(IoErrorKind::Gone)));
+            return Ok(());
+        }
+        let queued = state.in_flight.iter().filter(|other| other.device == job.device);
+        let queued = queued.filter(|other| matches!(other.waiter, Waiter::Job(_))).count();
+        let room = state.devices.get(usize::from(job.device.0)).map_or(1, |unit| unit.jobs_max);
+        if queued >= room {
+            return Err(job);
+        }
+        let op = match job.kind {
+            JobKind::Read => OpKind::Read,
+            JobKind::Write => OpKind::Write,
+            JobKind::Flush => OpKind::Flush,
+        };
+        let len = job.buffer.as_ref().map_or(0, |buffer| buffer.len() as u64);
+        let (device, at) = (job.device, job.at);
+        let taken = state.submit(self.guest, device, op, (at, len), Waiter::Job(job));
+        if let Err((Waiter::Job(job), kind)) = taken {
+            state.ended.push((self.guest, job, Err(kind)));
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+        let mut state = lock(&self.state);
+        state.clock_ns += 1000;
+        let count = 1 + state.rng.index(3);
+        for _ in 0..count {
+            let jobs: Vec<(usize, u64)> = (0..state.in_flight.len())
+                .filter(|index| matches!(state.in_flight[*index].waiter, Waiter::Job(_)))
+                .map(|index| (index, state.in_flight[index].ready_ns))
+                .collect();
+            let ready: Vec<usize> =
+                jobs.iter().filter(|job| job.1 <= state.clock_ns).map(|job| job.0).collect();
+            if !ready.is_empty() {
+                let index = ready[state.rng.index(ready.len())];
+                state.finish_job(index);
+            } else if let Some(first_ns) = jobs.iter().map(|job| job.1).min() {
+                // An idle poll moves the clock on, so that even long delays end in few polls.
+                let wait_ns = first_ns - state.clock_ns;
+                state.clock_ns += (wait_ns / 8).max(1000);
+                break;
+            }
+        }
+        let mine: Vec<usize> =
+            (0..state.ended.len()).filter(|index| state.ended[*index].0 == self.guest).collect();
+        if mine.is_empty() {
+            return None;
+        }
+        let index = mine[state.rng.index(mine.len())];
+        let (_, job, result) = state.ended.swap_remove(index);
+        Some((job, result))
+    }
+}
+
+impl Discover for SimStorage {
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+        let state = lock(&self.state);
+        let same = |name: &str| clip(name) == clip(serial);
+        let devices = (0..).zip(&state.devices).filter(|(_, unit)| !unit.gone);
+        let found: Vec<u16> = devices
+            .filter(|(_, unit)| matches!(&unit.name, Name::Disk(name) if same(name)))
+            .map(|(number, _)| number)
+            .collect();
+        match found[..] {
+            [] => Err(DiscoverError::NotFound),
+            [one] => Ok(DeviceId(one)),
+            _ => Err(DiscoverError::Ambiguous(found.len() as u32)),
+        }
+    }
+
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError> {
+        let state = lock(&self.state);
+        let matches_tag = |tag: &str| mount_tag.is_none_or(|wanted| wanted == tag);
+        if let Some((_, fault)) = state.share_faults.iter().find(|(tag, _)| matches_tag(tag)) {
+            return Err(*fault);
+        }
+        let mut has_share = false;
+        for (number, unit) in (0..).zip(&state.devices) {
+            let Name::Share { tag, file } = &unit.name else { continue };
+            if matches_tag(tag) {
+                has_share = true;
+                if file == name && !unit.gone {
+                    return Ok(DeviceId(number));
+                }
+            }
+        }
+        Err(if has_share { DiscoverError::Share(2) } else { DiscoverError::NotFound })
+    }
+
+    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+        let names: Vec<(String, u16)> = {
+            let state = lock(&self.state);
+            let devices = (0..).zip(&state.devices).filter(|(_, unit)| !unit.gone);
+            devices
+                .filter_map(|(number, unit)| match &unit.name {
+                    Name::Disk(name) => Some((name.clone(), number)),
+                    Name::Share { .. } => None,
+                })
+                .collect()
+        };
+        for (name, number) in names {
+            each(&name, DeviceId(number));
+        }
+    }
+}
+
+impl Drop for SimStorage {
+    fn drop(&mut self) {
+        let mut state = lock(&self.state);
+        while let Some(index) =
+            state.in_flight.iter().position(|request| request.guest == self.guest)
+        {
+            if state.rng.chance(500_000) {
+                state.finish_job(index);
+            } else {
+                let request = state.in_flight.swap_remove(index);
+                state.device(request.device).counters.in_flight -= 1;
+            }
+        }
+        state.ended.retain(|(guest, ..)| *guest != self.guest);
+    }
+}
+
+/// What counts of a virtio-blk serial (virtio 1.2 5.2.6.1: 20 bytes).
+fn clip(serial: &str) -> &[u8] {
+    let bytes = serial.as_bytes();
+    &bytes[..bytes.len().min(20)]
+}
