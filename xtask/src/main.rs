@@ -1,2 +1,72 @@
-//! The host tool of rootlet.
-fn main() {}
+//! The host tool of rootlet: what `cargo run` starts.
+
+mod accel;
+mod append;
+mod bench;
+mod board;
+mod boot;
+mod build;
+mod child;
+mod cli;
+mod console;
+mod exit;
+mod guest;
+mod host;
+mod interrupt;
+#[cfg(test)]
+mod live;
+mod log;
+mod packages;
+mod plan;
+mod qemu;
+mod sample;
+mod setup;
+mod size;
+mod tables;
+mod tiny;
+mod tree;
+mod verdict;
+mod virtiofsd;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+use cli::{BootArgs, Cli, Task};
+use interrupt::Interrupt;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match Interrupt::watch().and_then(|interrupt| dispatch(cli, &interrupt)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let text = format!("{error:#}");
+            if !text.is_empty() {
+                eprintln!("rootlet: {text}");
+            }
+            ExitCode::from(exit::status_of(&error))
+        }
+    }
+}
+
+fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
+    match cli.task {
+        Some(Task::Host(args)) => host::task(&args),
+        Some(Task::Bench(args)) => bench::task(&args, interrupt),
+        Some(Task::Setup(args)) => setup::task(args.check),
+        Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
+        None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),
+        None => boot::task(&cli.boot, interrupt),
+    }
+}
+
+/// Whether the user names neither an image nor a command: only what machine to show it on.
+fn wants_sample(args: &BootArgs) -> bool {
+    let source = &args.source;
+    source.image.is_none()
+        && source.words.is_empty()
+        && source.blob.is_empty()
+        && source.share.is_empty()
+        && source.cache.is_none()
+}

@@ -1,0 +1,216 @@
+//! Measuring: the guest's own benchmark, and the time to its first byte beside that of a guest
+//! that does nothing.
+//!
+//! Always: every figure is a median over all runs, and everything in one table was measured in
+//! the same run of the tool.
+
+use std::io::Write;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
+use tempfile::TempDir;
+
+use crate::accel;
+use crate::boot;
+use crate::build::{self, Firmware};
+use crate::cli::{BenchArgs, BootArgs, LogLevel};
+use crate::interrupt::Interrupt;
+use crate::sample::Sample;
+use crate::setup;
+use crate::tables::{self, Boot, Measured, Row};
+use crate::tiny::{self, End};
+
+/// What one run of the guest's benchmark says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
+    /// From entry to the first byte of a file, by the guest's clock.
+    pub first_read_ns: Option<u64>,
+    /// The tests in their order.
+    pub tests: Vec<Test>,
+    /// Whether the benchmark came to its end.
+    pub done: bool,
+}
+
+/// One test of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Test {
+    /// Its name; may hold blanks.
+    pub name: String,
+    /// Bytes that were read or written.
+    pub bytes: u64,
+    /// Operations.
+    pub ops: u64,
+    /// How long it took.
+    pub ns: u64,
+}
+
+/// Reads `FIRSTREAD <ns>`, `BEG <name>`, `END <name> bytes=<b> ops=<n> ns=<ns>`, `DONE`; other
+/// lines are remarks.
+pub fn parse(text: &str) -> Result<Run> {
+    let mut run = Run::default();
+    let mut begun: Option<&str> = None;
+    for line in text.lines().map(str::trim) {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match word {
+            "FIRSTREAD" => {
+                let ns = rest.trim().parse().with_context(|| format!("`{line}`"))?;
+                run.first_read_ns = Some(ns);
+            }
+            "BEG" if begun.is_some() => bail!("`{line}` inside of another test"),
+            "BEG" => begun = Some(rest),
+            "END" => {
+                let test = end(rest).with_context(|| format!("`{line}` is no result"))?;
+                if begun.take() != Some(test.name.as_str()) {
+                    bail!("`{line}` ends a test that was not begun");
+                }
+                run.tests.push(test);
+            }
+            "DONE" => run.done = true,
+            _ => {}
+        }
+    }
+    if let Some(name) = begun {
+        bail!("the test `{name}` has no end");
+    }
+    Ok(run)
+}
+
+fn end(text: &str) -> Option<Test> {
+    let at = text.find(" bytes=")?;
+    let (name, pairs) = text.split_at(at);
+    let mut test = Test { name: name.into(), bytes: 0, ops: 0, ns: 0 };
+    let mut seen = 0;
+    for pair in pairs.split_whitespace() {
+        let (key, value) = pair.split_once('=')?;
+        let value: u64 = value.parse().ok()?;
+        seen += 1;
+        match key {
+            "bytes" => test.bytes = value,
+            "ops" => test.ops = value,
+            "ns" => test.ns = value,
+            _ => seen -= 1,
+        }
+    }
+    (seen == 3).then_some(test)
+}
+
+/// The task.
+pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
+    let mut boot_args = args.boot.clone();
+    let sample = match boot_args.source.image {
+        Some(_) => None,
+        None => Some(Sample::make(interrupt)?),
+    };
+    if let Some(sample) = &sample {
+        boot_args = sample.arguments(&boot_args);
+    }
+    boot_args.source.words = [&["bench".to_string()], args.boot.source.words.as_slice()].concat();
+    setup::ensure(&boot::needs(&boot_args))?;
+    let machine = &args.boot.machine;
+    let firmware = build::board(machine.board, boot::level(&boot_args), machine.verbose)?;
+    let scratch = TempDir::with_prefix("rootlet-bench-")?;
+    let empty = empty_guest(&scratch)?;
+    let mut measured = Measured {
+        accel: accel::choose(machine.accel, machine.board.arch())?.name(),
+        loaded_bytes: firmware.loaded_bytes(),
+        ..Measured::default()
+    };
+    let bar = build::spinner("measuring".into());
+    for number in 1..=args.runs {
+        bar.set_message(format!("run {number} of {}", args.runs));
+        if let Some(sample) = &sample {
+            sample.clear_region()?;
+        }
+        measured.boots.push(once(&boot_args, &firmware, &empty, &mut measured.rows, interrupt)?);
+    }
+    bar.finish_and_clear();
+    let text = match (args.json, args.markdown) {
+        (true, _) => tables::json(&measured),
+        (_, true) => tables::markdown(&measured),
+        _ => tables::plain(&measured),
+    };
+    std::io::stdout().write_all(text.as_bytes()).context("standard output")
+}
+
+/// One run of the empty guest, then one of the benchmark, on the same machine.
+fn once(
+    args: &BootArgs,
+    firmware: &Firmware,
+    empty: &Firmware,
+    rows: &mut Vec<Row>,
+    interrupt: &Interrupt,
+) -> Result<Boot> {
+    let idle = boot::run(args, empty, LogLevel::Warn, interrupt, &mut |_, _| Ok(()))?;
+    idle.judge().context("the empty guest")?;
+    let empty = idle.first_output.context("the empty guest wrote nothing")?;
+    let mut text = Vec::new();
+    let mut first_at = None;
+    let report = boot::run(args, firmware, LogLevel::Warn, interrupt, &mut |bytes, at| {
+        text.extend_from_slice(bytes);
+        if first_at.is_none() && text.windows(9).any(|part| part == b"FIRSTREAD") {
+            first_at = Some(at);
+        }
+        Ok(())
+    })?;
+    report.judge().context("the benchmark")?;
+    let run = parse(&String::from_utf8_lossy(&text))?;
+    if !run.done {
+        bail!("the guest's benchmark did not come to its end");
+    }
+    let first = first_at.map(|at| at.duration_since(report.started));
+    for test in run.tests {
+        tables::add(rows, test);
+    }
+    Ok(Boot {
+        empty,
+        first: first.context("the benchmark names no first read")?,
+        in_guest: Duration::from_nanos(run.first_read_ns.unwrap_or_default()),
+    })
+}
+
+/// A guest that writes one byte and passes.
+fn empty_guest(scratch: &TempDir) -> Result<Firmware> {
+    let mut console = Vec::new();
+    for (kind, payload) in [(Kind::Output, &b"."[..]), (Kind::Verdict, b"PASS")] {
+        let mut frame = [0; FRAME_BYTES_MAX];
+        console.extend_from_slice(encode(kind, payload, &mut frame).unwrap_or_default());
+    }
+    let elf = scratch.path().join("empty.elf");
+    std::fs::write(&elf, tiny::elf(&console, b"", End::Exit(0x10)))?;
+    Firmware::read(elf)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# remark\nFIRSTREAD 5120000\nBEG cold 64K\n\
+        END cold 64K bytes=65536 ops=1 ns=2000\nBEG warm\nEND warm ops=2 bytes=10 ns=3\nDONE\n";
+
+    #[test]
+    fn a_run_is_read_with_names_that_hold_blanks() {
+        let run = parse(&GOOD.replace("ops=2 bytes=10", "bytes=10 ops=2")).unwrap();
+        assert_eq!(run.first_read_ns, Some(5_120_000));
+        assert!(run.done);
+        let cold = Test { name: "cold 64K".into(), bytes: 65536, ops: 1, ns: 2000 };
+        assert_eq!(run.tests[0], cold);
+        assert_eq!(run.tests[1].ns, 3);
+    }
+
+    #[test]
+    fn a_run_that_makes_no_sense_is_refused() {
+        for wrong in [
+            "BEG a\n",
+            "BEG a\nBEG b\n",
+            "END a bytes=1 ops=1 ns=1\n",
+            "BEG a\nEND b bytes=1 ops=1 ns=1\n",
+            "BEG a\nEND a bytes=1 ops=1\n",
+            "BEG a\nEND a bytes=x ops=1 ns=1\n",
+            "FIRSTREAD soon\n",
+        ] {
+            assert!(parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(!parse("FIRSTREAD 1\n").unwrap().done);
+    }
+}

@@ -1,0 +1,195 @@
+//! Booting a guest with the user's image, blobs, share and region.
+//!
+//! Always: what the run makes on the side (sockets, daemons, raw output) is gone at its end,
+//! unless it is to be kept.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf, absolute};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+
+use crate::accel;
+use crate::build::{self, Firmware};
+use crate::cli::{BootArgs, LogLevel};
+use crate::exit::{self, usage};
+use crate::guest::{self, Report};
+use crate::interrupt::Interrupt;
+use crate::log::Symbols;
+use crate::plan::{Plan, plan};
+use crate::qemu::{Disk, Machine, ShareDevice, pasteable};
+use crate::setup::{self, Need};
+use crate::size::{Size, human};
+use crate::virtiofsd::Daemon;
+
+/// The region disk that is made where none is.
+const CACHE_BYTES: Size = Size(64 << 20);
+
+/// The task: boots, gives the guest's output to standard output, and judges.
+pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
+    if args.source.image.is_none() {
+        return Err(usage("a guest command needs an --image FILE (see --help)"));
+    }
+    planned(args)?;
+    setup::ensure(&needs(args))?;
+    let firmware = build::board(args.machine.board, level(args), args.machine.verbose)?;
+    show(args, &firmware, interrupt)
+}
+
+/// The task `boot-elf`.
+pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
+    let needs: Vec<Need> =
+        needs(args).into_iter().filter(|need| !matches!(need, Need::Target(_))).collect();
+    setup::ensure(&needs)?;
+    show(args, &Firmware::read(elf)?, interrupt)
+}
+
+/// What booting with `args` needs.
+pub fn needs(args: &BootArgs) -> Vec<Need> {
+    let mut needs = vec![Need::Qemu(args.machine.board), Need::Target(args.machine.board)];
+    if !args.source.share.is_empty() {
+        needs.push(Need::Virtiofsd);
+    }
+    needs
+}
+
+/// The log level to build in and, elsewhere unsaid, to show.
+pub fn level(args: &BootArgs) -> LogLevel {
+    args.machine.log.unwrap_or(LogLevel::Info)
+}
+
+fn planned(args: &BootArgs) -> Result<Plan> {
+    let mut plan = plan(&args.source)?;
+    plan.equip(&args.machine)?;
+    Ok(plan)
+}
+
+fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| {
+        stdout.write_all(bytes).and_then(|()| stdout.flush()).context("standard output")
+    })?;
+    let judged = report.judge();
+    if let Some(verdict) = &report.verdict {
+        // A failed command was told of by its verdict; anything else is told by the error.
+        eprintln!("{}", verdict.line());
+        if judged.is_err() && !verdict.passed && report.ending == guest::Ending::Failed {
+            return Err(exit::stop(exit::FAILED, ""));
+        }
+    }
+    judged
+}
+
+/// Boots `firmware` once. `shown` is the least severe log message to show.
+pub fn run(
+    args: &BootArgs,
+    firmware: &Firmware,
+    shown: LogLevel,
+    interrupt: &Interrupt,
+    output: &mut dyn FnMut(&[u8], Instant) -> Result<()>,
+) -> Result<Report> {
+    let plan = planned(args)?;
+    let options = &args.machine;
+    make_cache(&plan, args.source.cache_size.unwrap_or(CACHE_BYTES))?;
+    let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;
+    if let Some(keep) = &options.keep {
+        fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;
+    }
+    let says = options.keep.as_deref().unwrap_or(private.path());
+    let (daemons, shares) = start_daemons(&plan, private.path(), says)?;
+    let machine = Machine {
+        board: options.board,
+        accel: accel::choose(options.accel, options.board.arch())?,
+        mem: options.mem,
+        kernel: absolute(&firmware.elf)?,
+        append: plan.append(),
+        disks: plan.disks.iter().map(present).collect::<Result<_>>()?,
+        shares,
+        log_socket: Some(private.path().join("log")),
+        extra: options.qemu_arg.clone(),
+    };
+    let qemu = setup::find_in_path(options.board.qemu()).context("QEMU is gone")?;
+    let command = pasteable(&qemu, &machine.arguments());
+    if options.verbose {
+        describe(&machine, firmware, &command);
+    }
+    if let Some(keep) = &options.keep {
+        guest::keep_command(keep, &command)?;
+    }
+    let symbols = Symbols::read(&firmware.bytes)?;
+    let options = guest::Options {
+        qemu: &qemu,
+        timeout: Duration::from_secs(options.timeout),
+        level: shown,
+        verbose: options.verbose,
+        symbols: symbols.as_ref(),
+        keep: options.keep.as_deref(),
+        interrupt,
+    };
+    let report = guest::run(&machine, &options, output);
+    drop(daemons);
+    report
+}
+
+fn describe(machine: &Machine, firmware: &Firmware, command: &str) {
+    let loaded = human(firmware.loaded_bytes());
+    eprintln!("firmware {} ({loaded} loaded)", firmware.elf.display());
+    for disk in &machine.disks {
+        let mode = if disk.read_only { "read-only" } else { "writable" };
+        eprintln!("disk     {}: {} ({mode})", disk.serial, disk.file.display());
+    }
+    eprintln!("accel    {}", machine.accel.name());
+    eprintln!("command  {command}");
+}
+
+/// The disk with an absolute path to a file that is there.
+fn present(disk: &Disk) -> Result<Disk> {
+    File::open(&disk.file)
+        .map_err(|error| usage(format!("{} ({}): {error}", disk.file.display(), disk.serial)))?;
+    let blkdebug = disk.blkdebug.as_deref().map(absolute).transpose()?;
+    // Absolute, so that QEMU takes no part before a colon for a protocol.
+    Ok(Disk { file: absolute(&disk.file)?, blkdebug, ..disk.clone() })
+}
+
+/// Makes the region disk if there is none, and checks that the named part lies on it.
+fn make_cache(plan: &Plan, size: Size) -> Result<()> {
+    let Some(cache) = &plan.cache else { return Ok(()) };
+    let name = cache.file.display();
+    if !cache.file.exists() {
+        let file = File::create_new(&cache.file).with_context(|| name.to_string())?;
+        file.set_len(size.0).with_context(|| name.to_string())?;
+        eprintln!("made a region disk of {}: {name}", human(size.0));
+    }
+    let bytes = fs::metadata(&cache.file).with_context(|| name.to_string())?.len();
+    if let Some((sector, count)) = cache.sectors
+        && sector.checked_add(count).is_none_or(|end| end > bytes / 512)
+    {
+        let sectors = bytes / 512;
+        return Err(usage(format!(
+            "{name} has {sectors} sectors, the region wants {count} from {sector} on"
+        )));
+    }
+    Ok(())
+}
+
+fn start_daemons(
+    plan: &Plan,
+    private: &Path,
+    says: &Path,
+) -> Result<(Vec<Daemon>, Vec<ShareDevice>)> {
+    let mut daemons = Vec::new();
+    let mut devices = Vec::new();
+    for (tag, dir) in &plan.shares {
+        if !dir.is_dir() {
+            return Err(usage(format!("--share {}: no such directory", dir.display())));
+        }
+        let program = setup::find_virtiofsd().context("virtiofsd is gone")?;
+        let socket = private.join(format!("{tag}.sock"));
+        let says = says.join(format!("virtiofsd-{tag}.txt"));
+        daemons.push(Daemon::start(&program, dir, &socket, &says)?);
+        devices.push(ShareDevice { tag: tag.clone(), socket });
+    }
+    Ok((daemons, devices))
+}

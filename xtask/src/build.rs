@@ -1,0 +1,146 @@
+//! Building a board's image with cargo.
+//!
+//! Always: the paths come from cargo's own messages, so a target directory elsewhere is no
+//! trouble; the user's RUSTFLAGS do not displace those of the board.
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use object::{Object, ObjectSegment};
+use serde_json::Value;
+
+use crate::board::Board;
+use crate::child::Child;
+use crate::cli::LogLevel;
+use crate::setup::workspace;
+
+/// A board's image.
+#[derive(Clone, Debug)]
+pub struct Firmware {
+    /// The ELF.
+    pub elf: PathBuf,
+    /// Its bytes, for the log decoder.
+    pub bytes: Vec<u8>,
+}
+
+impl Firmware {
+    /// Reads the ELF at `elf`.
+    pub fn read(elf: PathBuf) -> Result<Self> {
+        let bytes = std::fs::read(&elf).with_context(|| elf.display().to_string())?;
+        Ok(Self { elf, bytes })
+    }
+
+    /// How many bytes of the file are loaded: the size of the image without its symbols.
+    pub fn loaded_bytes(&self) -> u64 {
+        let file = object::File::parse(self.bytes.as_slice());
+        file.map_or(0, |file| file.segments().map(|segment| segment.file_range().1).sum())
+    }
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(workspace()).stdin(Stdio::null());
+    command
+}
+
+/// A moving line on a terminal; nothing elsewhere.
+pub fn spinner(message: String) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+/// Builds the image of `board`, with log calls down to `level` in it.
+pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
+    let package = board.package();
+    let mut command = cargo();
+    command
+        .args(["build", "--release", "--package", package, "--target", board.target()])
+        .args(["--message-format", "json-render-diagnostics"])
+        .env("DEFMT_LOG", level.name())
+        // They would displace the flags of .cargo/config.toml, without which it does not boot.
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let bar = spinner(format!("building {package}"));
+    let mut child = Child::spawn(command)?;
+    let (stdout, stderr) = (child.pipes().stdout.take(), child.pipes().stderr.take());
+    let progress = bar.clone();
+    let said = thread::spawn(move || {
+        let mut said = Vec::new();
+        let lines = stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
+        for line in lines.map_while(Result::ok) {
+            if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
+                progress
+                    .set_message(format!("building {}", what.split(" (").next().unwrap_or(what)));
+            }
+            if verbose {
+                progress.suspend(|| eprintln!("{line}"));
+            }
+            said.push(line);
+        }
+        said
+    });
+    let mut elf = None;
+    let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
+    for line in lines.map_while(Result::ok) {
+        elf = executable(&line, package).or(elf);
+    }
+    let status = child.wait_for(Duration::from_secs(60))?;
+    bar.finish_and_clear();
+    let said = said.join().unwrap_or_default();
+    if !status.is_some_and(|status| status.success()) {
+        if !verbose {
+            said.iter().for_each(|line| eprintln!("{line}"));
+        }
+        bail!("building {package} failed");
+    }
+    Firmware::read(elf.with_context(|| format!("cargo names no executable of {package}"))?)
+}
+
+/// The executable of `package` that a message of cargo names.
+fn executable(line: &str, package: &str) -> Option<PathBuf> {
+    let message: Value = serde_json::from_str(line).ok()?;
+    let ours = message["reason"] == "compiler-artifact" && message["target"]["name"] == package;
+    message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
+}
+
+/// Where cargo puts what it builds.
+pub fn target_directory() -> Result<PathBuf> {
+    let output = cargo()
+        .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cannot start cargo")?;
+    let metadata: Value =
+        serde_json::from_slice(&output.stdout).context("cargo metadata is no JSON")?;
+    let directory = metadata["target_directory"].as_str();
+    directory.map(PathBuf::from).context("cargo metadata names no target directory")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_executable_of_the_board_is_taken() {
+        let artifact = r#"{"reason":"compiler-artifact","target":{"name":"microvm"},"executable":"/t/microvm"}"#;
+        assert_eq!(executable(artifact, "microvm"), Some("/t/microvm".into()));
+        assert_eq!(executable(artifact, "q35"), None);
+        let library =
+            r#"{"reason":"compiler-artifact","target":{"name":"microvm"},"executable":null}"#;
+        assert_eq!(executable(library, "microvm"), None);
+        assert_eq!(executable("Compiling", "microvm"), None);
+    }
+}

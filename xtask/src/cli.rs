@@ -1,0 +1,380 @@
+//! The command line of the tool.
+//!
+//! Always: what is parsed here is well-formed; whether files exist and devices fit is for those
+//! who use them.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::accel;
+use crate::board::Board;
+use crate::size::Size;
+
+const EXAMPLES: &str = "\
+Guest commands:
+  ls PATH | stat PATH | cat PATH | sum PATH | manifest PATH | cache | bench ...
+
+Examples (after `cargo run --`):
+                                            the sample: make it, boot, check, boot again
+  --image root.erofs -- ls /                list the root of an image
+  --image root.erofs --blob 1=a.blob --blob 2=share:b.blob --share blobs -- sum /bin
+                                            one blob on a disk, one on a virtio-fs share
+  --image root.erofs --cache region.img -- manifest /
+                                            keep what is fetched in a region (made if missing)
+  host --image root.erofs --blob 1=a.blob -- manifest /
+                                            the same library over files of this machine
+  bench --markdown                          measure
+  setup --check                             say what is missing
+
+Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
+The guest command's output is all that goes to standard output.";
+
+/// Boot a rootlet under QEMU and run a command in it; without arguments, show it on a sample.
+#[derive(Debug, Parser)]
+#[command(name = "rootlet", bin_name = "rootlet", version)]
+#[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+pub struct Cli {
+    /// Another task than booting
+    #[command(subcommand)]
+    pub task: Option<Task>,
+    #[command(flatten)]
+    pub boot: BootArgs,
+}
+
+/// Tasks beside booting an image.
+#[derive(Debug, Subcommand)]
+pub enum Task {
+    /// Run a command over files of this machine, with the library that the guest runs
+    Host(HostArgs),
+    /// Run the guest's benchmark and print tables
+    Bench(BenchArgs),
+    /// Install what is needed
+    Setup(SetupArgs),
+    /// Boot a given ELF: the runner of `cargo run -p BOARD --target ...`
+    BootElf(BootElfArgs),
+}
+
+/// Where an image and its parts are, and what to do with it.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SourceArgs {
+    /// The EROFS image
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// A blob of device slot N: a file, given to the guest as a disk, or a file of a share
+    #[arg(long, value_name = "N=FILE|N=share:NAME")]
+    pub blob: Vec<BlobArg>,
+    /// A directory given to the guest as a virtio-fs share (mount tags: share, share2, ...)
+    #[arg(long, value_name = "DIR")]
+    pub share: Vec<PathBuf>,
+    /// The disk with the reserved region, or a part of it in sectors of 512 bytes; made if missing
+    #[arg(long, value_name = "FILE[@SECTOR+COUNT]")]
+    pub cache: Option<CacheArg>,
+    /// The size of a region disk that has to be made [default: 64M]
+    #[arg(long, value_name = "SIZE", requires = "cache")]
+    pub cache_size: Option<Size>,
+    /// What to run; `ls /` if there is nothing here
+    #[arg(last = true, value_name = "GUEST COMMAND")]
+    pub words: Vec<String>,
+}
+
+/// The machine around the guest.
+#[derive(Args, Clone, Debug)]
+pub struct MachineArgs {
+    /// The machine to boot
+    #[arg(long, value_enum, default_value = "microvm")]
+    pub board: Board,
+    /// Memory of the guest
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub mem: Size,
+    /// Virtualization or emulation
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: accel::Wanted,
+    /// The least severe log messages to build in and show [default: info]
+    #[arg(long, value_enum, value_name = "LEVEL")]
+    pub log: Option<LogLevel>,
+    /// End the guest after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "600",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// Keep what the run made (QEMU's command, the serial line, the log) in this directory
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Say more: commands, devices, where a log message comes from
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Another disk for the guest
+    #[arg(long, value_name = "SERIAL=FILE[,ro]", hide_short_help = true)]
+    pub disk: Vec<Named>,
+    /// More options for QEMU's -drive of a disk
+    #[arg(long, value_name = "SERIAL=OPTIONS", hide = true)]
+    pub drive_opt: Vec<Named>,
+    /// A configuration of QEMU's blkdebug for a disk
+    #[arg(long, value_name = "SERIAL=FILE", hide = true)]
+    pub blkdebug: Vec<Named>,
+    /// A word for the guest's command line, before the command
+    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    pub guest_option: Vec<String>,
+    /// An argument for QEMU as it is
+    #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]
+    pub qemu_arg: Vec<String>,
+}
+
+/// Booting an image.
+#[derive(Args, Clone, Debug)]
+pub struct BootArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// Running over files of the host.
+#[derive(Args, Clone, Debug)]
+pub struct HostArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+}
+
+/// Measuring.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// How often to boot; figures are medians
+    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub runs: u32,
+    /// Print the tables as Markdown
+    #[arg(long, conflicts_with = "json")]
+    pub markdown: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub boot: BootArgs,
+}
+
+/// Installing.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct SetupArgs {
+    /// Only say what is there and what is missing
+    #[arg(long)]
+    pub check: bool,
+}
+
+/// Booting a given ELF.
+#[derive(Args, Clone, Debug)]
+pub struct BootElfArgs {
+    /// The board's image
+    pub elf: PathBuf,
+    #[command(flatten)]
+    pub boot: BootArgs,
+}
+
+/// A blob and its device slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobArg {
+    /// Device slot, from 1 on.
+    pub slot: u16,
+    /// Where its bytes are.
+    pub place: BlobPlace,
+}
+
+/// Where a blob's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobPlace {
+    /// A file of the host.
+    File(PathBuf),
+    /// A file of this name on a share.
+    Share(String),
+}
+
+impl FromStr for BlobArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (slot, place) = text.split_once('=').ok_or("expected N=FILE or N=share:NAME")?;
+        let slot: u16 = slot.parse().map_err(|_| format!("`{slot}` is not a device slot"))?;
+        if slot == 0 {
+            return Err("slot 0 is the image itself: use --image".into());
+        }
+        let place = match place.strip_prefix("share:") {
+            Some(name) => BlobPlace::Share(name.into()),
+            None => BlobPlace::File(place.into()),
+        };
+        match &place {
+            BlobPlace::Share(name) if name.is_empty() => Err("the name is empty".into()),
+            BlobPlace::File(file) if file.as_os_str().is_empty() => Err("no file given".into()),
+            _ => Ok(Self { slot, place }),
+        }
+    }
+}
+
+/// The reserved region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheArg {
+    /// The disk.
+    pub file: PathBuf,
+    /// First sector and count of sectors of 512 bytes; `None` for the whole disk.
+    pub sectors: Option<(u64, u64)>,
+}
+
+impl FromStr for CacheArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A file name may hold an @ of its own: only SECTOR+COUNT behind it makes it ours.
+        let part = text.rsplit_once('@').and_then(|(file, part)| {
+            let (sector, count) = part.split_once('+')?;
+            Some((file, (sector.parse().ok()?, count.parse().ok()?)))
+        });
+        let (file, sectors) = part.map_or((text, None), |(file, part)| (file, Some(part)));
+        match sectors {
+            _ if file.is_empty() => Err("no file given".into()),
+            Some((_, 0)) => Err("a region of 0 sectors makes no sense".into()),
+            _ => Ok(Self { file: file.into(), sectors }),
+        }
+    }
+}
+
+/// `SERIAL=VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The serial of a disk.
+    pub serial: String,
+    /// What is said about it.
+    pub value: String,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('=') {
+            Some((serial, value)) if !serial.is_empty() && !value.is_empty() => {
+                Ok(Self { serial: serial.into(), value: value.into() })
+            }
+            _ => Err("expected SERIAL=VALUE".into()),
+        }
+    }
+}
+
+/// Severity, the most severe first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum LogLevel {
+    /// nothing
+    Off,
+    /// only errors
+    Error,
+    /// and warnings
+    Warn,
+    /// and what happens once
+    Info,
+    /// and decisions
+    Debug,
+    /// and every read
+    Trace,
+}
+
+impl LogLevel {
+    /// The name that defmt knows it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(std::iter::once("rootlet").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn no_arguments_mean_the_sample() {
+        let cli = parse("").unwrap();
+        assert!(cli.task.is_none() && cli.boot.source.image.is_none());
+        assert!(cli.boot.source.words.is_empty());
+        assert_eq!(cli.boot.machine.mem, Size(64 << 20));
+        assert_eq!(cli.boot.machine.timeout, 600);
+    }
+
+    #[test]
+    fn a_full_boot_line_is_understood() {
+        let cli = parse(
+            "--image i --blob 1=a --blob 2=share:c --share d --cache r@8+1024 --log trace \
+             -- cat --image -v",
+        )
+        .unwrap();
+        let source = cli.boot.source;
+        assert_eq!(source.blob[0], BlobArg { slot: 1, place: BlobPlace::File("a".into()) });
+        assert_eq!(source.blob[1], BlobArg { slot: 2, place: BlobPlace::Share("c".into()) });
+        assert_eq!(source.cache.unwrap().sectors, Some((8, 1024)));
+        assert_eq!(source.words, ["cat", "--image", "-v"]);
+        assert_eq!(cli.boot.machine.log, Some(LogLevel::Trace));
+    }
+
+    #[test]
+    fn a_guest_command_with_the_name_of_a_task_goes_to_the_guest() {
+        let cli = parse("-- bench --runs").unwrap();
+        assert!(cli.task.is_none());
+        assert_eq!(cli.boot.source.words, ["bench", "--runs"]);
+    }
+
+    #[test]
+    fn tasks_take_their_own_options() {
+        let cli = parse("host --image i -- manifest /").unwrap();
+        let Some(Task::Host(host)) = cli.task else { panic!("{:?}", cli.task) };
+        assert_eq!(host.source.words, ["manifest", "/"]);
+        assert!(matches!(
+            parse("setup --check").unwrap().task,
+            Some(Task::Setup(SetupArgs { check: true }))
+        ));
+        let Some(Task::BootElf(boot)) = parse("boot-elf x -v -- ls /").unwrap().task else {
+            panic!("boot-elf is a task")
+        };
+        assert_eq!((boot.elf, boot.boot.machine.verbose), ("x".into(), true));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            "--blob a",
+            "--blob 0=x",
+            "--blob 1=",
+            "--blob 1=share:",
+            "--blob 70000=x",
+            "--cache @1+2",
+            "--cache r@1+0",
+            "--mem 0",
+            "--timeout 0",
+            "--accel hvf",
+            "--board pc",
+            "ls /",
+            "bench --json --markdown",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_at_sign_in_a_file_name_is_no_range() {
+        let whole = |text: &str| text.parse::<CacheArg>().unwrap();
+        assert_eq!(whole("a@b").file, PathBuf::from("a@b"));
+        assert_eq!(whole("a@b@0+9"), CacheArg { file: "a@b".into(), sectors: Some((0, 9)) });
+        assert_eq!(whole("a@1+").sectors, None);
+    }
+}

@@ -1,0 +1,402 @@
+//! A guest from its start to its end: QEMU, its console, its log, its deadline.
+//!
+//! Always: QEMU is gone when [`run`] returns, however it returns; the order of what the guest
+//! wrote is kept per channel; what waits to be shown is bounded.
+
+use std::collections::VecDeque;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::child::{Child, bound_command};
+use crate::cli::LogLevel;
+use crate::console::{Console, Said};
+use crate::exit;
+use crate::interrupt::Interrupt;
+use crate::log;
+use crate::qemu::{self, Machine};
+use crate::verdict::Verdict;
+
+/// How many events may wait for the tool.
+const EVENTS_MAX: usize = 256;
+/// How many of the last lines are shown when a guest did not end well.
+const TAIL_LINES: usize = 8;
+/// How long QEMU may take to end after it closed its output.
+const END_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a machine ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The guest says that its command succeeded.
+    Passed,
+    /// The guest says that its command failed.
+    Failed,
+    /// The guest panicked.
+    Panicked,
+    /// The processor raised an exception.
+    Exception,
+    /// QEMU ended with this status, which no guest of ours gives.
+    Other(i32),
+    /// QEMU was ended by this signal.
+    Signal(i32),
+}
+
+impl Ending {
+    fn of(status: ExitStatus) -> Self {
+        match status.code() {
+            Some(qemu::STATUS_PASSED) => Self::Passed,
+            Some(qemu::STATUS_FAILED) => Self::Failed,
+            Some(qemu::STATUS_PANICKED) => Self::Panicked,
+            Some(qemu::STATUS_EXCEPTION) => Self::Exception,
+            Some(code) => Self::Other(code),
+            None => Self::Signal(status.signal().unwrap_or(0)),
+        }
+    }
+}
+
+/// What a run showed.
+#[derive(Debug)]
+pub struct Report {
+    /// How the machine ended.
+    pub ending: Ending,
+    /// The guest's last line.
+    pub verdict: Option<Verdict>,
+    /// When QEMU was started.
+    pub started: Instant,
+    /// From the start of QEMU to the first output of the guest command.
+    pub first_output: Option<Duration>,
+    /// From the start of QEMU to its end.
+    pub total: Duration,
+    /// QEMU's own last words.
+    pub qemu_said: String,
+}
+
+impl Report {
+    /// An error unless the guest passed; says why it did not.
+    pub fn judge(&self) -> Result<()> {
+        let said = if self.qemu_said.is_empty() {
+            String::new()
+        } else {
+            format!("; its last words: {}", self.qemu_said)
+        };
+        match (self.ending, &self.verdict) {
+            (Ending::Passed, Some(verdict)) if verdict.passed => Ok(()),
+            (Ending::Passed, _) => {
+                bail!("the guest ended as if it had passed, without a verdict that says so")
+            }
+            (Ending::Failed, Some(verdict)) if !verdict.passed => {
+                bail!("the guest command failed: {}", verdict.reason)
+            }
+            (Ending::Failed, _) => {
+                bail!("the guest ended as failed, without a verdict that says so")
+            }
+            (Ending::Panicked, verdict) => bail!("the guest panicked{}", reason(verdict)),
+            (Ending::Exception, verdict) => {
+                bail!("the processor raised an exception{}", reason(verdict))
+            }
+            (Ending::Other(0), _) => bail!(
+                "the machine was reset or switched off without a verdict (a triple fault?){said}"
+            ),
+            (Ending::Other(1), None) => bail!("QEMU could not run the machine{said}"),
+            (Ending::Other(code), _) => {
+                bail!("QEMU ended with status {code}, which no guest of ours gives{said}")
+            }
+            (Ending::Signal(number), _) => bail!("QEMU was ended by signal {number}{said}"),
+        }
+    }
+}
+
+fn reason(verdict: &Option<Verdict>) -> String {
+    let text = verdict.as_ref().map(|verdict| verdict.reason.as_str()).unwrap_or_default();
+    if text.is_empty() { String::new() } else { format!(": {text}") }
+}
+
+/// How to run a guest.
+pub struct Options<'a> {
+    /// The emulator's executable.
+    pub qemu: &'a Path,
+    /// When to end the guest.
+    pub timeout: Duration,
+    /// Which log messages to show.
+    pub level: LogLevel,
+    /// Whether to show where they come from.
+    pub verbose: bool,
+    /// What the log is read with.
+    pub symbols: Option<&'a log::Symbols>,
+    /// Where to keep the raw console and log.
+    pub keep: Option<&'a Path>,
+    /// Whether someone asked the tool to end.
+    pub interrupt: &'a Interrupt,
+}
+
+/// What the readers tell the tool.
+enum Event {
+    Said(Said, Instant),
+    Log(String),
+    Qemu(String),
+    ConsoleEnded,
+}
+
+/// Runs `machine` to its end. `output` gets the guest command's standard output and the moment
+/// at which it came; everything else goes to standard error.
+pub fn run(
+    machine: &Machine,
+    options: &Options<'_>,
+    output: &mut dyn FnMut(&[u8], Instant) -> Result<()>,
+) -> Result<Report> {
+    let listener = machine.log_socket.as_deref().map(listen).transpose()?;
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(EVENTS_MAX);
+        let _over = SetOnDrop(&over);
+        let started = Instant::now();
+        let mut child = start(machine, options.qemu)?;
+        let pipes = child.pipes();
+        let (stdout, stderr) = (pipes.stdout.take(), pipes.stderr.take());
+        let keep = |name: &str| options.keep.map(|dir| dir.join(name));
+        let (console_file, log_file) = (keep("console.bin"), keep("log.bin"));
+        let console_sender = sender.clone();
+        scope.spawn(move || read_console(stdout, console_file, &console_sender));
+        let qemu_sender = sender.clone();
+        scope.spawn(move || read_qemu(stderr, &qemu_sender));
+        if let Some(listener) = listener {
+            let decoder = options
+                .symbols
+                .map(|symbols| log::Decoder::new(symbols, options.level, options.verbose));
+            let over = &over;
+            scope.spawn(move || read_log(&listener, over, decoder, log_file, &sender));
+        } else {
+            drop(sender);
+        }
+        let tail = VecDeque::new();
+        Watch { child: &mut child, receiver, options, started, over: &over, tail }.run(output)
+    })
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn start(machine: &Machine, program: &Path) -> Result<Child> {
+    let mut command = bound_command(program.as_os_str());
+    command.args(machine.arguments()).stdin(Stdio::null());
+    Child::spawn({
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    })
+}
+
+fn listen(path: &Path) -> Result<UnixListener> {
+    let listener = UnixListener::bind(path).with_context(|| path.display().to_string())?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// The tool's side of a running guest.
+struct Watch<'a> {
+    child: &'a mut Child,
+    receiver: Receiver<Event>,
+    options: &'a Options<'a>,
+    started: Instant,
+    over: &'a AtomicBool,
+    tail: VecDeque<String>,
+}
+
+impl Watch<'_> {
+    fn run(mut self, output: &mut dyn FnMut(&[u8], Instant) -> Result<()>) -> Result<Report> {
+        let mut verdict = None;
+        let mut first_output = None;
+        let mut qemu_said = VecDeque::new();
+        let mut ended = None;
+        let deadline = self.started + self.options.timeout;
+        loop {
+            self.options.interrupt.check()?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(self.late()?);
+            }
+            match self.receiver.recv_timeout(left.min(Duration::from_millis(100))) {
+                Ok(Event::Said(Said::Output(bytes), at)) => {
+                    first_output.get_or_insert(at.duration_since(self.started));
+                    self.remember(&String::from_utf8_lossy(&bytes));
+                    output(&bytes, at)?;
+                }
+                Ok(Event::Said(Said::Error(bytes), _)) => {
+                    self.remember(&String::from_utf8_lossy(&bytes));
+                    tell(&bytes);
+                }
+                Ok(Event::Said(Said::Noise(line), _)) | Ok(Event::Log(line)) => self.show(&line),
+                Ok(Event::Said(Said::Verdict(said), _)) => verdict = Some(said),
+                Ok(Event::Qemu(line)) => {
+                    self.show(&format!("qemu: {line}"));
+                    keep_last(&mut qemu_said, line);
+                }
+                Ok(Event::ConsoleEnded) => {
+                    ended = Some(self.end(deadline)?);
+                    self.over.store(true, Ordering::Relaxed);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        let (status, total) = match ended {
+            Some(ended) => ended,
+            None => self.end(deadline)?,
+        };
+        let qemu_said = qemu_said.into_iter().collect::<Vec<_>>().join(" / ");
+        let (ending, started) = (Ending::of(status), self.started);
+        Ok(Report { ending, verdict, started, first_output, total, qemu_said })
+    }
+
+    /// The end of QEMU after it closed its output.
+    fn end(&mut self, deadline: Instant) -> Result<(ExitStatus, Duration)> {
+        let patience = END_PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
+        match self.child.wait_for(patience)? {
+            Some(status) => Ok((status, self.started.elapsed())),
+            None => Ok((self.child.stop()?, self.started.elapsed())),
+        }
+    }
+
+    fn late(&mut self) -> Result<anyhow::Error> {
+        self.child.stop()?;
+        let mut text = format!("the guest did not end within {:?}", self.options.timeout);
+        if self.tail.is_empty() {
+            text.push_str(", and wrote nothing");
+        } else {
+            text.push_str("; the last lines that it wrote:");
+            for line in &self.tail {
+                text.push_str(&format!("\n  {line}"));
+            }
+        }
+        Ok(exit::stop(exit::TIMEOUT, text))
+    }
+
+    fn show(&mut self, line: &str) {
+        self.remember(line);
+        tell(format!("{line}\n").as_bytes());
+    }
+
+    fn remember(&mut self, text: &str) {
+        for line in text.lines() {
+            keep_last(&mut self.tail, line.chars().take(200).collect());
+        }
+    }
+}
+
+fn keep_last(lines: &mut VecDeque<String>, line: String) {
+    if lines.len() == TAIL_LINES {
+        lines.pop_front();
+    }
+    lines.push_back(line);
+}
+
+/// Writes to standard error; that it may be closed is no reason to fail.
+fn tell(bytes: &[u8]) {
+    let _ = io::stderr().write_all(bytes);
+}
+
+/// Reads to the end, keeping a copy where one is wanted. A reader ends when nobody listens.
+fn pump(
+    source: &mut impl Read,
+    copy: Option<PathBuf>,
+    each: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut copy = copy.map(File::create).transpose()?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let count = match source.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        if let Some(copy) = &mut copy {
+            copy.write_all(&buffer[..count])?;
+        }
+        each(&buffer[..count])?;
+    }
+}
+
+fn read_console(source: Option<impl Read>, copy: Option<PathBuf>, sender: &SyncSender<Event>) {
+    let mut console = Console::default();
+    let mut gone = false;
+    if let Some(mut source) = source {
+        let mut each = |bytes: &[u8]| {
+            let at = Instant::now();
+            console.feed(bytes, &mut |said| gone |= sender.send(Event::Said(said, at)).is_err());
+            if gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        };
+        if let Err(error) = pump(&mut source, copy, &mut each)
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            // The receiver may be gone, which is no news.
+            let _ = sender.send(Event::Qemu(format!("the console broke: {error}")));
+        }
+    }
+    let at = Instant::now();
+    console.finish(&mut |said| drop(sender.send(Event::Said(said, at))));
+    let _ = sender.send(Event::ConsoleEnded);
+}
+
+fn read_qemu(source: Option<impl Read>, sender: &SyncSender<Event>) {
+    let Some(source) = source else { return };
+    for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line).trim_end().to_string();
+        // QEMU says on every SIGTERM whom it came from; the tool sent it itself.
+        if !line.contains("terminating on signal") && sender.send(Event::Qemu(line)).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_log(
+    listener: &UnixListener,
+    over: &AtomicBool,
+    decoder: Option<log::Decoder<'_>>,
+    copy: Option<PathBuf>,
+    sender: &SyncSender<Event>,
+) {
+    let mut stream = loop {
+        // Read before the attempt: QEMU may connect and end between the two.
+        let last = over.load(Ordering::Relaxed);
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(_) if last => return,
+            Err(_) => thread::sleep(Duration::from_millis(2)),
+        }
+    };
+    let mut decoder = decoder;
+    let result = stream.set_nonblocking(false).and_then(|()| {
+        pump(&mut stream, copy, &mut |bytes| {
+            let mut gone = false;
+            if let Some(decoder) = &mut decoder {
+                decoder.feed(bytes, &mut |line| gone |= sender.send(Event::Log(line)).is_err());
+            }
+            if gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        })
+    });
+    if let Err(error) = result
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = sender.send(Event::Log(format!("log: the channel broke: {error}")));
+    }
+}
+
+/// Keeps QEMU's command where the run is kept.
+pub fn keep_command(dir: &Path, line: &str) -> Result<()> {
+    let file = dir.join("qemu.sh");
+    fs::write(&file, format!("{line}\n")).with_context(|| file.display().to_string())
+}

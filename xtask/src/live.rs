@@ -1,0 +1,260 @@
+//! Tests against a real QEMU and a real virtio-fs daemon, with the least guest there can be.
+//!
+//! Always: they fail where QEMU is missing (`cargo run -- setup` installs it); a test that
+//! skipped itself would prove nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
+use tempfile::TempDir;
+
+use crate::accel::Accel;
+use crate::board::Board;
+use crate::cli::LogLevel;
+use crate::exit;
+use crate::guest::{self, Ending, Options, Report};
+use crate::interrupt::Interrupt;
+use crate::qemu::{Disk, Machine, ShareDevice};
+use crate::setup::{find_in_path, find_virtiofsd};
+use crate::size::Size;
+use crate::tiny::{self, End};
+use crate::virtiofsd::{Daemon, Flavour};
+
+struct World {
+    dir: TempDir,
+    machine: Machine,
+    interrupt: Interrupt,
+    timeout: Duration,
+}
+
+fn frames(frames: &[(Kind, &str)]) -> Vec<u8> {
+    let mut line = Vec::new();
+    for (kind, payload) in frames {
+        let mut out = [0; FRAME_BYTES_MAX];
+        line.extend_from_slice(encode(*kind, payload.as_bytes(), &mut out).unwrap());
+    }
+    line
+}
+
+impl World {
+    fn new(console: &[u8], log: &[u8], end: End) -> Self {
+        let dir = TempDir::with_prefix("rootlet-test-").unwrap();
+        let kernel = dir.path().join("guest.elf");
+        fs::write(&kernel, tiny::elf(console, log, end)).unwrap();
+        let machine = Machine {
+            board: Board::Microvm,
+            accel: Accel::Tcg,
+            mem: Size(32 << 20),
+            kernel,
+            append: "console=framed -- a \"b c\"".into(),
+            disks: Vec::new(),
+            shares: Vec::new(),
+            log_socket: Some(dir.path().join("log")),
+            extra: Vec::new(),
+        };
+        let timeout = Duration::from_secs(60);
+        Self { dir, machine, interrupt: Interrupt::default(), timeout }
+    }
+
+    fn run(&self) -> anyhow::Result<(Report, Vec<u8>)> {
+        let qemu = find_in_path(Board::Microvm.qemu()).expect("QEMU: type `cargo run -- setup`");
+        let options = Options {
+            qemu: &qemu,
+            timeout: self.timeout,
+            level: LogLevel::Info,
+            verbose: false,
+            symbols: None,
+            keep: Some(self.dir.path()),
+            interrupt: &self.interrupt,
+        };
+        let mut output = Vec::new();
+        let report = guest::run(&self.machine, &options, &mut |bytes, _| {
+            output.extend_from_slice(bytes);
+            Ok(())
+        })?;
+        Ok((report, output))
+    }
+
+    /// Processes that have this world's folder on their command line.
+    fn processes(&self) -> Vec<PathBuf> {
+        let ours = self.dir.path().to_str().unwrap();
+        let all = fs::read_dir("/proc").unwrap().map_while(Result::ok).map(|entry| entry.path());
+        all.filter(|dir| {
+            let words = fs::read(dir.join("cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&words).contains(ours)
+        })
+        .collect()
+    }
+}
+
+#[test]
+fn a_pass_with_its_output_and_log_comes_through_noise() {
+    let mut console = b"loader\r\n".to_vec();
+    console.extend(frames(&[(Kind::Output, "one\n"), (Kind::Output, "two\n")]));
+    console.extend(frames(&[(Kind::Verdict, "PASS reads=7")]));
+    let world = World::new(&console, b"raw log", End::Exit(0x10));
+    let (report, output) = world.run().unwrap();
+    assert_eq!(report.ending, Ending::Passed);
+    report.judge().unwrap();
+    assert_eq!(output, b"one\ntwo\n");
+    assert_eq!(report.verdict.unwrap().number("reads"), Some(7));
+    assert!(report.first_output.unwrap() <= report.total);
+    assert_eq!(fs::read(world.dir.path().join("log.bin")).unwrap(), b"raw log");
+    assert_eq!(fs::read(world.dir.path().join("console.bin")).unwrap(), console);
+}
+
+#[test]
+fn every_way_a_guest_ends_has_its_own_words() {
+    for (end, verdict, ending, words) in [
+        (End::Exit(0x10), "", Ending::Passed, "without a verdict"),
+        (End::Exit(0x10), "FAIL no", Ending::Passed, "without a verdict"),
+        (End::Exit(0x11), "FAIL no such file", Ending::Failed, "no such file"),
+        (End::Exit(0x11), "PASS", Ending::Failed, "without a verdict"),
+        (End::Exit(0x12), "FAIL at x.rs:1", Ending::Panicked, "panicked: at x.rs:1"),
+        (End::Exit(0x13), "FAIL page fault", Ending::Exception, "exception: page fault"),
+        (End::Exit(0x20), "PASS", Ending::Other(65), "status 65"),
+        (End::TripleFault, "PASS", Ending::Other(0), "triple fault"),
+    ] {
+        let console = frames(&[(Kind::Verdict, verdict)]);
+        let (report, _) = World::new(&console, b"", end).run().unwrap();
+        assert_eq!(report.ending, ending, "{end:?} {verdict}");
+        let error = report.judge().unwrap_err().to_string();
+        assert!(error.contains(words), "{end:?} {verdict}: {error}");
+    }
+}
+
+#[test]
+fn a_guest_that_never_ends_is_ended_with_its_last_lines() {
+    let console = frames(&[(Kind::Output, "first\nlast words\n")]);
+    let mut world = World::new(&console, b"", End::Never);
+    world.timeout = Duration::from_secs(2);
+    let error = world.run().unwrap_err();
+    assert_eq!(exit::status_of(&error), exit::TIMEOUT);
+    assert!(error.to_string().contains("last words"), "{error}");
+    assert_eq!(world.processes(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn an_interrupt_ends_the_guest_and_leaves_nothing() {
+    let world = World::new(&frames(&[(Kind::Output, ".")]), b"", End::Never);
+    let interrupt = world.interrupt.clone();
+    let asker = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(500));
+        interrupt.ask();
+    });
+    let error = world.run().unwrap_err();
+    asker.join().unwrap();
+    assert_eq!(exit::status_of(&error), exit::INTERRUPTED);
+    assert_eq!(world.processes(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_failing_output_ends_the_guest() {
+    let world = World::new(&frames(&[(Kind::Output, ".")]), b"", End::Never);
+    let qemu = find_in_path(Board::Microvm.qemu()).expect("QEMU: type `cargo run -- setup`");
+    let options = Options {
+        qemu: &qemu,
+        timeout: world.timeout,
+        level: LogLevel::Off,
+        verbose: false,
+        symbols: None,
+        keep: None,
+        interrupt: &world.interrupt,
+    };
+    let result = guest::run(&world.machine, &options, &mut |_, _| anyhow::bail!("no room"));
+    assert_eq!(result.unwrap_err().to_string(), "no room");
+    assert_eq!(world.processes(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_machine_that_qemu_refuses_is_told_with_its_words() {
+    let mut world = World::new(b"", b"", End::Exit(0x10));
+    world.machine.extra = vec!["-device".into(), "no-such-device".into()];
+    let (report, _) = world.run().unwrap();
+    assert_eq!(report.ending, Ending::Other(1));
+    let error = report.judge().unwrap_err().to_string();
+    assert!(error.contains("no-such-device"), "{error}");
+}
+
+#[test]
+fn disks_with_strange_names_reach_qemu() {
+    let console = frames(&[(Kind::Verdict, "PASS")]);
+    let mut world = World::new(&console, b"", End::Exit(0x10));
+    for (number, name) in ["a,b", "c d:e", "nbd:x", "f'\"\\"].into_iter().enumerate() {
+        let file = world.dir.path().join(name);
+        fs::write(&file, [0; 512]).unwrap();
+        world.machine.disks.push(Disk {
+            serial: format!("s,{number}"),
+            file,
+            read_only: number % 2 == 0,
+            blkdebug: None,
+            options: None,
+        });
+    }
+    world.run().unwrap().0.judge().unwrap();
+}
+
+fn share(world: &World) -> Daemon {
+    let program = find_virtiofsd().expect("virtiofsd: type `cargo run -- setup`");
+    let dir = world.dir.path().join("a share, with a comma");
+    fs::create_dir_all(&dir).unwrap();
+    let says = world.dir.path().join("says.txt");
+    Daemon::start(&program, &dir, &world.dir.path().join("fs.sock"), &says).unwrap()
+}
+
+fn gone(id: u32) -> bool {
+    let until = Instant::now() + Duration::from_secs(5);
+    let status = PathBuf::from(format!("/proc/{id}/stat"));
+    let alive = || fs::read_to_string(&status).is_ok_and(|stat| !stat.contains(") Z "));
+    while alive() && Instant::now() < until {
+        thread::sleep(Duration::from_millis(20));
+    }
+    !alive()
+}
+
+#[test]
+fn a_dropped_daemon_leaves_no_process_no_socket_and_no_lock() {
+    let world = World::new(b"", b"", End::Never);
+    let daemon = share(&world);
+    let id = daemon.id();
+    assert!(world.dir.path().join("fs.sock").exists());
+    drop(daemon);
+    assert!(gone(id));
+    assert!(!world.dir.path().join("fs.sock").exists());
+    let name = world.dir.path().file_name().unwrap().to_str().unwrap();
+    for place in ["/run/virtiofsd", "/var/run/virtiofsd", "/var/lib/qemu/run/virtiofsd"] {
+        let left = fs::read_dir(place).into_iter().flatten().map_while(Result::ok);
+        let left: Vec<_> = left
+            .filter(|entry| entry.file_name().to_str().is_some_and(|n| n.contains(name)))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    assert_eq!(world.processes(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn a_daemon_ends_with_its_machine() {
+    let mut world = World::new(&frames(&[(Kind::Verdict, "PASS")]), b"", End::Exit(0x10));
+    let daemon = share(&world);
+    let socket = world.dir.path().join("fs.sock");
+    world.machine.shares = vec![ShareDevice { tag: "share".into(), socket }];
+    world.run().unwrap().0.judge().unwrap();
+    assert!(gone(daemon.id()));
+}
+
+#[test]
+fn a_daemon_that_cannot_start_says_why() {
+    let world = World::new(b"", b"", End::Never);
+    let program = find_virtiofsd().expect("virtiofsd: type `cargo run -- setup`");
+    let says = world.dir.path().join("says.txt");
+    let socket = world.dir.path().join("no/such/dir/fs.sock");
+    let error = Daemon::start(&program, world.dir.path(), &socket, &says).unwrap_err().to_string();
+    assert!(error.contains("ended at once"), "{error}");
+    assert!(error.len() > program.path.as_os_str().len() + 20, "{error}");
+    assert!(Daemon::start(&program, Path::new("/no/such"), &socket, &says).is_err());
+    // Which of the two was tested stands in the output of a failed test.
+    assert!(matches!(program.flavour, Flavour::C | Flavour::Rust));
+}

@@ -1,0 +1,198 @@
+//! From the user's arguments to the devices and the command line of a guest.
+//!
+//! Always: pure; every device has a name of its own, and the guest is told all of them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::append;
+use crate::board::Board;
+use crate::cli::{BlobPlace, CacheArg, MachineArgs, SourceArgs};
+use crate::exit::usage;
+use crate::qemu::Disk;
+
+/// virtio 1.2 5.2.6: a disk's id string has 20 bytes.
+const SERIAL_BYTES_MAX: usize = 20;
+const SERIAL_OF_IMAGE: &str = "image";
+const SERIAL_OF_CACHE: &str = "cache";
+
+/// What a guest is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The disks; files may be relative still.
+    pub disks: Vec<Disk>,
+    /// Mount tag and directory of each share.
+    pub shares: Vec<(String, PathBuf)>,
+    /// The region among the disks.
+    pub cache: Option<CacheArg>,
+    /// What the guest is told about the machine.
+    pub options: Vec<String>,
+    /// The guest's command.
+    pub words: Vec<String>,
+}
+
+impl Plan {
+    /// The guest's command line.
+    pub fn append(&self) -> String {
+        append::line(&self.options, &self.words)
+    }
+
+    /// Adds what only a machine can have: more disks, and options of QEMU's for them.
+    pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
+        self.options.extend(machine.guest_option.iter().cloned());
+        self.disks.extend(machine.disk.iter().map(|disk| {
+            let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
+                Some(file) => (file, true),
+                None => (disk.value.as_str(), false),
+            };
+            Disk { read_only: read_only_disk, ..read_only(&disk.serial, file.into()) }
+        }));
+        for option in &machine.drive_opt {
+            self.disk(&option.serial)?.options = Some(option.value.clone());
+        }
+        for config in &machine.blkdebug {
+            self.disk(&config.serial)?.blkdebug = Some(PathBuf::from(&config.value));
+        }
+        check(&self.disks, self.shares.len(), machine.board)
+    }
+
+    fn disk(&mut self, serial: &str) -> Result<&mut Disk> {
+        let disk = self.disks.iter_mut().find(|disk| disk.serial == serial);
+        disk.ok_or_else(|| usage(format!("there is no disk with the serial `{serial}`")))
+    }
+}
+
+/// Plans a guest with these sources.
+pub fn plan(source: &SourceArgs) -> Result<Plan> {
+    let mut options = vec!["console=framed".to_string()];
+    let mut disks = Vec::new();
+    if let Some(file) = &source.image {
+        options.push(format!("image={SERIAL_OF_IMAGE}"));
+        disks.push(read_only(SERIAL_OF_IMAGE, file.clone()));
+    }
+    let mut slots = BTreeSet::new();
+    for blob in &source.blob {
+        if !slots.insert(blob.slot) {
+            return Err(usage(format!("--blob {} is given twice", blob.slot)));
+        }
+        match &blob.place {
+            BlobPlace::File(file) => {
+                let serial = format!("blob{}", blob.slot);
+                options.push(format!("{serial}={serial}"));
+                disks.push(read_only(&serial, file.clone()));
+            }
+            BlobPlace::Share(_) if source.share.is_empty() => {
+                return Err(usage(format!("--blob {}=share:... needs a --share", blob.slot)));
+            }
+            BlobPlace::Share(name) => options.push(format!("blob{}=share:{name}", blob.slot)),
+        }
+    }
+    if let Some(cache) = &source.cache {
+        let part = cache.sectors.map(|(sector, count)| format!("@{sector}+{count}"));
+        options.push(format!("cache={SERIAL_OF_CACHE}{}", part.unwrap_or_default()));
+        disks.push(Disk { read_only: false, ..read_only(SERIAL_OF_CACHE, cache.file.clone()) });
+    }
+    let shares: Vec<_> =
+        source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
+    options.extend(shares.iter().map(|(tag, _)| format!("share={tag}")));
+    let words = match source.words.as_slice() {
+        [] => vec!["ls".into(), "/".into()],
+        words => words.to_vec(),
+    };
+    Ok(Plan { disks, shares, cache: source.cache.clone(), options, words })
+}
+
+fn read_only(serial: &str, file: PathBuf) -> Disk {
+    Disk { serial: serial.into(), file, read_only: true, blkdebug: None, options: None }
+}
+
+fn mount_tag(at: usize) -> String {
+    if at == 0 { "share".into() } else { format!("share{}", at + 1) }
+}
+
+fn check(disks: &[Disk], shares: usize, board: Board) -> Result<()> {
+    let mut serials = BTreeSet::new();
+    for disk in disks {
+        if disk.serial.len() > SERIAL_BYTES_MAX {
+            let serial = &disk.serial;
+            return Err(usage(format!("serial `{serial}` has over {SERIAL_BYTES_MAX} bytes")));
+        }
+        if !serials.insert(&disk.serial) {
+            return Err(usage(format!("two disks have the serial `{}`", disk.serial)));
+        }
+    }
+    let devices = disks.len() + shares;
+    if devices > board.devices_max() {
+        let max = board.devices_max();
+        return Err(usage(format!("{devices} devices, and the board has room for {max}")));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::Parser;
+
+    fn planned(line: &str) -> Result<Plan> {
+        let words = std::iter::once("rootlet").chain(line.split_whitespace());
+        let args = Cli::try_parse_from(words).unwrap().boot;
+        let mut plan = plan(&args.source)?;
+        plan.equip(&args.machine)?;
+        Ok(plan)
+    }
+
+    #[test]
+    fn devices_and_the_guest_line_name_each_other() {
+        let plan = planned(
+            "--image i.erofs --blob 1=a --blob 3=share:c.blob --share d --cache r@8+64 -- sum /x",
+        )
+        .unwrap();
+        let disks: Vec<_> =
+            plan.disks.iter().map(|disk| (disk.serial.as_str(), disk.read_only)).collect();
+        assert_eq!(disks, [("image", true), ("blob1", true), ("cache", false)]);
+        assert_eq!(plan.shares, [("share".to_string(), PathBuf::from("d"))]);
+        assert_eq!(
+            plan.append(),
+            "console=framed image=image blob1=blob1 blob3=share:c.blob cache=cache@8+64 \
+             share=share -- sum /x"
+        );
+    }
+
+    #[test]
+    fn without_a_command_the_root_is_listed() {
+        assert!(planned("--image i").unwrap().append().ends_with(" -- ls /"));
+    }
+
+    #[test]
+    fn disks_take_their_extra_options_by_serial() {
+        let plan = planned(
+            "--cache r --disk 0123abcd=x,ro --drive-opt cache=discard=unmap --blkdebug cache=conf",
+        )
+        .unwrap();
+        assert_eq!(plan.disks[0].options.as_deref(), Some("discard=unmap"));
+        assert_eq!(plan.disks[0].blkdebug, Some("conf".into()));
+        assert!(plan.disks[1].read_only);
+        assert_eq!(plan.disks[1].file, PathBuf::from("x"));
+    }
+
+    #[test]
+    fn plans_that_cannot_work_are_refused_with_the_reason() {
+        let eight = (1..9).map(|slot| format!("--blob {slot}=f ")).collect::<String>();
+        for (line, part) in [
+            ("--blob 1=a --blob 1=b", "given twice"),
+            ("--blob 1=share:a", "needs a --share"),
+            ("--drive-opt x=y", "no disk with the serial `x`"),
+            ("--disk 012345678901234567890=f", "over 20 bytes"),
+            ("--image i --disk image=f", "two disks"),
+            (&format!("--image i {eight}"), "9 devices"),
+        ] {
+            let error = planned(line).unwrap_err();
+            assert!(error.to_string().contains(part), "{line}: {error}");
+            assert_eq!(crate::exit::status_of(&error), crate::exit::USAGE);
+        }
+    }
+}

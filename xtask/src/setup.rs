@@ -1,0 +1,231 @@
+//! What the tool needs from the machine: found, or installed where it may, or named.
+//!
+//! Always: only what the task at hand needs is looked for; nothing is installed unannounced, nor
+//! with ROOTLET_NO_INSTALL=1; who may not install is given one command to type.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::board::Board;
+use crate::exit;
+use crate::packages::{self, Decision, Facts, Manager};
+use crate::virtiofsd::Program;
+
+/// Something that a task needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// The emulator of a board.
+    Qemu(Board),
+    /// A virtio-fs daemon.
+    Virtiofsd,
+    /// The EROFS tools, for those who make images.
+    ErofsUtils,
+    /// The Rust target of a board.
+    Target(Board),
+}
+
+impl Need {
+    /// What it is, for a person.
+    pub fn name(self) -> String {
+        match self {
+            Self::Qemu(board) => board.qemu().into(),
+            Self::Virtiofsd => "virtiofsd".into(),
+            Self::ErofsUtils => "mkfs.erofs".into(),
+            Self::Target(board) => format!("the Rust target {}", board.target()),
+        }
+    }
+
+    /// Where it is, if it is there.
+    fn find(self) -> Option<PathBuf> {
+        match self {
+            Self::Qemu(board) => find_in_path(board.qemu()),
+            Self::Virtiofsd => find_virtiofsd().map(|program| program.path),
+            Self::ErofsUtils => find_in_path("mkfs.erofs"),
+            Self::Target(board) => find_target(board.target()),
+        }
+    }
+}
+
+/// The first executable `name` in PATH, or in the places that PATH lacks for common users.
+pub fn find_in_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let more = ["/usr/sbin", "/sbin", "/usr/local/sbin"].map(PathBuf::from);
+    let file = env::split_paths(&path).chain(more).map(|dir| dir.join(name));
+    file.into_iter().find(|file| is_executable(file))
+}
+
+fn is_executable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// The virtio-fs daemon: the one in Rust before the one in C, which no longer is maintained.
+pub fn find_virtiofsd() -> Option<Program> {
+    let places = ["/usr/libexec/virtiofsd", "/usr/lib/virtiofsd", "/usr/lib/qemu/virtiofsd"];
+    let places = places.map(PathBuf::from).into_iter().filter(|file| is_executable(file));
+    find_in_path("virtiofsd").into_iter().chain(places).find_map(|file| Program::probe(&file))
+}
+
+fn find_target(target: &str) -> Option<PathBuf> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--print", "sysroot"])
+        .current_dir(workspace())
+        .stderr(Stdio::null())
+        .output()
+        .ok()?;
+    let sysroot = String::from_utf8(output.stdout).ok()?;
+    let place = Path::new(sysroot.trim()).join("lib/rustlib").join(target);
+    place.join("lib").is_dir().then_some(place)
+}
+
+/// The folder of the workspace.
+pub fn workspace() -> PathBuf {
+    // Cargo says where the tool lives now; a tool that is started by hand knows where it was made.
+    let here = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    here.filter(|dir| dir.ends_with("xtask"))
+        .unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into())
+        .parent()
+        .map_or_else(|| ".".into(), Path::to_path_buf)
+}
+
+/// Makes sure of `needs`: installs what is missing, or stops with the command to type.
+pub fn ensure(needs: &[Need]) -> Result<()> {
+    let missing: Vec<Need> = needs.iter().copied().filter(|need| need.find().is_none()).collect();
+    match packages::decide(&missing, &facts()) {
+        Decision::Nothing => Ok(()),
+        Decision::Tell(command) => Err(exit::stop(
+            exit::SETUP,
+            format!("missing: {}. Type this, then try again:\n  {command}", list(&missing)),
+        )),
+        Decision::Install(commands) => {
+            eprintln!("missing: {}", list(&missing));
+            for command in &commands {
+                run(command)?;
+            }
+            let left: Vec<Need> =
+                missing.into_iter().filter(|need| need.find().is_none()).collect();
+            if left.is_empty() {
+                return Ok(());
+            }
+            Err(exit::stop(exit::SETUP, format!("still missing after installing: {}", list(&left))))
+        }
+    }
+}
+
+fn list(needs: &[Need]) -> String {
+    needs.iter().map(|need| need.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Says what it runs, and runs it with its output on standard error.
+fn run(command: &[String]) -> Result<()> {
+    let shown = command.join(" ");
+    eprintln!("installing: {shown}");
+    let Some((program, args)) = command.split_first() else { return Ok(()) };
+    let output = Command::new(program)
+        .args(args)
+        .current_dir(workspace())
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start {program}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    eprint!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    bail!(exit::Stop { status: exit::SETUP, message: format!("`{shown}` failed") })
+}
+
+/// What the decision about installing looks at, on this machine.
+fn facts() -> Facts {
+    let root = rustix::process::geteuid().is_root();
+    let manager =
+        Manager::ALL.into_iter().find(|manager| find_in_path(manager.program()).is_some());
+    Facts {
+        root,
+        sudo: !root && passes(&["sudo", "-n", "true"]),
+        forbidden: env::var_os("ROOTLET_NO_INSTALL").is_some_and(|value| value == "1"),
+        manager,
+        rustup: find_in_path("rustup").is_some(),
+        // Debian 12 and Ubuntu 22.04 ship the daemon with QEMU and know no such package.
+        virtiofsd_package: manager != Some(Manager::Apt) || apt_knows("virtiofsd"),
+    }
+}
+
+fn passes(command: &[&str]) -> bool {
+    Command::new(command[0])
+        .args(&command[1..])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Whether apt has a package; before its first update it knows none, so the release decides.
+fn apt_knows(package: &str) -> bool {
+    let known = |name: &str| {
+        let output = Command::new("apt-cache").args(["show", "--no-all-versions", name]).output();
+        output.is_ok_and(|output| !output.stdout.is_empty())
+    };
+    if known("qemu-system-common") {
+        return known(package);
+    }
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    packages::has_virtiofsd_package(&release)
+}
+
+/// The task `setup`: everything that any task needs.
+pub fn task(check: bool) -> Result<()> {
+    let needs = [
+        Need::Qemu(Board::Microvm),
+        Need::Virtiofsd,
+        Need::ErofsUtils,
+        Need::Target(Board::Microvm),
+    ];
+    if !check {
+        ensure(&needs)?;
+    }
+    let mut missing = Vec::new();
+    for need in needs {
+        match need.find() {
+            Some(place) => eprintln!("found    {}: {}", need.name(), place.display()),
+            None => {
+                eprintln!("MISSING  {}", need.name());
+                missing.push(need);
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let command = packages::one_command(&missing, &facts());
+    Err(exit::stop(exit::SETUP, format!("type this, or `cargo run -- setup`:\n  {command}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_by_name_and_only_if_executable() {
+        assert!(find_in_path("sh").is_some());
+        assert_eq!(find_in_path("no-such-program-of-ours"), None);
+        let plain = tempfile::NamedTempFile::new().unwrap();
+        assert!(!is_executable(plain.path()));
+        assert!(!is_executable(Path::new("/usr")));
+    }
+
+    #[test]
+    fn the_workspace_is_the_folder_of_the_library() {
+        assert!(workspace().join("xtask/Cargo.toml").is_file());
+        assert!(workspace().join("boards").is_dir());
+    }
+}

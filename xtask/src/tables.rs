@@ -1,0 +1,239 @@
+//! What was measured, as tables.
+//!
+//! Always: the same figures in every form; a rate is bytes over the median time.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::bench::Test;
+use crate::size::human;
+
+/// Everything that was measured.
+#[derive(Debug, Default)]
+pub struct Measured {
+    /// How the processor was run.
+    pub accel: &'static str,
+    /// The firmware's loaded bytes.
+    pub loaded_bytes: u64,
+    /// One for each run.
+    pub boots: Vec<Boot>,
+    /// One for each test.
+    pub rows: Vec<Row>,
+}
+
+/// The times of one run.
+#[derive(Clone, Copy, Debug)]
+pub struct Boot {
+    /// From the start of QEMU to the output of the empty guest.
+    pub empty: Duration,
+    /// From the start of QEMU to the first byte of a file.
+    pub first: Duration,
+    /// From the guest's entry to the first byte of a file, by its own clock.
+    pub in_guest: Duration,
+}
+
+/// One test over all runs.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Name, bytes and operations, which are the same in every run.
+    pub test: Test,
+    /// The times.
+    pub ns: Vec<u64>,
+}
+
+/// Adds a run of `test` to its row.
+pub fn add(rows: &mut Vec<Row>, test: Test) {
+    match rows.iter_mut().find(|row| row.test.name == test.name) {
+        Some(row) => row.ns.push(test.ns),
+        None => rows.push(Row { ns: vec![test.ns], test }),
+    }
+}
+
+/// The median; of an even number the mean of the middle two.
+fn median(values: impl IntoIterator<Item = u64>) -> f64 {
+    let mut values: Vec<u64> = values.into_iter().collect();
+    values.sort_unstable();
+    match values.len() {
+        0 => 0.0,
+        len if len % 2 == 1 => values[len / 2] as f64,
+        len => (values[len / 2 - 1] as f64 + values[len / 2] as f64) / 2.0,
+    }
+}
+
+impl Measured {
+    fn boot_ms(&self, of: fn(&Boot) -> Duration) -> f64 {
+        median(self.boots.iter().map(|boot| u64::try_from(of(boot).as_nanos()).unwrap_or(u64::MAX)))
+            / 1e6
+    }
+
+    /// Heading and rows of the table of boots.
+    fn boot_table(&self) -> Vec<[String; 3]> {
+        let (empty, first) = (self.boot_ms(|boot| boot.empty), self.boot_ms(|boot| boot.first));
+        let guest = self.boot_ms(|boot| boot.in_guest);
+        let row = |what: &str, ms: f64| {
+            [what.into(), format!("{ms:.1}"), format!("{:.2}", ms / empty.max(1e-9))]
+        };
+        vec![
+            ["from exec of QEMU to".into(), "ms".into(), "ratio".into()],
+            row("first instruction's output of an empty guest", empty),
+            row("first byte of a file", first),
+            row("(the guest's part of it: entry to first byte)", guest),
+        ]
+    }
+
+    /// Heading and rows of the table of tests.
+    fn test_table(&self) -> Vec<[String; 6]> {
+        let heading = ["test", "bytes", "ops", "ms", "MB/s", "ratio"].map(String::from);
+        let rate =
+            |row: &Row| row.test.bytes as f64 * 1e3 / median(row.ns.iter().copied()).max(1.0);
+        let base = self.rows.first().map_or(1.0, rate).max(1e-9);
+        let rows = self.rows.iter().map(|row| {
+            [
+                row.test.name.clone(),
+                human(row.test.bytes),
+                row.test.ops.to_string(),
+                format!("{:.2}", median(row.ns.iter().copied()) / 1e6),
+                format!("{:.0}", rate(row)),
+                format!("{:.2}", rate(row) / base),
+            ]
+        });
+        std::iter::once(heading).chain(rows).collect()
+    }
+
+    fn caption(&self) -> String {
+        format!(
+            "accel {}, firmware {}, medians of {} runs; ratios to the first row",
+            self.accel,
+            human(self.loaded_bytes),
+            self.boots.len()
+        )
+    }
+}
+
+/// For a terminal.
+pub fn plain(measured: &Measured) -> String {
+    let mut text = format!("{}\n\n", measured.caption());
+    align(&mut text, &measured.boot_table(), "  ", None);
+    text.push('\n');
+    align(&mut text, &measured.test_table(), "  ", None);
+    text
+}
+
+/// For a README.
+pub fn markdown(measured: &Measured) -> String {
+    let mut text = format!("{}.\n\n", measured.caption());
+    align(&mut text, &measured.boot_table(), " | ", Some("| "));
+    text.push('\n');
+    align(&mut text, &measured.test_table(), " | ", Some("| "));
+    text
+}
+
+/// For a program: all samples, nothing rounded.
+pub fn json(measured: &Measured) -> String {
+    let boots: Vec<_> = measured
+        .boots
+        .iter()
+        .map(|boot| {
+            json!({
+                "empty_us": boot.empty.as_micros() as u64,
+                "first_byte_us": boot.first.as_micros() as u64,
+                "in_guest_us": boot.in_guest.as_micros() as u64,
+            })
+        })
+        .collect();
+    let tests: Vec<_> = measured
+        .rows
+        .iter()
+        .map(|row| {
+            let Test { name, bytes, ops, .. } = &row.test;
+            json!({ "name": name, "bytes": bytes, "ops": ops, "ns": row.ns })
+        })
+        .collect();
+    let all = json!({
+        "accel": measured.accel,
+        "firmware_bytes": measured.loaded_bytes,
+        "boots": boots,
+        "tests": tests,
+    });
+    format!("{all}\n")
+}
+
+/// Columns as wide as their widest cell: the first to the left, the others to the right.
+fn align<const N: usize>(
+    text: &mut String,
+    rows: &[[String; N]],
+    between: &str,
+    edge: Option<&str>,
+) {
+    let width = |at: usize| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    for (number, row) in rows.iter().enumerate() {
+        text.push_str(edge.unwrap_or_default());
+        for (at, cell) in row.iter().enumerate() {
+            let width = widths[at];
+            // Writing to a string cannot fail.
+            let _ = match at {
+                0 => write!(text, "{cell:width$}"),
+                _ => write!(text, "{between}{cell:>width$}"),
+            };
+        }
+        text.push_str(if edge.is_some() { " |\n" } else { "\n" });
+        if number == 0 && edge.is_some() {
+            let rule = |at: usize| if at == 0 { "|-" } else { "-:|-" };
+            let cells: String =
+                (0..N).map(|at| format!("{}{}", rule(at), "-".repeat(widths[at]))).collect();
+            text.push_str(&cells.replacen("-:|-", "-|-", 1));
+            text.push_str(":|\n");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured() -> Measured {
+        let ms = Duration::from_millis;
+        let mut measured = Measured { accel: "tcg", loaded_bytes: 2048, ..Measured::default() };
+        for first in [60, 50, 90] {
+            measured.boots.push(Boot { empty: ms(20), first: ms(first), in_guest: ms(9) });
+        }
+        for (name, ns) in [("raw", 1_000_000), ("read", 2_000_000), ("raw", 3_000_000)] {
+            add(&mut measured.rows, Test { name: name.into(), bytes: 4_000_000, ops: 4, ns });
+        }
+        measured
+    }
+
+    #[test]
+    fn medians_are_of_the_middle() {
+        assert_eq!(median([9, 1, 5]), 5.0);
+        assert_eq!(median([4, 1, 2, 9]), 3.0);
+        assert_eq!(median([]), 0.0);
+    }
+
+    #[test]
+    fn rates_and_ratios_follow_from_the_medians() {
+        let table = measured().test_table();
+        assert_eq!(table[1][3..], ["2.00", "2000", "1.00"]);
+        let boot = measured().boot_table();
+        assert_eq!(boot[2][1..], ["60.0", "3.00"]);
+    }
+
+    #[test]
+    fn markdown_is_a_table_with_as_many_columns_in_every_line() {
+        let text = markdown(&measured());
+        let tests: Vec<&str> = text.lines().skip_while(|line| !line.contains("MB/s")).collect();
+        assert_eq!(tests.len(), 4);
+        assert!(tests.iter().all(|line| line.matches('|').count() == 7), "{text}");
+        assert!(tests[1].chars().all(|c| "|-:".contains(c)), "{text}");
+    }
+
+    #[test]
+    fn json_keeps_every_sample() {
+        let value: serde_json::Value = serde_json::from_str(&json(&measured())).unwrap();
+        assert_eq!(value["tests"][0]["ns"], serde_json::json!([1_000_000, 3_000_000]));
+        assert_eq!(value["boots"].as_array().unwrap().len(), 3);
+    }
+}
