@@ -6,6 +6,7 @@
 pub mod config;
 pub mod frame;
 mod json;
+mod mount;
 mod parse;
 mod region;
 mod run;
@@ -13,6 +14,7 @@ mod tree;
 mod verdict;
 pub mod words;
 
+pub use mount::{Memory, MountError, Mounted, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
 pub use run::{CommandError, GuestRoot, Runner, Scratch, catch_up};
 pub use tree::Tree;

@@ -33,6 +33,7 @@ pub struct Scratch {
     data: Box<[u8]>,
     xattrs: Box<[u8]>,
     target: Box<[u8]>,
+    tree: Tree,
 }
 
 impl Scratch {
@@ -42,6 +43,7 @@ impl Scratch {
             data: vec![0; read_bytes].into_boxed_slice(),
             xattrs: vec![0; XATTR_BYTES_MAX].into_boxed_slice(),
             target: vec![0; PATH_BYTES_MAX].into_boxed_slice(),
+            tree: Tree::new(),
         }
     }
 }
@@ -213,11 +215,33 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         if whole.kind != FileKind::Directory {
             return self.sum_line(&whole, path);
         }
-        let mut tree = Tree::new(self.root, path).map_err(|error| at(path, error))?;
+        self.each_below(path, |runner, inode, path| match inode.kind {
+            FileKind::Regular => runner.sum_line(inode, path),
+            _ => Ok(()),
+        })
+    }
+
+    /// Calls `row` for everything below `path`, itself included.
+    fn each_below(
+        &mut self,
+        path: &[u8],
+        row: impl Fn(&mut Self, &Inode, &[u8]) -> Outcome<W>,
+    ) -> Outcome<W> {
+        let mut tree = core::mem::take(&mut self.scratch.tree);
+        let result = self.each_of(&mut tree, path, row);
+        self.scratch.tree = tree;
+        result
+    }
+
+    fn each_of(
+        &mut self,
+        tree: &mut Tree,
+        path: &[u8],
+        row: impl Fn(&mut Self, &Inode, &[u8]) -> Outcome<W>,
+    ) -> Outcome<W> {
+        tree.begin(self.root, path).map_err(|error| at(path, error))?;
         while let Some(inode) = tree.next(self.root).map_err(|error| at(tree.path(), error))? {
-            if inode.kind == FileKind::Regular {
-                self.sum_line(&inode, tree.path())?;
-            }
+            row(self, &inode, tree.path())?;
         }
         Ok(())
     }
@@ -245,11 +269,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     }
 
     fn manifest(&mut self, path: &[u8]) -> Outcome<W> {
-        let mut tree = Tree::new(self.root, path).map_err(|error| at(path, error))?;
-        while let Some(inode) = tree.next(self.root).map_err(|error| at(tree.path(), error))? {
-            self.manifest_row(&inode, tree.path())?;
-        }
-        Ok(())
+        self.each_below(path, Self::manifest_row)
     }
 
     fn manifest_row(&mut self, inode: &Inode, path: &[u8]) -> Outcome<W> {

@@ -14,7 +14,8 @@ use alloc::vec::Vec;
 /// The most directories that can lie inside each other.
 const DEPTH_MAX: usize = PATH_BYTES_MAX / 2;
 
-/// A walk under way.
+/// A walk under way, or the memory for one.
+#[derive(Debug, Default)]
 pub struct Tree {
     path: Vec<u8>,
     /// Open directories, and the length of the path of each.
@@ -23,17 +24,34 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// A walk that begins at `path`, which is taken as it is written, from the root.
-    pub fn new<S: Storage, L: Layer<S>>(root: &Root<S, L>, path: &[u8]) -> Result<Self, Error> {
-        let mut full = Vec::with_capacity(PATH_BYTES_MAX);
+    /// Allocates the memory of a walk.
+    pub fn new() -> Self {
+        Self {
+            path: Vec::with_capacity(PATH_BYTES_MAX),
+            open: Vec::with_capacity(DEPTH_MAX),
+            first: None,
+        }
+    }
+
+    /// Begins a walk at `path`, which is taken as it is written, from the root. Allocates nothing.
+    pub fn begin<S: Storage, L: Layer<S>>(
+        &mut self,
+        root: &Root<S, L>,
+        path: &[u8],
+    ) -> Result<(), Error> {
+        self.path.clear();
+        self.open.clear();
+        self.first = Some(root.symlink_metadata(path)?);
         for name in
             path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
         {
-            full.push(b'/');
-            full.extend_from_slice(name);
+            if self.path.len().saturating_add(name.len()) >= PATH_BYTES_MAX {
+                return Err(crate::PathError::TooLong.into());
+            }
+            self.path.push(b'/');
+            self.path.extend_from_slice(name);
         }
-        let first = root.symlink_metadata(path)?;
-        Ok(Self { path: full, open: Vec::with_capacity(DEPTH_MAX), first: Some(first) })
+        Ok(())
     }
 
     /// The path of the entry that [`Tree::next`] returned last; `/` for the root.

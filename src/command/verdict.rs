@@ -17,8 +17,6 @@ pub struct Counters {
     pub cache: Option<CacheStats>,
     /// Regular files read to their end by the command.
     pub files: u64,
-    /// Microseconds from entry to the first byte of a file; 0 if none was read.
-    pub first_byte_us: u64,
 }
 
 impl Counters {
@@ -62,6 +60,7 @@ impl fmt::Display for Counters {
             " region_faults={} check_failures={}",
             cache.region_faults, cache.check_failures
         )?;
-        write!(f, " culled_slots={} first_byte_us={}", cache.culled_slots, self.first_byte_us)
+        let first_byte_us = self.read.first_byte_ns.wrapping_div(1000);
+        write!(f, " culled_slots={} first_byte_us={first_byte_us}", cache.culled_slots)
     }
 }

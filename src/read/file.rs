@@ -42,6 +42,9 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         let mut inner = self.root.lock();
         inner.stats.reads = inner.stats.reads.saturating_add(1);
         inner.data(&self.inode, offset, out)?;
+        if inner.stats.first_byte_ns == 0 {
+            inner.stats.first_byte_ns = inner.storage.now_ns();
+        }
         let asked = u64::try_from(len).unwrap_or(0);
         inner.stats.asked_bytes = inner.stats.asked_bytes.saturating_add(asked);
         Ok(len)

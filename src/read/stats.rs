@@ -21,6 +21,8 @@ pub struct Stats {
     pub joins: u64,
     /// Metadata blocks served from memory.
     pub meta_hits: u64,
+    /// The storage's clock when the first byte of a file was there, in nanoseconds; 0 before.
+    pub first_byte_ns: u64,
     /// Bytes that mounting read to find out what the image is; never cached.
     pub mount_bytes: u64,
 }
