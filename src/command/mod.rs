@@ -3,6 +3,7 @@
 //! Always: devices, consoles and clocks belong to the caller; a command allocates its memory
 //! before it reads, and none while it does.
 
+pub mod bench;
 pub mod config;
 pub mod frame;
 mod json;

@@ -73,9 +73,10 @@ pub(super) struct Outline {
 impl Outline {
     pub fn plain(self, superblock: &Superblock, wide: bool) -> Result<Layout, FormatError> {
         let high = self.high.unwrap_or(0);
-        // A null address is as wide as the field: 32 bits where nothing stores a high half.
-        let null_high = if self.high.is_some() && wide { u16::MAX } else { 0 };
-        if self.low == u32::MAX && high == null_high {
+        // Where a high half exists, Linux takes all 48 bits for null; before 48BIT that half was
+        // reserved, and tools left it zero.
+        let null = high == u16::MAX || (high == 0 && (self.high.is_none() || !wide));
+        if self.low == u32::MAX && null {
             return Ok(Layout::Plain { start: None });
         }
         let start = super::record::block48(high, self.low);

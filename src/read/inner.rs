@@ -12,7 +12,7 @@ use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Superblock};
 use crate::error::Error;
-use crate::storage::Storage;
+use crate::storage::{DeviceId, Storage};
 
 const PAGE: u64 = 4096;
 /// Bytes of a chunk map looked at in one go.
@@ -221,6 +221,30 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
         }
         Ok(())
+    }
+
+    /// Device and byte offset of the source of byte `offset` of a file.
+    pub fn source_of(
+        &mut self,
+        inode: &Inode,
+        offset: u64,
+    ) -> Result<Option<(DeviceId, u64)>, Error> {
+        let layout = inode.readable()?;
+        let mut plan = Plan::default();
+        match layout {
+            _ if offset >= inode.size => return Ok(None),
+            Layout::Inline { tail, .. } if offset >= inode.size.saturating_sub(tail.len) => {
+                let into = offset.saturating_sub(inode.size.saturating_sub(tail.len));
+                let image = self.sources.first().map(|source| {
+                    (source.device, source.base.saturating_add(tail.at).saturating_add(into))
+                });
+                return Ok(image);
+            }
+            layout => self.plan(inode, layout, offset, 1, &mut plan)?,
+        }
+        let Some(Extent::Blob { slot, at, .. }) = plan.extents().first() else { return Ok(None) };
+        let source = self.sources.get(usize::from(*slot));
+        Ok(source.map(|source| (source.device, source.base.saturating_add(*at))))
     }
 
     /// Block `block` of a directory, whole or what the directory's size leaves of its last one.

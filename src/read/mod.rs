@@ -26,7 +26,7 @@ use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{FileKind, Inode, Nid, Superblock};
 use crate::error::{Error, PathError};
-use crate::storage::Storage;
+use crate::storage::{DeviceId, Storage};
 use inner::Inner;
 
 /// A mounted image.
@@ -105,6 +105,23 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let target = out.get_mut(..len).ok_or(PathError::BufferTooSmall(inode.size))?;
         self.lock().data(inode, 0, target)?;
         Ok(target)
+    }
+
+    /// Device and byte offset of the source of byte `offset` of a file; `None` for a hole or
+    /// beyond the end.
+    pub fn source_of(&self, inode: &Inode, offset: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+        self.lock().source_of(inode, offset)
+    }
+
+    /// The storage's clock in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.lock().storage.now_ns()
+    }
+
+    /// Unmounts: gives storage and layer back.
+    pub fn into_parts(self) -> (S, L) {
+        let inner = self.inner.into_inner();
+        (inner.storage, inner.layer)
     }
 
     /// Counters since the mount.
