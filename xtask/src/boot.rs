@@ -29,7 +29,8 @@ const CACHE_BYTES: Size = Size(64 << 20);
 
 /// The task: boots, gives the guest's output to standard output, and judges.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
-    if args.source.image.is_none() {
+    let source = &args.source;
+    if source.image.is_none() && source.cache.is_none() && args.machine.disk.is_empty() {
         return Err(usage("a guest command needs an --image FILE (see --help)"));
     }
     planned(args)?;

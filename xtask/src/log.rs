@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-use defmt_decoder::{DecodeError, Frame, Locations, StreamDecoder, Table};
+use defmt_decoder::{DecodeError, Frame, Location, Locations, StreamDecoder, Table};
 
 use crate::cli::LogLevel;
 
@@ -118,10 +118,16 @@ fn text(frame: &Frame<'_>, symbols: &Symbols, verbose: bool) -> String {
     let time = frame.display_timestamp().map(|time| format!("[{time}] ")).unwrap_or_default();
     let level = severity(frame).map_or("", LogLevel::name);
     let place = symbols.locations().get(&frame.index());
-    let from = place.map(|place| format!("{}:{}: ", module(&place.module), place.line));
+    let from = place.map(|place| format!("{}{}: ", module(&place.module), line(place)));
     let file = place.filter(|_| verbose).map(|place| format!(" ({})", place.file.display()));
     let (from, file) = (from.unwrap_or_default(), file.unwrap_or_default());
     format!("{time}{level:5} {from}{}{file}", frame.display_message())
+}
+
+/// The line, unless it is that of the macro through which the library and the boards log.
+fn line(place: &Location) -> String {
+    let shim = place.file.ends_with("trace.rs");
+    if shim { String::new() } else { format!(":{}", place.line) }
 }
 
 /// The module of a function: the debug information names `a::b::function`, or with an
