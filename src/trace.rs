@@ -20,9 +20,8 @@ macro_rules! emit {
 
 macro_rules! warn_ { ($($arg:tt)+) => { $crate::trace::emit!(warn, $($arg)+) }; }
 macro_rules! info_ { ($($arg:tt)+) => { $crate::trace::emit!(info, $($arg)+) }; }
-macro_rules! debug_ { ($($arg:tt)+) => { $crate::trace::emit!(debug, $($arg)+) }; }
 
-pub(crate) use {debug_ as debug, emit, info_ as info, warn_ as warn};
+pub(crate) use {emit, info_ as info, warn_ as warn};
 
 /// A value logged by its `Display`.
 pub(crate) struct Shown<'a, T: core::fmt::Display>(pub &'a T);

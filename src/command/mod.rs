@@ -1,7 +1,22 @@
-//! The guest's commands: how a machine is told what to do, and how it answers.
+//! The guest's commands, over any storage: what a board and the host tool run alike.
 //!
-//! Always: everything here is pure; devices and consoles belong to the caller.
+//! Always: devices, consoles and clocks belong to the caller; a command allocates its memory
+//! before it reads, and none while it does.
 
+pub mod bench;
 pub mod config;
 pub mod frame;
+mod json;
+mod mount;
+mod parse;
+mod region;
+mod run;
+mod tree;
+mod verdict;
 pub mod words;
+
+pub use mount::{Memory, MountError, Mounted, open, open_region};
+pub use parse::{BenchPaths, Command, HELP, UsageError};
+pub use run::{CommandError, GuestRoot, Runner, Scratch, catch_up};
+pub use tree::Tree;
+pub use verdict::Counters;

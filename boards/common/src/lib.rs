@@ -24,6 +24,8 @@ pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
+pub mod guest;
+#[cfg(target_os = "none")]
 pub mod heap;
 #[cfg(target_os = "none")]
 mod log;

@@ -7,14 +7,11 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-mod probe;
-
-#[cfg(target_os = "none")]
 platform::board!(
     platform::Board {
         name: "microvm",
         // Where microvm has its slots; with `acpi=off` it also names the ones in use.
         virtio: platform::board::Bus::Mmio { base: 0xfeb0_0000, stride: 512, count: 24 },
     },
-    probe::run
+    platform::guest::run
 );

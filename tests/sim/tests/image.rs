@@ -435,6 +435,7 @@ fn contradictions_are_refused() {
         Options { tags: vec![vec![0; 65]], blobs: 1, ..Options::default() },
         Options { uniaddr: false, flattened: true, ..Options::default() },
         Options { uniaddr: false, blobs: 1, layout: FileLayout::ChunkMap, ..Options::default() },
+        Options { slot_blocks: false, blobs: 1, layout: FileLayout::Plain, ..Options::default() },
     ];
     for options in no_way {
         assert!(matches!(build(&tree, &options), Err(BuildError::Options(_))), "{options:?}");

@@ -188,8 +188,9 @@ impl Options {
             matches!(layout, FileLayout::Plain | FileLayout::ChunkMap) && self.blobs > 0
         };
         let mut layouts = self.layouts.values().chain([&self.layout]);
-        if !self.uniaddr && layouts.any(unified) {
-            return wrong("flat files and block maps reach a blob only through uniaddr");
+        let mapped = self.uniaddr && (self.slot_blocks || self.flattened);
+        if !mapped && layouts.any(unified) {
+            return wrong("flat files and block maps reach a blob only by its uniaddr and length");
         }
         Ok(())
     }

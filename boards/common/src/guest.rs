@@ -1,0 +1,104 @@
+//! The guest: mounts what the command line says, runs its command, and sends the verdict.
+//!
+//! Always: the heap is sealed before the command reads its first file; whatever ends the run, the
+//! counters so far go out with the verdict.
+
+use core::fmt::{self, Write as _};
+
+use embedded_io::Write;
+use rootlet::command::config::Config;
+use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
+use rootlet::read::Root;
+
+use crate::console::ErrorOutput;
+use crate::storage::VirtioStorage;
+use crate::verdict::{self, Ending, Message};
+use crate::virtio::mmio::Mmio;
+use crate::{Machine, clock, heap};
+
+type Storage = VirtioStorage<Mmio>;
+
+/// The main of a board that is nothing but a guest.
+pub fn run(mut machine: Machine) -> ! {
+    let mut err = machine.err;
+    let config = match Config::parse(machine.cmdline) {
+        Ok(config) => config,
+        Err(error) => fail(&error, None),
+    };
+    let command = match Command::parse(&config.command) {
+        Ok(command) => command,
+        Err(error) => fail(&error, None),
+    };
+    let mut storage = machine.storage(|problem| tell(&mut err, problem));
+    if let Some(seconds) = config.deadline_s {
+        storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
+    }
+    let mounted = match command::open(&mut storage, &config, &mut |line| tell(&mut err, &line)) {
+        Ok(mounted) => mounted,
+        Err(error) => fail(&error, None),
+    };
+    let memory = Memory::of_heap(heap::usage().total);
+    if let Command::Bench(paths) = &command {
+        let out = &mut machine.out;
+        let mut notice = |line: fmt::Arguments<'_>| tell(&mut err, &line);
+        let bench = command::bench::Setup {
+            config: &config,
+            mounted: &mounted,
+            memory,
+            entropy: clock::entropy(),
+        };
+        match command::bench::run(storage, &bench, paths, out, heap::seal, &mut notice) {
+            Ok(counters) => pass(&counters),
+            Err(error) => fail(&error, None),
+        }
+    }
+    let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
+    let region = command::open_region(&mut storage, &config, clock::entropy(), memory, notice);
+    let root = match GuestRoot::new(storage, region, &mounted.image, &mounted.sources) {
+        Ok(root) => root,
+        Err(error) => fail(&error, None),
+    };
+    let mut scratch = Scratch::new(memory.read);
+    heap::seal();
+    let mut runner = Runner::new(&root, machine.out, &mut scratch);
+    let result = runner.run(&command);
+    let files = runner.files;
+    let counters = finish(&root, files);
+    match result {
+        Ok(()) => pass(&counters),
+        Err(error) => fail(&error, Some(&counters)),
+    }
+}
+
+/// Makes the region durable, takes leave of the shares, and counts.
+fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Counters {
+    let mut err = ErrorOutput;
+    if !root.sync() {
+        tell(&mut err, &"region  not all of it is durable");
+    }
+    // A daemon that is gone has failed reads already, or was not needed.
+    let _ = root.with_layer(|_, storage| storage.shut_down());
+    Counters { files, ..Counters::of(root) }
+}
+
+fn pass(counters: &Counters) -> ! {
+    let mut text = Message::new();
+    // A text that is too long is cut.
+    let _ = write!(text, "{counters}");
+    verdict::finish(Ending::Passed, text.as_bytes())
+}
+
+fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
+    tell(&mut ErrorOutput, &format_args!("error   {why}"));
+    let mut text = Message::new();
+    let _ = write!(text, "{why}");
+    if let Some(counters) = counters {
+        let _ = write!(text, " {counters}");
+    }
+    verdict::finish(Ending::Failed, text.as_bytes())
+}
+
+/// A line; the console does not fail.
+fn tell(to: &mut ErrorOutput, what: &dyn fmt::Display) {
+    let _ = writeln!(to, "{what}");
+}

@@ -1,0 +1,233 @@
+//! Binding: every slot of an image gets a source, by configuration or by its tag.
+//!
+//! Always: a source is at least as long as its slot says; what cannot be bound is an error that
+//! names the slot and what was looked for.
+
+use super::image::Image;
+use crate::erofs::{DEVICES_MAX, DeviceSlot};
+use crate::storage::{DeviceId, Discover, DiscoverError};
+use core::fmt;
+
+/// Bytes of a virtio-blk serial that count.
+const SERIAL_BYTES: usize = 20;
+/// Slots and the primary.
+pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
+
+/// How a machine names a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceName<'n> {
+    /// The disk with this serial.
+    Disk(&'n str),
+    /// A file of a share; without a mount tag, of any share.
+    File {
+        /// The share's mount tag.
+        mount_tag: Option<&'n str>,
+        /// The file's path on the share.
+        name: &'n str,
+    },
+}
+
+impl SourceName<'_> {
+    /// Finds the device of this name.
+    pub fn find<D: Discover>(&self, storage: &mut D) -> Result<DeviceId, BindError> {
+        let found = match self {
+            Self::Disk(serial) => storage.disk(serial),
+            Self::File { mount_tag, name } => storage.share_file(*mount_tag, name),
+        };
+        found.map_err(|cause| BindError::Source { slot: 0, name: self.to_name(), cause })
+    }
+
+    fn to_name(self) -> Name {
+        let mut name = Name::new();
+        let parts: [&str; 4] = match self {
+            Self::Disk(serial) => ["disk ", serial, "", ""],
+            Self::File { mount_tag, name } => {
+                ["file ", name, " on share ", mount_tag.unwrap_or("(any)")]
+            }
+        };
+        for c in parts.iter().flat_map(|part| part.chars()) {
+            if name.push(c).is_err() {
+                break;
+            }
+        }
+        name
+    }
+}
+
+/// A name in a message, cut to what fits.
+pub type Name = heapless::String<72>;
+
+/// Why a slot has no source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BindError {
+    /// The configured source of a slot (0: the image) cannot be had.
+    Source {
+        /// The slot.
+        slot: u16,
+        /// What was looked for.
+        name: Name,
+        /// Why it is not there.
+        cause: DiscoverError,
+    },
+    /// Nothing was configured for the slot, and nothing has its tag.
+    Missing {
+        /// The slot.
+        slot: u16,
+        /// Its tag; often empty.
+        tag: Name,
+    },
+    /// A source is configured for a slot that the image does not have.
+    NoSlot {
+        /// The slot.
+        slot: u16,
+        /// How many there are.
+        slots: u16,
+    },
+    /// A source ends before its slot does.
+    Short {
+        /// The slot.
+        slot: u16,
+        /// Bytes that the slot says it has.
+        need: u64,
+        /// Bytes that the source has.
+        got: u64,
+    },
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Source { slot: 0, name, cause } => write!(f, "the image ({name}): {cause}"),
+            Self::Source { slot, name, cause } => {
+                write!(f, "blob of slot {slot} ({name}): {cause}")
+            }
+            Self::Missing { slot, tag } if tag.is_empty() => write!(
+                f,
+                "blob of slot {slot}: none given (blob{slot}=...), and the slot has no tag to find it by"
+            ),
+            Self::Missing { slot, tag } => write!(
+                f,
+                "blob of slot {slot}: none given (blob{slot}=...), and no disk or shared file is called \"{tag}\""
+            ),
+            Self::NoSlot { slot, slots } => {
+                write!(f, "a blob is given for slot {slot}, the image has {slots} device slots")
+            }
+            Self::Short { slot, need, got } => {
+                write!(f, "blob of slot {slot} is too short: {got} bytes, the slot needs {need}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for BindError {}
+
+/// The source of one slot: a device, and which part of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourcePart {
+    /// The device.
+    pub device: DeviceId,
+    /// First byte on it.
+    pub base: u64,
+    /// Length of the slot in bytes.
+    pub bytes: u64,
+}
+
+/// The sources of all slots; index 0 is the primary.
+pub type Sources = heapless::Vec<SourcePart, SOURCES_MAX>;
+
+impl Image {
+    /// Binds every slot: to what `configured` names for it, else to a disk with its tag as the
+    /// serial, else to a shared file called by its tag, else to its part of the primary device
+    /// if that holds the whole unified address space.
+    pub fn bind<D: Discover>(
+        &self,
+        storage: &mut D,
+        configured: &[(u16, SourceName<'_>)],
+    ) -> Result<Sources, BindError> {
+        let slots = self.devices.len();
+        if let Some((slot, _)) = configured.iter().find(|(slot, _)| *slot == 0 || *slot > slots) {
+            return Err(BindError::NoSlot { slot: *slot, slots });
+        }
+        let mut sources = Sources::new();
+        // The table has at most DEVICES_MAX slots, so there is room for all.
+        let _ = sources.push(SourcePart { device: self.device, base: 0, bytes: self.bytes });
+        for (number, slot) in self.devices.iter() {
+            let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
+            let given = configured.iter().find(|(of, _)| *of == number).map(|(_, name)| *name);
+            let device = match given {
+                Some(name) => Some(name.find(storage).map_err(|error| at_slot(error, number))?),
+                None => by_tag(storage, number, slot)?,
+            };
+            let part = match device {
+                Some(device) => {
+                    let got = storage.info(device).map_or(0, |info| info.bytes);
+                    if got < need {
+                        return Err(BindError::Short { slot: number, need, got });
+                    }
+                    SourcePart { device, base: 0, bytes: if slot.blocks == 0 { got } else { need } }
+                }
+                None => self.flattened(number, slot, need)?,
+            };
+            let _ = sources.push(part);
+        }
+        Ok(sources)
+    }
+
+    fn flattened(
+        &self,
+        number: u16,
+        slot: &DeviceSlot,
+        need: u64,
+    ) -> Result<SourcePart, BindError> {
+        let base = self.superblock.block_size.at(slot.uniaddr).unwrap_or(u64::MAX);
+        let end = base.saturating_add(need);
+        if slot.uniaddr == 0 || slot.blocks == 0 || end > self.bytes {
+            return Err(BindError::Missing { slot: number, tag: text(slot.tag()) });
+        }
+        Ok(SourcePart { device: self.device, base, bytes: need })
+    }
+}
+
+fn at_slot(error: BindError, slot: u16) -> BindError {
+    match error {
+        BindError::Source { name, cause, .. } => BindError::Source { slot, name, cause },
+        other => other,
+    }
+}
+
+/// What has the slot's tag for a name; `None` if nothing has.
+fn by_tag<D: Discover>(
+    storage: &mut D,
+    number: u16,
+    slot: &DeviceSlot,
+) -> Result<Option<DeviceId>, BindError> {
+    let Ok(tag) = core::str::from_utf8(slot.tag()) else { return Ok(None) };
+    if tag.is_empty() {
+        return Ok(None);
+    }
+    let serial = tag.get(..SERIAL_BYTES).unwrap_or(tag);
+    let file = SourceName::File { mount_tag: None, name: tag };
+    for name in [SourceName::Disk(serial), file] {
+        match name.find(storage) {
+            Ok(device) => return Ok(Some(device)),
+            // ENOENT: the share has no file of that name.
+            Err(BindError::Source {
+                cause: DiscoverError::NotFound | DiscoverError::Share(_),
+                ..
+            }) => {}
+            Err(error) => return Err(at_slot(error, number)),
+        }
+    }
+    Ok(None)
+}
+
+fn text(bytes: &[u8]) -> Name {
+    let mut name = Name::new();
+    for byte in bytes {
+        let c = if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
+        if name.push(c).is_err() {
+            break;
+        }
+    }
+    name
+}

@@ -1,0 +1,134 @@
+//! The head of an image: superblock and device table, read straight from its device.
+//!
+//! Always: these bytes are never cached, because they say which cache entries are the image's.
+
+use crate::erofs::{Corrupt, Devices, Superblock};
+use crate::error::Error;
+use crate::storage::{DeviceId, IoError, IoErrorKind, Storage, Transfer};
+use twox_hash::XxHash3_64;
+
+/// Bytes read first; enough for images with blocks of up to 4 KiB.
+const FIRST_BYTES: usize = 4096;
+/// The device table is read in pieces of this many slots.
+const TABLE_BYTES: usize = crate::erofs::DEVICES_MAX * crate::erofs::DeviceSlot::BYTES;
+
+/// What an image says about itself.
+#[derive(Clone, Debug)]
+pub struct Image {
+    /// The primary device.
+    pub device: DeviceId,
+    /// The superblock.
+    pub superblock: Superblock,
+    /// The device table.
+    pub devices: Devices,
+    /// Length of the primary device in bytes.
+    pub bytes: u64,
+    /// Digest of the superblock and the device table.
+    pub digest: u64,
+    /// Bytes that were read to learn this.
+    pub read_bytes: u64,
+}
+
+impl Image {
+    /// Reads the head of the image on `device`.
+    pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
+        let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
+        let bytes = storage.info(device).ok_or(gone)?.bytes;
+        let mut reader = Reader { storage, device, bytes, read_bytes: 0 };
+        let mut first = [0; FIRST_BYTES];
+        let got = reader.read(0, &mut first)?;
+        let need = Superblock::peek(first.get(..got).unwrap_or_default())?;
+        let (superblock, digest) = match first.get(..need.min(got)) {
+            Some(head) if head.len() == need => {
+                (Superblock::from_bytes(head)?, XxHash3_64::oneshot(head))
+            }
+            _ => reader.large_superblock(need)?,
+        };
+        if let Some(says) = superblock.image_bytes()
+            && says > bytes
+        {
+            return Err(Error::Corrupt(Corrupt::ImageTruncated { says, has: bytes }));
+        }
+        let mut table = [0; TABLE_BYTES];
+        let mut devices: &[u8] = &[];
+        if let Some(span) = superblock.device_table_at() {
+            let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+            let place = table.get_mut(..len).unwrap_or_default();
+            reader.read_exact(span.at, place)?;
+            devices = place;
+        }
+        let digest =
+            digest.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(devices));
+        let devices = Devices::from_bytes(&superblock, devices)?;
+        let read_bytes = reader.read_bytes;
+        Ok(Self { device, superblock, devices, bytes, digest, read_bytes })
+    }
+}
+
+struct Reader<'s, S> {
+    storage: &'s mut S,
+    device: DeviceId,
+    bytes: u64,
+    read_bytes: u64,
+}
+
+impl<S: Storage> Reader<'_, S> {
+    /// Reads at most `out.len()` bytes at byte `at`, which is a multiple of 4096; returns how many
+    /// the device has.
+    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, Error> {
+        let left = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(usize::MAX);
+        let len = left.min(out.len());
+        let (place, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        if place.is_empty() {
+            return Ok(0);
+        }
+        let mut batch = [Transfer::read(self.device, at, place)];
+        self.storage.run(&mut batch, &mut |_, _| {});
+        for transfer in &batch {
+            transfer.outcome()?;
+        }
+        self.read_bytes = self.read_bytes.saturating_add(u64::try_from(len).unwrap_or(0));
+        Ok(len)
+    }
+
+    /// Reads `out.len()` bytes at any byte.
+    fn read_exact(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
+        let mut block = [0; FIRST_BYTES];
+        let mut at = at;
+        let mut rest = out;
+        while !rest.is_empty() {
+            let start = at & !4095;
+            let skip = usize::try_from(at & 4095).unwrap_or(0);
+            let got = self.read(start, &mut block)?;
+            let found = block.get(skip..got).unwrap_or_default();
+            let len = found.len().min(rest.len());
+            if len == 0 {
+                return Err(Error::Corrupt(Corrupt::ImageTruncated {
+                    says: at.saturating_add(1),
+                    has: self.bytes,
+                }));
+            }
+            let (front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            front.copy_from_slice(found.get(..len).unwrap_or_default());
+            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    #[cfg(feature = "alloc")]
+    fn large_superblock(&mut self, need: usize) -> Result<(Superblock, u64), Error> {
+        let mut head = alloc::vec![0; need.next_multiple_of(FIRST_BYTES)];
+        let got = self.read(0, &mut head)?;
+        let head = head.get(..need.min(got)).unwrap_or_default();
+        Ok((Superblock::from_bytes(head)?, XxHash3_64::oneshot(head)))
+    }
+
+    /// Without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
+    #[cfg(not(feature = "alloc"))]
+    fn large_superblock(&mut self, need: usize) -> Result<(Superblock, u64), Error> {
+        let bytes = u64::try_from(need).unwrap_or(u64::MAX);
+        Err(Error::Unsupported(crate::erofs::Unsupported::LargeBlocks { bytes }))
+    }
+}

@@ -1,0 +1,11 @@
+//! Blobs: what an image says about its devices, and which devices of the machine they are.
+//!
+//! Always: every slot has one source, whose length was checked, before the first read.
+
+mod bind;
+mod identity;
+mod image;
+
+pub use bind::{BindError, Name, SourceName, SourcePart, Sources};
+pub use identity::identity;
+pub use image::Image;

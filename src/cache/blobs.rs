@@ -1,0 +1,167 @@
+//! The blob table: which blobs the region knows, by identity.
+//!
+//! Always: an entry's place never changes while slots name it; an identity that comes back after
+//! it changed gets a new generation, so that its old slots no longer match.
+
+use super::bytes::{array, put, u32_at, u64_at};
+use super::checksum::BlobKey;
+use super::geometry::{BLOB_PAGES, Copy2, Geometry, PAGE_HEADER_BYTES};
+use super::page::{self, PageKind};
+use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, IDENTITY_BYTES};
+use alloc::vec::Vec;
+
+const ENTRY_BYTES: usize = 128;
+const PER_PAGE: usize = 31;
+const ENTRIES_MAX: usize = 124;
+
+const _: () = assert!(PAGE_HEADER_BYTES + PER_PAGE * ENTRY_BYTES <= BLOCK_BYTES);
+
+mod at {
+    pub const STATE: usize = 0;
+    pub const GENERATION: usize = 4;
+    pub const BYTES: usize = 8;
+    pub const IDENTITY: usize = 16;
+}
+
+/// One blob that the region knows.
+#[derive(Clone, Copy, Debug)]
+pub struct BlobEntry {
+    /// Who it is.
+    pub identity: BlobIdentity,
+    /// Length in bytes.
+    pub bytes: u64,
+    /// Goes up when the same place is used for another blob.
+    pub generation: u32,
+    /// Key of its block checksums.
+    pub key: BlobKey,
+    /// Whether the entry names a blob; a free entry keeps its generation.
+    used: bool,
+}
+
+/// The table in memory; it is small and wholly loaded.
+#[derive(Debug)]
+pub struct BlobTable {
+    region: [u8; 16],
+    entries: Vec<BlobEntry>,
+    /// Generation of each page, and which copy holds it.
+    pages: [PageState; 4],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct PageState {
+    generation: u64,
+    in_b: bool,
+    dirty: bool,
+    in_flight: bool,
+}
+
+impl BlobTable {
+    /// An empty table of the region with this UUID.
+    pub fn new(region: [u8; 16]) -> Self {
+        let mut entries = Vec::with_capacity(ENTRIES_MAX);
+        let identity = BlobIdentity([0; IDENTITY_BYTES]);
+        let key = BlobKey::new(&region, &identity.0, 0);
+        entries
+            .resize(ENTRIES_MAX, BlobEntry { identity, bytes: 0, generation: 0, key, used: false });
+        Self { region, entries, pages: [PageState::default(); 4] }
+    }
+
+    /// Takes in the better of the two copies of page `number`.
+    pub fn load(&mut self, number: u32, a: &[u8], b: &[u8]) {
+        let a_valid = page::verify(&self.region, PageKind::Blobs, number, a);
+        let b_valid = page::verify(&self.region, PageKind::Blobs, number, b);
+        let in_b = b_valid > a_valid;
+        let Some(generation) = a_valid.max(b_valid) else { return };
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(state) = self.pages.get_mut(index) {
+            *state = PageState { generation, in_b, ..PageState::default() };
+        }
+        let raw = if in_b { b } else { a };
+        let region = self.region;
+        let entries = self.entries.iter_mut().skip(index.saturating_mul(PER_PAGE));
+        let stored = raw.get(PAGE_HEADER_BYTES..).unwrap_or_default().chunks_exact(ENTRY_BYTES);
+        for (entry, raw) in entries.zip(stored.take(PER_PAGE)) {
+            let identity = BlobIdentity(array(raw, at::IDENTITY));
+            let generation = u32_at(raw, at::GENERATION);
+            *entry = BlobEntry {
+                identity,
+                bytes: u64_at(raw, at::BYTES),
+                generation,
+                key: BlobKey::new(&region, &identity.0, generation),
+                used: raw.get(at::STATE) == Some(&1),
+            };
+        }
+    }
+
+    /// The entry of `blob`, if it names one.
+    pub fn get(&self, blob: BlobIndex) -> Option<&BlobEntry> {
+        self.entries.get(usize::from(blob.0)).filter(|entry| entry.used)
+    }
+
+    /// All used entries.
+    pub fn iter(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> {
+        (0u16..).map(BlobIndex).zip(&self.entries).filter(|(_, entry)| entry.used)
+    }
+
+    /// Finds the entry for this identity and length.
+    pub fn find(&self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+        self.iter()
+            .find(|(_, e)| e.identity == *identity && e.bytes == bytes)
+            .map(|(index, _)| index)
+    }
+
+    /// Adds an entry in a free place; `None` if the table is full.
+    pub fn add(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+        let place = self.entries.iter().position(|entry| !entry.used)?;
+        let entry = self.entries.get_mut(place)?;
+        let generation = entry.generation.wrapping_add(1);
+        let key = BlobKey::new(&self.region, &identity.0, generation);
+        *entry = BlobEntry { identity: *identity, bytes, generation, key, used: true };
+        self.pages.get_mut(place.checked_div(PER_PAGE)?)?.dirty = true;
+        u16::try_from(place).ok().map(BlobIndex)
+    }
+
+    /// The next page that wants to be written: its number and where on the region; fills `raw`
+    /// with it and counts it as in flight.
+    pub fn take_dirty(&mut self, raw: &mut [u8]) -> Option<(u32, u64)> {
+        let index = self.pages.iter().position(|page| page.dirty && !page.in_flight)?;
+        let state = self.pages.get_mut(index)?;
+        let number = u32::try_from(index).ok().filter(|n| *n < BLOB_PAGES)?;
+        let target = if state.in_b { Copy2::A } else { Copy2::B };
+        let generation = state.generation.saturating_add(1);
+        state.dirty = false;
+        state.in_flight = true;
+        raw.fill(0);
+        let entries = self.entries.iter().skip(index.saturating_mul(PER_PAGE)).take(PER_PAGE);
+        let body = raw.get_mut(PAGE_HEADER_BYTES..).unwrap_or_default();
+        for (entry, out) in entries.zip(body.chunks_exact_mut(ENTRY_BYTES)) {
+            put(out, at::STATE, &[u8::from(entry.used)]);
+            put(out, at::GENERATION, &entry.generation.to_le_bytes());
+            put(out, at::BYTES, &entry.bytes.to_le_bytes());
+            put(out, at::IDENTITY, &entry.identity.0);
+        }
+        page::seal(&self.region, PageKind::Blobs, number, generation, raw);
+        Some((number, Geometry::blob_page_at(target, number)))
+    }
+
+    /// The write of page `number` ended.
+    pub fn written(&mut self, number: u32, ok: bool) {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        if let Some(state) = self.pages.get_mut(index) {
+            state.in_flight = false;
+            // After a failed write the older copy may hold anything; the newer is untouched,
+            // and the same older copy is tried again with the next change.
+            if ok {
+                state.in_b = !state.in_b;
+                state.generation = state.generation.saturating_add(1);
+            } else {
+                state.dirty = true;
+            }
+        }
+    }
+
+    /// Whether a page waits to be written or is being written.
+    pub fn unsettled(&self) -> bool {
+        self.pages.iter().any(|page| page.dirty || page.in_flight)
+    }
+}

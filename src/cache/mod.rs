@@ -1,0 +1,176 @@
+//! What stands below the blobs: a reserved region that keeps what was fetched, or nothing.
+//!
+//! Always: what a layer serves is exactly what was fetched for that blob and block; a fault of
+//! the layer is no error of a read. DESIGN.md and FORMAT.md stand beside this file.
+
+use crate::storage::{DeviceId, Storage};
+use core::ops::Range;
+
+#[cfg(feature = "alloc")]
+mod blobs;
+#[cfg(feature = "alloc")]
+mod bytes;
+#[cfg(feature = "alloc")]
+mod checksum;
+#[cfg(feature = "alloc")]
+mod descriptor;
+#[cfg(feature = "alloc")]
+mod foreign;
+#[cfg(feature = "alloc")]
+mod geometry;
+#[cfg(feature = "alloc")]
+mod hydrate;
+#[cfg(feature = "alloc")]
+mod open;
+#[cfg(feature = "alloc")]
+mod page;
+#[cfg(feature = "alloc")]
+mod pages;
+#[cfg(feature = "alloc")]
+mod region;
+#[cfg(feature = "alloc")]
+mod slots;
+#[cfg(feature = "alloc")]
+mod superblock;
+
+#[cfg(feature = "alloc")]
+pub use blobs::BlobEntry;
+#[cfg(feature = "alloc")]
+pub use checksum::BlobKey;
+#[cfg(feature = "alloc")]
+pub use geometry::{Copy2, Geometry, SlotSize};
+#[cfg(feature = "alloc")]
+pub use open::{CacheOptions, FormatPolicy, Refused};
+#[cfg(feature = "alloc")]
+pub use region::{Cache, CacheStats, Mode};
+#[cfg(feature = "alloc")]
+pub use slots::SlotState;
+#[cfg(feature = "alloc")]
+pub use superblock::{Refusal, Superblock};
+
+/// The unit of residency and of checksums in bytes.
+pub const BLOCK_BYTES: usize = 4096;
+
+/// Bytes of a [`BlobIdentity`].
+pub const IDENTITY_BYTES: usize = 112;
+
+/// What makes a blob this blob, in a form that only compares.
+///
+/// Its maker puts everything in that must not be mixed up: the tag, the image that names it, the
+/// version of its source. See [`crate::blob::identity`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobIdentity(pub [u8; IDENTITY_BYTES]);
+
+impl BlobIdentity {
+    /// The device slot that the blob has in its image.
+    pub fn slot(&self) -> u16 {
+        let [_, low, high, ..] = self.0;
+        u16::from_le_bytes([low, high])
+    }
+}
+
+/// A layer's name for a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlobIndex(pub u16);
+
+/// Where a block of a blob is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residence {
+    /// Not in the layer.
+    Absent,
+    /// In this block of this slot.
+    Resident {
+        /// The slot.
+        slot: u32,
+        /// The block in it.
+        block: usize,
+    },
+    /// On its way into the layer; its bytes are still in a buffer.
+    Staged {
+        /// The slot.
+        slot: u32,
+        /// The block in it.
+        block: usize,
+    },
+}
+
+/// What the read path asks of the layer below the blobs. Block numbers count 4 KiB blocks of the
+/// blob.
+pub trait Layer<S: Storage> {
+    /// The layer's name for a blob; `None` if it cannot keep it.
+    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex>;
+
+    /// Makes [`Layer::locate`] tell the truth about these blocks and [`Layer::fill`] ready to
+    /// take them; may read the region's own tables.
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>);
+
+    /// Where block `number` is, and how many blocks from there on, at least one, are in the same
+    /// state side by side.
+    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize);
+
+    /// Device and byte offset of a block of a slot.
+    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64);
+
+    /// The bytes of a staged block, to the end of what is staged side by side with it.
+    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]>;
+
+    /// Whether `data`, read from `block` of `slot` on, is what was fetched for `blob` from block
+    /// `number` on; if not, the slot that failed. `data` may go on into the slots behind.
+    fn check(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        slot: u32,
+        block: usize,
+        data: &[u8],
+    ) -> Result<(), u32>;
+
+    /// A read of the slot failed its check.
+    fn reject(&mut self, slot: u32);
+
+    /// A read of the slot failed.
+    fn fault(&mut self, slot: u32);
+
+    /// Offers fetched bytes: whole blocks from block `first` on, but for the last of a blob.
+    /// Copies what it takes and does no I/O; the next [`Layer::progress`] writes it.
+    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]);
+
+    /// Moves background work on without waiting.
+    fn progress(&mut self, storage: &mut S);
+}
+
+/// No region: everything is read from its source, every time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoRegion;
+
+impl<S: Storage> Layer<S> for NoRegion {
+    fn attach(&mut self, _: &BlobIdentity, _: u64) -> Option<BlobIndex> {
+        None
+    }
+
+    fn prepare(&mut self, _: &mut S, _: BlobIndex, _: Range<u64>) {}
+
+    fn locate(&self, _: BlobIndex, _: u64) -> (Residence, usize) {
+        (Residence::Absent, usize::MAX)
+    }
+
+    fn place(&self, _: u32, _: usize) -> (DeviceId, u64) {
+        (DeviceId(u16::MAX), 0)
+    }
+
+    fn staged(&self, _: u32, _: usize) -> Option<&[u8]> {
+        None
+    }
+
+    fn check(&self, _: BlobIndex, _: u64, slot: u32, _: usize, _: &[u8]) -> Result<(), u32> {
+        Err(slot)
+    }
+
+    fn reject(&mut self, _: u32) {}
+
+    fn fault(&mut self, _: u32) {}
+
+    fn fill(&mut self, _: BlobIndex, _: u64, _: &[u8]) {}
+
+    fn progress(&mut self, _: &mut S) {}
+}

@@ -1,0 +1,412 @@
+//! Opening a region: find its superblock, format it if it is blank, learn what its slots hold.
+//!
+//! Always: nothing is written to an area that is not ours or blank, unless told to; whatever the
+//! area holds, opening ends, in time bounded by the number of its descriptor pages.
+
+use super::blobs::BlobTable;
+use super::descriptor;
+use super::foreign;
+use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
+use super::hydrate::Hydrator;
+use super::pages::{Newest, Pages};
+use super::region::{Cache, CacheStats, Mode};
+use super::slots::{SlotKey, SlotTable};
+use super::superblock::{MAGIC, Refusal, Superblock};
+use super::{BLOCK_BYTES, BlobIndex};
+use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer};
+use crate::trace;
+use alloc::boxed::Box;
+use alloc::vec;
+use core::fmt;
+use twox_hash::XxHash3_64;
+
+/// Descriptor pages read at once while opening.
+const SCAN_PAGES: u32 = 32;
+
+/// When a region is formatted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum FormatPolicy {
+    /// If the area is blank, or was a region whose superblocks are lost.
+    #[default]
+    Auto,
+    /// Always, whatever is there.
+    Force,
+    /// Never.
+    Never,
+}
+
+/// How to use a region.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheOptions {
+    /// The disk that holds the region.
+    pub device: DeviceId,
+    /// First byte of the region on it; a multiple of 4096.
+    pub start: u64,
+    /// Length in bytes; `None` is the rest of the disk.
+    pub bytes: Option<u64>,
+    /// When to format.
+    pub format: FormatPolicy,
+    /// Size of slots when formatting.
+    pub slot_size: SlotSize,
+    /// Random bytes, never the same twice: identity of a new region, and nonce of this mount.
+    pub entropy: [u8; 16],
+    /// Memory for ranges on their way to the region, in bytes.
+    pub pool_bytes: usize,
+    /// Memory for descriptor pages, in bytes.
+    pub pages_bytes: usize,
+}
+
+impl CacheOptions {
+    /// The whole of `device`, with defaults for a small guest.
+    pub fn new(device: DeviceId, entropy: [u8; 16]) -> Self {
+        Self {
+            device,
+            start: 0,
+            bytes: None,
+            format: FormatPolicy::Auto,
+            slot_size: SlotSize::K64,
+            entropy,
+            pool_bytes: 2 << 20,
+            pages_bytes: 1 << 20,
+        }
+    }
+}
+
+/// Bytes of one hydration buffer, and so of the longest write to the region.
+const POOL_BUFFER_BYTES: usize = 256 << 10;
+
+/// Why a region is not used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no such device.
+    NoDevice,
+    /// The region reaches beyond its disk or does not start at a multiple of 4096.
+    Range {
+        /// Length of the disk in bytes.
+        disk: u64,
+    },
+    /// Not even one slot fits.
+    TooSmall {
+        /// Length of the region in bytes.
+        bytes: u64,
+    },
+    /// The area holds something else.
+    Foreign(&'static str),
+    /// The area holds unknown data, and formatting was not asked for.
+    Unknown,
+    /// It is not formatted, and may not be.
+    Unformatted,
+    /// Its superblock cannot be used.
+    Superblock(Refusal),
+    /// Reading or formatting failed.
+    Io(IoErrorKind),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDevice => f.write_str("there is no such disk"),
+            Self::Range { disk } => {
+                write!(f, "it does not lie, 4096-aligned, inside its disk of {disk} bytes")
+            }
+            Self::TooSmall { bytes } => write!(f, "{bytes} bytes are too few for one slot"),
+            Self::Foreign(what) => {
+                write!(f, "the area holds {what}; cache-format=force overwrites it")
+            }
+            Self::Unknown => {
+                f.write_str("the area holds unknown data; cache-format=force overwrites it")
+            }
+            Self::Unformatted => f.write_str("it is not formatted and may not be written"),
+            Self::Superblock(refusal) => refusal.fmt(f),
+            Self::Io(kind) => write!(f, "its disk failed: {kind}"),
+        }
+    }
+}
+
+impl Cache {
+    /// Opens the region, formatting it where `options` allow.
+    pub fn open<S: Background>(storage: &mut S, options: &CacheOptions) -> Result<Self, Refused> {
+        let info = storage.info(options.device).ok_or(Refused::NoDevice)?;
+        let rest = info.bytes.checked_sub(options.start);
+        let range = Refused::Range { disk: info.bytes };
+        let bytes = match (rest, options.bytes) {
+            _ if options.start & BLOCK.wrapping_sub(1) != 0 => return Err(range),
+            (None, _) => return Err(range),
+            (Some(rest), None) => rest & !BLOCK.wrapping_sub(1),
+            (Some(rest), Some(bytes)) if bytes <= rest => bytes & !BLOCK.wrapping_sub(1),
+            (Some(_), Some(_)) => return Err(range),
+        };
+        let area = Area { device: options.device, start: options.start, bytes };
+        let (superblock, copy) = match area.superblocks(storage)? {
+            Found::Valid(superblock, copy) if options.format != FormatPolicy::Force => {
+                (superblock, copy)
+            }
+            found => {
+                let highest = match found {
+                    Found::Valid(superblock, _) => superblock.generation,
+                    _ => 0,
+                };
+                if options.format != FormatPolicy::Force {
+                    area.may_format(storage, &found, options.format)?;
+                }
+                if info.read_only {
+                    return Err(Refused::Unformatted);
+                }
+                (area.format(storage, options, highest)?, Copy2::B)
+            }
+        };
+        let mode = if info.read_only {
+            Mode::ReadOnly("its disk is read-only")
+        } else if superblock.read_only {
+            Mode::ReadOnly("a feature of it is not known")
+        } else if superblock.bytes > bytes {
+            Mode::ReadOnly("it is longer than its area")
+        } else {
+            Mode::ReadWrite
+        };
+        let mut cache = Self::with_tables(options, superblock, copy, mode);
+        cache.load_blobs(storage);
+        cache.scan(storage, bytes);
+        trace::info!(
+            "region: {} slots of {} bytes",
+            cache.geometry.slots,
+            superblock.geometry.slot_size.bytes()
+        );
+        Ok(cache)
+    }
+
+    fn with_tables(
+        options: &CacheOptions,
+        superblock: Superblock,
+        copy: Copy2,
+        mode: Mode,
+    ) -> Self {
+        let geometry = superblock.geometry;
+        let pages = usize::try_from(geometry.pages).unwrap_or(usize::MAX);
+        // A fill may need the page of its slot while others are pinned: never fewer than four.
+        let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(pages);
+        let buffers = (options.pool_bytes / POOL_BUFFER_BYTES).max(2);
+        let mut nonce = XxHash3_64::oneshot(&options.entropy);
+        if nonce == superblock.nonce {
+            nonce = !nonce;
+        }
+        Self {
+            device: options.device,
+            start: options.start,
+            superblock,
+            superblock_in: copy,
+            nonce,
+            geometry,
+            mode,
+            blobs: BlobTable::new(superblock.uuid),
+            slots: SlotTable::new(geometry.slots),
+            pages: Pages::new(superblock.uuid, geometry.pages, frames),
+            hydrator: Box::new(Hydrator::new(buffers, POOL_BUFFER_BYTES, frames)),
+            stats: CacheStats::default(),
+        }
+    }
+
+    fn load_blobs<S: Storage>(&mut self, storage: &mut S) {
+        let mut a = vec![0; BLOCK_BYTES];
+        let mut b = vec![0; BLOCK_BYTES];
+        for page in 0..BLOB_PAGES {
+            let at = |copy| self.start.saturating_add(Geometry::blob_page_at(copy, page));
+            let mut batch = [
+                Transfer::read(self.device, at(Copy2::A), &mut a),
+                Transfer::read(self.device, at(Copy2::B), &mut b),
+            ];
+            storage.run(&mut batch, &mut |_, _| {});
+            for outcome in batch.iter().map(Transfer::outcome) {
+                self.stats.region_faults =
+                    self.stats.region_faults.saturating_add(u64::from(outcome.is_err()));
+            }
+            self.blobs.load(page, &a, &b);
+            a.fill(0);
+            b.fill(0);
+        }
+    }
+
+    /// Reads every descriptor page once and takes in what the slots hold.
+    fn scan<S: Storage>(&mut self, storage: &mut S, bytes: u64) {
+        let len = usize::try_from(SCAN_PAGES.min(self.geometry.pages))
+            .unwrap_or(0)
+            .saturating_mul(BLOCK_BYTES);
+        let (mut a, mut b) = (vec![0; len], vec![0; len]);
+        let mut page = 0;
+        while page < self.geometry.pages {
+            let count = SCAN_PAGES.min(self.geometry.pages.saturating_sub(page));
+            let len = usize::try_from(count).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+            let (Some(a), Some(b)) = (a.get_mut(..len), b.get_mut(..len)) else { return };
+            let at = |copy| self.start.saturating_add(self.geometry.page_at(copy, page));
+            let mut batch = [
+                Transfer::read(self.device, at(Copy2::A), a),
+                Transfer::read(self.device, at(Copy2::B), b),
+            ];
+            storage.run(&mut batch, &mut |_, _| {});
+            let [in_a, in_b] = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
+            for ok in [in_a, in_b] {
+                self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(!ok));
+            }
+            let pairs = a.chunks_exact(BLOCK_BYTES).zip(b.chunks_exact(BLOCK_BYTES));
+            for (number, (a, b)) in (page..).zip(pairs) {
+                let raw = self.pages.scan(number, in_a.then_some(a), in_b.then_some(b));
+                let readable = self.pages.newest(number) != Newest::Unreadable;
+                Self::admit(
+                    &self.geometry,
+                    &self.blobs,
+                    &mut self.slots,
+                    number,
+                    raw,
+                    readable,
+                    bytes,
+                );
+            }
+            page = page.saturating_add(count);
+        }
+    }
+
+    /// Takes in the slots of one page. A slot whose blob is gone, or that another slot doubles,
+    /// is an orphan and gets a tombstone; slots of an unreadable page, or beyond a shrunk area,
+    /// stay dead.
+    fn admit(
+        geometry: &Geometry,
+        blobs: &BlobTable,
+        slots: &mut SlotTable,
+        page: u32,
+        raw: Option<&[u8]>,
+        readable: bool,
+        bytes: u64,
+    ) {
+        for (slot, index) in geometry.slots_of(page).zip(0u32..) {
+            let end = geometry.block_at(slot, 0).saturating_add(geometry.slot_size.bytes());
+            if !readable || end > bytes {
+                continue;
+            }
+            let head = raw
+                .map(|raw| descriptor::head(raw, geometry.slot_size, index))
+                .filter(|head| head.live);
+            let Some(head) = head else {
+                slots.admit(slot, None);
+                continue;
+            };
+            let blob = BlobIndex(head.blob);
+            let current =
+                blobs.get(blob).is_some_and(|entry| entry.generation == head.blob_generation);
+            match u32::try_from(head.window) {
+                Ok(window) if current => {
+                    slots.admit(slot, Some((SlotKey { blob, window }, head.class)))
+                }
+                _ => slots.orphan(slot),
+            }
+        }
+    }
+}
+
+/// Where a region is or should be.
+struct Area {
+    device: DeviceId,
+    start: u64,
+    bytes: u64,
+}
+
+enum Found {
+    Valid(Superblock, Copy2),
+    /// Superblocks of ours that cannot be used.
+    Broken(Refusal),
+    Nothing,
+}
+
+impl Area {
+    fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
+        let too_small = Refused::TooSmall { bytes: self.bytes };
+        Geometry::for_region(self.bytes, SlotSize::K64).ok_or(too_small)?;
+        let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
+        let mut batch = [
+            Transfer::read(self.device, at(Copy2::A), &mut a),
+            Transfer::read(self.device, at(Copy2::B), &mut b),
+        ];
+        storage.run(&mut batch, &mut |_, _| {});
+        if let [Some(Err(kind)), Some(Err(_))] = batch.each_ref().map(|transfer| transfer.result) {
+            return Err(Refused::Io(kind));
+        }
+        let a = Superblock::from_bytes(&a, self.start);
+        let b = Superblock::from_bytes(&b, self.start);
+        Ok(match (a, b) {
+            (Ok(a), Ok(b)) if b.generation > a.generation => Found::Valid(b, Copy2::B),
+            (Ok(a), _) => Found::Valid(a, Copy2::A),
+            (_, Ok(b)) => Found::Valid(b, Copy2::B),
+            (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
+            (Err(Refusal::NoMagic), Err(refusal)) | (Err(refusal), _) => Found::Broken(refusal),
+        })
+    }
+
+    /// Whether the area may be formatted without being told to.
+    fn may_format<S: Storage>(
+        &self,
+        storage: &mut S,
+        found: &Found,
+        policy: FormatPolicy,
+    ) -> Result<(), Refused> {
+        match found {
+            // Both copies lost: what they described is lost with them.
+            Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
+            Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
+            _ => {}
+        }
+        let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
+        let mut batch = [Transfer::read(self.device, self.start, &mut head)];
+        storage.run(&mut batch, &mut |_, _| {});
+        if let [Some(Err(kind))] = batch.each_ref().map(|transfer| transfer.result) {
+            return Err(Refused::Io(kind));
+        }
+        if let Some(what) = foreign::name(&head) {
+            return Err(Refused::Foreign(what));
+        }
+        let blank = head.iter().all(|byte| *byte == 0);
+        let ours = head.chunks_exact(BLOCK_BYTES).any(|block| block.starts_with(&MAGIC));
+        match policy {
+            FormatPolicy::Never => Err(Refused::Unformatted),
+            _ if blank || ours => Ok(()),
+            _ => Err(Refused::Unknown),
+        }
+    }
+
+    /// Writes both superblocks of a new region. Nothing else needs to be written: pages and
+    /// blocks of an earlier format are keyed with another UUID.
+    fn format<S: Storage>(
+        &self,
+        storage: &mut S,
+        options: &CacheOptions,
+        highest: u64,
+    ) -> Result<Superblock, Refused> {
+        let geometry = Geometry::for_region(self.bytes, options.slot_size)
+            .ok_or(Refused::TooSmall { bytes: self.bytes })?;
+        let superblock = Superblock {
+            uuid: options.entropy,
+            start: self.start,
+            bytes: self.bytes,
+            generation: highest.saturating_add(1),
+            nonce: 0,
+            geometry,
+            read_only: false,
+        };
+        let mut raw = vec![0; BLOCK_BYTES];
+        superblock.write_to(&mut raw);
+        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
+        let mut batch = [
+            Transfer::write(self.device, at(Copy2::A), &raw),
+            Transfer::write(self.device, at(Copy2::B), &raw),
+        ];
+        storage.run(&mut batch, &mut |_, _| {});
+        let mut flush = [Transfer::flush(self.device)];
+        storage.run(&mut flush, &mut |_, _| {});
+        match batch.iter().chain(&flush).find_map(|transfer| transfer.outcome().err()) {
+            Some(error) => Err(Refused::Io(error.kind)),
+            None => {
+                trace::info!("region: formatted, {} slots", geometry.slots);
+                Ok(superblock)
+            }
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! The descriptor pages in memory: a bounded number of frames over all pages of the region.
+//!
+//! Always: a frame with unwritten changes or with fills under way is not given to another page;
+//! a page is written to the copy that is not its newest, and never to both at a time (O2).
+
+use super::BLOCK_BYTES;
+use super::geometry::{Copy2, Geometry};
+use super::page::{self, PageKind};
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Where the newest valid copy of a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Newest {
+    /// In this copy.
+    In(Copy2),
+    /// Neither copy is valid: the page describes nothing.
+    Nowhere,
+    /// Both could not be read: its slots are not used in this mount.
+    Unreadable,
+}
+
+#[derive(Debug)]
+struct Frame {
+    page: u32,
+    bytes: Box<[u8]>,
+    generation: u64,
+    /// Changes not yet handed to a write.
+    dirty: bool,
+    /// A write of this page is under way.
+    in_flight: bool,
+    /// Fills that keep checksums here before they are committed.
+    pins: u32,
+    /// Second chance of the clock.
+    used: bool,
+}
+
+impl Frame {
+    fn empty() -> Self {
+        Self {
+            page: NONE,
+            bytes: vec![0; BLOCK_BYTES].into_boxed_slice(),
+            generation: 0,
+            dirty: false,
+            in_flight: false,
+            pins: 0,
+            used: false,
+        }
+    }
+
+    fn replaceable(&self) -> bool {
+        !self.dirty && !self.in_flight && self.pins == 0
+    }
+}
+
+/// The frames and what is known of every page.
+#[derive(Debug)]
+pub struct Pages {
+    region: [u8; 16],
+    newest: Box<[Newest]>,
+    frame_of: Box<[u32]>,
+    frames: Vec<Frame>,
+    hand: usize,
+}
+
+const NONE: u32 = u32::MAX;
+
+fn index(n: u32) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+impl Pages {
+    /// No page in memory; room for `frames_max` of the `pages` pages.
+    pub fn new(region: [u8; 16], pages: u32, frames_max: usize) -> Self {
+        Self {
+            region,
+            newest: vec![Newest::Nowhere; index(pages)].into_boxed_slice(),
+            frame_of: vec![NONE; index(pages)].into_boxed_slice(),
+            frames: core::iter::repeat_with(Frame::empty).take(frames_max).collect(),
+            hand: 0,
+        }
+    }
+
+    /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
+    /// while there is room. Returns its bytes, if one of them is valid.
+    pub fn scan<'r>(
+        &mut self,
+        number: u32,
+        a: Option<&'r [u8]>,
+        b: Option<&'r [u8]>,
+    ) -> Option<&'r [u8]> {
+        let valid = |raw: Option<&[u8]>| {
+            raw.and_then(|raw| page::verify(&self.region, PageKind::Descriptors, number, raw))
+        };
+        let (in_a, in_b) = (valid(a), valid(b));
+        let newest = match (in_a, in_b) {
+            (None, None) if a.is_none() || b.is_none() => Newest::Unreadable,
+            (None, None) => Newest::Nowhere,
+            _ if in_b > in_a => Newest::In(Copy2::B),
+            _ => Newest::In(Copy2::A),
+        };
+        if let Some(place) = self.newest.get_mut(index(number)) {
+            *place = newest;
+        }
+        let raw = match newest {
+            Newest::In(Copy2::A) => a,
+            Newest::In(Copy2::B) => b,
+            _ => None,
+        };
+        let generation = in_a.max(in_b).unwrap_or(0);
+        if newest != Newest::Unreadable && self.frames.iter().any(|frame| frame.page == NONE) {
+            self.install(number, raw, generation);
+        }
+        raw
+    }
+
+    /// Where the newest copy of a page is.
+    pub fn newest(&self, number: u32) -> Newest {
+        self.newest.get(index(number)).copied().unwrap_or(Newest::Unreadable)
+    }
+
+    /// The bytes of a page, if it is in memory.
+    pub fn get(&self, number: u32) -> Option<&[u8]> {
+        let frame = *self.frame_of.get(index(number))?;
+        self.frames.get(index(frame)).map(|frame| &*frame.bytes)
+    }
+
+    /// Whether a page is in memory; a page that is gets a second chance.
+    pub fn touch(&mut self, number: u32) -> bool {
+        let Some(frame) = self.frame_mut(number) else { return false };
+        frame.used = true;
+        true
+    }
+
+    fn frame_mut(&mut self, number: u32) -> Option<&mut Frame> {
+        let frame = *self.frame_of.get(index(number))?;
+        self.frames.get_mut(index(frame))
+    }
+
+    /// The bytes of a page in memory, to change what no bit makes valid yet.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut [u8]> {
+        self.frame_mut(number).map(|frame| &mut *frame.bytes)
+    }
+
+    /// The bytes of a page in memory, to change what has to be written.
+    pub fn change(&mut self, number: u32) -> Option<&mut [u8]> {
+        let frame = self.frame_mut(number)?;
+        frame.dirty = true;
+        Some(&mut frame.bytes)
+    }
+
+    /// A fill keeps its checksums in the page until it is committed.
+    pub fn pin(&mut self, number: u32) {
+        if let Some(frame) = self.frame_mut(number) {
+            frame.pins = frame.pins.saturating_add(1);
+        }
+    }
+
+    /// The opposite of [`Pages::pin`].
+    pub fn unpin(&mut self, number: u32) {
+        if let Some(frame) = self.frame_mut(number) {
+            frame.pins = frame.pins.saturating_sub(1);
+        }
+    }
+
+    /// Puts a page into a frame: `raw` if it is valid, an empty page if `None`. False if every
+    /// frame is in use.
+    pub fn install(&mut self, number: u32, raw: Option<&[u8]>, generation: u64) -> bool {
+        let Some(at) = self.free_frame() else { return false };
+        let Some(frame) = self.frames.get_mut(at) else { return false };
+        match raw {
+            Some(raw) if raw.len() == frame.bytes.len() => frame.bytes.copy_from_slice(raw),
+            _ => frame.bytes.fill(0),
+        }
+        let old = core::mem::replace(&mut frame.page, number);
+        frame.generation = generation;
+        frame.used = true;
+        if let Some(place) = self.frame_of.get_mut(index(old)) {
+            *place = NONE;
+        }
+        if let Some(place) = self.frame_of.get_mut(index(number)) {
+            *place = u32::try_from(at).unwrap_or(NONE);
+        }
+        true
+    }
+
+    /// Takes in one copy read on demand; false if it is not valid.
+    pub fn install_copy(&mut self, number: u32, raw: &[u8]) -> bool {
+        match page::verify(&self.region, PageKind::Descriptors, number, raw) {
+            Some(generation) => self.install(number, Some(raw), generation),
+            None => false,
+        }
+    }
+
+    /// Neither copy is valid any more.
+    pub fn lose(&mut self, number: u32) {
+        if let Some(place) = self.newest.get_mut(index(number)) {
+            *place = Newest::Unreadable;
+        }
+    }
+
+    /// Whether one more page could be brought into memory.
+    pub fn has_room(&self) -> bool {
+        self.frames.iter().any(Frame::replaceable)
+    }
+
+    fn free_frame(&mut self) -> Option<usize> {
+        // Two rounds: the first takes second chances away.
+        for _ in 0..self.frames.len().saturating_mul(2) {
+            let at = self.hand.checked_rem(self.frames.len())?;
+            self.hand = at.saturating_add(1);
+            let frame = self.frames.get_mut(at)?;
+            if frame.replaceable() && !core::mem::take(&mut frame.used) {
+                return Some(at);
+            }
+        }
+        None
+    }
+
+    /// Whether a write of the page is under way.
+    pub fn in_flight(&self, number: u32) -> bool {
+        let frame = self.frame_of.get(index(number)).copied().unwrap_or(NONE);
+        self.frames.get(index(frame)).is_some_and(|frame| frame.in_flight)
+    }
+
+    /// Number of frames.
+    pub fn frames(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Number of frames with changes.
+    pub fn dirty(&self) -> usize {
+        self.frames.iter().filter(|frame| frame.dirty).count()
+    }
+
+    /// Number of frames that no other page can have.
+    pub fn held(&self) -> usize {
+        self.frames.iter().filter(|frame| !frame.replaceable()).count()
+    }
+
+    /// The next page that wants to be written: fills `raw` with it, sealed, and says which page
+    /// and where on the region.
+    pub fn take_dirty(&mut self, geometry: &Geometry, raw: &mut [u8]) -> Option<(u32, u64)> {
+        let frame = self.frames.iter_mut().find(|frame| frame.dirty && !frame.in_flight)?;
+        let newest = self.newest.get(index(frame.page)).copied()?;
+        let target = match newest {
+            Newest::In(copy) => copy.twin(),
+            Newest::Nowhere | Newest::Unreadable => Copy2::A,
+        };
+        frame.dirty = false;
+        frame.in_flight = true;
+        frame.generation = frame.generation.saturating_add(1);
+        page::seal(
+            &self.region,
+            PageKind::Descriptors,
+            frame.page,
+            frame.generation,
+            &mut frame.bytes,
+        );
+        if raw.len() == frame.bytes.len() {
+            raw.copy_from_slice(&frame.bytes);
+        }
+        Some((frame.page, geometry.page_at(target, frame.page)))
+    }
+
+    /// The write of page `number` ended.
+    pub fn written(&mut self, number: u32, ok: bool) {
+        if let Some(frame) = self.frame_mut(number) {
+            frame.in_flight = false;
+            frame.dirty |= !ok;
+        }
+        if let Some(newest) = self.newest.get_mut(index(number))
+            && ok
+        {
+            *newest = match *newest {
+                Newest::In(copy) => Newest::In(copy.twin()),
+                Newest::Nowhere | Newest::Unreadable => Newest::In(Copy2::A),
+            };
+        }
+    }
+}

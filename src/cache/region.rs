@@ -1,0 +1,359 @@
+//! The region of one mount: where blocks are, whether they are what they should be.
+//!
+//! Always: a block is served only if its keyed checksum is right; whatever the region does, the
+//! answer to a reader is the right bytes or "ask the source".
+
+use super::blobs::{BlobEntry, BlobTable};
+use super::geometry::{Copy2, Geometry};
+use super::hydrate::Hydrator;
+use super::pages::Pages;
+use super::slots::{SlotKey, SlotState, SlotTable};
+use super::superblock::Superblock;
+use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Layer, Residence, descriptor};
+use crate::storage::{Background, DeviceId, Storage, Transfer};
+use crate::trace;
+use alloc::boxed::Box;
+use core::ops::Range;
+
+/// Failed checks in one mount after which the region is not asked any more.
+pub(super) const MISMATCHES_MAX: u64 = 8;
+/// Failed writes in one mount after which the region is not written any more.
+pub(super) const FAULTS_MAX: u64 = 8;
+
+/// How far the region is used in this mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Hits and hydration.
+    ReadWrite,
+    /// Hits only, and why.
+    ReadOnly(&'static str),
+    /// Not at all any more, and why.
+    Bypass(&'static str),
+}
+
+/// What the region did in this mount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Bytes made resident.
+    pub kept_bytes: u64,
+    /// Bytes offered but not kept, for want of a buffer or a slot.
+    pub dropped_bytes: u64,
+    /// Bytes written to the region, descriptors and all.
+    pub written_bytes: u64,
+    /// Flushes of the region.
+    pub flushes: u64,
+    /// Reads, writes and flushes of the region that failed.
+    pub region_faults: u64,
+    /// Blocks whose checksum was wrong.
+    pub check_failures: u64,
+    /// Slots given up to make room.
+    pub culled_slots: u64,
+}
+
+/// The region of one mount.
+#[derive(Debug)]
+pub struct Cache {
+    pub(super) device: DeviceId,
+    /// Byte offset of the region on its device.
+    pub(super) start: u64,
+    pub(super) superblock: Superblock,
+    pub(super) superblock_in: Copy2,
+    /// Drawn for this mount; announced before the first write.
+    pub(super) nonce: u64,
+    pub(super) geometry: Geometry,
+    pub(super) mode: Mode,
+    pub(super) blobs: BlobTable,
+    pub(super) slots: SlotTable,
+    pub(super) pages: Pages,
+    pub(super) hydrator: Box<Hydrator>,
+    pub(super) stats: CacheStats,
+}
+
+impl Cache {
+    /// What the region did so far.
+    pub fn stats(&self) -> CacheStats {
+        self.stats
+    }
+
+    /// How far the region is used.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The superblock as last read or written.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Number of slots in a state.
+    pub fn slots(&self, state: SlotState) -> u32 {
+        self.slots.count(state)
+    }
+
+    /// The blobs that the region knows.
+    pub fn blobs(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> {
+        self.blobs.iter()
+    }
+
+    /// Whether more than half of the buffers for hydration are in use: a reader that has time
+    /// lets the region catch up.
+    pub fn pressed(&self) -> bool {
+        let (free, all) = self.hydrator.pool_room();
+        self.mode == Mode::ReadWrite && free.saturating_mul(2) < all
+    }
+
+    /// The window and the block in it of block `number` of a blob; `None` beyond what a window
+    /// number can count.
+    pub(super) fn window(&self, blob: BlobIndex, number: u64) -> Option<(SlotKey, usize)> {
+        let shift = self.geometry.slot_size.shift().checked_sub(12)?;
+        let window = u32::try_from(number >> shift).ok()?;
+        let blocks = u64::try_from(self.geometry.slot_size.blocks()).ok()?;
+        let block = usize::try_from(number & blocks.checked_sub(1)?).ok()?;
+        Some((SlotKey { blob, window }, block))
+    }
+
+    /// Where block `number` of `blob` is, and how many blocks from there on, at least one and
+    /// all in the same slot-sized window, are in the same state side by side.
+    pub(super) fn find_block(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
+        let all = self.geometry.slot_size.blocks();
+        let Some((key, first)) = self.window(blob, number) else { return (Residence::Absent, 1) };
+        let rest = all.saturating_sub(first).max(1);
+        if matches!(self.mode, Mode::Bypass(_)) {
+            return (Residence::Absent, rest);
+        }
+        let Some(slot) = self.slots.find(key) else { return (Residence::Absent, rest) };
+        let (page, index) = self.geometry.place(slot);
+        let Some(raw) = self.pages.get(page) else { return (Residence::Absent, rest) };
+        let size = self.geometry.slot_size;
+        let (written, writing) = self.hydrator.under_way(slot);
+        let state = |block: usize| {
+            if descriptor::resident(raw, size, index, block) || written.contains(block) {
+                1
+            } else if writing.contains(block) {
+                2
+            } else {
+                0
+            }
+        };
+        let kind = state(first);
+        let run = (first..all).take_while(|block| state(*block) == kind).count().max(1);
+        match kind {
+            1 => (Residence::Resident { slot, block: first }, run),
+            2 => (Residence::Staged { slot, block: first }, run),
+            _ => (Residence::Absent, run),
+        }
+    }
+
+    /// Brings the pages of the next free slots into memory.
+    fn prepare_free<S: Storage>(&mut self, storage: &mut S, slots: usize) {
+        let mut next = self.slots.first(SlotState::Free);
+        for _ in 0..slots {
+            let Some(slot) = next else { return };
+            let (page, _) = self.geometry.place(slot);
+            self.load_page(storage, page);
+            next = self.slots.after(slot);
+        }
+    }
+
+    fn give_up(&mut self, slot: u32) {
+        self.slots.evict(slot);
+        if self.stats.check_failures.saturating_add(self.stats.region_faults) >= MISMATCHES_MAX {
+            trace::warn!("region: bypassed for this mount after {} failed reads", MISMATCHES_MAX);
+            self.mode = Mode::Bypass("too many reads of it failed");
+        }
+    }
+
+    pub(super) fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
+        let mut batch = [Transfer::read(self.device, self.start.saturating_add(at), out)];
+        storage.run(&mut batch, &mut |_, _| {});
+        batch.iter().all(|transfer| transfer.outcome().is_ok())
+    }
+
+    /// The superblock that announces this mount.
+    pub(super) fn next_superblock(&self) -> Superblock {
+        Superblock {
+            generation: self.superblock.generation.saturating_add(1),
+            nonce: self.nonce,
+            ..self.superblock
+        }
+    }
+
+    /// Blocks resident or on their way for `blob`: a walk over all slots.
+    pub fn resident_bytes<S: Storage>(&mut self, storage: &mut S, blob: BlobIndex) -> u64 {
+        let mut blocks: u64 = 0;
+        for slot in 0..self.geometry.slots {
+            if self.slots.key(slot).is_none_or(|key| key.blob != blob) {
+                continue;
+            }
+            let (page, index) = self.geometry.place(slot);
+            if self.load_page(storage, page)
+                && let Some(raw) = self.pages.get(page)
+            {
+                blocks = blocks.saturating_add(u64::from(descriptor::resident_count(
+                    raw,
+                    self.geometry.slot_size,
+                    index,
+                )));
+            }
+        }
+        blocks << 12
+    }
+}
+
+impl<S: Background> Layer<S> for Cache {
+    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+        match self.blobs.find(identity, bytes) {
+            Some(index) => Some(index),
+            None if self.mode == Mode::ReadWrite => self.blobs.add(identity, bytes),
+            None => None,
+        }
+    }
+
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
+        if matches!(self.mode, Mode::Bypass(_)) {
+            return;
+        }
+        let step = u64::try_from(self.geometry.slot_size.blocks()).unwrap_or(u64::MAX);
+        let mut number = blocks.start & !step.wrapping_sub(1);
+        let mut absent: usize = 0;
+        while number < blocks.end {
+            let held = self.window(blob, number).and_then(|(key, _)| self.slots.find(key));
+            if let Some(slot) = held {
+                self.slots.touch(slot);
+                let (page, _) = self.geometry.place(slot);
+                self.load_page(storage, page);
+            } else {
+                absent = absent.saturating_add(1);
+            }
+            number = number.saturating_add(step);
+        }
+        if self.mode == Mode::ReadWrite {
+            self.prepare_free(storage, absent);
+        }
+    }
+
+    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
+        self.find_block(blob, number)
+    }
+
+    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
+        (self.device, self.start.saturating_add(self.geometry.block_at(slot, block)))
+    }
+
+    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
+        self.hydrator.staged(slot, block)
+    }
+
+    fn check(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        slot: u32,
+        block: usize,
+        data: &[u8],
+    ) -> Result<(), u32> {
+        let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return Err(slot) };
+        let size = self.geometry.slot_size;
+        let (mut slot, mut block, mut number, mut rest) = (slot, block, number, data);
+        while !rest.is_empty() {
+            let (page, index) = self.geometry.place(slot);
+            let raw = self.pages.get(page).ok_or(slot)?;
+            let bytes =
+                size.blocks().saturating_sub(block).saturating_mul(BLOCK_BYTES).min(rest.len());
+            let (part, after) = rest.split_at(bytes);
+            let places = (number..).zip(block..);
+            let right = part.chunks(BLOCK_BYTES).zip(places).all(|(data, (number, block))| {
+                key.checksum(number, data) == descriptor::sum(raw, size, index, block)
+            });
+            if !right || part.is_empty() {
+                return Err(slot);
+            }
+            number =
+                number.saturating_add(u64::try_from(part.len() / BLOCK_BYTES).unwrap_or(u64::MAX));
+            slot = slot.saturating_add(1);
+            block = 0;
+            rest = after;
+        }
+        Ok(())
+    }
+
+    fn reject(&mut self, slot: u32) {
+        self.stats.check_failures = self.stats.check_failures.saturating_add(1);
+        trace::warn!("region: slot {} failed its check", slot);
+        self.give_up(slot);
+    }
+
+    fn fault(&mut self, slot: u32) {
+        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        trace::warn!("region: slot {} could not be read", slot);
+        self.give_up(slot);
+    }
+
+    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
+        self.take_in(blob, first, data);
+    }
+
+    fn progress(&mut self, storage: &mut S) {
+        self.move_on(storage);
+    }
+}
+
+impl<S: Background> Layer<S> for Option<Cache> {
+    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+        Layer::<S>::attach(self.as_mut()?, identity, bytes)
+    }
+
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
+        if let Some(cache) = self {
+            cache.prepare(storage, blob, blocks);
+        }
+    }
+
+    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
+        self.as_ref()
+            .map_or((Residence::Absent, usize::MAX), |cache| cache.find_block(blob, number))
+    }
+
+    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
+        self.as_ref().map_or((DeviceId(u16::MAX), 0), |cache| Layer::<S>::place(cache, slot, block))
+    }
+
+    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
+        Layer::<S>::staged(self.as_ref()?, slot, block)
+    }
+
+    fn check(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        slot: u32,
+        block: usize,
+        data: &[u8],
+    ) -> Result<(), u32> {
+        Layer::<S>::check(self.as_ref().ok_or(slot)?, blob, number, slot, block, data)
+    }
+
+    fn reject(&mut self, slot: u32) {
+        if let Some(cache) = self {
+            Layer::<S>::reject(cache, slot);
+        }
+    }
+
+    fn fault(&mut self, slot: u32) {
+        if let Some(cache) = self {
+            Layer::<S>::fault(cache, slot);
+        }
+    }
+
+    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
+        if let Some(cache) = self {
+            cache.take_in(blob, first, data);
+        }
+    }
+
+    fn progress(&mut self, storage: &mut S) {
+        if let Some(cache) = self {
+            cache.move_on(storage);
+        }
+    }
+}

@@ -1,0 +1,479 @@
+//! The slot table: what every slot holds, found by (blob, window), in the order of eviction.
+//!
+//! Always: each slot is in exactly one list, the one of its state, so the lists' lengths sum up
+//! to the number of slots; a (blob, window) is held by at most one slot. Nothing here does I/O.
+
+use super::BlobIndex;
+use alloc::boxed::Box;
+use alloc::vec;
+
+const NONE: u32 = u32::MAX;
+/// The highest frequency S3-FIFO counts.
+const FREQUENCY_MAX: u8 = 3;
+
+/// What a slot is. The order is that of [`SlotTable::count`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    /// Durably free: no descriptor that could survive a cut has a bit for it (FREE*).
+    Free,
+    /// Holds something, in the probation queue of S3-FIFO.
+    Small,
+    /// Holds something, in the main queue.
+    Main,
+    /// Given up in memory; its tombstone is not written yet.
+    Evicted,
+    /// Its tombstone is being written.
+    Entombing,
+    /// Its tombstone is written and waits for a flush.
+    Entombed,
+    /// Its descriptor page cannot be read; not used in this mount.
+    Dead,
+}
+
+const STATES: usize = 7;
+
+impl SlotState {
+    fn list(self) -> usize {
+        match self {
+            Self::Free => 0,
+            Self::Small => 1,
+            Self::Main => 2,
+            Self::Evicted => 3,
+            Self::Entombing => 4,
+            Self::Entombed => 5,
+            Self::Dead => 6,
+        }
+    }
+}
+
+/// What a slot holds: this window of this blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotKey {
+    /// The blob.
+    pub blob: BlobIndex,
+    /// Which slot-sized part of it.
+    pub window: u32,
+}
+
+impl SlotKey {
+    fn hash(self) -> u64 {
+        let raw = (u64::from(self.blob.0) << 32) | u64::from(self.window);
+        let mixed = raw.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ (mixed >> 29)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: SlotKey,
+    state: SlotState,
+    frequency: u8,
+    /// Fills that have not been committed; a busy slot is not evicted.
+    busy: u16,
+    previous: u32,
+    next: u32,
+    chain: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct List {
+    head: u32,
+    tail: u32,
+    len: u32,
+}
+
+/// All slots of a region.
+#[derive(Debug)]
+pub struct SlotTable {
+    slots: Box<[Slot]>,
+    buckets: Box<[u32]>,
+    lists: [List; STATES],
+    ghosts: Box<[u32]>,
+}
+
+impl SlotTable {
+    /// A table of `count` slots, all dead until [`SlotTable::admit`] says otherwise.
+    pub fn new(count: u32) -> Self {
+        let len = usize::try_from(count).unwrap_or(0);
+        let key = SlotKey { blob: BlobIndex(0), window: 0 };
+        let slot = Slot {
+            key,
+            state: SlotState::Dead,
+            frequency: 0,
+            busy: 0,
+            previous: NONE,
+            next: NONE,
+            chain: NONE,
+        };
+        let mut table = Self {
+            slots: vec![slot; len].into_boxed_slice(),
+            buckets: vec![NONE; len.next_power_of_two()].into_boxed_slice(),
+            lists: [List { head: NONE, tail: NONE, len: 0 }; STATES],
+            ghosts: vec![0; len].into_boxed_slice(),
+        };
+        for slot in 0..count {
+            table.push_back(slot, SlotState::Dead);
+        }
+        table
+    }
+
+    fn slot(&self, slot: u32) -> Option<&Slot> {
+        self.slots.get(usize::try_from(slot).ok()?)
+    }
+
+    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
+        self.slots.get_mut(usize::try_from(slot).ok()?)
+    }
+
+    /// Number of slots in `state`.
+    pub fn count(&self, state: SlotState) -> u32 {
+        self.lists.get(state.list()).map_or(0, |list| list.len)
+    }
+
+    /// Number of slots.
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or(0)
+    }
+
+    /// The state of a slot.
+    pub fn state(&self, slot: u32) -> SlotState {
+        self.slot(slot).map_or(SlotState::Dead, |slot| slot.state)
+    }
+
+    /// What a live slot holds.
+    pub fn key(&self, slot: u32) -> Option<SlotKey> {
+        let slot = self.slot(slot)?;
+        matches!(slot.state, SlotState::Small | SlotState::Main).then_some(slot.key)
+    }
+
+    /// Queue and frequency in one byte, as the descriptor keeps it.
+    pub fn class(&self, slot: u32) -> u8 {
+        let Some(slot) = self.slot(slot) else { return 0 };
+        slot.frequency | (u8::from(slot.state == SlotState::Main) << 4)
+    }
+
+    /// The slot that holds `key`.
+    pub fn find(&self, key: SlotKey) -> Option<u32> {
+        let mut at = *self.buckets.get(self.bucket(key))?;
+        // A chain is no longer than the table.
+        for _ in 0..self.slots.len() {
+            let slot = self.slot(at)?;
+            if slot.key == key {
+                return Some(at);
+            }
+            at = slot.chain;
+        }
+        None
+    }
+
+    fn bucket(&self, key: SlotKey) -> usize {
+        let mask = u64::try_from(self.buckets.len()).unwrap_or(1).wrapping_sub(1);
+        usize::try_from((key.hash() >> 8) & mask).unwrap_or(0)
+    }
+
+    /// Puts a dead slot to use at mount: with what its descriptor says it holds, or free.
+    /// A key that another slot holds already makes it an orphan, to be entombed.
+    pub fn admit(&mut self, slot: u32, held: Option<(SlotKey, u8)>) {
+        match held {
+            None => self.set_state(slot, SlotState::Free),
+            Some((key, _)) if self.find(key).is_some() => self.set_state(slot, SlotState::Evicted),
+            Some((key, class)) => {
+                let state = if class & 0x10 == 0 { SlotState::Small } else { SlotState::Main };
+                self.set_state(slot, state);
+                self.insert(slot, key);
+                if let Some(slot) = self.slot_mut(slot) {
+                    slot.frequency = (class & 0xf).min(FREQUENCY_MAX);
+                }
+            }
+        }
+    }
+
+    /// Marks a slot as an orphan: its descriptor names what no longer exists.
+    pub fn orphan(&mut self, slot: u32) {
+        self.set_state(slot, SlotState::Evicted);
+    }
+
+    /// Takes a free slot for `key`; `None` if none is free.
+    pub fn take(&mut self, key: SlotKey) -> Option<u32> {
+        let slot = self.lists.get(SlotState::Free.list())?.head;
+        self.slot(slot)?;
+        let known = self.forget_ghost(key);
+        self.set_state(slot, if known { SlotState::Main } else { SlotState::Small });
+        self.insert(slot, key);
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.frequency = 0;
+        }
+        Some(slot)
+    }
+
+    /// A reader used the slot.
+    pub fn touch(&mut self, slot: u32) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.frequency = slot.frequency.saturating_add(1).min(FREQUENCY_MAX);
+        }
+    }
+
+    /// One more fill waits for its commit, or one less.
+    pub fn hold(&mut self, slot: u32) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.busy = slot.busy.saturating_add(1);
+        }
+    }
+
+    /// The opposite of [`SlotTable::hold`].
+    pub fn release(&mut self, slot: u32) {
+        if let Some(slot) = self.slot_mut(slot) {
+            slot.busy = slot.busy.saturating_sub(1);
+        }
+    }
+
+    /// Gives up what a slot holds, unless it is busy. Says whether it did.
+    pub fn evict(&mut self, slot: u32) -> bool {
+        let Some(Slot { key, busy: 0, state: SlotState::Small | SlotState::Main, .. }) =
+            self.slot(slot).copied()
+        else {
+            return false;
+        };
+        self.remove(slot, key);
+        self.set_state(slot, SlotState::Evicted);
+        true
+    }
+
+    /// S3-FIFO: gives up one slot; `None` if every slot is busy or none is live. Takes at most
+    /// as many steps as there are slots, times the highest frequency.
+    pub fn cull(&mut self) -> Option<u32> {
+        let steps = self.len().saturating_mul(u32::from(FREQUENCY_MAX).saturating_add(2));
+        for _ in 0..steps {
+            let small = self.count(SlotState::Small);
+            let from_small = small > self.len().div_ceil(10) || self.count(SlotState::Main) == 0;
+            let state = if from_small { SlotState::Small } else { SlotState::Main };
+            let slot = self.lists.get(state.list())?.head;
+            let Slot { key, frequency, busy, .. } = *self.slot(slot)?;
+            if busy > 0 {
+                self.set_state(slot, state);
+            } else if frequency == 0 {
+                self.remember_ghost(key);
+                self.evict(slot);
+                return Some(slot);
+            } else {
+                self.set_state(slot, SlotState::Main);
+                if let Some(entry) = self.slot_mut(slot) {
+                    entry.frequency = if from_small { 0 } else { frequency.saturating_sub(1) };
+                }
+            }
+        }
+        None
+    }
+
+    /// Moves every slot of `from` to `to`.
+    pub fn move_all(&mut self, from: SlotState, to: SlotState) {
+        for _ in 0..self.count(from) {
+            if let Some(slot) = self.lists.get(from.list()).map(|list| list.head) {
+                self.set_state(slot, to);
+            }
+        }
+    }
+
+    /// The slot that has been in `state` longest.
+    pub fn first(&self, state: SlotState) -> Option<u32> {
+        self.lists.get(state.list()).map(|list| list.head).filter(|slot| *slot != NONE)
+    }
+
+    /// The slot behind this one in the list of its state.
+    pub fn after(&self, slot: u32) -> Option<u32> {
+        self.slot(slot).map(|entry| entry.next).filter(|next| *next != NONE)
+    }
+
+    /// Moves a slot behind all others of `state`.
+    pub fn set_state(&mut self, slot: u32, state: SlotState) {
+        if self.slot(slot).is_some() {
+            self.unlink(slot);
+            self.push_back(slot, state);
+        }
+    }
+
+    fn push_back(&mut self, slot: u32, state: SlotState) {
+        let Some(list) = self.lists.get_mut(state.list()) else { return };
+        let tail = list.tail;
+        list.tail = slot;
+        list.len = list.len.saturating_add(1);
+        if tail == NONE {
+            list.head = slot;
+        }
+        if let Some(entry) = self.slot_mut(slot) {
+            entry.state = state;
+            entry.previous = tail;
+            entry.next = NONE;
+        }
+        if let Some(entry) = self.slot_mut(tail) {
+            entry.next = slot;
+        }
+    }
+
+    fn unlink(&mut self, slot: u32) {
+        let Some(Slot { previous, next, state, .. }) = self.slot(slot).copied() else { return };
+        if let Some(entry) = self.slot_mut(previous) {
+            entry.next = next;
+        }
+        if let Some(entry) = self.slot_mut(next) {
+            entry.previous = previous;
+        }
+        if let Some(list) = self.lists.get_mut(state.list()) {
+            list.len = list.len.saturating_sub(1);
+            if list.head == slot {
+                list.head = next;
+            }
+            if list.tail == slot {
+                list.tail = previous;
+            }
+        }
+    }
+
+    fn insert(&mut self, slot: u32, key: SlotKey) {
+        let bucket = self.bucket(key);
+        let Some(head) = self.buckets.get_mut(bucket) else { return };
+        let chain = core::mem::replace(head, slot);
+        if let Some(entry) = self.slot_mut(slot) {
+            entry.key = key;
+            entry.chain = chain;
+        }
+    }
+
+    fn remove(&mut self, slot: u32, key: SlotKey) {
+        let bucket = self.bucket(key);
+        let Some(after) = self.slot(slot).map(|entry| entry.chain) else { return };
+        let Some(head) = self.buckets.get_mut(bucket) else { return };
+        if *head == slot {
+            *head = after;
+            return;
+        }
+        let mut at = *head;
+        for _ in 0..self.slots.len() {
+            let Some(entry) = self.slot_mut(at) else { return };
+            if entry.chain == slot {
+                entry.chain = after;
+                return;
+            }
+            at = entry.chain;
+        }
+    }
+
+    // The ghosts are the fingerprints of what was culled lately, in a table where a newer one
+    // takes the place of an older one with the same hash: bounded, and forgetting is its queue.
+    fn ghost(&mut self, key: SlotKey) -> Option<(&mut u32, u32)> {
+        let hash = key.hash();
+        let len = u64::try_from(self.ghosts.len()).ok()?;
+        let place = usize::try_from((hash >> 8).checked_rem(len)?).ok()?;
+        let fingerprint = u32::try_from(hash >> 40).ok()?.wrapping_shl(8) | 1;
+        Some((self.ghosts.get_mut(place)?, fingerprint))
+    }
+
+    fn remember_ghost(&mut self, key: SlotKey) {
+        if let Some((place, fingerprint)) = self.ghost(key) {
+            *place = fingerprint;
+        }
+    }
+
+    fn forget_ghost(&mut self, key: SlotKey) -> bool {
+        let Some((place, fingerprint)) = self.ghost(key) else { return false };
+        let known = *place == fingerprint;
+        if known {
+            *place = 0;
+        }
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "test code"
+    )]
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn key(blob: u16, window: u32) -> SlotKey {
+        SlotKey { blob: BlobIndex(blob), window }
+    }
+
+    const ALL: [SlotState; STATES] = [
+        SlotState::Free,
+        SlotState::Small,
+        SlotState::Main,
+        SlotState::Evicted,
+        SlotState::Entombing,
+        SlotState::Entombed,
+        SlotState::Dead,
+    ];
+
+    proptest! {
+        #[test]
+        fn the_table_agrees_with_a_map(count in 1u32..40, steps in prop::collection::vec((0u8..6, 0u16..3, 0u32..20), 0..300)) {
+            let mut table = SlotTable::new(count);
+            for slot in 0..count { table.admit(slot, None); }
+            let mut oracle: HashMap<(u16, u32), u32> = HashMap::new();
+            for (what, blob, window) in steps {
+                let k = key(blob, window);
+                match what {
+                    0 | 1 if table.find(k).is_none() => {
+                        if let Some(slot) = table.take(k) { prop_assert!(oracle.insert((blob, window), slot).is_none()); }
+                        else { prop_assert_eq!(table.count(SlotState::Free), 0); }
+                    }
+                    2 => if let Some(slot) = table.find(k) { table.touch(slot) },
+                    3 => if let Some(slot) = table.find(k) { prop_assert!(table.evict(slot)); oracle.remove(&(blob, window)); },
+                    4 => if let Some(slot) = table.cull() { oracle.retain(|_, held| *held != slot); }
+                         else { prop_assert!(oracle.is_empty()); },
+                    _ => { table.move_all(SlotState::Evicted, SlotState::Free); }
+                }
+                for (&(b, w), &slot) in &oracle {
+                    prop_assert_eq!(table.find(key(b, w)), Some(slot));
+                    prop_assert_eq!(table.key(slot), Some(key(b, w)));
+                }
+                let live = table.count(SlotState::Small) + table.count(SlotState::Main);
+                prop_assert_eq!(usize::try_from(live).unwrap(), oracle.len());
+                prop_assert_eq!(ALL.iter().map(|s| table.count(*s)).sum::<u32>(), count);
+            }
+        }
+    }
+
+    #[test]
+    fn a_scan_does_not_push_out_what_is_used_often() {
+        let mut table = SlotTable::new(100);
+        for slot in 0..100 {
+            table.admit(slot, None);
+        }
+        let mut get = |window: u32| match table.find(key(0, window)) {
+            Some(slot) => table.touch(slot),
+            None => {
+                if table.count(SlotState::Free) == 0 {
+                    table.cull().unwrap();
+                    table.move_all(SlotState::Evicted, SlotState::Free);
+                }
+                table.take(key(0, window)).unwrap();
+            }
+        };
+        for _ in 0..4 {
+            (0..50).for_each(&mut get);
+        }
+        (1000..3000).for_each(&mut get);
+        let kept = (0..50).filter(|w| table.find(key(0, *w)).is_some()).count();
+        assert!(kept >= 45, "kept {kept} of 50 hot windows");
+    }
+
+    #[test]
+    fn a_busy_slot_is_never_culled() {
+        let mut table = SlotTable::new(3);
+        for slot in 0..3 {
+            table.admit(slot, None);
+            table.take(key(0, slot)).unwrap();
+            table.hold(slot);
+        }
+        assert_eq!(table.cull(), None);
+        table.release(1);
+        assert_eq!(table.cull(), Some(1));
+    }
+}

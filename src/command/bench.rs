@@ -1,0 +1,323 @@
+//! Timed reads in one boot: raw devices, EROFS over them, a cold and a warm region.
+//!
+//! Always: every test reads into one buffer and checks nothing but success; `BEG` and `END`
+//! lines go out before and after the clock is read, so that the output is in no measured time.
+
+use super::config::Config;
+use super::mount::{Memory, Mounted, open_region};
+use super::parse::BenchPaths;
+use super::run::{GuestRoot, catch_up};
+use super::tree::Tree;
+use super::verdict::Counters;
+use crate::erofs::{FileKind, Inode};
+use crate::read::Root;
+use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
+use crate::{Error, PathError};
+use core::fmt;
+use embedded_io::Write;
+
+const MIB: u64 = 1 << 20;
+const KIB_64: u64 = 64 << 10;
+const KIB_4: u64 = 4 << 10;
+/// Bytes read at most by the tests with smaller blocks.
+const KIB_64_BYTES: u64 = 64 * MIB;
+const KIB_4_BYTES: u64 = 8 * MIB;
+/// Reads of a random test.
+const RANDOM_OPS: u64 = 2048;
+/// Path lookups.
+const LOOKUPS: u64 = 2000;
+/// The share of a file, in eighths, that the cold tests of large blocks may take; the rest is
+/// for those of small ones.
+const COLD_EIGHTHS: u64 = 5;
+
+/// What a bench works with.
+#[derive(Debug)]
+pub struct Setup<'s> {
+    /// Names the region.
+    pub config: &'s Config,
+    /// The image.
+    pub mounted: &'s Mounted,
+    /// Memory for the region.
+    pub memory: Memory,
+    /// Random bytes for the region.
+    pub entropy: [u8; 16],
+}
+
+/// Why a bench ended early.
+#[derive(Debug)]
+pub enum BenchError<E> {
+    /// A read failed.
+    Read(Error),
+    /// The output failed.
+    Output(E),
+    /// A file that is needed is missing or too short.
+    File(heapless::String<64>),
+}
+
+impl<E: fmt::Debug> fmt::Display for BenchError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(error) => write!(f, "bench: {error}"),
+            Self::Output(error) => write!(f, "bench: output: {error:?}"),
+            Self::File(path) => write!(f, "bench: {path} is missing or shorter than 8 MiB"),
+        }
+    }
+}
+
+impl<E> From<Error> for BenchError<E> {
+    fn from(error: Error) -> Self {
+        Self::Read(error)
+    }
+}
+
+/// A series of reads: `ops` of `size` bytes, one behind the other or at random, from byte
+/// `first` of a range of `span` bytes.
+#[derive(Clone, Copy)]
+struct Series {
+    size: u64,
+    ops: u64,
+    first: u64,
+    span: u64,
+    random: bool,
+}
+
+impl Series {
+    fn sequential(size: u64, first: u64, bytes: u64) -> Self {
+        Self { size, ops: bytes.checked_div(size).unwrap_or(0), first, span: bytes, random: false }
+    }
+
+    fn random(size: u64, first: u64, span: u64) -> Self {
+        Self { size, ops: RANDOM_OPS, first, span, random: true }
+    }
+
+    /// Where read `n` begins. The same numbers in every run.
+    fn at(&self, n: u64) -> u64 {
+        let blocks = self.span.checked_div(self.size).unwrap_or(1).max(1);
+        let block = if self.random {
+            let mixed = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed ^ (mixed >> 31)).checked_rem(blocks).unwrap_or(0)
+        } else {
+            n
+        };
+        self.first.saturating_add(block.saturating_mul(self.size))
+    }
+}
+
+/// The four series over a whole file of `bytes`.
+fn series(bytes: u64) -> [(&'static str, Series); 4] {
+    [
+        ("seq-1M", Series::sequential(MIB, 0, bytes)),
+        ("seq-64K", Series::sequential(KIB_64, 0, bytes.min(KIB_64_BYTES))),
+        ("seq-4K", Series::sequential(KIB_4, 0, bytes.min(KIB_4_BYTES))),
+        ("rand-4K", Series::random(KIB_4, 0, bytes)),
+    ]
+}
+
+/// The four series over parts of a file that do not overlap, so that each finds its part cold.
+fn cold_series(bytes: u64) -> [(&'static str, Series); 4] {
+    let large = (bytes / 8).saturating_mul(COLD_EIGHTHS) & !MIB.wrapping_sub(1);
+    let rest = bytes.saturating_sub(large);
+    let quarter = (rest / 4) & !KIB_64.wrapping_sub(1);
+    let part = |n: u64| large.saturating_add(quarter.saturating_mul(n));
+    [
+        ("seq-1M", Series::sequential(MIB, 0, large)),
+        ("seq-64K", Series::sequential(KIB_64, part(0), quarter)),
+        ("seq-4K", Series::sequential(KIB_4, part(1), quarter.min(KIB_4_BYTES))),
+        ("rand-4K", Series::random(KIB_4, part(2), quarter.saturating_mul(2))),
+    ]
+}
+
+type Outcome<T, W> = Result<T, BenchError<<W as embedded_io::ErrorType>::Error>>;
+
+/// Runs everything. `seal` is called when all memory is taken.
+pub fn run<S: Discover + Background, W: Write>(
+    storage: S,
+    setup: &Setup<'_>,
+    paths: &BenchPaths,
+    out: &mut W,
+    seal: fn(),
+    notice: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Outcome<Counters, W> {
+    let mounted = setup.mounted;
+    let root = GuestRoot::new(storage, None, &mounted.image, &mounted.sources)?;
+    let mut memory = Buffer::new(usize::try_from(MIB).unwrap_or(0));
+    let mut bench = Bench { out, buffer: memory.get_mut().unwrap_or_default() };
+    let mut tree = Tree::new();
+
+    let disk = root.metadata(paths.disk.as_bytes())?;
+    root.open_inode(disk)?.read_at(0, bench.buffer.get_mut(..4096).unwrap_or_default())?;
+    let first = root.stats().first_byte_ns;
+    bench.say(format_args!("FIRSTREAD {first}"))?;
+
+    let files = [("disk", paths.disk.as_str()), ("share", paths.share.as_str())];
+    for (kind, path) in files {
+        let Some(inode) = bench.file(&root, path)? else { continue };
+        let Some((device, at)) = root.source_of(&inode, 0)? else { continue };
+        for (name, series) in series(inode.size) {
+            bench.raw(&root, ("raw", kind, name), device, at, series)?;
+        }
+        for (name, series) in series(inode.size) {
+            bench.erofs(&root, ("erofs", kind, name), &inode, series)?;
+        }
+    }
+    bench.walk(&root, &mut tree, "walk-cold", &paths.tree)?;
+    bench.walk(&root, &mut tree, "walk-again", &paths.tree)?;
+    bench.lookups(&root, &mut tree, &paths.tree)?;
+
+    let (mut storage, _) = root.into_parts();
+    let region = open_region(&mut storage, setup.config, setup.entropy, setup.memory, notice);
+    let with_region = region.is_some();
+    let root: GuestRoot<S> = Root::new(storage, region, &mounted.image, &mounted.sources)?;
+    seal();
+    if with_region {
+        for (kind, path) in files {
+            let Some(inode) = bench.file(&root, path)? else { continue };
+            for (name, series) in cold_series(inode.size) {
+                bench.erofs(&root, ("cold", kind, name), &inode, series)?;
+            }
+            root.sync();
+            for (name, series) in cold_series(inode.size) {
+                bench.erofs(&root, ("warm", kind, name), &inode, series)?;
+            }
+        }
+    }
+    bench.say(format_args!("DONE"))?;
+    root.sync();
+    Ok(Counters::of(&root))
+}
+
+struct Bench<'b, W> {
+    out: &'b mut W,
+    buffer: &'b mut [u8],
+}
+
+impl<W: Write> Bench<'_, W> {
+    fn say(&mut self, line: fmt::Arguments<'_>) -> Outcome<(), W> {
+        match writeln!(self.out, "{line}") {
+            Ok(()) | Err(embedded_io::WriteFmtError::FmtError) => {}
+            Err(embedded_io::WriteFmtError::Other(error)) => return Err(BenchError::Output(error)),
+        }
+        self.out.flush().map_err(BenchError::Output)
+    }
+
+    /// The file at `path`, if there is one long enough.
+    fn file<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        path: &str,
+    ) -> Outcome<Option<Inode>, W> {
+        match root.metadata(path.as_bytes()) {
+            Ok(inode) if inode.kind == FileKind::Regular && inode.size >= 8 * MIB => {
+                Ok(Some(inode))
+            }
+            Ok(_) | Err(Error::Path(PathError::NotFound)) => {
+                self.say(format_args!("SKIP {path}: missing or shorter than 8 MiB")).map(|()| None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Times `ops` calls of `each`, which says how many bytes it moved.
+    fn timed<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        name: (&str, &str, &str),
+        ops: u64,
+        mut each: impl FnMut(u64, &mut [u8]) -> Result<u64, Error>,
+    ) -> Outcome<(), W> {
+        let (a, b, c) = name;
+        self.say(format_args!("BEG {a}-{b}-{c}"))?;
+        let begin = root.now_ns();
+        let mut bytes: u64 = 0;
+        for n in 0..ops {
+            bytes = bytes.saturating_add(each(n, self.buffer)?);
+        }
+        let ns = root.now_ns().saturating_sub(begin);
+        self.say(format_args!("END {a}-{b}-{c} bytes={bytes} ops={ops} ns={ns}"))
+    }
+
+    fn raw<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        name: (&str, &str, &str),
+        device: DeviceId,
+        base: u64,
+        series: Series,
+    ) -> Outcome<(), W> {
+        self.timed(root, name, series.ops, |n, buffer| {
+            let out =
+                buffer.get_mut(..usize::try_from(series.size).unwrap_or(0)).unwrap_or_default();
+            let mut batch = [Transfer::read(device, base.saturating_add(series.at(n)), out)];
+            root.with_layer(|_, storage| storage.run(&mut batch, &mut |_, _| {}));
+            batch.iter().try_for_each(Transfer::outcome)?;
+            Ok(series.size)
+        })
+    }
+
+    fn erofs<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        name: (&str, &str, &str),
+        inode: &Inode,
+        series: Series,
+    ) -> Outcome<(), W> {
+        let file = root.open_inode(*inode)?;
+        self.timed(root, name, series.ops, |n, buffer| {
+            let out =
+                buffer.get_mut(..usize::try_from(series.size).unwrap_or(0)).unwrap_or_default();
+            let got = file.read_at(series.at(n), out)?;
+            catch_up(root);
+            Ok(u64::try_from(got).unwrap_or(0))
+        })
+    }
+
+    fn walk<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        tree: &mut Tree,
+        name: &str,
+        path: &str,
+    ) -> Outcome<(), W> {
+        if root.metadata(path.as_bytes()).is_err() {
+            return self.say(format_args!("SKIP {path}: missing"));
+        }
+        self.say(format_args!("BEG {name}"))?;
+        let begin = root.now_ns();
+        tree.begin(root, path.as_bytes())?;
+        let mut entries: u64 = 0;
+        while tree.next(root)?.is_some() {
+            entries = entries.saturating_add(1);
+        }
+        let ns = root.now_ns().saturating_sub(begin);
+        self.say(format_args!("END {name} bytes=0 ops={entries} ns={ns}"))
+    }
+
+    /// Looks the paths below `path` up again and again.
+    fn lookups<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        tree: &mut Tree,
+        path: &str,
+    ) -> Outcome<(), W> {
+        if root.metadata(path.as_bytes()).is_err() {
+            return Ok(());
+        }
+        self.say(format_args!("BEG lookup"))?;
+        let mut ops: u64 = 0;
+        let mut ns: u64 = 0;
+        // A round that finds nothing would never end.
+        for _ in 0..LOOKUPS {
+            tree.begin(root, path.as_bytes())?;
+            while ops < LOOKUPS && tree.next(root)?.is_some() {
+                let begin = root.now_ns();
+                root.symlink_metadata(tree.path())?;
+                ns = ns.saturating_add(root.now_ns().saturating_sub(begin));
+                ops = ops.saturating_add(1);
+            }
+            if ops >= LOOKUPS {
+                break;
+            }
+        }
+        self.say(format_args!("END lookup bytes=0 ops={ops} ns={ns}"))
+    }
+}

@@ -1,0 +1,209 @@
+//! Mounting as a [`Config`] says: image, blobs and region found by their names.
+//!
+//! Always: an image or blob that cannot be had is an error; a region that cannot be had is a
+//! notice, and the mount goes on without it.
+
+use super::config::{self, CacheFormat, CacheName, Config};
+use crate::Error;
+use crate::blob::{BindError, Image, SourceName, Sources};
+use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize, SlotState};
+use crate::storage::{Background, Discover, DiscoverError, Storage};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// How much memory the parts of a mount may take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// One read of a command that reads in bulk.
+    pub read: usize,
+    /// Ranges on their way to the region.
+    pub pool: usize,
+    /// Descriptor pages of the region.
+    pub pages: usize,
+}
+
+impl Memory {
+    /// A division of `heap` bytes that leaves at least half of them free.
+    pub fn of_heap(heap: usize) -> Self {
+        Self {
+            read: if heap < 8 << 20 { 256 << 10 } else { 1 << 20 },
+            pool: (heap >> 2).clamp(512 << 10, 8 << 20),
+            pages: (heap >> 4).clamp(64 << 10, 2 << 20),
+        }
+    }
+}
+
+/// Why nothing was mounted.
+#[derive(Clone, Debug)]
+pub enum MountError {
+    /// The configuration names no image; the disks that there are.
+    NoImage {
+        /// Their serials.
+        disks: String,
+    },
+    /// The image or a blob cannot be used.
+    Image(Error),
+}
+
+impl fmt::Display for MountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoImage { disks } if disks.is_empty() => {
+                f.write_str("no image given (image=SERIAL), and the machine has no disk")
+            }
+            Self::NoImage { disks } => {
+                write!(f, "no image given (image=SERIAL); the disks are {disks}")
+            }
+            Self::Image(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for MountError {}
+
+impl From<Error> for MountError {
+    fn from(error: Error) -> Self {
+        Self::Image(error)
+    }
+}
+
+impl From<BindError> for MountError {
+    fn from(error: BindError) -> Self {
+        Self::Image(error.into())
+    }
+}
+
+/// An image whose slots are bound.
+#[derive(Clone, Debug)]
+pub struct Mounted {
+    /// The image.
+    pub image: Image,
+    /// The sources of its slots.
+    pub sources: Sources,
+}
+
+fn borrowed(name: &config::SourceName) -> SourceName<'_> {
+    match name {
+        config::SourceName::Disk(serial) => SourceName::Disk(serial),
+        config::SourceName::File { mount_tag, name } => {
+            SourceName::File { mount_tag: mount_tag.as_deref(), name }
+        }
+    }
+}
+
+/// Finds the image and its blobs, and checks what they say of themselves. `notice` gets a line
+/// for each.
+pub fn open<S: Discover>(
+    storage: &mut S,
+    config: &Config,
+    notice: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Result<Mounted, MountError> {
+    let Some(name) = &config.image else {
+        let mut disks = String::new();
+        storage.disks(&mut |serial, _| {
+            disks.push_str(if disks.is_empty() { "" } else { ", " });
+            disks.push_str(serial);
+        });
+        return Err(MountError::NoImage { disks });
+    };
+    let device = borrowed(name).find(storage)?;
+    let image = Image::read(storage, device)?;
+    let slots = image.devices.len();
+    let block = image.superblock.block_size;
+    notice(format_args!(
+        "image   {name}: {} bytes, blocks of {block}, {slots} device slots",
+        image.bytes
+    ));
+    let given: Vec<_> = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name))).collect();
+    let sources = image.bind(storage, &given)?;
+    for (slot, source) in (0u16..).zip(&sources).skip(1) {
+        let bytes = source.bytes;
+        match config.blobs.iter().find(|(of, _)| *of == slot) {
+            Some((_, name)) => notice(format_args!("slot {slot:2} {name}: {bytes} bytes")),
+            None if source.base > 0 => notice(format_args!(
+                "slot {slot:2} in the image, from byte {}: {bytes} bytes",
+                source.base
+            )),
+            None => notice(format_args!("slot {slot:2} found by its tag: {bytes} bytes")),
+        }
+    }
+    Ok(Mounted { image, sources })
+}
+
+/// Opens the region that `config` names. `None`, with a notice, if there is none to use.
+pub fn open_region<S: Discover + Background>(
+    storage: &mut S,
+    config: &Config,
+    entropy: [u8; 16],
+    memory: Memory,
+    notice: &mut dyn FnMut(fmt::Arguments<'_>),
+) -> Option<Cache> {
+    let Some(CacheName { serial, sectors }) = &config.cache else {
+        notice(format_args!("region  none given (cache=SERIAL)"));
+        return None;
+    };
+    let device = match storage.disk(serial) {
+        Ok(device) => device,
+        Err(error @ (DiscoverError::NotFound | DiscoverError::Ambiguous(_))) => {
+            notice(format_args!("region  not used: disk {serial}: {error}"));
+            return None;
+        }
+        Err(error) => {
+            notice(format_args!("region  not used: {error}"));
+            return None;
+        }
+    };
+    let mut options = CacheOptions::new(device, entropy);
+    if let Some(sectors) = sectors {
+        options.start = sectors.first.saturating_mul(512);
+        options.bytes = Some(sectors.count.saturating_mul(512));
+    }
+    options.format = match config.cache_format {
+        CacheFormat::Auto => FormatPolicy::Auto,
+        CacheFormat::Force => FormatPolicy::Force,
+        CacheFormat::Never => FormatPolicy::Never,
+    };
+    options.slot_size = match config.slot_bytes {
+        Some(0x4_0000) => SlotSize::K256,
+        Some(0x10_0000) => SlotSize::M1,
+        _ => SlotSize::K64,
+    };
+    options.pool_bytes = memory.pool;
+    options.pages_bytes = memory.pages;
+    match Cache::open(storage, &options) {
+        Ok(cache) => {
+            let used = cache.slots(SlotState::Small).saturating_add(cache.slots(SlotState::Main));
+            let geometry = cache.superblock().geometry;
+            let kib = geometry.slot_size.bytes() >> 10;
+            notice(format_args!(
+                "region  disk {serial}: {used} of {} slots of {kib} KiB in use",
+                geometry.slots
+            ));
+            if let crate::cache::Mode::ReadOnly(why) = cache.mode() {
+                notice(format_args!("region  read-only: {why}"));
+            }
+            Some(cache)
+        }
+        Err(refused) => {
+            notice(format_args!("region  not used: {refused}"));
+            None
+        }
+    }
+}
+
+/// How long a run waits for the region at its end.
+const SYNC_NS_MAX: u64 = 30_000_000_000;
+
+impl<S: Storage> crate::read::Root<S, Option<Cache>>
+where
+    S: Background,
+{
+    /// Makes what the region took in durable; false if it could not within 30 s.
+    pub fn sync(&self) -> bool {
+        self.with_layer(|layer, storage| {
+            let end = storage.now_ns().saturating_add(SYNC_NS_MAX);
+            layer.as_mut().is_none_or(|cache| cache.sync(storage, end))
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! The words of a guest command, and what they ask for.
+//!
+//! Always: what parses can be run; a path begins at the root, with or without a slash.
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+/// What a guest can be asked to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// List a directory, or one file.
+    Ls(String),
+    /// Everything known of one file.
+    Stat(String),
+    /// The bytes of a file.
+    Cat(String),
+    /// SHA-256 of a file, or of every file below a directory.
+    Sum(String),
+    /// One JSON object for every entry below a path.
+    Manifest(String),
+    /// The state of the region.
+    Cache,
+    /// Timed reads.
+    Bench(BenchPaths),
+}
+
+/// The files that a bench reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BenchPaths {
+    /// A large file whose chunks lie on disks.
+    pub disk: String,
+    /// A large file whose chunks lie on a share.
+    pub share: String,
+    /// A directory with many files.
+    pub tree: String,
+}
+
+impl Default for BenchPaths {
+    fn default() -> Self {
+        Self {
+            disk: "/disk.bin".to_string(),
+            share: "/share.bin".to_string(),
+            tree: "/tree".to_string(),
+        }
+    }
+}
+
+/// Why words are no command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UsageError {
+    /// There are none.
+    Nothing,
+    /// The first word is no command.
+    Unknown(String),
+    /// The command needs a path.
+    MissingPath(&'static str),
+    /// More words than the command takes.
+    TooMany(&'static str),
+}
+
+/// The commands with their arguments and what they do, for help texts.
+pub const HELP: [(&str, &str); 7] = [
+    ("ls PATH", "list a directory, one line an entry"),
+    ("stat PATH", "show everything known of a file"),
+    ("cat PATH", "write a file's bytes to stdout"),
+    ("sum PATH", "SHA-256 of a file, or of every file below a directory"),
+    ("manifest PATH", "one JSON object for every entry below PATH, with SHA-256"),
+    ("cache", "show the region: layout, blobs, slots, counters"),
+    ("bench [DISKFILE SHAREFILE TREE]", "timed reads: raw, EROFS, cold and warm region"),
+];
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("no command given")?,
+            Self::Unknown(word) => write!(f, "unknown command \"{word}\"")?,
+            Self::MissingPath(command) => write!(f, "{command} needs a path")?,
+            Self::TooMany(command) => write!(f, "too many words for {command}")?,
+        }
+        f.write_str("; the commands are")?;
+        for (at, (usage, _)) in HELP.iter().enumerate() {
+            write!(f, "{} {usage}", if at == 0 { ":" } else { "," })?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for UsageError {}
+
+impl Command {
+    /// Reads the words of a command.
+    pub fn parse(words: &[String]) -> Result<Self, UsageError> {
+        let (name, arguments) = words.split_first().ok_or(UsageError::Nothing)?;
+        let path = |name: &'static str| match arguments {
+            [] => Err(UsageError::MissingPath(name)),
+            [path] => Ok(path.clone()),
+            _ => Err(UsageError::TooMany(name)),
+        };
+        match name.as_str() {
+            "ls" => path("ls").map(Self::Ls),
+            "stat" => path("stat").map(Self::Stat),
+            "cat" => path("cat").map(Self::Cat),
+            "sum" => path("sum").map(Self::Sum),
+            "manifest" => path("manifest").map(Self::Manifest),
+            "cache" if arguments.is_empty() => Ok(Self::Cache),
+            "cache" => Err(UsageError::TooMany("cache")),
+            "bench" => match arguments {
+                [] => Ok(Self::Bench(BenchPaths::default())),
+                [disk, share, tree] => Ok(Self::Bench(BenchPaths {
+                    disk: disk.clone(),
+                    share: share.clone(),
+                    tree: tree.clone(),
+                })),
+                [_] | [_, _] => Err(UsageError::MissingPath("bench")),
+                _ => Err(UsageError::TooMany("bench")),
+            },
+            _ => Err(UsageError::Unknown(name.clone())),
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The last line of a run: passed or failed, and the counters.
+//!
+//! Always: one line; `PASS` or `FAIL reason`, then `key=value` pairs, each key once.
+
+use super::run::GuestRoot;
+use crate::cache::{Cache, CacheStats};
+use crate::read::Stats;
+use crate::storage::Background;
+use core::fmt;
+
+/// The counters of a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// The read path's.
+    pub read: Stats,
+    /// The region's; `None` without a region.
+    pub cache: Option<CacheStats>,
+    /// Regular files read to their end by the command.
+    pub files: u64,
+}
+
+impl Counters {
+    /// Gathers the counters of a root.
+    pub fn of<S: Background>(root: &GuestRoot<S>) -> Self {
+        let read = root.stats();
+        let cache = root.with_layer(|layer, _| layer.as_ref().map(Cache::stats));
+        Self { read, cache, ..Self::default() }
+    }
+}
+
+impl fmt::Display for Counters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Stats {
+            reads,
+            asked_bytes,
+            batches,
+            fetches,
+            fetched_bytes,
+            hits,
+            hit_bytes,
+            joins,
+            ..
+        } = self.read;
+        write!(
+            f,
+            "files={} reads={reads} asked_bytes={asked_bytes} batches={batches}",
+            self.files
+        )?;
+        write!(
+            f,
+            " fetches={fetches} fetched_bytes={fetched_bytes} hits={hits} hit_bytes={hit_bytes} joins={joins}"
+        )?;
+        write!(f, " mount_bytes={} meta_hits={}", self.read.mount_bytes, self.read.meta_hits)?;
+        let cache = self.cache.unwrap_or_default();
+        write!(f, " region={}", if self.cache.is_some() { "yes" } else { "no" })?;
+        write!(f, " kept_bytes={} dropped_bytes={}", cache.kept_bytes, cache.dropped_bytes)?;
+        write!(f, " written_bytes={} flushes={}", cache.written_bytes, cache.flushes)?;
+        write!(
+            f,
+            " region_faults={} check_failures={}",
+            cache.region_faults, cache.check_failures
+        )?;
+        let first_byte_us = self.read.first_byte_ns.wrapping_div(1000);
+        write!(f, " culled_slots={} first_byte_us={first_byte_us}", cache.culled_slots)
+    }
+}

@@ -1,0 +1,105 @@
+//! The units that the format counts in: blocks, inode numbers, byte spans.
+//!
+//! Always: a [`BlockSize`] is a power of two from 512 to 65,536; nothing here wraps.
+
+use core::fmt;
+
+/// Block numbers have at most 48 bits.
+pub(super) const BLOCKS_MAX: u64 = 1 << 48;
+
+/// The size of a block of the image: 512 bytes to 64 KiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockSize {
+    bits: u8,
+}
+
+impl BlockSize {
+    /// The largest block, in bytes.
+    pub const BYTES_MAX: usize = 65_536;
+
+    /// From the shift that the superblock stores (`blkszbits`), 9 to 16.
+    pub const fn from_bits(bits: u8) -> Option<Self> {
+        if bits >= 9 && bits <= 16 { Some(Self { bits }) } else { None }
+    }
+
+    /// The power of two.
+    pub const fn bits(self) -> u32 {
+        // A widening conversion; `From` is not const.
+        #[expect(clippy::as_conversions, reason = "widening, in a const fn")]
+        let bits = self.bits as u32;
+        bits
+    }
+
+    /// In bytes.
+    pub const fn bytes(self) -> u64 {
+        1 << self.bits
+    }
+
+    /// In bytes, as the length of a buffer.
+    pub const fn bytes_usize(self) -> usize {
+        1 << self.bits
+    }
+
+    /// The byte at which block `block` begins; `None` if that needs more than 64 bits.
+    pub const fn at(self, block: u64) -> Option<u64> {
+        if block < BLOCKS_MAX { Some(block << self.bits) } else { None }
+    }
+
+    /// How many blocks `bytes` bytes take, the last one perhaps in part.
+    pub const fn blocks_of(self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.bytes())
+    }
+
+    /// How far into its block byte `at` lies.
+    pub const fn offset_in(self, at: u64) -> u64 {
+        at & !(u64::MAX << self.bits)
+    }
+}
+
+impl fmt::Display for BlockSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.bytes().fmt(f)
+    }
+}
+
+/// An inode number: the index of the 32-byte slot, counted from the metadata area, where the
+/// inode begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Nid(pub u64);
+
+impl fmt::Display for Nid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A range of bytes of the primary device; its end does not overflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The first byte.
+    pub at: u64,
+    /// How many bytes.
+    pub len: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_nine_to_sixteen_bits_make_a_block() {
+        for bits in 0..=u8::MAX {
+            assert_eq!(BlockSize::from_bits(bits).is_some(), (9..=16).contains(&bits), "{bits}");
+        }
+    }
+
+    #[test]
+    fn a_block_number_of_49_bits_has_no_byte() {
+        let size = BlockSize::from_bits(16).unwrap_or_else(|| unreachable!());
+        assert_eq!(size.at((1 << 48) - 1), Some(0xffff_ffff_ffff_0000));
+        assert_eq!(size.at(1 << 48), None);
+        assert_eq!(size.offset_in(0x1_2345), 0x2345);
+        assert_eq!(size.blocks_of(u64::MAX), 1 << 48);
+        assert_eq!(size.blocks_of(65_537), 2);
+    }
+}

@@ -1,0 +1,316 @@
+//! The ways in which an image's bytes can be wrong.
+//!
+//! Always: each variant carries the numbers that lead to the byte.
+
+use core::fmt;
+
+use super::block::Nid;
+
+/// A part of the image, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The superblock, or the block whose checksum it carries.
+    Superblock,
+    /// The table of device slots.
+    DeviceTable,
+    /// The inode itself.
+    Inode(Nid),
+    /// The inode's xattrs.
+    Xattrs(Nid),
+    /// The inline tail of the inode's data.
+    Tail(Nid),
+    /// The inode's map of chunks.
+    ChunkMap(Nid),
+    /// One entry of the inode's map of chunks.
+    ChunkEntry(Nid),
+    /// The shared xattr entry of this id.
+    SharedXattr(u32),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Superblock => f.write_str("the superblock"),
+            Self::DeviceTable => f.write_str("the device table"),
+            Self::Inode(nid) => write!(f, "the inode of nid {nid}"),
+            Self::Xattrs(nid) => write!(f, "the xattrs of nid {nid}"),
+            Self::Tail(nid) => write!(f, "the inline tail of nid {nid}"),
+            Self::ChunkMap(nid) => write!(f, "the chunk map of nid {nid}"),
+            Self::ChunkEntry(nid) => write!(f, "a chunk entry of nid {nid}"),
+            Self::SharedXattr(id) => write!(f, "shared xattr {id}"),
+        }
+    }
+}
+
+/// What is wrong with a name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameFault {
+    /// It has no bytes.
+    Empty,
+    /// It has this many bytes, more than 255.
+    Long(usize),
+    /// It holds a slash.
+    Slash,
+    /// It holds a NUL.
+    Nul,
+    /// It is not above the name before it.
+    Order,
+}
+
+impl fmt::Display for NameFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("is empty"),
+            Self::Long(len) => write!(f, "has {len} bytes, at most 255"),
+            Self::Slash => f.write_str("holds a slash"),
+            Self::Nul => f.write_str("holds a NUL"),
+            Self::Order => f.write_str("is out of order"),
+        }
+    }
+}
+
+/// Wrong bytes: what, where, with the values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
+pub enum Corrupt {
+    /// Fewer bytes than the record has.
+    Short { part: Part, need: usize, got: usize },
+    /// A part whose place or length needs more than 64 bits (blocks: 48).
+    Overflow(Part),
+    /// A part that lies beyond the end that the superblock gives.
+    BeyondImage { part: Part, at: u64, len: u64, image: u64 },
+    /// No EROFS superblock.
+    Magic(u32),
+    /// The image is shorter than its superblock says, in bytes.
+    ImageTruncated { says: u64, has: u64 },
+    /// The root is no directory.
+    RootKind { nid: Nid, mode: u16 },
+    /// A block size outside 512 bytes to 64 KiB.
+    BlockBits(u8),
+    /// The superblock's checksum.
+    Checksum { stored: u32, computed: u32 },
+    /// More superblock extension slots than its page has room for.
+    SuperblockSlots(u8),
+    /// More than 999,999,999 nanoseconds; `None` is the superblock's.
+    Nanoseconds { nid: Option<Nid>, nanoseconds: u32 },
+    /// A compact inode's mtime plus the epoch needs more than 64 bits.
+    Mtime { nid: Nid, epoch: i64, seconds: u32 },
+    /// A slot that reaches beyond 48-bit block numbers.
+    SlotRange { slot: u16, uniaddr: u64, blocks: u64 },
+    /// Two slots over one block of the unified address space; slot 0 is the primary device.
+    SlotsOverlap { low: u16, high: u16, block: u64 },
+    /// A device id beyond the table.
+    NoSlot { slot: u16, slots: u16 },
+    /// A block beyond the device of a slot; slot 0 is the primary device.
+    BlockBeyondSlot { slot: u16, block: u64, blocks: u64 },
+    /// A type of file that does not exist.
+    Mode { nid: Nid, mode: u16 },
+    /// A size of 2^63 or more.
+    Size { nid: Nid, size: u64 },
+    /// A symlink target longer than a path may be.
+    SymlinkSize { nid: Nid, size: u64 },
+    /// Blocks of a flat inode beyond the end of the image.
+    DataBeyondImage { nid: Nid, start: u64, blocks: u64, image_blocks: u64 },
+    /// Inline data that crosses a block.
+    TailCrossesBlock { nid: Nid, at: u64, len: u64, block: u64 },
+    /// A chunk beyond the end of the file.
+    ChunkBeyondFile { nid: Nid, chunk: u64, chunks: u64 },
+    /// A chunk on a device that the table does not have.
+    ChunkSlot { nid: Nid, chunk: u64, slot: u16, slots: u16 },
+    /// The first nameoff of a directory block: no multiple of 12, 0, or beyond the block.
+    FirstNameoff { nid: Nid, block: u64, nameoff: u16, len: usize },
+    /// A nameoff outside the names, or not above the one before it.
+    Nameoff { nid: Nid, block: u64, entry: u16, nameoff: u16, low: u16, high: usize },
+    /// An entry beyond the directory block's last.
+    NoEntry { nid: Nid, block: u64, entry: u16, entries: u16 },
+    /// A name that no directory can hold.
+    Name { nid: Nid, block: u64, entry: u16, fault: NameFault },
+    /// A type of file that does not exist.
+    EntryType { nid: Nid, block: u64, entry: u16, file_type: u8 },
+    /// More shared xattrs than their inode's body has room for.
+    SharedCount { nid: Nid, count: u8, body: usize },
+    /// An xattr entry that overruns the bytes it lies in.
+    XattrOverrun { part: Part, at: usize, need: usize, left: usize },
+}
+
+impl fmt::Display for Corrupt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Magic(_)
+            | Self::BlockBits(_)
+            | Self::ImageTruncated { .. }
+            | Self::RootKind { .. }
+            | Self::Checksum { .. }
+            | Self::SuperblockSlots(_)
+            | Self::SlotRange { .. }
+            | Self::SlotsOverlap { .. }
+            | Self::NoSlot { .. }
+            | Self::BlockBeyondSlot { .. } => self.fmt_image(f),
+            Self::Short { .. } | Self::Overflow(_) | Self::BeyondImage { .. } => self.fmt_part(f),
+            Self::FirstNameoff { .. }
+            | Self::Nameoff { .. }
+            | Self::NoEntry { .. }
+            | Self::Name { .. }
+            | Self::EntryType { .. } => self.fmt_dir(f),
+            _ => self.fmt_inode(f),
+        }
+    }
+}
+
+impl Corrupt {
+    fn fmt_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Short { part, need, got } => write!(f, "{part} needs {need} bytes, has {got}"),
+            Self::Overflow(part) => write!(f, "{part} lies beyond any address"),
+            Self::BeyondImage { part, at, len, image } => {
+                write!(
+                    f,
+                    "{part}, {len} bytes at byte {at:#x}, ends beyond the image of {image:#x}"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_image(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Magic(magic) => write!(f, "magic {magic:#010x} at byte 0x400, not 0xe0f5e1e2"),
+            Self::ImageTruncated { says, has } => {
+                write!(f, "it should have {says} bytes, its device has {has}")
+            }
+            Self::RootKind { nid, mode } => {
+                write!(f, "the root, nid {nid}, has mode {mode:#o} and is no directory")
+            }
+            Self::BlockBits(bits) => {
+                write!(f, "block size 2^{bits} at byte 0x40c, not 2^9 to 2^16")
+            }
+            Self::Checksum { stored, computed } => {
+                write!(
+                    f,
+                    "superblock checksum {stored:#010x} at byte 0x404, computed {computed:#010x}"
+                )
+            }
+            Self::SuperblockSlots(slots) => {
+                write!(f, "{slots} superblock extension slots at byte 0x40d, beyond 4 KiB")
+            }
+            Self::SlotRange { slot, uniaddr, blocks } => {
+                write!(f, "device slot {slot}: {blocks} blocks from block {uniaddr} pass 2^48")
+            }
+            Self::SlotsOverlap { low, high, block } => {
+                write!(f, "device slots {low} and {high} both hold block {block}")
+            }
+            Self::NoSlot { slot, slots } => {
+                write!(f, "device slot {slot} is named, the table has {slots}")
+            }
+            Self::BlockBeyondSlot { slot, block, blocks } => {
+                write!(f, "block {block} of device slot {slot}, which has {blocks}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_inode(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Nanoseconds { nid: Some(nid), nanoseconds } => {
+                write!(f, "{nanoseconds} nanoseconds in the mtime of nid {nid}")
+            }
+            Self::Nanoseconds { nid: None, nanoseconds } => {
+                write!(f, "{nanoseconds} nanoseconds in the superblock, at byte 0x420")
+            }
+            Self::Mtime { nid, epoch, seconds } => {
+                write!(f, "mtime of nid {nid}: {seconds} s after {epoch}")
+            }
+            Self::Mode { nid, mode } => write!(f, "mode {mode:#o} of nid {nid} has no file type"),
+            Self::Size { nid, size } => write!(f, "size {size:#x} of nid {nid} is negative"),
+            Self::SymlinkSize { nid, size } => {
+                write!(f, "symlink of nid {nid} has a target of {size} bytes")
+            }
+            Self::DataBeyondImage { nid, start, blocks, image_blocks } => {
+                write!(
+                    f,
+                    "nid {nid}: {blocks} blocks from block {start}, the image has {image_blocks}"
+                )
+            }
+            Self::TailCrossesBlock { nid, at, len, block } => {
+                write!(
+                    f,
+                    "inline tail of nid {nid}, {len} bytes at byte {at:#x}, crosses a block of {block}"
+                )
+            }
+            Self::ChunkBeyondFile { nid, chunk, chunks } => {
+                write!(f, "chunk {chunk} of nid {nid}, which has {chunks}")
+            }
+            Self::ChunkSlot { nid, chunk, slot, slots } => {
+                write!(
+                    f,
+                    "chunk {chunk} of nid {nid} names device slot {slot}, the table has {slots}"
+                )
+            }
+            Self::SharedCount { nid, count, body } => {
+                write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")
+            }
+            Self::XattrOverrun { part, at, need, left } => {
+                write!(f, "{part}: the entry at byte {at} needs {need} bytes of {left}")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn fmt_dir(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::FirstNameoff { nid, block, nameoff, len } => {
+                write!(
+                    f,
+                    "directory nid {nid} block {block}: first nameoff {nameoff} in {len} bytes"
+                )
+            }
+            Self::Nameoff { nid, block, entry, nameoff, low, high } => write!(
+                f,
+                "directory nid {nid} block {block} entry {entry}: nameoff {nameoff}, not {low} to {high}"
+            ),
+            Self::NoEntry { nid, block, entry, entries } => {
+                write!(f, "directory nid {nid} block {block}: entry {entry} of {entries}")
+            }
+            Self::Name { nid, block, entry, fault } => {
+                write!(f, "directory nid {nid} block {block} entry {entry}: the name {fault}")
+            }
+            Self::EntryType { nid, block, entry, file_type } => {
+                write!(f, "directory nid {nid} block {block} entry {entry}: file type {file_type}")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::FormatError;
+    use super::*;
+    use std::string::ToString;
+
+    fn shown(corrupt: Corrupt) -> std::string::String {
+        FormatError::from(corrupt).to_string()
+    }
+
+    #[test]
+    fn message_leads_to_the_byte() {
+        let nid = Nid(42);
+        assert_eq!(
+            shown(Corrupt::ChunkSlot { nid, chunk: 7, slot: 9, slots: 3 }),
+            "corrupt image: chunk 7 of nid 42 names device slot 9, the table has 3"
+        );
+        let part = Part::SharedXattr(5);
+        assert_eq!(
+            shown(Corrupt::BeyondImage { part, at: 0x9000, len: 4, image: 0x8000 }),
+            "corrupt image: shared xattr 5, 4 bytes at byte 0x9000, ends beyond the image of 0x8000"
+        );
+        assert_eq!(
+            shown(Corrupt::Name { nid, block: 3, entry: 4, fault: NameFault::Long(300) }),
+            "corrupt image: directory nid 42 block 3 entry 4: the name has 300 bytes, at most 255"
+        );
+        assert_eq!(
+            shown(Corrupt::SlotsOverlap { low: 1, high: 3, block: 73 }),
+            "corrupt image: device slots 1 and 3 both hold block 73"
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! The device table: which blob a device id names, and which blob a unified block lies in.
+//!
+//! Always: no two slots hold the same block of the unified address space, so an address means
+//! one device or none.
+
+use heapless::Vec;
+
+use super::block::BLOCKS_MAX;
+use super::corrupt::{Corrupt, Part};
+use super::error::FormatError;
+use super::feature::Incompat;
+use super::record::Record;
+use super::superblock::Superblock;
+
+/// The most device slots that are read. Merged images have one a layer; container images have
+/// been limited to 127 layers, and the builders in use stay well below.
+pub const DEVICES_MAX: usize = 64;
+
+const SLOT_LEN: usize = 128;
+/// Bytes of a slot, also the unit of the table's place.
+pub(super) const SLOT_BYTES: u64 = 128;
+
+/// One slot of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceSlot {
+    tag: [u8; 64],
+    /// Length in blocks; 0 where the image does not say (use the device's own length).
+    pub blocks: u64,
+    /// The first block in the unified address space; 0 means that the slot is not in it.
+    pub uniaddr: u64,
+}
+
+impl DeviceSlot {
+    /// How many bytes a slot has.
+    pub const BYTES: usize = SLOT_LEN;
+
+    /// Slot `number` (1 is the first) from its bytes.
+    pub fn from_bytes(
+        superblock: &Superblock,
+        number: u16,
+        bytes: &[u8; SLOT_LEN],
+    ) -> Result<Self, FormatError> {
+        let raw = Record(bytes);
+        let (mut blocks, mut uniaddr) = (u64::from(raw.u32::<64>()), u64::from(raw.u32::<68>()));
+        if superblock.incompat.has(Incompat::BITS_48) {
+            blocks |= u64::from(raw.u32::<72>()) << 32;
+            uniaddr |= u64::from(raw.u16::<76>()) << 32;
+        }
+        if uniaddr.saturating_add(blocks) > BLOCKS_MAX {
+            return Err(Corrupt::SlotRange { slot: number, uniaddr, blocks }.into());
+        }
+        Ok(Self { tag: raw.bytes::<0, 64>(), blocks, uniaddr })
+    }
+
+    /// The label, up to the first NUL: a blob id, or the UUID of a merged image's source; empty
+    /// where the image does not say.
+    pub fn tag(&self) -> &[u8] {
+        self.tag.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
+    /// Where `block` of the unified address space lies in this slot.
+    fn offset_of(&self, block: u64) -> Option<u64> {
+        let offset = block.checked_sub(self.uniaddr)?;
+        (self.uniaddr != 0 && offset < self.blocks).then_some(offset)
+    }
+}
+
+/// Where a block lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The device slot; 0 is the primary device.
+    pub slot: u16,
+    /// The block of that device.
+    pub block: u64,
+    /// How many blocks from there on, this one included, lie on that device; at least 1. `None`
+    /// where the image does not say how long the device is. A longer run must not be read on.
+    pub blocks_left: Option<u64>,
+}
+
+/// The table of device slots.
+#[derive(Clone, Debug)]
+pub struct Devices {
+    slots: Vec<DeviceSlot, DEVICES_MAX>,
+    primary_blocks: u64,
+}
+
+impl Devices {
+    /// From the bytes at [`Superblock::device_table_at`]; from none if there is no table.
+    ///
+    /// # Errors
+    /// Corrupt when a slot overlaps another, or the primary device, in the unified address space.
+    /// Slots without a length hold no unified block, so they overlap nothing.
+    pub fn from_bytes(superblock: &Superblock, table: &[u8]) -> Result<Self, FormatError> {
+        let count = usize::from(superblock.extra_devices);
+        let need = count.saturating_mul(SLOT_LEN);
+        let short = Corrupt::Short { part: Part::DeviceTable, need, got: table.len() };
+        let table = table.get(..need).ok_or(short)?;
+        let mut slots: Vec<DeviceSlot, DEVICES_MAX> = Vec::new();
+        for (number, bytes) in (1..).zip(table.as_chunks().0) {
+            let slot = DeviceSlot::from_bytes(superblock, number, bytes)?;
+            // The superblock's constructor has refused a longer table.
+            slots.push(slot).map_err(|_| Corrupt::NoSlot { slot: number, slots: number })?;
+        }
+        let devices = Self { slots, primary_blocks: superblock.blocks };
+        devices.check_overlap()?;
+        Ok(devices)
+    }
+
+    /// How many slots there are besides the primary.
+    pub fn len(&self) -> u16 {
+        u16::try_from(self.slots.len()).unwrap_or(u16::MAX)
+    }
+
+    /// Whether the primary device is the only one.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Slot `number`; 1 is the first, 0 (the primary) has none.
+    pub fn slot(&self, number: u16) -> Option<&DeviceSlot> {
+        self.slots.get(usize::from(number).checked_sub(1)?)
+    }
+
+    /// The slots with their numbers, from 1.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, &DeviceSlot)> {
+        (1..).zip(&self.slots)
+    }
+
+    /// Where block `block` of `device_id` (masked already) lies. Id N is slot N; id 0 is the
+    /// unified address space: the primary device, or the slot that the address falls into.
+    ///
+    /// # Errors
+    /// Corrupt when there is no such slot, or the block lies on no device.
+    pub fn resolve(&self, device_id: u16, block: u64) -> Result<Place, FormatError> {
+        if device_id == 0 {
+            return self.resolve_unified(block);
+        }
+        let missing = Corrupt::NoSlot { slot: device_id, slots: self.len() };
+        let slot = self.slot(device_id).ok_or(missing)?;
+        self.place(device_id, block, slot.blocks)
+    }
+
+    fn resolve_unified(&self, block: u64) -> Result<Place, FormatError> {
+        for (number, slot) in self.iter() {
+            if let Some(offset) = slot.offset_of(block) {
+                return self.place(number, offset, slot.blocks);
+            }
+        }
+        self.place(0, block, self.primary_len())
+    }
+
+    /// Blocks of the primary device in the unified address space; 0 if nothing bounds it.
+    fn primary_len(&self) -> u64 {
+        if self.primary_blocks != 0 {
+            return self.primary_blocks;
+        }
+        let starts = self.slots.iter().filter(|slot| slot.uniaddr != 0 && slot.blocks != 0);
+        starts.map(|slot| slot.uniaddr).min().unwrap_or(0)
+    }
+
+    fn place(&self, slot: u16, block: u64, blocks: u64) -> Result<Place, FormatError> {
+        if blocks == 0 {
+            return Ok(Place { slot, block, blocks_left: None });
+        }
+        match blocks.checked_sub(block) {
+            None | Some(0) => Err(Corrupt::BlockBeyondSlot { slot, block, blocks }.into()),
+            left => Ok(Place { slot, block, blocks_left: left }),
+        }
+    }
+
+    /// At most 64 x 64 comparisons.
+    fn check_overlap(&self) -> Result<(), Corrupt> {
+        for (low, slot) in self.iter() {
+            if slot.uniaddr == 0 || slot.blocks == 0 {
+                continue;
+            }
+            if slot.uniaddr < self.primary_blocks {
+                return Err(Corrupt::SlotsOverlap { low: 0, high: low, block: slot.uniaddr });
+            }
+            let after = self.iter().filter(|&(high, _)| high > low);
+            for (high, other) in after {
+                let first = slot.uniaddr.max(other.uniaddr);
+                if slot.offset_of(first).is_some() && other.offset_of(first).is_some() {
+                    return Err(Corrupt::SlotsOverlap { low, high, block: first });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+const _: () = assert!(SLOT_LEN == 128 && SLOT_BYTES == 128);
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::Sample;
+    use super::*;
+    use std::vec::Vec as Bytes;
+
+    /// A slot's low block count and unified address.
+    fn slot(blocks: u32, uniaddr: u32) -> [u8; 128] {
+        let mut bytes = [0; 128];
+        let (tag, rest) = bytes.split_at_mut(64);
+        tag.fill(b'0');
+        let fields = [blocks.to_le_bytes(), uniaddr.to_le_bytes()];
+        rest.iter_mut().zip(fields.as_flattened()).for_each(|(to, from)| *to = *from);
+        bytes
+    }
+
+    fn devices(slots: &[[u8; 128]]) -> Result<Devices, FormatError> {
+        let count = u16::try_from(slots.len()).unwrap_or(u16::MAX);
+        let superblock = Sample::with_devices(count).superblock();
+        Devices::from_bytes(&superblock, &slots.iter().flatten().copied().collect::<Bytes<u8>>())
+    }
+
+    fn valid(slots: &[[u8; 128]]) -> Devices {
+        devices(slots).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn id_n_is_slot_n_in_its_own_blocks() {
+        let devices = valid(&[slot(10, 64), slot(20, 74)]);
+        let place = Place { slot: 2, block: 5, blocks_left: Some(15) };
+        assert_eq!(devices.resolve(2, 5), Ok(place));
+        assert_eq!(devices.slot(2).map(|slot| slot.tag().len()), Some(64));
+        assert_eq!(devices.slot(0), None);
+    }
+
+    #[test]
+    fn id_beyond_the_table_is_corrupt() {
+        let error = Corrupt::NoSlot { slot: 3, slots: 2 };
+        assert_eq!(valid(&[slot(10, 64), slot(20, 74)]).resolve(3, 0), Err(error.into()));
+    }
+
+    #[test]
+    fn unified_block_lies_in_the_primary_or_in_the_slot_that_holds_it() {
+        let devices = valid(&[slot(10, 64), slot(20, 74)]);
+        for (block, slot, offset, left) in [
+            (0, 0, 0, 64),
+            (63, 0, 63, 1),
+            (64, 1, 0, 10),
+            (73, 1, 9, 1),
+            (74, 2, 0, 20),
+            (93, 2, 19, 1),
+        ] {
+            let place = Place { slot, block: offset, blocks_left: Some(left) };
+            assert_eq!(devices.resolve(0, block), Ok(place), "block {block}");
+        }
+    }
+
+    #[test]
+    fn unified_block_on_no_device_is_corrupt() {
+        let devices = valid(&[slot(10, 70)]);
+        for block in [64, 69, 80, u64::MAX] {
+            let error = Corrupt::BlockBeyondSlot { slot: 0, block, blocks: 64 };
+            assert_eq!(devices.resolve(0, block), Err(error.into()));
+        }
+    }
+
+    #[test]
+    fn block_beyond_its_slot_is_corrupt() {
+        let error = Corrupt::BlockBeyondSlot { slot: 1, block: 10, blocks: 10 };
+        assert_eq!(valid(&[slot(10, 64)]).resolve(1, 10), Err(error.into()));
+    }
+
+    #[test]
+    fn uniaddr_zero_is_no_mapping() {
+        let devices = valid(&[slot(10, 0)]);
+        assert_eq!(devices.resolve(0, 3).map(|place| place.slot), Ok(0));
+    }
+
+    #[test]
+    fn slots_that_overlap_are_both_named() {
+        let error = Corrupt::SlotsOverlap { low: 1, high: 3, block: 73 };
+        assert_eq!(devices(&[slot(10, 64), slot(5, 74), slot(9, 73)]).err(), Some(error.into()));
+        let error = Corrupt::SlotsOverlap { low: 1, high: 2, block: 80 };
+        assert_eq!(devices(&[slot(10, 80), slot(100, 70)]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn slot_that_repeats_is_named() {
+        let error = Corrupt::SlotsOverlap { low: 1, high: 2, block: 64 };
+        assert_eq!(devices(&[slot(10, 64), slot(10, 64)]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn slot_over_the_primary_is_named() {
+        let error = Corrupt::SlotsOverlap { low: 0, high: 1, block: 63 };
+        assert_eq!(devices(&[slot(10, 63)]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn slots_without_a_length_share_an_address_and_hold_no_unified_block() {
+        let devices = valid(&[slot(0, 64), slot(0, 64), slot(0, 64)]);
+        let place = Place { slot: 2, block: 1 << 40, blocks_left: None };
+        assert_eq!(devices.resolve(2, 1 << 40), Ok(place));
+        assert!(devices.resolve(0, 64).is_err());
+    }
+
+    #[test]
+    fn high_halves_count_with_48bit_only() {
+        let mut bytes = slot(1, 2);
+        let high = bytes.get_mut(72..78).unwrap_or_default();
+        high.copy_from_slice(&[1, 0, 0, 0, 2, 0]);
+        let mut sample = Sample::with_devices(1);
+        let narrow = DeviceSlot::from_bytes(&sample.superblock(), 1, &bytes);
+        assert_eq!(narrow.map(|slot| (slot.blocks, slot.uniaddr)), Ok((1, 2)));
+        let wide = sample.put(80, &[0x88]).superblock();
+        let slot = DeviceSlot::from_bytes(&wide, 1, &bytes);
+        assert_eq!(slot.map(|slot| (slot.blocks, slot.uniaddr)), Ok((1 << 32 | 1, 2 << 32 | 2)));
+        if let Some(high) = bytes.get_mut(74..76) {
+            high.fill(0xff);
+        }
+        let slot = DeviceSlot::from_bytes(&wide, 1, &bytes);
+        let blocks = 0xffff_0001 << 32 | 1;
+        let error = Corrupt::SlotRange { slot: 1, uniaddr: 2 << 32 | 2, blocks };
+        assert_eq!(slot, Err(error.into()));
+    }
+
+    #[test]
+    fn table_cut_short_is_corrupt() {
+        let superblock = Sample::with_devices(2).superblock();
+        let error = Corrupt::Short { part: Part::DeviceTable, need: 256, got: 255 };
+        assert_eq!(Devices::from_bytes(&superblock, &[0; 255]).err(), Some(error.into()));
+    }
+}

@@ -1,0 +1,385 @@
+//! A block of a directory: 12-byte entries, then their names, sorted by their bytes.
+//!
+//! Always: an entry that is handed out has a name of 1 to 255 bytes without slash or NUL, which
+//! lies in the block behind all entries.
+
+use core::cmp::Ordering;
+
+use super::block::Nid;
+use super::corrupt::{Corrupt, NameFault};
+use super::error::{FormatError, Unsupported};
+use super::kind::FileKind;
+use super::record::Record;
+
+const ENTRY_BYTES: u16 = 12;
+const NAME_BYTES_MAX: usize = 255;
+
+/// An entry of a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dirent<'b> {
+    /// The inode.
+    pub nid: Nid,
+    /// The type of the file, if the entry says; the inode's own type counts.
+    pub kind: Option<FileKind>,
+    /// The name.
+    pub name: &'b [u8],
+}
+
+/// A block of a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct DirBlock<'b> {
+    bytes: &'b [u8],
+    nid: Nid,
+    block: u64,
+    len: u16,
+}
+
+impl<'b> DirBlock<'b> {
+    /// Block `block` of directory `nid`. `bytes` is the whole block, or what the directory's size
+    /// leaves of its last one. Looks at the first entry only.
+    pub fn from_bytes(bytes: &'b [u8], nid: Nid, block: u64) -> Result<Self, FormatError> {
+        let nameoff = Record::<12>::first_of(bytes).map_or(0, |raw| raw.u16::<8>());
+        let whole = nameoff != 0 && nameoff.is_multiple_of(ENTRY_BYTES);
+        // All names have at least one byte, so the first begins before the end.
+        if !whole || usize::from(nameoff) >= bytes.len() {
+            return Err(Corrupt::FirstNameoff { nid, block, nameoff, len: bytes.len() }.into());
+        }
+        Ok(Self { bytes, nid, block, len: nameoff.checked_div(ENTRY_BYTES).unwrap_or(0) })
+    }
+
+    /// How many entries it has, at least one.
+    pub fn len(&self) -> u16 {
+        self.len
+    }
+
+    /// Never.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Entry `entry`. Does not compare its name with others.
+    pub fn entry(&self, entry: u16) -> Result<Dirent<'b>, FormatError> {
+        let (nid, block) = (self.nid, self.block);
+        let raw = self.raw(entry)?;
+        let name = self.name(entry, raw)?;
+        let target = Nid(raw.u64::<0>());
+        if target.0 >> 63 != 0 {
+            return Err(Unsupported::Metabox(target).into());
+        }
+        let kind = match raw.u8::<10>() {
+            0 => None,
+            1 => Some(FileKind::Regular),
+            2 => Some(FileKind::Directory),
+            3 => Some(FileKind::CharDevice),
+            4 => Some(FileKind::BlockDevice),
+            5 => Some(FileKind::Fifo),
+            6 => Some(FileKind::Socket),
+            7 => Some(FileKind::Symlink),
+            file_type => return Err(Corrupt::EntryType { nid, block, entry, file_type }.into()),
+        };
+        Ok(Dirent { nid: target, kind, name })
+    }
+
+    /// The name of the first entry, to choose a block by.
+    pub fn first_name(&self) -> Result<&'b [u8], FormatError> {
+        Ok(self.name(0, self.raw(0)?)?)
+    }
+
+    /// The name of the last entry, with which the next block's first must be compared.
+    pub fn last_name(&self) -> Result<&'b [u8], FormatError> {
+        let last = self.len.saturating_sub(1);
+        Ok(self.name(last, self.raw(last)?)?)
+    }
+
+    /// The entries in order. An error ends them.
+    pub fn entries(&self) -> Entries<'b> {
+        Entries { block: *self, next: 0, previous: None }
+    }
+
+    /// The entry of this name. Touches as many entries as a binary search does, and refuses those
+    /// that it sees out of order.
+    pub fn find(&self, name: &[u8]) -> Result<Option<Dirent<'b>>, FormatError> {
+        let (mut low, mut high) = (0, self.len);
+        let (mut below, mut above): (Option<&[u8]>, Option<&[u8]>) = (None, None);
+        // Each round halves the range: at most 13 for the 5,461 entries of 64 KiB.
+        while low < high {
+            let middle = low.midpoint(high);
+            let probe = self.name(middle, self.raw(middle)?)?;
+            if below.is_some_and(|below| probe <= below)
+                || above.is_some_and(|above| probe >= above)
+            {
+                return Err(self.name_fault(middle, NameFault::Order).into());
+            }
+            match name.cmp(probe) {
+                Ordering::Equal => return self.entry(middle).map(Some),
+                Ordering::Less => (high, above) = (middle, Some(probe)),
+                Ordering::Greater => (low, below) = (middle.saturating_add(1), Some(probe)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn raw(&self, entry: u16) -> Result<Record<'b, 12>, Corrupt> {
+        let (nid, block, entries) = (self.nid, self.block, self.len);
+        let missing = Corrupt::NoEntry { nid, block, entry, entries };
+        if entry >= entries {
+            return Err(missing);
+        }
+        let at = usize::from(entry).saturating_mul(usize::from(ENTRY_BYTES));
+        self.bytes.get(at..).and_then(Record::first_of).ok_or(missing)
+    }
+
+    /// The name of an entry: to the next one's, or of the last to a NUL or the end of the block.
+    fn name(&self, entry: u16, raw: Record<'b, 12>) -> Result<&'b [u8], Corrupt> {
+        let names = self.len.saturating_mul(ENTRY_BYTES);
+        let start = self.nameoff(entry, raw, names, self.bytes.len())?;
+        let after = entry.saturating_add(1);
+        let name = if after < self.len {
+            let end = self.nameoff(after, self.raw(after)?, start, self.bytes.len())?;
+            self.bytes.get(usize::from(start)..usize::from(end)).unwrap_or_default()
+        } else {
+            let rest = self.bytes.get(usize::from(start)..).unwrap_or_default();
+            rest.split(|&byte| byte == 0).next().unwrap_or_default()
+        };
+        match fault(name) {
+            None => Ok(name),
+            Some(fault) => Err(self.name_fault(entry, fault)),
+        }
+    }
+
+    /// The nameoff of an entry, from `low` to `high`.
+    fn nameoff(
+        &self,
+        entry: u16,
+        raw: Record<'b, 12>,
+        low: u16,
+        high: usize,
+    ) -> Result<u16, Corrupt> {
+        let nameoff = raw.u16::<8>();
+        if nameoff >= low && usize::from(nameoff) <= high {
+            return Ok(nameoff);
+        }
+        let (nid, block) = (self.nid, self.block);
+        Err(Corrupt::Nameoff { nid, block, entry, nameoff, low, high })
+    }
+
+    fn name_fault(&self, entry: u16, fault: NameFault) -> Corrupt {
+        Corrupt::Name { nid: self.nid, block: self.block, entry, fault }
+    }
+}
+
+fn fault(name: &[u8]) -> Option<NameFault> {
+    match name.len() {
+        0 => return Some(NameFault::Empty),
+        len if len > NAME_BYTES_MAX => return Some(NameFault::Long(len)),
+        _ => {}
+    }
+    name.iter().find_map(|byte| match byte {
+        0 => Some(NameFault::Nul),
+        b'/' => Some(NameFault::Slash),
+        _ => None,
+    })
+}
+
+/// The entries of a block, each checked to come after the one before it.
+#[derive(Clone, Debug)]
+pub struct Entries<'b> {
+    block: DirBlock<'b>,
+    next: u16,
+    previous: Option<&'b [u8]>,
+}
+
+impl<'b> Iterator for Entries<'b> {
+    type Item = Result<Dirent<'b>, FormatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.next;
+        if entry >= self.block.len {
+            return None;
+        }
+        self.next = entry.saturating_add(1);
+        let item = match self.block.entry(entry) {
+            Ok(dirent) if self.previous.is_some_and(|previous| dirent.name <= previous) => {
+                Err(self.block.name_fault(entry, NameFault::Order).into())
+            }
+            item => item,
+        };
+        match &item {
+            Ok(dirent) => self.previous = Some(dirent.name),
+            Err(_) => self.next = self.block.len,
+        }
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample::{TINY, dir_block};
+    use super::*;
+    use std::format;
+    use std::string::String;
+    use std::vec::Vec;
+
+    const DIR: Nid = Nid(36);
+
+    fn parse(bytes: &[u8]) -> Result<DirBlock<'_>, FormatError> {
+        DirBlock::from_bytes(bytes, DIR, 2)
+    }
+
+    fn valid(bytes: &[u8]) -> DirBlock<'_> {
+        parse(bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// What the walk over these bytes ends with.
+    fn walk_error(bytes: &[u8]) -> Option<FormatError> {
+        valid(bytes).entries().find_map(Result::err)
+    }
+
+    fn named(entry: u16, fault: NameFault) -> Option<FormatError> {
+        Some(Corrupt::Name { nid: DIR, block: 2, entry, fault }.into())
+    }
+
+    fn patch(bytes: &mut [u8], at: usize, with: &[u8]) {
+        if let Some(place) = bytes.get_mut(at..).and_then(|tail| tail.get_mut(..with.len())) {
+            place.copy_from_slice(with);
+        }
+    }
+
+    #[test]
+    fn what_mkfs_wrote_is_read() {
+        // The root's entries are inline behind its 32 bytes, without xattrs.
+        let size = TINY.get(37 * 32 + 8..).and_then(|tail| tail.first_chunk()).copied();
+        let size = usize::try_from(u32::from_le_bytes(size.unwrap_or_default())).unwrap_or(0);
+        let bytes = TINY.get(37 * 32 + 32..).and_then(|tail| tail.get(..size));
+        let block = DirBlock::from_bytes(bytes.unwrap_or(&[]), Nid(37), 0);
+        let block = block.unwrap_or_else(|error| panic!("{error}"));
+        let names: Vec<_> = block.entries().map(|entry| entry.map(|entry| entry.name)).collect();
+        let want: [&[u8]; 9] =
+            [b".", b"..", b"empty", b"hello", b"link", b"long", b"null", b"pipe", b"sub"];
+        assert_eq!(names, want.map(Ok));
+        let found = block.find(b"hello").map(|found| found.map(|entry| (entry.nid, entry.kind)));
+        assert_eq!(found, Ok(Some((Nid(45), Some(FileKind::Regular)))));
+    }
+
+    #[test]
+    fn every_name_is_found_and_no_other() {
+        let names: Vec<String> = (0..37).map(|n| format!("{n:02}")).collect();
+        let names: Vec<&[u8]> = names.iter().map(|name| name.as_bytes()).collect();
+        for count in 1..=names.len() {
+            let names = names.get(..count).unwrap_or(&[]);
+            let bytes = dir_block(names, 1024);
+            let block = valid(&bytes);
+            for name in names {
+                assert_eq!(
+                    block.find(name).map(|found| found.map(|entry| entry.name)),
+                    Ok(Some(*name))
+                );
+                assert_eq!(block.find(&[*name, b"!"].concat()), Ok(None));
+            }
+            assert_eq!(block.find(b"").map(|found| found.is_some()), Ok(false));
+            assert_eq!(block.first_name(), Ok(b"00".as_slice()));
+            assert_eq!(Some(block.last_name()), names.last().map(|name| Ok(*name)));
+        }
+    }
+
+    #[test]
+    fn last_name_ends_at_the_end_of_its_bytes_too() {
+        let bytes = dir_block(&[b"a", b"last"], 24 + 5);
+        assert_eq!(valid(&bytes).last_name(), Ok(b"last".as_slice()));
+    }
+
+    #[test]
+    fn first_nameoff_says_how_many_entries_there_are() {
+        for nameoff in [0_u16, 1, 11, 13, 512, 516, 0xffff] {
+            let mut bytes = dir_block(&[b"a", b"b"], 512);
+            patch(&mut bytes, 8, &nameoff.to_le_bytes());
+            let error = Corrupt::FirstNameoff { nid: DIR, block: 2, nameoff, len: 512 };
+            assert_eq!(parse(&bytes).err(), Some(error.into()));
+        }
+        let error = Corrupt::FirstNameoff { nid: DIR, block: 2, nameoff: 0, len: 11 };
+        assert_eq!(parse(&[1; 11]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn nameoff_beyond_the_block_is_corrupt() {
+        let mut bytes = dir_block(&[b"a", b"b"], 512);
+        patch(&mut bytes, 20, &513_u16.to_le_bytes());
+        let (entry, nameoff, low, high) = (1, 513, 24, 512);
+        let error = Corrupt::Nameoff { nid: DIR, block: 2, entry, nameoff, low, high };
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+    }
+
+    #[test]
+    fn nameoff_among_the_entries_or_before_its_neighbour_is_corrupt() {
+        let mut bytes = dir_block(&[b"aa", b"bb", b"cc"], 512);
+        patch(&mut bytes, 32, &37_u16.to_le_bytes());
+        let (entry, nameoff, low, high) = (2, 37, 38, 512);
+        let error = Corrupt::Nameoff { nid: DIR, block: 2, entry, nameoff, low, high };
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+        patch(&mut bytes, 32, &12_u16.to_le_bytes());
+        let (nameoff, low) = (12, 36);
+        let error = Corrupt::Nameoff { nid: DIR, block: 2, entry, nameoff, low, high };
+        assert_eq!(valid(&bytes).last_name(), Err(error.into()));
+    }
+
+    #[test]
+    fn empty_names_are_corrupt() {
+        assert_eq!(walk_error(&dir_block(&[b"", b"b"], 512)), named(0, NameFault::Empty));
+        assert_eq!(walk_error(&dir_block(&[b"a", b""], 512)), named(1, NameFault::Empty));
+    }
+
+    #[test]
+    fn name_of_256_bytes_is_corrupt() {
+        let longest = dir_block(&[&[b'n'; 255]], 512);
+        assert_eq!(walk_error(&longest), None);
+        let bytes = dir_block(&[&[b'n'; 256]], 512);
+        assert_eq!(walk_error(&bytes), named(0, NameFault::Long(256)));
+    }
+
+    #[test]
+    fn slash_or_nul_in_a_name_is_corrupt() {
+        assert_eq!(walk_error(&dir_block(&[b"a/b"], 512)), named(0, NameFault::Slash));
+        assert_eq!(walk_error(&dir_block(&[b"a\0b", b"c"], 512)), named(0, NameFault::Nul));
+        let bytes = dir_block(&[b"a/b"], 512);
+        assert_eq!(valid(&bytes).find(b"a/b").err(), named(0, NameFault::Slash));
+    }
+
+    #[test]
+    fn names_out_of_order_or_repeated_are_corrupt() {
+        assert_eq!(walk_error(&dir_block(&[b"b", b"a"], 512)), named(1, NameFault::Order));
+        assert_eq!(walk_error(&dir_block(&[b"a", b"a"], 512)), named(1, NameFault::Order));
+        let bytes = dir_block(&[b"x", b"m", b"n"], 512);
+        assert_eq!(valid(&bytes).find(b"a").err(), named(0, NameFault::Order));
+    }
+
+    #[test]
+    fn an_error_ends_the_walk() {
+        let bytes = dir_block(&[b"a", b"/", b"c"], 512);
+        assert_eq!(valid(&bytes).entries().count(), 2);
+    }
+
+    #[test]
+    fn nid_in_the_metabox_is_refused() {
+        let mut bytes = dir_block(&[b"a"], 512);
+        patch(&mut bytes, 7, &[0x80]);
+        let error = Unsupported::Metabox(Nid(1 << 63 | 1));
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+    }
+
+    #[test]
+    fn file_type_zero_says_nothing_and_eight_is_corrupt() {
+        let mut bytes = dir_block(&[b"a"], 512);
+        patch(&mut bytes, 10, &[0]);
+        assert_eq!(valid(&bytes).entry(0).map(|entry| entry.kind), Ok(None));
+        patch(&mut bytes, 10, &[8]);
+        let error = Corrupt::EntryType { nid: DIR, block: 2, entry: 0, file_type: 8 };
+        assert_eq!(walk_error(&bytes), Some(error.into()));
+    }
+
+    #[test]
+    fn entry_beyond_the_last_is_an_error() {
+        let bytes = dir_block(&[b"a"], 512);
+        let error = Corrupt::NoEntry { nid: DIR, block: 2, entry: 1, entries: 1 };
+        assert_eq!(valid(&bytes).entry(1), Err(error.into()));
+    }
+}

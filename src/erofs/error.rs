@@ -1,0 +1,117 @@
+//! What can be wrong with an image: its bytes, or our knowledge of them.
+//!
+//! Always: the message names the place and the values, so that a person with a hex dump finds
+//! the byte. A failed read never appears here.
+
+use core::fmt;
+
+use super::block::Nid;
+use super::corrupt::Corrupt;
+use super::device::DEVICES_MAX;
+use super::feature::Incompat;
+
+/// Bytes that did not become a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatError {
+    /// The bytes are wrong.
+    Corrupt(Corrupt),
+    /// The bytes are valid, and not ours to read.
+    Unsupported(Unsupported),
+}
+
+impl fmt::Display for FormatError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Corrupt(corrupt) => write!(f, "corrupt image: {corrupt}"),
+            Self::Unsupported(unsupported) => write!(f, "unsupported image: {unsupported}"),
+        }
+    }
+}
+
+impl core::error::Error for FormatError {}
+
+impl From<Corrupt> for FormatError {
+    fn from(corrupt: Corrupt) -> Self {
+        Self::Corrupt(corrupt)
+    }
+}
+
+impl From<Unsupported> for FormatError {
+    fn from(unsupported: Unsupported) -> Self {
+        Self::Unsupported(unsupported)
+    }
+}
+
+/// Something valid that is not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsupported {
+    /// These incompatible features, of all that the superblock names.
+    Features(Incompat),
+    /// More device slots than [`DEVICES_MAX`].
+    Devices(u16),
+    /// Blocks that are larger than the buffers of a build without `alloc`, in bytes.
+    LargeBlocks {
+        /// What the image needs.
+        bytes: u64,
+    },
+    /// Directory blocks that are not blocks (`dirblkbits`).
+    DirBlockBits(u8),
+    /// Unknown bits in `i_format`.
+    InodeFormat {
+        /// The inode.
+        nid: Nid,
+        /// The whole field.
+        format: u16,
+    },
+    /// A data layout above 4.
+    Layout {
+        /// The inode.
+        nid: Nid,
+        /// The layout.
+        layout: u8,
+    },
+    /// The data of a compressed inode.
+    Compressed {
+        /// The inode.
+        nid: Nid,
+        /// The layout: 1 full index, 3 compact index.
+        layout: u8,
+    },
+    /// Unknown bits in the chunk format.
+    ChunkFormat {
+        /// The inode.
+        nid: Nid,
+        /// The whole field.
+        format: u16,
+    },
+    /// A nid with bit 63: an inode inside the metabox.
+    Metabox(Nid),
+    /// An xattr name with a long prefix; the number is the prefix.
+    LongXattrPrefix(u8),
+    /// An xattr name index that means no prefix that is known.
+    XattrIndex(u8),
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Features(set) => write!(f, "incompatible features {set}"),
+            Self::Devices(count) => write!(f, "{count} device slots, at most {DEVICES_MAX}"),
+            Self::LargeBlocks { bytes } => write!(f, "blocks need a buffer of {bytes} bytes"),
+            Self::DirBlockBits(bits) => write!(f, "directory blocks of 2^{bits} blocks"),
+            Self::InodeFormat { nid, format } => {
+                write!(f, "unknown bits in the format {format:#06x} of nid {nid}")
+            }
+            Self::Layout { nid, layout } => write!(f, "data layout {layout} of nid {nid}"),
+            Self::Compressed { nid, layout } => {
+                write!(f, "compressed data (layout {layout}) of nid {nid}")
+            }
+            Self::ChunkFormat { nid, format } => {
+                write!(f, "unknown bits in the chunk format {format:#06x} of nid {nid}")
+            }
+            Self::Metabox(nid) => write!(f, "nid {nid:#x} lies in the metabox", nid = nid.0),
+            Self::LongXattrPrefix(id) => write!(f, "xattr with the long prefix {id}"),
+            Self::XattrIndex(index) => write!(f, "xattr with the name index {index}"),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! The EROFS image format: bytes become validated values, once.
+//!
+//! Always: pure (no I/O, no allocation), total (any bytes give a value or a [`FormatError`],
+//! never a panic), and every offset handed out was computed without wrapping and, where the
+//! superblock says how long the image is, lies within it.
+//!
+//! Source of the format: Linux `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
+//! This part reads uncompressed images. A compressed inode parses as metadata and keeps its form
+//! in [`Layout::Compressed`]; its data is refused by [`Inode::readable`].
+
+mod block;
+mod chunk;
+mod corrupt;
+mod device;
+mod dir;
+mod error;
+mod feature;
+mod inode;
+mod kind;
+mod layout;
+mod record;
+mod superblock;
+pub mod xattr;
+
+pub use block::{BlockSize, Nid, Span};
+pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
+pub use corrupt::{Corrupt, NameFault, Part};
+pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place};
+pub use dir::{DirBlock, Dirent, Entries as DirEntries};
+pub use error::{FormatError, Unsupported};
+pub use feature::{Compat, Incompat};
+pub use inode::{Inode, Mtime};
+pub use kind::{DeviceNumber, FileKind};
+pub use layout::{CompressedForm, Layout};
+pub use superblock::Superblock;
+
+#[cfg(test)]
+mod sample;
+#[cfg(test)]
+mod totality;

@@ -1,0 +1,63 @@
+//! A fixed-size on-disk record whose little-endian fields are read at constant offsets.
+//!
+//! Always: an offset that does not fit the record fails to compile.
+
+/// The bytes of one record of `N` bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Record<'a, const N: usize>(pub &'a [u8; N]);
+
+impl<'a, const N: usize> Record<'a, N> {
+    /// The record that `bytes` begins with; `None` if there are fewer than `N` bytes.
+    pub fn first_of(bytes: &'a [u8]) -> Option<Self> {
+        bytes.first_chunk().map(Self)
+    }
+
+    /// The `LEN` bytes at `AT`.
+    pub fn bytes<const AT: usize, const LEN: usize>(self) -> [u8; LEN] {
+        const { assert!(AT.saturating_add(LEN) <= N, "a field beyond its record") };
+        // The assertion above is why the fallback is never taken.
+        self.0.get(AT..).and_then(|tail| tail.first_chunk()).copied().unwrap_or([0; LEN])
+    }
+
+    pub fn u8<const AT: usize>(self) -> u8 {
+        let [byte] = self.bytes::<AT, 1>();
+        byte
+    }
+
+    pub fn u16<const AT: usize>(self) -> u16 {
+        u16::from_le_bytes(self.bytes::<AT, 2>())
+    }
+
+    pub fn u32<const AT: usize>(self) -> u32 {
+        u32::from_le_bytes(self.bytes::<AT, 4>())
+    }
+
+    pub fn u64<const AT: usize>(self) -> u64 {
+        u64::from_le_bytes(self.bytes::<AT, 8>())
+    }
+}
+
+/// A 48-bit block number from its halves.
+pub(super) fn block48(high: u16, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_little_endian_at_their_offsets() {
+        let record = Record(&[0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(record.u8::<8>(), 8);
+        assert_eq!(record.u16::<1>(), 0x0201);
+        assert_eq!(record.u32::<2>(), 0x0504_0302);
+        assert_eq!(record.u64::<1>(), 0x0807_0605_0403_0201);
+        assert_eq!(block48(0x1234, 0xabcd_ef01), 0x1234_abcd_ef01);
+    }
+
+    #[test]
+    fn short_bytes_are_no_record() {
+        assert!(Record::<4>::first_of(&[1, 2, 3]).is_none());
+    }
+}

@@ -1,0 +1,238 @@
+//! Extended attributes: the body behind an inode, and the entries in it or shared by many.
+//!
+//! Always: a name and a value lie in the bytes that they were parsed from.
+
+use super::block::Nid;
+use super::corrupt::{Corrupt, Part};
+use super::error::{FormatError, Unsupported};
+use super::record::Record;
+
+const HEADER_BYTES: usize = 12;
+const ENTRY_HEADER_BYTES: usize = 4;
+const ENTRY_ALIGN: usize = 4;
+const LONG_PREFIX: u8 = 0x80;
+
+/// The prefix that a name index stands for; `None` for one that means none.
+pub fn prefix(index: u8) -> Option<&'static str> {
+    Some(match index {
+        1 => "user.",
+        2 => "system.posix_acl_access",
+        3 => "system.posix_acl_default",
+        4 => "trusted.",
+        6 => "security.",
+        _ => return None,
+    })
+}
+
+/// The xattr body of an inode.
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'b> {
+    /// A bit per hash of a name that is absent; 0 says nothing.
+    pub name_filter: u32,
+    nid: Nid,
+    shared: &'b [u8],
+    inline: &'b [u8],
+}
+
+impl<'b> Body<'b> {
+    /// From the bytes of [`super::Inode::xattrs`], all of them.
+    pub fn from_bytes(nid: Nid, bytes: &'b [u8]) -> Result<Self, FormatError> {
+        let (part, got) = (Part::Xattrs(nid), bytes.len());
+        let short = Corrupt::Short { part, need: HEADER_BYTES, got };
+        let raw = Record::<HEADER_BYTES>::first_of(bytes).ok_or(short)?;
+        let count = raw.u8::<4>();
+        let ids = usize::from(count).saturating_mul(4);
+        let rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
+        let split = rest.split_at_checked(ids);
+        let (shared, inline) = split.ok_or(Corrupt::SharedCount { nid, count, body: got })?;
+        Ok(Self { name_filter: raw.u32::<0>(), nid, shared, inline })
+    }
+
+    /// The ids of shared entries, for [`super::Superblock::shared_xattr_at`]; at most 255.
+    pub fn shared(&self) -> impl ExactSizeIterator<Item = u32> + 'b {
+        self.shared.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id))
+    }
+
+    /// The entries in the body itself. An error ends them.
+    pub fn entries(&self) -> Entries<'b> {
+        Entries { part: Part::Xattrs(self.nid), rest: self.inline, at: self.inline_at() }
+    }
+
+    /// How far into the body the entries begin, for messages.
+    fn inline_at(&self) -> usize {
+        HEADER_BYTES.saturating_add(self.shared.len())
+    }
+}
+
+/// One attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'b> {
+    /// Which prefix the name has.
+    pub index: u8,
+    /// The name after its prefix; may be empty.
+    pub name: &'b [u8],
+    /// The value.
+    pub value: &'b [u8],
+}
+
+impl<'b> Entry<'b> {
+    /// Bytes of an entry before name and value.
+    pub const HEADER_BYTES: usize = ENTRY_HEADER_BYTES;
+
+    /// The most bytes that an entry has.
+    pub const BYTES_MAX: usize = 4 + 255 + 65_535;
+
+    /// How many bytes the entry has whose header this is, without padding.
+    pub fn bytes_needed(header: [u8; ENTRY_HEADER_BYTES]) -> usize {
+        let [name_len, _, low, high] = header;
+        let value_len = usize::from(u16::from_le_bytes([low, high]));
+        Self::HEADER_BYTES.saturating_add(usize::from(name_len)).saturating_add(value_len)
+    }
+
+    /// The shared entry `id` from the bytes at its place, [`Entry::bytes_needed`] of them; more
+    /// are ignored.
+    pub fn from_shared(id: u32, bytes: &'b [u8]) -> Result<Self, FormatError> {
+        Ok(Self::first_of(Part::SharedXattr(id), 0, bytes)?)
+    }
+
+    /// The prefix of the name.
+    ///
+    /// # Errors
+    /// Unsupported when it is a long one, or its index means none.
+    pub fn prefix(&self) -> Result<&'static str, FormatError> {
+        if self.index & LONG_PREFIX != 0 {
+            return Err(Unsupported::LongXattrPrefix(self.index & !LONG_PREFIX).into());
+        }
+        prefix(self.index).ok_or(Unsupported::XattrIndex(self.index).into())
+    }
+
+    /// The entry that `bytes` begins with; `at` is where they lie in `part`, for messages.
+    fn first_of(part: Part, at: usize, bytes: &'b [u8]) -> Result<Self, Corrupt> {
+        let overrun = |need| Corrupt::XattrOverrun { part, at, need, left: bytes.len() };
+        let header =
+            Record::<ENTRY_HEADER_BYTES>::first_of(bytes).ok_or(overrun(Self::HEADER_BYTES))?;
+        let need = Self::bytes_needed(*header.0);
+        let body = bytes.get(Self::HEADER_BYTES..need).ok_or(overrun(need))?;
+        let split = body.split_at_checked(usize::from(header.u8::<0>()));
+        let (name, value) = split.ok_or(overrun(need))?;
+        Ok(Self { index: header.u8::<1>(), name, value })
+    }
+}
+
+/// The entries of a body.
+#[derive(Clone, Debug)]
+pub struct Entries<'b> {
+    part: Part,
+    rest: &'b [u8],
+    at: usize,
+}
+
+impl<'b> Iterator for Entries<'b> {
+    type Item = Result<Entry<'b>, FormatError>;
+
+    /// Each step consumes at least the 4 bytes of a header, so a body ends after 65,534.
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let item = Entry::first_of(self.part, self.at, self.rest);
+        let used = match &item {
+            Ok(entry) => Entry::HEADER_BYTES
+                .saturating_add(entry.name.len())
+                .saturating_add(entry.value.len())
+                .next_multiple_of(ENTRY_ALIGN),
+            Err(_) => self.rest.len(),
+        };
+        self.rest = self.rest.get(used..).unwrap_or_default();
+        self.at = self.at.saturating_add(used);
+        Some(item.map_err(FormatError::from))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Superblock;
+    use super::super::sample::TINY;
+    use super::*;
+    use std::vec::Vec;
+
+    const NID: Nid = Nid(9);
+
+    /// A body with two shared ids and two entries.
+    const BODY: &[u8] = b"\x12\x34\x56\x78\x02\0\0\0\0\0\0\0\x05\0\0\0\x09\0\0\0\
+        \x04\x01\x03\0nameabc\0\0\x02\x01\0\xff\0\0\0";
+
+    fn body(bytes: &[u8]) -> Body<'_> {
+        Body::from_bytes(NID, bytes).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    #[test]
+    fn body_has_a_filter_shared_ids_and_entries() {
+        let body = body(BODY);
+        assert_eq!(body.name_filter, 0x7856_3412);
+        assert_eq!(body.shared().collect::<Vec<_>>(), [5, 9]);
+        let entries: Result<Vec<_>, _> = body.entries().collect();
+        let first = Entry { index: 1, name: b"name", value: b"abc" };
+        let second = Entry { index: 2, name: b"", value: b"\xff" };
+        assert_eq!(entries, Ok([first, second].to_vec()));
+    }
+
+    #[test]
+    fn what_mkfs_wrote_is_read() {
+        let superblock = Superblock::from_bytes(TINY).unwrap_or_else(|error| panic!("{error}"));
+        // /hello has its own attribute, /sub/a only a shared one.
+        let inline = TINY.get(45 * 32 + 32..45 * 32 + 56).unwrap_or(&[]);
+        let note = Entry { index: 1, name: b"note", value: b"nice" };
+        assert_eq!(body(inline).entries().collect::<Vec<_>>(), [Ok(note)]);
+        let shared = TINY.get(86 * 32 + 32..86 * 32 + 48).unwrap_or(&[]);
+        let id = body(shared).shared().next().unwrap_or(u32::MAX);
+        let at = superblock.shared_xattr_at(id).ok().and_then(|at| usize::try_from(at).ok());
+        let entry = Entry::from_shared(id, TINY.get(at.unwrap_or(0)..).unwrap_or(&[]));
+        let want = Entry { index: 6, name: b"shared", value: b"common value" };
+        assert_eq!(entry, Ok(want));
+        assert_eq!(want.prefix(), Ok("security."));
+    }
+
+    #[test]
+    fn more_shared_ids_than_the_body_holds_are_corrupt() {
+        let mut bytes = [0; 20];
+        bytes[4] = 2;
+        assert_eq!(body(&bytes).entries().count(), 0);
+        bytes[4] = 3;
+        let error = Corrupt::SharedCount { nid: NID, count: 3, body: 20 };
+        assert_eq!(Body::from_bytes(NID, &bytes).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn body_shorter_than_its_header_is_corrupt() {
+        let error = Corrupt::Short { part: Part::Xattrs(NID), need: 12, got: 11 };
+        assert_eq!(Body::from_bytes(NID, &[0; 11]).err(), Some(error.into()));
+    }
+
+    #[test]
+    fn entry_that_overruns_the_body_ends_the_list_with_an_error() {
+        let cut = BODY.get(..BODY.len().saturating_sub(4)).unwrap_or(&[]);
+        let last = body(cut).entries().last();
+        let error = Corrupt::XattrOverrun { part: Part::Xattrs(NID), at: 32, need: 5, left: 4 };
+        assert_eq!(last, Some(Err(error.into())));
+        assert_eq!(body(cut).entries().count(), 2);
+    }
+
+    #[test]
+    fn shared_entry_cut_short_is_corrupt() {
+        let bytes = b"\x02\x06\x04\x00abcd";
+        let part = Part::SharedXattr(3);
+        let error = Corrupt::XattrOverrun { part, at: 0, need: 10, left: 8 };
+        assert_eq!(Entry::from_shared(3, bytes), Err(error.into()));
+        assert_eq!(Entry::bytes_needed([2, 6, 4, 0]), 10);
+        assert_eq!(Entry::bytes_needed([255; 4]), Entry::BYTES_MAX);
+    }
+
+    #[test]
+    fn long_prefix_and_unknown_index_are_refused() {
+        let entry = |index| Entry { index, name: b"", value: b"" };
+        assert_eq!(entry(0x83).prefix(), Err(Unsupported::LongXattrPrefix(3).into()));
+        assert_eq!(entry(5).prefix(), Err(Unsupported::XattrIndex(5).into()));
+        assert_eq!(entry(3).prefix(), Ok("system.posix_acl_default"));
+    }
+}

@@ -1,0 +1,116 @@
+//! What can go wrong with a read: the world failed, the bytes are wrong, or they are not ours.
+//!
+//! Always: the kinds are never mixed. A retry may help with [`Error::Io`] only; a fault of the
+//! region is no error at all.
+
+use crate::blob::BindError;
+use crate::erofs::{Corrupt, FormatError, Unsupported};
+use crate::storage::IoError;
+use core::fmt;
+
+/// Why a mount or a read failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// A device failed; a retry may help.
+    Io(IoError),
+    /// These bytes of the image are wrong.
+    Corrupt(Corrupt),
+    /// The image is valid but uses what this build does not read.
+    Unsupported(Unsupported),
+    /// A slot of the image could not be bound to a source.
+    Bind(BindError),
+    /// The path does not lead where it should.
+    Path(PathError),
+}
+
+/// What is wrong with a path or with what it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathError {
+    /// No entry of that name.
+    NotFound,
+    /// A component that is not the last is no directory, or a directory was asked for.
+    NotADirectory,
+    /// A file was asked for.
+    IsADirectory,
+    /// Only regular files have bytes to read.
+    NotAFile,
+    /// Only symlinks have a target.
+    NotASymlink,
+    /// More than [`crate::read::SYMLINK_HOPS_MAX`] symlinks on the way.
+    TooManySymlinks,
+    /// Longer than [`crate::read::PATH_BYTES_MAX`], or a component over 255 bytes.
+    TooLong,
+    /// A seek to before the start of the file.
+    BeforeStart,
+    /// A buffer is too small for the answer; the number of bytes it takes.
+    BufferTooSmall(u64),
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("no such file or directory"),
+            Self::NotADirectory => f.write_str("not a directory"),
+            Self::IsADirectory => f.write_str("is a directory"),
+            Self::NotAFile => f.write_str("not a regular file"),
+            Self::NotASymlink => f.write_str("not a symlink"),
+            Self::TooManySymlinks => f.write_str("too many symlinks"),
+            Self::TooLong => f.write_str("path too long"),
+            Self::BeforeStart => f.write_str("seek to before the start of the file"),
+            Self::BufferTooSmall(bytes) => write!(f, "the buffer is too small for {bytes} bytes"),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "I/O error: {error}"),
+            Self::Corrupt(corrupt) => FormatError::Corrupt(*corrupt).fmt(f),
+            Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
+            Self::Bind(error) => error.fmt(f),
+            Self::Path(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+impl embedded_io::Error for Error {
+    fn kind(&self) -> embedded_io::ErrorKind {
+        match self {
+            Self::Io(_) => embedded_io::ErrorKind::Other,
+            Self::Corrupt(_) => embedded_io::ErrorKind::InvalidData,
+            Self::Unsupported(_) => embedded_io::ErrorKind::Unsupported,
+            Self::Bind(_) | Self::Path(PathError::NotFound) => embedded_io::ErrorKind::NotFound,
+            Self::Path(_) => embedded_io::ErrorKind::InvalidInput,
+        }
+    }
+}
+
+impl From<IoError> for Error {
+    fn from(error: IoError) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<FormatError> for Error {
+    fn from(error: FormatError) -> Self {
+        match error {
+            FormatError::Corrupt(corrupt) => Self::Corrupt(corrupt),
+            FormatError::Unsupported(unsupported) => Self::Unsupported(unsupported),
+        }
+    }
+}
+
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        Self::Path(error)
+    }
+}
+
+impl From<BindError> for Error {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}

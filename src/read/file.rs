@@ -1,0 +1,76 @@
+//! An open file: `read_at` first, embedded-io's `Read` and `Seek` on top.
+//!
+//! Always: a read that returns gave exactly the file's bytes; at the end of the file it gives
+//! fewer, or none.
+
+use super::Root;
+use crate::cache::Layer;
+use crate::erofs::Inode;
+use crate::error::{Error, PathError};
+use crate::storage::Storage;
+use embedded_io::SeekFrom;
+
+/// An open regular file with a position.
+#[derive(Debug)]
+pub struct File<'r, S, L> {
+    root: &'r Root<S, L>,
+    inode: Inode,
+    position: u64,
+}
+
+impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
+    pub(super) fn new(root: &'r Root<S, L>, inode: Inode) -> Self {
+        Self { root, inode, position: 0 }
+    }
+
+    /// Its inode.
+    pub fn inode(&self) -> &Inode {
+        &self.inode
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.inode.size
+    }
+
+    /// Fills `out` with the bytes from `offset` on, and returns how many there were: fewer than
+    /// `out.len()` only at the end of the file. Aligned reads land by DMA in `out`.
+    pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
+        let left = usize::try_from(self.inode.size.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let len = left.min(out.len());
+        let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        let mut inner = self.root.lock();
+        inner.stats.reads = inner.stats.reads.saturating_add(1);
+        inner.data(&self.inode, offset, out)?;
+        if inner.stats.first_byte_ns == 0 {
+            inner.stats.first_byte_ns = inner.storage.now_ns();
+        }
+        let asked = u64::try_from(len).unwrap_or(0);
+        inner.stats.asked_bytes = inner.stats.asked_bytes.saturating_add(asked);
+        Ok(len)
+    }
+}
+
+impl<S, L> embedded_io::ErrorType for File<'_, S, L> {
+    type Error = Error;
+}
+
+impl<S: Storage, L: Layer<S>> embedded_io::Read for File<'_, S, L> {
+    fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
+        let len = self.read_at(self.position, out)?;
+        self.position = self.position.saturating_add(u64::try_from(len).unwrap_or(0));
+        Ok(len)
+    }
+}
+
+impl<S: Storage, L: Layer<S>> embedded_io::Seek for File<'_, S, L> {
+    fn seek(&mut self, to: SeekFrom) -> Result<u64, Error> {
+        let position = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::End(offset) => self.inode.size.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(PathError::BeforeStart)?;
+        Ok(self.position)
+    }
+}

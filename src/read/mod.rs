@@ -1,0 +1,148 @@
+//! Reading: a mounted root, its paths, files and directories.
+//!
+//! Always: a read returns exactly the file's bytes or an error (L1), and no read fails for a
+//! fault of the region while the source answers (L2). All methods take `&self`; one lock stands
+//! before the devices.
+
+mod bounce;
+mod dir;
+mod fetch;
+mod file;
+mod inner;
+mod meta;
+mod plan;
+mod stats;
+mod walk;
+mod xattrs;
+
+pub use dir::{DirCursor, DirEntry, NAME_BYTES_MAX};
+pub use fetch::BATCH_MAX;
+pub use file::File;
+pub use stats::Stats;
+pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
+pub use xattrs::XATTR_BYTES_MAX;
+
+use crate::blob::{Image, SourcePart};
+use crate::cache::Layer;
+use crate::erofs::{FileKind, Inode, Nid, Superblock};
+use crate::error::{Error, PathError};
+use crate::storage::{DeviceId, Storage};
+use inner::Inner;
+
+/// A mounted image.
+///
+/// `S` is the storage it reads from, `L` what stands below the blobs: [`crate::cache::NoRegion`]
+/// or, with `alloc`, `Option<`[`crate::cache::Cache`]`>`.
+#[derive(Debug)]
+pub struct Root<S, L> {
+    inner: spin::Mutex<Inner<S, L>>,
+}
+
+impl<S: Storage, L: Layer<S>> Root<S, L> {
+    /// Mounts `image`, whose slots have the sources `parts`, over `layer`. Does no I/O but for
+    /// the root's inode, which must be a directory.
+    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Result<Self, Error> {
+        let root = Self { inner: spin::Mutex::new(Inner::new(storage, layer, image, parts)) };
+        root.metadata(b"/")?;
+        Ok(root)
+    }
+
+    fn lock(&self) -> spin::MutexGuard<'_, Inner<S, L>> {
+        self.inner.lock()
+    }
+
+    /// Opens the regular file at `path`, through symlinks.
+    pub fn open(&self, path: &[u8]) -> Result<File<'_, S, L>, Error> {
+        self.open_inode(self.metadata(path)?)
+    }
+
+    /// Opens a regular file by its inode.
+    pub fn open_inode(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
+        match inode.kind {
+            FileKind::Regular => Ok(File::new(self, inode)),
+            FileKind::Directory => Err(PathError::IsADirectory.into()),
+            _ => Err(PathError::NotAFile.into()),
+        }
+    }
+
+    /// What `path` leads to, through symlinks.
+    pub fn metadata(&self, path: &[u8]) -> Result<Inode, Error> {
+        self.lock().walk(path, true)
+    }
+
+    /// What `path` names, a symlink itself if it is one.
+    pub fn symlink_metadata(&self, path: &[u8]) -> Result<Inode, Error> {
+        self.lock().walk(path, false)
+    }
+
+    /// The inode with this number.
+    pub fn inode(&self, nid: Nid) -> Result<Inode, Error> {
+        self.lock().inode(nid)
+    }
+
+    /// A cursor at the start of the directory at `path`.
+    pub fn read_dir(&self, path: &[u8]) -> Result<DirCursor, Error> {
+        DirCursor::new(self.metadata(path)?)
+    }
+
+    /// A cursor at the start of a directory.
+    pub fn read_dir_inode(&self, dir: Inode) -> Result<DirCursor, Error> {
+        DirCursor::new(dir)
+    }
+
+    /// The target of the symlink at `path`, in `out`; at most [`PATH_BYTES_MAX`] bytes.
+    pub fn read_link<'o>(&self, path: &[u8], out: &'o mut [u8]) -> Result<&'o [u8], Error> {
+        let inode = self.symlink_metadata(path)?;
+        self.read_link_inode(&inode, out)
+    }
+
+    /// The target of a symlink, in `out`.
+    pub fn read_link_inode<'o>(&self, inode: &Inode, out: &'o mut [u8]) -> Result<&'o [u8], Error> {
+        if inode.kind != FileKind::Symlink {
+            return Err(PathError::NotASymlink.into());
+        }
+        let len = usize::try_from(inode.size).unwrap_or(usize::MAX);
+        let target = out.get_mut(..len).ok_or(PathError::BufferTooSmall(inode.size))?;
+        self.lock().data(inode, 0, target)?;
+        Ok(target)
+    }
+
+    /// Device and byte offset of the source of byte `offset` of a file; `None` for a hole or
+    /// beyond the end.
+    pub fn source_of(&self, inode: &Inode, offset: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+        self.lock().source_of(inode, offset)
+    }
+
+    /// The storage's clock in nanoseconds.
+    pub fn now_ns(&self) -> u64 {
+        self.lock().storage.now_ns()
+    }
+
+    /// Unmounts: gives storage and layer back.
+    pub fn into_parts(self) -> (S, L) {
+        let inner = self.inner.into_inner();
+        (inner.storage, inner.layer)
+    }
+
+    /// Counters since the mount.
+    pub fn stats(&self) -> Stats {
+        self.lock().stats
+    }
+
+    /// What the image says about itself.
+    pub fn superblock(&self) -> Superblock {
+        self.lock().superblock.clone()
+    }
+
+    /// Moves background work on without waiting.
+    pub fn progress(&self) {
+        let inner = &mut *self.lock();
+        inner.layer.progress(&mut inner.storage);
+    }
+
+    /// Calls `with` with the layer and the storage, for figures and for making it durable.
+    pub fn with_layer<T>(&self, with: impl FnOnce(&mut L, &mut S) -> T) -> T {
+        let inner = &mut *self.lock();
+        with(&mut inner.layer, &mut inner.storage)
+    }
+}

@@ -1,0 +1,28 @@
+//! What the read path did: counters since the mount.
+
+/// Counters of the read path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Reads by users.
+    pub reads: u64,
+    /// Bytes they asked for and got.
+    pub asked_bytes: u64,
+    /// Batches that went to the devices.
+    pub batches: u64,
+    /// Transfers from sources.
+    pub fetches: u64,
+    /// Bytes fetched from sources, metadata included.
+    pub fetched_bytes: u64,
+    /// Transfers served by the region.
+    pub hits: u64,
+    /// Bytes served by the region.
+    pub hit_bytes: u64,
+    /// Reads served from bytes on their way into the region.
+    pub joins: u64,
+    /// Metadata blocks served from memory.
+    pub meta_hits: u64,
+    /// The storage's clock when the first byte of a file was there, in nanoseconds; 0 before.
+    pub first_byte_ns: u64,
+    /// Bytes that mounting read to find out what the image is; never cached.
+    pub mount_bytes: u64,
+}
