@@ -29,7 +29,8 @@ const CACHE_BYTES: Size = Size(64 << 20);
 
 /// The task: boots, gives the guest's output to standard output, and judges.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
-    if args.source.image.is_none() {
+    let source = &args.source;
+    if source.image.is_none() && source.cache.is_none() && args.machine.disk.is_empty() {
         return Err(usage("a guest command needs an --image FILE (see --help)"));
     }
     planned(args)?;
@@ -73,9 +74,8 @@ fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<(
     })?;
     let judged = report.judge();
     if let Some(verdict) = &report.verdict {
-        // A failed command was told of by its verdict; anything else is told by the error.
         eprintln!("{}", verdict.line());
-        if judged.is_err() && !verdict.passed && report.ending == guest::Ending::Failed {
+        if judged.is_err() && report.verdict_explains() {
             return Err(exit::stop(exit::FAILED, ""));
         }
     }
@@ -92,7 +92,7 @@ pub fn run(
 ) -> Result<Report> {
     let plan = planned(args)?;
     let options = &args.machine;
-    make_cache(&plan, args.source.cache_size.unwrap_or(CACHE_BYTES))?;
+    make_cache(&plan, args.source.cache_size)?;
     let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;
     if let Some(keep) = &options.keep {
         fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;
@@ -154,7 +154,8 @@ fn present(disk: &Disk) -> Result<Disk> {
 }
 
 /// Makes the region disk if there is none, and checks that the named part lies on it.
-fn make_cache(plan: &Plan, size: Size) -> Result<()> {
+pub fn make_cache(plan: &Plan, size: Option<Size>) -> Result<()> {
+    let size = size.unwrap_or(CACHE_BYTES);
     let Some(cache) = &plan.cache else { return Ok(()) };
     let name = cache.file.display();
     if !cache.file.exists() {

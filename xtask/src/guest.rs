@@ -81,6 +81,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Whether the verdict's own words say why the guest did not pass.
+    pub fn verdict_explains(&self) -> bool {
+        let own_end = matches!(self.ending, Ending::Failed | Ending::Panicked | Ending::Exception);
+        own_end && self.verdict.as_ref().is_some_and(|verdict| !verdict.passed)
+    }
+
     /// An error unless the guest passed; says why it did not.
     pub fn judge(&self) -> Result<()> {
         let said = if self.qemu_said.is_empty() {

@@ -13,10 +13,12 @@ use tempfile::TempDir;
 
 use crate::accel::Accel;
 use crate::board::Board;
+use crate::build;
 use crate::cli::LogLevel;
 use crate::exit;
 use crate::guest::{self, Ending, Options, Report};
 use crate::interrupt::Interrupt;
+use crate::log;
 use crate::qemu::{Disk, Machine, ShareDevice};
 use crate::setup::{find_in_path, find_virtiofsd};
 use crate::size::Size;
@@ -257,4 +259,39 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(Daemon::start(&program, Path::new("/no/such"), &socket, &says).is_err());
     // Which of the two was tested stands in the output of a failed test.
     assert!(matches!(program.flavour, Flavour::C | Flavour::Rust));
+}
+
+#[test]
+fn the_boards_log_is_read_again_after_damage() {
+    let firmware = build::board(Board::Microvm, LogLevel::Info, false).unwrap();
+    let mut world = World::new(b"", b"", End::Never);
+    world.machine.kernel = firmware.elf.clone();
+    world.machine.append = "console=framed".into();
+    world.run().unwrap();
+    let whole = fs::read(world.dir.path().join("log.bin")).unwrap();
+    // Frames have end bytes on both sides.
+    let mut frames = whole.split_inclusive(|&byte| byte == 0).filter(|frame| frame.len() > 1);
+    let good = frames.next().expect("the board logs");
+    let symbols = log::Symbols::read(&firmware.bytes).unwrap().unwrap();
+    let decoded = |level, bytes: &[u8], step| {
+        let mut lines = Vec::new();
+        let mut decoder = log::Decoder::new(&symbols, level, false);
+        bytes.chunks(step).for_each(|part| decoder.feed(part, &mut |line| lines.push(line)));
+        lines
+    };
+    let line = decoded(LogLevel::Trace, good, 99).remove(0);
+    assert!(line.starts_with('[') && line.contains("::"), "{line}");
+    assert!(decoded(LogLevel::Off, good, 99).is_empty());
+    let mut bytes = good.to_vec();
+    bytes.extend(b"\xff\xfe\x01\x02\x00\x80\x80\x80\x00");
+    bytes.extend(good);
+    bytes.extend(vec![0x55; log::FRAME_BYTES_MAX + 5000]);
+    bytes.push(0);
+    bytes.extend(good);
+    for step in [1, 3, 1000, bytes.len()] {
+        let lines = decoded(LogLevel::Trace, &bytes, step);
+        assert_eq!(lines.len(), 4, "step {step}: {lines:?}");
+        assert!(lines[1].starts_with("log: damaged"), "{lines:?}");
+        assert!([0, 2, 3].iter().all(|&at| lines[at] == line), "{lines:?}");
+    }
 }

@@ -7,12 +7,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-use defmt_decoder::{DecodeError, Frame, Locations, StreamDecoder, Table};
+use defmt_decoder::{DecodeError, Frame, Location, Locations, StreamDecoder, Table};
 
 use crate::cli::LogLevel;
 
 /// A frame is at most a few hundred bytes; more than this without an end is no frame.
-const FRAME_BYTES_MAX: usize = 64 << 10;
+pub const FRAME_BYTES_MAX: usize = 64 << 10;
 
 /// What is needed to read an ELF's log.
 pub struct Symbols {
@@ -113,15 +113,38 @@ fn shown(level: LogLevel, frame: &Frame<'_>) -> bool {
     severity(frame).is_none_or(|severity| severity <= level)
 }
 
-/// `[   12.345 ms] warn  cache: message`, with file and line where wanted.
+/// `[0.002898] info  cache::page:42: message`, with the file where wanted.
 fn text(frame: &Frame<'_>, symbols: &Symbols, verbose: bool) -> String {
     let time = frame.display_timestamp().map(|time| format!("[{time}] ")).unwrap_or_default();
     let level = severity(frame).map_or("", LogLevel::name);
     let place = symbols.locations().get(&frame.index());
-    let module = place.map(|place| format!("{}: ", place.module)).unwrap_or_default();
-    let line = place
-        .filter(|_| verbose)
-        .map(|place| format!(" ({}:{})", place.file.display(), place.line))
-        .unwrap_or_default();
-    format!("{time}{level:5} {module}{}{line}", frame.display_message())
+    let from = place.map(|place| format!("{}{}: ", module(&place.module), line(place)));
+    let file = place.filter(|_| verbose).map(|place| format!(" ({})", place.file.display()));
+    let (from, file) = (from.unwrap_or_default(), file.unwrap_or_default());
+    format!("{time}{level:5} {from}{}{file}", frame.display_message())
+}
+
+/// The line, unless it is that of the macro through which the library and the boards log.
+fn line(place: &Location) -> String {
+    let shim = place.file.ends_with("trace.rs");
+    if shim { String::new() } else { format!(":{}", place.line) }
+}
+
+/// The module of a function: the debug information names `a::b::function`, or with an
+/// implementation between, `a::b::{impl#0}::function`.
+fn module(function: &str) -> &str {
+    let end = function.find("::{").or_else(|| function.rfind("::"));
+    end.map_or(function, |end| &function[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_cut_off_their_functions() {
+        assert_eq!(module("platform::start::run"), "platform::start");
+        assert_eq!(module("a::port::{impl#0}::fail"), "a::port");
+        assert_eq!(module("main"), "main");
+    }
 }

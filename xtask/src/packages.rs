@@ -110,21 +110,22 @@ pub fn one_command(missing: &[Need], facts: &Facts) -> String {
                     parts.push(format!("{sudo}{}", command.join(" ")));
                 }
             }
-            None => parts.push(
-                "echo \"install QEMU for x86_64, virtiofsd and erofs-utils with your system's \
-                 package manager\""
-                    .into(),
-            ),
+            None => parts.push(format!("YOUR-PACKAGE-MANAGER install {}", names(missing))),
         }
     }
     if let Some(command) = target_command(missing) {
         if !facts.rustup {
             // Only rustup adds a target to a toolchain in the same way everywhere.
-            parts.push("echo \"install Rust with rustup (https://rustup.rs)\"".into());
+            parts.push("YOUR-PACKAGE-MANAGER install rustup".into());
         }
         parts.push(command.join(" "));
     }
     parts.join(" && ")
+}
+
+fn names(missing: &[Need]) -> String {
+    let system = missing.iter().filter(|need| !matches!(need, Need::Target(_)));
+    system.map(|need| need.name()).collect::<Vec<_>>().join(" ")
 }
 
 fn targets(missing: &[Need]) -> Vec<&'static str> {
@@ -251,7 +252,8 @@ mod tests {
     fn a_system_without_a_known_manager_is_only_told() {
         let strange = Facts { manager: None, ..ROOT };
         let Decision::Tell(told) = decide(&ALL, &strange) else { panic!("told") };
-        assert!(told.contains("virtiofsd") && told.contains("rustup target add"));
+        let packages = "YOUR-PACKAGE-MANAGER install qemu-system-x86_64 virtiofsd mkfs.erofs";
+        assert_eq!(told, format!("{packages} && rustup target add x86_64-unknown-none"));
     }
 
     #[test]

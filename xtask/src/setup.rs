@@ -96,6 +96,10 @@ pub fn workspace() -> PathBuf {
 /// Makes sure of `needs`: installs what is missing, or stops with the command to type.
 pub fn ensure(needs: &[Need]) -> Result<()> {
     let missing: Vec<Need> = needs.iter().copied().filter(|need| need.find().is_none()).collect();
+    if missing.is_empty() {
+        // Asking the package manager takes longer than booting.
+        return Ok(());
+    }
     match packages::decide(&missing, &facts()) {
         Decision::Nothing => Ok(()),
         Decision::Tell(command) => Err(exit::stop(
