@@ -2,14 +2,21 @@
 //!
 //! Always: the same words mean the same as in a guest, down to the names of disks and shares.
 
-use anyhow::{Context, Result, bail};
+use std::io::{self, BufWriter, Write};
+
+use anyhow::{Context, Result, anyhow};
 use rootlet::command::config::Config;
+use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
 use rootlet::storage::file::FileStorage;
 
 use crate::boot::make_cache;
 use crate::cli::HostArgs;
 use crate::exit::usage;
 use crate::plan::{Plan, plan};
+use crate::verdict::Verdict;
+
+/// Memory that the host tool lets a mount have.
+const HEAP_BYTES: usize = 64 << 20;
 
 /// The task.
 pub fn task(args: &HostArgs) -> Result<()> {
@@ -17,9 +24,10 @@ pub fn task(args: &HostArgs) -> Result<()> {
         return Err(usage("host needs an --image FILE"));
     }
     let plan = plan(&args.source)?;
-    make_cache(&plan, args.source.cache_size)?;
     let config = Config::parse(&plan.append())?;
-    run(storage(&plan)?, &config)
+    let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
+    make_cache(&plan, args.source.cache_size)?;
+    run(storage(&plan)?, &config, &command)
 }
 
 /// The files of `plan` as the devices that a guest would see, under the same names.
@@ -36,12 +44,59 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
     Ok(storage)
 }
 
-/// The seam to the library: `config` is what a guest would read from its command line.
-fn run(storage: FileStorage, config: &Config) -> Result<()> {
-    // WIRING: mount over `storage` and run `config.command`, with its output on standard output;
-    // then judge as `boot::show` does.
-    drop(storage);
-    bail!("not wired to the library yet (command `{}`)", config.command.join(" "))
+/// Mounts over `storage` and runs `command`; `config` is what a guest would read from its command
+/// line.
+fn run(mut storage: FileStorage, config: &Config, command: &Command) -> Result<()> {
+    let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
+    let memory = Memory::of_heap(HEAP_BYTES);
+    let mounted = command::open(&mut storage, config, &mut notice)?;
+    let stdout = BufWriter::new(io::stdout().lock());
+    let counters = if let Command::Bench(paths) = command {
+        let entropy = entropy()?;
+        let setup = command::bench::Setup { config, mounted: &mounted, memory, entropy };
+        command::bench::run(storage, &setup, paths, &mut Standard(stdout), || {}, &mut notice)
+            .map_err(|error| anyhow!("{error}"))?
+    } else {
+        let region = command::open_region(&mut storage, config, entropy()?, memory, &mut notice);
+        let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)?;
+        let mut scratch = Scratch::new(memory.read);
+        let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
+        runner.run(command).map_err(|error| anyhow!("{error}"))?;
+        let files = runner.files;
+        if !root.sync() {
+            eprintln!("region  not all of it is durable");
+        }
+        Counters { files, ..Counters::of(&root) }
+    };
+    if let Some(verdict) = Verdict::parse(&format!("PASS {counters}")) {
+        eprintln!("{}", verdict.line());
+    }
+    Ok(())
+}
+
+/// Random bytes of this machine.
+fn entropy() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let mut source = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;
+    io::Read::read_exact(&mut source, &mut bytes).context("/dev/urandom")?;
+    Ok(bytes)
+}
+
+/// A writer of the standard library for the library's commands.
+struct Standard<W: Write>(W);
+
+impl<W: Write> embedded_io::ErrorType for Standard<W> {
+    type Error = io::Error;
+}
+
+impl<W: Write> embedded_io::Write for Standard<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::board::{self, Board, Bus};
 use crate::console::{ErrorOutput, Output};
 use crate::storage::VirtioStorage;
 use crate::virtio::mmio::{Mmio, Slot};
-use crate::{clock, cmdline, console, heap, trace, verdict};
+use crate::{clock, cmdline, console, heap, verdict};
 
 /// What the architecture knows at entry.
 pub(crate) struct Boot {
@@ -87,7 +87,7 @@ pub(crate) fn run(boot: Boot) -> ! {
     // itself, and this is the only call.
     unsafe { heap::init(boot.heap) };
     clock::calibrate(&boot.clock);
-    trace::info!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
+    defmt::info!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
     let machine = Machine {
         board: &board::BOARD,
         cmdline: boot.cmdline,

@@ -9,7 +9,8 @@ use rootlet::fuse::{self, OpenFile, Session};
 use rootlet::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind};
 use virtio_drivers::transport::Transport;
 
-use super::{Call, FILES_MAX, File, VirtioStorage};
+use super::call::Call;
+use super::{FILES_MAX, File, VirtioStorage};
 use crate::virtio::blk::SERIAL_BYTES;
 use crate::virtio::fs::until_zero;
 use crate::virtio::port::Request;

@@ -4,8 +4,13 @@
 //! come in any order; a device that ends (deadline, broken protocol) ends its own transfers only.
 //! Nothing is allocated after construction except by `share_file`.
 
+mod call;
 mod discover;
+#[cfg(test)]
+mod fake;
 mod jobs;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,6 +28,7 @@ use crate::virtio::fs::{TAG_BYTES, until_zero};
 use crate::virtio::port::{Port, Request};
 use crate::virtio::ring::{Data, Owner};
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found};
+use call::Call;
 use jobs::Jobs;
 
 /// How many files of shares may be open.
@@ -353,38 +359,6 @@ impl<T: Transport> Storage for VirtioStorage<T> {
 
     fn now_ns(&self) -> u64 {
         (self.now)()
-    }
-}
-
-/// One request to one device that somebody waits for.
-struct Call<'c, T: Transport> {
-    port: &'c mut Port<T>,
-    jobs: &'c mut Jobs,
-    now: fn() -> u64,
-}
-
-impl<T: Transport> Call<'_, T> {
-    /// Submits `request` and waits for it.
-    ///
-    /// # Safety
-    ///
-    /// The memory that `request` names stays untouched by others until this returns.
-    unsafe fn wait(&mut self, request: Request<'_>, deadline_ns: u64) -> Result<u32, IoErrorKind> {
-        // Jobs fill no more than half of a ring, and no batch is running, so there is room.
-        // SAFETY: this returns only when the request has been reaped.
-        unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
-        loop {
-            self.port.kick();
-            match self.port.reap() {
-                Some((Owner::Call, result)) => return result,
-                Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
-                Some((Owner::Batch(_), _)) => unreachable!("no batch is running"),
-                None => {
-                    spin_loop();
-                    self.port.check((self.now)());
-                }
-            }
-        }
     }
 }
 

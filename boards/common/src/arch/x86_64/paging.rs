@@ -39,20 +39,21 @@ static mut GUARD_TABLE: Table = Table([0; 512]);
 
 /// Takes the cache away from every page without RAM, and unmaps the guard page.
 ///
-/// `ram` yields the ranges of RAM, in bytes.
-pub(super) fn refine(ram: impl Iterator<Item = Range<u64>> + Clone) {
+/// `ram` yields the ranges of RAM, in bytes, below 4 GiB.
+pub(super) fn refine(ram: impl Iterator<Item = Range<u64>>) {
     let tables = &raw mut PML4;
     // SAFETY: called once, by the entry code, on the only processor; nothing else names PML4
     // after the entry code filled it. The walker reads it at any time, but each store below is
     // one aligned u64 that leaves the entry valid.
     let level2 = unsafe { &mut (*tables).level2 };
-    let mut at = 0;
     for entry in level2.iter_mut().flat_map(|table| table.0.iter_mut()) {
-        let page = at..at + PAGE_2M;
-        if !ram.clone().any(|ram| ram.start < page.end && page.start < ram.end) {
-            *entry |= UNCACHED;
+        *entry |= UNCACHED;
+    }
+    for ram in ram {
+        for page in ram.start / PAGE_2M..ram.end.div_ceil(PAGE_2M) {
+            let (table, slot) = ((page / 512) as usize, (page % 512) as usize);
+            level2[table].0[slot] &= !UNCACHED;
         }
-        at = page.end;
     }
     unmap_guard(level2);
     tlb::flush_all();

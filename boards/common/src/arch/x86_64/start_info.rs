@@ -61,7 +61,7 @@ impl StartInfo {
     }
 
     /// RAM below 4 GiB.
-    pub(super) fn ram(&self) -> impl Iterator<Item = Range<u64>> + Clone {
+    pub(super) fn ram(&self) -> impl Iterator<Item = Range<u64>> {
         self.ram.iter().filter(|range| !range.is_empty()).cloned()
     }
 

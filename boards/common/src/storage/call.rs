@@ -1,0 +1,48 @@
+//! One request that is waited for by itself: a disk's name, a FUSE message.
+//!
+//! Always: it is made while no batch runs; background jobs of its device go on meanwhile.
+
+use core::hint::spin_loop;
+
+use rootlet::storage::IoErrorKind;
+use virtio_drivers::transport::Transport;
+
+use super::jobs::Jobs;
+use crate::virtio::port::{Port, Request};
+use crate::virtio::ring::Owner;
+
+/// One request to one device that somebody waits for.
+pub(super) struct Call<'c, T: Transport> {
+    pub(super) port: &'c mut Port<T>,
+    pub(super) jobs: &'c mut Jobs,
+    pub(super) now: fn() -> u64,
+}
+
+impl<T: Transport> Call<'_, T> {
+    /// Submits `request` and waits for it.
+    ///
+    /// # Safety
+    ///
+    /// The memory that `request` names stays untouched by others until this returns.
+    pub(super) unsafe fn wait(
+        &mut self,
+        request: Request<'_>,
+        deadline_ns: u64,
+    ) -> Result<u32, IoErrorKind> {
+        // Jobs fill no more than half of a ring, and no batch is running, so there is room.
+        // SAFETY: this returns only when the request has been reaped.
+        unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
+        loop {
+            self.port.kick();
+            match self.port.reap() {
+                Some((Owner::Call, result)) => return result,
+                Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
+                Some((Owner::Batch(_), _)) => unreachable!("no batch is running"),
+                None => {
+                    spin_loop();
+                    self.port.check((self.now)());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The storage against disks that answer out of order, late, wrongly or never.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use rootlet::storage::{
+    Background, Buffer, DeviceId, Discover, IoErrorKind, Job, JobKind, Storage, Transfer,
+};
+
+use super::VirtioStorage;
+use super::fake::{self, Fake, Manner};
+
+const RO: u64 = 1 << 5;
+const FLUSH: u64 = 1 << 9;
+const A: DeviceId = DeviceId(0);
+const B: DeviceId = DeviceId(1);
+const SECTOR: usize = 512;
+
+fn content(seed: u8, sectors: usize) -> Vec<u8> {
+    (0..sectors * SECTOR).map(|at| (at / SECTOR * 7 + at) as u8 ^ seed).collect()
+}
+
+fn storage() -> VirtioStorage<Fake> {
+    VirtioStorage::new(fake::now)
+}
+
+/// Reads one sector a transfer, and counts how often each is reported.
+fn read_all(storage: &mut VirtioStorage<Fake>, out: &mut [u8], devices: &[DeviceId]) -> Vec<u32> {
+    let mut batch: Vec<_> = out
+        .chunks_mut(SECTOR)
+        .enumerate()
+        .map(|(index, sector)| {
+            let at = index / devices.len() * SECTOR;
+            Transfer::read(devices[index % devices.len()], at as u64, sector)
+        })
+        .collect();
+    let mut reported = vec![0; batch.len()];
+    storage.run(&mut batch, &mut |index, transfer| {
+        assert_eq!(transfer.outcome(), Ok(()));
+        reported[index] += 1;
+    });
+    reported
+}
+
+#[test]
+fn batch_longer_than_both_queues_lands_where_it_belongs() {
+    let mut storage = storage();
+    let (a, b) = (content(1, 300), content(2, 300));
+    let (found, state) = fake::disk(a.clone(), 0);
+    storage.add(found).unwrap();
+    storage.add(fake::disk(b.clone(), 0).0).unwrap();
+    let mut out = vec![0; 600 * SECTOR];
+    let reported = read_all(&mut storage, &mut out, &[A, B]);
+    assert!(reported.iter().all(|&times| times == 1), "{reported:?}");
+    for (pair, (a, b)) in out.chunks(2 * SECTOR).zip(a.chunks(SECTOR).zip(b.chunks(SECTOR))) {
+        assert!(pair[..SECTOR] == *a && pair[SECTOR..] == *b);
+    }
+    assert_eq!(state.borrow().held_max, storage.queue_depth(A).unwrap(), "the queue was filled");
+}
+
+#[test]
+fn indices_of_the_rings_wrap() {
+    let mut storage = storage();
+    let a = content(3, 40);
+    storage.add(fake::disk(a.clone(), 0).0).unwrap();
+    for _ in 0..70_000 / 40 {
+        let mut out = vec![0; a.len()];
+        read_all(&mut storage, &mut out, &[A]);
+        assert!(out == a);
+    }
+}
+
+#[test]
+fn silent_disk_times_out_reset_and_takes_no_other_with_it() {
+    let mut storage = storage();
+    let (found, silent) = fake::disk(content(0, 8), 0);
+    storage.add(found).unwrap();
+    storage.add(fake::disk(content(9, 8), 0).0).unwrap();
+    silent.borrow_mut().manner = Manner::Silent;
+    let resets = silent.borrow().resets;
+    let (mut one, mut two) = ([0; SECTOR], [0; SECTOR]);
+    let mut batch = [Transfer::read(A, 0, &mut one), Transfer::read(B, 0, &mut two)];
+    storage.run(&mut batch, &mut |_, _| {});
+    assert_eq!(batch[0].result, Some(Err(IoErrorKind::Timeout)));
+    assert_eq!(batch[1].result, Some(Ok(())));
+    assert_eq!(silent.borrow().resets, resets + 1);
+    silent.borrow_mut().manner = Manner::Honest;
+    storage.run(&mut batch, &mut |_, _| {});
+    assert_eq!(batch[0].result, Some(Err(IoErrorKind::Gone)));
+    assert_eq!(batch[1].result, Some(Ok(())));
+}
+
+#[test]
+fn each_fault_of_a_disk_has_its_error() {
+    let faults = [
+        (Manner::BogusId, IoErrorKind::Protocol, true),
+        (Manner::Broken, IoErrorKind::Gone, true),
+        (Manner::Half, IoErrorKind::Short(256), false),
+        (Manner::Fails, IoErrorKind::Device(1), false),
+    ];
+    for (manner, kind, is_reset) in faults {
+        let mut storage = storage();
+        let (found, state) = fake::disk(content(0, 8), 0);
+        storage.add(found).unwrap();
+        state.borrow_mut().manner = manner;
+        let resets = state.borrow().resets;
+        let mut out = [0; SECTOR];
+        let mut batch = [Transfer::read(A, 0, &mut out)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch[0].result, Some(Err(kind)), "{manner:?}");
+        assert_eq!(state.borrow().resets > resets, is_reset, "{manner:?}");
+    }
+}
+
+#[test]
+fn wrong_ranges_are_refused_before_the_disk_sees_them() {
+    let mut storage = storage();
+    storage.add(fake::disk(content(0, 8), RO).0).unwrap();
+    let (mut odd, mut sector, mut three) = ([0; 100], [0; SECTOR], vec![0; 3 * SECTOR]);
+    let mut huge = vec![0; (4 << 20) + SECTOR];
+    let data = [0; SECTOR];
+    let mut batch = [
+        Transfer::read(A, 0, &mut odd),
+        Transfer::read(A, 1, &mut sector),
+        Transfer::read(A, 6 * 512, &mut three),
+        Transfer::write(A, 0, &data),
+        Transfer::read(B, 0, &mut []),
+        Transfer::read(A, 8 * 512, &mut []),
+        Transfer::read(A, 0, &mut huge),
+    ];
+    storage.run(&mut batch, &mut |_, _| {});
+    let results = batch.map(|transfer| transfer.result.unwrap());
+    let want = [
+        Err(IoErrorKind::Unaligned),
+        Err(IoErrorKind::Unaligned),
+        Err(IoErrorKind::OutOfRange),
+        Err(IoErrorKind::ReadOnly),
+        Err(IoErrorKind::Gone),
+        Ok(()),
+        Err(IoErrorKind::Unaligned),
+    ];
+    assert_eq!(results, want);
+}
+
+#[test]
+fn jobs_move_while_a_reader_runs_and_leave_it_room() {
+    let mut storage = storage();
+    let (found, state) = fake::disk(content(5, 64), FLUSH);
+    storage.add(found).unwrap();
+    let mut started: u64 = 0;
+    let refused = loop {
+        let mut buffer = Buffer::new(SECTOR);
+        buffer.get_mut().unwrap().fill(started as u8);
+        let buffer = Some(buffer);
+        let job = Job { tag: started, device: A, at: started * 512, kind: JobKind::Write, buffer };
+        match storage.start(job) {
+            Ok(()) => started += 1,
+            Err(job) => break job,
+        }
+    };
+    assert_eq!(refused.tag, started);
+    assert_eq!(started as usize, storage.queue_depth(A).unwrap() / 2);
+    let mut out = vec![0; 20 * SECTOR];
+    let mut batch: Vec<_> =
+        out.chunks_mut(SECTOR).map(|sector| Transfer::read(A, 40 * 512, sector)).collect();
+    storage.run(&mut batch, &mut |_, _| {});
+    assert!(batch.iter().all(|transfer| transfer.result == Some(Ok(()))));
+    let mut tags = Vec::new();
+    for _ in 0..1000 {
+        if let Some((job, result)) = storage.poll() {
+            assert_eq!(result, Ok(()));
+            tags.push(job.tag);
+        }
+    }
+    tags.sort_unstable();
+    assert_eq!(tags, (0..started).collect::<Vec<_>>());
+    for tag in 0..started as usize {
+        assert!(state.borrow().bytes[tag * SECTOR..][..SECTOR].iter().all(|&b| b == tag as u8));
+    }
+    let mut flush = [Transfer::flush(A)];
+    storage.run(&mut flush, &mut |_, _| {});
+    assert_eq!((flush[0].result, state.borrow().flushes), (Some(Ok(())), 1));
+}
+
+#[test]
+fn job_on_a_silent_disk_comes_back_with_its_buffer() {
+    let mut storage = storage();
+    let (found, state) = fake::disk(content(5, 64), 0);
+    storage.add(found).unwrap();
+    state.borrow_mut().manner = Manner::Silent;
+    let buffer = Some(Buffer::new(SECTOR));
+    let job = Job { tag: 7, device: A, at: 0, kind: JobKind::Read, buffer };
+    assert!(storage.start(job).is_ok());
+    let ended = (0..1_000_000).find_map(|_| storage.poll());
+    let (job, result) = ended.expect("the deadline ends it");
+    assert_eq!((job.tag, result), (7, Err(IoErrorKind::Timeout)));
+    assert!(job.buffer.is_some());
+}
+
+#[test]
+fn disk_without_flush_flushes_at_once() {
+    let mut storage = storage();
+    let (found, state) = fake::disk(content(5, 64), 0);
+    storage.add(found).unwrap();
+    let mut flush = [Transfer::flush(A)];
+    storage.run(&mut flush, &mut |_, _| {});
+    assert_eq!((flush[0].result, state.borrow().flushes), (Some(Ok(())), 0));
+}
+
+#[test]
+fn two_disks_of_one_serial_are_ambiguous() {
+    let mut storage = storage();
+    storage.add(fake::disk(content(0, 8), 0).0).unwrap();
+    assert_eq!(storage.disk("fake"), Ok(A));
+    storage.add(fake::disk(content(0, 8), 0).0).unwrap();
+    assert_eq!(storage.disk("fake"), Err(rootlet::storage::DiscoverError::Ambiguous(2)));
+    assert_eq!(storage.disk("fak"), Err(rootlet::storage::DiscoverError::NotFound));
+}
