@@ -19,6 +19,7 @@ pub const BATCH_MAX: usize = 128;
 const PIECE_BYTES_MAX: u64 = 256 << 10;
 
 const BLOCK: u64 = 4096;
+const BLOCK_SHIFT: u32 = 12;
 
 /// Where the bytes of a slot come from.
 #[derive(Clone, Copy, Debug)]
@@ -76,57 +77,25 @@ enum Origin {
 struct Piece {
     /// Bytes of the caller's buffer.
     len: usize,
-    source: Source,
+    slot: u16,
     /// First byte of the transfer in the slot; a multiple of the granule.
     start: u64,
-    /// Bytes between `start` and the first wanted byte; more than 0 only if bounced.
+    /// Bytes between `start` and the first wanted byte; more than 0 only if bounced or staged.
     skip: usize,
     /// Bytes of the transfer if it is bounced.
     span: Option<usize>,
     origin: Origin,
 }
 
-impl Piece {
-    /// Where the piece's bytes are at its source, for a transfer of `len` bytes.
-    fn at_source(&self) -> u64 {
-        self.source.base.saturating_add(self.start)
-    }
-
-    /// Length of the transfer at the source: what the slot has from `start` on in whole
-    /// sectors, at most `len`.
-    fn source_len(&self, len: usize) -> usize {
-        let below = self.source.sector.wrapping_sub(1);
-        let end = self.source.bytes.saturating_add(below) & !below;
-        len.min(usize::try_from(end.saturating_sub(self.start)).unwrap_or(usize::MAX))
-    }
-
-    /// The error for bytes that the layer promised and no longer has; our own bug, but no read
-    /// may go on without them.
-    fn gone(&self) -> Error {
-        let len = u32::try_from(self.len).unwrap_or(u32::MAX);
-        Error::Io(IoError {
-            device: self.source.device,
-            at: self.at_source(),
-            len,
-            kind: IoErrorKind::Gone,
-        })
-    }
-}
-
 type Pieces = heapless::Vec<Piece, BATCH_MAX>;
 
 /// What a fetch works with.
 pub(super) struct Fetch<'f, S, L> {
-    pub runner: Runner<'f, S, L>,
-    pub bounce: &'f mut Bounce,
-    pub sources: &'f [Source],
-}
-
-/// What runs transfers and judges what arrived.
-pub(super) struct Runner<'f, S, L> {
     pub storage: &'f mut S,
     pub layer: &'f mut L,
     pub stats: &'f mut Stats,
+    pub bounce: &'f mut Bounce,
+    pub sources: &'f [Source],
 }
 
 impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
@@ -144,7 +113,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                 let piece = self.cut(extent, done)?;
                 let full = piece.span.is_some() && bounced >= self.bounce.len();
                 if full || pieces.is_full() {
-                    rest = self.batch(&pieces, rest)?;
+                    rest = self.batch(&mut pieces, rest)?;
                     pieces.clear();
                     bounced = 0;
                     // The batch may have changed where things are.
@@ -156,8 +125,8 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                 let _ = pieces.push(piece);
             }
         }
-        self.batch(&pieces, rest)?;
-        self.runner.layer.progress(self.runner.storage);
+        self.batch(&mut pieces, rest)?;
+        self.layer.progress(self.storage);
         Ok(())
     }
 
@@ -169,7 +138,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         let Extent::Blob { slot, at, len } = *extent else { return };
         if let Some(blob) = self.source(slot).and_then(|source| source.blob) {
             let end = at.saturating_add(len).div_ceil(BLOCK);
-            self.runner.layer.prepare(self.runner.storage, blob, at / BLOCK..end);
+            self.layer.prepare(self.storage, blob, at / BLOCK..end);
         }
     }
 
@@ -178,17 +147,9 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         let (slot, at, len) = match *extent {
             Extent::Hole(len) => {
                 let len = usize::try_from(len.saturating_sub(done)).unwrap_or(usize::MAX);
-                let none = Source {
-                    device: DeviceId(0),
-                    base: 0,
-                    bytes: 0,
-                    sector: 1,
-                    transfer_max: 1,
-                    blob: None,
-                };
                 return Ok(Piece {
                     len,
-                    source: none,
+                    slot: 0,
                     start: 0,
                     skip: 0,
                     span: None,
@@ -219,9 +180,9 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         if let Origin::Staged { .. } = origin {
             let skip = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
             let len = usize::try_from(len).unwrap_or(usize::MAX);
-            return Ok(Piece { len, source, start, skip, span: None, origin });
+            return Ok(Piece { len, slot, start, skip, span: None, origin });
         }
-        Ok(shape(source, granule, start, at, len, origin))
+        Ok(shape(&source, slot, granule, start, at, len, origin))
     }
 
     /// Where the block at `start` is, and how far, at least a block and about as far as `end`,
@@ -229,26 +190,26 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
     fn origin(&self, source: &Source, start: u64, end: u64) -> (Origin, u64) {
         let Some(blob) = source.blob else { return (Origin::Source, u64::MAX) };
         let first = start / BLOCK;
-        let (residence, run) = self.runner.layer.locate(blob, first);
+        let (residence, run) = self.layer.locate(blob, first);
         let mut reached = advance(start, run);
         match residence {
             Residence::Staged { slot, block } => {
-                let bytes = self.runner.layer.staged(slot, block).map_or(0, <[u8]>::len);
+                let bytes = self.layer.staged(slot, block).map_or(0, <[u8]>::len);
                 (
                     Origin::Staged { slot, block },
                     start.saturating_add(u64::try_from(bytes).unwrap_or(0)).min(reached),
                 )
             }
             Residence::Resident { slot, block } => {
-                let (_, place) = self.runner.layer.place(slot, block);
+                let (_, place) = self.layer.place(slot, block);
                 while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
                     let (Residence::Resident { slot, block }, run) =
-                        self.runner.layer.locate(blob, reached / BLOCK)
+                        self.layer.locate(blob, reached / BLOCK)
                     else {
                         break;
                     };
                     let adjoins = place.checked_add(reached.saturating_sub(start))
-                        == Some(self.runner.layer.place(slot, block).1);
+                        == Some(self.layer.place(slot, block).1);
                     if !adjoins {
                         break;
                     }
@@ -258,8 +219,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             }
             Residence::Absent => {
                 while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                    let (Residence::Absent, run) = self.runner.layer.locate(blob, reached / BLOCK)
-                    else {
+                    let (Residence::Absent, run) = self.layer.locate(blob, reached / BLOCK) else {
                         break;
                     };
                     reached = advance(reached, run);
@@ -270,93 +230,103 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
     }
 
     /// Runs one batch for `pieces`, which cover the front of `out`; returns what is behind.
-    fn batch<'o>(&mut self, pieces: &[Piece], out: &'o mut [u8]) -> Result<&'o mut [u8], Error> {
+    fn batch<'o>(
+        &mut self,
+        pieces: &mut [Piece],
+        out: &'o mut [u8],
+    ) -> Result<&'o mut [u8], Error> {
         let mut rest = out;
-        let mut routed: heapless::Vec<Routed<'_>, BATCH_MAX> = heapless::Vec::new();
-        let mut transfers: heapless::Vec<Transfer<'_>, BATCH_MAX> = heapless::Vec::new();
+        let mut routes: Routes<'_> = Routes::new();
+        let mut transfers: Transfers<'_> = Transfers::new();
         let mut bounces = self.bounce.iter_mut();
-        for piece in pieces {
+        for (index, piece) in pieces.iter().enumerate() {
             let (target, behind) =
                 core::mem::take(&mut rest).split_at_mut_checked(piece.len).unwrap_or_default();
             rest = behind;
-            match piece.origin {
+            let place = match piece.origin {
                 Origin::Zeros => {
                     target.fill(0);
                     continue;
                 }
                 Origin::Staged { slot, block } => {
-                    let staged = self
-                        .runner
-                        .layer
-                        .staged(slot, block)
-                        .and_then(|staged| staged.get(piece.skip..));
+                    let staged = self.layer.staged(slot, block);
                     let bytes =
-                        staged.and_then(|staged| staged.get(..target.len())).ok_or(piece.gone())?;
-                    target.copy_from_slice(bytes);
-                    self.runner.stats.joins = self.runner.stats.joins.saturating_add(1);
+                        staged.and_then(|staged| staged.get(piece.skip..)?.get(..target.len()));
+                    // What was staged stays so until `progress`, which is not called in between.
+                    target.copy_from_slice(bytes.ok_or(lost(piece))?);
+                    self.stats.joins = self.stats.joins.saturating_add(1);
                     continue;
                 }
-                Origin::Region { .. } | Origin::Source => {}
-            }
+                Origin::Region { slot, block } => self.layer.place(slot, block),
+                Origin::Source => at_source(self.sources, piece),
+            };
             let (lent, target) = match piece.span {
                 None => (target, None),
                 Some(span) => {
-                    let bounce = bounces
-                        .next()
-                        .and_then(|bounce| bounce.get_mut(..span))
-                        .unwrap_or_default();
-                    (bounce, Some(target))
+                    let bounce = bounces.next().and_then(|bounce| bounce.get_mut(..span));
+                    (bounce.unwrap_or_default(), Some(target))
                 }
             };
             // Both have room for as many as there are pieces.
-            let _ = transfers.push(transfer(self.runner.layer, piece, lent));
-            let _ = routed.push(Routed { piece: *piece, target });
+            let _ = transfers.push(Transfer::read(place.0, place.1, lent));
+            let _ = routes.push(Route { piece: index, target });
         }
-        let failed = self.runner.run_routed(transfers, routed)?;
-        self.runner.again(failed)?;
+        let mut runner = Runner {
+            storage: &mut *self.storage,
+            layer: &mut *self.layer,
+            stats: &mut *self.stats,
+            sources: self.sources,
+        };
+        runner.run(pieces, &mut transfers, &mut routes)?;
+        // What the region could not serve is left; its source has to.
+        runner.run(pieces, &mut transfers, &mut routes)?;
         Ok(rest)
     }
 }
 
+type Transfers<'o> = heapless::Vec<Transfer<'o>, BATCH_MAX>;
+type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
+
+/// Which piece a transfer serves and, if it is bounced, where the piece's bytes go.
+struct Route<'o> {
+    piece: usize,
+    target: Option<&'o mut [u8]>,
+}
+
+/// What runs transfers and judges what arrived.
+struct Runner<'f, S, L> {
+    storage: &'f mut S,
+    layer: &'f mut L,
+    stats: &'f mut Stats,
+    sources: &'f [Source],
+}
+
 impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
-    /// Runs transfers and delivers what arrived; returns what has to be read again from its
-    /// source.
-    fn run_routed<'o>(
+    /// Runs the transfers and delivers what arrived. What the region could not serve is left in
+    /// the vectors, turned into reads of its source.
+    fn run<'o>(
         &mut self,
-        mut transfers: heapless::Vec<Transfer<'o>, BATCH_MAX>,
-        routed: heapless::Vec<Routed<'o>, BATCH_MAX>,
-    ) -> Result<heapless::Vec<(Transfer<'o>, Routed<'o>), BATCH_MAX>, Error> {
-        let mut again = heapless::Vec::new();
+        pieces: &mut [Piece],
+        transfers: &mut Transfers<'o>,
+        routes: &mut Routes<'o>,
+    ) -> Result<(), Error> {
         if transfers.is_empty() {
-            return Ok(again);
+            return Ok(());
         }
-        let mut rejected = [None; BATCH_MAX];
-        let layer = &mut *self.layer;
-        self.storage.run(&mut transfers, &mut |index, transfer| {
-            let Some(piece) = routed.get(index).map(|routed| routed.piece) else { return };
-            let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
-                return;
-            };
-            let Some(blob) = piece.source.blob else { return };
-            let number = piece.start / BLOCK;
-            if let Origin::Region { slot, block } = piece.origin {
-                if let (Err(slot), Some(place)) =
-                    (layer.check(blob, number, slot, block, data), rejected.get_mut(index))
-                {
-                    *place = Some(slot);
-                }
-            } else {
-                layer.fill(blob, number, data);
-            }
-        });
+        let rejected = self.submit(pieces, transfers, routes);
         self.stats.batches = self.stats.batches.saturating_add(1);
-        for ((transfer, routed), rejected) in transfers.into_iter().zip(routed).zip(rejected) {
+        for index in (0..transfers.len()).rev() {
+            let (Some(transfer), Some(route)) = (transfers.get_mut(index), routes.get_mut(index))
+            else {
+                continue;
+            };
+            let Some(piece) = pieces.get_mut(route.piece) else { continue };
             let len = u64::try_from(transfer.len()).unwrap_or(0);
-            match (routed.piece.origin, transfer.outcome(), rejected) {
+            let rejected = rejected.get(index).copied().flatten();
+            match (piece.origin, transfer.outcome(), rejected) {
                 (Origin::Region { .. }, Ok(()), None) => {
-                    self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(len);
                     self.stats.hits = self.stats.hits.saturating_add(1);
-                    routed.deliver(&transfer);
+                    self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(len);
                 }
                 (Origin::Region { slot, .. }, outcome, rejected) => {
                     match rejected {
@@ -364,67 +334,102 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                         None if outcome.is_err() => self.layer.fault(slot),
                         None => {}
                     }
-                    let _ = again.push((transfer, routed));
+                    piece.origin = Origin::Source;
+                    redirect(transfer, piece, self.sources);
+                    continue;
                 }
                 (_, Ok(()), _) => {
-                    self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(len);
                     self.stats.fetches = self.stats.fetches.saturating_add(1);
-                    routed.deliver(&transfer);
+                    self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(len);
                 }
                 (_, Err(error), _) => return Err(Error::Io(error)),
             }
+            deliver(transfer, route, piece);
+            transfers.swap_remove(index);
+            routes.swap_remove(index);
         }
-        Ok(again)
+        Ok(())
     }
 
-    /// Reads from their sources what the region could not serve.
-    fn again<'o>(
+    /// Runs the transfers; as each one ends, checks what came from the region and offers to the
+    /// layer what came from a source. Returns for each the slot that failed its check.
+    fn submit<'o>(
         &mut self,
-        failed: heapless::Vec<(Transfer<'o>, Routed<'o>), BATCH_MAX>,
-    ) -> Result<(), Error> {
-        let mut transfers = heapless::Vec::new();
-        let mut routed = heapless::Vec::new();
-        for (transfer, route) in failed {
-            let Lent::Read(lent) = transfer.lent else { continue };
-            let len = route.piece.source_len(lent.len());
-            let (lent, _) = lent.split_at_mut_checked(len).unwrap_or_default();
-            let piece = Piece { origin: Origin::Source, ..route.piece };
-            let _ = transfers.push(Transfer::read(piece.source.device, piece.at_source(), lent));
-            let _ = routed.push(Routed { piece, ..route });
-        }
-        self.run_routed(transfers, routed).map(drop)
-    }
-}
-
-/// A piece and, if it is bounced, where its bytes go.
-struct Routed<'o> {
-    piece: Piece,
-    target: Option<&'o mut [u8]>,
-}
-
-impl Routed<'_> {
-    fn deliver(self, transfer: &Transfer<'_>) {
-        if let (Some(target), Lent::Read(data)) = (self.target, &transfer.lent) {
-            let wanted = data.get(self.piece.skip..).and_then(|data| data.get(..target.len()));
-            if let Some(wanted) = wanted {
-                target.copy_from_slice(wanted);
+        pieces: &[Piece],
+        transfers: &mut Transfers<'o>,
+        routes: &Routes<'o>,
+    ) -> [Option<u32>; BATCH_MAX] {
+        let mut rejected = [None; BATCH_MAX];
+        let (layer, sources) = (&mut *self.layer, self.sources);
+        self.storage.run(transfers, &mut |index, transfer| {
+            let Some(piece) = routes.get(index).and_then(|route| pieces.get(route.piece)) else {
+                return;
+            };
+            let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
+                return;
+            };
+            let Some(blob) = sources.get(usize::from(piece.slot)).and_then(|source| source.blob)
+            else {
+                return;
+            };
+            let number = piece.start >> BLOCK_SHIFT;
+            match piece.origin {
+                Origin::Region { slot, block } => {
+                    let checked = layer.check(blob, number, slot, block, data);
+                    if let (Err(slot), Some(place)) = (checked, rejected.get_mut(index)) {
+                        *place = Some(slot);
+                    }
+                }
+                _ => layer.fill(blob, number, data),
             }
+        });
+        rejected
+    }
+}
+
+/// Where a piece's transfer begins at its source.
+fn at_source(sources: &[Source], piece: &Piece) -> (DeviceId, u64) {
+    // `cut` found the source; without one the device does not exist, and the transfer fails.
+    let source = sources.get(usize::from(piece.slot));
+    source.map_or((DeviceId(u16::MAX), 0), |source| {
+        (source.device, source.base.saturating_add(piece.start))
+    })
+}
+
+/// Bytes that a source has from `start` on in whole sectors, at most `len`.
+fn clipped(source: &Source, start: u64, len: usize) -> usize {
+    let below = source.sector.wrapping_sub(1);
+    let end = source.bytes.saturating_add(below) & !below;
+    len.min(usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX))
+}
+
+/// Turns a transfer from the region into one from its source, into the same buffer.
+fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, sources: &[Source]) {
+    let (device, at) = at_source(sources, piece);
+    let lent = core::mem::replace(&mut transfer.lent, Lent::Flush);
+    let (Lent::Read(out), Some(source)) = (lent, sources.get(usize::from(piece.slot))) else {
+        return;
+    };
+    let len = clipped(source, piece.start, out.len());
+    let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
+    *transfer = Transfer::read(device, at, out);
+}
+
+/// Copies the wanted bytes of a bounced transfer out.
+fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, piece: &Piece) {
+    if let (Some(target), Lent::Read(data)) = (&mut route.target, &transfer.lent) {
+        let wanted = data.get(piece.skip..).and_then(|data| data.get(..target.len()));
+        if let Some(wanted) = wanted {
+            target.copy_from_slice(wanted);
         }
     }
 }
 
-fn transfer<'o, S: Storage, L: Layer<S>>(
-    layer: &L,
-    piece: &Piece,
-    lent: &'o mut [u8],
-) -> Transfer<'o> {
-    match piece.origin {
-        Origin::Region { slot, block } => {
-            let (device, at) = layer.place(slot, block);
-            Transfer::read(device, at, lent)
-        }
-        _ => Transfer::read(piece.source.device, piece.at_source(), lent),
-    }
+/// The error for bytes that the layer promised and no longer has: our own bug, but no read may
+/// go on without them.
+fn lost(piece: &Piece) -> Error {
+    let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
+    Error::Io(IoError { device: DeviceId(u16::MAX), at: piece.start, len, kind: IoErrorKind::Gone })
 }
 
 fn advance(at: u64, blocks: usize) -> u64 {
@@ -433,41 +438,37 @@ fn advance(at: u64, blocks: usize) -> u64 {
 
 /// Decides between a transfer straight into the caller's buffer and a bounced one. `at` lies in
 /// the granule that begins at `start`; `len` bytes are wanted from there.
-fn shape(source: Source, granule: u64, start: u64, at: u64, len: u64, origin: Origin) -> Piece {
+fn shape(
+    source: &Source,
+    slot: u16,
+    granule: u64,
+    start: u64,
+    at: u64,
+    len: u64,
+    origin: Origin,
+) -> Piece {
     let below = granule.wrapping_sub(1);
     let skip = at.saturating_sub(start);
-    let max = if source.blob.is_some() {
-        PIECE_BYTES_MAX.min(source.transfer_max)
-    } else {
-        source.transfer_max
+    let max = match source.blob {
+        Some(_) => PIECE_BYTES_MAX.min(source.transfer_max),
+        None => source.transfer_max,
     };
-    let max = max & !below;
     // The end of a slot may lie inside a granule: a source then has no more to give.
     let ends = origin == Origin::Source
         && at.saturating_add(len) == source.bytes
         && len & source.sector.wrapping_sub(1) == 0;
-    let direct = if ends && len <= max { len } else { (len & !below).min(max) };
+    let direct = if ends && len <= max { len } else { (len & !below).min(max & !below) };
     let as_len = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
     if skip == 0 && direct > 0 {
-        return Piece { len: as_len(direct), source, start, skip: 0, span: None, origin };
+        return Piece { len: as_len(direct), slot, start, skip: 0, span: None, origin };
     }
     let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0);
     // All of it in one bounce if it fits; else just the unaligned front.
-    let wanted =
-        if skip.saturating_add(len) <= room { len } else { granule.saturating_sub(skip).min(len) };
-    let span = skip.saturating_add(wanted).saturating_add(below) & !below;
-    let piece = Piece {
-        len: as_len(wanted),
-        source,
-        start,
-        skip: as_len(skip),
-        span: Some(as_len(span)),
-        origin,
-    };
-    match origin {
-        Origin::Source => Piece { span: Some(piece.source_len(as_len(span))), ..piece },
-        _ => piece,
-    }
+    let fits = skip.saturating_add(len) <= room;
+    let wanted = if fits { len } else { granule.saturating_sub(skip).min(len) };
+    let span = as_len(skip.saturating_add(wanted).saturating_add(below) & !below);
+    let span = if origin == Origin::Source { clipped(source, start, span) } else { span };
+    Piece { len: as_len(wanted), slot, start, skip: as_len(skip), span: Some(span), origin }
 }
 
 const _: () = assert!(BOUNCE_BYTES >= 2 * BLOCK_BYTES);

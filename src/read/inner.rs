@@ -4,7 +4,7 @@
 //! data is bounded by the sizes that the inode was checked for.
 
 use super::bounce::Bounce;
-use super::fetch::{Extent, Fetch, Runner, Source};
+use super::fetch::{Extent, Fetch, Source};
 use super::meta::{MetaCache, PAGE_BYTES};
 use super::plan::Plan;
 use super::stats::Stats;
@@ -76,9 +76,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        let runner =
-            Runner { storage: &mut self.storage, layer: &mut self.layer, stats: &mut self.stats };
-        let mut fetch = Fetch { runner, bounce: &mut self.bounce, sources: &self.sources };
+        let mut fetch = Fetch {
+            storage: &mut self.storage,
+            layer: &mut self.layer,
+            stats: &mut self.stats,
+            bounce: &mut self.bounce,
+            sources: &self.sources,
+        };
         fetch.run(extents, out)
     }
 
@@ -111,9 +115,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let at = number.saturating_mul(PAGE);
         let image = self.sources.first().map_or(0, |source| source.bytes);
         let len = image.saturating_sub(at).min(PAGE);
-        let runner =
-            Runner { storage: &mut self.storage, layer: &mut self.layer, stats: &mut self.stats };
-        let mut fetch = Fetch { runner, bounce: &mut self.bounce, sources: &self.sources };
+        let mut fetch = Fetch {
+            storage: &mut self.storage,
+            layer: &mut self.layer,
+            stats: &mut self.stats,
+            bounce: &mut self.bounce,
+            sources: &self.sources,
+        };
         self.meta.replace(number, |page| {
             let (here, beyond) = page.split_at_mut(usize::try_from(len).unwrap_or(0));
             beyond.fill(0);

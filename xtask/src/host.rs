@@ -24,10 +24,9 @@ pub fn task(args: &HostArgs) -> Result<()> {
         return Err(usage("host needs an --image FILE"));
     }
     let plan = plan(&args.source)?;
-    let config = Config::parse(&plan.append())?;
-    let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     make_cache(&plan, args.source.cache_size)?;
-    run(storage(&plan)?, &config, &command)
+    let config = Config::parse(&plan.append())?;
+    run(storage(&plan)?, &config)
 }
 
 /// The files of `plan` as the devices that a guest would see, under the same names.
@@ -44,16 +43,16 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
     Ok(storage)
 }
 
-/// Mounts over `storage` and runs `command`; `config` is what a guest would read from its command
-/// line.
-fn run(mut storage: FileStorage, config: &Config, command: &Command) -> Result<()> {
+/// Mounts over `storage` as `config` says, and runs its command.
+fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
+    let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = Memory::of_heap(HEAP_BYTES);
     let mounted = command::open(&mut storage, config, &mut notice)?;
     let stdout = BufWriter::new(io::stdout().lock());
-    let counters = if let Command::Bench(paths) = command {
-        let entropy = entropy()?;
-        let setup = command::bench::Setup { config, mounted: &mounted, memory, entropy };
+    let counters = if let Command::Bench(paths) = &command {
+        let setup =
+            command::bench::Setup { config, mounted: &mounted, memory, entropy: entropy()? };
         command::bench::run(storage, &setup, paths, &mut Standard(stdout), || {}, &mut notice)
             .map_err(|error| anyhow!("{error}"))?
     } else {
@@ -61,7 +60,7 @@ fn run(mut storage: FileStorage, config: &Config, command: &Command) -> Result<(
         let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)?;
         let mut scratch = Scratch::new(memory.read);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
-        runner.run(command).map_err(|error| anyhow!("{error}"))?;
+        runner.run(&command).map_err(|error| anyhow!("{error}"))?;
         let files = runner.files;
         if !root.sync() {
             eprintln!("region  not all of it is durable");

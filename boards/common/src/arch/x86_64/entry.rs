@@ -12,7 +12,7 @@ use core::arch::naked_asm;
 use super::paging::{PML4, Table};
 
 /// Bytes of the stack that can be used; its guard page lies below.
-const STACK_BYTES: usize = 128 * 1024;
+const STACK_BYTES: usize = 256 * 1024;
 
 /// The stack with its guard page, which is the lowest.
 #[repr(C, align(4096))]
