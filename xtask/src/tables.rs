@@ -87,9 +87,9 @@ impl Measured {
         };
         vec![
             ["from exec of QEMU to".into(), "ms".into(), "ratio".into()],
-            row("first instruction's output of an empty guest", empty),
+            row("the output of an empty guest", empty),
             row("first byte of a file", first),
-            row("(the guest's part of it: entry to first byte)", guest),
+            row("(of it in the guest, entry to first byte)", guest),
         ]
     }
 
@@ -221,11 +221,12 @@ fn align<const N: usize>(
         }
         text.push_str(if edge.is_some() { " |\n" } else { "\n" });
         if number == 0 && edge.is_some() {
-            let rule = |at: usize| if at == 0 { "|-" } else { "-:|-" };
-            let cells: String =
-                (0..N).map(|at| format!("{}{}", rule(at), "-".repeat(widths[at]))).collect();
-            text.push_str(&cells.replacen("-:|-", "-|-", 1));
-            text.push_str(":|\n");
+            let rule = |(at, width): (usize, &usize)| match at {
+                0 => format!("|{}", "-".repeat(width + 2)),
+                _ => format!("|{}:", "-".repeat(width + 1)),
+            };
+            text.extend(widths.iter().enumerate().map(rule));
+            text.push_str("|\n");
         }
     }
 }
@@ -278,6 +279,7 @@ mod tests {
         assert_eq!(tests.len(), 3 + 1 + 3, "{text}");
         assert!(tests[..3].iter().all(|line| line.matches('|').count() == 6), "{text}");
         assert!(tests[4..].iter().all(|line| line.matches('|').count() == 5), "{text}");
+        assert!(tests[..3].iter().all(|line| line.len() == tests[0].len()), "{text}");
         assert!(tests[1].chars().all(|c| "|-:".contains(c)), "{text}");
     }
 
