@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
+use rootlet_sim::image::Spread;
 use tempfile::TempDir;
 
 use crate::accel;
@@ -26,9 +27,10 @@ use crate::tree;
 static RECIPE: Recipe = Recipe {
     folder: "rootlet-bench",
     tree: tree::large,
-    chunk_bits: tree::LARGE_CHUNK_BITS,
+    chunk_bits: tree::CHUNK_BITS,
+    spread: Spread::ByFile,
     blobs: &["disk.blob", "share.blob"],
-    region_bytes: 160 << 20,
+    region_bytes: 640 << 20,
 };
 
 /// What one run of the guest's benchmark says.

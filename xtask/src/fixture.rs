@@ -23,8 +23,10 @@ pub struct Recipe {
     pub folder: &'static str,
     /// The tree.
     pub tree: fn() -> Tree,
-    /// Log2 of the chunk size in bytes; chunks go to the blobs one after the other.
+    /// Log2 of the chunk size in bytes.
     pub chunk_bits: u8,
+    /// How chunks go to the blobs.
+    pub spread: Spread,
     /// File names of the blobs; the last one lies on the share.
     pub blobs: &'static [&'static str],
     /// Size of the region's disk.
@@ -156,7 +158,7 @@ impl Recipe {
             layout: FileLayout::ChunkIndexes,
             chunk_bits: self.chunk_bits,
             blobs: u16::try_from(self.blobs.len()).unwrap_or_default(),
-            spread: Spread::RoundRobin,
+            spread: self.spread,
             tags: self.blobs.iter().map(|name| name.as_bytes().to_vec()).collect(),
             ..Options::default()
         }
@@ -183,6 +185,7 @@ mod tests {
         folder: "unused",
         tree: small,
         chunk_bits: 12,
+        spread: Spread::RoundRobin,
         blobs: &["a.blob", "b.blob"],
         region_bytes: 4096,
     };

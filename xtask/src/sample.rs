@@ -10,6 +10,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use rootlet_sim::image::Spread;
+
 use crate::accel;
 use crate::boot;
 use crate::build::{self, Firmware};
@@ -28,6 +30,7 @@ static RECIPE: Recipe = Recipe {
     folder: "rootlet-sample",
     tree: tree::sample,
     chunk_bits: tree::CHUNK_BITS,
+    spread: Spread::RoundRobin,
     blobs: &["a.blob", "b.blob", "c.blob"],
     region_bytes: 64 << 20,
 };

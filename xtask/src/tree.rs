@@ -17,9 +17,7 @@ use anyhow::{Context, Result};
 pub const CHUNK_BITS: u8 = 16;
 const CHUNK: u64 = 1 << CHUNK_BITS;
 /// Bytes of each large file of [`large`].
-const LARGE_BYTES: u64 = 48 << 20;
-/// Log2 of its chunk size: a file in a chunk.
-pub const LARGE_CHUNK_BITS: u8 = 26;
+const LARGE_BYTES: u64 = 256 << 20;
 const BLOCK: u64 = 4096;
 const TIME_S: i64 = 1_750_000_000;
 const SEED: u64 = 0x0072_6f6f_746c_6574;
@@ -164,7 +162,7 @@ pub fn parse_rows(manifest: &[u8]) -> Result<Vec<Value>> {
 pub fn large() -> Tree {
     let mut rng = Rng::new(SEED);
     let mut tree = Tree::new();
-    // In this order of the walk, each in one chunk: one to each blob.
+    // File after file, one to each blob.
     tree.file("/disk.bin", noise(&mut rng, LARGE_BYTES));
     tree.file("/share.bin", noise(&mut rng, LARGE_BYTES));
     for number in 0..2000 {
