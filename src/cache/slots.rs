@@ -227,6 +227,11 @@ impl SlotTable {
         }
     }
 
+    /// Whether a fill of the slot waits for its commit.
+    pub fn busy(&self, slot: u32) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.busy > 0)
+    }
+
     /// Gives up what a slot holds, unless it is busy. Says whether it did.
     pub fn evict(&mut self, slot: u32) -> bool {
         let Some(Slot { key, busy: 0, state: SlotState::Small | SlotState::Main, .. }) =
