@@ -27,17 +27,15 @@ pub(crate) use info_ as info;
 pub(crate) use {emit, warn_ as warn};
 
 /// A value logged by its `Display`.
-#[cfg(feature = "alloc")]
 pub(crate) struct Shown<'a, T: core::fmt::Display>(pub &'a T);
 
-#[cfg(feature = "alloc")]
 impl<T: core::fmt::Display> core::fmt::Display for Shown<'_, T> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.0.fmt(f)
     }
 }
 
-#[cfg(all(feature = "alloc", feature = "defmt", target_os = "none"))]
+#[cfg(all(feature = "defmt", target_os = "none"))]
 impl<T: core::fmt::Display> defmt::Format for Shown<'_, T> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{}", defmt::Display2Format(self.0))
