@@ -19,7 +19,7 @@ const GROUP_BYTES_MAX: u64 = 16 << 20;
 /// A group is closed when it has been open this long.
 const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
 /// Parts of slots that can be under way at once.
-const FILLS_MAX: usize = 1024;
+const FILLS_MAX: usize = 2048;
 /// Descriptor and blob pages that can be written at once.
 const PAGE_JOBS_MAX: usize = 32;
 /// Slots given up at most in one tick.
@@ -206,9 +206,9 @@ impl Hydrator {
         write.whole.get(fill.offset..)?.get(..bytes)?.get(skip..)
     }
 
-    /// Free buffers in the pool, and how many there are in all.
-    pub(super) fn pool_room(&self) -> (usize, usize) {
-        (self.pool.len(), self.writes.len())
+    /// Whether more than half of the buffers or of the table of fills are in use.
+    pub(super) fn pressed(&self) -> bool {
+        self.pool.len().saturating_mul(2) < self.writes.len() || self.fills.len() >= FILLS_MAX / 2
     }
 
     fn idle(&self) -> bool {
