@@ -19,7 +19,7 @@ const GROUP_BYTES_MAX: u64 = 16 << 20;
 /// A group is closed when it has been open this long.
 const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
 /// Parts of slots that can be under way at once.
-const FILLS_MAX: usize = 1024;
+const FILLS_MAX: usize = 2048;
 /// Descriptor and blob pages that can be written at once.
 const PAGE_JOBS_MAX: usize = 32;
 /// Slots given up at most in one tick.
@@ -107,6 +107,12 @@ pub(super) struct Hydrator {
     sealing: bool,
     /// Bytes were offered while hardly a slot was free.
     starved: bool,
+}
+
+impl DataWrite {
+    fn end(&self) -> u64 {
+        self.at.saturating_add(offset(self.bytes))
+    }
 }
 
 /// What a tag of a background job means.
@@ -200,9 +206,9 @@ impl Hydrator {
         write.whole.get(fill.offset..)?.get(..bytes)?.get(skip..)
     }
 
-    /// Free buffers in the pool, and how many there are in all.
-    pub(super) fn pool_room(&self) -> (usize, usize) {
-        (self.pool.len(), self.writes.len())
+    /// Whether more than half of the buffers or of the table of fills are in use.
+    pub(super) fn pressed(&self) -> bool {
+        self.pool.len().saturating_mul(2) < self.writes.len() || self.fills.len() >= FILLS_MAX / 2
     }
 
     fn idle(&self) -> bool {
@@ -249,28 +255,44 @@ impl Cache {
     }
 
     /// Puts a run of blocks that lie side by side in the region into one buffer, ready to be
-    /// written. Returns how many blocks of `data` are dealt with; `None` if there is no room.
+    /// written: behind a write that waits already, if the run adjoins it, else a new one.
+    /// Returns how many blocks of `data` are dealt with; `None` if there is no room.
     fn fill_run(&mut self, blob: BlobIndex, first: u64, data: &[u8]) -> Option<usize> {
         let known = self.known_blocks(blob, first, data.len().div_ceil(BLOCK_BYTES));
         if known > 0 {
             return Some(known);
         }
-        let write = self.hydrator.writes.iter().position(Option::is_none)?;
-        let mut whole = self.hydrator.pool.pop()?;
-        let mut run = Run { write, at: None, bytes: 0, blocks: 0 };
-        while let Some(part) = self.next_part(blob, first, data, &run, whole.len()) {
-            self.take_part(blob, first, data, &part, &mut run, &mut whole);
+        let (index, mut write) = self.open_write(blob, first)?;
+        let mut run = Run { write: index, at: write.at, bytes: write.bytes, blocks: 0 };
+        while let Some(part) = self.next_part(blob, first, data, &run, write.whole.len()) {
+            self.take_part(blob, first, data, &part, &mut run, &mut write.whole);
         }
-        let Some(at) = run.at else {
-            self.hydrator.pool.push(whole);
-            return None;
+        let added = offset(run.bytes.saturating_sub(write.bytes));
+        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(added);
+        write.bytes = run.bytes;
+        match self.hydrator.writes.get_mut(index) {
+            Some(place) if write.bytes > 0 => *place = Some(write),
+            _ => self.hydrator.pool.push(write.whole),
+        }
+        (run.blocks > 0).then_some(run.blocks)
+    }
+
+    /// The write that block `number` of `blob` goes into, taken from the table: one that waits
+    /// and ends where the block will lie, or a new one.
+    fn open_write(&mut self, blob: BlobIndex, number: u64) -> Option<(usize, DataWrite)> {
+        let (key, block) = self.window(blob, number)?;
+        let slot = self.slots.find(key).or_else(|| self.slots.first(SlotState::Free))?;
+        let at = self.geometry.block_at(slot, block);
+        let open = |write: &DataWrite| {
+            !write.started && write.bytes < write.whole.len() && write.end() == at
         };
-        let bytes = u64::try_from(run.bytes).unwrap_or(0);
-        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(bytes);
-        if let Some(place) = self.hydrator.writes.get_mut(write) {
-            *place = Some(DataWrite { whole, bytes: run.bytes, at, started: false });
+        let writes = &mut self.hydrator.writes;
+        if let Some(index) = writes.iter().position(|write| write.as_ref().is_some_and(open)) {
+            return writes.get_mut(index)?.take().map(|write| (index, write));
         }
-        Some(run.blocks)
+        let index = writes.iter().position(Option::is_none)?;
+        let whole = self.hydrator.pool.pop()?;
+        Some((index, DataWrite { whole, bytes: 0, at, started: false }))
     }
 
     /// How many blocks from `first` on need no fill, being resident or under way.
@@ -312,7 +334,7 @@ impl Cache {
         let (page, _) = self.geometry.place(slot);
         let at = self.geometry.block_at(slot, block);
         // A run goes on only where the next slot lies behind it.
-        let adjoins = run.at.is_none_or(|start| start.checked_add(offset(run.bytes)) == Some(at));
+        let adjoins = run.at.checked_add(offset(run.bytes)) == Some(at);
         if !adjoins || self.pages.get(page).is_none() {
             return None;
         }
@@ -320,7 +342,7 @@ impl Cache {
             self.open_slot(key)?;
         }
         let blocks = absent.min(space).min(left.div_ceil(BLOCK_BYTES));
-        Some(Part { slot, block, blocks, at, number })
+        Some(Part { slot, block, blocks, number })
     }
 
     /// Takes the first free slot for `key` and writes the head of its descriptor, without any
@@ -384,7 +406,6 @@ impl Cache {
             group: self.hydrator.group,
             state: FillState::Writing,
         });
-        run.at.get_or_insert(part.at);
         run.bytes = run.bytes.saturating_add(part.blocks.saturating_mul(BLOCK_BYTES));
         run.blocks = run.blocks.saturating_add(part.blocks);
     }
@@ -840,8 +861,11 @@ fn offset(bytes: usize) -> u64 {
 /// A write that is being put together.
 struct Run {
     write: usize,
-    at: Option<u64>,
+    /// Where the write begins.
+    at: u64,
+    /// Bytes in its buffer.
     bytes: usize,
+    /// Blocks of the offered data that are in it.
     blocks: usize,
 }
 
@@ -850,7 +874,6 @@ struct Part {
     slot: u32,
     block: usize,
     blocks: usize,
-    at: u64,
     /// Block number of the first in the blob.
     number: u64,
 }

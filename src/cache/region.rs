@@ -95,11 +95,10 @@ impl Cache {
         self.blobs.iter()
     }
 
-    /// Whether more than half of the buffers for hydration are in use: a reader that has time
-    /// lets the region catch up.
+    /// Whether hydration is about to run out of buffers or of room in its tables, so that what
+    /// is read next may not be kept: a reader that has time lets the region catch up.
     pub fn pressed(&self) -> bool {
-        let (free, all) = self.hydrator.pool_room();
-        self.mode == Mode::ReadWrite && free.saturating_mul(2) < all
+        self.mode == Mode::ReadWrite && self.hydrator.pressed()
     }
 
     /// The window and the block in it of block `number` of a blob; `None` beyond what a window
@@ -125,7 +124,10 @@ impl Cache {
         let (page, index) = self.geometry.place(slot);
         let Some(raw) = self.pages.get(page) else { return (Residence::Absent, rest) };
         let size = self.geometry.slot_size;
-        let (written, writing) = self.hydrator.under_way(slot);
+        let (written, writing) = match self.slots.busy(slot) {
+            true => self.hydrator.under_way(slot),
+            false => Default::default(),
+        };
         let state = |block: usize| {
             if descriptor::resident(raw, size, index, block) || written.contains(block) {
                 1

@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 /// The highest frequency S3-FIFO counts.
 const FREQUENCY_MAX: u8 = 3;
 
-/// What a slot is. The order is that of [`SlotTable::count`].
+/// What a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotState {
     /// Durably free: no descriptor that could survive a cut has a bit for it (FREE*).
@@ -225,6 +225,11 @@ impl SlotTable {
         if let Some(slot) = self.slot_mut(slot) {
             slot.busy = slot.busy.saturating_sub(1);
         }
+    }
+
+    /// Whether a fill of the slot waits for its commit.
+    pub fn busy(&self, slot: u32) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.busy > 0)
     }
 
     /// Gives up what a slot holds, unless it is busy. Says whether it did.

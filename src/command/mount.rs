@@ -28,7 +28,7 @@ impl Memory {
     pub fn of_heap(heap: usize) -> Self {
         Self {
             read: if heap < 8 << 20 { 256 << 10 } else { 1 << 20 },
-            pool: (heap >> 2).clamp(512 << 10, 8 << 20),
+            pool: (heap >> 3).clamp(512 << 10, 4 << 20),
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
         }
     }

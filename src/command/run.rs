@@ -206,6 +206,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
                 return Ok(());
             }
             self.out.write_all(bytes).map_err(CommandError::Output)?;
+            catch_up(self.root);
             offset = offset.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
         }
     }
@@ -261,10 +262,10 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
             let got =
                 file.read_at(offset, &mut self.scratch.data).map_err(|error| at(path, error))?;
             hash.update(self.scratch.data.get(..got).unwrap_or_default());
+            catch_up(self.root);
             offset = offset.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
         }
         self.files = self.files.saturating_add(1);
-        catch_up(self.root);
         Ok(hash.finalize().into())
     }
 

@@ -1,6 +1,7 @@
 //! A reference-counted, page-aligned byte buffer: written while one handle exists, shared
 //! read-only afterwards.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
@@ -15,7 +16,8 @@ const ALIGN: usize = 4096;
 /// so readers may go on reading the same bytes.
 #[derive(Clone)]
 pub struct Buffer {
-    owner: Arc<[u8]>,
+    // Not `Arc<[u8]>`: a slice goes into one of those only by a copy.
+    owner: Arc<Box<[u8]>>,
     start: usize,
     len: usize,
 }
@@ -23,7 +25,7 @@ pub struct Buffer {
 impl Buffer {
     /// A zeroed buffer of `len` bytes. Allocates.
     pub fn new(len: usize) -> Self {
-        let owner: Arc<[u8]> = vec![0; len.saturating_add(ALIGN)].into();
+        let owner = Arc::new(vec![0; len.saturating_add(ALIGN)].into_boxed_slice());
         let start = owner.as_ptr().align_offset(ALIGN).min(ALIGN);
         Self { owner, start, len }
     }

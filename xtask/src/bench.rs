@@ -9,17 +9,29 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
+use rootlet_sim::image::Spread;
 use tempfile::TempDir;
 
 use crate::accel;
 use crate::boot;
 use crate::build::{self, Firmware};
 use crate::cli::{BenchArgs, BootArgs, LogLevel};
+use crate::fixture::{Fixture, Recipe};
 use crate::interrupt::Interrupt;
-use crate::sample::Sample;
 use crate::setup;
 use crate::tables::{self, Boot, Measured, Row};
 use crate::tiny::{self, End};
+use crate::tree;
+
+/// What is measured with, unless the user has an image.
+static RECIPE: Recipe = Recipe {
+    folder: "rootlet-bench",
+    tree: tree::large,
+    chunk_bits: tree::CHUNK_BITS,
+    spread: Spread::ByFile,
+    blobs: &["disk.blob", "share.blob"],
+    region_bytes: 640 << 20,
+};
 
 /// What one run of the guest's benchmark says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,15 +109,16 @@ fn end(text: &str) -> Option<Test> {
 
 /// The task.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
+    let words = [&["bench".to_string()], args.boot.source.words.as_slice()].concat();
     let mut boot_args = args.boot.clone();
-    let sample = match boot_args.source.image {
+    boot_args.source.words.clone_from(&words);
+    let fixture = match boot_args.source.image {
         Some(_) => None,
-        None => Some(Sample::make(interrupt)?),
+        None => Some(Fixture::make(&RECIPE, interrupt)?),
     };
-    if let Some(sample) = &sample {
-        boot_args = sample.arguments(&boot_args);
+    if let Some(fixture) = &fixture {
+        boot_args = fixture.arguments(&boot_args, &words);
     }
-    boot_args.source.words = [&["bench".to_string()], args.boot.source.words.as_slice()].concat();
     setup::ensure(&boot::needs(&boot_args))?;
     let machine = &args.boot.machine;
     let firmware = build::board(machine.board, boot::level(&boot_args), machine.verbose)?;
@@ -119,8 +132,8 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     let bar = build::spinner("measuring".into());
     for number in 1..=args.runs {
         bar.set_message(format!("run {number} of {}", args.runs));
-        if let Some(sample) = &sample {
-            sample.clear_region()?;
+        if let Some(fixture) = &fixture {
+            fixture.clear_region()?;
         }
         measured.boots.push(once(&boot_args, &firmware, &empty, &mut measured.rows, interrupt)?);
     }

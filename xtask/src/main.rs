@@ -10,6 +10,7 @@ mod child;
 mod cli;
 mod console;
 mod exit;
+mod fixture;
 mod guest;
 mod host;
 mod interrupt;

@@ -3,61 +3,53 @@
 //! Always: it passes only if every row of the guest's manifest equals the host's own sums, in
 //! both boots, and the second boot fetched nothing.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use rootlet_sim::image::{FileLayout, Options, Spread, build};
+use anyhow::{Result, bail};
 use serde_json::Value;
+
+use rootlet_sim::image::Spread;
 
 use crate::accel;
 use crate::boot;
 use crate::build::{self, Firmware};
-use crate::cli::{BlobArg, BlobPlace, BootArgs, CacheArg, LogLevel};
+use crate::cli::{BootArgs, LogLevel};
+use crate::fixture::{Fixture, Recipe};
 use crate::guest::Report;
 use crate::interrupt::Interrupt;
 use crate::setup;
 use crate::size::human;
 use crate::tree;
 
-/// The region's disk in bytes.
-const REGION_BYTES: u64 = 64 << 20;
 /// How many differing rows are shown.
 const DIFFERENCES_MAX: usize = 5;
-const BLOBS: [&str; 3] = ["a.blob", "b.blob", "c.blob"];
-/// Which of the blobs the guest finds on the share.
-const SHARED: usize = 2;
 
-/// The files of the sample.
-pub struct Sample {
-    dir: PathBuf,
-    /// What a correct reader reports.
-    rows: Vec<Value>,
-}
+static RECIPE: Recipe = Recipe {
+    folder: "rootlet-sample",
+    tree: tree::sample,
+    chunk_bits: tree::CHUNK_BITS,
+    spread: Spread::RoundRobin,
+    blobs: &["a.blob", "b.blob", "c.blob"],
+    region_bytes: 64 << 20,
+};
 
 /// The task.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
-    let sample = Sample::make(interrupt)?;
-    let args = sample.arguments(args);
+    let sample = Sample(Fixture::make(&RECIPE, interrupt)?);
+    let args = sample.0.arguments(args, &["manifest".into(), "/".into()]);
     setup::ensure(&boot::needs(&args))?;
     let firmware = build::board(args.machine.board, boot::level(&args), args.machine.verbose)?;
     sample.introduce(&args, &firmware)?;
-    sample.clear_region()?;
+    sample.0.clear_region()?;
     eprintln!("\nboot 1, with an empty region");
     let first = sample.boot(&args, &firmware, interrupt)?;
     eprintln!("\nboot 2, with the region as boot 1 left it");
     let second = sample.boot(&args, &firmware, interrupt)?;
-    let fetched = |report: &Report| {
-        let verdict = report.verdict.as_ref();
-        verdict.and_then(|verdict| verdict.number("fetched_bytes"))
-    };
     match (fetched(&first), fetched(&second)) {
         (Some(first), Some(0)) if first > 0 => {
-            eprintln!(
-                "\nPASS  every file equal to the host's sums, twice; the second boot fetched 0 bytes"
-            );
+            eprintln!("\nPASS  all files equal to the host's sums, twice; boot 2 fetched 0 bytes");
             Ok(())
         }
         (Some(0), _) => bail!("boot 1 claims to have fetched nothing into an empty region"),
@@ -66,124 +58,32 @@ pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     }
 }
 
+fn fetched(report: &Report) -> Option<u64> {
+    report.verdict.as_ref().and_then(|verdict| verdict.number("fetched_bytes"))
+}
+
+struct Sample(Fixture);
+
 impl Sample {
-    /// Makes the files, or takes those that are there if nothing that made them has changed.
-    pub fn make(interrupt: &Interrupt) -> Result<Self> {
-        let dir = build::target_directory()?.join("rootlet-sample");
-        let mut sample = Self { dir, rows: Vec::new() };
-        if let Some(rows) = sample.kept_rows() {
-            sample.rows = rows;
-            return Ok(sample);
-        }
-        let bar = build::spinner(format!("making {}", sample.dir.display()));
-        fs::create_dir_all(sample.share()).with_context(|| sample.dir.display().to_string())?;
-        let tree = tree::sample();
-        sample.rows = tree::rows(&tree, interrupt)?;
-        let built = build(&tree, &options()).context("the sample's image")?;
-        built.image.write_to(&sample.image())?;
-        for (number, blob) in built.blobs.iter().enumerate() {
-            blob.write_to(&sample.blob(number))?;
-        }
-        let text: String = sample.rows.iter().map(|row| format!("{row}\n")).collect();
-        fs::write(sample.manifest(), text)?;
-        // Last: an interrupted making leaves no stamp that fits.
-        fs::write(sample.dir.join("stamp"), sample.stamp()?)?;
-        bar.finish_and_clear();
-        Ok(sample)
-    }
-
-    fn share(&self) -> PathBuf {
-        self.dir.join("share")
-    }
-
-    fn image(&self) -> PathBuf {
-        self.dir.join("image.erofs")
-    }
-
-    fn manifest(&self) -> PathBuf {
-        self.dir.join("manifest.jsonl")
-    }
-
-    fn region(&self) -> PathBuf {
-        self.dir.join("region.img")
-    }
-
-    fn blob(&self, number: usize) -> PathBuf {
-        let dir = if number == SHARED { self.share() } else { self.dir.clone() };
-        dir.join(BLOBS[number])
-    }
-
-    fn files(&self) -> impl Iterator<Item = PathBuf> {
-        std::iter::once(self.image()).chain((0..BLOBS.len()).map(|number| self.blob(number)))
-    }
-
-    /// The rows that were kept with files that still are what was made.
-    fn kept_rows(&self) -> Option<Vec<Value>> {
-        let stamp = fs::read_to_string(self.dir.join("stamp")).ok()?;
-        if stamp != self.stamp().ok()? {
-            return None;
-        }
-        parse(&fs::read(self.manifest()).ok()?).ok()
-    }
-
-    /// Size and time of what was made and of what made it: the tree, the layout and the builder
-    /// are all in the tool itself.
-    fn stamp(&self) -> Result<String> {
-        let mut stamp = String::new();
-        for file in self.files().chain([self.manifest(), std::env::current_exe()?]) {
-            let meta = fs::metadata(&file)?;
-            let time = meta.modified()?.duration_since(UNIX_EPOCH)?.as_nanos();
-            stamp.push_str(&format!("{} {} {time}\n", file.display(), meta.len()));
-        }
-        Ok(stamp)
-    }
-
-    /// The arguments that boot the sample, on the machine that the user wants.
-    pub fn arguments(&self, args: &BootArgs) -> BootArgs {
-        let mut args = args.clone();
-        args.source.image = Some(self.image());
-        args.source.blob = (0..BLOBS.len())
-            .map(|number| BlobArg {
-                slot: u16::try_from(number + 1).unwrap_or_default(),
-                place: match number {
-                    SHARED => BlobPlace::Share(BLOBS[number].into()),
-                    _ => BlobPlace::File(self.blob(number)),
-                },
-            })
-            .collect();
-        args.source.share = vec![self.share()];
-        args.source.cache = Some(CacheArg { file: self.region(), sectors: None });
-        args.source.words = vec!["manifest".into(), "/".into()];
-        args
-    }
-
-    /// Makes the region's disk anew, all zero.
-    pub fn clear_region(&self) -> Result<()> {
-        let name = self.region();
-        let file = File::create(&name).with_context(|| name.display().to_string())?;
-        file.set_len(REGION_BYTES).with_context(|| name.display().to_string())
-    }
-
     fn introduce(&self, args: &BootArgs, firmware: &Firmware) -> Result<()> {
-        let (files, bytes) = tree::file_bytes(&self.rows);
-        let chunk = human(1 << tree::CHUNK_BITS);
-        eprintln!("sample    {files} files, {}, in chunks of {chunk} over 3 blobs", human(bytes));
-        eprintln!("          {}", self.dir.display());
-        let line = |what: &str, file: &Path, place: &str| -> Result<()> {
-            let bytes = fs::metadata(file)?.len();
-            let name = file.file_name().unwrap_or_default().display().to_string();
-            eprintln!("{what:9} {name:12} {:>9}  {place}", human(bytes));
-            Ok(())
-        };
-        line("image", &self.image(), "virtio-blk, serial image")?;
-        for number in 0..BLOBS.len() {
-            let place = match number {
-                SHARED => "virtio-fs, share:c.blob on mount tag share".to_string(),
-                _ => format!("virtio-blk, serial blob{}", number + 1),
+        let fixture = &self.0;
+        let (files, bytes) = tree::file_bytes(&fixture.rows);
+        let (chunk, blobs) = (human(1 << RECIPE.chunk_bits), RECIPE.blobs.len());
+        eprintln!(
+            "sample    {files} files, {}, in chunks of {chunk} over {blobs} blobs",
+            human(bytes)
+        );
+        eprintln!("          {}", fixture.dir.display());
+        line("image", &fixture.image(), "virtio-blk, serial image")?;
+        for number in 0..blobs {
+            let place = if fixture.is_shared(number) {
+                format!("virtio-fs, share:{} on mount tag share", RECIPE.blobs[number])
+            } else {
+                format!("virtio-blk, serial blob{}", number + 1)
             };
-            line(&format!("slot {}", number + 1), &self.blob(number), &place)?;
+            line(&format!("slot {}", number + 1), &fixture.blob(number), &place)?;
         }
-        let region = human(REGION_BYTES);
+        let region = human(RECIPE.region_bytes);
         eprintln!("{:9} {:12} {region:>9}  virtio-blk, serial cache", "region", "region.img");
         let machine = &args.machine;
         let accel = accel::choose(machine.accel, machine.board.arch())?.name();
@@ -202,8 +102,8 @@ impl Sample {
             Ok(())
         })?;
         report.judge()?;
-        let rows = parse(&output)?;
-        compare(&self.rows, &rows)?;
+        let rows = tree::parse_rows(&output)?;
+        compare(&self.0.rows, &rows)?;
         eprintln!("  checked   {0} of {0} rows equal to the host's sums", rows.len());
         if let Some(verdict) = &report.verdict {
             let bytes = |name: &str| verdict.number(name).map_or("?".into(), human);
@@ -213,7 +113,7 @@ impl Sample {
                 bytes("fetched_bytes"),
                 bytes("kept_bytes")
             );
-            let ms = |time: std::time::Duration| time.as_secs_f64() * 1e3;
+            let ms = |time: Duration| time.as_secs_f64() * 1e3;
             let first = verdict.number("first_byte_us").map_or(0.0, |us| us as f64 / 1e3);
             eprintln!(
                 "  time      entry to first file byte {first:.1} ms; exec to first output {:.0} ms, \
@@ -221,32 +121,20 @@ impl Sample {
                 report.first_output.map_or(0.0, ms),
                 ms(report.total)
             );
-            eprintln!("  verdict   {}", verdict.line());
+            if args.machine.verbose {
+                eprintln!("  verdict   {}", verdict.line());
+            }
         }
         Ok(report)
     }
 }
 
-fn options() -> Options {
-    Options {
-        layout: FileLayout::ChunkIndexes,
-        chunk_bits: tree::CHUNK_BITS,
-        blobs: 3,
-        spread: Spread::RoundRobin,
-        tags: BLOBS.iter().map(|name| name.as_bytes().to_vec()).collect(),
-        volume: *b"rootlet-sample\0\0",
-        ..Options::default()
-    }
-}
-
-fn parse(output: &[u8]) -> Result<Vec<Value>> {
-    let lines = output.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    lines
-        .map(|line| {
-            serde_json::from_slice(line)
-                .with_context(|| format!("the guest printed `{}`", String::from_utf8_lossy(line)))
-        })
-        .collect()
+/// What the guest is given, its size, and how the guest knows it.
+fn line(what: &str, file: &Path, place: &str) -> Result<()> {
+    let bytes = fs::metadata(file)?.len();
+    let name = file.file_name().unwrap_or_default().display().to_string();
+    eprintln!("{what:9} {name:12} {:>9}  {place}", human(bytes));
+    Ok(())
 }
 
 /// An error that shows the first rows that differ.
@@ -268,9 +156,7 @@ fn compare(expected: &[Value], found: &[Value]) -> Result<()> {
     }
     let count = differences.len();
     differences.truncate(DIFFERENCES_MAX);
-    let mut stderr = std::io::stderr();
-    // Standard error may be closed; the error below is what counts.
-    let _ = writeln!(stderr, "{}", differences.join("\n"));
+    eprintln!("{}", differences.join("\n"));
     bail!("{count} rows differ from the host's sums")
 }
 
@@ -287,6 +173,5 @@ mod tests {
         assert!(compare(&rows[..1], &rows).is_err());
         let wrong = [rows[0].clone(), json!({"path": "/a", "size": 2})];
         assert!(compare(&rows, &wrong).unwrap_err().to_string().starts_with("1 rows"));
-        assert!(parse(b"{\"path\": \"/\"}\nnot json\n").is_err());
     }
 }

@@ -11,11 +11,13 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::interrupt::Interrupt;
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 /// Log2 of the chunk size in bytes.
 pub const CHUNK_BITS: u8 = 16;
 const CHUNK: u64 = 1 << CHUNK_BITS;
+/// Bytes of each large file of [`large`].
+const LARGE_BYTES: u64 = 256 << 20;
 const BLOCK: u64 = 4096;
 const TIME_S: i64 = 1_750_000_000;
 const SEED: u64 = 0x0072_6f6f_746c_6574;
@@ -145,6 +147,31 @@ pub fn rows(tree: &Tree, interrupt: &Interrupt) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
+/// Rows as a manifest has them, one JSON object a line.
+pub fn parse_rows(manifest: &[u8]) -> Result<Vec<Value>> {
+    let lines = manifest.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    lines
+        .map(|line| {
+            serde_json::from_slice(line)
+                .with_context(|| format!("`{}` is no row", String::from_utf8_lossy(line)))
+        })
+        .collect()
+}
+
+/// A tree for measuring: a large file on each of two blobs, and many small files.
+pub fn large() -> Tree {
+    let mut rng = Rng::new(SEED);
+    let mut tree = Tree::new();
+    // File after file, one to each blob.
+    tree.file("/disk.bin", noise(&mut rng, LARGE_BYTES));
+    tree.file("/share.bin", noise(&mut rng, LARGE_BYTES));
+    for number in 0..2000 {
+        let dir = number % 50;
+        tree.file(format!("/tree/{dir:02}/{number:04}"), noise(&mut rng, number % 700));
+    }
+    tree
+}
+
 /// Bytes of all regular files, each counted once for each of its names.
 pub fn file_bytes(rows: &[Value]) -> (usize, u64) {
     let sizes: Vec<u64> = rows.iter().filter_map(|row| row["size"].as_u64()).collect();
@@ -154,6 +181,12 @@ pub fn file_bytes(rows: &[Value]) -> (usize, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_row_is_refused() {
+        assert_eq!(parse_rows(b"{\"path\": \"/\"}\n").unwrap().len(), 1);
+        assert!(parse_rows(b"{\"path\": \"/\"}\nnot json\n").is_err());
+    }
 
     #[test]
     fn the_tree_is_the_same_every_time_and_large_enough_to_show_something() {

@@ -30,6 +30,7 @@ pub fn run(mut machine: Machine) -> ! {
         Err(error) => fail(&error, None),
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
+    defmt::info!("devices up");
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
@@ -37,6 +38,7 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(mounted) => mounted,
         Err(error) => fail(&error, None),
     };
+    defmt::info!("image and blobs bound");
     let memory = Memory::of_heap(heap::usage().total);
     if let Command::Bench(paths) = &command {
         let out = &mut machine.out;
@@ -60,6 +62,12 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let mut scratch = Scratch::new(memory.read);
     heap::seal();
+    let heap = heap::usage();
+    defmt::info!(
+        "mounted; {=usize} of {=usize} bytes of heap in use, sealed",
+        heap.used,
+        heap.total
+    );
     let mut runner = Runner::new(&root, machine.out, &mut scratch);
     let result = runner.run(&command);
     let files = runner.files;

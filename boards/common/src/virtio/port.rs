@@ -236,12 +236,15 @@ impl<T: Transport> Port<T> {
                 IoErrorKind::Gone => "it asked for it, or its use ended",
                 _ => "it failed",
             };
-            trace::warn!(
-                "device at {=u64:#x} reset with {=usize} requests in flight: {=str}",
-                self.device.place,
-                in_flight,
-                why
-            );
+            // The ordinary end of a run, and no news.
+            if in_flight > 0 || kind != IoErrorKind::Gone {
+                trace::warn!(
+                    "device at {=u64:#x} reset with {=usize} requests in flight: {=str}",
+                    self.device.place,
+                    in_flight,
+                    why
+                );
+            }
             self.end = Some((self.device.stop(), kind));
         }
     }

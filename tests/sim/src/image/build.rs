@@ -154,7 +154,9 @@ impl<'t> Build<'t> {
             return (Data::Nothing, tail);
         }
         let device = if spread { stores.choose(&bytes) } else { 0 };
-        (Data::Flat(stores.store(device, &bytes)), tail)
+        let place = stores.store(device, &bytes);
+        stores.end_file();
+        (Data::Flat(place), tail)
     }
 
     fn store_chunks(&self, stores: &mut Stores, content: &Content) -> Data {
@@ -172,6 +174,7 @@ impl<'t> Build<'t> {
             let zero = self.options.holes == Holes::Zero && bytes.iter().all(|byte| *byte == 0);
             chunks.push((!zero).then(|| stores.store_chunk(&bytes)));
         }
+        stores.end_file();
         Data::Chunks(chunks)
     }
 

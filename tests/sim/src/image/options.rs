@@ -38,6 +38,8 @@ pub enum FileLayout {
 pub enum Spread {
     /// One after the other.
     RoundRobin,
+    /// All chunks of a file on one device, file after file on the next.
+    ByFile,
     /// By the hash of the chunk's bytes.
     Hash,
     /// At random from this seed.

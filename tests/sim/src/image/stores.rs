@@ -107,12 +107,17 @@ impl Stores {
     /// The device that the spread gives to these bytes.
     pub fn choose(&mut self, data: &[u8]) -> u16 {
         let number = match self.spread {
-            Spread::RoundRobin => self.turn,
+            Spread::RoundRobin | Spread::ByFile => self.turn,
             Spread::Hash => hash(data) as usize % self.choice.len(),
             Spread::Seeded(_) => self.rng.index(self.choice.len()),
         };
-        self.turn += 1;
+        self.turn += usize::from(self.spread != Spread::ByFile);
         self.choice[number % self.choice.len()]
+    }
+
+    /// The data of a file is all stored.
+    pub fn end_file(&mut self) {
+        self.turn += usize::from(self.spread == Spread::ByFile);
     }
 
     /// Stores bytes on `device`.
