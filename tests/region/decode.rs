@@ -2,7 +2,7 @@
 //!
 //! Always: what does not check out decodes to `None`.
 
-use twox_hash::XxHash3_64;
+use rapidhash::v3::{DEFAULT_RAPID_SECRETS, rapidhash_v3_inline};
 
 pub const BLOCK: u64 = 4096;
 const SUPERBLOCK_B: u64 = 16;
@@ -10,12 +10,16 @@ const BLOB_TABLE: u64 = 32;
 const BLOB_PAGES: u64 = 4;
 const PAGE_HEADER: usize = 64;
 /// Where the check of a superblock lies.
-pub const SUPERBLOCK_CHECK: usize = 4088;
+pub const SUPERBLOCK_CHECK: usize = 504;
 /// Slots of 64 KiB: 24 bytes of head, 8 of bitmap, 16 checksums.
 const DESCRIPTOR: usize = 160;
 const PER_PAGE: u64 = 25;
 pub const SLOT_BLOCKS: u64 = 16;
 pub const MAGIC: &[u8; 8] = b"ROOTLET\x1a";
+
+pub fn hash(data: &[u8]) -> u64 {
+    rapidhash_v3_inline::<true, false, false>(data, &DEFAULT_RAPID_SECRETS)
+}
 
 fn u16_at(raw: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(raw[at..at + 2].try_into().unwrap())
@@ -30,7 +34,7 @@ fn u64_at(raw: &[u8], at: usize) -> u64 {
 }
 
 fn keyed(uuid: &[u8; 16], body: &[u8]) -> u64 {
-    XxHash3_64::oneshot(body).wrapping_add(XxHash3_64::oneshot(uuid))
+    hash(body).wrapping_add(hash(uuid))
 }
 
 /// What a valid superblock says.
@@ -174,13 +178,13 @@ pub fn block_sum(
     data: &[u8],
 ) -> u64 {
     let mut key = Vec::new();
-    key.extend(XxHash3_64::oneshot(uuid).to_le_bytes());
-    key.extend(XxHash3_64::oneshot(identity).to_le_bytes());
+    key.extend(hash(uuid).to_le_bytes());
+    key.extend(hash(identity).to_le_bytes());
     key.extend(generation.to_le_bytes());
     let mut place = Vec::new();
-    place.extend(XxHash3_64::oneshot(&key).to_le_bytes());
+    place.extend(hash(&key).to_le_bytes());
     place.extend(number.to_le_bytes());
-    XxHash3_64::oneshot(data).wrapping_add(XxHash3_64::oneshot(&place))
+    hash(data).wrapping_add(hash(&place))
 }
 
 /// Puts the right check into a superblock.

@@ -10,12 +10,12 @@ use rootlet_sim::Rng;
 use rootlet_sim::disk::{StableImage, Survive};
 
 use crate::case::{Verdict, runs, sweep};
-use crate::decode::MAGIC;
+use crate::decode::{MAGIC, Super, hash};
 use crate::guest::{Guest, Stop};
 use crate::kept::Kept;
 use crate::machine::{Machine, START, samples};
 use crate::script::{self, Op};
-use crate::watch::Watch;
+use crate::watch::{Watch, block};
 
 /// Bytes of one read while everything is read.
 const READ_BYTES: usize = 128 << 10;
@@ -119,17 +119,25 @@ fn refusal_is_right(guest: &Guest, image: &StableImage) -> Verdict {
     Err(format!("the region is refused after a cut: {refused}"))
 }
 
+/// Whether a superblock is durable. Before, a drive that damages neighbours can make a blank area
+/// look like anybody's.
+fn is_formatted(machine: &Machine) -> bool {
+    let decode = |at| machine.world.with_medium(machine.disk, |disk| block(disk.stable(), at));
+    [0, 16].iter().any(|number| Super::decode(&decode(START + number * 4096)).is_some())
+}
+
 /// What may have survived, each once: `limit` of all combinations if there are few, else samples.
 fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Vec<StableImage> {
     let mut seen = BTreeSet::new();
     let mut images = Vec::new();
     let all = machine.world.crash_images(machine.disk, samples, seed);
-    let damaged = (0..samples / 4).map(|number| {
+    let damages = if is_formatted(machine) { samples / 4 } else { 0 };
+    let damaged = (0..damages).map(|number| {
         machine.world.crash_image(machine.disk, Survive::SeededDamage(seed ^ number))
     });
     for image in all.chain(damaged) {
         if images.len() < limit + samples as usize
-            && seen.insert(twox_hash::XxHash3_64::oneshot(&image.to_vec()))
+            && seen.insert(hash(&image.to_vec()))
         {
             images.push(image);
         }
@@ -219,7 +227,7 @@ pub fn lives(numbers: &[u64]) -> Verdict {
         if !machine.world.has_power() || rng.chance(300_000) {
             let survive = match rng.below(4) {
                 0 => Survive::Nothing,
-                1 => Survive::SeededDamage(rng.next_u64()),
+                1 if is_formatted(&machine) => Survive::SeededDamage(rng.next_u64()),
                 _ => Survive::Seeded(rng.next_u64()),
             };
             machine.world.crash(survive);
