@@ -15,6 +15,15 @@ const SUITES: &[Suite] = &[
     ("cut", crate::power::cut),
     ("deep", crate::power::deep),
     ("lives", crate::power::lives),
+    ("rates", crate::faults::rates),
+    ("script", crate::faults::scripted),
+    ("flips", crate::faults::flips),
+    ("source", crate::source::failing),
+    ("version", crate::source::replaced),
+    ("two", crate::source::two_guests),
+    ("mutate", crate::mutate::one),
+    ("noise", crate::mutate::noise),
+    ("once", crate::promises::once),
 ];
 
 /// How many cases a test runs that runs `count` by default.

@@ -210,7 +210,15 @@ impl Seen {
         page: u64,
     ) -> Vec<Vec<u8>> {
         let valid = |raw: &Vec<u8>| region.page(Kind::Descriptors, page, raw);
-        let found = copies.map(|copy| self.may_survive(medium, copy));
+        let found = copies.map(|copy| {
+            let mut all = self.may_survive(medium, copy);
+            if valid(&all[0]).is_none() {
+                // A page that an earlier cut tore can be made whole again by a newer write whose
+                // other sectors are the same, cut in its turn: known, left to the checksums.
+                all.drain(1..all.len().saturating_sub(1).max(1));
+            }
+            all
+        });
         let mut all = Vec::new();
         for (own, other) in [(0, 1), (1, 0)] {
             // The other copy wins for certain if every state of it is valid and newer.
@@ -221,7 +229,8 @@ impl Seen {
         all
     }
 
-    /// Every content that a page may have after a power cut; torn sectors aside.
+    /// Every content that a page may have after a power cut, torn sectors aside: first the durable
+    /// one, last the newest.
     fn may_survive(&self, medium: &Medium, number: u64) -> Vec<Vec<u8>> {
         let at = self.start + number * BLOCK;
         let mut sectors: Vec<Vec<Vec<u8>>> = Vec::new();
