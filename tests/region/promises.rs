@@ -17,6 +17,7 @@ pub fn once(numbers: &[u64]) -> Verdict {
     let [seed] = *numbers else { return Err("once:seed".into()) };
     let mut rng = Rng::new(seed);
     let mut machine = Machine::with(seed, 4 << 20, 512);
+    machine.options.pool_bytes = 16 << 20;
     machine.world.record_trace();
     let guest = Guest::boot(&mut machine, 0).map_err(|stop| stop.text().to_owned())?;
     let skip = machine.world.trace().len();
