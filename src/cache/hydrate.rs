@@ -454,12 +454,18 @@ impl Cache {
             return self.settled();
         }
         // The pages of the last group are written; this makes them durable too.
-        self.hydrator.sealing = self.submit_flush(storage, Tag::SealFlush);
-        while self.hydrator.sealing && storage.now_ns() < deadline_ns {
+        let mut asked = self.submit_flush(storage, Tag::SealFlush);
+        self.hydrator.sealing = asked;
+        while (self.hydrator.sealing || !asked) && storage.now_ns() < deadline_ns {
             self.move_on(storage);
             core::hint::spin_loop();
+            // The device may have had no room for it.
+            if !asked && self.settled() {
+                asked = self.submit_flush(storage, Tag::SealFlush);
+                self.hydrator.sealing = asked;
+            }
         }
-        !self.hydrator.sealing && self.mode == Mode::ReadWrite
+        asked && !self.hydrator.sealing && self.mode == Mode::ReadWrite
     }
 
     fn settled(&self) -> bool {

@@ -350,7 +350,9 @@ impl Area {
             _ if let Some(error) = unread => return Err(Refused::Io(error.kind)),
             (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
             // Damage is the only reason that lets the area be formatted: any other comes first.
-            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal)) if refusal != Refusal::NoMagic => {
+            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
+                if refusal != Refusal::NoMagic =>
+            {
                 Found::Broken(refusal)
             }
             (Err(refusal), _) => Found::Broken(refusal),

@@ -136,7 +136,10 @@ fn impossible_sizes_are_refused_and_take_no_memory() {
         raw[48..56].copy_from_slice(&(1u64 << 60).to_le_bytes());
         raw[76..80].copy_from_slice(&0x7fff_0000u32.to_le_bytes());
     };
-    assert_eq!(refused(changed(&content, huge), |_| {}), Some(Refused::Superblock(Refusal::Layout)));
+    assert_eq!(
+        refused(changed(&content, huge), |_| {}),
+        Some(Refused::Superblock(Refusal::Layout))
+    );
     let no_slots = |raw: &mut Vec<u8>| raw[76..80].fill(0);
     let why = refused(changed(&content, no_slots), |_| {});
     assert_eq!(why, Some(Refused::Superblock(Refusal::Layout)));
