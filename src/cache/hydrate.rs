@@ -537,16 +537,15 @@ impl Cache {
 
     fn advance<S: Background>(&mut self, storage: &mut S) {
         if self.hydrator.phase == Phase::Draining && self.drained() {
-            match self.hydrator.armed {
+            let armed = self.hydrator.armed;
+            match armed {
                 // Without any earlier write there is nothing to announce: arming comes first.
                 Armed::No => self.arm(storage),
                 // The flush covers new blobs too: a descriptor that names a blob which a power
                 // cut took would be taken for that of the next blob in its place.
                 Armed::Yes if self.blobs.unsettled() => self.write_pages(storage),
-                Armed::Yes => {
-                    if self.submit_flush(storage, Tag::GroupFlush) {
-                        self.hydrator.phase = Phase::Flushing;
-                    }
+                Armed::Yes if self.submit_flush(storage, Tag::GroupFlush) => {
+                    self.hydrator.phase = Phase::Flushing;
                 }
                 _ => {}
             }
