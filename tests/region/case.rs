@@ -13,6 +13,7 @@ type Suite = (&'static str, fn(&[u64]) -> Verdict);
 
 const SUITES: &[Suite] = &[
     ("cut", crate::power::cut),
+    ("kill", crate::power::kill),
     ("deep", crate::power::deep),
     ("lives", crate::power::lives),
     ("large", crate::large::lives),

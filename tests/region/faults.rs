@@ -150,8 +150,8 @@ pub fn scripted(numbers: &[u64]) -> Verdict {
     Ok(())
 }
 
-/// `flips:seed`: data that is read wrong a few times makes slots be given up at any moment; the
-/// order of writes holds all the same.
+/// `flips:seed`: data that is read wrong, or not written, a few times makes slots be given up at
+/// any moment; the order of writes holds all the same.
 pub fn flips(numbers: &[u64]) -> Verdict {
     let [seed] = *numbers else { return Err("flips:seed".into()) };
     let mut rng = Rng::new(seed);
@@ -161,8 +161,11 @@ pub fn flips(numbers: &[u64]) -> Verdict {
     machine.world.set_jitter_ns(300_000);
     for life in 0..2 {
         let slots = START + 48 * 4096..START + (2 << 20);
-        let flip = Rule::new(Fault::FlipRead).device(machine.disk).range(slots);
-        machine.world.rule(flip.per_million(150_000).times(6));
+        let flip = Rule::new(Fault::FlipRead).device(machine.disk).range(slots.clone());
+        machine.world.rule(flip.per_million(150_000).times(rng.below(7)));
+        let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+        let fail = fail.op(OpKind::Write).range(slots);
+        machine.world.rule(fail.per_million(100_000).times(rng.below(4)));
         live(&mut machine, &mut rng, 30, false)?;
         watch.verdict()?;
         machine.world.heal();

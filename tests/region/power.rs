@@ -225,6 +225,30 @@ pub fn deep(numbers: &[u64]) -> Verdict {
     Ok(())
 }
 
+/// `kill:seed:event`: a guest is killed, the power stays on, and the next one goes on from what
+/// it left volatile.
+pub fn kill(numbers: &[u64]) -> Verdict {
+    let [seed, event] = *numbers else { return Err("kill:seed:event".into()) };
+    let text = |stop: Stop| stop.text().to_owned();
+    let mut machine = Machine::new(seed);
+    let watch = Watch::new(&machine, true);
+    let guest = Guest::boot(&mut machine, 0).map_err(text)?;
+    guest.read(0, 0, 100_000).map_err(text)?;
+    machine.world.advance_ns(2_000_000_000);
+    for _ in 0..500 {
+        if machine.world.events() < event {
+            guest.root.progress();
+        }
+    }
+    drop(guest);
+    let guest = Guest::boot(&mut machine, 0).map_err(text)?;
+    guest.read_all().map_err(text)?;
+    if !guest.sync() {
+        return Err("a sync on an honest disk did not end well".into());
+    }
+    watch.verdict()
+}
+
 /// The region's disk among those of a crash.
 fn image_of(machine: &Machine, images: Vec<(DeviceId, StableImage)>) -> StableImage {
     let mut images = images.into_iter();
@@ -278,6 +302,12 @@ fn power_cut_at_every_event_costs_nothing_that_was_synced() {
     for seed in 1..=runs(1) {
         sweep("cut", (1..=events(seed)).map(|event| [seed, event]));
     }
+}
+
+#[test]
+fn killed_guest_leaves_nothing_volatile_that_the_next_one_relies_on() {
+    let cases = (1..=runs(6)).flat_map(|seed| (7..40).map(move |event| [seed, event]));
+    sweep("kill", cases);
 }
 
 #[test]
