@@ -499,7 +499,7 @@ impl Cache {
             && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
         hydrator.group_bytes >= GROUP_BYTES_MAX
             || hydrator.fills.len() >= FILLS_MAX / 2
-            || self.pages.held().saturating_mul(2) >= self.pages.frames()
+            || (self.pages.scarce() && self.pages.held().saturating_mul(2) >= self.pages.frames())
             || (hydrator.starved && can_free)
             || (work && (hydrator.hurry || old))
     }

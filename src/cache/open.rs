@@ -203,6 +203,7 @@ impl Cache {
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, POOL_BUFFER_BYTES, frames)),
             stats: CacheStats::default(),
+            touched: None,
         }
     }
 
@@ -337,7 +338,13 @@ impl Area {
             (Ok(a), _) => Found::Valid(a, Copy2::A),
             (_, Ok(b)) => Found::Valid(b, Copy2::B),
             (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
-            (Err(Refusal::NoMagic), Err(refusal)) | (Err(refusal), _) => Found::Broken(refusal),
+            // A superblock that is whole and not ours to use counts more than a damaged one.
+            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
+                if refusal != Refusal::NoMagic =>
+            {
+                Found::Broken(refusal)
+            }
+            (Err(refusal), _) => Found::Broken(refusal),
         })
     }
 

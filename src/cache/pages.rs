@@ -229,6 +229,11 @@ impl Pages {
         self.frames.get(index(frame)).is_some_and(|frame| frame.in_flight)
     }
 
+    /// Whether there are fewer frames than pages.
+    pub fn scarce(&self) -> bool {
+        self.frames.len() < self.newest.len()
+    }
+
     /// Number of frames.
     pub fn frames(&self) -> usize {
         self.frames.len()

@@ -67,6 +67,8 @@ pub struct Cache {
     pub(super) pages: Pages,
     pub(super) hydrator: Box<Hydrator>,
     pub(super) stats: CacheStats,
+    /// The slot that was used last.
+    pub(super) touched: Option<u32>,
 }
 
 impl Cache {
@@ -221,7 +223,10 @@ impl<S: Background> Layer<S> for Cache {
         while number < blocks.end {
             let held = self.window(blob, number).and_then(|(key, _)| self.slots.find(key));
             if let Some(slot) = held {
-                self.slots.touch(slot);
+                // Reads side by side in one slot are one use of it, or a scan would look hot.
+                if self.touched.replace(slot) != Some(slot) {
+                    self.slots.touch(slot);
+                }
                 let (page, _) = self.geometry.place(slot);
                 self.load_page(storage, page);
             } else {

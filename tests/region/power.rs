@@ -75,9 +75,8 @@ fn recover(
     kept: &Kept,
 ) -> Verdict {
     machine.world.restore(machine.disk, image);
-    let boot = |machine: &mut Machine| {
-        Guest::boot(machine, number).map_err(|stop| stop.text().to_owned())
-    };
+    let boot =
+        |machine: &mut Machine| Guest::boot(machine, number).map_err(|stop| stop.text().to_owned());
     let once = boot(machine)?;
     refusal_is_right(&once, torn)?;
     let found = once.opened.clone();
@@ -161,9 +160,7 @@ fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Surviv
         machine.world.crash_image(machine.disk, Survive::SeededDamage(seed ^ number))
     });
     for image in all.chain(damaged) {
-        if images.len() < limit + samples as usize
-            && seen.insert(hash(&image.to_vec()))
-        {
+        if images.len() < limit + samples as usize && seen.insert(hash(&image.to_vec())) {
             let torn = !is_formatted(machine) && is_torn(&whole, &image);
             images.push((image, torn));
         }
