@@ -87,6 +87,12 @@ impl Pages {
         }
     }
 
+    /// Bytes of memory that the table of `pages` pages takes, without their frames.
+    pub fn table_bytes(pages: u32) -> u64 {
+        let each = size_of::<Newest>().saturating_add(size_of::<u32>());
+        u64::from(pages).saturating_mul(u64::try_from(each).unwrap_or(u64::MAX))
+    }
+
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
     /// while there is room. Returns its bytes, if one of them is valid.
     pub fn scan<'r>(
