@@ -441,7 +441,8 @@ impl Cache {
     /// `deadline_ns`. Says whether it is.
     pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         if self.mode != Mode::ReadWrite {
-            return self.hydrator.fills.is_empty();
+            // Without a write in this mount there is nothing that could have been lost.
+            return self.hydrator.fills.is_empty() && self.hydrator.armed == Armed::No;
         }
         self.hydrator.hurry = true;
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {

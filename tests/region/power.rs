@@ -55,6 +55,9 @@ fn live(
             Err(stop) => return Err(stop.text().to_owned()),
         }
     }
+    if !guest.slots_sum_up() {
+        return Err("a slot is in no state, or in two".into());
+    }
     honest(&guest)?;
     Ok(Some(guest))
 }
