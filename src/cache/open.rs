@@ -9,7 +9,7 @@ use super::foreign;
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::{Newest, Pages};
-use super::region::{Cache, CacheStats, Mode};
+use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::slots::{SlotKey, SlotTable};
 use super::superblock::{Refusal, Superblock};
 use super::{BLOCK_BYTES, BlobIndex};
@@ -161,7 +161,9 @@ impl Cache {
         let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
         let area = Area { device: options.device, start: options.start, bytes };
         let (superblock, copy) = match area.superblocks(storage)? {
-            Found::Valid(superblock, copy) if options.format != FormatPolicy::Force => {
+            Found::Valid(superblock, copy)
+                if options.format != FormatPolicy::Force && !superblock.condemned =>
+            {
                 (superblock, copy)
             }
             found => {
@@ -233,6 +235,7 @@ impl Cache {
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames)),
             stats: CacheStats::default(),
+            condemned: Condemned::No,
             touched: None,
         }
     }
@@ -406,6 +409,12 @@ impl Area {
             // Both copies lost: what they described is lost with them.
             Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
             Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
+            // Condemned by an earlier mount.
+            Found::Valid(superblock, _) if superblock.read_only => {
+                return Err(Refused::Unformatted);
+            }
+            Found::Valid(..) if policy == FormatPolicy::Auto => return Ok(()),
+            Found::Valid(..) => return Err(Refused::Unformatted),
             _ => {}
         }
         let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
@@ -467,6 +476,7 @@ impl Area {
             generation: highest.saturating_add(1),
             nonce: 0,
             geometry,
+            condemned: false,
             read_only: false,
         };
         let mut raw = vec![0; BLOCK_BYTES];
