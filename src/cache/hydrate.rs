@@ -23,6 +23,8 @@ const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
 const FILLS_MAX: usize = 2048;
 /// Descriptor and blob pages that can be written at once.
 const PAGE_JOBS_MAX: usize = 32;
+/// How often `sync` offers its last flush to a device that has no room for it.
+const SEAL_TRIES_MAX: u32 = 1000;
 /// Slots given up at most in one tick.
 const CULLS_PER_TICK_MAX: u32 = 1024;
 
@@ -48,6 +50,14 @@ enum Armed {
     Writing,
     Flushing,
     Yes,
+}
+
+/// Where the final flush of `sync` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seal {
+    No,
+    Flushing,
+    Done,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +116,8 @@ pub(super) struct Hydrator {
     opened_ns: u64,
     /// A reader asked for everything to be made durable.
     hurry: bool,
-    /// A final flush is under way, for `sync`.
-    sealing: bool,
+    /// The final flush of `sync`; no group is closed while it is not `No`.
+    seal: Seal,
     /// Bytes were offered while hardly a slot was free.
     starved: bool,
 }
@@ -179,7 +189,7 @@ impl Hydrator {
             group_bytes: 0,
             opened_ns: 0,
             hurry: false,
-            sealing: false,
+            seal: Seal::No,
             starved: false,
         }
     }
@@ -226,7 +236,7 @@ impl Hydrator {
     }
 
     fn idle(&self) -> bool {
-        self.fills.is_empty() && self.phase == Phase::Open && !self.sealing
+        self.fills.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
     }
 }
 
@@ -467,21 +477,38 @@ impl Cache {
             return self.hydrator.fills.is_empty() && self.hydrator.armed == Armed::No;
         }
         self.hydrator.hurry = true;
+        let durable = self.settle(storage, deadline_ns);
+        self.hydrator.hurry = false;
+        durable
+    }
+
+    fn settle<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
             self.move_on(storage);
             core::hint::spin_loop();
         }
-        self.hydrator.hurry = false;
         if !self.settled() || self.hydrator.armed != Armed::Yes {
             return self.settled();
         }
-        // The pages of the last group are written; this makes them durable too.
-        self.hydrator.sealing = self.submit_flush(storage, Tag::SealFlush);
-        while self.hydrator.sealing && storage.now_ns() < deadline_ns {
+        // The pages of the last group are written; this makes them durable too. It frees what is
+        // entombed when it is submitted, so no group is closed meanwhile.
+        self.hydrator.seal = Seal::Flushing;
+        let started = (0..SEAL_TRIES_MAX).any(|_| {
+            let started = self.submit_flush(storage, Tag::SealFlush);
+            if !started {
+                self.move_on(storage);
+            }
+            started
+        });
+        while started && self.hydrator.seal == Seal::Flushing && storage.now_ns() < deadline_ns {
             self.move_on(storage);
             core::hint::spin_loop();
         }
-        !self.hydrator.sealing && self.mode == Mode::ReadWrite
+        let sealed = self.hydrator.seal == Seal::Done && self.mode == Mode::ReadWrite;
+        if self.hydrator.seal == Seal::Done || !started {
+            self.hydrator.seal = Seal::No;
+        }
+        sealed
     }
 
     fn settled(&self) -> bool {
@@ -493,7 +520,7 @@ impl Cache {
     }
 
     fn tick<S: Background>(&mut self, storage: &mut S) {
-        let open = self.hydrator.phase == Phase::Open && !self.hydrator.sealing;
+        let open = self.hydrator.phase == Phase::Open && self.hydrator.seal == Seal::No;
         if open && self.should_close(storage.now_ns()) {
             self.hydrator.group = self.hydrator.group.saturating_add(1);
             self.hydrator.group_bytes = 0;
@@ -837,10 +864,10 @@ impl Cache {
                 self.hydrator.page_pool.extend(job.buffer);
                 // Durable or not: if it is lost, the next mount finds the same and tries again.
                 self.condemned = Condemned::Done;
-                self.submit_flush(storage, Tag::SealFlush);
             }
             Tag::SealFlush => {
-                self.hydrator.sealing = false;
+                // `sync` may have given up waiting for it.
+                self.hydrator.seal = if self.hydrator.hurry { Seal::Done } else { Seal::No };
                 if result.is_ok() {
                     self.slots.move_all(SlotState::Entombed, SlotState::Free);
                     self.pages.flushed();
