@@ -19,9 +19,12 @@ macro_rules! emit {
 }
 
 macro_rules! warn_ { ($($arg:tt)+) => { $crate::trace::emit!(warn, $($arg)+) }; }
+#[cfg(feature = "alloc")]
 macro_rules! info_ { ($($arg:tt)+) => { $crate::trace::emit!(info, $($arg)+) }; }
 
-pub(crate) use {emit, info_ as info, warn_ as warn};
+#[cfg(feature = "alloc")]
+pub(crate) use info_ as info;
+pub(crate) use {emit, warn_ as warn};
 
 /// A value logged by its `Display`.
 pub(crate) struct Shown<'a, T: core::fmt::Display>(pub &'a T);

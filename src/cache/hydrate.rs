@@ -211,6 +211,11 @@ impl Hydrator {
         self.pool.len().saturating_mul(2) < self.writes.len() || self.fills.len() >= FILLS_MAX / 2
     }
 
+    /// Whether nothing was offered and nothing is under way.
+    fn at_rest(&self) -> bool {
+        self.idle() && !self.hurry && !self.starved
+    }
+
     fn idle(&self) -> bool {
         self.fills.is_empty() && self.phase == Phase::Open && !self.sealing
     }
@@ -416,6 +421,9 @@ impl Cache {
             self.ended(storage, job, result);
         }
         if self.mode == Mode::ReadWrite {
+            if self.hydrator.at_rest() {
+                return;
+            }
             if self.hydrator.opened_ns == 0 {
                 self.hydrator.opened_ns = storage.now_ns();
             }
@@ -461,6 +469,7 @@ impl Cache {
         if open && self.should_close(storage.now_ns()) {
             self.hydrator.group = self.hydrator.group.saturating_add(1);
             self.hydrator.group_bytes = 0;
+            self.hydrator.opened_ns = 0;
             self.hydrator.phase = Phase::Draining;
             self.cull();
             self.hydrator.starved = false;
@@ -481,12 +490,13 @@ impl Cache {
             || self.pages.dirty() > 0
             || self.blobs.unsettled()
             || freeing;
-        let old = now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
+        let old = hydrator.opened_ns > 0
+            && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
         hydrator.group_bytes >= GROUP_BYTES_MAX
             || hydrator.fills.len() >= FILLS_MAX / 2
             || self.pages.held().saturating_mul(2) >= self.pages.frames()
             || (hydrator.starved && can_free)
-            || (work && (hydrator.hurry || (old && hydrator.armed != Armed::No)))
+            || (work && (hydrator.hurry || old))
     }
 
     /// Free slots below which slots are given up: 5 % of all, at least two if there are that
@@ -530,7 +540,6 @@ impl Cache {
             let in_flight = self.hydrator.page_jobs.iter().any(Option::is_some);
             if !in_flight && self.pages.dirty() == 0 && !self.blobs.unsettled() {
                 self.hydrator.phase = Phase::Open;
-                self.hydrator.opened_ns = storage.now_ns();
             }
         }
     }
@@ -657,7 +666,7 @@ impl Cache {
         }
     }
 
-    /// Starts data writes that could not be started before.
+    /// Starts data writes: full ones, and all once a group is closed or buffers run short.
     fn start_held<S: Background>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
             Armed::No if self.hydrator.writes.iter().any(Option::is_some) => {
@@ -666,9 +675,12 @@ impl Cache {
             Armed::Yes => {}
             _ => return,
         }
+        // A buffer that is not full waits for what may follow it, unless it is wanted.
+        let hydrator = &self.hydrator;
+        let all = hydrator.hurry || hydrator.phase != Phase::Open || hydrator.pressed();
         for index in 0..self.hydrator.writes.len() {
             let Some(Some(write)) = self.hydrator.writes.get(index) else { continue };
-            if write.started {
+            if write.started || (!all && write.bytes < write.whole.len()) {
                 continue;
             }
             let (at, data) = (write.at, write.whole.slice(0..write.bytes));

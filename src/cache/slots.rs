@@ -11,7 +11,7 @@ const NONE: u32 = u32::MAX;
 /// The highest frequency S3-FIFO counts.
 const FREQUENCY_MAX: u8 = 3;
 
-/// What a slot is. The order is that of [`SlotTable::count`].
+/// What a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SlotState {
     /// Durably free: no descriptor that could survive a cut has a bit for it (FREE*).

@@ -12,8 +12,8 @@ use core::fmt;
 pub const MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 /// The format's version.
 pub const VERSION: u32 = 1;
-/// Checksum type 1: XXH3-64 combined with a place key.
-pub const CHECKSUM_XXH3: u8 = 1;
+/// Checksum type 1: rapidhash v3 combined with a place key.
+pub const CHECKSUM_RAPIDHASH: u8 = 1;
 
 /// Incompatible features this code knows: none so far.
 const INCOMPAT_KNOWN: u32 = 0;
@@ -112,7 +112,7 @@ impl Superblock {
             return Err(Refusal::Incompat(unknown));
         }
         let [shift, checksum] = array(raw, at::SLOT_SHIFT);
-        if checksum != CHECKSUM_XXH3 {
+        if checksum != CHECKSUM_RAPIDHASH {
             return Err(Refusal::Checksum(checksum));
         }
         let own_start = u64_at(raw, at::START);
@@ -145,7 +145,7 @@ impl Superblock {
         put(raw, at::LENGTH, &self.bytes.to_le_bytes());
         put(raw, at::GENERATION, &self.generation.to_le_bytes());
         put(raw, at::NONCE, &self.nonce.to_le_bytes());
-        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_XXH3]);
+        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_RAPIDHASH]);
         put(raw, at::SLOTS, &self.geometry.slots.to_le_bytes());
         let check = page_check(&self.uuid, raw.get(..at::CHECK).unwrap_or_default());
         put(raw, at::CHECK, &check.to_le_bytes());
