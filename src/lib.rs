@@ -1,4 +1,46 @@
 //! rootlet: a demand-read EROFS root for machines without an operating system.
+//!
+//! An image's file data may lie in several blobs: virtio-blk disks, or files of a virtio-fs share.
+//! [`blob::Image`] reads the image's head and binds every slot to a source; [`read::Root`] reads
+//! the ranges that are asked for, each as one batch over all devices it touches; [`cache::Cache`]
+//! keeps what was fetched in a reserved region of a disk, where the next boot finds it.
+//!
+#![cfg_attr(feature = "std", doc = "```")]
+#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+//! # use rootlet::{blob::Image, cache::NoRegion, read::Root, storage::file::FileStorage};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let image_file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs").as_ref();
+//! # let (path, out) = (b"/hello", &mut [0; 64]);
+//! let mut storage = FileStorage::new();
+//! let device = storage.add_disk("root", image_file, true)?;
+//! let image = Image::read(&mut storage, device)?;
+//! let sources = image.bind(&mut storage, &[])?;
+//! let root = Root::new(storage, NoRegion, &image, &sources)?;
+//! let len = root.open(path)?.read_at(0, out)?;
+//! # assert!(len > 0 && out.starts_with(b"hello"), "{len} bytes, {out:?}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Two laws hold for every read. It returns exactly the blob's bytes, or an error; and the region
+//! may be lost, zeroed or filled with garbage at any moment, which costs time and no read.
+//!
+//! # Your own devices
+//! Implement [`storage::Storage`], and with `alloc` [`storage::Background`] for a region and
+//! [`storage::Discover`] to find blobs by name. `storage::file` does it over host files; the
+//! boards of the repository do it over virtio. [`fuse`] speaks to a virtio-fs daemon over any
+//! transport.
+//!
+//! # Features
+//! | feature | |
+//! |-|-|
+//! | `alloc` (default) | the region, background transfers, blocks over 4 KiB |
+//! | `std` | sources over host files |
+//! | `command` | the guest's commands (`ls`, `cat`, `manifest`, ...) |
+//! | `log`, `defmt` | where log messages go; `defmt` does nothing on a host |
+//!
+//! They add up, and every combination builds for bare metal and for a host. Without `alloc` the
+//! library reads without a region, out of fixed memory.
 #![no_std]
 #![forbid(unsafe_code)]
 

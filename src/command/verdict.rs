@@ -51,6 +51,7 @@ impl fmt::Display for Counters {
             " fetches={fetches} fetched_bytes={fetched_bytes} hits={hits} hit_bytes={hit_bytes} joins={joins}"
         )?;
         write!(f, " mount_bytes={} meta_hits={}", self.read.mount_bytes, self.read.meta_hits)?;
+        write!(f, " copied_bytes={}", self.read.copied_bytes)?;
         let cache = self.cache.unwrap_or_default();
         write!(f, " region={}", if self.cache.is_some() { "yes" } else { "no" })?;
         write!(f, " kept_bytes={} dropped_bytes={}", cache.kept_bytes, cache.dropped_bytes)?;

@@ -4,88 +4,15 @@
 //! through a bounce buffer; a region read that fails or whose check fails is done again from the
 //! source; what came from a source is offered to the layer while the rest is still in flight.
 
-use super::bounce::{BOUNCE_BYTES, Bounce};
+use super::bounce::Bounce;
+use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, clipped, cut};
 use super::stats::Stats;
-use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence};
-use crate::erofs::Corrupt;
+use crate::cache::Layer;
 use crate::error::Error;
 use crate::storage::{DeviceId, IoError, IoErrorKind, Lent, Storage, Transfer};
 
 /// Requests of one batch at most. A read that needs more is several batches.
 pub const BATCH_MAX: usize = 128;
-
-/// A read through a layer is cut into pieces of at most this, so that the check or the copy of
-/// one piece overlaps with the transfer of the next.
-const PIECE_BYTES_MAX: u64 = 256 << 10;
-
-const BLOCK: u64 = 4096;
-const BLOCK_SHIFT: u32 = 12;
-
-/// Where the bytes of a slot come from.
-#[derive(Clone, Copy, Debug)]
-pub struct Source {
-    /// The device that holds them.
-    pub device: DeviceId,
-    /// Byte of the device that is byte 0 of the slot.
-    pub base: u64,
-    /// Length of the slot in bytes.
-    pub bytes: u64,
-    /// Sector size of the device.
-    pub sector: u64,
-    /// Longest transfer of the device.
-    pub transfer_max: u64,
-    /// The layer's name for the slot's blob.
-    pub blob: Option<BlobIndex>,
-}
-
-/// A merged run of bytes: zeros, or a range of one slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
-    /// This many zeros.
-    Hole(u64),
-    /// `len` bytes of slot `slot` from byte `at` on.
-    Blob {
-        /// The device slot; 0 is the primary.
-        slot: u16,
-        /// Byte offset in it.
-        at: u64,
-        /// Length in bytes.
-        len: u64,
-    },
-}
-
-impl Extent {
-    /// Length in bytes.
-    pub fn len(&self) -> u64 {
-        match self {
-            Self::Hole(len) | Self::Blob { len, .. } => *len,
-        }
-    }
-}
-
-/// Where a piece is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
-    Zeros,
-    Staged { slot: u32, block: usize },
-    Region { slot: u32, block: usize },
-    Source,
-}
-
-/// A part of an extent that one transfer serves.
-#[derive(Clone, Copy, Debug)]
-struct Piece {
-    /// Bytes of the caller's buffer.
-    len: usize,
-    slot: u16,
-    /// First byte of the transfer in the slot; a multiple of the granule.
-    start: u64,
-    /// Bytes between `start` and the first wanted byte; more than 0 only if bounced or staged.
-    skip: usize,
-    /// Bytes of the transfer if it is bounced.
-    span: Option<usize>,
-    origin: Origin,
-}
 
 type Pieces = heapless::Vec<Piece, BATCH_MAX>;
 
@@ -110,7 +37,10 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         for extent in extents {
             let mut done: u64 = 0;
             while done < extent.len() {
-                let piece = self.cut(extent, done)?;
+                let piece = cut(self.layer, self.sources, extent, done)?;
+                if piece.len == 0 {
+                    return Err(lost(&piece));
+                }
                 let full = piece.span.is_some() && bounced >= self.bounce.len();
                 if full || pieces.is_full() {
                     rest = self.batch(&mut pieces, rest)?;
@@ -142,93 +72,6 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         }
     }
 
-    /// The piece that serves `extent` from byte `done` on.
-    fn cut(&self, extent: &Extent, done: u64) -> Result<Piece, Error> {
-        let (slot, at, len) = match *extent {
-            Extent::Hole(len) => {
-                let len = usize::try_from(len.saturating_sub(done)).unwrap_or(usize::MAX);
-                return Ok(Piece {
-                    len,
-                    slot: 0,
-                    start: 0,
-                    skip: 0,
-                    span: None,
-                    origin: Origin::Zeros,
-                });
-            }
-            Extent::Blob { slot, at, len } => {
-                (slot, at.saturating_add(done), len.saturating_sub(done))
-            }
-        };
-        let Some(source) = self.source(slot).copied() else {
-            let slots = u16::try_from(self.sources.len()).unwrap_or(u16::MAX).saturating_sub(1);
-            return Err(Error::Corrupt(Corrupt::NoSlot { slot, slots }));
-        };
-        if at.checked_add(len).is_none_or(|end| end > source.bytes) {
-            let len = u32::try_from(len).unwrap_or(u32::MAX);
-            return Err(Error::Io(IoError {
-                device: source.device,
-                at,
-                len,
-                kind: IoErrorKind::OutOfRange,
-            }));
-        }
-        let granule = if source.blob.is_some() { BLOCK } else { source.sector };
-        let start = at & !granule.wrapping_sub(1);
-        let (origin, run_end) = self.origin(&source, start, at.saturating_add(len));
-        let len = len.min(run_end.saturating_sub(at));
-        if let Origin::Staged { .. } = origin {
-            let skip = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
-            return Ok(Piece { len, slot, start, skip, span: None, origin });
-        }
-        Ok(shape(&source, slot, granule, start, at, len, origin))
-    }
-
-    /// Where the block at `start` is, and how far, at least a block and about as far as `end`,
-    /// the same can be said of what follows it side by side.
-    fn origin(&self, source: &Source, start: u64, end: u64) -> (Origin, u64) {
-        let Some(blob) = source.blob else { return (Origin::Source, u64::MAX) };
-        let first = start / BLOCK;
-        let (residence, run) = self.layer.locate(blob, first);
-        let mut reached = advance(start, run);
-        match residence {
-            Residence::Staged { slot, block } => {
-                let bytes = self.layer.staged(slot, block).map_or(0, <[u8]>::len);
-                (
-                    Origin::Staged { slot, block },
-                    start.saturating_add(u64::try_from(bytes).unwrap_or(0)).min(reached),
-                )
-            }
-            Residence::Resident { slot, block } => {
-                let (_, place) = self.layer.place(slot, block);
-                while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                    let (Residence::Resident { slot, block }, run) =
-                        self.layer.locate(blob, reached / BLOCK)
-                    else {
-                        break;
-                    };
-                    let adjoins = place.checked_add(reached.saturating_sub(start))
-                        == Some(self.layer.place(slot, block).1);
-                    if !adjoins {
-                        break;
-                    }
-                    reached = advance(reached, run);
-                }
-                (Origin::Region { slot, block }, reached)
-            }
-            Residence::Absent => {
-                while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                    let (Residence::Absent, run) = self.layer.locate(blob, reached / BLOCK) else {
-                        break;
-                    };
-                    reached = advance(reached, run);
-                }
-                (Origin::Source, reached)
-            }
-        }
-    }
-
     /// Runs one batch for `pieces`, which cover the front of `out`; returns what is behind.
     fn batch<'o>(
         &mut self,
@@ -255,6 +98,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     // What was staged stays so until `progress`, which is not called in between.
                     target.copy_from_slice(bytes.ok_or(lost(piece))?);
                     self.stats.joins = self.stats.joins.saturating_add(1);
+                    self.stats.copied(target.len());
                     continue;
                 }
                 Origin::Region { slot, block } => self.layer.place(slot, block),
@@ -344,7 +188,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                 }
                 (_, Err(error), _) => return Err(Error::Io(error)),
             }
-            deliver(transfer, route, piece);
+            deliver(transfer, route, piece, self.stats);
             transfers.swap_remove(index);
             routes.swap_remove(index);
         }
@@ -396,13 +240,6 @@ fn at_source(sources: &[Source], piece: &Piece) -> (DeviceId, u64) {
     })
 }
 
-/// Bytes that a source has from `start` on in whole sectors, at most `len`.
-fn clipped(source: &Source, start: u64, len: usize) -> usize {
-    let below = source.sector.wrapping_sub(1);
-    let end = source.bytes.saturating_add(below) & !below;
-    len.min(usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX))
-}
-
 /// Turns a transfer from the region into one from its source, into the same buffer.
 fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, sources: &[Source]) {
     let (device, at) = at_source(sources, piece);
@@ -416,11 +253,12 @@ fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, sources: &[Source]) {
 }
 
 /// Copies the wanted bytes of a bounced transfer out.
-fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, piece: &Piece) {
+fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, piece: &Piece, stats: &mut Stats) {
     if let (Some(target), Lent::Read(data)) = (&mut route.target, &transfer.lent) {
         let wanted = data.get(piece.skip..).and_then(|data| data.get(..target.len()));
         if let Some(wanted) = wanted {
             target.copy_from_slice(wanted);
+            stats.copied(target.len());
         }
     }
 }
@@ -431,44 +269,3 @@ fn lost(piece: &Piece) -> Error {
     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
     Error::Io(IoError { device: DeviceId(u16::MAX), at: piece.start, len, kind: IoErrorKind::Gone })
 }
-
-fn advance(at: u64, blocks: usize) -> u64 {
-    at.saturating_add(u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK))
-}
-
-/// Decides between a transfer straight into the caller's buffer and a bounced one. `at` lies in
-/// the granule that begins at `start`; `len` bytes are wanted from there.
-fn shape(
-    source: &Source,
-    slot: u16,
-    granule: u64,
-    start: u64,
-    at: u64,
-    len: u64,
-    origin: Origin,
-) -> Piece {
-    let below = granule.wrapping_sub(1);
-    let skip = at.saturating_sub(start);
-    let max = match source.blob {
-        Some(_) => PIECE_BYTES_MAX.min(source.transfer_max),
-        None => source.transfer_max,
-    };
-    // The end of a slot may lie inside a granule: a source then has no more to give.
-    let ends = origin == Origin::Source
-        && at.saturating_add(len) == source.bytes
-        && len & source.sector.wrapping_sub(1) == 0;
-    let direct = if ends && len <= max { len } else { (len & !below).min(max & !below) };
-    let as_len = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-    if skip == 0 && direct > 0 {
-        return Piece { len: as_len(direct), slot, start, skip: 0, span: None, origin };
-    }
-    let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0);
-    // All of it in one bounce if it fits; else just the unaligned front.
-    let fits = skip.saturating_add(len) <= room;
-    let wanted = if fits { len } else { granule.saturating_sub(skip).min(len) };
-    let span = as_len(skip.saturating_add(wanted).saturating_add(below) & !below);
-    let span = if origin == Origin::Source { clipped(source, start, span) } else { span };
-    Piece { len: as_len(wanted), slot, start, skip: as_len(skip), span: Some(span), origin }
-}
-
-const _: () = assert!(BOUNCE_BYTES >= 2 * BLOCK_BYTES);

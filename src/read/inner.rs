@@ -4,8 +4,9 @@
 //! data is bounded by the sizes that the inode was checked for.
 
 use super::bounce::Bounce;
-use super::fetch::{Extent, Fetch, Source};
+use super::fetch::Fetch;
 use super::meta::{MetaCache, PAGE_BYTES};
+use super::pieces::{Extent, Source};
 use super::plan::Plan;
 use super::stats::Stats;
 use crate::blob::{Image, SourcePart};
@@ -105,6 +106,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let found = page.get(skip..).and_then(|page| page.get(..len));
             // The page was loaded just now; zeros would be wrong bytes.
             front.copy_from_slice(found.ok_or(Error::Path(crate::error::PathError::NotFound))?);
+            self.stats.copied(len);
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             rest = behind;
         }

@@ -10,6 +10,7 @@ mod fetch;
 mod file;
 mod inner;
 mod meta;
+mod pieces;
 mod plan;
 mod stats;
 mod walk;

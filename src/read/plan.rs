@@ -3,7 +3,7 @@
 //! Always: extents that lie side by side in one slot are one; nothing here does I/O but through
 //! the metadata that [`super::inner::Inner::meta`] reads.
 
-use super::fetch::Extent;
+use super::pieces::Extent;
 use crate::erofs::{ChunkTarget, Devices, FormatError, Superblock};
 
 /// Extents of one plan at most; a longer read is planned in parts.

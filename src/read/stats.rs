@@ -19,10 +19,19 @@ pub struct Stats {
     pub hit_bytes: u64,
     /// Reads served from bytes on their way into the region.
     pub joins: u64,
+    /// Bytes copied by the processor on their way to a reader: unaligned edges, joins, metadata.
+    pub copied_bytes: u64,
     /// Metadata blocks served from memory.
     pub meta_hits: u64,
     /// The storage's clock when the first byte of a file was there, in nanoseconds; 0 before.
     pub first_byte_ns: u64,
     /// Bytes that mounting read to find out what the image is; never cached.
     pub mount_bytes: u64,
+}
+
+impl Stats {
+    /// Counts a copy.
+    pub(super) fn copied(&mut self, len: usize) {
+        self.copied_bytes = self.copied_bytes.saturating_add(u64::try_from(len).unwrap_or(0));
+    }
 }
