@@ -42,6 +42,8 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Armed {
     No,
+    /// What an earlier mount wrote is being made durable.
+    Settling,
     Writing,
     Flushing,
     Yes,
@@ -121,6 +123,7 @@ enum Tag {
     Data(usize),
     Page(usize),
     GroupFlush,
+    ArmSettle,
     ArmWrite,
     ArmFlush,
     SealFlush,
@@ -135,6 +138,7 @@ impl Tag {
             Self::ArmWrite => (4, 0),
             Self::ArmFlush => (5, 0),
             Self::SealFlush => (6, 0),
+            Self::ArmSettle => (7, 0),
         };
         (kind << 32) | u64::try_from(index).unwrap_or(0)
     }
@@ -148,6 +152,7 @@ impl Tag {
             4 => Some(Self::ArmWrite),
             5 => Some(Self::ArmFlush),
             6 => Some(Self::SealFlush),
+            7 => Some(Self::ArmSettle),
             _ => None,
         }
     }
@@ -494,7 +499,7 @@ impl Cache {
             && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
         hydrator.group_bytes >= GROUP_BYTES_MAX
             || hydrator.fills.len() >= FILLS_MAX / 2
-            || self.pages.held().saturating_mul(2) >= self.pages.frames()
+            || (self.pages.scarce() && self.pages.held().saturating_mul(2) >= self.pages.frames())
             || (hydrator.starved && can_free)
             || (work && (hydrator.hurry || old))
     }
@@ -525,20 +530,25 @@ impl Cache {
 
     fn advance<S: Background>(&mut self, storage: &mut S) {
         if self.hydrator.phase == Phase::Draining && self.drained() {
-            // Without any earlier write there is nothing to announce: arming comes first.
-            if self.hydrator.armed == Armed::No {
-                self.arm(storage);
-            } else if self.hydrator.armed == Armed::Yes
-                && self.submit_flush(storage, Tag::GroupFlush)
-            {
-                self.hydrator.phase = Phase::Flushing;
+            match self.hydrator.armed {
+                // Without any earlier write there is nothing to announce: arming comes first.
+                Armed::No => self.arm(storage),
+                // The flush covers new blobs too: a descriptor that names a blob which a power
+                // cut took would be taken for that of the next blob in its place.
+                Armed::Yes if self.blobs.unsettled() => self.write_pages(storage),
+                Armed::Yes => {
+                    if self.submit_flush(storage, Tag::GroupFlush) {
+                        self.hydrator.phase = Phase::Flushing;
+                    }
+                }
+                _ => {}
             }
         }
         if self.hydrator.phase == Phase::Pages {
             self.entomb(storage);
             self.write_pages(storage);
             let in_flight = self.hydrator.page_jobs.iter().any(Option::is_some);
-            if !in_flight && self.pages.dirty() == 0 && !self.blobs.unsettled() {
+            if !in_flight && self.pages.writable() == 0 {
                 self.hydrator.phase = Phase::Open;
             }
         }
@@ -607,13 +617,18 @@ impl Cache {
         }
     }
 
+    /// Writes what has changed: of the blob table before the group's flush, of the descriptors
+    /// behind it.
     fn write_pages<S: Background>(&mut self, storage: &mut S) {
+        let descriptors = self.hydrator.phase == Phase::Pages;
         while let Some(mut buffer) = self.hydrator.page_pool.pop() {
             let place = self.hydrator.page_jobs.iter().position(Option::is_none);
             let raw = buffer.get_mut().unwrap_or_default();
-            let next = match self.pages.take_dirty(&self.geometry, raw) {
-                Some((page, at)) => Some((PageJob::Descriptors(page), at)),
-                None => self.blobs.take_dirty(raw).map(|(page, at)| (PageJob::Blobs(page), at)),
+            let next = if descriptors {
+                let next = self.pages.take_dirty(&self.geometry, raw);
+                next.map(|(page, at)| (PageJob::Descriptors(page), at))
+            } else {
+                self.blobs.take_dirty(raw).map(|(page, at)| (PageJob::Blobs(page), at))
             };
             let (Some(place), Some((write, at))) = (place, next) else {
                 self.hydrator.page_pool.push(buffer);
@@ -654,8 +669,17 @@ impl Cache {
         }
     }
 
-    /// Starts the announcement of this mount as the region's writer.
+    /// Starts the announcement of this mount as the region's writer. A flush comes first: a
+    /// guest that was killed without a power cut may have left the newest superblock, and newest
+    /// pages, volatile, and their older copies are overwritten next (O2).
     fn arm<S: Background>(&mut self, storage: &mut S) {
+        if self.submit_flush(storage, Tag::ArmSettle) {
+            self.hydrator.armed = Armed::Settling;
+        }
+    }
+
+    fn announce<S: Background>(&mut self, storage: &mut S) {
+        self.hydrator.armed = Armed::No;
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
         let next = self.next_superblock();
         next.write_to(buffer.get_mut().unwrap_or_default());
@@ -749,6 +773,8 @@ impl Cache {
                 self.commit(result.is_ok());
                 self.hydrator.phase = Phase::Pages;
             }
+            Tag::ArmSettle if result.is_ok() => self.announce(storage),
+            Tag::ArmSettle => self.hydrator.armed = Armed::No,
             Tag::ArmWrite => {
                 self.hydrator.page_pool.extend(job.buffer);
                 self.hydrator.armed = Armed::No;
@@ -767,6 +793,7 @@ impl Cache {
                 self.hydrator.sealing = false;
                 if result.is_ok() {
                     self.slots.move_all(SlotState::Entombed, SlotState::Free);
+                    self.pages.flushed();
                 }
             }
         }
@@ -790,6 +817,7 @@ impl Cache {
     fn commit(&mut self, flushed: bool) {
         if flushed {
             self.slots.move_all(SlotState::Entombed, SlotState::Free);
+            self.pages.flushed();
         }
         let group = self.hydrator.group;
         let size = self.geometry.slot_size;

@@ -1,7 +1,8 @@
 //! The descriptor pages in memory: a bounded number of frames over all pages of the region.
 //!
 //! Always: a frame with unwritten changes or with fills under way is not given to another page;
-//! a page is written to the copy that is not its newest, and never to both at a time (O2).
+//! a page is written to the copy that is not its newest, and never to both between two flushes
+//! (O2).
 
 use super::BLOCK_BYTES;
 use super::geometry::{Copy2, Geometry};
@@ -59,6 +60,9 @@ impl Frame {
 pub struct Pages {
     region: [u8; 16],
     newest: Box<[Newest]>,
+    /// Whether the newest copy was written since the last flush, so that the other copy is the
+    /// only one that a power cut cannot take.
+    volatile: Box<[bool]>,
     frame_of: Box<[u32]>,
     frames: Vec<Frame>,
     hand: usize,
@@ -76,10 +80,17 @@ impl Pages {
         Self {
             region,
             newest: vec![Newest::Nowhere; index(pages)].into_boxed_slice(),
+            volatile: vec![false; index(pages)].into_boxed_slice(),
             frame_of: vec![NONE; index(pages)].into_boxed_slice(),
             frames: core::iter::repeat_with(Frame::empty).take(frames_max).collect(),
             hand: 0,
         }
+    }
+
+    /// Bytes of memory that the table of `pages` pages takes, without their frames.
+    pub fn table_bytes(pages: u32) -> u64 {
+        let each = size_of::<Newest>().saturating_add(size_of::<u32>());
+        u64::from(pages).saturating_mul(u64::try_from(each).unwrap_or(u64::MAX))
     }
 
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
@@ -224,6 +235,11 @@ impl Pages {
         self.frames.get(index(frame)).is_some_and(|frame| frame.in_flight)
     }
 
+    /// Whether there are fewer frames than pages.
+    pub fn scarce(&self) -> bool {
+        self.frames.len() < self.newest.len()
+    }
+
     /// Number of frames.
     pub fn frames(&self) -> usize {
         self.frames.len()
@@ -234,6 +250,20 @@ impl Pages {
         self.frames.iter().filter(|frame| frame.dirty).count()
     }
 
+    /// Number of frames with changes that may be written before the next flush.
+    pub fn writable(&self) -> usize {
+        self.frames.iter().filter(|frame| frame.dirty && !self.is_volatile(frame.page)).count()
+    }
+
+    fn is_volatile(&self, number: u32) -> bool {
+        self.volatile.get(index(number)) == Some(&true)
+    }
+
+    /// Every write that had ended is durable.
+    pub fn flushed(&mut self) {
+        self.volatile.fill(false);
+    }
+
     /// Number of frames that no other page can have.
     pub fn held(&self) -> usize {
         self.frames.iter().filter(|frame| !frame.replaceable()).count()
@@ -242,7 +272,10 @@ impl Pages {
     /// The next page that wants to be written: fills `raw` with it, sealed, and says which page
     /// and where on the region.
     pub fn take_dirty(&mut self, geometry: &Geometry, raw: &mut [u8]) -> Option<(u32, u64)> {
-        let frame = self.frames.iter_mut().find(|frame| frame.dirty && !frame.in_flight)?;
+        let volatile = &self.volatile;
+        let frame = self.frames.iter_mut().find(|frame| {
+            frame.dirty && !frame.in_flight && volatile.get(index(frame.page)) != Some(&true)
+        })?;
         let newest = self.newest.get(index(frame.page)).copied()?;
         let target = match newest {
             Newest::In(copy) => copy.twin(),
@@ -270,9 +303,11 @@ impl Pages {
             frame.in_flight = false;
             frame.dirty |= !ok;
         }
-        if let Some(newest) = self.newest.get_mut(index(number))
+        if let (Some(newest), Some(volatile)) =
+            (self.newest.get_mut(index(number)), self.volatile.get_mut(index(number)))
             && ok
         {
+            *volatile = true;
             *newest = match *newest {
                 Newest::In(copy) => Newest::In(copy.twin()),
                 Newest::Nowhere | Newest::Unreadable => Newest::In(Copy2::A),

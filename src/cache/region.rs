@@ -67,6 +67,8 @@ pub struct Cache {
     pub(super) pages: Pages,
     pub(super) hydrator: Box<Hydrator>,
     pub(super) stats: CacheStats,
+    /// The slot that was used last.
+    pub(super) touched: Option<u32>,
 }
 
 impl Cache {
@@ -146,6 +148,23 @@ impl Cache {
         }
     }
 
+    /// Frees an entry of the blob table: of a blob that no slot holds, or else of one that this
+    /// mount does not read, with all its slots.
+    fn give_up_blob(&mut self) -> Option<()> {
+        let holds =
+            |slots: &SlotTable, slot, blob| slots.key(slot).is_some_and(|key| key.blob == blob);
+        let all = 0..self.geometry.slots;
+        let blob =
+            self.blobs.spare(|blob| !all.clone().any(|slot| holds(&self.slots, slot, blob)))?;
+        for slot in all {
+            if holds(&self.slots, slot, blob) {
+                self.slots.evict(slot);
+            }
+        }
+        self.blobs.remove(blob);
+        Some(())
+    }
+
     /// Brings the pages of the next free slots into memory.
     fn prepare_free<S: Storage>(&mut self, storage: &mut S, slots: usize) {
         let mut next = self.slots.first(SlotState::Free);
@@ -204,11 +223,17 @@ impl Cache {
 
 impl<S: Background> Layer<S> for Cache {
     fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        match self.blobs.find(identity, bytes) {
-            Some(index) => Some(index),
-            None if self.mode == Mode::ReadWrite => self.blobs.add(identity, bytes),
-            None => None,
+        if let Some(index) = self.blobs.find(identity, bytes) {
+            self.blobs.attach(index);
+            return Some(index);
         }
+        if self.mode != Mode::ReadWrite {
+            return None;
+        }
+        self.blobs.add(identity, bytes).or_else(|| {
+            self.give_up_blob()?;
+            self.blobs.add(identity, bytes)
+        })
     }
 
     fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
@@ -221,7 +246,10 @@ impl<S: Background> Layer<S> for Cache {
         while number < blocks.end {
             let held = self.window(blob, number).and_then(|(key, _)| self.slots.find(key));
             if let Some(slot) = held {
-                self.slots.touch(slot);
+                // Reads side by side in one slot are one use of it, or a scan would look hot.
+                if self.touched.replace(slot) != Some(slot) {
+                    self.slots.touch(slot);
+                }
                 let (page, _) = self.geometry.place(slot);
                 self.load_page(storage, page);
             } else {

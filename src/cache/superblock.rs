@@ -4,7 +4,7 @@
 
 use super::BLOCK_BYTES;
 use super::bytes::{array, put, u32_at, u64_at};
-use super::checksum::page_check;
+use super::checksum::RegionHash;
 use super::geometry::{Geometry, SlotSize};
 use core::fmt;
 
@@ -102,7 +102,7 @@ impl Superblock {
         }
         let uuid = array(raw, at::UUID);
         let body = raw.get(..at::CHECK).unwrap_or_default();
-        if u64_at(raw, at::CHECK) != page_check(&uuid, body) {
+        if u64_at(raw, at::CHECK) != RegionHash::new(&uuid).page_check(body) {
             return Err(Refusal::BadCheck);
         }
         let version = u32_at(raw, at::VERSION);
@@ -149,7 +149,8 @@ impl Superblock {
         put(raw, at::NONCE, &self.nonce.to_le_bytes());
         put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_RAPIDHASH]);
         put(raw, at::SLOTS, &self.geometry.slots.to_le_bytes());
-        let check = page_check(&self.uuid, raw.get(..at::CHECK).unwrap_or_default());
+        let body = raw.get(..at::CHECK).unwrap_or_default();
+        let check = RegionHash::new(&self.uuid).page_check(body);
         put(raw, at::CHECK, &check.to_le_bytes());
     }
 }

@@ -36,7 +36,8 @@ pub fn samples() -> &'static [Sample; 2] {
 }
 
 fn sample(number: u64) -> Sample {
-    let sizes = [("/a", 300_000), ("/b", 417_792), ("/d/c", 350_001), ("/d/e", 140_000), ("/t", 77)];
+    let sizes =
+        [("/a", 300_000), ("/b", 417_792), ("/d/c", 350_001), ("/d/e", 140_000), ("/t", 77)];
     let mut tree = Tree::new();
     let mut files = Vec::new();
     for (index, (path, size)) in (0u64..).zip(sizes) {
@@ -102,7 +103,7 @@ impl Machine {
             start: START,
             bytes: Some(bytes),
             format: FormatPolicy::Auto,
-            slot_size: SlotSize::K64,
+            slot_size: Some(SlotSize::K64),
             ..CacheOptions::new(disk, [0; 16])
         };
         Self { world, disk, images, sources, options, entropy: Rng::new(seed ^ 0x0e57) }

@@ -6,11 +6,12 @@
 use std::collections::BTreeSet;
 
 use rootlet::cache::Refused;
+use rootlet::storage::DeviceId;
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{StableImage, Survive};
 
 use crate::case::{Verdict, runs, sweep};
-use crate::decode::{MAGIC, Super, hash};
+use crate::decode::{Super, hash};
 use crate::guest::{Guest, Stop};
 use crate::kept::Kept;
 use crate::machine::{Machine, START, samples};
@@ -67,13 +68,17 @@ fn honest(guest: &Guest) -> Verdict {
 }
 
 /// Boots on what survived, twice, and reads everything.
-fn recover(machine: &mut Machine, number: usize, image: &StableImage, kept: &Kept) -> Verdict {
+fn recover(
+    machine: &mut Machine,
+    number: usize,
+    (image, torn): (&StableImage, bool),
+    kept: &Kept,
+) -> Verdict {
     machine.world.restore(machine.disk, image);
-    let boot = |machine: &mut Machine| {
-        Guest::boot(machine, number).map_err(|stop| stop.text().to_owned())
-    };
+    let boot =
+        |machine: &mut Machine| Guest::boot(machine, number).map_err(|stop| stop.text().to_owned());
     let once = boot(machine)?;
-    refusal_is_right(&once, image)?;
+    refusal_is_right(&once, torn)?;
     let found = once.opened.clone();
     drop(once);
     let guest = boot(machine)?;
@@ -104,19 +109,34 @@ fn read_all_of(machine: &Machine, guest: &Guest, kept: &mut Kept) -> Verdict {
     Ok(())
 }
 
-/// A region is refused only when its format was torn inside the first sector of both
-/// superblocks, so that nothing says whose the bytes are.
-fn refusal_is_right(guest: &Guest, image: &StableImage) -> Verdict {
-    let Some(refused) = guest.refused else { return Ok(()) };
-    let torn = |block: u64| {
-        let mut sector = [0; 512];
-        image.read(START + block * 4096, &mut sector);
-        sector != [0; 512] && !sector.starts_with(MAGIC)
-    };
-    if refused == Refused::Unknown && (torn(0) || torn(16)) {
-        return Ok(());
+/// A region is refused only when a sector of its first superblocks was torn, so that nothing
+/// says whose the bytes are.
+fn refusal_is_right(guest: &Guest, torn: bool) -> Verdict {
+    match guest.refused {
+        Some(Refused::Unknown) if torn => Ok(()),
+        Some(refused) => Err(format!("the region is refused after a cut: {refused}")),
+        None => Ok(()),
     }
-    Err(format!("the region is refused after a cut: {refused}"))
+}
+
+/// What a power cut now leaves if it takes nothing, or all.
+fn extremes(machine: &Machine) -> [StableImage; 2] {
+    [Survive::Nothing, Survive::Everything]
+        .map(|survive| machine.world.crash_image(machine.disk, survive))
+}
+
+/// Whether a sector of the superblocks is neither old nor new in `image`.
+fn is_torn(whole: &[StableImage; 2], image: &StableImage) -> bool {
+    let sector = |image: &StableImage, at: u64| {
+        let mut sector = [0; 512];
+        image.read(at, &mut sector);
+        sector
+    };
+    let places = [0, 16].into_iter().flat_map(|number| (0..8).map(move |s| number * 8 + s));
+    places.map(|place| START + place * 512).any(|at| {
+        let got = sector(image, at);
+        whole.iter().all(|whole| sector(whole, at) != got)
+    })
 }
 
 /// Whether a superblock is durable. Before, a drive that damages neighbours can make a blank area
@@ -126,8 +146,12 @@ fn is_formatted(machine: &Machine) -> bool {
     [0, 16].iter().any(|number| Super::decode(&decode(START + number * 4096)).is_some())
 }
 
+/// Images, and whether the format of each was torn.
+type Survivors = Vec<(StableImage, bool)>;
+
 /// What may have survived, each once: `limit` of all combinations if there are few, else samples.
-fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Vec<StableImage> {
+fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Survivors {
+    let whole = extremes(machine);
     let mut seen = BTreeSet::new();
     let mut images = Vec::new();
     let all = machine.world.crash_images(machine.disk, samples, seed);
@@ -136,10 +160,9 @@ fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Vec<St
         machine.world.crash_image(machine.disk, Survive::SeededDamage(seed ^ number))
     });
     for image in all.chain(damaged) {
-        if images.len() < limit + samples as usize
-            && seen.insert(hash(&image.to_vec()))
-        {
-            images.push(image);
+        if images.len() < limit + samples as usize && seen.insert(hash(&image.to_vec())) {
+            let torn = !is_formatted(machine) && is_torn(&whole, &image);
+            images.push((image, torn));
         }
     }
     images
@@ -166,8 +189,8 @@ pub fn cut(numbers: &[u64]) -> Verdict {
     let images = survivors(&machine, runs(6), runs(40) as usize, seed ^ event);
     machine.world.crash(Survive::Nothing);
     drop(guest);
-    for image in images {
-        recover(&mut machine, 0, &image, &kept)?;
+    for (image, torn) in images {
+        recover(&mut machine, 0, (&image, torn), &kept)?;
     }
     Ok(())
 }
@@ -179,6 +202,7 @@ pub fn deep(numbers: &[u64]) -> Verdict {
     let mut machine = Machine::new(seed);
     let watch = Watch::new(&machine, true);
     let mut kept = Kept::default();
+    let mut was_torn = false;
     let ops = script::tour(seed, &samples()[0]);
     for most in [300, 60] {
         machine.world.cut_after(1 + rng.below(most));
@@ -187,15 +211,24 @@ pub fn deep(numbers: &[u64]) -> Verdict {
         let images = survivors(&machine, 8, 8, rng.next_u64());
         drop(guest);
         machine.world.crash(Survive::Nothing);
-        machine.world.restore(machine.disk, &images[rng.index(images.len())]);
         machine.stir(rng.next_u64());
         if most == 60 {
-            for image in images {
-                recover(&mut machine, 0, &image, &kept)?;
+            for (image, torn) in images {
+                recover(&mut machine, 0, (&image, torn || was_torn), &kept)?;
             }
+            break;
         }
+        let (image, torn) = &images[rng.index(images.len())];
+        machine.world.restore(machine.disk, image);
+        was_torn = *torn;
     }
     Ok(())
+}
+
+/// The region's disk among those of a crash.
+fn image_of(machine: &Machine, images: Vec<(DeviceId, StableImage)>) -> StableImage {
+    let mut images = images.into_iter();
+    images.find_map(|(disk, image)| (disk == machine.disk).then_some(image)).unwrap()
 }
 
 /// `lives:seed`: five lives in a row with one image or the other, each ended by a power cut, by
@@ -207,6 +240,7 @@ pub fn lives(numbers: &[u64]) -> Verdict {
     let watch = Watch::new(&machine, true);
     // What one image is promised, the other may push out.
     let mut kept = Kept::default();
+    let mut was_torn = false;
     let mut last = 0;
     for _ in 0..5 {
         let number = usize::from(rng.chance(400_000));
@@ -230,12 +264,13 @@ pub fn lives(numbers: &[u64]) -> Verdict {
                 1 if is_formatted(&machine) => Survive::SeededDamage(rng.next_u64()),
                 _ => Survive::Seeded(rng.next_u64()),
             };
-            machine.world.crash(survive);
+            let (formatted, whole) = (is_formatted(&machine), extremes(&machine));
+            let image = image_of(&machine, machine.world.crash(survive));
+            was_torn |= !formatted && is_torn(&whole, &image);
         }
     }
-    let images = machine.world.crash(Survive::Everything);
-    let (_, image) = images.into_iter().find(|(disk, _)| *disk == machine.disk).unwrap();
-    recover(&mut machine, last, &image, &kept)
+    let image = image_of(&machine, machine.world.crash(Survive::Everything));
+    recover(&mut machine, last, (&image, was_torn), &kept)
 }
 
 #[test]
