@@ -31,7 +31,8 @@ impl<S: Discover + Background> Guest<S> {
         let mounted = mounted.map_err(|error| error.to_string())?;
         let memory = Memory::of_heap(HEAP_BYTES);
         let entropy = [boot; 16];
-        let region = command::open_region(&mut storage, &config, entropy, memory, &mut notice);
+        let region =
+            command::open_region(&mut storage, &config, &mounted, entropy, memory, &mut notice);
         let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources);
         let root = root.map_err(|error| error.to_string())?;
         Ok(Self { root, notices, files: 0 })
