@@ -7,8 +7,9 @@
 use super::descriptor;
 use super::geometry::{Geometry, SLOT_BLOCKS_MAX};
 use super::pages::Newest;
-use super::region::{Cache, FAULTS_MAX, Mode};
+use super::region::{Cache, Condemned, FAULTS_MAX, Mode};
 use super::slots::{SlotKey, SlotState};
+use super::superblock::Superblock;
 use super::{BLOCK_BYTES, BlobIndex, Residence};
 use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind, Storage};
 use crate::trace;
@@ -127,6 +128,7 @@ enum Tag {
     ArmWrite,
     ArmFlush,
     SealFlush,
+    Condemn,
 }
 
 impl Tag {
@@ -139,6 +141,7 @@ impl Tag {
             Self::ArmFlush => (5, 0),
             Self::SealFlush => (6, 0),
             Self::ArmSettle => (7, 0),
+            Self::Condemn => (8, 0),
         };
         (kind << 32) | u64::try_from(index).unwrap_or(0)
     }
@@ -153,6 +156,7 @@ impl Tag {
             5 => Some(Self::ArmFlush),
             6 => Some(Self::SealFlush),
             7 => Some(Self::ArmSettle),
+            8 => Some(Self::Condemn),
             _ => None,
         }
     }
@@ -358,24 +362,32 @@ impl Cache {
     /// Takes the first free slot for `key` and writes the head of its descriptor, without any
     /// bit. Its page is in memory.
     fn open_slot(&mut self, key: SlotKey) -> Option<()> {
-        let blob_generation = self.blobs.get(key.blob)?.generation;
         let slot = self.slots.take(key)?;
+        let head = self.head_of(slot)?;
         let (page, index) = self.geometry.place(slot);
-        let size = self.geometry.slot_size;
-        let class = self.slots.class(slot);
-        let raw = self.pages.get_mut(page)?;
-        let slot_generation = descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
-        let window = u64::from(key.window);
-        let head = descriptor::Head {
+        descriptor::set_head(
+            self.pages.get_mut(page)?,
+            self.geometry.slot_size,
+            index,
+            &head,
+            true,
+        );
+        Some(())
+    }
+
+    /// The head of a live slot's descriptor, with the next generation of the slot.
+    fn head_of(&self, slot: u32) -> Option<descriptor::Head> {
+        let key = self.slots.key(slot)?;
+        let (page, index) = self.geometry.place(slot);
+        let old = descriptor::head(self.pages.get(page)?, self.geometry.slot_size, index);
+        Some(descriptor::Head {
             blob: key.blob.0,
             live: true,
-            class,
-            slot_generation,
-            blob_generation,
-            window,
-        };
-        descriptor::set_head(raw, size, index, &head, true);
-        Some(())
+            class: self.slots.class(slot),
+            slot_generation: old.slot_generation.wrapping_add(1),
+            blob_generation: self.blobs.get(key.blob)?.generation,
+            window: u64::from(key.window),
+        })
     }
 
     /// Copies the blocks of `part` into the buffer, notes their checksums, and records the fill.
@@ -394,7 +406,8 @@ impl Cache {
         let offset = run.bytes;
         let from = usize::try_from(part.number.saturating_sub(first)).unwrap_or(usize::MAX);
         let source = data.get(from.saturating_mul(BLOCK_BYTES)..).unwrap_or_default();
-        let target = whole.get_mut().and_then(|all| all.get_mut(offset..)).unwrap_or_default();
+        // Nobody else has a handle on a buffer that waits; without the bytes there is no fill.
+        let Some(target) = whole.get_mut().and_then(|all| all.get_mut(offset..)) else { return };
         let Some(descriptors) = self.pages.get_mut(page) else { return };
         let numbered = (part.number..).zip(part.block..);
         let copied =
@@ -425,6 +438,9 @@ impl Cache {
         while let Some((job, result)) = storage.poll() {
             self.ended(storage, job, result);
         }
+        if self.condemned == Condemned::Wanted {
+            self.condemn(storage);
+        }
         if self.mode == Mode::ReadWrite {
             if self.hydrator.at_rest() {
                 return;
@@ -440,8 +456,15 @@ impl Cache {
     /// Makes everything that was offered durable, as far as the region allows, before
     /// `deadline_ns`. Says whether it is.
     pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        while matches!(self.condemned, Condemned::Wanted | Condemned::Writing)
+            && storage.now_ns() < deadline_ns
+        {
+            self.move_on(storage);
+            core::hint::spin_loop();
+        }
         if self.mode != Mode::ReadWrite {
-            return self.hydrator.fills.is_empty();
+            // Without a write in this mount there is nothing that could have been lost.
+            return self.hydrator.fills.is_empty() && self.hydrator.armed == Armed::No;
         }
         self.hydrator.hurry = true;
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
@@ -530,18 +553,16 @@ impl Cache {
 
     fn advance<S: Background>(&mut self, storage: &mut S) {
         if self.hydrator.phase == Phase::Draining && self.drained() {
-            match self.hydrator.armed {
+            let armed = self.hydrator.armed;
+            if armed == Armed::No {
                 // Without any earlier write there is nothing to announce: arming comes first.
-                Armed::No => self.arm(storage),
+                self.arm(storage);
+            } else if armed == Armed::Yes && self.blobs.unsettled() {
                 // The flush covers new blobs too: a descriptor that names a blob which a power
                 // cut took would be taken for that of the next blob in its place.
-                Armed::Yes if self.blobs.unsettled() => self.write_pages(storage),
-                Armed::Yes => {
-                    if self.submit_flush(storage, Tag::GroupFlush) {
-                        self.hydrator.phase = Phase::Flushing;
-                    }
-                }
-                _ => {}
+                self.write_pages(storage);
+            } else if armed == Armed::Yes && self.submit_flush(storage, Tag::GroupFlush) {
+                self.hydrator.phase = Phase::Flushing;
             }
         }
         if self.hydrator.phase == Phase::Pages {
@@ -571,8 +592,11 @@ impl Cache {
             let Some(slot) = self.slots.first(SlotState::Evicted) else { return };
             let (page, index) = self.geometry.place(slot);
             // A page that is being written must not change its meaning until it is.
-            let ready = !self.pages.in_flight(page) && self.pages.get(page).is_some();
-            match self.pages.change(page).filter(|_| ready) {
+            let raw = match self.pages.in_flight(page) {
+                true => None,
+                false => self.pages.change(page),
+            };
+            match raw {
                 Some(raw) => {
                     let slot_generation =
                         descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
@@ -690,6 +714,19 @@ impl Cache {
         }
     }
 
+    /// Writes a superblock that says that everything else in the region is to be forgotten: its
+    /// blocks fail their checks, and would again in every mount.
+    fn condemn<S: Background>(&mut self, storage: &mut S) {
+        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
+        let next = Superblock { condemned: true, ..self.next_superblock() };
+        next.write_to(buffer.get_mut().unwrap_or_default());
+        let at = Geometry::superblock_at(self.superblock_in.twin());
+        match self.submit(storage, Tag::Condemn, JobKind::Write, at, Some(buffer)) {
+            Ok(()) => self.condemned = Condemned::Writing,
+            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+        }
+    }
+
     /// Starts data writes: full ones, and all once a group is closed or buffers run short.
     fn start_held<S: Background>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
@@ -740,13 +777,17 @@ impl Cache {
         let len = u64::try_from(buffer.as_deref().map_or(0, <[u8]>::len)).unwrap_or(0);
         let job = Job { tag: tag.to_bits(), device: self.device, at, kind, buffer };
         storage.start(job).map_err(|job| job.buffer)?;
-        self.stats.written_bytes = self.stats.written_bytes.saturating_add(len);
+        if kind == JobKind::Write {
+            self.stats.written_bytes = self.stats.written_bytes.saturating_add(len);
+        }
         Ok(())
     }
 
     fn ended<S: Background>(&mut self, storage: &mut S, job: Job, result: Result<(), IoErrorKind>) {
         let Some(tag) = Tag::from_bits(job.tag) else { return };
-        if let Err(kind) = result {
+        if let Err(kind) = result
+            && job.kind != JobKind::Read
+        {
             self.write_fault(job.kind, job.at, kind);
         }
         match tag {
@@ -758,9 +799,12 @@ impl Cache {
                 let page_job = self.hydrator.page_jobs.get_mut(index).and_then(Option::take);
                 match page_job {
                     Some(PageJob::Load(page)) => {
+                        // A reader may have brought the page in meanwhile, and changed it.
                         let raw = job.buffer.as_deref().filter(|_| result.is_ok());
-                        let room = self.pages.get(page).is_some() || self.pages.has_room();
-                        if room && !raw.is_some_and(|raw| self.pages.install_copy(page, raw)) {
+                        if self.pages.get(page).is_none()
+                            && self.pages.has_room()
+                            && !raw.is_some_and(|raw| self.pages.install_copy(page, raw))
+                        {
                             self.lose_page(page);
                         }
                     }
@@ -788,6 +832,12 @@ impl Cache {
                     self.superblock = self.next_superblock();
                     self.superblock_in = self.superblock_in.twin();
                 }
+            }
+            Tag::Condemn => {
+                self.hydrator.page_pool.extend(job.buffer);
+                // Durable or not: if it is lost, the next mount finds the same and tries again.
+                self.condemned = Condemned::Done;
+                self.submit_flush(storage, Tag::SealFlush);
             }
             Tag::SealFlush => {
                 self.hydrator.sealing = false;
@@ -827,10 +877,17 @@ impl Cache {
                 continue;
             };
             let (page, index) = self.geometry.place(fill.slot);
+            let head = self.head_of(fill.slot);
             if flushed
                 && fill.state == FillState::Written
                 && let Some(raw) = self.pages.change(page)
             {
+                // A page that left memory after a lost write came back with the old head.
+                if !descriptor::head(raw, size, index).live
+                    && let Some(head) = head
+                {
+                    descriptor::set_head(raw, size, index, &head, true);
+                }
                 for block in fill.first..fill.first.saturating_add(fill.blocks) {
                     descriptor::set_resident(raw, size, index, block);
                 }

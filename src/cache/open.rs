@@ -9,9 +9,9 @@ use super::foreign;
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::{Newest, Pages};
-use super::region::{Cache, CacheStats, Mode};
+use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::slots::{SlotKey, SlotTable};
-use super::superblock::{MAGIC, Refusal, Superblock};
+use super::superblock::{Refusal, Superblock};
 use super::{BLOCK_BYTES, BlobIndex};
 use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
@@ -161,7 +161,9 @@ impl Cache {
         let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
         let area = Area { device: options.device, start: options.start, bytes };
         let (superblock, copy) = match area.superblocks(storage)? {
-            Found::Valid(superblock, copy) if options.format != FormatPolicy::Force => {
+            Found::Valid(superblock, copy)
+                if options.format != FormatPolicy::Force && !superblock.condemned =>
+            {
                 (superblock, copy)
             }
             found => {
@@ -178,6 +180,10 @@ impl Cache {
                 (area.format(storage, options, highest)?, Copy2::B)
             }
         };
+        // Tables in memory grow with the area, whatever the superblock says of sizes.
+        if superblock.geometry.slots_at() > bytes {
+            return Err(Refused::Superblock(Refusal::Layout));
+        }
         let mode = if info.read_only {
             Mode::ReadOnly("its disk is read-only")
         } else if superblock.read_only {
@@ -229,6 +235,7 @@ impl Cache {
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames)),
             stats: CacheStats::default(),
+            condemned: Condemned::No,
             touched: None,
         }
     }
@@ -338,6 +345,11 @@ fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
     if need > have { Err(Refused::TooLarge { need, have }) } else { Ok(()) }
 }
 
+/// Whether a superblock checks out and is of a format that this code does not know.
+fn is_later(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Version(_) | Refusal::Incompat(_) | Refusal::Checksum(_))
+}
+
 /// Where a region is or should be.
 struct Area {
     device: DeviceId,
@@ -363,17 +375,20 @@ impl Area {
             Transfer::read(self.device, at(Copy2::B), &mut b),
         ];
         storage.run(&mut batch, &mut |_, _| {});
-        if let [Some(Err(kind)), Some(Err(_))] = batch.each_ref().map(|transfer| transfer.result) {
-            return Err(Refused::Io(kind));
-        }
+        let unread = batch.iter().find_map(|transfer| transfer.outcome().err());
         let a = Superblock::from_bytes(&a, self.start);
         let b = Superblock::from_bytes(&b, self.start);
+        let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
         Ok(match (a, b) {
+            // The newest of the two may be one that cannot be judged here.
+            _ if let Some(refusal) = later => Found::Broken(refusal),
             (Ok(a), Ok(b)) if b.generation > a.generation => Found::Valid(b, Copy2::B),
             (Ok(a), _) => Found::Valid(a, Copy2::A),
             (_, Ok(b)) => Found::Valid(b, Copy2::B),
+            // What could not be read may be valid.
+            _ if let Some(error) = unread => return Err(Refused::Io(error.kind)),
             (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
-            // A superblock that is whole and not ours to use counts more than a damaged one.
+            // Damage is the only reason that lets the area be formatted: any other comes first.
             (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
                 if refusal != Refusal::NoMagic =>
             {
@@ -394,6 +409,12 @@ impl Area {
             // Both copies lost: what they described is lost with them.
             Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
             Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
+            // Condemned by an earlier mount.
+            Found::Valid(superblock, _) if superblock.read_only => {
+                return Err(Refused::Unformatted);
+            }
+            Found::Valid(..) if policy == FormatPolicy::Auto => return Ok(()),
+            Found::Valid(..) => return Err(Refused::Unformatted),
             _ => {}
         }
         let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
@@ -405,11 +426,18 @@ impl Area {
         if let Some(what) = foreign::name(&head) {
             return Err(Refused::Foreign(what));
         }
+        // The superblock of a region that starts elsewhere: its own guest may be at work.
+        let other = head.chunks_exact(BLOCK_BYTES).find_map(|block| {
+            let refusal = Superblock::from_bytes(block, self.start).err()?;
+            matches!(refusal, Refusal::Moved { .. }).then_some(refusal)
+        });
+        if let Some(refusal) = other {
+            return Err(Refused::Superblock(refusal));
+        }
         let blank = head.iter().all(|byte| *byte == 0);
-        let ours = head.chunks_exact(BLOCK_BYTES).any(|block| block.starts_with(&MAGIC));
         match policy {
             FormatPolicy::Never => Err(Refused::Unformatted),
-            _ if blank || ours => Ok(()),
+            _ if blank => Ok(()),
             _ => Err(Refused::Unknown),
         }
     }
@@ -448,6 +476,7 @@ impl Area {
             generation: highest.saturating_add(1),
             nonce: 0,
             geometry,
+            condemned: false,
             read_only: false,
         };
         let mut raw = vec![0; BLOCK_BYTES];

@@ -31,6 +31,16 @@ pub enum Mode {
     Bypass(&'static str),
 }
 
+/// Whether a region whose blocks fail their checks is on its way to be formatted anew by the next
+/// mount; otherwise it would fail them in every one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condemned {
+    No,
+    Wanted,
+    Writing,
+    Done,
+}
+
 /// What the region did in this mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
@@ -67,6 +77,8 @@ pub struct Cache {
     pub(super) pages: Pages,
     pub(super) hydrator: Box<Hydrator>,
     pub(super) stats: CacheStats,
+    /// Whether its content is to be forgotten.
+    pub(super) condemned: Condemned,
     /// The slot that was used last.
     pub(super) touched: Option<u32>,
 }
@@ -178,6 +190,9 @@ impl Cache {
 
     fn give_up(&mut self, slot: u32) {
         self.slots.evict(slot);
+        if self.stats.check_failures >= MISMATCHES_MAX && self.mode == Mode::ReadWrite {
+            self.condemned = Condemned::Wanted;
+        }
         if self.stats.check_failures.saturating_add(self.stats.region_faults) >= MISMATCHES_MAX {
             trace::warn!("region: bypassed for this mount after {} failed reads", MISMATCHES_MAX);
             self.mode = Mode::Bypass("too many reads of it failed");

@@ -11,8 +11,20 @@ pub type Verdict = Result<(), String>;
 /// A suite by name, and how one of its cases runs.
 type Suite = (&'static str, fn(&[u64]) -> Verdict);
 
-const SUITES: &[Suite] =
-    &[("cut", crate::power::cut), ("deep", crate::power::deep), ("lives", crate::power::lives)];
+const SUITES: &[Suite] = &[
+    ("cut", crate::power::cut),
+    ("deep", crate::power::deep),
+    ("lives", crate::power::lives),
+    ("rates", crate::faults::rates),
+    ("script", crate::faults::scripted),
+    ("flips", crate::faults::flips),
+    ("source", crate::source::failing),
+    ("version", crate::source::replaced),
+    ("two", crate::source::two_guests),
+    ("mutate", crate::mutate::one),
+    ("noise", crate::mutate::noise),
+    ("once", crate::promises::once),
+];
 
 /// How many cases a test runs that runs `count` by default.
 pub fn runs(count: u64) -> u64 {

@@ -168,7 +168,8 @@ fn residents_in(cache: &Cache, number: usize) -> Residents {
     for (index, entry) in cache.blobs().filter(|(_, entry)| entry.identity.0[8..24] == uuid) {
         let slot = entry.identity.slot();
         let mut number = 0;
-        while number < blocks[usize::from(slot)] {
+        // A mutated identity may name any slot.
+        while number < blocks.get(usize::from(slot)).copied().unwrap_or(0) {
             let (residence, run) = Layer::<SimStorage>::locate(cache, index, number);
             if let Residence::Resident { slot: place, block } = residence {
                 for step in 0..run {

@@ -24,14 +24,6 @@ impl Kept {
         self.0.retain(|block, place| now.get(block) == Some(place));
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub fn blocks(&self) -> usize {
-        self.0.len()
-    }
-
     /// The first promised block that a freshly booted guest does not have.
     pub fn missing(&self, guest: &Guest) -> Option<String> {
         let lost = self.0.iter().find(|(block, _)| !guest.opened.contains_key(block))?;

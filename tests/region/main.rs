@@ -16,9 +16,14 @@
 
 mod case;
 mod decode;
+mod faults;
+mod foreign;
 mod guest;
 mod kept;
 mod machine;
+mod mutate;
 mod power;
+mod promises;
 mod script;
+mod source;
 mod watch;

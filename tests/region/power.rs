@@ -55,6 +55,9 @@ fn live(
             Err(stop) => return Err(stop.text().to_owned()),
         }
     }
+    if !guest.slots_sum_up() {
+        return Err("a slot is in no state, or in two".into());
+    }
     honest(&guest)?;
     Ok(Some(guest))
 }
@@ -160,7 +163,7 @@ fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Surviv
         machine.world.crash_image(machine.disk, Survive::SeededDamage(seed ^ number))
     });
     for image in all.chain(damaged) {
-        if images.len() < limit + samples as usize && seen.insert(hash(&image.to_vec())) {
+        if images.len() < limit + samples as usize && seen.insert(hash(&[0; 16], &image.to_vec())) {
             let torn = !is_formatted(machine) && is_torn(&whole, &image);
             images.push((image, torn));
         }

@@ -23,12 +23,13 @@ struct Seen {
     bytes: u64,
     ordered: bool,
     broken: Option<String>,
-    writes: u64,
     /// Pages and superblocks in flight, with their bytes.
     flying: Vec<(u64, Vec<u8>)>,
     /// Every blob that was ever in the table: by region, index and generation.
     blobs: BTreeMap<([u8; 16], u16, u32), Vec<u8>>,
     announced: BTreeMap<u64, u64>,
+    /// The superblock that was written or found last.
+    written: Option<Super>,
 }
 
 impl Watch {
@@ -39,16 +40,15 @@ impl Watch {
             bytes: machine.options.bytes.unwrap_or(0),
             ordered,
             broken: None,
-            writes: 0,
             flying: Vec::new(),
             blobs: BTreeMap::new(),
             announced: BTreeMap::new(),
+            written: superblock_of(machine),
         };
         let watch = Self(Arc::new(Mutex::new(seen)));
         let (shared, disk) = (watch.clone(), machine.disk);
         machine.world.on_write(move |write| {
             let mut seen = shared.0.lock().unwrap();
-            seen.writes += 1;
             let verdict = if write.device == disk {
                 seen.check(write)
             } else {
@@ -65,11 +65,6 @@ impl Watch {
     pub fn verdict(&self) -> Result<(), String> {
         self.0.lock().unwrap().broken.clone().map_or(Ok(()), Err)
     }
-
-    /// How many writes were seen.
-    pub fn writes(&self) -> u64 {
-        self.0.lock().unwrap().writes
-    }
 }
 
 impl Seen {
@@ -85,6 +80,8 @@ impl Seen {
         }
         let durable = [0, 16].map(|block| Super::decode(&self.stable(write.medium, block)));
         let best = durable.into_iter().flatten().max_by_key(|found| found.generation);
+        // On a disk that loses what it was given, what the guest wrote last has to do.
+        let best = best.or(self.written.filter(|_| !self.ordered));
         let best = best.ok_or("a write before the superblock is durable")?;
         if self.ordered && self.announced.get(&write.guest) != Some(&best.nonce) {
             return Err("a write before this mount was announced durably".into());
@@ -103,6 +100,7 @@ impl Seen {
 
     fn check_superblock(&mut self, write: &WriteSeen<'_>, number: u64) -> Result<(), String> {
         let new = Super::decode(write.data).ok_or("a superblock that does not check out")?;
+        self.written = Some(new);
         // A format writes both at once: there is nothing to lose.
         if new.nonce != 0 {
             self.announced.insert(write.guest, new.nonce);
@@ -210,7 +208,15 @@ impl Seen {
         page: u64,
     ) -> Vec<Vec<u8>> {
         let valid = |raw: &Vec<u8>| region.page(Kind::Descriptors, page, raw);
-        let found = copies.map(|copy| self.may_survive(medium, copy));
+        let found = copies.map(|copy| {
+            let mut all = self.may_survive(medium, copy);
+            if valid(&all[0]).is_none() {
+                // A page that an earlier cut tore can be made whole again by a newer write whose
+                // other sectors are the same, cut in its turn: known, left to the checksums.
+                all.drain(1..all.len().saturating_sub(1).max(1));
+            }
+            all
+        });
         let mut all = Vec::new();
         for (own, other) in [(0, 1), (1, 0)] {
             // The other copy wins for certain if every state of it is valid and newer.
@@ -221,7 +227,8 @@ impl Seen {
         all
     }
 
-    /// Every content that a page may have after a power cut; torn sectors aside.
+    /// Every content that a page may have after a power cut, torn sectors aside: first the durable
+    /// one, last the newest.
     fn may_survive(&self, medium: &Medium, number: u64) -> Vec<Vec<u8>> {
         let at = self.start + number * BLOCK;
         let mut sectors: Vec<Vec<Vec<u8>>> = Vec::new();
@@ -249,6 +256,16 @@ fn pick(sectors: &[Vec<Vec<u8>>], mut choice: usize) -> Vec<u8> {
         choice /= versions.len();
     }
     raw
+}
+
+/// The superblock that the disk has now.
+fn superblock_of(machine: &Machine) -> Option<Super> {
+    let raw = |number| {
+        let at = machine.options.start + number * BLOCK;
+        machine.world.with_medium(machine.disk, |disk| block(disk.current(), at))
+    };
+    let found = [0, 16].into_iter().filter_map(|number| Super::decode(&raw(number)));
+    found.max_by_key(|found| found.generation)
 }
 
 /// A block of a disk.

@@ -1,0 +1,199 @@
+//! Areas that are not ours: foreign data, moved regions, later formats.
+//!
+//! Always: what is refused is not written, not one byte, and every read is served all the same.
+
+use rootlet::cache::{FormatPolicy, Mode, Refusal, Refused};
+use rootlet_sim::Rng;
+use rootlet_sim::disk::{Sparse, Survive};
+
+use crate::decode;
+use crate::guest::Guest;
+use crate::machine::{BYTES, Machine, START, blank_disk};
+use crate::watch::block;
+
+/// Boots on `content`, reads everything, and says why the region was refused; the disk must be
+/// as it was.
+fn refused(content: Sparse, change: impl FnOnce(&mut Machine)) -> Option<Refused> {
+    let mut machine = Machine::new(1);
+    machine.world.replace(machine.disk, content, false);
+    change(&mut machine);
+    let before = machine.world.crash_image(machine.disk, Survive::Everything);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    guest.sync();
+    assert_eq!(machine.world.write_log(machine.disk), [], "the area was written");
+    assert_eq!(before, machine.world.crash_image(machine.disk, Survive::Everything));
+    guest.refused
+}
+
+fn with(at: u64, data: &[u8]) -> Sparse {
+    let mut content = blank_disk(BYTES);
+    content.write(START + at, data);
+    content
+}
+
+/// A disk with a region that was used.
+fn used() -> Sparse {
+    let mut machine = Machine::new(2);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert!(guest.sync());
+    machine.world.crash_image(machine.disk, Survive::Everything).into()
+}
+
+/// The region with both superblocks changed and their checks put right.
+fn changed(content: &Sparse, change: impl Fn(&mut Vec<u8>)) -> Sparse {
+    let mut content = content.clone();
+    for at in [START, START + 16 * 4096] {
+        let mut raw = block(&content, at);
+        change(&mut raw);
+        decode::seal_superblock(&mut raw);
+        content.write(at, &raw);
+    }
+    content
+}
+
+#[test]
+fn foreign_data_is_never_written() {
+    let signatures: [(u64, &[u8]); 10] = [
+        (510, &[0x55, 0xaa]),
+        (512, b"EFI PART"),
+        (4096, b"EFI PART"),
+        (1080, &[0x53, 0xef]),
+        (0, b"LUKS\xba\xbe"),
+        (0, b"XFSB"),
+        (1024, &[0xe2, 0xe1, 0xf5, 0xe0]),
+        (65_600, b"_BHRfS_M"),
+        (0, b"hsqs"),
+        (4086, b"SWAPSPACE2"),
+    ];
+    for (at, data) in signatures {
+        let why = refused(with(at, data), |_| {});
+        assert!(matches!(why, Some(Refused::Foreign(_))), "{at} {data:?}: {why:?}");
+    }
+    let mut noise = vec![0; BYTES as usize];
+    Rng::new(4).fill(&mut noise);
+    assert_eq!(refused(with(0, &noise), |_| {}), Some(Refused::Unknown));
+    assert_eq!(refused(with(100_000, &[1]), |_| {}), Some(Refused::Unknown));
+}
+
+#[test]
+fn region_that_starts_elsewhere_is_never_written() {
+    let content = used();
+    // Off by sectors of 512 bytes, each way; the area may reach beyond the region.
+    for sectors in [8i64, 16, 64, 128, -8, -16] {
+        let why = refused(content.clone(), |machine| {
+            machine.options.start = START.checked_add_signed(sectors * 512).unwrap();
+            // Foreign bytes before the region would be refused for themselves.
+            machine.world.poke(machine.disk, 0, &vec![0; START as usize]);
+        });
+        let moved = Refused::Superblock(Refusal::Moved { start: START });
+        assert!(why == Some(moved) || why == Some(Refused::Unknown), "{sectors}: {why:?}");
+    }
+    for sectors in 1..8 {
+        let why = refused(content.clone(), |machine| machine.options.start += sectors * 512);
+        assert!(matches!(why, Some(Refused::Range { .. })), "{sectors}: {why:?}");
+    }
+    let why = refused(changed(&content, |raw| raw[41] ^= 1), |_| {});
+    assert!(matches!(why, Some(Refused::Superblock(Refusal::Moved { .. }))), "{why:?}");
+}
+
+#[test]
+fn later_format_is_passed_by() {
+    let content = used();
+    let version = refused(changed(&content, |raw| raw[8] = 2), |_| {});
+    assert_eq!(version, Some(Refused::Superblock(Refusal::Version(2))));
+    let incompat = refused(changed(&content, |raw| raw[22] = 0x80), |_| {});
+    assert_eq!(incompat, Some(Refused::Superblock(Refusal::Incompat(0x80_0000))));
+    let checksum = refused(changed(&content, |raw| raw[73] = 9), |_| {});
+    assert_eq!(checksum, Some(Refused::Superblock(Refusal::Checksum(9))));
+}
+
+/// One superblock says that the region is not ours to use; the other is damaged or older.
+#[test]
+fn later_format_in_one_superblock_is_enough_to_pass_by() {
+    let content = used();
+    for newer in [0, 16] {
+        for damaged in [true, false] {
+            let mut one = content.clone();
+            let mut raw = block(&one, START + newer * 4096);
+            (raw[8], raw[63]) = (2, 1);
+            decode::seal_superblock(&mut raw);
+            one.write(START + newer * 4096, &raw);
+            if damaged {
+                one.write(START + (16 - newer) * 4096 + 80, &[0xff]);
+            }
+            let why = refused(one, |_| {});
+            assert_eq!(why, Some(Refused::Superblock(Refusal::Version(2))), "{newer} {damaged}");
+        }
+    }
+}
+
+#[test]
+fn impossible_sizes_are_refused_and_take_no_memory() {
+    let content = used();
+    let huge = |raw: &mut Vec<u8>| {
+        raw[48..56].copy_from_slice(&(1u64 << 60).to_le_bytes());
+        raw[76..80].copy_from_slice(&0x7fff_0000u32.to_le_bytes());
+    };
+    assert_eq!(
+        refused(changed(&content, huge), |_| {}),
+        Some(Refused::Superblock(Refusal::Layout))
+    );
+    let no_slots = |raw: &mut Vec<u8>| raw[76..80].fill(0);
+    let why = refused(changed(&content, no_slots), |_| {});
+    assert_eq!(why, Some(Refused::Superblock(Refusal::Layout)));
+}
+
+#[test]
+fn region_longer_than_its_area_gives_hits_and_is_not_written() {
+    let content = used();
+    let mut machine = Machine::new(1);
+    machine.world.replace(machine.disk, content.clone(), false);
+    machine.options.bytes = Some(BYTES - (200 << 10));
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    assert!(matches!(guest.mode(), Some(Mode::ReadOnly(_))));
+    guest.read_all().unwrap();
+    assert!(guest.stats().hits > 0);
+    assert_eq!(machine.world.write_log(machine.disk), []);
+}
+
+#[test]
+fn unknown_ro_compat_bit_gives_hits_and_is_not_written() {
+    let content = changed(&used(), |raw| raw[16] = 1);
+    let mut machine = Machine::new(1);
+    machine.world.replace(machine.disk, content, false);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    assert!(matches!(guest.mode(), Some(Mode::ReadOnly(_))));
+    guest.read_all().unwrap();
+    assert!(guest.stats().hits > 0);
+    assert_eq!(machine.world.write_log(machine.disk), []);
+}
+
+#[test]
+fn unreadable_superblock_is_no_reason_to_format() {
+    use rootlet::storage::IoErrorKind;
+    use rootlet_sim::disk::{Fault, OpKind, Rule};
+    let mut content = used();
+    // The newer copy is damaged, the other cannot be read for once.
+    for (broken, unread) in [(0, 16), (16, 0)] {
+        let whole = content.clone();
+        content.write(START + broken * 4096 + 80, &[0xff]);
+        let why = refused(content, |machine| {
+            let at = START + unread * 4096;
+            let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+            machine.world.rule(fail.op(OpKind::Read).range(at..at + 4096).nth(1));
+        });
+        assert_eq!(why, Some(Refused::Io(IoErrorKind::Device(5))));
+        content = whole;
+    }
+}
+
+#[test]
+fn region_that_may_not_be_formatted_is_left_alone() {
+    let blank = blank_disk(BYTES);
+    let never = refused(blank.clone(), |machine| machine.options.format = FormatPolicy::Never);
+    assert_eq!(never, Some(Refused::Unformatted));
+    let read_only = refused(blank, |machine| machine.world.set_read_only(machine.disk, true));
+    assert_eq!(read_only, Some(Refused::Unformatted));
+}

@@ -1,0 +1,119 @@
+//! What the region promises readers: one fetch a block, no waiting, an end to all work.
+//!
+//! Always: figures come from the world's trace and counters, not from the reader's own.
+
+use std::collections::BTreeSet;
+
+use rootlet_sim::Rng;
+use rootlet_sim::disk::{Fault, OpKind, Rule, Step};
+
+use crate::case::{Verdict, runs, sweep};
+use crate::guest::Guest;
+use crate::machine::{Machine, START, samples};
+use crate::script::{self, Op};
+
+/// `once:seed`: while nothing is given up, no block is fetched twice.
+pub fn once(numbers: &[u64]) -> Verdict {
+    let [seed] = *numbers else { return Err("once:seed".into()) };
+    let mut rng = Rng::new(seed);
+    let mut machine = Machine::with(seed, 4 << 20, 512);
+    machine.options.pool_bytes = 16 << 20;
+    machine.world.record_trace();
+    let guest = Guest::boot(&mut machine, 0).map_err(|stop| stop.text().to_owned())?;
+    let skip = machine.world.trace().len();
+    for op in script::random(rng.next_u64(), guest.sample, 40) {
+        guest.run(&machine, &op).map_err(|stop| stop.text().to_owned())?;
+    }
+    let stats = guest.cache_stats();
+    if stats.culled_slots > 0 || stats.dropped_bytes > 0 {
+        return Err(format!("a region with room gave something up: {stats:?}"));
+    }
+    let mut seen = BTreeSet::new();
+    let trace = machine.world.trace();
+    let reads = trace[skip..].iter().filter(|e| e.step == Step::Submit && e.op == OpKind::Read);
+    for read in reads.filter(|read| read.device != machine.disk) {
+        for block in read.at / 4096..(read.at + read.len).div_ceil(4096) {
+            if !seen.insert((read.device, block)) {
+                return Err(format!("block {block} of {} was fetched twice", read.device));
+            }
+        }
+    }
+    let fetched = guest.stats().fetched_bytes;
+    // The mount fetched the root's inode.
+    let least = seen.len() as u64 * 4096;
+    if !(least..=least + 8192).contains(&fetched) {
+        return Err(format!("{fetched} bytes fetched, {least} of them distinct"));
+    }
+    Ok(())
+}
+
+/// How long each read of a tour takes, from its start to the end of its last transfer.
+fn read_times(delay_ns: u64) -> Vec<u64> {
+    let mut machine = Machine::with(9, 4 << 20, 512);
+    machine.world.set_jitter_ns(0);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    assert!(guest.sync());
+    let device = machine.disk;
+    let slow = |op| Rule::new(Fault::Delay(delay_ns)).device(device).op(op);
+    machine.world.rule(slow(OpKind::Write));
+    machine.world.rule(slow(OpKind::Flush));
+    machine.world.record_trace();
+    let mut times = Vec::new();
+    for op in script::tour(9, &samples()[0]) {
+        if !matches!(op, Op::Read { .. }) {
+            continue;
+        }
+        let (before, start) = (machine.world.trace().len(), guest.root.now_ns());
+        guest.run(&machine, &op).unwrap();
+        let trace = machine.world.trace();
+        let ends = trace[before..].iter().filter(|e| e.step == Step::Done && e.op == OpKind::Read);
+        times.push(ends.map(|end| end.ns).max().unwrap_or(start) - start);
+    }
+    times
+}
+
+#[test]
+fn no_block_is_fetched_twice_while_there_is_room() {
+    sweep("once", (1..=runs(60)).map(|seed| [seed]));
+}
+
+#[test]
+fn reader_does_not_wait_for_a_region_that_takes_ten_seconds_to_write() {
+    let (fast, slow) = (read_times(0), read_times(10_000_000_000));
+    assert_eq!(fast.len(), slow.len());
+    for (fast, slow) in fast.iter().zip(&slow) {
+        // The idle polls behind a read move the simulated clock on; the next read starts later,
+        // and takes as long.
+        assert!(*slow <= fast + 1_000_000, "{slow} ns instead of {fast} ns");
+    }
+}
+
+#[test]
+fn work_behind_the_readers_ends() {
+    for seed in 1..=runs(20) {
+        let mut machine = Machine::new(seed);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        for op in script::random(seed, guest.sample, 20) {
+            guest.run(&machine, &op).unwrap();
+        }
+        for _ in 0..3 {
+            machine.world.advance_ns(2_000_000_000);
+            (0..400).for_each(|_| guest.root.progress());
+        }
+        let events = machine.world.events();
+        machine.world.advance_ns(10_000_000_000);
+        (0..400).for_each(|_| guest.root.progress());
+        assert_eq!(machine.world.events(), events, "seed {seed}: the region never rests");
+        assert!(guest.sync(), "seed {seed}");
+    }
+}
+
+#[test]
+fn blank_region_is_not_written_before_there_is_something_to_keep() {
+    let mut machine = Machine::new(3);
+    drop(Guest::boot(&mut machine, 0).unwrap());
+    let writes = machine.world.write_log(machine.disk);
+    let format: Vec<u64> = writes.iter().map(|write| write.at - START).collect();
+    assert_eq!(format[..2], [0, 16 * 4096], "the format writes its superblocks and no more");
+    assert!(format[2..].iter().all(|at| *at == 0 || *at == 16 * 4096), "{format:?}");
+}
