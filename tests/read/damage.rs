@@ -124,7 +124,7 @@ fn look_at_all(guest: &Guest<rootlet_sim::disk::SimStorage>, rng: &mut Rng) -> u
 }
 
 proptest! {
-    #![proptest_config(cases(150))]
+    #![proptest_config(cases(300))]
 
     #[test]
     fn damaged_image_ends_every_call_in_bounded_work(seed in any::<u64>()) {

@@ -173,7 +173,7 @@ fn plug(world: &World, rng: &mut Rng, options: &Options, built: &Built) -> Strin
     }
     for device in devices {
         world.set_read_only(device, true);
-        world.set_transfer_max(device, pick(rng, &[8192, 16_384, 65_536, 1 << 20]));
+        world.set_transfer_max(device, pick(rng, &[4096, 8192, 65_536, 1 << 20]));
     }
     line
 }
