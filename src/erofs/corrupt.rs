@@ -129,6 +129,8 @@ pub enum Corrupt {
     Name { nid: Nid, block: u64, entry: u16, fault: NameFault },
     /// A type of file that does not exist.
     EntryType { nid: Nid, block: u64, entry: u16, file_type: u8 },
+    /// A directory that contains itself, or one that contains it.
+    DirectoryInItself { nid: Nid },
     /// More shared xattrs than their inode's body has room for.
     SharedCount { nid: Nid, count: u8, body: usize },
     /// An xattr entry that overruns the bytes it lies in.
@@ -253,6 +255,7 @@ impl Corrupt {
                     "chunk {chunk} of nid {nid} names device slot {slot}, the table has {slots}"
                 )
             }
+            Self::DirectoryInItself { nid } => write!(f, "directory nid {nid} lies inside itself"),
             Self::SharedCount { nid, count, body } => {
                 write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")
             }

@@ -210,7 +210,7 @@ fn shape(
     if skip == 0 && direct > 0 {
         return Piece { len: as_len(direct), slot, start, skip: 0, span: None, origin };
     }
-    let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0);
+    let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0).min(max & !below);
     // All of it in one bounce if it fits; else just the unaligned front.
     let fits = skip.saturating_add(len) <= room;
     let wanted = if fits { len } else { granule.saturating_sub(skip).min(len) };
