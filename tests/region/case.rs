@@ -15,6 +15,7 @@ const SUITES: &[Suite] = &[
     ("cut", crate::power::cut),
     ("deep", crate::power::deep),
     ("lives", crate::power::lives),
+    ("large", crate::large::lives),
     ("rates", crate::faults::rates),
     ("script", crate::faults::scripted),
     ("flips", crate::faults::flips),

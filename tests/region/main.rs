@@ -20,6 +20,7 @@ mod faults;
 mod foreign;
 mod guest;
 mod kept;
+mod large;
 mod machine;
 mod mutate;
 mod power;

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use rootlet::storage::{IoErrorKind, Storage};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule, Step};
 
@@ -116,4 +117,34 @@ fn blank_region_is_not_written_before_there_is_something_to_keep() {
     let format: Vec<u64> = writes.iter().map(|write| write.at - START).collect();
     assert_eq!(format[..2], [0, 16 * 4096], "the format writes its superblocks and no more");
     assert!(format[2..].iter().all(|at| *at == 0 || *at == 16 * 4096), "{format:?}");
+}
+
+#[test]
+fn sync_whose_last_flush_is_not_taken_says_no() {
+    let mut machine = Machine::new(6);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read(4, 0, 77).unwrap();
+    assert!(guest.sync());
+    let sync = || {
+        guest.root.with_layer(|cache, storage| {
+            let deadline_ns = storage.now_ns() + 1_000_000;
+            cache.as_mut().unwrap().sync(storage, deadline_ns)
+        })
+    };
+    machine.world.set_jobs_max(machine.disk, 0);
+    assert!(!sync(), "the device has no room for a flush");
+    machine.world.set_jobs_max(machine.disk, 1);
+    assert!(sync());
+}
+
+#[test]
+fn sync_after_a_failed_flush_says_no_and_goes_on_saying_so() {
+    let mut machine = Machine::new(6);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+    machine.world.rule(fail.op(OpKind::Flush).skip(2).times(1));
+    assert!(!guest.sync());
+    assert!(!guest.sync(), "nothing of what was offered is durable");
+    guest.read_all().unwrap();
 }
