@@ -1,0 +1,201 @@
+//! The region's format, decoded anew from its description; shares no code with the library.
+//!
+//! Always: what does not check out decodes to `None`.
+
+use rapidhash::v3::{DEFAULT_RAPID_SECRETS, rapidhash_v3_inline};
+
+pub const BLOCK: u64 = 4096;
+const SUPERBLOCK_B: u64 = 16;
+const BLOB_TABLE: u64 = 32;
+const BLOB_PAGES: u64 = 4;
+const PAGE_HEADER: usize = 64;
+/// Where the check of a superblock lies.
+pub const SUPERBLOCK_CHECK: usize = 504;
+/// Slots of 64 KiB: 24 bytes of head, 8 of bitmap, 16 checksums.
+const DESCRIPTOR: usize = 160;
+const PER_PAGE: u64 = 25;
+pub const SLOT_BLOCKS: u64 = 16;
+pub const MAGIC: &[u8; 8] = b"ROOTLET\x1a";
+
+pub fn hash(data: &[u8]) -> u64 {
+    rapidhash_v3_inline::<true, false, false>(data, &DEFAULT_RAPID_SECRETS)
+}
+
+fn u16_at(raw: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes(raw[at..at + 2].try_into().unwrap())
+}
+
+fn u32_at(raw: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(raw[at..at + 4].try_into().unwrap())
+}
+
+fn u64_at(raw: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(raw[at..at + 8].try_into().unwrap())
+}
+
+fn keyed(uuid: &[u8; 16], body: &[u8]) -> u64 {
+    hash(body).wrapping_add(hash(uuid))
+}
+
+/// What a valid superblock says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Super {
+    pub uuid: [u8; 16],
+    pub generation: u64,
+    pub nonce: u64,
+    pub slots: u64,
+}
+
+impl Super {
+    pub fn decode(raw: &[u8]) -> Option<Self> {
+        let uuid: [u8; 16] = raw[24..40].try_into().unwrap();
+        let right = raw.starts_with(MAGIC)
+            && u64_at(raw, SUPERBLOCK_CHECK) == keyed(&uuid, &raw[..SUPERBLOCK_CHECK]);
+        right.then(|| Self {
+            uuid,
+            generation: u64_at(raw, 56),
+            nonce: u64_at(raw, 64),
+            slots: u32_at(raw, 76).into(),
+        })
+    }
+
+    /// Descriptor pages of one copy.
+    pub fn pages(&self) -> u64 {
+        self.slots.div_ceil(PER_PAGE)
+    }
+
+    /// What lies in block `number` of the region.
+    pub fn place(&self, number: u64) -> Place {
+        let copies = BLOB_TABLE + 2 * BLOB_PAGES;
+        let slots = copies + 2 * self.pages();
+        let page = |kind, first: u64, count: u64| {
+            let (copy, page) = ((number - first) / count, (number - first) % count);
+            let twin = first + (1 - copy) * count + page;
+            Place::Page { kind, page, twin }
+        };
+        match number {
+            0 => Place::Superblock { twin: SUPERBLOCK_B },
+            SUPERBLOCK_B => Place::Superblock { twin: 0 },
+            _ if number < BLOB_TABLE => Place::Gap,
+            _ if number < copies => page(Kind::Blobs, BLOB_TABLE, BLOB_PAGES),
+            _ if number < slots => page(Kind::Descriptors, copies, self.pages()),
+            _ if number < slots + self.slots * SLOT_BLOCKS => {
+                let at = number - slots;
+                Place::Slot { slot: at / SLOT_BLOCKS, block: at % SLOT_BLOCKS }
+            }
+            _ => Place::Gap,
+        }
+    }
+
+    /// Block numbers of both copies of the page that describes `slot`, and its index there.
+    pub fn descriptor_of(&self, slot: u64) -> ([u64; 2], u64, usize) {
+        let copies = BLOB_TABLE + 2 * BLOB_PAGES;
+        let page = slot / PER_PAGE;
+        ([copies + page, copies + self.pages() + page], page, (slot % PER_PAGE) as usize)
+    }
+
+    /// Block number of block `block` of `slot`.
+    pub fn block_of(&self, slot: u64, block: u64) -> u64 {
+        BLOB_TABLE + 2 * (BLOB_PAGES + self.pages()) + slot * SLOT_BLOCKS + block
+    }
+
+    /// The generation of a valid page.
+    pub fn page(&self, kind: Kind, number: u64, raw: &[u8]) -> Option<u64> {
+        let magic: &[u8] = if kind == Kind::Blobs { b"RLbl" } else { b"RLds" };
+        let check = keyed(&self.uuid, &raw[..16]).rotate_left(32) ^ keyed(&self.uuid, &raw[24..]);
+        let right = raw.starts_with(magic)
+            && u64::from(u32_at(raw, 4)) == number
+            && u64_at(raw, 16) == check;
+        right.then(|| u64_at(raw, 8))
+    }
+}
+
+/// What a page holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Blobs,
+    Descriptors,
+}
+
+/// What lies in a block of the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Superblock { twin: u64 },
+    Page { kind: Kind, page: u64, twin: u64 },
+    Slot { slot: u64, block: u64 },
+    Gap,
+}
+
+/// The first slot of descriptor page `page`.
+pub fn first_slot(page: u64) -> u64 {
+    page * PER_PAGE
+}
+
+/// A descriptor with bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    pub blob: u16,
+    pub blob_generation: u32,
+    pub window: u64,
+    pub bits: u64,
+    pub sums: Vec<u64>,
+}
+
+impl Descriptor {
+    /// Descriptor `index` of a page; `None` if it describes nothing.
+    pub fn decode(raw: &[u8], index: usize) -> Option<Self> {
+        let raw = &raw[PAGE_HEADER + index * DESCRIPTOR..][..DESCRIPTOR];
+        (raw[2] == 1).then(|| Self {
+            blob: u16_at(raw, 0),
+            blob_generation: u32_at(raw, 8),
+            window: u64_at(raw, 16),
+            bits: u64_at(raw, 24),
+            sums: (0..SLOT_BLOCKS as usize).map(|block| u64_at(raw, 32 + 8 * block)).collect(),
+        })
+    }
+
+    pub fn has(&self, block: u64) -> bool {
+        self.bits >> block & 1 == 1
+    }
+}
+
+/// The identities in a page of the blob table: (index, generation, identity) of each used entry.
+pub fn identities(page: u64, raw: &[u8]) -> Vec<(u16, u32, Vec<u8>)> {
+    let entry = |index: usize| {
+        let raw = &raw[PAGE_HEADER + index * 128..][..128];
+        let number = page as u16 * 31 + index as u16;
+        (raw[0] == 1).then(|| (number, u32_at(raw, 4), raw[16..128].to_vec()))
+    };
+    (0..31).filter_map(entry).collect()
+}
+
+/// The checksum of a block of a blob.
+pub fn block_sum(
+    uuid: &[u8; 16],
+    identity: &[u8],
+    generation: u32,
+    number: u64,
+    data: &[u8],
+) -> u64 {
+    let mut key = Vec::new();
+    key.extend(hash(uuid).to_le_bytes());
+    key.extend(hash(identity).to_le_bytes());
+    key.extend(generation.to_le_bytes());
+    let mut place = Vec::new();
+    place.extend(hash(&key).to_le_bytes());
+    place.extend(number.to_le_bytes());
+    hash(data).wrapping_add(hash(&place))
+}
+
+/// Puts the right check into a superblock.
+pub fn seal_superblock(raw: &mut [u8]) {
+    let uuid: [u8; 16] = raw[24..40].try_into().unwrap();
+    let check = keyed(&uuid, &raw[..SUPERBLOCK_CHECK]);
+    raw[SUPERBLOCK_CHECK..SUPERBLOCK_CHECK + 8].copy_from_slice(&check.to_le_bytes());
+}
+
+/// Puts the right check into a page of the region `uuid`.
+pub fn seal_page(uuid: &[u8; 16], raw: &mut [u8]) {
+    let check = keyed(uuid, &raw[..16]).rotate_left(32) ^ keyed(uuid, &raw[24..]);
+    raw[16..24].copy_from_slice(&check.to_le_bytes());
+}

@@ -1,0 +1,24 @@
+//! The reserved region against power cuts, faults, foreign data and other guests.
+//!
+//! Always: everything follows from the numbers of a case, and a failure prints one line with
+//! them that replays it, such as
+//! `ROOTLET_CASE=cut:1:57 cargo test --test region replay -- --nocapture`. `ROOTLET_RUNS=10`
+//! runs ten times as many cases.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed"
+)]
+
+mod case;
+mod decode;
+mod guest;
+mod kept;
+mod machine;
+mod power;
+mod script;
+mod watch;

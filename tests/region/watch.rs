@@ -1,0 +1,259 @@
+//! The rules of writing, checked at every write at the moment of its submission.
+//!
+//! Always: what may be durable is judged by the disk's own state (stable, volatile, in flight),
+//! with a decoder of its own, and never by what the guest believes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rootlet_sim::disk::{Medium, SECTOR, Sparse, WriteSeen};
+
+use crate::decode::{BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities};
+use crate::machine::Machine;
+
+/// The most combinations of sector versions of a page that are all tried.
+const COMBINATIONS_MAX: usize = 256;
+
+/// Watches a disk; rules O1 to O3 only where the disk is honest and has one guest.
+#[derive(Clone)]
+pub struct Watch(Arc<Mutex<Seen>>);
+
+struct Seen {
+    start: u64,
+    bytes: u64,
+    ordered: bool,
+    broken: Option<String>,
+    writes: u64,
+    /// Pages and superblocks in flight, with their bytes.
+    flying: Vec<(u64, Vec<u8>)>,
+    /// Every blob that was ever in the table: by region, index and generation.
+    blobs: BTreeMap<([u8; 16], u16, u32), Vec<u8>>,
+    announced: BTreeMap<u64, u64>,
+}
+
+impl Watch {
+    /// Watches the region of `machine`; `ordered` asks for O1 to O3.
+    pub fn new(machine: &Machine, ordered: bool) -> Self {
+        let seen = Seen {
+            start: machine.options.start,
+            bytes: machine.options.bytes.unwrap_or(0),
+            ordered,
+            broken: None,
+            writes: 0,
+            flying: Vec::new(),
+            blobs: BTreeMap::new(),
+            announced: BTreeMap::new(),
+        };
+        let watch = Self(Arc::new(Mutex::new(seen)));
+        let (shared, disk) = (watch.clone(), machine.disk);
+        machine.world.on_write(move |write| {
+            let mut seen = shared.0.lock().unwrap();
+            seen.writes += 1;
+            let verdict = if write.device == disk {
+                seen.check(write)
+            } else {
+                Err(format!("a write to {}", write.device))
+            };
+            if let (Err(what), None) = (verdict, &seen.broken) {
+                seen.broken = Some(format!("RULE at event {}: {what}", write.event));
+            }
+        });
+        watch
+    }
+
+    /// The first broken rule.
+    pub fn verdict(&self) -> Result<(), String> {
+        self.0.lock().unwrap().broken.clone().map_or(Ok(()), Err)
+    }
+
+    /// How many writes were seen.
+    pub fn writes(&self) -> u64 {
+        self.0.lock().unwrap().writes
+    }
+}
+
+impl Seen {
+    fn check(&mut self, write: &WriteSeen<'_>) -> Result<(), String> {
+        let end = write.at + write.data.len() as u64;
+        if write.at < self.start || end > self.start + self.bytes {
+            return Err(format!("bytes {}..{end} lie outside the region", write.at));
+        }
+        self.flying.retain(|(at, data)| write.in_flight.contains(&(*at..*at + data.len() as u64)));
+        let number = (write.at - self.start) / BLOCK;
+        if number == 0 || number == 16 {
+            return self.check_superblock(write, number);
+        }
+        let durable = [0, 16].map(|block| Super::decode(&self.stable(write.medium, block)));
+        let best = durable.into_iter().flatten().max_by_key(|found| found.generation);
+        let best = best.ok_or("a write before the superblock is durable")?;
+        if self.ordered && self.announced.get(&write.guest) != Some(&best.nonce) {
+            return Err("a write before this mount was announced durably".into());
+        }
+        match best.place(number) {
+            Place::Page { kind, page, twin } => {
+                self.check_page(write, &best, (kind, page, twin))?;
+                self.flying.push((write.at, write.data.to_vec()));
+                Ok(())
+            }
+            Place::Slot { .. } if self.ordered => self.check_data(write, &best, number),
+            Place::Slot { .. } => Ok(()),
+            place => Err(format!("a write to {place:?}")),
+        }
+    }
+
+    fn check_superblock(&mut self, write: &WriteSeen<'_>, number: u64) -> Result<(), String> {
+        let new = Super::decode(write.data).ok_or("a superblock that does not check out")?;
+        // A format writes both at once: there is nothing to lose.
+        if new.nonce != 0 {
+            self.announced.insert(write.guest, new.nonce);
+            if self.ordered {
+                self.twin_is_safe(write, 16 - number, "superblocks")?;
+            }
+        }
+        self.flying.push((write.at, write.data.to_vec()));
+        Ok(())
+    }
+
+    /// O2: the other copy is neither in flight nor volatile.
+    fn twin_is_safe(&self, write: &WriteSeen<'_>, twin: u64, what: &str) -> Result<(), String> {
+        let at = self.start + twin * BLOCK;
+        if write.in_flight.iter().any(|range| range.contains(&at)) {
+            return Err(format!("O2: both {what} in flight"));
+        }
+        if write.medium.is_volatile(at, BLOCK) {
+            return Err(format!("O2: both {what} volatile"));
+        }
+        Ok(())
+    }
+
+    fn check_page(
+        &mut self,
+        write: &WriteSeen<'_>,
+        region: &Super,
+        (kind, page, twin): (Kind, u64, u64),
+    ) -> Result<(), String> {
+        if region.page(kind, page, write.data).is_none() || write.data.len() as u64 != BLOCK {
+            return Err(format!("{kind:?} page {page} does not check out"));
+        }
+        if kind == Kind::Blobs {
+            for (index, generation, identity) in identities(page, write.data) {
+                self.blobs.insert((region.uuid, index, generation), identity);
+            }
+        }
+        if !self.ordered {
+            return Ok(());
+        }
+        self.twin_is_safe(write, twin, &format!("copies of {kind:?} page {page}"))?;
+        if kind == Kind::Descriptors {
+            let slots = first_slot(page)..first_slot(page + 1).min(region.slots);
+            for (index, slot) in slots.enumerate() {
+                if let Some(found) = Descriptor::decode(write.data, index) {
+                    self.bits_are_durable(write, region, slot, &found)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// O3: the data of every bit is durable, and is what its checksum says.
+    fn bits_are_durable(
+        &self,
+        write: &WriteSeen<'_>,
+        region: &Super,
+        slot: u64,
+        found: &Descriptor,
+    ) -> Result<(), String> {
+        for block in (0..16).filter(|block| found.has(*block)) {
+            let number = region.block_of(slot, block);
+            let at = self.start + number * BLOCK;
+            let flying = write.in_flight.iter().any(|range| range.contains(&at));
+            if flying || write.medium.is_volatile(at, BLOCK) {
+                return Err(format!("O3: block {block} of slot {slot} is not durable yet"));
+            }
+            let key = (region.uuid, found.blob, found.blob_generation);
+            let Some(identity) = self.blobs.get(&key) else { continue };
+            let data = self.stable(write.medium, number);
+            let of_blob = found.window * 16 + block;
+            let sum = block_sum(&region.uuid, identity, found.blob_generation, of_blob, &data);
+            if sum != found.sums[block as usize] {
+                return Err(format!("O3: block {block} of slot {slot} is not what its bit says"));
+            }
+        }
+        Ok(())
+    }
+
+    /// O1: no descriptor that a power cut may leave in force has a bit for these blocks.
+    fn check_data(&self, write: &WriteSeen<'_>, region: &Super, first: u64) -> Result<(), String> {
+        let mut of_page = (u64::MAX, Vec::new());
+        for number in first..first + write.data.len() as u64 / BLOCK {
+            let Place::Slot { slot, block } = region.place(number) else {
+                return Err("data beyond the slots".into());
+            };
+            let (copies, page, index) = region.descriptor_of(slot);
+            if of_page.0 != page {
+                of_page = (page, self.in_force(write.medium, region, copies, page));
+            }
+            let held = of_page.1.iter().filter_map(|raw| Descriptor::decode(raw, index));
+            if held.into_iter().any(|found| found.has(block)) {
+                return Err(format!("O1: block {block} of slot {slot} may be described durably"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Every content of a descriptor page that a mount after a power cut may find in force.
+    fn in_force(
+        &self,
+        medium: &Medium,
+        region: &Super,
+        copies: [u64; 2],
+        page: u64,
+    ) -> Vec<Vec<u8>> {
+        let valid = |raw: &Vec<u8>| region.page(Kind::Descriptors, page, raw);
+        let found = copies.map(|copy| self.may_survive(medium, copy));
+        let mut all = Vec::new();
+        for (own, other) in [(0, 1), (1, 0)] {
+            // The other copy wins for certain if every state of it is valid and newer.
+            let least = found[other].iter().map(|raw| valid(raw).unwrap_or(0)).min().unwrap_or(0);
+            let counts = |raw: &&Vec<u8>| valid(raw).is_some_and(|generation| generation >= least);
+            all.extend(found[own].iter().filter(counts).cloned());
+        }
+        all
+    }
+
+    /// Every content that a page may have after a power cut; torn sectors aside.
+    fn may_survive(&self, medium: &Medium, number: u64) -> Vec<Vec<u8>> {
+        let at = self.start + number * BLOCK;
+        let mut sectors: Vec<Vec<Vec<u8>>> = Vec::new();
+        for sector in 0..BLOCK / SECTOR {
+            let mut versions = medium.may_survive(at + sector * SECTOR);
+            let from = (sector * SECTOR) as usize;
+            let flying = self.flying.iter().filter(|(of, _)| *of == at);
+            versions.extend(flying.map(|(_, raw)| raw[from..from + SECTOR as usize].to_vec()));
+            versions.dedup();
+            sectors.push(versions);
+        }
+        let total = sectors.iter().map(Vec::len).product::<usize>();
+        (0..total.min(COMBINATIONS_MAX)).map(|choice| pick(&sectors, choice)).collect()
+    }
+
+    fn stable(&self, medium: &Medium, number: u64) -> Vec<u8> {
+        block(medium.stable(), self.start + number * BLOCK)
+    }
+}
+
+fn pick(sectors: &[Vec<Vec<u8>>], mut choice: usize) -> Vec<u8> {
+    let mut raw = Vec::new();
+    for versions in sectors {
+        raw.extend_from_slice(&versions[choice % versions.len()]);
+        choice /= versions.len();
+    }
+    raw
+}
+
+/// A block of a disk.
+pub fn block(content: &Sparse, at: u64) -> Vec<u8> {
+    let mut raw = vec![0; BLOCK as usize];
+    content.read(at, &mut raw);
+    raw
+}
