@@ -11,11 +11,8 @@ pub type Verdict = Result<(), String>;
 /// A suite by name, and how one of its cases runs.
 type Suite = (&'static str, fn(&[u64]) -> Verdict);
 
-const SUITES: &[Suite] = &[
-    ("cut", crate::power::cut),
-    ("deep", crate::power::deep),
-    ("lives", crate::power::lives),
-];
+const SUITES: &[Suite] =
+    &[("cut", crate::power::cut), ("deep", crate::power::deep), ("lives", crate::power::lives)];
 
 /// How many cases a test runs that runs `count` by default.
 pub fn runs(count: u64) -> u64 {

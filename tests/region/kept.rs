@@ -40,7 +40,8 @@ impl Kept {
 
     /// The first read of a source that touches a promised block.
     pub fn fetched(&self, sources: &[DeviceId], trace: &[TraceEvent]) -> Option<String> {
-        let reads = trace.iter().filter(|seen| seen.step == Step::Submit && seen.op == OpKind::Read);
+        let reads =
+            trace.iter().filter(|seen| seen.step == Step::Submit && seen.op == OpKind::Read);
         for seen in reads {
             let Some(slot) = sources.iter().position(|device| *device == seen.device) else {
                 continue;

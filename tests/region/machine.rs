@@ -36,7 +36,8 @@ pub fn samples() -> &'static [Sample; 2] {
 }
 
 fn sample(number: u64) -> Sample {
-    let sizes = [("/a", 300_000), ("/b", 417_792), ("/d/c", 350_001), ("/d/e", 140_000), ("/t", 77)];
+    let sizes =
+        [("/a", 300_000), ("/b", 417_792), ("/d/c", 350_001), ("/d/e", 140_000), ("/t", 77)];
     let mut tree = Tree::new();
     let mut files = Vec::new();
     for (index, (path, size)) in (0u64..).zip(sizes) {

@@ -69,9 +69,8 @@ fn honest(guest: &Guest) -> Verdict {
 /// Boots on what survived, twice, and reads everything.
 fn recover(machine: &mut Machine, number: usize, image: &StableImage, kept: &Kept) -> Verdict {
     machine.world.restore(machine.disk, image);
-    let boot = |machine: &mut Machine| {
-        Guest::boot(machine, number).map_err(|stop| stop.text().to_owned())
-    };
+    let boot =
+        |machine: &mut Machine| Guest::boot(machine, number).map_err(|stop| stop.text().to_owned());
     let once = boot(machine)?;
     refusal_is_right(&once, image)?;
     let found = once.opened.clone();
@@ -136,9 +135,7 @@ fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Vec<St
         machine.world.crash_image(machine.disk, Survive::SeededDamage(seed ^ number))
     });
     for image in all.chain(damaged) {
-        if images.len() < limit + samples as usize
-            && seen.insert(hash(&image.to_vec()))
-        {
+        if images.len() < limit + samples as usize && seen.insert(hash(&image.to_vec())) {
             images.push(image);
         }
     }
