@@ -85,8 +85,8 @@ fn newest<'r>(raw: &'r [u8], magic: &[u8], number: u32, a: usize, b: usize) -> O
 fn superblock(raw: &[u8]) -> &[u8] {
     let valid = |number: usize| {
         let block = block(raw, number);
-        let check = hash(&block[..4088]).wrapping_add(hash(&block[24..40]));
-        (block[..8] == *b"ROOTLET\x1a" && u64_at(block, 4088) == check).then_some(block)
+        let check = hash(&block[..504]).wrapping_add(hash(&block[24..40]));
+        (block[..8] == *b"ROOTLET\x1a" && u64_at(block, 504) == check).then_some(block)
     };
     match (valid(0), valid(16)) {
         (Some(a), Some(b)) if u64_at(b, 56) > u64_at(a, 56) => b,
@@ -219,8 +219,8 @@ fn refusal(at: usize, bytes: &[u8], sealed: bool) -> Option<String> {
         raw[copy + at..][..bytes.len()].copy_from_slice(bytes);
         if sealed {
             let block = &raw[copy..][..BLOCK];
-            let check = hash(&block[..4088]).wrapping_add(hash(&block[24..40]));
-            raw[copy + 4088..][..8].copy_from_slice(&check.to_le_bytes());
+            let check = hash(&block[..504]).wrapping_add(hash(&block[24..40]));
+            raw[copy + 504..][..8].copy_from_slice(&check.to_le_bytes());
         }
     }
     fs::write(&region.0, &raw).unwrap();
@@ -274,5 +274,5 @@ fn a_superblock_comes_back_as_it_was_written() {
     written.write_to(&mut raw);
     assert_eq!(Superblock::from_bytes(&raw, 1 << 20), Ok(written));
     assert_eq!([40, 48, 56, 64].map(|at| u64_at(&raw, at)), [1 << 20, REGION_BYTES, 7, 8]);
-    assert!(raw[80..4088].iter().all(|byte| *byte == 0), "unused bytes are 0");
+    assert!(raw[80..504].iter().chain(&raw[512..]).all(|byte| *byte == 0), "unused bytes are 0");
 }
