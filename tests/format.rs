@@ -14,12 +14,25 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rapidhash::v3::rapidhash_v3 as hash;
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 use rootlet::blob::Image;
 use rootlet::cache::{Cache, CacheOptions, Copy2, Geometry, Refused, SlotSize, Superblock};
 use rootlet::read::Root;
 use rootlet::storage::Storage;
 use rootlet::storage::file::FileStorage;
+
+/// rapidhash v3 with the secrets that FORMAT.md draws from the UUID.
+fn hash(uuid: &[u8], data: &[u8]) -> u64 {
+    let mut state = u64_at(uuid, 0) ^ u64_at(uuid, 8).rotate_left(32);
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let seed = next();
+    rapidhash_v3_seeded(data, &RapidSecrets { seed, secrets: [(); 7].map(|()| next()) })
+}
 
 const BLOCK: usize = 4096;
 const IMAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs");
@@ -61,7 +74,7 @@ fn block(raw: &[u8], number: usize) -> &[u8] {
 
 /// FORMAT.md, "Pages": the check.
 fn page_check(uuid: &[u8], page: &[u8]) -> u64 {
-    let c = |x: &[u8]| hash(x).wrapping_add(hash(uuid));
+    let c = |x: &[u8]| hash(uuid, x);
     c(&page[..16]).rotate_left(32) ^ c(&page[24..])
 }
 
@@ -85,7 +98,7 @@ fn newest<'r>(raw: &'r [u8], magic: &[u8], number: u32, a: usize, b: usize) -> O
 fn superblock(raw: &[u8]) -> &[u8] {
     let valid = |number: usize| {
         let block = block(raw, number);
-        let check = hash(&block[..504]).wrapping_add(hash(&block[24..40]));
+        let check = hash(&block[24..40], &block[..504]);
         (block[..8] == *b"ROOTLET\x1a" && u64_at(block, 504) == check).then_some(block)
     };
     match (valid(0), valid(16)) {
@@ -122,13 +135,13 @@ fn resident(raw: &[u8]) -> Vec<(u16, u64, &[u8])> {
             continue;
         }
         let window = u64_at(descriptor, 16);
-        let parts = [hash(&head[24..40]), hash(&entry[16..128])].map(u64::to_le_bytes).concat();
-        let key = hash(&[&parts[..], &generation.to_le_bytes()].concat());
+        let parts = hash(&head[24..40], &entry[16..128]).to_le_bytes();
+        let key = hash(&head[24..40], &[&parts[..], &generation.to_le_bytes()].concat());
         for b in (0..blocks).filter(|b| descriptor[24 + b / 8] >> (b % 8) & 1 == 1) {
             let number = window * blocks as u64 + b as u64;
             let data = block(raw, 40 + 2 * pages + slot * blocks + b);
             let place = [key.to_le_bytes(), number.to_le_bytes()].concat();
-            let check = hash(data).wrapping_add(hash(&place));
+            let check = hash(&head[24..40], data).wrapping_add(hash(&head[24..40], &place));
             assert_eq!(u64_at(descriptor, 24 + m + 8 * b), check, "slot {slot}, block {b}");
             found.push((index, number, data));
         }
@@ -143,7 +156,7 @@ fn fill(region: &Path, slot_size: SlotSize) {
     let cache = storage.add_disk("cache", region, false).unwrap();
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
-    let options = CacheOptions { slot_size, ..CacheOptions::new(cache, UUID) };
+    let options = CacheOptions { slot_size: Some(slot_size), ..CacheOptions::new(cache, UUID) };
     let layer = Some(Cache::open(&mut storage, &options).unwrap());
     let root = Root::new(storage, layer, &image, &sources).unwrap();
     let mut out = [0; 64];
@@ -181,13 +194,14 @@ fn a_decoder_written_from_the_document_reads_what_the_library_wrote() {
 }
 
 #[test]
-fn hash_is_the_published_one() {
+fn hash_is_the_one_of_the_document() {
     // FORMAT.md quotes these.
     let counting: Vec<u8> = (0..=255).collect();
-    assert_eq!(hash(b""), 0x0338_dc4b_e2ce_cdae);
-    assert_eq!(hash(&counting[..16]), 0xd6bf_c1bc_f7e9_ca19);
-    assert_eq!(hash(&counting.repeat(16)), 0x019c_15a3_1f9b_1b9f);
-    assert_eq!(hash(&[0; BLOCK]), 0xa088_c8f5_fe09_eb68);
+    let uuid: Vec<u8> = (0..16).collect();
+    assert_eq!(hash(&uuid, b""), 0xc8f1_5031_500c_9f04);
+    assert_eq!(hash(&uuid, &counting[..16]), 0x13cc_c34d_c8c8_dc11);
+    assert_eq!(hash(&uuid, &counting.repeat(16)), 0xa54f_ea4b_f1ff_4f89);
+    assert_eq!(hash(&uuid, &[0; BLOCK]), 0x3cee_64e7_9b57_c517);
 }
 
 #[test]
@@ -219,7 +233,7 @@ fn refusal(at: usize, bytes: &[u8], sealed: bool) -> Option<String> {
         raw[copy + at..][..bytes.len()].copy_from_slice(bytes);
         if sealed {
             let block = &raw[copy..][..BLOCK];
-            let check = hash(&block[..504]).wrapping_add(hash(&block[24..40]));
+            let check = hash(&block[24..40], &block[..504]);
             raw[copy + 504..][..8].copy_from_slice(&check.to_le_bytes());
         }
     }
@@ -268,11 +282,12 @@ fn a_superblock_comes_back_as_it_was_written() {
         generation: 7,
         nonce: 8,
         geometry,
+        condemned: false,
         read_only: false,
     };
     let mut raw = [0xff; BLOCK];
     written.write_to(&mut raw);
     assert_eq!(Superblock::from_bytes(&raw, 1 << 20), Ok(written));
     assert_eq!([40, 48, 56, 64].map(|at| u64_at(&raw, at)), [1 << 20, REGION_BYTES, 7, 8]);
-    assert!(raw[80..504].iter().chain(&raw[512..]).all(|byte| *byte == 0), "unused bytes are 0");
+    assert!(raw[81..504].iter().chain(&raw[512..]).all(|byte| *byte == 0), "unused bytes are 0");
 }
