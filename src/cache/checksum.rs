@@ -86,7 +86,6 @@ impl BlobKey {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test code")]
     use super::*;
 
     /// The published secrets of rapidhash v3.
