@@ -10,6 +10,8 @@ use core::fmt;
 
 /// Bytes of a virtio-blk serial that count.
 const SERIAL_BYTES: usize = 20;
+/// The errno of a share that has no such file.
+const ENOENT: u32 = 2;
 /// Slots and the primary.
 pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
 
@@ -83,6 +85,15 @@ pub enum BindError {
         /// How many there are.
         slots: u16,
     },
+    /// The slot's part of a flattened image does not begin at a sector of its disk.
+    Unaligned {
+        /// The slot.
+        slot: u16,
+        /// Where its part begins, in bytes.
+        base: u64,
+        /// Sector of the disk in bytes.
+        sector: u32,
+    },
     /// A source ends before its slot does.
     Short {
         /// The slot.
@@ -112,6 +123,10 @@ impl fmt::Display for BindError {
             Self::NoSlot { slot, slots } => {
                 write!(f, "a blob is given for slot {slot}, the image has {slots} device slots")
             }
+            Self::Unaligned { slot, base, sector } => write!(
+                f,
+                "slot {slot} begins at byte {base} of the image, inside a sector of {sector} bytes"
+            ),
             Self::Short { slot, need, got } => {
                 write!(f, "blob of slot {slot} is too short: {got} bytes, the slot needs {need}")
             }
@@ -166,15 +181,16 @@ impl Image {
                     }
                     SourcePart { device, base: 0, bytes: if slot.blocks == 0 { got } else { need } }
                 }
-                None => self.flattened(number, slot, need)?,
+                None => self.flattened(storage, number, slot, need)?,
             };
             let _ = sources.push(part);
         }
         Ok(sources)
     }
 
-    fn flattened(
+    fn flattened<D: Discover>(
         &self,
+        storage: &D,
         number: u16,
         slot: &DeviceSlot,
         need: u64,
@@ -183,6 +199,10 @@ impl Image {
         let end = base.saturating_add(need);
         if slot.uniaddr == 0 || slot.blocks == 0 || end > self.bytes {
             return Err(BindError::Missing { slot: number, tag: text(slot.tag()) });
+        }
+        let sector = storage.info(self.device).map_or(1, |info| info.sector_bytes);
+        if base & u64::from(sector).wrapping_sub(1) != 0 {
+            return Err(BindError::Unaligned { slot: number, base, sector });
         }
         Ok(SourcePart { device: self.device, base, bytes: need })
     }
@@ -210,9 +230,8 @@ fn by_tag<D: Discover>(
     for name in [SourceName::Disk(serial), file] {
         match name.find(storage) {
             Ok(device) => return Ok(Some(device)),
-            // ENOENT: the share has no file of that name.
             Err(BindError::Source {
-                cause: DiscoverError::NotFound | DiscoverError::Share(_),
+                cause: DiscoverError::NotFound | DiscoverError::Share(ENOENT),
                 ..
             }) => {}
             Err(error) => return Err(at_slot(error, number)),

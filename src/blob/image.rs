@@ -120,7 +120,11 @@ impl<S: Storage> Reader<'_, S> {
     #[cfg(feature = "alloc")]
     fn large_superblock(&mut self, need: usize) -> Result<(Superblock, u64), Error> {
         let mut head = alloc::vec![0; need.next_multiple_of(FIRST_BYTES)];
-        let got = self.read(0, &mut head)?;
+        let mut got: usize = 0;
+        // Piece by piece: blocks of 64 KiB are more than some devices transfer at once.
+        for piece in head.chunks_exact_mut(FIRST_BYTES) {
+            got = got.saturating_add(self.read(u64::try_from(got).unwrap_or(u64::MAX), piece)?);
+        }
         let head = head.get(..need.min(got)).unwrap_or_default();
         Ok((Superblock::from_bytes(head)?, XxHash3_64::oneshot(head)))
     }

@@ -36,6 +36,8 @@ pub struct BlobEntry {
     pub key: BlobKey,
     /// Whether the entry names a blob; a free entry keeps its generation.
     used: bool,
+    /// Whether this mount reads the blob.
+    attached: bool,
 }
 
 /// The table in memory; it is small and wholly loaded.
@@ -61,8 +63,10 @@ impl BlobTable {
         let mut entries = Vec::with_capacity(ENTRIES_MAX);
         let identity = BlobIdentity([0; IDENTITY_BYTES]);
         let key = BlobKey::new(&region, &identity.0, 0);
-        entries
-            .resize(ENTRIES_MAX, BlobEntry { identity, bytes: 0, generation: 0, key, used: false });
+        entries.resize(
+            ENTRIES_MAX,
+            BlobEntry { identity, bytes: 0, generation: 0, key, used: false, attached: false },
+        );
         Self { region, entries, pages: [PageState::default(); 4] }
     }
 
@@ -89,6 +93,7 @@ impl BlobTable {
                 generation,
                 key: BlobKey::new(&region, &identity.0, generation),
                 used: raw.get(at::STATE) == Some(&1),
+                attached: false,
             };
         }
     }
@@ -99,7 +104,7 @@ impl BlobTable {
     }
 
     /// All used entries.
-    pub fn iter(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> + Clone {
         (0u16..).map(BlobIndex).zip(&self.entries).filter(|(_, entry)| entry.used)
     }
 
@@ -110,13 +115,36 @@ impl BlobTable {
             .map(|(index, _)| index)
     }
 
+    /// Says that this mount reads a blob: its entry is not given to another.
+    pub fn attach(&mut self, blob: BlobIndex) {
+        if let Some(entry) = self.entries.get_mut(usize::from(blob.0)) {
+            entry.attached = true;
+        }
+    }
+
+    /// An entry to give up: of a blob that this mount does not read, best of one for which
+    /// `is_empty` says that no slot holds any of it.
+    pub fn spare(&self, is_empty: impl Fn(BlobIndex) -> bool) -> Option<BlobIndex> {
+        let mut spare = self.iter().filter(|(_, entry)| !entry.attached).map(|(index, _)| index);
+        let first = spare.clone().next();
+        spare.find(|index| is_empty(*index)).or(first)
+    }
+
+    /// Frees an entry whose blob no slot holds any more.
+    pub fn remove(&mut self, blob: BlobIndex) {
+        if let Some(entry) = self.entries.get_mut(usize::from(blob.0)) {
+            entry.used = false;
+        }
+    }
+
     /// Adds an entry in a free place; `None` if the table is full.
     pub fn add(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
         let place = self.entries.iter().position(|entry| !entry.used)?;
         let entry = self.entries.get_mut(place)?;
         let generation = entry.generation.wrapping_add(1);
         let key = BlobKey::new(&self.region, &identity.0, generation);
-        *entry = BlobEntry { identity: *identity, bytes, generation, key, used: true };
+        *entry =
+            BlobEntry { identity: *identity, bytes, generation, key, used: true, attached: true };
         self.pages.get_mut(place.checked_div(PER_PAGE)?)?.dirty = true;
         u16::try_from(place).ok().map(BlobIndex)
     }

@@ -9,7 +9,7 @@ use super::foreign;
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::{Newest, Pages};
-use super::region::{Cache, CacheStats, Mode};
+use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::slots::{SlotKey, SlotTable};
 use super::superblock::{Refusal, Superblock};
 use super::{BLOCK_BYTES, BlobIndex};
@@ -46,14 +46,16 @@ pub struct CacheOptions {
     pub bytes: Option<u64>,
     /// When to format.
     pub format: FormatPolicy,
-    /// Size of slots when formatting.
-    pub slot_size: SlotSize,
+    /// Size of slots when formatting; `None` is the smallest whose tables fit in memory.
+    pub slot_size: Option<SlotSize>,
     /// Random bytes, never the same twice: identity of a new region, and nonce of this mount.
     pub entropy: [u8; 16],
     /// Memory for ranges on their way to the region, in bytes.
     pub pool_bytes: usize,
     /// Memory for descriptor pages, in bytes.
     pub pages_bytes: usize,
+    /// Memory for the tables of slots and pages, in bytes. They grow with the region.
+    pub tables_bytes: usize,
 }
 
 impl CacheOptions {
@@ -64,10 +66,11 @@ impl CacheOptions {
             start: 0,
             bytes: None,
             format: FormatPolicy::Auto,
-            slot_size: SlotSize::K64,
+            slot_size: None,
             entropy,
             pool_bytes: 2 << 20,
             pages_bytes: 1 << 20,
+            tables_bytes: 16 << 20,
         }
     }
 }
@@ -90,6 +93,18 @@ pub enum Refused {
         /// Length of the region in bytes.
         bytes: u64,
     },
+    /// Its tables take more memory than there is.
+    TooLarge {
+        /// Bytes that they take.
+        need: u64,
+        /// Bytes that they may take.
+        have: u64,
+    },
+    /// Its disk takes no transfer of 4 KiB.
+    Transfer {
+        /// The longest transfer in bytes.
+        max: u32,
+    },
     /// The area holds something else.
     Foreign(&'static str),
     /// The area holds unknown data, and formatting was not asked for.
@@ -110,6 +125,10 @@ impl fmt::Display for Refused {
                 write!(f, "it does not lie, 4096-aligned, inside its disk of {disk} bytes")
             }
             Self::TooSmall { bytes } => write!(f, "{bytes} bytes are too few for one slot"),
+            Self::TooLarge { need, have } => {
+                write!(f, "its tables take {need} bytes of memory, and may take {have}")
+            }
+            Self::Transfer { max } => write!(f, "its disk takes {max} bytes at a time"),
             Self::Foreign(what) => {
                 write!(f, "the area holds {what}; cache-format=force overwrites it")
             }
@@ -136,9 +155,15 @@ impl Cache {
             (Some(rest), Some(bytes)) if bytes <= rest => bytes & !BLOCK.wrapping_sub(1),
             (Some(_), Some(_)) => return Err(range),
         };
+        if info.transfer_bytes_max < 4096 {
+            return Err(Refused::Transfer { max: info.transfer_bytes_max });
+        }
+        let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
         let area = Area { device: options.device, start: options.start, bytes };
         let (superblock, copy) = match area.superblocks(storage)? {
-            Found::Valid(superblock, copy) if options.format != FormatPolicy::Force => {
+            Found::Valid(superblock, copy)
+                if options.format != FormatPolicy::Force && !superblock.condemned =>
+            {
                 (superblock, copy)
             }
             found => {
@@ -168,9 +193,10 @@ impl Cache {
         } else {
             Mode::ReadWrite
         };
-        let mut cache = Self::with_tables(options, superblock, copy, mode);
+        fits(&superblock.geometry, options)?;
+        let mut cache = Self::with_tables(options, superblock, copy, mode, transfer_max);
         cache.load_blobs(storage);
-        cache.scan(storage, bytes);
+        cache.scan(storage, bytes, transfer_max);
         trace::info!(
             "region: {} slots of {} bytes",
             cache.geometry.slots,
@@ -184,12 +210,14 @@ impl Cache {
         superblock: Superblock,
         copy: Copy2,
         mode: Mode,
+        transfer_max: usize,
     ) -> Self {
         let geometry = superblock.geometry;
         let pages = usize::try_from(geometry.pages).unwrap_or(usize::MAX);
         // A fill may need the page of its slot while others are pinned: never fewer than four.
         let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(pages);
-        let buffers = (options.pool_bytes / POOL_BUFFER_BYTES).max(2);
+        let buffer = POOL_BUFFER_BYTES.min(transfer_max);
+        let buffers = options.pool_bytes.checked_div(buffer).unwrap_or(2).max(2);
         let mut nonce = XxHash3_64::oneshot(&options.entropy);
         if nonce == superblock.nonce {
             nonce = !nonce;
@@ -205,8 +233,10 @@ impl Cache {
             blobs: BlobTable::new(superblock.uuid),
             slots: SlotTable::new(geometry.slots),
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
-            hydrator: Box::new(Hydrator::new(buffers, POOL_BUFFER_BYTES, frames)),
+            hydrator: Box::new(Hydrator::new(buffers, buffer, frames)),
             stats: CacheStats::default(),
+            condemned: Condemned::No,
+            touched: None,
         }
     }
 
@@ -231,14 +261,16 @@ impl Cache {
     }
 
     /// Reads every descriptor page once and takes in what the slots hold.
-    fn scan<S: Storage>(&mut self, storage: &mut S, bytes: u64) {
-        let len = usize::try_from(SCAN_PAGES.min(self.geometry.pages))
+    fn scan<S: Storage>(&mut self, storage: &mut S, bytes: u64, transfer_max: usize) {
+        let per_read =
+            u32::try_from(transfer_max / BLOCK_BYTES).unwrap_or(u32::MAX).clamp(1, SCAN_PAGES);
+        let len = usize::try_from(per_read.min(self.geometry.pages))
             .unwrap_or(0)
             .saturating_mul(BLOCK_BYTES);
         let (mut a, mut b) = (vec![0; len], vec![0; len]);
         let mut page = 0;
         while page < self.geometry.pages {
-            let count = SCAN_PAGES.min(self.geometry.pages.saturating_sub(page));
+            let count = per_read.min(self.geometry.pages.saturating_sub(page));
             let len = usize::try_from(count).unwrap_or(0).saturating_mul(BLOCK_BYTES);
             let (Some(a), Some(b)) = (a.get_mut(..len), b.get_mut(..len)) else { return };
             let at = |copy| self.start.saturating_add(self.geometry.page_at(copy, page));
@@ -306,6 +338,13 @@ impl Cache {
     }
 }
 
+/// Refuses a region whose tables do not fit in memory: no read may fail for it.
+fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
+    let need = SlotTable::bytes(geometry.slots).saturating_add(Pages::table_bytes(geometry.pages));
+    let have = u64::try_from(options.tables_bytes).unwrap_or(u64::MAX);
+    if need > have { Err(Refused::TooLarge { need, have }) } else { Ok(()) }
+}
+
 /// Whether a superblock checks out and is of a format that this code does not know.
 fn is_later(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Version(_) | Refusal::Incompat(_) | Refusal::Checksum(_))
@@ -370,6 +409,12 @@ impl Area {
             // Both copies lost: what they described is lost with them.
             Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
             Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
+            // Condemned by an earlier mount.
+            Found::Valid(superblock, _) if superblock.read_only => {
+                return Err(Refused::Unformatted);
+            }
+            Found::Valid(..) if policy == FormatPolicy::Auto => return Ok(()),
+            Found::Valid(..) => return Err(Refused::Unformatted),
             _ => {}
         }
         let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
@@ -397,6 +442,24 @@ impl Area {
         }
     }
 
+    /// The layout of a new region: with the wanted slots, or the smallest whose tables fit.
+    fn choose(&self, options: &CacheOptions) -> Result<Geometry, Refused> {
+        let sizes = match &options.slot_size {
+            Some(size) => core::slice::from_ref(size),
+            None => &[SlotSize::K64, SlotSize::K256, SlotSize::M1],
+        };
+        let mut refused = Refused::TooSmall { bytes: self.bytes };
+        for size in sizes {
+            if let Some(geometry) = Geometry::for_region(self.bytes, *size) {
+                match fits(&geometry, options) {
+                    Ok(()) => return Ok(geometry),
+                    Err(too_large) => refused = too_large,
+                }
+            }
+        }
+        Err(refused)
+    }
+
     /// Writes both superblocks of a new region. Nothing else needs to be written: pages and
     /// blocks of an earlier format are keyed with another UUID.
     fn format<S: Storage>(
@@ -405,8 +468,7 @@ impl Area {
         options: &CacheOptions,
         highest: u64,
     ) -> Result<Superblock, Refused> {
-        let geometry = Geometry::for_region(self.bytes, options.slot_size)
-            .ok_or(Refused::TooSmall { bytes: self.bytes })?;
+        let geometry = self.choose(options)?;
         let superblock = Superblock {
             uuid: options.entropy,
             start: self.start,
@@ -414,6 +476,7 @@ impl Area {
             generation: highest.saturating_add(1),
             nonce: 0,
             geometry,
+            condemned: false,
             read_only: false,
         };
         let mut raw = vec![0; BLOCK_BYTES];

@@ -6,7 +6,7 @@
 
 use super::BLOCK_BYTES;
 use super::bytes::{array, put, u32_at, u64_at};
-use super::checksum::page_check;
+use super::checksum::RegionHash;
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,9 @@ mod at {
 }
 
 fn check(region: &[u8; 16], raw: &[u8]) -> u64 {
-    let head = page_check(region, raw.get(..at::CHECK).unwrap_or_default());
-    head.rotate_left(32) ^ page_check(region, raw.get(at::CHECKED..).unwrap_or_default())
+    let hash = RegionHash::new(region);
+    let head = hash.page_check(raw.get(..at::CHECK).unwrap_or_default());
+    head.rotate_left(32) ^ hash.page_check(raw.get(at::CHECKED..).unwrap_or_default())
 }
 
 /// Fills in the header of `raw`, whose body is ready.

@@ -87,6 +87,12 @@ impl Pages {
         }
     }
 
+    /// Bytes of memory that the table of `pages` pages takes, without their frames.
+    pub fn table_bytes(pages: u32) -> u64 {
+        let each = size_of::<Newest>().saturating_add(size_of::<u32>());
+        u64::from(pages).saturating_mul(u64::try_from(each).unwrap_or(u64::MAX))
+    }
+
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
     /// while there is room. Returns its bytes, if one of them is valid.
     pub fn scan<'r>(
@@ -227,6 +233,11 @@ impl Pages {
     pub fn in_flight(&self, number: u32) -> bool {
         let frame = self.frame_of.get(index(number)).copied().unwrap_or(NONE);
         self.frames.get(index(frame)).is_some_and(|frame| frame.in_flight)
+    }
+
+    /// Whether there are fewer frames than pages.
+    pub fn scarce(&self) -> bool {
+        self.frames.len() < self.newest.len()
     }
 
     /// Number of frames.

@@ -31,6 +31,16 @@ pub enum Mode {
     Bypass(&'static str),
 }
 
+/// Whether a region whose blocks fail their checks is on its way to be formatted anew by the next
+/// mount; otherwise it would fail them in every one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Condemned {
+    No,
+    Wanted,
+    Writing,
+    Done,
+}
+
 /// What the region did in this mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheStats {
@@ -67,6 +77,10 @@ pub struct Cache {
     pub(super) pages: Pages,
     pub(super) hydrator: Box<Hydrator>,
     pub(super) stats: CacheStats,
+    /// Whether its content is to be forgotten.
+    pub(super) condemned: Condemned,
+    /// The slot that was used last.
+    pub(super) touched: Option<u32>,
 }
 
 impl Cache {
@@ -146,6 +160,23 @@ impl Cache {
         }
     }
 
+    /// Frees an entry of the blob table: of a blob that no slot holds, or else of one that this
+    /// mount does not read, with all its slots.
+    fn give_up_blob(&mut self) -> Option<()> {
+        let holds =
+            |slots: &SlotTable, slot, blob| slots.key(slot).is_some_and(|key| key.blob == blob);
+        let all = 0..self.geometry.slots;
+        let blob =
+            self.blobs.spare(|blob| !all.clone().any(|slot| holds(&self.slots, slot, blob)))?;
+        for slot in all {
+            if holds(&self.slots, slot, blob) {
+                self.slots.evict(slot);
+            }
+        }
+        self.blobs.remove(blob);
+        Some(())
+    }
+
     /// Brings the pages of the next free slots into memory.
     fn prepare_free<S: Storage>(&mut self, storage: &mut S, slots: usize) {
         let mut next = self.slots.first(SlotState::Free);
@@ -159,6 +190,9 @@ impl Cache {
 
     fn give_up(&mut self, slot: u32) {
         self.slots.evict(slot);
+        if self.stats.check_failures >= MISMATCHES_MAX && self.mode == Mode::ReadWrite {
+            self.condemned = Condemned::Wanted;
+        }
         if self.stats.check_failures.saturating_add(self.stats.region_faults) >= MISMATCHES_MAX {
             trace::warn!("region: bypassed for this mount after {} failed reads", MISMATCHES_MAX);
             self.mode = Mode::Bypass("too many reads of it failed");
@@ -204,11 +238,17 @@ impl Cache {
 
 impl<S: Background> Layer<S> for Cache {
     fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        match self.blobs.find(identity, bytes) {
-            Some(index) => Some(index),
-            None if self.mode == Mode::ReadWrite => self.blobs.add(identity, bytes),
-            None => None,
+        if let Some(index) = self.blobs.find(identity, bytes) {
+            self.blobs.attach(index);
+            return Some(index);
         }
+        if self.mode != Mode::ReadWrite {
+            return None;
+        }
+        self.blobs.add(identity, bytes).or_else(|| {
+            self.give_up_blob()?;
+            self.blobs.add(identity, bytes)
+        })
     }
 
     fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
@@ -221,7 +261,10 @@ impl<S: Background> Layer<S> for Cache {
         while number < blocks.end {
             let held = self.window(blob, number).and_then(|(key, _)| self.slots.find(key));
             if let Some(slot) = held {
-                self.slots.touch(slot);
+                // Reads side by side in one slot are one use of it, or a scan would look hot.
+                if self.touched.replace(slot) != Some(slot) {
+                    self.slots.touch(slot);
+                }
                 let (page, _) = self.geometry.place(slot);
                 self.load_page(storage, page);
             } else {

@@ -117,6 +117,12 @@ impl SlotTable {
         table
     }
 
+    /// Bytes of memory that a table of `count` slots takes, at most.
+    pub fn bytes(count: u32) -> u64 {
+        let each = size_of::<Slot>().saturating_add(size_of::<u32>().saturating_mul(3));
+        u64::from(count).saturating_mul(u64::try_from(each).unwrap_or(u64::MAX))
+    }
+
     fn slot(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(usize::try_from(slot).ok()?)
     }

@@ -4,7 +4,7 @@
 
 use super::BLOCK_BYTES;
 use super::bytes::{array, put, u32_at, u64_at};
-use super::checksum::page_check;
+use super::checksum::RegionHash;
 use super::geometry::{Geometry, SlotSize};
 use core::fmt;
 
@@ -34,6 +34,7 @@ mod at {
     /// Followed by the checksum type.
     pub const SLOT_SHIFT: usize = 72;
     pub const SLOTS: usize = 76;
+    pub const CONDEMNED: usize = 80;
     /// All that counts lies in the first 512 bytes, which survive a power cut together: a format
     /// that was cut short leaves a block with the magic, or a blank one.
     pub const CHECK: usize = 504;
@@ -54,6 +55,8 @@ pub struct Superblock {
     pub nonce: u64,
     /// The layout.
     pub geometry: Geometry,
+    /// Whether all but this superblock is to be forgotten: the region failed its checks.
+    pub condemned: bool,
     /// Whether a feature bit forbids writing to us.
     pub read_only: bool,
 }
@@ -102,7 +105,7 @@ impl Superblock {
         }
         let uuid = array(raw, at::UUID);
         let body = raw.get(..at::CHECK).unwrap_or_default();
-        if u64_at(raw, at::CHECK) != page_check(&uuid, body) {
+        if u64_at(raw, at::CHECK) != RegionHash::new(&uuid).page_check(body) {
             return Err(Refusal::BadCheck);
         }
         let version = u32_at(raw, at::VERSION);
@@ -132,6 +135,7 @@ impl Superblock {
             generation: u64_at(raw, at::GENERATION),
             nonce: u64_at(raw, at::NONCE),
             geometry,
+            condemned: raw.get(at::CONDEMNED).is_some_and(|byte| *byte != 0),
             read_only: u32_at(raw, at::RO_COMPAT) & !RO_COMPAT_KNOWN != 0,
         })
     }
@@ -149,7 +153,9 @@ impl Superblock {
         put(raw, at::NONCE, &self.nonce.to_le_bytes());
         put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_RAPIDHASH]);
         put(raw, at::SLOTS, &self.geometry.slots.to_le_bytes());
-        let check = page_check(&self.uuid, raw.get(..at::CHECK).unwrap_or_default());
+        put(raw, at::CONDEMNED, &[u8::from(self.condemned)]);
+        let body = raw.get(..at::CHECK).unwrap_or_default();
+        let check = RegionHash::new(&self.uuid).page_check(body);
         put(raw, at::CHECK, &check.to_le_bytes());
     }
 }

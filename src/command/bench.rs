@@ -165,7 +165,8 @@ pub fn run<S: Discover + Background, W: Write>(
     bench.lookups(&root, &mut tree, &paths.tree)?;
 
     let (mut storage, _) = root.into_parts();
-    let region = open_region(&mut storage, setup.config, setup.entropy, setup.memory, notice);
+    let region =
+        open_region(&mut storage, setup.config, mounted, setup.entropy, setup.memory, notice);
     let with_region = region.is_some();
     let root: GuestRoot<S> = Root::new(storage, region, &mounted.image, &mounted.sources)?;
     seal();

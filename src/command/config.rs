@@ -42,7 +42,7 @@ pub struct Config {
     pub slot_bytes: Option<u32>,
     /// Whether a region is formatted (`cache-format=`).
     pub cache_format: CacheFormat,
-    /// How long the whole run may take, in seconds (`deadline=`), at least 1.
+    /// How long a device may take to answer a request, in seconds (`deadline=`), at least 1.
     pub deadline_s: Option<u32>,
     /// The words after `--`.
     pub command: Vec<String>,

@@ -21,6 +21,8 @@ pub struct Memory {
     pub pool: usize,
     /// Descriptor pages of the region.
     pub pages: usize,
+    /// Tables of the region.
+    pub tables: usize,
 }
 
 impl Memory {
@@ -30,6 +32,7 @@ impl Memory {
             read: if heap < 8 << 20 { 256 << 10 } else { 1 << 20 },
             pool: (heap >> 3).clamp(512 << 10, 4 << 20),
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
+            tables: heap >> 3,
         }
     }
 }
@@ -135,6 +138,7 @@ pub fn open<S: Discover>(
 pub fn open_region<S: Discover + Background>(
     storage: &mut S,
     config: &Config,
+    mounted: &Mounted,
     entropy: [u8; 16],
     memory: Memory,
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
@@ -159,18 +163,24 @@ pub fn open_region<S: Discover + Background>(
         options.start = sectors.first.saturating_mul(512);
         options.bytes = Some(sectors.count.saturating_mul(512));
     }
+    if let Some(slot) = overlaps(storage, mounted, &options) {
+        notice(format_args!("region  not used: disk {serial} is the source of slot {slot}"));
+        return None;
+    }
     options.format = match config.cache_format {
         CacheFormat::Auto => FormatPolicy::Auto,
         CacheFormat::Force => FormatPolicy::Force,
         CacheFormat::Never => FormatPolicy::Never,
     };
     options.slot_size = match config.slot_bytes {
-        Some(0x4_0000) => SlotSize::K256,
-        Some(0x10_0000) => SlotSize::M1,
-        _ => SlotSize::K64,
+        Some(0x1_0000) => Some(SlotSize::K64),
+        Some(0x4_0000) => Some(SlotSize::K256),
+        Some(0x10_0000) => Some(SlotSize::M1),
+        _ => None,
     };
     options.pool_bytes = memory.pool;
     options.pages_bytes = memory.pages;
+    options.tables_bytes = memory.tables;
     match Cache::open(storage, &options) {
         Ok(cache) => {
             let used = cache.slots(SlotState::Small).saturating_add(cache.slots(SlotState::Main));
@@ -190,6 +200,18 @@ pub fn open_region<S: Discover + Background>(
             None
         }
     }
+}
+
+/// The slot whose source has bytes in common with the region: writing there would destroy it.
+fn overlaps<S: Storage>(storage: &S, mounted: &Mounted, options: &CacheOptions) -> Option<u16> {
+    let disk = storage.info(options.device)?.bytes;
+    let end = options.bytes.map_or(disk, |bytes| options.start.saturating_add(bytes));
+    let common = |source: &crate::blob::SourcePart| {
+        source.device == options.device
+            && source.base < end
+            && options.start < source.base.saturating_add(source.bytes)
+    };
+    (0u16..).zip(&mounted.sources).find(|(_, source)| common(source)).map(|(slot, _)| slot)
 }
 
 /// How long a run waits for the region at its end.

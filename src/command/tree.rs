@@ -1,12 +1,12 @@
 //! Walking everything below a path, in order, without recursion and with bounded memory.
 //!
 //! Always: a directory comes before its entries, entries by the bytes of their names; a path of
-//! more than [`PATH_BYTES_MAX`] bytes ends the walk with an error, so a directory that contains
-//! itself does too.
+//! more than [`PATH_BYTES_MAX`] bytes ends the walk with an error, and so does a directory that
+//! lies inside itself.
 
 use crate::Error;
 use crate::cache::Layer;
-use crate::erofs::{FileKind, Inode};
+use crate::erofs::{Corrupt, FileKind, Inode};
 use crate::read::{DirCursor, PATH_BYTES_MAX, Root};
 use crate::storage::Storage;
 use alloc::vec::Vec;
@@ -94,6 +94,10 @@ impl Tree {
         if inode.kind == FileKind::Directory {
             if self.open.len() >= DEPTH_MAX {
                 return Err(crate::PathError::TooLong.into());
+            }
+            // The walk would end by the length of the path, with everything read a thousand times.
+            if self.open.iter().any(|(cursor, _)| cursor.dir().nid == inode.nid) {
+                return Err(Error::Corrupt(Corrupt::DirectoryInItself { nid: inode.nid }));
             }
             self.open.push((root.read_dir_inode(inode)?, self.path.len()));
         }

@@ -103,6 +103,8 @@ pub enum Corrupt {
     NoSlot { slot: u16, slots: u16 },
     /// A block beyond the device of a slot; slot 0 is the primary device.
     BlockBeyondSlot { slot: u16, block: u64, blocks: u64 },
+    /// Data beyond the end of a blob whose slot gives no length; all in bytes.
+    BeyondBlob { slot: u16, at: u64, len: u64, blob: u64 },
     /// A type of file that does not exist.
     Mode { nid: Nid, mode: u16 },
     /// A size of 2^63 or more.
@@ -127,6 +129,8 @@ pub enum Corrupt {
     Name { nid: Nid, block: u64, entry: u16, fault: NameFault },
     /// A type of file that does not exist.
     EntryType { nid: Nid, block: u64, entry: u16, file_type: u8 },
+    /// A directory that contains itself, or one that contains it.
+    DirectoryInItself { nid: Nid },
     /// More shared xattrs than their inode's body has room for.
     SharedCount { nid: Nid, count: u8, body: usize },
     /// An xattr entry that overruns the bytes it lies in.
@@ -145,7 +149,8 @@ impl fmt::Display for Corrupt {
             | Self::SlotRange { .. }
             | Self::SlotsOverlap { .. }
             | Self::NoSlot { .. }
-            | Self::BlockBeyondSlot { .. } => self.fmt_image(f),
+            | Self::BlockBeyondSlot { .. }
+            | Self::BeyondBlob { .. } => self.fmt_image(f),
             Self::Short { .. } | Self::Overflow(_) | Self::BeyondImage { .. } => self.fmt_part(f),
             Self::FirstNameoff { .. }
             | Self::Nameoff { .. }
@@ -202,6 +207,10 @@ impl Corrupt {
             Self::NoSlot { slot, slots } => {
                 write!(f, "device slot {slot} is named, the table has {slots}")
             }
+            Self::BeyondBlob { slot, at, len, blob } => write!(
+                f,
+                "{len} bytes at byte {at:#x} of device slot {slot}, whose blob has {blob:#x}"
+            ),
             Self::BlockBeyondSlot { slot, block, blocks } => {
                 write!(f, "block {block} of device slot {slot}, which has {blocks}")
             }
@@ -246,6 +255,7 @@ impl Corrupt {
                     "chunk {chunk} of nid {nid} names device slot {slot}, the table has {slots}"
                 )
             }
+            Self::DirectoryInItself { nid } => write!(f, "directory nid {nid} lies inside itself"),
             Self::SharedCount { nid, count, body } => {
                 write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")
             }

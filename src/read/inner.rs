@@ -13,7 +13,7 @@ use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Superblock};
 use crate::error::Error;
-use crate::storage::{DeviceId, Storage};
+use crate::storage::{DeviceId, IoError, IoErrorKind, Storage};
 
 const PAGE: u64 = 4096;
 /// Bytes of a chunk map looked at in one go.
@@ -105,7 +105,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let page = self.meta.get(number).unwrap_or_default();
             let found = page.get(skip..).and_then(|page| page.get(..len));
             // The page was loaded just now; zeros would be wrong bytes.
-            front.copy_from_slice(found.ok_or(Error::Path(crate::error::PathError::NotFound))?);
+            front.copy_from_slice(found.ok_or(unloaded(at, len))?);
             self.stats.copied(len);
             at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             rest = behind;
@@ -292,6 +292,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             _ => self.data(inode, offset, out),
         }
     }
+}
+
+/// The error for metadata that was loaded and is not there: our own bug, but no read may go on.
+fn unloaded(at: u64, len: usize) -> Error {
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    Error::Io(IoError { device: DeviceId(u16::MAX), at, len, kind: IoErrorKind::Gone })
 }
 
 #[cfg(feature = "alloc")]

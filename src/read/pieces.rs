@@ -7,7 +7,7 @@ use super::bounce::BOUNCE_BYTES;
 use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence};
 use crate::erofs::Corrupt;
 use crate::error::Error;
-use crate::storage::{DeviceId, IoError, IoErrorKind, Storage};
+use crate::storage::{DeviceId, Storage};
 
 /// A read through a layer is cut into pieces of at most this, so that the check or the copy of
 /// one piece overlaps with the transfer of the next.
@@ -110,13 +110,7 @@ pub fn cut<S: Storage, L: Layer<S>>(
         return Err(Error::Corrupt(Corrupt::NoSlot { slot, slots }));
     };
     if at.checked_add(len).is_none_or(|end| end > source.bytes) {
-        let len = u32::try_from(len).unwrap_or(u32::MAX);
-        return Err(Error::Io(IoError {
-            device: source.device,
-            at,
-            len,
-            kind: IoErrorKind::OutOfRange,
-        }));
+        return Err(Error::Corrupt(Corrupt::BeyondBlob { slot, at, len, blob: source.bytes }));
     }
     let granule = if source.blob.is_some() { BLOCK } else { source.sector };
     let start = at & !granule.wrapping_sub(1);
@@ -216,7 +210,7 @@ fn shape(
     if skip == 0 && direct > 0 {
         return Piece { len: as_len(direct), slot, start, skip: 0, span: None, origin };
     }
-    let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0);
+    let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0).min(max & !below);
     // All of it in one bounce if it fits; else just the unaligned front.
     let fits = skip.saturating_add(len) <= room;
     let wanted = if fits { len } else { granule.saturating_sub(skip).min(len) };

@@ -2,7 +2,7 @@
 //!
 //! Always: what does not check out decodes to `None`.
 
-use rapidhash::v3::{DEFAULT_RAPID_SECRETS, rapidhash_v3_inline};
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 
 pub const BLOCK: u64 = 4096;
 const SUPERBLOCK_B: u64 = 16;
@@ -17,8 +17,18 @@ const PER_PAGE: u64 = 25;
 pub const SLOT_BLOCKS: u64 = 16;
 pub const MAGIC: &[u8; 8] = b"ROOTLET\x1a";
 
-pub fn hash(data: &[u8]) -> u64 {
-    rapidhash_v3_inline::<true, false, false>(data, &DEFAULT_RAPID_SECRETS)
+/// rapidhash v3 under the secrets that SplitMix64 draws from the region's UUID.
+pub fn hash(uuid: &[u8; 16], data: &[u8]) -> u64 {
+    let mut state = u64_at(uuid, 0) ^ u64_at(uuid, 8).rotate_left(32);
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    };
+    let seed = next();
+    let secrets = [(); 7].map(|()| next());
+    rapidhash_v3_inline::<true, false, false>(data, &RapidSecrets { seed, secrets })
 }
 
 fn u16_at(raw: &[u8], at: usize) -> u16 {
@@ -34,7 +44,7 @@ fn u64_at(raw: &[u8], at: usize) -> u64 {
 }
 
 fn keyed(uuid: &[u8; 16], body: &[u8]) -> u64 {
-    hash(body).wrapping_add(hash(uuid))
+    hash(uuid, body)
 }
 
 /// What a valid superblock says.
@@ -178,13 +188,12 @@ pub fn block_sum(
     data: &[u8],
 ) -> u64 {
     let mut key = Vec::new();
-    key.extend(hash(uuid).to_le_bytes());
-    key.extend(hash(identity).to_le_bytes());
+    key.extend(hash(uuid, identity).to_le_bytes());
     key.extend(generation.to_le_bytes());
     let mut place = Vec::new();
-    place.extend(hash(&key).to_le_bytes());
+    place.extend(hash(uuid, &key).to_le_bytes());
     place.extend(number.to_le_bytes());
-    hash(data).wrapping_add(hash(&place))
+    hash(uuid, data).wrapping_add(hash(uuid, &place))
 }
 
 /// Puts the right check into a superblock.

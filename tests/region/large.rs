@@ -16,7 +16,7 @@ const SIZES: [(SlotSize, u64); 2] = [(SlotSize::M1, 9 << 20), (SlotSize::K256, 5
 fn machine(seed: u64) -> Machine {
     let (slot_size, bytes) = SIZES[seed as usize % 2];
     let mut machine = Machine::with(seed, bytes, 512);
-    machine.options.slot_size = slot_size;
+    machine.options.slot_size = Some(slot_size);
     machine.options.pages_bytes = 0;
     machine
 }

@@ -103,7 +103,7 @@ impl Machine {
             start: START,
             bytes: Some(bytes),
             format: FormatPolicy::Auto,
-            slot_size: SlotSize::K64,
+            slot_size: Some(SlotSize::K64),
             ..CacheOptions::new(disk, [0; 16])
         };
         Self { world, disk, images, sources, options, entropy: Rng::new(seed ^ 0x0e57) }

@@ -41,6 +41,7 @@ mod decode;
 mod faults;
 mod foreign;
 mod guest;
+mod healing;
 mod kept;
 mod large;
 mod machine;

@@ -148,6 +148,7 @@ fn any_superblock() -> impl Strategy<Value = Superblock> {
             generation,
             nonce,
             geometry: Geometry::for_region(bytes, size).unwrap(),
+            condemned: false,
             read_only: false,
         })
 }

@@ -45,6 +45,9 @@ fn live(
         kept.moved_on(&guest);
         match result {
             Ok(done) if *op == Op::Sync && done => {
+                if !machine.world.has_power() {
+                    return Err("sync said yes though the power went".into());
+                }
                 kept.synced(&guest);
             }
             Ok(_) => {}
@@ -160,7 +163,7 @@ fn survivors(machine: &Machine, samples: u64, limit: usize, seed: u64) -> Surviv
         machine.world.crash_image(machine.disk, Survive::SeededDamage(seed ^ number))
     });
     for image in all.chain(damaged) {
-        if images.len() < limit + samples as usize && seen.insert(hash(&image.to_vec())) {
+        if images.len() < limit + samples as usize && seen.insert(hash(&[0; 16], &image.to_vec())) {
             let torn = !is_formatted(machine) && is_torn(&whole, &image);
             images.push((image, torn));
         }

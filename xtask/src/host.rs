@@ -56,7 +56,8 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         command::bench::run(storage, &setup, paths, &mut Standard(stdout), || {}, &mut notice)
             .map_err(|error| anyhow!("{error}"))?
     } else {
-        let region = command::open_region(&mut storage, config, entropy()?, memory, &mut notice);
+        let region =
+            command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
         let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)?;
         let mut scratch = Scratch::new(memory.read);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);

@@ -55,7 +55,8 @@ pub fn run(mut machine: Machine) -> ! {
         }
     }
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
-    let region = command::open_region(&mut storage, &config, clock::entropy(), memory, notice);
+    let region =
+        command::open_region(&mut storage, &config, &mounted, clock::entropy(), memory, notice);
     let root = match GuestRoot::new(storage, region, &mounted.image, &mounted.sources) {
         Ok(root) => root,
         Err(error) => fail(&error, None),

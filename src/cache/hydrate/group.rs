@@ -1,0 +1,236 @@
+//! The life of a group of fills: open, draining, flushing, pages.
+//!
+//! Always: bits enter the pages of a group after the flush that followed all its data (O3), and
+//! a slot is free again after a flush that followed its tombstone (O1).
+
+use super::jobs::Tag;
+use super::{
+    Armed, CULLS_PER_TICK_MAX, FILLS_MAX, FillState, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase,
+    SEAL_TRIES_MAX, Seal,
+};
+use crate::cache::descriptor;
+use crate::cache::region::{Cache, Condemned, Mode};
+use crate::cache::slots::SlotState;
+use crate::storage::Background;
+
+impl Cache {
+    /// Moves hydration on as far as it goes without waiting.
+    pub(in crate::cache) fn move_on<S: Background>(&mut self, storage: &mut S) {
+        while let Some((job, result)) = storage.poll() {
+            self.ended(storage, job, result);
+        }
+        if self.condemned == Condemned::Wanted {
+            self.condemn(storage);
+        }
+        if self.mode == Mode::ReadWrite {
+            if self.hydrator.at_rest() {
+                return;
+            }
+            if self.hydrator.opened_ns == 0 {
+                self.hydrator.opened_ns = storage.now_ns();
+            }
+            self.start_held(storage);
+            self.tick(storage);
+        }
+    }
+
+    /// Makes everything that was offered durable, as far as the region allows, before
+    /// `deadline_ns`. Says whether it is.
+    pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        while matches!(self.condemned, Condemned::Wanted | Condemned::Writing)
+            && storage.now_ns() < deadline_ns
+        {
+            self.move_on(storage);
+            core::hint::spin_loop();
+        }
+        if self.mode != Mode::ReadWrite {
+            // Without a write in this mount there is nothing that could have been lost.
+            return self.hydrator.fills.is_empty() && self.hydrator.armed == Armed::No;
+        }
+        self.hydrator.hurry = true;
+        let durable = self.settle(storage, deadline_ns);
+        self.hydrator.hurry = false;
+        durable
+    }
+
+    fn settle<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
+            self.move_on(storage);
+            core::hint::spin_loop();
+        }
+        if !self.settled() || self.hydrator.armed != Armed::Yes {
+            return self.settled();
+        }
+        // The pages of the last group are written; this makes them durable too. It frees what is
+        // entombed when it is submitted, so no group is closed meanwhile.
+        self.hydrator.seal = Seal::Flushing;
+        let started = (0..SEAL_TRIES_MAX).any(|_| {
+            let started = self.submit_flush(storage, Tag::SealFlush);
+            if !started {
+                self.move_on(storage);
+            }
+            started
+        });
+        while started && self.hydrator.seal == Seal::Flushing && storage.now_ns() < deadline_ns {
+            self.move_on(storage);
+            core::hint::spin_loop();
+        }
+        let sealed = self.hydrator.seal == Seal::Done && self.mode == Mode::ReadWrite;
+        if self.hydrator.seal == Seal::Done || !started {
+            self.hydrator.seal = Seal::No;
+        }
+        sealed
+    }
+
+    fn settled(&self) -> bool {
+        self.hydrator.idle()
+            && self.pages.dirty() == 0
+            && !self.blobs.unsettled()
+            && self.slots.count(SlotState::Evicted) == 0
+            && self.slots.count(SlotState::Entombing) == 0
+    }
+
+    fn tick<S: Background>(&mut self, storage: &mut S) {
+        let open = self.hydrator.phase == Phase::Open && self.hydrator.seal == Seal::No;
+        if open && self.should_close(storage.now_ns()) {
+            self.hydrator.group = self.hydrator.group.saturating_add(1);
+            self.hydrator.group_bytes = 0;
+            self.hydrator.opened_ns = 0;
+            self.hydrator.phase = Phase::Draining;
+            self.cull();
+            self.hydrator.starved = false;
+        }
+        self.advance(storage);
+    }
+
+    fn should_close(&self, now_ns: u64) -> bool {
+        let hydrator = &self.hydrator;
+        let freeing =
+            self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
+        let live =
+            self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
+        // Every busy slot has a fill, so one of the others can be given up.
+        let can_free =
+            freeing || usize::try_from(live).is_ok_and(|live| live > hydrator.fills.len());
+        let work = !hydrator.fills.is_empty()
+            || self.pages.dirty() > 0
+            || self.blobs.unsettled()
+            || freeing;
+        let old = hydrator.opened_ns > 0
+            && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
+        hydrator.group_bytes >= GROUP_BYTES_MAX
+            || hydrator.fills.len() >= FILLS_MAX / 2
+            || (self.pages.scarce() && self.pages.held().saturating_mul(2) >= self.pages.frames())
+            || (hydrator.starved && can_free)
+            || (work && (hydrator.hurry || old))
+    }
+
+    /// Free slots below which slots are given up: 5 % of all, at least two if there are that
+    /// many.
+    pub(super) fn low_water(&self) -> u32 {
+        (self.slots.len() / 20).max(2).min(self.slots.len().div_ceil(2))
+    }
+
+    pub(in crate::cache) fn cull(&mut self) {
+        let high = (self.slots.len() / 14).max(self.low_water().saturating_add(1));
+        let coming = self
+            .slots
+            .count(SlotState::Free)
+            .saturating_add(self.slots.count(SlotState::Evicted))
+            .saturating_add(self.slots.count(SlotState::Entombed));
+        if self.slots.count(SlotState::Free) >= self.low_water() {
+            return;
+        }
+        for _ in coming..high.min(coming.saturating_add(CULLS_PER_TICK_MAX)) {
+            if self.slots.cull().is_none() {
+                break;
+            }
+            self.stats.culled_slots = self.stats.culled_slots.saturating_add(1);
+        }
+    }
+
+    fn advance<S: Background>(&mut self, storage: &mut S) {
+        if self.hydrator.phase == Phase::Draining && self.drained() {
+            let armed = self.hydrator.armed;
+            if armed == Armed::No {
+                // Without any earlier write there is nothing to announce: arming comes first.
+                self.arm(storage);
+            } else if armed == Armed::Yes && self.blobs.unsettled() {
+                // The flush covers new blobs too: a descriptor that names a blob which a power
+                // cut took would be taken for that of the next blob in its place.
+                self.write_pages(storage);
+            } else if armed == Armed::Yes && self.submit_flush(storage, Tag::GroupFlush) {
+                self.hydrator.phase = Phase::Flushing;
+            }
+        }
+        if self.hydrator.phase == Phase::Pages {
+            self.entomb(storage);
+            self.write_pages(storage);
+            let in_flight = self.hydrator.page_jobs.iter().any(Option::is_some);
+            if !in_flight && self.pages.writable() == 0 {
+                self.hydrator.phase = Phase::Open;
+            }
+        }
+    }
+
+    fn drained(&self) -> bool {
+        let group = self.hydrator.group;
+        !self
+            .hydrator
+            .fills
+            .iter()
+            .any(|fill| fill.group < group && fill.state == FillState::Writing)
+    }
+
+    pub(super) fn data_written(&mut self, index: usize, ok: bool) {
+        let Some(write) = self.hydrator.writes.get_mut(index).and_then(Option::take) else {
+            return;
+        };
+        self.hydrator.pool.push(write.whole);
+        let state = if ok { FillState::Written } else { FillState::Lost };
+        for fill in self.hydrator.fills.iter_mut().filter(|fill| fill.write == index) {
+            if fill.state == FillState::Writing {
+                fill.state = state;
+            }
+        }
+    }
+
+    /// The flush of the closed group ended: its bits may enter their pages, and the tombstones
+    /// of the group before are durable.
+    pub(super) fn commit(&mut self, flushed: bool) {
+        if flushed {
+            self.slots.move_all(SlotState::Entombed, SlotState::Free);
+            self.pages.flushed();
+        }
+        let group = self.hydrator.group;
+        let size = self.geometry.slot_size;
+        for at in (0..self.hydrator.fills.len()).rev() {
+            let Some(fill) = self.hydrator.fills.get(at).copied().filter(|fill| fill.group < group)
+            else {
+                continue;
+            };
+            let (page, index) = self.geometry.place(fill.slot);
+            let head = self.head_of(fill.slot);
+            if flushed
+                && fill.state == FillState::Written
+                && let Some(raw) = self.pages.change(page)
+            {
+                // A page that left memory after a lost write came back with the old head.
+                if !descriptor::head(raw, size, index).live
+                    && let Some(head) = head
+                {
+                    descriptor::set_head(raw, size, index, &head, true);
+                }
+                for block in fill.first..fill.first.saturating_add(fill.blocks) {
+                    descriptor::set_resident(raw, size, index, block);
+                }
+                descriptor::set_class(raw, size, index, self.slots.class(fill.slot));
+                let kept = u64::try_from(fill.blocks).unwrap_or(0) << 12;
+                self.stats.kept_bytes = self.stats.kept_bytes.saturating_add(kept);
+            }
+            self.pages.unpin(page);
+            self.slots.release(fill.slot);
+            self.hydrator.fills.swap_remove(at);
+        }
+    }
+}

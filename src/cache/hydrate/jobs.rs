@@ -1,0 +1,235 @@
+//! Background jobs: starting them, and what their ends mean.
+//!
+//! Always: nothing is written before this mount announced itself in the superblock; a failed
+//! flush, or too many failed writes, end writing for this mount.
+
+use super::{Armed, PageJob, Phase, Seal};
+use crate::cache::geometry::Geometry;
+use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode};
+use crate::cache::slots::SlotState;
+use crate::cache::superblock::Superblock;
+use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind};
+use crate::trace;
+
+/// What a tag of a background job means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    Data(usize),
+    Page(usize),
+    GroupFlush,
+    ArmSettle,
+    ArmWrite,
+    ArmFlush,
+    SealFlush,
+    Condemn,
+}
+
+impl Tag {
+    fn to_bits(self) -> u64 {
+        let (kind, index) = match self {
+            Self::Data(index) => (1, index),
+            Self::Page(index) => (2, index),
+            Self::GroupFlush => (3, 0),
+            Self::ArmWrite => (4, 0),
+            Self::ArmFlush => (5, 0),
+            Self::SealFlush => (6, 0),
+            Self::ArmSettle => (7, 0),
+            Self::Condemn => (8, 0),
+        };
+        (kind << 32) | u64::try_from(index).unwrap_or(0)
+    }
+
+    fn from_bits(bits: u64) -> Option<Self> {
+        let index = usize::try_from(bits & 0xffff_ffff).ok()?;
+        match bits >> 32 {
+            1 => Some(Self::Data(index)),
+            2 => Some(Self::Page(index)),
+            3 => Some(Self::GroupFlush),
+            4 => Some(Self::ArmWrite),
+            5 => Some(Self::ArmFlush),
+            6 => Some(Self::SealFlush),
+            7 => Some(Self::ArmSettle),
+            8 => Some(Self::Condemn),
+            _ => None,
+        }
+    }
+}
+
+impl Cache {
+    /// Starts the announcement of this mount as the region's writer. A flush comes first: a
+    /// guest that was killed without a power cut may have left the newest superblock, and newest
+    /// pages, volatile, and their older copies are overwritten next (O2).
+    pub(super) fn arm<S: Background>(&mut self, storage: &mut S) {
+        if self.submit_flush(storage, Tag::ArmSettle) {
+            self.hydrator.armed = Armed::Settling;
+        }
+    }
+
+    fn announce<S: Background>(&mut self, storage: &mut S) {
+        self.hydrator.armed = Armed::No;
+        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
+        let next = self.next_superblock();
+        next.write_to(buffer.get_mut().unwrap_or_default());
+        let at = Geometry::superblock_at(self.superblock_in.twin());
+        match self.submit(storage, Tag::ArmWrite, JobKind::Write, at, Some(buffer)) {
+            Ok(()) => self.hydrator.armed = Armed::Writing,
+            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+        }
+    }
+
+    /// Writes a superblock that says that everything else in the region is to be forgotten: its
+    /// blocks fail their checks, and would again in every mount.
+    pub(super) fn condemn<S: Background>(&mut self, storage: &mut S) {
+        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
+        let next = Superblock { condemned: true, ..self.next_superblock() };
+        next.write_to(buffer.get_mut().unwrap_or_default());
+        let at = Geometry::superblock_at(self.superblock_in.twin());
+        match self.submit(storage, Tag::Condemn, JobKind::Write, at, Some(buffer)) {
+            Ok(()) => self.condemned = Condemned::Writing,
+            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+        }
+    }
+
+    /// Starts data writes: full ones, and all once a group is closed or buffers run short.
+    pub(super) fn start_held<S: Background>(&mut self, storage: &mut S) {
+        match self.hydrator.armed {
+            Armed::No if self.hydrator.writes.iter().any(Option::is_some) => {
+                return self.arm(storage);
+            }
+            Armed::Yes => {}
+            _ => return,
+        }
+        // A buffer that is not full waits for what may follow it, unless it is wanted.
+        let hydrator = &self.hydrator;
+        let all = hydrator.hurry || hydrator.phase != Phase::Open || hydrator.pressed();
+        for index in 0..self.hydrator.writes.len() {
+            let Some(Some(write)) = self.hydrator.writes.get(index) else { continue };
+            if write.started || (!all && write.bytes < write.whole.len()) {
+                continue;
+            }
+            let (at, data) = (write.at, write.whole.slice(0..write.bytes));
+            if self.submit(storage, Tag::Data(index), JobKind::Write, at, data).is_err() {
+                return;
+            }
+            if let Some(Some(write)) = self.hydrator.writes.get_mut(index) {
+                write.started = true;
+            }
+        }
+    }
+
+    pub(super) fn submit_flush<S: Background>(&mut self, storage: &mut S, tag: Tag) -> bool {
+        self.stats.flushes = self.stats.flushes.saturating_add(1);
+        let started = self.submit(storage, tag, JobKind::Flush, 0, None).is_ok();
+        if !started {
+            self.stats.flushes = self.stats.flushes.saturating_sub(1);
+        }
+        started
+    }
+
+    /// Starts a job on the region's device; `at` counts from the region's start. Gives the
+    /// buffer back if the device has no room.
+    pub(super) fn submit<S: Background>(
+        &mut self,
+        storage: &mut S,
+        tag: Tag,
+        kind: JobKind,
+        at: u64,
+        buffer: Option<Buffer>,
+    ) -> Result<(), Option<Buffer>> {
+        let at = if kind == JobKind::Flush { 0 } else { self.start.saturating_add(at) };
+        let len = u64::try_from(buffer.as_deref().map_or(0, <[u8]>::len)).unwrap_or(0);
+        let job = Job { tag: tag.to_bits(), device: self.device, at, kind, buffer };
+        storage.start(job).map_err(|job| job.buffer)?;
+        if kind == JobKind::Write {
+            self.stats.written_bytes = self.stats.written_bytes.saturating_add(len);
+        }
+        Ok(())
+    }
+
+    pub(super) fn ended<S: Background>(
+        &mut self,
+        storage: &mut S,
+        job: Job,
+        result: Result<(), IoErrorKind>,
+    ) {
+        let Some(tag) = Tag::from_bits(job.tag) else { return };
+        if let Err(kind) = result
+            && job.kind != JobKind::Read
+        {
+            self.write_fault(job.kind, job.at, kind);
+        }
+        match tag {
+            Tag::Data(index) => {
+                drop(job);
+                self.data_written(index, result.is_ok());
+            }
+            Tag::Page(index) => {
+                let page_job = self.hydrator.page_jobs.get_mut(index).and_then(Option::take);
+                match page_job {
+                    Some(PageJob::Load(page)) => {
+                        // A reader may have brought the page in meanwhile, and changed it.
+                        let raw = job.buffer.as_deref().filter(|_| result.is_ok());
+                        if self.pages.get(page).is_none()
+                            && self.pages.has_room()
+                            && !raw.is_some_and(|raw| self.pages.install_copy(page, raw))
+                        {
+                            self.lose_page(page);
+                        }
+                    }
+                    Some(write) => self.page_written(write, Some(result)),
+                    None => {}
+                }
+                self.hydrator.page_pool.extend(job.buffer);
+            }
+            Tag::GroupFlush => {
+                self.commit(result.is_ok());
+                self.hydrator.phase = Phase::Pages;
+            }
+            Tag::ArmSettle if result.is_ok() => self.announce(storage),
+            Tag::ArmSettle => self.hydrator.armed = Armed::No,
+            Tag::ArmWrite => {
+                self.hydrator.page_pool.extend(job.buffer);
+                self.hydrator.armed = Armed::No;
+                if result.is_ok() && self.submit_flush(storage, Tag::ArmFlush) {
+                    self.hydrator.armed = Armed::Flushing;
+                }
+            }
+            Tag::ArmFlush => {
+                self.hydrator.armed = if result.is_ok() { Armed::Yes } else { Armed::No };
+                if result.is_ok() {
+                    self.superblock = self.next_superblock();
+                    self.superblock_in = self.superblock_in.twin();
+                }
+            }
+            Tag::Condemn => {
+                self.hydrator.page_pool.extend(job.buffer);
+                // Durable or not: if it is lost, the next mount finds the same and tries again.
+                self.condemned = Condemned::Done;
+            }
+            Tag::SealFlush => {
+                // `sync` may have given up waiting for it.
+                self.hydrator.seal = if self.hydrator.hurry { Seal::Done } else { Seal::No };
+                if result.is_ok() {
+                    self.slots.move_all(SlotState::Entombed, SlotState::Free);
+                    self.pages.flushed();
+                }
+            }
+        }
+    }
+
+    fn write_fault(&mut self, kind: JobKind, at: u64, error: IoErrorKind) {
+        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        trace::warn!("region: a write or flush at byte {} failed: {}", at, trace::Shown(&error));
+        // A flush that failed may have dropped anything, and says so only once.
+        if kind == JobKind::Flush || self.stats.region_faults >= FAULTS_MAX {
+            self.stop_writing("a flush failed, or too many writes did");
+        }
+    }
+
+    fn stop_writing(&mut self, why: &'static str) {
+        if self.mode == Mode::ReadWrite {
+            trace::warn!("region: read-only for this mount: {}", why);
+            self.mode = Mode::ReadOnly(why);
+        }
+    }
+}

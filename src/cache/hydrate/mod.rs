@@ -1,0 +1,216 @@
+//! Hydration: fetched bytes become resident, in groups, behind the readers' backs.
+//!
+//! Always: a bit enters a descriptor page only after a flush that followed its data (O3); the
+//! tombstone of a given-up slot is durable before the slot is used again (O1); nothing here
+//! waits, so no reader waits for it. DESIGN.md draws the life of a group.
+
+mod fill;
+mod group;
+mod jobs;
+mod pages_io;
+
+use super::BLOCK_BYTES;
+use super::geometry::SLOT_BLOCKS_MAX;
+use crate::storage::Buffer;
+use alloc::vec::Vec;
+
+/// A group is closed when this many bytes wait for their flush.
+const GROUP_BYTES_MAX: u64 = 16 << 20;
+/// A group is closed when it has been open this long.
+const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
+/// Parts of slots that can be under way at once.
+const FILLS_MAX: usize = 2048;
+/// Descriptor and blob pages that can be written at once.
+const PAGE_JOBS_MAX: usize = 32;
+/// How often `sync` offers its last flush to a device that has no room for it.
+const SEAL_TRIES_MAX: u32 = 1000;
+/// Slots given up at most in one tick.
+const CULLS_PER_TICK_MAX: u32 = 1024;
+
+/// Where a group is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Collecting fills.
+    Open,
+    /// Closed; its data writes are still under way.
+    Draining,
+    /// Its data is written; the flush is under way.
+    Flushing,
+    /// Flushed; its descriptor pages are being written.
+    Pages,
+}
+
+/// Whether this mount has announced itself as the region's writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Armed {
+    No,
+    /// What an earlier mount wrote is being made durable.
+    Settling,
+    Writing,
+    Flushing,
+    Yes,
+}
+
+/// Where the final flush of `sync` is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seal {
+    No,
+    Flushing,
+    Done,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FillState {
+    Writing,
+    Written,
+    Lost,
+}
+
+/// Some adjacent blocks of one slot on their way to residency.
+#[derive(Clone, Copy, Debug)]
+struct Fill {
+    slot: u32,
+    first: usize,
+    blocks: usize,
+    /// The write that carries them, and where they lie in its buffer.
+    write: usize,
+    offset: usize,
+    group: u64,
+    state: FillState,
+}
+
+/// One write of data to the region.
+#[derive(Debug)]
+struct DataWrite {
+    whole: Buffer,
+    bytes: usize,
+    at: u64,
+    started: bool,
+}
+
+/// A transfer of one page.
+#[derive(Clone, Copy, Debug)]
+enum PageJob {
+    /// A write of a descriptor page.
+    Descriptors(u32),
+    /// A write of a blob table page.
+    Blobs(u32),
+    /// A read of a descriptor page.
+    Load(u32),
+}
+
+/// The hydration state of a mount.
+#[derive(Debug)]
+pub(super) struct Hydrator {
+    pool: Vec<Buffer>,
+    writes: Vec<Option<DataWrite>>,
+    fills: Vec<Fill>,
+    page_pool: Vec<Buffer>,
+    page_jobs: Vec<Option<PageJob>>,
+    phase: Phase,
+    armed: Armed,
+    /// Number of the open group.
+    group: u64,
+    group_bytes: u64,
+    opened_ns: u64,
+    /// A reader asked for everything to be made durable.
+    hurry: bool,
+    /// The final flush of `sync`; no group is closed while it is not `No`.
+    seal: Seal,
+    /// Bytes were offered while hardly a slot was free.
+    starved: bool,
+}
+
+impl DataWrite {
+    fn end(&self) -> u64 {
+        self.at.saturating_add(offset(self.bytes))
+    }
+}
+
+impl Hydrator {
+    pub(super) fn new(buffers: usize, buffer_bytes: usize, pages: usize) -> Self {
+        let page_jobs = pages.clamp(1, PAGE_JOBS_MAX);
+        Self {
+            pool: core::iter::repeat_with(|| Buffer::new(buffer_bytes)).take(buffers).collect(),
+            writes: core::iter::repeat_with(|| None).take(buffers).collect(),
+            fills: Vec::with_capacity(FILLS_MAX),
+            page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
+                .take(page_jobs)
+                .collect(),
+            page_jobs: core::iter::repeat_with(|| None).take(page_jobs).collect(),
+            phase: Phase::Open,
+            armed: Armed::No,
+            group: 0,
+            group_bytes: 0,
+            opened_ns: 0,
+            hurry: false,
+            seal: Seal::No,
+            starved: false,
+        }
+    }
+
+    /// Blocks of `slot` whose data is written but not committed, and those still being written.
+    pub(super) fn under_way(&self, slot: u32) -> (BlockSet, BlockSet) {
+        let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
+        for fill in self.fills.iter().filter(|fill| fill.slot == slot) {
+            for block in fill.first..fill.first.saturating_add(fill.blocks) {
+                match fill.state {
+                    FillState::Written => written.insert(block),
+                    FillState::Writing => writing.insert(block),
+                    FillState::Lost => {}
+                }
+            }
+        }
+        (written, writing)
+    }
+
+    /// The bytes of block `block` of `slot` up to the end of its fill, while they are being
+    /// written.
+    pub(super) fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
+        let covers = |fill: &&Fill| {
+            fill.slot == slot
+                && fill.state == FillState::Writing
+                && fill.first <= block
+                && block < fill.first.saturating_add(fill.blocks)
+        };
+        let fill = self.fills.iter().find(covers)?;
+        let skip = block.checked_sub(fill.first)?.checked_mul(BLOCK_BYTES)?;
+        let bytes = fill.blocks.checked_mul(BLOCK_BYTES)?;
+        let write = self.writes.get(fill.write)?.as_ref()?;
+        write.whole.get(fill.offset..)?.get(..bytes)?.get(skip..)
+    }
+
+    /// Whether more than half of the buffers or of the table of fills are in use.
+    pub(super) fn pressed(&self) -> bool {
+        self.pool.len().saturating_mul(2) < self.writes.len() || self.fills.len() >= FILLS_MAX / 2
+    }
+
+    /// Whether nothing was offered and nothing is under way.
+    fn at_rest(&self) -> bool {
+        self.idle() && !self.hurry && !self.starved
+    }
+
+    fn idle(&self) -> bool {
+        self.fills.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
+    }
+}
+
+/// A set of blocks of one slot.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct BlockSet([u64; SLOT_BLOCKS_MAX / 64]);
+
+impl BlockSet {
+    pub(super) fn insert(&mut self, block: usize) {
+        if let Some(word) = self.0.get_mut(block >> 6) {
+            *word |= 1 << (block & 63);
+        }
+    }
+
+    pub(super) fn contains(&self, block: usize) -> bool {
+        self.0.get(block >> 6).is_some_and(|word| (word >> (block & 63)) & 1 == 1)
+    }
+}
+
+fn offset(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,155 @@
+//! Descriptor and blob pages on their way to and from the region.
+//!
+//! Always: one write of a page at a time, to the copy that is not its newest (O2).
+
+use super::jobs::Tag;
+use super::{PageJob, Phase};
+use crate::cache::pages::Newest;
+use crate::cache::region::Cache;
+use crate::cache::slots::SlotState;
+use crate::cache::{BLOCK_BYTES, descriptor};
+use crate::storage::{Background, IoErrorKind, JobKind, Storage};
+
+impl Cache {
+    /// Writes the tombstones of given-up slots into their pages; fetches pages that are not in
+    /// memory.
+    pub(super) fn entomb<S: Background>(&mut self, storage: &mut S) {
+        let size = self.geometry.slot_size;
+        for _ in 0..self.slots.count(SlotState::Evicted) {
+            let Some(slot) = self.slots.first(SlotState::Evicted) else { return };
+            let (page, index) = self.geometry.place(slot);
+            // A page that is being written must not change its meaning until it is.
+            let raw = match self.pages.in_flight(page) {
+                true => None,
+                false => self.pages.change(page),
+            };
+            match raw {
+                Some(raw) => {
+                    let slot_generation =
+                        descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
+                    let head = descriptor::Head { slot_generation, ..descriptor::Head::default() };
+                    descriptor::set_head(raw, size, index, &head, true);
+                    self.slots.set_state(slot, SlotState::Entombing);
+                }
+                None => {
+                    self.slots.set_state(slot, SlotState::Evicted);
+                    self.request_page(storage, page);
+                }
+            }
+        }
+    }
+
+    /// Starts a read of a page that is not in memory, unless one is under way.
+    fn request_page<S: Background>(&mut self, storage: &mut S, page: u32) {
+        let loading =
+            |job: &Option<PageJob>| matches!(job, Some(PageJob::Load(other)) if *other == page);
+        if self.pages.get(page).is_some() || self.hydrator.page_jobs.iter().any(loading) {
+            return;
+        }
+        let copy = match self.pages.newest(page) {
+            Newest::In(copy) => copy,
+            Newest::Nowhere => {
+                self.pages.install(page, None, 0);
+                return;
+            }
+            Newest::Unreadable => return self.lose_page(page),
+        };
+        let place = self.hydrator.page_jobs.iter().position(Option::is_none);
+        let Some(place) = place.filter(|_| self.pages.has_room()) else { return };
+        let Some(buffer) = self.hydrator.page_pool.pop() else { return };
+        let at = self.geometry.page_at(copy, page);
+        match self.submit(storage, Tag::Page(place), JobKind::Read, at, Some(buffer)) {
+            Ok(()) => {
+                if let Some(job) = self.hydrator.page_jobs.get_mut(place) {
+                    *job = Some(PageJob::Load(page));
+                }
+            }
+            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+        }
+    }
+
+    /// Writes what has changed: of the blob table before the group's flush, of the descriptors
+    /// behind it.
+    pub(super) fn write_pages<S: Background>(&mut self, storage: &mut S) {
+        let descriptors = self.hydrator.phase == Phase::Pages;
+        while let Some(mut buffer) = self.hydrator.page_pool.pop() {
+            let place = self.hydrator.page_jobs.iter().position(Option::is_none);
+            let raw = buffer.get_mut().unwrap_or_default();
+            let next = if descriptors {
+                let next = self.pages.take_dirty(&self.geometry, raw);
+                next.map(|(page, at)| (PageJob::Descriptors(page), at))
+            } else {
+                self.blobs.take_dirty(raw).map(|(page, at)| (PageJob::Blobs(page), at))
+            };
+            let (Some(place), Some((write, at))) = (place, next) else {
+                self.hydrator.page_pool.push(buffer);
+                return;
+            };
+            let tag = Tag::Page(place);
+            match self.submit(storage, tag, JobKind::Write, at, Some(buffer)) {
+                Ok(()) => {
+                    if let Some(slot) = self.hydrator.page_jobs.get_mut(place) {
+                        *slot = Some(write);
+                    }
+                }
+                Err(buffer) => {
+                    self.hydrator.page_pool.extend(buffer);
+                    self.page_written(write, None);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// A page write ended, or was not taken (`None`).
+    pub(super) fn page_written(&mut self, write: PageJob, result: Option<Result<(), IoErrorKind>>) {
+        let ok = result == Some(Ok(()));
+        match write {
+            PageJob::Load(_) => {}
+            PageJob::Blobs(page) => self.blobs.written(page, ok),
+            PageJob::Descriptors(page) => {
+                self.pages.written(page, ok);
+                if ok {
+                    for slot in self.geometry.slots_of(page) {
+                        if self.slots.state(slot) == SlotState::Entombing {
+                            self.slots.set_state(slot, SlotState::Entombed);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings a page into memory. Waits for the read if it has to; false if it cannot.
+    pub(in crate::cache) fn load_page<S: Storage>(&mut self, storage: &mut S, page: u32) -> bool {
+        if self.pages.touch(page) {
+            return true;
+        }
+        if !self.pages.has_room() {
+            return false;
+        }
+        match self.pages.newest(page) {
+            Newest::Nowhere => self.pages.install(page, None, 0),
+            Newest::Unreadable => false,
+            Newest::In(copy) => {
+                let mut raw = [0; BLOCK_BYTES];
+                let at = self.geometry.page_at(copy, page);
+                if self.read_region(storage, at, &mut raw) && self.pages.install_copy(page, &raw) {
+                    return true;
+                }
+                self.lose_page(page);
+                false
+            }
+        }
+    }
+
+    /// What a page described is lost; its slots are not used again in this mount.
+    pub(super) fn lose_page(&mut self, page: u32) {
+        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        self.pages.lose(page);
+        for slot in self.geometry.slots_of(page) {
+            self.slots.evict(slot);
+            self.slots.set_state(slot, SlotState::Dead);
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! Where the bytes of a slot come from: by name, by tag, in the image itself; and what is said
+//! when they cannot be had.
+
+use rootlet::storage::{DiscoverError, IoErrorKind};
+use rootlet_sim::disk::World;
+use rootlet_sim::image::{Built, Content, FileLayout, Options, Tree, build};
+
+use crate::guest::Guest;
+use crate::mount;
+
+const TAGS: [&str; 3] = ["short", "a-tag-that-is-longer-than-twenty", "third"];
+
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    tree.file("/file", Content::seeded(9, 300_000));
+    tree
+}
+
+fn options() -> Options {
+    let tags = TAGS.map(|tag| tag.as_bytes().to_vec()).to_vec();
+    Options { blobs: 3, chunk_bits: 14, tags, ..Options::default() }
+}
+
+fn three_blobs() -> Built {
+    build(&tree(), &options()).unwrap()
+}
+
+/// Mounts and reads the file; the error otherwise.
+fn outcome(world: &World, line: &str) -> Result<(), String> {
+    let mut guest = Guest::mount(world.attach(), line, 1)?;
+    let got = guest.run(&["cat", "/file"])?;
+    assert_eq!(got, tree().content("/file").unwrap().to_vec());
+    Ok(())
+}
+
+/// A world with the image alone.
+fn world(built: &Built) -> World {
+    let world = World::new(1);
+    world.blob("image", &built.image);
+    world
+}
+
+#[test]
+fn one_image_takes_its_blobs_from_disks_and_shares_alike() {
+    let built = three_blobs();
+    let world = world(&built);
+    world.blob("d", &built.blobs[0]);
+    world.share_file("fs0", "dir/b", &built.blobs[1]);
+    world.share_file("fs1", "c", &built.blobs[2]);
+    for (second, third) in [
+        ("share:fs0:dir/b", "share:fs1:c"),
+        ("share:dir/b", "share::c"),
+        ("share::dir/b", "share:c"),
+    ] {
+        outcome(&world, &format!("image=image blob1=d blob2={second} blob3={third}")).unwrap();
+    }
+}
+
+#[test]
+fn slots_are_found_by_their_tags_without_being_named() {
+    let built = three_blobs();
+    let by_serial = world(&built);
+    by_serial.blob(TAGS[0], &built.blobs[0]);
+    by_serial.blob(&TAGS[1][..20], &built.blobs[1]);
+    by_serial.share_file("any", TAGS[2], &built.blobs[2]);
+    outcome(&by_serial, "image=image").unwrap();
+
+    // On a share the whole tag counts.
+    let by_file = world(&built);
+    by_file.blob(TAGS[0], &built.blobs[0]);
+    by_file.share_file("any", &TAGS[1][..20], &built.blobs[1]);
+    by_file.blob(TAGS[2], &built.blobs[2]);
+    let error = outcome(&by_file, "image=image").unwrap_err();
+    assert_eq!(
+        error,
+        format!(
+            "blob of slot 2: none given (blob2=...), and no disk or shared file is called \"{}\"",
+            TAGS[1]
+        )
+    );
+    by_file.share_file("any", TAGS[1], &built.blobs[1]);
+    outcome(&by_file, "image=image").unwrap();
+}
+
+#[test]
+fn what_is_named_wins_over_the_tag() {
+    let built = three_blobs();
+    let world = world(&built);
+    for (number, tag) in TAGS.iter().enumerate() {
+        // Wrong bytes under the right tags.
+        world.blob(&tag[..tag.len().min(20)], vec![0; 1 << 20]);
+        world.blob(&format!("blob{}", number + 1), &built.blobs[number]);
+    }
+    outcome(&world, &mount::line(3)).unwrap();
+}
+
+#[test]
+fn flattened_image_needs_no_other_device() {
+    let built = build(&tree(), &Options { flattened: true, ..options() }).unwrap();
+    assert!(built.blobs.is_empty());
+    outcome(&world(&built), "image=image").unwrap();
+
+    let built =
+        build(&tree(), &Options { flattened: true, tags: Vec::new(), ..options() }).unwrap();
+    outcome(&world(&built), "image=image").unwrap();
+    // Its end lost: the last slot is no longer all there.
+    let mut cut = built.image;
+    let bytes = cut.bytes().len() as u64;
+    cut.resize(bytes - 4096);
+    let error = mount::image(&cut).err().unwrap();
+    assert_eq!(
+        error,
+        "blob of slot 3: none given (blob3=...), and the slot has no tag to find it by"
+    );
+}
+
+#[test]
+fn slot_that_states_no_length_is_as_long_as_its_source() {
+    for sector in [512, 4096] {
+        let options = Options { slot_blocks: false, uniaddr: false, ..options() };
+        let built = build(&tree(), &options).unwrap();
+        let world = world(&built);
+        for (number, blob) in built.blobs.iter().enumerate() {
+            world.disk(&format!("blob{}", number + 1), sector, blob);
+        }
+        outcome(&world, &mount::line(3)).unwrap();
+    }
+}
+
+#[test]
+fn block_beyond_a_source_of_unstated_length_is_an_error_and_no_zeros() {
+    let options = Options { slot_blocks: false, uniaddr: false, ..options() };
+    let built = build(&tree(), &options).unwrap();
+    let mount = mount::built(&built).unwrap();
+    let bytes = built.blobs[1].bytes();
+    mount.world.resize(mount.devices[2], bytes - 4096);
+    let guest = Guest::mount(mount.world.attach(), &mount::line(3), 1).unwrap();
+    let mut out = vec![0; 300_000];
+    let error = guest.root.open(b"/file").unwrap().read_at(0, &mut out).unwrap_err();
+    let wanted = format!(" of device slot 2, whose blob has {:#x}", bytes - 4096);
+    assert!(error.to_string().ends_with(&wanted), "{error}");
+    assert!(matches!(error, rootlet::Error::Corrupt(_)), "{error}");
+}
+
+#[test]
+fn unified_addresses_lead_to_blobs_too() {
+    for layout in [FileLayout::Plain, FileLayout::ChunkMap] {
+        let options = Options { layout, ..options() };
+        let mount = mount::tree(&tree(), &options);
+        let mut out = vec![0; 300_000];
+        mount.guest.root.open(b"/file").unwrap().read_at(0, &mut out).unwrap();
+        assert_eq!(out, tree().content("/file").unwrap().to_vec(), "{layout:?}");
+        let reads = |device| mount.world.counters(device).reads;
+        assert!(mount.devices[1..].iter().any(|device| reads(*device) > 0), "{layout:?}");
+    }
+}
+
+#[test]
+fn missing_sources_are_named_with_their_slot() {
+    let built = three_blobs();
+    let world = world(&built);
+    world.blob("d", &built.blobs[0]);
+    world.blob("d2", &built.blobs[1]);
+    world.blob("twin", &built.blobs[2]);
+    world.blob("twin", &built.blobs[2]);
+    let short = built.blobs[2].bytes() - 4096;
+    world.blob("cut", built.blobs[2].to_vec()[..short as usize].to_vec());
+    world.share_file("fs0", "b", &built.blobs[1]);
+    let need = short + 4096;
+    for (end, message) in [
+        ("blob3=gone", "blob of slot 3 (disk gone): not found".to_string()),
+        ("blob3=twin", "blob of slot 3 (disk twin): 2 disks have this serial".to_string()),
+        (
+            "blob3=cut",
+            format!("blob of slot 3 is too short: {short} bytes, the slot needs {need}"),
+        ),
+        (
+            "blob3=share:x",
+            "blob of slot 3 (file x on share (any)): the share has no such file".to_string(),
+        ),
+        (
+            "blob3=share:fs0:x",
+            "blob of slot 3 (file x on share fs0): the share has no such file".to_string(),
+        ),
+        ("blob3=share:fs9:b", "blob of slot 3 (file b on share fs9): not found".to_string()),
+        (
+            "blob4=d",
+            "a blob is given for slot 4, the image has 3 device slots".to_string(),
+        ),
+        (
+            "",
+            "blob of slot 3: none given (blob3=...), and no disk or shared file is called \"third\""
+                .to_string(),
+        ),
+    ] {
+        let line = format!("image=image blob1=d blob2=d2 {end}");
+        assert_eq!(outcome(&world, &line).unwrap_err(), message, "{end}");
+    }
+}
+
+#[test]
+fn missing_image_is_named() {
+    let world = World::new(1);
+    let failed = |line: &str| outcome(&world, line).unwrap_err();
+    assert_eq!(failed(""), "no image given (image=SERIAL), and the machine has no disk");
+    world.blob("one", vec![0; 512]);
+    world.blob("two", vec![0; 512]);
+    world.blob("two", vec![0; 512]);
+    assert_eq!(failed(""), "no image given (image=SERIAL); the disks are one, two, two");
+    assert_eq!(failed("image=x"), "the image (disk x): not found");
+    assert_eq!(failed("image=two"), "the image (disk two): 2 disks have this serial");
+    assert_eq!(failed("image=share:x"), "the image (file x on share (any)): not found");
+    world.set_share_fault("s", DiscoverError::Daemon(IoErrorKind::Timeout));
+    assert_eq!(
+        failed("image=share:s:x"),
+        "the image (file x on share s): the share's daemon failed: no answer before the deadline"
+    );
+    world.set_share_fault("t", DiscoverError::Share(13));
+    assert_eq!(
+        failed("image=share:t:x"),
+        "the image (file x on share t): the share refuses it with errno 13"
+    );
+}
+
+#[test]
+fn superblock_of_large_blocks_is_read_through_small_transfers() {
+    let options = Options { block_bits: 16, chunk_bits: 16, ..options() };
+    let built = build(&tree(), &options).unwrap();
+    for max in [8192, 32_768, 65_536] {
+        let world = World::new(1);
+        for device in mount::plug(&world, &built) {
+            world.set_transfer_max(device, max);
+        }
+        outcome(&world, &mount::line(3)).unwrap();
+    }
+}
+
+#[test]
+fn slot_that_begins_inside_a_sector_of_its_disk_is_refused_with_its_place() {
+    let options = Options { flattened: true, block_bits: 9, chunk_bits: 12, ..options() };
+    let built = build(&tree(), &options).unwrap();
+    let at = built.image.device_slot_at(1) as usize + 68;
+    let uniaddr = u32::from_le_bytes(built.image.bytes()[at..at + 4].try_into().unwrap());
+    let base = uniaddr * 512;
+    assert_ne!(base % 4096, 0, "another tree is needed");
+    for (sector, refused) in [(512, false), (4096, true)] {
+        let world = World::new(1);
+        world.disk("image", sector, &built.image);
+        let wanted =
+            format!("slot 1 begins at byte {base} of the image, inside a sector of {sector} bytes");
+        assert_eq!(outcome(&world, "image=image").err(), refused.then_some(wanted));
+    }
+}
+
+#[test]
+fn adjacent_blocks_of_different_devices_are_not_one_extent() {
+    let mut tree = Tree::new();
+    tree.file("/file", Content::seeded(9, 4 << 12));
+    let options = Options { blobs: 2, chunk_bits: 12, tags: Vec::new(), ..options() };
+    let mut built = build(&tree, &options).unwrap();
+    // The chunks lie at block 0 of blob 1, 0 of 2, 1 of 1, 1 of 2. Let the second be the fourth:
+    // block 0 of blob 1, then block 1 of blob 2.
+    let entry = |chunk| built.image.chunk_entry_at("/file", chunk);
+    let (second, fourth) = (entry(1), entry(3) as usize);
+    let bytes: [u8; 8] = built.image.bytes()[fourth..fourth + 8].try_into().unwrap();
+    assert_eq!(bytes[2..], [2, 0, 1, 0, 0, 0]);
+    built.image.patch(second, &bytes);
+    let mut wanted = tree.content("/file").unwrap().to_vec();
+    wanted.copy_within(3 << 12.., 1 << 12);
+    let mut mount = mount::built(&built).unwrap();
+    assert_eq!(mount.guest.run(&["cat", "/file"]), Ok(wanted));
+}

@@ -1,0 +1,23 @@
+//! What a user of the library sees: reads, paths, names and errors, over images of every layout.
+
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that panics has failed"
+)]
+
+mod binding;
+mod cases;
+mod damage;
+mod faults;
+mod files;
+#[path = "../support/guest.rs"]
+mod guest;
+mod malformed;
+mod mount;
+mod oracle;
+mod paths;
+mod random;

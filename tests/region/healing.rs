@@ -1,0 +1,111 @@
+//! What a region does with damage, with little memory and with too many blobs.
+//!
+//! Always: the reads are right meanwhile; the next mounts pay less than the one that met it.
+
+use rootlet::cache::{
+    BlobIdentity, Cache, CacheOptions, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused, SlotSize,
+};
+use rootlet_sim::Rng;
+use rootlet_sim::disk::SimStorage;
+
+use crate::guest::Guest;
+use crate::machine::{Machine, START};
+
+/// Fetches all of sample 0 into the region.
+fn filled(machine: &mut Machine) {
+    let guest = Guest::boot(machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert!(guest.sync());
+}
+
+#[test]
+fn region_whose_slots_are_garbled_is_formatted_by_the_next_mount() {
+    let bytes = 4 << 20;
+    let mut machine = Machine::with(3, bytes, 512);
+    machine.options.pool_bytes = 16 << 20;
+    filled(&mut machine);
+    // Everything behind the tables: superblocks and descriptors stay as they are.
+    let mut noise = vec![0; (bytes - (1 << 20)) as usize];
+    Rng::new(5).fill(&mut noise);
+    machine.world.poke(machine.disk, START + (1 << 19), &noise);
+
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert!(matches!(guest.mode(), Some(Mode::Bypass(_))), "{:?}", guest.mode());
+    guest.sync();
+    drop(guest);
+
+    filled(&mut machine);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert_eq!(guest.stats().fetched_bytes, 0, "the region healed in one mount");
+    assert_eq!(guest.cache_stats().check_failures, 0);
+}
+
+#[test]
+fn condemned_region_is_left_alone_where_it_may_not_be_formatted() {
+    let bytes = 4 << 20;
+    let mut machine = Machine::with(3, bytes, 512);
+    machine.options.pool_bytes = 16 << 20;
+    filled(&mut machine);
+    let mut noise = vec![0; (bytes - (1 << 20)) as usize];
+    Rng::new(5).fill(&mut noise);
+    machine.world.poke(machine.disk, START + (1 << 19), &noise);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    guest.sync();
+    drop(guest);
+    machine.options.format = FormatPolicy::Never;
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    assert_eq!(guest.refused, Some(Refused::Unformatted));
+    guest.read_all().unwrap();
+}
+
+fn storage(machine: &Machine) -> SimStorage {
+    machine.world.attach()
+}
+
+#[test]
+fn region_whose_tables_do_not_fit_gets_larger_slots_or_is_refused() {
+    let machine = Machine::with(1, 64 << 20, 512);
+    let open = |tables_bytes, slot_size| {
+        let options = CacheOptions {
+            format: FormatPolicy::Force,
+            tables_bytes,
+            slot_size,
+            entropy: [9; 16],
+            ..machine.options
+        };
+        Cache::open(&mut storage(&machine), &options)
+            .map(|cache| cache.superblock().geometry.slot_size)
+    };
+    assert_eq!(open(1 << 20, None), Ok(SlotSize::K64));
+    assert_eq!(open(16 << 10, None), Ok(SlotSize::K256));
+    assert_eq!(open(4 << 10, None), Ok(SlotSize::M1));
+    assert!(matches!(open(100, None), Err(Refused::TooLarge { need, have: 100 }) if need > 100));
+    assert!(matches!(open(16 << 10, Some(SlotSize::K64)), Err(Refused::TooLarge { .. })));
+}
+
+#[test]
+fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() {
+    let machine = Machine::with(1, 8 << 20, 512);
+    let mut identity = [0; IDENTITY_BYTES];
+    for round in 0..400u32 {
+        let mut storage = storage(&machine);
+        let options = CacheOptions { entropy: [round as u8; 16], ..machine.options };
+        let mut cache = Cache::open(&mut storage, &options).unwrap();
+        identity[..4].copy_from_slice(&round.to_le_bytes());
+        let identity = BlobIdentity(identity);
+        let blob = Layer::<SimStorage>::attach(&mut cache, &identity, 1 << 20);
+        let blob = blob.unwrap_or_else(|| panic!("no place for blob {round}"));
+        Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..16);
+        Layer::<SimStorage>::fill(&mut cache, blob, 0, &[round as u8; 65536]);
+        assert!(cache.sync(&mut storage, u64::MAX));
+        // What was just kept is there, under its own blob.
+        drop(cache);
+        let mut cache = Cache::open(&mut storage, &options).unwrap();
+        let again = Layer::<SimStorage>::attach(&mut cache, &identity, 1 << 20);
+        assert_eq!(again, Some(blob));
+        assert_eq!(cache.resident_bytes(&mut storage, blob), 65536, "blob {round}");
+    }
+}

@@ -1,0 +1,60 @@
+//! A guest without a machine: mounts as a command line says, and runs commands.
+//!
+//! Always: what a board does between its devices and its verdict, by the same public API.
+
+use rootlet::command::config::Config;
+use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
+use rootlet::storage::{Background, Discover};
+
+/// Memory that a mount may take, in bytes, as on a board of 64 MiB.
+const HEAP_BYTES: usize = 48 << 20;
+
+/// A mounted image.
+pub struct Guest<S: Background> {
+    /// Its root.
+    pub root: GuestRoot<S>,
+    /// What the mount told its user.
+    pub notices: Vec<String>,
+    files: u64,
+}
+
+impl<S: Discover + Background> Guest<S> {
+    /// Mounts over `storage` as `line` says; `boot` makes the entropy of this mount.
+    ///
+    /// # Errors
+    /// The message that a user would see.
+    pub fn mount(mut storage: S, line: &str, boot: u8) -> Result<Self, String> {
+        let config = Config::parse(line).map_err(|error| error.to_string())?;
+        let mut notices = Vec::new();
+        let mut notice = |text: std::fmt::Arguments<'_>| notices.push(text.to_string());
+        let mounted = command::open(&mut storage, &config, &mut notice);
+        let mounted = mounted.map_err(|error| error.to_string())?;
+        let memory = Memory::of_heap(HEAP_BYTES);
+        let entropy = [boot; 16];
+        let region =
+            command::open_region(&mut storage, &config, &mounted, entropy, memory, &mut notice);
+        let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources);
+        let root = root.map_err(|error| error.to_string())?;
+        Ok(Self { root, notices, files: 0 })
+    }
+
+    /// Runs a command and returns its output.
+    ///
+    /// # Errors
+    /// The message that a user would see.
+    pub fn run(&mut self, words: &[&str]) -> Result<Vec<u8>, String> {
+        let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+        let command = Command::parse(&words).map_err(|error| error.to_string())?;
+        let mut output: Vec<u8> = Vec::new();
+        let mut scratch = Scratch::new(1 << 20);
+        let mut runner = Runner::new(&self.root, &mut output, &mut scratch);
+        let result = runner.run(&command);
+        self.files += runner.files;
+        result.map_err(|error| error.to_string()).map(|()| output)
+    }
+
+    /// The counters so far.
+    pub fn counters(&self) -> Counters {
+        Counters { files: self.files, ..Counters::of(&self.root) }
+    }
+}

@@ -1,0 +1,212 @@
+//! One run of the tool, with a deadline.
+//!
+//! Always: the tool's process is gone when its [`Boot`] is; what it started is its own to end.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a boot may take, its command included.
+const BOOT_SECONDS: u64 = 60;
+/// How long the tool may take around a boot.
+const AROUND: Duration = Duration::from_secs(60);
+/// How long the first run may take, which installs and builds what is missing.
+const FIRST: Duration = Duration::from_secs(1800);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Exit status of the tool.
+    pub status: Option<i32>,
+    /// What the guest's command wrote.
+    pub stdout: Vec<u8>,
+    /// Everything else.
+    pub stderr: String,
+}
+
+/// A run under way.
+pub struct Boot {
+    child: Child,
+    stdout: Option<ChildStdout>,
+    stderr: Option<JoinHandle<String>>,
+    until: Instant,
+}
+
+/// Boots the board with these arguments and waits for the end.
+pub fn boot<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
+    Boot::start(args).end()
+}
+
+/// Boots, and expects the verdict PASS.
+pub fn passes<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
+    let outcome = boot(args);
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert!(outcome.verdict().starts_with("PASS  "), "{}", outcome.stderr);
+    outcome
+}
+
+/// Boots, and expects the verdict FAIL with these words in it.
+#[track_caller]
+pub fn fails<I: IntoIterator<Item = impl Into<OsString>>>(args: I, words: &str) -> Outcome {
+    let outcome = boot(args);
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    let verdict = outcome.verdict();
+    assert!(verdict.starts_with("FAIL ") && verdict.contains(words), "{words}: {}", outcome.stderr);
+    outcome
+}
+
+/// The library over files of the host: what a boot has to show, too.
+pub fn host<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Vec<u8> {
+    let words = args.into_iter().map(Into::into);
+    let outcome = run(std::iter::once("host".into()).chain(words).collect(), AROUND).end();
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    outcome.stdout
+}
+
+/// Builds the board once for all tests of the process.
+fn build() {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("disk");
+        fs::write(&disk, [0; 512]).unwrap();
+        let disk = format!("x={}", disk.display());
+        let words = ["--disk", &disk, "--", "cache"].map(OsString::from);
+        let outcome = run(words.to_vec(), FIRST).end();
+        let built = outcome.verdict().starts_with("FAIL no image given");
+        assert!(built, "the board does not build or boot: {}", outcome.stderr);
+    });
+}
+
+fn run(args: Vec<OsString>, patience: Duration) -> Boot {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let said = thread::spawn(move || {
+        let mut said = Vec::new();
+        stderr.read_to_end(&mut said).unwrap();
+        String::from_utf8_lossy(&said).into_owned()
+    });
+    let stdout = child.stdout.take();
+    Boot { child, stdout, stderr: Some(said), until: Instant::now() + patience }
+}
+
+impl Boot {
+    /// Starts a boot. The guest's own deadline comes first, so that its words are heard.
+    pub fn start<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Self {
+        build();
+        let timeout = ["--timeout".into(), BOOT_SECONDS.to_string().into()];
+        let args = timeout.into_iter().chain(args.into_iter().map(Into::into)).collect();
+        run(args, Duration::from_secs(BOOT_SECONDS) + AROUND)
+    }
+
+    /// Reads the first byte of standard output and lets the rest wait, so that a guest that has
+    /// more to write cannot end.
+    pub fn first_byte(&mut self) -> u8 {
+        let mut byte = [0];
+        self.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
+        byte[0]
+    }
+
+    /// Waits for the end.
+    pub fn end(mut self) -> Outcome {
+        let mut stdout = self.stdout.take().unwrap();
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            stdout.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            if Instant::now() > self.until {
+                self.child.kill().unwrap();
+                let said = self.stderr.take().unwrap().join().unwrap();
+                panic!("the tool did not end in time: {said}");
+            }
+            thread::sleep(Duration::from_millis(5));
+        };
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        Outcome { status: status.code(), stdout: reader.join().unwrap(), stderr }
+    }
+
+    /// Whether the tool has ended.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    /// The processes of this program that the tool has started, by their ids.
+    pub fn children(&self, program: &str) -> Vec<u32> {
+        descendants(self.child.id())
+            .into_iter()
+            .filter(|id| {
+                let name = fs::read_link(format!("/proc/{id}/exe")).unwrap_or_default();
+                name.to_string_lossy().contains(program)
+            })
+            .collect()
+    }
+
+    /// Kills the processes of this program that the tool has started; there has to be one.
+    pub fn kill(&self, program: &str) {
+        let ids = self.children(program);
+        assert!(!ids.is_empty(), "the tool runs no {program}");
+        for id in ids {
+            let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+            // One of several may be gone with the first.
+            let _ = rustix::process::kill_process(id.unwrap(), rustix::process::Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Boot {
+    fn drop(&mut self) {
+        // After `end` it is reaped already, and there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Outcome {
+    /// The last line of standard error.
+    pub fn verdict(&self) -> &str {
+        self.stderr.lines().last().unwrap_or_default()
+    }
+
+    /// A counter of the verdict as the tool words it, such as `fetched 0 bytes`.
+    #[track_caller]
+    pub fn assert_counter(&self, words: &str) {
+        let counters = self.verdict().split_once("  ").map_or("", |(_, counters)| counters);
+        assert!(counters.split(", ").any(|counter| counter == words), "{words}: {}", self.stderr);
+    }
+}
+
+/// Ids of the processes below process `root`.
+fn descendants(root: u32) -> Vec<u32> {
+    let parent_of = |id: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        // The name before it may hold anything but ends in the last parenthesis.
+        stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    };
+    let all = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
+    let all: Vec<u32> = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut found = vec![root];
+    let mut at = 0;
+    while let Some(id) = found.get(at).copied() {
+        found.extend(all.iter().filter(|other| parent_of(**other) == Some(id)));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+/// Allocated bytes of a file: what was really written to a sparse one.
+pub fn allocated(file: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata(file).map_or(0, |stat| stat.blocks() * 512)
+}

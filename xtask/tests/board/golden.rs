@@ -1,0 +1,78 @@
+//! Golden images on the board: the same rows as on the host, cold and warm.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use crate::boot::{host, passes};
+use crate::set::{Golden, Set};
+
+fn args(golden: &Golden, command: &[&str]) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["--image".into(), golden.image.clone().into()];
+    for (number, blob) in golden.devices.iter().enumerate() {
+        args.extend(["--blob".into(), format!("{}={}", number + 1, blob.display()).into()]);
+    }
+    args.push("--".into());
+    args.extend(command.iter().map(OsString::from));
+    args
+}
+
+fn with_region(region: &Path, golden: &Golden) -> Vec<OsString> {
+    let mut all: Vec<OsString> = vec!["--cache".into(), region.into(), "--cache-size".into()];
+    all.push("24M".into());
+    all.extend(args(golden, &["manifest", "/"]));
+    all
+}
+
+fn image(name: &str) -> Golden {
+    Set::built_in().images.into_iter().find(|golden| golden.name == name).unwrap()
+}
+
+fn assert_same_rows(name: &str, devices: usize) {
+    let golden = image(name);
+    assert_eq!(golden.devices.len(), devices);
+    let words = args(&golden, &["manifest", "/"]);
+    let rows = host(words.clone());
+    assert!(rows.len() > 100_000, "{name}");
+    assert!(passes(words).stdout == rows, "{name}: without a region");
+    let dir = tempfile::tempdir().unwrap();
+    let region = dir.path().join("region");
+    let cold = passes(with_region(&region, &golden));
+    assert!(cold.stdout == rows, "{name}: cold");
+    cold.assert_counter("dropped 0 bytes");
+    let warm = passes(with_region(&region, &golden));
+    assert!(warm.stdout == rows, "{name}: warm");
+    warm.assert_counter("fetched 0 bytes");
+    warm.assert_counter("check failures 0");
+}
+
+#[test]
+fn image_without_devices_gives_the_hosts_rows() {
+    assert_same_rows("plain", 0);
+}
+
+#[test]
+fn image_with_one_device_gives_the_hosts_rows() {
+    assert_same_rows("blobdev-48bit", 1);
+}
+
+#[test]
+fn images_merged_over_three_devices_give_the_hosts_rows() {
+    assert_same_rows("merged-chunk", 3);
+    assert_same_rows("merged-tar", 3);
+}
+
+#[test]
+fn sixteen_mib_of_memory_are_enough() {
+    let golden = image("merged-blobdev");
+    let words = args(&golden, &["manifest", "/"]);
+    let rows = host(words.clone());
+    let dir = tempfile::tempdir().unwrap();
+    let region = dir.path().join("region");
+    for counter in ["check failures 0", "fetched 0 bytes"] {
+        let small: Vec<OsString> = ["--mem", "16M"].map(OsString::from).into();
+        let small = small.into_iter().chain(with_region(&region, &golden));
+        let outcome = passes(small);
+        assert!(outcome.stdout == rows);
+        outcome.assert_counter(counter);
+    }
+}

@@ -1,0 +1,15 @@
+//! The board under QEMU: what a user gets from `cargo run -- ...`, good input and bad.
+//!
+//! Always: every boot has a deadline of its own; what is compared is standard output, standard
+//! error and the exit status of the tool. QEMU and the rest are installed by the tool itself.
+
+mod bad_input;
+mod boot;
+mod commands;
+mod golden;
+mod regions;
+mod sample;
+#[expect(dead_code, reason = "the rows and the larger set are for the library's tests")]
+#[path = "../../../tests/golden/set.rs"]
+mod set;
+mod shares;
