@@ -20,7 +20,9 @@ pub struct RegionHash(RapidSecrets);
 impl RegionHash {
     /// The hash of the region with this UUID.
     pub fn new(region: &[u8; 16]) -> Self {
-        let mut state = u64_at(region, 0) ^ u64_at(region, 8).rotate_left(32);
+        let mut state = u64_at(region, 0);
+        // Mixed between the halves: two that are alike must not cancel out.
+        state = split_mix(&mut state) ^ u64_at(region, 8);
         let seed = split_mix(&mut state);
         Self(RapidSecrets { seed, secrets: [(); 7].map(|()| split_mix(&mut state)) })
     }
