@@ -23,15 +23,16 @@ use rootlet::storage::file::FileStorage;
 
 /// rapidhash v3 with the secrets that FORMAT.md draws from the UUID.
 fn hash(uuid: &[u8], data: &[u8]) -> u64 {
-    let mut state = u64_at(uuid, 0) ^ u64_at(uuid, 8).rotate_left(32);
-    let mut next = || {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let next = |state: &mut u64| {
+        *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
     };
-    let seed = next();
-    rapidhash_v3_seeded(data, &RapidSecrets { seed, secrets: [(); 7].map(|()| next()) })
+    let mut state = u64_at(uuid, 0);
+    state = next(&mut state) ^ u64_at(uuid, 8);
+    let seed = next(&mut state);
+    rapidhash_v3_seeded(data, &RapidSecrets { seed, secrets: [(); 7].map(|()| next(&mut state)) })
 }
 
 const BLOCK: usize = 4096;
