@@ -37,13 +37,21 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Allocates, with reads of `read_bytes` at once.
-    pub fn new(read_bytes: usize) -> Self {
+    /// Allocates what `command` needs, with reads of `read_bytes` at once.
+    pub fn new(command: &Command, read_bytes: usize) -> Self {
+        let (reads, lists, walks) = match command {
+            Command::Cat(_) => (true, false, false),
+            Command::Sum(_) => (true, false, true),
+            Command::Manifest(_) => (true, true, true),
+            Command::Stat(_) => (false, true, false),
+            Command::Ls(_) | Command::Cache | Command::Bench(_) => (false, false, false),
+        };
+        let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
         Self {
-            data: vec![0; read_bytes].into_boxed_slice(),
-            xattrs: vec![0; XATTR_BYTES_MAX].into_boxed_slice(),
-            target: vec![0; PATH_BYTES_MAX].into_boxed_slice(),
-            tree: Tree::new(),
+            data: memory(reads, read_bytes),
+            xattrs: memory(lists, XATTR_BYTES_MAX),
+            target: memory(true, PATH_BYTES_MAX),
+            tree: if walks { Tree::new() } else { Tree::default() },
         }
     }
 }

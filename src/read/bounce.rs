@@ -6,7 +6,7 @@
 pub const BOUNCE_BYTES: usize = 8192;
 
 #[cfg(feature = "alloc")]
-const COUNT: usize = 32;
+const COUNT: usize = 16;
 #[cfg(not(feature = "alloc"))]
 const COUNT: usize = 1;
 

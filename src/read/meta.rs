@@ -6,7 +6,7 @@
 pub const PAGE_BYTES: usize = 4096;
 
 #[cfg(feature = "alloc")]
-const PAGES: usize = 64;
+const PAGES: usize = 48;
 #[cfg(not(feature = "alloc"))]
 const PAGES: usize = 4;
 

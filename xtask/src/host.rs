@@ -59,7 +59,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         let region =
             command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
         let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)?;
-        let mut scratch = Scratch::new(memory.read);
+        let mut scratch = Scratch::new(&command, memory.read);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
         runner.run(&command).map_err(|error| anyhow!("{error}"))?;
         let files = runner.files;

@@ -61,7 +61,7 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };
-    let mut scratch = Scratch::new(memory.read);
+    let mut scratch = Scratch::new(&command, memory.read);
     heap::seal();
     let heap = heap::usage();
     defmt::info!(
