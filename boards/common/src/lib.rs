@@ -2,7 +2,7 @@
 //! log, virtio and the end of a run.
 //!
 //! Always: one processor, interrupts off, devices polled. What differs between boards is in the
-//! board's own [`Board`]; what differs between processors is in `arch`.
+//! board's own `Board`; what differs between processors is in `arch`.
 //!
 //! On a target with an operating system only the parts that need no machine exist, so that the
 //! workspace builds and their tests run there.

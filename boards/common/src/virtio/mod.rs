@@ -3,8 +3,8 @@
 //! Always: a device is not trusted. Every number it reports is checked against what was lent, and
 //! memory that was lent comes back only when the device gave it back or was reset.
 //!
-//! The layers: a transport (registers) below a [`device`] (start and reset), a [`ring`] (one
-//! queue with its requests in flight), a [`port`] (a device with its rings, as disk or share).
+//! The layers: a transport (registers) below a `device` (start and reset), a `ring` (one
+//! queue with its requests in flight), a `port` (a device with its rings, as disk or share).
 
 pub(crate) mod blk;
 pub(crate) mod device;
