@@ -18,23 +18,27 @@ fn filled(machine: &mut Machine) {
     assert!(guest.sync());
 }
 
-#[test]
-fn region_whose_slots_are_garbled_is_formatted_by_the_next_mount() {
+/// A machine whose region condemned itself: its slots were garbled, its superblocks and
+/// descriptors were not, and one mount met that.
+fn condemned() -> Machine {
     let bytes = 4 << 20;
     let mut machine = Machine::with(3, bytes, 512);
     machine.options.pool_bytes = 16 << 20;
     filled(&mut machine);
-    // Everything behind the tables: superblocks and descriptors stay as they are.
     let mut noise = vec![0; (bytes - (1 << 20)) as usize];
     Rng::new(5).fill(&mut noise);
     machine.world.poke(machine.disk, START + (1 << 19), &noise);
-
     let guest = Guest::boot(&mut machine, 0).unwrap();
     guest.read_all().unwrap();
     assert!(matches!(guest.mode(), Some(Mode::Bypass(_))), "{:?}", guest.mode());
     guest.sync();
     drop(guest);
+    machine
+}
 
+#[test]
+fn region_whose_slots_are_garbled_is_formatted_by_the_next_mount() {
+    let mut machine = condemned();
     filled(&mut machine);
     let guest = Guest::boot(&mut machine, 0).unwrap();
     guest.read_all().unwrap();
@@ -44,17 +48,7 @@ fn region_whose_slots_are_garbled_is_formatted_by_the_next_mount() {
 
 #[test]
 fn condemned_region_is_left_alone_where_it_may_not_be_formatted() {
-    let bytes = 4 << 20;
-    let mut machine = Machine::with(3, bytes, 512);
-    machine.options.pool_bytes = 16 << 20;
-    filled(&mut machine);
-    let mut noise = vec![0; (bytes - (1 << 20)) as usize];
-    Rng::new(5).fill(&mut noise);
-    machine.world.poke(machine.disk, START + (1 << 19), &noise);
-    let guest = Guest::boot(&mut machine, 0).unwrap();
-    guest.read_all().unwrap();
-    guest.sync();
-    drop(guest);
+    let mut machine = condemned();
     machine.options.format = FormatPolicy::Never;
     let guest = Guest::boot(&mut machine, 0).unwrap();
     assert_eq!(guest.refused, Some(Refused::Unformatted));
