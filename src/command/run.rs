@@ -426,7 +426,9 @@ impl fmt::Display for Shape<'_> {
             Layout::Chunked(map) => {
                 write!(f, "{} chunks of 2^{} bytes", map.count(), map.chunk_bits)
             }
-            Layout::Compressed(form) => write!(f, "compressed (layout {})", form.number()),
+            Layout::Compressed(compressed) => {
+                write!(f, "compressed (layout {})", compressed.form.number())
+            }
         }
     }
 }

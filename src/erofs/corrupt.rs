@@ -5,6 +5,7 @@
 use core::fmt;
 
 use super::block::Nid;
+use super::compressed::MapFault;
 
 /// A part of the image, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +24,10 @@ pub enum Part {
     ChunkMap(Nid),
     /// One entry of the inode's map of chunks.
     ChunkEntry(Nid),
+    /// The inode's map of compressed extents.
+    CompressedMap(Nid),
+    /// The inode's inline pcluster.
+    InlinePcluster(Nid),
     /// The shared xattr entry of this id.
     SharedXattr(u32),
 }
@@ -37,6 +42,8 @@ impl fmt::Display for Part {
             Self::Tail(nid) => write!(f, "the inline tail of nid {nid}"),
             Self::ChunkMap(nid) => write!(f, "the chunk map of nid {nid}"),
             Self::ChunkEntry(nid) => write!(f, "a chunk entry of nid {nid}"),
+            Self::CompressedMap(nid) => write!(f, "the compressed map of nid {nid}"),
+            Self::InlinePcluster(nid) => write!(f, "the inline pcluster of nid {nid}"),
             Self::SharedXattr(id) => write!(f, "shared xattr {id}"),
         }
     }
@@ -119,6 +126,8 @@ pub enum Corrupt {
     ChunkBeyondFile { nid: Nid, chunk: u64, chunks: u64 },
     /// A chunk on a device that the table does not have.
     ChunkSlot { nid: Nid, chunk: u64, slot: u16, slots: u16 },
+    /// A map of a compressed file.
+    Map { nid: Nid, fault: MapFault },
     /// The first nameoff of a directory block: no multiple of 12, 0, or beyond the block.
     FirstNameoff { nid: Nid, block: u64, nameoff: u16, len: usize },
     /// A nameoff outside the names, or not above the one before it.
@@ -255,6 +264,7 @@ impl Corrupt {
                     "chunk {chunk} of nid {nid} names device slot {slot}, the table has {slots}"
                 )
             }
+            Self::Map { nid, fault } => write!(f, "compressed map of nid {nid}: {fault}"),
             Self::DirectoryInItself { nid } => write!(f, "directory nid {nid} lies inside itself"),
             Self::SharedCount { nid, count, body } => {
                 write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")

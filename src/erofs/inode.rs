@@ -8,7 +8,7 @@ use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
 use super::kind::{DeviceNumber, FileKind};
-use super::layout::{CompressedForm, Layout, Outline};
+use super::layout::{Compressed, CompressedForm, Layout, Outline};
 use super::record::Record;
 use super::superblock::Superblock;
 
@@ -142,14 +142,6 @@ impl Inode {
     pub fn mode(&self) -> u16 {
         self.kind.mode_bits() | self.permissions
     }
-
-    /// The layout, if its data can be read; a compressed one is refused by name.
-    pub fn readable(&self) -> Result<Layout, FormatError> {
-        match self.layout {
-            Layout::Compressed(form) => Err(form.unsupported(self.nid)),
-            layout => Ok(layout),
-        }
-    }
 }
 
 impl Fields {
@@ -237,11 +229,12 @@ fn layout(
     if !matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink) {
         return Ok(Layout::None);
     }
+    let compressed = |form| Layout::Compressed(Compressed { form, body_end: outline.body_end });
     match number {
         0 => outline.plain(superblock, superblock.incompat.has(Incompat::BITS_48)),
-        1 => Ok(Layout::Compressed(CompressedForm::Full)),
+        1 => Ok(compressed(CompressedForm::Full)),
         2 => outline.inline(superblock),
-        3 => Ok(Layout::Compressed(CompressedForm::Compact)),
+        3 => Ok(compressed(CompressedForm::Compact)),
         _ => Ok(Layout::Chunked(ChunkMap::from_outline(superblock, outline)?)),
     }
 }

@@ -6,7 +6,7 @@
 use super::block::{BLOCKS_MAX, BlockSize, Nid, Span};
 use super::chunk::ChunkMap;
 use super::corrupt::{Corrupt, Part};
-use super::error::{FormatError, Unsupported};
+use super::error::FormatError;
 use super::superblock::Superblock;
 
 /// The layout of an inode's data.
@@ -29,16 +29,25 @@ pub enum Layout {
     },
     /// Chunks of equal size, anywhere.
     Chunked(ChunkMap),
-    /// Compressed; not read.
-    Compressed(CompressedForm),
+    /// Compressed, for [`super::CompressedMap`].
+    Compressed(Compressed),
+}
+
+/// What a compressed inode says of its map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compressed {
+    /// The form of the index.
+    pub form: CompressedForm,
+    /// The byte after the inode and its xattrs, in the inode's metadata space.
+    pub body_end: u64,
 }
 
 /// The index of a compressed inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompressedForm {
-    /// Layout 1: 8 bytes per logical cluster, or extent records.
+    /// Layout 1: 8 bytes per lcluster, or records of extents.
     Full,
-    /// Layout 3: packs of 2 and 4 bytes per logical cluster.
+    /// Layout 3: packs of 2 and 4 bytes per lcluster.
     Compact,
 }
 
@@ -49,11 +58,6 @@ impl CompressedForm {
             Self::Full => 1,
             Self::Compact => 3,
         }
-    }
-
-    /// The refusal of its data.
-    pub fn unsupported(self, nid: Nid) -> FormatError {
-        Unsupported::Compressed { nid, layout: self.number() }.into()
     }
 }
 
@@ -236,13 +240,11 @@ mod tests {
     }
 
     #[test]
-    fn compressed_data_is_refused_and_its_metadata_is_not() {
+    fn compressed_inode_says_where_it_ends() {
         for (format, form) in [(2, CompressedForm::Full), (6, CompressedForm::Compact)] {
-            let inode = inode(&compact(format, 0, REGULAR, 100_000, 1));
-            let inode = inode.unwrap_or_else(|error| panic!("{error}"));
-            assert_eq!((inode.size, inode.layout), (100_000, Layout::Compressed(form)));
-            let error = Unsupported::Compressed { nid: NID, layout: form.number() };
-            assert_eq!(inode.readable(), Err(error.into()));
+            let layout = layout(&compact(format, 2, REGULAR, 100_000, 1));
+            let body_end = 3200 + 32 + 16;
+            assert_eq!(layout, Ok(Layout::Compressed(Compressed { form, body_end })));
         }
     }
 }

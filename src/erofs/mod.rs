@@ -5,11 +5,11 @@
 //! superblock says how long the image is, lies within it.
 //!
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
-//! This part reads uncompressed images. A compressed inode parses as metadata and keeps its form
-//! in [`Layout::Compressed`]; its data is refused by [`Inode::readable`].
+//! Of compressed files the map is read, by [`CompressedMap`], and nothing decoded.
 
 mod block;
 mod chunk;
+pub mod compressed;
 mod corrupt;
 mod device;
 mod dir;
@@ -24,6 +24,7 @@ pub mod xattr;
 
 pub use block::{BlockSize, Nid, Span};
 pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
+pub use compressed::{CompressedMap, MapFault, Metadata};
 pub use corrupt::{Corrupt, NameFault, Part};
 pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place};
 pub use dir::{DirBlock, Dirent, Entries as DirEntries};
@@ -31,7 +32,7 @@ pub use error::{FormatError, Unsupported};
 pub use feature::{Compat, Incompat};
 pub use inode::{Inode, Mtime};
 pub use kind::{DeviceNumber, FileKind};
-pub use layout::{CompressedForm, Layout};
+pub use layout::{Compressed, CompressedForm, Layout};
 pub use superblock::Superblock;
 
 #[cfg(test)]

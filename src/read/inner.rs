@@ -11,7 +11,7 @@ use super::plan::Plan;
 use super::stats::Stats;
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
-use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Superblock};
+use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Superblock, Unsupported};
 use crate::error::Error;
 use crate::storage::{DeviceId, IoError, IoErrorKind, Storage};
 
@@ -150,7 +150,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Reads bytes of an inode's data; `offset + out.len()` is at most its size.
     pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let layout = inode.readable()?;
+        let layout = readable(inode)?;
         let mut offset = offset;
         let mut rest = out;
         while !rest.is_empty() {
@@ -239,7 +239,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         inode: &Inode,
         offset: u64,
     ) -> Result<Option<(DeviceId, u64)>, Error> {
-        let layout = inode.readable()?;
+        let layout = readable(inode)?;
         let mut plan = Plan::default();
         match layout {
             _ if offset >= inode.size => return Ok(None),
@@ -267,9 +267,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let mut memory = core::mem::replace(&mut self.dir, empty());
             let result = match memory.get_mut(..len) {
                 Some(place) => self.data_by_meta(inode, at, place),
-                None => Err(Error::Unsupported(crate::erofs::Unsupported::LargeBlocks {
-                    bytes: size.bytes(),
-                })),
+                None => Err(Error::Unsupported(Unsupported::LargeBlocks { bytes: size.bytes() })),
             };
             self.dir = memory;
             result?;
@@ -281,7 +279,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// As [`Inner::data`], but what lies on the primary device comes by way of the metadata
     /// cache.
     fn data_by_meta(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let layout = inode.readable()?;
+        let layout = readable(inode)?;
         let mut plan = Plan::default();
         let want = u64::try_from(out.len()).unwrap_or(u64::MAX);
         if !matches!(layout, Layout::Inline { .. }) {
@@ -291,6 +289,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             [Extent::Blob { slot: 0, at, len }] if *len == want => self.meta(*at, out),
             _ => self.data(inode, offset, out),
         }
+    }
+}
+
+/// The layout, if its data can be read.
+fn readable(inode: &Inode) -> Result<Layout, Error> {
+    match inode.layout {
+        Layout::Compressed(compressed) => {
+            let layout = compressed.form.number();
+            Err(Error::Unsupported(Unsupported::Compressed { nid: inode.nid, layout }))
+        }
+        layout => Ok(layout),
     }
 }
 
