@@ -40,7 +40,9 @@ impl Image {
         let need = Superblock::peek(first.get(..got).unwrap_or_default())?;
         let (superblock, digest) = match first.get(..need.min(got)) {
             Some(head) if head.len() == need => {
-                (Superblock::from_bytes(head)?, XxHash3_64::oneshot(head))
+                // Compression settings may reach beyond a short block.
+                let superblock = Superblock::from_bytes(first.get(..got).unwrap_or_default())?;
+                (superblock, XxHash3_64::oneshot(head))
             }
             _ => reader.large_superblock(need)?,
         };

@@ -191,8 +191,9 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         }
         let out = &mut self.out;
         let mut failed = None;
-        let listed = self.root.xattrs(&inode, &mut self.scratch.xattrs, |prefix, name, value| {
-            let line = writeln!(out, "xattr  {prefix}{} ({} bytes)", Escaped(name), value.len());
+        let listed = self.root.xattrs(&inode, &mut self.scratch.xattrs, |name, value| {
+            let [prefix, infix, rest] = name.parts().map(Escaped);
+            let line = writeln!(out, "xattr  {prefix}{infix}{rest} ({} bytes)", value.len());
             if line.is_err() {
                 failed.get_or_insert(at(path, crate::PathError::TooLong.into()));
             }
@@ -318,11 +319,12 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         let out = &mut self.out;
         let mut failed = None;
         let mut first = true;
-        let listed = self.root.xattrs(inode, &mut self.scratch.xattrs, |prefix, name, value| {
+        let listed = self.root.xattrs(inode, &mut self.scratch.xattrs, |name, value| {
             let mut pair = || {
                 out.write_all(if first { b", \"xattr\": {\"" } else { b", \"" })?;
-                json::write_inside(out, prefix.as_bytes())?;
-                json::write_inside(out, name)?;
+                for part in name.parts() {
+                    json::write_inside(out, part)?;
+                }
                 out.write_all(b"\": \"")?;
                 json::write_hex(out, value)?;
                 out.write_all(b"\"")

@@ -63,17 +63,43 @@ impl fmt::Display for BlockSize {
 }
 
 /// An inode number: the index of the 32-byte slot, counted from the metadata area, where the
-/// inode begins.
+/// inode begins; with bit 63, counted from the start of the metabox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Nid(pub u64);
 
-impl fmt::Display for Nid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+impl Nid {
+    const METABOX: u64 = 1 << 63;
+
+    /// Where the inode and all that lies behind it are.
+    pub const fn space(self) -> Space {
+        if self.0 & Self::METABOX == 0 { Space::Image } else { Space::Metabox }
+    }
+
+    /// The index of its slot in its space.
+    pub const fn slot(self) -> u64 {
+        self.0 & !Self::METABOX
     }
 }
 
-/// A range of bytes of the primary device; its end does not overflow.
+/// What a byte of metadata is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Space {
+    /// The primary device.
+    Image,
+    /// The data of the metabox inode.
+    Metabox,
+}
+
+impl fmt::Display for Nid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.space() {
+            Space::Image => self.0.fmt(f),
+            Space::Metabox => write!(f, "{} of the metabox", self.slot()),
+        }
+    }
+}
+
+/// A range of bytes of the primary device or of the metabox; its end does not overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first byte.

@@ -4,7 +4,8 @@
 
 use core::fmt;
 
-use super::block::Nid;
+use super::block::{Nid, Space};
+use super::codec::{Algorithm, Fault};
 use super::compressed::MapFault;
 
 /// A part of the image, for messages.
@@ -30,6 +31,24 @@ pub enum Part {
     InlinePcluster(Nid),
     /// The shared xattr entry of this id.
     SharedXattr(u32),
+    /// The long prefix of xattr names of this number.
+    XattrPrefix(u8),
+    /// The settings of this algorithm behind the superblock.
+    Compression(Algorithm),
+}
+
+impl Part {
+    /// The space that the part lies in.
+    pub(super) const fn space(self) -> Space {
+        match self {
+            Self::Inode(nid)
+            | Self::Xattrs(nid)
+            | Self::Tail(nid)
+            | Self::ChunkMap(nid)
+            | Self::ChunkEntry(nid) => nid.space(),
+            _ => Space::Image,
+        }
+    }
 }
 
 impl fmt::Display for Part {
@@ -45,6 +64,8 @@ impl fmt::Display for Part {
             Self::CompressedMap(nid) => write!(f, "the compressed map of nid {nid}"),
             Self::InlinePcluster(nid) => write!(f, "the inline pcluster of nid {nid}"),
             Self::SharedXattr(id) => write!(f, "shared xattr {id}"),
+            Self::XattrPrefix(id) => write!(f, "long xattr prefix {id}"),
+            Self::Compression(algorithm) => write!(f, "the settings of {algorithm}"),
         }
     }
 }
@@ -98,6 +119,32 @@ pub enum Corrupt {
     Checksum { stored: u32, computed: u32 },
     /// More superblock extension slots than its page has room for.
     SuperblockSlots(u8),
+    /// A setting of an algorithm beyond the format's limits.
+    CompressionLimit { algorithm: Algorithm, value: u32 },
+    /// A pcluster that does not decode; `offset` is the byte of the file that it begins with.
+    Encoded { nid: Nid, offset: u64, algorithm: Algorithm, fault: Fault },
+    /// Stored bytes that are fewer than the extent that they are; in bytes.
+    StoredShort { nid: Nid, offset: u64, stored: u64, decoded: u64 },
+    /// An extent that was found for a byte that it does not cover.
+    ExtentElsewhere { nid: Nid, offset: u64 },
+    /// No metabox in an image that has the feature.
+    NoMetabox,
+    /// The metabox inode inside the metabox.
+    MetaboxInItself { nid: Nid },
+    /// A nid of the metabox in an image without one.
+    NotInMetabox { nid: Nid },
+    /// Metadata beyond the end of the metabox, in bytes.
+    BeyondMetabox { at: u64, len: u64, metabox: u64 },
+    /// A fragment in an image without a packed inode.
+    NoPackedInode,
+    /// A fragment of the packed inode that is itself in the packed inode.
+    FragmentInPacked { nid: Nid },
+    /// A fragment beyond the end of the packed inode, in bytes.
+    FragmentBeyondPacked { nid: Nid, at: u64, len: u64, packed: u64 },
+    /// A long prefix of xattr names that is too short or too long.
+    XattrPrefixLen { prefix: u8, len: u16 },
+    /// A long prefix of xattr names beyond the table.
+    NoXattrPrefix { prefix: u8, prefixes: u8 },
     /// More than 999,999,999 nanoseconds; `None` is the superblock's.
     Nanoseconds { nid: Option<Nid>, nanoseconds: u32 },
     /// A compact inode's mtime plus the epoch needs more than 64 bits.
@@ -155,6 +202,11 @@ impl fmt::Display for Corrupt {
             | Self::RootKind { .. }
             | Self::Checksum { .. }
             | Self::SuperblockSlots(_)
+            | Self::CompressionLimit { .. }
+            | Self::NoMetabox
+            | Self::NoPackedInode
+            | Self::XattrPrefixLen { .. }
+            | Self::NoXattrPrefix { .. }
             | Self::SlotRange { .. }
             | Self::SlotsOverlap { .. }
             | Self::NoSlot { .. }
@@ -206,6 +258,17 @@ impl Corrupt {
             }
             Self::SuperblockSlots(slots) => {
                 write!(f, "{slots} superblock extension slots at byte 0x40d, beyond 4 KiB")
+            }
+            Self::CompressionLimit { algorithm, value } => {
+                write!(f, "{algorithm} with a limit of {value}, beyond the format's")
+            }
+            Self::NoMetabox => f.write_str("METABOX without a metabox behind the superblock"),
+            Self::NoPackedInode => f.write_str("fragments without a packed inode"),
+            Self::XattrPrefixLen { prefix, len } => {
+                write!(f, "long xattr prefix {prefix} has {len} bytes, not 1 to 256")
+            }
+            Self::NoXattrPrefix { prefix, prefixes } => {
+                write!(f, "long xattr prefix {prefix} is named, the table has {prefixes}")
             }
             Self::SlotRange { slot, uniaddr, blocks } => {
                 write!(f, "device slot {slot}: {blocks} blocks from block {uniaddr} pass 2^48")
@@ -265,6 +328,30 @@ impl Corrupt {
                 )
             }
             Self::Map { nid, fault } => write!(f, "compressed map of nid {nid}: {fault}"),
+            Self::Encoded { nid, offset, algorithm, fault } => {
+                write!(f, "nid {nid} from byte {offset:#x} on, encoded with {algorithm}: {fault}")
+            }
+            Self::StoredShort { nid, offset, stored, decoded } => write!(
+                f,
+                "nid {nid} from byte {offset:#x} on: {stored} bytes are stored for {decoded}"
+            ),
+            Self::ExtentElsewhere { nid, offset } => {
+                write!(f, "no extent of nid {nid} covers byte {offset:#x}")
+            }
+            Self::MetaboxInItself { nid } => write!(f, "the metabox is nid {nid}"),
+            Self::NotInMetabox { nid } => write!(f, "nid {nid}, which the image does not have"),
+            Self::BeyondMetabox { at, len, metabox } => write!(
+                f,
+                "{len} bytes of metadata at byte {at:#x} of the metabox, which has {metabox:#x}"
+            ),
+            Self::FragmentInPacked { nid } => {
+                write!(f, "a fragment of nid {nid}, the packed inode, lies in itself")
+            }
+            Self::FragmentBeyondPacked { nid, at, len, packed } => write!(
+                f,
+                "fragment of nid {nid}, {len} bytes at byte {at:#x} of the packed inode, \
+                 which has {packed:#x}"
+            ),
             Self::DirectoryInItself { nid } => write!(f, "directory nid {nid} lies inside itself"),
             Self::SharedCount { nid, count, body } => {
                 write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")

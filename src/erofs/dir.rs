@@ -7,7 +7,7 @@ use core::cmp::Ordering;
 
 use super::block::Nid;
 use super::corrupt::{Corrupt, NameFault};
-use super::error::{FormatError, Unsupported};
+use super::error::FormatError;
 use super::kind::FileKind;
 use super::record::Record;
 
@@ -63,9 +63,6 @@ impl<'b> DirBlock<'b> {
         let raw = self.raw(entry)?;
         let name = self.name(entry, raw)?;
         let target = Nid(raw.u64::<0>());
-        if target.0 >> 63 != 0 {
-            return Err(Unsupported::Metabox(target).into());
-        }
         let kind = match raw.u8::<10>() {
             0 => None,
             1 => Some(FileKind::Regular),
@@ -359,11 +356,10 @@ mod tests {
     }
 
     #[test]
-    fn nid_in_the_metabox_is_refused() {
+    fn nid_may_lie_in_the_metabox() {
         let mut bytes = dir_block(&[b"a"], 512);
         patch(&mut bytes, 7, &[0x80]);
-        let error = Unsupported::Metabox(Nid(1 << 63 | 1));
-        assert_eq!(walk_error(&bytes), Some(error.into()));
+        assert_eq!(valid(&bytes).entry(0).map(|entry| entry.nid), Ok(Nid(1 << 63 | 1)));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::block::Nid;
+use super::codec::Algorithm;
 use super::corrupt::Corrupt;
 use super::device::DEVICES_MAX;
 use super::feature::Incompat;
@@ -70,12 +71,10 @@ pub enum Unsupported {
         /// The layout.
         layout: u8,
     },
-    /// The data of a compressed inode.
+    /// The data of a compressed inode, in a build without `alloc`.
     Compressed {
         /// The inode.
         nid: Nid,
-        /// The layout: 1 full index, 3 compact index.
-        layout: u8,
     },
     /// Unknown bits in the chunk format.
     ChunkFormat {
@@ -84,10 +83,22 @@ pub enum Unsupported {
         /// The whole field.
         format: u16,
     },
-    /// A nid with bit 63: an inode inside the metabox.
-    Metabox(Nid),
-    /// An xattr name with a long prefix; the number is the prefix.
-    LongXattrPrefix(u8),
+    /// Compression algorithms by these bits.
+    Algorithms(u16),
+    /// A form of an algorithm's data that is not 0.
+    CompressionFormat {
+        /// The algorithm.
+        algorithm: Algorithm,
+        /// The form.
+        format: u16,
+    },
+    /// More memory for decoding than there is, in bytes.
+    DecoderMemory {
+        /// What the image needs.
+        need: usize,
+        /// What there is.
+        has: usize,
+    },
     /// An xattr name index that means no prefix that is known.
     XattrIndex(u8),
 }
@@ -103,14 +114,19 @@ impl fmt::Display for Unsupported {
                 write!(f, "unknown bits in the format {format:#06x} of nid {nid}")
             }
             Self::Layout { nid, layout } => write!(f, "data layout {layout} of nid {nid}"),
-            Self::Compressed { nid, layout } => {
-                write!(f, "compressed data (layout {layout}) of nid {nid}")
+            Self::Compressed { nid } => {
+                write!(f, "compressed data of nid {nid}, by a build without memory to decode it")
             }
             Self::ChunkFormat { nid, format } => {
                 write!(f, "unknown bits in the chunk format {format:#06x} of nid {nid}")
             }
-            Self::Metabox(nid) => write!(f, "nid {nid:#x} lies in the metabox", nid = nid.0),
-            Self::LongXattrPrefix(id) => write!(f, "xattr with the long prefix {id}"),
+            Self::Algorithms(bits) => write!(f, "compression algorithms {bits:#06x}"),
+            Self::CompressionFormat { algorithm, format } => {
+                write!(f, "{algorithm} in the form {format}")
+            }
+            Self::DecoderMemory { need, has } => {
+                write!(f, "decoding needs {need} bytes of memory, {has} are free")
+            }
             Self::XattrIndex(index) => write!(f, "xattr with the name index {index}"),
         }
     }

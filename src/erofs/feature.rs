@@ -15,6 +15,10 @@ impl Compat {
     pub const MTIME: Self = Self(0x02);
     /// Xattr bodies carry a filter of their names.
     pub const XATTR_FILTER: Self = Self(0x04);
+    /// Shared xattrs lie in the metabox.
+    pub const SHARED_EA_IN_METABOX: Self = Self(0x08);
+    /// Long prefixes of xattr names lie in the image itself, not in the packed inode.
+    pub const PLAIN_XATTR_PFX: Self = Self(0x10);
     /// Nydus RAFS v6 wrote the image.
     pub const RAFS_V6: Self = Self(0x4000_0000);
 
@@ -48,16 +52,8 @@ impl Incompat {
     /// Inodes inside the metabox.
     pub const METABOX: Self = Self(0x100);
 
-    /// What is read. The three compression features change nothing about an uncompressed inode,
-    /// and a compressed one is refused by itself.
-    pub const SUPPORTED: Self = Self(
-        Self::LZ4_0PADDING.0
-            | Self::COMPR_CFGS.0
-            | Self::CHUNKED_FILE.0
-            | Self::DEVICE_TABLE.0
-            | Self::ZTAILPACKING.0
-            | Self::BITS_48.0,
-    );
+    /// What is read: all that Linux 7.2 knows.
+    pub const SUPPORTED: Self = Self((Self::METABOX.0 << 1).wrapping_sub(1));
 
     const NAMES: [(Self, &'static str); 9] = [
         (Self::LZ4_0PADDING, "LZ4_0PADDING"),

@@ -9,7 +9,9 @@
 
 mod block;
 mod chunk;
+pub mod codec;
 pub mod compressed;
+mod compression;
 mod corrupt;
 mod device;
 mod dir;
@@ -22,9 +24,10 @@ mod record;
 mod superblock;
 pub mod xattr;
 
-pub use block::{BlockSize, Nid, Span};
+pub use block::{BlockSize, Nid, Space, Span};
 pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
 pub use compressed::{CompressedMap, MapFault, Metadata};
+pub use compression::{Compression, DECODED_BYTES_MAX, PCLUSTER_BYTES_MAX};
 pub use corrupt::{Corrupt, NameFault, Part};
 pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place};
 pub use dir::{DirBlock, Dirent, Entries as DirEntries};
@@ -33,7 +36,7 @@ pub use feature::{Compat, Incompat};
 pub use inode::{Inode, Mtime};
 pub use kind::{DeviceNumber, FileKind};
 pub use layout::{Compressed, CompressedForm, Layout};
-pub use superblock::Superblock;
+pub use superblock::{Superblock, XattrPrefixes};
 
 #[cfg(test)]
 mod sample;

@@ -4,7 +4,8 @@
 
 use crc::{CRC_32_ISCSI, Crc, Table};
 
-use super::block::{BlockSize, Nid, Span};
+use super::block::{BlockSize, Nid, Space, Span};
+use super::compression::Compression;
 use super::corrupt::{Corrupt, Part};
 use super::device::{DEVICES_MAX, SLOT_BYTES};
 use super::error::{FormatError, Unsupported};
@@ -15,9 +16,9 @@ const MAGIC: u32 = 0xe0f5_e1e2;
 const AT: usize = 1024;
 const LEN: usize = 128;
 const CHECKSUM_AT: usize = 4;
-const EXTENSION_BYTES: u64 = 16;
+const EXTENSION_BYTES: usize = 16;
 /// Linux keeps the superblock within the first 4 KiB.
-const LEN_MAX: u64 = 4096 - 1024;
+const LEN_MAX: usize = 4096 - 1024;
 /// An inode begins at a multiple of this many bytes of the metadata area.
 const INODE_SLOT_BYTES: u64 = 32;
 /// A shared xattr id counts units of this many bytes.
@@ -51,9 +52,28 @@ pub struct Superblock {
     pub volume_name: [u8; 16],
     /// Device slots besides the primary, at most [`DEVICES_MAX`].
     pub extra_devices: u16,
+    /// How files may be compressed.
+    pub compression: Compression,
+    /// The inode that holds the fragments of files.
+    pub packed: Option<Nid>,
+    /// The inode whose data holds other inodes; itself in no metabox.
+    pub metabox: Option<Nid>,
+    /// The long prefixes of xattr names.
+    pub xattr_prefixes: Option<XattrPrefixes>,
     meta_block: u32,
     xattr_block: u32,
     device_table: u64,
+}
+
+/// Where the table of long xattr prefixes lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XattrPrefixes {
+    /// Its first byte.
+    pub at: u64,
+    /// How many prefixes it has, at least one.
+    pub count: u8,
+    /// In the image itself, whatever else there is.
+    pub plain: bool,
 }
 
 impl Superblock {
@@ -113,6 +133,11 @@ impl Superblock {
             uuid: raw.bytes::<48, 16>(),
             volume_name: raw.bytes::<64, 16>(),
             extra_devices: if has_table { raw.u16::<86>() } else { 0 },
+            compression: compression(first, raw, incompat, block_size)?,
+            packed: (incompat.has(Incompat::FRAGMENTS) && raw.u64::<96>() != 0)
+                .then(|| Nid(raw.u64::<96>())),
+            metabox: metabox(first, raw, incompat)?,
+            xattr_prefixes: xattr_prefixes(raw, compat, incompat),
             meta_block: raw.u32::<40>(),
             xattr_block: raw.u32::<44>(),
             device_table: u64::from(raw.u16::<88>()).saturating_mul(SLOT_BYTES),
@@ -127,23 +152,32 @@ impl Superblock {
         if self.blocks == 0 { None } else { self.block_size.at(self.blocks) }
     }
 
-    /// The byte at which an inode begins. At least the 32 bytes of a compact one lie in the image.
+    /// The byte of its space at which an inode begins. At least the 32 bytes of a compact one lie
+    /// in the image, if it is there.
     pub fn inode_at(&self, nid: Nid) -> Result<u64, FormatError> {
-        if nid.0 >> 63 != 0 {
-            return Err(Unsupported::Metabox(nid).into());
-        }
         let part = Part::Inode(nid);
-        let at = self.offset(self.meta_block, nid.0, INODE_SLOT_BYTES, part)?;
+        let first = match nid.space() {
+            Space::Image => self.meta_block,
+            Space::Metabox if self.metabox.is_none() => {
+                return Err(Corrupt::NotInMetabox { nid }.into());
+            }
+            Space::Metabox => 0,
+        };
+        let at = self.offset(first, nid.slot(), INODE_SLOT_BYTES, part)?;
         self.within(Span { at, len: INODE_SLOT_BYTES }, part)?;
         Ok(at)
     }
 
-    /// The byte at which the shared xattr entry `id` begins. Its 4-byte header lies in the image.
-    pub fn shared_xattr_at(&self, id: u32) -> Result<u64, FormatError> {
+    /// Where the shared xattr entry `id` begins. Its 4-byte header lies in the image, if it is
+    /// there.
+    pub fn shared_xattr_at(&self, id: u32) -> Result<(Space, u64), FormatError> {
         let part = Part::SharedXattr(id);
         let at = self.offset(self.xattr_block, u64::from(id), SHARED_XATTR_UNIT, part)?;
+        if self.metabox.is_some() && self.compat.has(Compat::SHARED_EA_IN_METABOX) {
+            return Ok((Space::Metabox, at));
+        }
         self.within(Span { at, len: SHARED_XATTR_UNIT }, part)?;
-        Ok(at)
+        Ok((Space::Image, at))
     }
 
     /// Where the device table lies; `None` if there are no extra devices. It is at most 8 KiB.
@@ -158,11 +192,11 @@ impl Superblock {
         u16::try_from(ids.next_power_of_two().saturating_sub(1)).unwrap_or(u16::MAX)
     }
 
-    /// Refuses a span that ends beyond the image.
+    /// Refuses a span that ends beyond the image. Where a metabox ends is known by who reads it.
     pub(super) fn within(&self, span: Span, part: Part) -> Result<(), Corrupt> {
         let end = span.at.checked_add(span.len).ok_or(Corrupt::Overflow(part))?;
         match self.image_bytes() {
-            Some(image) if end > image => {
+            Some(image) if end > image && part.space() == Space::Image => {
                 Err(Corrupt::BeyondImage { part, at: span.at, len: span.len, image })
             }
             _ => Ok(()),
@@ -226,10 +260,61 @@ fn checksum(bytes: &[u8]) -> u32 {
     !digest.finalize()
 }
 
+/// The compression settings: behind the superblock, or implied by the lack of them.
+fn compression(
+    first: &[u8],
+    raw: Record<'_, LEN>,
+    incompat: Incompat,
+    block_size: BlockSize,
+) -> Result<Compression, FormatError> {
+    if !incompat.has(Incompat::COMPR_CFGS) {
+        return Ok(Compression::implied(raw.u16::<84>()));
+    }
+    let extensions = usize::from(raw.u8::<13>()).saturating_mul(EXTENSION_BYTES);
+    let at = AT.saturating_add(LEN).saturating_add(extensions);
+    let records = first.get(at..).unwrap_or_default();
+    Compression::from_bytes(raw.u16::<84>(), block_size.bits(), records)
+}
+
+/// The metabox, whose nid is in the first extension of the superblock.
+fn metabox(
+    first: &[u8],
+    raw: Record<'_, LEN>,
+    incompat: Incompat,
+) -> Result<Option<Nid>, FormatError> {
+    if !incompat.has(Incompat::METABOX) {
+        return Ok(None);
+    }
+    let extension = first.get(AT.saturating_add(LEN)..).and_then(Record::<16>::first_of);
+    match extension {
+        Some(extension) if raw.u8::<13>() != 0 => {
+            let nid = Nid(extension.u64::<0>());
+            match nid.space() {
+                Space::Image => Ok(Some(nid)),
+                Space::Metabox => Err(Corrupt::MetaboxInItself { nid }.into()),
+            }
+        }
+        _ => Err(Corrupt::NoMetabox.into()),
+    }
+}
+
+fn xattr_prefixes(
+    raw: Record<'_, LEN>,
+    compat: Compat,
+    incompat: Incompat,
+) -> Option<XattrPrefixes> {
+    let count = raw.u8::<91>();
+    (incompat.has(Incompat::XATTR_PREFIXES) && count != 0).then(|| XattrPrefixes {
+        at: u64::from(raw.u32::<92>()).saturating_mul(SHARED_XATTR_UNIT),
+        count,
+        plain: compat.has(Compat::PLAIN_XATTR_PFX),
+    })
+}
+
 fn check_geometry(raw: Record<'_, LEN>) -> Result<(), FormatError> {
     let slots = raw.u8::<13>();
-    let extensions = u64::from(slots).saturating_mul(EXTENSION_BYTES);
-    if extensions > LEN_MAX.saturating_sub(128) {
+    let extensions = usize::from(slots).saturating_mul(EXTENSION_BYTES);
+    if extensions > LEN_MAX.saturating_sub(LEN) {
         return Err(Corrupt::SuperblockSlots(slots).into());
     }
     match raw.u8::<90>() {
@@ -242,9 +327,9 @@ const _: () = assert!(Superblock::PEEK_BYTES >= AT + LEN);
 
 #[cfg(test)]
 mod tests {
+    use super::super::codec::Algorithm;
     use super::super::sample::{Sample, TINY, seal};
     use super::*;
-    use std::string::ToString;
 
     fn patched(at: usize, bytes: &[u8]) -> Result<Superblock, FormatError> {
         Sample::new().put(at, bytes).seal()
@@ -323,16 +408,54 @@ mod tests {
     }
 
     #[test]
-    fn features_not_read_are_refused_by_name() {
-        let error = patched(80, &0x165_u32.to_le_bytes()).err().map(|error| error.to_string());
-        let text = "unsupported image: incompatible features \
-                    FRAGMENTS/DEDUPE, XATTR_PREFIXES, METABOX";
-        assert_eq!(error.as_deref(), Some(text));
+    fn compression_settings_follow_the_superblock_and_its_extensions() {
+        let mut sample = Sample::new();
+        sample.put(80, &[2]).put(84, &[8]).put(128, &[6, 0, 0, 5]);
+        assert_eq!(sample.superblock().compression.zstd_window_bytes, 32 << 10);
+        sample.put(13, &[2]).put(160, &[6, 0, 0, 6]);
+        assert_eq!(sample.superblock().compression.zstd_window_bytes, 64 << 10);
+        let error = Corrupt::CompressionLimit { algorithm: Algorithm::Zstd, value: 11 };
+        assert_eq!(sample.put(163, &[11]).seal(), Err(error.into()));
+        let plain = Sample::new().put(84, &[0, 16]).superblock().compression;
+        assert_eq!((plain.lz4_distance, plain.algorithms.has(Algorithm::Zstd)), (4096, false));
     }
 
     #[test]
-    fn features_of_compressed_files_do_not_stop_the_plain_ones() {
-        assert!(patched(80, &[0x13]).is_ok());
+    fn metabox_without_its_nid_is_corrupt() {
+        assert_eq!(patched(80, &[0, 1]), Err(Corrupt::NoMetabox.into()));
+    }
+
+    #[test]
+    fn metabox_is_named_by_the_first_extension_and_lies_outside_itself() {
+        let mut sample = Sample::new();
+        sample.put(80, &[0, 1]).put(13, &[1]).put(128, &[101]);
+        let superblock = sample.superblock();
+        assert_eq!(superblock.metabox, Some(Nid(101)));
+        assert_eq!(superblock.inode_at(Nid(1 << 63 | 3)), Ok(96));
+        let nid = Nid(1 << 63 | 101);
+        let error = sample.put(128, &nid.0.to_le_bytes()).seal();
+        assert_eq!(error, Err(Corrupt::MetaboxInItself { nid }.into()));
+    }
+
+    #[test]
+    fn packed_inode_and_prefixes_count_with_their_features_only() {
+        let mut sample = Sample::new();
+        sample.put(96, &[7]).put(91, &[2]).put(92, &[5]);
+        let superblock = sample.superblock();
+        assert_eq!((superblock.packed, superblock.xattr_prefixes), (None, None));
+        let superblock = sample.put(80, &[0x60]).put(8, &[0x11]).superblock();
+        assert_eq!(superblock.packed, Some(Nid(7)));
+        let prefixes = XattrPrefixes { at: 20, count: 2, plain: true };
+        assert_eq!(superblock.xattr_prefixes, Some(prefixes));
+    }
+
+    #[test]
+    fn shared_xattrs_lie_in_the_metabox_where_the_image_says_so() {
+        let mut sample = Sample::new();
+        sample.put(80, &[0, 1]).put(13, &[1]).put(128, &[101]);
+        assert_eq!(sample.superblock().shared_xattr_at(3), Ok((Space::Image, 10 * 512 + 12)));
+        let shared = sample.put(8, &[9]).superblock().shared_xattr_at(3);
+        assert_eq!(shared, Ok((Space::Metabox, 10 * 512 + 12)));
     }
 
     #[test]
@@ -383,18 +506,18 @@ mod tests {
     }
 
     #[test]
-    fn nid_that_overflows_or_lies_in_the_metabox_has_no_place() {
+    fn nid_that_overflows_or_lies_in_no_metabox_has_no_place() {
         let superblock = Sample::new().superblock();
         let nid = Nid(1 << 62);
         assert_eq!(superblock.inode_at(nid), Err(Corrupt::Overflow(Part::Inode(nid)).into()));
         let nid = Nid(1 << 63 | 100);
-        assert_eq!(superblock.inode_at(nid), Err(Unsupported::Metabox(nid).into()));
+        assert_eq!(superblock.inode_at(nid), Err(Corrupt::NotInMetabox { nid }.into()));
     }
 
     #[test]
     fn shared_xattr_counts_from_its_block_in_units_of_four() {
         let superblock = Sample::new().superblock();
-        assert_eq!(superblock.shared_xattr_at(3), Ok(10 * 512 + 12));
+        assert_eq!(superblock.shared_xattr_at(3), Ok((Space::Image, 10 * 512 + 12)));
         let (at, part) = (10 * 512 + 4 * 7000, Part::SharedXattr(7000));
         let error = Corrupt::BeyondImage { part, at, len: 4, image: 0x8000 };
         assert_eq!(superblock.shared_xattr_at(7000), Err(error.into()));

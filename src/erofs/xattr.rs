@@ -6,11 +6,13 @@ use super::block::Nid;
 use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::record::Record;
+use twox_hash::XxHash32;
 
 const HEADER_BYTES: usize = 12;
 const ENTRY_HEADER_BYTES: usize = 4;
 const ENTRY_ALIGN: usize = 4;
 const LONG_PREFIX: u8 = 0x80;
+const FILTER_SEED: u32 = 0x25bb_e08f;
 
 /// The prefix that a name index stands for; `None` for one that means none.
 pub fn prefix(index: u8) -> Option<&'static str> {
@@ -22,6 +24,81 @@ pub fn prefix(index: u8) -> Option<&'static str> {
         6 => "security.",
         _ => return None,
     })
+}
+
+/// The index and the rest of a full name; `None` for a name that no index stands for.
+pub fn split(name: &[u8]) -> Option<(u8, &[u8])> {
+    (1..=6).find_map(|index| {
+        let rest = name.strip_prefix(prefix(index)?.as_bytes())?;
+        // The names of ACLs are whole.
+        (rest.is_empty() == matches!(index, 2 | 3)).then_some((index, rest))
+    })
+}
+
+/// The bit of [`Body::name_filter`] that is set where no name with this hash is present.
+pub fn filter_bit(index: u8, name: &[u8]) -> u32 {
+    let hash = XxHash32::oneshot(FILTER_SEED.wrapping_add(u32::from(index)), name);
+    1_u32.wrapping_shl(hash & 31)
+}
+
+/// What stands before the name of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// A fixed one, by its index.
+    Short(u8),
+    /// The long one of this number in the image's table.
+    Long(u8),
+}
+
+/// A prefix that the image itself defines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongPrefix<'b> {
+    /// The index of the fixed prefix that it begins with.
+    pub index: u8,
+    /// What follows.
+    pub infix: &'b [u8],
+}
+
+impl<'b> LongPrefix<'b> {
+    /// The most bytes of one in the table, without its length.
+    pub const BYTES_MAX: usize = 256;
+
+    /// From the bytes of prefix `number`.
+    pub fn from_bytes(number: u8, bytes: &'b [u8]) -> Result<Self, FormatError> {
+        match bytes.split_first() {
+            Some((index, infix)) if infix.len() < Self::BYTES_MAX => {
+                prefix(*index).ok_or(Unsupported::XattrIndex(*index))?;
+                Ok(Self { index: *index, infix })
+            }
+            _ => Err(Self::wrong_len(number, bytes.len())),
+        }
+    }
+
+    /// The error for a prefix of `len` bytes.
+    pub fn wrong_len(prefix: u8, len: usize) -> FormatError {
+        let len = u16::try_from(len).unwrap_or(u16::MAX);
+        Corrupt::XattrPrefixLen { prefix, len }.into()
+    }
+}
+
+/// The first 12 bytes of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// A bit per hash of a name that is absent; 0 says nothing.
+    pub name_filter: u32,
+    /// How many shared entries there are.
+    pub shared: u8,
+}
+
+impl Header {
+    /// How many bytes it has.
+    pub const BYTES: usize = HEADER_BYTES;
+
+    /// From its bytes.
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let raw = Record(&bytes);
+        Self { name_filter: raw.u32::<0>(), shared: raw.u8::<4>() }
+    }
 }
 
 /// The xattr body of an inode.
@@ -95,15 +172,16 @@ impl<'b> Entry<'b> {
         Ok(Self::first_of(Part::SharedXattr(id), 0, bytes)?)
     }
 
-    /// The prefix of the name.
+    /// What stands before the name.
     ///
     /// # Errors
-    /// Unsupported when it is a long one, or its index means none.
-    pub fn prefix(&self) -> Result<&'static str, FormatError> {
+    /// Unsupported when its index means nothing.
+    pub fn prefix(&self) -> Result<Prefix, FormatError> {
         if self.index & LONG_PREFIX != 0 {
-            return Err(Unsupported::LongXattrPrefix(self.index & !LONG_PREFIX).into());
+            return Ok(Prefix::Long(self.index & !LONG_PREFIX));
         }
-        prefix(self.index).ok_or(Unsupported::XattrIndex(self.index).into())
+        prefix(self.index).ok_or(Unsupported::XattrIndex(self.index))?;
+        Ok(Prefix::Short(self.index))
     }
 
     /// The entry that `bytes` begins with; `at` is where they lie in `part`, for messages.
@@ -186,11 +264,11 @@ mod tests {
         assert_eq!(body(inline).entries().collect::<Vec<_>>(), [Ok(note)]);
         let shared = TINY.get(86 * 32 + 32..86 * 32 + 48).unwrap_or(&[]);
         let id = body(shared).shared().next().unwrap_or(u32::MAX);
-        let at = superblock.shared_xattr_at(id).ok().and_then(|at| usize::try_from(at).ok());
+        let at = superblock.shared_xattr_at(id).ok().and_then(|(_, at)| usize::try_from(at).ok());
         let entry = Entry::from_shared(id, TINY.get(at.unwrap_or(0)..).unwrap_or(&[]));
         let want = Entry { index: 6, name: b"shared", value: b"common value" };
         assert_eq!(entry, Ok(want));
-        assert_eq!(want.prefix(), Ok("security."));
+        assert_eq!(want.prefix(), Ok(Prefix::Short(6)));
     }
 
     #[test]
@@ -229,10 +307,41 @@ mod tests {
     }
 
     #[test]
-    fn long_prefix_and_unknown_index_are_refused() {
+    fn prefix_is_short_or_long_or_unknown() {
         let entry = |index| Entry { index, name: b"", value: b"" };
-        assert_eq!(entry(0x83).prefix(), Err(Unsupported::LongXattrPrefix(3).into()));
+        assert_eq!(entry(0x83).prefix(), Ok(Prefix::Long(3)));
         assert_eq!(entry(5).prefix(), Err(Unsupported::XattrIndex(5).into()));
-        assert_eq!(entry(3).prefix(), Ok("system.posix_acl_default"));
+        assert_eq!(entry(3).prefix(), Ok(Prefix::Short(3)));
+    }
+
+    #[test]
+    fn long_prefix_has_an_index_and_up_to_255_bytes() {
+        let read = LongPrefix::from_bytes(1, b"\x04overlay.");
+        assert_eq!(read, Ok(LongPrefix { index: 4, infix: b"overlay." }));
+        assert!(LongPrefix::from_bytes(1, &[1; 256]).is_ok());
+        for len in [0, 257] {
+            let error = Corrupt::XattrPrefixLen { prefix: 9, len: u16::try_from(len).unwrap_or(0) };
+            assert_eq!(LongPrefix::from_bytes(9, &[1; 257][..len]), Err(error.into()));
+        }
+        let error = Unsupported::XattrIndex(9).into();
+        assert_eq!(LongPrefix::from_bytes(0, b"\x09x"), Err(error));
+    }
+
+    #[test]
+    fn full_name_has_an_index_and_a_rest() {
+        assert_eq!(split(b"user.note"), Some((1, b"note".as_slice())));
+        assert_eq!(split(b"security.capability"), Some((6, b"capability".as_slice())));
+        assert_eq!(split(b"system.posix_acl_access"), Some((2, b"".as_slice())));
+        for name in [b"user.".as_slice(), b"system.posix_acl_accessx", b"other.x", b""] {
+            assert_eq!(split(name), None);
+        }
+    }
+
+    #[test]
+    fn filter_of_what_mkfs_wrote_has_no_bit_of_a_name_that_is_there() {
+        let inline = TINY.get(45 * 32 + 32..45 * 32 + 56).unwrap_or(&[]);
+        let header = Header::from_bytes(inline.first_chunk().copied().unwrap_or_default());
+        assert_eq!((header.name_filter, header.shared), (body(inline).name_filter, 0));
+        assert_eq!(header.name_filter & filter_bit(1, b"note"), 0);
     }
 }

@@ -4,18 +4,20 @@
 //! data is bounded by the sizes that the inode was checked for.
 
 use super::bounce::Bounce;
+use super::budget::Budget;
+#[cfg(feature = "alloc")]
+use super::decoded::Decoding;
 use super::fetch::Fetch;
-use super::meta::{MetaCache, PAGE_BYTES};
+use super::meta::MetaCache;
 use super::pieces::{Extent, Source};
 use super::plan::Plan;
 use super::stats::Stats;
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
-use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Superblock, Unsupported};
+use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
 use crate::error::Error;
-use crate::storage::{DeviceId, IoError, IoErrorKind, Storage};
+use crate::storage::{DeviceId, Storage};
 
-const PAGE: u64 = 4096;
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
 
@@ -32,16 +34,23 @@ pub struct Inner<S, L> {
     pub superblock: Superblock,
     pub devices: Devices,
     pub stats: Stats,
-    sources: heapless::Vec<Source, { crate::erofs::DEVICES_MAX + 1 }>,
-    meta: MetaCache,
+    pub sources: heapless::Vec<Source, { crate::erofs::DEVICES_MAX + 1 }>,
+    pub meta: MetaCache,
     bounce: Bounce,
     /// One directory block, and which one it is.
-    dir: DirMemory,
-    dir_is: Option<(Nid, u64)>,
+    pub dir: DirMemory,
+    pub dir_is: Option<(Nid, u64)>,
+    /// The inode of the metabox, once it was needed.
+    pub metabox: Option<Inode>,
+    /// Whether data of the metabox is being read, which needs no metadata from it.
+    pub in_metabox: bool,
+    /// What compressed files take.
+    #[cfg(feature = "alloc")]
+    pub decoding: Decoding,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Self {
+    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart], budget: &Budget) -> Self {
         let mut inner = Self {
             storage,
             layer,
@@ -49,13 +58,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             devices: image.devices.clone(),
             stats: Stats { mount_bytes: image.read_bytes, ..Stats::default() },
             sources: heapless::Vec::new(),
-            meta: MetaCache::new(),
+            meta: MetaCache::new(budget.metadata_bytes),
             bounce: Bounce::new(),
-            #[cfg(feature = "alloc")]
-            dir: alloc::vec![0; image.superblock.block_size.bytes_usize()].into_boxed_slice(),
-            #[cfg(not(feature = "alloc"))]
-            dir: [0; 4096],
+            dir: directory_memory(image.superblock.block_size.bytes_usize()),
             dir_is: None,
+            metabox: None,
+            in_metabox: false,
+            #[cfg(feature = "alloc")]
+            decoding: Decoding::new(budget),
         };
         for (slot, part) in (0u16..).zip(parts) {
             let info = inner.storage.info(part.device);
@@ -76,7 +86,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         inner
     }
 
-    fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+    /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.
+    pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
         let mut fetch = Fetch {
             storage: &mut self.storage,
             layer: &mut self.layer,
@@ -87,82 +98,24 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         fetch.run(extents, out)
     }
 
-    /// Reads metadata: bytes of the primary device at byte `at`, by way of the metadata cache.
-    pub fn meta(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        let mut at = at;
-        let mut rest = out;
-        while !rest.is_empty() {
-            let number = at / PAGE;
-            let skip = usize::try_from(at & (PAGE.wrapping_sub(1))).unwrap_or(0);
-            let len = PAGE_BYTES.saturating_sub(skip).min(rest.len());
-            let (front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
-            if self.meta.get(number).is_some() {
-                self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
-            } else {
-                self.load_meta(number)?;
-            }
-            let page = self.meta.get(number).unwrap_or_default();
-            let found = page.get(skip..).and_then(|page| page.get(..len));
-            // The page was loaded just now; zeros would be wrong bytes.
-            front.copy_from_slice(found.ok_or(unloaded(at, len))?);
-            self.stats.copied(len);
-            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-            rest = behind;
-        }
-        Ok(())
-    }
-
-    fn load_meta(&mut self, number: u64) -> Result<(), Error> {
-        let at = number.saturating_mul(PAGE);
-        let image = self.sources.first().map_or(0, |source| source.bytes);
-        let len = image.saturating_sub(at).min(PAGE);
-        let mut fetch = Fetch {
-            storage: &mut self.storage,
-            layer: &mut self.layer,
-            stats: &mut self.stats,
-            bounce: &mut self.bounce,
-            sources: &self.sources,
-        };
-        self.meta.replace(number, |page| {
-            let (here, beyond) = page.split_at_mut(usize::try_from(len).unwrap_or(0));
-            beyond.fill(0);
-            if here.is_empty() {
-                let end = Extent::Blob { slot: 0, at, len: PAGE };
-                return fetch.run(&[end], beyond);
-            }
-            fetch.run(&[Extent::Blob { slot: 0, at, len }], here)
-        })
-    }
-
-    /// Reads and validates an inode.
-    pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
-        let at = self.superblock.inode_at(nid)?;
-        let mut raw = [0; Inode::BYTES_MAX];
-        let (first, rest) = raw.split_at_mut(32);
-        self.meta(at, first)?;
-        let format = first.first_chunk().copied().unwrap_or_default();
-        if Inode::bytes_needed(format) > first.len() {
-            self.meta(at.saturating_add(32), rest)?;
-        }
-        Ok(Inode::from_bytes(&self.superblock, nid, &raw)?)
-    }
-
     /// Reads bytes of an inode's data; `offset + out.len()` is at most its size.
     pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let layout = readable(inode)?;
         let mut offset = offset;
         let mut rest = out;
         while !rest.is_empty() {
             let want = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-            if let Layout::Inline { tail, .. } = layout {
-                let body = inode.size.saturating_sub(tail.len);
-                if let Some(into) = offset.checked_sub(body) {
-                    return self.meta(tail.at.saturating_add(into), rest);
+            match inode.layout {
+                Layout::Compressed(_) => return self.decoded(inode, offset, rest),
+                Layout::Inline { tail, .. } => {
+                    let body = inode.size.saturating_sub(tail.len);
+                    if let Some(into) = offset.checked_sub(body) {
+                        return self.meta(inode.nid.space(), tail.at.saturating_add(into), rest);
+                    }
                 }
+                _ => {}
             }
             let mut plan = Plan::default();
-            self.plan(inode, layout, offset, want, &mut plan)?;
+            self.plan(inode, offset, want, &mut plan)?;
             let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX);
             let (front, behind) =
                 core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
@@ -173,16 +126,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// Plans at least a byte and at most `want` bytes from `offset` on.
-    fn plan(
+    /// Plans at least a byte and at most `want` bytes of uncompressed data from `offset` on.
+    pub fn plan(
         &mut self,
         inode: &Inode,
-        layout: Layout,
         offset: u64,
         want: u64,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        match layout {
+        match inode.layout {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want);
             }
@@ -194,13 +146,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 let want = want.min(body.saturating_sub(offset));
                 plan.push_blocks(&self.superblock, &self.devices, 0, start, offset, want)?;
             }
-            Layout::Chunked(map) => self.plan_chunks(&map, offset, want, plan)?,
+            Layout::Chunked(map) => {
+                self.plan_chunks(inode.nid.space(), &map, offset, want, plan)?;
+            }
         }
         Ok(())
     }
 
     fn plan_chunks(
         &mut self,
+        space: Space,
         map: &ChunkMap,
         offset: u64,
         want: u64,
@@ -218,7 +173,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let first = map.entry_at(chunk)?;
             let len = usize::try_from(count.saturating_mul(first.len)).unwrap_or(0);
             let entries = raw.get_mut(..len).unwrap_or_default();
-            self.meta(first.at, entries)?;
+            self.meta(space, first.at, entries)?;
             for entry in entries.chunks_exact(map.entry.bytes_usize()) {
                 let target = map.parse(chunk, entry)?;
                 let len = chunk_bytes.saturating_sub(skip).min(want.saturating_sub(plan.bytes()));
@@ -233,87 +188,68 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// Device and byte offset of the source of byte `offset` of a file.
+    /// Device and byte offset of the source of byte `offset` of a file; of encoded bytes, where
+    /// they begin.
     pub fn source_of(
         &mut self,
         inode: &Inode,
         offset: u64,
     ) -> Result<Option<(DeviceId, u64)>, Error> {
-        let layout = readable(inode)?;
+        if offset >= inode.size {
+            return Ok(None);
+        }
         let mut plan = Plan::default();
-        match layout {
-            _ if offset >= inode.size => return Ok(None),
+        match inode.layout {
+            Layout::Compressed(_) => return self.encoded_source(inode, offset),
             Layout::Inline { tail, .. } if offset >= inode.size.saturating_sub(tail.len) => {
                 let into = offset.saturating_sub(inode.size.saturating_sub(tail.len));
-                let image = self.sources.first().map(|source| {
-                    (source.device, source.base.saturating_add(tail.at).saturating_add(into))
-                });
-                return Ok(image);
+                return self.meta_source(inode.nid.space(), tail.at.saturating_add(into));
             }
-            layout => self.plan(inode, layout, offset, 1, &mut plan)?,
+            _ => self.plan(inode, offset, 1, &mut plan)?,
         }
-        let Some(Extent::Blob { slot, at, .. }) = plan.extents().first() else { return Ok(None) };
-        let source = self.sources.get(usize::from(*slot));
-        Ok(source.map(|source| (source.device, source.base.saturating_add(*at))))
+        Ok(self.place(plan.extents()))
     }
 
-    /// Block `block` of a directory, whole or what the directory's size leaves of its last one.
-    pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
-        let size = self.superblock.block_size;
-        let at = size.at(block).unwrap_or(u64::MAX);
-        let len = usize::try_from(inode.size.saturating_sub(at).min(size.bytes())).unwrap_or(0);
-        if self.dir_is != Some((inode.nid, block)) {
-            self.dir_is = None;
-            let mut memory = core::mem::replace(&mut self.dir, empty());
-            let result = match memory.get_mut(..len) {
-                Some(place) => self.data_by_meta(inode, at, place),
-                None => Err(Error::Unsupported(Unsupported::LargeBlocks { bytes: size.bytes() })),
-            };
-            self.dir = memory;
-            result?;
-            self.dir_is = Some((inode.nid, block));
-        }
-        Ok(self.dir.get(..len).unwrap_or_default())
-    }
-
-    /// As [`Inner::data`], but what lies on the primary device comes by way of the metadata
-    /// cache.
-    fn data_by_meta(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let layout = readable(inode)?;
-        let mut plan = Plan::default();
-        let want = u64::try_from(out.len()).unwrap_or(u64::MAX);
-        if !matches!(layout, Layout::Inline { .. }) {
-            self.plan(inode, layout, offset, want, &mut plan)?;
-        }
-        match plan.extents() {
-            [Extent::Blob { slot: 0, at, len }] if *len == want => self.meta(*at, out),
-            _ => self.data(inode, offset, out),
+    /// The source of a byte of metadata.
+    pub fn meta_source(&mut self, space: Space, at: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+        match space {
+            Space::Image => Ok(self.place(&[Extent::Blob { slot: 0, at, len: 1 }])),
+            Space::Metabox => {
+                let metabox = self.metabox()?;
+                self.source_of(&metabox, at)
+            }
         }
     }
-}
 
-/// The layout, if its data can be read.
-fn readable(inode: &Inode) -> Result<Layout, Error> {
-    match inode.layout {
-        Layout::Compressed(compressed) => {
-            let layout = compressed.form.number();
-            Err(Error::Unsupported(Unsupported::Compressed { nid: inode.nid, layout }))
-        }
-        layout => Ok(layout),
+    /// Where the first of the extents lies; `None` for a hole.
+    pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
+        let Some(Extent::Blob { slot, at, .. }) = extents.first() else { return None };
+        let source = self.sources.get(usize::from(*slot))?;
+        Some((source.device, source.base.saturating_add(*at)))
     }
-}
-
-/// The error for metadata that was loaded and is not there: our own bug, but no read may go on.
-fn unloaded(at: u64, len: usize) -> Error {
-    let len = u32::try_from(len).unwrap_or(u32::MAX);
-    Error::Io(IoError { device: DeviceId(u16::MAX), at, len, kind: IoErrorKind::Gone })
 }
 
 #[cfg(feature = "alloc")]
-fn empty() -> DirMemory {
-    alloc::boxed::Box::default()
+fn directory_memory(bytes: usize) -> DirMemory {
+    alloc::vec![0; bytes].into_boxed_slice()
 }
 #[cfg(not(feature = "alloc"))]
-fn empty() -> DirMemory {
+fn directory_memory(_: usize) -> DirMemory {
     [0; 4096]
+}
+
+/// Without memory to decode in, compressed files are refused.
+#[cfg(not(feature = "alloc"))]
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
+    pub fn decoding_bytes(&self) -> Result<usize, Error> {
+        Ok(0)
+    }
+
+    fn decoded(&mut self, inode: &Inode, _: u64, _: &mut [u8]) -> Result<(), Error> {
+        Err(crate::erofs::Unsupported::Compressed { nid: inode.nid }.into())
+    }
+
+    fn encoded_source(&mut self, inode: &Inode, _: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+        Err(crate::erofs::Unsupported::Compressed { nid: inode.nid }.into())
+    }
 }

@@ -5,23 +5,28 @@
 //! before the devices.
 
 mod bounce;
+mod budget;
+#[cfg(feature = "alloc")]
+mod decoded;
 mod dir;
 mod fetch;
 mod file;
 mod inner;
 mod meta;
+mod metadata;
 mod pieces;
 mod plan;
 mod stats;
 mod walk;
 mod xattrs;
 
+pub use budget::Budget;
 pub use dir::{DirCursor, DirEntry, NAME_BYTES_MAX};
 pub use fetch::BATCH_MAX;
 pub use file::File;
 pub use stats::Stats;
 pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
-pub use xattrs::XATTR_BYTES_MAX;
+pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
@@ -43,9 +48,30 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Mounts `image`, whose slots have the sources `parts`, over `layer`. Does no I/O but for
     /// the root's inode, which must be a directory.
     pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Result<Self, Error> {
-        let root = Self { inner: spin::Mutex::new(Inner::new(storage, layer, image, parts)) };
+        Self::with_budget(storage, layer, image, parts, &Budget::default())
+    }
+
+    /// As [`Root::new`], with other limits of memory.
+    ///
+    /// # Errors
+    /// Unsupported when decoding the image's algorithms needs more memory.
+    pub fn with_budget(
+        storage: S,
+        layer: L,
+        image: &Image,
+        parts: &[SourcePart],
+        budget: &Budget,
+    ) -> Result<Self, Error> {
+        let inner = Inner::new(storage, layer, image, parts, budget);
+        inner.decoding_bytes()?;
+        let root = Self { inner: spin::Mutex::new(inner) };
         root.metadata(b"/")?;
         Ok(root)
+    }
+
+    /// The most bytes that reads may still allocate after the mount: none without `alloc`.
+    pub fn decoding_bytes(&self) -> usize {
+        self.lock().decoding_bytes().unwrap_or(0)
     }
 
     fn lock(&self) -> spin::MutexGuard<'_, Inner<S, L>> {

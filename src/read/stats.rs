@@ -23,6 +23,12 @@ pub struct Stats {
     pub copied_bytes: u64,
     /// Metadata blocks served from memory.
     pub meta_hits: u64,
+    /// Pclusters decoded.
+    pub decodes: u64,
+    /// Bytes that decoding them made, for readers, for the cache or on the way to either.
+    pub decoded_bytes: u64,
+    /// Parts of reads served from decoded bytes in memory.
+    pub decoded_hits: u64,
     /// The storage's clock when the first byte of a file was there, in nanoseconds; 0 before.
     pub first_byte_ns: u64,
     /// Bytes that mounting read to find out what the image is; never cached.

@@ -49,7 +49,7 @@ impl Golden {
 }
 
 impl Set {
-    /// The images that lie beside the tests, all of them uncompressed.
+    /// The images that lie beside the tests.
     pub fn built_in() -> Self {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poison| poison.into_inner());

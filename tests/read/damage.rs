@@ -95,7 +95,7 @@ fn look_at_all(guest: &Guest<rootlet_sim::disk::SimStorage>, rng: &mut Rng) -> u
         calls += 1;
         let Ok(inode) = root.symlink_metadata(&path) else { continue };
         calls += 1;
-        let _ = root.xattrs(&inode, &mut xattrs, |_, _, _| {
+        let _ = root.xattrs(&inode, &mut xattrs, |_, _| {
             calls += 1;
             Ok(())
         });

@@ -11,6 +11,7 @@
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and what `fs/erofs/zmap.c` does with it.
 
 mod corrupt;
+mod extent;
 
 pub use corrupt::MapFault;
 
@@ -150,7 +151,7 @@ impl CompressedMap {
     /// where it was. From any offset inside an extent that extent is found.
     pub fn find<M: Metadata>(&mut self, meta: &mut M, offset: u64) -> Result<Extent, M::Error> {
         let _ = (meta, offset, self.size, self.block_size);
-        Err(FormatError::from(Unsupported::Compressed { nid: self.nid, layout: 1 }).into())
+        Err(FormatError::from(Unsupported::Compressed { nid: self.nid }).into())
     }
 
     /// The algorithms that extents may name, as in the superblock: bit n is algorithm n.

@@ -1,0 +1,31 @@
+//! What can be asked of an extent.
+//!
+//! Always: nothing here wraps.
+
+use super::{Encoding, Extent};
+use crate::erofs::codec::Algorithm;
+
+impl Extent {
+    /// The byte of the file after its last.
+    pub const fn end(&self) -> u64 {
+        self.offset.saturating_add(self.len)
+    }
+
+    /// Whether it gives byte `offset` of the file.
+    pub const fn covers(&self, offset: u64) -> bool {
+        self.offset <= offset && offset < self.end()
+    }
+}
+
+impl Encoding {
+    /// The algorithm that decodes it; `None` for bytes that are stored as they are.
+    pub const fn algorithm(&self) -> Option<Algorithm> {
+        match self {
+            Self::Plain | Self::Interlaced { .. } => None,
+            Self::Lz4 => Some(Algorithm::Lz4),
+            Self::MicroLzma => Some(Algorithm::MicroLzma),
+            Self::Deflate => Some(Algorithm::Deflate),
+            Self::Zstd => Some(Algorithm::Zstd),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! How much memory a mount may take.
+//!
+//! Always: what is allocated for one mount stays below the sum of these, whatever the image says;
+//! an image that needs more is refused when it is mounted.
+
+/// Limits of memory, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Blocks of metadata that are kept. Allocated when mounting; at least 16 KiB.
+    pub metadata_bytes: usize,
+    /// Decoded bytes of compressed files that are kept for small reads. Allocated at the first
+    /// read of a compressed file; at least 128 KiB.
+    pub decoded_bytes: usize,
+    /// What decoders may take besides: encoded bytes, dictionaries, windows.
+    pub decoder_bytes: usize,
+}
+
+impl Budget {
+    /// For a machine with a lot of memory.
+    pub const LARGE: Self =
+        Self { metadata_bytes: 8 << 20, decoded_bytes: 8 << 20, decoder_bytes: 32 << 20 };
+}
+
+impl Default for Budget {
+    /// For small machines: enough for any algorithm.
+    fn default() -> Self {
+        Self { metadata_bytes: 192 << 10, decoded_bytes: 512 << 10, decoder_bytes: 16 << 20 }
+    }
+}

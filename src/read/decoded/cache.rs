@@ -1,0 +1,153 @@
+//! Decoded bytes that small reads may want again: a ring of memory with an index.
+//!
+//! Always: bounded; entries lie one after the other in the order of their making, and a new one
+//! takes the place of the oldest.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Entries at most, so that looking one up stays cheap.
+const ENTRIES_MAX: usize = 256;
+/// The ring has at least this many bytes.
+const BYTES_MIN: usize = 128 << 10;
+
+/// Some decoded bytes of one pcluster.
+#[derive(Debug)]
+struct Entry<K> {
+    key: K,
+    /// The first of them, in the decoded pcluster.
+    from: u64,
+    /// Where they lie in the ring.
+    at: usize,
+    len: usize,
+}
+
+/// The ring; `K` names a pcluster.
+#[derive(Debug)]
+pub struct DecodedCache<K> {
+    ring: Vec<u8>,
+    /// From the oldest to the youngest.
+    entries: VecDeque<Entry<K>>,
+    /// Where the next entry begins.
+    next: usize,
+}
+
+impl<K: Copy + PartialEq> DecodedCache<K> {
+    /// A ring of `bytes` bytes, or the least that makes sense.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            ring: alloc::vec![0; bytes.max(BYTES_MIN)],
+            entries: VecDeque::with_capacity(ENTRIES_MAX),
+            next: 0,
+        }
+    }
+
+    /// The most bytes that one entry should have.
+    pub fn entry_max(&self) -> usize {
+        self.ring.len() / 2
+    }
+
+    /// Whether there is any byte of a pcluster.
+    pub fn knows(&self, key: K) -> bool {
+        self.entries.iter().any(|entry| entry.key == key)
+    }
+
+    /// `len` decoded bytes of a pcluster from byte `from` on, if all are here.
+    pub fn get(&self, key: K, from: u64, len: usize) -> Option<&[u8]> {
+        self.entries.iter().rev().filter(|entry| entry.key == key).find_map(|entry| {
+            let skip = usize::try_from(from.checked_sub(entry.from)?).ok()?;
+            let end = skip.checked_add(len).filter(|end| *end <= entry.len)?;
+            self.ring.get(entry.at..)?.get(skip..end)
+        })
+    }
+
+    /// Makes an entry of `len` bytes, at most [`DecodedCache::entry_max`], and has `fill` write
+    /// them; keeps it if that succeeds.
+    pub fn insert<E>(
+        &mut self,
+        key: K,
+        from: u64,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<&[u8], E> {
+        let len = len.min(self.ring.len());
+        if self.ring.len().saturating_sub(self.next) < len {
+            // The oldest ones are those between here and the end.
+            let next = self.next;
+            self.drop_while(|entry| entry.at >= next);
+            self.next = 0;
+        }
+        let (at, end) = (self.next, self.next.saturating_add(len));
+        self.drop_while(|entry| entry.at < end && at < entry.at.saturating_add(entry.len));
+        if self.entries.len() >= ENTRIES_MAX {
+            self.entries.pop_front();
+        }
+        let place = self.ring.get_mut(at..end).unwrap_or_default();
+        fill(place)?;
+        self.entries.push_back(Entry { key, from, at, len });
+        self.next = end;
+        Ok(place)
+    }
+
+    fn drop_while(&mut self, condition: impl Fn(&Entry<K>) -> bool) {
+        while self.entries.front().is_some_and(&condition) {
+            self.entries.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn insert(cache: &mut DecodedCache<u32>, key: u32, from: u64, len: usize, byte: u8) {
+        let filled: Result<_, ()> = cache.insert(key, from, len, |out| {
+            out.fill(byte);
+            Ok(())
+        });
+        assert_eq!(filled.map(|bytes| bytes.len()), Ok(len));
+    }
+
+    #[test]
+    fn part_of_an_entry_is_found_and_a_byte_beyond_is_not() {
+        let mut cache = DecodedCache::new(0);
+        insert(&mut cache, 1, 1000, 500, 7);
+        assert_eq!(cache.get(1, 1100, 400), Some([7; 400].as_slice()));
+        assert_eq!(cache.get(1, 1100, 401), None);
+        assert_eq!(cache.get(1, 999, 1), None);
+        assert_eq!(cache.get(2, 1000, 1), None);
+    }
+
+    #[test]
+    fn entry_that_could_not_be_filled_is_none() {
+        let mut cache = DecodedCache::new(0);
+        assert_eq!(cache.insert(1, 0, 10, |_| Err("no")).err(), Some("no"));
+        assert!(!cache.knows(1));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_found_is_what_was_put_last_and_the_youngest_stays(
+            puts in prop::collection::vec((0u32..20, 1usize..=65_536), 1..400)
+        ) {
+            let mut cache = DecodedCache::new(BYTES_MIN);
+            let mut last = [0u8; 20];
+            for (round, (key, len)) in (0u32..).zip(puts) {
+                let byte = round.to_le_bytes()[0];
+                insert(&mut cache, key, 0, len, byte);
+                last[usize::try_from(key).unwrap_or(0)] = byte;
+                prop_assert!(cache.get(key, 0, len).is_some());
+                for (key, byte) in (0u32..).zip(last) {
+                    if let Some(found) = cache.get(key, 0, 1) {
+                        // A longer, older entry of the key may serve what the younger is too
+                        // short for, and no other key's bytes ever do.
+                        prop_assert_eq!(found, &[byte]);
+                    }
+                }
+                let used: usize = cache.entries.iter().map(|entry| entry.len).sum();
+                prop_assert!(used <= cache.ring.len() && cache.entries.len() <= ENTRIES_MAX);
+            }
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Reading metadata: inodes, directory blocks, the metabox, by way of the metadata cache.
+//!
+//! Always: the metabox's own data comes from the image, so that finding metadata ends; bytes
+//! beyond the metabox are an error, bytes beyond the image too where it says how long it is.
+
+use super::inner::Inner;
+use super::meta::{self, PAGE_BYTES, PageNumber};
+use super::pieces::Extent;
+use super::plan::Plan;
+use crate::cache::Layer;
+use crate::erofs::{Corrupt, Inode, Layout, Nid, Space, Unsupported};
+use crate::error::Error;
+use crate::storage::{DeviceId, IoError, IoErrorKind, Storage};
+
+const PAGE: u64 = 4096;
+
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
+    /// Reads bytes of a space from byte `at` on.
+    pub fn meta(&mut self, space: Space, at: u64, out: &mut [u8]) -> Result<(), Error> {
+        if space == Space::Metabox {
+            self.check_metabox(at, out.len())?;
+        }
+        let mut at = at;
+        let mut rest = out;
+        while !rest.is_empty() {
+            let number = (space, at / PAGE);
+            let skip = usize::try_from(at & (PAGE.wrapping_sub(1))).unwrap_or(0);
+            let len = PAGE_BYTES.saturating_sub(skip).min(rest.len());
+            let (front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            let page = self.page(number)?;
+            let found = page.get(skip..).and_then(|page| page.get(..len));
+            // The page is there now; zeros would be wrong bytes.
+            front.copy_from_slice(found.ok_or(unloaded(at, len))?);
+            self.stats.copied(len);
+            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// A page, loaded if it is not here.
+    fn page(&mut self, number: PageNumber) -> Result<&[u8], Error> {
+        if self.meta.get(number).is_some() {
+            self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
+        } else {
+            let mut taken = self.meta.take(number);
+            let loaded = self.load(number, &mut taken.bytes);
+            self.meta.put(taken, loaded.is_ok().then_some(number));
+            loaded?;
+        }
+        let (_, page) = number;
+        self.meta.get(number).ok_or(unloaded(page.saturating_mul(PAGE), PAGE_BYTES))
+    }
+
+    fn load(&mut self, (space, number): PageNumber, page: &mut [u8]) -> Result<(), Error> {
+        let at = number.saturating_mul(PAGE);
+        let bytes = match space {
+            Space::Image => self.sources.first().map_or(0, |source| source.bytes),
+            Space::Metabox => self.metabox()?.size,
+        };
+        let len = bytes.saturating_sub(at).min(PAGE);
+        let (here, beyond) = page.split_at_mut(usize::try_from(len).unwrap_or(0));
+        beyond.fill(0);
+        match space {
+            Space::Image if here.is_empty() => {
+                self.fetch(&[Extent::Blob { slot: 0, at, len: PAGE }], beyond)
+            }
+            Space::Image => self.fetch(&[Extent::Blob { slot: 0, at, len }], here),
+            Space::Metabox => {
+                let metabox = self.metabox()?;
+                if core::mem::replace(&mut self.in_metabox, true) {
+                    return Err(Corrupt::MetaboxInItself { nid: metabox.nid }.into());
+                }
+                let read = self.data(&metabox, at, here);
+                self.in_metabox = false;
+                read
+            }
+        }
+    }
+
+    /// The inode of the metabox, read once.
+    pub fn metabox(&mut self) -> Result<Inode, Error> {
+        if let Some(inode) = self.metabox {
+            return Ok(inode);
+        }
+        let nid = self.superblock.metabox.ok_or(Corrupt::NoMetabox)?;
+        let inode = self.inode(nid)?;
+        self.metabox = Some(inode);
+        Ok(inode)
+    }
+
+    fn check_metabox(&mut self, at: u64, len: usize) -> Result<(), Error> {
+        let metabox = self.metabox()?.size;
+        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        if at.checked_add(len).is_some_and(|end| end <= metabox) {
+            return Ok(());
+        }
+        Err(Corrupt::BeyondMetabox { at, len, metabox }.into())
+    }
+
+    /// Reads and validates an inode.
+    pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
+        let at = self.superblock.inode_at(nid)?;
+        let mut raw = [0; Inode::BYTES_MAX];
+        let (first, rest) = raw.split_at_mut(32);
+        self.meta(nid.space(), at, first)?;
+        let format = first.first_chunk().copied().unwrap_or_default();
+        if Inode::bytes_needed(format) > first.len() {
+            self.meta(nid.space(), at.saturating_add(32), rest)?;
+        }
+        Ok(Inode::from_bytes(&self.superblock, nid, &raw)?)
+    }
+
+    /// Block `block` of a directory, whole or what the directory's size leaves of its last one.
+    pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
+        let size = self.superblock.block_size;
+        let at = size.at(block).unwrap_or(u64::MAX);
+        let len = usize::try_from(inode.size.saturating_sub(at).min(size.bytes())).unwrap_or(0);
+        if self.dir_is != Some((inode.nid, block)) {
+            self.dir_is = None;
+            let mut memory = core::mem::replace(&mut self.dir, meta::empty());
+            let result = match memory.get_mut(..len) {
+                Some(place) => self.data_by_meta(inode, at, place),
+                None => Err(Unsupported::LargeBlocks { bytes: size.bytes() }.into()),
+            };
+            self.dir = memory;
+            result?;
+            self.dir_is = Some((inode.nid, block));
+        }
+        Ok(self.dir.get(..len).unwrap_or_default())
+    }
+
+    /// As [`Inner::data`], but what lies on the primary device comes by way of the metadata
+    /// cache.
+    fn data_by_meta(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+        let mut plan = Plan::default();
+        let want = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        if matches!(inode.layout, Layout::Plain { .. } | Layout::Chunked(_)) {
+            self.plan(inode, offset, want, &mut plan)?;
+        }
+        match plan.extents() {
+            [Extent::Blob { slot: 0, at, len }] if *len == want => {
+                self.meta(Space::Image, *at, out)
+            }
+            _ => self.data(inode, offset, out),
+        }
+    }
+}
+
+/// The error for metadata that was loaded and is not there: our own bug, but no read may go on.
+fn unloaded(at: u64, len: usize) -> Error {
+    let len = u32::try_from(len).unwrap_or(u32::MAX);
+    Error::Io(IoError { device: DeviceId(u16::MAX), at, len, kind: IoErrorKind::Gone })
+}
