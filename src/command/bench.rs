@@ -10,7 +10,6 @@ use super::run::{GuestRoot, catch_up};
 use super::tree::Tree;
 use super::verdict::Counters;
 use crate::erofs::{FileKind, Inode};
-use crate::read::Root;
 use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
 use crate::{Error, PathError};
 use core::fmt;
@@ -129,17 +128,18 @@ fn cold_series(bytes: u64) -> [(&'static str, Series); 4] {
 
 type Outcome<T, W> = Result<T, BenchError<<W as embedded_io::ErrorType>::Error>>;
 
-/// Runs everything. `seal` is called when all memory is taken.
+/// Runs everything. `seal` is called when all memory is taken but
+/// for so many bytes.
 pub fn run<S: Discover + Background, W: Write>(
     storage: S,
     setup: &Setup<'_>,
     paths: &BenchPaths,
     out: &mut W,
-    seal: fn(),
+    seal: fn(usize),
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Outcome<Counters, W> {
     let mounted = setup.mounted;
-    let root = GuestRoot::new(storage, None, &mounted.image, &mounted.sources)?;
+    let root = mounted.root(storage, None, &setup.memory)?;
     // The first byte comes before all memory that only the tests need.
     let disk = root.metadata(paths.disk.as_bytes())?;
     root.open_inode(disk)?.read_at(0, &mut [0])?;
@@ -168,8 +168,8 @@ pub fn run<S: Discover + Background, W: Write>(
     let region =
         open_region(&mut storage, setup.config, mounted, setup.entropy, setup.memory, notice);
     let with_region = region.is_some();
-    let root: GuestRoot<S> = Root::new(storage, region, &mounted.image, &mounted.sources)?;
-    seal();
+    let root = mounted.root(storage, region, &setup.memory)?;
+    seal(root.reserve_bytes());
     if with_region {
         for (kind, path) in files {
             let Some(inode) = bench.file(&root, path)? else { continue };

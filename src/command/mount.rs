@@ -3,10 +3,12 @@
 //! Always: an image or blob that cannot be had is an error; a region that cannot be had is a
 //! notice, and the mount goes on without it.
 
+use super::GuestRoot;
 use super::config::{self, CacheFormat, CacheName, Config};
 use crate::Error;
 use crate::blob::{BindError, Image, SourceName, Sources};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize, SlotState};
+use crate::read::{Budget, Root};
 use crate::storage::{Background, Discover, DiscoverError, Storage};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -23,6 +25,8 @@ pub struct Memory {
     pub pages: usize,
     /// Tables of the region.
     pub tables: usize,
+    /// Metadata, decoders and decoded bytes.
+    pub mount: Budget,
 }
 
 impl Memory {
@@ -33,6 +37,11 @@ impl Memory {
             pool: (heap >> 3).clamp(512 << 10, 4 << 20),
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
             tables: heap >> 3,
+            mount: Budget {
+                metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
+                decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
+                decoder_bytes: heap / 3,
+            },
         }
     }
 }
@@ -84,6 +93,21 @@ pub struct Mounted {
     pub image: Image,
     /// The sources of its slots.
     pub sources: Sources,
+}
+
+impl Mounted {
+    /// Mounts the image over `storage` and `region`, with so much memory.
+    ///
+    /// # Errors
+    /// When the root cannot be read, or decoding needs more memory than there is.
+    pub fn root<S: Storage + Background>(
+        &self,
+        storage: S,
+        region: Option<Cache>,
+        memory: &Memory,
+    ) -> Result<GuestRoot<S>, Error> {
+        Root::with_budget(storage, region, &self.image, &self.sources, &memory.mount)
+    }
 }
 
 fn borrowed(name: &config::SourceName) -> SourceName<'_> {

@@ -6,7 +6,7 @@
 /// Limits of memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Blocks of metadata that are kept. Allocated when mounting; at least 16 KiB.
+    /// Metadata that is kept. Allocated page by page as it is read; at least 16 KiB.
     pub metadata_bytes: usize,
     /// Decoded bytes of compressed files that are kept for small reads. Allocated at the first
     /// read of a compressed file; at least 128 KiB.
@@ -24,6 +24,6 @@ impl Budget {
 impl Default for Budget {
     /// For small machines: enough for any algorithm.
     fn default() -> Self {
-        Self { metadata_bytes: 192 << 10, decoded_bytes: 512 << 10, decoder_bytes: 16 << 20 }
+        Self { metadata_bytes: 256 << 10, decoded_bytes: 512 << 10, decoder_bytes: 16 << 20 }
     }
 }

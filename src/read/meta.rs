@@ -20,11 +20,11 @@ type Pages = alloc::vec::Vec<Page>;
 type Pages = heapless::Vec<Page, WAYS>;
 
 #[cfg(feature = "alloc")]
-pub fn memory() -> Memory {
+fn memory() -> Memory {
     alloc::vec![0; PAGE_BYTES].into_boxed_slice()
 }
 #[cfg(not(feature = "alloc"))]
-pub fn memory() -> Memory {
+fn memory() -> Memory {
     [0; PAGE_BYTES]
 }
 
@@ -55,7 +55,8 @@ pub struct Taken {
 }
 
 impl MetaCache {
-    /// Allocates pages of at least `bytes` bytes together, at least one set.
+    /// For pages of at least `bytes` bytes together, at least one set. Each is allocated when it is
+    /// used first.
     pub fn new(bytes: usize) -> Self {
         let sets = if cfg!(feature = "alloc") {
             bytes.div_ceil(PAGE_BYTES * WAYS).max(1).next_power_of_two()
@@ -63,9 +64,14 @@ impl MetaCache {
             1
         };
         let pages = (0..sets.saturating_mul(WAYS))
-            .map(|_| Page { number: None, used: 0, bytes: memory() })
+            .map(|_| Page { number: None, used: 0, bytes: empty() })
             .collect();
         Self { pages, uses: 0 }
+    }
+
+    /// What all pages take, in bytes.
+    pub fn bytes(&self) -> usize {
+        if cfg!(feature = "alloc") { self.pages.len().saturating_mul(PAGE_BYTES) } else { 0 }
     }
 
     /// Where the set of a page begins.
@@ -108,8 +114,9 @@ impl MetaCache {
                 page.used = u64::MAX;
                 core::mem::replace(&mut page.bytes, empty())
             }
-            None => memory(),
+            None => empty(),
         };
+        let bytes = if bytes.is_empty() { memory() } else { bytes };
         Taken { at: start.saturating_add(way), bytes }
     }
 

@@ -69,9 +69,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Ok(root)
     }
 
-    /// The most bytes that reads may still allocate after the mount: none without `alloc`.
-    pub fn decoding_bytes(&self) -> usize {
-        self.lock().decoding_bytes().unwrap_or(0)
+    /// The most bytes that reads may allocate after the mount, for metadata, decoders and decoded
+    /// bytes; none without `alloc`.
+    pub fn reserve_bytes(&self) -> usize {
+        let inner = self.lock();
+        let decoding = inner.decoding_bytes().unwrap_or(0);
+        decoding.saturating_add(inner.meta.bytes())
     }
 
     fn lock(&self) -> spin::MutexGuard<'_, Inner<S, L>> {

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result, anyhow};
 use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
+use rootlet::command::{self, Command, Counters, Memory, Runner, Scratch};
 use rootlet::storage::file::FileStorage;
 
 use crate::boot::make_cache;
@@ -53,12 +53,12 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
     let counters = if let Command::Bench(paths) = &command {
         let setup =
             command::bench::Setup { config, mounted: &mounted, memory, entropy: entropy()? };
-        command::bench::run(storage, &setup, paths, &mut Standard(stdout), || {}, &mut notice)
+        command::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
             .map_err(|error| anyhow!("{error}"))?
     } else {
         let region =
             command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
-        let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)?;
+        let root = mounted.root(storage, region, &memory)?;
         let mut scratch = Scratch::new(&command, memory.read);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
         runner.run(&command).map_err(|error| anyhow!("{error}"))?;

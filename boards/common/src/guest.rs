@@ -1,13 +1,13 @@
 //! The guest: mounts what the command line says, runs its command, and sends the verdict.
 //!
-//! Always: the heap is sealed before the command reads its first file; whatever ends the run, the
+//! Always: what a read may allocate is settled before the command reads its first file; whatever ends the run, the
 //! counters so far go out with the verdict.
 
 use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
 use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
+use rootlet::command::{self, Command, Counters, Memory, Runner, Scratch};
 use rootlet::read::Root;
 
 use crate::console::ErrorOutput;
@@ -57,12 +57,12 @@ pub fn run(mut machine: Machine) -> ! {
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
     let region =
         command::open_region(&mut storage, &config, &mounted, clock::entropy(), memory, notice);
-    let root = match GuestRoot::new(storage, region, &mounted.image, &mounted.sources) {
+    let root = match mounted.root(storage, region, &memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };
     let mut scratch = Scratch::new(&command, memory.read);
-    heap::seal();
+    heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
         "mounted; {=usize} of {=usize} bytes of heap in use, sealed",

@@ -1,26 +1,27 @@
-//! The heap: one range of RAM, and a seal that ends allocation.
+//! The heap: one range of RAM, and a seal that limits what may still be allocated.
 //!
-//! Always: after [`seal`] nothing is allocated; an attempt is a bug of ours and panics with what
-//! was asked. Freeing stays allowed.
+//! Always: after [`seal`] no more is in use than it settled; an attempt is a bug of ours and panics
+//! with what was asked. Freeing stays allowed.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ops::Range;
 use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut};
-use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use linked_list_allocator::Heap;
 use spin::Mutex;
 
 struct Allocator {
     heap: Mutex<Heap>,
-    sealed: AtomicBool,
+    /// The most bytes that may be in use.
+    limit: AtomicUsize,
     used_peak: AtomicUsize,
 }
 
 #[global_allocator]
 static ALLOCATOR: Allocator = Allocator {
     heap: Mutex::new(Heap::empty()),
-    sealed: AtomicBool::new(false),
+    limit: AtomicUsize::new(usize::MAX),
     used_peak: AtomicUsize::new(0),
 };
 
@@ -47,9 +48,11 @@ pub(crate) unsafe fn init(range: Range<usize>) {
     unsafe { ALLOCATOR.heap.lock().init(start, len) };
 }
 
-/// Ends allocation: from now on an attempt panics with its size.
-pub fn seal() {
-    ALLOCATOR.sealed.store(true, Ordering::Relaxed);
+/// Ends allocation but for `reserve` bytes more than are in use now: from there on an attempt
+/// panics with its size.
+pub fn seal(reserve: usize) {
+    let used = ALLOCATOR.heap.lock().used();
+    ALLOCATOR.limit.store(used.saturating_add(reserve), Ordering::Relaxed);
 }
 
 /// How full the heap is.
@@ -63,14 +66,19 @@ pub fn usage() -> HeapUse {
 // blocks of at least the layout's size and alignment; nothing here unwinds (panics end the run).
 unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if self.sealed.load(Ordering::Relaxed) {
+        let mut heap = self.heap.lock();
+        let limit = self.limit.load(Ordering::Relaxed);
+        if heap.used().saturating_add(layout.size()) > limit {
+            let used = heap.used();
+            // A panic may want memory, and this one is reported.
+            drop(heap);
             panic!(
-                "allocation of {} bytes (alignment {}) after the heap was sealed",
+                "allocation of {} bytes (alignment {}) after the heap was sealed at {limit} with \
+                 {used} in use",
                 layout.size(),
                 layout.align()
             );
         }
-        let mut heap = self.heap.lock();
         let block = heap.allocate_first_fit(layout).map_or(null_mut(), NonNull::as_ptr);
         self.used_peak.fetch_max(heap.used(), Ordering::Relaxed);
         block
