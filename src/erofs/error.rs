@@ -76,6 +76,20 @@ pub enum Unsupported {
         /// The inode.
         nid: Nid,
     },
+    /// Lclusters too large for compact indexes.
+    LclusterBits {
+        /// The inode.
+        nid: Nid,
+        /// Base 2 logarithm of their bytes.
+        bits: u32,
+    },
+    /// A compression algorithm above 3.
+    Algorithm {
+        /// The inode.
+        nid: Nid,
+        /// The algorithm.
+        algorithm: u8,
+    },
     /// Unknown bits in the chunk format.
     ChunkFormat {
         /// The inode.
@@ -116,6 +130,12 @@ impl fmt::Display for Unsupported {
             Self::Layout { nid, layout } => write!(f, "data layout {layout} of nid {nid}"),
             Self::Compressed { nid } => {
                 write!(f, "compressed data of nid {nid}, by a build without memory to decode it")
+            }
+            Self::LclusterBits { nid, bits } => {
+                write!(f, "compact indexes of lclusters of 2^{bits} bytes in nid {nid}")
+            }
+            Self::Algorithm { nid, algorithm } => {
+                write!(f, "compression algorithm {algorithm} of nid {nid}")
             }
             Self::ChunkFormat { nid, format } => {
                 write!(f, "unknown bits in the chunk format {format:#06x} of nid {nid}")

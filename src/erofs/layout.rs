@@ -110,11 +110,16 @@ fn check_tail(block_size: BlockSize, nid: Nid, tail: Span) -> Result<(), Corrupt
     Err(Corrupt::TailCrossesBlock { nid, at: tail.at, len: tail.len, block: block_size.bytes() })
 }
 
+/// How many blocks the unified address space has at most.
+pub(super) fn block_limit(superblock: &Superblock) -> u64 {
+    let alone = superblock.extra_devices == 0 && superblock.blocks != 0;
+    if alone { superblock.blocks } else { BLOCKS_MAX }
+}
+
 /// Blocks of a flat inode may lie on another device, whose length the table knows; with one
 /// device they end within the image.
 fn check_blocks(superblock: &Superblock, nid: Nid, start: u64, blocks: u64) -> Result<(), Corrupt> {
-    let alone = superblock.extra_devices == 0 && superblock.blocks != 0;
-    let image_blocks = if alone { superblock.blocks } else { BLOCKS_MAX };
+    let image_blocks = block_limit(superblock);
     if blocks == 0 || start.saturating_add(blocks) <= image_blocks {
         return Ok(());
     }

@@ -4,10 +4,16 @@
 
 use core::fmt;
 
+use super::super::block::Nid;
+use super::super::corrupt::Corrupt;
+use super::super::error::FormatError;
+
 /// What is wrong with a map. Lclusters and extents are counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
 pub enum MapFault {
+    /// The map of an inode that is not compressed.
+    NotCompressed,
     /// A byte that the file does not have.
     BeyondFile { offset: u64, size: u64 },
     /// Pclusters of several blocks in an image without them.
@@ -47,6 +53,7 @@ pub enum MapFault {
 impl fmt::Display for MapFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
+            Self::NotCompressed => f.write_str("the inode is not compressed"),
             Self::BeyondFile { offset, size } => {
                 write!(f, "byte {offset:#x} of a file of {size:#x}")
             }
@@ -65,6 +72,11 @@ impl fmt::Display for MapFault {
 }
 
 impl MapFault {
+    /// The fault in the map of an inode.
+    pub(super) fn of(self, nid: Nid) -> FormatError {
+        Corrupt::Map { nid, fault: self }.into()
+    }
+
     fn fmt_entry(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::HeadOffset { lcluster, offset, bytes } => {

@@ -10,20 +10,38 @@
 //!
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and what `fs/erofs/zmap.c` does with it.
 
+mod compact;
 mod corrupt;
+mod entry;
 mod extent;
+mod header;
+mod index;
+mod records;
+mod window;
 
 pub use corrupt::MapFault;
 
-use super::block::{BlockSize, Nid};
+use entry::{Head, HeadKind};
+use header::{Advise, HEADER_BYTES, Header};
+use index::Index;
+use records::Records;
+
+use super::block::{BlockSize, Nid, Span};
+use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
+use super::feature::Incompat;
 use super::inode::Inode;
+use super::layout::{CompressedForm, Layout, block_limit};
 use super::superblock::Superblock;
 
 /// The most encoded bytes of a pcluster (Linux `Z_EROFS_PCLUSTER_MAX_SIZE`).
 pub const ENCODED_BYTES_MAX: u64 = 1 << 20;
 /// The most bytes that a pcluster decodes to (Linux `Z_EROFS_PCLUSTER_MAX_DSIZE`).
 pub const DECODED_BYTES_MAX: u64 = 12 << 20;
+/// The most bytes of a file.
+const FRAGMENTS_BYTES_MAX: u64 = i64::MAX.unsigned_abs();
+/// The bit of a nid inside the metabox.
+const METABOX: u64 = 1 << 63;
 
 /// Bytes of the metadata space that an inode lies in: the primary device, or the metabox.
 pub trait Metadata {
@@ -54,7 +72,7 @@ pub enum Data {
     Hole,
     /// The data of the packed inode, uncompressed as that inode gives it.
     Fragment {
-        /// The byte of the packed inode's data that is the extent's first. At most 2^63 together
+        /// The byte of the packed inode's data that is the extent's first. Below 2^63 together
         /// with the extent's length; whether the packed inode has so many is not checked.
         at: u64,
     },
@@ -124,13 +142,37 @@ pub struct CompressedMap {
     nid: Nid,
     size: u64,
     block_size: BlockSize,
+    /// Every block of a pcluster is below.
+    blocks: u64,
     /// Bit n: the image says that it uses algorithm n.
     algorithms: u16,
+    advise: Advise,
+    /// The algorithms of HEAD1 and HEAD2.
+    heads: [u8; 2],
+    tail: Option<Tail>,
+    /// The last pcluster, if it lies behind the index.
+    inline: Option<Span>,
+    form: Form,
+}
+
+/// The part of a file, to its end, that lies in the packed inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tail {
+    start: u64,
+    at: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// The file is one fragment.
+    Whole,
+    Index(Index),
+    Records(Records),
 }
 
 impl CompressedMap {
     /// Reads the header of an inode of layout 1 or 3, and of a file with a tail in the packed
-    /// inode the place of that tail.
+    /// inode the index back to that tail.
     ///
     /// `algorithms` is what the superblock lists (`available_compr_algs`; 1, for LZ4, in an image
     /// without COMPR_CFGS): an extent that names another is corrupt.
@@ -140,22 +182,262 @@ impl CompressedMap {
         inode: &Inode,
         meta: &mut M,
     ) -> Result<Self, M::Error> {
-        let _ = meta;
         let (nid, size, block_size) = (inode.nid, inode.size, superblock.block_size);
-        Ok(Self { nid, size, block_size, algorithms })
+        let Layout::Compressed(compressed) = inode.layout else {
+            return Err(MapFault::NotCompressed.of(nid).into());
+        };
+        let part = Part::CompressedMap(nid);
+        let at = compressed.body_end.checked_next_multiple_of(8);
+        let at = at.ok_or(FormatError::from(Corrupt::Overflow(part)))?;
+        let mut raw = [0; HEADER_BYTES];
+        within(superblock, nid, Span { at, len: 8 }, part)?;
+        meta.read(at, &mut raw)?;
+        let mut map = Self {
+            nid,
+            size,
+            block_size,
+            blocks: block_limit(superblock),
+            algorithms,
+            advise: Advise(0),
+            heads: [0; 2],
+            tail: None,
+            inline: None,
+            form: Form::Whole,
+        };
+        let header = match Header::from_bytes(&raw) {
+            Ok(header) => header,
+            Err(at) => {
+                map.tail = Some(Tail { start: 0, at });
+                return Ok(map);
+            }
+        };
+        (map.advise, map.heads) = (header.advise, header.heads);
+        let end = at.saturating_add(8);
+        let lcluster_bits = block_size.bits().saturating_add(header.lcluster_bits);
+        if compressed.form == CompressedForm::Full && header.advise.has(Advise::EXTENTS) {
+            let records = Records::new(nid, &header, end, size, lcluster_bits);
+            within(superblock, nid, records.span, part)?;
+            map.form = Form::Records(records);
+            return Ok(map);
+        }
+        let index = map.index(superblock, compressed.form, end, lcluster_bits)?;
+        map.form = Form::Index(index);
+        if size == 0 {
+            return Ok(map);
+        }
+        if header.advise.has(Advise::FRAGMENT) {
+            let start = index.start(meta, &mut index.window(), size.saturating_sub(1))?;
+            map.tail = Some(tail(compressed.form, header.fragment, start));
+        } else if header.advise.has(Advise::INLINE) && header.inline_len != 0 {
+            map.inline = Some(map.inline(superblock, &index, header.inline_len)?);
+        }
+        Ok(map)
     }
 
     /// The extent that covers byte `offset`, which must be below the size of the file.
     ///
-    /// Consecutive extents cost one or two reads of at most 512 bytes each: the map remembers
-    /// where it was. From any offset inside an extent that extent is found.
+    /// Consecutive extents cost one or two reads of at most 256 bytes each: the map remembers
+    /// where it was. From any offset inside an extent that extent is found, but for holes of more
+    /// than [`DECODED_BYTES_MAX`]: of these the part far behind `offset` is left out.
     pub fn find<M: Metadata>(&mut self, meta: &mut M, offset: u64) -> Result<Extent, M::Error> {
-        let _ = (meta, offset, self.size, self.block_size);
-        Err(FormatError::from(Unsupported::Compressed { nid: self.nid }).into())
+        let size = self.size;
+        if offset >= size {
+            return Err(MapFault::BeyondFile { offset, size }.of(self.nid).into());
+        }
+        if let Some(tail) = self.tail.filter(|tail| tail.start <= offset) {
+            return Ok(self.fragment(tail.start, tail.at)?);
+        }
+        match &mut self.form {
+            // Its tail begins with the file.
+            Form::Whole => Err(MapFault::BeyondFile { offset, size }.of(self.nid).into()),
+            Form::Index(index) => {
+                let limit = self.tail.map_or(size, |tail| tail.start);
+                let found = index.find(meta, offset, limit)?;
+                Ok(self.indexed(found)?)
+            }
+            Form::Records(records) => match records.find(meta, offset)? {
+                Ok(found) => Ok(self.recorded(found)?),
+                Err(end) => Ok(hole(0, end)),
+            },
+        }
     }
 
     /// The algorithms that extents may name, as in the superblock: bit n is algorithm n.
     pub fn algorithms(&self) -> u16 {
-        self.algorithms
+        let bit = |number: u8| 1_u16.checked_shl(u32::from(number)).unwrap_or(0);
+        match self.form {
+            Form::Whole => 0,
+            Form::Index(_) => self.heads.into_iter().fold(0, |bits, head| bits | bit(head)),
+            Form::Records(_) => self.algorithms,
+        }
     }
+
+    fn index(
+        &self,
+        superblock: &Superblock,
+        form: CompressedForm,
+        header_end: u64,
+        lcluster_bits: u32,
+    ) -> Result<Index, FormatError> {
+        let (nid, advise, size) = (self.nid, self.advise, self.size);
+        let (first, second) = (advise.has(Advise::BIG_1), advise.has(Advise::BIG_2));
+        if (first || second) && !superblock.incompat.has(Incompat::COMPR_CFGS) {
+            return Err(MapFault::BigPclusters { advise: advise.0 }.of(nid));
+        }
+        let index = match form {
+            CompressedForm::Full => Index::full(nid, advise, header_end, size, lcluster_bits),
+            CompressedForm::Compact if first != second => {
+                return Err(MapFault::UnequalHeads { advise: advise.0 }.of(nid));
+            }
+            CompressedForm::Compact => {
+                let block_size = superblock.block_size;
+                Index::compact(nid, advise, header_end, size, block_size, lcluster_bits)?
+            }
+        };
+        within(superblock, nid, index.span, Part::CompressedMap(nid))?;
+        Ok(index)
+    }
+
+    /// The inline pcluster follows the index.
+    fn inline(
+        &self,
+        superblock: &Superblock,
+        index: &Index,
+        len: u64,
+    ) -> Result<Span, FormatError> {
+        let at = index.span.at.saturating_add(index.span.len);
+        let block = self.block_size.bytes();
+        if self.block_size.offset_in(at).saturating_add(len) > block {
+            return Err(MapFault::InlineCrossesBlock { at, len, block }.of(self.nid));
+        }
+        within(superblock, self.nid, Span { at, len }, Part::InlinePcluster(self.nid))?;
+        Ok(Span { at, len })
+    }
+
+    fn indexed(&self, found: index::Found) -> Result<Extent, FormatError> {
+        let algorithm = match found.head.kind {
+            HeadKind::Plain => None,
+            HeadKind::First => self.heads.first().copied(),
+            HeadKind::Second => self.heads.last().copied(),
+        };
+        let (place, encoded) = match self.inline {
+            Some(inline) if found.end >= self.size => (Place::Inline { at: inline.at }, inline.len),
+            _ => {
+                let blocks = found.blocks.map_err(|fault| fault.of(self.nid))?;
+                let bytes = self.block_size.bytes();
+                // A block number has 32 bits here, and a block at most 16.
+                let at = u64::from(found.head.block).saturating_mul(bytes);
+                (Place::Blocks { at }, u64::from(blocks).saturating_mul(bytes))
+            }
+        };
+        if encoded == 0 {
+            return Ok(hole(found.start, found.end));
+        }
+        let len = found.end.saturating_sub(found.start);
+        let extent =
+            Extent { offset: found.start, len, partial: found.head.partial, data: Data::Hole };
+        self.encoded(extent, place, encoded, algorithm)
+    }
+
+    fn recorded(&self, found: records::Found) -> Result<Extent, FormatError> {
+        if found.last && self.advise.has(Advise::FRAGMENT) {
+            return self.fragment(found.start, found.fragment());
+        }
+        if found.len() == 0 {
+            return Ok(hole(found.start, found.end));
+        }
+        let len = found.end.saturating_sub(found.start);
+        let extent =
+            Extent { offset: found.start, len, partial: found.partial(), data: Data::Hole };
+        self.encoded(extent, Place::Blocks { at: found.at }, found.len(), found.algorithm())
+    }
+
+    /// The extent, with its pcluster of `len` bytes, checked.
+    fn encoded(
+        &self,
+        extent: Extent,
+        place: Place,
+        len: u64,
+        algorithm: Option<u8>,
+    ) -> Result<Extent, FormatError> {
+        let (nid, offset) = (self.nid, extent.offset);
+        if len > ENCODED_BYTES_MAX {
+            return Err(MapFault::EncodedLength { offset, len }.of(nid));
+        }
+        if let Place::Blocks { at } = place {
+            let end = at.saturating_add(len);
+            if self.block_size.blocks_of(end) > self.blocks {
+                return Err(MapFault::BeyondBlocks { offset, at, len, blocks: self.blocks }.of(nid));
+            }
+        }
+        let encoding = match algorithm {
+            None => self.plain(extent, place, len)?,
+            Some(algorithm) => self.algorithm(extent, algorithm)?,
+        };
+        Ok(Extent { data: Data::Encoded { place, len, encoding }, ..extent })
+    }
+
+    fn plain(&self, extent: Extent, place: Place, stored: u64) -> Result<Encoding, FormatError> {
+        let Extent { offset, len, .. } = extent;
+        if len > stored {
+            return Err(MapFault::PlainLength { offset, len, stored }.of(self.nid));
+        }
+        let whole = |bytes| self.block_size.offset_in(bytes) == 0;
+        // Only whole blocks are rotated: mkfs writes an inline tail as it is.
+        match place {
+            Place::Blocks { at }
+                if self.advise.has(Advise::INTERLACED) && whole(at) && whole(stored) =>
+            {
+                let last_block = stored.saturating_sub(self.block_size.bytes());
+                let first = last_block.saturating_add(self.block_size.offset_in(offset));
+                Ok(Encoding::Interlaced { first })
+            }
+            _ => Ok(Encoding::Plain),
+        }
+    }
+
+    fn algorithm(&self, extent: Extent, algorithm: u8) -> Result<Encoding, FormatError> {
+        let Extent { offset, len, .. } = extent;
+        let (nid, listed) = (self.nid, self.algorithms);
+        let encoding = Encoding::from_number(algorithm)
+            .ok_or(FormatError::from(Unsupported::Algorithm { nid, algorithm }))?;
+        if listed.checked_shr(u32::from(algorithm)).unwrap_or(0) & 1 == 0 {
+            return Err(MapFault::Algorithm { offset, algorithm, listed }.of(nid));
+        }
+        if len > DECODED_BYTES_MAX {
+            return Err(MapFault::DecodedLength { offset, len }.of(nid));
+        }
+        Ok(encoding)
+    }
+
+    /// The extent from `offset` to the end of the file, in the packed inode.
+    fn fragment(&self, offset: u64, at: u64) -> Result<Extent, FormatError> {
+        let len = self.size.saturating_sub(offset);
+        match at.checked_add(len) {
+            Some(end) if end <= FRAGMENTS_BYTES_MAX => {
+                Ok(Extent { offset, len, partial: false, data: Data::Fragment { at } })
+            }
+            _ => Err(MapFault::Fragment { offset, at, len }.of(self.nid)),
+        }
+    }
+}
+
+fn hole(start: u64, end: u64) -> Extent {
+    let len = end.saturating_sub(start);
+    Extent { offset: start, len, partial: false, data: Data::Hole }
+}
+
+/// The tail that begins with a head: of 64 bits in full indexes, where the head has the high half
+/// of its place.
+fn tail(form: CompressedForm, low: u32, (start, head): (u64, Head)) -> Tail {
+    let high = if form == CompressedForm::Full { head.block } else { 0 };
+    Tail { start, at: u64::from(high) << 32 | u64::from(low) }
+}
+
+/// Refuses a span beyond the image. How long the metabox is, its reads have to know.
+fn within(superblock: &Superblock, nid: Nid, span: Span, part: Part) -> Result<(), FormatError> {
+    if nid.0 & METABOX != 0 {
+        return Ok(());
+    }
+    Ok(superblock.within(span, part)?)
 }

@@ -1,0 +1,107 @@
+//! What an index says of one lcluster, in the full form 8 bytes.
+//!
+//! Always: a head lies within its lcluster; a distance may still be any number.
+
+use super::super::block::Nid;
+use super::super::error::FormatError;
+use super::super::record::Record;
+use super::corrupt::MapFault;
+use super::header::Advise;
+
+const TYPE_MASK: u16 = 3;
+const PLAIN: u16 = 0;
+const HEAD_1: u16 = 1;
+const BEHIND: u16 = 2;
+const HOLE: u16 = 1 << 14;
+const PARTIAL: u16 = 1 << 15;
+/// Instead of a distance back of 1: the other bits are the blocks of the pcluster.
+const BLOCK_COUNT: u16 = 1 << 11;
+
+/// An lcluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An extent begins in it.
+    Head(Head),
+    /// An extent begins before it and goes on behind it (NONHEAD).
+    Behind(Behind),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub kind: HeadKind,
+    /// How far into the lcluster the extent begins.
+    pub offset: u64,
+    /// The first block of the pcluster; other things in extents without one.
+    pub block: u32,
+    pub partial: bool,
+    pub hole: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeadKind {
+    Plain,
+    First,
+    Second,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind {
+    /// How many lclusters before this one to look for the head.
+    pub back: u64,
+    /// How many lclusters behind this one to look for the next head; 0 in old images.
+    pub ahead: u64,
+    /// Blocks of the pcluster, in the lcluster behind the head's.
+    pub blocks: Option<u32>,
+}
+
+impl HeadKind {
+    /// From the type of an lcluster; `None` for one behind a head.
+    pub fn from_type(kind: u16) -> Option<Self> {
+        match kind & TYPE_MASK {
+            PLAIN => Some(Self::Plain),
+            HEAD_1 => Some(Self::First),
+            BEHIND => None,
+            _ => Some(Self::Second),
+        }
+    }
+}
+
+/// Splits the low bits of an lcluster behind a head: its distance back, or a block count.
+pub fn distance(low: u16) -> (u64, Option<u32>) {
+    if low & BLOCK_COUNT == 0 {
+        (u64::from(low), None)
+    } else {
+        (1, Some(u32::from(low & !BLOCK_COUNT)))
+    }
+}
+
+/// The head at `offset` in an lcluster of `bytes` bytes, checked.
+pub fn check_offset(nid: Nid, lcluster: u64, offset: u64, bytes: u64) -> Result<(), FormatError> {
+    if offset < bytes {
+        return Ok(());
+    }
+    Err(MapFault::HeadOffset { lcluster, offset, bytes }.of(nid))
+}
+
+/// An entry of the full form.
+pub fn from_full(
+    nid: Nid,
+    advise: Advise,
+    lcluster: u64,
+    lcluster_bytes: u64,
+    bytes: &[u8; 8],
+) -> Result<Entry, FormatError> {
+    let raw = Record(bytes);
+    let flags = raw.u16::<0>();
+    let Some(kind) = HeadKind::from_type(flags) else {
+        let (back, blocks) = distance(raw.u16::<4>());
+        if blocks.is_some() && !advise.has(Advise::BIG_1) && !advise.has(Advise::BIG_2) {
+            return Err(MapFault::BlockCount { lcluster }.of(nid));
+        }
+        return Ok(Entry::Behind(Behind { back, ahead: u64::from(raw.u16::<6>()), blocks }));
+    };
+    let offset = u64::from(raw.u16::<2>());
+    check_offset(nid, lcluster, offset, lcluster_bytes)?;
+    let (partial, hole) = (flags & PARTIAL != 0, flags & HOLE != 0);
+    Ok(Entry::Head(Head { kind, offset, block: raw.u32::<4>(), partial, hole }))
+}

@@ -1,0 +1,266 @@
+//! An index with an entry per lcluster: looking back for a head, and ahead for the next one.
+//!
+//! Always: asks for lclusters of the file only. Looking back takes at most 64 hops and one for
+//! each 1,024 lclusters of the file, looking ahead an lcluster at a time and at most
+//! [`DECODED_BYTES_MAX`].
+
+use super::super::block::{BlockSize, Nid, Span};
+use super::super::error::FormatError;
+use super::compact::Packs;
+use super::corrupt::MapFault;
+use super::entry::{self, Behind, Entry, Head, HeadKind};
+use super::header::Advise;
+use super::window::Window;
+use super::{DECODED_BYTES_MAX, Metadata};
+
+/// Hops back that any file may take. A hop is 2,047 lclusters where no head is nearer.
+const HOPS: u64 = 64;
+const LCLUSTERS_PER_HOP: u64 = 1024;
+/// A full index begins this far behind its header.
+const FULL_GAP: u64 = 8;
+const FULL_BYTES: u64 = 8;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Full { at: u64 },
+    Compact(Packs),
+}
+
+/// The index of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Index {
+    form: Form,
+    nid: Nid,
+    advise: Advise,
+    lcluster_bits: u32,
+    lclusters: u64,
+    /// The whole of it.
+    pub span: Span,
+}
+
+/// What an index says of an extent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub start: u64,
+    /// The byte after it, at most the limit that was given.
+    pub end: u64,
+    pub head: Head,
+    /// How many blocks its pcluster has; an error where that is not said.
+    pub blocks: Result<u32, MapFault>,
+}
+
+impl Index {
+    /// An index of 8-byte entries behind the header that ends at byte `header_end`.
+    pub fn full(nid: Nid, advise: Advise, header_end: u64, size: u64, lcluster_bits: u32) -> Self {
+        let lclusters = lclusters(size, lcluster_bits);
+        let at = header_end.saturating_add(FULL_GAP);
+        let span = Span { at, len: lclusters.saturating_mul(FULL_BYTES) };
+        Self { form: Form::Full { at }, nid, advise, lcluster_bits, lclusters, span }
+    }
+
+    /// An index of packs behind the header that ends at byte `header_end`.
+    pub fn compact(
+        nid: Nid,
+        advise: Advise,
+        header_end: u64,
+        size: u64,
+        block_size: BlockSize,
+        lcluster_bits: u32,
+    ) -> Result<Self, FormatError> {
+        let lclusters = lclusters(size, lcluster_bits);
+        let blocks = block_size.blocks_of(size);
+        let packs = Packs::new(nid, advise, header_end, blocks, lcluster_bits)?;
+        let end = match lclusters.checked_sub(1) {
+            None => header_end,
+            Some(last) => packs.item(last).pack_end(),
+        };
+        let span = Span { at: header_end, len: end.saturating_sub(header_end) };
+        Ok(Self { form: Form::Compact(packs), nid, advise, lcluster_bits, lclusters, span })
+    }
+
+    /// A window over the index.
+    pub fn window(&self) -> Window {
+        Window::new(self.nid, self.span)
+    }
+
+    /// Where the extent that covers byte `offset` begins, and its head.
+    pub fn start<M: Metadata>(
+        &self,
+        meta: &mut M,
+        window: &mut Window,
+        offset: u64,
+    ) -> Result<(u64, Head), M::Error> {
+        let at = self.locate(meta, window, offset)?;
+        Ok((self.start_of(at.lcluster, at.head), at.head))
+    }
+
+    /// The extent that covers byte `offset`, which is below `limit`. The part of a hole that lies
+    /// far behind `offset` is left out.
+    pub fn find<M: Metadata>(
+        &self,
+        meta: &mut M,
+        offset: u64,
+        limit: u64,
+    ) -> Result<Found, M::Error> {
+        let window = &mut self.window();
+        let at = self.locate(meta, window, offset)?;
+        let start = self.start_of(at.lcluster, at.head);
+        let blocks = self.blocks(meta, window, at.lcluster, at.head)?;
+        let end = match at.next {
+            Next::At(end) => end,
+            Next::From(lcluster) => {
+                // Nothing is decoded for a hole, so it may be of any length.
+                let hole = blocks == Ok(0);
+                let far = (if hole { offset } else { start }).saturating_add(DECODED_BYTES_MAX);
+                self.end(meta, window, lcluster, limit.min(far.saturating_add(1)))?
+            }
+        };
+        Ok(Found { start, end: end.min(limit), head: at.head, blocks })
+    }
+
+    fn byte_of(&self, lcluster: u64) -> u64 {
+        // At most the size of the file and an lcluster, so no bit is lost.
+        lcluster.checked_shl(self.lcluster_bits).unwrap_or(u64::MAX)
+    }
+
+    fn start_of(&self, lcluster: u64, head: Head) -> u64 {
+        self.byte_of(lcluster).saturating_add(head.offset)
+    }
+
+    fn entry<M: Metadata>(
+        &self,
+        meta: &mut M,
+        window: &mut Window,
+        lcluster: u64,
+    ) -> Result<Entry, M::Error> {
+        let (nid, advise) = (self.nid, self.advise);
+        let entry = match self.form {
+            Form::Full { at } => {
+                let at = at.saturating_add(lcluster.saturating_mul(FULL_BYTES));
+                let bytes = window.get::<8, M>(meta, at)?;
+                entry::from_full(nid, advise, lcluster, self.byte_of(1), &bytes)
+            }
+            Form::Compact(packs) => {
+                let item = packs.item(lcluster);
+                if item.long {
+                    let bytes = window.get::<32, M>(meta, item.pack)?;
+                    packs.parse(nid, advise, lcluster, item.number, &bytes)
+                } else {
+                    let bytes = window.get::<8, M>(meta, item.pack)?;
+                    packs.parse(nid, advise, lcluster, item.number, &bytes)
+                }
+            }
+        };
+        Ok(entry?)
+    }
+
+    fn locate<M: Metadata>(
+        &self,
+        meta: &mut M,
+        window: &mut Window,
+        offset: u64,
+    ) -> Result<Located, M::Error> {
+        let lcluster = offset.checked_shr(self.lcluster_bits).unwrap_or(0);
+        let behind = lcluster.saturating_add(1);
+        let (back, next) = match self.entry(meta, window, lcluster)? {
+            Entry::Head(head) => {
+                let begins = self.start_of(lcluster, head);
+                if begins <= offset {
+                    return Ok(Located { lcluster, head, next: Next::From(behind) });
+                }
+                (1, Next::At(begins))
+            }
+            Entry::Behind(Behind { back, ahead, .. }) => {
+                (back, Next::From(lcluster.saturating_add(ahead.max(1))))
+            }
+        };
+        let (lcluster, head) = self.look_back(meta, window, lcluster, back)?;
+        Ok(Located { lcluster, head, next })
+    }
+
+    fn look_back<M: Metadata>(
+        &self,
+        meta: &mut M,
+        window: &mut Window,
+        from: u64,
+        back: u64,
+    ) -> Result<(u64, Head), M::Error> {
+        let hops = HOPS.saturating_add(self.lclusters / LCLUSTERS_PER_HOP);
+        let (mut lcluster, mut distance) = (from, back);
+        for _ in 0..hops {
+            let fault = MapFault::LookBack { lcluster, distance };
+            let to = lcluster.checked_sub(distance).filter(|to| *to != lcluster);
+            lcluster = to.ok_or(fault.of(self.nid))?;
+            match self.entry(meta, window, lcluster)? {
+                Entry::Head(head) => return Ok((lcluster, head)),
+                Entry::Behind(behind) => distance = behind.back,
+            }
+        }
+        Err(MapFault::Hops { lcluster: from, hops }.of(self.nid).into())
+    }
+
+    /// Where the next extent begins, from lcluster `from` on, or the first lcluster that begins at
+    /// `limit` or behind it.
+    fn end<M: Metadata>(
+        &self,
+        meta: &mut M,
+        window: &mut Window,
+        from: u64,
+        limit: u64,
+    ) -> Result<u64, M::Error> {
+        let mut lcluster = from;
+        // Each turn is an lcluster further.
+        while self.byte_of(lcluster) < limit && lcluster < self.lclusters {
+            match self.entry(meta, window, lcluster)? {
+                Entry::Head(head) => return Ok(self.start_of(lcluster, head)),
+                Entry::Behind(behind) => lcluster = lcluster.saturating_add(behind.ahead.max(1)),
+            }
+        }
+        Ok(self.byte_of(lcluster.min(self.lclusters)))
+    }
+
+    /// How many blocks the pcluster of a head has. A count stands behind the head where there may
+    /// be more than one; another head there means one.
+    fn blocks<M: Metadata>(
+        &self,
+        meta: &mut M,
+        window: &mut Window,
+        lcluster: u64,
+        head: Head,
+    ) -> Result<Result<u32, MapFault>, M::Error> {
+        if head.hole {
+            return Ok(Ok(0));
+        }
+        let big = match head.kind {
+            HeadKind::First => Advise::BIG_1,
+            HeadKind::Plain | HeadKind::Second => Advise::BIG_2,
+        };
+        let behind = lcluster.saturating_add(1);
+        if !self.advise.has(big) || behind >= self.lclusters {
+            return Ok(Ok(1));
+        }
+        Ok(match self.entry(meta, window, behind)? {
+            Entry::Head(_) => Ok(1),
+            Entry::Behind(Behind { blocks: Some(blocks), .. }) => Ok(blocks),
+            Entry::Behind(_) => Err(MapFault::NoBlockCount { lcluster: behind }),
+        })
+    }
+}
+
+struct Located {
+    lcluster: u64,
+    head: Head,
+    next: Next,
+}
+
+/// Where the next extent begins.
+enum Next {
+    /// At this byte.
+    At(u64),
+    /// In this lcluster or behind it.
+    From(u64),
+}
+
+fn lclusters(size: u64, lcluster_bits: u32) -> u64 {
+    size.div_ceil(1_u64.checked_shl(lcluster_bits).unwrap_or(u64::MAX))
+}
