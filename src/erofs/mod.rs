@@ -10,6 +10,8 @@
 
 mod block;
 mod chunk;
+#[cfg(feature = "alloc")]
+pub mod codec;
 mod corrupt;
 mod device;
 mod dir;
