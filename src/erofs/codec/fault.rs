@@ -35,6 +35,20 @@ pub enum Fault {
     Code { decoded: u64 },
 }
 
+impl Fault {
+    /// This fault, found in what comes behind `base` decoded bytes.
+    pub(super) fn behind(mut self, base: u64) -> Self {
+        if let Self::InputEnds { decoded }
+        | Self::Short { decoded, .. }
+        | Self::Distance { decoded, .. }
+        | Self::Code { decoded } = &mut self
+        {
+            *decoded = decoded.saturating_add(base);
+        }
+        self
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,9 +5,14 @@
 
 mod algorithm;
 mod fault;
+mod lz4;
+mod window;
 
 pub use algorithm::{Algorithm, Algorithms};
 pub use fault::Fault;
+
+use alloc::vec;
+use alloc::vec::Vec;
 
 /// The largest LZMA dictionary of the format, in bytes.
 pub const LZMA_DICTIONARY_MAX: u32 = 8 << 20;
@@ -68,19 +73,20 @@ pub struct Encoded<'a> {
 pub struct Decoders {
     algorithms: Algorithms,
     limits: Limits,
+    window: Vec<u8>,
 }
 
 impl Decoders {
     /// Decoders for `algorithms`; all memory that can be allocated ahead is.
     #[must_use]
     pub fn new(algorithms: Algorithms, limits: &Limits) -> Self {
-        Self { algorithms, limits: *limits }
+        Self { algorithms, limits: *limits, window: vec![0; 131_072] }
     }
 
     /// What decoders for `algorithms` allocate at most, in bytes.
     pub fn bytes(algorithms: Algorithms, limits: &Limits) -> usize {
         let _ = (algorithms, limits);
-        0
+        131_072
     }
 
     /// Fills `out` with the bytes that the pcluster decodes to from byte `skip` on.
@@ -96,10 +102,27 @@ impl Decoders {
         skip: u64,
         out: &mut [u8],
     ) -> Result<(), Fault> {
-        let _ = (&self.limits, skip, out);
         if !self.algorithms.has(encoded.algorithm) {
             return Err(Fault::NotReady(encoded.algorithm));
         }
-        Err(Fault::Code { decoded: 0 })
+        let input = stream(encoded)?;
+        match encoded.algorithm {
+            Algorithm::Lz4 => {
+                let mut stream = lz4::Lz4::new(input);
+                window::decode(&mut stream, &mut self.window, lz4::HISTORY, skip, out, encoded.end)
+            }
+            _ => Err(Fault::Code { decoded: self.limits.zstd_window.into() }),
+        }
     }
+}
+
+/// The input behind the zeros of its padding.
+fn stream<'a>(encoded: &Encoded<'a>) -> Result<&'a [u8], Fault> {
+    let padding = encoded.input.get(..encoded.padding_max).unwrap_or(encoded.input);
+    let zeros = match padding.iter().position(|byte| *byte != 0) {
+        Some(zeros) => zeros,
+        None if padding.is_empty() => 0,
+        None => return Err(Fault::Padding { zeros: padding.len() }),
+    };
+    Ok(encoded.input.get(zeros..).unwrap_or_default())
 }
