@@ -13,6 +13,7 @@
 mod compare;
 #[path = "../support/guest.rs"]
 mod guest;
+mod parts;
 mod refused;
 mod set;
 
@@ -29,10 +30,15 @@ use set::{Golden, Set};
 /// Length of a region that holds a whole image with all its blobs.
 const REGION_BYTES: u64 = 24 << 20;
 
+/// Whether ROOTLET_IMAGE is not set, or names this image.
+fn is_asked_for(golden: &Golden) -> bool {
+    std::env::var("ROOTLET_IMAGE").map_or(true, |name| name == golden.name)
+}
+
 /// Calls `each` with every image of every set.
 fn each_image(each: impl Fn(&Set, &Golden)) {
     for set in [Some(Set::built_in()), Set::named_by_user()].into_iter().flatten() {
-        for golden in &set.images {
+        for golden in set.images.iter().filter(|golden| is_asked_for(golden)) {
             each(&set, golden);
         }
     }

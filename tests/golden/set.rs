@@ -27,8 +27,6 @@ pub struct Golden {
     pub image: PathBuf,
     /// The blobs, from slot 1 on.
     pub devices: Vec<PathBuf>,
-    /// Names of its incompat features.
-    pub incompat: Vec<String>,
     /// Patterns of the paths that it leaves out: exact, or up to a `*` at the end.
     pub omits: Vec<String>,
 }
@@ -84,7 +82,6 @@ impl Set {
             name: text(&entry["name"]),
             image: images.join(text(&entry["image"])),
             devices: texts(&entry["devices"]).iter().map(|name| images.join(name)).collect(),
-            incompat: text(&entry["features"][1]).split_whitespace().map(Into::into).collect(),
             omits: texts(&entry["omits"]),
         });
         let rows = fs::read_to_string(dir.join("manifest.jsonl")).unwrap();
