@@ -441,3 +441,8 @@ fn within(superblock: &Superblock, nid: Nid, span: Span, part: Part) -> Result<(
     }
     Ok(superblock.within(span, part)?)
 }
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;
