@@ -4,21 +4,36 @@
 //! the bytes of the input and those decoded (`skip` and `out`), the memory by [`Limits`].
 
 mod algorithm;
+mod deflate;
 mod fault;
 mod lz4;
+mod lzma;
+mod range;
 mod window;
+mod zstd;
 
-pub use algorithm::{Algorithm, Algorithms};
-pub use fault::Fault;
-
+use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+
+use miniz_oxide::inflate::core::DecompressorOxide;
+
+use self::deflate::Deflate;
+use self::lz4::Lz4;
+use self::lzma::Lzma;
+pub use algorithm::{Algorithm, Algorithms};
+pub use fault::Fault;
 
 /// The largest LZMA dictionary of the format, in bytes.
 pub const LZMA_DICTIONARY_MAX: u32 = 8 << 20;
 
 /// The largest Zstandard window of the format, in bytes.
 pub const ZSTD_WINDOW_MAX: u32 = 1 << 20;
+
+/// By how much the window of LZMA is longer than the dictionary, at least and at most: what is
+/// decoded before the window slides.
+const LZMA_SLIDE_MIN: usize = 64 << 10;
+const LZMA_SLIDE_MAX: usize = 1 << 20;
 
 /// How far back the streams of an image reach, in bytes.
 ///
@@ -72,15 +87,40 @@ pub struct Encoded<'a> {
 #[derive(Debug)]
 pub struct Decoders {
     algorithms: Algorithms,
-    limits: Limits,
+    dictionary: usize,
     window: Vec<u8>,
+    lzma: Option<Box<lzma::Model>>,
+    deflate: Option<Box<DecompressorOxide>>,
+    zstd: Option<zstd::Zstd>,
 }
 
 impl Decoders {
     /// Decoders for `algorithms`; all memory that can be allocated ahead is.
     #[must_use]
     pub fn new(algorithms: Algorithms, limits: &Limits) -> Self {
-        Self { algorithms, limits: *limits, window: vec![0; 131_072] }
+        let has = |algorithm| algorithms.has(algorithm);
+        let dictionary = limits.lzma_dictionary.min(LZMA_DICTIONARY_MAX);
+        let dictionary = usize::try_from(dictionary).unwrap_or_default();
+        let mut window = 0;
+        if has(Algorithm::Lz4) {
+            window = lz4::HISTORY.saturating_mul(2);
+        }
+        if has(Algorithm::Deflate) {
+            window = window.max(deflate::HISTORY.saturating_mul(2));
+        }
+        if has(Algorithm::MicroLzma) {
+            let slide = dictionary.clamp(LZMA_SLIDE_MIN, LZMA_SLIDE_MAX);
+            window = window.max(dictionary.saturating_add(slide));
+        }
+        let zstd_window = limits.zstd_window.min(ZSTD_WINDOW_MAX);
+        Self {
+            algorithms,
+            dictionary,
+            window: vec![0; window],
+            lzma: has(Algorithm::MicroLzma).then(|| Box::new(lzma::Model::new())),
+            deflate: has(Algorithm::Deflate).then(Box::default),
+            zstd: has(Algorithm::Zstd).then(|| zstd::Zstd::new(zstd_window)),
+        }
     }
 
     /// What decoders for `algorithms` allocate at most, in bytes.
@@ -102,16 +142,26 @@ impl Decoders {
         skip: u64,
         out: &mut [u8],
     ) -> Result<(), Fault> {
-        if !self.algorithms.has(encoded.algorithm) {
-            return Err(Fault::NotReady(encoded.algorithm));
-        }
+        let Encoded { algorithm, end, .. } = *encoded;
         let input = stream(encoded)?;
-        match encoded.algorithm {
-            Algorithm::Lz4 => {
-                let mut stream = lz4::Lz4::new(input);
-                window::decode(&mut stream, &mut self.window, lz4::HISTORY, skip, out, encoded.end)
+        let window = &mut *self.window;
+        match algorithm {
+            Algorithm::Lz4 if self.algorithms.has(algorithm) => {
+                let mut stream = Lz4::new(input);
+                window::decode(&mut stream, window, lz4::HISTORY, skip, out, end)
             }
-            _ => Err(Fault::Code { decoded: self.limits.zstd_window.into() }),
+            Algorithm::MicroLzma if let Some(model) = &mut self.lzma => {
+                let mut stream = Lzma::new(model, input, self.dictionary)?;
+                window::decode(&mut stream, window, self.dictionary, skip, out, end)
+            }
+            Algorithm::Deflate if let Some(state) = &mut self.deflate => {
+                let mut stream = Deflate::new(state, input);
+                window::decode(&mut stream, window, deflate::HISTORY, skip, out, end)
+            }
+            Algorithm::Zstd if let Some(zstd) = &mut self.zstd => {
+                zstd.decode(input, skip, out, end)
+            }
+            _ => Err(Fault::NotReady(algorithm)),
         }
     }
 }

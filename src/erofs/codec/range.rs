@@ -1,0 +1,123 @@
+//! LZMA's range decoder: bits out of bytes, by adaptive probabilities.
+//!
+//! Always: behind the end of the input come zeros, and [`Range::starved`] says so; arithmetic is
+//! modulo 2^32, as the format has it, so that no input overflows.
+
+/// A probability of a zero bit, in 2048ths.
+pub(super) type Probability = u16;
+
+/// Zero and one are as likely.
+pub(super) const EVEN: Probability = 1024;
+
+/// Below this range a byte is taken in.
+const RANGE_MIN: u32 = 1 << 24;
+
+/// The state of the decoder and the input before it.
+#[derive(Clone, Copy)]
+pub(super) struct Range<'a> {
+    range: u32,
+    code: u32,
+    input: &'a [u8],
+    starved: bool,
+}
+
+impl<'a> Range<'a> {
+    /// Begins with the first four bytes of the code.
+    pub(super) fn new(code: [u8; 4], input: &'a [u8]) -> Self {
+        Self { range: u32::MAX, code: u32::from_be_bytes(code), input, starved: false }
+    }
+
+    /// Whether more input was wanted than there is.
+    pub(super) fn starved(&self) -> bool {
+        self.starved
+    }
+
+    /// Whether the input is used up and the code is what an encoder ends with.
+    pub(super) fn ended(&mut self) -> bool {
+        self.normalize();
+        self.input.is_empty() && self.code == 0
+    }
+
+    #[inline(always)]
+    fn normalize(&mut self) {
+        if self.range < RANGE_MIN {
+            self.range <<= 8;
+            self.code <<= 8;
+            match self.input.split_first() {
+                Some((byte, behind)) => {
+                    self.code |= u32::from(*byte);
+                    self.input = behind;
+                }
+                None => self.starved = true,
+            }
+        }
+    }
+
+    /// One bit.
+    #[inline(always)]
+    pub(super) fn bit(&mut self, zero: &mut Probability) -> bool {
+        self.normalize();
+        let bound = (self.range >> 11).wrapping_mul(u32::from(*zero));
+        if self.code < bound {
+            self.range = bound;
+            *zero = zero.wrapping_add(2048_u16.wrapping_sub(*zero) >> 5);
+            false
+        } else {
+            self.range = self.range.wrapping_sub(bound);
+            self.code = self.code.wrapping_sub(bound);
+            *zero = zero.wrapping_sub(*zero >> 5);
+            true
+        }
+    }
+
+    /// A number below `N`, a power of two, its highest bit first.
+    #[inline(always)]
+    pub(super) fn tree<const N: usize>(&mut self, tree: &mut [Probability; N]) -> usize {
+        let mut node = 1;
+        while node < N {
+            node = node << 1 | usize::from(self.bit(entry(tree, node)));
+        }
+        node & const { N.wrapping_sub(1) }
+    }
+
+    /// A number of `bits` bits, its lowest bit first; its nodes lie in `tree` from `base` on.
+    #[inline(always)]
+    pub(super) fn reverse<const N: usize>(
+        &mut self,
+        tree: &mut [Probability; N],
+        base: usize,
+        bits: u32,
+    ) -> u32 {
+        let (mut node, mut number) = (1_usize, 0);
+        for place in 0..bits {
+            let bit = self.bit(entry(tree, base.wrapping_add(node)));
+            node = node << 1 | usize::from(bit);
+            number |= u32::from(bit) << place;
+        }
+        number
+    }
+
+    /// `bits` bits that are as likely zero as one, the highest first.
+    #[inline(always)]
+    pub(super) fn direct(&mut self, bits: u32) -> u32 {
+        let mut number = 0;
+        for _ in 0..bits {
+            self.normalize();
+            self.range >>= 1;
+            let bit = self.code >= self.range;
+            if bit {
+                self.code = self.code.wrapping_sub(self.range);
+            }
+            number = number << 1 | u32::from(bit);
+        }
+        number
+    }
+}
+
+/// An entry of a table whose length is a power of two.
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "the mask keeps the index below N, a power of two")]
+pub(super) fn entry<T, const N: usize>(table: &mut [T; N], index: usize) -> &mut T {
+    const { assert!(N.is_power_of_two()) };
+    &mut table[index & const { N.wrapping_sub(1) }]
+}
