@@ -84,7 +84,6 @@ pub struct Encoded<'a> {
 }
 
 /// The decoders that an image needs, with their memory.
-#[derive(Debug)]
 pub struct Decoders {
     algorithms: Algorithms,
     dictionary: usize,
@@ -92,6 +91,12 @@ pub struct Decoders {
     lzma: Option<Box<lzma::Model>>,
     deflate: Option<Box<DecompressorOxide>>,
     zstd: Option<zstd::Zstd>,
+}
+
+impl core::fmt::Debug for Decoders {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Decoders").field("algorithms", &self.algorithms).finish_non_exhaustive()
+    }
 }
 
 impl Decoders {
