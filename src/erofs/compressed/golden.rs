@@ -1,5 +1,7 @@
 //! Every file of the images in `ROOTLET_GOLDEN`: its extents tile it, and each is found from any
-//! byte in it. Without that variable the test does nothing.
+//! byte in it.
+//!
+//! Always: without that variable the test does nothing.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
