@@ -1,8 +1,11 @@
 //! Every file of the images in `ROOTLET_GOLDEN`: its extents tile it, and each is found from any
-//! byte in it. Without that variable the test does nothing.
+//! byte in it.
+//!
+//! Always: without that variable the test does nothing.
 #![expect(
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
+    clippy::unwrap_used,
     reason = "a test that panics has failed"
 )]
 
