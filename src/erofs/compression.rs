@@ -133,6 +133,15 @@ impl Compression {
         }
         Ok(())
     }
+
+    /// How far back decoders have to reach.
+    #[cfg(feature = "alloc")]
+    pub fn limits(&self) -> super::codec::Limits {
+        super::codec::Limits {
+            lzma_dictionary: self.lzma_dictionary_bytes,
+            zstd_window: self.zstd_window_bytes,
+        }
+    }
 }
 
 #[cfg(test)]

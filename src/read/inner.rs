@@ -40,6 +40,8 @@ pub struct Inner<S, L> {
     /// One directory block, and which one it is.
     pub dir: DirMemory,
     pub dir_is: Option<(Nid, u64)>,
+    /// The root directory, once it was needed.
+    pub root: Option<Inode>,
     /// The inode of the metabox, once it was needed.
     pub metabox: Option<Inode>,
     /// Whether data of the metabox is being read, which needs no metadata from it.
@@ -62,6 +64,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             bounce: Bounce::new(),
             dir: directory_memory(image.superblock.block_size.bytes_usize()),
             dir_is: None,
+            root: None,
             metabox: None,
             in_metabox: false,
             #[cfg(feature = "alloc")]
@@ -88,6 +91,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.
     pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+        if self.copy_viewed(extents, out) {
+            return Ok(());
+        }
         let mut fetch = Fetch {
             storage: &mut self.storage,
             layer: &mut self.layer,
@@ -96,6 +102,47 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             sources: &self.sources,
         };
         fetch.run(extents, out)
+    }
+
+    /// Bytes of a slot that lie in memory.
+    pub fn view(&self, slot: u16, at: u64, len: usize) -> Option<&[u8]> {
+        let source = self.sources.get(usize::from(slot))?;
+        let end = at.checked_add(u64::try_from(len).ok()?)?;
+        if end > source.bytes {
+            return None;
+        }
+        self.storage.view(source.device, source.base.saturating_add(at), len)
+    }
+
+    /// As [`Inner::fetch`] if all the extents lie in memory; false, and `out` is anything, if not.
+    fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> bool {
+        let (mut rest, mut copied, mut transfers) = (out, 0_usize, 0_u64);
+        for extent in extents {
+            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX);
+            let Some((front, behind)) = core::mem::take(&mut rest).split_at_mut_checked(len) else {
+                return false;
+            };
+            match *extent {
+                Extent::Hole(_) => front.fill(0),
+                Extent::Blob { slot, at, .. } => {
+                    let Some(bytes) = self.view(slot, at, len) else { return false };
+                    front.copy_from_slice(bytes);
+                    copied = copied.saturating_add(len);
+                    transfers = transfers.saturating_add(1);
+                }
+            }
+            rest = behind;
+        }
+        self.viewed(copied, transfers);
+        true
+    }
+
+    /// Counts bytes that were taken from memory.
+    pub fn viewed(&mut self, bytes: usize, transfers: u64) {
+        self.stats.copied(bytes);
+        self.stats.fetches = self.stats.fetches.saturating_add(transfers);
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(bytes);
     }
 
     /// Reads bytes of an inode's data; `offset + out.len()` is at most its size.

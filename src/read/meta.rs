@@ -91,13 +91,21 @@ impl MetaCache {
         self.pages.get_mut(start..start.saturating_add(WAYS)).unwrap_or_default()
     }
 
-    /// The bytes of a page, if they are here.
-    pub fn get(&mut self, number: PageNumber) -> Option<&[u8]> {
+    /// Where a page is kept, if it is here.
+    pub fn find(&mut self, number: PageNumber) -> Option<usize> {
         self.uses = self.uses.saturating_add(1);
-        let uses = self.uses;
-        let page = self.ways(number).iter_mut().find(|page| page.number == Some(number))?;
-        page.used = uses;
-        Some(&page.bytes)
+        let (uses, start) = (self.uses, self.set(number));
+        let ways = self.ways(number);
+        let way = ways.iter().position(|page| page.number == Some(number))?;
+        if let Some(page) = ways.get_mut(way) {
+            page.used = uses;
+        }
+        Some(start.saturating_add(way))
+    }
+
+    /// The bytes of the page that is kept there.
+    pub fn bytes_of(&self, index: usize) -> Option<&[u8]> {
+        self.pages.get(index).map(|page| page.bytes.as_ref())
     }
 
     /// The memory of the page that has to go for page `number`, which is nobody's until
@@ -120,8 +128,9 @@ impl MetaCache {
         Taken { at: start.saturating_add(way), bytes }
     }
 
-    /// Gives a page back: as page `number`, or as none.
-    pub fn put(&mut self, taken: Taken, number: Option<PageNumber>) {
+    /// Gives a page back: as page `number`, or as none. Returns where it is kept.
+    pub fn put(&mut self, taken: Taken, number: Option<PageNumber>) -> usize {
+        let at = taken.at;
         self.uses = self.uses.saturating_add(1);
         if let Some(page) = self.pages.get_mut(taken.at) {
             *page = Page {
@@ -130,6 +139,7 @@ impl MetaCache {
                 bytes: taken.bytes,
             };
         }
+        at
     }
 }
 
@@ -147,6 +157,11 @@ pub fn empty() -> Memory {
 mod tests {
     use super::*;
 
+    fn get(cache: &mut MetaCache, number: PageNumber) -> Option<u8> {
+        let index = cache.find(number)?;
+        cache.bytes_of(index)?.first().copied()
+    }
+
     fn fill(cache: &mut MetaCache, number: PageNumber, byte: u8) {
         let mut taken = cache.take(number);
         taken.bytes.fill(byte);
@@ -159,20 +174,20 @@ mod tests {
         for page in 0..4 {
             fill(&mut cache, (Space::Image, page), 1);
         }
-        assert!(cache.get((Space::Image, 0)).is_some());
+        assert!(get(&mut cache, (Space::Image, 0)).is_some());
         fill(&mut cache, (Space::Image, 4), 2);
-        assert!(cache.get((Space::Image, 0)).is_some());
-        assert!(cache.get((Space::Image, 1)).is_none());
-        assert_eq!(cache.get((Space::Image, 4)).and_then(|page| page.first()), Some(&2));
+        assert!(get(&mut cache, (Space::Image, 0)).is_some());
+        assert!(get(&mut cache, (Space::Image, 1)).is_none());
+        assert_eq!(get(&mut cache, (Space::Image, 4)), Some(2));
     }
 
     #[test]
     fn same_page_of_another_space_is_another_page() {
         let mut cache = MetaCache::new(1 << 20);
         fill(&mut cache, (Space::Image, 7), 1);
-        assert!(cache.get((Space::Metabox, 7)).is_none());
+        assert!(get(&mut cache, (Space::Metabox, 7)).is_none());
         fill(&mut cache, (Space::Metabox, 7), 2);
-        assert_eq!(cache.get((Space::Image, 7)).and_then(|page| page.first()), Some(&1));
+        assert_eq!(get(&mut cache, (Space::Image, 7)), Some(1));
     }
 
     #[test]
@@ -182,9 +197,9 @@ mod tests {
         for page in 2..9 {
             fill(&mut cache, (Space::Image, page), 3);
         }
-        assert!(cache.get((Space::Image, 1)).is_none());
+        assert!(get(&mut cache, (Space::Image, 1)).is_none());
         cache.put(away, None);
-        assert!(cache.get((Space::Image, 1)).is_none());
-        assert!(cache.get((Space::Image, 8)).is_some());
+        assert!(get(&mut cache, (Space::Image, 1)).is_none());
+        assert!(get(&mut cache, (Space::Image, 8)).is_some());
     }
 }

@@ -39,18 +39,29 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// A page, loaded if it is not here.
+    /// A page, loaded if it is not here. Behind the end of a space that lies in memory there may
+    /// be fewer bytes.
     fn page(&mut self, number: PageNumber) -> Result<&[u8], Error> {
-        if self.meta.get(number).is_some() {
-            self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
-        } else {
-            let mut taken = self.meta.take(number);
-            let loaded = self.load(number, &mut taken.bytes);
-            self.meta.put(taken, loaded.is_ok().then_some(number));
-            loaded?;
+        let (space, page) = number;
+        let at = page.saturating_mul(PAGE);
+        // Asked twice: what is lent may not be returned from one arm only.
+        if space == Space::Image && self.view(0, at, PAGE_BYTES).is_some() {
+            return Ok(self.view(0, at, PAGE_BYTES).unwrap_or_default());
         }
-        let (_, page) = number;
-        self.meta.get(number).ok_or(unloaded(page.saturating_mul(PAGE), PAGE_BYTES))
+        let index = match self.meta.find(number) {
+            Some(index) => {
+                self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
+                index
+            }
+            None => {
+                let mut taken = self.meta.take(number);
+                let loaded = self.load(number, &mut taken.bytes);
+                let index = self.meta.put(taken, loaded.is_ok().then_some(number));
+                loaded?;
+                index
+            }
+        };
+        self.meta.bytes_of(index).ok_or(unloaded(at, PAGE_BYTES))
     }
 
     fn load(&mut self, (space, number): PageNumber, page: &mut [u8]) -> Result<(), Error> {
@@ -112,11 +123,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Inode::from_bytes(&self.superblock, nid, &raw)?)
     }
 
-    /// Block `block` of a directory, whole or what the directory's size leaves of its last one.
+    /// Block `block` of a directory, whole or what the directory's size leaves of its last one:
+    /// where it lies in one page of metadata, else copied together.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
         let size = self.superblock.block_size;
         let at = size.at(block).unwrap_or(u64::MAX);
         let len = usize::try_from(inode.size.saturating_sub(at).min(size.bytes())).unwrap_or(0);
+        if let Some((space, at)) = self.dir_place(inode, block, at)? {
+            let skip = usize::try_from(at & PAGE.wrapping_sub(1)).unwrap_or(0);
+            let end = skip.saturating_add(len);
+            if end <= PAGE_BYTES {
+                let page = self.page((space, at / PAGE))?;
+                return page.get(skip..end).ok_or(unloaded(at, len));
+            }
+        }
         if self.dir_is != Some((inode.nid, block)) {
             self.dir_is = None;
             let mut memory = core::mem::replace(&mut self.dir, meta::empty());
@@ -129,6 +149,21 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.dir_is = Some((inode.nid, block));
         }
         Ok(self.dir.get(..len).unwrap_or_default())
+    }
+
+    /// Where a block of a directory begins, if it is metadata: in the inode's tail, or on the
+    /// primary device.
+    fn dir_place(&self, inode: &Inode, block: u64, at: u64) -> Result<Option<(Space, u64)>, Error> {
+        let start = match inode.layout {
+            Layout::Inline { tail, .. } if at >= inode.size.saturating_sub(tail.len) => {
+                return Ok(Some((inode.nid.space(), tail.at)));
+            }
+            Layout::Inline { start, .. } | Layout::Plain { start: Some(start) } => start,
+            _ => return Ok(None),
+        };
+        let place = self.devices.resolve(0, start.saturating_add(block))?;
+        let at = self.superblock.block_size.at(place.block);
+        Ok(at.filter(|_| place.slot == 0).map(|at| (Space::Image, at)))
     }
 
     /// As [`Inner::data`], but what lies on the primary device comes by way of the metadata

@@ -18,18 +18,66 @@ const NAME_BYTES_MAX: usize = 255;
 
 type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
 
+/// Where a walk along a path ends.
+enum Stop<'p> {
+    /// At its end.
+    At(Inode),
+    /// At a symlink in `dir`, with the rest of the path behind it.
+    Link { dir: Inode, link: Inode, rest: &'p [u8] },
+}
+
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// The inode that `path` names, from the root; a symlink at its end is followed if `follow`.
     pub fn walk(&mut self, path: &[u8], follow: bool) -> Result<Inode, Error> {
-        let mut rest = Path::from_slice(path).map_err(|_| PathError::TooLong)?;
+        if path.len() > PATH_BYTES_MAX {
+            return Err(PathError::TooLong.into());
+        }
+        let root = self.root()?;
+        let mut hops: usize = 0;
+        let (mut at, mut link) = match self.descend(root, root, path, follow)? {
+            Stop::At(inode) => return Ok(inode),
+            Stop::Link { dir, link, rest } => (dir, self.spliced(&link, rest)?),
+        };
+        loop {
+            hops = hops.saturating_add(1);
+            if hops > SYMLINK_HOPS_MAX {
+                return Err(PathError::TooManySymlinks.into());
+            }
+            let from = if link.first() == Some(&b'/') { root } else { at };
+            match self.descend(root, from, &link, follow)? {
+                Stop::At(inode) => return Ok(inode),
+                Stop::Link { dir, link: next, rest } => {
+                    let spliced = self.spliced(&next, rest)?;
+                    (at, link) = (dir, spliced);
+                }
+            }
+        }
+    }
+
+    /// The root directory, read once.
+    fn root(&mut self) -> Result<Inode, Error> {
+        if let Some(root) = self.root {
+            return Ok(root);
+        }
         let root = self.inode(self.superblock.root)?;
         if root.kind != FileKind::Directory {
-            return Err(Error::Corrupt(Corrupt::RootKind { nid: root.nid, mode: root.mode() }));
+            return Err(Corrupt::RootKind { nid: root.nid, mode: root.mode() }.into());
         }
-        let mut at = root;
-        let mut hops: usize = 0;
+        self.root = Some(root);
+        Ok(root)
+    }
+
+    /// Goes along `path` from `from` up to its end, or to the first symlink to be followed.
+    fn descend<'p>(
+        &mut self,
+        root: Inode,
+        from: Inode,
+        path: &'p [u8],
+        follow: bool,
+    ) -> Result<Stop<'p>, Error> {
+        let (mut at, mut rest) = (from, path);
         loop {
-            let Some((name, behind)) = split(&rest) else { return Ok(at) };
+            let Some((name, behind)) = split(rest) else { return Ok(Stop::At(at)) };
             if at.kind != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
@@ -41,26 +89,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             };
             let last = behind.iter().all(|byte| *byte == b'/');
             if next.kind == FileKind::Symlink && (follow || !last || !behind.is_empty()) {
-                hops = hops.saturating_add(1);
-                if hops > SYMLINK_HOPS_MAX {
-                    return Err(PathError::TooManySymlinks.into());
-                }
-                let (target, absolute) = self.spliced(&next, behind)?;
-                rest = target;
-                at = if absolute { root } else { at };
-                continue;
+                return Ok(Stop::Link { dir: at, link: next, rest: behind });
             }
             // A slash at the end asks for a directory.
             if last && !behind.is_empty() && next.kind != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
-            rest = Path::from_slice(behind).map_err(|_| PathError::TooLong)?;
-            at = next;
+            (at, rest) = (next, behind);
         }
     }
 
-    /// A symlink's target with `behind` after it, and whether it begins at the root.
-    fn spliced(&mut self, link: &Inode, behind: &[u8]) -> Result<(Path, bool), Error> {
+    /// A symlink's target with `behind` after it.
+    fn spliced(&mut self, link: &Inode, behind: &[u8]) -> Result<Path, Error> {
         let len = usize::try_from(link.size).unwrap_or(usize::MAX);
         let mut path = Path::new();
         path.resize(len, 0).map_err(|_| PathError::TooLong)?;
@@ -68,9 +108,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if path.is_empty() {
             return Err(PathError::NotFound.into());
         }
-        let absolute = path.first() == Some(&b'/');
         path.extend_from_slice(behind).map_err(|_| PathError::TooLong)?;
-        Ok((path, absolute))
+        Ok(path)
     }
 
     /// The entry `name` of a directory.

@@ -14,6 +14,7 @@ use core::fmt;
 mod buffer;
 #[cfg(feature = "std")]
 pub mod file;
+pub mod memory;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;
@@ -184,6 +185,14 @@ pub trait Storage {
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     );
+
+    /// Bytes of a device that lies in memory, where they are; `None` for every other device, and
+    /// for a range that the device does not have. What can be viewed is read without a transfer
+    /// and without a region.
+    fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
+        let _ = (device, at, len);
+        None
+    }
 
     /// Nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
     /// decision about data depends on it.

@@ -38,10 +38,28 @@ pub struct Job {
     pub skip: u64,
     /// Bytes that are wanted.
     pub len: usize,
-    /// Encoded bytes to be read; none if the decoded ones are kept.
-    pub encoded: usize,
-    /// Whether the decoded bytes are in the cache.
-    pub kept: bool,
+    pub source: Source,
+}
+
+/// Where a job gets its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// They were in memory decoded, and are where they belong.
+    Kept,
+    /// From so many encoded bytes, which are to be read.
+    Read { bytes: usize },
+    /// From encoded bytes of a slot that lies in memory.
+    Memory { slot: u16, at: u64, bytes: usize },
+}
+
+impl Source {
+    /// Encoded bytes to be read.
+    fn read_bytes(self) -> usize {
+        match self {
+            Self::Read { bytes } => bytes,
+            _ => 0,
+        }
+    }
 }
 
 /// What to decode of an extent.
@@ -143,7 +161,7 @@ impl Jobs {
     /// Adds a job; false if there is no room, or if all encoded bytes would be more than
     /// `encoded_max`. The first job always finds room.
     pub fn push(&mut self, job: Job, encoded_max: usize) -> bool {
-        let encoded = self.encoded.saturating_add(job.encoded);
+        let encoded = self.encoded.saturating_add(job.source.read_bytes());
         if !self.jobs.is_empty() && encoded > encoded_max {
             return false;
         }
@@ -179,7 +197,7 @@ mod tests {
         let data = Data::Encoded { place, len: 4096, encoding };
         let extent = Extent { offset: 0, len: extent_len, partial: false, data };
         let key = Key::new(Nid(1), place, 4096, encoding);
-        Job { extent, key, skip, len, encoded: 4096, kept: false }
+        Job { extent, key, skip, len, source: Source::Read { bytes: 4096 } }
     }
 
     #[test]

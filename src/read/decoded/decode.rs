@@ -1,0 +1,219 @@
+//! Decoding what was planned: the encoded bytes of all jobs in one batch, then each of them.
+//!
+//! Always: `out` is filled with decoded bytes whole, or the read fails.
+
+use super::cache::DecodedCache;
+use super::job::{Job, Jobs, Source, Stored, Window};
+use super::{Decoding, ENCODED_BYTES};
+use crate::cache::Layer;
+use crate::erofs::codec::{Algorithm, Decoders, Encoded, End};
+use crate::erofs::compressed::{Data, Place};
+use crate::erofs::{Corrupt, Incompat, Inode, Superblock};
+use crate::error::Error;
+use crate::read::inner::Inner;
+use crate::read::plan::Plan;
+use crate::read::stats::Stats;
+use crate::storage::Storage;
+
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
+    /// Fills `out` with what the jobs decode to; what was kept is there already.
+    pub(super) fn decode(
+        &mut self,
+        inode: &Inode,
+        jobs: &Jobs,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        // Reading metadata below may read compressed data itself, into other memory.
+        let mut encoded = core::mem::take(&mut self.decoding.encoded);
+        if encoded.len() < jobs.encoded_len() {
+            encoded = alloc::vec![0; jobs.encoded_len().max(ENCODED_BYTES)];
+        }
+        let result = self.decode_by(inode, jobs, &mut encoded, out);
+        if encoded.len() > self.decoding.encoded.len() {
+            self.decoding.encoded = encoded;
+        }
+        result
+    }
+
+    fn decode_by(
+        &mut self,
+        inode: &Inode,
+        jobs: &Jobs,
+        encoded: &mut [u8],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        self.read_encoded(inode, jobs, encoded)?;
+        let (mut encoded, mut rest) = (&*encoded, out);
+        for job in jobs.iter() {
+            let (front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(job.len).unwrap_or_default();
+            rest = behind;
+            let input = match job.source {
+                Source::Kept => continue,
+                Source::Read { bytes } => {
+                    let (here, later) = encoded.split_at_checked(bytes).unwrap_or_default();
+                    encoded = later;
+                    here
+                }
+                Source::Memory { slot, at, bytes } => {
+                    let source = self.sources.get(usize::from(slot));
+                    let view = source.and_then(|source| {
+                        self.storage.view(source.device, source.base.saturating_add(at), bytes)
+                    });
+                    view.unwrap_or_default()
+                }
+            };
+            let mut worker = Worker {
+                superblock: &self.superblock,
+                decoding: &mut self.decoding,
+                stats: &mut self.stats,
+                inode,
+                job,
+            };
+            worker.run(input, front)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the encoded bytes of the jobs that need them, one after the other: what lies in
+    /// blocks in one batch.
+    fn read_encoded(
+        &mut self,
+        inode: &Inode,
+        jobs: &Jobs,
+        encoded: &mut [u8],
+    ) -> Result<(), Error> {
+        let mut plan = Plan::default();
+        let (mut rest, mut planned) = (encoded, 0_usize);
+        for job in jobs.iter() {
+            let Data::Encoded { place, len, .. } = job.extent.data else { continue };
+            match (job.source, place) {
+                (Source::Read { .. }, Place::Blocks { at }) => {
+                    let (mut at, mut left) = (at, len);
+                    // Each round takes at least a byte: there is room in an empty plan.
+                    while left > 0 {
+                        let added = self.push_bytes(&mut plan, at, left)?;
+                        at = at.saturating_add(added);
+                        left = left.saturating_sub(added);
+                        planned = planned.saturating_add(usize::try_from(added).unwrap_or(0));
+                        if left > 0 {
+                            rest = self.fetch_front(&plan, planned, rest)?;
+                            (plan, planned) = (Plan::default(), 0);
+                        }
+                    }
+                }
+                (Source::Read { bytes }, Place::Inline { at }) => {
+                    rest = self.fetch_front(&plan, planned, rest)?;
+                    (plan, planned) = (Plan::default(), 0);
+                    let (front, behind) =
+                        core::mem::take(&mut rest).split_at_mut_checked(bytes).unwrap_or_default();
+                    self.meta(inode.nid.space(), at, front)?;
+                    rest = behind;
+                }
+                _ => {}
+            }
+        }
+        self.fetch_front(&plan, planned, rest)?;
+        Ok(())
+    }
+
+    fn fetch_front<'o>(
+        &mut self,
+        plan: &Plan,
+        len: usize,
+        out: &'o mut [u8],
+    ) -> Result<&'o mut [u8], Error> {
+        let (front, behind) = out.split_at_mut_checked(len).unwrap_or_default();
+        if !front.is_empty() {
+            self.fetch(plan.extents(), front)?;
+        }
+        Ok(behind)
+    }
+}
+
+/// What decodes one job.
+struct Worker<'w> {
+    superblock: &'w Superblock,
+    decoding: &'w mut Decoding,
+    stats: &'w mut Stats,
+    inode: &'w Inode,
+    job: &'w Job,
+}
+
+impl Worker<'_> {
+    /// Fills `out` from the encoded bytes `input`.
+    fn run(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let Data::Encoded { encoding, .. } = self.job.extent.data else {
+            return Err(self.elsewhere());
+        };
+        match encoding.algorithm() {
+            None => self.copy_stored(input, out),
+            Some(algorithm) => self.decode(algorithm, input, out),
+        }
+    }
+
+    /// Decodes whole, or by way of the cache.
+    fn decode(&mut self, algorithm: Algorithm, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid);
+        let padding_max = match algorithm {
+            Algorithm::Lz4 if !superblock.incompat.has(Incompat::LZ4_0PADDING) => 0,
+            _ => superblock.block_size.bytes_usize(),
+        };
+        let offset = job.extent.offset;
+        let corrupt = |fault| Error::from(Corrupt::Encoded { nid, offset, algorithm, fault });
+        let elsewhere = self.elsewhere();
+        let Decoding { cache, decoders, budget, .. } = &mut *self.decoding;
+        let decoders = decoders.get_or_insert_with(|| {
+            let compression = &superblock.compression;
+            Decoders::new(compression.algorithms, &compression.limits())
+        });
+        let cache = cache.get_or_insert_with(|| DecodedCache::new(budget.decoded_bytes));
+        let window = job.window(cache.entry_max(), cache.knows(job.key));
+        self.stats.decodes = self.stats.decodes.saturating_add(1);
+        self.stats.decoded_bytes = self.stats.decoded_bytes.saturating_add(window.decoded());
+        let mut fill = |window: Window, out: &mut [u8]| {
+            let end = if window.to_the_end && !job.extent.partial { End::Exact } else { End::Open };
+            let encoded = Encoded { algorithm, input, padding_max, end };
+            decoders.decode(&encoded, window.from, out).map_err(corrupt)
+        };
+        if !window.keep {
+            return fill(window, out);
+        }
+        let from = usize::try_from(job.skip.saturating_sub(window.from)).unwrap_or(usize::MAX);
+        let kept = cache.insert(job.key, window.from, window.len, |out| fill(window, out))?;
+        let wanted = kept.get(from..).and_then(|kept| kept.get(..out.len()));
+        out.copy_from_slice(wanted.ok_or(elsewhere)?);
+        self.stats.copied(out.len());
+        Ok(())
+    }
+
+    /// Copies bytes that are stored as they are, but not where a device could put them in place.
+    fn copy_stored(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        let stored = Stored::of(self.inode, &self.job.extent, 0)?;
+        let (mut skip, mut rest) = (self.job.skip, out);
+        // Two rounds at most: the turned part and the other.
+        while !rest.is_empty() {
+            let want = u64::try_from(rest.len()).unwrap_or(u64::MAX);
+            let (from, len) = stored.part(skip, want);
+            let from = usize::try_from(from).unwrap_or(usize::MAX);
+            let count = usize::try_from(len).unwrap_or(usize::MAX);
+            let found = input.get(from..).and_then(|input| input.get(..count));
+            let split = core::mem::take(&mut rest).split_at_mut_checked(count);
+            let (Some(found), Some((front, behind))) = (found, split) else {
+                return Err(self.elsewhere());
+            };
+            front.copy_from_slice(found);
+            self.stats.copied(count);
+            skip = skip.saturating_add(len);
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// The error for bytes that an extent promised and does not have: our own bug, but no read
+    /// may go on without them.
+    fn elsewhere(&self) -> Error {
+        let offset = self.job.extent.offset.saturating_add(self.job.skip);
+        Corrupt::ExtentElsewhere { nid: self.inode.nid, offset }.into()
+    }
+}

@@ -1,0 +1,129 @@
+//! Sources in memory: an image in flash, in a RAM disk, or mapped by the host.
+//!
+//! Always: read-only, and read where it lies; a disk is found by the name it was given.
+
+use super::{DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer};
+
+/// Disks of one storage at most.
+pub const DISKS_MAX: usize = crate::erofs::DEVICES_MAX + 1;
+/// No transfer is longer.
+const TRANSFER_BYTES_MAX: u32 = 1 << 30;
+
+/// Disks whose bytes lie in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStorage<'m> {
+    disks: heapless::Vec<(&'m str, &'m [u8]), DISKS_MAX>,
+}
+
+impl<'m> MemoryStorage<'m> {
+    /// No disks.
+    pub const fn new() -> Self {
+        Self { disks: heapless::Vec::new() }
+    }
+
+    /// Adds a disk of these bytes. `None` if there are [`DISKS_MAX`].
+    pub fn add_disk(&mut self, serial: &'m str, bytes: &'m [u8]) -> Option<DeviceId> {
+        let number = u16::try_from(self.disks.len()).ok()?;
+        self.disks.push((serial, bytes)).ok()?;
+        Some(DeviceId(number))
+    }
+
+    fn bytes(&self, device: DeviceId) -> Option<&'m [u8]> {
+        self.disks.get(usize::from(device.0)).map(|(_, bytes)| *bytes)
+    }
+
+    fn range(&self, device: DeviceId, at: u64, len: usize) -> Result<&'m [u8], IoErrorKind> {
+        let bytes = self.bytes(device).ok_or(IoErrorKind::Gone)?;
+        let at = usize::try_from(at).map_err(|_| IoErrorKind::OutOfRange)?;
+        bytes.get(at..).and_then(|rest| rest.get(..len)).ok_or(IoErrorKind::OutOfRange)
+    }
+}
+
+impl Storage for MemoryStorage<'_> {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        let bytes = self.bytes(device)?;
+        Some(DeviceInfo {
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            sector_bytes: 1,
+            transfer_bytes_max: TRANSFER_BYTES_MAX,
+            read_only: true,
+            version: 0,
+        })
+    }
+
+    fn run<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        for (index, transfer) in batch.iter_mut().enumerate() {
+            transfer.result = Some(match &mut transfer.lent {
+                Lent::Read(out) => self
+                    .range(transfer.device, transfer.at, out.len())
+                    .map(|bytes| out.copy_from_slice(bytes)),
+                Lent::Write(_) => Err(IoErrorKind::ReadOnly),
+                Lent::Flush => Ok(()),
+            });
+            done(index, transfer);
+        }
+    }
+
+    fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
+        self.range(device, at, len).ok()
+    }
+
+    /// Always 0: there is no clock, and nothing takes time.
+    fn now_ns(&self) -> u64 {
+        0
+    }
+}
+
+impl Discover for MemoryStorage<'_> {
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+        let named = || (0..).zip(&self.disks).filter(|(_, (name, _))| *name == serial);
+        match (named().next(), named().count()) {
+            (Some((number, _)), 1) => Ok(DeviceId(number)),
+            (None, _) => Err(DiscoverError::NotFound),
+            (_, count) => Err(DiscoverError::Ambiguous(u32::try_from(count).unwrap_or(u32::MAX))),
+        }
+    }
+
+    fn share_file(&mut self, _: Option<&str>, _: &str) -> Result<DeviceId, DiscoverError> {
+        Err(DiscoverError::NotFound)
+    }
+
+    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+        for (number, (serial, _)) in (0..).zip(&self.disks) {
+            each(serial, DeviceId(number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn range_beyond_the_end_has_no_view_and_no_bytes() {
+        let mut storage = MemoryStorage::new();
+        let device = storage.add_disk("a", b"0123456789").unwrap_or(DeviceId(9));
+        assert_eq!(storage.view(device, 8, 2), Some(b"89".as_slice()));
+        assert_eq!(storage.view(device, 8, 3), None);
+        assert_eq!(storage.view(DeviceId(1), 0, 1), None);
+        let mut out = [0; 3];
+        let mut batch = [Transfer::read(device, 8, &mut out)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch.first().and_then(|one| one.result), Some(Err(IoErrorKind::OutOfRange)));
+    }
+
+    #[test]
+    fn disk_is_found_by_a_name_that_one_disk_has() {
+        let mut storage = MemoryStorage::new();
+        for name in ["a", "b", "b"] {
+            assert!(storage.add_disk(name, b"").is_some());
+        }
+        assert_eq!(storage.disk("a"), Ok(DeviceId(0)));
+        assert_eq!(storage.disk("b"), Err(DiscoverError::Ambiguous(2)));
+        assert_eq!(storage.disk("c"), Err(DiscoverError::NotFound));
+    }
+}
