@@ -169,3 +169,6 @@ fn stream<'a>(encoded: &Encoded<'a>) -> Result<&'a [u8], Fault> {
     };
     Ok(encoded.input.get(zeros..).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;
