@@ -1,6 +1,12 @@
 //! Tests of the decoders: round trips, parts, and streams that are wrong.
 //!
 //! Always: what is decoded comes from compressors that are not ours.
+#![expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed"
+)]
 
 use alloc::vec;
 use alloc::vec::Vec;
