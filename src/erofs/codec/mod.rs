@@ -2,6 +2,18 @@
 //!
 //! Always: any input gives the decoded bytes or a [`Fault`], never a panic; the time is bounded by
 //! the bytes of the input and those decoded (`skip` and `out`), the memory by [`Limits`].
+//!
+//! | algorithm | decoder | memory in `new` | memory that `decode` takes, and keeps | refused |
+//! |-|-|-|-|-|
+//! | LZ4 | ours | window of 128 KiB | none | |
+//! | MicroLZMA | ours | 30 KiB, window of the dictionary and as much again (64 KiB to 1 MiB): at most 9 MiB | none | lc + lp over 4, distances beyond the dictionary |
+//! | DEFLATE | miniz_oxide | 11 KiB, window of 64 KiB | none | |
+//! | Zstandard | ruzstd | none | window and 256 KiB, rounded up to a power of two: at most 2 MiB; sequences of a block: at most 2 MiB; literals and block: 256 KiB | windows beyond the image's, dictionaries; checksums are not looked at |
+//!
+//! There is one window, as large as the largest: it serves reads that begin within a pcluster. A
+//! read from its first byte decodes in place, but for Zstandard, which copies once. To give a
+//! prefix, Zstandard decodes to the end of the block of at most 128 KiB that holds its last byte;
+//! the others stop at that byte.
 
 mod algorithm;
 mod deflate;
@@ -181,3 +193,6 @@ fn stream<'a>(encoded: &Encoded<'a>) -> Result<&'a [u8], Fault> {
     };
     Ok(encoded.input.get(zeros..).unwrap_or_default())
 }
+
+#[cfg(test)]
+mod tests;

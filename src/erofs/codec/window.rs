@@ -2,7 +2,7 @@
 //! asked for is decoded.
 //!
 //! Always: a stream sees behind it all that it decoded, or at least as much as it may reach back;
-//! every byte is decoded once and moved at most twice for each byte of `out` or of the window.
+//! every byte is decoded once; what is before the window is never kept.
 
 use super::{End, Fault};
 
@@ -55,7 +55,7 @@ fn slide(
         let to = room.min(window.len());
         let Some(part) = window.get_mut(..to) else { return Ok(()) };
         let stopped = stream.fill(part, at).map_err(|fault| fault.behind(base))?;
-        give(part, base, skip, out);
+        give(part.get(at..stopped).unwrap_or_default(), base.saturating_add(bytes(at)), skip, out);
         if stopped < to {
             return short(base, stopped, asked);
         }
@@ -74,12 +74,9 @@ fn slide(
 fn give(part: &[u8], base: u64, skip: u64, out: &mut [u8]) {
     let from = usize::try_from(skip.saturating_sub(base)).unwrap_or(usize::MAX);
     let to = usize::try_from(base.saturating_sub(skip)).unwrap_or(usize::MAX);
-    if let (Some(from), Some(to)) = (part.get(from..), out.get_mut(to..)) {
-        for (to, from) in to.chunks_mut(from.len().max(1)).zip([from]) {
-            if let Some(from) = from.get(..to.len()) {
-                to.copy_from_slice(from);
-            }
-        }
+    let (from, to) = (part.get(from..).unwrap_or_default(), out.get_mut(to..).unwrap_or_default());
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
     }
 }
 

@@ -6,7 +6,7 @@
 //! ruzstd gives a byte out once a window of bytes lies behind it, or the frame ends. Where only a
 //! beginning is wanted, an empty last block of our own ends the frame behind it.
 
-use ruzstd::decoding::errors::{FrameDecoderError, ReadFrameHeaderError};
+use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use ruzstd::io::Read;
 
@@ -39,7 +39,9 @@ impl Zstd {
         out: &mut [u8],
         end: End,
     ) -> Result<(), Fault> {
-        self.frame.reset(&mut input).map_err(|error| fault(input, 0, &error))?;
+        self.frame
+            .reset(&mut input)
+            .map_err(|error| fault(input, 0, self.frame.max_window_size(), &error))?;
         let asked = skip.saturating_add(bytes(out.len()));
         let mut given = Given { skip, out, at: 0 };
         // At least so many bytes are decoded.
@@ -74,7 +76,7 @@ impl Zstd {
     fn blocks(&mut self, input: &mut &[u8], step: usize, decoded: u64) -> Result<bool, Fault> {
         let step = BlockDecodingStrategy::UptoBytes(step);
         let ended = self.frame.decode_blocks(&mut *input, step);
-        ended.map_err(|error| fault(input, decoded, &error))
+        ended.map_err(|error| fault(input, decoded, 0, &error))
     }
 }
 
@@ -102,7 +104,6 @@ impl Given<'_> {
                 }
             };
             match frame.read(room) {
-                Ok(1..) if room.is_empty() => return,
                 Ok(taken @ 1..) => self.at = self.at.saturating_add(bytes(taken)),
                 _ => return,
             }
@@ -111,13 +112,16 @@ impl Given<'_> {
 }
 
 /// What the decoder's error is, with the input that was left then.
-fn fault(input: &[u8], decoded: u64, error: &FrameDecoderError) -> Fault {
+fn fault(input: &[u8], decoded: u64, max: u64, error: &FrameDecoderError) -> Fault {
     use FrameDecoderError as E;
     use ReadFrameHeaderError as H;
     match error {
         E::ReadFrameHeaderError(H::BadMagicNumber(magic)) => Fault::Magic(*magic),
         E::ReadFrameHeaderError(H::SkipFrame { magic_number, .. }) => Fault::Magic(*magic_number),
         E::WindowSizeTooBig { requested, max } => Fault::Window { bytes: *requested, max: *max },
+        E::FrameHeaderError(FrameHeaderError::WindowTooBig { got }) => {
+            Fault::Window { bytes: *got, max }
+        }
         E::DictNotProvided { dict_id } => Fault::Dictionary(*dict_id),
         _ if input.is_empty() => Fault::InputEnds { decoded },
         _ => Fault::Code { decoded },
