@@ -1,6 +1,6 @@
 //! rootlet over an image in memory, through its public interface.
 //!
-//! Always: the device is bytes without sectors, as a file of a share is.
+//! Always: the image is used where it lies; decoded bytes are kept within the budget of a host.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -8,59 +8,23 @@ use rootlet::Error;
 use rootlet::blob::{Image, SourcePart};
 use rootlet::cache::NoRegion;
 use rootlet::erofs::{FileKind, Inode};
-use rootlet::read::{DirCursor, Root};
-use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Storage, Transfer};
+use rootlet::read::{Budget, DirCursor, Root};
+use rootlet::storage::memory::MemoryStorage;
 
 use crate::{RANDOM_BYTES, Reader};
 
-/// The image as the only device.
-struct Memory<'i>(&'i [u8]);
-
-impl Storage for Memory<'_> {
-    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        (device == DeviceId(0)).then_some(DeviceInfo {
-            bytes: self.0.len() as u64,
-            sector_bytes: 1,
-            transfer_bytes_max: 8 << 20,
-            read_only: true,
-            version: 0,
-        })
-    }
-
-    fn run<'b>(
-        &mut self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
-        for (index, transfer) in batch.iter_mut().enumerate() {
-            let result = match &mut transfer.lent {
-                Lent::Read(out) => {
-                    let at = usize::try_from(transfer.at).unwrap_or(usize::MAX);
-                    let found = self.0.get(at..).and_then(|rest| rest.get(..out.len()));
-                    found.map(|found| out.copy_from_slice(found)).ok_or(IoErrorKind::OutOfRange)
-                }
-                _ => Err(IoErrorKind::ReadOnly),
-            };
-            transfer.result = Some(result);
-            done(index, transfer);
-        }
-    }
-
-    fn now_ns(&self) -> u64 {
-        0
-    }
-}
-
 /// A mounted image.
-pub struct Ours<'i>(Root<Memory<'i>, NoRegion>);
+pub struct Ours<'i>(Root<MemoryStorage<'i>, NoRegion>);
 
 impl<'i> Ours<'i> {
     /// Mounts it, and reads a file, so that an image with data that is not read is known at once.
     pub fn mount(bytes: &'i [u8]) -> Result<Self, Error> {
-        let mut storage = Memory(bytes);
-        let image = Image::read(&mut storage, DeviceId(0))?;
-        let part = SourcePart { device: DeviceId(0), base: 0, bytes: image.bytes };
-        let ours = Self(Root::new(storage, NoRegion, &image, &[part])?);
+        let mut storage = MemoryStorage::new();
+        let device = storage.add_disk("image", bytes).unwrap();
+        let image = Image::read(&mut storage, device)?;
+        let part = SourcePart { device, base: 0, bytes: image.bytes };
+        let root = Root::with_budget(storage, NoRegion, &image, &[part], &Budget::LARGE)?;
+        let ours = Self(root);
         let mut result = Ok(());
         ours.each(|inode, _| {
             if inode.kind == FileKind::Regular && inode.size > 0 && result.is_ok() {

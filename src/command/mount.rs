@@ -30,7 +30,8 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// A division of `heap` bytes that leaves at least half of them free.
+    /// A division of `heap` bytes. At least half of them are free for an image without Zstandard
+    /// or MicroLZMA.
     pub fn of_heap(heap: usize) -> Self {
         Self {
             read: if heap < 8 << 20 { 256 << 10 } else { 1 << 20 },
@@ -40,7 +41,7 @@ impl Memory {
             mount: Budget {
                 metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
                 decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
-                decoder_bytes: heap / 3,
+                decoder_bytes: (heap >> 3).saturating_mul(3),
             },
         }
     }

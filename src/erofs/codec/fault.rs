@@ -35,6 +35,7 @@ pub enum Fault {
     Code { decoded: u64 },
 }
 
+#[cfg(feature = "alloc")]
 impl Fault {
     /// This fault, found in what comes behind `base` decoded bytes.
     pub(super) fn behind(mut self, base: u64) -> Self {

@@ -19,6 +19,17 @@ const STEP: usize = 128 << 10;
 /// An empty last block, and room for a checksum that nobody looks at.
 const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
+/// Sequences of a block, its literals and itself: ruzstd keeps them from block to block.
+const BLOCK_BYTES: usize = (2 << 20) + (256 << 10);
+
+/// What decoding frames with this window allocates at most: the window grows to a power of two,
+/// and is copied when it does.
+pub(super) fn bytes_max(window: u32) -> usize {
+    let window = usize::try_from(window.min(super::ZSTD_WINDOW_MAX)).unwrap_or(usize::MAX);
+    let ring = window.saturating_add(2 * STEP).next_power_of_two();
+    ring.saturating_add(ring / 2).saturating_add(BLOCK_BYTES)
+}
+
 /// A decoder, and the memory that it took for the frames so far.
 pub(super) struct Zstd {
     frame: FrameDecoder,

@@ -157,7 +157,17 @@ impl Worker<'_> {
         let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid);
         let padding_max = match algorithm {
             Algorithm::Lz4 if !superblock.incompat.has(Incompat::LZ4_0PADDING) => 0,
-            _ => superblock.block_size.bytes_usize(),
+            // Up to the end of its first block.
+            _ => {
+                let size = superblock.block_size;
+                let inside = match job.extent.data {
+                    Data::Encoded {
+                        place: Place::Blocks { at } | Place::Inline { at }, ..
+                    } => size.offset_in(at),
+                    _ => 0,
+                };
+                usize::try_from(size.bytes().saturating_sub(inside)).unwrap_or(usize::MAX)
+            }
         };
         let offset = job.extent.offset;
         let corrupt = |fault| Error::from(Corrupt::Encoded { nid, offset, algorithm, fault });

@@ -1,0 +1,135 @@
+//! The decoders of one mount, and the memory that they share.
+//!
+//! Always: memory is allocated when they are made, but for what Zstandard's crate takes at its
+//! first frame; all of it is at most [`Decoders::bytes`].
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use miniz_oxide::inflate::core::DecompressorOxide;
+
+use super::deflate::{self, Deflate};
+use super::lz4::{self, Lz4};
+use super::lzma::{self, Lzma};
+use super::{Algorithm, Algorithms, Encoded, Fault, LZMA_DICTIONARY_MAX, Limits, ZSTD_WINDOW_MAX};
+use super::{window, zstd};
+
+/// By how much the window of LZMA is longer than the dictionary, at least and at most: what is
+/// decoded before the window slides.
+const LZMA_SLIDE_MIN: usize = 64 << 10;
+const LZMA_SLIDE_MAX: usize = 1 << 20;
+
+/// The decoders that an image needs, with their memory.
+pub struct Decoders {
+    algorithms: Algorithms,
+    dictionary: usize,
+    window: Vec<u8>,
+    lzma: Option<Box<lzma::Model>>,
+    deflate: Option<Box<DecompressorOxide>>,
+    zstd: Option<zstd::Zstd>,
+}
+
+impl core::fmt::Debug for Decoders {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Decoders").field("algorithms", &self.algorithms).finish_non_exhaustive()
+    }
+}
+
+impl Decoders {
+    /// Decoders for `algorithms`; all memory that can be allocated ahead is.
+    #[must_use]
+    pub fn new(algorithms: Algorithms, limits: &Limits) -> Self {
+        let has = |algorithm| algorithms.has(algorithm);
+        let zstd_window = limits.zstd_window.min(ZSTD_WINDOW_MAX);
+        Self {
+            algorithms,
+            dictionary: dictionary(limits),
+            window: vec![0; Self::window_bytes(algorithms, limits)],
+            lzma: has(Algorithm::MicroLzma).then(|| Box::new(lzma::Model::new())),
+            deflate: has(Algorithm::Deflate).then(Box::default),
+            zstd: has(Algorithm::Zstd).then(|| zstd::Zstd::new(zstd_window)),
+        }
+    }
+
+    /// What decoders for `algorithms` allocate at most, in bytes.
+    #[must_use]
+    pub fn bytes(algorithms: Algorithms, limits: &Limits) -> usize {
+        let lzma = if algorithms.has(Algorithm::MicroLzma) { size_of::<lzma::Model>() } else { 0 };
+        let deflate =
+            if algorithms.has(Algorithm::Deflate) { size_of::<DecompressorOxide>() } else { 0 };
+        let zstd =
+            if algorithms.has(Algorithm::Zstd) { zstd::bytes_max(limits.zstd_window) } else { 0 };
+        let window = Self::window_bytes(algorithms, limits);
+        window.saturating_add(lzma).saturating_add(deflate).saturating_add(zstd)
+    }
+
+    /// The window that serves all algorithms but Zstandard.
+    fn window_bytes(algorithms: Algorithms, limits: &Limits) -> usize {
+        let mut window = 0;
+        if algorithms.has(Algorithm::Lz4) {
+            window = lz4::HISTORY.saturating_mul(2);
+        }
+        if algorithms.has(Algorithm::Deflate) {
+            window = window.max(deflate::HISTORY.saturating_mul(2));
+        }
+        if algorithms.has(Algorithm::MicroLzma) {
+            let dictionary = dictionary(limits);
+            let slide = dictionary.clamp(LZMA_SLIDE_MIN, LZMA_SLIDE_MAX);
+            window = window.max(dictionary.saturating_add(slide));
+        }
+        window
+    }
+
+    /// Fills `out` with the bytes that the pcluster decodes to from byte `skip` on.
+    ///
+    /// With `skip` 0 the stream is decoded in `out` itself, without a copy. Else what is before
+    /// `skip` passes through a window and is thrown away.
+    ///
+    /// # Errors
+    /// What is wrong with the stream. `out` then holds nothing of use.
+    pub fn decode(
+        &mut self,
+        encoded: &Encoded<'_>,
+        skip: u64,
+        out: &mut [u8],
+    ) -> Result<(), Fault> {
+        let Encoded { algorithm, end, .. } = *encoded;
+        let input = stream(encoded)?;
+        let window = &mut *self.window;
+        match algorithm {
+            Algorithm::Lz4 if self.algorithms.has(algorithm) => {
+                let mut stream = Lz4::new(input);
+                window::decode(&mut stream, window, lz4::HISTORY, skip, out, end)
+            }
+            Algorithm::MicroLzma if let Some(model) = &mut self.lzma => {
+                let mut stream = Lzma::new(model, input, self.dictionary)?;
+                window::decode(&mut stream, window, self.dictionary, skip, out, end)
+            }
+            Algorithm::Deflate if let Some(state) = &mut self.deflate => {
+                let mut stream = Deflate::new(state, input);
+                window::decode(&mut stream, window, deflate::HISTORY, skip, out, end)
+            }
+            Algorithm::Zstd if let Some(zstd) = &mut self.zstd => {
+                zstd.decode(input, skip, out, end)
+            }
+            _ => Err(Fault::NotReady(algorithm)),
+        }
+    }
+}
+
+fn dictionary(limits: &Limits) -> usize {
+    let dictionary = limits.lzma_dictionary.min(LZMA_DICTIONARY_MAX);
+    usize::try_from(dictionary).unwrap_or_default()
+}
+
+/// The input behind the zeros of its padding.
+fn stream<'a>(encoded: &Encoded<'a>) -> Result<&'a [u8], Fault> {
+    let padding = encoded.input.get(..encoded.padding_max).unwrap_or(encoded.input);
+    let zeros = match padding.iter().position(|byte| *byte != 0) {
+        Some(zeros) => zeros,
+        None if padding.is_empty() => 0,
+        None => return Err(Fault::Padding { zeros: padding.len() }),
+    };
+    Ok(encoded.input.get(zeros..).unwrap_or_default())
+}
