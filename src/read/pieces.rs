@@ -84,6 +84,14 @@ pub struct Piece {
     pub origin: Origin,
 }
 
+impl Piece {
+    /// First byte of the slot behind the transfer.
+    pub fn end(&self) -> u64 {
+        let bytes = u64::try_from(self.span.unwrap_or(self.len)).unwrap_or(u64::MAX);
+        self.start.saturating_add(bytes)
+    }
+}
+
 /// The piece that serves `extent` from byte `done` on.
 pub fn cut<S: Storage, L: Layer<S>>(
     layer: &L,
