@@ -153,7 +153,7 @@ pub type Sources = heapless::Vec<SourcePart, SOURCES_MAX>;
 impl Image {
     /// Binds every slot: to what `configured` names for it, else to a disk with its tag as the
     /// serial, else to a shared file called by its tag, else to its part of the primary device
-    /// if that holds the whole unified address space.
+    /// if that holds the slot's place in the unified address space.
     pub fn bind<D: Discover>(
         &self,
         storage: &mut D,
@@ -196,15 +196,39 @@ impl Image {
         need: u64,
     ) -> Result<SourcePart, BindError> {
         let base = self.superblock.block_size.at(slot.uniaddr).unwrap_or(u64::MAX);
-        let end = base.saturating_add(need);
-        if slot.uniaddr == 0 || slot.blocks == 0 || end > self.bytes {
+        let bytes = if slot.blocks == 0 { self.room_of(number, slot, base) } else { need };
+        let end = base.saturating_add(bytes);
+        if slot.uniaddr == 0 || bytes == 0 || end > self.bytes {
             return Err(BindError::Missing { slot: number, tag: text(slot.tag()) });
         }
         let sector = storage.info(self.device).map_or(1, |info| info.sector_bytes);
         if base & u64::from(sector).wrapping_sub(1) != 0 {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }
-        Ok(SourcePart { device: self.device, base, bytes: need })
+        Ok(SourcePart { device: self.device, base, bytes })
+    }
+
+    /// How long a slot at byte `base` of the primary device is that states no length: as far as
+    /// the next slot, or the end of the device. 0 where no part of the device is its own: inside
+    /// the image or another slot, or where several slots begin (merged images have such, over
+    /// separate blobs).
+    fn room_of(&self, number: u16, slot: &DeviceSlot, base: u64) -> u64 {
+        let mut end = u64::MAX;
+        for (_, other) in self.devices.iter().filter(|(of, _)| *of != number) {
+            let other_end = other.uniaddr.saturating_add(other.blocks.max(1));
+            if (other.uniaddr..other_end).contains(&slot.uniaddr) {
+                return 0;
+            }
+            if other.uniaddr > slot.uniaddr {
+                end = end.min(other.uniaddr);
+            }
+        }
+        if self.superblock.blocks == 0 || slot.uniaddr < self.superblock.blocks {
+            return 0;
+        }
+        let end = self.superblock.block_size.at(end).unwrap_or(u64::MAX).min(self.bytes);
+        let whole = self.superblock.block_size.bytes().wrapping_sub(1);
+        end.saturating_sub(base) & !whole
     }
 }
 

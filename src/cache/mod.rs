@@ -7,6 +7,8 @@ use crate::storage::{DeviceId, Storage};
 use core::ops::Range;
 
 #[cfg(feature = "alloc")]
+mod area;
+#[cfg(feature = "alloc")]
 mod blobs;
 #[cfg(feature = "alloc")]
 mod bytes;
@@ -14,6 +16,8 @@ mod bytes;
 mod checksum;
 #[cfg(feature = "alloc")]
 mod descriptor;
+#[cfg(feature = "alloc")]
+mod fold;
 #[cfg(feature = "alloc")]
 mod foreign;
 #[cfg(feature = "alloc")]
@@ -96,23 +100,52 @@ pub enum Residence {
 
 /// What the read path asks of the layer below the blobs. Block numbers count 4 KiB blocks of the
 /// blob.
+///
+/// A layer answers each question itself, or passes all of them on to [`Layer::region`]; without
+/// one nothing is kept and everything is absent.
 pub trait Layer<S: Storage> {
+    /// What questions are passed on to.
+    type Region: Layer<S> + 'static;
+
+    /// The region, if there is one.
+    fn region(&self) -> Option<&Self::Region>;
+
+    /// As [`Layer::region`].
+    fn region_mut(&mut self) -> Option<&mut Self::Region>;
+
     /// The layer's name for a blob; `None` if it cannot keep it.
-    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex>;
+    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+        self.region_mut()?.attach(identity, bytes)
+    }
 
     /// Makes [`Layer::locate`] tell the truth about these blocks and [`Layer::fill`] ready to
     /// take them; may read the region's own tables.
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>);
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
+        if let Some(region) = self.region_mut() {
+            region.prepare(storage, blob, blocks);
+        }
+    }
 
     /// Where block `number` is, and how many blocks from there on, at least one, are in the same
     /// state side by side.
-    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize);
+    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
+        self.region().map_or((Residence::Absent, usize::MAX), |region| region.locate(blob, number))
+    }
 
     /// Device and byte offset of a block of a slot.
-    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64);
+    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
+        self.region().map_or((DeviceId(u16::MAX), 0), |region| region.place(slot, block))
+    }
+
+    /// The longest transfer of the layer's device in bytes.
+    fn transfer_bytes_max(&self) -> u64 {
+        self.region().map_or(u64::MAX, Layer::transfer_bytes_max)
+    }
 
     /// The bytes of a staged block, to the end of what is staged side by side with it.
-    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]>;
+    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
+        self.region()?.staged(slot, block)
+    }
 
     /// Whether `data`, read from `block` of `slot` on, is what was fetched for `blob` from block
     /// `number` on; if not, the slot that failed. `data` may go on into the slots behind.
@@ -123,20 +156,38 @@ pub trait Layer<S: Storage> {
         slot: u32,
         block: usize,
         data: &[u8],
-    ) -> Result<(), u32>;
+    ) -> Result<(), u32> {
+        self.region().ok_or(slot)?.check(blob, number, slot, block, data)
+    }
 
     /// A read of the slot failed its check.
-    fn reject(&mut self, slot: u32);
+    fn reject(&mut self, slot: u32) {
+        if let Some(region) = self.region_mut() {
+            region.reject(slot);
+        }
+    }
 
     /// A read of the slot failed.
-    fn fault(&mut self, slot: u32);
+    fn fault(&mut self, slot: u32) {
+        if let Some(region) = self.region_mut() {
+            region.fault(slot);
+        }
+    }
 
     /// Offers fetched bytes: whole blocks from block `first` on, but for the last of a blob.
     /// Copies what it takes and does no I/O; the next [`Layer::progress`] writes it.
-    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]);
+    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
+        if let Some(region) = self.region_mut() {
+            region.fill(blob, first, data);
+        }
+    }
 
     /// Moves background work on without waiting.
-    fn progress(&mut self, storage: &mut S);
+    fn progress(&mut self, storage: &mut S) {
+        if let Some(region) = self.region_mut() {
+            region.progress(storage);
+        }
+    }
 }
 
 /// No region: everything is read from its source, every time.
@@ -144,33 +195,13 @@ pub trait Layer<S: Storage> {
 pub struct NoRegion;
 
 impl<S: Storage> Layer<S> for NoRegion {
-    fn attach(&mut self, _: &BlobIdentity, _: u64) -> Option<BlobIndex> {
+    type Region = Self;
+
+    fn region(&self) -> Option<&Self> {
         None
     }
 
-    fn prepare(&mut self, _: &mut S, _: BlobIndex, _: Range<u64>) {}
-
-    fn locate(&self, _: BlobIndex, _: u64) -> (Residence, usize) {
-        (Residence::Absent, usize::MAX)
-    }
-
-    fn place(&self, _: u32, _: usize) -> (DeviceId, u64) {
-        (DeviceId(u16::MAX), 0)
-    }
-
-    fn staged(&self, _: u32, _: usize) -> Option<&[u8]> {
+    fn region_mut(&mut self) -> Option<&mut Self> {
         None
     }
-
-    fn check(&self, _: BlobIndex, _: u64, slot: u32, _: usize, _: &[u8]) -> Result<(), u32> {
-        Err(slot)
-    }
-
-    fn reject(&mut self, _: u32) {}
-
-    fn fault(&mut self, _: u32) {}
-
-    fn fill(&mut self, _: BlobIndex, _: u64, _: &[u8]) {}
-
-    fn progress(&mut self, _: &mut S) {}
 }

@@ -3,9 +3,9 @@
 //! Always: nothing is written to an area that is not ours or blank, unless told to; whatever the
 //! area holds, opening ends, in time bounded by the number of its descriptor pages.
 
+use super::area::{Area, Found};
 use super::blobs::BlobTable;
 use super::descriptor;
-use super::foreign;
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::{Newest, Pages};
@@ -159,7 +159,7 @@ impl Cache {
             return Err(Refused::Transfer { max: info.transfer_bytes_max });
         }
         let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
-        let area = Area { device: options.device, start: options.start, bytes };
+        let area = Area { device: options.device, start: options.start, bytes, transfer_max };
         let (superblock, copy) = match area.superblocks(storage)? {
             Found::Valid(superblock, copy)
                 if options.format != FormatPolicy::Force && !superblock.condemned =>
@@ -225,6 +225,7 @@ impl Cache {
         Self {
             device: options.device,
             start: options.start,
+            transfer_bytes_max: u64::try_from(transfer_max).unwrap_or(u64::MAX),
             superblock,
             superblock_in: copy,
             nonce,
@@ -339,162 +340,8 @@ impl Cache {
 }
 
 /// Refuses a region whose tables do not fit in memory: no read may fail for it.
-fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
+pub(super) fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
     let need = SlotTable::bytes(geometry.slots).saturating_add(Pages::table_bytes(geometry.pages));
     let have = u64::try_from(options.tables_bytes).unwrap_or(u64::MAX);
     if need > have { Err(Refused::TooLarge { need, have }) } else { Ok(()) }
-}
-
-/// Whether a superblock checks out and is of a format that this code does not know.
-fn is_later(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Version(_) | Refusal::Incompat(_) | Refusal::Checksum(_))
-}
-
-/// Where a region is or should be.
-struct Area {
-    device: DeviceId,
-    start: u64,
-    bytes: u64,
-}
-
-enum Found {
-    Valid(Superblock, Copy2),
-    /// Superblocks of ours that cannot be used.
-    Broken(Refusal),
-    Nothing,
-}
-
-impl Area {
-    fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
-        let too_small = Refused::TooSmall { bytes: self.bytes };
-        Geometry::for_region(self.bytes, SlotSize::K64).ok_or(too_small)?;
-        let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
-        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
-        let mut batch = [
-            Transfer::read(self.device, at(Copy2::A), &mut a),
-            Transfer::read(self.device, at(Copy2::B), &mut b),
-        ];
-        storage.run(&mut batch, &mut |_, _| {});
-        let unread = batch.iter().find_map(|transfer| transfer.outcome().err());
-        let a = Superblock::from_bytes(&a, self.start);
-        let b = Superblock::from_bytes(&b, self.start);
-        let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
-        Ok(match (a, b) {
-            // The newest of the two may be one that cannot be judged here.
-            _ if let Some(refusal) = later => Found::Broken(refusal),
-            (Ok(a), Ok(b)) if b.generation > a.generation => Found::Valid(b, Copy2::B),
-            (Ok(a), _) => Found::Valid(a, Copy2::A),
-            (_, Ok(b)) => Found::Valid(b, Copy2::B),
-            // What could not be read may be valid.
-            _ if let Some(error) = unread => return Err(Refused::Io(error.kind)),
-            (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
-            // Damage is the only reason that lets the area be formatted: any other comes first.
-            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
-                if refusal != Refusal::NoMagic =>
-            {
-                Found::Broken(refusal)
-            }
-            (Err(refusal), _) => Found::Broken(refusal),
-        })
-    }
-
-    /// Whether the area may be formatted without being told to.
-    fn may_format<S: Storage>(
-        &self,
-        storage: &mut S,
-        found: &Found,
-        policy: FormatPolicy,
-    ) -> Result<(), Refused> {
-        match found {
-            // Both copies lost: what they described is lost with them.
-            Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
-            Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
-            // Condemned by an earlier mount.
-            Found::Valid(superblock, _) if superblock.read_only => {
-                return Err(Refused::Unformatted);
-            }
-            Found::Valid(..) if policy == FormatPolicy::Auto => return Ok(()),
-            Found::Valid(..) => return Err(Refused::Unformatted),
-            _ => {}
-        }
-        let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
-        let mut batch = [Transfer::read(self.device, self.start, &mut head)];
-        storage.run(&mut batch, &mut |_, _| {});
-        if let [Some(Err(kind))] = batch.each_ref().map(|transfer| transfer.result) {
-            return Err(Refused::Io(kind));
-        }
-        if let Some(what) = foreign::name(&head) {
-            return Err(Refused::Foreign(what));
-        }
-        // The superblock of a region that starts elsewhere: its own guest may be at work.
-        let other = head.chunks_exact(BLOCK_BYTES).find_map(|block| {
-            let refusal = Superblock::from_bytes(block, self.start).err()?;
-            matches!(refusal, Refusal::Moved { .. }).then_some(refusal)
-        });
-        if let Some(refusal) = other {
-            return Err(Refused::Superblock(refusal));
-        }
-        let blank = head.iter().all(|byte| *byte == 0);
-        match policy {
-            FormatPolicy::Never => Err(Refused::Unformatted),
-            _ if blank => Ok(()),
-            _ => Err(Refused::Unknown),
-        }
-    }
-
-    /// The layout of a new region: with the wanted slots, or the smallest whose tables fit.
-    fn choose(&self, options: &CacheOptions) -> Result<Geometry, Refused> {
-        let sizes = match &options.slot_size {
-            Some(size) => core::slice::from_ref(size),
-            None => &[SlotSize::K64, SlotSize::K256, SlotSize::M1],
-        };
-        let mut refused = Refused::TooSmall { bytes: self.bytes };
-        for size in sizes {
-            if let Some(geometry) = Geometry::for_region(self.bytes, *size) {
-                match fits(&geometry, options) {
-                    Ok(()) => return Ok(geometry),
-                    Err(too_large) => refused = too_large,
-                }
-            }
-        }
-        Err(refused)
-    }
-
-    /// Writes both superblocks of a new region. Nothing else needs to be written: pages and
-    /// blocks of an earlier format are keyed with another UUID.
-    fn format<S: Storage>(
-        &self,
-        storage: &mut S,
-        options: &CacheOptions,
-        highest: u64,
-    ) -> Result<Superblock, Refused> {
-        let geometry = self.choose(options)?;
-        let superblock = Superblock {
-            uuid: options.entropy,
-            start: self.start,
-            bytes: self.bytes,
-            generation: highest.saturating_add(1),
-            nonce: 0,
-            geometry,
-            condemned: false,
-            read_only: false,
-        };
-        let mut raw = vec![0; BLOCK_BYTES];
-        superblock.write_to(&mut raw);
-        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
-        let mut batch = [
-            Transfer::write(self.device, at(Copy2::A), &raw),
-            Transfer::write(self.device, at(Copy2::B), &raw),
-        ];
-        storage.run(&mut batch, &mut |_, _| {});
-        let mut flush = [Transfer::flush(self.device)];
-        storage.run(&mut flush, &mut |_, _| {});
-        match batch.iter().chain(&flush).find_map(|transfer| transfer.outcome().err()) {
-            Some(error) => Err(Refused::Io(error.kind)),
-            None => {
-                trace::info!("region: formatted, {} slots", geometry.slots);
-                Ok(superblock)
-            }
-        }
-    }
 }

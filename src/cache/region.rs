@@ -66,6 +66,8 @@ pub struct Cache {
     pub(super) device: DeviceId,
     /// Byte offset of the region on its device.
     pub(super) start: u64,
+    /// The longest transfer of the device, in whole blocks.
+    pub(super) transfer_bytes_max: u64,
     pub(super) superblock: Superblock,
     pub(super) superblock_in: Copy2,
     /// Drawn for this mount; announced before the first write.
@@ -236,7 +238,18 @@ impl Cache {
     }
 }
 
+/// It answers all questions itself.
 impl<S: Background> Layer<S> for Cache {
+    type Region = Self;
+
+    fn region(&self) -> Option<&Self> {
+        None
+    }
+
+    fn region_mut(&mut self) -> Option<&mut Self> {
+        None
+    }
+
     fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
         if let Some(index) = self.blobs.find(identity, bytes) {
             self.blobs.attach(index);
@@ -283,6 +296,10 @@ impl<S: Background> Layer<S> for Cache {
 
     fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
         (self.device, self.start.saturating_add(self.geometry.block_at(slot, block)))
+    }
+
+    fn transfer_bytes_max(&self) -> u64 {
+        self.transfer_bytes_max
     }
 
     fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
@@ -344,61 +361,13 @@ impl<S: Background> Layer<S> for Cache {
 }
 
 impl<S: Background> Layer<S> for Option<Cache> {
-    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        Layer::<S>::attach(self.as_mut()?, identity, bytes)
-    }
+    type Region = Cache;
 
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
-        if let Some(cache) = self {
-            cache.prepare(storage, blob, blocks);
-        }
-    }
-
-    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
+    fn region(&self) -> Option<&Cache> {
         self.as_ref()
-            .map_or((Residence::Absent, usize::MAX), |cache| cache.find_block(blob, number))
     }
 
-    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
-        self.as_ref().map_or((DeviceId(u16::MAX), 0), |cache| Layer::<S>::place(cache, slot, block))
-    }
-
-    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
-        Layer::<S>::staged(self.as_ref()?, slot, block)
-    }
-
-    fn check(
-        &self,
-        blob: BlobIndex,
-        number: u64,
-        slot: u32,
-        block: usize,
-        data: &[u8],
-    ) -> Result<(), u32> {
-        Layer::<S>::check(self.as_ref().ok_or(slot)?, blob, number, slot, block, data)
-    }
-
-    fn reject(&mut self, slot: u32) {
-        if let Some(cache) = self {
-            Layer::<S>::reject(cache, slot);
-        }
-    }
-
-    fn fault(&mut self, slot: u32) {
-        if let Some(cache) = self {
-            Layer::<S>::fault(cache, slot);
-        }
-    }
-
-    fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
-        if let Some(cache) = self {
-            cache.take_in(blob, first, data);
-        }
-    }
-
-    fn progress(&mut self, storage: &mut S) {
-        if let Some(cache) = self {
-            cache.move_on(storage);
-        }
+    fn region_mut(&mut self) -> Option<&mut Cache> {
+        self.as_mut()
     }
 }

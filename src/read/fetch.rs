@@ -42,7 +42,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     return Err(lost(&piece));
                 }
                 let full = piece.span.is_some() && bounced >= self.bounce.len();
-                if full || pieces.is_full() {
+                if full || pieces.is_full() || self.repeats(&pieces, &piece) {
                     rest = self.batch(&mut pieces, rest)?;
                     pieces.clear();
                     bounced = 0;
@@ -58,6 +58,20 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         self.batch(&mut pieces, rest)?;
         self.layer.progress(self.storage);
         Ok(())
+    }
+
+    /// Whether `piece` would fetch what this batch fetches already (a chunk that occurs twice in
+    /// a file): behind the batch the layer has it. At most [`BATCH_MAX`] comparisons.
+    fn repeats(&self, pieces: &[Piece], piece: &Piece) -> bool {
+        let kept = self.source(piece.slot).is_some_and(|source| source.blob.is_some());
+        let (start, end) = (piece.start, piece.end());
+        kept && piece.origin == Origin::Source
+            && pieces.iter().any(|other| {
+                other.origin == Origin::Source
+                    && other.slot == piece.slot
+                    && other.start < end
+                    && start < other.end()
+            })
     }
 
     fn source(&self, slot: u16) -> Option<&Source> {

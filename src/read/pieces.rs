@@ -84,6 +84,14 @@ pub struct Piece {
     pub origin: Origin,
 }
 
+impl Piece {
+    /// First byte of the slot behind the transfer.
+    pub fn end(&self) -> u64 {
+        let bytes = u64::try_from(self.span.unwrap_or(self.len)).unwrap_or(u64::MAX);
+        self.start.saturating_add(bytes)
+    }
+}
+
 /// The piece that serves `extent` from byte `done` on.
 pub fn cut<S: Storage, L: Layer<S>>(
     layer: &L,
@@ -121,7 +129,15 @@ pub fn cut<S: Storage, L: Layer<S>>(
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         return Ok(Piece { len, slot, start, skip, span: None, origin });
     }
-    Ok(shape(&source, slot, granule, start, at, len, origin))
+    let max = match (source.blob, origin) {
+        (None, _) => source.transfer_max,
+        // What fails its check goes to the source, in the same piece.
+        (Some(_), Origin::Region { .. }) => {
+            PIECE_BYTES_MAX.min(source.transfer_max).min(layer.transfer_bytes_max())
+        }
+        (Some(_), _) => PIECE_BYTES_MAX.min(source.transfer_max),
+    };
+    Ok(shape(&source, slot, (granule, max), (start, at, len), origin))
 }
 
 /// Where the block at `start` is, and how far, at least a block and about as far as `end`,
@@ -184,23 +200,18 @@ fn advance(at: u64, blocks: usize) -> u64 {
     at.saturating_add(u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK))
 }
 
-/// Decides between a transfer straight into the caller's buffer and a bounced one. `at` lies in
-/// the granule that begins at `start`; `len` bytes are wanted from there.
+/// Decides between a transfer of at most `max` bytes straight into the caller's buffer and a
+/// bounced one. `at` lies in the granule that begins at `start`; `len` bytes are wanted from
+/// there.
 fn shape(
     source: &Source,
     slot: u16,
-    granule: u64,
-    start: u64,
-    at: u64,
-    len: u64,
+    (granule, max): (u64, u64),
+    (start, at, len): (u64, u64, u64),
     origin: Origin,
 ) -> Piece {
     let below = granule.wrapping_sub(1);
     let skip = at.saturating_sub(start);
-    let max = match source.blob {
-        Some(_) => PIECE_BYTES_MAX.min(source.transfer_max),
-        None => source.transfer_max,
-    };
     // The end of a slot may lie inside a granule: a source then has no more to give.
     let ends = origin == Origin::Source
         && at.saturating_add(len) == source.bytes

@@ -115,6 +115,36 @@ fn flattened_image_needs_no_other_device() {
 }
 
 #[test]
+fn slot_of_a_flattened_image_that_states_no_length_reaches_to_the_next() {
+    let built =
+        build(&tree(), &Options { flattened: true, slot_blocks: false, ..options() }).unwrap();
+    outcome(&world(&built), "image=image").unwrap();
+    // Its end lost: what is missing is an error when it is read, and no zeros.
+    let mut cut = built.image;
+    let bytes = cut.bytes().len() as u64;
+    cut.resize(bytes - 4096);
+    let error = outcome(&world(&Built { image: cut, blobs: Vec::new() }), "image=image");
+    assert_eq!(
+        error.unwrap_err(),
+        "/file: corrupt image: 16384 bytes at byte 0x14000 of device slot 3, whose blob has 0x17000"
+    );
+}
+
+#[test]
+fn slots_without_a_length_that_begin_at_one_place_are_no_flattened_image() {
+    let built =
+        build(&tree(), &Options { flattened: true, slot_blocks: false, ..options() }).unwrap();
+    let mut image = built.image;
+    let uniaddr = [1, 2, 3].map(|slot| image.device_slot_at(slot) + 68);
+    let first = image.bytes()[uniaddr[0] as usize..][..4].to_vec();
+    image.patch(uniaddr[1], &first).patch(uniaddr[2], &first).fix_checksum();
+    assert_eq!(
+        mount::image(&image).err().unwrap(),
+        "blob of slot 1: none given (blob1=...), and no disk or shared file is called \"short\""
+    );
+}
+
+#[test]
 fn slot_that_states_no_length_is_as_long_as_its_source() {
     for sector in [512, 4096] {
         let options = Options { slot_blocks: false, uniaddr: false, ..options() };

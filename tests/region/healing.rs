@@ -5,11 +5,13 @@
 use rootlet::cache::{
     BlobIdentity, Cache, CacheOptions, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused, SlotSize,
 };
+use rootlet::storage::IoErrorKind;
 use rootlet_sim::Rng;
-use rootlet_sim::disk::SimStorage;
+use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage};
 
 use crate::guest::Guest;
 use crate::machine::{Machine, START};
+use crate::watch::Watch;
 
 /// Fetches all of sample 0 into the region.
 fn filled(machine: &mut Machine) {
@@ -18,16 +20,27 @@ fn filled(machine: &mut Machine) {
     assert!(guest.sync());
 }
 
-/// A machine whose region condemned itself: its slots were garbled, its superblocks and
-/// descriptors were not, and one mount met that.
-fn condemned() -> Machine {
-    let bytes = 4 << 20;
-    let mut machine = Machine::with(3, bytes, 512);
+const BYTES: u64 = 4 << 20;
+
+/// A machine with a region in use.
+fn used(seed: u64) -> Machine {
+    let mut machine = Machine::with(seed, BYTES, 512);
     machine.options.pool_bytes = 16 << 20;
     filled(&mut machine);
-    let mut noise = vec![0; (bytes - (1 << 20)) as usize];
+    machine
+}
+
+/// Garbles the slots, and neither superblocks nor descriptors.
+fn garble(machine: &Machine) {
+    let mut noise = vec![0; (BYTES - (1 << 20)) as usize];
     Rng::new(5).fill(&mut noise);
     machine.world.poke(machine.disk, START + (1 << 19), &noise);
+}
+
+/// A machine whose region condemned itself: one mount met that its slots are garbled.
+fn condemned() -> Machine {
+    let mut machine = used(3);
+    garble(&machine);
     let guest = Guest::boot(&mut machine, 0).unwrap();
     guest.read_all().unwrap();
     assert!(matches!(guest.mode(), Some(Mode::Bypass(_))), "{:?}", guest.mode());
@@ -53,6 +66,54 @@ fn condemned_region_is_left_alone_where_it_may_not_be_formatted() {
     let guest = Guest::boot(&mut machine, 0).unwrap();
     assert_eq!(guest.refused, Some(Refused::Unformatted));
     guest.read_all().unwrap();
+}
+
+/// A guest is killed while it announces itself; its superblock may be volatile when the next one
+/// condemns the region.
+#[test]
+fn condemning_never_has_both_superblocks_volatile() {
+    for (seed, events) in (1..=8).flat_map(|seed| (1..=6).map(move |events| (seed, events))) {
+        let mut machine = used(seed);
+        let guest = Guest::boot(&mut machine, 1).unwrap();
+        guest.read(0, 0, 4096).unwrap();
+        let end = machine.world.events() + events;
+        for _ in 0..200 {
+            if machine.world.events() < end {
+                guest.root.progress();
+            }
+        }
+        drop(guest);
+        garble(&machine);
+        let watch = Watch::new(&machine, true);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        // Condemned before anything could be kept, and so without an announcement.
+        machine.world.set_jobs_max(machine.disk, if seed % 2 == 0 { 0 } else { 64 });
+        guest.read_all().unwrap();
+        machine.world.set_jobs_max(machine.disk, 64);
+        guest.sync();
+        assert!(matches!(guest.mode(), Some(Mode::Bypass(_))), "{:?}", guest.mode());
+        drop(guest);
+        assert_eq!(watch.verdict(), Ok(()), "seed {seed}, killed after {events} events");
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        guest.read_all().unwrap();
+        assert_eq!(guest.cache_stats().check_failures, 0, "seed {seed}: it was formatted");
+    }
+}
+
+#[test]
+fn flush_that_fails_before_condemning_leaves_it_to_the_next_mount() {
+    let mut machine = used(3);
+    garble(&machine);
+    let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+    machine.world.rule(fail.op(OpKind::Flush).nth(1));
+    for (mount, writes) in [("whose flush fails", 0), ("behind it", 1)] {
+        let before = machine.world.counters(machine.disk).writes;
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        guest.read_all().unwrap();
+        guest.sync();
+        let after = machine.world.counters(machine.disk).writes;
+        assert_eq!(after - before, writes, "superblocks of the mount {mount}");
+    }
 }
 
 fn storage(machine: &Machine) -> SimStorage {

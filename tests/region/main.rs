@@ -44,6 +44,7 @@ mod guest;
 mod healing;
 mod kept;
 mod large;
+mod limits;
 mod machine;
 mod mutate;
 mod power;

@@ -4,9 +4,13 @@
 
 use std::collections::BTreeSet;
 
+use rootlet::blob::{Image, SourceName};
+use rootlet::cache::{Cache, CacheOptions};
+use rootlet::read::Root;
 use rootlet::storage::{IoErrorKind, Storage};
 use rootlet_sim::Rng;
-use rootlet_sim::disk::{Fault, OpKind, Rule, Step};
+use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, Step, World};
+use rootlet_sim::image::{Content, Options, Tree, build};
 
 use crate::case::{Verdict, runs, sweep};
 use crate::guest::Guest;
@@ -46,6 +50,32 @@ pub fn once(numbers: &[u64]) -> Verdict {
         return Err(format!("{fetched} bytes fetched, {least} of them distinct"));
     }
     Ok(())
+}
+
+/// A file whose chunks are the same bytes, stored once.
+#[test]
+fn chunk_that_occurs_several_times_in_one_read_is_fetched_once() {
+    let mut tree = Tree::new();
+    let chunk = |number: u64| Content::seeded(number, 65_536).to_vec();
+    let bytes = [chunk(1), chunk(2), chunk(1), chunk(1), chunk(3), chunk(2)].concat();
+    tree.file("/twice", Content::bytes(bytes.clone()));
+    let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
+    for (at, len) in [(0, bytes.len()), (100, bytes.len() - 1000), (65_000, 200_000)] {
+        let world = World::new(5);
+        let (image, blob) = (world.blob("image", &built.image), world.blob("b", &built.blobs[0]));
+        let disk = world.disk("region", 512, Sparse::zeros(4 << 20));
+        let mut storage = world.attach();
+        let image = Image::read(&mut storage, image).unwrap();
+        let parts = image.bind(&mut storage, &[(1, SourceName::Disk("b"))]).unwrap();
+        let cache = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16])).unwrap();
+        let root = Root::new(storage, Some(cache), &image, &parts).unwrap();
+        let mut out = vec![0; len];
+        assert_eq!(root.open(b"/twice").unwrap().read_at(at as u64, &mut out), Ok(len));
+        assert!(out == bytes[at..at + len], "wrong bytes from {at} on");
+        // The last of these ends in the first block of the third chunk.
+        let distinct = if at == 65_000 { 2 * 65_536 + 4096 } else { 3 * 65_536 };
+        assert_eq!(world.counters(blob).read_bytes, distinct, "{len} bytes at {at}");
+    }
 }
 
 /// How long each read of a tour takes, from its start to the end of its last transfer.

@@ -44,8 +44,10 @@ impl Cache {
             core::hint::spin_loop();
         }
         if self.mode != Mode::ReadWrite {
-            // Without a write in this mount there is nothing that could have been lost.
-            return self.hydrator.fills.is_empty() && self.hydrator.armed == Armed::No;
+            // Without a write in this mount, or with all of them to be forgotten, there is nothing
+            // that could have been lost.
+            let nothing = self.hydrator.armed == Armed::No || self.condemned == Condemned::Done;
+            return self.hydrator.fills.is_empty() && nothing;
         }
         self.hydrator.hurry = true;
         let durable = self.settle(storage, deadline_ns);

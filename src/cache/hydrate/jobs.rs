@@ -21,7 +21,6 @@ pub(super) enum Tag {
     ArmWrite,
     ArmFlush,
     SealFlush,
-    Condemn,
 }
 
 impl Tag {
@@ -34,7 +33,6 @@ impl Tag {
             Self::ArmFlush => (5, 0),
             Self::SealFlush => (6, 0),
             Self::ArmSettle => (7, 0),
-            Self::Condemn => (8, 0),
         };
         (kind << 32) | u64::try_from(index).unwrap_or(0)
     }
@@ -49,7 +47,6 @@ impl Tag {
             5 => Some(Self::ArmFlush),
             6 => Some(Self::SealFlush),
             7 => Some(Self::ArmSettle),
-            8 => Some(Self::Condemn),
             _ => None,
         }
     }
@@ -65,28 +62,47 @@ impl Cache {
         }
     }
 
+    /// Writes the superblock with this mount's nonce and, if that is wanted, with the mark of a
+    /// condemned region.
     fn announce<S: Background>(&mut self, storage: &mut S) {
         self.hydrator.armed = Armed::No;
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
-        let next = self.next_superblock();
+        let condemned = self.condemned == Condemned::Wanted;
+        let next = Superblock { condemned, ..self.next_superblock() };
         next.write_to(buffer.get_mut().unwrap_or_default());
         let at = Geometry::superblock_at(self.superblock_in.twin());
         match self.submit(storage, Tag::ArmWrite, JobKind::Write, at, Some(buffer)) {
-            Ok(()) => self.hydrator.armed = Armed::Writing,
+            Ok(()) => {
+                self.hydrator.armed = Armed::Writing;
+                if condemned {
+                    self.condemned = Condemned::Writing;
+                }
+            }
             Err(buffer) => self.hydrator.page_pool.extend(buffer),
         }
     }
 
-    /// Writes a superblock that says that everything else in the region is to be forgotten: its
-    /// blocks fail their checks, and would again in every mount.
+    /// Says in the superblock that everything else in the region is to be forgotten: its blocks
+    /// fail their checks, and would again in every mount. That is one more announcement, in the
+    /// same order: what stands in the other superblock is durable before.
     pub(super) fn condemn<S: Background>(&mut self, storage: &mut S) {
-        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
-        let next = Superblock { condemned: true, ..self.next_superblock() };
-        next.write_to(buffer.get_mut().unwrap_or_default());
-        let at = Geometry::superblock_at(self.superblock_in.twin());
-        match self.submit(storage, Tag::Condemn, JobKind::Write, at, Some(buffer)) {
-            Ok(()) => self.condemned = Condemned::Writing,
-            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+        match self.hydrator.armed {
+            Armed::No => self.arm(storage),
+            Armed::Yes => self.announce(storage),
+            Armed::Settling | Armed::Writing | Armed::Flushing => {}
+        }
+    }
+
+    /// An announcement ended. One that failed condemns nothing: the next mount finds the same and
+    /// tries again.
+    fn announced(&mut self, ok: bool) {
+        self.hydrator.armed = if ok { Armed::Yes } else { Armed::No };
+        if ok {
+            self.superblock = self.next_superblock();
+            self.superblock_in = self.superblock_in.twin();
+        }
+        if self.condemned == Condemned::Writing || !ok && self.condemned == Condemned::Wanted {
+            self.condemned = Condemned::Done;
         }
     }
 
@@ -186,26 +202,16 @@ impl Cache {
                 self.hydrator.phase = Phase::Pages;
             }
             Tag::ArmSettle if result.is_ok() => self.announce(storage),
-            Tag::ArmSettle => self.hydrator.armed = Armed::No,
+            Tag::ArmSettle => self.announced(false),
             Tag::ArmWrite => {
                 self.hydrator.page_pool.extend(job.buffer);
-                self.hydrator.armed = Armed::No;
                 if result.is_ok() && self.submit_flush(storage, Tag::ArmFlush) {
                     self.hydrator.armed = Armed::Flushing;
+                } else {
+                    self.announced(false);
                 }
             }
-            Tag::ArmFlush => {
-                self.hydrator.armed = if result.is_ok() { Armed::Yes } else { Armed::No };
-                if result.is_ok() {
-                    self.superblock = self.next_superblock();
-                    self.superblock_in = self.superblock_in.twin();
-                }
-            }
-            Tag::Condemn => {
-                self.hydrator.page_pool.extend(job.buffer);
-                // Durable or not: if it is lost, the next mount finds the same and tries again.
-                self.condemned = Condemned::Done;
-            }
+            Tag::ArmFlush => self.announced(result.is_ok()),
             Tag::SealFlush => {
                 // `sync` may have given up waiting for it.
                 self.hydrator.seal = if self.hydrator.hurry { Seal::Done } else { Seal::No };

@@ -1,0 +1,179 @@
+//! The area of a region before it is one: which superblock counts, whether it may be formatted,
+//! and formatting it.
+//!
+//! Always: nothing is written to an area that is not ours or blank, unless told to.
+
+use super::BLOCK_BYTES;
+use super::foreign;
+use super::geometry::{Copy2, Geometry, SlotSize};
+use super::open::{CacheOptions, FormatPolicy, Refused, fits};
+use super::superblock::{Refusal, Superblock, VERSION};
+use crate::storage::{DeviceId, Storage, Transfer};
+use crate::trace;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Where a region is or should be.
+pub(super) struct Area {
+    pub device: DeviceId,
+    pub start: u64,
+    pub bytes: u64,
+    /// The longest transfer of the device, in whole blocks.
+    pub transfer_max: usize,
+}
+
+/// What stands where the superblocks should be.
+pub(super) enum Found {
+    Valid(Superblock, Copy2),
+    /// Superblocks of ours that cannot be used.
+    Broken(Refusal),
+    Nothing,
+}
+
+impl Area {
+    /// The superblock that counts, or why there is none.
+    pub fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
+        let too_small = Refused::TooSmall { bytes: self.bytes };
+        Geometry::for_region(self.bytes, SlotSize::K64).ok_or(too_small)?;
+        let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
+        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
+        let mut batch = [
+            Transfer::read(self.device, at(Copy2::A), &mut a),
+            Transfer::read(self.device, at(Copy2::B), &mut b),
+        ];
+        storage.run(&mut batch, &mut |_, _| {});
+        let unread = batch.iter().find_map(|transfer| transfer.outcome().err());
+        let a = Superblock::from_bytes(&a, self.start);
+        let b = Superblock::from_bytes(&b, self.start);
+        let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
+        Ok(match (a, b) {
+            // The newest of the two may be one that cannot be judged here.
+            _ if let Some(refusal) = later => Found::Broken(refusal),
+            (Ok(a), Ok(b)) if b.generation > a.generation => Found::Valid(b, Copy2::B),
+            (Ok(a), _) => Found::Valid(a, Copy2::A),
+            (_, Ok(b)) => Found::Valid(b, Copy2::B),
+            // What could not be read may be valid.
+            _ if let Some(error) = unread => return Err(Refused::Io(error.kind)),
+            (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
+            // Damage is the only reason that lets the area be formatted: any other comes first.
+            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
+                if refusal != Refusal::NoMagic =>
+            {
+                Found::Broken(refusal)
+            }
+            (Err(refusal), _) => Found::Broken(refusal),
+        })
+    }
+
+    /// Whether the area may be formatted without being told to.
+    pub fn may_format<S: Storage>(
+        &self,
+        storage: &mut S,
+        found: &Found,
+        policy: FormatPolicy,
+    ) -> Result<(), Refused> {
+        match found {
+            // Both copies lost: what they described is lost with them.
+            Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
+            // Ours, of a version that nobody reads any more.
+            Found::Broken(Refusal::Version(..VERSION)) if policy == FormatPolicy::Auto => {
+                return Ok(());
+            }
+            Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
+            // Condemned by an earlier mount.
+            Found::Valid(superblock, _) if superblock.read_only => {
+                return Err(Refused::Unformatted);
+            }
+            Found::Valid(..) if policy == FormatPolicy::Auto => return Ok(()),
+            Found::Valid(..) => return Err(Refused::Unformatted),
+            _ => {}
+        }
+        let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
+        let places = (self.start..).step_by(self.transfer_max.max(BLOCK_BYTES));
+        let parts = head.chunks_mut(self.transfer_max.max(BLOCK_BYTES)).zip(places);
+        let mut batch: Vec<_> =
+            parts.map(|(part, at)| Transfer::read(self.device, at, part)).collect();
+        storage.run(&mut batch, &mut |_, _| {});
+        if let Some(error) = batch.iter().find_map(|transfer| transfer.outcome().err()) {
+            return Err(Refused::Io(error.kind));
+        }
+        if let Some(what) = foreign::name(&head) {
+            return Err(Refused::Foreign(what));
+        }
+        // The superblock of a region that starts elsewhere: its own guest may be at work.
+        let other = head.chunks_exact(BLOCK_BYTES).find_map(|block| {
+            let refusal = Superblock::from_bytes(block, self.start).err()?;
+            matches!(refusal, Refusal::Moved { .. }).then_some(refusal)
+        });
+        if let Some(refusal) = other {
+            return Err(Refused::Superblock(refusal));
+        }
+        let blank = head.iter().all(|byte| *byte == 0);
+        match policy {
+            FormatPolicy::Never => Err(Refused::Unformatted),
+            _ if blank => Ok(()),
+            _ => Err(Refused::Unknown),
+        }
+    }
+
+    /// The layout of a new region: with the wanted slots, or the smallest whose tables fit.
+    fn choose(&self, options: &CacheOptions) -> Result<Geometry, Refused> {
+        let sizes = match &options.slot_size {
+            Some(size) => core::slice::from_ref(size),
+            None => &[SlotSize::K64, SlotSize::K256, SlotSize::M1],
+        };
+        let mut refused = Refused::TooSmall { bytes: self.bytes };
+        for size in sizes {
+            if let Some(geometry) = Geometry::for_region(self.bytes, *size) {
+                match fits(&geometry, options) {
+                    Ok(()) => return Ok(geometry),
+                    Err(too_large) => refused = too_large,
+                }
+            }
+        }
+        Err(refused)
+    }
+
+    /// Writes both superblocks of a new region. Nothing else needs to be written: pages and
+    /// blocks of an earlier format are keyed with another UUID.
+    pub fn format<S: Storage>(
+        &self,
+        storage: &mut S,
+        options: &CacheOptions,
+        highest: u64,
+    ) -> Result<Superblock, Refused> {
+        let geometry = self.choose(options)?;
+        let superblock = Superblock {
+            uuid: options.entropy,
+            start: self.start,
+            bytes: self.bytes,
+            generation: highest.saturating_add(1),
+            nonce: 0,
+            geometry,
+            condemned: false,
+            read_only: false,
+        };
+        let mut raw = vec![0; BLOCK_BYTES];
+        superblock.write_to(&mut raw);
+        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
+        let mut batch = [
+            Transfer::write(self.device, at(Copy2::A), &raw),
+            Transfer::write(self.device, at(Copy2::B), &raw),
+        ];
+        storage.run(&mut batch, &mut |_, _| {});
+        let mut flush = [Transfer::flush(self.device)];
+        storage.run(&mut flush, &mut |_, _| {});
+        match batch.iter().chain(&flush).find_map(|transfer| transfer.outcome().err()) {
+            Some(error) => Err(Refused::Io(error.kind)),
+            None => {
+                trace::info!("region: formatted, {} slots", geometry.slots);
+                Ok(superblock)
+            }
+        }
+    }
+}
+
+/// Whether a superblock checks out and is of a format that this code does not know yet.
+fn is_later(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Version(VERSION..) | Refusal::Incompat(_) | Refusal::Checksum(_))
+}
