@@ -133,7 +133,10 @@ fn fault_of_tool_line(words: &[String]) -> Option<String> {
     if let Some(word) = own.iter().filter(|word| word.starts_with("--")).find(known) {
         return Some(format!("{word} is no option"));
     }
-    let command = Some(command).filter(|command| !command.is_empty());
+    let on_host = own.first().is_some_and(|task| task == "host");
+    let command = Some(command)
+        .filter(|command| !command.is_empty())
+        .filter(|command| !(on_host && HOST_COMMANDS.contains(&command[0].as_str())));
     command.and_then(|command| Command::parse(command).err()).map(|error| error.to_string())
 }
 
@@ -143,6 +146,11 @@ fn fault_of_line(line: &str) -> Option<String> {
     let words_of: Vec<&str> = words.iter().map(String::as_str).collect();
     match words_of.as_slice() {
         ["cargo", "test"] | ["cargo", "run"] | ["truncate", "-s", _, _] => None,
+        ["cargo", "bench", "--bench", name] => {
+            let bench = format!("benches/{name}/main.rs");
+            let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(bench).is_file();
+            (!there).then(|| format!("{name} is no benchmark"))
+        }
         ["cargo", "run", "--example", name, "--features", features, "--", ..] => {
             let manifest = text("Cargo.toml");
             let missing = features.split(',').find(|f| !manifest.contains(&format!("\n{f} = [")));
@@ -156,6 +164,18 @@ fn fault_of_line(line: &str) -> Option<String> {
         ["cargo", "run", "--", ..] => fault_of_tool_line(&words[3..]),
         [script] if Path::new(env!("CARGO_MANIFEST_DIR")).join(script).is_file() => None,
         _ => Some("not known to this test".into()),
+    }
+}
+
+/// Commands that the host tool has beside the guest's.
+const HOST_COMMANDS: [&str; 2] = ["extract", "check"];
+
+#[test]
+fn commands_of_the_host_tool_are_in_its_source_and_in_the_readme() {
+    let (source, words) = (text("xtask/src/host.rs"), readme());
+    for command in HOST_COMMANDS {
+        assert!(source.contains(&format!("name == \"{command}\"")), "{command} is no command");
+        assert!(words.contains(&format!("\n`{command}")), "{command} is not in the README");
     }
 }
 
@@ -175,6 +195,7 @@ fn a_wrong_command_line_is_noticed() {
         "cargo run -- --imago x",
         "cargo run -- boil",
         "cargo run -- host --image i -- lsd /",
+        "cargo run -- --image i -- check",
         "cargo run --example nothing --features std -- x",
         "cargo run --example region --features magic -- x",
         "make",

@@ -25,11 +25,32 @@ Examples (after `cargo run --`):
                                             keep what is fetched in a region (made if missing)
   host --image root.erofs --blob 1=a.blob -- manifest /
                                             the same library over files of this machine
+  host --image root.erofs -- extract DIR /etc
+                                            restore a tree into a new or empty directory
+  host --image root.erofs -- check          verify the image and its blobs
   bench --markdown                          measure
   setup --check                             say what is missing
 
 Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
 The guest command's output is all that goes to standard output.";
+
+const HOST_COMMANDS: &str = "\
+Beside the guest's commands:
+  extract DIR [PATH] [--force]
+      Restores what lies below PATH (/) into DIR: files with their holes, hard links, symlinks,
+      devices, fifos and sockets, modes, times, and owners and xattrs as far as this user may set
+      them. DIR is made, or has to be empty; --force replaces what has the same names. Nothing is
+      written outside DIR, and no symlink is followed. What fails is told, and the rest goes on.
+  check
+      Verifies the image and its blobs, and prints every fault with its place: the superblock's
+      checksum, device table and lengths; of everything that is reachable inode, type, link count
+      and xattrs; of directories order, names, `.` and `..`, and that each has one parent; targets
+      of symlinks; that every byte of every file can be read and decoded; the count of inodes.
+      Not verified: what the bytes of files and xattrs are (the format has no digests of them),
+      what nothing leads to, and link counts where layers were merged.
+      Work: each byte of a device is read at most once for plain data; metadata and decoded data
+      are read up to a multiple of the devices' bytes, beyond which the image is faulty.
+Both exit with 1 if there was any fault.";
 
 /// Boot a rootlet under QEMU and run a command in it; without arguments, show it on a sample.
 #[derive(Debug, Parser)]
@@ -132,6 +153,7 @@ pub struct BootArgs {
 
 /// Running over files of the host.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = HOST_COMMANDS)]
 pub struct HostArgs {
     #[command(flatten)]
     pub source: SourceArgs,

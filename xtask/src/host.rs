@@ -10,8 +10,11 @@ use rootlet::command::{self, Command, Counters, Memory, Runner, Scratch};
 use rootlet::storage::file::FileStorage;
 
 use crate::boot::make_cache;
+use crate::check;
 use crate::cli::HostArgs;
 use crate::exit::usage;
+use crate::extract;
+use crate::interrupt::Interrupt;
 use crate::plan::{Plan, plan};
 use crate::verdict::Verdict;
 
@@ -19,14 +22,68 @@ use crate::verdict::Verdict;
 const HEAP_BYTES: usize = 64 << 20;
 
 /// The task.
-pub fn task(args: &HostArgs) -> Result<()> {
+pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     if args.source.image.is_none() {
         return Err(usage("host needs an --image FILE"));
     }
     let plan = plan(&args.source)?;
     make_cache(&plan, args.source.cache_size)?;
     let config = Config::parse(&plan.append())?;
-    run(storage(&plan)?, &config)
+    let storage = storage(&plan)?;
+    match Own::parse(&config.command)? {
+        Some(own) => run_own(storage, &config, &own, interrupt),
+        None => run(storage, &config),
+    }
+}
+
+/// A command that only the host has.
+enum Own {
+    Extract(extract::Request),
+    Check,
+}
+
+impl Own {
+    fn parse(words: &[String]) -> Result<Option<Self>> {
+        match words.split_first() {
+            Some((name, words)) if name == "extract" => {
+                extract::Request::parse(words).map(|request| Some(Self::Extract(request)))
+            }
+            Some((name, [])) if name == "check" => Ok(Some(Self::Check)),
+            Some((name, _)) if name == "check" => Err(usage("too many words for check")),
+            _ => Ok(None),
+        }
+    }
+
+    /// To whom checks it, why an image cannot be mounted is the first fault, and the last.
+    fn cannot_mount(&self, why: &str) {
+        if matches!(self, Self::Check) {
+            println!("/: {why}");
+        }
+    }
+}
+
+fn run_own(
+    mut storage: FileStorage,
+    config: &Config,
+    own: &Own,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
+    let memory = Memory::of_heap(HEAP_BYTES);
+    let mounted = command::open(&mut storage, config, &mut notice)
+        .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
+    let region =
+        command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
+    let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)
+        .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
+    let result = match own {
+        Own::Extract(request) => extract::task(&root, request, interrupt),
+        Own::Check => check::task(&root, &mounted, &mut io::stdout().lock(), interrupt),
+    };
+    if !root.sync() {
+        eprintln!("region  not all of it is durable");
+    }
+    result
 }
 
 /// The files of `plan` as the devices that a guest would see, under the same names.

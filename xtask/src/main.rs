@@ -6,10 +6,13 @@ mod bench;
 mod board;
 mod boot;
 mod build;
+mod check;
 mod child;
 mod cli;
 mod console;
+mod data;
 mod exit;
+mod extract;
 mod fixture;
 mod guest;
 mod host;
@@ -20,8 +23,11 @@ mod log;
 mod packages;
 mod plan;
 mod qemu;
+mod restore;
 mod sample;
+mod seen;
 mod setup;
+mod shown;
 mod size;
 mod tables;
 mod tiny;
@@ -53,7 +59,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     match cli.task {
-        Some(Task::Host(args)) => host::task(&args),
+        Some(Task::Host(args)) => host::task(&args, interrupt),
         Some(Task::Bench(args)) => bench::task(&args, interrupt),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),

@@ -1,0 +1,244 @@
+//! `extract`: what comes back, what is refused, and that nothing lands outside.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::Path;
+
+use rootlet_sim::image::{Content, FileLayout, Inodes, Kind, Options, Tree};
+
+use crate::run::World;
+
+fn extended() -> Options {
+    Options { inodes: Inodes::Extended, ..Options::default() }
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Everything that a tree can hold but devices, which need root.
+fn tree() -> Tree {
+    let mut tree = Tree::new();
+    tree.file("/dir/file", Content::seeded(1, 300_000)).mtime_ns = 123_456_789;
+    tree.file("/dir/empty", Content::bytes(""));
+    tree.file("/dir/sub/tool", Content::seeded(2, 5)).mode = 0o751;
+    tree.hard_link("/dir/sub/also", "/dir/file");
+    tree.symlink("/dir/link", "sub/../nowhere");
+    tree.add("/fifo", Kind::Fifo, 0o640);
+    tree.add("/socket", Kind::Socket, 0o600);
+    for (seconds, path) in (1_000_000_000..).zip(["/", "/dir", "/dir/sub", "/dir/link", "/fifo"]) {
+        tree.meta_mut(path).unwrap().mtime_s = seconds;
+    }
+    tree.dir("/dir/sub").mode = 0o500;
+    let xattrs = &mut tree.meta_mut("/dir/empty").unwrap().xattrs;
+    xattrs.push(("user.note".into(), b"kept".to_vec()));
+    let user = rustix::process::geteuid().as_raw();
+    let group = rustix::process::getegid().as_raw();
+    for (path, _) in tree.walk() {
+        let meta = tree.meta_mut(&path).unwrap();
+        (meta.uid, meta.gid) = if is_root() { (12, 70_000) } else { (user, group) };
+    }
+    tree
+}
+
+fn host_path(out: &Path, path: &[u8]) -> std::path::PathBuf {
+    out.join(std::ffi::OsStr::from_bytes(&path[1..]))
+}
+
+/// Compares everything below `out` with the tree.
+fn assert_restored(tree: &Tree, out: &Path) {
+    let links = tree.link_counts();
+    for (path, node) in tree.walk() {
+        let at = host_path(out, &path);
+        let name = path.escape_ascii();
+        let stat = fs::symlink_metadata(&at).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let node_of = &tree.nodes()[node];
+        let meta = &node_of.meta;
+        assert_eq!(stat.mode(), u32::from(node_of.st_mode()), "{name}");
+        assert_eq!((stat.uid(), stat.gid()), (meta.uid, meta.gid), "{name}");
+        let mtime = (stat.mtime(), stat.mtime_nsec());
+        assert_eq!(mtime, (meta.mtime_s, i64::from(meta.mtime_ns)), "{name}");
+        match &node_of.kind {
+            Kind::File(content) => {
+                assert_eq!(fs::read(&at).unwrap(), content.to_vec(), "{name}");
+                assert_eq!(stat.nlink(), u64::from(links[node]), "{name}");
+            }
+            Kind::Symlink(target) => {
+                assert_eq!(fs::read_link(&at).unwrap().as_os_str().as_bytes(), target, "{name}");
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn tree_comes_back_as_it_was() {
+    let tree = tree();
+    for layout in [FileLayout::Inline, FileLayout::Plain, FileLayout::ChunkIndexes] {
+        let world = World::new(&tree, &Options { layout, ..extended() });
+        let outcome = world.extract(&[]);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        assert_restored(&tree, &world.path("out"));
+        let mut value = [0; 8];
+        let noted = rustix::fs::getxattr(world.path("out/dir/empty"), "user.note", &mut value);
+        if outcome.stderr.contains("without 1 xattrs") {
+            assert!(noted.is_err());
+        } else {
+            assert_eq!(&value[..noted.unwrap()], b"kept");
+        }
+    }
+}
+
+#[test]
+fn devices_come_back_where_they_may() {
+    let mut tree = Tree::new();
+    tree.add("/null", Kind::CharDevice(1, 3), 0o666);
+    let world = World::new(&tree, &extended());
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    match fs::symlink_metadata(world.path("out/null")) {
+        Ok(stat) => assert!(stat.file_type().is_char_device() && stat.rdev() == 0x103),
+        Err(_) => assert!(outcome.stderr.contains("without 1 devices"), "{}", outcome.stderr),
+    }
+}
+
+#[test]
+fn holes_stay_holes() {
+    let mut content = Content::hole(1 << 40);
+    content.put(1 << 30, vec![7; 65_536]).put((1 << 40) - 4096, vec![9; 4096]);
+    let mut tree = Tree::new();
+    tree.file("/sparse", content);
+    // Chunks of 16 MiB, else the map is longer than the data.
+    let world = World::new(&tree, &Options { chunk_bits: 24, ..extended() });
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    let stat = fs::metadata(world.path("out/sparse")).unwrap();
+    assert_eq!(stat.size(), 1 << 40);
+    assert!(stat.blocks() * 512 <= 33 << 20, "{} blocks", stat.blocks());
+}
+
+#[test]
+fn subdirectory_or_file_alone_is_restored_under_its_own_name() {
+    let tree = tree();
+    let world = World::new(&tree, &extended());
+    assert_eq!(world.extract(&["/dir/sub"]).status, 0);
+    assert_eq!(
+        fs::read(world.path("out/tool")).unwrap(),
+        tree.content("/dir/sub/tool").unwrap().to_vec()
+    );
+    assert_eq!(fs::metadata(world.path("out")).unwrap().mode() & 0o7777, 0o500);
+
+    let world = World::new(&tree, &extended());
+    assert_eq!(world.extract(&["/dir/empty"]).status, 0);
+    assert_eq!(fs::metadata(world.path("out/empty")).unwrap().len(), 0);
+
+    let outcome = World::new(&tree, &extended()).extract(&["/gone"]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("/gone: no such file or directory"), "{}", outcome.stderr);
+}
+
+#[test]
+fn directory_that_holds_something_is_refused_without_force() {
+    let tree = tree();
+    let world = World::new(&tree, &extended());
+    fs::create_dir(world.path("out")).unwrap();
+    fs::write(world.path("out/mine"), "mine").unwrap();
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("is not empty; --force replaces"), "{}", outcome.stderr);
+    assert_eq!(fs::read_dir(world.path("out")).unwrap().count(), 1);
+
+    for _ in 0..2 {
+        let outcome = world.extract(&["--force"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        assert_restored(&tree, &world.path("out"));
+        assert_eq!(fs::read(world.path("out/mine")).unwrap(), b"mine");
+    }
+}
+
+#[test]
+fn symlinks_lead_nobody_out_of_the_directory() {
+    let tree = tree();
+    let world = World::new(&tree, &extended());
+    let (out, outside) = (world.path("out"), world.path("outside"));
+    fs::create_dir_all(out.join("dir")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("file"), "theirs").unwrap();
+    // Where a directory and a file have to come, symlinks lie that lead out.
+    symlink(&outside, out.join("dir/sub")).unwrap();
+    symlink(outside.join("file"), out.join("dir/file")).unwrap();
+    let outcome = world.extract(&["--force"]);
+    assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("\n/dir/sub: "), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("1 entry could not be restored"), "{}", outcome.stderr);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    assert_eq!(fs::read(outside.join("file")).unwrap(), b"theirs");
+    assert!(fs::symlink_metadata(out.join("dir/file")).unwrap().is_file());
+}
+
+#[test]
+fn names_that_lead_out_are_refused_and_the_rest_goes_on() {
+    let mut tree = Tree::new();
+    tree.file("/d/aaaa", Content::bytes("a"));
+    tree.file("/e/b", Content::bytes("b"));
+    let mut world = World::new(&tree, &extended());
+    let bytes = world.built.image.bytes();
+    let at = bytes.windows(4).position(|window| window == b"aaaa").unwrap() as u64;
+    world.built.image.patch(at, b"../x");
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("\n/d: corrupt image: directory nid"), "{}", outcome.stderr);
+    assert!(!world.path("out/x").exists() && !world.path("x").exists());
+    assert_eq!(fs::read(world.path("out/e/b")).unwrap(), b"b");
+}
+
+#[test]
+fn file_that_cannot_be_read_is_told_and_is_not_there() {
+    let mut tree = Tree::new();
+    tree.file("/a", Content::seeded(1, 200_000));
+    tree.file("/b", Content::seeded(2, 10));
+    let mut world = World::new(&tree, &extended());
+    // The second chunk begins beyond the end of the image.
+    let at = world.built.image.chunk_entry_at("/a", 1);
+    world.built.image.patch(at + 4, &0x7000_u32.to_le_bytes());
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains("\n/a: corrupt image: "), "{}", outcome.stderr);
+    assert!(!world.path("out/a").exists());
+    assert_eq!(fs::read(world.path("out/b")).unwrap(), tree.content("/b").unwrap().to_vec());
+}
+
+#[test]
+fn directory_with_two_names_is_entered_once() {
+    let mut tree = Tree::new();
+    tree.file("/a/f", Content::bytes("f"));
+    tree.dir("/b");
+    tree.dir("/a/up");
+    let mut world = World::new(&tree, &extended());
+    let image = &mut world.built.image;
+    let (a, root) = (image.nid("/a"), image.nid("/"));
+    image.patch(image.dirent_at("/b"), &a.to_le_bytes());
+    image.patch(image.dirent_at("/a/up"), &root.to_le_bytes());
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 1);
+    for line in [
+        format!("\n/a/up: directory nid {root} has another name already"),
+        format!("\n/b: directory nid {a} has another name already"),
+    ] {
+        assert!(outcome.stderr.contains(&line), "{line}: {}", outcome.stderr);
+    }
+    assert_eq!(fs::read(world.path("out/a/f")).unwrap(), b"f");
+}
+
+#[test]
+fn trees_deeper_than_open_files_come_back() {
+    let mut tree = Tree::new();
+    let deep: String = (0..200).map(|level| format!("/{level}")).collect();
+    tree.file(format!("{deep}/z"), Content::bytes("deep"));
+    tree.file("/0/1/after", Content::bytes("shallow"));
+    let world = World::new(&tree, &extended());
+    assert_eq!(world.extract(&[]).status, 0);
+    assert_eq!(fs::read(world.path(&format!("out{deep}/z"))).unwrap(), b"deep");
+    assert_eq!(fs::read(world.path("out/0/1/after")).unwrap(), b"shallow");
+}

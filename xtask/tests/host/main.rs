@@ -1,0 +1,7 @@
+//! Commands that only the host tool has: `extract` and `check`, over images made for each test.
+//!
+//! Always: what is compared is what the tool wrote, and how it ended.
+
+mod check;
+mod extract;
+mod run;
