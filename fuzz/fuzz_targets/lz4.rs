@@ -1,0 +1,4 @@
+//! `lz4` for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rootlet_targets::run("lz4", bytes));

@@ -1,0 +1,4 @@
+//! `micro_lzma` for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rootlet_targets::run("micro_lzma", bytes));
