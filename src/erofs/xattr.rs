@@ -321,7 +321,10 @@ mod tests {
         assert!(LongPrefix::from_bytes(1, &[1; 256]).is_ok());
         for len in [0, 257] {
             let error = Corrupt::XattrPrefixLen { prefix: 9, len: u16::try_from(len).unwrap_or(0) };
-            assert_eq!(LongPrefix::from_bytes(9, &[1; 257][..len]), Err(error.into()));
+            assert_eq!(
+                LongPrefix::from_bytes(9, [1; 257].get(..len).unwrap_or(&[])),
+                Err(error.into())
+            );
         }
         let error = Unsupported::XattrIndex(9).into();
         assert_eq!(LongPrefix::from_bytes(0, b"\x09x"), Err(error));

@@ -353,8 +353,9 @@ impl<S: Background, W: Write> Check<'_, S, W> {
             return Ok(());
         }
         let mut bytes: u64 = 0;
-        let read = self.root.xattrs(inode, &mut self.xattrs, |_, name, value| {
-            bytes = bytes.saturating_add((name.len() + value.len()) as u64);
+        let read = self.root.xattrs(inode, &mut self.xattrs, |name, value| {
+            let name: usize = name.parts().map(<[u8]>::len).iter().sum();
+            bytes = bytes.saturating_add((name + value.len()) as u64);
             Ok(())
         });
         if let Err(error) = read {

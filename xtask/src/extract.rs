@@ -308,8 +308,8 @@ impl<S: Background> Extract<'_, S> {
         self.counts.no_owner += u64::from(!owned);
         let denials = &mut self.counts.no_xattr;
         let mut failed = Ok(());
-        self.root.xattrs(inode, &mut self.xattrs, |prefix, name, value| {
-            let name = [prefix.as_bytes(), name].concat();
+        self.root.xattrs(inode, &mut self.xattrs, |name, value| {
+            let name = name.parts().concat();
             match target.set_xattr(OsStr::from_bytes(&name), value) {
                 Err(error) if denied(&error) => *denials += 1,
                 Err(error) => {

@@ -74,7 +74,8 @@ fn run_own(
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     let region =
         command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
-    let root = GuestRoot::new(storage, region, &mounted.image, &mounted.sources)
+    let root = mounted
+        .root(storage, region, &memory)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     let result = match own {
         Own::Extract(request) => extract::task(&root, request, interrupt),

@@ -55,7 +55,7 @@ impl Decoders {
     /// What decoders for `algorithms` allocate at most, in bytes.
     #[must_use]
     pub fn bytes(algorithms: Algorithms, limits: &Limits) -> usize {
-        let lzma = if algorithms.has(Algorithm::MicroLzma) { size_of::<lzma::Model>() } else { 0 };
+        let lzma = if algorithms.has(Algorithm::MicroLzma) { lzma::Model::BYTES } else { 0 };
         let deflate =
             if algorithms.has(Algorithm::Deflate) { size_of::<DecompressorOxide>() } else { 0 };
         let zstd =

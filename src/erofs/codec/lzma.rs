@@ -113,6 +113,10 @@ pub(super) struct Model {
 }
 
 impl Model {
+    /// What a model allocates, itself included.
+    pub(super) const BYTES: usize =
+        size_of::<Self>() + size_of::<Literal>() * (1 << LITERAL_CONTEXT_BITS_MAX);
+
     pub(super) fn new() -> Self {
         let literals = vec![[[EVEN; 256]; 3]; 1 << LITERAL_CONTEXT_BITS_MAX];
         Self { symbols: Symbols::NEW, literals }

@@ -93,6 +93,3 @@ pub struct Encoded<'a> {
     /// Where the stream ends.
     pub end: End,
 }
-
-#[cfg(test)]
-mod tests;

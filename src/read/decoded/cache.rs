@@ -98,6 +98,7 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::indexing_slicing, reason = "a test that panics has failed")]
     use super::*;
     use proptest::prelude::*;
 

@@ -190,6 +190,7 @@ impl Jobs {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
     use super::*;
 
     fn job(skip: u64, len: usize, extent_len: u64) -> Job {

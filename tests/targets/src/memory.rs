@@ -106,7 +106,8 @@ impl Storage for Devices {
         for (index, transfer) in batch.iter_mut().enumerate().rev() {
             let end = transfer.at.checked_add(transfer.len() as u64);
             let info = self.info(transfer.device);
-            let aligned = transfer.at % SECTOR == 0 && transfer.len() as u64 % SECTOR == 0;
+            let aligned = transfer.at.is_multiple_of(SECTOR)
+                && (transfer.len() as u64).is_multiple_of(SECTOR);
             transfer.result = Some(match (&mut transfer.lent, info, end) {
                 (Lent::Read(_), _, _) if !aligned => Err(IoErrorKind::Unaligned),
                 (Lent::Read(out), Some(info), Some(end)) if end <= info.bytes => {
