@@ -5,7 +5,7 @@
 //! superblock says how long the image is, lies within it.
 //!
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
-//! Of compressed files the map is read, by [`CompressedMap`], and nothing decoded.
+//! Of compressed files [`CompressedMap`] finds the extents, and [`codec`] decodes them.
 
 mod block;
 mod chunk;

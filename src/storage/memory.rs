@@ -4,8 +4,8 @@
 
 use super::{DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer};
 
-/// Disks of one storage at most.
-pub const DISKS_MAX: usize = crate::erofs::DEVICES_MAX + 1;
+/// Disks of one storage at most: an image and the 64 blobs that it may have.
+pub const DISKS_MAX: usize = 65;
 /// No transfer is longer.
 const TRANSFER_BYTES_MAX: u32 = 1 << 30;
 

@@ -408,7 +408,7 @@ fn xattrs_that_overrun_are_refused_and_the_file_still_reads() {
     let mut built = sound();
     built.image.patch(at + 13, &[0x83]);
     let error = mount::built(&built).unwrap().guest.run(&["manifest", "/dir"]).unwrap_err();
-    assert_eq!(error, "/dir/chunked: unsupported image: xattr with the long prefix 3");
+    assert_eq!(error, "/dir/chunked: corrupt image: long xattr prefix 3 is named, the table has 0");
 }
 
 #[test]

@@ -56,6 +56,25 @@ fn image_with_one_device_gives_the_hosts_rows() {
 }
 
 #[test]
+fn compressed_images_give_the_hosts_rows() {
+    for name in ["lz4-b1024", "lzma", "deflate", "zstd-1m", "fragdedupe", "metabox"] {
+        let words = args(&image(name), &["manifest", "/"]);
+        assert!(passes(words.clone()).stdout == host(words), "{name}");
+    }
+    // What is kept of a compressed file are the image's bytes.
+    assert_same_rows("two-algs", 0);
+}
+
+#[test]
+fn decoders_find_room_in_a_small_guest() {
+    for name in ["lzma", "deflate", "lz4hc-64k"] {
+        let words = args(&image(name), &["manifest", "/"]);
+        let small: [OsString; 2] = ["--mem".into(), "16M".into()];
+        assert!(passes(small.into_iter().chain(words.clone())).stdout == host(words), "{name}");
+    }
+}
+
+#[test]
 fn images_merged_over_three_devices_give_the_hosts_rows() {
     assert_same_rows("merged-chunk", 3);
     assert_same_rows("merged-tar", 3);
