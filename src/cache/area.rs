@@ -7,7 +7,7 @@ use super::BLOCK_BYTES;
 use super::foreign;
 use super::geometry::{Copy2, Geometry, SlotSize};
 use super::open::{CacheOptions, FormatPolicy, Refused, fits};
-use super::superblock::{Refusal, Superblock};
+use super::superblock::{Refusal, Superblock, VERSION};
 use crate::storage::{DeviceId, Storage, Transfer};
 use crate::trace;
 use alloc::vec;
@@ -75,6 +75,10 @@ impl Area {
         match found {
             // Both copies lost: what they described is lost with them.
             Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
+            // Ours, of a version that nobody reads any more.
+            Found::Broken(Refusal::Version(..VERSION)) if policy == FormatPolicy::Auto => {
+                return Ok(());
+            }
             Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
             // Condemned by an earlier mount.
             Found::Valid(superblock, _) if superblock.read_only => {
@@ -169,7 +173,7 @@ impl Area {
     }
 }
 
-/// Whether a superblock checks out and is of a format that this code does not know.
+/// Whether a superblock checks out and is of a format that this code does not know yet.
 fn is_later(refusal: &Refusal) -> bool {
-    matches!(refusal, Refusal::Version(_) | Refusal::Incompat(_) | Refusal::Checksum(_))
+    matches!(refusal, Refusal::Version(VERSION..) | Refusal::Incompat(_) | Refusal::Checksum(_))
 }

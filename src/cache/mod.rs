@@ -17,6 +17,8 @@ mod checksum;
 #[cfg(feature = "alloc")]
 mod descriptor;
 #[cfg(feature = "alloc")]
+mod fold;
+#[cfg(feature = "alloc")]
 mod foreign;
 #[cfg(feature = "alloc")]
 mod geometry;

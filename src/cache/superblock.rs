@@ -11,9 +11,9 @@ use core::fmt;
 /// First eight bytes of a superblock.
 pub const MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 /// The format's version.
-pub const VERSION: u32 = 1;
-/// Checksum type 1: rapidhash v3 combined with a place key.
-pub const CHECKSUM_RAPIDHASH: u8 = 1;
+pub const VERSION: u32 = 2;
+/// Checksum type 2: four folded lanes for blocks, rapidhash v3 for all else, and a place key.
+pub const CHECKSUM_FOLD: u8 = 2;
 
 /// Incompatible features this code knows: none so far.
 const INCOMPAT_KNOWN: u32 = 0;
@@ -68,7 +68,7 @@ pub enum Refusal {
     NoMagic,
     /// The magic is there, the check is wrong.
     BadCheck,
-    /// Made by a later version.
+    /// Made by another version; an earlier one's region is formatted anew.
     Version(u32),
     /// Incompatible feature bits that are not known.
     Incompat(u32),
@@ -109,6 +109,11 @@ impl Superblock {
             return Err(Refusal::BadCheck);
         }
         let version = u32_at(raw, at::VERSION);
+        let own_start = u64_at(raw, at::START);
+        let moved = Refusal::Moved { start: own_start };
+        if version < VERSION && own_start != start {
+            return Err(moved);
+        }
         if version != VERSION {
             return Err(Refusal::Version(version));
         }
@@ -117,12 +122,11 @@ impl Superblock {
             return Err(Refusal::Incompat(unknown));
         }
         let [shift, checksum] = array(raw, at::SLOT_SHIFT);
-        if checksum != CHECKSUM_RAPIDHASH {
+        if checksum != CHECKSUM_FOLD {
             return Err(Refusal::Checksum(checksum));
         }
-        let own_start = u64_at(raw, at::START);
         if own_start != start {
-            return Err(Refusal::Moved { start: own_start });
+            return Err(moved);
         }
         let bytes = u64_at(raw, at::LENGTH);
         let slot_size = SlotSize::from_shift(shift).ok_or(Refusal::Layout)?;
@@ -151,7 +155,7 @@ impl Superblock {
         put(raw, at::LENGTH, &self.bytes.to_le_bytes());
         put(raw, at::GENERATION, &self.generation.to_le_bytes());
         put(raw, at::NONCE, &self.nonce.to_le_bytes());
-        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_RAPIDHASH]);
+        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_FOLD]);
         put(raw, at::SLOTS, &self.geometry.slots.to_le_bytes());
         put(raw, at::CONDEMNED, &[u8::from(self.condemned)]);
         let body = raw.get(..at::CHECK).unwrap_or_default();

@@ -101,12 +101,29 @@ fn region_that_starts_elsewhere_is_never_written() {
 #[test]
 fn later_format_is_passed_by() {
     let content = used();
-    let version = refused(changed(&content, |raw| raw[8] = 2), |_| {});
-    assert_eq!(version, Some(Refused::Superblock(Refusal::Version(2))));
+    let version = refused(changed(&content, |raw| raw[8] = 3), |_| {});
+    assert_eq!(version, Some(Refused::Superblock(Refusal::Version(3))));
     let incompat = refused(changed(&content, |raw| raw[22] = 0x80), |_| {});
     assert_eq!(incompat, Some(Refused::Superblock(Refusal::Incompat(0x80_0000))));
     let checksum = refused(changed(&content, |raw| raw[73] = 9), |_| {});
     assert_eq!(checksum, Some(Refused::Superblock(Refusal::Checksum(9))));
+}
+
+#[test]
+fn earlier_format_is_formatted_anew_where_that_is_allowed() {
+    let old = changed(&used(), |raw| raw[8] = 1);
+    let never = refused(old.clone(), |machine| machine.options.format = FormatPolicy::Never);
+    assert_eq!(never, Some(Refused::Superblock(Refusal::Version(1))));
+    let moved = refused(changed(&old, |raw| raw[41] ^= 1), |_| {});
+    assert!(matches!(moved, Some(Refused::Superblock(Refusal::Moved { .. }))), "{moved:?}");
+
+    let mut machine = Machine::new(1);
+    machine.world.replace(machine.disk, old, false);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    assert_eq!((guest.refused, guest.opened.len()), (None, 0), "nothing of it is believed");
+    guest.read_all().unwrap();
+    assert!(guest.sync());
+    assert_eq!(guest.cache_stats().check_failures, 0);
 }
 
 /// One superblock says that the region is not ours to use; the other is damaged or older.
@@ -117,14 +134,14 @@ fn later_format_in_one_superblock_is_enough_to_pass_by() {
         for damaged in [true, false] {
             let mut one = content.clone();
             let mut raw = block(&one, START + newer * 4096);
-            (raw[8], raw[63]) = (2, 1);
+            (raw[8], raw[63]) = (3, 1);
             decode::seal_superblock(&mut raw);
             one.write(START + newer * 4096, &raw);
             if damaged {
                 one.write(START + (16 - newer) * 4096 + 80, &[0xff]);
             }
             let why = refused(one, |_| {});
-            assert_eq!(why, Some(Refused::Superblock(Refusal::Version(2))), "{newer} {damaged}");
+            assert_eq!(why, Some(Refused::Superblock(Refusal::Version(3))), "{newer} {damaged}");
         }
     }
 }

@@ -172,13 +172,10 @@ impl Cache {
         let Some(target) = whole.get_mut().and_then(|all| all.get_mut(offset..)) else { return };
         let Some(descriptors) = self.pages.get_mut(page) else { return };
         let numbered = (part.number..).zip(part.block..);
-        let copied =
-            source.chunks(BLOCK_BYTES).zip(target.chunks_exact_mut(BLOCK_BYTES)).take(part.blocks);
+        let (blocks, _) = target.as_chunks_mut();
+        let copied = source.chunks(BLOCK_BYTES).zip(blocks).take(part.blocks);
         for ((from, to), (number, block)) in copied.zip(numbered) {
-            let (filled, padding) = to.split_at_mut(from.len().min(BLOCK_BYTES));
-            filled.copy_from_slice(from);
-            padding.fill(0);
-            descriptor::set_sum(descriptors, size, index, block, key.checksum(number, to));
+            descriptor::set_sum(descriptors, size, index, block, key.copy(number, from, to));
         }
         self.slots.hold(part.slot);
         self.pages.pin(page);
