@@ -133,7 +133,7 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     for number in 1..=args.runs {
         bar.set_message(format!("run {number} of {}", args.runs));
         if let Some(fixture) = &fixture {
-            fixture.clear_region()?;
+            fixture.blank_region()?;
         }
         measured.boots.push(once(&boot_args, &firmware, &empty, &mut measured.rows, interrupt)?);
     }

@@ -3,7 +3,9 @@
 //! Always: they lie in cargo's target directory, are the same on every machine, and are used
 //! again only if neither they nor the tool that made them have changed.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -150,6 +152,12 @@ impl Fixture {
     pub fn clear_region(&self) -> Result<()> {
         clear(&self.region(), self.recipe.region_bytes)
     }
+
+    /// Makes the region's disk blank for a measurement: its start zero, and all of it allocated,
+    /// or what is measured is how fast the host's file system finds room.
+    pub fn blank_region(&self) -> Result<()> {
+        blank(&self.region(), self.recipe.region_bytes)
+    }
 }
 
 impl Recipe {
@@ -168,6 +176,22 @@ impl Recipe {
 fn clear(file: &Path, bytes: u64) -> Result<()> {
     let name = || file.display().to_string();
     File::create(file).with_context(name)?.set_len(bytes).with_context(name)
+}
+
+/// Bytes at the start of a region's disk that hold its superblocks.
+const START_BYTES: u64 = 1 << 20;
+
+fn blank(file: &Path, bytes: u64) -> Result<()> {
+    let name = || file.display().to_string();
+    let mut options = OpenOptions::new();
+    let mut disk =
+        options.write(true).create(true).truncate(false).open(file).with_context(name)?;
+    let held = disk.metadata().with_context(name)?;
+    let allocated = held.len() == bytes && held.blocks() * 512 >= bytes;
+    let zeros = if allocated { bytes.min(START_BYTES) } else { bytes };
+    disk.set_len(bytes).with_context(name)?;
+    io::copy(&mut io::repeat(0).take(zeros), &mut disk).with_context(name)?;
+    disk.sync_all().with_context(name)
 }
 
 #[cfg(test)]
@@ -189,6 +213,22 @@ mod tests {
         blobs: &["a.blob", "b.blob"],
         region_bytes: 4096,
     };
+
+    #[test]
+    fn blank_disk_is_allocated_and_zero_at_its_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, bytes) = (dir.path().join("region"), 3 << 20);
+        let held = |file: &Path| std::fs::metadata(file).unwrap();
+        clear(&file, bytes).unwrap();
+        blank(&file, bytes).unwrap();
+        assert!(held(&file).blocks() * 512 >= bytes);
+        std::fs::write(&file, vec![0xff; 3 << 20]).unwrap();
+        blank(&file, bytes).unwrap();
+        let now = std::fs::read(&file).unwrap();
+        assert_eq!(now.len() as u64, bytes);
+        assert!(now[..1 << 20].iter().all(|byte| *byte == 0));
+        assert!(now[1 << 20..].iter().all(|byte| *byte == 0xff), "it is not written again");
+    }
 
     #[test]
     fn files_are_made_again_only_after_a_change() {
