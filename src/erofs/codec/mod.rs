@@ -8,7 +8,7 @@
 //! | LZ4 | ours | window of 128 KiB | none | |
 //! | MicroLZMA | ours | 30 KiB, window of the dictionary and as much again (64 KiB to 1 MiB): at most 9 MiB | none | lc + lp over 4, distances beyond the dictionary |
 //! | DEFLATE | miniz_oxide | 11 KiB, window of 64 KiB | none | |
-//! | Zstandard | ruzstd | none | window and 256 KiB, rounded up to a power of two: at most 2 MiB, and half as much while it grows; sequences of a block: at most 2 MiB; literals and block: 256 KiB | windows beyond the image's, dictionaries; checksums are not looked at |
+//! | Zstandard | ruzstd | none | a ring of the window and 1.5 MiB, rounded up to a power of two, and half as much while it grows; 4.5 MiB for a block: at most 11 MiB | windows beyond the image's, dictionaries; checksums are not looked at |
 //!
 //! There is one window, as large as the largest: it serves reads that begin within a pcluster. A
 //! read from its first byte decodes in place, but for Zstandard, which copies once. To give a

@@ -19,15 +19,20 @@ const STEP: usize = 128 << 10;
 /// An empty last block, and room for a checksum that nobody looks at.
 const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
-/// Sequences of a block, its literals and itself: ruzstd keeps them from block to block.
-const BLOCK_BYTES: usize = (2 << 20) + (256 << 10);
+/// What a block may add to the bytes that wait to be given out: literals of 20 bits, a match that
+/// ends beyond the block, and what a step decodes.
+const BLOCK_BYTES: usize = (1 << 20) + 4 * STEP;
 
-/// What decoding frames with this window allocates at most: the window grows to a power of two,
-/// and is copied when it does.
+/// Literals and sequences of a block in vectors that double (98,047 sequences of 12 bytes), its
+/// content, and tables.
+const SCRATCH_BYTES: usize = (2 << 20) + 2 * 98_047 * 12 + 2 * STEP;
+
+/// What decoding frames with this window allocates at most. ruzstd's ring has a power of two and
+/// two blocks, and the one before it while it grows.
 pub(super) fn bytes_max(window: u32) -> usize {
     let window = usize::try_from(window.min(super::ZSTD_WINDOW_MAX)).unwrap_or(usize::MAX);
-    let ring = window.saturating_add(2 * STEP).next_power_of_two();
-    ring.saturating_add(ring / 2).saturating_add(BLOCK_BYTES)
+    let ring = window.saturating_add(BLOCK_BYTES).next_power_of_two().saturating_add(2 * STEP);
+    ring.saturating_add(ring / 2).saturating_add(SCRATCH_BYTES)
 }
 
 /// A decoder, and the memory that it took for the frames so far.

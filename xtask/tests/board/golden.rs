@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::boot::{host, passes};
+use crate::boot::{fails, host, passes};
 use crate::set::{Golden, Set};
 
 fn args(golden: &Golden, command: &[&str]) -> Vec<OsString> {
@@ -94,4 +94,11 @@ fn sixteen_mib_of_memory_are_enough() {
         assert!(outcome.stdout == rows);
         outcome.assert_counter(counter);
     }
+}
+
+#[test]
+fn image_whose_decoders_find_no_room_is_refused_with_the_figures() {
+    let words = args(&image("zstd-1m"), &["manifest", "/"]);
+    let small: [OsString; 2] = ["--mem".into(), "16M".into()];
+    fails(small.into_iter().chain(words), "unsupported image: decoding needs ");
 }
