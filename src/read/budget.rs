@@ -22,8 +22,8 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// For small machines: enough for any algorithm.
+    /// For small machines: enough for all algorithms together.
     fn default() -> Self {
-        Self { metadata_bytes: 256 << 10, decoded_bytes: 512 << 10, decoder_bytes: 16 << 20 }
+        Self { metadata_bytes: 256 << 10, decoded_bytes: 512 << 10, decoder_bytes: 24 << 20 }
     }
 }
