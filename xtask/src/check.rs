@@ -144,7 +144,7 @@ impl<S: Background, W: Write> Check<'_, S, W> {
             self.directory(&dir, &mut ahead, interrupt)?;
         }
         self.link_counts()?;
-        let inodes = (self.links.len() + self.dirs.len()) as u64;
+        let inodes = (self.links.len() + self.dirs.len()) as u64 + self.hidden()?;
         let says = self.superblock.inodes;
         if says != inodes && !self.merged {
             let what = format!("the superblock counts {says} inodes, {inodes} are reachable");
@@ -376,6 +376,27 @@ impl<S: Background, W: Write> Check<'_, S, W> {
     }
 
     /// The data of a file, chunk by chunk where it has chunks.
+    /// Reads the inodes that hold parts of others and stand in no directory; how many there are.
+    fn hidden(&mut self) -> Result<u64> {
+        let mut count = 0;
+        let inodes =
+            [(self.superblock.packed, "(packed inode)"), (self.superblock.metabox, "(metabox)")];
+        for (nid, name) in inodes {
+            let Some(nid) = nid.filter(|nid| !self.links.contains_key(nid)) else { continue };
+            count += 1;
+            let read = match self.root.inode(nid) {
+                Ok(inode) if inode.kind == FileKind::Regular => self.file(&inode, name.as_bytes()),
+                Ok(inode) => {
+                    let what = format!("{}, not a regular file", inode.kind);
+                    self.fault(name.as_bytes(), Some(nid), what)
+                }
+                Err(error) => self.fault(name.as_bytes(), Some(nid), error),
+            };
+            read?;
+        }
+        Ok(count)
+    }
+
     fn file(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         let file = self.root.open_inode(*inode)?;
         match inode.layout {

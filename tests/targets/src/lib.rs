@@ -14,7 +14,7 @@ mod memory;
 pub mod mutate;
 mod region;
 #[path = "../../region/decode.rs"]
-#[allow(dead_code, reason = "the region's tests need all of it")]
+#[expect(dead_code, reason = "the region's tests need all of it")]
 mod seal;
 
 /// One target.

@@ -1,8 +1,11 @@
 //! `check`: every kind of fault by its place, and the work that it takes.
 
+use std::process::{Command, Stdio};
+
 use rootlet_sim::image::{Content, FileLayout, Inodes, Kind, Options, SUPERBLOCK_AT, Tree};
 
 use crate::run::World;
+use crate::set::Set;
 
 fn options() -> Options {
     Options { inodes: Inodes::Extended, ..Options::default() }
@@ -188,4 +191,22 @@ fn image_that_cannot_be_mounted_is_a_fault_on_standard_output() {
 #[test]
 fn words_behind_check_are_a_usage_error() {
     assert_eq!(World::new(&tree(), &options()).run(&["check", "/"]).status, 2);
+}
+
+#[test]
+fn every_golden_image_is_sound() {
+    for golden in Set::built_in().images {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.arg("host").arg("--image").arg(&golden.image);
+        for (number, blob) in golden.devices.iter().enumerate() {
+            command.arg("--blob").arg(format!("{}={}", number + 1, blob.display()));
+        }
+        let output = command.args(["--", "check"]).stdin(Stdio::null()).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            output.status.success() && text.ends_with(", 0 faults\n"),
+            "{}: {text}",
+            golden.name
+        );
+    }
 }

@@ -5,3 +5,6 @@
 mod check;
 mod extract;
 mod run;
+#[path = "../../../tests/golden/set.rs"]
+#[expect(dead_code, reason = "the tests of the library compare rows, too")]
+mod set;
