@@ -9,9 +9,9 @@ use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::record::Record;
 
-/// The most encoded bytes of a pcluster.
-pub const PCLUSTER_BYTES_MAX: u64 = 1 << 20;
-/// The most decoded bytes of a pcluster.
+/// The most encoded bytes of a pcluster (Linux `Z_EROFS_PCLUSTER_MAX_SIZE`).
+pub const ENCODED_BYTES_MAX: u64 = 1 << 20;
+/// The most bytes that a pcluster decodes to (Linux `Z_EROFS_PCLUSTER_MAX_DSIZE`).
 pub const DECODED_BYTES_MAX: u64 = 12 << 20;
 
 const LZMA_DICTIONARY_MIN: u32 = 4096;
@@ -43,7 +43,7 @@ impl Compression {
         Self {
             algorithms: Algorithm::Lz4.into(),
             lz4_distance: if distance == 0 { u16::MAX } else { distance },
-            lz4_pcluster_bytes: PCLUSTER_BYTES_MAX,
+            lz4_pcluster_bytes: ENCODED_BYTES_MAX,
             lzma_dictionary_bytes: 0,
             zstd_window_bytes: 0,
         }
@@ -92,7 +92,7 @@ impl Compression {
                 let raw = Record::<14>::first_of(record).ok_or(short(14))?;
                 let blocks = u64::from(raw.u16::<2>().max(1));
                 let bytes = blocks.checked_shl(block_bits).unwrap_or(u64::MAX);
-                if bytes > PCLUSTER_BYTES_MAX {
+                if bytes > ENCODED_BYTES_MAX {
                     return Err(limit(u32::from(raw.u16::<2>())).into());
                 }
                 self.lz4_pcluster_bytes = bytes;

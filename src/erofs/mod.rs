@@ -27,7 +27,7 @@ pub mod xattr;
 pub use block::{BlockSize, Nid, Space, Span};
 pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
 pub use compressed::{CompressedMap, MapFault, Metadata};
-pub use compression::{Compression, DECODED_BYTES_MAX, PCLUSTER_BYTES_MAX};
+pub use compression::{Compression, DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 pub use corrupt::{Corrupt, NameFault, Part};
 pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place};
 pub use dir::{DirBlock, Dirent, Entries as DirEntries};

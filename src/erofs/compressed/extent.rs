@@ -22,10 +22,7 @@ impl Encoding {
     pub const fn algorithm(&self) -> Option<Algorithm> {
         match self {
             Self::Plain | Self::Interlaced { .. } => None,
-            Self::Lz4 => Some(Algorithm::Lz4),
-            Self::MicroLzma => Some(Algorithm::MicroLzma),
-            Self::Deflate => Some(Algorithm::Deflate),
-            Self::Zstd => Some(Algorithm::Zstd),
+            Self::Coded(algorithm) => Some(*algorithm),
         }
     }
 }

@@ -27,6 +27,7 @@ use index::Index;
 use records::Records;
 
 use super::block::{BlockSize, Nid, Span};
+use super::codec::Algorithm;
 use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
@@ -34,10 +35,7 @@ use super::inode::Inode;
 use super::layout::{CompressedForm, Layout, block_limit};
 use super::superblock::Superblock;
 
-/// The most encoded bytes of a pcluster (Linux `Z_EROFS_PCLUSTER_MAX_SIZE`).
-pub const ENCODED_BYTES_MAX: u64 = 1 << 20;
-/// The most bytes that a pcluster decodes to (Linux `Z_EROFS_PCLUSTER_MAX_DSIZE`).
-pub const DECODED_BYTES_MAX: u64 = 12 << 20;
+pub use super::compression::{DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 /// The most bytes of a file.
 const FRAGMENTS_BYTES_MAX: u64 = i64::MAX.unsigned_abs();
 /// The bit of a nid inside the metabox.
@@ -113,27 +111,8 @@ pub enum Encoding {
         /// encoded byte follows the first.
         first: u64,
     },
-    /// LZ4 blocks.
-    Lz4,
-    /// LZMA without its usual header.
-    MicroLzma,
-    /// Raw DEFLATE.
-    Deflate,
-    /// Zstandard frames.
-    Zstd,
-}
-
-impl Encoding {
-    /// The algorithm of this number in a map or in the superblock's list.
-    pub const fn from_number(number: u8) -> Option<Self> {
-        match number {
-            0 => Some(Self::Lz4),
-            1 => Some(Self::MicroLzma),
-            2 => Some(Self::Deflate),
-            3 => Some(Self::Zstd),
-            _ => None,
-        }
-    }
+    /// By an algorithm.
+    Coded(Algorithm),
 }
 
 /// The parsed header of a map, and where the last extent was found.
@@ -399,7 +378,8 @@ impl CompressedMap {
     fn algorithm(&self, extent: Extent, algorithm: u8) -> Result<Encoding, FormatError> {
         let Extent { offset, len, .. } = extent;
         let (nid, listed) = (self.nid, self.algorithms);
-        let encoding = Encoding::from_number(algorithm)
+        let encoding = Algorithm::from_number(algorithm)
+            .map(Encoding::Coded)
             .ok_or(FormatError::from(Unsupported::Algorithm { nid, algorithm }))?;
         if listed.checked_shr(u32::from(algorithm)).unwrap_or(0) & 1 == 0 {
             return Err(MapFault::Algorithm { offset, algorithm, listed }.of(nid));

@@ -4,8 +4,9 @@
 
 use std::string::ToString;
 
-use super::super::Encoding::Lz4;
+use super::super::Encoding::Coded;
 use super::*;
+use crate::erofs::codec::Algorithm::Lz4;
 
 #[test]
 fn inline_pcluster_lies_in_one_block() {
@@ -107,7 +108,7 @@ fn pcluster_has_a_mebibyte_at_most() {
         file.superblock = Sample::new().put(80, &[2]).put(36, &[0; 4]).superblock();
         file
     };
-    assert_eq!(file(2047).find(0), Ok(encoded(0, 1024, 0, 2047, Lz4)));
+    assert_eq!(file(2047).find(0), Ok(encoded(0, 1024, 0, 2047, Coded(Lz4))));
     let heads = [head(1, 0, 0), behind(0x1800 | 1, 1)];
     let file = file(0).entries(&heads);
     assert_eq!(file.fault(0), MapFault::EncodedLength { offset: 0, len: 4097 * 512 });

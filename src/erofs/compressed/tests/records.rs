@@ -2,8 +2,9 @@
 //!
 //! Always: an extent is found from each of its bytes.
 
-use super::super::Encoding::{Deflate, Interlaced, Lz4, MicroLzma, Plain, Zstd};
+use super::super::Encoding::{Coded, Interlaced, Plain};
 use super::*;
+use crate::erofs::codec::Algorithm::{Deflate, Lz4, MicroLzma, Zstd};
 
 #[test]
 fn short_records_lie_behind_each_other() {
@@ -20,9 +21,9 @@ fn short_records_lie_behind_each_other() {
     let file = file.put(HEADER + 16, &1200_u32.to_le_bytes());
     let expected = [
         at(0, 1024, 2051, 1200, Plain),
-        at(1024, 1024, 3251, 512, Lz4),
+        at(1024, 1024, 3251, 512, Coded(Lz4)),
         other(2048, 1024, Data::Hole),
-        Extent { partial: true, ..at(3072, 5, 3763, 100, MicroLzma) },
+        Extent { partial: true, ..at(3072, 5, 3763, 100, Coded(MicroLzma)) },
     ];
     assert_eq!(file.extents(), expected);
     let file = file.put(HEADER + 12, &[0xff; 4]);
@@ -42,7 +43,7 @@ fn consecutive_short_records_are_read_once() {
         let before = meta.reads;
         let extent = map.find(&mut meta, number * 512 + 3);
         let place = Place::Blocks { at: number };
-        let data = Data::Encoded { place, len: 1, encoding: Lz4 };
+        let data = Data::Encoded { place, len: 1, encoding: Coded(Lz4) };
         assert_eq!(extent, Ok(other(number * 512, 512, data)));
         assert!(meta.reads - before <= 2);
     }
@@ -59,7 +60,7 @@ fn records_of_8_bytes_have_a_place() {
     }
     let file = records(1000, 3, 0x20, 0, [0, 0]).put(HEADER + 8, &bytes);
     let place = Place::Blocks { at: 0x2001 };
-    let first = other(0, 512, Data::Encoded { place, len: 77, encoding: Deflate });
+    let first = other(0, 512, Data::Encoded { place, len: 77, encoding: Coded(Deflate) });
     assert_eq!(file.extents(), [first, other(512, 488, Data::Fragment { at: 3 << 32 | 0xfff0 })]);
 }
 
@@ -79,11 +80,11 @@ fn long_records_are_found_by_their_offset() {
             other(offset, len, data)
         };
         let expected = [
-            encoded(0, 700, 0x1003, 300, Zstd),
+            encoded(0, 700, 0x1003, 300, Coded(Zstd)),
             encoded(700, 800, 0x2000, 1024, Interlaced { first: 512 + 188 }),
             encoded(1500, 500, 0x2001, 1024, Plain),
             other(2000, 1, Data::Hole),
-            Extent { partial: true, ..encoded(2001, 999, 0x3000, 9, Lz4) },
+            Extent { partial: true, ..encoded(2001, 999, 0x3000, 9, Coded(Lz4)) },
         ];
         assert_eq!(file.extents(), expected);
     }
@@ -95,7 +96,7 @@ fn records_of_32_bytes_reach_beyond_4_gib() {
     let list = [(0, 0, 0), (1 << 28 | 8, 0x7000, far), (0xffff_ffff, 0x1_0000_0002, far + 100)];
     let file = records(far + 200, 5, 0x20, 3, [0, 0]).put(HEADER + 32, &long_records(5, &list));
     let place = Place::Blocks { at: 0x7000 };
-    let data = Data::Encoded { place, len: 8, encoding: Lz4 };
+    let data = Data::Encoded { place, len: 8, encoding: Coded(Lz4) };
     assert_eq!(file.find(far - 1), Ok(other(0, far, Data::Hole)));
     assert_eq!(file.find(far + 99), Ok(other(far, 100, data)));
     let at = 2 << 32 | 0xffff_ffff;
