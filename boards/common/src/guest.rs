@@ -1,7 +1,7 @@
 //! The guest: mounts what the command line says, runs its command, and sends the verdict.
 //!
-//! Always: what a read may allocate is settled before the command reads its first file; whatever ends the run, the
-//! counters so far go out with the verdict.
+//! Always: what a read may allocate is settled before the command reads its first file; whatever
+//! ends the run, the counters so far go out with the verdict.
 
 use core::fmt::{self, Write as _};
 

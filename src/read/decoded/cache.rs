@@ -42,6 +42,12 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         }
     }
 
+    /// What [`DecodedCache::new`] allocates, in bytes.
+    pub fn bytes(bytes: usize) -> usize {
+        let index = size_of::<Entry<K>>().saturating_mul(ENTRIES_MAX);
+        bytes.max(BYTES_MIN).saturating_add(index)
+    }
+
     /// The most bytes that one entry should have.
     pub fn entry_max(&self) -> usize {
         self.ring.len() / 2

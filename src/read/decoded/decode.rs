@@ -26,6 +26,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         // Reading metadata below may read compressed data itself, into other memory.
         let mut encoded = core::mem::take(&mut self.decoding.encoded);
         if encoded.len() < jobs.encoded_len() {
+            // The shorter one goes first: both together are more than was settled.
+            drop(core::mem::take(&mut encoded));
             encoded = alloc::vec![0; jobs.encoded_len().max(ENCODED_BYTES)];
         }
         let result = self.decode_by(inode, jobs, &mut encoded, out);

@@ -194,7 +194,7 @@ mod tests {
     use super::*;
 
     fn job(skip: u64, len: usize, extent_len: u64) -> Job {
-        let (place, encoding) = (Place::Blocks { at: 0 }, Encoding::Lz4);
+        let (place, encoding) = (Place::Blocks { at: 0 }, Encoding::Coded(Algorithm::Lz4));
         let data = Data::Encoded { place, len: 4096, encoding };
         let extent = Extent { offset: 0, len: extent_len, partial: false, data };
         let key = Key::new(Nid(1), place, 4096, encoding);

@@ -16,7 +16,7 @@ use super::plan::Plan;
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
-use crate::erofs::{Corrupt, Inode, Nid, PCLUSTER_BYTES_MAX, Space, Unsupported};
+use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Space, Unsupported};
 use crate::error::Error;
 use crate::storage::{DeviceId, Storage};
 use alloc::vec::Vec;
@@ -96,14 +96,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Unsupported when the image's algorithms need more than the budget has.
     pub fn decoding_bytes(&self) -> Result<usize, Error> {
         let budget = &self.decoding.budget;
-        let encoded = usize::try_from(PCLUSTER_BYTES_MAX).unwrap_or(usize::MAX);
+        let encoded = usize::try_from(ENCODED_BYTES_MAX).unwrap_or(usize::MAX);
         let compression = &self.superblock.compression;
         let decoders = Decoders::bytes(compression.algorithms, &compression.limits());
         let need = encoded.saturating_add(decoders);
         if need > budget.decoder_bytes {
             return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
         }
-        Ok(need.saturating_add(budget.decoded_bytes))
+        // Reading the metabox may need encoded bytes of its own beside those of a file.
+        let nested = if self.superblock.metabox.is_some() { encoded } else { 0 };
+        Ok(need
+            .saturating_add(nested)
+            .saturating_add(DecodedCache::<Key>::bytes(budget.decoded_bytes)))
     }
 
     /// Reads bytes of a compressed inode; `offset + out.len()` is at most its size.
