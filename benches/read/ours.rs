@@ -8,7 +8,7 @@ use rootlet::Error;
 use rootlet::blob::{Image, SourcePart};
 use rootlet::cache::NoRegion;
 use rootlet::erofs::{FileKind, Inode};
-use rootlet::read::{Budget, DirCursor, Root};
+use rootlet::read::{Budget, DirCursor, DirEntry, Root};
 use rootlet::storage::memory::MemoryStorage;
 
 use crate::{RANDOM_BYTES, Reader};
@@ -38,12 +38,12 @@ impl<'i> Ours<'i> {
     /// Everything below the root, with its name.
     fn each(&self, mut visit: impl FnMut(&Inode, &[u8])) {
         let mut open: Vec<DirCursor> = vec![self.0.read_dir(b"/").unwrap()];
+        let mut entry = DirEntry::default();
         while let Some(cursor) = open.last_mut() {
-            let Some(entry) = cursor.next(&self.0).unwrap() else {
+            let Some(inode) = cursor.next_inode(&self.0, &mut entry).unwrap() else {
                 open.pop();
                 continue;
             };
-            let inode = self.0.inode(entry.nid).unwrap();
             visit(&inode, &entry.name);
             if inode.kind == FileKind::Directory {
                 open.push(self.0.read_dir_inode(inode).unwrap());

@@ -7,7 +7,7 @@
 use crate::Error;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, FileKind, Inode};
-use crate::read::{DirCursor, PATH_BYTES_MAX, Root};
+use crate::read::{DirCursor, DirEntry, PATH_BYTES_MAX, Root};
 use crate::storage::Storage;
 use alloc::vec::Vec;
 
@@ -21,6 +21,8 @@ pub struct Tree {
     /// Open directories, and the length of the path of each.
     open: Vec<(DirCursor, usize)>,
     first: Option<Inode>,
+    /// The entry that was read last.
+    entry: DirEntry,
 }
 
 impl Tree {
@@ -30,6 +32,7 @@ impl Tree {
             path: Vec::with_capacity(PATH_BYTES_MAX),
             open: Vec::with_capacity(DEPTH_MAX),
             first: None,
+            entry: DirEntry::default(),
         }
     }
 
@@ -70,16 +73,16 @@ impl Tree {
         }
         while let Some((cursor, len)) = self.open.last_mut() {
             self.path.truncate(*len);
-            let Some(entry) = cursor.next(root)? else {
+            let Some(inode) = cursor.next_inode(root, &mut self.entry)? else {
                 self.open.pop();
                 continue;
             };
-            if self.path.len().saturating_add(entry.name.len()) >= PATH_BYTES_MAX {
+            let name = &self.entry.name;
+            if self.path.len().saturating_add(name.len()) >= PATH_BYTES_MAX {
                 return Err(crate::PathError::TooLong.into());
             }
             self.path.push(b'/');
-            self.path.extend_from_slice(&entry.name);
-            let inode = root.inode(entry.nid)?;
+            self.path.extend_from_slice(name);
             self.enter(root, inode)?;
             return Ok(Some(inode));
         }

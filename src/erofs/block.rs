@@ -64,7 +64,7 @@ impl fmt::Display for BlockSize {
 
 /// An inode number: the index of the 32-byte slot, counted from the metadata area, where the
 /// inode begins; with bit 63, counted from the start of the metabox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Nid(pub u64);
 
 impl Nid {

@@ -73,6 +73,8 @@ struct Fields {
 }
 
 impl Inode {
+    /// The fewest bytes that an inode has.
+    pub const BYTES_MIN: usize = COMPACT;
     /// The most bytes that an inode has.
     pub const BYTES_MAX: usize = EXTENDED;
 

@@ -3,6 +3,8 @@
 //! Always: each name is above the one before it, also across blocks; `.` and `..` are left out.
 
 use super::Root;
+use super::ahead;
+use super::inner::Inner;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
 use crate::error::{Error, PathError};
@@ -12,7 +14,7 @@ use crate::storage::Storage;
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// An entry of a directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirEntry {
     /// Its name, 1 to 255 bytes, in no particular encoding.
     pub name: heapless::Vec<u8, NAME_BYTES_MAX>,
@@ -48,36 +50,77 @@ impl DirCursor {
         &mut self,
         root: &Root<S, L>,
     ) -> Result<Option<DirEntry>, Error> {
+        let mut entry = DirEntry::default();
+        let found = self.advance(&mut root.lock(), &mut entry, false)?;
+        Ok(found.then_some(entry))
+    }
+
+    /// The next entry, written to `entry`, with its inode; `None`, and `entry` is anything, at the
+    /// end. Quicker than [`DirCursor::next`] and [`Root::inode`]: one lock, and no copy of an entry.
+    pub fn next_inode<S: Storage, L: Layer<S>>(
+        &mut self,
+        root: &Root<S, L>,
+        entry: &mut DirEntry,
+    ) -> Result<Option<Inode>, Error> {
         let mut inner = root.lock();
+        if !self.advance(&mut inner, entry, true)? {
+            return Ok(None);
+        }
+        inner.inode(entry.nid).map(Some)
+    }
+
+    /// The inodes of the next entries of the block, as far as they can be told.
+    fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Inner<S, L>) -> ahead::Nids {
+        let Ok(bytes) = inner.dir_block(&self.dir, self.block) else { return ahead::Nids::new() };
+        let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block).ok();
+        let next = self.entry..self.entry.saturating_add(ahead::ENTRIES);
+        next.map_while(|entry| block?.target(entry)).collect()
+    }
+
+    /// Writes the next entry to `entry`; false at the end. Brings inodes near if they are
+    /// `wanted`.
+    fn advance<S: Storage, L: Layer<S>>(
+        &mut self,
+        inner: &mut Inner<S, L>,
+        entry: &mut DirEntry,
+        wanted: bool,
+    ) -> Result<bool, Error> {
         let blocks = inner.superblock.block_size.blocks_of(self.dir.size);
-        let mut last: Option<heapless::Vec<u8, NAME_BYTES_MAX>> = None;
+        // The name of the entry before, if it is in the block before.
+        let mut last = None;
         // Every round takes an entry or goes on to the next block.
         while self.block < blocks {
+            if wanted && self.entry.is_multiple_of(ahead::ENTRIES) {
+                let nids = self.coming(inner);
+                inner.bring(&nids);
+            }
             let bytes = inner.dir_block(&self.dir, self.block)?;
             let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block)?;
             if self.entry >= block.len() {
-                last = heapless::Vec::from_slice(block.last_name()?).ok();
+                last = heapless::Vec::<u8, NAME_BYTES_MAX>::from_slice(block.last_name()?).ok();
                 self.block = self.block.saturating_add(1);
                 self.entry = 0;
                 continue;
             }
             let found = block.entry(self.entry)?;
-            if last.take().is_some_and(|last| *last >= *found.name) {
+            let before = match self.entry.checked_sub(1) {
+                Some(before) => Some(block.name_bytes(before)),
+                None => last.as_deref(),
+            };
+            if before.is_some_and(|before| before >= found.name) {
                 return Err(self.out_of_order(self.block, self.entry));
             }
-            if let Some(before) = self.entry.checked_sub(1)
-                && block.entry(before)?.name >= found.name
-            {
-                return Err(self.out_of_order(self.block, self.entry));
-            }
+            last = None;
             self.entry = self.entry.saturating_add(1);
             if found.name == b"." || found.name == b".." {
                 continue;
             }
-            let name = heapless::Vec::from_slice(found.name).map_err(|_| PathError::TooLong)?;
-            return Ok(Some(DirEntry { name, nid: found.nid, kind: found.kind }));
+            entry.name.clear();
+            entry.name.extend_from_slice(found.name).map_err(|_| PathError::TooLong)?;
+            (entry.nid, entry.kind) = (found.nid, found.kind);
+            return Ok(true);
         }
-        Ok(None)
+        Ok(false)
     }
 
     fn out_of_order(&self, block: u64, entry: u16) -> Error {

@@ -3,6 +3,7 @@
 //! Always: a read fills its whole buffer with the file's bytes or fails; every loop over disk
 //! data is bounded by the sizes that the inode was checked for.
 
+use super::ahead::Ahead;
 use super::bounce::Bounce;
 use super::budget::Budget;
 #[cfg(feature = "alloc")]
@@ -37,6 +38,7 @@ pub struct Inner<S, L> {
     pub sources: heapless::Vec<Source, { crate::erofs::DEVICES_MAX + 1 }>,
     pub meta: MetaCache,
     bounce: Bounce,
+    pub ahead: Ahead,
     /// One directory block, and which one it is.
     pub dir: DirMemory,
     pub dir_is: Option<(Nid, u64)>,
@@ -62,6 +64,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             sources: heapless::Vec::new(),
             meta: MetaCache::new(budget.metadata_bytes),
             bounce: Bounce::new(),
+            ahead: Ahead::new(),
             dir: directory_memory(image.superblock.block_size.bytes_usize()),
             dir_is: None,
             root: None,

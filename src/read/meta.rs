@@ -91,6 +91,13 @@ impl MetaCache {
         self.pages.get_mut(start..start.saturating_add(WAYS)).unwrap_or_default()
     }
 
+    /// As [`MetaCache::find`], but no use of the page.
+    pub fn peek(&self, number: PageNumber) -> Option<usize> {
+        let start = self.set(number);
+        let ways = self.pages.get(start..start.saturating_add(WAYS))?;
+        ways.iter().position(|page| page.number == Some(number))
+    }
+
     /// Where a page is kept, if it is here.
     pub fn find(&mut self, number: PageNumber) -> Option<usize> {
         self.uses = self.uses.saturating_add(1);

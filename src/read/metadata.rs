@@ -42,26 +42,33 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// A page, loaded if it is not here. Behind the end of a space that lies in memory there may
     /// be fewer bytes.
     fn page(&mut self, number: PageNumber) -> Result<&[u8], Error> {
+        let place = self.place_of(number)?;
+        self.page_at(place).ok_or(unloaded(number.1.saturating_mul(PAGE), PAGE_BYTES))
+    }
+
+    /// Where a page is, loaded if it is not here.
+    fn place_of(&mut self, number: PageNumber) -> Result<PagePlace, Error> {
         let (space, page) = number;
         let at = page.saturating_mul(PAGE);
-        // Asked twice: what is lent may not be returned from one arm only.
         if space == Space::Image && self.view(0, at, PAGE_BYTES).is_some() {
-            return Ok(self.view(0, at, PAGE_BYTES).unwrap_or_default());
+            return Ok(PagePlace::Viewed(at));
         }
-        let index = match self.meta.find(number) {
-            Some(index) => {
-                self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
-                index
-            }
-            None => {
-                let mut taken = self.meta.take(number);
-                let loaded = self.load(number, &mut taken.bytes);
-                let index = self.meta.put(taken, loaded.is_ok().then_some(number));
-                loaded?;
-                index
-            }
-        };
-        self.meta.bytes_of(index).ok_or(unloaded(at, PAGE_BYTES))
+        if let Some(index) = self.meta.find(number) {
+            self.stats.meta_hits = self.stats.meta_hits.saturating_add(1);
+            return Ok(PagePlace::Kept(index));
+        }
+        let mut taken = self.meta.take(number);
+        let loaded = self.load(number, &mut taken.bytes);
+        let index = self.meta.put(taken, loaded.is_ok().then_some(number));
+        loaded.map(|()| PagePlace::Kept(index))
+    }
+
+    /// The bytes of a page that is here.
+    fn page_at(&self, place: PagePlace) -> Option<&[u8]> {
+        match place {
+            PagePlace::Viewed(at) => self.view(0, at, PAGE_BYTES),
+            PagePlace::Kept(index) => self.meta.bytes_of(index),
+        }
     }
 
     fn load(&mut self, (space, number): PageNumber, page: &mut [u8]) -> Result<(), Error> {
@@ -110,16 +117,26 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Err(Corrupt::BeyondMetabox { at, len, metabox }.into())
     }
 
-    /// Reads and validates an inode.
+    /// Reads and validates an inode, where it lies if that is one page.
     pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
         let at = self.superblock.inode_at(nid)?;
-        let mut raw = [0; Inode::BYTES_MAX];
-        let (first, rest) = raw.split_at_mut(32);
-        self.meta(nid.space(), at, first)?;
-        let format = first.first_chunk().copied().unwrap_or_default();
-        if Inode::bytes_needed(format) > first.len() {
-            self.meta(nid.space(), at.saturating_add(32), rest)?;
+        let (space, half) = (nid.space(), Inode::BYTES_MIN);
+        if space == Space::Metabox {
+            self.check_metabox(at, half)?;
         }
+        let place = self.place_of((space, at / PAGE))?;
+        let skip = usize::try_from(at & PAGE.wrapping_sub(1)).unwrap_or(0);
+        let here = self.page_at(place).and_then(|page| page.get(skip..)).unwrap_or_default();
+        if let Some(format) = here.first_chunk()
+            && Inode::bytes_needed(*format) <= here.len()
+            && (space == Space::Image || Inode::bytes_needed(*format) == half)
+        {
+            return Ok(Inode::from_bytes(&self.superblock, nid, here)?);
+        }
+        let mut raw = [0; Inode::BYTES_MAX];
+        let (first, second) = raw.split_at_mut(half);
+        self.meta(space, at, first)?;
+        self.meta(space, at.saturating_add(32), second)?;
         Ok(Inode::from_bytes(&self.superblock, nid, &raw)?)
     }
 
@@ -181,6 +198,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             _ => self.data(inode, offset, out),
         }
     }
+}
+
+/// Where a page of metadata is.
+#[derive(Clone, Copy)]
+enum PagePlace {
+    /// At this byte of the image, which lies in memory.
+    Viewed(u64),
+    /// In the cache.
+    Kept(usize),
 }
 
 /// The error for metadata that was loaded and is not there: our own bug, but no read may go on.

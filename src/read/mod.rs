@@ -4,6 +4,7 @@
 //! fault of the region while the source answers (L2). All methods take `&self`; one lock stands
 //! before the devices.
 
+mod ahead;
 mod bounce;
 mod budget;
 #[cfg(feature = "alloc")]

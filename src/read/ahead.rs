@@ -1,0 +1,104 @@
+//! Looking ahead in a directory: the inodes of the next entries are brought near together.
+//!
+//! Always: nothing here fails or changes what is read; what could not be brought is read, and its
+//! fault told, when it is asked for. At most [`ENTRIES`] inodes, and as many pages, at a time.
+
+use super::inner::Inner;
+use super::meta::PAGE_BYTES;
+use super::pieces::Extent;
+use crate::cache::Layer;
+use crate::erofs::{Nid, Space};
+use crate::storage::Storage;
+
+/// Entries of a directory that are looked at together.
+pub const ENTRIES: u16 = 16;
+const PAGES: usize = 16;
+const PAGE: u64 = 4096;
+
+const _: () = assert!(PAGE_BYTES == 4096);
+
+/// Inodes that are asked for soon.
+pub type Nids = heapless::Vec<Nid, PAGES>;
+
+#[cfg(feature = "alloc")]
+type Memory = alloc::boxed::Box<[u8]>;
+#[cfg(not(feature = "alloc"))]
+type Memory = [u8; 0];
+
+/// Where pages land on their way into the metadata cache.
+#[derive(Debug)]
+pub struct Ahead {
+    memory: Memory,
+    /// Depends on every inode that was touched, so that no touch is left out.
+    touched: u8,
+}
+
+impl Ahead {
+    /// Allocates it.
+    pub fn new() -> Self {
+        #[cfg(feature = "alloc")]
+        let memory = alloc::vec![0; PAGES.saturating_mul(PAGE_BYTES)].into_boxed_slice();
+        #[cfg(not(feature = "alloc"))]
+        let memory = [];
+        Self { memory, touched: 0 }
+    }
+}
+
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
+    /// Brings these inodes near: into the processor's cache if the image lies in memory, else
+    /// their pages into the metadata cache, by one batch.
+    pub fn bring(&mut self, nids: &Nids) {
+        let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
+        for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
+            let Ok(at) = self.superblock.inode_at(*nid) else { continue };
+            if let Some(bytes) = self.view(0, at, 1) {
+                // These loads do not wait for each other, as those of one inode after another do.
+                self.ahead.touched ^= bytes.first().copied().unwrap_or(0);
+            } else if self.meta.peek((Space::Image, at / PAGE)).is_none() {
+                // There is room for a page of each inode.
+                let _ = pages.push(at / PAGE);
+            }
+        }
+        pages.sort_unstable();
+        self.bring_pages(&pages);
+    }
+
+    /// Loads pages of the image that are not in the metadata cache; `pages` ascend, and may repeat.
+    fn bring_pages(&mut self, pages: &[u64]) {
+        let bytes = self.sources.first().map_or(0, |source| source.bytes);
+        let mut extents: heapless::Vec<Extent, PAGES> = heapless::Vec::new();
+        let mut wanted: heapless::Vec<u64, PAGES> = heapless::Vec::new();
+        for page in pages.iter().copied() {
+            let at = page.saturating_mul(PAGE);
+            if wanted.last() == Some(&page) || at.saturating_add(PAGE) > bytes {
+                continue;
+            }
+            let _ = wanted.push(page);
+            match extents.last_mut() {
+                Some(Extent::Blob { at: before, len, .. }) if before.saturating_add(*len) == at => {
+                    *len = len.saturating_add(PAGE);
+                }
+                _ => {
+                    let _ = extents.push(Extent::Blob { slot: 0, at, len: PAGE });
+                }
+            }
+        }
+        // One page is read as well when it is asked for.
+        if wanted.len() < 2 {
+            return;
+        }
+        let mut memory = core::mem::take(&mut self.ahead.memory);
+        let len = wanted.len().saturating_mul(PAGE_BYTES);
+        if let Some(out) = memory.get_mut(..len)
+            && self.fetch(&extents, out).is_ok()
+        {
+            for (page, bytes) in wanted.into_iter().zip(out.chunks_exact(PAGE_BYTES)) {
+                let mut taken = self.meta.take((Space::Image, page));
+                taken.bytes.copy_from_slice(bytes);
+                self.meta.put(taken, Some((Space::Image, page)));
+                self.stats.copied(PAGE_BYTES);
+            }
+        }
+        self.ahead.memory = memory;
+    }
+}
