@@ -123,8 +123,6 @@ pub enum Corrupt {
     CompressionLimit { algorithm: Algorithm, value: u32 },
     /// A pcluster that does not decode; `offset` is the byte of the file that it begins with.
     Encoded { nid: Nid, offset: u64, algorithm: Algorithm, fault: Fault },
-    /// Stored bytes that are fewer than the extent that they are; in bytes.
-    StoredShort { nid: Nid, offset: u64, stored: u64, decoded: u64 },
     /// An extent that was found for a byte that it does not cover.
     ExtentElsewhere { nid: Nid, offset: u64 },
     /// No metabox in an image that has the feature.
@@ -331,10 +329,6 @@ impl Corrupt {
             Self::Encoded { nid, offset, algorithm, fault } => {
                 write!(f, "nid {nid} from byte {offset:#x} on, encoded with {algorithm}: {fault}")
             }
-            Self::StoredShort { nid, offset, stored, decoded } => write!(
-                f,
-                "nid {nid} from byte {offset:#x} on: {stored} bytes are stored for {decoded}"
-            ),
             Self::ExtentElsewhere { nid, offset } => {
                 write!(f, "no extent of nid {nid} covers byte {offset:#x}")
             }
