@@ -185,6 +185,10 @@ pub enum Corrupt {
     EntryType { nid: Nid, block: u64, entry: u16, file_type: u8 },
     /// A directory that contains itself, or one that contains it.
     DirectoryInItself { nid: Nid },
+    /// A directory that a walk reaches by a second name.
+    DirectoryTwice { nid: Nid },
+    /// Directories that have more bytes together than the devices have room for.
+    DirectoriesTooLong { nid: Nid, bytes: u64, room: u64 },
     /// More shared xattrs than their inode's body has room for.
     SharedCount { nid: Nid, count: u8, body: usize },
     /// An xattr entry that overruns the bytes it lies in.
@@ -347,6 +351,12 @@ impl Corrupt {
                  which has {packed:#x}"
             ),
             Self::DirectoryInItself { nid } => write!(f, "directory nid {nid} lies inside itself"),
+            Self::DirectoryTwice { nid } => write!(f, "directory nid {nid} has another name"),
+            Self::DirectoriesTooLong { nid, bytes, room } => write!(
+                f,
+                "directories have {bytes} bytes with that of nid {nid}, and room for {room}: some \
+                 are reached again and again"
+            ),
             Self::SharedCount { nid, count, body } => {
                 write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")
             }
