@@ -18,5 +18,5 @@ pub mod words;
 pub use mount::{Memory, MountError, Mounted, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
 pub use run::{CommandError, GuestRoot, Runner, Scratch, catch_up};
-pub use tree::Tree;
+pub use tree::{DirGuard, Tree};
 pub use verdict::Counters;

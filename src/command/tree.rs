@@ -2,11 +2,13 @@
 //!
 //! Always: a directory comes before its entries, entries by the bytes of their names; a path of
 //! more than [`PATH_BYTES_MAX`] bytes ends the walk with an error, and so does a directory that
-//! lies inside itself.
+//! lies inside itself. All directories that a walk enters have together at most
+//! [`Root::directory_bytes_max`] bytes, whatever leads to them: an entry takes at least 13 of
+//! these, so a walk has at most a thirteenth of that many entries.
 
 use crate::Error;
 use crate::cache::Layer;
-use crate::erofs::{Corrupt, FileKind, Inode};
+use crate::erofs::{Corrupt, FileKind, Inode, Nid};
 use crate::read::{DirCursor, DirEntry, PATH_BYTES_MAX, Root};
 use crate::storage::Storage;
 use alloc::vec::Vec;
@@ -14,9 +16,64 @@ use alloc::vec::Vec;
 /// The most directories that can lie inside each other.
 const DEPTH_MAX: usize = PATH_BYTES_MAX / 2;
 
+/// Directories that are remembered, to tell of one that has a second name.
+const SEEN_MAX: usize = 4096;
+/// The same, as a number. Odd, so that directories at equal distances do not share places.
+const SEEN_PLACES: u64 = 4093;
+
+/// How far directories may be entered.
+///
+/// Directories of which each holds the next one twice are few, and as many paths lead through
+/// them as 2 to the power of their number.
+#[derive(Debug, Default)]
+pub struct DirGuard {
+    /// The directory that was entered last of those with this remainder of their numbers: its
+    /// number and 1, or 0. Two may share a place; then the bytes are what ends the walk.
+    seen: Vec<u64>,
+    bytes: u64,
+    room: u64,
+}
+
+impl DirGuard {
+    /// Allocates its memory.
+    pub fn new() -> Self {
+        Self { seen: alloc::vec![0; SEEN_MAX], bytes: 0, room: 0 }
+    }
+
+    /// Begins anew, for a walk through `root`.
+    pub fn begin<S: Storage, L: Layer<S>>(&mut self, root: &Root<S, L>) {
+        self.seen.fill(0);
+        (self.bytes, self.room) = (0, root.directory_bytes_max());
+    }
+
+    /// A directory is about to be entered.
+    ///
+    /// # Errors
+    /// Corrupt when it was entered before, or when all that were have more bytes than there is
+    /// room for in the image.
+    pub fn enter(&mut self, dir: &Inode) -> Result<(), Corrupt> {
+        let Nid(number) = dir.nid;
+        let nid = dir.nid;
+        let place = usize::try_from(number % SEEN_PLACES).unwrap_or(0);
+        if let Some(seen) = self.seen.get_mut(place) {
+            let mark = number.wrapping_add(1);
+            if core::mem::replace(seen, mark) == mark {
+                return Err(Corrupt::DirectoryTwice { nid });
+            }
+        }
+        self.bytes = self.bytes.saturating_add(dir.size);
+        if self.bytes > self.room {
+            let (bytes, room) = (self.bytes, self.room);
+            return Err(Corrupt::DirectoriesTooLong { nid, bytes, room });
+        }
+        Ok(())
+    }
+}
+
 /// A walk under way, or the memory for one.
 #[derive(Debug, Default)]
 pub struct Tree {
+    guard: DirGuard,
     path: Vec<u8>,
     /// Open directories, and the length of the path of each.
     open: Vec<(DirCursor, usize)>,
@@ -29,6 +86,7 @@ impl Tree {
     /// Allocates the memory of a walk.
     pub fn new() -> Self {
         Self {
+            guard: DirGuard::new(),
             path: Vec::with_capacity(PATH_BYTES_MAX),
             open: Vec::with_capacity(DEPTH_MAX),
             first: None,
@@ -44,6 +102,7 @@ impl Tree {
     ) -> Result<(), Error> {
         self.path.clear();
         self.open.clear();
+        self.guard.begin(root);
         self.first = Some(root.symlink_metadata(path)?);
         for name in
             path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
@@ -98,10 +157,10 @@ impl Tree {
             if self.open.len() >= DEPTH_MAX {
                 return Err(crate::PathError::TooLong.into());
             }
-            // The walk would end by the length of the path, with everything read a thousand times.
             if self.open.iter().any(|(cursor, _)| cursor.dir().nid == inode.nid) {
                 return Err(Error::Corrupt(Corrupt::DirectoryInItself { nid: inode.nid }));
             }
+            self.guard.enter(&inode)?;
             self.open.push((root.read_dir_inode(inode)?, self.path.len()));
         }
         Ok(())

@@ -138,6 +138,7 @@ impl Compression {
     #[cfg(feature = "alloc")]
     pub fn limits(&self) -> super::codec::Limits {
         super::codec::Limits {
+            lz4_distance: self.lz4_distance,
             lzma_dictionary: self.lzma_dictionary_bytes,
             zstd_window: self.zstd_window_bytes,
         }

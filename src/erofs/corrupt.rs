@@ -123,8 +123,6 @@ pub enum Corrupt {
     CompressionLimit { algorithm: Algorithm, value: u32 },
     /// A pcluster that does not decode; `offset` is the byte of the file that it begins with.
     Encoded { nid: Nid, offset: u64, algorithm: Algorithm, fault: Fault },
-    /// Stored bytes that are fewer than the extent that they are; in bytes.
-    StoredShort { nid: Nid, offset: u64, stored: u64, decoded: u64 },
     /// An extent that was found for a byte that it does not cover.
     ExtentElsewhere { nid: Nid, offset: u64 },
     /// No metabox in an image that has the feature.
@@ -187,6 +185,10 @@ pub enum Corrupt {
     EntryType { nid: Nid, block: u64, entry: u16, file_type: u8 },
     /// A directory that contains itself, or one that contains it.
     DirectoryInItself { nid: Nid },
+    /// A directory that a walk reaches by a second name.
+    DirectoryTwice { nid: Nid },
+    /// Directories that have more bytes together than the devices have room for.
+    DirectoriesTooLong { nid: Nid, bytes: u64, room: u64 },
     /// More shared xattrs than their inode's body has room for.
     SharedCount { nid: Nid, count: u8, body: usize },
     /// An xattr entry that overruns the bytes it lies in.
@@ -331,10 +333,6 @@ impl Corrupt {
             Self::Encoded { nid, offset, algorithm, fault } => {
                 write!(f, "nid {nid} from byte {offset:#x} on, encoded with {algorithm}: {fault}")
             }
-            Self::StoredShort { nid, offset, stored, decoded } => write!(
-                f,
-                "nid {nid} from byte {offset:#x} on: {stored} bytes are stored for {decoded}"
-            ),
             Self::ExtentElsewhere { nid, offset } => {
                 write!(f, "no extent of nid {nid} covers byte {offset:#x}")
             }
@@ -353,6 +351,12 @@ impl Corrupt {
                  which has {packed:#x}"
             ),
             Self::DirectoryInItself { nid } => write!(f, "directory nid {nid} lies inside itself"),
+            Self::DirectoryTwice { nid } => write!(f, "directory nid {nid} has another name"),
+            Self::DirectoriesTooLong { nid, bytes, room } => write!(
+                f,
+                "directories have {bytes} bytes with that of nid {nid}, and room for {room}: some \
+                 are reached again and again"
+            ),
             Self::SharedCount { nid, count, body } => {
                 write!(f, "nid {nid} has {count} shared xattrs in a body of {body} bytes")
             }

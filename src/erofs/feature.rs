@@ -55,6 +55,11 @@ impl Incompat {
     /// What is read: all that Linux 7.2 knows.
     pub const SUPPORTED: Self = Self((Self::METABOX.0 << 1).wrapping_sub(1));
 
+    /// Features under which no byte of a device stands for more than one byte of metadata.
+    pub const UNPACKED: Self = Self(
+        Self::CHUNKED_FILE.0 | Self::DEVICE_TABLE.0 | Self::XATTR_PREFIXES.0 | Self::BITS_48.0,
+    );
+
     const NAMES: [(Self, &'static str); 9] = [
         (Self::LZ4_0PADDING, "LZ4_0PADDING"),
         (Self::COMPR_CFGS, "COMPR_CFGS/BIG_PCLUSTER"),

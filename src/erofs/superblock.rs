@@ -180,6 +180,20 @@ impl Superblock {
         Ok((Space::Image, at))
     }
 
+    /// Refuses the shared xattr entry `id`, which begins at byte `at` of `space`, if its `len` bytes
+    /// end beyond the image. Where the metabox ends is known by who reads it.
+    pub fn check_shared_xattr(
+        &self,
+        id: u32,
+        (space, at): (Space, u64),
+        len: u64,
+    ) -> Result<(), FormatError> {
+        match space {
+            Space::Image => Ok(self.within(Span { at, len }, Part::SharedXattr(id))?),
+            Space::Metabox => Ok(()),
+        }
+    }
+
     /// Where the device table lies; `None` if there are no extra devices. It is at most 8 KiB.
     pub fn device_table_at(&self) -> Option<Span> {
         let len = u64::from(self.extra_devices).saturating_mul(SLOT_BYTES);

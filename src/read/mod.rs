@@ -31,10 +31,14 @@ pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
-use crate::erofs::{FileKind, Inode, Nid, Superblock};
+use crate::erofs::{FileKind, Incompat, Inode, Nid, Superblock};
 use crate::error::{Error, PathError};
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
+
+/// For how many bytes of directories a byte of a device may stand, where data is packed.
+/// Entries differ in their inodes' numbers and in their names: no tool comes near.
+pub const PACKED_FACTOR: u64 = 256;
 
 /// A mounted image.
 ///
@@ -76,6 +80,16 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let inner = self.lock();
         let decoding = inner.decoding_bytes().unwrap_or(0);
         decoding.saturating_add(inner.meta.bytes())
+    }
+
+    /// The most bytes that the directories of an image have together: as many as its devices, or
+    /// [`PACKED_FACTOR`] times as many where the image has features that pack data.
+    pub fn directory_bytes_max(&self) -> u64 {
+        let inner = self.lock();
+        let devices =
+            inner.sources.iter().fold(0_u64, |sum, source| sum.saturating_add(source.bytes));
+        let packed = inner.superblock.incompat.without(Incompat::UNPACKED);
+        devices.saturating_mul(if packed.is_empty() { 1 } else { PACKED_FACTOR })
     }
 
     fn lock(&self) -> spin::MutexGuard<'_, Inner<S, L>> {

@@ -7,7 +7,7 @@ use super::Root;
 use super::inner::Inner;
 use crate::cache::Layer;
 use crate::erofs::xattr::{Body, Entry, Header, LongPrefix, Prefix, filter_bit, prefix, split};
-use crate::erofs::{Compat, Corrupt, Inode, Nid, Space, Span};
+use crate::erofs::{Compat, Corrupt, Inode, Nid, Part, Space, Span};
 use crate::error::{Error, PathError};
 use crate::storage::Storage;
 
@@ -56,6 +56,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             self.lock().meta(space, at, &mut header)?;
             let need = Entry::bytes_needed(header);
             let too_small = PathError::BufferTooSmall(u64::try_from(need).unwrap_or(u64::MAX));
+            let len = u64::try_from(need).unwrap_or(u64::MAX);
+            self.lock().superblock.check_shared_xattr(id, (space, at), len)?;
             let raw = rest.get_mut(..need).ok_or(too_small)?;
             self.lock().meta(space, at, raw)?;
             self.named(&Entry::from_shared(id, raw)?, &mut each)?;
@@ -134,7 +136,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         // Each step goes on by at least the 4 bytes of an entry's header.
         while at < end {
-            let (value, next) = self.match_xattr(space, at, end, wanted)?;
+            let (need, next) = self.xattr_len(space, at)?;
+            if at.saturating_add(need) > end {
+                let part = Part::Xattrs(wanted.nid);
+                let here = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+                let (left, into) = (here(end.saturating_sub(at)), here(at.saturating_sub(body.at)));
+                return Err(Corrupt::XattrOverrun { part, at: into, need: here(need), left }.into());
+            }
+            let value = self.match_xattr(space, Span { at, len: need }, wanted)?;
             if value.is_some() {
                 return Ok(value.map(|value| (space, value)));
             }
@@ -143,32 +152,35 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         for number in 0..u64::from(header.shared) {
             let mut id = [0; 4];
             self.meta(space, ids.saturating_add(number.saturating_mul(4)), &mut id)?;
-            let (space, at) = self.superblock.shared_xattr_at(u32::from_le_bytes(id))?;
-            if let (Some(value), _) = self.match_xattr(space, at, u64::MAX, wanted)? {
+            let id = u32::from_le_bytes(id);
+            let (space, at) = self.superblock.shared_xattr_at(id)?;
+            let (len, _) = self.xattr_len(space, at)?;
+            self.superblock.check_shared_xattr(id, (space, at), len)?;
+            if let Some(value) = self.match_xattr(space, Span { at, len }, wanted)? {
                 return Ok(Some((space, value)));
             }
         }
         Ok(None)
     }
 
-    /// The value of the entry at byte `at` if it has the name, and where the next one begins.
+    /// How many bytes the entry at byte `at` has, and where the next one begins.
+    fn xattr_len(&mut self, space: Space, at: u64) -> Result<(u64, u64), Error> {
+        let mut header = [0; Entry::HEADER_BYTES];
+        self.meta(space, at, &mut header)?;
+        let len = u64::try_from(Entry::bytes_needed(header)).unwrap_or(u64::MAX);
+        Ok((len, at.saturating_add(len.next_multiple_of(4))))
+    }
+
+    /// Where the value of an entry lies, if it has the name.
     fn match_xattr(
         &mut self,
         space: Space,
-        at: u64,
-        end: u64,
+        entry: Span,
         wanted: &Wanted<'_>,
-    ) -> Result<(Option<Span>, u64), Error> {
+    ) -> Result<Option<Span>, Error> {
+        let at = entry.at;
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, at, &mut header)?;
-        let need = Entry::bytes_needed(header);
-        let len = u64::try_from(need).unwrap_or(u64::MAX);
-        let next = at.saturating_add(len.next_multiple_of(4));
-        if at.saturating_add(len) > end {
-            let part = crate::erofs::Part::Xattrs(wanted.nid);
-            let left = usize::try_from(end.saturating_sub(at)).unwrap_or(usize::MAX);
-            return Err(Corrupt::XattrOverrun { part, at: 0, need, left }.into());
-        }
         let [name_len, ..] = header;
         let mut name = [0; 255];
         let name = name.get_mut(..usize::from(name_len)).unwrap_or_default();
@@ -183,14 +195,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
         };
         let rest = wanted.rest.strip_prefix(infix).filter(|rest| rest.len() == name.len());
-        let Some(rest) = rest.filter(|_| index == wanted.index) else { return Ok((None, next)) };
+        let Some(rest) = rest.filter(|_| index == wanted.index) else { return Ok(None) };
         self.meta(space, name_at, name)?;
         if rest != name {
-            return Ok((None, next));
+            return Ok(None);
         }
         let value_at = name_at.saturating_add(u64::from(name_len));
-        let value = at.saturating_add(len).saturating_sub(value_at);
-        Ok((Some(Span { at: value_at, len: value }), next))
+        let value = at.saturating_add(entry.len).saturating_sub(value_at);
+        Ok(Some(Span { at: value_at, len: value }))
     }
 
     /// The long prefix of this number; its bytes are put in `memory`.

@@ -10,9 +10,7 @@ use std::io::Write;
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use rootlet::command::{GuestRoot, Mounted, catch_up};
-use rootlet::erofs::{
-    Compat, DirBlock, Dirent, FileKind, Incompat, Inode, Layout, Nid, Superblock,
-};
+use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Layout, Nid, Superblock};
 use rootlet::read::{File, PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use rootlet::storage::Background;
 
@@ -23,8 +21,6 @@ use crate::shown::shown;
 
 /// Bytes read at once.
 const PIECE_BYTES: usize = 1 << 20;
-/// Bytes of directories, for each byte of a device that is not compressed, and of one that is.
-const DIR_FACTOR: (u64, u64) = (1, 256);
 /// Bytes of names and values of xattrs for each byte of a device: one that is shared counts for
 /// every inode that has it.
 const XATTR_FACTOR: u64 = 1024;
@@ -98,8 +94,7 @@ pub fn task<S: Background>(
 ) -> Result<()> {
     let superblock = root.superblock();
     let room = mounted.sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.bytes));
-    let packed = !superblock.incompat.without(uncompressed()).is_empty();
-    let dir_factor = if packed { DIR_FACTOR.1 } else { DIR_FACTOR.0 };
+    let dir_bytes = root.directory_bytes_max();
     let bar = ProgressBar::new(superblock.inodes);
     bar.set_style(ProgressStyle::with_template("{spinner} {pos} of {len} inodes  {wide_msg}")?);
     let mut check = Check {
@@ -111,9 +106,9 @@ pub fn task<S: Background>(
         links: HashMap::new(),
         dirs: HashMap::new(),
         seen: Seen::default(),
-        dir_budget: Budget::new("bytes of directories", room.saturating_mul(dir_factor)),
+        dir_budget: Budget::new("bytes of directories", dir_bytes),
         // An entry has at least 4 bytes.
-        map_budget: Budget::new("chunk map entries", (room / 4).saturating_mul(dir_factor)),
+        map_budget: Budget::new("chunk map entries", dir_bytes / 4),
         xattr_budget: Budget::new("bytes of xattrs", room.saturating_mul(XATTR_FACTOR)),
         data_budget: Budget::new("decoded bytes", room.saturating_mul(DECODED_FACTOR)),
         data: vec![0; PIECE_BYTES],
@@ -122,16 +117,6 @@ pub fn task<S: Background>(
         bar,
     };
     check.run(interrupt)
-}
-
-/// Features under which no byte of a device stands for more than one.
-fn uncompressed() -> Incompat {
-    Incompat(
-        Incompat::CHUNKED_FILE.0
-            | Incompat::DEVICE_TABLE.0
-            | Incompat::XATTR_PREFIXES.0
-            | Incompat::BITS_48.0,
-    )
 }
 
 impl<S: Background, W: Write> Check<'_, S, W> {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use rootlet::command::{GuestRoot, catch_up};
+use rootlet::command::{DirGuard, GuestRoot, catch_up};
 use rootlet::erofs::{FileKind, Inode, Nid};
 use rootlet::read::{DirCursor, PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use rootlet::storage::Background;
@@ -151,6 +151,9 @@ impl<S: Background> Extract<'_, S> {
     fn tree(&mut self, top: Inode, interrupt: &Interrupt) -> Result<()> {
         let mut path = Vec::new();
         self.dirs.insert(top.nid);
+        let mut guard = DirGuard::new();
+        guard.begin(self.root);
+        guard.enter(&top).map_err(rootlet::Error::from)?;
         let cursor = self.root.read_dir_inode(top)?;
         let mut open = vec![Level { dir: Some(self.base.try_clone()?), cursor, len: 0 }];
         while let Some(level) = open.last_mut() {
@@ -180,6 +183,8 @@ impl<S: Background> Extract<'_, S> {
             level.dir = Some(dir);
             match made {
                 Ok(Some((dir, inode))) => {
+                    // Each is entered once, but many may share their bytes.
+                    guard.enter(&inode).map_err(rootlet::Error::from)?;
                     let cursor = self.root.read_dir_inode(inode)?;
                     open.push(Level { dir: Some(dir), cursor, len: path.len() });
                     if let Some(far) = open.len().checked_sub(OPEN_MAX) {

@@ -23,6 +23,7 @@ const LZMA_SLIDE_MAX: usize = 1 << 20;
 /// The decoders that an image needs, with their memory.
 pub struct Decoders {
     algorithms: Algorithms,
+    lz4_distance: usize,
     dictionary: usize,
     window: Vec<u8>,
     lzma: Option<Box<lzma::Model>>,
@@ -44,6 +45,7 @@ impl Decoders {
         let zstd_window = limits.zstd_window.min(ZSTD_WINDOW_MAX);
         Self {
             algorithms,
+            lz4_distance: usize::from(limits.lz4_distance),
             dictionary: dictionary(limits),
             window: vec![0; Self::window_bytes(algorithms, limits)],
             lzma: has(Algorithm::MicroLzma).then(|| Box::new(lzma::Model::new())),
@@ -99,7 +101,7 @@ impl Decoders {
         let window = &mut *self.window;
         match algorithm {
             Algorithm::Lz4 if self.algorithms.has(algorithm) => {
-                let mut stream = Lz4::new(input);
+                let mut stream = Lz4::new(input, self.lz4_distance);
                 window::decode(&mut stream, window, lz4::HISTORY, skip, out, end)
             }
             Algorithm::MicroLzma if let Some(model) = &mut self.lzma => {

@@ -1,6 +1,7 @@
 //! LZ4 blocks.
 //!
-//! Always: reaches back at most 64 KiB, the largest distance of two bytes; each round of a loop
+//! Always: reaches back as far as the image says, at most 64 KiB, the largest distance of two
+//! bytes; each round of a loop
 //! takes a byte of the input or gives one of the output.
 //!
 //! Source of the format: `doc/lz4_Block_format.md` of LZ4.
@@ -43,11 +44,14 @@ enum Next {
 pub(super) struct Lz4<'a> {
     input: &'a [u8],
     next: Next,
+    /// The farthest that a match may reach back.
+    distance_max: usize,
 }
 
 impl<'a> Lz4<'a> {
-    pub(super) fn new(input: &'a [u8]) -> Self {
-        Self { input, next: Next::Token }
+    /// `distance_max` is at most [`HISTORY`].
+    pub(super) fn new(input: &'a [u8], distance_max: usize) -> Self {
+        Self { input, next: Next::Token, distance_max: distance_max.min(HISTORY) }
     }
 
     fn byte(&mut self, at: usize) -> Result<usize, Fault> {
@@ -75,8 +79,8 @@ impl<'a> Lz4<'a> {
     /// Whole sequences, as long as both sides have room to copy more than wanted: where they end.
     /// What is wrong or does not fit is left for [`Stream::fill`] to find.
     fn whole_sequences(&mut self, out: &mut [u8], mut at: usize) -> usize {
-        let mut input = self.input;
-        while let Some((end, behind)) = whole_sequence(input, out, at) {
+        let (mut input, max) = (self.input, self.distance_max);
+        while let Some((end, behind)) = whole_sequence(input, out, at, max) {
             (at, input) = (end, behind);
         }
         self.input = input;
@@ -111,9 +115,10 @@ impl<'a> Lz4<'a> {
         }
         let (low, high) = (self.byte(at)?, self.byte(at)?);
         let distance = low | high << 8;
-        if distance == 0 || distance > at {
+        if distance == 0 || distance > at.min(self.distance_max) {
             let (decoded, distance) = (bytes(at), bytes(distance));
-            return Err(Fault::Distance { decoded, distance, max: decoded.min(bytes(HISTORY)) });
+            let max = decoded.min(bytes(self.distance_max));
+            return Err(Fault::Distance { decoded, distance, max });
         }
         let len = self.length(at, matched)?.saturating_add(MATCH_MIN);
         Ok(Next::Match { distance, len })
@@ -122,7 +127,12 @@ impl<'a> Lz4<'a> {
 
 /// Decodes one sequence to `at`: where it ends, and the input behind it.
 #[inline(always)]
-fn whole_sequence<'a>(input: &'a [u8], out: &mut [u8], at: usize) -> Option<(usize, &'a [u8])> {
+fn whole_sequence<'a>(
+    input: &'a [u8],
+    out: &mut [u8],
+    at: usize,
+    distance_max: usize,
+) -> Option<(usize, &'a [u8])> {
     let (&token, mut input) = input.split_first()?;
     let mut literals = usize::from(token >> 4);
     if literals == GOES_ON {
@@ -137,6 +147,9 @@ fn whole_sequence<'a>(input: &'a [u8], out: &mut [u8], at: usize) -> Option<(usi
     let at = at.wrapping_add(literals);
     let (&distance, mut input) = input.split_first_chunk()?;
     let distance = usize::from(u16::from_le_bytes(distance));
+    if distance > distance_max {
+        return None;
+    }
     let from = at.checked_sub(distance)?;
     let mut len = usize::from(token & 15);
     if len != GOES_ON && distance >= WIDE {

@@ -5,7 +5,7 @@
 //!
 //! | algorithm | decoder | memory in `new` | memory that `decode` takes, and keeps | refused |
 //! |-|-|-|-|-|
-//! | LZ4 | ours | window of 128 KiB | none | |
+//! | LZ4 | ours | window of 128 KiB | none | distances beyond the image's |
 //! | MicroLZMA | ours | 30 KiB, window of the dictionary and as much again (64 KiB to 1 MiB): at most 9 MiB | none | lc + lp over 4, distances beyond the dictionary |
 //! | DEFLATE | miniz_oxide | 11 KiB, window of 64 KiB | none | |
 //! | Zstandard | ruzstd | none | a ring of the window and 1.5 MiB, rounded up to a power of two, and half as much while it grows; 4.5 MiB for a block: at most 11 MiB | windows beyond the image's, dictionaries; checksums are not looked at |
@@ -48,10 +48,12 @@ pub const ZSTD_WINDOW_MAX: u32 = 1 << 20;
 
 /// How far back the streams of an image reach, in bytes.
 ///
-/// More than the format's maximum counts as the maximum. LZ4 reaches back 64 KiB and DEFLATE
-/// 32 KiB, whatever the image says.
+/// More than the format's maximum counts as the maximum. DEFLATE reaches back 32 KiB, whatever the
+/// image says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// LZ4's farthest match.
+    pub lz4_distance: u16,
     /// LZMA's dictionary.
     pub lzma_dictionary: u32,
     /// Zstandard's window.
@@ -60,8 +62,11 @@ pub struct Limits {
 
 impl Limits {
     /// What the format allows.
-    pub const MAX: Self =
-        Self { lzma_dictionary: LZMA_DICTIONARY_MAX, zstd_window: ZSTD_WINDOW_MAX };
+    pub const MAX: Self = Self {
+        lz4_distance: u16::MAX,
+        lzma_dictionary: LZMA_DICTIONARY_MAX,
+        zstd_window: ZSTD_WINDOW_MAX,
+    };
 }
 
 impl Default for Limits {

@@ -333,7 +333,7 @@ proptest! {
     ) {
         static STREAMS: LazyLock<[Vec<u8>; 4]> =
             LazyLock::new(|| Algorithm::ALL.map(|algorithm| encode(algorithm, &SAMPLE[..6000])));
-        static LIMITS: Limits = Limits { lzma_dictionary: 4096, zstd_window: 1 << 20 };
+        static LIMITS: Limits = Limits { lzma_dictionary: 4096, ..Limits::MAX };
         let mut input = STREAMS[which].clone();
         for (place, byte) in flips {
             let place = place.index(input.len());

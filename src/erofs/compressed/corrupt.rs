@@ -36,6 +36,8 @@ pub enum MapFault {
     Order { extent: u64, offset: u64, low: u64, high: u64 },
     /// A pcluster of more bytes than there may be.
     EncodedLength { offset: u64, len: u64 },
+    /// A pcluster of LZ4 with more bytes than the image says that any has.
+    PclusterLimit { offset: u64, len: u64, max: u64 },
     /// An extent of more bytes than a pcluster may decode to.
     DecodedLength { offset: u64, len: u64 },
     /// An extent of more bytes than are stored for it.
@@ -108,6 +110,9 @@ impl MapFault {
             }
             Self::EncodedLength { offset, len } => {
                 write!(f, "the pcluster for byte {offset:#x} has {len} bytes")
+            }
+            Self::PclusterLimit { offset, len, max } => {
+                write!(f, "the pcluster for byte {offset:#x} has {len} bytes, LZ4's have {max}")
             }
             Self::DecodedLength { offset, len } => {
                 write!(f, "the extent at byte {offset:#x} has {len} bytes or more")

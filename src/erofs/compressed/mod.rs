@@ -38,6 +38,8 @@ use super::superblock::Superblock;
 pub use super::compression::{DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 /// The most bytes of a file.
 const FRAGMENTS_BYTES_MAX: u64 = i64::MAX.unsigned_abs();
+/// The number of [`Algorithm::Lz4`].
+const LZ4: u8 = 0;
 /// The bit of a nid inside the metabox.
 const METABOX: u64 = 1 << 63;
 
@@ -125,6 +127,8 @@ pub struct CompressedMap {
     blocks: u64,
     /// Bit n: the image says that it uses algorithm n.
     algorithms: u16,
+    /// The most encoded bytes of a pcluster of LZ4.
+    lz4_bytes: u64,
     advise: Advise,
     /// The algorithms of HEAD1 and HEAD2.
     heads: [u8; 2],
@@ -177,6 +181,7 @@ impl CompressedMap {
             block_size,
             blocks: block_limit(superblock),
             algorithms,
+            lz4_bytes: superblock.compression.lz4_pcluster_bytes,
             advise: Advise(0),
             heads: [0; 2],
             tail: None,
@@ -348,6 +353,11 @@ impl CompressedMap {
             if self.block_size.blocks_of(end) > self.blocks {
                 return Err(MapFault::BeyondBlocks { offset, at, len, blocks: self.blocks }.of(nid));
             }
+        }
+        // Linux has no larger buffer for one.
+        if algorithm == Some(LZ4) && len > self.lz4_bytes {
+            let max = self.lz4_bytes;
+            return Err(MapFault::PclusterLimit { offset, len, max }.of(nid));
         }
         let encoding = match algorithm {
             None => self.plain(extent, place, len)?,

@@ -201,7 +201,7 @@ impl Worker<'_> {
 
     /// Copies bytes that are stored as they are, but not where a device could put them in place.
     fn copy_stored(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let stored = Stored::of(self.inode, &self.job.extent, 0)?;
+        let stored = Stored::of(&self.job.extent, 0);
         let (mut skip, mut rest) = (self.job.skip, out);
         // Two rounds at most: the turned part and the other.
         while !rest.is_empty() {

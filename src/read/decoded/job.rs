@@ -2,9 +2,9 @@
 //!
 //! Always: pure; a window holds all bytes that its job wants.
 
+use crate::erofs::Nid;
 use crate::erofs::codec::Algorithm;
 use crate::erofs::compressed::{Data, Encoding, Extent, Place};
-use crate::erofs::{Corrupt, Inode, Nid};
 
 /// Jobs of one batch at most.
 const JOBS_MAX: usize = 32;
@@ -122,20 +122,17 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Of an extent that is not encoded; `at` is where its bytes begin.
-    pub fn of(inode: &Inode, extent: &Extent, at: u64) -> Result<Self, Corrupt> {
+    /// Of an extent that is not encoded, which the map has found no longer than what is stored;
+    /// `at` is where its bytes begin.
+    pub fn of(extent: &Extent, at: u64) -> Self {
         let Data::Encoded { len, encoding, .. } = extent.data else {
-            return Ok(Self { at, len: 0, turned: 0 });
+            return Self { at, len: 0, turned: 0 };
         };
         let turned = match encoding {
             Encoding::Interlaced { first } => len.saturating_sub(first),
             _ => 0,
         };
-        if extent.len > len {
-            let (nid, offset, decoded) = (inode.nid, extent.offset, extent.len);
-            return Err(Corrupt::StoredShort { nid, offset, stored: len, decoded });
-        }
-        Ok(Self { at, len, turned })
+        Self { at, len, turned }
     }
 
     /// Where at most `want` bytes from byte `skip` on lie in one piece, and how many of them.

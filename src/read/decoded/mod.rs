@@ -190,7 +190,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let len = extent.end().min(end).saturating_sub(at);
             let added = match extent.data {
                 Data::Encoded { place: Place::Blocks { at: first }, .. } => {
-                    let (from, len) = Stored::of(inode, &extent, first)?.part(skip, len);
+                    let (from, len) = Stored::of(&extent, first).part(skip, len);
                     self.push_bytes(&mut plan, from, len)?
                 }
                 _ if plan.push_hole(len) => len,

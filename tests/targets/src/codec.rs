@@ -19,7 +19,7 @@ thread_local! {
     /// Used again and again, as a mount does: nothing of one stream may be left for the next.
     static DECODERS: RefCell<Decoders> = RefCell::new(Decoders::new(
         Algorithms::ALL,
-        &Limits { lzma_dictionary: DICTIONARY, zstd_window: 512 << 10 },
+        &Limits { lzma_dictionary: DICTIONARY, zstd_window: 512 << 10, ..Limits::MAX },
     ));
 }
 
