@@ -120,6 +120,10 @@ impl Options {
                     extended.push(word);
                 }
             }
+            if extended.contains(&"ztailpacking") {
+                // See `exceptions`.
+                extended.retain(|word| *word != "noinline_data");
+            }
             if rng.chance(600_000) {
                 self.words.push(format!("-C{}", 4096 << [1, 2, 4, 5, 8][rng.index(5)]));
             }
