@@ -16,6 +16,7 @@ mod guest;
 mod parts;
 mod refused;
 mod set;
+mod small;
 
 use std::fs;
 use std::path::Path;

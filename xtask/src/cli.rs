@@ -29,6 +29,7 @@ Examples (after `cargo run --`):
                                             restore a tree into a new or empty directory
   host --image root.erofs -- check          verify the image and its blobs
   bench --markdown                          measure
+  fuzz image --seconds 600                  try the library with mutated images
   setup --check                             say what is missing
 
 Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
@@ -71,6 +72,8 @@ pub enum Task {
     Host(HostArgs),
     /// Run the guest's benchmark and print tables
     Bench(BenchArgs),
+    /// Try the library with mutated inputs: what cargo-fuzz runs, on this toolchain
+    Fuzz(FuzzArgs),
     /// Install what is needed
     Setup(SetupArgs),
     /// Boot a given ELF: the runner of `cargo run -p BOARD --target ...`
@@ -173,6 +176,26 @@ pub struct BenchArgs {
     pub json: bool,
     #[command(flatten)]
     pub boot: BootArgs,
+}
+
+/// Fuzzing.
+#[derive(Args, Clone, Debug)]
+pub struct FuzzArgs {
+    /// What to fuzz; all of it if there is nothing here
+    pub target: Option<String>,
+    /// Name the targets
+    #[arg(long)]
+    pub list: bool,
+    /// How long to fuzz each target
+    #[arg(long, value_name = "SECONDS", default_value = "60",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// The same number makes the same cases [default: the clock]
+    #[arg(long, value_name = "NUMBER")]
+    pub seed: Option<u64>,
+    /// Run the bytes of this file alone: a case that failed here or under cargo-fuzz
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub input: Option<PathBuf>,
 }
 
 /// Installing.
@@ -387,6 +410,8 @@ mod tests {
             "--board pc",
             "ls /",
             "bench --json --markdown",
+            "fuzz --input x",
+            "fuzz image --seconds 0",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

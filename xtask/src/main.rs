@@ -14,6 +14,7 @@ mod data;
 mod exit;
 mod extract;
 mod fixture;
+mod fuzz;
 mod guest;
 mod host;
 mod interrupt;
@@ -61,6 +62,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     match cli.task {
         Some(Task::Host(args)) => host::task(&args, interrupt),
         Some(Task::Bench(args)) => bench::task(&args, interrupt),
+        Some(Task::Fuzz(args)) => fuzz::task(&args, interrupt),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
         None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),

@@ -157,20 +157,10 @@ impl Worker<'_> {
     /// Decodes whole, or by way of the cache.
     fn decode(&mut self, algorithm: Algorithm, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid);
-        let padding_max = match algorithm {
-            Algorithm::Lz4 if !superblock.incompat.has(Incompat::LZ4_0PADDING) => 0,
-            // Up to the end of its first block.
-            _ => {
-                let size = superblock.block_size;
-                let inside = match job.extent.data {
-                    Data::Encoded {
-                        place: Place::Blocks { at } | Place::Inline { at }, ..
-                    } => size.offset_in(at),
-                    _ => 0,
-                };
-                usize::try_from(size.bytes().saturating_sub(inside)).unwrap_or(usize::MAX)
-            }
-        };
+        // Without 0padding the stream begins at once, and zeros follow it up to the block's end.
+        let legacy =
+            algorithm == Algorithm::Lz4 && !superblock.incompat.has(Incompat::LZ4_0PADDING);
+        let padding_max = if legacy { 0 } else { self.padding_max() };
         let offset = job.extent.offset;
         let corrupt = |fault| Error::from(Corrupt::Encoded { nid, offset, algorithm, fault });
         let elsewhere = self.elsewhere();
@@ -184,7 +174,8 @@ impl Worker<'_> {
         self.stats.decodes = self.stats.decodes.saturating_add(1);
         self.stats.decoded_bytes = self.stats.decoded_bytes.saturating_add(window.decoded());
         let mut fill = |window: Window, out: &mut [u8]| {
-            let end = if window.to_the_end && !job.extent.partial { End::Exact } else { End::Open };
+            let exact = window.to_the_end && !job.extent.partial && !legacy;
+            let end = if exact { End::Exact } else { End::Open };
             let encoded = Encoded { algorithm, input, padding_max, end };
             decoders.decode(&encoded, window.from, out).map_err(corrupt)
         };
@@ -197,6 +188,18 @@ impl Worker<'_> {
         out.copy_from_slice(wanted.ok_or(elsewhere)?);
         self.stats.copied(out.len());
         Ok(())
+    }
+
+    /// Zeros before a stream end with its first block.
+    fn padding_max(&self) -> usize {
+        let size = self.superblock.block_size;
+        let inside = match self.job.extent.data {
+            Data::Encoded { place: Place::Blocks { at } | Place::Inline { at }, .. } => {
+                size.offset_in(at)
+            }
+            _ => 0,
+        };
+        usize::try_from(size.bytes().saturating_sub(inside)).unwrap_or(usize::MAX)
     }
 
     /// Copies bytes that are stored as they are, but not where a device could put them in place.

@@ -135,10 +135,10 @@ fn replies() {
     };
     let mut init = vec![0; 64];
     init[..8].copy_from_slice(&[7, 0, 0, 0, 38, 0, 0, 0]);
-    let lookup = [vec![2, 0, 0, 0, 0, 0, 0, 0], vec![0; 32], node(0o100_644)].concat();
+    let found = |mode| [vec![2, 0, 0, 0, 0, 0, 0, 0], vec![0; 32], node(mode)].concat();
+    let (lookup, dir) = (found(0o100_644), found(0o040_755));
     let attr = [vec![0; 16], node(0o100_644)].concat();
     let open = vec![9; 16];
-    // The body's first byte is its length, and part of it.
     let reply = |body: &[u8]| [&[0, body.len() as u8], body].concat();
     let mut bytes = vec![0];
     for body in [&init, &lookup, &attr, &open] {
@@ -146,7 +146,12 @@ fn replies() {
     }
     put("fuse", "opens", &bytes);
     put("fuse", "refuses", &[0, 2, 0]);
-    let deep = [vec![1], reply(&init), reply(&lookup), reply(&lookup)].concat();
+    let mut deep = [vec![1], reply(&init), reply(&dir)].concat();
+    // Once the next name is known, the directory is given back: a byte for how that goes.
+    for body in [&dir, &dir, &dir, &dir, &lookup] {
+        deep.extend([reply(body), vec![0]].concat());
+    }
+    deep.extend([reply(&attr), reply(&open)].concat());
     put("fuse", "deep", &deep);
 }
 

@@ -31,7 +31,8 @@ impl Transport for Noise<'_> {
     fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
         let unique = self.count(request);
         let how = self.input.byte();
-        let body = self.input.take(usize::from(self.input.0.first().copied().unwrap_or(0)));
+        let len = usize::from(self.input.byte());
+        let body = self.input.take(len);
         let mut bytes = Vec::new();
         if how & 1 == 0 {
             // A header that fits, mostly without an error.
@@ -58,10 +59,15 @@ impl Transport for Noise<'_> {
 }
 
 pub fn run(bytes: &[u8]) {
+    session(bytes);
+}
+
+/// One session; whether a file was opened in it.
+fn session(bytes: &[u8]) -> bool {
     let input = &mut Input(bytes);
     let path = input.byte();
     let noise = &mut Noise { input: Input(input.0), messages: 0, nodes: 0 };
-    let Ok(mut session) = Session::connect(noise) else { return };
+    let Ok(mut session) = Session::connect(noise) else { return false };
     let most = session.read_bytes_max();
     assert!((4096..=READ_BYTES_MAX).contains(&most) && most % 4096 == 0, "{most}");
     let path: &[u8] = match path % 4 {
@@ -70,7 +76,9 @@ pub fn run(bytes: &[u8]) {
         2 => noise.input.take(8),
         _ => b"dir/file",
     };
-    if let Ok(file) = session.open(noise, path) {
+    let opened = session.open(noise, path);
+    let is_open = opened.is_ok();
+    if let Ok(file) = opened {
         assert!(file.size <= i64::MAX as u64 && file.lookups == 1);
         let request = session.read_request(&file, 0, most);
         let mut header = [0; 16];
@@ -86,4 +94,15 @@ pub fn run(bytes: &[u8]) {
         let _ = session.close(noise, file);
     }
     let _ = session.destroy(noise);
+    is_open
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn seeds_come_as_far_as_an_open_file() {
+        assert!(super::session(include_bytes!("../../data/seeds/fuse/opens")));
+        assert!(super::session(include_bytes!("../../data/seeds/fuse/deep")));
+        assert!(!super::session(include_bytes!("../../data/seeds/fuse/refuses")));
+    }
 }

@@ -3,7 +3,7 @@
 //!
 //! Always: the checksum of the superblock is made right after the last change.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -144,6 +144,9 @@ pub fn run(bytes: &[u8]) {
     devices[0].fix_checksum();
     let Some(mut mount) = Mount::new(devices) else { return };
     changed.push(more as usize % base.spots.len());
+    // One look at each.
+    let mut seen = BTreeSet::new();
+    changed.retain(|number| seen.insert(*number));
     let mut ahead = Vec::new();
     for number in changed.into_iter().take(8) {
         let spot = &base.spots[number];

@@ -4,7 +4,11 @@
 //!
 //! Always: a target's outcome depends on its bytes alone; each ends in bounded work.
 
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
 mod codec;
+mod coherent;
 mod fuse;
 mod golden;
 mod image;
@@ -22,7 +26,9 @@ mod seal;
 pub struct Target {
     /// Its name, in `fuzz/` and of its folder of seeds.
     pub name: &'static str,
-    /// What it does with any bytes.
+    /// What it does with any bytes, for a person.
+    pub what: &'static str,
+    /// Does it; panics when a promise is broken.
     pub run: fn(&[u8]),
     /// Most bytes of an input that are worth trying.
     pub bytes_max: usize,
@@ -30,22 +36,50 @@ pub struct Target {
     pub cases: u64,
 }
 
-const fn target(name: &'static str, run: fn(&[u8]), bytes_max: usize, cases: u64) -> Target {
-    Target { name, run, bytes_max, cases }
+const fn target(
+    name: &'static str,
+    what: &'static str,
+    run: fn(&[u8]),
+    bytes_max: usize,
+    cases: u64,
+) -> Target {
+    Target { name, what, run, bytes_max, cases }
 }
 
 /// All targets.
 pub const TARGETS: [Target; 9] = [
-    target("image", image::run, 64 << 10, 1500),
-    target("golden", golden::run, 1 << 10, 1500),
-    target("map", map::run, 4 << 10, 5000),
-    target("lz4", codec::lz4, 16 << 10, 3000),
-    target("micro_lzma", codec::micro_lzma, 16 << 10, 1500),
-    target("deflate", codec::deflate, 16 << 10, 3000),
-    target("zstd", codec::zstd, 16 << 10, 2000),
-    target("fuse", fuse::run, 2 << 10, 5000),
-    target("region", region::run, 1 << 10, 200),
+    target("image", "any bytes as an image: mounted, walked, read", image::run, 64 << 10, 1500),
+    target("golden", "golden images, changed where it hurts", golden::run, 1 << 10, 1500),
+    target("map", "the map of a compressed file", map::run, 4 << 10, 5000),
+    target("lz4", "the LZ4 decoder, beside lz4_flex", codec::lz4, 16 << 10, 3000),
+    target("micro_lzma", "the MicroLZMA decoder", codec::micro_lzma, 16 << 10, 1500),
+    target("deflate", "the DEFLATE decoder, beside miniz_oxide", codec::deflate, 16 << 10, 3000),
+    target("zstd", "the Zstandard decoder", codec::zstd, 16 << 10, 2000),
+    target("fuse", "a virtio-fs session against any replies", fuse::run, 2 << 10, 5000),
+    target("region", "a region of any bytes below a mount", region::run, 1 << 10, 200),
 ];
+
+impl Target {
+    /// The committed seeds, in the order of their names.
+    ///
+    /// # Errors
+    /// When their folder cannot be read.
+    pub fn seeds(&self) -> io::Result<Vec<(PathBuf, Vec<u8>)>> {
+        let mut seeds = Vec::new();
+        for entry in fs::read_dir(self.folder())? {
+            let path = entry?.path();
+            let bytes = fs::read(&path)?;
+            seeds.push((path, bytes));
+        }
+        seeds.sort();
+        Ok(seeds)
+    }
+
+    /// Where they lie.
+    pub fn folder(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/seeds").join(self.name)
+    }
+}
 
 /// The target of this name.
 pub fn named(name: &str) -> Option<Target> {

@@ -69,9 +69,34 @@ pub fn run(bytes: &[u8]) {
         assert!(space.reads <= READS_MAX, "{} reads", space.reads);
         check(&extent, at, size);
         let anew = fresh.clone().find(&mut space, at);
-        assert_eq!(anew, Ok(extent), "what was found before changes what is found");
+        let same = anew == Ok(extent);
+        let excused = same || (how & 2 != 0 && out_of_order(&space, size));
+        assert!(excused, "what was found before changes what is found: {anew:?}, not {extent:?}");
+        if !same {
+            break;
+        }
         at = extent.end();
     }
+}
+
+/// Whether the records of extents have their starts in no order, or behind the file. What a
+/// bisection finds, and whether it finds the fault, then depends on where it began.
+fn out_of_order(space: &Space, size: u64) -> bool {
+    let number =
+        |at: usize, len: usize| Input(space.bytes.get(at..).unwrap_or_default()).number(len);
+    let header = INODE_AT + 64;
+    // Records of 16 or 32 bytes, in layout 1.
+    let advise = number(header + 4, 1);
+    let bits = if advise & 1 != 0 { 2 + (advise >> 1 & 3) } else { 0 };
+    let bytes = 1 << bits;
+    let count = number(header, 4) | number(header + 6, 2) << 32;
+    let first = (header + 8).next_multiple_of(bytes);
+    let starts = (0..count as usize).map(|record| {
+        let at = first + record * bytes;
+        let high = if bits == 5 { number(at + 16, 4) } else { 0 };
+        number(at + 12, 4) | high << 32
+    });
+    bits >= 4 && !starts.chain([size]).is_sorted()
 }
 
 fn check(extent: &Extent, at: u64, size: u64) {

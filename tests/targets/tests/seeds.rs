@@ -5,24 +5,12 @@
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rootlet_targets::{TARGETS, Target, mutate, named};
 
 /// Failures after which a target stops.
 const FAILURES_MAX: usize = 5;
-
-fn folder(target: &Target) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/seeds").join(target.name)
-}
-
-/// The seeds in the order of their names.
-fn seeds(target: &Target) -> Vec<(PathBuf, Vec<u8>)> {
-    let entries = fs::read_dir(folder(target)).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.sort();
-    paths.into_iter().map(|path| (path.clone(), fs::read(&path).unwrap())).collect()
-}
 
 fn passes(target: &Target, case: &str, bytes: &[u8]) -> bool {
     if catch_unwind(AssertUnwindSafe(|| (target.run)(bytes))).is_ok() {
@@ -44,7 +32,7 @@ fn passes(target: &Target, case: &str, bytes: &[u8]) -> bool {
 /// many.
 fn sweep(name: &str) {
     let target = named(name).expect("a known target");
-    let seeds = seeds(&target);
+    let seeds = target.seeds().unwrap();
     assert!(!seeds.is_empty(), "no seeds of {name}");
     let times = std::env::var("ROOTLET_RUNS").ok().and_then(|value| value.parse::<u64>().ok());
     let mut failed = 0;
@@ -71,11 +59,11 @@ fn replay() {
     let target = named(name).expect("a known target");
     let bytes = match case.parse() {
         Ok(number) => {
-            let seeds: Vec<Vec<u8>> = seeds(&target).into_iter().map(|(_, bytes)| bytes).collect();
-            mutate::case(&seeds, number, target.bytes_max)
+            let seeds = target.seeds().unwrap().into_iter().map(|(_, bytes)| bytes);
+            mutate::case(&seeds.collect::<Vec<_>>(), number, target.bytes_max)
         }
         // An absolute path stands for itself.
-        Err(_) => fs::read(folder(&target).join(case)).expect("a seed or a file"),
+        Err(_) => fs::read(target.folder().join(case)).expect("a seed or a file"),
     };
     (target.run)(&bytes);
 }

@@ -1,0 +1,79 @@
+//! What a reader says of one path.
+//!
+//! Always: what two readers have to agree on, and nothing that one of them is free to choose.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// Everything below the root by its path, without a slash in front; the root's is empty.
+pub type Rows = BTreeMap<String, Row>;
+
+/// One path.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Row {
+    /// With the bits of the type.
+    pub mode: u32,
+    pub owner: (u32, u32),
+    pub mtime_ns: i128,
+    /// Size, link count and SHA-256 of a regular file.
+    pub file: Option<(u64, u32, String)>,
+    pub target: Option<String>,
+    /// Major and minor of a device.
+    pub rdev: Option<(u32, u32)>,
+    /// Values in hex.
+    pub xattrs: BTreeMap<String, String>,
+}
+
+/// SHA-256 of bytes, in hex.
+pub fn sum(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn time_ns(seconds: i64, nanoseconds: u32) -> i128 {
+    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
+}
+
+/// The rows that `manifest /` printed.
+pub fn of_manifest(output: &[u8]) -> Rows {
+    let output = str::from_utf8(output).unwrap();
+    output.lines().map(|line| of_line(&serde_json::from_str(line).unwrap())).collect()
+}
+
+fn of_line(line: &Value) -> (String, Row) {
+    let number = |value: &Value| value.as_u64().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let path = text(&line["path"])[1..].to_owned();
+    let file = line
+        .get("sha256")
+        .map(|sum| (number(&line["size"]), number(&line["nlink"]) as u32, text(sum)));
+    let rdev = line.get("rdev").map(|rdev| (number(&rdev[0]) as u32, number(&rdev[1]) as u32));
+    let xattrs = line.get("xattr").and_then(Value::as_object);
+    let xattrs = xattrs.into_iter().flatten().map(|(name, value)| (name.clone(), text(value)));
+    let row = Row {
+        mode: number(&line["mode"]) as u32,
+        owner: (number(&line["uid"]) as u32, number(&line["gid"]) as u32),
+        mtime_ns: line["mtime_ns"].as_i64().unwrap().into(),
+        file,
+        target: line.get("target").map(text),
+        rdev,
+        xattrs: xattrs.collect(),
+    };
+    (path, row)
+}
+
+/// The first few differences, in words; empty if there is none.
+pub fn differences(who: &str, rows: &Rows, other: &str, others: &Rows) -> Vec<String> {
+    let paths: std::collections::BTreeSet<&String> = rows.keys().chain(others.keys()).collect();
+    let differ = paths.into_iter().filter(|path| rows.get(*path) != others.get(*path));
+    let words = |path: &String| {
+        let short: String = path.chars().take(80).collect();
+        format!("{short:?}\n  {who}: {:?}\n  {other}: {:?}", rows.get(path), others.get(path))
+    };
+    differ.take(3).map(words).collect()
+}
