@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rootlet::storage::{DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job};
+use rootlet::storage::{Buffer, DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job};
 
 use super::counters::{Counters, Step, TraceEvent, WriteRecord};
 use super::crash::Choices;
@@ -14,6 +14,9 @@ use super::fault::{Fault, OpKind, Rule};
 use super::medium::{Medium, SECTOR};
 use super::world::{WriteHook, WriteSeen};
 use crate::Rng;
+
+/// Within how many events a flush that said yes too early is done.
+const LATE_EVENTS: u64 = 8;
 
 /// How a device is found.
 #[derive(Clone, Debug)]
@@ -75,7 +78,22 @@ pub(super) struct Request {
     flush_mark: u64,
 }
 
+/// The same job with a buffer of its own.
+fn copy_of(job: &Job) -> Job {
+    let buffer = job.buffer.as_deref().map(|bytes| {
+        let mut buffer = Buffer::new(bytes.len());
+        buffer.get_mut().expect("a new buffer has one handle").copy_from_slice(bytes);
+        buffer
+    });
+    Job { buffer, ..*job }
+}
+
 impl Request {
+    /// How often its end is reported.
+    pub fn ends(&self) -> usize {
+        if self.fault == Some(Fault::EndTwice) { 2 } else { 1 }
+    }
+
     fn write_bytes(&self) -> &[u8] {
         match &self.waiter {
             Waiter::Batch(_, data) => data.as_deref().unwrap_or_default(),
@@ -103,6 +121,9 @@ pub(super) struct State {
     pub hook: Option<WriteHook>,
     pub trace: Option<Vec<TraceEvent>>,
     pub trace_hash: u64,
+    /// Flushes that said yes too early: their disk, what they cover, and the event at which it
+    /// becomes durable.
+    late_flushes: Vec<(DeviceId, u64, u64)>,
     requests: u64,
 }
 
@@ -126,6 +147,7 @@ impl State {
             hook: None,
             trace: None,
             trace_hash: seed,
+            late_flushes: Vec::new(),
             requests: 0,
         }
     }
@@ -213,8 +235,12 @@ impl State {
     /// Ends a background job and keeps it for its guest.
     pub fn finish_job(&mut self, index: usize) {
         if let Some((request, result)) = self.finish(index, None)
+            && let ends = request.ends()
             && let Waiter::Job(job) = request.waiter
         {
+            if ends > 1 {
+                self.ended.push((request.guest, copy_of(&job), result));
+            }
             self.ended.push((request.guest, job, result));
         }
     }
@@ -223,6 +249,7 @@ impl State {
     pub fn cut(&mut self) {
         self.power = false;
         self.cut_at = None;
+        self.late_flushes.clear();
         self.life += 1;
         let mut in_flight = std::mem::take(&mut self.in_flight);
         in_flight.sort_by_key(|request| request.number);
@@ -299,9 +326,15 @@ impl State {
             OpKind::Read => self.fill(request, out, failure),
             OpKind::Write => self.land(request, failure.is_some()),
             OpKind::Flush => {
-                if failure.is_none() && request.fault != Some(Fault::DropFlush) {
-                    let mark = request.flush_mark;
-                    self.device(request.device).medium.complete_flush(mark);
+                let mark = request.flush_mark;
+                match request.fault {
+                    _ if failure.is_some() => {}
+                    Some(Fault::DropFlush) => {}
+                    Some(Fault::EarlyFlush) => {
+                        let event = self.events + 1 + self.rng.below(LATE_EVENTS);
+                        self.late_flushes.push((request.device, mark, event));
+                    }
+                    _ => self.device(request.device).medium.complete_flush(mark),
                 }
             }
         }
@@ -375,6 +408,7 @@ impl State {
             device: request.device,
             at: request.at,
             data: request.write_bytes(),
+            foreground: matches!(request.waiter, Waiter::Batch(..)),
             medium: &unit.medium,
             in_flight: writes.map(|other| other.at..other.at + other.len).collect(),
         });
@@ -383,6 +417,10 @@ impl State {
 
     fn event_is_cut(&mut self) -> bool {
         self.events += 1;
+        while let Some(at) = self.late_flushes.iter().position(|late| late.2 <= self.events) {
+            let (device, mark, _) = self.late_flushes.swap_remove(at);
+            self.device(device).medium.complete_flush(mark);
+        }
         self.cut_at.is_some_and(|at| self.events >= at)
     }
 

@@ -70,8 +70,9 @@ impl SimStorage {
         refused
     }
 
-    /// Ends one request, of the batch or in the background, that the seed chooses.
-    fn step(&self, batch: &mut [Transfer<'_>]) -> Option<(usize, Result<(), IoErrorKind>)> {
+    /// Ends one request, of the batch or in the background, that the seed chooses; of one of the
+    /// batch says which, how often its end is reported, and its result.
+    fn step(&self, batch: &mut [Transfer<'_>]) -> Option<(usize, usize, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
         let mine =
             |waiter: &Waiter, guest| matches!(waiter, Waiter::Batch(..)) && guest == self.guest;
@@ -94,7 +95,7 @@ impl SimStorage {
             Lent::Read(out) => Some(&mut **out),
             _ => None,
         };
-        state.finish(index, out).map(|(_, result)| (number, result))
+        state.finish(index, out).map(|(request, result)| (number, request.ends(), result))
     }
 
     fn has_batch(&self) -> bool {
@@ -125,8 +126,8 @@ impl Storage for SimStorage {
             end(batch, index, result);
         }
         while self.has_batch() {
-            if let Some((index, result)) = self.step(batch) {
-                end(batch, index, result);
+            if let Some((index, ends, result)) = self.step(batch) {
+                (0..ends).for_each(|_| end(batch, index, result));
             }
         }
         for index in 0..batch.len() {

@@ -27,6 +27,8 @@ pub struct WriteSeen<'w> {
     pub at: u64,
     /// The bytes.
     pub data: &'w [u8],
+    /// Whether a reader waits for it.
+    pub foreground: bool,
     /// The disk's state before the write.
     pub medium: &'w Medium,
     /// The ranges of the other writes in flight on this disk.
