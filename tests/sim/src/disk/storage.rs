@@ -171,7 +171,7 @@ impl Background for SimStorage {
 
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
-        state.clock_ns += 1000;
+        state.idle();
         let count = 1 + state.rng.index(3);
         for _ in 0..count {
             let jobs: Vec<(usize, u64)> = (0..state.in_flight.len())
@@ -267,7 +267,8 @@ impl Drop for SimStorage {
                 state.finish_job(index);
             } else {
                 let request = state.in_flight.swap_remove(index);
-                state.device(request.device).counters.in_flight -= 1;
+                let lent = request.waiter.lent_bytes();
+                state.device(request.device).counters.ended(lent);
             }
         }
         state.ended.retain(|(guest, ..)| *guest != self.guest);
