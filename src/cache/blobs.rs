@@ -1,7 +1,8 @@
 //! The blob table: which blobs the region knows, by identity.
 //!
 //! Always: an entry's place never changes while slots name it; an identity that comes back after
-//! it changed gets a new generation, so that its old slots no longer match.
+//! it changed gets a new generation, so that its old slots no longer match; a page is written to
+//! the copy that is not its newest, and never to both between two flushes (O2).
 
 use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::BlobKey;
@@ -55,6 +56,15 @@ struct PageState {
     in_b: bool,
     dirty: bool,
     in_flight: bool,
+    /// The newest copy was written since the last flush: the other is the only one that a power
+    /// cut cannot take.
+    volatile: bool,
+}
+
+impl PageState {
+    fn writable(&self) -> bool {
+        self.dirty && !self.in_flight && !self.volatile
+    }
 }
 
 impl BlobTable {
@@ -152,7 +162,7 @@ impl BlobTable {
     /// The next page that wants to be written: its number and where on the region; fills `raw`
     /// with it and counts it as in flight.
     pub fn take_dirty(&mut self, raw: &mut [u8]) -> Option<(u32, u64)> {
-        let index = self.pages.iter().position(|page| page.dirty && !page.in_flight)?;
+        let index = self.pages.iter().position(PageState::writable)?;
         let state = self.pages.get_mut(index)?;
         let number = u32::try_from(index).ok().filter(|n| *n < BLOB_PAGES)?;
         let target = if state.in_b { Copy2::A } else { Copy2::B };
@@ -181,11 +191,24 @@ impl BlobTable {
             // and the same older copy is tried again with the next change.
             if ok {
                 state.in_b = !state.in_b;
+                state.volatile = true;
                 state.generation = state.generation.saturating_add(1);
             } else {
                 state.dirty = true;
             }
         }
+    }
+
+    /// Every write that had ended is durable.
+    pub fn flushed(&mut self) {
+        for page in &mut self.pages {
+            page.volatile = false;
+        }
+    }
+
+    /// Whether a page is being written, or may be before the next flush.
+    pub fn busy(&self) -> bool {
+        self.pages.iter().any(|page| page.in_flight || page.writable())
     }
 
     /// Whether a page waits to be written or is being written.

@@ -6,10 +6,10 @@ use rootlet::cache::{FormatPolicy, Mode, Refusal, Refused};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Sparse, Survive};
 
-use crate::decode;
-use crate::guest::Guest;
-use crate::machine::{BYTES, Machine, START, blank_disk};
-use crate::watch::block;
+use rootlet_power::decode;
+use rootlet_power::guest::Guest;
+use rootlet_power::machine::{BYTES, Machine, START, blank_disk};
+use rootlet_power::invariants::block;
 
 /// Boots on `content`, reads everything, and says why the region was refused; the disk must be
 /// as it was.

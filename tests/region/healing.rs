@@ -9,9 +9,9 @@ use rootlet::storage::IoErrorKind;
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage};
 
-use crate::guest::Guest;
-use crate::machine::{Machine, START};
-use crate::watch::Watch;
+use rootlet_power::guest::Guest;
+use rootlet_power::machine::{Machine, START};
+use rootlet_power::invariants::Watch;
 
 /// Fetches all of sample 0 into the region.
 fn filled(machine: &mut Machine) {

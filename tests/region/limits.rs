@@ -5,8 +5,8 @@
 
 use rootlet_sim::disk::Survive;
 
-use crate::guest::Guest;
-use crate::machine::{Machine, START};
+use rootlet_power::guest::Guest;
+use rootlet_power::machine::{Machine, START};
 
 /// Reads everything twice over, in two mounts, and expects the second to fetch nothing.
 fn keeps_everything(machine: &mut Machine, what: &str) {

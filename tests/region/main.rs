@@ -2,8 +2,8 @@
 //!
 //! Always: everything follows from the numbers of a case, and a failure prints one line with
 //! them that replays it, such as
-//! `ROOTLET_CASE=cut:1:57 cargo test --test region replay -- --nocapture`. `ROOTLET_RUNS=10`
-//! runs ten times as many cases.
+//! `cargo run -- power-cut --case large/cut:1:57`. `ROOTLET_RUNS=10` runs ten times as many cases.
+//! The worlds, the families of cases and the invariants are in `tests/power`.
 //!
 //! Each guard was taken out of src/cache once, to see what goes red (all by default counts):
 //!
@@ -36,19 +36,12 @@
     reason = "a test that panics has failed"
 )]
 
-mod case;
-mod decode;
 mod faults;
 mod foreign;
-mod guest;
 mod healing;
-mod kept;
 mod large;
 mod limits;
-mod machine;
 mod mutate;
 mod power;
 mod promises;
-mod script;
 mod source;
-mod watch;

@@ -1,141 +1,21 @@
 //! Mutated superblocks, blob tables and descriptor pages.
 //!
-//! Always: what was changed is rejected or a miss, whether its check was put right or not; every
-//! read is right and none fails; opening ends and takes memory in proportion to the area.
-
-use std::sync::OnceLock;
+//! Always: what was changed is rejected or a miss, whether its check was put right or not.
 
 use proptest::prelude::*;
 use rootlet::cache::{BLOCK_BYTES, Geometry, Refusal, SlotSize, Superblock};
-use rootlet_sim::Rng;
-use rootlet_sim::disk::{StableImage, Survive};
-
-use crate::case::{Verdict, runs, sweep};
-use crate::decode::{self, Super};
-use crate::guest::Guest;
-use crate::machine::{Machine, START};
-use crate::watch::{Watch, block};
-
-/// Blocks of the region that hold tables: superblocks, blob table, descriptor pages.
-const TABLES: [u64; 6] = [0, 16, 32, 36, 40, 41];
-/// Fields of the superblock that say how large things are.
-const SIZES: [usize; 6] = [8, 40, 48, 72, 76, 16];
-
-/// A disk whose region holds something, and its superblock.
-fn filled() -> &'static (StableImage, Super) {
-    static FILLED: OnceLock<(StableImage, Super)> = OnceLock::new();
-    FILLED.get_or_init(|| {
-        let mut machine = Machine::new(77);
-        // Two rounds, so that both copies of every page are there.
-        for _ in 0..2 {
-            let guest = Guest::boot(&mut machine, 0).unwrap();
-            guest.read_all().unwrap();
-            assert!(guest.sync());
-        }
-        let image = machine.world.crash_image(machine.disk, Survive::Everything);
-        let superblock = Super::decode(&block(&image.0, START)).unwrap();
-        (image, superblock)
-    })
-}
-
-/// Boots on a changed disk and reads everything.
-fn survives(seed: u64, image: StableImage) -> Verdict {
-    let mut machine = Machine::new(seed);
-    machine.stir(seed);
-    machine.world.restore(machine.disk, &image);
-    let watch = Watch::new(&machine, false);
-    for _ in 0..2 {
-        let guest = Guest::boot(&mut machine, 0).map_err(|stop| stop.text().to_owned())?;
-        guest.read_all().map_err(|stop| stop.text().to_owned())?;
-        guest.sync();
-        if !guest.slots_sum_up() {
-            return Err("a slot is in no state, or in two".into());
-        }
-    }
-    watch.verdict()
-}
-
-/// `mutate:seed`: some bytes of the tables are changed, with the check put right or not.
-pub fn one(numbers: &[u64]) -> Verdict {
-    let [seed] = *numbers else { return Err("mutate:seed".into()) };
-    let mut rng = Rng::new(seed);
-    let (image, superblock) = filled();
-    let mut image = image.clone();
-    for _ in 0..1 + rng.below(3) {
-        let number = TABLES[rng.index(TABLES.len())];
-        let mut raw = block(&image.0, START + number * 4096);
-        change(&mut raw, number, &mut rng);
-        if rng.chance(700_000) {
-            seal(&mut raw, number, superblock);
-        }
-        image.0.write(START + number * 4096, &raw);
-        if number < 32 && rng.chance(700_000) {
-            // Both superblocks alike.
-            image.0.write(START + (16 - number) * 4096, &raw);
-        }
-    }
-    survives(seed, image)
-}
-
-fn change(raw: &mut [u8], number: u64, rng: &mut Rng) {
-    for _ in 0..1 + rng.below(4) {
-        let front = rng.chance(700_000);
-        let mut at = rng.index(if front { 504 } else { 4096 });
-        if number < 32 && rng.chance(600_000) {
-            at = SIZES[rng.index(SIZES.len())] + rng.index(4);
-        }
-        raw[at] = match rng.below(4) {
-            0 => raw[at] ^ 1 << rng.below(8),
-            1 => 0xff,
-            2 => raw[at].wrapping_add(1),
-            _ => rng.next_u64() as u8,
-        };
-    }
-}
-
-fn seal(raw: &mut [u8], number: u64, superblock: &Super) {
-    if number < 32 {
-        decode::seal_superblock(raw);
-    } else {
-        decode::seal_page(&superblock.uuid, raw);
-    }
-}
-
-/// `noise:seed`: a page whose body is noise and whose check is right.
-pub fn noise(numbers: &[u64]) -> Verdict {
-    let [seed] = *numbers else { return Err("noise:seed".into()) };
-    let mut rng = Rng::new(seed);
-    let (image, superblock) = filled();
-    let mut image = image.clone();
-    for number in [36, 32, 40, 41] {
-        if rng.chance(400_000) {
-            continue;
-        }
-        let mut raw = block(&image.0, START + number * 4096);
-        rng.fill(&mut raw[64..]);
-        // Half the descriptors live, of few blobs, so that some name what exists.
-        for descriptor in raw[64..].chunks_mut(160) {
-            if rng.chance(500_000) && descriptor.len() == 160 {
-                descriptor[0] &= 3;
-                descriptor[1..3].copy_from_slice(&[0, 1]);
-                descriptor[8..12].copy_from_slice(&[1, 0, 0, 0]);
-                descriptor[16..24].copy_from_slice(&rng.below(8).to_le_bytes());
-            }
-        }
-        seal(&mut raw, number, superblock);
-        image.0.write(START + number * 4096, &raw);
-    }
-    survives(seed, image)
-}
+use rootlet_power::case::{runs, sweep};
+use rootlet_power::decode::{self, Super};
+use rootlet_power::machine::Scale;
 
 #[test]
 fn mutated_tables_are_rejected_or_miss() {
-    sweep("mutate", (1..=runs(400)).map(|seed| [seed]));
+    sweep(Scale::Large, "mutate", (1..=runs(400)).map(|seed| [seed]));
 }
 
 #[test]
 fn sealed_noise_in_the_tables_is_a_miss() {
-    sweep("noise", (1..=runs(150)).map(|seed| [seed]));
+    sweep(Scale::Large, "noise", (1..=runs(150)).map(|seed| [seed]));
 }
 
 fn any_superblock() -> impl Strategy<Value = Superblock> {

@@ -2,55 +2,17 @@
 //!
 //! Always: figures come from the world's trace and counters, not from the reader's own.
 
-use std::collections::BTreeSet;
-
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::Root;
 use rootlet::storage::{IoErrorKind, Storage};
-use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, Step, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 
-use crate::case::{Verdict, runs, sweep};
-use crate::guest::Guest;
-use crate::machine::{Machine, START, samples};
-use crate::script::{self, Op};
-
-/// `once:seed`: while nothing is given up, no block is fetched twice.
-pub fn once(numbers: &[u64]) -> Verdict {
-    let [seed] = *numbers else { return Err("once:seed".into()) };
-    let mut rng = Rng::new(seed);
-    let mut machine = Machine::with(seed, 4 << 20, 512);
-    machine.options.pool_bytes = 16 << 20;
-    machine.world.record_trace();
-    let guest = Guest::boot(&mut machine, 0).map_err(|stop| stop.text().to_owned())?;
-    let skip = machine.world.trace().len();
-    for op in script::random(rng.next_u64(), guest.sample, 40) {
-        guest.run(&machine, &op).map_err(|stop| stop.text().to_owned())?;
-    }
-    let stats = guest.cache_stats();
-    if stats.culled_slots > 0 || stats.dropped_bytes > 0 {
-        return Err(format!("a region with room gave something up: {stats:?}"));
-    }
-    let mut seen = BTreeSet::new();
-    let trace = machine.world.trace();
-    let reads = trace[skip..].iter().filter(|e| e.step == Step::Submit && e.op == OpKind::Read);
-    for read in reads.filter(|read| read.device != machine.disk) {
-        for block in read.at / 4096..(read.at + read.len).div_ceil(4096) {
-            if !seen.insert((read.device, block)) {
-                return Err(format!("block {block} of {} was fetched twice", read.device));
-            }
-        }
-    }
-    let fetched = guest.stats().fetched_bytes;
-    // The mount fetched the root's inode.
-    let least = seen.len() as u64 * 4096;
-    if !(least..=least + 8192).contains(&fetched) {
-        return Err(format!("{fetched} bytes fetched, {least} of them distinct"));
-    }
-    Ok(())
-}
+use rootlet_power::case::{runs, sweep};
+use rootlet_power::guest::Guest;
+use rootlet_power::machine::{Machine, START, Scale, samples};
+use rootlet_power::script::{self, Op};
 
 /// A file whose chunks are the same bytes, stored once.
 #[test]
@@ -90,7 +52,7 @@ fn read_times(delay_ns: u64) -> Vec<u64> {
     machine.world.rule(slow(OpKind::Flush));
     machine.world.record_trace();
     let mut times = Vec::new();
-    for op in script::tour(9, &samples()[0]) {
+    for op in script::tour(9, &samples(Scale::Large)[0]) {
         if !matches!(op, Op::Read { .. }) {
             continue;
         }
@@ -105,7 +67,7 @@ fn read_times(delay_ns: u64) -> Vec<u64> {
 
 #[test]
 fn no_block_is_fetched_twice_while_there_is_room() {
-    sweep("once", (1..=runs(60)).map(|seed| [seed]));
+    sweep(Scale::Large, "once", (1..=runs(60)).map(|seed| [seed]));
 }
 
 #[test]

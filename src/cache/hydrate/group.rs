@@ -157,7 +157,7 @@ impl Cache {
             if armed == Armed::No {
                 // Without any earlier write there is nothing to announce: arming comes first.
                 self.arm(storage);
-            } else if armed == Armed::Yes && self.blobs.unsettled() {
+            } else if armed == Armed::Yes && self.blobs.busy() {
                 // The flush covers new blobs too: a descriptor that names a blob which a power
                 // cut took would be taken for that of the next blob in its place.
                 self.write_pages(storage);
@@ -203,6 +203,7 @@ impl Cache {
         if flushed {
             self.slots.move_all(SlotState::Entombed, SlotState::Free);
             self.pages.flushed();
+            self.blobs.flushed();
         }
         let group = self.hydrator.group;
         let size = self.geometry.slot_size;

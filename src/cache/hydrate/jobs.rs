@@ -218,6 +218,7 @@ impl Cache {
                 if result.is_ok() {
                     self.slots.move_all(SlotState::Entombed, SlotState::Free);
                     self.pages.flushed();
+                    self.blobs.flushed();
                 }
             }
         }

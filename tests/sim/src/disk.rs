@@ -20,7 +20,7 @@ mod storage;
 mod world;
 
 pub use counters::{Counters, Step, TraceEvent, WriteRecord};
-pub use crash::{CrashImages, StableImage, Survive};
+pub use crash::{CrashImages, Digests, StableImage, Survive};
 pub use fault::{Fault, OpKind, Rule};
 pub use medium::{Medium, SECTOR};
 pub use sparse::Sparse;

@@ -9,7 +9,7 @@ use rootlet::storage::{
     Transfer,
 };
 use rootlet_sim::Rng;
-use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, Survive, World};
+use rootlet_sim::disk::{Digests, Fault, OpKind, Rule, SimStorage, Sparse, Survive, World};
 
 type Outcome = Result<(), IoErrorKind>;
 
@@ -568,4 +568,74 @@ fn names_are_found_as_a_machine_gives_them() {
     assert_eq!(storage.disk("twenty-bytes-exactly"), Err(DiscoverError::Ambiguous(2)));
     world.set_share_fault("tag", DiscoverError::TooMany);
     assert_eq!(storage.share_file(Some("tag"), "layer"), Err(DiscoverError::TooMany));
+}
+
+#[test]
+fn early_flush_says_ok_before_it_is_done() {
+    let (mut early, mut done) = (0, 0);
+    for seed in 0..60 {
+        let (world, disk, mut storage) = one_disk(seed);
+        world.rule(Rule::new(Fault::EarlyFlush).times(1));
+        write(&mut storage, disk, 0, 1, 512).unwrap();
+        flush(&mut storage, disk).unwrap();
+        early += usize::from(survivors(&world, disk, &[0]).len() == 2);
+        // Eight events further on it is durable, whatever the chance.
+        (0..4).for_each(|_| write(&mut storage, disk, 512, 2, 512).unwrap());
+        done += usize::from(survivors(&world, disk, &[0]) == set(&[[1]]));
+    }
+    assert_eq!((early > 30, done), (true, 60), "{early}");
+}
+
+#[test]
+fn early_flush_is_lost_with_the_power() {
+    let (world, disk, mut storage) = one_disk(28);
+    world.rule(Rule::new(Fault::EarlyFlush).times(1));
+    write(&mut storage, disk, 0, 1, 512).unwrap();
+    flush(&mut storage, disk).unwrap();
+    world.crash(Survive::Nothing);
+    let mut storage = world.attach();
+    assert_eq!(read(&mut storage, disk, 0, 512).unwrap(), [0; 512]);
+}
+
+#[test]
+fn doubled_request_ends_twice_and_is_done_once() {
+    let (world, disk, mut storage) = one_disk(29);
+    world.rule(Rule::new(Fault::EndTwice).op(OpKind::Write).times(1));
+    storage.start(write_job(disk, 0, 1, 512)).unwrap();
+    assert_eq!(next_job(&mut storage), (1, Ok(())));
+    assert_eq!(next_job(&mut storage), (1, Ok(())));
+    assert!((0..1000).all(|_| storage.poll().is_none()));
+    assert_eq!(world.counters(disk).writes, 1);
+    world.rule(Rule::new(Fault::EndTwice).op(OpKind::Read));
+    let mut out = [0; 512];
+    let mut ends = 0;
+    storage.run(&mut [Transfer::read(disk, 0, &mut out)], &mut |_, _| ends += 1);
+    assert_eq!((ends, out), (2, [1; 512]));
+}
+
+#[test]
+fn sector_written_back_is_no_choice_and_everything_is_the_newest() {
+    let (world, disk, mut storage) = one_disk(30);
+    for byte in [1, 0, 1, 1] {
+        write(&mut storage, disk, 0, byte, 512).unwrap();
+    }
+    assert_eq!(survivors(&world, disk, &[0]), set(&[[0], [1]]));
+    assert_eq!(world.crash_images(disk, 0, 1).count(), 2);
+    write(&mut storage, disk, 0, 0, 512).unwrap();
+    let mut byte = [9];
+    world.crash_image(disk, Survive::Everything).read(0, &mut byte);
+    assert_eq!(byte, [0]);
+}
+
+#[test]
+fn digest_is_of_the_bytes_and_not_of_how_they_came_there() {
+    let (world, disk, mut storage) = one_disk(31);
+    write(&mut storage, disk, 0, 3, 1024).unwrap();
+    let image = world.crash_image(disk, Survive::Everything);
+    let other = Sparse::from(image.to_vec());
+    let blank = Digests::new(Sparse::zeros(1 << 20));
+    assert_eq!(blank.digest(&image), Digests::new(other).digest(&image));
+    let digests: BTreeSet<u64> =
+        world.crash_images(disk, 0, 1).map(|image| blank.digest(&image)).collect();
+    assert_eq!(digests.len(), 4);
 }

@@ -17,7 +17,7 @@ mod map;
 mod memory;
 pub mod mutate;
 mod region;
-#[path = "../../region/decode.rs"]
+#[path = "../../power/src/decode.rs"]
 #[expect(dead_code, reason = "the region's tests need all of it")]
 mod seal;
 

@@ -25,6 +25,24 @@ pub struct Counters {
     pub in_flight: u64,
     /// The most requests that were in flight at once.
     pub in_flight_max: u64,
+    /// Bytes of the buffers of background jobs in flight now.
+    pub lent_bytes: u64,
+    /// The most of them at once.
+    pub lent_bytes_max: u64,
+}
+
+impl Counters {
+    pub(super) fn submitted(&mut self, lent_bytes: u64) {
+        self.in_flight += 1;
+        self.in_flight_max = self.in_flight_max.max(self.in_flight);
+        self.lent_bytes += lent_bytes;
+        self.lent_bytes_max = self.lent_bytes_max.max(self.lent_bytes);
+    }
+
+    pub(super) fn ended(&mut self, lent_bytes: u64) {
+        self.in_flight -= 1;
+        self.lent_bytes -= lent_bytes;
+    }
 }
 
 /// One submitted write.

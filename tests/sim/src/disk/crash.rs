@@ -11,7 +11,8 @@ use super::medium::{Medium, SECTOR, SectorBytes};
 use super::sparse::Sparse;
 use crate::Rng;
 
-/// How many volatile sectors are few enough to try every combination.
+/// How many volatile sectors, of those that change at all, are few enough to try every
+/// combination of what they may hold: every subset, and every order of writes to one sector.
 const EXHAUSTIVE_SECTORS: usize = 10;
 /// And how many combinations, when sectors have several versions.
 const EXHAUSTIVE_IMAGES: u64 = 4096;
@@ -48,6 +49,43 @@ impl StableImage {
     }
 }
 
+/// The digests of a disk's pages, to digest disks that differ from it in few of them.
+#[derive(Clone, Debug)]
+pub struct Digests {
+    of: Sparse,
+    pages: BTreeMap<u64, u64>,
+}
+
+impl Digests {
+    /// Looks at every page.
+    pub fn new(of: Sparse) -> Self {
+        let mut pages = BTreeMap::new();
+        of.for_each_page(|at, page| {
+            pages.insert(at, page_digest(at, page));
+        });
+        Self { of, pages }
+    }
+
+    /// A digest of the bytes of `image`: the same for the same bytes, whatever they came from.
+    /// Looks only at pages that `image` does not share with the first disk.
+    pub fn digest(&self, image: &StableImage) -> u64 {
+        let mut sum = 0;
+        image.0.for_each_page(|at, page| {
+            let known = self.of.shares_page(at, &image.0).then(|| self.pages.get(&at).copied());
+            sum ^= known.flatten().unwrap_or_else(|| page_digest(at, page));
+        });
+        sum
+    }
+}
+
+/// 0 for a page of zeros, which may also be one that was never written.
+fn page_digest(at: u64, page: &[u8]) -> u64 {
+    if page.iter().all(|byte| *byte == 0) {
+        return 0;
+    }
+    crate::rng::mix(crate::rng::hash(page) ^ crate::rng::mix(at))
+}
+
 impl From<StableImage> for Sparse {
     fn from(image: StableImage) -> Self {
         image.0
@@ -58,7 +96,36 @@ impl From<StableImage> for Sparse {
 #[derive(Clone, Debug)]
 pub(super) struct Choices {
     base: Sparse,
+    /// Every volatile sector with all its versions: each of them may be torn.
     sectors: Vec<(u64, Vec<Arc<SectorBytes>>)>,
+    /// Those that may hold something else than they do durably.
+    whole: Vec<Whole>,
+}
+
+/// What a sector may hold if it is not torn, beside what it holds durably.
+#[derive(Clone, Debug)]
+struct Whole {
+    sector: u64,
+    /// Each content once.
+    versions: Vec<Arc<SectorBytes>>,
+    /// Which of them, counted from 1, was written last; 0 if that is the durable content again.
+    newest: usize,
+}
+
+impl Whole {
+    fn new(base: &Sparse, sector: u64, written: &[Arc<SectorBytes>]) -> Self {
+        let mut stable = [0; SECTOR as usize];
+        base.read(sector * SECTOR, &mut stable);
+        let mut versions: Vec<Arc<SectorBytes>> = Vec::new();
+        for version in written {
+            if **version != stable && !versions.contains(version) {
+                versions.push(Arc::clone(version));
+            }
+        }
+        let last = written.last();
+        let newest = versions.iter().position(|version| Some(version) == last);
+        Self { sector, versions, newest: newest.map_or(0, |at| at + 1) }
+    }
 }
 
 impl Choices {
@@ -72,24 +139,27 @@ impl Choices {
                 sectors.entry(sector).or_default().push(Arc::new(bytes));
             }
         }
-        Self { base: medium.stable().clone(), sectors: sectors.into_iter().collect() }
+        let base = medium.stable().clone();
+        let whole = |(sector, versions): (&u64, &Vec<_>)| Whole::new(&base, *sector, versions);
+        let whole = sectors.iter().map(whole).filter(|whole| !whole.versions.is_empty()).collect();
+        Self { base, sectors: sectors.into_iter().collect(), whole }
     }
 
     pub fn image(&self, survive: Survive) -> StableImage {
         match survive {
             Survive::Nothing => self.pick(|_| 0),
-            Survive::Everything => self.pick(|versions| versions),
+            Survive::Everything => self.pick(|whole| whole.newest),
             Survive::Seeded(seed) => self.seeded(seed, false),
             Survive::SeededDamage(seed) => self.seeded(seed, true),
         }
     }
 
-    /// `choose` is given how many versions a sector has, and answers 0 for the durable one.
-    fn pick(&self, mut choose: impl FnMut(usize) -> usize) -> StableImage {
+    /// `choose` says which version a sector has, 0 for the durable one.
+    fn pick(&self, mut choose: impl FnMut(&Whole) -> usize) -> StableImage {
         let mut image = self.base.clone();
-        for (sector, versions) in &self.sectors {
-            if let Some(version) = choose(versions.len()).checked_sub(1) {
-                image.write(sector * SECTOR, versions[version].as_slice());
+        for whole in &self.whole {
+            if let Some(version) = choose(whole).checked_sub(1) {
+                image.write(whole.sector * SECTOR, whole.versions[version].as_slice());
             }
         }
         StableImage(image)
@@ -120,7 +190,7 @@ impl Choices {
     }
 
     fn combinations(&self) -> u64 {
-        let each = self.sectors.iter().map(|(_, versions)| versions.len() as u64 + 1);
+        let each = self.whole.iter().map(|whole| whole.versions.len() as u64 + 1);
         each.fold(1, u64::saturating_mul)
     }
 }
@@ -159,7 +229,7 @@ pub struct CrashImages {
 impl CrashImages {
     pub(super) fn new(choices: Choices, samples: u64, seed: u64) -> Self {
         let all = choices.combinations();
-        let few = choices.sectors.len() <= EXHAUSTIVE_SECTORS && all <= EXHAUSTIVE_IMAGES;
+        let few = choices.whole.len() <= EXHAUSTIVE_SECTORS && all <= EXHAUSTIVE_IMAGES;
         Self { choices, combinations: 0..if few { all } else { 0 }, samples: 0..samples, seed }
     }
 
@@ -174,8 +244,8 @@ impl Iterator for CrashImages {
 
     fn next(&mut self) -> Option<StableImage> {
         if let Some(mut number) = self.combinations.next() {
-            return Some(self.choices.pick(|versions| {
-                let radix = versions as u64 + 1;
+            return Some(self.choices.pick(|whole| {
+                let radix = whole.versions.len() as u64 + 1;
                 let choice = number % radix;
                 number /= radix;
                 choice as usize

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use rootlet::storage::{DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job};
+use rootlet::storage::{Buffer, DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job};
 
 use super::counters::{Counters, Step, TraceEvent, WriteRecord};
 use super::crash::Choices;
@@ -14,6 +14,9 @@ use super::fault::{Fault, OpKind, Rule};
 use super::medium::{Medium, SECTOR};
 use super::world::{WriteHook, WriteSeen};
 use crate::Rng;
+
+/// Within how many events a flush that said yes too early is done.
+const LATE_EVENTS: u64 = 8;
 
 /// How a device is found.
 #[derive(Clone, Debug)]
@@ -62,6 +65,16 @@ pub(super) enum Waiter {
     Job(Job),
 }
 
+impl Waiter {
+    /// Bytes of a background job's buffer.
+    pub fn lent_bytes(&self) -> u64 {
+        match self {
+            Self::Batch(..) => 0,
+            Self::Job(job) => job.buffer.as_ref().map_or(0, |buffer| buffer.len() as u64),
+        }
+    }
+}
+
 pub(super) struct Request {
     pub number: u64,
     pub guest: u64,
@@ -75,7 +88,22 @@ pub(super) struct Request {
     flush_mark: u64,
 }
 
+/// The same job with a buffer of its own.
+fn copy_of(job: &Job) -> Job {
+    let buffer = job.buffer.as_deref().map(|bytes| {
+        let mut buffer = Buffer::new(bytes.len());
+        buffer.get_mut().expect("a new buffer has one handle").copy_from_slice(bytes);
+        buffer
+    });
+    Job { buffer, ..*job }
+}
+
 impl Request {
+    /// How often its end is reported.
+    pub fn ends(&self) -> usize {
+        if self.fault == Some(Fault::EndTwice) { 2 } else { 1 }
+    }
+
     fn write_bytes(&self) -> &[u8] {
         match &self.waiter {
             Waiter::Batch(_, data) => data.as_deref().unwrap_or_default(),
@@ -103,6 +131,11 @@ pub(super) struct State {
     pub hook: Option<WriteHook>,
     pub trace: Option<Vec<TraceEvent>>,
     pub trace_hash: u64,
+    /// Flushes that said yes too early: their disk, what they cover, and the event at which it
+    /// becomes durable.
+    late_flushes: Vec<(DeviceId, u64, u64)>,
+    /// Polls since the last submission.
+    idle_polls: u32,
     requests: u64,
 }
 
@@ -126,12 +159,21 @@ impl State {
             hook: None,
             trace: None,
             trace_hash: seed,
+            late_flushes: Vec::new(),
+            idle_polls: 0,
             requests: 0,
         }
     }
 
     pub fn device(&mut self, id: DeviceId) -> &mut Device {
         &mut self.devices[usize::from(id.0)]
+    }
+
+    /// A poll moves the clock on, and more so the longer nothing else happens, so that whoever
+    /// waits for a deadline meets it in few polls.
+    pub fn idle(&mut self) {
+        self.clock_ns += 1000 << (self.idle_polls / 128).min(14);
+        self.idle_polls = self.idle_polls.saturating_add(1);
     }
 
     /// Takes a request in, or refuses it with the waiter given back.
@@ -143,6 +185,7 @@ impl State {
         (at, len): (u64, u64),
         waiter: Waiter,
     ) -> Result<(), (Waiter, IoErrorKind)> {
+        self.idle_polls = 0;
         let number = self.requests;
         self.requests += 1;
         let Some(unit) = self.devices.get_mut(usize::from(device.0)) else {
@@ -166,8 +209,7 @@ impl State {
             unit.counters.errors += 1;
             return Err((waiter, kind));
         }
-        unit.counters.in_flight += 1;
-        unit.counters.in_flight_max = unit.counters.in_flight_max.max(unit.counters.in_flight);
+        unit.counters.submitted(waiter.lent_bytes());
         let flush_mark = unit.medium.flush_mark();
         let hang_ns = if fault == Some(Fault::Hang) { self.deadline_ns } else { 0 };
         let jitter_ns = self.rng.below(self.jitter_ns);
@@ -203,7 +245,7 @@ impl State {
         self.clock_ns = self.clock_ns.max(request.ready_ns) + 1000;
         let result = self.take_effect(&mut request, out);
         let unit = self.device(request.device);
-        unit.counters.in_flight -= 1;
+        unit.counters.ended(request.waiter.lent_bytes());
         unit.counters.errors += u64::from(result.is_err());
         let step = if result.is_ok() { Step::Done } else { Step::Failed };
         self.note(&request, step, result.err());
@@ -213,8 +255,12 @@ impl State {
     /// Ends a background job and keeps it for its guest.
     pub fn finish_job(&mut self, index: usize) {
         if let Some((request, result)) = self.finish(index, None)
+            && let ends = request.ends()
             && let Waiter::Job(job) = request.waiter
         {
+            if ends > 1 {
+                self.ended.push((request.guest, copy_of(&job), result));
+            }
             self.ended.push((request.guest, job, result));
         }
     }
@@ -223,13 +269,14 @@ impl State {
     pub fn cut(&mut self) {
         self.power = false;
         self.cut_at = None;
+        self.late_flushes.clear();
         self.life += 1;
         let mut in_flight = std::mem::take(&mut self.in_flight);
         in_flight.sort_by_key(|request| request.number);
         for request in in_flight {
             self.note(&request, Step::Cut, None);
             let unit = self.device(request.device);
-            unit.counters.in_flight -= 1;
+            unit.counters.ended(request.waiter.lent_bytes());
             let lost = request.fault == Some(Fault::LoseWrite);
             if request.op == OpKind::Write && !lost {
                 unit.unfinished.push((request.at, request.write_bytes().into()));
@@ -299,9 +346,15 @@ impl State {
             OpKind::Read => self.fill(request, out, failure),
             OpKind::Write => self.land(request, failure.is_some()),
             OpKind::Flush => {
-                if failure.is_none() && request.fault != Some(Fault::DropFlush) {
-                    let mark = request.flush_mark;
-                    self.device(request.device).medium.complete_flush(mark);
+                let mark = request.flush_mark;
+                match request.fault {
+                    _ if failure.is_some() => {}
+                    Some(Fault::DropFlush) => {}
+                    Some(Fault::EarlyFlush) => {
+                        let event = self.events + 1 + self.rng.below(LATE_EVENTS);
+                        self.late_flushes.push((request.device, mark, event));
+                    }
+                    _ => self.device(request.device).medium.complete_flush(mark),
                 }
             }
         }
@@ -375,6 +428,7 @@ impl State {
             device: request.device,
             at: request.at,
             data: request.write_bytes(),
+            foreground: matches!(request.waiter, Waiter::Batch(..)),
             medium: &unit.medium,
             in_flight: writes.map(|other| other.at..other.at + other.len).collect(),
         });
@@ -383,6 +437,10 @@ impl State {
 
     fn event_is_cut(&mut self) -> bool {
         self.events += 1;
+        while let Some(at) = self.late_flushes.iter().position(|late| late.2 <= self.events) {
+            let (device, mark, _) = self.late_flushes.swap_remove(at);
+            self.device(device).medium.complete_flush(mark);
+        }
         self.cut_at.is_some_and(|at| self.events >= at)
     }
 

@@ -35,6 +35,12 @@ pub enum Fault {
     TearWrite(Option<u32>),
     /// A flush reports success and makes nothing durable.
     DropFlush,
+    /// A flush reports success before what it covers is durable; that follows a few writes and
+    /// flushes later, if the power lasts.
+    EarlyFlush,
+    /// A request ends twice: a background job comes back a second time, with a copy of its
+    /// buffer; a transfer of a batch is reported twice.
+    EndTwice,
     /// One random bit of what a read returns is wrong.
     FlipRead,
     /// A read returns what its sectors held before their last write.
@@ -74,7 +80,7 @@ impl Rule {
             | Fault::MisdirectWrite(_)
             | Fault::TearWrite(_)
             | Fault::TurnReadOnly => Some(OpKind::Write),
-            Fault::DropFlush => Some(OpKind::Flush),
+            Fault::DropFlush | Fault::EarlyFlush => Some(OpKind::Flush),
             Fault::FlipRead | Fault::StaleRead | Fault::NoiseRead => Some(OpKind::Read),
             _ => None,
         };

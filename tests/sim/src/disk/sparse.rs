@@ -1,6 +1,6 @@
 //! Bytes of a device of any length, of which only the written pages take room.
 //!
-//! Always: what was never written is zero; a clone shares its pages until one is written.
+//! Always: what was never written is zero; a clone shares everything until it is written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,13 +13,13 @@ const PAGE: usize = 4096;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sparse {
     bytes: u64,
-    pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
+    pages: Arc<BTreeMap<u64, Arc<[u8; PAGE]>>>,
 }
 
 impl Sparse {
     /// `bytes` zeros.
     pub fn zeros(bytes: u64) -> Self {
-        Self { bytes, pages: BTreeMap::new() }
+        Self { bytes, pages: Arc::default() }
     }
 
     /// Length in bytes.
@@ -43,8 +43,9 @@ impl Sparse {
     /// Overwrites bytes at byte `at`; what reaches beyond the end is cut off.
     pub fn write(&mut self, at: u64, data: &[u8]) {
         let room = self.bytes.saturating_sub(at).min(data.len() as u64) as usize;
+        let pages = Arc::make_mut(&mut self.pages);
         for (page, within, range) in pieces(at, room) {
-            let page = self.pages.entry(page).or_insert_with(|| Arc::new([0; PAGE]));
+            let page = pages.entry(page).or_insert_with(|| Arc::new([0; PAGE]));
             Arc::make_mut(page)[within..within + range.len()].copy_from_slice(&data[range]);
         }
     }
@@ -52,13 +53,28 @@ impl Sparse {
     /// Cuts or extends (with zeros).
     pub fn resize(&mut self, bytes: u64) {
         if bytes < self.bytes {
-            self.pages.split_off(&bytes.div_ceil(PAGE as u64));
+            let pages = Arc::make_mut(&mut self.pages);
+            pages.split_off(&bytes.div_ceil(PAGE as u64));
             let within = (bytes % PAGE as u64) as usize;
-            if let Some(page) = self.pages.get_mut(&(bytes / PAGE as u64)) {
+            if let Some(page) = pages.get_mut(&(bytes / PAGE as u64)) {
                 Arc::make_mut(page)[within..].fill(0);
             }
         }
         self.bytes = bytes;
+    }
+
+    /// Calls `each` with every written piece of 4096 bytes and where it begins; what is left out
+    /// is zero.
+    pub fn for_each_page(&self, mut each: impl FnMut(u64, &[u8; PAGE])) {
+        for (page, data) in &*self.pages {
+            each(page * PAGE as u64, data);
+        }
+    }
+
+    /// Whether the page at byte `at` is one and the same in memory; equal bytes alone are not.
+    pub(super) fn shares_page(&self, at: u64, other: &Self) -> bool {
+        let page = |of: &Self| of.pages.get(&(at / PAGE as u64)).map(Arc::as_ptr);
+        page(self) == page(other)
     }
 
     /// All bytes in one piece.

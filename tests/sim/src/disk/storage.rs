@@ -70,8 +70,9 @@ impl SimStorage {
         refused
     }
 
-    /// Ends one request, of the batch or in the background, that the seed chooses.
-    fn step(&self, batch: &mut [Transfer<'_>]) -> Option<(usize, Result<(), IoErrorKind>)> {
+    /// Ends one request, of the batch or in the background, that the seed chooses; of one of the
+    /// batch says which, how often its end is reported, and its result.
+    fn step(&self, batch: &mut [Transfer<'_>]) -> Option<(usize, usize, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
         let mine =
             |waiter: &Waiter, guest| matches!(waiter, Waiter::Batch(..)) && guest == self.guest;
@@ -94,7 +95,7 @@ impl SimStorage {
             Lent::Read(out) => Some(&mut **out),
             _ => None,
         };
-        state.finish(index, out).map(|(_, result)| (number, result))
+        state.finish(index, out).map(|(request, result)| (number, request.ends(), result))
     }
 
     fn has_batch(&self) -> bool {
@@ -125,8 +126,8 @@ impl Storage for SimStorage {
             end(batch, index, result);
         }
         while self.has_batch() {
-            if let Some((index, result)) = self.step(batch) {
-                end(batch, index, result);
+            if let Some((index, ends, result)) = self.step(batch) {
+                (0..ends).for_each(|_| end(batch, index, result));
             }
         }
         for index in 0..batch.len() {
@@ -170,7 +171,7 @@ impl Background for SimStorage {
 
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
-        state.clock_ns += 1000;
+        state.idle();
         let count = 1 + state.rng.index(3);
         for _ in 0..count {
             let jobs: Vec<(usize, u64)> = (0..state.in_flight.len())
@@ -266,7 +267,8 @@ impl Drop for SimStorage {
                 state.finish_job(index);
             } else {
                 let request = state.in_flight.swap_remove(index);
-                state.device(request.device).counters.in_flight -= 1;
+                let lent = request.waiter.lent_bytes();
+                state.device(request.device).counters.ended(lent);
             }
         }
         state.ended.retain(|(guest, ..)| *guest != self.guest);

@@ -14,6 +14,7 @@ use super::fault::Rule;
 use super::medium::Medium;
 use super::sparse::Sparse;
 use super::storage::{SimStorage, lock};
+use crate::Rng;
 
 /// A write at the moment of its submission.
 pub struct WriteSeen<'w> {
@@ -27,6 +28,8 @@ pub struct WriteSeen<'w> {
     pub at: u64,
     /// The bytes.
     pub data: &'w [u8],
+    /// Whether a reader waits for it.
+    pub foreground: bool,
     /// The disk's state before the write.
     pub medium: &'w Medium,
     /// The ranges of the other writes in flight on this disk.
@@ -283,6 +286,16 @@ impl World {
     /// The trace since [`World::record_trace`].
     pub fn trace(&self) -> Vec<TraceEvent> {
         lock(&self.state).trace.clone().unwrap_or_default()
+    }
+
+    /// The trace since [`World::record_trace`], or since this was called last.
+    pub fn take_trace(&self) -> Vec<TraceEvent> {
+        lock(&self.state).trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Draws everything random from `seed` from now on, whatever was drawn before.
+    pub fn stir(&self, seed: u64) {
+        lock(&self.state).rng = Rng::new(seed);
     }
 
     /// A digest of everything that happened, kept always: equal worlds have equal ones.

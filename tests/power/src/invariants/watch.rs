@@ -1,4 +1,4 @@
-//! The rules of writing, checked at every write at the moment of its submission.
+//! The rules of writing (3, 5, 6, 7, 8, 11), checked at every write as it is submitted.
 //!
 //! Always: what may be durable is judged by the disk's own state (stable, volatile, in flight),
 //! with a decoder of its own, and never by what the guest believes.
@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use rootlet_sim::disk::{Medium, SECTOR, Sparse, WriteSeen};
 
+use super::Invariant::{self, MountIsIdempotent, O1, O2, O3, WorkEnds, WritesStayInside};
+use super::{Broken, Verdict};
 use crate::decode::{BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities};
 use crate::machine::Machine;
 
@@ -22,7 +24,7 @@ struct Seen {
     start: u64,
     bytes: u64,
     ordered: bool,
-    broken: Option<String>,
+    broken: Option<Broken>,
     /// Pages and superblocks in flight, with their bytes.
     flying: Vec<(u64, Vec<u8>)>,
     /// Every blob that was ever in the table: by region, index and generation.
@@ -52,39 +54,51 @@ impl Watch {
             let verdict = if write.device == disk {
                 seen.check(write)
             } else {
-                Err(format!("a write to {}", write.device))
+                broken(WritesStayInside, format!("a write to {}", write.device))
             };
-            if let (Err(what), None) = (verdict, &seen.broken) {
-                seen.broken = Some(format!("RULE at event {}: {what}", write.event));
+            if let (Err(broken), None) = (verdict, &seen.broken) {
+                let what = format!("at event {}: {}", write.event, broken.what);
+                seen.broken = Some(Broken { what, ..broken });
             }
         });
         watch
     }
 
     /// The first broken rule.
-    pub fn verdict(&self) -> Result<(), String> {
+    pub fn verdict(&self) -> Verdict {
         self.0.lock().unwrap().broken.clone().map_or(Ok(()), Err)
     }
 }
 
+fn broken(invariant: Invariant, what: impl Into<String>) -> Verdict {
+    Err(Broken::new(invariant, what))
+}
+
 impl Seen {
-    fn check(&mut self, write: &WriteSeen<'_>) -> Result<(), String> {
+    fn check(&mut self, write: &WriteSeen<'_>) -> Verdict {
         let end = write.at + write.data.len() as u64;
         if write.at < self.start || end > self.start + self.bytes {
-            return Err(format!("bytes {}..{end} lie outside the region", write.at));
+            return broken(
+                WritesStayInside,
+                format!("bytes {}..{end} lie outside the region", write.at),
+            );
         }
         self.flying.retain(|(at, data)| write.in_flight.contains(&(*at..*at + data.len() as u64)));
         let number = (write.at - self.start) / BLOCK;
         if number == 0 || number == 16 {
             return self.check_superblock(write, number);
         }
+        if write.foreground {
+            return broken(WorkEnds, format!("a reader waits for the write of block {number}"));
+        }
         let durable = [0, 16].map(|block| Super::decode(&self.stable(write.medium, block)));
         let best = durable.into_iter().flatten().max_by_key(|found| found.generation);
         // On a disk that loses what it was given, what the guest wrote last has to do.
         let best = best.or(self.written.filter(|_| !self.ordered));
-        let best = best.ok_or("a write before the superblock is durable")?;
+        let early = "a write before the superblock is durable";
+        let best = best.ok_or_else(|| Broken::new(WritesStayInside, early))?;
         if self.ordered && self.announced.get(&write.guest) != Some(&best.nonce) {
-            return Err("a write before this mount was announced durably".into());
+            return broken(O1, "a write before this mount was announced durably");
         }
         match best.place(number) {
             Place::Page { kind, page, twin } => {
@@ -94,13 +108,17 @@ impl Seen {
             }
             Place::Slot { .. } if self.ordered => self.check_data(write, &best, number),
             Place::Slot { .. } => Ok(()),
-            place => Err(format!("a write to {place:?}")),
+            place => broken(WritesStayInside, format!("a write to {place:?}")),
         }
     }
 
-    fn check_superblock(&mut self, write: &WriteSeen<'_>, number: u64) -> Result<(), String> {
-        let new = Super::decode(write.data).ok_or("a superblock that does not check out")?;
+    fn check_superblock(&mut self, write: &WriteSeen<'_>, number: u64) -> Verdict {
+        let wrong = "a superblock that does not check out";
+        let new = Super::decode(write.data).ok_or_else(|| Broken::new(O2, wrong))?;
         self.written = Some(new);
+        if write.foreground != (new.nonce == 0) {
+            return broken(MountIsIdempotent, "only a format writes superblocks while it waits");
+        }
         // A format writes both at once: there is nothing to lose.
         if new.nonce != 0 {
             self.announced.insert(write.guest, new.nonce);
@@ -113,13 +131,13 @@ impl Seen {
     }
 
     /// O2: the other copy is neither in flight nor volatile.
-    fn twin_is_safe(&self, write: &WriteSeen<'_>, twin: u64, what: &str) -> Result<(), String> {
+    fn twin_is_safe(&self, write: &WriteSeen<'_>, twin: u64, what: &str) -> Verdict {
         let at = self.start + twin * BLOCK;
         if write.in_flight.iter().any(|range| range.contains(&at)) {
-            return Err(format!("O2: both {what} in flight"));
+            return broken(O2, format!("both {what} in flight"));
         }
         if write.medium.is_volatile(at, BLOCK) {
-            return Err(format!("O2: both {what} volatile"));
+            return broken(O2, format!("both {what} volatile"));
         }
         Ok(())
     }
@@ -129,9 +147,9 @@ impl Seen {
         write: &WriteSeen<'_>,
         region: &Super,
         (kind, page, twin): (Kind, u64, u64),
-    ) -> Result<(), String> {
+    ) -> Verdict {
         if region.page(kind, page, write.data).is_none() || write.data.len() as u64 != BLOCK {
-            return Err(format!("{kind:?} page {page} does not check out"));
+            return broken(O2, format!("{kind:?} page {page} does not check out"));
         }
         if kind == Kind::Blobs {
             for (index, generation, identity) in identities(page, write.data) {
@@ -160,13 +178,13 @@ impl Seen {
         region: &Super,
         slot: u64,
         found: &Descriptor,
-    ) -> Result<(), String> {
+    ) -> Verdict {
         for block in (0..16).filter(|block| found.has(*block)) {
             let number = region.block_of(slot, block);
             let at = self.start + number * BLOCK;
             let flying = write.in_flight.iter().any(|range| range.contains(&at));
             if flying || write.medium.is_volatile(at, BLOCK) {
-                return Err(format!("O3: block {block} of slot {slot} is not durable yet"));
+                return broken(O3, format!("block {block} of slot {slot} is not durable yet"));
             }
             let key = (region.uuid, found.blob, found.blob_generation);
             let Some(identity) = self.blobs.get(&key) else { continue };
@@ -174,18 +192,18 @@ impl Seen {
             let of_blob = found.window * 16 + block;
             let sum = block_sum(&region.uuid, identity, found.blob_generation, of_blob, &data);
             if sum != found.sums[block as usize] {
-                return Err(format!("O3: block {block} of slot {slot} is not what its bit says"));
+                return broken(O3, format!("block {block} of slot {slot} is not what its bit says"));
             }
         }
         Ok(())
     }
 
     /// O1: no descriptor that a power cut may leave in force has a bit for these blocks.
-    fn check_data(&self, write: &WriteSeen<'_>, region: &Super, first: u64) -> Result<(), String> {
+    fn check_data(&self, write: &WriteSeen<'_>, region: &Super, first: u64) -> Verdict {
         let mut of_page = (u64::MAX, Vec::new());
         for number in first..first + write.data.len() as u64 / BLOCK {
             let Place::Slot { slot, block } = region.place(number) else {
-                return Err("data beyond the slots".into());
+                return broken(WritesStayInside, "data beyond the slots");
             };
             let (copies, page, index) = region.descriptor_of(slot);
             if of_page.0 != page {
@@ -193,7 +211,7 @@ impl Seen {
             }
             let held = of_page.1.iter().filter_map(|raw| Descriptor::decode(raw, index));
             if held.into_iter().any(|found| found.has(block)) {
-                return Err(format!("O1: block {block} of slot {slot} may be described durably"));
+                return broken(O1, format!("block {block} of slot {slot} may be described durably"));
             }
         }
         Ok(())

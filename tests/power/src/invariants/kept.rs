@@ -1,4 +1,4 @@
-//! What a region has promised to keep: synced, and not given up since.
+//! 4, what a region has promised to keep: synced, and not given up since.
 //!
 //! Always: a block is in the promise only while the guest itself still holds it in the place
 //! where it was at the sync, so that what was given up in between is not asked for.
@@ -6,6 +6,7 @@
 use rootlet::storage::DeviceId;
 use rootlet_sim::disk::{OpKind, Step, TraceEvent};
 
+use super::{Broken, Invariant, Verdict};
 use crate::guest::{Guest, Residents};
 
 /// The promise of one region, for one image.
@@ -24,14 +25,16 @@ impl Kept {
         self.0.retain(|block, place| now.get(block) == Some(place));
     }
 
-    /// The first promised block that a freshly booted guest does not have.
-    pub fn missing(&self, guest: &Guest) -> Option<String> {
-        let lost = self.0.iter().find(|(block, _)| !guest.opened.contains_key(block))?;
-        Some(format!("LOST: block {} of blob {} was synced", lost.0.1, lost.0.0))
+    /// Whether a freshly booted guest has every promised block.
+    pub fn found(&self, guest: &Guest) -> Verdict {
+        match self.0.keys().find(|block| !guest.opened.contains_key(block)) {
+            None => Ok(()),
+            Some((slot, block)) => lost(format!("block {block} of blob {slot} was synced")),
+        }
     }
 
-    /// The first read of a source that touches a promised block.
-    pub fn fetched(&self, sources: &[DeviceId], trace: &[TraceEvent]) -> Option<String> {
+    /// Whether no read of a source touches a promised block.
+    pub fn not_fetched(&self, sources: &[DeviceId], trace: &[TraceEvent]) -> Verdict {
         let reads =
             trace.iter().filter(|seen| seen.step == Step::Submit && seen.op == OpKind::Read);
         for seen in reads {
@@ -41,9 +44,18 @@ impl Kept {
             let blocks = seen.at / 4096..(seen.at + seen.len).div_ceil(4096);
             let kept = |number: &u64| self.0.contains_key(&(slot as u16, *number));
             if let Some(number) = blocks.into_iter().find(kept) {
-                return Some(format!("LOST: block {number} of blob {slot} was fetched again"));
+                return lost(format!("block {number} of blob {slot} was fetched again"));
             }
         }
-        None
+        Ok(())
     }
+
+    /// The promised blocks: slot of the image, block of the blob.
+    pub fn blocks(&self) -> impl Iterator<Item = (u16, u64)> {
+        self.0.keys().copied()
+    }
+}
+
+fn lost(what: String) -> Verdict {
+    Err(Broken::new(Invariant::SyncedIsKept, format!("LOST: {what}")))
 }

@@ -2,15 +2,17 @@
 //!
 //! Always: what a read returned is compared with the file's bytes (L1), whatever else happens.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{Cache, CacheStats, Layer, Mode, Refused, Residence, SlotState};
+use rootlet::cache::{Cache, CacheStats, Layer, Mode, Refused, Residence};
 use rootlet::read::{Root, Stats};
 use rootlet::storage::Storage;
 use rootlet_sim::disk::SimStorage;
 
-use crate::machine::{Machine, Sample, samples};
+use crate::invariants::{Broken, bytes_are_right};
+use crate::machine::{Machine, Sample, WINDOW};
 use crate::script::Op;
 
 /// Where a block of a blob lies in the region: slot and block.
@@ -18,13 +20,25 @@ pub type Place = (u32, usize);
 /// What is resident: by device slot of the image and block of the blob.
 pub type Residents = BTreeMap<(u16, u64), Place>;
 
+thread_local! {
+    static READS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How many reads this thread has compared with the oracle.
+pub fn reads_checked() -> u64 {
+    READS.with(Cell::get)
+}
+
 /// How long a sync may take.
 const SYNC_NS_MAX: u64 = 120_000_000_000;
 
 /// One mount.
 pub struct Guest {
+    /// What it reads through.
     pub root: Root<SimStorage, Option<Cache>>,
+    /// What it must read.
     pub sample: &'static Sample,
+    other: &'static Sample,
     /// Which sample it is.
     pub number: usize,
     /// What was resident when the region had been opened; the mount itself may give slots up.
@@ -36,16 +50,17 @@ pub struct Guest {
 /// Why an operation stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Wrong bytes: L1 is broken.
-    Wrong(String),
+    /// Something is broken that nothing excuses, such as wrong bytes (L1).
+    Wrong(Broken),
     /// An error, which may be right or break L2.
     Failed(String),
 }
 
 impl Stop {
+    /// What happened.
     pub fn text(&self) -> &str {
         match self {
-            Self::Wrong(text) | Self::Failed(text) => text,
+            Self::Wrong(Broken { what: text, .. }) | Self::Failed(text) => text,
         }
     }
 }
@@ -64,10 +79,12 @@ impl Guest {
             Ok(cache) => (Some(cache), None),
             Err(refused) => (None, Some(refused)),
         };
-        let opened = cache.as_ref().map(|cache| residents_in(cache, number)).unwrap_or_default();
+        let sample = &machine.samples[number];
+        let opened = cache.as_ref().map(|cache| residents_in(cache, sample)).unwrap_or_default();
         let root = Root::new(storage, cache, &image, &parts);
         let root = root.map_err(|error| failed(error.to_string()))?;
-        Ok(Self { root, sample: &samples()[number], number, opened, refused })
+        let other = &machine.samples[1 - number];
+        Ok(Self { root, sample, other, number, opened, refused })
     }
 
     /// Does one thing. A sync says whether it succeeded; all else is true.
@@ -93,18 +110,28 @@ impl Guest {
         let opened = self.root.open(of.path.as_bytes()).map_err(failed)?;
         let got = opened.read_at(at, &mut out).map_err(failed)?;
         let end = of.bytes.len().min(at as usize + len);
-        let right = &of.bytes[at as usize..end];
-        match out[..got].iter().zip(right).position(|(got, right)| got != right) {
-            Some(wrong) => Err(Stop::Wrong(told(format!("WRONG BYTES from {wrong} on")))),
-            None if got != right.len() => Err(Stop::Wrong(told(format!("{got} bytes")))),
-            None => Ok(()),
-        }
+        let right = of.bytes.get(at as usize..end).unwrap_or_default();
+        let other = self.other.files[file].bytes.get(at as usize..).unwrap_or_default();
+        READS.with(|reads| reads.set(reads.get() + 1));
+        let told = format!("read of {len} at {at} of {}", of.path);
+        bytes_are_right(&out[..got], right, &[other], &told).map_err(Stop::Wrong)
     }
 
-    /// Reads every file whole.
+    /// Reads every file, whole or a part at each edge of a window.
     pub fn read_all(&self) -> Result<(), Stop> {
+        if !self.sample.is_large() {
+            return self.read_edges();
+        }
         let files = self.sample.files.iter().enumerate();
         files.into_iter().try_for_each(|(file, of)| self.read(file, 0, of.bytes.len()))
+    }
+
+    fn read_edges(&self) -> Result<(), Stop> {
+        for (file, of) in self.sample.files.iter().enumerate() {
+            let ends = (0..of.bytes.len() as u64).step_by(WINDOW as usize);
+            ends.into_iter().try_for_each(|at| self.read(file, at.saturating_sub(4096), 12_288))?;
+        }
+        Ok(())
     }
 
     /// Makes everything durable, if it can.
@@ -120,56 +147,34 @@ impl Guest {
         self.root.with_layer(|cache, _| cache.as_ref().map(look))
     }
 
+    /// Counters of its reads.
     pub fn stats(&self) -> Stats {
         self.root.stats()
     }
 
+    /// Counters of its region.
     pub fn cache_stats(&self) -> CacheStats {
         self.cache(Cache::stats).unwrap_or_default()
     }
 
+    /// How far its region is used.
     pub fn mode(&self) -> Option<Mode> {
         self.cache(Cache::mode)
     }
 
     /// What is in the region and no longer on its way.
     pub fn residents(&self) -> Residents {
-        self.cache(|cache| residents_in(cache, self.number)).unwrap_or_default()
-    }
-
-    /// Whether each slot is in one state.
-    pub fn slots_sum_up(&self) -> bool {
-        let states = [
-            SlotState::Free,
-            SlotState::Small,
-            SlotState::Main,
-            SlotState::Evicted,
-            SlotState::Entombing,
-            SlotState::Entombed,
-            SlotState::Dead,
-        ];
-        let sum = |cache: &Cache| states.iter().map(|state| cache.slots(*state)).sum::<u32>();
-        self.cache(|cache| sum(cache) == cache.superblock().geometry.slots).unwrap_or(true)
+        self.cache(|cache| residents_in(cache, self.sample)).unwrap_or_default()
     }
 }
 
-/// How many blocks each slot of a sample's image has.
-fn blocks(number: usize) -> Vec<u64> {
-    let built = &samples()[number].built;
-    let image = built.image.bytes().len() as u64;
-    let blobs = built.blobs.iter().map(|blob| blob.bytes());
-    std::iter::once(image).chain(blobs).map(|bytes| bytes.div_ceil(4096)).collect()
-}
-
-fn residents_in(cache: &Cache, number: usize) -> Residents {
+fn residents_in(cache: &Cache, sample: &Sample) -> Residents {
     let mut all = Residents::new();
-    let blocks = blocks(number);
-    let uuid = [number as u8 + 1; 16];
-    for (index, entry) in cache.blobs().filter(|(_, entry)| entry.identity.0[8..24] == uuid) {
+    for (index, entry) in cache.blobs().filter(|(_, entry)| entry.identity.0[8..24] == sample.uuid) {
         let slot = entry.identity.slot();
         let mut number = 0;
         // A mutated identity may name any slot.
-        while number < blocks.get(usize::from(slot)).copied().unwrap_or(0) {
+        while number < sample.blocks.get(usize::from(slot)).copied().unwrap_or(0) {
             let (residence, run) = Layer::<SimStorage>::locate(cache, index, number);
             if let Residence::Resident { slot: place, block } = residence {
                 for step in 0..run {

@@ -1,0 +1,56 @@
+//! Which cases a run of so many has: the families by their shares.
+//!
+//! Always: the n-th history of a seed is the same one, however many are run and by how many
+//! threads.
+
+use crate::case::CaseName;
+use crate::faults::ONCE;
+use crate::machine::Scale;
+
+/// What a number modulo 32 is: half of all are histories with cuts, which are many cases each.
+const SHARES: [(Scale, &str); 32] = [
+    (Scale::Small, "life"),
+    (Scale::Small, "rates"),
+    (Scale::Small, "life"),
+    (Scale::Small, "two"),
+    (Scale::Wide, "life"),
+    (Scale::Small, "flips"),
+    (Scale::Small, "life"),
+    (Scale::Small, "blobs"),
+    (Scale::Small, "life"),
+    (Scale::Small, "mutate"),
+    (Scale::Small, "life"),
+    (Scale::Small, "source"),
+    (Scale::Wide, "life"),
+    (Scale::Small, "rates"),
+    (Scale::Small, "life"),
+    (Scale::Small, "version"),
+    (Scale::Small, "life"),
+    (Scale::Small, "kill"),
+    (Scale::Small, "life"),
+    (Scale::Small, "pools"),
+    (Scale::Wide, "life"),
+    (Scale::Small, "script"),
+    (Scale::Small, "life"),
+    (Scale::Wide, "rates"),
+    (Scale::Small, "life"),
+    (Scale::Small, "noise"),
+    (Scale::Small, "life"),
+    (Scale::Small, "same-tag"),
+    (Scale::Wide, "life"),
+    (Scale::Small, "two"),
+    (Scale::Small, "life"),
+    (Scale::Small, "flips"),
+];
+
+/// History `number` of seed `seed`.
+pub fn history(seed: u64, number: u64) -> CaseName {
+    let (scale, family) = SHARES[(number % 32) as usize];
+    let own = seed.wrapping_shl(32).wrapping_add(number);
+    let numbers = match family {
+        "script" => vec![(number / 32) % ONCE.len() as u64, 1 + number / 32 / ONCE.len() as u64 % 40],
+        "kill" => vec![own, 6 + number / 32 % 40],
+        _ => vec![own],
+    };
+    CaseName::new(scale, family, &numbers)
+}
