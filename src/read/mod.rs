@@ -3,6 +3,35 @@
 //! Always: a read returns exactly the file's bytes or an error (L1), and no read fails for a
 //! fault of the region while the source answers (L2). All methods take `&self`; one lock stands
 //! before the devices.
+//!
+//! # What a call costs, whatever the image says
+//! At most the following, from devices with sectors of 512 bytes and without a region; a region
+//! rounds to 4 KiB instead. Tests hold every golden image to it, and hostile ones.
+//!
+//! A *page* is 4 KiB of metadata. One of the image is one read; one of the metabox costs what
+//! reading 4 KiB of that file does, and the page or two of the file's inode. Pages stay in memory
+//! as [`Budget::metadata_bytes`] allows: one that is there costs no read. `B` is the block size in
+//! bytes.
+//!
+//! | call | cost |
+//! |-|-|
+//! | mount | the first 4 KiB, a longer block as a whole, 3 reads of 4 KiB for the device table, the root's inode |
+//! | an inode | 2 pages |
+//! | a block of a directory | 1 page, or `B` / 4096 in longer blocks |
+//! | a name in a directory of `n` blocks | ⌈log2(`n` + 1)⌉ blocks, in the last of them 13 comparisons; an inode |
+//! | a path of `d` names | that for each name: 3 pages where directories have a block of at most 4 KiB. Warm: no read. Each symlink adds its target of at most 4 KiB, read as a file is, and the names in that; at most [`SYMLINK_HOPS_MAX`] of them |
+//! | a list of a directory of `n` blocks | each block twice, a step for each entry |
+//! | `len` bytes, not compressed, in `x` extents | `len` and 1 KiB an extent, in `len` / 1 MiB and 3 reads an extent; 8 bytes of map for each chunk, in pages |
+//! | `len` bytes, compressed, in `x` extents | for each extent its encoded bytes, at most 1 MiB, and decoding up to the last byte that is wanted, at most 12 MiB; a fragment costs that in the packed inode. `x` is at most `len` / `B` + 2, with records of extents `len` |
+//! | the index of an extent | 64 hops back and one for 1,024 lclusters of the file, steps ahead over 12 MiB; of records 52 steps, or, of 4 bytes each, the records before it once |
+//! | all xattrs of an inode | 256 KiB of them and 255 shared entries of at most 64 KiB, in pages |
+//! | a walk | as many entries as a thirteenth of [`Root::directory_bytes_max`], for each a block of a directory and an inode |
+//!
+//! So bytes and steps of a mount, a lookup or a read do not depend on the length of the image, but
+//! for the hops and the records of a compressed file's index, which lies in the image; those of a
+//! walk grow with the image's length. A command that reads files reads each as often as it has
+//! names. A hole costs no read, but time by its length: whoever reads a file of 2^62 zeros gets
+//! them.
 
 mod ahead;
 mod bounce;

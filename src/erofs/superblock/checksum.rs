@@ -1,0 +1,89 @@
+//! The superblock's checksum: CRC-32C over the rest of its block.
+//!
+//! Always: pure; the field itself counts as zero.
+
+use crc::{CRC_32_ISCSI, Crc, Table};
+
+use super::super::block::BlockSize;
+use super::super::corrupt::{Corrupt, Part};
+use super::AT;
+
+/// Where the field is, behind the first byte of the superblock.
+pub(super) const CHECKSUM_AT: usize = 4;
+
+/// CRC-32C; EROFS stores it without the final inversion.
+static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
+
+/// The checksum runs from byte 1024 to the end of its block; of a block that begins there, over
+/// the whole of it.
+pub(super) fn checksummed_len(block_size: BlockSize) -> usize {
+    match block_size.bytes_usize().checked_sub(AT) {
+        None | Some(0) => block_size.bytes_usize(),
+        Some(rest) => rest,
+    }
+}
+
+/// Refuses a wrong checksum.
+pub(super) fn verify(first: &[u8], block_size: BlockSize, stored: u32) -> Result<(), Corrupt> {
+    let end = AT.saturating_add(checksummed_len(block_size));
+    let short = Corrupt::Short { part: Part::Superblock, need: end, got: first.len() };
+    let bytes = first.get(AT..end).ok_or(short)?;
+    let computed = checksum(bytes);
+    if computed == stored { Ok(()) } else { Err(Corrupt::Checksum { stored, computed }) }
+}
+
+/// CRC-32C of `bytes` with the checksum field taken as zero, without the final inversion.
+fn checksum(bytes: &[u8]) -> u32 {
+    let (before, rest) = bytes.split_at_checked(CHECKSUM_AT).unwrap_or((bytes, &[]));
+    let mut digest = CRC.digest();
+    digest.update(before);
+    digest.update(&[0; 4]);
+    digest.update(rest.get(4..).unwrap_or_default());
+    !digest.finalize()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::sample::{Sample, seal};
+    use super::super::super::{FormatError, Superblock};
+    use super::*;
+
+    #[test]
+    fn checksum_covers_the_block_that_begins_or_goes_on_at_byte_1024() {
+        for (bits, need) in [(9, 1536), (10, 2048), (11, 2048), (12, 4096), (16, 65_536)] {
+            let mut sample = Sample::new();
+            sample.0.resize(65_536, 0xa5);
+            assert!(sample.put(12, &[bits]).seal().is_ok(), "2^{bits}");
+            assert_eq!(Superblock::peek(&sample.0), Ok(need), "2^{bits}");
+            assert!(Superblock::from_bytes(sample.0.get(..need).unwrap_or(&[])).is_ok());
+            let short = sample.0.get(..need.saturating_sub(1)).unwrap_or(&[]);
+            let got = Superblock::from_bytes(short);
+            let error = Corrupt::Short { part: Part::Superblock, need, got: short.len() };
+            assert_eq!(got, Err(error.into()), "2^{bits}");
+            if let Some(last) = need.checked_sub(1).and_then(|at| sample.0.get_mut(at)) {
+                *last ^= 1;
+            }
+            let broken = Superblock::from_bytes(&sample.0);
+            let checksum = matches!(broken, Err(FormatError::Corrupt(Corrupt::Checksum { .. })));
+            assert!(checksum, "2^{bits}");
+        }
+    }
+
+    #[test]
+    fn wrong_checksum_is_reported_with_both_values() {
+        let mut sample = Sample::new();
+        seal(&mut sample.0);
+        let stored = sample.0.get(1028..).and_then(|tail| tail.first_chunk()).copied();
+        let computed = u32::from_le_bytes(stored.unwrap_or_default());
+        sample.put(4, &[1, 2, 3, 4]);
+        let error = Corrupt::Checksum { stored: 0x0403_0201, computed };
+        assert_eq!(Superblock::from_bytes(&sample.0), Err(error.into()));
+    }
+
+    #[test]
+    fn without_its_compat_bit_the_checksum_is_not_looked_at() {
+        let mut sample = Sample::new();
+        sample.put(8, &[0]);
+        assert!(Superblock::from_bytes(&sample.0).is_ok());
+    }
+}
