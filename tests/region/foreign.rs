@@ -8,8 +8,8 @@ use rootlet_sim::disk::{Sparse, Survive};
 
 use rootlet_power::decode;
 use rootlet_power::guest::Guest;
-use rootlet_power::machine::{BYTES, Machine, START, blank_disk};
 use rootlet_power::invariants::block;
+use rootlet_power::machine::{BYTES, Machine, START, blank_disk};
 
 /// Boots on `content`, reads everything, and says why the region was refused; the disk must be
 /// as it was.

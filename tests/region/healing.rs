@@ -10,8 +10,8 @@ use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage};
 
 use rootlet_power::guest::Guest;
-use rootlet_power::machine::{Machine, START};
 use rootlet_power::invariants::Watch;
+use rootlet_power::machine::{Machine, START};
 
 /// Fetches all of sample 0 into the region.
 fn filled(machine: &mut Machine) {

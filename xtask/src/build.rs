@@ -43,7 +43,8 @@ impl Firmware {
     }
 }
 
-fn cargo() -> Command {
+/// Cargo in the workspace.
+pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace()).stdin(Stdio::null());
     command

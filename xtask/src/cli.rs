@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use rootlet_power::case::CaseName;
+
 use crate::accel;
 use crate::board::Board;
 use crate::size::Size;
@@ -30,6 +32,7 @@ Examples (after `cargo run --`):
   host --image root.erofs -- check          verify the image and its blobs
   bench --markdown                          measure
   fuzz image --seconds 600                  try the library with mutated images
+  power-cut --cases 1000000 --seed 1        prove the region on simulated disks
   setup --check                             say what is missing
 
 Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
@@ -53,6 +56,19 @@ Beside the guest's commands:
       are read up to a multiple of the devices' bytes, beyond which the image is faulty.
 Both exit with 1 if there was any fault.";
 
+const POWER_CUT: &str = "\
+A history is one to five lives of a guest over a simulated disk that keeps exactly the promise of
+the storage traits: mounts, formats, reads, syncs, evictions (the images are larger than the
+region), kills, and power cuts at any write or flush: before, during and after. A case is
+  - one durable state that the last cut of a history may leave: every subset and order of unflushed
+    sectors while at most ten of them change, seeded samples above, torn sectors and damaged
+    neighbours; it is mounted, at times twice, and read; or
+  - one history with faults, of the disk or of the sources, with two guests, a full blob table,
+    scarce memory, mutated tables.
+After every step the fifteen invariants are checked (tests/power/src/invariants). What fails prints
+the line that runs it again. Exit status 1 if anything failed, or with --guards if nobody missed a
+guard.";
+
 /// Boot a rootlet under QEMU and run a command in it; without arguments, show it on a sample.
 #[derive(Debug, Parser)]
 #[command(name = "rootlet", bin_name = "rootlet", version)]
@@ -74,6 +90,8 @@ pub enum Task {
     Bench(BenchArgs),
     /// Try the library with mutated inputs: what cargo-fuzz runs, on this toolchain
     Fuzz(FuzzArgs),
+    /// Cut the power of simulated machines, and hold their region to its fifteen invariants
+    PowerCut(PowerCutArgs),
     /// Install what is needed
     Setup(SetupArgs),
     /// Boot a given ELF: the runner of `cargo run -p BOARD --target ...`
@@ -196,6 +214,30 @@ pub struct FuzzArgs {
     /// Run the bytes of this file alone: a case that failed here or under cargo-fuzz
     #[arg(long, value_name = "FILE", requires = "target")]
     pub input: Option<PathBuf>,
+}
+
+/// Cutting the power.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = POWER_CUT)]
+pub struct PowerCutArgs {
+    /// How many cases at least; whole histories are run
+    #[arg(long, default_value = "100000", value_parser = clap::value_parser!(u64).range(1..))]
+    pub cases: u64,
+    /// Which of them
+    #[arg(long, default_value = "1")]
+    pub seed: u64,
+    /// On how many threads [default: as many as there are processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub jobs: Option<u16>,
+    /// Run this case alone: FAMILY:NUMBERS, as a failure prints it
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "jobs", "guards"])]
+    pub case: Option<CaseName>,
+    /// Take out each guard of the region in turn, and show what breaks, after how many cases
+    #[arg(long)]
+    pub guards: bool,
+    /// Only the guards whose name has this in it
+    #[arg(long, value_name = "TEXT", requires = "guards")]
+    pub only: Option<String>,
 }
 
 /// Installing.

@@ -15,6 +15,7 @@ mod exit;
 mod extract;
 mod fixture;
 mod fuzz;
+mod guards;
 mod guest;
 mod host;
 mod interrupt;
@@ -23,6 +24,7 @@ mod live;
 mod log;
 mod packages;
 mod plan;
+mod power_cut;
 mod qemu;
 mod restore;
 mod sample;
@@ -63,6 +65,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         Some(Task::Host(args)) => host::task(&args, interrupt),
         Some(Task::Bench(args)) => bench::task(&args, interrupt),
         Some(Task::Fuzz(args)) => fuzz::task(&args, interrupt),
+        Some(Task::PowerCut(args)) => power_cut::task(&args, interrupt),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
         None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),

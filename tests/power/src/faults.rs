@@ -136,7 +136,9 @@ fn tortured(machine: &mut Machine, rng: &mut Rng, watch: &Watch, damaged: bool) 
         drop(guest);
         machine.stir(rng.next_u64());
         match rng.below(12) {
-            0 => machine.world.resize(machine.disk, START + rng.below(machine.bytes() / 4096) * 4096),
+            0 => {
+                machine.world.resize(machine.disk, START + rng.below(machine.bytes() / 4096) * 4096)
+            }
             1 => machine.world.resize(machine.disk, whole + (1 << 20)),
             _ => {}
         }

@@ -48,7 +48,9 @@ pub fn history(seed: u64, number: u64) -> CaseName {
     let (scale, family) = SHARES[(number % 32) as usize];
     let own = seed.wrapping_shl(32).wrapping_add(number);
     let numbers = match family {
-        "script" => vec![(number / 32) % ONCE.len() as u64, 1 + number / 32 / ONCE.len() as u64 % 40],
+        "script" => {
+            vec![(number / 32) % ONCE.len() as u64, 1 + number / 32 / ONCE.len() as u64 % 40]
+        }
         "kill" => vec![own, 6 + number / 32 % 40],
         _ => vec![own],
     };

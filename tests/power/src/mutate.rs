@@ -10,7 +10,7 @@ use rootlet_sim::disk::{StableImage, Survive};
 
 use crate::case::Run;
 use crate::decode::{self, Super};
-use crate::guest::Guest;
+use crate::guest::{Guest, uncounted};
 use crate::invariants::{Mutated, Verdict, Watch, block, slots_are_consistent};
 use crate::machine::{Machine, START, Scale};
 
@@ -22,7 +22,7 @@ const SIZES: [usize; 6] = [8, 40, 48, 72, 76, 16];
 /// A disk whose region holds something, and its superblock.
 fn filled(scale: Scale) -> &'static (StableImage, Super) {
     static FILLED: [OnceLock<(StableImage, Super)>; 3] = [const { OnceLock::new() }; 3];
-    FILLED[scale as usize].get_or_init(|| {
+    let fill = || {
         let mut machine = Machine::of(scale, 77);
         // Two rounds, so that both copies of every page are there.
         for _ in 0..2 {
@@ -33,7 +33,8 @@ fn filled(scale: Scale) -> &'static (StableImage, Super) {
         let image = machine.world.crash_image(machine.disk, Survive::Everything);
         let superblock = Super::decode(&block(&image.0, START)).unwrap();
         (image, superblock)
-    })
+    };
+    FILLED[scale as usize].get_or_init(|| uncounted(fill))
 }
 
 /// Boots on a changed disk and reads everything.

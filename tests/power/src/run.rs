@@ -64,9 +64,8 @@ pub fn run(plan: &Plan, each: impl Fn(&Tally) -> bool + Sync) -> Tally {
 impl Done {
     /// Counts what follows on what was counted, and says whether it is enough.
     fn count(&mut self, plan: &Plan) -> bool {
-        let enough = |tally: &Tally| {
-            tally.cases >= plan.cases || tally.failures.len() >= plan.failures_max
-        };
+        let enough =
+            |tally: &Tally| tally.cases >= plan.cases || tally.failures.len() >= plan.failures_max;
         while !enough(&self.tally)
             && let Some(tally) = self.ahead.remove(&self.next)
         {

@@ -9,7 +9,7 @@ use rootlet_sim::disk::{SimStorage, Survive};
 
 use crate::case::Run;
 use crate::guest::Guest;
-use crate::invariants::{Invariant, Broken, Verdict, Watch, no_check_fails, slots_are_consistent};
+use crate::invariants::{Broken, Invariant, Verdict, Watch, no_check_fails, slots_are_consistent};
 use crate::machine::Machine;
 use crate::script::{self, Op};
 

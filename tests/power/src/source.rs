@@ -50,7 +50,8 @@ pub fn failing(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         let rule = Rule::new(fault).device(device).op(OpKind::Read);
         machine.world.rule(rule.per_million([50_000, 200_000, 1_000_000][rng.index(3)]));
     }
-    let lengths: Vec<_> = machine.sources[0].iter().map(|device| length(&machine, *device)).collect();
+    let lengths: Vec<_> =
+        machine.sources[0].iter().map(|device| length(&machine, *device)).collect();
     for op in script::random(rng.next_u64(), guest.sample, 40) {
         match guest.run(&machine, &op) {
             Err(Stop::Wrong(broken)) => return Err(broken),
@@ -89,7 +90,11 @@ pub fn replaced(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     drop(guest);
     for turn in [1, 0, 1] {
         // The other sample has the same places and other bytes.
-        machine.world.replace(device, machine.samples[turn].devices.last().expect("a blob").clone(), true);
+        machine.world.replace(
+            device,
+            machine.samples[turn].devices.last().expect("a blob").clone(),
+            true,
+        );
         if rng.chance(300_000) {
             machine.world.crash(Survive::Seeded(rng.next_u64()));
         }
@@ -159,7 +164,8 @@ fn either_read(machine: &Machine, guest: &Guest) -> Verdict {
                     sample.files[file].bytes.get(at..at + block.len()) == Some(block)
                 };
                 if !machine.samples.iter().any(same) {
-                    let what = format!("WRONG BYTES: the block at {at} of {} is of neither", of.path);
+                    let what =
+                        format!("WRONG BYTES: the block at {at} of {} is of neither", of.path);
                     return Err(Broken::new(Invariant::NothingMixes, what));
                 }
             }

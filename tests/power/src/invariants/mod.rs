@@ -141,7 +141,13 @@ impl Broken {
 
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "invariant {} ({}): {}", self.invariant.number(), self.invariant.says(), self.what)
+        write!(
+            f,
+            "invariant {} ({}): {}",
+            self.invariant.number(),
+            self.invariant.says(),
+            self.what
+        )
     }
 }
 

@@ -192,7 +192,10 @@ impl Seen {
             let of_blob = found.window * 16 + block;
             let sum = block_sum(&region.uuid, identity, found.blob_generation, of_blob, &data);
             if sum != found.sums[block as usize] {
-                return broken(O3, format!("block {block} of slot {slot} is not what its bit says"));
+                return broken(
+                    O3,
+                    format!("block {block} of slot {slot} is not what its bit says"),
+                );
             }
         }
         Ok(())
@@ -211,7 +214,10 @@ impl Seen {
             }
             let held = of_page.1.iter().filter_map(|raw| Descriptor::decode(raw, index));
             if held.into_iter().any(|found| found.has(block)) {
-                return broken(O1, format!("block {block} of slot {slot} may be described durably"));
+                return broken(
+                    O1,
+                    format!("block {block} of slot {slot} may be described durably"),
+                );
             }
         }
         Ok(())

@@ -1,0 +1,101 @@
+//! `power-cut`: cases of the region under power cuts and faults, any number of them.
+//!
+//! Always: what failed is printed as the line that runs it again; progress goes to standard error.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use indicatif::{ProgressBar, ProgressStyle};
+use rootlet_power::case::{self, CaseName, Tally};
+use rootlet_power::invariants::Invariant;
+use rootlet_power::run::{Plan, run};
+
+use crate::cli::PowerCutArgs;
+use crate::guards;
+use crate::interrupt::Interrupt;
+
+/// Failures after which a run ends.
+const FAILURES_MAX: usize = 10;
+
+/// The task.
+pub fn task(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
+    match &args.case {
+        Some(name) => replay(name),
+        None if args.guards => guards::task(args, interrupt),
+        None => many(args, interrupt),
+    }
+}
+
+/// How many threads there are to be.
+pub fn jobs(args: &PowerCutArgs) -> usize {
+    let all = || thread::available_parallelism().map_or(1, usize::from);
+    args.jobs.map_or_else(all, usize::from)
+}
+
+fn replay(name: &CaseName) -> Result<()> {
+    let mut tally = Tally::default();
+    case::run(name, &mut tally);
+    println!("{name}: {} cases, {} states, {} reads", tally.cases, tally.states.len(), tally.reads);
+    judge(&tally)
+}
+
+fn many(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
+    let plan =
+        Plan { cases: args.cases, seed: args.seed, jobs: jobs(args), failures_max: FAILURES_MAX };
+    let bar = ProgressBar::new(plan.cases);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {human_pos} of {human_len} cases  {per_sec}  {msg}  {eta} left",
+    )?);
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let start = Instant::now();
+    let tally = run(&plan, |tally| {
+        bar.set_position(tally.cases.min(plan.cases));
+        bar.set_message(format!("{} states, {} failed", tally.states.len(), tally.failures.len()));
+        interrupt.check().is_ok()
+    });
+    bar.finish_and_clear();
+    show(&tally, start.elapsed());
+    interrupt.check()?;
+    judge(&tally)
+}
+
+fn show(tally: &Tally, took: Duration) {
+    let seconds = took.as_secs_f64();
+    println!("cases     {}, {:.0} a second", tally.cases, tally.cases as f64 / seconds.max(1e-9));
+    println!(
+        "cuts      {} with every subset and order of their sectors, {} in samples",
+        tally.whole_cuts, tally.sampled_cuts
+    );
+    println!("states    {} distinct durable images mounted and read", tally.states.len());
+    println!("reads     {} compared", tally.reads);
+    let wrong = [
+        Invariant::ReadsAreRight,
+        Invariant::NothingMixes,
+        Invariant::DamageCostsTime,
+        Invariant::MutationIsAMiss,
+    ];
+    println!(
+        "wrong     {} cases with wrong bytes or a failed read",
+        tally.broken(&wrong) + tally.broken(&[Invariant::NoReadFails])
+    );
+    println!(
+        "lost      {} cases with a lost acknowledged range under honest flushes",
+        tally.broken(&[Invariant::SyncedIsKept])
+    );
+    for invariant in Invariant::ALL {
+        let count = tally.broken(&[invariant]);
+        if count > 0 {
+            println!("broken    {count} times {}: {}", invariant.number(), invariant.says());
+        }
+    }
+}
+
+fn judge(tally: &Tally) -> Result<()> {
+    if tally.failures.is_empty() {
+        println!("PASS  all fifteen invariants hold");
+        return Ok(());
+    }
+    tally.failures.iter().for_each(|failure| println!("{failure}"));
+    bail!("{} of {} cases failed", tally.failures.len(), tally.cases)
+}
