@@ -22,9 +22,12 @@ macro_rules! warn_ { ($($arg:tt)+) => { $crate::trace::emit!(warn, $($arg)+) }; 
 #[cfg(feature = "alloc")]
 macro_rules! info_ { ($($arg:tt)+) => { $crate::trace::emit!(info, $($arg)+) }; }
 
+macro_rules! debug_ { ($($arg:tt)+) => { $crate::trace::emit!(debug, $($arg)+) }; }
+macro_rules! trace_ { ($($arg:tt)+) => { $crate::trace::emit!(trace, $($arg)+) }; }
+
 #[cfg(feature = "alloc")]
 pub(crate) use info_ as info;
-pub(crate) use {emit, warn_ as warn};
+pub(crate) use {debug_ as debug, emit, trace_ as trace, warn_ as warn};
 
 /// A value logged by its `Display`.
 pub(crate) struct Shown<'a, T: core::fmt::Display>(pub &'a T);

@@ -12,6 +12,7 @@ use super::verdict::Counters;
 use crate::erofs::{FileKind, Inode};
 use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
 use crate::{Error, PathError};
+use alloc::string::String;
 use core::fmt;
 use embedded_io::Write;
 
@@ -49,8 +50,8 @@ pub enum BenchError<E> {
     Read(Error),
     /// The output failed.
     Output(E),
-    /// A file that is needed is missing or too short.
-    File(heapless::String<64>),
+    /// The file of the first read, at this path, cannot be read.
+    First(String, Error),
 }
 
 impl<E: fmt::Debug> fmt::Display for BenchError<E> {
@@ -58,7 +59,7 @@ impl<E: fmt::Debug> fmt::Display for BenchError<E> {
         match self {
             Self::Read(error) => write!(f, "bench: {error}"),
             Self::Output(error) => write!(f, "bench: output: {error:?}"),
-            Self::File(path) => write!(f, "bench: {path} is missing or shorter than 8 MiB"),
+            Self::First(path, error) => write!(f, "bench: {}: {error}", path.escape_debug()),
         }
     }
 }
@@ -141,8 +142,10 @@ pub fn run<S: Discover + Background, W: Write>(
     let mounted = setup.mounted;
     let root = mounted.root(storage, None, &setup.memory)?;
     // The first byte comes before all memory that only the tests need.
-    let disk = root.metadata(paths.disk.as_bytes())?;
-    root.open_inode(disk)?.read_at(0, &mut [0])?;
+    let read = |inode| root.open_inode(inode)?.read_at(0, &mut [0]);
+    root.metadata(paths.disk.as_bytes())
+        .and_then(read)
+        .map_err(|error| BenchError::First(paths.disk.clone(), error))?;
     let first = root.stats().first_byte_ns;
     Bench { out, buffer: &mut [] }.say(format_args!("FIRSTREAD {first}"))?;
     let mut memory = Buffer::new(usize::try_from(MIB).unwrap_or(0));

@@ -54,6 +54,8 @@ pub enum UsageError {
     Unknown(String),
     /// The command needs a path.
     MissingPath(&'static str),
+    /// `bench` takes three paths or none.
+    BenchPaths,
     /// More words than the command takes.
     TooMany(&'static str),
 }
@@ -75,6 +77,7 @@ impl fmt::Display for UsageError {
             Self::Nothing => f.write_str("no command given")?,
             Self::Unknown(word) => write!(f, "unknown command \"{word}\"")?,
             Self::MissingPath(command) => write!(f, "{command} needs a path")?,
+            Self::BenchPaths => f.write_str("bench takes three paths, or none")?,
             Self::TooMany(command) => write!(f, "too many words for {command}")?,
         }
         f.write_str("; the commands are")?;
@@ -111,7 +114,7 @@ impl Command {
                     share: share.clone(),
                     tree: tree.clone(),
                 })),
-                [_] | [_, _] => Err(UsageError::MissingPath("bench")),
+                [_] | [_, _] => Err(UsageError::BenchPaths),
                 _ => Err(UsageError::TooMany("bench")),
             },
             _ => Err(UsageError::Unknown(name.clone())),

@@ -225,20 +225,22 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         if whole.kind != FileKind::Directory {
             return self.sum_line(&whole, path);
         }
-        self.each_below(path, |runner, inode, path| match inode.kind {
+        // From what a symlink leads to, as the sum of a file is that of its target.
+        self.each_below(whole, path, |runner, inode, path| match inode.kind {
             FileKind::Regular => runner.sum_line(inode, path),
             _ => Ok(()),
         })
     }
 
-    /// Calls `row` for everything below `path`, itself included.
+    /// Calls `row` for everything below `first` at `path`, itself included.
     fn each_below(
         &mut self,
+        first: Inode,
         path: &[u8],
         row: impl Fn(&mut Self, &Inode, &[u8]) -> Outcome<W>,
     ) -> Outcome<W> {
         let mut tree = core::mem::take(&mut self.scratch.tree);
-        let result = self.each_of(&mut tree, path, row);
+        let result = self.each_of(&mut tree, first, path, row);
         self.scratch.tree = tree;
         result
     }
@@ -246,10 +248,11 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     fn each_of(
         &mut self,
         tree: &mut Tree,
+        first: Inode,
         path: &[u8],
         row: impl Fn(&mut Self, &Inode, &[u8]) -> Outcome<W>,
     ) -> Outcome<W> {
-        tree.begin(self.root, path).map_err(|error| at(path, error))?;
+        tree.begin_with(self.root, first, path).map_err(|error| at(path, error))?;
         while let Some(inode) = tree.next(self.root).map_err(|error| at(tree.path(), error))? {
             row(self, &inode, tree.path())?;
         }
@@ -279,7 +282,8 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     }
 
     fn manifest(&mut self, path: &[u8]) -> Outcome<W> {
-        self.each_below(path, Self::manifest_row)
+        let first = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
+        self.each_below(first, path, Self::manifest_row)
     }
 
     fn manifest_row(&mut self, inode: &Inode, path: &[u8]) -> Outcome<W> {

@@ -94,16 +94,27 @@ impl Tree {
         }
     }
 
-    /// Begins a walk at `path`, which is taken as it is written, from the root. Allocates nothing.
+    /// Begins a walk at `path`, which is taken as it is written, from the root; a symlink there is
+    /// not followed. Allocates nothing.
     pub fn begin<S: Storage, L: Layer<S>>(
         &mut self,
         root: &Root<S, L>,
         path: &[u8],
     ) -> Result<(), Error> {
+        self.begin_with(root, root.symlink_metadata(path)?, path)
+    }
+
+    /// Begins a walk at `first`, whose path is told as `path`.
+    pub fn begin_with<S: Storage, L: Layer<S>>(
+        &mut self,
+        root: &Root<S, L>,
+        first: Inode,
+        path: &[u8],
+    ) -> Result<(), Error> {
         self.path.clear();
         self.open.clear();
         self.guard.begin(root);
-        self.first = Some(root.symlink_metadata(path)?);
+        self.first = Some(first);
         for name in
             path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".")
         {

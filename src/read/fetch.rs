@@ -10,6 +10,7 @@ use super::stats::Stats;
 use crate::cache::Layer;
 use crate::error::Error;
 use crate::storage::{DeviceId, IoError, IoErrorKind, Lent, Storage, Transfer};
+use crate::trace;
 
 /// Requests of one batch at most. A read that needs more is several batches.
 pub const BATCH_MAX: usize = 128;
@@ -116,7 +117,15 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     continue;
                 }
                 Origin::Region { slot, block } => self.layer.place(slot, block),
-                Origin::Source => at_source(self.sources, piece),
+                Origin::Source => {
+                    trace::debug!(
+                        "demand read of device slot {}: bytes {}..{}",
+                        piece.slot,
+                        piece.start,
+                        piece.end()
+                    );
+                    at_source(self.sources, piece)
+                }
             };
             let (lent, target) = match piece.span {
                 None => (target, None),

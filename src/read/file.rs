@@ -8,6 +8,7 @@ use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::storage::Storage;
+use crate::trace;
 use embedded_io::SeekFrom;
 
 /// An open regular file with a position.
@@ -39,6 +40,7 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         let left = usize::try_from(self.inode.size.saturating_sub(offset)).unwrap_or(usize::MAX);
         let len = left.min(out.len());
         let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid.0, len, offset);
         let mut inner = self.root.lock();
         inner.stats.reads = inner.stats.reads.saturating_add(1);
         inner.data(&self.inode, offset, out)?;

@@ -18,7 +18,7 @@ use crate::build::{self, Firmware};
 use crate::cli::{BenchArgs, BootArgs, LogLevel};
 use crate::fixture::{Fixture, Recipe};
 use crate::interrupt::Interrupt;
-use crate::setup;
+use crate::setup::{self, Need};
 use crate::tables::{self, Boot, Measured, Row};
 use crate::tiny::{self, End};
 use crate::tree;
@@ -112,6 +112,11 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     let words = [&["bench".to_string()], args.boot.source.words.as_slice()].concat();
     let mut boot_args = args.boot.clone();
     boot_args.source.words.clone_from(&words);
+    let mut needs = boot::needs(&boot_args);
+    if boot_args.source.image.is_none() {
+        needs.push(Need::Virtiofsd);
+    }
+    setup::ensure(&needs)?;
     let fixture = match boot_args.source.image {
         Some(_) => None,
         None => Some(Fixture::make(&RECIPE, interrupt)?),
@@ -119,7 +124,6 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     if let Some(fixture) = &fixture {
         boot_args = fixture.arguments(&boot_args, &words);
     }
-    setup::ensure(&boot::needs(&boot_args))?;
     let machine = &args.boot.machine;
     let firmware = build::board(machine.board, boot::level(&boot_args), machine.verbose)?;
     let scratch = TempDir::with_prefix("rootlet-bench-")?;
@@ -135,15 +139,28 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         if let Some(fixture) = &fixture {
             fixture.blank_region()?;
         }
-        measured.boots.push(once(&boot_args, &firmware, &empty, &mut measured.rows, interrupt)?);
+        // What the guest writes goes through, unless all there shall be is a table.
+        let mut pass = |bytes: &[u8]| match args.json || args.markdown {
+            true => Ok(()),
+            false => bar.suspend(|| write(bytes)),
+        };
+        let rows = &mut measured.rows;
+        measured.boots.push(once(&boot_args, &firmware, &empty, rows, interrupt, &mut pass)?);
     }
     bar.finish_and_clear();
-    let text = match (args.json, args.markdown) {
-        (true, _) => tables::json(&measured),
-        (_, true) => tables::markdown(&measured),
-        _ => tables::plain(&measured),
-    };
-    std::io::stdout().write_all(text.as_bytes()).context("standard output")
+    match (args.json, args.markdown) {
+        (true, _) => write(tables::json(&measured).as_bytes()),
+        (_, true) => write(tables::markdown(&measured).as_bytes()),
+        _ => {
+            eprint!("{}", tables::plain(&measured));
+            Ok(())
+        }
+    }
+}
+
+fn write(bytes: &[u8]) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("standard output")
 }
 
 /// One run of the empty guest, then one of the benchmark, on the same machine.
@@ -153,6 +170,7 @@ fn once(
     empty: &Firmware,
     rows: &mut Vec<Row>,
     interrupt: &Interrupt,
+    pass: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Boot> {
     let idle = boot::run(args, empty, LogLevel::Warn, interrupt, &mut |_, _| Ok(()))?;
     idle.judge().context("the empty guest")?;
@@ -164,7 +182,7 @@ fn once(
         if first_at.is_none() && text.windows(9).any(|part| part == b"FIRSTREAD") {
             first_at = Some(at);
         }
-        Ok(())
+        pass(bytes)
     })?;
     report.judge().context("the benchmark")?;
     let run = parse(&String::from_utf8_lossy(&text))?;

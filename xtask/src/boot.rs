@@ -9,11 +9,13 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use rootlet::command::Command;
 use tempfile::TempDir;
 
 use crate::accel;
 use crate::build::{self, Firmware};
 use crate::cli::{BootArgs, LogLevel};
+use crate::disk_file;
 use crate::exit::{self, usage};
 use crate::guest::{self, Report};
 use crate::interrupt::Interrupt;
@@ -22,10 +24,14 @@ use crate::plan::{Plan, plan};
 use crate::qemu::{Disk, Machine, ShareDevice, pasteable};
 use crate::setup::{self, Need};
 use crate::size::{Size, human};
+use crate::sweeper::Sweeper;
 use crate::virtiofsd::Daemon;
 
 /// The region disk that is made where none is.
 const CACHE_BYTES: Size = Size(64 << 20);
+
+/// Memory behind its image without which a guest cannot even say that it has too little.
+const HEAP_BYTES_MIN: u64 = 64 << 10;
 
 /// The task: boots, gives the guest's output to standard output, and judges.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
@@ -33,10 +39,25 @@ pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     if source.image.is_none() && source.cache.is_none() && args.machine.disk.is_empty() {
         return Err(usage("a guest command needs an --image FILE (see --help)"));
     }
-    planned(args)?;
+    let plan = planned(args)?;
+    plan.disks.iter().try_for_each(|disk| match plan.makes(disk) {
+        true => Ok(()),
+        false => disk_file::check(disk),
+    })?;
+    check_command(&plan.words)?;
     setup::ensure(&needs(args))?;
     let firmware = build::board(args.machine.board, level(args), args.machine.verbose)?;
     show(args, &firmware, interrupt)
+}
+
+/// Refuses a command that the guest would refuse, before anything is built and booted.
+fn check_command(words: &[String]) -> Result<()> {
+    match words.first().map(String::as_str) {
+        Some(own @ ("extract" | "check")) => {
+            Err(usage(format!("`{own}` is for the host alone: cargo run -- host ... -- {own}")))
+        }
+        _ => Command::parse(words).map(drop).map_err(|error| usage(error.to_string())),
+    }
 }
 
 /// The task `boot-elf`.
@@ -98,7 +119,16 @@ pub fn run(
         fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;
     }
     let says = options.keep.as_deref().unwrap_or(private.path());
+    let sweeper = Sweeper::start(private.path(), &sockets(&plan, private.path()));
     let (daemons, shares) = start_daemons(&plan, private.path(), says)?;
+    let least = firmware.memory_end() + HEAP_BYTES_MIN;
+    if options.mem.0 < least {
+        return Err(usage(format!(
+            "--mem {}: the board's image alone needs {}",
+            human(options.mem.0),
+            human(least)
+        )));
+    }
     let machine = Machine {
         board: options.board,
         accel: accel::choose(options.accel, options.board.arch())?,
@@ -130,6 +160,8 @@ pub fn run(
     };
     let report = guest::run(&machine, &options, output);
     drop(daemons);
+    drop(private);
+    drop(sweeper);
     report
 }
 
@@ -146,8 +178,7 @@ fn describe(machine: &Machine, firmware: &Firmware, command: &str) {
 
 /// The disk with an absolute path to a file that is there.
 fn present(disk: &Disk) -> Result<Disk> {
-    File::open(&disk.file)
-        .map_err(|error| usage(format!("{} ({}): {error}", disk.file.display(), disk.serial)))?;
+    disk_file::check(disk)?;
     let blkdebug = disk.blkdebug.as_deref().map(absolute).transpose()?;
     // Absolute, so that QEMU takes no part before a colon for a protocol.
     Ok(Disk { file: absolute(&disk.file)?, blkdebug, ..disk.clone() })
@@ -175,6 +206,15 @@ pub fn make_cache(plan: &Plan, size: Option<Size>) -> Result<()> {
     Ok(())
 }
 
+/// Where the daemon of a share listens.
+fn socket(private: &Path, tag: &str) -> PathBuf {
+    private.join(format!("{tag}.sock"))
+}
+
+fn sockets(plan: &Plan, private: &Path) -> Vec<PathBuf> {
+    plan.shares.iter().map(|(tag, _)| socket(private, tag)).collect()
+}
+
 fn start_daemons(
     plan: &Plan,
     private: &Path,
@@ -187,7 +227,7 @@ fn start_daemons(
             return Err(usage(format!("--share {}: no such directory", dir.display())));
         }
         let program = setup::find_virtiofsd().context("virtiofsd is gone")?;
-        let socket = private.join(format!("{tag}.sock"));
+        let socket = socket(private, tag);
         let says = says.join(format!("virtiofsd-{tag}.txt"));
         daemons.push(Daemon::start(&program, dir, &socket, &says)?);
         devices.push(ShareDevice { tag: tag.clone(), socket });

@@ -36,6 +36,15 @@ impl Firmware {
         Ok(Self { elf, bytes })
     }
 
+    /// Where in memory the image ends, with what the loader zeroes behind it.
+    pub fn memory_end(&self) -> u64 {
+        let file = object::File::parse(self.bytes.as_slice());
+        let end = |file: object::File<'_>| {
+            file.segments().map(|part| part.address().saturating_add(part.size())).max()
+        };
+        file.ok().and_then(end).unwrap_or(0)
+    }
+
     /// How many bytes of the file are loaded: the size of the image without its symbols.
     pub fn loaded_bytes(&self) -> u64 {
         let file = object::File::parse(self.bytes.as_slice());
@@ -80,9 +89,15 @@ pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
     let progress = bar.clone();
     let said = thread::spawn(move || {
         let mut said = Vec::new();
+        // Who watches no terminal is told once, and only if there is something to compile.
+        let mut told = false;
         let lines = stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
         for line in lines.map_while(Result::ok) {
             if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
+                if progress.is_hidden() && !verbose && !told {
+                    eprintln!("building {package}; the first time takes a minute or two");
+                    told = true;
+                }
                 progress
                     .set_message(format!("building {}", what.split(" (").next().unwrap_or(what)));
             }

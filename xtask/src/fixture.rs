@@ -59,6 +59,9 @@ impl Fixture {
             return Ok(fixture);
         }
         let bar = build::spinner(format!("making {}", fixture.dir.display()));
+        if bar.is_hidden() {
+            eprintln!("making {}", fixture.dir.display());
+        }
         fs::create_dir_all(fixture.share()).with_context(|| fixture.dir.display().to_string())?;
         let tree = (recipe.tree)();
         fixture.rows = tree::rows(&tree, interrupt)?;

@@ -6,12 +6,13 @@ use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result, anyhow};
 use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, Memory, Runner, Scratch};
+use rootlet::command::{self, Command, CommandError, Counters, Memory, Runner, Scratch};
 use rootlet::storage::file::FileStorage;
 
 use crate::boot::make_cache;
 use crate::check;
 use crate::cli::HostArgs;
+use crate::disk_file;
 use crate::exit::usage;
 use crate::extract;
 use crate::interrupt::Interrupt;
@@ -32,7 +33,11 @@ pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     let storage = storage(&plan)?;
     match Own::parse(&config.command)? {
         Some(own) => run_own(storage, &config, &own, interrupt),
-        None => run(storage, &config),
+        None => {
+            // Nothing has to be undone: the region can lose its writer at any instant.
+            interrupt.ends_the_process();
+            run(storage, &config)
+        }
     }
 }
 
@@ -91,12 +96,15 @@ fn run_own(
 fn storage(plan: &Plan) -> Result<FileStorage> {
     let mut storage = FileStorage::new();
     for disk in &plan.disks {
+        disk_file::check(disk)?;
         storage
             .add_disk(&disk.serial, &disk.file, disk.read_only)
             .map_err(|error| usage(format!("{}: {error}", disk.file.display())))?;
     }
     for (tag, dir) in &plan.shares {
-        storage.add_share(tag, dir).with_context(|| dir.display().to_string())?;
+        storage
+            .add_share(tag, dir)
+            .map_err(|error| usage(format!("--share {}: {error}", dir.display())))?;
     }
     Ok(storage)
 }
@@ -119,7 +127,10 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         let root = mounted.root(storage, region, &memory)?;
         let mut scratch = Scratch::new(&command, memory.read);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
-        runner.run(&command).map_err(|error| anyhow!("{error}"))?;
+        runner.run(&command).map_err(|error| match error {
+            CommandError::Output(error) => anyhow!("standard output: {error}"),
+            error @ CommandError::Read(..) => anyhow!("{error}"),
+        })?;
         let files = runner.files;
         if !root.sync() {
             eprintln!("region  not all of it is durable");

@@ -3,14 +3,20 @@
 //! Always: the first one only sets a flag, so that children and sockets are cleaned up on the
 //! way out; the second ends the process at once.
 
+use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 
 use crate::exit;
+
+/// How often the flag is looked at where a task does not do so itself.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether someone asked the tool to end.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +34,19 @@ impl Interrupt {
                 .with_context(|| format!("cannot watch signal {signal}"))?;
         }
         Ok(this)
+    }
+
+    /// From now on the first request ends the process, for tasks that have nothing to clean up
+    /// and do not look at this.
+    pub fn ends_the_process(&self) {
+        let asked = Arc::clone(&self.0);
+        thread::spawn(move || {
+            while !asked.load(Ordering::Relaxed) {
+                thread::sleep(PAUSE);
+            }
+            eprintln!("rootlet: interrupted");
+            process::exit(exit::INTERRUPTED.into());
+        });
     }
 
     /// As if someone had asked.

@@ -1,13 +1,14 @@
 //! Tests against a real QEMU and a real virtio-fs daemon, with the least guest there can be.
 //!
-//! Always: they fail where QEMU is missing (`cargo run -- setup` installs it); a test that
-//! skipped itself would prove nothing.
+//! Always: they install what is missing, as the tool does, and fail where that is not allowed; a
+//! test that skipped itself would prove nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use object::{Object, ObjectSegment};
 use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
 use tempfile::TempDir;
 
@@ -20,10 +21,22 @@ use crate::guest::{self, Ending, Options, Report};
 use crate::interrupt::Interrupt;
 use crate::log;
 use crate::qemu::{Disk, Machine, ShareDevice};
-use crate::setup::{find_in_path, find_virtiofsd};
+use crate::setup::{Need, ensure, find_in_path, find_virtiofsd};
 use crate::size::Size;
 use crate::tiny::{self, End};
-use crate::virtiofsd::{Daemon, Flavour};
+use crate::virtiofsd::{Daemon, Flavour, Program};
+
+/// QEMU, installed if need be.
+fn qemu() -> PathBuf {
+    ensure(&[Need::Qemu(Board::Microvm)]).unwrap();
+    find_in_path(Board::Microvm.qemu()).unwrap()
+}
+
+/// The virtio-fs daemon, installed if need be.
+fn virtiofsd() -> Program {
+    ensure(&[Need::Virtiofsd]).unwrap();
+    find_virtiofsd().unwrap()
+}
 
 struct World {
     dir: TempDir,
@@ -62,7 +75,7 @@ impl World {
     }
 
     fn run(&self) -> anyhow::Result<(Report, Vec<u8>)> {
-        let qemu = find_in_path(Board::Microvm.qemu()).expect("QEMU: type `cargo run -- setup`");
+        let qemu = qemu();
         let options = Options {
             qemu: &qemu,
             timeout: self.timeout,
@@ -156,7 +169,7 @@ fn an_interrupt_ends_the_guest_and_leaves_nothing() {
 #[test]
 fn a_failing_output_ends_the_guest() {
     let world = World::new(&frames(&[(Kind::Output, ".")]), b"", End::Never);
-    let qemu = find_in_path(Board::Microvm.qemu()).expect("QEMU: type `cargo run -- setup`");
+    let qemu = qemu();
     let options = Options {
         qemu: &qemu,
         timeout: world.timeout,
@@ -200,7 +213,7 @@ fn disks_with_strange_names_reach_qemu() {
 }
 
 fn share(world: &World) -> Daemon {
-    let program = find_virtiofsd().expect("virtiofsd: type `cargo run -- setup`");
+    let program = virtiofsd();
     let dir = world.dir.path().join("a share, with a comma");
     fs::create_dir_all(&dir).unwrap();
     let says = world.dir.path().join("says.txt");
@@ -250,7 +263,7 @@ fn a_daemon_ends_with_its_machine() {
 #[test]
 fn a_daemon_that_cannot_start_says_why() {
     let world = World::new(b"", b"", End::Never);
-    let program = find_virtiofsd().expect("virtiofsd: type `cargo run -- setup`");
+    let program = virtiofsd();
     let says = world.dir.path().join("says.txt");
     let socket = world.dir.path().join("no/such/dir/fs.sock");
     let error = Daemon::start(&program, world.dir.path(), &socket, &says).unwrap_err().to_string();
@@ -261,9 +274,27 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(matches!(program.flavour, Flavour::C | Flavour::Rust));
 }
 
+/// The board's image, with all that it needs.
+fn board() -> build::Firmware {
+    ensure(&[Need::Target(Board::Microvm)]).unwrap();
+    build::board(Board::Microvm, LogLevel::Info, false).unwrap()
+}
+
+#[test]
+fn the_boards_image_without_symbols_has_less_than_512_kib() {
+    let firmware = board();
+    let file = object::File::parse(firmware.bytes.as_slice()).unwrap();
+    let ends = file.segments().map(|part| part.file_range().0 + part.file_range().1);
+    // Behind the last byte that is loaded strip(1) leaves names and headers of sections.
+    let stripped = ends.max().unwrap() + 4096;
+    assert!(stripped < 512 << 10, "{stripped}");
+    assert!(firmware.loaded_bytes() > 100 << 10);
+    assert!(firmware.memory_end() > (1 << 20) + firmware.loaded_bytes());
+}
+
 #[test]
 fn the_boards_log_is_read_again_after_damage() {
-    let firmware = build::board(Board::Microvm, LogLevel::Info, false).unwrap();
+    let firmware = board();
     let mut world = World::new(b"", b"", End::Never);
     world.machine.kernel = firmware.elf.clone();
     world.machine.append = "console=framed".into();

@@ -58,6 +58,11 @@ impl Plan {
         check(&self.disks, self.shares.len(), machine.board)
     }
 
+    /// Whether `disk` is the region's and is made where it is missing.
+    pub fn makes(&self, disk: &Disk) -> bool {
+        disk.serial == SERIAL_OF_CACHE && self.cache.is_some() && !disk.file.exists()
+    }
+
     fn disk(&mut self, serial: &str) -> Result<&mut Disk> {
         let disk = self.disks.iter_mut().find(|disk| disk.serial == serial);
         disk.ok_or_else(|| usage(format!("there is no disk with the serial `{serial}`")))

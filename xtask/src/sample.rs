@@ -19,7 +19,7 @@ use crate::cli::{BootArgs, LogLevel};
 use crate::fixture::{Fixture, Recipe};
 use crate::guest::Report;
 use crate::interrupt::Interrupt;
-use crate::setup;
+use crate::setup::{self, Need};
 use crate::size::human;
 use crate::tree;
 
@@ -37,9 +37,9 @@ static RECIPE: Recipe = Recipe {
 
 /// The task.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
+    setup::ensure(&[&boot::needs(args)[..], &[Need::Virtiofsd]].concat())?;
     let sample = Sample(Fixture::make(&RECIPE, interrupt)?);
     let args = sample.0.arguments(args, &["manifest".into(), "/".into()]);
-    setup::ensure(&boot::needs(&args))?;
     let firmware = build::board(args.machine.board, boot::level(&args), args.machine.verbose)?;
     sample.introduce(&args, &firmware)?;
     sample.0.clear_region()?;

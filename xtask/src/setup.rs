@@ -5,6 +5,8 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -107,7 +109,13 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
             format!("missing: {}. Type this, then try again:\n  {command}", list(&missing)),
         )),
         Decision::Install(commands) => {
-            eprintln!("missing: {}", list(&missing));
+            // One at a time: package managers refuse a second one, and tests run side by side.
+            let lock = fs::File::open(workspace().join("Cargo.toml")).context("Cargo.toml")?;
+            lock.lock().context("Cargo.toml")?;
+            if missing.iter().all(|need| need.find().is_some()) {
+                return Ok(());
+            }
+            say(&format!("missing: {}", list(&missing)));
             for command in &commands {
                 run(command)?;
             }
@@ -125,25 +133,28 @@ fn list(needs: &[Need]) -> String {
     needs.iter().map(|need| need.name()).collect::<Vec<_>>().join(", ")
 }
 
-/// Says what it runs, and runs it with its output on standard error.
+/// A line on standard error, in tests too, where what `eprintln` writes is held back.
+fn say(line: &str) {
+    // That it may be closed is no reason to fail.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Says what it runs, and runs it with its output on standard error: it may take minutes.
 fn run(command: &[String]) -> Result<()> {
     let shown = command.join(" ");
-    eprintln!("installing: {shown}");
+    say(&format!("installing: {shown}"));
     let Some((program, args)) = command.split_first() else { return Ok(()) };
-    let output = Command::new(program)
+    let error = io::stderr().as_fd().try_clone_to_owned().context("standard error")?;
+    let status = Command::new(program)
         .args(args)
         .current_dir(workspace())
         .stdin(Stdio::null())
-        .output()
+        .stdout(error)
+        .status()
         .with_context(|| format!("cannot start {program}"))?;
-    if output.status.success() {
+    if status.success() {
         return Ok(());
     }
-    eprint!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
     bail!(exit::Stop { status: exit::SETUP, message: format!("`{shown}` failed") })
 }
 

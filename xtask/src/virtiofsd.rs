@@ -131,16 +131,15 @@ impl Daemon {
     pub fn id(&self) -> u32 {
         self.child.id()
     }
+}
 
-    /// Where the daemon in C keeps a lock file for `socket`, which it never removes
-    /// (`vu_socket_lock` in QEMU's tools/virtiofsd/fuse_virtio.c).
-    fn lock_file(&self) -> PathBuf {
-        let name: Vec<u8> = self.socket.as_os_str().as_bytes().to_vec();
-        let mut name: Vec<u8> =
-            name.into_iter().map(|byte| if byte == b'/' { b'.' } else { byte }).collect();
-        name.extend_from_slice(b".pid");
-        Path::new("/run/virtiofsd").join(OsString::from_vec(name))
-    }
+/// Where the daemon in C keeps a lock file for `socket`, which it never removes
+/// (`vu_socket_lock` in QEMU's tools/virtiofsd/fuse_virtio.c).
+pub fn lock_file(socket: &Path) -> PathBuf {
+    let name = socket.as_os_str().as_bytes().iter();
+    let mut name: Vec<u8> = name.map(|&byte| if byte == b'/' { b'.' } else { byte }).collect();
+    name.extend_from_slice(b".pid");
+    Path::new("/run/virtiofsd").join(OsString::from_vec(name))
 }
 
 impl Drop for Daemon {
@@ -148,7 +147,7 @@ impl Drop for Daemon {
         // Nobody is left to be told of an error; the daemon may have removed them itself.
         let _ = self.child.stop();
         let _ = fs::remove_file(&self.socket);
-        let _ = fs::remove_file(self.lock_file());
+        let _ = fs::remove_file(lock_file(&self.socket));
     }
 }
 

@@ -3,6 +3,62 @@
 //!
 //! Always: a word that is not understood is left to others.
 
+use core::fmt;
+
+/// The command line as the loader gave it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandLine {
+    /// What can be read of it, from its start.
+    pub text: &'static str,
+    /// Why that is not all.
+    pub fault: Option<Fault>,
+}
+
+/// Why a part of a command line cannot be read. A machine that went on with the rest would do
+/// something else than it was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is too long.
+    Long {
+        /// Its bytes.
+        given: usize,
+        /// Those that there is room for.
+        room: usize,
+    },
+    /// It is not UTF-8 from this byte on.
+    NotUtf8 {
+        /// The byte.
+        at: usize,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Long { given, room } => {
+                write!(f, "command line: {given} bytes, there is room for {room}")
+            }
+            Self::NotUtf8 { at } => write!(f, "command line: not UTF-8 at byte {at}"),
+        }
+    }
+}
+
+impl CommandLine {
+    /// Reads `kept`, the start of a line of `given` bytes.
+    pub fn read(kept: &'static [u8], given: usize) -> Self {
+        let valid = str::from_utf8(kept).map_or_else(|error| error.valid_up_to(), str::len);
+        let text = kept.get(..valid).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default();
+        let fault = if given > kept.len() {
+            Some(Fault::Long { given, room: kept.len() })
+        } else if valid < kept.len() {
+            Some(Fault::NotUtf8 { at: valid })
+        } else {
+            None
+        };
+        Self { text, fault }
+    }
+}
+
 /// Whether output goes out in frames: `console=framed` before the lone `--`.
 pub fn wants_frames(line: &str) -> bool {
     line.split_ascii_whitespace()
@@ -32,6 +88,18 @@ mod tests {
         assert!(wants_frames("a=1 console=framed -- cat"));
         assert!(!wants_frames("a=1 -- cat console=framed"));
         assert!(!wants_frames(""));
+    }
+
+    #[test]
+    fn line_that_cannot_be_read_whole_is_told_and_its_start_is_kept() {
+        let whole = CommandLine::read("a=\u{e9}".as_bytes(), 4);
+        assert_eq!(whole, CommandLine { text: "a=\u{e9}", fault: None });
+        let long = CommandLine::read(b"abc", 5);
+        assert_eq!((long.text, long.fault), ("abc", Some(Fault::Long { given: 5, room: 3 })));
+        let broken = CommandLine::read(b"ab\xffc", 4);
+        assert_eq!((broken.text, broken.fault), ("ab", Some(Fault::NotUtf8 { at: 2 })));
+        // Cut within a character: too long is what is told.
+        assert!(matches!(CommandLine::read(b"a\xc3", 9).fault, Some(Fault::Long { .. })));
     }
 
     #[test]

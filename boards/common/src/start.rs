@@ -3,19 +3,21 @@
 //! Always: memory, console and log work before the first device is touched; the clock runs when
 //! main starts.
 
-use core::fmt;
+use core::fmt::{self, Write};
 use core::ops::Range;
 
 use crate::arch::{self, Calibration};
 use crate::board::{self, Board, Bus};
+use crate::cmdline::CommandLine;
 use crate::console::{ErrorOutput, Output};
 use crate::storage::VirtioStorage;
+use crate::verdict::{self, Ending, Message};
 use crate::virtio::mmio::{Mmio, Slot};
-use crate::{clock, cmdline, console, heap, verdict};
+use crate::{clock, cmdline, console, heap};
 
 /// What the architecture knows at entry.
 pub(crate) struct Boot {
-    pub(crate) cmdline: &'static str,
+    pub(crate) cmdline: CommandLine,
     pub(crate) heap: Range<usize>,
     pub(crate) clock: Calibration,
 }
@@ -81,16 +83,22 @@ impl Machine {
 pub(crate) fn run(boot: Boot) -> ! {
     arch::serial_init();
     clock::begin(&boot.clock);
-    console::set_framed(cmdline::wants_frames(boot.cmdline));
+    console::set_framed(cmdline::wants_frames(boot.cmdline.text));
     let ram_end = boot.heap.end;
     // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
     // itself, and this is the only call.
     unsafe { heap::init(boot.heap) };
     clock::calibrate(&boot.clock);
     defmt::info!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
+    if let Some(fault) = boot.cmdline.fault {
+        let mut text = Message::new();
+        // A text that is too long is cut.
+        let _ = write!(text, "{fault}");
+        verdict::emergency(Ending::Failed, text.as_bytes());
+    }
     let machine = Machine {
         board: &board::BOARD,
-        cmdline: boot.cmdline,
+        cmdline: boot.cmdline.text,
         out: Output,
         err: ErrorOutput,
         ram_end,

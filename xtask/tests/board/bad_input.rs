@@ -5,7 +5,7 @@ use std::fs;
 
 use rootlet_sim::image::SUPERBLOCK_AT;
 
-use crate::boot::fails;
+use crate::boot::{boot, fails};
 use crate::sample::Sample;
 
 const LS: [&str; 3] = ["--", "ls", "/"];
@@ -91,6 +91,25 @@ fn command_line_that_makes_no_sense_is_refused_by_the_guest() {
     ] {
         fails(sample.args(&[&["--guest-option", option][..], &LS].concat()), words);
     }
+}
+
+#[test]
+fn command_line_that_cannot_be_read_whole_is_refused_by_the_guest() {
+    let sample = Sample::new();
+    let long = format!("log={}", "x".repeat(12 << 10));
+    let words = "bytes, there is room for 12288";
+    fails(sample.args(&[&["--guest-option", &long][..], &LS].concat()), words);
+}
+
+#[test]
+fn memory_that_does_not_hold_the_firmware_is_refused_at_once() {
+    let sample = Sample::new();
+    for mem in ["1M", "1700K"] {
+        let outcome = boot(sample.args(&[&["--mem", mem][..], &LS].concat()));
+        assert_eq!(outcome.status, Some(2), "{}", outcome.stderr);
+        assert!(outcome.verdict().contains("the board's image alone needs"), "{}", outcome.stderr);
+    }
+    fails(sample.args(&[&["--mem", "2M"][..], &LS].concat()), "decoding needs ");
 }
 
 #[test]

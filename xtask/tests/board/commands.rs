@@ -1,6 +1,6 @@
 //! The guest's commands: standard output carries what they write, and nothing else.
 
-use crate::boot::{fails, host, passes};
+use crate::boot::{boot, fails, host, passes};
 use crate::sample::Sample;
 
 #[test]
@@ -64,5 +64,29 @@ fn what_is_not_there_fails_with_its_name() {
         let outcome = fails(sample.args(&["--", command, path]), words);
         assert_eq!(outcome.stdout, b"", "{command} {path}");
     }
-    fails(sample.args(&["--", "frobnicate"]), "unknown command");
+}
+
+#[test]
+fn command_that_makes_no_sense_is_refused_before_a_boot_and_by_the_guest() {
+    let sample = Sample::new();
+    for (words, said) in [
+        (&["--", "frobnicate"][..], "unknown command \"frobnicate\"; the commands are: ls PATH"),
+        (&["--", "ls", "/", "/"], "too many words for ls"),
+        (&["--", "bench", "/a"], "bench takes three paths, or none"),
+        (&["--", "extract", "x"], "`extract` is for the host alone"),
+    ] {
+        let outcome = boot(sample.args(words));
+        assert_eq!(outcome.status, Some(2), "{}", outcome.stderr);
+        assert!(outcome.verdict().contains(said), "{}", outcome.stderr);
+    }
+    let own = ["--guest-option=--", "--guest-option=frobnicate", "--", "ls", "/"];
+    fails(sample.args(&own), "unknown command \"frobnicate\"");
+}
+
+#[test]
+fn longest_path_reaches_the_guest() {
+    let sample = Sample::new();
+    let path = format!("/{}d0/03", "./".repeat(2040));
+    let bytes = sample.tree.content("/d0/03").unwrap().to_vec();
+    assert!(passes(sample.args(&["--", "cat", &path])).stdout == bytes);
 }

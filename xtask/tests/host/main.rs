@@ -1,8 +1,10 @@
-//! Commands that only the host tool has: `extract` and `check`, over images made for each test.
+//! Commands over files of the host, those that only the host tool has (`extract` and `check`)
+//! above all, over images made for each test.
 //!
 //! Always: what is compared is what the tool wrote, and how it ended.
 
 mod check;
+mod commands;
 mod extract;
 mod run;
 #[path = "../../../tests/golden/set.rs"]

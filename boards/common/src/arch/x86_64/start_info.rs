@@ -5,12 +5,13 @@
 
 use core::ops::Range;
 
+use crate::cmdline::CommandLine;
 use pvh::start_info::MemmapType;
 use pvh::start_info::reader::StartInfoReader;
 use spin::Once;
 
-/// The longest command line that is kept; the rest is cut off.
-const CMDLINE_BYTES_MAX: usize = 4096;
+/// The longest command line: room for the longest path with each byte escaped, and all options.
+const CMDLINE_BYTES_MAX: usize = 12 << 10;
 const MAPPED_END: u64 = 1 << 32;
 /// More entries than this are ignored.
 const RAM_RANGES_MAX: usize = 32;
@@ -23,6 +24,7 @@ unsafe extern "C" {
 struct Cmdline {
     bytes: [u8; CMDLINE_BYTES_MAX],
     len: usize,
+    given: usize,
 }
 
 static CMDLINE: Once<Cmdline> = Once::new();
@@ -39,8 +41,8 @@ pub(super) fn read(paddr: u32) -> StartInfo {
     let info = unsafe { StartInfoReader::from_paddr_identity(paddr) }
         .expect("the loader passed no start_info, or one without the PVH magic");
     CMDLINE.call_once(|| {
-        let mut kept = Cmdline { bytes: [0; CMDLINE_BYTES_MAX], len: 0 };
         let given = info.cmdline().map_or(&[][..], |line| line.to_bytes());
+        let mut kept = Cmdline { bytes: [0; CMDLINE_BYTES_MAX], len: 0, given: given.len() };
         kept.len = given.len().min(CMDLINE_BYTES_MAX);
         kept.bytes[..kept.len].copy_from_slice(&given[..kept.len]);
         kept
@@ -54,10 +56,10 @@ pub(super) fn read(paddr: u32) -> StartInfo {
 }
 
 impl StartInfo {
-    /// The command line; empty if it is not UTF-8.
-    pub(super) fn cmdline(&self) -> &'static str {
-        let kept = CMDLINE.get().map_or(&[][..], |line| &line.bytes[..line.len]);
-        str::from_utf8(kept).unwrap_or("")
+    /// The command line, up to what cannot be read of it.
+    pub(super) fn cmdline(&self) -> CommandLine {
+        let Some(line) = CMDLINE.get() else { return CommandLine::default() };
+        CommandLine::read(&line.bytes[..line.len], line.given)
     }
 
     /// RAM below 4 GiB.

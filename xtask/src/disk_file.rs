@@ -1,0 +1,35 @@
+//! What a file has to be to serve as a disk.
+//!
+//! Always: what is cut short is refused: QEMU would pad it to a whole sector with zeros, and a
+//! guest could not tell them from data.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileTypeExt;
+
+use anyhow::Result;
+
+use crate::exit::usage;
+use crate::qemu::Disk;
+
+/// A disk's unit in bytes (virtio 1.2 5.2.4).
+const SECTOR_BYTES: u64 = 512;
+
+/// Checks that the file of `disk` is there and can be one.
+pub fn check(disk: &Disk) -> Result<()> {
+    let refuse = |why: &str| usage(format!("{} ({}): {why}", disk.file.display(), disk.serial));
+    let stat = fs::metadata(&disk.file).map_err(|error| refuse(&error.to_string()))?;
+    if !stat.is_file() && !stat.file_type().is_block_device() {
+        return Err(refuse("neither a file nor a block device"));
+    }
+    File::open(&disk.file).map_err(|error| refuse(&error.to_string()))?;
+    // Of a disk that is written to nobody expects what it held.
+    let cut = stat.len() % SECTOR_BYTES;
+    if disk.read_only && stat.is_file() && cut != 0 {
+        let bytes = stat.len();
+        return Err(refuse(&format!(
+            "{bytes} bytes, {cut} more than whole sectors of {SECTOR_BYTES}: it is cut short, or \
+             lacks its padding (`truncate -s %{SECTOR_BYTES} FILE` adds it)"
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! What a boot made on the side, removed even if the tool is killed.
+//!
+//! Always: it waits for the tool to be done or dead, then removes what is still there, and ends.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use crate::virtiofsd;
+
+/// Reads to the end of its input, which comes when nobody can write any more.
+const SCRIPT: &str = r#"trap '' INT TERM HUP; read -r _; rm -rf -- "$@""#;
+
+/// A process that outlives the tool by a moment.
+#[derive(Debug)]
+pub struct Sweeper(Option<Child>);
+
+impl Sweeper {
+    /// Watches over `dir` and the lock files of the daemons that listen on `sockets`.
+    pub fn start(dir: &Path, sockets: &[PathBuf]) -> Self {
+        let locks = sockets.iter().map(|socket| virtiofsd::lock_file(socket));
+        let mut command = Command::new("sh");
+        command.args(["-c", SCRIPT, "sh"]).arg(dir).args(locks);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        // Without it, a tool that is killed leaves an empty folder: no reason not to boot.
+        Self(command.spawn().ok())
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            // Ends its input. Nobody is left to be told of an error.
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}

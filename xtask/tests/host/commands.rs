@@ -1,0 +1,111 @@
+//! The guest's commands over files of the host, where their input is odd, and how they end.
+
+use std::fs;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rootlet_sim::image::{Content, Options, Tree};
+
+use crate::run::World;
+
+fn world() -> World {
+    let mut tree = Tree::new();
+    tree.file("/d/one", Content::seeded(1, 9000));
+    tree.file("/d/e/two", Content::seeded(2, 5));
+    tree.symlink("/to-dir", "d");
+    tree.symlink("/to-file", "d/one");
+    tree.symlink("/nowhere", "gone");
+    World::new(&tree, &Options { blobs: 1, ..Options::default() })
+}
+
+#[test]
+fn sums_below_a_symlink_are_those_below_its_directory() {
+    let world = world();
+    let sums = |path: &str| world.run(&["sum", path]).stdout;
+    let direct = sums("/d");
+    assert_eq!(direct.len(), 2);
+    let through: Vec<_> = direct.iter().map(|line| line.replace("  /d/", "  /to-dir/")).collect();
+    assert_eq!(sums("/to-dir"), through);
+    assert_eq!(sums("/to-dir/"), through);
+    let rows = world.run(&["manifest", "/to-dir"]).stdout;
+    assert_eq!(rows.len(), 1, "a manifest has the symlink itself: {rows:?}");
+    assert!(rows[0].contains("\"target\": \"d\""), "{rows:?}");
+    assert_eq!(world.run(&["sum", "/nowhere"]).status, 1);
+}
+
+fn host(args: &[&str]) -> (i32, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = command.arg("host").args(args).stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.stdout, b"");
+    (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// Runs `ls /` with these files, and expects a usage error with these words.
+#[track_caller]
+fn refused(image: &Path, blob: &Path, words: &str) {
+    let blob = format!("1={}", blob.display());
+    let image = image.to_str().unwrap();
+    let (status, said) = host(&["--image", image, "--blob", &blob, "--", "ls", "/"]);
+    assert!(said.contains(words), "{said}");
+    assert_eq!(status, 2, "{said}");
+}
+
+#[test]
+fn files_that_are_no_disks_are_told_by_name() {
+    let world = world();
+    world.run(&["ls", "/"]);
+    let (image, blob) = (world.path("image"), world.path("blob0"));
+    let dir = image.parent().unwrap();
+    refused(dir, &blob, "(image): neither a file nor a block device");
+    refused(&image, dir, "(blob1): neither a file nor a block device");
+    refused(&image, Path::new("/dev/null"), "/dev/null (blob1): neither a file nor");
+    refused(&image, &world.path("gone"), "(blob1): No such file");
+    let image = image.to_str().unwrap();
+    let (status, said) = host(&["--image", image, "--share", image, "--", "ls", "/"]);
+    assert!(status == 2 && said.contains(&format!("--share {image}: not a directory")), "{said}");
+}
+
+#[test]
+fn file_that_lacks_one_byte_is_not_padded_with_a_zero() {
+    let world = world();
+    world.run(&["ls", "/"]);
+    let (image, blob) = (world.path("image"), world.path("blob0"));
+    let cut = |file: &Path| {
+        let short = world.path("short");
+        fs::copy(file, &short).unwrap();
+        let bytes = fs::metadata(&short).unwrap().len();
+        fs::File::options().write(true).open(&short).unwrap().set_len(bytes - 1).unwrap();
+        short
+    };
+    refused(&image, &cut(&blob), "511 more than whole sectors of 512: it is cut short");
+    refused(&cut(&image), &blob, "511 more than whole sectors of 512: it is cut short");
+}
+
+#[test]
+fn request_to_end_ends_a_command_that_would_go_on() {
+    let mut tree = Tree::new();
+    tree.file("/large", Content::seeded(1, 8 << 20));
+    let world = World::new(&tree, &Options::default());
+    world.run(&["ls", "/"]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(["host", "--image", world.path("image").to_str().unwrap(), "--", "cat", "/large"]);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    // It has begun, and waits for a reader of the rest.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+    let until = Instant::now() + Duration::from_secs(20);
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if Instant::now() > until => break None,
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    let _ = child.kill();
+    let _ = child.wait();
+    assert_eq!(status, Some(130));
+}
