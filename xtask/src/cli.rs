@@ -156,7 +156,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "SERIAL=FILE", hide = true)]
     pub blkdebug: Vec<Named>,
     /// A word for the guest's command line, before the command
-    #[arg(long, value_name = "KEY=VALUE", hide = true)]
+    #[arg(long, value_name = "KEY=VALUE", hide_short_help = true)]
     pub guest_option: Vec<String>,
     /// An argument for QEMU as it is
     #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]

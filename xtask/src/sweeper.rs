@@ -35,3 +35,23 @@ impl Drop for Sweeper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn folder_is_removed_once_the_watched_process_is_gone() {
+        let around = tempfile::tempdir().unwrap();
+        let dir = around.path().join("it's a folder; \"$1\"");
+        fs::create_dir(&dir).unwrap();
+        fs::write(dir.join("socket"), b"").unwrap();
+        let sweeper = Sweeper::start(&dir, &[around.path().join("fs.sock")]);
+        assert!(dir.join("socket").exists());
+        // As if the tool were killed: the kernel closes its end of the pipe.
+        drop(sweeper);
+        assert!(!dir.exists());
+        assert!(around.path().exists());
+    }
+}
