@@ -168,6 +168,7 @@ pub fn first_slot(page: u64) -> u64 {
 /// A descriptor with bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Descriptor {
+    pub slot_generation: u32,
     pub blob: u16,
     pub blob_generation: u32,
     pub window: u64,
@@ -180,12 +181,20 @@ impl Descriptor {
     pub fn decode(raw: &[u8], index: usize) -> Option<Self> {
         let raw = &raw[PAGE_HEADER + index * DESCRIPTOR..][..DESCRIPTOR];
         (raw[2] == 1).then(|| Self {
+            slot_generation: u32_at(raw, 4),
             blob: u16_at(raw, 0),
             blob_generation: u32_at(raw, 8),
             window: u64_at(raw, 16),
             bits: u64_at(raw, 24),
             sums: (0..SLOT_BLOCKS as usize).map(|block| u64_at(raw, 32 + 8 * block)).collect(),
         })
+    }
+
+    /// The slot's generation, and what it holds: blob, its generation, window; a tombstone too.
+    pub fn holds(raw: &[u8], index: usize) -> (u32, Option<(u16, u32, u64)>) {
+        let found = Self::decode(raw, index);
+        let head = &raw[PAGE_HEADER + index * DESCRIPTOR..][..DESCRIPTOR];
+        (u32_at(head, 4), found.map(|of| (of.blob, of.blob_generation, of.window)))
     }
 
     pub fn has(&self, block: u64) -> bool {

@@ -36,6 +36,10 @@ pub fn live(
     };
     if machine.world.has_power() {
         kept.found(&guest)?;
+        if guest.refused.is_none() && !is_formatted(machine) {
+            let what = "a format that has ended is not durable";
+            return Err(Broken::new(Invariant::MountIsIdempotent, what));
+        }
     }
     kept.moved_on(&guest);
     for op in ops {

@@ -6,8 +6,10 @@
 mod bad_input;
 mod boot;
 mod commands;
+mod cuts;
 mod golden;
 mod regions;
+mod replay;
 mod sample;
 #[expect(dead_code, reason = "the rows and the larger set are for the library's tests")]
 #[path = "../../../tests/golden/set.rs"]

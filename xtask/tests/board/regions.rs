@@ -10,22 +10,25 @@ use rootlet_sim::Rng;
 use crate::boot::{Boot, Outcome, allocated, passes};
 use crate::sample::Sample;
 
-const MANIFEST: [&str; 3] = ["--", "manifest", "/"];
+/// The command that reads everything.
+pub const MANIFEST: [&str; 3] = ["--", "manifest", "/"];
 /// Where the second part of the region begins that is tested: behind both superblocks.
 const REGION_BYTES: usize = 16 << 20;
 
-fn assert_manifest(sample: &Sample, outcome: &Outcome) {
+/// The boot printed what the host's library does.
+pub fn assert_manifest(sample: &Sample, outcome: &Outcome) {
     assert!(outcome.stdout == sample.manifest(), "{}", outcome.stderr);
 }
 
 /// A boot with the region of the sample: right, whatever the region did.
-fn boot_cached(sample: &Sample, more: &[&str]) -> Outcome {
+pub fn boot_cached(sample: &Sample, more: &[&str]) -> Outcome {
     let outcome = passes(sample.cached(&[more, &MANIFEST].concat()));
     assert_manifest(sample, &outcome);
     outcome
 }
 
-fn assert_served_warm(sample: &Sample) {
+/// A boot that reads nothing from the sources.
+pub fn assert_served_warm(sample: &Sample) {
     boot_cached(sample, &[]).assert_counter("fetched 0 bytes");
 }
 

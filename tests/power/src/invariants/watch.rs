@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use rootlet_sim::disk::{Medium, SECTOR, Sparse, WriteSeen};
 
-use super::Invariant::{self, MountIsIdempotent, O1, O2, O3, WorkEnds, WritesStayInside};
+use super::Invariant::{
+    self, MountIsIdempotent, NothingMixes, O1, O2, O3, WorkEnds, WritesStayInside,
+};
 use super::{Broken, Verdict};
 use crate::decode::{BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities};
 use crate::machine::Machine;
@@ -160,12 +162,52 @@ impl Seen {
             return Ok(());
         }
         self.twin_is_safe(write, twin, &format!("copies of {kind:?} page {page}"))?;
+        self.generations_rise(write, region, (kind, page, twin))?;
         if kind == Kind::Descriptors {
             let slots = first_slot(page)..first_slot(page + 1).min(region.slots);
             for (index, slot) in slots.enumerate() {
                 if let Some(found) = Descriptor::decode(write.data, index) {
                     self.bits_are_durable(write, region, slot, &found)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// O4: what holds something else than in the newest page before has a higher generation.
+    fn generations_rise(
+        &self,
+        write: &WriteSeen<'_>,
+        region: &Super,
+        (kind, page, twin): (Kind, u64, u64),
+    ) -> Verdict {
+        let before = [write.at, self.start + twin * BLOCK].map(|at| {
+            let raw = block(write.medium.current(), at);
+            (region.page(kind, page, &raw), raw)
+        });
+        let Some((Some(_), before)) = before.into_iter().max_by_key(|(newest, _)| *newest) else {
+            return Ok(());
+        };
+        if kind == Kind::Blobs {
+            let old = identities(page, &before);
+            for (index, generation, identity) in identities(page, write.data) {
+                let old = old.iter().find(|old| old.0 == index && old.2 != identity);
+                if old.is_some_and(|old| generation <= old.1) {
+                    let what =
+                        format!("O4: entry {index} has two blobs of generation {generation}");
+                    return broken(NothingMixes, what);
+                }
+            }
+            return Ok(());
+        }
+        let slots = first_slot(page)..first_slot(page + 1).min(region.slots);
+        for (index, slot) in slots.enumerate() {
+            let (old, held) = Descriptor::holds(&before, index);
+            let (new, holds) = Descriptor::holds(write.data, index);
+            if held != holds && new.wrapping_sub(old) as i32 <= 0 {
+                let what =
+                    format!("O4: slot {slot} holds something else, generation {old} to {new}");
+                return broken(NothingMixes, what);
             }
         }
         Ok(())
