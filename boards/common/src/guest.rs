@@ -18,6 +18,9 @@ use crate::{Machine, clock, heap};
 
 type Storage = VirtioStorage<Mmio>;
 
+/// What buffers, tables and the least caches of a mount take together, with some to spare.
+const HEAP_BYTES_MIN: usize = 1 << 20;
+
 /// The main of a board that is nothing but a guest.
 pub fn run(mut machine: Machine) -> ! {
     let mut err = machine.err;
@@ -39,7 +42,12 @@ pub fn run(mut machine: Machine) -> ! {
         Err(error) => fail(&error, None),
     };
     defmt::info!("image and blobs bound");
-    let memory = Memory::of_heap(heap::usage().total);
+    let heap_bytes = heap::usage().total;
+    if heap_bytes < HEAP_BYTES_MIN {
+        let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
+        fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
+    }
+    let memory = Memory::of_heap(heap_bytes);
     if let Command::Bench(paths) = &command {
         let out = &mut machine.out;
         let mut notice = |line: fmt::Arguments<'_>| tell(&mut err, &line);

@@ -109,7 +109,9 @@ fn memory_that_does_not_hold_the_firmware_is_refused_at_once() {
         assert_eq!(outcome.status, Some(2), "{}", outcome.stderr);
         assert!(outcome.verdict().contains("the board's image alone needs"), "{}", outcome.stderr);
     }
-    fails(sample.args(&[&["--mem", "2M"][..], &LS].concat()), "decoding needs ");
+    let words = "KiB beside the firmware, mounting needs 1024";
+    fails(sample.args(&[&["--mem", "2M"][..], &LS].concat()), words);
+    fails(sample.args(&[&["--mem", "3M"][..], &LS].concat()), "decoding needs ");
 }
 
 #[test]
