@@ -101,6 +101,9 @@ impl Cache {
             self.hydrator.phase = Phase::Draining;
             self.cull();
             self.hydrator.starved = false;
+            if self.hydrator.armed == Armed::Yes {
+                self.look(storage);
+            }
         }
         self.advance(storage);
     }
