@@ -35,8 +35,8 @@ macro_rules! guard {
 /// All that are taken out.
 pub const GUARDS: [Guard; 31] = [
     guard!("flush of a group, before its bits",
-        "hydrate/group.rs": "self.submit_flush(storage, Tag::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
-            "{\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
+        "hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Tag::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
+            "armed == Armed::Yes {\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
     guard!("flush before an announcement",
         "hydrate/jobs.rs": "if self.submit_flush(storage, Tag::ArmSettle) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
             "self.announce(storage);"),
