@@ -20,7 +20,7 @@ const TABLES: [u64; 6] = [0, 16, 32, 36, 40, 41];
 const SIZES: [usize; 6] = [8, 40, 48, 72, 76, 16];
 
 /// A disk whose region holds something, and its superblock.
-fn filled(scale: Scale) -> &'static (StableImage, Super) {
+pub fn filled(scale: Scale) -> &'static (StableImage, Super) {
     static FILLED: [OnceLock<(StableImage, Super)>; 3] = [const { OnceLock::new() }; 3];
     let fill = || {
         let mut machine = Machine::of(scale, 77);
