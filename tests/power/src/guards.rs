@@ -33,7 +33,7 @@ macro_rules! guard {
 }
 
 /// All that are taken out.
-pub const GUARDS: [Guard; 30] = [
+pub const GUARDS: [Guard; 29] = [
     guard!("flush of a group, before its bits",
         "src/cache/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Tag::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
             "armed == Armed::Yes {\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
@@ -44,8 +44,8 @@ pub const GUARDS: [Guard; 30] = [
         "src/cache/hydrate/jobs.rs": "if result.is_ok() && self.submit_flush(storage, Tag::ArmFlush) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
             "self.announced(result.is_ok());"),
     guard!("last flush of a sync",
-        "src/cache/hydrate/group.rs": "if !self.settled() || self.hydrator.armed != Armed::Yes {" =>
-            "if !self.settled() || self.hydrator.seal == Seal::No {"),
+        "src/cache/hydrate/group.rs": "if !self.settled() {\n            return false;" =>
+            "if !self.settled() || self.hydrator.seal == Seal::No {\n            return self.settled();"),
     guard!("flush of a format",
         "src/cache/area.rs": "let mut flush = [Transfer::flush(self.device)];\n        storage.run(&mut flush, &mut |_, _| {});" =>
             "let flush: [Transfer<'_>; 0] = [];"),
@@ -119,8 +119,6 @@ pub const GUARDS: [Guard; 30] = [
         "src/cache/pages.rs": "_ if in_b > in_a => Newest::In(Copy2::B)," => "_ if in_a.is_none() => Newest::In(Copy2::B),"),
     guard!("no tombstone into a page in flight",
         "src/cache/hydrate/pages_io.rs": "match self.pages.in_flight(page) {" => "match self.pages.in_flight(page) && page > u32::MAX - 1 {"),
-    guard!("a slot with fills under way is not given up",
-        "src/cache/slots.rs": "busy: 0, state: SlotState::Small" => "state: SlotState::Small"),
     guard!("start of the region",
         "src/cache/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
             "let bytes"),
