@@ -19,7 +19,6 @@
     clippy::as_conversions,
     clippy::indexing_slicing,
     clippy::unwrap_used,
-    clippy::expect_used,
     reason = "a test that panics has failed"
 )]
 
