@@ -58,6 +58,8 @@ pub struct CacheStats {
     pub check_failures: u64,
     /// Slots given up to make room.
     pub culled_slots: u64,
+    /// Superblocks found that another machine had written since this one announced itself.
+    pub foreign_writers: u64,
 }
 
 /// The region of one mount.

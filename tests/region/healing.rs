@@ -164,3 +164,41 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
         assert_eq!(cache.resident_bytes(&mut storage, blob), 65536, "blob {round}");
     }
 }
+
+#[test]
+fn guest_whose_region_another_has_announced_itself_in_stops_writing() {
+    for (cloned, seed) in [(false, 5), (true, 6)] {
+        let mut machine = used(seed);
+        machine.stir(1);
+        let first = Guest::boot(&mut machine, 0).unwrap();
+        first.read_all().unwrap();
+        // It has something to write, and so announced itself.
+        first.root.with_layer(|cache, _| {
+            Layer::<SimStorage>::attach(
+                cache.as_mut().unwrap(),
+                &BlobIdentity([7; IDENTITY_BYTES]),
+                4096,
+            )
+        });
+        assert!(first.sync());
+        if cloned {
+            machine.stir(1);
+        }
+        let second = Guest::boot(&mut machine, 1).unwrap();
+        second.read_all().unwrap();
+        assert!(second.sync());
+        first.root.with_layer(|cache, _| {
+            Layer::<SimStorage>::attach(
+                cache.as_mut().unwrap(),
+                &BlobIdentity([8; IDENTITY_BYTES]),
+                4096,
+            )
+        });
+        assert!(!first.sync(), "nothing of it is durable: the other may have overwritten it");
+        assert_eq!(first.cache_stats().foreign_writers, 1);
+        assert!(matches!(first.mode(), Some(Mode::ReadOnly(_))), "{:?}", first.mode());
+        first.read_all().unwrap();
+        assert_eq!(second.cache_stats().foreign_writers, 0);
+        assert_eq!(second.mode(), Some(Mode::ReadWrite));
+    }
+}

@@ -6,7 +6,7 @@ use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::Root;
 use rootlet::storage::{IoErrorKind, Storage};
-use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, Step, World};
+use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, Step, Survive, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 
 use rootlet_power::case::{runs, sweep};
@@ -139,4 +139,26 @@ fn sync_after_a_failed_flush_says_no_and_goes_on_saying_so() {
     assert!(!guest.sync());
     assert!(!guest.sync(), "nothing of what was offered is durable");
     guest.read_all().unwrap();
+}
+
+/// A guest was killed with its pages volatile; the next one found all it read, wrote nothing, and
+/// said that it was synced without a flush.
+#[test]
+fn sync_of_a_guest_that_only_reads_makes_durable_what_a_killed_one_left() {
+    for seed in 1..=runs(20) {
+        let mut machine = Machine::new(seed);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        guest.read(0, 0, 100_000).unwrap();
+        machine.world.advance_ns(2_000_000_000);
+        (0..400).for_each(|_| guest.root.progress());
+        drop(guest);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        let found = guest.opened.clone();
+        assert!(!found.is_empty(), "seed {seed}");
+        assert!(guest.sync(), "seed {seed}");
+        machine.world.crash(Survive::Nothing);
+        drop(guest);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        assert_eq!(guest.opened, found, "seed {seed}");
+    }
 }

@@ -34,8 +34,8 @@ impl Cache {
         }
     }
 
-    /// Makes everything that was offered durable, as far as the region allows, before
-    /// `deadline_ns`. Says whether it is.
+    /// Makes everything that was offered, and everything that was found, durable, as far as the
+    /// region allows, before `deadline_ns`. Says whether it is.
     pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         while matches!(self.condemned, Condemned::Wanted | Condemned::Writing)
             && storage.now_ns() < deadline_ns
@@ -60,10 +60,11 @@ impl Cache {
             self.move_on(storage);
             core::hint::spin_loop();
         }
-        if !self.settled() || self.hydrator.armed != Armed::Yes {
-            return self.settled();
+        if !self.settled() {
+            return false;
         }
-        // The pages of the last group are written; this makes them durable too. It frees what is
+        // The pages of the last group are written; this makes them durable too, and what a guest
+        // that was killed left volatile, even if this mount wrote nothing. It frees what is
         // entombed when it is submitted, so no group is closed meanwhile.
         self.hydrator.seal = Seal::Flushing;
         let started = (0..SEAL_TRIES_MAX).any(|_| {
@@ -101,6 +102,9 @@ impl Cache {
             self.hydrator.phase = Phase::Draining;
             self.cull();
             self.hydrator.starved = false;
+            if self.hydrator.armed == Armed::Yes {
+                self.look(storage);
+            }
         }
         self.advance(storage);
     }

@@ -4,7 +4,7 @@
 //! flush, or too many failed writes, end writing for this mount.
 
 use super::{Armed, PageJob, Phase, Seal};
-use crate::cache::geometry::Geometry;
+use crate::cache::geometry::{Copy2, Geometry};
 use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode};
 use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
@@ -21,6 +21,7 @@ pub(super) enum Tag {
     ArmWrite,
     ArmFlush,
     SealFlush,
+    Look,
 }
 
 impl Tag {
@@ -33,6 +34,7 @@ impl Tag {
             Self::ArmFlush => (5, 0),
             Self::SealFlush => (6, 0),
             Self::ArmSettle => (7, 0),
+            Self::Look => (8, 0),
         };
         (kind << 32) | u64::try_from(index).unwrap_or(0)
     }
@@ -47,6 +49,7 @@ impl Tag {
             5 => Some(Self::ArmFlush),
             6 => Some(Self::SealFlush),
             7 => Some(Self::ArmSettle),
+            8 => Some(Self::Look),
             _ => None,
         }
     }
@@ -78,7 +81,7 @@ impl Cache {
                     self.condemned = Condemned::Writing;
                 }
             }
-            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+            Err(buffer) => self.hydrator.give_back(buffer),
         }
     }
 
@@ -103,6 +106,32 @@ impl Cache {
         }
         if self.condemned == Condemned::Writing || !ok && self.condemned == Condemned::Wanted {
             self.condemned = Condemned::Done;
+        }
+    }
+
+    /// Reads both superblocks, behind everybody's back: another machine that writes the region has
+    /// announced itself there. What finds no buffer or no room is left to the next group.
+    pub(super) fn look<S: Background>(&mut self, storage: &mut S) {
+        for copy in Copy2::BOTH {
+            let Some(buffer) = self.hydrator.page_pool.pop() else { return };
+            let at = Geometry::superblock_at(copy);
+            if let Err(buffer) = self.submit(storage, Tag::Look, JobKind::Read, at, Some(buffer)) {
+                self.hydrator.give_back(buffer);
+            }
+        }
+    }
+
+    /// Judges a superblock as it is now. One that is neither this mount's own nor older is
+    /// another's: each would go on to spoil what the other keeps.
+    fn look_at(&mut self, raw: &[u8]) {
+        let Ok(found) = Superblock::from_bytes(raw, self.start) else { return };
+        let own = &self.superblock;
+        let known = found.uuid == own.uuid
+            && (found.generation < own.generation
+                || (found.generation == own.generation && found.nonce == own.nonce));
+        if !known && self.hydrator.armed == Armed::Yes && self.mode == Mode::ReadWrite {
+            self.stats.foreign_writers = self.stats.foreign_writers.saturating_add(1);
+            self.stop_writing("another machine writes it");
         }
     }
 
@@ -195,7 +224,7 @@ impl Cache {
                     Some(write) => self.page_written(write, Some(result)),
                     None => {}
                 }
-                self.hydrator.page_pool.extend(job.buffer);
+                self.hydrator.give_back(job.buffer);
             }
             Tag::GroupFlush => {
                 self.commit(result.is_ok());
@@ -204,7 +233,7 @@ impl Cache {
             Tag::ArmSettle if result.is_ok() => self.announce(storage),
             Tag::ArmSettle => self.announced(false),
             Tag::ArmWrite => {
-                self.hydrator.page_pool.extend(job.buffer);
+                self.hydrator.give_back(job.buffer);
                 if result.is_ok() && self.submit_flush(storage, Tag::ArmFlush) {
                     self.hydrator.armed = Armed::Flushing;
                 } else {
@@ -212,6 +241,12 @@ impl Cache {
                 }
             }
             Tag::ArmFlush => self.announced(result.is_ok()),
+            Tag::Look => {
+                if let (Ok(()), Some(raw)) = (result, job.buffer.as_deref()) {
+                    self.look_at(raw);
+                }
+                self.hydrator.give_back(job.buffer);
+            }
             Tag::SealFlush => {
                 // `sync` may have given up waiting for it.
                 self.hydrator.seal = if self.hydrator.hurry { Seal::Done } else { Seal::No };

@@ -180,6 +180,13 @@ impl Hydrator {
         write.whole.get(fill.offset..)?.get(..bytes)?.get(skip..)
     }
 
+    /// Takes a page's buffer back. One too many, of a device that ends a job twice, is dropped.
+    fn give_back(&mut self, buffer: Option<Buffer>) {
+        if self.page_pool.len() < self.page_jobs.len() {
+            self.page_pool.extend(buffer);
+        }
+    }
+
     /// Whether more than half of the buffers or of the table of fills are in use.
     pub(super) fn pressed(&self) -> bool {
         self.pool.len().saturating_mul(2) < self.writes.len() || self.fills.len() >= FILLS_MAX / 2
@@ -213,4 +220,20 @@ impl BlockSet {
 
 fn offset(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_come_back_twice_do_not_pile_up() {
+        let mut hydrator = Hydrator::new(2, BLOCK_BYTES, 4);
+        let taken = hydrator.page_pool.pop();
+        assert!(taken.is_some());
+        for _ in 0..100 {
+            hydrator.give_back(Some(Buffer::new(BLOCK_BYTES)));
+        }
+        assert_eq!(hydrator.page_pool.len(), 4);
+    }
 }

@@ -64,7 +64,7 @@ impl Cache {
                     *job = Some(PageJob::Load(page));
                 }
             }
-            Err(buffer) => self.hydrator.page_pool.extend(buffer),
+            Err(buffer) => self.hydrator.give_back(buffer),
         }
     }
 
@@ -93,7 +93,7 @@ impl Cache {
                     }
                 }
                 Err(buffer) => {
-                    self.hydrator.page_pool.extend(buffer);
+                    self.hydrator.give_back(buffer);
                     self.page_written(write, None);
                     return;
                 }

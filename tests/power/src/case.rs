@@ -16,7 +16,7 @@ use crate::machine::Scale;
 pub type Family = fn(&mut Run<'_>, &[u64]) -> Verdict;
 
 /// Every family by name.
-const FAMILIES: [(&str, Family); 18] = [
+const FAMILIES: [(&str, Family); 19] = [
     ("life", crate::life::life),
     ("cut", crate::power::cut),
     ("kill", crate::power::kill),
@@ -31,6 +31,7 @@ const FAMILIES: [(&str, Family); 18] = [
     ("same-tag", crate::source::replaced_under_its_tag),
     ("two", crate::sharing::two_guests),
     ("blobs", crate::sharing::reused_entries),
+    ("foreign", crate::foreign::untouched),
     ("pools", crate::pools::scarce),
     ("mutate", crate::mutate::one),
     ("noise", crate::mutate::noise),

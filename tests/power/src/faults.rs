@@ -175,18 +175,29 @@ pub fn flips(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     // Two pages of descriptors, so that one can be in flight while the other changes.
     let mut machine = match run.scale {
         Scale::Large => Machine::with(seed, 2 << 20, [512, 4096][rng.index(2)]),
-        _ => Machine::of(Scale::Wide, seed),
+        _ => Machine::of([Scale::Small, Scale::Wide][rng.index(2)], seed),
     };
     let watch = Watch::new(&machine, true);
     machine.world.set_jitter_ns(300_000);
     for life in 0..2 {
-        let slots = START + 48 * 4096..START + machine.bytes();
+        // Something to be read wrong.
+        let guest = Guest::boot(&mut machine, 0)?;
+        guest.read_all()?;
+        guest.sync();
+        drop(guest);
+        let slots_at = START + 46 * 4096;
+        let slots = slots_at..START + machine.bytes();
         let flip = Rule::new(Fault::FlipRead).device(machine.disk).range(slots.clone());
-        machine.world.rule(flip.per_million(150_000).times(rng.below(7)));
+        machine
+            .world
+            .rule(flip.per_million([50_000, 150_000, 500_000][rng.index(3)]).times(rng.below(7)));
         let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
         let fail = fail.op(OpKind::Write).range(slots);
         machine.world.rule(fail.per_million(100_000).times(rng.below(4)));
-        live(&mut machine, &mut rng, 30, false)?;
+        // Pages that stay in flight while slots are given up.
+        let slow = Rule::new(Fault::Delay([0, 300_000, 3_000_000][rng.index(3)]));
+        machine.world.rule(slow.device(machine.disk).op(OpKind::Write).range(START..slots_at));
+        live(&mut machine, &mut rng, 60, false)?;
         watch.verdict()?;
         machine.world.heal();
         if life == 0 && rng.chance(500_000) {

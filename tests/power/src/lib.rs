@@ -9,7 +9,7 @@
 //! | [`invariants`] | the fifteen, by number, and their checks |
 //! | [`machine`], [`guest`], [`script`] | the world of a case, one mount in it, what that does |
 //! | [`decode`] | the region's format, from its document alone |
-//! | [`life`], [`power`], [`faults`], [`source`], [`sharing`], [`mutate`], [`pools`], [`large`], [`promises`] | the families of cases |
+//! | [`life`], [`power`], [`faults`], [`source`], [`sharing`], [`foreign`], [`mutate`], [`pools`], [`large`], [`promises`] | the families of cases |
 //! | [`case`](mod@case), [`mix`], [`run`] | cases by name, which are run, and how many at once |
 //! | [`guards`] | what is taken out of the library to see that somebody misses it |
 
@@ -26,6 +26,7 @@ pub mod case;
 #[expect(missing_docs, reason = "the names are those of FORMAT.md")]
 pub mod decode;
 pub mod faults;
+pub mod foreign;
 pub mod guards;
 pub mod guest;
 pub mod invariants;

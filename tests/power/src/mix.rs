@@ -7,8 +7,8 @@ use crate::case::CaseName;
 use crate::faults::ONCE;
 use crate::machine::Scale;
 
-/// What a number modulo 32 is: half of all are histories with cuts, which are many cases each.
-const SHARES: [(Scale, &str); 32] = [
+/// What a number modulo their count is: half of all are histories with cuts, which are many cases each.
+const SHARES: [(Scale, &str); 36] = [
     (Scale::Small, "life"),
     (Scale::Small, "rates"),
     (Scale::Small, "life"),
@@ -41,17 +41,24 @@ const SHARES: [(Scale, &str); 32] = [
     (Scale::Small, "two"),
     (Scale::Small, "life"),
     (Scale::Small, "flips"),
+    (Scale::Small, "foreign"),
+    (Scale::Small, "flips"),
+    (Scale::Small, "life"),
+    (Scale::Small, "flips"),
 ];
 
 /// History `number` of seed `seed`.
 pub fn history(seed: u64, number: u64) -> CaseName {
-    let (scale, family) = SHARES[(number % 32) as usize];
+    let (scale, family) = SHARES[(number % SHARES.len() as u64) as usize];
     let own = seed.wrapping_shl(32).wrapping_add(number);
     let numbers = match family {
         "script" => {
-            vec![(number / 32) % ONCE.len() as u64, 1 + number / 32 / ONCE.len() as u64 % 40]
+            vec![
+                (number / SHARES.len() as u64) % ONCE.len() as u64,
+                1 + number / SHARES.len() as u64 / ONCE.len() as u64 % 40,
+            ]
         }
-        "kill" => vec![own, 6 + number / 32 % 40],
+        "kill" => vec![own, 6 + number / SHARES.len() as u64 % 40],
         _ => vec![own],
     };
     CaseName::new(scale, family, &numbers)

@@ -20,7 +20,7 @@ const TABLES: [u64; 6] = [0, 16, 32, 36, 40, 41];
 const SIZES: [usize; 6] = [8, 40, 48, 72, 76, 16];
 
 /// A disk whose region holds something, and its superblock.
-fn filled(scale: Scale) -> &'static (StableImage, Super) {
+pub fn filled(scale: Scale) -> &'static (StableImage, Super) {
     static FILLED: [OnceLock<(StableImage, Super)>; 3] = [const { OnceLock::new() }; 3];
     let fill = || {
         let mut machine = Machine::of(scale, 77);
@@ -70,8 +70,22 @@ pub fn one(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
             // Both superblocks alike.
             image.0.write(START + (16 - number) * 4096, &raw);
         }
+        if rng.chance(200_000) {
+            rename(&mut image, superblock, &mut rng);
+        }
     }
     Mutated::judge(survives(run.scale, seed, image))
+}
+
+/// Gives a slot the window of another one, in both copies of the first descriptor page.
+fn rename(image: &mut StableImage, superblock: &Super, rng: &mut Rng) {
+    let (slot, window) = (rng.index(6), rng.below(6) as u8);
+    for number in [40, 40 + superblock.pages()] {
+        let mut raw = block(&image.0, START + number * 4096);
+        raw[64 + 160 * slot + 16] = window;
+        seal(&mut raw, number, superblock);
+        image.0.write(START + number * 4096, &raw);
+    }
 }
 
 fn change(raw: &mut [u8], number: u64, rng: &mut Rng) {

@@ -3,7 +3,7 @@
 //!
 //! Always: bytes of another blob or of another guest are never served.
 
-use rootlet::cache::{BlobIdentity, IDENTITY_BYTES, Layer};
+use rootlet::cache::{BlobIdentity, FormatPolicy, IDENTITY_BYTES, Layer};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{SimStorage, Survive};
 
@@ -66,6 +66,10 @@ pub fn reused_entries(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     for _ in 0..4 {
         let number = rng.index(2);
         let guest = Guest::boot(&mut machine, number)?;
+        if machine.options.format == FormatPolicy::Force && !guest.opened.is_empty() {
+            let what = "a region that was just formatted holds something";
+            return Err(Broken::new(Invariant::NothingMixes, what));
+        }
         for op in script::random(rng.next_u64(), guest.sample, 8) {
             guest.run(&machine, &op)?;
         }
@@ -93,9 +97,9 @@ pub fn reused_entries(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         }
         drop(guest);
         if rng.chance(100_000) {
-            machine.options.format = rootlet::cache::FormatPolicy::Force;
+            machine.options.format = FormatPolicy::Force;
         } else {
-            machine.options.format = rootlet::cache::FormatPolicy::Auto;
+            machine.options.format = FormatPolicy::Auto;
         }
     }
     Ok(())

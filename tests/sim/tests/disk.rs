@@ -639,3 +639,14 @@ fn digest_is_of_the_bytes_and_not_of_how_they_came_there() {
         world.crash_images(disk, 0, 1).map(|image| blank.digest(&image)).collect();
     assert_eq!(digests.len(), 4);
 }
+
+#[test]
+fn request_in_flight_fails_when_the_device_becomes_too_short_for_it() {
+    let (world, disk, mut storage) = one_disk(32);
+    world.rule(Rule::new(Fault::Shrink(4096)).op(OpKind::Read).nth(2));
+    let (mut first, mut second) = ([0; 512], [0; 512]);
+    let mut batch = [Transfer::read(disk, 8192, &mut first), Transfer::read(disk, 0, &mut second)];
+    storage.run(&mut batch, &mut |_, _| {});
+    assert_eq!(batch[0].result, Some(Err(IoErrorKind::OutOfRange)));
+    assert_eq!(batch[1].result, Some(Ok(())));
+}

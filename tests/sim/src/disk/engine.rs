@@ -336,6 +336,9 @@ impl State {
             Some(Fault::Hang) => Some(IoErrorKind::Timeout),
             // What else befell the device while the request was in flight.
             _ if self.device(request.device).gone => Some(IoErrorKind::Gone),
+            _ if request.at + request.len > self.device(request.device).info.bytes => {
+                Some(IoErrorKind::OutOfRange)
+            }
             _ => None,
         };
         if request.fault == Some(Fault::Hang) {
