@@ -16,9 +16,8 @@ use alloc::vec::Vec;
 /// The most directories that can lie inside each other.
 const DEPTH_MAX: usize = PATH_BYTES_MAX / 2;
 
-/// Directories that are remembered, to tell of one that has a second name.
-const SEEN_MAX: usize = 4096;
-/// The same, as a number. Odd, so that directories at equal distances do not share places.
+/// Directories that are remembered, to tell of one that has a second name. A prime, so that
+/// directories at equal distances do not share places.
 const SEEN_PLACES: u64 = 4093;
 
 /// How far directories may be entered.
@@ -37,7 +36,7 @@ pub struct DirGuard {
 impl DirGuard {
     /// Allocates its memory.
     pub fn new() -> Self {
-        Self { seen: alloc::vec![0; SEEN_MAX], bytes: 0, room: 0 }
+        Self { seen: alloc::vec![0; usize::try_from(SEEN_PLACES).unwrap_or(0)], bytes: 0, room: 0 }
     }
 
     /// Begins anew, for a walk through `root`.
@@ -52,8 +51,7 @@ impl DirGuard {
     /// Corrupt when it was entered before, or when all that were have more bytes than there is
     /// room for in the image.
     pub fn enter(&mut self, dir: &Inode) -> Result<(), Corrupt> {
-        let Nid(number) = dir.nid;
-        let nid = dir.nid;
+        let nid @ Nid(number) = dir.nid;
         let place = usize::try_from(number % SEEN_PLACES).unwrap_or(0);
         if let Some(seen) = self.seen.get_mut(place) {
             let mark = number.wrapping_add(1);

@@ -48,32 +48,38 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Brings these inodes near: into the processor's cache if the image lies in memory, else
     /// their pages into the metadata cache, by one batch.
     pub fn bring(&mut self, nids: &Nids) {
+        // More would push out of the cache what it brings, and be read again.
+        let most = PAGES.min(self.meta.len() / 2);
+        let bytes = self.sources.first().map_or(0, |source| source.bytes);
         let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
         for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
             let Ok(at) = self.superblock.inode_at(*nid) else { continue };
             if let Some(bytes) = self.view(0, at, 1) {
                 // These loads do not wait for each other, as those of one inode after another do.
                 self.ahead.touched ^= bytes.first().copied().unwrap_or(0);
-            } else if self.meta.peek((Space::Image, at / PAGE)).is_none() {
+                continue;
+            }
+            let page = at / PAGE;
+            let whole = page.saturating_add(1).saturating_mul(PAGE) <= bytes;
+            let here = self.meta.peek((Space::Image, page)).is_some();
+            if whole && !here && !pages.contains(&page) && pages.len() < most {
                 // There is room for a page of each inode.
-                let _ = pages.push(at / PAGE);
+                let _ = pages.push(page);
             }
         }
         pages.sort_unstable();
         self.bring_pages(&pages);
     }
 
-    /// Loads pages of the image that are not in the metadata cache; `pages` ascend, and may repeat.
+    /// Loads pages of the image; `pages` ascend, and lie in its source.
     fn bring_pages(&mut self, pages: &[u64]) {
-        let bytes = self.sources.first().map_or(0, |source| source.bytes);
+        // One page is read as well when it is asked for.
+        if pages.len() < 2 {
+            return;
+        }
         let mut extents: heapless::Vec<Extent, PAGES> = heapless::Vec::new();
-        let mut wanted: heapless::Vec<u64, PAGES> = heapless::Vec::new();
-        for page in pages.iter().copied() {
+        for page in pages {
             let at = page.saturating_mul(PAGE);
-            if wanted.last() == Some(&page) || at.saturating_add(PAGE) > bytes {
-                continue;
-            }
-            let _ = wanted.push(page);
             match extents.last_mut() {
                 Some(Extent::Blob { at: before, len, .. }) if before.saturating_add(*len) == at => {
                     *len = len.saturating_add(PAGE);
@@ -83,16 +89,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 }
             }
         }
-        // One page is read as well when it is asked for.
-        if wanted.len() < 2 {
-            return;
-        }
         let mut memory = core::mem::take(&mut self.ahead.memory);
-        let len = wanted.len().saturating_mul(PAGE_BYTES);
+        let len = pages.len().saturating_mul(PAGE_BYTES);
         if let Some(out) = memory.get_mut(..len)
             && self.fetch(&extents, out).is_ok()
         {
-            for (page, bytes) in wanted.into_iter().zip(out.chunks_exact(PAGE_BYTES)) {
+            for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
                 let mut taken = self.meta.take((Space::Image, page));
                 taken.bytes.copy_from_slice(bytes);
                 self.meta.put(taken, Some((Space::Image, page)));

@@ -69,6 +69,11 @@ impl MetaCache {
         Self { pages, uses: 0 }
     }
 
+    /// How many pages it keeps.
+    pub fn len(&self) -> usize {
+        self.pages.len()
+    }
+
     /// What all pages take, in bytes.
     pub fn bytes(&self) -> usize {
         if cfg!(feature = "alloc") { self.pages.len().saturating_mul(PAGE_BYTES) } else { 0 }

@@ -9,6 +9,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod ahead;
 mod binding;
 mod cases;
 mod damage;

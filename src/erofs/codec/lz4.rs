@@ -1,8 +1,7 @@
 //! LZ4 blocks.
 //!
 //! Always: reaches back as far as the image says, at most 64 KiB, the largest distance of two
-//! bytes; each round of a loop
-//! takes a byte of the input or gives one of the output.
+//! bytes; each round of a loop takes a byte of the input or gives one of the output.
 //!
 //! Source of the format: `doc/lz4_Block_format.md` of LZ4.
 
