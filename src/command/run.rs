@@ -255,6 +255,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         tree.begin_with(self.root, first, path).map_err(|error| at(path, error))?;
         while let Some(inode) = tree.next(self.root).map_err(|error| at(tree.path(), error))? {
             row(self, &inode, tree.path())?;
+            catch_up(self.root);
         }
         Ok(())
     }

@@ -2,11 +2,11 @@
 //!
 //! Always: no I/O; what finds no buffer, slot or page in memory is dropped and counted.
 
-use super::{DataWrite, FILLS_MAX, Fill, FillState, offset};
+use super::stage::DataWrite;
+use super::{FILLS_MAX, Fill, FillState, offset};
 use crate::cache::region::{Cache, Mode};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
-use crate::storage::Buffer;
 
 impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
@@ -38,37 +38,21 @@ impl Cache {
         if known > 0 {
             return Some(known);
         }
-        let (index, mut write) = self.open_write(blob, first)?;
-        let mut run = Run { write: index, at: write.at, bytes: write.bytes, blocks: 0 };
-        while let Some(part) = self.next_part(blob, first, data, &run, write.whole.len()) {
-            self.take_part(blob, first, data, &part, &mut run, &mut write.whole);
-        }
-        let added = offset(run.bytes.saturating_sub(write.bytes));
-        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(added);
-        write.bytes = run.bytes;
-        match self.hydrator.writes.get_mut(index) {
-            Some(place) if write.bytes > 0 => *place = Some(write),
-            _ => self.hydrator.pool.push(write.whole),
-        }
-        (run.blocks > 0).then_some(run.blocks)
-    }
-
-    /// The write that block `number` of `blob` goes into, taken from the table: one that waits
-    /// and ends where the block will lie, or a new one.
-    fn open_write(&mut self, blob: BlobIndex, number: u64) -> Option<(usize, DataWrite)> {
-        let (key, block) = self.window(blob, number)?;
+        let (key, block) = self.window(blob, first)?;
         let slot = self.slots.find(key).or_else(|| self.slots.first(SlotState::Free))?;
-        let at = self.geometry.block_at(slot, block);
-        let open = |write: &DataWrite| {
-            !write.started && write.bytes < write.whole.len() && write.end() == at
-        };
-        let writes = &mut self.hydrator.writes;
-        if let Some(index) = writes.iter().position(|write| write.as_ref().is_some_and(open)) {
-            return writes.get_mut(index)?.take().map(|write| (index, write));
+        let write = self.hydrator.stages.open(self.geometry.block_at(slot, block))?;
+        let mut blocks: usize = 0;
+        while let Some(part) = self.next_part(blob, first, data, write, blocks) {
+            self.take_part(blob, first, data, &part, write);
+            blocks = blocks.saturating_add(part.blocks);
         }
-        let index = writes.iter().position(Option::is_none)?;
-        let whole = self.hydrator.pool.pop()?;
-        Some((index, DataWrite { whole, bytes: 0, at, started: false }))
+        let empty = self.hydrator.stages.get(write).is_some_and(|write| write.bytes == 0);
+        if empty {
+            self.hydrator.stages.close(write);
+        }
+        let added = blocks.saturating_mul(BLOCK_BYTES);
+        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(offset(added));
+        (blocks > 0).then_some(blocks)
     }
 
     /// How many blocks from `first` on need no fill, being resident or under way.
@@ -85,21 +69,22 @@ impl Cache {
         known.min(blocks)
     }
 
-    /// The next blocks that can follow in `run`; `None` ends it.
+    /// The next blocks that can follow in `write`, which holds `done` of `data`; `None` ends it.
     fn next_part(
         &mut self,
         blob: BlobIndex,
         first: u64,
         data: &[u8],
-        run: &Run,
-        room: usize,
+        write: usize,
+        done: usize,
     ) -> Option<Part> {
-        let left = data.len().checked_sub(run.blocks.checked_mul(BLOCK_BYTES)?)?;
-        let space = room.checked_sub(run.bytes)? / BLOCK_BYTES;
+        let left = data.len().checked_sub(done.checked_mul(BLOCK_BYTES)?)?;
+        let space = self.hydrator.stages.room(write)?.len() / BLOCK_BYTES;
+        let end = self.hydrator.stages.get(write)?.end();
         if left == 0 || space == 0 || self.hydrator.fills.len() >= FILLS_MAX {
             return None;
         }
-        let number = first.checked_add(u64::try_from(run.blocks).ok()?)?;
+        let number = first.checked_add(u64::try_from(done).ok()?)?;
         let (residence, absent) = self.find_block(blob, number);
         if residence != Residence::Absent {
             return None;
@@ -109,9 +94,8 @@ impl Cache {
         let slot = held.or_else(|| self.slots.first(SlotState::Free))?;
         let (page, _) = self.geometry.place(slot);
         let at = self.geometry.block_at(slot, block);
-        // A run goes on only where the next slot lies behind it.
-        let adjoins = run.at.checked_add(offset(run.bytes)) == Some(at);
-        if !adjoins || self.pages.get(page).is_none() {
+        // A write goes on only where the next slot lies behind it.
+        if at != end || self.pages.get(page).is_none() {
             return None;
         }
         if held.is_none() {
@@ -153,23 +137,18 @@ impl Cache {
     }
 
     /// Copies the blocks of `part` into the buffer, notes their checksums, and records the fill.
-    fn take_part(
-        &mut self,
-        blob: BlobIndex,
-        first: u64,
-        data: &[u8],
-        part: &Part,
-        run: &mut Run,
-        whole: &mut Buffer,
-    ) {
+    fn take_part(&mut self, blob: BlobIndex, first: u64, data: &[u8], part: &Part, write: usize) {
         let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return };
         let (page, index) = self.geometry.place(part.slot);
         let size = self.geometry.slot_size;
-        let offset = run.bytes;
         let from = usize::try_from(part.number.saturating_sub(first)).unwrap_or(usize::MAX);
         let source = data.get(from.saturating_mul(BLOCK_BYTES)..).unwrap_or_default();
-        // Nobody else has a handle on a buffer that waits; without the bytes there is no fill.
-        let Some(target) = whole.get_mut().and_then(|all| all.get_mut(offset..)) else { return };
+        let Some(DataWrite { buffer, offset, bytes, .. }) =
+            self.hydrator.stages.get(write).copied()
+        else {
+            return;
+        };
+        let Some(target) = self.hydrator.stages.room(write) else { return };
         let Some(descriptors) = self.pages.get_mut(page) else { return };
         let numbered = (part.number..).zip(part.block..);
         let (blocks, _) = target.as_chunks_mut();
@@ -183,28 +162,17 @@ impl Cache {
             slot: part.slot,
             first: part.block,
             blocks: part.blocks,
-            write: run.write,
-            offset,
+            write,
+            buffer,
+            offset: offset.saturating_add(bytes),
             group: self.hydrator.group,
             state: FillState::Writing,
         });
-        run.bytes = run.bytes.saturating_add(part.blocks.saturating_mul(BLOCK_BYTES));
-        run.blocks = run.blocks.saturating_add(part.blocks);
+        self.hydrator.stages.grow(write, part.blocks.saturating_mul(BLOCK_BYTES));
     }
 }
 
-/// A write that is being put together.
-struct Run {
-    write: usize,
-    /// Where the write begins.
-    at: u64,
-    /// Bytes in its buffer.
-    bytes: usize,
-    /// Blocks of the offered data that are in it.
-    blocks: usize,
-}
-
-/// Blocks of one slot that go into a run.
+/// Blocks of one slot that go into a write.
 struct Part {
     slot: u32,
     block: usize,

@@ -189,10 +189,9 @@ impl Cache {
     }
 
     pub(super) fn data_written(&mut self, index: usize, ok: bool) {
-        let Some(write) = self.hydrator.writes.get_mut(index).and_then(Option::take) else {
+        if !self.hydrator.stages.close(index) {
             return;
-        };
-        self.hydrator.pool.push(write.whole);
+        }
         let state = if ok { FillState::Written } else { FillState::Lost };
         for fill in self.hydrator.fills.iter_mut().filter(|fill| fill.write == index) {
             if fill.state == FillState::Writing {

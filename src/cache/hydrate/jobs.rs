@@ -138,27 +138,24 @@ impl Cache {
     /// Starts data writes: full ones, and all once a group is closed or buffers run short.
     pub(super) fn start_held<S: Background>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
-            Armed::No if self.hydrator.writes.iter().any(Option::is_some) => {
-                return self.arm(storage);
-            }
+            Armed::No if self.hydrator.stages.any() => return self.arm(storage),
             Armed::Yes => {}
             _ => return,
         }
         // A buffer that is not full waits for what may follow it, unless it is wanted.
         let hydrator = &self.hydrator;
         let all = hydrator.hurry || hydrator.phase != Phase::Open || hydrator.pressed();
-        for index in 0..self.hydrator.writes.len() {
-            let Some(Some(write)) = self.hydrator.writes.get(index) else { continue };
-            if write.started || (!all && write.bytes < write.whole.len()) {
+        for index in 0..self.hydrator.stages.len() {
+            let stages = &self.hydrator.stages;
+            let Some(write) = stages.get(index) else { continue };
+            if write.started || (!all && !stages.is_full(write)) {
                 continue;
             }
-            let (at, data) = (write.at, write.whole.slice(0..write.bytes));
+            let (at, data) = (write.at, stages.slice(write));
             if self.submit(storage, Tag::Data(index), JobKind::Write, at, data).is_err() {
                 return;
             }
-            if let Some(Some(write)) = self.hydrator.writes.get_mut(index) {
-                write.started = true;
-            }
+            self.hydrator.stages.started(index);
         }
     }
 

@@ -8,7 +8,9 @@ mod fill;
 mod group;
 mod jobs;
 mod pages_io;
+mod stage;
 
+use self::stage::Stages;
 use super::BLOCK_BYTES;
 use super::geometry::SLOT_BLOCKS_MAX;
 use crate::storage::Buffer;
@@ -74,18 +76,10 @@ struct Fill {
     blocks: usize,
     /// The write that carries them, and where they lie in its buffer.
     write: usize,
+    buffer: usize,
     offset: usize,
     group: u64,
     state: FillState,
-}
-
-/// One write of data to the region.
-#[derive(Debug)]
-struct DataWrite {
-    whole: Buffer,
-    bytes: usize,
-    at: u64,
-    started: bool,
 }
 
 /// A transfer of one page.
@@ -102,8 +96,7 @@ enum PageJob {
 /// The hydration state of a mount.
 #[derive(Debug)]
 pub(super) struct Hydrator {
-    pool: Vec<Buffer>,
-    writes: Vec<Option<DataWrite>>,
+    stages: Stages,
     fills: Vec<Fill>,
     page_pool: Vec<Buffer>,
     page_jobs: Vec<Option<PageJob>>,
@@ -121,18 +114,11 @@ pub(super) struct Hydrator {
     starved: bool,
 }
 
-impl DataWrite {
-    fn end(&self) -> u64 {
-        self.at.saturating_add(offset(self.bytes))
-    }
-}
-
 impl Hydrator {
     pub(super) fn new(buffers: usize, buffer_bytes: usize, pages: usize) -> Self {
         let page_jobs = pages.clamp(1, PAGE_JOBS_MAX);
         Self {
-            pool: core::iter::repeat_with(|| Buffer::new(buffer_bytes)).take(buffers).collect(),
-            writes: core::iter::repeat_with(|| None).take(buffers).collect(),
+            stages: Stages::new(buffers, buffer_bytes),
             fills: Vec::with_capacity(FILLS_MAX),
             page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
                 .take(page_jobs)
@@ -176,8 +162,7 @@ impl Hydrator {
         let fill = self.fills.iter().find(covers)?;
         let skip = block.checked_sub(fill.first)?.checked_mul(BLOCK_BYTES)?;
         let bytes = fill.blocks.checked_mul(BLOCK_BYTES)?;
-        let write = self.writes.get(fill.write)?.as_ref()?;
-        write.whole.get(fill.offset..)?.get(..bytes)?.get(skip..)
+        self.stages.bytes(fill.buffer)?.get(fill.offset..)?.get(..bytes)?.get(skip..)
     }
 
     /// Takes a page's buffer back. One too many, of a device that ends a job twice, is dropped.
@@ -187,9 +172,9 @@ impl Hydrator {
         }
     }
 
-    /// Whether more than half of the buffers or of the table of fills are in use.
+    /// Whether more than half of the buffers or of the tables of writes and fills are in use.
     pub(super) fn pressed(&self) -> bool {
-        self.pool.len().saturating_mul(2) < self.writes.len() || self.fills.len() >= FILLS_MAX / 2
+        self.stages.pressed() || self.fills.len() >= FILLS_MAX / 2
     }
 
     /// Whether nothing was offered and nothing is under way.
