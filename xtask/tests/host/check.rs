@@ -128,6 +128,16 @@ fn directory_with_two_parents_or_inside_itself_is_entered_once() {
 }
 
 #[test]
+fn graph_of_as_many_paths_as_no_walk_can_take_is_checked_at_once() {
+    let world = World::doubling(&options());
+    let outcome = world.run(&["check"]);
+    assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+    let told = |line: &String| line.contains("(nid ") && line.ends_with("has another name, /9");
+    assert!(outcome.stdout.iter().any(told), "{:?}", outcome.stdout);
+    assert!(outcome.stdout.last().unwrap().ends_with("10 faults"), "{:?}", outcome.stdout);
+}
+
+#[test]
 fn link_counts_are_those_of_the_names() {
     let mut world = World::new(&tree(), &options());
     let image = &mut world.built.image;

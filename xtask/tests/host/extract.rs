@@ -232,6 +232,16 @@ fn directory_with_two_names_is_entered_once() {
 }
 
 #[test]
+fn graph_of_as_many_paths_as_no_walk_can_take_is_restored_once() {
+    let world = World::doubling(&extended());
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("has another name already"), "{}", outcome.stderr);
+    let deepest = world.path(&format!("out/0{}", "/a".repeat(40)));
+    assert!(deepest.is_dir(), "{}", outcome.stderr);
+}
+
+#[test]
 fn trees_deeper_than_open_files_come_back() {
     let mut tree = Tree::new();
     let deep: String = (0..200).map(|level| format!("/{level}")).collect();

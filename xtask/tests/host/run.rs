@@ -33,6 +33,25 @@ impl World {
         Self { dir: tempfile::tempdir().unwrap(), built: build(tree, options).unwrap() }
     }
 
+    /// Forty directories, each of which holds the next one under two names: a tree of 2^40 paths.
+    pub fn doubling(options: &Options) -> Self {
+        let mut tree = Tree::new();
+        for level in 0..40 {
+            tree.dir(format!("/{level}/a"));
+            tree.dir(format!("/{level}/b"));
+        }
+        let mut world = Self::new(&tree, options);
+        let image = &mut world.built.image;
+        for level in 1..40 {
+            let nid = image.nid(format!("/{level}"));
+            for name in ["a", "b"] {
+                let at = image.dirent_at(format!("/{}/{name}", level - 1));
+                image.patch(at, &nid.to_le_bytes());
+            }
+        }
+        world
+    }
+
     /// A place beside the image.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
