@@ -3,6 +3,8 @@
 //! Always: what a layer serves is exactly what was fetched for that blob and block; a fault of
 //! the layer is no error of a read. DESIGN.md and FORMAT.md stand beside this file.
 
+#[cfg(feature = "alloc")]
+use crate::storage::{Background, Buffer, IoErrorKind, Job};
 use crate::storage::{DeviceId, Storage};
 use core::ops::Range;
 
@@ -182,13 +184,39 @@ pub trait Layer<S: Storage> {
         }
     }
 
+    /// As [`Layer::fill`], of bytes in a buffer that is the reader's to lend: the layer may write
+    /// them from where they are, and keeps a handle to the buffer until it has. `lend` says
+    /// whether it may.
+    #[cfg(feature = "alloc")]
+    fn fill_from(&mut self, blob: BlobIndex, first: u64, data: &Buffer, lend: bool) {
+        if let Some(region) = self.region_mut() {
+            region.fill_from(blob, first, data, lend);
+        }
+    }
+
     /// Moves background work on without waiting.
     fn progress(&mut self, storage: &mut S) {
         if let Some(region) = self.region_mut() {
             region.progress(storage);
         }
     }
+
+    /// Moves background work on without waiting; returns an ended job that is not the layer's.
+    #[cfg(feature = "alloc")]
+    fn poll(&mut self, storage: &mut S) -> Option<Ended>
+    where
+        S: Background,
+    {
+        match self.region_mut() {
+            Some(region) => region.poll(storage),
+            None => storage.poll(),
+        }
+    }
 }
+
+/// A background job that ended, and how.
+#[cfg(feature = "alloc")]
+pub type Ended = (Job, Result<(), IoErrorKind>);
 
 /// No region: everything is read from its source, every time.
 #[derive(Clone, Copy, Debug, Default)]

@@ -17,6 +17,7 @@ use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use twox_hash::XxHash3_64;
 
@@ -77,6 +78,8 @@ impl CacheOptions {
 
 /// Bytes of one hydration buffer, and so of the longest write to the region.
 const POOL_BUFFER_BYTES: usize = 256 << 10;
+/// Jobs of others that can be under way without an allocation when they end.
+const STRAYS: usize = 64;
 
 /// Why a region is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +241,7 @@ impl Cache {
             stats: CacheStats::default(),
             condemned: Condemned::No,
             touched: None,
+            strays: Vec::with_capacity(STRAYS),
         }
     }
 

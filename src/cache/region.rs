@@ -9,10 +9,11 @@ use super::hydrate::Hydrator;
 use super::pages::Pages;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
-use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Layer, Residence, descriptor};
-use crate::storage::{Background, DeviceId, Storage, Transfer};
+use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, descriptor};
+use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer};
 use crate::trace;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 /// Failed checks in one mount after which the region is not asked any more.
@@ -85,6 +86,8 @@ pub struct Cache {
     pub(super) condemned: Condemned,
     /// The slot that was used last.
     pub(super) touched: Option<u32>,
+    /// Ended jobs of others, until they are asked for.
+    pub(super) strays: Vec<Ended>,
 }
 
 impl Cache {
@@ -357,8 +360,20 @@ impl<S: Background> Layer<S> for Cache {
         self.take_in(blob, first, data);
     }
 
+    fn fill_from(&mut self, blob: BlobIndex, first: u64, data: &Buffer, lend: bool) {
+        match lend {
+            true => self.take_over(blob, first, data),
+            false => self.take_in(blob, first, data),
+        }
+    }
+
     fn progress(&mut self, storage: &mut S) {
         self.move_on(storage);
+    }
+
+    fn poll(&mut self, storage: &mut S) -> Option<Ended> {
+        self.move_on(storage);
+        self.strays.pop()
     }
 }
 

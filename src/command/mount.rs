@@ -17,8 +17,6 @@ use core::fmt;
 /// How much memory the parts of a mount may take, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Memory {
-    /// One read of a command that reads in bulk.
-    pub read: usize,
     /// Ranges on their way to the region.
     pub pool: usize,
     /// Descriptor pages of the region.
@@ -34,7 +32,6 @@ impl Memory {
     /// or MicroLZMA.
     pub fn of_heap(heap: usize) -> Self {
         Self {
-            read: if heap < 8 << 20 { 256 << 10 } else { 1 << 20 },
             pool: (heap >> 3).clamp(512 << 10, 4 << 20),
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
             tables: heap >> 3,
@@ -42,6 +39,7 @@ impl Memory {
                 metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
                 decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
                 decoder_bytes: (heap >> 3).saturating_mul(3),
+                stream_bytes: (heap >> 3).clamp(256 << 10, 8 << 20),
             },
         }
     }

@@ -14,7 +14,7 @@ use super::tree::Tree;
 use crate::Error;
 use crate::cache::Cache;
 use crate::erofs::{FileKind, Inode, Layout};
-use crate::read::{File, PATH_BYTES_MAX, Root, XATTR_BYTES_MAX};
+use crate::read::{PATH_BYTES_MAX, Root, XATTR_BYTES_MAX};
 use crate::storage::Background;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -30,25 +30,22 @@ const CATCH_UP_NS_MAX: u64 = 2_000_000_000;
 
 /// The memory of a command.
 pub struct Scratch {
-    data: Box<[u8]>,
     xattrs: Box<[u8]>,
     target: Box<[u8]>,
     tree: Tree,
 }
 
 impl Scratch {
-    /// Allocates what `command` needs, with reads of `read_bytes` at once.
-    pub fn new(command: &Command, read_bytes: usize) -> Self {
-        let (reads, lists, walks) = match command {
-            Command::Cat(_) => (true, false, false),
-            Command::Sum(_) => (true, false, true),
-            Command::Manifest(_) => (true, true, true),
-            Command::Stat(_) => (false, true, false),
-            Command::Ls(_) | Command::Cache | Command::Bench(_) => (false, false, false),
+    /// Allocates what `command` needs.
+    pub fn new(command: &Command) -> Self {
+        let (lists, walks) = match command {
+            Command::Sum(_) => (false, true),
+            Command::Manifest(_) => (true, true),
+            Command::Stat(_) => (true, false),
+            Command::Cat(_) | Command::Ls(_) | Command::Cache | Command::Bench(_) => (false, false),
         };
         let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
         Self {
-            data: memory(reads, read_bytes),
             xattrs: memory(lists, XATTR_BYTES_MAX),
             target: memory(true, PATH_BYTES_MAX),
             tree: if walks { Tree::new() } else { Tree::default() },
@@ -204,19 +201,17 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     }
 
     fn cat(&mut self, path: &[u8]) -> Outcome<W> {
-        let file = self.root.open(path).map_err(|error| at(path, error))?;
-        let mut offset = 0;
+        let mut file = self.root.stream(path).map_err(|error| at(path, error))?;
         loop {
-            let got =
-                file.read_at(offset, &mut self.scratch.data).map_err(|error| at(path, error))?;
-            let bytes = self.scratch.data.get(..got).unwrap_or_default();
+            let bytes = file.lend().map_err(|error| at(path, error))?;
             if bytes.is_empty() {
                 self.files = self.files.saturating_add(1);
                 return Ok(());
             }
+            let len = bytes.len();
             self.out.write_all(bytes).map_err(CommandError::Output)?;
+            file.advance(len);
             catch_up(self.root);
-            offset = offset.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
         }
     }
 
@@ -267,16 +262,17 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     }
 
     fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<[u8; 32], CommandError<W::Error>> {
-        let file: File<'_, S, Option<Cache>> =
-            self.root.open_inode(*inode).map_err(|error| at(path, error))?;
+        let mut file = self.root.stream_inode(*inode).map_err(|error| at(path, error))?;
         let mut hash = Sha256::new();
-        let mut offset: u64 = 0;
-        while offset < inode.size {
-            let got =
-                file.read_at(offset, &mut self.scratch.data).map_err(|error| at(path, error))?;
-            hash.update(self.scratch.data.get(..got).unwrap_or_default());
+        loop {
+            let bytes = file.lend().map_err(|error| at(path, error))?;
+            if bytes.is_empty() {
+                break;
+            }
+            let len = bytes.len();
+            hash.update(bytes);
+            file.advance(len);
             catch_up(self.root);
-            offset = offset.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
         }
         self.files = self.files.saturating_add(1);
         Ok(hash.finalize().into())

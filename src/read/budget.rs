@@ -13,17 +13,29 @@ pub struct Budget {
     pub decoded_bytes: usize,
     /// What decoders may take besides: encoded bytes, dictionaries, windows.
     pub decoder_bytes: usize,
+    /// Buffers that streams read ahead into, of 256 KiB or, if that would be fewer than eight, of
+    /// 64 KiB. Allocated at the first use of a stream; without any a stream reads 4 KiB at a time.
+    pub stream_bytes: usize,
 }
 
 impl Budget {
     /// For a machine with a lot of memory.
-    pub const LARGE: Self =
-        Self { metadata_bytes: 8 << 20, decoded_bytes: 8 << 20, decoder_bytes: 32 << 20 };
+    pub const LARGE: Self = Self {
+        metadata_bytes: 8 << 20,
+        decoded_bytes: 8 << 20,
+        decoder_bytes: 32 << 20,
+        stream_bytes: 8 << 20,
+    };
 }
 
 impl Default for Budget {
     /// For small machines: enough for all algorithms together.
     fn default() -> Self {
-        Self { metadata_bytes: 256 << 10, decoded_bytes: 512 << 10, decoder_bytes: 24 << 20 }
+        Self {
+            metadata_bytes: 256 << 10,
+            decoded_bytes: 512 << 10,
+            decoder_bytes: 24 << 20,
+            stream_bytes: 1 << 20,
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! source; what came from a source is offered to the layer while the rest is still in flight.
 
 use super::bounce::Bounce;
-use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, clipped, cut};
+use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, at_source, clipped, cut};
 use super::stats::Stats;
 use crate::cache::Layer;
 use crate::error::Error;
@@ -124,7 +124,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                         piece.start,
                         piece.end()
                     );
-                    at_source(self.sources, piece)
+                    at_source(self.sources, piece.slot, piece.start)
                 }
             };
             let (lent, target) = match piece.span {
@@ -254,18 +254,9 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     }
 }
 
-/// Where a piece's transfer begins at its source.
-fn at_source(sources: &[Source], piece: &Piece) -> (DeviceId, u64) {
-    // `cut` found the source; without one the device does not exist, and the transfer fails.
-    let source = sources.get(usize::from(piece.slot));
-    source.map_or((DeviceId(u16::MAX), 0), |source| {
-        (source.device, source.base.saturating_add(piece.start))
-    })
-}
-
 /// Turns a transfer from the region into one from its source, into the same buffer.
 fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, sources: &[Source]) {
-    let (device, at) = at_source(sources, piece);
+    let (device, at) = at_source(sources, piece.slot, piece.start);
     let lent = core::mem::replace(&mut transfer.lent, Lent::Flush);
     let (Lent::Read(out), Some(source)) = (lent, sources.get(usize::from(piece.slot))) else {
         return;

@@ -13,6 +13,8 @@ use super::meta::MetaCache;
 use super::pieces::{Extent, Source};
 use super::plan::Plan;
 use super::stats::Stats;
+#[cfg(feature = "alloc")]
+use super::stream::Pool;
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
@@ -51,6 +53,9 @@ pub struct Inner<S, L> {
     /// What compressed files take.
     #[cfg(feature = "alloc")]
     pub decoding: Decoding,
+    /// What streams read ahead into.
+    #[cfg(feature = "alloc")]
+    pub pool: Pool,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
@@ -72,6 +77,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             in_metabox: false,
             #[cfg(feature = "alloc")]
             decoding: Decoding::new(budget),
+            #[cfg(feature = "alloc")]
+            pool: Pool::new(budget.stream_bytes),
         };
         for (slot, part) in (0u16..).zip(parts) {
             let info = inner.storage.info(part.device);

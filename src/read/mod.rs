@@ -47,6 +47,8 @@ mod metadata;
 mod pieces;
 mod plan;
 mod stats;
+#[cfg(feature = "alloc")]
+mod stream;
 mod walk;
 mod xattrs;
 
@@ -55,6 +57,8 @@ pub use dir::{DirCursor, DirEntry, NAME_BYTES_MAX};
 pub use fetch::BATCH_MAX;
 pub use file::File;
 pub use stats::Stats;
+#[cfg(feature = "alloc")]
+pub use stream::Stream;
 pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
 pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 
@@ -62,6 +66,8 @@ use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{FileKind, Incompat, Inode, Nid, Superblock};
 use crate::error::{Error, PathError};
+#[cfg(feature = "alloc")]
+use crate::storage::Background;
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
 
@@ -108,6 +114,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     pub fn reserve_bytes(&self) -> usize {
         let inner = self.lock();
         let decoding = inner.decoding_bytes().unwrap_or(0);
+        #[cfg(feature = "alloc")]
+        let decoding = decoding.saturating_add(inner.pool.reserve_bytes());
         decoding.saturating_add(inner.meta.bytes())
     }
 
@@ -137,6 +145,24 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             FileKind::Directory => Err(PathError::IsADirectory.into()),
             _ => Err(PathError::NotAFile.into()),
         }
+    }
+
+    /// Opens the regular file at `path`, through symlinks, to read it from front to back.
+    #[cfg(feature = "alloc")]
+    pub fn stream(&self, path: &[u8]) -> Result<Stream<'_, S, L>, Error>
+    where
+        S: Background,
+    {
+        self.stream_inode(self.metadata(path)?)
+    }
+
+    /// As [`Root::stream`], by its inode.
+    #[cfg(feature = "alloc")]
+    pub fn stream_inode(&self, inode: Inode) -> Result<Stream<'_, S, L>, Error>
+    where
+        S: Background,
+    {
+        Ok(Stream::new(self, *self.open_inode(inode)?.inode()))
     }
 
     /// What `path` leads to, through symlinks.

@@ -142,7 +142,7 @@ pub fn cut<S: Storage, L: Layer<S>>(
 
 /// Where the block at `start` is, and how far, at least a block and about as far as `end`,
 /// the same can be said of what follows it side by side.
-fn origin<S: Storage, L: Layer<S>>(
+pub fn origin<S: Storage, L: Layer<S>>(
     layer: &L,
     source: &Source,
     start: u64,
@@ -187,6 +187,15 @@ fn origin<S: Storage, L: Layer<S>>(
             (Origin::Source, reached)
         }
     }
+}
+
+/// Device and byte offset of byte `start` of a slot at its source.
+pub fn at_source(sources: &[Source], slot: u16, start: u64) -> (DeviceId, u64) {
+    // `cut` found the source; without one the device does not exist, and the transfer fails.
+    let source = sources.get(usize::from(slot));
+    source.map_or((DeviceId(u16::MAX), 0), |source| {
+        (source.device, source.base.saturating_add(start))
+    })
 }
 
 /// Bytes that a source has from `start` on in whole sectors, at most `len`.

@@ -36,6 +36,16 @@ impl Buffer {
         Arc::get_mut(&mut self.owner)?.get_mut(self.start..end)
     }
 
+    /// Makes this handle see `len` bytes from where it begins; false, and nothing happens, if
+    /// there are fewer.
+    pub fn set_len(&mut self, len: usize) -> bool {
+        let fits = self.start.checked_add(len).is_some_and(|end| end <= self.owner.len());
+        if fits {
+            self.len = len;
+        }
+        fits
+    }
+
     /// A handle that sees only `range` of the bytes that this one sees; `None` if they do not
     /// reach that far.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {

@@ -1,15 +1,16 @@
 //! The tree that an image was built from, compared with what a reader sees of the image.
 
+use embedded_io::{BufRead, Read, Seek, SeekFrom};
 use rootlet::Error;
 use rootlet::cache::Layer;
 use rootlet::erofs::FileKind;
 use rootlet::read::Root;
-use rootlet::storage::Storage;
+use rootlet::storage::{Background, Storage};
 use rootlet_sim::Rng;
 use rootlet_sim::image::{Inodes, Kind, Node, Options, Tree};
 
 /// Compares every entry, every inode and every symlink, and a few reads of every file.
-pub fn compare<S: Storage, L: Layer<S>>(
+pub fn compare<S: Background, L: Layer<S>>(
     root: &Root<S, L>,
     tree: &Tree,
     options: &Options,
@@ -48,6 +49,7 @@ pub fn compare<S: Storage, L: Layer<S>>(
                 for _ in 0..3 {
                     read(root, &path, node, rng)?;
                 }
+                stream(root, &path, node, rng)?;
             }
             _ => {}
         }
@@ -66,6 +68,49 @@ fn number_of(kind: FileKind) -> u8 {
         FileKind::Socket => 6,
         FileKind::Symlink => 7,
     }
+}
+
+/// A few steps of a stream over the file at `path`: bytes copied or lent, or another place.
+pub fn stream<S: Background, L: Layer<S>>(
+    root: &Root<S, L>,
+    path: &[u8],
+    node: &Node,
+    rng: &mut Rng,
+) -> Result<(), Error> {
+    let Kind::File(content) = &node.kind else { return Ok(()) };
+    let shown = path.escape_ascii();
+    let mut stream = root.stream(path)?;
+    let mut position = 0;
+    let to_the_end = rng.chance(500_000);
+    let mut steps = if to_the_end { u64::MAX } else { 1 + rng.below(6) };
+    while steps > 0 {
+        steps -= 1;
+        if !to_the_end && rng.chance(250_000) {
+            position = rng.below(content.size() + 9000);
+            assert_eq!(stream.seek(SeekFrom::Start(position))?, position, "{shown}");
+        }
+        let most = [9, 5000, 100_000][rng.index(3)];
+        let mut out = vec![0xa5; 1 + rng.index(most)];
+        let got = if rng.chance(500_000) {
+            stream.read(&mut out)?
+        } else {
+            let lent = stream.fill_buf()?;
+            let len = lent.len().min(out.len());
+            out[..len].copy_from_slice(&lent[..len]);
+            stream.consume(len);
+            len
+        };
+        let mut wanted = vec![0xa5; got.max(1)];
+        let expected = content.read_at(position, &mut wanted);
+        assert!(got == expected || got > 0 && expected > 0, "{shown}: {got} bytes at {position}");
+        assert!(out[..got] == wanted[..got], "{shown}: the {got} bytes from {position} on");
+        position += got as u64;
+        if got == 0 && to_the_end {
+            assert!(position >= content.size(), "{shown}: ends at {position}");
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// One read of any part of the file at `path`, compared with its content.

@@ -125,7 +125,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         let region =
             command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
         let root = mounted.root(storage, region, &memory)?;
-        let mut scratch = Scratch::new(&command, memory.read);
+        let mut scratch = Scratch::new(&command);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
         runner.run(&command).map_err(|error| match error {
             CommandError::Output(error) => anyhow!("standard output: {error}"),

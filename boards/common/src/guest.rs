@@ -69,7 +69,7 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };
-    let mut scratch = Scratch::new(&command, memory.read);
+    let mut scratch = Scratch::new(&command);
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(

@@ -7,6 +7,7 @@ use super::{FILLS_MAX, Fill, FillState, offset};
 use crate::cache::region::{Cache, Mode};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
+use crate::storage::Buffer;
 
 impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
@@ -30,6 +31,46 @@ impl Cache {
         }
     }
 
+    /// As [`Cache::take_in`], of whole blocks and without a copy where there is a place for the
+    /// buffer: it is written from where it is.
+    pub(in crate::cache) fn take_over(&mut self, blob: BlobIndex, first: u64, data: &Buffer) {
+        let whole = data.len() & !BLOCK_BYTES.wrapping_sub(1);
+        let writable = self.mode == Mode::ReadWrite && whole > 0 && self.blobs.get(blob).is_some();
+        let adopted = if writable { self.hydrator.stages.adopt(data.clone()) } else { None };
+        let Some(buffer) = adopted else { return self.take_in(blob, first, data) };
+        self.hydrator.starved |= self.slots.count(SlotState::Free) < self.low_water();
+        let mut done: usize = 0;
+        while done < whole {
+            let (number, rest) = (advance(first, done), data.get(done..whole).unwrap_or_default());
+            let known = self.known_blocks(blob, number, rest.len() / BLOCK_BYTES);
+            let blocks = match known {
+                0 => self.adopt_run(blob, number, rest, (buffer, done)),
+                known => Some(known),
+            };
+            let Some(blocks) = blocks else { break };
+            done = done.saturating_add(blocks.saturating_mul(BLOCK_BYTES));
+        }
+        self.hydrator.stages.release(buffer);
+        // The last block of a blob, or what found no place as it is.
+        if let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
+            self.take_in(blob, advance(first, done), rest);
+        }
+    }
+
+    /// One write of an adopted buffer, from byte `from` of it on. Returns how many blocks it has.
+    fn adopt_run(
+        &mut self,
+        blob: BlobIndex,
+        first: u64,
+        data: &[u8],
+        (buffer, from): (usize, usize),
+    ) -> Option<usize> {
+        let at = self.fill_at(blob, first)?;
+        let write = self.hydrator.stages.open_adopted(buffer, from, at)?;
+        let most = usize::try_from(self.transfer_bytes_max).unwrap_or(usize::MAX);
+        self.fill_write(blob, first, data, write, data.len().min(most))
+    }
+
     /// Puts a run of blocks that lie side by side in the region into one buffer, ready to be
     /// written: behind a write that waits already, if the run adjoins it, else a new one.
     /// Returns how many blocks of `data` are dealt with; `None` if there is no room.
@@ -38,20 +79,45 @@ impl Cache {
         if known > 0 {
             return Some(known);
         }
-        let (key, block) = self.window(blob, first)?;
+        let write = self.hydrator.stages.open(self.fill_at(blob, first)?)?;
+        let room = self.hydrator.stages.room(write).map_or(0, |room| room.len());
+        self.fill_write(blob, first, data, write, room)
+    }
+
+    /// Where in the region a block that is not there will lie.
+    fn fill_at(&self, blob: BlobIndex, number: u64) -> Option<u64> {
+        let (key, block) = self.window(blob, number)?;
         let slot = self.slots.find(key).or_else(|| self.slots.first(SlotState::Free))?;
-        let write = self.hydrator.stages.open(self.geometry.block_at(slot, block))?;
+        Some(self.geometry.block_at(slot, block))
+    }
+
+    /// Grows `write` by blocks of `data`, at most `room` bytes. Returns how many; `None`, and no
+    /// write is left, if there are none.
+    fn fill_write(
+        &mut self,
+        blob: BlobIndex,
+        first: u64,
+        data: &[u8],
+        write: usize,
+        room: usize,
+    ) -> Option<usize> {
         let mut blocks: usize = 0;
-        while let Some(part) = self.next_part(blob, first, data, write, blocks) {
-            self.take_part(blob, first, data, &part, write);
+        let bytes = |blocks: usize| blocks.saturating_mul(BLOCK_BYTES);
+        loop {
+            let rest = data.get(bytes(blocks)..).unwrap_or_default();
+            let number = advance(first, bytes(blocks));
+            let space = room.saturating_sub(bytes(blocks));
+            let Some(part) = self.next_part(blob, number, rest, write, space) else { break };
+            if !self.take_part(blob, rest, &part, write) {
+                break;
+            }
             blocks = blocks.saturating_add(part.blocks);
         }
-        let empty = self.hydrator.stages.get(write).is_some_and(|write| write.bytes == 0);
-        if empty {
+        if self.hydrator.stages.get(write).is_some_and(|write| write.bytes == 0) {
             self.hydrator.stages.close(write);
         }
-        let added = blocks.saturating_mul(BLOCK_BYTES);
-        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(offset(added));
+        let added = offset(bytes(blocks));
+        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(added);
         (blocks > 0).then_some(blocks)
     }
 
@@ -69,22 +135,21 @@ impl Cache {
         known.min(blocks)
     }
 
-    /// The next blocks that can follow in `write`, which holds `done` of `data`; `None` ends it.
+    /// The next blocks, of `data` from block `number` on, that can follow in `write`, which has
+    /// `space` bytes left; `None` ends it.
     fn next_part(
         &mut self,
         blob: BlobIndex,
-        first: u64,
+        number: u64,
         data: &[u8],
         write: usize,
-        done: usize,
+        space: usize,
     ) -> Option<Part> {
-        let left = data.len().checked_sub(done.checked_mul(BLOCK_BYTES)?)?;
-        let space = self.hydrator.stages.room(write)?.len() / BLOCK_BYTES;
-        let end = self.hydrator.stages.get(write)?.end();
-        if left == 0 || space == 0 || self.hydrator.fills.len() >= FILLS_MAX {
+        let space = space / BLOCK_BYTES;
+        if data.is_empty() || space == 0 || self.hydrator.fills.len() >= FILLS_MAX {
             return None;
         }
-        let number = first.checked_add(u64::try_from(done).ok()?)?;
+        let end = self.hydrator.stages.get(write)?.end();
         let (residence, absent) = self.find_block(blob, number);
         if residence != Residence::Absent {
             return None;
@@ -93,15 +158,14 @@ impl Cache {
         let held = self.slots.find(key);
         let slot = held.or_else(|| self.slots.first(SlotState::Free))?;
         let (page, _) = self.geometry.place(slot);
-        let at = self.geometry.block_at(slot, block);
         // A write goes on only where the next slot lies behind it.
-        if at != end || self.pages.get(page).is_none() {
+        if self.geometry.block_at(slot, block) != end || self.pages.get(page).is_none() {
             return None;
         }
         if held.is_none() {
             self.open_slot(key)?;
         }
-        let blocks = absent.min(space).min(left.div_ceil(BLOCK_BYTES));
+        let blocks = absent.min(space).min(data.len().div_ceil(BLOCK_BYTES));
         Some(Part { slot, block, blocks, number })
     }
 
@@ -136,25 +200,29 @@ impl Cache {
         })
     }
 
-    /// Copies the blocks of `part` into the buffer, notes their checksums, and records the fill.
-    fn take_part(&mut self, blob: BlobIndex, first: u64, data: &[u8], part: &Part, write: usize) {
-        let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return };
+    /// Takes the blocks of `part`, the first of `data`, into the write: copied into its buffer
+    /// unless they lie there, and summed up. Records the fill; false if that cannot be.
+    fn take_part(&mut self, blob: BlobIndex, data: &[u8], part: &Part, write: usize) -> bool {
+        let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return false };
         let (page, index) = self.geometry.place(part.slot);
         let size = self.geometry.slot_size;
-        let from = usize::try_from(part.number.saturating_sub(first)).unwrap_or(usize::MAX);
-        let source = data.get(from.saturating_mul(BLOCK_BYTES)..).unwrap_or_default();
-        let Some(DataWrite { buffer, offset, bytes, .. }) =
-            self.hydrator.stages.get(write).copied()
-        else {
-            return;
+        let stages = &mut self.hydrator.stages;
+        let Some(DataWrite { buffer, offset, bytes, .. }) = stages.get(write).copied() else {
+            return false;
         };
-        let Some(target) = self.hydrator.stages.room(write) else { return };
-        let Some(descriptors) = self.pages.get_mut(page) else { return };
-        let numbered = (part.number..).zip(part.block..);
-        let (blocks, _) = target.as_chunks_mut();
-        let copied = source.chunks(BLOCK_BYTES).zip(blocks).take(part.blocks);
-        for ((from, to), (number, block)) in copied.zip(numbered) {
-            descriptor::set_sum(descriptors, size, index, block, key.copy(number, from, to));
+        let Some(descriptors) = self.pages.get_mut(page) else { return false };
+        let places = (part.number..).zip(part.block..).take(part.blocks);
+        let blocks = data.chunks(BLOCK_BYTES).zip(places);
+        if stages.is_adopted(buffer) {
+            for (from, (number, block)) in blocks {
+                descriptor::set_sum(descriptors, size, index, block, key.checksum(number, from));
+            }
+        } else {
+            let Some(target) = stages.room(write) else { return false };
+            let (targets, _) = target.as_chunks_mut();
+            for ((from, (number, block)), to) in blocks.zip(targets) {
+                descriptor::set_sum(descriptors, size, index, block, key.copy(number, from, to));
+            }
         }
         self.slots.hold(part.slot);
         self.pages.pin(page);
@@ -169,7 +237,13 @@ impl Cache {
             state: FillState::Writing,
         });
         self.hydrator.stages.grow(write, part.blocks.saturating_mul(BLOCK_BYTES));
+        true
     }
+}
+
+/// The block `bytes` behind block `first`.
+fn advance(first: u64, bytes: usize) -> u64 {
+    first.saturating_add(u64::try_from(bytes / BLOCK_BYTES).unwrap_or(u64::MAX))
 }
 
 /// Blocks of one slot that go into a write.

@@ -194,7 +194,12 @@ impl Cache {
         job: Job,
         result: Result<(), IoErrorKind>,
     ) {
-        let Some(tag) = Tag::from_bits(job.tag) else { return };
+        let Some(tag) = Tag::from_bits(job.tag) else {
+            if self.strays.len() < self.strays.capacity() {
+                self.strays.push((job, result));
+            }
+            return;
+        };
         if let Err(kind) = result
             && job.kind != JobKind::Read
         {

@@ -10,6 +10,8 @@ use alloc::vec::Vec;
 
 /// Writes that one buffer can hold: blocks that lie apart in the region are written one by one.
 const WRITES_PER_BUFFER: usize = 32;
+/// Buffers of readers that can be under way at once, beside the mount's own.
+const ADOPTED_MAX: usize = 32;
 
 /// One write of data to the region.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +33,8 @@ impl DataWrite {
 
 #[derive(Debug)]
 struct Stage {
-    whole: Buffer,
+    /// `None` for a place where a reader's buffer can be adopted.
+    whole: Option<Buffer>,
     /// Bytes from the front that belong to writes.
     used: usize,
     /// The write that was begun last, the only one that can grow.
@@ -42,15 +45,21 @@ struct Stage {
 }
 
 impl Stage {
+    fn len(&self) -> usize {
+        self.whole.as_deref().map_or(0, <[u8]>::len)
+    }
+
     fn room(&self) -> usize {
-        if self.started > 0 { 0 } else { self.whole.len().saturating_sub(self.used) }
+        if self.started > 0 { 0 } else { self.len().saturating_sub(self.used) }
     }
 }
 
 /// All buffers of a mount, and the writes out of them.
 #[derive(Debug)]
 pub(super) struct Stages {
+    /// The mount's own, and behind them places for readers' buffers.
     buffers: Vec<Stage>,
+    own: usize,
     writes: Vec<Option<DataWrite>>,
     /// How many of them are not over.
     busy: usize,
@@ -58,14 +67,20 @@ pub(super) struct Stages {
 
 impl Stages {
     pub fn new(buffers: usize, buffer_bytes: usize) -> Self {
-        let stage =
-            || Stage { whole: Buffer::new(buffer_bytes), used: 0, last: 0, writes: 0, started: 0 };
+        let stage = |whole| Stage { whole, used: 0, last: 0, writes: 0, started: 0 };
+        let own = core::iter::repeat_with(|| stage(Some(Buffer::new(buffer_bytes))));
+        let adopted = core::iter::repeat_with(|| stage(None)).take(ADOPTED_MAX);
         let writes = buffers.saturating_mul(WRITES_PER_BUFFER);
         Self {
-            buffers: core::iter::repeat_with(stage).take(buffers).collect(),
+            buffers: own.take(buffers).chain(adopted).collect(),
+            own: buffers,
             writes: core::iter::repeat_with(|| None).take(writes).collect(),
             busy: 0,
         }
+    }
+
+    fn own(&self) -> impl Iterator<Item = (usize, &Stage)> {
+        self.buffers.iter().enumerate().take(self.own)
     }
 
     /// Whether more than half of the buffers, or of the places for writes, are in use.
@@ -74,13 +89,13 @@ impl Stages {
     }
 
     fn scarce(&self) -> bool {
-        let free = self.buffers.iter().filter(|stage| stage.writes == 0).count();
-        free.saturating_mul(2) < self.buffers.len()
+        let free = self.own().filter(|(_, stage)| stage.writes == 0).count();
+        free.saturating_mul(2) < self.own
     }
 
     /// Bytes of a buffer.
     pub fn bytes(&self, buffer: usize) -> Option<&[u8]> {
-        self.buffers.get(buffer).map(|stage| &*stage.whole)
+        self.buffers.get(buffer)?.whole.as_deref()
     }
 
     /// Number of places for writes.
@@ -112,24 +127,60 @@ impl Stages {
                         && write.offset.checked_add(write.bytes) == Some(stage.used)
                 })
         };
-        if let Some((_, stage)) = self.buffers.iter().enumerate().find(ends_there) {
+        if let Some((_, stage)) = self.own().find(ends_there) {
             return Some(stage.last);
         }
         let index = self.writes.iter().position(Option::is_none)?;
-        let empty = self.buffers.iter().position(|stage| stage.writes == 0);
+        let empty = self.own().find(|(_, stage)| stage.writes == 0).map(|(buffer, _)| buffer);
         let shared = || {
-            let open = self.buffers.iter().enumerate().filter(|(_, stage)| stage.writes > 0);
+            let open = self.own().filter(|(_, stage)| stage.writes > 0);
             let most = open.max_by_key(|(_, stage)| stage.room())?;
             (most.1.room() >= BLOCK_BYTES).then_some(most.0)
         };
         let buffer = if self.scarce() { shared().or(empty) } else { empty.or_else(shared) }?;
-        let stage = self.buffers.get_mut(buffer)?;
+        let offset = self.buffers.get(buffer)?.used;
+        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, started: false })
+    }
+
+    fn begin(&mut self, index: usize, write: DataWrite) -> Option<usize> {
+        let stage = self.buffers.get_mut(write.buffer)?;
+        *self.writes.get_mut(index)? = Some(write);
         stage.writes = stage.writes.saturating_add(1);
         stage.last = index;
         self.busy = self.busy.saturating_add(1);
-        let write = DataWrite { buffer, offset: stage.used, bytes: 0, at, started: false };
-        *self.writes.get_mut(index)? = Some(write);
         Some(index)
+    }
+
+    /// Takes a reader's buffer in, without a write of it; `None` if there is no place.
+    pub fn adopt(&mut self, whole: Buffer) -> Option<usize> {
+        let free = |stage: &Stage| stage.whole.is_none();
+        let buffer = self.buffers.iter().skip(self.own).position(free)?.checked_add(self.own)?;
+        let stage = self.buffers.get_mut(buffer)?;
+        stage.used = whole.len();
+        stage.whole = Some(whole);
+        Some(buffer)
+    }
+
+    /// A write, to be grown, of an adopted buffer from byte `offset` on.
+    pub fn open_adopted(&mut self, buffer: usize, offset: usize, at: u64) -> Option<usize> {
+        let index = self.writes.iter().position(Option::is_none)?;
+        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, started: false })
+    }
+
+    /// Whether a buffer is a reader's.
+    pub fn is_adopted(&self, buffer: usize) -> bool {
+        buffer >= self.own
+    }
+
+    /// Lets an adopted buffer go if no write of it is left.
+    pub fn release(&mut self, buffer: usize) {
+        let adopted = self.is_adopted(buffer);
+        if let Some(stage) = self.buffers.get_mut(buffer)
+            && adopted
+            && stage.writes == 0
+        {
+            stage.whole = None;
+        }
     }
 
     /// The part of a write's buffer that it can grow into.
@@ -137,14 +188,15 @@ impl Stages {
         let write = self.writes.get(index)?.as_ref()?;
         let stage = self.buffers.get_mut(write.buffer)?;
         // Nobody else has a handle on a buffer none of whose writes is under way.
-        stage.whole.get_mut()?.get_mut(stage.used..)
+        stage.whole.as_mut()?.get_mut()?.get_mut(stage.used..)
     }
 
-    /// A write grows by `bytes` that were put into its room.
+    /// A write grows by `bytes` that were put into its room, or lie in an adopted buffer.
     pub fn grow(&mut self, index: usize, bytes: usize) {
         if let Some(Some(write)) = self.writes.get_mut(index) {
             write.bytes = write.bytes.saturating_add(bytes);
-            if let Some(stage) = self.buffers.get_mut(write.buffer) {
+            let own = write.buffer < self.own;
+            if let Some(stage) = self.buffers.get_mut(write.buffer).filter(|_| own) {
                 stage.used = stage.used.saturating_add(bytes);
             }
         }
@@ -154,7 +206,7 @@ impl Stages {
     /// them.
     pub fn slice(&self, write: &DataWrite) -> Option<Buffer> {
         let end = write.offset.checked_add(write.bytes)?;
-        self.buffers.get(write.buffer)?.whole.slice(write.offset..end)
+        self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..end)
     }
 
     /// Whether a write cannot grow any more.
@@ -183,6 +235,7 @@ impl Stages {
                 stage.used = 0;
             }
         }
+        self.release(write.buffer);
         true
     }
 }

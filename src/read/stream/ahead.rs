@@ -1,0 +1,179 @@
+//! Planning what a stream reads ahead, and starting it.
+//!
+//! Always: nothing here fails; what cannot be read ahead is read, and its fault told, when it is
+//! its turn.
+
+use super::pool::Target;
+use super::{Stream, WINDOW_BYTES_MAX};
+use crate::cache::Layer;
+use crate::erofs::Layout;
+use crate::read::inner::Inner;
+use crate::read::pieces::{BLOCK, Extent, Origin, Source, at_source, clipped, origin};
+use crate::read::plan::Plan;
+use crate::storage::{Background, Job, JobKind};
+
+/// A part of the file that follows what the reader has.
+#[derive(Debug)]
+pub struct Piece {
+    /// Bytes of the file.
+    pub len: u64,
+    pub kind: Kind,
+}
+
+/// How a piece gets to the reader.
+#[derive(Debug)]
+pub enum Kind {
+    /// A read is under way; the piece begins `skip` bytes behind its first byte, which is byte
+    /// `start` of a slot.
+    Flying { flight: usize, skip: usize, slot: u16, start: u64, origin: Origin },
+    /// A hole.
+    Zeros,
+    /// Read when it is its turn.
+    Later,
+}
+
+impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
+    /// Starts reads of what follows, until as much as the window is on its way. Waits until half
+    /// of it is used up, so that reads go to their devices several at a time.
+    pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) {
+        let ahead = |next: u64, pieces: &heapless::Deque<Piece, _>| match pieces.front() {
+            None => 0,
+            Some(_) => next.saturating_sub(self.position),
+        };
+        let most = inner.pool.window_bytes().min(WINDOW_BYTES_MAX);
+        let window = self.window.min(most);
+        if ahead(self.next, &self.pieces) > window / 2 {
+            return;
+        }
+        self.window = window.saturating_mul(2).min(most);
+        let end = self.position.saturating_add(window).min(self.inode.size);
+        let mut plan = Plan::default();
+        while self.next < end && !self.pieces.is_full() {
+            let want = end.saturating_sub(self.next);
+            if self.is_later(inner) || inner.plan_again(&self.inode, self.next, want, &mut plan) {
+                // Not behind others, whose turn it is first.
+                if self.pieces.is_empty() {
+                    self.push(u64::MAX, Kind::Later);
+                }
+                break;
+            }
+            if !plan.extents().iter().all(|extent| self.start(inner, extent)) {
+                break;
+            }
+        }
+        // The devices hear of all of it at once.
+        inner.poll();
+    }
+
+    /// Whether the bytes at `next` are read only when it is their turn.
+    fn is_later(&self, inner: &Inner<S, L>) -> bool {
+        match self.inode.layout {
+            Layout::Compressed(_) => true,
+            Layout::Inline { tail, .. } => self.next >= self.inode.size.saturating_sub(tail.len),
+            _ => inner.pool.window_bytes() == 0,
+        }
+    }
+
+    fn push(&mut self, len: u64, kind: Kind) -> bool {
+        self.next = self.next.saturating_add(len);
+        self.pieces.push_back(Piece { len, kind }).is_ok()
+    }
+
+    /// Starts reads of an extent; false if not all of it could be.
+    fn start(&mut self, inner: &mut Inner<S, L>, extent: &Extent) -> bool {
+        let (slot, at, len) = match *extent {
+            Extent::Hole(len) => return !self.pieces.is_full() && self.push(len, Kind::Zeros),
+            Extent::Blob { slot, at, len } => (slot, at, len),
+        };
+        let Some(source) = inner.sources.get(usize::from(slot)).copied() else { return false };
+        if at.checked_add(len).is_none_or(|end| end > source.bytes) {
+            return false;
+        }
+        if let Some(blob) = source.blob {
+            let blocks = at / BLOCK..at.saturating_add(len).div_ceil(BLOCK);
+            inner.layer.prepare(&mut inner.storage, blob, blocks);
+        }
+        let mut done: u64 = 0;
+        while done < len {
+            let (at, left) = (at.saturating_add(done), len.saturating_sub(done));
+            let Some((len, kind)) = inner.start_piece(&source, slot, at, left) else {
+                return false;
+            };
+            let later = matches!(kind, Kind::Later);
+            if later && !self.pieces.is_empty() || self.pieces.is_full() {
+                return false;
+            }
+            self.push(len, kind);
+            if later {
+                return false;
+            }
+            done = done.saturating_add(len);
+        }
+        true
+    }
+}
+
+impl<S: Background, L: Layer<S>> Inner<S, L> {
+    /// Plans anew; true if that fails, or if there is nothing to plan.
+    fn plan_again(
+        &mut self,
+        inode: &crate::erofs::Inode,
+        at: u64,
+        want: u64,
+        plan: &mut Plan,
+    ) -> bool {
+        *plan = Plan::default();
+        self.plan(inode, at, want, plan).is_err() || plan.bytes() == 0
+    }
+
+    /// Starts one read of up to `left` bytes at byte `at` of a slot. `None` if there is no buffer
+    /// or no room for it.
+    fn start_piece(
+        &mut self,
+        source: &Source,
+        slot: u16,
+        at: u64,
+        left: u64,
+    ) -> Option<(u64, Kind)> {
+        let granule = if source.blob.is_some() { BLOCK } else { source.sector };
+        let start = at & !granule.wrapping_sub(1);
+        let (origin, run_end) = origin(&self.layer, source, start, at.saturating_add(left));
+        let left = left.min(run_end.saturating_sub(at));
+        let skip = at.saturating_sub(start);
+        let room = u64::try_from(self.pool.buffer_bytes()).ok()?.min(source.transfer_max);
+        let room = match origin {
+            Origin::Region { .. } => room.min(self.layer.transfer_bytes_max()),
+            Origin::Source => room,
+            _ => return Some((left, Kind::Later)),
+        };
+        let room = room & !granule.wrapping_sub(1);
+        let len = left.min(room.saturating_sub(skip));
+        let span = skip.saturating_add(len).saturating_add(granule.wrapping_sub(1));
+        let span = usize::try_from(span & !granule.wrapping_sub(1)).ok()?;
+        let from_source = origin == Origin::Source;
+        let span = if from_source { clipped(source, start, span) } else { span };
+        if len == 0 || from_source && self.pool.overlaps(slot, start, span) {
+            return Some((left, Kind::Later));
+        }
+        let (device, byte) = match origin {
+            Origin::Region { slot, block } => self.layer.place(slot, block),
+            _ => at_source(&self.sources, slot, start),
+        };
+        let mut buffer = self.pool.take()?;
+        let (flight, tag) = match self.pool.depart(Target { slot, start, len: span, from_source }) {
+            Some(place) if buffer.set_len(span) => place,
+            _ => {
+                self.pool.give(buffer);
+                return None;
+            }
+        };
+        let job = Job { tag, device, at: byte, kind: JobKind::Read, buffer: Some(buffer) };
+        if let Err(job) = self.storage.start(job) {
+            self.pool.cancel(flight);
+            job.buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
+            return None;
+        }
+        let skip = usize::try_from(skip).ok()?;
+        Some((len, Kind::Flying { flight, skip, slot, start, origin }))
+    }
+}
