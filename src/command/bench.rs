@@ -14,7 +14,7 @@ use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
 use crate::{Error, PathError};
 use alloc::string::String;
 use core::fmt;
-use embedded_io::Write;
+use embedded_io::{Read, Seek, SeekFrom, Write};
 
 const MIB: u64 = 1 << 20;
 const KIB_64: u64 = 64 << 10;
@@ -26,9 +26,6 @@ const KIB_4_BYTES: u64 = 8 * MIB;
 const RANDOM_OPS: u64 = 2048;
 /// Path lookups.
 const LOOKUPS: u64 = 2000;
-/// The share of a file, in eighths, that the cold tests of large blocks may take; the rest is
-/// for those of small ones.
-const COLD_EIGHTHS: u64 = 5;
 
 /// What a bench works with.
 #[derive(Debug)]
@@ -70,30 +67,51 @@ impl<E> From<Error> for BenchError<E> {
     }
 }
 
-/// A series of reads: `ops` of `size` bytes, one behind the other or at random, from byte
-/// `first` of a range of `span` bytes.
+/// A series of reads: `ops` of `size` bytes, in some way, from byte `first` of a range of `span`
+/// bytes.
 #[derive(Clone, Copy)]
 struct Series {
     size: u64,
     ops: u64,
     first: u64,
     span: u64,
-    random: bool,
+    way: Way,
+}
+
+/// How a series reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// `read_at`, one behind the other.
+    Sequential,
+    /// `read_at`, anywhere.
+    Random,
+    /// A stream: what it lends from 64 KiB on, and copies of less.
+    Stream,
 }
 
 impl Series {
     fn sequential(size: u64, first: u64, bytes: u64) -> Self {
-        Self { size, ops: bytes.checked_div(size).unwrap_or(0), first, span: bytes, random: false }
+        let ops = bytes.checked_div(size).unwrap_or(0);
+        Self { size, ops, first, span: bytes, way: Way::Sequential }
+    }
+
+    fn stream(size: u64, first: u64, bytes: u64) -> Self {
+        Self { way: Way::Stream, ..Self::sequential(size, first, bytes) }
     }
 
     fn random(size: u64, first: u64, span: u64) -> Self {
-        Self { size, ops: RANDOM_OPS, first, span, random: true }
+        Self { size, ops: RANDOM_OPS, first, span, way: Way::Random }
+    }
+
+    /// Whether a device without a file on it can be read so.
+    fn is_raw(&self) -> bool {
+        self.way != Way::Stream
     }
 
     /// Where read `n` begins. The same numbers in every run.
     fn at(&self, n: u64) -> u64 {
         let blocks = self.span.checked_div(self.size).unwrap_or(1).max(1);
-        let block = if self.random {
+        let block = if self.way == Way::Random {
             let mixed = n.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             (mixed ^ (mixed >> 31)).checked_rem(blocks).unwrap_or(0)
         } else {
@@ -103,27 +121,32 @@ impl Series {
     }
 }
 
-/// The four series over a whole file of `bytes`.
-fn series(bytes: u64) -> [(&'static str, Series); 4] {
+/// The series over a whole file of `bytes`.
+fn series(bytes: u64) -> [(&'static str, Series); 6] {
     [
         ("seq-1M", Series::sequential(MIB, 0, bytes)),
+        ("stream-1M", Series::stream(MIB, 0, bytes)),
         ("seq-64K", Series::sequential(KIB_64, 0, bytes.min(KIB_64_BYTES))),
         ("seq-4K", Series::sequential(KIB_4, 0, bytes.min(KIB_4_BYTES))),
+        ("stream-4K", Series::stream(KIB_4, 0, bytes.min(KIB_64_BYTES))),
         ("rand-4K", Series::random(KIB_4, 0, bytes)),
     ]
 }
 
-/// The four series over parts of a file that do not overlap, so that each finds its part cold.
-fn cold_series(bytes: u64) -> [(&'static str, Series); 4] {
-    let large = (bytes / 8).saturating_mul(COLD_EIGHTHS) & !MIB.wrapping_sub(1);
-    let rest = bytes.saturating_sub(large);
-    let quarter = (rest / 4) & !KIB_64.wrapping_sub(1);
-    let part = |n: u64| large.saturating_add(quarter.saturating_mul(n));
+/// The series over parts of a file that do not overlap, so that each finds its part cold: three
+/// eighths for each of those of large blocks, the rest for those of small ones.
+fn cold_series(bytes: u64) -> [(&'static str, Series); 6] {
+    let large = (bytes / 8).saturating_mul(3) & !MIB.wrapping_sub(1);
+    let small = large.saturating_mul(2);
+    let fifth = (bytes.saturating_sub(small) / 5) & !KIB_64.wrapping_sub(1);
+    let part = |n: u64| small.saturating_add(fifth.saturating_mul(n));
     [
         ("seq-1M", Series::sequential(MIB, 0, large)),
-        ("seq-64K", Series::sequential(KIB_64, part(0), quarter)),
-        ("seq-4K", Series::sequential(KIB_4, part(1), quarter.min(KIB_4_BYTES))),
-        ("rand-4K", Series::random(KIB_4, part(2), quarter.saturating_mul(2))),
+        ("stream-1M", Series::stream(MIB, large, large)),
+        ("seq-64K", Series::sequential(KIB_64, part(0), fifth)),
+        ("seq-4K", Series::sequential(KIB_4, part(1), fifth.min(KIB_4_BYTES))),
+        ("stream-4K", Series::stream(KIB_4, part(2), fifth)),
+        ("rand-4K", Series::random(KIB_4, part(3), fifth.saturating_mul(2))),
     ]
 }
 
@@ -156,7 +179,7 @@ pub fn run<S: Discover + Background, W: Write>(
     for (kind, path) in files {
         let Some(inode) = bench.file(&root, path)? else { continue };
         let Some((device, at)) = root.source_of(&inode, 0)? else { continue };
-        for (name, series) in series(inode.size) {
+        for (name, series) in series(inode.size).into_iter().filter(|(_, series)| series.is_raw()) {
             bench.raw(&root, ("raw", kind, name), device, at, series)?;
         }
         for (name, series) in series(inode.size) {
@@ -265,6 +288,9 @@ impl<W: Write> Bench<'_, W> {
         inode: &Inode,
         series: Series,
     ) -> Outcome<(), W> {
+        if series.way == Way::Stream {
+            return self.stream(root, name, inode, series);
+        }
         let file = root.open_inode(*inode)?;
         self.timed(root, name, series.ops, |n, buffer| {
             let out =
@@ -272,6 +298,37 @@ impl<W: Write> Bench<'_, W> {
             let got = file.read_at(series.at(n), out)?;
             catch_up(root);
             Ok(u64::try_from(got).unwrap_or(0))
+        })
+    }
+
+    fn stream<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        name: (&str, &str, &str),
+        inode: &Inode,
+        series: Series,
+    ) -> Outcome<(), W> {
+        let mut file = root.stream_inode(*inode)?;
+        file.seek(SeekFrom::Start(series.first))?;
+        let size = usize::try_from(series.size).unwrap_or(0);
+        self.timed(root, name, series.ops, |_, buffer| {
+            let out = buffer.get_mut(..size).unwrap_or_default();
+            let mut done: usize = 0;
+            while let Some(rest) = out.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                let got = if series.size < KIB_64 {
+                    file.read(rest)?
+                } else {
+                    let got = file.lend()?.len().min(rest.len());
+                    file.advance(got);
+                    got
+                };
+                if got == 0 {
+                    break;
+                }
+                done = done.saturating_add(got);
+            }
+            catch_up(root);
+            Ok(u64::try_from(done).unwrap_or(0))
         })
     }
 

@@ -39,7 +39,7 @@ impl Memory {
                 metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
                 decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
                 decoder_bytes: (heap >> 3).saturating_mul(3),
-                stream_bytes: (heap >> 3).clamp(256 << 10, 8 << 20),
+                stream_bytes: (heap >> 3).clamp(256 << 10, 2 << 20),
             },
         }
     }

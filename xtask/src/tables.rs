@@ -110,7 +110,12 @@ impl Measured {
             }
         }
         for name in seen {
-            let rates = WAYS.map(|way| self.row(&format!("{way}-{name}")).map(Row::rate));
+            // A device has no stream: beside it stand plain reads of the same length.
+            let of = |way: &str| match way {
+                "raw" => format!("raw-{}", name.replace("-stream-", "-seq-")),
+                _ => format!("{way}-{name}"),
+            };
+            let rates = WAYS.map(|way| self.row(&of(way)).map(Row::rate));
             let cells = rates.map(|rate| match (rate, rates[0]) {
                 (Some(rate), Some(raw)) => format!("{rate:.0} ({:.2})", rate / raw.max(1e-9)),
                 (Some(rate), None) => format!("{rate:.0}"),

@@ -24,7 +24,7 @@ use pool::{BUFFERS_MAX, Stray};
 /// What is read ahead at first.
 const WINDOW_BYTES_MIN: u64 = 128 << 10;
 /// What is read ahead at most, if there are buffers for it.
-const WINDOW_BYTES_MAX: u64 = 4 << 20;
+const WINDOW_BYTES_MAX: u64 = 2 << 20;
 /// Reads of at least this many bytes that find nothing read ahead go straight to the reader's
 /// memory.
 const DIRECT_BYTES: usize = 64 << 10;
@@ -36,7 +36,7 @@ static ZEROS: [u8; EDGE_BYTES] = [0; EDGE_BYTES];
 ///
 /// [`BufRead::fill_buf`](embedded_io::BufRead::fill_buf) lends bytes where they landed by DMA;
 /// [`Read::read`](embedded_io::Read::read) copies them, but for large reads at a place where
-/// nothing was read ahead. What is read ahead grows from 128 KiB to 4 MiB while nobody seeks, and
+/// nothing was read ahead. What is read ahead grows from 128 KiB to 2 MiB while nobody seeks, and
 /// is at most half of [`Budget::stream_bytes`](super::Budget::stream_bytes). Compressed files are
 /// decoded when it is their bytes' turn.
 #[derive(Debug)]

@@ -81,7 +81,8 @@ impl Pool {
 
     /// A buffer that nobody else sees, at its full length.
     pub fn take(&mut self) -> Option<Buffer> {
-        if let Some(at) = self.idle.iter_mut().position(|buffer| buffer.get_mut().is_some()) {
+        // The one used last is the likeliest to be in the processor's caches.
+        if let Some(at) = self.idle.iter_mut().rposition(|buffer| buffer.get_mut().is_some()) {
             let mut buffer = self.idle.swap_remove(at);
             return buffer.set_len(self.buffer_bytes).then_some(buffer);
         }
