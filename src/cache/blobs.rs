@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 const ENTRY_BYTES: usize = 128;
 const PER_PAGE: usize = 31;
-const ENTRIES_MAX: usize = 124;
+pub const ENTRIES_MAX: usize = 124;
 
 const _: () = assert!(PAGE_HEADER_BYTES + PER_PAGE * ENTRY_BYTES <= BLOCK_BYTES);
 

@@ -14,10 +14,17 @@ const BLOB_TABLE: u64 = 32;
 /// Pages of one copy of the blob table.
 pub const BLOB_PAGES: u32 = 4;
 
+/// A region with fewer descriptor pages has no hint: they are all read when it is mounted.
+const HINT_FROM_PAGES: u32 = 64;
+/// Buckets of the slot table that one page of the hint describes.
+pub const HINT_BUCKETS: u32 = 256;
+
 /// Header of a page, see FORMAT.md.
 pub const PAGE_HEADER_BYTES: usize = 64;
 /// Fixed part of a descriptor, before its bitmap and its checksums.
 pub const DESCRIPTOR_HEADER_BYTES: usize = 24;
+/// The most slots of a region.
+const SLOTS_MAX: u32 = u32::MAX >> 1;
 /// The most blocks a slot can have (1 MiB).
 pub const SLOT_BLOCKS_MAX: usize = 256;
 
@@ -140,22 +147,21 @@ impl Geometry {
     /// The layout for a region of `bytes`, with as many slots as fit; `None` if not even one
     /// slot does.
     pub fn for_region(bytes: u64, slot_size: SlotSize) -> Option<Self> {
-        let per_page = slot_size.descriptors_per_page();
-        let fixed = BLOB_TABLE.checked_add(u64::from(BLOB_PAGES) << 1)?.checked_mul(BLOCK)?;
-        let room = bytes.checked_sub(fixed)?;
-        // A full page of slots needs two descriptor pages beside its data.
-        let unit = slot_size.bytes().checked_mul(u64::from(per_page))?.checked_add(BLOCK << 1)?;
-        let full = room.checked_div(unit)?;
-        let rest = room.checked_sub(full.checked_mul(unit)?)?.saturating_sub(BLOCK << 1);
-        let slots =
-            full.checked_mul(u64::from(per_page))?.checked_add(rest >> slot_size.shift())?;
-        let slots = u32::try_from(slots.min(u64::from(u32::MAX >> 1))).ok()?;
-        Self::new(slot_size, slots, bytes)
+        // Each slot more needs more room: the most that fit lie between these two.
+        let (mut fits, mut too_many) = (0, SLOTS_MAX.saturating_add(1));
+        while too_many.saturating_sub(fits) > 1 {
+            let slots = fits.midpoint(too_many);
+            match Self::new(slot_size, slots, bytes) {
+                Some(_) => fits = slots,
+                None => too_many = slots,
+            }
+        }
+        Self::new(slot_size, fits, bytes)
     }
 
     /// The layout with this many slots, if it has any and fits in a region of `bytes`.
     pub fn new(slot_size: SlotSize, slots: u32, bytes: u64) -> Option<Self> {
-        if slots == 0 {
+        if slots == 0 || slots > SLOTS_MAX {
             return None;
         }
         let geometry =
@@ -198,9 +204,25 @@ impl Geometry {
         first.saturating_add(u64::from(page)) << 12
     }
 
+    /// Pages of the hint, its head not counted; 0 if the region has none.
+    pub fn hint_pages(&self) -> u32 {
+        if self.pages < HINT_FROM_PAGES {
+            return 0;
+        }
+        self.slots.next_power_of_two() / HINT_BUCKETS
+    }
+
+    /// Where page `page` of the hint lies, from 1 on; page 0 is its head.
+    pub fn hint_at(&self, page: u32) -> u64 {
+        self.page_at(Copy2::B, self.pages).saturating_add(u64::from(page) << 12)
+    }
+
     /// Where the first slot lies.
     pub fn slots_at(&self) -> u64 {
-        self.page_at(Copy2::B, self.pages)
+        match self.hint_pages() {
+            0 => self.page_at(Copy2::B, self.pages),
+            pages => self.hint_at(pages.saturating_add(1)),
+        }
     }
 
     /// Where block `block` of slot `slot` lies.

@@ -25,6 +25,8 @@ mod foreign;
 #[cfg(feature = "alloc")]
 mod geometry;
 #[cfg(feature = "alloc")]
+mod hint;
+#[cfg(feature = "alloc")]
 mod hydrate;
 #[cfg(feature = "alloc")]
 mod open;
@@ -34,6 +36,8 @@ mod page;
 mod pages;
 #[cfg(feature = "alloc")]
 mod region;
+#[cfg(feature = "alloc")]
+mod scan;
 #[cfg(feature = "alloc")]
 mod slots;
 #[cfg(feature = "alloc")]

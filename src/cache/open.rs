@@ -3,16 +3,16 @@
 //! Always: nothing is written to an area that is not ours or blank, unless told to; whatever the
 //! area holds, opening ends, in time bounded by the number of its descriptor pages.
 
+use super::BLOCK_BYTES;
 use super::area::{Area, Found};
 use super::blobs::BlobTable;
-use super::descriptor;
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
-use super::pages::{Newest, Pages};
+use super::pages::Pages;
 use super::region::{Cache, CacheStats, Condemned, Mode};
-use super::slots::{SlotKey, SlotTable};
+use super::scan::Known;
+use super::slots::SlotTable;
 use super::superblock::{Refusal, Superblock};
-use super::{BLOCK_BYTES, BlobIndex};
 use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
 use alloc::boxed::Box;
@@ -20,9 +20,6 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use twox_hash::XxHash3_64;
-
-/// Descriptor pages read at once while opening.
-const SCAN_PAGES: u32 = 32;
 
 /// When a region is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -197,9 +194,9 @@ impl Cache {
             Mode::ReadWrite
         };
         fits(&superblock.geometry, options)?;
-        let mut cache = Self::with_tables(options, superblock, copy, mode, transfer_max);
+        let mut cache = Self::with_tables(options, superblock, copy, mode, &area);
         cache.load_blobs(storage);
-        cache.scan(storage, bytes, transfer_max);
+        cache.look_up_hint(storage);
         trace::info!(
             "region: {} slots of {} bytes",
             cache.geometry.slots,
@@ -213,8 +210,9 @@ impl Cache {
         superblock: Superblock,
         copy: Copy2,
         mode: Mode,
-        transfer_max: usize,
+        area: &Area,
     ) -> Self {
+        let transfer_max = area.transfer_max;
         let geometry = superblock.geometry;
         let pages = usize::try_from(geometry.pages).unwrap_or(usize::MAX);
         // A fill may need the page of its slot while others are pinned: never fewer than four.
@@ -242,6 +240,7 @@ impl Cache {
             condemned: Condemned::No,
             touched: None,
             strays: Vec::with_capacity(STRAYS),
+            known: Known::nothing(geometry.pages, area.bytes, transfer_max),
         }
     }
 
@@ -262,83 +261,6 @@ impl Cache {
             self.blobs.load(page, &a, &b);
             a.fill(0);
             b.fill(0);
-        }
-    }
-
-    /// Reads every descriptor page once and takes in what the slots hold.
-    fn scan<S: Storage>(&mut self, storage: &mut S, bytes: u64, transfer_max: usize) {
-        let per_read =
-            u32::try_from(transfer_max / BLOCK_BYTES).unwrap_or(u32::MAX).clamp(1, SCAN_PAGES);
-        let len = usize::try_from(per_read.min(self.geometry.pages))
-            .unwrap_or(0)
-            .saturating_mul(BLOCK_BYTES);
-        let (mut a, mut b) = (vec![0; len], vec![0; len]);
-        let mut page = 0;
-        while page < self.geometry.pages {
-            let count = per_read.min(self.geometry.pages.saturating_sub(page));
-            let len = usize::try_from(count).unwrap_or(0).saturating_mul(BLOCK_BYTES);
-            let (Some(a), Some(b)) = (a.get_mut(..len), b.get_mut(..len)) else { return };
-            let at = |copy| self.start.saturating_add(self.geometry.page_at(copy, page));
-            let mut batch = [
-                Transfer::read(self.device, at(Copy2::A), a),
-                Transfer::read(self.device, at(Copy2::B), b),
-            ];
-            storage.run(&mut batch, &mut |_, _| {});
-            let [in_a, in_b] = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
-            for ok in [in_a, in_b] {
-                self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(!ok));
-            }
-            let pairs = a.chunks_exact(BLOCK_BYTES).zip(b.chunks_exact(BLOCK_BYTES));
-            for (number, (a, b)) in (page..).zip(pairs) {
-                let raw = self.pages.scan(number, in_a.then_some(a), in_b.then_some(b));
-                let readable = self.pages.newest(number) != Newest::Unreadable;
-                Self::admit(
-                    &self.geometry,
-                    &self.blobs,
-                    &mut self.slots,
-                    number,
-                    raw,
-                    readable,
-                    bytes,
-                );
-            }
-            page = page.saturating_add(count);
-        }
-    }
-
-    /// Takes in the slots of one page. A slot whose blob is gone, or that another slot doubles,
-    /// is an orphan and gets a tombstone; slots of an unreadable page, or beyond a shrunk area,
-    /// stay dead.
-    fn admit(
-        geometry: &Geometry,
-        blobs: &BlobTable,
-        slots: &mut SlotTable,
-        page: u32,
-        raw: Option<&[u8]>,
-        readable: bool,
-        bytes: u64,
-    ) {
-        for (slot, index) in geometry.slots_of(page).zip(0u32..) {
-            let end = geometry.block_at(slot, 0).saturating_add(geometry.slot_size.bytes());
-            if !readable || end > bytes {
-                continue;
-            }
-            let head = raw
-                .map(|raw| descriptor::head(raw, geometry.slot_size, index))
-                .filter(|head| head.live);
-            let Some(head) = head else {
-                slots.admit(slot, None);
-                continue;
-            };
-            let blob = BlobIndex(head.blob);
-            let current =
-                blobs.get(blob).is_some_and(|entry| entry.generation == head.blob_generation);
-            match u32::try_from(head.window) {
-                Ok(window) if current => {
-                    slots.admit(slot, Some((SlotKey { blob, window }, head.class)))
-                }
-                _ => slots.orphan(slot),
-            }
         }
     }
 }

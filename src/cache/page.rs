@@ -15,6 +15,8 @@ pub enum PageKind {
     Blobs,
     /// Descriptors of slots.
     Descriptors,
+    /// The hint; it exists once.
+    Hint,
 }
 
 impl PageKind {
@@ -22,6 +24,7 @@ impl PageKind {
         match self {
             Self::Blobs => *b"RLbl",
             Self::Descriptors => *b"RLds",
+            Self::Hint => *b"RLhn",
         }
     }
 }

@@ -14,6 +14,8 @@ use alloc::vec::Vec;
 /// Where the newest valid copy of a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Newest {
+    /// Not looked at in this mount.
+    Unknown,
     /// In this copy.
     In(Copy2),
     /// Neither copy is valid: the page describes nothing.
@@ -79,7 +81,7 @@ impl Pages {
     pub fn new(region: [u8; 16], pages: u32, frames_max: usize) -> Self {
         Self {
             region,
-            newest: vec![Newest::Nowhere; index(pages)].into_boxed_slice(),
+            newest: vec![Newest::Unknown; index(pages)].into_boxed_slice(),
             volatile: vec![false; index(pages)].into_boxed_slice(),
             frame_of: vec![NONE; index(pages)].into_boxed_slice(),
             frames: core::iter::repeat_with(Frame::empty).take(frames_max).collect(),
@@ -279,7 +281,7 @@ impl Pages {
         let newest = self.newest.get(index(frame.page)).copied()?;
         let target = match newest {
             Newest::In(copy) => copy.twin(),
-            Newest::Nowhere | Newest::Unreadable => Copy2::A,
+            Newest::Unknown | Newest::Nowhere | Newest::Unreadable => Copy2::A,
         };
         frame.dirty = false;
         frame.in_flight = true;
@@ -310,7 +312,7 @@ impl Pages {
             *volatile = true;
             *newest = match *newest {
                 Newest::In(copy) => Newest::In(copy.twin()),
-                Newest::Nowhere | Newest::Unreadable => Newest::In(Copy2::A),
+                Newest::Unknown | Newest::Nowhere | Newest::Unreadable => Newest::In(Copy2::A),
             };
         }
     }

@@ -7,6 +7,7 @@ use super::blobs::{BlobEntry, BlobTable};
 use super::geometry::{Copy2, Geometry};
 use super::hydrate::Hydrator;
 use super::pages::Pages;
+use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
 use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, descriptor};
@@ -88,6 +89,7 @@ pub struct Cache {
     pub(super) touched: Option<u32>,
     /// Ended jobs of others, until they are asked for.
     pub(super) strays: Vec<Ended>,
+    pub(super) known: Known,
 }
 
 impl Cache {
@@ -221,25 +223,16 @@ impl Cache {
         }
     }
 
-    /// Blocks resident or on their way for `blob`: a walk over all slots.
-    pub fn resident_bytes<S: Storage>(&mut self, storage: &mut S, blob: BlobIndex) -> u64 {
-        let mut blocks: u64 = 0;
-        for slot in 0..self.geometry.slots {
-            if self.slots.key(slot).is_none_or(|key| key.blob != blob) {
-                continue;
-            }
-            let (page, index) = self.geometry.place(slot);
-            if self.load_page(storage, page)
-                && let Some(raw) = self.pages.get(page)
-            {
-                blocks = blocks.saturating_add(u64::from(descriptor::resident_count(
-                    raw,
-                    self.geometry.slot_size,
-                    index,
-                )));
-            }
-        }
-        blocks << 12
+    /// Bytes of `blob` that are resident.
+    pub fn resident_bytes(&self, blob: BlobIndex) -> u64 {
+        self.slots.residents(blob) << 12
+    }
+
+    /// Slots that hold something.
+    pub fn used_slots(&self) -> u32 {
+        let seen =
+            self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
+        seen.saturating_add(self.known.unseen_live())
     }
 }
 
@@ -277,7 +270,7 @@ impl<S: Background> Layer<S> for Cache {
         let mut number = blocks.start & !step.wrapping_sub(1);
         let mut absent: usize = 0;
         while number < blocks.end {
-            let held = self.window(blob, number).and_then(|(key, _)| self.slots.find(key));
+            let held = self.window(blob, number).and_then(|(key, _)| self.learn(storage, key));
             if let Some(slot) = held {
                 // Reads side by side in one slot are one use of it, or a scan would look hot.
                 if self.touched.replace(slot) != Some(slot) {
@@ -290,7 +283,8 @@ impl<S: Background> Layer<S> for Cache {
             }
             number = number.saturating_add(step);
         }
-        if self.mode == Mode::ReadWrite {
+        if self.mode == Mode::ReadWrite && absent > 0 {
+            self.learn_free(storage, absent);
             self.prepare_free(storage, absent);
         }
     }

@@ -4,6 +4,7 @@
 //! to the number of slots; a (blob, window) is held by at most one slot. Nothing here does I/O.
 
 use super::BlobIndex;
+use super::blobs::ENTRIES_MAX;
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -70,6 +71,8 @@ struct Slot {
     frequency: u8,
     /// Fills that have not been committed; a busy slot is not evicted.
     busy: u16,
+    /// Blocks whose bits are set.
+    resident: u16,
     previous: u32,
     next: u32,
     chain: u32,
@@ -89,6 +92,8 @@ pub struct SlotTable {
     buckets: Box<[u32]>,
     lists: [List; STATES],
     ghosts: Box<[u32]>,
+    /// Blocks resident of each blob.
+    residents: Box<[u64]>,
 }
 
 impl SlotTable {
@@ -101,6 +106,7 @@ impl SlotTable {
             state: SlotState::Dead,
             frequency: 0,
             busy: 0,
+            resident: 0,
             previous: NONE,
             next: NONE,
             chain: NONE,
@@ -110,6 +116,7 @@ impl SlotTable {
             buckets: vec![NONE; len.next_power_of_two()].into_boxed_slice(),
             lists: [List { head: NONE, tail: NONE, len: 0 }; STATES],
             ghosts: vec![0; len].into_boxed_slice(),
+            residents: vec![0; ENTRIES_MAX].into_boxed_slice(),
         };
         for slot in 0..count {
             table.push_back(slot, SlotState::Dead);
@@ -172,26 +179,72 @@ impl SlotTable {
         None
     }
 
-    fn bucket(&self, key: SlotKey) -> usize {
+    /// The bucket that a key falls in.
+    pub fn bucket(&self, key: SlotKey) -> usize {
         let mask = u64::try_from(self.buckets.len()).unwrap_or(1).wrapping_sub(1);
         usize::try_from((key.hash() >> 8) & mask).unwrap_or(0)
     }
 
-    /// Puts a dead slot to use at mount: with what its descriptor says it holds, or free.
-    /// A key that another slot holds already makes it an orphan, to be entombed.
-    pub fn admit(&mut self, slot: u32, held: Option<(SlotKey, u8)>) {
+    /// Puts a dead slot to use: with what its descriptor says it holds, and in how many blocks, or
+    /// free. A key that another slot holds already makes it an orphan, to be entombed. Blocks are
+    /// `counted` if they stand in what [`SlotTable::set_residents`] was told.
+    pub fn admit(&mut self, slot: u32, held: Option<(SlotKey, u8, u32)>, counted: bool) {
         match held {
             None => self.set_state(slot, SlotState::Free),
-            Some((key, _)) if self.find(key).is_some() => self.set_state(slot, SlotState::Evicted),
-            Some((key, class)) => {
+            Some((key, ..)) if self.find(key).is_some() => {
+                self.set_state(slot, SlotState::Evicted);
+            }
+            Some((key, class, blocks)) => {
                 let state = if class & 0x10 == 0 { SlotState::Small } else { SlotState::Main };
                 self.set_state(slot, state);
                 self.insert(slot, key);
                 if let Some(slot) = self.slot_mut(slot) {
                     slot.frequency = (class & 0xf).min(FREQUENCY_MAX);
                 }
+                let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
+                match (counted, self.slot_mut(slot)) {
+                    (true, Some(slot)) => slot.resident = blocks,
+                    _ => self.add_resident(slot, blocks),
+                }
             }
         }
+    }
+
+    /// So many more blocks of a live slot are resident.
+    pub fn add_resident(&mut self, slot: u32, blocks: u16) {
+        let Some(slot) = self.slot_mut(slot) else { return };
+        slot.resident = slot.resident.saturating_add(blocks);
+        let blob = usize::from(slot.key.blob.0);
+        if let Some(sum) = self.residents.get_mut(blob) {
+            *sum = sum.saturating_add(u64::from(blocks));
+        }
+    }
+
+    /// Blocks of `blob` that are resident.
+    pub fn residents(&self, blob: BlobIndex) -> u64 {
+        self.residents.get(usize::from(blob.0)).copied().unwrap_or(0)
+    }
+
+    /// As [`SlotTable::residents`], before any slot was admitted.
+    pub fn set_residents(&mut self, blob: BlobIndex, blocks: u64) {
+        if let Some(sum) = self.residents.get_mut(usize::from(blob.0)) {
+            *sum = blocks;
+        }
+    }
+
+    /// What the slots hold whose keys fall in these buckets of the table.
+    pub fn in_buckets(
+        &self,
+        buckets: core::ops::Range<u32>,
+    ) -> impl Iterator<Item = (u32, SlotKey)> {
+        let heads = buckets.filter_map(|bucket| self.buckets.get(usize::try_from(bucket).ok()?));
+        heads.flat_map(|head| {
+            // A chain is no longer than the table.
+            let next = |at: &u32| self.slot(*at).map(|slot| slot.chain);
+            core::iter::successors(Some(*head), next)
+                .take(self.slots.len().saturating_add(1))
+                .filter_map(|at| Some((at, self.slot(at)?.key)))
+        })
     }
 
     /// Marks a slot as an orphan: its descriptor names what no longer exists.
@@ -208,6 +261,7 @@ impl SlotTable {
         self.insert(slot, key);
         if let Some(slot) = self.slot_mut(slot) {
             slot.frequency = 0;
+            slot.resident = 0;
         }
         Some(slot)
     }
@@ -240,11 +294,15 @@ impl SlotTable {
 
     /// Gives up what a slot holds, unless it is busy. Says whether it did.
     pub fn evict(&mut self, slot: u32) -> bool {
-        let Some(Slot { key, busy: 0, state: SlotState::Small | SlotState::Main, .. }) =
-            self.slot(slot).copied()
-        else {
+        let Some(Slot { key, resident, busy: 0, state, .. }) = self.slot(slot).copied() else {
             return false;
         };
+        if !matches!(state, SlotState::Small | SlotState::Main) {
+            return false;
+        }
+        if let Some(sum) = self.residents.get_mut(usize::from(key.blob.0)) {
+            *sum = sum.saturating_sub(u64::from(resident));
+        }
         self.remove(slot, key);
         self.set_state(slot, SlotState::Evicted);
         true
@@ -425,7 +483,7 @@ mod tests {
         #[test]
         fn the_table_agrees_with_a_map(count in 1u32..40, steps in prop::collection::vec((0u8..6, 0u16..3, 0u32..20), 0..300)) {
             let mut table = SlotTable::new(count);
-            for slot in 0..count { table.admit(slot, None); }
+            for slot in 0..count { table.admit(slot, None, false); }
             let mut oracle: HashMap<(u16, u32), u32> = HashMap::new();
             for (what, blob, window) in steps {
                 let k = key(blob, window);
@@ -455,7 +513,7 @@ mod tests {
     fn a_scan_does_not_push_out_what_is_used_often() {
         let mut table = SlotTable::new(100);
         for slot in 0..100 {
-            table.admit(slot, None);
+            table.admit(slot, None, false);
         }
         let mut get = |window: u32| match table.find(key(0, window)) {
             Some(slot) => table.touch(slot),
@@ -479,7 +537,7 @@ mod tests {
     fn a_busy_slot_is_never_culled() {
         let mut table = SlotTable::new(3);
         for slot in 0..3 {
-            table.admit(slot, None);
+            table.admit(slot, None, false);
             table.take(key(0, slot)).unwrap();
             table.hold(slot);
         }

@@ -209,7 +209,7 @@ pub fn run<S: Discover + Background, W: Write>(
         }
     }
     bench.say(format_args!("DONE"))?;
-    root.sync();
+    root.leave();
     Ok(Counters::of(&root))
 }
 

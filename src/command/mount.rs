@@ -7,7 +7,7 @@ use super::GuestRoot;
 use super::config::{self, CacheFormat, CacheName, Config};
 use crate::Error;
 use crate::blob::{BindError, Image, SourceName, Sources};
-use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize, SlotState};
+use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use crate::read::{Budget, Root};
 use crate::storage::{Background, Discover, DiscoverError, Storage};
 use alloc::string::String;
@@ -206,7 +206,7 @@ pub fn open_region<S: Discover + Background>(
     options.tables_bytes = memory.tables;
     match Cache::open(storage, &options) {
         Ok(cache) => {
-            let used = cache.slots(SlotState::Small).saturating_add(cache.slots(SlotState::Main));
+            let used = cache.used_slots();
             let geometry = cache.superblock().geometry;
             let kib = geometry.slot_size.bytes() >> 10;
             notice(format_args!(
@@ -249,6 +249,15 @@ where
         self.with_layer(|layer, storage| {
             let end = storage.now_ns().saturating_add(SYNC_NS_MAX);
             layer.as_mut().is_none_or(|cache| cache.sync(storage, end))
+        })
+    }
+
+    /// As [`Root::sync`](Self::sync), at the end of a run: leaves the region such that the next
+    /// mount finds at once what it holds.
+    pub fn leave(&self) -> bool {
+        self.with_layer(|layer, storage| {
+            let end = storage.now_ns().saturating_add(SYNC_NS_MAX);
+            layer.as_mut().is_none_or(|cache| cache.leave(storage, end))
         })
     }
 }

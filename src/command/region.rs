@@ -23,6 +23,7 @@ fn lines<S: Storage, W: Write>(
     storage: &mut S,
     out: &mut W,
 ) -> Result<(), WriteFmtError<W::Error>> {
+    cache.scan_all(storage);
     let superblock = *cache.superblock();
     write!(out, "region    ")?;
     for byte in superblock.uuid {
@@ -58,7 +59,7 @@ fn lines<S: Storage, W: Write>(
     let blobs: heapless::Vec<_, 124> =
         cache.blobs().map(|(index, entry)| (index, *entry)).collect();
     for (index, entry) in blobs {
-        let resident = cache.resident_bytes(storage, index);
+        let resident = cache.resident_bytes(index);
         let slot = entry.identity.slot();
         writeln!(
             out,

@@ -164,7 +164,7 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
         let mut cache = Cache::open(&mut storage, &options).unwrap();
         let again = Layer::<SimStorage>::attach(&mut cache, &identity, 1 << 20);
         assert_eq!(again, Some(blob));
-        assert_eq!(cache.resident_bytes(&mut storage, blob), 65536, "blob {round}");
+        assert_eq!(cache.resident_bytes(blob), 65536, "blob {round}");
     }
 }
 

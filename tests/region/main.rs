@@ -25,6 +25,7 @@
 mod faults;
 mod foreign;
 mod healing;
+mod hint;
 mod large;
 mod limits;
 mod mutate;

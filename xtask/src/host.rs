@@ -86,7 +86,7 @@ fn run_own(
         Own::Extract(request) => extract::task(&root, request, interrupt),
         Own::Check => check::task(&root, &mounted, &mut io::stdout().lock(), interrupt),
     };
-    if !root.sync() {
+    if !root.leave() {
         eprintln!("region  not all of it is durable");
     }
     result
@@ -132,7 +132,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
             error @ CommandError::Read(..) => anyhow!("{error}"),
         })?;
         let files = runner.files;
-        if !root.sync() {
+        if !root.leave() {
             eprintln!("region  not all of it is durable");
         }
         Counters { files, ..Counters::of(&root) }

@@ -90,7 +90,7 @@ pub fn run(mut machine: Machine) -> ! {
 /// Makes the region durable, takes leave of the shares, and counts.
 fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Counters {
     let mut err = ErrorOutput;
-    if !root.sync() {
+    if !root.leave() {
         tell(&mut err, &"region  not all of it is durable");
     }
     // A daemon that is gone has failed reads already, or was not needed.

@@ -133,12 +133,17 @@ impl Cache {
 
     /// Free slots below which slots are given up: 5 % of all, at least two if there are that
     /// many.
-    pub(super) fn low_water(&self) -> u32 {
-        (self.slots.len() / 20).max(2).min(self.slots.len().div_ceil(2))
+    pub(in crate::cache) fn low_water(&self) -> u32 {
+        (self.known_slots() / 20).max(2).min(self.known_slots().div_ceil(2))
+    }
+
+    /// Slots of which something is known.
+    fn known_slots(&self) -> u32 {
+        self.slots.len().saturating_sub(self.slots.count(SlotState::Dead))
     }
 
     pub(in crate::cache) fn cull(&mut self) {
-        let high = (self.slots.len() / 14).max(self.low_water().saturating_add(1));
+        let high = (self.known_slots() / 14).max(self.low_water().saturating_add(1));
         let coming = self
             .slots
             .count(SlotState::Free)
@@ -231,6 +236,7 @@ impl Cache {
                     descriptor::set_resident(raw, size, index, block);
                 }
                 descriptor::set_class(raw, size, index, self.slots.class(fill.slot));
+                self.slots.add_resident(fill.slot, u16::try_from(fill.blocks).unwrap_or(u16::MAX));
                 let kept = u64::try_from(fill.blocks).unwrap_or(0) << 12;
                 self.stats.kept_bytes = self.stats.kept_bytes.saturating_add(kept);
             }

@@ -44,7 +44,7 @@ enum Phase {
 
 /// Whether this mount has announced itself as the region's writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Armed {
+pub(super) enum Armed {
     No,
     /// What an earlier mount wrote is being made durable.
     Settling,
@@ -177,12 +177,23 @@ impl Hydrator {
         self.stages.pressed() || self.fills.len() >= FILLS_MAX / 2
     }
 
+    /// How far this mount has announced itself.
+    pub(super) fn armed(&self) -> Armed {
+        self.armed
+    }
+
+    /// What is written from now on is announced anew.
+    pub(super) fn disarm(&mut self) {
+        self.armed = Armed::No;
+    }
+
     /// Whether nothing was offered and nothing is under way.
     fn at_rest(&self) -> bool {
         self.idle() && !self.hurry && !self.starved
     }
 
-    fn idle(&self) -> bool {
+    /// Whether nothing is under way.
+    pub(super) fn idle(&self) -> bool {
         self.fills.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
     }
 }

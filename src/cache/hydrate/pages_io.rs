@@ -53,6 +53,8 @@ impl Cache {
                 return;
             }
             Newest::Unreadable => return self.lose_page(page),
+            // Nothing is known of its slots, so none of them is given up.
+            Newest::Unknown => return,
         };
         let place = self.hydrator.page_jobs.iter().position(Option::is_none);
         let Some(place) = place.filter(|_| self.pages.has_room()) else { return };
@@ -131,6 +133,10 @@ impl Cache {
         match self.pages.newest(page) {
             Newest::Nowhere => self.pages.install(page, None, 0),
             Newest::Unreadable => false,
+            Newest::Unknown => {
+                self.scan(storage, page, 1);
+                self.pages.touch(page)
+            }
             Newest::In(copy) => {
                 let mut raw = [0; BLOCK_BYTES];
                 let at = self.geometry.page_at(copy, page);

@@ -16,13 +16,15 @@ use crate::machine::Scale;
 pub type Family = fn(&mut Run<'_>, &[u64]) -> Verdict;
 
 /// Every family by name.
-const FAMILIES: [(&str, Family); 19] = [
+const FAMILIES: [(&str, Family); 21] = [
     ("life", crate::life::life),
     ("cut", crate::power::cut),
     ("kill", crate::power::kill),
     ("deep", crate::power::deep),
     ("lives", crate::power::lives),
     ("slots", crate::large::lives),
+    ("hint", crate::hint::lives),
+    ("stale", crate::hint::spoiled),
     ("rates", crate::faults::rates),
     ("script", crate::faults::scripted),
     ("flips", crate::faults::flips),

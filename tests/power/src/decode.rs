@@ -63,7 +63,7 @@ fn u32_at(raw: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(raw[at..at + 4].try_into().unwrap())
 }
 
-fn u64_at(raw: &[u8], at: usize) -> u64 {
+pub fn u64_at(raw: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(raw[at..at + 8].try_into().unwrap())
 }
 
@@ -98,10 +98,16 @@ impl Super {
         self.slots.div_ceil(PER_PAGE)
     }
 
+    /// Pages of the hint.
+    pub fn hint_pages(&self) -> u64 {
+        if self.pages() < 64 { 0 } else { 1 + self.slots.next_power_of_two() / 256 }
+    }
+
     /// What lies in block `number` of the region.
     pub fn place(&self, number: u64) -> Place {
         let copies = BLOB_TABLE + 2 * BLOB_PAGES;
-        let slots = copies + 2 * self.pages();
+        let hint = copies + 2 * self.pages();
+        let slots = hint + self.hint_pages();
         let page = |kind, first: u64, count: u64| {
             let (copy, page) = ((number - first) / count, (number - first) % count);
             let twin = first + (1 - copy) * count + page;
@@ -112,7 +118,8 @@ impl Super {
             SUPERBLOCK_B => Place::Superblock { twin: 0 },
             _ if number < BLOB_TABLE => Place::Gap,
             _ if number < copies => page(Kind::Blobs, BLOB_TABLE, BLOB_PAGES),
-            _ if number < slots => page(Kind::Descriptors, copies, self.pages()),
+            _ if number < hint => page(Kind::Descriptors, copies, self.pages()),
+            _ if number < slots => Place::Hint,
             _ if number < slots + self.slots * SLOT_BLOCKS => {
                 let at = number - slots;
                 Place::Slot { slot: at / SLOT_BLOCKS, block: at % SLOT_BLOCKS }
@@ -130,7 +137,8 @@ impl Super {
 
     /// Block number of block `block` of `slot`.
     pub fn block_of(&self, slot: u64, block: u64) -> u64 {
-        BLOB_TABLE + 2 * (BLOB_PAGES + self.pages()) + slot * SLOT_BLOCKS + block
+        let pages = 2 * (BLOB_PAGES + self.pages()) + self.hint_pages();
+        BLOB_TABLE + pages + slot * SLOT_BLOCKS + block
     }
 
     /// The generation of a valid page.
@@ -157,6 +165,7 @@ pub enum Place {
     Superblock { twin: u64 },
     Page { kind: Kind, page: u64, twin: u64 },
     Slot { slot: u64, block: u64 },
+    Hint,
     Gap,
 }
 

@@ -76,6 +76,15 @@ impl Stop {
 impl Guest {
     /// Boots a guest that mounts sample `number`.
     pub fn boot(machine: &mut Machine, number: usize) -> Result<Self, Stop> {
+        Self::boot_as(machine, number, true)
+    }
+
+    /// As [`Guest::boot`], without a look at what is resident.
+    pub fn boot_blind(machine: &mut Machine, number: usize) -> Result<Self, Stop> {
+        Self::boot_as(machine, number, false)
+    }
+
+    fn boot_as(machine: &mut Machine, number: usize, looks: bool) -> Result<Self, Stop> {
         let failed = |what: String| Stop::Failed(format!("the mount failed: {what}"));
         let mut storage = machine.world.attach();
         let options = machine.next_options();
@@ -83,11 +92,14 @@ impl Guest {
         let image = image.map_err(|error| failed(error.to_string()))?;
         let names: [(u16, SourceName<'_>); 0] = [];
         let parts = image.bind(&mut storage, &names).map_err(|error| failed(error.to_string()))?;
-        let (cache, refused) = match Cache::open(&mut storage, &options) {
+        let (mut cache, refused) = match Cache::open(&mut storage, &options) {
             Ok(cache) => (Some(cache), None),
             Err(refused) => (None, Some(refused)),
         };
         let sample = &machine.samples[number];
+        if let Some(cache) = cache.as_mut().filter(|_| looks) {
+            learn(cache, &mut storage, sample);
+        }
         let opened = cache.as_ref().map(|cache| residents_in(cache, sample)).unwrap_or_default();
         let root = Root::new(storage, cache, &image, &parts);
         let root = root.map_err(|error| failed(error.to_string()))?;
@@ -100,6 +112,7 @@ impl Guest {
         match *op {
             Op::Read { file, at, len } => self.read(file, at, len)?,
             Op::Sync => return Ok(self.sync()),
+            Op::Leave => return Ok(self.leave()),
             Op::Progress(polls) => (0..polls).for_each(|_| self.root.progress()),
             Op::Wait(ns) => {
                 machine.world.advance_ns(ns);
@@ -166,6 +179,14 @@ impl Guest {
         Ok(())
     }
 
+    /// As [`Guest::sync`], and leaves a hint for the next mount.
+    pub fn leave(&self) -> bool {
+        self.root.with_layer(|cache, storage| {
+            let deadline_ns = storage.now_ns() + SYNC_NS_MAX;
+            cache.as_mut().is_some_and(|cache| cache.leave(storage, deadline_ns))
+        })
+    }
+
     /// Makes everything durable, if it can.
     pub fn sync(&self) -> bool {
         self.root.with_layer(|cache, storage| {
@@ -197,6 +218,22 @@ impl Guest {
     /// What is in the region and no longer on its way.
     pub fn residents(&self) -> Residents {
         self.cache(|cache| residents_in(cache, self.sample)).unwrap_or_default()
+    }
+}
+
+/// A region with a hint learns where blocks are when they are asked for.
+fn learn(cache: &mut Cache, storage: &mut SimStorage, sample: &Sample) {
+    if cache.superblock().geometry.hint_pages() == 0 {
+        return;
+    }
+    let blobs: Vec<_> = cache
+        .blobs()
+        .filter(|(_, entry)| entry.identity.0[8..24] == sample.uuid)
+        .map(|(index, entry)| (index, entry.identity.slot()))
+        .collect();
+    for (index, slot) in blobs {
+        let blocks = sample.blocks.get(usize::from(slot)).copied().unwrap_or(0);
+        cache.prepare(storage, index, 0..blocks);
     }
 }
 

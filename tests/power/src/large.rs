@@ -50,7 +50,7 @@ fn life(machine: &mut Machine, number: usize, seed: u64) -> Result<(), Stop> {
     let guest = Guest::boot(machine, number)?;
     for op in script::random(seed, &machine.samples[number], 15) {
         let done = guest.run(machine, &op)?;
-        if op == Op::Sync && !done && machine.world.has_power() {
+        if matches!(op, Op::Sync | Op::Leave) && !done && machine.world.has_power() {
             let what = "a sync on an honest disk did not end well";
             return Err(Stop::Wrong(Broken::new(Invariant::WorkEnds, what)));
         }

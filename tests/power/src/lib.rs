@@ -29,6 +29,7 @@ pub mod faults;
 pub mod foreign;
 pub mod guards;
 pub mod guest;
+pub mod hint;
 pub mod invariants;
 pub mod large;
 pub mod life;

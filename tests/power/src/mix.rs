@@ -8,7 +8,7 @@ use crate::faults::ONCE;
 use crate::machine::Scale;
 
 /// What a number modulo their count is: half of all are histories with cuts, which are many cases each.
-const SHARES: [(Scale, &str); 36] = [
+const SHARES: [(Scale, &str); 37] = [
     (Scale::Small, "life"),
     (Scale::Small, "rates"),
     (Scale::Small, "life"),
@@ -42,6 +42,7 @@ const SHARES: [(Scale, &str); 36] = [
     (Scale::Small, "life"),
     (Scale::Small, "flips"),
     (Scale::Small, "foreign"),
+    (Scale::Large, "hint"),
     (Scale::Small, "flips"),
     (Scale::Small, "life"),
     (Scale::Small, "flips"),

@@ -21,6 +21,8 @@ pub enum Op {
     },
     /// Makes everything durable.
     Sync,
+    /// The same, and leaves a hint.
+    Leave,
     /// Lets the region catch up with this many polls.
     Progress(u32),
     /// Nothing for this many nanoseconds.
@@ -60,6 +62,18 @@ pub fn random(seed: u64, sample: &Sample, len: usize) -> Vec<Op> {
         _ => Op::Progress(rng.below(40) as u32),
     };
     (0..len).map(|_| op(&mut rng)).collect()
+}
+
+/// As [`random`], with leaves in place of some syncs.
+pub fn random_with_leaves(seed: u64, sample: &Sample, len: usize) -> Vec<Op> {
+    let mut rng = Rng::new(seed ^ 0x1ea5e);
+    let mut ops = random(seed, sample, len);
+    for op in &mut ops {
+        if *op == Op::Sync && rng.chance(600_000) || rng.chance(60_000) {
+            *op = Op::Leave;
+        }
+    }
+    ops
 }
 
 /// A read of any part of any file; some reach beyond its end.

@@ -12,7 +12,9 @@ use super::Invariant::{
     self, MountIsIdempotent, NothingMixes, O1, O2, O3, WorkEnds, WritesStayInside,
 };
 use super::{Broken, Verdict};
-use crate::decode::{BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities};
+use crate::decode::{
+    BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities, u64_at,
+};
 use crate::machine::Machine;
 
 /// The most combinations of sector versions of a page that are all tried.
@@ -34,6 +36,8 @@ struct Seen {
     announced: BTreeMap<u64, u64>,
     /// The superblock that was written or found last.
     written: Option<Super>,
+    /// The generation under which the last head of a hint was written.
+    hinted: Option<u64>,
 }
 
 impl Watch {
@@ -48,6 +52,7 @@ impl Watch {
             blobs: BTreeMap::new(),
             announced: BTreeMap::new(),
             written: superblock_of(machine),
+            hinted: None,
         };
         let watch = Self(Arc::new(Mutex::new(seen)));
         let (shared, disk) = (watch.clone(), machine.disk);
@@ -90,7 +95,8 @@ impl Seen {
         if number == 0 || number == 16 {
             return self.check_superblock(write, number);
         }
-        if write.foreground {
+        let hint = |region: &Super| region.place(number) == Place::Hint;
+        if write.foreground && !self.written.as_ref().is_some_and(hint) {
             return broken(WorkEnds, format!("a reader waits for the write of block {number}"));
         }
         let durable = [0, 16].map(|block| Super::decode(&self.stable(write.medium, block)));
@@ -102,7 +108,20 @@ impl Seen {
         if self.ordered && self.announced.get(&write.guest) != Some(&best.nonce) {
             return broken(O1, "a write before this mount was announced durably");
         }
-        match best.place(number) {
+        let place = best.place(number);
+        if self.ordered && place != Place::Hint && self.hinted == Some(best.generation) {
+            return broken(O3, format!("a write to {place:?} under the generation of a hint"));
+        }
+        match place {
+            Place::Hint if write.data[..4] != *b"RLhn" => {
+                broken(O2, format!("block {number} is no page of a hint"))
+            }
+            Place::Hint => {
+                if write.data[4..8] == [0; 4] {
+                    self.hinted = Some(u64_at(write.data, 8));
+                }
+                Ok(())
+            }
             Place::Page { kind, page, twin } => {
                 self.check_page(write, &best, (kind, page, twin))?;
                 self.flying.push((write.at, write.data.to_vec()));

@@ -1,0 +1,104 @@
+//! Regions with a hint: a mount reads what it needs, and finds what is there.
+//!
+//! Always: regions are of the smallest length that has a hint, or longer.
+
+use rootlet_power::case::{runs, sweep};
+use rootlet_power::guest::Guest;
+use rootlet_power::hint::{machine, range};
+use rootlet_power::machine::{Machine, Scale};
+use rootlet_sim::disk::{OpKind, Step, Survive};
+
+#[test]
+fn lives_that_leave_hints_keep_both_laws() {
+    sweep(Scale::Large, "hint", (1..=runs(60)).map(|seed| [seed]));
+}
+
+#[test]
+fn spoiled_hint_costs_time_and_no_byte() {
+    sweep(Scale::Large, "stale", (1..=runs(60)).map(|seed| [seed]));
+}
+
+/// Bytes that a mount reads of the region, and how often reading everything then fetches.
+fn cost(machine: &mut Machine) -> (u64, usize) {
+    let read = |machine: &Machine| machine.world.counters(machine.disk).read_bytes;
+    let before = read(machine);
+    let guest = Guest::boot_blind(machine, 0).unwrap();
+    let mount = read(machine) - before;
+    machine.world.record_trace();
+    machine.world.take_trace();
+    guest.read_all().unwrap();
+    let trace = machine.world.take_trace();
+    let fetches = trace.iter().filter(|seen| {
+        seen.device != machine.disk && seen.op == OpKind::Read && seen.step == Step::Submit
+    });
+    (mount, fetches.count())
+}
+
+#[test]
+fn region_that_was_left_in_order_is_mounted_without_its_descriptor_pages() {
+    let mut machine = machine(4);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert!(guest.leave());
+    let figures = |guest: &Guest| {
+        guest.root.with_layer(|cache, _| {
+            let cache = cache.as_ref().unwrap();
+            let bytes = cache.blobs().map(|(blob, _)| cache.resident_bytes(blob));
+            (cache.used_slots(), bytes.collect::<Vec<_>>())
+        })
+    };
+    let left = figures(&guest);
+    drop(guest);
+    let guest = Guest::boot_blind(&mut machine, 0).unwrap();
+    assert_eq!(figures(&guest), left, "before anything was read");
+    guest.read_all().unwrap();
+    assert_eq!(figures(&guest), left, "after all was read");
+    guest.root.with_layer(|cache, storage| cache.as_mut().unwrap().scan_all(storage));
+    assert_eq!(figures(&guest), left, "after all was looked at");
+    drop(guest);
+
+    // Superblocks, blob table twice, head of the hint; for the root directory a page of the hint,
+    // both copies of a descriptor page, and a block.
+    let (bytes, fetches) = cost(&mut machine);
+    assert!(bytes <= 15 * 4096, "{bytes} bytes");
+    assert_eq!(fetches, 0);
+    // The same, with the hint gone: all pages of both copies.
+    machine.world.crash(Survive::Nothing);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    let hint = range(&guest).unwrap();
+    drop(guest);
+    machine.world.poke(machine.disk, hint.start, &[0; 4096]);
+    let (bytes, fetches) = cost(&mut machine);
+    assert!(bytes > 128 * 4096, "{bytes} bytes");
+    assert_eq!(fetches, 0);
+}
+
+#[test]
+fn what_a_lazy_mount_adds_stands_in_the_next_hint_beside_what_it_never_saw() {
+    let mut machine = machine(6);
+    for file in 0..5 {
+        let guest = Guest::boot_blind(&mut machine, 0).unwrap();
+        guest.read(file, 0, guest.sample.files[file].bytes.len()).unwrap();
+        assert!(guest.leave(), "file {file}");
+        drop(guest);
+        machine.world.crash(Survive::Nothing);
+    }
+    let (bytes, fetches) = cost(&mut machine);
+    assert!(bytes <= 15 * 4096, "{bytes} bytes");
+    assert_eq!(fetches, 0);
+}
+
+#[test]
+fn guest_that_is_killed_after_a_hint_leaves_none_that_counts() {
+    let mut machine = machine(8);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read(0, 0, 100_000).unwrap();
+    assert!(guest.leave());
+    guest.read_all().unwrap();
+    assert!(guest.sync());
+    drop(guest);
+    machine.world.crash(Survive::Nothing);
+    let (bytes, fetches) = cost(&mut machine);
+    assert!(bytes > 128 * 4096, "{bytes} bytes");
+    assert_eq!(fetches, 0);
+}
