@@ -42,11 +42,12 @@ fn hash(uuid: &[u8], data: &[u8]) -> u64 {
 }
 
 /// FORMAT.md, "Sum of a block".
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    (product % (1 << 64)) as u64 ^ (product >> 64) as u64
+}
+
 fn sum(uuid: &[u8], data: &[u8]) -> u64 {
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        (product % (1 << 64)) as u64 ^ (product >> 64) as u64
-    };
     let n = numbers(uuid);
     let mut s = [n[12], n[13], n[14], n[15]];
     for step in data.chunks(64) {
@@ -165,8 +166,9 @@ fn resident(raw: &[u8]) -> Vec<(u16, u64, &[u8])> {
         for b in (0..blocks).filter(|b| descriptor[24 + b / 8] >> (b % 8) & 1 == 1) {
             let number = window * blocks as u64 + b as u64;
             let data = block(raw, 40 + 2 * pages + slot * blocks + b);
-            let place = [key.to_le_bytes(), number.to_le_bytes()].concat();
-            let check = sum(&head[24..40], data).wrapping_add(hash(&head[24..40], &place));
+            let n = numbers(&head[24..40]);
+            let place = fold(key ^ n[17], number ^ n[18]);
+            let check = sum(&head[24..40], data).wrapping_add(place);
             assert_eq!(u64_at(descriptor, 24 + m + 8 * b), check, "slot {slot}, block {b}");
             found.push((index, number, data));
         }

@@ -96,12 +96,7 @@ impl BlobKey {
 
     /// What the place of a block adds to its checksum.
     fn place(&self, number: u64) -> u64 {
-        let mut place = [0; 16];
-        let fields = self.key.to_le_bytes().into_iter().chain(number.to_le_bytes());
-        for (to, from) in place.iter_mut().zip(fields) {
-            *to = from;
-        }
-        self.hash.of(&place)
+        self.hash.blocks.place(self.key, number)
     }
 }
 

@@ -44,6 +44,12 @@ impl FoldKeys {
         self.end(state)
     }
 
+    /// What is added to the sum for a place: block `number` of the blob with this key.
+    pub fn place(&self, key: u64, number: u64) -> u64 {
+        let [_, e1, e2, _] = self.ends;
+        fold(key ^ e1, number ^ e2)
+    }
+
     #[inline(always)]
     fn step(&self, [s0, s1, s2, s3]: [u64; 4], words: [u64; 8]) -> [u64; 4] {
         let [k0, k1, k2, k3] = self.lanes;

@@ -171,7 +171,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 }
                 _ => {}
             }
-            let mut plan = Plan::default();
+            let mut plan = Plan::new();
             self.plan(inode, offset, want, &mut plan)?;
             let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX);
             let (front, behind) =
@@ -255,7 +255,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if offset >= inode.size {
             return Ok(None);
         }
-        let mut plan = Plan::default();
+        let mut plan = Plan::new();
         match inode.layout {
             Layout::Compressed(_) => return self.encoded_source(inode, offset),
             Layout::Inline { tail, .. } if offset >= inode.size.saturating_sub(tail.len) => {

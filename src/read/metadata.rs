@@ -186,7 +186,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// As [`Inner::data`], but what lies on the primary device comes by way of the metadata
     /// cache.
     fn data_by_meta(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new();
         let want = u64::try_from(out.len()).unwrap_or(u64::MAX);
         if matches!(inode.layout, Layout::Plain { .. } | Layout::Chunked(_)) {
             self.plan(inode, offset, want, &mut plan)?;

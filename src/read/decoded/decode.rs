@@ -85,7 +85,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         jobs: &Jobs,
         encoded: &mut [u8],
     ) -> Result<(), Error> {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new();
         let (mut rest, mut planned) = (encoded, 0_usize);
         for job in jobs.iter() {
             let Data::Encoded { place, len, .. } = job.extent.data else { continue };
@@ -100,13 +100,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                         planned = planned.saturating_add(usize::try_from(added).unwrap_or(0));
                         if left > 0 {
                             rest = self.fetch_front(&plan, planned, rest)?;
-                            (plan, planned) = (Plan::default(), 0);
+                            (plan, planned) = (Plan::new(), 0);
                         }
                     }
                 }
                 (Source::Read { bytes }, Place::Inline { at }) => {
                     rest = self.fetch_front(&plan, planned, rest)?;
-                    (plan, planned) = (Plan::default(), 0);
+                    (plan, planned) = (Plan::new(), 0);
                     let (front, behind) =
                         core::mem::take(&mut rest).split_at_mut_checked(bytes).unwrap_or_default();
                     self.meta(inode.nid.space(), at, front)?;

@@ -179,7 +179,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     fn straight(&mut self, inode: &Inode, offset: u64, end: u64) -> Result<Plan, Error> {
-        let mut plan = Plan::default();
+        let mut plan = Plan::new();
         let mut at = offset;
         while at < end {
             let extent = self.extent(inode, at)?;
@@ -255,7 +255,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn source_of_pcluster(&mut self, place: Place, len: u64) -> Result<Source, Error> {
         let bytes = usize::try_from(len).unwrap_or(usize::MAX);
         if let Place::Blocks { at } = place {
-            let mut plan = Plan::default();
+            let mut plan = Plan::new();
             self.push_bytes(&mut plan, at, len)?;
             if let [Range::Blob { slot, at, len: whole }] = *plan.extents()
                 && whole == len
@@ -308,7 +308,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 self.meta_source(inode.nid.space(), at)
             }
             Data::Encoded { place: Place::Blocks { at }, .. } => {
-                let mut plan = Plan::default();
+                let mut plan = Plan::new();
                 self.push_bytes(&mut plan, at, 1)?;
                 Ok(self.place(plan.extents()))
             }

@@ -47,7 +47,7 @@ impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
         }
         self.window = window.saturating_mul(2).min(most);
         let end = self.position.saturating_add(window).min(self.inode.size);
-        let mut plan = Plan::default();
+        let mut plan = Plan::new();
         while self.next < end && !self.pieces.is_full() {
             let want = end.saturating_sub(self.next);
             if self.is_later(inner) || inner.plan_again(&self.inode, self.next, want, &mut plan) {
@@ -122,7 +122,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         want: u64,
         plan: &mut Plan,
     ) -> bool {
-        *plan = Plan::default();
+        *plan = Plan::new();
         self.plan(inode, at, want, plan).is_err() || plan.bytes() == 0
     }
 

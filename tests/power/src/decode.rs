@@ -38,12 +38,13 @@ pub fn hash(uuid: &[u8; 16], data: &[u8]) -> u64 {
     rapidhash_v3_inline::<true, false, false>(data, &secrets)
 }
 
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
 /// The sum of a block's data, under the other twelve.
 fn sum(uuid: &[u8; 16], data: &[u8]) -> u64 {
-    let fold = |a: u64, b: u64| {
-        let product = u128::from(a) * u128::from(b);
-        product as u64 ^ (product >> 64) as u64
-    };
     let n = numbers(uuid);
     let (keys, mut state, ends) = (&n[8..12], [n[12], n[13], n[14], n[15]], &n[16..20]);
     for at in (0..data.len()).step_by(16) {
@@ -232,10 +233,8 @@ pub fn block_sum(
     let mut key = Vec::new();
     key.extend(hash(uuid, identity).to_le_bytes());
     key.extend(generation.to_le_bytes());
-    let mut place = Vec::new();
-    place.extend(hash(uuid, &key).to_le_bytes());
-    place.extend(number.to_le_bytes());
-    sum(uuid, data).wrapping_add(hash(uuid, &place))
+    let n = numbers(uuid);
+    sum(uuid, data).wrapping_add(fold(hash(uuid, &key) ^ n[17], number ^ n[18]))
 }
 
 /// Puts the right check into a superblock.
