@@ -10,6 +10,40 @@
 use super::image::Image;
 use crate::cache::{BlobIdentity, IDENTITY_BYTES};
 
+/// What an identity that [`identity`] made says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described<'i> {
+    /// The device slot that the blob has in its image.
+    pub slot: u16,
+    /// UUID of the image.
+    pub image: [u8; 16],
+    /// Digest of the image's superblock and device table.
+    pub digest: u64,
+    /// Version of the source, 0 for a disk.
+    pub version: u64,
+    /// The slot's tag, without the zeros behind it.
+    pub tag: &'i [u8],
+}
+
+/// Takes an identity apart; `None` if another than [`identity`] made it.
+pub fn describe(identity: &BlobIdentity) -> Option<Described<'_>> {
+    let raw = &identity.0;
+    let (kind, rest) = raw.split_first()?;
+    let (slot, rest) = rest.split_first_chunk()?;
+    let (_, rest) = rest.split_first_chunk::<5>()?;
+    let (image, rest) = rest.split_first_chunk()?;
+    let (digest, rest) = rest.split_first_chunk()?;
+    let (version, tag) = rest.split_first_chunk()?;
+    let len = tag.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    (*kind == 1).then_some(Described {
+        slot: u16::from_le_bytes(*slot),
+        image: *image,
+        digest: u64::from_le_bytes(*digest),
+        version: u64::from_le_bytes(*version),
+        tag: tag.get(..len)?,
+    })
+}
+
 /// The identity of slot `slot` of `image`, whose source is of `version`.
 ///
 /// Layout: kind (1), slot (2, little endian), padding (5), image UUID (16), digest of superblock

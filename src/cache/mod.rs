@@ -19,6 +19,8 @@ mod checksum;
 #[cfg(feature = "alloc")]
 mod descriptor;
 #[cfg(feature = "alloc")]
+mod drop;
+#[cfg(feature = "alloc")]
 mod fold;
 #[cfg(feature = "alloc")]
 mod foreign;
@@ -28,6 +30,8 @@ mod geometry;
 mod hint;
 #[cfg(feature = "alloc")]
 mod hydrate;
+#[cfg(feature = "alloc")]
+pub mod inspect;
 #[cfg(feature = "alloc")]
 mod open;
 #[cfg(feature = "alloc")]
@@ -47,6 +51,8 @@ mod superblock;
 pub use blobs::BlobEntry;
 #[cfg(feature = "alloc")]
 pub use checksum::BlobKey;
+#[cfg(feature = "alloc")]
+pub use drop::NotDropped;
 #[cfg(feature = "alloc")]
 pub use geometry::{Copy2, Geometry, SlotSize};
 #[cfg(feature = "alloc")]
