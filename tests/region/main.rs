@@ -22,6 +22,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod drop;
 mod faults;
 mod foreign;
 mod healing;
