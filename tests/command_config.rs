@@ -4,7 +4,8 @@
 
 use proptest::prelude::*;
 use rootlet::command::config::{
-    CacheFormat, CacheName, Config, ConfigError, Console, Sectors, SourceName, number, quote, words,
+    CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, quote,
+    words,
 };
 
 fn disk(serial: &str) -> SourceName {
@@ -33,7 +34,7 @@ fn whole_line_is_understood() {
         ],
         cache: Some(CacheName {
             serial: "disk9".into(),
-            sectors: Some(Sectors { first: 2048, count: 1 << 20 }),
+            part: Part::Sectors(Sectors { first: 2048, count: 1 << 20 }),
         }),
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
