@@ -95,8 +95,7 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
         }
     }
     if let Some(cache) = &source.cache {
-        let part = cache.sectors.map(|(sector, count)| format!("@{sector}+{count}"));
-        options.push(format!("cache={SERIAL_OF_CACHE}{}", part.unwrap_or_default()));
+        options.push(format!("cache={SERIAL_OF_CACHE}{}", cache.part));
         disks.push(Disk { read_only: false, ..read_only(SERIAL_OF_CACHE, cache.file.clone()) });
     }
     let shares: Vec<_> =

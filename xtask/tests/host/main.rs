@@ -6,6 +6,7 @@
 mod check;
 mod commands;
 mod extract;
+mod region;
 mod run;
 #[path = "../../../tests/golden/set.rs"]
 #[expect(dead_code, reason = "the tests of the library compare rows, too")]
