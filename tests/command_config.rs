@@ -47,6 +47,24 @@ fn whole_line_is_understood() {
 }
 
 #[test]
+fn region_may_be_a_partition_by_name_or_type() {
+    let part = |text: &str| {
+        let cache = Config::parse(&quote(&format!("cache={text}")).to_string()).unwrap().cache;
+        let cache = cache.unwrap();
+        assert_eq!(cache.serial, "d");
+        let short = text.starts_with("d@type");
+        assert!(short || cache.to_string() == text, "{cache}");
+        cache.part
+    };
+    assert_eq!(part("d@name:a region @ home"), Part::Named("a region @ home".into()));
+    assert_eq!(part("d@name:5+5"), Part::Named("5+5".into()));
+    let own = part("d@type");
+    assert_eq!(own, part("d@type:5E4A3680-BB1E-4551-8D14-7538E87347A3"));
+    assert_ne!(own, part("d@type:5e4a3680-bb1e-4551-8d14-7538e87347a4"));
+    assert_eq!(part("d"), Part::Whole);
+}
+
+#[test]
 fn empty_line_is_the_default() {
     assert_eq!(Config::parse(""), Ok(Config::default()));
     assert_eq!(Config::parse(" \t\n"), Ok(Config::default()));
@@ -140,6 +158,10 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("cache=d@x+1", "SERIAL@SECTOR+COUNT"),
         ("cache=d@18446744073709551615+1", "SERIAL@SECTOR+COUNT"),
         ("cache=d@0+36028797018963968", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@name:", "1 to 36 characters"),
+        ("cache=d@name:1234567890123456789012345678901234567", "1 to 36 characters"),
+        ("cache=d@type:5e4a3680", "a GUID"),
+        ("cache=@type", "SERIAL"),
         ("share=", "a mount tag"),
         (&format!("share={tag}"), "a mount tag"),
         (&format!("image=share:{tag}:f"), "a mount tag"),

@@ -41,6 +41,8 @@ mod pages;
 #[cfg(feature = "alloc")]
 mod region;
 #[cfg(feature = "alloc")]
+mod residency;
+#[cfg(feature = "alloc")]
 mod scan;
 #[cfg(feature = "alloc")]
 mod slots;
@@ -59,6 +61,8 @@ pub use geometry::{Copy2, Geometry, SlotSize};
 pub use open::{CacheOptions, FormatPolicy, Refused};
 #[cfg(feature = "alloc")]
 pub use region::{Cache, CacheStats, Mode};
+#[cfg(feature = "alloc")]
+pub use residency::{Cells, Share};
 #[cfg(feature = "alloc")]
 pub use slots::SlotState;
 #[cfg(feature = "alloc")]

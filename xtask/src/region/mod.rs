@@ -9,7 +9,7 @@ mod holders;
 mod json;
 mod picture;
 mod show;
-pub mod svg;
+mod svg;
 
 use std::fs;
 use std::io::Read;
@@ -20,6 +20,7 @@ use rootlet::blob;
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, SlotSize};
 use rootlet::command::Memory;
+use rootlet::command::config::Part;
 use rootlet::storage::Storage;
 use rootlet::storage::file::FileStorage;
 
@@ -135,6 +136,14 @@ fn show(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Result<()
         }
     }
     Ok(())
+}
+
+/// Draws the region that fills the disk `file`.
+pub fn draw(file: &Path, picture: &Path) -> Result<()> {
+    let whole = CacheArg { file: file.into(), part: Part::Whole };
+    let mut opened = Opened::open(&whole, true)?;
+    let region = Region::read(&mut opened.storage, &opened.place).map_err(refused)?;
+    fs::write(picture, svg::draw(&region)).with_context(|| picture.display().to_string())
 }
 
 fn format(opened: &mut Opened, args: &RegionArgs) -> Result<()> {

@@ -3,53 +3,16 @@
 //! Always: an empty cell holds nothing, a full one everything that can lie there.
 
 use rootlet::cache::inspect::{self, Blob, Holds, Region};
-
-/// Cells from empty to full.
-const SHADES: [char; 5] = ['·', '░', '▒', '▓', '█'];
-
-/// How much of something is resident, in blocks of 4 KiB.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Share {
-    pub resident: u64,
-    pub of: u64,
-}
-
-impl Share {
-    /// From 0, nothing, to 4, everything.
-    pub fn level(self) -> usize {
-        match self {
-            Self { resident: 0, .. } => 0,
-            Self { resident, of } if resident >= of => 4,
-            Self { resident, of } if resident * 3 >= of * 2 => 3,
-            Self { resident, of } if resident * 3 >= of => 2,
-            _ => 1,
-        }
-    }
-
-    /// The cell of a bar.
-    pub fn shade(self) -> char {
-        SHADES[self.level()]
-    }
-}
+use rootlet::cache::{Cells, Share};
 
 /// The blob from its start to its end in at most `cells` cells of whole windows.
 pub fn bar(region: &Region, blob: &Blob, cells: u64) -> Vec<Share> {
-    let per_window = region.superblock.geometry.slot_size.blocks() as u64;
-    let blocks = blob.entry.bytes.div_ceil(4096);
-    let windows = blocks.div_ceil(per_window).max(1);
-    let cells = cells.min(windows);
-    let cell_of =
-        |window: u64| (u128::from(window) * u128::from(cells) / u128::from(windows)) as usize;
-    let mut bar = vec![Share::default(); cells as usize];
-    for (cell, share) in (0u64..).zip(&mut bar) {
-        // The cell holds the windows that `cell_of` gives to it.
-        let first = (u128::from(cell) * u128::from(windows)).div_ceil(u128::from(cells)) as u64;
-        let end = (u128::from(cell + 1) * u128::from(windows)).div_ceil(u128::from(cells)) as u64;
-        share.of = (end * per_window).min(blocks) - (first * per_window).min(blocks);
-    }
+    let cells = Cells::new(blob.entry.bytes, region.superblock.geometry.slot_size.blocks(), cells);
+    let mut bar: Vec<_> =
+        (0..cells.count()).map(|cell| Share { resident: 0, of: cells.blocks(cell) }).collect();
     for (window, resident) in region.windows(blob.index) {
-        if let Some(share) = bar.get_mut(cell_of(window)).filter(|_| window < windows) {
-            share.resident += u64::from(resident);
+        if let Some(cell) = cells.of(window) {
+            bar[cell as usize].resident += u64::from(resident);
         }
     }
     bar
@@ -99,16 +62,4 @@ pub fn map(region: &Region, cells: usize) -> (usize, Vec<Cell>) {
 /// The sign of a blob in the map: its number in base 36, `+` above.
 pub fn sign(blob: &Blob) -> char {
     char::from_digit(blob.index.0.into(), 36).unwrap_or('+')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn empty_and_full_cells_hold_nothing_and_everything() {
-        let shade = |resident, of| Share { resident, of }.shade();
-        assert_eq!([shade(0, 16), shade(1, 16), shade(6, 16)], ['·', '░', '▒']);
-        assert_eq!([shade(11, 16), shade(15, 16), shade(16, 16)], ['▓', '▓', '█']);
-    }
 }

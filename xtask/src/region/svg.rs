@@ -3,6 +3,7 @@
 //! Always: the same region gives the same bytes; the picture needs no font, script or style from
 //! elsewhere.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use rootlet::cache::inspect::{Blob, Region};
@@ -49,10 +50,14 @@ pub fn draw(region: &Region) -> String {
     y += LINE;
     text(&mut out, y, 12, &legend);
     y += 8;
-    for (row, cells) in map.chunks(MAP_CELLS).enumerate() {
-        for (column, cell) in cells.iter().enumerate() {
-            slot(&mut out, 16 + column * CELL, y + row * CELL, cell);
-        }
+    // One path for all cells of a kind.
+    let mut paths = BTreeMap::<_, String>::new();
+    for (at, cell) in map.iter().enumerate() {
+        let (x, y) = (16 + at % MAP_CELLS * CELL, y + at / MAP_CELLS * CELL);
+        let _ = write!(paths.entry(paint(cell)).or_default(), "M{x} {y}h10v10h-10z");
+    }
+    for ((fill, stroke), path) in paths {
+        let _ = writeln!(out, "<path fill=\"{fill}\" stroke=\"{stroke}\" d=\"{path}\"/>");
     }
     y += map.len().div_ceil(MAP_CELLS) * CELL + 16;
     format!(
@@ -111,17 +116,12 @@ fn bar(out: &mut String, region: &Region, blob: &Blob, place: usize, y: usize) -
     y + 18
 }
 
-fn slot(out: &mut String, x: usize, y: usize, cell: &Cell) {
-    let (fill, stroke) = match cell {
+/// Fill and stroke of a cell of the map.
+fn paint(cell: &Cell) -> (String, &'static str) {
+    match cell {
         Cell::Free => ("none".into(), "#ccc"),
         Cell::Blob(place, share) => (colour(*place, share.level()), "none"),
         Cell::Orphan => ("#999".into(), "none"),
         Cell::Lost => ("#000".into(), "none"),
-    };
-    let side = CELL - 2;
-    let _ = writeln!(
-        out,
-        "<rect x=\"{x}\" y=\"{y}\" width=\"{side}\" height=\"{side}\" fill=\"{fill}\" \
-         stroke=\"{stroke}\"/>"
-    );
+    }
 }

@@ -6,6 +6,8 @@
 mod check;
 mod commands;
 mod extract;
+#[path = "../support/gpt.rs"]
+mod gpt;
 mod region;
 mod run;
 #[path = "../../../tests/golden/set.rs"]

@@ -91,7 +91,8 @@ fn damaged_superblocks_are_told_and_the_other_counts() {
         assert!(shown.contains("superblock with a wrong check"), "{shown}");
     }
     let scene = Scene::used();
-    (flip(&scene, 60), flip(&scene, (16 << 12) + 60));
+    flip(&scene, 60);
+    flip(&scene, (16 << 12) + 60);
     let outcome = scene.expect(&["check"], 1);
     assert!(outcome.stderr.contains("superblock with a wrong check"), "{outcome:?}");
     assert!(outcome.stdout.iter().any(|line| line.contains("uuid")), "its fields are shown");

@@ -104,7 +104,8 @@ fn picture_is_the_same_every_time_and_shows_every_blob() {
     assert!(picture.contains("whole.blob") && picture.contains("parts.blob"));
     let elements = |name: &str| picture.matches(&format!("<{name} ")).count();
     assert_eq!(elements("text"), picture.matches("</text>").count());
-    assert!(elements("rect") > 60, "a cell for every slot");
+    assert_eq!(picture.matches("h10v10h-10z").count(), 61, "a cell for every slot");
+    assert_eq!(elements("rect"), 1 + 1 + 10 + 1, "the ground, and runs of the bars");
 }
 
 #[test]
