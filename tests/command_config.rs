@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use proptest::prelude::*;
+use rootlet::blob::Domain;
 use rootlet::command::config::{
     CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, quote,
     words,
@@ -24,7 +25,7 @@ fn refused(line: &str) -> String {
 fn whole_line_is_understood() {
     let line = r#"image=root blob1=share:a.bin  blob12=share:fs0:dir/b.bin blob3=three
         cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K
-        cache-format=force deadline=90 log=debug -- cat "/a b" -- image=x"#;
+        cache-format=force domain="our images" deadline=90 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
         blobs: vec![
@@ -39,6 +40,7 @@ fn whole_line_is_understood() {
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
         slot_bytes: Some(256 << 10),
+        domain: Domain::new("our images").unwrap(),
         cache_format: CacheFormat::Force,
         deadline_s: Some(90),
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
@@ -166,6 +168,8 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         (&format!("share={tag}"), "a mount tag"),
         (&format!("image=share:{tag}:f"), "a mount tag"),
         ("console=loud", "plain or framed"),
+        ("domain=", "a domain, of 1 to 32 bytes"),
+        ("domain=123456789012345678901234567890123", "of 1 to 32 bytes"),
         ("slot=128K", "64K, 256K or 1M"),
         ("slot=4294967296", "64K, 256K or 1M"),
         ("cache-format=", "auto, force or never"),

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! image=SRC blobN=SRC cache=SERIAL[@PART] share=TAG console=plain|framed
-//! slot=64K|256K|1M cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
+//! slot=64K|256K|1M domain=NAME cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or of a GPT `name:NAME`, `type:GUID`, or `type` for a region's own type.
 //! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`. Numbers are decimal and may
@@ -19,6 +19,7 @@ use core::fmt;
 pub use super::partition::Guid;
 use super::partition::REGION_TYPE;
 pub use super::words::{quote, words};
+use crate::blob::Domain;
 
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
 pub const MOUNT_TAG_BYTES_MAX: usize = 36;
@@ -27,7 +28,7 @@ pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 const NAME_CHARS_MAX: usize = 36;
 
 /// The keys, for messages.
-const KEYS: &str = "image=, blobN=, cache=, share=, console=, slot=, cache-format=, deadline=, log=, and -- \
+const KEYS: &str = "image=, blobN=, cache=, share=, domain=, console=, slot=, cache-format=, deadline=, log=, and -- \
      before the command";
 
 /// A command line.
@@ -46,6 +47,8 @@ pub struct Config {
     pub console: Console,
     /// The slot size in bytes for a region that is formatted (`slot=`).
     pub slot_bytes: Option<u32>,
+    /// The images that share blobs with this one in a region (`domain=`).
+    pub domain: Domain,
     /// Whether a region is formatted (`cache-format=`).
     pub cache_format: CacheFormat,
     /// How long a device may take to answer a request, in seconds (`deadline=`), at least 1.
@@ -274,6 +277,12 @@ impl Config {
                 let choices = [("plain", Console::Plain), ("framed", Console::Framed)];
                 self.console = choice(value, choices, "plain or framed")?;
                 "console"
+            }
+            "domain" => {
+                let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
+                let domain = Domain::new(value).filter(|_| !value.is_empty());
+                self.domain = domain.ok_or(want)?;
+                "domain"
             }
             "slot" => {
                 self.slot_bytes = Some(slot_bytes(value)?);

@@ -134,7 +134,8 @@ pub fn open<S: Discover>(
         return Err(MountError::NoImage { disks });
     };
     let device = borrowed(name).find(storage)?;
-    let image = Image::read(storage, device)?;
+    let mut image = Image::read(storage, device)?;
+    image.domain = config.domain.clone();
     let slots = image.devices.len();
     let block = image.superblock.block_size;
     notice(format_args!(

@@ -2,7 +2,7 @@
 //!
 //! Always: only reads.
 
-use crate::blob;
+use crate::blob::{self, Described};
 use crate::cache::{BlobEntry, BlobIndex, Cache, Cells, Mode, Share, SlotState};
 use crate::storage::Storage;
 use embedded_io::{Write, WriteFmtError};
@@ -94,22 +94,29 @@ fn show_blob<S: Storage, W: Write>(
     entry: &BlobEntry,
     out: &mut W,
 ) -> Result<(), WriteFmtError<W::Error>> {
-    let slot = entry.identity.slot();
     let resident = cache.resident_bytes(index).min(entry.bytes);
-    writeln!(
-        out,
-        "blob {:3}  slot {slot} of an image, {resident} of {} bytes resident",
-        index.0, entry.bytes
-    )?;
+    let bytes = entry.bytes;
+    match blob::describe(&entry.identity) {
+        Some(Described::OfDomain { .. }) => write!(out, "blob {:3}  of a domain", index.0)?,
+        _ => write!(out, "blob {:3}  slot {} of an image", index.0, entry.identity.slot())?,
+    }
+    writeln!(out, ", {resident} of {bytes} bytes resident")?;
     write!(out, "          generation {}", entry.generation)?;
-    if let Some(described) = blob::describe(&entry.identity) {
-        write!(out, ", image ")?;
-        for byte in described.image {
-            write!(out, "{byte:02x}")?;
+    let described = blob::describe(&entry.identity);
+    match described {
+        Some(Described::OfImage { image, .. }) => {
+            write!(out, ", image ")?;
+            for byte in image {
+                write!(out, "{byte:02x}")?;
+            }
         }
-        if !described.tag.is_empty() {
-            write!(out, ", tag \"{}\"", described.tag.escape_ascii())?;
+        Some(Described::OfDomain { domain, .. }) => {
+            write!(out, ", domain \"{}\"", domain.escape_ascii())?;
         }
+        None => {}
+    }
+    if let Some(described) = described.filter(|described| !described.tag().is_empty()) {
+        write!(out, ", tag \"{}\"", described.tag().escape_ascii())?;
     }
     write!(out, "\n          ")?;
     let cells = Cells::new(entry.bytes, cache.superblock().geometry.slot_size.blocks(), BAR_CELLS);

@@ -25,6 +25,8 @@
 mod drop;
 mod faults;
 mod foreign;
+#[path = "../support/guest.rs"]
+mod guest;
 mod healing;
 mod hint;
 mod large;
@@ -32,4 +34,5 @@ mod limits;
 mod mutate;
 mod power;
 mod promises;
+mod sharing;
 mod source;

@@ -130,6 +130,9 @@ pub struct SourceArgs {
     /// The size of a region disk that has to be made [default: 64M]
     #[arg(long, value_name = "SIZE", requires = "cache")]
     pub cache_size: Option<Size>,
+    /// The images that share blobs with this one in the region, if they name them alike
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
     /// What to run; `ls /` if there is nothing here
     #[arg(last = true, value_name = "GUEST COMMAND")]
     pub words: Vec<String>,

@@ -3,7 +3,7 @@
 //! Always: quantities are numbers; bits, checks and bytes are strings of hexadecimal digits, which
 //! no reader rounds.
 
-use rootlet::blob;
+use rootlet::blob::{self, Described};
 use rootlet::cache::Copy2;
 use rootlet::cache::inspect::{self, Blob, Field, Hint, PageState, Region, Superblocks, Value};
 use rootlet::storage::file::FileStorage;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::show::{Counters, copy_state, meaning};
 use super::{hex, tag};
+use crate::shown::shown;
 
 fn fields(fields: &[Field]) -> Json {
     let mut object = Map::new();
@@ -106,14 +107,20 @@ pub fn region(
 }
 
 fn of_blob(region: &Region, blob: &Blob) -> Json {
-    let described = blob::describe(&blob.entry.identity).map(|of| {
-        json!({
+    let described = blob::describe(&blob.entry.identity).map(|described| match described {
+        Described::OfImage { slot, image, digest, version, domain, .. } => json!({
             "tag": tag(blob),
-            "slot": of.slot,
-            "image": hex(&of.image),
-            "digest": format!("{:016x}", of.digest),
-            "version": format!("{:016x}", of.version),
-        })
+            "slot": slot,
+            "image": hex(&image),
+            "digest": format!("{digest:016x}"),
+            "version": format!("{version:016x}"),
+            "domain_digest": format!("{domain:016x}"),
+        }),
+        Described::OfDomain { domain, version, .. } => json!({
+            "tag": tag(blob),
+            "domain": shown(domain),
+            "version": format!("{version:016x}"),
+        }),
     });
     json!({
         "number": blob.index.0,

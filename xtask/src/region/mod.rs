@@ -211,8 +211,8 @@ fn named<'r>(region: &'r Region, name: &str) -> Result<&'r Blob> {
 fn tag(blob: &Blob) -> String {
     let described = blob::describe(&blob.entry.identity);
     described
-        .filter(|described| !described.tag.is_empty())
-        .map_or(String::new(), |described| shown(described.tag))
+        .filter(|described| !described.tag().is_empty())
+        .map_or(String::new(), |described| shown(described.tag()))
 }
 
 fn hex(bytes: &[u8]) -> String {

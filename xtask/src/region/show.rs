@@ -2,7 +2,7 @@
 //!
 //! Always: every field of the superblock has a line, and with `--pages` every field of every page.
 
-use rootlet::blob;
+use rootlet::blob::{self, Described};
 use rootlet::cache::inspect::{
     self, Blob, CopyState, Field, Hint, Holds, PageState, Region, Superblocks, Value,
 };
@@ -11,6 +11,7 @@ use rootlet::storage::file::FileStorage;
 
 use super::picture::{self, Cell};
 use super::{hex, tag};
+use crate::shown::shown;
 use crate::size::human;
 
 /// Cells of a blob's bar, and of a row of the map.
@@ -171,18 +172,24 @@ fn show_blob(region: &Region, blob: &Blob) {
         blob.entry.generation
     );
     match blob::describe(&blob.entry.identity) {
-        Some(of) => println!(
-            "          tag \"{}\", slot {} of image {}, digest {:016x}, version {:016x}",
-            tag(blob),
-            of.slot,
-            hex(&of.image),
-            of.digest,
-            of.version
-        ),
+        Some(Described::OfImage { slot, image, digest, version, domain, .. }) => {
+            let (tag, image) = (tag(blob), hex(&image));
+            print!("          tag \"{tag}\", slot {slot} of image {image}, digest {digest:016x}");
+            println!(", version {version:016x}{}", of_domain(domain));
+        }
+        Some(Described::OfDomain { domain, version, .. }) => {
+            let (tag, domain) = (tag(blob), shown(domain));
+            println!("          tag \"{tag}\" in domain \"{domain}\", version {version:016x}");
+        }
         None => println!("          identity {}", hex(&blob.entry.identity.0)),
     }
     let bar: String = picture::bar(region, blob, WIDTH).iter().map(|share| share.shade()).collect();
     println!("          {bar}");
+}
+
+/// The domain of an image's own blob; only its digest is kept.
+fn of_domain(digest: u64) -> String {
+    if digest == 0 { String::new() } else { format!(", domain digest {digest:016x}") }
 }
 
 fn show_map(region: &Region) {
