@@ -20,10 +20,14 @@ struct Side {
 
 /// The image `uuid`, whose file at `path` is all of its blob.
 fn side(uuid: u8, path: &'static str, seed: u64) -> Side {
+    tagged(TAG, uuid, path, seed)
+}
+
+fn tagged(tag: &str, uuid: u8, path: &'static str, seed: u64) -> Side {
     let bytes = Content::seeded(seed, FILE_BYTES).to_vec();
     let mut tree = Tree::new();
     tree.file(path, Content::bytes(bytes.clone()));
-    let tags = vec![TAG.as_bytes().to_vec()];
+    let tags = vec![tag.as_bytes().to_vec()];
     let options = Options { uuid: [uuid; 16], blobs: 1, tags, ..Options::default() };
     Side { built: build(&tree, &options).unwrap(), path, bytes }
 }
@@ -81,11 +85,17 @@ fn image_that_names_the_blob_of_another_puts_nothing_under_its_name() {
 
 #[test]
 fn copy_of_an_image_over_other_bytes_is_kept_apart_by_its_domain() {
-    let (victim, hostile) = (side(1, "/file", 1), side(1, "/file", 2));
-    assert_eq!(victim.built.image.bytes(), hostile.built.image.bytes(), "to the last byte");
-    for (of_hostile, of_victim) in [("", "domain=a"), ("domain=b", ""), ("domain=b", "domain=a")] {
-        let fetched = after((&hostile, of_hostile), (&victim, of_victim));
-        assert!(fetched >= FILE_BYTES as u64, "{of_hostile:?} {of_victim:?}: {fetched}");
+    // A slot without a tag is never shared, but the copies have the same one.
+    for (tag, bound) in [(TAG, ""), ("", " blob1=base.blob")] {
+        let (victim, hostile) = (tagged(tag, 1, "/file", 1), tagged(tag, 1, "/file", 2));
+        assert_eq!(victim.built.image.bytes(), hostile.built.image.bytes(), "to the last byte");
+        for (of_hostile, of_victim) in
+            [("", "domain=a"), ("domain=b", ""), ("domain=b", "domain=a")]
+        {
+            let [of_hostile, of_victim] = [of_hostile, of_victim].map(|of| format!("{of}{bound}"));
+            let fetched = after((&hostile, &of_hostile), (&victim, &of_victim));
+            assert!(fetched >= FILE_BYTES as u64, "{of_hostile:?} {of_victim:?}: {fetched}");
+        }
     }
 }
 
