@@ -64,7 +64,7 @@ pub use region::{Cache, CacheStats, Mode};
 #[cfg(feature = "alloc")]
 pub use residency::{Cells, Share};
 #[cfg(feature = "alloc")]
-pub use slots::SlotState;
+pub use slots::{Marks, SlotKey, SlotState, SlotTable};
 #[cfg(feature = "alloc")]
 pub use superblock::{Refusal, Superblock};
 

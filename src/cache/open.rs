@@ -21,6 +21,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use twox_hash::XxHash3_64;
 
+/// The most that is kept because boots begin with it, beside a quarter of the region.
+const BOOT_SET_BYTES: u64 = 256 << 20;
+
 /// When a region is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum FormatPolicy {
@@ -211,6 +214,9 @@ impl Cache {
         if nonce == superblock.nonce {
             nonce = !nonce;
         }
+        let mut slots = SlotTable::new(geometry.slots);
+        let boot_set = BOOT_SET_BYTES >> geometry.slot_size.shift();
+        slots.limit_boot_set(u32::try_from(boot_set).unwrap_or(u32::MAX));
         Self {
             device: options.device,
             start: options.start,
@@ -221,7 +227,7 @@ impl Cache {
             geometry,
             mode,
             blobs: BlobTable::new(superblock.uuid),
-            slots: SlotTable::new(geometry.slots),
+            slots,
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames)),
             stats: CacheStats::default(),

@@ -1,4 +1,4 @@
-//! How much of something is resident, and how to draw that in a cell.
+//! How much of something is resident, how to draw that in a cell, and what slots are noted as.
 //!
 //! Always: an empty cell holds nothing, a full one everything that can lie there.
 
@@ -87,6 +87,25 @@ impl Cells {
 }
 
 impl Cache {
+    /// Writes queue, frequency and boot set of all slots into the pages that are to be written for
+    /// something else: hits change them too, and cost no write of their own.
+    pub(super) fn note_classes(&mut self) {
+        let (geometry, slots) = (&self.geometry, &self.slots);
+        self.pages.each_dirty(|page, raw| {
+            for (slot, index) in geometry.slots_of(page).zip(0u32..) {
+                let size = geometry.slot_size;
+                if slots.key(slot).is_some() && descriptor::head(raw, size, index).live {
+                    descriptor::set_class(raw, size, index, slots.class(slot));
+                }
+            }
+        });
+    }
+
+    /// Number of slots of the boot set, which are not given up.
+    pub fn pinned(&self) -> u32 {
+        self.slots.pinned()
+    }
+
     /// Blocks of these windows of a blob that are resident.
     pub fn resident_in<S: Storage>(
         &mut self,

@@ -58,7 +58,7 @@ fn lines<S: Storage, W: Write>(
     let count = |state| cache.slots(state);
     writeln!(
         out,
-        "slots     free {}, small {}, main {}, given up {}, dead {}",
+        "slots     free {}, small {}, main {}, given up {}, dead {}, boot set {}",
         count(SlotState::Free),
         count(SlotState::Small),
         count(SlotState::Main),
@@ -66,6 +66,7 @@ fn lines<S: Storage, W: Write>(
             .saturating_add(count(SlotState::Entombing))
             .saturating_add(count(SlotState::Entombed)),
         count(SlotState::Dead),
+        cache.pinned(),
     )?;
     let blobs: heapless::Vec<_, 124> =
         cache.blobs().map(|(index, entry)| (index, *entry)).collect();

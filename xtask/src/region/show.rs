@@ -94,7 +94,7 @@ pub fn region(region: &Region, holders: &[String]) {
 /// What the tables add up to.
 pub struct Counters {
     /// Slots by what they hold: a name, how many, and why they are so.
-    pub slots: [(&'static str, u64); 7],
+    pub slots: [(&'static str, u64); 8],
     /// Slots in use by their frequency.
     pub frequencies: [u64; 4],
     /// Blocks that are resident.
@@ -129,6 +129,7 @@ impl Counters {
                 ("of them tombstones", count(&tombstone)),
                 ("small", count(&|slot| live(slot) && !main(slot))),
                 ("main", count(&|slot| live(slot) && main(slot))),
+                ("boot set", count(&|slot| live(slot) && slot.head.class & 0x20 != 0)),
                 ("orphaned", count(&orphan)),
                 ("unreadable", count(&|slot| slot.holds == Holds::Unknown)),
                 ("beyond the area", count(&|slot| slot.holds == Holds::Beyond)),
