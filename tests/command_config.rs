@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use proptest::prelude::*;
+use rootlet::blob::Domain;
 use rootlet::command::config::{
-    CacheFormat, CacheName, Config, ConfigError, Console, Sectors, SourceName, number, quote, words,
+    CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, quote,
+    words,
 };
 
 fn disk(serial: &str) -> SourceName {
@@ -23,7 +25,7 @@ fn refused(line: &str) -> String {
 fn whole_line_is_understood() {
     let line = r#"image=root blob1=share:a.bin  blob12=share:fs0:dir/b.bin blob3=three
         cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K
-        cache-format=force deadline=90 log=debug -- cat "/a b" -- image=x"#;
+        cache-format=force domain="our images" deadline=90 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
         blobs: vec![
@@ -33,16 +35,35 @@ fn whole_line_is_understood() {
         ],
         cache: Some(CacheName {
             serial: "disk9".into(),
-            sectors: Some(Sectors { first: 2048, count: 1 << 20 }),
+            part: Part::Sectors(Sectors { first: 2048, count: 1 << 20 }),
         }),
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
         slot_bytes: Some(256 << 10),
+        domain: Domain::new("our images").unwrap(),
         cache_format: CacheFormat::Force,
         deadline_s: Some(90),
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
     };
     assert_eq!(Config::parse(line), Ok(expected));
+}
+
+#[test]
+fn region_may_be_a_partition_by_name_or_type() {
+    let part = |text: &str| {
+        let cache = Config::parse(&quote(&format!("cache={text}")).to_string()).unwrap().cache;
+        let cache = cache.unwrap();
+        assert_eq!(cache.serial, "d");
+        let short = text.starts_with("d@type");
+        assert!(short || cache.to_string() == text, "{cache}");
+        cache.part
+    };
+    assert_eq!(part("d@name:a region @ home"), Part::Named("a region @ home".into()));
+    assert_eq!(part("d@name:5+5"), Part::Named("5+5".into()));
+    let own = part("d@type");
+    assert_eq!(own, part("d@type:5E4A3680-BB1E-4551-8D14-7538E87347A3"));
+    assert_ne!(own, part("d@type:5e4a3680-bb1e-4551-8d14-7538e87347a4"));
+    assert_eq!(part("d"), Part::Whole);
 }
 
 #[test]
@@ -139,10 +160,16 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("cache=d@x+1", "SERIAL@SECTOR+COUNT"),
         ("cache=d@18446744073709551615+1", "SERIAL@SECTOR+COUNT"),
         ("cache=d@0+36028797018963968", "SERIAL@SECTOR+COUNT"),
+        ("cache=d@name:", "1 to 36 characters"),
+        ("cache=d@name:1234567890123456789012345678901234567", "1 to 36 characters"),
+        ("cache=d@type:5e4a3680", "a GUID"),
+        ("cache=@type", "SERIAL"),
         ("share=", "a mount tag"),
         (&format!("share={tag}"), "a mount tag"),
         (&format!("image=share:{tag}:f"), "a mount tag"),
         ("console=loud", "plain or framed"),
+        ("domain=", "a domain, of 1 to 32 bytes"),
+        ("domain=123456789012345678901234567890123", "of 1 to 32 bytes"),
         ("slot=128K", "64K, 256K or 1M"),
         ("slot=4294967296", "64K, 256K or 1M"),
         ("cache-format=", "auto, force or never"),

@@ -1,7 +1,9 @@
 //! What makes a blob this blob, for the region.
 //!
-//! Always: the same image over the same source has the same identity in every boot; another
-//! image, another slot, another tag or another version of the source has another.
+//! Always: the same image over the same source has the same identity in every boot. Of two images
+//! that name one blob each has its own, because nobody has verified that the blob is what its
+//! name says, and a hostile image could have brought other bytes under it; unless both are
+//! mounted in one domain, whose images the configuration trusts to name their blobs truly.
 //!
 //! Limit: a disk whose content changed under the same tag, in an image whose superblock and
 //! device table did not change at all, is the same blob to us. Images made with random UUIDs, or
@@ -9,23 +11,144 @@
 
 use super::image::Image;
 use crate::cache::{BlobIdentity, IDENTITY_BYTES};
+use twox_hash::XxHash3_64;
+
+/// The longest name of a domain in bytes.
+pub const DOMAIN_BYTES_MAX: usize = 32;
+
+/// The identity is that of one image's slot.
+const OF_IMAGE: u8 = 1;
+/// The identity is that of a tag in a domain.
+const OF_DOMAIN: u8 = 2;
+
+/// Images that share the blobs which they name alike; the empty one shares nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Domain(heapless::String<DOMAIN_BYTES_MAX>);
+
+impl Domain {
+    /// The domain of this name; `None` if it is longer than [`DOMAIN_BYTES_MAX`].
+    pub fn new(name: &str) -> Option<Self> {
+        heapless::String::try_from(name).ok().map(Self)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Keeps apart what images of different domains say of themselves: one could be a copy of
+    /// another, head for head, with other content behind it.
+    fn digest(&self) -> u64 {
+        if self.0.is_empty() { 0 } else { XxHash3_64::oneshot(self.0.as_bytes()) }
+    }
+}
+
+/// What an identity that [`identity`] made says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Described<'i> {
+    /// A slot of one image.
+    OfImage {
+        /// The device slot that the blob has in its image.
+        slot: u16,
+        /// UUID of the image.
+        image: [u8; 16],
+        /// Digest of the image's superblock and device table.
+        digest: u64,
+        /// Version of the source, 0 for a disk.
+        version: u64,
+        /// The slot's tag, without the zeros behind it.
+        tag: &'i [u8],
+        /// Digest of the domain's name, 0 for none.
+        domain: u64,
+    },
+    /// What a tag names in a domain.
+    OfDomain {
+        /// The domain.
+        domain: &'i [u8],
+        /// Version of the source, 0 for a disk.
+        version: u64,
+        /// The tag.
+        tag: &'i [u8],
+    },
+}
+
+impl Described<'_> {
+    /// The tag.
+    pub fn tag(&self) -> &[u8] {
+        match self {
+            Self::OfImage { tag, .. } | Self::OfDomain { tag, .. } => tag,
+        }
+    }
+}
+
+/// Takes an identity apart; `None` if another than [`identity`] made it.
+pub fn describe(identity: &BlobIdentity) -> Option<Described<'_>> {
+    let (kind, rest) = identity.0.split_first()?;
+    let (slot, rest) = rest.split_first_chunk()?;
+    let (_, rest) = rest.split_first_chunk::<5>()?;
+    let (name, rest) = rest.split_first_chunk::<DOMAIN_BYTES_MAX>()?;
+    match *kind {
+        OF_IMAGE => {
+            let (image, name) = name.split_first_chunk()?;
+            let (digest, version) = name.split_first_chunk()?;
+            let (tag, domain) = rest.split_at_checked(64)?;
+            Some(Described::OfImage {
+                slot: u16::from_le_bytes(*slot),
+                image: *image,
+                digest: u64::from_le_bytes(*digest),
+                version: u64::from_le_bytes(*version.first_chunk()?),
+                tag: trimmed(tag),
+                domain: u64::from_le_bytes(*domain.first_chunk()?),
+            })
+        }
+        OF_DOMAIN => {
+            let (version, tag) = rest.split_first_chunk()?;
+            let version = u64::from_le_bytes(*version);
+            Some(Described::OfDomain { domain: trimmed(name), version, tag: trimmed(tag) })
+        }
+        _ => None,
+    }
+}
+
+/// Bytes without the zeros behind them.
+fn trimmed(bytes: &[u8]) -> &[u8] {
+    let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
+    bytes.get(..len).unwrap_or_default()
+}
 
 /// The identity of slot `slot` of `image`, whose source is of `version`.
 ///
-/// Layout: kind (1), slot (2, little endian), padding (5), image UUID (16), digest of superblock
-/// and device table (8), version of the source (8), tag (64), padding.
+/// Layout, little endian. Of an image: kind 1 (1), slot (2), padding (5), image UUID (16), digest
+/// of superblock and device table (8), version of the source (8), tag (64), digest of the domain's
+/// name (8, 0 without one). Of a domain, for a slot whose tag is not empty and no other slot's:
+/// kind 2 (1), padding (7), the domain's name (32), version of the source (8), tag (64).
 pub fn identity(image: &Image, slot: u16, version: u64) -> BlobIdentity {
     let tag = image.devices.slot(slot).map(|device| device.tag()).unwrap_or_default();
-    let [low, high] = slot.to_le_bytes();
-    let fields = [1, low, high, 0, 0, 0, 0, 0]
-        .into_iter()
-        .chain(image.superblock.uuid)
-        .chain(image.digest.to_le_bytes())
-        .chain(version.to_le_bytes())
-        .chain(tag.iter().copied());
+    let shared = !image.domain.0.is_empty() && !tag.is_empty() && is_unique(image, tag);
     let mut raw = [0; IDENTITY_BYTES];
-    for (to, from) in raw.iter_mut().zip(fields) {
-        *to = from;
+    if shared {
+        put(&mut raw, 0, &[OF_DOMAIN]);
+        put(&mut raw, 8, image.domain.0.as_bytes());
+        put(&mut raw, 40, &version.to_le_bytes());
+        put(&mut raw, 48, tag);
+    } else {
+        put(&mut raw, 0, &[OF_IMAGE]);
+        put(&mut raw, 1, &slot.to_le_bytes());
+        put(&mut raw, 8, &image.superblock.uuid);
+        put(&mut raw, 24, &image.digest.to_le_bytes());
+        put(&mut raw, 32, &version.to_le_bytes());
+        put(&mut raw, 40, tag);
+        put(&mut raw, 104, &image.domain.digest().to_le_bytes());
     }
     BlobIdentity(raw)
+}
+
+/// Whether one slot alone has this tag: two could be bound to different sources.
+fn is_unique(image: &Image, tag: &[u8]) -> bool {
+    image.devices.iter().filter(|(_, device)| device.tag() == tag).count() == 1
+}
+
+fn put(raw: &mut [u8; IDENTITY_BYTES], at: usize, field: &[u8]) {
+    let to = raw.iter_mut().skip(at);
+    to.zip(field).for_each(|(to, from)| *to = *from);
 }

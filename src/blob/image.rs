@@ -2,6 +2,7 @@
 //!
 //! Always: these bytes are never cached, because they say which cache entries are the image's.
 
+use super::identity::Domain;
 use crate::erofs::{Corrupt, Devices, Superblock};
 use crate::error::Error;
 use crate::storage::{DeviceId, IoError, IoErrorKind, Storage, Transfer};
@@ -27,6 +28,9 @@ pub struct Image {
     pub digest: u64,
     /// Bytes that were read to learn this.
     pub read_bytes: u64,
+    /// The images that it shares its blobs with in a region; none, unless whoever mounts it says
+    /// otherwise.
+    pub domain: Domain,
 }
 
 impl Image {
@@ -63,7 +67,8 @@ impl Image {
             digest.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(devices));
         let devices = Devices::from_bytes(&superblock, devices)?;
         let read_bytes = reader.read_bytes;
-        Ok(Self { device, superblock, devices, bytes, digest, read_bytes })
+        let domain = Domain::default();
+        Ok(Self { device, superblock, devices, bytes, digest, read_bytes, domain })
     }
 }
 

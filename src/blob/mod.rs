@@ -7,5 +7,5 @@ mod identity;
 mod image;
 
 pub use bind::{BindError, Name, SourceName, SourcePart, Sources};
-pub use identity::identity;
+pub use identity::{DOMAIN_BYTES_MAX, Described, Domain, describe, identity};
 pub use image::Image;

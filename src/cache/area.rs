@@ -4,16 +4,17 @@
 //! Always: nothing is written to an area that is not ours or blank, unless told to.
 
 use super::BLOCK_BYTES;
-use super::foreign;
-use super::geometry::{Copy2, Geometry, SlotSize};
+use super::foreign::{self, TAIL_BYTES};
+use super::geometry::{BLOCK, Copy2, Geometry, SlotSize};
 use super::open::{CacheOptions, FormatPolicy, Refused, fits};
 use super::superblock::{Refusal, Superblock, VERSION};
-use crate::storage::{DeviceId, Storage, Transfer};
+use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
 use alloc::vec;
 use alloc::vec::Vec;
 
 /// Where a region is or should be.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Area {
     pub device: DeviceId,
     pub start: u64,
@@ -31,6 +32,30 @@ pub(super) enum Found {
 }
 
 impl Area {
+    /// The area of `bytes` (the rest of the disk without) from byte `start` of `device` on.
+    pub fn at<S: Storage>(
+        storage: &S,
+        device: DeviceId,
+        start: u64,
+        bytes: Option<u64>,
+    ) -> Result<Self, Refused> {
+        let info = storage.info(device).ok_or(Refused::NoDevice)?;
+        let range = Refused::Range { disk: info.bytes };
+        let whole = !BLOCK.wrapping_sub(1);
+        let bytes = match (info.bytes.checked_sub(start), bytes) {
+            _ if start & !whole != 0 => return Err(range),
+            (None, _) => return Err(range),
+            (Some(rest), None) => rest & whole,
+            (Some(rest), Some(bytes)) if bytes <= rest => bytes & whole,
+            (Some(_), Some(_)) => return Err(range),
+        };
+        if info.transfer_bytes_max < 4096 {
+            return Err(Refused::Transfer { max: info.transfer_bytes_max });
+        }
+        let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
+        Ok(Self { device, start, bytes, transfer_max })
+    }
+
     /// The superblock that counts, or why there is none.
     pub fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
         let too_small = Refused::TooSmall { bytes: self.bytes };
@@ -43,8 +68,13 @@ impl Area {
         ];
         storage.run(&mut batch, &mut |_, _| {});
         let unread = batch.iter().find_map(|transfer| transfer.outcome().err());
-        let a = Superblock::from_bytes(&a, self.start);
-        let b = Superblock::from_bytes(&b, self.start);
+        self.judge(&a, &b, unread.map(|error| error.kind))
+    }
+
+    /// Which of the two superblocks `a` and `b` counts, one of which may be `unread`.
+    pub fn judge(&self, a: &[u8], b: &[u8], unread: Option<IoErrorKind>) -> Result<Found, Refused> {
+        let a = Superblock::from_bytes(a, self.start);
+        let b = Superblock::from_bytes(b, self.start);
         let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
         Ok(match (a, b) {
             // The newest of the two may be one that cannot be judged here.
@@ -53,7 +83,7 @@ impl Area {
             (Ok(a), _) => Found::Valid(a, Copy2::A),
             (_, Ok(b)) => Found::Valid(b, Copy2::B),
             // What could not be read may be valid.
-            _ if let Some(error) = unread => return Err(Refused::Io(error.kind)),
+            _ if let Some(kind) = unread => return Err(Refused::Io(kind)),
             (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
             // Damage is the only reason that lets the area be formatted: any other comes first.
             (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
@@ -88,15 +118,7 @@ impl Area {
             Found::Valid(..) => return Err(Refused::Unformatted),
             _ => {}
         }
-        let mut head = vec![0; usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0)];
-        let places = (self.start..).step_by(self.transfer_max.max(BLOCK_BYTES));
-        let parts = head.chunks_mut(self.transfer_max.max(BLOCK_BYTES)).zip(places);
-        let mut batch: Vec<_> =
-            parts.map(|(part, at)| Transfer::read(self.device, at, part)).collect();
-        storage.run(&mut batch, &mut |_, _| {});
-        if let Some(error) = batch.iter().find_map(|transfer| transfer.outcome().err()) {
-            return Err(Refused::Io(error.kind));
-        }
+        let head = self.part(storage, 0, usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0))?;
         if let Some(what) = foreign::name(&head) {
             return Err(Refused::Foreign(what));
         }
@@ -109,10 +131,28 @@ impl Area {
             return Err(Refused::Superblock(refusal));
         }
         let blank = head.iter().all(|byte| *byte == 0);
-        match policy {
-            FormatPolicy::Never => Err(Refused::Unformatted),
+        let tail = self.bytes.saturating_sub(u64::try_from(TAIL_BYTES).unwrap_or(u64::MAX));
+        let tail = self.part(storage, tail, TAIL_BYTES)?;
+        match (policy, foreign::name_at_end(&tail, self.bytes)) {
+            (_, Some(what)) if blank => Err(Refused::Foreign(what)),
+            (FormatPolicy::Never, _) => Err(Refused::Unformatted),
             _ if blank => Ok(()),
             _ => Err(Refused::Unknown),
+        }
+    }
+
+    /// The `len` bytes at byte `at` of the area.
+    fn part<S: Storage>(&self, storage: &mut S, at: u64, len: usize) -> Result<Vec<u8>, Refused> {
+        let mut part = vec![0; len];
+        let step = self.transfer_max.max(BLOCK_BYTES);
+        let places = (self.start.saturating_add(at)..).step_by(step);
+        let pieces = part.chunks_mut(step).zip(places);
+        let mut batch: Vec<_> =
+            pieces.map(|(piece, at)| Transfer::read(self.device, at, piece)).collect();
+        storage.run(&mut batch, &mut |_, _| {});
+        match batch.iter().find_map(|transfer| transfer.outcome().err()) {
+            Some(error) => Err(Refused::Io(error.kind)),
+            None => Ok(part),
         }
     }
 

@@ -11,13 +11,13 @@ use super::page::{self, PageKind};
 use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, IDENTITY_BYTES};
 use alloc::vec::Vec;
 
-const ENTRY_BYTES: usize = 128;
-const PER_PAGE: usize = 31;
+pub(super) const ENTRY_BYTES: usize = 128;
+pub(super) const PER_PAGE: usize = 31;
 pub const ENTRIES_MAX: usize = 124;
 
 const _: () = assert!(PAGE_HEADER_BYTES + PER_PAGE * ENTRY_BYTES <= BLOCK_BYTES);
 
-mod at {
+pub(super) mod at {
     pub const STATE: usize = 0;
     pub const GENERATION: usize = 4;
     pub const BYTES: usize = 8;
@@ -140,10 +140,19 @@ impl BlobTable {
         spare.find(|index| is_empty(*index)).or(first)
     }
 
+    /// Whether this mount reads a blob.
+    pub fn is_attached(&self, blob: BlobIndex) -> bool {
+        self.get(blob).is_some_and(|entry| entry.attached)
+    }
+
     /// Frees an entry whose blob no slot holds any more.
     pub fn remove(&mut self, blob: BlobIndex) {
-        if let Some(entry) = self.entries.get_mut(usize::from(blob.0)) {
+        let place = usize::from(blob.0);
+        if let Some(entry) = self.entries.get_mut(place) {
             entry.used = false;
+        }
+        if let Some(page) = place.checked_div(PER_PAGE).and_then(|page| self.pages.get_mut(page)) {
+            page.dirty = true;
         }
     }
 

@@ -6,7 +6,7 @@
 use super::bytes::{put, u16_at, u32_at, u64_at};
 use super::geometry::{PAGE_HEADER_BYTES, SlotSize};
 
-mod at {
+pub(super) mod at {
     pub const BLOB: usize = 0;
     pub const STATE: usize = 2;
     pub const CLASS: usize = 3;
@@ -16,7 +16,7 @@ mod at {
     pub const BITMAP: usize = super::super::geometry::DESCRIPTOR_HEADER_BYTES;
 }
 
-const LIVE: u8 = 1;
+pub(super) const LIVE: u8 = 1;
 
 /// The fixed part of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -36,7 +36,7 @@ pub struct Head {
 }
 
 /// Byte offset of descriptor `index` in its page.
-fn start(size: SlotSize, index: u32) -> usize {
+pub(super) fn start(size: SlotSize, index: u32) -> usize {
     let index = usize::try_from(index).unwrap_or(usize::MAX);
     PAGE_HEADER_BYTES.saturating_add(index.saturating_mul(size.descriptor_bytes()))
 }

@@ -19,6 +19,8 @@ mod checksum;
 #[cfg(feature = "alloc")]
 mod descriptor;
 #[cfg(feature = "alloc")]
+mod drop;
+#[cfg(feature = "alloc")]
 mod fold;
 #[cfg(feature = "alloc")]
 mod foreign;
@@ -29,6 +31,8 @@ mod hint;
 #[cfg(feature = "alloc")]
 mod hydrate;
 #[cfg(feature = "alloc")]
+pub mod inspect;
+#[cfg(feature = "alloc")]
 mod open;
 #[cfg(feature = "alloc")]
 mod page;
@@ -36,6 +40,8 @@ mod page;
 mod pages;
 #[cfg(feature = "alloc")]
 mod region;
+#[cfg(feature = "alloc")]
+mod residency;
 #[cfg(feature = "alloc")]
 mod scan;
 #[cfg(feature = "alloc")]
@@ -48,13 +54,17 @@ pub use blobs::BlobEntry;
 #[cfg(feature = "alloc")]
 pub use checksum::BlobKey;
 #[cfg(feature = "alloc")]
+pub use drop::NotDropped;
+#[cfg(feature = "alloc")]
 pub use geometry::{Copy2, Geometry, SlotSize};
 #[cfg(feature = "alloc")]
 pub use open::{CacheOptions, FormatPolicy, Refused};
 #[cfg(feature = "alloc")]
 pub use region::{Cache, CacheStats, Mode};
 #[cfg(feature = "alloc")]
-pub use slots::SlotState;
+pub use residency::{Cells, Share};
+#[cfg(feature = "alloc")]
+pub use slots::{Marks, SlotKey, SlotState, SlotTable};
 #[cfg(feature = "alloc")]
 pub use superblock::{Refusal, Superblock};
 

@@ -6,7 +6,7 @@
 use super::BLOCK_BYTES;
 use super::area::{Area, Found};
 use super::blobs::BlobTable;
-use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
+use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::Pages;
 use super::region::{Cache, CacheStats, Condemned, Mode};
@@ -20,6 +20,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 use twox_hash::XxHash3_64;
+
+/// The most that is kept because boots begin with it, beside a quarter of the region.
+const BOOT_SET_BYTES: u64 = 256 << 20;
 
 /// When a region is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -145,21 +148,9 @@ impl fmt::Display for Refused {
 impl Cache {
     /// Opens the region, formatting it where `options` allow.
     pub fn open<S: Background>(storage: &mut S, options: &CacheOptions) -> Result<Self, Refused> {
-        let info = storage.info(options.device).ok_or(Refused::NoDevice)?;
-        let rest = info.bytes.checked_sub(options.start);
-        let range = Refused::Range { disk: info.bytes };
-        let bytes = match (rest, options.bytes) {
-            _ if options.start & BLOCK.wrapping_sub(1) != 0 => return Err(range),
-            (None, _) => return Err(range),
-            (Some(rest), None) => rest & !BLOCK.wrapping_sub(1),
-            (Some(rest), Some(bytes)) if bytes <= rest => bytes & !BLOCK.wrapping_sub(1),
-            (Some(_), Some(_)) => return Err(range),
-        };
-        if info.transfer_bytes_max < 4096 {
-            return Err(Refused::Transfer { max: info.transfer_bytes_max });
-        }
-        let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
-        let area = Area { device: options.device, start: options.start, bytes, transfer_max };
+        let area = Area::at(storage, options.device, options.start, options.bytes)?;
+        let read_only = storage.info(options.device).is_none_or(|info| info.read_only);
+        let bytes = area.bytes;
         let (superblock, copy) = match area.superblocks(storage)? {
             Found::Valid(superblock, copy)
                 if options.format != FormatPolicy::Force && !superblock.condemned =>
@@ -174,7 +165,7 @@ impl Cache {
                 if options.format != FormatPolicy::Force {
                     area.may_format(storage, &found, options.format)?;
                 }
-                if info.read_only {
+                if read_only {
                     return Err(Refused::Unformatted);
                 }
                 (area.format(storage, options, highest)?, Copy2::B)
@@ -184,7 +175,7 @@ impl Cache {
         if superblock.geometry.slots_at() > bytes {
             return Err(Refused::Superblock(Refusal::Layout));
         }
-        let mode = if info.read_only {
+        let mode = if read_only {
             Mode::ReadOnly("its disk is read-only")
         } else if superblock.read_only {
             Mode::ReadOnly("a feature of it is not known")
@@ -223,6 +214,9 @@ impl Cache {
         if nonce == superblock.nonce {
             nonce = !nonce;
         }
+        let mut slots = SlotTable::new(geometry.slots);
+        let boot_set = BOOT_SET_BYTES >> geometry.slot_size.shift();
+        slots.limit_boot_set(u32::try_from(boot_set).unwrap_or(u32::MAX));
         Self {
             device: options.device,
             start: options.start,
@@ -233,7 +227,7 @@ impl Cache {
             geometry,
             mode,
             blobs: BlobTable::new(superblock.uuid),
-            slots: SlotTable::new(geometry.slots),
+            slots,
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames)),
             stats: CacheStats::default(),

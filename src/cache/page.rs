@@ -29,7 +29,7 @@ impl PageKind {
     }
 }
 
-mod at {
+pub(super) mod at {
     pub const MAGIC: usize = 0;
     pub const NUMBER: usize = 4;
     pub const GENERATION: usize = 8;

@@ -163,6 +163,13 @@ impl Pages {
         Some(&mut frame.bytes)
     }
 
+    /// Calls `change` with the number and the bytes of every page that waits to be written.
+    pub fn each_dirty(&mut self, mut change: impl FnMut(u32, &mut [u8])) {
+        for frame in self.frames.iter_mut().filter(|frame| frame.dirty && !frame.in_flight) {
+            change(frame.page, &mut frame.bytes);
+        }
+    }
+
     /// A fill keeps its checksums in the page until it is committed.
     pub fn pin(&mut self, number: u32) {
         if let Some(frame) = self.frame_mut(number) {

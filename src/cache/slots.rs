@@ -3,6 +3,10 @@
 //! Always: each slot is in exactly one list, the one of its state, so the lists' lengths sum up
 //! to the number of slots; a (blob, window) is held by at most one slot. Nothing here does I/O.
 
+mod boot;
+mod ghosts;
+
+pub use self::boot::Marks;
 use super::BlobIndex;
 use super::blobs::ENTRIES_MAX;
 use alloc::boxed::Box;
@@ -11,6 +15,20 @@ use alloc::vec;
 const NONE: u32 = u32::MAX;
 /// The highest frequency S3-FIFO counts.
 const FREQUENCY_MAX: u8 = 3;
+
+/// Bits of a descriptor's class above the frequency, see FORMAT.md.
+const CLASS_MAIN: u8 = 0x10;
+const CLASS_BOOT: u8 = 0x20;
+
+/// Whether a slot is kept because a boot read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Boot {
+    No,
+    /// An earlier boot did.
+    Before,
+    /// This one did.
+    Now,
+}
 
 /// What a slot is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +87,7 @@ struct Slot {
     key: SlotKey,
     state: SlotState,
     frequency: u8,
+    boot: Boot,
     /// Fills that have not been committed; a busy slot is not evicted.
     busy: u16,
     /// Blocks whose bits are set.
@@ -94,6 +113,11 @@ pub struct SlotTable {
     ghosts: Box<[u32]>,
     /// Blocks resident of each blob.
     residents: Box<[u64]>,
+    /// Slots of the boot set, and how many there may be.
+    pinned: u32,
+    pinned_max: u32,
+    /// Windows that this boot has still to read before its start counts as over.
+    boot_left: u32,
 }
 
 impl SlotTable {
@@ -105,6 +129,7 @@ impl SlotTable {
             key,
             state: SlotState::Dead,
             frequency: 0,
+            boot: Boot::No,
             busy: 0,
             resident: 0,
             previous: NONE,
@@ -117,6 +142,9 @@ impl SlotTable {
             lists: [List { head: NONE, tail: NONE, len: 0 }; STATES],
             ghosts: vec![0; len].into_boxed_slice(),
             residents: vec![0; ENTRIES_MAX].into_boxed_slice(),
+            pinned: 0,
+            pinned_max: count >> 2,
+            boot_left: count >> 2,
         };
         for slot in 0..count {
             table.push_back(slot, SlotState::Dead);
@@ -148,6 +176,11 @@ impl SlotTable {
         u32::try_from(self.slots.len()).unwrap_or(0)
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
     /// The state of a slot.
     pub fn state(&self, slot: u32) -> SlotState {
         self.slot(slot).map_or(SlotState::Dead, |slot| slot.state)
@@ -162,7 +195,9 @@ impl SlotTable {
     /// Queue and frequency in one byte, as the descriptor keeps it.
     pub fn class(&self, slot: u32) -> u8 {
         let Some(slot) = self.slot(slot) else { return 0 };
-        slot.frequency | (u8::from(slot.state == SlotState::Main) << 4)
+        let main = if slot.state == SlotState::Main { CLASS_MAIN } else { 0 };
+        let boot = if slot.boot == Boot::No { 0 } else { CLASS_BOOT };
+        slot.frequency | main | boot
     }
 
     /// The slot that holds `key`.
@@ -195,11 +230,13 @@ impl SlotTable {
                 self.set_state(slot, SlotState::Evicted);
             }
             Some((key, class, blocks)) => {
-                let state = if class & 0x10 == 0 { SlotState::Small } else { SlotState::Main };
-                self.set_state(slot, state);
+                let small = class & CLASS_MAIN == 0;
+                self.set_state(slot, if small { SlotState::Small } else { SlotState::Main });
                 self.insert(slot, key);
+                let boot = self.admit_to_boot_set(class);
                 if let Some(slot) = self.slot_mut(slot) {
                     slot.frequency = (class & 0xf).min(FREQUENCY_MAX);
+                    slot.boot = boot;
                 }
                 let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
                 match (counted, self.slot_mut(slot)) {
@@ -252,8 +289,11 @@ impl SlotTable {
         self.set_state(slot, SlotState::Evicted);
     }
 
-    /// Takes a free slot for `key`; `None` if none is free.
+    /// Takes a free slot for `key`; `None` if too few are free.
     pub fn take(&mut self, key: SlotKey) -> Option<u32> {
+        if self.count(SlotState::Free) <= self.marks().stop {
+            return None;
+        }
         let slot = self.lists.get(SlotState::Free.list())?.head;
         self.slot(slot)?;
         let known = self.forget_ghost(key);
@@ -263,6 +303,7 @@ impl SlotTable {
             slot.frequency = 0;
             slot.resident = 0;
         }
+        self.pin(slot);
         Some(slot)
     }
 
@@ -271,6 +312,7 @@ impl SlotTable {
         if let Some(slot) = self.slot_mut(slot) {
             slot.frequency = slot.frequency.saturating_add(1).min(FREQUENCY_MAX);
         }
+        self.pin(slot);
     }
 
     /// One more fill waits for its commit, or one less.
@@ -304,27 +346,36 @@ impl SlotTable {
             *sum = sum.saturating_sub(u64::from(resident));
         }
         self.remove(slot, key);
+        self.leave_boot_set(slot);
         self.set_state(slot, SlotState::Evicted);
         true
     }
 
-    /// S3-FIFO: gives up one slot; `None` if every slot is busy or none is live. Takes at most
+    /// S3-FIFO: gives up one slot; `None` if every slot is busy or of the boot set. Takes at most
     /// as many steps as there are slots, times the highest frequency.
     pub fn cull(&mut self) -> Option<u32> {
         let steps = self.len().saturating_mul(u32::from(FREQUENCY_MAX).saturating_add(2));
+        // How many slots of each queue that cannot be given up were met, one after the other.
+        let (mut small_kept, mut main_kept) = (0_u32, 0_u32);
         for _ in 0..steps {
-            let small = self.count(SlotState::Small);
-            let from_small = small > self.len().div_ceil(10) || self.count(SlotState::Main) == 0;
+            let (small, main) = (self.count(SlotState::Small), self.count(SlotState::Main));
+            let too_many = small > self.len().div_ceil(10) && small > small_kept;
+            let from_small = too_many || main <= main_kept;
             let state = if from_small { SlotState::Small } else { SlotState::Main };
             let slot = self.lists.get(state.list())?.head;
-            let Slot { key, frequency, busy, .. } = *self.slot(slot)?;
-            if busy > 0 {
+            let Slot { key, frequency, busy, boot, .. } = *self.slot(slot)?;
+            if busy > 0 || (boot != Boot::No && !from_small) {
+                let kept = if from_small { &mut small_kept } else { &mut main_kept };
+                *kept = kept.saturating_add(1);
                 self.set_state(slot, state);
+            } else if boot != Boot::No {
+                self.set_state(slot, SlotState::Main);
             } else if frequency == 0 {
                 self.remember_ghost(key);
                 self.evict(slot);
                 return Some(slot);
             } else {
+                (small_kept, main_kept) = (0, 0);
                 self.set_state(slot, SlotState::Main);
                 if let Some(entry) = self.slot_mut(slot) {
                     entry.frequency = if from_small { 0 } else { frequency.saturating_sub(1) };
@@ -426,31 +477,6 @@ impl SlotTable {
             at = entry.chain;
         }
     }
-
-    // The ghosts are the fingerprints of what was culled lately, in a table where a newer one
-    // takes the place of an older one with the same hash: bounded, and forgetting is its queue.
-    fn ghost(&mut self, key: SlotKey) -> Option<(&mut u32, u32)> {
-        let hash = key.hash();
-        let len = u64::try_from(self.ghosts.len()).ok()?;
-        let place = usize::try_from((hash >> 8).checked_rem(len)?).ok()?;
-        let fingerprint = u32::try_from(hash >> 40).ok()?.wrapping_shl(8) | 1;
-        Some((self.ghosts.get_mut(place)?, fingerprint))
-    }
-
-    fn remember_ghost(&mut self, key: SlotKey) {
-        if let Some((place, fingerprint)) = self.ghost(key) {
-            *place = fingerprint;
-        }
-    }
-
-    fn forget_ghost(&mut self, key: SlotKey) -> bool {
-        let Some((place, fingerprint)) = self.ghost(key) else { return false };
-        let known = *place == fingerprint;
-        if known {
-            *place = 0;
-        }
-        known
-    }
 }
 
 #[cfg(test)]
@@ -495,7 +521,7 @@ mod tests {
                     2 => if let Some(slot) = table.find(k) { table.touch(slot) },
                     3 => if let Some(slot) = table.find(k) { prop_assert!(table.evict(slot)); oracle.remove(&(blob, window)); },
                     4 => if let Some(slot) = table.cull() { oracle.retain(|_, held| *held != slot); }
-                         else { prop_assert!(oracle.is_empty()); },
+                         else { prop_assert_eq!(oracle.len(), usize::try_from(table.pinned()).unwrap()); },
                     _ => { table.move_all(SlotState::Evicted, SlotState::Free); }
                 }
                 for (&(b, w), &slot) in &oracle {
@@ -518,7 +544,7 @@ mod tests {
         let mut get = |window: u32| match table.find(key(0, window)) {
             Some(slot) => table.touch(slot),
             None => {
-                if table.count(SlotState::Free) == 0 {
+                if table.count(SlotState::Free) <= table.marks().stop {
                     table.cull().unwrap();
                     table.move_all(SlotState::Evicted, SlotState::Free);
                 }

@@ -20,7 +20,7 @@ const INCOMPAT_KNOWN: u32 = 0;
 /// Features that allow reading but not writing unless known: none so far.
 const RO_COMPAT_KNOWN: u32 = 0;
 
-mod at {
+pub(super) mod at {
     pub const MAGIC: usize = 0;
     pub const VERSION: usize = 8;
     pub const COMPAT: usize = 12;

@@ -4,9 +4,10 @@
 //! that is not understood is an error, never a default.
 //!
 //! ```text
-//! image=SRC blobN=SRC cache=SERIAL[@SECTOR+COUNT] share=TAG console=plain|framed
-//! slot=64K|256K|1M cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
+//! image=SRC blobN=SRC cache=SERIAL[@PART] share=TAG console=plain|framed
+//! slot=64K|256K|1M domain=NAME cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
 //! ```
+//! PART is `SECTOR+COUNT`, or of a GPT `name:NAME`, `type:GUID`, or `type` for a region's own type.
 //! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`. Numbers are decimal and may
 //! end in K, M or G (times 2^10, 2^20, 2^30). How a line is cut into words says
 //! [`super::words`].
@@ -15,13 +16,19 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+pub use super::partition::Guid;
+use super::partition::REGION_TYPE;
 pub use super::words::{quote, words};
+use crate::blob::Domain;
 
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
 pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 
+/// The longest name of a partition in UTF-16 units (UEFI 2.10 5.3.3).
+const NAME_CHARS_MAX: usize = 36;
+
 /// The keys, for messages.
-const KEYS: &str = "image=, blobN=, cache=, share=, console=, slot=, cache-format=, deadline=, log=, and -- \
+const KEYS: &str = "image=, blobN=, cache=, share=, domain=, console=, slot=, cache-format=, deadline=, log=, and -- \
      before the command";
 
 /// A command line.
@@ -40,6 +47,8 @@ pub struct Config {
     pub console: Console,
     /// The slot size in bytes for a region that is formatted (`slot=`).
     pub slot_bytes: Option<u32>,
+    /// The images that share blobs with this one in a region (`domain=`).
+    pub domain: Domain,
     /// Whether a region is formatted (`cache-format=`).
     pub cache_format: CacheFormat,
     /// How long a device may take to answer a request, in seconds (`deadline=`), at least 1.
@@ -81,18 +90,70 @@ impl fmt::Display for SourceName {
 pub struct CacheName {
     /// The virtio-blk serial of the disk.
     pub serial: String,
-    /// The part of the disk; `None` is all of it.
-    pub sectors: Option<Sectors>,
+    /// The part of the disk.
+    pub part: Part,
+}
+
+/// The part of a disk that is a region.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// These sectors.
+    Sectors(Sectors),
+    /// The partition of this name in its GPT.
+    Named(String),
+    /// The partition of this type in its GPT.
+    Typed(Guid),
+}
+
+impl Part {
+    /// Cuts what names a disk and a part of it in two. A name that holds an `@` of its own is
+    /// left whole, unless what follows can be nothing but a part.
+    ///
+    /// # Errors
+    /// What would fit, if a part is meant and is none.
+    pub fn split(text: &str) -> Result<(&str, Self), &'static str> {
+        if let Some((disk, name)) = text.split_once("@name:") {
+            let fits = (1..=NAME_CHARS_MAX).contains(&name.encode_utf16().count());
+            let want = "the name of a partition, of 1 to 36 characters, behind @name:";
+            return if fits { Ok((disk, Self::Named(name.to_string()))) } else { Err(want) };
+        }
+        match text.rsplit_once('@') {
+            Some((disk, "type")) => Ok((disk, Self::Typed(REGION_TYPE))),
+            Some((disk, part)) => match part.strip_prefix("type:") {
+                Some(guid) => {
+                    let guid = Guid::try_parse(guid).map_err(|_| "a GUID behind @type:")?;
+                    Ok((disk, Self::Typed(guid)))
+                }
+                None => match sectors(part) {
+                    Some(sectors) => Ok((disk, Self::Sectors(sectors))),
+                    None => Ok((text, Self::Whole)),
+                },
+            },
+            None => Ok((text, Self::Whole)),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    /// As it follows the name of a disk, before quoting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => Ok(()),
+            Self::Sectors(Sectors { first, count }) => write!(f, "@{first}+{count}"),
+            Self::Named(name) => write!(f, "@name:{name}"),
+            Self::Typed(REGION_TYPE) => f.write_str("@type"),
+            Self::Typed(guid) => write!(f, "@type:{guid}"),
+        }
+    }
 }
 
 impl fmt::Display for CacheName {
     /// As the command line has it, before quoting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.serial)?;
-        match &self.sectors {
-            Some(Sectors { first, count }) => write!(f, "@{first}+{count}"),
-            None => Ok(()),
-        }
+        write!(f, "{}{}", self.serial, self.part)
     }
 }
 
@@ -217,6 +278,12 @@ impl Config {
                 self.console = choice(value, choices, "plain or framed")?;
                 "console"
             }
+            "domain" => {
+                let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
+                let domain = Domain::new(value).filter(|_| !value.is_empty());
+                self.domain = domain.ok_or(want)?;
+                "domain"
+            }
             "slot" => {
                 self.slot_bytes = Some(slot_bytes(value)?);
                 "slot"
@@ -296,12 +363,13 @@ fn source(value: &str) -> Result<SourceName, Fault> {
 }
 
 fn cache(value: &str) -> Result<CacheName, Fault> {
-    let want = "SERIAL or SERIAL@SECTOR+COUNT, in sectors of 512 bytes";
-    let (serial, sectors) = match value.rsplit_once('@') {
-        None => (value, None),
-        Some((serial, range)) => (serial, Some(sectors(range).ok_or(Fault::Value(want))?)),
-    };
-    Ok(CacheName { serial: not_empty(serial, want)?, sectors })
+    let want = "SERIAL or SERIAL@SECTOR+COUNT, in sectors of 512 bytes, or @name:NAME, @type or \
+                @type:GUID of a partition";
+    let (serial, part) = Part::split(value).map_err(Fault::Value)?;
+    if part == Part::Whole && serial.contains('@') {
+        return Err(Fault::Value(want));
+    }
+    Ok(CacheName { serial: not_empty(serial, want)?, part })
 }
 
 fn sectors(range: &str) -> Option<Sectors> {

@@ -9,6 +9,7 @@ pub mod frame;
 mod json;
 mod mount;
 mod parse;
+pub mod partition;
 mod region;
 mod run;
 mod tree;

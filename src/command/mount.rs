@@ -134,7 +134,8 @@ pub fn open<S: Discover>(
         return Err(MountError::NoImage { disks });
     };
     let device = borrowed(name).find(storage)?;
-    let image = Image::read(storage, device)?;
+    let mut image = Image::read(storage, device)?;
+    image.domain = config.domain.clone();
     let slots = image.devices.len();
     let block = image.superblock.block_size;
     notice(format_args!(
@@ -166,7 +167,7 @@ pub fn open_region<S: Discover + Background>(
     memory: Memory,
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Option<Cache> {
-    let Some(CacheName { serial, sectors }) = &config.cache else {
+    let Some(name @ CacheName { serial, part }) = &config.cache else {
         notice(format_args!("region  none given (cache=SERIAL)"));
         return None;
     };
@@ -182,10 +183,13 @@ pub fn open_region<S: Discover + Background>(
         }
     };
     let mut options = CacheOptions::new(device, entropy);
-    if let Some(sectors) = sectors {
-        options.start = sectors.first.saturating_mul(512);
-        options.bytes = Some(sectors.count.saturating_mul(512));
-    }
+    (options.start, options.bytes) = match part.find(storage, device) {
+        Ok(place) => place,
+        Err(error) => {
+            notice(format_args!("region  not used: {name}: {error}"));
+            return None;
+        }
+    };
     if let Some(slot) = overlaps(storage, mounted, &options) {
         notice(format_args!("region  not used: disk {serial} is the source of slot {slot}"));
         return None;

@@ -2,9 +2,13 @@
 //!
 //! Always: only reads.
 
-use crate::cache::{Cache, Mode, SlotState};
+use crate::blob::{self, Described};
+use crate::cache::{BlobEntry, BlobIndex, Cache, Cells, Mode, Share, SlotState};
 use crate::storage::Storage;
 use embedded_io::{Write, WriteFmtError};
+
+/// Cells of a blob's bar.
+const BAR_CELLS: u64 = 64;
 
 /// Writes what is known of the region.
 pub fn show<S: Storage, W: Write>(
@@ -38,16 +42,23 @@ fn lines<S: Storage, W: Write>(
     let geometry = superblock.geometry;
     writeln!(
         out,
-        "layout    {} slots of {} KiB, {} descriptor pages, generation {}",
+        "layout    {} slots of {} KiB from byte {:#x} on, {} descriptor pages twice",
         geometry.slots,
         geometry.slot_size.bytes() >> 10,
+        superblock.start.saturating_add(geometry.slots_at()),
         geometry.pages,
-        superblock.generation
+    )?;
+    writeln!(
+        out,
+        "written   generation {}, nonce {:#x}{}",
+        superblock.generation,
+        superblock.nonce,
+        if superblock.condemned { ", condemned" } else { "" }
     )?;
     let count = |state| cache.slots(state);
     writeln!(
         out,
-        "slots     free {}, small {}, main {}, given up {}, dead {}",
+        "slots     free {}, small {}, main {}, given up {}, dead {}, boot set {}",
         count(SlotState::Free),
         count(SlotState::Small),
         count(SlotState::Main),
@@ -55,17 +66,12 @@ fn lines<S: Storage, W: Write>(
             .saturating_add(count(SlotState::Entombing))
             .saturating_add(count(SlotState::Entombed)),
         count(SlotState::Dead),
+        cache.pinned(),
     )?;
     let blobs: heapless::Vec<_, 124> =
         cache.blobs().map(|(index, entry)| (index, *entry)).collect();
     for (index, entry) in blobs {
-        let resident = cache.resident_bytes(index);
-        let slot = entry.identity.slot();
-        writeln!(
-            out,
-            "blob {:3}  slot {slot} of an image, {resident} of {} bytes resident",
-            index.0, entry.bytes
-        )?;
+        show_blob(cache, storage, index, &entry, out)?;
     }
     let stats = cache.stats();
     writeln!(
@@ -79,4 +85,45 @@ fn lines<S: Storage, W: Write>(
         stats.check_failures,
         stats.culled_slots
     )
+}
+
+/// A blob: who it is, how much of it is resident, and where.
+fn show_blob<S: Storage, W: Write>(
+    cache: &mut Cache,
+    storage: &mut S,
+    index: BlobIndex,
+    entry: &BlobEntry,
+    out: &mut W,
+) -> Result<(), WriteFmtError<W::Error>> {
+    let resident = cache.resident_bytes(index).min(entry.bytes);
+    let bytes = entry.bytes;
+    match blob::describe(&entry.identity) {
+        Some(Described::OfDomain { .. }) => write!(out, "blob {:3}  of a domain", index.0)?,
+        _ => write!(out, "blob {:3}  slot {} of an image", index.0, entry.identity.slot())?,
+    }
+    writeln!(out, ", {resident} of {bytes} bytes resident")?;
+    write!(out, "          generation {}", entry.generation)?;
+    let described = blob::describe(&entry.identity);
+    match described {
+        Some(Described::OfImage { image, .. }) => {
+            write!(out, ", image ")?;
+            for byte in image {
+                write!(out, "{byte:02x}")?;
+            }
+        }
+        Some(Described::OfDomain { domain, .. }) => {
+            write!(out, ", domain \"{}\"", domain.escape_ascii())?;
+        }
+        None => {}
+    }
+    if let Some(described) = described.filter(|described| !described.tag().is_empty()) {
+        write!(out, ", tag \"{}\"", described.tag().escape_ascii())?;
+    }
+    write!(out, "\n          ")?;
+    let cells = Cells::new(entry.bytes, cache.superblock().geometry.slot_size.blocks(), BAR_CELLS);
+    for cell in 0..cells.count() {
+        let resident = cache.resident_in(storage, index, cells.windows(cell));
+        write!(out, "{}", Share { resident, of: cells.blocks(cell) }.shade())?;
+    }
+    writeln!(out)
 }

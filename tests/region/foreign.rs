@@ -71,6 +71,16 @@ fn foreign_data_is_never_written() {
         let why = refused(with(at, data), |_| {});
         assert!(matches!(why, Some(Refused::Foreign(_))), "{at} {data:?}: {why:?}");
     }
+    let tails: [(u64, &[u8]); 4] = [
+        (512, b"EFI PART"),
+        (4096, b"EFI PART"),
+        (8192, &[0xfc, 0x4e, 0x2b, 0xa9]),
+        (65_536, &[0xfc, 0x4e, 0x2b, 0xa9]),
+    ];
+    for (before, data) in tails {
+        let why = refused(with(BYTES - before, data), |_| {});
+        assert!(matches!(why, Some(Refused::Foreign(_))), "{before} from the end: {why:?}");
+    }
     let mut noise = vec![0; BYTES as usize];
     Rng::new(4).fill(&mut noise);
     assert_eq!(refused(with(0, &noise), |_| {}), Some(Refused::Unknown));

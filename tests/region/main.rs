@@ -23,8 +23,11 @@
     reason = "a test that panics has failed"
 )]
 
+mod drop;
 mod faults;
 mod foreign;
+#[path = "../support/guest.rs"]
+mod guest;
 mod healing;
 mod hint;
 mod large;
@@ -32,4 +35,5 @@ mod limits;
 mod mutate;
 mod power;
 mod promises;
+mod sharing;
 mod source;

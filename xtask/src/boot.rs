@@ -12,6 +12,8 @@ use anyhow::{Context, Result};
 use rootlet::command::Command;
 use tempfile::TempDir;
 
+use rootlet::command::config::{Part, Sectors};
+
 use crate::accel;
 use crate::build::{self, Firmware};
 use crate::cli::{BootArgs, LogLevel};
@@ -195,7 +197,7 @@ pub fn make_cache(plan: &Plan, size: Option<Size>) -> Result<()> {
         eprintln!("made a region disk of {}: {name}", human(size.0));
     }
     let bytes = fs::metadata(&cache.file).with_context(|| name.to_string())?.len();
-    if let Some((sector, count)) = cache.sectors
+    if let Part::Sectors(Sectors { first: sector, count }) = cache.part
         && sector.checked_add(count).is_none_or(|end| end > bytes / 512)
     {
         let sectors = bytes / 512;

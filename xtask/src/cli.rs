@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use rootlet::command::config::Part;
 use rootlet_power::case::CaseName;
 
 use crate::accel;
@@ -33,6 +34,8 @@ Examples (after `cargo run --`):
   bench --markdown                          measure
   fuzz image --seconds 600                  try the library with mutated images
   power-cut --cases 1000000 --seed 1        prove the region on simulated disks
+  region region.img                         show a region: blobs, what is resident, counters
+  region region.img check                   verify every resident block
   setup --check                             say what is missing
 
 Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
@@ -69,6 +72,14 @@ After every step the fifteen invariants are checked (tests/power/src/invariants)
 the line that runs it again. Exit status 1 if anything failed, or with --guards if nobody missed a
 guard.";
 
+const REGION: &str = "\
+PART is SECTOR+COUNT in sectors of 512 bytes, or of a GPT name:NAME, type:GUID, or type for the
+type of regions, 5e4a3680-bb1e-4551-8d14-7538e87347a3.
+`show` and `check` open the file read-only. `format` leaves foreign data (partition tables, file
+systems, LUKS and what it does not know) and regions alone, unless it is told to --force. `format`
+and `drop` leave a region alone that another process of this machine has open for writing.
+Exit status 1 if there is no region, or `check` found a fault.";
+
 /// Boot a rootlet under QEMU and run a command in it; without arguments, show it on a sample.
 #[derive(Debug, Parser)]
 #[command(name = "rootlet", bin_name = "rootlet", version)]
@@ -92,6 +103,8 @@ pub enum Task {
     Fuzz(FuzzArgs),
     /// Cut the power of simulated machines, and hold their region to its fifteen invariants
     PowerCut(PowerCutArgs),
+    /// Look at a region, check it, format it, or take a blob out of it
+    Region(RegionArgs),
     /// Install what is needed
     Setup(SetupArgs),
     /// Boot a given ELF: the runner of `cargo run -p BOARD --target ...`
@@ -110,12 +123,16 @@ pub struct SourceArgs {
     /// A directory given to the guest as a virtio-fs share (mount tags: share, share2, ...)
     #[arg(long, value_name = "DIR")]
     pub share: Vec<PathBuf>,
-    /// The disk with the reserved region, or a part of it in sectors of 512 bytes; made if missing
-    #[arg(long, value_name = "FILE[@SECTOR+COUNT]")]
+    /// The disk with the reserved region, or a part of it: SECTOR+COUNT in sectors of 512 bytes, or
+    /// a partition as name:NAME, type:GUID or type; made if missing
+    #[arg(long, value_name = "FILE[@PART]")]
     pub cache: Option<CacheArg>,
     /// The size of a region disk that has to be made [default: 64M]
     #[arg(long, value_name = "SIZE", requires = "cache")]
     pub cache_size: Option<Size>,
+    /// The images that share blobs with this one in the region, if they name them alike
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
     /// What to run; `ls /` if there is nothing here
     #[arg(last = true, value_name = "GUEST COMMAND")]
     pub words: Vec<String>,
@@ -240,6 +257,50 @@ pub struct PowerCutArgs {
     pub only: Option<String>,
 }
 
+/// Looking at a region, and changing it without a guest.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = REGION)]
+pub struct RegionArgs {
+    /// The disk with the region, and which part of it: sectors, or a partition of a GPT
+    #[arg(value_name = "FILE[@PART]")]
+    pub place: CacheArg,
+    /// What to do
+    #[arg(value_enum, default_value = "show")]
+    pub action: RegionAction,
+    /// The blob to take out: its number as `show` has it, or its tag
+    #[arg(required_if_eq("action", "drop"))]
+    pub blob: Option<String>,
+    /// Draw what is resident into this file, too
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Show the pages of the blob table and of descriptors, field by field
+    #[arg(long)]
+    pub pages: bool,
+    /// Format over whatever is there
+    #[arg(long)]
+    pub force: bool,
+    /// Slots of this size: 64K, 256K or 1M [default: the smallest whose tables fit in a guest of
+    /// 64 MiB]
+    #[arg(long, value_name = "SIZE")]
+    pub slot: Option<Size>,
+}
+
+/// What to do with a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RegionAction {
+    /// make a new, empty region
+    Format,
+    /// superblock, blobs, slots, counters, and a picture
+    Show,
+    /// every table, and every resident block against its check
+    Check,
+    /// take a blob out, durably
+    Drop,
+}
+
 /// Installing.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct SetupArgs {
@@ -301,24 +362,24 @@ impl FromStr for BlobArg {
 pub struct CacheArg {
     /// The disk.
     pub file: PathBuf,
-    /// First sector and count of sectors of 512 bytes; `None` for the whole disk.
-    pub sectors: Option<(u64, u64)>,
+    /// The part of it.
+    pub part: Part,
 }
 
 impl FromStr for CacheArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        // A file name may hold an @ of its own: only SECTOR+COUNT behind it makes it ours.
-        let part = text.rsplit_once('@').and_then(|(file, part)| {
-            let (sector, count) = part.split_once('+')?;
-            Some((file, (sector.parse().ok()?, count.parse().ok()?)))
-        });
-        let (file, sectors) = part.map_or((text, None), |(file, part)| (file, Some(part)));
-        match sectors {
-            _ if file.is_empty() => Err("no file given".into()),
-            Some((_, 0)) => Err("a region of 0 sectors makes no sense".into()),
-            _ => Ok(Self { file: file.into(), sectors }),
+        // A file name may hold an @ of its own: only a part behind it makes it ours.
+        let (file, part) = Part::split(text).map_err(|want| format!("expected {want}"))?;
+        let empty = part == Part::Whole
+            && text.rsplit_once('@').and_then(|(_, part)| part.split_once('+')).is_some_and(
+                |(sector, count)| sector.parse::<u64>().is_ok() && count.parse() == Ok(0),
+            );
+        match file {
+            "" => Err("no file given".into()),
+            _ if empty => Err("a region of 0 sectors makes no sense".into()),
+            _ => Ok(Self { file: file.into(), part }),
         }
     }
 }
@@ -380,6 +441,7 @@ impl LogLevel {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+    use rootlet::command::config::Sectors;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("rootlet").chain(line.split_whitespace()))
@@ -409,7 +471,7 @@ mod tests {
         let source = cli.boot.source;
         assert_eq!(source.blob[0], BlobArg { slot: 1, place: BlobPlace::File("a".into()) });
         assert_eq!(source.blob[1], BlobArg { slot: 2, place: BlobPlace::Share("c".into()) });
-        assert_eq!(source.cache.unwrap().sectors, Some((8, 1024)));
+        assert_eq!(source.cache.unwrap().part.to_string(), "@8+1024");
         assert_eq!(source.words, ["cat", "--image", "-v"]);
         assert_eq!(cli.boot.machine.log, Some(LogLevel::Trace));
     }
@@ -463,7 +525,23 @@ mod tests {
     fn an_at_sign_in_a_file_name_is_no_range() {
         let whole = |text: &str| text.parse::<CacheArg>().unwrap();
         assert_eq!(whole("a@b").file, PathBuf::from("a@b"));
-        assert_eq!(whole("a@b@0+9"), CacheArg { file: "a@b".into(), sectors: Some((0, 9)) });
-        assert_eq!(whole("a@1+").sectors, None);
+        let nine = Part::Sectors(Sectors { first: 0, count: 9 });
+        assert_eq!(whole("a@b@0+9"), CacheArg { file: "a@b".into(), part: nine });
+        assert_eq!(whole("a@1+").part, Part::Whole);
+        assert_eq!(whole("a@types").part, Part::Whole);
+    }
+
+    #[test]
+    fn a_partition_is_named_by_its_name_or_type() {
+        let place = |text: &str| text.parse::<CacheArg>().unwrap();
+        let named = CacheArg { file: "a@b".into(), part: Part::Named("my @ region".into()) };
+        assert_eq!(place("a@b@name:my @ region"), named);
+        let own = place("/dev/vda@type");
+        assert_eq!(own, place("/dev/vda@type:5e4a3680-bb1e-4551-8d14-7538e87347a3"));
+        assert_ne!(own, place("/dev/vda@type:0fc63daf-8483-4772-8e79-3d69d8477de4"));
+        let long = format!("a@name:{}", "n".repeat(37));
+        for text in ["a@name:", &long, "@type", "a@type:x"] {
+            assert!(text.parse::<CacheArg>().is_err(), "{text}");
+        }
     }
 }

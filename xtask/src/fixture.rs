@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
+use rootlet::command::config::Part;
 use rootlet_sim::image::{FileLayout, Options, Spread, Tree, build};
 use serde_json::Value;
 
@@ -146,7 +147,7 @@ impl Fixture {
             })
             .collect();
         args.source.share = vec![self.share()];
-        args.source.cache = Some(CacheArg { file: self.region(), sectors: None });
+        args.source.cache = Some(CacheArg { file: self.region(), part: Part::Whole });
         args.source.words = words.to_vec();
         args
     }

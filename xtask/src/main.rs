@@ -27,6 +27,7 @@ mod packages;
 mod plan;
 mod power_cut;
 mod qemu;
+mod region;
 mod restore;
 mod sample;
 mod seen;
@@ -68,6 +69,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         Some(Task::Bench(args)) => bench::task(&args, interrupt),
         Some(Task::Fuzz(args)) => fuzz::task(&args, interrupt),
         Some(Task::PowerCut(args)) => power_cut::task(&args, interrupt),
+        Some(Task::Region(args)) => region::task(&args, interrupt),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
         None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),

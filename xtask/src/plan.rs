@@ -95,10 +95,10 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
         }
     }
     if let Some(cache) = &source.cache {
-        let part = cache.sectors.map(|(sector, count)| format!("@{sector}+{count}"));
-        options.push(format!("cache={SERIAL_OF_CACHE}{}", part.unwrap_or_default()));
+        options.push(format!("cache={SERIAL_OF_CACHE}{}", cache.part));
         disks.push(Disk { read_only: false, ..read_only(SERIAL_OF_CACHE, cache.file.clone()) });
     }
+    options.extend(source.domain.iter().map(|name| format!("domain={name}")));
     let shares: Vec<_> =
         source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
     options.extend(shares.iter().map(|(tag, _)| format!("share={tag}")));

@@ -19,6 +19,7 @@ use crate::cli::{BootArgs, LogLevel};
 use crate::fixture::{Fixture, Recipe};
 use crate::guest::Report;
 use crate::interrupt::Interrupt;
+use crate::region;
 use crate::setup::{self, Need};
 use crate::size::human;
 use crate::tree;
@@ -47,6 +48,9 @@ pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     let first = sample.boot(&args, &firmware, interrupt)?;
     eprintln!("\nboot 2, with the region as boot 1 left it");
     let second = sample.boot(&args, &firmware, interrupt)?;
+    let picture = sample.0.dir.join("region.svg");
+    region::draw(&sample.0.region(), &picture)?;
+    eprintln!("  picture   {}", picture.display());
     match (fetched(&first), fetched(&second)) {
         (Some(first), Some(0)) if first > 0 => {
             eprintln!("\nPASS  all files equal to the host's sums, twice; boot 2 fetched 0 bytes");

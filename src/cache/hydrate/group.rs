@@ -115,9 +115,10 @@ impl Cache {
             self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
         let live =
             self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
-        // Every busy slot has a fill, so one of the others can be given up.
+        // Every busy slot has a fill, so one of the others that is not pinned can be given up.
+        let loose = live.saturating_sub(self.slots.pinned());
         let can_free =
-            freeing || usize::try_from(live).is_ok_and(|live| live > hydrator.fills.len());
+            freeing || usize::try_from(loose).is_ok_and(|loose| loose > hydrator.fills.len());
         let work = !hydrator.fills.is_empty()
             || self.pages.dirty() > 0
             || self.blobs.unsettled()
@@ -134,16 +135,11 @@ impl Cache {
     /// Free slots below which slots are given up: 5 % of all, at least two if there are that
     /// many.
     pub(in crate::cache) fn low_water(&self) -> u32 {
-        (self.known_slots() / 20).max(2).min(self.known_slots().div_ceil(2))
-    }
-
-    /// Slots of which something is known.
-    fn known_slots(&self) -> u32 {
-        self.slots.len().saturating_sub(self.slots.count(SlotState::Dead))
+        self.slots.marks().cull
     }
 
     pub(in crate::cache) fn cull(&mut self) {
-        let high = (self.known_slots() / 14).max(self.low_water().saturating_add(1));
+        let high = self.slots.marks().run;
         let coming = self
             .slots
             .count(SlotState::Free)
@@ -244,5 +240,6 @@ impl Cache {
             self.slots.release(fill.slot);
             self.hydrator.fills.swap_remove(at);
         }
+        self.note_classes();
     }
 }

@@ -47,6 +47,9 @@ fn cache_shows_the_region_and_what_is_resident() {
         let bytes = sample.built.blobs[slot - 1].bytes();
         let line = format!("slot {slot} of an image, {bytes} of {bytes} bytes resident\n");
         assert!(shown.contains(&line), "{line}: {shown}");
+        let behind = shown.split(&line).nth(1).unwrap_or_default();
+        let bar = behind.lines().nth(1).unwrap_or_default().trim();
+        assert!(!bar.is_empty() && bar.chars().all(|cell| cell == '█'), "{shown}");
     }
     let none = passes(sample.args(&["--", "cache"])).stdout;
     assert_eq!(String::from_utf8_lossy(&none), "no region\n");

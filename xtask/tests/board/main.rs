@@ -8,6 +8,8 @@ mod boot;
 mod commands;
 mod cuts;
 mod golden;
+#[path = "../support/gpt.rs"]
+mod gpt;
 mod regions;
 mod replay;
 mod sample;

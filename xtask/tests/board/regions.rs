@@ -8,6 +8,7 @@ use std::time::Duration;
 use rootlet_sim::Rng;
 
 use crate::boot::{Boot, Outcome, allocated, passes};
+use crate::gpt;
 use crate::sample::Sample;
 
 /// The command that reads everything.
@@ -82,6 +83,30 @@ fn region_that_another_image_filled_serves_none_of_its_bytes() {
     // Both fit.
     fs::copy(one.path("region"), other.path("region")).unwrap();
     assert_served_warm(&other);
+}
+
+#[test]
+fn region_in_a_partition_serves_the_second_boot_and_nothing_else_is_written() {
+    use gpt_disk_io::gpt_disk_types::BlockSize;
+    let sample = Sample::new();
+    let disk = gpt::disk(BlockSize::BS_512, &gpt::PARTS);
+    sample.fill_region(&disk);
+    let place = |part| format!("{}@{part}", sample.path("region").display());
+    let boot = |part| {
+        let place = place(part);
+        let outcome = passes(sample.args(&[&["--cache", &place][..], &MANIFEST].concat()));
+        assert_manifest(&sample, &outcome);
+        outcome
+    };
+    boot("name:rootlet-region").assert_counter("region yes");
+    boot("type").assert_counter("fetched 0 bytes");
+    let after = fs::read(sample.path("region")).unwrap();
+    assert!(disk[..3 << 20] == after[..3 << 20] && disk[7 << 20..] == after[7 << 20..]);
+    // A partition that is not there costs the region, and no read.
+    let outcome = boot("name:other");
+    outcome.assert_counter("region no");
+    let notice = "region  not used: cache@name:other: its GPT has no such partition";
+    assert!(outcome.stderr.lines().any(|line| line == notice), "{}", outcome.stderr);
 }
 
 #[test]

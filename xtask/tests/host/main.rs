@@ -6,6 +6,9 @@
 mod check;
 mod commands;
 mod extract;
+#[path = "../support/gpt.rs"]
+mod gpt;
+mod region;
 mod run;
 #[path = "../../../tests/golden/set.rs"]
 #[expect(dead_code, reason = "the tests of the library compare rows, too")]

@@ -1,0 +1,89 @@
+//! The region's own slot table, through boots.
+//!
+//! Always: a boot knows what the descriptors say, and no more: what was written when a slot was
+//! filled, or when another slot of its page was.
+
+use rootlet::cache::{BlobIndex, SlotKey, SlotState, SlotTable};
+
+use crate::policies::Policy;
+use crate::trace::Phase;
+
+/// Descriptors in a page, see FORMAT.md.
+const PER_PAGE: usize = 25;
+
+/// The table, and what lies on disk.
+pub struct Ours {
+    table: SlotTable,
+    slots: u32,
+    disk: Vec<Option<(SlotKey, u8)>>,
+    boot_set: bool,
+}
+
+fn key(window: u32) -> SlotKey {
+    SlotKey { blob: BlobIndex(0), window }
+}
+
+impl Ours {
+    pub fn new(slots: usize, boot_set: bool) -> Self {
+        let count = slots as u32;
+        let mut ours =
+            Self { table: SlotTable::new(count), slots: count, disk: vec![None; slots], boot_set };
+        ours.reboot();
+        ours
+    }
+
+    /// What a tick does when free slots run short.
+    fn make_room(&mut self) {
+        let marks = self.table.marks();
+        if self.table.count(SlotState::Free) >= marks.cull {
+            return;
+        }
+        while self.table.count(SlotState::Free) < marks.run {
+            let Some(slot) = self.table.cull() else { return };
+            self.disk[slot as usize] = None;
+            self.table.move_all(SlotState::Evicted, SlotState::Free);
+        }
+    }
+
+    /// The page of a slot is written.
+    fn write(&mut self, slot: u32) {
+        let first = slot as usize / PER_PAGE * PER_PAGE;
+        for slot in first..(first + PER_PAGE).min(self.disk.len()) {
+            let slot = slot as u32;
+            self.disk[slot as usize] =
+                self.table.key(slot).map(|key| (key, self.table.class(slot)));
+        }
+    }
+}
+
+impl Policy for Ours {
+    fn read(&mut self, window: u32, _: Phase) -> bool {
+        let found = self.table.find(key(window));
+        let slot = match found {
+            Some(slot) => {
+                self.table.touch(slot);
+                slot
+            }
+            None => {
+                self.make_room();
+                let Some(slot) = self.table.take(key(window)) else { return false };
+                slot
+            }
+        };
+        if found.is_none() {
+            self.write(slot);
+        }
+        found.is_some()
+    }
+
+    fn reboot(&mut self) {
+        self.table = SlotTable::new(self.slots);
+        if !self.boot_set {
+            self.table.limit_boot_set(0);
+        }
+        for (slot, held) in (0..).zip(&self.disk) {
+            let held = held.map(|(key, class)| (key, class, 16));
+            self.table.admit(slot, held, false);
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! Checking a region: every table, and every resident block against its check.
+//!
+//! Always: a fault says which byte of the disk it stands at; what an ordinary run, an earlier
+//! format or a blob that was given up leaves behind is no fault.
+
+use super::super::geometry::{Copy2, SLOT_BLOCKS_MAX};
+use super::super::page::PageKind;
+use super::super::superblock::Refusal;
+use super::super::{BLOCK_BYTES, BlobIndex, descriptor};
+use super::{CopyState, Hint, Holds, PageState, Region, newest, read};
+use crate::storage::{IoErrorKind, Storage};
+use core::fmt;
+
+/// Something in a region that is not as it was written. Places are bytes of the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A copy of the superblock cannot be used.
+    Superblock {
+        /// Which.
+        copy: Copy2,
+        /// Where.
+        at: u64,
+        /// Why.
+        why: Refusal,
+    },
+    /// A copy of the superblock cannot be read.
+    SuperblockUnread {
+        /// Which.
+        copy: Copy2,
+        /// Where.
+        at: u64,
+        /// Why.
+        why: IoErrorKind,
+    },
+    /// A page is not what was written there, or cannot be read.
+    Page {
+        /// Of the blob table, else of descriptors.
+        blobs: bool,
+        /// Its number.
+        number: u32,
+        /// The copy.
+        copy: Copy2,
+        /// Where.
+        at: u64,
+        /// Why it could not be read.
+        unread: Option<IoErrorKind>,
+        /// Whether the other copy counts in its place.
+        twin: bool,
+    },
+    /// A page of a hint that counts is not what was written there; mounting scans all pages.
+    Hint {
+        /// Its number.
+        number: u32,
+        /// Where.
+        at: u64,
+    },
+    /// Two entries of the blob table name the same blob.
+    Twice {
+        /// The one.
+        blob: BlobIndex,
+        /// The other.
+        other: BlobIndex,
+    },
+    /// A descriptor has a bit for a block that its slot does not have, or its blob does not.
+    Bit {
+        /// The slot.
+        slot: u32,
+        /// The block in it.
+        block: usize,
+        /// Where its descriptor's page is.
+        at: u64,
+    },
+    /// A resident block could not be read.
+    BlockUnread {
+        /// Which.
+        block: BlockPlace,
+        /// Why.
+        why: IoErrorKind,
+    },
+    /// A resident block is not what was written there.
+    Block {
+        /// Which.
+        block: BlockPlace,
+        /// Its check in the descriptor.
+        says: u64,
+        /// What its bytes give.
+        is: u64,
+    },
+}
+
+/// A block of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockPlace {
+    /// The slot.
+    pub slot: u32,
+    /// The block in it.
+    pub block: usize,
+    /// The blob.
+    pub blob: BlobIndex,
+    /// The block in the blob.
+    pub number: u64,
+    /// First byte on the disk.
+    pub at: u64,
+}
+
+impl fmt::Display for BlockPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { slot, block, blob, number, at } = self;
+        let blob = blob.0;
+        write!(f, "slot {slot} block {block} (block {number} of blob {blob}, byte {at:#x})")
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Superblock { copy, at, why } => {
+                write!(f, "superblock {copy:?} (byte {at:#x}): {why}")
+            }
+            Self::SuperblockUnread { copy, at, why } => {
+                write!(f, "superblock {copy:?} (byte {at:#x}): cannot be read: {why}")
+            }
+            Self::Page { blobs, number, copy, at, unread, twin } => {
+                let kind = if *blobs { "blob table" } else { "descriptor" };
+                write!(f, "{kind} page {number} copy {copy:?} (byte {at:#x}): ")?;
+                match unread {
+                    Some(why) => write!(f, "cannot be read: {why}")?,
+                    None => f.write_str("not what was written there")?,
+                }
+                f.write_str(if *twin { "; the other copy counts" } else { "; neither copy counts" })
+            }
+            Self::Hint { number, at } => {
+                write!(f, "hint page {number} (byte {at:#x}): not what was written there")
+            }
+            Self::Twice { blob, other } => {
+                write!(f, "blob table: entries {} and {} name the same blob", blob.0, other.0)
+            }
+            Self::Bit { slot, block, at } => write!(
+                f,
+                "slot {slot} (descriptor page at byte {at:#x}): a bit for block {block}, which it cannot hold"
+            ),
+            Self::BlockUnread { block, why } => write!(f, "{block}: cannot be read: {why}"),
+            Self::Block { block, says, is } => {
+                write!(f, "{block}: its bytes give {is:016x}, its descriptor says {says:016x}")
+            }
+        }
+    }
+}
+
+/// What was checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Blocks whose checks were compared.
+    pub blocks: u64,
+    /// Slots that others changed between two looks at them.
+    pub changed: u64,
+}
+
+impl Region {
+    /// Checks superblocks, pages and the blob table.
+    pub fn check_tables(&self, told: &mut dyn FnMut(Fault)) {
+        for (copy, found) in Copy2::BOTH.into_iter().zip(&self.superblocks.copies) {
+            let at = found.at;
+            match (&found.raw, found.judged) {
+                (Err(why), _) => told(Fault::SuperblockUnread { copy, at, why: *why }),
+                (Ok(_), Err(why)) => told(Fault::Superblock { copy, at, why }),
+                (Ok(_), Ok(_)) => {}
+            }
+        }
+        for (number, state) in (0u32..).zip(&self.blob_pages) {
+            self.check_page(PageKind::Blobs, number, state, told);
+        }
+        for (number, state) in (0u32..).zip(&self.pages) {
+            self.check_page(PageKind::Descriptors, number, state, told);
+        }
+        for (at, blob) in self.blobs.iter().enumerate() {
+            let same = |other: &&super::Blob| {
+                other.entry.identity == blob.entry.identity && other.entry.bytes == blob.entry.bytes
+            };
+            if let Some(other) = self.blobs.iter().take(at).find(same) {
+                told(Fault::Twice { blob: other.index, other: blob.index });
+            }
+        }
+    }
+
+    /// Checks the pages of the hint, if it counts.
+    pub fn check_hint<S: Storage>(&self, storage: &mut S, told: &mut dyn FnMut(Fault)) {
+        let geometry = self.superblock.geometry;
+        let pages = if self.hint == Hint::Counts { geometry.hint_pages() } else { 0 };
+        for number in 1..=pages {
+            if self.hint_generation(storage, number) != Some(self.superblock.generation) {
+                let at = self.area.start.saturating_add(geometry.hint_at(number));
+                told(Fault::Hint { number, at });
+            }
+        }
+    }
+
+    /// A copy that is not valid is a fault if this format has written it: then its twin is there,
+    /// and of a later generation than the first, which goes to one copy alone.
+    fn check_page(
+        &self,
+        kind: PageKind,
+        number: u32,
+        state: &PageState,
+        told: &mut dyn FnMut(Fault),
+    ) {
+        let counts = state.counts();
+        for (copy, found) in Copy2::BOTH.into_iter().zip(state.copies) {
+            let unread = match found {
+                CopyState::Valid(_) => continue,
+                CopyState::Unread(why) => Some(why),
+                CopyState::Blank | CopyState::Invalid => None,
+            };
+            let written = counts.is_some_and(|(_, generation)| generation > 1);
+            if unread.is_some() || written {
+                told(Fault::Page {
+                    blobs: kind == PageKind::Blobs,
+                    number,
+                    copy,
+                    at: self.area.start.saturating_add(self.page_at(kind, copy, number)),
+                    unread,
+                    twin: counts.is_some(),
+                });
+            }
+        }
+    }
+
+    /// Checks the slots that descriptor page `number` describes, block by block.
+    pub fn check_slots<S: Storage>(
+        &self,
+        storage: &mut S,
+        number: u32,
+        told: &mut dyn FnMut(Fault),
+    ) -> Checked {
+        let mut checked = Checked::default();
+        let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
+        let Some((copy, _)) = state.counts() else { return checked };
+        let Some(raw) = newest(&state, &copies) else { return checked };
+        let geometry = self.superblock.geometry;
+        let at = self.page_on_disk(copy, number);
+        for (slot, index) in geometry.slots_of(number).zip(0u32..) {
+            let known = usize::try_from(slot).ok().and_then(|slot| self.slots.get(slot));
+            let Some(known) = known.filter(|known| known.holds == Holds::Window) else { continue };
+            if descriptor::head(raw, geometry.slot_size, index) != known.head {
+                checked.changed = checked.changed.saturating_add(1);
+                continue;
+            }
+            let blocks = self.check_slot(storage, raw, slot, index, at, told);
+            checked.blocks = checked.blocks.saturating_add(blocks);
+        }
+        checked
+    }
+
+    fn check_slot<S: Storage>(
+        &self,
+        storage: &mut S,
+        raw: &[u8],
+        slot: u32,
+        index: u32,
+        at: u64,
+        told: &mut dyn FnMut(Fault),
+    ) -> u64 {
+        let geometry = self.superblock.geometry;
+        let size = geometry.slot_size;
+        let head = descriptor::head(raw, size, index);
+        let Some(blob) = self.blobs.iter().find(|blob| blob.index.0 == head.blob) else { return 0 };
+        let blob_blocks = blob.entry.bytes.div_ceil(4096);
+        let per_slot = u64::try_from(size.blocks()).unwrap_or(0);
+        let first = head.window.saturating_mul(per_slot);
+        let mut checked: u64 = 0;
+        let bits = size.bitmap_bytes().saturating_mul(8).min(SLOT_BLOCKS_MAX);
+        for (block, number) in (0..bits).zip(first..) {
+            if !descriptor::resident(raw, size, index, block) {
+                continue;
+            }
+            if block >= size.blocks() || number >= blob_blocks {
+                told(Fault::Bit { slot, block, at });
+                continue;
+            }
+            let from = geometry.block_at(slot, block);
+            let disk = self.area.start.saturating_add(from);
+            let place = BlockPlace { slot, block, blob: blob.index, number, at: disk };
+            checked = checked.saturating_add(1);
+            match read(storage, &self.area, from, BLOCK_BYTES) {
+                Err(why) => told(Fault::BlockUnread { block: place, why }),
+                Ok(data) => {
+                    let says = descriptor::sum(raw, size, index, block);
+                    let is = blob.entry.key.checksum(number, &data);
+                    if says != is {
+                        told(Fault::Block { block: place, says, is });
+                    }
+                }
+            }
+        }
+        checked
+    }
+}

@@ -1,0 +1,401 @@
+//! A region as it lies on its disk, for those who look at it: no mount, no queue, no healing.
+//!
+//! Always: nothing is written; what is told is what the disk says, and what that does not tell
+//! is named as such; the memory is bounded by the slots that fit in the area.
+
+mod check;
+mod fields;
+
+pub use self::check::{Checked, Fault};
+pub use self::fields::{Field, Value, blob_entry, descriptor, entry_used, page_header, superblock};
+pub use super::descriptor::Head;
+
+use super::area::{Area, Found};
+use super::blobs::{self, BlobEntry, BlobTable};
+use super::geometry::{BLOB_PAGES, Copy2, Geometry};
+use super::open::{FormatPolicy, Refused};
+use super::page::{self, PageKind};
+use super::superblock::{Refusal, Superblock};
+use super::{BLOCK_BYTES, BlobIndex};
+use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
+use alloc::collections::BTreeMap;
+use alloc::vec;
+use alloc::vec::Vec;
+
+/// Entries of a page of the blob table.
+pub const ENTRIES_PER_PAGE: usize = blobs::PER_PAGE;
+
+/// Where a region is looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The disk.
+    pub device: DeviceId,
+    /// First byte of the region on it; a multiple of 4096.
+    pub start: u64,
+    /// Length in bytes; `None` is the rest of the disk.
+    pub bytes: Option<u64>,
+}
+
+/// One copy of the superblock.
+#[derive(Clone, Debug)]
+pub struct SuperblockCopy {
+    /// Its first byte on the disk.
+    pub at: u64,
+    /// The block, or why it could not be read.
+    pub raw: Result<Vec<u8>, IoErrorKind>,
+    /// What the block says, or why it is no superblock of this region.
+    pub judged: Result<Superblock, Refusal>,
+}
+
+/// Both copies of the superblock.
+#[derive(Clone, Debug)]
+pub struct Superblocks {
+    /// Copy A and copy B.
+    pub copies: [SuperblockCopy; 2],
+    /// The one that counts, or why there is no region to use.
+    pub counts: Result<(Superblock, Copy2), Refused>,
+    /// Length of the area in bytes.
+    pub area_bytes: u64,
+}
+
+/// What one copy of a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyState {
+    /// Valid, of this generation.
+    Valid(u64),
+    /// All zeros: never written.
+    Blank,
+    /// Not valid: torn, damaged, or left by an earlier format, which clears nothing.
+    Invalid,
+    /// It could not be read.
+    Unread(IoErrorKind),
+}
+
+/// Both copies of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageState {
+    /// Copy A and copy B.
+    pub copies: [CopyState; 2],
+}
+
+impl PageState {
+    /// The copy that counts and its generation; `None` if the page is empty or unknown.
+    pub fn counts(&self) -> Option<(Copy2, u64)> {
+        match self.copies {
+            [CopyState::Valid(a), CopyState::Valid(b)] if b > a => Some((Copy2::B, b)),
+            [CopyState::Valid(a), _] => Some((Copy2::A, a)),
+            [_, CopyState::Valid(b)] => Some((Copy2::B, b)),
+            _ => None,
+        }
+    }
+
+    /// Whether neither copy is valid and one could not be read, so that what the page says is
+    /// not known.
+    pub fn is_unknown(&self) -> bool {
+        let unread = |copy: &CopyState| matches!(copy, CopyState::Unread(_));
+        self.counts().is_none() && self.copies.iter().any(unread)
+    }
+}
+
+/// What a slot's descriptor means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// Nothing.
+    Free,
+    /// A window of a blob.
+    Window,
+    /// Nothing any more: the entry of its blob is free.
+    BlobGone,
+    /// Nothing any more: the entry of its blob is of another generation.
+    BlobChanged,
+    /// Nothing: no blob has such a window.
+    NoWindow,
+    /// Nothing: this lower slot holds the same window of the same blob.
+    Double(u32),
+    /// The page of its descriptor could not be read.
+    Unknown,
+    /// It ends behind the end of the area, which has shrunk.
+    Beyond,
+}
+
+/// One slot.
+#[derive(Clone, Copy, Debug)]
+pub struct Slot {
+    /// The fixed part of its descriptor.
+    pub head: Head,
+    /// What that means.
+    pub holds: Holds,
+    /// Set bits of its descriptor.
+    pub resident_blocks: u32,
+}
+
+/// One blob that the region knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Blob {
+    /// Its number in descriptors.
+    pub index: BlobIndex,
+    /// Its entry.
+    pub entry: BlobEntry,
+    /// Slots that hold some of it.
+    pub slots: u32,
+    /// Blocks of it that are resident.
+    pub resident_blocks: u64,
+}
+
+impl Blob {
+    /// Bytes of it that are resident, of which none lies behind its end.
+    pub fn resident_bytes(&self) -> u64 {
+        (self.resident_blocks << 12).min(self.entry.bytes)
+    }
+}
+
+/// The tables of a region.
+#[derive(Debug)]
+pub struct Region {
+    area: Area,
+    /// Both superblocks.
+    pub superblocks: Superblocks,
+    /// The one that counts.
+    pub superblock: Superblock,
+    /// The pages of the blob table.
+    pub blob_pages: Vec<PageState>,
+    /// The pages of descriptors.
+    pub pages: Vec<PageState>,
+    /// What the last mount left to spare the next one a scan.
+    pub hint: Hint,
+    /// The blobs.
+    pub blobs: Vec<Blob>,
+    /// The slots.
+    pub slots: Vec<Slot>,
+}
+
+/// The hint of what the slots hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hint {
+    /// A region of this size has none.
+    NoRoom,
+    /// None was left, or the region was written since.
+    Stale,
+    /// One counts.
+    Counts,
+}
+
+/// Reads both superblocks of the region at `place`.
+///
+/// # Errors
+/// When there is no room for a region at all.
+pub fn superblocks<S: Storage>(storage: &mut S, place: &Place) -> Result<Superblocks, Refused> {
+    let area = Area::at(storage, place.device, place.start, place.bytes)?;
+    if Geometry::for_region(area.bytes, super::SlotSize::K64).is_none() {
+        return Err(Refused::TooSmall { bytes: area.bytes });
+    }
+    Ok(both(storage, &area))
+}
+
+fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
+    let copies = Copy2::BOTH.map(|copy| {
+        let at = area.start.saturating_add(Geometry::superblock_at(copy));
+        let raw = read(storage, area, Geometry::superblock_at(copy), BLOCK_BYTES);
+        let judged = Superblock::from_bytes(raw.as_deref().unwrap_or_default(), area.start);
+        SuperblockCopy { at, raw, judged }
+    });
+    let [a, b] = &copies;
+    let bytes = |copy: &SuperblockCopy| copy.raw.clone().unwrap_or_default();
+    let unread = copies.iter().find_map(|copy| copy.raw.as_ref().err().copied());
+    let counts = match area.judge(&bytes(a), &bytes(b), unread) {
+        Ok(Found::Valid(superblock, _)) if superblock.geometry.slots_at() > area.bytes => {
+            Err(Refused::Superblock(Refusal::Layout))
+        }
+        Ok(Found::Valid(superblock, copy)) => Ok((superblock, copy)),
+        Ok(Found::Broken(refusal)) => Err(Refused::Superblock(refusal)),
+        Ok(Found::Nothing) => Err(area
+            .may_format(storage, &Found::Nothing, FormatPolicy::Never)
+            .err()
+            .unwrap_or(Refused::Unformatted)),
+        Err(refused) => Err(refused),
+    };
+    Superblocks { copies, counts, area_bytes: area.bytes }
+}
+
+fn read<S: Storage>(
+    storage: &mut S,
+    area: &Area,
+    at: u64,
+    len: usize,
+) -> Result<Vec<u8>, IoErrorKind> {
+    let mut raw = vec![0; len];
+    let mut batch = [Transfer::read(area.device, area.start.saturating_add(at), &mut raw)];
+    storage.run(&mut batch, &mut |_, _| {});
+    match batch.iter().find_map(|transfer| transfer.outcome().err()) {
+        Some(error) => Err(error.kind),
+        None => Ok(raw),
+    }
+}
+
+impl Region {
+    /// Reads the tables of the region at `place`.
+    ///
+    /// # Errors
+    /// Why there is no region that can be used.
+    pub fn read<S: Storage>(storage: &mut S, place: &Place) -> Result<Self, Refused> {
+        let superblocks = superblocks(storage, place)?;
+        let (superblock, _) = superblocks.counts?;
+        let area = Area::at(storage, place.device, place.start, place.bytes)?;
+        let slots = Vec::with_capacity(usize::try_from(superblock.geometry.slots).unwrap_or(0));
+        let mut region = Self {
+            area,
+            superblocks,
+            superblock,
+            blob_pages: Vec::new(),
+            pages: Vec::new(),
+            hint: Hint::NoRoom,
+            blobs: Vec::new(),
+            slots,
+        };
+        if superblock.geometry.hint_pages() > 0 {
+            let counts = region.hint_generation(storage, 0) == Some(superblock.generation);
+            region.hint = if counts { Hint::Counts } else { Hint::Stale };
+        }
+        region.read_blobs(storage);
+        region.read_slots(storage);
+        Ok(region)
+    }
+
+    /// The generation of a page of the hint, if it is valid.
+    fn hint_generation<S: Storage>(&self, storage: &mut S, number: u32) -> Option<u64> {
+        let at = self.superblock.geometry.hint_at(number);
+        let raw = read(storage, &self.area, at, BLOCK_BYTES).ok()?;
+        page::verify(&self.superblock.uuid, PageKind::Hint, number, &raw)
+    }
+
+    fn read_blobs<S: Storage>(&mut self, storage: &mut S) {
+        let mut table = BlobTable::new(self.superblock.uuid);
+        for number in 0..BLOB_PAGES {
+            let (state, [a, b]) = self.page_of(storage, PageKind::Blobs, number);
+            table.load(number, &a.unwrap_or_default(), &b.unwrap_or_default());
+            self.blob_pages.push(state);
+        }
+        let blob = |(index, entry): (BlobIndex, &BlobEntry)| Blob {
+            index,
+            entry: *entry,
+            slots: 0,
+            resident_blocks: 0,
+        };
+        self.blobs = table.iter().map(blob).collect();
+    }
+
+    fn read_slots<S: Storage>(&mut self, storage: &mut S) {
+        let geometry = self.superblock.geometry;
+        let size = geometry.slot_size;
+        let mut held: BTreeMap<(u16, u64), u32> = BTreeMap::new();
+        for number in 0..geometry.pages {
+            let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
+            let raw = newest(&state, &copies);
+            for (slot, index) in geometry.slots_of(number).zip(0u32..) {
+                let head = raw.map(|raw| super::descriptor::head(raw, size, index));
+                let head = head.unwrap_or_default();
+                let bits = raw.map(|raw| super::descriptor::resident_count(raw, size, index));
+                let end = geometry.block_at(slot, 0).saturating_add(size.bytes());
+                let holds = match self.meaning(&head) {
+                    _ if state.is_unknown() => Holds::Unknown,
+                    _ if end > self.area.bytes => Holds::Beyond,
+                    Holds::Window => match held.get(&(head.blob, head.window)) {
+                        Some(other) => Holds::Double(*other),
+                        None => Holds::Window,
+                    },
+                    other => other,
+                };
+                let resident_blocks = bits.filter(|_| holds == Holds::Window).unwrap_or(0);
+                if holds == Holds::Window {
+                    held.insert((head.blob, head.window), slot);
+                    self.count(&head, resident_blocks);
+                }
+                self.slots.push(Slot { head, holds, resident_blocks });
+            }
+            self.pages.push(state);
+        }
+    }
+
+    fn meaning(&self, head: &Head) -> Holds {
+        let blob = self.blobs.iter().find(|blob| blob.index.0 == head.blob);
+        match blob {
+            _ if !head.live => Holds::Free,
+            None => Holds::BlobGone,
+            Some(blob) if blob.entry.generation != head.blob_generation => Holds::BlobChanged,
+            Some(_) if u32::try_from(head.window).is_err() => Holds::NoWindow,
+            Some(_) => Holds::Window,
+        }
+    }
+
+    fn count(&mut self, head: &Head, blocks: u32) {
+        if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.index.0 == head.blob) {
+            blob.slots = blob.slots.saturating_add(1);
+            blob.resident_blocks = blob.resident_blocks.saturating_add(blocks.into());
+        }
+    }
+
+    /// Both copies of a page as they are now, and what they are.
+    fn page_of<S: Storage>(
+        &self,
+        storage: &mut S,
+        kind: PageKind,
+        number: u32,
+    ) -> (PageState, [Option<Vec<u8>>; 2]) {
+        let copies = Copy2::BOTH
+            .map(|copy| read(storage, &self.area, self.page_at(kind, copy, number), BLOCK_BYTES));
+        let state = copies.each_ref().map(|copy| match copy {
+            Err(kind) => CopyState::Unread(*kind),
+            Ok(raw) => match page::verify(&self.superblock.uuid, kind, number, raw) {
+                Some(generation) => CopyState::Valid(generation),
+                None if raw.iter().all(|byte| *byte == 0) => CopyState::Blank,
+                None => CopyState::Invalid,
+            },
+        });
+        (PageState { copies: state }, copies.map(Result::ok))
+    }
+
+    fn page_at(&self, kind: PageKind, copy: Copy2, number: u32) -> u64 {
+        match kind {
+            PageKind::Blobs => Geometry::blob_page_at(copy, number),
+            PageKind::Descriptors => self.superblock.geometry.page_at(copy, number),
+            PageKind::Hint => self.superblock.geometry.hint_at(number),
+        }
+    }
+
+    /// Where on the disk a copy of page `number` of the blob table lies, in bytes.
+    pub fn blob_page_on_disk(&self, copy: Copy2, number: u32) -> u64 {
+        self.area.start.saturating_add(self.page_at(PageKind::Blobs, copy, number))
+    }
+
+    /// Where on the disk a copy of descriptor page `number` lies, in bytes.
+    pub fn page_on_disk(&self, copy: Copy2, number: u32) -> u64 {
+        self.area.start.saturating_add(self.page_at(PageKind::Descriptors, copy, number))
+    }
+
+    /// The bytes of page `number` of the blob table that count; `None` if none do.
+    pub fn blob_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
+        let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
+        newest(&state, &copies).map(<[u8]>::to_vec)
+    }
+
+    /// The bytes of descriptor page `number` that count; `None` if none do.
+    pub fn page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
+        let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
+        newest(&state, &copies).map(<[u8]>::to_vec)
+    }
+
+    /// Blocks of the blob's bytes `window` x slot size and on that are resident, for each window
+    /// of the blob that a slot holds.
+    pub fn windows(&self, blob: BlobIndex) -> impl Iterator<Item = (u64, u32)> {
+        let own = move |slot: &&Slot| slot.holds == Holds::Window && slot.head.blob == blob.0;
+        self.slots.iter().filter(own).map(|slot| (slot.head.window, slot.resident_blocks))
+    }
+}
+
+fn newest<'c>(state: &PageState, copies: &'c [Option<Vec<u8>>; 2]) -> Option<&'c [u8]> {
+    let [a, b] = copies;
+    match state.counts()? {
+        (Copy2::A, _) => a.as_deref(),
+        (Copy2::B, _) => b.as_deref(),
+    }
+}

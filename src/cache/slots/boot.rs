@@ -1,0 +1,216 @@
+//! The boot set: slots that are not given up because boots begin by reading them; and the marks of
+//! free slots.
+//!
+//! Always: at most a quarter of the slots are of the boot set, so that there is room for the rest;
+//! what a boot does not read at its start leaves the set when that start is over.
+
+use super::{Boot, CLASS_BOOT, SlotState, SlotTable};
+
+/// How many slots are free when room is made, in the words of cachefiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// Slots are given up until so many are free.
+    pub run: u32,
+    /// Slots are given up when fewer are free.
+    pub cull: u32,
+    /// No slot is taken when no more are free.
+    pub stop: u32,
+}
+
+impl SlotTable {
+    /// What a slot is to the boot set whose descriptor has this class. Once the start of this boot
+    /// is over it has not read it there.
+    pub(super) fn admit_to_boot_set(&mut self, class: u8) -> Boot {
+        let wanted = class & CLASS_BOOT != 0 && self.boot_left > 0;
+        if !wanted || self.pinned >= self.pinned_max {
+            return Boot::No;
+        }
+        self.pinned = self.pinned.saturating_add(1);
+        Boot::Before
+    }
+
+    /// A slot is given up.
+    pub(super) fn leave_boot_set(&mut self, slot: u32) {
+        if let Some(entry) = self.slot_mut(slot)
+            && core::mem::replace(&mut entry.boot, Boot::No) != Boot::No
+        {
+            self.pinned = self.pinned.saturating_sub(1);
+        }
+    }
+
+    /// A slot that is read at the start of a boot is of its boot set, while there is room in that.
+    pub(super) fn pin(&mut self, slot: u32) {
+        let room = self.pinned < self.pinned_max;
+        let Some(entry) = self.slot_mut(slot).filter(|entry| entry.boot != Boot::Now) else {
+            return;
+        };
+        let known = entry.boot == Boot::Before;
+        if self.boot_left == 0 {
+            return;
+        }
+        if let Some(entry) = self.slot_mut(slot).filter(|_| known || room) {
+            entry.boot = Boot::Now;
+            self.pinned = self.pinned.saturating_add(u32::from(!known));
+        }
+        self.boot_left = self.boot_left.saturating_sub(1);
+        if self.boot_left == 0 {
+            self.unpin_unread();
+        }
+    }
+
+    /// The start of this boot is over: what only earlier ones read is kept no longer than others.
+    fn unpin_unread(&mut self) {
+        let mut unread: u32 = 0;
+        for slot in self.slots.iter_mut().filter(|slot| slot.boot == Boot::Before) {
+            slot.boot = Boot::No;
+            unread = unread.saturating_add(1);
+        }
+        self.pinned = self.pinned.saturating_sub(unread);
+    }
+
+    /// Bounds the boot set, before any slot is admitted; 0 is none.
+    pub fn limit_boot_set(&mut self, slots: u32) {
+        self.pinned_max = self.pinned_max.min(slots);
+        self.boot_left = self.pinned_max;
+    }
+
+    /// Number of slots in the boot set.
+    pub fn pinned(&self) -> u32 {
+        self.pinned
+    }
+
+    /// When slots are given up, and when none is taken: 7, 5 and 1 % of those that are known of;
+    /// at least two are to be free if there are that many.
+    pub fn marks(&self) -> Marks {
+        let known = self.len().saturating_sub(self.count(SlotState::Dead));
+        let cull = (known / 20).max(2).min(known.div_ceil(2));
+        Marks {
+            run: (known / 14).max(cull.saturating_add(1)),
+            cull,
+            stop: (known / 100).min(cull.saturating_sub(1)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    use super::super::SlotKey;
+    use super::*;
+    use crate::cache::BlobIndex;
+    use proptest::prelude::*;
+
+    fn key(window: u32) -> SlotKey {
+        SlotKey { blob: BlobIndex(0), window }
+    }
+
+    fn empty(count: u32) -> SlotTable {
+        let mut table = SlotTable::new(count);
+        (0..count).for_each(|slot| table.admit(slot, None, false));
+        table
+    }
+
+    /// Reads a window, and makes room for it as a tick does.
+    fn read(table: &mut SlotTable, window: u32) -> bool {
+        if let Some(slot) = table.find(key(window)) {
+            table.touch(slot);
+            return true;
+        }
+        if table.count(SlotState::Free) < table.marks().cull {
+            while table.count(SlotState::Free) < table.marks().run && table.cull().is_some() {
+                table.move_all(SlotState::Evicted, SlotState::Free);
+            }
+        }
+        table.take(key(window)).unwrap();
+        false
+    }
+
+    /// The table after a boot, from what its descriptors would say.
+    fn rebooted(table: &SlotTable) -> SlotTable {
+        let mut next = SlotTable::new(table.len());
+        for slot in 0..table.len() {
+            next.admit(slot, table.key(slot).map(|key| (key, table.class(slot), 16)), false);
+        }
+        next
+    }
+
+    #[test]
+    fn what_boots_begin_with_outlives_any_scan() {
+        let mut table = empty(400);
+        (0..100).for_each(|window| _ = read(&mut table, window));
+        assert_eq!(table.pinned(), 100);
+        for boot in 0..5 {
+            (1000..9000).for_each(|window| _ = read(&mut table, window + boot * 10_000));
+            table = rebooted(&table);
+            for window in 0..100 {
+                assert!(read(&mut table, window), "window {window} is gone in boot {boot}");
+            }
+        }
+        assert_eq!(table.pinned(), 100);
+    }
+
+    #[test]
+    fn what_a_boot_no_longer_reads_leaves_the_set() {
+        let mut table = empty(400);
+        (0..100).for_each(|window| _ = read(&mut table, window));
+        table = rebooted(&table);
+        (500..600).for_each(|window| _ = read(&mut table, window));
+        // Its start is over: the old set is let go, and the next boot can pin the new one.
+        assert_eq!(table.pinned(), 0);
+        table = rebooted(&table);
+        (500..600).for_each(|window| assert!(read(&mut table, window)));
+        assert_eq!(table.pinned(), 100);
+    }
+
+    #[test]
+    fn short_run_leaves_the_set_as_it_is() {
+        let mut table = empty(400);
+        (0..100).for_each(|window| _ = read(&mut table, window));
+        table = rebooted(&table);
+        assert!(read(&mut table, 7));
+        table = rebooted(&table);
+        assert_eq!(table.pinned(), 100);
+    }
+
+    #[test]
+    fn no_slot_is_taken_at_the_stop_mark() {
+        let mut table = empty(1000);
+        assert_eq!(table.marks(), Marks { run: 71, cull: 50, stop: 10 });
+        let taken = (0..1000).take_while(|window| table.take(key(*window)).is_some()).count();
+        assert_eq!((taken, table.count(SlotState::Free)), (990, 10));
+        // A table of few slots uses them all.
+        let mut table = empty(13);
+        assert!((0..13).all(|window| table.take(key(window)).is_some()));
+    }
+
+    proptest! {
+        #[test]
+        fn boot_set_is_at_most_a_quarter_and_room_can_be_made(
+            count in 1u32..60,
+            steps in prop::collection::vec((0u8..4, 0u32..80), 0..400),
+        ) {
+            let mut table = empty(count);
+            for (what, window) in steps {
+                match what {
+                    0 | 1 => if table.count(SlotState::Free) > 0 || table.find(key(window)).is_some() {
+                        read(&mut table, window);
+                    },
+                    2 => if let Some(slot) = table.find(key(window)) {
+                        table.evict(slot);
+                        table.move_all(SlotState::Evicted, SlotState::Free);
+                    },
+                    _ => table = rebooted(&table),
+                }
+                let marked = (0..count).filter(|slot| table.key(*slot).is_some());
+                let marked = marked.filter(|slot| table.class(*slot) & CLASS_BOOT != 0).count();
+                prop_assert_eq!(u32::try_from(marked).unwrap(), table.pinned());
+                prop_assert!(table.pinned() <= count / 4);
+                let live = table.count(SlotState::Small) + table.count(SlotState::Main);
+                if live > table.pinned() {
+                    prop_assert!(table.cull().is_some(), "{} of {} are pinned", table.pinned(), live);
+                    table.move_all(SlotState::Evicted, SlotState::Free);
+                }
+            }
+        }
+    }
+}

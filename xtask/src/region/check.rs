@@ -1,0 +1,79 @@
+//! `check`: every table of a region, and every resident block.
+//!
+//! Always: each fault has a line with its place; the last line says what was checked.
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use rootlet::cache::inspect::{Checked, Fault, Region};
+use serde_json::json;
+
+use super::{Opened, faulty, refused, show};
+use crate::cli::RegionArgs;
+use crate::size::human;
+
+/// The task.
+pub fn task(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Result<()> {
+    let superblocks = opened.superblocks()?;
+    if let Err(why) = superblocks.counts {
+        if !args.json {
+            show::superblocks(&superblocks);
+        }
+        return Err(refused(why).context("no region to check"));
+    }
+    let region = Region::read(&mut opened.storage, &opened.place).map_err(refused)?;
+    let mut faults = Vec::new();
+    region.check_tables(&mut |fault| faults.push(fault));
+    region.check_hint(&mut opened.storage, &mut |fault| faults.push(fault));
+    let bar = ProgressBar::new(region.pages.len() as u64);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} page {human_pos} of {human_len}  {eta} left",
+    )?);
+    let mut checked = Checked::default();
+    for number in (0u32..).take(region.pages.len()) {
+        let page = region.check_slots(&mut opened.storage, number, &mut |fault| faults.push(fault));
+        checked.blocks += page.blocks;
+        checked.changed += page.changed;
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    if args.json {
+        report_json(&region, &faults, checked, holders);
+    } else {
+        report(&region, &faults, checked, holders);
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faulty()) }
+}
+
+fn report(region: &Region, faults: &[Fault], checked: Checked, holders: &[String]) {
+    for fault in faults {
+        println!("{fault}");
+    }
+    for holder in holders {
+        println!("in use: {holder} has it open for writing: what changes meanwhile looks faulty");
+    }
+    if checked.changed > 0 {
+        println!("{} slots changed meanwhile and were left out", checked.changed);
+    }
+    println!(
+        "{} superblocks, {} pages, {} blobs, {} resident blocks ({}) checked, {} faults",
+        region.superblocks.copies.len(),
+        (region.pages.len() + region.blob_pages.len()) * 2,
+        region.blobs.len(),
+        checked.blocks,
+        human(checked.blocks << 12),
+        faults.len()
+    );
+}
+
+fn report_json(region: &Region, faults: &[Fault], checked: Checked, holders: &[String]) {
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    let report = json!({
+        "in_use": holders,
+        "pages": (region.pages.len() + region.blob_pages.len()) * 2,
+        "blobs": region.blobs.len(),
+        "blocks": checked.blocks,
+        "changed_slots": checked.changed,
+        "faults": faults,
+    });
+    println!("{report:#}");
+}
