@@ -14,10 +14,11 @@ mod region;
 mod run;
 mod tree;
 mod verdict;
+pub mod wire;
 pub mod words;
 
 pub use mount::{Memory, MountError, Mounted, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
-pub use run::{CommandError, GuestRoot, Runner, Scratch, catch_up};
+pub use run::{CommandError, Done, GuestRoot, Runner, Scratch, catch_up};
 pub use tree::{DirGuard, Tree};
 pub use verdict::Counters;

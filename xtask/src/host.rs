@@ -131,7 +131,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
             CommandError::Output(error) => anyhow!("standard output: {error}"),
             error @ CommandError::Read(..) => anyhow!("{error}"),
         })?;
-        let files = runner.files;
+        let files = runner.done.files;
         if !root.leave() {
             eprintln!("region  not all of it is durable");
         }

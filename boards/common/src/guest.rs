@@ -7,14 +7,14 @@ use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
 use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, Memory, Runner, Scratch};
+use rootlet::command::{self, Command, Counters, Done, Memory, Runner, Scratch};
 use rootlet::read::Root;
 
 use crate::console::ErrorOutput;
 use crate::storage::VirtioStorage;
 use crate::verdict::{self, Ending, Message};
 use crate::virtio::mmio::Mmio;
-use crate::{Machine, clock, heap};
+use crate::{Machine, clock, console, heap};
 
 type Storage = VirtioStorage<Mmio>;
 
@@ -34,6 +34,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
     defmt::info!("devices up");
+    console::progress(format_args!("stage=devices"));
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
@@ -42,6 +43,7 @@ pub fn run(mut machine: Machine) -> ! {
         Err(error) => fail(&error, None),
     };
     defmt::info!("image and blobs bound");
+    console::progress(format_args!("stage=bound"));
     let heap_bytes = heap::usage().total;
     if heap_bytes < HEAP_BYTES_MIN {
         let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
@@ -77,9 +79,14 @@ pub fn run(mut machine: Machine) -> ! {
         heap.used,
         heap.total
     );
-    let mut runner = Runner::new(&root, machine.out, &mut scratch);
+    console::progress(format_args!("stage=mounted"));
+    let mut tell = |done: Done| {
+        console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
+    };
+    let mut runner = Runner::new(&root, machine.out, &mut scratch).watched(&mut tell);
     let result = runner.run(&command);
-    let files = runner.files;
+    let files = runner.done.files;
+    console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
     let counters = finish(&root, files);
     match result {
         Ok(()) => pass(&counters),
