@@ -13,6 +13,7 @@ use rootlet_power::case::CaseName;
 
 use crate::accel;
 use crate::board::Board;
+use crate::hil::HilArgs;
 use crate::size::Size;
 
 const EXAMPLES: &str = "\
@@ -31,6 +32,7 @@ Examples (after `cargo run --`):
   host --image root.erofs -- extract DIR /etc
                                             restore a tree into a new or empty directory
   host --image root.erofs -- check          verify the image and its blobs
+  hil --serial /dev/ttyUSB0 -- sum /        watch a boot on hardware
   bench --markdown                          measure
   fuzz image --seconds 600                  try the library with mutated images
   power-cut --cases 1000000 --seed 1        prove the region on simulated disks
@@ -97,6 +99,8 @@ pub struct Cli {
 pub enum Task {
     /// Run a command over files of this machine, with the library that the guest runs
     Host(HostArgs),
+    /// Boot on hardware that another command starts, and watch it over a serial line
+    Hil(HilArgs),
     /// Run the guest's benchmark and print tables
     Bench(BenchArgs),
     /// Try the library with mutated inputs: what cargo-fuzz runs, on this toolchain

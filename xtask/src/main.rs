@@ -18,6 +18,7 @@ mod fixture;
 mod fuzz;
 mod guards;
 mod guest;
+mod hil;
 mod host;
 mod interrupt;
 #[cfg(test)]
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     match cli.task {
         Some(Task::Host(args)) => host::task(&args, interrupt),
+        Some(Task::Hil(args)) => hil::task(&args, interrupt),
         Some(Task::Bench(args)) => bench::task(&args, interrupt),
         Some(Task::Fuzz(args)) => fuzz::task(&args, interrupt),
         Some(Task::PowerCut(args)) => power_cut::task(&args, interrupt),
