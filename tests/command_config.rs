@@ -79,6 +79,7 @@ fn words_of_the_machine_are_ignored_wherever_they_stand() {
     for line in [
         format!("{device} image=a -- ls / {device} {device}"),
         format!("image=a {device} -- {device} ls /"),
+        format!("image=a pci=off {device} -- ls /"),
     ] {
         let config = Config::parse(&line).unwrap();
         assert_eq!(config.image, Some(disk("a")));
@@ -86,6 +87,8 @@ fn words_of_the_machine_are_ignored_wherever_they_stand() {
     }
     let config = Config::parse(&format!("-- cat {}", quote(device))).unwrap();
     assert_eq!(config.command, ["cat", device], "quoted, it is nobody's but the user's");
+    let config = Config::parse(&format!("-- cat {}", quote("pci=off"))).unwrap();
+    assert_eq!(config.command, ["cat", "pci=off"]);
 }
 
 #[test]
@@ -239,6 +242,7 @@ fn word() -> impl Strategy<Value = String> {
         Just("--".to_owned()),
         Just("=".to_owned()),
         Just("virtio_mmio.device=".to_owned()),
+        Just("pci=off".to_owned()),
         "[a-z/:]{0,3}",
         any::<String>(),
     ];

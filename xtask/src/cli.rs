@@ -38,6 +38,7 @@ Examples (after `cargo run --`):
   power-cut --cases 1000000 --seed 1        prove the region on simulated disks
   region region.img                         show a region: blobs, what is resident, counters
   region region.img check                   verify every resident block
+  dist --out DIR                            the images of all boards, with sums and a README
   setup --check                             say what is missing
 
 Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
@@ -109,6 +110,8 @@ pub enum Task {
     PowerCut(PowerCutArgs),
     /// Look at a region, check it, format it, or take a blob out of it
     Region(RegionArgs),
+    /// Put the guest images of all boards into one folder
+    Dist(DistArgs),
     /// Install what is needed
     Setup(SetupArgs),
     /// Boot a given ELF: the runner of `cargo run -p BOARD --target ...`
@@ -303,6 +306,14 @@ pub enum RegionAction {
     Check,
     /// take a blob out, durably
     Drop,
+}
+
+/// Making images to be taken elsewhere.
+#[derive(Args, Clone, Debug)]
+pub struct DistArgs {
+    /// The folder; made if missing [default: dist in cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Installing.

@@ -12,6 +12,7 @@ mod cli;
 mod console;
 mod data;
 mod disk_file;
+mod dist;
 mod exit;
 mod extract;
 mod fixture;
@@ -72,6 +73,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         Some(Task::Fuzz(args)) => fuzz::task(&args, interrupt),
         Some(Task::PowerCut(args)) => power_cut::task(&args, interrupt),
         Some(Task::Region(args)) => region::task(&args, interrupt),
+        Some(Task::Dist(args)) => dist::task(&args),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
         None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),

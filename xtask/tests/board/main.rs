@@ -7,6 +7,7 @@ mod bad_input;
 mod boot;
 mod commands;
 mod cuts;
+mod dist;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
