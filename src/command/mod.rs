@@ -10,6 +10,7 @@ mod json;
 mod mount;
 mod parse;
 pub mod partition;
+pub mod race;
 mod region;
 mod run;
 mod tree;

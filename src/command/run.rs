@@ -44,7 +44,8 @@ impl Scratch {
             Command::Sum(_) => (false, true),
             Command::Manifest(_) => (true, true),
             Command::Stat(_) => (true, false),
-            Command::Cat(_) | Command::Ls(_) | Command::Cache | Command::Bench(_) => (false, false),
+            Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, false),
+            Command::Bench(_) | Command::Race(_) => (false, false),
         };
         let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
         Self {
@@ -133,7 +134,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         }
     }
 
-    /// Runs any command but `bench`, which needs more than a root.
+    /// Runs any command but `bench` and `race`, which need more than a root.
     pub fn run(&mut self, command: &Command) -> Outcome<W> {
         match command {
             Command::Ls(path) => self.ls(path.as_bytes())?,
@@ -142,7 +143,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
             Command::Sum(path) => self.sum(path.as_bytes())?,
             Command::Manifest(path) => self.manifest(path.as_bytes())?,
             Command::Cache => self.cache()?,
-            Command::Bench(_) => {}
+            Command::Bench(_) | Command::Race(_) => {}
         }
         self.out.flush().map_err(CommandError::Output)
     }

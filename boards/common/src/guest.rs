@@ -6,6 +6,7 @@
 use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
+use rootlet::command::bench::Setup;
 use rootlet::command::config::Config;
 use rootlet::command::{self, Command, Counters, Done, Memory, Runner, Scratch};
 use rootlet::read::Root;
@@ -50,21 +51,16 @@ pub fn run(mut machine: Machine) -> ! {
         fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
     }
     let memory = Memory::of_heap(heap_bytes);
-    if let Command::Bench(paths) = &command {
-        let out = &mut machine.out;
-        let mut notice = |line: fmt::Arguments<'_>| tell(&mut err, &line);
-        let bench = command::bench::Setup {
-            config: &config,
-            mounted: &mounted,
-            memory,
-            entropy: clock::entropy(),
-        };
-        match command::bench::run(storage, &bench, paths, out, heap::seal, &mut notice) {
-            Ok(counters) => pass(&counters),
-            Err(error) => fail(&error, None),
-        }
-    }
+    let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
+    let setup = Setup { config: &config, mounted: &mounted, memory, entropy: clock::entropy() };
+    match &command {
+        Command::Bench(paths) => {
+            conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))
+        }
+        Command::Race(steps) => conclude(command::race::run(storage, &setup, steps, out, notice)),
+        _ => {}
+    }
     let region =
         command::open_region(&mut storage, &config, &mounted, clock::entropy(), memory, notice);
     let root = match mounted.root(storage, region, &memory) {
@@ -103,6 +99,14 @@ fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Co
     // A daemon that is gone has failed reads already, or was not needed.
     let _ = root.with_layer(|_, storage| storage.shut_down());
     Counters { files, ..Counters::of(root) }
+}
+
+/// Ends a run that measured.
+fn conclude<E: fmt::Display>(measured: Result<Counters, E>) -> ! {
+    match measured {
+        Ok(counters) => pass(&counters),
+        Err(error) => fail(&error, None),
+    }
 }
 
 fn pass(counters: &Counters) -> ! {
