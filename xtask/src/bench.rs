@@ -18,6 +18,7 @@ use crate::build::{self, Firmware};
 use crate::cli::{BenchArgs, BootArgs, LogLevel};
 use crate::fixture::{Fixture, Recipe};
 use crate::interrupt::Interrupt;
+use crate::peer;
 use crate::setup::{self, Need};
 use crate::tables::{self, Boot, Measured, Row};
 use crate::tiny::{self, End};
@@ -109,6 +110,9 @@ fn end(text: &str) -> Option<Test> {
 
 /// The task.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
+    if args.peer.is_some() {
+        return peer::task(args, interrupt);
+    }
     let words = [&["bench".to_string()], args.boot.source.words.as_slice()].concat();
     let mut boot_args = args.boot.clone();
     boot_args.source.words.clone_from(&words);
@@ -140,7 +144,7 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
             fixture.blank_region()?;
         }
         // What the guest writes goes through, unless all there shall be is a table.
-        let mut pass = |bytes: &[u8]| match args.json || args.markdown {
+        let mut pass = |bytes: &[u8]| match args.json.is_some() || args.markdown {
             true => Ok(()),
             false => bar.suspend(|| write(bytes)),
         };
@@ -148,8 +152,10 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         measured.boots.push(once(&boot_args, &firmware, &empty, rows, interrupt, &mut pass)?);
     }
     bar.finish_and_clear();
-    match (args.json, args.markdown) {
-        (true, _) => write(tables::json(&measured).as_bytes()),
+    match (&args.json, args.markdown) {
+        (Some(Some(file)), _) => std::fs::write(file, tables::json(&measured))
+            .with_context(|| file.display().to_string()),
+        (Some(None), _) => write(tables::json(&measured).as_bytes()),
         (_, true) => write(tables::markdown(&measured).as_bytes()),
         _ => {
             eprint!("{}", tables::plain(&measured));

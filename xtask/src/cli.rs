@@ -34,6 +34,7 @@ Examples (after `cargo run --`):
   host --image root.erofs -- check          verify the image and its blobs
   hil --serial /dev/ttyUSB0 -- sum /        watch a boot on hardware
   bench --markdown                          measure
+  bench --peer linux --svg race.svg         measure beside a Linux guest
   fuzz image --seconds 600                  try the library with mutated images
   power-cut --cases 1000000 --seed 1        prove the region on simulated disks
   region region.img                         show a region: blobs, what is resident, counters
@@ -213,11 +214,33 @@ pub struct BenchArgs {
     /// Print the tables as Markdown
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
-    /// Print one JSON object
-    #[arg(long)]
-    pub json: bool,
+    /// Print one JSON object, or write it to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub json: Option<Option<PathBuf>>,
+    /// Boot another guest in turn, run the same steps in both, and compare
+    #[arg(long, value_enum)]
+    pub peer: Option<Peer>,
+    /// The peer's kernel [default: Debian's for clouds, downloaded and unpacked]
+    #[arg(long, value_name = "FILE", requires = "peer")]
+    pub kernel: Option<PathBuf>,
+    /// Where the modules of --kernel are, unless it has all built in
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    pub modules: Option<PathBuf>,
+    /// More words for the peer's command line
+    #[arg(long, value_name = "WORDS", requires = "peer", allow_hyphen_values = true)]
+    pub peer_append: Option<String>,
+    /// Draw the comparison into a file
+    #[arg(long, value_name = "FILE", requires = "peer")]
+    pub svg: Option<PathBuf>,
     #[command(flatten)]
     pub boot: BootArgs,
+}
+
+/// Who runs beside rootlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    /// A Linux guest, on the same machine with the same disks and share
+    Linux,
 }
 
 /// Fuzzing.

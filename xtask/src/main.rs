@@ -26,6 +26,7 @@ mod interrupt;
 mod live;
 mod log;
 mod packages;
+mod peer;
 mod plan;
 mod power_cut;
 mod qemu;

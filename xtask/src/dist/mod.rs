@@ -5,7 +5,7 @@
 
 mod monitors;
 mod readme;
-mod strip;
+pub mod strip;
 
 use std::fs;
 use std::path::Path;
