@@ -229,6 +229,12 @@ pub struct BenchArgs {
     /// More words for the peer's command line
     #[arg(long, value_name = "WORDS", requires = "peer", allow_hyphen_values = true)]
     pub peer_append: Option<String>,
+    /// Write VALUE to FILE in the peer before the steps; `{SERIAL}` in FILE is that disk's name
+    #[arg(long, value_name = "FILE=VALUE", requires = "peer")]
+    pub peer_setting: Vec<String>,
+    /// Only this part of the comparison
+    #[arg(long, value_name = "PART", requires = "peer")]
+    pub only: Option<String>,
     /// Draw the comparison into a file
     #[arg(long, value_name = "FILE", requires = "peer")]
     pub svg: Option<PathBuf>,

@@ -216,6 +216,7 @@ pub fn task(check: bool) -> Result<()> {
         Need::Virtiofsd,
         Need::ErofsUtils,
         Need::Target(Board::Microvm),
+        Need::LinuxTarget,
     ];
     if !check {
         ensure(&needs)?;

@@ -39,6 +39,8 @@ pub struct Guest<'a> {
     pub share: Option<PathBuf>,
     /// The steps.
     pub steps: &'a [String],
+    /// What is written to which files, `FILE=VALUE`.
+    pub settings: &'a [String],
     /// More words for the kernel's command line.
     pub words: &'a str,
     /// How the processor is run.
@@ -58,6 +60,7 @@ pub fn initramfs(guest: &Guest<'_>) -> Result<Vec<u8>> {
         ("disks", serials.join("\n")),
         ("share", guest.share.as_ref().map(|_| "share".into()).unwrap_or_default()),
         ("steps", guest.steps.join("\n")),
+        ("settings", guest.settings.join("\n")),
     ];
     let modules = guest.kernel.modules.as_deref();
     initramfs::build(&Contents { init: guest.init, modules, files: &files })

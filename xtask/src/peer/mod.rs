@@ -19,7 +19,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use rootlet::command::config::Part;
 
@@ -92,11 +92,27 @@ struct Racing<'a> {
     kernel: Kernel,
     init: Vec<u8>,
     words: String,
+    settings: Vec<String>,
+    parts: Vec<&'static Scenario>,
+    /// Whether only one part was asked for.
+    in_part: bool,
     accel: Accel,
     fixtures: Fixtures,
     /// The sums of each scenario's steps, by the host.
     sums: BTreeMap<&'static str, Vec<(String, u64)>>,
     interrupt: &'a Interrupt,
+}
+
+/// The scenarios that are wanted.
+fn parts(only: Option<&str>) -> Result<Vec<&'static Scenario>> {
+    static ALL: [Scenario; SCENARIOS.len()] = SCENARIOS;
+    let parts: Vec<_> =
+        ALL.iter().filter(|scenario| only.is_none_or(|only| only == scenario.name)).collect();
+    if parts.is_empty() {
+        let names: Vec<_> = ALL.iter().map(|scenario| scenario.name).collect();
+        return Err(usage(format!("--only is one of {names:?}")));
+    }
+    Ok(parts)
 }
 
 impl<'a> Racing<'a> {
@@ -109,13 +125,16 @@ impl<'a> Racing<'a> {
             kernel: Kernel::find(args)?,
             init: dist::strip::elf(&build::peer(machine.verbose)?.bytes)?,
             words: args.peer_append.clone().unwrap_or_default(),
+            settings: args.peer_setting.clone(),
+            parts: parts(args.only.as_deref())?,
+            in_part: args.only.is_some(),
             accel: accel::choose(machine.accel, machine.board.arch())?,
             fixtures: Fixtures::make(interrupt)?,
             sums: BTreeMap::new(),
             args: boot_args,
             interrupt,
         };
-        for scenario in &SCENARIOS {
+        for scenario in racing.parts.clone() {
             racing.sums.insert(scenario.name, racing.host_sums(scenario)?);
         }
         Ok(racing)
@@ -131,7 +150,7 @@ impl<'a> Racing<'a> {
             ..Measured::default()
         };
         for number in 0..runs {
-            for scenario in &SCENARIOS {
+            for scenario in &self.parts {
                 let order = if number % 2 == 0 { [OURS, THEIRS] } else { [THEIRS, OURS] };
                 for of in order {
                     if of == THEIRS && scenario.region {
@@ -140,12 +159,16 @@ impl<'a> Racing<'a> {
                     let guest = ["rootlet", "linux"][of];
                     eprintln!("run {} of {runs}: {guest}, {}", number + 1, scenario.name);
                     let race = self.once(of, scenario, self.args.machine.mem)?;
-                    self.check(guest, scenario, &race)?;
+                    let sums = self.sums.get(scenario.name).context("sums of the host")?;
+                    same_sums(guest, sums, &race)?;
+                    tell_clocks(guest, &race);
                     measured.races[of].push(race);
                 }
             }
         }
-        measured.least_mib = [self.least(OURS)?, self.least(THEIRS)?];
+        if !self.in_part {
+            measured.least_mib = [self.least(OURS)?, self.least(THEIRS)?];
+        }
         Ok(measured)
     }
 
@@ -225,6 +248,7 @@ impl<'a> Racing<'a> {
             disks,
             share,
             steps,
+            settings: &self.settings,
             words: &self.words,
             accel: self.accel,
             mem,
@@ -255,31 +279,6 @@ impl<'a> Racing<'a> {
         Ok(race.steps.into_iter().map(|step| (step.name, step.sum)).collect())
     }
 
-    /// That a guest read what the host read; a clock that is far off is told.
-    fn check(&self, guest: &str, scenario: &Scenario, race: &Race) -> Result<()> {
-        let expected = self.sums.get(scenario.name).context("a scenario")?;
-        let read: Vec<(String, u64)> =
-            race.steps.iter().map(|step| (step.name.clone(), step.sum)).collect();
-        for ((name, want), (_, have)) in expected.iter().zip(&read) {
-            if want != have {
-                bail!("{guest} read other bytes than the host in {name}");
-            }
-        }
-        ensure!(read.len() == expected.len(), "{guest} ran {} steps", read.len());
-        for step in &race.steps {
-            let apart = step.guest_ns.abs_diff(step.host_ns);
-            if apart > CLOCK_NS + step.host_ns / CLOCK_SHARE {
-                let ms = |ns: u64| ns / 1_000_000;
-                let (own, host) = (ms(step.guest_ns), ms(step.host_ns));
-                eprintln!(
-                    "{guest}, {}: {own} ms by its own clock, {host} by the host's",
-                    step.name
-                );
-            }
-        }
-        Ok(())
-    }
-
     /// The bytes that a monitor loads for the peer.
     fn peer_bytes(&self) -> Result<u64> {
         let steps = LEAST.map(String::from);
@@ -308,5 +307,55 @@ impl<'a> Racing<'a> {
             }
         }
         Ok(None)
+    }
+}
+
+/// An error unless a guest read in every step what the host read.
+fn same_sums(guest: &str, expected: &[(String, u64)], race: &Race) -> Result<()> {
+    ensure!(race.steps.len() == expected.len(), "{guest} ran {} steps", race.steps.len());
+    for ((name, sum), step) in expected.iter().zip(&race.steps) {
+        ensure!(*name == step.name, "{guest} ran {} in the place of {name}", step.name);
+        ensure!(*sum == step.sum, "{guest} read other bytes than the host in {name}");
+    }
+    Ok(())
+}
+
+/// Tells where a guest's clock is far from the host's.
+fn tell_clocks(guest: &str, race: &Race) {
+    for step in &race.steps {
+        if step.guest_ns.abs_diff(step.host_ns) > CLOCK_NS + step.host_ns / CLOCK_SHARE {
+            let ms = |ns: u64| ns / 1_000_000;
+            let (own, host) = (ms(step.guest_ns), ms(step.host_ns));
+            eprintln!("{guest}, {}: {own} ms by its own clock, {host} by the host's", step.name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guest_that_read_other_bytes_or_other_steps_is_refused() {
+        let text = "BEG a\nEND a bytes=8 ops=2 ns=9 sum=5\nDONE\n";
+        let mut listener = Listener::default();
+        listener.feed(text.as_bytes(), Instant::now()).unwrap();
+        let race = listener.finish(Instant::now()).unwrap();
+        let same = |expected: &[(&str, u64)]| {
+            let owned: Vec<_> =
+                expected.iter().map(|(name, sum)| (name.to_string(), *sum)).collect();
+            same_sums("it", &owned, &race).map_err(|error| error.to_string())
+        };
+        assert_eq!(same(&[("a", 5)]), Ok(()));
+        assert_eq!(same(&[("a", 6)]), Err("it read other bytes than the host in a".into()));
+        assert_eq!(same(&[("b", 5)]), Err("it ran a in the place of b".into()));
+        assert_eq!(same(&[("a", 5), ("b", 1)]), Err("it ran 1 steps".into()));
+    }
+
+    #[test]
+    fn part_that_is_none_is_told_with_those_that_are() {
+        assert_eq!(parts(None).unwrap().len(), SCENARIOS.len());
+        assert_eq!(parts(Some("packed")).unwrap().len(), 1);
+        assert!(parts(Some("nothing")).unwrap_err().to_string().contains("packed"));
     }
 }

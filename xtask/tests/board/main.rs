@@ -11,6 +11,7 @@ mod dist;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod race;
 mod regions;
 mod replay;
 mod sample;
