@@ -212,7 +212,7 @@ pub struct BenchArgs {
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Print the tables as Markdown
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub markdown: bool,
     /// Print one JSON object, or write it to a file
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
@@ -229,7 +229,8 @@ pub struct BenchArgs {
     /// More words for the peer's command line
     #[arg(long, value_name = "WORDS", requires = "peer", allow_hyphen_values = true)]
     pub peer_append: Option<String>,
-    /// Write VALUE to FILE in the peer before the steps; `{SERIAL}` in FILE is that disk's name
+    /// Write VALUE to FILE in the peer before the steps; `{SERIAL}` in FILE is that disk's name,
+    /// and the setting is passed over where there is no such disk
     #[arg(long, value_name = "FILE=VALUE", requires = "peer")]
     pub peer_setting: Vec<String>,
     /// Only this part of the comparison
@@ -557,7 +558,8 @@ mod tests {
             "--accel hvf",
             "--board pc",
             "ls /",
-            "bench --json --markdown",
+            "bench --svg x",
+            "bench --peer linux --modules x",
             "fuzz --input x",
             "fuzz image --seconds 0",
         ] {

@@ -80,7 +80,7 @@ pub fn run<S: Discover + Background, W: Write>(
         }
     }
     say(out, format_args!("DONE"))?;
-    root.sync();
+    root.leave();
     Ok(Counters::of(&root))
 }
 

@@ -72,13 +72,17 @@ impl Machine {
         device.with_context(|| format!("there is no disk {serial}"))
     }
 
-    /// Writes `FILE=VALUE`, where FILE may hold `{SERIAL}` for the disk's name.
+    /// Writes `FILE=VALUE`, where FILE may hold `{SERIAL}` for the disk's name. What names a disk
+    /// that this machine does not have is passed over: the parts of a comparison have not the same.
     pub fn set(&self, settings: &[String]) -> Result<()> {
         for setting in settings {
             let (file, value) = setting.split_once('=').context("a setting is FILE=VALUE")?;
             let mut file = file.to_string();
             for (serial, device) in &self.disks {
                 file = file.replace(&format!("{{{serial}}}"), device.trim_start_matches("/dev/"));
+            }
+            if file.contains('{') {
+                continue;
             }
             fs::write(&file, value).with_context(|| setting.clone())?;
         }

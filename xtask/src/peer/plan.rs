@@ -61,7 +61,12 @@ pub const SCENARIOS: [Scenario; 4] = [
         name: "region",
         image: Image::Plain,
         region: true,
-        steps: &["cold-1M=seq-1M:/disk.bin", "fresh=fresh:/", "warm-1M=seq-1M:/disk.bin"],
+        steps: &[
+            "raw-beside=raw-1M:blob1",
+            "cold-1M=seq-1M:/disk.bin",
+            "fresh=fresh:/",
+            "warm-1M=seq-1M:/disk.bin",
+        ],
     },
     Scenario {
         name: "region-random",
@@ -162,8 +167,8 @@ pub const ROWS: [Row; 21] = [
     row("least memory", Source::Memory, Unit::Mib, 4.0),
     row("image size", Source::Size, Unit::Mib, 10.0),
     row("EROFS to raw, 1 MiB", Source::Own("seq-1M", "raw-1M"), Unit::MibS, 0.95),
-    row("region warm to raw, 1 MiB", Source::Own("warm-1M", "raw-1M"), Unit::MibS, 0.8),
-    row("region cold to raw, 1 MiB", Source::Own("cold-1M", "raw-1M"), Unit::MibS, 0.8),
+    row("region warm to raw, 1 MiB", Source::Own("warm-1M", "raw-beside"), Unit::MibS, 0.8),
+    row("region cold to raw, 1 MiB", Source::Own("cold-1M", "raw-beside"), Unit::MibS, 0.8),
 ];
 
 #[cfg(test)]
