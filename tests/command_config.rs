@@ -79,6 +79,7 @@ fn words_of_the_machine_are_ignored_wherever_they_stand() {
     for line in [
         format!("{device} image=a -- ls / {device} {device}"),
         format!("image=a {device} -- {device} ls /"),
+        format!("image=a pci=off {device} -- ls /"),
     ] {
         let config = Config::parse(&line).unwrap();
         assert_eq!(config.image, Some(disk("a")));
@@ -86,6 +87,8 @@ fn words_of_the_machine_are_ignored_wherever_they_stand() {
     }
     let config = Config::parse(&format!("-- cat {}", quote(device))).unwrap();
     assert_eq!(config.command, ["cat", device], "quoted, it is nobody's but the user's");
+    let config = Config::parse(&format!("-- cat {}", quote("pci=off"))).unwrap();
+    assert_eq!(config.command, ["cat", "pci=off"]);
 }
 
 #[test]
@@ -167,7 +170,10 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("share=", "a mount tag"),
         (&format!("share={tag}"), "a mount tag"),
         (&format!("image=share:{tag}:f"), "a mount tag"),
-        ("console=loud", "plain or framed"),
+        ("console=loud", "plain, framed, wire or wire:COPIES"),
+        ("console=wire:0", "COPIES from 1 to 9"),
+        ("console=wire:10", "COPIES from 1 to 9"),
+        ("console=wire:", "COPIES from 1 to 9"),
         ("domain=", "a domain, of 1 to 32 bytes"),
         ("domain=123456789012345678901234567890123", "of 1 to 32 bytes"),
         ("slot=128K", "64K, 256K or 1M"),
@@ -236,6 +242,7 @@ fn word() -> impl Strategy<Value = String> {
         Just("--".to_owned()),
         Just("=".to_owned()),
         Just("virtio_mmio.device=".to_owned()),
+        Just("pci=off".to_owned()),
         "[a-z/:]{0,3}",
         any::<String>(),
     ];

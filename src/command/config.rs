@@ -4,7 +4,7 @@
 //! that is not understood is an error, never a default.
 //!
 //! ```text
-//! image=SRC blobN=SRC cache=SERIAL[@PART] share=TAG console=plain|framed
+//! image=SRC blobN=SRC cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or of a GPT `name:NAME`, `type:GUID`, or `type` for a region's own type.
@@ -172,8 +172,28 @@ pub enum Console {
     /// Text for a person.
     #[default]
     Plain,
-    /// Frames for a host tool.
+    /// Frames for a host tool ([`super::frame`]).
     Framed,
+    /// Lines for a host tool at the other end of a real serial line ([`super::wire`]).
+    Wire {
+        /// How often each is sent, from 1 to 9.
+        copies: u8,
+    },
+}
+
+impl Console {
+    /// Reads the value of `console=`.
+    pub fn parse(value: &str) -> Option<Self> {
+        match value {
+            "plain" => Some(Self::Plain),
+            "framed" => Some(Self::Framed),
+            "wire" => Some(Self::Wire { copies: 1 }),
+            _ => match value.strip_prefix("wire:")?.as_bytes() {
+                [digit @ b'1'..=b'9'] => Some(Self::Wire { copies: digit.wrapping_sub(b'0') }),
+                _ => None,
+            },
+        }
+    }
 }
 
 /// Whether a region is formatted.
@@ -274,8 +294,9 @@ impl Config {
                 return Ok(Some(Given::Share(tag)));
             }
             "console" => {
-                let choices = [("plain", Console::Plain), ("framed", Console::Framed)];
-                self.console = choice(value, choices, "plain or framed")?;
+                let want =
+                    Fault::Value("plain, framed, wire or wire:COPIES with COPIES from 1 to 9");
+                self.console = Console::parse(value).ok_or(want)?;
                 "console"
             }
             "domain" => {

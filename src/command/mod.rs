@@ -10,14 +10,16 @@ mod json;
 mod mount;
 mod parse;
 pub mod partition;
+pub mod race;
 mod region;
 mod run;
 mod tree;
 mod verdict;
+pub mod wire;
 pub mod words;
 
 pub use mount::{Memory, MountError, Mounted, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
-pub use run::{CommandError, GuestRoot, Runner, Scratch, catch_up};
+pub use run::{CommandError, Done, GuestRoot, Runner, Scratch, catch_up};
 pub use tree::{DirGuard, Tree};
 pub use verdict::Counters;

@@ -2,7 +2,9 @@
 //!
 //! Always: what parses can be run; a path begins at the root, with or without a slash.
 
+use super::race::{Step, StepError};
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt;
 
 /// What a guest can be asked to do.
@@ -22,6 +24,8 @@ pub enum Command {
     Cache,
     /// Timed reads.
     Bench(BenchPaths),
+    /// Timed steps that another guest runs, too.
+    Race(Vec<Step>),
 }
 
 /// The files that a bench reads.
@@ -56,12 +60,16 @@ pub enum UsageError {
     MissingPath(&'static str),
     /// `bench` takes three paths or none.
     BenchPaths,
+    /// `race` needs steps.
+    MissingStep,
+    /// A word is no step of `race`.
+    Step(StepError),
     /// More words than the command takes.
     TooMany(&'static str),
 }
 
 /// The commands with their arguments and what they do, for help texts.
-pub const HELP: [(&str, &str); 7] = [
+pub const HELP: [(&str, &str); 8] = [
     ("ls PATH", "list a directory, one line an entry"),
     ("stat PATH", "show everything known of a file"),
     ("cat PATH", "write a file's bytes to stdout"),
@@ -69,6 +77,7 @@ pub const HELP: [(&str, &str); 7] = [
     ("manifest PATH", "one JSON object for every entry below PATH, with SHA-256"),
     ("cache", "show the region: layout, blobs, slots, counters"),
     ("bench [DISKFILE SHAREFILE TREE]", "timed reads: raw, EROFS, cold and warm region"),
+    ("race NAME=WHAT:PATH ...", "timed steps that another guest runs, too, with sums"),
 ];
 
 impl fmt::Display for UsageError {
@@ -78,6 +87,8 @@ impl fmt::Display for UsageError {
             Self::Unknown(word) => write!(f, "unknown command \"{word}\"")?,
             Self::MissingPath(command) => write!(f, "{command} needs a path")?,
             Self::BenchPaths => f.write_str("bench takes three paths, or none")?,
+            Self::MissingStep => f.write_str("race needs steps")?,
+            Self::Step(error) => return error.fmt(f),
             Self::TooMany(command) => write!(f, "too many words for {command}")?,
         }
         f.write_str("; the commands are")?;
@@ -117,6 +128,11 @@ impl Command {
                 [_] | [_, _] => Err(UsageError::BenchPaths),
                 _ => Err(UsageError::TooMany("bench")),
             },
+            "race" if arguments.is_empty() => Err(UsageError::MissingStep),
+            "race" => {
+                let steps = arguments.iter().map(|word| Step::parse(word));
+                steps.collect::<Result<_, _>>().map(Self::Race).map_err(UsageError::Step)
+            }
             _ => Err(UsageError::Unknown(name.clone())),
         }
     }

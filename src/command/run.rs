@@ -27,6 +27,8 @@ pub type GuestRoot<S> = Root<S, Option<Cache>>;
 
 /// How long a command that reads a lot lets the region catch up at a time.
 const CATCH_UP_NS_MAX: u64 = 2_000_000_000;
+/// How long a watched command is silent.
+const WATCH_NS: u64 = 1_000_000_000;
 
 /// The memory of a command.
 pub struct Scratch {
@@ -42,7 +44,8 @@ impl Scratch {
             Command::Sum(_) => (false, true),
             Command::Manifest(_) => (true, true),
             Command::Stat(_) => (true, false),
-            Command::Cat(_) | Command::Ls(_) | Command::Cache | Command::Bench(_) => (false, false),
+            Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, false),
+            Command::Bench(_) | Command::Race(_) => (false, false),
         };
         let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
         Self {
@@ -78,13 +81,29 @@ fn at<E>(path: &[u8], error: Error) -> CommandError<E> {
     CommandError::Read(heapless::Vec::from_slice(shown).unwrap_or_default(), error)
 }
 
+/// What a command has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    /// Regular files that were read to their end.
+    pub files: u64,
+    /// Bytes of files.
+    pub bytes: u64,
+}
+
+/// Who wants to know how far a command is.
+struct Watcher<'r> {
+    tell: &'r mut dyn FnMut(Done),
+    told_ns: u64,
+}
+
 /// A command under way.
 pub struct Runner<'r, S, W> {
     root: &'r GuestRoot<S>,
     out: W,
     scratch: &'r mut Scratch,
-    /// Regular files that were read to their end.
-    pub files: u64,
+    watcher: Option<Watcher<'r>>,
+    /// What it did.
+    pub done: Done,
 }
 
 type Outcome<W> = Result<(), CommandError<<W as embedded_io::ErrorType>::Error>>;
@@ -92,10 +111,30 @@ type Outcome<W> = Result<(), CommandError<<W as embedded_io::ErrorType>::Error>>
 impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     /// A runner whose output goes to `out`.
     pub fn new(root: &'r GuestRoot<S>, out: W, scratch: &'r mut Scratch) -> Self {
-        Self { root, out, scratch, files: 0 }
+        Self { root, out, scratch, watcher: None, done: Done::default() }
     }
 
-    /// Runs any command but `bench`, which needs more than a root.
+    /// Calls `tell` once a second from now on, as long as the command gets on with its work.
+    #[must_use]
+    pub fn watched(mut self, tell: &'r mut dyn FnMut(Done)) -> Self {
+        self.watcher = Some(Watcher { tell, told_ns: self.root.now_ns() });
+        self
+    }
+
+    /// After `got` bytes of a file.
+    fn step(&mut self, got: usize) {
+        let bytes = u64::try_from(got).unwrap_or(u64::MAX);
+        self.done.bytes = self.done.bytes.saturating_add(bytes);
+        catch_up(self.root);
+        let Some(Watcher { tell, told_ns }) = &mut self.watcher else { return };
+        let now = self.root.now_ns();
+        if now.saturating_sub(*told_ns) >= WATCH_NS {
+            *told_ns = now;
+            tell(self.done);
+        }
+    }
+
+    /// Runs any command but `bench` and `race`, which need more than a root.
     pub fn run(&mut self, command: &Command) -> Outcome<W> {
         match command {
             Command::Ls(path) => self.ls(path.as_bytes())?,
@@ -104,7 +143,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
             Command::Sum(path) => self.sum(path.as_bytes())?,
             Command::Manifest(path) => self.manifest(path.as_bytes())?,
             Command::Cache => self.cache()?,
-            Command::Bench(_) => {}
+            Command::Bench(_) | Command::Race(_) => {}
         }
         self.out.flush().map_err(CommandError::Output)
     }
@@ -205,13 +244,13 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         loop {
             let bytes = file.lend().map_err(|error| at(path, error))?;
             if bytes.is_empty() {
-                self.files = self.files.saturating_add(1);
+                self.done.files = self.done.files.saturating_add(1);
                 return Ok(());
             }
             let len = bytes.len();
             self.out.write_all(bytes).map_err(CommandError::Output)?;
             file.advance(len);
-            catch_up(self.root);
+            self.step(len);
         }
     }
 
@@ -250,7 +289,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         tree.begin_with(self.root, first, path).map_err(|error| at(path, error))?;
         while let Some(inode) = tree.next(self.root).map_err(|error| at(tree.path(), error))? {
             row(self, &inode, tree.path())?;
-            catch_up(self.root);
+            self.step(0);
         }
         Ok(())
     }
@@ -272,9 +311,9 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
             let len = bytes.len();
             hash.update(bytes);
             file.advance(len);
-            catch_up(self.root);
+            self.step(len);
         }
-        self.files = self.files.saturating_add(1);
+        self.done.files = self.done.files.saturating_add(1);
         Ok(hash.finalize().into())
     }
 

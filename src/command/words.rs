@@ -11,8 +11,14 @@ use alloc::vec::Vec;
 use super::config::ConfigError;
 
 /// Words that begin so, unquoted, are the machine's own: QEMU's microvm appends one for each
-/// device at the very end of the line, behind the command.
+/// device at the very end of the line, behind the command; Firecracker adds them before it.
 const MACHINE: &str = "virtio_mmio.device=";
+/// Firecracker adds this one for a machine without PCI.
+const MACHINE_WITHOUT_PCI: &str = "pci=off";
+
+fn is_the_machines(word: &str) -> bool {
+    word.starts_with(MACHINE) || word == MACHINE_WITHOUT_PCI
+}
 
 /// The words of a line, without those of the machine.
 ///
@@ -47,7 +53,7 @@ pub fn words(line: &str) -> Result<Vec<String>, ConfigError> {
         if let Some(at) = quote {
             return Err(ConfigError::OpenQuote { at });
         }
-        if !(bare && word.starts_with(MACHINE)) {
+        if !(bare && is_the_machines(&word)) {
             words.push(word);
         }
     }
@@ -59,7 +65,7 @@ pub fn words(line: &str) -> Result<Vec<String>, ConfigError> {
 /// A zero byte comes through [`words`], but ends the line for most machines.
 pub fn quote(word: &str) -> String {
     let plain = |char: char| !char.is_ascii_whitespace() && char != '"' && char != '\\';
-    if !word.is_empty() && word.chars().all(plain) && !word.starts_with(MACHINE) {
+    if !word.is_empty() && word.chars().all(plain) && !is_the_machines(word) {
         return String::from(word);
     }
     let mut out = String::from('"');

@@ -49,7 +49,7 @@ impl<S: Discover + Background> Guest<S> {
         let mut scratch = Scratch::new(&command);
         let mut runner = Runner::new(&self.root, &mut output, &mut scratch);
         let result = runner.run(&command);
-        self.files += runner.files;
+        self.files += runner.done.files;
         result.map_err(|error| error.to_string()).map(|()| output)
     }
 

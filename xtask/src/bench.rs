@@ -16,8 +16,10 @@ use crate::accel;
 use crate::boot;
 use crate::build::{self, Firmware};
 use crate::cli::{BenchArgs, BootArgs, LogLevel};
+use crate::exit::usage;
 use crate::fixture::{Fixture, Recipe};
 use crate::interrupt::Interrupt;
+use crate::peer;
 use crate::setup::{self, Need};
 use crate::tables::{self, Boot, Measured, Row};
 use crate::tiny::{self, End};
@@ -109,6 +111,10 @@ fn end(text: &str) -> Option<Test> {
 
 /// The task.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
+    check_forms(args)?;
+    if args.peer.is_some() {
+        return peer::task(args, interrupt);
+    }
     let words = [&["bench".to_string()], args.boot.source.words.as_slice()].concat();
     let mut boot_args = args.boot.clone();
     boot_args.source.words.clone_from(&words);
@@ -140,7 +146,7 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
             fixture.blank_region()?;
         }
         // What the guest writes goes through, unless all there shall be is a table.
-        let mut pass = |bytes: &[u8]| match args.json || args.markdown {
+        let mut pass = |bytes: &[u8]| match args.json.is_some() || args.markdown {
             true => Ok(()),
             false => bar.suspend(|| write(bytes)),
         };
@@ -148,13 +154,27 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         measured.boots.push(once(&boot_args, &firmware, &empty, rows, interrupt, &mut pass)?);
     }
     bar.finish_and_clear();
-    match (args.json, args.markdown) {
-        (true, _) => write(tables::json(&measured).as_bytes()),
+    if let Some(Some(file)) = &args.json {
+        std::fs::write(file, tables::json(&measured))
+            .with_context(|| file.display().to_string())?;
+    }
+    match (&args.json, args.markdown) {
+        (Some(None), _) => write(tables::json(&measured).as_bytes()),
         (_, true) => write(tables::markdown(&measured).as_bytes()),
         _ => {
             eprint!("{}", tables::plain(&measured));
             Ok(())
         }
+    }
+}
+
+/// Standard output takes one form.
+fn check_forms(args: &BenchArgs) -> Result<()> {
+    match args.json {
+        Some(None) if args.markdown => {
+            Err(usage("--markdown and --json without a FILE exclude each other"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -227,6 +247,23 @@ mod tests {
         let cold = Test { name: "cold 64K".into(), bytes: 65536, ops: 1, ns: 2000 };
         assert_eq!(run.tests[0], cold);
         assert_eq!(run.tests[1].ns, 3);
+    }
+
+    #[test]
+    fn two_forms_for_standard_output_are_refused() {
+        use crate::cli::{Cli, Task};
+        use clap::Parser;
+        for (line, ok) in [
+            ("bench --json --markdown", false),
+            ("bench --json file --markdown", true),
+            ("bench --json", true),
+        ] {
+            let words = std::iter::once("rootlet").chain(line.split(' '));
+            let Some(Task::Bench(args)) = Cli::try_parse_from(words).unwrap().task else {
+                panic!("{line}")
+            };
+            assert_eq!(check_forms(&args).is_ok(), ok, "{line}");
+        }
     }
 
     #[test]

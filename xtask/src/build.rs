@@ -18,7 +18,7 @@ use serde_json::Value;
 use crate::board::Board;
 use crate::child::Child;
 use crate::cli::LogLevel;
-use crate::setup::workspace;
+use crate::setup::{LINUX_TARGET, workspace};
 
 /// A board's image.
 #[derive(Clone, Debug)]
@@ -71,10 +71,18 @@ pub fn spinner(message: String) -> ProgressBar {
 
 /// Builds the image of `board`, with log calls down to `level` in it.
 pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
-    let package = board.package();
+    package(board.package(), board.target(), level, verbose)
+}
+
+/// Builds the first program of the Linux guest that rootlet is compared with.
+pub fn peer(verbose: bool) -> Result<Firmware> {
+    package("rootlet-peer", LINUX_TARGET, LogLevel::Off, verbose)
+}
+
+fn package(package: &str, target: &str, level: LogLevel, verbose: bool) -> Result<Firmware> {
     let mut command = cargo();
     command
-        .args(["build", "--release", "--package", package, "--target", board.target()])
+        .args(["build", "--release", "--package", package, "--target", target])
         .args(["--message-format", "json-render-diagnostics"])
         .env("DEFMT_LOG", level.name())
         // They would displace the flags of .cargo/config.toml, without which it does not boot.
@@ -87,6 +95,7 @@ pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
     let mut child = Child::spawn(command)?;
     let (stdout, stderr) = (child.pipes().stdout.take(), child.pipes().stderr.take());
     let progress = bar.clone();
+    let name = package.to_string();
     let said = thread::spawn(move || {
         let mut said = Vec::new();
         // Who watches no terminal is told once, and only if there is something to compile.
@@ -95,7 +104,7 @@ pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
         for line in lines.map_while(Result::ok) {
             if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
                 if progress.is_hidden() && !verbose && !told {
-                    eprintln!("building {package}; the first time takes a minute or two");
+                    eprintln!("building {name}; the first time takes a minute or two");
                     told = true;
                 }
                 progress

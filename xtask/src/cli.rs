@@ -13,6 +13,7 @@ use rootlet_power::case::CaseName;
 
 use crate::accel;
 use crate::board::Board;
+use crate::hil::HilArgs;
 use crate::size::Size;
 
 const EXAMPLES: &str = "\
@@ -31,11 +32,14 @@ Examples (after `cargo run --`):
   host --image root.erofs -- extract DIR /etc
                                             restore a tree into a new or empty directory
   host --image root.erofs -- check          verify the image and its blobs
+  hil --serial /dev/ttyUSB0 -- sum /        watch a boot on hardware
   bench --markdown                          measure
+  bench --peer linux --svg race.svg         measure beside a Linux guest
   fuzz image --seconds 600                  try the library with mutated images
   power-cut --cases 1000000 --seed 1        prove the region on simulated disks
   region region.img                         show a region: blobs, what is resident, counters
   region region.img check                   verify every resident block
+  dist --out DIR                            the images of all boards, with sums and a README
   setup --check                             say what is missing
 
 Exit status: 0 passed, 1 failed or guest died, 2 usage, 3 something is not installed, 124 timeout.
@@ -97,6 +101,8 @@ pub struct Cli {
 pub enum Task {
     /// Run a command over files of this machine, with the library that the guest runs
     Host(HostArgs),
+    /// Boot on hardware that another command starts, and watch it over a serial line
+    Hil(HilArgs),
     /// Run the guest's benchmark and print tables
     Bench(BenchArgs),
     /// Try the library with mutated inputs: what cargo-fuzz runs, on this toolchain
@@ -105,6 +111,8 @@ pub enum Task {
     PowerCut(PowerCutArgs),
     /// Look at a region, check it, format it, or take a blob out of it
     Region(RegionArgs),
+    /// Put the guest images of all boards into one folder
+    Dist(DistArgs),
     /// Install what is needed
     Setup(SetupArgs),
     /// Boot a given ELF: the runner of `cargo run -p BOARD --target ...`
@@ -204,13 +212,42 @@ pub struct BenchArgs {
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Print the tables as Markdown
-    #[arg(long, conflicts_with = "json")]
-    pub markdown: bool,
-    /// Print one JSON object
     #[arg(long)]
-    pub json: bool,
+    pub markdown: bool,
+    /// Print one JSON object, or write it to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub json: Option<Option<PathBuf>>,
+    /// Boot another guest in turn, run the same steps in both, and compare
+    #[arg(long, value_enum)]
+    pub peer: Option<Peer>,
+    /// The peer's kernel [default: Debian's for clouds, downloaded and unpacked]
+    #[arg(long, value_name = "FILE", requires = "peer")]
+    pub kernel: Option<PathBuf>,
+    /// Where the modules of --kernel are, unless it has all built in
+    #[arg(long, value_name = "DIR", requires = "kernel")]
+    pub modules: Option<PathBuf>,
+    /// More words for the peer's command line
+    #[arg(long, value_name = "WORDS", requires = "peer", allow_hyphen_values = true)]
+    pub peer_append: Option<String>,
+    /// Write VALUE to FILE in the peer before the steps; `{SERIAL}` in FILE is that disk's name,
+    /// and the setting is passed over where there is no such disk
+    #[arg(long, value_name = "FILE=VALUE", requires = "peer")]
+    pub peer_setting: Vec<String>,
+    /// Only this part of the comparison
+    #[arg(long, value_name = "PART", requires = "peer")]
+    pub only: Option<String>,
+    /// Draw the comparison into a file
+    #[arg(long, value_name = "FILE", requires = "peer")]
+    pub svg: Option<PathBuf>,
     #[command(flatten)]
     pub boot: BootArgs,
+}
+
+/// Who runs beside rootlet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Peer {
+    /// A Linux guest, on the same machine with the same disks and share
+    Linux,
 }
 
 /// Fuzzing.
@@ -299,6 +336,14 @@ pub enum RegionAction {
     Check,
     /// take a blob out, durably
     Drop,
+}
+
+/// Making images to be taken elsewhere.
+#[derive(Args, Clone, Debug)]
+pub struct DistArgs {
+    /// The folder; made if missing [default: dist in cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Installing.
@@ -513,7 +558,8 @@ mod tests {
             "--accel hvf",
             "--board pc",
             "ls /",
-            "bench --json --markdown",
+            "bench --svg x",
+            "bench --peer linux --modules x",
             "fuzz --input x",
             "fuzz image --seconds 0",
         ] {

@@ -27,7 +27,36 @@ pub enum Said {
 #[derive(Default)]
 pub struct Console {
     decoder: Decoder,
-    noise: Vec<u8>,
+    noise: Lines,
+}
+
+/// Bytes outside of frames, on their way to be lines.
+#[derive(Default)]
+pub struct Lines(Vec<u8>);
+
+impl Lines {
+    /// Takes bytes and hands out the lines that they end.
+    pub fn push(&mut self, bytes: &[u8], each: &mut dyn FnMut(String)) {
+        for &byte in bytes {
+            match byte {
+                b'\n' => self.end(each),
+                _ => self.0.push(byte),
+            }
+            if self.0.len() >= LINE_BYTES_MAX {
+                self.end(each);
+            }
+        }
+    }
+
+    /// Hands out the collected line, with control characters made visible.
+    pub fn end(&mut self, each: &mut dyn FnMut(String)) {
+        let line = String::from_utf8_lossy(self.0.trim_ascii_end()).into_owned();
+        self.0.clear();
+        if !line.is_empty() {
+            let visible = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
+            each(line.chars().map(visible).collect());
+        }
+    }
 }
 
 impl Console {
@@ -41,11 +70,11 @@ impl Console {
     pub fn finish(&mut self, each: &mut impl FnMut(Said)) {
         let Self { decoder, noise } = self;
         decoder.finish(&mut |piece| sort(piece, noise, each));
-        end_line(noise, each);
+        noise.end(&mut |line| each(Said::Noise(line)));
     }
 }
 
-fn sort(piece: Piece<'_>, noise: &mut Vec<u8>, each: &mut impl FnMut(Said)) {
+fn sort(piece: Piece<'_>, noise: &mut Lines, each: &mut impl FnMut(Said)) {
     match piece {
         Piece::Frame(Kind::Output, payload) => each(Said::Output(payload.to_vec())),
         Piece::Frame(Kind::Error, payload) => each(Said::Error(payload.to_vec())),
@@ -53,27 +82,7 @@ fn sort(piece: Piece<'_>, noise: &mut Vec<u8>, each: &mut impl FnMut(Said)) {
             let line = String::from_utf8_lossy(payload);
             each(Verdict::parse(&line).map_or(Said::Noise(line.into_owned()), Said::Verdict));
         }
-        Piece::Noise(bytes) => {
-            for &byte in bytes {
-                match byte {
-                    b'\n' => end_line(noise, each),
-                    _ => noise.push(byte),
-                }
-                if noise.len() >= LINE_BYTES_MAX {
-                    end_line(noise, each);
-                }
-            }
-        }
-    }
-}
-
-/// Hands out the collected line, with control characters made visible.
-fn end_line(noise: &mut Vec<u8>, each: &mut impl FnMut(Said)) {
-    let line = String::from_utf8_lossy(noise.trim_ascii_end()).into_owned();
-    noise.clear();
-    if !line.is_empty() {
-        let visible = |c: char| if c.is_control() && c != '\t' { '\u{fffd}' } else { c };
-        each(Said::Noise(line.chars().map(visible).collect()));
+        Piece::Noise(bytes) => noise.push(bytes, &mut |line| each(Said::Noise(line))),
     }
 }
 

@@ -116,7 +116,12 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
     let memory = Memory::of_heap(HEAP_BYTES);
     let mounted = command::open(&mut storage, config, &mut notice)?;
     let stdout = BufWriter::new(io::stdout().lock());
-    let counters = if let Command::Bench(paths) = &command {
+    let counters = if let Command::Race(steps) = &command {
+        let setup =
+            command::bench::Setup { config, mounted: &mounted, memory, entropy: entropy()? };
+        command::race::run(storage, &setup, steps, &mut Standard(stdout), &mut notice)
+            .map_err(|error| anyhow!("{error}"))?
+    } else if let Command::Bench(paths) = &command {
         let setup =
             command::bench::Setup { config, mounted: &mounted, memory, entropy: entropy()? };
         command::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
@@ -131,7 +136,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
             CommandError::Output(error) => anyhow!("standard output: {error}"),
             error @ CommandError::Read(..) => anyhow!("{error}"),
         })?;
-        let files = runner.files;
+        let files = runner.done.files;
         if !root.leave() {
             eprintln!("region  not all of it is durable");
         }

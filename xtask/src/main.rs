@@ -12,18 +12,21 @@ mod cli;
 mod console;
 mod data;
 mod disk_file;
+mod dist;
 mod exit;
 mod extract;
 mod fixture;
 mod fuzz;
 mod guards;
 mod guest;
+mod hil;
 mod host;
 mod interrupt;
 #[cfg(test)]
 mod live;
 mod log;
 mod packages;
+mod peer;
 mod plan;
 mod power_cut;
 mod qemu;
@@ -66,10 +69,12 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     match cli.task {
         Some(Task::Host(args)) => host::task(&args, interrupt),
+        Some(Task::Hil(args)) => hil::task(&args, interrupt),
         Some(Task::Bench(args)) => bench::task(&args, interrupt),
         Some(Task::Fuzz(args)) => fuzz::task(&args, interrupt),
         Some(Task::PowerCut(args)) => power_cut::task(&args, interrupt),
         Some(Task::Region(args)) => region::task(&args, interrupt),
+        Some(Task::Dist(args)) => dist::task(&args),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
         None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),

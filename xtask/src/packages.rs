@@ -2,7 +2,7 @@
 //!
 //! Always: pure; the command that is told and the commands that are run do the same.
 
-use crate::setup::Need;
+use crate::setup::{LINUX_TARGET, Need};
 
 /// A system's package manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn decide(missing: &[Need], facts: &Facts) -> Decision {
         return Decision::Nothing;
     }
     let system = facts.manager.map(|manager| manager.commands(&packages(missing, manager, facts)));
-    let wants_system = missing.iter().any(|need| !matches!(need, Need::Target(_)));
+    let wants_system = missing.iter().any(|need| !need.is_target());
     let possible = !facts.forbidden
         && (!wants_system || (system.is_some() && (facts.root || facts.sudo)))
         && (facts.rustup || targets(missing).is_empty());
@@ -102,7 +102,7 @@ pub fn decide(missing: &[Need], facts: &Facts) -> Decision {
 /// One line for a shell that installs everything missing.
 pub fn one_command(missing: &[Need], facts: &Facts) -> String {
     let mut parts = Vec::new();
-    if missing.iter().any(|need| !matches!(need, Need::Target(_))) {
+    if missing.iter().any(|need| !need.is_target()) {
         match facts.manager {
             Some(manager) => {
                 let sudo = if facts.root { "" } else { "sudo " };
@@ -124,13 +124,14 @@ pub fn one_command(missing: &[Need], facts: &Facts) -> String {
 }
 
 fn names(missing: &[Need]) -> String {
-    let system = missing.iter().filter(|need| !matches!(need, Need::Target(_)));
+    let system = missing.iter().filter(|need| !need.is_target());
     system.map(|need| need.name()).collect::<Vec<_>>().join(" ")
 }
 
 fn targets(missing: &[Need]) -> Vec<&'static str> {
     let target = |need: &Need| match need {
         Need::Target(board) => Some(board.target()),
+        Need::LinuxTarget => Some(LINUX_TARGET),
         _ => None,
     };
     missing.iter().filter_map(target).collect()
@@ -152,7 +153,7 @@ fn packages(missing: &[Need], manager: Manager, facts: &Facts) -> Vec<&'static s
             (Need::Virtiofsd, Manager::Apt) if !facts.virtiofsd_package => &["qemu-system-common"],
             (Need::Virtiofsd, _) => &["virtiofsd"],
             (Need::ErofsUtils, _) => &["erofs-utils"],
-            (Need::Target(_), _) => &[],
+            (Need::Target(_) | Need::LinuxTarget, _) => &[],
         });
     }
     let mut seen = std::collections::BTreeSet::new();

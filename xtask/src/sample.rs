@@ -141,27 +141,32 @@ fn line(what: &str, file: &Path, place: &str) -> Result<()> {
     Ok(())
 }
 
-/// An error that shows the first rows that differ.
-fn compare(expected: &[Value], found: &[Value]) -> Result<()> {
-    let mut differences = Vec::new();
+/// How many rows differ, and the first of them in words.
+pub fn differences(expected: &[Value], found: &[Value]) -> (usize, Vec<String>) {
+    let (mut count, mut shown) = (0, Vec::new());
     for at in 0..expected.len().max(found.len()) {
         let (want, have) = (expected.get(at), found.get(at));
         if want != have {
-            let show = |row: Option<&Value>| row.map_or("nothing".into(), Value::to_string);
-            differences.push(format!(
-                "row {at}\n  expected {}\n  found    {}",
-                show(want),
-                show(have)
-            ));
+            count += 1;
+            if shown.len() < DIFFERENCES_MAX {
+                let show = |row: Option<&Value>| row.map_or("nothing".into(), Value::to_string);
+                let (want, have) = (show(want), show(have));
+                shown.push(format!("row {at}\n  expected {want}\n  found    {have}"));
+            }
         }
     }
-    if differences.is_empty() {
-        return Ok(());
+    (count, shown)
+}
+
+/// An error, after the first rows that differ were shown.
+fn compare(expected: &[Value], found: &[Value]) -> Result<()> {
+    match differences(expected, found) {
+        (0, _) => Ok(()),
+        (count, shown) => {
+            eprintln!("{}", shown.join("\n"));
+            bail!("{count} rows differ from the host's sums")
+        }
     }
-    let count = differences.len();
-    differences.truncate(DIFFERENCES_MAX);
-    eprintln!("{}", differences.join("\n"));
-    bail!("{count} rows differ from the host's sums")
 }
 
 #[cfg(test)]

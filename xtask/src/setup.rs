@@ -29,7 +29,12 @@ pub enum Need {
     ErofsUtils,
     /// The Rust target of a board.
     Target(Board),
+    /// The Rust target of a program for any Linux.
+    LinuxTarget,
 }
+
+/// The Rust target of a program without libraries, for any Linux.
+pub const LINUX_TARGET: &str = "x86_64-unknown-linux-musl";
 
 impl Need {
     /// What it is, for a person.
@@ -39,7 +44,13 @@ impl Need {
             Self::Virtiofsd => "virtiofsd".into(),
             Self::ErofsUtils => "mkfs.erofs".into(),
             Self::Target(board) => format!("the Rust target {}", board.target()),
+            Self::LinuxTarget => format!("the Rust target {LINUX_TARGET}"),
         }
+    }
+
+    /// Whether rustup brings it, and not the system.
+    pub fn is_target(self) -> bool {
+        matches!(self, Self::Target(_) | Self::LinuxTarget)
     }
 
     /// Where it is, if it is there.
@@ -49,6 +60,7 @@ impl Need {
             Self::Virtiofsd => find_virtiofsd().map(|program| program.path),
             Self::ErofsUtils => find_in_path("mkfs.erofs"),
             Self::Target(board) => find_target(board.target()),
+            Self::LinuxTarget => find_target(LINUX_TARGET),
         }
     }
 }
@@ -204,6 +216,7 @@ pub fn task(check: bool) -> Result<()> {
         Need::Virtiofsd,
         Need::ErofsUtils,
         Need::Target(Board::Microvm),
+        Need::LinuxTarget,
     ];
     if !check {
         ensure(&needs)?;

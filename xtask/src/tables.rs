@@ -206,7 +206,7 @@ pub fn json(measured: &Measured) -> String {
 }
 
 /// Columns as wide as their widest cell: the first to the left, the others to the right.
-fn align<const N: usize>(
+pub fn align<const N: usize>(
     text: &mut String,
     rows: &[[String; N]],
     between: &str,

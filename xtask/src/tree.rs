@@ -93,7 +93,8 @@ fn links(tree: &mut Tree) {
     tree.hard_link("/usr/bin/tool-again", "/usr/bin/tool");
 }
 
-fn noise(rng: &mut Rng, len: u64) -> Content {
+/// Bytes that no pattern tells apart.
+pub fn noise(rng: &mut Rng, len: u64) -> Content {
     Content::seeded(rng.next_u64(), usize::try_from(len).unwrap_or_default())
 }
 

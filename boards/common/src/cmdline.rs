@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use rootlet::command::config::Console;
+
 /// The command line as the loader gave it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandLine {
@@ -59,11 +61,13 @@ impl CommandLine {
     }
 }
 
-/// Whether output goes out in frames: `console=framed` before the lone `--`.
-pub fn wants_frames(line: &str) -> bool {
+/// How output goes out: `console=` before the lone `--`. A value that is none is told later, by
+/// the parser of the whole line, as text for a person.
+pub fn console(line: &str) -> Console {
     line.split_ascii_whitespace()
         .take_while(|word| *word != "--")
-        .any(|word| word == "console=framed")
+        .find_map(|word| Console::parse(word.strip_prefix("console=")?))
+        .unwrap_or_default()
 }
 
 /// The addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for each
@@ -85,9 +89,11 @@ mod tests {
 
     #[test]
     fn console_word_of_the_command_is_the_commands() {
-        assert!(wants_frames("a=1 console=framed -- cat"));
-        assert!(!wants_frames("a=1 -- cat console=framed"));
-        assert!(!wants_frames(""));
+        assert_eq!(console("a=1 console=framed -- cat"), Console::Framed);
+        assert_eq!(console("console=wire:3 -- cat"), Console::Wire { copies: 3 });
+        assert_eq!(console("a=1 -- cat console=framed"), Console::Plain);
+        assert_eq!(console(""), Console::Plain);
+        assert_eq!(console("console=loud"), Console::Plain);
     }
 
     #[test]

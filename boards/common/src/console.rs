@@ -1,19 +1,36 @@
 //! The console: standard output and standard error of the guest over one serial line.
 //!
-//! Always: bytes of one channel keep their order; what stands on the line is either plain (both
-//! channels mixed, for a person) or frames (`rootlet::command::frame`, for the host tool), as
-//! `console=framed` on the command line says.
+//! Always: bytes of one channel keep their order; what stands on the line is plain (both channels
+//! mixed, for a person), frames (`rootlet::command::frame`, for the host tool) or lines that stand
+//! a real wire (`rootlet::command::wire`), as `console=` on the command line says.
 
 use core::convert::Infallible;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::fmt::{self, Write as _};
+use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use embedded_io::{ErrorType, Write};
+use rootlet::command::config::Console;
 use rootlet::command::frame::{self, FRAME_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX};
+use rootlet::command::wire::{self, LINE_BYTES_MAX};
 use spin::Mutex;
 
-use crate::arch;
+use crate::verdict::Message;
+use crate::{arch, board};
 
-static FRAMED: AtomicBool = AtomicBool::new(false);
+/// [`PLAIN`], [`FRAMED`], or above it the copies of each line on a wire.
+static MODE: AtomicU8 = AtomicU8::new(PLAIN);
+const PLAIN: u8 = 0;
+const FRAMED: u8 = 1;
+
+/// Which boot this is, on a wire.
+static RUN: AtomicU32 = AtomicU32::new(0);
+/// The number of the next line on a wire.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+/// The most output bytes in one line on a wire: what one lost byte may cost.
+const WIRE_BYTES_MAX: usize = 256;
+/// How often the lines without which all others are lost are sent at least.
+const WIRE_COPIES_OF_ENDS: u8 = 3;
+
 static OUTPUT: Mutex<Buffer> = Mutex::new(Buffer::new(Kind::Output));
 static ERROR: Mutex<Buffer> = Mutex::new(Buffer::new(Kind::Error));
 
@@ -48,9 +65,19 @@ impl Buffer {
     }
 }
 
-/// Chooses between plain bytes and frames.
-pub(crate) fn set_framed(framed: bool) {
-    FRAMED.store(framed, Ordering::Relaxed);
+/// Chooses what stands on the line.
+pub(crate) fn choose(console: Console) {
+    let mode = match console {
+        Console::Plain => PLAIN,
+        Console::Framed => FRAMED,
+        Console::Wire { copies } => FRAMED + copies,
+    };
+    MODE.store(mode, Ordering::Relaxed);
+}
+
+/// How often each line is sent; `None` where no wire is.
+fn wire_copies() -> Option<u8> {
+    MODE.load(Ordering::Relaxed).checked_sub(FRAMED).filter(|copies| *copies > 0)
 }
 
 /// Standard output: sent when 1024 bytes are there, when flushed, and before anything is sent to
@@ -110,7 +137,12 @@ pub(crate) fn flush_what_is_free() {
 
 /// Sends `bytes` at once, past the buffers and without a lock.
 pub(crate) fn emit(kind: Kind, bytes: &[u8]) {
-    if !FRAMED.load(Ordering::Relaxed) {
+    if let Some(copies) = wire_copies() {
+        let most = if kind == Kind::Verdict { PAYLOAD_BYTES_MAX } else { WIRE_BYTES_MAX };
+        bytes.chunks(most).for_each(|payload| emit_line(kind.into(), payload, copies));
+        return;
+    }
+    if MODE.load(Ordering::Relaxed) == PLAIN {
         arch::send(bytes);
         return;
     }
@@ -122,9 +154,48 @@ pub(crate) fn emit(kind: Kind, bytes: &[u8]) {
     }
 }
 
+/// Says how far the guest is, where someone at the other end of a wire waits.
+pub(crate) fn progress(text: fmt::Arguments<'_>) {
+    if let Some(copies) = wire_copies() {
+        let mut message = Message::new();
+        // A text that is too long is cut.
+        let _ = message.write_fmt(text);
+        emit_line(wire::Kind::Progress, message.as_bytes(), copies);
+    }
+}
+
+/// Sends one line of a wire; before the first one, who speaks.
+fn emit_line(kind: wire::Kind, payload: &[u8], copies: u8) {
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    if number == 0 {
+        let ticks = arch::ticks();
+        RUN.store((ticks ^ ticks >> 16 ^ ticks >> 32) as u32 & 0xffff, Ordering::Relaxed);
+        let mut hello = Message::new();
+        let (name, version) = (board::BOARD.name, env!("CARGO_PKG_VERSION"));
+        let _ = write!(hello, "board={name} version={version}");
+        send_line(wire::Kind::Hello, number, hello.as_bytes(), copies);
+        emit_line(kind, payload, copies);
+    } else {
+        send_line(kind, number, payload, copies);
+    }
+}
+
+fn send_line(kind: wire::Kind, number: u32, payload: &[u8], copies: u8) {
+    let run = (RUN.load(Ordering::Relaxed) & 0xffff) as u16;
+    let mut out = [0; LINE_BYTES_MAX];
+    let Some(line) = wire::encode(&wire::Frame { run, number, kind, payload }, &mut out) else {
+        return;
+    };
+    let copies = match kind {
+        wire::Kind::Hello | wire::Kind::Verdict => copies.max(WIRE_COPIES_OF_ENDS),
+        _ => copies,
+    };
+    (0..copies).for_each(|_| arch::send(line));
+}
+
 /// Ends the line of a verdict where a person reads it; a frame needs none.
 pub(crate) fn end_line() {
-    if !FRAMED.load(Ordering::Relaxed) {
+    if MODE.load(Ordering::Relaxed) == PLAIN {
         arch::send(b"\n");
     }
 }

@@ -6,15 +6,16 @@
 use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
+use rootlet::command::bench::Setup;
 use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, Memory, Runner, Scratch};
+use rootlet::command::{self, Command, Counters, Done, Memory, Runner, Scratch};
 use rootlet::read::Root;
 
 use crate::console::ErrorOutput;
 use crate::storage::VirtioStorage;
 use crate::verdict::{self, Ending, Message};
 use crate::virtio::mmio::Mmio;
-use crate::{Machine, clock, heap};
+use crate::{Machine, clock, console, heap};
 
 type Storage = VirtioStorage<Mmio>;
 
@@ -34,6 +35,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
     defmt::info!("devices up");
+    console::progress(format_args!("stage=devices"));
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
@@ -42,27 +44,23 @@ pub fn run(mut machine: Machine) -> ! {
         Err(error) => fail(&error, None),
     };
     defmt::info!("image and blobs bound");
+    console::progress(format_args!("stage=bound"));
     let heap_bytes = heap::usage().total;
     if heap_bytes < HEAP_BYTES_MIN {
         let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
         fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
     }
     let memory = Memory::of_heap(heap_bytes);
-    if let Command::Bench(paths) = &command {
-        let out = &mut machine.out;
-        let mut notice = |line: fmt::Arguments<'_>| tell(&mut err, &line);
-        let bench = command::bench::Setup {
-            config: &config,
-            mounted: &mounted,
-            memory,
-            entropy: clock::entropy(),
-        };
-        match command::bench::run(storage, &bench, paths, out, heap::seal, &mut notice) {
-            Ok(counters) => pass(&counters),
-            Err(error) => fail(&error, None),
-        }
-    }
+    let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
+    let setup = Setup { config: &config, mounted: &mounted, memory, entropy: clock::entropy() };
+    match &command {
+        Command::Bench(paths) => {
+            conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))
+        }
+        Command::Race(steps) => conclude(command::race::run(storage, &setup, steps, out, notice)),
+        _ => {}
+    }
     let region =
         command::open_region(&mut storage, &config, &mounted, clock::entropy(), memory, notice);
     let root = match mounted.root(storage, region, &memory) {
@@ -77,9 +75,14 @@ pub fn run(mut machine: Machine) -> ! {
         heap.used,
         heap.total
     );
-    let mut runner = Runner::new(&root, machine.out, &mut scratch);
+    console::progress(format_args!("stage=mounted"));
+    let mut tell = |done: Done| {
+        console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
+    };
+    let mut runner = Runner::new(&root, machine.out, &mut scratch).watched(&mut tell);
     let result = runner.run(&command);
-    let files = runner.files;
+    let files = runner.done.files;
+    console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
     let counters = finish(&root, files);
     match result {
         Ok(()) => pass(&counters),
@@ -96,6 +99,14 @@ fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Co
     // A daemon that is gone has failed reads already, or was not needed.
     let _ = root.with_layer(|_, storage| storage.shut_down());
     Counters { files, ..Counters::of(root) }
+}
+
+/// Ends a run that measured.
+fn conclude<E: fmt::Display>(measured: Result<Counters, E>) -> ! {
+    match measured {
+        Ok(counters) => pass(&counters),
+        Err(error) => fail(&error, None),
+    }
 }
 
 fn pass(counters: &Counters) -> ! {

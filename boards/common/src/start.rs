@@ -83,7 +83,7 @@ impl Machine {
 pub(crate) fn run(boot: Boot) -> ! {
     arch::serial_init();
     clock::begin(&boot.clock);
-    console::set_framed(cmdline::wants_frames(boot.cmdline.text));
+    console::choose(cmdline::console(boot.cmdline.text));
     let ram_end = boot.heap.end;
     // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
     // itself, and this is the only call.

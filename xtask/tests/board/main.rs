@@ -7,9 +7,11 @@ mod bad_input;
 mod boot;
 mod commands;
 mod cuts;
+mod dist;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod race;
 mod regions;
 mod replay;
 mod sample;

@@ -1,0 +1,74 @@
+//! The options of `hil`.
+//!
+//! Always: what is parsed here is well-formed; whether port and files exist is found out by use.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::serial::Port;
+use crate::board::Board;
+
+const HELP: &str = "\
+The runner is a command for sh that starts one boot and, without --serial, carries the guest's line
+on its standard output. It finds in its environment
+  ROOTLET_KERNEL   the board's image, if --board is given
+  ROOTLET_APPEND   the guest's command line: console=wire, the --guest-option words, the command
+  ROOTLET_ATTEMPT  1, 2, ...
+It may end as soon as the boot is under way if a serial port carries the line; else it is ended,
+with all of its process group, soon after the verdict. Without a runner the tool listens, and the
+rig has to be started, with the same command line, by other means.
+
+Examples (after `cargo run -- hil`):
+  --board microvm --runner 'ssh rig boot \"$ROOTLET_APPEND\" < $ROOTLET_KERNEL' -- manifest /
+  --serial /dev/ttyUSB0,115200 --runner './reset-line' --retries 2 --junit hil.xml -- sum /
+
+Exit status: 0 passed, 1 failed, 2 usage, 124 timeout or silence. Standard output has the output of
+the guest command in the last attempt.";
+
+/// Booting on hardware.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct HilArgs {
+    /// The command that starts a boot
+    #[arg(long, value_name = "CMD", required_unless_present = "serial")]
+    pub runner: Option<String>,
+    /// Give the runner a terminal
+    #[arg(long, requires = "runner")]
+    pub pty: bool,
+    /// The serial port that carries the guest's line [BAUD: 115200]
+    #[arg(long, value_name = "PORT[,BAUD]")]
+    pub serial: Option<Port>,
+    /// Build the image of this board for the runner, and expect this board to answer
+    #[arg(long, value_enum)]
+    pub board: Option<Board>,
+    /// A word for the guest's command line, before the command
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub guest_option: Vec<String>,
+    /// How often the guest sends each line, for a wire that loses bytes
+    #[arg(long, value_name = "N", default_value = "1",
+          value_parser = clap::value_parser!(u8).range(1..=9))]
+    pub copies: u8,
+    /// End an attempt after this many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "600",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub timeout: u64,
+    /// End an attempt when for so many seconds nothing came: no byte before the guest's first
+    /// frame, no frame after it
+    #[arg(long, value_name = "SECONDS", default_value = "30",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub silence: u64,
+    /// How often a failed boot is tried again
+    #[arg(long, value_name = "N", default_value = "0",
+          value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
+    /// The rows that the command `manifest` has to print, in any form of JSON, line by line
+    #[arg(long, value_name = "FILE")]
+    pub expect_manifest: Option<PathBuf>,
+    /// Write a report in JUnit's XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// What the guest runs; `manifest /` if there is nothing here
+    #[arg(last = true, value_name = "GUEST COMMAND")]
+    pub words: Vec<String>,
+}

@@ -1,0 +1,146 @@
+//! Hardware in the loop: boots that another command starts, watched over one serial line.
+//!
+//! Always: the last attempt decides; every attempt is in the report; nothing that an attempt
+//! started is left behind.
+
+mod args;
+mod attempt;
+mod failure;
+mod junit;
+mod runner;
+mod serial;
+mod session;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rootlet::command::Command;
+use serde_json::Value;
+
+pub use args::HilArgs;
+use attempt::{Attempt, Rig};
+use failure::{Case, Failure, Kind};
+
+use crate::append;
+use crate::build;
+use crate::cli::LogLevel;
+use crate::exit::{self, usage};
+use crate::interrupt::Interrupt;
+use crate::sample;
+use crate::setup::{self, Need};
+use crate::tree;
+
+/// The task.
+pub fn task(args: &HilArgs, interrupt: &Interrupt) -> Result<()> {
+    let words = match args.words.as_slice() {
+        [] => vec!["manifest".into(), "/".into()],
+        words => words.to_vec(),
+    };
+    let command = Command::parse(&words).map_err(|error| usage(error.to_string()))?;
+    let expected = args.expect_manifest.as_deref().map(rows).transpose()?;
+    if expected.is_some() && !matches!(command, Command::Manifest(_)) {
+        return Err(usage("--expect-manifest needs the command `manifest`"));
+    }
+    let mut variables = Vec::new();
+    if let Some(board) = args.board {
+        setup::ensure(&[Need::Target(board)])?;
+        let firmware = build::board(board, LogLevel::Info, false)?;
+        variables.push(("ROOTLET_KERNEL", fs::canonicalize(firmware.elf)?.into_os_string()));
+    }
+    let line = guest_line(args, &words);
+    eprintln!("guest line  {line}");
+    variables.push(("ROOTLET_APPEND", line.clone().into()));
+    let attempts = attempts(args, &variables, expected.as_deref(), interrupt)?;
+    if let Some(file) = &args.junit {
+        let xml = junit_of(args, &line, expected.is_some(), &attempts)?;
+        fs::write(file, xml).with_context(|| file.display().to_string())?;
+    }
+    conclude(attempts.last().context("no attempt was made")?)
+}
+
+/// What the guest has to be started with.
+fn guest_line(args: &HilArgs, words: &[String]) -> String {
+    let console = match args.copies {
+        1 => "console=wire".to_string(),
+        copies => format!("console=wire:{copies}"),
+    };
+    let options: Vec<String> =
+        std::iter::once(console).chain(args.guest_option.iter().cloned()).collect();
+    append::line(&options, words)
+}
+
+fn rows(file: &Path) -> Result<Vec<Value>> {
+    let name = || file.display().to_string();
+    let text = fs::read(file).map_err(|error| usage(format!("{}: {error}", name())))?;
+    tree::parse_rows(&text).with_context(name)
+}
+
+/// Boots until one attempt passes, or all of them failed.
+fn attempts(
+    args: &HilArgs,
+    variables: &[(&str, OsString)],
+    expected: Option<&[Value]>,
+    interrupt: &Interrupt,
+) -> Result<Vec<Attempt>> {
+    let rig = Rig {
+        runner: args.runner.as_deref(),
+        pty: args.pty,
+        port: args.serial.as_ref(),
+        board: args.board.map(|board| board.package()),
+        timeout: Duration::from_secs(args.timeout),
+        silence: Duration::from_secs(args.silence),
+        interrupt,
+    };
+    let mut attempts = Vec::new();
+    for number in 1..=args.retries.saturating_add(1) {
+        let mut variables = variables.to_vec();
+        variables.push(("ROOTLET_ATTEMPT", number.to_string().into()));
+        let mut attempt = attempt::run(&rig, &variables)?;
+        if let (None, Some(expected)) = (&attempt.failure, expected) {
+            attempt.failure = fault_of_rows(expected, &attempt.output);
+        }
+        let failure = attempt.failure.clone();
+        attempts.push(attempt);
+        let Some(failure) = failure else { break };
+        let (case, kind) = (failure.case.name(), failure.kind.name());
+        eprintln!("attempt {number} failed at {case} ({kind}): {}", failure.message);
+    }
+    Ok(attempts)
+}
+
+fn fault_of_rows(expected: &[Value], output: &[u8]) -> Option<Failure> {
+    let message = match tree::parse_rows(output) {
+        Ok(found) => {
+            let (count, shown) = sample::differences(expected, &found);
+            (count > 0).then(|| format!("{count} rows differ:\n{}", shown.join("\n")))?
+        }
+        Err(error) => format!("{error:#}"),
+    };
+    Some(Failure::new(Case::Manifest, Kind::Rows, message))
+}
+
+fn junit_of(args: &HilArgs, line: &str, has_manifest: bool, all: &[Attempt]) -> Result<String> {
+    let mut facts = vec![("guest_line", line.to_string())];
+    facts.extend(args.runner.iter().map(|runner| ("runner", runner.clone())));
+    facts.extend(args.serial.iter().map(|port| ("serial", port.to_string())));
+    let name = args.board.map_or("rig", |board| board.package());
+    junit::report(&junit::Subject { name, facts: &facts, has_manifest }, all)
+}
+
+/// Gives out what the last attempt showed, and ends as it did.
+fn conclude(last: &Attempt) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&last.output).and_then(|()| stdout.flush()).context("standard output")?;
+    if let Some(verdict) = &last.verdict {
+        eprintln!("{}", verdict.line());
+    }
+    match &last.failure {
+        // It was told when it happened.
+        Some(failure) => Err(exit::stop(failure.kind.status(), "")),
+        None => Ok(()),
+    }
+}

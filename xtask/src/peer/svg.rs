@@ -1,0 +1,106 @@
+//! The comparison as a chart.
+//!
+//! Always: one bar for each row that has a ratio, on a logarithmic scale, with its aim as a tick;
+//! text is escaped.
+
+use std::fmt::Write;
+
+use super::report::{Line, Measured};
+
+const ROW: usize = 26;
+const LEFT: usize = 250;
+const WIDTH: usize = 460;
+const RIGHT: usize = 90;
+const TOP: usize = 64;
+/// The scale goes from 1/LEAST to MOST times.
+const LEAST: f64 = 0.1;
+const MOST: f64 = 100.0;
+
+/// The chart as an SVG document.
+pub fn chart(measured: &Measured) -> String {
+    let lines: Vec<(Line, f64)> = measured
+        .lines()
+        .into_iter()
+        .filter_map(|line| line.ratio.map(|ratio| (line, ratio)))
+        .collect();
+    let (width, bottom) = (LEFT + WIDTH + RIGHT, TOP + lines.len() * ROW);
+    let height = bottom + 34;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
+         viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
+         <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
+    );
+    let title = format!(
+        "rootlet beside {}: how many times better (accel {}, {} runs)",
+        measured.kernel, measured.accel, measured.runs
+    );
+    text(&mut svg, 12, 24, "start", &title);
+    for decade in [0.1, 1.0, 10.0, 100.0] {
+        let x = place(decade);
+        let colour = if decade == 1.0 { "#444444" } else { "#dddddd" };
+        line(&mut svg, (x, TOP - 8), (x, bottom + 4), colour);
+        text(&mut svg, x, bottom + 22, "middle", &format!("{decade}"));
+    }
+    for (at, (Line { row, .. }, ratio)) in lines.iter().enumerate() {
+        let y = TOP + at * ROW;
+        text(&mut svg, LEFT - 10, y + 15, "end", row.title);
+        let (from, to) = (place(1.0), place(*ratio));
+        let (x, wide) = (from.min(to), from.abs_diff(to).max(1));
+        let colour = if *ratio >= row.at_least { "#2f7d4f" } else { "#c05a2e" };
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{x}\" y=\"{}\" width=\"{wide}\" height=\"16\" fill=\"{colour}\"/>",
+            y + 3
+        );
+        let aim = place(row.at_least);
+        line(&mut svg, (aim, y), (aim, y + 22), "#222222");
+        text(&mut svg, LEFT + WIDTH + 12, y + 15, "start", &format!("{ratio:.2}"));
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+/// Where a ratio stands.
+fn place(ratio: f64) -> usize {
+    let part = (ratio.clamp(LEAST, MOST) / LEAST).log10() / (MOST / LEAST).log10();
+    LEFT + (part * WIDTH as f64).round() as usize
+}
+
+fn line(svg: &mut String, from: (usize, usize), to: (usize, usize), colour: &str) {
+    let ((x1, y1), (x2, y2)) = (from, to);
+    let _ = writeln!(
+        svg,
+        "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{colour}\"/>"
+    );
+}
+
+fn text(svg: &mut String, x: usize, y: usize, anchor: &str, words: &str) {
+    let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{words}</text>");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roxmltree::Document;
+
+    #[test]
+    fn chart_is_xml_with_a_bar_for_each_ratio() {
+        let measured = super::super::report::tests::measured();
+        let svg = chart(&measured);
+        let document = Document::parse(&svg).unwrap();
+        let bars = document.descendants().filter(|node| node.has_tag_name("rect")).count() - 1;
+        let ratios = measured.lines().into_iter().filter(|line| line.ratio.is_some()).count();
+        assert_eq!(bars, ratios);
+        let words: Vec<&str> = document.descendants().filter_map(|node| node.text()).collect();
+        assert!(words.iter().any(|words| words.contains("Some <kernel>")), "{words:?}");
+        assert!(words.contains(&"20.00"), "{words:?}");
+    }
+
+    #[test]
+    fn scale_keeps_within_the_chart() {
+        assert!(place(1e9) == place(MOST) && place(0.0) == place(LEAST));
+        assert!(place(0.5) < place(1.0) && place(1.0) < place(8.0));
+    }
+}
