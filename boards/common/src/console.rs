@@ -11,7 +11,7 @@ use embedded_io::{ErrorType, Write};
 use rootlet::command::frame::{self, FRAME_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX};
 use spin::Mutex;
 
-use crate::arch;
+use crate::serial;
 
 static FRAMED: AtomicBool = AtomicBool::new(false);
 static OUTPUT: Mutex<Buffer> = Mutex::new(Buffer::new(Kind::Output));
@@ -111,13 +111,13 @@ pub(crate) fn flush_what_is_free() {
 /// Sends `bytes` at once, past the buffers and without a lock.
 pub(crate) fn emit(kind: Kind, bytes: &[u8]) {
     if !FRAMED.load(Ordering::Relaxed) {
-        arch::send(bytes);
+        serial::send(bytes);
         return;
     }
     let mut out = [0; FRAME_BYTES_MAX];
     for payload in bytes.chunks(PAYLOAD_BYTES_MAX) {
         if let Some(frame) = frame::encode(kind, payload, &mut out) {
-            arch::send(frame);
+            serial::send(frame);
         }
     }
 }
@@ -125,6 +125,6 @@ pub(crate) fn emit(kind: Kind, bytes: &[u8]) {
 /// Ends the line of a verdict where a person reads it; a frame needs none.
 pub(crate) fn end_line() {
     if !FRAMED.load(Ordering::Relaxed) {
-        arch::send(b"\n");
+        serial::send(b"\n");
     }
 }

@@ -12,7 +12,7 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::virtio::{BLOCK, Found};
+use crate::virtio::{BLOCK, Found, Place};
 
 const STEP_NS: u64 = 100_000;
 const VERSION_1: u64 = 1 << 32;
@@ -93,7 +93,7 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         random: 0x2545_f491,
     };
     let state = Rc::new(RefCell::new(state));
-    (Found { id: BLOCK, transport: Fake(Rc::clone(&state)), place: 0 }, state)
+    (Found { id: BLOCK, transport: Fake(Rc::clone(&state)), place: Place::Address(0) }, state)
 }
 
 fn read<V: FromBytes>(at: u64) -> V {
@@ -256,7 +256,7 @@ impl Transport for Fake {
     fn queue_unset(&mut self, _: u16) {}
 
     fn queue_used(&mut self, _: u16) -> bool {
-        false
+        self.0.borrow().queue.is_some()
     }
 
     fn ack_interrupt(&mut self) -> InterruptStatus {

@@ -12,7 +12,7 @@ use virtio_drivers::transport::Transport;
 
 use super::device::{Device, StartError, Stopped};
 use super::ring::{BogusToken, Data, Flight, Kind, Landed, Owner, Refused, Ring, Tail};
-use super::{Found, blk, fs};
+use super::{Found, Place, blk, fs};
 use crate::trace;
 
 /// How often a device that keeps silent is asked whether it is broken.
@@ -80,7 +80,7 @@ impl<T: Transport> Port<T> {
     }
 
     /// Where the device is, for messages.
-    pub(crate) fn place(&self) -> u64 {
+    pub(crate) fn place(&self) -> Place {
         self.device.place
     }
 
@@ -240,7 +240,7 @@ impl<T: Transport> Port<T> {
             if in_flight > 0 || kind != IoErrorKind::Gone {
                 trace::warn!(
                     "device at {=u64:#x} reset with {=usize} requests in flight: {=str}",
-                    self.device.place,
+                    self.device.place.number(),
                     in_flight,
                     why
                 );

@@ -174,6 +174,10 @@ impl Ring {
     /// Sets up queue `index` of a device whose features are settled and which does not run yet.
     pub(crate) fn new<T: Transport>(transport: &mut T, index: u16) -> Result<Self, StartError> {
         let (mut queue, size) = Queue::new(transport, index)?;
+        // The transport does not set up a queue that it could not notify.
+        if !transport.queue_used(index) {
+            return Err(StartError::Queue(index));
+        }
         any_size!(&mut queue, queue => queue.set_dev_notify(false));
         let lane = || Lane {
             bytes: Box::new(UnsafeCell::new(LaneBytes {
