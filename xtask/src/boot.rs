@@ -133,6 +133,7 @@ pub fn run(
     }
     let machine = Machine {
         board: options.board,
+        bus: options.bus,
         accel: accel::choose(options.accel, options.board.arch())?,
         mem: options.mem,
         kernel: absolute(&firmware.elf)?,
@@ -143,7 +144,7 @@ pub fn run(
         extra: options.qemu_arg.clone(),
     };
     let qemu = setup::find_in_path(options.board.qemu()).context("QEMU is gone")?;
-    let command = pasteable(&qemu, &machine.arguments());
+    let command = pasteable(&qemu, &machine.arguments()?);
     if options.verbose {
         describe(&machine, firmware, &command);
     }

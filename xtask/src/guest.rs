@@ -198,7 +198,7 @@ impl Drop for SetOnDrop<'_> {
 
 fn start(machine: &Machine, program: &Path) -> Result<Child> {
     let mut command = bound_command(program.as_os_str());
-    command.args(machine.arguments()).stdin(Stdio::null());
+    command.args(machine.arguments()?).stdin(Stdio::null());
     Child::spawn({
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -61,6 +61,7 @@ impl World {
         fs::write(&kernel, tiny::elf(console, log, end)).unwrap();
         let machine = Machine {
             board: Board::Microvm,
+            bus: None,
             accel: Accel::Tcg,
             mem: Size(32 << 20),
             kernel,
