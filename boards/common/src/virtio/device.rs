@@ -28,7 +28,7 @@ pub enum StartError {
     Features,
     /// Its configuration cannot be read.
     Config,
-    /// A queue is missing or smaller than 16 entries; the number is the queue's.
+    /// A queue is missing, has a single entry, or cannot be notified; the number is the queue's.
     Queue(u16),
     /// It reports a capacity or length that no device has.
     Capacity(u64),
@@ -41,7 +41,7 @@ impl fmt::Display for StartError {
             Self::Features => f.write_str("the device refuses the features it offered"),
             Self::Config => f.write_str("the configuration cannot be read"),
             Self::Queue(index) => {
-                write!(f, "queue {index} is missing or has fewer than 16 entries")
+                write!(f, "queue {index} is missing, has one entry, or cannot be notified")
             }
             Self::Capacity(sectors) => write!(f, "a capacity of {sectors} sectors is impossible"),
         }
