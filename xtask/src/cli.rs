@@ -147,6 +147,9 @@ pub struct MachineArgs {
     /// What the devices are on, where the board has more than one bus
     #[arg(long, value_enum)]
     pub bus: Option<Bus>,
+    /// Boot the flat Linux image that is in the ELF, as most monitors do
+    #[arg(long, hide_short_help = true)]
+    pub flat: bool,
     /// Memory of the guest
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub mem: Size,

@@ -15,6 +15,7 @@ mod disk_file;
 mod exit;
 mod extract;
 mod fixture;
+mod flat;
 mod fuzz;
 mod guards;
 mod guest;

@@ -10,6 +10,8 @@ mod cuts;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod matrix;
+mod protocols;
 mod regions;
 mod replay;
 mod sample;
@@ -17,3 +19,4 @@ mod sample;
 #[path = "../../../tests/golden/set.rs"]
 mod set;
 mod shares;
+mod transports;
