@@ -16,4 +16,6 @@ fn main() {
     // Keeps in the file what the entry code needs to move the image to where it was loaded.
     println!("cargo:rustc-link-arg-bins=-pie");
     println!("cargo:rustc-link-arg-bins=--no-dynamic-linker");
+    // Pages are of 4 KiB; more would only pad the file.
+    println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
 }

@@ -38,6 +38,7 @@ mod size;
 mod sweeper;
 mod tables;
 mod tiny;
+mod tiny_virt;
 mod tree;
 mod verdict;
 mod virtiofsd;
