@@ -76,7 +76,9 @@ impl World {
     }
 
     fn run(&self) -> anyhow::Result<(Report, Vec<u8>)> {
-        let qemu = qemu();
+        let board = self.machine.board;
+        ensure(&[Need::Qemu(board)]).unwrap();
+        let qemu = find_in_path(board.qemu()).unwrap();
         let options = Options {
             qemu: &qemu,
             timeout: self.timeout,
@@ -307,6 +309,24 @@ fn flat_images_are_those_of_the_virt_boards() {
             assert!(says >= flat.len() as u64 && says < 2 << 20, "{board:?}: {says}");
         }
     }
+}
+
+/// A loader may put it at any multiple of 2 MiB: here 20 MiB behind where the ELF is linked.
+#[test]
+fn flat_image_runs_where_it_was_not_linked_to() {
+    let mut flat = crate::flat::image(&image(Board::VirtAarch64).bytes).unwrap();
+    // Documentation/arch/arm64/booting.rst: text_offset, which QEMU obeys.
+    flat[8..16].copy_from_slice(&0x160_0000_u64.to_le_bytes());
+    let mut world = World::new(b"", b"", End::Never);
+    let kernel = world.dir.path().join("Image");
+    fs::write(&kernel, flat).unwrap();
+    let machine = &mut world.machine;
+    (machine.board, machine.kernel, machine.mem) = (Board::VirtAarch64, kernel, Size(64 << 20));
+    machine.append = "console=framed -- ls /".into();
+    let (report, _) = world.run().unwrap();
+    assert_eq!(report.ending, Ending::Failed);
+    let reason = report.verdict.unwrap().reason;
+    assert!(reason.contains("no image given"), "{reason}");
 }
 
 /// Whatever else had to be done at entry would be passed over there.

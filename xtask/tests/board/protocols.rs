@@ -56,6 +56,17 @@ fn aarch64_is_entered_above_and_with_other_processors() {
 }
 
 #[test]
+fn without_a_semihosting_host_the_firmware_switches_off_and_the_verdict_counts() {
+    let off = ["--qemu-arg", "-semihosting-config", "--qemu-arg", "enable=off"];
+    for board in VIRT {
+        reads_all(board, &off);
+        let sample = Sample::new();
+        let words = [&["--board", board], &off[..], &["--", "ls", "/gone"]].concat();
+        crate::boot::fails(sample.args(&words), "/gone: no such file or directory");
+    }
+}
+
+#[test]
 fn q35_boots_with_firmware_that_places_nothing() {
     reads_all("q35", &["--qemu-arg", "-bios", "--qemu-arg", "qboot.rom"]);
 }
