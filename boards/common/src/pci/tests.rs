@@ -7,6 +7,8 @@ use std::rc::Rc;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
 use super::{Bus, Fault, Window};
+use crate::virtio::Slot;
+use crate::virtio::pci::{Pci, PciError};
 
 const WINDOW: Window = Window::new(0x1000_0000, 0x1010_0000);
 const REACH: u64 = 1 << 32;
@@ -170,4 +172,46 @@ fn list_of_capabilities_that_bites_its_tail_ends() {
     // Below 0x40 are the registers of the header, and no capability.
     fake.0.borrow_mut().get_mut(&(0, 1, 0)).unwrap().values[13] = 0x3c;
     assert_eq!(bus.capabilities(at).count(), 0);
+}
+
+/// A structure of virtio in the memory of register 4, as a capability at `at` names it.
+fn structure(function: &mut Function, at: usize, next: u32, kind: u32, offset: u32, length: u32) {
+    let words = [kind << 24 | 20 << 16 | next << 8 | 0x09, 4, offset, length, 4];
+    function.values[at / 4..at / 4 + 5].copy_from_slice(&words);
+}
+
+fn probed(id: u32, fill: impl FnOnce(&mut Function)) -> Slot<Pci> {
+    let fake = Fake::default();
+    let mut function = Function::new(0).with_wide(4, 0x4000, 0);
+    function.values[0] = id;
+    function.values[1] = 1 << 20;
+    function.values[13] = 0x40;
+    fill(&mut function);
+    let at = fake.add(0, 1, 0, function);
+    // SAFETY: the function is looked at once; none of these comes so far as to touch memory.
+    unsafe { Pci::probe(&mut fake.bus(), at) }
+}
+
+#[test]
+fn virtio_device_that_names_memory_beyond_its_own_is_not_used() {
+    let outside = [(0x3fff, 0x38), (0, 0x4001), (u32::MAX, 2), (0x4000, 0x38)];
+    for (offset, length) in outside {
+        let slot = probed(0x1042_1af4, |function| {
+            structure(function, 0x40, 0x60, 1, offset, length);
+            structure(function, 0x60, 0, 2, 0, 0x1000);
+        });
+        assert!(matches!(slot, Slot::Broken(PciError::Structure(1))), "{offset:#x} {slot:?}");
+    }
+    let slot = probed(0x1042_1af4, |function| structure(function, 0x40, 0, 1, 0, 0x38));
+    assert!(matches!(slot, Slot::Broken(PciError::Structure(2))), "{slot:?}");
+    let Slot::Broken(error) = slot else { return };
+    assert!(error.to_string().starts_with("its notification structure is missing"), "{error}");
+}
+
+#[test]
+fn old_device_and_what_is_none_of_virtio_are_told_apart() {
+    let none = |_: &mut Function| {};
+    assert!(matches!(probed(0x1001_1af4, none), Slot::Legacy));
+    assert!(matches!(probed(0x1110_1af4, none), Slot::Other(0x1110)), "ivshmem");
+    assert!(matches!(probed(0x2922_8086, none), Slot::Other(0x2922)));
 }

@@ -8,14 +8,22 @@
 
 use core::arch::global_asm;
 
+/// Bytes of the stack that can be used; its guard page lies below.
 const STACK_BYTES: usize = 256 * 1024;
 const FAULT_STACK_BYTES: usize = 16 * 1024;
 
-#[repr(C, align(16))]
-struct Stack<const BYTES: usize>([u8; BYTES]);
+/// The stack with its guard page, which is the lowest.
+#[repr(C, align(4096))]
+pub(super) struct Stack {
+    guard: [u8; 4096],
+    bytes: [u8; STACK_BYTES],
+}
 
-static mut STACK: Stack<STACK_BYTES> = Stack([0; STACK_BYTES]);
-static mut FAULT_STACK: Stack<FAULT_STACK_BYTES> = Stack([0; FAULT_STACK_BYTES]);
+#[repr(C, align(16))]
+struct FaultStack([u8; FAULT_STACK_BYTES]);
+
+pub(super) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
+static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
 
 /// ELF's type of a word that holds an address of the image itself.
 const R_RISCV_RELATIVE: u64 = 3;
@@ -120,12 +128,13 @@ global_asm!(
     fault_stack = sym FAULT_STACK,
     fault_stack_bytes = const FAULT_STACK_BYTES,
     stack = sym STACK,
-    stack_bytes = const STACK_BYTES,
+    stack_bytes = const size_of::<Stack>(),
     rust = sym rust_start,
 );
 
 /// The first Rust code: what the machine is, then the platform.
 extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
+    super::paging::start();
     let tree = crate::device_tree::read(tree);
     crate::start::run(crate::start::Boot {
         cmdline: tree.cmdline,

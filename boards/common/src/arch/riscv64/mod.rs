@@ -1,20 +1,19 @@
-//! riscv64 in supervisor mode above an SBI (OpenSBI): memory as it is, one hart, interrupts off.
+//! riscv64 in supervisor mode above an SBI (OpenSBI): memory mapped to itself, one hart,
+//! interrupts off.
 //!
-//! Always: no translation is on, so addresses are physical, and what is cached is the machine's
-//! own knowledge (physical memory attributes).
+//! Always: what is cached is the machine's own knowledge (physical memory attributes).
 
 mod clock;
 mod entry;
 mod exception;
 mod halt;
+mod paging;
 mod semihosting;
 
 pub(crate) use clock::{Calibration, ticks};
 pub(crate) use halt::switch_off;
+pub(crate) use paging::REACH;
 pub(crate) use semihosting::semihosting_write;
-
-/// Where addresses of devices end: all can be used.
-pub(crate) const REACH: u64 = u64::MAX;
 
 /// Interrupts of the supervisor are on (sstatus.SIE).
 const SIE: usize = 1 << 1;
