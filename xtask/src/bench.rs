@@ -13,6 +13,7 @@ use rootlet_sim::image::Spread;
 use tempfile::TempDir;
 
 use crate::accel;
+use crate::board::Board;
 use crate::boot;
 use crate::build::{self, Firmware};
 use crate::cli::{BenchArgs, BootArgs, LogLevel};
@@ -23,6 +24,7 @@ use crate::peer;
 use crate::setup::{self, Need};
 use crate::tables::{self, Boot, Measured, Row};
 use crate::tiny::{self, End};
+use crate::tiny_virt;
 use crate::tree;
 
 /// What is measured with, unless the user has an image.
@@ -133,7 +135,7 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     let machine = &args.boot.machine;
     let firmware = build::board(machine.board, boot::level(&boot_args), machine.verbose)?;
     let scratch = TempDir::with_prefix("rootlet-bench-")?;
-    let empty = empty_guest(&scratch)?;
+    let empty = empty_guest(&scratch, machine.board)?;
     let mut measured = Measured {
         accel: accel::choose(machine.accel, machine.board.arch())?.name(),
         loaded_bytes: firmware.loaded_bytes(),
@@ -221,14 +223,19 @@ fn once(
 }
 
 /// A guest that writes one byte and passes.
-fn empty_guest(scratch: &TempDir) -> Result<Firmware> {
+fn empty_guest(scratch: &TempDir, board: Board) -> Result<Firmware> {
     let mut console = Vec::new();
     for (kind, payload) in [(Kind::Output, &b"."[..]), (Kind::Verdict, b"PASS")] {
         let mut frame = [0; FRAME_BYTES_MAX];
         console.extend_from_slice(encode(kind, payload, &mut frame).unwrap_or_default());
     }
     let elf = scratch.path().join("empty.elf");
-    std::fs::write(&elf, tiny::elf(&console, b"", End::Exit(0x10)))?;
+    let bytes = match board.arch() {
+        "aarch64" => tiny_virt::aarch64(&console),
+        "riscv64" => tiny_virt::riscv64(&console),
+        _ => tiny::elf(&console, b"", End::Exit(0x10)),
+    };
+    std::fs::write(&elf, bytes)?;
     Firmware::read(elf)
 }
 

@@ -15,10 +15,12 @@ use tempfile::TempDir;
 use rootlet::command::config::{Part, Sectors};
 
 use crate::accel;
+use crate::board::Board;
 use crate::build::{self, Firmware};
 use crate::cli::{BootArgs, LogLevel};
 use crate::disk_file;
 use crate::exit::{self, usage};
+use crate::flat;
 use crate::guest::{self, Report};
 use crate::interrupt::Interrupt;
 use crate::log::Symbols;
@@ -64,10 +66,14 @@ fn check_command(words: &[String]) -> Result<()> {
 
 /// The task `boot-elf`.
 pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
+    let mut args = args.clone();
+    // The runner of a target does not know which of its boards it runs; the file is called so.
+    let named = |board: &Board| elf.file_name().is_some_and(|name| name == board.package());
+    args.machine.board = Board::ALL.into_iter().find(named).unwrap_or(args.machine.board);
     let needs: Vec<Need> =
-        needs(args).into_iter().filter(|need| !matches!(need, Need::Target(_))).collect();
+        needs(&args).into_iter().filter(|need| !matches!(need, Need::Target(_))).collect();
     setup::ensure(&needs)?;
-    show(args, &Firmware::read(elf)?, interrupt)
+    show(&args, &Firmware::read(elf)?, interrupt)
 }
 
 /// What booting with `args` needs.
@@ -131,11 +137,16 @@ pub fn run(
             human(least)
         )));
     }
+    let kernel = match options.flat {
+        true => flat_image(firmware, private.path())?,
+        false => absolute(&firmware.elf)?,
+    };
     let machine = Machine {
         board: options.board,
+        bus: options.bus,
         accel: accel::choose(options.accel, options.board.arch())?,
         mem: options.mem,
-        kernel: absolute(&firmware.elf)?,
+        kernel,
         append: plan.append(),
         disks: plan.disks.iter().map(present).collect::<Result<_>>()?,
         shares,
@@ -143,7 +154,7 @@ pub fn run(
         extra: options.qemu_arg.clone(),
     };
     let qemu = setup::find_in_path(options.board.qemu()).context("QEMU is gone")?;
-    let command = pasteable(&qemu, &machine.arguments());
+    let command = pasteable(&qemu, &machine.arguments()?);
     if options.verbose {
         describe(&machine, firmware, &command);
     }
@@ -165,6 +176,14 @@ pub fn run(
     drop(private);
     drop(sweeper);
     report
+}
+
+/// The flat image of `firmware`, as a file.
+fn flat_image(firmware: &Firmware, private: &Path) -> Result<PathBuf> {
+    let image = flat::image(&firmware.bytes).map_err(|error| usage(format!("--flat: {error}")))?;
+    let file = private.join("Image");
+    fs::write(&file, image).with_context(|| file.display().to_string())?;
+    Ok(file)
 }
 
 fn describe(machine: &Machine, firmware: &Firmware, command: &str) {

@@ -12,7 +12,7 @@ use rootlet::command::config::Part;
 use rootlet_power::case::CaseName;
 
 use crate::accel;
-use crate::board::Board;
+use crate::board::{Board, Bus};
 use crate::hil::HilArgs;
 use crate::size::Size;
 
@@ -152,6 +152,12 @@ pub struct MachineArgs {
     /// The machine to boot
     #[arg(long, value_enum, default_value = "microvm")]
     pub board: Board,
+    /// What the devices are on, where the board has more than one bus
+    #[arg(long, value_enum)]
+    pub bus: Option<Bus>,
+    /// Boot the flat Linux image that is in the ELF, as most monitors do
+    #[arg(long, hide_short_help = true)]
+    pub flat: bool,
     /// Memory of the guest
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub mem: Size,

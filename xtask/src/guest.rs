@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::board::Log;
 use crate::child::{Child, bound_command};
 use crate::cli::LogLevel;
 use crate::console::{Console, Said};
@@ -184,7 +185,10 @@ pub fn run(
             drop(sender);
         }
         let tail = VecDeque::new();
-        Watch { child: &mut child, receiver, options, started, over: &over, tail }.run(output)
+        let may_switch_off = machine.board.facts().log == Log::Semihosting;
+        let child = &mut child;
+        let over = &over;
+        Watch { child, receiver, options, started, over, tail, may_switch_off }.run(output)
     })
 }
 
@@ -198,7 +202,7 @@ impl Drop for SetOnDrop<'_> {
 
 fn start(machine: &Machine, program: &Path) -> Result<Child> {
     let mut command = bound_command(program.as_os_str());
-    command.args(machine.arguments()).stdin(Stdio::null());
+    command.args(machine.arguments()?).stdin(Stdio::null());
     Child::spawn({
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -219,6 +223,8 @@ struct Watch<'a> {
     started: Instant,
     over: &'a AtomicBool,
     tail: VecDeque<String>,
+    /// Whether the board ends by its firmware where nothing gives it a status.
+    may_switch_off: bool,
 }
 
 impl Watch<'_> {
@@ -263,7 +269,15 @@ impl Watch<'_> {
             None => self.end(deadline)?,
         };
         let qemu_said = qemu_said.into_iter().collect::<Vec<_>>().join(" / ");
-        let (ending, started) = (Ending::of(status), self.started);
+        let (mut ending, started) = (Ending::of(status), self.started);
+        if ending == Ending::Other(0) && self.may_switch_off {
+            // Firmware that switches off gives no status: what the guest said counts.
+            ending = match &verdict {
+                Some(verdict) if verdict.passed => Ending::Passed,
+                Some(_) => Ending::Failed,
+                None => ending,
+            };
+        }
         Ok(Report { ending, verdict, started, first_output, total, qemu_said })
     }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use object::{Object, ObjectSegment};
+use object::{Object, ObjectSection, ObjectSegment};
 use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
 use tempfile::TempDir;
 
@@ -61,6 +61,7 @@ impl World {
         fs::write(&kernel, tiny::elf(console, log, end)).unwrap();
         let machine = Machine {
             board: Board::Microvm,
+            bus: None,
             accel: Accel::Tcg,
             mem: Size(32 << 20),
             kernel,
@@ -75,7 +76,9 @@ impl World {
     }
 
     fn run(&self) -> anyhow::Result<(Report, Vec<u8>)> {
-        let qemu = qemu();
+        let board = self.machine.board;
+        ensure(&[Need::Qemu(board)]).unwrap();
+        let qemu = find_in_path(board.qemu()).unwrap();
         let options = Options {
             qemu: &qemu,
             timeout: self.timeout,
@@ -274,27 +277,77 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(matches!(program.flavour, Flavour::C | Flavour::Rust));
 }
 
-/// The board's image, with all that it needs.
-fn board() -> build::Firmware {
-    ensure(&[Need::Target(Board::Microvm)]).unwrap();
-    build::board(Board::Microvm, LogLevel::Info, false).unwrap()
+/// A board's image, with all that it needs.
+fn image(board: Board) -> build::Firmware {
+    ensure(&[Need::Target(board)]).unwrap();
+    build::board(board, LogLevel::Info, false).unwrap()
 }
 
 #[test]
-fn the_boards_image_without_symbols_has_less_than_512_kib() {
-    let firmware = board();
-    let file = object::File::parse(firmware.bytes.as_slice()).unwrap();
-    let ends = file.segments().map(|part| part.file_range().0 + part.file_range().1);
-    // Behind the last byte that is loaded strip(1) leaves names and headers of sections.
-    let stripped = ends.max().unwrap() + 4096;
-    assert!(stripped < 512 << 10, "{stripped}");
-    assert!(firmware.loaded_bytes() > 100 << 10);
-    assert!(firmware.memory_end() > (1 << 20) + firmware.loaded_bytes());
+fn the_image_of_each_board_without_symbols_has_less_than_512_kib() {
+    for board in Board::ALL {
+        let firmware = image(board);
+        let file = object::File::parse(firmware.bytes.as_slice()).unwrap();
+        let ends = file.segments().map(|part| part.file_range().0 + part.file_range().1);
+        // Behind the last byte that is loaded strip(1) leaves names and headers of sections.
+        let stripped = ends.max().unwrap() + 4096;
+        assert!(stripped < 512 << 10, "{board:?}: {stripped}");
+        assert!(firmware.loaded_bytes() > 100 << 10, "{board:?}");
+        assert!(firmware.memory_end() > (1 << 20) + firmware.loaded_bytes(), "{board:?}");
+    }
+}
+
+#[test]
+fn flat_images_are_those_of_the_virt_boards() {
+    for board in Board::ALL {
+        let firmware = image(board);
+        let flat = crate::flat::image(&firmware.bytes);
+        assert_eq!(flat.is_ok(), board.arch() != "x86_64", "{board:?}");
+        if let Ok(flat) = flat {
+            // As the header says, with what the loader has to leave free behind it.
+            let says = u64::from_le_bytes(flat[16..24].try_into().unwrap());
+            assert!(says >= flat.len() as u64 && says < 2 << 20, "{board:?}: {says}");
+        }
+    }
+}
+
+/// A loader may put it at any multiple of 2 MiB: here 20 MiB behind where the ELF is linked.
+#[test]
+fn flat_image_runs_where_it_was_not_linked_to() {
+    let mut flat = crate::flat::image(&image(Board::VirtAarch64).bytes).unwrap();
+    // Documentation/arch/arm64/booting.rst: text_offset, which QEMU obeys.
+    flat[8..16].copy_from_slice(&0x160_0000_u64.to_le_bytes());
+    let mut world = World::new(b"", b"", End::Never);
+    let kernel = world.dir.path().join("Image");
+    fs::write(&kernel, flat).unwrap();
+    let machine = &mut world.machine;
+    (machine.board, machine.kernel, machine.mem) = (Board::VirtAarch64, kernel, Size(64 << 20));
+    machine.append = "console=framed -- ls /".into();
+    let (report, _) = world.run().unwrap();
+    assert_eq!(report.ending, Ending::Failed);
+    let reason = report.verdict.unwrap().reason;
+    assert!(reason.contains("no image given"), "{reason}");
+}
+
+/// Whatever else had to be done at entry would be passed over there.
+#[test]
+fn images_that_move_themselves_have_no_relocations_but_relative_ones() {
+    for board in [Board::VirtAarch64, Board::VirtRiscv64] {
+        let firmware = image(board);
+        let file = object::File::parse(firmware.bytes.as_slice()).unwrap();
+        let section = file.section_by_name(".rela.dyn").unwrap();
+        let entries = section.data().unwrap();
+        assert!(entries.len() > 24 * 100 && entries.len() % 24 == 0, "{board:?}");
+        let relative: u64 = if board == Board::VirtAarch64 { 1027 } else { 3 };
+        for entry in entries.chunks(24) {
+            assert_eq!(entry[8..16], relative.to_le_bytes(), "{board:?}: {entry:x?}");
+        }
+    }
 }
 
 #[test]
 fn the_boards_log_is_read_again_after_damage() {
-    let firmware = board();
+    let firmware = image(Board::Microvm);
     let mut world = World::new(b"", b"", End::Never);
     world.machine.kernel = firmware.elf.clone();
     world.machine.append = "console=framed".into();

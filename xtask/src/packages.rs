@@ -134,7 +134,10 @@ fn targets(missing: &[Need]) -> Vec<&'static str> {
         Need::LinuxTarget => Some(LINUX_TARGET),
         _ => None,
     };
-    missing.iter().filter_map(target).collect()
+    let mut targets: Vec<&str> = missing.iter().filter_map(target).collect();
+    // Boards of one architecture stand side by side.
+    targets.dedup();
+    targets
 }
 
 fn target_command(missing: &[Need]) -> Option<Vec<String>> {
@@ -147,9 +150,7 @@ fn packages(missing: &[Need], manager: Manager, facts: &Facts) -> Vec<&'static s
     let mut packages = Vec::new();
     for need in missing {
         packages.extend_from_slice(match (need, manager) {
-            (Need::Qemu(_), Manager::Apt) => &["qemu-system-x86", "qemu-system-common"],
-            (Need::Qemu(_), Manager::Dnf) => &["qemu-system-x86-core"],
-            (Need::Qemu(_), Manager::Pacman) => &["qemu-system-x86"],
+            (Need::Qemu(board), _) => emulator(board.arch(), manager),
             (Need::Virtiofsd, Manager::Apt) if !facts.virtiofsd_package => &["qemu-system-common"],
             (Need::Virtiofsd, _) => &["virtiofsd"],
             (Need::ErofsUtils, _) => &["erofs-utils"],
@@ -159,6 +160,21 @@ fn packages(missing: &[Need], manager: Manager, facts: &Facts) -> Vec<&'static s
     let mut seen = std::collections::BTreeSet::new();
     packages.retain(|package| seen.insert(*package));
     packages
+}
+
+/// The packages with the emulator of an architecture.
+fn emulator(arch: &str, manager: Manager) -> &'static [&'static str] {
+    match (arch, manager) {
+        ("aarch64", Manager::Apt) => &["qemu-system-arm", "qemu-system-common"],
+        ("aarch64", Manager::Dnf) => &["qemu-system-aarch64-core"],
+        ("aarch64", Manager::Pacman) => &["qemu-system-aarch64"],
+        ("riscv64", Manager::Apt) => &["qemu-system-misc", "qemu-system-common"],
+        ("riscv64", Manager::Dnf) => &["qemu-system-riscv-core"],
+        ("riscv64", Manager::Pacman) => &["qemu-system-riscv", "qemu-system-riscv-firmware"],
+        (_, Manager::Apt) => &["qemu-system-x86", "qemu-system-common"],
+        (_, Manager::Dnf) => &["qemu-system-x86-core"],
+        (_, Manager::Pacman) => &["qemu-system-x86"],
+    }
 }
 
 /// Whether a release of Debian or Ubuntu has a package `virtiofsd`, from its /etc/os-release:
@@ -216,6 +232,17 @@ mod tests {
                 "rustup target add x86_64-unknown-none",
             ]
         );
+    }
+
+    #[test]
+    fn every_board_brings_its_emulator_and_its_target_once() {
+        let needs = Board::ALL.map(Need::Qemu).into_iter().chain(Board::ALL.map(Need::Target));
+        let needs: Vec<Need> = needs.collect();
+        let commands = lines(decide(&needs, &ROOT));
+        let packages = "qemu-system-x86 qemu-system-common qemu-system-arm qemu-system-misc";
+        assert!(commands[1].ends_with(&format!("--no-install-recommends {packages}")));
+        let targets = "x86_64-unknown-none aarch64-unknown-none riscv64gc-unknown-none-elf";
+        assert_eq!(commands[2], format!("rustup target add {targets}"));
     }
 
     #[test]

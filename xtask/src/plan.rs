@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::append;
-use crate::board::Board;
+use crate::board::Socket;
 use crate::cli::{BlobPlace, CacheArg, MachineArgs, SourceArgs};
 use crate::exit::usage;
 use crate::qemu::Disk;
@@ -55,7 +55,7 @@ impl Plan {
         for config in &machine.blkdebug {
             self.disk(&config.serial)?.blkdebug = Some(PathBuf::from(&config.value));
         }
-        check(&self.disks, self.shares.len(), machine.board)
+        check(&self.disks, self.shares.len(), machine.board.socket(machine.bus)?)
     }
 
     /// Whether `disk` is the region's and is made where it is missing.
@@ -117,7 +117,7 @@ fn mount_tag(at: usize) -> String {
     if at == 0 { "share".into() } else { format!("share{}", at + 1) }
 }
 
-fn check(disks: &[Disk], shares: usize, board: Board) -> Result<()> {
+fn check(disks: &[Disk], shares: usize, socket: &Socket) -> Result<()> {
     let mut serials = BTreeSet::new();
     for disk in disks {
         if disk.serial.len() > SERIAL_BYTES_MAX {
@@ -129,8 +129,8 @@ fn check(disks: &[Disk], shares: usize, board: Board) -> Result<()> {
         }
     }
     let devices = disks.len() + shares;
-    if devices > board.devices_max() {
-        let max = board.devices_max();
+    if devices > socket.devices_max {
+        let max = socket.devices_max;
         return Err(usage(format!("{devices} devices, and the board has room for {max}")));
     }
     Ok(())

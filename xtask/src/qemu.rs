@@ -7,8 +7,10 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
+
 use crate::accel::Accel;
-use crate::board::Board;
+use crate::board::{Board, Bus, Log};
 use crate::size::Size;
 
 /// How QEMU ends after a guest's write of 0x10 to isa-debug-exit: `value << 1 | 1`.
@@ -49,6 +51,8 @@ pub struct ShareDevice {
 pub struct Machine {
     /// Which one.
     pub board: Board,
+    /// What its devices are on; `None` for the usual bus.
+    pub bus: Option<Bus>,
     /// How the processor is run.
     pub accel: Accel,
     /// Memory of the guest.
@@ -100,28 +104,29 @@ impl Opts {
 
 impl Machine {
     /// All arguments of QEMU.
-    pub fn arguments(&self) -> Vec<OsString> {
-        let mut args = self.base();
+    ///
+    /// # Errors
+    /// The board does not have the bus.
+    pub fn arguments(&self) -> Result<Vec<OsString>> {
+        let socket = self.board.socket(self.bus)?;
+        let mut args = self.base(socket.machine);
         for (number, disk) in self.disks.iter().enumerate() {
-            args.extend(disk.arguments(number));
+            args.extend(disk.arguments(number, socket.bus));
         }
         for (number, share) in self.shares.iter().enumerate() {
-            args.extend(share.arguments(number));
+            args.extend(share.arguments(number, socket.bus));
         }
         args.extend(self.extra.iter().map(OsString::from));
         args.push("-kernel".into());
         args.push(self.kernel.clone().into());
         args.push("-append".into());
         args.push(self.append.clone().into());
-        args
+        Ok(args)
     }
 
-    fn base(&self) -> Vec<OsString> {
+    fn base(&self, machine: &str) -> Vec<OsString> {
         let mut args: Vec<OsString> = Vec::new();
-        let machine = match self.board {
-            // With ACPI on, the boot takes 30 ms more.
-            Board::Microvm => Opts::new("microvm,acpi=off"),
-        };
+        let machine = Opts::new(machine);
         let mem = self.mem.0.to_string();
         if self.shares.is_empty() {
             args.extend(["-M".into(), machine.done()]);
@@ -142,25 +147,36 @@ impl Machine {
             "none",
             "-global",
             "virtio-mmio.force-legacy=false",
-            "-device",
-            "isa-debug-exit,iobase=0xf4,iosize=0x04",
             "-chardev",
             "stdio,id=console,signal=off",
             "-serial",
             "chardev:console",
         ];
         args.extend(words.map(OsString::from));
+        args.extend(self.board.facts().arguments.iter().map(OsString::from));
         if let Some(socket) = &self.log_socket {
             let log = Opts::new("socket,id=log").set("path", socket).done();
             args.extend(["-chardev".into(), log]);
-            args.extend(["-device", "isa-debugcon,iobase=0xe9,chardev=log"].map(OsString::from));
         }
+        args.extend(self.log().into_iter().flatten().map(OsString::from));
         args
+    }
+
+    /// What takes the log, and where the same thing also ends the machine, that.
+    fn log(&self) -> Option<[&'static str; 2]> {
+        match (self.board.facts().log, self.log_socket.is_some()) {
+            (Log::Debugcon, true) => Some(["-device", "isa-debugcon,iobase=0xe9,chardev=log"]),
+            (Log::Debugcon, false) => None,
+            (Log::Semihosting, true) => {
+                Some(["-semihosting-config", "enable=on,target=native,chardev=log"])
+            }
+            (Log::Semihosting, false) => Some(["-semihosting-config", "enable=on,target=native"]),
+        }
     }
 }
 
 impl Disk {
-    fn arguments(&self, number: usize) -> [OsString; 4] {
+    fn arguments(&self, number: usize, bus: Bus) -> [OsString; 4] {
         let id = format!("disk{number}");
         let drive = Opts::new("if=none").set("id", &id).set("file", self.file_name());
         let mut drive = drive.raw("format=raw,cache=writeback");
@@ -170,7 +186,7 @@ impl Disk {
         if let Some(options) = &self.options {
             drive = drive.raw(options);
         }
-        let device = Opts::new("virtio-blk-device").set("drive", &id).set("serial", &self.serial);
+        let device = Opts::new(bus.disk()).set("drive", &id).set("serial", &self.serial);
         ["-drive".into(), drive.done(), "-device".into(), device.done()]
     }
 
@@ -183,10 +199,10 @@ impl Disk {
 }
 
 impl ShareDevice {
-    fn arguments(&self, number: usize) -> [OsString; 4] {
+    fn arguments(&self, number: usize, bus: Bus) -> [OsString; 4] {
         let id = format!("share{number}");
         let chardev = Opts::new("socket").set("id", &id).set("path", &self.socket).done();
-        let device = Opts::new("vhost-user-fs-device").set("chardev", &id).set("tag", &self.tag);
+        let device = Opts::new(bus.share()).set("chardev", &id).set("tag", &self.tag);
         ["-chardev".into(), chardev, "-device".into(), device.done()]
     }
 }
@@ -221,6 +237,7 @@ mod tests {
     fn machine() -> Machine {
         Machine {
             board: Board::Microvm,
+            bus: None,
             accel: Accel::Tcg,
             mem: Size(64 << 20),
             kernel: "/k".into(),
@@ -233,7 +250,7 @@ mod tests {
     }
 
     fn words(machine: &Machine) -> Vec<String> {
-        machine.arguments().into_iter().map(|word| word.into_string().unwrap()).collect()
+        machine.arguments().unwrap().into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
     fn after<'w>(words: &'w [String], flag: &str) -> Vec<&'w str> {

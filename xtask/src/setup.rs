@@ -142,7 +142,13 @@ pub fn ensure(needs: &[Need]) -> Result<()> {
 }
 
 fn list(needs: &[Need]) -> String {
-    needs.iter().map(|need| need.name()).collect::<Vec<_>>().join(", ")
+    let mut names: Vec<String> = Vec::new();
+    for name in needs.iter().map(|need| need.name()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.join(", ")
 }
 
 /// A line on standard error, in tests too, where what `eprintln` writes is held back.
@@ -211,18 +217,20 @@ fn apt_knows(package: &str) -> bool {
 
 /// The task `setup`: everything that any task needs.
 pub fn task(check: bool) -> Result<()> {
-    let needs = [
-        Need::Qemu(Board::Microvm),
-        Need::Virtiofsd,
-        Need::ErofsUtils,
-        Need::Target(Board::Microvm),
-        Need::LinuxTarget,
-    ];
+    let mut needs: Vec<Need> = Board::ALL.map(Need::Qemu).into();
+    needs.extend([Need::Virtiofsd, Need::ErofsUtils, Need::LinuxTarget]);
+    needs.extend(Board::ALL.map(Need::Target));
     if !check {
         ensure(&needs)?;
     }
-    let mut missing = Vec::new();
+    let mut missing: Vec<Need> = Vec::new();
+    let mut named = Vec::new();
     for need in needs {
+        // Boards of one architecture need the same.
+        if named.contains(&need.name()) {
+            continue;
+        }
+        named.push(need.name());
         match need.find() {
             Some(place) => eprintln!("found    {}: {}", need.name(), place.display()),
             None => {

@@ -52,7 +52,8 @@ fn u32_len(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-fn words(words: &[u32]) -> Vec<u8> {
+/// Words as bytes.
+pub fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
@@ -62,6 +63,14 @@ fn header(entry: u32) -> Vec<u8> {
     header.extend(words(&[1, entry, HEADER_BYTES, 0, 0]));
     // Sizes of the header and of a program header, two of those, no sections.
     header.extend([52, 0, 32, 0, 2, 0, 40, 0, 0, 0, 0, 0]);
+    header
+}
+
+/// A loaded segment of a file of 64 bits, all rights, linked at `address` and loaded `ram` above.
+pub fn program_header_64(at: u64, address: u64, ram: u64, bytes: u64) -> Vec<u8> {
+    let mut header = words(&[1, 7]);
+    let fields = [at, address, ram + address, bytes, bytes, 1];
+    header.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
     header
 }
 

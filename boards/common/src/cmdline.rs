@@ -6,6 +6,10 @@
 use core::fmt;
 
 use rootlet::command::config::Console;
+use spin::Once;
+
+/// The longest command line: room for the longest path with each byte escaped, and all options.
+const BYTES_MAX: usize = 12 << 10;
 
 /// The command line as the loader gave it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +63,19 @@ impl CommandLine {
         };
         Self { text, fault }
     }
+}
+
+/// Copies the line that a loader passed, so that its memory may be used; only the first one is
+/// kept.
+pub fn keep(given: &[u8]) -> CommandLine {
+    static KEPT: Once<([u8; BYTES_MAX], usize, usize)> = Once::new();
+    let (bytes, len, given) = KEPT.call_once(|| {
+        let mut bytes = [0; BYTES_MAX];
+        let len = given.len().min(BYTES_MAX);
+        bytes[..len].copy_from_slice(&given[..len]);
+        (bytes, len, given.len())
+    });
+    CommandLine::read(&bytes[..*len], *given)
 }
 
 /// How output goes out: `console=` before the lone `--`. A value that is none is told later, by

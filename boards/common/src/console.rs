@@ -15,7 +15,7 @@ use rootlet::command::wire::{self, LINE_BYTES_MAX};
 use spin::Mutex;
 
 use crate::verdict::Message;
-use crate::{arch, board};
+use crate::{arch, board, serial};
 
 /// [`PLAIN`], [`FRAMED`], or above it the copies of each line on a wire.
 static MODE: AtomicU8 = AtomicU8::new(PLAIN);
@@ -143,13 +143,13 @@ pub(crate) fn emit(kind: Kind, bytes: &[u8]) {
         return;
     }
     if MODE.load(Ordering::Relaxed) == PLAIN {
-        arch::send(bytes);
+        serial::send(bytes);
         return;
     }
     let mut out = [0; FRAME_BYTES_MAX];
     for payload in bytes.chunks(PAYLOAD_BYTES_MAX) {
         if let Some(frame) = frame::encode(kind, payload, &mut out) {
-            arch::send(frame);
+            serial::send(frame);
         }
     }
 }
@@ -190,12 +190,12 @@ fn send_line(kind: wire::Kind, number: u32, payload: &[u8], copies: u8) {
         wire::Kind::Hello | wire::Kind::Verdict => copies.max(WIRE_COPIES_OF_ENDS),
         _ => copies,
     };
-    (0..copies).for_each(|_| arch::send(line));
+    (0..copies).for_each(|_| serial::send(line));
 }
 
 /// Ends the line of a verdict where a person reads it; a frame needs none.
 pub(crate) fn end_line() {
     if MODE.load(Ordering::Relaxed) == PLAIN {
-        arch::send(b"\n");
+        serial::send(b"\n");
     }
 }

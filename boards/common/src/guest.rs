@@ -14,10 +14,10 @@ use rootlet::read::Root;
 use crate::console::ErrorOutput;
 use crate::storage::VirtioStorage;
 use crate::verdict::{self, Ending, Message};
-use crate::virtio::mmio::Mmio;
+use crate::virtio::any::Any;
 use crate::{Machine, clock, console, heap};
 
-type Storage = VirtioStorage<Mmio>;
+type Storage = VirtioStorage<Any>;
 
 /// What buffers, tables and the least caches of a mount take together, with some to spare.
 const HEAP_BYTES_MIN: usize = 1 << 20;

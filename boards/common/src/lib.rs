@@ -11,6 +11,8 @@
 extern crate alloc;
 
 pub mod cmdline;
+pub mod device_tree;
+pub mod pci;
 pub mod storage;
 mod trace;
 pub mod virtio;
@@ -24,6 +26,8 @@ pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;
 #[cfg(target_os = "none")]
+mod exit;
+#[cfg(target_os = "none")]
 pub mod guest;
 #[cfg(target_os = "none")]
 pub mod heap;
@@ -31,6 +35,8 @@ pub mod heap;
 mod log;
 #[cfg(target_os = "none")]
 mod panic;
+#[cfg(target_os = "none")]
+mod serial;
 #[cfg(target_os = "none")]
 mod start;
 #[cfg(target_os = "none")]

@@ -5,6 +5,7 @@
 
 use core::cell::UnsafeCell;
 
+use crate::board::{self, Log};
 use crate::{arch, clock};
 
 defmt::timestamp!("{=u64:us}", clock::now_ns() / 1000);
@@ -53,7 +54,7 @@ unsafe impl defmt::Logger for Channel {
         unsafe { *FRAME.section.get() = section };
         // SAFETY: as above.
         let encoder = unsafe { &mut *FRAME.encoder.get() };
-        encoder.start_frame(arch::log_bytes);
+        encoder.start_frame(send);
     }
 
     unsafe fn flush() {}
@@ -61,7 +62,7 @@ unsafe impl defmt::Logger for Channel {
     unsafe fn release() {
         // SAFETY: see `Frame`: we are inside the section that `acquire` opened.
         let encoder = unsafe { &mut *FRAME.encoder.get() };
-        encoder.end_frame(arch::log_bytes);
+        encoder.end_frame(send);
         // SAFETY: as above.
         let section = unsafe { *FRAME.section.get() };
         // SAFETY: `section` came from the `acquire` that this call pairs with.
@@ -71,6 +72,16 @@ unsafe impl defmt::Logger for Channel {
     unsafe fn write(bytes: &[u8]) {
         // SAFETY: see `Frame`: we are inside the section that `acquire` opened.
         let encoder = unsafe { &mut *FRAME.encoder.get() };
-        encoder.write(bytes, arch::log_bytes);
+        encoder.write(bytes, send);
+    }
+}
+
+/// Sends bytes to the log channel. Where there is none, they are lost.
+fn send(bytes: &[u8]) {
+    match board::BOARD.log {
+        #[cfg(target_arch = "x86_64")]
+        Log::Port(port) => bytes.iter().for_each(|&byte| arch::write_port8(port, byte)),
+        #[cfg(not(target_arch = "x86_64"))]
+        Log::Semihosting => arch::semihosting_write(bytes),
     }
 }

@@ -7,7 +7,7 @@ use core::fmt::Write;
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::arch;
+use crate::exit;
 use crate::verdict::{self, Ending, Message};
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
@@ -15,7 +15,7 @@ static PANICKING: AtomicBool = AtomicBool::new(false);
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     if PANICKING.swap(true, Ordering::Relaxed) {
-        arch::exit(Ending::Panicked);
+        exit::exit(Ending::Panicked);
     }
     let mut message = Message::new();
     // A message that is full is cut, which is what is wanted.

@@ -6,14 +6,20 @@
 use core::fmt::{self, Write};
 use core::ops::Range;
 
-use crate::arch::{self, Calibration};
+use virtio_drivers::transport::Transport;
+
+use crate::arch::Calibration;
 use crate::board::{self, Board, Bus};
 use crate::cmdline::CommandLine;
 use crate::console::{ErrorOutput, Output};
+use crate::pci::Host;
 use crate::storage::VirtioStorage;
 use crate::verdict::{self, Ending, Message};
-use crate::virtio::mmio::{Mmio, Slot};
-use crate::{clock, cmdline, console, heap};
+use crate::virtio::any::Any;
+use crate::virtio::mmio::Mmio;
+use crate::virtio::pci::Pci;
+use crate::virtio::{Found, Place, Slot};
+use crate::{clock, cmdline, console, heap, pci, serial};
 
 /// What the architecture knows at entry.
 pub(crate) struct Boot {
@@ -40,48 +46,101 @@ impl Machine {
     /// Starts every disk and share that the board has. A device that cannot be used is told to
     /// `problem` and passed over. Called once: a second call finds the devices in use and would
     /// take them from the first.
-    pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Mmio> {
+    pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
         let mut storage = VirtioStorage::new(clock::now_ns);
-        let Bus::Mmio { base, stride, count } = self.board.virtio;
-        let mut add = |place: usize| {
-            // SAFETY: the place is the board's, or the loader named it and it is no RAM; both
-            // are device space, mapped uncached, and this function runs once.
-            match unsafe { Mmio::probe(place) } {
-                Slot::Empty => {}
-                Slot::Legacy => problem(&format_args!(
-                    "virtio device at {place:#x} has the layout before virtio 1.0; with QEMU, \
-                     -global virtio-mmio.force-legacy=false gives the modern one"
-                )),
-                Slot::Unknown(version) => {
-                    problem(&format_args!("virtio device at {place:#x} has layout {version}"));
-                }
-                Slot::Device(found) => {
-                    if let Err(unusable) = storage.add(found) {
-                        problem(&unusable);
+        let mut found = Finder { storage: &mut storage, problem: &mut problem };
+        for bus in self.board.buses {
+            match bus {
+                Bus::Mmio { base, stride, count } => {
+                    if !self.named(&mut found) {
+                        (0..*count).for_each(|slot| found.mmio(base + slot * stride));
                     }
                 }
+                Bus::Pci(host) => found.pci(host),
+                #[cfg(not(target_arch = "x86_64"))]
+                Bus::Tree => found.tree(),
             }
-        };
-        let mut named = 0;
+        }
+        storage
+    }
+
+    /// Takes the devices that the command line names; the answer is whether there was one.
+    fn named(&self, found: &mut Finder<'_>) -> bool {
         let mut last = None;
         for place in cmdline::virtio_mmio(self.cmdline).filter_map(|at| usize::try_from(at).ok()) {
             // QEMU names each once; a line that names one twice must not start it twice.
             if place >= self.ram_end && last.is_none_or(|last| place < last) {
-                add(place);
+                found.mmio(place);
                 last = Some(place);
-                named += 1;
             }
         }
-        if named == 0 {
-            (0..count).for_each(|slot| add(base + slot * stride));
+        last.is_some()
+    }
+}
+
+/// Starts what it is shown.
+struct Finder<'f> {
+    storage: &'f mut VirtioStorage<Any>,
+    problem: &'f mut dyn FnMut(&dyn fmt::Display),
+}
+
+impl Finder<'_> {
+    /// Looks at a block of registers.
+    fn mmio(&mut self, at: usize) {
+        // SAFETY: the place is the board's or its device tree's, or the loader named it and it is
+        // no RAM; all are device space, mapped uncached, and each is looked at once.
+        let slot = unsafe { Mmio::probe(at) };
+        self.take(slot, Place::Address(at as u64));
+    }
+
+    /// Looks at all devices of a PCI host.
+    fn pci(&mut self, host: &Host) {
+        // SAFETY: the board or its device tree says what the host is, its memory is mapped
+        // uncached, and each host is looked at once.
+        let mut bus = unsafe { pci::Bus::new(host.access, host.window, host.reach) };
+        bus.each(&mut |bus, at| {
+            // SAFETY: each function is looked at once.
+            let slot = unsafe { Pci::probe(bus, at) };
+            self.take(slot, Place::Pci(at.bus, at.device, at.function));
+        });
+    }
+
+    /// Looks at everything that the device tree names.
+    #[cfg(not(target_arch = "x86_64"))]
+    fn tree(&mut self) {
+        let Some(tree) = crate::device_tree::get() else { return };
+        tree.virtio_mmio.iter().for_each(|&at| self.mmio(at));
+        tree.pci.iter().for_each(|host| self.pci(host));
+    }
+
+    fn take<T: Transport>(&mut self, slot: Slot<T>, place: Place)
+    where
+        Found<Any>: From<Found<T>>,
+    {
+        match slot {
+            Slot::Empty | Slot::Other(_) => {}
+            Slot::Legacy => (self.problem)(&format_args!(
+                "virtio device at {place} has only the layout before virtio 1.0; with QEMU, \
+                 disable-modern=off gives the modern one"
+            )),
+            Slot::Unknown(version) => {
+                (self.problem)(&format_args!("virtio device at {place} has layout {version}"));
+            }
+            Slot::Broken(error) => {
+                (self.problem)(&format_args!("virtio device at {place}: {error}"));
+            }
+            Slot::Device(found) => {
+                if let Err(unusable) = self.storage.add(found.into()) {
+                    (self.problem)(&unusable);
+                }
+            }
         }
-        storage
     }
 }
 
 /// Brings the machine up, runs the board's main and ends the machine.
 pub(crate) fn run(boot: Boot) -> ! {
-    arch::serial_init();
+    serial::init();
     clock::begin(&boot.clock);
     console::choose(cmdline::console(boot.cmdline.text));
     let ram_end = boot.heap.end;

@@ -7,12 +7,12 @@ use core::fmt;
 
 use rootlet::command::frame::{Kind, PAYLOAD_BYTES_MAX};
 
-use crate::{arch, console};
+use crate::{console, exit};
 
 /// How a run ended; the host sees it as the machine's exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The command did what it was asked (QEMU ends with 33 on x86).
+    /// The command did what it was asked (QEMU ends with status 33).
     Passed,
     /// The command ended with an error (35).
     Failed,
@@ -60,7 +60,7 @@ impl fmt::Write for Message {
 pub fn finish(ending: Ending, text: &[u8]) -> ! {
     console::flush_what_is_free();
     send(ending, text);
-    arch::exit(ending)
+    exit::exit(ending)
 }
 
 /// As [`finish`] after a fault: says what happened on standard error first. Takes no lock.
@@ -69,7 +69,7 @@ pub(crate) fn emergency(ending: Ending, what: &[u8]) -> ! {
     console::emit(Kind::Error, what);
     console::emit(Kind::Error, b"\n");
     send(ending, what);
-    arch::exit(ending)
+    exit::exit(ending)
 }
 
 fn send(ending: Ending, text: &[u8]) {

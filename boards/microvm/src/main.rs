@@ -1,4 +1,4 @@
-//! rootlet on QEMU's microvm machine.
+//! rootlet on QEMU's microvm machine, and on monitors with the same boot protocol.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(not(target_os = "none"))]
@@ -7,11 +7,28 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
+use platform::board::{Board, Bus, Exit, Log, Serial};
+#[cfg(target_os = "none")]
+use platform::pci::{Access, Host, Window};
+
+#[cfg(target_os = "none")]
 platform::board!(
-    platform::Board {
+    Board {
         name: "microvm",
-        // Where microvm has its slots; with `acpi=off` it also names the ones in use.
-        virtio: platform::board::Bus::Mmio { base: 0xfeb0_0000, stride: 512, count: 24 },
+        console: Serial::Port(0x3f8),
+        log: Log::Port(0xe9),
+        exit: Exit::Port(0xf4),
+        buses: &[
+            // Where microvm has its slots; with `acpi=off` it also names the ones in use.
+            Bus::Mmio { base: 0xfeb0_0000, stride: 512, count: 24 },
+            // With `pcie=on`; else nothing is there (QEMU, hw/i386/microvm.c). Firmware gives no
+            // addresses here.
+            Bus::Pci(Host {
+                access: Access::Memory { base: 0xe000_0000, buses: 256 },
+                window: Window::new(0xc000_0000, 0xe000_0000),
+                reach: 1 << 32,
+            }),
+        ],
     },
     platform::guest::run
 );

@@ -61,7 +61,7 @@ pub fn task(args: &DistArgs) -> Result<()> {
         }
         guests.push(Guest { board, files });
     }
-    let readme = write(&out, "README.md".into(), "", readme::text(&guests).as_bytes())?;
+    let readme = write(&out, "README.md".into(), "", readme::text(&guests)?.as_bytes())?;
     let files: Vec<&Entry> = guests.iter().flat_map(|guest| &guest.files).collect();
     let all = files.iter().copied().chain([&readme]);
     let sums: String = all.map(|file| format!("{}  {}\n", file.sum, file.name)).collect();

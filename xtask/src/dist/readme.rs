@@ -8,6 +8,7 @@ use crate::accel::Accel;
 use crate::board::Board;
 use crate::qemu::{Disk, Machine, pasteable};
 use crate::size::{Size, human};
+use anyhow::Result;
 
 /// Memory of a guest in the examples.
 const MEM: Size = Size(64 << 20);
@@ -17,7 +18,7 @@ const APPEND: &str = "image=image -- manifest /";
 const IMAGE: &str = "root.erofs";
 
 /// The whole text.
-pub fn text(guests: &[Guest]) -> String {
+pub fn text(guests: &[Guest]) -> Result<String> {
     let mut text = format!(
         "# rootlet {}\n\nGuest images that mount an EROFS image and run one command in it. Check \
          them with `sha256sum -c SHA256SUMS`. The examples boot with an EROFS image `{IMAGE}` in \
@@ -31,7 +32,7 @@ pub fn text(guests: &[Guest]) -> String {
     }
     for guest in guests {
         text.push_str(&format!("\n## {}\n", guest.board.package()));
-        text.push_str(&qemu(guest));
+        text.push_str(&qemu(guest)?);
         let file = |suffix: &str| {
             let mut files = guest.files.iter().map(|file| file.name.as_str());
             files.find(|name| name.ends_with(suffix))
@@ -41,20 +42,20 @@ pub fn text(guests: &[Guest]) -> String {
             text.push_str(&format!("\n### {title}\n{body}"));
         }
     }
-    text
+    Ok(text)
 }
 
-fn qemu(guest: &Guest) -> String {
+fn qemu(guest: &Guest) -> Result<String> {
     let mut text = String::from("\n### QEMU\n");
     for Entry { name, .. } in &guest.files {
-        let command = command(guest.board, name);
+        let command = command(guest.board, name)?;
         text.push_str(&format!("Run by the project's tests:\n```sh\n{command}\n```\n"));
     }
-    text
+    Ok(text)
 }
 
 /// QEMU's command line for a board's file.
-fn command(board: Board, kernel: &str) -> String {
+fn command(board: Board, kernel: &str) -> Result<String> {
     let disk = Disk {
         serial: "image".into(),
         file: IMAGE.into(),
@@ -64,6 +65,7 @@ fn command(board: Board, kernel: &str) -> String {
     };
     let machine = Machine {
         board,
+        bus: None,
         accel: Accel::Tcg,
         mem: MEM,
         kernel: kernel.into(),
@@ -73,5 +75,5 @@ fn command(board: Board, kernel: &str) -> String {
         log_socket: None,
         extra: Vec::new(),
     };
-    pasteable(board.qemu().as_ref(), &machine.arguments())
+    Ok(pasteable(board.qemu().as_ref(), &machine.arguments()?))
 }

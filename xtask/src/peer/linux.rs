@@ -83,6 +83,7 @@ pub fn run(guest: &Guest<'_>) -> Result<Race> {
     let initrd = initrd.to_str().context("the name of a temporary folder")?;
     let machine = Machine {
         board: Board::Microvm,
+        bus: None,
         accel: guest.accel,
         mem: guest.mem,
         kernel: std::path::absolute(&guest.kernel.image)?,
@@ -92,7 +93,7 @@ pub fn run(guest: &Guest<'_>) -> Result<Race> {
         log_socket: None,
         extra: ["-M", "acpi=on", "-initrd", initrd].map(Into::into).into(),
     };
-    let race = watch(&machine.arguments(), guest);
+    let race = watch(&machine.arguments()?, guest);
     drop(daemon);
     race
 }

@@ -68,18 +68,24 @@ pub fn host<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Vec<u8> {
     outcome.stdout
 }
 
-/// Builds the board once for all tests of the process.
-fn build() {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    BUILT.get_or_init(|| {
+/// The boards, the default one first.
+pub const BOARDS: [&str; 4] = ["microvm", "q35", "virt-aarch64", "virt-riscv64"];
+
+/// Builds the board that `args` name, once for all tests of the process.
+fn build(args: &[OsString]) {
+    static BUILT: [OnceLock<()>; BOARDS.len()] = [const { OnceLock::new() }; BOARDS.len()];
+    let named = args.windows(2).find(|pair| pair[0] == "--board").map(|pair| &pair[1]);
+    let board = BOARDS.iter().position(|board| named.is_some_and(|named| named == board));
+    let board = board.unwrap_or(0);
+    BUILT[board].get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let disk = dir.path().join("disk");
         fs::write(&disk, [0; 512]).unwrap();
         let disk = format!("x={}", disk.display());
-        let words = ["--disk", &disk, "--", "cache"].map(OsString::from);
-        let outcome = run(words.to_vec(), FIRST).end();
+        let words = ["--board", BOARDS[board], "--disk", &disk, "--", "cache"];
+        let outcome = run(words.map(OsString::from).to_vec(), FIRST).end();
         let built = outcome.verdict().starts_with("FAIL no image given");
-        assert!(built, "the board does not build or boot: {}", outcome.stderr);
+        assert!(built, "{} does not build or boot: {}", BOARDS[board], outcome.stderr);
     });
 }
 
@@ -100,9 +106,10 @@ fn run(args: Vec<OsString>, patience: Duration) -> Boot {
 impl Boot {
     /// Starts a boot. The guest's own deadline comes first, so that its words are heard.
     pub fn start<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Self {
-        build();
         let timeout = ["--timeout".into(), BOOT_SECONDS.to_string().into()];
-        let args = timeout.into_iter().chain(args.into_iter().map(Into::into)).collect();
+        let args: Vec<OsString> =
+            timeout.into_iter().chain(args.into_iter().map(Into::into)).collect();
+        build(&args);
         run(args, Duration::from_secs(BOOT_SECONDS) + AROUND)
     }
 

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::boot::{fails, host, passes};
 use crate::set::{Golden, Set};
 
-fn args(golden: &Golden, command: &[&str]) -> Vec<OsString> {
+/// Arguments that name an image with its devices, and a command.
+pub fn args(golden: &Golden, command: &[&str]) -> Vec<OsString> {
     let mut args: Vec<OsString> = vec!["--image".into(), golden.image.clone().into()];
     for (number, blob) in golden.devices.iter().enumerate() {
         args.extend(["--blob".into(), format!("{}={}", number + 1, blob.display()).into()]);
@@ -24,7 +25,8 @@ fn with_region(region: &Path, golden: &Golden) -> Vec<OsString> {
     all
 }
 
-fn image(name: &str) -> Golden {
+/// The golden image of this name.
+pub fn image(name: &str) -> Golden {
     Set::built_in().images.into_iter().find(|golden| golden.name == name).unwrap()
 }
 

@@ -11,6 +11,8 @@ mod dist;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod matrix;
+mod protocols;
 mod race;
 mod regions;
 mod replay;
@@ -19,3 +21,4 @@ mod sample;
 #[path = "../../../tests/golden/set.rs"]
 mod set;
 mod shares;
+mod transports;

@@ -1,11 +1,25 @@
 //! One folder per architecture, each with the same names in it.
 //!
-//! Always: nothing outside this folder knows an instruction, a port or a register address of a
-//! processor. What an architecture offers: `ticks`/`calibrate` (clock), `send` (console),
-//! `log_byte` (log channel), `interrupts_off`/`interrupts_restore` (critical section), `exit`.
+//! Always: nothing outside this folder knows an instruction or a register of a processor. What
+//! every architecture offers: `ticks` and `Calibration` (clock), `interrupts_off` and
+//! `interrupts_restore` (critical section), `switch_off` (the end, where the board has no better
+//! one), and an entry that ends in `start::run`. What a kind of device needs of one alone (ports,
+//! semihosting) stands there, too.
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86_64::*;
+
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+
+#[cfg(target_arch = "aarch64")]
+pub(crate) use aarch64::*;
+
+#[cfg(target_arch = "riscv64")]
+mod riscv64;
+
+#[cfg(target_arch = "riscv64")]
+pub(crate) use riscv64::*;

@@ -8,7 +8,7 @@ use rootlet::storage::IoErrorKind;
 use virtio_drivers::transport::Transport;
 
 use super::jobs::Jobs;
-use crate::virtio::port::{Port, Request};
+use crate::virtio::port::{Ended, Port, Request};
 use crate::virtio::ring::Owner;
 
 /// One request to one device that somebody waits for.
@@ -29,20 +29,34 @@ impl<T: Transport> Call<'_, T> {
         request: Request<'_>,
         deadline_ns: u64,
     ) -> Result<u32, IoErrorKind> {
-        // Jobs fill no more than half of a ring, and no batch is running, so there is room.
+        // No batch is running, so what fills a small ring is a job, which ends by itself.
+        while !self.port.has_room() && self.port.ended().is_none() {
+            match self.next() {
+                Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
+                Some(_) => unreachable!("only jobs are in flight"),
+                None => {}
+            }
+        }
         // SAFETY: this returns only when the request has been reaped.
         unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
         loop {
-            self.port.kick();
-            match self.port.reap() {
+            match self.next() {
                 Some((Owner::Call, result)) => return result,
                 Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
                 Some((Owner::Batch(_), _)) => unreachable!("no batch is running"),
-                None => {
-                    spin_loop();
-                    self.port.check((self.now)());
-                }
+                None => {}
             }
         }
+    }
+
+    /// The next request that has ended; without one, looks at the deadlines.
+    fn next(&mut self) -> Option<Ended> {
+        self.port.kick();
+        let ended = self.port.reap();
+        if ended.is_none() {
+            spin_loop();
+            self.port.check((self.now)());
+        }
+        ended
     }
 }

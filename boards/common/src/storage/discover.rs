@@ -77,6 +77,8 @@ impl<T: Transport> VirtioStorage<T> {
             let open = session.open(wire, name.as_bytes())?;
             Ok((open, session.read_bytes_max()))
         })?;
+        let port = &self.ports[self.shares[share].port];
+        let transfer_bytes_max = transfer_bytes_max.min(port.transfer_bytes_max());
         let info = DeviceInfo {
             bytes: open.size,
             sector_bytes: 1,

@@ -12,11 +12,10 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::virtio::{BLOCK, Found};
+use crate::virtio::{BLOCK, Found, Place};
 
 const STEP_NS: u64 = 100_000;
 const VERSION_1: u64 = 1 << 32;
-const RING_ENTRIES: u16 = 128;
 
 thread_local! {
     static TIME: Cell<u64> = const { Cell::new(0) };
@@ -60,6 +59,10 @@ pub(super) struct State {
     pub(super) flushes: usize,
     /// The most requests that were held at once.
     pub(super) held_max: usize,
+    /// Entries of the largest queue that it takes.
+    pub(super) entries_max: u32,
+    /// Entries of its queue.
+    entries: u16,
     features: u64,
     config: [u8; 64],
     status: u32,
@@ -83,6 +86,8 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         resets: 0,
         flushes: 0,
         held_max: 0,
+        entries_max: 128,
+        entries: 0,
         features: features | VERSION_1,
         config,
         status: 0,
@@ -93,7 +98,7 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         random: 0x2545_f491,
     };
     let state = Rc::new(RefCell::new(state));
-    (Found { id: BLOCK, transport: Fake(Rc::clone(&state)), place: 0 }, state)
+    (Found { id: BLOCK, transport: Fake(Rc::clone(&state)), place: Place::Address(0) }, state)
 }
 
 fn read<V: FromBytes>(at: u64) -> V {
@@ -135,7 +140,7 @@ impl State {
         let Some(queue) = self.queue else { return };
         let offered: u16 = read(queue.driver + 2);
         while self.seen != offered {
-            self.held.push(read(queue.driver + 4 + 2 * u64::from(self.seen % RING_ENTRIES)));
+            self.held.push(read(queue.driver + 4 + 2 * u64::from(self.seen % self.entries)));
             self.seen = self.seen.wrapping_add(1);
         }
         self.held_max = self.held_max.max(self.held.len());
@@ -165,7 +170,7 @@ impl State {
             let head = self.held.swap_remove(pick);
             let len = self.serve(&Self::chain(queue, head));
             let id = if self.manner == Manner::BogusId { head ^ 0x55 } else { head };
-            let place = queue.device + 4 + 8 * u64::from(self.used % RING_ENTRIES);
+            let place = queue.device + 4 + 8 * u64::from(self.used % self.entries);
             write(place, u32::from(id));
             write(place + 4, len);
             self.used = self.used.wrapping_add(1);
@@ -173,28 +178,37 @@ impl State {
         }
     }
 
+    /// Serves a request however its bytes are cut into parts (virtio 1.2, 2.7.4).
     fn serve(&mut self, chain: &[Descriptor]) -> u32 {
-        let (Some(head), Some(status)) = (chain.first(), chain.last()) else { return 0 };
-        let (operation, sector): (u32, u64) = (read(head.at), read(head.at + 8));
-        let data = &chain[1..chain.len() - 1];
-        let mut at = sector as usize * 512;
+        let places = |is_written: bool| -> Vec<u64> {
+            let parts = chain.iter().filter(|part| (part.flags & 2 != 0) == is_written);
+            parts.flat_map(|part| part.at..part.at + u64::from(part.len)).collect()
+        };
+        let (readable, writable) = (places(false), places(true));
+        let Some((&status, data_in)) = writable.split_last() else { return 0 };
+        let bytes: Vec<u8> = readable.iter().map(|&at| read(at)).collect();
+        let (head, data_out) = bytes.split_at(16);
+        let operation = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+        let at = u64::from_le_bytes(core::array::from_fn(|index| head[8 + index])) as usize * 512;
         let mut written = 0;
-        for part in data {
-            for place in part.at..part.at + u64::from(part.len) {
-                match operation {
-                    0 if written < part.len / 2 || self.manner != Manner::Half => {
-                        write(place, self.bytes[at]);
-                    }
-                    1 => self.bytes[at] = read(place),
-                    8 => write(place, b"fake\0".get(at).copied().unwrap_or(0)),
-                    _ => continue,
-                }
-                at += 1;
-                written += u32::from(operation != 1);
+        match operation {
+            0 => {
+                let half = self.manner == Manner::Half;
+                let len = if half { data_in.len() / 2 } else { data_in.len() };
+                let from = &self.bytes[at..at + len];
+                data_in.iter().zip(from).for_each(|(&place, &byte)| write(place, byte));
+                written = len as u32;
             }
+            1 => self.bytes[at..at + data_out.len()].copy_from_slice(data_out),
+            4 => self.flushes += 1,
+            8 => {
+                let name = b"fake".iter().chain(core::iter::repeat(&0));
+                data_in.iter().zip(name).for_each(|(&place, &byte)| write(place, byte));
+                written = data_in.len() as u32;
+            }
+            _ => {}
         }
-        self.flushes += usize::from(operation == 4);
-        write(status.at, u8::from(self.manner == Manner::Fails));
+        write(status, u8::from(self.manner == Manner::Fails));
         written + 1
     }
 }
@@ -211,7 +225,7 @@ impl Transport for Fake {
     fn write_driver_features(&mut self, _: u64) {}
 
     fn max_queue_size(&mut self, _: u16) -> u32 {
-        RING_ENTRIES.into()
+        self.0.borrow().entries_max
     }
 
     fn notify(&mut self, _: u16) {
@@ -245,18 +259,21 @@ impl Transport for Fake {
     fn queue_set(
         &mut self,
         _: u16,
-        _: u32,
+        size: u32,
         descriptors: PhysAddr,
         driver: PhysAddr,
         device: PhysAddr,
     ) {
-        self.0.borrow_mut().queue = Some(Queue { descriptors, driver, device });
+        let mut state = self.0.borrow_mut();
+        assert!(size.is_power_of_two() && size <= state.entries_max);
+        (state.entries, state.seen, state.used) = (size as u16, 0, 0);
+        state.queue = Some(Queue { descriptors, driver, device });
     }
 
     fn queue_unset(&mut self, _: u16) {}
 
     fn queue_used(&mut self, _: u16) -> bool {
-        false
+        self.0.borrow().queue.is_some()
     }
 
     fn ack_interrupt(&mut self) -> InterruptStatus {

@@ -27,7 +27,7 @@ use crate::virtio::device::StartError;
 use crate::virtio::fs::{TAG_BYTES, until_zero};
 use crate::virtio::port::{Port, Request};
 use crate::virtio::ring::{Data, Owner};
-use crate::virtio::{BLOCK, FILE_SYSTEM, Found};
+use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 use call::Call;
 use jobs::Jobs;
 
@@ -64,7 +64,7 @@ struct File {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unusable {
     /// Where it is.
-    pub place: u64,
+    pub place: Place,
     /// Its virtio device id.
     pub id: u32,
     /// Why.
@@ -73,7 +73,7 @@ pub struct Unusable {
 
 impl fmt::Display for Unusable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "virtio device {} at {:#x}: {}", self.id, self.place, self.error)
+        write!(f, "virtio device {} at {}: {}", self.id, self.place, self.error)
     }
 }
 
@@ -164,7 +164,7 @@ impl<T: Transport> VirtioStorage<T> {
     }
 
     /// Where a device is, for messages.
-    pub fn place(&self, device: DeviceId) -> Option<u64> {
+    pub fn place(&self, device: DeviceId) -> Option<Place> {
         Some(self.ports.get(self.port_of(device)?)?.place())
     }
 

@@ -1,10 +1,12 @@
 //! The storage against disks that answer out of order, late, wrongly or never.
 
+use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use rootlet::storage::{
-    Background, Buffer, DeviceId, Discover, IoErrorKind, Job, JobKind, Storage, Transfer,
+    Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, Storage,
+    Transfer,
 };
 
 use super::VirtioStorage;
@@ -215,4 +217,73 @@ fn two_disks_of_one_serial_are_ambiguous() {
     storage.add(fake::disk(content(0, 8), 0).0).unwrap();
     assert_eq!(storage.disk("fake"), Err(rootlet::storage::DiscoverError::Ambiguous(2)));
     assert_eq!(storage.disk("fak"), Err(rootlet::storage::DiscoverError::NotFound));
+}
+
+/// Queues of every size that a device may have, with two of them in one batch.
+#[test]
+fn queue_of_any_size_serves_reads_writes_jobs_and_flushes() {
+    for entries in [2, 4, 8, 16, 32, 64, 128, 256, 1024] {
+        let mut storage = storage();
+        let (a, b) = (content(1, 300), content(2, 300));
+        let (found, state) = fake::disk(a.clone(), FLUSH);
+        state.borrow_mut().entries_max = entries;
+        storage.add(found).unwrap();
+        storage.add(fake::disk(b.clone(), 0).0).unwrap();
+        assert_eq!(storage.disk("fake").unwrap_err(), DiscoverError::Ambiguous(2), "{entries}");
+        let mut out = vec![0; 600 * SECTOR];
+        let reported = read_all(&mut storage, &mut out, &[A, B]);
+        assert!(reported.iter().all(|&times| times == 1), "{entries}: {reported:?}");
+        for (pair, (a, b)) in out.chunks(2 * SECTOR).zip(a.chunks(SECTOR).zip(b.chunks(SECTOR))) {
+            assert!(pair[..SECTOR] == *a && pair[SECTOR..] == *b, "{entries}");
+        }
+        let mut buffer = Buffer::new(SECTOR);
+        buffer.get_mut().unwrap().fill(0x5a);
+        let (kind, buffer) = (JobKind::Write, Some(buffer));
+        assert!(storage.start(Job { tag: 1, device: A, at: 1024, kind, buffer }).is_ok());
+        // A job fills the smallest ring, and neither a call nor a batch is lost for it.
+        let (mut sector, data) = ([0; SECTOR], [0xa5; 2 * SECTOR]);
+        let mut batch = [Transfer::write(A, 4096, &data), Transfer::read(A, 512, &mut sector)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch.map(|transfer| transfer.result), [Some(Ok(())); 2], "{entries}");
+        assert!(sector[..] == a[512..1024], "{entries}");
+        let ended = (0..1000).find_map(|_| storage.poll());
+        assert!(matches!(ended, Some((Job { tag: 1, .. }, Ok(())))), "{entries}");
+        let mut flush = [Transfer::flush(A)];
+        storage.run(&mut flush, &mut |_, _| {});
+        let state = state.borrow();
+        assert_eq!(state.flushes, 1, "{entries}");
+        assert!(state.bytes[1024..1536].iter().all(|&byte| byte == 0x5a), "{entries}");
+        assert!(state.bytes[4096..5120] == data, "{entries}");
+    }
+}
+
+#[test]
+fn queue_of_two_entries_tells_how_much_it_takes_and_each_fault_all_the_same() {
+    for (manner, kind) in
+        [(Manner::Half, IoErrorKind::Short(256)), (Manner::Fails, IoErrorKind::Device(1))]
+    {
+        let mut storage = storage();
+        let (found, state) = fake::disk(content(0, 256), 0);
+        state.borrow_mut().entries_max = 2;
+        storage.add(found).unwrap();
+        assert_eq!(storage.info(A).unwrap().transfer_bytes_max, 64 << 10);
+        let mut large = vec![0; 64 << 10];
+        let mut batch = [Transfer::read(A, 0, &mut large)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch[0].result, Some(Ok(())));
+        assert!(large == content(0, 128));
+        state.borrow_mut().manner = manner;
+        let mut out = [0; SECTOR];
+        let mut batch = [Transfer::read(A, 0, &mut out)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch[0].result, Some(Err(kind)), "{manner:?}");
+    }
+}
+
+#[test]
+fn queue_of_one_entry_is_refused_by_its_number() {
+    let (found, state) = fake::disk(content(0, 8), 0);
+    state.borrow_mut().entries_max = 1;
+    let unusable = storage().add(found).unwrap_err();
+    assert!(unusable.to_string().contains("queue 0 is missing, has one entry"), "{unusable}");
 }

@@ -6,9 +6,10 @@
 use core::fmt;
 use core::hint::spin_loop;
 
+use virtio_drivers::PAGE_SIZE;
 use virtio_drivers::transport::{DeviceStatus, Transport};
 
-use super::Found;
+use super::{Found, Place};
 
 /// VIRTIO_F_VERSION_1 (virtio 1.2, 6).
 const VERSION_1: u64 = 1 << 32;
@@ -21,13 +22,13 @@ const RESET_NS_MAX: u64 = 10_000_000_000;
 /// Why a device could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartError {
-    /// It has no VIRTIO_F_VERSION_1: it is older than virtio 1.0.
+    /// It has the registers of virtio 1.0, but no VIRTIO_F_VERSION_1.
     Old,
     /// It refuses the features that it offered.
     Features,
     /// Its configuration cannot be read.
     Config,
-    /// A queue is missing or smaller than 16 entries; the number is the queue's.
+    /// A queue is missing, has a single entry, or cannot be notified; the number is the queue's.
     Queue(u16),
     /// It reports a capacity or length that no device has.
     Capacity(u64),
@@ -36,11 +37,11 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Old => f.write_str("the device is older than virtio 1.0"),
+            Self::Old => f.write_str("the device has the registers of virtio 1.0, and is older"),
             Self::Features => f.write_str("the device refuses the features it offered"),
             Self::Config => f.write_str("the configuration cannot be read"),
             Self::Queue(index) => {
-                write!(f, "queue {index} is missing or has fewer than 16 entries")
+                write!(f, "queue {index} is missing, has one entry, or cannot be notified")
             }
             Self::Capacity(sectors) => write!(f, "a capacity of {sectors} sectors is impossible"),
         }
@@ -58,7 +59,7 @@ pub(crate) struct Device<T: Transport> {
     /// Features that both sides have.
     pub(crate) features: u64,
     /// Where it is, for messages.
-    pub(crate) place: u64,
+    pub(crate) place: Place,
     now: fn() -> u64,
 }
 
@@ -74,6 +75,13 @@ impl<T: Transport> Device<T> {
         let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
         device.transport.set_status(status);
         let offered = device.transport.read_device_features();
+        if device.transport.requires_legacy_layout() {
+            // Has neither the feature nor the status bit (virtio 1.2, 3.1.2).
+            device.features = offered & wanted;
+            device.transport.write_driver_features(device.features);
+            device.transport.set_guest_page_size(PAGE_SIZE as u32);
+            return Ok(device);
+        }
         if offered & VERSION_1 == 0 {
             return Err(StartError::Old);
         }
@@ -125,7 +133,7 @@ impl<T: Transport> Device<T> {
             let waited = (self.now)().saturating_sub(begin);
             assert!(
                 waited < RESET_NS_MAX,
-                "virtio device at {:#x} does not reset: its memory cannot be taken back",
+                "virtio device at {} does not reset: its memory cannot be taken back",
                 self.place
             );
             spin_loop();

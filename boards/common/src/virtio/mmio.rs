@@ -1,15 +1,15 @@
-//! A virtio device behind memory-mapped registers, in the modern layout (virtio 1.2, 4.2).
+//! A virtio device behind memory-mapped registers (virtio 1.2, 4.2), in the modern layout or in
+//! the one from before virtio 1.0 (4.2.4), which is what QEMU gives unless told otherwise.
 //!
-//! Always: only blocks with the magic and version 2 become transports. Unlike the transport of
-//! virtio-drivers this one takes any device id, because that one refuses virtio-fs (26).
-
-use core::ptr::{NonNull, with_exposed_provenance_mut};
+//! Always: only blocks with the magic and version 1 or 2 become transports. Unlike the transport
+//! of virtio-drivers this one takes any device id, because that one refuses virtio-fs (26).
 
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
-use virtio_drivers::{Error, PhysAddr, Result};
+use virtio_drivers::{Error, PAGE_SIZE, PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::Found;
+use super::registers::Registers;
+use super::{Found, Place, Slot};
 
 /// Bytes of one block: 256 of registers, then the device's configuration.
 const BLOCK_BYTES: usize = 512;
@@ -27,9 +27,15 @@ enum Register {
     DeviceFeaturesSel = 0x14,
     DriverFeatures = 0x20,
     DriverFeaturesSel = 0x24,
+    /// Only in the old layout, as the other two of its kind (virtio 1.2, table 4.2).
+    GuestPageSize = 0x28,
     QueueSel = 0x30,
     QueueNumMax = 0x34,
     QueueNum = 0x38,
+    /// Only in the old layout.
+    QueueAlign = 0x3c,
+    /// Only in the old layout.
+    QueuePfn = 0x40,
     QueueReady = 0x44,
     QueueNotify = 0x50,
     InterruptStatus = 0x60,
@@ -42,29 +48,13 @@ enum Register {
     Config = 0x100,
 }
 
-/// What stands at a place where a device may be.
-#[derive(Debug)]
-pub enum Slot {
-    /// No registers, or no device behind them.
-    Empty,
-    /// A device with the layout before virtio 1.0 (QEMU's default for mmio; the option
-    /// `-global virtio-mmio.force-legacy=false` gives the modern one).
-    Legacy,
-    /// Registers of a version that does not exist yet.
-    Unknown(u32),
-    /// A device.
-    Device(Found<Mmio>),
-}
-
 /// The registers of one device.
 #[derive(Debug)]
 pub struct Mmio {
-    base: NonNull<u8>,
+    block: Registers,
     device_id: u32,
+    is_legacy: bool,
 }
-
-// SAFETY: the registers belong to this value alone and may be accessed from any thread.
-unsafe impl Send for Mmio {}
 
 impl Mmio {
     /// Looks at the block at address `base`.
@@ -73,53 +63,47 @@ impl Mmio {
     ///
     /// `base` is mapped, uncached, 512 bytes long, is no RAM, and no other [`Mmio`] uses it. Reads
     /// of it have no effect if there is no virtio device.
-    pub unsafe fn probe(base: usize) -> Slot {
-        let Some(at) = NonNull::new(with_exposed_provenance_mut::<u8>(base)) else {
+    pub unsafe fn probe(base: usize) -> Slot<Self> {
+        // SAFETY: the caller promises what a block of registers asks for.
+        let Some(block) = (unsafe { Registers::new(base, BLOCK_BYTES) }) else {
             return Slot::Empty;
         };
-        let mut mmio = Self { base: at, device_id: 0 };
-        if !base.is_multiple_of(4) || mmio.read(Register::Magic) != MAGIC {
+        let mut mmio = Self { block, device_id: 0, is_legacy: false };
+        if mmio.read(Register::Magic) != MAGIC {
             return Slot::Empty;
         }
         mmio.device_id = mmio.read(Register::DeviceId);
         match (mmio.device_id, mmio.read(Register::Version)) {
             (0, _) => Slot::Empty,
-            (_, 1) => Slot::Legacy,
-            (id, 2) => Slot::Device(Found { id, transport: mmio, place: base as u64 }),
+            (id, version @ (1 | 2)) => {
+                mmio.is_legacy = version == 1;
+                Slot::Device(Found { id, transport: mmio, place: Place::Address(base as u64) })
+            }
             (_, version) => Slot::Unknown(version),
         }
     }
 
     fn read(&self, register: Register) -> u32 {
-        let at = self.base.as_ptr().wrapping_add(register as usize).cast::<u32>();
-        // SAFETY: `probe`'s caller promised the block; registers are aligned 32-bit words in it.
-        u32::from_le(unsafe { at.read_volatile() })
+        self.block.read32(register as usize)
     }
 
     fn write(&mut self, register: Register, value: u32) {
-        self.write_at(register as usize, value);
-    }
-
-    fn write_at(&mut self, offset: usize, value: u32) {
-        let at = self.base.as_ptr().wrapping_add(offset).cast::<u32>();
-        // SAFETY: as in `read`; what a write makes the device do with memory is the concern of
-        // whoever set the queue's addresses.
-        unsafe { at.write_volatile(value.to_le()) }
+        self.block.write32(register as usize, value);
     }
 
     /// Writes a 64-bit address to a pair of registers.
     fn write_pair(&mut self, low: Register, value: u64) {
-        self.write_at(low as usize, value as u32);
-        self.write_at(low as usize + 4, (value >> 32) as u32);
+        self.block.write32(low as usize, value as u32);
+        self.block.write32(low as usize + 4, (value >> 32) as u32);
     }
 
-    /// The bytes of configuration at `offset`, if they lie in the block.
-    fn config(&self, offset: usize, len: usize) -> Result<*mut u8> {
+    /// Where the `len` bytes of configuration at `offset` are, if they lie in the block.
+    fn config(&self, offset: usize, len: usize) -> Result<usize> {
         let end = offset.checked_add(len).ok_or(Error::ConfigSpaceTooSmall)?;
         if end > BLOCK_BYTES - Register::Config as usize {
             return Err(Error::ConfigSpaceTooSmall);
         }
-        Ok(self.base.as_ptr().wrapping_add(Register::Config as usize + offset))
+        Ok(Register::Config as usize + offset)
     }
 }
 
@@ -131,16 +115,21 @@ impl Transport for Mmio {
 
     fn read_device_features(&mut self) -> u64 {
         self.write(Register::DeviceFeaturesSel, 0);
-        let low = self.read(Register::DeviceFeatures);
+        let low = u64::from(self.read(Register::DeviceFeatures));
+        if self.is_legacy {
+            return low;
+        }
         self.write(Register::DeviceFeaturesSel, 1);
-        (u64::from(self.read(Register::DeviceFeatures)) << 32) | u64::from(low)
+        (u64::from(self.read(Register::DeviceFeatures)) << 32) | low
     }
 
     fn write_driver_features(&mut self, features: u64) {
         self.write(Register::DriverFeaturesSel, 0);
         self.write(Register::DriverFeatures, features as u32);
-        self.write(Register::DriverFeaturesSel, 1);
-        self.write(Register::DriverFeatures, (features >> 32) as u32);
+        if !self.is_legacy {
+            self.write(Register::DriverFeaturesSel, 1);
+            self.write(Register::DriverFeatures, (features >> 32) as u32);
+        }
     }
 
     fn max_queue_size(&mut self, queue: u16) -> u32 {
@@ -160,10 +149,14 @@ impl Transport for Mmio {
         self.write(Register::Status, status.bits());
     }
 
-    fn set_guest_page_size(&mut self, _: u32) {}
+    fn set_guest_page_size(&mut self, bytes: u32) {
+        if self.is_legacy {
+            self.write(Register::GuestPageSize, bytes);
+        }
+    }
 
     fn requires_legacy_layout(&self) -> bool {
-        false
+        self.is_legacy
     }
 
     fn queue_set(
@@ -176,6 +169,13 @@ impl Transport for Mmio {
     ) {
         self.write(Register::QueueSel, queue.into());
         self.write(Register::QueueNum, size);
+        if self.is_legacy {
+            // The other areas follow from this one (virtio 1.2, 2.7.2).
+            self.write(Register::QueueAlign, PAGE_SIZE as u32);
+            let frame = descriptors / PAGE_SIZE as PhysAddr;
+            self.write(Register::QueuePfn, u32::try_from(frame).expect("memory below 16 TiB"));
+            return;
+        }
         self.write_pair(Register::QueueDescLow, descriptors);
         self.write_pair(Register::QueueDriverLow, driver_area);
         self.write_pair(Register::QueueDeviceLow, device_area);
@@ -184,12 +184,14 @@ impl Transport for Mmio {
 
     fn queue_unset(&mut self, queue: u16) {
         self.write(Register::QueueSel, queue.into());
-        self.write(Register::QueueReady, 0);
+        let register = if self.is_legacy { Register::QueuePfn } else { Register::QueueReady };
+        self.write(register, 0);
     }
 
     fn queue_used(&mut self, queue: u16) -> bool {
         self.write(Register::QueueSel, queue.into());
-        self.read(Register::QueueReady) != 0
+        let register = if self.is_legacy { Register::QueuePfn } else { Register::QueueReady };
+        self.read(register) != 0
     }
 
     fn ack_interrupt(&mut self) -> InterruptStatus {
@@ -198,8 +200,9 @@ impl Transport for Mmio {
         InterruptStatus::from_bits_retain(pending)
     }
 
+    /// The old layout has no generation: two reads that differ cannot be told.
     fn read_config_generation(&self) -> u32 {
-        self.read(Register::ConfigGeneration)
+        if self.is_legacy { 0 } else { self.read(Register::ConfigGeneration) }
     }
 
     fn read_config_space<V: FromBytes + IntoBytes>(&self, offset: usize) -> Result<V> {
@@ -208,8 +211,7 @@ impl Transport for Mmio {
         // Byte by byte: a device must allow it for its configuration (virtio 1.2, 4.2.2.2), and
         // it serves every width and alignment.
         for (index, byte) in value.as_mut_bytes().iter_mut().enumerate() {
-            // SAFETY: `config` checked that the bytes lie in the block.
-            *byte = unsafe { at.wrapping_add(index).read_volatile() };
+            *byte = self.block.read8(at + index);
         }
         Ok(value)
     }
@@ -221,9 +223,7 @@ impl Transport for Mmio {
     ) -> Result<()> {
         let at = self.config(offset, size_of::<V>())?;
         for (index, &byte) in value.as_bytes().iter().enumerate() {
-            // SAFETY: as in `read_config_space`; nothing here writes configuration that makes a
-            // device touch memory.
-            unsafe { at.wrapping_add(index).write_volatile(byte) };
+            self.block.write8(at + index, byte);
         }
         Ok(())
     }

@@ -6,13 +6,18 @@
 //! The layers: a transport (registers) below a `device` (start and reset), a `ring` (one
 //! queue with its requests in flight), a `port` (a device with its rings, as disk or share).
 
+pub mod any;
 pub(crate) mod blk;
 pub(crate) mod device;
 pub(crate) mod fs;
 mod hal;
 pub mod mmio;
+pub mod pci;
 pub(crate) mod port;
+mod registers;
 pub(crate) mod ring;
+
+use core::fmt;
 
 use virtio_drivers::transport::Transport;
 
@@ -24,7 +29,57 @@ pub struct Found<T: Transport> {
     /// Its registers.
     pub transport: T,
     /// Where it is, for messages.
-    pub place: u64,
+    pub place: Place,
+}
+
+/// Where a device is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Its registers begin at this address.
+    Address(u64),
+    /// Bus, device and function on PCI.
+    Pci(u8, u8, u8),
+}
+
+impl Place {
+    /// One number for the log: the address, or PCI's own numbering (bus << 8, device << 3,
+    /// function).
+    pub(crate) fn number(self) -> u64 {
+        match self {
+            Self::Address(address) => address,
+            Self::Pci(bus, device, function) => {
+                u64::from(bus) << 8 | u64::from(device) << 3 | u64::from(function)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => write!(f, "{address:#x}"),
+            Self::Pci(bus, device, function) => {
+                write!(f, "PCI {bus:02x}:{device:02x}.{function}")
+            }
+        }
+    }
+}
+
+/// What stands at a place where a device may be.
+#[derive(Debug)]
+pub enum Slot<T: Transport> {
+    /// No registers, or no device behind them.
+    Empty,
+    /// Something else than a virtio device; the number is its device id on its bus.
+    Other(u16),
+    /// A device with the layout before virtio 1.0 alone, on a bus where that is not supported.
+    Legacy,
+    /// Registers of a version that does not exist yet.
+    Unknown(u32),
+    /// A virtio device that names its registers wrongly.
+    Broken(pci::PciError),
+    /// A device.
+    Device(Found<T>),
 }
 
 /// A disk (virtio 1.2, 5.2).

@@ -12,7 +12,7 @@ use virtio_drivers::transport::Transport;
 
 use super::device::{Device, StartError, Stopped};
 use super::ring::{BogusToken, Data, Flight, Kind, Landed, Owner, Refused, Ring, Tail};
-use super::{Found, blk, fs};
+use super::{Found, Place, blk, fs};
 use crate::trace;
 
 /// How often a device that keeps silent is asked whether it is broken.
@@ -56,9 +56,11 @@ impl<T: Transport> Port<T> {
         now: fn() -> u64,
     ) -> Result<(Self, DeviceInfo, bool), StartError> {
         let mut device = Device::begin(found, blk::FEATURES, now)?;
-        let info = blk::info(&device)?;
+        let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
         let requests = Ring::new(&mut device.transport, 0)?;
+        let limit = requests.transfer_bytes_max().unwrap_or(u32::MAX);
+        info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
         Ok((Self::started(device, requests, None), info, has_flush))
     }
 
@@ -80,7 +82,7 @@ impl<T: Transport> Port<T> {
     }
 
     /// Where the device is, for messages.
-    pub(crate) fn place(&self) -> u64 {
+    pub(crate) fn place(&self) -> Place {
         self.device.place
     }
 
@@ -95,9 +97,14 @@ impl<T: Transport> Port<T> {
     }
 
     /// Whether a background job has room: half of the ring stays free of them, so that a reader
-    /// always finds some.
+    /// always finds some. A ring that takes one request takes that of a job, too.
     pub(crate) fn has_room_for_job(&self) -> bool {
-        self.has_room() && self.jobs < self.requests.capacity() / 2
+        self.has_room() && self.jobs < (self.requests.capacity() / 2).max(1)
+    }
+
+    /// The longest transfer, if the ring has a limit of its own.
+    pub(crate) fn transfer_bytes_max(&self) -> u32 {
+        self.requests.transfer_bytes_max().unwrap_or(u32::MAX)
     }
 
     /// Whether anything is in flight.
@@ -240,7 +247,7 @@ impl<T: Transport> Port<T> {
             if in_flight > 0 || kind != IoErrorKind::Gone {
                 trace::warn!(
                     "device at {=u64:#x} reset with {=usize} requests in flight: {=str}",
-                    self.device.place,
+                    self.device.place.number(),
                     in_flight,
                     why
                 );

@@ -3,6 +3,9 @@
 //! Always: a request is a head that the device reads, data that it reads or writes, and a tail
 //! that it writes; head and tail live in the ring, the data is lent by the caller. A request
 //! leaves the ring once: when the device gave it back, or by [`Ring::abandon`] after a reset.
+//!
+//! A queue of two entries has no room for three parts: there the data is copied beside the head
+//! or the tail, which any device of virtio 1.0 has to accept (virtio 1.2, 2.7.4).
 
 use alloc::boxed::Box;
 use core::cell::UnsafeCell;
@@ -25,6 +28,8 @@ const CHAIN: usize = 3;
 /// Descriptors of the largest queue that is compiled in.
 const TOKENS: usize = 128;
 const NO_LANE: u8 = u8::MAX;
+/// The longest transfer of a queue that copies: as long as what a reader mostly asks for.
+const COPIED_BYTES_MAX: usize = 64 << 10;
 
 /// Who waits for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +107,8 @@ struct Chain {
     head_bytes: usize,
     data: Data,
     tail: Tail,
+    /// Whether the data is in the lane's copy, beside the head or the tail.
+    copied: bool,
 }
 
 #[repr(C, align(16))]
@@ -112,6 +119,8 @@ struct LaneBytes {
 
 struct Lane {
     bytes: Box<UnsafeCell<LaneBytes>>,
+    /// Room for head or tail and the data; empty where the queue takes three parts.
+    copy: Box<UnsafeCell<[u8]>>,
     flying: Option<(Chain, Flight)>,
 }
 
@@ -120,6 +129,9 @@ enum Queue {
     Q128(Box<VirtQueue<Identity, 128>>),
     Q64(Box<VirtQueue<Identity, 64>>),
     Q16(Box<VirtQueue<Identity, 16>>),
+    Q8(Box<VirtQueue<Identity, 8>>),
+    Q4(Box<VirtQueue<Identity, 4>>),
+    Q2(Box<VirtQueue<Identity, 2>>),
 }
 
 /// Does the same with a queue of any size.
@@ -129,32 +141,36 @@ macro_rules! any_size {
             Queue::Q128($name) => $what,
             Queue::Q64($name) => $what,
             Queue::Q16($name) => $what,
+            Queue::Q8($name) => $what,
+            Queue::Q4($name) => $what,
+            Queue::Q2($name) => $what,
         }
     };
 }
 
 impl Queue {
-    /// The largest size that the device allows.
+    /// The largest size that the device allows: any smaller one is as good to it (virtio 1.2,
+    /// 4.1.4.3, 4.2.2.2).
     fn new<T: Transport>(transport: &mut T, index: u16) -> Result<(Self, usize), StartError> {
-        let refused = |_| StartError::Queue(index);
-        let max = transport.max_queue_size(index);
         // No EVENT_IDX: virtio-drivers 0.13 compares `avail_idx` and `avail_event` without
         // wrapping, which loses a kick after 65536 requests.
-        Ok(match max {
-            128.. => {
-                let queue = VirtQueue::new(transport, index, false, false).map_err(refused)?;
-                (Self::Q128(Box::new(queue)), 128)
-            }
-            64.. => {
-                let queue = VirtQueue::new(transport, index, false, false).map_err(refused)?;
-                (Self::Q64(Box::new(queue)), 64)
-            }
-            16.. => {
-                let queue = VirtQueue::new(transport, index, false, false).map_err(refused)?;
-                (Self::Q16(Box::new(queue)), 16)
-            }
-            _ => return Err(StartError::Queue(index)),
-        })
+        macro_rules! sized {
+            ($variant:ident, $size:literal) => {
+                match VirtQueue::new(transport, index, false, false) {
+                    Ok(queue) => Ok((Self::$variant(Box::new(queue)), $size)),
+                    Err(_) => Err(StartError::Queue(index)),
+                }
+            };
+        }
+        match transport.max_queue_size(index) {
+            128.. => sized!(Q128, 128),
+            64.. => sized!(Q64, 64),
+            16.. => sized!(Q16, 16),
+            8.. => sized!(Q8, 8),
+            4.. => sized!(Q4, 4),
+            2.. => sized!(Q2, 2),
+            _ => Err(StartError::Queue(index)),
+        }
     }
 }
 
@@ -174,21 +190,33 @@ impl Ring {
     /// Sets up queue `index` of a device whose features are settled and which does not run yet.
     pub(crate) fn new<T: Transport>(transport: &mut T, index: u16) -> Result<Self, StartError> {
         let (mut queue, size) = Queue::new(transport, index)?;
+        // The transport does not set up a queue that it could not notify.
+        if !transport.queue_used(index) {
+            return Err(StartError::Queue(index));
+        }
         any_size!(&mut queue, queue => queue.set_dev_notify(false));
+        let copy_bytes = if size < CHAIN { HEAD_BYTES_MAX + COPIED_BYTES_MAX } else { 0 };
         let lane = || Lane {
             bytes: Box::new(UnsafeCell::new(LaneBytes {
                 head: [0; HEAD_BYTES_MAX],
                 tail: [0; TAIL_BYTES_MAX],
             })),
+            copy: copy(copy_bytes),
             flying: None,
         };
-        let lanes = (0..size / CHAIN).map(|_| lane()).collect();
+        let lanes = (0..(size / CHAIN).max(1)).map(|_| lane()).collect();
         Ok(Self { queue, index, lanes, flying: 0, by_token: [NO_LANE; TOKENS], dirty: false })
     }
 
     /// How many requests fit.
     pub(crate) fn capacity(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// The longest transfer, if the queue has a limit of its own.
+    pub(crate) fn transfer_bytes_max(&self) -> Option<u32> {
+        let copies = self.lanes.first().is_some_and(|lane| lane.copy_bytes() > 0);
+        copies.then_some(COPIED_BYTES_MAX as u32)
     }
 
     /// How many requests are in flight.
@@ -226,8 +254,13 @@ impl Ring {
             room.head.get_mut(head_bytes..end).ok_or(Refused)?.copy_from_slice(part);
             head_bytes = end;
         }
-        let mut chain = Chain { token: 0, head_bytes, data, tail };
-        let mut parts = Parts::new(bytes, &chain);
+        let mut chain = Chain { token: 0, head_bytes, data, tail, copied: false };
+        if lane.copy_bytes() > 0 && chain.parts() == CHAIN {
+            chain.copied = true;
+            // SAFETY: the lane is free, and the caller promises the data.
+            unsafe { lane.copy_in(&chain) }?;
+        }
+        let mut parts = Parts::new(bytes, lane.copy.get(), &chain);
         let (inputs, outputs) = parts.split();
         // SAFETY: head and tail live in the lane's own allocation, which is touched again only in
         // `land`, after `pop_used`, or in `submit`, once the lane is free; for the data the
@@ -267,7 +300,7 @@ impl Ring {
         let (chain, _) = lane.flying.as_ref().ok_or(BogusToken)?;
         let chain = *chain;
         let bytes = lane.bytes.get();
-        let mut parts = Parts::new(bytes, &chain);
+        let mut parts = Parts::new(bytes, lane.copy.get(), &chain);
         let (inputs, outputs) = parts.split();
         let popped = any_size!(&mut self.queue, queue => {
             // SAFETY: the parts are those of the `add` that returned this token: they are made
@@ -280,6 +313,11 @@ impl Ring {
         let (_, flight) = lane.flying.take().ok_or(BogusToken)?;
         *slot = NO_LANE;
         self.flying -= 1;
+        if chain.copied {
+            // SAFETY: the device gave the request back, so the lane's bytes are ours again, and
+            // `submit`'s caller promised the data.
+            unsafe { lane.copy_out(&chain, device_bytes as usize) };
+        }
         // SAFETY: the device gave the request back, so the lane's bytes are ours again.
         let tail = unsafe { (*bytes).tail };
         let data_bytes = match chain.data {
@@ -303,6 +341,89 @@ impl Ring {
     }
 }
 
+/// Zeroed room for a copy.
+fn copy(bytes: usize) -> Box<UnsafeCell<[u8]>> {
+    let room: Box<[u8]> = alloc::vec![0; bytes].into_boxed_slice();
+    let room = Box::into_raw(room) as *mut UnsafeCell<[u8]>;
+    // SAFETY: `UnsafeCell` has the layout of what is in it, and the box was made just above.
+    unsafe { Box::from_raw(room) }
+}
+
+impl Data {
+    fn len(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::In(data) | Self::Out(data) => data.len(),
+        }
+    }
+}
+
+impl Chain {
+    fn tail_bytes(&self) -> usize {
+        match self.tail {
+            Tail::None => 0,
+            Tail::First(bytes) | Tail::Last(bytes) => bytes,
+        }
+    }
+
+    /// How many there are of head, data and tail.
+    fn parts(&self) -> usize {
+        1 + usize::from(self.data.len() > 0) + usize::from(self.tail_bytes() > 0)
+    }
+
+    /// Bytes of the data with what stands beside it.
+    fn copy_bytes(&self) -> usize {
+        let beside = match self.data {
+            Data::Out(_) => self.head_bytes,
+            _ => self.tail_bytes(),
+        };
+        self.data.len() + beside
+    }
+}
+
+impl Lane {
+    fn copy_bytes(&self) -> usize {
+        self.copy.get().len()
+    }
+
+    /// Copies head and data of what the device shall read.
+    ///
+    /// # Safety
+    ///
+    /// The lane is free, and the data is what `submit`'s caller promises.
+    unsafe fn copy_in(&mut self, chain: &Chain) -> Result<(), Refused> {
+        let head = &self.bytes.get_mut().head[..chain.head_bytes];
+        let room = self.copy.get_mut().get_mut(..chain.copy_bytes()).ok_or(Refused)?;
+        if let Data::Out(data) = chain.data {
+            let (to_head, to_data) = room.split_at_mut(chain.head_bytes);
+            to_head.copy_from_slice(head);
+            // SAFETY: the caller promises that nobody writes the data now.
+            to_data.copy_from_slice(unsafe { data.as_ref() });
+        }
+        Ok(())
+    }
+
+    /// Copies data and tail that the device wrote, `device_bytes` of both.
+    ///
+    /// # Safety
+    ///
+    /// The device gave the request back, and the data is what `submit`'s caller promised.
+    unsafe fn copy_out(&mut self, chain: &Chain, device_bytes: usize) {
+        let Data::In(mut data) = chain.data else { return };
+        let tail_bytes = chain.tail_bytes();
+        let written = &self.copy.get_mut()[..chain.copy_bytes()];
+        let is_first = matches!(chain.tail, Tail::First(_));
+        let (first, last) =
+            written.split_at(if is_first { tail_bytes } else { written.len() - tail_bytes });
+        let (tail, from) = if is_first { (first, last) } else { (last, first) };
+        self.bytes.get_mut().tail[..tail_bytes].copy_from_slice(tail);
+        let bytes = device_bytes.saturating_sub(tail_bytes).min(from.len());
+        // SAFETY: the caller promises that nobody else uses the data now.
+        let data = unsafe { data.as_mut() };
+        data[..bytes].copy_from_slice(&from[..bytes]);
+    }
+}
+
 /// The parts of a chain as slices, in the order of the queue: what the device reads, then what it
 /// writes. The slices exist only while they are handed to the queue, which keeps raw addresses.
 struct Parts<'p> {
@@ -313,15 +434,27 @@ struct Parts<'p> {
 }
 
 impl<'p> Parts<'p> {
-    fn new(lane: *mut LaneBytes, chain: &Chain) -> Self {
+    fn new(lane: *mut LaneBytes, copy: *mut [u8], chain: &Chain) -> Self {
         let mut parts = Self {
             inputs: [&[], &[]],
             outputs: [&mut [], &mut []],
             input_count: 0,
             output_count: 0,
         };
-        parts.input(slice_from_raw_parts_mut(lane.cast::<u8>(), chain.head_bytes));
         let tail = lane.cast::<u8>().wrapping_add(HEAD_BYTES_MAX);
+        let head = slice_from_raw_parts_mut(lane.cast::<u8>(), chain.head_bytes);
+        if chain.copied {
+            let both = slice_from_raw_parts_mut(copy.cast::<u8>(), chain.copy_bytes());
+            if let Data::Out(_) = chain.data {
+                parts.input(both);
+                parts.output(slice_from_raw_parts_mut(tail, chain.tail_bytes()));
+            } else {
+                parts.input(head);
+                parts.output(both);
+            }
+            return parts;
+        }
+        parts.input(head);
         if let Tail::First(len) = chain.tail {
             parts.output(slice_from_raw_parts_mut(tail, len));
         }

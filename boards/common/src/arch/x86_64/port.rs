@@ -1,43 +1,46 @@
-//! The console and log ports, and the interrupt flag.
+//! I/O ports, and the interrupt flag.
 //!
-//! Always: sending keeps no state between calls, so a panic may send while a call is cut short.
+//! Always: a port that is written is one that the board names, or PCI's; where nothing answers, a
+//! write does nothing.
 
-use uart_16550::backend::PioBackend;
-use uart_16550::{Config, Uart16550};
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
 
-/// The first serial port of a PC.
-const SERIAL: u16 = 0x3f8;
-/// isa-debugcon's usual port.
-const DEBUGCON: u16 = 0xe9;
+/// Configuration of PCI: which register, and its value (PCI Local Bus 3.0, 3.2.2.3.2).
+const PCI_ADDRESS: u16 = 0xcf8;
+const PCI_DATA: u16 = 0xcfc;
 
-const fn serial() -> Uart16550<PioBackend> {
-    // SAFETY: 0x3f8..0x400 is the first serial port of every board here, and only this module
-    // drives it.
-    match unsafe { Uart16550::new_port(SERIAL) } {
-        Ok(uart) => uart,
-        Err(_) => panic!("0x3f8 is a port"),
-    }
+/// Writes a byte.
+pub(crate) fn write_port8(port: u16, value: u8) {
+    // SAFETY: the board names the port as one that touches no memory.
+    unsafe { Port::new(port).write(value) };
 }
 
-/// Sets the serial port up: 8 bits, no parity, FIFO on. An absent port is left alone.
-pub(crate) fn serial_init() {
-    let _ = serial().init(Config::DEFAULT);
+/// Writes a word of 32 bits.
+pub(crate) fn write_port32(port: u16, value: u32) {
+    // SAFETY: as in `write_port8`, or the port is PCI's.
+    unsafe { Port::new(port).write(value) };
 }
 
-/// Sends bytes to the serial line, waiting for room.
-pub(crate) fn send(bytes: &[u8]) {
-    serial().send_bytes_exact(bytes);
+/// Chooses a register of a function (device << 3 | function).
+fn pci_select(bus: u8, function: u8, register: u8) {
+    const ENABLE: u32 = 1 << 31;
+    let function = u32::from(bus) << 16 | u32::from(function) << 8;
+    write_port32(PCI_ADDRESS, ENABLE | function | u32::from(register & !3));
 }
 
-/// Sends bytes to the log channel. Where there is none, they are lost.
-pub(crate) fn log_bytes(bytes: &[u8]) {
-    let mut port = Port::<u8>::new(DEBUGCON);
-    for &byte in bytes {
-        // SAFETY: the port is isa-debugcon's, or nobody's, where a write does nothing.
-        unsafe { port.write(byte) };
-    }
+/// Reads a register of PCI configuration.
+pub(crate) fn pci_read(bus: u8, function: u8, register: u8) -> u32 {
+    pci_select(bus, function, register);
+    // SAFETY: reading configuration has no effect on a device that is not driven yet, and without
+    // a bus the port reads as all ones.
+    unsafe { Port::new(PCI_DATA).read() }
+}
+
+/// Writes a register of PCI configuration.
+pub(crate) fn pci_write(bus: u8, function: u8, register: u8, value: u32) {
+    pci_select(bus, function, register);
+    write_port32(PCI_DATA, value);
 }
 
 /// Turns interrupts off; the answer is whether they were on.

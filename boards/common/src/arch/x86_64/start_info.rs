@@ -5,13 +5,10 @@
 
 use core::ops::Range;
 
-use crate::cmdline::CommandLine;
+use crate::cmdline::{self, CommandLine};
 use pvh::start_info::MemmapType;
 use pvh::start_info::reader::StartInfoReader;
-use spin::Once;
 
-/// The longest command line: room for the longest path with each byte escaped, and all options.
-const CMDLINE_BYTES_MAX: usize = 12 << 10;
 const MAPPED_END: u64 = 1 << 32;
 /// More entries than this are ignored.
 const RAM_RANGES_MAX: usize = 32;
@@ -21,16 +18,9 @@ unsafe extern "C" {
     safe static __image_end: u8;
 }
 
-struct Cmdline {
-    bytes: [u8; CMDLINE_BYTES_MAX],
-    len: usize,
-    given: usize,
-}
-
-static CMDLINE: Once<Cmdline> = Once::new();
-
 /// The loader's message, read.
 pub(super) struct StartInfo {
+    cmdline: CommandLine,
     ram: [Range<u64>; RAM_RANGES_MAX],
 }
 
@@ -40,26 +30,19 @@ pub(super) fn read(paddr: u32) -> StartInfo {
     // mapped to itself; nothing has been allocated that could overwrite it.
     let info = unsafe { StartInfoReader::from_paddr_identity(paddr) }
         .expect("the loader passed no start_info, or one without the PVH magic");
-    CMDLINE.call_once(|| {
-        let given = info.cmdline().map_or(&[][..], |line| line.to_bytes());
-        let mut kept = Cmdline { bytes: [0; CMDLINE_BYTES_MAX], len: 0, given: given.len() };
-        kept.len = given.len().min(CMDLINE_BYTES_MAX);
-        kept.bytes[..kept.len].copy_from_slice(&given[..kept.len]);
-        kept
-    });
+    let cmdline = cmdline::keep(info.cmdline().map_or(&[][..], |line| line.to_bytes()));
     let mut ram = [const { 0..0 }; RAM_RANGES_MAX];
     let found = info.memmap().iter().filter(|entry| entry.ty() == MemmapType::Ram);
     for (slot, entry) in ram.iter_mut().zip(found) {
         *slot = entry.addr.min(MAPPED_END)..entry.addr.saturating_add(entry.size).min(MAPPED_END);
     }
-    StartInfo { ram }
+    StartInfo { cmdline, ram }
 }
 
 impl StartInfo {
     /// The command line, up to what cannot be read of it.
     pub(super) fn cmdline(&self) -> CommandLine {
-        let Some(line) = CMDLINE.get() else { return CommandLine::default() };
-        CommandLine::read(&line.bytes[..line.len], line.given)
+        self.cmdline
     }
 
     /// RAM below 4 GiB.

@@ -1,0 +1,38 @@
+//! aarch64 after a Linux boot (Documentation/arch/arm64/booting.rst), or as an ELF: memory mapped
+//! to itself, one processor, EL1, interrupts off.
+//!
+//! Always: every system register that is touched belongs to EL1, or to the way down from EL2.
+
+mod clock;
+mod entry;
+mod exception;
+mod halt;
+mod memory;
+mod paging;
+mod semihosting;
+
+pub(crate) use clock::{Calibration, ticks};
+pub(crate) use halt::switch_off;
+pub(crate) use memory::{load32, store32};
+pub(crate) use semihosting::{semihosting_exit, semihosting_write};
+
+/// Where addresses of devices end that are mapped (see `paging`).
+pub(crate) const REACH: u64 = 512 << 30;
+
+/// Turns interrupts off; the answer is whether they were on.
+pub(crate) fn interrupts_off() -> bool {
+    let mask: u64;
+    // SAFETY: reading the mask has no effect.
+    unsafe { core::arch::asm!("mrs {}, daif", out(reg) mask, options(nomem, nostack)) };
+    // SAFETY: masking interrupts is always allowed.
+    unsafe { core::arch::asm!("msr daifset, #0xf", options(nostack)) };
+    mask & (1 << 7) == 0
+}
+
+/// Turns interrupts on again if `on`.
+pub(crate) fn interrupts_restore(on: bool) {
+    if on {
+        // SAFETY: they were on before, so there is a handler.
+        unsafe { core::arch::asm!("msr daifclr, #0x2", options(nostack)) };
+    }
+}

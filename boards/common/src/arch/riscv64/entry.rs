@@ -1,0 +1,144 @@
+//! From the first instruction to Rust.
+//!
+//! Always: the image may lie anywhere that is aligned to 2 MiB: it moves its own addresses before
+//! Rust runs. One hart goes on; others that come here wait for ever.
+//!
+//! Sources: Linux Documentation/arch/riscv/boot-image-header.rst and boot.rst (state at entry: a0
+//! is the hart, a1 the device tree, no translation); RISC-V ELF psABI, 8.4 (relocations).
+
+use core::arch::global_asm;
+
+/// Bytes of the stack that can be used; its guard page lies below.
+const STACK_BYTES: usize = 256 * 1024;
+const FAULT_STACK_BYTES: usize = 16 * 1024;
+
+/// The stack with its guard page, which is the lowest.
+#[repr(C, align(4096))]
+pub(super) struct Stack {
+    guard: [u8; 4096],
+    bytes: [u8; STACK_BYTES],
+}
+
+#[repr(C, align(16))]
+struct FaultStack([u8; FAULT_STACK_BYTES]);
+
+pub(super) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
+static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
+
+/// ELF's type of a word that holds an address of the image itself.
+const R_RISCV_RELATIVE: u64 = 3;
+/// sstatus.FS: floating point, which the compiler uses, is on.
+const FS: usize = 3 << 13;
+
+// The first 64 bytes are the header of a Linux image.
+global_asm!(
+    ".section .text.head, \"ax\"",
+    ".global image_head",
+    "image_head:",
+    ".option push",
+    ".option norvc",
+    "j 1f",
+    ".long 0",
+    ".option pop",
+    ".quad 0x200000", // offset from the start of memory
+    ".quad __image_bytes",
+    ".quad 0", // little-endian
+    ".long 2", // version 0.2
+    ".long 0",
+    ".quad 0",
+    ".ascii \"RISCV\\0\\0\\0\"",
+    ".ascii \"RSC\\x05\"",
+    ".long 0",
+    "1:",
+    "csrw sie, zero",
+    "csrw satp, zero",
+    // The first one goes on.
+    "lla t0, image_lottery",
+    "li t1, 1",
+    ".option push",
+    ".option arch, +a", // the target has it; the assembler is not told
+    "amoadd.w t1, t1, (t0)",
+    ".option pop",
+    "beqz t1, 3f",
+    "2:",
+    "wfi",
+    "j 2b",
+    "3:",
+    "rdtime s2", // the moment of entry
+    "mv s1, a1", // the device tree
+    "li t0, {fs}",
+    "csrs sstatus, t0",
+    // Zero what the file does not hold.
+    "lla t0, __bss_start",
+    "lla t1, __image_end",
+    "4:",
+    "sd zero, 0(t0)",
+    "addi t0, t0, 8",
+    "bltu t0, t1, 4b",
+    // Move addresses by the distance between where the image is and where it was linked.
+    "lla s3, image_head",
+    "lla s4, 9f",
+    "ld s4, 0(s4)",
+    "sub s3, s3, s4",
+    "lla t0, __rela_start",
+    "lla t1, __rela_end",
+    "li t5, {relative}",
+    "5:",
+    "bgeu t0, t1, 7f",
+    "ld t2, 0(t0)",
+    "ld t3, 8(t0)",
+    "ld t4, 16(t0)",
+    "addi t0, t0, 24",
+    "6:",
+    "bne t3, t5, 6b", // nothing else is in an image that links itself to nothing
+    // The log's strings are addressed below the image, and are not loaded.
+    "bltu t2, s4, 5b",
+    "add t2, t2, s3",
+    "add t4, t4, s3",
+    "sd t4, 0(t2)",
+    "j 5b",
+    "7:",
+    "fence.i",
+    "lla t0, exception_vector",
+    "csrw stvec, t0",
+    "lla t0, {fault_stack}",
+    "li t1, {fault_stack_bytes}",
+    "add t0, t0, t1",
+    "csrw sscratch, t0",
+    "lla sp, {stack}",
+    "li t0, {stack_bytes}",
+    "add sp, sp, t0",
+    "mv a0, s1",
+    "mv a1, s2",
+    "mv ra, zero",
+    "mv s0, zero",
+    "call {rust}",
+    "unimp",
+    ".balign 8",
+    "9:",
+    ".quad __link_address",
+    ".previous",
+    ".section .data.lottery, \"aw\"",
+    ".balign 4",
+    "image_lottery:",
+    ".long 0",
+    ".previous",
+    fs = const FS,
+    relative = const R_RISCV_RELATIVE,
+    fault_stack = sym FAULT_STACK,
+    fault_stack_bytes = const FAULT_STACK_BYTES,
+    stack = sym STACK,
+    stack_bytes = const size_of::<Stack>(),
+    rust = sym rust_start,
+);
+
+/// The first Rust code: what the machine is, then the platform.
+extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
+    super::paging::start();
+    let tree = crate::device_tree::read(tree);
+    crate::start::run(crate::start::Boot {
+        cmdline: tree.cmdline,
+        heap: tree.heap.clone(),
+        clock: super::Calibration::begin(entry_ticks),
+    })
+}

@@ -1,0 +1,35 @@
+//! riscv64 in supervisor mode above an SBI (OpenSBI): memory mapped to itself, one hart,
+//! interrupts off.
+//!
+//! Always: what is cached is the machine's own knowledge (physical memory attributes).
+
+mod clock;
+mod entry;
+mod exception;
+mod halt;
+mod paging;
+mod semihosting;
+
+pub(crate) use clock::{Calibration, ticks};
+pub(crate) use halt::switch_off;
+pub(crate) use paging::REACH;
+pub(crate) use semihosting::semihosting_write;
+
+/// Interrupts of the supervisor are on (sstatus.SIE).
+const SIE: usize = 1 << 1;
+
+/// Turns interrupts off; the answer is whether they were on.
+pub(crate) fn interrupts_off() -> bool {
+    let status: usize;
+    // SAFETY: turning interrupts off is always allowed.
+    unsafe { core::arch::asm!("csrrc {}, sstatus, {}", out(reg) status, in(reg) SIE) };
+    status & SIE != 0
+}
+
+/// Turns interrupts on again if `on`.
+pub(crate) fn interrupts_restore(on: bool) {
+    if on {
+        // SAFETY: they were on before, so there is a handler.
+        unsafe { core::arch::asm!("csrs sstatus, {}", in(reg) SIE) };
+    }
+}

@@ -1,0 +1,168 @@
+//! Trees of machines, and what is read of them.
+
+use dtoolkit::fdt::Fdt;
+use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+
+use super::parse::{Conduit, Parsed, Port, parse};
+use crate::pci::{Access, Host, Window};
+
+const REACH: u64 = 512 << 30;
+
+fn bytes(name: &str, value: &[u8]) -> DeviceTreeProperty {
+    DeviceTreeProperty::new(name, value).unwrap()
+}
+
+fn cells(name: &str, value: &[u32]) -> DeviceTreeProperty {
+    let value: Vec<u8> = value.iter().flat_map(|cell| cell.to_be_bytes()).collect();
+    bytes(name, &value)
+}
+
+fn node(name: &str, properties: Vec<DeviceTreeProperty>) -> DeviceTreeNode {
+    let mut node = DeviceTreeNode::new(name).unwrap();
+    properties.into_iter().for_each(|property| node.add_property(property));
+    node
+}
+
+/// A tree with two cells each for addresses and sizes, as all machines here have.
+fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
+    let mut tree = DeviceTree::new();
+    tree.root.add_property(cells("#address-cells", &[2]));
+    tree.root.add_property(cells("#size-cells", &[2]));
+    children.into_iter().for_each(|child| tree.root.add_child(child));
+    tree.to_dtb()
+}
+
+fn with(children: Vec<DeviceTreeNode>, look: impl FnOnce(Parsed<'_>)) {
+    let blob = tree(children);
+    look(parse(Fdt::new(&blob).unwrap(), REACH));
+}
+
+fn memory(start: u32, len: u32) -> DeviceTreeNode {
+    let name = format!("memory@{start:x}");
+    node(&name, vec![bytes("device_type", b"memory\0"), cells("reg", &[0, start, 0, len])])
+}
+
+fn pci(kind: u32, child: u32, parent: u32) -> DeviceTreeNode {
+    node(
+        "pcie@10000000",
+        vec![
+            bytes("compatible", b"pci-host-ecam-generic\0"),
+            cells("#address-cells", &[3]),
+            cells("#size-cells", &[2]),
+            cells("reg", &[0x40, 0x1000_0000, 0, 0x1000_0000]),
+            cells("ranges", &[kind, 0, child, 0, parent, 0, 0x2eff_0000]),
+        ],
+    )
+}
+
+#[test]
+fn line_that_a_loader_passed_is_given_as_bytes_without_its_zero() {
+    let chosen = |line: &[u8]| vec![node("chosen", vec![bytes("bootargs", line)])];
+    with(chosen(b"image=x -- cat /\xff\0"), |tree| {
+        assert_eq!(tree.bootargs, b"image=x -- cat /\xff");
+    });
+    with(chosen(b"no zero"), |tree| assert_eq!(tree.bootargs, b"no zero"));
+    with(Vec::new(), |tree| assert_eq!(tree.bootargs, b""));
+}
+
+#[test]
+fn devices_are_found_at_any_depth_and_not_where_they_are_off() {
+    let device = |at: u32| {
+        let name = format!("virtio_mmio@{at:x}");
+        let mut kind = vec![bytes("compatible", b"virtio,mmio\0")];
+        kind.push(cells("reg", &[0, at, 0, 0x200]));
+        node(&name, kind)
+    };
+    let mut soc = node("soc", vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])]);
+    soc.add_child(device(0x1000_8000));
+    let mut off = device(0xa00_0200);
+    off.add_property(bytes("status", b"disabled\0"));
+    with(vec![device(0xa00_0000), off, soc], |tree| {
+        assert_eq!(tree.virtio_mmio, [0xa00_0000, 0x1000_8000]);
+    });
+}
+
+#[test]
+fn pci_host_is_taken_with_a_window_that_is_the_same_on_both_sides() {
+    with(vec![pci(0x200_0000, 0x1000_0000, 0x1000_0000)], |tree| {
+        let access = Access::Memory { base: 0x40_1000_0000, buses: 256 };
+        let window = Window::new(0x1000_0000, 0x3eff_0000);
+        assert_eq!(tree.pci, [Host { access, window, reach: REACH }]);
+    });
+    // I/O ports, memory of 64 bits, and addresses that mean something else to the processor.
+    for (kind, parent) in
+        [(0x100_0000, 0x1000_0000), (0x300_0000, 0x1000_0000), (0x200_0000, 0x2000_0000)]
+    {
+        with(vec![pci(kind, 0x1000_0000, parent)], |tree| assert!(tree.pci.is_empty()));
+    }
+    let blob = tree(vec![pci(0x200_0000, 0x1000_0000, 0x1000_0000)]);
+    let beyond = parse(Fdt::new(&blob).unwrap(), 256 << 30);
+    assert!(beyond.pci.is_empty(), "its configuration cannot be addressed");
+}
+
+#[test]
+fn console_is_what_the_path_or_the_alias_names() {
+    let uart = |kind: &[u8]| {
+        node(
+            "serial@9000000",
+            vec![bytes("compatible", kind), cells("reg", &[0, 0x900_0000, 0, 8])],
+        )
+    };
+    let chosen = |path: &[u8]| node("chosen", vec![bytes("stdout-path", path)]);
+    let pl011 = Some(Port::Pl011(0x900_0000));
+    let kind = b"arm,pl011\0arm,primecell\0";
+    with(vec![uart(kind), chosen(b"/serial@9000000:115200n8\0")], |tree| {
+        assert_eq!(tree.console, pl011);
+    });
+    let aliases = node("aliases", vec![bytes("serial0", b"/serial@9000000\0")]);
+    with(vec![uart(b"ns16550a\0"), aliases, chosen(b"serial0\0")], |tree| {
+        assert_eq!(tree.console, Some(Port::Ns16550(0x900_0000)));
+    });
+    for path in [&b"/gone\0"[..], b"serial1\0", b"\xff\0", b"\0"] {
+        with(vec![uart(kind), chosen(path)], |tree| assert_eq!(tree.console, None));
+    }
+}
+
+#[test]
+fn firmware_and_counter_are_read() {
+    let psci = |method: &[u8]| {
+        node("psci", vec![bytes("compatible", b"arm,psci-1.0\0"), bytes("method", method)])
+    };
+    let cpus = node("cpus", vec![cells("timebase-frequency", &[10_000_000])]);
+    with(vec![psci(b"hvc\0"), cpus], |tree| {
+        assert_eq!(tree.psci, Some(Conduit::Hypervisor));
+        assert_eq!(tree.timebase_hz, Some(10_000_000));
+    });
+    with(vec![psci(b"smc\0")], |tree| assert_eq!(tree.psci, Some(Conduit::Monitor)));
+    with(vec![psci(b"magic\0")], |tree| assert_eq!(tree.psci, None));
+}
+
+#[test]
+fn heap_is_the_largest_piece_behind_the_image_that_nobody_has_reserved() {
+    let reserved = |at: u32, len: u32| {
+        let mut all = node(
+            "reserved-memory",
+            vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])],
+        );
+        let name = format!("held@{at:x}");
+        all.add_child(node(&name, vec![cells("reg", &[0, at, 0, len])]));
+        all
+    };
+    let image_end = 0x8030_0000;
+    with(vec![memory(0x8000_0000, 0x400_0000)], |tree| {
+        assert_eq!(tree.heap(image_end), image_end..0x8400_0000);
+    });
+    // Below the image, in the middle of what is left, at its end, and over all of it.
+    for (at, len, heap) in [
+        (0x8000_0000, 0x4_0000, image_end..0x8400_0000),
+        (0x8100_0000, 0x10_0000, 0x8110_0000..0x8400_0000),
+        (0x83f0_0000, 0x10_0000, image_end..0x83f0_0000),
+        (0x8000_0000, 0x800_0000, 0..0),
+    ] {
+        with(vec![memory(0x8000_0000, 0x400_0000), reserved(at, len)], |tree| {
+            assert_eq!(tree.heap(image_end), heap, "{at:#x}");
+        });
+    }
+    let two = vec![memory(0x8000_0000, 0x100_0000), memory(0xa000_0000, 0x200_0000)];
+    with(two, |tree| assert_eq!(tree.heap(image_end), 0xa000_0000..0xa200_0000));
+}

@@ -1,0 +1,31 @@
+//! rootlet on QEMU's q35 machine.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this is a bare-metal image: build it with --target x86_64-unknown-none");
+}
+
+#[cfg(target_os = "none")]
+use platform::board::{Board, Bus, Exit, Log, Serial};
+#[cfg(target_os = "none")]
+use platform::pci::{Access, Host, Window};
+
+#[cfg(target_os = "none")]
+platform::board!(
+    Board {
+        name: "q35",
+        console: Serial::Port(0x3f8),
+        log: Log::Port(0xe9),
+        exit: Exit::Port(0xf4),
+        buses: &[Bus::Pci(Host {
+            access: Access::Ports,
+            // Between the memory-mapped configuration and the interrupt controller. SeaBIOS has
+            // placed everything there already; other firmware need not.
+            window: Window::new(0xc000_0000, 0xfe00_0000),
+            // More is not mapped.
+            reach: 1 << 32,
+        })],
+    },
+    platform::guest::run
+);

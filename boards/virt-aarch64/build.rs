@@ -1,0 +1,21 @@
+//! Passes the board's linker script, and defmt's, which lays out the log strings.
+
+use std::env;
+use std::path::Path;
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
+        return;
+    }
+    let board = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    let script = Path::new(&board).join("../../linker/aarch64-image.ld");
+    println!("cargo:rerun-if-changed={}", script.display());
+    println!("cargo:rustc-link-arg-bins=-T{}", script.display());
+    println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
+    // Keeps in the file what the entry code needs to move the image to where it was loaded.
+    println!("cargo:rustc-link-arg-bins=-pie");
+    println!("cargo:rustc-link-arg-bins=--no-dynamic-linker");
+    // Pages are of 4 KiB; more would only pad the file.
+    println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
+}

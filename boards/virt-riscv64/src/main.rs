@@ -1,0 +1,24 @@
+//! rootlet on QEMU's virt machine for riscv64, and on monitors with the same boot protocol.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this is a bare-metal image: build it with --target riscv64gc-unknown-none-elf");
+}
+
+#[cfg(target_os = "none")]
+use platform::board::{Board, Bus, Exit, Log, Serial};
+
+#[cfg(target_os = "none")]
+platform::board!(
+    Board {
+        name: "virt-riscv64",
+        // Until the device tree names another.
+        console: Serial::Ns16550(0x1000_0000),
+        log: Log::Semihosting,
+        exit: Exit::Test(0x10_0000),
+        buses: &[Bus::Tree],
+        tree: 0,
+    },
+    platform::guest::run
+);

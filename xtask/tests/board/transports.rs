@@ -1,0 +1,170 @@
+//! Devices of every kind that a bus may have: old registers, few features, queues of any size,
+//! large blocks, large disks, many of them.
+
+use std::ffi::OsString;
+use std::fs;
+
+use rootlet_sim::image::{Content, Options, Tree, build};
+
+use crate::boot::{host, passes};
+use crate::sample::Sample;
+
+/// Board, bus, and QEMU's name for a disk there.
+const MACHINES: [(&str, &str, &str); 6] = [
+    ("microvm", "mmio", "virtio-blk-device"),
+    ("q35", "pci", "virtio-blk-pci"),
+    ("virt-aarch64", "mmio", "virtio-blk-device"),
+    ("virt-aarch64", "pci", "virtio-blk-pci"),
+    ("virt-riscv64", "mmio", "virtio-blk-device"),
+    ("virt-riscv64", "pci", "virtio-blk-pci"),
+];
+
+/// Reads everything cold and warm with these properties for all devices of a kind.
+#[track_caller]
+fn reads_twice(board: &str, bus: &str, globals: &[String]) {
+    let sample = Sample::new();
+    let manifest = sample.manifest();
+    let qemu: Vec<&str> = globals
+        .iter()
+        .flat_map(|property| ["--qemu-arg", "-global", "--qemu-arg", property])
+        .collect();
+    let words = [&["--board", board, "--bus", bus], &qemu[..], &["--", "manifest", "/"]].concat();
+    let cold = passes(sample.cached(&words));
+    assert!(cold.stdout == manifest, "{board} {bus} {globals:?}: {}", cold.stderr);
+    let warm = passes(sample.cached(&words));
+    assert!(warm.stdout == manifest, "{board} {bus} {globals:?}: {}", warm.stderr);
+    warm.assert_counter("fetched 0 bytes");
+    warm.assert_counter("check failures 0");
+}
+
+fn of(device: &str, properties: &[&str]) -> Vec<String> {
+    properties.iter().map(|property| format!("{device}.{property}")).collect()
+}
+
+#[test]
+fn registers_from_before_virtio_1_serve_disks() {
+    for (board, bus, _) in MACHINES.into_iter().filter(|(_, bus, _)| *bus == "mmio") {
+        reads_twice(board, bus, &["virtio-mmio.force-legacy=true".into()]);
+    }
+}
+
+#[test]
+fn device_that_can_do_little_is_enough() {
+    for (board, bus, device) in MACHINES {
+        let few = ["event_idx=off", "indirect_desc=off", "write-cache=off", "config-wce=off"];
+        reads_twice(board, bus, &of(device, &few));
+    }
+}
+
+#[test]
+fn queues_of_any_size_are_used() {
+    for (board, bus, device) in MACHINES {
+        reads_twice(board, bus, &of(device, &["queue-size=4"]));
+        reads_twice(board, bus, &of(device, &["queue-size=1024"]));
+    }
+    for entries in [8, 16, 32, 64, 128, 256, 512] {
+        let size = format!("queue-size={entries}");
+        reads_twice("microvm", "mmio", &of("virtio-blk-device", &[&size]));
+    }
+}
+
+#[test]
+fn disks_with_blocks_of_4_kib_are_read_and_written() {
+    let blocks = ["logical_block_size=4096", "physical_block_size=4096"];
+    for (board, bus, device) in MACHINES {
+        reads_twice(board, bus, &of(device, &blocks));
+    }
+}
+
+/// A region that begins above 2 TiB: reads and writes with sectors of more than 32 bits.
+#[test]
+fn disk_above_2_tib_is_read_and_written_at_its_end() {
+    const TIB: u64 = 1 << 40;
+    for (board, bus, _) in MACHINES {
+        let sample = Sample::new();
+        let disk = fs::File::create(sample.path("large")).unwrap();
+        disk.set_len(3 * TIB).unwrap();
+        let sector = (3 * TIB - (16 << 20)) / 512;
+        let place = format!("{}@{sector}+{}", sample.path("large").display(), (16 << 20) / 512);
+        let words = ["--board", board, "--bus", bus, "--cache", &place, "--", "manifest", "/"];
+        for counter in ["region yes", "fetched 0 bytes"] {
+            let outcome = passes(sample.args(&words));
+            assert!(outcome.stdout == sample.manifest(), "{board} {bus}: {}", outcome.stderr);
+            outcome.assert_counter(counter);
+        }
+    }
+}
+
+#[test]
+fn blobs_on_several_shares_make_one_image() {
+    for (board, bus, _) in MACHINES {
+        let sample = Sample::new();
+        let manifest = sample.manifest();
+        let mut args: Vec<OsString> = ["--board", board, "--bus", bus].map(OsString::from).into();
+        args.extend(["--image".into(), sample.path("image").into()]);
+        for (slot, tag) in [(1, "share"), (2, "share2")] {
+            let (name, dir) = (format!("blob{slot}"), sample.path(tag));
+            fs::create_dir(&dir).unwrap();
+            fs::rename(sample.path(&name), dir.join(&name)).unwrap();
+            args.extend(["--blob".into(), format!("{slot}=share:{tag}:{name}").into()]);
+            args.extend(["--share".into(), dir.into()]);
+        }
+        args.extend(["--", "manifest", "/"].map(OsString::from));
+        let outcome = passes(args);
+        assert!(outcome.stdout == manifest, "{board} {bus}: {}", outcome.stderr);
+    }
+}
+
+/// One file of which each of twenty disks has a part, so that one read goes to all of them.
+#[test]
+fn twenty_disks_serve_one_read() {
+    const BLOBS: u32 = 20;
+    let mut tree = Tree::new();
+    tree.file("/wide", Content::seeded(5, 4 << 20));
+    let options =
+        Options { blobs: BLOBS as u16, chunk_bits: 16, uuid: [20; 16], ..Options::default() };
+    let built = build(&tree, &options).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    built.image.write_to(&image).unwrap();
+    let mut args: Vec<OsString> = vec!["--image".into(), image.into()];
+    for (number, blob) in built.blobs.iter().enumerate() {
+        let file = dir.path().join(format!("blob{number}"));
+        blob.write_to(&file).unwrap();
+        args.extend(["--blob".into(), format!("{}={}", number + 1, file.display()).into()]);
+    }
+    args.extend(["--", "sum", "/"].map(OsString::from));
+    let sums = host(args.clone());
+    // The mmio of microvm and riscv64's virt have eight places.
+    let machines =
+        MACHINES.into_iter().filter(|(board, bus, _)| *bus == "pci" || *board == "virt-aarch64");
+    for (board, bus, _) in machines {
+        let machine = ["--board", board, "--bus", bus].map(OsString::from);
+        let outcome = passes(machine.into_iter().chain(args.clone()));
+        assert!(outcome.stdout == sums, "{board} {bus}: {}", outcome.stderr);
+    }
+}
+
+/// Disks behind a port of PCI Express, whose bus firmware has numbered.
+#[test]
+fn disk_behind_a_bridge_is_found() {
+    let sample = Sample::new();
+    let drive =
+        format!("if=none,id=behind,file={},format=raw,readonly=on", sample.path("blob2").display());
+    let machine = [
+        "-device",
+        "pcie-root-port,id=rp,chassis=1",
+        "-drive",
+        &drive,
+        "-device",
+        "virtio-blk-pci,drive=behind,serial=behind,bus=rp",
+    ];
+    let mut args: Vec<OsString> = vec!["--board".into(), "q35".into()];
+    args.extend(["--image".into(), sample.path("image").into()]);
+    args.extend(["--blob".into(), format!("1={}", sample.path("blob1").display()).into()]);
+    args.extend(["--guest-option", "blob2=behind"].map(OsString::from));
+    args.extend(machine.iter().flat_map(|word| ["--qemu-arg", word]).map(OsString::from));
+    args.extend(["--", "manifest", "/"].map(OsString::from));
+    let outcome = passes(args);
+    assert!(outcome.stdout == sample.manifest(), "{}", outcome.stderr);
+}
