@@ -13,4 +13,7 @@ fn main() {
     println!("cargo:rerun-if-changed={}", script.display());
     println!("cargo:rustc-link-arg-bins=-T{}", script.display());
     println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
+    // A loader copies the segments: aligned to pages in the file they would only be larger.
+    println!("cargo:rustc-link-arg-bins=-zmax-page-size=16");
+    println!("cargo:rustc-link-arg-bins=-zcommon-page-size=16");
 }

@@ -16,6 +16,7 @@ fn main() {
     // Keeps in the file what the entry code needs to move the image to where it was loaded.
     println!("cargo:rustc-link-arg-bins=-pie");
     println!("cargo:rustc-link-arg-bins=--no-dynamic-linker");
-    // Pages are of 4 KiB; more would only pad the file.
-    println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
+    // A loader copies the segments: aligned to pages in the file they would only be larger.
+    println!("cargo:rustc-link-arg-bins=-zmax-page-size=16");
+    println!("cargo:rustc-link-arg-bins=-zcommon-page-size=16");
 }
