@@ -157,6 +157,9 @@ impl Machine {
         if let Some(socket) = &self.log_socket {
             let log = Opts::new("socket,id=log").set("path", socket).done();
             args.extend(["-chardev".into(), log]);
+        } else if self.board.facts().log == Log::Semihosting {
+            // Else what nobody decodes goes to the terminal.
+            args.extend(["-chardev", "null,id=log"].map(OsString::from));
         }
         args.extend(self.log().into_iter().flatten().map(OsString::from));
         args
@@ -167,10 +170,9 @@ impl Machine {
         match (self.board.facts().log, self.log_socket.is_some()) {
             (Log::Debugcon, true) => Some(["-device", "isa-debugcon,iobase=0xe9,chardev=log"]),
             (Log::Debugcon, false) => None,
-            (Log::Semihosting, true) => {
+            (Log::Semihosting, _) => {
                 Some(["-semihosting-config", "enable=on,target=native,chardev=log"])
             }
-            (Log::Semihosting, false) => Some(["-semihosting-config", "enable=on,target=native"]),
         }
     }
 }
