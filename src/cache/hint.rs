@@ -169,15 +169,17 @@ impl Cache {
         let wanted = self.geometry.hint_pages() > 0
             && self.mode == Mode::ReadWrite
             && self.hydrator.armed() == Armed::Yes;
-        if durable && wanted && self.hydrator.idle() && self.write_hint(storage) {
+        if durable && wanted && self.hydrator.idle() {
+            self.write_hint(storage);
+            // Also after a write that failed: its page may be there all the same.
             self.hydrator.disarm();
         }
         durable
     }
 
-    /// Writes all pages of the hint, and flushes. False if that fails, or if one of them has no
-    /// room for its entries.
-    fn write_hint<S: Storage>(&mut self, storage: &mut S) -> bool {
+    /// Writes all pages of the hint, its head last, and flushes. Without a head, for want of room
+    /// in a page or because a write failed, the hint does not count.
+    fn write_hint<S: Storage>(&mut self, storage: &mut S) {
         let mut old = self.known.hint.take();
         let generation = self.superblock.generation;
         let Blank { mut head, page: mut raw } = core::mem::take(&mut self.known.blank);
@@ -191,7 +193,7 @@ impl Cache {
                 self.known.blank = Blank { head, page: raw };
                 // What is unseen can only be found by a scan from now on.
                 self.scan_all(storage);
-                return false;
+                return;
             };
             live = live.saturating_add(u32::from(count));
             if number <= head::COUNTS_MAX {
@@ -203,8 +205,9 @@ impl Cache {
             let at = head::RESIDENTS.saturating_add(usize::from(blob.0).saturating_mul(8));
             put(&mut head, at, &self.slots.residents(blob).to_le_bytes());
         }
-        let written =
-            self.write_hint_page(storage, 0, generation, &mut head) && self.flush_region(storage);
+        if self.write_hint_page(storage, 0, generation, &mut head) {
+            self.flush_region(storage);
+        }
         let seen = self.used_slots();
         self.known.blank = match old {
             Some(Hint { head, page, .. }) => Blank { head, page },
@@ -212,7 +215,6 @@ impl Cache {
         };
         self.known.hint =
             Some(Hint { generation, live: live.saturating_sub(seen), head, page: raw, number: 0 });
-        written
     }
 
     /// Puts the entries of page `number` into `raw`: of slots in memory, and of those unseen that
@@ -270,10 +272,11 @@ impl Cache {
         written
     }
 
-    fn flush_region<S: Storage>(&mut self, storage: &mut S) -> bool {
+    fn flush_region<S: Storage>(&mut self, storage: &mut S) {
         let mut batch = [Transfer::flush(self.device)];
         storage.run(&mut batch, &mut |_, _| {});
+        let failed = batch.iter().any(|transfer| transfer.outcome().is_err());
         self.stats.flushes = self.stats.flushes.saturating_add(1);
-        batch.iter().all(|transfer| transfer.outcome().is_ok())
+        self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(failed));
     }
 }

@@ -95,12 +95,16 @@ impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
         }
         let mut done: u64 = 0;
         while done < len {
+            // Before a read is started, which nobody would wait for.
+            if self.pieces.is_full() {
+                return false;
+            }
             let (at, left) = (at.saturating_add(done), len.saturating_sub(done));
             let Some((len, kind)) = inner.start_piece(&source, slot, at, left) else {
                 return false;
             };
             let later = matches!(kind, Kind::Later);
-            if later && !self.pieces.is_empty() || self.pieces.is_full() {
+            if later && !self.pieces.is_empty() {
                 return false;
             }
             self.push(len, kind);
