@@ -24,7 +24,7 @@ fn refused(line: &str) -> String {
 #[test]
 fn whole_line_is_understood() {
     let line = r#"image=root blob1=share:a.bin  blob12=share:fs0:dir/b.bin blob3=three
-        cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K
+        cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K ram-cache=2M
         cache-format=force domain="our images" deadline=90 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
@@ -40,6 +40,7 @@ fn whole_line_is_understood() {
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
         slot_bytes: Some(256 << 10),
+        ram_cache_bytes: Some(2 << 20),
         domain: Domain::new("our images").unwrap(),
         cache_format: CacheFormat::Force,
         deadline_s: Some(90),
@@ -176,6 +177,8 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("console=wire:", "COPIES from 1 to 9"),
         ("domain=", "a domain, of 1 to 32 bytes"),
         ("domain=123456789012345678901234567890123", "of 1 to 32 bytes"),
+        ("ram-cache=", "a size in bytes"),
+        ("ram-cache=-1", "a size in bytes"),
         ("slot=128K", "64K, 256K or 1M"),
         ("slot=4294967296", "64K, 256K or 1M"),
         ("cache-format=", "auto, force or never"),

@@ -163,7 +163,10 @@ pub fn run<S: Discover + Background, W: Write>(
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Outcome<Counters, W> {
     let mounted = setup.mounted;
-    let root = mounted.root(storage, None, &setup.memory)?;
+    // Blocks in memory would hide the devices and the region, which are what is measured.
+    let mut memory = setup.memory;
+    memory.mount.block_bytes = 0;
+    let root = mounted.root(storage, None, &memory)?;
     // The first byte comes before all memory that only the tests need.
     let read = |inode| root.open_inode(inode)?.read_at(0, &mut [0]);
     root.metadata(paths.disk.as_bytes())
@@ -171,8 +174,8 @@ pub fn run<S: Discover + Background, W: Write>(
         .map_err(|error| BenchError::First(paths.disk.clone(), error))?;
     let first = root.stats().first_byte_ns;
     Bench { out, buffer: &mut [] }.say(format_args!("FIRSTREAD {first}"))?;
-    let mut memory = Buffer::new(usize::try_from(MIB).unwrap_or(0));
-    let mut bench = Bench { out, buffer: memory.get_mut().unwrap_or_default() };
+    let mut buffer = Buffer::new(usize::try_from(MIB).unwrap_or(0));
+    let mut bench = Bench { out, buffer: buffer.get_mut().unwrap_or_default() };
     let mut tree = Tree::new();
 
     let files = [("disk", paths.disk.as_str()), ("share", paths.share.as_str())];
@@ -191,10 +194,9 @@ pub fn run<S: Discover + Background, W: Write>(
     bench.lookups(&root, &mut tree, &paths.tree)?;
 
     let (mut storage, _) = root.into_parts();
-    let region =
-        open_region(&mut storage, setup.config, mounted, setup.entropy, setup.memory, notice);
+    let region = open_region(&mut storage, setup.config, mounted, setup.entropy, memory, notice);
     let with_region = region.is_some();
-    let root = mounted.root(storage, region, &setup.memory)?;
+    let root = mounted.root(storage, region, &memory)?;
     seal(root.reserve_bytes());
     if with_region {
         for (kind, path) in files {

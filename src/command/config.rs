@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! image=SRC blobN=SRC cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
-//! slot=64K|256K|1M domain=NAME cache-format=auto|force|never deadline=SECONDS log=... -- COMMAND WORDS
+//! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
+//! log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or of a GPT `name:NAME`, `type:GUID`, or `type` for a region's own type.
 //! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`. Numbers are decimal and may
@@ -28,8 +29,8 @@ pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 const NAME_CHARS_MAX: usize = 36;
 
 /// The keys, for messages.
-const KEYS: &str = "image=, blobN=, cache=, share=, domain=, console=, slot=, cache-format=, deadline=, log=, and -- \
-     before the command";
+const KEYS: &str = "image=, blobN=, cache=, share=, domain=, ram-cache=, console=, slot=, \
+    cache-format=, deadline=, log=, and -- before the command";
 
 /// A command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Config {
     pub console: Console,
     /// The slot size in bytes for a region that is formatted (`slot=`).
     pub slot_bytes: Option<u32>,
+    /// Bytes of memory for blocks that small reads read again (`ram-cache=`); 0 is none.
+    pub ram_cache_bytes: Option<usize>,
     /// The images that share blobs with this one in a region (`domain=`).
     pub domain: Domain,
     /// Whether a region is formatted (`cache-format=`).
@@ -304,6 +307,12 @@ impl Config {
                 let domain = Domain::new(value).filter(|_| !value.is_empty());
                 self.domain = domain.ok_or(want)?;
                 "domain"
+            }
+            "ram-cache" => {
+                let want = Fault::Value("a size in bytes, K, M or G; 0 keeps no blocks in memory");
+                let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
+                self.ram_cache_bytes = Some(bytes.ok_or(want)?);
+                "ram-cache"
             }
             "slot" => {
                 self.slot_bytes = Some(slot_bytes(value)?);

@@ -18,7 +18,7 @@ mod verdict;
 pub mod wire;
 pub mod words;
 
-pub use mount::{Memory, MountError, Mounted, open, open_region};
+pub use mount::{Memory, MountError, Mounted, TooLarge, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
 pub use run::{CommandError, Done, GuestRoot, Runner, Scratch, catch_up};
 pub use tree::{DirGuard, Tree};

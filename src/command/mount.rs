@@ -28,6 +28,22 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// A division of `heap` bytes, with what `config` says of it.
+    ///
+    /// # Errors
+    /// [`TooLarge`].
+    pub fn of(heap: usize, config: &Config) -> Result<Self, TooLarge> {
+        let mut memory = Self::of_heap(heap);
+        if let Some(asked) = config.ram_cache_bytes {
+            let most = heap >> 2;
+            if asked > most {
+                return Err(TooLarge { asked, most });
+            }
+            memory.mount.block_bytes = asked;
+        }
+        Ok(memory)
+    }
+
     /// A division of `heap` bytes. At least half of them are free for an image without Zstandard
     /// or MicroLZMA.
     pub fn of_heap(heap: usize) -> Self {
@@ -39,11 +55,30 @@ impl Memory {
                 metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
                 decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
                 decoder_bytes: (heap >> 3).saturating_mul(3),
+                block_bytes: heap >> 4,
                 stream_bytes: (heap >> 3).clamp(256 << 10, 2 << 20),
             },
         }
     }
 }
+
+/// More memory is asked for blocks in memory than a quarter of the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Bytes that were asked for.
+    pub asked: usize,
+    /// Bytes that there may be.
+    pub most: usize,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, most } = self;
+        write!(f, "ram-cache={asked}: this machine has memory for at most {most} bytes of it")
+    }
+}
+
+impl core::error::Error for TooLarge {}
 
 /// Why nothing was mounted.
 #[derive(Clone, Debug)]

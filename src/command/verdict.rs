@@ -39,6 +39,7 @@ impl fmt::Display for Counters {
             hits,
             hit_bytes,
             joins,
+            block_hits,
             ..
         } = self.read;
         write!(
@@ -48,7 +49,7 @@ impl fmt::Display for Counters {
         )?;
         write!(
             f,
-            " fetches={fetches} fetched_bytes={fetched_bytes} hits={hits} hit_bytes={hit_bytes} joins={joins}"
+            " fetches={fetches} fetched_bytes={fetched_bytes} hits={hits} hit_bytes={hit_bytes} joins={joins} ram_hits={block_hits}"
         )?;
         write!(f, " mount_bytes={} meta_hits={}", self.read.mount_bytes, self.read.meta_hits)?;
         write!(f, " copied_bytes={}", self.read.copied_bytes)?;

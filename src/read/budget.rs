@@ -13,6 +13,9 @@ pub struct Budget {
     pub decoded_bytes: usize,
     /// What decoders may take besides: encoded bytes, dictionaries, windows.
     pub decoder_bytes: usize,
+    /// Blocks of 4 KiB that are kept for small reads, of at most 16 KiB. Allocated block by block
+    /// as they are read; less than 32 KiB is none. Not for storage that is memory anyway.
+    pub block_bytes: usize,
     /// Buffers that streams read ahead into, of 256 KiB or, if that would be fewer than eight, of
     /// 64 KiB. Allocated at the first use of a stream; without any a stream reads 4 KiB at a time.
     pub stream_bytes: usize,
@@ -24,6 +27,7 @@ impl Budget {
         metadata_bytes: 8 << 20,
         decoded_bytes: 8 << 20,
         decoder_bytes: 32 << 20,
+        block_bytes: 0,
         stream_bytes: 8 << 20,
     };
 }
@@ -35,6 +39,7 @@ impl Default for Budget {
             metadata_bytes: 256 << 10,
             decoded_bytes: 512 << 10,
             decoder_bytes: 24 << 20,
+            block_bytes: 0,
             stream_bytes: 1 << 20,
         }
     }

@@ -4,6 +4,8 @@
 //! data is bounded by the sizes that the inode was checked for.
 
 use super::ahead::Ahead;
+#[cfg(feature = "alloc")]
+use super::blocks::Blocks;
 use super::bounce::Bounce;
 use super::budget::Budget;
 #[cfg(feature = "alloc")]
@@ -50,6 +52,9 @@ pub struct Inner<S, L> {
     pub metabox: Option<Inode>,
     /// Whether data of the metabox is being read, which needs no metadata from it.
     pub in_metabox: bool,
+    /// Blocks for small reads.
+    #[cfg(feature = "alloc")]
+    pub blocks: Blocks,
     /// What compressed files take.
     #[cfg(feature = "alloc")]
     pub decoding: Decoding,
@@ -75,6 +80,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             root: None,
             metabox: None,
             in_metabox: false,
+            #[cfg(feature = "alloc")]
+            blocks: Blocks::new(budget.block_bytes),
             #[cfg(feature = "alloc")]
             decoding: Decoding::new(budget),
             #[cfg(feature = "alloc")]
@@ -176,11 +183,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX);
             let (front, behind) =
                 core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
-            self.fetch(plan.extents(), front)?;
+            self.fetch_data(plan.extents(), front)?;
             offset = offset.saturating_add(plan.bytes());
             rest = behind;
         }
         Ok(())
+    }
+
+    /// As [`Inner::fetch`], for the bytes of a file.
+    fn fetch_data(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+        #[cfg(feature = "alloc")]
+        if self.blocks.takes(out.len()) {
+            return self.fetch_small(extents, out);
+        }
+        self.fetch(extents, out)
     }
 
     /// Plans at least a byte and at most `want` bytes of uncompressed data from `offset` on.

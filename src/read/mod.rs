@@ -34,6 +34,8 @@
 //! them.
 
 mod ahead;
+#[cfg(feature = "alloc")]
+mod blocks;
 mod bounce;
 mod budget;
 #[cfg(feature = "alloc")]
@@ -115,7 +117,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let inner = self.lock();
         let decoding = inner.decoding_bytes().unwrap_or(0);
         #[cfg(feature = "alloc")]
-        let decoding = decoding.saturating_add(inner.pool.reserve_bytes());
+        let decoding = decoding
+            .saturating_add(inner.pool.reserve_bytes())
+            .saturating_add(inner.blocks.reserve_bytes());
         decoding.saturating_add(inner.meta.bytes())
     }
 

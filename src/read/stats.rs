@@ -23,6 +23,8 @@ pub struct Stats {
     pub copied_bytes: u64,
     /// Metadata blocks served from memory.
     pub meta_hits: u64,
+    /// Small reads served from blocks in memory.
+    pub block_hits: u64,
     /// Pclusters decoded.
     pub decodes: u64,
     /// Bytes that decoding them made, for readers, for the cache or on the way to either.

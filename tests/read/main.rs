@@ -11,6 +11,7 @@
 
 mod ahead;
 mod binding;
+mod blocks;
 mod bulk;
 mod cases;
 mod damage;

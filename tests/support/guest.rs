@@ -29,7 +29,7 @@ impl<S: Discover + Background> Guest<S> {
         let mut notice = |text: std::fmt::Arguments<'_>| notices.push(text.to_string());
         let mounted = command::open(&mut storage, &config, &mut notice);
         let mounted = mounted.map_err(|error| error.to_string())?;
-        let memory = Memory::of_heap(HEAP_BYTES);
+        let memory = Memory::of(HEAP_BYTES, &config).map_err(|error| error.to_string())?;
         let entropy = [boot; 16];
         let region =
             command::open_region(&mut storage, &config, &mounted, entropy, memory, &mut notice);

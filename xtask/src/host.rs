@@ -74,7 +74,7 @@ fn run_own(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
-    let memory = Memory::of_heap(HEAP_BYTES);
+    let memory = Memory::of(HEAP_BYTES, config)?;
     let mounted = command::open(&mut storage, config, &mut notice)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     let region =
@@ -113,7 +113,7 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
 fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
     let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
-    let memory = Memory::of_heap(HEAP_BYTES);
+    let memory = Memory::of(HEAP_BYTES, config)?;
     let mounted = command::open(&mut storage, config, &mut notice)?;
     let stdout = BufWriter::new(io::stdout().lock());
     let counters = if let Command::Race(steps) = &command {

@@ -50,7 +50,10 @@ pub fn run(mut machine: Machine) -> ! {
         let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
         fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
     }
-    let memory = Memory::of_heap(heap_bytes);
+    let memory = match Memory::of(heap_bytes, &config) {
+        Ok(memory) => memory,
+        Err(error) => fail(&error, None),
+    };
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
     let setup = Setup { config: &config, mounted: &mounted, memory, entropy: clock::entropy() };

@@ -1,0 +1,274 @@
+//! Blocks in memory, under S3-FIFO (Yang et al., SOSP 2023): a block that is read once passes
+//! through a small queue; one that is read again while it is there, or soon after, gets into the
+//! large one.
+//!
+//! Always: at most the frames that it was made for, each allocated when it is used first; what is
+//! kept for a block are its bytes as they were put in.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Bytes of a block.
+pub const BLOCK_BYTES: usize = 4096;
+/// Uses that are counted.
+const USES_MAX: u8 = 3;
+/// The small queue has at most one in so many frames.
+const SMALL: usize = 10;
+const NONE: u32 = u32::MAX;
+
+/// A block of a device slot; the number counts blocks of 4 KiB from the slot's start.
+pub type BlockId = (u16, u64);
+
+#[derive(Debug)]
+struct Frame {
+    id: BlockId,
+    uses: u8,
+    /// The next frame with the same hash.
+    next: u32,
+    bytes: Box<[u8]>,
+}
+
+/// The frames, and which block is in which.
+#[derive(Debug)]
+pub struct BlockCache {
+    frames: Vec<Frame>,
+    frames_max: usize,
+    /// For each hash its first frame.
+    heads: Box<[u32]>,
+    /// Hashes of blocks that left the small queue unused.
+    ghosts: Box<[u32]>,
+    small: VecDeque<u32>,
+    large: VecDeque<u32>,
+}
+
+impl BlockCache {
+    /// For so many bytes of blocks; fewer than eight blocks are none.
+    pub fn new(bytes: usize) -> Self {
+        let most = usize::try_from(NONE >> 1).unwrap_or(usize::MAX);
+        let frames_max = Some(bytes / BLOCK_BYTES).filter(|frames| *frames >= 8).unwrap_or(0);
+        let frames_max = frames_max.min(most);
+        let table = if frames_max == 0 { 0 } else { frames_max.next_power_of_two() };
+        let filled = |with| alloc::vec![with; table].into_boxed_slice();
+        Self {
+            frames: Vec::with_capacity(frames_max),
+            frames_max,
+            heads: filled(NONE),
+            ghosts: filled(0),
+            small: VecDeque::with_capacity(frames_max),
+            large: VecDeque::with_capacity(frames_max),
+        }
+    }
+
+    /// Bytes that it may still allocate.
+    pub fn reserve_bytes(&self) -> usize {
+        self.frames_max.saturating_sub(self.frames.len()).saturating_mul(BLOCK_BYTES)
+    }
+
+    /// Whether it keeps anything at all.
+    pub fn is_on(&self) -> bool {
+        self.frames_max > 0
+    }
+
+    /// The bytes of a block, if they are here.
+    pub fn get(&mut self, id: BlockId) -> Option<&[u8]> {
+        let at = self.find(id)?;
+        let frame = self.frames.get_mut(at)?;
+        frame.uses = frame.uses.saturating_add(1).min(USES_MAX);
+        Some(&frame.bytes)
+    }
+
+    /// Whether a block is here; no use of it.
+    pub fn has(&self, id: BlockId) -> bool {
+        self.find(id).is_some()
+    }
+
+    /// Keeps a block, all [`BLOCK_BYTES`] of it, in place of one that is used less.
+    pub fn put(&mut self, id: BlockId, bytes: &[u8]) {
+        if bytes.len() != BLOCK_BYTES || self.has(id) {
+            return;
+        }
+        let Some(at) = self.free_frame() else { return };
+        let hash = hash(id);
+        let bucket = self.bucket(hash);
+        let known = self.ghosts.get(bucket).is_some_and(|ghost| *ghost == ghost_of(hash));
+        let index = u32::try_from(at).unwrap_or(NONE);
+        let head = self.heads.get_mut(bucket);
+        if let (Some(frame), Some(head)) = (self.frames.get_mut(at), head) {
+            frame.bytes.copy_from_slice(bytes);
+            (frame.id, frame.uses) = (id, 0);
+            frame.next = core::mem::replace(head, index);
+        }
+        if known { self.large.push_back(index) } else { self.small.push_back(index) }
+    }
+
+    fn bucket(&self, hash: u64) -> usize {
+        let mask = u64::try_from(self.heads.len()).unwrap_or(1).saturating_sub(1);
+        usize::try_from(hash & mask).unwrap_or(0)
+    }
+
+    fn find(&self, id: BlockId) -> Option<usize> {
+        let mut at = *self.heads.get(self.bucket(hash(id)))?;
+        while let Some(frame) = self.frames.get(index(at)) {
+            if frame.id == id {
+                return Some(index(at));
+            }
+            at = frame.next;
+        }
+        None
+    }
+
+    /// A frame without a block: a new one, or one whose block goes.
+    fn free_frame(&mut self) -> Option<usize> {
+        if self.frames.len() < self.frames_max {
+            let bytes = alloc::vec![0; BLOCK_BYTES].into_boxed_slice();
+            self.frames.push(Frame { id: (0, 0), uses: 0, next: NONE, bytes });
+            return self.frames.len().checked_sub(1);
+        }
+        // Each round takes a block out of the small queue or a use off one in the large queue.
+        loop {
+            let is_small = self.large.is_empty() || self.small.len() > self.frames_max / SMALL;
+            let queue = if is_small { &mut self.small } else { &mut self.large };
+            let at = queue.pop_front()?;
+            let frame = self.frames.get_mut(index(at))?;
+            match (is_small, frame.uses) {
+                (_, 0) => {
+                    let id = frame.id;
+                    self.unlink(at, id, is_small);
+                    return Some(index(at));
+                }
+                (true, _) => {
+                    frame.uses = 0;
+                    self.large.push_back(at);
+                }
+                (false, uses) => {
+                    frame.uses = uses.saturating_sub(1);
+                    self.large.push_back(at);
+                }
+            }
+        }
+    }
+
+    /// Takes the block of a frame out of the table.
+    fn unlink(&mut self, at: u32, id: BlockId, remember: bool) {
+        let hash = hash(id);
+        let bucket = self.bucket(hash);
+        let next = self.frames.get(index(at)).map_or(NONE, |frame| frame.next);
+        let mut link = self.heads.get(bucket).copied().unwrap_or(NONE);
+        if link == at {
+            if let Some(head) = self.heads.get_mut(bucket) {
+                *head = next;
+            }
+        } else {
+            while let Some(frame) = self.frames.get_mut(index(link)) {
+                if frame.next == at {
+                    frame.next = next;
+                    break;
+                }
+                link = frame.next;
+            }
+        }
+        if let Some(ghost) = self.ghosts.get_mut(bucket).filter(|_| remember) {
+            *ghost = ghost_of(hash);
+        }
+    }
+}
+
+fn index(at: u32) -> usize {
+    usize::try_from(at).unwrap_or(usize::MAX)
+}
+
+/// Its lower bits choose the bucket, the upper ones tell blocks in it apart.
+fn hash((slot, block): BlockId) -> u64 {
+    let mixed = (block ^ (u64::from(slot) << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    mixed ^ (mixed >> 32)
+}
+
+/// Never 0, which stands for no ghost.
+fn ghost_of(hash: u64) -> u32 {
+    u32::try_from(hash >> 32).unwrap_or(0) | 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::arithmetic_side_effects, reason = "test code")]
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
+
+    fn block(id: BlockId) -> [u8; BLOCK_BYTES] {
+        core::array::from_fn(|at| (hash(id) >> (at % 8 * 8)).to_le_bytes()[0])
+    }
+
+    fn count(cache: &BlockCache, ids: impl Iterator<Item = u64>) -> usize {
+        ids.filter(|id| cache.has((1, *id))).count()
+    }
+
+    #[test]
+    fn what_is_used_again_outlives_a_long_scan() {
+        let mut cache = BlockCache::new(100 * BLOCK_BYTES);
+        for id in 0..50 {
+            cache.put((1, id), &block((1, id)));
+            assert!(cache.get((1, id)).is_some());
+        }
+        for id in 1000..3000 {
+            cache.put((1, id), &block((1, id)));
+        }
+        assert_eq!(count(&cache, 0..50), 50);
+    }
+
+    #[test]
+    fn what_comes_back_soon_after_it_left_stays() {
+        let mut cache = BlockCache::new(100 * BLOCK_BYTES);
+        for id in 0..110 {
+            cache.put((1, id), &block((1, id)));
+        }
+        let gone: Vec<u64> = (0..110).filter(|id| !cache.has((1, *id))).collect();
+        assert!(!gone.is_empty());
+        for id in &gone {
+            cache.put((1, *id), &block((1, *id)));
+        }
+        for id in 1000..1500 {
+            cache.put((1, id), &block((1, id)));
+        }
+        assert!(count(&cache, gone.iter().copied()) * 2 > gone.len());
+    }
+
+    #[test]
+    fn too_little_memory_is_none_and_a_part_of_a_block_is_not_kept() {
+        let mut none = BlockCache::new(7 * BLOCK_BYTES);
+        none.put((0, 0), &[0; BLOCK_BYTES]);
+        assert!(!none.is_on() && !none.has((0, 0)) && none.reserve_bytes() == 0);
+        let mut some = BlockCache::new(8 * BLOCK_BYTES);
+        some.put((0, 0), &[0; BLOCK_BYTES - 1]);
+        assert!(some.is_on() && !some.has((0, 0)));
+    }
+
+    proptest! {
+        /// Any sequence of reads: what is here are the bytes that were put in, at most as many
+        /// as there is room for, and each of them is found.
+        #[test]
+        fn keeps_what_was_put_in(
+            frames in 8_usize..40,
+            reads in prop::collection::vec((0_u16..3, 0_u64..90), 1..600),
+        ) {
+            let mut cache = BlockCache::new(frames * BLOCK_BYTES);
+            let all = cache.reserve_bytes();
+            let mut put = HashMap::new();
+            for id in reads {
+                match cache.get(id) {
+                    Some(bytes) => prop_assert!(put.get(&id).is_some_and(|want| bytes == want)),
+                    None => {
+                        put.insert(id, block(id));
+                        cache.put(id, &block(id));
+                        prop_assert!(cache.has(id));
+                    }
+                }
+                let here = put.keys().filter(|id| cache.has(**id)).count();
+                prop_assert!(here <= frames);
+                prop_assert_eq!(here, cache.small.len() + cache.large.len());
+                prop_assert!(cache.reserve_bytes() <= all);
+            }
+        }
+    }
+}
