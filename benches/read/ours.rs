@@ -22,7 +22,7 @@ impl<'i> Ours<'i> {
         let mut storage = MemoryStorage::new();
         let device = storage.add_disk("image", bytes).unwrap();
         let image = Image::read(&mut storage, device)?;
-        let part = SourcePart { device, base: 0, bytes: image.bytes };
+        let part = SourcePart { device, base: 0, bytes: image.bytes, version: 0 };
         let root = Root::with_budget(storage, NoRegion, &image, &[part], &Budget::LARGE)?;
         let ours = Self(root);
         let mut result = Ok(());

@@ -136,6 +136,20 @@ impl fmt::Display for BindError {
 
 impl core::error::Error for BindError {}
 
+impl BindError {
+    /// Whether a source is not there, or does not answer; not one that is there and wrong.
+    fn is_absence(&self) -> bool {
+        match self {
+            Self::Source { cause, .. } => matches!(
+                cause,
+                DiscoverError::NotFound | DiscoverError::Share(ENOENT) | DiscoverError::Daemon(_)
+            ),
+            Self::Missing { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 /// The source of one slot: a device, and which part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePart {
@@ -145,6 +159,8 @@ pub struct SourcePart {
     pub base: u64,
     /// Length of the slot in bytes.
     pub bytes: u64,
+    /// Version of the source, 0 for a disk.
+    pub version: u64,
 }
 
 /// The sources of all slots; index 0 is the primary.
@@ -154,10 +170,32 @@ impl Image {
     /// Binds every slot: to what `configured` names for it, else to a disk with its tag as the
     /// serial, else to a shared file called by its tag, else to its part of the primary device
     /// if that holds the slot's place in the unified address space.
+    ///
+    /// # Errors
+    /// See [`BindError`].
     pub fn bind<D: Discover>(
         &self,
         storage: &mut D,
         configured: &[(u16, SourceName<'_>)],
+    ) -> Result<Sources, BindError> {
+        let mut first = None;
+        let sources = self.bind_present(storage, configured, &mut |_, error| {
+            first.get_or_insert(error);
+        })?;
+        first.map_or(Ok(sources), Err)
+    }
+
+    /// As [`Image::bind`], but a slot whose length the image states and whose source is not there
+    /// is told to `missing`, and has [`DeviceId::NONE`] for a source: what a region holds of it
+    /// can be read.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind_present<D: Discover>(
+        &self,
+        storage: &mut D,
+        configured: &[(u16, SourceName<'_>)],
+        missing: &mut dyn FnMut(u16, BindError),
     ) -> Result<Sources, BindError> {
         let slots = self.devices.len();
         if let Some((slot, _)) = configured.iter().find(|(slot, _)| *slot == 0 || *slot > slots) {
@@ -165,27 +203,43 @@ impl Image {
         }
         let mut sources = Sources::new();
         // The table has at most DEVICES_MAX slots, so there is room for all.
-        let _ = sources.push(SourcePart { device: self.device, base: 0, bytes: self.bytes });
+        let version = version_of(storage, self.device);
+        let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
+        let _ = sources.push(part);
         for (number, slot) in self.devices.iter() {
-            let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
+            let bytes = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
             let given = configured.iter().find(|(of, _)| *of == number).map(|(_, name)| *name);
-            let device = match given {
-                Some(name) => Some(name.find(storage).map_err(|error| at_slot(error, number))?),
-                None => by_tag(storage, number, slot)?,
-            };
-            let part = match device {
-                Some(device) => {
-                    let got = storage.info(device).map_or(0, |info| info.bytes);
-                    if got < need {
-                        return Err(BindError::Short { slot: number, need, got });
-                    }
-                    SourcePart { device, base: 0, bytes: if slot.blocks == 0 { got } else { need } }
+            let part = match self.bind_slot(storage, number, slot, given) {
+                Err(error) if slot.blocks > 0 && error.is_absence() => {
+                    missing(number, error);
+                    SourcePart { device: DeviceId::NONE, base: 0, bytes, version: 0 }
                 }
-                None => self.flattened(storage, number, slot, need)?,
+                bound => bound?,
             };
             let _ = sources.push(part);
         }
         Ok(sources)
+    }
+
+    fn bind_slot<D: Discover>(
+        &self,
+        storage: &mut D,
+        number: u16,
+        slot: &DeviceSlot,
+        given: Option<SourceName<'_>>,
+    ) -> Result<SourcePart, BindError> {
+        let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
+        let device = match given {
+            Some(name) => Some(name.find(storage).map_err(|error| at_slot(error, number))?),
+            None => by_tag(storage, number, slot)?,
+        };
+        let Some(device) = device else { return self.flattened(storage, number, slot, need) };
+        let got = storage.info(device).map_or(0, |info| info.bytes);
+        if got < need {
+            return Err(BindError::Short { slot: number, need, got });
+        }
+        let bytes = if slot.blocks == 0 { got } else { need };
+        Ok(SourcePart { device, base: 0, bytes, version: version_of(storage, device) })
     }
 
     fn flattened<D: Discover>(
@@ -205,7 +259,8 @@ impl Image {
         if base & u64::from(sector).wrapping_sub(1) != 0 {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }
-        Ok(SourcePart { device: self.device, base, bytes })
+        let version = version_of(storage, self.device);
+        Ok(SourcePart { device: self.device, base, bytes, version })
     }
 
     /// How long a slot at byte `base` of the primary device is that states no length: as far as
@@ -230,6 +285,10 @@ impl Image {
         let whole = self.superblock.block_size.bytes().wrapping_sub(1);
         end.saturating_sub(base) & !whole
     }
+}
+
+fn version_of<D: Discover>(storage: &D, device: DeviceId) -> u64 {
+    storage.info(device).map_or(0, |info| info.version)
 }
 
 fn at_slot(error: BindError, slot: u16) -> BindError {

@@ -148,6 +148,25 @@ fn is_unique(image: &Image, tag: &[u8]) -> bool {
     image.devices.iter().filter(|(_, device)| device.tag() == tag).count() == 1
 }
 
+impl BlobIdentity {
+    /// The same without the version of its source.
+    pub fn of_any_version(mut self) -> Self {
+        let at = if self.0.first() == Some(&OF_DOMAIN) { 40 } else { 32 };
+        put(&mut self.0, at, &[0; 8]);
+        self
+    }
+
+    /// The version of its source.
+    pub fn version(&self) -> u64 {
+        match describe(self) {
+            Some(Described::OfImage { version, .. } | Described::OfDomain { version, .. }) => {
+                version
+            }
+            None => 0,
+        }
+    }
+}
+
 fn put(raw: &mut [u8; IDENTITY_BYTES], at: usize, field: &[u8]) {
     let to = raw.iter_mut().skip(at);
     to.zip(field).for_each(|(to, from)| *to = *from);

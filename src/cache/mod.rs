@@ -150,7 +150,7 @@ pub trait Layer<S: Storage> {
 
     /// Device and byte offset of a block of a slot.
     fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
-        self.region().map_or((DeviceId(u16::MAX), 0), |region| region.place(slot, block))
+        self.region().map_or((DeviceId::NONE, 0), |region| region.place(slot, block))
     }
 
     /// The longest transfer of the layer's device in bytes.

@@ -228,6 +228,19 @@ impl Cache {
         self.slots.residents(blob) << 12
     }
 
+    /// The identity of a blob of `bytes` bytes that is wholly resident and, but for the version of
+    /// its source, is this one; of several, that of the entry that was made last.
+    pub fn whole(&self, identity: BlobIdentity, bytes: u64) -> Option<BlobIdentity> {
+        let wanted = identity.of_any_version();
+        let blocks = bytes.div_ceil(u64::try_from(BLOCK_BYTES).unwrap_or(1));
+        let whole = self.blobs.iter().filter(|(index, entry)| {
+            entry.bytes == bytes
+                && entry.identity.of_any_version() == wanted
+                && self.slots.residents(*index) == blocks
+        });
+        whole.max_by_key(|(_, entry)| entry.generation).map(|(_, entry)| entry.identity)
+    }
+
     /// Slots that hold something.
     pub fn used_slots(&self) -> u32 {
         let seen =

@@ -6,10 +6,10 @@
 use super::GuestRoot;
 use super::config::{self, CacheFormat, CacheName, Config};
 use crate::Error;
-use crate::blob::{BindError, Image, SourceName, Sources};
+use crate::blob::{BindError, Image, SourceName, Sources, identity};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use crate::read::{Budget, Root};
-use crate::storage::{Background, Discover, DiscoverError, Storage};
+use crate::storage::{Background, DeviceId, Discover, DiscoverError, Storage};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -127,20 +127,34 @@ pub struct Mounted {
     pub image: Image,
     /// The sources of its slots.
     pub sources: Sources,
+    /// The slots whose sources are not there, and what was looked for.
+    pub missing: Vec<(u16, BindError)>,
 }
 
 impl Mounted {
     /// Mounts the image over `storage` and `region`, with so much memory.
+    /// A slot whose source is not there is read from the region, which must hold all of it.
     ///
     /// # Errors
-    /// When the root cannot be read, or decoding needs more memory than there is.
+    /// When the root cannot be read, decoding needs more memory than there is, or a source is not
+    /// there and the region does not hold its blob.
     pub fn root<S: Storage + Background>(
         &self,
         storage: S,
         region: Option<Cache>,
         memory: &Memory,
     ) -> Result<GuestRoot<S>, Error> {
-        Root::with_budget(storage, region, &self.image, &self.sources, &memory.mount)
+        let mut sources = self.sources.clone();
+        for (slot, error) in &self.missing {
+            let part = sources.get_mut(usize::from(*slot));
+            let held = part.and_then(|part| {
+                let identity = identity(&self.image, *slot, 0);
+                part.version = region.as_ref()?.whole(identity, part.bytes)?.version();
+                Some(())
+            });
+            held.ok_or(Error::Bind(error.clone()))?;
+        }
+        Root::with_budget(storage, region, &self.image, &sources, &memory.mount)
     }
 }
 
@@ -178,8 +192,19 @@ pub fn open<S: Discover>(
         image.bytes
     ));
     let given: Vec<_> = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name))).collect();
-    let sources = image.bind(storage, &given)?;
+    let mut missing = Vec::new();
+    let sources =
+        image.bind_present(storage, &given, &mut |slot, error| missing.push((slot, error)))?;
+    if let (None, Some((_, error))) = (&config.cache, missing.first()) {
+        return Err(error.clone().into());
+    }
+    for (slot, error) in &missing {
+        notice(format_args!("slot {slot:2} only in the region, if there: {error}"));
+    }
     for (slot, source) in (0u16..).zip(&sources).skip(1) {
+        if source.device == DeviceId::NONE {
+            continue;
+        }
         let bytes = source.bytes;
         match config.blobs.iter().find(|(of, _)| *of == slot) {
             Some((_, name)) => notice(format_args!("slot {slot:2} {name}: {bytes} bytes")),
@@ -190,7 +215,7 @@ pub fn open<S: Discover>(
             None => notice(format_args!("slot {slot:2} found by its tag: {bytes} bytes")),
         }
     }
-    Ok(Mounted { image, sources })
+    Ok(Mounted { image, sources, missing })
 }
 
 /// Opens the region that `config` names. `None`, with a notice, if there is none to use.

@@ -281,5 +281,5 @@ fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, piece: &Piece, stats:
 /// go on without them.
 fn lost(piece: &Piece) -> Error {
     let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
-    Error::Io(IoError { device: DeviceId(u16::MAX), at: piece.start, len, kind: IoErrorKind::Gone })
+    Error::Io(IoError { device: DeviceId::NONE, at: piece.start, len, kind: IoErrorKind::Gone })
 }

@@ -25,6 +25,8 @@ use crate::storage::{DeviceId, Storage};
 
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
+/// What is read at once of a slot whose source is not there, from the region.
+const ABSENT_TRANSFER_MAX: u64 = 1 << 20;
 
 #[cfg(feature = "alloc")]
 type DirMemory = alloc::boxed::Box<[u8]>;
@@ -89,15 +91,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         };
         for (slot, part) in (0u16..).zip(parts) {
             let info = inner.storage.info(part.device);
-            let version = info.map_or(0, |info| info.version);
-            let identity = crate::blob::identity(image, slot, version);
+            let identity = crate::blob::identity(image, slot, part.version);
             let blob = inner.layer.attach(&identity, part.bytes);
             let source = Source {
                 device: part.device,
                 base: part.base,
                 bytes: part.bytes,
                 sector: info.map_or(512, |info| u64::from(info.sector_bytes)),
-                transfer_max: info.map_or(0, |info| u64::from(info.transfer_bytes_max)),
+                transfer_max: info
+                    .map_or(ABSENT_TRANSFER_MAX, |info| u64::from(info.transfer_bytes_max)),
                 blob,
             };
             // There are as many parts as slots, which the table has bounded.

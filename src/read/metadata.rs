@@ -212,5 +212,5 @@ enum PagePlace {
 /// The error for metadata that was loaded and is not there: our own bug, but no read may go on.
 fn unloaded(at: u64, len: usize) -> Error {
     let len = u32::try_from(len).unwrap_or(u32::MAX);
-    Error::Io(IoError { device: DeviceId(u16::MAX), at, len, kind: IoErrorKind::Gone })
+    Error::Io(IoError { device: DeviceId::NONE, at, len, kind: IoErrorKind::Gone })
 }

@@ -193,9 +193,7 @@ pub fn origin<S: Storage, L: Layer<S>>(
 pub fn at_source(sources: &[Source], slot: u16, start: u64) -> (DeviceId, u64) {
     // `cut` found the source; without one the device does not exist, and the transfer fails.
     let source = sources.get(usize::from(slot));
-    source.map_or((DeviceId(u16::MAX), 0), |source| {
-        (source.device, source.base.saturating_add(start))
-    })
+    source.map_or((DeviceId::NONE, 0), |source| (source.device, source.base.saturating_add(start)))
 }
 
 /// Bytes that a source has from `start` on in whole sectors, at most `len`.

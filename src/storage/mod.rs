@@ -23,8 +23,16 @@ pub use buffer::Buffer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId(pub u16);
 
+impl DeviceId {
+    /// No device: stands for the source of a slot that is not there. No storage has it.
+    pub const NONE: Self = Self(u16::MAX);
+}
+
 impl fmt::Display for DeviceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self == Self::NONE {
+            return f.write_str("a source that is not there");
+        }
         write!(f, "device {}", self.0)
     }
 }

@@ -23,6 +23,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod alone;
 mod drop;
 mod faults;
 mod foreign;

@@ -317,7 +317,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         }
         if let Err(kind) = result {
             let (device, base) =
-                source.map_or((DeviceId(u16::MAX), 0), |source| (source.device, source.base));
+                source.map_or((DeviceId::NONE, 0), |source| (source.device, source.base));
             let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
             self.pool.give(buffer);
             return Err(Error::Io(IoError { device, at: base.saturating_add(start), len, kind }));
