@@ -163,10 +163,8 @@ pub fn run<S: Discover + Background, W: Write>(
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Outcome<Counters, W> {
     let mounted = setup.mounted;
-    // Blocks in memory would hide the devices and the region, which are what is measured.
-    let mut memory = setup.memory;
-    memory.mount.block_bytes = 0;
-    let root = mounted.root(storage, None, &memory)?;
+    let memory = setup.memory;
+    let mut root = mounted.root(storage, None, &memory)?;
     // The first byte comes before all memory that only the tests need.
     let read = |inode| root.open_inode(inode)?.read_at(0, &mut [0]);
     root.metadata(paths.disk.as_bytes())
@@ -186,6 +184,7 @@ pub fn run<S: Discover + Background, W: Write>(
             bench.raw(&root, ("raw", kind, name), device, at, series)?;
         }
         for (name, series) in series(inode.size) {
+            root = forgotten(root, setup)?;
             bench.erofs(&root, ("erofs", kind, name), &inode, series)?;
         }
     }
@@ -196,23 +195,29 @@ pub fn run<S: Discover + Background, W: Write>(
     let (mut storage, _) = root.into_parts();
     let region = open_region(&mut storage, setup.config, mounted, setup.entropy, memory, notice);
     let with_region = region.is_some();
-    let root = mounted.root(storage, region, &memory)?;
+    root = mounted.root(storage, region, &memory)?;
     seal(root.reserve_bytes());
     if with_region {
         for (kind, path) in files {
             let Some(inode) = bench.file(&root, path)? else { continue };
-            for (name, series) in cold_series(inode.size) {
-                bench.erofs(&root, ("cold", kind, name), &inode, series)?;
-            }
-            root.sync();
-            for (name, series) in cold_series(inode.size) {
-                bench.erofs(&root, ("warm", kind, name), &inode, series)?;
+            for state in ["cold", "warm"] {
+                for (name, series) in cold_series(inode.size) {
+                    root = forgotten(root, setup)?;
+                    bench.erofs(&root, (state, kind, name), &inode, series)?;
+                }
+                root.sync();
             }
         }
     }
     bench.say(format_args!("DONE"))?;
     root.leave();
     Ok(Counters::of(&root))
+}
+
+/// The same mount with nothing in memory, so that what is read comes from devices and region.
+fn forgotten<S: Background>(root: GuestRoot<S>, setup: &Setup<'_>) -> Result<GuestRoot<S>, Error> {
+    let (storage, region) = root.into_parts();
+    setup.mounted.root(storage, region, &setup.memory)
 }
 
 struct Bench<'b, W> {

@@ -180,25 +180,22 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 }
                 _ => {}
             }
+            #[cfg(feature = "alloc")]
+            if let Some(len) = self.read_small(inode, offset, rest)? {
+                rest = rest.get_mut(len..).unwrap_or_default();
+                offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+                continue;
+            }
             let mut plan = Plan::new();
             self.plan(inode, offset, want, &mut plan)?;
             let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX);
             let (front, behind) =
                 core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
-            self.fetch_data(plan.extents(), front)?;
+            self.fetch(plan.extents(), front)?;
             offset = offset.saturating_add(plan.bytes());
             rest = behind;
         }
         Ok(())
-    }
-
-    /// As [`Inner::fetch`], for the bytes of a file.
-    fn fetch_data(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        #[cfg(feature = "alloc")]
-        if self.blocks.takes(out.len()) {
-            return self.fetch_small(extents, out);
-        }
-        self.fetch(extents, out)
     }
 
     /// Plans at least a byte and at most `want` bytes of uncompressed data from `offset` on.

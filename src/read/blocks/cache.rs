@@ -24,6 +24,8 @@ pub type BlockId = (u16, u64);
 struct Frame {
     id: BlockId,
     uses: u8,
+    /// Nobody has asked for it yet: the first use is no second one.
+    ahead: bool,
     /// The next frame with the same hash.
     next: u32,
     bytes: Box<[u8]>,
@@ -74,7 +76,9 @@ impl BlockCache {
     pub fn get(&mut self, id: BlockId) -> Option<&[u8]> {
         let at = self.find(id)?;
         let frame = self.frames.get_mut(at)?;
-        frame.uses = frame.uses.saturating_add(1).min(USES_MAX);
+        if !core::mem::take(&mut frame.ahead) {
+            frame.uses = frame.uses.saturating_add(1).min(USES_MAX);
+        }
         Some(&frame.bytes)
     }
 
@@ -83,8 +87,9 @@ impl BlockCache {
         self.find(id).is_some()
     }
 
-    /// Keeps a block, all [`BLOCK_BYTES`] of it, in place of one that is used less.
-    pub fn put(&mut self, id: BlockId, bytes: &[u8]) {
+    /// Keeps a block, all [`BLOCK_BYTES`] of it, in place of one that is used less. `ahead` says
+    /// that nobody has asked for it yet.
+    pub fn put(&mut self, id: BlockId, bytes: &[u8], ahead: bool) {
         if bytes.len() != BLOCK_BYTES || self.has(id) {
             return;
         }
@@ -96,7 +101,7 @@ impl BlockCache {
         let head = self.heads.get_mut(bucket);
         if let (Some(frame), Some(head)) = (self.frames.get_mut(at), head) {
             frame.bytes.copy_from_slice(bytes);
-            (frame.id, frame.uses) = (id, 0);
+            (frame.id, frame.uses, frame.ahead) = (id, 0, ahead);
             frame.next = core::mem::replace(head, index);
         }
         if known { self.large.push_back(index) } else { self.small.push_back(index) }
@@ -122,7 +127,7 @@ impl BlockCache {
     fn free_frame(&mut self) -> Option<usize> {
         if self.frames.len() < self.frames_max {
             let bytes = alloc::vec![0; BLOCK_BYTES].into_boxed_slice();
-            self.frames.push(Frame { id: (0, 0), uses: 0, next: NONE, bytes });
+            self.frames.push(Frame { id: (0, 0), uses: 0, ahead: false, next: NONE, bytes });
             return self.frames.len().checked_sub(1);
         }
         // Each round takes a block out of the small queue or a use off one in the large queue.
@@ -208,11 +213,17 @@ mod tests {
     fn what_is_used_again_outlives_a_long_scan() {
         let mut cache = BlockCache::new(100 * BLOCK_BYTES);
         for id in 0..50 {
-            cache.put((1, id), &block((1, id)));
+            cache.put((1, id), &block((1, id)), false);
             assert!(cache.get((1, id)).is_some());
         }
         for id in 1000..3000 {
-            cache.put((1, id), &block((1, id)));
+            cache.put((1, id), &block((1, id)), false);
+        }
+        assert_eq!(count(&cache, 0..50), 50);
+        // Nor is a block used twice that was read ahead, and then once.
+        for id in 3000..5000 {
+            cache.put((1, id), &block((1, id)), true);
+            assert!(cache.get((1, id)).is_some());
         }
         assert_eq!(count(&cache, 0..50), 50);
     }
@@ -221,15 +232,15 @@ mod tests {
     fn what_comes_back_soon_after_it_left_stays() {
         let mut cache = BlockCache::new(100 * BLOCK_BYTES);
         for id in 0..110 {
-            cache.put((1, id), &block((1, id)));
+            cache.put((1, id), &block((1, id)), false);
         }
         let gone: Vec<u64> = (0..110).filter(|id| !cache.has((1, *id))).collect();
         assert!(!gone.is_empty());
         for id in &gone {
-            cache.put((1, *id), &block((1, *id)));
+            cache.put((1, *id), &block((1, *id)), false);
         }
         for id in 1000..1500 {
-            cache.put((1, id), &block((1, id)));
+            cache.put((1, id), &block((1, id)), false);
         }
         assert!(count(&cache, gone.iter().copied()) * 2 > gone.len());
     }
@@ -237,10 +248,10 @@ mod tests {
     #[test]
     fn too_little_memory_is_none_and_a_part_of_a_block_is_not_kept() {
         let mut none = BlockCache::new(7 * BLOCK_BYTES);
-        none.put((0, 0), &[0; BLOCK_BYTES]);
+        none.put((0, 0), &[0; BLOCK_BYTES], false);
         assert!(!none.is_on() && !none.has((0, 0)) && none.reserve_bytes() == 0);
         let mut some = BlockCache::new(8 * BLOCK_BYTES);
-        some.put((0, 0), &[0; BLOCK_BYTES - 1]);
+        some.put((0, 0), &[0; BLOCK_BYTES - 1], false);
         assert!(some.is_on() && !some.has((0, 0)));
     }
 
@@ -260,7 +271,7 @@ mod tests {
                     Some(bytes) => prop_assert!(put.get(&id).is_some_and(|want| bytes == want)),
                     None => {
                         put.insert(id, block(id));
-                        cache.put(id, &block(id));
+                        cache.put(id, &block(id), false);
                         prop_assert!(cache.has(id));
                     }
                 }

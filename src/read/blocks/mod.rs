@@ -1,60 +1,73 @@
-//! Small reads by way of a bounded cache of blocks in memory.
+//! Small reads by way of a bounded cache of blocks in memory, ahead of those who read in sequence.
 //!
 //! Always: large reads pass it by, and land where the reader wants them; a small one that it
-//! cannot serve whole is read in whole blocks, which are kept. Reads that it serves cost no device
-//! read; all others cost what they cost without it, rounded to 4 KiB.
+//! cannot serve whole is read in whole blocks, which are kept. What is read ahead in vain costs
+//! time, never an error, and no byte behind the end of the file's last block.
 
 mod cache;
-
-pub use cache::BlockCache;
+mod runs;
 
 use super::inner::Inner;
 use super::pieces::Extent;
+use super::plan::Plan;
 use crate::cache::Layer;
+use crate::erofs::Inode;
 use crate::error::Error;
 use crate::storage::Storage;
-use cache::BLOCK_BYTES;
+use alloc::boxed::Box;
+use cache::{BLOCK_BYTES, BlockCache};
+use runs::Runs;
 
 /// The longest read that is small.
 const SMALL_BYTES: usize = 16 << 10;
 const BLOCK: u64 = 4096;
-/// Blocks that such a read touches at most, if it is one range.
-const ROUNDED_BYTES: usize = SMALL_BYTES + BLOCK_BYTES;
+/// Parts of blobs that are read ahead together at most.
+const EXTENTS: usize = 8;
+
+type Extents = heapless::Vec<Extent, EXTENTS>;
 
 /// The blocks, and room for what is read around a small read.
 #[derive(Debug)]
 pub struct Blocks {
     cache: BlockCache,
-    room: alloc::boxed::Box<[u8]>,
+    runs: Runs,
+    /// Allocated when it is used first.
+    room: Box<[u8]>,
+    room_bytes: usize,
 }
 
 impl Blocks {
     /// For so many bytes of blocks.
     pub fn new(bytes: usize) -> Self {
         let cache = BlockCache::new(bytes);
-        let room = if cache.is_on() { ROUNDED_BYTES } else { 0 };
-        Self { cache, room: alloc::vec![0; room].into_boxed_slice() }
+        let runs = Runs::new(bytes / 8);
+        // What is read is rounded at both ends.
+        let room_bytes = runs.most().max(SMALL_BYTES).saturating_add(2 * BLOCK_BYTES);
+        let room_bytes = if cache.is_on() { room_bytes } else { 0 };
+        Self { cache, runs, room: Box::default(), room_bytes }
     }
 
     /// Bytes that it may still allocate.
     pub fn reserve_bytes(&self) -> usize {
-        self.cache.reserve_bytes()
+        let room = self.room_bytes.saturating_sub(self.room.len());
+        self.cache.reserve_bytes().saturating_add(room)
     }
 
-    /// Whether reads of this length go through it.
-    pub fn takes(&self, len: usize) -> bool {
-        self.cache.is_on() && len <= SMALL_BYTES
+    fn take_room(&mut self) -> Box<[u8]> {
+        if self.room.len() < self.room_bytes {
+            self.room = alloc::vec![0; self.room_bytes].into_boxed_slice();
+        }
+        core::mem::take(&mut self.room)
     }
 
-    /// Fills `out` if all of its bytes are here; false, and `out` is anything, if not.
+    /// Fills `out` with the first bytes of `extents` if all of them are here; false, and `out` is
+    /// anything, if not.
     fn serve(&mut self, extents: &[Extent], out: &mut [u8]) -> bool {
         let mut rest = out;
         for extent in extents {
-            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX);
-            let Some((mut front, behind)) = core::mem::take(&mut rest).split_at_mut_checked(len)
-            else {
-                return false;
-            };
+            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX).min(rest.len());
+            let (mut front, behind) =
+                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
             rest = behind;
             let Extent::Blob { slot, at, .. } = *extent else {
                 front.fill(0);
@@ -75,81 +88,135 @@ impl Blocks {
                 at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             }
         }
-        true
+        rest.is_empty()
     }
 
-    /// Keeps the whole blocks among bytes of a slot from byte `at`, the start of a block, on.
-    fn keep(&mut self, slot: u16, at: u64, bytes: &[u8]) {
-        for (block, bytes) in (at / BLOCK..).zip(bytes.chunks_exact(BLOCK_BYTES)) {
-            self.cache.put((slot, block), bytes);
+    /// Keeps the whole blocks among the bytes of `extents`, of which the first `asked` were asked
+    /// for.
+    fn keep(&mut self, extents: &[Extent], bytes: &[u8], asked: usize) {
+        let mut done: usize = 0;
+        for extent in extents {
+            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX);
+            let front = bytes.get(done..).unwrap_or_default();
+            let front = front.get(..len.min(front.len())).unwrap_or_default();
+            if let Extent::Blob { slot, at, .. } = *extent {
+                let start = at.next_multiple_of(BLOCK);
+                let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
+                let blocks = front.get(skip..).unwrap_or_default().chunks_exact(BLOCK_BYTES);
+                let places = (done.saturating_add(skip)..).step_by(BLOCK_BYTES);
+                for ((block, bytes), place) in (start / BLOCK..).zip(blocks).zip(places) {
+                    self.cache.put((slot, block), bytes, place >= asked);
+                }
+            }
+            done = done.saturating_add(len);
+        }
+    }
+
+    /// Cuts what is read ahead, behind the first `asked` bytes, where a block is here already.
+    fn trim(&self, extents: &mut Extents, asked: u64) {
+        let mut done: u64 = 0;
+        for index in 0..extents.len() {
+            let Some(extent) = extents.get_mut(index) else { return };
+            let before = done;
+            done = done.saturating_add(extent.len());
+            let Extent::Blob { slot, at, len } = extent else { continue };
+            let first = at.saturating_add(asked.saturating_sub(before)).div_ceil(BLOCK);
+            let end = at.saturating_add(*len).div_ceil(BLOCK);
+            if let Some(here) = (first..end).find(|block| self.cache.has((*slot, *block))) {
+                *len = here.saturating_mul(BLOCK).saturating_sub(*at).min(*len);
+                let kept = if *len == 0 { index } else { index.saturating_add(1) };
+                extents.truncate(kept);
+                return;
+            }
         }
     }
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// As [`Inner::fetch`], for a small read.
-    pub fn fetch_small(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        if self.blocks.serve(extents, out) {
+    /// Reads `out.len()` bytes at most of uncompressed data, where that is few: from blocks in
+    /// memory, or with what follows them. Returns how many, at least one; `None` if this is not
+    /// for a read of this length.
+    pub fn read_small(
+        &mut self,
+        inode: &Inode,
+        offset: u64,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, Error> {
+        if !self.blocks.cache.is_on() || out.len() > SMALL_BYTES {
+            return Ok(None);
+        }
+        let asked = u64::try_from(out.len()).unwrap_or(0);
+        let ahead = self.blocks.runs.next(inode.nid, offset, asked);
+        let want = asked.saturating_add(ahead).min(inode.size.saturating_sub(offset));
+        let mut plan = Plan::new();
+        if want <= asked || self.plan(inode, offset, want, &mut plan).is_err() {
+            plan = Plan::new();
+            self.plan(inode, offset, asked, &mut plan)?;
+        }
+        let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX).min(out.len());
+        let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        if self.blocks.serve(plan.extents(), out) {
             self.stats.block_hits = self.stats.block_hits.saturating_add(1);
             self.stats.copied(out.len());
-            return Ok(());
+        } else if !self.read_around(&plan, out) {
+            // What was read around it may have a fault that is not its own.
+            let mut plan = Plan::new();
+            self.plan(inode, offset, u64::try_from(len).unwrap_or(0), &mut plan)?;
+            self.fetch(plan.extents(), out)?;
         }
-        if let [Extent::Blob { slot, at, len }] = *extents
-            && (at | len) & BLOCK.wrapping_sub(1) != 0
-            && let Some((start, bytes)) = self.rounded(slot, at, len)
-        {
-            let mut room = core::mem::take(&mut self.blocks.room);
-            let result = match room.get_mut(..bytes) {
-                Some(room) => self.fetch_around(slot, (start, at), room, out),
-                None => self.fetch(extents, out),
-            };
-            self.blocks.room = room;
-            return result;
+        Ok(Some(len))
+    }
+
+    /// Reads whole blocks, from that of the plan's first byte on, and keeps them. False if that
+    /// fails.
+    fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> bool {
+        let mut extents: Extents = plan.extents().iter().copied().take(EXTENTS).collect();
+        let asked = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        if bytes_of(&extents) < asked {
+            return false;
         }
-        self.fetch(extents, out)?;
-        let mut rest = &*out;
-        for extent in extents {
-            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX);
-            let (front, behind) = rest.split_at_checked(len).unwrap_or_default();
-            if let Extent::Blob { slot, at, .. } = *extent {
-                let start = at.next_multiple_of(BLOCK);
-                let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
-                self.blocks.keep(slot, start, front.get(skip..).unwrap_or_default());
+        self.blocks.trim(&mut extents, asked);
+        let (skip, bytes) = self.round(&mut extents);
+        let mut room = self.blocks.take_room();
+        let read = room.get_mut(..bytes).is_some_and(|room| {
+            self.fetch(&extents, room).is_ok() && {
+                self.blocks.keep(&extents, room, skip.saturating_add(out.len()));
+                match room.get(skip..).and_then(|room| room.get(..out.len())) {
+                    Some(wanted) => out.copy_from_slice(wanted),
+                    None => return false,
+                }
+                true
             }
-            rest = behind;
+        });
+        self.blocks.room = room;
+        if read {
+            self.stats.copied(out.len());
         }
-        Ok(())
+        read
     }
 
-    /// Reads the blocks from byte `start` of a slot on into `room`, and gives what follows byte
-    /// `at`.
-    fn fetch_around(
-        &mut self,
-        slot: u16,
-        (start, at): (u64, u64),
-        room: &mut [u8],
-        out: &mut [u8],
-    ) -> Result<(), Error> {
-        let len = u64::try_from(room.len()).unwrap_or(0);
-        self.fetch(&[Extent::Blob { slot, at: start, len }], room)?;
-        self.blocks.keep(slot, start, room);
-        let skip = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
-        let Some(wanted) = room.get(skip..).and_then(|room| room.get(..out.len())) else {
-            let len = u64::try_from(out.len()).unwrap_or(0);
-            return self.fetch(&[Extent::Blob { slot, at, len }], out);
-        };
-        out.copy_from_slice(wanted);
-        self.stats.copied(out.len());
-        Ok(())
+    /// Rounds the first extent down to a block and the last one up, as far as its slot goes.
+    /// Returns by how much the first one grew, and the bytes of all.
+    fn round(&self, extents: &mut Extents) -> (usize, usize) {
+        let mut skip: u64 = 0;
+        if let Some(Extent::Blob { at, len, .. }) = extents.first_mut() {
+            skip = *at & BLOCK.wrapping_sub(1);
+            *at = at.saturating_sub(skip);
+            *len = len.saturating_add(skip);
+        }
+        if let Some(Extent::Blob { slot, at, len }) = extents.last_mut()
+            && let Some(source) = self.sources.get(usize::from(*slot))
+        {
+            let end = at.saturating_add(*len);
+            // A range behind its slot's end stays as it is, and its read has the error.
+            let rounded = end.checked_next_multiple_of(BLOCK).unwrap_or(end).min(source.bytes);
+            *len = rounded.max(end).saturating_sub(*at);
+        }
+        let as_len = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        (as_len(skip), as_len(bytes_of(extents)))
     }
+}
 
-    /// The whole blocks around a range of a slot, as far as the slot goes: where they begin, and
-    /// their bytes. `None` if the range is not in the slot, for which its own read has the error.
-    fn rounded(&self, slot: u16, at: u64, len: u64) -> Option<(u64, usize)> {
-        let source = self.sources.get(usize::from(slot))?;
-        let end = at.checked_add(len).filter(|end| *end <= source.bytes)?;
-        let start = at & !BLOCK.wrapping_sub(1);
-        let end = end.checked_next_multiple_of(BLOCK)?.min(source.bytes);
-        usize::try_from(end.checked_sub(start)?).ok().map(|bytes| (start, bytes))
-    }
+fn bytes_of(extents: &[Extent]) -> u64 {
+    extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.len()))
 }
