@@ -63,6 +63,9 @@ pub struct Inner<S, L> {
     /// What streams read ahead into.
     #[cfg(feature = "alloc")]
     pub pool: Pool,
+    /// Waits for what streams have on its way, once there was one.
+    #[cfg(feature = "alloc")]
+    pub join: Option<fn(&mut Self, &[Extent])>,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
@@ -88,6 +91,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             decoding: Decoding::new(budget),
             #[cfg(feature = "alloc")]
             pool: Pool::new(budget.stream_bytes),
+            #[cfg(feature = "alloc")]
+            join: None,
         };
         for (slot, part) in (0u16..).zip(parts) {
             let info = inner.storage.info(part.device);
@@ -112,6 +117,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
         if self.copy_viewed(extents, out) {
             return Ok(());
+        }
+        #[cfg(feature = "alloc")]
+        if let Some(join) = self.join {
+            join(self, extents);
         }
         let mut fetch = Fetch {
             storage: &mut self.storage,

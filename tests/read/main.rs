@@ -19,6 +19,7 @@ mod faults;
 mod files;
 #[path = "../support/guest.rs"]
 mod guest;
+mod joins;
 mod malformed;
 mod mount;
 mod oracle;

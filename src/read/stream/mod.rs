@@ -11,7 +11,7 @@ pub(super) use pool::Pool;
 
 use super::Root;
 use super::inner::Inner;
-use super::pieces::{BLOCK_SHIFT, Origin};
+use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
 use crate::cache::{Layer, Residence};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
@@ -19,7 +19,7 @@ use crate::storage::{Background, Buffer, DeviceId, IoError, IoErrorKind};
 use ahead::{Kind, Piece};
 use core::ops::Range;
 use embedded_io::SeekFrom;
-use pool::{BUFFERS_MAX, Stray};
+use pool::{BUFFERS_MAX, Landing};
 
 /// What is read ahead at first.
 const WINDOW_BYTES_MIN: u64 = 128 << 10;
@@ -69,6 +69,7 @@ enum Here {
 
 impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
     pub(super) fn new(root: &'r Root<S, L>, inode: Inode) -> Self {
+        root.lock().join = Some(Inner::join);
         Self {
             root,
             inode,
@@ -223,10 +224,8 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
     /// Gives up what is read ahead.
     fn abandon(&mut self, inner: &mut Inner<S, L>) {
         while let Some(piece) = self.pieces.pop_front() {
-            if let Kind::Flying { flight, .. } = piece.kind
-                && let Some(stray) = inner.pool.abandon(flight)
-            {
-                inner.keep(stray);
+            if let Kind::Flying { flight, .. } = piece.kind {
+                inner.pool.abandon(flight);
             }
         }
     }
@@ -257,18 +256,32 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     /// Moves background work on; false if no read of a stream has ended.
     fn poll(&mut self) -> bool {
         let Some(ended) = self.layer.poll(&mut self.storage) else { return false };
-        if let Some(stray) = self.pool.land(ended) {
-            self.keep(stray);
+        if let Some(Landing { target, buffer, result, wanted }) = self.pool.land(ended) {
+            // At once, and whether or not somebody still wants it: from then on it is there for all.
+            if result.is_ok() && target.from_source {
+                self.offer(target.slot, target.start, &buffer);
+            }
+            if !wanted {
+                self.pool.give(buffer);
+            }
         }
         true
     }
 
-    /// What was read ahead in vain is offered to the layer at least.
-    fn keep(&mut self, (target, buffer, result): Stray) {
-        if result.is_ok() && target.from_source {
-            self.offer(target.slot, target.start, &buffer);
+    /// Waits for what is on its way from a source already, where the layer will have it then.
+    fn join(&mut self, extents: &[Extent]) {
+        for extent in extents {
+            let Extent::Blob { slot, at, len } = *extent else { continue };
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let kept = |source: &Source| source.blob.is_some();
+            while self.sources.get(usize::from(slot)).is_some_and(kept)
+                && self.pool.overlaps(slot, at, len)
+            {
+                if !self.poll() {
+                    core::hint::spin_loop();
+                }
+            }
         }
-        self.pool.give(buffer);
     }
 
     /// Counts what came from a source, and offers it to the layer.
@@ -322,7 +335,6 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             self.pool.give(buffer);
             return Err(Error::Io(IoError { device, at: base.saturating_add(start), len, kind }));
         }
-        self.offer(slot, start, &buffer);
         Ok(Some(buffer))
     }
 }

@@ -27,8 +27,16 @@ pub struct Target {
     pub from_source: bool,
 }
 
-/// What a read brought that nobody waits for.
-pub type Stray = (Target, Buffer, Result<(), IoErrorKind>);
+/// A read that has ended.
+#[derive(Debug)]
+pub struct Landing {
+    pub target: Target,
+    /// Another handle on its buffer, or the only one if nobody waits for it.
+    pub buffer: Buffer,
+    pub result: Result<(), IoErrorKind>,
+    /// Whether somebody waits for it.
+    pub wanted: bool,
+}
 
 #[derive(Debug)]
 enum Flight {
@@ -36,7 +44,7 @@ enum Flight {
     Flying(Target),
     /// Nobody waits for it any more.
     Orphan(Target),
-    Landed(Target, Buffer, Result<(), IoErrorKind>),
+    Landed(Buffer, Result<(), IoErrorKind>),
 }
 
 /// The buffers of a mount's streams.
@@ -127,25 +135,18 @@ impl Pool {
         }
     }
 
-    /// A job ended that is not the region's. Returns what it brought if nobody waits for it.
-    pub fn land(&mut self, (job, result): Ended) -> Option<Stray> {
+    /// A job ended that is not the region's.
+    pub fn land(&mut self, (job, result): Ended) -> Option<Landing> {
         let index = usize::try_from(job.tag & 0xff).unwrap_or(usize::MAX);
         let buffer = job.buffer.filter(|_| job.tag >> 32 == KIND)?;
-        match self.flights.get_mut(index) {
-            Some(Flight::Flying(target)) => {
-                let target = *target;
-                if let Some(flight) = self.flights.get_mut(index) {
-                    *flight = Flight::Landed(target, buffer, result);
-                }
-            }
-            Some(Flight::Orphan(target)) => {
-                let target = *target;
-                self.cancel(index);
-                return Some((target, buffer, result));
-            }
-            _ => {}
-        }
-        None
+        let flight = self.flights.get_mut(index)?;
+        let (target, wanted) = match flight {
+            Flight::Flying(target) => (*target, true),
+            Flight::Orphan(target) => (*target, false),
+            _ => return None,
+        };
+        *flight = if wanted { Flight::Landed(buffer.clone(), result) } else { Flight::Free };
+        Some(Landing { target, buffer, result, wanted })
     }
 
     /// What a read brought, if it has landed.
@@ -155,29 +156,26 @@ impl Pool {
             return None;
         }
         match core::mem::replace(flight, Flight::Free) {
-            Flight::Landed(_, buffer, result) => Some((buffer, result)),
+            Flight::Landed(buffer, result) => Some((buffer, result)),
             _ => None,
         }
     }
 
-    /// Nobody waits for this read any more. Returns what it brought, if it has landed.
-    pub fn abandon(&mut self, index: usize) -> Option<Stray> {
-        let flight = self.flights.get_mut(index)?;
+    /// Nobody waits for this read any more.
+    pub fn abandon(&mut self, index: usize) {
+        let Some(flight) = self.flights.get_mut(index) else { return };
         match core::mem::replace(flight, Flight::Free) {
-            Flight::Flying(target) => {
-                *flight = Flight::Orphan(target);
-                None
-            }
-            Flight::Landed(target, buffer, result) => Some((target, buffer, result)),
-            _ => None,
+            Flight::Flying(target) => *flight = Flight::Orphan(target),
+            Flight::Landed(buffer, _) => self.give(buffer),
+            _ => {}
         }
     }
 
-    /// Whether a read of a source that is under way, or that waits for its reader, overlaps.
+    /// Whether a read of a source that is under way overlaps.
     pub fn overlaps(&self, slot: u16, start: u64, len: usize) -> bool {
         let end = |start: u64, len| start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         self.flights.iter().any(|flight| match flight {
-            Flight::Flying(other) | Flight::Orphan(other) | Flight::Landed(other, ..) => {
+            Flight::Flying(other) | Flight::Orphan(other) => {
                 other.from_source
                     && other.slot == slot
                     && other.start < end(start, len)

@@ -1,0 +1,97 @@
+//! Readers that want the same bytes at once: each byte is fetched from its source once.
+
+use rootlet::read::Stream;
+use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, World};
+use rootlet_sim::image::{Content, Options, Tree, build};
+
+use crate::guest::Guest;
+
+const FILE: usize = 3 << 20;
+
+fn content() -> Vec<u8> {
+    Content::seeded(3, FILE).to_vec()
+}
+
+/// A guest with a region, and how many bytes of the blob were read at its source.
+fn with_region<R>(
+    seed: u64,
+    reads: impl FnOnce(&Guest<rootlet_sim::disk::SimStorage>) -> R,
+) -> u64 {
+    let mut tree = Tree::new();
+    tree.file("/file", Content::bytes(content()));
+    let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
+    let world = World::new(seed);
+    world.blob("image", &built.image);
+    let blob = world.blob("blob1", &built.blobs[0]);
+    world.disk("cache", 512, Sparse::zeros(16 << 20));
+    world.rule(Rule::new(Fault::Delay(300_000)).device(blob).op(OpKind::Read));
+    let guest = Guest::mount(world.attach(), "image=image blob1=blob1 cache=cache", 1).unwrap();
+    reads(&guest);
+    let cache = guest.counters().cache.unwrap();
+    assert_eq!((cache.dropped_bytes, cache.check_failures), (0, 0));
+    world.counters(blob).read_bytes
+}
+
+fn rounded() -> u64 {
+    FILE.next_multiple_of(4096) as u64
+}
+
+/// Takes up to `len` bytes off a stream and compares them; false at its end.
+fn take<S: rootlet::storage::Background, L: rootlet::cache::Layer<S>>(
+    stream: &mut Stream<'_, S, L>,
+    len: usize,
+    want: &[u8],
+) -> bool {
+    let at = stream.position() as usize;
+    let bytes = stream.lend().unwrap();
+    let len = len.min(bytes.len());
+    assert!(bytes[..len] == want[at..at + len], "at {at}");
+    stream.advance(len);
+    len > 0
+}
+
+#[test]
+fn two_streams_over_one_file_fetch_it_once() {
+    let want = content();
+    for (seed, one, other) in [(1, 100_000, 100_000), (2, 4096, 300_000), (3, 262_144, 5000)] {
+        let fetched = with_region(seed, |guest| {
+            let mut streams = [(); 2].map(|()| guest.root.stream(b"/file").unwrap());
+            let [first, second] = &mut streams;
+            while take(first, one, &want) | take(second, other, &want) {}
+        });
+        assert_eq!(fetched, rounded(), "{seed}");
+    }
+}
+
+#[test]
+fn reads_of_what_a_stream_has_on_its_way_wait_for_it() {
+    let want = content();
+    let fetched = with_region(4, |guest| {
+        let mut stream = guest.root.stream(b"/file").unwrap();
+        let file = guest.root.open(b"/file").unwrap();
+        let mut out = vec![0; 200_000];
+        while take(&mut stream, 150_000, &want) {
+            for ahead in [10_000, 140_000] {
+                let at = stream.position() as usize + ahead;
+                let len = file.read_at(at as u64, &mut out).unwrap();
+                assert!(out[..len] == want[at.min(FILE)..at.min(FILE) + len], "at {at}");
+            }
+        }
+    });
+    assert_eq!(fetched, rounded());
+}
+
+#[test]
+fn stream_that_is_given_up_leaves_what_it_had_on_its_way_to_others() {
+    let want = content();
+    let fetched = with_region(5, |guest| {
+        for _ in 0..3 {
+            let mut stream = guest.root.stream(b"/file").unwrap();
+            take(&mut stream, 1000, &want);
+        }
+        let mut out = vec![0; FILE];
+        guest.root.open(b"/file").unwrap().read_at(0, &mut out).unwrap();
+        assert!(out == want);
+    });
+    assert_eq!(fetched, rounded());
+}
