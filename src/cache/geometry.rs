@@ -9,6 +9,8 @@ pub const BLOCK: u64 = 4096;
 /// Block number of the second superblock copy; far enough from the first that one damaged
 /// stripe of a 4K disk cannot take both.
 const SUPERBLOCK_B: u64 = 16;
+/// Block number of the boot trace, between the superblocks.
+const BOOT_TRACE: u64 = 8;
 /// First block of the blob table.
 const BLOB_TABLE: u64 = 32;
 /// Pages of one copy of the blob table.
@@ -184,6 +186,9 @@ impl Geometry {
 
     /// Bytes from the start of the region that hold both superblocks.
     pub const HEAD_BYTES: u64 = BLOB_TABLE << 12;
+
+    /// Where the boot trace lies.
+    pub const BOOT_TRACE_AT: u64 = BOOT_TRACE << 12;
 
     /// Where a copy of blob table page `page` lies.
     pub fn blob_page_at(copy: Copy2, page: u32) -> u64 {

@@ -166,6 +166,9 @@ impl Cache {
     /// need not read all descriptor pages. What is written afterwards is announced anew.
     pub fn leave<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let durable = self.sync(storage, deadline_ns);
+        if durable && self.hydrator.idle() {
+            self.write_boot_trace(storage);
+        }
         let wanted = self.geometry.hint_pages() > 0
             && self.mode == Mode::ReadWrite
             && self.hydrator.armed() == Armed::Yes;

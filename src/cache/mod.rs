@@ -13,6 +13,8 @@ mod area;
 #[cfg(feature = "alloc")]
 mod blobs;
 #[cfg(feature = "alloc")]
+mod boot;
+#[cfg(feature = "alloc")]
 mod bytes;
 #[cfg(feature = "alloc")]
 mod checksum;
@@ -51,6 +53,8 @@ mod superblock;
 
 #[cfg(feature = "alloc")]
 pub use blobs::BlobEntry;
+#[cfg(feature = "alloc")]
+pub use boot::BootRun;
 #[cfg(feature = "alloc")]
 pub use checksum::BlobKey;
 #[cfg(feature = "alloc")]
@@ -92,6 +96,15 @@ impl BlobIdentity {
 /// A layer's name for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BlobIndex(pub u16);
+
+/// Why blocks are asked about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A reader wants them, or will.
+    Read,
+    /// An earlier boot wanted them: this is no use of them.
+    Prefetch,
+}
 
 /// Where a block of a blob is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,10 +149,16 @@ pub trait Layer<S: Storage> {
 
     /// Makes [`Layer::locate`] tell the truth about these blocks and [`Layer::fill`] ready to
     /// take them; may read the region's own tables.
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
         if let Some(region) = self.region_mut() {
-            region.prepare(storage, blob, blocks);
+            region.prepare(storage, blob, blocks, why);
         }
+    }
+
+    /// What the start of an earlier boot read; empty if none is known.
+    #[cfg(feature = "alloc")]
+    fn boot_trace(&mut self, storage: &mut S) -> alloc::vec::Vec<BootRun> {
+        self.region_mut().map(|region| region.boot_trace(storage)).unwrap_or_default()
     }
 
     /// Where block `number` is, and how many blocks from there on, at least one, are in the same

@@ -6,6 +6,7 @@
 use super::BLOCK_BYTES;
 use super::area::{Area, Found};
 use super::blobs::BlobTable;
+use super::boot::BootTrace;
 use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::Pages;
@@ -234,6 +235,7 @@ impl Cache {
             condemned: Condemned::No,
             touched: None,
             strays: Vec::with_capacity(STRAYS),
+            boot: BootTrace::new(),
             known: Known::nothing(geometry.pages, area.bytes, transfer_max),
         }
     }

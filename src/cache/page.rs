@@ -17,6 +17,8 @@ pub enum PageKind {
     Descriptors,
     /// The hint; it exists once.
     Hint,
+    /// The boot trace; it exists once.
+    Boot,
 }
 
 impl PageKind {
@@ -25,6 +27,7 @@ impl PageKind {
             Self::Blobs => *b"RLbl",
             Self::Descriptors => *b"RLds",
             Self::Hint => *b"RLhn",
+            Self::Boot => *b"RLbt",
         }
     }
 }

@@ -4,13 +4,14 @@
 //! answer to a reader is the right bytes or "ask the source".
 
 use super::blobs::{BlobEntry, BlobTable};
+use super::boot::{BootRun, BootTrace};
 use super::geometry::{Copy2, Geometry};
 use super::hydrate::Hydrator;
 use super::pages::Pages;
 use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
-use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, descriptor};
+use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Why, descriptor};
 use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer};
 use crate::trace;
 use alloc::boxed::Box;
@@ -89,6 +90,8 @@ pub struct Cache {
     pub(super) touched: Option<u32>,
     /// Ended jobs of others, until they are asked for.
     pub(super) strays: Vec<Ended>,
+    /// What the start of this boot read.
+    pub(super) boot: BootTrace,
     pub(super) known: Known,
 }
 
@@ -275,9 +278,12 @@ impl<S: Background> Layer<S> for Cache {
         })
     }
 
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>) {
+    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
         if matches!(self.mode, Mode::Bypass(_)) {
             return;
+        }
+        if why == Why::Read {
+            self.boot.note(blob, &blocks);
         }
         let step = u64::try_from(self.geometry.slot_size.blocks()).unwrap_or(u64::MAX);
         let mut number = blocks.start & !step.wrapping_sub(1);
@@ -286,7 +292,7 @@ impl<S: Background> Layer<S> for Cache {
             let held = self.window(blob, number).and_then(|(key, _)| self.learn(storage, key));
             if let Some(slot) = held {
                 // Reads side by side in one slot are one use of it, or a scan would look hot.
-                if self.touched.replace(slot) != Some(slot) {
+                if why == Why::Read && self.touched.replace(slot) != Some(slot) {
                     self.slots.touch(slot);
                 }
                 let (page, _) = self.geometry.place(slot);
@@ -300,6 +306,10 @@ impl<S: Background> Layer<S> for Cache {
             self.learn_free(storage, absent);
             self.prepare_free(storage, absent);
         }
+    }
+
+    fn boot_trace(&mut self, storage: &mut S) -> Vec<BootRun> {
+        Cache::boot_trace(self, storage)
     }
 
     fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {

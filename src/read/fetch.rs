@@ -7,7 +7,7 @@
 use super::bounce::Bounce;
 use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, at_source, clipped, cut};
 use super::stats::Stats;
-use crate::cache::Layer;
+use crate::cache::{Layer, Why};
 use crate::error::Error;
 use crate::storage::{DeviceId, IoError, IoErrorKind, Lent, Storage, Transfer};
 use crate::trace;
@@ -83,7 +83,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         let Extent::Blob { slot, at, len } = *extent else { return };
         if let Some(blob) = self.source(slot).and_then(|source| source.blob) {
             let end = at.saturating_add(len).div_ceil(BLOCK);
-            self.layer.prepare(self.storage, blob, at / BLOCK..end);
+            self.layer.prepare(self.storage, blob, at / BLOCK..end, Why::Read);
         }
     }
 

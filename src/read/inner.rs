@@ -16,7 +16,7 @@ use super::pieces::{Extent, Source};
 use super::plan::Plan;
 use super::stats::Stats;
 #[cfg(feature = "alloc")]
-use super::stream::Pool;
+use super::stream::{Pool, Prefetch};
 use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
@@ -66,6 +66,12 @@ pub struct Inner<S, L> {
     /// Waits for what streams have on its way, once there was one.
     #[cfg(feature = "alloc")]
     pub join: Option<fn(&mut Self, &[Extent])>,
+    /// What an earlier boot read.
+    #[cfg(feature = "alloc")]
+    pub prefetch: Prefetch,
+    /// Goes on with it, while there is more.
+    #[cfg(feature = "alloc")]
+    pub prefetch_on: Option<fn(&mut Self)>,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
@@ -93,6 +99,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             pool: Pool::new(budget.stream_bytes),
             #[cfg(feature = "alloc")]
             join: None,
+            #[cfg(feature = "alloc")]
+            prefetch: Prefetch::default(),
+            #[cfg(feature = "alloc")]
+            prefetch_on: None,
         };
         for (slot, part) in (0u16..).zip(parts) {
             let info = inner.storage.info(part.device);
@@ -129,7 +139,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             bounce: &mut self.bounce,
             sources: &self.sources,
         };
-        fetch.run(extents, out)
+        let result = fetch.run(extents, out);
+        // Behind the reader: what it wanted is here.
+        #[cfg(feature = "alloc")]
+        if let Some(prefetch_on) = self.prefetch_on {
+            prefetch_on(self);
+        }
+        result
     }
 
     /// Bytes of a slot that lie in memory.

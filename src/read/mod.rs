@@ -242,6 +242,22 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     pub fn progress(&self) {
         let inner = &mut *self.lock();
         inner.layer.progress(&mut inner.storage);
+        #[cfg(feature = "alloc")]
+        if let Some(prefetch_on) = inner.prefetch_on {
+            prefetch_on(inner);
+        }
+    }
+
+    /// Begins to bring near what the start of the last boot over this region read: what the region
+    /// lacks into it, and what it has into the blocks in memory, as far as half of them hold it.
+    /// Goes on behind the reads that follow, and with [`Root::progress`]; at most two requests of
+    /// it are under way, so that no read waits for more than these.
+    #[cfg(feature = "alloc")]
+    pub fn prefetch(&self)
+    where
+        S: Background,
+    {
+        self.lock().begin_prefetch();
     }
 
     /// Calls `with` with the layer and the storage, for figures and for making it durable.

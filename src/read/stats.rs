@@ -25,6 +25,8 @@ pub struct Stats {
     pub meta_hits: u64,
     /// Small reads served from blocks in memory.
     pub block_hits: u64,
+    /// Bytes that were read because an earlier boot had read them.
+    pub prefetched_bytes: u64,
     /// Pclusters decoded.
     pub decodes: u64,
     /// Bytes that decoding them made, for readers, for the cache or on the way to either.

@@ -3,7 +3,8 @@
 //! Always: the reads are right meanwhile; the next mounts pay less than the one that met it.
 
 use rootlet::cache::{
-    BlobIdentity, Cache, CacheOptions, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused, SlotSize,
+    BlobIdentity, Cache, CacheOptions, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused,
+    SlotSize, Why,
 };
 use rootlet::storage::IoErrorKind;
 use rootlet_sim::Rng;
@@ -156,7 +157,7 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
         let identity = BlobIdentity(identity);
         let blob = Layer::<SimStorage>::attach(&mut cache, &identity, 1 << 20);
         let blob = blob.unwrap_or_else(|| panic!("no place for blob {round}"));
-        Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..16);
+        Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..16, Why::Read);
         Layer::<SimStorage>::fill(&mut cache, blob, 0, &[round as u8; 65536]);
         assert!(cache.sync(&mut storage, u64::MAX));
         // What was just kept is there, under its own blob.

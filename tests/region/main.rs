@@ -24,6 +24,7 @@
 )]
 
 mod alone;
+mod boot;
 mod drop;
 mod faults;
 mod foreign;

@@ -79,6 +79,7 @@ pub fn run(mut machine: Machine) -> ! {
         heap.total
     );
     console::progress(format_args!("stage=mounted"));
+    root.prefetch();
     let mut tell = |done: Done| {
         console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
     };

@@ -12,6 +12,7 @@ pub use super::descriptor::Head;
 
 use super::area::{Area, Found};
 use super::blobs::{self, BlobEntry, BlobTable};
+use super::boot::{self, BootRun};
 use super::geometry::{BLOB_PAGES, Copy2, Geometry};
 use super::open::{FormatPolicy, Refused};
 use super::page::{self, PageKind};
@@ -163,6 +164,8 @@ pub struct Region {
     pub pages: Vec<PageState>,
     /// What the last mount left to spare the next one a scan.
     pub hint: Hint,
+    /// What the start of the last boot read that left a trace.
+    pub boot_trace: Vec<BootRun>,
     /// The blobs.
     pub blobs: Vec<Blob>,
     /// The slots.
@@ -249,6 +252,7 @@ impl Region {
             blob_pages: Vec::new(),
             pages: Vec::new(),
             hint: Hint::NoRoom,
+            boot_trace: Vec::new(),
             blobs: Vec::new(),
             slots,
         };
@@ -257,6 +261,7 @@ impl Region {
             region.hint = if counts { Hint::Counts } else { Hint::Stale };
         }
         region.read_blobs(storage);
+        region.read_boot_trace(storage);
         region.read_slots(storage);
         Ok(region)
     }
@@ -266,6 +271,17 @@ impl Region {
         let at = self.superblock.geometry.hint_at(number);
         let raw = read(storage, &self.area, at, BLOCK_BYTES).ok()?;
         page::verify(&self.superblock.uuid, PageKind::Hint, number, &raw)
+    }
+
+    fn read_boot_trace<S: Storage>(&mut self, storage: &mut S) {
+        let raw = read(storage, &self.area, Geometry::BOOT_TRACE_AT, BLOCK_BYTES);
+        let blobs = &self.blobs;
+        let known = |blob| {
+            let found = blobs.iter().find(|entry| entry.index == blob)?;
+            Some(found.entry.generation)
+        };
+        let raw = raw.unwrap_or_default();
+        self.boot_trace = boot::parse(&self.superblock.uuid, &raw, known).collect();
     }
 
     fn read_blobs<S: Storage>(&mut self, storage: &mut S) {
@@ -359,6 +375,7 @@ impl Region {
             PageKind::Blobs => Geometry::blob_page_at(copy, number),
             PageKind::Descriptors => self.superblock.geometry.page_at(copy, number),
             PageKind::Hint => self.superblock.geometry.hint_at(number),
+            PageKind::Boot => Geometry::BOOT_TRACE_AT,
         }
     }
 

@@ -67,6 +67,11 @@ impl BlockCache {
         self.frames_max.saturating_sub(self.frames.len()).saturating_mul(BLOCK_BYTES)
     }
 
+    /// Bytes of all blocks that it can keep.
+    pub fn bytes(&self) -> u64 {
+        u64::try_from(self.frames_max.saturating_mul(BLOCK_BYTES)).unwrap_or(u64::MAX)
+    }
+
     /// Whether it keeps anything at all.
     pub fn is_on(&self) -> bool {
         self.frames_max > 0

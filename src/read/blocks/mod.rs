@@ -53,6 +53,18 @@ impl Blocks {
         self.cache.reserve_bytes().saturating_add(room)
     }
 
+    /// Bytes of all blocks that it can keep.
+    pub fn bytes(&self) -> u64 {
+        self.cache.bytes()
+    }
+
+    /// Keeps the whole blocks among `bytes`, from byte `start` of a slot on, which somebody may
+    /// ask for.
+    pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
+        let len = u64::try_from(bytes.len()).unwrap_or(0);
+        self.keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
+    }
+
     fn take_room(&mut self) -> Box<[u8]> {
         if self.room.len() < self.room_bytes {
             self.room = alloc::vec![0; self.room_bytes].into_boxed_slice();

@@ -5,7 +5,7 @@
 
 use super::pool::Target;
 use super::{Stream, WINDOW_BYTES_MAX};
-use crate::cache::Layer;
+use crate::cache::{Layer, Why};
 use crate::erofs::Layout;
 use crate::read::inner::Inner;
 use crate::read::pieces::{BLOCK, Extent, Origin, Source, at_source, clipped, origin};
@@ -91,7 +91,7 @@ impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
         }
         if let Some(blob) = source.blob {
             let blocks = at / BLOCK..at.saturating_add(len).div_ceil(BLOCK);
-            inner.layer.prepare(&mut inner.storage, blob, blocks);
+            inner.layer.prepare(&mut inner.storage, blob, blocks, Why::Read);
         }
         let mut done: u64 = 0;
         while done < len {
@@ -100,7 +100,7 @@ impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
                 return false;
             }
             let (at, left) = (at.saturating_add(done), len.saturating_sub(done));
-            let Some((len, kind)) = inner.start_piece(&source, slot, at, left) else {
+            let Some((len, kind)) = inner.start_piece(&source, slot, at, left, false) else {
                 return false;
             };
             let later = matches!(kind, Kind::Later);
@@ -132,12 +132,13 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
 
     /// Starts one read of up to `left` bytes at byte `at` of a slot. `None` if there is no buffer
     /// or no room for it.
-    fn start_piece(
+    pub(super) fn start_piece(
         &mut self,
         source: &Source,
         slot: u16,
         at: u64,
         left: u64,
+        prefetch: bool,
     ) -> Option<(u64, Kind)> {
         let granule = if source.blob.is_some() { BLOCK } else { source.sector };
         let start = at & !granule.wrapping_sub(1);
@@ -164,13 +165,14 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             _ => at_source(&self.sources, slot, start),
         };
         let mut buffer = self.pool.take()?;
-        let (flight, tag) = match self.pool.depart(Target { slot, start, len: span, from_source }) {
-            Some(place) if buffer.set_len(span) => place,
-            _ => {
-                self.pool.give(buffer);
-                return None;
-            }
-        };
+        let (flight, tag) =
+            match self.pool.depart(Target { slot, start, len: span, origin, prefetch }) {
+                Some(place) if buffer.set_len(span) => place,
+                _ => {
+                    self.pool.give(buffer);
+                    return None;
+                }
+            };
         let job = Job { tag, device, at: byte, kind: JobKind::Read, buffer: Some(buffer) };
         if let Err(job) = self.storage.start(job) {
             self.pool.cancel(flight);

@@ -6,8 +6,10 @@
 
 mod ahead;
 mod pool;
+mod prefetch;
 
 pub(super) use pool::Pool;
+pub(super) use prefetch::Prefetch;
 
 use super::Root;
 use super::inner::Inner;
@@ -258,8 +260,11 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         let Some(ended) = self.layer.poll(&mut self.storage) else { return false };
         if let Some(Landing { target, buffer, result, wanted }) = self.pool.land(ended) {
             // At once, and whether or not somebody still wants it: from then on it is there for all.
-            if result.is_ok() && target.from_source {
+            if result.is_ok() && target.origin == Origin::Source {
                 self.offer(target.slot, target.start, &buffer);
+            }
+            if target.prefetch && result.is_ok() {
+                self.prefetched(&target, &buffer);
             }
             if !wanted {
                 self.pool.give(buffer);

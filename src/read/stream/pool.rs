@@ -4,6 +4,7 @@
 //! region still writes from it stays as it is.
 
 use crate::cache::Ended;
+use crate::read::pieces::Origin;
 use crate::storage::{Buffer, IoErrorKind};
 use alloc::vec::Vec;
 
@@ -23,8 +24,10 @@ pub struct Target {
     pub start: u64,
     /// Bytes.
     pub len: usize,
-    /// Whether it comes from the slot's source, not from the region.
-    pub from_source: bool,
+    /// Whether it comes from the slot's source or from the region.
+    pub origin: Origin,
+    /// Whether it is for the blocks in memory, too.
+    pub prefetch: bool,
 }
 
 /// A read that has ended.
@@ -171,12 +174,18 @@ impl Pool {
         }
     }
 
+    /// Reads under way for which nobody waits but a later boot's reader.
+    pub fn prefetching(&self) -> usize {
+        let ahead = |flight: &&Flight| matches!(flight, Flight::Orphan(target) if target.prefetch);
+        self.flights.iter().filter(ahead).count()
+    }
+
     /// Whether a read of a source that is under way overlaps.
     pub fn overlaps(&self, slot: u16, start: u64, len: usize) -> bool {
         let end = |start: u64, len| start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
         self.flights.iter().any(|flight| match flight {
             Flight::Flying(other) | Flight::Orphan(other) => {
-                other.from_source
+                other.origin == Origin::Source
                     && other.slot == slot
                     && other.start < end(start, len)
                     && start < end(other.start, other.len)

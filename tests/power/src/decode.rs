@@ -5,6 +5,8 @@
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 
 pub const BLOCK: u64 = 4096;
+/// The block of the boot trace.
+const BOOT_TRACE: u64 = 8;
 const SUPERBLOCK_B: u64 = 16;
 const BLOB_TABLE: u64 = 32;
 const BLOB_PAGES: u64 = 4;
@@ -117,6 +119,7 @@ impl Super {
         match number {
             0 => Place::Superblock { twin: SUPERBLOCK_B },
             SUPERBLOCK_B => Place::Superblock { twin: 0 },
+            BOOT_TRACE => Place::BootTrace,
             _ if number < BLOB_TABLE => Place::Gap,
             _ if number < copies => page(Kind::Blobs, BLOB_TABLE, BLOB_PAGES),
             _ if number < hint => page(Kind::Descriptors, copies, self.pages()),
@@ -167,6 +170,7 @@ pub enum Place {
     Page { kind: Kind, page: u64, twin: u64 },
     Slot { slot: u64, block: u64 },
     Hint,
+    BootTrace,
     Gap,
 }
 

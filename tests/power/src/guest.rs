@@ -113,6 +113,7 @@ impl Guest {
             Op::Read { file, at, len } => self.read(file, at, len)?,
             Op::Sync => return Ok(self.sync()),
             Op::Leave => return Ok(self.leave()),
+            Op::Prefetch => self.root.prefetch(),
             Op::Progress(polls) => (0..polls).for_each(|_| self.root.progress()),
             Op::Wait(ns) => {
                 machine.world.advance_ns(ns);
@@ -233,7 +234,7 @@ fn learn(cache: &mut Cache, storage: &mut SimStorage, sample: &Sample) {
         .collect();
     for (index, slot) in blobs {
         let blocks = sample.blocks.get(usize::from(slot)).copied().unwrap_or(0);
-        cache.prepare(storage, index, 0..blocks);
+        cache.prepare(storage, index, 0..blocks, rootlet::cache::Why::Read);
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Op {
     Sync,
     /// The same, and leaves a hint.
     Leave,
+    /// Begins to fetch what an earlier boot began with.
+    Prefetch,
     /// Lets the region catch up with this many polls.
     Progress(u32),
     /// Nothing for this many nanoseconds.
@@ -61,7 +63,12 @@ pub fn random(seed: u64, sample: &Sample, len: usize) -> Vec<Op> {
         11 => Op::Wait(rng.below(1_500_000_000)),
         _ => Op::Progress(rng.below(40) as u32),
     };
-    (0..len).map(|_| op(&mut rng)).collect()
+    let mut ops: Vec<Op> = (0..len).map(|_| op(&mut rng)).collect();
+    // As a machine does it, before it reads, or later.
+    if rng.chance(400_000) {
+        ops.insert(if rng.chance(500_000) { 0 } else { rng.index(len + 1) }, Op::Prefetch);
+    }
+    ops
 }
 
 /// As [`random`], with leaves in place of some syncs.

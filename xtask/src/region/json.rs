@@ -86,6 +86,9 @@ pub fn region(
             "slots": geometry.slots,
             "descriptor_pages": geometry.pages,
             "condemned": region.superblock.condemned,
+            "boot_trace": region.boot_trace.iter().map(|run| json!({
+                "blob": run.blob.0, "first_block": run.first, "blocks": run.blocks,
+            })).collect::<Vec<_>>(),
             "hint_counts": region.hint == Hint::Counts,
         },
         "slots": slots,

@@ -84,6 +84,13 @@ pub fn region(region: &Region, holders: &[String]) {
         Hint::Counts => "counts",
     };
     println!("hint      {hint}");
+    match &*region.boot_trace {
+        [] => println!("boot      no trace of one"),
+        runs => {
+            let blocks: u64 = runs.iter().map(|run| u64::from(run.blocks)).sum();
+            println!("boot      began with {} ranges, {} KiB", runs.len(), blocks * 4);
+        }
+    }
     counters(region);
     for blob in &region.blobs {
         show_blob(region, blob);

@@ -95,8 +95,9 @@ impl Seen {
         if number == 0 || number == 16 {
             return self.check_superblock(write, number);
         }
-        let hint = |region: &Super| region.place(number) == Place::Hint;
-        if write.foreground && !self.written.as_ref().is_some_and(hint) {
+        let at_the_end =
+            |region: &Super| matches!(region.place(number), Place::Hint | Place::BootTrace);
+        if write.foreground && !self.written.as_ref().is_some_and(at_the_end) {
             return broken(WorkEnds, format!("a reader waits for the write of block {number}"));
         }
         let durable = [0, 16].map(|block| Super::decode(&self.stable(write.medium, block)));
@@ -122,6 +123,10 @@ impl Seen {
                 }
                 Ok(())
             }
+            Place::BootTrace if write.data[..4] != *b"RLbt" => {
+                broken(O2, format!("block {number} is no boot trace"))
+            }
+            Place::BootTrace => Ok(()),
             Place::Page { kind, page, twin } => {
                 self.check_page(write, &best, (kind, page, twin))?;
                 self.flying.push((write.at, write.data.to_vec()));

@@ -1,0 +1,119 @@
+//! Prefetching what the start of an earlier boot read.
+//!
+//! Always: nothing here fails, and no read waits for more than [`FLIGHTS`] requests of it; what
+//! the region holds is checked as for any reader before it is kept in memory.
+
+use super::ahead::Kind;
+use super::pool::Target;
+use crate::cache::{BootRun, Layer, Residence, Why};
+use crate::read::inner::Inner;
+use crate::read::pieces::{BLOCK, BLOCK_SHIFT, Origin};
+use crate::storage::{Background, Buffer};
+use alloc::vec::Vec;
+
+/// Requests under way at a time.
+const FLIGHTS: usize = 2;
+
+/// What is left to bring.
+#[derive(Debug, Default)]
+pub struct Prefetch {
+    /// The next one last.
+    runs: Vec<BootRun>,
+    /// Bytes that may still go into the blocks in memory.
+    memory_left: u64,
+}
+
+impl<S: Background, L: Layer<S>> Inner<S, L> {
+    /// Asks the layer what an earlier boot read, and begins with it.
+    pub fn begin_prefetch(&mut self) {
+        let mut runs = self.layer.boot_trace(&mut self.storage);
+        runs.reverse();
+        self.prefetch = Prefetch { runs, memory_left: self.blocks.bytes() / 2 };
+        self.join = Some(Self::join);
+        self.prefetch_on = Some(Self::go_on_prefetching);
+        self.go_on_prefetching();
+    }
+
+    /// Takes what has come, and starts what there is room for.
+    fn go_on_prefetching(&mut self) {
+        while self.poll() {}
+        while self.pool.prefetching() < FLIGHTS {
+            let Some(run) = self.prefetch.runs.pop() else {
+                if self.pool.prefetching() == 0 {
+                    self.prefetch_on = None;
+                }
+                break;
+            };
+            match self.prefetch_run(run) {
+                Some(rest) if rest.blocks == run.blocks => {
+                    // No buffer is free, or the device is busy with others.
+                    self.prefetch.runs.push(rest);
+                    break;
+                }
+                Some(rest) if rest.blocks > 0 => self.prefetch.runs.push(rest),
+                _ => {}
+            }
+        }
+        // The devices hear of it.
+        self.poll();
+    }
+
+    /// Starts one read of a run. Returns what is left of it; `None` for one that leads nowhere.
+    fn prefetch_run(&mut self, run: BootRun) -> Option<BootRun> {
+        let blob = Some(run.blob);
+        let slot = self.sources.iter().position(|source| source.blob == blob)?;
+        let source = self.sources.get(slot).copied()?;
+        let slot = u16::try_from(slot).ok()?;
+        let at = run.first.checked_mul(BLOCK)?;
+        let left = u64::from(run.blocks).saturating_mul(BLOCK);
+        let left = left.min(source.bytes.checked_sub(at)?);
+        let end = run.first.checked_add(u64::from(run.blocks))?;
+        self.layer.prepare(&mut self.storage, run.blob, run.first..end, Why::Prefetch);
+        let (residence, blocks) = self.layer.locate(run.blob, run.first);
+        let here = u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK).min(left);
+        let wanted = match residence {
+            Residence::Absent => true,
+            Residence::Resident { .. } => self.prefetch.memory_left >= here,
+            Residence::Staged { .. } => false,
+        };
+        let done = if wanted {
+            match self.start_piece(&source, slot, at, left, true) {
+                Some((len, Kind::Flying { flight, .. })) => {
+                    self.pool.abandon(flight);
+                    len
+                }
+                Some((len, _)) => len,
+                None => 0,
+            }
+        } else {
+            here
+        };
+        let done = done.div_ceil(BLOCK).min(u64::from(run.blocks));
+        let blocks = run.blocks.saturating_sub(u16::try_from(done).unwrap_or(run.blocks));
+        Some(BootRun { blob: run.blob, first: run.first.saturating_add(done), blocks })
+    }
+
+    /// Bytes of it are here: kept in memory if they are right.
+    pub(super) fn prefetched(&mut self, target: &Target, buffer: &Buffer) {
+        let Target { slot, start, origin, .. } = *target;
+        let bytes = u64::try_from(buffer.len()).unwrap_or(0);
+        self.stats.prefetched_bytes = self.stats.prefetched_bytes.saturating_add(bytes);
+        let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
+        if let (Origin::Region { slot: held, block }, Some(blob)) = (origin, blob) {
+            let number = start >> BLOCK_SHIFT;
+            let still = matches!(self.layer.locate(blob, number).0,
+                Residence::Resident { slot: now, block: at } if (now, at) == (held, block));
+            if !still {
+                return;
+            }
+            if let Err(wrong) = self.layer.check(blob, number, held, block, buffer) {
+                self.layer.reject(wrong);
+                return;
+            }
+        }
+        if let Some(left) = self.prefetch.memory_left.checked_sub(bytes) {
+            self.prefetch.memory_left = left;
+            self.blocks.keep_ahead(slot, start, buffer);
+        }
+    }
+}
