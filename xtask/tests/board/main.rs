@@ -13,6 +13,7 @@ mod golden;
 mod gpt;
 mod matrix;
 mod protocols;
+mod queues;
 mod race;
 mod regions;
 mod replay;
