@@ -8,6 +8,7 @@ mod boot;
 mod commands;
 mod cuts;
 mod dist;
+mod faults;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
