@@ -35,6 +35,8 @@ fn image(board: &str) -> PathBuf {
         cargo.args(["--message-format", "json-render-diagnostics", "--target"]);
         // They would displace the flags of .cargo/config.toml, without which it does not boot.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        // As the tool has it: else defmt, and with it everything, is built anew for each in turn.
+        cargo.env("DEFMT_LOG", "info");
         let output = cargo.arg(TARGETS[target(board)]).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
