@@ -1,22 +1,8 @@
-//! Passes the board's linker script, and defmt's, which lays out the log strings.
+//! Passes the board's linker script.
 
-use std::env;
-use std::path::Path;
+#[path = "../common/link.rs"]
+mod link;
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
-    if env::var("CARGO_CFG_TARGET_OS").as_deref() != Ok("none") {
-        return;
-    }
-    let board = env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
-    let script = Path::new(&board).join("../../linker/aarch64-image.ld");
-    println!("cargo:rerun-if-changed={}", script.display());
-    println!("cargo:rustc-link-arg-bins=-T{}", script.display());
-    println!("cargo:rustc-link-arg-bins=-Tdefmt.x");
-    // Keeps in the file what the entry code needs to move the image to where it was loaded.
-    println!("cargo:rustc-link-arg-bins=-pie");
-    println!("cargo:rustc-link-arg-bins=--no-dynamic-linker");
-    // A loader copies the segments: aligned to pages in the file they would only be larger.
-    println!("cargo:rustc-link-arg-bins=-zmax-page-size=16");
-    println!("cargo:rustc-link-arg-bins=-zcommon-page-size=16");
+    link::image("bins", "aarch64-image.ld");
 }

@@ -97,11 +97,12 @@ unsafe extern "Rust" {
 macro_rules! board {
     ($board:expr, $main:path) => {
         const _: () = {
+            // Names that the caller's own `BOARD` and `main` are not mistaken for.
             #[unsafe(export_name = "rootlet_board")]
-            static BOARD: $crate::Board = $board;
+            static ROOTLET_BOARD: $crate::Board = $board;
 
             #[unsafe(export_name = "rootlet_main")]
-            fn main(machine: $crate::Machine) -> $crate::verdict::Ending {
+            fn rootlet_main(machine: $crate::Machine) -> $crate::verdict::Ending {
                 $main(machine)
             }
         };

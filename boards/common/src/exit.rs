@@ -25,7 +25,7 @@ pub(crate) fn exit(ending: Ending) -> ! {
         #[cfg(target_arch = "x86_64")]
         Exit::Port(port) => arch::write_port32(port, u32::from(status >> 1)),
         #[cfg(target_arch = "aarch64")]
-        Exit::Semihosting => arch::semihosting_exit(status),
+        Exit::Semihosting => crate::semihosting::exit(status),
         #[cfg(target_arch = "riscv64")]
         Exit::Test(at) => test_device(at, status),
     }

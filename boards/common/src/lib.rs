@@ -35,6 +35,8 @@ pub mod heap;
 mod log;
 #[cfg(target_os = "none")]
 mod panic;
+#[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
+mod semihosting;
 #[cfg(target_os = "none")]
 mod serial;
 #[cfg(target_os = "none")]

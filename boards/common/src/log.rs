@@ -82,6 +82,6 @@ fn send(bytes: &[u8]) {
         #[cfg(target_arch = "x86_64")]
         Log::Port(port) => bytes.iter().for_each(|&byte| arch::write_port8(port, byte)),
         #[cfg(not(target_arch = "x86_64"))]
-        Log::Semihosting => arch::semihosting_write(bytes),
+        Log::Semihosting => crate::semihosting::write(bytes),
     }
 }

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::serial::Port;
-use crate::board::Board;
 
 const HELP: &str = "\
 The runner is a command for sh that starts one boot and, without --serial, carries the guest's line
 on its standard output. It finds in its environment
-  ROOTLET_KERNEL   the board's image, if --board is given
+  ROOTLET_KERNEL   the board's image, if --board or --kernel is given
   ROOTLET_APPEND   the guest's command line: console=wire, the --guest-option words, the command
   ROOTLET_ATTEMPT  1, 2, ...
 It may end as soon as the boot is under way if a serial port carries the line; else it is ended,
@@ -21,6 +20,7 @@ rig has to be started, with the same command line, by other means.
 
 Examples (after `cargo run -- hil`):
   --board microvm --runner 'ssh rig boot \"$ROOTLET_APPEND\" < $ROOTLET_KERNEL' -- manifest /
+  --board rig7 --kernel rig7.elf --runner './flash \"$ROOTLET_KERNEL\"' -- manifest /
   --serial /dev/ttyUSB0,115200 --runner './reset-line' --retries 2 --junit hil.xml -- sum /
 
 Exit status: 0 passed, 1 failed, 2 usage, 124 timeout or silence. Standard output has the output of
@@ -39,9 +39,12 @@ pub struct HilArgs {
     /// The serial port that carries the guest's line [BAUD: 115200]
     #[arg(long, value_name = "PORT[,BAUD]")]
     pub serial: Option<Port>,
-    /// Build the image of this board for the runner, and expect this board to answer
-    #[arg(long, value_enum)]
-    pub board: Option<Board>,
+    /// Expect this board to answer, and without --kernel build its image for the runner
+    #[arg(long, value_name = "BOARD")]
+    pub board: Option<String>,
+    /// Hand this image to the runner: that of a board which the tool does not build
+    #[arg(long, value_name = "FILE", requires = "runner")]
+    pub kernel: Option<PathBuf>,
     /// A word for the guest's command line, before the command
     #[arg(long, value_name = "KEY=VALUE")]
     pub guest_option: Vec<String>,

@@ -37,7 +37,7 @@ pub struct Rig<'a> {
     /// The port that carries the line, if the runner does not.
     pub port: Option<&'a Port>,
     /// Which board has to answer.
-    pub board: Option<&'static str>,
+    pub board: Option<&'a str>,
     /// When an attempt ends.
     pub timeout: Duration,
     /// When it ends because nothing comes.

@@ -14,7 +14,7 @@ mod session;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -26,6 +26,7 @@ use attempt::{Attempt, Rig};
 use failure::{Case, Failure, Kind};
 
 use crate::append;
+use crate::board::Board;
 use crate::build;
 use crate::cli::LogLevel;
 use crate::exit::{self, usage};
@@ -46,10 +47,8 @@ pub fn task(args: &HilArgs, interrupt: &Interrupt) -> Result<()> {
         return Err(usage("--expect-manifest needs the command `manifest`"));
     }
     let mut variables = Vec::new();
-    if let Some(board) = args.board {
-        setup::ensure(&[Need::Target(board)])?;
-        let firmware = build::board(board, LogLevel::Info, false)?;
-        variables.push(("ROOTLET_KERNEL", fs::canonicalize(firmware.elf)?.into_os_string()));
+    if let Some(image) = image(args)? {
+        variables.push(("ROOTLET_KERNEL", image.into_os_string()));
     }
     let line = guest_line(args, &words);
     eprintln!("guest line  {line}");
@@ -60,6 +59,24 @@ pub fn task(args: &HilArgs, interrupt: &Interrupt) -> Result<()> {
         fs::write(file, xml).with_context(|| file.display().to_string())?;
     }
     conclude(attempts.last().context("no attempt was made")?)
+}
+
+/// The image for the runner, if there is to be one.
+fn image(args: &HilArgs) -> Result<Option<PathBuf>> {
+    if let Some(file) = &args.kernel {
+        let image = fs::canonicalize(file);
+        let image = image.map_err(|error| usage(format!("{}: {error}", file.display())))?;
+        return Ok(Some(image));
+    }
+    let Some(name) = &args.board else { return Ok(None) };
+    let board = Board::ALL.into_iter().find(|board| board.package() == name);
+    let board = board.ok_or_else(|| {
+        let own = Board::ALL.map(Board::package).join(", ");
+        usage(format!("--board {name}: this tool builds {own}; another one's image is --kernel's"))
+    })?;
+    setup::ensure(&[Need::Target(board)])?;
+    let firmware = build::board(board, LogLevel::Info, false)?;
+    Ok(Some(fs::canonicalize(firmware.elf)?))
 }
 
 /// What the guest has to be started with.
@@ -90,7 +107,7 @@ fn attempts(
         runner: args.runner.as_deref(),
         pty: args.pty,
         port: args.serial.as_ref(),
-        board: args.board.map(|board| board.package()),
+        board: args.board.as_deref(),
         timeout: Duration::from_secs(args.timeout),
         silence: Duration::from_secs(args.silence),
         interrupt,
@@ -127,7 +144,7 @@ fn junit_of(args: &HilArgs, line: &str, has_manifest: bool, all: &[Attempt]) -> 
     let mut facts = vec![("guest_line", line.to_string())];
     facts.extend(args.runner.iter().map(|runner| ("runner", runner.clone())));
     facts.extend(args.serial.iter().map(|port| ("serial", port.to_string())));
-    let name = args.board.map_or("rig", |board| board.package());
+    let name = args.board.as_deref().unwrap_or("rig");
     junit::report(&junit::Subject { name, facts: &facts, has_manifest }, all)
 }
 

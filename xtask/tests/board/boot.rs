@@ -42,6 +42,14 @@ pub fn boot<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
     Boot::start(args).end()
 }
 
+/// Boots an image of one's own on a board.
+pub fn boot_image(board: &str, elf: &Path, more: &[&str]) -> Outcome {
+    let words = ["--timeout", &BOOT_SECONDS.to_string(), "--board", board].map(OsString::from);
+    let args = ["boot-elf".into(), elf.into()].into_iter().chain(words);
+    let args = args.chain(more.iter().map(OsString::from)).collect();
+    run(args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
+}
+
 /// Boots, and expects the verdict PASS.
 pub fn passes<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
     let outcome = boot(args);
@@ -71,21 +79,26 @@ pub fn host<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Vec<u8> {
 /// The boards, the default one first.
 pub const BOARDS: [&str; 4] = ["microvm", "q35", "virt-aarch64", "virt-riscv64"];
 
-/// Builds the board that `args` name, once for all tests of the process.
+/// Builds the board that `args` name.
 fn build(args: &[OsString]) {
-    static BUILT: [OnceLock<()>; BOARDS.len()] = [const { OnceLock::new() }; BOARDS.len()];
     let named = args.windows(2).find(|pair| pair[0] == "--board").map(|pair| &pair[1]);
-    let board = BOARDS.iter().position(|board| named.is_some_and(|named| named == board));
-    let board = board.unwrap_or(0);
-    BUILT[board].get_or_init(|| {
+    let board = BOARDS.iter().find(|board| named.is_some_and(|named| named == *board));
+    make(board.unwrap_or(&BOARDS[0]));
+}
+
+/// Builds a board with what that needs, once for all tests of the process.
+pub fn make(board: &str) {
+    static BUILT: [OnceLock<()>; BOARDS.len()] = [const { OnceLock::new() }; BOARDS.len()];
+    let number = BOARDS.iter().position(|other| *other == board).unwrap();
+    BUILT[number].get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
         let disk = dir.path().join("disk");
         fs::write(&disk, [0; 512]).unwrap();
         let disk = format!("x={}", disk.display());
-        let words = ["--board", BOARDS[board], "--disk", &disk, "--", "cache"];
+        let words = ["--board", board, "--disk", &disk, "--", "cache"];
         let outcome = run(words.map(OsString::from).to_vec(), FIRST).end();
         let built = outcome.verdict().starts_with("FAIL no image given");
-        assert!(built, "{} does not build or boot: {}", BOARDS[board], outcome.stderr);
+        assert!(built, "{board} does not build or boot: {}", outcome.stderr);
     });
 }
 

@@ -8,11 +8,13 @@ mod boot;
 mod commands;
 mod cuts;
 mod dist;
+mod faults;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
 mod matrix;
 mod protocols;
+mod queues;
 mod race;
 mod regions;
 mod replay;

@@ -28,6 +28,13 @@ fn flat_linux_image_boots_as_its_elf_does() {
     assert!(outcome.verdict().contains("header of a Linux image"), "{}", outcome.stderr);
 }
 
+/// Its tree has the console, the disks and where memory is, and names longer than they should be.
+#[test]
+fn image_of_the_virt_board_runs_on_a_machine_that_it_was_not_made_for() {
+    let versal = ["--qemu-arg", "-machine", "--qemu-arg", "xlnx-versal-virt", "--mem", "1G"];
+    reads_all("virt-aarch64", &[&["--flat"], &versal[..]].concat());
+}
+
 #[test]
 fn initrd_and_more_processors_are_ignored_without_harm() {
     for board in crate::boot::BOARDS {

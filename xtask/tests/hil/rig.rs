@@ -131,6 +131,40 @@ fn runner_itself_can_carry_the_line_by_a_pipe_or_a_terminal() {
     }
 }
 
+/// A board of one's own: the tool boots its image, and holds it to its name.
+#[test]
+fn image_of_a_board_that_the_tool_does_not_build_is_given_to_the_runner() {
+    let sample = Sample::new();
+    let image = sample.path("own.elf").display().to_string();
+    let runner = qemu(&sample, "stdio");
+    let keep = format!("cp \"$ROOTLET_KERNEL\" '{image}'; {runner}");
+    let run = |runner: &str, board: &str, more: &[&str]| {
+        let mut args: Vec<OsString> =
+            ["--runner", runner, "--board", board].map(OsString::from).into();
+        args.extend(more.iter().chain(&GUEST[2..]).map(OsString::from));
+        args.extend(["--", "sum", "/d0/03"].map(OsString::from));
+        hil(sample.dir(), &args)
+    };
+    let built = run(&keep, "microvm", &[]);
+    assert_eq!(built.status, Some(0), "{}", built.stderr);
+    let given = run(&runner, "microvm", &["--kernel", &image]);
+    assert_eq!(given.status, Some(0), "{}", given.stderr);
+    assert!(given.stdout == built.stdout);
+    let other = run(&runner, "rig7", &["--kernel", &image]);
+    assert_eq!(other.status, Some(1), "{}", other.stderr);
+    let words = "expected the board rig7, and board=microvm ";
+    other.junit.assert_only("boot", "error", "board", words);
+}
+
+#[test]
+fn board_that_the_tool_does_not_build_is_refused_with_those_that_it_builds() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let output = command.args(["hil", "--runner", "true", "--board", "rig7"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let words = "--board rig7: this tool builds microvm, q35, virt-aarch64, virt-riscv64; another";
+    assert!(String::from_utf8_lossy(&output.stderr).contains(words));
+}
+
 #[test]
 fn chatter_between_the_lines_confuses_nothing() {
     let sample = Sample::new();

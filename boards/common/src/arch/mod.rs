@@ -4,7 +4,16 @@
 //! every architecture offers: `ticks` and `Calibration` (clock), `interrupts_off` and
 //! `interrupts_restore` (critical section), `switch_off` (the end, where the board has no better
 //! one), and an entry that ends in `start::run`. What a kind of device needs of one alone (ports,
-//! semihosting) stands there, too.
+//! the trap of semihosting) stands there, too. What more than one has in the same form stands beside
+//! the folders.
+
+mod stack;
+
+#[cfg(not(target_arch = "x86_64"))]
+mod counter;
+
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use counter::Calibration;
 
 #[cfg(target_arch = "x86_64")]
 mod x86_64;

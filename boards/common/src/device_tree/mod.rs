@@ -65,8 +65,9 @@ mod on_board {
         let at = if passed == 0 { board::BOARD.tree } else { passed };
         // SAFETY: by the boot protocol, or by what the board says of a machine without it, the
         // tree is there; nothing has been allocated that could overwrite it.
-        let tree = unsafe { Fdt::from_raw(with_exposed_provenance(at)) };
-        let tree = tree.unwrap_or_else(|error| panic!("device tree at {at:#x}: {error}"));
+        let blob = unsafe { Fdt::from_raw_unchecked(with_exposed_provenance(at)) }.data();
+        let tree =
+            parse::check(blob).unwrap_or_else(|error| panic!("device tree at {at:#x}: {error}"));
         TREE.call_once(|| keep(tree))
     }
 

@@ -3,7 +3,7 @@
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
-use super::parse::{Conduit, Parsed, Port, parse};
+use super::parse::{Conduit, Parsed, Port, check, parse};
 use crate::pci::{Access, Host, Window};
 
 const REACH: u64 = 512 << 30;
@@ -53,6 +53,20 @@ fn pci(kind: u32, child: u32, parent: u32) -> DeviceTreeNode {
             cells("ranges", &[kind, 0, child, 0, parent, 0, 0x2eff_0000]),
         ],
     )
+}
+
+#[test]
+fn tree_with_names_longer_than_the_specification_has_is_read() {
+    let long = node("usb", vec![bytes("snps,quirk-frame-length", b""), bytes("adjustment", b"")]);
+    let mut blob = tree(vec![long, memory(0x4000_0000, 0x100_0000)]);
+    // The one name becomes both, as vendors write them.
+    let names = b"snps,quirk-frame-length\0adjustment";
+    let at = blob.windows(names.len()).position(|bytes| bytes == names).unwrap();
+    blob[at + 23] = b'-';
+    assert!(Fdt::new(&blob).is_err(), "the crate takes such names now, and `check` can go");
+    assert_eq!(parse(check(&blob).unwrap(), REACH).ram[0], 0x4000_0000..0x4100_0000);
+    blob[0] ^= 1;
+    assert!(check(&blob).is_err());
 }
 
 #[test]

@@ -79,7 +79,11 @@ pub(crate) fn info<T: Transport>(device: &Device<T>) -> Result<DeviceInfo, Start
     let (sectors, size_max, blk_size) = device.config(|config| {
         let size_max = match features & F_SIZE_MAX {
             0 => TRANSFER_BYTES_MAX,
-            _ => config.read_config_space::<u32>(SIZE_MAX)?,
+            // 0 is what QEMU's storage daemon has for no limit (vhost-user-blk-server.c).
+            _ => match config.read_config_space::<u32>(SIZE_MAX)? {
+                0 => TRANSFER_BYTES_MAX,
+                size_max => size_max,
+            },
         };
         let blk_size = match features & F_BLK_SIZE {
             0 => SECTOR_BYTES as u32,

@@ -11,10 +11,10 @@ mod memory;
 mod paging;
 mod semihosting;
 
-pub(crate) use clock::{Calibration, ticks};
+pub(crate) use clock::{ticks, ticks_per_second};
 pub(crate) use halt::switch_off;
 pub(crate) use memory::{load32, store32};
-pub(crate) use semihosting::{semihosting_exit, semihosting_write};
+pub(crate) use semihosting::semihosting_call;
 
 /// Where addresses of devices end that are mapped (see `paging`).
 pub(crate) const REACH: u64 = 512 << 30;

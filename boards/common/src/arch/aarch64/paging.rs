@@ -9,7 +9,7 @@
 use core::arch::asm;
 use core::ops::Range;
 
-use super::entry::STACK;
+use crate::arch::stack::STACK;
 
 /// A block or page that may be used: AF set.
 const USED: u64 = 1 << 10;

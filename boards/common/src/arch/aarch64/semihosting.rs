@@ -1,23 +1,8 @@
-//! Calls to a semihosting host: QEMU, or a debugger (Arm semihosting 2.0).
+//! The trap of a semihosting call (Arm semihosting 2.0).
 //!
-//! Always: all calls are made at one place, and where nobody answers, the exception that comes
-//! instead leads back as an answer of -1 (see `exception`). Then nothing is called again.
+//! Always: all calls are made at one place, which `exception` knows.
 
 use core::arch::naked_asm;
-use core::sync::atomic::{AtomicU8, Ordering};
-
-const SYS_WRITEC: usize = 0x03;
-const SYS_TIME: usize = 0x11;
-const SYS_EXIT: usize = 0x18;
-/// ADP_Stopped_ApplicationExit.
-const APPLICATION_EXIT: u64 = 0x2_0026;
-const NOBODY: usize = usize::MAX;
-
-const UNKNOWN: u8 = 0;
-const HERE: u8 = 1;
-const ABSENT: u8 = 2;
-
-static HOST: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// One call.
 ///
@@ -25,34 +10,6 @@ static HOST: AtomicU8 = AtomicU8::new(UNKNOWN);
 ///
 /// `argument` is what the operation asks for.
 #[unsafe(naked)]
-unsafe extern "C" fn call(operation: usize, argument: usize) -> usize {
+pub(crate) unsafe extern "C" fn semihosting_call(operation: usize, argument: usize) -> usize {
     naked_asm!(".global semihosting_trap", "semihosting_trap:", "hlt #0xf000", "ret")
-}
-
-fn is_here() -> bool {
-    if HOST.load(Ordering::Relaxed) == UNKNOWN {
-        // SAFETY: asking for the time has no argument.
-        let answer = unsafe { call(SYS_TIME, 0) };
-        HOST.store(if answer == NOBODY { ABSENT } else { HERE }, Ordering::Relaxed);
-    }
-    HOST.load(Ordering::Relaxed) == HERE
-}
-
-/// Writes bytes to the host's console, one a call, because the call for several ends at a zero.
-pub(crate) fn semihosting_write(bytes: &[u8]) {
-    if is_here() {
-        for byte in bytes {
-            // SAFETY: the argument is the address of one byte.
-            unsafe { call(SYS_WRITEC, (&raw const *byte).addr()) };
-        }
-    }
-}
-
-/// Ends the machine with a status; returns where nobody answers.
-pub(crate) fn semihosting_exit(status: u8) {
-    if is_here() {
-        let block = [APPLICATION_EXIT, u64::from(status)];
-        // SAFETY: the argument is the address of reason and status.
-        unsafe { call(SYS_EXIT, (&raw const block).addr()) };
-    }
 }

@@ -1,6 +1,4 @@
 //! The time counter, whose rate the device tree tells.
-//!
-//! Always: no calibration takes time.
 
 use core::arch::asm;
 
@@ -15,25 +13,7 @@ pub(crate) fn ticks() -> u64 {
     ticks
 }
 
-/// The counter at entry.
-#[derive(Clone, Copy)]
-pub(crate) struct Calibration {
-    entry_ticks: u64,
-}
-
-impl Calibration {
-    /// From the counter at entry.
-    pub(super) fn begin(entry_ticks: u64) -> Self {
-        Self { entry_ticks }
-    }
-
-    /// The counter at entry.
-    pub(crate) fn entry_ticks(&self) -> u64 {
-        self.entry_ticks
-    }
-
-    /// Ticks a second.
-    pub(crate) fn ticks_per_second(&self) -> u64 {
-        crate::device_tree::get().and_then(|tree| tree.timebase_hz).unwrap_or(RATE_HZ)
-    }
+/// Ticks a second.
+pub(crate) fn ticks_per_second() -> u64 {
+    crate::device_tree::get().and_then(|tree| tree.timebase_hz).unwrap_or(RATE_HZ)
 }

@@ -8,22 +8,7 @@
 
 use core::arch::global_asm;
 
-/// Bytes of the stack that can be used; its guard page lies below.
-const STACK_BYTES: usize = 256 * 1024;
-const FAULT_STACK_BYTES: usize = 16 * 1024;
-
-/// The stack with its guard page, which is the lowest.
-#[repr(C, align(4096))]
-pub(super) struct Stack {
-    guard: [u8; 4096],
-    bytes: [u8; STACK_BYTES],
-}
-
-#[repr(C, align(16))]
-struct FaultStack([u8; FAULT_STACK_BYTES]);
-
-pub(super) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
-static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
+use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES, STACK, Stack};
 
 /// ELF's type of a word that holds an address of the image itself.
 const R_RISCV_RELATIVE: u64 = 3;
@@ -139,6 +124,6 @@ extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
     crate::start::run(crate::start::Boot {
         cmdline: tree.cmdline,
         heap: tree.heap.clone(),
-        clock: super::Calibration::begin(entry_ticks),
+        clock: crate::arch::Calibration::begin(entry_ticks),
     })
 }

@@ -10,10 +10,10 @@ mod halt;
 mod paging;
 mod semihosting;
 
-pub(crate) use clock::{Calibration, ticks};
+pub(crate) use clock::{ticks, ticks_per_second};
 pub(crate) use halt::switch_off;
 pub(crate) use paging::REACH;
-pub(crate) use semihosting::semihosting_write;
+pub(crate) use semihosting::semihosting_call;
 
 /// Interrupts of the supervisor are on (sstatus.SIE).
 const SIE: usize = 1 << 1;

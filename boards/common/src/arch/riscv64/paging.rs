@@ -8,7 +8,7 @@
 
 use core::arch::asm;
 
-use super::entry::STACK;
+use crate::arch::stack::STACK;
 
 /// Valid, all rights, accessed and dirty (which some processors do not set by themselves).
 const LEAF: u64 = 0xcf;

@@ -10,18 +10,7 @@
 use core::arch::naked_asm;
 
 use super::paging::{PML4, Table};
-
-/// Bytes of the stack that can be used; its guard page lies below.
-const STACK_BYTES: usize = 256 * 1024;
-
-/// The stack with its guard page, which is the lowest.
-#[repr(C, align(4096))]
-pub(super) struct Stack {
-    guard: [u8; 4096],
-    bytes: [u8; STACK_BYTES],
-}
-
-pub(super) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
+use crate::arch::stack::{STACK, Stack};
 
 /// The descriptors for the way into long mode: null, 64-bit code (0x08), data (0x10).
 /// `segments` replaces them with a table that also has a task state.

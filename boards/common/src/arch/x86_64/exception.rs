@@ -13,7 +13,7 @@ use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
-use super::segments::{FAULT_STACK, code_selector};
+use super::segments::{FAULT_STACK_INDEX, code_selector};
 use crate::verdict::{self, Ending};
 
 /// Bytes of one entry stub below.
@@ -92,7 +92,7 @@ fn interrupt_gate(handler: u64) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
     let low = (handler & 0xffff)
         | u64::from(code_selector()) << 16
-        | u64::from(FAULT_STACK) << 32
+        | u64::from(FAULT_STACK_INDEX) << 32
         | PRESENT_INTERRUPT_GATE << 32
         | (handler >> 16 & 0xffff) << 48;
     [low, handler >> 32]

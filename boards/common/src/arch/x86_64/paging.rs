@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use x86_64::instructions::tlb;
 
-use super::entry::STACK;
+use crate::arch::stack::STACK;
 
 /// Present, writable.
 const TABLE: u64 = 0x3;

@@ -10,15 +10,10 @@ use x86_64::instructions::tables::load_tss;
 use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 
+use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES};
+
 /// Index in the interrupt stack table, from 1 as the processor counts.
-pub(super) const FAULT_STACK: u8 = 1;
-
-const FAULT_STACK_BYTES: usize = 16 * 1024;
-
-#[repr(C, align(16))]
-struct FaultStack([u8; FAULT_STACK_BYTES]);
-
-static mut FAULT_STACK_BYTES_AT: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
+pub(super) const FAULT_STACK_INDEX: u8 = 1;
 
 struct Segments {
     gdt: GlobalDescriptorTable,
@@ -39,8 +34,8 @@ pub(super) fn code_selector() -> u16 {
 pub(super) fn load() {
     let task = TASK.call_once(|| {
         let mut task = TaskStateSegment::new();
-        let end = (&raw const FAULT_STACK_BYTES_AT).addr() + FAULT_STACK_BYTES;
-        task.interrupt_stack_table[usize::from(FAULT_STACK) - 1] = VirtAddr::new(end as u64);
+        let end = (&raw const FAULT_STACK).addr() + FAULT_STACK_BYTES;
+        task.interrupt_stack_table[usize::from(FAULT_STACK_INDEX) - 1] = VirtAddr::new(end as u64);
         task
     });
     let segments = SEGMENTS.call_once(|| {

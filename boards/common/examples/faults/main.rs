@@ -1,0 +1,103 @@
+//! An image that fails in the way that its command names, for the test of what is reported then.
+//!
+//! Always: tells where it will fail, so that the report can be compared; the registers that the
+//! report shows hold [`MARK`].
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this is a bare-metal image: build it with --target x86_64-unknown-none");
+}
+
+#[cfg(target_os = "none")]
+mod fault;
+
+#[cfg(target_os = "none")]
+mod guest {
+    use embedded_io::Write;
+
+    use platform::board::{Board, Exit, Log, Serial};
+    use platform::verdict::Ending;
+    use platform::{Machine, board};
+
+    use crate::fault;
+
+    /// What stands in a register when the processor stops.
+    const MARK: usize = 0x1234_5678_9abc_def0;
+
+    // Console and exit of the boards, which have the same of each architecture; no devices.
+    #[cfg(target_arch = "x86_64")]
+    board!(
+        Board {
+            name: "faults",
+            console: Serial::Port(0x3f8),
+            log: Log::Port(0xe9),
+            exit: Exit::Port(0xf4),
+            buses: &[],
+        },
+        main
+    );
+    #[cfg(target_arch = "aarch64")]
+    board!(
+        Board {
+            name: "faults",
+            console: Serial::Pl011(0x0900_0000),
+            log: Log::Semihosting,
+            exit: Exit::Semihosting,
+            buses: &[],
+            tree: 0x4000_0000,
+        },
+        main
+    );
+    #[cfg(target_arch = "riscv64")]
+    board!(
+        Board {
+            name: "faults",
+            console: Serial::Ns16550(0x1000_0000),
+            log: Log::Semihosting,
+            exit: Exit::Test(0x10_0000),
+            buses: &[],
+            tree: 0,
+        },
+        main
+    );
+
+    fn main(mut machine: Machine) -> Ending {
+        let how = machine.cmdline.rsplit(' ').next().unwrap_or_default();
+        let mut say = |at: usize| {
+            let _ = writeln!(machine.out, "at {at:#x}");
+        };
+        match how {
+            "undefined" => {
+                say((fault::undefined as *const ()).addr());
+                // SAFETY: it ends the machine, which is what is wanted.
+                unsafe { fault::undefined(MARK) }
+            }
+            "unmapped" => {
+                say((fault::load as *const ()).addr());
+                // SAFETY: nothing is mapped there, so nothing is read.
+                unsafe { fault::load(fault::UNMAPPED) }
+            }
+            "overflow" => {
+                let deep = overflow(0);
+                say(deep);
+            }
+            #[cfg(target_arch = "x86_64")]
+            "divide" => {
+                say((fault::divide as *const ()).addr());
+                // SAFETY: as for `undefined`.
+                unsafe { fault::divide(0) }
+            }
+            "panic" => panic!("as it was told"),
+            _ => {}
+        }
+        Ending::Failed
+    }
+
+    /// Goes deeper than any stack.
+    #[expect(unconditional_recursion, reason = "that it does not end is what is wanted")]
+    fn overflow(depth: usize) -> usize {
+        let bytes = core::hint::black_box([depth as u8; 512]);
+        overflow(depth + 1) + usize::from(bytes[depth % bytes.len()])
+    }
+}

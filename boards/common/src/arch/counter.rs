@@ -1,0 +1,26 @@
+//! The clock of an architecture whose counter has a rate that is told.
+//!
+//! Always: no calibration takes time.
+
+/// The counter at entry.
+#[derive(Clone, Copy)]
+pub(crate) struct Calibration {
+    entry_ticks: u64,
+}
+
+impl Calibration {
+    /// From the counter at entry.
+    pub(super) fn begin(entry_ticks: u64) -> Self {
+        Self { entry_ticks }
+    }
+
+    /// The counter at entry.
+    pub(crate) fn entry_ticks(&self) -> u64 {
+        self.entry_ticks
+    }
+
+    /// Ticks a second.
+    pub(crate) fn ticks_per_second(&self) -> u64 {
+        super::ticks_per_second()
+    }
+}

@@ -1,0 +1,23 @@
+//! The stacks: one for the program, one for what ends it.
+//!
+//! Always: the lowest page of the program's stack is a guard, which `paging` unmaps, so that an
+//! overflow is a fault with an address; faults are reported on the other one.
+
+/// Bytes of the stack that can be used; its guard page lies below.
+const STACK_BYTES: usize = 256 * 1024;
+/// Bytes of the stack of faults.
+pub(crate) const FAULT_STACK_BYTES: usize = 16 * 1024;
+
+/// The stack with its guard page, which is the lowest.
+#[repr(C, align(4096))]
+pub(crate) struct Stack {
+    guard: [u8; 4096],
+    bytes: [u8; STACK_BYTES],
+}
+
+/// The stack of faults.
+#[repr(C, align(16))]
+pub(crate) struct FaultStack([u8; FAULT_STACK_BYTES]);
+
+pub(crate) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
+pub(crate) static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
