@@ -146,7 +146,12 @@ fn fault_of_line(line: &str) -> Option<String> {
     let words_of: Vec<&str> = words.iter().map(String::as_str).collect();
     match words_of.as_slice() {
         ["cargo", "test"] | ["cargo", "run"] | ["truncate", "-s", _, _] => None,
-        ["cargo", "bench", "--bench", name] => {
+        ["cargo", "test", "--test", name, _, "--", ..] => {
+            let test = format!("tests/{name}/main.rs");
+            let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(test).is_file();
+            (!there).then(|| format!("{name} is no test"))
+        }
+        ["cargo", "bench", "--bench", name] | ["cargo", "bench", "--bench", name, "--", ..] => {
             let bench = format!("benches/{name}/main.rs");
             let there = Path::new(env!("CARGO_MANIFEST_DIR")).join(bench).is_file();
             (!there).then(|| format!("{name} is no benchmark"))

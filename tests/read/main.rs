@@ -14,6 +14,7 @@ mod binding;
 mod blocks;
 mod bulk;
 mod cases;
+mod counters;
 mod damage;
 mod faults;
 mod files;

@@ -5,23 +5,34 @@
 //!
 //! Source of the format: `doc/lz4_Block_format.md` of LZ4.
 
+mod copy;
+#[cfg(test)]
+mod tests;
+
 use super::Fault;
 use super::window::{Stream, bytes, repeat};
+use copy::{SHORT_MATCH, WIDE};
 
 /// The largest distance of a match, in bytes.
 pub(super) const HISTORY: usize = 65_535;
 
-/// Short literals and matches are copied by as many bytes, whatever their length.
-const WIDE: usize = 16;
-
-/// The longest match that is copied so; a longer one is worth a call.
+/// Longer literals and matches are worth a call.
 const COPIES_MAX: usize = 128;
+
+/// Input that a [`short_sequence`] looks at, and room that it wants for its output: both more
+/// than the longest has.
+const SHORT_INPUT: usize = 1 + WIDE + 2;
+const SHORT_ROOM: usize = 48;
+
+/// Output at most that is decoded so.
+const SHORT_OUT_MAX: usize = 1 << 31;
 
 /// A length in a token that goes on in the bytes behind it.
 const GOES_ON: usize = 15;
 
 /// The shortest match.
 const MATCH_MIN: usize = 4;
+const MATCH_MIN_32: u32 = 4;
 
 /// What follows in the input, or is left of a part whose rest found no room.
 #[derive(Clone, Copy)]
@@ -75,11 +86,17 @@ impl<'a> Lz4<'a> {
         Ok(len)
     }
 
-    /// Whole sequences, as long as both sides have room to copy more than wanted: where they end.
-    /// What is wrong or does not fit is left for [`Stream::fill`] to find.
+    /// Whole sequences, as long as both sides have room for them: where they end. What is wrong or
+    /// does not fit is left for [`Stream::fill`] to find.
     fn whole_sequences(&mut self, out: &mut [u8], mut at: usize) -> usize {
         let (mut input, max) = (self.input, self.distance_max);
-        while let Some((end, behind)) = whole_sequence(input, out, at, max) {
+        loop {
+            (at, input) = if max < HISTORY {
+                short_sequences::<true>(input, out, at, max)
+            } else {
+                short_sequences::<false>(input, out, at, max)
+            };
+            let Some((end, behind)) = whole_sequence(input, out, at, max) else { break };
             (at, input) = (end, behind);
         }
         self.input = input;
@@ -124,8 +141,70 @@ impl<'a> Lz4<'a> {
     }
 }
 
-/// Decodes one sequence to `at`: where it ends, and the input behind it.
+/// As many short sequences as there are: where they end, and the input behind them.
 #[inline(always)]
+fn short_sequences<'a, const LIMITED: bool>(
+    mut input: &'a [u8],
+    out: &mut [u8],
+    at: usize,
+    distance_max: usize,
+) -> (usize, &'a [u8]) {
+    let (short, _) = out.split_at_mut(out.len().min(SHORT_OUT_MAX));
+    let Ok(mut next) = u32::try_from(at) else { return (at, input) };
+    while let Some((end, behind)) = short_sequence::<LIMITED>(input, short, next, distance_max) {
+        (next, input) = (end, behind);
+    }
+    (usize::try_from(next).unwrap_or(at), input)
+}
+
+/// Decodes one sequence to `at` whose lengths are in its token alone: where it ends, and the input
+/// behind it. Copies the most that there may be, so that as little as possible is decided: what
+/// it costs under an emulator are mostly its branches, four of them.
+///
+/// Places are numbers of 32 bits: on a processor of 64 bits a few more are no less, and a slice
+/// takes one comparison.
+#[inline(always)]
+fn short_sequence<'a, const LIMITED: bool>(
+    input: &'a [u8],
+    out: &mut [u8],
+    at: u32,
+    distance_max: usize,
+) -> Option<(u32, &'a [u8])> {
+    let head = input.first_chunk::<SHORT_INPUT>()?;
+    let start = place(at)?;
+    let room = start..start.wrapping_add(SHORT_ROOM);
+    let window = out.get_mut(room.clone())?;
+    let [token, literals @ ..] = head;
+    let (len, matched) = (token >> 4, token & 15);
+    // Whether either of them goes on, at once.
+    if (len.wrapping_add(1) | matched.wrapping_add(1)) & 16 != 0 {
+        return None;
+    }
+    *window.first_chunk_mut::<WIDE>()? = *literals.first_chunk()?;
+    let behind = usize::from(len);
+    let distance = u16::from_le_bytes(*literals.get(behind..)?.first_chunk()?);
+    if LIMITED && usize::from(distance) > distance_max {
+        return None;
+    }
+    let to = at.wrapping_add(u32::from(len));
+    let from = place(to.wrapping_sub(u32::from(distance)))?;
+    // What is copied at once has to be there whole. A match that would begin before the first
+    // byte lies far behind `upto`.
+    let upto = start.wrapping_add(behind);
+    let known = out.get(..upto.min(out.len()))?;
+    let copied = *known.get(from..from.wrapping_add(SHORT_MATCH))?.first_chunk::<SHORT_MATCH>()?;
+    *out.get_mut(room)?.get_mut(behind..)?.first_chunk_mut()? = copied;
+    let end = to.wrapping_add(u32::from(matched)).wrapping_add(MATCH_MIN_32);
+    Some((end, input.get(behind.wrapping_add(3)..)?))
+}
+
+#[inline(always)]
+fn place(at: u32) -> Option<usize> {
+    usize::try_from(at).ok()
+}
+
+/// Decodes one sequence to `at`: where it ends, and the input behind it.
+#[inline(never)]
 fn whole_sequence<'a>(
     input: &'a [u8],
     out: &mut [u8],
@@ -136,48 +215,27 @@ fn whole_sequence<'a>(
     let mut literals = usize::from(token >> 4);
     if literals == GOES_ON {
         (literals, input) = long(literals, input)?;
-        let (from, behind) = input.split_at_checked(literals)?;
-        out.get_mut(at..at.wrapping_add(literals))?.copy_from_slice(from);
-        input = behind;
-    } else {
-        *chunk(out, at)? = *input.first_chunk::<WIDE>()?;
-        input = input.get(literals..)?;
+    }
+    let behind = input.get(literals..)?;
+    if literals > COPIES_MAX || copy::literals(input, out, at, literals).is_none() {
+        out.get_mut(at..)?.get_mut(..literals)?.copy_from_slice(input.get(..literals)?);
     }
     let at = at.wrapping_add(literals);
-    let (&distance, mut input) = input.split_first_chunk()?;
+    let (&distance, mut input) = behind.split_first_chunk()?;
     let distance = usize::from(u16::from_le_bytes(distance));
-    if distance > distance_max {
+    let mut len = usize::from(token & 15);
+    if len == GOES_ON {
+        (len, input) = long(len, input)?;
+    }
+    let len = len.checked_add(MATCH_MIN)?;
+    let to = at.checked_add(len).filter(|to| *to <= out.len())?;
+    if distance == 0 || distance > distance_max.min(at) {
         return None;
     }
-    let from = at.checked_sub(distance)?;
-    let mut len = usize::from(token & 15);
-    if len != GOES_ON && distance >= WIDE {
-        *chunk(out, at)? = *chunk::<WIDE>(out, from)?;
-        *chunk(out, at.wrapping_add(WIDE))? = *chunk::<2>(out, from.wrapping_add(WIDE))?;
-    } else {
-        if len == GOES_ON {
-            (len, input) = long(len, input)?;
-        }
-        copy(out, at, distance, len.saturating_add(MATCH_MIN))?;
-    }
-    Some((at.wrapping_add(len).wrapping_add(MATCH_MIN), input))
-}
-
-/// A match; `None` if it does not fit.
-#[inline(always)]
-fn copy(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()> {
-    let to = at.checked_add(len).filter(|to| *to <= out.len() && distance != 0)?;
-    let from = at.checked_sub(distance)?;
-    if distance < WIDE || len > COPIES_MAX || out.len().wrapping_sub(to) < WIDE {
+    if len > COPIES_MAX || copy::repeated(out, at, distance, len).is_none() {
         repeat(out, at, distance, len);
-        return Some(());
     }
-    let mut done = 0_usize;
-    while done < len {
-        *chunk(out, at.wrapping_add(done))? = *chunk::<WIDE>(out, from.wrapping_add(done))?;
-        done = done.wrapping_add(WIDE);
-    }
-    Some(())
+    Some((to, input))
 }
 
 /// A length that goes on in the input, and the input behind it.
@@ -191,12 +249,6 @@ fn long(mut len: usize, mut input: &[u8]) -> Option<(usize, &[u8])> {
             return Some((len, input));
         }
     }
-}
-
-/// The bytes from `at` on, if there are so many.
-#[inline(always)]
-fn chunk<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
-    bytes.get_mut(at..)?.first_chunk_mut()
 }
 
 impl Stream for Lz4<'_> {

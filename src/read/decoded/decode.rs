@@ -28,7 +28,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if encoded.len() < jobs.encoded_len() {
             // The shorter one goes first: both together are more than was settled.
             drop(core::mem::take(&mut encoded));
-            encoded = alloc::vec![0; jobs.encoded_len().max(ENCODED_BYTES)];
+            // As many as it takes to grow seldom, and no more than were settled.
+            let bytes = jobs.encoded_len().max(ENCODED_BYTES);
+            encoded = alloc::vec![0; bytes.checked_next_power_of_two().unwrap_or(bytes)];
         }
         let result = self.decode_by(inode, jobs, &mut encoded, out);
         if encoded.len() > self.decoding.encoded.len() {

@@ -38,6 +38,8 @@ pub struct Job {
     pub skip: u64,
     /// Bytes that are wanted.
     pub len: usize,
+    /// Whether whoever reads this reads the file from front to back.
+    pub goes_on: bool,
     pub source: Source,
 }
 
@@ -93,13 +95,16 @@ impl Job {
         let len = u64::try_from(self.len).unwrap_or(u64::MAX);
         let end = self.skip.saturating_add(len);
         let whole = self.skip == 0 && len == self.extent.len;
-        if whole || len > half {
+        let fits = self.extent.len <= half.saturating_mul(2);
+        // Bytes of the rest that are decoded now need not be decoded up to again.
+        let all = fits && (again || self.goes_on);
+        if whole || len > half && !all {
             let to_the_end = end == self.extent.len;
             return Window { from: self.skip, len: self.len, to_the_end, keep: false };
         }
-        let (from, upto) = if self.extent.len <= half.saturating_mul(2) {
+        let (from, upto) = if fits {
             // The first read may be the only one; the second is not.
-            (0, if again { self.extent.len } else { end.next_multiple_of(STEP) })
+            (0, if all { self.extent.len } else { end.next_multiple_of(STEP) })
         } else {
             let from = self.skip.saturating_sub(self.skip.checked_rem(half).unwrap_or(0));
             (from, from.saturating_add(half.saturating_mul(2)))
@@ -195,7 +200,7 @@ mod tests {
         let data = Data::Encoded { place, len: 4096, encoding };
         let extent = Extent { offset: 0, len: extent_len, partial: false, data };
         let key = Key::new(Nid(1), place, 4096, encoding);
-        Job { extent, key, skip, len, source: Source::Read { bytes: 4096 } }
+        Job { extent, key, skip, len, goes_on: false, source: Source::Read { bytes: 4096 } }
     }
 
     #[test]
@@ -213,6 +218,15 @@ mod tests {
     }
 
     #[test]
+    fn the_rest_of_an_extent_is_decoded_at_once_for_who_goes_on_to_read_it() {
+        let goes_on = Job { goes_on: true, ..job(0, 50_000, 60_000) };
+        let whole = Window { from: 0, len: 60_000, to_the_end: true, keep: true };
+        assert_eq!(goes_on.window(65_536, false), whole);
+        let straight = Window { from: 0, len: 50_000, to_the_end: false, keep: false };
+        assert_eq!(job(0, 50_000, 60_000).window(65_536, false), straight);
+    }
+
+    #[test]
     fn part_of_a_long_extent_is_a_window_or_goes_straight_to_the_reader() {
         let window = job(1 << 20, 4096, 12 << 20).window(65_536, false);
         assert_eq!(window, Window { from: 1 << 20, len: 65_536, to_the_end: false, keep: true });
@@ -225,10 +239,11 @@ mod tests {
         #[test]
         fn window_holds_what_is_wanted_and_never_more_than_an_entry(
             skip in 0u64..1_000_000, len in 1u64..400_000, more in 0u64..1_000_000,
-            again: bool, entry_max in 65_536usize..600_000,
+            again: bool, goes_on: bool, entry_max in 65_536usize..600_000,
         ) {
             let extent = skip + len + more;
-            let window = job(skip, usize::try_from(len).unwrap_or(0), extent).window(entry_max, again);
+            let job = job(skip, usize::try_from(len).unwrap_or(0), extent);
+            let window = Job { goes_on, ..job }.window(entry_max, again);
             let upto = window.decoded();
             proptest::prop_assert!(window.from <= skip && upto >= skip + len && upto <= extent);
             proptest::prop_assert!(!window.keep || window.len <= entry_max);

@@ -23,8 +23,10 @@ use alloc::vec::Vec;
 use cache::DecodedCache;
 use job::{Job, Jobs, Key, Source, Stored};
 
-/// Encoded bytes of one batch, unless one pcluster alone has more.
+/// Memory for the encoded bytes of a batch at first, and the most of a batch unless one pcluster
+/// alone has more.
 const ENCODED_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// What reading compressed files takes: allocated at the first of them.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub struct Decoding {
     extent: Option<(Nid, Extent)>,
     /// The inode that holds fragments, once it was needed.
     packed: Option<Inode>,
+    /// Where what was decoded last ends.
+    end: Option<(Nid, u64)>,
 }
 
 impl Decoding {
@@ -53,6 +57,7 @@ impl Decoding {
             map: None,
             extent: None,
             packed: None,
+            end: None,
         }
     }
 }
@@ -127,6 +132,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
             rest = behind;
+            self.decoding.end = Some((inode.nid, offset));
         }
         Ok(())
     }
@@ -214,6 +220,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn jobs(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<Jobs, Error> {
         let mut jobs = Jobs::default();
         let mut at = offset;
+        let follows = self.decoding.end == Some((inode.nid, offset));
         // Each round takes at least a byte of `out`.
         while let Some(rest) = out.get_mut(jobs.out_len()..).filter(|rest| !rest.is_empty()) {
             let extent = self.extent(inode, at)?;
@@ -231,7 +238,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             } else {
                 self.source_of_pcluster(place, len)?
             };
-            if !jobs.push(Job { extent, key, skip, len: wanted, source }, ENCODED_BYTES) {
+            // Whoever reads a file from its start goes on, too.
+            let goes_on = follows || offset == 0 && at > 0;
+            let job = Job { extent, key, skip, len: wanted, goes_on, source };
+            if !jobs.push(job, BATCH_BYTES) {
                 break;
             }
             at = at.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));

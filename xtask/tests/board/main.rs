@@ -6,6 +6,7 @@
 mod bad_input;
 mod boot;
 mod commands;
+mod counters;
 mod cuts;
 mod dist;
 mod faults;

@@ -1,0 +1,33 @@
+//! The host's paths, to be compared with themselves: decoders, block checks, and reads over files
+//! with and without a region.
+//!
+//! Always: what is timed is public and the same in every run; what it gave is looked at.
+#![expect(
+    clippy::as_conversions,
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "a benchmark that panics has failed"
+)]
+
+mod checks;
+mod decode;
+mod files;
+
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+
+fn config() -> Criterion {
+    Criterion::default()
+        .sample_size(20)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+}
+
+criterion_group! {
+    name = benches;
+    config = config();
+    targets = checks::all, decode::all, files::all
+}
+criterion_main!(benches);
