@@ -12,7 +12,7 @@ use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
 use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Why, descriptor};
-use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer};
+use crate::storage::{Background, Buffer, DeviceId, Owner, Storage, Transfer};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -90,6 +90,8 @@ pub struct Cache {
     pub(super) touched: Option<u32>,
     /// Ended jobs of others, until they are asked for.
     pub(super) strays: Vec<Ended>,
+    /// Whose the jobs of this mount are.
+    pub(super) owner: Owner,
     /// What the start of this boot read.
     pub(super) boot: BootTrace,
     pub(super) known: Known,

@@ -15,9 +15,13 @@ mod buffer;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod memory;
+#[cfg(feature = "alloc")]
+mod owner;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;
+#[cfg(feature = "alloc")]
+pub(crate) use owner::Owner;
 
 /// A device of one [`Storage`]: a disk, or one open file of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

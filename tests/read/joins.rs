@@ -1,5 +1,6 @@
 //! Readers that want the same bytes at once: each byte is fetched from its source once.
 
+use embedded_io::{Seek, SeekFrom};
 use rootlet::read::Stream;
 use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
@@ -94,4 +95,33 @@ fn stream_that_is_given_up_leaves_what_it_had_on_its_way_to_others() {
         assert!(out == want);
     });
     assert_eq!(fetched, rounded());
+}
+
+/// Reads that a mount had on its way end in the next one over the same storage, which must not
+/// take them for its own.
+#[test]
+fn mount_after_a_stream_that_was_given_up_reads_right() {
+    for (seed, line) in (1..40).flat_map(|seed| [(seed, ""), (seed, " cache=cache")]) {
+        let mut tree = Tree::new();
+        tree.file("/file", Content::bytes(content()));
+        let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
+        let world = World::new(seed);
+        world.blob("image", &built.image);
+        let blob = world.blob("blob1", &built.blobs[0]);
+        world.disk("cache", 512, Sparse::zeros(16 << 20));
+        world.rule(Rule::new(Fault::Delay(300_000)).device(blob).op(OpKind::Read));
+        let line = format!("image=image blob1=blob1{line}");
+        let mut guest = Guest::mount(world.attach(), &line, 1).unwrap();
+        let want = content();
+        for first in [2_000_000, 0, 1_000_000] {
+            let mut stream = guest.root.stream(b"/file").unwrap();
+            stream.seek(SeekFrom::Start(first)).unwrap();
+            take(&mut stream, 1000, &want);
+            drop(stream);
+            guest = guest.mount_anew();
+            let mut stream = guest.root.stream(b"/file").unwrap();
+            stream.seek(SeekFrom::Start(first / 2)).unwrap();
+            while take(&mut stream, 300_000, &want) {}
+        }
+    }
 }

@@ -180,7 +180,7 @@ impl Cache {
     ) -> Result<(), Option<Buffer>> {
         let at = if kind == JobKind::Flush { 0 } else { self.start.saturating_add(at) };
         let len = u64::try_from(buffer.as_deref().map_or(0, <[u8]>::len)).unwrap_or(0);
-        let job = Job { tag: tag.to_bits(), device: self.device, at, kind, buffer };
+        let job = Job { tag: self.owner.tag(tag.to_bits()), device: self.device, at, kind, buffer };
         storage.start(job).map_err(|job| job.buffer)?;
         if kind == JobKind::Write {
             self.stats.written_bytes = self.stats.written_bytes.saturating_add(len);
@@ -194,10 +194,12 @@ impl Cache {
         job: Job,
         result: Result<(), IoErrorKind>,
     ) {
-        let Some(tag) = Tag::from_bits(job.tag) else {
-            if self.strays.len() < self.strays.capacity() {
-                self.strays.push((job, result));
+        let Some(tag) = self.owner.bits(job.tag).and_then(Tag::from_bits) else {
+            // The oldest goes: it is of a mount before this one, or nobody would have left it.
+            if self.strays.len() == self.strays.capacity() {
+                drop(self.strays.remove(0));
             }
+            self.strays.push((job, result));
             return;
         };
         if let Err(kind) = result

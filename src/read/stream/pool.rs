@@ -5,7 +5,7 @@
 
 use crate::cache::Ended;
 use crate::read::pieces::Origin;
-use crate::storage::{Buffer, IoErrorKind};
+use crate::storage::{Buffer, IoErrorKind, Owner};
 use alloc::vec::Vec;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -56,6 +56,7 @@ pub struct Pool {
     /// Not under way and not with a reader; the region may still write from some.
     idle: Vec<Buffer>,
     flights: Vec<Flight>,
+    owner: Owner,
     generation: u32,
     made: usize,
     max: usize,
@@ -68,7 +69,15 @@ impl Pool {
         let large = bytes >= 8 * BUFFER_BYTES;
         let buffer_bytes = if large { BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
         let max = bytes.checked_div(buffer_bytes).unwrap_or(0).min(BUFFERS_MAX);
-        Self { idle: Vec::new(), flights: Vec::new(), generation: 0, made: 0, max, buffer_bytes }
+        Self {
+            idle: Vec::new(),
+            flights: Vec::new(),
+            owner: Owner::new(),
+            generation: 0,
+            made: 0,
+            max,
+            buffer_bytes,
+        }
     }
 
     /// Bytes of one buffer.
@@ -128,7 +137,7 @@ impl Pool {
         *self.flights.get_mut(index)? = Flight::Flying(target);
         self.generation = self.generation.wrapping_add(1) & 0xff_ffff;
         let low = (u64::from(self.generation) << 8) | u64::try_from(index).ok()?;
-        Some((index, (KIND << 32) | low))
+        Some((index, self.owner.tag((KIND << 32) | low)))
     }
 
     /// A read did not start.
@@ -140,8 +149,9 @@ impl Pool {
 
     /// A job ended that is not the region's.
     pub fn land(&mut self, (job, result): Ended) -> Option<Landing> {
-        let index = usize::try_from(job.tag & 0xff).unwrap_or(usize::MAX);
-        let buffer = job.buffer.filter(|_| job.tag >> 32 == KIND)?;
+        let bits = self.owner.bits(job.tag).filter(|bits| bits >> 32 == KIND)?;
+        let index = usize::try_from(bits & 0xff).unwrap_or(usize::MAX);
+        let buffer = job.buffer?;
         let flight = self.flights.get_mut(index)?;
         let (target, wanted) = match flight {
             Flight::Flying(target) => (*target, true),
