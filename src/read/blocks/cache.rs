@@ -98,14 +98,13 @@ impl BlockCache {
         if bytes.len() != BLOCK_BYTES || self.has(id) {
             return;
         }
-        let Some(at) = self.free_frame() else { return };
+        let Some(at) = self.free_frame(bytes) else { return };
         let hash = hash(id);
         let bucket = self.bucket(hash);
         let known = self.ghosts.get(bucket).is_some_and(|ghost| *ghost == ghost_of(hash));
         let index = u32::try_from(at).unwrap_or(NONE);
         let head = self.heads.get_mut(bucket);
         if let (Some(frame), Some(head)) = (self.frames.get_mut(at), head) {
-            frame.bytes.copy_from_slice(bytes);
             (frame.id, frame.uses, frame.ahead) = (id, 0, ahead);
             frame.next = core::mem::replace(head, index);
         }
@@ -128,10 +127,10 @@ impl BlockCache {
         None
     }
 
-    /// A frame without a block: a new one, or one whose block goes.
-    fn free_frame(&mut self) -> Option<usize> {
+    /// A frame with these bytes, which is no block's: a new one, or one whose block goes.
+    fn free_frame(&mut self, bytes: &[u8]) -> Option<usize> {
         if self.frames.len() < self.frames_max {
-            let bytes = alloc::vec![0; BLOCK_BYTES].into_boxed_slice();
+            let bytes = Box::from(bytes);
             self.frames.push(Frame { id: (0, 0), uses: 0, ahead: false, next: NONE, bytes });
             return self.frames.len().checked_sub(1);
         }
@@ -143,6 +142,7 @@ impl BlockCache {
             let frame = self.frames.get_mut(index(at))?;
             match (is_small, frame.uses) {
                 (_, 0) => {
+                    frame.bytes.copy_from_slice(bytes);
                     let id = frame.id;
                     self.unlink(at, id, is_small);
                     return Some(index(at));

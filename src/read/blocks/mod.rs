@@ -189,6 +189,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         self.blocks.trim(&mut extents, asked);
         let (skip, bytes) = self.round(&mut extents);
+        if (skip, bytes) == (0, out.len()) {
+            let read = self.fetch(&extents, out).is_ok();
+            if read {
+                self.blocks.keep(&extents, out, bytes);
+            }
+            return read;
+        }
         let mut room = self.blocks.take_room();
         let read = room.get_mut(..bytes).is_some_and(|room| {
             self.fetch(&extents, room).is_ok() && {
