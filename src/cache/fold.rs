@@ -1,14 +1,19 @@
 //! The sum of a block's data: four lanes of 64x64-bit multiplications, folded to 64 bits.
 //!
 //! Always: the same for bytes that are only looked at and for bytes that are copied on the way,
-//! so that what is fetched is read once for both.
+//! so that what is fetched is read once for both; and wherever they lie. Targets that load no
+//! word from an odd place make eight loads of one, so a block that lies well is taken by words.
 
 use super::BLOCK_BYTES;
+use zerocopy::FromBytes;
 
 /// Bytes that the four lanes take in one step.
 const STEP_BYTES: usize = 64;
 
 const _: () = assert!(BLOCK_BYTES.is_multiple_of(STEP_BYTES));
+
+/// A block that lies at a multiple of 8 in memory.
+type Aligned = [[u64; 8]; BLOCK_BYTES / STEP_BYTES];
 
 /// The numbers of one region that the lanes are keyed with (FORMAT.md, "Sum of a block").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,10 @@ pub struct FoldKeys {
 impl FoldKeys {
     /// The sum of a block.
     pub fn sum(&self, block: &[u8; BLOCK_BYTES]) -> u64 {
+        if let Ok(steps) = Aligned::ref_from_bytes(block) {
+            let step = |state, words: &[u64; 8]| self.step(state, words.map(u64::from_le));
+            return self.end(steps.iter().fold(self.starts, step));
+        }
         let (steps, _) = block.as_chunks::<STEP_BYTES>();
         let state = steps.iter().fold(self.starts, |state, step| self.step(state, words(step)));
         self.end(state)
@@ -31,6 +40,16 @@ impl FoldKeys {
 
     /// The sum of a block that is copied: each word is loaded once.
     pub fn copy(&self, from: &[u8; BLOCK_BYTES], to: &mut [u8; BLOCK_BYTES]) -> u64 {
+        if let (Ok(steps), Ok(copies)) =
+            (Aligned::ref_from_bytes(from), Aligned::mut_from_bytes(to))
+        {
+            let mut state = self.starts;
+            for (words, copy) in steps.iter().zip(copies) {
+                *copy = *words;
+                state = self.step(state, words.map(u64::from_le));
+            }
+            return self.end(state);
+        }
         let (steps, _) = from.as_chunks::<STEP_BYTES>();
         let (copies, _) = to.as_chunks_mut::<STEP_BYTES>();
         let mut state = self.starts;
@@ -79,4 +98,34 @@ fn words(step: &[u8; STEP_BYTES]) -> [u64; 8] {
 fn fold(a: u64, b: u64) -> u64 {
     let (low, high) = a.carrying_mul(b, 0);
     low ^ high
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::indexing_slicing, reason = "test code")]
+    use super::*;
+    use alloc::vec;
+
+    #[test]
+    fn sum_does_not_depend_on_where_a_block_lies() {
+        let keys = FoldKeys { lanes: [1, 2, 3, 4], starts: [5, 6, 7, 8], ends: [9, 10, 11, 12] };
+        let mut memory = vec![0_u8; 3 * BLOCK_BYTES];
+        for (at, byte) in memory.iter_mut().enumerate() {
+            *byte = (at.wrapping_mul(167) >> 3).to_le_bytes()[0];
+        }
+        let block: [u8; BLOCK_BYTES] = core::array::from_fn(|at| memory[at]);
+        let want = keys.sum(&block);
+        for place in 0..16 {
+            let mut moved = vec![0_u8; 2 * BLOCK_BYTES];
+            moved[place..][..BLOCK_BYTES].copy_from_slice(&block);
+            let here = moved[place..].first_chunk().unwrap_or(&block);
+            assert_eq!(keys.sum(here), want, "{place}");
+            for target in 0..16 {
+                let mut copies = vec![0_u8; 2 * BLOCK_BYTES];
+                let Some(copy) = copies[target..].first_chunk_mut() else { continue };
+                assert_eq!(keys.copy(here, copy), want, "{place} to {target}");
+                assert!(*copy == block, "{place} to {target}");
+            }
+        }
+    }
 }
