@@ -129,8 +129,10 @@ fn fault_of_tool_line(words: &[String]) -> Option<String> {
     {
         return Some(format!("{first} is no task: {tasks:?}"));
     }
-    let known = |word: &&String| !options.iter().any(|(option, _)| option == *word);
-    if let Some(word) = own.iter().filter(|word| word.starts_with("--")).find(known) {
+    // `--option=value` is the option.
+    let own_options = own.iter().filter(|word| word.starts_with("--"));
+    let mut names = own_options.map(|word| word.split('=').next().unwrap_or_default());
+    if let Some(word) = names.find(|word| !options.iter().any(|(option, _)| option == word)) {
         return Some(format!("{word} is no option"));
     }
     let on_host = own.first().is_some_and(|task| task == "host");
