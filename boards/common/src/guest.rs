@@ -70,6 +70,8 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };
+    // Before the seal: it keeps a list.
+    root.prefetch();
     let mut scratch = Scratch::new(&command);
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
@@ -79,7 +81,6 @@ pub fn run(mut machine: Machine) -> ! {
         heap.total
     );
     console::progress(format_args!("stage=mounted"));
-    root.prefetch();
     let mut tell = |done: Done| {
         console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
     };

@@ -65,9 +65,12 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         let source = self.sources.get(slot).copied()?;
         let slot = u16::try_from(slot).ok()?;
         let at = run.first.checked_mul(BLOCK)?;
-        let left = u64::from(run.blocks).saturating_mul(BLOCK);
-        let left = left.min(source.bytes.checked_sub(at)?);
-        let end = run.first.checked_add(u64::from(run.blocks))?;
+        // No more than one request takes: what the layer reads for it, a reader waits for, and a
+        // run is as long as the region says.
+        let most = u64::try_from(self.pool.buffer_bytes()).unwrap_or(u64::MAX);
+        let left = u64::from(run.blocks).saturating_mul(BLOCK).min(most);
+        let left = Some(left.min(source.bytes.checked_sub(at)?)).filter(|left| *left > 0)?;
+        let end = run.first.checked_add(left.div_ceil(BLOCK))?;
         self.layer.prepare(&mut self.storage, run.blob, run.first..end, Why::Prefetch);
         let (residence, blocks) = self.layer.locate(run.blob, run.first);
         let here = u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK).min(left);
