@@ -155,6 +155,14 @@ pub trait Layer<S: Storage> {
         }
     }
 
+    /// A reader got these blocks without a question, from memory: it is a use of them all the
+    /// same. Does no I/O.
+    fn used(&mut self, blob: BlobIndex, blocks: Range<u64>) {
+        if let Some(region) = self.region_mut() {
+            region.used(blob, blocks);
+        }
+    }
+
     /// What the start of an earlier boot read; empty if none is known.
     #[cfg(feature = "alloc")]
     fn boot_trace(&mut self, storage: &mut S) -> alloc::vec::Vec<BootRun> {

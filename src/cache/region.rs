@@ -246,6 +246,13 @@ impl Cache {
         whole.max_by_key(|(_, entry)| entry.generation).map(|(_, entry)| entry.identity)
     }
 
+    /// Reads side by side in one slot are one use of it, or a scan would look hot.
+    fn touch(&mut self, slot: u32) {
+        if self.touched.replace(slot) != Some(slot) {
+            self.slots.touch(slot);
+        }
+    }
+
     /// Slots that hold something.
     pub fn used_slots(&self) -> u32 {
         let seen =
@@ -293,9 +300,8 @@ impl<S: Background> Layer<S> for Cache {
         while number < blocks.end {
             let held = self.window(blob, number).and_then(|(key, _)| self.learn(storage, key));
             if let Some(slot) = held {
-                // Reads side by side in one slot are one use of it, or a scan would look hot.
-                if why == Why::Read && self.touched.replace(slot) != Some(slot) {
-                    self.slots.touch(slot);
+                if why == Why::Read {
+                    self.touch(slot);
                 }
                 let (page, _) = self.geometry.place(slot);
                 self.load_page(storage, page);
@@ -307,6 +313,18 @@ impl<S: Background> Layer<S> for Cache {
         if self.mode == Mode::ReadWrite && absent > 0 {
             self.learn_free(storage, absent);
             self.prepare_free(storage, absent);
+        }
+    }
+
+    fn used(&mut self, blob: BlobIndex, blocks: Range<u64>) {
+        self.boot.note(blob, &blocks);
+        let step = self.geometry.slot_size.blocks();
+        let windows = u64::try_from(step).unwrap_or(1).wrapping_sub(1);
+        for number in (blocks.start & !windows..blocks.end).step_by(step) {
+            let key = self.window(blob, number).map(|(key, _)| key);
+            if let Some(slot) = key.and_then(|key| self.slots.find(key)) {
+                self.touch(slot);
+            }
         }
     }
 

@@ -141,3 +141,20 @@ fn trace_of_garbage_or_of_another_region_is_none() {
         next.read();
     }
 }
+
+/// What was prefetched is read from memory; a trace without it would leave the boot after the
+/// next one to wait again.
+#[test]
+fn trace_of_a_boot_that_was_prefetched_has_what_it_read() {
+    let built = built();
+    let mut region = traced(&built);
+    for entropy in 2..6 {
+        let next = Boot::new(&built, &region, entropy);
+        next.prefetch();
+        assert_eq!(next.read(), 0, "boot {entropy}");
+        // Something new, so that the region is written, and the trace with it.
+        let at = 200_000 + 60_000 * u64::from(entropy);
+        next.guest.root.open(b"/file").unwrap().read_at(at, &mut [0; 4096]).unwrap();
+        region = next.end();
+    }
+}

@@ -170,6 +170,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if self.blocks.serve(plan.extents(), out) {
             self.stats.block_hits = self.stats.block_hits.saturating_add(1);
             self.stats.copied(out.len());
+            self.used(plan.extents(), out.len());
         } else if !self.read_around(&plan, out) {
             // What was read around it may have a fault that is not its own.
             let mut plan = Plan::new();
@@ -177,6 +178,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.fetch(plan.extents(), out)?;
         }
         Ok(Some(len))
+    }
+
+    /// Tells the layer of the first `len` bytes of `extents`, which it was not asked for.
+    fn used(&mut self, extents: &[Extent], len: usize) {
+        let mut left = u64::try_from(len).unwrap_or(u64::MAX);
+        for extent in extents {
+            let len = extent.len().min(left);
+            left = left.saturating_sub(len);
+            let Extent::Blob { slot, at, .. } = *extent else { continue };
+            let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
+            if let Some(blob) = blob.filter(|_| len > 0) {
+                self.layer.used(blob, at / BLOCK..at.saturating_add(len).div_ceil(BLOCK));
+            }
+        }
     }
 
     /// Reads whole blocks, from that of the plan's first byte on, and keeps them. False if that
