@@ -1,7 +1,9 @@
 //! Readers that want the same bytes at once: each byte is fetched from its source once.
 
 use embedded_io::{Seek, SeekFrom};
+use rootlet::command::{self, Memory, config::Config};
 use rootlet::read::Stream;
+use rootlet::storage::DeviceId;
 use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 
@@ -13,11 +15,8 @@ fn content() -> Vec<u8> {
     Content::seeded(3, FILE).to_vec()
 }
 
-/// A guest with a region, and how many bytes of the blob were read at its source.
-fn with_region<R>(
-    seed: u64,
-    reads: impl FnOnce(&Guest<rootlet_sim::disk::SimStorage>) -> R,
-) -> u64 {
+/// A machine whose file takes its time, and the blob that holds it.
+fn machine(seed: u64) -> (World, DeviceId) {
     let mut tree = Tree::new();
     tree.file("/file", Content::bytes(content()));
     let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
@@ -26,6 +25,15 @@ fn with_region<R>(
     let blob = world.blob("blob1", &built.blobs[0]);
     world.disk("cache", 512, Sparse::zeros(16 << 20));
     world.rule(Rule::new(Fault::Delay(300_000)).device(blob).op(OpKind::Read));
+    (world, blob)
+}
+
+/// A guest with a region, and how many bytes of the blob were read at its source.
+fn with_region<R>(
+    seed: u64,
+    reads: impl FnOnce(&Guest<rootlet_sim::disk::SimStorage>) -> R,
+) -> u64 {
+    let (world, blob) = machine(seed);
     let guest = Guest::mount(world.attach(), "image=image blob1=blob1 cache=cache", 1).unwrap();
     reads(&guest);
     let cache = guest.counters().cache.unwrap();
@@ -102,24 +110,23 @@ fn stream_that_is_given_up_leaves_what_it_had_on_its_way_to_others() {
 #[test]
 fn mount_after_a_stream_that_was_given_up_reads_right() {
     for (seed, line) in (1..40).flat_map(|seed| [(seed, ""), (seed, " cache=cache")]) {
-        let mut tree = Tree::new();
-        tree.file("/file", Content::bytes(content()));
-        let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
-        let world = World::new(seed);
-        world.blob("image", &built.image);
-        let blob = world.blob("blob1", &built.blobs[0]);
-        world.disk("cache", 512, Sparse::zeros(16 << 20));
-        world.rule(Rule::new(Fault::Delay(300_000)).device(blob).op(OpKind::Read));
-        let line = format!("image=image blob1=blob1{line}");
-        let mut guest = Guest::mount(world.attach(), &line, 1).unwrap();
+        let (world, _) = machine(seed);
+        let config = Config::parse(&format!("image=image blob1=blob1{line}")).unwrap();
+        let mut storage = world.attach();
+        let notice = &mut |_: std::fmt::Arguments<'_>| {};
+        let mounted = command::open(&mut storage, &config, notice).unwrap();
+        let memory = Memory::of(48 << 20, &config).unwrap();
+        let region = command::open_region(&mut storage, &config, &mounted, [1; 16], memory, notice);
+        let mut root = mounted.root(storage, region, &memory).unwrap();
         let want = content();
         for first in [2_000_000, 0, 1_000_000] {
-            let mut stream = guest.root.stream(b"/file").unwrap();
+            let mut stream = root.stream(b"/file").unwrap();
             stream.seek(SeekFrom::Start(first)).unwrap();
             take(&mut stream, 1000, &want);
             drop(stream);
-            guest = guest.mount_anew();
-            let mut stream = guest.root.stream(b"/file").unwrap();
+            let (storage, region) = root.into_parts();
+            root = mounted.root(storage, region, &memory).unwrap();
+            let mut stream = root.stream(b"/file").unwrap();
             stream.seek(SeekFrom::Start(first / 2)).unwrap();
             while take(&mut stream, 300_000, &want) {}
         }

@@ -3,7 +3,7 @@
 //! Always: what a board does between its devices and its verdict, by the same public API.
 
 use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Mounted, Runner, Scratch};
+use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
 use rootlet::storage::{Background, Discover};
 
 /// Memory that a mount may take, in bytes, as on a board of 64 MiB.
@@ -16,8 +16,6 @@ pub struct Guest<S: Background> {
     /// What the mount told its user.
     pub notices: Vec<String>,
     files: u64,
-    mounted: Mounted,
-    memory: Memory,
 }
 
 impl<S: Discover + Background> Guest<S> {
@@ -37,15 +35,7 @@ impl<S: Discover + Background> Guest<S> {
             command::open_region(&mut storage, &config, &mounted, entropy, memory, &mut notice);
         let root = mounted.root(storage, region, &memory);
         let root = root.map_err(|error| error.to_string())?;
-        Ok(Self { root, notices, files: 0, mounted, memory })
-    }
-
-    /// The same mount with nothing in memory.
-    #[allow(dead_code, reason = "not every test that has a guest needs it")]
-    pub fn mount_anew(self) -> Self {
-        let (storage, region) = self.root.into_parts();
-        let root = self.mounted.root(storage, region, &self.memory).unwrap();
-        Self { root, ..self }
+        Ok(Self { root, notices, files: 0 })
     }
 
     /// Runs a command and returns its output.

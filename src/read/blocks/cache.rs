@@ -5,12 +5,11 @@
 //! Always: at most the frames that it was made for, each allocated when it is used first; what is
 //! kept for a block are its bytes as they were put in.
 
+use crate::cache::BLOCK_BYTES;
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Bytes of a block.
-pub const BLOCK_BYTES: usize = 4096;
 /// Uses that are counted.
 const USES_MAX: u8 = 3;
 /// The small queue has at most one in so many frames.

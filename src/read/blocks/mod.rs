@@ -8,19 +8,18 @@ mod cache;
 mod runs;
 
 use super::inner::Inner;
-use super::pieces::Extent;
+use super::pieces::{BLOCK, Extent};
 use super::plan::Plan;
-use crate::cache::Layer;
+use crate::cache::{BLOCK_BYTES, Layer};
 use crate::erofs::Inode;
 use crate::error::Error;
 use crate::storage::Storage;
 use alloc::boxed::Box;
-use cache::{BLOCK_BYTES, BlockCache};
+use cache::BlockCache;
 use runs::Runs;
 
 /// The longest read that is small.
 const SMALL_BYTES: usize = 16 << 10;
-const BLOCK: u64 = 4096;
 /// Parts of blobs that are read ahead together at most.
 const EXTENTS: usize = 8;
 
@@ -154,7 +153,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         offset: u64,
         out: &mut [u8],
     ) -> Result<Option<usize>, Error> {
-        if !self.blocks.cache.is_on() || out.len() > SMALL_BYTES {
+        // Pages of the metabox are kept as metadata already.
+        if !self.blocks.cache.is_on() || self.in_metabox || out.len() > SMALL_BYTES {
             return Ok(None);
         }
         let asked = u64::try_from(out.len()).unwrap_or(0);

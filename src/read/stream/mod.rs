@@ -14,7 +14,7 @@ pub(super) use prefetch::Prefetch;
 use super::Root;
 use super::inner::Inner;
 use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
-use crate::cache::{Layer, Residence};
+use crate::cache::{BlobIndex, Layer, Residence};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::storage::{Background, Buffer, DeviceId, IoError, IoErrorKind};
@@ -263,8 +263,8 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             if result.is_ok() && target.origin == Origin::Source {
                 self.offer(target.slot, target.start, &buffer);
             }
-            if target.prefetch && result.is_ok() {
-                self.prefetched(&target, &buffer);
+            if target.prefetch {
+                self.prefetched(&target, &buffer, result);
             }
             if !wanted {
                 self.pool.give(buffer);
@@ -310,25 +310,12 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     ) -> Result<Option<Buffer>, Error> {
         let source = self.sources.get(usize::from(slot)).copied();
         let blob = source.and_then(|source| source.blob);
-        let number = start >> BLOCK_SHIFT;
-        let bytes = u64::try_from(buffer.len()).unwrap_or(0);
         if let (Origin::Region { slot, block }, Some(blob)) = (origin, blob) {
-            // A slot may have been given to another window meanwhile.
-            let still = matches!(self.layer.locate(blob, number).0,
-                Residence::Resident { slot: now, block: at } if (now, at) == (slot, block));
-            let right = match result {
-                Ok(()) if still => self.layer.check(blob, number, slot, block, &buffer).err(),
-                _ => Some(slot),
-            };
-            match (result, right) {
-                (Ok(()), None) => {
-                    self.stats.hits = self.stats.hits.saturating_add(1);
-                    self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(bytes);
-                    return Ok(Some(buffer));
-                }
-                (Ok(()), Some(wrong)) if still => self.layer.reject(wrong),
-                (Err(_), _) if still => self.layer.fault(slot),
-                _ => {}
+            if self.is_right(blob, start, (slot, block), &buffer, result) {
+                let bytes = u64::try_from(buffer.len()).unwrap_or(0);
+                self.stats.hits = self.stats.hits.saturating_add(1);
+                self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(bytes);
+                return Ok(Some(buffer));
             }
             self.pool.give(buffer);
             return Ok(None);
@@ -341,6 +328,31 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             return Err(Error::Io(IoError { device, at: base.saturating_add(start), len, kind }));
         }
         Ok(Some(buffer))
+    }
+
+    /// Whether a read of the region, from `block` of `slot` on, brought what byte `start` of
+    /// `blob` and those behind it are; the layer is told if not.
+    fn is_right(
+        &mut self,
+        blob: BlobIndex,
+        start: u64,
+        (slot, block): (u32, usize),
+        data: &[u8],
+        result: Result<(), IoErrorKind>,
+    ) -> bool {
+        let number = start >> BLOCK_SHIFT;
+        // A slot may have been given to another window meanwhile.
+        let still = matches!(self.layer.locate(blob, number).0,
+            Residence::Resident { slot: now, block: at } if (now, at) == (slot, block));
+        if !still {
+            return false;
+        }
+        match result.map(|()| self.layer.check(blob, number, slot, block, data)) {
+            Ok(Ok(())) => return true,
+            Ok(Err(wrong)) => self.layer.reject(wrong),
+            Err(_) => self.layer.fault(slot),
+        }
+        false
     }
 }
 

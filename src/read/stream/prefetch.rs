@@ -7,8 +7,8 @@ use super::ahead::Kind;
 use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Why};
 use crate::read::inner::Inner;
-use crate::read::pieces::{BLOCK, BLOCK_SHIFT, Origin};
-use crate::storage::{Background, Buffer};
+use crate::read::pieces::{BLOCK, Origin};
+use crate::storage::{Background, Buffer, IoErrorKind};
 use alloc::vec::Vec;
 
 /// Requests under way at a time.
@@ -97,22 +97,24 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     }
 
     /// Bytes of it are here: kept in memory if they are right.
-    pub(super) fn prefetched(&mut self, target: &Target, buffer: &Buffer) {
+    pub(super) fn prefetched(
+        &mut self,
+        target: &Target,
+        buffer: &Buffer,
+        result: Result<(), IoErrorKind>,
+    ) {
         let Target { slot, start, origin, .. } = *target;
         let bytes = u64::try_from(buffer.len()).unwrap_or(0);
         self.stats.prefetched_bytes = self.stats.prefetched_bytes.saturating_add(bytes);
         let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
-        if let (Origin::Region { slot: held, block }, Some(blob)) = (origin, blob) {
-            let number = start >> BLOCK_SHIFT;
-            let still = matches!(self.layer.locate(blob, number).0,
-                Residence::Resident { slot: now, block: at } if (now, at) == (held, block));
-            if !still {
-                return;
+        let right = match (origin, blob) {
+            (Origin::Region { slot, block }, Some(blob)) => {
+                self.is_right(blob, start, (slot, block), buffer, result)
             }
-            if let Err(wrong) = self.layer.check(blob, number, held, block, buffer) {
-                self.layer.reject(wrong);
-                return;
-            }
+            _ => result.is_ok(),
+        };
+        if !right {
+            return;
         }
         if let Some(left) = self.prefetch.memory_left.checked_sub(bytes) {
             self.prefetch.memory_left = left;
