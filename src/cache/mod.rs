@@ -155,6 +155,11 @@ pub trait Layer<S: Storage> {
         }
     }
 
+    /// Whether it is behind with keeping what it was offered: more would be dropped soon.
+    fn pressed(&self) -> bool {
+        self.region().is_some_and(Layer::pressed)
+    }
+
     /// A reader got these blocks without a question, from memory: it is a use of them all the
     /// same. Does no I/O.
     fn used(&mut self, blob: BlobIndex, blocks: Range<u64>) {

@@ -316,6 +316,10 @@ impl<S: Background> Layer<S> for Cache {
         }
     }
 
+    fn pressed(&self) -> bool {
+        Cache::pressed(self)
+    }
+
     fn used(&mut self, blob: BlobIndex, blocks: Range<u64>) {
         self.boot.note(blob, &blocks);
         let step = self.geometry.slot_size.blocks();

@@ -158,3 +158,34 @@ fn trace_of_a_boot_that_was_prefetched_has_what_it_read() {
         region = next.end();
     }
 }
+
+/// A boot that read much, over a region that is lost and slow: what is prefetched waits for it.
+#[test]
+fn what_is_prefetched_is_no_more_than_the_region_takes() {
+    let mut tree = Tree::new();
+    tree.file("/file", Content::seeded(8, 24 << 20));
+    let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
+    let first = Boot::new(&built, &Sparse::zeros(64 << 20), 1);
+    let mut out = vec![0; 1 << 20];
+    for at in 0..24 {
+        first.guest.root.open(b"/file").unwrap().read_at(at << 20, &mut out).unwrap();
+        while first.guest.root.with_layer(|cache, _| cache.as_ref().unwrap().pressed()) {
+            first.world.advance_ns(1_000_000);
+            first.guest.root.progress();
+        }
+    }
+    // All descriptors, so that it holds nothing; the trace is left.
+    let mut region = first.end().to_vec();
+    region[40 * 4096..1 << 20].fill(0);
+    let next = Boot::new(&built, &Sparse::from(region), 3);
+    let disk = rootlet::storage::Discover::disk(&mut next.world.attach(), "cache").unwrap();
+    next.world.rule(Rule::new(Fault::Delay(20_000_000)).device(disk).op(OpKind::Write));
+    next.guest.root.prefetch();
+    for _ in 0..20_000 {
+        next.guest.root.progress();
+    }
+    let counters = next.guest.counters();
+    let cache = counters.cache.unwrap();
+    assert!(counters.read.prefetched_bytes > 1 << 20, "{counters}");
+    assert_eq!(cache.dropped_bytes, 0, "{counters}");
+}

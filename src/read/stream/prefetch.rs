@@ -13,6 +13,8 @@ use alloc::vec::Vec;
 
 /// Requests under way at a time.
 const FLIGHTS: usize = 2;
+/// What is fetched from sources at most; as much as a region keeps for boots.
+const SOURCE_BYTES_MAX: u64 = 256 << 20;
 
 /// What is left to bring.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub struct Prefetch {
     runs: Vec<BootRun>,
     /// Bytes that may still go into the blocks in memory.
     memory_left: u64,
+    /// Bytes that may still be fetched from sources.
+    source_left: u64,
 }
 
 impl<S: Background, L: Layer<S>> Inner<S, L> {
@@ -28,7 +32,8 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     pub fn begin_prefetch(&mut self) {
         let mut runs = self.layer.boot_trace(&mut self.storage);
         runs.reverse();
-        self.prefetch = Prefetch { runs, memory_left: self.blocks.bytes() / 2 };
+        let memory_left = self.blocks.bytes() / 2;
+        self.prefetch = Prefetch { runs, memory_left, source_left: SOURCE_BYTES_MAX };
         self.join = Some(Self::join);
         self.prefetch_on = Some(Self::go_on_prefetching);
         self.go_on_prefetching();
@@ -37,7 +42,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     /// Takes what has come, and starts what there is room for.
     fn go_on_prefetching(&mut self) {
         while self.poll() {}
-        while self.pool.prefetching() < FLIGHTS {
+        while self.pool.prefetching() < FLIGHTS && !self.layer.pressed() {
             let Some(run) = self.prefetch.runs.pop() else {
                 if self.pool.prefetching() == 0 {
                     self.prefetch_on = None;
@@ -75,7 +80,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         let (residence, blocks) = self.layer.locate(run.blob, run.first);
         let here = u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK).min(left);
         let wanted = match residence {
-            Residence::Absent => true,
+            Residence::Absent => self.prefetch.source_left >= here,
             Residence::Resident { .. } => self.prefetch.memory_left >= here,
             Residence::Staged { .. } => false,
         };
@@ -83,6 +88,10 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             match self.start_piece(&source, slot, at, left, true) {
                 Some((len, Kind::Flying { flight, .. })) => {
                     self.pool.abandon(flight);
+                    if residence == Residence::Absent {
+                        let left = self.prefetch.source_left.saturating_sub(len);
+                        self.prefetch.source_left = left;
+                    }
                     len
                 }
                 Some((len, _)) => len,
