@@ -1,5 +1,5 @@
-//! The host's paths, to be compared with themselves: decoders, block checks, and reads over files
-//! with and without a region.
+//! The host's paths, to be compared with themselves: decoders, block checks, reads over files with
+//! and without a region, and mounts of a large region.
 //!
 //! Always: what is timed is public and the same in every run; what it gave is looked at.
 #![expect(
@@ -13,6 +13,7 @@
 mod checks;
 mod decode;
 mod files;
+mod mounts;
 
 use std::time::Duration;
 
@@ -28,6 +29,6 @@ fn config() -> Criterion {
 criterion_group! {
     name = benches;
     config = config();
-    targets = checks::all, decode::all, files::all
+    targets = checks::all, decode::all, files::all, mounts::all
 }
 criterion_main!(benches);

@@ -6,6 +6,7 @@
 use super::BLOCK_BYTES;
 use super::foreign::{self, TAIL_BYTES};
 use super::geometry::{BLOCK, Copy2, Geometry, SlotSize};
+use super::hint;
 use super::open::{CacheOptions, FormatPolicy, Refused, fits};
 use super::superblock::{Refusal, Superblock, VERSION};
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
@@ -174,8 +175,9 @@ impl Area {
         Err(refused)
     }
 
-    /// Writes both superblocks of a new region. Nothing else needs to be written: pages and
-    /// blocks of an earlier format are keyed with another UUID.
+    /// Writes both superblocks of a new region, and behind them, if it is so long that it has one,
+    /// a hint that it holds nothing. Nothing else needs to be written: pages and blocks of an
+    /// earlier format are keyed with another UUID.
     pub fn format<S: Storage>(
         &self,
         storage: &mut S,
@@ -206,9 +208,19 @@ impl Area {
         match batch.iter().chain(&flush).find_map(|transfer| transfer.outcome().err()) {
             Some(error) => Err(Refused::Io(error.kind)),
             None => {
+                self.write_hint(storage, &superblock);
                 trace::info!("region: formatted, {} slots", geometry.slots);
                 Ok(superblock)
             }
+        }
+    }
+
+    /// Without it, after a write that failed, the first mount reads all descriptor pages.
+    fn write_hint<S: Storage>(&self, storage: &mut S, superblock: &Superblock) {
+        if superblock.geometry.hint_pages() > 0 {
+            let head = hint::of_nothing(superblock);
+            let at = self.start.saturating_add(superblock.geometry.hint_at(0));
+            storage.run(&mut [Transfer::write(self.device, at, &head)], &mut |_, _| {});
         }
     }
 }

@@ -11,10 +11,12 @@ use super::hydrate::Armed;
 use super::page::{self, PageKind};
 use super::region::{Cache, Mode};
 use super::slots::SlotKey;
+use super::superblock::Superblock;
 use super::{BLOCK_BYTES, BlobIndex};
 use crate::storage::{Background, Storage, Transfer};
 use alloc::boxed::Box;
 use alloc::vec;
+use alloc::vec::Vec;
 
 /// The head, page 0 of the hint.
 mod head {
@@ -73,10 +75,18 @@ impl Hint {
         u64_at(&self.head, head::RESIDENTS.saturating_add(usize::from(blob.0).saturating_mul(8)))
     }
 
+    /// Whether no slot of a page not yet read stands in page `number`.
     fn is_empty(&self, number: u32) -> bool {
         let page = number.wrapping_sub(1);
-        page < head::COUNTS_MAX && u16_at(&self.head, count_at(page)) == 0
+        self.live == 0 || page < head::COUNTS_MAX && u16_at(&self.head, count_at(page)) == 0
     }
+}
+
+/// The head of the hint of a region that holds nothing, which needs no other page.
+pub(super) fn of_nothing(superblock: &Superblock) -> Vec<u8> {
+    let mut head = vec![0; BLOCK_BYTES];
+    page::seal(&superblock.uuid, PageKind::Hint, 0, superblock.generation, &mut head);
+    head
 }
 
 fn count_at(page: u32) -> usize {
@@ -281,5 +291,41 @@ impl Cache {
         let failed = batch.iter().any(|transfer| transfer.outcome().is_err());
         self.stats.flushes = self.stats.flushes.saturating_add(1);
         self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(failed));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    use super::*;
+    use crate::cache::slots::SlotTable;
+
+    /// The most entries that a page gets when each slot of a table holds one of these windows.
+    fn fullest(slots: u32, window: impl Fn(u32) -> SlotKey) -> usize {
+        let table = SlotTable::new(slots);
+        let per_page = usize::try_from(HINT_BUCKETS).unwrap();
+        let mut pages =
+            vec![0; usize::try_from(slots.next_power_of_two()).unwrap().div_ceil(per_page)];
+        for key in (0..slots).map(window) {
+            *pages.get_mut(table.bucket(key) / per_page).unwrap() += 1;
+        }
+        pages.into_iter().max().unwrap()
+    }
+
+    #[test]
+    fn full_regions_fit_their_hints() {
+        for slots in [1000, 2048, 32_768, 200_000, 262_144, 1_000_000] {
+            for stride in [1, 3, 16, 4096] {
+                let of_one = |number| SlotKey { blob: BlobIndex(3), window: number * stride };
+                let fullest = fullest(slots, of_one);
+                assert!(fullest <= ENTRIES_PER_PAGE, "{slots} by {stride}: {fullest}");
+            }
+            let of_many = |n: u32| {
+                let blob = BlobIndex(u16::try_from(n % 100).unwrap());
+                SlotKey { blob, window: n / 100 }
+            };
+            let fullest = fullest(slots, of_many);
+            assert!(fullest <= ENTRIES_PER_PAGE, "{slots} of many blobs: {fullest}");
+        }
     }
 }

@@ -26,7 +26,7 @@ impl PageKind {
         match self {
             Self::Blobs => *b"RLbl",
             Self::Descriptors => *b"RLds",
-            Self::Hint => *b"RLhn",
+            Self::Hint => *b"RLh2",
             Self::Boot => *b"RLbt",
         }
     }

@@ -77,8 +77,11 @@ pub struct SlotKey {
 impl SlotKey {
     fn hash(self) -> u64 {
         let raw = (u64::from(self.blob.0) << 32) | u64::from(self.window);
-        let mixed = raw.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        mixed ^ (mixed >> 29)
+        // Twice, or windows in a row fill some pages of the hint and leave others empty.
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let once = raw.wrapping_add(1).wrapping_mul(STEP);
+        let twice = (once ^ (once >> 32)).wrapping_mul(STEP);
+        twice ^ (twice >> 32)
     }
 }
 

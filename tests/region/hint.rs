@@ -2,10 +2,11 @@
 //!
 //! Always: regions are of the smallest length that has a hint, or longer.
 
+use rootlet::cache::Copy2;
 use rootlet_power::case::{runs, sweep};
 use rootlet_power::guest::Guest;
 use rootlet_power::hint::{machine, range};
-use rootlet_power::machine::{Machine, Scale};
+use rootlet_power::machine::{Machine, START, Scale};
 use rootlet_sim::disk::{OpKind, Step, Survive};
 
 #[test]
@@ -16,6 +17,11 @@ fn lives_that_leave_hints_keep_both_laws() {
 #[test]
 fn spoiled_hint_costs_time_and_no_byte() {
     sweep(Scale::Large, "stale", (1..=runs(60)).map(|seed| [seed]));
+}
+
+#[test]
+fn hint_that_is_wrong_and_checks_out_is_only_followed() {
+    sweep(Scale::Large, "forged", (1..=runs(60)).map(|seed| [seed]));
 }
 
 /// Bytes that a mount reads of the region, and how often reading everything then fetches.
@@ -71,6 +77,41 @@ fn region_that_was_left_in_order_is_mounted_without_its_descriptor_pages() {
     let (bytes, fetches) = cost(&mut machine);
     assert!(bytes > 128 * 4096, "{bytes} bytes");
     assert_eq!(fetches, 0);
+}
+
+#[test]
+fn region_that_was_formatted_is_mounted_without_most_of_its_descriptor_pages() {
+    let mut machine = machine(4);
+    machine.world.record_trace();
+    for mount in ["that formats", "behind it"] {
+        let guest = Guest::boot_blind(&mut machine, 0).unwrap();
+        // Free slots for what was fetched are looked for in 32 pages of both copies.
+        let read = pages_read(&machine, &guest);
+        assert!(read <= 64, "the mount {mount} read {read} descriptor pages");
+        drop(guest);
+        machine.world.crash(Survive::Everything);
+    }
+    // A power cut may take the hint.
+    let guest = Guest::boot_blind(&mut machine, 0).unwrap();
+    let hint = range(&guest).unwrap();
+    drop(guest);
+    machine.world.poke(machine.disk, hint.start, &[0; 4096]);
+    machine.world.take_trace();
+    let guest = Guest::boot_blind(&mut machine, 0).unwrap();
+    assert!(pages_read(&machine, &guest) >= 128);
+}
+
+/// Descriptor pages that were read since the trace was taken.
+fn pages_read(machine: &Machine, guest: &Guest) -> u64 {
+    let geometry = guest.cache(|cache| cache.superblock().geometry).unwrap();
+    let pages = geometry.page_at(Copy2::A, 0)..geometry.hint_at(0);
+    let trace = machine.world.take_trace();
+    let reads = trace.iter().filter(|seen| {
+        let at = seen.at.saturating_sub(START);
+        let step = (seen.op, seen.step) == (OpKind::Read, Step::Submit);
+        step && seen.device == machine.disk && pages.contains(&at)
+    });
+    reads.map(|read| read.len / 4096).sum()
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Runs cases without the host tool, for `cargo run -- power-cut --guards`, which builds it from a
 //! copy of the sources: `run CASES SEED JOBS`.
 //!
-//! Always: its last line says what was found: cases, states, and the first failure if any.
+//! Always: its last line says what was found: cases, states, and the first failure if any, which was
+//! run again by its name alone.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use rootlet_power::case::{self, Tally};
 use rootlet_power::run::{Plan, run};
 
 fn main() -> ExitCode {
@@ -20,7 +22,11 @@ fn main() -> ExitCode {
     print!("{} cases, {} states", tally.cases, tally.states.len());
     match tally.failures.first() {
         None => println!(),
-        Some(failure) => println!("; {failure}"),
+        Some(failure) => {
+            let passes = case::run(&failure.case, &mut Tally::default());
+            let alone = if passes { " (not alone)" } else { "" };
+            println!("; {failure}{alone}");
+        }
     }
     ExitCode::from(u8::from(!tally.failures.is_empty()))
 }

@@ -16,7 +16,7 @@ use crate::machine::Scale;
 pub type Family = fn(&mut Run<'_>, &[u64]) -> Verdict;
 
 /// Every family by name.
-const FAMILIES: [(&str, Family); 21] = [
+const FAMILIES: [(&str, Family); 22] = [
     ("life", crate::life::life),
     ("cut", crate::power::cut),
     ("kill", crate::power::kill),
@@ -25,6 +25,7 @@ const FAMILIES: [(&str, Family); 21] = [
     ("slots", crate::large::lives),
     ("hint", crate::hint::lives),
     ("stale", crate::hint::spoiled),
+    ("forged", crate::hint::forged),
     ("rates", crate::faults::rates),
     ("script", crate::faults::scripted),
     ("flips", crate::faults::flips),

@@ -226,6 +226,16 @@ pub fn identities(page: u64, raw: &[u8]) -> Vec<(u16, u32, Vec<u8>)> {
     (0..31).filter_map(entry).collect()
 }
 
+/// Where the entries of a page of the hint begin, and the bytes of each; a slot comes first.
+pub const HINT_ENTRIES: usize = PAGE_HEADER;
+pub const HINT_ENTRY: usize = 12;
+
+/// The slots that a page of the hint names, entry by entry.
+pub fn hint_slots(raw: &[u8]) -> Vec<u32> {
+    let slots = raw[HINT_ENTRIES..].chunks_exact(HINT_ENTRY).map(|entry| u32_at(entry, 0));
+    slots.take_while(|slot| *slot != u32::MAX).collect()
+}
+
 /// The checksum of a block of a blob.
 pub fn block_sum(
     uuid: &[u8; 16],

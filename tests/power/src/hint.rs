@@ -1,26 +1,30 @@
 //! Regions so large that they have a hint: lives that leave one, stale ones, and spoiled ones.
 //!
 //! Always: a hint changes what a mount has to read, and nothing else: what was synced hits, with
-//! the hint, without it, and with any other bytes in its place.
+//! the hint, without it, and with any other bytes in its place, whether they check out or not.
 
 use rootlet::cache::SlotSize;
 use rootlet_sim::Rng;
 use rootlet_sim::disk::Survive;
 
 use crate::case::Run;
+use crate::decode::{self, HINT_ENTRY};
 use crate::guest::Guest;
-use crate::invariants::{Broken, Invariant, Kept, Verdict, Watch};
+use crate::invariants::{
+    Broken, Invariant, Kept, Mutated, Verdict, Watch, block, slots_are_consistent,
+};
 use crate::machine::{Machine, START, samples};
 use crate::power::{extremes, image_of, is_formatted, is_torn, live, recover};
 use crate::script;
 
-/// A region of the smallest length with a hint, and some more.
-const BYTES: u64 = 112 << 20;
+/// Regions of the smallest length with a hint, and some more: of small slots, and of large ones.
+const BYTES: [u64; 2] = [112 << 20, 144 << 20];
 
 /// A machine whose region has a hint; of odd seeds with a descriptor page for each slot, so that
 /// what is learned of one says nothing of others.
 pub fn machine(seed: u64) -> Machine {
-    let mut machine = Machine::with(seed, BYTES, [512, 512, 4096][seed as usize % 3]);
+    let bytes = BYTES[usize::from(has_large_slots(seed))];
+    let mut machine = Machine::with(seed, bytes, [512, 512, 4096][seed as usize % 3]);
     if has_large_slots(seed) {
         machine.options.slot_size = Some(SlotSize::M1);
     }
@@ -31,12 +35,11 @@ fn has_large_slots(seed: u64) -> bool {
     seed % 2 == 1
 }
 
-/// First byte of the hint on the disk, and the one behind it.
+/// First byte of the hint on the disk, and the one behind it; `None` if the region has none.
 pub fn range(guest: &Guest) -> Option<std::ops::Range<u64>> {
-    let geometry = guest
-        .root
-        .with_layer(|cache, _| cache.as_ref().map(|cache| cache.superblock().geometry))?;
-    Some(START + geometry.hint_at(0)..START + geometry.slots_at())
+    let geometry = guest.cache(|cache| cache.superblock().geometry)?;
+    let range = START + geometry.hint_at(0)..START + geometry.slots_at();
+    (!range.is_empty()).then_some(range)
 }
 
 /// `hint:seed`: lives with one image or the other that leave hints, each ended by a power cut, by
@@ -117,4 +120,66 @@ pub fn spoiled(_: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     }
     let guest = Guest::boot(&mut machine, 0)?;
     Ok(guest.read_all()?)
+}
+
+/// `forged:seed`: a hint whose checks are right and which is wrong about where windows lie. What
+/// it says is found out before any block is read, or blocks would fail their checks.
+pub fn forged(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
+    let mut rng = Rng::new(numbers[0]);
+    let mut machine = machine(numbers[0]);
+    let guest = Guest::boot(&mut machine, 0)?;
+    for op in script::random_with_leaves(rng.next_u64(), &samples(run.scale)[0], 6) {
+        guest.run(&machine, &op)?;
+    }
+    guest.read_all()?;
+    let (range, left) = (range(&guest), guest.leave());
+    let region = guest.cache(|cache| *cache.superblock());
+    let (Some(range), Some(region), true) = (range, region, left) else {
+        return Err(Broken::new(Invariant::WorkEnds, "a region without a hint"));
+    };
+    drop(guest);
+    forge(&machine, range, (&region.uuid, region.geometry.slots), &mut rng);
+    for _ in 0..2 {
+        let guest = Guest::boot_blind(&mut machine, 0)?;
+        Mutated::judge(guest.read_all().map_err(Broken::from))?;
+        if guest.cache_stats().check_failures > 0 {
+            let what = "a block was read because a hint said so";
+            return Err(Broken::new(Invariant::MutationIsAMiss, what));
+        }
+        slots_are_consistent(&guest)?;
+        guest.leave();
+    }
+    Ok(())
+}
+
+/// Moves what the entries of a hint say about slots around, to slots that hold something else, to
+/// free ones and to those that are not there, and puts the checks right.
+fn forge(
+    machine: &Machine,
+    range: std::ops::Range<u64>,
+    (uuid, slots): (&[u8; 16], u32),
+    rng: &mut Rng,
+) {
+    let read = |at| machine.world.with_medium(machine.disk, |disk| block(disk.current(), at));
+    let pages: Vec<u64> = range.step_by(4096).skip(1).collect();
+    let entries = |raw: &[u8]| decode::hint_slots(raw).len();
+    let mut held: Vec<u32> = pages.iter().flat_map(|at| decode::hint_slots(&read(*at))).collect();
+    // Neighbours trade places.
+    held.rotate_left(1);
+    let mut held = held.into_iter();
+    for at in pages {
+        let mut raw = read(at);
+        for index in 0..entries(&raw) {
+            let other = held.next().unwrap_or(0);
+            let slot = match rng.below(4) {
+                0 => rng.below(u64::from(slots)) as u32,
+                1 => rng.next_u64() as u32 & !(1 << 31),
+                _ => other,
+            };
+            let entry = decode::HINT_ENTRIES + index * HINT_ENTRY;
+            raw[entry..entry + 4].copy_from_slice(&slot.to_le_bytes());
+        }
+        decode::seal_page(uuid, &mut raw);
+        machine.world.poke(machine.disk, at, &raw);
+    }
 }

@@ -53,8 +53,7 @@ pub fn life(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         machine.world.crash(Survive::Nothing);
         drop(guest);
         run.cuts(outcomes.whole);
-        outcomes.each_recovers(run, seed, &mut machine, &past)?;
-        watch.verdict()?;
+        outcomes.each_recovers(run, seed, &mut machine, (&past, &watch))?;
     }
     Ok(())
 }
@@ -128,15 +127,18 @@ impl Outcomes {
         run: &mut Run<'_>,
         seed: u64,
         machine: &mut Machine,
-        past: &Past,
+        (past, watch): (&Past, &Watch),
     ) -> Verdict {
+        let seen = watch.seen();
         for (state, (image, torn)) in (0u64..).zip(&self.images) {
             if run.begins(seed, state) {
                 // Each state is for itself, so that it replays alone.
+                watch.back_to(&seen);
                 machine.world.stir(seed ^ state << 32);
                 machine.stir(seed ^ state << 32);
                 run.visits(self.digests.digest(image));
                 recover(machine, past, image, *torn, state)?;
+                watch.verdict()?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use crate::faults::ONCE;
 use crate::machine::Scale;
 
 /// What a number modulo their count is: half of all are histories with cuts, which are many cases each.
-const SHARES: [(Scale, &str); 37] = [
+const SHARES: [(Scale, &str); 38] = [
     (Scale::Small, "life"),
     (Scale::Small, "rates"),
     (Scale::Small, "life"),
@@ -43,6 +43,7 @@ const SHARES: [(Scale, &str); 37] = [
     (Scale::Small, "flips"),
     (Scale::Small, "foreign"),
     (Scale::Large, "hint"),
+    (Scale::Large, "forged"),
     (Scale::Small, "flips"),
     (Scale::Small, "life"),
     (Scale::Small, "flips"),

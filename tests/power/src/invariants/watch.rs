@@ -24,7 +24,9 @@ const COMBINATIONS_MAX: usize = 256;
 #[derive(Clone)]
 pub struct Watch(Arc<Mutex<Seen>>);
 
-struct Seen {
+/// What a watch has seen until some moment.
+#[derive(Clone)]
+pub struct Seen {
     start: u64,
     bytes: u64,
     ordered: bool,
@@ -71,6 +73,16 @@ impl Watch {
         watch
     }
 
+    /// All that was seen so far.
+    pub fn seen(&self) -> Seen {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// Goes back to that moment: what was seen since is of another history.
+    pub fn back_to(&self, seen: &Seen) {
+        *self.0.lock().unwrap() = seen.clone();
+    }
+
     /// The first broken rule.
     pub fn verdict(&self) -> Verdict {
         self.0.lock().unwrap().broken.clone().map_or(Ok(()), Err)
@@ -106,15 +118,18 @@ impl Seen {
         let best = best.or(self.written.filter(|_| !self.ordered));
         let early = "a write before the superblock is durable";
         let best = best.ok_or_else(|| Broken::new(WritesStayInside, early))?;
-        if self.ordered && self.announced.get(&write.guest) != Some(&best.nonce) {
+        let place = best.place(number);
+        // A format leaves the hint that nothing is there, before anybody is announced.
+        let of_format = best.nonce == 0 && write.foreground && place == Place::Hint;
+        let announced = of_format || self.announced.get(&write.guest) == Some(&best.nonce);
+        if self.ordered && !announced {
             return broken(O1, "a write before this mount was announced durably");
         }
-        let place = best.place(number);
         if self.ordered && place != Place::Hint && self.hinted == Some(best.generation) {
             return broken(O3, format!("a write to {place:?} under the generation of a hint"));
         }
         match place {
-            Place::Hint if write.data[..4] != *b"RLhn" => {
+            Place::Hint if write.data[..4] != *b"RLh2" => {
                 broken(O2, format!("block {number} is no page of a hint"))
             }
             Place::Hint => {

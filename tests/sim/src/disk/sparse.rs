@@ -1,4 +1,4 @@
-//! Bytes of a device of any length, of which only the written pages take room.
+//! Bytes of a device of any length, of which only pages with something written take room.
 //!
 //! Always: what was never written is zero; a clone shares everything until it is written.
 
@@ -45,6 +45,9 @@ impl Sparse {
         let room = self.bytes.saturating_sub(at).min(data.len() as u64) as usize;
         let pages = Arc::make_mut(&mut self.pages);
         for (page, within, range) in pieces(at, room) {
+            if !pages.contains_key(&page) && data[range.clone()].iter().all(|byte| *byte == 0) {
+                continue;
+            }
             let page = pages.entry(page).or_insert_with(|| Arc::new([0; PAGE]));
             Arc::make_mut(page)[within..within + range.len()].copy_from_slice(&data[range]);
         }
@@ -63,7 +66,7 @@ impl Sparse {
         self.bytes = bytes;
     }
 
-    /// Calls `each` with every written piece of 4096 bytes and where it begins; what is left out
+    /// Calls `each` with every piece of 4096 bytes that has something written and where it begins; what is left out
     /// is zero.
     pub fn for_each_page(&self, mut each: impl FnMut(u64, &[u8; PAGE])) {
         for (page, data) in &*self.pages {
