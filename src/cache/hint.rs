@@ -149,8 +149,7 @@ impl Cache {
 
     /// Number, from 1 on, of the page of the hint where `key` stands if it is held.
     fn hint_page_of(&self, key: SlotKey) -> u32 {
-        let bucket = u32::try_from(self.slots.bucket(key)).unwrap_or(0);
-        (bucket / HINT_BUCKETS).saturating_add(1)
+        (self.slots.bucket(key) / HINT_BUCKETS).saturating_add(1)
     }
 
     fn load_hint_page<S: Storage>(
@@ -303,11 +302,11 @@ mod tests {
     /// The most entries that a page gets when each slot of a table holds one of these windows.
     fn fullest(slots: u32, window: impl Fn(u32) -> SlotKey) -> usize {
         let table = SlotTable::new(slots);
-        let per_page = usize::try_from(HINT_BUCKETS).unwrap();
-        let mut pages =
-            vec![0; usize::try_from(slots.next_power_of_two()).unwrap().div_ceil(per_page)];
+        let count = slots.next_power_of_two() / HINT_BUCKETS;
+        let mut pages = vec![0; usize::try_from(count).unwrap()];
         for key in (0..slots).map(window) {
-            *pages.get_mut(table.bucket(key) / per_page).unwrap() += 1;
+            *pages.get_mut(usize::try_from(table.bucket(key) / HINT_BUCKETS).unwrap()).unwrap() +=
+                1;
         }
         pages.into_iter().max().unwrap()
     }

@@ -65,12 +65,15 @@ pub struct Pages {
     /// Whether the newest copy was written since the last flush, so that the other copy is the
     /// only one that a power cut cannot take.
     volatile: Box<[bool]>,
-    frame_of: Box<[u32]>,
+    frame_of: Box<[u16]>,
     frames: Vec<Frame>,
     hand: usize,
 }
 
 const NONE: u32 = u32::MAX;
+const NO_FRAME: u16 = u16::MAX;
+/// Frames that can be told apart: 256 MiB.
+const FRAMES_MAX: usize = 0xffff;
 
 fn index(n: u32) -> usize {
     usize::try_from(n).unwrap_or(usize::MAX)
@@ -83,16 +86,18 @@ impl Pages {
             region,
             newest: vec![Newest::Unknown; index(pages)].into_boxed_slice(),
             volatile: vec![false; index(pages)].into_boxed_slice(),
-            frame_of: vec![NONE; index(pages)].into_boxed_slice(),
-            frames: core::iter::repeat_with(Frame::empty).take(frames_max).collect(),
+            frame_of: vec![NO_FRAME; index(pages)].into_boxed_slice(),
+            frames: core::iter::repeat_with(Frame::empty)
+                .take(frames_max.min(FRAMES_MAX))
+                .collect(),
             hand: 0,
         }
     }
 
     /// Bytes of memory that the table of `pages` pages takes, without their frames.
     pub fn table_bytes(pages: u32) -> u64 {
-        let each = size_of::<Newest>().saturating_add(size_of::<u32>());
-        u64::from(pages).saturating_mul(u64::try_from(each).unwrap_or(u64::MAX))
+        const EACH: usize = size_of::<Newest>() + size_of::<bool>() + size_of::<u16>();
+        u64::from(pages).saturating_mul(u64::try_from(EACH).unwrap_or(u64::MAX))
     }
 
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
@@ -136,7 +141,7 @@ impl Pages {
     /// The bytes of a page, if it is in memory.
     pub fn get(&self, number: u32) -> Option<&[u8]> {
         let frame = *self.frame_of.get(index(number))?;
-        self.frames.get(index(frame)).map(|frame| &*frame.bytes)
+        self.frames.get(usize::from(frame)).map(|frame| &*frame.bytes)
     }
 
     /// Whether a page is in memory; a page that is gets a second chance.
@@ -148,7 +153,7 @@ impl Pages {
 
     fn frame_mut(&mut self, number: u32) -> Option<&mut Frame> {
         let frame = *self.frame_of.get(index(number))?;
-        self.frames.get_mut(index(frame))
+        self.frames.get_mut(usize::from(frame))
     }
 
     /// The bytes of a page in memory, to change what no bit makes valid yet.
@@ -197,10 +202,10 @@ impl Pages {
         frame.generation = generation;
         frame.used = true;
         if let Some(place) = self.frame_of.get_mut(index(old)) {
-            *place = NONE;
+            *place = NO_FRAME;
         }
         if let Some(place) = self.frame_of.get_mut(index(number)) {
-            *place = u32::try_from(at).unwrap_or(NONE);
+            *place = u16::try_from(at).unwrap_or(NO_FRAME);
         }
         true
     }
@@ -240,8 +245,8 @@ impl Pages {
 
     /// Whether a write of the page is under way.
     pub fn in_flight(&self, number: u32) -> bool {
-        let frame = self.frame_of.get(index(number)).copied().unwrap_or(NONE);
-        self.frames.get(index(frame)).is_some_and(|frame| frame.in_flight)
+        let frame = self.frame_of.get(index(number)).copied().unwrap_or(NO_FRAME);
+        self.frames.get(usize::from(frame)).is_some_and(|frame| frame.in_flight)
     }
 
     /// Whether there are fewer frames than pages.

@@ -4,7 +4,11 @@
 //! to the number of slots; a (blob, window) is held by at most one slot. Nothing here does I/O.
 
 mod boot;
-mod ghosts;
+mod cull;
+mod index;
+mod lists;
+
+use self::lists::List;
 
 pub use self::boot::Marks;
 use super::BlobIndex;
@@ -74,46 +78,39 @@ pub struct SlotKey {
     pub window: u32,
 }
 
-impl SlotKey {
-    fn hash(self) -> u64 {
-        let raw = (u64::from(self.blob.0) << 32) | u64::from(self.window);
-        // Twice, or windows in a row fill some pages of the hint and leave others empty.
-        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
-        let once = raw.wrapping_add(1).wrapping_mul(STEP);
-        let twice = (once ^ (once >> 32)).wrapping_mul(STEP);
-        twice ^ (twice >> 32)
-    }
-}
-
 #[derive(Clone, Copy, Debug)]
 struct Slot {
-    key: SlotKey,
-    state: SlotState,
-    frequency: u8,
-    boot: Boot,
+    window: u32,
+    previous: u32,
+    next: u32,
+    chain: u32,
     /// Fills that have not been committed; a busy slot is not evicted.
     busy: u16,
     /// Blocks whose bits are set.
     resident: u16,
-    previous: u32,
-    next: u32,
-    chain: u32,
+    blob: u8,
+    state: SlotState,
+    frequency: u8,
+    boot: Boot,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct List {
-    head: u32,
-    tail: u32,
-    len: u32,
+// There are many of them, and few blobs.
+const _: () = assert!(size_of::<Slot>() == 24 && ENTRIES_MAX < 255);
+
+impl Slot {
+    fn key(&self) -> SlotKey {
+        SlotKey { blob: BlobIndex(self.blob.into()), window: self.window }
+    }
 }
 
 /// All slots of a region.
 #[derive(Debug)]
 pub struct SlotTable {
     slots: Box<[Slot]>,
-    buckets: Box<[u32]>,
+    /// Half as many as the slots, in a power of two: the first slot of each chain.
+    chains: Box<[u32]>,
     lists: [List; STATES],
-    ghosts: Box<[u32]>,
+    ghosts: Box<[u16]>,
     /// Blocks resident of each blob.
     residents: Box<[u64]>,
     /// Slots of the boot set, and how many there may be.
@@ -127,22 +124,22 @@ impl SlotTable {
     /// A table of `count` slots, all dead until [`SlotTable::admit`] says otherwise.
     pub fn new(count: u32) -> Self {
         let len = usize::try_from(count).unwrap_or(0);
-        let key = SlotKey { blob: BlobIndex(0), window: 0 };
         let slot = Slot {
-            key,
-            state: SlotState::Dead,
-            frequency: 0,
-            boot: Boot::No,
-            busy: 0,
-            resident: 0,
+            window: 0,
             previous: NONE,
             next: NONE,
             chain: NONE,
+            busy: 0,
+            resident: 0,
+            blob: 0,
+            state: SlotState::Dead,
+            frequency: 0,
+            boot: Boot::No,
         };
         let mut table = Self {
             slots: vec![slot; len].into_boxed_slice(),
-            buckets: vec![NONE; len.next_power_of_two()].into_boxed_slice(),
-            lists: [List { head: NONE, tail: NONE, len: 0 }; STATES],
+            chains: vec![NONE; Self::chains_of(count)].into_boxed_slice(),
+            lists: [List::EMPTY; STATES],
             ghosts: vec![0; len].into_boxed_slice(),
             residents: vec![0; ENTRIES_MAX].into_boxed_slice(),
             pinned: 0,
@@ -155,10 +152,12 @@ impl SlotTable {
         table
     }
 
-    /// Bytes of memory that a table of `count` slots takes, at most.
+    /// Bytes of memory that a table of `count` slots takes.
     pub fn bytes(count: u32) -> u64 {
-        let each = size_of::<Slot>().saturating_add(size_of::<u32>().saturating_mul(3));
-        u64::from(count).saturating_mul(u64::try_from(each).unwrap_or(u64::MAX))
+        let each = size_of::<Slot>().saturating_add(size_of::<u16>());
+        let slots = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(each);
+        let chains = Self::chains_of(count).saturating_mul(size_of::<u32>());
+        u64::try_from(slots.saturating_add(chains)).unwrap_or(u64::MAX)
     }
 
     fn slot(&self, slot: u32) -> Option<&Slot> {
@@ -192,7 +191,7 @@ impl SlotTable {
     /// What a live slot holds.
     pub fn key(&self, slot: u32) -> Option<SlotKey> {
         let slot = self.slot(slot)?;
-        matches!(slot.state, SlotState::Small | SlotState::Main).then_some(slot.key)
+        matches!(slot.state, SlotState::Small | SlotState::Main).then(|| slot.key())
     }
 
     /// Queue and frequency in one byte, as the descriptor keeps it.
@@ -201,26 +200,6 @@ impl SlotTable {
         let main = if slot.state == SlotState::Main { CLASS_MAIN } else { 0 };
         let boot = if slot.boot == Boot::No { 0 } else { CLASS_BOOT };
         slot.frequency | main | boot
-    }
-
-    /// The slot that holds `key`.
-    pub fn find(&self, key: SlotKey) -> Option<u32> {
-        let mut at = *self.buckets.get(self.bucket(key))?;
-        // A chain is no longer than the table.
-        for _ in 0..self.slots.len() {
-            let slot = self.slot(at)?;
-            if slot.key == key {
-                return Some(at);
-            }
-            at = slot.chain;
-        }
-        None
-    }
-
-    /// The bucket that a key falls in.
-    pub fn bucket(&self, key: SlotKey) -> usize {
-        let mask = u64::try_from(self.buckets.len()).unwrap_or(1).wrapping_sub(1);
-        usize::try_from((key.hash() >> 8) & mask).unwrap_or(0)
     }
 
     /// Puts a dead slot to use: with what its descriptor says it holds, and in how many blocks, or
@@ -254,7 +233,7 @@ impl SlotTable {
     pub fn add_resident(&mut self, slot: u32, blocks: u16) {
         let Some(slot) = self.slot_mut(slot) else { return };
         slot.resident = slot.resident.saturating_add(blocks);
-        let blob = usize::from(slot.key.blob.0);
+        let blob = usize::from(slot.blob);
         if let Some(sum) = self.residents.get_mut(blob) {
             *sum = sum.saturating_add(u64::from(blocks));
         }
@@ -270,21 +249,6 @@ impl SlotTable {
         if let Some(sum) = self.residents.get_mut(usize::from(blob.0)) {
             *sum = blocks;
         }
-    }
-
-    /// What the slots hold whose keys fall in these buckets of the table.
-    pub fn in_buckets(
-        &self,
-        buckets: core::ops::Range<u32>,
-    ) -> impl Iterator<Item = (u32, SlotKey)> {
-        let heads = buckets.filter_map(|bucket| self.buckets.get(usize::try_from(bucket).ok()?));
-        heads.flat_map(|head| {
-            // A chain is no longer than the table.
-            let next = |at: &u32| self.slot(*at).map(|slot| slot.chain);
-            core::iter::successors(Some(*head), next)
-                .take(self.slots.len().saturating_add(1))
-                .filter_map(|at| Some((at, self.slot(at)?.key)))
-        })
     }
 
     /// Marks a slot as an orphan: its descriptor names what no longer exists.
@@ -339,146 +303,19 @@ impl SlotTable {
 
     /// Gives up what a slot holds, unless it is busy. Says whether it did.
     pub fn evict(&mut self, slot: u32) -> bool {
-        let Some(Slot { key, resident, busy: 0, state, .. }) = self.slot(slot).copied() else {
+        let Some(held) = self.slot(slot).copied().filter(|held| held.busy == 0) else {
             return false;
         };
-        if !matches!(state, SlotState::Small | SlotState::Main) {
+        if !matches!(held.state, SlotState::Small | SlotState::Main) {
             return false;
         }
-        if let Some(sum) = self.residents.get_mut(usize::from(key.blob.0)) {
-            *sum = sum.saturating_sub(u64::from(resident));
+        if let Some(sum) = self.residents.get_mut(usize::from(held.blob)) {
+            *sum = sum.saturating_sub(u64::from(held.resident));
         }
-        self.remove(slot, key);
+        self.remove(slot, held.key());
         self.leave_boot_set(slot);
         self.set_state(slot, SlotState::Evicted);
         true
-    }
-
-    /// S3-FIFO: gives up one slot; `None` if every slot is busy or of the boot set. Takes at most
-    /// as many steps as there are slots, times the highest frequency.
-    pub fn cull(&mut self) -> Option<u32> {
-        let steps = self.len().saturating_mul(u32::from(FREQUENCY_MAX).saturating_add(2));
-        // How many slots of each queue that cannot be given up were met, one after the other.
-        let (mut small_kept, mut main_kept) = (0_u32, 0_u32);
-        for _ in 0..steps {
-            let (small, main) = (self.count(SlotState::Small), self.count(SlotState::Main));
-            let too_many = small > self.len().div_ceil(10) && small > small_kept;
-            let from_small = too_many || main <= main_kept;
-            let state = if from_small { SlotState::Small } else { SlotState::Main };
-            let slot = self.lists.get(state.list())?.head;
-            let Slot { key, frequency, busy, boot, .. } = *self.slot(slot)?;
-            if busy > 0 || (boot != Boot::No && !from_small) {
-                let kept = if from_small { &mut small_kept } else { &mut main_kept };
-                *kept = kept.saturating_add(1);
-                self.set_state(slot, state);
-            } else if boot != Boot::No {
-                self.set_state(slot, SlotState::Main);
-            } else if frequency == 0 {
-                self.remember_ghost(key);
-                self.evict(slot);
-                return Some(slot);
-            } else {
-                (small_kept, main_kept) = (0, 0);
-                self.set_state(slot, SlotState::Main);
-                if let Some(entry) = self.slot_mut(slot) {
-                    entry.frequency = if from_small { 0 } else { frequency.saturating_sub(1) };
-                }
-            }
-        }
-        None
-    }
-
-    /// Moves every slot of `from` to `to`.
-    pub fn move_all(&mut self, from: SlotState, to: SlotState) {
-        for _ in 0..self.count(from) {
-            if let Some(slot) = self.lists.get(from.list()).map(|list| list.head) {
-                self.set_state(slot, to);
-            }
-        }
-    }
-
-    /// The slot that has been in `state` longest.
-    pub fn first(&self, state: SlotState) -> Option<u32> {
-        self.lists.get(state.list()).map(|list| list.head).filter(|slot| *slot != NONE)
-    }
-
-    /// The slot behind this one in the list of its state.
-    pub fn after(&self, slot: u32) -> Option<u32> {
-        self.slot(slot).map(|entry| entry.next).filter(|next| *next != NONE)
-    }
-
-    /// Moves a slot behind all others of `state`.
-    pub fn set_state(&mut self, slot: u32, state: SlotState) {
-        if self.slot(slot).is_some() {
-            self.unlink(slot);
-            self.push_back(slot, state);
-        }
-    }
-
-    fn push_back(&mut self, slot: u32, state: SlotState) {
-        let Some(list) = self.lists.get_mut(state.list()) else { return };
-        let tail = list.tail;
-        list.tail = slot;
-        list.len = list.len.saturating_add(1);
-        if tail == NONE {
-            list.head = slot;
-        }
-        if let Some(entry) = self.slot_mut(slot) {
-            entry.state = state;
-            entry.previous = tail;
-            entry.next = NONE;
-        }
-        if let Some(entry) = self.slot_mut(tail) {
-            entry.next = slot;
-        }
-    }
-
-    fn unlink(&mut self, slot: u32) {
-        let Some(Slot { previous, next, state, .. }) = self.slot(slot).copied() else { return };
-        if let Some(entry) = self.slot_mut(previous) {
-            entry.next = next;
-        }
-        if let Some(entry) = self.slot_mut(next) {
-            entry.previous = previous;
-        }
-        if let Some(list) = self.lists.get_mut(state.list()) {
-            list.len = list.len.saturating_sub(1);
-            if list.head == slot {
-                list.head = next;
-            }
-            if list.tail == slot {
-                list.tail = previous;
-            }
-        }
-    }
-
-    fn insert(&mut self, slot: u32, key: SlotKey) {
-        let bucket = self.bucket(key);
-        let Some(head) = self.buckets.get_mut(bucket) else { return };
-        let chain = core::mem::replace(head, slot);
-        if let Some(entry) = self.slot_mut(slot) {
-            entry.key = key;
-            entry.chain = chain;
-        }
-    }
-
-    fn remove(&mut self, slot: u32, key: SlotKey) {
-        let bucket = self.bucket(key);
-        let Some(after) = self.slot(slot).map(|entry| entry.chain) else { return };
-        let Some(head) = self.buckets.get_mut(bucket) else { return };
-        if *head == slot {
-            *head = after;
-            return;
-        }
-        let mut at = *head;
-        for _ in 0..self.slots.len() {
-            let Some(entry) = self.slot_mut(at) else { return };
-            if entry.chain == slot {
-                entry.chain = after;
-                return;
-            }
-            at = entry.chain;
-        }
     }
 }
 

@@ -7,8 +7,9 @@ use crate::case::CaseName;
 use crate::faults::ONCE;
 use crate::machine::Scale;
 
-/// What a number modulo their count is: half of all are histories with cuts, which are many cases each.
-const SHARES: [(Scale, &str); 38] = [
+/// What a number modulo their count is: half of all are histories with cuts, which are many cases
+/// each. Their count is odd, so that each family has odd and even numbers, which differ.
+const SHARES: [(Scale, &str); 39] = [
     (Scale::Small, "life"),
     (Scale::Small, "rates"),
     (Scale::Small, "life"),
@@ -44,10 +45,13 @@ const SHARES: [(Scale, &str); 38] = [
     (Scale::Small, "foreign"),
     (Scale::Large, "hint"),
     (Scale::Large, "forged"),
+    (Scale::Large, "stale"),
     (Scale::Small, "flips"),
     (Scale::Small, "life"),
     (Scale::Small, "flips"),
 ];
+
+const _: () = assert!(SHARES.len() % 2 == 1);
 
 /// History `number` of seed `seed`.
 pub fn history(seed: u64, number: u64) -> CaseName {

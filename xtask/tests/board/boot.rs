@@ -175,13 +175,18 @@ impl Boot {
 
     /// Kills the processes of this program that the tool has started; there has to be one.
     pub fn kill(&self, program: &str) {
+        assert!(self.kill_if_any(program), "the tool runs no {program}");
+    }
+
+    /// As [`Boot::kill`], and says whether there was one: it may end by itself at any moment.
+    pub fn kill_if_any(&self, program: &str) -> bool {
         let ids = self.children(program);
-        assert!(!ids.is_empty(), "the tool runs no {program}");
-        for id in ids {
-            let id = i32::try_from(id).ok().and_then(rustix::process::Pid::from_raw);
+        for id in &ids {
+            let id = i32::try_from(*id).ok().and_then(rustix::process::Pid::from_raw);
             // One of several may be gone with the first.
             let _ = rustix::process::kill_process(id.unwrap(), rustix::process::Signal::KILL);
         }
+        !ids.is_empty()
     }
 }
 
