@@ -230,7 +230,7 @@ impl Cache {
             blobs: BlobTable::new(superblock.uuid),
             slots,
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
-            hydrator: Box::new(Hydrator::new(buffers, buffer, frames)),
+            hydrator: Box::new(Hydrator::new(buffers, buffer, frames, geometry.slot_size)),
             stats: CacheStats::default(),
             condemned: Condemned::No,
             touched: None,

@@ -224,18 +224,32 @@ impl Cache {
                 descriptor::set_sum(descriptors, size, index, block, key.copy(number, from, to));
             }
         }
-        self.slots.hold(part.slot);
-        self.pages.pin(page);
-        self.hydrator.fills.push(Fill {
-            slot: part.slot,
-            first: part.block,
-            blocks: part.blocks,
-            write,
-            buffer,
-            offset: offset.saturating_add(bytes),
-            group: self.hydrator.group,
-            state: FillState::Writing,
+        let first = self.hydrator.number(part.slot, part.block);
+        let (blocks, group) = (super::offset(part.blocks), self.hydrator.group);
+        let mut of_write = self.hydrator.fills.iter_mut().rev();
+        let before = of_write.find(|fill| {
+            (fill.write, fill.group, fill.state) == (write, group, FillState::Writing)
+                && fill.end() == first
         });
+        // What goes on in the slot of the fill before is held with it.
+        let held = before.is_some() && part.block > 0;
+        match before {
+            Some(fill) => fill.blocks = fill.blocks.saturating_add(blocks),
+            None => self.hydrator.fills.push(Fill {
+                first,
+                blocks,
+                write,
+                buffer,
+                offset: offset.saturating_add(bytes),
+                group,
+                state: FillState::Writing,
+            }),
+        }
+        if !held {
+            self.hydrator.parts = self.hydrator.parts.saturating_add(1);
+            self.slots.hold(part.slot);
+            self.pages.pin(page);
+        }
         self.hydrator.stages.grow(write, part.blocks.saturating_mul(BLOCK_BYTES));
         true
     }

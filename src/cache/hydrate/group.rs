@@ -12,6 +12,7 @@ use crate::cache::descriptor;
 use crate::cache::region::{Cache, Condemned, Mode};
 use crate::cache::slots::SlotState;
 use crate::storage::Background;
+use core::ops::Range;
 
 impl Cache {
     /// Moves hydration on as far as it goes without waiting.
@@ -115,10 +116,10 @@ impl Cache {
             self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
         let live =
             self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
-        // Every busy slot has a fill, so one of the others that is not pinned can be given up.
+        // Every busy slot is a part of a fill, so one of the others that is not pinned can be given
+        // up.
         let loose = live.saturating_sub(self.slots.pinned());
-        let can_free =
-            freeing || usize::try_from(loose).is_ok_and(|loose| loose > hydrator.fills.len());
+        let can_free = freeing || usize::try_from(loose).is_ok_and(|loose| loose > hydrator.parts);
         let work = !hydrator.fills.is_empty()
             || self.pages.dirty() > 0
             || self.blobs.unsettled()
@@ -210,36 +211,45 @@ impl Cache {
             self.blobs.flushed();
         }
         let group = self.hydrator.group;
-        let size = self.geometry.slot_size;
         for at in (0..self.hydrator.fills.len()).rev() {
             let Some(fill) = self.hydrator.fills.get(at).copied().filter(|fill| fill.group < group)
             else {
                 continue;
             };
-            let (page, index) = self.geometry.place(fill.slot);
-            let head = self.head_of(fill.slot);
-            if flushed
-                && fill.state == FillState::Written
-                && let Some(raw) = self.pages.change(page)
-            {
-                // A page that left memory after a lost write came back with the old head.
-                if !descriptor::head(raw, size, index).live
-                    && let Some(head) = head
-                {
-                    descriptor::set_head(raw, size, index, &head, true);
+            let kept = flushed && fill.state == FillState::Written;
+            for (slot, blocks) in fill.parts(self.hydrator.slot_blocks) {
+                let (page, _) = self.geometry.place(slot);
+                if kept {
+                    self.make_resident(slot, blocks);
                 }
-                for block in fill.first..fill.first.saturating_add(fill.blocks) {
-                    descriptor::set_resident(raw, size, index, block);
-                }
-                descriptor::set_class(raw, size, index, self.slots.class(fill.slot));
-                self.slots.add_resident(fill.slot, u16::try_from(fill.blocks).unwrap_or(u16::MAX));
-                let kept = u64::try_from(fill.blocks).unwrap_or(0) << 12;
-                self.stats.kept_bytes = self.stats.kept_bytes.saturating_add(kept);
+                self.pages.unpin(page);
+                self.slots.release(slot);
+                self.hydrator.parts = self.hydrator.parts.saturating_sub(1);
             }
-            self.pages.unpin(page);
-            self.slots.release(fill.slot);
             self.hydrator.fills.swap_remove(at);
         }
         self.note_classes();
+    }
+
+    /// Sets the bits of blocks that are durable.
+    fn make_resident(&mut self, slot: u32, blocks: Range<usize>) {
+        let size = self.geometry.slot_size;
+        let (page, index) = self.geometry.place(slot);
+        let head = self.head_of(slot);
+        let Some(raw) = self.pages.change(page) else { return };
+        // A page that left memory after a lost write came back with the old head.
+        if !descriptor::head(raw, size, index).live
+            && let Some(head) = head
+        {
+            descriptor::set_head(raw, size, index, &head, true);
+        }
+        let count = blocks.len();
+        for block in blocks {
+            descriptor::set_resident(raw, size, index, block);
+        }
+        descriptor::set_class(raw, size, index, self.slots.class(slot));
+        self.slots.add_resident(slot, u16::try_from(count).unwrap_or(u16::MAX));
+        let kept = u64::try_from(count).unwrap_or(0) << 12;
+        self.stats.kept_bytes = self.stats.kept_bytes.saturating_add(kept);
     }
 }

@@ -12,15 +12,16 @@ mod stage;
 
 use self::stage::Stages;
 use super::BLOCK_BYTES;
-use super::geometry::SLOT_BLOCKS_MAX;
+use super::geometry::{BLOCK, SLOT_BLOCKS_MAX, SlotSize};
 use crate::storage::Buffer;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// A group is closed when this many bytes wait for their flush.
 const GROUP_BYTES_MAX: u64 = 16 << 20;
 /// A group is closed when it has been open this long.
 const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
-/// Parts of slots that can be under way at once.
+/// Runs of blocks that can be under way at once.
 const FILLS_MAX: usize = 2048;
 /// Descriptor and blob pages that can be written at once.
 const PAGE_JOBS_MAX: usize = 32;
@@ -68,18 +69,41 @@ enum FillState {
     Lost,
 }
 
-/// Some adjacent blocks of one slot on their way to residency.
+/// Blocks that lie side by side in the region, in one slot or in several, on their way to
+/// residency.
 #[derive(Clone, Copy, Debug)]
 struct Fill {
-    slot: u32,
-    first: usize,
-    blocks: usize,
+    /// Number of the first, counted through all slots.
+    first: u64,
+    blocks: u64,
     /// The write that carries them, and where they lie in its buffer.
     write: usize,
     buffer: usize,
     offset: usize,
     group: u64,
     state: FillState,
+}
+
+impl Fill {
+    fn end(&self) -> u64 {
+        self.first.saturating_add(self.blocks)
+    }
+
+    /// Its blocks, slot by slot.
+    fn parts(&self, slot_blocks: u64) -> impl Iterator<Item = (u32, Range<usize>)> {
+        let (end, mut at) = (self.end(), self.first);
+        core::iter::from_fn(move || {
+            let slot = at.checked_div(slot_blocks).filter(|_| at < end)?;
+            let base = slot.saturating_mul(slot_blocks);
+            let here = at.saturating_sub(base);
+            let last = end.saturating_sub(base).min(slot_blocks);
+            at = base.saturating_add(slot_blocks);
+            Some((
+                u32::try_from(slot).ok()?,
+                usize::try_from(here).ok()?..usize::try_from(last).ok()?,
+            ))
+        })
+    }
 }
 
 /// A transfer of one page.
@@ -98,6 +122,9 @@ enum PageJob {
 pub(super) struct Hydrator {
     stages: Stages,
     fills: Vec<Fill>,
+    /// Slots of all fills; one of two fills counts twice.
+    parts: usize,
+    slot_blocks: u64,
     page_pool: Vec<Buffer>,
     page_jobs: Vec<Option<PageJob>>,
     phase: Phase,
@@ -115,11 +142,18 @@ pub(super) struct Hydrator {
 }
 
 impl Hydrator {
-    pub(super) fn new(buffers: usize, buffer_bytes: usize, pages: usize) -> Self {
+    pub(super) fn new(
+        buffers: usize,
+        buffer_bytes: usize,
+        pages: usize,
+        slot_size: SlotSize,
+    ) -> Self {
         let page_jobs = pages.clamp(1, PAGE_JOBS_MAX);
         Self {
             stages: Stages::new(buffers, buffer_bytes),
             fills: Vec::with_capacity(FILLS_MAX),
+            parts: 0,
+            slot_blocks: slot_size.bytes() / BLOCK,
             page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
                 .take(page_jobs)
                 .collect(),
@@ -135,34 +169,42 @@ impl Hydrator {
         }
     }
 
+    /// Number of a block, counted through all slots.
+    fn number(&self, slot: u32, block: usize) -> u64 {
+        u64::from(slot).saturating_mul(self.slot_blocks).saturating_add(offset(block))
+    }
+
     /// Blocks of `slot` whose data is written but not committed, and those still being written.
     pub(super) fn under_way(&self, slot: u32) -> (BlockSet, BlockSet) {
         let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
-        for fill in self.fills.iter().filter(|fill| fill.slot == slot) {
-            for block in fill.first..fill.first.saturating_add(fill.blocks) {
-                match fill.state {
-                    FillState::Written => written.insert(block),
-                    FillState::Writing => writing.insert(block),
-                    FillState::Lost => {}
-                }
+        let begin = self.number(slot, 0);
+        let end = begin.saturating_add(self.slot_blocks);
+        for fill in self.fills.iter().filter(|fill| fill.first < end && begin < fill.end()) {
+            let set = match fill.state {
+                FillState::Written => &mut written,
+                FillState::Writing => &mut writing,
+                FillState::Lost => continue,
+            };
+            for number in fill.first.max(begin)..fill.end().min(end) {
+                set.insert(usize::try_from(number.saturating_sub(begin)).unwrap_or(usize::MAX));
             }
         }
         (written, writing)
     }
 
-    /// The bytes of block `block` of `slot` up to the end of its fill, while they are being
-    /// written.
+    /// The bytes of block `block` of `slot` up to the end of its fill, or of the slot, while they
+    /// are being written.
     pub(super) fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
+        let number = self.number(slot, block);
         let covers = |fill: &&Fill| {
-            fill.slot == slot
-                && fill.state == FillState::Writing
-                && fill.first <= block
-                && block < fill.first.saturating_add(fill.blocks)
+            fill.state == FillState::Writing && fill.first <= number && number < fill.end()
         };
         let fill = self.fills.iter().find(covers)?;
-        let skip = block.checked_sub(fill.first)?.checked_mul(BLOCK_BYTES)?;
-        let bytes = fill.blocks.checked_mul(BLOCK_BYTES)?;
-        self.stages.bytes(fill.buffer)?.get(fill.offset..)?.get(..bytes)?.get(skip..)
+        let end = fill.end().min(self.number(slot.checked_add(1)?, 0));
+        let bytes = |blocks: u64| usize::try_from(blocks).ok()?.checked_mul(BLOCK_BYTES);
+        let skip = bytes(number.checked_sub(fill.first)?)?;
+        let len = bytes(end.checked_sub(number)?)?;
+        self.stages.bytes(fill.buffer)?.get(fill.offset.checked_add(skip)?..)?.get(..len)
     }
 
     /// Takes a page's buffer back. One too many, of a device that ends a job twice, is dropped.
@@ -224,7 +266,7 @@ mod tests {
 
     #[test]
     fn buffers_that_come_back_twice_do_not_pile_up() {
-        let mut hydrator = Hydrator::new(2, BLOCK_BYTES, 4);
+        let mut hydrator = Hydrator::new(2, BLOCK_BYTES, 4, SlotSize::K64);
         let taken = hydrator.page_pool.pop();
         assert!(taken.is_some());
         for _ in 0..100 {

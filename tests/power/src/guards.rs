@@ -103,7 +103,8 @@ pub const GUARDS: [Guard; 31] = [
         "src/cache/hydrate/group.rs": "fill.group < group && fill.state == FillState::Writing" =>
             "fill.group > group && fill.state == FillState::Writing"),
     guard!("O3: no bit for a failed write",
-        "src/cache/hydrate/group.rs": "&& fill.state == FillState::Written\n" => "\n"),
+        "src/cache/hydrate/group.rs": "let kept = flushed && fill.state == FillState::Written;" =>
+            "let kept = flushed;"),
     guard!("O4: another window raises the slot's generation",
         "src/cache/hydrate/fill.rs": "slot_generation: old.slot_generation.wrapping_add(1)," =>
             "slot_generation: old.slot_generation,"),
