@@ -8,7 +8,7 @@ use core::ops::Range;
 
 use virtio_drivers::transport::Transport;
 
-use crate::arch::Calibration;
+use crate::arch::{self, Calibration};
 use crate::board::{self, Board, Bus};
 use crate::cmdline::CommandLine;
 use crate::console::{ErrorOutput, Output};
@@ -47,7 +47,7 @@ impl Machine {
     /// `problem` and passed over. Called once: a second call finds the devices in use and would
     /// take them from the first.
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
-        let mut storage = VirtioStorage::new(clock::now_ns);
+        let mut storage = VirtioStorage::new(clock::now_ns, arch::forget_translations);
         let mut found = Finder { storage: &mut storage, problem: &mut problem };
         for bus in self.board.buses {
             match bus {

@@ -11,6 +11,7 @@ mod fake;
 mod jobs;
 #[cfg(test)]
 mod tests;
+mod translations;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -30,6 +31,7 @@ use crate::virtio::ring::{Data, Owner};
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 use call::Call;
 use jobs::Jobs;
+use translations::Translations;
 
 /// How many files of shares may be open.
 pub const FILES_MAX: usize = 64;
@@ -86,6 +88,7 @@ pub struct VirtioStorage<T: Transport> {
     shares: Vec<Share>,
     files: Vec<File>,
     jobs: Jobs,
+    translations: Translations,
     now: fn() -> u64,
     timeout_ns: u64,
 }
@@ -107,14 +110,16 @@ enum Bytes {
 }
 
 impl<T: Transport> VirtioStorage<T> {
-    /// No devices yet. `now` yields nanoseconds.
-    pub fn new(now: fn() -> u64) -> Self {
+    /// No devices yet. `now` yields nanoseconds; `forget_translations` has the processor walk its
+    /// page tables anew.
+    pub fn new(now: fn() -> u64, forget_translations: fn()) -> Self {
         Self {
             ports: Vec::new(),
             disks: Vec::new(),
             shares: Vec::new(),
             files: Vec::with_capacity(FILES_MAX),
             jobs: Jobs::new(),
+            translations: Translations::new(forget_translations),
             now,
             timeout_ns: TIMEOUT_NS,
         }
@@ -222,6 +227,7 @@ impl<T: Transport> VirtioStorage<T> {
         if data.is_empty() {
             return Plan::Settled(Ok(()));
         }
+        self.translations.moved(data.len());
         let index = usize::from(device.0);
         let request = match (index.checked_sub(self.disks.len()), bytes) {
             (None, Bytes::Write(_)) => Request::Disk(blk::Operation::Write, at, Data::Out(data)),

@@ -23,7 +23,7 @@ fn content(seed: u8, sectors: usize) -> Vec<u8> {
 }
 
 fn storage() -> VirtioStorage<Fake> {
-    VirtioStorage::new(fake::now)
+    VirtioStorage::new(fake::now, || {})
 }
 
 /// Reads one sector a transfer, and counts how often each is reported.

@@ -14,6 +14,7 @@ mod semihosting;
 pub(crate) use clock::{ticks, ticks_per_second};
 pub(crate) use halt::switch_off;
 pub(crate) use memory::{load32, store32};
+pub(crate) use paging::forget_translations;
 pub(crate) use semihosting::semihosting_call;
 
 /// Where addresses of devices end that are mapped (see `paging`).

@@ -70,7 +70,7 @@ pub(super) fn refine(ram: impl Iterator<Item = Range<u64>>) {
     fill(blocks, guard & !(GIB - 1), MIB_2, CACHED);
     blocks[(guard / MIB_2 % 512) as usize] = level3.addr() as u64 | TABLE;
     level1[(guard / GIB) as usize] = level2.addr() as u64 | TABLE;
-    flush();
+    forget_translations();
 }
 
 fn fill(table: &mut [u64; 512], start: u64, bytes: u64, attributes: u64) {
@@ -80,7 +80,7 @@ fn fill(table: &mut [u64; 512], start: u64, bytes: u64, attributes: u64) {
 }
 
 /// Makes the walker see the tables, and forget what it knew.
-fn flush() {
+pub(crate) fn forget_translations() {
     // SAFETY: forgetting a translation is always allowed; the tables are complete.
     unsafe {
         asm!("dsb ishst", "tlbi vmalle1", "dsb ish", "isb", options(nostack, preserves_flags));

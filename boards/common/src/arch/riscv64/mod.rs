@@ -12,7 +12,7 @@ mod semihosting;
 
 pub(crate) use clock::{ticks, ticks_per_second};
 pub(crate) use halt::switch_off;
-pub(crate) use paging::REACH;
+pub(crate) use paging::{REACH, forget_translations};
 pub(crate) use semihosting::semihosting_call;
 
 /// Interrupts of the supervisor are on (sstatus.SIE).

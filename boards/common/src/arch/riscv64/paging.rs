@@ -68,3 +68,9 @@ fn fill(table: &mut [u64], start: u64, bytes: u64) {
         *slot = entry(start + index as u64 * bytes) | LEAF;
     }
 }
+
+/// Makes the walker forget what it knew.
+pub(crate) fn forget_translations() {
+    // SAFETY: forgetting a translation is always allowed; the tables do not change.
+    unsafe { asm!("sfence.vma", options(nostack, preserves_flags)) };
+}

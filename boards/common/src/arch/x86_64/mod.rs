@@ -12,6 +12,7 @@ mod port;
 mod segments;
 mod start_info;
 
+pub(crate) use ::x86_64::instructions::tlb::flush_all as forget_translations;
 pub(crate) use clock::{Calibration, ticks};
 pub(crate) use halt::switch_off;
 pub(crate) use port::{
