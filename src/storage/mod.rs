@@ -17,11 +17,13 @@ pub mod file;
 pub mod memory;
 #[cfg(feature = "alloc")]
 mod owner;
+mod spin;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;
 #[cfg(feature = "alloc")]
 pub(crate) use owner::Owner;
+pub use spin::Spin;
 
 /// A device of one [`Storage`]: a disk, or one open file of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -17,7 +17,7 @@ use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
 use crate::cache::{BlobIndex, Layer, Residence};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
-use crate::storage::{Background, Buffer, DeviceId, IoError, IoErrorKind};
+use crate::storage::{Background, Buffer, DeviceId, IoError, IoErrorKind, Spin};
 use ahead::{Kind, Piece};
 use core::ops::Range;
 use embedded_io::SeekFrom;
@@ -245,12 +245,13 @@ impl<S: Background, L: Layer<S>> Drop for Stream<'_, S, L> {
 impl<S: Background, L: Layer<S>> Inner<S, L> {
     /// Waits for a read under way: its device answers, or is reset at its deadline.
     fn wait_for(&mut self, flight: usize) -> (Buffer, Result<(), IoErrorKind>) {
+        let mut spin = Spin::default();
         loop {
             if let Some(landed) = self.pool.landed(flight) {
                 return landed;
             }
             if !self.poll() {
-                core::hint::spin_loop();
+                spin.round();
             }
         }
     }
@@ -275,6 +276,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
 
     /// Waits for what is on its way from a source already, where the layer will have it then.
     fn join(&mut self, extents: &[Extent]) {
+        let mut spin = Spin::default();
         for extent in extents {
             let Extent::Blob { slot, at, len } = *extent else { continue };
             let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -283,7 +285,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
                 && self.pool.overlaps(slot, at, len)
             {
                 if !self.poll() {
-                    core::hint::spin_loop();
+                    spin.round();
                 }
             }
         }

@@ -2,9 +2,7 @@
 //!
 //! Always: it is made while no batch runs; background jobs of its device go on meanwhile.
 
-use core::hint::spin_loop;
-
-use rootlet::storage::IoErrorKind;
+use rootlet::storage::{IoErrorKind, Spin};
 use virtio_drivers::transport::Transport;
 
 use super::jobs::Jobs;
@@ -29,9 +27,10 @@ impl<T: Transport> Call<'_, T> {
         request: Request<'_>,
         deadline_ns: u64,
     ) -> Result<u32, IoErrorKind> {
+        let mut spin = Spin::default();
         // No batch is running, so what fills a small ring is a job, which ends by itself.
         while !self.port.has_room() && self.port.ended().is_none() {
-            match self.next() {
+            match self.next(&mut spin) {
                 Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
                 Some(_) => unreachable!("only jobs are in flight"),
                 None => {}
@@ -40,7 +39,7 @@ impl<T: Transport> Call<'_, T> {
         // SAFETY: this returns only when the request has been reaped.
         unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
         loop {
-            match self.next() {
+            match self.next(&mut spin) {
                 Some((Owner::Call, result)) => return result,
                 Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
                 Some((Owner::Batch(_), _)) => unreachable!("no batch is running"),
@@ -50,11 +49,11 @@ impl<T: Transport> Call<'_, T> {
     }
 
     /// The next request that has ended; without one, looks at the deadlines.
-    fn next(&mut self) -> Option<Ended> {
+    fn next(&mut self, spin: &mut Spin) -> Option<Ended> {
         self.port.kick();
         let ended = self.port.reap();
         if ended.is_none() {
-            spin_loop();
+            spin.round();
             self.port.check((self.now)());
         }
         ended

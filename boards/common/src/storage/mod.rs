@@ -16,11 +16,10 @@ mod translations;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::hint::spin_loop;
 use core::ptr::NonNull;
 
 use rootlet::fuse::{OpenFile, ReadRequest, Session};
-use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Storage, Transfer};
+use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Spin, Storage, Transfer};
 use virtio_drivers::transport::Transport;
 
 use crate::virtio::blk::{self, SERIAL_BYTES};
@@ -336,6 +335,7 @@ impl<T: Transport> Storage for VirtioStorage<T> {
         }
         // Ends: each request in flight is answered by its device or, past its deadline, by the
         // device's reset; what cannot be submitted is settled.
+        let mut spin = Spin::default();
         while open > 0 {
             open -= self.submit_all(batch, done);
             let mut idle = true;
@@ -358,7 +358,7 @@ impl<T: Transport> Storage for VirtioStorage<T> {
             let now_ns = (self.now)();
             self.ports.iter_mut().for_each(|port| port.check(now_ns));
             if idle {
-                spin_loop();
+                spin.round();
             }
         }
     }
