@@ -3,7 +3,7 @@
 //! Always: no I/O; what finds no buffer, slot or page in memory is dropped and counted.
 
 use super::stage::DataWrite;
-use super::{FILLS_MAX, Fill, FillState, offset};
+use super::{Fill, FillState, offset};
 use crate::cache::region::{Cache, Mode};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
@@ -146,7 +146,7 @@ impl Cache {
         space: usize,
     ) -> Option<Part> {
         let space = space / BLOCK_BYTES;
-        if data.is_empty() || space == 0 || self.hydrator.fills.len() >= FILLS_MAX {
+        if data.is_empty() || space == 0 || self.hydrator.fills.len() >= self.hydrator.fills_max {
             return None;
         }
         let end = self.hydrator.stages.get(write)?.end();

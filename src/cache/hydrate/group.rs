@@ -5,7 +5,7 @@
 
 use super::jobs::Tag;
 use super::{
-    Armed, CULLS_PER_TICK_MAX, FILLS_MAX, FillState, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase,
+    Armed, CULLS_PER_TICK_MAX, FillState, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase,
     SEAL_TRIES_MAX, Seal,
 };
 use crate::cache::descriptor;
@@ -101,6 +101,7 @@ impl Cache {
             self.hydrator.group_bytes = 0;
             self.hydrator.opened_ns = 0;
             self.hydrator.phase = Phase::Draining;
+            self.hydrator.stages.all_due();
             self.cull();
             self.hydrator.starved = false;
             if self.hydrator.armed == Armed::Yes {
@@ -127,7 +128,7 @@ impl Cache {
         let old = hydrator.opened_ns > 0
             && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
         hydrator.group_bytes >= GROUP_BYTES_MAX
-            || hydrator.fills.len() >= FILLS_MAX / 2
+            || hydrator.is_full()
             || (self.pages.scarce() && self.pages.held().saturating_mul(2) >= self.pages.frames())
             || (hydrator.starved && can_free)
             || (work && (hydrator.hurry || old))

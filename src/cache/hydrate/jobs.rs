@@ -135,20 +135,23 @@ impl Cache {
         }
     }
 
-    /// Starts data writes: full ones, and all once a group is closed or buffers run short.
+    /// Starts data writes: those that are due, and all when buffers run short.
     pub(super) fn start_held<S: Background>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
             Armed::No if self.hydrator.stages.any() => return self.arm(storage),
             Armed::Yes => {}
             _ => return,
         }
-        // A buffer that is not full waits for what may follow it, unless it is wanted.
+        // What is not due waits for more, so that devices get much at a time.
         let hydrator = &self.hydrator;
-        let all = hydrator.hurry || hydrator.phase != Phase::Open || hydrator.pressed();
+        let all = hydrator.hurry || hydrator.pressed();
+        if !all && !hydrator.stages.any_due() {
+            return;
+        }
         for index in 0..self.hydrator.stages.len() {
             let stages = &self.hydrator.stages;
             let Some(write) = stages.get(index) else { continue };
-            if write.started || (!all && !stages.is_full(write)) {
+            if write.started || !(all || write.due) {
                 continue;
             }
             let (at, data) = (write.at, stages.slice(write));

@@ -21,8 +21,10 @@ use core::ops::Range;
 const GROUP_BYTES_MAX: u64 = 16 << 20;
 /// A group is closed when it has been open this long.
 const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
-/// Runs of blocks that can be under way at once.
-const FILLS_MAX: usize = 2048;
+/// Runs of blocks that can be under way at once, at least and at most: one for each KiB of the
+/// pool. A group is closed when half of them are.
+const FILLS_MIN: usize = 1024;
+const FILLS_MAX: usize = 4096;
 /// Descriptor and blob pages that can be written at once.
 const PAGE_JOBS_MAX: usize = 32;
 /// How often `sync` offers its last flush to a device that has no room for it.
@@ -122,6 +124,7 @@ enum PageJob {
 pub(super) struct Hydrator {
     stages: Stages,
     fills: Vec<Fill>,
+    fills_max: usize,
     /// Slots of all fills; one of two fills counts twice.
     parts: usize,
     slot_blocks: u64,
@@ -149,9 +152,12 @@ impl Hydrator {
         slot_size: SlotSize,
     ) -> Self {
         let page_jobs = pages.clamp(1, PAGE_JOBS_MAX);
+        let pool_bytes = buffers.saturating_mul(buffer_bytes);
+        let fills_max = (pool_bytes >> 10).clamp(FILLS_MIN, FILLS_MAX);
         Self {
             stages: Stages::new(buffers, buffer_bytes),
-            fills: Vec::with_capacity(FILLS_MAX),
+            fills: Vec::with_capacity(fills_max),
+            fills_max,
             parts: 0,
             slot_blocks: slot_size.bytes() / BLOCK,
             page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
@@ -214,9 +220,16 @@ impl Hydrator {
         }
     }
 
-    /// Whether more than half of the buffers or of the tables of writes and fills are in use.
+    /// Whether more than half of the buffers or of the places for writes are in use, or nearly all
+    /// of those for fills, half of which may wait for a flush.
     pub(super) fn pressed(&self) -> bool {
-        self.stages.pressed() || self.fills.len() >= FILLS_MAX / 2
+        self.stages.pressed()
+            || self.fills.len().saturating_mul(8) >= self.fills_max.saturating_mul(7)
+    }
+
+    /// Whether so many fills are under way that their group is to be closed.
+    fn is_full(&self) -> bool {
+        self.fills.len() >= self.fills_max / 2
     }
 
     /// How far this mount has announced itself.

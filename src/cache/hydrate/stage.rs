@@ -22,6 +22,8 @@ pub(super) struct DataWrite {
     pub bytes: usize,
     /// Where in the region they go.
     pub at: u64,
+    /// It waits for nothing more: it cannot grow, or its group is closed.
+    pub due: bool,
     pub started: bool,
 }
 
@@ -63,6 +65,8 @@ pub(super) struct Stages {
     writes: Vec<Option<DataWrite>>,
     /// How many of them are not over.
     busy: usize,
+    /// How many of them are due and not started.
+    due: usize,
 }
 
 impl Stages {
@@ -76,6 +80,7 @@ impl Stages {
             own: buffers,
             writes: core::iter::repeat_with(|| None).take(writes).collect(),
             busy: 0,
+            due: 0,
         }
     }
 
@@ -85,12 +90,30 @@ impl Stages {
 
     /// Whether more than half of the buffers, or of the places for writes, are in use.
     pub fn pressed(&self) -> bool {
-        self.scarce() || self.busy.saturating_mul(2) > self.writes.len()
+        self.free().saturating_mul(2) < self.own || self.busy.saturating_mul(2) > self.writes.len()
     }
 
-    fn scarce(&self) -> bool {
-        let free = self.own().filter(|(_, stage)| stage.writes == 0).count();
-        free.saturating_mul(2) < self.own
+    fn free(&self) -> usize {
+        self.own().filter(|(_, stage)| stage.writes == 0).count()
+    }
+
+    /// Whether any write is due.
+    pub fn any_due(&self) -> bool {
+        self.due > 0
+    }
+
+    /// Every write is due.
+    pub fn all_due(&mut self) {
+        self.make_due(|_| true);
+    }
+
+    fn make_due(&mut self, which: impl Fn(&DataWrite) -> bool) {
+        for write in self.writes.iter_mut().flatten() {
+            if !write.due && !write.started && which(write) {
+                write.due = true;
+                self.due = self.due.saturating_add(1);
+            }
+        }
     }
 
     /// Bytes of a buffer.
@@ -114,8 +137,8 @@ impl Stages {
     }
 
     /// A write that block by block can be added to, of what lies at `at` in the region: one that
-    /// waits and ends there, or a new one. While there are buffers enough a new one gets a buffer
-    /// of its own, in which it can grow; else it goes behind others.
+    /// waits and ends there, or a new one. While three quarters of the buffers are free a new one
+    /// gets a buffer of its own, in which it can grow; else it goes behind others.
     pub fn open(&mut self, at: u64) -> Option<usize> {
         let ends_there = |(buffer, stage): &(usize, &Stage)| {
             let last = self.writes.get(stage.last).copied().flatten();
@@ -137,9 +160,10 @@ impl Stages {
             let most = open.max_by_key(|(_, stage)| stage.room())?;
             (most.1.room() >= BLOCK_BYTES).then_some(most.0)
         };
-        let buffer = if self.scarce() { shared().or(empty) } else { empty.or_else(shared) }?;
+        let scarce = self.free().saturating_mul(4) < self.own.saturating_mul(3);
+        let buffer = if scarce { shared().or(empty) } else { empty.or_else(shared) }?;
         let offset = self.buffers.get(buffer)?.used;
-        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, started: false })
+        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, due: false, started: false })
     }
 
     fn begin(&mut self, index: usize, write: DataWrite) -> Option<usize> {
@@ -148,6 +172,7 @@ impl Stages {
         stage.writes = stage.writes.saturating_add(1);
         stage.last = index;
         self.busy = self.busy.saturating_add(1);
+        self.due = self.due.saturating_add(usize::from(write.due));
         Some(index)
     }
 
@@ -164,7 +189,7 @@ impl Stages {
     /// A write, to be grown, of an adopted buffer from byte `offset` on.
     pub fn open_adopted(&mut self, buffer: usize, offset: usize, at: u64) -> Option<usize> {
         let index = self.writes.iter().position(Option::is_none)?;
-        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, started: false })
+        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, due: true, started: false })
     }
 
     /// Whether a buffer is a reader's.
@@ -196,8 +221,12 @@ impl Stages {
         if let Some(Some(write)) = self.writes.get_mut(index) {
             write.bytes = write.bytes.saturating_add(bytes);
             let own = write.buffer < self.own;
-            if let Some(stage) = self.buffers.get_mut(write.buffer).filter(|_| own) {
+            let buffer = write.buffer;
+            if let Some(stage) = self.buffers.get_mut(buffer).filter(|_| own) {
                 stage.used = stage.used.saturating_add(bytes);
+                if stage.room() < BLOCK_BYTES {
+                    self.make_due(|write| write.buffer == buffer);
+                }
             }
         }
     }
@@ -209,15 +238,11 @@ impl Stages {
         self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..end)
     }
 
-    /// Whether a write cannot grow any more.
-    pub fn is_full(&self, write: &DataWrite) -> bool {
-        self.buffers.get(write.buffer).is_none_or(|stage| stage.room() < BLOCK_BYTES)
-    }
-
     /// A write is under way.
     pub fn started(&mut self, index: usize) {
         if let Some(Some(write)) = self.writes.get_mut(index) {
             write.started = true;
+            self.due = self.due.saturating_sub(usize::from(write.due));
             if let Some(stage) = self.buffers.get_mut(write.buffer) {
                 stage.started = stage.started.saturating_add(1);
             }
@@ -228,6 +253,7 @@ impl Stages {
     pub fn close(&mut self, index: usize) -> bool {
         let Some(write) = self.writes.get_mut(index).and_then(Option::take) else { return false };
         self.busy = self.busy.saturating_sub(1);
+        self.due = self.due.saturating_sub(usize::from(write.due && !write.started));
         if let Some(stage) = self.buffers.get_mut(write.buffer) {
             stage.writes = stage.writes.saturating_sub(1);
             stage.started = stage.started.saturating_sub(u32::from(write.started));
