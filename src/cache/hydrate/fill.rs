@@ -3,7 +3,7 @@
 //! Always: no I/O; what finds no buffer, slot or page in memory is dropped and counted.
 
 use super::stage::DataWrite;
-use super::{Fill, FillState, offset};
+use super::{Fill, offset};
 use crate::cache::region::{Cache, Mode};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
@@ -65,8 +65,8 @@ impl Cache {
         data: &[u8],
         (buffer, from): (usize, usize),
     ) -> Option<usize> {
-        let at = self.fill_at(blob, first)?;
-        let write = self.hydrator.stages.open_adopted(buffer, from, at)?;
+        let (at, fill) = self.fill_at(blob, first)?;
+        let write = self.hydrator.stages.open_adopted((buffer, from), at, fill)?;
         let most = usize::try_from(self.transfer_bytes_max).unwrap_or(usize::MAX);
         self.fill_write(blob, first, data, write, data.len().min(most))
     }
@@ -79,16 +79,19 @@ impl Cache {
         if known > 0 {
             return Some(known);
         }
-        let write = self.hydrator.stages.open(self.fill_at(blob, first)?)?;
+        let (at, fill) = self.fill_at(blob, first)?;
+        let write = self.hydrator.stages.open(at, fill)?;
         let room = self.hydrator.stages.room(write).map_or(0, |room| room.len());
         self.fill_write(blob, first, data, write, room)
     }
 
-    /// Where in the region a block that is not there will lie.
-    fn fill_at(&self, blob: BlobIndex, number: u64) -> Option<u64> {
+    /// Where in the region a block that is not there will lie, and a fill that begins there.
+    fn fill_at(&self, blob: BlobIndex, number: u64) -> Option<(u64, Fill)> {
         let (key, block) = self.window(blob, number)?;
         let slot = self.slots.find(key).or_else(|| self.slots.first(SlotState::Free))?;
-        Some(self.geometry.block_at(slot, block))
+        let first = self.hydrator.number(slot, block);
+        let fill = Fill { first, blocks: 0, group: self.hydrator.group };
+        Some((self.geometry.block_at(slot, block), fill))
     }
 
     /// Grows `write` by blocks of `data`, at most `room` bytes. Returns how many; `None`, and no
@@ -113,7 +116,7 @@ impl Cache {
             }
             blocks = blocks.saturating_add(part.blocks);
         }
-        if self.hydrator.stages.get(write).is_some_and(|write| write.bytes == 0) {
+        if self.hydrator.stages.get(write).is_some_and(|write| write.fill.blocks == 0) {
             self.hydrator.stages.close(write);
         }
         let added = offset(bytes(blocks));
@@ -146,7 +149,8 @@ impl Cache {
         space: usize,
     ) -> Option<Part> {
         let space = space / BLOCK_BYTES;
-        if data.is_empty() || space == 0 || self.hydrator.fills.len() >= self.hydrator.fills_max {
+        let (fills, room) = self.hydrator.filled();
+        if data.is_empty() || space == 0 || fills > room {
             return None;
         }
         let end = self.hydrator.stages.get(write)?.end();
@@ -201,13 +205,13 @@ impl Cache {
     }
 
     /// Takes the blocks of `part`, the first of `data`, into the write: copied into its buffer
-    /// unless they lie there, and summed up. Records the fill; false if that cannot be.
+    /// unless they lie there, and summed up. False if that cannot be.
     fn take_part(&mut self, blob: BlobIndex, data: &[u8], part: &Part, write: usize) -> bool {
         let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return false };
         let (page, index) = self.geometry.place(part.slot);
         let size = self.geometry.slot_size;
         let stages = &mut self.hydrator.stages;
-        let Some(DataWrite { buffer, offset, bytes, .. }) = stages.get(write).copied() else {
+        let Some(DataWrite { buffer, fill, .. }) = stages.get(write).copied() else {
             return false;
         };
         let Some(descriptors) = self.pages.get_mut(page) else { return false };
@@ -224,33 +228,13 @@ impl Cache {
                 descriptor::set_sum(descriptors, size, index, block, key.copy(number, from, to));
             }
         }
-        let first = self.hydrator.number(part.slot, part.block);
-        let (blocks, group) = (super::offset(part.blocks), self.hydrator.group);
-        let mut of_write = self.hydrator.fills.iter_mut().rev();
-        let before = of_write.find(|fill| {
-            (fill.write, fill.group, fill.state) == (write, group, FillState::Writing)
-                && fill.end() == first
-        });
-        // What goes on in the slot of the fill before is held with it.
-        let held = before.is_some() && part.block > 0;
-        match before {
-            Some(fill) => fill.blocks = fill.blocks.saturating_add(blocks),
-            None => self.hydrator.fills.push(Fill {
-                first,
-                blocks,
-                write,
-                buffer,
-                offset: offset.saturating_add(bytes),
-                group,
-                state: FillState::Writing,
-            }),
-        }
-        if !held {
+        // What goes on in the slot of the block before is held with it.
+        if fill.blocks == 0 || part.block == 0 {
             self.hydrator.parts = self.hydrator.parts.saturating_add(1);
             self.slots.hold(part.slot);
             self.pages.pin(page);
         }
-        self.hydrator.stages.grow(write, part.blocks.saturating_mul(BLOCK_BYTES));
+        self.hydrator.stages.grow(write, part.blocks);
         true
     }
 }

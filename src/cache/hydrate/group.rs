@@ -5,8 +5,8 @@
 
 use super::jobs::Tag;
 use super::{
-    Armed, CULLS_PER_TICK_MAX, FillState, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase,
-    SEAL_TRIES_MAX, Seal,
+    Armed, CULLS_PER_TICK_MAX, Fill, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX,
+    Seal,
 };
 use crate::cache::descriptor;
 use crate::cache::region::{Cache, Condemned, Mode};
@@ -48,7 +48,7 @@ impl Cache {
             // Without a write in this mount, or with all of them to be forgotten, there is nothing
             // that could have been lost.
             let nothing = self.hydrator.armed == Armed::No || self.condemned == Condemned::Done;
-            return self.hydrator.fills.is_empty() && nothing;
+            return self.hydrator.is_empty() && nothing;
         }
         self.hydrator.hurry = true;
         let durable = self.settle(storage, deadline_ns);
@@ -121,10 +121,8 @@ impl Cache {
         // up.
         let loose = live.saturating_sub(self.slots.pinned());
         let can_free = freeing || usize::try_from(loose).is_ok_and(|loose| loose > hydrator.parts);
-        let work = !hydrator.fills.is_empty()
-            || self.pages.dirty() > 0
-            || self.blobs.unsettled()
-            || freeing;
+        let work =
+            !hydrator.is_empty() || self.pages.dirty() > 0 || self.blobs.unsettled() || freeing;
         let old = hydrator.opened_ns > 0
             && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
         hydrator.group_bytes >= GROUP_BYTES_MAX
@@ -184,22 +182,25 @@ impl Cache {
 
     fn drained(&self) -> bool {
         let group = self.hydrator.group;
-        !self
-            .hydrator
-            .fills
-            .iter()
-            .any(|fill| fill.group < group && fill.state == FillState::Writing)
+        self.hydrator.stages.fills().all(|fill| fill.group >= group)
     }
 
     pub(super) fn data_written(&mut self, index: usize, ok: bool) {
-        if !self.hydrator.stages.close(index) {
-            return;
+        let Some(fill) = self.hydrator.stages.close(index) else { return };
+        if ok {
+            self.hydrator.fills.push(fill);
+        } else {
+            self.release(&fill);
         }
-        let state = if ok { FillState::Written } else { FillState::Lost };
-        for fill in self.hydrator.fills.iter_mut().filter(|fill| fill.write == index) {
-            if fill.state == FillState::Writing {
-                fill.state = state;
-            }
+    }
+
+    /// The slots of a fill, and the pages that keep its checksums, are held for it no longer.
+    fn release(&mut self, fill: &Fill) {
+        for (slot, _) in fill.parts(self.hydrator.slot_blocks) {
+            let (page, _) = self.geometry.place(slot);
+            self.pages.unpin(page);
+            self.slots.release(slot);
+            self.hydrator.parts = self.hydrator.parts.saturating_sub(1);
         }
     }
 
@@ -217,16 +218,12 @@ impl Cache {
             else {
                 continue;
             };
-            let kept = flushed && fill.state == FillState::Written;
-            for (slot, blocks) in fill.parts(self.hydrator.slot_blocks) {
-                let (page, _) = self.geometry.place(slot);
-                if kept {
+            if flushed {
+                for (slot, blocks) in fill.parts(self.hydrator.slot_blocks) {
                     self.make_resident(slot, blocks);
                 }
-                self.pages.unpin(page);
-                self.slots.release(slot);
-                self.hydrator.parts = self.hydrator.parts.saturating_sub(1);
             }
+            self.release(&fill);
             self.hydrator.fills.swap_remove(at);
         }
         self.note_classes();

@@ -138,7 +138,7 @@ impl Cache {
     /// Starts data writes: those that are due, and all when buffers run short.
     pub(super) fn start_held<S: Background>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
-            Armed::No if self.hydrator.stages.any() => return self.arm(storage),
+            Armed::No if self.hydrator.stages.busy() > 0 => return self.arm(storage),
             Armed::Yes => {}
             _ => return,
         }

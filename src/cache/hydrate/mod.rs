@@ -64,13 +64,6 @@ enum Seal {
     Done,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FillState {
-    Writing,
-    Written,
-    Lost,
-}
-
 /// Blocks that lie side by side in the region, in one slot or in several, on their way to
 /// residency.
 #[derive(Clone, Copy, Debug)]
@@ -78,17 +71,23 @@ struct Fill {
     /// Number of the first, counted through all slots.
     first: u64,
     blocks: u64,
-    /// The write that carries them, and where they lie in its buffer.
-    write: usize,
-    buffer: usize,
-    offset: usize,
     group: u64,
-    state: FillState,
 }
 
 impl Fill {
     fn end(&self) -> u64 {
         self.first.saturating_add(self.blocks)
+    }
+
+    fn bytes(&self) -> usize {
+        usize::try_from(self.blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES)
+    }
+
+    /// Adds its blocks between `begin` and `end` to a set that counts from `begin`.
+    fn add_to(&self, set: &mut BlockSet, (begin, end): (u64, u64)) {
+        for number in self.first.max(begin)..self.end().min(end) {
+            set.insert(usize::try_from(number.saturating_sub(begin)).unwrap_or(usize::MAX));
+        }
     }
 
     /// Its blocks, slot by slot.
@@ -122,7 +121,9 @@ enum PageJob {
 /// The hydration state of a mount.
 #[derive(Debug)]
 pub(super) struct Hydrator {
+    /// Fills that wait to be written or are being written.
     stages: Stages,
+    /// Fills that wait for their flush.
     fills: Vec<Fill>,
     fills_max: usize,
     /// Slots of all fills; one of two fills counts twice.
@@ -184,17 +185,9 @@ impl Hydrator {
     pub(super) fn under_way(&self, slot: u32) -> (BlockSet, BlockSet) {
         let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
         let begin = self.number(slot, 0);
-        let end = begin.saturating_add(self.slot_blocks);
-        for fill in self.fills.iter().filter(|fill| fill.first < end && begin < fill.end()) {
-            let set = match fill.state {
-                FillState::Written => &mut written,
-                FillState::Writing => &mut writing,
-                FillState::Lost => continue,
-            };
-            for number in fill.first.max(begin)..fill.end().min(end) {
-                set.insert(usize::try_from(number.saturating_sub(begin)).unwrap_or(usize::MAX));
-            }
-        }
+        let range = (begin, begin.saturating_add(self.slot_blocks));
+        self.fills.iter().for_each(|fill| fill.add_to(&mut written, range));
+        self.stages.fills().for_each(|fill| fill.add_to(&mut writing, range));
         (written, writing)
     }
 
@@ -202,15 +195,17 @@ impl Hydrator {
     /// are being written.
     pub(super) fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
         let number = self.number(slot, block);
-        let covers = |fill: &&Fill| {
-            fill.state == FillState::Writing && fill.first <= number && number < fill.end()
-        };
-        let fill = self.fills.iter().find(covers)?;
+        let (fill, bytes) = self.stages.holding(number)?;
         let end = fill.end().min(self.number(slot.checked_add(1)?, 0));
-        let bytes = |blocks: u64| usize::try_from(blocks).ok()?.checked_mul(BLOCK_BYTES);
-        let skip = bytes(number.checked_sub(fill.first)?)?;
-        let len = bytes(end.checked_sub(number)?)?;
-        self.stages.bytes(fill.buffer)?.get(fill.offset.checked_add(skip)?..)?.get(..len)
+        let offset = |number: u64| {
+            usize::try_from(number.checked_sub(fill.first)?).ok()?.checked_mul(BLOCK_BYTES)
+        };
+        bytes.get(offset(number)?..offset(end)?)
+    }
+
+    /// Fills under way, and fills that there is room for.
+    fn filled(&self) -> (usize, usize) {
+        (self.fills.len().saturating_add(self.stages.busy()), self.fills_max)
     }
 
     /// Takes a page's buffer back. One too many, of a device that ends a job twice, is dropped.
@@ -223,13 +218,19 @@ impl Hydrator {
     /// Whether more than half of the buffers or of the places for writes are in use, or nearly all
     /// of those for fills, half of which may wait for a flush.
     pub(super) fn pressed(&self) -> bool {
-        self.stages.pressed()
-            || self.fills.len().saturating_mul(8) >= self.fills_max.saturating_mul(7)
+        let (fills, room) = self.filled();
+        self.stages.pressed() || fills.saturating_mul(8) >= room.saturating_mul(7)
     }
 
     /// Whether so many fills are under way that their group is to be closed.
     fn is_full(&self) -> bool {
-        self.fills.len() >= self.fills_max / 2
+        let (fills, room) = self.filled();
+        fills >= room / 2
+    }
+
+    /// Whether no fill is under way.
+    pub(super) fn is_empty(&self) -> bool {
+        self.filled().0 == 0
     }
 
     /// How far this mount has announced itself.
@@ -249,7 +250,7 @@ impl Hydrator {
 
     /// Whether nothing is under way.
     pub(super) fn idle(&self) -> bool {
-        self.fills.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
+        self.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
     }
 }
 

@@ -4,6 +4,7 @@
 //! Always: a buffer is changed only while no write of it is under way; every byte of a buffer
 //! belongs to at most one write.
 
+use super::Fill;
 use crate::cache::BLOCK_BYTES;
 use crate::storage::Buffer;
 use alloc::vec::Vec;
@@ -19,7 +20,8 @@ pub(super) struct DataWrite {
     /// The buffer that holds the bytes, from `offset` on.
     pub buffer: usize,
     pub offset: usize,
-    pub bytes: usize,
+    /// What it carries.
+    pub fill: Fill,
     /// Where in the region they go.
     pub at: u64,
     /// It waits for nothing more: it cannot grow, or its group is closed.
@@ -29,7 +31,7 @@ pub(super) struct DataWrite {
 
 impl DataWrite {
     pub fn end(&self) -> u64 {
-        self.at.saturating_add(super::offset(self.bytes))
+        self.at.saturating_add(super::offset(self.fill.bytes()))
     }
 }
 
@@ -121,6 +123,24 @@ impl Stages {
         self.buffers.get(buffer)?.whole.as_deref()
     }
 
+    /// What is not written yet.
+    pub fn fills(&self) -> impl Iterator<Item = &Fill> {
+        self.writes.iter().flatten().map(|write| &write.fill)
+    }
+
+    /// The fill that holds a block, counted through all slots, and all its bytes.
+    pub fn holding(&self, number: u64) -> Option<(&Fill, &[u8])> {
+        let holds = |write: &&DataWrite| write.fill.first <= number && number < write.fill.end();
+        let write = self.writes.iter().flatten().find(holds)?;
+        let bytes = self.bytes(write.buffer)?.get(write.offset..)?.get(..write.fill.bytes())?;
+        Some((&write.fill, bytes))
+    }
+
+    /// Number of writes that are not over.
+    pub fn busy(&self) -> usize {
+        self.busy
+    }
+
     /// Number of places for writes.
     pub fn len(&self) -> usize {
         self.writes.len()
@@ -131,15 +151,10 @@ impl Stages {
         self.writes.get(index)?.as_ref()
     }
 
-    /// Whether any write is not over.
-    pub fn any(&self) -> bool {
-        self.busy > 0
-    }
-
     /// A write that block by block can be added to, of what lies at `at` in the region: one that
     /// waits and ends there, or a new one. While three quarters of the buffers are free a new one
     /// gets a buffer of its own, in which it can grow; else it goes behind others.
-    pub fn open(&mut self, at: u64) -> Option<usize> {
+    pub fn open(&mut self, at: u64, fill: Fill) -> Option<usize> {
         let ends_there = |(buffer, stage): &(usize, &Stage)| {
             let last = self.writes.get(stage.last).copied().flatten();
             stage.writes > 0
@@ -147,7 +162,8 @@ impl Stages {
                 && last.is_some_and(|write| {
                     write.buffer == *buffer
                         && write.end() == at
-                        && write.offset.checked_add(write.bytes) == Some(stage.used)
+                        && write.fill.group == fill.group
+                        && write.offset.checked_add(write.fill.bytes()) == Some(stage.used)
                 })
         };
         if let Some((_, stage)) = self.own().find(ends_there) {
@@ -163,7 +179,7 @@ impl Stages {
         let scarce = self.free().saturating_mul(4) < self.own.saturating_mul(3);
         let buffer = if scarce { shared().or(empty) } else { empty.or_else(shared) }?;
         let offset = self.buffers.get(buffer)?.used;
-        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, due: false, started: false })
+        self.begin(index, DataWrite { buffer, offset, fill, at, due: false, started: false })
     }
 
     fn begin(&mut self, index: usize, write: DataWrite) -> Option<usize> {
@@ -187,9 +203,14 @@ impl Stages {
     }
 
     /// A write, to be grown, of an adopted buffer from byte `offset` on.
-    pub fn open_adopted(&mut self, buffer: usize, offset: usize, at: u64) -> Option<usize> {
+    pub fn open_adopted(
+        &mut self,
+        (buffer, offset): (usize, usize),
+        at: u64,
+        fill: Fill,
+    ) -> Option<usize> {
         let index = self.writes.iter().position(Option::is_none)?;
-        self.begin(index, DataWrite { buffer, offset, bytes: 0, at, due: true, started: false })
+        self.begin(index, DataWrite { buffer, offset, fill, at, due: true, started: false })
     }
 
     /// Whether a buffer is a reader's.
@@ -216,10 +237,11 @@ impl Stages {
         stage.whole.as_mut()?.get_mut()?.get_mut(stage.used..)
     }
 
-    /// A write grows by `bytes` that were put into its room, or lie in an adopted buffer.
-    pub fn grow(&mut self, index: usize, bytes: usize) {
+    /// A write grows by blocks that were put into its room, or lie in an adopted buffer.
+    pub fn grow(&mut self, index: usize, blocks: usize) {
+        let bytes = blocks.saturating_mul(BLOCK_BYTES);
         if let Some(Some(write)) = self.writes.get_mut(index) {
-            write.bytes = write.bytes.saturating_add(bytes);
+            write.fill.blocks = write.fill.blocks.saturating_add(super::offset(blocks));
             let own = write.buffer < self.own;
             let buffer = write.buffer;
             if let Some(stage) = self.buffers.get_mut(buffer).filter(|_| own) {
@@ -234,7 +256,7 @@ impl Stages {
     /// The bytes of a write that waits, for the device; [`Stages::started`] tells that it took
     /// them.
     pub fn slice(&self, write: &DataWrite) -> Option<Buffer> {
-        let end = write.offset.checked_add(write.bytes)?;
+        let end = write.offset.checked_add(write.fill.bytes())?;
         self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..end)
     }
 
@@ -249,9 +271,9 @@ impl Stages {
         }
     }
 
-    /// A write is over, or was not needed. False if there is none.
-    pub fn close(&mut self, index: usize) -> bool {
-        let Some(write) = self.writes.get_mut(index).and_then(Option::take) else { return false };
+    /// A write is over, or was not needed; what it carried.
+    pub fn close(&mut self, index: usize) -> Option<Fill> {
+        let write = self.writes.get_mut(index).and_then(Option::take)?;
         self.busy = self.busy.saturating_sub(1);
         self.due = self.due.saturating_sub(usize::from(write.due && !write.started));
         if let Some(stage) = self.buffers.get_mut(write.buffer) {
@@ -262,6 +284,6 @@ impl Stages {
             }
         }
         self.release(write.buffer);
-        true
+        Some(write.fill)
     }
 }

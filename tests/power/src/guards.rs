@@ -100,11 +100,9 @@ pub const GUARDS: [Guard; 31] = [
         "src/cache/hydrate/jobs.rs": "Geometry::superblock_at(self.superblock_in.twin())" =>
             "Geometry::superblock_at(self.superblock_in)"),
     guard!("O3: a group's writes end before its flush begins",
-        "src/cache/hydrate/group.rs": "fill.group < group && fill.state == FillState::Writing" =>
-            "fill.group > group && fill.state == FillState::Writing"),
+        "src/cache/hydrate/group.rs": "all(|fill| fill.group >= group)" => "all(|fill| fill.group <= group)"),
     guard!("O3: no bit for a failed write",
-        "src/cache/hydrate/group.rs": "let kept = flushed && fill.state == FillState::Written;" =>
-            "let kept = flushed;"),
+        "src/cache/hydrate/group.rs": "if ok {" => "if ok || fill.blocks > 0 {"),
     guard!("O4: another window raises the slot's generation",
         "src/cache/hydrate/fill.rs": "slot_generation: old.slot_generation.wrapping_add(1)," =>
             "slot_generation: old.slot_generation,"),
