@@ -34,8 +34,6 @@ use translations::Translations;
 
 /// How many files of shares may be open.
 pub const FILES_MAX: usize = 64;
-/// Transfers that are worth a notification of their own.
-const LARGE_BYTES: usize = 128 << 10;
 /// How long a device may take to answer, unless told otherwise.
 pub const TIMEOUT_NS: u64 = 30_000_000_000;
 
@@ -276,10 +274,6 @@ impl<T: Transport> VirtioStorage<T> {
                     transfer.result = Some(result);
                     done(index, transfer);
                     settled += 1;
-                } else if is_here && transfer.len() >= LARGE_BYTES {
-                    // Its device begins while the others are being submitted, and what it brought
-                    // is looked at while they are under way.
-                    self.ports[port].kick();
                 }
             }
         }
