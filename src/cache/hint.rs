@@ -62,8 +62,8 @@ pub(super) struct Blank {
 }
 
 impl Blank {
-    /// Allocates it.
-    pub fn new() -> Self {
+    /// Of blocks, not of nothing.
+    pub fn allocated() -> Self {
         let block = || vec![0; BLOCK_BYTES].into_boxed_slice();
         Self { head: block(), page: block() }
     }
@@ -75,11 +75,17 @@ impl Hint {
         u64_at(&self.head, head::RESIDENTS.saturating_add(usize::from(blob.0).saturating_mul(8)))
     }
 
-    /// Whether no slot of a page not yet read stands in page `number`.
     fn is_empty(&self, number: u32) -> bool {
-        let page = number.wrapping_sub(1);
-        self.live == 0 || page < head::COUNTS_MAX && u16_at(&self.head, count_at(page)) == 0
+        is_empty(&self.head, number)
     }
+}
+
+/// Whether nothing stands in page `number`, from 1 on, of the hint with this head, so that the page
+/// need not be there.
+pub(super) fn is_empty(head: &[u8], number: u32) -> bool {
+    let page = number.wrapping_sub(1);
+    let counted = page < head::COUNTS_MAX && u16_at(head, count_at(page)) == 0;
+    counted || u32_at(head, head::LIVE) == 0
 }
 
 /// The head of the hint of a region that holds nothing, which needs no other page.
@@ -223,7 +229,7 @@ impl Cache {
         let seen = self.used_slots();
         self.known.blank = match old {
             Some(Hint { head, page, .. }) => Blank { head, page },
-            None => Blank::new(),
+            None => self.known.spare.take().unwrap_or_else(Blank::allocated),
         };
         self.known.hint =
             Some(Hint { generation, live: live.saturating_sub(seen), head, page: raw, number: 0 });

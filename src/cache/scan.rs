@@ -33,8 +33,10 @@ pub(super) struct Known {
     counted: bool,
     /// For reads of both copies of pages.
     memory: Vec<u8>,
-    /// For the hint that this mount leaves.
+    /// For the hint that this mount leaves, and for the next one where it found none to take the
+    /// place of.
     pub blank: Blank,
+    pub spare: Option<Blank>,
 }
 
 impl Known {
@@ -53,6 +55,7 @@ impl Known {
             counted: false,
             memory,
             blank: Blank::default(),
+            spare: None,
         }
     }
 
@@ -69,9 +72,11 @@ impl Cache {
     /// Takes the hint, if the last mount that wrote left one; else reads every page.
     pub(super) fn look_up_hint<S: Storage>(&mut self, storage: &mut S) {
         if self.geometry.hint_pages() > 0 {
-            self.known.blank = Blank::new();
+            self.known.blank = Blank::allocated();
         }
         self.known.hint = self.read_hint(storage);
+        let lacks = self.geometry.hint_pages() > 0 && self.known.hint.is_none();
+        self.known.spare = lacks.then(Blank::allocated);
         // To make room in a full blob table all slots have to be known.
         if self.known.hint.is_none() || self.blobs.iter().count() == ENTRIES_MAX {
             return self.scan_all(storage);

@@ -1,3 +1,7 @@
+//! Waiting for a device in a loop.
+//!
+//! Always: it decides only how a round ends, never how many there are: deadlines are the storage's.
+
 use core::hint::spin_loop;
 
 /// Rounds that a device has to answer in: some tens of microseconds.

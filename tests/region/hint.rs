@@ -2,7 +2,8 @@
 //!
 //! Always: regions are of the smallest length that has a hint, or longer.
 
-use rootlet::cache::Copy2;
+use rootlet::cache::inspect::{Place, Region};
+use rootlet::cache::{CacheOptions, Copy2};
 use rootlet_power::case::{runs, sweep};
 use rootlet_power::guest::Guest;
 use rootlet_power::hint::{machine, range};
@@ -91,6 +92,10 @@ fn region_that_was_formatted_is_mounted_without_most_of_its_descriptor_pages() {
         drop(guest);
         machine.world.crash(Survive::Everything);
     }
+    let CacheOptions { device, start, bytes, .. } = machine.options;
+    let mut storage = machine.world.attach();
+    let region = Region::read(&mut storage, &Place { device, start, bytes }).unwrap();
+    region.check_hint(&mut storage, &mut |fault| panic!("{fault}"));
     // A power cut may take the hint.
     let guest = Guest::boot_blind(&mut machine, 0).unwrap();
     let hint = range(&guest).unwrap();

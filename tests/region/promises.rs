@@ -162,3 +162,25 @@ fn sync_of_a_guest_that_only_reads_makes_durable_what_a_killed_one_left() {
         assert_eq!(guest.opened, found, "seed {seed}");
     }
 }
+
+/// A sync that ran out of time, at whatever moment, is no hindrance to the next.
+#[test]
+fn sync_that_ran_out_of_time_is_made_up_for_by_the_next() {
+    let mut late = 0;
+    for patience_ns in (0..400_000).step_by(4000) {
+        let mut machine = Machine::new(3);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        guest.read(0, 0, 100_000).unwrap();
+        let sync = |ns: u64| {
+            guest.root.with_layer(|cache, storage| {
+                let deadline_ns = storage.now_ns() + ns;
+                cache.as_mut().unwrap().sync(storage, deadline_ns)
+            })
+        };
+        late += u32::from(!sync(patience_ns));
+        assert!(sync(10_000_000_000), "after {patience_ns} ns");
+        guest.read(1, 0, 100_000).unwrap();
+        assert!(sync(10_000_000_000), "and on after {patience_ns} ns");
+    }
+    assert!(late > 10, "{late} of 100 ran out of time");
+}

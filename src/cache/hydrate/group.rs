@@ -25,6 +25,8 @@ impl Cache {
         }
         if self.mode == Mode::ReadWrite {
             if self.hydrator.at_rest() {
+                // The next group is as old as its first fill.
+                self.hydrator.opened_ns = 0;
                 return;
             }
             if self.hydrator.opened_ns == 0 {
@@ -58,6 +60,10 @@ impl Cache {
 
     fn settle<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
+            if self.hydrator.seal == Seal::Done {
+                // Of an earlier call, which had no time left for it.
+                self.hydrator.seal = Seal::No;
+            }
             self.move_on(storage);
             core::hint::spin_loop();
         }

@@ -151,7 +151,7 @@ impl Cache {
         for index in 0..self.hydrator.stages.len() {
             let stages = &self.hydrator.stages;
             let Some(write) = stages.get(index) else { continue };
-            if write.started || !(all || write.due) {
+            if write.started || !(all || write.due || stages.is_stuck(write)) {
                 continue;
             }
             let (at, data) = (write.at, stages.slice(write));

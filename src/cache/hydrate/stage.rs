@@ -260,6 +260,11 @@ impl Stages {
         self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..end)
     }
 
+    /// Whether a write has to wait for others to end before it could grow, and need not.
+    pub fn is_stuck(&self, write: &DataWrite) -> bool {
+        self.buffers.get(write.buffer).is_some_and(|stage| stage.started > 0)
+    }
+
     /// A write is under way.
     pub fn started(&mut self, index: usize) {
         if let Some(Some(write)) = self.writes.get_mut(index) {

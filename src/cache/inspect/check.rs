@@ -4,6 +4,7 @@
 //! format or a blob that was given up leaves behind is no fault.
 
 use super::super::geometry::{Copy2, SLOT_BLOCKS_MAX};
+use super::super::hint;
 use super::super::page::PageKind;
 use super::super::superblock::Refusal;
 use super::super::{BLOCK_BYTES, BlobIndex, descriptor};
@@ -186,9 +187,17 @@ impl Region {
     /// Checks the pages of the hint, if it counts.
     pub fn check_hint<S: Storage>(&self, storage: &mut S, told: &mut dyn FnMut(Fault)) {
         let geometry = self.superblock.geometry;
-        let pages = if self.hint == Hint::Counts { geometry.hint_pages() } else { 0 };
-        for number in 1..=pages {
-            if self.hint_generation(storage, number) != Some(self.superblock.generation) {
+        if self.hint != Hint::Counts {
+            return;
+        }
+        let Some(head) = self.hint_page(storage, 0) else {
+            return told(Fault::Hint {
+                number: 0,
+                at: self.area.start.saturating_add(geometry.hint_at(0)),
+            });
+        };
+        for number in 1..=geometry.hint_pages() {
+            if !hint::is_empty(&head, number) && self.hint_page(storage, number).is_none() {
                 let at = self.area.start.saturating_add(geometry.hint_at(number));
                 told(Fault::Hint { number, at });
             }

@@ -257,8 +257,8 @@ impl Region {
             slots,
         };
         if superblock.geometry.hint_pages() > 0 {
-            let counts = region.hint_generation(storage, 0) == Some(superblock.generation);
-            region.hint = if counts { Hint::Counts } else { Hint::Stale };
+            let head = region.hint_page(storage, 0);
+            region.hint = if head.is_some() { Hint::Counts } else { Hint::Stale };
         }
         region.read_blobs(storage);
         region.read_boot_trace(storage);
@@ -266,11 +266,12 @@ impl Region {
         Ok(region)
     }
 
-    /// The generation of a page of the hint, if it is valid.
-    fn hint_generation<S: Storage>(&self, storage: &mut S, number: u32) -> Option<u64> {
+    /// A page of the hint, if it counts.
+    fn hint_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
         let at = self.superblock.geometry.hint_at(number);
         let raw = read(storage, &self.area, at, BLOCK_BYTES).ok()?;
-        page::verify(&self.superblock.uuid, PageKind::Hint, number, &raw)
+        let generation = page::verify(&self.superblock.uuid, PageKind::Hint, number, &raw)?;
+        (generation == self.superblock.generation).then_some(raw)
     }
 
     fn read_boot_trace<S: Storage>(&mut self, storage: &mut S) {

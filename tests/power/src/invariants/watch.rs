@@ -120,7 +120,11 @@ impl Seen {
         let best = best.ok_or_else(|| Broken::new(WritesStayInside, early))?;
         let place = best.place(number);
         // A format leaves the hint that nothing is there, before anybody is announced.
-        let of_format = best.nonce == 0 && write.foreground && place == Place::Hint;
+        let of_nothing = |data: &[u8]| {
+            data[4..8] == [0; 4] && u64_at(data, 8) == best.generation && data[64..] == [0; 4032]
+        };
+        let of_format =
+            best.nonce == 0 && write.foreground && place == Place::Hint && of_nothing(write.data);
         let announced = of_format || self.announced.get(&write.guest) == Some(&best.nonce);
         if self.ordered && !announced {
             return broken(O1, "a write before this mount was announced durably");
