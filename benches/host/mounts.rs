@@ -5,7 +5,7 @@
 
 use criterion::Criterion;
 use rootlet::cache::{BlobIdentity, Cache, CacheOptions, IDENTITY_BYTES, Layer, Why};
-use rootlet::storage::{Background, DeviceId, Storage};
+use rootlet::storage::{DeviceId, Storage};
 use rootlet_sim::disk::{SimStorage, Sparse, World};
 use std::hint::black_box;
 
@@ -37,7 +37,8 @@ fn left(percent: u64) -> (World, DeviceId) {
     let mut cache = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16])).unwrap();
     let geometry = cache.superblock().geometry;
     let wanted = u64::from(geometry.slots) * percent / 100;
-    let blob = attach(&mut storage, &mut cache);
+    let identity = BlobIdentity([7; IDENTITY_BYTES]);
+    let blob = Layer::<SimStorage>::attach(&mut cache, &identity, REGION_BYTES).unwrap();
     let window_blocks = geometry.slot_size.bytes() / 4096;
     for window in 0..wanted.max(1) {
         let first = window * window_blocks;
@@ -51,11 +52,4 @@ fn left(percent: u64) -> (World, DeviceId) {
     let deadline_ns = storage.now_ns() + DEADLINE_NS;
     assert!(cache.leave(&mut storage, deadline_ns), "it was not left in order");
     (world, disk)
-}
-
-fn attach<S: Background>(storage: &mut S, cache: &mut Cache) -> rootlet::cache::BlobIndex {
-    let identity = BlobIdentity([7; IDENTITY_BYTES]);
-    let blob = Layer::<S>::attach(cache, &identity, REGION_BYTES).unwrap();
-    Layer::progress(cache, storage);
-    blob
 }

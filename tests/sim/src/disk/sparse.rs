@@ -66,8 +66,8 @@ impl Sparse {
         self.bytes = bytes;
     }
 
-    /// Calls `each` with every piece of 4096 bytes that has something written and where it begins; what is left out
-    /// is zero.
+    /// Calls `each` with every piece of 4096 bytes that has something written, and where it begins;
+    /// what is left out is zero.
     pub fn for_each_page(&self, mut each: impl FnMut(u64, &[u8; PAGE])) {
         for (page, data) in &*self.pages {
             each(page * PAGE as u64, data);
