@@ -2,6 +2,7 @@
 //!
 //! Always: what is kept is copied before the heap exists, so that the tree may lie anywhere.
 
+pub mod blob;
 pub mod parse;
 #[cfg(test)]
 mod tests;
@@ -15,10 +16,10 @@ mod on_board {
     use core::ops::Range;
     use core::ptr::with_exposed_provenance;
 
-    use dtoolkit::fdt::Fdt;
     use heapless::Vec;
-    use spin::Once;
+    use spin::{Mutex, MutexGuard, Once};
 
+    use super::blob::{Blob, Fault};
     use super::parse::{self, Conduit, Port};
     use crate::board::{self, Serial};
     use crate::cmdline::{self, CommandLine};
@@ -49,11 +50,22 @@ mod on_board {
         pub timebase_hz: Option<u64>,
     }
 
-    static TREE: Once<Tree> = Once::new();
+    /// Filled in place: it is large, and moved piece by piece.
+    static ROOM: Mutex<Tree> = Mutex::new(Tree {
+        cmdline: CommandLine { text: "", fault: None },
+        ram: Vec::new(),
+        heap: 0..0,
+        virtio_mmio: Vec::new(),
+        pci: Vec::new(),
+        console: None,
+        psci: None,
+        timebase_hz: None,
+    });
+    static TREE: Once<&Tree> = Once::new();
 
     /// The tree, once it has been read.
     pub fn get() -> Option<&'static Tree> {
-        TREE.get()
+        TREE.get().copied()
     }
 
     /// Reads the tree at `passed`, or where the board has it if the loader passed none.
@@ -63,29 +75,32 @@ mod on_board {
     /// If there is none: then nothing is known of memory.
     pub fn read(passed: usize) -> &'static Tree {
         let at = if passed == 0 { board::BOARD.tree } else { passed };
+        let refused = |fault: Fault| -> ! { panic!("device tree at {at:#x}: {fault}") };
         // SAFETY: by the boot protocol, or by what the board says of a machine without it, the
         // tree is there; nothing has been allocated that could overwrite it.
-        let blob = unsafe { Fdt::from_raw_unchecked(with_exposed_provenance(at)) }.data();
-        let tree =
-            parse::check(blob).unwrap_or_else(|error| panic!("device tree at {at:#x}: {error}"));
-        TREE.call_once(|| keep(tree))
+        let first = unsafe { &*with_exposed_provenance::<[u8; 8]>(at) };
+        let bytes = Blob::bytes_of(first).unwrap_or_else(|fault| refused(fault));
+        // SAFETY: as above; it says itself how long it is.
+        let blob = unsafe { core::slice::from_raw_parts(with_exposed_provenance(at), bytes) };
+        let tree = Blob::new(blob).unwrap_or_else(|fault| refused(fault));
+        let room = MutexGuard::leak(ROOM.try_lock().expect("a tree is read once"));
+        keep(tree, room);
+        TREE.call_once(|| room)
     }
 
-    fn keep(tree: Fdt<'_>) -> Tree {
+    fn keep(tree: Blob<'_>, room: &mut Tree) {
         let parsed = parse::parse(tree, crate::arch::REACH);
         let heap = parsed.heap((&raw const __image_end).addr() as u64);
-        Tree {
-            cmdline: cmdline::keep(parsed.bootargs),
-            heap: heap.start as usize..heap.end as usize,
-            console: parsed.console.map(|port| match port {
-                Port::Ns16550(at) => Serial::Ns16550(at),
-                Port::Pl011(at) => Serial::Pl011(at),
-            }),
-            ram: parsed.ram,
-            virtio_mmio: parsed.virtio_mmio,
-            pci: parsed.pci,
-            psci: parsed.psci,
-            timebase_hz: parsed.timebase_hz,
-        }
+        room.cmdline = cmdline::keep(parsed.bootargs);
+        room.heap = heap.start as usize..heap.end as usize;
+        room.console = parsed.console.map(|port| match port {
+            Port::Ns16550(at) => Serial::Ns16550(at),
+            Port::Pl011(at) => Serial::Pl011(at),
+        });
+        room.ram = parsed.ram;
+        room.virtio_mmio = parsed.virtio_mmio;
+        room.pci = parsed.pci;
+        room.psci = parsed.psci;
+        room.timebase_hz = parsed.timebase_hz;
     }
 }

@@ -7,11 +7,9 @@
 
 use core::ops::Range;
 
-use dtoolkit::error::{FdtErrorKind, FdtParseError};
-use dtoolkit::fdt::{Fdt, FdtNode};
-use dtoolkit::{Node, Property};
 use heapless::Vec;
 
+use super::blob::{Blob, Token, Tokens, number, until_zero};
 use crate::pci::{Access, Host, Window};
 
 /// How deep nodes of interest stand, at most.
@@ -20,6 +18,9 @@ const RAM_RANGES_MAX: usize = 8;
 const RESERVED_MAX: usize = 16;
 const VIRTIO_MMIO_MAX: usize = 64;
 const PCI_MAX: usize = 4;
+const PORTS_MAX: usize = 8;
+/// The longest path of a serial port in bytes.
+const PATH_BYTES_MAX: usize = 120;
 /// Bytes of configuration of one bus.
 const BUS_BYTES: u64 = 1 << 20;
 
@@ -62,75 +63,290 @@ pub struct Parsed<'t> {
     pub timebase_hz: Option<u64>,
 }
 
-/// Checks a tree. Names of nodes and properties may be longer than the 31 bytes that the
-/// specification has (2.2.1, 2.2.4): compilers take longer ones, and QEMU's Versal has some. The
-/// check ends at the first of them; a tree that is broken behind it ends in a panic.
-///
-/// # Errors
-///
-/// What makes the blob no tree, and where.
-pub fn check(blob: &[u8]) -> Result<Fdt<'_>, FdtParseError> {
-    Fdt::new(blob).or_else(|error| match error.kind {
-        FdtErrorKind::InvalidNodeName | FdtErrorKind::InvalidPropertyName => {
-            Ok(Fdt::new_unchecked(blob))
-        }
-        _ => Err(error),
-    })
-}
-
 /// Reads a tree. Devices are served that end below `reach`.
-pub fn parse(tree: Fdt<'_>, reach: u64) -> Parsed<'_> {
+pub fn parse(tree: Blob<'_>, reach: u64) -> Parsed<'_> {
     let mut parsed = Parsed::default();
-    let root = tree.root();
-    if let Some(chosen) = root.child("chosen") {
-        parsed.bootargs = text(chosen, "bootargs");
-        parsed.console = console(tree, text(chosen, "stdout-path"));
+    for (start, bytes) in tree.reserved() {
+        add(&mut parsed.reserved, start, bytes);
     }
-    for reserved in tree.memory_reservations() {
-        add(&mut parsed.reserved, reserved.address(), reserved.size());
+    let mut visit = Visit {
+        parsed: &mut parsed,
+        reach,
+        path: Path::new(),
+        ports: Vec::new(),
+        stdout: &[],
+        aliases: None,
+    };
+    let mut tokens = tree.tokens();
+    if let Some(Token::Begin(_)) = tokens.next() {
+        // A tree that breaks off has told what it has told.
+        let _ = visit.node(&mut tokens, Place::Root, 0, Cells { address: 2, size: 1 });
     }
-    if let Some(all) = root.child("reserved-memory") {
-        all.children().for_each(|node| add_registers(&mut parsed.reserved, node));
-    }
-    if let Some(hz) = root.child("cpus").and_then(|cpus| word(cpus, "timebase-frequency")) {
-        parsed.timebase_hz = Some(hz.into());
-    }
-    walk(root, 0, &mut |node| parsed.take(node, reach));
+    visit.parsed.console = visit.console();
     parsed
 }
 
-impl<'t> Parsed<'t> {
-    fn take(&mut self, node: FdtNode<'t>, reach: u64) {
-        if text(node, "device_type") == b"memory" {
-            add_registers(&mut self.ram, node);
+/// Where a node stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Root,
+    Chosen,
+    Aliases,
+    Cpus,
+    ReservedMemory,
+    /// In `/reserved-memory`.
+    Reserved,
+    Elsewhere,
+}
+
+/// The nodes in the root that are looked at.
+const PLACES: [(&[u8], Place); 4] = [
+    (b"chosen", Place::Chosen),
+    (b"aliases", Place::Aliases),
+    (b"cpus", Place::Cpus),
+    (b"reserved-memory", Place::ReservedMemory),
+];
+
+impl Place {
+    /// That of the node `name` in a node here.
+    fn of(self, name: &[u8]) -> Self {
+        match self {
+            Self::Root => named(&PLACES, name).unwrap_or(Self::Elsewhere),
+            Self::ReservedMemory => Self::Reserved,
+            _ => Self::Elsewhere,
         }
-        // Nodes that are there, and off.
-        if matches!(text(node, "status"), b"disabled" | b"fail") {
-            return;
-        }
-        for kind in node.compatible().into_iter().flatten() {
-            match kind {
-                "virtio,mmio" => {
-                    let at = first_register(node).and_then(|range| range.start.try_into().ok());
-                    // A full table takes no more.
-                    let _ = at.map(|at| self.virtio_mmio.push(at));
-                }
-                "pci-host-ecam-generic" => {
-                    let _ = host(node, reach).map(|host| self.pci.push(host));
-                }
-                "arm,psci-0.2" | "arm,psci-1.0" => {
-                    self.psci = match text(node, "method") {
-                        b"hvc" => Some(Conduit::Hypervisor),
-                        b"smc" => Some(Conduit::Monitor),
-                        _ => None,
-                    };
-                }
-                _ => continue,
-            }
-            break;
+    }
+}
+
+/// Kinds of devices that are known.
+#[derive(Clone, Copy)]
+enum Kind {
+    VirtioMmio,
+    PciHost,
+    Psci,
+    Port(fn(usize) -> Port),
+}
+
+const KINDS: [(&[u8], Kind); 7] = [
+    (b"virtio,mmio", Kind::VirtioMmio),
+    (b"pci-host-ecam-generic", Kind::PciHost),
+    (b"arm,psci-0.2", Kind::Psci),
+    (b"arm,psci-1.0", Kind::Psci),
+    (b"ns16550a", Kind::Port(Port::Ns16550)),
+    (b"ns16550", Kind::Port(Port::Ns16550)),
+    (b"arm,pl011", Kind::Port(Port::Pl011)),
+];
+
+/// What `table` has for `name`. Tables, because what compilers make of names in a `match` is many
+/// times the code, and this runs once.
+fn named<T: Copy>(table: &[(&[u8], T)], name: &[u8]) -> Option<T> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, meant)| *meant)
+}
+
+/// How many words addresses and lengths have in the nodes of a node.
+#[derive(Clone, Copy)]
+struct Cells {
+    address: usize,
+    size: usize,
+}
+
+/// A property that is looked at.
+#[derive(Clone, Copy)]
+enum Fact {
+    AddressCells,
+    Bootargs,
+    Compatible,
+    DeviceType,
+    Method,
+    Ranges,
+    Reg,
+    SizeCells,
+    Status,
+    StdoutPath,
+    TimebaseFrequency,
+}
+
+const FACTS: [(&[u8], Fact); 11] = [
+    (b"#address-cells", Fact::AddressCells),
+    (b"bootargs", Fact::Bootargs),
+    (b"compatible", Fact::Compatible),
+    (b"device_type", Fact::DeviceType),
+    (b"method", Fact::Method),
+    (b"ranges", Fact::Ranges),
+    (b"reg", Fact::Reg),
+    (b"#size-cells", Fact::SizeCells),
+    (b"status", Fact::Status),
+    (b"stdout-path", Fact::StdoutPath),
+    (b"timebase-frequency", Fact::TimebaseFrequency),
+];
+
+/// What is looked at of a node, as it is stored; nothing where it says nothing.
+#[derive(Clone, Copy, Default)]
+struct Facts<'t>([&'t [u8]; FACTS.len()]);
+
+impl<'t> Facts<'t> {
+    fn take(&mut self, name: &[u8], value: &'t [u8]) {
+        if let Some(fact) = named(&FACTS, name) {
+            self.0[fact as usize] = value;
         }
     }
 
+    fn bytes(&self, fact: Fact) -> &'t [u8] {
+        self.0[fact as usize]
+    }
+
+    fn text(&self, fact: Fact) -> &'t [u8] {
+        until_zero(self.bytes(fact))
+    }
+
+    /// The form of addresses in the nodes of this one (2.3.5 has the defaults).
+    fn cells(&self) -> Cells {
+        let number = |fact, default| match self.bytes(fact) {
+            [] => default,
+            words => number(words).and_then(|cells| cells.try_into().ok()).unwrap_or(usize::MAX),
+        };
+        Cells { address: number(Fact::AddressCells, 2), size: number(Fact::SizeCells, 1) }
+    }
+}
+
+type Path = Vec<u8, PATH_BYTES_MAX>;
+
+/// A walk through a tree, with what it found so far.
+struct Visit<'v, 't> {
+    parsed: &'v mut Parsed<'t>,
+    reach: u64,
+    /// That of the node.
+    path: Path,
+    /// What may be the console.
+    ports: Vec<(Path, Port), PORTS_MAX>,
+    /// What names it: a path or an alias, perhaps with a rate (`/uart@9000000:115200`).
+    stdout: &'t [u8],
+    /// The properties of `/aliases`.
+    aliases: Option<Tokens<'t>>,
+}
+
+impl<'t> Visit<'_, 't> {
+    /// Takes what a node says that has begun, and then what the nodes in it do; `within` is the
+    /// form of its addresses. `None` if the tree breaks off.
+    fn node(
+        &mut self,
+        tokens: &mut Tokens<'t>,
+        place: Place,
+        depth: usize,
+        within: Cells,
+    ) -> Option<()> {
+        if place == Place::Aliases {
+            self.aliases = Some(tokens.clone());
+        }
+        let mut facts = Facts::default();
+        let mut token = tokens.next()?;
+        while let Token::Property(name, value) = token {
+            facts.take(name, value);
+            token = tokens.next()?;
+        }
+        let is_open = !self.take(place, &facts, within) && depth < DEPTH_MAX;
+        loop {
+            match token {
+                Token::End => return Some(()),
+                Token::Begin(name) if is_open => {
+                    let parent = self.path.len();
+                    // A path without room names no port.
+                    let _ = self.path.push(b'/');
+                    let _ = self.path.extend_from_slice(name);
+                    self.node(tokens, place.of(name), depth + 1, facts.cells())?;
+                    self.path.truncate(parent);
+                }
+                Token::Begin(_) => tokens.skip()?,
+                Token::Property(..) => {}
+            }
+            token = tokens.next()?;
+        }
+    }
+
+    /// Takes a node whose properties are known; the answer is whether no node in it matters.
+    fn take(&mut self, place: Place, facts: &Facts<'t>, within: Cells) -> bool {
+        match place {
+            Place::Chosen => {
+                self.parsed.bootargs = facts.text(Fact::Bootargs);
+                self.stdout = facts.text(Fact::StdoutPath);
+                return true;
+            }
+            Place::Cpus => {
+                let hz = number(facts.bytes(Fact::TimebaseFrequency));
+                self.parsed.timebase_hz = hz.filter(|hz| *hz > 0);
+                return true;
+            }
+            Place::Aliases => return true,
+            Place::Reserved => add_registers(&mut self.parsed.reserved, facts, within),
+            _ => {}
+        }
+        if facts.text(Fact::DeviceType) == b"memory" {
+            add_registers(&mut self.parsed.ram, facts, within);
+        }
+        let mut kinds = facts.bytes(Fact::Compatible).split(|byte| *byte == 0);
+        kinds.find_map(|kind| named(&KINDS, kind)).is_some_and(|kind| {
+            self.device(kind, facts, within);
+            true
+        })
+    }
+
+    /// Takes a device. Full tables take no more.
+    fn device(&mut self, kind: Kind, facts: &Facts<'t>, within: Cells) {
+        // Devices that are there, and off; a console that is named is used all the same.
+        let is_off = matches!(facts.text(Fact::Status), b"disabled" | b"fail");
+        if is_off && !matches!(kind, Kind::Port(_)) {
+            return;
+        }
+        let first = registers(facts, within).next();
+        let at = first.as_ref().and_then(|range| usize::try_from(range.start).ok());
+        match kind {
+            Kind::VirtioMmio => {
+                let _ = at.map(|at| self.parsed.virtio_mmio.push(at));
+            }
+            Kind::PciHost => {
+                let host = first.and_then(|range| host(facts, within, range, self.reach));
+                let _ = host.map(|host| self.parsed.pci.push(host));
+            }
+            Kind::Psci => {
+                self.parsed.psci = match facts.text(Fact::Method) {
+                    b"hvc" => Some(Conduit::Hypervisor),
+                    b"smc" => Some(Conduit::Monitor),
+                    _ => None,
+                };
+            }
+            Kind::Port(port) => {
+                let _ = at.map(|at| self.ports.push((self.path.clone(), port(at))));
+            }
+        }
+    }
+
+    /// The port that `stdout-path` or its alias names.
+    fn console(&self) -> Option<Port> {
+        let named = self.stdout.split(|byte| *byte == b':').next()?;
+        let path = if named.first() == Some(&b'/') { named } else { self.alias(named)? };
+        let (_, port) = self.ports.iter().find(|(of, _)| is_path(of, path))?;
+        Some(*port)
+    }
+
+    fn alias(&self, named: &[u8]) -> Option<&'t [u8]> {
+        self.aliases.clone()?.find_map(|token| match token {
+            Token::Property(name, value) if name == named => Some(until_zero(value)),
+            _ => None,
+        })
+    }
+}
+
+/// Whether `asked` is the path `of` a node, perhaps without the addresses in it (2.2.3).
+fn is_path(of: &[u8], asked: &[u8]) -> bool {
+    let names = |path| <[u8]>::split(path, |byte| *byte == b'/');
+    let bare = |name: &[u8], asked: &[u8]| {
+        name.strip_prefix(asked).is_some_and(|rest| matches!(rest.first(), None | Some(b'@')))
+    };
+    names(of).count() == names(asked).count()
+        && names(of).zip(names(asked)).all(|(name, asked)| bare(name, asked))
+}
+
+impl Parsed<'_> {
     /// The largest piece of RAM behind `image_end` that nobody has reserved.
     pub fn heap(&self, image_end: u64) -> Range<u64> {
         let mut best = 0..0;
@@ -152,29 +368,6 @@ impl<'t> Parsed<'t> {
     }
 }
 
-fn walk<'t>(node: FdtNode<'t>, depth: usize, each: &mut dyn FnMut(FdtNode<'t>)) {
-    each(node);
-    if depth < DEPTH_MAX {
-        node.children().for_each(|child| walk(child, depth + 1, each));
-    }
-}
-
-fn until_zero(text: &[u8]) -> &[u8] {
-    let end = text.iter().position(|&byte| byte == 0).unwrap_or(text.len());
-    &text[..end]
-}
-
-fn text<'t>(node: FdtNode<'t>, name: &str) -> &'t [u8] {
-    node.properties().find(|property| property.name() == name).map_or(&[], |property| {
-        let value: &'t [u8] = property.value_as().unwrap_or_default();
-        until_zero(value)
-    })
-}
-
-fn word(node: FdtNode<'_>, name: &str) -> Option<u32> {
-    node.property(name)?.value_as().ok()
-}
-
 fn add<const N: usize>(to: &mut Vec<Range<u64>, N>, start: u64, bytes: u64) {
     let end = start.saturating_add(bytes);
     if start < end {
@@ -183,58 +376,44 @@ fn add<const N: usize>(to: &mut Vec<Range<u64>, N>, start: u64, bytes: u64) {
     }
 }
 
-fn registers(node: FdtNode<'_>) -> impl Iterator<Item = Range<u64>> {
-    let all = node.reg().ok().flatten();
-    all.into_iter().flatten().filter_map(|range| {
-        let (start, bytes) = (range.address::<u64>().ok()?, range.size::<u64>().ok()?);
+/// The ranges that a node's `reg` names.
+fn registers<'t>(facts: &Facts<'t>, within: Cells) -> impl Iterator<Item = Range<u64>> + use<'t> {
+    let address = within.address.saturating_mul(4);
+    let entry = address.saturating_add(within.size.saturating_mul(4)).max(1);
+    facts.bytes(Fact::Reg).chunks_exact(entry).filter_map(move |entry| {
+        let (start, bytes) = entry.split_at(address);
+        let (start, bytes) = (number(start)?, number(bytes)?);
         Some(start..start.checked_add(bytes)?)
     })
 }
 
-fn first_register(node: FdtNode<'_>) -> Option<Range<u64>> {
-    registers(node).next()
-}
-
-fn add_registers<const N: usize>(to: &mut Vec<Range<u64>, N>, node: FdtNode<'_>) {
-    registers(node).for_each(|range| add(to, range.start, range.end - range.start));
-}
-
-/// The port that a path or an alias names, which may end in a rate (`/uart@9000000:115200`).
-fn console(tree: Fdt<'_>, path: &[u8]) -> Option<Port> {
-    let path = str::from_utf8(path).ok()?.split(':').next()?;
-    let node = match path.starts_with('/') {
-        true => tree.find_node(path)?,
-        false => {
-            let alias = tree.find_node("/aliases")?;
-            tree.find_node(str::from_utf8(text(alias, path)).ok()?)?
-        }
-    };
-    let at = usize::try_from(first_register(node)?.start).ok()?;
-    node.compatible()?.find_map(|kind| match kind {
-        "ns16550a" | "ns16550" => Some(Port::Ns16550(at)),
-        "arm,pl011" => Some(Port::Pl011(at)),
-        _ => None,
-    })
+fn add_registers<const N: usize>(to: &mut Vec<Range<u64>, N>, facts: &Facts<'_>, within: Cells) {
+    registers(facts, within).for_each(|range| add(to, range.start, range.end - range.start));
 }
 
 /// A host bridge, if it has configuration within reach, and a window below 4 GiB where addresses
 /// are the same on both sides (IEEE Std 1275 PCI binding: space 2 is memory of 32 bits).
-fn host(node: FdtNode<'_>, reach: u64) -> Option<Host> {
-    const SPACE: u32 = 3 << 24;
-    const MEMORY_32: u32 = 2 << 24;
-    let configuration = first_register(node).filter(|range| range.end <= reach)?;
+fn host(facts: &Facts<'_>, within: Cells, configuration: Range<u64>, reach: u64) -> Option<Host> {
+    const SPACE: u64 = 3 << 24;
+    const MEMORY_32: u64 = 2 << 24;
+    /// Words of an address on the bus: what it is, and two of the address itself.
+    const BUS_CELLS: usize = 3;
+    let cells = facts.cells();
+    if configuration.end > reach || cells.address != BUS_CELLS {
+        return None;
+    }
     let base = usize::try_from(configuration.start).ok()?;
     let buses = (configuration.end - configuration.start) / BUS_BYTES;
-    let window = node.ranges().ok()??.find_map(|range| {
-        let words: [u32; 3] = {
-            let mut cells = range.child_bus_address.as_ref().iter().map(|cell| cell.get());
-            [cells.next()?, cells.next()?, cells.next()?]
-        };
-        let child = u64::from(words[1]) << 32 | u64::from(words[2]);
-        let (parent, bytes) =
-            (range.parent_bus_address::<u64>().ok()?, range.length::<u64>().ok()?);
+    let (parent, size) = (within.address.checked_mul(4)?, cells.size.checked_mul(4)?);
+    let entry = parent.checked_add(size)?.checked_add(BUS_CELLS * 4)?;
+    let window = facts.bytes(Fact::Ranges).chunks_exact(entry).find_map(|entry| {
+        let (kind, rest) = entry.split_at(4);
+        let (child, rest) = rest.split_at(8);
+        let (parent, bytes) = rest.split_at(parent);
+        let (child, bytes) = (number(child)?, number(bytes)?);
         let end = child.checked_add(bytes).filter(|end| *end <= 1 << 32)?;
-        (words[0] & SPACE == MEMORY_32 && child == parent).then(|| Window::new(child, end))
+        (number(kind)? & SPACE == MEMORY_32 && number(parent)? == child)
+            .then(|| Window::new(child, end))
     })?;
     let access = Access::Memory { base, buses: buses.min(256) as u16 };
     Some(Host { access, window, reach })

@@ -1,9 +1,9 @@
 //! Trees of machines, and what is read of them.
 
-use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
-use super::parse::{Conduit, Parsed, Port, check, parse};
+use super::blob::{Blob, Fault};
+use super::parse::{Conduit, Parsed, Port, parse};
 use crate::pci::{Access, Host, Window};
 
 const REACH: u64 = 512 << 30;
@@ -34,7 +34,7 @@ fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
 
 fn with(children: Vec<DeviceTreeNode>, look: impl FnOnce(Parsed<'_>)) {
     let blob = tree(children);
-    look(parse(Fdt::new(&blob).unwrap(), REACH));
+    look(parse(Blob::new(&blob).unwrap(), REACH));
 }
 
 fn memory(start: u32, len: u32) -> DeviceTreeNode {
@@ -63,10 +63,7 @@ fn tree_with_names_longer_than_the_specification_has_is_read() {
     let names = b"snps,quirk-frame-length\0adjustment";
     let at = blob.windows(names.len()).position(|bytes| bytes == names).unwrap();
     blob[at + 23] = b'-';
-    assert!(Fdt::new(&blob).is_err(), "the crate takes such names now, and `check` can go");
-    assert_eq!(parse(check(&blob).unwrap(), REACH).ram[0], 0x4000_0000..0x4100_0000);
-    blob[0] ^= 1;
-    assert!(check(&blob).is_err());
+    assert_eq!(parse(Blob::new(&blob).unwrap(), REACH).ram[0], 0x4000_0000..0x4100_0000);
 }
 
 #[test]
@@ -110,7 +107,7 @@ fn pci_host_is_taken_with_a_window_that_is_the_same_on_both_sides() {
         with(vec![pci(kind, 0x1000_0000, parent)], |tree| assert!(tree.pci.is_empty()));
     }
     let blob = tree(vec![pci(0x200_0000, 0x1000_0000, 0x1000_0000)]);
-    let beyond = parse(Fdt::new(&blob).unwrap(), 256 << 30);
+    let beyond = parse(Blob::new(&blob).unwrap(), 256 << 30);
     assert!(beyond.pci.is_empty(), "its configuration cannot be addressed");
 }
 
@@ -179,4 +176,67 @@ fn heap_is_the_largest_piece_behind_the_image_that_nobody_has_reserved() {
     }
     let two = vec![memory(0x8000_0000, 0x100_0000), memory(0xa000_0000, 0x200_0000)];
     with(two, |tree| assert_eq!(tree.heap(image_end), 0xa000_0000..0xa200_0000));
+}
+
+/// A machine with everything that is looked at.
+fn machine() -> Vec<u8> {
+    let mut held = node("reserved-memory", vec![cells("#address-cells", &[2])]);
+    held.add_property(cells("#size-cells", &[2]));
+    held.add_child(node("held@80000000", vec![cells("reg", &[0, 0x8000_0000, 0, 0x4_0000])]));
+    let uart = vec![
+        bytes("compatible", b"arm,pl011\0arm,primecell\0"),
+        cells("reg", &[0, 0x900_0000, 0, 8]),
+    ];
+    let mut soc = node("soc", vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])]);
+    soc.add_child(node("serial@9000000", uart));
+    let psci = vec![bytes("compatible", b"arm,psci-1.0\0"), bytes("method", b"hvc\0")];
+    let stdout = bytes("stdout-path", b"/soc/serial:115200\0");
+    tree(vec![
+        node("chosen", vec![bytes("bootargs", b"image=x -- ls /\0"), stdout]),
+        node("cpus", vec![cells("timebase-frequency", &[10_000_000])]),
+        node("psci", psci),
+        memory(0x8000_0000, 0x400_0000),
+        held,
+        soc,
+        pci(0x200_0000, 0x1000_0000, 0x1000_0000),
+    ])
+}
+
+#[test]
+fn path_may_leave_out_addresses_and_go_through_nodes() {
+    let blob = machine();
+    let parsed = parse(Blob::new(&blob).unwrap(), REACH);
+    assert_eq!(parsed.console, Some(Port::Pl011(0x900_0000)));
+    assert_eq!((parsed.psci, parsed.timebase_hz), (Some(Conduit::Hypervisor), Some(10_000_000)));
+    assert_eq!((parsed.ram.len(), parsed.reserved.len(), parsed.pci.len()), (1, 1, 1));
+}
+
+#[test]
+fn broken_tree_is_refused_or_read_as_far_as_it_goes() {
+    let whole = machine();
+    let look = |blob: &[u8]| {
+        if let Ok(tree) = Blob::new(blob) {
+            let parsed = parse(tree, REACH);
+            // Also what is made of it ends, and stays inside.
+            let heap = parsed.heap(0x8020_0000);
+            assert!(heap.start <= heap.end);
+        }
+    };
+    (0..whole.len()).for_each(|end| look(&whole[..end]));
+    for at in 0..whole.len() {
+        for value in [0, 1, 2, 4, 9, 0x7f, 0xff, whole[at] ^ 1] {
+            let mut blob = whole.clone();
+            blob[at] = value;
+            look(&blob);
+        }
+    }
+    let mut blob = whole.clone();
+    blob[0] ^= 1;
+    assert_eq!(Blob::new(&blob).unwrap_err(), Fault::Magic(0xd10d_feed));
+    assert_eq!(Blob::bytes_of(whole[..8].try_into().unwrap()), Ok(whole.len()));
+    assert_eq!(Blob::new(&whole[..30]).unwrap_err(), Fault::Short(30));
+    let mut blob = whole.clone();
+    // Nothing older than version 18 can read it.
+    blob[27] = 18;
+    assert_eq!(Blob::new(&blob).unwrap_err(), Fault::Version(17));
 }
