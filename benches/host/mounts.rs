@@ -38,7 +38,7 @@ fn left(percent: u64) -> (World, DeviceId) {
     let geometry = cache.superblock().geometry;
     let wanted = u64::from(geometry.slots) * percent / 100;
     let identity = BlobIdentity([7; IDENTITY_BYTES]);
-    let blob = Layer::<SimStorage>::attach(&mut cache, &identity, REGION_BYTES).unwrap();
+    let blob = Layer::<SimStorage>::attach(&mut cache, || identity, REGION_BYTES).unwrap();
     let window_blocks = geometry.slot_size.bytes() / 4096;
     for window in 0..wanted.max(1) {
         let first = window * window_blocks;

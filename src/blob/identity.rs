@@ -135,7 +135,7 @@ pub fn identity(image: &Image, slot: u16, version: u64) -> BlobIdentity {
         put(&mut raw, 0, &[OF_IMAGE]);
         put(&mut raw, 1, &slot.to_le_bytes());
         put(&mut raw, 8, &image.superblock.uuid);
-        put(&mut raw, 24, &image.digest.to_le_bytes());
+        put(&mut raw, 24, &image.digest().to_le_bytes());
         put(&mut raw, 32, &version.to_le_bytes());
         put(&mut raw, 40, tag);
         put(&mut raw, 104, &image.domain.digest().to_le_bytes());

@@ -24,13 +24,13 @@ pub struct Image {
     pub devices: Devices,
     /// Length of the primary device in bytes.
     pub bytes: u64,
-    /// Digest of the superblock and the device table.
-    pub digest: u64,
     /// Bytes that were read to learn this.
     pub read_bytes: u64,
     /// The images that it shares its blobs with in a region; none, unless whoever mounts it says
     /// otherwise.
     pub domain: Domain,
+    /// What was read of it: what the superblock's checksum is of, and the device table.
+    head: Head,
 }
 
 impl Image {
@@ -39,16 +39,28 @@ impl Image {
         let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
         let bytes = storage.info(device).ok_or(gone)?.bytes;
         let mut reader = Reader { storage, device, bytes, read_bytes: 0 };
+        let mut head = Head::with_capacity(FIRST_BYTES.saturating_add(TABLE_BYTES));
         let mut first = [0; FIRST_BYTES];
         let got = reader.read(0, &mut first)?;
         let need = Superblock::peek(first.get(..got).unwrap_or_default())?;
-        let (superblock, digest) = match first.get(..need.min(got)) {
-            Some(head) if head.len() == need => {
-                // Compression settings may reach beyond a short block.
-                let superblock = Superblock::from_bytes(first.get(..got).unwrap_or_default())?;
-                (superblock, XxHash3_64::oneshot(head))
+        let first = first.get(..got).unwrap_or_default();
+        let large;
+        let first = match first.get(..need) {
+            Some(checked) => {
+                head.keep(checked);
+                // All that was read: compression settings may reach beyond a short block.
+                first
             }
-            _ => reader.large_superblock(need)?,
+            None => {
+                large = reader.large_superblock(need)?;
+                head.keep(&large);
+                &large
+            }
+        };
+        let parsed = Superblock::from_bytes(first);
+        let superblock = match &parsed {
+            Ok(superblock) => superblock,
+            Err(error) => return Err((*error).into()),
         };
         if let Some(says) = superblock.image_bytes()
             && says > bytes
@@ -58,17 +70,34 @@ impl Image {
         let mut table = [0; TABLE_BYTES];
         let mut devices: &[u8] = &[];
         if let Some(span) = superblock.device_table_at() {
+            let at = usize::try_from(span.at).unwrap_or(usize::MAX);
             let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-            let place = table.get_mut(..len).unwrap_or_default();
-            reader.read_exact(span.at, place)?;
-            devices = place;
+            // Mostly right behind the superblock.
+            devices = match first.get(at..at.saturating_add(len)) {
+                Some(devices) => devices,
+                None => {
+                    let place = table.get_mut(..len).unwrap_or_default();
+                    reader.read_exact(span.at, place)?;
+                    place
+                }
+            };
         }
-        let digest =
-            digest.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(devices));
-        let devices = Devices::from_bytes(&superblock, devices)?;
-        let read_bytes = reader.read_bytes;
-        let domain = Domain::default();
-        Ok(Self { device, superblock, devices, bytes, digest, read_bytes, domain })
+        head.keep(devices);
+        let devices = Devices::from_bytes(superblock, devices)?;
+        Ok(Self {
+            device,
+            superblock: *superblock,
+            devices,
+            bytes,
+            read_bytes: reader.read_bytes,
+            domain: Domain::default(),
+            head,
+        })
+    }
+
+    /// Digest of what the superblock's checksum is of, and of the device table.
+    pub fn digest(&self) -> u64 {
+        self.head.digest()
     }
 }
 
@@ -124,22 +153,76 @@ impl<S: Storage> Reader<'_, S> {
         Ok(())
     }
 
+    /// Reads `need` bytes, or as many as there are, for a superblock with a larger block than what
+    /// was read first.
     #[cfg(feature = "alloc")]
-    fn large_superblock(&mut self, need: usize) -> Result<(Superblock, u64), Error> {
+    fn large_superblock(&mut self, need: usize) -> Result<alloc::vec::Vec<u8>, Error> {
         let mut head = alloc::vec![0; need.next_multiple_of(FIRST_BYTES)];
         let mut got: usize = 0;
         // Piece by piece: blocks of 64 KiB are more than some devices transfer at once.
         for piece in head.chunks_exact_mut(FIRST_BYTES) {
             got = got.saturating_add(self.read(u64::try_from(got).unwrap_or(u64::MAX), piece)?);
         }
-        let head = head.get(..need.min(got)).unwrap_or_default();
-        Ok((Superblock::from_bytes(head)?, XxHash3_64::oneshot(head)))
+        head.truncate(need.min(got));
+        Ok(head)
     }
 
     /// Without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
     #[cfg(not(feature = "alloc"))]
-    fn large_superblock(&mut self, need: usize) -> Result<(Superblock, u64), Error> {
+    fn large_superblock(&mut self, need: usize) -> Result<[u8; 0], Error> {
         let bytes = u64::try_from(need).unwrap_or(u64::MAX);
         Err(Error::Unsupported(crate::erofs::Unsupported::LargeBlocks { bytes }))
     }
+}
+
+/// Pieces of which a digest may be wanted: only a region asks, and most of what an emulator spends
+/// on the digest is its code.
+#[cfg(feature = "alloc")]
+#[derive(Clone, Debug)]
+struct Head {
+    bytes: alloc::vec::Vec<u8>,
+    /// Where the last piece begins.
+    last: usize,
+}
+
+#[cfg(feature = "alloc")]
+impl Head {
+    fn with_capacity(bytes: usize) -> Self {
+        Self { bytes: alloc::vec::Vec::with_capacity(bytes), last: 0 }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        self.last = self.bytes.len();
+        self.bytes.extend_from_slice(piece);
+    }
+
+    fn digest(&self) -> u64 {
+        let (first, last) = self.bytes.split_at_checked(self.last).unwrap_or_default();
+        [first, last].into_iter().fold(0, and_digest)
+    }
+}
+
+/// Without memory for the pieces, the digest so far.
+#[cfg(not(feature = "alloc"))]
+#[derive(Clone, Debug)]
+struct Head(u64);
+
+#[cfg(not(feature = "alloc"))]
+impl Head {
+    fn with_capacity(_: usize) -> Self {
+        Self(0)
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        self.0 = and_digest(self.0, piece);
+    }
+
+    fn digest(&self) -> u64 {
+        self.0
+    }
+}
+
+/// The digest (XXH3-64) of one more piece.
+fn and_digest(before: u64, piece: &[u8]) -> u64 {
+    before.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(piece))
 }

@@ -142,8 +142,9 @@ pub trait Layer<S: Storage> {
     /// As [`Layer::region`].
     fn region_mut(&mut self) -> Option<&mut Self::Region>;
 
-    /// The layer's name for a blob; `None` if it cannot keep it.
-    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+    /// The layer's name for a blob; `None` if it cannot keep it, and perhaps did not ask which it
+    /// is.
+    fn attach(&mut self, identity: impl FnOnce() -> BlobIdentity, bytes: u64) -> Option<BlobIndex> {
         self.region_mut()?.attach(identity, bytes)
     }
 

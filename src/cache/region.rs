@@ -273,7 +273,8 @@ impl<S: Background> Layer<S> for Cache {
         None
     }
 
-    fn attach(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+    fn attach(&mut self, identity: impl FnOnce() -> BlobIdentity, bytes: u64) -> Option<BlobIndex> {
+        let identity = &identity();
         if let Some(index) = self.blobs.find(identity, bytes) {
             self.blobs.attach(index);
             return Some(index);

@@ -170,8 +170,12 @@ pub fn run<S: Discover + Background, W: Write>(
     root.metadata(paths.disk.as_bytes())
         .and_then(read)
         .map_err(|error| BenchError::First(paths.disk.clone(), error))?;
+    // The mark by itself, and everything else that is said behind it: whoever listens takes the
+    // time of its arrival.
+    out.write_all(b"FIRSTREAD ").and_then(|()| out.flush()).map_err(BenchError::Output)?;
     let first = root.stats().first_byte_ns;
-    Bench { out, buffer: &mut [] }.say(format_args!("FIRSTREAD {first}"))?;
+    Bench { out, buffer: &mut [] }.say(format_args!("{first}"))?;
+    mounted.describe(setup.config, notice);
     let mut buffer = Buffer::new(usize::try_from(MIB).unwrap_or(0));
     let mut bench = Bench { out, buffer: buffer.get_mut().unwrap_or_default() };
     let mut tree = Tree::new();

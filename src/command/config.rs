@@ -19,7 +19,7 @@ use core::fmt;
 
 pub use super::partition::Guid;
 use super::partition::REGION_TYPE;
-pub use super::words::{quote, words};
+pub use super::words::{RawWord, RawWords, cut, quote, words};
 use crate::blob::Domain;
 
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
@@ -118,6 +118,9 @@ impl Part {
     /// # Errors
     /// What would fit, if a part is meant and is none.
     pub fn split(text: &str) -> Result<(&str, Self), &'static str> {
+        if cut(text, b'@').is_none() {
+            return Ok((text, Self::Whole));
+        }
         if let Some((disk, name)) = text.split_once("@name:") {
             let fits = (1..=NAME_CHARS_MAX).contains(&name.encode_utf16().count());
             let want = "the name of a partition, of 1 to 36 characters, behind @name:";
@@ -261,63 +264,54 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; the first fault of the line counts.
     pub fn parse(line: &str) -> Result<Self, ConfigError> {
-        let mut config = Self::default();
-        let mut given = Vec::new();
-        let mut words = words(line)?.into_iter();
-        while let Some(word) = words.next() {
-            if word == "--" {
-                config.command = words.collect();
-                break;
+        let mut words = words(line)?;
+        // Mostly enough, so that none has to grow.
+        let room = words.len().min(16);
+        let mut config = Self {
+            blobs: Vec::with_capacity(room),
+            shares: Vec::with_capacity(room),
+            ..Self::default()
+        };
+        if let Some(at) = words.iter().position(|word| word == "--") {
+            config.command = words.split_off(at.saturating_add(1));
+            words.truncate(at);
+        }
+        let mut given = Vec::with_capacity(room);
+        for word in &words {
+            let (key, value) = cut(word, b'=').ok_or_else(|| unknown(word))?;
+            config.set(key, value).map_err(|fault| fault.of(word))?;
+            // There may be several shares.
+            let once = if key == "share" { word.as_str() } else { key };
+            if key != "log" && given.contains(&once) {
+                return Err(ConfigError::Duplicate { word: word.clone() });
             }
-            let (key, value) = word.split_once('=').ok_or_else(|| unknown(&word))?;
-            if let Some(setting) = config.set(key, value).map_err(|fault| fault.of(&word))? {
-                if given.contains(&setting) {
-                    return Err(ConfigError::Duplicate { word });
-                }
-                given.push(setting);
-            }
+            given.push(once);
         }
         Ok(config)
     }
 
-    /// Takes one setting, and returns what may not be given again.
-    fn set(&mut self, key: &str, value: &str) -> Result<Option<Given>, Fault> {
-        let key = match key {
-            "image" => {
-                self.image = Some(source(value)?);
-                "image"
-            }
-            "cache" => {
-                self.cache = Some(cache(value)?);
-                "cache"
-            }
-            "share" => {
-                let tag = mount_tag(value)?;
-                self.shares.push(tag.clone());
-                return Ok(Some(Given::Share(tag)));
-            }
+    /// Takes one setting.
+    fn set(&mut self, key: &str, value: &str) -> Result<(), Fault> {
+        match key {
+            "image" => self.image = Some(source(value)?),
+            "cache" => self.cache = Some(cache(value)?),
+            "share" => self.shares.push(mount_tag(value)?),
             "console" => {
                 let want =
                     Fault::Value("plain, framed, wire or wire:COPIES with COPIES from 1 to 9");
                 self.console = Console::parse(value).ok_or(want)?;
-                "console"
             }
             "domain" => {
                 let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
                 let domain = Domain::new(value).filter(|_| !value.is_empty());
                 self.domain = domain.ok_or(want)?;
-                "domain"
             }
             "ram-cache" => {
                 let want = Fault::Value("a size in bytes, K, M or G; 0 keeps no blocks in memory");
                 let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
                 self.ram_cache_bytes = Some(bytes.ok_or(want)?);
-                "ram-cache"
             }
-            "slot" => {
-                self.slot_bytes = Some(slot_bytes(value)?);
-                "slot"
-            }
+            "slot" => self.slot_bytes = Some(slot_bytes(value)?),
             "cache-format" => {
                 let choices = [
                     ("auto", CacheFormat::Auto),
@@ -325,31 +319,20 @@ impl Config {
                     ("never", CacheFormat::Never),
                 ];
                 self.cache_format = choice(value, choices, "auto, force or never")?;
-                "cache-format"
             }
             "deadline" => {
                 let want = Fault::Value("a number of seconds, at least 1");
                 let seconds = number(value).and_then(|number| u32::try_from(number).ok());
                 self.deadline_s = Some(seconds.filter(|&seconds| seconds > 0).ok_or(want)?);
-                "deadline"
             }
-            "log" => return Ok(None),
+            "log" => {}
             _ => {
                 let slot = slot_number(key.strip_prefix("blob").ok_or(Fault::Unknown)?)?;
                 self.blobs.push((slot, source(value)?));
-                return Ok(Some(Given::Blob(slot)));
             }
-        };
-        Ok(Some(Given::Key(key)))
+        }
+        Ok(())
     }
-}
-
-/// What may be said once.
-#[derive(PartialEq, Eq)]
-enum Given {
-    Key(&'static str),
-    Blob(u16),
-    Share(String),
 }
 
 /// What is wrong with a word.
@@ -386,7 +369,7 @@ fn source(value: &str) -> Result<SourceName, Fault> {
         let serial = not_empty(value, "the serial of a disk, share:NAME or share:TAG:NAME")?;
         return Ok(SourceName::Disk(serial));
     };
-    let (tag, name) = file.split_once(':').unwrap_or(("", file));
+    let (tag, name) = cut(file, b':').unwrap_or(("", file));
     let mount_tag = if tag.is_empty() { None } else { Some(mount_tag(tag)?) };
     let name = not_empty(name, "the name of a file behind share:")?;
     Ok(SourceName::File { mount_tag, name })
@@ -396,14 +379,14 @@ fn cache(value: &str) -> Result<CacheName, Fault> {
     let want = "SERIAL or SERIAL@SECTOR+COUNT, in sectors of 512 bytes, or @name:NAME, @type or \
                 @type:GUID of a partition";
     let (serial, part) = Part::split(value).map_err(Fault::Value)?;
-    if part == Part::Whole && serial.contains('@') {
+    if part == Part::Whole && cut(serial, b'@').is_some() {
         return Err(Fault::Value(want));
     }
     Ok(CacheName { serial: not_empty(serial, want)?, part })
 }
 
 fn sectors(range: &str) -> Option<Sectors> {
-    let (first, count) = range.split_once('+')?;
+    let (first, count) = cut(range, b'+')?;
     let (first, count) = (number(first)?, number(count)?);
     first.checked_add(count)?.checked_mul(512)?;
     (count > 0).then_some(Sectors { first, count })

@@ -132,6 +132,35 @@ pub struct Mounted {
 }
 
 impl Mounted {
+    /// A line for the image and for each of its slots, under the names that `config` has for them.
+    pub fn describe(&self, config: &Config, notice: &mut dyn FnMut(fmt::Arguments<'_>)) {
+        let Self { image, sources, missing } = self;
+        let (block, slots) = (image.superblock.block_size, image.devices.len());
+        if let Some(name) = &config.image {
+            let bytes = image.bytes;
+            notice(format_args!(
+                "image   {name}: {bytes} bytes, blocks of {block}, {slots} device slots"
+            ));
+        }
+        for (slot, error) in missing {
+            notice(format_args!("slot {slot:2} only in the region, if there: {error}"));
+        }
+        for (slot, source) in (0u16..).zip(sources).skip(1) {
+            if source.device == DeviceId::NONE {
+                continue;
+            }
+            let bytes = source.bytes;
+            match config.blobs.iter().find(|(of, _)| *of == slot) {
+                Some((_, name)) => notice(format_args!("slot {slot:2} {name}: {bytes} bytes")),
+                None if source.base > 0 => notice(format_args!(
+                    "slot {slot:2} in the image, from byte {}: {bytes} bytes",
+                    source.base
+                )),
+                None => notice(format_args!("slot {slot:2} found by its tag: {bytes} bytes")),
+            }
+        }
+    }
+
     /// Mounts the image over `storage` and `region`, with so much memory.
     /// A slot whose source is not there is read from the region, which must hold all of it.
     ///
@@ -167,13 +196,12 @@ fn borrowed(name: &config::SourceName) -> SourceName<'_> {
     }
 }
 
-/// Finds the image and its blobs, and checks what they say of themselves. `notice` gets a line
-/// for each.
-pub fn open<S: Discover>(
-    storage: &mut S,
-    config: &Config,
-    notice: &mut dyn FnMut(fmt::Arguments<'_>),
-) -> Result<Mounted, MountError> {
+/// Finds the image and its blobs, and checks what they say of themselves.
+///
+/// # Errors
+/// [`MountError`]: the image cannot be used, or a blob is not there and there is no region that
+/// could hold it.
+pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, MountError> {
     let Some(name) = &config.image else {
         let mut disks = String::new();
         storage.disks(&mut |serial, _| {
@@ -185,35 +213,12 @@ pub fn open<S: Discover>(
     let device = borrowed(name).find(storage)?;
     let mut image = Image::read(storage, device)?;
     image.domain = config.domain.clone();
-    let slots = image.devices.len();
-    let block = image.superblock.block_size;
-    notice(format_args!(
-        "image   {name}: {} bytes, blocks of {block}, {slots} device slots",
-        image.bytes
-    ));
     let given: Vec<_> = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name))).collect();
     let mut missing = Vec::new();
     let sources =
         image.bind_present(storage, &given, &mut |slot, error| missing.push((slot, error)))?;
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
-    }
-    for (slot, error) in &missing {
-        notice(format_args!("slot {slot:2} only in the region, if there: {error}"));
-    }
-    for (slot, source) in (0u16..).zip(&sources).skip(1) {
-        if source.device == DeviceId::NONE {
-            continue;
-        }
-        let bytes = source.bytes;
-        match config.blobs.iter().find(|(of, _)| *of == slot) {
-            Some((_, name)) => notice(format_args!("slot {slot:2} {name}: {bytes} bytes")),
-            None if source.base > 0 => notice(format_args!(
-                "slot {slot:2} in the image, from byte {}: {bytes} bytes",
-                source.base
-            )),
-            None => notice(format_args!("slot {slot:2} found by its tag: {bytes} bytes")),
-        }
     }
     Ok(Mounted { image, sources, missing })
 }

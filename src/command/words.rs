@@ -20,44 +20,100 @@ fn is_the_machines(word: &str) -> bool {
     word.starts_with(MACHINE) || word == MACHINE_WITHOUT_PCI
 }
 
+/// A word as it stands on the line, with its quotes and backslashes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RawWord<'l> {
+    /// The word.
+    pub text: &'l str,
+    /// The byte of the line at which it begins.
+    pub at: usize,
+    /// Whether it has neither quotes nor backslashes.
+    pub bare: bool,
+}
+
+/// The words of a line as they stand there, those of the machine among them. One whose quote is
+/// not closed reaches as far as the line.
+#[derive(Clone, Debug)]
+pub struct RawWords<'l> {
+    line: &'l str,
+    at: usize,
+}
+
+impl<'l> RawWords<'l> {
+    /// The words of `line`.
+    pub fn new(line: &'l str) -> Self {
+        Self { line, at: 0 }
+    }
+}
+
+impl<'l> Iterator for RawWords<'l> {
+    type Item = RawWord<'l>;
+
+    /// All bytes that are looked for are ASCII, which no part of another character is.
+    fn next(&mut self) -> Option<RawWord<'l>> {
+        let bytes = self.line.as_bytes();
+        let mut at = self.at;
+        while bytes.get(at)?.is_ascii_whitespace() {
+            at = at.saturating_add(1);
+        }
+        let start = at;
+        let (mut bare, mut quoted, mut escaped) = (true, false, false);
+        while let Some(byte) = bytes.get(at) {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => (escaped, bare) = (true, false),
+                b'"' => (quoted, bare) = (!quoted, false),
+                byte if !quoted && byte.is_ascii_whitespace() => break,
+                _ => {}
+            }
+            at = at.saturating_add(1);
+        }
+        self.at = at;
+        Some(RawWord { text: self.line.get(start..at)?, at: start, bare })
+    }
+}
+
 /// The words of a line, without those of the machine.
 ///
 /// # Errors
 /// [`ConfigError::OpenQuote`] and [`ConfigError::Backslash`].
 pub fn words(line: &str) -> Result<Vec<String>, ConfigError> {
-    let mut words = Vec::new();
-    let mut chars = line.char_indices().peekable();
-    while let Some((at, first)) = chars.next() {
-        if first.is_ascii_whitespace() {
-            continue;
-        }
-        let mut word = String::new();
-        let mut quote = None;
-        let mut bare = true;
-        let mut next = Some((at, first));
-        while let Some((at, char)) = next {
-            match char {
-                '\\' => {
-                    bare = false;
-                    let (_, escaped) = chars.next().ok_or(ConfigError::Backslash)?;
-                    word.push(escaped);
-                }
-                '"' => {
-                    bare = false;
-                    quote = if quote.is_some() { None } else { Some(at) };
-                }
-                _ => word.push(char),
-            }
-            next = chars.next_if(|(_, char)| quote.is_some() || !char.is_ascii_whitespace());
-        }
-        if let Some(at) = quote {
-            return Err(ConfigError::OpenQuote { at });
-        }
-        if !(bare && is_the_machines(&word)) {
-            words.push(word);
+    let mut words = Vec::with_capacity(RawWords::new(line).count());
+    for RawWord { text, at, bare } in RawWords::new(line) {
+        if !bare {
+            words.push(unquoted(text, at)?);
+        } else if !is_the_machines(text) {
+            words.push(String::from(text));
         }
     }
     Ok(words)
+}
+
+/// What a word that begins at byte `start` of its line means.
+fn unquoted(raw: &str, start: usize) -> Result<String, ConfigError> {
+    let mut word = String::with_capacity(raw.len());
+    let mut quote = None;
+    let mut chars = raw.char_indices();
+    while let Some((at, char)) = chars.next() {
+        match char {
+            '\\' => {
+                let (_, escaped) = chars.next().ok_or(ConfigError::Backslash)?;
+                word.push(escaped);
+            }
+            '"' => quote = if quote.is_some() { None } else { Some(start.saturating_add(at)) },
+            _ => word.push(char),
+        }
+    }
+    quote.map_or(Ok(word), |at| Err(ConfigError::OpenQuote { at }))
+}
+
+/// `text` before and behind the first `byte`, which is ASCII.
+///
+/// As `str::split_once`, for texts of a few bytes: the search of the standard library takes many
+/// at a time, which is three times the code, run but once.
+pub fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|found| found == byte)?;
+    Some((text.get(..at)?, text.get(at.checked_add(1)?..)?))
 }
 
 /// `word` as it must stand on a command line to be read as this one word.

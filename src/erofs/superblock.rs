@@ -21,7 +21,7 @@ const EXTENSION_BYTES: usize = 16;
 /// Linux keeps the superblock within the first 4 KiB.
 const LEN_MAX: usize = 4096 - 1024;
 /// A validated superblock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// Size of a block.
     pub block_size: BlockSize,

@@ -112,15 +112,17 @@ impl Call<'_> {
         transport: &mut impl Transport,
     ) -> Result<(B, usize), Error> {
         const { assert!(size_of::<B>() <= BODY_BYTES_MAX) };
-        self.exchange(transport).map_err(|cause| Error { operation: self.operation, cause })
+        let mut body = B::new_zeroed();
+        let got = self
+            .exchange(transport, body.as_mut_bytes())
+            .map_err(|cause| Error { operation: self.operation, cause })?;
+        Ok((body, got))
     }
 
-    fn exchange<B: FromBytes + IntoBytes + Immutable>(
-        &self,
-        transport: &mut impl Transport,
-    ) -> Result<(B, usize), Cause> {
+    /// Fills `body` with what arrives of the reply's body, and returns its length in bytes.
+    fn exchange(&self, transport: &mut impl Transport, body: &mut [u8]) -> Result<usize, Cause> {
         let mut reply = [0; REPLY_BYTES_MAX];
-        let room = HEADER_BYTES.saturating_add(size_of::<B>());
+        let room = HEADER_BYTES.saturating_add(body.len());
         let lent = reply.get_mut(..room).unwrap_or_default();
         let [first, second] = self.parts;
         let used = transport
@@ -139,11 +141,9 @@ impl Call<'_> {
             let bytes = HEADER_BYTES.saturating_add(self.body_bytes_min);
             return Err(malformed(Want::AtLeast(wide(bytes))));
         }
-
-        let mut body = B::new_zeroed();
-        for (to, from) in body.as_mut_bytes().iter_mut().zip(rest) {
+        for (to, from) in body.iter_mut().zip(rest) {
             *to = *from;
         }
-        Ok((body, rest.len()))
+        Ok(rest.len())
     }
 }

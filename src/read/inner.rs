@@ -79,7 +79,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut inner = Self {
             storage,
             layer,
-            superblock: image.superblock.clone(),
+            superblock: image.superblock,
             devices: image.devices.clone(),
             stats: Stats { mount_bytes: image.read_bytes, ..Stats::default() },
             sources: heapless::Vec::new(),
@@ -106,8 +106,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         };
         for (slot, part) in (0u16..).zip(parts) {
             let info = inner.storage.info(part.device);
-            let identity = crate::blob::identity(image, slot, part.version);
-            let blob = inner.layer.attach(&identity, part.bytes);
+            let identity = || crate::blob::identity(image, slot, part.version);
+            let blob = inner.layer.attach(identity, part.bytes);
             let source = Source {
                 device: part.device,
                 base: part.base,

@@ -235,7 +235,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// What the image says about itself.
     pub fn superblock(&self) -> Superblock {
-        self.lock().superblock.clone()
+        self.lock().superblock
     }
 
     /// Moves background work on without waiting.

@@ -18,40 +18,27 @@ const NAME_BYTES_MAX: usize = 255;
 
 type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
 
-/// Where a walk along a path ends.
-enum Stop<'p> {
-    /// At its end.
-    At(Inode),
-    /// At a symlink in `dir`, with the rest of the path behind it.
-    Link { dir: Inode, link: Inode, rest: &'p [u8] },
-}
-
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// The inode that `path` names, from the root; a symlink at its end is followed if `follow`.
     pub fn walk(&mut self, path: &[u8], follow: bool) -> Result<Inode, Error> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
-        let root = self.root()?;
-        let mut hops: usize = 0;
-        let (mut at, mut link) = match self.descend(root, root, path, follow)? {
-            Stop::At(inode) => return Ok(inode),
-            Stop::Link { dir, link, rest } => (dir, self.spliced(&link, rest)?),
-        };
-        loop {
-            hops = hops.saturating_add(1);
-            if hops > SYMLINK_HOPS_MAX {
-                return Err(PathError::TooManySymlinks.into());
-            }
-            let from = if link.first() == Some(&b'/') { root } else { at };
-            match self.descend(root, from, &link, follow)? {
-                Stop::At(inode) => return Ok(inode),
-                Stop::Link { dir, link: next, rest } => {
-                    let spliced = self.spliced(&next, rest)?;
-                    (at, link) = (dir, spliced);
-                }
-            }
+        // In place: an inode that is moved out of a result goes field by field.
+        let mut found = self.root();
+        let Ok(at) = &mut found else { return found };
+        let Some((mut dir, rest)) = self.descend(at, path, follow)? else { return found };
+        let mut path = self.spliced(at, rest)?;
+        for _ in 0..SYMLINK_HOPS_MAX {
+            found = match path.first() {
+                Some(b'/') => self.root(),
+                _ => self.inode(dir),
+            };
+            let Ok(at) = &mut found else { return found };
+            let Some((next, rest)) = self.descend(at, &path, follow)? else { return found };
+            (dir, path) = (next, self.spliced(at, rest)?);
         }
+        Err(PathError::TooManySymlinks.into())
     }
 
     /// The root directory, read once.
@@ -59,44 +46,50 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some(root) = self.root {
             return Ok(root);
         }
-        let root = self.inode(self.superblock.root)?;
-        if root.kind != FileKind::Directory {
-            return Err(Corrupt::RootKind { nid: root.nid, mode: root.mode() }.into());
+        let found = self.inode(self.superblock.root);
+        if let Ok(root) = &found {
+            if root.kind != FileKind::Directory {
+                return Err(Corrupt::RootKind { nid: root.nid, mode: root.mode() }.into());
+            }
+            self.root = Some(*root);
         }
-        self.root = Some(root);
-        Ok(root)
+        found
     }
 
-    /// Goes along `path` from `from` up to its end, or to the first symlink to be followed.
+    /// Moves `at` along `path` up to its end, or to the first symlink to be followed: then the
+    /// directory that has it is returned, and the rest of the path behind it.
     fn descend<'p>(
         &mut self,
-        root: Inode,
-        from: Inode,
+        at: &mut Inode,
         path: &'p [u8],
         follow: bool,
-    ) -> Result<Stop<'p>, Error> {
-        let (mut at, mut rest) = (from, path);
-        loop {
-            let Some((name, behind)) = split(rest) else { return Ok(Stop::At(at)) };
+    ) -> Result<Option<(Nid, &'p [u8])>, Error> {
+        let mut rest = path;
+        while let Some((name, behind)) = split(rest) {
             if at.kind != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
-            let next = match name {
-                b"." => at,
-                // The root is its own parent, whatever the image says.
-                b".." if at.nid == root.nid => root,
-                name => self.lookup(&at, name)?.ok_or(PathError::NotFound)?,
-            };
             let last = behind.iter().all(|byte| *byte == b'/');
-            if next.kind == FileKind::Symlink && (follow || !last || !behind.is_empty()) {
-                return Ok(Stop::Link { dir: at, link: next, rest: behind });
+            // The root is its own parent, whatever the image says.
+            let stays = name == b"." || name == b".." && at.nid == self.superblock.root;
+            if !stays {
+                let dir = at.nid;
+                let nid = self.lookup(at, name)?.ok_or(PathError::NotFound)?;
+                match &self.inode(nid) {
+                    Ok(inode) => *at = *inode,
+                    Err(error) => return Err(error.clone()),
+                }
+                if at.kind == FileKind::Symlink && (follow || !last || !behind.is_empty()) {
+                    return Ok(Some((dir, behind)));
+                }
             }
             // A slash at the end asks for a directory.
-            if last && !behind.is_empty() && next.kind != FileKind::Directory {
+            if last && !behind.is_empty() && at.kind != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
-            (at, rest) = (next, behind);
+            rest = behind;
         }
+        Ok(None)
     }
 
     /// A symlink's target with `behind` after it.
@@ -112,20 +105,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(path)
     }
 
-    /// The entry `name` of a directory.
-    pub fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Inode>, Error> {
+    /// The entry `name` of a directory: binary search over the blocks by their first names, then
+    /// within one.
+    fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
-        if dir.kind != FileKind::Directory {
-            return Err(PathError::NotADirectory.into());
-        }
-        let found = self.find(dir, name)?;
-        found.map(|nid| self.inode(nid)).transpose()
-    }
-
-    /// Binary search over the blocks by their first names, then within one.
-    fn find(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         let (mut low, mut high) = (0, self.superblock.block_size.blocks_of(dir.size));
         // Each round halves the range of at most 2^54 blocks.
         while low < high {

@@ -71,7 +71,7 @@ impl Machine {
         let mut storage = self.world.attach();
         let line = mount::line(1) + if with_region { " cache=cache" } else { "" };
         let config = Config::parse(&line).unwrap();
-        let mounted = command::open(&mut storage, &config, &mut |_| {}).unwrap();
+        let mounted = command::open(&mut storage, &config).unwrap();
         let memory = Memory::of_heap(HEAP_BYTES);
         let setup = Setup { config: &config, mounted: &mounted, memory, entropy: [1; 16] };
         let steps = [Step::parse(&format!("step={step}")).unwrap()];
@@ -211,4 +211,16 @@ fn scattered_reads_are_kept_with_few_bytes_more_and_then_fetched_no_more() {
     cost.assert_warm();
     // One for each, and one for each page of descriptors.
     assert!(cost.region_reads <= cost.ops + PAGES + MOUNT_READS, "{cost}");
+}
+
+#[test]
+fn head_of_an_image_is_one_read_of_one_block() {
+    let machine = Machine::new();
+    let mut storage = machine.world.attach();
+    let config = Config::parse(&mount::line(1)).unwrap();
+    let mounted = command::open(&mut storage, &config).unwrap();
+    assert_eq!(mounted.image.devices.len(), 1, "the table of devices is in the first block, too");
+    assert_eq!(mounted.image.read_bytes, 4096);
+    let reads = machine.sources.iter().map(|id| machine.world.counters(*id).reads);
+    assert_eq!(reads.sum::<u64>(), 1);
 }

@@ -114,7 +114,7 @@ fn mount_after_a_stream_that_was_given_up_reads_right() {
         let config = Config::parse(&format!("image=image blob1=blob1{line}")).unwrap();
         let mut storage = world.attach();
         let notice = &mut |_: std::fmt::Arguments<'_>| {};
-        let mounted = command::open(&mut storage, &config, notice).unwrap();
+        let mounted = command::open(&mut storage, &config).unwrap();
         let memory = Memory::of(48 << 20, &config).unwrap();
         let region = command::open_region(&mut storage, &config, &mounted, [1; 16], memory, notice);
         let mut root = mounted.root(storage, region, &memory).unwrap();

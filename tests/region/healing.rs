@@ -155,7 +155,7 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
         let mut cache = Cache::open(&mut storage, &options).unwrap();
         identity[..4].copy_from_slice(&round.to_le_bytes());
         let identity = BlobIdentity(identity);
-        let blob = Layer::<SimStorage>::attach(&mut cache, &identity, 1 << 20);
+        let blob = Layer::<SimStorage>::attach(&mut cache, || identity, 1 << 20);
         let blob = blob.unwrap_or_else(|| panic!("no place for blob {round}"));
         Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..16, Why::Read);
         Layer::<SimStorage>::fill(&mut cache, blob, 0, &[round as u8; 65536]);
@@ -163,7 +163,7 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
         // What was just kept is there, under its own blob.
         drop(cache);
         let mut cache = Cache::open(&mut storage, &options).unwrap();
-        let again = Layer::<SimStorage>::attach(&mut cache, &identity, 1 << 20);
+        let again = Layer::<SimStorage>::attach(&mut cache, || identity, 1 << 20);
         assert_eq!(again, Some(blob));
         assert_eq!(cache.resident_bytes(blob), 65536, "blob {round}");
     }
@@ -180,7 +180,7 @@ fn guest_whose_region_another_has_announced_itself_in_stops_writing() {
         first.root.with_layer(|cache, _| {
             Layer::<SimStorage>::attach(
                 cache.as_mut().unwrap(),
-                &BlobIdentity([7; IDENTITY_BYTES]),
+                || BlobIdentity([7; IDENTITY_BYTES]),
                 4096,
             )
         });
@@ -194,7 +194,7 @@ fn guest_whose_region_another_has_announced_itself_in_stops_writing() {
         first.root.with_layer(|cache, _| {
             Layer::<SimStorage>::attach(
                 cache.as_mut().unwrap(),
-                &BlobIdentity([8; IDENTITY_BYTES]),
+                || BlobIdentity([8; IDENTITY_BYTES]),
                 4096,
             )
         });

@@ -27,8 +27,9 @@ impl<S: Discover + Background> Guest<S> {
         let config = Config::parse(line).map_err(|error| error.to_string())?;
         let mut notices = Vec::new();
         let mut notice = |text: std::fmt::Arguments<'_>| notices.push(text.to_string());
-        let mounted = command::open(&mut storage, &config, &mut notice);
+        let mounted = command::open(&mut storage, &config);
         let mounted = mounted.map_err(|error| error.to_string())?;
+        mounted.describe(&config, &mut notice);
         let memory = Memory::of(HEAP_BYTES, &config).map_err(|error| error.to_string())?;
         let entropy = [boot; 16];
         let region =

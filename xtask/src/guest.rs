@@ -328,6 +328,10 @@ fn tell(bytes: &[u8]) {
     let _ = io::stderr().write_all(bytes);
 }
 
+/// How long a reader waits for more. A guest writes byte by byte, and the emulator would wake the
+/// reader for each, which takes it longer than the byte does.
+const GATHER: Duration = Duration::from_micros(200);
+
 /// Reads to the end, keeping a copy where one is wanted. A reader ends when nobody listens.
 fn pump(
     source: &mut impl Read,
@@ -347,6 +351,9 @@ fn pump(
             copy.write_all(&buffer[..count])?;
         }
         each(&buffer[..count])?;
+        if count < buffer.len() {
+            thread::sleep(GATHER);
+        }
     }
 }
 

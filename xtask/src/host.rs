@@ -75,8 +75,9 @@ fn run_own(
 ) -> Result<()> {
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = Memory::of(HEAP_BYTES, config)?;
-    let mounted = command::open(&mut storage, config, &mut notice)
+    let mounted = command::open(&mut storage, config)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
+    mounted.describe(config, &mut notice);
     let region =
         command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
     let root = mounted
@@ -114,7 +115,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
     let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = Memory::of(HEAP_BYTES, config)?;
-    let mounted = command::open(&mut storage, config, &mut notice)?;
+    let mounted = command::open(&mut storage, config)?;
     let stdout = BufWriter::new(io::stdout().lock());
     let counters = if let Command::Race(steps) = &command {
         let setup =
@@ -127,6 +128,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         command::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
             .map_err(|error| anyhow!("{error}"))?
     } else {
+        mounted.describe(config, &mut notice);
         let region =
             command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
         let root = mounted.root(storage, region, &memory)?;

@@ -23,7 +23,7 @@ pub(crate) fn calibrate(calibration: &Calibration) {
     NS_PER_TICK.store(u64::try_from(ns_per_tick).unwrap_or(u64::MAX), Ordering::Relaxed);
 }
 
-/// Nanoseconds since entry; 0 until devices are up and the clock is calibrated.
+/// Nanoseconds since entry; 0 until the clock is calibrated, right before devices are started.
 pub fn now_ns() -> u64 {
     let ticks = arch::ticks().wrapping_sub(ENTRY_TICKS.load(Ordering::Relaxed));
     let rate = u128::from(NS_PER_TICK.load(Ordering::Relaxed));

@@ -5,8 +5,8 @@
 
 use core::fmt;
 
-use rootlet::command::config::Console;
-use spin::Once;
+use rootlet::command::config::{Console, RawWords, cut};
+use spin::{Mutex, MutexGuard};
 
 /// The longest command line: room for the longest path with each byte escaped, and all options.
 const BYTES_MAX: usize = 12 << 10;
@@ -65,34 +65,31 @@ impl CommandLine {
     }
 }
 
-/// Copies the line that a loader passed, so that its memory may be used; only the first one is
-/// kept.
+/// Copies the line that a loader passed, so that its memory may be used. Called once: there is
+/// room for one.
 pub fn keep(given: &[u8]) -> CommandLine {
-    static KEPT: Once<([u8; BYTES_MAX], usize, usize)> = Once::new();
-    let (bytes, len, given) = KEPT.call_once(|| {
-        let mut bytes = [0; BYTES_MAX];
-        let len = given.len().min(BYTES_MAX);
-        bytes[..len].copy_from_slice(&given[..len]);
-        (bytes, len, given.len())
-    });
-    CommandLine::read(&bytes[..*len], *given)
+    static KEPT: Mutex<[u8; BYTES_MAX]> = Mutex::new([0; BYTES_MAX]);
+    let room = MutexGuard::leak(KEPT.try_lock().expect("a machine has one command line"));
+    let (bytes, _) = room.split_at_mut(given.len().min(BYTES_MAX));
+    bytes.copy_from_slice(&given[..bytes.len()]);
+    CommandLine::read(bytes, given.len())
 }
 
 /// How output goes out: `console=` before the lone `--`. A value that is none is told later, by
 /// the parser of the whole line, as text for a person.
 pub fn console(line: &str) -> Console {
-    line.split_ascii_whitespace()
-        .take_while(|word| *word != "--")
-        .find_map(|word| Console::parse(word.strip_prefix("console=")?))
+    let own = RawWords::new(line).take_while(|word| word.text != "--");
+    own.filter_map(|word| Console::parse(word.text.strip_prefix("console=")?))
+        .next()
         .unwrap_or_default()
 }
 
 /// The addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for each
 /// device at the very end of the line, behind the command.
 pub fn virtio_mmio(line: &str) -> impl Iterator<Item = u64> {
-    line.split_ascii_whitespace().filter_map(|word| {
-        let (_, place) = word.strip_prefix("virtio_mmio.device=")?.split_once('@')?;
-        let (address, _) = place.split_once(':')?;
+    RawWords::new(line).filter_map(|word| {
+        let (_, place) = cut(word.text.strip_prefix("virtio_mmio.device=")?, b'@')?;
+        let (address, _) = cut(place, b':')?;
         match address.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16).ok(),
             None => address.parse().ok(),

@@ -39,9 +39,10 @@ pub fn run(mut machine: Machine) -> ! {
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
-    let mounted = match command::open(&mut storage, &config, &mut |line| tell(&mut err, &line)) {
+    let opened = command::open(&mut storage, &config);
+    let mounted = match &opened {
         Ok(mounted) => mounted,
-        Err(error) => fail(&error, None),
+        Err(error) => fail(error, None),
     };
     defmt::info!("image and blobs bound");
     console::progress(format_args!("stage=bound"));
@@ -56,7 +57,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
-    let setup = Setup { config: &config, mounted: &mounted, memory, entropy: clock::entropy() };
+    let setup = Setup { config: &config, mounted, memory, entropy: clock::entropy() };
     match &command {
         Command::Bench(paths) => {
             conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))
@@ -64,8 +65,9 @@ pub fn run(mut machine: Machine) -> ! {
         Command::Race(steps) => conclude(command::race::run(storage, &setup, steps, out, notice)),
         _ => {}
     }
+    mounted.describe(&config, notice);
     let region =
-        command::open_region(&mut storage, &config, &mounted, clock::entropy(), memory, notice);
+        command::open_region(&mut storage, &config, mounted, clock::entropy(), memory, notice);
     let root = match mounted.root(storage, region, &memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),

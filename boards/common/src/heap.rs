@@ -65,6 +65,8 @@ pub fn usage() -> HeapUse {
 // SAFETY: memory comes from linked_list_allocator's heap under a lock, which hands out disjoint
 // blocks of at least the layout's size and alignment; nothing here unwinds (panics end the run).
 unsafe impl GlobalAlloc for Allocator {
+    // One copy of each, not one for each way to allocate.
+    #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut heap = self.heap.lock();
         let limit = self.limit.load(Ordering::Relaxed);
@@ -84,6 +86,18 @@ unsafe impl GlobalAlloc for Allocator {
         block
     }
 
+    #[inline(never)]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the caller passes a layout that is not empty, as `alloc` asks.
+        let block = unsafe { self.alloc(layout) };
+        if !block.is_null() {
+            // SAFETY: the block is new, and has as many bytes as the layout.
+            unsafe { block.write_bytes(0, layout.size()) };
+        }
+        block
+    }
+
+    #[inline(never)]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
         // SAFETY: the caller passes a block of this allocator with its own layout.

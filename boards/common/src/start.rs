@@ -1,7 +1,7 @@
 //! From the architecture's entry to the board's main.
 //!
-//! Always: memory, console and log work before the first device is touched; the clock runs when
-//! main starts.
+//! Always: memory, console and log work before main starts, and the clock runs before the first
+//! device is touched.
 
 use core::fmt::{self, Write};
 use core::ops::Range;
@@ -40,6 +40,7 @@ pub struct Machine {
     pub err: ErrorOutput,
     /// Where RAM ends; no device registers lie below.
     ram_end: usize,
+    clock: Calibration,
 }
 
 impl Machine {
@@ -47,6 +48,8 @@ impl Machine {
     /// `problem` and passed over. Called once: a second call finds the devices in use and would
     /// take them from the first.
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
+        // Here, because by now the samples are mostly so far apart that none has to be waited for.
+        clock::calibrate(&self.clock);
         let mut storage = VirtioStorage::new(clock::now_ns, arch::forget_translations);
         let mut found = Finder { storage: &mut storage, problem: &mut problem };
         for bus in self.board.buses {
@@ -147,7 +150,6 @@ pub(crate) fn run(boot: Boot) -> ! {
     // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
     // itself, and this is the only call.
     unsafe { heap::init(boot.heap) };
-    clock::calibrate(&boot.clock);
     defmt::info!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
     if let Some(fault) = boot.cmdline.fault {
         let mut text = Message::new();
@@ -161,6 +163,7 @@ pub(crate) fn run(boot: Boot) -> ! {
         out: Output,
         err: ErrorOutput,
         ram_end,
+        clock: boot.clock,
     };
     let ending = board::main(machine);
     verdict::finish(ending, b"")

@@ -45,6 +45,7 @@ pub fn run<S: Discover + Background, W: Write>(
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Outcome<Counters, W> {
     let mounted = setup.mounted;
+    mounted.describe(setup.config, notice);
     let region = match setup.config.cache {
         Some(_) => {
             open_region(&mut storage, setup.config, mounted, setup.entropy, setup.memory, notice)

@@ -151,7 +151,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut map = match known {
             Some((_, map)) => map,
             None => {
-                let superblock = self.superblock.clone();
+                let superblock = self.superblock;
                 let algorithms = superblock.compression.algorithms.bits();
                 let space = &mut InSpace(self, nid.space());
                 CompressedMap::open(&superblock, algorithms, inode, space)?

@@ -80,7 +80,7 @@ pub fn reused_entries(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
                 let mut identity = [0; IDENTITY_BYTES];
                 identity[24..32].copy_from_slice(&stranger.to_le_bytes());
                 if let Some(cache) = cache {
-                    Layer::<SimStorage>::attach(cache, &BlobIdentity(identity), 1 << 20);
+                    Layer::<SimStorage>::attach(cache, || BlobIdentity(identity), 1 << 20);
                 }
             }
         });

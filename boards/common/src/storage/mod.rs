@@ -34,6 +34,8 @@ use translations::Translations;
 
 /// How many files of shares may be open.
 pub const FILES_MAX: usize = 64;
+/// As many devices need no tables that grow.
+const DEVICES_USUAL: usize = 8;
 /// How long a device may take to answer, unless told otherwise.
 pub const TIMEOUT_NS: u64 = 30_000_000_000;
 
@@ -113,9 +115,9 @@ impl<T: Transport> VirtioStorage<T> {
     /// page tables anew.
     pub fn new(now: fn() -> u64, forget_translations: fn()) -> Self {
         Self {
-            ports: Vec::new(),
-            disks: Vec::new(),
-            shares: Vec::new(),
+            ports: Vec::with_capacity(DEVICES_USUAL),
+            disks: Vec::with_capacity(DEVICES_USUAL),
+            shares: Vec::with_capacity(DEVICES_USUAL),
             files: Vec::with_capacity(FILES_MAX),
             jobs: Jobs::new(),
             translations: Translations::new(forget_translations),

@@ -1,7 +1,7 @@
 //! The time stamp counter, measured against the local APIC's timer.
 //!
 //! Always: calibration costs at most [`WINDOW_APIC`] of waiting, and usually none, because its
-//! first sample is taken at entry and the second once devices are up.
+//! first sample is taken at entry and the second when devices are about to be started.
 //!
 //! Why not CPUID leaf 0x15: it reads 0 in an emulated guest. Why not the PIT: its channel 2 is
 //! absent on microvm and reads as garbage. Source: Intel SDM volume 3, 11.5.4.
