@@ -3,7 +3,7 @@
 //! Always: nothing is read outside the blob; where it is broken, the tokens end.
 //!
 //! Our own reader, because it runs before the first byte of a file is read: with a library that
-//! begins at a node's first property for each question, QEMU's tree took a sixth of that time.
+//! begins at a node's first property for each question, QEMU's tree took a fifth of that time.
 //! And because what a library takes for granted of a tree that it checked is a panic in one that
 //! it refuses to check: some machines have names longer than the specification allows.
 

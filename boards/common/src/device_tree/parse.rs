@@ -315,7 +315,9 @@ impl<'t> Visit<'_, 't> {
                 };
             }
             Kind::Port(port) => {
-                let _ = at.map(|at| self.ports.push((self.path.clone(), port(at))));
+                if let Some(at) = at {
+                    let _ = self.ports.push((self.path.clone(), port(at)));
+                }
             }
         }
     }
