@@ -78,9 +78,9 @@ pub fn keep(given: &[u8]) -> CommandLine {
 /// How output goes out: `console=` before the lone `--`. A value that is none is told later, by
 /// the parser of the whole line, as text for a person.
 pub fn console(line: &str) -> Console {
-    let own = RawWords::new(line).take_while(|word| word.text != "--");
-    own.filter_map(|word| Console::parse(word.text.strip_prefix("console=")?))
-        .next()
+    RawWords::new(line)
+        .take_while(|word| word.text != "--")
+        .find_map(|word| Console::parse(word.text.strip_prefix("console=")?))
         .unwrap_or_default()
 }
 

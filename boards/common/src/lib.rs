@@ -14,6 +14,7 @@ pub mod cmdline;
 pub mod device_tree;
 pub mod pci;
 pub mod storage;
+mod text;
 mod trace;
 pub mod virtio;
 

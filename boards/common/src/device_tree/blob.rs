@@ -9,6 +9,8 @@
 
 use core::fmt;
 
+use crate::text::until_zero;
+
 const MAGIC: u32 = 0xd00d_feed;
 /// The layout that is read; a tree says from which one on it can be read so (5.2).
 const VERSION: u32 = 17;
@@ -184,10 +186,4 @@ pub fn number(words: &[u8]) -> Option<u64> {
     words.as_chunks().0.iter().try_fold(0_u64, |number, word| {
         (number >> 32 == 0).then(|| number << 32 | u64::from(u32::from_be_bytes(*word)))
     })
-}
-
-/// The bytes before the first zero.
-pub fn until_zero(bytes: &[u8]) -> &[u8] {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    &bytes[..end]
 }

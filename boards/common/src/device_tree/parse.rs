@@ -9,8 +9,9 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use super::blob::{Blob, Token, Tokens, number, until_zero};
+use super::blob::{Blob, Token, Tokens, number};
 use crate::pci::{Access, Host, Window};
+use crate::text::until_zero;
 
 /// How deep nodes of interest stand, at most.
 const DEPTH_MAX: usize = 4;

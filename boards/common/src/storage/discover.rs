@@ -11,8 +11,8 @@ use virtio_drivers::transport::Transport;
 
 use super::call::Call;
 use super::{FILES_MAX, File, VirtioStorage};
+use crate::text::until_zero;
 use crate::virtio::blk::SERIAL_BYTES;
-use crate::virtio::fs::until_zero;
 use crate::virtio::port::Request;
 
 /// `ENOENT` of Linux.

@@ -22,9 +22,10 @@ use rootlet::fuse::{OpenFile, ReadRequest, Session};
 use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Spin, Storage, Transfer};
 use virtio_drivers::transport::Transport;
 
+use crate::text::until_zero;
 use crate::virtio::blk::{self, SERIAL_BYTES};
 use crate::virtio::device::StartError;
-use crate::virtio::fs::{TAG_BYTES, until_zero};
+use crate::virtio::fs::TAG_BYTES;
 use crate::virtio::port::{Port, Request};
 use crate::virtio::ring::{Data, Owner};
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};

@@ -21,9 +21,3 @@ pub(crate) fn tag<T: Transport>(device: &Device<T>) -> Result<[u8; TAG_BYTES], S
     let queues = device.config(|config| config.read_config_space::<u32>(TAG_BYTES))?;
     if queues == 0 { Err(StartError::Queue(REQUESTS)) } else { Ok(tag) }
 }
-
-/// The bytes of a name before its zeros.
-pub(crate) fn until_zero(name: &[u8]) -> &[u8] {
-    let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-    &name[..end]
-}
