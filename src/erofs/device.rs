@@ -3,8 +3,6 @@
 //! Always: no two slots hold the same block of the unified address space, so an address means
 //! one device or none.
 
-use heapless::Vec;
-
 use super::block::BLOCKS_MAX;
 use super::corrupt::{Corrupt, Part};
 use super::error::FormatError;
@@ -15,6 +13,12 @@ use super::superblock::Superblock;
 /// The most device slots that are read. Merged images have one a layer; container images have
 /// been limited to 127 layers, and the builders in use stay well below.
 pub const DEVICES_MAX: usize = 64;
+
+/// As long as the table where there is a heap, because an image is moved about.
+#[cfg(feature = "alloc")]
+type Slots = alloc::vec::Vec<DeviceSlot>;
+#[cfg(not(feature = "alloc"))]
+type Slots = heapless::Vec<DeviceSlot, DEVICES_MAX>;
 
 const SLOT_LEN: usize = 128;
 /// Bytes of a slot, also the unit of the table's place.
@@ -80,7 +84,7 @@ pub struct Place {
 /// The table of device slots.
 #[derive(Clone, Debug)]
 pub struct Devices {
-    slots: Vec<DeviceSlot, DEVICES_MAX>,
+    slots: Slots,
     primary_blocks: u64,
 }
 
@@ -95,10 +99,16 @@ impl Devices {
         let need = count.saturating_mul(SLOT_LEN);
         let short = Corrupt::Short { part: Part::DeviceTable, need, got: table.len() };
         let table = table.get(..need).ok_or(short)?;
-        let mut slots: Vec<DeviceSlot, DEVICES_MAX> = Vec::new();
+        #[cfg(feature = "alloc")]
+        let mut slots = Slots::with_capacity(count);
+        #[cfg(not(feature = "alloc"))]
+        let mut slots = Slots::new();
         for (number, bytes) in (1..).zip(table.as_chunks().0) {
             let slot = DeviceSlot::from_bytes(superblock, number, bytes)?;
+            #[cfg(feature = "alloc")]
+            slots.push(slot);
             // The superblock's constructor has refused a longer table.
+            #[cfg(not(feature = "alloc"))]
             slots.push(slot).map_err(|_| Corrupt::NoSlot { slot: number, slots: number })?;
         }
         let devices = Self { slots, primary_blocks: superblock.blocks };

@@ -20,27 +20,29 @@ const _: () = assert!(PAGE_BYTES == 4096);
 /// Inodes that are asked for soon.
 pub type Nids = heapless::Vec<Nid, PAGES>;
 
-#[cfg(feature = "alloc")]
-type Memory = alloc::boxed::Box<[u8]>;
-#[cfg(not(feature = "alloc"))]
-type Memory = [u8; 0];
-
 /// Where pages land on their way into the metadata cache.
 #[derive(Debug)]
 pub struct Ahead {
-    memory: Memory,
+    #[cfg(feature = "alloc")]
+    memory: super::room::Room,
     /// Depends on every inode that was touched, so that no touch is left out.
     touched: u8,
 }
 
 impl Ahead {
-    /// Allocates it.
+    /// Allocates nothing.
     pub fn new() -> Self {
-        #[cfg(feature = "alloc")]
-        let memory = alloc::vec![0; PAGES.saturating_mul(PAGE_BYTES)].into_boxed_slice();
-        #[cfg(not(feature = "alloc"))]
-        let memory = [];
-        Self { memory, touched: 0 }
+        Self {
+            #[cfg(feature = "alloc")]
+            memory: super::room::Room::new(PAGES.saturating_mul(PAGE_BYTES)),
+            touched: 0,
+        }
+    }
+
+    /// Bytes that it may still allocate.
+    #[cfg(feature = "alloc")]
+    pub fn reserve_bytes(&self) -> usize {
+        self.memory.reserve_bytes()
     }
 }
 
@@ -68,10 +70,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
         }
         pages.sort_unstable();
+        // Without memory for them they come one by one.
+        #[cfg(feature = "alloc")]
         self.bring_pages(&pages);
     }
 
     /// Loads pages of the image; `pages` ascend, and lie in its source.
+    #[cfg(feature = "alloc")]
     fn bring_pages(&mut self, pages: &[u64]) {
         // One page is read as well when it is asked for.
         if pages.len() < 2 {
@@ -91,9 +96,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let mut memory = core::mem::take(&mut self.ahead.memory);
         let len = pages.len().saturating_mul(PAGE_BYTES);
-        if let Some(out) = memory.get_mut(..len)
-            && self.fetch(&extents, out).is_ok()
-        {
+        let out = memory.first(len);
+        if self.fetch(&extents, out).is_ok() {
             for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
                 let mut taken = self.meta.take((Space::Image, page));
                 taken.bytes.copy_from_slice(bytes);

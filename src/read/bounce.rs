@@ -1,6 +1,6 @@
 //! Bounce buffers: where the unaligned edges of a read land before they are copied out.
 //!
-//! Always: bounded, and allocated once.
+//! Always: bounded, and allocated once, when the first read needs one.
 
 /// Bytes of one bounce buffer.
 pub const BOUNCE_BYTES: usize = 8192;
@@ -14,20 +14,26 @@ const COUNT: usize = 1;
 #[derive(Debug)]
 pub struct Bounce {
     #[cfg(feature = "alloc")]
-    memory: alloc::boxed::Box<[u8]>,
+    memory: super::room::Room,
     #[cfg(not(feature = "alloc"))]
     memory: [u8; COUNT * BOUNCE_BYTES],
 }
 
 impl Bounce {
-    /// Allocates them.
+    /// Allocates nothing.
     pub fn new() -> Self {
         Self {
             #[cfg(feature = "alloc")]
-            memory: alloc::vec![0; COUNT * BOUNCE_BYTES].into_boxed_slice(),
+            memory: super::room::Room::new(COUNT * BOUNCE_BYTES),
             #[cfg(not(feature = "alloc"))]
             memory: [0; COUNT * BOUNCE_BYTES],
         }
+    }
+
+    /// Bytes that it may still allocate.
+    #[cfg(feature = "alloc")]
+    pub fn reserve_bytes(&self) -> usize {
+        self.memory.reserve_bytes()
     }
 
     /// How many there are.
@@ -35,8 +41,11 @@ impl Bounce {
         COUNT
     }
 
-    /// All of them.
+    /// All of them, allocated when the first one is taken.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        self.memory.chunks_exact_mut(BOUNCE_BYTES)
+        let memory = core::iter::once(&mut self.memory);
+        #[cfg(feature = "alloc")]
+        let memory = memory.map(|room| room.first(COUNT * BOUNCE_BYTES));
+        memory.flat_map(|memory| memory.chunks_exact_mut(BOUNCE_BYTES))
     }
 }

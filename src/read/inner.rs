@@ -43,7 +43,7 @@ pub struct Inner<S, L> {
     pub stats: Stats,
     pub sources: heapless::Vec<Source, { crate::erofs::DEVICES_MAX + 1 }>,
     pub meta: MetaCache,
-    bounce: Bounce,
+    pub bounce: Bounce,
     pub ahead: Ahead,
     /// One directory block, and which one it is.
     pub dir: DirMemory,

@@ -48,6 +48,8 @@ mod meta;
 mod metadata;
 mod pieces;
 mod plan;
+#[cfg(feature = "alloc")]
+mod room;
 mod stats;
 #[cfg(feature = "alloc")]
 mod stream;
@@ -77,13 +79,19 @@ use inner::Inner;
 /// Entries differ in their inodes' numbers and in their names: no tool comes near.
 pub const PACKED_FACTOR: u64 = 256;
 
+/// On the heap where there is one, because a mount is moved about and its tables are long.
+#[cfg(feature = "alloc")]
+type Held<T> = alloc::boxed::Box<T>;
+#[cfg(not(feature = "alloc"))]
+type Held<T> = T;
+
 /// A mounted image.
 ///
 /// `S` is the storage it reads from, `L` what stands below the blobs: [`crate::cache::NoRegion`]
 /// or, with `alloc`, `Option<`[`crate::cache::Cache`]`>`.
 #[derive(Debug)]
 pub struct Root<S, L> {
-    inner: spin::Mutex<Inner<S, L>>,
+    inner: spin::Mutex<Held<Inner<S, L>>>,
 }
 
 impl<S: Storage, L: Layer<S>> Root<S, L> {
@@ -106,6 +114,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ) -> Result<Self, Error> {
         let inner = Inner::new(storage, layer, image, parts, budget);
         inner.decoding_bytes()?;
+        #[cfg(feature = "alloc")]
+        let inner = Held::new(inner);
         let root = Self { inner: spin::Mutex::new(inner) };
         root.metadata(b"/")?;
         Ok(root)
@@ -119,7 +129,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         #[cfg(feature = "alloc")]
         let decoding = decoding
             .saturating_add(inner.pool.reserve_bytes())
-            .saturating_add(inner.blocks.reserve_bytes());
+            .saturating_add(inner.blocks.reserve_bytes())
+            .saturating_add(inner.bounce.reserve_bytes())
+            .saturating_add(inner.ahead.reserve_bytes());
         decoding.saturating_add(inner.meta.bytes())
     }
 
@@ -133,7 +145,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         devices.saturating_mul(if packed.is_empty() { 1 } else { PACKED_FACTOR })
     }
 
-    fn lock(&self) -> spin::MutexGuard<'_, Inner<S, L>> {
+    fn lock(&self) -> spin::MutexGuard<'_, Held<Inner<S, L>>> {
         self.inner.lock()
     }
 

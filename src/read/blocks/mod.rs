@@ -10,11 +10,11 @@ mod runs;
 use super::inner::Inner;
 use super::pieces::{BLOCK, Extent};
 use super::plan::Plan;
+use super::room::Room;
 use crate::cache::{BLOCK_BYTES, Layer};
 use crate::erofs::Inode;
 use crate::error::Error;
 use crate::storage::Storage;
-use alloc::boxed::Box;
 use cache::BlockCache;
 use runs::Runs;
 
@@ -30,9 +30,7 @@ type Extents = heapless::Vec<Extent, EXTENTS>;
 pub struct Blocks {
     cache: BlockCache,
     runs: Runs,
-    /// Allocated when it is used first.
-    room: Box<[u8]>,
-    room_bytes: usize,
+    room: Room,
 }
 
 impl Blocks {
@@ -43,13 +41,12 @@ impl Blocks {
         // What is read is rounded at both ends.
         let room_bytes = runs.most().max(SMALL_BYTES).saturating_add(2 * BLOCK_BYTES);
         let room_bytes = if cache.is_on() { room_bytes } else { 0 };
-        Self { cache, runs, room: Box::default(), room_bytes }
+        Self { cache, runs, room: Room::new(room_bytes) }
     }
 
     /// Bytes that it may still allocate.
     pub fn reserve_bytes(&self) -> usize {
-        let room = self.room_bytes.saturating_sub(self.room.len());
-        self.cache.reserve_bytes().saturating_add(room)
+        self.cache.reserve_bytes().saturating_add(self.room.reserve_bytes())
     }
 
     /// Bytes of all blocks that it can keep.
@@ -62,13 +59,6 @@ impl Blocks {
     pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
         let len = u64::try_from(bytes.len()).unwrap_or(0);
         self.keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
-    }
-
-    fn take_room(&mut self) -> Box<[u8]> {
-        if self.room.len() < self.room_bytes {
-            self.room = alloc::vec![0; self.room_bytes].into_boxed_slice();
-        }
-        core::mem::take(&mut self.room)
     }
 
     /// Fills `out` with the first bytes of `extents` if all of them are here; false, and `out` is
@@ -211,18 +201,19 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             return read;
         }
-        let mut room = self.blocks.take_room();
-        let read = room.get_mut(..bytes).is_some_and(|room| {
-            self.fetch(&extents, room).is_ok() && {
-                self.blocks.keep(&extents, room, skip.saturating_add(out.len()));
-                match room.get(skip..).and_then(|room| room.get(..out.len())) {
-                    Some(wanted) => out.copy_from_slice(wanted),
-                    None => return false,
+        let mut memory = core::mem::take(&mut self.blocks.room);
+        let room = memory.first(bytes);
+        let read = room.len() == bytes && self.fetch(&extents, room).is_ok() && {
+            self.blocks.keep(&extents, room, skip.saturating_add(out.len()));
+            match room.get(skip..).and_then(|room| room.get(..out.len())) {
+                Some(wanted) => {
+                    out.copy_from_slice(wanted);
+                    true
                 }
-                true
+                None => false,
             }
-        });
-        self.blocks.room = room;
+        };
+        self.blocks.room = memory;
         if read {
             self.stats.copied(out.len());
         }

@@ -41,7 +41,7 @@ pub(crate) enum Operation {
 }
 
 /// Bytes of a request's head.
-const HEAD_BYTES: usize = 16;
+pub(crate) const HEAD_BYTES: usize = 16;
 /// Bytes of a request's tail.
 pub(crate) const STATUS_BYTES: usize = 1;
 

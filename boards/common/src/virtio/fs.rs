@@ -12,6 +12,9 @@ pub(crate) const HIGH_PRIORITY: u16 = 0;
 /// The only request queue that is used.
 pub(crate) const REQUESTS: u16 = 1;
 
+/// Room for the longest head: a FUSE request with a name of 255 bytes.
+pub(crate) const HEAD_BYTES_MAX: usize = 512;
+
 /// Length of a mount tag in bytes; a shorter one ends in zeros.
 pub(crate) const TAG_BYTES: usize = 36;
 

@@ -4,6 +4,7 @@
 //! with the reason of the device's end; after that end every submission is answered
 //! [`IoErrorKind::Gone`].
 
+use alloc::boxed::Box;
 use core::ptr::NonNull;
 
 use rootlet::fuse::ReadRequest;
@@ -38,9 +39,9 @@ pub(crate) type Ended = (Owner, Result<u32, IoErrorKind>);
 /// fields are dropped in order.
 pub(crate) struct Port<T: Transport> {
     device: Device<T>,
-    requests: Ring,
+    requests: Box<Ring>,
     /// The high priority ring of a share.
-    notices: Option<Ring>,
+    notices: Option<Box<Ring>>,
     end: Option<(Stopped, IoErrorKind)>,
     checked_ns: u64,
     /// Background jobs in flight.
@@ -58,7 +59,7 @@ impl<T: Transport> Port<T> {
         let mut device = Device::begin(found, blk::FEATURES, now)?;
         let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
-        let requests = Ring::new(&mut device.transport, 0)?;
+        let requests = Ring::new(&mut device.transport, 0, blk::HEAD_BYTES)?;
         let limit = requests.transfer_bytes_max().unwrap_or(u32::MAX);
         info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
         Ok((Self::started(device, requests, None), info, has_flush))
@@ -71,12 +72,12 @@ impl<T: Transport> Port<T> {
     ) -> Result<(Self, [u8; fs::TAG_BYTES]), StartError> {
         let mut device = Device::begin(found, 0, now)?;
         let tag = fs::tag(&device)?;
-        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY)?;
-        let requests = Ring::new(&mut device.transport, fs::REQUESTS)?;
+        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::HEAD_BYTES_MAX)?;
+        let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
         Ok((Self::started(device, requests, Some(notices)), tag))
     }
 
-    fn started(mut device: Device<T>, requests: Ring, notices: Option<Ring>) -> Self {
+    fn started(mut device: Device<T>, requests: Box<Ring>, notices: Option<Box<Ring>>) -> Self {
         device.run();
         Self { device, requests, notices, end: None, checked_ns: 0, jobs: 0, cursor: 0 }
     }

@@ -19,10 +19,8 @@ use virtio_drivers::transport::Transport;
 use super::device::{StartError, Stopped};
 use super::hal::Identity;
 
-/// Room for the longest head: a FUSE request with a name of 255 bytes.
-pub(crate) const HEAD_BYTES_MAX: usize = 512;
 /// Room for the longest tail: a FUSE reply's header.
-pub(crate) const TAIL_BYTES_MAX: usize = 16;
+const TAIL_BYTES_MAX: usize = 16;
 /// Descriptors of one request.
 const CHAIN: usize = 3;
 /// Descriptors of the largest queue that is compiled in.
@@ -111,19 +109,6 @@ struct Chain {
     copied: bool,
 }
 
-#[repr(C, align(16))]
-struct LaneBytes {
-    head: [u8; HEAD_BYTES_MAX],
-    tail: [u8; TAIL_BYTES_MAX],
-}
-
-struct Lane {
-    bytes: Box<UnsafeCell<LaneBytes>>,
-    /// Room for head or tail and the data; empty where the queue takes three parts.
-    copy: Box<UnsafeCell<[u8]>>,
-    flying: Option<(Chain, Flight)>,
-}
-
 /// A queue of one of the compiled-in sizes.
 enum Queue {
     Q128(Box<VirtQueue<Identity, 128>>),
@@ -178,7 +163,14 @@ impl Queue {
 pub(crate) struct Ring {
     queue: Queue,
     index: u16,
-    lanes: Box<[Lane]>,
+    /// Head and tail of each lane.
+    bytes: Shared,
+    /// The longest head.
+    head_bytes_max: usize,
+    /// Room for head or tail and the data; empty where the queue takes three parts, and where it
+    /// does not there is one lane.
+    copy: Shared,
+    lanes: Box<[Option<(Chain, Flight)>]>,
     flying: usize,
     /// From the queue's token to the lane.
     by_token: [u8; TOKENS],
@@ -187,25 +179,32 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// Sets up queue `index` of a device whose features are settled and which does not run yet.
-    pub(crate) fn new<T: Transport>(transport: &mut T, index: u16) -> Result<Self, StartError> {
+    /// Sets up queue `index` of a device whose features are settled and which does not run yet,
+    /// for requests with heads of at most `head_bytes_max`.
+    pub(crate) fn new<T: Transport>(
+        transport: &mut T,
+        index: u16,
+        head_bytes_max: usize,
+    ) -> Result<Box<Self>, StartError> {
         let (mut queue, size) = Queue::new(transport, index)?;
         // The transport does not set up a queue that it could not notify.
         if !transport.queue_used(index) {
             return Err(StartError::Queue(index));
         }
         any_size!(&mut queue, queue => queue.set_dev_notify(false));
-        let copy_bytes = if size < CHAIN { HEAD_BYTES_MAX + COPIED_BYTES_MAX } else { 0 };
-        let lane = || Lane {
-            bytes: Box::new(UnsafeCell::new(LaneBytes {
-                head: [0; HEAD_BYTES_MAX],
-                tail: [0; TAIL_BYTES_MAX],
-            })),
-            copy: copy(copy_bytes),
-            flying: None,
-        };
-        let lanes = (0..(size / CHAIN).max(1)).map(|_| lane()).collect();
-        Ok(Self { queue, index, lanes, flying: 0, by_token: [NO_LANE; TOKENS], dirty: false })
+        let count = (size / CHAIN).max(1);
+        let copy_bytes = if size < CHAIN { head_bytes_max + COPIED_BYTES_MAX } else { 0 };
+        Ok(Box::new(Self {
+            queue,
+            index,
+            bytes: shared(count * (head_bytes_max + TAIL_BYTES_MAX)),
+            head_bytes_max,
+            copy: shared(copy_bytes),
+            lanes: (0..count).map(|_| None).collect(),
+            flying: 0,
+            by_token: [NO_LANE; TOKENS],
+            dirty: false,
+        }))
     }
 
     /// How many requests fit.
@@ -215,8 +214,7 @@ impl Ring {
 
     /// The longest transfer, if the queue has a limit of its own.
     pub(crate) fn transfer_bytes_max(&self) -> Option<u32> {
-        let copies = self.lanes.first().is_some_and(|lane| lane.copy_bytes() > 0);
-        copies.then_some(COPIED_BYTES_MAX as u32)
+        (self.copy_bytes() > 0).then_some(COPIED_BYTES_MAX as u32)
     }
 
     /// How many requests are in flight.
@@ -242,35 +240,35 @@ impl Ring {
         tail: Tail,
         flight: Flight,
     ) -> Result<(), Refused> {
-        let free = self.lanes.iter_mut().enumerate().find(|(_, lane)| lane.flying.is_none());
-        let Some((number, lane)) = free else { return Err(Refused) };
-        let bytes = lane.bytes.get();
-        // SAFETY: the lane is free, so no device has its bytes, and `lane` is borrowed mutably.
-        let room = unsafe { &mut *bytes };
-        room.tail = [0xff; TAIL_BYTES_MAX];
+        let free = self.lanes.iter().position(Option::is_none);
+        let Some(number) = free else { return Err(Refused) };
+        let lane = lane(&self.bytes, self.head_bytes_max, number);
+        // SAFETY: the lane is free, so no device has its bytes, and the ring is borrowed mutably.
+        let (room, last) = unsafe { (&mut *lane.head, &mut *lane.tail) };
+        last.fill(0xff);
         let mut head_bytes = 0;
         for part in head {
             let end = head_bytes + part.len();
-            room.head.get_mut(head_bytes..end).ok_or(Refused)?.copy_from_slice(part);
+            room.get_mut(head_bytes..end).ok_or(Refused)?.copy_from_slice(part);
             head_bytes = end;
         }
         let mut chain = Chain { token: 0, head_bytes, data, tail, copied: false };
-        if lane.copy_bytes() > 0 && chain.parts() == CHAIN {
+        if self.copy_bytes() > 0 && chain.parts() == CHAIN {
             chain.copied = true;
-            // SAFETY: the lane is free, and the caller promises the data.
-            unsafe { lane.copy_in(&chain) }?;
+            // SAFETY: the only lane is free, and the caller promises the data.
+            unsafe { copy_in(self.copy.get_mut(), &room[..head_bytes], &chain) }?;
         }
-        let mut parts = Parts::new(bytes, lane.copy.get(), &chain);
+        let mut parts = Parts::new(lane, self.copy.get(), &chain);
         let (inputs, outputs) = parts.split();
-        // SAFETY: head and tail live in the lane's own allocation, which is touched again only in
-        // `land`, after `pop_used`, or in `submit`, once the lane is free; for the data the
+        // SAFETY: head and tail live in the lane's own bytes, which are touched again only in
+        // `reap`, after `pop_used`, or in `submit`, once the lane is free; for the data the
         // caller promises the same.
         let added = any_size!(&mut self.queue, queue => unsafe { queue.add(inputs, outputs) });
         let Ok(token) = added else { return Err(Refused) };
         chain.token = token;
         let slot = self.by_token.get_mut(usize::from(token));
         *slot.expect("a token is below the queue's size") = number as u8;
-        lane.flying = Some((chain, flight));
+        self.lanes[number] = Some((chain, flight));
         self.flying += 1;
         self.dirty = true;
         Ok(())
@@ -296,11 +294,12 @@ impl Ring {
             return Ok(None);
         };
         let slot = self.by_token.get_mut(usize::from(token)).ok_or(BogusToken)?;
-        let lane = self.lanes.get_mut(usize::from(*slot)).ok_or(BogusToken)?;
-        let (chain, _) = lane.flying.as_ref().ok_or(BogusToken)?;
+        let number = usize::from(*slot);
+        let flying = self.lanes.get_mut(number).ok_or(BogusToken)?;
+        let (chain, _) = flying.as_ref().ok_or(BogusToken)?;
         let chain = *chain;
-        let bytes = lane.bytes.get();
-        let mut parts = Parts::new(bytes, lane.copy.get(), &chain);
+        let lane = lane(&self.bytes, self.head_bytes_max, number);
+        let mut parts = Parts::new(lane, self.copy.get(), &chain);
         let (inputs, outputs) = parts.split();
         let popped = any_size!(&mut self.queue, queue => {
             // SAFETY: the parts are those of the `add` that returned this token: they are made
@@ -310,16 +309,18 @@ impl Ring {
         // The ring is the device's to write, so it may say something else at the second look. Then
         // the request stays in flight until the reset.
         let Ok(device_bytes) = popped else { return Err(BogusToken) };
-        let (_, flight) = lane.flying.take().ok_or(BogusToken)?;
+        let (_, flight) = flying.take().ok_or(BogusToken)?;
         *slot = NO_LANE;
         self.flying -= 1;
         if chain.copied {
-            // SAFETY: the device gave the request back, so the lane's bytes are ours again, and
-            // `submit`'s caller promised the data.
-            unsafe { lane.copy_out(&chain, device_bytes as usize) };
+            // SAFETY: the device gave the request back, so the bytes of the only lane and the copy
+            // are ours again, and `submit`'s caller promised the data.
+            unsafe {
+                copy_out(self.copy.get_mut(), &mut *lane.tail, &chain, device_bytes as usize)
+            };
         }
         // SAFETY: the device gave the request back, so the lane's bytes are ours again.
-        let tail = unsafe { (*bytes).tail };
+        let tail = unsafe { *lane.tail };
         let data_bytes = match chain.data {
             Data::In(data) => data.len(),
             Data::Out(_) | Data::None => 0,
@@ -329,24 +330,47 @@ impl Ring {
 
     /// Takes one request back from a device that has been reset.
     pub(crate) fn abandon(&mut self, _: Stopped) -> Option<Flight> {
-        let (_, flight) = self.lanes.iter_mut().find_map(|lane| lane.flying.take())?;
+        let (_, flight) = self.lanes.iter_mut().find_map(Option::take)?;
         self.flying -= 1;
         Some(flight)
     }
 
     /// Whether a request has met its deadline.
     pub(crate) fn is_late(&self, now_ns: u64) -> bool {
-        let flights = self.lanes.iter().filter_map(|lane| lane.flying.as_ref());
+        let flights = self.lanes.iter().flatten();
         self.flying > 0 && flights.into_iter().any(|(_, flight)| now_ns >= flight.deadline_ns)
+    }
+
+    fn copy_bytes(&self) -> usize {
+        self.copy.get().len()
     }
 }
 
-/// Zeroed room for a copy.
-fn copy(bytes: usize) -> Box<UnsafeCell<[u8]>> {
+/// Memory that the device may have a part of.
+type Shared = Box<UnsafeCell<[u8]>>;
+
+/// So many zeroed bytes.
+fn shared(bytes: usize) -> Shared {
     let room: Box<[u8]> = alloc::vec![0; bytes].into_boxed_slice();
     let room = Box::into_raw(room) as *mut UnsafeCell<[u8]>;
     // SAFETY: `UnsafeCell` has the layout of what is in it, and the box was made just above.
     unsafe { Box::from_raw(room) }
+}
+
+/// Where head and tail of a lane live.
+#[derive(Clone, Copy)]
+struct Lane {
+    head: *mut [u8],
+    tail: *mut [u8; TAIL_BYTES_MAX],
+}
+
+/// Lane `number` of a ring, below as many as there is room for.
+fn lane(bytes: &Shared, head_bytes_max: usize, number: usize) -> Lane {
+    let begin = number * (head_bytes_max + TAIL_BYTES_MAX);
+    debug_assert!(begin + head_bytes_max + TAIL_BYTES_MAX <= bytes.get().len());
+    let head = bytes.get().cast::<u8>().wrapping_add(begin);
+    let tail = head.wrapping_add(head_bytes_max).cast();
+    Lane { head: slice_from_raw_parts_mut(head, head_bytes_max), tail }
 }
 
 impl Data {
@@ -381,47 +405,45 @@ impl Chain {
     }
 }
 
-impl Lane {
-    fn copy_bytes(&self) -> usize {
-        self.copy.get().len()
+/// Copies head and data of what the device shall read.
+///
+/// # Safety
+///
+/// No device has the copy, and the data is what `submit`'s caller promises.
+unsafe fn copy_in(copy: &mut [u8], head: &[u8], chain: &Chain) -> Result<(), Refused> {
+    let room = copy.get_mut(..chain.copy_bytes()).ok_or(Refused)?;
+    if let Data::Out(data) = chain.data {
+        let (to_head, to_data) = room.split_at_mut(chain.head_bytes);
+        to_head.copy_from_slice(head);
+        // SAFETY: the caller promises that nobody writes the data now.
+        to_data.copy_from_slice(unsafe { data.as_ref() });
     }
+    Ok(())
+}
 
-    /// Copies head and data of what the device shall read.
-    ///
-    /// # Safety
-    ///
-    /// The lane is free, and the data is what `submit`'s caller promises.
-    unsafe fn copy_in(&mut self, chain: &Chain) -> Result<(), Refused> {
-        let head = &self.bytes.get_mut().head[..chain.head_bytes];
-        let room = self.copy.get_mut().get_mut(..chain.copy_bytes()).ok_or(Refused)?;
-        if let Data::Out(data) = chain.data {
-            let (to_head, to_data) = room.split_at_mut(chain.head_bytes);
-            to_head.copy_from_slice(head);
-            // SAFETY: the caller promises that nobody writes the data now.
-            to_data.copy_from_slice(unsafe { data.as_ref() });
-        }
-        Ok(())
-    }
-
-    /// Copies data and tail that the device wrote, `device_bytes` of both.
-    ///
-    /// # Safety
-    ///
-    /// The device gave the request back, and the data is what `submit`'s caller promised.
-    unsafe fn copy_out(&mut self, chain: &Chain, device_bytes: usize) {
-        let Data::In(mut data) = chain.data else { return };
-        let tail_bytes = chain.tail_bytes();
-        let written = &self.copy.get_mut()[..chain.copy_bytes()];
-        let is_first = matches!(chain.tail, Tail::First(_));
-        let (first, last) =
-            written.split_at(if is_first { tail_bytes } else { written.len() - tail_bytes });
-        let (tail, from) = if is_first { (first, last) } else { (last, first) };
-        self.bytes.get_mut().tail[..tail_bytes].copy_from_slice(tail);
-        let bytes = device_bytes.saturating_sub(tail_bytes).min(from.len());
-        // SAFETY: the caller promises that nobody else uses the data now.
-        let data = unsafe { data.as_mut() };
-        data[..bytes].copy_from_slice(&from[..bytes]);
-    }
+/// Copies data and tail that the device wrote, `device_bytes` of both.
+///
+/// # Safety
+///
+/// The device gave the request back, and the data is what `submit`'s caller promised.
+unsafe fn copy_out(
+    copy: &mut [u8],
+    to_tail: &mut [u8; TAIL_BYTES_MAX],
+    chain: &Chain,
+    device_bytes: usize,
+) {
+    let Data::In(mut data) = chain.data else { return };
+    let tail_bytes = chain.tail_bytes();
+    let written = &copy[..chain.copy_bytes()];
+    let is_first = matches!(chain.tail, Tail::First(_));
+    let (first, last) =
+        written.split_at(if is_first { tail_bytes } else { written.len() - tail_bytes });
+    let (tail, from) = if is_first { (first, last) } else { (last, first) };
+    to_tail[..tail_bytes].copy_from_slice(tail);
+    let bytes = device_bytes.saturating_sub(tail_bytes).min(from.len());
+    // SAFETY: the caller promises that nobody else uses the data now.
+    let data = unsafe { data.as_mut() };
+    data[..bytes].copy_from_slice(&from[..bytes]);
 }
 
 /// The parts of a chain as slices, in the order of the queue: what the device reads, then what it
@@ -434,15 +456,15 @@ struct Parts<'p> {
 }
 
 impl<'p> Parts<'p> {
-    fn new(lane: *mut LaneBytes, copy: *mut [u8], chain: &Chain) -> Self {
+    fn new(lane: Lane, copy: *mut [u8], chain: &Chain) -> Self {
         let mut parts = Self {
             inputs: [&[], &[]],
             outputs: [&mut [], &mut []],
             input_count: 0,
             output_count: 0,
         };
-        let tail = lane.cast::<u8>().wrapping_add(HEAD_BYTES_MAX);
-        let head = slice_from_raw_parts_mut(lane.cast::<u8>(), chain.head_bytes);
+        let head = slice_from_raw_parts_mut(lane.head.cast::<u8>(), chain.head_bytes);
+        let tail = lane.tail.cast::<u8>();
         if chain.copied {
             let both = slice_from_raw_parts_mut(copy.cast::<u8>(), chain.copy_bytes());
             if let Data::Out(_) = chain.data {
