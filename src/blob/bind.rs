@@ -164,6 +164,10 @@ pub struct SourcePart {
 }
 
 /// The sources of all slots; index 0 is the primary.
+#[cfg(feature = "alloc")]
+pub type Sources = alloc::vec::Vec<SourcePart>;
+/// The sources of all slots; index 0 is the primary.
+#[cfg(not(feature = "alloc"))]
 pub type Sources = heapless::Vec<SourcePart, SOURCES_MAX>;
 
 impl Image {
@@ -201,11 +205,13 @@ impl Image {
         if let Some((slot, _)) = configured.iter().find(|(slot, _)| *slot == 0 || *slot > slots) {
             return Err(BindError::NoSlot { slot: *slot, slots });
         }
+        #[cfg(feature = "alloc")]
+        let mut sources = Sources::with_capacity(usize::from(slots).saturating_add(1));
+        #[cfg(not(feature = "alloc"))]
         let mut sources = Sources::new();
-        // The table has at most DEVICES_MAX slots, so there is room for all.
         let version = version_of(storage, self.device);
         let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
-        let _ = sources.push(part);
+        keep(&mut sources, part);
         for (number, slot) in self.devices.iter() {
             let bytes = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
             let given = configured.iter().find(|(of, _)| *of == number).map(|(_, name)| *name);
@@ -216,7 +222,7 @@ impl Image {
                 }
                 bound => bound?,
             };
-            let _ = sources.push(part);
+            keep(&mut sources, part);
         }
         Ok(sources)
     }
@@ -285,6 +291,14 @@ impl Image {
         let whole = self.superblock.block_size.bytes().wrapping_sub(1);
         end.saturating_sub(base) & !whole
     }
+}
+
+/// The table has at most DEVICES_MAX slots, so there is room for all.
+fn keep(sources: &mut Sources, part: SourcePart) {
+    #[cfg(feature = "alloc")]
+    sources.push(part);
+    #[cfg(not(feature = "alloc"))]
+    let _ = sources.push(part);
 }
 
 fn version_of<D: Discover>(storage: &D, device: DeviceId) -> u64 {

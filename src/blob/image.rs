@@ -35,6 +35,8 @@ pub struct Image {
 
 impl Image {
     /// Reads the head of the image on `device`.
+    // Not inlined: it writes its result where the caller wants it.
+    #[inline(never)]
     pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
         let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
         let bytes = storage.info(device).ok_or(gone)?.bytes;

@@ -6,6 +6,6 @@ mod bind;
 mod identity;
 mod image;
 
-pub use bind::{BindError, Name, SourceName, SourcePart, Sources};
+pub use bind::{BindError, Name, SOURCES_MAX, SourceName, SourcePart, Sources};
 pub use identity::{DOMAIN_BYTES_MAX, Described, Domain, describe, identity};
 pub use image::Image;

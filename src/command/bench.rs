@@ -35,7 +35,7 @@ pub struct Setup<'s> {
     /// The image.
     pub mounted: &'s Mounted,
     /// Memory for the region.
-    pub memory: Memory,
+    pub memory: &'s Memory,
     /// Random bytes for the region.
     pub entropy: [u8; 16],
 }
@@ -164,7 +164,7 @@ pub fn run<S: Discover + Background, W: Write>(
 ) -> Outcome<Counters, W> {
     let mounted = setup.mounted;
     let memory = setup.memory;
-    let mut root = mounted.root(storage, None, &memory)?;
+    let mut root = mounted.root(storage, None, memory)?;
     // The first byte comes before all memory that only the tests need.
     let read = |inode| root.open_inode(inode)?.read_at(0, &mut [0]);
     root.metadata(paths.disk.as_bytes())
@@ -199,7 +199,7 @@ pub fn run<S: Discover + Background, W: Write>(
     let (mut storage, _) = root.into_parts();
     let region = open_region(&mut storage, setup.config, mounted, setup.entropy, memory, notice);
     let with_region = region.is_some();
-    root = mounted.root(storage, region, &memory)?;
+    root = mounted.root(storage, region, memory)?;
     seal(root.reserve_bytes());
     if with_region {
         for (kind, path) in files {
@@ -221,7 +221,7 @@ pub fn run<S: Discover + Background, W: Write>(
 /// The same mount with nothing in memory, so that what is read comes from devices and region.
 fn forgotten<S: Background>(root: GuestRoot<S>, setup: &Setup<'_>) -> Result<GuestRoot<S>, Error> {
     let (storage, region) = root.into_parts();
-    setup.mounted.root(storage, region, &setup.memory)
+    setup.mounted.root(storage, region, setup.memory)
 }
 
 struct Bench<'b, W> {

@@ -19,7 +19,7 @@ use core::fmt;
 
 pub use super::partition::Guid;
 use super::partition::REGION_TYPE;
-pub use super::words::{RawWord, RawWords, cut, quote, words};
+pub use super::words::{RawWord, RawWords, Words, cut, quote, words};
 use crate::blob::Domain;
 
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
@@ -27,6 +27,9 @@ pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 
 /// The longest name of a partition in UTF-16 units (UEFI 2.10 5.3.3).
 const NAME_CHARS_MAX: usize = 36;
+
+/// So many of each kind there mostly are at most, so that no list has to grow.
+const USUAL: usize = 8;
 
 /// The keys, for messages.
 const KEYS: &str = "image=, blobN=, cache=, share=, domain=, ram-cache=, console=, slot=, \
@@ -264,94 +267,123 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; the first fault of the line counts.
     pub fn parse(line: &str) -> Result<Self, ConfigError> {
-        let mut words = words(line)?;
-        // Mostly enough, so that none has to grow.
-        let room = words.len().min(16);
-        let mut config = Self {
-            blobs: Vec::with_capacity(room),
-            shares: Vec::with_capacity(room),
-            ..Self::default()
-        };
-        if let Some(at) = words.iter().position(|word| word == "--") {
-            config.command = words.split_off(at.saturating_add(1));
-            words.truncate(at);
-        }
-        let mut given = Vec::with_capacity(room);
-        for word in &words {
-            let (key, value) = cut(word, b'=').ok_or_else(|| unknown(word))?;
-            config.set(key, value).map_err(|fault| fault.of(word))?;
-            // There may be several shares.
-            let once = if key == "share" { word.as_str() } else { key };
-            if key != "log" && given.contains(&once) {
-                return Err(ConfigError::Duplicate { word: word.clone() });
+        let mut given = Given::default();
+        given.config.blobs = Vec::with_capacity(USUAL);
+        given.config.shares = Vec::with_capacity(USUAL);
+        let mut words = Words::new(line);
+        for word in &mut words {
+            let word = word?;
+            if word == "--" {
+                break;
             }
-            given.push(once);
+            given.take(&word).map_err(|fault| fault.of(&word))?;
+        }
+        let mut config = given.config;
+        config.console = given.console.unwrap_or_default();
+        config.cache_format = given.cache_format.unwrap_or_default();
+        config.command = Vec::with_capacity(USUAL);
+        for word in words {
+            config.command.push(word?.into_owned());
         }
         Ok(config)
     }
+}
 
+/// The settings so far.
+#[derive(Default)]
+struct Given {
+    config: Config,
+    console: Option<Console>,
+    cache_format: Option<CacheFormat>,
+}
+
+impl Given {
     /// Takes one setting.
-    fn set(&mut self, key: &str, value: &str) -> Result<(), Fault> {
+    fn take(&mut self, word: &str) -> Result<(), Fault> {
+        let Self { config, console, cache_format } = self;
+        let (key, value) = cut(word, b'=').ok_or(Fault::Unknown)?;
         match key {
-            "image" => self.image = Some(source(value)?),
-            "cache" => self.cache = Some(cache(value)?),
-            "share" => self.shares.push(mount_tag(value)?),
+            "image" => once(&mut config.image, source(value)?)?,
+            "cache" => once(&mut config.cache, cache(value)?)?,
+            // There may be several.
+            "share" => {
+                let mount_tag = mount_tag(value)?;
+                if config.shares.contains(&mount_tag) {
+                    return Err(Fault::Duplicate);
+                }
+                config.shares.push(mount_tag);
+            }
             "console" => {
                 let want =
                     Fault::Value("plain, framed, wire or wire:COPIES with COPIES from 1 to 9");
-                self.console = Console::parse(value).ok_or(want)?;
+                once(console, Console::parse(value).ok_or(want)?)?;
             }
             "domain" => {
                 let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
-                let domain = Domain::new(value).filter(|_| !value.is_empty());
-                self.domain = domain.ok_or(want)?;
+                let domain = Domain::new(value).filter(|_| !value.is_empty()).ok_or(want)?;
+                if config.domain != Domain::default() {
+                    return Err(Fault::Duplicate);
+                }
+                config.domain = domain;
             }
             "ram-cache" => {
                 let want = Fault::Value("a size in bytes, K, M or G; 0 keeps no blocks in memory");
                 let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
-                self.ram_cache_bytes = Some(bytes.ok_or(want)?);
+                once(&mut config.ram_cache_bytes, bytes.ok_or(want)?)?;
             }
-            "slot" => self.slot_bytes = Some(slot_bytes(value)?),
+            "slot" => once(&mut config.slot_bytes, slot_bytes(value)?)?,
             "cache-format" => {
                 let choices = [
                     ("auto", CacheFormat::Auto),
                     ("force", CacheFormat::Force),
                     ("never", CacheFormat::Never),
                 ];
-                self.cache_format = choice(value, choices, "auto, force or never")?;
+                once(cache_format, choice(value, choices, "auto, force or never")?)?;
             }
             "deadline" => {
                 let want = Fault::Value("a number of seconds, at least 1");
                 let seconds = number(value).and_then(|number| u32::try_from(number).ok());
-                self.deadline_s = Some(seconds.filter(|&seconds| seconds > 0).ok_or(want)?);
+                once(&mut config.deadline_s, seconds.filter(|&seconds| seconds > 0).ok_or(want)?)?;
             }
             "log" => {}
             _ => {
                 let slot = slot_number(key.strip_prefix("blob").ok_or(Fault::Unknown)?)?;
-                self.blobs.push((slot, source(value)?));
+                let source = source(value)?;
+                if config.blobs.iter().any(|(known, _)| *known == slot) {
+                    return Err(Fault::Duplicate);
+                }
+                config.blobs.push((slot, source));
             }
         }
         Ok(())
     }
 }
 
+/// Sets what has not been set before.
+fn once<T>(setting: &mut Option<T>, value: T) -> Result<(), Fault> {
+    if setting.is_some() {
+        return Err(Fault::Duplicate);
+    }
+    *setting = Some(value);
+    Ok(())
+}
+
 /// What is wrong with a word.
 enum Fault {
     Unknown,
+    Duplicate,
     Value(&'static str),
 }
 
 impl Fault {
     fn of(self, word: &str) -> ConfigError {
+        let word = word.to_string();
         match self {
-            Self::Unknown => unknown(word),
-            Self::Value(want) => ConfigError::Value { word: word.to_string(), want },
+            Self::Unknown => ConfigError::Unknown { word },
+            Self::Duplicate => ConfigError::Duplicate { word },
+            Self::Value(want) => ConfigError::Value { word, want },
         }
     }
-}
-
-fn unknown(word: &str) -> ConfigError {
-    ConfigError::Unknown { word: word.to_string() }
 }
 
 /// The device slot in `blobN`: it has one spelling, so that no slot is named twice.

@@ -10,6 +10,7 @@ use crate::blob::{BindError, Image, SourceName, Sources, identity};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use crate::read::{Budget, Root};
 use crate::storage::{Background, DeviceId, Discover, DiscoverError, Storage};
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -173,17 +174,29 @@ impl Mounted {
         region: Option<Cache>,
         memory: &Memory,
     ) -> Result<GuestRoot<S>, Error> {
+        let held;
+        let sources = if self.missing.is_empty() {
+            &self.sources
+        } else {
+            held = self.held(region.as_ref())?;
+            &held
+        };
+        Root::with_budget(storage, region, &self.image, sources, &memory.mount)
+    }
+
+    /// The sources, where those that are not there have the versions that the region holds.
+    fn held(&self, region: Option<&Cache>) -> Result<Sources, Error> {
         let mut sources = self.sources.clone();
         for (slot, error) in &self.missing {
             let part = sources.get_mut(usize::from(*slot));
             let held = part.and_then(|part| {
                 let identity = identity(&self.image, *slot, 0);
-                part.version = region.as_ref()?.whole(identity, part.bytes)?.version();
+                part.version = region?.whole(identity, part.bytes)?.version();
                 Some(())
             });
             held.ok_or(Error::Bind(error.clone()))?;
         }
-        Root::with_budget(storage, region, &self.image, &sources, &memory.mount)
+        Ok(sources)
     }
 }
 
@@ -201,7 +214,7 @@ fn borrowed(name: &config::SourceName) -> SourceName<'_> {
 /// # Errors
 /// [`MountError`]: the image cannot be used, or a blob is not there and there is no region that
 /// could hold it.
-pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, MountError> {
+pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Box<Mounted>, MountError> {
     let Some(name) = &config.image else {
         let mut disks = String::new();
         storage.disks(&mut |serial, _| {
@@ -211,16 +224,17 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
         return Err(MountError::NoImage { disks });
     };
     let device = borrowed(name).find(storage)?;
-    let mut image = Image::read(storage, device)?;
+    let image = Image::read(storage, device)?;
+    let mut mounted = Box::new(Mounted { image, sources: Sources::new(), missing: Vec::new() });
+    let Mounted { image, sources, missing } = &mut *mounted;
     image.domain = config.domain.clone();
     let given: Vec<_> = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name))).collect();
-    let mut missing = Vec::new();
-    let sources =
+    *sources =
         image.bind_present(storage, &given, &mut |slot, error| missing.push((slot, error)))?;
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
     }
-    Ok(Mounted { image, sources, missing })
+    Ok(mounted)
 }
 
 /// Opens the region that `config` names. `None`, with a notice, if there is none to use.
@@ -229,7 +243,7 @@ pub fn open_region<S: Discover + Background>(
     config: &Config,
     mounted: &Mounted,
     entropy: [u8; 16],
-    memory: Memory,
+    memory: &Memory,
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Option<Cache> {
     let Some(name @ CacheName { serial, part }) = &config.cache else {

@@ -5,6 +5,7 @@
 //! ASCII white space separates words. Double quotes group, also in the middle of a word; a
 //! backslash takes the next character as it is, inside quotes and out. `""` is an empty word.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -73,20 +74,40 @@ impl<'l> Iterator for RawWords<'l> {
     }
 }
 
-/// The words of a line, without those of the machine.
+/// The words of a line, without those of the machine. An error is
+/// [`ConfigError::OpenQuote`] or [`ConfigError::Backslash`].
+#[derive(Clone, Debug)]
+pub struct Words<'l>(RawWords<'l>);
+
+impl<'l> Words<'l> {
+    /// The words of `line`.
+    pub fn new(line: &'l str) -> Self {
+        Self(RawWords::new(line))
+    }
+}
+
+impl<'l> Iterator for Words<'l> {
+    type Item = Result<Cow<'l, str>, ConfigError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let RawWord { text, at, bare } = self.0.next()?;
+            if !bare {
+                return Some(unquoted(text, at).map(Cow::Owned));
+            }
+            if !is_the_machines(text) {
+                return Some(Ok(Cow::Borrowed(text)));
+            }
+        }
+    }
+}
+
+/// All [`Words`] of a line.
 ///
 /// # Errors
 /// [`ConfigError::OpenQuote`] and [`ConfigError::Backslash`].
 pub fn words(line: &str) -> Result<Vec<String>, ConfigError> {
-    let mut words = Vec::with_capacity(RawWords::new(line).count());
-    for RawWord { text, at, bare } in RawWords::new(line) {
-        if !bare {
-            words.push(unquoted(text, at)?);
-        } else if !is_the_machines(text) {
-            words.push(String::from(text));
-        }
-    }
-    Ok(words)
+    Words::new(line).map(|word| word.map(Cow::into_owned)).collect()
 }
 
 /// What a word that begins at byte `start` of its line means.

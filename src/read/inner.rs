@@ -17,7 +17,7 @@ use super::plan::Plan;
 use super::stats::Stats;
 #[cfg(feature = "alloc")]
 use super::stream::{Pool, Prefetch};
-use crate::blob::{Image, SourcePart};
+use crate::blob::{Image, SOURCES_MAX, SourcePart};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
 use crate::error::Error;
@@ -27,6 +27,11 @@ use crate::storage::{DeviceId, Storage};
 const MAP_BYTES: usize = 512;
 /// What is read at once of a slot whose source is not there, from the region.
 const ABSENT_TRANSFER_MAX: u64 = 1 << 20;
+
+#[cfg(feature = "alloc")]
+type Sources = alloc::vec::Vec<Source>;
+#[cfg(not(feature = "alloc"))]
+type Sources = heapless::Vec<Source, SOURCES_MAX>;
 
 #[cfg(feature = "alloc")]
 type DirMemory = alloc::boxed::Box<[u8]>;
@@ -41,7 +46,7 @@ pub struct Inner<S, L> {
     pub superblock: Superblock,
     pub devices: Devices,
     pub stats: Stats,
-    pub sources: heapless::Vec<Source, { crate::erofs::DEVICES_MAX + 1 }>,
+    pub sources: Sources,
     pub meta: MetaCache,
     pub bounce: Bounce,
     pub ahead: Ahead,
@@ -75,14 +80,36 @@ pub struct Inner<S, L> {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart], budget: &Budget) -> Self {
-        let mut inner = Self {
+    pub fn new(
+        storage: S,
+        mut layer: L,
+        image: &Image,
+        parts: &[SourcePart],
+        budget: &Budget,
+    ) -> Self {
+        // There are as many parts as slots, which the table has bounded.
+        let sources = (0u16..).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
+            let info = storage.info(part.device);
+            let identity = || crate::blob::identity(image, slot, part.version);
+            let blob = layer.attach(identity, part.bytes);
+            Source {
+                device: part.device,
+                base: part.base,
+                bytes: part.bytes,
+                sector: info.map_or(512, |info| u64::from(info.sector_bytes)),
+                transfer_max: info
+                    .map_or(ABSENT_TRANSFER_MAX, |info| u64::from(info.transfer_bytes_max)),
+                blob,
+            }
+        });
+        let sources = sources.collect();
+        Self {
             storage,
             layer,
             superblock: image.superblock,
             devices: image.devices.clone(),
             stats: Stats { mount_bytes: image.read_bytes, ..Stats::default() },
-            sources: heapless::Vec::new(),
+            sources,
             meta: MetaCache::new(budget.metadata_bytes),
             bounce: Bounce::new(),
             ahead: Ahead::new(),
@@ -103,24 +130,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             prefetch: Prefetch::default(),
             #[cfg(feature = "alloc")]
             prefetch_on: None,
-        };
-        for (slot, part) in (0u16..).zip(parts) {
-            let info = inner.storage.info(part.device);
-            let identity = || crate::blob::identity(image, slot, part.version);
-            let blob = inner.layer.attach(identity, part.bytes);
-            let source = Source {
-                device: part.device,
-                base: part.base,
-                bytes: part.bytes,
-                sector: info.map_or(512, |info| u64::from(info.sector_bytes)),
-                transfer_max: info
-                    .map_or(ABSENT_TRANSFER_MAX, |info| u64::from(info.transfer_bytes_max)),
-                blob,
-            };
-            // There are as many parts as slots, which the table has bounded.
-            let _ = inner.sources.push(source);
         }
-        inner
     }
 
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.

@@ -45,7 +45,10 @@ mod tests {
         let mut room = Room::new(1000);
         assert_eq!((room.reserve_bytes(), room.memory.capacity()), (1000, 0));
         room.first(10).fill(7);
-        assert_eq!((room.reserve_bytes(), room.memory.capacity(), room.memory.len()), (0, 1000, 10));
+        assert_eq!(
+            (room.reserve_bytes(), room.memory.capacity(), room.memory.len()),
+            (0, 1000, 10)
+        );
         assert_eq!(room.first(4), [7; 4]);
         assert_eq!(room.first(2000).len(), 1000);
         assert_eq!(room.memory.capacity(), 1000);

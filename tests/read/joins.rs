@@ -116,7 +116,8 @@ fn mount_after_a_stream_that_was_given_up_reads_right() {
         let notice = &mut |_: std::fmt::Arguments<'_>| {};
         let mounted = command::open(&mut storage, &config).unwrap();
         let memory = Memory::of(48 << 20, &config).unwrap();
-        let region = command::open_region(&mut storage, &config, &mounted, [1; 16], memory, notice);
+        let region =
+            command::open_region(&mut storage, &config, &mounted, [1; 16], &memory, notice);
         let mut root = mounted.root(storage, region, &memory).unwrap();
         let want = content();
         for first in [2_000_000, 0, 1_000_000] {

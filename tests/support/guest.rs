@@ -33,7 +33,7 @@ impl<S: Discover + Background> Guest<S> {
         let memory = Memory::of(HEAP_BYTES, &config).map_err(|error| error.to_string())?;
         let entropy = [boot; 16];
         let region =
-            command::open_region(&mut storage, &config, &mounted, entropy, memory, &mut notice);
+            command::open_region(&mut storage, &config, &mounted, entropy, &memory, &mut notice);
         let root = mounted.root(storage, region, &memory);
         let root = root.map_err(|error| error.to_string())?;
         Ok(Self { root, notices, files: 0 })

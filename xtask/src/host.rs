@@ -74,14 +74,14 @@ fn run_own(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
-    let memory = Memory::of(HEAP_BYTES, config)?;
+    let memory = &Memory::of(HEAP_BYTES, config)?;
     let mounted = command::open(&mut storage, config)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     mounted.describe(config, &mut notice);
     let region =
         command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
     let root = mounted
-        .root(storage, region, &memory)
+        .root(storage, region, memory)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     let result = match own {
         Own::Extract(request) => extract::task(&root, request, interrupt),
@@ -114,7 +114,7 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
 fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
     let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
-    let memory = Memory::of(HEAP_BYTES, config)?;
+    let memory = &Memory::of(HEAP_BYTES, config)?;
     let mounted = command::open(&mut storage, config)?;
     let stdout = BufWriter::new(io::stdout().lock());
     let counters = if let Command::Race(steps) = &command {
@@ -131,7 +131,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         mounted.describe(config, &mut notice);
         let region =
             command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
-        let root = mounted.root(storage, region, &memory)?;
+        let root = mounted.root(storage, region, memory)?;
         let mut scratch = Scratch::new(&command);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
         runner.run(&command).map_err(|error| match error {

@@ -25,13 +25,16 @@ const HEAP_BYTES_MIN: usize = 1 << 20;
 /// The main of a board that is nothing but a guest.
 pub fn run(mut machine: Machine) -> ! {
     let mut err = machine.err;
-    let config = match Config::parse(machine.cmdline) {
+    // All these are matched where they are: moving them would cost more than it says.
+    let config = Config::parse(machine.cmdline);
+    let config = match &config {
         Ok(config) => config,
-        Err(error) => fail(&error, None),
+        Err(error) => fail(error, None),
     };
-    let command = match Command::parse(&config.command) {
+    let command = Command::parse(&config.command);
+    let command = match &command {
         Ok(command) => command,
-        Err(error) => fail(&error, None),
+        Err(error) => fail(error, None),
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
     defmt::info!("devices up");
@@ -39,7 +42,7 @@ pub fn run(mut machine: Machine) -> ! {
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
-    let opened = command::open(&mut storage, &config);
+    let opened = command::open(&mut storage, config);
     let mounted = match &opened {
         Ok(mounted) => mounted,
         Err(error) => fail(error, None),
@@ -51,30 +54,31 @@ pub fn run(mut machine: Machine) -> ! {
         let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
         fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
     }
-    let memory = match Memory::of(heap_bytes, &config) {
+    let memory = Memory::of(heap_bytes, config);
+    let memory = match &memory {
         Ok(memory) => memory,
-        Err(error) => fail(&error, None),
+        Err(error) => fail(error, None),
     };
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
-    let setup = Setup { config: &config, mounted, memory, entropy: clock::entropy() };
-    match &command {
+    let setup = Setup { config, mounted, memory, entropy: clock::entropy() };
+    match command {
         Command::Bench(paths) => {
             conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))
         }
         Command::Race(steps) => conclude(command::race::run(storage, &setup, steps, out, notice)),
         _ => {}
     }
-    mounted.describe(&config, notice);
+    mounted.describe(config, notice);
     let region =
-        command::open_region(&mut storage, &config, mounted, clock::entropy(), memory, notice);
-    let root = match mounted.root(storage, region, &memory) {
+        command::open_region(&mut storage, config, mounted, clock::entropy(), memory, notice);
+    let root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };
     // Before the seal: it keeps a list.
     root.prefetch();
-    let mut scratch = Scratch::new(&command);
+    let mut scratch = Scratch::new(command);
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
@@ -87,7 +91,7 @@ pub fn run(mut machine: Machine) -> ! {
         console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
     };
     let mut runner = Runner::new(&root, machine.out, &mut scratch).watched(&mut tell);
-    let result = runner.run(&command);
+    let result = runner.run(command);
     let files = runner.done.files;
     console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
     let counters = finish(&root, files);

@@ -52,7 +52,7 @@ pub fn run<S: Discover + Background, W: Write>(
         }
         None => None,
     };
-    let mut root = mounted.root(storage, region, &setup.memory)?;
+    let mut root = mounted.root(storage, region, setup.memory)?;
     let mut memory = Buffer::new(PIECE_BYTES_MAX);
     let buffer = memory.get_mut().unwrap_or_default();
     let mut tree = Tree::new();
@@ -65,7 +65,7 @@ pub fn run<S: Discover + Background, W: Write>(
             What::Fresh => {
                 root.sync();
                 let (storage, region) = root.into_parts();
-                root = mounted.root(storage, region, &setup.memory)?;
+                root = mounted.root(storage, region, setup.memory)?;
             }
             _ => {
                 let name = &step.name;

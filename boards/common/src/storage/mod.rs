@@ -24,10 +24,11 @@ use virtio_drivers::transport::Transport;
 
 use crate::text::until_zero;
 use crate::virtio::blk::{self, SERIAL_BYTES};
+use crate::virtio::chain::Data;
 use crate::virtio::device::StartError;
 use crate::virtio::fs::TAG_BYTES;
 use crate::virtio::port::{Port, Request};
-use crate::virtio::ring::{Data, Owner};
+use crate::virtio::ring::Owner;
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 use call::Call;
 use jobs::Jobs;
@@ -85,7 +86,7 @@ impl fmt::Display for Unusable {
 ///
 /// Device ids count the disks from 0, and on from there the files in the order of opening.
 pub struct VirtioStorage<T: Transport> {
-    ports: Vec<Port<T>>,
+    ports: Vec<Box<Port<T>>>,
     disks: Vec<Disk>,
     shares: Vec<Share>,
     files: Vec<File>,

@@ -52,11 +52,11 @@ impl fmt::Display for StartError {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopped(());
 
-/// A device with its features settled.
+/// A device.
 #[derive(Debug)]
 pub(crate) struct Device<T: Transport> {
     pub(crate) transport: T,
-    /// Features that both sides have.
+    /// Features that both sides have, once they are settled.
     pub(crate) features: u64,
     /// Where it is, for messages.
     pub(crate) place: Place,
@@ -64,35 +64,35 @@ pub(crate) struct Device<T: Transport> {
 }
 
 impl<T: Transport> Device<T> {
+    /// A device that was found, as it is.
+    pub(crate) fn new(found: Found<T>, now: fn() -> u64) -> Self {
+        Self { transport: found.transport, features: 0, place: found.place, now }
+    }
+
     /// Resets the device and settles features: those in `wanted` that it offers.
-    pub(crate) fn begin(
-        found: Found<T>,
-        wanted: u64,
-        now: fn() -> u64,
-    ) -> Result<Self, StartError> {
-        let mut device = Self { transport: found.transport, features: 0, place: found.place, now };
-        device.stop();
+    pub(crate) fn begin(&mut self, wanted: u64) -> Result<(), StartError> {
+        self.stop();
         let mut status = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
-        device.transport.set_status(status);
-        let offered = device.transport.read_device_features();
-        if device.transport.requires_legacy_layout() {
+        self.transport.set_status(status);
+        let offered = self.transport.read_device_features();
+        if self.transport.requires_legacy_layout() {
             // Has neither the feature nor the status bit (virtio 1.2, 3.1.2).
-            device.features = offered & wanted;
-            device.transport.write_driver_features(device.features);
-            device.transport.set_guest_page_size(PAGE_SIZE as u32);
-            return Ok(device);
+            self.features = offered & wanted;
+            self.transport.write_driver_features(self.features);
+            self.transport.set_guest_page_size(PAGE_SIZE as u32);
+            return Ok(());
         }
         if offered & VERSION_1 == 0 {
             return Err(StartError::Old);
         }
-        device.features = offered & (wanted | VERSION_1);
-        device.transport.write_driver_features(device.features);
+        self.features = offered & (wanted | VERSION_1);
+        self.transport.write_driver_features(self.features);
         status |= DeviceStatus::FEATURES_OK;
-        device.transport.set_status(status);
-        if !device.transport.get_status().contains(DeviceStatus::FEATURES_OK) {
+        self.transport.set_status(status);
+        if !self.transport.get_status().contains(DeviceStatus::FEATURES_OK) {
             return Err(StartError::Features);
         }
-        Ok(device)
+        Ok(())
     }
 
     /// Lets the device run; its queues are set.

@@ -4,6 +4,8 @@
 //! Always: only blocks with the magic and version 1 or 2 become transports. Unlike the transport
 //! of virtio-drivers this one takes any device id, because that one refuses virtio-fs (26).
 
+use core::hint::assert_unchecked;
+
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PAGE_SIZE, PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -83,16 +85,25 @@ impl Mmio {
         }
     }
 
+    /// Tells the compiler how long the block is, so that no access of a register looks again.
+    fn is_whole(&self) {
+        // SAFETY: `probe` makes no other.
+        unsafe { assert_unchecked(self.block.len() == BLOCK_BYTES) };
+    }
+
     fn read(&self, register: Register) -> u32 {
+        self.is_whole();
         self.block.read32(register as usize)
     }
 
     fn write(&mut self, register: Register, value: u32) {
+        self.is_whole();
         self.block.write32(register as usize, value);
     }
 
     /// Writes a 64-bit address to a pair of registers.
     fn write_pair(&mut self, low: Register, value: u64) {
+        self.is_whole();
         self.block.write32(low as usize, value as u32);
         self.block.write32(low as usize + 4, (value >> 32) as u32);
     }

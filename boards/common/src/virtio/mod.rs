@@ -8,6 +8,7 @@
 
 pub mod any;
 pub(crate) mod blk;
+pub(crate) mod chain;
 pub(crate) mod device;
 pub(crate) mod fs;
 mod hal;

@@ -11,8 +11,9 @@ use rootlet::fuse::ReadRequest;
 use rootlet::storage::{DeviceInfo, IoErrorKind};
 use virtio_drivers::transport::Transport;
 
+use super::chain::{Data, Refused, Tail};
 use super::device::{Device, StartError, Stopped};
-use super::ring::{BogusToken, Data, Flight, Kind, Landed, Owner, Refused, Ring, Tail};
+use super::ring::{BogusToken, Flight, Kind, Landed, Owner, Ring};
 use super::{Found, Place, blk, fs};
 use crate::trace;
 
@@ -55,8 +56,9 @@ impl<T: Transport> Port<T> {
     pub(crate) fn disk(
         found: Found<T>,
         now: fn() -> u64,
-    ) -> Result<(Self, DeviceInfo, bool), StartError> {
-        let mut device = Device::begin(found, blk::FEATURES, now)?;
+    ) -> Result<(Box<Self>, DeviceInfo, bool), StartError> {
+        let mut device = Device::new(found, now);
+        device.begin(blk::FEATURES)?;
         let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
         let requests = Ring::new(&mut device.transport, 0, blk::HEAD_BYTES)?;
@@ -69,17 +71,22 @@ impl<T: Transport> Port<T> {
     pub(crate) fn share(
         found: Found<T>,
         now: fn() -> u64,
-    ) -> Result<(Self, [u8; fs::TAG_BYTES]), StartError> {
-        let mut device = Device::begin(found, 0, now)?;
+    ) -> Result<(Box<Self>, [u8; fs::TAG_BYTES]), StartError> {
+        let mut device = Device::new(found, now);
+        device.begin(0)?;
         let tag = fs::tag(&device)?;
         let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::HEAD_BYTES_MAX)?;
         let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
         Ok((Self::started(device, requests, Some(notices)), tag))
     }
 
-    fn started(mut device: Device<T>, requests: Box<Ring>, notices: Option<Box<Ring>>) -> Self {
+    fn started(
+        mut device: Device<T>,
+        requests: Box<Ring>,
+        notices: Option<Box<Ring>>,
+    ) -> Box<Self> {
         device.run();
-        Self { device, requests, notices, end: None, checked_ns: 0, jobs: 0, cursor: 0 }
+        Box::new(Self { device, requests, notices, end: None, checked_ns: 0, jobs: 0, cursor: 0 })
     }
 
     /// Where the device is, for messages.

@@ -8,21 +8,17 @@
 //! or the tail, which any device of virtio 1.0 has to accept (virtio 1.2, 2.7.4).
 
 use alloc::boxed::Box;
-use core::cell::UnsafeCell;
-use core::ptr::{NonNull, slice_from_raw_parts_mut};
 use core::sync::atomic::{Ordering, fence};
 
 use rootlet::fuse::ReadRequest;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
+use super::chain::{CHAIN, Chain, Data, Parts, Refused, Shared, TAIL_BYTES_MAX, Tail};
+use super::chain::{copy_in, copy_out, lane, shared};
 use super::device::{StartError, Stopped};
 use super::hal::Identity;
 
-/// Room for the longest tail: a FUSE reply's header.
-const TAIL_BYTES_MAX: usize = 16;
-/// Descriptors of one request.
-const CHAIN: usize = 3;
 /// Descriptors of the largest queue that is compiled in.
 const TOKENS: usize = 128;
 const NO_LANE: u8 = u8::MAX;
@@ -70,44 +66,9 @@ pub(crate) struct Landed {
     pub(crate) tail: [u8; TAIL_BYTES_MAX],
 }
 
-/// Lent memory, as raw as the device sees it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Data {
-    None,
-    /// The device writes it.
-    In(NonNull<[u8]>),
-    /// The device reads it.
-    Out(NonNull<[u8]>),
-}
-
-/// Where the tail stands among what the device writes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Tail {
-    None,
-    /// This many bytes before the data (a FUSE reply's header).
-    First(usize),
-    /// This many bytes behind the data (a disk's status).
-    Last(usize),
-}
-
-/// There is no free lane, or the head is too long.
-#[derive(Debug)]
-pub(crate) struct Refused;
-
 /// The device broke the protocol: it gave back what it does not have.
 #[derive(Debug)]
 pub(crate) struct BogusToken;
-
-/// The parts of a request in flight, as they were given to the queue.
-#[derive(Clone, Copy, Debug)]
-struct Chain {
-    token: u16,
-    head_bytes: usize,
-    data: Data,
-    tail: Tail,
-    /// Whether the data is in the lane's copy, beside the head or the tail.
-    copied: bool,
-}
 
 /// A queue of one of the compiled-in sizes.
 enum Queue {
@@ -252,7 +213,7 @@ impl Ring {
             room.get_mut(head_bytes..end).ok_or(Refused)?.copy_from_slice(part);
             head_bytes = end;
         }
-        let mut chain = Chain { token: 0, head_bytes, data, tail, copied: false };
+        let mut chain = Chain { head_bytes, data, tail, copied: false };
         if self.copy_bytes() > 0 && chain.parts() == CHAIN {
             chain.copied = true;
             // SAFETY: the only lane is free, and the caller promises the data.
@@ -265,7 +226,6 @@ impl Ring {
         // caller promises the same.
         let added = any_size!(&mut self.queue, queue => unsafe { queue.add(inputs, outputs) });
         let Ok(token) = added else { return Err(Refused) };
-        chain.token = token;
         let slot = self.by_token.get_mut(usize::from(token));
         *slot.expect("a token is below the queue's size") = number as u8;
         self.lanes[number] = Some((chain, flight));
@@ -343,169 +303,5 @@ impl Ring {
 
     fn copy_bytes(&self) -> usize {
         self.copy.get().len()
-    }
-}
-
-/// Memory that the device may have a part of.
-type Shared = Box<UnsafeCell<[u8]>>;
-
-/// So many zeroed bytes.
-fn shared(bytes: usize) -> Shared {
-    let room: Box<[u8]> = alloc::vec![0; bytes].into_boxed_slice();
-    let room = Box::into_raw(room) as *mut UnsafeCell<[u8]>;
-    // SAFETY: `UnsafeCell` has the layout of what is in it, and the box was made just above.
-    unsafe { Box::from_raw(room) }
-}
-
-/// Where head and tail of a lane live.
-#[derive(Clone, Copy)]
-struct Lane {
-    head: *mut [u8],
-    tail: *mut [u8; TAIL_BYTES_MAX],
-}
-
-/// Lane `number` of a ring, below as many as there is room for.
-fn lane(bytes: &Shared, head_bytes_max: usize, number: usize) -> Lane {
-    let begin = number * (head_bytes_max + TAIL_BYTES_MAX);
-    debug_assert!(begin + head_bytes_max + TAIL_BYTES_MAX <= bytes.get().len());
-    let head = bytes.get().cast::<u8>().wrapping_add(begin);
-    let tail = head.wrapping_add(head_bytes_max).cast();
-    Lane { head: slice_from_raw_parts_mut(head, head_bytes_max), tail }
-}
-
-impl Data {
-    fn len(self) -> usize {
-        match self {
-            Self::None => 0,
-            Self::In(data) | Self::Out(data) => data.len(),
-        }
-    }
-}
-
-impl Chain {
-    fn tail_bytes(&self) -> usize {
-        match self.tail {
-            Tail::None => 0,
-            Tail::First(bytes) | Tail::Last(bytes) => bytes,
-        }
-    }
-
-    /// How many there are of head, data and tail.
-    fn parts(&self) -> usize {
-        1 + usize::from(self.data.len() > 0) + usize::from(self.tail_bytes() > 0)
-    }
-
-    /// Bytes of the data with what stands beside it.
-    fn copy_bytes(&self) -> usize {
-        let beside = match self.data {
-            Data::Out(_) => self.head_bytes,
-            _ => self.tail_bytes(),
-        };
-        self.data.len() + beside
-    }
-}
-
-/// Copies head and data of what the device shall read.
-///
-/// # Safety
-///
-/// No device has the copy, and the data is what `submit`'s caller promises.
-unsafe fn copy_in(copy: &mut [u8], head: &[u8], chain: &Chain) -> Result<(), Refused> {
-    let room = copy.get_mut(..chain.copy_bytes()).ok_or(Refused)?;
-    if let Data::Out(data) = chain.data {
-        let (to_head, to_data) = room.split_at_mut(chain.head_bytes);
-        to_head.copy_from_slice(head);
-        // SAFETY: the caller promises that nobody writes the data now.
-        to_data.copy_from_slice(unsafe { data.as_ref() });
-    }
-    Ok(())
-}
-
-/// Copies data and tail that the device wrote, `device_bytes` of both.
-///
-/// # Safety
-///
-/// The device gave the request back, and the data is what `submit`'s caller promised.
-unsafe fn copy_out(
-    copy: &mut [u8],
-    to_tail: &mut [u8; TAIL_BYTES_MAX],
-    chain: &Chain,
-    device_bytes: usize,
-) {
-    let Data::In(mut data) = chain.data else { return };
-    let tail_bytes = chain.tail_bytes();
-    let written = &copy[..chain.copy_bytes()];
-    let is_first = matches!(chain.tail, Tail::First(_));
-    let (first, last) =
-        written.split_at(if is_first { tail_bytes } else { written.len() - tail_bytes });
-    let (tail, from) = if is_first { (first, last) } else { (last, first) };
-    to_tail[..tail_bytes].copy_from_slice(tail);
-    let bytes = device_bytes.saturating_sub(tail_bytes).min(from.len());
-    // SAFETY: the caller promises that nobody else uses the data now.
-    let data = unsafe { data.as_mut() };
-    data[..bytes].copy_from_slice(&from[..bytes]);
-}
-
-/// The parts of a chain as slices, in the order of the queue: what the device reads, then what it
-/// writes. The slices exist only while they are handed to the queue, which keeps raw addresses.
-struct Parts<'p> {
-    inputs: [&'p [u8]; 2],
-    outputs: [&'p mut [u8]; 2],
-    input_count: usize,
-    output_count: usize,
-}
-
-impl<'p> Parts<'p> {
-    fn new(lane: Lane, copy: *mut [u8], chain: &Chain) -> Self {
-        let mut parts = Self {
-            inputs: [&[], &[]],
-            outputs: [&mut [], &mut []],
-            input_count: 0,
-            output_count: 0,
-        };
-        let head = slice_from_raw_parts_mut(lane.head.cast::<u8>(), chain.head_bytes);
-        let tail = lane.tail.cast::<u8>();
-        if chain.copied {
-            let both = slice_from_raw_parts_mut(copy.cast::<u8>(), chain.copy_bytes());
-            if let Data::Out(_) = chain.data {
-                parts.input(both);
-                parts.output(slice_from_raw_parts_mut(tail, chain.tail_bytes()));
-            } else {
-                parts.input(head);
-                parts.output(both);
-            }
-            return parts;
-        }
-        parts.input(head);
-        if let Tail::First(len) = chain.tail {
-            parts.output(slice_from_raw_parts_mut(tail, len));
-        }
-        match chain.data {
-            Data::In(data) => parts.output(data.as_ptr()),
-            Data::Out(data) => parts.input(data.as_ptr()),
-            Data::None => {}
-        }
-        if let Tail::Last(len) = chain.tail {
-            parts.output(slice_from_raw_parts_mut(tail, len));
-        }
-        parts
-    }
-
-    fn input(&mut self, part: *mut [u8]) {
-        // SAFETY: the pointer names live memory (the lane's head, or data that `submit`'s caller
-        // keeps alive), and the slice is used for its address and length only.
-        self.inputs[self.input_count] = unsafe { &*part };
-        self.input_count += 1;
-    }
-
-    fn output(&mut self, part: *mut [u8]) {
-        // SAFETY: as in `input`; head, tail and data do not overlap, and nobody else uses them.
-        self.outputs[self.output_count] = unsafe { &mut *part };
-        self.output_count += 1;
-    }
-
-    /// What `VirtQueue::add` and `pop_used` take.
-    fn split(&'p mut self) -> (&'p [&'p [u8]], &'p mut [&'p mut [u8]]) {
-        (&self.inputs[..self.input_count], &mut self.outputs[..self.output_count])
     }
 }
