@@ -169,7 +169,7 @@ pub fn run<S: Discover + Background, W: Write>(
     let read = |inode| root.open_inode(inode)?.read_at(0, &mut [0]);
     root.metadata(paths.disk.as_bytes())
         .and_then(read)
-        .map_err(|error| BenchError::First(paths.disk.clone(), error))?;
+        .map_err(|error| BenchError::First(String::from(&*paths.disk), error))?;
     // The mark by itself, and everything else that is said behind it: whoever listens takes the
     // time of its arrival.
     out.write_all(b"FIRSTREAD ").and_then(|()| out.flush()).map_err(BenchError::Output)?;
@@ -180,7 +180,7 @@ pub fn run<S: Discover + Background, W: Write>(
     let mut bench = Bench { out, buffer: buffer.get_mut().unwrap_or_default() };
     let mut tree = Tree::new();
 
-    let files = [("disk", paths.disk.as_str()), ("share", paths.share.as_str())];
+    let files = [("disk", &*paths.disk), ("share", &*paths.share)];
     for (kind, path) in files {
         let Some(inode) = bench.file(&root, path)? else { continue };
         let Some((device, at)) = root.source_of(&inode, 0)? else { continue };

@@ -3,7 +3,8 @@
 //! Always: what parses can be run; a path begins at the root, with or without a slash.
 
 use super::race::{Step, StepError};
-use alloc::string::{String, ToString};
+use alloc::borrow::Cow;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -32,19 +33,19 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BenchPaths {
     /// A large file whose chunks lie on disks.
-    pub disk: String,
+    pub disk: Cow<'static, str>,
     /// A large file whose chunks lie on a share.
-    pub share: String,
+    pub share: Cow<'static, str>,
     /// A directory with many files.
-    pub tree: String,
+    pub tree: Cow<'static, str>,
 }
 
 impl Default for BenchPaths {
     fn default() -> Self {
         Self {
-            disk: "/disk.bin".to_string(),
-            share: "/share.bin".to_string(),
-            tree: "/tree".to_string(),
+            disk: Cow::Borrowed("/disk.bin"),
+            share: Cow::Borrowed("/share.bin"),
+            tree: Cow::Borrowed("/tree"),
         }
     }
 }
@@ -121,9 +122,9 @@ impl Command {
             "bench" => match arguments {
                 [] => Ok(Self::Bench(BenchPaths::default())),
                 [disk, share, tree] => Ok(Self::Bench(BenchPaths {
-                    disk: disk.clone(),
-                    share: share.clone(),
-                    tree: tree.clone(),
+                    disk: Cow::Owned(disk.clone()),
+                    share: Cow::Owned(share.clone()),
+                    tree: Cow::Owned(tree.clone()),
                 })),
                 [_] | [_, _] => Err(UsageError::BenchPaths),
                 _ => Err(UsageError::TooMany("bench")),

@@ -13,9 +13,9 @@ use super::error::{Cause, Error, Operation, Want};
 pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<fuse_in_header>();
 /// Length of a reply header in bytes.
 pub(super) const HEADER_BYTES: usize = size_of::<fuse_out_header>();
-/// The longest body of a reply to [`call`] in bytes: that of LOOKUP.
+/// The longest body of a reply to a [`Call`] in bytes: that of LOOKUP.
 const BODY_BYTES_MAX: usize = 128;
-/// The longest reply to [`call`] in bytes.
+/// The longest reply to a [`Call`] in bytes.
 const REPLY_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// Error fields lie above this one (Linux `fuse_dev_do_write`).
 const ERRNO_END: u32 = 512;
@@ -89,8 +89,8 @@ pub(super) fn check(reply: fuse_out_header, unique: u64, device_len: u32) -> Res
 pub(super) struct Call<'a> {
     /// For the error.
     pub operation: Operation,
-    /// The header; its length covers the parts.
-    pub header: fuse_in_header,
+    pub opcode: fuse_opcode,
+    pub nodeid: u64,
     /// What follows the header.
     pub parts: [&'a [u8]; 2],
     /// The shortest body that is a whole reply, in bytes; a shorter reply is refused.
@@ -98,36 +98,36 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Sends the request and returns the reply's body; what did not arrive of it is zero.
+    /// Sends the request as number `unique` and returns the reply's body, with the length in bytes
+    /// of what arrived of it; the rest is zero.
     pub(super) fn run<B: FromBytes + IntoBytes + Immutable>(
         &self,
-        transport: &mut impl Transport,
-    ) -> Result<B, Error> {
-        self.run_sized(transport).map(|(body, _)| body)
-    }
-
-    /// As [`Call::run`], with the length in bytes of the body that arrived.
-    pub(super) fn run_sized<B: FromBytes + IntoBytes + Immutable>(
-        &self,
+        unique: u64,
         transport: &mut impl Transport,
     ) -> Result<(B, usize), Error> {
         const { assert!(size_of::<B>() <= BODY_BYTES_MAX) };
         let mut body = B::new_zeroed();
-        let got = self
-            .exchange(transport, body.as_mut_bytes())
-            .map_err(|cause| Error { operation: self.operation, cause })?;
-        Ok((body, got))
+        match self.exchange(unique, transport, body.as_mut_bytes()) {
+            Ok(got) => Ok((body, got)),
+            Err(cause) => Err(Error { operation: self.operation, cause }),
+        }
     }
 
     /// Fills `body` with what arrives of the reply's body, and returns its length in bytes.
-    fn exchange(&self, transport: &mut impl Transport, body: &mut [u8]) -> Result<usize, Cause> {
+    fn exchange(
+        &self,
+        unique: u64,
+        transport: &mut impl Transport,
+        body: &mut [u8],
+    ) -> Result<usize, Cause> {
+        let [first, second] = self.parts;
+        let header =
+            header(self.opcode, unique, self.nodeid, first.len().saturating_add(second.len()));
         let mut reply = [0; REPLY_BYTES_MAX];
         let room = HEADER_BYTES.saturating_add(body.len());
         let lent = reply.get_mut(..room).unwrap_or_default();
-        let [first, second] = self.parts;
-        let used = transport
-            .exchange(&[self.header.as_bytes(), first, second], lent)
-            .map_err(Cause::Io)?;
+        let used =
+            transport.exchange(&[header.as_bytes(), first, second], lent).map_err(Cause::Io)?;
         let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let malformed =
             |want| Cause::Malformed { what: "the reply's length", got: wide(used), want };
@@ -136,7 +136,7 @@ impl Call<'_> {
         let arrived = arrived.ok_or_else(|| malformed(Want::AtMost(wide(room))))?;
         let (head, rest) = fuse_out_header::read_from_prefix(arrived)
             .map_err(|_| malformed(Want::AtLeast(wide(HEADER_BYTES))))?;
-        check(head, self.header.unique, u32::try_from(used).unwrap_or(u32::MAX))?;
+        check(head, unique, u32::try_from(used).unwrap_or(u32::MAX))?;
         if rest.len() < self.body_bytes_min {
             let bytes = HEADER_BYTES.saturating_add(self.body_bytes_min);
             return Err(malformed(Want::AtLeast(wide(bytes))));

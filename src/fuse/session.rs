@@ -74,14 +74,14 @@ impl Session {
             flags2: 0,
             unused: [0; 11],
         };
-        let call = session.call(
-            Operation::Init,
-            fuse_opcode::FUSE_INIT,
-            0,
-            [body.as_bytes(), &[]],
-            usize_of(FUSE_COMPAT_INIT_OUT_SIZE),
-        );
-        let (reply, body_bytes) = call.run_sized::<fuse_init_out>(transport)?;
+        let call = Call {
+            operation: Operation::Init,
+            opcode: fuse_opcode::FUSE_INIT,
+            nodeid: 0,
+            parts: [body.as_bytes(), &[]],
+            body_bytes_min: usize_of(FUSE_COMPAT_INIT_OUT_SIZE),
+        };
+        let (reply, body_bytes) = call.run::<fuse_init_out>(session.next_unique(), transport)?;
         let (major, minor) = (reply.major, reply.minor);
         if major != FUSE_KERNEL_VERSION {
             return Err(Error {
@@ -145,14 +145,14 @@ impl Session {
     /// The first of the two failures.
     pub fn close(&mut self, transport: &mut impl Transport, file: OpenFile) -> Result<(), Error> {
         let body = fuse_release_in { fh: file.fh, flags: 0, release_flags: 0, lock_owner: 0 };
-        let call = self.call(
-            Operation::Release,
-            fuse_opcode::FUSE_RELEASE,
-            file.nodeid,
-            [body.as_bytes(), &[]],
-            0,
-        );
-        let released = call.run::<()>(transport);
+        let call = Call {
+            operation: Operation::Release,
+            opcode: fuse_opcode::FUSE_RELEASE,
+            nodeid: file.nodeid,
+            parts: [body.as_bytes(), &[]],
+            body_bytes_min: 0,
+        };
+        let released = call.run::<()>(self.next_unique(), transport);
         let forgotten = self.forget(transport, file.nodeid, file.lookups);
         released?;
         forgotten.map_err(|kind| Error { operation: Operation::Forget, cause: Cause::Io(kind) })
@@ -163,7 +163,14 @@ impl Session {
     /// # Errors
     /// As the daemon or the transport fails.
     pub fn destroy(&mut self, transport: &mut impl Transport) -> Result<(), Error> {
-        self.call(Operation::Destroy, fuse_opcode::FUSE_DESTROY, 0, [&[], &[]], 0).run(transport)
+        let call = Call {
+            operation: Operation::Destroy,
+            opcode: fuse_opcode::FUSE_DESTROY,
+            nodeid: 0,
+            parts: [&[], &[]],
+            body_bytes_min: 0,
+        };
+        call.run::<()>(self.next_unique(), transport).map(|_| ())
     }
 
     /// The request for `size` bytes at byte `offset` of an open file. A `size` over
@@ -204,8 +211,14 @@ impl Session {
             9.. => size_of::<fuse_entry_out>(),
         };
         let parts = [name, b"\0".as_slice()];
-        let call = self.call(operation, fuse_opcode::FUSE_LOOKUP, parent.nodeid, parts, want);
-        let entry: fuse_entry_out = call.run(transport)?;
+        let call = Call {
+            operation,
+            opcode: fuse_opcode::FUSE_LOOKUP,
+            nodeid: parent.nodeid,
+            parts,
+            body_bytes_min: want,
+        };
+        let (entry, _) = call.run::<fuse_entry_out>(self.next_unique(), transport)?;
         match entry.nodeid {
             // No node, and the daemon remembers so: a negative entry (since 7.4).
             0 => Err(Error { operation, cause: Cause::Errno(ENOENT) }),
@@ -226,14 +239,14 @@ impl Session {
         // Before OPEN, which may wait for ever on a pipe.
         let attr = self.attributes(transport, nodeid)?;
         let body = fuse_open_in { flags: 0, open_flags: 0 }; // O_RDONLY is 0
-        let call = self.call(
-            Operation::Open,
-            fuse_opcode::FUSE_OPEN,
+        let call = Call {
+            operation: Operation::Open,
+            opcode: fuse_opcode::FUSE_OPEN,
             nodeid,
-            [body.as_bytes(), &[]],
-            size_of::<fuse_open_out>(),
-        );
-        let open: fuse_open_out = call.run(transport)?;
+            parts: [body.as_bytes(), &[]],
+            body_bytes_min: size_of::<fuse_open_out>(),
+        };
+        let (open, _) = call.run::<fuse_open_out>(self.next_unique(), transport)?;
         Ok(OpenFile { nodeid, fh: open.fh, size: attr.size, version: version(&attr), lookups: 1 })
     }
 
@@ -250,8 +263,14 @@ impl Session {
             9.. => size_of::<fuse_attr_out>(),
         };
         let parts = [body.as_bytes(), &[]];
-        let call = self.call(operation, fuse_opcode::FUSE_GETATTR, nodeid, parts, want);
-        let attr = call.run::<fuse_attr_out>(transport)?.attr;
+        let call = Call {
+            operation,
+            opcode: fuse_opcode::FUSE_GETATTR,
+            nodeid,
+            parts,
+            body_bytes_min: want,
+        };
+        let (fuse_attr_out { attr, .. }, _) = call.run(self.next_unique(), transport)?;
         if attr.mode & MODE_TYPE != MODE_REGULAR {
             return Err(Error { operation, cause: Cause::Type(attr.mode) });
         }
@@ -280,20 +299,6 @@ impl Session {
         if let Err(kind) = self.forget(transport, nodeid, 1) {
             trace::warn!("FUSE FORGET of node {}: {}", nodeid, Shown(&kind));
         }
-    }
-
-    fn call<'a>(
-        &mut self,
-        operation: Operation,
-        opcode: fuse_opcode,
-        nodeid: u64,
-        parts: [&'a [u8]; 2],
-        body_bytes_min: usize,
-    ) -> Call<'a> {
-        let [first, second] = parts;
-        let bytes = first.len().saturating_add(second.len());
-        let header = message::header(opcode, self.next_unique(), nodeid, bytes);
-        Call { operation, header, parts, body_bytes_min }
     }
 
     fn next_unique(&mut self) -> u64 {

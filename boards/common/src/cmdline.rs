@@ -52,12 +52,14 @@ impl fmt::Display for Fault {
 impl CommandLine {
     /// Reads `kept`, the start of a line of `given` bytes.
     pub fn read(kept: &'static [u8], given: usize) -> Self {
-        let valid = str::from_utf8(kept).map_or_else(|error| error.valid_up_to(), str::len);
-        let text = kept.get(..valid).and_then(|text| str::from_utf8(text).ok()).unwrap_or_default();
+        let text = match str::from_utf8(kept) {
+            Ok(text) => text,
+            Err(error) => str::from_utf8(&kept[..error.valid_up_to()]).unwrap_or_default(),
+        };
         let fault = if given > kept.len() {
             Some(Fault::Long { given, room: kept.len() })
-        } else if valid < kept.len() {
-            Some(Fault::NotUtf8 { at: valid })
+        } else if text.len() < kept.len() {
+            Some(Fault::NotUtf8 { at: text.len() })
         } else {
             None
         };

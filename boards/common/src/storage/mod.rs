@@ -180,6 +180,14 @@ impl<T: Transport> VirtioStorage<T> {
         (self.now)().saturating_add(self.timeout_ns)
     }
 
+    fn known(&self, device: DeviceId) -> Option<&DeviceInfo> {
+        let index = usize::from(device.0);
+        match index.checked_sub(self.disks.len()) {
+            None => Some(&self.disks.get(index)?.info),
+            Some(file) => Some(&self.files.get(file)?.info),
+        }
+    }
+
     fn port_of(&self, device: DeviceId) -> Option<usize> {
         let index = usize::from(device.0);
         match index.checked_sub(self.disks.len()) {
@@ -217,14 +225,14 @@ impl<T: Transport> VirtioStorage<T> {
 
     /// Checks a transfer and turns it into a request; whatever is wrong with it settles it.
     fn plan<'r>(&mut self, device: DeviceId, at: u64, bytes: Bytes) -> Plan<'r> {
-        let (Some(info), Some(port)) = (self.info(device), self.port_of(device)) else {
+        let (Some(info), Some(port)) = (self.known(device), self.port_of(device)) else {
             return Plan::Settled(Err(IoErrorKind::Gone));
         };
         let data = match bytes {
             Bytes::Read(data) | Bytes::Write(data) => data,
             Bytes::Flush => return self.plan_flush(device, port),
         };
-        if let Err(kind) = check(&info, at, data.len(), matches!(bytes, Bytes::Write(_))) {
+        if let Err(kind) = check(info, at, data.len(), matches!(bytes, Bytes::Write(_))) {
             return Plan::Settled(Err(kind));
         }
         if data.is_empty() {
@@ -313,11 +321,7 @@ impl<T: Transport> VirtioStorage<T> {
 
 impl<T: Transport> Storage for VirtioStorage<T> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        let index = usize::from(device.0);
-        match index.checked_sub(self.disks.len()) {
-            None => Some(self.disks.get(index)?.info),
-            Some(file) => Some(self.files.get(file)?.info),
-        }
+        self.known(device).copied()
     }
 
     fn run<'b>(

@@ -115,8 +115,8 @@ const _: () = assert!(size_of::<Table>() == 4096);
 
 /// The first Rust code: processor tables, then the platform.
 extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
-    super::segments::load();
-    super::exception::load();
+    let code = super::segments::load();
+    super::exception::load(code);
     let info = super::start_info::read(start_info);
     super::paging::refine(info.ram());
     crate::start::run(crate::start::Boot {

@@ -13,7 +13,7 @@ use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
-use super::segments::{FAULT_STACK_INDEX, code_selector};
+use super::segments::FAULT_STACK_INDEX;
 use crate::verdict::{self, Ending};
 
 /// Bytes of one entry stub below.
@@ -72,14 +72,14 @@ struct Idt([[u64; 2]; 256]);
 
 static mut IDT: Idt = Idt([[0; 2]; 256]);
 
-/// Loads the table; called once at entry, after the segments.
-pub(super) fn load() {
+/// Loads the table; called once at entry, after the segments. `code` selects 64-bit code.
+pub(super) fn load(code: u16) {
     let table = &raw mut IDT;
     let stubs = (&raw const exception_stubs).addr() as u64;
     // SAFETY: called once on the only processor, and the table is not loaded yet.
     let gates = unsafe { &mut (*table).0 };
     for (vector, gate) in gates.iter_mut().enumerate() {
-        *gate = interrupt_gate(stubs + STUB_BYTES * vector as u64);
+        *gate = interrupt_gate(code, stubs + STUB_BYTES * vector as u64);
     }
     let limit = (size_of::<Idt>() - 1) as u16;
     let pointer = DescriptorTablePointer { limit, base: VirtAddr::from_ptr(table) };
@@ -88,10 +88,10 @@ pub(super) fn load() {
     unsafe { lidt(&pointer) };
 }
 
-fn interrupt_gate(handler: u64) -> [u64; 2] {
+fn interrupt_gate(code: u16, handler: u64) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
     let low = (handler & 0xffff)
-        | u64::from(code_selector()) << 16
+        | u64::from(code) << 16
         | u64::from(FAULT_STACK_INDEX) << 32
         | PRESENT_INTERRUPT_GATE << 32
         | (handler >> 16 & 0xffff) << 48;

@@ -46,8 +46,8 @@ pub(super) fn refine(ram: impl Iterator<Item = Range<u64>>) {
     // after the entry code filled it. The walker reads it at any time, but each store below is
     // one aligned u64 that leaves the entry valid.
     let level2 = unsafe { &mut (*tables).level2 };
-    for entry in level2.iter_mut().flat_map(|table| table.0.iter_mut()) {
-        *entry |= UNCACHED;
+    for table in &mut *level2 {
+        table.0.iter_mut().for_each(|entry| *entry |= UNCACHED);
     }
     for ram in ram {
         for page in ram.start / PAGE_2M..ram.end.div_ceil(PAGE_2M) {

@@ -3,11 +3,10 @@
 //! Always: an exception runs on a stack of its own, so that an overflow of the main stack can
 //! still be reported.
 
-use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::load_tss;
-use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable};
 use x86_64::structures::tss::TaskStateSegment;
 
 use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES};
@@ -15,46 +14,30 @@ use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES};
 /// Index in the interrupt stack table, from 1 as the processor counts.
 pub(super) const FAULT_STACK_INDEX: u8 = 1;
 
-struct Segments {
-    gdt: GlobalDescriptorTable,
-    code: SegmentSelector,
-    data: SegmentSelector,
-    task: SegmentSelector,
-}
+static mut TASK: TaskStateSegment = TaskStateSegment::new();
+static mut TABLE: GlobalDescriptorTable = GlobalDescriptorTable::new();
 
-static TASK: Once<TaskStateSegment> = Once::new();
-static SEGMENTS: Once<Segments> = Once::new();
-
-/// The selector of 64-bit code, for gates.
-pub(super) fn code_selector() -> u16 {
-    SEGMENTS.get().map_or(0x08, |segments| segments.code.0)
-}
-
-/// Loads the tables; called once at entry.
-pub(super) fn load() {
-    let task = TASK.call_once(|| {
-        let mut task = TaskStateSegment::new();
-        let end = (&raw const FAULT_STACK).addr() + FAULT_STACK_BYTES;
-        task.interrupt_stack_table[usize::from(FAULT_STACK_INDEX) - 1] = VirtAddr::new(end as u64);
-        task
-    });
-    let segments = SEGMENTS.call_once(|| {
-        let mut gdt = GlobalDescriptorTable::new();
-        let code = gdt.append(Descriptor::kernel_code_segment());
-        let data = gdt.append(Descriptor::kernel_data_segment());
-        let task = gdt.append(Descriptor::tss_segment(task));
-        Segments { gdt, code, data, task }
-    });
-    segments.gdt.load();
+/// Loads the tables; called once at entry. The answer is the selector of 64-bit code.
+pub(super) fn load() -> u16 {
+    let (task, table) = (&raw mut TASK, &raw mut TABLE);
+    // SAFETY: called once, on the only processor; nothing else names them.
+    let (task, table) = unsafe { (&mut *task, &mut *table) };
+    let end = (&raw const FAULT_STACK).addr() + FAULT_STACK_BYTES;
+    task.interrupt_stack_table[usize::from(FAULT_STACK_INDEX) - 1] = VirtAddr::new(end as u64);
+    let code = table.append(Descriptor::kernel_code_segment());
+    let data = table.append(Descriptor::kernel_data_segment());
+    let task = table.append(Descriptor::tss_segment(task));
+    table.load();
     // SAFETY: the table just loaded has a 64-bit code segment at this selector.
-    unsafe { CS::set_reg(segments.code) };
+    unsafe { CS::set_reg(code) };
     // SAFETY: and a writable data segment at this one.
-    unsafe { SS::set_reg(segments.data) };
+    unsafe { SS::set_reg(data) };
     // SAFETY: as above.
-    unsafe { DS::set_reg(segments.data) };
+    unsafe { DS::set_reg(data) };
     // SAFETY: as above.
-    unsafe { ES::set_reg(segments.data) };
+    unsafe { ES::set_reg(data) };
     // SAFETY: the selector names a task state that lives as long as the program and is loaded
     // once, so its busy bit is clear.
-    unsafe { load_tss(segments.task) };
+    unsafe { load_tss(task) };
+    code.0
 }
