@@ -59,9 +59,17 @@ impl<'b> DirBlock<'b> {
 
     /// Entry `entry`. Does not compare its name with others.
     pub fn entry(&self, entry: u16) -> Result<Dirent<'b>, FormatError> {
-        let (nid, block) = (self.nid, self.block);
         let raw = self.raw(entry)?;
-        let name = self.name(entry, raw)?;
+        self.dirent(entry, raw, self.name(entry, raw)?)
+    }
+
+    fn dirent(
+        &self,
+        entry: u16,
+        raw: Record<'b, 12>,
+        name: &'b [u8],
+    ) -> Result<Dirent<'b>, FormatError> {
+        let (nid, block) = (self.nid, self.block);
         let target = Nid(raw.u64::<0>());
         let kind = match raw.u8::<10>() {
             0 => None,
@@ -116,14 +124,15 @@ impl<'b> DirBlock<'b> {
         // Each round halves the range: at most 13 for the 5,461 entries of 64 KiB.
         while low < high {
             let middle = low.midpoint(high);
-            let probe = self.name(middle, self.raw(middle)?)?;
+            let raw = self.raw(middle)?;
+            let probe = self.name(middle, raw)?;
             if below.is_some_and(|below| probe <= below)
                 || above.is_some_and(|above| probe >= above)
             {
                 return Err(self.name_fault(middle, NameFault::Order).into());
             }
             match name.cmp(probe) {
-                Ordering::Equal => return self.entry(middle).map(Some),
+                Ordering::Equal => return self.dirent(middle, raw, probe).map(Some),
                 Ordering::Less => (high, above) = (middle, Some(probe)),
                 Ordering::Greater => (low, below) = (middle.saturating_add(1), Some(probe)),
             }

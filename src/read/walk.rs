@@ -105,8 +105,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(path)
     }
 
-    /// The entry `name` of a directory: binary search over the blocks by their first names, then
-    /// within one.
+    /// The entry `name` of a directory: binary search over the blocks by their first and last
+    /// names until one is left, then within that.
     fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
@@ -116,9 +116,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         while low < high {
             let middle = low.midpoint(high);
             let block = DirBlock::from_bytes(self.dir_block(dir, middle)?, dir.nid, middle)?;
-            if block.first_name()?.cmp(name) == Ordering::Greater {
+            let others = high.saturating_sub(low) > 1;
+            if others && block.first_name()?.cmp(name) == Ordering::Greater {
                 high = middle;
-            } else if block.last_name()?.cmp(name) == Ordering::Less {
+            } else if others && block.last_name()?.cmp(name) == Ordering::Less {
                 low = middle.saturating_add(1);
             } else {
                 return Ok(block.find(name)?.map(|entry| entry.nid));
