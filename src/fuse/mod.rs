@@ -17,7 +17,7 @@ mod session;
 
 pub use error::{Cause, Error, Operation, PathFault, Want};
 pub use path::{COMPONENTS_MAX, NAME_BYTES_MAX};
-pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadRequest};
+pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};
 
 /// Carries messages to a daemon and back, one at a time.

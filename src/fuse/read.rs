@@ -21,6 +21,12 @@ const _: () = assert!(READ_REQUEST_BYTES == 80 && REPLY_HEADER_BYTES == 16);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadRequest {
     bytes: [u8; READ_REQUEST_BYTES],
+    expected: ReadReply,
+}
+
+/// What the reply to a [`ReadRequest`] is checked by, once the request is the device's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReadReply {
     unique: u64,
     size: u32,
 }
@@ -35,7 +41,7 @@ impl ReadRequest {
         for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
             *to = *from;
         }
-        Self { bytes, unique, size }
+        Self { bytes, expected: ReadReply { unique, size } }
     }
 
     /// The request, to be read by the device.
@@ -45,9 +51,28 @@ impl ReadRequest {
 
     /// The number that ties the reply to the request.
     pub fn unique(&self) -> u64 {
-        self.unique
+        self.expected.unique
     }
 
+    /// What its reply is checked by.
+    pub fn expected(&self) -> ReadReply {
+        self.expected
+    }
+
+    /// See [`ReadReply::check`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn reply(
+        &self,
+        header: &[u8; REPLY_HEADER_BYTES],
+        device_len: u32,
+    ) -> Result<u32, IoErrorKind> {
+        self.expected.check(header, device_len)
+    }
+}
+
+impl ReadReply {
     /// How many data bytes arrived, from the reply's header and the length of the whole reply,
     /// header included, that the device reported. Fewer than asked for means the file ends.
     ///
@@ -55,7 +80,7 @@ impl ReadRequest {
     /// [`IoErrorKind::Device`] with the errno when the daemon refused;
     /// [`IoErrorKind::Protocol`] when header, device and request do not fit together: another
     /// request's number, lengths that differ, more data than asked for, no errno of Linux.
-    pub fn reply(
+    pub fn check(
         &self,
         header: &[u8; REPLY_HEADER_BYTES],
         device_len: u32,

@@ -50,7 +50,7 @@ pub struct Inner<S, L> {
     pub meta: MetaCache,
     pub bounce: Bounce,
     pub ahead: Ahead,
-    /// One directory block, and which one it is.
+    /// One directory block, once one did not lie in a page, and which one it is.
     pub dir: DirMemory,
     pub dir_is: Option<(Nid, u64)>,
     /// The root directory, once it was needed.
@@ -113,7 +113,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             meta: MetaCache::new(budget.metadata_bytes),
             bounce: Bounce::new(),
             ahead: Ahead::new(),
-            dir: directory_memory(image.superblock.block_size.bytes_usize()),
+            dir: super::meta::empty(),
             dir_is: None,
             root: None,
             metabox: None,
@@ -334,15 +334,6 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let source = self.sources.get(usize::from(*slot))?;
         Some((source.device, source.base.saturating_add(*at)))
     }
-}
-
-#[cfg(feature = "alloc")]
-fn directory_memory(bytes: usize) -> DirMemory {
-    alloc::vec![0; bytes].into_boxed_slice()
-}
-#[cfg(not(feature = "alloc"))]
-fn directory_memory(_: usize) -> DirMemory {
-    [0; 4096]
 }
 
 /// Without memory to decode in, compressed files are refused.

@@ -157,6 +157,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if self.dir_is != Some((inode.nid, block)) {
             self.dir_is = None;
             let mut memory = core::mem::replace(&mut self.dir, meta::empty());
+            #[cfg(feature = "alloc")]
+            if memory.is_empty() {
+                memory = alloc::vec![0; size.bytes_usize()].into_boxed_slice();
+            }
             let result = match memory.get_mut(..len) {
                 Some(place) => self.data_by_meta(inode, at, place),
                 None => Err(Unsupported::LargeBlocks { bytes: size.bytes() }.into()),

@@ -131,7 +131,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             .saturating_add(inner.pool.reserve_bytes())
             .saturating_add(inner.blocks.reserve_bytes())
             .saturating_add(inner.bounce.reserve_bytes())
-            .saturating_add(inner.ahead.reserve_bytes());
+            .saturating_add(inner.ahead.reserve_bytes())
+            .saturating_add(inner.superblock.block_size.bytes_usize());
         decoding.saturating_add(inner.meta.bytes())
     }
 

@@ -155,12 +155,10 @@ impl<T: Transport> Port<T> {
                 unsafe { ring.submit(&[&head], data, tail, flight(Kind::Disk)) }
             }
             Request::File(read, data) => {
-                let head = read.clone();
                 let tail = Tail::First(rootlet::fuse::REPLY_HEADER_BYTES);
+                let flight = flight(Kind::FileRead(read.expected()));
                 // SAFETY: as above.
-                unsafe {
-                    ring.submit(&[head.bytes()], Data::In(data), tail, flight(Kind::FileRead(read)))
-                }
+                unsafe { ring.submit(&[read.bytes()], Data::In(data), tail, flight) }
             }
             Request::Message(parts, reply) => {
                 let data = if reply.is_empty() { Data::None } else { Data::In(reply) };
@@ -191,10 +189,12 @@ impl<T: Transport> Port<T> {
         if self.end.is_some() {
             return self.reap_abandoned();
         }
-        let rings = self.notices.iter_mut().chain([&mut self.requests]);
-        let reaped = rings.into_iter().find_map(|ring| ring.reap().transpose())?;
-        match reaped {
-            Ok(landed) => Some(Self::judge(&landed)),
+        let mut reaped = self.requests.reap();
+        if let (Ok(None), Some(notices)) = (&reaped, &mut self.notices) {
+            reaped = notices.reap();
+        }
+        match &reaped {
+            Ok(landed) => landed.as_ref().map(Self::judge),
             Err(BogusToken) => {
                 self.fail(IoErrorKind::Protocol);
                 self.reap_abandoned()
@@ -212,7 +212,7 @@ impl<T: Transport> Port<T> {
     fn judge(landed: &Landed) -> Ended {
         let owner = landed.flight.owner;
         let result = match &landed.flight.kind {
-            Kind::FileRead(read) => read.reply(&landed.tail, landed.device_bytes).and_then(|got| {
+            Kind::FileRead(read) => read.check(&landed.tail, landed.device_bytes).and_then(|got| {
                 if got as usize == landed.data_bytes {
                     Ok(got)
                 } else {

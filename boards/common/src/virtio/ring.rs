@@ -10,7 +10,7 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{Ordering, fence};
 
-use rootlet::fuse::ReadRequest;
+use rootlet::fuse::ReadReply;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     /// By the status in the tail.
     Disk,
     /// By the FUSE reply's header in the tail.
-    FileRead(ReadRequest),
+    FileRead(ReadReply),
     /// By whoever sent it.
     Message,
 }
