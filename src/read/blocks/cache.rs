@@ -2,8 +2,8 @@
 //! through a small queue; one that is read again while it is there, or soon after, gets into the
 //! large one.
 //!
-//! Always: at most the frames that it was made for, each allocated when it is used first; what is
-//! kept for a block are its bytes as they were put in.
+//! Always: at most the frames that it was made for, each allocated when it is used first, and the
+//! tables with the first of them; what is kept for a block are its bytes as they were put in.
 
 use crate::cache::BLOCK_BYTES;
 use alloc::boxed::Box;
@@ -44,26 +44,42 @@ pub struct BlockCache {
 }
 
 impl BlockCache {
-    /// For so many bytes of blocks; fewer than eight blocks are none.
+    /// For so many bytes of blocks; fewer than eight blocks are none. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         let most = usize::try_from(NONE >> 1).unwrap_or(usize::MAX);
         let frames_max = Some(bytes / BLOCK_BYTES).filter(|frames| *frames >= 8).unwrap_or(0);
-        let frames_max = frames_max.min(most);
-        let table = if frames_max == 0 { 0 } else { frames_max.next_power_of_two() };
-        let filled = |with| alloc::vec![with; table].into_boxed_slice();
         Self {
-            frames: Vec::with_capacity(frames_max),
-            frames_max,
-            heads: filled(NONE),
-            ghosts: filled(0),
-            small: VecDeque::with_capacity(frames_max),
-            large: VecDeque::with_capacity(frames_max),
+            frames: Vec::new(),
+            frames_max: frames_max.min(most),
+            heads: Box::default(),
+            ghosts: Box::default(),
+            small: VecDeque::new(),
+            large: VecDeque::new(),
         }
+    }
+
+    /// Buckets of a table, for frames at all.
+    fn buckets(&self) -> usize {
+        self.frames_max.next_power_of_two()
+    }
+
+    fn allocate_tables(&mut self) {
+        let filled = |with| alloc::vec![with; self.buckets()].into_boxed_slice();
+        (self.heads, self.ghosts) = (filled(NONE), filled(0));
+        self.frames = Vec::with_capacity(self.frames_max);
+        self.small = VecDeque::with_capacity(self.frames_max);
+        self.large = VecDeque::with_capacity(self.frames_max);
     }
 
     /// Bytes that it may still allocate.
     pub fn reserve_bytes(&self) -> usize {
-        self.frames_max.saturating_sub(self.frames.len()).saturating_mul(BLOCK_BYTES)
+        let left = self.frames_max.saturating_sub(self.frames.len()).saturating_mul(BLOCK_BYTES);
+        if !self.is_on() || !self.heads.is_empty() {
+            return left;
+        }
+        const FRAME: usize = size_of::<Frame>() + 2 * size_of::<u32>();
+        left.saturating_add(self.frames_max.saturating_mul(FRAME))
+            .saturating_add(self.buckets().saturating_mul(2 * size_of::<u32>()))
     }
 
     /// Bytes of all blocks that it can keep.
@@ -94,8 +110,11 @@ impl BlockCache {
     /// Keeps a block, all [`BLOCK_BYTES`] of it, in place of one that is used less. `ahead` says
     /// that nobody has asked for it yet.
     pub fn put(&mut self, id: BlockId, bytes: &[u8], ahead: bool) {
-        if bytes.len() != BLOCK_BYTES || self.has(id) {
+        if bytes.len() != BLOCK_BYTES || !self.is_on() || self.has(id) {
             return;
+        }
+        if self.heads.is_empty() {
+            self.allocate_tables();
         }
         let Some(at) = self.free_frame(bytes) else { return };
         let hash = hash(id);
