@@ -27,8 +27,6 @@ pub enum Operation {
     Lookup(usize),
     /// Giving back what a lookup holds.
     Forget,
-    /// Asking for size, type and times.
-    GetAttr,
     /// Opening.
     Open,
     /// Closing.
@@ -43,7 +41,6 @@ impl fmt::Display for Operation {
             Self::Init => f.write_str("INIT"),
             Self::Lookup(component) => write!(f, "LOOKUP of path component {component}"),
             Self::Forget => f.write_str("FORGET"),
-            Self::GetAttr => f.write_str("GETATTR"),
             Self::Open => f.write_str("OPEN"),
             Self::Release => f.write_str("RELEASE"),
             Self::Destroy => f.write_str("DESTROY"),

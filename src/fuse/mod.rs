@@ -5,7 +5,7 @@
 //!
 //! The format is that of Linux `include/uapi/linux/fuse.h`, protocol 7, in the byte order of this
 //! machine, as virtio-fs carries it (virtio 1.2 5.11). Only what a reader needs is spoken: INIT,
-//! LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, DESTROY. Nothing is allocated.
+//! LOOKUP, FORGET, OPEN, READ, RELEASE, DESTROY. Nothing is allocated.
 
 use crate::storage::IoErrorKind;
 

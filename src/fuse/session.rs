@@ -4,10 +4,10 @@
 //! open succeeded or failed part-way; an [`OpenFile`] is a regular file opened for reading.
 
 use fuse_abi::linux::{
-    FUSE_ASYNC_READ, FUSE_BIG_WRITES, FUSE_COMPAT_22_INIT_OUT_SIZE, FUSE_COMPAT_ATTR_OUT_SIZE,
-    FUSE_COMPAT_ENTRY_OUT_SIZE, FUSE_COMPAT_INIT_OUT_SIZE, FUSE_KERNEL_VERSION, FUSE_MAX_PAGES,
-    FUSE_ROOT_ID, fuse_attr, fuse_attr_out, fuse_entry_out, fuse_forget_in, fuse_getattr_in,
-    fuse_init_in, fuse_init_out, fuse_opcode, fuse_open_in, fuse_open_out, fuse_release_in,
+    FUSE_ASYNC_READ, FUSE_BIG_WRITES, FUSE_COMPAT_22_INIT_OUT_SIZE, FUSE_COMPAT_ENTRY_OUT_SIZE,
+    FUSE_COMPAT_INIT_OUT_SIZE, FUSE_KERNEL_VERSION, FUSE_MAX_PAGES, FUSE_ROOT_ID, fuse_attr,
+    fuse_entry_out, fuse_forget_in, fuse_init_in, fuse_init_out, fuse_opcode, fuse_open_in,
+    fuse_open_out, fuse_release_in,
 };
 use twox_hash::XxHash3_64;
 use zerocopy::IntoBytes;
@@ -131,10 +131,10 @@ impl Session {
     /// Nothing stays looked up or open.
     pub fn open(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<OpenFile, Error> {
         path::check(path)?;
-        let nodeid = self.walk(transport, path)?;
-        let opened = self.open_node(transport, nodeid);
+        let node = self.walk(transport, path)?;
+        let opened = self.open_node(transport, &node);
         if opened.is_err() {
-            self.forget_quietly(transport, nodeid);
+            self.forget_quietly(transport, node.nodeid);
         }
         opened
     }
@@ -180,17 +180,18 @@ impl Session {
     }
 
     /// Looks the path up and returns the last node, looked up once; all others are given back.
-    fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<u64, Error> {
-        let mut node = Node { nodeid: FUSE_ROOT_ID, mode: MODE_DIRECTORY };
+    fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<Node, Error> {
+        let attr = fuse_attr { mode: MODE_DIRECTORY, ..fuse_attr::default() };
+        let mut node = Node { nodeid: FUSE_ROOT_ID, component: 0, attr };
         for (component, name) in path::components(path) {
-            let found = self.lookup(transport, component, node, name);
+            let found = self.lookup(transport, component, &node, name);
             // A node stays valid for its daemon without its parent, so one is held at a time.
             if node.nodeid != FUSE_ROOT_ID {
                 self.forget_quietly(transport, node.nodeid);
             }
             node = found?;
         }
-        Ok(node.nodeid)
+        Ok(node)
     }
 
     /// Looks one name up; `component` counts it from 1.
@@ -198,12 +199,11 @@ impl Session {
         &mut self,
         transport: &mut impl Transport,
         component: usize,
-        parent: Node,
+        parent: &Node,
         name: &[u8],
     ) -> Result<Node, Error> {
-        if parent.mode & MODE_TYPE != MODE_DIRECTORY {
-            let operation = Operation::Lookup(component.saturating_sub(1));
-            return Err(Error { operation, cause: Cause::Type(parent.mode) });
+        if parent.attr.mode & MODE_TYPE != MODE_DIRECTORY {
+            return Err(parent.error(Cause::Type(parent.attr.mode)));
         }
         let operation = Operation::Lookup(component);
         let want = match self.minor {
@@ -226,7 +226,7 @@ impl Session {
             FUSE_ROOT_ID => {
                 Err(malformed(operation, "the node's number", FUSE_ROOT_ID, Want::AtLeast(2)))
             }
-            nodeid => Ok(Node { nodeid, mode: entry.attr.mode }),
+            nodeid => Ok(Node { nodeid, component, attr: entry.attr }),
         }
     }
 
@@ -234,10 +234,17 @@ impl Session {
     fn open_node(
         &mut self,
         transport: &mut impl Transport,
-        nodeid: u64,
+        node: &Node,
     ) -> Result<OpenFile, Error> {
+        let Node { nodeid, attr, .. } = *node;
         // Before OPEN, which may wait for ever on a pipe.
-        let attr = self.attributes(transport, nodeid)?;
+        if attr.mode & MODE_TYPE != MODE_REGULAR {
+            return Err(node.error(Cause::Type(attr.mode)));
+        }
+        if attr.size > SIZE_MAX {
+            let (what, want) = ("the file's size", Want::AtMost(SIZE_MAX));
+            return Err(node.error(Cause::Malformed { what, got: attr.size, want }));
+        }
         let body = fuse_open_in { flags: 0, open_flags: 0 }; // O_RDONLY is 0
         let call = Call {
             operation: Operation::Open,
@@ -248,36 +255,6 @@ impl Session {
         };
         let (open, _) = call.run::<fuse_open_out>(self.next_unique(), transport)?;
         Ok(OpenFile { nodeid, fh: open.fh, size: attr.size, version: version(&attr), lookups: 1 })
-    }
-
-    /// The attributes of a regular file.
-    fn attributes(
-        &mut self,
-        transport: &mut impl Transport,
-        nodeid: u64,
-    ) -> Result<fuse_attr, Error> {
-        let operation = Operation::GetAttr;
-        let body = fuse_getattr_in { getattr_flags: 0, dummy: 0, fh: 0 };
-        let want = match self.minor {
-            ..9 => usize_of(FUSE_COMPAT_ATTR_OUT_SIZE),
-            9.. => size_of::<fuse_attr_out>(),
-        };
-        let parts = [body.as_bytes(), &[]];
-        let call = Call {
-            operation,
-            opcode: fuse_opcode::FUSE_GETATTR,
-            nodeid,
-            parts,
-            body_bytes_min: want,
-        };
-        let (fuse_attr_out { attr, .. }, _) = call.run(self.next_unique(), transport)?;
-        if attr.mode & MODE_TYPE != MODE_REGULAR {
-            return Err(Error { operation, cause: Cause::Type(attr.mode) });
-        }
-        if attr.size > SIZE_MAX {
-            return Err(malformed(operation, "the file's size", attr.size, Want::AtMost(SIZE_MAX)));
-        }
-        Ok(attr)
     }
 
     /// Gives `lookups` lookups of a node back. FORGET has no reply.
@@ -307,11 +284,19 @@ impl Session {
     }
 }
 
-/// A node on the way to a file.
-#[derive(Clone, Copy)]
+/// A node on the way to a file, or the file's.
 struct Node {
     nodeid: u64,
-    mode: u32,
+    /// Which component of the path it is, from 1; the root is 0.
+    component: usize,
+    attr: fuse_attr,
+}
+
+impl Node {
+    /// What is wrong with it, as its lookup told.
+    fn error(&self, cause: Cause) -> Error {
+        Error { operation: Operation::Lookup(self.component), cause }
+    }
 }
 
 /// A stable digest (XXH3-64) of what changes with the content.

@@ -8,7 +8,6 @@ use rootlet::storage::IoErrorKind;
 
 pub const LOOKUP: u32 = 1;
 pub const FORGET: u32 = 2;
-pub const GETATTR: u32 = 3;
 pub const OPEN: u32 = 14;
 pub const RELEASE: u32 = 18;
 pub const INIT: u32 = 26;
@@ -108,12 +107,6 @@ impl Daemon {
         match opcode {
             INIT => Ok(self.init(body)),
             LOOKUP => self.lookup(nodeid, body),
-            GETATTR => {
-                assert_eq!(body, [0; 16]);
-                let mut out = vec![0; 16];
-                out.extend(self.attr(nodeid));
-                Ok(out)
-            }
             OPEN => {
                 assert_eq!(body, [0; 8], "O_RDONLY");
                 assert_eq!(self.node(nodeid).mode >> 12, 0o10, "only regular files are opened");

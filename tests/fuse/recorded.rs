@@ -74,7 +74,7 @@ fn dialogue_with_virtiofsd_is_spoken_byte_for_byte() {
     session.close(&mut daemon, file).unwrap();
     let missing = Error { operation: Operation::Lookup(1), cause: Cause::Errno(2) };
     assert_eq!(session.open(&mut daemon, b"none"), Err(missing));
-    let link = Error { operation: Operation::GetAttr, cause: Cause::Type(0o120_777) };
+    let link = Error { operation: Operation::Lookup(2), cause: Cause::Type(0o120_777) };
     assert_eq!(session.open(&mut daemon, b"blobs/link"), Err(link));
     session.destroy(&mut daemon).unwrap();
     assert_eq!(daemon.lines.next(), None, "the dialogue ends here");

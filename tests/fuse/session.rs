@@ -5,7 +5,7 @@ use rootlet::fuse::{
 };
 use rootlet::storage::{DiscoverError, IoErrorKind};
 
-use crate::daemon::{DESTROY, Daemon, FORGET, GETATTR, INIT, LOOKUP, OPEN, RELEASE, u64_at};
+use crate::daemon::{DESTROY, Daemon, FORGET, INIT, LOOKUP, OPEN, RELEASE, u64_at};
 
 const PATH: &[u8] = b"dir/sub/file";
 
@@ -32,8 +32,7 @@ fn open_file_holds_one_lookup_and_close_gives_it_back() {
     session.close(&mut daemon, file).unwrap();
     session.destroy(&mut daemon).unwrap();
     assert!(daemon.held.is_empty() && daemon.open.is_empty());
-    let opcodes =
-        [INIT, LOOKUP, LOOKUP, FORGET, LOOKUP, FORGET, GETATTR, OPEN, RELEASE, FORGET, DESTROY];
+    let opcodes = [INIT, LOOKUP, LOOKUP, FORGET, LOOKUP, FORGET, OPEN, RELEASE, FORGET, DESTROY];
     assert_eq!(daemon.opcodes(), opcodes);
 }
 
@@ -80,8 +79,7 @@ fn failure_at_any_step_leaves_nothing_behind() {
         (1, Operation::Lookup(1)),
         (2, Operation::Lookup(2)),
         (4, Operation::Lookup(3)),
-        (6, Operation::GetAttr),
-        (7, Operation::Open),
+        (6, Operation::Open),
     ] {
         let (mut daemon, mut session) = connected();
         daemon.lost = Some(step);
@@ -168,9 +166,9 @@ fn only_directories_lead_on_and_only_regular_files_open() {
     for (path, operation, mode, errno) in [
         (b"top/x".as_slice(), Operation::Lookup(1), 0o100_644, 22),
         (b"link/x", Operation::Lookup(1), 0o120_777, 22),
-        (b"dir/sub", Operation::GetAttr, 0o040_755, 21),
-        (b"link", Operation::GetAttr, 0o120_777, 22),
-        (b"pipe", Operation::GetAttr, 0o010_644, 22),
+        (b"dir/sub", Operation::Lookup(2), 0o040_755, 21),
+        (b"link", Operation::Lookup(1), 0o120_777, 22),
+        (b"pipe", Operation::Lookup(1), 0o010_644, 22),
     ] {
         let (daemon, error) = refused(path);
         assert_eq!(error, Error { operation, cause: Cause::Type(mode) });
@@ -212,7 +210,7 @@ fn size_beyond_a_signed_offset_is_refused() {
     let error = session.open(&mut daemon, b"top").unwrap_err();
     let want = Want::AtMost((1 << 63) - 1);
     let cause = Cause::Malformed { what: "the file's size", got: 1 << 63, want };
-    assert_eq!(error, Error { operation: Operation::GetAttr, cause });
+    assert_eq!(error, Error { operation: Operation::Lookup(1), cause });
     assert!(daemon.held.is_empty());
     daemon.nodes[4].size -= 1;
     assert_eq!(session.open(&mut daemon, b"top").unwrap().size, u64::MAX >> 1);
@@ -289,8 +287,8 @@ fn errors_read_well() {
         (b"dir//x", "FUSE LOOKUP of path component 2: the name is empty"),
         (
             b"pipe",
-            "FUSE GETATTR: it is a pipe, which is neither a directory on the way nor a regular \
-             file at the end (mode 0o10644)",
+            "FUSE LOOKUP of path component 1: it is a pipe, which is neither a directory on the way \
+             nor a regular file at the end (mode 0o10644)",
         ),
     ] {
         assert_eq!(refused(path).1.to_string(), text);
