@@ -75,6 +75,8 @@ impl Calibration {
     }
 }
 
+// Not inlined: it is called twice, and an emulator translates each copy.
+#[inline(never)]
 fn sample() -> Sample {
     let mut best = (u64::MAX, Sample { ticks: 0, apic: 0 });
     for _ in 0..READS {

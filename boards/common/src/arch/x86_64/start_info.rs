@@ -49,11 +49,13 @@ impl StartInfo<'_> {
     /// The largest piece of RAM behind the image.
     pub(super) fn heap(&self) -> Range<usize> {
         let image_end = (&raw const __image_end).addr() as u64;
-        let largest = self
-            .ram()
-            .map(|range| range.start.max(image_end)..range.end)
-            .max_by_key(|range| range.end.saturating_sub(range.start))
-            .unwrap_or(0..0);
-        largest.start as usize..largest.end.max(largest.start) as usize
+        let mut largest = 0..0;
+        for range in self.ram() {
+            let behind = range.start.max(image_end)..range.end;
+            if behind.end.saturating_sub(behind.start) > largest.end - largest.start {
+                largest = behind;
+            }
+        }
+        largest.start as usize..largest.end as usize
     }
 }
