@@ -77,12 +77,14 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl From<Corrupt> for Error {
+    #[cold]
     fn from(corrupt: Corrupt) -> Self {
         Self::Corrupt(corrupt)
     }
 }
 
 impl From<Unsupported> for Error {
+    #[cold]
     fn from(unsupported: Unsupported) -> Self {
         Self::Unsupported(unsupported)
     }
@@ -101,12 +103,14 @@ impl embedded_io::Error for Error {
 }
 
 impl From<IoError> for Error {
+    #[cold]
     fn from(error: IoError) -> Self {
         Self::Io(error)
     }
 }
 
 impl From<FormatError> for Error {
+    #[cold]
     fn from(error: FormatError) -> Self {
         match error {
             FormatError::Corrupt(corrupt) => Self::Corrupt(corrupt),
@@ -116,12 +120,14 @@ impl From<FormatError> for Error {
 }
 
 impl From<PathError> for Error {
+    #[cold]
     fn from(error: PathError) -> Self {
         Self::Path(error)
     }
 }
 
 impl From<BindError> for Error {
+    #[cold]
     fn from(error: BindError) -> Self {
         Self::Bind(error)
     }

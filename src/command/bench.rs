@@ -64,6 +64,7 @@ impl<E: fmt::Debug> fmt::Display for BenchError<E> {
 }
 
 impl<E> From<Error> for BenchError<E> {
+    #[cold]
     fn from(error: Error) -> Self {
         Self::Read(error)
     }

@@ -110,12 +110,14 @@ impl fmt::Display for MountError {
 impl core::error::Error for MountError {}
 
 impl From<Error> for MountError {
+    #[cold]
     fn from(error: Error) -> Self {
         Self::Image(error)
     }
 }
 
 impl From<BindError> for MountError {
+    #[cold]
     fn from(error: BindError) -> Self {
         Self::Image(error.into())
     }

@@ -32,12 +32,14 @@ impl fmt::Display for FormatError {
 impl core::error::Error for FormatError {}
 
 impl From<Corrupt> for FormatError {
+    #[cold]
     fn from(corrupt: Corrupt) -> Self {
         Self::Corrupt(corrupt)
     }
 }
 
 impl From<Unsupported> for FormatError {
+    #[cold]
     fn from(unsupported: Unsupported) -> Self {
         Self::Unsupported(unsupported)
     }

@@ -124,12 +124,16 @@ impl<T: Transport> Discover for VirtioStorage<T> {
     fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
         let wanted = serial.as_bytes();
         let wanted = &wanted[..wanted.len().min(SERIAL_BYTES)];
-        let mut found = self.disks.iter().enumerate();
-        let mut named = found.by_ref().filter(|(_, disk)| until_zero(&disk.serial) == wanted);
-        let Some((index, _)) = named.next() else { return Err(DiscoverError::NotFound) };
-        match named.count() {
-            0 => u16::try_from(index).map(DeviceId).map_err(|_| DiscoverError::TooMany),
-            more => Err(DiscoverError::Ambiguous(u32::try_from(more + 1).unwrap_or(u32::MAX))),
+        let (mut last, mut count) = (0, 0);
+        for (index, disk) in self.disks.iter().enumerate() {
+            if until_zero(&disk.serial) == wanted {
+                (last, count) = (index, count + 1);
+            }
+        }
+        match count {
+            0 => Err(DiscoverError::NotFound),
+            1 => u16::try_from(last).map(DeviceId).map_err(|_| DiscoverError::TooMany),
+            _ => Err(DiscoverError::Ambiguous(count)),
         }
     }
 
