@@ -183,6 +183,7 @@ impl Image {
         configured: &[(u16, SourceName<'_>)],
     ) -> Result<Sources, BindError> {
         let mut first = None;
+        let configured = configured.iter().copied();
         let sources = self.bind_present(storage, configured, &mut |_, error| {
             first.get_or_insert(error);
         })?;
@@ -195,15 +196,15 @@ impl Image {
     ///
     /// # Errors
     /// See [`BindError`].
-    pub fn bind_present<D: Discover>(
+    pub fn bind_present<'n, D: Discover>(
         &self,
         storage: &mut D,
-        configured: &[(u16, SourceName<'_>)],
+        configured: impl Iterator<Item = (u16, SourceName<'n>)> + Clone,
         missing: &mut dyn FnMut(u16, BindError),
     ) -> Result<Sources, BindError> {
         let slots = self.devices.len();
-        if let Some((slot, _)) = configured.iter().find(|(slot, _)| *slot == 0 || *slot > slots) {
-            return Err(BindError::NoSlot { slot: *slot, slots });
+        if let Some((slot, _)) = configured.clone().find(|(slot, _)| *slot == 0 || *slot > slots) {
+            return Err(BindError::NoSlot { slot, slots });
         }
         #[cfg(feature = "alloc")]
         let mut sources = Sources::with_capacity(usize::from(slots).saturating_add(1));
@@ -214,7 +215,7 @@ impl Image {
         keep(&mut sources, part);
         for (number, slot) in self.devices.iter() {
             let bytes = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
-            let given = configured.iter().find(|(of, _)| *of == number).map(|(_, name)| *name);
+            let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
             let part = match self.bind_slot(storage, number, slot, given) {
                 Err(error) if slot.blocks > 0 && error.is_absence() => {
                     missing(number, error);

@@ -230,9 +230,9 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Box<Mounted
     let mut mounted = Box::new(Mounted { image, sources: Sources::new(), missing: Vec::new() });
     let Mounted { image, sources, missing } = &mut *mounted;
     image.domain = config.domain.clone();
-    let given: Vec<_> = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name))).collect();
+    let given = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name)));
     *sources =
-        image.bind_present(storage, &given, &mut |slot, error| missing.push((slot, error)))?;
+        image.bind_present(storage, given, &mut |slot, error| missing.push((slot, error)))?;
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
     }

@@ -181,8 +181,8 @@ impl Session {
 
     /// Looks the path up and returns the last node, looked up once; all others are given back.
     fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<Node, Error> {
-        let attr = fuse_attr { mode: MODE_DIRECTORY, ..fuse_attr::default() };
-        let mut node = Node { nodeid: FUSE_ROOT_ID, component: 0, attr };
+        let mut node =
+            Node { nodeid: FUSE_ROOT_ID, component: 0, mode: MODE_DIRECTORY, size: 0, version: 0 };
         for (component, name) in path::components(path) {
             let found = self.lookup(transport, component, &node, name);
             // A node stays valid for its daemon without its parent, so one is held at a time.
@@ -202,8 +202,8 @@ impl Session {
         parent: &Node,
         name: &[u8],
     ) -> Result<Node, Error> {
-        if parent.attr.mode & MODE_TYPE != MODE_DIRECTORY {
-            return Err(parent.error(Cause::Type(parent.attr.mode)));
+        if parent.mode & MODE_TYPE != MODE_DIRECTORY {
+            return Err(parent.error(Cause::Type(parent.mode)));
         }
         let operation = Operation::Lookup(component);
         let want = match self.minor {
@@ -226,7 +226,10 @@ impl Session {
             FUSE_ROOT_ID => {
                 Err(malformed(operation, "the node's number", FUSE_ROOT_ID, Want::AtLeast(2)))
             }
-            nodeid => Ok(Node { nodeid, component, attr: entry.attr }),
+            nodeid => {
+                let (attr, version) = (&entry.attr, version(&entry.attr));
+                Ok(Node { nodeid, component, mode: attr.mode, size: attr.size, version })
+            }
         }
     }
 
@@ -236,14 +239,14 @@ impl Session {
         transport: &mut impl Transport,
         node: &Node,
     ) -> Result<OpenFile, Error> {
-        let Node { nodeid, attr, .. } = *node;
+        let Node { nodeid, mode, size, version, .. } = *node;
         // Before OPEN, which may wait for ever on a pipe.
-        if attr.mode & MODE_TYPE != MODE_REGULAR {
-            return Err(node.error(Cause::Type(attr.mode)));
+        if mode & MODE_TYPE != MODE_REGULAR {
+            return Err(node.error(Cause::Type(mode)));
         }
-        if attr.size > SIZE_MAX {
+        if size > SIZE_MAX {
             let (what, want) = ("the file's size", Want::AtMost(SIZE_MAX));
-            return Err(node.error(Cause::Malformed { what, got: attr.size, want }));
+            return Err(node.error(Cause::Malformed { what, got: size, want }));
         }
         let body = fuse_open_in { flags: 0, open_flags: 0 }; // O_RDONLY is 0
         let call = Call {
@@ -254,7 +257,7 @@ impl Session {
             body_bytes_min: size_of::<fuse_open_out>(),
         };
         let (open, _) = call.run::<fuse_open_out>(self.next_unique(), transport)?;
-        Ok(OpenFile { nodeid, fh: open.fh, size: attr.size, version: version(&attr), lookups: 1 })
+        Ok(OpenFile { nodeid, fh: open.fh, size, version, lookups: 1 })
     }
 
     /// Gives `lookups` lookups of a node back. FORGET has no reply.
@@ -289,7 +292,9 @@ struct Node {
     nodeid: u64,
     /// Which component of the path it is, from 1; the root is 0.
     component: usize,
-    attr: fuse_attr,
+    mode: u32,
+    size: u64,
+    version: u64,
 }
 
 impl Node {
