@@ -37,7 +37,7 @@ pub fn run(mut machine: Machine) -> ! {
         Err(error) => fail(error, None),
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
-    defmt::info!("devices up");
+    defmt::debug!("devices up");
     console::progress(format_args!("stage=devices"));
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
@@ -47,7 +47,7 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(mounted) => mounted,
         Err(error) => fail(error, None),
     };
-    defmt::info!("image and blobs bound");
+    defmt::debug!("image and blobs bound");
     console::progress(format_args!("stage=bound"));
     let heap_bytes = heap::usage().total;
     if heap_bytes < HEAP_BYTES_MIN {
@@ -82,7 +82,8 @@ pub fn run(mut machine: Machine) -> ! {
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
-        "mounted; {=usize} of {=usize} bytes of heap in use, sealed",
+        "{=str} mounted; {=usize} of {=usize} bytes of heap in use, sealed",
+        machine.board.name,
         heap.used,
         heap.total
     );

@@ -150,7 +150,9 @@ pub(crate) fn run(boot: Boot) -> ! {
     // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
     // itself, and this is the only call.
     unsafe { heap::init(boot.heap) };
-    defmt::info!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
+    // The first line that everyone sees comes with the mount: an emulator takes longer to send one
+    // for the first time than a device takes to answer.
+    defmt::debug!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
     if let Some(fault) = boot.cmdline.fault {
         let mut text = Message::new();
         // A text that is too long is cut.
