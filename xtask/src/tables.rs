@@ -132,7 +132,7 @@ impl Measured {
             !row.test.name.split_once('-').is_some_and(|(way, _)| WAYS.contains(&way))
         });
         let rows = others.map(|row| {
-            let ns = median(row.ns.iter().copied());
+            let ns = median(row.ns.iter().map(|&ns| ns as f64));
             let each = ns / 1e3 / row.test.ops.max(1) as f64;
             let Test { name, ops, .. } = &row.test;
             [name.clone(), ops.to_string(), format!("{:.2}", ns / 1e6), format!("{each:.1}")]
