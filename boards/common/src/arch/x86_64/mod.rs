@@ -4,6 +4,8 @@
 //! this boot protocol (local APIC, PCI's ports), or is the board's; nothing else drives it.
 
 mod clock;
+#[cfg(target_os = "none")]
+mod compare;
 mod entry;
 mod exception;
 mod halt;
