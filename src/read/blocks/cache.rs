@@ -77,9 +77,11 @@ impl BlockCache {
         if !self.is_on() || !self.heads.is_empty() {
             return left;
         }
+        // A frame and its places in the two queues; a head and a ghost.
         const FRAME: usize = size_of::<Frame>() + 2 * size_of::<u32>();
+        const BUCKET: usize = 2 * size_of::<u32>();
         left.saturating_add(self.frames_max.saturating_mul(FRAME))
-            .saturating_add(self.buckets().saturating_mul(2 * size_of::<u32>()))
+            .saturating_add(self.buckets().saturating_mul(BUCKET))
     }
 
     /// Bytes of all blocks that it can keep.

@@ -205,8 +205,9 @@ impl Ring {
         let Some(number) = free else { return Err(Refused) };
         let lane = lane(&self.bytes, self.head_bytes_max, number);
         // SAFETY: the lane is free, so no device has its bytes, and the ring is borrowed mutably.
-        let (room, last) = unsafe { (&mut *lane.head, &mut *lane.tail) };
-        last.fill(0xff);
+        let room = unsafe { &mut *lane.head };
+        // SAFETY: as above; the tail is no part of the head.
+        unsafe { *lane.tail = [0xff; TAIL_BYTES_MAX] };
         let mut head_bytes = 0;
         for part in head {
             let end = head_bytes + part.len();
@@ -273,11 +274,10 @@ impl Ring {
         *slot = NO_LANE;
         self.flying -= 1;
         if chain.copied {
-            // SAFETY: the device gave the request back, so the bytes of the only lane and the copy
-            // are ours again, and `submit`'s caller promised the data.
-            unsafe {
-                copy_out(self.copy.get_mut(), &mut *lane.tail, &chain, device_bytes as usize)
-            };
+            // SAFETY: the device gave the request back, so the only lane's bytes are ours again.
+            let tail = unsafe { &mut *lane.tail };
+            // SAFETY: so is the copy, and `submit`'s caller promised the data.
+            unsafe { copy_out(self.copy.get_mut(), tail, &chain, device_bytes as usize) };
         }
         // SAFETY: the device gave the request back, so the lane's bytes are ours again.
         let tail = unsafe { *lane.tail };

@@ -20,8 +20,10 @@ static mut TABLE: GlobalDescriptorTable = GlobalDescriptorTable::new();
 /// Loads the tables; called once at entry. The answer is the selector of 64-bit code.
 pub(super) fn load() -> u16 {
     let (task, table) = (&raw mut TASK, &raw mut TABLE);
-    // SAFETY: called once, on the only processor; nothing else names them.
-    let (task, table) = unsafe { (&mut *task, &mut *table) };
+    // SAFETY: called once, on the only processor; nothing else names it.
+    let task = unsafe { &mut *task };
+    // SAFETY: as above.
+    let table = unsafe { &mut *table };
     let end = (&raw const FAULT_STACK).addr() + FAULT_STACK_BYTES;
     task.interrupt_stack_table[usize::from(FAULT_STACK_INDEX) - 1] = VirtAddr::new(end as u64);
     let code = table.append(Descriptor::kernel_code_segment());
