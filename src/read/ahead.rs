@@ -5,6 +5,7 @@
 
 use super::inner::Inner;
 use super::meta::PAGE_BYTES;
+#[cfg(feature = "alloc")]
 use super::pieces::Extent;
 use crate::cache::Layer;
 use crate::erofs::{Nid, Space};
