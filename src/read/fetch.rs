@@ -153,6 +153,8 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
 
 type Transfers<'o> = heapless::Vec<Transfer<'o>, BATCH_MAX>;
 type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
+/// Transfers by their index, and the slots that failed their check.
+type Rejected = heapless::Vec<(usize, u32), BATCH_MAX>;
 
 /// Which piece a transfer serves and, if it is bounced, where the piece's bytes go.
 struct Route<'o> {
@@ -180,7 +182,8 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         if transfers.is_empty() {
             return Ok(());
         }
-        let rejected = self.submit(pieces, transfers, routes);
+        let mut rejected = Rejected::new();
+        self.submit(pieces, transfers, routes, &mut rejected);
         self.stats.batches = self.stats.batches.saturating_add(1);
         for index in (0..transfers.len()).rev() {
             let (Some(transfer), Some(route)) = (transfers.get_mut(index), routes.get_mut(index))
@@ -189,7 +192,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             };
             let Some(piece) = pieces.get_mut(route.piece) else { continue };
             let len = u64::try_from(transfer.len()).unwrap_or(0);
-            let rejected = rejected.get(index).copied().flatten();
+            let rejected = rejected.iter().find(|(of, _)| *of == index).map(|(_, slot)| *slot);
             match (piece.origin, transfer.outcome(), rejected) {
                 (Origin::Region { .. }, Ok(()), None) => {
                     self.stats.hits = self.stats.hits.saturating_add(1);
@@ -219,14 +222,14 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     }
 
     /// Runs the transfers; as each one ends, checks what came from the region and offers to the
-    /// layer what came from a source. Returns for each the slot that failed its check.
+    /// layer what came from a source. `rejected` gets the slots that failed their check.
     fn submit<'o>(
         &mut self,
         pieces: &[Piece],
         transfers: &mut Transfers<'o>,
         routes: &Routes<'o>,
-    ) -> [Option<u32>; BATCH_MAX] {
-        let mut rejected = [None; BATCH_MAX];
+        rejected: &mut Rejected,
+    ) {
         let (layer, sources) = (&mut *self.layer, self.sources);
         self.storage.run(transfers, &mut |index, transfer| {
             let Some(piece) = routes.get(index).and_then(|route| pieces.get(route.piece)) else {
@@ -242,15 +245,14 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             let number = piece.start >> BLOCK_SHIFT;
             match piece.origin {
                 Origin::Region { slot, block } => {
-                    let checked = layer.check(blob, number, slot, block, data);
-                    if let (Err(slot), Some(place)) = (checked, rejected.get_mut(index)) {
-                        *place = Some(slot);
+                    if let Err(slot) = layer.check(blob, number, slot, block, data) {
+                        // A transfer ends once, and there is room for all.
+                        let _ = rejected.push((index, slot));
                     }
                 }
                 _ => layer.fill(blob, number, data),
             }
         });
-        rejected
     }
 }
 

@@ -25,7 +25,7 @@ use virtio_drivers::transport::Transport;
 use crate::text::until_zero;
 use crate::virtio::blk::{self, SERIAL_BYTES};
 use crate::virtio::chain::Data;
-use crate::virtio::device::StartError;
+use crate::virtio::device::{Device, StartError};
 use crate::virtio::fs::TAG_BYTES;
 use crate::virtio::port::{Port, Request};
 use crate::virtio::ring::Owner;
@@ -143,20 +143,20 @@ impl<T: Transport> VirtioStorage<T> {
         assert!(self.files.is_empty(), "devices are added before files are opened");
         let (place, id) = (found.place, found.id);
         let unusable = |error| Unusable { place, id, error };
+        if !matches!(id, BLOCK | FILE_SYSTEM) {
+            return Ok(());
+        }
+        let device = Device::new(found, self.now);
         let port = self.ports.len();
-        match id {
-            BLOCK => {
-                let (started, info, has_flush) = Port::disk(found, self.now).map_err(unusable)?;
-                self.ports.push(started);
-                let serial = self.read_serial(port).unwrap_or_default();
-                self.disks.push(Disk { port, info, has_flush, serial });
-            }
-            FILE_SYSTEM => {
-                let (started, tag) = Port::share(found, self.now).map_err(unusable)?;
-                self.ports.push(started);
-                self.shares.push(Share { port, tag, session: None });
-            }
-            _ => {}
+        if id == BLOCK {
+            let (started, info, has_flush) = Port::disk(device).map_err(unusable)?;
+            self.ports.push(started);
+            let serial = self.read_serial(port).unwrap_or_default();
+            self.disks.push(Disk { port, info, has_flush, serial });
+        } else {
+            let (started, tag) = Port::share(device).map_err(unusable)?;
+            self.ports.push(started);
+            self.shares.push(Share { port, tag, session: None });
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use virtio_drivers::transport::Transport;
 use super::chain::{Data, Refused, Tail};
 use super::device::{Device, StartError, Stopped};
 use super::ring::{BogusToken, Flight, Kind, Landed, Owner, Ring};
-use super::{Found, Place, blk, fs};
+use super::{Place, blk, fs};
 use crate::trace;
 
 /// How often a device that keeps silent is asked whether it is broken.
@@ -53,11 +53,7 @@ pub(crate) struct Port<T: Transport> {
 
 impl<T: Transport> Port<T> {
     /// Starts a disk.
-    pub(crate) fn disk(
-        found: Found<T>,
-        now: fn() -> u64,
-    ) -> Result<(Box<Self>, DeviceInfo, bool), StartError> {
-        let mut device = Device::new(found, now);
+    pub(crate) fn disk(mut device: Device<T>) -> Result<(Box<Self>, DeviceInfo, bool), StartError> {
         device.begin(blk::FEATURES)?;
         let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
@@ -69,10 +65,8 @@ impl<T: Transport> Port<T> {
 
     /// Starts a share.
     pub(crate) fn share(
-        found: Found<T>,
-        now: fn() -> u64,
+        mut device: Device<T>,
     ) -> Result<(Box<Self>, [u8; fs::TAG_BYTES]), StartError> {
-        let mut device = Device::new(found, now);
         device.begin(0)?;
         let tag = fs::tag(&device)?;
         let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::HEAD_BYTES_MAX)?;
