@@ -129,6 +129,7 @@ fn pass(counters: &Counters) -> ! {
 }
 
 fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
+    defmt::info!("{=str} failed, as its verdict says", crate::board::BOARD.name);
     tell(&mut ErrorOutput, &format_args!("error   {why}"));
     let mut text = Message::new();
     let _ = write!(text, "{why}");
