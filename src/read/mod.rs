@@ -132,7 +132,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             .saturating_add(inner.blocks.reserve_bytes())
             .saturating_add(inner.bounce.reserve_bytes())
             .saturating_add(inner.ahead.reserve_bytes())
-            .saturating_add(inner.superblock.block_size.bytes_usize());
+            .saturating_add(
+                inner.superblock.block_size.bytes_usize().saturating_sub(inner.dir.len()),
+            );
         decoding.saturating_add(inner.meta.bytes())
     }
 

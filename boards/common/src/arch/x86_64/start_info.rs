@@ -43,7 +43,10 @@ impl StartInfo<'_> {
     pub(super) fn ram(&self) -> impl Iterator<Item = Range<u64>> {
         let below = |at: u64| at.min(MAPPED_END);
         let ram = self.map.iter().filter(|entry| entry.ty() == MemmapType::Ram);
-        ram.map(move |entry| below(entry.addr)..below(entry.addr.saturating_add(entry.size)))
+        let ram =
+            ram.map(move |entry| below(entry.addr)..below(entry.addr.saturating_add(entry.size)));
+        // An empty one would give its page a cache.
+        ram.filter(|range| !range.is_empty())
     }
 
     /// The largest piece of RAM behind the image.
