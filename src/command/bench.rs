@@ -30,7 +30,6 @@ const RANDOM_OPS: u64 = 2048;
 const LOOKUPS: u64 = 2000;
 
 /// What a bench works with.
-#[derive(Debug)]
 pub struct Setup<'s> {
     /// Names the region.
     pub config: &'s Config,
@@ -38,8 +37,17 @@ pub struct Setup<'s> {
     pub mounted: &'s Mounted,
     /// Memory for the region.
     pub memory: &'s Memory,
-    /// Random bytes for the region.
-    pub entropy: [u8; 16],
+    /// Random bytes for the region, once there is one to be formatted.
+    pub entropy: &'s dyn Fn() -> [u8; 16],
+}
+
+impl fmt::Debug for Setup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, mounted, memory, .. } = self;
+        let mut f = f.debug_struct("Setup");
+        f.field("config", config).field("mounted", mounted).field("memory", memory);
+        f.finish_non_exhaustive()
+    }
 }
 
 /// Why a bench ended early.
@@ -202,7 +210,7 @@ pub fn run<S: Discover + Background, W: Write>(
     bench.lookups(&root, &mut tree, &paths.tree)?;
 
     let (mut storage, _) = root.into_parts();
-    let region = open_region(&mut storage, setup.config, mounted, setup.entropy, memory, notice);
+    let region = open_region(&mut storage, setup.config, mounted, (setup.entropy)(), memory, notice);
     let with_region = region.is_some();
     root = mounted.root(storage, region, memory)?;
     seal(root.reserve_bytes());

@@ -267,9 +267,21 @@ impl Config {
     /// # Errors
     /// See [`ConfigError`]; the first fault of the line counts.
     pub fn parse(line: &str) -> Result<Self, ConfigError> {
-        let mut given = Given::default();
-        given.config.blobs = Vec::with_capacity(USUAL);
-        given.config.shares = Vec::with_capacity(USUAL);
+        // None of these grows in most lines.
+        let config = Self {
+            image: None,
+            blobs: Vec::with_capacity(USUAL),
+            cache: None,
+            shares: Vec::with_capacity(USUAL),
+            console: Console::default(),
+            slot_bytes: None,
+            ram_cache_bytes: None,
+            domain: Domain::default(),
+            cache_format: CacheFormat::default(),
+            deadline_s: None,
+            command: Vec::with_capacity(USUAL),
+        };
+        let mut given = Given { config, console: None, cache_format: None };
         let mut words = Words::new(line);
         for word in &mut words {
             let word = word?;
@@ -281,7 +293,6 @@ impl Config {
         let mut config = given.config;
         config.console = given.console.unwrap_or_default();
         config.cache_format = given.cache_format.unwrap_or_default();
-        config.command = Vec::with_capacity(USUAL);
         for word in words {
             config.command.push(word?.into_owned());
         }
@@ -290,7 +301,6 @@ impl Config {
 }
 
 /// The settings so far.
-#[derive(Default)]
 struct Given {
     config: Config,
     console: Option<Console>,

@@ -127,7 +127,7 @@ impl From<BindError> for MountError {
 #[derive(Clone, Debug)]
 pub struct Mounted {
     /// The image.
-    pub image: Image,
+    pub image: Box<Image>,
     /// The sources of its slots.
     pub sources: Sources,
     /// The slots whose sources are not there, and what was looked for.
@@ -216,7 +216,7 @@ fn borrowed(name: &config::SourceName) -> SourceName<'_> {
 /// # Errors
 /// [`MountError`]: the image cannot be used, or a blob is not there and there is no region that
 /// could hold it.
-pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Box<Mounted>, MountError> {
+pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, MountError> {
     let Some(name) = &config.image else {
         let mut disks = String::new();
         storage.disks(&mut |serial, _| {
@@ -226,9 +226,13 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Box<Mounted
         return Err(MountError::NoImage { disks });
     };
     let device = borrowed(name).find(storage)?;
-    let image = Image::read(storage, device)?;
-    let mut mounted = Box::new(Mounted { image, sources: Sources::new(), missing: Vec::new() });
-    let Mounted { image, sources, missing } = &mut *mounted;
+    // On the heap: it is large, and moving it from result to result is most of what an emulator does.
+    let image = match Image::read(storage, device) {
+        Ok(image) => Box::new(image),
+        Err(error) => return Err(error.into()),
+    };
+    let mut mounted = Mounted { image, sources: Sources::new(), missing: Vec::new() };
+    let Mounted { image, sources, missing } = &mut mounted;
     image.domain = config.domain.clone();
     let given = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name)));
     *sources =

@@ -113,12 +113,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         budget: &Budget,
     ) -> Result<Self, Error> {
         let inner = Inner::new(storage, layer, image, parts, budget);
-        inner.decoding_bytes()?;
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);
-        let root = Self { inner: spin::Mutex::new(inner) };
-        root.metadata(b"/")?;
-        Ok(root)
+        let mut inner = inner;
+        inner.decoding_bytes()?;
+        inner.root()?;
+        Ok(Self { inner: spin::Mutex::new(inner) })
     }
 
     /// The most bytes that reads may allocate after the mount, for metadata, decoders and decoded

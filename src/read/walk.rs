@@ -42,7 +42,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// The root directory, read once.
-    fn root(&mut self) -> Result<Inode, Error> {
+    pub fn root(&mut self) -> Result<Inode, Error> {
         if let Some(root) = self.root {
             return Ok(root);
         }

@@ -283,7 +283,7 @@ impl Discover for FileStorage {
         result
     }
 
-    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         for (number, opened) in (0_u16..=u16::MAX).zip(&self.devices) {
             if let Name::Disk(serial) = &opened.name {
                 each(serial, DeviceId(number));

@@ -92,7 +92,7 @@ impl Discover for MemoryStorage<'_> {
         Err(DiscoverError::NotFound)
     }
 
-    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         for (number, (serial, _)) in (0..).zip(&self.disks) {
             each(serial, DeviceId(number));
         }

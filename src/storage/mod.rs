@@ -292,5 +292,5 @@ pub trait Discover: Storage {
     ) -> Result<DeviceId, DiscoverError>;
 
     /// Calls `each` with every name that [`Discover::disk`] would find, for messages.
-    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId));
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId));
 }

@@ -5,6 +5,7 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result, anyhow};
+use rootlet::command::bench::Setup;
 use rootlet::command::config::Config;
 use rootlet::command::{self, Command, CommandError, Counters, Memory, Runner, Scratch};
 use rootlet::storage::file::FileStorage;
@@ -79,7 +80,7 @@ fn run_own(
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     mounted.describe(config, &mut notice);
     let region =
-        command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
+        command::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
     let root = mounted
         .root(storage, region, memory)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
@@ -117,20 +118,18 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
     let memory = &Memory::of(HEAP_BYTES, config)?;
     let mounted = command::open(&mut storage, config)?;
     let stdout = BufWriter::new(io::stdout().lock());
+    let entropy = entropy()?;
+    let setup = Setup { config, mounted: &mounted, memory, entropy: &|| entropy };
     let counters = if let Command::Race(steps) = &command {
-        let setup =
-            command::bench::Setup { config, mounted: &mounted, memory, entropy: entropy()? };
         command::race::run(storage, &setup, steps, &mut Standard(stdout), &mut notice)
             .map_err(|error| anyhow!("{error}"))?
     } else if let Command::Bench(paths) = &command {
-        let setup =
-            command::bench::Setup { config, mounted: &mounted, memory, entropy: entropy()? };
         command::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
             .map_err(|error| anyhow!("{error}"))?
     } else {
         mounted.describe(config, &mut notice);
         let region =
-            command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
+            command::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
         let root = mounted.root(storage, region, memory)?;
         let mut scratch = Scratch::new(&command);
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);

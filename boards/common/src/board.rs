@@ -78,6 +78,9 @@ pub enum Bus {
     },
     /// PCI with a host bridge at a fixed place.
     Pci(Host),
+    /// The same on a machine that may be without: then the bus's first function, which is that of
+    /// the bridge itself, reads as nothing, and no other is looked for.
+    MaybePci(Host),
     /// What the device tree names: virtio-mmio and PCI.
     #[cfg(not(target_arch = "x86_64"))]
     Tree,

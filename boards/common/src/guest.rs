@@ -61,7 +61,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
-    let setup = Setup { config, mounted, memory, entropy: clock::entropy() };
+    let setup = Setup { config, mounted, memory, entropy: &clock::entropy };
     match command {
         Command::Bench(paths) => {
             conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))

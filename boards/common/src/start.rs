@@ -59,7 +59,8 @@ impl Machine {
                         (0..*count).for_each(|slot| found.mmio(base + slot * stride));
                     }
                 }
-                Bus::Pci(host) => found.pci(host),
+                Bus::Pci(host) => found.pci(host, true),
+                Bus::MaybePci(host) => found.pci(host, false),
                 #[cfg(not(target_arch = "x86_64"))]
                 Bus::Tree => found.tree(),
             }
@@ -96,11 +97,14 @@ impl Finder<'_> {
         self.take(slot, Place::Address(at as u64));
     }
 
-    /// Looks at all devices of a PCI host.
-    fn pci(&mut self, host: &Host) {
+    /// Looks at all devices of a PCI host, which is surely there or shows by its bridge.
+    fn pci(&mut self, host: &Host, surely: bool) {
         // SAFETY: the board or its device tree says what the host is, its memory is mapped
         // uncached, and each host is looked at once.
         let mut bus = unsafe { pci::Bus::new(host.access, host.window, host.reach) };
+        if !surely && !bus.has_bridge() {
+            return;
+        }
         bus.each(&mut |bus, at| {
             // SAFETY: each function is looked at once.
             let slot = unsafe { Pci::probe(bus, at) };
@@ -113,7 +117,7 @@ impl Finder<'_> {
     fn tree(&mut self) {
         let Some(tree) = crate::device_tree::get() else { return };
         tree.virtio_mmio.iter().for_each(|&at| self.mmio(at));
-        tree.pci.iter().for_each(|host| self.pci(host));
+        tree.pci.iter().for_each(|host| self.pci(host, true));
     }
 
     fn take<T: Transport>(&mut self, slot: Slot<T>, place: Place)

@@ -23,7 +23,7 @@ platform::board!(
             Bus::Mmio { base: 0xfeb0_0000, stride: 512, count: 24 },
             // With `pcie=on`; else nothing is there (QEMU, hw/i386/microvm.c). Firmware gives no
             // addresses here.
-            Bus::Pci(Host {
+            Bus::MaybePci(Host {
                 access: Access::Memory { base: 0xe000_0000, buses: 256 },
                 window: Window::new(0xc000_0000, 0xe000_0000),
                 reach: 1 << 32,

@@ -48,7 +48,7 @@ pub fn run<S: Discover + Background, W: Write>(
     mounted.describe(setup.config, notice);
     let region = match setup.config.cache {
         Some(_) => {
-            open_region(&mut storage, setup.config, mounted, setup.entropy, setup.memory, notice)
+            open_region(&mut storage, setup.config, mounted, (setup.entropy)(), setup.memory, notice)
         }
         None => None,
     };

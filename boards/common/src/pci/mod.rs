@@ -107,6 +107,16 @@ impl<C: ConfigurationAccess> Bus<C> {
         (self.window, self.settled) = (window, true);
     }
 
+    /// Whether the first function of bus 0, where a host bridge has its own configuration, is there.
+    pub fn has_bridge(&self) -> bool {
+        self.is_there(DeviceFunction { bus: 0, device: 0, function: 0 })
+    }
+
+    /// An absent function reads as all ones, or as zeros where no bus is at all.
+    fn is_there(&self, at: DeviceFunction) -> bool {
+        !matches!(self.access.read_word(at, ID), 0 | NOBODY)
+    }
+
     /// Calls `with` for each device that is no bridge. Buses below a bridge are those that
     /// firmware has numbered.
     pub fn each(&mut self, with: &mut dyn FnMut(&mut Self, DeviceFunction)) {
@@ -134,8 +144,7 @@ impl<C: ConfigurationAccess> Bus<C> {
         let mut below = 0;
         for function in 0..FUNCTIONS {
             let at = DeviceFunction { bus, device, function };
-            // An absent function reads as all ones, or as zeros where no bus is at all.
-            let here = !matches!(self.access.read_word(at, ID), 0 | NOBODY);
+            let here = self.is_there(at);
             let header = if here { self.access.read_word(at, HEADER_TYPE) } else { 0 };
             let kind = (header >> 16) as u8;
             match kind & !MULTI_FUNCTION {

@@ -139,7 +139,9 @@ fn device_for_which_there_is_no_room_is_told_with_its_size() {
 #[test]
 fn functions_and_buses_behind_bridges_are_found_once() {
     let fake = Fake::default();
+    assert!(!fake.bus().has_bridge());
     fake.add(0, 0, 0, Function::new(0));
+    assert!(fake.bus().has_bridge());
     fake.add(0, 1, 0, Function::new(0x80));
     fake.add(0, 1, 5, Function::new(0));
     // Not a function of a device that has only one.

@@ -1,4 +1,4 @@
-//! One request that is waited for by itself: a disk's name, a FUSE message.
+//! One request that is waited for by itself: a FUSE message, a disk's name.
 //!
 //! Always: it is made while no batch runs; background jobs of its device go on meanwhile.
 
@@ -42,18 +42,27 @@ impl<T: Transport> Call<'_, T> {
             match self.next(&mut spin) {
                 Some((Owner::Call, result)) => return result,
                 Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
-                Some((Owner::Batch(_), _)) => unreachable!("no batch is running"),
+                Some((Owner::Batch(_) | Owner::Name, _)) => unreachable!("no batch is running"),
                 None => {}
             }
         }
     }
 
-    /// The next request that has ended; without one, looks at the deadlines.
+    /// Waits until a disk has said its name, or will not.
+    pub(super) fn name(&mut self) {
+        let mut spin = Spin::default();
+        while !self.port.is_named() {
+            if let Some((Owner::Job(job), result)) = self.next(&mut spin) {
+                self.jobs.end(self.port, job, result);
+            }
+        }
+    }
+
+    /// The next request that has ended; without one for long, looks at the deadlines.
     fn next(&mut self, spin: &mut Spin) -> Option<Ended> {
         self.port.kick();
         let ended = self.port.reap();
-        if ended.is_none() {
-            spin.round();
+        if ended.is_none() && spin.round() {
             self.port.check((self.now)());
         }
         ended

@@ -90,6 +90,13 @@ impl<T: Transport> VirtioStorage<T> {
         Ok(id)
     }
 
+    /// Waits for the names that disks were asked for as they started.
+    fn name_disks(&mut self) {
+        for port in &mut self.ports {
+            Call { port, jobs: &mut self.jobs, now: self.now }.name();
+        }
+    }
+
     fn file_id(&self, file: usize) -> Result<DeviceId, DiscoverError> {
         let id = self.disks.len() + file;
         u16::try_from(id).map(DeviceId).map_err(|_| DiscoverError::TooMany)
@@ -124,9 +131,10 @@ impl<T: Transport> Discover for VirtioStorage<T> {
     fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
         let wanted = serial.as_bytes();
         let wanted = &wanted[..wanted.len().min(SERIAL_BYTES)];
+        self.name_disks();
         let (mut last, mut count) = (0, 0);
         for (index, disk) in self.disks.iter().enumerate() {
-            if until_zero(&disk.serial) == wanted {
+            if self.ports[disk.port].serial() == wanted {
                 (last, count) = (index, count + 1);
             }
         }
@@ -158,9 +166,10 @@ impl<T: Transport> Discover for VirtioStorage<T> {
         Err(failure)
     }
 
-    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
+        self.name_disks();
         for (index, disk) in self.disks.iter().enumerate() {
-            let serial = str::from_utf8(until_zero(&disk.serial)).unwrap_or("");
+            let serial = str::from_utf8(self.ports[disk.port].serial()).unwrap_or("");
             if let Ok(index) = u16::try_from(index) {
                 each(serial, DeviceId(index));
             }

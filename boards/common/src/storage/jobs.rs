@@ -112,7 +112,8 @@ impl<T: Transport> Background for VirtioStorage<T> {
 
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
         let now_ns = (self.now)();
-        for port in self.ports.iter_mut().filter(|port| port.jobs > 0) {
+        // A small ring may be full of a disk's name.
+        for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || !port.is_named()) {
             port.kick();
             while let Some((owner, result)) = port.reap() {
                 if let Owner::Job(job) = owner {

@@ -23,14 +23,13 @@ use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Spin, Storage, T
 use virtio_drivers::transport::Transport;
 
 use crate::text::until_zero;
-use crate::virtio::blk::{self, SERIAL_BYTES};
+use crate::virtio::blk;
 use crate::virtio::chain::Data;
 use crate::virtio::device::{Device, StartError};
 use crate::virtio::fs::TAG_BYTES;
 use crate::virtio::port::{Port, Request};
 use crate::virtio::ring::Owner;
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
-use call::Call;
 use jobs::Jobs;
 use translations::Translations;
 
@@ -46,7 +45,6 @@ struct Disk {
     port: usize,
     info: DeviceInfo,
     has_flush: bool,
-    serial: [u8; SERIAL_BYTES],
 }
 
 /// A share as it is known by name.
@@ -149,14 +147,14 @@ impl<T: Transport> VirtioStorage<T> {
         let device = Device::new(found, self.now);
         let port = self.ports.len();
         if id == BLOCK {
-            let (started, info, has_flush) = Port::disk(device).map_err(unusable)?;
+            let (started, info, has_flush) =
+                Port::disk(device, self.deadline_ns()).map_err(unusable)?;
             self.ports.push(started);
-            let serial = self.read_serial(port).unwrap_or_default();
-            self.disks.push(Disk { port, info, has_flush, serial });
+            self.disks.push(Disk { port, info, has_flush });
         } else {
-            let (started, tag) = Port::share(device).map_err(unusable)?;
-            self.ports.push(started);
-            self.shares.push(Share { port, tag, session: None });
+            let mut share = Share { port, tag: [0; TAG_BYTES], session: None };
+            self.ports.push(Port::share(device, &mut share.tag).map_err(unusable)?);
+            self.shares.push(share);
         }
         Ok(())
     }
@@ -194,33 +192,6 @@ impl<T: Transport> VirtioStorage<T> {
             None => Some(self.disks.get(index)?.port),
             Some(file) => Some(self.shares.get(self.files.get(file)?.share)?.port),
         }
-    }
-
-    /// Asks a disk for its name. A disk without one answers with an error, or with nothing.
-    fn read_serial(&mut self, port: usize) -> Option<[u8; SERIAL_BYTES]> {
-        let mut serial = [0; SERIAL_BYTES];
-        let data = NonNull::from(serial.as_mut_slice());
-        let request = Request::Disk(blk::Operation::GetId, 0, Data::In(data));
-        // SAFETY: `wait_for` returns only when the request has been reaped, and `serial` is not
-        // touched before.
-        match unsafe { self.wait_for(port, request) } {
-            // Some devices count the name's own bytes only.
-            Ok(_) | Err(IoErrorKind::Short(_)) => Some(serial),
-            Err(_) => None,
-        }
-    }
-
-    /// Submits one request and waits for it; background jobs go on meanwhile. Returns the bytes
-    /// that the device says it wrote.
-    ///
-    /// # Safety
-    ///
-    /// The memory that `request` names stays untouched by others until this returns.
-    unsafe fn wait_for(&mut self, port: usize, request: Request<'_>) -> Result<u32, IoErrorKind> {
-        let deadline_ns = self.deadline_ns();
-        let (port, jobs) = (&mut self.ports[port], &mut self.jobs);
-        // SAFETY: the caller promises what `Call::wait` asks.
-        unsafe { Call { port, jobs, now: self.now }.wait(request, deadline_ns) }
     }
 
     /// Checks a transfer and turns it into a request; whatever is wrong with it settles it.
@@ -359,14 +330,16 @@ impl<T: Transport> Storage for VirtioStorage<T> {
                             open -= 1;
                         }
                         Owner::Job(job) => self.jobs.end(port, job, result),
-                        Owner::Call => unreachable!("a call is waited for where it is made"),
+                        Owner::Call | Owner::Name => {
+                            unreachable!("a call is waited for where it is made, a name by its port")
+                        }
                     }
                 }
             }
-            let now_ns = (self.now)();
-            self.ports.iter_mut().for_each(|port| port.check(now_ns));
-            if idle {
-                spin.round();
+            // A batch has an end, so a device that is busy for long hides no other's deadline.
+            if idle && spin.round() {
+                let now_ns = (self.now)();
+                self.ports.iter_mut().for_each(|port| port.check(now_ns));
             }
         }
     }

@@ -104,7 +104,7 @@ impl<T: Transport> Device<T> {
     /// Reads configuration until two looks at its generation agree (virtio 1.2, 2.5.1).
     pub(crate) fn config<V>(
         &self,
-        read: impl Fn(&T) -> virtio_drivers::Result<V>,
+        mut read: impl FnMut(&T) -> virtio_drivers::Result<V>,
     ) -> Result<V, StartError> {
         for _ in 0..CONFIG_READS_MAX {
             let before = self.transport.read_config_generation();

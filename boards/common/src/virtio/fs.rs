@@ -18,9 +18,16 @@ pub(crate) const HEAD_BYTES_MAX: usize = 512;
 /// Length of a mount tag in bytes; a shorter one ends in zeros.
 pub(crate) const TAG_BYTES: usize = 36;
 
-/// The mount tag.
-pub(crate) fn tag<T: Transport>(device: &Device<T>) -> Result<[u8; TAG_BYTES], StartError> {
-    let tag = device.config(|config| config.read_config_space::<[u8; TAG_BYTES]>(0))?;
-    let queues = device.config(|config| config.read_config_space::<u32>(TAG_BYTES))?;
-    if queues == 0 { Err(StartError::Queue(REQUESTS)) } else { Ok(tag) }
+/// Reads the mount tag into `tag`, where it stays: what is returned moves a few times.
+pub(crate) fn read_tag<T: Transport>(
+    device: &Device<T>,
+    tag: &mut [u8; TAG_BYTES],
+) -> Result<(), StartError> {
+    let queues = device.config(|config| {
+        for (at, byte) in tag.iter_mut().enumerate() {
+            *byte = config.read_config_space(at)?;
+        }
+        config.read_config_space::<u32>(TAG_BYTES)
+    })?;
+    if queues == 0 { Err(StartError::Queue(REQUESTS)) } else { Ok(()) }
 }

@@ -2,7 +2,8 @@
 //!
 //! Always: each request that was submitted is reaped exactly once, with the device's answer or
 //! with the reason of the device's end; after that end every submission is answered
-//! [`IoErrorKind::Gone`].
+//! [`IoErrorKind::Gone`]. A disk is asked for its name as it starts, and the port itself takes the
+//! answer, so that the names of many disks are on their way at once.
 
 use alloc::boxed::Box;
 use core::ptr::NonNull;
@@ -11,10 +12,12 @@ use rootlet::fuse::ReadRequest;
 use rootlet::storage::{DeviceInfo, IoErrorKind};
 use virtio_drivers::transport::Transport;
 
-use super::chain::{Data, Refused, Tail};
+use super::blk::SERIAL_BYTES;
+use super::chain::{Data, Refused, Shared, Tail, shared};
 use super::device::{Device, StartError, Stopped};
 use super::ring::{BogusToken, Flight, Kind, Landed, Owner, Ring};
 use super::{Place, blk, fs};
+use crate::text::until_zero;
 use crate::trace;
 
 /// How often a device that keeps silent is asked whether it is broken.
@@ -45,6 +48,10 @@ pub(crate) struct Port<T: Transport> {
     notices: Option<Box<Ring>>,
     end: Option<(Stopped, IoErrorKind)>,
     checked_ns: u64,
+    /// The name of a disk, ended by zeros if it is shorter.
+    name: Option<Shared>,
+    /// Whether the disk has been asked for it and has the room for it.
+    is_asked: bool,
     /// Background jobs in flight.
     pub(crate) jobs: usize,
     /// Where a foreground batch goes on with this device.
@@ -52,26 +59,58 @@ pub(crate) struct Port<T: Transport> {
 }
 
 impl<T: Transport> Port<T> {
-    /// Starts a disk.
-    pub(crate) fn disk(mut device: Device<T>) -> Result<(Box<Self>, DeviceInfo, bool), StartError> {
+    /// Starts a disk, and asks it for its name.
+    pub(crate) fn disk(
+        mut device: Device<T>,
+        deadline_ns: u64,
+    ) -> Result<(Box<Self>, DeviceInfo, bool), StartError> {
         device.begin(blk::FEATURES)?;
         let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
         let requests = Ring::new(&mut device.transport, 0, blk::HEAD_BYTES)?;
         let limit = requests.transfer_bytes_max().unwrap_or(u32::MAX);
         info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
-        Ok((Self::started(device, requests, None), info, has_flush))
+        let mut port = Self::started(device, requests, None);
+        port.ask(deadline_ns);
+        Ok((port, info, has_flush))
     }
 
-    /// Starts a share.
+    /// Asks a disk for its name. A disk without one answers with an error, or with nothing.
+    fn ask(&mut self, deadline_ns: u64) {
+        let room = shared(SERIAL_BYTES);
+        let data = NonNull::new(room.get()).map_or(Data::None, Data::In);
+        let request = Request::Disk(blk::Operation::GetId, 0, data);
+        self.name = Some(room);
+        // SAFETY: the room is looked at when the request has been reaped, and not before; it is
+        // freed behind the device's reset.
+        self.is_asked = unsafe { self.submit(request, Owner::Name, deadline_ns) }.is_ok();
+        self.kick();
+    }
+
+    /// Whether no name is on its way.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.is_asked
+    }
+
+    /// The name of a disk; empty if it has none, or has not said it yet.
+    pub(crate) fn serial(&self) -> &[u8] {
+        match &self.name {
+            // SAFETY: the request has been reaped, so that the disk does not have the room any more.
+            Some(room) if !self.is_asked => until_zero(unsafe { &*room.get() }),
+            _ => &[],
+        }
+    }
+
+    /// Starts a share, and reads its mount tag into `tag`.
     pub(crate) fn share(
         mut device: Device<T>,
-    ) -> Result<(Box<Self>, [u8; fs::TAG_BYTES]), StartError> {
+        tag: &mut [u8; fs::TAG_BYTES],
+    ) -> Result<Box<Self>, StartError> {
         device.begin(0)?;
-        let tag = fs::tag(&device)?;
+        fs::read_tag(&device, tag)?;
         let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::HEAD_BYTES_MAX)?;
         let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
-        Ok((Self::started(device, requests, Some(notices)), tag))
+        Ok(Self::started(device, requests, Some(notices)))
     }
 
     fn started(
@@ -80,7 +119,17 @@ impl<T: Transport> Port<T> {
         notices: Option<Box<Ring>>,
     ) -> Box<Self> {
         device.run();
-        Box::new(Self { device, requests, notices, end: None, checked_ns: 0, jobs: 0, cursor: 0 })
+        Box::new(Self {
+            device,
+            requests,
+            notices,
+            end: None,
+            checked_ns: 0,
+            name: None,
+            is_asked: false,
+            jobs: 0,
+            cursor: 0,
+        })
     }
 
     /// Where the device is, for messages.
@@ -178,8 +227,23 @@ impl<T: Transport> Port<T> {
         }
     }
 
-    /// Takes one request that has ended.
+    /// Takes one request that has ended. That a name has come is nobody's news.
+    #[inline(never)]
     pub(crate) fn reap(&mut self) -> Option<Ended> {
+        let ended = self.reap_any();
+        if let Some((Owner::Name, result)) = &ended {
+            self.is_asked = false;
+            // Some devices count the name's own bytes only.
+            if !matches!(result, Ok(_) | Err(IoErrorKind::Short(_))) {
+                self.name = None;
+            }
+            return None;
+        }
+        ended
+    }
+
+    #[inline(always)]
+    fn reap_any(&mut self) -> Option<Ended> {
         if self.end.is_some() {
             return self.reap_abandoned();
         }

@@ -34,6 +34,8 @@ pub(crate) enum Owner {
     Job(usize),
     /// Somebody who waits for this one request.
     Call,
+    /// The port, which wants to know a disk's name.
+    Name,
 }
 
 /// What is known of a request in flight.

@@ -240,7 +240,7 @@ impl Discover for SimStorage {
         Err(if has_share { DiscoverError::Share(2) } else { DiscoverError::NotFound })
     }
 
-    fn disks(&self, each: &mut dyn FnMut(&str, DeviceId)) {
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         let names: Vec<(String, u16)> = {
             let state = lock(&self.state);
             let devices = (0..).zip(&state.devices).filter(|(_, unit)| !unit.gone);
