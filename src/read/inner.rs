@@ -216,7 +216,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 _ => {}
             }
             #[cfg(feature = "alloc")]
-            if let Some(len) = self.read_small(inode, offset, rest)? {
+            if self.reads_small(rest.len()) {
+                let len = self.read_small(inode, offset, rest)?;
                 rest = rest.get_mut(len..).unwrap_or_default();
                 offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
                 continue;

@@ -134,19 +134,22 @@ impl Blocks {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
+    /// Whether a read of `len` bytes is one for [`Inner::read_small`].
+    pub fn reads_small(&self, len: usize) -> bool {
+        // Pages of the metabox are kept as metadata already.
+        len <= SMALL_BYTES && self.blocks.cache.is_on() && !self.in_metabox
+    }
+
     /// Reads `out.len()` bytes at most of uncompressed data, where that is few: from blocks in
-    /// memory, or with what follows them. Returns how many, at least one; `None` if this is not
-    /// for a read of this length.
+    /// memory, or with what follows them. Returns how many, at least one.
+    // Not inlined: a larger read has nothing to do with it.
+    #[inline(never)]
     pub fn read_small(
         &mut self,
         inode: &Inode,
         offset: u64,
         out: &mut [u8],
-    ) -> Result<Option<usize>, Error> {
-        // Pages of the metabox are kept as metadata already.
-        if !self.blocks.cache.is_on() || self.in_metabox || out.len() > SMALL_BYTES {
-            return Ok(None);
-        }
+    ) -> Result<usize, Error> {
         let asked = u64::try_from(out.len()).unwrap_or(0);
         let ahead = self.blocks.runs.next(inode.nid, offset, asked);
         let want = asked.saturating_add(ahead).min(inode.size.saturating_sub(offset));
@@ -167,7 +170,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.plan(inode, offset, u64::try_from(len).unwrap_or(0), &mut plan)?;
             self.fetch(plan.extents(), out)?;
         }
-        Ok(Some(len))
+        Ok(len)
     }
 
     /// Tells the layer of the first `len` bytes of `extents`, which it was not asked for.

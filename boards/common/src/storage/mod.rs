@@ -84,7 +84,7 @@ impl fmt::Display for Unusable {
 ///
 /// Device ids count the disks from 0, and on from there the files in the order of opening.
 pub struct VirtioStorage<T: Transport> {
-    ports: Vec<Box<Port<T>>>,
+    ports: Vec<Port<T>>,
     disks: Vec<Disk>,
     shares: Vec<Share>,
     files: Vec<File>,
@@ -144,7 +144,7 @@ impl<T: Transport> VirtioStorage<T> {
         if !matches!(id, BLOCK | FILE_SYSTEM) {
             return Ok(());
         }
-        let device = Device::new(found, self.now);
+        let device = Box::new(Device::new(found, self.now));
         let port = self.ports.len();
         if id == BLOCK {
             let (started, info, has_flush) =
@@ -211,15 +211,16 @@ impl<T: Transport> VirtioStorage<T> {
         }
         self.translations.moved(data.len());
         let index = usize::from(device.0);
-        let request = match (index.checked_sub(self.disks.len()), bytes) {
-            (None, Bytes::Write(_)) => Request::Disk(blk::Operation::Write, at, Data::Out(data)),
-            (None, _) => Request::Disk(blk::Operation::Read, at, Data::In(data)),
+        match (index.checked_sub(self.disks.len()), bytes) {
+            (None, Bytes::Write(_)) => {
+                Plan::Submit(port, Request::Disk(blk::Operation::Write, at, Data::Out(data)))
+            }
+            (None, _) => Plan::Submit(port, Request::Disk(blk::Operation::Read, at, Data::In(data))),
             (Some(file), _) => match self.read_request(file, at, data.len()) {
-                Some(read) => Request::File(read, data),
-                None => return Plan::Settled(Err(IoErrorKind::Gone)),
+                Some(read) => Plan::Submit(port, Request::File(read, data)),
+                None => Plan::Settled(Err(IoErrorKind::Gone)),
             },
-        };
-        Plan::Submit(port, request)
+        }
     }
 
     /// A device that does not know how to flush makes each write durable as it completes.

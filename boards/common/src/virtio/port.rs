@@ -42,7 +42,7 @@ pub(crate) type Ended = (Owner, Result<u32, IoErrorKind>);
 /// A device with its rings. Dropping it resets the device before the rings are freed, because
 /// fields are dropped in order.
 pub(crate) struct Port<T: Transport> {
-    device: Device<T>,
+    device: Box<Device<T>>,
     requests: Box<Ring>,
     /// The high priority ring of a share.
     notices: Option<Box<Ring>>,
@@ -61,9 +61,9 @@ pub(crate) struct Port<T: Transport> {
 impl<T: Transport> Port<T> {
     /// Starts a disk, and asks it for its name.
     pub(crate) fn disk(
-        mut device: Device<T>,
+        mut device: Box<Device<T>>,
         deadline_ns: u64,
-    ) -> Result<(Box<Self>, DeviceInfo, bool), StartError> {
+    ) -> Result<(Self, DeviceInfo, bool), StartError> {
         device.begin(blk::FEATURES)?;
         let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
@@ -103,9 +103,9 @@ impl<T: Transport> Port<T> {
 
     /// Starts a share, and reads its mount tag into `tag`.
     pub(crate) fn share(
-        mut device: Device<T>,
+        mut device: Box<Device<T>>,
         tag: &mut [u8; fs::TAG_BYTES],
-    ) -> Result<Box<Self>, StartError> {
+    ) -> Result<Self, StartError> {
         device.begin(0)?;
         fs::read_tag(&device, tag)?;
         let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::HEAD_BYTES_MAX)?;
@@ -114,12 +114,12 @@ impl<T: Transport> Port<T> {
     }
 
     fn started(
-        mut device: Device<T>,
+        mut device: Box<Device<T>>,
         requests: Box<Ring>,
         notices: Option<Box<Ring>>,
-    ) -> Box<Self> {
+    ) -> Self {
         device.run();
-        Box::new(Self {
+        Self {
             device,
             requests,
             notices,
@@ -129,7 +129,7 @@ impl<T: Transport> Port<T> {
             is_asked: false,
             jobs: 0,
             cursor: 0,
-        })
+        }
     }
 
     /// Where the device is, for messages.
