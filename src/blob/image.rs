@@ -69,7 +69,7 @@ impl Image {
         {
             return Err(Error::Corrupt(Corrupt::ImageTruncated { says, has: bytes }));
         }
-        let mut table = [0; TABLE_BYTES];
+        let mut table;
         let mut devices: &[u8] = &[];
         if let Some(span) = superblock.device_table_at() {
             let at = usize::try_from(span.at).unwrap_or(usize::MAX);
@@ -78,6 +78,7 @@ impl Image {
             devices = match first.get(at..at.saturating_add(len)) {
                 Some(devices) => devices,
                 None => {
+                    table = [0; TABLE_BYTES];
                     let place = table.get_mut(..len).unwrap_or_default();
                     reader.read_exact(span.at, place)?;
                     place

@@ -210,7 +210,8 @@ pub fn run<S: Discover + Background, W: Write>(
     bench.lookups(&root, &mut tree, &paths.tree)?;
 
     let (mut storage, _) = root.into_parts();
-    let region = open_region(&mut storage, setup.config, mounted, (setup.entropy)(), memory, notice);
+    let region =
+        open_region(&mut storage, setup.config, mounted, (setup.entropy)(), memory, notice);
     let with_region = region.is_some();
     root = mounted.root(storage, region, memory)?;
     seal(root.reserve_bytes());

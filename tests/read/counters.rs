@@ -73,7 +73,8 @@ impl Machine {
         let config = Config::parse(&line).unwrap();
         let mounted = command::open(&mut storage, &config).unwrap();
         let memory = Memory::of_heap(HEAP_BYTES);
-        let setup = Setup { config: &config, mounted: &mounted, memory: &memory, entropy: &|| [1; 16] };
+        let setup =
+            Setup { config: &config, mounted: &mounted, memory: &memory, entropy: &|| [1; 16] };
         let steps = [Step::parse(&format!("step={step}")).unwrap()];
         let mut output: Vec<u8> = Vec::new();
         let counters = race::run(storage, &setup, &steps, &mut output, &mut |_| {}).unwrap();

@@ -47,9 +47,14 @@ pub fn run<S: Discover + Background, W: Write>(
     let mounted = setup.mounted;
     mounted.describe(setup.config, notice);
     let region = match setup.config.cache {
-        Some(_) => {
-            open_region(&mut storage, setup.config, mounted, (setup.entropy)(), setup.memory, notice)
-        }
+        Some(_) => open_region(
+            &mut storage,
+            setup.config,
+            mounted,
+            (setup.entropy)(),
+            setup.memory,
+            notice,
+        ),
         None => None,
     };
     let mut root = mounted.root(storage, region, setup.memory)?;

@@ -15,6 +15,8 @@ const USES_MAX: u8 = 3;
 /// The small queue has at most one in so many frames.
 const SMALL: usize = 10;
 const NONE: u32 = u32::MAX;
+/// Fewer are not worth the search.
+const FRAMES_MIN: usize = 8;
 
 /// A block of a device slot; the number counts blocks of 4 KiB from the slot's start.
 pub type BlockId = (u16, u64);
@@ -47,7 +49,7 @@ impl BlockCache {
     /// For so many bytes of blocks; fewer than eight blocks are none. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         let most = usize::try_from(NONE >> 1).unwrap_or(usize::MAX);
-        let frames_max = Some(bytes / BLOCK_BYTES).filter(|frames| *frames >= 8).unwrap_or(0);
+        let frames_max = if Self::keeps(bytes) { bytes / BLOCK_BYTES } else { 0 };
         Self {
             frames: Vec::new(),
             frames_max: frames_max.min(most),
@@ -56,6 +58,11 @@ impl BlockCache {
             small: VecDeque::new(),
             large: VecDeque::new(),
         }
+    }
+
+    /// Whether so many bytes of blocks are any.
+    pub fn keeps(bytes: usize) -> bool {
+        bytes / BLOCK_BYTES >= FRAMES_MIN
     }
 
     /// Buckets of a table, for frames at all.

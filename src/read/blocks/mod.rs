@@ -15,6 +15,7 @@ use crate::cache::{BLOCK_BYTES, Layer};
 use crate::erofs::Inode;
 use crate::error::Error;
 use crate::storage::Storage;
+use alloc::boxed::Box;
 use cache::BlockCache;
 use runs::Runs;
 
@@ -25,17 +26,56 @@ const EXTENTS: usize = 8;
 
 type Extents = heapless::Vec<Extent, EXTENTS>;
 
-/// The blocks, and room for what is read around a small read.
+/// What small reads keep, from the first of them on.
 #[derive(Debug)]
 pub struct Blocks {
+    /// Bytes of blocks.
+    bytes: usize,
+    kept: Option<Box<Kept>>,
+}
+
+impl Blocks {
+    /// For so many bytes of blocks. Allocates nothing.
+    pub fn new(bytes: usize) -> Self {
+        Self { bytes, kept: None }
+    }
+
+    fn kept(&mut self) -> &mut Kept {
+        self.kept.get_or_insert_with(|| Box::new(Kept::new(self.bytes)))
+    }
+
+    /// Bytes that it may still allocate.
+    pub fn reserve_bytes(&self) -> usize {
+        match &self.kept {
+            Some(kept) => kept.reserve_bytes(),
+            None if !BlockCache::keeps(self.bytes) => 0,
+            None => size_of::<Kept>().saturating_add(Kept::new(self.bytes).reserve_bytes()),
+        }
+    }
+
+    /// Bytes of all blocks that it can keep.
+    pub fn bytes(&self) -> u64 {
+        BlockCache::new(self.bytes).bytes()
+    }
+
+    /// Keeps the whole blocks among `bytes`, from byte `start` of a slot on, which somebody may
+    /// ask for.
+    pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
+        let len = u64::try_from(bytes.len()).unwrap_or(0);
+        self.kept().keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
+    }
+}
+
+/// The blocks, and room for what is read around a small read.
+#[derive(Debug)]
+struct Kept {
     cache: BlockCache,
     runs: Runs,
     room: Room,
 }
 
-impl Blocks {
-    /// For so many bytes of blocks.
-    pub fn new(bytes: usize) -> Self {
+impl Kept {
+    fn new(bytes: usize) -> Self {
         let cache = BlockCache::new(bytes);
         let runs = Runs::new(bytes / 8);
         // What is read is rounded at both ends.
@@ -44,21 +84,8 @@ impl Blocks {
         Self { cache, runs, room: Room::new(room_bytes) }
     }
 
-    /// Bytes that it may still allocate.
-    pub fn reserve_bytes(&self) -> usize {
+    fn reserve_bytes(&self) -> usize {
         self.cache.reserve_bytes().saturating_add(self.room.reserve_bytes())
-    }
-
-    /// Bytes of all blocks that it can keep.
-    pub fn bytes(&self) -> u64 {
-        self.cache.bytes()
-    }
-
-    /// Keeps the whole blocks among `bytes`, from byte `start` of a slot on, which somebody may
-    /// ask for.
-    pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
-        let len = u64::try_from(bytes.len()).unwrap_or(0);
-        self.keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
     }
 
     /// Fills `out` with the first bytes of `extents` if all of them are here; false, and `out` is
@@ -137,7 +164,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Whether a read of `len` bytes is one for [`Inner::read_small`].
     pub fn reads_small(&self, len: usize) -> bool {
         // Pages of the metabox are kept as metadata already.
-        len <= SMALL_BYTES && self.blocks.cache.is_on() && !self.in_metabox
+        len <= SMALL_BYTES && BlockCache::keeps(self.blocks.bytes) && !self.in_metabox
     }
 
     /// Reads `out.len()` bytes at most of uncompressed data, where that is few: from blocks in
@@ -151,7 +178,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         out: &mut [u8],
     ) -> Result<usize, Error> {
         let asked = u64::try_from(out.len()).unwrap_or(0);
-        let ahead = self.blocks.runs.next(inode.nid, offset, asked);
+        let ahead = self.blocks.kept().runs.next(inode.nid, offset, asked);
         let want = asked.saturating_add(ahead).min(inode.size.saturating_sub(offset));
         let mut plan = Plan::new();
         if want <= asked || self.plan(inode, offset, want, &mut plan).is_err() {
@@ -160,7 +187,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX).min(out.len());
         let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
-        if self.blocks.serve(plan.extents(), out) {
+        if self.blocks.kept().serve(plan.extents(), out) {
             self.stats.block_hits = self.stats.block_hits.saturating_add(1);
             self.stats.copied(out.len());
             self.used(plan.extents(), out.len());
@@ -195,19 +222,19 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if bytes_of(&extents) < asked {
             return false;
         }
-        self.blocks.trim(&mut extents, asked);
+        self.blocks.kept().trim(&mut extents, asked);
         let (skip, bytes) = self.round(&mut extents);
         if (skip, bytes) == (0, out.len()) {
             let read = self.fetch(&extents, out).is_ok();
             if read {
-                self.blocks.keep(&extents, out, bytes);
+                self.blocks.kept().keep(&extents, out, bytes);
             }
             return read;
         }
-        let mut memory = core::mem::take(&mut self.blocks.room);
+        let mut memory = core::mem::take(&mut self.blocks.kept().room);
         let room = memory.first(bytes);
         let read = room.len() == bytes && self.fetch(&extents, room).is_ok() && {
-            self.blocks.keep(&extents, room, skip.saturating_add(out.len()));
+            self.blocks.kept().keep(&extents, room, skip.saturating_add(out.len()));
             match room.get(skip..).and_then(|room| room.get(..out.len())) {
                 Some(wanted) => {
                     out.copy_from_slice(wanted);
@@ -216,7 +243,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 None => false,
             }
         };
-        self.blocks.room = memory;
+        self.blocks.kept().room = memory;
         if read {
             self.stats.copied(out.len());
         }

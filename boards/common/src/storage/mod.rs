@@ -215,7 +215,9 @@ impl<T: Transport> VirtioStorage<T> {
             (None, Bytes::Write(_)) => {
                 Plan::Submit(port, Request::Disk(blk::Operation::Write, at, Data::Out(data)))
             }
-            (None, _) => Plan::Submit(port, Request::Disk(blk::Operation::Read, at, Data::In(data))),
+            (None, _) => {
+                Plan::Submit(port, Request::Disk(blk::Operation::Read, at, Data::In(data)))
+            }
             (Some(file), _) => match self.read_request(file, at, data.len()) {
                 Some(read) => Plan::Submit(port, Request::File(read, data)),
                 None => Plan::Settled(Err(IoErrorKind::Gone)),
@@ -332,7 +334,9 @@ impl<T: Transport> Storage for VirtioStorage<T> {
                         }
                         Owner::Job(job) => self.jobs.end(port, job, result),
                         Owner::Call | Owner::Name => {
-                            unreachable!("a call is waited for where it is made, a name by its port")
+                            unreachable!(
+                                "a call is waited for where it is made, a name by its port"
+                            )
                         }
                     }
                 }

@@ -12,8 +12,10 @@ pub(crate) const HIGH_PRIORITY: u16 = 0;
 /// The only request queue that is used.
 pub(crate) const REQUESTS: u16 = 1;
 
-/// Room for the longest head: a FUSE request with a name of 255 bytes.
-pub(crate) const HEAD_BYTES_MAX: usize = 512;
+/// Room for the longest head: a FUSE request (40 bytes) with a name of 255 bytes and its end.
+pub(crate) const HEAD_BYTES_MAX: usize = 320;
+/// Room for the longest that has no reply: FORGET.
+pub(crate) const NOTICE_BYTES_MAX: usize = 64;
 
 /// Length of a mount tag in bytes; a shorter one ends in zeros.
 pub(crate) const TAG_BYTES: usize = 36;

@@ -108,7 +108,7 @@ impl<T: Transport> Port<T> {
     ) -> Result<Self, StartError> {
         device.begin(0)?;
         fs::read_tag(&device, tag)?;
-        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::HEAD_BYTES_MAX)?;
+        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::NOTICE_BYTES_MAX)?;
         let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
         Ok(Self::started(device, requests, Some(notices)))
     }
