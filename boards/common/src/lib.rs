@@ -30,7 +30,7 @@ pub mod console;
 mod exit;
 #[cfg(target_os = "none")]
 pub mod guest;
-#[cfg(target_os = "none")]
+#[cfg(any(target_os = "none", test))]
 pub mod heap;
 #[cfg(target_os = "none")]
 mod log;

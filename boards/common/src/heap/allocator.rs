@@ -1,29 +1,28 @@
-//! The heap: one range of RAM, and a seal that limits what may still be allocated.
+//! The global allocator, and the seal that limits it.
 //!
 //! Always: after [`seal`] no more is in use than it settled; an attempt is a bug of ours and panics
 //! with what was asked. Freeing stays allowed.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::ops::Range;
-use core::ptr::{NonNull, null_mut, with_exposed_provenance_mut};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::ptr::{NonNull, null_mut};
 
-use linked_list_allocator::Heap;
 use spin::Mutex;
 
-struct Allocator {
-    heap: Mutex<Heap>,
+use super::space::Space;
+
+struct State {
+    space: Space,
     /// The most bytes that may be in use.
-    limit: AtomicUsize,
-    used_peak: AtomicUsize,
+    limit: usize,
+    used_peak: usize,
 }
 
+struct Allocator(Mutex<State>);
+
 #[global_allocator]
-static ALLOCATOR: Allocator = Allocator {
-    heap: Mutex::new(Heap::empty()),
-    limit: AtomicUsize::new(usize::MAX),
-    used_peak: AtomicUsize::new(0),
-};
+static ALLOCATOR: Allocator =
+    Allocator(Mutex::new(State { space: Space::empty(), limit: usize::MAX, used_peak: 0 }));
 
 /// Bytes of the heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,38 +41,35 @@ pub struct HeapUse {
 ///
 /// `range` is RAM that is mapped to itself and that nothing else uses, ever; called once.
 pub(crate) unsafe fn init(range: Range<usize>) {
-    let start = with_exposed_provenance_mut::<u8>(range.start);
-    let len = range.end.saturating_sub(range.start);
     // SAFETY: the caller promises valid, unused memory and a single call.
-    unsafe { ALLOCATOR.heap.lock().init(start, len) };
+    unsafe { ALLOCATOR.0.lock().space.init(range) };
 }
 
 /// Ends allocation but for `reserve` bytes more than are in use now: from there on an attempt
 /// panics with its size.
 pub fn seal(reserve: usize) {
-    let used = ALLOCATOR.heap.lock().used();
-    ALLOCATOR.limit.store(used.saturating_add(reserve), Ordering::Relaxed);
+    let mut state = ALLOCATOR.0.lock();
+    state.limit = state.space.used().saturating_add(reserve);
 }
 
 /// How full the heap is.
 pub fn usage() -> HeapUse {
-    let heap = ALLOCATOR.heap.lock();
-    let used_peak = ALLOCATOR.used_peak.load(Ordering::Relaxed);
-    HeapUse { used: heap.used(), used_peak, total: heap.size() }
+    let state = ALLOCATOR.0.lock();
+    HeapUse { used: state.space.used(), used_peak: state.used_peak, total: state.space.size() }
 }
 
-// SAFETY: memory comes from linked_list_allocator's heap under a lock, which hands out disjoint
-// blocks of at least the layout's size and alignment; nothing here unwinds (panics end the run).
+// SAFETY: memory comes from one space under a lock, which hands out disjoint blocks of at least the
+// layout's size and alignment; nothing here unwinds (panics end the run).
 unsafe impl GlobalAlloc for Allocator {
     // One copy of each, not one for each way to allocate.
     #[inline(never)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let mut heap = self.heap.lock();
-        let limit = self.limit.load(Ordering::Relaxed);
-        if heap.used().saturating_add(layout.size()) > limit {
-            let used = heap.used();
+        let mut state = self.0.lock();
+        let used = state.space.used();
+        if used.saturating_add(layout.size()) > state.limit {
+            let limit = state.limit;
             // A panic may want memory, and this one is reported.
-            drop(heap);
+            drop(state);
             panic!(
                 "allocation of {} bytes (alignment {}) after the heap was sealed at {limit} with \
                  {used} in use",
@@ -81,9 +77,9 @@ unsafe impl GlobalAlloc for Allocator {
                 layout.align()
             );
         }
-        let block = heap.allocate_first_fit(layout).map_or(null_mut(), NonNull::as_ptr);
-        self.used_peak.fetch_max(heap.used(), Ordering::Relaxed);
-        block
+        let block = state.space.take(layout);
+        state.used_peak = state.used_peak.max(state.space.used());
+        block.map_or(null_mut(), NonNull::as_ptr)
     }
 
     #[inline(never)]
@@ -101,6 +97,6 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
         // SAFETY: the caller passes a block of this allocator with its own layout.
-        unsafe { self.heap.lock().deallocate(block, layout) };
+        unsafe { self.0.lock().space.release(block, layout) };
     }
 }
