@@ -36,14 +36,16 @@ pub struct RawWord<'l> {
 /// not closed reaches as far as the line.
 #[derive(Clone, Debug)]
 pub struct RawWords<'l> {
-    line: &'l str,
-    at: usize,
+    /// Bytes of the line.
+    bytes: usize,
+    /// What is left of it.
+    rest: &'l str,
 }
 
 impl<'l> RawWords<'l> {
     /// The words of `line`.
     pub fn new(line: &'l str) -> Self {
-        Self { line, at: 0 }
+        Self { bytes: line.len(), rest: line }
     }
 }
 
@@ -52,14 +54,10 @@ impl<'l> Iterator for RawWords<'l> {
 
     /// All bytes that are looked for are ASCII, which no part of another character is.
     fn next(&mut self) -> Option<RawWord<'l>> {
-        let bytes = self.line.as_bytes();
-        let mut at = self.at;
-        while bytes.get(at)?.is_ascii_whitespace() {
-            at = at.saturating_add(1);
-        }
-        let start = at;
+        let line = self.rest.trim_ascii_start();
         let (mut bare, mut quoted, mut escaped) = (true, false, false);
-        while let Some(byte) = bytes.get(at) {
+        let mut len: usize = 0;
+        for byte in line.bytes() {
             match byte {
                 _ if escaped => escaped = false,
                 b'\\' => (escaped, bare) = (true, false),
@@ -67,10 +65,11 @@ impl<'l> Iterator for RawWords<'l> {
                 byte if !quoted && byte.is_ascii_whitespace() => break,
                 _ => {}
             }
-            at = at.saturating_add(1);
+            len = len.saturating_add(1);
         }
-        self.at = at;
-        Some(RawWord { text: self.line.get(start..at)?, at: start, bare })
+        let (text, rest) = line.split_at_checked(len).filter(|(text, _)| !text.is_empty())?;
+        self.rest = rest;
+        Some(RawWord { text, at: self.bytes.saturating_sub(line.len()), bare })
     }
 }
 

@@ -136,7 +136,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             };
             // Both have room for as many as there are pieces.
             let _ = transfers.push(Transfer::read(place.0, place.1, lent));
-            let _ = routes.push(Route { piece: index, target });
+            let _ = routes.push(Route { piece: index, target, is_done: false });
         }
         let mut runner = Runner {
             storage: &mut *self.storage,
@@ -144,9 +144,9 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             stats: &mut *self.stats,
             sources: self.sources,
         };
-        runner.run(pieces, &mut transfers, &mut routes)?;
-        // What the region could not serve is left; its source has to.
-        runner.run(pieces, &mut transfers, &mut routes)?;
+        if runner.run(pieces, &mut transfers, &mut routes)? {
+            runner.run_again(pieces, &mut transfers, &mut routes)?;
+        }
         Ok(rest)
     }
 }
@@ -160,6 +160,8 @@ type Rejected = heapless::Vec<(usize, u32), BATCH_MAX>;
 struct Route<'o> {
     piece: usize,
     target: Option<&'o mut [u8]>,
+    /// Whether they are there.
+    is_done: bool,
 }
 
 /// What runs transfers and judges what arrived.
@@ -171,25 +173,22 @@ struct Runner<'f, S, L> {
 }
 
 impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
-    /// Runs the transfers and delivers what arrived. What the region could not serve is left in
-    /// the vectors, turned into reads of its source.
+    /// Runs the transfers and delivers what arrived. Whether something is left: what the region
+    /// could not serve, turned into reads of its source.
     fn run<'o>(
         &mut self,
         pieces: &mut [Piece],
         transfers: &mut Transfers<'o>,
         routes: &mut Routes<'o>,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         if transfers.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
+        let mut is_left = false;
         let mut rejected = Rejected::new();
         self.submit(pieces, transfers, routes, &mut rejected);
         self.stats.batches = self.stats.batches.saturating_add(1);
-        for index in (0..transfers.len()).rev() {
-            let (Some(transfer), Some(route)) = (transfers.get_mut(index), routes.get_mut(index))
-            else {
-                continue;
-            };
+        for (index, (transfer, route)) in transfers.iter_mut().zip(routes.iter_mut()).enumerate() {
             let Some(piece) = pieces.get_mut(route.piece) else { continue };
             let len = u64::try_from(transfer.len()).unwrap_or(0);
             let rejected = rejected.iter().find(|(of, _)| *of == index).map(|(_, slot)| *slot);
@@ -206,6 +205,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                     }
                     piece.origin = Origin::Source;
                     redirect(transfer, piece, self.sources);
+                    is_left = true;
                     continue;
                 }
                 (_, Ok(()), _) => {
@@ -215,10 +215,27 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                 (_, Err(error), _) => return Err(Error::Io(error)),
             }
             deliver(transfer, route, piece, self.stats);
-            transfers.swap_remove(index);
-            routes.swap_remove(index);
+            route.is_done = true;
         }
-        Ok(())
+        Ok(is_left)
+    }
+
+    /// Runs what is left, which comes from its sources now.
+    #[cold]
+    fn run_again<'o>(
+        &mut self,
+        pieces: &mut [Piece],
+        transfers: &mut Transfers<'o>,
+        routes: &mut Routes<'o>,
+    ) -> Result<(), Error> {
+        // Backwards: the last one takes the place of what goes.
+        for index in (0..transfers.len()).rev() {
+            if routes.get(index).is_some_and(|route| route.is_done) {
+                transfers.swap_remove(index);
+                routes.swap_remove(index);
+            }
+        }
+        self.run(pieces, transfers, routes).map(|_| ())
     }
 
     /// Runs the transfers; as each one ends, checks what came from the region and offers to the
