@@ -115,7 +115,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         // Each round halves the range of at most 2^54 blocks.
         while low < high {
             let middle = low.midpoint(high);
-            let block = DirBlock::from_bytes(self.dir_block(dir, middle)?, dir.nid, middle)?;
+            let block = DirBlock::from_bytes(self.dir_block(dir, middle)?, dir.nid, middle);
+            let block = match &block {
+                Ok(block) => block,
+                Err(error) => return Err((*error).into()),
+            };
             let others = high.saturating_sub(low) > 1;
             if others && block.first_name()?.cmp(name) == Ordering::Greater {
                 high = middle;
