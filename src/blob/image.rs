@@ -86,16 +86,19 @@ impl Image {
             };
         }
         head.keep(devices);
-        let devices = Devices::from_bytes(superblock, devices)?;
-        Ok(Self {
-            device,
-            superblock: *superblock,
-            devices,
-            bytes,
-            read_bytes: reader.read_bytes,
-            domain: Domain::default(),
-            head,
-        })
+        // Matched, so that it is moved once.
+        match Devices::from_bytes(superblock, devices) {
+            Ok(devices) => Ok(Self {
+                device,
+                superblock: *superblock,
+                devices,
+                bytes,
+                read_bytes: reader.read_bytes,
+                domain: Domain::default(),
+                head,
+            }),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Digest of what the superblock's checksum is of, and of the device table.

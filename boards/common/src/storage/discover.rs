@@ -77,8 +77,8 @@ impl<T: Transport> VirtioStorage<T> {
             let open = session.open(wire, name.as_bytes())?;
             Ok((open, session.read_bytes_max()))
         })?;
-        let port = &self.ports[self.shares[share].port];
-        let transfer_bytes_max = transfer_bytes_max.min(port.transfer_bytes_max());
+        let port = self.shares[share].port;
+        let transfer_bytes_max = transfer_bytes_max.min(self.ports[port].transfer_bytes_max());
         let info = DeviceInfo {
             bytes: open.size,
             sector_bytes: 1,
@@ -86,7 +86,7 @@ impl<T: Transport> VirtioStorage<T> {
             read_only: true,
             version: open.version,
         };
-        self.files.push(File { share, name: name.as_bytes().into(), open, info });
+        self.files.push(File { share, port, name: name.as_bytes().into(), open, info });
         Ok(id)
     }
 

@@ -58,6 +58,7 @@ struct Share {
 /// An open file of a share.
 struct File {
     share: usize,
+    port: usize,
     name: Box<[u8]>,
     open: OpenFile,
     info: DeviceInfo,
@@ -178,25 +179,25 @@ impl<T: Transport> VirtioStorage<T> {
         (self.now)().saturating_add(self.timeout_ns)
     }
 
-    fn known(&self, device: DeviceId) -> Option<&DeviceInfo> {
+    /// The port of a device, and what it can do.
+    // One copy of it: it is asked for often, and there is little of it.
+    #[inline(never)]
+    fn known(&self, device: DeviceId) -> Option<(usize, &DeviceInfo)> {
         let index = usize::from(device.0);
-        match index.checked_sub(self.disks.len()) {
-            None => Some(&self.disks.get(index)?.info),
-            Some(file) => Some(&self.files.get(file)?.info),
+        if let Some(disk) = self.disks.get(index) {
+            return Some((disk.port, &disk.info));
         }
+        let file = self.files.get(index.checked_sub(self.disks.len())?)?;
+        Some((file.port, &file.info))
     }
 
     fn port_of(&self, device: DeviceId) -> Option<usize> {
-        let index = usize::from(device.0);
-        match index.checked_sub(self.disks.len()) {
-            None => Some(self.disks.get(index)?.port),
-            Some(file) => Some(self.shares.get(self.files.get(file)?.share)?.port),
-        }
+        self.known(device).map(|(port, _)| port)
     }
 
     /// Checks a transfer and turns it into a request; whatever is wrong with it settles it.
     fn plan<'r>(&mut self, device: DeviceId, at: u64, bytes: Bytes) -> Plan<'r> {
-        let (Some(info), Some(port)) = (self.known(device), self.port_of(device)) else {
+        let Some((port, info)) = self.known(device) else {
             return Plan::Settled(Err(IoErrorKind::Gone));
         };
         let data = match bytes {
@@ -295,7 +296,7 @@ impl<T: Transport> VirtioStorage<T> {
 
 impl<T: Transport> Storage for VirtioStorage<T> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        self.known(device).copied()
+        self.known(device).map(|(_, info)| *info)
     }
 
     fn run<'b>(
