@@ -139,5 +139,5 @@ impl Discover for Devices {
         Err(DiscoverError::NotFound)
     }
 
-    fn disks(&self, _: &mut dyn FnMut(&str, DeviceId)) {}
+    fn disks(&mut self, _: &mut dyn FnMut(&str, DeviceId)) {}
 }
