@@ -79,7 +79,8 @@ fn run_own(
     let mounted = command::open(&mut storage, config)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
     mounted.describe(config, &mut notice);
-    let region = command::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
+    let region =
+        command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
     let root = mounted
         .root(storage, region, memory)
         .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
