@@ -139,7 +139,7 @@ pub fn run(
     }
     let kernel = match options.flat {
         true => flat_image(firmware, private.path())?,
-        false => absolute(&firmware.elf)?,
+        false => absolute(&firmware.kernel)?,
     };
     let machine = Machine {
         board: options.board,

@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::board::Board;
 use crate::child::Child;
 use crate::cli::LogLevel;
+use crate::dist::strip;
 use crate::setup::{LINUX_TARGET, workspace};
 
 /// A board's image.
@@ -27,13 +28,30 @@ pub struct Firmware {
     pub elf: PathBuf,
     /// Its bytes, for the log decoder.
     pub bytes: Vec<u8>,
+    /// What is booted of it: the same without symbols, which QEMU would read and sort, where we
+    /// have built it, else the ELF.
+    pub kernel: PathBuf,
 }
 
 impl Firmware {
     /// Reads the ELF at `elf`.
     pub fn read(elf: PathBuf) -> Result<Self> {
         let bytes = std::fs::read(&elf).with_context(|| elf.display().to_string())?;
-        Ok(Self { elf, bytes })
+        Ok(Self { kernel: elf.clone(), elf, bytes })
+    }
+
+    /// Puts beside the ELF what is booted of it.
+    fn strip(mut self) -> Result<Self> {
+        let kernel = self.elf.with_extension("stripped");
+        let wanted = strip::elf(&self.bytes)?;
+        if std::fs::read(&kernel).ok().as_ref() != Some(&wanted) {
+            // Whoever boots at the same time sees the old one or the new one.
+            let new = self.elf.with_extension(format!("stripped.{}", std::process::id()));
+            std::fs::write(&new, wanted).with_context(|| new.display().to_string())?;
+            std::fs::rename(&new, &kernel).with_context(|| kernel.display().to_string())?;
+        }
+        self.kernel = kernel;
+        Ok(self)
     }
 
     /// Where in memory the image ends, with what the loader zeroes behind it.
@@ -71,7 +89,7 @@ pub fn spinner(message: String) -> ProgressBar {
 
 /// Builds the image of `board`, with log calls down to `level` in it.
 pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
-    package(board.package(), board.target(), level, verbose)
+    package(board.package(), board.target(), level, verbose)?.strip()
 }
 
 /// Builds the first program of the Linux guest that rootlet is compared with.
