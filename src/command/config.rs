@@ -313,8 +313,8 @@ impl Given {
         let Self { config, console, cache_format } = self;
         let (key, value) = cut(word, b'=').ok_or(Fault::Unknown)?;
         match key {
-            "image" => once(&mut config.image, source(value)?)?,
-            "cache" => once(&mut config.cache, cache(value)?)?,
+            "image" => *vacant(&mut config.image)? = Some(source(value)?),
+            "cache" => *vacant(&mut config.cache)? = Some(cache(value)?),
             // There may be several.
             "share" => {
                 let mount_tag = mount_tag(value)?;
@@ -326,7 +326,7 @@ impl Given {
             "console" => {
                 let want =
                     Fault::Value("plain, framed, wire or wire:COPIES with COPIES from 1 to 9");
-                once(console, Console::parse(value).ok_or(want)?)?;
+                *vacant(console)? = Some(Console::parse(value).ok_or(want)?);
             }
             "domain" => {
                 let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
@@ -339,21 +339,22 @@ impl Given {
             "ram-cache" => {
                 let want = Fault::Value("a size in bytes, K, M or G; 0 keeps no blocks in memory");
                 let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
-                once(&mut config.ram_cache_bytes, bytes.ok_or(want)?)?;
+                *vacant(&mut config.ram_cache_bytes)? = Some(bytes.ok_or(want)?);
             }
-            "slot" => once(&mut config.slot_bytes, slot_bytes(value)?)?,
+            "slot" => *vacant(&mut config.slot_bytes)? = Some(slot_bytes(value)?),
             "cache-format" => {
                 let choices = [
                     ("auto", CacheFormat::Auto),
                     ("force", CacheFormat::Force),
                     ("never", CacheFormat::Never),
                 ];
-                once(cache_format, choice(value, choices, "auto, force or never")?)?;
+                *vacant(cache_format)? = Some(choice(value, choices, "auto, force or never")?);
             }
             "deadline" => {
                 let want = Fault::Value("a number of seconds, at least 1");
                 let seconds = number(value).and_then(|number| u32::try_from(number).ok());
-                once(&mut config.deadline_s, seconds.filter(|&seconds| seconds > 0).ok_or(want)?)?;
+                let seconds = seconds.filter(|&seconds| seconds > 0);
+                *vacant(&mut config.deadline_s)? = Some(seconds.ok_or(want)?);
             }
             "log" => {}
             _ => {
@@ -369,13 +370,9 @@ impl Given {
     }
 }
 
-/// Sets what has not been set before.
-fn once<T>(setting: &mut Option<T>, value: T) -> Result<(), Fault> {
-    if setting.is_some() {
-        return Err(Fault::Duplicate);
-    }
-    *setting = Some(value);
-    Ok(())
+/// Where a setting goes that has not been set before.
+fn vacant<T>(setting: &mut Option<T>) -> Result<&mut Option<T>, Fault> {
+    if setting.is_some() { Err(Fault::Duplicate) } else { Ok(setting) }
 }
 
 /// What is wrong with a word.
