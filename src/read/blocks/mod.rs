@@ -61,8 +61,10 @@ impl Blocks {
     /// Keeps the whole blocks among `bytes`, from byte `start` of a slot on, which somebody may
     /// ask for.
     pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
-        let len = u64::try_from(bytes.len()).unwrap_or(0);
-        self.kept().keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
+        if BlockCache::keeps(self.bytes) {
+            let len = u64::try_from(bytes.len()).unwrap_or(0);
+            self.kept().keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
+        }
     }
 }
 
