@@ -4,8 +4,8 @@
 //! trouble; the user's RUSTFLAGS do not displace those of the board.
 
 use std::env;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use object::{Object, ObjectSegment};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::board::Board;
 use crate::child::Child;
@@ -45,10 +46,12 @@ impl Firmware {
         let kernel = self.elf.with_extension("stripped");
         let wanted = strip::elf(&self.bytes)?;
         if std::fs::read(&kernel).ok().as_ref() != Some(&wanted) {
-            // Whoever boots at the same time sees the old one or the new one.
-            let new = self.elf.with_extension(format!("stripped.{}", std::process::id()));
-            std::fs::write(&new, wanted).with_context(|| new.display().to_string())?;
-            std::fs::rename(&new, &kernel).with_context(|| kernel.display().to_string())?;
+            // Whoever boots at the same time, in this process or another, sees a whole one.
+            let said = || kernel.display().to_string();
+            let mut new = NamedTempFile::new_in(kernel.parent().unwrap_or(Path::new(".")))
+                .with_context(said)?;
+            new.write_all(&wanted).with_context(said)?;
+            new.persist(&kernel).with_context(said)?;
         }
         self.kernel = kernel;
         Ok(self)
