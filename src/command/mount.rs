@@ -226,7 +226,7 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
         return Err(MountError::NoImage { disks });
     };
     let device = borrowed(name).find(storage)?;
-    // On the heap: it is large, and moving it from result to result is most of what an emulator does.
+    // It is large: moved once, out of its result and onto the heap.
     let image = match Image::read(storage, device) {
         Ok(image) => Box::new(image),
         Err(error) => return Err(error.into()),

@@ -7,7 +7,7 @@ use core::hint::spin_loop;
 
 /// Rounds that a device has to answer in: some tens of microseconds.
 const SHORT_ROUNDS: u32 = 1000;
-/// Rounds after which it takes long: milliseconds, which no deadline is shorter than.
+/// Rounds after which it takes long: some milliseconds at most, which no deadline is shorter than.
 const LONG_ROUNDS: u32 = 10_000;
 
 /// Waiting in rounds, each of which looks for what is waited for.

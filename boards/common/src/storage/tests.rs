@@ -219,6 +219,35 @@ fn two_disks_of_one_serial_are_ambiguous() {
     assert_eq!(storage.disk("fak"), Err(rootlet::storage::DiscoverError::NotFound));
 }
 
+#[test]
+fn name_that_is_still_on_its_way_holds_up_no_job_and_a_silent_disk_has_none() {
+    for entries in [2, 128] {
+        let mut storage = storage();
+        let (found, state) = fake::disk(content(1, 8), 0);
+        state.borrow_mut().entries_max = entries;
+        storage.add(found).unwrap();
+        let (kind, buffer) = (JobKind::Read, Some(Buffer::new(SECTOR)));
+        let mut job = Some(Job { tag: 7, device: A, at: 512, kind, buffer });
+        let ended = (0..1000).find_map(|_| {
+            if let Some(waits) = job.take() {
+                job = storage.start(waits).err();
+            }
+            storage.poll()
+        });
+        let Some((Job { tag: 7, buffer: Some(buffer), .. }, Ok(()))) = ended else {
+            panic!("{entries}: {ended:?}")
+        };
+        assert!(buffer[..] == content(1, 8)[512..1024], "{entries}");
+        assert_eq!(storage.disk("fake"), Ok(A), "{entries}");
+    }
+    let mut storage = storage();
+    let (found, silent) = fake::disk(content(0, 8), 0);
+    silent.borrow_mut().manner = Manner::Silent;
+    storage.add(found).unwrap();
+    storage.add(fake::disk(content(9, 8), 0).0).unwrap();
+    assert_eq!(storage.disk("fake"), Ok(B));
+}
+
 /// Queues of every size that a device may have, with two of them in one batch.
 #[test]
 fn queue_of_any_size_serves_reads_writes_jobs_and_flushes() {
