@@ -1,7 +1,8 @@
 //! The stacks: one for the program, one for what ends it.
 //!
 //! Always: the lowest page of the program's stack is a guard, which `paging` unmaps, so that an
-//! overflow is a fault with an address; faults are reported on the other one.
+//! overflow is a fault with an address; faults are reported on the other one. Nothing relies on
+//! what is in them at first, and the linker scripts place them where no entry code zeroes them.
 
 /// Bytes of the stack that can be used; its guard page lies below.
 const STACK_BYTES: usize = 256 * 1024;
@@ -19,5 +20,7 @@ pub(crate) struct Stack {
 #[repr(C, align(16))]
 pub(crate) struct FaultStack([u8; FAULT_STACK_BYTES]);
 
+#[cfg_attr(target_os = "none", unsafe(link_section = ".bss.stack"))]
 pub(crate) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
+#[cfg_attr(target_os = "none", unsafe(link_section = ".bss.stack"))]
 pub(crate) static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);

@@ -1,28 +1,27 @@
 //! From the PVH entry point (32-bit protected mode, paging off) to Rust in 64-bit mode.
 //!
-//! Always: the whole of 0..4 GiB is mapped to itself when Rust starts, writable and cached;
-//! `paging` then takes the cache away from what is no RAM. The stack has an unmapped page below
-//! it as soon as `paging` ran.
+//! Always: the whole of 0..4 GiB is mapped to itself when Rust starts, writable, and cached as far
+//! as the image reaches; `paging` then gives the rest of RAM a cache. The stack has an unmapped
+//! page below it as soon as `paging` ran.
 //!
 //! Sources: Xen x86/HVM direct boot ABI (state at entry: EBX = start_info, flat 4 GiB segments);
 //! Intel SDM volume 3, 10.8.5 (switching to IA-32e mode).
 
 use core::arch::naked_asm;
 
-use super::paging::{PML4, Table};
+use super::paging::{CACHED, PML4, Table, UNCACHED};
+use super::segments;
 use crate::arch::stack::{STACK, Stack};
 
-/// The descriptors for the way into long mode: null, 64-bit code (0x08), data (0x10).
-/// `segments` replaces them with a table that also has a task state.
-static ENTRY_GDT: [u64; 3] = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff];
-
+/// Where the segment table is.
 #[repr(C, packed(2))]
-struct GdtPointer {
+struct TablePointer {
     limit: u16,
-    base: &'static [u64; 3],
+    table: &'static segments::Table,
 }
 
-static ENTRY_GDT_POINTER: GdtPointer = GdtPointer { limit: 23, base: &ENTRY_GDT };
+static TABLE_POINTER: TablePointer =
+    TablePointer { limit: (size_of::<segments::Table>() - 1) as u16, table: &segments::TABLE };
 
 pvh::xen_elfnote_phys32_entry!(pvh_start);
 
@@ -56,9 +55,10 @@ unsafe extern "C" fn pvh_start() -> ! {
         "inc edx",
         "cmp edx, 4",
         "jne 2b",
-        // Level 2: 2048 pages of 2 MiB, because the default processor has no 1 GiB pages.
+        // Level 2: 2048 pages of 2 MiB, because the default processor has no 1 GiB pages. None is
+        // cached yet but the first, in which the image lies (one that is longer is slow until then).
         "add eax, 4096",
-        "mov ecx, 0x83",
+        "mov ecx, {uncached}",
         "xor edx, edx",
         "3:",
         "mov [eax + edx * 8], ecx",
@@ -66,6 +66,7 @@ unsafe extern "C" fn pvh_start() -> ! {
         "inc edx",
         "cmp edx, 2048",
         "jne 3b",
+        "mov dword ptr [eax], {cached}",
         "mov eax, cr4",
         "or eax, 0x20", // PAE
         "mov cr4, eax",
@@ -80,13 +81,13 @@ unsafe extern "C" fn pvh_start() -> ! {
         "or eax, 0x80010022",  // PG, WP, NE, MP
         "mov cr0, eax",
         "lgdt [{gdt}]",
-        "push 0x08",
+        "push {code}",
         "lea eax, [4f]",
         "push eax",
         "retf",
         ".code64",
         "4:",
-        "mov eax, 0x10",
+        "mov eax, {data}",
         "mov ss, eax",
         "mov ds, eax",
         "mov es, eax",
@@ -106,7 +107,11 @@ unsafe extern "C" fn pvh_start() -> ! {
         stack = sym STACK,
         stack_len = const size_of::<Stack>(),
         pml4 = sym PML4,
-        gdt = sym ENTRY_GDT_POINTER,
+        cached = const CACHED,
+        uncached = const CACHED | UNCACHED,
+        gdt = sym TABLE_POINTER,
+        code = const segments::CODE,
+        data = const segments::DATA,
         rust = sym rust_start,
     );
 }
@@ -115,13 +120,21 @@ const _: () = assert!(size_of::<Table>() == 4096);
 
 /// The first Rust code: processor tables, then the platform.
 extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
-    let code = super::segments::load();
-    super::exception::load(code);
+    segments::load();
+    super::exception::load();
     let info = super::start_info::read(start_info);
-    super::paging::refine(info.ram());
+    let mut heap = 0..0;
+    for ram in info.ram() {
+        super::paging::cache(&ram);
+        let behind = super::start_info::behind_image(&ram);
+        if behind.len() > heap.len() {
+            heap = behind;
+        }
+    }
+    super::paging::finish();
     crate::start::run(crate::start::Boot {
         cmdline: info.cmdline(),
-        heap: info.heap(),
+        heap,
         clock: super::Calibration::begin(entry_ticks),
     })
 }

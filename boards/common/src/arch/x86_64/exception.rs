@@ -1,7 +1,8 @@
-//! Every interrupt vector, each of which ends the run with a report.
+//! The vectors of exceptions, each of which ends the run with a report.
 //!
-//! Always: interrupts stay off and devices are polled, so any vector that fires is a fault of
-//! ours. The handler runs on a stack of its own and takes no lock.
+//! Always: interrupts stay off and devices are polled, so no vector behind these fires but by a
+//! fault of ours, which is then a general protection with that vector in its error code. The
+//! handler runs on a stack of its own and takes no lock.
 //!
 //! Source: Intel SDM volume 3, 6.14 (64-bit interrupts) and table 6-1 (vectors, error codes).
 
@@ -13,9 +14,11 @@ use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
-use super::segments::FAULT_STACK_INDEX;
+use super::segments::{CODE, FAULT_STACK_INDEX};
 use crate::verdict::{self, Ending};
 
+/// How many vectors are the processor's own.
+const VECTORS: usize = 32;
 /// Bytes of one entry stub below.
 const STUB_BYTES: u64 = 16;
 
@@ -26,7 +29,7 @@ global_asm!(
     ".global exception_stubs",
     "exception_stubs:",
     ".set vector, 0",
-    ".rept 256",
+    ".rept {vectors}",
     ".balign 16",
     ".if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)",
     "push 0",
@@ -45,6 +48,7 @@ global_asm!(
     "call {report}",
     "ud2",
     report = sym report,
+    vectors = const VECTORS,
 );
 
 unsafe extern "C" {
@@ -68,30 +72,30 @@ struct Frame {
 }
 
 #[repr(C, align(16))]
-struct Idt([[u64; 2]; 256]);
+struct Idt([[u64; 2]; VECTORS]);
 
-static mut IDT: Idt = Idt([[0; 2]; 256]);
+static mut IDT: Idt = Idt([[0; 2]; VECTORS]);
 
-/// Loads the table; called once at entry, after the segments. `code` selects 64-bit code.
-pub(super) fn load(code: u16) {
+/// Loads the table; called once at entry, after the segments.
+pub(super) fn load() {
     let table = &raw mut IDT;
     let stubs = (&raw const exception_stubs).addr() as u64;
     // SAFETY: called once on the only processor, and the table is not loaded yet.
     let gates = unsafe { &mut (*table).0 };
     for (vector, gate) in gates.iter_mut().enumerate() {
-        *gate = interrupt_gate(code, stubs + STUB_BYTES * vector as u64);
+        *gate = interrupt_gate(stubs + STUB_BYTES * vector as u64);
     }
     let limit = (size_of::<Idt>() - 1) as u16;
     let pointer = DescriptorTablePointer { limit, base: VirtAddr::from_ptr(table) };
     // SAFETY: the table is complete, lives as long as the program, and every gate names a stub
-    // in the code segment that `segments` loaded.
+    // in the code segment of the table that `segments` has.
     unsafe { lidt(&pointer) };
 }
 
-fn interrupt_gate(code: u16, handler: u64) -> [u64; 2] {
+fn interrupt_gate(handler: u64) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
     let low = (handler & 0xffff)
-        | u64::from(code) << 16
+        | u64::from(CODE) << 16
         | u64::from(FAULT_STACK_INDEX) << 32
         | PRESENT_INTERRUPT_GATE << 32
         | (handler >> 16 & 0xffff) << 48;
@@ -139,7 +143,6 @@ fn name(vector: u64) -> &'static str {
         17 => "alignment check",
         18 => "machine check",
         19 => "SIMD floating point",
-        32..=255 => "unexpected interrupt",
         _ => "reserved",
     }
 }

@@ -11,9 +11,12 @@ use crate::arch::stack::STACK;
 
 /// Present, writable.
 const TABLE: u64 = 0x3;
+/// A page of 2 MiB: present, writable.
+pub(super) const CACHED: u64 = 0x83;
 /// Write-through, cache disabled (Intel SDM volume 3, table 4-17).
-const UNCACHED: u64 = 0x18;
+pub(super) const UNCACHED: u64 = 0x18;
 const PAGE_2M: u64 = 0x20_0000;
+const PAGE_4K: u64 = 0x1000;
 
 /// One table of any level.
 #[repr(C, align(4096))]
@@ -37,38 +40,34 @@ pub(super) static mut PML4: Tables = Tables {
 /// Splits the 2 MiB page that holds the stack's guard.
 static mut GUARD_TABLE: Table = Table([0; 512]);
 
-/// Takes the cache away from every page without RAM, and unmaps the guard page.
-///
-/// `ram` yields the ranges of RAM, in bytes, below 4 GiB.
-pub(super) fn refine(ram: impl Iterator<Item = Range<u64>>) {
+/// Gives every page with a part of `ram`, a range in bytes below 4 GiB, a cache.
+pub(super) fn cache(ram: &Range<u64>) {
     let tables = &raw mut PML4;
-    // SAFETY: called once, by the entry code, on the only processor; nothing else names PML4
-    // after the entry code filled it. The walker reads it at any time, but each store below is
-    // one aligned u64 that leaves the entry valid.
+    // SAFETY: only the entry code calls this and `finish`, one after the other, on the only
+    // processor; nothing else names PML4 after the entry code filled it. The walker reads it at
+    // any time, but each store is one aligned u64 that leaves the entry valid.
     let level2 = unsafe { &mut (*tables).level2 };
-    for table in &mut *level2 {
-        table.0.iter_mut().for_each(|entry| *entry |= UNCACHED);
+    for page in ram.start / PAGE_2M..ram.end.div_ceil(PAGE_2M) {
+        let (table, slot) = ((page / 512) as usize, (page % 512) as usize);
+        level2[table].0[slot] &= !UNCACHED;
     }
-    for ram in ram {
-        for page in ram.start / PAGE_2M..ram.end.div_ceil(PAGE_2M) {
-            let (table, slot) = ((page / 512) as usize, (page % 512) as usize);
-            level2[table].0[slot] &= !UNCACHED;
-        }
-    }
-    unmap_guard(level2);
-    tlb::flush_all();
 }
 
-fn unmap_guard(level2: &mut [Table; 4]) {
+/// Unmaps the guard page, and makes all changes seen.
+pub(super) fn finish() {
     let guard = (&raw const STACK).addr() as u64;
-    let table = &raw mut GUARD_TABLE;
-    let base = guard & !(PAGE_2M - 1);
-    // SAFETY: as in `refine`: once, one processor, and the table is not yet in use.
-    let small = unsafe { &mut (*table).0 };
-    for (index, entry) in small.iter_mut().enumerate() {
-        let page = base + index as u64 * 4096;
-        *entry = if page == guard { 0 } else { page | TABLE };
+    let (tables, small) = (&raw mut PML4, &raw mut GUARD_TABLE);
+    // SAFETY: as in `cache`, and the table is not yet in use.
+    let pages = unsafe { &mut (*small).0 };
+    let mut entry = guard & !(PAGE_2M - 1) | TABLE;
+    for page in &mut *pages {
+        *page = entry;
+        entry += PAGE_4K;
     }
-    let slot = (base / PAGE_2M) as usize;
-    level2[slot / 512].0[slot % 512] = table.addr() as u64 | TABLE;
+    pages[(guard / PAGE_4K % 512) as usize] = 0;
+    // SAFETY: as in `cache`.
+    let level2 = unsafe { &mut (*tables).level2 };
+    let slot = (guard / PAGE_2M) as usize;
+    level2[slot / 512].0[slot % 512] = small.addr() as u64 | TABLE;
+    tlb::flush_all();
 }

@@ -1,11 +1,14 @@
 //! The segment table and the task state, which names the stack for faults.
 //!
-//! Always: an exception runs on a stack of its own, so that an overflow of the main stack can
-//! still be reported.
+//! Always: the table is loaded on the way into 64-bit mode; an exception runs on a stack of its
+//! own, so that an overflow of the main stack can still be reported.
+//!
+//! Source: Intel SDM volume 3, 3.4.5 (descriptors), 8.2 (task state).
 
-use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
+use core::sync::atomic::{AtomicU64, Ordering};
+
 use x86_64::instructions::tables::load_tss;
-use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::gdt::{Descriptor, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PrivilegeLevel, VirtAddr};
 
@@ -14,38 +17,37 @@ use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES};
 /// Index in the interrupt stack table, from 1 as the processor counts.
 pub(super) const FAULT_STACK_INDEX: u8 = 1;
 
-static mut TASK: TaskStateSegment = TaskStateSegment::new();
-static mut TABLE: GlobalDescriptorTable = {
-    let mut table = GlobalDescriptorTable::new();
-    table.append(Descriptor::kernel_code_segment());
-    table.append(Descriptor::kernel_data_segment());
-    table
-};
-/// The first entry behind the empty one.
-const CODE: SegmentSelector = SegmentSelector::new(1, PrivilegeLevel::Ring0);
-const DATA: SegmentSelector = SegmentSelector::new(2, PrivilegeLevel::Ring0);
+/// The segment table: nothing, 64-bit code, data, and the task state in two.
+pub(super) type Table = [AtomicU64; 5];
 
-/// Loads the tables; called once at entry. The answer is the selector of 64-bit code.
-pub(super) fn load() -> u16 {
-    let (task, table) = (&raw mut TASK, &raw mut TABLE);
+pub(super) static TABLE: Table = [
+    AtomicU64::new(0),
+    AtomicU64::new(0x00af_9b00_0000_ffff),
+    AtomicU64::new(0x00cf_9300_0000_ffff),
+    AtomicU64::new(0),
+    AtomicU64::new(0),
+];
+
+/// Selects 64-bit code.
+pub(super) const CODE: u16 = 1 << 3;
+/// Selects data.
+pub(super) const DATA: u16 = 2 << 3;
+const TASK_INDEX: u16 = 3;
+
+static mut TASK: TaskStateSegment = TaskStateSegment::new();
+
+/// Enters the task state; called once at entry.
+pub(super) fn load() {
+    let task = &raw mut TASK;
     // SAFETY: called once, on the only processor; nothing else names it.
     let task = unsafe { &mut *task };
-    // SAFETY: as above.
-    let table = unsafe { &mut *table };
     let end = (&raw const FAULT_STACK).addr() + FAULT_STACK_BYTES;
     task.interrupt_stack_table[usize::from(FAULT_STACK_INDEX) - 1] = VirtAddr::new(end as u64);
-    let task = table.append(Descriptor::tss_segment(task));
-    table.load();
-    // SAFETY: the table just loaded has a 64-bit code segment at this selector.
-    unsafe { CS::set_reg(CODE) };
-    // SAFETY: and a writable data segment at this one.
-    unsafe { SS::set_reg(DATA) };
-    // SAFETY: as above.
-    unsafe { DS::set_reg(DATA) };
-    // SAFETY: as above.
-    unsafe { ES::set_reg(DATA) };
+    if let Descriptor::SystemSegment(low, high) = Descriptor::tss_segment(task) {
+        TABLE[usize::from(TASK_INDEX)].store(low, Ordering::Relaxed);
+        TABLE[usize::from(TASK_INDEX) + 1].store(high, Ordering::Relaxed);
+    }
     // SAFETY: the selector names a task state that lives as long as the program and is loaded
     // once, so its busy bit is clear.
-    unsafe { load_tss(task) };
-    CODE.0
+    unsafe { load_tss(SegmentSelector::new(TASK_INDEX, PrivilegeLevel::Ring0)) };
 }

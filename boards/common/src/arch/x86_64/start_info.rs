@@ -48,17 +48,10 @@ impl StartInfo<'_> {
         // An empty one would give its page a cache.
         ram.filter(|range| !range.is_empty())
     }
+}
 
-    /// The largest piece of RAM behind the image.
-    pub(super) fn heap(&self) -> Range<usize> {
-        let image_end = (&raw const __image_end).addr() as u64;
-        let mut largest = 0..0;
-        for range in self.ram() {
-            let behind = range.start.max(image_end)..range.end;
-            if behind.end.saturating_sub(behind.start) > largest.end - largest.start {
-                largest = behind;
-            }
-        }
-        largest.start as usize..largest.end as usize
-    }
+/// What of `ram` lies behind the image.
+pub(super) fn behind_image(ram: &Range<u64>) -> Range<usize> {
+    let image_end = (&raw const __image_end).addr();
+    (ram.start as usize).max(image_end)..ram.end as usize
 }
