@@ -1,14 +1,14 @@
 //! Waiting for a device in a loop.
 //!
 //! Always: it decides only how a round ends, never how many there are: deadlines are the storage's,
-//! which looks at them once it has taken long.
+//! which looks at them, and lets the processor rest, once it has taken long.
 
 use core::hint::spin_loop;
 
-/// Rounds that a device has to answer in: some tens of microseconds.
+/// Rounds that a device has to answer in: some tens of microseconds of a processor, a hundred of an
+/// emulated one. Most answers of a disk take less, and a thread that another one keeps from its
+/// place waits tenfold.
 const SHORT_ROUNDS: u32 = 1000;
-/// Rounds after which it takes long: some milliseconds at most, which no deadline is shorter than.
-const LONG_ROUNDS: u32 = 10_000;
 
 /// Waiting in rounds, each of which looks for what is waited for.
 ///
@@ -19,12 +19,13 @@ pub struct Spin(u32);
 
 impl Spin {
     /// Another round without what is waited for. Whether it takes so long by now that a deadline
-    /// may have passed.
+    /// may have passed, and that the device may need the processor that waits.
     pub fn round(&mut self) -> bool {
-        if self.0 >= SHORT_ROUNDS {
-            spin_loop();
+        if self.0 < SHORT_ROUNDS {
+            self.0 = self.0.saturating_add(1);
+            return false;
         }
-        self.0 = self.0.saturating_add(1);
-        self.0 > LONG_ROUNDS
+        spin_loop();
+        true
     }
 }

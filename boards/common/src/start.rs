@@ -13,7 +13,7 @@ use crate::board::{self, Board, Bus};
 use crate::cmdline::CommandLine;
 use crate::console::{ErrorOutput, Output};
 use crate::pci::Host;
-use crate::storage::VirtioStorage;
+use crate::storage::{Processor, VirtioStorage};
 use crate::verdict::{self, Ending, Message};
 use crate::virtio::any::Any;
 use crate::virtio::mmio::Mmio;
@@ -50,7 +50,11 @@ impl Machine {
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
         // Here, because by now the samples are mostly so far apart that none has to be waited for.
         clock::calibrate(&self.clock);
-        let mut storage = VirtioStorage::new(clock::now_ns, arch::forget_translations);
+        let mut storage = VirtioStorage::new(Processor {
+            now_ns: clock::now_ns,
+            forget_translations: arch::forget_translations,
+            nap: arch::nap,
+        });
         let mut found = Finder { storage: &mut storage, problem: &mut problem };
         for bus in self.board.buses {
             match bus {

@@ -250,8 +250,8 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             if let Some(landed) = self.pool.landed(flight) {
                 return landed;
             }
-            if !self.poll() {
-                spin.round();
+            if !self.poll() && spin.round() {
+                self.storage.rest();
             }
         }
     }
@@ -284,8 +284,8 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             while self.sources.get(usize::from(slot)).is_some_and(kept)
                 && self.pool.overlaps(slot, at, len)
             {
-                if !self.poll() {
-                    spin.round();
+                if !self.poll() && spin.round() {
+                    self.storage.rest();
                 }
             }
         }

@@ -9,7 +9,7 @@ mod tests;
 
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
 pub use on_board::{Tree, get, read};
-pub use parse::Conduit;
+pub use parse::{Conduit, Gic};
 
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
 mod on_board {
@@ -20,7 +20,7 @@ mod on_board {
     use spin::{Mutex, MutexGuard, Once};
 
     use super::blob::{Blob, Fault};
-    use super::parse::{self, Conduit, Port};
+    use super::parse::{self, Conduit, Gic, Port};
     use crate::board::{self, Serial};
     use crate::cmdline::{self, CommandLine};
     use crate::pci::Host;
@@ -46,6 +46,8 @@ mod on_board {
         pub console: Option<Serial>,
         /// How to switch off.
         pub psci: Option<Conduit>,
+        /// The interrupt controller of an Arm machine.
+        pub gic: Option<Gic>,
         /// Ticks a second of the counter.
         pub timebase_hz: Option<u64>,
     }
@@ -59,6 +61,7 @@ mod on_board {
         pci: Vec::new(),
         console: None,
         psci: None,
+        gic: None,
         timebase_hz: None,
     });
     static TREE: Once<&Tree> = Once::new();
@@ -101,6 +104,7 @@ mod on_board {
         room.virtio_mmio = parsed.virtio_mmio;
         room.pci = parsed.pci;
         room.psci = parsed.psci;
+        room.gic = parsed.gic;
         room.timebase_hz = parsed.timebase_hz;
     }
 }

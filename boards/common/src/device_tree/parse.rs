@@ -3,7 +3,7 @@
 //! Always: pure; a node that makes no sense is passed over, and tables that are full take no more.
 //!
 //! Sources: Devicetree Specification 0.4; Linux bindings `virtio,mmio`, `pci-host-ecam-generic`,
-//! `arm,psci`, `ns16550a`, `arm,pl011`.
+//! `arm,psci`, `arm,gic`, `arm,gic-v3`, `ns16550a`, `arm,pl011`.
 
 use core::ops::Range;
 
@@ -34,6 +34,35 @@ pub enum Conduit {
     Monitor,
 }
 
+/// Registers of an interrupt controller of Arm's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gic {
+    /// Version 2: the distributor, and the interface to the processor.
+    V2 {
+        /// The distributor.
+        distributor: usize,
+        /// The interface to the processor.
+        processor: usize,
+    },
+    /// Version 3: the distributor, and the first processor's redistributor.
+    V3 {
+        /// The distributor.
+        distributor: usize,
+        /// The redistributor.
+        redistributor: usize,
+    },
+}
+
+impl Gic {
+    fn v2(distributor: usize, processor: usize) -> Self {
+        Self::V2 { distributor, processor }
+    }
+
+    fn v3(distributor: usize, redistributor: usize) -> Self {
+        Self::V3 { distributor, redistributor }
+    }
+}
+
 /// A serial port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Port {
@@ -60,6 +89,8 @@ pub struct Parsed<'t> {
     pub console: Option<Port>,
     /// How to switch off.
     pub psci: Option<Conduit>,
+    /// The interrupt controller of an Arm machine.
+    pub gic: Option<Gic>,
     /// Ticks a second of the counter, where the tree tells.
     pub timebase_hz: Option<u64>,
 }
@@ -125,14 +156,18 @@ enum Kind {
     VirtioMmio,
     PciHost,
     Psci,
+    Gic(fn(usize, usize) -> Gic),
     Port(fn(usize) -> Port),
 }
 
-const KINDS: [(&[u8], Kind); 7] = [
+const KINDS: [(&[u8], Kind); 10] = [
     (b"virtio,mmio", Kind::VirtioMmio),
     (b"pci-host-ecam-generic", Kind::PciHost),
     (b"arm,psci-0.2", Kind::Psci),
     (b"arm,psci-1.0", Kind::Psci),
+    (b"arm,cortex-a15-gic", Kind::Gic(Gic::v2)),
+    (b"arm,gic-400", Kind::Gic(Gic::v2)),
+    (b"arm,gic-v3", Kind::Gic(Gic::v3)),
     (b"ns16550a", Kind::Port(Port::Ns16550)),
     (b"ns16550", Kind::Port(Port::Ns16550)),
     (b"arm,pl011", Kind::Port(Port::Pl011)),
@@ -298,8 +333,10 @@ impl<'t> Visit<'_, 't> {
         if is_off && !matches!(kind, Kind::Port(_)) {
             return;
         }
-        let first = registers(facts, within).next();
-        let at = first.as_ref().and_then(|range| usize::try_from(range.start).ok());
+        let mut registers = registers(facts, within);
+        let first = registers.next();
+        let start = |range: Option<&Range<u64>>| usize::try_from(range?.start).ok();
+        let at = start(first.as_ref());
         match kind {
             Kind::VirtioMmio => {
                 let _ = at.map(|at| self.parsed.virtio_mmio.push(at));
@@ -314,6 +351,10 @@ impl<'t> Visit<'_, 't> {
                     b"smc" => Some(Conduit::Monitor),
                     _ => None,
                 };
+            }
+            Kind::Gic(gic) => {
+                let second = start(registers.next().as_ref());
+                self.parsed.gic = at.zip(second).map(|(first, second)| gic(first, second));
             }
             Kind::Port(port) => {
                 if let Some(at) = at {

@@ -6,6 +6,7 @@ use rootlet::storage::{IoErrorKind, Spin};
 use virtio_drivers::transport::Transport;
 
 use super::jobs::Jobs;
+use super::processor::Processor;
 use crate::virtio::port::{Ended, Port, Request};
 use crate::virtio::ring::Owner;
 
@@ -13,7 +14,7 @@ use crate::virtio::ring::Owner;
 pub(super) struct Call<'c, T: Transport> {
     pub(super) port: &'c mut Port<T>,
     pub(super) jobs: &'c mut Jobs,
-    pub(super) now: fn() -> u64,
+    pub(super) processor: Processor,
 }
 
 impl<T: Transport> Call<'_, T> {
@@ -58,12 +59,13 @@ impl<T: Transport> Call<'_, T> {
         }
     }
 
-    /// The next request that has ended; without one for long, looks at the deadlines.
+    /// The next request that has ended; without one for long, naps and looks at the deadlines.
     fn next(&mut self, spin: &mut Spin) -> Option<Ended> {
         self.port.kick();
         let ended = self.port.reap();
         if ended.is_none() && spin.round() {
-            self.port.check((self.now)());
+            self.processor.nap();
+            self.port.check((self.processor.now_ns)());
         }
         ended
     }

@@ -26,7 +26,7 @@ struct Wire<'w, T: Transport> {
 
 impl<T: Transport> Wire<'_, T> {
     fn deadline_ns(&self) -> u64 {
-        (self.call.now)().saturating_add(self.timeout_ns)
+        (self.call.processor.now_ns)().saturating_add(self.timeout_ns)
     }
 }
 
@@ -55,7 +55,7 @@ impl<T: Transport> VirtioStorage<T> {
     ) -> Result<R, fuse::Error> {
         let share = &mut self.shares[share];
         let port = &mut self.ports[share.port];
-        let call = Call { port, jobs: &mut self.jobs, now: self.now };
+        let call = Call { port, jobs: &mut self.jobs, processor: self.processor };
         let mut wire = Wire { call, timeout_ns: self.timeout_ns };
         let session = match &mut share.session {
             Some(session) => session,
@@ -93,7 +93,7 @@ impl<T: Transport> VirtioStorage<T> {
     /// Waits for the names that disks were asked for as they started.
     fn name_disks(&mut self) {
         for port in &mut self.ports {
-            Call { port, jobs: &mut self.jobs, now: self.now }.name();
+            Call { port, jobs: &mut self.jobs, processor: self.processor }.name();
         }
     }
 

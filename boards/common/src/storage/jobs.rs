@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use rootlet::storage::{Background, IoErrorKind, Job, JobKind};
+use rootlet::storage::{Background, IoErrorKind, Job, JobKind, Storage};
 use virtio_drivers::transport::Transport;
 
 use super::{Bytes, Plan, VirtioStorage};
@@ -111,7 +111,7 @@ impl<T: Transport> Background for VirtioStorage<T> {
     }
 
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
-        let now_ns = (self.now)();
+        let now_ns = self.now_ns();
         // A small ring may be full of a disk's name.
         for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || !port.is_named()) {
             port.kick();
@@ -123,5 +123,9 @@ impl<T: Transport> Background for VirtioStorage<T> {
             port.check(now_ns);
         }
         self.jobs.take_ended()
+    }
+
+    fn rest(&self) {
+        self.processor.nap();
     }
 }

@@ -9,6 +9,7 @@ mod discover;
 #[cfg(test)]
 mod fake;
 mod jobs;
+mod processor;
 #[cfg(test)]
 mod tests;
 mod translations;
@@ -31,6 +32,7 @@ use crate::virtio::port::{Port, Request};
 use crate::virtio::ring::Owner;
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 use jobs::Jobs;
+pub use processor::Processor;
 use translations::Translations;
 
 /// How many files of shares may be open.
@@ -91,7 +93,7 @@ pub struct VirtioStorage<T: Transport> {
     files: Vec<File>,
     jobs: Jobs,
     translations: Translations,
-    now: fn() -> u64,
+    processor: Processor,
     timeout_ns: u64,
 }
 
@@ -112,17 +114,16 @@ enum Bytes {
 }
 
 impl<T: Transport> VirtioStorage<T> {
-    /// No devices yet. `now` yields nanoseconds; `forget_translations` has the processor walk its
-    /// page tables anew.
-    pub fn new(now: fn() -> u64, forget_translations: fn()) -> Self {
+    /// No devices yet.
+    pub fn new(processor: Processor) -> Self {
         Self {
             ports: Vec::with_capacity(DEVICES_USUAL),
             disks: Vec::with_capacity(DEVICES_USUAL),
             shares: Vec::with_capacity(DEVICES_USUAL),
             files: Vec::with_capacity(FILES_MAX),
             jobs: Jobs::new(),
-            translations: Translations::new(forget_translations),
-            now,
+            translations: Translations::new(processor.forget_translations),
+            processor,
             timeout_ns: TIMEOUT_NS,
         }
     }
@@ -145,7 +146,7 @@ impl<T: Transport> VirtioStorage<T> {
         if !matches!(id, BLOCK | FILE_SYSTEM) {
             return Ok(());
         }
-        let device = Box::new(Device::new(found, self.now));
+        let device = Box::new(Device::new(found, self.processor.now_ns));
         let port = self.ports.len();
         if id == BLOCK {
             let (started, info, has_flush) =
@@ -176,7 +177,7 @@ impl<T: Transport> VirtioStorage<T> {
     }
 
     fn deadline_ns(&self) -> u64 {
-        (self.now)().saturating_add(self.timeout_ns)
+        self.now_ns().saturating_add(self.timeout_ns)
     }
 
     /// The port of a device, and what it can do.
@@ -343,15 +344,18 @@ impl<T: Transport> Storage for VirtioStorage<T> {
                 }
             }
             // A batch has an end, so a device that is busy for long hides no other's deadline.
-            if idle && spin.round() {
-                let now_ns = (self.now)();
+            if !idle {
+                spin = Spin::default();
+            } else if spin.round() {
+                self.processor.nap();
+                let now_ns = self.now_ns();
                 self.ports.iter_mut().for_each(|port| port.check(now_ns));
             }
         }
     }
 
     fn now_ns(&self) -> u64 {
-        (self.now)()
+        (self.processor.now_ns)()
     }
 }
 

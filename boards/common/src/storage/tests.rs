@@ -9,8 +9,8 @@ use rootlet::storage::{
     Transfer,
 };
 
-use super::VirtioStorage;
 use super::fake::{self, Fake, Manner};
+use super::{Processor, VirtioStorage};
 
 const RO: u64 = 1 << 5;
 const FLUSH: u64 = 1 << 9;
@@ -23,7 +23,7 @@ fn content(seed: u8, sectors: usize) -> Vec<u8> {
 }
 
 fn storage() -> VirtioStorage<Fake> {
-    VirtioStorage::new(fake::now, || {})
+    VirtioStorage::new(Processor { now_ns: fake::now, forget_translations: || {}, nap: |_| {} })
 }
 
 /// Reads one sector a transfer, and counts how often each is reported.

@@ -6,14 +6,17 @@
 mod clock;
 mod entry;
 mod exception;
+mod gic;
 mod halt;
 mod memory;
+mod nap;
 mod paging;
 mod semihosting;
 
 pub(crate) use clock::{ticks, ticks_per_second};
 pub(crate) use halt::switch_off;
 pub(crate) use memory::{load32, store32};
+pub(crate) use nap::nap;
 pub(crate) use paging::forget_translations;
 pub(crate) use semihosting::semihosting_call;
 

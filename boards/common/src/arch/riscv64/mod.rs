@@ -7,11 +7,13 @@ mod clock;
 mod entry;
 mod exception;
 mod halt;
+mod nap;
 mod paging;
 mod semihosting;
 
 pub(crate) use clock::{ticks, ticks_per_second};
 pub(crate) use halt::switch_off;
+pub(crate) use nap::nap;
 pub(crate) use paging::{REACH, forget_translations};
 pub(crate) use semihosting::semihosting_call;
 

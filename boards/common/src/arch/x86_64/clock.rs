@@ -8,15 +8,8 @@
 
 use core::arch::x86_64::_rdtsc;
 use core::hint::spin_loop;
-use core::ptr::with_exposed_provenance_mut;
 
-/// Where every PC and microvm has its local APIC.
-const APIC: usize = 0xfee0_0000;
-const SPURIOUS: usize = 0xf0;
-const LVT_TIMER: usize = 0x320;
-const INITIAL_COUNT: usize = 0x380;
-const CURRENT_COUNT: usize = 0x390;
-const DIVIDE: usize = 0x3e0;
+use super::apic;
 
 /// The timer's rate under QEMU and KVM: one count a nanosecond.
 const APIC_HZ: u64 = 1_000_000_000;
@@ -49,10 +42,7 @@ struct Sample {
 impl Calibration {
     /// Starts the timer and takes the first sample.
     pub(super) fn begin(entry_ticks: u64) -> Self {
-        write(SPURIOUS, 0x1ff); // software-enable
-        write(DIVIDE, 0xb); // by 1
-        write(LVT_TIMER, 0x1_0000); // one shot, masked
-        write(INITIAL_COUNT, u32::MAX);
+        apic::begin();
         Self { entry_ticks, first: sample() }
     }
 
@@ -82,24 +72,11 @@ fn sample() -> Sample {
     let mut best = (u64::MAX, Sample { ticks: 0, apic: 0 });
     for _ in 0..READS {
         let before = ticks();
-        let apic = u64::from(read(CURRENT_COUNT));
+        let apic = u64::from(apic::count());
         let width = ticks().wrapping_sub(before);
         if width < best.0 {
             best = (width, Sample { ticks: before.wrapping_add(width / 2), apic });
         }
     }
     best.1
-}
-
-fn read(register: usize) -> u32 {
-    let at = with_exposed_provenance_mut::<u32>(APIC + register);
-    // SAFETY: the local APIC's page is mapped (all of 0..4 GiB is) and only this module uses it;
-    // registers are 32 bits wide on 16-byte boundaries.
-    unsafe { at.read_volatile() }
-}
-
-fn write(register: usize, value: u32) {
-    let at = with_exposed_provenance_mut::<u32>(APIC + register);
-    // SAFETY: as in `read`; the values written leave the timer masked.
-    unsafe { at.write_volatile(value) }
 }

@@ -1,8 +1,9 @@
-//! The vectors of exceptions, each of which ends the run with a report.
+//! The vectors of exceptions, each of which ends the run with a report, and the two that end a
+//! nap.
 //!
-//! Always: interrupts stay off and devices are polled, so no vector behind these fires but by a
-//! fault of ours, which is then a general protection with that vector in its error code. The
-//! handler runs on a stack of its own and takes no lock.
+//! Always: devices are polled, and interrupts are off but for naps, so no vector behind these
+//! fires but by a fault of ours, which is then a general protection with that vector in its error
+//! code. An exception's handler runs on a stack of its own and takes no lock.
 //!
 //! Source: Intel SDM volume 3, 6.14 (64-bit interrupts) and table 6-1 (vectors, error codes).
 
@@ -14,11 +15,17 @@ use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
+use super::apic::END_OF_INTERRUPT;
 use super::segments::{CODE, FAULT_STACK_INDEX};
 use crate::verdict::{self, Ending};
 
 /// How many vectors are the processor's own.
-const VECTORS: usize = 32;
+const EXCEPTIONS: usize = 32;
+/// That of the local APIC's timer.
+pub(super) const TIMER_VECTOR: u8 = 32;
+/// That of an interrupt that was over before it was taken.
+pub(super) const SPURIOUS_VECTOR: u8 = 33;
+const VECTORS: usize = 34;
 /// Bytes of one entry stub below.
 const STUB_BYTES: u64 = 16;
 
@@ -48,12 +55,28 @@ global_asm!(
     "call {report}",
     "ud2",
     report = sym report,
-    vectors = const VECTORS,
+    vectors = const EXCEPTIONS,
+);
+
+// A nap ends by an interrupt, which has nothing more to do.
+global_asm!(
+    "nap_over:",
+    "push rax",
+    "mov eax, {end_of_interrupt}",
+    "mov dword ptr [rax], 0",
+    "pop rax",
+    "nothing_happened:",
+    "iretq",
+    end_of_interrupt = const END_OF_INTERRUPT,
 );
 
 unsafe extern "C" {
     /// The first stub; never called from Rust.
     safe static exception_stubs: u8;
+    /// The timer's handler; never called from Rust.
+    safe static nap_over: u8;
+    /// That of a spurious interrupt; never called from Rust.
+    safe static nothing_happened: u8;
 }
 
 /// What the stubs leave on the stack, lowest address first.
@@ -82,21 +105,27 @@ pub(super) fn load() {
     let stubs = (&raw const exception_stubs).addr() as u64;
     // SAFETY: called once on the only processor, and the table is not loaded yet.
     let gates = unsafe { &mut (*table).0 };
-    for (vector, gate) in gates.iter_mut().enumerate() {
-        *gate = interrupt_gate(stubs + STUB_BYTES * vector as u64);
+    for (vector, gate) in gates[..EXCEPTIONS].iter_mut().enumerate() {
+        *gate = interrupt_gate(stubs + STUB_BYTES * vector as u64, FAULT_STACK_INDEX);
     }
+    let own_stack = 0;
+    gates[usize::from(TIMER_VECTOR)] =
+        interrupt_gate((&raw const nap_over).addr() as u64, own_stack);
+    gates[usize::from(SPURIOUS_VECTOR)] =
+        interrupt_gate((&raw const nothing_happened).addr() as u64, own_stack);
     let limit = (size_of::<Idt>() - 1) as u16;
     let pointer = DescriptorTablePointer { limit, base: VirtAddr::from_ptr(table) };
-    // SAFETY: the table is complete, lives as long as the program, and every gate names a stub
+    // SAFETY: the table is complete, lives as long as the program, and every gate names a handler
     // in the code segment of the table that `segments` has.
     unsafe { lidt(&pointer) };
 }
 
-fn interrupt_gate(handler: u64) -> [u64; 2] {
+/// A gate to `handler`, on the stack with this index in the task state; 0 is the one in use.
+fn interrupt_gate(handler: u64, stack: u8) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
     let low = (handler & 0xffff)
         | u64::from(CODE) << 16
-        | u64::from(FAULT_STACK_INDEX) << 32
+        | u64::from(stack) << 32
         | PRESENT_INTERRUPT_GATE << 32
         | (handler >> 16 & 0xffff) << 48;
     [low, handler >> 32]

@@ -1,8 +1,9 @@
-//! x86-64 after a PVH boot: identity-mapped, one processor, interrupts off.
+//! x86-64 after a PVH boot: identity-mapped, one processor, interrupts off but for naps.
 //!
 //! Always: every port and register that is touched belongs to the platform of every board with
 //! this boot protocol (local APIC, PCI's ports), or is the board's; nothing else drives it.
 
+mod apic;
 mod clock;
 #[cfg(target_os = "none")]
 mod compare;
@@ -15,6 +16,7 @@ mod segments;
 mod start_info;
 
 pub(crate) use ::x86_64::instructions::tlb::flush_all as forget_translations;
+pub(crate) use apic::nap;
 pub(crate) use clock::{Calibration, ticks};
 pub(crate) use halt::switch_off;
 pub(crate) use port::{

@@ -1,0 +1,95 @@
+//! The interrupt controller, as far as the virtual timer's interrupt needs it.
+//!
+//! Always: no interrupt is acknowledged, so that none needs an end.
+//!
+//! Sources: Arm IHI 0048B (GICv2), IHI 0069 (GICv3).
+
+use core::arch::asm;
+use core::ptr::with_exposed_provenance_mut;
+
+use crate::device_tree::Gic as Place;
+
+/// The virtual timer's interrupt, which is private to the processor (Arm BSA, 3.8).
+const TIMER: u32 = 27;
+
+/// Of the distributor, and of the redistributor's second frame: groups, and what is let through.
+const GROUP0: usize = 0x80;
+const ENABLE0: usize = 0x100;
+/// Of GICv2's interface to the processor: control, priorities that pass, what would be taken.
+const CONTROL: usize = 0x0;
+const PRIORITIES: usize = 0x4;
+const HIGHEST_PENDING: usize = 0x18;
+/// Of a redistributor: whether the processor sleeps, and whether that has an end.
+const WAKER: usize = 0x14;
+const PROCESSOR_SLEEPS: u32 = 1 << 1;
+const CHILDREN_SLEEP: u32 = 1 << 2;
+/// A redistributor's second frame.
+const PRIVATE_FRAME: usize = 0x1_0000;
+/// Looks at a redistributor that is to wake.
+const LOOKS: u32 = 1000;
+
+/// A controller that lets the timer's interrupt through.
+pub(super) struct Gic(Place);
+
+impl Gic {
+    /// Lets the timer's interrupt through.
+    pub(super) fn begin(place: Place) -> Self {
+        match place {
+            Place::V2 { distributor, processor } => {
+                write(distributor + ENABLE0, 1 << TIMER);
+                write(distributor + CONTROL, 1);
+                write(processor + PRIORITIES, 0xff);
+                write(processor + CONTROL, 1);
+            }
+            Place::V3 { distributor, redistributor } => {
+                // Both groups, by affinity (GICD_CTLR, in either view of it).
+                write(distributor + CONTROL, 1 << 4 | 0b11);
+                write(redistributor + WAKER, read(redistributor + WAKER) & !PROCESSOR_SLEEPS);
+                for _ in 0..LOOKS {
+                    if read(redistributor + WAKER) & CHILDREN_SLEEP == 0 {
+                        break;
+                    }
+                }
+                let frame = redistributor + PRIVATE_FRAME;
+                write(frame + GROUP0, read(frame + GROUP0) | 1 << TIMER);
+                write(frame + ENABLE0, 1 << TIMER);
+                // SAFETY: a machine whose tree has a GICv3 has these registers: system registers
+                // on, all priorities pass, group 1 on.
+                unsafe {
+                    asm!("msr S3_0_C12_C12_5, {one}", "isb", "msr S3_0_C4_C6_0, {all}",
+                        "msr S3_0_C12_C12_7, {one}", "isb", one = in(reg) 1_u64,
+                        all = in(reg) 0xff_u64, options(nostack, preserves_flags));
+                }
+            }
+        }
+        Self(place)
+    }
+
+    /// Whether the timer's interrupt has come as far as the processor.
+    pub(super) fn timer_is_pending(&self) -> bool {
+        let number = match self.0 {
+            Place::V2 { processor, .. } => read(processor + HIGHEST_PENDING),
+            Place::V3 { .. } => {
+                let number: u64;
+                // SAFETY: as in `begin`: the highest pending interrupt of group 1.
+                unsafe {
+                    asm!("dsb sy", "mrs {}, S3_0_C12_C12_2", out(reg) number,
+                        options(nostack, preserves_flags));
+                }
+                number as u32
+            }
+        };
+        number & 0x3ff == TIMER
+    }
+}
+
+fn read(at: usize) -> u32 {
+    // SAFETY: the device tree says that these are the controller's registers, which are mapped as
+    // device memory; only this module uses them.
+    unsafe { with_exposed_provenance_mut::<u32>(at).read_volatile() }
+}
+
+fn write(at: usize, value: u32) {
+    // SAFETY: as above.
+    unsafe { with_exposed_provenance_mut::<u32>(at).write_volatile(value) }
+}

@@ -1,0 +1,27 @@
+//! Sleeping for a moment, by SBI's timer (SBI 2.0, 6).
+//!
+//! Always: interrupts stay off; one that is pending ends the sleep without being taken (RISC-V
+//! Privileged 1.12, 3.3.3).
+
+use core::arch::asm;
+
+const TIME: usize = 0x5449_4d45;
+/// The supervisor's timer among the interrupts that end a sleep (sie.STIE).
+const STIE: usize = 1 << 5;
+
+/// Waits for `ns` nanoseconds; not at all where there is no such timer.
+pub(crate) fn nap(ns: u32) {
+    let ticks = u64::from(ns) * super::ticks_per_second() / 1_000_000_000;
+    let error: isize;
+    // SAFETY: the SBI answers such calls, also those that it does not know, and keeps all
+    // registers but these.
+    unsafe {
+        asm!("ecall", inout("a0") super::ticks() + ticks => error, out("a1") _, in("a6") 0_usize,
+            in("a7") TIME);
+    }
+    if error != 0 {
+        return;
+    }
+    // SAFETY: interrupts are off, so that what this lets through ends the sleep, and no more.
+    unsafe { asm!("csrs sie, {stie}", "wfi", "csrc sie, {stie}", stie = in(reg) STIE) };
+}

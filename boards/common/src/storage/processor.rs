@@ -1,0 +1,26 @@
+//! What the storage asks of the processor that it runs on.
+//!
+//! Always: nothing here takes long, or returns late.
+
+/// How long a nap is at most, in nanoseconds: short beside the answers that are worth one.
+const NAP_NS: u32 = 50_000;
+
+/// What a processor does for the storage.
+#[derive(Clone, Copy, Debug)]
+pub struct Processor {
+    /// Nanoseconds since some moment.
+    pub now_ns: fn() -> u64,
+    /// Has the page tables walked anew.
+    pub forget_translations: fn(),
+    /// Sleeps for so many nanoseconds or less. A processor that an emulator plays is a thread,
+    /// and so is a device: while the one waits in a loop, the other may wait for its place, for as
+    /// long as the host lets a thread run.
+    pub nap: fn(u32),
+}
+
+impl Processor {
+    /// A nap of the usual length.
+    pub(super) fn nap(&self) {
+        (self.nap)(NAP_NS);
+    }
+}
