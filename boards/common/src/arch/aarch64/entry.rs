@@ -88,19 +88,22 @@ global_asm!(
     "str x13, [x11, x19]",
     "b 4b",
     "5:",
-    // Throw away what a cache may hold of the image from before: it was written past the cache.
+    // Throw away what a cache may hold from before of what was written here, past the cache. The
+    // rest of the image is the loader's to write back (booting.rst), and stacks are not read before
+    // they are written. It is an instruction a line.
     "mrs x9, ctr_el0",
     "ubfx x9, x9, #16, #4",
     "mov x10, #4",
     "lsl x10, x10, x9",
-    "adrp x11, image_head",
+    "adrp x11, __data_start",
+    "add x11, x11, :lo12:__data_start",
+    "adrp x12, __data_end",
+    "add x12, x12, :lo12:__data_end",
+    "bl 6f",
+    "adrp x11, __bss_start",
     "adrp x12, __image_end",
     "add x12, x12, :lo12:__image_end",
-    "6:",
-    "dc ivac, x11",
-    "add x11, x11, x10",
-    "cmp x11, x12",
-    "b.lo 6b",
+    "bl 6f",
     "dsb sy",
     // Level 1: all devices but the GiB that we are in.
     "adrp x9, {level1}",
@@ -155,6 +158,13 @@ global_asm!(
     "mov x30, xzr",
     "bl {rust}",
     "b .",
+    // From x11 to x12, by lines of x10 bytes.
+    "6:",
+    "dc ivac, x11",
+    "add x11, x11, x10",
+    "cmp x11, x12",
+    "b.lo 6b",
+    "ret",
     ".ltorg",
     ".balign 8",
     "9:",
