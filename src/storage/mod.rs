@@ -250,9 +250,12 @@ pub trait Background: Storage {
     /// Takes one ended job, in any order; `None` when none has ended. Never waits.
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)>;
 
-    /// Lets a moment pass, where [`Background::poll`] has had nothing for long: whoever shares the
-    /// processor with a device leaves it to the device. Returns at once where nobody does.
-    fn rest(&self) {}
+    /// Lets `ns` nanoseconds pass or less, where [`Background::poll`] has had nothing for long
+    /// ([`Spin::round`]): whoever shares the processor with a device leaves it to the device.
+    /// Returns at once where nobody does.
+    fn rest(&self, ns: u32) {
+        let _ = ns;
+    }
 }
 
 /// A source could not be named.

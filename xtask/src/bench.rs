@@ -195,7 +195,7 @@ fn once(
     interrupt: &Interrupt,
     pass: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<Boot> {
-    let mut idle = || boot::run(args, empty, LogLevel::Warn, interrupt, &mut |_, _| Ok(()));
+    let idle = || boot::run(args, empty, LogLevel::Warn, interrupt, &mut |_, _| Ok(()));
     idle()?;
     let idle = idle()?;
     idle.judge().context("the empty guest")?;

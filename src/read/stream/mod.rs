@@ -250,8 +250,10 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             if let Some(landed) = self.pool.landed(flight) {
                 return landed;
             }
-            if !self.poll() && spin.round() {
-                self.storage.rest();
+            if !self.poll()
+                && let Some(ns) = spin.round()
+            {
+                self.storage.rest(ns);
             }
         }
     }
@@ -284,8 +286,10 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             while self.sources.get(usize::from(slot)).is_some_and(kept)
                 && self.pool.overlaps(slot, at, len)
             {
-                if !self.poll() && spin.round() {
-                    self.storage.rest();
+                if !self.poll()
+                    && let Some(ns) = spin.round()
+                {
+                    self.storage.rest(ns);
                 }
             }
         }

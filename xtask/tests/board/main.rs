@@ -25,3 +25,4 @@ mod sample;
 mod set;
 mod shares;
 mod transports;
+mod waiting;

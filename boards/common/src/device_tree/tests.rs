@@ -3,7 +3,7 @@
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use super::blob::{Blob, Fault};
-use super::parse::{Conduit, Parsed, Port, parse};
+use super::parse::{Conduit, Gic, Parsed, Port, parse};
 use crate::pci::{Access, Host, Window};
 
 const REACH: u64 = 512 << 30;
@@ -131,6 +131,24 @@ fn console_is_what_the_path_or_the_alias_names() {
     });
     for path in [&b"/gone\0"[..], b"serial1\0", b"\xff\0", b"\0"] {
         with(vec![uart(kind), chosen(path)], |tree| assert_eq!(tree.console, None));
+    }
+}
+
+#[test]
+fn interrupt_controller_has_two_blocks_of_registers() {
+    let gic = |kind: &[u8], reg: &[u32]| {
+        node("intc@8000000", vec![bytes("compatible", kind), cells("reg", reg)])
+    };
+    let registers = [0, 0x800_0000, 0, 0x1_0000, 0, 0x801_0000, 0, 0x1_0000];
+    let (distributor, processor) = (0x800_0000, 0x801_0000);
+    with(vec![gic(b"arm,cortex-a15-gic\0", &registers)], |tree| {
+        assert_eq!(tree.gic, Some(Gic::V2 { distributor, processor }));
+    });
+    with(vec![gic(b"arm,gic-v3\0", &registers)], |tree| {
+        assert_eq!(tree.gic, Some(Gic::V3 { distributor, redistributor: processor }));
+    });
+    for (kind, reg) in [(&b"arm,gic-v3\0"[..], &registers[..4]), (b"arm,gic-v9\0", &registers)] {
+        with(vec![gic(kind, reg)], |tree| assert_eq!(tree.gic, None));
     }
 }
 

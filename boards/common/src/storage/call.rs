@@ -63,8 +63,10 @@ impl<T: Transport> Call<'_, T> {
     fn next(&mut self, spin: &mut Spin) -> Option<Ended> {
         self.port.kick();
         let ended = self.port.reap();
-        if ended.is_none() && spin.round() {
-            self.processor.nap();
+        if ended.is_none()
+            && let Some(ns) = spin.round()
+        {
+            (self.processor.nap)(ns);
             self.port.check((self.processor.now_ns)());
         }
         ended

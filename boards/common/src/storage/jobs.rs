@@ -125,7 +125,7 @@ impl<T: Transport> Background for VirtioStorage<T> {
         self.jobs.take_ended()
     }
 
-    fn rest(&self) {
-        self.processor.nap();
+    fn rest(&self, ns: u32) {
+        (self.processor.nap)(ns);
     }
 }

@@ -346,8 +346,8 @@ impl<T: Transport> Storage for VirtioStorage<T> {
             // A batch has an end, so a device that is busy for long hides no other's deadline.
             if !idle {
                 spin = Spin::default();
-            } else if spin.round() {
-                self.processor.nap();
+            } else if let Some(ns) = spin.round() {
+                (self.processor.nap)(ns);
                 let now_ns = self.now_ns();
                 self.ports.iter_mut().for_each(|port| port.check(now_ns));
             }

@@ -1,9 +1,6 @@
 //! What the storage asks of the processor that it runs on.
 //!
-//! Always: nothing here takes long, or returns late.
-
-/// How long a nap is at most, in nanoseconds: short beside the answers that are worth one.
-const NAP_NS: u32 = 50_000;
+//! Always: each of these returns.
 
 /// What a processor does for the storage.
 #[derive(Clone, Copy, Debug)]
@@ -16,11 +13,4 @@ pub struct Processor {
     /// and so is a device: while the one waits in a loop, the other may wait for its place, for as
     /// long as the host lets a thread run.
     pub nap: fn(u32),
-}
-
-impl Processor {
-    /// A nap of the usual length.
-    pub(super) fn nap(&self) {
-        (self.nap)(NAP_NS);
-    }
 }
