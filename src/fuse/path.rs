@@ -18,7 +18,7 @@ pub(super) fn check(path: &[u8]) -> Result<(), Error> {
             b"" => PathFault::Empty,
             b"." | b".." => PathFault::Dots,
             _ if name.len() > NAME_BYTES_MAX => PathFault::Long(name.len()),
-            _ if name.contains(&0) => PathFault::Nul,
+            _ if !name.iter().all(|&byte| byte != 0) => PathFault::Nul,
             _ => continue,
         };
         return Err(Error { operation: Operation::Lookup(number), cause: Cause::Path(fault) });

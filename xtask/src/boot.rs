@@ -180,7 +180,9 @@ pub fn run(
 
 /// The flat image of `firmware`, as a file.
 fn flat_image(firmware: &Firmware, private: &Path) -> Result<PathBuf> {
-    let image = flat::image(&firmware.bytes).map_err(|error| usage(format!("--flat: {error}")))?;
+    let image = flat::image(&firmware.bytes)
+        .and_then(|image| image.context("the ELF does not begin with the header of a Linux image"))
+        .map_err(|error| usage(format!("--flat: {error}")))?;
     let file = private.join("Image");
     fs::write(&file, image).with_context(|| file.display().to_string())?;
     Ok(file)

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::board::Board;
 use crate::build;
 use crate::cli::{DistArgs, LogLevel};
+use crate::flat;
 use crate::setup::{self, Need};
 use crate::size::human;
 
@@ -56,7 +57,7 @@ pub fn task(args: &DistArgs) -> Result<()> {
         let mut files = Vec::new();
         let elf = strip::elf(&firmware.bytes).with_context(|| format!("the image of {name}"))?;
         files.push(write(&out, format!("{name}.elf"), "ELF, without symbols", &elf)?);
-        if let Some(image) = strip::linux_image(&elf)? {
+        if let Some(image) = flat::image(&elf)? {
             files.push(write(&out, format!("{name}.Image"), "flat, with a Linux header", &image)?);
         }
         guests.push(Guest { board, files });

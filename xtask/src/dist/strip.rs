@@ -4,66 +4,28 @@
 
 use anyhow::{Context, Result, ensure};
 use object::LittleEndian;
-use object::elf::{FileHeader64, PT_LOAD, ProgramHeader64};
+use object::elf::{FileHeader64, ProgramHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 
 /// Where the ELF header has the place of the section headers (ELF-64 object file format, e_shoff).
 const SECTIONS_AT: std::ops::Range<usize> = 0x28..0x30;
 /// e_shentsize, e_shnum and e_shstrndx.
 const SECTIONS_OF: std::ops::Range<usize> = 0x3a..0x40;
-/// Where a Linux Image has its magic (Linux, arch/arm64/kernel/head.S, Documentation/riscv/boot-image-header).
-const MAGIC_AT: std::ops::Range<usize> = 0x38..0x3c;
-const MAGICS: [&[u8]; 2] = [b"ARM\x64", b"RSC\x05"];
-/// The most bytes that a flat image may have: holes between segments are in it.
-const IMAGE_BYTES_MAX: u64 = 64 << 20;
 
 /// The ELF without sections, which no loader reads: symbols and debug information go.
 pub fn elf(bytes: &[u8]) -> Result<Vec<u8>> {
-    let ends = segments(bytes)?.into_iter().map(|segment| segment.file + segment.bytes);
+    let header = FileHeader64::<LittleEndian>::parse(bytes).context("no ELF of 64 bits")?;
+    ensure!(header.is_little_endian(), "not little-endian");
+    let all: &[ProgramHeader64<LittleEndian>] = header.program_headers(LittleEndian, bytes)?;
+    let ends = all.iter().map(|segment| {
+        segment.p_offset(LittleEndian).saturating_add(segment.p_filesz(LittleEndian))
+    });
     let end = usize::try_from(ends.max().context("it has no segments")?)?;
     let mut elf = bytes.get(..end).context("a segment ends behind the file")?.to_vec();
     for range in [SECTIONS_AT, SECTIONS_OF] {
         elf.get_mut(range).context("it has no header")?.fill(0);
     }
     Ok(elf)
-}
-
-/// The flat image of an ELF whose first bytes are the header of a Linux Image.
-pub fn linux_image(bytes: &[u8]) -> Result<Option<Vec<u8>>> {
-    let loaded: Vec<Segment> =
-        segments(bytes)?.into_iter().filter(|segment| segment.load).collect();
-    let Some(start) = loaded.iter().map(|segment| segment.address).min() else { return Ok(None) };
-    let mut image = Vec::new();
-    for Segment { address, file, bytes: len, .. } in loaded {
-        let at = address - start;
-        ensure!(at + len <= IMAGE_BYTES_MAX, "segments lie {at:#x} bytes apart");
-        let (at, file, len) = (usize::try_from(at)?, usize::try_from(file)?, usize::try_from(len)?);
-        let part = bytes.get(file..file + len).context("a segment ends behind the file")?;
-        image.resize(image.len().max(at + len), 0);
-        image[at..at + len].copy_from_slice(part);
-    }
-    let is_linux = image.get(MAGIC_AT).is_some_and(|magic| MAGICS.contains(&magic));
-    Ok(is_linux.then_some(image))
-}
-
-struct Segment {
-    load: bool,
-    address: u64,
-    file: u64,
-    bytes: u64,
-}
-
-fn segments(bytes: &[u8]) -> Result<Vec<Segment>> {
-    let header = FileHeader64::<LittleEndian>::parse(bytes).context("no ELF of 64 bits")?;
-    ensure!(header.is_little_endian(), "not little-endian");
-    let all: &[ProgramHeader64<LittleEndian>] = header.program_headers(LittleEndian, bytes)?;
-    let segment = |header: &ProgramHeader64<LittleEndian>| Segment {
-        load: header.p_type(LittleEndian) == PT_LOAD && header.p_filesz(LittleEndian) > 0,
-        address: header.p_paddr(LittleEndian),
-        file: header.p_offset(LittleEndian),
-        bytes: header.p_filesz(LittleEndian),
-    };
-    Ok(all.iter().map(segment).collect())
 }
 
 #[cfg(test)]
@@ -103,18 +65,5 @@ mod tests {
         assert_eq!(stripped[..0x28], whole[..0x28]);
         assert!(elf(b"\x7fELF").is_err());
         assert!(elf(&whole[..0x110]).is_err(), "cut in the second segment");
-    }
-
-    #[test]
-    fn only_an_image_with_the_header_is_flattened() {
-        let mut elf = sample();
-        assert_eq!(linux_image(&elf).unwrap(), None);
-        for magic in MAGICS {
-            elf[0xb0 + MAGIC_AT.start..0xb0 + MAGIC_AT.end].copy_from_slice(magic);
-            let image = linux_image(&elf).unwrap().unwrap();
-            assert_eq!(image.len(), 0x120);
-            assert!(image.starts_with(b"first") && image[0x100..].starts_with(b"second"));
-            assert_eq!(&image[MAGIC_AT], magic);
-        }
     }
 }

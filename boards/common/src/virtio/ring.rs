@@ -8,6 +8,7 @@
 //! or the tail, which any device of virtio 1.0 has to accept (virtio 1.2, 2.7.4).
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
 use rootlet::fuse::ReadReply;
@@ -133,7 +134,7 @@ pub(crate) struct Ring {
     /// Room for head or tail and the data; empty where the queue takes three parts, and where it
     /// does not there is one lane.
     copy: Shared,
-    lanes: Box<[Option<(Chain, Flight)>]>,
+    lanes: Vec<Option<(Chain, Flight)>>,
     flying: usize,
     /// From the queue's token to the lane.
     by_token: [u8; TOKENS],

@@ -25,6 +25,10 @@ const ENABLED: u32 = 1 << 8;
 
 /// Starts the timer from the highest count, a count a nanosecond under QEMU and KVM.
 pub(super) fn begin() {
+    // What firmware lets through of the older interrupt controller is not for us. Before the next
+    // write, which has the interrupts looked at that are pending: QEMU takes one that is pending
+    // and has been masked since for number -1 (`cpu_get_pic_interrupt`).
+    write(LVT_LINT0, MASKED);
     write(SPURIOUS, ENABLED | u32::from(SPURIOUS_VECTOR));
     write(DIVIDE, 0xb); // by 1
     write(LVT_TIMER, MASKED); // one shot
@@ -41,8 +45,6 @@ pub(super) fn count() -> u32 {
 
 /// Halts the processor for `ns` nanoseconds.
 pub(crate) fn nap(ns: u32) {
-    // What an older interrupt controller has to say is not for us.
-    write(LVT_LINT0, MASKED);
     write(LVT_TIMER, u32::from(TIMER_VECTOR));
     write(INITIAL_COUNT, ns);
     // In one: an interrupt that comes between would be over before the halt.
