@@ -215,7 +215,7 @@ pub struct HostArgs {
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
     /// How often to boot; figures are medians
-    #[arg(long, default_value = "5", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, default_value = "9", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub runs: u32,
     /// Print the tables as Markdown
     #[arg(long)]
