@@ -398,10 +398,7 @@ pub fn catch_up<S: Background>(root: &GuestRoot<S>) {
     root.with_layer(|layer, storage| {
         let Some(cache) = layer else { return };
         let end = storage.now_ns().saturating_add(CATCH_UP_NS_MAX);
-        while cache.pressed() && storage.now_ns() < end {
-            crate::cache::Layer::<S>::progress(cache, storage);
-            core::hint::spin_loop();
-        }
+        cache.catch_up(storage, end);
     });
 }
 

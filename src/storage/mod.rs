@@ -253,7 +253,7 @@ pub trait Background: Storage {
     /// Lets `ns` nanoseconds pass or less, where [`Background::poll`] has had nothing for long
     /// ([`Spin::round`]): whoever shares the processor with a device leaves it to the device.
     /// Returns at once where nobody does.
-    fn rest(&self, ns: u32) {
+    fn rest(&mut self, ns: u32) {
         let _ = ns;
     }
 }

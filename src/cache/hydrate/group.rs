@@ -11,14 +11,16 @@ use super::{
 use crate::cache::descriptor;
 use crate::cache::region::{Cache, Condemned, Mode};
 use crate::cache::slots::SlotState;
-use crate::storage::Background;
+use crate::storage::{Background, Spin};
 use core::ops::Range;
 
 impl Cache {
-    /// Moves hydration on as far as it goes without waiting.
-    pub(in crate::cache) fn move_on<S: Background>(&mut self, storage: &mut S) {
+    /// Moves hydration on as far as it goes without waiting. Says whether a job has ended.
+    pub(in crate::cache) fn move_on<S: Background>(&mut self, storage: &mut S) -> bool {
+        let mut any = false;
         while let Some((job, result)) = storage.poll() {
             self.ended(storage, job, result);
+            any = true;
         }
         if self.condemned == Condemned::Wanted {
             self.condemn(storage);
@@ -27,7 +29,7 @@ impl Cache {
             if self.hydrator.at_rest() {
                 // The next group is as old as its first fill.
                 self.hydrator.opened_ns = 0;
-                return;
+                return any;
             }
             if self.hydrator.opened_ns == 0 {
                 self.hydrator.opened_ns = storage.now_ns();
@@ -35,16 +37,35 @@ impl Cache {
             self.start_held(storage);
             self.tick(storage);
         }
+        any
+    }
+
+    /// Moves hydration on, in a loop that has nothing else to do.
+    fn wait_on<S: Background>(&mut self, storage: &mut S, spin: &mut Spin) {
+        if self.move_on(storage) {
+            *spin = Spin::default();
+        } else if let Some(ns) = spin.round() {
+            storage.rest(ns);
+        }
+    }
+
+    /// Moves hydration on until no more than half of its buffers are full, or the clock is at
+    /// `deadline_ns`.
+    pub fn catch_up<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) {
+        let mut spin = Spin::default();
+        while self.pressed() && storage.now_ns() < deadline_ns {
+            self.wait_on(storage, &mut spin);
+        }
     }
 
     /// Makes everything that was offered, and everything that was found, durable, as far as the
     /// region allows, before `deadline_ns`. Says whether it is.
     pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        let mut spin = Spin::default();
         while matches!(self.condemned, Condemned::Wanted | Condemned::Writing)
             && storage.now_ns() < deadline_ns
         {
-            self.move_on(storage);
-            core::hint::spin_loop();
+            self.wait_on(storage, &mut spin);
         }
         if self.mode != Mode::ReadWrite {
             // Without a write in this mount, or with all of them to be forgotten, there is nothing
@@ -59,13 +80,13 @@ impl Cache {
     }
 
     fn settle<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        let mut spin = Spin::default();
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
             if self.hydrator.seal == Seal::Done {
                 // Of an earlier call, which had no time left for it.
                 self.hydrator.seal = Seal::No;
             }
-            self.move_on(storage);
-            core::hint::spin_loop();
+            self.wait_on(storage, &mut spin);
         }
         if !self.settled() {
             return false;
@@ -82,8 +103,7 @@ impl Cache {
             started
         });
         while started && self.hydrator.seal == Seal::Flushing && storage.now_ns() < deadline_ns {
-            self.move_on(storage);
-            core::hint::spin_loop();
+            self.wait_on(storage, &mut spin);
         }
         let sealed = self.hydrator.seal == Seal::Done && self.mode == Mode::ReadWrite;
         if self.hydrator.seal == Seal::Done || !started {

@@ -250,11 +250,16 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             if let Some(landed) = self.pool.landed(flight) {
                 return landed;
             }
-            if !self.poll()
-                && let Some(ns) = spin.round()
-            {
-                self.storage.rest(ns);
-            }
+            self.wait_on(&mut spin);
+        }
+    }
+
+    /// Moves background work on, in a loop that has nothing else to do.
+    fn wait_on(&mut self, spin: &mut Spin) {
+        if self.poll() {
+            *spin = Spin::default();
+        } else if let Some(ns) = spin.round() {
+            self.storage.rest(ns);
         }
     }
 
@@ -286,11 +291,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             while self.sources.get(usize::from(slot)).is_some_and(kept)
                 && self.pool.overlaps(slot, at, len)
             {
-                if !self.poll()
-                    && let Some(ns) = spin.round()
-                {
-                    self.storage.rest(ns);
-                }
+                self.wait_on(&mut spin);
             }
         }
     }

@@ -4,9 +4,8 @@
 //! every architecture offers: `ticks` and `Calibration` (clock), `interrupts_off` and
 //! `interrupts_restore` (critical section), `forget_translations` (paging), `nap` (waiting),
 //! `switch_off` (the end, where the board has no better one), and an entry that ends in
-//! `start::run`. What a kind of device
-//! needs of one alone (ports, the trap of semihosting) stands there, too. What more than one has in
-//! the same form stands beside the folders.
+//! `start::run`. What a kind of device needs of one alone (ports, the trap of semihosting) stands
+//! there, too. What more than one has in the same form stands beside the folders.
 
 mod stack;
 

@@ -61,6 +61,14 @@ impl Gic {
     fn v3(distributor: usize, redistributor: usize) -> Self {
         Self::V3 { distributor, redistributor }
     }
+
+    /// Where its two blocks begin.
+    pub fn blocks(self) -> [usize; 2] {
+        match self {
+            Self::V2 { distributor, processor } => [distributor, processor],
+            Self::V3 { distributor, redistributor } => [distributor, redistributor],
+        }
+    }
 }
 
 /// A serial port.

@@ -39,6 +39,7 @@ impl<T: Transport> Call<'_, T> {
         }
         // SAFETY: this returns only when the request has been reaped.
         unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
+        let mut spin = Spin::default();
         loop {
             match self.next(&mut spin) {
                 Some((Owner::Call, result)) => return result,

@@ -125,7 +125,9 @@ impl<T: Transport> Background for VirtioStorage<T> {
         self.jobs.take_ended()
     }
 
-    fn rest(&self, ns: u32) {
+    fn rest(&mut self, ns: u32) {
+        // What was started since the last look is on its way meanwhile.
+        self.ports.iter_mut().for_each(Port::kick);
         (self.processor.nap)(ns);
     }
 }

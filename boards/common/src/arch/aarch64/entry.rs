@@ -45,6 +45,17 @@ global_asm!(
     "msr cntvoff_el2, xzr",
     "mov x9, #0x33ff",
     "msr cptr_el2, x9",
+    // With a GICv3, its registers for EL1, which `nap` needs (the loader sets that for EL1 only).
+    "mrs x9, id_aa64pfr0_el1",
+    "ubfx x9, x9, #24, #4",
+    "cbz x9, 8f",
+    "mrs x9, S3_4_C12_C9_5", // ICC_SRE_EL2: SRE and Enable
+    "orr x9, x9, #0x1",
+    "orr x9, x9, #0x8",
+    "msr S3_4_C12_C9_5, x9",
+    "isb",
+    "msr S3_4_C12_C11_0, xzr", // ICH_HCR_EL2
+    "8:",
     "mov x9, #0x3c5",
     "msr spsr_el2, x9",
     "adr x9, 2f",
@@ -158,12 +169,15 @@ global_asm!(
     "mov x30, xzr",
     "bl {rust}",
     "b .",
-    // From x11 to x12, by lines of x10 bytes.
+    // From x11, from where its line begins, to x12, by lines of x10 bytes.
     "6:",
+    "sub x13, x10, #1",
+    "bic x11, x11, x13",
+    "10:",
     "dc ivac, x11",
     "add x11, x11, x10",
     "cmp x11, x12",
-    "b.lo 6b",
+    "b.lo 10b",
     "ret",
     ".ltorg",
     ".balign 8",

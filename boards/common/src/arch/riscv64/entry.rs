@@ -36,6 +36,7 @@ global_asm!(
     ".long 0",
     "1:",
     "csrw sie, zero",
+    "csrci sstatus, {sie}", // none is taken, also when `nap` lets one end its sleep
     "csrw satp, zero",
     // The first one goes on.
     "lla t0, image_lottery",
@@ -108,6 +109,7 @@ global_asm!(
     "image_lottery:",
     ".long 0",
     ".previous",
+    sie = const super::SIE,
     fs = const FS,
     relative = const R_RISCV_RELATIVE,
     fault_stack = sym FAULT_STACK,

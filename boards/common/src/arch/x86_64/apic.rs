@@ -38,15 +38,16 @@ pub(super) fn begin() {
 /// What is left of the count.
 pub(super) fn count() -> u32 {
     let at = with_exposed_provenance_mut::<u32>(APIC + CURRENT_COUNT);
-    // SAFETY: the local APIC's page is mapped (all of 0..4 GiB is) and only this module uses it;
-    // registers are 32 bits wide on 16-byte boundaries.
+    // SAFETY: the local APIC's page is mapped (all of 0..4 GiB is) and only this module uses it,
+    // but for the end of an interrupt, which its handler tells; registers are 32 bits wide on
+    // 16-byte boundaries.
     unsafe { at.read_volatile() }
 }
 
-/// Halts the processor for `ns` nanoseconds.
+/// Halts the processor for `ns` nanoseconds, at least one: a count of 0 has no end.
 pub(crate) fn nap(ns: u32) {
     write(LVT_TIMER, u32::from(TIMER_VECTOR));
-    write(INITIAL_COUNT, ns);
+    write(INITIAL_COUNT, ns.max(1));
     // In one: an interrupt that comes between would be over before the halt.
     interrupts::enable_and_hlt();
     interrupts::disable();
