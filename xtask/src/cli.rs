@@ -280,9 +280,9 @@ pub struct FuzzArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = POWER_CUT)]
 pub struct PowerCutArgs {
-    /// How many cases at least; whole histories are run
-    #[arg(long, default_value = "100000", value_parser = clap::value_parser!(u64).range(1..))]
-    pub cases: u64,
+    /// How many cases at least; whole histories are run [default: 100000, with --guards 300000]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub cases: Option<u64>,
     /// Which of them
     #[arg(long, default_value = "1")]
     pub seed: u64,
@@ -298,6 +298,13 @@ pub struct PowerCutArgs {
     /// Only the guards whose name has this in it
     #[arg(long, value_name = "TEXT", requires = "guards")]
     pub only: Option<String>,
+}
+
+impl PowerCutArgs {
+    /// How many cases at least: the guard that is missed last is missed after 160,000.
+    pub fn cases(&self) -> u64 {
+        self.cases.unwrap_or(if self.guards { 300_000 } else { 100_000 })
+    }
 }
 
 /// Looking at a region, and changing it without a guest.

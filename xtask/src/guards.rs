@@ -101,7 +101,7 @@ impl Bench<'_> {
         let built = command.output().context("cannot run cargo")?;
         ensure!(built.status.success(), "{}", text(&built.stderr));
         let run = Command::new(self.target.join("debug/examples/run"))
-            .args([self.args.cases, self.args.seed].map(|number| number.to_string()))
+            .args([self.args.cases(), self.args.seed].map(|number| number.to_string()))
             .arg(jobs(self.args).to_string())
             .stdin(Stdio::null())
             .output()?;
