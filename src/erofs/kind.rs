@@ -20,19 +20,16 @@ pub enum FileKind {
 impl FileKind {
     /// From `st_mode`.
     pub fn from_mode(mode: u16) -> Option<Self> {
-        /// By the upper four bits.
-        const KINDS: [Option<FileKind>; 16] = {
-            let mut kinds = [None; 16];
-            kinds[0o01] = Some(FileKind::Fifo);
-            kinds[0o02] = Some(FileKind::CharDevice);
-            kinds[0o04] = Some(FileKind::Directory);
-            kinds[0o06] = Some(FileKind::BlockDevice);
-            kinds[0o10] = Some(FileKind::Regular);
-            kinds[0o12] = Some(FileKind::Symlink);
-            kinds[0o14] = Some(FileKind::Socket);
-            kinds
-        };
-        KINDS.get(usize::from(mode >> 12)).copied().flatten()
+        Some(match mode & 0o170_000 {
+            0o100_000 => Self::Regular,
+            0o040_000 => Self::Directory,
+            0o020_000 => Self::CharDevice,
+            0o060_000 => Self::BlockDevice,
+            0o010_000 => Self::Fifo,
+            0o140_000 => Self::Socket,
+            0o120_000 => Self::Symlink,
+            _ => return None,
+        })
     }
 
     /// Its bits of `st_mode`.

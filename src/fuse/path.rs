@@ -18,6 +18,7 @@ pub(super) fn check(path: &[u8]) -> Result<(), Error> {
             b"" => PathFault::Empty,
             b"." | b".." => PathFault::Dots,
             _ if name.len() > NAME_BYTES_MAX => PathFault::Long(name.len()),
+            // `contains` takes many bytes at a time, which is twice the code, run but once.
             _ if !name.iter().all(|&byte| byte != 0) => PathFault::Nul,
             _ => continue,
         };

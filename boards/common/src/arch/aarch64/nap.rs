@@ -7,7 +7,7 @@ use core::arch::asm;
 
 use spin::Once;
 
-use super::gic::Gic;
+use super::gic::{self, Gic};
 use crate::device_tree;
 
 /// How long the timer's interrupt may take to the processor, in nanoseconds.
@@ -28,18 +28,20 @@ pub(crate) fn nap(ns: u32) {
 
 /// Lets the timer's interrupt through, and tries whether it arrives.
 fn reaches() -> bool {
-    let Some((tree, gic)) = device_tree::get().and_then(|tree| Some((tree, tree.gic?))) else {
+    let Some((tree, place)) = device_tree::get().and_then(|tree| Some((tree, tree.gic?))) else {
         return false;
     };
     // Registers are mapped below the reach. Where there is RAM, the address is one of another bus.
     let is_device = |block: &usize| {
         let at = *block as u64;
-        at < super::REACH && !tree.ram.iter().any(|ram| ram.contains(&at))
+        let end = at.saturating_add(gic::BLOCK_BYTES);
+        let is_ram = tree.ram.iter().any(|ram| ram.start < end && at < ram.end);
+        end <= super::REACH && !is_ram
     };
-    if !gic.blocks().iter().all(is_device) {
+    if !place.blocks().iter().all(is_device) {
         return false;
     }
-    let gic = Gic::begin(gic);
+    let gic = Gic::begin(place);
     set(0, ON);
     // It takes a moment, under a hypervisor that of leaving the guest and coming back.
     let until = super::ticks() + ticks_of(ARRIVES_NS);

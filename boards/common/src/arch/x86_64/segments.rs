@@ -8,7 +8,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use x86_64::instructions::tables::load_tss;
-use x86_64::structures::gdt::{Descriptor, SegmentSelector};
+use x86_64::structures::gdt::{Descriptor, DescriptorFlags, SegmentSelector};
 use x86_64::structures::tss::TaskStateSegment;
 use x86_64::{PrivilegeLevel, VirtAddr};
 
@@ -22,8 +22,8 @@ pub(super) type Table = [AtomicU64; 5];
 
 pub(super) static TABLE: Table = [
     AtomicU64::new(0),
-    AtomicU64::new(0x00af_9b00_0000_ffff),
-    AtomicU64::new(0x00cf_9300_0000_ffff),
+    AtomicU64::new(DescriptorFlags::KERNEL_CODE64.bits()),
+    AtomicU64::new(DescriptorFlags::KERNEL_DATA.bits()),
     AtomicU64::new(0),
     AtomicU64::new(0),
 ];
