@@ -1,4 +1,5 @@
-//! What can go wrong with a read: the world failed, the bytes are wrong, or they are not ours.
+//! What can go wrong with a read: the world failed, the bytes are wrong, they are not ours, or this
+//! library is.
 //!
 //! Always: the kinds are never mixed. A retry may help with [`Error::Io`] only; a fault of the
 //! region is no error at all.
@@ -7,6 +8,7 @@ use crate::blob::BindError;
 use crate::erofs::{Corrupt, FormatError, Unsupported};
 use crate::storage::IoError;
 use core::fmt;
+use core::panic::Location;
 
 /// Why a mount or a read failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +23,18 @@ pub enum Error {
     Bind(BindError),
     /// The path does not lead where it should.
     Path(PathError),
+    /// What cannot happen has happened, at this place of the library: no device and no image is at
+    /// fault.
+    Bug(&'static Location<'static>),
+}
+
+impl Error {
+    /// Returns the error for what cannot happen where it is called.
+    #[cold]
+    #[track_caller]
+    pub(crate) fn bug() -> Self {
+        Self::Bug(Location::caller())
+    }
 }
 
 /// What is wrong with a path or with what it names.
@@ -70,6 +84,7 @@ impl fmt::Display for Error {
             Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
+            Self::Bug(place) => write!(f, "a bug in rootlet, at {place}"),
         }
     }
 }
@@ -93,7 +108,7 @@ impl From<Unsupported> for Error {
 impl embedded_io::Error for Error {
     fn kind(&self) -> embedded_io::ErrorKind {
         match self {
-            Self::Io(_) => embedded_io::ErrorKind::Other,
+            Self::Io(_) | Self::Bug(_) => embedded_io::ErrorKind::Other,
             Self::Corrupt(_) => embedded_io::ErrorKind::InvalidData,
             Self::Unsupported(_) => embedded_io::ErrorKind::Unsupported,
             Self::Bind(_) | Self::Path(PathError::NotFound) => embedded_io::ErrorKind::NotFound,

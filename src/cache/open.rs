@@ -14,7 +14,7 @@ use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::scan::Known;
 use super::slots::SlotTable;
 use super::superblock::{Refusal, Superblock};
-use crate::storage::{Background, DeviceId, IoErrorKind, Owner, Storage, Transfer};
+use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer, UnderWay};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -235,7 +235,7 @@ impl Cache {
             condemned: Condemned::No,
             touched: None,
             strays: Vec::with_capacity(STRAYS),
-            owner: Owner::new(),
+            jobs: UnderWay::new(),
             boot: BootTrace::new(),
             known: Known::nothing(geometry.pages, area.bytes, transfer_max),
         }

@@ -6,13 +6,13 @@
 use super::blobs::{BlobEntry, BlobTable};
 use super::boot::{BootRun, BootTrace};
 use super::geometry::{Copy2, Geometry};
-use super::hydrate::Hydrator;
+use super::hydrate::{Hydrator, Purpose};
 use super::pages::Pages;
 use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
 use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Why, descriptor};
-use crate::storage::{Background, Buffer, DeviceId, Owner, Storage, Transfer};
+use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer, UnderWay};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -61,6 +61,8 @@ pub struct CacheStats {
     pub check_failures: u64,
     /// Slots given up to make room.
     pub culled_slots: u64,
+    /// Background jobs that came back twice, or that nobody asked for. They were dropped.
+    pub stray_jobs: u64,
     /// Superblocks found that another machine had written since this one announced itself.
     pub foreign_writers: u64,
 }
@@ -90,8 +92,8 @@ pub struct Cache {
     pub(super) touched: Option<u32>,
     /// Ended jobs of others, until they are asked for.
     pub(super) strays: Vec<Ended>,
-    /// Whose the jobs of this mount are.
-    pub(super) owner: Owner,
+    /// The region's own jobs that are under way.
+    pub(super) jobs: UnderWay<Purpose>,
     /// What the start of this boot read.
     pub(super) boot: BootTrace,
     pub(super) known: Known,

@@ -62,6 +62,8 @@ impl fmt::Display for Counters {
             " region_faults={} check_failures={}",
             cache.region_faults, cache.check_failures
         )?;
+        let stray_jobs = self.read.stray_jobs.saturating_add(cache.stray_jobs);
+        write!(f, " stray_jobs={stray_jobs}")?;
         let first_byte_us = self.read.first_byte_ns.wrapping_div(1000);
         write!(f, " culled_slots={} first_byte_us={first_byte_us}", cache.culled_slots)
     }

@@ -9,7 +9,7 @@ use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, at_source
 use super::stats::Stats;
 use crate::cache::{Layer, Why};
 use crate::error::Error;
-use crate::storage::{DeviceId, IoError, IoErrorKind, Lent, Storage, Transfer};
+use crate::storage::{Lent, Storage, Transfer};
 use crate::trace;
 
 /// Requests of one batch at most. A read that needs more is several batches.
@@ -40,7 +40,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             while done < extent.len() {
                 let piece = cut(self.layer, self.sources, extent, done)?;
                 if piece.len == 0 {
-                    return Err(lost(&piece));
+                    return Err(Error::bug());
                 }
                 let full = piece.span.is_some() && bounced >= self.bounce.len();
                 if full || pieces.is_full() || self.repeats(&pieces, &piece) {
@@ -111,7 +111,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     let bytes =
                         staged.and_then(|staged| staged.get(piece.skip..)?.get(..target.len()));
                     // What was staged stays so until `progress`, which is not called in between.
-                    target.copy_from_slice(bytes.ok_or(lost(piece))?);
+                    target.copy_from_slice(bytes.ok_or_else(Error::bug)?);
                     self.stats.joins = self.stats.joins.saturating_add(1);
                     self.stats.copied(target.len());
                     continue;
@@ -294,11 +294,4 @@ fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, piece: &Piece, stats:
             stats.copied(target.len());
         }
     }
-}
-
-/// The error for bytes that the layer promised and no longer has: our own bug, but no read may
-/// go on without them.
-fn lost(piece: &Piece) -> Error {
-    let len = u32::try_from(piece.len).unwrap_or(u32::MAX);
-    Error::Io(IoError { device: DeviceId::NONE, at: piece.start, len, kind: IoErrorKind::Gone })
 }

@@ -18,6 +18,8 @@ use super::stats::Stats;
 #[cfg(feature = "alloc")]
 use super::stream::{Pool, Prefetch};
 use crate::blob::{Image, SOURCES_MAX, SourcePart};
+#[cfg(feature = "alloc")]
+use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
 use crate::error::Error;
@@ -25,6 +27,9 @@ use crate::storage::{DeviceId, Storage};
 
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
+/// Ended jobs of an embedder that wait for it at most.
+#[cfg(feature = "alloc")]
+pub const FOREIGN_MAX: usize = 64;
 /// What is read at once of a slot whose source is not there, from the region.
 const ABSENT_TRANSFER_MAX: u64 = 1 << 20;
 
@@ -68,6 +73,9 @@ pub struct Inner<S, L> {
     /// What streams read ahead into.
     #[cfg(feature = "alloc")]
     pub pool: Pool,
+    /// Ended jobs of an embedder, until it asks for them.
+    #[cfg(feature = "alloc")]
+    pub foreign: alloc::collections::VecDeque<Ended>,
     /// Waits for what streams have on its way, once there was one.
     #[cfg(feature = "alloc")]
     pub join: Option<fn(&mut Self, &[Extent])>,
@@ -124,6 +132,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             decoding: Decoding::new(budget),
             #[cfg(feature = "alloc")]
             pool: Pool::new(budget.stream_bytes),
+            #[cfg(feature = "alloc")]
+            foreign: alloc::collections::VecDeque::new(),
             #[cfg(feature = "alloc")]
             join: None,
             #[cfg(feature = "alloc")]

@@ -67,6 +67,8 @@ pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
 pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 
 use crate::blob::{Image, SourcePart};
+#[cfg(feature = "alloc")]
+use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{FileKind, Incompat, Inode, Nid, Superblock};
 use crate::error::{Error, PathError};
@@ -261,6 +263,17 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         if let Some(prefetch_on) = inner.prefetch_on {
             prefetch_on(inner);
         }
+    }
+
+    /// Moves background work on without waiting, and takes one ended job that its embedder started
+    /// over the storage and named by a number; `None` when none has ended. At most 64 wait for the
+    /// embedder: of more, those that ended last are dropped and counted as [`Stats::stray_jobs`].
+    #[cfg(feature = "alloc")]
+    pub fn poll_job(&self) -> Option<Ended>
+    where
+        S: Background,
+    {
+        self.lock().poll_foreign()
     }
 
     /// Begins to bring near what the start of the last boot over this region read: what the region

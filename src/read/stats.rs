@@ -33,6 +33,9 @@ pub struct Stats {
     pub decoded_bytes: u64,
     /// Parts of reads served from decoded bytes in memory.
     pub decoded_hits: u64,
+    /// Background jobs that came back twice, after they had been given up, or to a mount that had
+    /// not started them. They were dropped.
+    pub stray_jobs: u64,
     /// The storage's clock when the first byte of a file was there, in nanoseconds; 0 before.
     pub first_byte_ns: u64,
     /// Bytes that mounting read to find out what the image is; never cached.

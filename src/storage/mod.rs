@@ -15,15 +15,17 @@ mod buffer;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod memory;
-#[cfg(feature = "alloc")]
-mod owner;
 mod spin;
+#[cfg(feature = "alloc")]
+mod tag;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;
+pub use spin::{Patience, Spin};
 #[cfg(feature = "alloc")]
-pub(crate) use owner::Owner;
-pub use spin::Spin;
+pub use tag::Tag;
+#[cfg(feature = "alloc")]
+pub(crate) use tag::UnderWay;
 
 /// A device of one [`Storage`]: a disk, or one open file of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -229,8 +231,8 @@ pub enum JobKind {
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Job {
-    /// The owner's name for the job, given back unchanged.
-    pub tag: u64,
+    /// The name of the job, given back unchanged.
+    pub tag: Tag,
     /// The device.
     pub device: DeviceId,
     /// Byte offset; 0 for a flush.
@@ -242,6 +244,15 @@ pub struct Job {
 }
 
 /// Storage that also takes background jobs.
+///
+/// Each job that was started comes back once, with its tag and its buffer. It ends before
+/// [`Background::patience_ns`] have passed: with [`IoErrorKind::Timeout`] where its device does not
+/// answer. The library waits no longer for a job. It drops, counts and logs what comes back twice,
+/// too late, or to a mount that did not start it.
+///
+/// A mount takes all ended jobs of its storage. An embedder that starts jobs of its own over the
+/// storage of a mount names them by numbers ([`Tag::from`]), and asks
+/// [`Root::poll_job`](crate::read::Root::poll_job) for them, not the storage.
 #[cfg(feature = "alloc")]
 pub trait Background: Storage {
     /// Submits a job, or gives it back at once when the device has no room for it.
@@ -249,6 +260,12 @@ pub trait Background: Storage {
 
     /// Takes one ended job, in any order; `None` when none has ended. Never waits.
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)>;
+
+    /// Returns the most nanoseconds that a job takes from its start to its end, all tries included.
+    /// Only time in which the device could have answered counts: a pause of the machine is none.
+    fn patience_ns(&self) -> u64 {
+        60_000_000_000
+    }
 
     /// Lets `ns` nanoseconds pass or less, where [`Background::poll`] has had nothing for long
     /// ([`Spin::round`]): whoever shares the processor with a device leaves it to the device.

@@ -14,6 +14,12 @@ const SHORT_ROUNDS: u32 = 1000;
 const NAP_NS: u32 = 50_000;
 const NAP_NS_MAX: u32 = 200_000;
 
+/// The most of the time between two looks at the clock that counts as waiting: a machine that was
+/// paused for longer meanwhile did not wait.
+const PAUSE_NS: u64 = 1_000_000_000;
+/// What a look counts if the clock has not moved: a wait ends over a clock that stands still, too.
+const STILL_NS: u64 = 10;
+
 /// Waiting in rounds, each of which looks for what is waited for.
 ///
 /// The processor is told of the waiting ([`spin_loop`]) only when it is not short: some emulators
@@ -39,6 +45,34 @@ impl Spin {
     }
 }
 
+/// The time that a wait may still take, in time during which somebody looked.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    left_ns: u64,
+    looked_ns: u64,
+}
+
+impl Patience {
+    /// Begins a wait of at most `ns` nanoseconds at the moment `now_ns`.
+    pub fn new(now_ns: u64, ns: u64) -> Self {
+        Self { left_ns: ns, looked_ns: now_ns }
+    }
+
+    /// Counts the time from the last look to this one, at `now_ns`. Returns whether any is left.
+    pub fn lasts(&mut self, now_ns: u64) -> bool {
+        let passed = match now_ns.checked_sub(self.looked_ns) {
+            None | Some(0) => STILL_NS,
+            Some(ns) => ns.min(PAUSE_NS),
+        };
+        self.looked_ns = now_ns;
+        match self.left_ns.checked_sub(passed) {
+            Some(left_ns) => self.left_ns = left_ns,
+            None => self.left_ns = 0,
+        }
+        self.left_ns > 0
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +83,23 @@ mod tests {
         assert!((0..SHORT_ROUNDS).all(|_| spin.round().is_none()));
         let naps: [_; 4] = core::array::from_fn(|_| spin.round());
         assert_eq!(naps, [Some(50_000), Some(100_000), Some(200_000), Some(200_000)]);
+    }
+
+    #[test]
+    fn pause_of_the_machine_counts_as_a_second_and_no_more() {
+        let mut patience = Patience::new(7, 5_000_000_000);
+        assert!(patience.lasts(3_600_000_000_000), "an hour");
+        assert_eq!(patience.left_ns, 4_000_000_000);
+        let start = 3_600_000_000_000;
+        let looks = (1_u64..).take_while(|look| patience.lasts(start + look * 1_000_000)).count();
+        assert_eq!(looks, 3999);
+    }
+
+    #[test]
+    fn wait_ends_over_a_clock_that_stands_still_or_runs_backwards() {
+        let mut patience = Patience::new(5, 1000);
+        assert_eq!((0..).take_while(|_| patience.lasts(5)).count(), 99);
+        let mut patience = Patience::new(1_000_000, 1000);
+        assert_eq!((1..).take_while(|look| patience.lasts(1_000_000 - look)).count(), 99);
     }
 }

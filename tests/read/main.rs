@@ -16,6 +16,7 @@ mod bulk;
 mod cases;
 mod counters;
 mod damage;
+mod ends;
 mod faults;
 mod files;
 #[path = "../support/guest.rs"]

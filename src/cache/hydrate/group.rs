@@ -3,7 +3,7 @@
 //! Always: bits enter the pages of a group after the flush that followed all its data (O3), and
 //! a slot is free again after a flush that followed its tombstone (O1).
 
-use super::jobs::Tag;
+use super::jobs::Purpose;
 use super::{
     Armed, CULLS_PER_TICK_MAX, Fill, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX,
     Seal,
@@ -96,7 +96,7 @@ impl Cache {
         // entombed when it is submitted, so no group is closed meanwhile.
         self.hydrator.seal = Seal::Flushing;
         let started = (0..SEAL_TRIES_MAX).any(|_| {
-            let started = self.submit_flush(storage, Tag::SealFlush);
+            let started = self.submit_flush(storage, Purpose::SealFlush);
             if !started {
                 self.move_on(storage);
             }
@@ -192,7 +192,7 @@ impl Cache {
                 // The flush covers new blobs too: a descriptor that names a blob which a power
                 // cut took would be taken for that of the next blob in its place.
                 self.write_pages(storage);
-            } else if armed == Armed::Yes && self.submit_flush(storage, Tag::GroupFlush) {
+            } else if armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {
                 self.hydrator.phase = Phase::Flushing;
             }
         }

@@ -4,6 +4,7 @@
 //! flush, or too many failed writes, end writing for this mount.
 
 use super::{Armed, PageJob, Phase, Seal};
+use crate::cache::Ended;
 use crate::cache::geometry::{Copy2, Geometry};
 use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode};
 use crate::cache::slots::SlotState;
@@ -11,9 +12,9 @@ use crate::cache::superblock::Superblock;
 use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind};
 use crate::trace;
 
-/// What a tag of a background job means.
+/// What a background job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Tag {
+pub(in crate::cache) enum Purpose {
     Data(usize),
     Page(usize),
     GroupFlush,
@@ -24,43 +25,12 @@ pub(super) enum Tag {
     Look,
 }
 
-impl Tag {
-    fn to_bits(self) -> u64 {
-        let (kind, index) = match self {
-            Self::Data(index) => (1, index),
-            Self::Page(index) => (2, index),
-            Self::GroupFlush => (3, 0),
-            Self::ArmWrite => (4, 0),
-            Self::ArmFlush => (5, 0),
-            Self::SealFlush => (6, 0),
-            Self::ArmSettle => (7, 0),
-            Self::Look => (8, 0),
-        };
-        (kind << 32) | u64::try_from(index).unwrap_or(0)
-    }
-
-    fn from_bits(bits: u64) -> Option<Self> {
-        let index = usize::try_from(bits & 0xffff_ffff).ok()?;
-        match bits >> 32 {
-            1 => Some(Self::Data(index)),
-            2 => Some(Self::Page(index)),
-            3 => Some(Self::GroupFlush),
-            4 => Some(Self::ArmWrite),
-            5 => Some(Self::ArmFlush),
-            6 => Some(Self::SealFlush),
-            7 => Some(Self::ArmSettle),
-            8 => Some(Self::Look),
-            _ => None,
-        }
-    }
-}
-
 impl Cache {
     /// Starts the announcement of this mount as the region's writer. A flush comes first: a
     /// guest that was killed without a power cut may have left the newest superblock, and newest
     /// pages, volatile, and their older copies are overwritten next (O2).
     pub(super) fn arm<S: Background>(&mut self, storage: &mut S) {
-        if self.submit_flush(storage, Tag::ArmSettle) {
+        if self.submit_flush(storage, Purpose::ArmSettle) {
             self.hydrator.armed = Armed::Settling;
         }
     }
@@ -74,7 +44,7 @@ impl Cache {
         let next = Superblock { condemned, ..self.next_superblock() };
         next.write_to(buffer.get_mut().unwrap_or_default());
         let at = Geometry::superblock_at(self.superblock_in.twin());
-        match self.submit(storage, Tag::ArmWrite, JobKind::Write, at, Some(buffer)) {
+        match self.submit(storage, Purpose::ArmWrite, JobKind::Write, at, Some(buffer)) {
             Ok(()) => {
                 self.hydrator.armed = Armed::Writing;
                 if condemned {
@@ -115,7 +85,9 @@ impl Cache {
         for copy in Copy2::BOTH {
             let Some(buffer) = self.hydrator.page_pool.pop() else { return };
             let at = Geometry::superblock_at(copy);
-            if let Err(buffer) = self.submit(storage, Tag::Look, JobKind::Read, at, Some(buffer)) {
+            if let Err(buffer) =
+                self.submit(storage, Purpose::Look, JobKind::Read, at, Some(buffer))
+            {
                 self.hydrator.give_back(buffer);
             }
         }
@@ -155,16 +127,20 @@ impl Cache {
                 continue;
             }
             let (at, data) = (write.at, stages.slice(write));
-            if self.submit(storage, Tag::Data(index), JobKind::Write, at, data).is_err() {
+            if self.submit(storage, Purpose::Data(index), JobKind::Write, at, data).is_err() {
                 return;
             }
             self.hydrator.stages.started(index);
         }
     }
 
-    pub(super) fn submit_flush<S: Background>(&mut self, storage: &mut S, tag: Tag) -> bool {
+    pub(super) fn submit_flush<S: Background>(
+        &mut self,
+        storage: &mut S,
+        purpose: Purpose,
+    ) -> bool {
         self.stats.flushes = self.stats.flushes.saturating_add(1);
-        let started = self.submit(storage, tag, JobKind::Flush, 0, None).is_ok();
+        let started = self.submit(storage, purpose, JobKind::Flush, 0, None).is_ok();
         if !started {
             self.stats.flushes = self.stats.flushes.saturating_sub(1);
         }
@@ -176,15 +152,18 @@ impl Cache {
     pub(super) fn submit<S: Background>(
         &mut self,
         storage: &mut S,
-        tag: Tag,
+        purpose: Purpose,
         kind: JobKind,
         at: u64,
         buffer: Option<Buffer>,
     ) -> Result<(), Option<Buffer>> {
         let at = if kind == JobKind::Flush { 0 } else { self.start.saturating_add(at) };
         let len = u64::try_from(buffer.as_deref().map_or(0, <[u8]>::len)).unwrap_or(0);
-        let job = Job { tag: self.owner.tag(tag.to_bits()), device: self.device, at, kind, buffer };
-        storage.start(job).map_err(|job| job.buffer)?;
+        let Some(tag) = self.jobs.depart(purpose) else { return Err(buffer) };
+        if let Err(job) = storage.start(Job { tag, device: self.device, at, kind, buffer }) {
+            self.jobs.end(tag);
+            return Err(job.buffer);
+        }
         if kind == JobKind::Write {
             self.stats.written_bytes = self.stats.written_bytes.saturating_add(len);
         }
@@ -197,25 +176,20 @@ impl Cache {
         job: Job,
         result: Result<(), IoErrorKind>,
     ) {
-        let Some(tag) = self.owner.bits(job.tag).and_then(Tag::from_bits) else {
-            // The oldest goes: it is of a mount before this one, or nobody would have left it.
-            if self.strays.len() == self.strays.capacity() {
-                drop(self.strays.remove(0));
-            }
-            self.strays.push((job, result));
-            return;
+        let Some(purpose) = self.jobs.end(job.tag) else {
+            return self.keep_for_others((job, result));
         };
         if let Err(kind) = result
             && job.kind != JobKind::Read
         {
             self.write_fault(job.kind, job.at, kind);
         }
-        match tag {
-            Tag::Data(index) => {
+        match purpose {
+            Purpose::Data(index) => {
                 drop(job);
                 self.data_written(index, result.is_ok());
             }
-            Tag::Page(index) => {
+            Purpose::Page(index) => {
                 let page_job = self.hydrator.page_jobs.get_mut(index).and_then(Option::take);
                 match page_job {
                     Some(PageJob::Load(page)) => {
@@ -233,28 +207,28 @@ impl Cache {
                 }
                 self.hydrator.give_back(job.buffer);
             }
-            Tag::GroupFlush => {
+            Purpose::GroupFlush => {
                 self.commit(result.is_ok());
                 self.hydrator.phase = Phase::Pages;
             }
-            Tag::ArmSettle if result.is_ok() => self.announce(storage),
-            Tag::ArmSettle => self.announced(false),
-            Tag::ArmWrite => {
+            Purpose::ArmSettle if result.is_ok() => self.announce(storage),
+            Purpose::ArmSettle => self.announced(false),
+            Purpose::ArmWrite => {
                 self.hydrator.give_back(job.buffer);
-                if result.is_ok() && self.submit_flush(storage, Tag::ArmFlush) {
+                if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {
                     self.hydrator.armed = Armed::Flushing;
                 } else {
                     self.announced(false);
                 }
             }
-            Tag::ArmFlush => self.announced(result.is_ok()),
-            Tag::Look => {
+            Purpose::ArmFlush => self.announced(result.is_ok()),
+            Purpose::Look => {
                 if let (Ok(()), Some(raw)) = (result, job.buffer.as_deref()) {
                     self.look_at(raw);
                 }
                 self.hydrator.give_back(job.buffer);
             }
-            Tag::SealFlush => {
+            Purpose::SealFlush => {
                 // `sync` may have given up waiting for it.
                 self.hydrator.seal = if self.hydrator.hurry { Seal::Done } else { Seal::No };
                 if result.is_ok() {
@@ -264,6 +238,28 @@ impl Cache {
                 }
             }
         }
+    }
+
+    /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::cache::Layer::poll)
+    /// gives it to its owner. One that the region had started came back before, and is dropped.
+    fn keep_for_others(&mut self, ended: Ended) {
+        if self.jobs.owns(ended.0.tag) {
+            return self.drop_stray();
+        }
+        // The oldest goes: it is of a mount before this one, or nobody would have left it.
+        if self.strays.len() == self.strays.capacity() {
+            drop(self.strays.remove(0));
+            self.drop_stray();
+        }
+        self.strays.push(ended);
+    }
+
+    /// Counts a job that came back and that nobody here waits for.
+    fn drop_stray(&mut self) {
+        if self.stats.stray_jobs == 0 {
+            trace::warn!("region: dropped a job that came back twice, or that nobody asked for");
+        }
+        self.stats.stray_jobs = self.stats.stray_jobs.saturating_add(1);
     }
 
     fn write_fault(&mut self, kind: JobKind, at: u64, error: IoErrorKind) {

@@ -10,6 +10,7 @@ mod jobs;
 mod pages_io;
 mod stage;
 
+pub(super) use self::jobs::Purpose;
 use self::stage::Stages;
 use super::BLOCK_BYTES;
 use super::geometry::{BLOCK, SLOT_BLOCKS_MAX, SlotSize};

@@ -2,7 +2,7 @@
 //!
 //! Always: one write of a page at a time, to the copy that is not its newest (O2).
 
-use super::jobs::Tag;
+use super::jobs::Purpose;
 use super::{PageJob, Phase};
 use crate::cache::pages::Newest;
 use crate::cache::region::Cache;
@@ -60,7 +60,7 @@ impl Cache {
         let Some(place) = place.filter(|_| self.pages.has_room()) else { return };
         let Some(buffer) = self.hydrator.page_pool.pop() else { return };
         let at = self.geometry.page_at(copy, page);
-        match self.submit(storage, Tag::Page(place), JobKind::Read, at, Some(buffer)) {
+        match self.submit(storage, Purpose::Page(place), JobKind::Read, at, Some(buffer)) {
             Ok(()) => {
                 if let Some(job) = self.hydrator.page_jobs.get_mut(place) {
                     *job = Some(PageJob::Load(page));
@@ -87,8 +87,8 @@ impl Cache {
                 self.hydrator.page_pool.push(buffer);
                 return;
             };
-            let tag = Tag::Page(place);
-            match self.submit(storage, tag, JobKind::Write, at, Some(buffer)) {
+            let purpose = Purpose::Page(place);
+            match self.submit(storage, purpose, JobKind::Write, at, Some(buffer)) {
                 Ok(()) => {
                     if let Some(slot) = self.hydrator.page_jobs.get_mut(place) {
                         *slot = Some(write);

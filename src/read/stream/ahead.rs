@@ -10,7 +10,7 @@ use crate::erofs::Layout;
 use crate::read::inner::Inner;
 use crate::read::pieces::{BLOCK, Extent, Origin, Source, at_source, clipped, origin};
 use crate::read::plan::Plan;
-use crate::storage::{Background, Job, JobKind};
+use crate::storage::{Background, Job, JobKind, Tag};
 
 /// A part of the file that follows what the reader has.
 #[derive(Debug)]
@@ -23,9 +23,8 @@ pub struct Piece {
 /// How a piece gets to the reader.
 #[derive(Debug)]
 pub enum Kind {
-    /// A read is under way; the piece begins `skip` bytes behind its first byte, which is byte
-    /// `start` of a slot.
-    Flying { flight: usize, skip: usize, slot: u16, start: u64, origin: Origin },
+    /// A read is under way; the piece begins `skip` bytes after the first byte of its target.
+    Flying { flight: Tag, skip: usize, target: Target },
     /// A hole.
     Zeros,
     /// Read when it is its turn.
@@ -164,22 +163,19 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             Origin::Region { slot, block } => self.layer.place(slot, block),
             _ => at_source(&self.sources, slot, start),
         };
+        let skip = usize::try_from(skip).ok()?;
         let mut buffer = self.pool.take()?;
-        let (flight, tag) =
-            match self.pool.depart(Target { slot, start, len: span, origin, prefetch }) {
-                Some(place) if buffer.set_len(span) => place,
-                _ => {
-                    self.pool.give(buffer);
-                    return None;
-                }
-            };
+        let target = Target { slot, start, len: span, origin, prefetch };
+        let tag = if buffer.set_len(span) { self.pool.depart(target) } else { None };
+        let Some(tag) = tag else {
+            self.pool.give(buffer);
+            return None;
+        };
         let job = Job { tag, device, at: byte, kind: JobKind::Read, buffer: Some(buffer) };
         if let Err(job) = self.storage.start(job) {
-            self.pool.cancel(flight);
-            job.buffer.into_iter().for_each(|buffer| self.pool.give(buffer));
+            self.pool.cancel(tag, job.buffer);
             return None;
         }
-        let skip = usize::try_from(skip).ok()?;
-        Some((len, Kind::Flying { flight, skip, slot, start, origin }))
+        Some((len, Kind::Flying { flight: tag, skip, target }))
     }
 }

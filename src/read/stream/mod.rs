@@ -12,16 +12,17 @@ pub(super) use pool::Pool;
 pub(super) use prefetch::Prefetch;
 
 use super::Root;
-use super::inner::Inner;
-use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
-use crate::cache::{BlobIndex, Layer, Residence};
+use super::inner::{FOREIGN_MAX, Inner};
+use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source, at_source};
+use crate::cache::{BlobIndex, Ended, Layer, Residence};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
-use crate::storage::{Background, Buffer, DeviceId, IoError, IoErrorKind, Spin};
+use crate::storage::{Background, Buffer, IoError, IoErrorKind, Patience, Spin, Tag};
+use crate::trace;
 use ahead::{Kind, Piece};
 use core::ops::Range;
 use embedded_io::SeekFrom;
-use pool::{BUFFERS_MAX, Landing};
+use pool::{Arrival, BUFFERS_MAX, Landing, Target};
 
 /// What is read ahead at first.
 const WINDOW_BYTES_MIN: u64 = 128 << 10;
@@ -95,15 +96,17 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
         if self.is_used_up() && self.position < self.inode.size {
             self.fetch()?;
         }
-        Ok(match &self.here {
-            Here::Nowhere => &[],
-            Here::Lent(buffer, range) => buffer.get(range.clone()).unwrap_or_default(),
+        let bytes = match &self.here {
+            Here::Nowhere => return Ok(&[]),
+            Here::Lent(buffer, range) => buffer.get(range.clone()),
             Here::Zeros(len) => {
-                let len = usize::try_from(*len).unwrap_or(usize::MAX).min(ZEROS.len());
-                ZEROS.get(..len).unwrap_or_default()
+                let len = usize::try_from(*len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));
+                ZEROS.get(..len)
             }
-            Here::Edge(range) => self.edge.get(range.clone()).unwrap_or_default(),
-        })
+            Here::Edge(range) => self.edge.get(range.clone()),
+        };
+        // No bytes would be the end of the file.
+        bytes.ok_or_else(Error::bug)
     }
 
     /// Moves the position `bytes` on, at most behind what was lent.
@@ -165,50 +168,52 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
     }
 
     fn bring(&mut self, inner: &mut Inner<S, L>, piece: &Piece) -> Result<(), Error> {
-        let Kind::Flying { flight, skip, slot, start, origin } = piece.kind else {
+        let Kind::Flying { flight, skip, target } = piece.kind else {
             match piece.kind {
                 Kind::Zeros => self.here = Here::Zeros(piece.len),
                 _ => self.read_here(inner, piece.len)?,
             }
             return Ok(());
         };
-        let (buffer, result) = inner.wait_for(flight);
+        let landed = inner.wait_for(flight);
         // While these bytes are checked and read, those behind them come.
         self.look_ahead(inner);
-        let bytes = inner.judge(buffer, (slot, start, origin), result)?;
-        let Some(buffer) = bytes else {
-            let len = piece.len;
-            return self.read_here(inner, len);
+        let Some(buffer) = inner.judge(&target, landed)? else {
+            return self.read_here(inner, piece.len);
         };
-        let end = skip.saturating_add(usize::try_from(piece.len).unwrap_or(usize::MAX));
-        self.here = Here::Lent(buffer, skip..end);
+        let end = usize::try_from(piece.len).ok().and_then(|len| skip.checked_add(len));
+        let end = end.filter(|end| skip < *end && *end <= buffer.len());
+        self.here = Here::Lent(buffer, skip..end.ok_or_else(Error::bug)?);
         Ok(())
     }
 
     /// Reads up to `len` bytes at the position at once, as a read of a file does.
     fn read_here(&mut self, inner: &mut Inner<S, L>, len: u64) -> Result<(), Error> {
         let left = len.min(self.inode.size.saturating_sub(self.position));
-        let left = usize::try_from(left).unwrap_or(usize::MAX);
         inner.layer.progress(&mut inner.storage);
-        let Some(mut buffer) = inner.pool.take() else {
-            let len = left.min(EDGE_BYTES);
-            let out = self.edge.get_mut(..len).unwrap_or_default();
-            inner.data(&self.inode, self.position, out)?;
-            self.here = Here::Edge(0..len);
-            return Ok(());
+        let mut buffer = inner.pool.take();
+        let out = match &mut buffer {
+            Some(buffer) => buffer.get_mut().ok_or_else(Error::bug)?,
+            None => &mut self.edge,
         };
-        let len = left.min(buffer.len());
-        let out = buffer.get_mut().and_then(|all| all.get_mut(..len)).unwrap_or_default();
-        let result = inner.data(&self.inode, self.position, out);
-        match result {
-            Ok(()) => self.here = Here::Lent(buffer, 0..len),
-            Err(_) => inner.pool.give(buffer),
-        }
+        let len = usize::try_from(left).map_or(out.len(), |left| left.min(out.len()));
+        let result = match out.get_mut(..len) {
+            Some(out) => inner.data(&self.inode, self.position, out),
+            None => Err(Error::bug()),
+        };
         // What is planned behind them begins where the piece ended, not where these bytes do.
-        if len < left {
+        if u64::try_from(len) != Ok(left) {
             self.abandon(inner);
         }
-        result
+        match (result, buffer) {
+            (Ok(()), Some(buffer)) => self.here = Here::Lent(buffer, 0..len),
+            (Ok(()), None) => self.here = Here::Edge(0..len),
+            (Err(error), buffer) => {
+                buffer.into_iter().for_each(|buffer| inner.pool.give(buffer));
+                return Err(error);
+            }
+        }
+        Ok(())
     }
 
     /// Gives back what was lent, and counts it.
@@ -243,55 +248,102 @@ impl<S: Background, L: Layer<S>> Drop for Stream<'_, S, L> {
 }
 
 impl<S: Background, L: Layer<S>> Inner<S, L> {
-    /// Waits for a read under way: its device answers, or is reset at its deadline.
-    fn wait_for(&mut self, flight: usize) -> (Buffer, Result<(), IoErrorKind>) {
-        let mut spin = Spin::default();
+    /// Waits for a read under way, and returns what it brought. One that takes longer than the
+    /// storage says is given up.
+    fn wait_for(&mut self, flight: Tag) -> Result<Buffer, IoErrorKind> {
+        let mut wait = self.wait();
         loop {
             if let Some(landed) = self.pool.landed(flight) {
                 return landed;
             }
-            self.wait_on(&mut spin);
+            if !self.wait_on(&mut wait) {
+                self.pool.give_up(flight);
+            }
         }
     }
 
-    /// Moves background work on, in a loop that has nothing else to do.
-    fn wait_on(&mut self, spin: &mut Spin) {
+    fn wait(&self) -> (Spin, Patience) {
+        let patience = Patience::new(self.storage.now_ns(), self.storage.patience_ns());
+        (Spin::default(), patience)
+    }
+
+    /// Moves background work on, in a loop that has nothing else to do. Returns false once that
+    /// has taken too long.
+    fn wait_on(&mut self, (spin, patience): &mut (Spin, Patience)) -> bool {
         if self.poll() {
             *spin = Spin::default();
         } else if let Some(ns) = spin.round() {
             self.storage.rest(ns);
+        } else {
+            return true;
         }
+        patience.lasts(self.storage.now_ns())
     }
 
-    /// Moves background work on; false if no read of a stream has ended.
+    /// Moves background work on; false if no job has ended.
     fn poll(&mut self) -> bool {
         let Some(ended) = self.layer.poll(&mut self.storage) else { return false };
-        if let Some(Landing { target, buffer, result, wanted }) = self.pool.land(ended) {
-            // At once, and whether or not somebody still wants it: from then on it is there for all.
-            if result.is_ok() && target.origin == Origin::Source {
-                self.offer(target.slot, target.start, &buffer);
+        match self.pool.land(ended) {
+            Arrival::Landed(landing) => self.landed(landing),
+            Arrival::Late => self.drop_stray(),
+            Arrival::Other(ended) if ended.0.tag.number().is_some() => {
+                if self.foreign.len() < FOREIGN_MAX {
+                    self.foreign.push_back(ended);
+                } else {
+                    self.drop_stray();
+                }
             }
-            if target.prefetch {
-                self.prefetched(&target, &buffer, result);
-            }
-            if !wanted {
-                self.pool.give(buffer);
-            }
+            Arrival::Other(_) => self.drop_stray(),
         }
         true
     }
 
-    /// Waits for what is on its way from a source already, where the layer will have it then.
+    /// Keeps what a read brought for all who want it, at once, whether or not its reader still
+    /// does.
+    fn landed(&mut self, Landing { target, bytes, wanted }: Landing) {
+        if let Ok(buffer) = &bytes
+            && target.origin == Origin::Source
+        {
+            self.offer(target.slot, target.start, buffer);
+        }
+        if target.prefetch {
+            self.prefetched(&target, &bytes);
+        }
+        if !wanted && let Ok(buffer) = bytes {
+            self.pool.give(buffer);
+        }
+    }
+
+    /// Counts a job that came back and that nobody here waits for.
+    fn drop_stray(&mut self) {
+        if self.stats.stray_jobs == 0 {
+            trace::warn!("background: dropped a job that came back twice, too late or unasked for");
+        }
+        self.stats.stray_jobs = self.stats.stray_jobs.saturating_add(1);
+    }
+
+    /// Moves background work on, and takes an ended job that an embedder had started.
+    pub fn poll_foreign(&mut self) -> Option<Ended> {
+        // Ends: each round takes a job that has ended.
+        while self.foreign.is_empty() && self.poll() {}
+        self.foreign.pop_front()
+    }
+
+    /// Waits for what is on its way from a source already, where the layer will have it then. What
+    /// takes too long is given up: then whoever waits reads it.
     fn join(&mut self, extents: &[Extent]) {
-        let mut spin = Spin::default();
         for extent in extents {
             let Extent::Blob { slot, at, len } = *extent else { continue };
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             let kept = |source: &Source| source.blob.is_some();
-            while self.sources.get(usize::from(slot)).is_some_and(kept)
-                && self.pool.overlaps(slot, at, len)
-            {
-                self.wait_on(&mut spin);
+            if !self.sources.get(usize::from(slot)).is_some_and(kept) {
+                continue;
+            }
+            let mut wait = self.wait();
+            while self.pool.overlaps(slot, at, len) {
+                if !self.wait_on(&mut wait) {
+                    self.pool.give_up_overlaps(slot, at, len);
+                }
             }
         }
     }
@@ -307,34 +359,36 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Judges what a read brought, and offers it to the layer if it came from a source. `None`
-    /// if the region could not serve it, so that its source has to.
+    /// Judges what a read brought. `None` if the region could not serve it, so that its source has
+    /// to.
     fn judge(
         &mut self,
-        buffer: Buffer,
-        (slot, start, origin): (u16, u64, Origin),
-        result: Result<(), IoErrorKind>,
+        target: &Target,
+        landed: Result<Buffer, IoErrorKind>,
     ) -> Result<Option<Buffer>, Error> {
-        let source = self.sources.get(usize::from(slot)).copied();
-        let blob = source.and_then(|source| source.blob);
+        let Target { slot, start, len, origin, .. } = *target;
+        let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
         if let (Origin::Region { slot, block }, Some(blob)) = (origin, blob) {
-            if self.is_right(blob, start, (slot, block), &buffer, result) {
-                let bytes = u64::try_from(buffer.len()).unwrap_or(0);
-                self.stats.hits = self.stats.hits.saturating_add(1);
-                self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(bytes);
-                return Ok(Some(buffer));
-            }
-            self.pool.give(buffer);
-            return Ok(None);
+            let bytes = landed.as_deref().map_err(|kind| *kind);
+            let right = self.is_right(blob, start, (slot, block), bytes);
+            return Ok(match landed {
+                Ok(buffer) if right => {
+                    let bytes = u64::try_from(len).unwrap_or(0);
+                    self.stats.hits = self.stats.hits.saturating_add(1);
+                    self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(bytes);
+                    Some(buffer)
+                }
+                landed => {
+                    landed.into_iter().for_each(|buffer| self.pool.give(buffer));
+                    None
+                }
+            });
         }
-        if let Err(kind) = result {
-            let (device, base) =
-                source.map_or((DeviceId::NONE, 0), |source| (source.device, source.base));
-            let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-            self.pool.give(buffer);
-            return Err(Error::Io(IoError { device, at: base.saturating_add(start), len, kind }));
-        }
-        Ok(Some(buffer))
+        landed.map(Some).map_err(|kind| {
+            let (device, at) = at_source(&self.sources, slot, start);
+            let len = u32::try_from(len).unwrap_or(u32::MAX);
+            Error::Io(IoError { device, at, len, kind })
+        })
     }
 
     /// Whether a read of the region, from `block` of `slot` on, brought what byte `start` of
@@ -344,8 +398,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         blob: BlobIndex,
         start: u64,
         (slot, block): (u32, usize),
-        data: &[u8],
-        result: Result<(), IoErrorKind>,
+        landed: Result<&[u8], IoErrorKind>,
     ) -> bool {
         let number = start >> BLOCK_SHIFT;
         // A slot may have been given to another window meanwhile.
@@ -354,7 +407,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         if !still {
             return false;
         }
-        match result.map(|()| self.layer.check(blob, number, slot, block, data)) {
+        match landed.map(|data| self.layer.check(blob, number, slot, block, data)) {
             Ok(Ok(())) => return true,
             Ok(Err(wrong)) => self.layer.reject(wrong),
             Err(_) => self.layer.fault(slot),

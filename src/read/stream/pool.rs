@@ -1,19 +1,18 @@
 //! The buffers that streams read ahead into, and their reads under way.
 //!
 //! Always: bounded; a buffer is given out only while nobody else has a handle on it, so what the
-//! region still writes from it stays as it is.
+//! region still writes from it stays as it is. What a read brought is given out only for the job
+//! that this read started, and only in full.
 
 use crate::cache::Ended;
 use crate::read::pieces::Origin;
-use crate::storage::{Buffer, IoErrorKind, Owner};
+use crate::storage::{Buffer, IoErrorKind, Tag, UnderWay};
 use alloc::vec::Vec;
 
 const BUFFER_BYTES: usize = 256 << 10;
 const SMALL_BUFFER_BYTES: usize = 64 << 10;
 /// Buffers at most; as many reads can be under way.
 pub const BUFFERS_MAX: usize = 32;
-/// What the tags of these jobs have in their upper half.
-const KIND: u64 = 0x100;
 
 /// What a read under way fetches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,19 +34,30 @@ pub struct Target {
 pub struct Landing {
     pub target: Target,
     /// Another handle on its buffer, or the only one if nobody waits for it.
-    pub buffer: Buffer,
-    pub result: Result<(), IoErrorKind>,
+    pub bytes: Result<Buffer, IoErrorKind>,
     /// Whether somebody waits for it.
     pub wanted: bool,
 }
 
+/// What an ended job is to the pool.
+#[derive(Debug)]
+pub enum Arrival {
+    /// A read that was under way.
+    Landed(Landing),
+    /// A read that was given up before. Its buffer is back.
+    Late,
+    /// No read of the pool that is under way.
+    Other(Ended),
+}
+
 #[derive(Debug)]
 enum Flight {
-    Free,
     Flying(Target),
     /// Nobody waits for it any more.
     Orphan(Target),
-    Landed(Buffer, Result<(), IoErrorKind>),
+    /// It took too long. Its device may still write its buffer.
+    Overdue,
+    Landed(Result<Buffer, IoErrorKind>),
 }
 
 /// The buffers of a mount's streams.
@@ -55,9 +65,7 @@ enum Flight {
 pub struct Pool {
     /// Not under way and not with a reader; the region may still write from some.
     idle: Vec<Buffer>,
-    flights: Vec<Flight>,
-    owner: Owner,
-    generation: u32,
+    flights: UnderWay<Flight>,
     made: usize,
     max: usize,
     buffer_bytes: usize,
@@ -69,15 +77,7 @@ impl Pool {
         let large = bytes >= 8 * BUFFER_BYTES;
         let buffer_bytes = if large { BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
         let max = bytes.checked_div(buffer_bytes).unwrap_or(0).min(BUFFERS_MAX);
-        Self {
-            idle: Vec::new(),
-            flights: Vec::new(),
-            owner: Owner::new(),
-            generation: 0,
-            made: 0,
-            max,
-            buffer_bytes,
-        }
+        Self { idle: Vec::new(), flights: UnderWay::new(), made: 0, max, buffer_bytes }
     }
 
     /// Bytes of one buffer.
@@ -111,17 +111,24 @@ impl Pool {
         }
         if self.made == 0 {
             self.idle.reserve(self.max);
-            self.flights.resize_with(self.max, || Flight::Free);
         }
         self.made = self.made.saturating_add(1);
         Some(Buffer::new(self.buffer_bytes))
     }
 
     /// Takes a buffer back.
-    pub fn give(&mut self, buffer: Buffer) {
-        if self.idle.len() < self.max {
+    pub fn give(&mut self, mut buffer: Buffer) {
+        if buffer.set_len(self.buffer_bytes) {
             self.idle.push(buffer);
+        } else {
+            drop(buffer);
+            self.replace_lost();
         }
+    }
+
+    /// Makes a buffer in place of one that did not come back whole.
+    fn replace_lost(&mut self) {
+        self.idle.push(Buffer::new(self.buffer_bytes));
     }
 
     /// Whether the region may keep a handle on one more buffer: not on more than half of them.
@@ -131,56 +138,89 @@ impl Pool {
         lent.count() < self.max / 2
     }
 
-    /// A place for a read, and the tag of its job.
-    pub fn depart(&mut self, target: Target) -> Option<(usize, u64)> {
-        let index = self.flights.iter().position(|flight| matches!(flight, Flight::Free))?;
-        *self.flights.get_mut(index)? = Flight::Flying(target);
-        self.generation = self.generation.wrapping_add(1) & 0xff_ffff;
-        let low = (u64::from(self.generation) << 8) | u64::try_from(index).ok()?;
-        Some((index, self.owner.tag((KIND << 32) | low)))
+    /// Takes a place for a read, and returns the tag of its job; `None` if there is no place.
+    pub fn depart(&mut self, target: Target) -> Option<Tag> {
+        let flights = self.flights.iter().count();
+        if flights < self.max { self.flights.depart(Flight::Flying(target)) } else { None }
     }
 
-    /// A read did not start.
-    pub fn cancel(&mut self, index: usize) {
-        if let Some(flight) = self.flights.get_mut(index) {
-            *flight = Flight::Free;
-        }
+    /// Takes the buffer of a read back that did not start.
+    pub fn cancel(&mut self, tag: Tag, buffer: Option<Buffer>) {
+        self.flights.end(tag);
+        self.take_back(buffer);
     }
 
-    /// A job ended that is not the region's.
-    pub fn land(&mut self, (job, result): Ended) -> Option<Landing> {
-        let bits = self.owner.bits(job.tag).filter(|bits| bits >> 32 == KIND)?;
-        let index = usize::try_from(bits & 0xff).unwrap_or(usize::MAX);
-        let buffer = job.buffer?;
-        let flight = self.flights.get_mut(index)?;
-        let (target, wanted) = match flight {
-            Flight::Flying(target) => (*target, true),
-            Flight::Orphan(target) => (*target, false),
-            _ => return None,
+    /// Takes what a job brought, if it is a read under way.
+    pub fn land(&mut self, (job, result): Ended) -> Arrival {
+        let (target, wanted) = match self.flights.get_mut(job.tag) {
+            Some(Flight::Flying(target)) => (*target, true),
+            Some(Flight::Orphan(target)) => (*target, false),
+            Some(Flight::Overdue) => {
+                self.cancel(job.tag, job.buffer);
+                return Arrival::Late;
+            }
+            Some(Flight::Landed(_)) | None => return Arrival::Other((job, result)),
         };
-        *flight = if wanted { Flight::Landed(buffer.clone(), result) } else { Flight::Free };
-        Some(Landing { target, buffer, result, wanted })
+        let bytes = match (result, job.buffer) {
+            (Ok(()), Some(buffer)) if buffer.len() == target.len => Ok(buffer),
+            (result, buffer) => {
+                self.take_back(buffer);
+                Err(result.err().unwrap_or(IoErrorKind::Protocol))
+            }
+        };
+        match self.flights.get_mut(job.tag).filter(|_| wanted) {
+            Some(flight) => *flight = Flight::Landed(bytes.clone()),
+            None => drop(self.flights.end(job.tag)),
+        }
+        Arrival::Landed(Landing { target, bytes, wanted })
     }
 
-    /// What a read brought, if it has landed.
-    pub fn landed(&mut self, index: usize) -> Option<(Buffer, Result<(), IoErrorKind>)> {
-        let flight = self.flights.get_mut(index)?;
-        if !matches!(flight, Flight::Landed(..)) {
-            return None;
+    fn take_back(&mut self, buffer: Option<Buffer>) {
+        match buffer {
+            Some(buffer) => self.give(buffer),
+            None => self.replace_lost(),
         }
-        match core::mem::replace(flight, Flight::Free) {
-            Flight::Landed(buffer, result) => Some((buffer, result)),
-            _ => None,
+    }
+
+    /// Takes what a read brought; `None` if it is still under way. One that was given up, be it
+    /// under way or back, brought nothing in time.
+    pub fn landed(&mut self, tag: Tag) -> Option<Result<Buffer, IoErrorKind>> {
+        match self.flights.get_mut(tag) {
+            Some(Flight::Flying(_) | Flight::Orphan(_)) => None,
+            Some(Flight::Overdue) | None => Some(Err(IoErrorKind::Timeout)),
+            Some(Flight::Landed(bytes)) => {
+                let bytes = bytes.clone();
+                self.flights.end(tag);
+                Some(bytes)
+            }
         }
     }
 
     /// Nobody waits for this read any more.
-    pub fn abandon(&mut self, index: usize) {
-        let Some(flight) = self.flights.get_mut(index) else { return };
-        match core::mem::replace(flight, Flight::Free) {
-            Flight::Flying(target) => *flight = Flight::Orphan(target),
-            Flight::Landed(buffer, _) => self.give(buffer),
-            _ => {}
+    pub fn abandon(&mut self, tag: Tag) {
+        let Some(flight) = self.flights.get_mut(tag) else { return };
+        if let Flight::Flying(target) = *flight {
+            *flight = Flight::Orphan(target);
+        } else if let Flight::Landed(_) = flight
+            && let Some(Flight::Landed(Ok(buffer))) = self.flights.end(tag)
+        {
+            self.give(buffer);
+        }
+    }
+
+    /// Gives up a read that took too long: nobody waits for it, and none of its bytes are used.
+    pub fn give_up(&mut self, tag: Tag) {
+        if let Some(flight @ (Flight::Flying(_) | Flight::Orphan(_))) = self.flights.get_mut(tag) {
+            *flight = Flight::Overdue;
+        }
+    }
+
+    /// As [`Pool::give_up`], of every read that overlaps.
+    pub fn give_up_overlaps(&mut self, slot: u16, start: u64, len: usize) {
+        for flight in self.flights.iter_mut() {
+            if flight.overlaps(slot, start, len) {
+                *flight = Flight::Overdue;
+            }
         }
     }
 
@@ -192,15 +232,21 @@ impl Pool {
 
     /// Whether a read of a source that is under way overlaps.
     pub fn overlaps(&self, slot: u16, start: u64, len: usize) -> bool {
+        self.flights.iter().any(|flight| flight.overlaps(slot, start, len))
+    }
+}
+
+impl Flight {
+    fn overlaps(&self, slot: u16, start: u64, len: usize) -> bool {
         let end = |start: u64, len| start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-        self.flights.iter().any(|flight| match flight {
-            Flight::Flying(other) | Flight::Orphan(other) => {
+        match self {
+            Self::Flying(other) | Self::Orphan(other) => {
                 other.origin == Origin::Source
                     && other.slot == slot
                     && other.start < end(start, len)
                     && start < end(other.start, other.len)
             }
             _ => false,
-        })
+        }
     }
 }

@@ -105,27 +105,23 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         Some(BootRun { blob: run.blob, first: run.first.saturating_add(done), blocks })
     }
 
-    /// Bytes of it are here: kept in memory if they are right.
-    pub(super) fn prefetched(
-        &mut self,
-        target: &Target,
-        buffer: &Buffer,
-        result: Result<(), IoErrorKind>,
-    ) {
-        let Target { slot, start, origin, .. } = *target;
-        let bytes = u64::try_from(buffer.len()).unwrap_or(0);
-        self.stats.prefetched_bytes = self.stats.prefetched_bytes.saturating_add(bytes);
+    /// Keeps what a read brought in memory, if it is right.
+    pub(super) fn prefetched(&mut self, target: &Target, bytes: &Result<Buffer, IoErrorKind>) {
+        let Target { slot, start, len, origin, .. } = *target;
+        let len = u64::try_from(len).unwrap_or(0);
+        self.stats.prefetched_bytes = self.stats.prefetched_bytes.saturating_add(len);
         let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
         let right = match (origin, blob) {
             (Origin::Region { slot, block }, Some(blob)) => {
-                self.is_right(blob, start, (slot, block), buffer, result)
+                let bytes = bytes.as_deref().map_err(|kind| *kind);
+                self.is_right(blob, start, (slot, block), bytes)
             }
-            _ => result.is_ok(),
+            _ => true,
         };
-        if !right {
-            return;
-        }
-        if let Some(left) = self.prefetch.memory_left.checked_sub(bytes) {
+        if let Ok(buffer) = bytes
+            && right
+            && let Some(left) = self.prefetch.memory_left.checked_sub(len)
+        {
             self.prefetch.memory_left = left;
             self.blocks.keep_ahead(slot, start, buffer);
         }

@@ -47,18 +47,24 @@ fn read(
 fn write_job(disk: DeviceId, at: u64, byte: u8, len: usize) -> Job {
     let mut buffer = Buffer::new(len);
     buffer.get_mut().unwrap().fill(byte);
-    Job { tag: u64::from(byte), device: disk, at, kind: JobKind::Write, buffer: Some(buffer) }
+    Job {
+        tag: u64::from(byte).into(),
+        device: disk,
+        at,
+        kind: JobKind::Write,
+        buffer: Some(buffer),
+    }
 }
 
 fn flush_job(disk: DeviceId, tag: u64) -> Job {
-    Job { tag, device: disk, at: 0, kind: JobKind::Flush, buffer: None }
+    Job { tag: tag.into(), device: disk, at: 0, kind: JobKind::Flush, buffer: None }
 }
 
 /// Polls until a job ends.
 fn next_job(storage: &mut SimStorage) -> (u64, Outcome) {
     for _ in 0..10_000 {
         if let Some((job, result)) = storage.poll() {
-            return (job.tag, result);
+            return (job.tag.number().unwrap(), result);
         }
     }
     panic!("no job ends");
@@ -306,7 +312,7 @@ fn full_queue_gives_the_job_back() {
     storage.start(write_job(disk, 0, 1, 512)).unwrap();
     storage.start(write_job(disk, 512, 2, 512)).unwrap();
     let back = storage.start(write_job(disk, 1024, 3, 512)).unwrap_err();
-    assert_eq!((back.tag, back.buffer.as_deref().unwrap()), (3, &[3; 512][..]));
+    assert_eq!((back.tag.number().unwrap(), back.buffer.as_deref().unwrap()), (3, &[3; 512][..]));
     assert_eq!(next_job(&mut storage).1, Ok(()));
     assert_eq!(world.counters(disk).in_flight_max, 2);
     storage.start(back).unwrap();

@@ -60,11 +60,16 @@ fn written_bytes_are_in_the_file_and_read_back() {
     run_one(&mut storage, Transfer::write(disk, 512, &[5; 1024])).unwrap();
     run_one(&mut storage, Transfer::flush(disk)).unwrap();
     assert_eq!(fs::read(&path).unwrap()[512..1536], [5; 1024]);
-    let mut job =
-        Job { tag: 9, device: disk, at: 512, kind: JobKind::Read, buffer: Some(Buffer::new(512)) };
+    let mut job = Job {
+        tag: 9.into(),
+        device: disk,
+        at: 512,
+        kind: JobKind::Read,
+        buffer: Some(Buffer::new(512)),
+    };
     storage.start(job).unwrap();
     let (back, result) = storage.poll().unwrap();
-    assert_eq!((back.tag, result), (9, Ok(())));
+    assert_eq!((back.tag, result), (9.into(), Ok(())));
     assert_eq!(back.buffer.as_deref().unwrap(), &[5; 512]);
     job = Job { kind: JobKind::Read, ..back };
     let shared = job.buffer.clone();

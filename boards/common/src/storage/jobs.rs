@@ -16,6 +16,9 @@ use crate::virtio::ring::Owner;
 /// Jobs in flight and ended ones that nobody has asked for yet, together.
 pub const JOBS_MAX: usize = 64;
 
+/// How much longer than a request may take somebody waits for a job.
+const PATIENCE_NS: u64 = 30_000_000_000;
+
 /// A place in the table.
 enum Slot {
     Free,
@@ -123,6 +126,11 @@ impl<T: Transport> Background for VirtioStorage<T> {
             port.check(now_ns);
         }
         self.jobs.take_ended()
+    }
+
+    /// Each device ends its jobs by its own deadline; the library waits longer.
+    fn patience_ns(&self) -> u64 {
+        self.timeout_ns + PATIENCE_NS
     }
 
     fn rest(&mut self, ns: u32) {

@@ -154,13 +154,14 @@ fn jobs_move_while_a_reader_runs_and_leave_it_room() {
         let mut buffer = Buffer::new(SECTOR);
         buffer.get_mut().unwrap().fill(started as u8);
         let buffer = Some(buffer);
-        let job = Job { tag: started, device: A, at: started * 512, kind: JobKind::Write, buffer };
+        let tag = started.into();
+        let job = Job { tag, device: A, at: started * 512, kind: JobKind::Write, buffer };
         match storage.start(job) {
             Ok(()) => started += 1,
             Err(job) => break job,
         }
     };
-    assert_eq!(refused.tag, started);
+    assert_eq!(refused.tag, started.into());
     assert_eq!(started as usize, storage.queue_depth(A).unwrap() / 2);
     let mut out = vec![0; 20 * SECTOR];
     let mut batch: Vec<_> =
@@ -171,7 +172,7 @@ fn jobs_move_while_a_reader_runs_and_leave_it_room() {
     for _ in 0..1000 {
         if let Some((job, result)) = storage.poll() {
             assert_eq!(result, Ok(()));
-            tags.push(job.tag);
+            tags.push(job.tag.number().unwrap());
         }
     }
     tags.sort_unstable();
@@ -191,11 +192,11 @@ fn job_on_a_silent_disk_comes_back_with_its_buffer() {
     storage.add(found).unwrap();
     state.borrow_mut().manner = Manner::Silent;
     let buffer = Some(Buffer::new(SECTOR));
-    let job = Job { tag: 7, device: A, at: 0, kind: JobKind::Read, buffer };
+    let job = Job { tag: 7.into(), device: A, at: 0, kind: JobKind::Read, buffer };
     assert!(storage.start(job).is_ok());
     let ended = (0..1_000_000).find_map(|_| storage.poll());
     let (job, result) = ended.expect("the deadline ends it");
-    assert_eq!((job.tag, result), (7, Err(IoErrorKind::Timeout)));
+    assert_eq!((job.tag, result), (7.into(), Err(IoErrorKind::Timeout)));
     assert!(job.buffer.is_some());
 }
 
@@ -227,16 +228,17 @@ fn name_that_is_still_on_its_way_holds_up_no_job_and_a_silent_disk_has_none() {
         state.borrow_mut().entries_max = entries;
         storage.add(found).unwrap();
         let (kind, buffer) = (JobKind::Read, Some(Buffer::new(SECTOR)));
-        let mut job = Some(Job { tag: 7, device: A, at: 512, kind, buffer });
+        let mut job = Some(Job { tag: 7.into(), device: A, at: 512, kind, buffer });
         let ended = (0..1000).find_map(|_| {
             if let Some(waits) = job.take() {
                 job = storage.start(waits).err();
             }
             storage.poll()
         });
-        let Some((Job { tag: 7, buffer: Some(buffer), .. }, Ok(()))) = ended else {
+        let Some((Job { tag, buffer: Some(buffer), .. }, Ok(()))) = ended else {
             panic!("{entries}: {ended:?}")
         };
+        assert_eq!(tag, 7.into(), "{entries}");
         assert!(buffer[..] == content(1, 8)[512..1024], "{entries}");
         assert_eq!(storage.disk("fake"), Ok(A), "{entries}");
     }
@@ -268,7 +270,7 @@ fn queue_of_any_size_serves_reads_writes_jobs_and_flushes() {
         let mut buffer = Buffer::new(SECTOR);
         buffer.get_mut().unwrap().fill(0x5a);
         let (kind, buffer) = (JobKind::Write, Some(buffer));
-        assert!(storage.start(Job { tag: 1, device: A, at: 1024, kind, buffer }).is_ok());
+        assert!(storage.start(Job { tag: 1.into(), device: A, at: 1024, kind, buffer }).is_ok());
         // A job fills the smallest ring, and neither a call nor a batch is lost for it.
         let (mut sector, data) = ([0; SECTOR], [0xa5; 2 * SECTOR]);
         let mut batch = [Transfer::write(A, 4096, &data), Transfer::read(A, 512, &mut sector)];
@@ -276,7 +278,7 @@ fn queue_of_any_size_serves_reads_writes_jobs_and_flushes() {
         assert_eq!(batch.map(|transfer| transfer.result), [Some(Ok(())); 2], "{entries}");
         assert!(sector[..] == a[512..1024], "{entries}");
         let ended = (0..1000).find_map(|_| storage.poll());
-        assert!(matches!(ended, Some((Job { tag: 1, .. }, Ok(())))), "{entries}");
+        assert!(matches!(ended, Some((job, Ok(()))) if job.tag == 1.into()), "{entries}");
         let mut flush = [Transfer::flush(A)];
         storage.run(&mut flush, &mut |_, _| {});
         let state = state.borrow();

@@ -112,6 +112,9 @@ impl Request {
     }
 }
 
+/// A background job that has ended, with the number of its guest before it.
+type Ended = (u64, Job, Result<(), IoErrorKind>);
+
 pub(super) struct State {
     pub rng: Rng,
     pub clock_ns: u64,
@@ -127,7 +130,9 @@ pub(super) struct State {
     pub share_faults: Vec<(String, DiscoverError)>,
     pub rules: Vec<Rule>,
     pub in_flight: Vec<Request>,
-    pub ended: Vec<(u64, Job, Result<(), IoErrorKind>)>,
+    pub ended: Vec<Ended>,
+    /// Ended jobs that their guests do not get yet.
+    pub kept: Vec<Ended>,
     pub hook: Option<WriteHook>,
     pub trace: Option<Vec<TraceEvent>>,
     pub trace_hash: u64,
@@ -156,6 +161,7 @@ impl State {
             rules: Vec::new(),
             in_flight: Vec::new(),
             ended: Vec::new(),
+            kept: Vec::new(),
             hook: None,
             trace: None,
             trace_hash: seed,
@@ -256,12 +262,17 @@ impl State {
     pub fn finish_job(&mut self, index: usize) {
         if let Some((request, result)) = self.finish(index, None)
             && let ends = request.ends()
-            && let Waiter::Job(job) = request.waiter
+            && let Waiter::Job(mut job) = request.waiter
         {
             if ends > 1 {
                 self.ended.push((request.guest, copy_of(&job), result));
             }
-            self.ended.push((request.guest, job, result));
+            if let Some(Fault::Rename(number)) = request.fault {
+                job.tag = number.into();
+            }
+            let kept = request.fault == Some(Fault::Keep);
+            let ended = if kept { &mut self.kept } else { &mut self.ended };
+            ended.push((request.guest, job, result));
         }
     }
 

@@ -41,6 +41,10 @@ pub enum Fault {
     /// A request ends twice: a background job comes back a second time, with a copy of its
     /// buffer; a transfer of a batch is reported twice.
     EndTwice,
+    /// A background job is done, and kept from its guest until [`super::World::release`].
+    Keep,
+    /// A background job comes back under this number instead of its own tag.
+    Rename(u64),
     /// One random bit of what a read returns is wrong.
     FlipRead,
     /// A read returns what its sectors held before their last write.

@@ -272,6 +272,7 @@ impl Drop for SimStorage {
             }
         }
         state.ended.retain(|(guest, ..)| *guest != self.guest);
+        state.kept.retain(|(guest, ..)| *guest != self.guest);
     }
 }
 

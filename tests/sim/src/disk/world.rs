@@ -121,6 +121,16 @@ impl World {
         lock(&self.state).rules.clear();
     }
 
+    /// Gives their guests the jobs that [`Fault::Keep`](super::Fault::Keep) kept, and returns how
+    /// many.
+    pub fn release(&self) -> usize {
+        let mut state = lock(&self.state);
+        let mut kept = std::mem::take(&mut state.kept);
+        let count = kept.len();
+        state.ended.append(&mut kept);
+        count
+    }
+
     /// Cuts the power at the `n`-th event from now on (the first is 1).
     pub fn cut_after(&self, n: u64) {
         let mut state = lock(&self.state);

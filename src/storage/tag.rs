@@ -1,0 +1,167 @@
+//! The names of background jobs, and the jobs of one user that are under way.
+//!
+//! Always: a tag of the library names one job of one user. A job that comes back twice, after its
+//! user gave it up, or to another user names nothing there.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// The name of a background job, which the job bears until it comes back.
+///
+/// An embedder names its own jobs by numbers: `Tag::from(7)`. Nobody but the library makes the tags
+/// of the library's jobs, and no number is one of these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tag(Name);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Name {
+    Number(u64),
+    Library {
+        user: u32,
+        place: u32,
+        /// How many jobs had departed from the place.
+        departure: u64,
+    },
+}
+
+impl Tag {
+    /// The number by which an embedder named the job; `None` for a job of the library.
+    pub fn number(self) -> Option<u64> {
+        match self.0 {
+            Name::Number(number) => Some(number),
+            Name::Library { .. } => None,
+        }
+    }
+}
+
+impl From<u64> for Tag {
+    fn from(number: u64) -> Self {
+        Self(Name::Number(number))
+    }
+}
+
+/// The jobs of one user that are under way, each with what its user knows of it.
+#[derive(Debug)]
+pub(crate) struct UnderWay<T> {
+    /// Of the last 2^32 users to come each has another number.
+    user: u32,
+    places: Vec<Place<T>>,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    departures: u64,
+    /// What departed last; `None` if that is over.
+    known: Option<T>,
+}
+
+impl<T> UnderWay<T> {
+    /// Makes a new user, without jobs.
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        Self { user: NEXT.fetch_add(1, Ordering::Relaxed), places: Vec::new() }
+    }
+
+    /// Keeps what is known of a job that is about to start. Returns the tag of the job; `None` if
+    /// there are 2^32 jobs.
+    pub fn depart(&mut self, known: T) -> Option<Tag> {
+        let free = self.places.iter().position(|place| place.known.is_none());
+        let index = free.unwrap_or(self.places.len());
+        let number = u32::try_from(index).ok()?;
+        if free.is_none() {
+            self.places.push(Place { departures: 0, known: None });
+        }
+        let place = self.places.get_mut(index)?;
+        // One each nanosecond fill 64 bits in 584 years.
+        place.departures = place.departures.wrapping_add(1);
+        place.known = Some(known);
+        let (user, departure) = (self.user, place.departures);
+        Some(Tag(Name::Library { user, place: number, departure }))
+    }
+
+    /// Returns what is known of the job with this tag; `None` if it is not under way.
+    pub fn get_mut(&mut self, tag: Tag) -> Option<&mut T> {
+        self.known_mut(tag)?.as_mut()
+    }
+
+    /// Ends the job with this tag, and returns what was known of it; `None` if it is not under way.
+    pub fn end(&mut self, tag: Tag) -> Option<T> {
+        self.known_mut(tag)?.take()
+    }
+
+    fn known_mut(&mut self, tag: Tag) -> Option<&mut Option<T>> {
+        let Name::Library { user, place, departure } = tag.0 else { return None };
+        let place = self.places.get_mut(usize::try_from(place).ok()?)?;
+        (user == self.user && departure == place.departures).then_some(&mut place.known)
+    }
+
+    /// Returns whether this user started the job with this tag, be it under way or not.
+    pub fn owns(&self, tag: Tag) -> bool {
+        matches!(tag.0, Name::Library { user, .. } if user == self.user)
+    }
+
+    /// Returns what is known of each job.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.places.iter().filter_map(|place| place.known.as_ref())
+    }
+
+    /// As [`UnderWay::iter`], to change it.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.places.iter_mut().filter_map(|place| place.known.as_mut())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn depart(jobs: &mut UnderWay<char>, known: char) -> Tag {
+        jobs.depart(known).unwrap_or(Tag::from(0))
+    }
+
+    #[test]
+    fn job_that_comes_back_twice_is_not_the_one_that_took_its_place() {
+        let mut jobs = UnderWay::new();
+        let first = depart(&mut jobs, 'a');
+        assert_eq!(jobs.end(first), Some('a'));
+        assert_eq!(jobs.end(first), None, "the place is empty");
+        let second = depart(&mut jobs, 'b');
+        assert_eq!(jobs.places.len(), 1, "the place is used again");
+        assert_eq!(jobs.get_mut(first), None);
+        assert_eq!(jobs.end(first), None);
+        assert_eq!(jobs.get_mut(second), Some(&mut 'b'));
+        assert!(jobs.owns(first) && jobs.owns(second));
+    }
+
+    #[test]
+    fn users_know_their_own_jobs_alone() {
+        let (mut one, mut other) = (UnderWay::new(), UnderWay::new());
+        let (tag, same) = (depart(&mut one, 'a'), depart(&mut other, 'b'));
+        assert_ne!(tag, same);
+        assert_eq!((other.end(tag), one.end(same)), (None, None));
+        assert!(one.owns(tag) && !other.owns(tag));
+    }
+
+    #[test]
+    fn number_of_an_embedder_is_never_a_job_of_the_library() {
+        let mut jobs = UnderWay::new();
+        let tags: Vec<Tag> = (0..4).map(|_| depart(&mut jobs, 'a')).collect();
+        for number in [0, 1, 2, 1 << 32, 1 << 48, 1 << 48 | 1, u64::MAX] {
+            let tag = Tag::from(number);
+            assert_eq!((tag.number(), jobs.end(tag)), (Some(number), None));
+            assert!(!jobs.owns(tag) && !tags.contains(&tag));
+        }
+        assert!(tags.iter().all(|tag| tag.number().is_none()));
+    }
+
+    #[test]
+    fn places_are_used_again_before_there_are_more() {
+        let mut jobs = UnderWay::new();
+        for _ in 0..100 {
+            let (a, b) = (depart(&mut jobs, 'a'), depart(&mut jobs, 'b'));
+            assert_eq!(jobs.iter().copied().collect::<Vec<_>>(), ['a', 'b']);
+            assert_eq!((jobs.end(b), jobs.end(a)), (Some('b'), Some('a')));
+        }
+        assert_eq!((jobs.places.len(), jobs.iter().count()), (2, 0));
+    }
+}
