@@ -5,18 +5,16 @@
 
 use core::fmt;
 
-use crate::storage::{DiscoverError, IoErrorKind};
+use crate::storage::{DiscoverError, Errno, IoErrorKind, LinkFault};
 
-/// `EISDIR` of Linux.
-const EISDIR: u32 = 21;
-/// `EINVAL` of Linux.
-const EINVAL: u32 = 22;
 /// The type bits of a mode (`S_IFMT`).
 pub(super) const MODE_TYPE: u32 = 0o170_000;
 /// The type of a directory (`S_IFDIR`).
 pub(super) const MODE_DIRECTORY: u32 = 0o040_000;
 /// The type of a regular file (`S_IFREG`).
 pub(super) const MODE_REGULAR: u32 = 0o100_000;
+/// The type of a symbolic link (`S_IFLNK`).
+pub(super) const MODE_LINK: u32 = 0o120_000;
 
 /// The message that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +23,8 @@ pub enum Operation {
     Init,
     /// The search for one component of a path; the number counts them from 1.
     Lookup(usize),
+    /// Asking where the symbolic link leads that is this component of a path.
+    Readlink(usize),
     /// Giving back what a lookup holds.
     Forget,
     /// Opening.
@@ -40,6 +40,7 @@ impl fmt::Display for Operation {
         match self {
             Self::Init => f.write_str("INIT"),
             Self::Lookup(component) => write!(f, "LOOKUP of path component {component}"),
+            Self::Readlink(component) => write!(f, "READLINK of path component {component}"),
             Self::Forget => f.write_str("FORGET"),
             Self::Open => f.write_str("OPEN"),
             Self::Release => f.write_str("RELEASE"),
@@ -123,6 +124,8 @@ pub enum Cause {
     },
     /// The path is refused before anything is sent.
     Path(PathFault),
+    /// The symbolic link is not followed.
+    Link(LinkFault),
     /// The node has the wrong type for its place in the path: the last one must be a regular
     /// file, all others directories. The number is its mode.
     Type(u32),
@@ -131,10 +134,7 @@ pub enum Cause {
 impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Errno(2) => f.write_str("no such file or directory (errno 2)"),
-            Self::Errno(13) => f.write_str("permission denied (errno 13)"),
-            Self::Errno(20) => f.write_str("not a directory (errno 20)"),
-            Self::Errno(errno) => write!(f, "the daemon refuses it with errno {errno}"),
+            Self::Errno(errno) => Errno(*errno).fmt(f),
             Self::Malformed { what, got, want } => {
                 write!(f, "the daemon broke the protocol: {what} is {got}, expected {want}")
             }
@@ -143,6 +143,7 @@ impl fmt::Display for Cause {
                 write!(f, "the daemon speaks FUSE {major}.{minor}, only 7.x is supported")
             }
             Self::Path(fault) => fault.fmt(f),
+            Self::Link(fault) => fault.fmt(f),
             Self::Type(mode) => write!(
                 f,
                 "it is a {}, which is neither a directory on the way nor a regular file at the end \
@@ -161,7 +162,7 @@ fn type_name(mode: u32) -> &'static str {
         MODE_DIRECTORY => "directory",
         0o060_000 => "block device",
         MODE_REGULAR => "regular file",
-        0o120_000 => "symbolic link",
+        MODE_LINK => "symbolic link",
         0o140_000 => "socket",
         _ => "node of unknown type",
     }
@@ -189,8 +190,9 @@ impl From<Error> for DiscoverError {
     fn from(error: Error) -> Self {
         match error.cause {
             Cause::Errno(errno) => Self::Share(errno),
-            Cause::Type(mode) if mode & MODE_TYPE == MODE_DIRECTORY => Self::Share(EISDIR),
-            Cause::Path(_) | Cause::Type(_) => Self::Share(EINVAL),
+            Cause::Link(fault) => Self::Link(fault),
+            Cause::Type(mode) if mode & MODE_TYPE == MODE_DIRECTORY => Self::Share(Errno::EISDIR.0),
+            Cause::Path(_) | Cause::Type(_) => Self::Share(Errno::EINVAL.0),
             Cause::Io(kind) => Self::Daemon(kind),
             Cause::Malformed { .. } | Cause::Version { .. } => Self::Daemon(IoErrorKind::Protocol),
         }

@@ -8,14 +8,15 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Transport;
 use super::error::{Cause, Error, Operation, Want};
+use crate::storage::IoErrorKind;
 
 /// Length of a request header in bytes.
 pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<fuse_in_header>();
 /// Length of a reply header in bytes.
 pub(super) const HEADER_BYTES: usize = size_of::<fuse_out_header>();
-/// The longest body of a reply to a [`Call`] in bytes: that of LOOKUP.
+/// The longest body of a reply of fixed form in bytes: that of LOOKUP.
 const BODY_BYTES_MAX: usize = 128;
-/// The longest reply to a [`Call`] in bytes.
+/// The longest reply of fixed form in bytes.
 const REPLY_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// Error fields lie above this one (Linux `fuse_dev_do_write`).
 const ERRNO_END: u32 = 512;
@@ -85,7 +86,7 @@ pub(super) fn check(reply: fuse_out_header, unique: u64, device_len: u32) -> Res
     }
 }
 
-/// One request with a fixed reply.
+/// One request with a reply.
 pub(super) struct Call<'a> {
     /// For the error.
     pub operation: Operation,
@@ -107,43 +108,55 @@ impl Call<'_> {
     ) -> Result<(B, usize), Error> {
         const { assert!(size_of::<B>() <= BODY_BYTES_MAX) };
         let mut body = B::new_zeroed();
-        match self.exchange(unique, transport, body.as_mut_bytes()) {
-            Ok(got) => Ok((body, got)),
-            Err(cause) => Err(Error { operation: self.operation, cause }),
+        let mut reply = [0; REPLY_BYTES_MAX];
+        let room = HEADER_BYTES.saturating_add(size_of::<B>());
+        let arrived =
+            self.exchange(unique, transport, reply.get_mut(..room).unwrap_or_default())?;
+        for (to, from) in body.as_mut_bytes().iter_mut().zip(arrived) {
+            *to = *from;
         }
+        Ok((body, arrived.len()))
     }
 
-    /// Fills `body` with what arrives of the reply's body, and returns its length in bytes.
-    fn exchange(
+    /// Sends the request as number `unique`, lends `reply` for header and body, and returns what
+    /// arrived of the body.
+    pub(super) fn exchange<'r>(
         &self,
         unique: u64,
         transport: &mut impl Transport,
-        body: &mut [u8],
-    ) -> Result<usize, Cause> {
+        reply: &'r mut [u8],
+    ) -> Result<&'r [u8], Error> {
+        let used = self.send(unique, transport, reply).map_err(Cause::Io);
+        let body = used.and_then(|used| self.checked(unique, reply, used));
+        body.map_err(|cause| Error { operation: self.operation, cause })
+    }
+
+    fn send(
+        &self,
+        unique: u64,
+        transport: &mut impl Transport,
+        reply: &mut [u8],
+    ) -> Result<usize, IoErrorKind> {
         let [first, second] = self.parts;
         let header =
             header(self.opcode, unique, self.nodeid, first.len().saturating_add(second.len()));
-        let mut reply = [0; REPLY_BYTES_MAX];
-        let room = HEADER_BYTES.saturating_add(body.len());
-        let lent = reply.get_mut(..room).unwrap_or_default();
-        let used =
-            transport.exchange(&[header.as_bytes(), first, second], lent).map_err(Cause::Io)?;
+        transport.exchange(&[header.as_bytes(), first, second], reply)
+    }
+
+    /// The body of a reply of which the device says that `used` bytes arrived.
+    fn checked<'r>(&self, unique: u64, reply: &'r [u8], used: usize) -> Result<&'r [u8], Cause> {
         let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         let malformed =
             |want| Cause::Malformed { what: "the reply's length", got: wide(used), want };
-
-        let arrived = reply.get(..used).filter(|_| used <= room);
-        let arrived = arrived.ok_or_else(|| malformed(Want::AtMost(wide(room))))?;
-        let (head, rest) = fuse_out_header::read_from_prefix(arrived)
+        let arrived = reply.get(..used);
+        let arrived = arrived.ok_or_else(|| malformed(Want::AtMost(wide(reply.len()))))?;
+        let (head, body) = fuse_out_header::read_from_prefix(arrived)
             .map_err(|_| malformed(Want::AtLeast(wide(HEADER_BYTES))))?;
         check(head, unique, u32::try_from(used).unwrap_or(u32::MAX))?;
-        if rest.len() < self.body_bytes_min {
+        if body.len() < self.body_bytes_min {
             let bytes = HEADER_BYTES.saturating_add(self.body_bytes_min);
             return Err(malformed(Want::AtLeast(wide(bytes))));
         }
-        for (to, from) in body.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        Ok(rest.len())
+        Ok(body)
     }
 }

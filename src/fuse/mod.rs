@@ -5,17 +5,19 @@
 //!
 //! The format is that of Linux `include/uapi/linux/fuse.h`, protocol 7, in the byte order of this
 //! machine, as virtio-fs carries it (virtio 1.2 5.11). Only what a reader needs is spoken: INIT,
-//! LOOKUP, FORGET, OPEN, READ, RELEASE, DESTROY. Nothing is allocated.
+//! LOOKUP, READLINK, FORGET, OPEN, READ, RELEASE, DESTROY. Nothing is allocated.
 
 use crate::storage::IoErrorKind;
 
 mod error;
+mod link;
 mod message;
 mod path;
 mod read;
 mod session;
 
 pub use error::{Cause, Error, Operation, PathFault, Want};
+pub use link::{LINKS_MAX, PATH_BYTES_MAX};
 pub use path::{COMPONENTS_MAX, NAME_BYTES_MAX};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};

@@ -9,14 +9,16 @@ use fuse_abi::linux::{
     fuse_entry_out, fuse_forget_in, fuse_init_in, fuse_init_out, fuse_opcode, fuse_open_in,
     fuse_open_out, fuse_release_in,
 };
-use twox_hash::XxHash3_64;
 use zerocopy::IntoBytes;
 
-use super::error::{Cause, Error, MODE_DIRECTORY, MODE_REGULAR, MODE_TYPE, Operation, Want};
-use super::message::{self, Call};
+use super::error::{
+    Cause, Error, MODE_DIRECTORY, MODE_LINK, MODE_REGULAR, MODE_TYPE, Operation, Want,
+};
+use super::link::{LINKS_MAX, Way};
+use super::message::{self, Call, HEADER_BYTES};
 use super::read::ReadRequest;
 use super::{Transport, path};
-use crate::storage::IoErrorKind;
+use crate::storage::{Errno, FileStamp, FileTime, IoErrorKind, LinkFault};
 use crate::trace::{self, Shown};
 
 /// The longest read in bytes, whatever a daemon offers: more than 256 pages are not portable.
@@ -30,8 +32,9 @@ const PAGE_BYTES: u32 = 4096;
 const PAGES_DEFAULT: u32 = 32;
 /// Requests take even numbers; the odd one above names its interrupt (`FUSE_INT_REQ_BIT`).
 const UNIQUE_STEP: u64 = 2;
-/// `ENOENT` of Linux.
-const ENOENT: u32 = 2;
+/// The longest target of a symbolic link in bytes (`PATH_MAX` of Linux). A daemon that has a longer
+/// one than there is room for may not answer at all.
+const TARGET_BYTES_MAX: usize = 4096;
 /// No file is longer than a signed offset reaches.
 const SIZE_MAX: u64 = u64::MAX >> 1;
 
@@ -52,7 +55,7 @@ pub struct OpenFile {
     pub fh: u64,
     /// Length in bytes, at most `i64::MAX`.
     pub size: u64,
-    /// A digest of inode number, mtime and size: it changes when the content may have changed.
+    /// Changes when the content may have changed ([`FileStamp::version`]).
     pub version: u64,
     /// How many lookups of the node the daemon still counts.
     pub lookups: u64,
@@ -123,18 +126,22 @@ impl Session {
     }
 
     /// Opens the regular file at `path`, names separated by single slashes, from the share's
-    /// root. Symbolic links are not followed.
+    /// root. Symbolic links are followed as long as they stay in the share.
     ///
     /// # Errors
     /// [`Cause::Path`] for a path that is no such list of names, before anything is sent;
-    /// [`Cause::Type`] for what is no regular file; else as the daemon or the transport fails.
+    /// [`Cause::Link`] for a link that is not followed; [`Cause::Type`] for what is no regular
+    /// file; else as the daemon or the transport fails.
     /// Nothing stays looked up or open.
     pub fn open(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<OpenFile, Error> {
         path::check(path)?;
-        let node = self.walk(transport, path)?;
+        let node = match self.walk(transport, path)? {
+            Walked::Node(node) => node,
+            turn => self.follow(transport, path, turn)?,
+        };
         let opened = self.open_node(transport, &node);
         if opened.is_err() {
-            self.forget_quietly(transport, node.nodeid);
+            self.forget_quietly(transport, &node);
         }
         opened
     }
@@ -179,19 +186,87 @@ impl Session {
         ReadRequest::new(self.next_unique(), file.nodeid, file.fh, offset, size)
     }
 
-    /// Looks the path up and returns the last node, looked up once; all others are given back.
-    fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<Node, Error> {
-        let mut node =
-            Node { nodeid: FUSE_ROOT_ID, component: 0, mode: MODE_DIRECTORY, size: 0, version: 0 };
+    /// Looks the path up as far as its first turn and returns the last node, looked up once; all
+    /// others are given back.
+    fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<Walked, Error> {
+        let mut node = Node::ROOT;
+        if path.is_empty() {
+            return Ok(Walked::Node(node));
+        }
         for (component, name) in path::components(path) {
+            if name == b".." {
+                self.forget_quietly(transport, &node);
+                return Ok(Walked::Up(component));
+            }
             let found = self.lookup(transport, component, &node, name);
             // A node stays valid for its daemon without its parent, so one is held at a time.
-            if node.nodeid != FUSE_ROOT_ID {
-                self.forget_quietly(transport, node.nodeid);
-            }
+            self.forget_quietly(transport, &node);
             node = found?;
+            if node.is(MODE_LINK) {
+                return Ok(Walked::Link(node));
+            }
         }
-        Ok(node)
+        Ok(Walked::Node(node))
+    }
+
+    /// Goes on where `path` has its first turn, and returns the node at the end, looked up once.
+    // Not inlined: hardly any path has a link, and a link's target takes kilobytes of stack.
+    #[inline(never)]
+    fn follow(
+        &mut self,
+        transport: &mut impl Transport,
+        path: &[u8],
+        mut turn: Walked,
+    ) -> Result<Node, Error> {
+        let mut way: Option<Way> = None;
+        for _ in 0..LINKS_MAX {
+            let path = way.as_ref().map_or(path, Way::path);
+            let next = match turn {
+                Walked::Node(node) => return Ok(node),
+                Walked::Link(link) => {
+                    let next = self.read_link(transport, path, &link);
+                    self.forget_quietly(transport, &link);
+                    next?
+                }
+                Walked::Up(component) => Way::new(path, component, b"..")
+                    .map_err(|fault| not_followed(component, fault))?,
+            };
+            turn = self.walk(transport, next.path())?;
+            way = Some(next);
+        }
+        let component = match turn {
+            Walked::Node(node) => return Ok(node),
+            Walked::Link(link) => {
+                self.forget_quietly(transport, &link);
+                link.component
+            }
+            Walked::Up(component) => component,
+        };
+        Err(not_followed(component, LinkFault::Many(LINKS_MAX)))
+    }
+
+    /// Asks where a link leads, and puts that in the link's place on `path`.
+    fn read_link(
+        &mut self,
+        transport: &mut impl Transport,
+        path: &[u8],
+        link: &Node,
+    ) -> Result<Way, Error> {
+        let component = link.component;
+        let call = Call {
+            operation: Operation::Readlink(component),
+            opcode: fuse_opcode::FUSE_READLINK,
+            nodeid: link.nodeid,
+            parts: [&[], &[]],
+            body_bytes_min: 1,
+        };
+        let mut reply = [0; HEADER_BYTES + TARGET_BYTES_MAX];
+        let target = call.exchange(self.next_unique(), transport, &mut reply)?;
+        if target.contains(&0) {
+            let what = "a byte of the link's target";
+            return Err(malformed(Operation::Readlink(component), what, 0, Want::AtLeast(1)));
+        }
+        Way::new(path, component, target).map_err(|fault| not_followed(component, fault))
     }
 
     /// Looks one name up; `component` counts it from 1.
@@ -202,7 +277,7 @@ impl Session {
         parent: &Node,
         name: &[u8],
     ) -> Result<Node, Error> {
-        if parent.mode & MODE_TYPE != MODE_DIRECTORY {
+        if !parent.is(MODE_DIRECTORY) {
             return Err(parent.error(Cause::Type(parent.mode)));
         }
         let operation = Operation::Lookup(component);
@@ -221,7 +296,7 @@ impl Session {
         let (entry, _) = call.run::<fuse_entry_out>(self.next_unique(), transport)?;
         match entry.nodeid {
             // No node, and the daemon remembers so: a negative entry (since 7.4).
-            0 => Err(Error { operation, cause: Cause::Errno(ENOENT) }),
+            0 => Err(Error { operation, cause: Cause::Errno(Errno::ENOENT.0) }),
             // The root is no child of a directory, and is never forgotten.
             FUSE_ROOT_ID => {
                 Err(malformed(operation, "the node's number", FUSE_ROOT_ID, Want::AtLeast(2)))
@@ -241,7 +316,7 @@ impl Session {
     ) -> Result<OpenFile, Error> {
         let Node { nodeid, mode, size, version, .. } = *node;
         // Before OPEN, which may wait for ever on a pipe.
-        if mode & MODE_TYPE != MODE_REGULAR {
+        if !node.is(MODE_REGULAR) {
             return Err(node.error(Cause::Type(mode)));
         }
         if size > SIZE_MAX {
@@ -274,10 +349,13 @@ impl Session {
         transport.send(&[header.as_bytes(), body.as_bytes()])
     }
 
-    /// As [`Session::forget`], where a failure costs the daemon some memory and nothing else.
-    fn forget_quietly(&mut self, transport: &mut impl Transport, nodeid: u64) {
-        if let Err(kind) = self.forget(transport, nodeid, 1) {
-            trace::warn!("FUSE FORGET of node {}: {}", nodeid, Shown(&kind));
+    /// As [`Session::forget`] of one lookup, where a failure costs the daemon some memory and
+    /// nothing else. The root is looked up by nobody.
+    fn forget_quietly(&mut self, transport: &mut impl Transport, node: &Node) {
+        if node.nodeid != FUSE_ROOT_ID
+            && let Err(kind) = self.forget(transport, node.nodeid, 1)
+        {
+            trace::warn!("FUSE FORGET of node {}: {}", node.nodeid, Shown(&kind));
         }
     }
 
@@ -285,6 +363,16 @@ impl Session {
         self.unique = self.unique.wrapping_add(UNIQUE_STEP);
         self.unique
     }
+}
+
+/// How far a path leads.
+enum Walked {
+    /// To its end.
+    Node(Node),
+    /// To this link, which is held.
+    Link(Node),
+    /// To this component, which leads back to the directory of the one before.
+    Up(usize),
 }
 
 /// A node on the way to a file, or the file's.
@@ -298,16 +386,27 @@ struct Node {
 }
 
 impl Node {
+    const ROOT: Self =
+        Self { nodeid: FUSE_ROOT_ID, component: 0, mode: MODE_DIRECTORY, size: 0, version: 0 };
+
+    fn is(&self, of_type: u32) -> bool {
+        self.mode & MODE_TYPE == of_type
+    }
+
     /// What is wrong with it, as its lookup told.
     fn error(&self, cause: Cause) -> Error {
         Error { operation: Operation::Lookup(self.component), cause }
     }
 }
 
-/// A stable digest (XXH3-64) of what changes with the content.
 fn version(attr: &fuse_attr) -> u64 {
-    let fields = [attr.ino, attr.mtime, u64::from(attr.mtimensec), attr.size];
-    XxHash3_64::oneshot(fields.map(u64::to_le_bytes).as_flattened())
+    let time = |seconds, nanoseconds| FileTime { seconds, nanoseconds: u64::from(nanoseconds) };
+    let (mtime, ctime) = (time(attr.mtime, attr.mtimensec), time(attr.ctime, attr.ctimensec));
+    FileStamp { inode: attr.ino, bytes: attr.size, mtime, ctime }.version()
+}
+
+fn not_followed(component: usize, fault: LinkFault) -> Error {
+    Error { operation: Operation::Readlink(component), cause: Cause::Link(fault) }
 }
 
 fn malformed(operation: Operation, what: &'static str, got: u64, want: Want) -> Error {

@@ -1,37 +1,28 @@
 //! Disks and shares over files of the host, for the host tool and for tests.
 //!
 //! Always: a name opened on a share lies inside the share's directory, symbolic links followed;
-//! a disk is whole sectors long, and what its file lacks of the last one reads as zeros.
+//! a file is one device under all its names, and another one once its content may have changed; a
+//! disk is whole sectors long, and what its file lacks of the last one reads as zeros.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-use twox_hash::XxHash3_64;
-
 use super::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
-    Storage, Transfer,
+    Background, DeviceId, DeviceInfo, Discover, DiscoverError, Errno, FileStamp, IoErrorKind, Job,
+    JobKind, Lent, LinkFault, ShareSearch, Storage, Transfer, only, serial,
 };
 
 /// The longest single transfer, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 8 << 20;
 /// Sector of a disk, in bytes.
 const SECTOR_BYTES: u32 = 512;
-/// What counts of a serial (virtio 1.2 5.2.6.1).
-const SERIAL_BYTES: usize = 20;
-
-const ENOENT: u32 = 2;
-const EIO: u32 = 5;
-const EACCES: u32 = 13;
-const EINVAL: u32 = 22;
-
 /// Host files as devices. Foreground batches run one transfer after the other; background jobs
 /// are done when they are started and handed out by [`Background::poll`].
 #[derive(Debug)]
@@ -51,7 +42,15 @@ struct Share {
 #[derive(Debug)]
 enum Name {
     Disk(String),
-    File(PathBuf),
+    File(Opening),
+}
+
+/// A file as it was when it was opened.
+#[derive(Debug, PartialEq, Eq)]
+struct Opening {
+    /// The host's device, which with the inode number says which file it is.
+    dev: u64,
+    stamp: FileStamp,
 }
 
 #[derive(Debug)]
@@ -84,9 +83,10 @@ impl FileStorage {
     ///
     /// # Errors
     /// Those of the host; `InvalidInput` for something that is neither file nor block device;
-    /// `OutOfMemory` when there are 65,536 devices.
+    /// `OutOfMemory` when there are 65,535 devices.
     pub fn add_disk(&mut self, serial: &str, path: &Path, read_only: bool) -> io::Result<DeviceId> {
-        let kind = std::fs::metadata(path)?.file_type();
+        let stat = std::fs::metadata(path)?;
+        let kind = stat.file_type();
         if !kind.is_file() && !kind.is_block_device() {
             return Err(ErrorKind::InvalidInput.into());
         }
@@ -98,7 +98,8 @@ impl FileStorage {
             sector_bytes: SECTOR_BYTES,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only,
-            version: 0,
+            // The times of a block device's node say nothing of its content.
+            version: if kind.is_file() { FileStamp::from(&stat).version() } else { 0 },
         };
         let name = Name::Disk(serial.to_owned());
         let opened = Opened { name, file, file_bytes, info };
@@ -119,37 +120,37 @@ impl FileStorage {
     }
 
     fn add(&mut self, opened: Opened) -> Result<DeviceId, DiscoverError> {
-        let number = u16::try_from(self.devices.len()).map_err(|_| DiscoverError::TooMany)?;
+        let device = id(self.devices.len())?;
         self.devices.push(opened);
-        Ok(DeviceId(number))
+        Ok(device)
     }
 
     fn opened(&self, device: DeviceId) -> Result<&Opened, IoErrorKind> {
         self.devices.get(usize::from(device.0)).ok_or(IoErrorKind::Gone)
     }
 
-    fn open_on_share(&mut self, path: PathBuf) -> Result<DeviceId, DiscoverError> {
-        let same = |opened: &Opened| matches!(&opened.name, Name::File(open) if *open == path);
-        if let Some(number) = self.devices.iter().position(same) {
-            let number = u16::try_from(number).map_err(|_| DiscoverError::TooMany)?;
-            return Ok(DeviceId(number));
-        }
+    fn open_on_share(&mut self, path: &Path) -> Result<DeviceId, DiscoverError> {
         // Before the file is opened: to open a fifo would wait for its writer.
-        let is_file = std::fs::metadata(&path).map_err(share_error)?.is_file();
+        let is_file = std::fs::metadata(path).map_err(share_error)?.is_file();
         if !is_file {
-            return Err(DiscoverError::Share(EINVAL));
+            return Err(refused(Errno::EINVAL));
         }
-        let file = File::open(&path).map_err(share_error)?;
+        let file = File::open(path).map_err(share_error)?;
         let stat = file.metadata().map_err(share_error)?;
+        let opening = Opening { dev: stat.dev(), stamp: FileStamp::from(&stat) };
+        let same = |opened: &Opened| matches!(&opened.name, Name::File(of) if *of == opening);
+        if let Some(number) = self.devices.iter().position(same) {
+            return id(number);
+        }
         let info = DeviceInfo {
             bytes: stat.len(),
             sector_bytes: 1,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only: true,
-            version: version(&stat),
+            version: opening.stamp.version(),
         };
         let file_bytes = stat.len();
-        self.add(Opened { name: Name::File(path), file, file_bytes, info })
+        self.add(Opened { name: Name::File(opening), file, file_bytes, info })
     }
 }
 
@@ -252,17 +253,12 @@ impl Background for FileStorage {
 }
 
 impl Discover for FileStorage {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+    fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
         let mut found = Vec::new();
-        self.disks(&mut |name, device| {
-            let same = clip(name) == clip(serial);
-            found.extend(same.then_some(device));
+        self.disks(&mut |other, device| {
+            found.extend((serial(other) == serial(name)).then_some(device));
         });
-        match found.as_slice() {
-            [] => Err(DiscoverError::NotFound),
-            [one] => Ok(*one),
-            many => Err(DiscoverError::Ambiguous(u32::try_from(many.len()).unwrap_or(u32::MAX))),
-        }
+        only(found.into_iter())
     }
 
     fn share_file(
@@ -270,17 +266,14 @@ impl Discover for FileStorage {
         mount_tag: Option<&str>,
         name: &str,
     ) -> Result<DeviceId, DiscoverError> {
-        let mut result = Err(DiscoverError::NotFound);
-        for share in &self.shares {
-            if mount_tag.is_some_and(|tag| tag != share.tag) {
-                continue;
-            }
-            match share.path_of(name) {
-                Ok(path) => return self.open_on_share(path),
-                Err(error) => result = Err(error),
-            }
+        let wanted = |share: &&Share| mount_tag.is_none_or(|tag| tag == share.tag);
+        let paths: Vec<_> =
+            self.shares.iter().filter(wanted).map(|share| share.path_of(name)).collect();
+        let mut search = ShareSearch::new(mount_tag, paths.len())?;
+        for path in paths {
+            search.add(path.and_then(|path| self.open_on_share(&path)));
         }
-        result
+        search.end()
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
@@ -290,6 +283,12 @@ impl Discover for FileStorage {
             }
         }
     }
+
+    fn set_version(&mut self, device: DeviceId, version: u64) {
+        if let Some(opened) = self.devices.get_mut(usize::from(device.0)) {
+            opened.info.version = version;
+        }
+    }
 }
 
 impl Share {
@@ -297,36 +296,35 @@ impl Share {
         let name = Path::new(name);
         let stays = name.components().all(|part| matches!(part, Component::Normal(_)));
         if !stays || name.as_os_str().is_empty() {
-            return Err(DiscoverError::Share(EACCES));
+            return Err(refused(Errno::EACCES));
         }
         let path = self.dir.join(name).canonicalize().map_err(share_error)?;
-        if path.starts_with(&self.dir) { Ok(path) } else { Err(DiscoverError::Share(EACCES)) }
+        if path.starts_with(&self.dir) {
+            Ok(path)
+        } else {
+            Err(DiscoverError::Link(LinkFault::Leaves))
+        }
     }
 }
 
-/// Inode, mtime and size in one number. The same on every run, because the region keeps it; not
-/// the device number, which changes when a file system is mounted anew.
-fn version(stat: &Metadata) -> u64 {
-    let mut facts = Vec::new();
-    facts.extend_from_slice(&stat.ino().to_le_bytes());
-    facts.extend_from_slice(&stat.mtime().to_le_bytes());
-    facts.extend_from_slice(&stat.mtime_nsec().to_le_bytes());
-    facts.extend_from_slice(&stat.len().to_le_bytes());
-    XxHash3_64::oneshot(&facts).max(1)
+/// The device of this number; [`DeviceId::NONE`] is no device's.
+fn id(number: usize) -> Result<DeviceId, DiscoverError> {
+    let device = u16::try_from(number).map(DeviceId).ok();
+    device.filter(|device| *device != DeviceId::NONE).ok_or(DiscoverError::TooMany)
 }
 
-fn clip(serial: &str) -> &[u8] {
-    serial.as_bytes().get(..SERIAL_BYTES).unwrap_or(serial.as_bytes())
-}
-
-fn errno(error: &io::Error, otherwise: u32) -> u32 {
-    error.raw_os_error().and_then(|errno| u32::try_from(errno).ok()).unwrap_or(otherwise)
+fn errno(error: &io::Error, otherwise: Errno) -> u32 {
+    error.raw_os_error().and_then(|errno| u32::try_from(errno).ok()).unwrap_or(otherwise.0)
 }
 
 fn device_error(error: &io::Error) -> IoErrorKind {
-    IoErrorKind::Device(errno(error, EIO))
+    IoErrorKind::Device(errno(error, Errno::EIO))
 }
 
 fn share_error(error: io::Error) -> DiscoverError {
-    DiscoverError::Share(errno(&error, ENOENT))
+    DiscoverError::Share(errno(&error, Errno::EIO))
+}
+
+fn refused(errno: Errno) -> DiscoverError {
+    DiscoverError::Share(errno.0)
 }

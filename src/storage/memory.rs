@@ -2,34 +2,46 @@
 //!
 //! Always: read-only, and read where it lies; a disk is found by the name it was given.
 
-use super::{DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer};
+use super::{
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, only,
+    serial,
+};
 
-/// Disks of one storage at most: an image and the 64 blobs that it may have.
+/// Disks of one storage at most, unless its type says otherwise: an image and 64 blobs.
 pub const DISKS_MAX: usize = 65;
 /// No transfer is longer.
 const TRANSFER_BYTES_MAX: u32 = 1 << 30;
 
-/// Disks whose bytes lie in memory.
+/// Disks whose bytes lie in memory, `DISKS` of them at most.
 #[derive(Debug, Default)]
-pub struct MemoryStorage<'m> {
-    disks: heapless::Vec<(&'m str, &'m [u8]), DISKS_MAX>,
+pub struct MemoryStorage<'m, const DISKS: usize = DISKS_MAX> {
+    disks: heapless::Vec<Disk<'m>, DISKS>,
 }
 
-impl<'m> MemoryStorage<'m> {
+#[derive(Debug)]
+struct Disk<'m> {
+    serial: &'m str,
+    bytes: &'m [u8],
+    version: u64,
+}
+
+impl MemoryStorage<'_> {
     /// No disks.
     pub const fn new() -> Self {
         Self { disks: heapless::Vec::new() }
     }
+}
 
-    /// Adds a disk of these bytes. `None` if there are [`DISKS_MAX`].
+impl<'m, const DISKS: usize> MemoryStorage<'m, DISKS> {
+    /// Adds a disk of these bytes. `None` if there are as many as may be.
     pub fn add_disk(&mut self, serial: &'m str, bytes: &'m [u8]) -> Option<DeviceId> {
         let number = u16::try_from(self.disks.len()).ok()?;
-        self.disks.push((serial, bytes)).ok()?;
+        self.disks.push(Disk { serial, bytes, version: 0 }).ok()?;
         Some(DeviceId(number))
     }
 
     fn bytes(&self, device: DeviceId) -> Option<&'m [u8]> {
-        self.disks.get(usize::from(device.0)).map(|(_, bytes)| *bytes)
+        self.disks.get(usize::from(device.0)).map(|disk| disk.bytes)
     }
 
     fn range(&self, device: DeviceId, at: u64, len: usize) -> Result<&'m [u8], IoErrorKind> {
@@ -39,15 +51,15 @@ impl<'m> MemoryStorage<'m> {
     }
 }
 
-impl Storage for MemoryStorage<'_> {
+impl<const DISKS: usize> Storage for MemoryStorage<'_, DISKS> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        let bytes = self.bytes(device)?;
+        let Disk { bytes, version, .. } = self.disks.get(usize::from(device.0))?;
         Some(DeviceInfo {
-            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            bytes: u64::try_from(bytes.len()).ok()?,
             sector_bytes: 1,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only: true,
-            version: 0,
+            version: *version,
         })
     }
 
@@ -78,14 +90,11 @@ impl Storage for MemoryStorage<'_> {
     }
 }
 
-impl Discover for MemoryStorage<'_> {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
-        let named = || (0..).zip(&self.disks).filter(|(_, (name, _))| *name == serial);
-        match (named().next(), named().count()) {
-            (Some((number, _)), 1) => Ok(DeviceId(number)),
-            (None, _) => Err(DiscoverError::NotFound),
-            (_, count) => Err(DiscoverError::Ambiguous(u32::try_from(count).unwrap_or(u32::MAX))),
-        }
+impl<const DISKS: usize> Discover for MemoryStorage<'_, DISKS> {
+    fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
+        let disks = (0..).zip(&self.disks);
+        let same = disks.filter(|(_, disk)| serial(disk.serial) == serial(name));
+        only(same.map(|(number, _)| DeviceId(number)))
     }
 
     fn share_file(&mut self, _: Option<&str>, _: &str) -> Result<DeviceId, DiscoverError> {
@@ -93,8 +102,14 @@ impl Discover for MemoryStorage<'_> {
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
-        for (number, (serial, _)) in (0..).zip(&self.disks) {
-            each(serial, DeviceId(number));
+        for (number, disk) in (0..).zip(&self.disks) {
+            each(disk.serial, DeviceId(number));
+        }
+    }
+
+    fn set_version(&mut self, device: DeviceId, version: u64) {
+        if let Some(disk) = self.disks.get_mut(usize::from(device.0)) {
+            disk.version = version;
         }
     }
 }
@@ -119,11 +134,22 @@ mod tests {
     #[test]
     fn disk_is_found_by_a_name_that_one_disk_has() {
         let mut storage = MemoryStorage::new();
-        for name in ["a", "b", "b"] {
+        for name in ["a", "b", "b", "twenty-bytes-exactly-and-more"] {
             assert!(storage.add_disk(name, b"").is_some());
         }
         assert_eq!(storage.disk("a"), Ok(DeviceId(0)));
         assert_eq!(storage.disk("b"), Err(DiscoverError::Ambiguous(2)));
         assert_eq!(storage.disk("c"), Err(DiscoverError::NotFound));
+        // As of any other disk, 20 bytes of the name count.
+        assert_eq!(storage.disk("twenty-bytes-exactly, and others"), Ok(DeviceId(3)));
+        assert_eq!(storage.disk("twenty-bytes"), Err(DiscoverError::NotFound));
+    }
+
+    #[test]
+    fn type_says_how_many_disks_there_may_be() {
+        let mut storage = MemoryStorage::<2>::default();
+        assert_eq!(storage.add_disk("a", b""), Some(DeviceId(0)));
+        assert_eq!(storage.add_disk("b", b""), Some(DeviceId(1)));
+        assert_eq!(storage.add_disk("c", b""), None);
     }
 }

@@ -12,16 +12,22 @@ use core::fmt;
 
 #[cfg(feature = "alloc")]
 mod buffer;
+mod discover;
+mod errno;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod memory;
 mod spin;
+mod stamp;
 #[cfg(feature = "alloc")]
 mod tag;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;
+pub use discover::{Discover, DiscoverError, LinkFault, SERIAL_BYTES, ShareSearch, only, serial};
+pub use errno::Errno;
 pub use spin::{Patience, Spin};
+pub use stamp::{FileStamp, FileTime};
 #[cfg(feature = "alloc")]
 pub use tag::Tag;
 #[cfg(feature = "alloc")]
@@ -57,8 +63,9 @@ pub struct DeviceInfo {
     pub transfer_bytes_max: u32,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// A number that changes when the content behind the device may have changed, as far as the
-    /// device can tell: a digest of inode, mtime and size for a file, 0 for a disk.
+    /// A number that changes when the content behind the device may have changed, as far as is
+    /// known: that of a file ([`FileStamp::version`]), or what [`Discover::set_version`] said; 0
+    /// for a disk of which nothing was said.
     pub version: u64,
 }
 
@@ -86,7 +93,9 @@ pub enum IoErrorKind {
 impl fmt::Display for IoErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Device(status) => write!(f, "the device reported error {status}"),
+            // The statuses of virtio-blk are 1 and 2.
+            Self::Device(status @ ..=2) => write!(f, "the device reported error {status}"),
+            Self::Device(errno) => write!(f, "the device reported an error: {}", Errno(*errno)),
             Self::Timeout => f.write_str("no answer before the deadline"),
             Self::Short(got) => write!(f, "only {got} bytes arrived"),
             Self::OutOfRange => f.write_str("range beyond the end of the device"),
@@ -273,48 +282,4 @@ pub trait Background: Storage {
     fn rest(&mut self, ns: u32) {
         let _ = ns;
     }
-}
-
-/// A source could not be named.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DiscoverError {
-    /// Nothing has that name.
-    NotFound,
-    /// Several disks have that serial; the number is how many.
-    Ambiguous(u32),
-    /// The share has no such file or it cannot be opened; the number is the errno.
-    Share(u32),
-    /// The share's daemon does not answer or breaks its protocol.
-    Daemon(IoErrorKind),
-    /// The table of open files is full.
-    TooMany,
-}
-
-impl fmt::Display for DiscoverError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotFound => f.write_str("not found"),
-            Self::Ambiguous(count) => write!(f, "{count} disks have this serial"),
-            Self::Share(2) => f.write_str("the share has no such file"),
-            Self::Share(errno) => write!(f, "the share refuses it with errno {errno}"),
-            Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
-            Self::TooMany => f.write_str("too many open files"),
-        }
-    }
-}
-
-/// Finds devices by the names that a machine gives them.
-pub trait Discover: Storage {
-    /// The disk with this virtio-blk serial (at most 20 bytes of it count).
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError>;
-
-    /// Opens the file `name` on the share with this mount tag; `None` means on any share.
-    fn share_file(
-        &mut self,
-        mount_tag: Option<&str>,
-        name: &str,
-    ) -> Result<DeviceId, DiscoverError>;
-
-    /// Calls `each` with every name that [`Discover::disk`] would find, for messages.
-    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId));
 }

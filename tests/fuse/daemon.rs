@@ -8,6 +8,7 @@ use rootlet::storage::IoErrorKind;
 
 pub const LOOKUP: u32 = 1;
 pub const FORGET: u32 = 2;
+pub const READLINK: u32 = 5;
 pub const OPEN: u32 = 14;
 pub const RELEASE: u32 = 18;
 pub const INIT: u32 = 26;
@@ -23,7 +24,11 @@ pub struct Node {
     pub ino: u64,
     pub mtime: u64,
     pub mtime_nsec: u32,
+    pub ctime: u64,
+    pub ctime_nsec: u32,
     pub atime: u64,
+    /// Where a link leads.
+    pub target: Vec<u8>,
 }
 
 /// Changes a reply before it is sent: the opcode, and the bytes.
@@ -58,7 +63,10 @@ impl Daemon {
             ino: 1000 + size,
             mtime: 1_700_000_000,
             mtime_nsec: 5,
+            ctime: 1_700_000_001,
+            ctime_nsec: 6,
             atime: 0,
+            target: Vec::new(),
         };
         let nodes = vec![
             node(0, b"", 0o040_755, 0),           // 1, the root
@@ -67,7 +75,7 @@ impl Daemon {
             node(3, b"file", 0o100_644, 123_456), // 4
             node(1, b"top", 0o100_644, 7),        // 5
             node(1, b"pipe", 0o010_644, 0),       // 6
-            node(1, b"link", 0o120_777, 3),       // 7
+            Node { target: b"top".to_vec(), ..node(1, b"link", 0o120_777, 3) }, // 7
         ];
         Self {
             nodes,
@@ -82,6 +90,12 @@ impl Daemon {
             claim: None,
             lost: None,
         }
+    }
+
+    /// Adds a link in the directory `parent`.
+    pub fn link(&mut self, parent: u64, name: &str, target: &[u8]) {
+        let (name, target) = (name.as_bytes().to_vec(), target.to_vec());
+        self.nodes.push(Node { parent, name, target, ..self.nodes[6].clone() });
     }
 
     /// The opcodes of the requests so far.
@@ -107,6 +121,11 @@ impl Daemon {
         match opcode {
             INIT => Ok(self.init(body)),
             LOOKUP => self.lookup(nodeid, body),
+            READLINK => {
+                assert!(body.is_empty() && self.held.contains_key(&nodeid), "a node that is held");
+                assert_eq!(self.node(nodeid).mode >> 12, 0o12, "only links have a target");
+                Ok(self.node(nodeid).target.clone())
+            }
             OPEN => {
                 assert_eq!(body, [0; 8], "O_RDONLY");
                 assert_eq!(self.node(nodeid).mode >> 12, 0o10, "only regular files are opened");
@@ -166,10 +185,10 @@ impl Daemon {
     fn attr(&self, nodeid: u64) -> Vec<u8> {
         let node = self.node(nodeid);
         let mut out = Vec::new();
-        for field in [node.ino, node.size, 8, node.atime, node.mtime, 0] {
+        for field in [node.ino, node.size, 8, node.atime, node.mtime, node.ctime] {
             out.extend(field.to_le_bytes());
         }
-        for field in [0, node.mtime_nsec, 0, node.mode, 1, 0, 0, 0, 4096, 0] {
+        for field in [0, node.mtime_nsec, node.ctime_nsec, node.mode, 1, 0, 0, 0, 4096, 0] {
             out.extend(u32::to_le_bytes(field));
         }
         out.truncate(if self.minor < 9 { 80 } else { 88 });

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 use rootlet::fuse::{Cause, OpenFile, Operation, Session, Transport};
 use rootlet::storage::{DiscoverError, IoErrorKind};
 
-use crate::daemon::{DESTROY, Daemon, FORGET, INIT, LOOKUP, OPEN, RELEASE, u32_at, u64_at};
+use crate::daemon::{
+    DESTROY, Daemon, FORGET, INIT, LOOKUP, OPEN, READLINK, RELEASE, u32_at, u64_at,
+};
 
 /// Runs a whole session; `lie` changes the replies to `opcode`.
 fn run(opcode: u32, mut lie: impl FnMut(&mut Vec<u8>) + 'static) -> Result<(), Cause> {
@@ -20,6 +22,8 @@ fn run(opcode: u32, mut lie: impl FnMut(&mut Vec<u8>) + 'static) -> Result<(), C
         let mut session = Session::connect(&mut daemon)?;
         let file = session.open(&mut daemon, b"dir/sub/file")?;
         session.close(&mut daemon, file)?;
+        let file = session.open(&mut daemon, b"link")?;
+        session.close(&mut daemon, file)?;
         session.destroy(&mut daemon)
     };
     match go() {
@@ -28,6 +32,7 @@ fn run(opcode: u32, mut lie: impl FnMut(&mut Vec<u8>) + 'static) -> Result<(), C
             let named = match error.operation {
                 Operation::Init => INIT,
                 Operation::Lookup(_) => LOOKUP,
+                Operation::Readlink(_) => READLINK,
                 Operation::Forget => FORGET,
                 Operation::Open => OPEN,
                 Operation::Release => RELEASE,
@@ -39,7 +44,7 @@ fn run(opcode: u32, mut lie: impl FnMut(&mut Vec<u8>) + 'static) -> Result<(), C
     }
 }
 
-const WITH_REPLY: [u32; 5] = [INIT, LOOKUP, OPEN, RELEASE, DESTROY];
+const WITH_REPLY: [u32; 6] = [INIT, LOOKUP, READLINK, OPEN, RELEASE, DESTROY];
 
 /// Makes a reply a lie.
 type Change = fn(&mut Vec<u8>);

@@ -11,5 +11,6 @@
 
 mod daemon;
 mod lies;
+mod links;
 mod recorded;
 mod session;

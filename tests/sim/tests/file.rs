@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{
-    Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, Storage,
-    Transfer,
+    Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, LinkFault,
+    Storage, Transfer,
 };
 
 struct Scratch(PathBuf);
@@ -119,10 +119,12 @@ fn share_names_do_not_leave_the_share() {
     symlink("sub/in", dir.join("within")).unwrap();
     let mut storage = FileStorage::new();
     storage.add_share("tag", &dir).unwrap();
-    for name in ["../secret", "/etc/hostname", "out", "sub/../../secret", "", "."] {
+    for name in ["../secret", "/etc/hostname", "sub/../../secret", "", "."] {
         let got = storage.share_file(Some("tag"), name);
         assert_eq!(got, Err(DiscoverError::Share(13)), "{name}");
     }
+    let leaves = Err(DiscoverError::Link(LinkFault::Leaves));
+    assert_eq!(storage.share_file(Some("tag"), "out"), leaves);
     assert_eq!(storage.share_file(Some("tag"), "none"), Err(DiscoverError::Share(2)));
     assert_eq!(storage.share_file(Some("other"), "sub/in"), Err(DiscoverError::NotFound));
     assert_eq!(storage.share_file(None, "sub"), Err(DiscoverError::Share(22)), "a directory");
@@ -146,6 +148,71 @@ fn version_follows_the_content() {
     assert_eq!(version(), first);
     fs::write(scratch.0.join("f"), b"three").unwrap();
     assert_ne!(version(), first);
+}
+
+#[test]
+fn content_changed_in_place_is_another_version_whatever_mtime_says() {
+    let scratch = Scratch::new("ctime");
+    let path = scratch.0.join("f");
+    fs::write(&path, b"one").unwrap();
+    let mut storage = FileStorage::new();
+    storage.add_share("t", &scratch.0).unwrap();
+    let old = storage.share_file(None, "f").unwrap();
+    let mtime = fs::metadata(&path).unwrap().modified().unwrap();
+    // The host's clock ticks.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    fs::write(&path, b"two").unwrap();
+    fs::File::options().write(true).open(&path).unwrap().set_modified(mtime).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), mtime);
+
+    let new = storage.share_file(None, "f").unwrap();
+    assert_ne!(new, old, "what was opened before keeps the version that it was opened with");
+    let version = |device| storage.info(device).unwrap().version;
+    assert_ne!(version(new), version(old));
+    assert_eq!(storage.share_file(Some("t"), "f"), Ok(new));
+}
+
+#[test]
+fn disk_of_a_file_has_the_files_version_until_another_is_said() {
+    let scratch = Scratch::new("told");
+    let path = scratch.0.join("f");
+    fs::write(&path, vec![1; 512]).unwrap();
+    let mut storage = FileStorage::new();
+    let disk = storage.add_disk("disk", &path, true).unwrap();
+    storage.add_share("t", &scratch.0).unwrap();
+    let file = storage.share_file(None, "f").unwrap();
+    assert_ne!(storage.info(disk).unwrap().version, 0);
+    assert_eq!(storage.info(disk).unwrap().version, storage.info(file).unwrap().version);
+    storage.set_version(disk, 7);
+    assert_eq!(storage.info(disk).unwrap().version, 7);
+}
+
+#[test]
+fn file_of_one_name_on_two_shares_is_refused_and_one_file_under_two_names_is_one() {
+    let scratch = Scratch::new("two");
+    let (a, b) = (scratch.0.join("a"), scratch.0.join("b"));
+    for dir in [&a, &b] {
+        fs::create_dir_all(dir).unwrap();
+        fs::write(dir.join("f"), dir.to_str().unwrap()).unwrap();
+    }
+    fs::write(b.join("own"), b"b").unwrap();
+    fs::hard_link(a.join("f"), a.join("linked")).unwrap();
+    symlink("f", a.join("symlinked")).unwrap();
+    for dirs in [[&a, &b], [&b, &a]] {
+        let mut storage = FileStorage::new();
+        storage.add_share("one", dirs[0]).unwrap();
+        storage.add_share("two", dirs[1]).unwrap();
+        assert_eq!(storage.share_file(None, "f"), Err(DiscoverError::Files(2)));
+        assert!(storage.share_file(None, "own").is_ok());
+        let f = storage.share_file(Some(if dirs[0] == &a { "one" } else { "two" }), "f");
+        assert_eq!(storage.share_file(None, "linked"), f);
+        assert_eq!(storage.share_file(None, "symlinked"), f);
+
+        let mut storage = FileStorage::new();
+        storage.add_share("tag", dirs[0]).unwrap();
+        storage.add_share("tag", dirs[1]).unwrap();
+        assert_eq!(storage.share_file(Some("tag"), "own"), Err(DiscoverError::MountTags(2)));
+    }
 }
 
 #[test]

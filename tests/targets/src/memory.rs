@@ -140,4 +140,6 @@ impl Discover for Devices {
     }
 
     fn disks(&mut self, _: &mut dyn FnMut(&str, DeviceId)) {}
+
+    fn set_version(&mut self, _: DeviceId, _: u64) {}
 }

@@ -1,22 +1,21 @@
 //! Devices by name: disks by serial, files by mount tag and path.
 //!
-//! Always: a file is opened once, however often it is asked for; a share whose daemon fails does
-//! not keep another share from being searched.
+//! Always: a file is one device, however often and under whatever names it is asked for; a share
+//! whose daemon fails does not keep another share from being searched; which of several devices of
+//! one name is meant never depends on their order.
 
 use core::ptr::NonNull;
 
 use rootlet::fuse::{self, OpenFile, Session};
-use rootlet::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind};
+use rootlet::storage::{
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, ShareSearch, only, serial,
+};
 use virtio_drivers::transport::Transport;
 
 use super::call::Call;
-use super::{FILES_MAX, File, VirtioStorage};
+use super::{File, Share, VirtioStorage};
 use crate::text::until_zero;
-use crate::virtio::blk::SERIAL_BYTES;
 use crate::virtio::port::Request;
-
-/// `ENOENT` of Linux.
-const ENOENT: u32 = 2;
 
 /// A share's queues as FUSE wants them.
 struct Wire<'w, T: Transport> {
@@ -65,18 +64,20 @@ impl<T: Transport> VirtioStorage<T> {
     }
 
     fn open(&mut self, share: usize, name: &str) -> Result<DeviceId, DiscoverError> {
-        let known = |file: &File| file.share == share && *file.name == *name.as_bytes();
-        if let Some(file) = self.files.iter().position(known) {
-            return self.file_id(file);
-        }
-        if self.files.len() >= FILES_MAX {
-            return Err(DiscoverError::TooMany);
-        }
         let id = self.file_id(self.files.len())?;
         let (open, transfer_bytes_max) = self.in_session(share, |session, wire| {
             let open = session.open(wire, name.as_bytes())?;
             Ok((open, session.read_bytes_max()))
         })?;
+        // A node that is looked up keeps its number. If its version changed, so did its content.
+        let same = |file: &File| {
+            let known = &file.open;
+            file.share == share && (known.nodeid, known.version) == (open.nodeid, open.version)
+        };
+        if let Some(file) = self.files.iter().position(same) {
+            self.close(share, open)?;
+            return self.file_id(file);
+        }
         let port = self.shares[share].port;
         let transfer_bytes_max = transfer_bytes_max.min(self.ports[port].transfer_bytes_max());
         let info = DeviceInfo {
@@ -86,7 +87,7 @@ impl<T: Transport> VirtioStorage<T> {
             read_only: true,
             version: open.version,
         };
-        self.files.push(File { share, port, name: name.as_bytes().into(), open, info });
+        self.files.push(File { share, port, open, info });
         Ok(id)
     }
 
@@ -98,8 +99,8 @@ impl<T: Transport> VirtioStorage<T> {
     }
 
     fn file_id(&self, file: usize) -> Result<DeviceId, DiscoverError> {
-        let id = self.disks.len() + file;
-        u16::try_from(id).map(DeviceId).map_err(|_| DiscoverError::TooMany)
+        let id = u16::try_from(self.disks.len() + file).map(DeviceId).ok();
+        id.filter(|id| *id != DeviceId::NONE).ok_or(DiscoverError::TooMany)
     }
 
     /// Closes every file, ends every session and resets every device. Their jobs end as
@@ -128,21 +129,11 @@ impl<T: Transport> VirtioStorage<T> {
 }
 
 impl<T: Transport> Discover for VirtioStorage<T> {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
-        let wanted = serial.as_bytes();
-        let wanted = &wanted[..wanted.len().min(SERIAL_BYTES)];
+    fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
         self.name_disks();
-        let (mut last, mut count) = (0, 0);
-        for (index, disk) in self.disks.iter().enumerate() {
-            if self.ports[disk.port].serial() == wanted {
-                (last, count) = (index, count + 1);
-            }
-        }
-        match count {
-            0 => Err(DiscoverError::NotFound),
-            1 => u16::try_from(last).map(DeviceId).map_err(|_| DiscoverError::TooMany),
-            _ => Err(DiscoverError::Ambiguous(count)),
-        }
+        let disks = (0..).zip(&self.disks);
+        let same = disks.filter(|(_, disk)| self.ports[disk.port].serial() == serial(name));
+        only(same.map(|(index, _)| DeviceId(index)))
     }
 
     fn share_file(
@@ -150,20 +141,17 @@ impl<T: Transport> Discover for VirtioStorage<T> {
         mount_tag: Option<&str>,
         name: &str,
     ) -> Result<DeviceId, DiscoverError> {
-        let mut failure = DiscoverError::NotFound;
+        let wanted = |share: &Share| {
+            mount_tag.is_none_or(|wanted| wanted.as_bytes() == until_zero(&share.tag))
+        };
+        let mut search =
+            ShareSearch::new(mount_tag, self.shares.iter().filter(|&share| wanted(share)).count())?;
         for share in 0..self.shares.len() {
-            let tag = until_zero(&self.shares[share].tag);
-            if mount_tag.is_some_and(|wanted| wanted.as_bytes() != tag) {
-                continue;
-            }
-            match self.open(share, name) {
-                Ok(id) => return Ok(id),
-                // A share without the file says less than one that fails.
-                Err(DiscoverError::Share(ENOENT)) if failure != DiscoverError::NotFound => {}
-                Err(error) => failure = error,
+            if wanted(&self.shares[share]) {
+                search.add(self.open(share, name));
             }
         }
-        Err(failure)
+        search.end()
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
@@ -173,6 +161,21 @@ impl<T: Transport> Discover for VirtioStorage<T> {
             if let Ok(index) = u16::try_from(index) {
                 each(serial, DeviceId(index));
             }
+        }
+    }
+
+    fn set_version(&mut self, device: DeviceId, version: u64) {
+        let index = usize::from(device.0);
+        let disks = self.disks.len();
+        let info = match self.disks.get_mut(index) {
+            Some(disk) => Some(&mut disk.info),
+            None => {
+                let file = index.checked_sub(disks).and_then(|file| self.files.get_mut(file));
+                file.map(|file| &mut file.info)
+            }
+        };
+        if let Some(info) = info {
+            info.version = version;
         }
     }
 }

@@ -35,8 +35,6 @@ use jobs::Jobs;
 pub use processor::Processor;
 use translations::Translations;
 
-/// How many files of shares may be open.
-pub const FILES_MAX: usize = 64;
 /// As many devices need no tables that grow.
 const DEVICES_USUAL: usize = 8;
 /// How long a device may take to answer, unless told otherwise.
@@ -61,7 +59,6 @@ struct Share {
 struct File {
     share: usize,
     port: usize,
-    name: Box<[u8]>,
     open: OpenFile,
     info: DeviceInfo,
 }
@@ -120,7 +117,7 @@ impl<T: Transport> VirtioStorage<T> {
             ports: Vec::with_capacity(DEVICES_USUAL),
             disks: Vec::with_capacity(DEVICES_USUAL),
             shares: Vec::with_capacity(DEVICES_USUAL),
-            files: Vec::with_capacity(FILES_MAX),
+            files: Vec::with_capacity(DEVICES_USUAL),
             jobs: Jobs::new(),
             translations: Translations::new(processor.forget_translations),
             processor,

@@ -3,11 +3,12 @@
 //! Always: requests complete in an order that the seed chooses; a guest whose power was cut
 //! gets [`IoErrorKind::Gone`] for everything, for ever.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rootlet::storage::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
-    Storage, Transfer,
+    ShareSearch, Storage, Transfer, only, serial,
 };
 
 use super::engine::{Name, State, Waiter};
@@ -202,19 +203,12 @@ impl Background for SimStorage {
 }
 
 impl Discover for SimStorage {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+    fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
         let state = lock(&self.state);
-        let same = |name: &str| clip(name) == clip(serial);
         let devices = (0..).zip(&state.devices).filter(|(_, unit)| !unit.gone);
-        let found: Vec<u16> = devices
-            .filter(|(_, unit)| matches!(&unit.name, Name::Disk(name) if same(name)))
-            .map(|(number, _)| number)
-            .collect();
-        match found[..] {
-            [] => Err(DiscoverError::NotFound),
-            [one] => Ok(DeviceId(one)),
-            _ => Err(DiscoverError::Ambiguous(found.len() as u32)),
-        }
+        let same =
+            |other: &Name| matches!(other, Name::Disk(other) if serial(other) == serial(name));
+        only(devices.filter(|(_, unit)| same(&unit.name)).map(|(number, _)| DeviceId(number)))
     }
 
     fn share_file(
@@ -227,17 +221,19 @@ impl Discover for SimStorage {
         if let Some((_, fault)) = state.share_faults.iter().find(|(tag, _)| matches_tag(tag)) {
             return Err(*fault);
         }
-        let mut has_share = false;
-        for (number, unit) in (0..).zip(&state.devices) {
-            let Name::Share { tag, file } = &unit.name else { continue };
-            if matches_tag(tag) {
-                has_share = true;
-                if file == name && !unit.gone {
-                    return Ok(DeviceId(number));
-                }
+        let files = (0..).zip(&state.devices).filter_map(|(number, unit)| match &unit.name {
+            Name::Share { tag, file } if matches_tag(tag) => {
+                Some((tag, file == name && !unit.gone, DeviceId(number)))
             }
+            _ => None,
+        });
+        let tags: BTreeSet<&String> = files.clone().map(|(tag, ..)| tag).collect();
+        let mut search = ShareSearch::new(mount_tag, tags.len())?;
+        for tag in tags {
+            let found = files.clone().find(|(of, is_it, _)| *of == tag && *is_it);
+            search.add(found.map(|(.., device)| device).ok_or(DiscoverError::Share(2)));
         }
-        Err(if has_share { DiscoverError::Share(2) } else { DiscoverError::NotFound })
+        search.end()
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
@@ -253,6 +249,12 @@ impl Discover for SimStorage {
         };
         for (name, number) in names {
             each(&name, DeviceId(number));
+        }
+    }
+
+    fn set_version(&mut self, device: DeviceId, version: u64) {
+        if let Some(unit) = lock(&self.state).devices.get_mut(usize::from(device.0)) {
+            unit.info.version = version;
         }
     }
 }
@@ -274,10 +276,4 @@ impl Drop for SimStorage {
         state.ended.retain(|(guest, ..)| *guest != self.guest);
         state.kept.retain(|(guest, ..)| *guest != self.guest);
     }
-}
-
-/// What counts of a virtio-blk serial (virtio 1.2 5.2.6.1: 20 bytes).
-fn clip(serial: &str) -> &[u8] {
-    let bytes = serial.as_bytes();
-    &bytes[..bytes.len().min(20)]
 }

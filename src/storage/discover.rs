@@ -1,0 +1,207 @@
+//! Devices by the names that a machine gives them.
+//!
+//! Always: a name that fits more than one device is refused, and never taken for the first of them.
+
+use core::fmt;
+
+use super::{DeviceId, Errno, IoErrorKind, Storage};
+
+/// Bytes of a virtio-blk serial that count (virtio 1.2 5.2.6.1).
+pub const SERIAL_BYTES: usize = 20;
+
+/// Finds devices by the names that a machine gives them.
+pub trait Discover: Storage {
+    /// The disk with this virtio-blk serial ([`SERIAL_BYTES`] of it count).
+    ///
+    /// # Errors
+    /// [`DiscoverError::Ambiguous`] if several have it.
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError>;
+
+    /// Opens the file `name` on the share with this mount tag; `None` means on any share. One file
+    /// is one device, under whatever names it is opened.
+    ///
+    /// # Errors
+    /// [`DiscoverError::MountTags`] and [`DiscoverError::Files`] if it could be another one as well.
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError>;
+
+    /// Calls `each` with every name that [`Discover::disk`] would find, for messages.
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId));
+
+    /// Says which version of its content `device` has, in place of what is known of it; see
+    /// [`super::DeviceInfo::version`]. Does nothing if there is no such device.
+    fn set_version(&mut self, device: DeviceId, version: u64);
+}
+
+/// A source could not be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiscoverError {
+    /// Nothing has that name.
+    NotFound,
+    /// Several disks have that serial; the number is how many.
+    Ambiguous(u32),
+    /// Several shares have that mount tag; the number is how many.
+    MountTags(u32),
+    /// Several shares have a file of that name; the number is how many.
+    Files(u32),
+    /// The share has no such file or it cannot be opened; the number is the errno.
+    Share(u32),
+    /// A symbolic link on the way is not followed.
+    Link(LinkFault),
+    /// The share's daemon does not answer or breaks its protocol.
+    Daemon(IoErrorKind),
+    /// The table of open files is full.
+    TooMany,
+}
+
+/// Why a symbolic link of a share is not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkFault {
+    /// It leads out of the share: above its root, or to an absolute path.
+    Leaves,
+    /// More links follow each other than are followed; the number is how many are.
+    Many(usize),
+    /// With its target the path has more bytes or names than a path may have.
+    Long,
+}
+
+impl fmt::Display for LinkFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Leaves => f.write_str("a symbolic link leads out of the share"),
+            Self::Many(most) => write!(f, "more than {most} symbolic links follow each other"),
+            Self::Long => f.write_str("a symbolic link makes the path too long"),
+        }
+    }
+}
+
+impl fmt::Display for DiscoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound => f.write_str("not found"),
+            Self::Ambiguous(count) => write!(f, "{count} disks have this serial"),
+            Self::MountTags(count) => write!(f, "{count} shares have this mount tag"),
+            Self::Files(count) => write!(
+                f,
+                "{count} shares have such a file (share:TAG:NAME says which of them is meant)"
+            ),
+            Self::Share(2) => f.write_str("the share has no such file"),
+            Self::Share(errno) => write!(f, "the share refuses it: {}", Errno(*errno)),
+            Self::Link(fault) => fault.fmt(f),
+            Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
+            Self::TooMany => f.write_str("too many open files"),
+        }
+    }
+}
+
+impl core::error::Error for DiscoverError {}
+
+/// The bytes of a serial that count.
+pub fn serial(name: &str) -> &[u8] {
+    name.as_bytes().get(..SERIAL_BYTES).unwrap_or(name.as_bytes())
+}
+
+/// The only disk of those that have the serial which was looked for.
+///
+/// # Errors
+/// [`DiscoverError::NotFound`], [`DiscoverError::Ambiguous`].
+pub fn only(found: impl Iterator<Item = DeviceId>) -> Result<DeviceId, DiscoverError> {
+    match found.zip(1..).last() {
+        None => Err(DiscoverError::NotFound),
+        Some((device, 1)) => Ok(device),
+        Some((_, count)) => Err(DiscoverError::Ambiguous(count)),
+    }
+}
+
+/// What all shares say of one file.
+#[derive(Debug)]
+pub struct ShareSearch {
+    found: Option<(DeviceId, u32)>,
+    failure: DiscoverError,
+}
+
+impl ShareSearch {
+    /// A search on all the shares, or on those with the mount tag: `shares` of them.
+    ///
+    /// # Errors
+    /// [`DiscoverError::MountTags`]: nobody knows which share of that tag is meant.
+    pub fn new(mount_tag: Option<&str>, shares: usize) -> Result<Self, DiscoverError> {
+        if mount_tag.is_some() && shares > 1 {
+            let count = u32::try_from(shares).map_err(|_| DiscoverError::TooMany)?;
+            return Err(DiscoverError::MountTags(count));
+        }
+        Ok(Self { found: None, failure: DiscoverError::NotFound })
+    }
+
+    /// Takes in what one more share says.
+    pub fn add(&mut self, answer: Result<DeviceId, DiscoverError>) {
+        const ENOENT: DiscoverError = DiscoverError::Share(Errno::ENOENT.0);
+        match (answer, &mut self.found) {
+            (Ok(device), None) => self.found = Some((device, 1)),
+            (Ok(device), Some((known, _))) if *known == device => {}
+            (Ok(_), Some((_, count))) => match count.checked_add(1) {
+                Some(more) => *count = more,
+                None => self.failure = DiscoverError::TooMany,
+            },
+            // A share without the file says less than one that fails.
+            (Err(ENOENT), _) if self.failure != DiscoverError::NotFound => {}
+            (Err(failure), _) => self.failure = failure,
+        }
+    }
+
+    /// The file.
+    ///
+    /// # Errors
+    /// [`DiscoverError::Files`] if several shares have one; if none has, why.
+    pub fn end(self) -> Result<DeviceId, DiscoverError> {
+        match self.found {
+            Some((device, 1)) => Ok(device),
+            Some((_, count)) => Err(DiscoverError::Files(count)),
+            None => Err(self.failure),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: DeviceId = DeviceId(3);
+    const B: DeviceId = DeviceId(4);
+
+    #[test]
+    fn one_device_is_found_and_two_are_refused() {
+        assert_eq!(only([].into_iter()), Err(DiscoverError::NotFound));
+        assert_eq!(only([A].into_iter()), Ok(A));
+        assert_eq!(only([A, B].into_iter()), Err(DiscoverError::Ambiguous(2)));
+    }
+
+    #[test]
+    fn file_on_two_shares_is_refused_in_any_order_and_one_file_is_not_two() {
+        let search = |answers: &[Result<DeviceId, DiscoverError>]| {
+            let mut search = ShareSearch::new(None, answers.len())?;
+            answers.iter().for_each(|answer| search.add(*answer));
+            search.end()
+        };
+        let (none, fails) = (Err(DiscoverError::Share(2)), Err(DiscoverError::Share(13)));
+        assert_eq!(search(&[]), Err(DiscoverError::NotFound));
+        assert_eq!(search(&[none, Ok(A)]), Ok(A));
+        assert_eq!(search(&[Ok(A), fails]), Ok(A));
+        assert_eq!(search(&[Ok(A), Ok(A)]), Ok(A));
+        assert_eq!(search(&[Ok(A), none, Ok(B)]), Err(DiscoverError::Files(2)));
+        assert_eq!(search(&[Ok(B), none, Ok(A)]), Err(DiscoverError::Files(2)));
+        assert_eq!(search(&[none, fails]), fails);
+        assert_eq!(search(&[fails, none]), fails);
+        let refused = ShareSearch::new(Some("tag"), 2).map(|_| ());
+        assert_eq!(refused, Err(DiscoverError::MountTags(2)));
+    }
+
+    #[test]
+    fn twenty_bytes_of_a_serial_count() {
+        assert_eq!(serial("0123456789abcdefghijk"), b"0123456789abcdefghij");
+        assert_eq!(serial("short"), b"short");
+    }
+}

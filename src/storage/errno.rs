@@ -1,0 +1,75 @@
+//! Error numbers of Linux, in words.
+//!
+//! Always: the number is shown as well, so that nothing is lost for one that has no words here.
+
+use core::fmt;
+
+/// A number of Linux (`include/uapi/asm-generic/errno.h`), as hosts and daemons report it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Errno(pub u32);
+
+impl Errno {
+    /// No such file or directory.
+    pub const ENOENT: Self = Self(2);
+    /// Input/output error.
+    pub const EIO: Self = Self(5);
+    /// Permission denied.
+    pub const EACCES: Self = Self(13);
+    /// Is a directory.
+    pub const EISDIR: Self = Self(21);
+    /// Invalid argument.
+    pub const EINVAL: Self = Self(22);
+
+    fn words(self) -> Option<&'static str> {
+        Some(match self.0 {
+            1 => "operation not permitted",
+            2 => "no such file or directory",
+            4 => "interrupted system call",
+            5 => "input/output error",
+            6 => "no such device or address",
+            9 => "bad file descriptor",
+            11 => "resource temporarily unavailable",
+            12 => "out of memory",
+            13 => "permission denied",
+            16 => "device or resource busy",
+            17 => "file exists",
+            18 => "invalid cross-device link",
+            19 => "no such device",
+            20 => "not a directory",
+            21 => "is a directory",
+            22 => "invalid argument",
+            23 => "too many open files in system",
+            24 => "too many open files",
+            27 => "file too large",
+            28 => "no space left on device",
+            30 => "read-only file system",
+            36 => "file name too long",
+            38 => "function not implemented",
+            40 => "too many levels of symbolic links",
+            61 => "no data available",
+            71 => "protocol error",
+            74 => "bad message",
+            75 => "value too large",
+            95 => "operation not supported",
+            103 => "connection aborted",
+            104 => "connection reset",
+            107 => "not connected",
+            110 => "connection timed out",
+            111 => "connection refused",
+            116 => "stale file handle",
+            117 => "structure needs cleaning",
+            121 => "remote input/output error",
+            122 => "disk quota exceeded",
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.words() {
+            Some(words) => write!(f, "{words} (errno {})", self.0),
+            None => write!(f, "errno {}", self.0),
+        }
+    }
+}
