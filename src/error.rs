@@ -1,14 +1,14 @@
-//! What can go wrong with a read: the world failed, the bytes are wrong, they are not ours, or this
-//! library is.
+//! What can go wrong with a read: the world failed, the bytes are wrong, they are not ours to read,
+//! or our own code is wrong.
 //!
 //! Always: the kinds are never mixed. A retry may help with [`Error::Io`] only; a fault of the
 //! region is no error at all.
 
 use crate::blob::BindError;
 use crate::erofs::{Corrupt, FormatError, Unsupported};
+use crate::num::Bug;
 use crate::storage::IoError;
 use core::fmt;
-use core::panic::Location;
 
 /// Why a mount or a read failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,17 +23,17 @@ pub enum Error {
     Bind(BindError),
     /// The path does not lead where it should.
     Path(PathError),
-    /// What cannot happen has happened, at this place of the library: no device and no image is at
+    /// What cannot happen has happened, and where that was noticed: no device and no image is at
     /// fault.
-    Bug(&'static Location<'static>),
+    Bug(Bug),
 }
 
 impl Error {
     /// Returns the error for what cannot happen where it is called.
     #[cold]
     #[track_caller]
-    pub(crate) fn bug() -> Self {
-        Self::Bug(Location::caller())
+    pub(crate) const fn bug() -> Self {
+        Self::Bug(Bug::here())
     }
 }
 
@@ -84,12 +84,19 @@ impl fmt::Display for Error {
             Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
-            Self::Bug(place) => write!(f, "a bug in rootlet, at {place}"),
+            Self::Bug(bug) => bug.fmt(f),
         }
     }
 }
 
 impl core::error::Error for Error {}
+
+impl From<Bug> for Error {
+    #[cold]
+    fn from(bug: Bug) -> Self {
+        Self::Bug(bug)
+    }
+}
 
 impl From<Corrupt> for Error {
     #[cold]
@@ -130,6 +137,7 @@ impl From<FormatError> for Error {
         match error {
             FormatError::Corrupt(corrupt) => Self::Corrupt(corrupt),
             FormatError::Unsupported(unsupported) => Self::Unsupported(unsupported),
+            FormatError::Bug(bug) => Self::Bug(bug),
         }
     }
 }

@@ -56,8 +56,12 @@ pub mod command;
 pub mod erofs;
 mod error;
 pub mod fuse;
+mod num;
 pub mod read;
 pub mod storage;
 mod trace;
+#[allow(dead_code, reason = "the read path takes them one file at a time")]
+mod units;
 
 pub use error::{Error, PathError};
+pub use num::Bug;

@@ -15,20 +15,25 @@ use std::path::{Path, PathBuf};
 ///
 /// `error` gathers the errors of the others, and `trace` is the log: neither counts as a user of
 /// what stands above it.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("trace", &[]),
-    ("storage", &["trace"]),
-    ("erofs", &["trace"]),
-    ("fuse", &["storage", "trace"]),
-    ("cache", &["storage", "trace"]),
-    ("blob", &["fuse", "erofs", "cache", "storage", "error", "trace"]),
-    ("error", &["blob", "erofs", "storage"]),
-    ("read", &["blob", "erofs", "cache", "storage", "error", "trace"]),
-    ("command", &["read", "blob", "fuse", "erofs", "cache", "storage", "error", "trace"]),
+    ("num", &[]),
+    ("units", &["num"]),
+    ("storage", &["num", "units", "trace"]),
+    ("erofs", &["num", "units", "trace"]),
+    ("fuse", &["storage", "num", "units", "trace"]),
+    ("cache", &["storage", "num", "units", "trace"]),
+    ("blob", &["fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
+    ("error", &["blob", "erofs", "storage", "num"]),
+    ("read", &["blob", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
+    (
+        "command",
+        &["read", "blob", "fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"],
+    ),
 ];
 
 /// What the crate root re-exports, and from which module.
-const REEXPORTS: [(&str, &str); 2] = [("Error", "error"), ("PathError", "error")];
+const REEXPORTS: [(&str, &str); 3] = [("Error", "error"), ("PathError", "error"), ("Bug", "num")];
 
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 500;

@@ -4,14 +4,15 @@
 
 use core::fmt;
 
+use crate::num::wide8;
+use crate::units::Pow2;
+
 /// Block numbers have at most 48 bits.
 pub(super) const BLOCKS_MAX: u64 = 1 << 48;
 
 /// The size of a block of the image: 512 bytes to 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlockSize {
-    bits: u8,
-}
+pub struct BlockSize(Pow2);
 
 impl BlockSize {
     /// The largest block, in bytes.
@@ -19,40 +20,45 @@ impl BlockSize {
 
     /// From the shift that the superblock stores (`blkszbits`), 9 to 16.
     pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits >= 9 && bits <= 16 { Some(Self { bits }) } else { None }
+        match Pow2::from_bits(wide8(bits)) {
+            Some(size) if bits >= 9 && bits <= 16 => Some(Self(size)),
+            _ => None,
+        }
     }
 
-    /// The power of two.
+    /// Returns the size as a power of two.
+    pub(crate) const fn pow2(self) -> Pow2 {
+        self.0
+    }
+
+    /// Returns the base 2 logarithm of the size.
     pub const fn bits(self) -> u32 {
-        // A widening conversion; `From` is not const.
-        #[expect(clippy::as_conversions, reason = "widening, in a const fn")]
-        let bits = self.bits as u32;
-        bits
+        self.0.bits()
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> u64 {
-        1 << self.bits
+        self.0.get()
     }
 
-    /// In bytes, as the length of a buffer.
+    /// Returns the size in bytes, as the length of a buffer.
     pub const fn bytes_usize(self) -> usize {
-        1 << self.bits
+        1 << self.0.bits()
     }
 
-    /// The byte at which block `block` begins; `None` if that needs more than 64 bits.
+    /// Returns the byte at which block `block` begins; `None` if the number has more than 48 bits.
     pub const fn at(self, block: u64) -> Option<u64> {
-        if block < BLOCKS_MAX { Some(block << self.bits) } else { None }
+        if block < BLOCKS_MAX { self.0.times(block) } else { None }
     }
 
-    /// How many blocks `bytes` bytes take, the last one perhaps in part.
+    /// Returns how many blocks `bytes` bytes take, the last one perhaps in part.
     pub const fn blocks_of(self, bytes: u64) -> u64 {
-        bytes.div_ceil(self.bytes())
+        self.0.cover(bytes)
     }
 
-    /// How far into its block byte `at` lies.
+    /// Returns how far into its block byte `at` lies.
     pub const fn offset_in(self, at: u64) -> u64 {
-        at & !(u64::MAX << self.bits)
+        self.0.offset(at)
     }
 }
 
@@ -106,6 +112,13 @@ pub struct Span {
     pub at: u64,
     /// How many bytes.
     pub len: u64,
+}
+
+impl Span {
+    /// Returns the byte after the last; `None` beyond 64 bits.
+    pub(crate) const fn end(self) -> Option<u64> {
+        self.at.checked_add(self.len)
+    }
 }
 
 #[cfg(test)]

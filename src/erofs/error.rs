@@ -10,6 +10,7 @@ use super::codec::Algorithm;
 use super::corrupt::Corrupt;
 use super::device::DEVICES_MAX;
 use super::feature::Incompat;
+use crate::num::Bug;
 
 /// Bytes that did not become a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum FormatError {
     Corrupt(Corrupt),
     /// The bytes are valid, and not ours to read.
     Unsupported(Unsupported),
+    /// Our own code is wrong; no image can cause it.
+    Bug(Bug),
 }
 
 impl fmt::Display for FormatError {
@@ -25,11 +28,19 @@ impl fmt::Display for FormatError {
         match self {
             Self::Corrupt(corrupt) => write!(f, "corrupt image: {corrupt}"),
             Self::Unsupported(unsupported) => write!(f, "unsupported image: {unsupported}"),
+            Self::Bug(bug) => bug.fmt(f),
         }
     }
 }
 
 impl core::error::Error for FormatError {}
+
+impl From<Bug> for FormatError {
+    #[cold]
+    fn from(bug: Bug) -> Self {
+        Self::Bug(bug)
+    }
+}
 
 impl From<Corrupt> for FormatError {
     #[cold]

@@ -8,10 +8,13 @@
 //! pcluster, or of the first itself where pclusters may be large.
 
 use super::super::block::Nid;
+use super::super::corrupt::{Corrupt, Part};
 use super::super::error::{FormatError, Unsupported};
 use super::corrupt::MapFault;
 use super::entry::{Behind, Entry, Head, HeadKind, check_offset, distance};
 use super::header::Advise;
+use crate::num::{Bug, OrBug, index, low16, low32};
+use crate::units::Pow2;
 
 /// Low bits hold a block count and its flag at least.
 const LOW_BITS_MIN: u32 = 12;
@@ -19,15 +22,20 @@ const LOW_BITS_MIN: u32 = 12;
 const BITS_MAX_4B: u32 = 14;
 const BITS_MAX_2B: u32 = 12;
 
+/// Bytes of a short pack, which has 2 lclusters, and of a long one, which has 16.
+const SHORT_BYTES: u64 = 8;
+const LONG_BYTES: u64 = 32;
+
 /// Where the packs of each length begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packs {
+    nid: Nid,
     at: u64,
     /// Lclusters in short packs, so that the long ones begin at a multiple of 32 bytes.
     initial: u64,
     /// Lclusters in long packs, a multiple of 16. What is left is in short ones.
     long: u64,
-    lcluster_bits: u32,
+    lcluster: Pow2,
 }
 
 /// The place of an item.
@@ -35,17 +43,12 @@ pub struct Packs {
 pub struct Item {
     /// The first byte of the pack.
     pub pack: u64,
+    /// The byte after it.
+    pub pack_end: u64,
     /// Whether the pack has 32 bytes, else 8.
     pub long: bool,
-    /// Which item of the pack it is.
+    /// Which item of the pack it is, from 0.
     pub number: u32,
-}
-
-impl Item {
-    /// The byte after the pack.
-    pub fn pack_end(self) -> u64 {
-        self.pack.saturating_add(if self.long { 32 } else { 8 })
-    }
 }
 
 impl Packs {
@@ -55,77 +58,84 @@ impl Packs {
         advise: Advise,
         at: u64,
         blocks: u64,
-        lcluster_bits: u32,
+        lcluster: Pow2,
     ) -> Result<Self, FormatError> {
         let initial = (at.wrapping_neg() & 31) / 4;
-        let rest = blocks.saturating_sub(initial);
-        let long = if advise.has(Advise::COMPACT_2B) { rest & !15 } else { 0 };
+        let long = match blocks.checked_sub(initial) {
+            Some(rest) if advise.has(Advise::COMPACT_2B) => rest & !15,
+            _ => 0,
+        };
         let bits_max = if long == 0 { BITS_MAX_4B } else { BITS_MAX_2B };
-        if lcluster_bits > bits_max {
-            return Err(Unsupported::LclusterBits { nid, bits: lcluster_bits }.into());
+        if lcluster.bits() > bits_max {
+            return Err(Unsupported::LclusterBits { nid, bits: lcluster.bits() }.into());
         }
-        Ok(Self { at, initial, long, lcluster_bits })
+        Ok(Self { nid, at, initial, long, lcluster })
     }
 
-    /// Where lcluster `lcluster` is.
-    pub fn item(&self, lcluster: u64) -> Item {
-        let Some(behind) = lcluster.checked_sub(self.initial) else {
-            return short_item(self.at, lcluster);
+    /// Returns where lcluster `lcluster` is.
+    ///
+    /// # Errors
+    /// Corrupt when its pack lies beyond 64 bits.
+    pub fn item(&self, lcluster: u64) -> Result<Item, FormatError> {
+        let item = match lcluster.checked_sub(self.initial) {
+            None => short_item(self.at, lcluster),
+            Some(behind) => self.item_behind(behind),
         };
-        let at = self.at.saturating_add(self.initial.saturating_mul(4));
+        item.ok_or(Corrupt::Overflow(Part::CompressedMap(self.nid)).into())
+    }
+
+    /// Returns where the lcluster is that has `behind` others between it and the initial ones.
+    fn item_behind(&self, behind: u64) -> Option<Item> {
+        let at = self.at.checked_add(self.initial.checked_mul(4)?)?;
         match behind.checked_sub(self.long) {
             None => {
-                let pack = at.saturating_add((behind / 16).saturating_mul(32));
-                Item { pack, long: true, number: low_u32(behind & 15) }
+                let pack = at.checked_add((behind / 16).checked_mul(LONG_BYTES)?)?;
+                let pack_end = pack.checked_add(LONG_BYTES)?;
+                Some(Item { pack, pack_end, long: true, number: low32(behind & 15) })
             }
-            Some(rest) => short_item(at.saturating_add(self.long.saturating_mul(2)), rest),
+            Some(rest) => short_item(at.checked_add(self.long.checked_mul(2)?)?, rest),
         }
     }
 
     /// Parses item `number` of a pack: 8 bytes or 32.
     pub fn parse(
         &self,
-        nid: Nid,
         advise: Advise,
         lcluster: u64,
         number: u32,
         bytes: &[u8],
     ) -> Result<Entry, FormatError> {
-        let long = bytes.len() > 8;
-        let low_bits = self.lcluster_bits.max(LOW_BITS_MIN);
-        let (items, item_bits) = if long { (16, 14) } else { (2, 16) };
-        let pack = Pack { bytes, items, item_bits, low_bits };
-        let (kind, low) = pack.get(number);
+        let (items, item_bits) = if bytes.len() > 8 { (16, 14) } else { (2, 16) };
+        let low_bits = self.lcluster.bits().max(LOW_BITS_MIN);
+        let pack = Pack { nid: self.nid, lcluster, number, bytes, items, item_bits, low_bits };
+        let (kind, low) = pack.get(number)?;
         let Some(kind) = kind else {
-            return pack.behind(nid, advise, lcluster, number).map(Entry::Behind);
+            return pack.behind(advise).map(Entry::Behind);
         };
         let offset = u64::from(low);
-        let lcluster_bytes = 1_u64.checked_shl(self.lcluster_bits).unwrap_or(0);
-        check_offset(nid, lcluster, offset, lcluster_bytes)?;
-        let before = if advise.has(Advise::BIG_1) {
-            pack.blocks_before(number).map_err(|(item, distance)| {
-                let lcluster = lcluster.saturating_sub(u64::from(number.saturating_sub(item)));
-                MapFault::PackDistance { lcluster, distance }.of(nid)
-            })?
-        } else {
-            pack.heads_up_to(number)
-        };
+        check_offset(self.nid, lcluster, offset, self.lcluster.get())?;
+        let before =
+            if advise.has(Advise::BIG_1) { pack.blocks_before()? } else { pack.heads_up_to()? };
         // Wraps: a pack before the first block holds all ones.
-        let block = pack.block().wrapping_add(before);
+        let block = pack.block()?.wrapping_add(before);
         Ok(Entry::Head(Head { kind, offset, block, partial: false, hole: false }))
     }
 }
 
-fn short_item(at: u64, lcluster: u64) -> Item {
-    let pack = at.saturating_add((lcluster / 2).saturating_mul(8));
-    Item { pack, long: false, number: low_u32(lcluster & 1) }
+/// Returns where the lcluster is that has `behind` others before it in short packs from `at` on.
+fn short_item(at: u64, behind: u64) -> Option<Item> {
+    let pack = at.checked_add((behind / 2).checked_mul(SHORT_BYTES)?)?;
+    let pack_end = pack.checked_add(SHORT_BYTES)?;
+    Some(Item { pack, pack_end, long: false, number: low32(behind & 1) })
 }
 
-fn low_u32(small: u64) -> u32 {
-    u32::try_from(small).unwrap_or(0)
-}
-
+/// A pack, and the item of it that is asked about.
 struct Pack<'b> {
+    nid: Nid,
+    /// The lcluster of the item.
+    lcluster: u64,
+    /// Which item of the pack it is, from 0.
+    number: u32,
     bytes: &'b [u8],
     items: u32,
     item_bits: u32,
@@ -133,100 +143,117 @@ struct Pack<'b> {
 }
 
 impl Pack<'_> {
-    fn u32_at(&self, at: u32) -> u32 {
-        let tail = usize::try_from(at).ok().and_then(|at| self.bytes.get(at..));
-        tail.and_then(|tail| tail.first_chunk()).map_or(0, |raw| u32::from_le_bytes(*raw))
+    /// Returns the 32 bits from byte `at` on.
+    fn u32_at(&self, at: u32) -> Result<u32, FormatError> {
+        let raw = self.bytes.get(index(at)..).and_then(|tail| tail.first_chunk()).or_bug()?;
+        Ok(u32::from_le_bytes(*raw))
     }
 
-    fn block(&self) -> u32 {
-        self.u32_at(self.items.saturating_mul(self.item_bits) / 8)
+    /// Returns the block number behind the items.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 16 items of 16 bits")]
+    fn block(&self) -> Result<u32, FormatError> {
+        self.u32_at(self.items * self.item_bits / 8)
     }
 
-    /// Type and low bits of an item.
-    fn get(&self, number: u32) -> (Option<HeadKind>, u16) {
-        let bit = number.saturating_mul(self.item_bits);
-        let value = self.u32_at(bit / 8).checked_shr(bit & 7).unwrap_or(0);
-        let mask = !u32::MAX.checked_shl(self.low_bits).unwrap_or(0);
-        let kind = value.checked_shr(self.low_bits).unwrap_or(0) & 3;
-        let narrow = |value: u32| u16::try_from(value).unwrap_or(0);
-        (HeadKind::from_type(narrow(kind)), narrow(value & mask))
+    /// Returns type and low bits of an item.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 16 items of 16 bits")]
+    fn get(&self, number: u32) -> Result<(Option<HeadKind>, u16), FormatError> {
+        let bit = number * self.item_bits;
+        let value = self.u32_at(bit / 8)? >> (bit & 7);
+        let low = value & ((1 << self.low_bits) - 1);
+        Ok((HeadKind::from_type(low16(value >> self.low_bits)), low16(low)))
     }
 
-    fn behind(
-        &self,
-        nid: Nid,
-        advise: Advise,
-        lcluster: u64,
-        number: u32,
-    ) -> Result<Behind, FormatError> {
-        let (_, low) = self.get(number);
+    fn behind(&self, advise: Advise) -> Result<Behind, FormatError> {
+        let (_, low) = self.get(self.number)?;
         let (mut back, blocks) = distance(low);
         if blocks.is_some() && !advise.has(Advise::BIG_1) {
-            return Err(MapFault::BlockCount { lcluster }.of(nid));
+            return Err(MapFault::BlockCount { lcluster: self.lcluster }.of(self.nid));
         }
-        let last = number.saturating_add(1) == self.items;
-        if last && blocks.is_none() {
+        if blocks.is_none() && self.number == self.last() {
             // Its low bits look ahead; back is one more than of the item before it.
-            let (kind, low) = self.get(number.saturating_sub(1));
-            back = if kind.is_some() { 1 } else { distance(low).0.saturating_add(1) };
+            let (kind, low) = self.get(self.number.checked_sub(1).or_bug()?)?;
+            back = if kind.is_some() { 1 } else { one_more(distance(low).0) };
         }
-        Ok(Behind { back, ahead: self.ahead(number), blocks })
+        Ok(Behind { back, ahead: self.ahead()?, blocks })
     }
 
-    /// The distance from an item to the next head, or to the next pack if that is not known.
-    fn ahead(&self, number: u32) -> u64 {
-        let mut ahead = 0_u64;
-        for item in number..self.items {
-            let (kind, low) = self.get(item);
+    #[expect(clippy::arithmetic_side_effects, reason = "a pack has 2 items or 16")]
+    fn last(&self) -> u32 {
+        self.items - 1
+    }
+
+    /// Returns the distance to the next head, or to the next pack if that is not known.
+    fn ahead(&self) -> Result<u64, FormatError> {
+        for (ahead, item) in (0_u64..).zip(self.number..self.items) {
+            let (kind, low) = self.get(item)?;
             if kind.is_some() {
-                return ahead;
+                return Ok(ahead);
             }
-            ahead = ahead.saturating_add(1);
-            if item.saturating_add(1) == self.items
-                && let (next, None) = distance(low)
-            {
-                return ahead.saturating_sub(1).saturating_add(next.max(1));
+            if item == self.last() {
+                let next = if let (next @ 1.., None) = distance(low) { next } else { 1 };
+                // The item is one of 16, and the distance has 11 bits.
+                return Ok(ahead.checked_add(next).or_bug()?);
             }
         }
-        ahead
+        Err(Bug::here().into())
     }
 
-    /// How many pclusters of one block end with that of the head `number`.
-    fn heads_up_to(&self, number: u32) -> u32 {
-        let (mut item, mut blocks) = (number, 1_u32);
+    /// Returns how many pclusters of one block end with that of this head.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most one for each of 16 items")]
+    fn heads_up_to(&self) -> Result<u32, FormatError> {
+        let (mut item, mut blocks) = (self.number, 1);
         // The item falls with each turn.
         while let Some(before) = item.checked_sub(1) {
-            let (kind, low) = self.get(before);
+            let (kind, low) = self.get(before)?;
             let skip = if kind.is_some() { 0 } else { u32::from(low) };
+            // Without it the head lies in an earlier pack.
             let Some(head) = before.checked_sub(skip) else { break };
-            blocks = blocks.saturating_add(1);
+            blocks += 1;
             item = head;
-        }
-        blocks
-    }
-
-    /// How many blocks the pclusters before the head `number` have; `Err` is an item without
-    /// block count between it and its head, and its distance.
-    fn blocks_before(&self, number: u32) -> Result<u32, (u32, u32)> {
-        let (mut item, mut blocks) = (number, 0_u32);
-        // The item falls with each turn.
-        while let Some(before) = item.checked_sub(1) {
-            item = match self.get(before) {
-                (Some(_), _) => {
-                    blocks = blocks.saturating_add(1);
-                    before
-                }
-                (None, low) => match distance(low) {
-                    (_, Some(count)) => {
-                        blocks = blocks.saturating_add(count);
-                        before.saturating_sub(1)
-                    }
-                    // The item with the count stands behind the head.
-                    (back @ 2.., None) => before.saturating_sub(low_u32(back).saturating_sub(2)),
-                    (back, None) => return Err((before, low_u32(back))),
-                },
-            };
         }
         Ok(blocks)
     }
+
+    /// Returns how many blocks the pclusters before this head have.
+    ///
+    /// # Errors
+    /// Corrupt when an item without a block count stands between it and its head.
+    #[expect(clippy::arithmetic_side_effects, reason = "16 items with counts of 11 bits")]
+    fn blocks_before(&self) -> Result<u32, FormatError> {
+        let (mut item, mut blocks) = (self.number, 0);
+        // The item falls with each turn.
+        while let Some(before) = item.checked_sub(1) {
+            let (kind, low) = self.get(before)?;
+            let skip = match (kind, distance(low)) {
+                (Some(_), _) => {
+                    blocks += 1;
+                    0
+                }
+                (None, (_, Some(count))) => {
+                    blocks += count;
+                    1
+                }
+                // The item with the count stands behind the head.
+                (None, (back @ 2.., None)) => low32(back) - 2,
+                (None, (back, None)) => return Err(self.lost_count(before, low32(back))?),
+            };
+            // Without it the head lies in an earlier pack.
+            let Some(head) = before.checked_sub(skip) else { break };
+            item = head;
+        }
+        Ok(blocks)
+    }
+
+    /// Returns the fault of an item whose block count is nowhere; a bug if there is no such item.
+    fn lost_count(&self, item: u32, distance: u32) -> Result<FormatError, Bug> {
+        let back = u64::from(self.number.checked_sub(item).or_bug()?);
+        let lcluster = self.lcluster.checked_sub(back).or_bug()?;
+        Ok(MapFault::PackDistance { lcluster, distance }.of(self.nid))
+    }
+}
+
+#[expect(clippy::arithmetic_side_effects, reason = "a distance has 11 bits")]
+const fn one_more(distance: u64) -> u64 {
+    distance + 1
 }

@@ -6,12 +6,13 @@ use super::{Encoding, Extent};
 use crate::erofs::codec::Algorithm;
 
 impl Extent {
-    /// The byte of the file after its last.
+    /// Returns the byte of the file after its last.
+    #[expect(clippy::arithmetic_side_effects, reason = "an extent ends with its file, below 2^63")]
     pub const fn end(&self) -> u64 {
-        self.offset.saturating_add(self.len)
+        self.offset + self.len
     }
 
-    /// Whether it gives byte `offset` of the file.
+    /// Returns whether it gives byte `offset` of the file.
     pub const fn covers(&self, offset: u64) -> bool {
         self.offset <= offset && offset < self.end()
     }

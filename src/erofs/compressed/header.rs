@@ -2,7 +2,10 @@
 //!
 //! Always: what depends on the index form is not told apart here; [`super::CompressedMap::open`] does.
 
+use super::super::block::BlockSize;
 use super::super::record::Record;
+use crate::num::{Bug, OrBug};
+use crate::units::Pow2;
 
 /// The file lies in the packed inode as a whole.
 const WHOLE_FRAGMENT: u64 = 1 << 63;
@@ -34,9 +37,40 @@ impl Advise {
         self.0 & other.0 != 0
     }
 
-    /// Base 2 logarithm of the bytes of a record, where [`Advise::EXTENTS`] is set: 2 to 5.
-    pub fn record_bits(self) -> u32 {
-        u32::from(self.0 >> 1 & 3).saturating_add(2)
+    /// Returns the bytes of a record, where [`Advise::EXTENTS`] is set: 4 to 32.
+    pub fn record(self) -> RecordSize {
+        match self.0 >> 1 & 3 {
+            0 => RecordSize::B4,
+            1 => RecordSize::B8,
+            2 => RecordSize::B16,
+            _ => RecordSize::B32,
+        }
+    }
+}
+
+/// How many bytes a record of an extent has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RecordSize {
+    B4,
+    B8,
+    B16,
+    B32,
+}
+
+impl RecordSize {
+    /// Returns the number of bytes.
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::B4 => 4,
+            Self::B8 => 8,
+            Self::B16 => 16,
+            Self::B32 => 32,
+        }
+    }
+
+    /// Returns whether there is one for each lcluster: these are found by number.
+    pub const fn is_short(self) -> bool {
+        matches!(self, Self::B4 | Self::B8)
     }
 }
 
@@ -57,6 +91,12 @@ pub struct Header {
 }
 
 impl Header {
+    /// Returns the size of an lcluster: at most 2^31.
+    pub fn lcluster(&self, block_size: BlockSize) -> Result<Pow2, Bug> {
+        let bits = block_size.bits().checked_add(self.lcluster_bits).or_bug()?;
+        Pow2::from_bits(bits).or_bug()
+    }
+
     /// `Err` is the place in the packed inode of a file that lies there as a whole.
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Result<Self, u64> {
         let raw = Record(bytes);

@@ -5,6 +5,7 @@
 //! [`DECODED_BYTES_MAX`].
 
 use super::super::block::{BlockSize, Nid, Span};
+use super::super::corrupt::{Corrupt, Part};
 use super::super::error::FormatError;
 use super::compact::Packs;
 use super::corrupt::MapFault;
@@ -12,6 +13,8 @@ use super::entry::{self, Behind, Entry, Head, HeadKind};
 use super::header::Advise;
 use super::window::Window;
 use super::{DECODED_BYTES_MAX, Metadata};
+use crate::num::OrBug;
+use crate::units::Pow2;
 
 /// Hops back that any file may take. A hop is 2,047 lclusters where no head is nearer.
 const HOPS: u64 = 64;
@@ -32,7 +35,7 @@ pub struct Index {
     form: Form,
     nid: Nid,
     advise: Advise,
-    lcluster_bits: u32,
+    lcluster: Pow2,
     lclusters: u64,
     /// The whole of it.
     pub span: Span,
@@ -51,11 +54,20 @@ pub struct Found {
 
 impl Index {
     /// An index of 8-byte entries behind the header that ends at byte `header_end`.
-    pub fn full(nid: Nid, advise: Advise, header_end: u64, size: u64, lcluster_bits: u32) -> Self {
-        let lclusters = lclusters(size, lcluster_bits);
-        let at = header_end.saturating_add(FULL_GAP);
-        let span = Span { at, len: lclusters.saturating_mul(FULL_BYTES) };
-        Self { form: Form::Full { at }, nid, advise, lcluster_bits, lclusters, span }
+    pub fn full(
+        nid: Nid,
+        advise: Advise,
+        header_end: u64,
+        size: u64,
+        lcluster: Pow2,
+    ) -> Result<Self, FormatError> {
+        let overflow = Corrupt::Overflow(Part::CompressedMap(nid));
+        let lclusters = lcluster.cover(size);
+        let at = header_end.checked_add(FULL_GAP).ok_or(overflow)?;
+        let len = lclusters.checked_mul(FULL_BYTES).ok_or(overflow)?;
+        let span = Span { at, len };
+        span.end().ok_or(overflow)?;
+        Ok(Self { form: Form::Full { at }, nid, advise, lcluster, lclusters, span })
     }
 
     /// An index of packs behind the header that ends at byte `header_end`.
@@ -65,21 +77,22 @@ impl Index {
         header_end: u64,
         size: u64,
         block_size: BlockSize,
-        lcluster_bits: u32,
+        lcluster: Pow2,
     ) -> Result<Self, FormatError> {
-        let lclusters = lclusters(size, lcluster_bits);
+        let lclusters = lcluster.cover(size);
         let blocks = block_size.blocks_of(size);
-        let packs = Packs::new(nid, advise, header_end, blocks, lcluster_bits)?;
+        let packs = Packs::new(nid, advise, header_end, blocks, lcluster)?;
         let end = match lclusters.checked_sub(1) {
             None => header_end,
-            Some(last) => packs.item(last).pack_end(),
+            Some(last) => packs.item(last)?.pack_end,
         };
-        let span = Span { at: header_end, len: end.saturating_sub(header_end) };
-        Ok(Self { form: Form::Compact(packs), nid, advise, lcluster_bits, lclusters, span })
+        // A pack ends behind the header.
+        let span = Span { at: header_end, len: end.checked_sub(header_end).or_bug()? };
+        Ok(Self { form: Form::Compact(packs), nid, advise, lcluster, lclusters, span })
     }
 
-    /// A window over the index.
-    pub fn window(&self) -> Window {
+    /// Returns a window over the index.
+    pub fn window(&self) -> Result<Window, FormatError> {
         Window::new(self.nid, self.span)
     }
 
@@ -91,7 +104,7 @@ impl Index {
         offset: u64,
     ) -> Result<(u64, Head), M::Error> {
         let at = self.locate(meta, window, offset)?;
-        Ok((self.start_of(at.lcluster, at.head), at.head))
+        Ok((self.start_of(at.lcluster, at.head)?, at.head))
     }
 
     /// The extent that covers byte `offset`, which is below `limit`. The part of a hole that lies
@@ -102,29 +115,32 @@ impl Index {
         offset: u64,
         limit: u64,
     ) -> Result<Found, M::Error> {
-        let window = &mut self.window();
+        let window = &mut self.window()?;
         let at = self.locate(meta, window, offset)?;
-        let start = self.start_of(at.lcluster, at.head);
+        let start = self.start_of(at.lcluster, at.head)?;
         let blocks = self.blocks(meta, window, at.lcluster, at.head)?;
         let end = match at.next {
             Next::At(end) => end,
             Next::From(lcluster) => {
                 // Nothing is decoded for a hole, so it may be of any length.
                 let hole = blocks == Ok(0);
-                let far = (if hole { offset } else { start }).saturating_add(DECODED_BYTES_MAX);
-                self.end(meta, window, lcluster, limit.min(far.saturating_add(1)))?
+                let from = if hole { offset } else { start };
+                let far = from.checked_add(DECODED_BYTES_MAX + 1);
+                self.end(meta, window, lcluster, far.map_or(limit, |far| far.min(limit)))?
             }
         };
         Ok(Found { start, end: end.min(limit), head: at.head, blocks })
     }
 
-    fn byte_of(&self, lcluster: u64) -> u64 {
-        // At most the size of the file and an lcluster, so no bit is lost.
-        lcluster.checked_shl(self.lcluster_bits).unwrap_or(u64::MAX)
+    /// Returns the first byte of lcluster `lcluster`, which is at most the one after the file.
+    fn byte_of(&self, lcluster: u64) -> Result<u64, FormatError> {
+        // The size of a file has 63 bits, and an lcluster at most 31.
+        Ok(self.lcluster.times(lcluster).or_bug()?)
     }
 
-    fn start_of(&self, lcluster: u64, head: Head) -> u64 {
-        self.byte_of(lcluster).saturating_add(head.offset)
+    fn start_of(&self, lcluster: u64, head: Head) -> Result<u64, FormatError> {
+        // The offset was checked to lie within the lcluster.
+        Ok(self.byte_of(lcluster)?.checked_add(head.offset).or_bug()?)
     }
 
     fn entry<M: Metadata>(
@@ -136,18 +152,17 @@ impl Index {
         let (nid, advise) = (self.nid, self.advise);
         let entry = match self.form {
             Form::Full { at } => {
-                let at = at.saturating_add(lcluster.saturating_mul(FULL_BYTES));
-                let bytes = window.get::<8, M>(meta, at)?;
-                entry::from_full(nid, advise, lcluster, self.byte_of(1), &bytes)
+                let bytes = window.get::<8, M>(meta, full_at(at, lcluster)?)?;
+                entry::from_full(nid, advise, lcluster, self.lcluster.get(), &bytes)
             }
             Form::Compact(packs) => {
-                let item = packs.item(lcluster);
+                let item = packs.item(lcluster)?;
                 if item.long {
                     let bytes = window.get::<32, M>(meta, item.pack)?;
-                    packs.parse(nid, advise, lcluster, item.number, &bytes)
+                    packs.parse(advise, lcluster, item.number, &bytes)
                 } else {
                     let bytes = window.get::<8, M>(meta, item.pack)?;
-                    packs.parse(nid, advise, lcluster, item.number, &bytes)
+                    packs.parse(advise, lcluster, item.number, &bytes)
                 }
             }
         };
@@ -160,18 +175,18 @@ impl Index {
         window: &mut Window,
         offset: u64,
     ) -> Result<Located, M::Error> {
-        let lcluster = offset.checked_shr(self.lcluster_bits).unwrap_or(0);
-        let behind = lcluster.saturating_add(1);
+        let lcluster = self.lcluster.whole(offset);
         let (back, next) = match self.entry(meta, window, lcluster)? {
             Entry::Head(head) => {
-                let begins = self.start_of(lcluster, head);
+                let begins = self.start_of(lcluster, head)?;
                 if begins <= offset {
-                    return Ok(Located { lcluster, head, next: Next::From(behind) });
+                    let next = Next::From(after(lcluster, 1)?);
+                    return Ok(Located { lcluster, head, next });
                 }
                 (1, Next::At(begins))
             }
             Entry::Behind(Behind { back, ahead, .. }) => {
-                (back, Next::From(lcluster.saturating_add(ahead.max(1))))
+                (back, Next::From(after(lcluster, ahead.max(1))?))
             }
         };
         let (lcluster, head) = self.look_back(meta, window, lcluster, back)?;
@@ -185,7 +200,7 @@ impl Index {
         from: u64,
         back: u64,
     ) -> Result<(u64, Head), M::Error> {
-        let hops = HOPS.saturating_add(self.lclusters / LCLUSTERS_PER_HOP);
+        let hops = after(self.lclusters / LCLUSTERS_PER_HOP, HOPS)?;
         let (mut lcluster, mut distance) = (from, back);
         for _ in 0..hops {
             let fault = MapFault::LookBack { lcluster, distance };
@@ -210,13 +225,13 @@ impl Index {
     ) -> Result<u64, M::Error> {
         let mut lcluster = from;
         // Each turn is an lcluster further.
-        while self.byte_of(lcluster) < limit && lcluster < self.lclusters {
+        while lcluster < self.lclusters && self.byte_of(lcluster)? < limit {
             match self.entry(meta, window, lcluster)? {
-                Entry::Head(head) => return Ok(self.start_of(lcluster, head)),
-                Entry::Behind(behind) => lcluster = lcluster.saturating_add(behind.ahead.max(1)),
+                Entry::Head(head) => return Ok(self.start_of(lcluster, head)?),
+                Entry::Behind(behind) => lcluster = after(lcluster, behind.ahead.max(1))?,
             }
         }
-        Ok(self.byte_of(lcluster.min(self.lclusters)))
+        Ok(self.byte_of(lcluster.min(self.lclusters))?)
     }
 
     /// How many blocks the pcluster of a head has. A count stands behind the head where there may
@@ -235,7 +250,7 @@ impl Index {
             HeadKind::First => Advise::BIG_1,
             HeadKind::Plain | HeadKind::Second => Advise::BIG_2,
         };
-        let behind = lcluster.saturating_add(1);
+        let behind = after(lcluster, 1)?;
         if !self.advise.has(big) || behind >= self.lclusters {
             return Ok(Ok(1));
         }
@@ -245,6 +260,17 @@ impl Index {
             Entry::Behind(_) => Err(MapFault::NoBlockCount { lcluster: behind }),
         })
     }
+}
+
+/// Returns the place of an entry of the full form, of which the constructor has checked the last.
+fn full_at(first: u64, lcluster: u64) -> Result<u64, FormatError> {
+    let skip = lcluster.checked_mul(FULL_BYTES);
+    Ok(skip.and_then(|skip| first.checked_add(skip)).or_bug()?)
+}
+
+/// Returns the lcluster `n` after `lcluster`: a file has at most 2^54, and `n` at most 16 bits.
+fn after(lcluster: u64, n: u64) -> Result<u64, FormatError> {
+    Ok(lcluster.checked_add(n).or_bug()?)
 }
 
 struct Located {
@@ -259,8 +285,4 @@ enum Next {
     At(u64),
     /// In this lcluster or behind it.
     From(u64),
-}
-
-fn lclusters(size: u64, lcluster_bits: u32) -> u64 {
-    size.div_ceil(1_u64.checked_shl(lcluster_bits).unwrap_or(u64::MAX))
 }

@@ -34,6 +34,8 @@ use super::feature::Incompat;
 use super::inode::Inode;
 use super::layout::{CompressedForm, Layout, block_limit};
 use super::superblock::Superblock;
+use crate::num::OrBug;
+use crate::units::Pow2;
 
 pub use super::compression::{DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 /// The most bytes of a file.
@@ -196,21 +198,19 @@ impl CompressedMap {
             }
         };
         (map.advise, map.heads) = (header.advise, header.heads);
-        let end = at.saturating_add(8);
-        let lcluster_bits = block_size.bits().saturating_add(header.lcluster_bits);
+        let end = at.checked_add(8).or_bug().map_err(FormatError::from)?;
+        let lcluster = header.lcluster(block_size).map_err(FormatError::from)?;
         if compressed.form == CompressedForm::Full && header.advise.has(Advise::EXTENTS) {
-            let records = Records::new(nid, &header, end, size, lcluster_bits);
+            let records = Records::new(nid, &header, end, size, lcluster)?;
             within(superblock, nid, records.span, part)?;
             map.form = Form::Records(records);
             return Ok(map);
         }
-        let index = map.index(superblock, compressed.form, end, lcluster_bits)?;
+        let index = map.index(superblock, compressed.form, end, lcluster)?;
         map.form = Form::Index(index);
-        if size == 0 {
-            return Ok(map);
-        }
+        let Some(last) = size.checked_sub(1) else { return Ok(map) };
         if header.advise.has(Advise::FRAGMENT) {
-            let start = index.start(meta, &mut index.window(), size.saturating_sub(1))?;
+            let start = index.start(meta, &mut index.window()?, last)?;
             map.tail = Some(tail(compressed.form, header.fragment, start));
         } else if header.advise.has(Advise::INLINE) && header.inline_len != 0 {
             map.inline = Some(map.inline(superblock, &index, header.inline_len)?);
@@ -241,14 +241,13 @@ impl CompressedMap {
             }
             Form::Records(records) => match records.find(meta, offset)? {
                 Ok(found) => Ok(self.recorded(found)?),
-                Err(end) => Ok(hole(0, end)),
+                Err(end) => Ok(hole(0, end)?),
             },
         }
     }
 
     /// The algorithms that extents may name, as in the superblock: bit n is algorithm n.
     pub fn algorithms(&self) -> u16 {
-        let bit = |number: u8| 1_u16.checked_shl(u32::from(number)).unwrap_or(0);
         match self.form {
             Form::Whole => 0,
             Form::Index(_) => self.heads.into_iter().fold(0, |bits, head| bits | bit(head)),
@@ -261,7 +260,7 @@ impl CompressedMap {
         superblock: &Superblock,
         form: CompressedForm,
         header_end: u64,
-        lcluster_bits: u32,
+        lcluster: Pow2,
     ) -> Result<Index, FormatError> {
         let (nid, advise, size) = (self.nid, self.advise, self.size);
         let (first, second) = (advise.has(Advise::BIG_1), advise.has(Advise::BIG_2));
@@ -269,13 +268,13 @@ impl CompressedMap {
             return Err(MapFault::BigPclusters { advise: advise.0 }.of(nid));
         }
         let index = match form {
-            CompressedForm::Full => Index::full(nid, advise, header_end, size, lcluster_bits),
+            CompressedForm::Full => Index::full(nid, advise, header_end, size, lcluster)?,
             CompressedForm::Compact if first != second => {
                 return Err(MapFault::UnequalHeads { advise: advise.0 }.of(nid));
             }
             CompressedForm::Compact => {
                 let block_size = superblock.block_size;
-                Index::compact(nid, advise, header_end, size, block_size, lcluster_bits)?
+                Index::compact(nid, advise, header_end, size, block_size, lcluster)?
             }
         };
         within(superblock, nid, index.span, Part::CompressedMap(nid))?;
@@ -289,9 +288,10 @@ impl CompressedMap {
         index: &Index,
         len: u64,
     ) -> Result<Span, FormatError> {
-        let at = index.span.at.saturating_add(index.span.len);
+        let at = index.span.end().or_bug()?;
         let block = self.block_size.bytes();
-        if self.block_size.offset_in(at).saturating_add(len) > block {
+        // The length has 16 bits, a block at most 17.
+        if self.block_size.offset_in(at).checked_add(len).or_bug()? > block {
             return Err(MapFault::InlineCrossesBlock { at, len, block }.of(self.nid));
         }
         within(superblock, self.nid, Span { at, len }, Part::InlinePcluster(self.nid))?;
@@ -308,18 +308,16 @@ impl CompressedMap {
             Some(inline) if found.end >= self.size => (Place::Inline { at: inline.at }, inline.len),
             _ => {
                 let blocks = found.blocks.map_err(|fault| fault.of(self.nid))?;
-                let bytes = self.block_size.bytes();
-                // A block number has 32 bits here, and a block at most 16.
-                let at = u64::from(found.head.block).saturating_mul(bytes);
-                (Place::Blocks { at }, u64::from(blocks).saturating_mul(bytes))
+                // A block number and a count have 32 bits here, and a block at most 17.
+                let bytes = |blocks| self.block_size.pow2().times(u64::from(blocks)).or_bug();
+                (Place::Blocks { at: bytes(found.head.block)? }, bytes(blocks)?)
             }
         };
+        let extent = hole(found.start, found.end)?;
         if encoded == 0 {
-            return Ok(hole(found.start, found.end));
+            return Ok(extent);
         }
-        let len = found.end.saturating_sub(found.start);
-        let extent =
-            Extent { offset: found.start, len, partial: found.head.partial, data: Data::Hole };
+        let extent = Extent { partial: found.head.partial, ..extent };
         self.encoded(extent, place, encoded, algorithm)
     }
 
@@ -327,12 +325,11 @@ impl CompressedMap {
         if found.last && self.advise.has(Advise::FRAGMENT) {
             return self.fragment(found.start, found.fragment());
         }
+        let extent = hole(found.start, found.end)?;
         if found.len() == 0 {
-            return Ok(hole(found.start, found.end));
+            return Ok(extent);
         }
-        let len = found.end.saturating_sub(found.start);
-        let extent =
-            Extent { offset: found.start, len, partial: found.partial(), data: Data::Hole };
+        let extent = Extent { partial: found.partial(), ..extent };
         self.encoded(extent, Place::Blocks { at: found.at }, found.len(), found.algorithm())
     }
 
@@ -349,8 +346,8 @@ impl CompressedMap {
             return Err(MapFault::EncodedLength { offset, len }.of(nid));
         }
         if let Place::Blocks { at } = place {
-            let end = at.saturating_add(len);
-            if self.block_size.blocks_of(end) > self.blocks {
+            let end = at.checked_add(len);
+            if end.is_none_or(|end| self.block_size.blocks_of(end) > self.blocks) {
                 return Err(MapFault::BeyondBlocks { offset, at, len, blocks: self.blocks }.of(nid));
             }
         }
@@ -377,8 +374,9 @@ impl CompressedMap {
             Place::Blocks { at }
                 if self.advise.has(Advise::INTERLACED) && whole(at) && whole(stored) =>
             {
-                let last_block = stored.saturating_sub(self.block_size.bytes());
-                let first = last_block.saturating_add(self.block_size.offset_in(offset));
+                // At least one block is stored, and whole ones.
+                let last_block = stored.checked_sub(self.block_size.bytes()).or_bug()?;
+                let first = last_block.checked_add(self.block_size.offset_in(offset)).or_bug()?;
                 Ok(Encoding::Interlaced { first })
             }
             _ => Ok(Encoding::Plain),
@@ -391,7 +389,7 @@ impl CompressedMap {
         let encoding = Algorithm::from_number(algorithm)
             .map(Encoding::Coded)
             .ok_or(FormatError::from(Unsupported::Algorithm { nid, algorithm }))?;
-        if listed.checked_shr(u32::from(algorithm)).unwrap_or(0) & 1 == 0 {
+        if listed & bit(algorithm) == 0 {
             return Err(MapFault::Algorithm { offset, algorithm, listed }.of(nid));
         }
         if len > DECODED_BYTES_MAX {
@@ -402,7 +400,7 @@ impl CompressedMap {
 
     /// The extent from `offset` to the end of the file, in the packed inode.
     fn fragment(&self, offset: u64, at: u64) -> Result<Extent, FormatError> {
-        let len = self.size.saturating_sub(offset);
+        let len = self.size.checked_sub(offset).or_bug()?;
         match at.checked_add(len) {
             Some(end) if end <= FRAGMENTS_BYTES_MAX => {
                 Ok(Extent { offset, len, partial: false, data: Data::Fragment { at } })
@@ -412,9 +410,16 @@ impl CompressedMap {
     }
 }
 
-fn hole(start: u64, end: u64) -> Extent {
-    let len = end.saturating_sub(start);
-    Extent { offset: start, len, partial: false, data: Data::Hole }
+/// Returns the extent of the zeros from byte `start` up to `end`.
+fn hole(start: u64, end: u64) -> Result<Extent, FormatError> {
+    let len = end.checked_sub(start).or_bug()?;
+    Ok(Extent { offset: start, len, partial: false, data: Data::Hole })
+}
+
+/// Returns the bit of an algorithm in the superblock's list, which has 16; the field in a map has
+/// 4 bits.
+fn bit(algorithm: u8) -> u16 {
+    1 << (algorithm & 15)
 }
 
 /// The tail that begins with a head: of 64 bits in full indexes, where the head has the high half

@@ -6,11 +6,15 @@
 //! or from the first record, so consecutive finds read each record once.
 
 use super::super::block::{Nid, Span};
+use super::super::corrupt::{Corrupt, Part};
+use super::super::error::FormatError;
 use super::super::record::Record as Raw;
 use super::Metadata;
 use super::corrupt::MapFault;
-use super::header::Header;
+use super::header::{Header, RecordSize};
 use super::window::Window;
+use crate::num::OrBug;
+use crate::units::{ByteRange, Pow2};
 
 /// Of a length field: the encoded bytes.
 const LEN_MASK: u32 = (1 << 21) - 1;
@@ -26,10 +30,9 @@ const BASE_BYTES: u64 = 8;
 pub struct Records {
     nid: Nid,
     size: u64,
-    /// Base 2 logarithm of a record's bytes: 2 to 5.
-    record_bits: u32,
-    /// Base 2 logarithm of an extent's bytes, in the short forms.
-    extent_bits: u32,
+    record: RecordSize,
+    /// The bytes of an extent, in the short forms.
+    extent: Pow2,
     count: u64,
     /// The first record.
     at: u64,
@@ -87,27 +90,32 @@ impl Found {
 
 impl Records {
     /// The records behind the header that ends at byte `header_end`.
-    pub fn new(nid: Nid, header: &Header, header_end: u64, size: u64, extent_bits: u32) -> Self {
-        let record_bits = header.advise.record_bits();
-        let record_bytes = 1_u64.checked_shl(record_bits).unwrap_or(4);
-        let at = header_end.checked_next_multiple_of(record_bytes).unwrap_or(u64::MAX);
-        let base = if record_bits == 2 { BASE_BYTES } else { 0 };
-        let count = if record_bits < 4 {
-            size.div_ceil(1_u64.checked_shl(extent_bits).unwrap_or(u64::MAX))
-        } else {
-            header.records
-        };
-        let len = count.saturating_mul(record_bytes).saturating_add(base);
-        Self {
+    pub fn new(
+        nid: Nid,
+        header: &Header,
+        header_end: u64,
+        size: u64,
+        extent: Pow2,
+    ) -> Result<Self, FormatError> {
+        let record = header.advise.record();
+        let base = if record == RecordSize::B4 { BASE_BYTES } else { 0 };
+        let count = if record.is_short() { extent.cover(size) } else { header.records };
+        let overflow = Corrupt::Overflow(Part::CompressedMap(nid));
+        let at = header_end.checked_next_multiple_of(record.bytes()).ok_or(overflow)?;
+        let records = count.checked_mul(record.bytes());
+        let len = records.and_then(|bytes| bytes.checked_add(base)).ok_or(overflow)?;
+        let span = Span { at, len };
+        span.end().ok_or(overflow)?;
+        Ok(Self {
             nid,
             size,
-            record_bits,
-            extent_bits,
+            record,
+            extent,
             count,
-            at: at.saturating_add(base),
+            at: at.checked_add(base).or_bug()?,
             cursor: Cursor { number: 0, place: None },
-            span: Span { at, len },
-        }
+            span,
+        })
     }
 
     /// The extent that covers byte `offset`, which is below the size. `Err` is the byte where the
@@ -117,16 +125,23 @@ impl Records {
         meta: &mut M,
         offset: u64,
     ) -> Result<Result<Found, u64>, M::Error> {
-        let window = &mut Window::new(self.nid, self.span);
-        if self.record_bits < 4 {
+        let window = &mut Window::new(self.nid, self.span)?;
+        if self.record.is_short() {
             self.find_by_number(meta, window, offset).map(Ok)
         } else {
             self.bisect(meta, window, offset)
         }
     }
 
-    fn record_at(&self, number: u64) -> u64 {
-        self.at.saturating_add(number.checked_shl(self.record_bits).unwrap_or(u64::MAX))
+    /// Returns the place of a record: the constructor has checked the end of the last.
+    fn record_at(&self, number: u64) -> Result<u64, FormatError> {
+        let skip = number.checked_mul(self.record.bytes());
+        Ok(skip.and_then(|skip| self.at.checked_add(skip)).or_bug()?)
+    }
+
+    #[cold]
+    fn overflow(&self) -> FormatError {
+        Corrupt::Overflow(Part::CompressedMap(self.nid)).into()
     }
 
     fn find_by_number<M: Metadata>(
@@ -135,19 +150,19 @@ impl Records {
         window: &mut Window,
         offset: u64,
     ) -> Result<Found, M::Error> {
-        let number = offset.checked_shr(self.extent_bits).unwrap_or(0);
-        let (word, at) = if self.record_bits == 2 {
-            self.sum(meta, window, number)?
-        } else {
-            let bytes = window.get::<8, M>(meta, self.record_at(number))?;
+        let number = self.extent.whole(offset);
+        let placed = self.record != RecordSize::B4;
+        let (word, at) = if placed {
+            let bytes = window.get::<8, M>(meta, self.record_at(number)?)?;
             let raw = Raw(&bytes);
             (raw.u32::<0>(), u64::from(raw.u32::<4>()))
+        } else {
+            self.sum(meta, window, number)?
         };
-        let start = number.checked_shl(self.extent_bits).unwrap_or(0);
-        let behind = number.saturating_add(1);
-        let end = behind.checked_shl(self.extent_bits).unwrap_or(u64::MAX).min(self.size);
-        let (last, placed) = (behind >= self.count, self.record_bits != 2);
-        Ok(Found { start, end, last, at, word, placed })
+        let start = self.extent.floor(offset);
+        let rest = ByteRange::new(start, self.size).or_bug().map_err(FormatError::from)?;
+        let end = rest.take(self.extent.get()).end();
+        Ok(Found { start, end, last: end == self.size, at, word, placed })
     }
 
     /// Length field and place of a 4-byte record.
@@ -163,14 +178,13 @@ impl Records {
         };
         // At most the records of the file.
         loop {
-            let word = u32::from_le_bytes(window.get::<4, M>(meta, self.record_at(from))?);
+            let word = u32::from_le_bytes(window.get::<4, M>(meta, self.record_at(from)?)?);
             if from >= number {
                 self.cursor = Cursor { number, place: Some(place) };
                 return Ok((word, place));
             }
-            // A place too high for any device is refused where it is used.
-            place = place.saturating_add(u64::from(word & LEN_MASK));
-            from = from.saturating_add(1);
+            place = place.checked_add(u64::from(word & LEN_MASK)).ok_or_else(|| self.overflow())?;
+            from = next(from)?;
         }
     }
 
@@ -185,12 +199,12 @@ impl Records {
         let mut found = None;
         // The record found last, then its neighbours: consecutive finds need no bisection.
         let mut guess = Some(self.cursor.number);
-        let mut guesses = 3_u32;
+        let mut guesses = 0..2;
         while low < high {
-            let half = high.saturating_sub(low) / 2;
-            let number = guess
-                .filter(|guess| (low..high).contains(guess))
-                .unwrap_or(low.saturating_add(half));
+            let number = match guess {
+                Some(guess) if (low..high).contains(&guess) => guess,
+                _ => low.midpoint(high),
+            };
             let (record, start) = self.long(meta, window, number)?;
             if start < floor || start > ceiling {
                 let fault =
@@ -200,14 +214,13 @@ impl Records {
             if start > offset {
                 (high, ceiling, guess) = (number, start, None);
             } else {
-                (low, floor) = (number.saturating_add(1), start);
-                found = Some(record);
-                guesses = guesses.saturating_sub(1);
-                guess = guess.filter(|_| guesses != 0).map(|_| low);
+                (low, floor) = (next(number)?, start);
+                found = Some((number, record));
+                guess = guesses.next().and(guess).map(|_| low);
             }
         }
-        let Some((word, at)) = found else { return Ok(Err(ceiling)) };
-        self.cursor = Cursor { number: low.saturating_sub(1), place: None };
+        let Some((number, (word, at))) = found else { return Ok(Err(ceiling)) };
+        self.cursor = Cursor { number, place: None };
         let last = low >= self.count;
         Ok(Ok(Found { start: floor, end: ceiling, last, at, word, placed: true }))
     }
@@ -219,14 +232,20 @@ impl Records {
         window: &mut Window,
         number: u64,
     ) -> Result<((u32, u64), u64), M::Error> {
-        let bytes = window.get::<16, M>(meta, self.record_at(number))?;
+        let place = self.record_at(number)?;
+        let bytes = window.get::<16, M>(meta, place)?;
         let raw = Raw(&bytes);
         let mut start = u64::from(raw.u32::<12>());
-        if self.record_bits == 5 {
-            let more = self.record_at(number).saturating_add(16);
+        if self.record == RecordSize::B32 {
+            let more = place.checked_add(16).or_bug().map_err(FormatError::from)?;
             let high = u32::from_le_bytes(window.get::<4, M>(meta, more)?);
             start |= u64::from(high) << 32;
         }
         Ok(((raw.u32::<0>(), raw.u64::<4>()), start))
     }
+}
+
+/// Returns the number of the next record: there are at most 2^54.
+fn next(number: u64) -> Result<u64, FormatError> {
+    Ok(number.checked_add(1).or_bug()?)
 }

@@ -6,6 +6,7 @@ use super::super::block::{Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
 use super::super::error::FormatError;
 use super::Metadata;
+use crate::num::{OrBug, clip};
 
 /// Bytes of a run.
 pub const RUN_BYTES: usize = 256;
@@ -21,12 +22,12 @@ pub struct Window {
 
 impl Window {
     /// Over an index of the inode, nothing read.
-    pub fn new(nid: Nid, index: Span) -> Self {
-        let end = index.at.saturating_add(index.len);
-        Self { nid, end, at: 0, len: 0, bytes: [0; RUN_BYTES] }
+    pub fn new(nid: Nid, index: Span) -> Result<Self, FormatError> {
+        // The index was refused with its file if its end overflows.
+        Ok(Self { nid, end: index.end().or_bug()?, at: 0, len: 0, bytes: [0; RUN_BYTES] })
     }
 
-    /// The `N` bytes at byte `at`, with as many behind them as a run has.
+    /// Returns the `N` bytes at byte `at`, and keeps as many behind them as a run has.
     pub fn get<const N: usize, M: Metadata>(
         &mut self,
         meta: &mut M,
@@ -36,15 +37,15 @@ impl Window {
         if let Some(found) = self.loaded(at) {
             return Ok(found);
         }
-        let left = usize::try_from(self.end.saturating_sub(at)).unwrap_or(RUN_BYTES);
-        let run = self.bytes.get_mut(..left.min(RUN_BYTES)).unwrap_or_default();
+        let len = self.end.checked_sub(at).map_or(0, |left| clip(left, RUN_BYTES));
         self.len = 0;
-        if run.len() >= N {
-            meta.read(at, run)?;
-            (self.at, self.len) = (at, run.len());
+        if len < N {
+            let short = Corrupt::Short { part: Part::CompressedMap(self.nid), need: N, got: len };
+            return Err(FormatError::from(short).into());
         }
-        let short = Corrupt::Short { part: Part::CompressedMap(self.nid), need: N, got: self.len };
-        Ok(self.loaded(at).ok_or(FormatError::from(short))?)
+        meta.read(at, self.bytes.get_mut(..len).or_bug().map_err(FormatError::from)?)?;
+        (self.at, self.len) = (at, len);
+        Ok(self.loaded(at).or_bug().map_err(FormatError::from)?)
     }
 
     fn loaded<const N: usize>(&self, at: u64) -> Option<[u8; N]> {
