@@ -5,7 +5,7 @@
 
 use super::image::Image;
 use crate::erofs::{DEVICES_MAX, DeviceSlot};
-use crate::storage::{DeviceId, Discover, DiscoverError};
+use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, Storage, Unfit};
 use core::fmt;
 
 /// Bytes of a virtio-blk serial that count.
@@ -85,6 +85,15 @@ pub enum BindError {
         /// How many there are.
         slots: u16,
     },
+    /// Nothing can be read from the device of a slot (0: the image).
+    Unfit {
+        /// The slot.
+        slot: u16,
+        /// The device.
+        device: DeviceId,
+        /// What is wrong with it.
+        unfit: Unfit,
+    },
     /// The slot's part of a flattened image does not begin at a sector of its disk.
     Unaligned {
         /// The slot.
@@ -122,6 +131,10 @@ impl fmt::Display for BindError {
             ),
             Self::NoSlot { slot, slots } => {
                 write!(f, "a blob is given for slot {slot}, the image has {slots} device slots")
+            }
+            Self::Unfit { slot: 0, device, unfit } => write!(f, "the image ({device}): {unfit}"),
+            Self::Unfit { slot, device, unfit } => {
+                write!(f, "blob of slot {slot} ({device}): {unfit}")
             }
             Self::Unaligned { slot, base, sector } => write!(
                 f,
@@ -241,7 +254,8 @@ impl Image {
             None => by_tag(storage, number, slot)?,
         };
         let Some(device) = device else { return self.flattened(storage, number, slot, need) };
-        let got = storage.info(device).map_or(0, |info| info.bytes);
+        let info = fit(storage, number, device)?;
+        let got = info.map_or(0, |info| info.bytes);
         if got < need {
             return Err(BindError::Short { slot: number, need, got });
         }
@@ -300,6 +314,21 @@ fn keep(sources: &mut Sources, part: SourcePart) {
     sources.push(part);
     #[cfg(not(feature = "alloc"))]
     let _ = sources.push(part);
+}
+
+/// Returns what the device of a slot can do, if the storage has it.
+///
+/// # Errors
+/// [`BindError::Unfit`].
+pub(crate) fn fit<S: Storage>(
+    storage: &S,
+    slot: u16,
+    device: DeviceId,
+) -> Result<Option<DeviceInfo>, BindError> {
+    let info = storage.info(device);
+    let checked = info.as_ref().map_or(Ok(()), DeviceInfo::check);
+    checked.map_err(|unfit| BindError::Unfit { slot, device, unfit })?;
+    Ok(info)
 }
 
 fn version_of<D: Discover>(storage: &D, device: DeviceId) -> u64 {

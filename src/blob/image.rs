@@ -2,6 +2,7 @@
 //!
 //! Always: these bytes are never cached, because they say which cache entries are the image's.
 
+use super::bind::fit;
 use super::identity::Domain;
 use crate::erofs::{Corrupt, Devices, Superblock};
 use crate::error::Error;
@@ -39,7 +40,7 @@ impl Image {
     #[inline(never)]
     pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
         let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
-        let bytes = storage.info(device).ok_or(gone)?.bytes;
+        let bytes = fit(storage, 0, device)?.ok_or(gone)?.bytes;
         let mut reader = Reader { storage, device, bytes, read_bytes: 0 };
         let mut head = Head::with_capacity(FIRST_BYTES.saturating_add(TABLE_BYTES));
         let mut first = [0; FIRST_BYTES];

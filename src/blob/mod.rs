@@ -6,6 +6,7 @@ mod bind;
 mod identity;
 mod image;
 
+pub(crate) use bind::fit;
 pub use bind::{BindError, Name, SOURCES_MAX, SourceName, SourcePart, Sources};
 pub use identity::{DOMAIN_BYTES_MAX, Described, Domain, describe, identity};
 pub use image::Image;

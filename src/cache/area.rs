@@ -41,6 +41,7 @@ impl Area {
         bytes: Option<u64>,
     ) -> Result<Self, Refused> {
         let info = storage.info(device).ok_or(Refused::NoDevice)?;
+        info.check().map_err(Refused::Unfit)?;
         let range = Refused::Range { disk: info.bytes };
         let whole = !BLOCK.wrapping_sub(1);
         let bytes = match (info.bytes.checked_sub(start), bytes) {

@@ -14,7 +14,7 @@ use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::scan::Known;
 use super::slots::SlotTable;
 use super::superblock::{Refusal, Superblock};
-use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer, UnderWay};
+use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer, UnderWay, Unfit};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -104,6 +104,8 @@ pub enum Refused {
         /// Bytes that they may take.
         have: u64,
     },
+    /// Nothing can be read from its disk.
+    Unfit(Unfit),
     /// Its disk takes no transfer of 4 KiB.
     Transfer {
         /// The longest transfer in bytes.
@@ -125,6 +127,7 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoDevice => f.write_str("there is no such disk"),
+            Self::Unfit(unfit) => unfit.fmt(f),
             Self::Range { disk } => {
                 write!(f, "it does not lie, 4096-aligned, inside its disk of {disk} bytes")
             }

@@ -12,7 +12,7 @@ use super::budget::Budget;
 use super::decoded::Decoding;
 use super::fetch::Fetch;
 use super::meta::MetaCache;
-use super::pieces::{Extent, Source};
+use super::pieces::{BLOCK, Extent, Source};
 use super::plan::Plan;
 use super::stats::Stats;
 #[cfg(feature = "alloc")]
@@ -98,17 +98,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         // There are as many parts as slots, which the table has bounded.
         let sources = (0u16..).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
             let info = storage.info(part.device);
+            let transfer_max =
+                info.map_or(ABSENT_TRANSFER_MAX, |info| u64::from(info.transfer_bytes_max));
             let identity = || crate::blob::identity(image, slot, part.version);
-            let blob = layer.attach(identity, part.bytes);
-            Source {
-                device: part.device,
-                base: part.base,
-                bytes: part.bytes,
-                sector: info.map_or(512, |info| u64::from(info.sector_bytes)),
-                transfer_max: info
-                    .map_or(ABSENT_TRANSFER_MAX, |info| u64::from(info.transfer_bytes_max)),
-                blob,
-            }
+            // A layer takes whole blocks.
+            let blob = if transfer_max < BLOCK { None } else { layer.attach(identity, part.bytes) };
+            let sector = info.map_or(512, |info| u64::from(info.sector_bytes));
+            let (device, base, bytes) = (part.device, part.base, part.bytes);
+            Source { device, base, bytes, sector, transfer_max, blob }
         });
         let sources = sources.collect();
         Self {

@@ -106,7 +106,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// As [`Root::new`], with other limits of memory.
     ///
     /// # Errors
-    /// Unsupported when decoding the image's algorithms needs more memory.
+    /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
+    /// algorithms needs more memory.
     pub fn with_budget(
         storage: S,
         layer: L,
@@ -114,6 +115,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         parts: &[SourcePart],
         budget: &Budget,
     ) -> Result<Self, Error> {
+        for (slot, part) in (0..).zip(parts) {
+            crate::blob::fit(&storage, slot, part.device)?;
+        }
         let inner = Inner::new(storage, layer, image, parts, budget);
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);

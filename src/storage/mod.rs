@@ -56,10 +56,10 @@ impl fmt::Display for DeviceId {
 pub struct DeviceInfo {
     /// Length in bytes.
     pub bytes: u64,
-    /// Offsets and lengths of transfers are multiples of this many bytes (a power of two).
-    /// Disks have 512 or 4096, files 1.
+    /// Offsets and lengths of transfers are multiples of this many bytes: of 1 for a file or
+    /// memory, else of a power of two from 512 to 4096.
     pub sector_bytes: u32,
-    /// The longest single transfer in bytes; a multiple of `sector_bytes`.
+    /// The longest single transfer in bytes: a multiple of `sector_bytes`, not 0.
     pub transfer_bytes_max: u32,
     /// Whether writes are refused.
     pub read_only: bool,
@@ -67,6 +67,56 @@ pub struct DeviceInfo {
     /// known: that of a file ([`FileStamp::version`]), or what [`Discover::set_version`] said; 0
     /// for a disk of which nothing was said.
     pub version: u64,
+}
+
+/// The longest sector of a device: no read is cut finer than blocks of a region.
+const SECTOR_BYTES_MAX: u32 = 4096;
+
+impl DeviceInfo {
+    /// Checks that reads can be cut into transfers of the device.
+    ///
+    /// # Errors
+    /// What they cannot be cut by.
+    pub fn check(&self) -> Result<(), Unfit> {
+        let (sector, max) = (self.sector_bytes, self.transfer_bytes_max);
+        let disk = sector.is_power_of_two() && (512..=SECTOR_BYTES_MAX).contains(&sector);
+        if sector != 1 && !disk {
+            return Err(Unfit::Sector(sector));
+        }
+        if max == 0 || !max.is_multiple_of(sector) {
+            return Err(Unfit::Transfer { max, sector });
+        }
+        Ok(())
+    }
+}
+
+/// Why nothing can be read from a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its sectors have this many bytes.
+    Sector(u32),
+    /// Its longest transfer is no number of sectors.
+    Transfer {
+        /// The longest transfer in bytes.
+        max: u32,
+        /// The sector in bytes.
+        sector: u32,
+    },
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sector(bytes) => write!(
+                f,
+                "its sectors have {bytes} bytes: a sector has 1 byte, or a power of two from 512 to {SECTOR_BYTES_MAX}"
+            ),
+            Self::Transfer { max, sector } => write!(
+                f,
+                "its longest transfer has {max} bytes: no whole sectors of {sector} bytes"
+            ),
+        }
+    }
 }
 
 /// What went wrong with a transfer.

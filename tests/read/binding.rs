@@ -1,8 +1,12 @@
 //! Where the bytes of a slot come from: by name, by tag, in the image itself; and what is said
 //! when they cannot be had.
 
-use rootlet::storage::{DiscoverError, IoErrorKind};
-use rootlet_sim::disk::World;
+use rootlet::Error;
+use rootlet::blob::{BindError, Image, SourceName};
+use rootlet::cache::NoRegion;
+use rootlet::read::Root;
+use rootlet::storage::{DeviceId, Discover, DiscoverError, IoErrorKind, Unfit};
+use rootlet_sim::disk::{Sparse, World};
 use rootlet_sim::image::{Built, Content, FileLayout, Options, Tree, build};
 
 use crate::guest::Guest;
@@ -299,4 +303,87 @@ fn adjacent_blocks_of_different_devices_are_not_one_extent() {
     wanted.copy_within(3 << 12.., 1 << 12);
     let mut mount = mount::built(&built).unwrap();
     assert_eq!(mount.guest.run(&["cat", "/file"]), Ok(wanted));
+}
+
+/// A blob on a disk that says it has such sectors, and transfers of so many bytes at most.
+fn outcome_on(sector_bytes: u32, transfer_max: u32, cache: bool) -> Result<(), String> {
+    let built = build(&tree(), &Options { blobs: 1, chunk_bits: 14, ..Options::default() });
+    let built = built.unwrap();
+    let world = world(&built);
+    let mut content = Sparse::from(&built.blobs[0]);
+    content.resize(content.bytes().next_multiple_of(4096));
+    let blob = world.blob("blob1", content);
+    world.set_sector_bytes(blob, sector_bytes);
+    world.set_transfer_max(blob, transfer_max);
+    mount::plug_region(&world, 8 << 20);
+    outcome(
+        &world,
+        if cache { "image=image blob1=blob1 cache=cache" } else { "image=image blob1=blob1" },
+    )
+}
+
+#[test]
+fn disk_of_sectors_that_no_read_could_be_cut_into_is_refused_by_its_name() {
+    for sector in [0, 2, 256, 511, 513, 1536, 8192, 16_384, 1 << 31] {
+        let what = "a sector has 1 byte, or a power of two from 512 to 4096";
+        let want = format!("blob of slot 1 (device 1): its sectors have {sector} bytes: {what}");
+        assert_eq!(outcome_on(sector, 1 << 20, false), Err(want));
+    }
+    for (sector, max) in [(512, 0), (512, 511), (4096, 1 << 20 | 512), (1, 0)] {
+        let what = format!("no whole sectors of {sector} bytes");
+        let want =
+            format!("blob of slot 1 (device 1): its longest transfer has {max} bytes: {what}");
+        assert_eq!(outcome_on(sector, max, false), Err(want));
+    }
+}
+
+#[test]
+fn disk_of_any_other_sectors_is_read_right_with_and_without_a_region() {
+    for sector in [1, 512, 1024, 2048, 4096] {
+        for max in [sector, 4096, 12_288, 1 << 20] {
+            for cache in [false, true] {
+                assert_eq!(outcome_on(sector, max, cache), Ok(()), "{sector} {max} {cache}");
+            }
+        }
+    }
+}
+
+#[test]
+fn image_on_a_disk_of_long_sectors_is_refused_before_it_is_read() {
+    let built = build(&tree(), &Options::default()).unwrap();
+    let world = world(&built);
+    let device = DeviceId(0);
+    world.set_sector_bytes(device, 8192);
+    let error = outcome(&world, "image=image").unwrap_err();
+    let want = "the image (device 0): its sectors have 8192 bytes: ";
+    assert!(error.starts_with(want), "{error}");
+    assert_eq!(world.counters(device).reads, 0);
+}
+
+/// Whoever binds by hand is held to the same.
+#[test]
+fn mount_refuses_a_source_of_long_sectors_that_nobody_bound() {
+    let built = build(&tree(), &Options { blobs: 1, ..Options::default() }).unwrap();
+    let world = world(&built);
+    let blob = world.blob("blob1", &built.blobs[0]);
+    let mut storage = world.attach();
+    let device = storage.disk("image").unwrap();
+    let image = Image::read(&mut storage, device).unwrap();
+    let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
+    world.set_sector_bytes(blob, 16_384);
+    let error = Root::new(storage, NoRegion, &image, &sources).err();
+    let unfit = Unfit::Sector(16_384);
+    assert_eq!(error, Some(Error::Bind(BindError::Unfit { slot: 1, device: blob, unfit })));
+}
+
+#[test]
+fn region_on_a_disk_of_long_sectors_is_not_used() {
+    let built = build(&tree(), &Options::default()).unwrap();
+    let world = world(&built);
+    let region = mount::plug_region(&world, 8 << 20);
+    world.set_sector_bytes(region, 16_384);
+    let guest = Guest::mount(world.attach(), "image=image cache=cache", 1).unwrap();
+    let want = "region  not used: its sectors have 16384 bytes: ";
+    assert!(guest.notices.iter().any(|notice| notice.starts_with(want)), "{:?}", guest.notices);
+    assert_eq!(world.counters(region).reads, 0);
 }

@@ -238,6 +238,11 @@ impl World {
         lock(&self.state).device(device).gone = gone;
     }
 
+    /// Makes a device say that its sectors have `bytes` bytes.
+    pub fn set_sector_bytes(&self, device: DeviceId, bytes: u32) {
+        lock(&self.state).device(device).info.sector_bytes = bytes;
+    }
+
     /// Changes the longest transfer of `device` (from 1 MiB).
     pub fn set_transfer_max(&self, device: DeviceId, bytes: u32) {
         lock(&self.state).device(device).info.transfer_bytes_max = bytes;
