@@ -8,6 +8,7 @@ use super::foreign::{self, TAIL_BYTES};
 use super::geometry::{BLOCK, Copy2, Geometry, SlotSize};
 use super::hint;
 use super::open::{CacheOptions, FormatPolicy, Refused, fits};
+use super::page;
 use super::superblock::{Refusal, Superblock, VERSION};
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
@@ -81,7 +82,9 @@ impl Area {
         Ok(match (a, b) {
             // The newest of the two may be one that cannot be judged here.
             _ if let Some(refusal) = later => Found::Broken(refusal),
-            (Ok(a), Ok(b)) if b.generation > a.generation => Found::Valid(b, Copy2::B),
+            (Ok(a), Ok(b)) if page::is_later(b.generation, a.generation) => {
+                Found::Valid(b, Copy2::B)
+            }
             (Ok(a), _) => Found::Valid(a, Copy2::A),
             (_, Ok(b)) => Found::Valid(b, Copy2::B),
             // What could not be read may be valid.
@@ -190,7 +193,7 @@ impl Area {
             uuid: options.entropy,
             start: self.start,
             bytes: self.bytes,
-            generation: highest.saturating_add(1),
+            generation: highest.wrapping_add(1),
             nonce: 0,
             geometry,
             condemned: false,

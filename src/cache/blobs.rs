@@ -81,16 +81,23 @@ impl BlobTable {
     }
 
     /// Takes in the better of the two copies of page `number`.
-    pub fn load(&mut self, number: u32, a: &[u8], b: &[u8]) {
-        let a_valid = page::verify(&self.region, PageKind::Blobs, number, a);
-        let b_valid = page::verify(&self.region, PageKind::Blobs, number, b);
-        let in_b = b_valid > a_valid;
-        let Some(generation) = a_valid.max(b_valid) else { return };
+    pub fn load(&mut self, number: u32, a: &mut [u8], b: &mut [u8]) {
+        let in_a = page::open(&self.region, PageKind::Blobs, number, a);
+        let in_b = page::open(&self.region, PageKind::Blobs, number, b);
+        let b_counts = page::b_counts(in_a, in_b);
+        let (counts, raw) = if b_counts { (in_b, b) } else { (in_a, a) };
+        if let Some(generation) = counts {
+            let copy = if b_counts { Copy2::B } else { Copy2::A };
+            self.take_in(number, raw, (generation, copy));
+        }
+    }
+
+    /// Takes in page `number`, open, of this generation and in this copy.
+    pub fn take_in(&mut self, number: u32, raw: &[u8], (generation, copy): (u64, Copy2)) {
         let index = usize::try_from(number).unwrap_or(usize::MAX);
         if let Some(state) = self.pages.get_mut(index) {
-            *state = PageState { generation, in_b, ..PageState::default() };
+            *state = PageState { generation, in_b: copy == Copy2::B, ..PageState::default() };
         }
-        let raw = if in_b { b } else { a };
         let region = self.region;
         let entries = self.entries.iter_mut().skip(index.saturating_mul(PER_PAGE));
         let stored = raw.get(PAGE_HEADER_BYTES..).unwrap_or_default().chunks_exact(ENTRY_BYTES);
@@ -175,7 +182,7 @@ impl BlobTable {
         let state = self.pages.get_mut(index)?;
         let number = u32::try_from(index).ok().filter(|n| *n < BLOB_PAGES)?;
         let target = if state.in_b { Copy2::A } else { Copy2::B };
-        let generation = state.generation.saturating_add(1);
+        let generation = state.generation.wrapping_add(1);
         state.dirty = false;
         state.in_flight = true;
         raw.fill(0);
@@ -201,7 +208,7 @@ impl BlobTable {
             if ok {
                 state.in_b = !state.in_b;
                 state.volatile = true;
-                state.generation = state.generation.saturating_add(1);
+                state.generation = state.generation.wrapping_add(1);
             } else {
                 state.dirty = true;
             }

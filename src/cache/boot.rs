@@ -106,7 +106,7 @@ impl Cache {
         if self.read_region(storage, Geometry::BOOT_TRACE_AT, &mut raw) {
             let known = |blob| Some(self.blobs.get(blob)?.generation);
             let attached = |run: &BootRun| self.blobs.is_attached(run.blob);
-            runs.extend(parse(&self.superblock.uuid, &raw, known).filter(attached));
+            runs.extend(parse(&self.superblock.uuid, &mut raw, known).filter(attached));
         }
         self.boot.page = raw;
         self.boot.kept.clone_from(&runs);
@@ -152,10 +152,10 @@ impl Cache {
 /// another than `known`.
 pub(super) fn parse<'r>(
     region: &[u8; 16],
-    raw: &'r [u8],
+    raw: &'r mut [u8],
     known: impl Fn(BlobIndex) -> Option<u32> + 'r,
 ) -> impl Iterator<Item = BootRun> + 'r {
-    let valid = page::verify(region, PageKind::Boot, 0, raw).is_some();
+    let valid = page::open(region, PageKind::Boot, 0, raw).is_some();
     let count = if valid { usize::try_from(u32_at(raw, COUNT)).unwrap_or(0) } else { 0 };
     let runs = raw.get(RUNS..).unwrap_or_default().chunks_exact(run::BYTES);
     runs.take(count.min(RUNS_MAX)).filter_map(move |raw| {

@@ -11,6 +11,8 @@ pub const BLOCK: u64 = 4096;
 const SUPERBLOCK_B: u64 = 16;
 /// Block number of the boot trace, between the superblocks.
 const BOOT_TRACE: u64 = 8;
+/// Block number of the mark, behind the second superblock.
+const MARK: u64 = 24;
 /// First block of the blob table.
 const BLOB_TABLE: u64 = 32;
 /// Pages of one copy of the blob table.
@@ -189,6 +191,9 @@ impl Geometry {
 
     /// Where the boot trace lies.
     pub const BOOT_TRACE_AT: u64 = BOOT_TRACE << 12;
+
+    /// Where the mark lies.
+    pub const MARK_AT: u64 = MARK << 12;
 
     /// Where a copy of blob table page `page` lies.
     pub fn blob_page_at(copy: Copy2, page: u32) -> u64 {

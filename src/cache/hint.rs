@@ -123,7 +123,7 @@ impl Cache {
         if !self.read_region(storage, self.geometry.hint_at(0), &mut head) {
             return None;
         }
-        let generation = page::verify(&self.superblock.uuid, PageKind::Hint, 0, &head)?;
+        let generation = page::open(&self.superblock.uuid, PageKind::Hint, 0, &mut head)?;
         (generation == self.superblock.generation).then(|| Hint {
             generation,
             live: u32_at(&head, head::LIVE),
@@ -170,7 +170,7 @@ impl Cache {
         hint.number = 0;
         let read = self.read_region(storage, self.geometry.hint_at(number), &mut hint.page);
         let region = &self.superblock.uuid;
-        match page::verify(region, PageKind::Hint, number, &hint.page) {
+        match page::open(region, PageKind::Hint, number, &mut hint.page) {
             Some(generation) if read && generation == hint.generation => hint.number = number,
             _ => return Err(()),
         }
@@ -285,6 +285,7 @@ impl Cache {
         let mut batch = [Transfer::write(self.device, at, raw)];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
+        page::unseal(raw);
         self.stats.written_bytes = self.stats.written_bytes.saturating_add(4096);
         self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(!written));
         written

@@ -14,7 +14,7 @@ use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::scan::Known;
 use super::slots::SlotTable;
 use super::superblock::{Refusal, Superblock};
-use crate::storage::{Background, DeviceId, IoErrorKind, Storage, Transfer, UnderWay, Unfit};
+use crate::storage::{Background, DeviceId, IoErrorKind, Storage, UnderWay, Unfit};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec;
@@ -249,16 +249,12 @@ impl Cache {
         let mut b = vec![0; BLOCK_BYTES];
         for page in 0..BLOB_PAGES {
             let at = |copy| self.start.saturating_add(Geometry::blob_page_at(copy, page));
-            let mut batch = [
-                Transfer::read(self.device, at(Copy2::A), &mut a),
-                Transfer::read(self.device, at(Copy2::B), &mut b),
-            ];
-            storage.run(&mut batch, &mut |_, _| {});
-            for outcome in batch.iter().map(Transfer::outcome) {
-                self.stats.region_faults =
-                    self.stats.region_faults.saturating_add(u64::from(outcome.is_err()));
+            let places = [at(Copy2::A), at(Copy2::B)];
+            if self.read_twins(storage, places, &mut a, &mut b) != [true; 2] {
+                // What could not be read may be newer, and would be written over.
+                self.stop_writing("a page of its blob table cannot be read");
             }
-            self.blobs.load(page, &a, &b);
+            self.blobs.load(page, &mut a, &mut b);
             a.fill(0);
             b.fill(0);
         }

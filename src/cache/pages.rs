@@ -20,7 +20,7 @@ pub enum Newest {
     In(Copy2),
     /// Neither copy is valid: the page describes nothing.
     Nowhere,
-    /// Both could not be read: its slots are not used in this mount.
+    /// A copy could not be read, which may be the newer one: its slots are not used in this mount.
     Unreadable,
 }
 
@@ -105,30 +105,32 @@ impl Pages {
     pub fn scan<'r>(
         &mut self,
         number: u32,
-        a: Option<&'r [u8]>,
-        b: Option<&'r [u8]>,
+        mut a: Option<&'r mut [u8]>,
+        mut b: Option<&'r mut [u8]>,
     ) -> Option<&'r [u8]> {
-        let valid = |raw: Option<&[u8]>| {
-            raw.and_then(|raw| page::verify(&self.region, PageKind::Descriptors, number, raw))
+        let open = |raw: &mut Option<&mut [u8]>| {
+            let raw = raw.as_deref_mut()?;
+            page::open(&self.region, PageKind::Descriptors, number, raw)
         };
-        let (in_a, in_b) = (valid(a), valid(b));
+        let (in_a, in_b) = (open(&mut a), open(&mut b));
         let newest = match (in_a, in_b) {
-            (None, None) if a.is_none() || b.is_none() => Newest::Unreadable,
+            // What could not be read may be the newer one.
+            _ if a.is_none() || b.is_none() => Newest::Unreadable,
             (None, None) => Newest::Nowhere,
-            _ if in_b > in_a => Newest::In(Copy2::B),
+            _ if page::b_counts(in_a, in_b) => Newest::In(Copy2::B),
             _ => Newest::In(Copy2::A),
         };
         if let Some(place) = self.newest.get_mut(index(number)) {
             *place = newest;
         }
-        let raw = match newest {
-            Newest::In(Copy2::A) => a,
-            Newest::In(Copy2::B) => b,
-            _ => None,
+        let (raw, generation) = match newest {
+            Newest::In(Copy2::A) => (a, in_a),
+            Newest::In(Copy2::B) => (b, in_b),
+            _ => (None, None),
         };
-        let generation = in_a.max(in_b).unwrap_or(0);
+        let raw = raw.map(|raw| &*raw);
         if newest != Newest::Unreadable && self.frames.iter().any(|frame| frame.page == NONE) {
-            self.install(number, raw, generation);
+            self.install(number, raw.zip(generation));
         }
         raw
     }
@@ -189,17 +191,22 @@ impl Pages {
         }
     }
 
-    /// Puts a page into a frame: `raw` if it is valid, an empty page if `None`. False if every
+    /// Puts a page into a frame: an open one and its generation, or an empty one. False if every
     /// frame is in use.
-    pub fn install(&mut self, number: u32, raw: Option<&[u8]>, generation: u64) -> bool {
+    pub fn install(&mut self, number: u32, page: Option<(&[u8], u64)>) -> bool {
         let Some(at) = self.free_frame() else { return false };
         let Some(frame) = self.frames.get_mut(at) else { return false };
-        match raw {
-            Some(raw) if raw.len() == frame.bytes.len() => frame.bytes.copy_from_slice(raw),
-            _ => frame.bytes.fill(0),
-        }
+        frame.generation = match page {
+            Some((raw, generation)) if raw.len() == frame.bytes.len() => {
+                frame.bytes.copy_from_slice(raw);
+                generation
+            }
+            _ => {
+                frame.bytes.fill(0);
+                0
+            }
+        };
         let old = core::mem::replace(&mut frame.page, number);
-        frame.generation = generation;
         frame.used = true;
         if let Some(place) = self.frame_of.get_mut(index(old)) {
             *place = NO_FRAME;
@@ -211,9 +218,9 @@ impl Pages {
     }
 
     /// Takes in one copy read on demand; false if it is not valid.
-    pub fn install_copy(&mut self, number: u32, raw: &[u8]) -> bool {
-        match page::verify(&self.region, PageKind::Descriptors, number, raw) {
-            Some(generation) => self.install(number, Some(raw), generation),
+    pub fn install_copy(&mut self, number: u32, raw: &mut [u8]) -> bool {
+        match page::open(&self.region, PageKind::Descriptors, number, raw) {
+            Some(generation) => self.install(number, Some((raw, generation))),
             None => false,
         }
     }
@@ -297,17 +304,11 @@ impl Pages {
         };
         frame.dirty = false;
         frame.in_flight = true;
-        frame.generation = frame.generation.saturating_add(1);
-        page::seal(
-            &self.region,
-            PageKind::Descriptors,
-            frame.page,
-            frame.generation,
-            &mut frame.bytes,
-        );
+        frame.generation = frame.generation.wrapping_add(1);
         if raw.len() == frame.bytes.len() {
             raw.copy_from_slice(&frame.bytes);
         }
+        page::seal(&self.region, PageKind::Descriptors, frame.page, frame.generation, raw);
         Some((frame.page, geometry.page_at(target, frame.page)))
     }
 

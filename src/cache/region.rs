@@ -224,7 +224,7 @@ impl Cache {
     /// The superblock that announces this mount.
     pub(super) fn next_superblock(&self) -> Superblock {
         Superblock {
-            generation: self.superblock.generation.saturating_add(1),
+            generation: self.superblock.generation.wrapping_add(1),
             nonce: self.nonce,
             ..self.superblock
         }

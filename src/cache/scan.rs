@@ -8,7 +8,7 @@ use super::blobs::{BlobTable, ENTRIES_MAX};
 use super::geometry::{Copy2, Geometry};
 use super::hint::{Blank, Hint};
 use super::pages::Newest;
-use super::region::Cache;
+use super::region::{Cache, FAULTS_MAX};
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::{BLOCK_BYTES, BlobIndex, descriptor};
 use crate::storage::{Storage, Transfer};
@@ -158,19 +158,46 @@ impl Cache {
         self.known.memory = memory;
     }
 
+    /// Reads both copies of something, those that fail once more, and says which were read.
+    pub(super) fn read_twins<S: Storage>(
+        &mut self,
+        storage: &mut S,
+        [at_a, at_b]: [u64; 2],
+        a: &mut [u8],
+        b: &mut [u8],
+    ) -> [bool; 2] {
+        let mut batch =
+            [Transfer::read(self.device, at_a, a), Transfer::read(self.device, at_b, b)];
+        storage.run(&mut batch, &mut |_, _| {});
+        let mut read = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
+        let twins = [(at_a, a), (at_b, b)].into_iter().zip(&mut read);
+        for ((at, out), read) in twins.filter(|(_, read)| !**read) {
+            let mut again = [Transfer::read(self.device, at, out)];
+            storage.run(&mut again, &mut |_, _| {});
+            *read = again.iter().all(|transfer| transfer.outcome().is_ok());
+            let faults = 1_u64.wrapping_add(u64::from(!*read));
+            self.stats.region_faults = self.stats.region_faults.saturating_add(faults);
+        }
+        read
+    }
+
     /// Reads both copies of the pages from `first` on that fit in `a` and `b`.
     fn scan_run<S: Storage>(&mut self, storage: &mut S, first: u32, a: &mut [u8], b: &mut [u8]) {
         let at = |copy| self.start.saturating_add(self.geometry.page_at(copy, first));
-        let mut batch = [
-            Transfer::read(self.device, at(Copy2::A), a),
-            Transfer::read(self.device, at(Copy2::B), b),
-        ];
-        storage.run(&mut batch, &mut |_, _| {});
-        let [in_a, in_b] = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
-        for ok in [in_a, in_b] {
-            self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(!ok));
+        let [in_a, in_b] = self.read_twins(storage, [at(Copy2::A), at(Copy2::B)], a, b);
+        if !(in_a && in_b) {
+            if a.len() > BLOCK_BYTES && self.stats.region_faults < FAULTS_MAX {
+                // One bad sector is of one page.
+                let pairs = a.chunks_exact_mut(BLOCK_BYTES).zip(b.chunks_exact_mut(BLOCK_BYTES));
+                for (number, (a, b)) in (first..).zip(pairs) {
+                    self.scan_run(storage, number, a, b);
+                }
+                return;
+            }
+            // What they hold would be kept twice, and one of the two given up by the next mount.
+            self.stop_writing("a page of descriptors cannot be read");
         }
-        let pairs = a.chunks_exact(BLOCK_BYTES).zip(b.chunks_exact(BLOCK_BYTES));
+        let pairs = a.chunks_exact_mut(BLOCK_BYTES).zip(b.chunks_exact_mut(BLOCK_BYTES));
         for (number, (a, b)) in (first..).zip(pairs) {
             let raw = self.pages.scan(number, in_a.then_some(a), in_b.then_some(b));
             let readable = self.pages.newest(number) != Newest::Unreadable;

@@ -11,7 +11,7 @@ use core::fmt;
 /// First eight bytes of a superblock.
 pub const MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 /// The format's version.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Checksum type 2: four folded lanes for blocks, rapidhash v3 for all else, and a place key.
 pub const CHECKSUM_FOLD: u8 = 2;
 

@@ -111,8 +111,8 @@ fn region_that_starts_elsewhere_is_never_written() {
 #[test]
 fn later_format_is_passed_by() {
     let content = used();
-    let version = refused(changed(&content, |raw| raw[8] = 4), |_| {});
-    assert_eq!(version, Some(Refused::Superblock(Refusal::Version(4))));
+    let version = refused(changed(&content, |raw| raw[8] = 5), |_| {});
+    assert_eq!(version, Some(Refused::Superblock(Refusal::Version(5))));
     let incompat = refused(changed(&content, |raw| raw[22] = 0x80), |_| {});
     assert_eq!(incompat, Some(Refused::Superblock(Refusal::Incompat(0x80_0000))));
     let checksum = refused(changed(&content, |raw| raw[73] = 9), |_| {});
@@ -144,14 +144,14 @@ fn later_format_in_one_superblock_is_enough_to_pass_by() {
         for damaged in [true, false] {
             let mut one = content.clone();
             let mut raw = block(&one, START + newer * 4096);
-            (raw[8], raw[63]) = (4, 1);
+            (raw[8], raw[63]) = (5, 1);
             decode::seal_superblock(&mut raw);
             one.write(START + newer * 4096, &raw);
             if damaged {
                 one.write(START + (16 - newer) * 4096 + 80, &[0xff]);
             }
             let why = refused(one, |_| {});
-            assert_eq!(why, Some(Refused::Superblock(Refusal::Version(4))), "{newer} {damaged}");
+            assert_eq!(why, Some(Refused::Superblock(Refusal::Version(5))), "{newer} {damaged}");
         }
     }
 }

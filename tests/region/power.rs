@@ -32,8 +32,22 @@ fn five_lives_in_a_row_keep_both_laws() {
 }
 
 #[test]
+fn two_torn_writes_of_one_page_make_no_whole_one() {
+    for scale in [Scale::Small, Scale::Wide] {
+        sweep(scale, "torn", (1..=runs(250)).map(|seed| [seed]));
+    }
+}
+
+#[test]
+fn what_a_sync_promised_while_requests_fail_is_kept_after_a_cut() {
+    for scale in [Scale::Small, Scale::Wide] {
+        sweep(scale, "synced", (1..=runs(500)).map(|seed| [seed]));
+    }
+}
+
+#[test]
 fn some_thousand_cases_of_the_mix_break_no_invariant() {
-    let plan = Plan { cases: runs(6000), seed: 20, jobs: 2, failures_max: 20 };
+    let plan = Plan { cases: runs(6000), seed: 20, family: None, jobs: 2, failures_max: 20 };
     let tally = run(&plan, |_| true);
     tally.failures.iter().for_each(|failure| println!("{failure}"));
     assert!(tally.failures.is_empty(), "{} cases failed", tally.failures.len());
@@ -43,7 +57,8 @@ fn some_thousand_cases_of_the_mix_break_no_invariant() {
 #[test]
 fn run_of_one_seed_is_the_same_on_any_number_of_threads() {
     let of = |jobs| {
-        let tally = run(&Plan { cases: 300, seed: 3, jobs, failures_max: 1 }, |_| true);
+        let tally =
+            run(&Plan { cases: 300, seed: 3, family: None, jobs, failures_max: 1 }, |_| true);
         (tally.cases, tally.states, tally.reads)
     };
     assert_eq!(of(1), of(3));

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use rootlet::command::config::Part;
 use rootlet_power::case::CaseName;
+use rootlet_power::mix;
 
 use crate::accel;
 use crate::board::{Board, Bus};
@@ -286,11 +287,14 @@ pub struct PowerCutArgs {
     /// Which of them
     #[arg(long, default_value = "1")]
     pub seed: u64,
+    /// Only histories of this family
+    #[arg(long, value_name = "NAME", value_parser = mix::family, conflicts_with = "guards")]
+    pub family: Option<&'static str>,
     /// On how many threads [default: as many as there are processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Run this case alone: FAMILY:NUMBERS, as a failure prints it
-    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "jobs", "guards"])]
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "family", "jobs", "guards"])]
     pub case: Option<CaseName>,
     /// Take out each guard of the region in turn, and show what breaks, after how many cases
     #[arg(long)]

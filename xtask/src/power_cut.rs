@@ -41,8 +41,13 @@ fn replay(name: &CaseName) -> Result<()> {
 }
 
 fn many(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
-    let plan =
-        Plan { cases: args.cases(), seed: args.seed, jobs: jobs(args), failures_max: FAILURES_MAX };
+    let plan = Plan {
+        cases: args.cases(),
+        seed: args.seed,
+        family: args.family,
+        jobs: jobs(args),
+        failures_max: FAILURES_MAX,
+    };
     let bar = ProgressBar::new(plan.cases);
     bar.set_style(ProgressStyle::with_template(
         "{bar:30} {human_pos} of {human_len} cases  {per_sec}  {msg}  {eta} left",

@@ -67,33 +67,52 @@ impl Cache {
         {
             self.wait_on(storage, &mut spin);
         }
-        if self.mode != Mode::ReadWrite {
-            // Without a write in this mount, or with all of them to be forgotten, there is nothing
-            // that could have been lost.
-            let nothing = self.hydrator.armed == Armed::No || self.condemned == Condemned::Done;
-            return self.hydrator.is_empty() && nothing;
+        let writes = self.mode == Mode::ReadWrite;
+        if !writes && !self.lacks_nothing() {
+            return false;
+        }
+        if !writes && !self.may_flush(storage) {
+            return true;
         }
         self.hydrator.hurry = true;
-        let durable = self.settle(storage, deadline_ns);
+        let settled = !writes || self.settle(storage, deadline_ns);
+        let durable = settled && self.seal(storage, deadline_ns);
         self.hydrator.hurry = false;
         durable
+    }
+
+    /// Whether a mount that does not write has nothing that could be lost: it never wrote, and no
+    /// flush failed it, or all is to be forgotten.
+    fn lacks_nothing(&self) -> bool {
+        let hydrator = &self.hydrator;
+        let untouched = hydrator.armed == Armed::No && !hydrator.flush_failed;
+        hydrator.is_empty() && (untouched || self.condemned == Condemned::Done)
+    }
+
+    /// Whether what a mount that does not write has found may be volatile, and a flush can change
+    /// that: another guest may have written it and been killed.
+    fn may_flush<S: Background>(&self, storage: &S) -> bool {
+        let writable = storage.info(self.device).is_some_and(|info| !info.read_only);
+        matches!(self.mode, Mode::ReadOnly(_)) && self.condemned != Condemned::Done && writable
     }
 
     fn settle<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let mut spin = Spin::default();
         while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
-            if self.hydrator.seal == Seal::Done {
+            if matches!(self.hydrator.seal, Seal::Done(_)) {
                 // Of an earlier call, which had no time left for it.
                 self.hydrator.seal = Seal::No;
             }
             self.wait_on(storage, &mut spin);
         }
-        if !self.settled() {
-            return false;
-        }
-        // The pages of the last group are written; this makes them durable too, and what a guest
-        // that was killed left volatile, even if this mount wrote nothing. It frees what is
-        // entombed when it is submitted, so no group is closed meanwhile.
+        self.settled()
+    }
+
+    /// The pages of the last group are written; this makes them durable too, and what a guest
+    /// that was killed left volatile, even if this mount wrote nothing. It frees what is
+    /// entombed when it is submitted, so no group is closed meanwhile.
+    fn seal<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        let (mode, mut spin) = (self.mode, Spin::default());
         self.hydrator.seal = Seal::Flushing;
         let started = (0..SEAL_TRIES_MAX).any(|_| {
             let started = self.submit_flush(storage, Purpose::SealFlush);
@@ -105,8 +124,8 @@ impl Cache {
         while started && self.hydrator.seal == Seal::Flushing && storage.now_ns() < deadline_ns {
             self.wait_on(storage, &mut spin);
         }
-        let sealed = self.hydrator.seal == Seal::Done && self.mode == Mode::ReadWrite;
-        if self.hydrator.seal == Seal::Done || !started {
+        let sealed = self.hydrator.seal == Seal::Done(true) && self.mode == mode;
+        if self.hydrator.seal != Seal::Flushing || !started {
             self.hydrator.seal = Seal::No;
         }
         sealed
@@ -132,6 +151,7 @@ impl Cache {
             self.hydrator.starved = false;
             if self.hydrator.armed == Armed::Yes {
                 self.look(storage);
+                self.look_for_mark(storage);
             }
         }
         self.advance(storage);
@@ -200,7 +220,7 @@ impl Cache {
             self.entomb(storage);
             self.write_pages(storage);
             let in_flight = self.hydrator.page_jobs.iter().any(Option::is_some);
-            if !in_flight && self.pages.writable() == 0 {
+            if !in_flight && self.pages.writable() == 0 && !self.write_mark(storage) {
                 self.hydrator.phase = Phase::Open;
             }
         }

@@ -6,6 +6,7 @@
 use super::{Armed, PageJob, Phase, Seal};
 use crate::cache::Ended;
 use crate::cache::geometry::{Copy2, Geometry};
+use crate::cache::page;
 use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode};
 use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
@@ -23,6 +24,8 @@ pub(in crate::cache) enum Purpose {
     ArmFlush,
     SealFlush,
     Look,
+    Mark,
+    LookForMark,
 }
 
 impl Cache {
@@ -33,6 +36,11 @@ impl Cache {
         if self.submit_flush(storage, Purpose::ArmSettle) {
             self.hydrator.armed = Armed::Settling;
         }
+    }
+
+    /// Whether there is still something to announce: what came between may have ended writing.
+    fn may_announce(&self) -> bool {
+        self.mode == Mode::ReadWrite || self.condemned == Condemned::Wanted
     }
 
     /// Writes the superblock with this mount's nonce and, if that is wanted, with the mark of a
@@ -99,9 +107,16 @@ impl Cache {
         let Ok(found) = Superblock::from_bytes(raw, self.start) else { return };
         let own = &self.superblock;
         let known = found.uuid == own.uuid
-            && (found.generation < own.generation
+            && (page::is_later(own.generation, found.generation)
                 || (found.generation == own.generation && found.nonce == own.nonce));
-        if !known && self.hydrator.armed == Armed::Yes && self.mode == Mode::ReadWrite {
+        if !known {
+            self.yield_to_another();
+        }
+    }
+
+    /// Leaves the region to another machine that writes it.
+    pub(super) fn yield_to_another(&mut self) {
+        if self.hydrator.armed == Armed::Yes && self.mode == Mode::ReadWrite {
             self.stats.foreign_writers = self.stats.foreign_writers.saturating_add(1);
             self.stop_writing("another machine writes it");
         }
@@ -173,7 +188,7 @@ impl Cache {
     pub(super) fn ended<S: Background>(
         &mut self,
         storage: &mut S,
-        job: Job,
+        mut job: Job,
         result: Result<(), IoErrorKind>,
     ) {
         let Some(purpose) = self.jobs.end(job.tag) else {
@@ -194,7 +209,8 @@ impl Cache {
                 match page_job {
                     Some(PageJob::Load(page)) => {
                         // A reader may have brought the page in meanwhile, and changed it.
-                        let raw = job.buffer.as_deref().filter(|_| result.is_ok());
+                        let raw = job.buffer.as_mut().filter(|_| result.is_ok());
+                        let raw = raw.and_then(Buffer::get_mut);
                         if self.pages.get(page).is_none()
                             && self.pages.has_room()
                             && !raw.is_some_and(|raw| self.pages.install_copy(page, raw))
@@ -211,7 +227,7 @@ impl Cache {
                 self.commit(result.is_ok());
                 self.hydrator.phase = Phase::Pages;
             }
-            Purpose::ArmSettle if result.is_ok() => self.announce(storage),
+            Purpose::ArmSettle if result.is_ok() && self.may_announce() => self.announce(storage),
             Purpose::ArmSettle => self.announced(false),
             Purpose::ArmWrite => {
                 self.hydrator.give_back(job.buffer);
@@ -228,9 +244,18 @@ impl Cache {
                 }
                 self.hydrator.give_back(job.buffer);
             }
+            Purpose::Mark => {
+                self.hydrator.give_back(job.buffer);
+                self.mark_written(result.is_ok());
+            }
+            Purpose::LookForMark => {
+                self.look_at_mark(job.buffer.as_mut().filter(|_| result.is_ok()));
+                self.hydrator.give_back(job.buffer);
+            }
             Purpose::SealFlush => {
                 // `sync` may have given up waiting for it.
-                self.hydrator.seal = if self.hydrator.hurry { Seal::Done } else { Seal::No };
+                let done = Seal::Done(result.is_ok());
+                self.hydrator.seal = if self.hydrator.hurry { done } else { Seal::No };
                 if result.is_ok() {
                     self.slots.move_all(SlotState::Entombed, SlotState::Free);
                     self.pages.flushed();
@@ -266,12 +291,14 @@ impl Cache {
         self.stats.region_faults = self.stats.region_faults.saturating_add(1);
         trace::warn!("region: a write or flush at byte {} failed: {}", at, trace::Shown(&error));
         // A flush that failed may have dropped anything, and says so only once.
+        self.hydrator.flush_failed |= kind == JobKind::Flush;
         if kind == JobKind::Flush || self.stats.region_faults >= FAULTS_MAX {
             self.stop_writing("a flush failed, or too many writes did");
         }
     }
 
-    fn stop_writing(&mut self, why: &'static str) {
+    /// Ends writing for this mount; hits go on.
+    pub(in crate::cache) fn stop_writing(&mut self, why: &'static str) {
         if self.mode == Mode::ReadWrite {
             trace::warn!("region: read-only for this mount: {}", why);
             self.mode = Mode::ReadOnly(why);

@@ -7,10 +7,12 @@
 mod fill;
 mod group;
 mod jobs;
+mod mark;
 mod pages_io;
 mod stage;
 
 pub(super) use self::jobs::Purpose;
+use self::mark::Mark;
 use self::stage::Stages;
 use super::BLOCK_BYTES;
 use super::geometry::{BLOCK, SLOT_BLOCKS_MAX, SlotSize};
@@ -62,7 +64,8 @@ pub(super) enum Armed {
 enum Seal {
     No,
     Flushing,
-    Done,
+    /// It ended, well or not.
+    Done(bool),
 }
 
 /// Blocks that lie side by side in the region, in one slot or in several, on their way to
@@ -133,6 +136,7 @@ pub(super) struct Hydrator {
     page_pool: Vec<Buffer>,
     page_jobs: Vec<Option<PageJob>>,
     phase: Phase,
+    mark: Mark,
     armed: Armed,
     /// Number of the open group.
     group: u64,
@@ -140,6 +144,8 @@ pub(super) struct Hydrator {
     opened_ns: u64,
     /// A reader asked for everything to be made durable.
     hurry: bool,
+    /// A flush of this mount failed, and may have dropped anything.
+    flush_failed: bool,
     /// The final flush of `sync`; no group is closed while it is not `No`.
     seal: Seal,
     /// Bytes were offered while hardly a slot was free.
@@ -167,11 +173,13 @@ impl Hydrator {
                 .collect(),
             page_jobs: core::iter::repeat_with(|| None).take(page_jobs).collect(),
             phase: Phase::Open,
+            mark: Mark::new(),
             armed: Armed::No,
             group: 0,
             group_bytes: 0,
             opened_ns: 0,
             hurry: false,
+            flush_failed: false,
             seal: Seal::No,
             starved: false,
         }

@@ -49,7 +49,7 @@ impl Cache {
         let copy = match self.pages.newest(page) {
             Newest::In(copy) => copy,
             Newest::Nowhere => {
-                self.pages.install(page, None, 0);
+                self.pages.install(page, None);
                 return;
             }
             Newest::Unreadable => return self.lose_page(page),
@@ -79,6 +79,7 @@ impl Cache {
             let raw = buffer.get_mut().unwrap_or_default();
             let next = if descriptors {
                 let next = self.pages.take_dirty(&self.geometry, raw);
+                next.inspect(|_| self.hydrator.mark.note(raw));
                 next.map(|(page, at)| (PageJob::Descriptors(page), at))
             } else {
                 self.blobs.take_dirty(raw).map(|(page, at)| (PageJob::Blobs(page), at))
@@ -131,7 +132,7 @@ impl Cache {
             return false;
         }
         match self.pages.newest(page) {
-            Newest::Nowhere => self.pages.install(page, None, 0),
+            Newest::Nowhere => self.pages.install(page, None),
             Newest::Unreadable => false,
             Newest::Unknown => {
                 self.scan(storage, page, 1);
@@ -140,7 +141,9 @@ impl Cache {
             Newest::In(copy) => {
                 let mut raw = [0; BLOCK_BYTES];
                 let at = self.geometry.page_at(copy, page);
-                if self.read_region(storage, at, &mut raw) && self.pages.install_copy(page, &raw) {
+                if self.read_region(storage, at, &mut raw)
+                    && self.pages.install_copy(page, &mut raw)
+                {
                     return true;
                 }
                 self.lose_page(page);
@@ -149,13 +152,14 @@ impl Cache {
         }
     }
 
-    /// What a page described is lost; its slots are not used again in this mount.
+    /// The newest copy of a page cannot be read any more. What it described is not known in this
+    /// mount, would be kept twice, and one of the two given up by the next.
     pub(super) fn lose_page(&mut self, page: u32) {
         self.stats.region_faults = self.stats.region_faults.saturating_add(1);
         self.pages.lose(page);
         for slot in self.geometry.slots_of(page) {
             self.slots.evict(slot);
-            self.slots.set_state(slot, SlotState::Dead);
         }
+        self.stop_writing("a page of descriptors cannot be read");
     }
 }

@@ -83,7 +83,9 @@ impl PageState {
     /// The copy that counts and its generation; `None` if the page is empty or unknown.
     pub fn counts(&self) -> Option<(Copy2, u64)> {
         match self.copies {
-            [CopyState::Valid(a), CopyState::Valid(b)] if b > a => Some((Copy2::B, b)),
+            [CopyState::Valid(a), CopyState::Valid(b)] if page::is_later(b, a) => {
+                Some((Copy2::B, b))
+            }
             [CopyState::Valid(a), _] => Some((Copy2::A, a)),
             [_, CopyState::Valid(b)] => Some((Copy2::B, b)),
             _ => None,
@@ -269,8 +271,8 @@ impl Region {
     /// A page of the hint, if it counts.
     fn hint_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
         let at = self.superblock.geometry.hint_at(number);
-        let raw = read(storage, &self.area, at, BLOCK_BYTES).ok()?;
-        let generation = page::verify(&self.superblock.uuid, PageKind::Hint, number, &raw)?;
+        let mut raw = read(storage, &self.area, at, BLOCK_BYTES).ok()?;
+        let generation = page::open(&self.superblock.uuid, PageKind::Hint, number, &mut raw)?;
         (generation == self.superblock.generation).then_some(raw)
     }
 
@@ -281,15 +283,18 @@ impl Region {
             let found = blobs.iter().find(|entry| entry.index == blob)?;
             Some(found.entry.generation)
         };
-        let raw = raw.unwrap_or_default();
-        self.boot_trace = boot::parse(&self.superblock.uuid, &raw, known).collect();
+        let mut raw = raw.unwrap_or_default();
+        self.boot_trace = boot::parse(&self.superblock.uuid, &mut raw, known).collect();
     }
 
     fn read_blobs<S: Storage>(&mut self, storage: &mut S) {
         let mut table = BlobTable::new(self.superblock.uuid);
         for number in 0..BLOB_PAGES {
-            let (state, [a, b]) = self.page_of(storage, PageKind::Blobs, number);
-            table.load(number, &a.unwrap_or_default(), &b.unwrap_or_default());
+            let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
+            let raw = newest(&state, &copies);
+            if let Some((raw, (copy, generation))) = raw.zip(state.counts()) {
+                table.take_in(number, raw, (generation, copy));
+            }
             self.blob_pages.push(state);
         }
         let blob = |(index, entry): (BlobIndex, &BlobEntry)| Blob {
@@ -351,20 +356,20 @@ impl Region {
         }
     }
 
-    /// Both copies of a page as they are now, and what they are.
+    /// Both copies of a page as they are now, open where they are valid, and what they are.
     fn page_of<S: Storage>(
         &self,
         storage: &mut S,
         kind: PageKind,
         number: u32,
     ) -> (PageState, [Option<Vec<u8>>; 2]) {
-        let copies = Copy2::BOTH
+        let mut copies = Copy2::BOTH
             .map(|copy| read(storage, &self.area, self.page_at(kind, copy, number), BLOCK_BYTES));
-        let state = copies.each_ref().map(|copy| match copy {
+        let state = copies.each_mut().map(|copy| match copy {
             Err(kind) => CopyState::Unread(*kind),
-            Ok(raw) => match page::verify(&self.superblock.uuid, kind, number, raw) {
+            Ok(raw) if raw.iter().all(|byte| *byte == 0) => CopyState::Blank,
+            Ok(raw) => match page::open(&self.superblock.uuid, kind, number, raw) {
                 Some(generation) => CopyState::Valid(generation),
-                None if raw.iter().all(|byte| *byte == 0) => CopyState::Blank,
                 None => CopyState::Invalid,
             },
         });
@@ -377,6 +382,7 @@ impl Region {
             PageKind::Descriptors => self.superblock.geometry.page_at(copy, number),
             PageKind::Hint => self.superblock.geometry.hint_at(number),
             PageKind::Boot => Geometry::BOOT_TRACE_AT,
+            PageKind::Mark => Geometry::MARK_AT,
         }
     }
 

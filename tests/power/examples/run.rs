@@ -13,7 +13,13 @@ use rootlet_power::run::{Plan, run};
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).map(|word| word.parse::<u64>().unwrap());
     let mut next = |or: u64| words.next().unwrap_or(or);
-    let plan = Plan { cases: next(1000), seed: next(1), jobs: next(1) as usize, failures_max: 1 };
+    let plan = Plan {
+        cases: next(1000),
+        seed: next(1),
+        family: None,
+        jobs: next(1) as usize,
+        failures_max: 1,
+    };
     // What a panic says is in its failure; the guards' table has no room for more.
     std::panic::set_hook(Box::new(|_| {}));
     let start = Instant::now();

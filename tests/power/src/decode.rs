@@ -8,6 +8,8 @@ pub const BLOCK: u64 = 4096;
 /// The block of the boot trace.
 const BOOT_TRACE: u64 = 8;
 const SUPERBLOCK_B: u64 = 16;
+/// The block of the mark.
+const MARK: u64 = 24;
 const BLOB_TABLE: u64 = 32;
 const BLOB_PAGES: u64 = 4;
 const PAGE_HEADER: usize = 64;
@@ -120,6 +122,7 @@ impl Super {
             0 => Place::Superblock { twin: SUPERBLOCK_B },
             SUPERBLOCK_B => Place::Superblock { twin: 0 },
             BOOT_TRACE => Place::BootTrace,
+            MARK => Place::Mark,
             _ if number < BLOB_TABLE => Place::Gap,
             _ if number < copies => page(Kind::Blobs, BLOB_TABLE, BLOB_PAGES),
             _ if number < hint => page(Kind::Descriptors, copies, self.pages()),
@@ -145,14 +148,14 @@ impl Super {
         BLOB_TABLE + pages + slot * SLOT_BLOCKS + block
     }
 
-    /// The generation of a valid page.
-    pub fn page(&self, kind: Kind, number: u64, raw: &[u8]) -> Option<u64> {
+    /// The generation of a valid page, and the page without its stamps.
+    pub fn page(&self, kind: Kind, number: u64, raw: &[u8]) -> Option<(u64, Vec<u8>)> {
         let magic: &[u8] = if kind == Kind::Blobs { b"RLbl" } else { b"RLds" };
-        let check = keyed(&self.uuid, &raw[..16]).rotate_left(32) ^ keyed(&self.uuid, &raw[24..]);
-        let right = raw.starts_with(magic)
+        let of_one_write = raw.starts_with(magic)
             && u64::from(u32_at(raw, 4)) == number
-            && u64_at(raw, 16) == check;
-        right.then(|| u64_at(raw, 8))
+            && raw.chunks(512).all(|sector| sector[508..] == stamp(&raw[16..24]));
+        let page = of_one_write.then(|| unsealed(raw))?;
+        (u64_at(raw, 16) == page_check(&self.uuid, &page)).then(|| (u64_at(raw, 8), page))
     }
 }
 
@@ -171,6 +174,7 @@ pub enum Place {
     Slot { slot: u64, block: u64 },
     Hint,
     BootTrace,
+    Mark,
     Gap,
 }
 
@@ -258,8 +262,34 @@ pub fn seal_superblock(raw: &mut [u8]) {
     raw[SUPERBLOCK_CHECK..SUPERBLOCK_CHECK + 8].copy_from_slice(&check.to_le_bytes());
 }
 
-/// Puts the right check into a page of the region `uuid`.
+fn page_check(uuid: &[u8; 16], page: &[u8]) -> u64 {
+    keyed(uuid, &page[..16]).rotate_left(32) ^ keyed(uuid, &page[24..])
+}
+
+/// What stands at the end of each sector of a page with this check.
+fn stamp(check: &[u8]) -> [u8; 4] {
+    check[..4].try_into().unwrap()
+}
+
+/// A page, valid or not, with the bytes in their places that its stamps displaced.
+pub fn unsealed(raw: &[u8]) -> Vec<u8> {
+    let mut page = raw.to_vec();
+    for sector in 0..8 {
+        let displaced = 24 + 4 * sector;
+        page[512 * sector + 508..][..4].copy_from_slice(&raw[displaced..][..4]);
+        page[displaced..][..4].fill(0);
+    }
+    page
+}
+
+/// Makes a page of the region `uuid` out of one without stamps.
 pub fn seal_page(uuid: &[u8; 16], raw: &mut [u8]) {
-    let check = keyed(uuid, &raw[..16]).rotate_left(32) ^ keyed(uuid, &raw[24..]);
-    raw[16..24].copy_from_slice(&check.to_le_bytes());
+    let check = page_check(uuid, raw).to_le_bytes();
+    raw[16..24].copy_from_slice(&check);
+    for sector in 0..8 {
+        let end = 512 * sector + 508;
+        let displaced: [u8; 4] = raw[end..][..4].try_into().unwrap();
+        raw[24 + 4 * sector..][..4].copy_from_slice(&displaced);
+        raw[end..][..4].copy_from_slice(&stamp(&check));
+    }
 }

@@ -14,7 +14,7 @@ use crate::machine::{BYTES, Machine, START, Scale};
 use crate::script;
 
 /// What goes wrong now and then, and how often in a million.
-const RATES: [(Fault, Option<OpKind>, u32); 20] = [
+const RATES: [(Fault, Option<OpKind>, u32); 23] = [
     (Fault::DropFlush, None, 300_000),
     (Fault::DropFlush, None, 1_000_000),
     (Fault::EarlyFlush, None, 500_000),
@@ -34,6 +34,9 @@ const RATES: [(Fault, Option<OpKind>, u32); 20] = [
     (Fault::Fail(IoErrorKind::Short(512)), Some(OpKind::Read), 50_000),
     (Fault::Delay(10_000_000_000), None, 20_000),
     (Fault::Hang, None, 3_000),
+    (Fault::ScatterWrite, None, 80_000),
+    (Fault::LoseFlush, None, 50_000),
+    (Fault::MisdirectRead, None, 50_000),
     (Fault::Fail(IoErrorKind::Device(1)), None, 1_000_000),
 ];
 

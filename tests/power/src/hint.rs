@@ -163,6 +163,7 @@ fn forge(
     let read = |at| machine.world.with_medium(machine.disk, |disk| block(disk.current(), at));
     let pages: Vec<u64> = range.step_by(4096).skip(1).collect();
     let entries = |raw: &[u8]| decode::hint_slots(raw).len();
+    let read = |at| decode::unsealed(&read(at));
     let mut held: Vec<u32> = pages.iter().flat_map(|at| decode::hint_slots(&read(*at))).collect();
     // Neighbours trade places.
     held.rotate_left(1);

@@ -9,7 +9,7 @@ use crate::machine::Scale;
 
 /// What a number modulo their count is: half of all are histories with cuts, which are many cases
 /// each. Their count is odd, so that each family has odd and even numbers, which differ.
-const SHARES: [(Scale, &str); 39] = [
+const SHARES: [(Scale, &str); 43] = [
     (Scale::Small, "life"),
     (Scale::Small, "rates"),
     (Scale::Small, "life"),
@@ -49,9 +49,30 @@ const SHARES: [(Scale, &str); 39] = [
     (Scale::Small, "flips"),
     (Scale::Small, "life"),
     (Scale::Small, "flips"),
+    (Scale::Small, "torn"),
+    (Scale::Small, "synced"),
+    (Scale::Wide, "torn"),
+    (Scale::Wide, "synced"),
 ];
 
 const _: () = assert!(SHARES.len() % 2 == 1);
+
+/// The name of a family that has a share in the mix.
+pub fn family(name: &str) -> Result<&'static str, String> {
+    let mut names: Vec<&'static str> = SHARES.iter().map(|(_, family)| *family).collect();
+    names.sort_unstable();
+    names.dedup();
+    let found = names.iter().find(|known| **known == name).copied();
+    found.ok_or_else(|| format!("no family `{name}` in the mix; there are {}", names.join(", ")))
+}
+
+/// History `number` of seed `seed`, of those that are of this family.
+pub fn history_of(family: &str, seed: u64, number: u64) -> CaseName {
+    let places: Vec<u64> =
+        (0..).zip(&SHARES).filter(|(_, share)| share.1 == family).map(|(at, _)| at).collect();
+    let count = places.len() as u64;
+    history(seed, number / count * SHARES.len() as u64 + places[(number % count) as usize])
+}
 
 /// History `number` of seed `seed`.
 pub fn history(seed: u64, number: u64) -> CaseName {

@@ -61,9 +61,12 @@ pub fn one(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     for _ in 0..1 + rng.below(3) {
         let number = TABLES[rng.index(TABLES.len())];
         let mut raw = block(&image.0, START + number * 4096);
-        change(&mut raw, number, &mut rng);
         if rng.chance(700_000) {
+            raw = unsealed(raw, number);
+            change(&mut raw, number, &mut rng);
             seal(&mut raw, number, superblock);
+        } else {
+            change(&mut raw, number, &mut rng);
         }
         image.0.write(START + number * 4096, &raw);
         if number < 32 && rng.chance(700_000) {
@@ -81,7 +84,7 @@ pub fn one(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
 fn rename(image: &mut StableImage, superblock: &Super, rng: &mut Rng) {
     let (slot, window) = (rng.index(6), rng.below(6) as u8);
     for number in [40, 40 + superblock.pages()] {
-        let mut raw = block(&image.0, START + number * 4096);
+        let mut raw = unsealed(block(&image.0, START + number * 4096), number);
         raw[64 + 160 * slot + 16] = window;
         seal(&mut raw, number, superblock);
         image.0.write(START + number * 4096, &raw);
@@ -104,6 +107,11 @@ fn change(raw: &mut [u8], number: u64, rng: &mut Rng) {
     }
 }
 
+/// A block of the tables as it was before it was sealed.
+fn unsealed(raw: Vec<u8>, number: u64) -> Vec<u8> {
+    if number < 32 { raw } else { decode::unsealed(&raw) }
+}
+
 fn seal(raw: &mut [u8], number: u64, superblock: &Super) {
     if number < 32 {
         decode::seal_superblock(raw);
@@ -122,7 +130,7 @@ pub fn noise(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         if rng.chance(400_000) {
             continue;
         }
-        let mut raw = block(&image.0, START + number * 4096);
+        let mut raw = unsealed(block(&image.0, START + number * 4096), number);
         rng.fill(&mut raw[64..]);
         // Half the descriptors live, of few blobs, so that some name what exists.
         for descriptor in raw[64..].chunks_mut(160) {

@@ -41,13 +41,20 @@ pub fn live(
             return Err(Broken::new(Invariant::MountIsIdempotent, what));
         }
     }
-    kept.moved_on(&guest);
+    act(machine, &guest, ops, kept)?;
+    no_check_fails(&guest)?;
+    Ok(Some(guest))
+}
+
+/// Runs a script until it or the power ends, and notes what is promised.
+pub fn act(machine: &Machine, guest: &Guest, ops: &[Op], kept: &mut Kept) -> Verdict {
+    kept.moved_on(guest);
     for op in ops {
         if !machine.world.has_power() {
             break;
         }
         let result = guest.run(machine, op);
-        kept.moved_on(&guest);
+        kept.moved_on(guest);
         match result {
             Ok(done) if matches!(op, Op::Sync | Op::Leave) && done => {
                 // A leave goes on behind its sync.
@@ -55,16 +62,14 @@ pub fn live(
                     let what = "sync said yes though the power went";
                     return Err(Broken::new(Invariant::SyncedIsKept, what));
                 }
-                kept.synced(&guest);
+                kept.synced(guest);
             }
             Ok(_) => {}
             Err(Stop::Failed(_)) if !machine.world.has_power() => break,
             Err(stop) => return Err(stop.into()),
         }
     }
-    slots_are_consistent(&guest)?;
-    no_check_fails(&guest)?;
-    Ok(Some(guest))
+    slots_are_consistent(guest)
 }
 
 /// Boots on what survived, twice, and reads everything.

@@ -18,6 +18,8 @@ pub struct Plan {
     pub cases: u64,
     /// Of this seed.
     pub seed: u64,
+    /// Of this family alone.
+    pub family: Option<&'static str>,
     /// On so many threads.
     pub jobs: usize,
     /// Failures after which it is enough.
@@ -48,7 +50,11 @@ pub fn run(plan: &Plan, each: impl Fn(&Tally) -> bool + Sync) -> Tally {
             let first = number.fetch_add(1, Ordering::Relaxed);
             let mut tally = Tally::default();
             for history in first * AT_ONCE..(first + 1) * AT_ONCE {
-                case::run(&mix::history(plan.seed, history), &mut tally);
+                let name = match plan.family {
+                    Some(family) => mix::history_of(family, plan.seed, history),
+                    None => mix::history(plan.seed, history),
+                };
+                case::run(&name, &mut tally);
             }
             let mut done = done.lock().expect("no thread panics with it");
             done.ahead.insert(first, tally);

@@ -13,7 +13,7 @@ use super::Invariant::{
 };
 use super::{Broken, Verdict};
 use crate::decode::{
-    BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities, u64_at,
+    BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities, u64_at, unsealed,
 };
 use crate::machine::Machine;
 
@@ -121,7 +121,8 @@ impl Seen {
         let place = best.place(number);
         // A format leaves the hint that nothing is there, before anybody is announced.
         let of_nothing = |data: &[u8]| {
-            data[4..8] == [0; 4] && u64_at(data, 8) == best.generation && data[64..] == [0; 4032]
+            let page = unsealed(data);
+            page[4..8] == [0; 4] && u64_at(data, 8) == best.generation && page[64..] == [0; 4032]
         };
         let of_format =
             best.nonce == 0 && write.foreground && place == Place::Hint && of_nothing(write.data);
@@ -146,6 +147,10 @@ impl Seen {
                 broken(O2, format!("block {number} is no boot trace"))
             }
             Place::BootTrace => Ok(()),
+            Place::Mark if write.data[..4] != *b"RLmk" => {
+                broken(O2, format!("block {number} is no mark"))
+            }
+            Place::Mark => Ok(()),
             Place::Page { kind, page, twin } => {
                 self.check_page(write, &best, (kind, page, twin))?;
                 self.flying.push((write.at, write.data.to_vec()));
@@ -193,11 +198,12 @@ impl Seen {
         region: &Super,
         (kind, page, twin): (Kind, u64, u64),
     ) -> Verdict {
-        if region.page(kind, page, write.data).is_none() || write.data.len() as u64 != BLOCK {
+        let whole = Some(write.data).filter(|data| data.len() as u64 == BLOCK);
+        let Some((_, raw)) = whole.and_then(|data| region.page(kind, page, data)) else {
             return broken(O2, format!("{kind:?} page {page} does not check out"));
-        }
+        };
         if kind == Kind::Blobs {
-            for (index, generation, identity) in identities(page, write.data) {
+            for (index, generation, identity) in identities(page, &raw) {
                 self.blobs.insert((region.uuid, index, generation), identity);
             }
         }
@@ -205,11 +211,11 @@ impl Seen {
             return Ok(());
         }
         self.twin_is_safe(write, twin, &format!("copies of {kind:?} page {page}"))?;
-        self.generations_rise(write, region, (kind, page, twin))?;
+        self.generations_rise(write, region, (kind, page, twin), &raw)?;
         if kind == Kind::Descriptors {
             let slots = first_slot(page)..first_slot(page + 1).min(region.slots);
             for (index, slot) in slots.enumerate() {
-                if let Some(found) = Descriptor::decode(write.data, index) {
+                if let Some(found) = Descriptor::decode(&raw, index) {
                     self.bits_are_durable(write, region, slot, &found)?;
                 }
             }
@@ -223,17 +229,15 @@ impl Seen {
         write: &WriteSeen<'_>,
         region: &Super,
         (kind, page, twin): (Kind, u64, u64),
+        raw: &[u8],
     ) -> Verdict {
-        let before = [write.at, self.start + twin * BLOCK].map(|at| {
-            let raw = block(write.medium.current(), at);
-            (region.page(kind, page, &raw), raw)
-        });
-        let Some((Some(_), before)) = before.into_iter().max_by_key(|(newest, _)| *newest) else {
-            return Ok(());
-        };
+        let before = [write.at, self.start + twin * BLOCK]
+            .map(|at| region.page(kind, page, &block(write.medium.current(), at)));
+        let newest = before.into_iter().flatten().max_by_key(|(generation, _)| *generation);
+        let Some((_, before)) = newest else { return Ok(()) };
         if kind == Kind::Blobs {
             let old = identities(page, &before);
-            for (index, generation, identity) in identities(page, write.data) {
+            for (index, generation, identity) in identities(page, raw) {
                 let old = old.iter().find(|old| old.0 == index && old.2 != identity);
                 if old.is_some_and(|old| generation <= old.1) {
                     let what =
@@ -246,7 +250,7 @@ impl Seen {
         let slots = first_slot(page)..first_slot(page + 1).min(region.slots);
         for (index, slot) in slots.enumerate() {
             let (old, held) = Descriptor::holds(&before, index);
-            let (new, holds) = Descriptor::holds(write.data, index);
+            let (new, holds) = Descriptor::holds(raw, index);
             if held != holds && new.wrapping_sub(old) as i32 <= 0 {
                 let what =
                     format!("O4: slot {slot} holds something else, generation {old} to {new}");
@@ -316,22 +320,18 @@ impl Seen {
         copies: [u64; 2],
         page: u64,
     ) -> Vec<Vec<u8>> {
-        let valid = |raw: &Vec<u8>| region.page(Kind::Descriptors, page, raw);
         let found = copies.map(|copy| {
-            let mut all = self.may_survive(medium, copy);
-            if valid(&all[0]).is_none() {
-                // A page that an earlier cut tore can be made whole again by a newer write whose
-                // other sectors are the same, cut in its turn: known, left to the checksums.
-                all.drain(1..all.len().saturating_sub(1).max(1));
-            }
-            all
+            let all = self.may_survive(medium, copy).into_iter();
+            all.map(|raw| region.page(Kind::Descriptors, page, &raw)).collect::<Vec<_>>()
         });
         let mut all = Vec::new();
         for (own, other) in [(0, 1), (1, 0)] {
             // The other copy wins for certain if every state of it is valid and newer.
-            let least = found[other].iter().map(|raw| valid(raw).unwrap_or(0)).min().unwrap_or(0);
-            let counts = |raw: &&Vec<u8>| valid(raw).is_some_and(|generation| generation >= least);
-            all.extend(found[own].iter().filter(counts).cloned());
+            let generation =
+                |page: &Option<(u64, _)>| page.as_ref().map_or(0, |(newest, _)| *newest);
+            let least = found[other].iter().map(generation).min().unwrap_or(0);
+            let counts = found[own].iter().flatten().filter(|(newest, _)| *newest >= least);
+            all.extend(counts.map(|(_, raw)| raw.clone()));
         }
         all
     }

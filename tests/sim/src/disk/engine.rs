@@ -345,6 +345,7 @@ impl State {
         let failure = match request.fault {
             Some(Fault::Fail(kind)) => Some(kind),
             Some(Fault::Hang) => Some(IoErrorKind::Timeout),
+            Some(Fault::ScatterWrite | Fault::LoseFlush) => Some(IoErrorKind::Device(5)),
             // What else befell the device while the request was in flight.
             _ if self.device(request.device).gone => Some(IoErrorKind::Gone),
             _ if request.at + request.len > self.device(request.device).info.bytes => {
@@ -362,6 +363,9 @@ impl State {
             OpKind::Flush => {
                 let mark = request.flush_mark;
                 match request.fault {
+                    Some(Fault::LoseFlush) => {
+                        self.device(request.device).medium.lose_volatile(mark);
+                    }
                     _ if failure.is_some() => {}
                     Some(Fault::DropFlush) => {}
                     Some(Fault::EarlyFlush) => {
@@ -392,7 +396,10 @@ impl State {
         };
         let stale = request.fault == Some(Fault::StaleRead);
         let source = if stale { unit.medium.previous() } else { unit.medium.current() };
-        source.read(request.at, out);
+        let misdirected = request.fault == Some(Fault::MisdirectRead);
+        let room = unit.info.bytes.saturating_sub(request.len) / SECTOR + 1;
+        let at = if misdirected { self.rng.below(room) * SECTOR } else { request.at };
+        source.read(at, out);
         match (failure, request.fault) {
             (Some(IoErrorKind::Short(got)), _) => {
                 let got = out.len().min(got as usize);
@@ -409,6 +416,9 @@ impl State {
 
     fn land(&mut self, request: &Request, failed: bool) {
         let data = request.write_bytes();
+        if request.fault == Some(Fault::ScatterWrite) {
+            return self.scatter(request, data);
+        }
         let sectors = data.len() as u64 / SECTOR;
         let mut at = request.at;
         let mut landed = data.to_vec();
@@ -429,6 +439,17 @@ impl State {
             _ => {}
         }
         self.device(request.device).medium.complete_write(at, &landed);
+    }
+
+    /// Writes any of the sectors.
+    fn scatter(&mut self, request: &Request, data: &[u8]) {
+        for (at, sector) in
+            (request.at..).step_by(SECTOR as usize).zip(data.chunks(SECTOR as usize))
+        {
+            if self.rng.chance(500_000) {
+                self.device(request.device).medium.complete_write(at, sector);
+            }
+        }
     }
 
     fn show_write(&mut self, request: &Request) {

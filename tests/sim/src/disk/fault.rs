@@ -33,11 +33,16 @@ pub enum Fault {
     MisdirectWrite(Option<u64>),
     /// A write reports success and only this many bytes of it land, a random number when `None`.
     TearWrite(Option<u32>),
+    /// A write fails, and any of its sectors were written.
+    ScatterWrite,
     /// A flush reports success and makes nothing durable.
     DropFlush,
     /// A flush reports success before what it covers is durable; that follows a few writes and
     /// flushes later, if the power lasts.
     EarlyFlush,
+    /// A flush fails, and what it was to cover never becomes durable: reads see it until the power
+    /// goes, and later flushes succeed.
+    LoseFlush,
     /// A request ends twice: a background job comes back a second time, with a copy of its
     /// buffer; a transfer of a batch is reported twice.
     EndTwice,
@@ -51,6 +56,8 @@ pub enum Fault {
     StaleRead,
     /// A read reports success and returns noise.
     NoiseRead,
+    /// A read reports success and returns what lies at another place.
+    MisdirectRead,
     /// The request takes this many nanoseconds longer. Adds to other faults.
     Delay(u64),
     /// The device never answers: the request fails with `Timeout` at the deadline, and from then
@@ -83,9 +90,12 @@ impl Rule {
             Fault::LoseWrite
             | Fault::MisdirectWrite(_)
             | Fault::TearWrite(_)
+            | Fault::ScatterWrite
             | Fault::TurnReadOnly => Some(OpKind::Write),
-            Fault::DropFlush | Fault::EarlyFlush => Some(OpKind::Flush),
-            Fault::FlipRead | Fault::StaleRead | Fault::NoiseRead => Some(OpKind::Read),
+            Fault::DropFlush | Fault::EarlyFlush | Fault::LoseFlush => Some(OpKind::Flush),
+            Fault::FlipRead | Fault::StaleRead | Fault::NoiseRead | Fault::MisdirectRead => {
+                Some(OpKind::Read)
+            }
             _ => None,
         };
         let times = u64::MAX;

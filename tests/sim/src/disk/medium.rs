@@ -110,6 +110,14 @@ impl Medium {
         });
     }
 
+    /// A flush failed that was submitted at `mark`: what it was to cover never becomes durable.
+    pub(super) fn lose_volatile(&mut self, mark: u64) {
+        self.volatile.retain(|_, versions| {
+            versions.retain(|version| version.order > mark);
+            !versions.is_empty()
+        });
+    }
+
     /// Each volatile sector with its versions, oldest first.
     pub(super) fn volatile(&self) -> BTreeMap<u64, Vec<Arc<SectorBytes>>> {
         let all = self.volatile.iter();

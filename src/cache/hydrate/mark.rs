@@ -1,0 +1,128 @@
+//! The mark: a number that this mount changes with each group. A machine that was resumed from the
+//! same snapshot of memory has the same nonce; by the mark the two notice each other within a group.
+//!
+//! Always: a mark that cannot be written or read tells nothing. One that this mount did not write
+//! ends its writing, not its hits.
+
+use super::jobs::Purpose;
+use crate::cache::bytes::{put, u64_at};
+use crate::cache::geometry::{Geometry, PAGE_HEADER_BYTES};
+use crate::cache::page::{self, PageKind};
+use crate::cache::region::Cache;
+use crate::storage::{Background, Buffer, JobKind};
+use twox_hash::XxHash3_64;
+
+mod at {
+    pub const NONCE: usize = super::PAGE_HEADER_BYTES;
+    pub const NUMBER: usize = NONCE + 8;
+}
+
+/// What stands in the place of the mark if nobody else writes the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stands {
+    /// No mark of this mount; perhaps one of an earlier mount.
+    Nothing,
+    /// This number, when its write has ended.
+    Writing(u64),
+    /// This number.
+    Number(u64),
+    /// Nobody knows: a write failed.
+    Unknown,
+}
+
+/// The mark of this mount.
+#[derive(Debug)]
+pub(super) struct Mark {
+    stands: Stands,
+    /// The last number, and the checks of all pages since, folded together.
+    number: u64,
+    /// A read of the mark is under way, and no write begins until it ends.
+    looking: bool,
+    /// The group whose mark was written last.
+    group: u64,
+}
+
+impl Mark {
+    /// No mark was written.
+    pub fn new() -> Self {
+        Self { stands: Stands::Nothing, number: 0, looking: false, group: 0 }
+    }
+
+    /// Folds the check of a page in that this mount writes: machines that write different pages
+    /// have different marks from then on.
+    pub fn note(&mut self, sealed: &[u8]) {
+        self.number = self.number.rotate_left(1) ^ u64_at(sealed, page::at::CHECK);
+    }
+
+    /// Whether another machine wrote a mark with this nonce and number.
+    fn is_foreign(&self, own_nonce: u64, nonce: u64, number: u64) -> bool {
+        match self.stands {
+            Stands::Nothing => nonce == own_nonce,
+            Stands::Number(own) => nonce != own_nonce || number != own,
+            Stands::Writing(_) | Stands::Unknown => false,
+        }
+    }
+}
+
+impl Cache {
+    /// Writes the mark of the group whose pages are written. Returns whether the group has to wait
+    /// for it; a mark that finds no buffer or no room is left to the next group.
+    pub(super) fn write_mark<S: Background>(&mut self, storage: &mut S) -> bool {
+        let group = self.hydrator.group;
+        let mark = &self.hydrator.mark;
+        if mark.group == group || mark.looking {
+            return matches!(mark.stands, Stands::Writing(_));
+        }
+        let parts = [mark.number, storage.now_ns()].map(u64::to_le_bytes);
+        let number = XxHash3_64::oneshot(parts.as_flattened());
+        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return false };
+        if let Some(raw) = buffer.get_mut() {
+            raw.fill(0);
+            put(raw, at::NONCE, &self.nonce.to_le_bytes());
+            put(raw, at::NUMBER, &number.to_le_bytes());
+            page::seal(&self.superblock.uuid, PageKind::Mark, 0, group, raw);
+        }
+        let at = Geometry::MARK_AT;
+        if let Err(buffer) = self.submit(storage, Purpose::Mark, JobKind::Write, at, Some(buffer)) {
+            self.hydrator.give_back(buffer);
+            return false;
+        }
+        self.hydrator.mark =
+            Mark { stands: Stands::Writing(number), number, group, looking: false };
+        true
+    }
+
+    /// The write of the mark ended.
+    pub(super) fn mark_written(&mut self, ok: bool) {
+        let mark = &mut self.hydrator.mark;
+        mark.stands = match mark.stands {
+            Stands::Writing(number) if ok => Stands::Number(number),
+            _ => Stands::Unknown,
+        };
+    }
+
+    /// Reads the mark, as [`Cache::look`] does the superblocks.
+    pub(super) fn look_for_mark<S: Background>(&mut self, storage: &mut S) {
+        if self.hydrator.mark.looking {
+            return;
+        }
+        let Some(buffer) = self.hydrator.page_pool.pop() else { return };
+        let at = Geometry::MARK_AT;
+        match self.submit(storage, Purpose::LookForMark, JobKind::Read, at, Some(buffer)) {
+            Ok(()) => self.hydrator.mark.looking = true,
+            Err(buffer) => self.hydrator.give_back(buffer),
+        }
+    }
+
+    /// Judges the mark as it was read; `None` if the read failed.
+    pub(super) fn look_at_mark(&mut self, buffer: Option<&mut Buffer>) {
+        self.hydrator.mark.looking = false;
+        let Some(raw) = buffer.and_then(Buffer::get_mut) else { return };
+        if page::open(&self.superblock.uuid, PageKind::Mark, 0, raw).is_some() {
+            let (nonce, number) = (u64_at(raw, at::NONCE), u64_at(raw, at::NUMBER));
+            if self.hydrator.mark.is_foreign(self.nonce, nonce, number) {
+                self.yield_to_another();
+            }
+        }
+    }
+}
