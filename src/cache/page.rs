@@ -135,6 +135,7 @@ pub fn b_counts(a: Option<u64>, b: Option<u64>) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
     use super::*;
+    use std::vec::Vec;
 
     fn sealed(generation: u64, fill: impl Fn(usize) -> u8) -> Vec<u8> {
         let mut raw: Vec<u8> = (0..BLOCK_BYTES).map(fill).collect();
