@@ -22,6 +22,9 @@ pub use path::{COMPONENTS_MAX, NAME_BYTES_MAX};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};
 
+/// The longest reply in bytes but for that to a READ: that to a READLINK.
+pub const REPLY_BYTES_MAX: usize = REPLY_HEADER_BYTES + session::TARGET_BYTES_MAX;
+
 /// Carries messages to a daemon and back, one at a time.
 pub trait Transport {
     /// Sends one request, made of the parts in their order, and waits for its reply.

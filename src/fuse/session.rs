@@ -34,7 +34,7 @@ const PAGES_DEFAULT: u32 = 32;
 const UNIQUE_STEP: u64 = 2;
 /// The longest target of a symbolic link in bytes (`PATH_MAX` of Linux). A daemon that has a longer
 /// one than there is room for may not answer at all.
-const TARGET_BYTES_MAX: usize = 4096;
+pub(super) const TARGET_BYTES_MAX: usize = 4096;
 /// No file is longer than a signed offset reaches.
 const SIZE_MAX: u64 = u64::MAX >> 1;
 

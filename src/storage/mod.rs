@@ -1,7 +1,7 @@
 //! Devices as the read path sees them: submit a batch, take completions in any order.
 //!
 //! Always: a buffer that was lent to a device is back, unchanged in place, before its lender
-//! sees the completion; a completion carries the whole range or an error, never a part of it.
+//! sees it again; a completion carries the whole range or an error, never a part of it.
 //!
 //! There are two ways to lend. A **foreground** batch ([`Storage::run`]) borrows the buffers of
 //! a waiting reader for the length of one call, so bytes land by DMA where the reader wants
@@ -124,7 +124,7 @@ impl fmt::Display for Unfit {
 pub enum IoErrorKind {
     /// The device reported a failure; the number is its own status or errno.
     Device(u32),
-    /// The device did not answer before the deadline and was reset.
+    /// The device did not answer before the deadline.
     Timeout,
     /// Fewer bytes arrived than were asked for; the number is how many did.
     Short(u32),
@@ -132,7 +132,7 @@ pub enum IoErrorKind {
     OutOfRange,
     /// A write to a read-only device.
     ReadOnly,
-    /// The device is gone: unplugged, its daemon dead, or reset after a timeout.
+    /// The device is gone: unplugged, or it asked for a reset.
     Gone,
     /// The device broke its protocol.
     Protocol,
@@ -250,7 +250,8 @@ pub trait Storage {
     /// Submits the whole batch to all its devices at once, and returns when every transfer has
     /// a result. `done` is called once for each as it completes, in any order, while the others
     /// are still in flight. A transfer that meets its deadline fails with
-    /// [`IoErrorKind::Timeout`]; its device has been reset before its buffer comes back.
+    /// [`IoErrorKind::Timeout`], and its device does not write to its buffer any more. Where that
+    /// cannot be had of a device, this does not return.
     ///
     /// Durability of writes: a completed write is volatile. Until a flush that was submitted
     /// after its completion has itself completed, each of its sectors may after a power cut be
@@ -298,13 +299,15 @@ pub struct Job {
     pub at: u64,
     /// What to do.
     pub kind: JobKind,
-    /// The bytes; `None` for a flush.
+    /// The bytes; `None` for a flush, and for a job that failed while its device keeps them for
+    /// good.
     pub buffer: Option<Buffer>,
 }
 
 /// Storage that also takes background jobs.
 ///
-/// Each job that was started comes back once, with its tag and its buffer. It ends before
+/// Each job that was started comes back once, with its tag, and with its buffer unless the device
+/// does not give that back. It ends before
 /// [`Background::patience_ns`] have passed: with [`IoErrorKind::Timeout`] where its device does not
 /// answer. The library waits no longer for a job. It drops, counts and logs what comes back twice,
 /// too late, or to a mount that did not start it.

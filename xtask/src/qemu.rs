@@ -181,7 +181,7 @@ impl Disk {
     fn arguments(&self, number: usize, bus: Bus) -> [OsString; 4] {
         let id = format!("disk{number}");
         let drive = Opts::new("if=none").set("id", &id).set("file", self.file_name());
-        let mut drive = drive.raw("format=raw,cache=writeback");
+        let mut drive = drive.raw("format=raw,cache=writeback,werror=report,rerror=report");
         if self.read_only {
             drive = drive.raw("readonly=on");
         }
@@ -266,7 +266,9 @@ mod tests {
         let words = words(&machine);
         assert_eq!(
             after(&words, "-drive"),
-            ["if=none,id=disk0,file=/with,, comma/x,format=raw,cache=writeback,readonly=on"]
+            [
+                "if=none,id=disk0,file=/with,, comma/x,format=raw,cache=writeback,werror=report,rerror=report,readonly=on"
+            ]
         );
         assert!(
             after(&words, "-device").contains(&"virtio-blk-device,drive=disk0,serial=a,,b"),

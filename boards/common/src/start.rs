@@ -54,6 +54,14 @@ impl Machine {
             now_ns: clock::now_ns,
             forget_translations: arch::forget_translations,
             nap: arch::nap,
+            tell,
+            give_up: |why| {
+                tell(format_args!("error   {why}"));
+                let mut text = Message::new();
+                // A text that is too long is cut.
+                let _ = write!(text, "{why}");
+                verdict::finish(Ending::Failed, text.as_bytes())
+            },
         });
         let mut found = Finder { storage: &mut storage, problem: &mut problem };
         for bus in self.board.buses {
@@ -84,6 +92,11 @@ impl Machine {
         }
         last.is_some()
     }
+}
+
+/// Sends a line; the console does not fail.
+fn tell(line: fmt::Arguments<'_>) {
+    let _ = embedded_io::Write::write_fmt(&mut ErrorOutput, format_args!("{line}\n"));
 }
 
 /// Starts what it is shown.

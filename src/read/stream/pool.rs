@@ -122,13 +122,8 @@ impl Pool {
             self.idle.push(buffer);
         } else {
             drop(buffer);
-            self.replace_lost();
+            self.idle.push(Buffer::new(self.buffer_bytes));
         }
-    }
-
-    /// Makes a buffer in place of one that did not come back whole.
-    fn replace_lost(&mut self) {
-        self.idle.push(Buffer::new(self.buffer_bytes));
     }
 
     /// Whether the region may keep a handle on one more buffer: not on more than half of them.
@@ -175,10 +170,11 @@ impl Pool {
         Arrival::Landed(Landing { target, bytes, wanted })
     }
 
+    /// Takes a buffer back. One that its device keeps for good is not made anew: its memory is
+    /// still in use, and there is no more.
     fn take_back(&mut self, buffer: Option<Buffer>) {
-        match buffer {
-            Some(buffer) => self.give(buffer),
-            None => self.replace_lost(),
+        if let Some(buffer) = buffer {
+            self.give(buffer);
         }
     }
 

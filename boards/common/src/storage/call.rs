@@ -1,12 +1,16 @@
 //! One request that is waited for by itself: a FUSE message, a disk's name.
 //!
-//! Always: it is made while no batch runs; background jobs of its device go on meanwhile.
+//! Always: it is made while no batch runs; background jobs of its device go on meanwhile. Nothing
+//! of the caller's is lent: what a device never gives back is the port's.
+
+use core::ptr::NonNull;
 
 use rootlet::storage::{IoErrorKind, Spin};
 use virtio_drivers::transport::Transport;
 
 use super::jobs::Jobs;
-use super::processor::Processor;
+use super::watch::Watch;
+use crate::virtio::chain::Kept;
 use crate::virtio::port::{Ended, Port, Request};
 use crate::virtio::ring::Owner;
 
@@ -14,37 +18,75 @@ use crate::virtio::ring::Owner;
 pub(super) struct Call<'c, T: Transport> {
     pub(super) port: &'c mut Port<T>,
     pub(super) jobs: &'c mut Jobs,
-    pub(super) processor: Processor,
+    pub(super) watch: &'c mut Watch,
+    pub(super) timeout_ns: u64,
 }
 
 impl<T: Transport> Call<'_, T> {
-    /// Submits `request` and waits for it.
-    ///
-    /// # Safety
-    ///
-    /// The memory that `request` names stays untouched by others until this returns.
-    pub(super) unsafe fn wait(
+    /// Sends a message to a share's daemon and waits for its reply, the front of which is copied to
+    /// `reply`. Returns the bytes that arrived.
+    pub(super) fn exchange(
         &mut self,
-        request: Request<'_>,
-        deadline_ns: u64,
-    ) -> Result<u32, IoErrorKind> {
+        parts: &[&[u8]],
+        reply: &mut [u8],
+    ) -> Result<usize, IoErrorKind> {
+        self.make_room();
+        // A request that was given up has the room; then the device takes no other one.
+        let Some(room) = self.port.take_room() else { return Err(IoErrorKind::Timeout) };
+        let lent = NonNull::slice_from_raw_parts(room.get().cast::<u8>(), reply.len());
+        if lent.len() > room.get().len() {
+            self.port.give_room(room);
+            return Err(IoErrorKind::Unaligned);
+        }
+        let request = Request::Message(parts, lent);
+        let deadline = self.watch.deadline(self.timeout_ns);
+        let kept = Some(Kept::Room(room));
+        // SAFETY: the request keeps the room that it names.
+        let submitted = unsafe { self.port.submit(request, Owner::Call, kept, deadline) };
+        let (kept, result) = match submitted {
+            Ok(()) => self.wait(),
+            Err((kept, kind)) => (kept, Err(kind)),
+        };
+        if let Some(Kept::Room(room)) = kept {
+            if let Ok(bytes) = result {
+                // SAFETY: the request has ended and gave the room back.
+                let arrived = unsafe { room.bytes() }.iter().take(bytes as usize);
+                reply.iter_mut().zip(arrived).for_each(|(to, from)| *to = *from);
+            }
+            self.port.give_room(room);
+        }
+        result.map(|bytes| bytes as usize)
+    }
+
+    /// Sends a message that has no reply.
+    pub(super) fn send(&mut self, parts: &[&[u8]]) -> Result<(), IoErrorKind> {
+        self.make_room();
+        let deadline = self.watch.deadline(self.timeout_ns);
+        // SAFETY: a notice lends nothing.
+        let submitted =
+            unsafe { self.port.submit(Request::Notice(parts), Owner::Call, None, deadline) };
+        submitted.map_err(|(_, kind)| kind)?;
+        self.wait().1.map(|_| ())
+    }
+
+    /// Waits until the ring has room. No batch is running, so what fills a small ring is a job,
+    /// which ends by itself.
+    fn make_room(&mut self) {
         let mut spin = Spin::default();
-        // No batch is running, so what fills a small ring is a job, which ends by itself.
         while !self.port.has_room() && self.port.ended().is_none() {
-            match self.next(&mut spin) {
-                Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
-                Some(_) => unreachable!("only jobs are in flight"),
-                None => {}
+            if let Some(ended) = self.next(&mut spin) {
+                self.jobs.end(self.port, ended);
             }
         }
-        // SAFETY: this returns only when the request has been reaped.
-        unsafe { self.port.submit(request, Owner::Call, deadline_ns) }?;
+    }
+
+    /// Waits for the one request that was submitted.
+    fn wait(&mut self) -> (Option<Kept>, Result<u32, IoErrorKind>) {
         let mut spin = Spin::default();
         loop {
             match self.next(&mut spin) {
-                Some((Owner::Call, result)) => return result,
-                Some((Owner::Job(job), result)) => self.jobs.end(self.port, job, result),
-                Some((Owner::Batch(_) | Owner::Name, _)) => unreachable!("no batch is running"),
+                Some(Ended { owner: Owner::Call, result, kept }) => return (kept, result),
+                Some(ended) => self.jobs.end(self.port, ended),
                 None => {}
             }
         }
@@ -54,8 +96,8 @@ impl<T: Transport> Call<'_, T> {
     pub(super) fn name(&mut self) {
         let mut spin = Spin::default();
         while !self.port.is_named() {
-            if let Some((Owner::Job(job), result)) = self.next(&mut spin) {
-                self.jobs.end(self.port, job, result);
+            if let Some(ended) = self.next(&mut spin) {
+                self.jobs.end(self.port, ended);
             }
         }
     }
@@ -67,8 +109,8 @@ impl<T: Transport> Call<'_, T> {
         if ended.is_none()
             && let Some(ns) = spin.round()
         {
-            (self.processor.nap)(ns);
-            self.port.check((self.processor.now_ns)());
+            self.watch.nap(ns);
+            self.watch.look(self.port);
         }
         ended
     }

@@ -4,8 +4,6 @@
 //! whose daemon fails does not keep another share from being searched; which of several devices of
 //! one name is meant never depends on their order.
 
-use core::ptr::NonNull;
-
 use rootlet::fuse::{self, OpenFile, Session};
 use rootlet::storage::{
     DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, ShareSearch, only, serial,
@@ -13,35 +11,21 @@ use rootlet::storage::{
 use virtio_drivers::transport::Transport;
 
 use super::call::Call;
-use super::{File, Share, VirtioStorage};
-use crate::text::until_zero;
-use crate::virtio::port::Request;
+use super::{File, VirtioStorage};
+
+/// How long a daemon may take for each of its parts in the end of a run.
+const LEAVE_NS: u64 = 1_000_000_000;
 
 /// A share's queues as FUSE wants them.
-struct Wire<'w, T: Transport> {
-    call: Call<'w, T>,
-    timeout_ns: u64,
-}
-
-impl<T: Transport> Wire<'_, T> {
-    fn deadline_ns(&self) -> u64 {
-        (self.call.processor.now_ns)().saturating_add(self.timeout_ns)
-    }
-}
+struct Wire<'w, T: Transport>(Call<'w, T>);
 
 impl<T: Transport> fuse::Transport for Wire<'_, T> {
     fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
-        let deadline_ns = self.deadline_ns();
-        let request = Request::Message(request, NonNull::from(reply));
-        // SAFETY: `reply` is borrowed until this function returns, and nothing touches it here.
-        let bytes = unsafe { self.call.wait(request, deadline_ns) }?;
-        Ok(bytes as usize)
+        self.0.exchange(request, reply)
     }
 
     fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind> {
-        let deadline_ns = self.deadline_ns();
-        // SAFETY: a notice lends nothing.
-        unsafe { self.call.wait(Request::Notice(request), deadline_ns) }.map(|_| ())
+        self.0.send(request)
     }
 }
 
@@ -54,8 +38,8 @@ impl<T: Transport> VirtioStorage<T> {
     ) -> Result<R, fuse::Error> {
         let share = &mut self.shares[share];
         let port = &mut self.ports[share.port];
-        let call = Call { port, jobs: &mut self.jobs, processor: self.processor };
-        let mut wire = Wire { call, timeout_ns: self.timeout_ns };
+        let (jobs, watch, timeout_ns) = (&mut self.jobs, &mut self.watch, self.timeout_ns);
+        let mut wire = Wire(Call { port, jobs, watch, timeout_ns });
         let session = match &mut share.session {
             Some(session) => session,
             none => none.insert(Session::connect(&mut wire)?),
@@ -94,7 +78,8 @@ impl<T: Transport> VirtioStorage<T> {
     /// Waits for the names that disks were asked for as they started.
     fn name_disks(&mut self) {
         for port in &mut self.ports {
-            Call { port, jobs: &mut self.jobs, processor: self.processor }.name();
+            let (jobs, watch, timeout_ns) = (&mut self.jobs, &mut self.watch, self.timeout_ns);
+            Call { port, jobs, watch, timeout_ns }.name();
         }
     }
 
@@ -103,13 +88,15 @@ impl<T: Transport> VirtioStorage<T> {
         id.filter(|id| *id != DeviceId::NONE).ok_or(DiscoverError::TooMany)
     }
 
-    /// Closes every file, ends every session and resets every device. Their jobs end as
-    /// [`IoErrorKind::Gone`].
+    /// Closes every file and ends every session. No device is reset: whatever it still has, the
+    /// end of the machine ends, and some devices never say that they are reset.
     ///
     /// # Errors
     ///
     /// The first failure of a daemon; the rest is done all the same.
     pub fn shut_down(&mut self) -> Result<(), fuse::Error> {
+        // No more than a courtesy: the end of a run waits for no daemon.
+        self.timeout_ns = self.timeout_ns.min(LEAVE_NS);
         let mut first = Ok(());
         while let Some(File { share, open, .. }) = self.files.pop() {
             first = first.and(self.close(share, open));
@@ -119,7 +106,6 @@ impl<T: Transport> VirtioStorage<T> {
                 first = first.and(self.in_session(share, |session, wire| session.destroy(wire)));
             }
         }
-        self.ports.iter_mut().for_each(|port| port.fail(IoErrorKind::Gone));
         first
     }
 
@@ -132,7 +118,7 @@ impl<T: Transport> Discover for VirtioStorage<T> {
     fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
         self.name_disks();
         let disks = (0..).zip(&self.disks);
-        let same = disks.filter(|(_, disk)| self.ports[disk.port].serial() == serial(name));
+        let same = disks.filter(|(_, disk)| self.ports[disk.port].name() == serial(name));
         only(same.map(|(index, _)| DeviceId(index)))
     }
 
@@ -141,13 +127,15 @@ impl<T: Transport> Discover for VirtioStorage<T> {
         mount_tag: Option<&str>,
         name: &str,
     ) -> Result<DeviceId, DiscoverError> {
-        let wanted = |share: &Share| {
-            mount_tag.is_none_or(|wanted| wanted.as_bytes() == until_zero(&share.tag))
+        let wanted = |storage: &Self, share: usize| {
+            let tag = storage.ports[storage.shares[share].port].name();
+            mount_tag.is_none_or(|wanted| wanted.as_bytes() == tag)
         };
-        let mut search =
-            ShareSearch::new(mount_tag, self.shares.iter().filter(|&share| wanted(share)).count())?;
-        for share in 0..self.shares.len() {
-            if wanted(&self.shares[share]) {
+        let shares = 0..self.shares.len();
+        let count = shares.clone().filter(|share| wanted(self, *share)).count();
+        let mut search = ShareSearch::new(mount_tag, count)?;
+        for share in shares {
+            if wanted(self, share) {
                 search.add(self.open(share, name));
             }
         }
@@ -157,7 +145,7 @@ impl<T: Transport> Discover for VirtioStorage<T> {
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         self.name_disks();
         for (index, disk) in self.disks.iter().enumerate() {
-            let serial = str::from_utf8(self.ports[disk.port].serial()).unwrap_or("");
+            let serial = str::from_utf8(self.ports[disk.port].name()).unwrap_or("");
             if let Ok(index) = u16::try_from(index) {
                 each(serial, DeviceId(index));
             }

@@ -1,24 +1,33 @@
 //! A disk in host memory behind real virtqueues, with the faults that a device can have.
 //!
 //! Always: it answers in a shuffled order, half of what it has at each look, so that completions
-//! of several devices mix; time passes by one step a look at the clock.
+//! of several devices mix; time passes by one step a look at the clock. Of a driver it takes what
+//! the strictest monitor takes: one bit of status a step, features and queues in their steps alone
+//! (Firecracker, `virtio/transport/mmio.rs`).
 
+use alloc::format;
 use alloc::rc::Rc;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
+use core::fmt;
 use core::ptr::with_exposed_provenance_mut;
 
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::Processor;
 use crate::virtio::{BLOCK, Found, Place};
 
 const STEP_NS: u64 = 100_000;
 const VERSION_1: u64 = 1 << 32;
+/// `VIRTIO_CONFIG_S_FAILED` (virtio 1.2, 2.1).
+const FAILED: DeviceStatus = DeviceStatus::FAILED;
 
 thread_local! {
     static TIME: Cell<u64> = const { Cell::new(0) };
+    static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
 /// A clock that moves when it is looked at.
@@ -27,6 +36,30 @@ pub(super) fn now() -> u64 {
         time.set(time.get() + STEP_NS);
         time.get()
     })
+}
+
+/// The machine stands still for so long.
+pub(super) fn pause(ns: u64) {
+    TIME.with(|time| time.set(time.get() + ns));
+}
+
+/// What was told of devices since the last call.
+pub(super) fn told() -> Vec<String> {
+    TOLD.take()
+}
+
+/// A processor whose run ends in a panic that names the reason.
+pub(super) fn processor() -> Processor {
+    fn give_up(why: fmt::Arguments<'_>) -> ! {
+        panic!("FAIL {why}")
+    }
+    Processor {
+        now_ns: now,
+        forget_translations: || {},
+        nap: |_| {},
+        tell: |news| TOLD.with_borrow_mut(|told| told.push(format!("{news}"))),
+        give_up,
+    }
 }
 
 /// How a disk behaves.
@@ -43,6 +76,34 @@ pub(super) enum Manner {
     Half,
     /// Reports an error.
     Fails,
+    /// It was pulled out: its registers read as ones, and nothing is answered.
+    Removed,
+    /// Answers with a number that it does not have, and does not say that it is reset.
+    Stuck,
+    /// Gives each request back twice.
+    Twice,
+    /// Moves the index of the used ring by this many, without an entry.
+    Jumps(u16),
+    /// Gives back a number whose lower half is right.
+    HighId,
+    /// Says OK for all bytes, and writes none, not even the status.
+    Mute,
+    /// Says that it wrote 4 GiB.
+    Long,
+    /// Writes over the descriptors and over the available ring.
+    Scribbles,
+    /// Gives back the second descriptor of a chain.
+    Middle,
+    /// Gives back once more, behind the next request that it takes, what it gave back first.
+    Stale,
+}
+
+/// How a disk takes a reset while it is in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reset {
+    Works,
+    /// It has none, and says that it failed: Firecracker to 1.16, on virtio-mmio.
+    Fails,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -55,6 +116,12 @@ struct Queue {
 pub(super) struct State {
     pub(super) bytes: Vec<u8>,
     pub(super) manner: Manner,
+    pub(super) reset: Reset,
+    /// What its configuration's generation is at each look, beginning anew behind the last one.
+    pub(super) generations: Vec<u32>,
+    pub(super) looks: Cell<usize>,
+    /// What it had in flight at each reset.
+    pub(super) lost: Vec<usize>,
     pub(super) resets: usize,
     pub(super) flushes: usize,
     /// The most requests that were held at once.
@@ -64,12 +131,14 @@ pub(super) struct State {
     /// Entries of its queue.
     entries: u16,
     features: u64,
-    config: [u8; 64],
-    status: u32,
+    pub(super) config: [u8; 64],
+    pub(super) status: DeviceStatus,
     queue: Option<Queue>,
     seen: u16,
     used: u16,
     held: Vec<u16>,
+    /// The first request that it gave back.
+    first: Option<u16>,
     random: u32,
 }
 
@@ -83,6 +152,10 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
     let state = State {
         bytes,
         manner: Manner::Honest,
+        reset: Reset::Works,
+        generations: Vec::from([0]),
+        looks: Cell::new(0),
+        lost: Vec::new(),
         resets: 0,
         flushes: 0,
         held_max: 0,
@@ -90,11 +163,12 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         entries: 0,
         features: features | VERSION_1,
         config,
-        status: 0,
+        status: DeviceStatus::empty(),
         queue: None,
         seen: 0,
         used: 0,
         held: Vec::new(),
+        first: None,
         random: 0x2545_f491,
     };
     let state = Rc::new(RefCell::new(state));
@@ -158,9 +232,9 @@ impl State {
     fn work(&mut self) {
         let Some(queue) = self.queue else { return };
         match self.manner {
-            Manner::Silent => return,
+            Manner::Silent | Manner::Removed => return,
             Manner::Broken => {
-                self.status |= DeviceStatus::DEVICE_NEEDS_RESET.bits();
+                self.status |= DeviceStatus::DEVICE_NEEDS_RESET;
                 return;
             }
             _ => {}
@@ -168,10 +242,49 @@ impl State {
         for _ in 0..self.held.len().div_ceil(2) {
             let pick = self.random() % self.held.len();
             let head = self.held.swap_remove(pick);
-            let len = self.serve(&Self::chain(queue, head));
-            let id = if self.manner == Manner::BogusId { head ^ 0x55 } else { head };
+            self.answer(queue, head);
+        }
+    }
+
+    fn answer(&mut self, queue: Queue, head: u16) {
+        let chain = Self::chain(queue, head);
+        let first: Descriptor = read(queue.descriptors + 16 * u64::from(head));
+        let writable = chain.iter().filter(|part| part.flags & 2 != 0);
+        let len = match self.manner {
+            Manner::Mute => writable.map(|part| part.len).sum(),
+            _ => self.serve(&chain),
+        };
+        // Not while it has others to look up itself.
+        if self.manner == Manner::Scribbles && self.held.is_empty() {
+            for index in 0..self.entries {
+                let place = queue.descriptors + 16 * u64::from(index);
+                write(place, 0xdead_beef_0000_0000_u64);
+                write(place + 8, u32::MAX);
+                write(place + 12, 0xffff_u16);
+                write(place + 14, 0xfffe_u16);
+                write(queue.driver + 4 + 2 * u64::from(index), 0xffff_u16);
+            }
+        }
+        if let Manner::Jumps(by) = self.manner {
+            self.used = self.used.wrapping_add(by);
+            write(queue.device + 2, self.used);
+            return;
+        }
+        let id = match self.manner {
+            Manner::BogusId | Manner::Stuck => u32::from(head ^ 0x55),
+            Manner::HighId => u32::from(head) | 0x7fff_0000,
+            Manner::Middle => u32::from(first.next),
+            _ => u32::from(head),
+        };
+        let len = if self.manner == Manner::Long { u32::MAX } else { len };
+        let id = match (self.manner, self.first) {
+            (Manner::Stale, Some(first)) => u32::from(first),
+            _ => id,
+        };
+        self.first.get_or_insert(head);
+        for _ in 0..if self.manner == Manner::Twice { 2 } else { 1 } {
             let place = queue.device + 4 + 8 * u64::from(self.used % self.entries);
-            write(place, u32::from(id));
+            write(place, id);
             write(place + 4, len);
             self.used = self.used.wrapping_add(1);
             write(queue.device + 2, self.used);
@@ -191,6 +304,10 @@ impl State {
         let operation = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
         let at = u64::from_le_bytes(core::array::from_fn(|index| head[8 + index])) as usize * 512;
         let mut written = 0;
+        if at + data_in.len().max(data_out.len()) > self.bytes.len() && operation < 2 {
+            write(status, 1_u8);
+            return 1;
+        }
         match operation {
             0 => {
                 let half = self.manner == Manner::Half;
@@ -219,13 +336,19 @@ impl Transport for Fake {
     }
 
     fn read_device_features(&mut self) -> u64 {
-        self.0.borrow().features
+        let state = self.0.borrow();
+        if state.manner == Manner::Removed { u64::MAX } else { state.features }
     }
 
-    fn write_driver_features(&mut self, _: u64) {}
+    fn write_driver_features(&mut self, _: u64) {
+        let state = self.0.borrow();
+        let driver = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+        assert!(state.manner == Manner::Removed || state.status == driver, "{:?}", state.status);
+    }
 
     fn max_queue_size(&mut self, _: u16) -> u32 {
-        self.0.borrow().entries_max
+        let state = self.0.borrow();
+        if state.manner == Manner::Removed { u32::MAX } else { state.entries_max }
     }
 
     fn notify(&mut self, _: u16) {
@@ -237,16 +360,38 @@ impl Transport for Fake {
     fn get_status(&self) -> DeviceStatus {
         let mut state = self.0.borrow_mut();
         state.work();
-        DeviceStatus::from_bits_retain(state.status)
+        if state.manner == Manner::Removed {
+            return DeviceStatus::from_bits_retain(0xff);
+        }
+        state.status
     }
 
     fn set_status(&mut self, status: DeviceStatus) {
         let mut state = self.0.borrow_mut();
-        state.status = status.bits();
         if status.is_empty() {
             state.resets += 1;
+            let held = state.held.len();
+            state.lost.push(held);
+            let is_in_use = state.status.contains(DeviceStatus::DRIVER_OK);
+            if is_in_use && (state.reset == Reset::Fails || state.manner == Manner::Stuck) {
+                state.status |= FAILED;
+                return;
+            }
+            state.status = status;
             state.queue = None;
             state.held.clear();
+            return;
+        }
+        let steps = [
+            DeviceStatus::ACKNOWLEDGE,
+            DeviceStatus::DRIVER,
+            DeviceStatus::FEATURES_OK,
+            DeviceStatus::DRIVER_OK,
+        ];
+        // What is no step changes nothing.
+        let done = steps.iter().take_while(|step| state.status.contains(**step)).count();
+        if steps.get(done).is_some_and(|step| status == state.status | *step) {
+            state.status = status;
         }
     }
 
@@ -266,6 +411,9 @@ impl Transport for Fake {
     ) {
         let mut state = self.0.borrow_mut();
         assert!(size.is_power_of_two() && size <= state.entries_max);
+        // Firecracker takes queues between these two alone.
+        assert!(state.status.contains(DeviceStatus::FEATURES_OK), "{:?}", state.status);
+        assert!(!state.status.contains(DeviceStatus::DRIVER_OK), "{:?}", state.status);
         (state.entries, state.seen, state.used) = (size as u16, 0, 0);
         state.queue = Some(Queue { descriptors, driver, device });
     }
@@ -281,11 +429,19 @@ impl Transport for Fake {
     }
 
     fn read_config_generation(&self) -> u32 {
-        0
+        let state = self.0.borrow();
+        let look = state.looks.replace(state.looks.get() + 1);
+        state.generations[look % state.generations.len()]
     }
 
     fn read_config_space<V: FromBytes + IntoBytes>(&self, offset: usize) -> Result<V> {
         let state = self.0.borrow();
+        if state.manner == Manner::Removed {
+            let ones = [0xff; 64];
+            return V::read_from_prefix(&ones)
+                .map(|(value, _)| value)
+                .map_err(|_| virtio_drivers::Error::IoError);
+        }
         Ok(V::read_from_prefix(&state.config[offset..])
             .map_err(|_| virtio_drivers::Error::IoError)?
             .0)

@@ -1,16 +1,18 @@
 //! Background jobs: requests that own their buffers.
 //!
-//! Always: a job is in the table from `start` until `poll` gives it back, so its buffer lives at
-//! least as long as a device has it; the table is bounded, and a full one refuses.
+//! Always: a job is in the table from `start` until `poll` gives it back. Its buffer is with the
+//! request meanwhile, so that it lives as long as a device has it. The table is bounded, and a full
+//! one refuses.
 
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use rootlet::storage::{Background, IoErrorKind, Job, JobKind, Storage};
+use rootlet::storage::{Background, IoErrorKind, Job, JobKind};
 use virtio_drivers::transport::Transport;
 
 use super::{Bytes, Plan, VirtioStorage};
-use crate::virtio::port::Port;
+use crate::virtio::chain::Kept;
+use crate::virtio::port::{Ended, Port};
 use crate::virtio::ring::Owner;
 
 /// Jobs in flight and ended ones that nobody has asked for yet, together.
@@ -22,7 +24,11 @@ const PATIENCE_NS: u64 = 30_000_000_000;
 /// A place in the table.
 enum Slot {
     Free,
-    Flying(Job),
+    /// Without its buffer.
+    Flying {
+        job: Job,
+        generation: u64,
+    },
     Ended(Job, Result<(), IoErrorKind>),
 }
 
@@ -31,25 +37,32 @@ pub(super) struct Jobs {
     slots: Vec<Slot>,
     /// Where the search for an ended job begins, so that none is left behind for ever.
     next: usize,
+    /// Jobs that were started, so that no two in one place have the same number.
+    generation: u64,
 }
 
 impl Jobs {
     pub(super) fn new() -> Self {
-        Self { slots: (0..JOBS_MAX).map(|_| Slot::Free).collect(), next: 0 }
+        Self { slots: (0..JOBS_MAX).map(|_| Slot::Free).collect(), next: 0, generation: 0 }
     }
 
-    /// Marks a job that its device gave back.
-    pub(super) fn end<T: Transport>(
-        &mut self,
-        port: &mut Port<T>,
-        index: usize,
-        result: Result<u32, IoErrorKind>,
-    ) {
-        port.jobs -= 1;
+    /// Marks a job that has ended. What is no job's, or not that of a job in flight, is a bug of
+    /// ours.
+    pub(super) fn end<T: Transport>(&mut self, port: &mut Port<T>, ended: Ended) {
+        let Ended { owner: Owner::Job { index, generation }, result, kept } = ended else {
+            panic!("{:?} ended where nothing but jobs are in flight", ended.owner)
+        };
         let slot = &mut self.slots[index];
-        if let Slot::Flying(job) = core::mem::replace(slot, Slot::Free) {
-            *slot = Slot::Ended(job, result.map(|_| ()));
+        let Slot::Flying { mut job, generation: flying } = core::mem::replace(slot, Slot::Free)
+        else {
+            panic!("job {index} ended and was not in flight")
+        };
+        assert_eq!(generation, flying, "job {index} ended for another one");
+        port.jobs -= 1;
+        if let Some(Kept::Buffer(buffer)) = kept {
+            job.buffer = Some(buffer);
         }
+        *slot = Slot::Ended(job, result.map(|_| ()));
     }
 
     fn free(&self) -> Option<usize> {
@@ -64,7 +77,7 @@ impl Jobs {
         self.next = (index + 1) % len;
         match core::mem::replace(&mut self.slots[index], Slot::Free) {
             Slot::Ended(job, result) => Some((job, result)),
-            Slot::Free | Slot::Flying(_) => None,
+            Slot::Free | Slot::Flying { .. } => None,
         }
     }
 }
@@ -94,18 +107,26 @@ impl<T: Transport> Background for VirtioStorage<T> {
         let result = match self.plan(job.device, job.at, bytes) {
             Plan::Settled(result) => result,
             Plan::Submit(port, request) => {
-                let deadline_ns = self.deadline_ns();
+                let deadline = self.watch.deadline(self.timeout_ns);
+                self.jobs.generation += 1;
+                let generation = self.jobs.generation;
+                let owner = Owner::Job { index, generation };
                 let port = &mut self.ports[port];
-                // SAFETY: the job's buffer handle stays in the table until the request has been
-                // reaped, and keeps the memory alive. For a read, it is the only handle and the
-                // table gives nobody access to it; for a write, other handles can only read.
-                match unsafe { port.submit(request, Owner::Job(index), deadline_ns) } {
+                let kept = job.buffer.take().map(Kept::Buffer);
+                // SAFETY: the request keeps a handle on the buffer that it names, and with it the
+                // memory. For a read it is the only handle; for a write others can only read.
+                match unsafe { port.submit(request, owner, kept, deadline) } {
                     Ok(()) => {
                         port.jobs += 1;
-                        self.jobs.slots[index] = Slot::Flying(job);
+                        self.jobs.slots[index] = Slot::Flying { job, generation };
                         return Ok(());
                     }
-                    Err(kind) => Err(kind),
+                    Err((kept, kind)) => {
+                        if let Some(Kept::Buffer(buffer)) = kept {
+                            job.buffer = Some(buffer);
+                        }
+                        Err(kind)
+                    }
                 }
             }
         };
@@ -114,16 +135,13 @@ impl<T: Transport> Background for VirtioStorage<T> {
     }
 
     fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
-        let now_ns = self.now_ns();
-        // A small ring may be full of a disk's name.
-        for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || !port.is_named()) {
+        // A small ring may be full of a disk's name, and what was given up may have come back.
+        for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || port.is_waited_for()) {
             port.kick();
-            while let Some((owner, result)) = port.reap() {
-                if let Owner::Job(job) = owner {
-                    self.jobs.end(port, job, result);
-                }
+            while let Some(ended) = port.reap() {
+                self.jobs.end(port, ended);
             }
-            port.check(now_ns);
+            self.watch.look(port);
         }
         self.jobs.take_ended()
     }
@@ -136,6 +154,6 @@ impl<T: Transport> Background for VirtioStorage<T> {
     fn rest(&mut self, ns: u32) {
         // What was started since the last look is on its way meanwhile.
         self.ports.iter_mut().for_each(Port::kick);
-        (self.processor.nap)(ns);
+        self.watch.nap(ns);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Always: a batch is submitted to all its devices before anything is waited for; completions
 //! come in any order; a device that ends (deadline, broken protocol) ends its own transfers only.
+//! Where it would keep a reader's memory at that, the run ends.
 //! Nothing is allocated after construction except by `share_file`.
 
 mod call;
@@ -13,6 +14,7 @@ mod processor;
 #[cfg(test)]
 mod tests;
 mod translations;
+mod watch;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -23,17 +25,16 @@ use rootlet::fuse::{OpenFile, ReadRequest, Session};
 use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Spin, Storage, Transfer};
 use virtio_drivers::transport::Transport;
 
-use crate::text::until_zero;
 use crate::virtio::blk;
 use crate::virtio::chain::Data;
 use crate::virtio::device::{Device, StartError};
-use crate::virtio::fs::TAG_BYTES;
-use crate::virtio::port::{Port, Request};
+use crate::virtio::port::{Ended, Port, Request};
 use crate::virtio::ring::Owner;
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 use jobs::Jobs;
 pub use processor::Processor;
 use translations::Translations;
+use watch::Watch;
 
 /// As many devices need no tables that grow.
 const DEVICES_USUAL: usize = 8;
@@ -50,7 +51,6 @@ struct Disk {
 /// A share as it is known by name.
 struct Share {
     port: usize,
-    tag: [u8; TAG_BYTES],
     /// Agreed with the daemon when the first file is opened.
     session: Option<Session>,
 }
@@ -90,7 +90,7 @@ pub struct VirtioStorage<T: Transport> {
     files: Vec<File>,
     jobs: Jobs,
     translations: Translations,
-    processor: Processor,
+    watch: Watch,
     timeout_ns: u64,
 }
 
@@ -120,7 +120,7 @@ impl<T: Transport> VirtioStorage<T> {
             files: Vec::with_capacity(DEVICES_USUAL),
             jobs: Jobs::new(),
             translations: Translations::new(processor.forget_translations),
-            processor,
+            watch: Watch::new(processor),
             timeout_ns: TIMEOUT_NS,
         }
     }
@@ -143,24 +143,23 @@ impl<T: Transport> VirtioStorage<T> {
         if !matches!(id, BLOCK | FILE_SYSTEM) {
             return Ok(());
         }
-        let device = Box::new(Device::new(found, self.processor.now_ns));
+        let device = Box::new(Device::new(found, self.watch.clock()));
         let port = self.ports.len();
         if id == BLOCK {
-            let (started, info, has_flush) =
-                Port::disk(device, self.deadline_ns()).map_err(unusable)?;
+            let deadline = self.watch.deadline(self.timeout_ns);
+            let (started, info, has_flush) = Port::disk(device, deadline).map_err(unusable)?;
             self.ports.push(started);
             self.disks.push(Disk { port, info, has_flush });
         } else {
-            let mut share = Share { port, tag: [0; TAG_BYTES], session: None };
-            self.ports.push(Port::share(device, &mut share.tag).map_err(unusable)?);
-            self.shares.push(share);
+            self.ports.push(Port::share(device).map_err(unusable)?);
+            self.shares.push(Share { port, session: None });
         }
         Ok(())
     }
 
     /// The mount tags of all shares.
     pub fn mount_tags(&self) -> impl Iterator<Item = &str> {
-        self.shares.iter().map(|share| str::from_utf8(until_zero(&share.tag)).unwrap_or(""))
+        self.shares.iter().map(|share| str::from_utf8(self.ports[share.port].name()).unwrap_or(""))
     }
 
     /// How many requests a device takes at once; `None` if there is no such device.
@@ -173,8 +172,9 @@ impl<T: Transport> VirtioStorage<T> {
         Some(self.ports.get(self.port_of(device)?)?.place())
     }
 
-    fn deadline_ns(&self) -> u64 {
-        self.now_ns().saturating_add(self.timeout_ns)
+    /// Bytes of memory that devices keep past their deadline, and perhaps for ever.
+    pub fn given_up_bytes(&self) -> usize {
+        self.ports.iter().map(Port::given_up_bytes).sum()
     }
 
     /// The port of a device, and what it can do.
@@ -230,7 +230,7 @@ impl<T: Transport> VirtioStorage<T> {
             Some(disk) if disk.has_flush => {
                 Plan::Submit(port, Request::Disk(blk::Operation::Flush, 0, Data::None))
             }
-            _ => Plan::Settled(self.ports[port].ended().map_or(Ok(()), |_| Err(IoErrorKind::Gone))),
+            _ => Plan::Settled(self.ports[port].ended().map_or(Ok(()), Err)),
         }
     }
 
@@ -277,16 +277,16 @@ impl<T: Transport> VirtioStorage<T> {
             Lent::Write(data) => Bytes::Write(NonNull::from(&**data)),
             Lent::Flush => Bytes::Flush,
         };
-        let deadline_ns = self.deadline_ns();
+        let deadline = self.watch.deadline(self.timeout_ns);
         match self.plan(transfer.device, transfer.at, bytes) {
             Plan::Settled(result) => Err(result),
             Plan::Submit(port, request) => {
+                let (port, owner) = (&mut self.ports[port], Owner::Batch(index));
                 // SAFETY: `run` borrows the batch, and with it the buffers, until it returns, and
                 // it returns only when every transfer has been reaped; it touches a transfer's
                 // buffer and calls `done` with it only after that.
-                let submitted =
-                    unsafe { self.ports[port].submit(request, Owner::Batch(index), deadline_ns) };
-                submitted.map_err(Err)
+                let submitted = unsafe { port.submit(request, owner, None, deadline) };
+                submitted.map_err(|(_, kind)| Err(kind))
             }
         }
     }
@@ -314,45 +314,39 @@ impl<T: Transport> Storage for VirtioStorage<T> {
         for port in &mut self.ports {
             port.cursor = 0;
         }
-        // Ends: each request in flight is answered by its device or, past its deadline, by the
-        // device's reset; what cannot be submitted is settled.
+        // Ends: each request in flight is answered by its device or given up at its deadline, or
+        // else ends the run; what cannot be submitted is settled.
         let mut spin = Spin::default();
         while open > 0 {
             open -= self.submit_all(batch, done);
             let mut idle = true;
             for port in &mut self.ports {
                 port.kick();
-                while let Some((owner, result)) = port.reap() {
+                while let Some(ended) = port.reap() {
                     idle = false;
-                    match owner {
-                        Owner::Batch(index) => {
-                            let transfer = &mut batch[index];
-                            transfer.result = Some(result.map(|_| ()));
-                            done(index, transfer);
-                            open -= 1;
-                        }
-                        Owner::Job(job) => self.jobs.end(port, job, result),
-                        Owner::Call | Owner::Name => {
-                            unreachable!(
-                                "a call is waited for where it is made, a name by its port"
-                            )
-                        }
+                    if let Ended { owner: Owner::Batch(index), result, .. } = ended {
+                        let transfer = &mut batch[index];
+                        transfer.result = Some(result.map(|_| ()));
+                        done(index, transfer);
+                        open -= 1;
+                    } else {
+                        self.jobs.end(port, ended);
                     }
                 }
+                self.watch.insist(port);
             }
             // A batch has an end, so a device that is busy for long hides no other's deadline.
             if !idle {
                 spin = Spin::default();
             } else if let Some(ns) = spin.round() {
-                (self.processor.nap)(ns);
-                let now_ns = self.now_ns();
-                self.ports.iter_mut().for_each(|port| port.check(now_ns));
+                self.watch.nap(ns);
+                self.ports.iter_mut().for_each(|port| self.watch.look(port));
             }
         }
     }
 
     fn now_ns(&self) -> u64 {
-        (self.processor.now_ns)()
+        self.watch.now_ns()
     }
 }
 

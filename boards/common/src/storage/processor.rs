@@ -1,6 +1,8 @@
 //! What the storage asks of the processor that it runs on.
 //!
-//! Always: each of these returns.
+//! Always: each of these returns, but for [`Processor::give_up`].
+
+use core::fmt;
 
 /// What a processor does for the storage.
 #[derive(Clone, Copy, Debug)]
@@ -13,4 +15,8 @@ pub struct Processor {
     /// and so is a device: while the one waits in a loop, the other may wait for its place, for as
     /// long as the host lets a thread run.
     pub nap: fn(u32),
+    /// Tells whoever runs the machine of a device: a line without its end.
+    pub tell: fn(fmt::Arguments<'_>),
+    /// Ends the run, which failed for this reason. Nothing waits for a device any more.
+    pub give_up: fn(fmt::Arguments<'_>) -> !,
 }

@@ -4,8 +4,9 @@
 //! Always: the same parts in the same order whenever they are made from the same chain.
 
 use alloc::boxed::Box;
-use core::cell::UnsafeCell;
 use core::ptr::{NonNull, slice_from_raw_parts_mut};
+
+use rootlet::storage::Buffer;
 
 /// Room for the longest tail: a FUSE reply's header.
 pub(super) const TAIL_BYTES_MAX: usize = 16;
@@ -32,10 +33,6 @@ pub(crate) enum Tail {
     Last(usize),
 }
 
-/// There is no free lane, or the head is too long.
-#[derive(Debug)]
-pub(crate) struct Refused;
-
 /// The parts of a request in flight, as they were given to the queue.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chain {
@@ -46,15 +43,58 @@ pub(super) struct Chain {
     pub(super) copied: bool,
 }
 
-/// Memory that the device may have a part of.
-pub(super) type Shared = Box<UnsafeCell<[u8]>>;
+/// Memory of our own that a device may have a part of. Unlike a box it may move meanwhile: nothing
+/// but its raw address is ever used.
+#[derive(Debug)]
+pub(crate) struct Shared(NonNull<[u8]>);
 
-/// So many zeroed bytes.
-pub(super) fn shared(bytes: usize) -> Shared {
-    let room: Box<[u8]> = alloc::vec![0; bytes].into_boxed_slice();
-    let room = Box::into_raw(room) as *mut UnsafeCell<[u8]>;
-    // SAFETY: `UnsafeCell` has the layout of what is in it, and the box was made just above.
-    unsafe { Box::from_raw(room) }
+impl Shared {
+    /// Returns `bytes` zeroed bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let room: Box<[u8]> = alloc::vec![0; bytes].into_boxed_slice();
+        Self(NonNull::from(Box::leak(room)))
+    }
+
+    /// Returns where the bytes are.
+    pub(crate) fn get(&self) -> NonNull<[u8]> {
+        self.0
+    }
+
+    /// Returns the bytes.
+    ///
+    /// # Safety
+    ///
+    /// No device has any of them while the slice lives.
+    pub(crate) unsafe fn bytes(&self) -> &[u8] {
+        // SAFETY: the allocation lives as long as this, and the caller promises the rest.
+        unsafe { self.0.as_ref() }
+    }
+
+    /// Returns the bytes, to be changed.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Shared::bytes`].
+    pub(crate) unsafe fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as in `bytes`, and this is borrowed mutably.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: the allocation is that of the box which `new` leaked, and this is its only owner.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}
+
+/// Memory that a request in flight owns. The device may keep it for ever.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    /// The buffer of a background job.
+    Buffer(Buffer),
+    /// Memory of the storage itself.
+    Room(Shared),
 }
 
 /// Where head and tail of a lane live.
@@ -68,7 +108,7 @@ pub(super) struct Lane {
 pub(super) fn lane(bytes: &Shared, head_bytes_max: usize, number: usize) -> Lane {
     let begin = number * (head_bytes_max + TAIL_BYTES_MAX);
     debug_assert!(begin + head_bytes_max + TAIL_BYTES_MAX <= bytes.get().len());
-    let head = bytes.get().cast::<u8>().wrapping_add(begin);
+    let head = bytes.get().as_ptr().cast::<u8>().wrapping_add(begin);
     let tail = head.wrapping_add(head_bytes_max).cast();
     Lane { head: slice_from_raw_parts_mut(head, head_bytes_max), tail }
 }
@@ -83,6 +123,15 @@ impl Data {
 }
 
 impl Chain {
+    /// Bytes that the device may write.
+    pub(super) fn writable_bytes(&self) -> usize {
+        let data_bytes = match self.data {
+            Data::In(data) => data.len(),
+            Data::Out(_) | Data::None => 0,
+        };
+        data_bytes + self.tail_bytes()
+    }
+
     fn tail_bytes(&self) -> usize {
         match self.tail {
             Tail::None => 0,
@@ -105,20 +154,23 @@ impl Chain {
     }
 }
 
-/// Copies head and data of what the device shall read.
+/// Readies the copy: head and data of what the device shall read, or 0xff wherever it shall write,
+/// so that a status or header which was never written shows.
 ///
 /// # Safety
 ///
 /// No device has the copy, and the data is what `submit`'s caller promises.
-pub(super) unsafe fn copy_in(copy: &mut [u8], head: &[u8], chain: &Chain) -> Result<(), Refused> {
-    let room = copy.get_mut(..chain.copy_bytes()).ok_or(Refused)?;
+pub(super) unsafe fn copy_in(copy: &mut [u8], head: &[u8], chain: &Chain) -> Option<()> {
+    let room = copy.get_mut(..chain.copy_bytes())?;
     if let Data::Out(data) = chain.data {
         let (to_head, to_data) = room.split_at_mut(chain.head_bytes);
         to_head.copy_from_slice(head);
         // SAFETY: the caller promises that nobody writes the data now.
         to_data.copy_from_slice(unsafe { data.as_ref() });
+    } else {
+        room.fill(0xff);
     }
-    Ok(())
+    Some(())
 }
 
 /// Copies data and tail that the device wrote, `device_bytes` of both.
@@ -127,7 +179,7 @@ pub(super) unsafe fn copy_in(copy: &mut [u8], head: &[u8], chain: &Chain) -> Res
 ///
 /// The device gave the request back, and the data is what `submit`'s caller promised.
 pub(super) unsafe fn copy_out(
-    copy: &mut [u8],
+    copy: &[u8],
     to_tail: &mut [u8; TAIL_BYTES_MAX],
     chain: &Chain,
     device_bytes: usize,
@@ -156,7 +208,7 @@ pub(super) struct Parts<'p> {
 }
 
 impl<'p> Parts<'p> {
-    pub(super) fn new(lane: Lane, copy: *mut [u8], chain: &Chain) -> Self {
+    pub(super) fn new(lane: Lane, copy: NonNull<[u8]>, chain: &Chain) -> Self {
         let mut parts = Self {
             inputs: [&[], &[]],
             outputs: [&mut [], &mut []],
@@ -166,7 +218,7 @@ impl<'p> Parts<'p> {
         let head = slice_from_raw_parts_mut(lane.head.cast::<u8>(), chain.head_bytes);
         let tail = lane.tail.cast::<u8>();
         if chain.copied {
-            let both = slice_from_raw_parts_mut(copy.cast::<u8>(), chain.copy_bytes());
+            let both = slice_from_raw_parts_mut(copy.as_ptr().cast::<u8>(), chain.copy_bytes());
             if let Data::Out(_) = chain.data {
                 parts.input(both);
                 parts.output(slice_from_raw_parts_mut(tail, chain.tail_bytes()));

@@ -20,7 +20,7 @@ pub(crate) const NOTICE_BYTES_MAX: usize = 64;
 /// Length of a mount tag in bytes; a shorter one ends in zeros.
 pub(crate) const TAG_BYTES: usize = 36;
 
-/// Reads the mount tag into `tag`, where it stays: what is returned moves a few times.
+/// Reads the mount tag into `tag`.
 pub(crate) fn read_tag<T: Transport>(
     device: &Device<T>,
     tag: &mut [u8; TAG_BYTES],

@@ -17,6 +17,7 @@ pub mod pci;
 pub(crate) mod port;
 mod registers;
 pub(crate) mod ring;
+mod used;
 
 use core::fmt;
 

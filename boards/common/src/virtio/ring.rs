@@ -1,8 +1,10 @@
 //! One virtqueue with the requests that are in flight on it.
 //!
 //! Always: a request is a head that the device reads, data that it reads or writes, and a tail
-//! that it writes; head and tail live in the ring, the data is lent by the caller. A request
-//! leaves the ring once: when the device gave it back, or by [`Ring::abandon`] after a reset.
+//! that it writes; head and tail live in the ring, the data is lent by the caller or kept in the
+//! flight. A request ends once for its owner: when the device gave it back, by [`Ring::abandon`]
+//! after a reset, or by [`Ring::give_up`]. What was given up keeps its lane and its memory until
+//! the device gives it back, if it ever does.
 //!
 //! A queue of two entries has no room for three parts: there the data is copied beside the head
 //! or the tail, which any device of virtio 1.0 has to accept (virtio 1.2, 2.7.4).
@@ -15,10 +17,11 @@ use rootlet::fuse::ReadReply;
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
-use super::chain::{CHAIN, Chain, Data, Parts, Refused, Shared, TAIL_BYTES_MAX, Tail};
-use super::chain::{copy_in, copy_out, lane, shared};
+use super::chain::{CHAIN, Chain, Data, Kept, Parts, Shared, TAIL_BYTES_MAX, Tail};
+use super::chain::{copy_in, copy_out, lane};
 use super::device::{StartError, Stopped};
 use super::hal::Identity;
+use super::used::{Noting, Used};
 
 /// Descriptors of the largest queue that is compiled in.
 const TOKENS: usize = 128;
@@ -31,8 +34,8 @@ const COPIED_BYTES_MAX: usize = 64 << 10;
 pub(crate) enum Owner {
     /// The transfer with this number of the foreground batch.
     Batch(usize),
-    /// The background job with this number.
-    Job(usize),
+    /// The background job with this number, the `generation`th in its place.
+    Job { index: usize, generation: u64 },
     /// Somebody who waits for this one request.
     Call,
     /// The port, which wants to know a disk's name.
@@ -42,9 +45,13 @@ pub(crate) enum Owner {
 /// What is known of a request in flight.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    pub(crate) owner: Owner,
+    /// `None` once the request was given up.
+    pub(crate) owner: Option<Owner>,
+    pub(crate) since_ns: u64,
     pub(crate) deadline_ns: u64,
     pub(crate) kind: Kind,
+    /// The memory of its data, unless the data is the owner's.
+    pub(crate) kept: Option<Kept>,
 }
 
 /// How the answer to a request is judged.
@@ -69,9 +76,9 @@ pub(crate) struct Landed {
     pub(crate) tail: [u8; TAIL_BYTES_MAX],
 }
 
-/// The device broke the protocol: it gave back what it does not have.
+/// The device broke the protocol: it gave back what it does not have, or more than that.
 #[derive(Debug)]
-pub(crate) struct BogusToken;
+pub(crate) struct Bogus;
 
 /// A queue of one of the compiled-in sizes.
 enum Queue {
@@ -100,16 +107,20 @@ macro_rules! any_size {
 impl Queue {
     /// The largest size that the device allows: any smaller one is as good to it (virtio 1.2,
     /// 4.1.4.3, 4.2.2.2).
-    fn new<T: Transport>(transport: &mut T, index: u16) -> Result<(Self, usize), StartError> {
+    fn new<T: Transport>(transport: &mut T, index: u16) -> Result<(Self, usize, Used), StartError> {
         // No EVENT_IDX: virtio-drivers 0.13 compares `avail_idx` and `avail_event` without
         // wrapping, which loses a kick after 65536 requests.
         macro_rules! sized {
-            ($variant:ident, $size:literal) => {
-                match VirtQueue::new(transport, index, false, false) {
-                    Ok(queue) => Ok((Self::$variant(Box::new(queue)), $size)),
+            ($variant:ident, $size:literal) => {{
+                let mut transport = Noting::new(transport);
+                match VirtQueue::new(&mut transport, index, false, false) {
+                    Ok(queue) => {
+                        let used = Used::new(transport.used_at, $size);
+                        Ok((Self::$variant(Box::new(queue)), $size, used))
+                    }
                     Err(_) => Err(StartError::Queue(index)),
                 }
-            };
+            }};
         }
         match transport.max_queue_size(index) {
             128.. => sized!(Q128, 128),
@@ -126,6 +137,7 @@ impl Queue {
 /// One queue and its requests.
 pub(crate) struct Ring {
     queue: Queue,
+    used: Used,
     index: u16,
     /// Head and tail of each lane.
     bytes: Shared,
@@ -150,7 +162,7 @@ impl Ring {
         index: u16,
         head_bytes_max: usize,
     ) -> Result<Box<Self>, StartError> {
-        let (mut queue, size) = Queue::new(transport, index)?;
+        let (mut queue, size, used) = Queue::new(transport, index)?;
         // The transport does not set up a queue that it could not notify.
         if !transport.queue_used(index) {
             return Err(StartError::Queue(index));
@@ -160,10 +172,11 @@ impl Ring {
         let copy_bytes = if size < CHAIN { head_bytes_max + COPIED_BYTES_MAX } else { 0 };
         Ok(Box::new(Self {
             queue,
+            used,
             index,
-            bytes: shared(count * (head_bytes_max + TAIL_BYTES_MAX)),
+            bytes: Shared::new(count * (head_bytes_max + TAIL_BYTES_MAX)),
             head_bytes_max,
-            copy: shared(copy_bytes),
+            copy: Shared::new(copy_bytes),
             lanes: (0..count).map(|_| None).collect(),
             flying: 0,
             by_token: [NO_LANE; TOKENS],
@@ -191,21 +204,39 @@ impl Ring {
     ///
     /// # Errors
     ///
-    /// [`Refused`] if the ring is full or the head too long.
+    /// The flight, if the ring is full or the head or the data too long.
     ///
     /// # Safety
     ///
-    /// Until the request leaves the ring, what `data` names stays allocated; nothing else reads or
-    /// writes it if it is [`Data::In`], nothing else writes it if it is [`Data::Out`].
+    /// `data` lies in what the flight keeps; or else, until the request leaves the ring, what
+    /// `data` names stays allocated. Nothing else reads or writes it meanwhile if it is
+    /// [`Data::In`], nothing else writes it if it is [`Data::Out`].
     pub(crate) unsafe fn submit(
         &mut self,
         head: &[&[u8]],
         data: Data,
         tail: Tail,
         flight: Flight,
-    ) -> Result<(), Refused> {
-        let free = self.lanes.iter().position(Option::is_none);
-        let Some(number) = free else { return Err(Refused) };
+    ) -> Result<(), Flight> {
+        // SAFETY: the caller promises what is asked for.
+        match unsafe { self.add(head, data, tail) } {
+            Some((number, chain)) => {
+                self.lanes[number] = Some((chain, flight));
+                self.flying += 1;
+                self.dirty = true;
+                Ok(())
+            }
+            None => Err(flight),
+        }
+    }
+
+    /// Gives a request to the queue. Returns its lane.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Ring::submit`].
+    unsafe fn add(&mut self, head: &[&[u8]], data: Data, tail: Tail) -> Option<(usize, Chain)> {
+        let number = self.lanes.iter().position(Option::is_none)?;
         let lane = lane(&self.bytes, self.head_bytes_max, number);
         // SAFETY: the lane is free, so no device has its bytes, and the ring is borrowed mutably.
         let room = unsafe { &mut *lane.head };
@@ -214,28 +245,27 @@ impl Ring {
         let mut head_bytes = 0;
         for part in head {
             let end = head_bytes + part.len();
-            room.get_mut(head_bytes..end).ok_or(Refused)?.copy_from_slice(part);
+            room.get_mut(head_bytes..end)?.copy_from_slice(part);
             head_bytes = end;
         }
         let mut chain = Chain { head_bytes, data, tail, copied: false };
         if self.copy_bytes() > 0 && chain.parts() == CHAIN {
             chain.copied = true;
-            // SAFETY: the only lane is free, and the caller promises the data.
-            unsafe { copy_in(self.copy.get_mut(), &room[..head_bytes], &chain) }?;
+            // SAFETY: the only lane is free, so no device has the copy.
+            let copy = unsafe { self.copy.bytes_mut() };
+            // SAFETY: as above, and the caller promises the data.
+            unsafe { copy_in(copy, &room[..head_bytes], &chain) }?;
         }
         let mut parts = Parts::new(lane, self.copy.get(), &chain);
         let (inputs, outputs) = parts.split();
         // SAFETY: head and tail live in the lane's own bytes, which are touched again only in
-        // `reap`, after `pop_used`, or in `submit`, once the lane is free; for the data the
-        // caller promises the same.
+        // `reap`, after `pop_used`, or in `add`, once the lane is free; for the data the caller
+        // promises the same.
         let added = any_size!(&mut self.queue, queue => unsafe { queue.add(inputs, outputs) });
-        let Ok(token) = added else { return Err(Refused) };
+        let token = added.ok()?;
         let slot = self.by_token.get_mut(usize::from(token));
         *slot.expect("a token is below the queue's size") = number as u8;
-        self.lanes[number] = Some((chain, flight));
-        self.flying += 1;
-        self.dirty = true;
-        Ok(())
+        Some((number, chain))
     }
 
     /// Tells the device about what was submitted, if it wants to be told.
@@ -253,15 +283,20 @@ impl Ring {
     }
 
     /// Takes one request that the device gave back.
-    pub(crate) fn reap(&mut self) -> Result<Option<Landed>, BogusToken> {
-        let Some(token) = any_size!(&self.queue, queue => queue.peek_used()) else {
+    pub(crate) fn reap(&mut self) -> Result<Option<Landed>, Bogus> {
+        if !any_size!(&self.queue, queue => queue.can_pop()) {
             return Ok(None);
-        };
-        let slot = self.by_token.get_mut(usize::from(token)).ok_or(BogusToken)?;
+        }
+        let (token, device_bytes) = self.used.next();
+        let token = u16::try_from(token).map_err(|_| Bogus)?;
+        let slot = self.by_token.get_mut(usize::from(token)).ok_or(Bogus)?;
         let number = usize::from(*slot);
-        let flying = self.lanes.get_mut(number).ok_or(BogusToken)?;
-        let (chain, _) = flying.as_ref().ok_or(BogusToken)?;
+        let flying = self.lanes.get_mut(number).ok_or(Bogus)?;
+        let (chain, _) = flying.as_ref().ok_or(Bogus)?;
         let chain = *chain;
+        if device_bytes as usize > chain.writable_bytes() {
+            return Err(Bogus);
+        }
         let lane = lane(&self.bytes, self.head_bytes_max, number);
         let mut parts = Parts::new(lane, self.copy.get(), &chain);
         let (inputs, outputs) = parts.split();
@@ -271,16 +306,22 @@ impl Ring {
             unsafe { queue.pop_used(token, inputs, outputs) }
         });
         // The ring is the device's to write, so it may say something else at the second look. Then
-        // the request stays in flight until the reset.
-        let Ok(device_bytes) = popped else { return Err(BogusToken) };
-        let (_, flight) = flying.take().ok_or(BogusToken)?;
+        // the request stays in flight.
+        if popped != Ok(device_bytes) {
+            return Err(Bogus);
+        }
+        self.used.take();
+        let (_, flight) = flying.take().ok_or(Bogus)?;
         *slot = NO_LANE;
         self.flying -= 1;
-        if chain.copied {
+        // A request that was given up has no reader any more, whose memory could be filled.
+        if chain.copied && flight.owner.is_some() {
             // SAFETY: the device gave the request back, so the only lane's bytes are ours again.
             let tail = unsafe { &mut *lane.tail };
-            // SAFETY: so is the copy, and `submit`'s caller promised the data.
-            unsafe { copy_out(self.copy.get_mut(), tail, &chain, device_bytes as usize) };
+            // SAFETY: so is the copy.
+            let copy = unsafe { self.copy.bytes() };
+            // SAFETY: as above, and `submit`'s caller promised the data.
+            unsafe { copy_out(copy, tail, &chain, device_bytes as usize) };
         }
         // SAFETY: the device gave the request back, so the lane's bytes are ours again.
         let tail = unsafe { *lane.tail };
@@ -291,20 +332,68 @@ impl Ring {
         Ok(Some(Landed { flight, device_bytes, data_bytes, tail }))
     }
 
-    /// Takes one request back from a device that has been reset.
-    pub(crate) fn abandon(&mut self, _: Stopped) -> Option<Flight> {
-        let (_, flight) = self.lanes.iter_mut().find_map(Option::take)?;
-        self.flying -= 1;
-        Some(flight)
+    /// Takes one request back, with what it kept, from a device that touches no memory any more.
+    pub(crate) fn abandon(&mut self, _: Stopped) -> Option<(Owner, Option<Kept>)> {
+        loop {
+            let (_, flight) = self.lanes.iter_mut().find_map(Option::take)?;
+            self.flying -= 1;
+            if let Some(owner) = flight.owner {
+                return Some((owner, flight.kept));
+            }
+        }
+    }
+
+    /// Gives up one request whose memory is not its owner's. Returns the owner; the memory stays
+    /// with the device.
+    pub(crate) fn give_up(&mut self) -> Option<Owner> {
+        let owned = |lane: &&mut (Chain, Flight)| lane.1.owner.is_some() && !is_borrowed(lane);
+        self.lanes.iter_mut().flatten().find(owned)?.1.owner.take()
+    }
+
+    /// Whether a request has memory of its owner.
+    pub(crate) fn has_borrowed(&self) -> bool {
+        self.flights().any(is_borrowed)
+    }
+
+    /// Bytes that requests in flight name.
+    pub(crate) fn flying_bytes(&self) -> usize {
+        self.flights().map(|(chain, _)| chain.data.len()).sum()
+    }
+
+    /// Bytes that requests keep for which nobody waits any more.
+    pub(crate) fn given_up_bytes(&self) -> usize {
+        self.flights()
+            .filter(|(_, flight)| flight.owner.is_none())
+            .map(|(chain, _)| chain.data.len())
+            .sum()
+    }
+
+    /// When the oldest request was submitted that somebody waits for.
+    pub(crate) fn oldest_ns(&self) -> Option<u64> {
+        self.flights()
+            .filter(|(_, flight)| flight.owner.is_some())
+            .map(|(_, flight)| flight.since_ns)
+            .min()
     }
 
     /// Whether a request has met its deadline.
     pub(crate) fn is_late(&self, now_ns: u64) -> bool {
-        let flights = self.lanes.iter().flatten();
-        self.flying > 0 && flights.into_iter().any(|(_, flight)| now_ns >= flight.deadline_ns)
+        self.flights().any(|(_, flight)| flight.owner.is_some() && now_ns >= flight.deadline_ns)
+    }
+
+    fn flights(&self) -> impl Iterator<Item = &(Chain, Flight)> {
+        self.lanes.iter().flatten()
     }
 
     fn copy_bytes(&self) -> usize {
         self.copy.get().len()
     }
+}
+
+/// Whether the device may write to memory that is the request's owner's, and neither the flight's
+/// nor a copy. Memory that it only reads harms nobody: what lands on a disk for it is checked by
+/// whoever reads it.
+fn is_borrowed((chain, flight): &(Chain, Flight)) -> bool {
+    let is_written = matches!(chain.data, Data::In(_));
+    is_written && flight.owner.is_some() && flight.kept.is_none() && !chain.copied
 }

@@ -1,5 +1,7 @@
 //! The storage against disks that answer out of order, late, wrongly or never.
 
+mod lost;
+
 use alloc::string::ToString;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,8 +11,8 @@ use rootlet::storage::{
     Transfer,
 };
 
+use super::VirtioStorage;
 use super::fake::{self, Fake, Manner};
-use super::{Processor, VirtioStorage};
 
 const RO: u64 = 1 << 5;
 const FLUSH: u64 = 1 << 9;
@@ -23,7 +25,8 @@ fn content(seed: u8, sectors: usize) -> Vec<u8> {
 }
 
 fn storage() -> VirtioStorage<Fake> {
-    VirtioStorage::new(Processor { now_ns: fake::now, forget_translations: || {}, nap: |_| {} })
+    fake::told();
+    VirtioStorage::new(fake::processor())
 }
 
 /// Reads one sector a transfer, and counts how often each is reported.
@@ -70,26 +73,6 @@ fn indices_of_the_rings_wrap() {
         read_all(&mut storage, &mut out, &[A]);
         assert!(out == a);
     }
-}
-
-#[test]
-fn silent_disk_times_out_reset_and_takes_no_other_with_it() {
-    let mut storage = storage();
-    let (found, silent) = fake::disk(content(0, 8), 0);
-    storage.add(found).unwrap();
-    storage.add(fake::disk(content(9, 8), 0).0).unwrap();
-    silent.borrow_mut().manner = Manner::Silent;
-    let resets = silent.borrow().resets;
-    let (mut one, mut two) = ([0; SECTOR], [0; SECTOR]);
-    let mut batch = [Transfer::read(A, 0, &mut one), Transfer::read(B, 0, &mut two)];
-    storage.run(&mut batch, &mut |_, _| {});
-    assert_eq!(batch[0].result, Some(Err(IoErrorKind::Timeout)));
-    assert_eq!(batch[1].result, Some(Ok(())));
-    assert_eq!(silent.borrow().resets, resets + 1);
-    silent.borrow_mut().manner = Manner::Honest;
-    storage.run(&mut batch, &mut |_, _| {});
-    assert_eq!(batch[0].result, Some(Err(IoErrorKind::Gone)));
-    assert_eq!(batch[1].result, Some(Ok(())));
 }
 
 #[test]
@@ -183,21 +166,6 @@ fn jobs_move_while_a_reader_runs_and_leave_it_room() {
     let mut flush = [Transfer::flush(A)];
     storage.run(&mut flush, &mut |_, _| {});
     assert_eq!((flush[0].result, state.borrow().flushes), (Some(Ok(())), 1));
-}
-
-#[test]
-fn job_on_a_silent_disk_comes_back_with_its_buffer() {
-    let mut storage = storage();
-    let (found, state) = fake::disk(content(5, 64), 0);
-    storage.add(found).unwrap();
-    state.borrow_mut().manner = Manner::Silent;
-    let buffer = Some(Buffer::new(SECTOR));
-    let job = Job { tag: 7.into(), device: A, at: 0, kind: JobKind::Read, buffer };
-    assert!(storage.start(job).is_ok());
-    let ended = (0..1_000_000).find_map(|_| storage.poll());
-    let (job, result) = ended.expect("the deadline ends it");
-    assert_eq!((job.tag, result), (7.into(), Err(IoErrorKind::Timeout)));
-    assert!(job.buffer.is_some());
 }
 
 #[test]

@@ -1,0 +1,386 @@
+//! A started device with its rings: submit, kick, reap, and the end of it.
+//!
+//! Always: each request that was submitted is reaped exactly once, with the device's answer or
+//! with the reason why there is none. A device that has requests and keeps silent is never reset:
+//! a monitor waits inside a reset for what is in flight, and with it the whole machine. What it
+//! holds past its deadline is given up: it stays with the device, and while it does the device
+//! takes no other request.
+//!
+//! A disk is asked for its name as it starts, and the port itself takes the answer, so that the
+//! names of many disks are on their way at once.
+
+mod late;
+
+use alloc::boxed::Box;
+use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
+
+use rootlet::fuse::{REPLY_BYTES_MAX, ReadRequest};
+use rootlet::storage::{DeviceInfo, IoErrorKind};
+use virtio_drivers::transport::Transport;
+
+use super::blk::SERIAL_BYTES;
+use super::chain::{Data, Kept, Shared, Tail};
+use super::device::{Device, StartError};
+use super::ring::{Bogus, Flight, Kind, Landed, Owner, Ring};
+use super::{Place, blk, fs};
+use crate::text::until_zero;
+use late::State;
+
+/// How long the end of a port waits for what is in flight.
+const PATIENCE_NS: u64 = 100_000_000;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) enum Request<'r> {
+    /// Read or write a disk.
+    Disk(blk::Operation, u64, Data),
+    /// Read a file of a share into this memory.
+    File(ReadRequest, NonNull<[u8]>),
+    /// Any message to a share's daemon, made of these parts, and room for its reply.
+    Message(&'r [&'r [u8]], NonNull<[u8]>),
+    /// A message without reply.
+    Notice(&'r [&'r [u8]]),
+}
+
+/// When a request was made, and until when it is waited for, in time that was waited.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    pub(crate) since_ns: u64,
+    pub(crate) deadline_ns: u64,
+}
+
+/// A request that has ended, with the bytes that the device wrote.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) owner: Owner,
+    pub(crate) result: Result<u32, IoErrorKind>,
+    /// The memory that the request kept, unless the device still has it.
+    pub(crate) kept: Option<Kept>,
+}
+
+/// The name of a device, for messages.
+enum Name {
+    Disk([u8; SERIAL_BYTES]),
+    Share([u8; fs::TAG_BYTES]),
+}
+
+/// The rings of a device.
+struct Rings {
+    requests: Box<Ring>,
+    /// The high priority ring of a share.
+    notices: Option<Box<Ring>>,
+}
+
+impl Rings {
+    fn each(&self) -> impl Iterator<Item = &Ring> {
+        self.notices.iter().chain([&self.requests]).map(|ring| &**ring)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Ring> {
+        self.notices.iter_mut().chain([&mut self.requests]).map(|ring| &mut **ring)
+    }
+
+    fn flying(&self) -> usize {
+        self.each().map(Ring::flying).sum()
+    }
+
+    /// Takes one request that the device gave back.
+    fn reap(&mut self) -> Result<Option<Landed>, Bogus> {
+        for ring in self.each_mut() {
+            if let Some(landed) = ring.reap()? {
+                return Ok(Some(landed));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A device with its rings. Dropping it resets the device before the rings are freed; if it still
+/// has requests, or does not reset, they stay with it for ever.
+pub(crate) struct Port<T: Transport> {
+    device: Box<Device<T>>,
+    rings: ManuallyDrop<Rings>,
+    state: State,
+    checked_ns: u64,
+    /// Whether it was late at the last look.
+    was_late: bool,
+    /// Whether its silence was told.
+    is_told: bool,
+    name: Name,
+    /// Room for the one answer at a time that is taken in by the driver itself: a disk's name, a
+    /// reply of a share's daemon. `None` while a request keeps it.
+    room: Option<Shared>,
+    /// Whether a disk was asked for its name and has not said it.
+    is_asked: bool,
+    /// Background jobs in flight.
+    pub(crate) jobs: usize,
+    /// Where a foreground batch goes on with this device.
+    pub(crate) cursor: usize,
+}
+
+impl<T: Transport> Port<T> {
+    /// Starts a disk, and asks it for its name.
+    pub(crate) fn disk(
+        mut device: Box<Device<T>>,
+        deadline: Deadline,
+    ) -> Result<(Self, DeviceInfo, bool), StartError> {
+        device.begin(blk::FEATURES)?;
+        let mut info = blk::info(&device)?;
+        let has_flush = blk::has_flush(&device);
+        let requests = Ring::new(&mut device.transport, 0, blk::HEAD_BYTES)?;
+        let limit = requests.transfer_bytes_max().unwrap_or(u32::MAX);
+        info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
+        let rings = Rings { requests, notices: None };
+        let mut port = Self::started(device, rings, Name::Disk([0; SERIAL_BYTES]));
+        port.ask(deadline);
+        Ok((port, info, has_flush))
+    }
+
+    /// Asks a disk for its name. A disk without one answers with an error, or with nothing.
+    fn ask(&mut self, deadline: Deadline) {
+        let Some(room) = self.room.take() else { return };
+        let request = Request::Disk(blk::Operation::GetId, 0, Data::In(room.get()));
+        let kept = Some(Kept::Room(room));
+        // SAFETY: the request keeps the room that it names.
+        self.is_asked = unsafe { self.submit(request, Owner::Name, kept, deadline) }.is_ok();
+        self.kick();
+    }
+
+    /// Whether no name is on its way.
+    pub(crate) fn is_named(&self) -> bool {
+        !self.is_asked
+    }
+
+    /// Whether the device has something for which nobody but the port waits.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.is_asked || matches!(self.state, State::Late)
+    }
+
+    /// The name of a disk, or the mount tag of a share; empty if it has none, or has not said it
+    /// yet.
+    pub(crate) fn name(&self) -> &[u8] {
+        match &self.name {
+            Name::Disk(serial) => until_zero(serial),
+            Name::Share(tag) => until_zero(tag),
+        }
+    }
+
+    /// Whether it is a share.
+    pub(crate) fn is_share(&self) -> bool {
+        matches!(self.name, Name::Share(_))
+    }
+
+    /// Starts a share, and reads its mount tag.
+    pub(crate) fn share(mut device: Box<Device<T>>) -> Result<Self, StartError> {
+        device.begin(0)?;
+        let mut tag = [0; fs::TAG_BYTES];
+        fs::read_tag(&device, &mut tag)?;
+        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::NOTICE_BYTES_MAX)?;
+        let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
+        let rings = Rings { requests, notices: Some(notices) };
+        Ok(Self::started(device, rings, Name::Share(tag)))
+    }
+
+    fn started(mut device: Box<Device<T>>, rings: Rings, name: Name) -> Self {
+        device.run();
+        let room_bytes = match name {
+            Name::Disk(_) => SERIAL_BYTES,
+            Name::Share(_) => REPLY_BYTES_MAX,
+        };
+        Self {
+            device,
+            rings: ManuallyDrop::new(rings),
+            state: State::Up,
+            checked_ns: 0,
+            was_late: false,
+            is_told: false,
+            name,
+            room: Some(Shared::new(room_bytes)),
+            is_asked: false,
+            jobs: 0,
+            cursor: 0,
+        }
+    }
+
+    /// Where the device is, for messages.
+    pub(crate) fn place(&self) -> Place {
+        self.device.place
+    }
+
+    /// How many requests fit at once.
+    pub(crate) fn capacity(&self) -> usize {
+        self.rings.requests.capacity()
+    }
+
+    /// Whether a foreground request has room.
+    pub(crate) fn has_room(&self) -> bool {
+        self.rings.requests.flying() < self.capacity()
+    }
+
+    /// Whether a background job has room: half of the ring stays free of them, so that a reader
+    /// always finds some. A ring that takes one request takes that of a job, too.
+    pub(crate) fn has_room_for_job(&self) -> bool {
+        self.has_room() && self.jobs < (self.capacity() / 2).max(1)
+    }
+
+    /// The longest transfer, if the ring has a limit of its own.
+    pub(crate) fn transfer_bytes_max(&self) -> u32 {
+        self.rings.requests.transfer_bytes_max().unwrap_or(u32::MAX)
+    }
+
+    /// Takes the room for an answer that the driver takes in itself.
+    pub(crate) fn take_room(&mut self) -> Option<Shared> {
+        self.room.take()
+    }
+
+    /// Takes that room back.
+    pub(crate) fn give_room(&mut self, room: Shared) {
+        self.room = Some(room);
+    }
+
+    /// Submits a request that has room. `kept` is the memory that it names, unless that is the
+    /// owner's.
+    ///
+    /// # Errors
+    ///
+    /// What was kept, with [`IoErrorKind::Gone`] or [`IoErrorKind::Timeout`] if the device takes no
+    /// requests, or [`IoErrorKind::Unaligned`] if the request is too long for the ring. Then
+    /// nothing was lent.
+    ///
+    /// # Safety
+    ///
+    /// The memory that the request names lies in `kept`; or else, until the request is reaped, it
+    /// stays allocated. Nobody else writes it meanwhile, nor reads it if the device writes it.
+    pub(crate) unsafe fn submit(
+        &mut self,
+        request: Request<'_>,
+        owner: Owner,
+        kept: Option<Kept>,
+        deadline: Deadline,
+    ) -> Result<(), (Option<Kept>, IoErrorKind)> {
+        if let Some(kind) = self.ended() {
+            return Err((kept, kind));
+        }
+        let Deadline { since_ns, deadline_ns } = deadline;
+        let flight = |kind| Flight { owner: Some(owner), since_ns, deadline_ns, kind, kept };
+        let Rings { requests: ring, notices } = &mut *self.rings;
+        let submitted = match request {
+            Request::Disk(operation, at, data) => {
+                let head = blk::head(operation, at);
+                let tail = Tail::Last(blk::STATUS_BYTES);
+                // SAFETY: the caller promises what the ring asks.
+                unsafe { ring.submit(&[&head], data, tail, flight(Kind::Disk)) }
+            }
+            Request::File(read, data) => {
+                let tail = Tail::First(rootlet::fuse::REPLY_HEADER_BYTES);
+                let flight = flight(Kind::FileRead(read.expected()));
+                // SAFETY: as above.
+                unsafe { ring.submit(&[read.bytes()], Data::In(data), tail, flight) }
+            }
+            Request::Message(parts, reply) => {
+                let data = if reply.is_empty() { Data::None } else { Data::In(reply) };
+                // SAFETY: as above.
+                unsafe { ring.submit(parts, data, Tail::None, flight(Kind::Message)) }
+            }
+            Request::Notice(parts) => {
+                let ring = notices.as_mut().unwrap_or(ring);
+                // SAFETY: nothing is lent; the parts are copied.
+                unsafe { ring.submit(parts, Data::None, Tail::None, flight(Kind::Message)) }
+            }
+        };
+        submitted.map_err(|flight| (flight.kept, IoErrorKind::Unaligned))
+    }
+
+    /// Tells the device about everything submitted since the last kick.
+    pub(crate) fn kick(&mut self) {
+        if self.ended().is_none() {
+            for ring in self.rings.each_mut() {
+                ring.kick(&mut self.device.transport);
+            }
+        }
+    }
+
+    /// Takes one request that has ended. That a name has come is nobody's news.
+    pub(crate) fn reap(&mut self) -> Option<Ended> {
+        let ended = self.reap_any()?;
+        if ended.owner != Owner::Name {
+            return Some(ended);
+        }
+        self.is_asked = false;
+        // Some devices count the name's own bytes only.
+        if let (Some(Kept::Room(room)), Name::Disk(serial)) = (ended.kept, &mut self.name) {
+            if matches!(ended.result, Ok(_) | Err(IoErrorKind::Short(_))) {
+                // SAFETY: the request has been reaped, so that the disk does not have it any more.
+                serial.copy_from_slice(unsafe { room.bytes() });
+            }
+            self.room = Some(room);
+        }
+        None
+    }
+
+    fn reap_any(&mut self) -> Option<Ended> {
+        while matches!(self.state, State::Up | State::Late) {
+            match self.rings.reap() {
+                Ok(Some(landed)) => match landed.flight.owner {
+                    Some(owner) => return Some(Self::judge(owner, landed)),
+                    // Given up, and back after all.
+                    None => {
+                        if let Some(Kept::Room(room)) = landed.flight.kept {
+                            self.room = Some(room);
+                        }
+                    }
+                },
+                Ok(None) => break,
+                Err(Bogus) => self.fail(IoErrorKind::Protocol),
+            }
+        }
+        let (kind, stopped) = match self.state {
+            State::Up => return None,
+            State::Late => (IoErrorKind::Timeout, None),
+            State::Stopped(stopped, kind) => (kind, Some(stopped)),
+            State::Lost(kind) => (kind, None),
+        };
+        self.rings.each_mut().find_map(|ring| {
+            let (owner, kept) = match stopped {
+                Some(stopped) => ring.abandon(stopped)?,
+                None => (ring.give_up()?, None),
+            };
+            Some(Ended { owner, result: Err(kind), kept })
+        })
+    }
+
+    fn judge(owner: Owner, landed: Landed) -> Ended {
+        let Landed { flight, device_bytes, data_bytes, tail } = landed;
+        let result = match &flight.kind {
+            Kind::FileRead(read) => read.check(&tail, device_bytes).and_then(|got| {
+                if got as usize == data_bytes { Ok(got) } else { Err(IoErrorKind::Short(got)) }
+            }),
+            Kind::Message => Ok(device_bytes),
+            Kind::Disk => blk::outcome(tail[0], device_bytes, data_bytes).map(|()| device_bytes),
+        };
+        Ended { owner, result, kept: flight.kept }
+    }
+}
+
+impl<T: Transport> Drop for Port<T> {
+    fn drop(&mut self) {
+        // What a device that answers has will be back at once.
+        let begin = (self.device.now)();
+        while matches!(self.state, State::Up)
+            && self.rings.flying() > 0
+            && (self.device.now)().abs_diff(begin) < PATIENCE_NS
+        {
+            self.reap();
+        }
+        let is_ours = match self.state {
+            State::Stopped(..) => true,
+            State::Up | State::Late if self.rings.flying() == 0 => self.device.stop().is_some(),
+            State::Up | State::Late | State::Lost(_) => false,
+        };
+        if is_ours {
+            // SAFETY: this is the last use of the rings, whose memory no device has any more.
+            unsafe { ManuallyDrop::drop(&mut self.rings) };
+        }
+    }
+}
