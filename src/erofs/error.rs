@@ -7,6 +7,8 @@ use core::fmt;
 
 use super::block::Nid;
 use super::codec::Algorithm;
+#[cfg(feature = "alloc")]
+use super::codec::Fault;
 use super::corrupt::Corrupt;
 use super::device::DEVICES_MAX;
 use super::feature::Incompat;
@@ -34,6 +36,18 @@ impl fmt::Display for FormatError {
 }
 
 impl core::error::Error for FormatError {}
+
+impl FormatError {
+    /// Returns the error for the pcluster of byte `offset` of a file that does not decode.
+    #[cold]
+    #[cfg(feature = "alloc")]
+    pub(crate) fn encoded(nid: Nid, offset: u64, algorithm: Algorithm, fault: Fault) -> Self {
+        match fault {
+            Fault::Bug(bug) => Self::Bug(bug),
+            fault => Self::Corrupt(Corrupt::Encoded { nid, offset, algorithm, fault }),
+        }
+    }
+}
 
 impl From<Bug> for FormatError {
     #[cold]

@@ -21,7 +21,8 @@ impl Algorithm {
     /// All of them, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Lz4, Self::MicroLzma, Self::Deflate, Self::Zstd];
 
-    /// The algorithm of a number in a map header or an extent; `None`: the format has none.
+    /// Returns the algorithm of a number in a map header or an extent, or `None` if the format has
+    /// none.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -33,7 +34,7 @@ impl Algorithm {
         }
     }
 
-    /// Its bit in the superblock's `available_compr_algs`.
+    /// Returns the bit of the algorithm in the superblock's `available_compr_algs`.
     #[must_use]
     pub const fn bit(self) -> u16 {
         match self {
@@ -64,25 +65,25 @@ impl Algorithms {
     /// Every algorithm.
     pub const ALL: Self = Self(15);
 
-    /// The set of the superblock's `available_compr_algs`; `None`: it has a bit without a meaning.
+    /// Returns the set of the superblock's `available_compr_algs`, or `None` if a bit has no meaning.
     #[must_use]
     pub const fn from_bits(bits: u16) -> Option<Self> {
         if bits & !Self::ALL.0 == 0 { Some(Self(bits)) } else { None }
     }
 
-    /// The set as it stands in the superblock.
+    /// Returns the set as it stands in the superblock.
     #[must_use]
     pub const fn bits(self) -> u16 {
         self.0
     }
 
-    /// This set and `algorithm`.
+    /// Returns this set with `algorithm` added.
     #[must_use]
     pub const fn with(self, algorithm: Algorithm) -> Self {
         Self(self.0 | algorithm.bit())
     }
 
-    /// Whether `algorithm` is among them.
+    /// Returns whether the set has `algorithm`.
     #[must_use]
     pub const fn has(self, algorithm: Algorithm) -> bool {
         self.0 & algorithm.bit() != 0

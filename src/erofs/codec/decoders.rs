@@ -14,6 +14,7 @@ use super::lz4::{self, Lz4};
 use super::lzma::{self, Lzma};
 use super::{Algorithm, Algorithms, Encoded, Fault, LZMA_DICTIONARY_MAX, Limits, ZSTD_WINDOW_MAX};
 use super::{window, zstd};
+use crate::num::{OrBug, index};
 
 /// By how much the window of LZMA is longer than the dictionary, at least and at most: what is
 /// decoded before the window slides.
@@ -38,7 +39,7 @@ impl core::fmt::Debug for Decoders {
 }
 
 impl Decoders {
-    /// Decoders for `algorithms`; all memory that can be allocated ahead is.
+    /// Returns decoders for `algorithms`. All memory that can be allocated ahead is.
     #[must_use]
     pub fn new(algorithms: Algorithms, limits: &Limits) -> Self {
         let has = |algorithm| algorithms.has(algorithm);
@@ -54,8 +55,9 @@ impl Decoders {
         }
     }
 
-    /// What decoders for `algorithms` allocate at most, in bytes.
+    /// Returns what decoders for `algorithms` allocate at most, in bytes.
     #[must_use]
+    #[expect(clippy::arithmetic_side_effects, reason = "four parts of at most 11 MiB")]
     pub fn bytes(algorithms: Algorithms, limits: &Limits) -> usize {
         let lzma = if algorithms.has(Algorithm::MicroLzma) { lzma::Model::BYTES } else { 0 };
         let deflate =
@@ -63,27 +65,29 @@ impl Decoders {
         let zstd =
             if algorithms.has(Algorithm::Zstd) { zstd::bytes_max(limits.zstd_window) } else { 0 };
         let window = Self::window_bytes(algorithms, limits);
-        window.saturating_add(lzma).saturating_add(deflate).saturating_add(zstd)
+        window + lzma + deflate + zstd
     }
 
-    /// The window that serves all algorithms but Zstandard.
+    /// Returns the bytes of the window that serves all algorithms but Zstandard.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 8 MiB and LZMA_SLIDE_MAX")]
     fn window_bytes(algorithms: Algorithms, limits: &Limits) -> usize {
         let mut window = 0;
         if algorithms.has(Algorithm::Lz4) {
-            window = lz4::HISTORY.saturating_mul(2);
+            window = 2 * lz4::HISTORY;
         }
         if algorithms.has(Algorithm::Deflate) {
-            window = window.max(deflate::HISTORY.saturating_mul(2));
+            window = window.max(2 * deflate::HISTORY);
         }
         if algorithms.has(Algorithm::MicroLzma) {
             let dictionary = dictionary(limits);
             let slide = dictionary.clamp(LZMA_SLIDE_MIN, LZMA_SLIDE_MAX);
-            window = window.max(dictionary.saturating_add(slide));
+            window = window.max(dictionary + slide);
         }
         window
     }
 
-    /// Fills `out` with the bytes that the pcluster decodes to from byte `skip` on.
+    /// Fills `out` with the bytes that the pcluster decodes to from byte `skip` on. They end within
+    /// 64 bits.
     ///
     /// With `skip` 0 the stream is decoded in `out` itself, without a copy. Else what is before
     /// `skip` passes through a window and is thrown away.
@@ -121,17 +125,16 @@ impl Decoders {
 }
 
 fn dictionary(limits: &Limits) -> usize {
-    let dictionary = limits.lzma_dictionary.min(LZMA_DICTIONARY_MAX);
-    usize::try_from(dictionary).unwrap_or_default()
+    index(limits.lzma_dictionary.min(LZMA_DICTIONARY_MAX))
 }
 
-/// The input behind the zeros of its padding.
+/// Returns the input after the zeros of its padding.
 fn stream<'a>(encoded: &Encoded<'a>) -> Result<&'a [u8], Fault> {
-    let padding = encoded.input.get(..encoded.padding_max).unwrap_or(encoded.input);
-    let zeros = match padding.iter().position(|byte| *byte != 0) {
-        Some(zeros) => zeros,
-        None if padding.is_empty() => 0,
-        None => return Err(Fault::Padding { zeros: padding.len() }),
-    };
-    Ok(encoded.input.get(zeros..).unwrap_or_default())
+    let padding = encoded.input.iter().take(encoded.padding_max);
+    let most = padding.len();
+    let zeros = padding.take_while(|byte| **byte == 0).count();
+    if zeros == most && most != 0 {
+        return Err(Fault::Padding { zeros });
+    }
+    Ok(encoded.input.get(zeros..).or_bug()?)
 }

@@ -1,14 +1,15 @@
 //! Raw DEFLATE streams (RFC 1951).
 //!
 //! Always: a match before the first byte is a fault, never bytes of an earlier stream: the window
-//! slides instead of wrapping, so that miniz_oxide sees how much is behind it.
+//! slides instead of wrapping, so that miniz_oxide sees how much lies before it.
 
 use miniz_oxide::inflate::TINFLStatus as Status;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF as SLIDING;
 use miniz_oxide::inflate::core::{DecompressorOxide, decompress};
 
 use super::Fault;
-use super::window::{Stream, bytes};
+use super::window::Stream;
+use crate::num::{Bug, OrBug, wide};
 
 /// The largest distance of a match, in bytes.
 pub(super) const HISTORY: usize = 32_768;
@@ -26,14 +27,15 @@ impl<'a> Deflate<'a> {
         Self { state, input, ended: false }
     }
 
-    fn run(&mut self, out: &mut [u8], at: usize) -> (Status, usize) {
+    /// Decodes into `out` from byte `at`, and returns how that ended and where.
+    fn run(&mut self, out: &mut [u8], at: usize) -> Result<(Status, usize), Bug> {
         if self.ended {
-            return (Status::Done, at);
+            return Ok((Status::Done, at));
         }
         let (status, taken, given) = decompress(self.state, self.input, out, at, SLIDING);
-        self.input = self.input.get(taken..).unwrap_or_default();
+        self.input = self.input.get(taken..).or_bug()?;
         self.ended = status == Status::Done;
-        (status, at.saturating_add(given))
+        Ok((status, at.checked_add(given).or_bug()?))
     }
 }
 
@@ -42,18 +44,18 @@ impl Stream for Deflate<'_> {
         if at >= out.len() {
             return Ok(at);
         }
-        let (status, at) = self.run(out, at);
+        let (status, at) = self.run(out, at)?;
         match status {
             Status::Done | Status::HasMoreOutput => Ok(at),
             Status::FailedCannotMakeProgress | Status::NeedsMoreInput => {
-                Err(Fault::InputEnds { decoded: bytes(at) })
+                Err(Fault::InputEnds { decoded: wide(at) })
             }
-            _ => Err(Fault::Code { decoded: bytes(at) }),
+            _ => Err(Fault::Code { decoded: wide(at) }),
         }
     }
 
     fn ends(&mut self) -> Result<bool, Fault> {
-        match self.run(&mut [], 0).0 {
+        match self.run(&mut [], 0)?.0 {
             Status::Done => Ok(true),
             Status::FailedCannotMakeProgress | Status::NeedsMoreInput => {
                 Err(Fault::InputEnds { decoded: 0 })

@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::Algorithm;
+use crate::num::Bug;
 
 /// Why a pcluster does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub enum Fault {
     InputEnds { decoded: u64 },
     /// The stream ends before all bytes that were asked for.
     Short { decoded: u64, asked: u64 },
-    /// The stream goes on behind the last byte asked for, and must not.
+    /// The stream does not end after the last byte asked for, as it must.
     Long { asked: u64 },
     /// A match that reaches before the first byte, or beyond the window.
     Distance { decoded: u64, distance: u64, max: u64 },
@@ -33,18 +34,28 @@ pub enum Fault {
     Dictionary(u32),
     /// A code that has no meaning, in what decodes to the bytes from `decoded` on.
     Code { decoded: u64 },
+    /// Our own code is wrong; no stream can cause it.
+    Bug(Bug),
+}
+
+impl From<Bug> for Fault {
+    #[cold]
+    fn from(bug: Bug) -> Self {
+        Self::Bug(bug)
+    }
 }
 
 #[cfg(feature = "alloc")]
 impl Fault {
-    /// This fault, found in what comes behind `base` decoded bytes.
-    pub(super) fn behind(mut self, base: u64) -> Self {
+    /// Returns this fault with positions that count the `base` decoded bytes before it, too.
+    pub(super) fn after(mut self, base: u64) -> Self {
         if let Self::InputEnds { decoded }
         | Self::Short { decoded, .. }
         | Self::Distance { decoded, .. }
         | Self::Code { decoded } = &mut self
         {
-            *decoded = decoded.saturating_add(base);
+            let Some(sum) = decoded.checked_add(base) else { return Bug::here().into() };
+            *decoded = sum;
         }
         self
     }
@@ -64,7 +75,7 @@ impl fmt::Display for Fault {
                 write!(f, "the stream decodes to {decoded} bytes, {asked} were asked for")
             }
             Self::Long { asked } => {
-                write!(f, "the stream goes on behind the {asked} bytes that it should have")
+                write!(f, "the stream does not end after the {asked} bytes that it should have")
             }
             Self::Distance { decoded, distance, max } => write!(
                 f,
@@ -77,8 +88,9 @@ impl fmt::Display for Fault {
             }
             Self::Dictionary(id) => write!(f, "a frame with dictionary {id}"),
             Self::Code { decoded } => {
-                write!(f, "no valid code after {decoded} decoded bytes or soon behind")
+                write!(f, "no valid code after {decoded} decoded bytes or soon after that")
             }
+            Self::Bug(bug) => bug.fmt(f),
         }
     }
 }

@@ -10,7 +10,8 @@ mod copy;
 mod tests;
 
 use super::Fault;
-use super::window::{Stream, bytes, repeat};
+use super::window::{Stream, repeat};
+use crate::num::{OrBug, index, wide};
 use copy::{SHORT_MATCH, WIDE};
 
 /// The largest distance of a match, in bytes.
@@ -27,7 +28,7 @@ const SHORT_ROOM: usize = 48;
 /// Output at most that is decoded so.
 const SHORT_OUT_MAX: usize = 1 << 31;
 
-/// A length in a token that goes on in the bytes behind it.
+/// A length in a token to which the bytes after the token add.
 const GOES_ON: usize = 15;
 
 /// The shortest match.
@@ -66,18 +67,19 @@ impl<'a> Lz4<'a> {
 
     fn byte(&mut self, at: usize) -> Result<usize, Fault> {
         let (&byte, input) =
-            self.input.split_first().ok_or(Fault::InputEnds { decoded: bytes(at) })?;
+            self.input.split_first().ok_or(Fault::InputEnds { decoded: wide(at) })?;
         self.input = input;
         Ok(usize::from(byte))
     }
 
-    /// A length whose first part is in the token.
-    fn length(&mut self, at: usize, first: usize) -> Result<usize, Fault> {
-        let mut len = first;
+    /// Returns the length that begins with `first` in a token and adds `least` to what is stored.
+    fn length(&mut self, at: usize, first: usize, least: usize) -> Result<usize, Fault> {
+        let too_long = Fault::Code { decoded: wide(at) };
+        let mut len = first.checked_add(least).ok_or(too_long)?;
         if first == GOES_ON {
             loop {
                 let more = self.byte(at)?;
-                len = len.saturating_add(more);
+                len = len.checked_add(more).ok_or(too_long)?;
                 if more != 255 {
                     break;
                 }
@@ -86,8 +88,8 @@ impl<'a> Lz4<'a> {
         Ok(len)
     }
 
-    /// Whole sequences, as long as both sides have room for them: where they end. What is wrong or
-    /// does not fit is left for [`Stream::fill`] to find.
+    /// Decodes whole sequences, as long as both sides have room for them, and returns where they
+    /// end. What is wrong or does not fit is left for [`Stream::fill`] to find.
     fn whole_sequences(&mut self, out: &mut [u8], mut at: usize) -> usize {
         let (mut input, max) = (self.input, self.distance_max);
         loop {
@@ -96,14 +98,14 @@ impl<'a> Lz4<'a> {
             } else {
                 short_sequences::<false>(input, out, at, max)
             };
-            let Some((end, behind)) = whole_sequence(input, out, at, max) else { break };
-            (at, input) = (end, behind);
+            let Some((end, rest)) = whole_sequence(input, out, at, max) else { break };
+            (at, input) = (end, rest);
         }
         self.input = input;
         at
     }
 
-    /// Literals, or as many as there is room for: where they end.
+    /// Copies `len` literals, or as many as there is room for, and returns where they end.
     fn literals(
         &mut self,
         out: &mut [u8],
@@ -111,37 +113,36 @@ impl<'a> Lz4<'a> {
         len: usize,
         matched: usize,
     ) -> Result<usize, Fault> {
-        let room = out.get_mut(at..).unwrap_or_default();
+        let room = out.get_mut(at..).or_bug()?;
         let now = len.min(room.len());
         let Some((literals, input)) = self.input.split_at_checked(now) else {
-            return Err(Fault::InputEnds { decoded: bytes(at) });
+            return Err(Fault::InputEnds { decoded: wide(at) });
         };
-        if let Some(room) = room.get_mut(..now) {
-            room.copy_from_slice(literals);
-        }
+        room.get_mut(..now).or_bug()?.copy_from_slice(literals);
         self.input = input;
-        self.next = Next::Literals { len: len.saturating_sub(now), matched };
-        Ok(at.saturating_add(now))
+        self.next = Next::Literals { len: len.checked_sub(now).or_bug()?, matched };
+        Ok(at.checked_add(now).or_bug()?)
     }
 
-    /// What follows literals: a match, or the end of the input.
-    fn behind_literals(&mut self, at: usize, matched: usize) -> Result<Next, Fault> {
+    /// Returns what follows literals: a match, or the end of the input.
+    fn after_literals(&mut self, at: usize, matched: usize) -> Result<Next, Fault> {
         if self.input.is_empty() {
             return Ok(Next::End);
         }
         let (low, high) = (self.byte(at)?, self.byte(at)?);
         let distance = low | high << 8;
         if distance == 0 || distance > at.min(self.distance_max) {
-            let (decoded, distance) = (bytes(at), bytes(distance));
-            let max = decoded.min(bytes(self.distance_max));
+            let (decoded, distance) = (wide(at), wide(distance));
+            let max = decoded.min(wide(self.distance_max));
             return Err(Fault::Distance { decoded, distance, max });
         }
-        let len = self.length(at, matched)?.saturating_add(MATCH_MIN);
+        let len = self.length(at, matched, MATCH_MIN)?;
         Ok(Next::Match { distance, len })
     }
 }
 
-/// As many short sequences as there are: where they end, and the input behind them.
+/// Decodes short sequences up to the first that is not one, and returns where they end and the
+/// input after them.
 #[inline(always)]
 fn short_sequences<'a, const LIMITED: bool>(
     mut input: &'a [u8],
@@ -151,19 +152,23 @@ fn short_sequences<'a, const LIMITED: bool>(
 ) -> (usize, &'a [u8]) {
     let (short, _) = out.split_at_mut(out.len().min(SHORT_OUT_MAX));
     let Ok(mut next) = u32::try_from(at) else { return (at, input) };
-    while let Some((end, behind)) = short_sequence::<LIMITED>(input, short, next, distance_max) {
-        (next, input) = (end, behind);
+    while let Some((end, rest)) = short_sequence::<LIMITED>(input, short, next, distance_max) {
+        (next, input) = (end, rest);
     }
-    (usize::try_from(next).unwrap_or(at), input)
+    (index(next), input)
 }
 
-/// Decodes one sequence to `at` whose lengths are in its token alone: where it ends, and the input
-/// behind it. Copies the most that there may be, so that as little as possible is decided: what
-/// it costs under an emulator are mostly its branches, four of them.
+/// Decodes one sequence to `at` whose lengths are in its token alone, and returns where it ends
+/// and the input after it. Copies the most that there may be, so that as little as possible is
+/// decided: what it costs under an emulator are mostly its branches, four of them.
 ///
-/// Places are numbers of 32 bits: on a processor of 64 bits a few more are no less, and a slice
-/// takes one comparison.
+/// Places are `u32`, so that on a processor of 64 bits adding small constants cannot overflow
+/// `usize`, and each slice needs one bounds check.
 #[inline(always)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "`at` is within SHORT_OUT_MAX, 2^31, and what is added is below 100"
+)]
 fn short_sequence<'a, const LIMITED: bool>(
     input: &'a [u8],
     out: &mut [u8],
@@ -171,40 +176,38 @@ fn short_sequence<'a, const LIMITED: bool>(
     distance_max: usize,
 ) -> Option<(u32, &'a [u8])> {
     let head = input.first_chunk::<SHORT_INPUT>()?;
-    let start = place(at)?;
-    let room = start..start.wrapping_add(SHORT_ROOM);
+    let start = index(at);
+    let room = start..start + SHORT_ROOM;
     let window = out.get_mut(room.clone())?;
     let [token, literals @ ..] = head;
     let (len, matched) = (token >> 4, token & 15);
-    // Whether either of them goes on, at once.
-    if (len.wrapping_add(1) | matched.wrapping_add(1)) & 16 != 0 {
+    // Whether bytes after the token add to either of them, at once.
+    if ((len + 1) | (matched + 1)) & 16 != 0 {
         return None;
     }
     *window.first_chunk_mut::<WIDE>()? = *literals.first_chunk()?;
-    let behind = usize::from(len);
-    let distance = u16::from_le_bytes(*literals.get(behind..)?.first_chunk()?);
+    let literals_len = usize::from(len);
+    let distance = u16::from_le_bytes(*literals.get(literals_len..)?.first_chunk()?);
     if LIMITED && usize::from(distance) > distance_max {
         return None;
     }
-    let to = at.wrapping_add(u32::from(len));
-    let from = place(to.wrapping_sub(u32::from(distance)))?;
-    // What is copied at once has to be there whole. A match that would begin before the first
-    // byte lies far behind `upto`.
-    let upto = start.wrapping_add(behind);
+    let to = at + u32::from(len);
+    let from = index(to.checked_sub(u32::from(distance))?);
+    // What is copied at once has to be there whole.
+    let upto = start + literals_len;
     let known = out.get(..upto.min(out.len()))?;
-    let copied = *known.get(from..from.wrapping_add(SHORT_MATCH))?.first_chunk::<SHORT_MATCH>()?;
-    *out.get_mut(room)?.get_mut(behind..)?.first_chunk_mut()? = copied;
-    let end = to.wrapping_add(u32::from(matched)).wrapping_add(MATCH_MIN_32);
-    Some((end, input.get(behind.wrapping_add(3)..)?))
+    let copied = *known.get(from..from + SHORT_MATCH)?.first_chunk::<SHORT_MATCH>()?;
+    *out.get_mut(room)?.get_mut(literals_len..)?.first_chunk_mut()? = copied;
+    let end = to + u32::from(matched) + MATCH_MIN_32;
+    Some((end, input.get(literals_len + 3..)?))
 }
 
-#[inline(always)]
-fn place(at: u32) -> Option<usize> {
-    usize::try_from(at).ok()
-}
-
-/// Decodes one sequence to `at`: where it ends, and the input behind it.
+/// Decodes one sequence to `at`, and returns where it ends and the input after it.
 #[inline(never)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "the literals were copied: they end within `out`"
+)]
 fn whole_sequence<'a>(
     input: &'a [u8],
     out: &mut [u8],
@@ -216,12 +219,12 @@ fn whole_sequence<'a>(
     if literals == GOES_ON {
         (literals, input) = long(literals, input)?;
     }
-    let behind = input.get(literals..)?;
+    let rest = input.get(literals..)?;
     if literals > COPIES_MAX || copy::literals(input, out, at, literals).is_none() {
         out.get_mut(at..)?.get_mut(..literals)?.copy_from_slice(input.get(..literals)?);
     }
-    let at = at.wrapping_add(literals);
-    let (&distance, mut input) = behind.split_first_chunk()?;
+    let at = at + literals;
+    let (&distance, mut input) = rest.split_first_chunk()?;
     let distance = usize::from(u16::from_le_bytes(distance));
     let mut len = usize::from(token & 15);
     if len == GOES_ON {
@@ -233,17 +236,17 @@ fn whole_sequence<'a>(
         return None;
     }
     if len > COPIES_MAX || copy::repeated(out, at, distance, len).is_none() {
-        repeat(out, at, distance, len);
+        repeat(out, at, distance, len).ok()?;
     }
     Some((to, input))
 }
 
-/// A length that goes on in the input, and the input behind it.
+/// Returns `len` and the bytes of the input that add to it, and the input after them.
 #[inline]
 fn long(mut len: usize, mut input: &[u8]) -> Option<(usize, &[u8])> {
     loop {
-        let (&more, behind) = input.split_first()?;
-        input = behind;
+        let (&more, rest) = input.split_first()?;
+        input = rest;
         len = len.checked_add(usize::from(more))?;
         if more != 255 {
             return Some((len, input));
@@ -266,18 +269,17 @@ impl Stream for Lz4<'_> {
                 _ if full => return Ok(at),
                 Next::Token => {
                     let token = self.byte(at)?;
-                    let len = self.length(at, token >> 4)?;
+                    let len = self.length(at, token >> 4, 0)?;
                     self.next = Next::Literals { len, matched: token & 15 };
                 }
                 Next::Literals { len: 0, matched } => {
-                    self.next = self.behind_literals(at, matched)?
+                    self.next = self.after_literals(at, matched)?
                 }
                 Next::Literals { len, matched } => at = self.literals(out, at, len, matched)?,
                 Next::Match { distance, len } => {
-                    let now = len.min(out.len().saturating_sub(at));
-                    repeat(out, at, distance, now);
-                    at = at.saturating_add(now);
-                    self.next = match len.saturating_sub(now) {
+                    let now = len.min(out.len().checked_sub(at).or_bug()?);
+                    at = repeat(out, at, distance, now)?;
+                    self.next = match len.checked_sub(now).or_bug()? {
                         0 => Next::Token,
                         len => Next::Match { distance, len },
                     };

@@ -10,7 +10,8 @@ use alloc::vec::Vec;
 
 use super::Fault;
 use super::range::{EVEN, Probability, Range, entry};
-use super::window::{Stream, bytes, repeat};
+use super::window::{Stream, repeat};
+use crate::num::{Bug, OrBug, index, low8, low32, wide};
 
 /// Values of the position that probabilities depend on; the properties choose how many count.
 const POSITIONS: usize = 16;
@@ -45,15 +46,17 @@ impl Length {
         high: [EVEN; 256],
     };
 
+    /// Decodes a length, at least [`MATCH_MIN`].
+    #[expect(clippy::arithmetic_side_effects, reason = "a tree gives a number below its size, 256")]
     fn decode(&mut self, range: &mut Range<'_>, position: usize) -> usize {
         let len = if !range.bit(&mut self.beyond_low) {
             range.tree(entry(&mut self.low, position))
         } else if !range.bit(&mut self.beyond_middle) {
-            range.tree(entry(&mut self.middle, position)).wrapping_add(8)
+            range.tree(entry(&mut self.middle, position)) + 8
         } else {
-            range.tree(&mut self.high).wrapping_add(16)
+            range.tree(&mut self.high) + 16
         };
-        len.wrapping_add(MATCH_MIN)
+        len + MATCH_MIN
     }
 }
 
@@ -87,21 +90,25 @@ impl Symbols {
         repeat_len: Length::NEW,
     };
 
-    /// The distance of a match of `len` bytes, less one.
+    /// Decodes the distance of a match of `len` bytes, less one.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "a length is at least MATCH_MIN; half a slot is 2 to 31 where bits follow, and \
+                  `base` has all slots from 4 to 13 below it"
+    )]
     fn distance(&mut self, range: &mut Range<'_>, len: usize) -> u32 {
-        let by_len = len.wrapping_sub(MATCH_MIN).min(3);
+        let by_len = (len - MATCH_MIN).min(3);
         let slot = range.tree(entry(&mut self.slots, by_len));
-        let number = u32::try_from(slot).unwrap_or_default();
+        let number = low32(wide(slot));
         if slot < 4 {
             return number;
         }
-        let bits = (number >> 1).wrapping_sub(1);
+        let bits = (number >> 1) - 1;
         let base = (2 | number & 1) << bits;
         if slot < 14 {
-            let at = usize::try_from(base).unwrap_or_default().wrapping_sub(slot);
-            return base | range.reverse(&mut self.near, at, bits);
+            return base | range.reverse(&mut self.near, index(base).wrapping_sub(slot), bits);
         }
-        let high = range.direct(bits.wrapping_sub(4)) << 4;
+        let high = range.direct(bits - 4) << 4;
         base.wrapping_add(high) | range.reverse(&mut self.align, 0, 4)
     }
 }
@@ -133,15 +140,15 @@ struct Properties {
 }
 
 impl Properties {
+    #[expect(clippy::arithmetic_side_effects, reason = "remainders: at most 8 and 4 bits")]
     fn from_byte(byte: u8) -> Result<Self, Fault> {
         let (previous_bits, rest) = (byte % 9, byte / 9);
         let (literal_bits, position_bits) = (rest % 5, rest / 5);
-        let context_bits = previous_bits.saturating_add(literal_bits);
-        if position_bits > 4 || context_bits > LITERAL_CONTEXT_BITS_MAX {
+        if position_bits > 4 || previous_bits + literal_bits > LITERAL_CONTEXT_BITS_MAX {
             return Err(Fault::Properties(byte));
         }
         Ok(Self {
-            previous_shift: 8_u8.saturating_sub(previous_bits),
+            previous_shift: 8 - previous_bits,
             previous_bits,
             literal_mask: mask(literal_bits),
             position_mask: mask(position_bits),
@@ -155,8 +162,9 @@ impl Properties {
     }
 }
 
-fn mask(bits: u8) -> usize {
-    (1_usize << bits).wrapping_sub(1)
+/// Returns the lowest `bits` bits, at most 4.
+const fn mask(bits: u8) -> usize {
+    !(usize::MAX << bits)
 }
 
 /// A stream being decoded.
@@ -198,33 +206,36 @@ impl<'a> Lzma<'a> {
         })
     }
 
-    /// Repeats what is left of a match, as far as there is room: where it ends.
+    /// Repeats what is left of a match, as far as there is room, and returns where it ends.
     fn copy(&mut self, out: &mut [u8], at: usize) -> Result<usize, Fault> {
-        let distance = u64::from(self.distances[0]).saturating_add(1);
         let max = at.min(self.dictionary);
-        let Some(back) = usize::try_from(distance).ok().filter(|back| *back <= max) else {
-            return Err(Fault::Distance { decoded: bytes(at), distance, max: bytes(max) });
+        let less_one = index(self.distances[0]);
+        let Some(back) = less_one.checked_add(1).filter(|back| *back <= max) else {
+            let distance = wide(less_one).checked_add(1).or_bug()?;
+            return Err(Fault::Distance { decoded: wide(at), distance, max: wide(max) });
         };
-        let now = self.left.min(out.len().saturating_sub(at));
-        repeat(out, at, back, now);
-        self.left = self.left.saturating_sub(now);
+        let now = self.left.min(out.len().checked_sub(at).or_bug()?);
+        let end = repeat(out, at, back, now)?;
+        self.left = self.left.checked_sub(now).or_bug()?;
         self.position = self.position.wrapping_add(now);
-        Ok(at.saturating_add(now))
+        Ok(end)
     }
 
-    /// One literal behind `out[..at]`.
+    /// Decodes the literal after `out[..at]`.
     #[inline(always)]
-    fn literal(&mut self, range: &mut Range<'_>, out: &[u8], at: usize) -> u8 {
-        let previous = out.get(at.wrapping_sub(1)).copied().unwrap_or_default();
+    fn literal(&mut self, range: &mut Range<'_>, out: &[u8], at: usize) -> Result<u8, Bug> {
+        let before = out.get(..at).or_bug()?;
+        // The first has a zero before it.
+        let previous = before.last().map_or(0, |byte| *byte);
         let context = self.properties.context(self.position, previous);
-        let Some(literal) = self.model.literals.get_mut(context) else { return 0 };
+        let literal = self.model.literals.get_mut(context).or_bug()?;
         let mut node = 1_usize;
         if self.state < 7 {
             node = range.tree(&mut literal[0]);
         } else {
-            let back = usize::try_from(self.distances[0]).unwrap_or(usize::MAX);
-            let from = at.wrapping_sub(back).wrapping_sub(1);
-            let mut expected = usize::from(out.get(from).copied().unwrap_or_default());
+            // There is a byte so far back: the match before was copied from there.
+            let byte = before.iter().nth_back(index(self.distances[0])).or_bug()?;
+            let mut expected = usize::from(*byte);
             let mut alike = true;
             while node < 256 {
                 expected <<= 1;
@@ -246,10 +257,10 @@ impl<'a> Lzma<'a> {
             4..10 => self.state.wrapping_sub(3),
             _ => self.state.wrapping_sub(6),
         };
-        u8::try_from(node & 255).unwrap_or_default()
+        Ok(low8(low32(wide(node))))
     }
 
-    /// A match: its distance is put first, its length is returned.
+    /// Decodes a match, puts its distance first, and returns its length.
     #[inline(always)]
     fn sequence(&mut self, range: &mut Range<'_>) -> usize {
         let (state, position) = (self.state, self.position & self.properties.position_mask);
@@ -292,15 +303,13 @@ impl Stream for Lzma<'_> {
             if is_match {
                 self.left = self.sequence(&mut range);
             } else {
-                let byte = self.literal(&mut range, out, at);
-                if let Some(place) = out.get_mut(at) {
-                    *place = byte;
-                }
-                at = at.wrapping_add(1);
+                let byte = self.literal(&mut range, out, at)?;
+                *out.get_mut(at).or_bug()? = byte;
+                at = at.checked_add(1).or_bug()?;
                 self.position = self.position.wrapping_add(1);
             }
             if range.starved() {
-                return Err(Fault::InputEnds { decoded: bytes(at) });
+                return Err(Fault::InputEnds { decoded: wide(at) });
             }
             if is_match {
                 at = self.copy(out, at)?;

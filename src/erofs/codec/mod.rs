@@ -75,12 +75,12 @@ impl Default for Limits {
     }
 }
 
-/// Whether the stream may go on behind the bytes asked for.
+/// Where a stream ends, counted from the bytes asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It ends there; more is a fault.
+    /// After the last of them; more is a fault.
     Exact,
-    /// It may go on; what follows is not looked at.
+    /// There or later; what follows is not looked at.
     Open,
 }
 
@@ -91,9 +91,9 @@ pub struct Encoded<'a> {
     pub algorithm: Algorithm,
     /// Its bytes as they lie in the image.
     pub input: &'a [u8],
-    /// How many zeros may stand before the stream (0padding): to the end of the input's first
+    /// The most zeros that may stand before the stream (0padding): to the end of the input's first
     /// block. 0 for LZ4 in an image without the 0padding feature: the stream begins at once, and
-    /// the input may go on behind it.
+    /// other bytes may follow it.
     pub padding_max: usize,
     /// Where the stream ends.
     pub end: End,

@@ -1,12 +1,12 @@
 //! LZMA's range decoder: bits out of bytes, by adaptive probabilities.
 //!
-//! Always: behind the end of the input come zeros, and [`Range::starved`] says so; arithmetic is
+//! Always: after the end of the input come zeros, and [`Range::starved`] says so; arithmetic is
 //! modulo 2^32, as the format has it, so that no input overflows.
 
 /// A probability of a zero bit, in 2048ths.
 pub(super) type Probability = u16;
 
-/// Zero and one are as likely.
+/// A bit that is as likely zero as one.
 pub(super) const EVEN: Probability = 1024;
 
 /// Below this range a byte is taken in.
@@ -27,12 +27,12 @@ impl<'a> Range<'a> {
         Self { range: u32::MAX, code: u32::from_be_bytes(code), input, starved: false }
     }
 
-    /// Whether more input was wanted than there is.
+    /// Returns whether more input was wanted than there is.
     pub(super) fn starved(&self) -> bool {
         self.starved
     }
 
-    /// Whether the input is used up and the code is what an encoder ends with.
+    /// Returns whether the input is used up and the code is what an encoder ends with.
     pub(super) fn ended(&mut self) -> bool {
         self.normalize();
         self.input.is_empty() && self.code == 0
@@ -44,16 +44,16 @@ impl<'a> Range<'a> {
             self.range <<= 8;
             self.code <<= 8;
             match self.input.split_first() {
-                Some((byte, behind)) => {
+                Some((byte, rest)) => {
                     self.code |= u32::from(*byte);
-                    self.input = behind;
+                    self.input = rest;
                 }
                 None => self.starved = true,
             }
         }
     }
 
-    /// One bit.
+    /// Decodes a bit, and adapts its probability.
     #[inline(always)]
     pub(super) fn bit(&mut self, zero: &mut Probability) -> bool {
         self.normalize();
@@ -70,17 +70,18 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// A number below `N`, a power of two, its highest bit first.
+    /// Decodes a number below `N`, a power of two, from its highest bit to its lowest.
     #[inline(always)]
     pub(super) fn tree<const N: usize>(&mut self, tree: &mut [Probability; N]) -> usize {
         let mut node = 1;
         while node < N {
             node = node << 1 | usize::from(self.bit(entry(tree, node)));
         }
-        node & const { N.wrapping_sub(1) }
+        node & const { N - 1 }
     }
 
-    /// A number of `bits` bits, its lowest bit first; its nodes lie in `tree` from `base` on.
+    /// Decodes a number of `bits` bits from its lowest to its highest; its nodes lie in `tree` from
+    /// `base` on, modulo `N`.
     #[inline(always)]
     pub(super) fn reverse<const N: usize>(
         &mut self,
@@ -97,7 +98,7 @@ impl<'a> Range<'a> {
         number
     }
 
-    /// `bits` bits that are as likely zero as one, the highest first.
+    /// Decodes `bits` bits that are as likely zero as one, the highest first.
     #[inline(always)]
     pub(super) fn direct(&mut self, bits: u32) -> u32 {
         let mut number = 0;
@@ -114,10 +115,10 @@ impl<'a> Range<'a> {
     }
 }
 
-/// An entry of a table whose length is a power of two.
+/// Returns entry `index`, modulo `N`, of a table whose length is a power of two.
 #[inline(always)]
 #[expect(clippy::indexing_slicing, reason = "the mask keeps the index below N, a power of two")]
 pub(super) fn entry<T, const N: usize>(table: &mut [T; N], index: usize) -> &mut T {
     const { assert!(N.is_power_of_two()) };
-    &mut table[index & const { N.wrapping_sub(1) }]
+    &mut table[index & const { N - 1 }]
 }

@@ -16,6 +16,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 
 use super::*;
+use crate::num::wide;
 
 /// Text that repeats near and far, noise, and a run: `len` bytes of it.
 fn data(len: usize) -> Vec<u8> {
@@ -153,7 +154,7 @@ fn what_follows_the_bytes_asked_for_is_a_fault_only_if_they_are_all() {
             let mut out = vec![0; len];
             assert_eq!(decoders.decode(&open(algorithm, &input), 0, &mut out), Ok(()));
             assert!(out == SAMPLE[..len]);
-            let asked = bytes(len);
+            let asked = wide(len);
             let fault = decoders.decode(&exact(algorithm, &input), 0, &mut out);
             assert_eq!(fault, Err(Fault::Long { asked }), "{algorithm} to {len}");
         }
@@ -173,7 +174,7 @@ fn more_than_a_stream_holds_is_a_fault() {
         let input = encode(algorithm, &SAMPLE[..1000]);
         for skip in [0, 900, 1000] {
             let mut out = vec![0; 1001 - skip];
-            let fault = decoders.decode(&exact(algorithm, &input), bytes(skip), &mut out);
+            let fault = decoders.decode(&exact(algorithm, &input), wide(skip), &mut out);
             let fault = match fault {
                 Err(Fault::InputEnds { decoded: 1000.. }) => Fault::InputEnds { decoded: 0 },
                 fault => fault.unwrap_err(),
@@ -246,7 +247,7 @@ fn lzma_match_beyond_the_dictionary_is_a_fault_from_any_byte() {
     let expected = Fault::Distance { decoded: 8000, distance: 8000, max: 4096 };
     for skip in [0, 9000] {
         let mut out = vec![0; 11_000 - skip];
-        let fault = decoders.decode(&exact(Algorithm::MicroLzma, &input), bytes(skip), &mut out);
+        let fault = decoders.decode(&exact(Algorithm::MicroLzma, &input), wide(skip), &mut out);
         assert_eq!(fault, Err(expected), "from {skip}");
     }
 }
@@ -282,10 +283,6 @@ fn a_truncated_stream_is_a_fault_at_every_length() {
     }
 }
 
-fn bytes(len: usize) -> u64 {
-    window::bytes(len)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -296,7 +293,7 @@ proptest! {
         let len = len.min(LEN - from);
         let mut out = vec![0; len];
         let encoded = open(Algorithm::ALL[which], &STREAMS[which]);
-        prop_assert_eq!(decoders().decode(&encoded, bytes(from), &mut out), Ok(()));
+        prop_assert_eq!(decoders().decode(&encoded, wide(from), &mut out), Ok(()));
         prop_assert!(out == SAMPLE[from..from + len]);
     }
 
@@ -316,7 +313,7 @@ proptest! {
         let input = encode(Algorithm::Lz4, &data);
         let skip = skip.min(data.len());
         let mut out = vec![0; data.len() - skip];
-        prop_assert_eq!(decoders().decode(&exact(Algorithm::Lz4, &input), bytes(skip), &mut out), Ok(()));
+        prop_assert_eq!(decoders().decode(&exact(Algorithm::Lz4, &input), wide(skip), &mut out), Ok(()));
         prop_assert!(out == data[skip..]);
     }
 }
@@ -346,8 +343,9 @@ proptest! {
         for encoded in [open(Algorithm::ALL[which], &input), exact(Algorithm::ALL[which], &input)] {
             let (mut whole, mut part) = (vec![0; 6000], vec![0; 6000 - skip]);
             let done = decoders.decode(&encoded, 0, &mut whole);
-            let part_done = decoders.decode(&encoded, bytes(skip), &mut part);
+            let part_done = decoders.decode(&encoded, wide(skip), &mut part);
             prop_assert_eq!(done, part_done);
+            prop_assert!(!matches!(done, Err(Fault::Bug(_))), "{:?}", done);
             if done.is_ok() {
                 prop_assert!(part == whole[skip..]);
             }
@@ -364,6 +362,7 @@ proptest! {
             *first = !93;
         }
         let mut decoders = Decoders::new(Algorithms::from(Algorithm::ALL[which]), &Limits { lzma_dictionary: 4096, ..Limits::MAX });
-        let _ = decoders.decode(&open(Algorithm::ALL[which], &input), 0, &mut [0; 5000]);
+        let done = decoders.decode(&open(Algorithm::ALL[which], &input), 0, &mut [0; 5000]);
+        prop_assert!(!matches!(done, Err(Fault::Bug(_))), "{:?}", done);
     }
 }

@@ -3,15 +3,18 @@
 //! Always: a frame whose window is larger than the image's, or that wants a dictionary, is refused
 //! before memory is taken; memory is bounded by the window, not by what is decoded.
 //!
-//! ruzstd gives a byte out once a window of bytes lies behind it, or the frame ends. Where only a
-//! beginning is wanted, an empty last block of our own ends the frame behind it.
+//! ruzstd gives a byte out once a window of bytes follows it, or the frame ends. Where only a
+//! beginning is wanted, an empty last block of our own ends the frame after it.
+
+use core::mem;
 
 use ruzstd::decoding::errors::{FrameDecoderError, FrameHeaderError, ReadFrameHeaderError};
 use ruzstd::decoding::{BlockDecodingStrategy, FrameDecoder};
 use ruzstd::io::Read;
 
-use super::window::bytes;
+use super::window::asked;
 use super::{End, Fault};
+use crate::num::{OrBug, clip, index, wide};
 
 /// Decoded bytes between two looks at what can be given out.
 const STEP: usize = 128 << 10;
@@ -27,12 +30,13 @@ const BLOCK_BYTES: usize = (1 << 20) + 4 * STEP;
 /// content, and tables.
 const SCRATCH_BYTES: usize = (2 << 20) + 2 * 98_047 * 12 + 2 * STEP;
 
-/// What decoding frames with this window allocates at most. ruzstd's ring has a power of two and
-/// two blocks, and the one before it while it grows.
+/// Returns what decoding frames with this window allocates at most. ruzstd's ring has a power of
+/// two and two blocks, and the one before it while it grows.
+#[expect(clippy::arithmetic_side_effects, reason = "a window of at most ZSTD_WINDOW_MAX, 1 MiB")]
 pub(super) fn bytes_max(window: u32) -> usize {
-    let window = usize::try_from(window.min(super::ZSTD_WINDOW_MAX)).unwrap_or(usize::MAX);
-    let ring = window.saturating_add(BLOCK_BYTES).next_power_of_two().saturating_add(2 * STEP);
-    ring.saturating_add(ring / 2).saturating_add(SCRATCH_BYTES)
+    let window = index(window.min(super::ZSTD_WINDOW_MAX));
+    let ring = (window + BLOCK_BYTES).next_power_of_two() + 2 * STEP;
+    ring + ring / 2 + SCRATCH_BYTES
 }
 
 /// A decoder, and the memory that it took for the frames so far.
@@ -58,16 +62,16 @@ impl Zstd {
         self.frame
             .reset(&mut input)
             .map_err(|error| fault(input, 0, self.frame.max_window_size(), &error))?;
-        let asked = skip.saturating_add(bytes(out.len()));
+        let asked = asked(skip, out)?;
         let mut given = Given { skip, out, at: 0 };
-        // At least so many bytes are decoded.
+        // At least this many bytes are decoded.
         let mut decoded = 0_u64;
         let mut ended = false;
         while decoded < asked && !ended {
-            let step = usize::try_from(asked.saturating_sub(decoded)).unwrap_or(STEP).min(STEP);
+            let step = clip(asked.checked_sub(decoded).or_bug()?, STEP);
             ended = self.blocks(&mut input, step, decoded)?;
-            decoded = decoded.saturating_add(bytes(step));
-            given.take(&mut self.frame);
+            decoded = decoded.checked_add(wide(step)).or_bug()?;
+            given.take(&mut self.frame)?;
         }
         if !ended && end == End::Exact {
             ended = self.blocks(&mut input, 1, decoded)?;
@@ -78,7 +82,7 @@ impl Zstd {
         if !ended {
             self.blocks(&mut &LAST_BLOCK[..], 1, decoded)?;
         }
-        given.take(&mut self.frame);
+        given.take(&mut self.frame)?;
         if given.at < asked {
             return Err(Fault::Short { decoded: given.at, asked });
         }
@@ -88,7 +92,8 @@ impl Zstd {
         Ok(())
     }
 
-    /// Decodes blocks until there are `step` bytes more, or the last one, and says if it was.
+    /// Decodes blocks until there are `step` bytes more, or the last one, and returns whether it
+    /// was.
     fn blocks(&mut self, input: &mut &[u8], step: usize, decoded: u64) -> Result<bool, Fault> {
         let step = BlockDecodingStrategy::UptoBytes(step);
         let ended = self.frame.decode_blocks(&mut *input, step);
@@ -96,9 +101,11 @@ impl Zstd {
     }
 }
 
-/// What a stream decodes to, on its way to `out`.
+/// What a stream decodes to, on its way to the caller.
 struct Given<'a> {
+    /// Bytes that are still to be thrown away.
     skip: u64,
+    /// What is still to be filled after them.
     out: &'a mut [u8],
     /// Decoded bytes so far.
     at: u64,
@@ -106,28 +113,28 @@ struct Given<'a> {
 
 impl Given<'_> {
     /// Takes what the decoder can spare, up to the end of `out`.
-    fn take(&mut self, frame: &mut FrameDecoder) {
+    fn take(&mut self, frame: &mut FrameDecoder) -> Result<(), Fault> {
         let mut waste = [0; 1024];
         loop {
-            let room = match self.skip.checked_sub(self.at) {
-                Some(1..) => {
-                    let left = usize::try_from(self.skip.saturating_sub(self.at));
-                    waste.get_mut(..left.unwrap_or(1024).min(1024)).unwrap_or_default()
-                }
-                _ => {
-                    let at = usize::try_from(self.at.saturating_sub(self.skip));
-                    self.out.get_mut(at.unwrap_or(usize::MAX)..).unwrap_or_default()
-                }
-            };
-            match frame.read(room) {
-                Ok(taken @ 1..) => self.at = self.at.saturating_add(bytes(taken)),
-                _ => return,
+            let waste = waste.get_mut(..clip(self.skip, 1024)).or_bug()?;
+            let to_waste = !waste.is_empty();
+            let room = if to_waste { waste } else { &mut *self.out };
+            let taken = frame.read(room).map_err(|_| Fault::Code { decoded: self.at })?;
+            if taken == 0 {
+                return Ok(());
+            }
+            self.at = self.at.checked_add(wide(taken)).or_bug()?;
+            if to_waste {
+                self.skip = self.skip.checked_sub(wide(taken)).or_bug()?;
+            } else {
+                let (_, rest) = mem::take(&mut self.out).split_at_mut_checked(taken).or_bug()?;
+                self.out = rest;
             }
         }
     }
 }
 
-/// What the decoder's error is, with the input that was left then.
+/// Returns the fault for the decoder's error, with the input that was left then.
 fn fault(input: &[u8], decoded: u64, max: u64, error: &FrameDecoderError) -> Fault {
     use FrameDecoderError as E;
     use ReadFrameHeaderError as H;

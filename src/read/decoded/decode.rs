@@ -8,7 +8,7 @@ use super::{Decoding, ENCODED_BYTES};
 use crate::cache::Layer;
 use crate::erofs::codec::{Algorithm, Decoders, Encoded, End};
 use crate::erofs::compressed::{Data, Place};
-use crate::erofs::{Corrupt, Incompat, Inode, Superblock};
+use crate::erofs::{Corrupt, FormatError, Incompat, Inode, Superblock};
 use crate::error::Error;
 use crate::read::inner::Inner;
 use crate::read::plan::Plan;
@@ -164,7 +164,7 @@ impl Worker<'_> {
             algorithm == Algorithm::Lz4 && !superblock.incompat.has(Incompat::LZ4_0PADDING);
         let padding_max = if legacy { 0 } else { self.padding_max() };
         let offset = job.extent.offset;
-        let corrupt = |fault| Error::from(Corrupt::Encoded { nid, offset, algorithm, fault });
+        let corrupt = |fault| Error::from(FormatError::encoded(nid, offset, algorithm, fault));
         let elsewhere = self.elsewhere();
         let Decoding { cache, decoders, budget, .. } = &mut *self.decoding;
         let decoders = decoders.get_or_insert_with(|| {

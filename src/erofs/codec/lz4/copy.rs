@@ -1,9 +1,9 @@
 //! Copies that write more than they are asked to.
 //!
-//! Always: up to [`WIDE`] bytes behind those asked for are overwritten, never one outside of `out`;
+//! Always: up to [`WIDE`] bytes after those asked for are overwritten, never one outside of `out`;
 //! `None` means that there is no room for that, and that what lies before `at` is as it was.
 
-/// How many bytes are copied at once.
+/// The number of bytes that are copied at once.
 pub(super) const WIDE: usize = 16;
 const TWO_WIDE: usize = 2 * WIDE;
 
@@ -12,6 +12,7 @@ pub(super) const SHORT_MATCH: usize = 18;
 
 /// Copies the first `len` bytes of `input` to `at`.
 #[inline(always)]
+#[expect(clippy::arithmetic_side_effects, reason = "at most WIDE beyond a chunk that is in `out`")]
 pub(super) fn literals(mut input: &[u8], out: &mut [u8], at: usize, len: usize) -> Option<()> {
     if len <= TWO_WIDE {
         // Each half for itself, or the compiler makes of it the call that copies many.
@@ -23,9 +24,9 @@ pub(super) fn literals(mut input: &[u8], out: &mut [u8], at: usize, len: usize) 
     }
     let mut done = 0_usize;
     while done < len {
-        *chunk::<WIDE>(out, at.wrapping_add(done))? = *input.first_chunk()?;
+        *chunk::<WIDE>(out, at + done)? = *input.first_chunk()?;
         input = input.get(WIDE..)?;
-        done = done.wrapping_add(WIDE);
+        done += WIDE;
     }
     Some(())
 }
@@ -34,7 +35,8 @@ pub(super) fn literals(mut input: &[u8], out: &mut [u8], at: usize, len: usize) 
 #[inline(always)]
 pub(super) fn repeated(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()> {
     match distance {
-        0..8 => pattern(out, at, distance, len),
+        0 => None,
+        1..8 => pattern(out, at, distance, len),
         8..WIDE => by::<8>(out, at, distance, len),
         SHORT_MATCH.. if len <= SHORT_MATCH => {
             *chunk(out, at)? = *chunk::<SHORT_MATCH>(out, at.checked_sub(distance)?)?;
@@ -46,37 +48,43 @@ pub(super) fn repeated(out: &mut [u8], at: usize, distance: usize, len: usize) -
 
 /// Copies by `N` bytes; the distance is not less.
 #[inline(always)]
+#[expect(clippy::arithmetic_side_effects, reason = "the end of a chunk that is in `out`")]
 fn by<const N: usize>(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()> {
     let (mut from, to) = (at.checked_sub(distance)?, at.checked_add(len)?);
     let mut at = at;
     while at < to {
         *chunk(out, at)? = *chunk::<N>(out, from)?;
-        (at, from) = (at.wrapping_add(N), from.wrapping_add(N));
+        (at, from) = (at + N, from + N);
     }
     Some(())
 }
 
-/// Repeats fewer than eight bytes, as often as they fit in a word at a time.
+/// Repeats 1 to 7 bytes, as often as they fit in a word at a time.
 #[inline(always)]
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "1 to 7 bytes have at most 56 bits, of which doubling makes at most 112; `at` is the \
+              end of something in `out`"
+)]
 fn pattern(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()> {
-    let bits = distance.checked_mul(8)?;
+    let bits = distance * 8;
     let first = u64::from_le_bytes(*chunk(out, at.checked_sub(distance)?)?);
-    let mut word = first & !u64::MAX.checked_shl(u32::try_from(bits).ok()?)?;
+    let mut word = first & !(u64::MAX << bits);
     let mut filled = bits;
     while filled < 64 {
         word |= word << filled;
-        filled = filled.wrapping_mul(2);
+        filled *= 2;
     }
-    let step = 8_usize.wrapping_sub(8_usize.checked_rem(distance)?);
+    let step = 8 - 8_usize.checked_rem(distance)?;
     let (mut at, to) = (at, at.checked_add(len)?);
     while at < to {
         *chunk(out, at)? = word.to_le_bytes();
-        at = at.wrapping_add(step);
+        at += step;
     }
     Some(())
 }
 
-/// The bytes from `at` on, if there are so many.
+/// Returns the `N` bytes from `at` on, if there are as many.
 #[inline(always)]
 pub(super) fn chunk<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
     bytes.get_mut(at..)?.first_chunk_mut()
