@@ -82,7 +82,8 @@ fn rust_of_the_readme_is_the_example_that_compiles() {
 
 /// The options of the host tool by their definition, and whether help shows them; its tasks.
 fn tool() -> (Vec<(String, bool)>, Vec<String>) {
-    let source = text("xtask/src/cli.rs") + &text("xtask/src/hil/args.rs");
+    let files = ["cli.rs", "hil/args.rs", "monitor/args.rs"];
+    let source: String = files.map(|file| text(&format!("xtask/src/{file}"))).concat();
     let (mut options, mut tasks) = (Vec::new(), Vec::new());
     let (mut attribute, mut in_attribute, mut in_tasks) = (String::new(), false, false);
     for line in source.lines().map(str::trim) {

@@ -12,7 +12,6 @@ use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
 use rootlet_sim::image::Spread;
 use tempfile::TempDir;
 
-use crate::accel;
 use crate::board::Board;
 use crate::boot;
 use crate::build::{self, Firmware};
@@ -20,6 +19,7 @@ use crate::cli::{BenchArgs, BootArgs, LogLevel};
 use crate::exit::usage;
 use crate::fixture::{Fixture, Recipe};
 use crate::interrupt::Interrupt;
+use crate::monitor::Monitor;
 use crate::peer;
 use crate::setup::{self, Need};
 use crate::tables::{self, Boot, Measured, Row};
@@ -114,6 +114,9 @@ fn end(text: &str) -> Option<Test> {
 /// The task.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     check_forms(args)?;
+    if args.boot.machine.monitor != Monitor::Qemu {
+        return Err(usage("bench measures beside a guest that only QEMU can end"));
+    }
     if args.peer.is_some() {
         return peer::task(args, interrupt);
     }
@@ -133,11 +136,11 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         boot_args = fixture.arguments(&boot_args, &words);
     }
     let machine = &args.boot.machine;
-    let firmware = build::board(machine.board, boot::level(&boot_args), machine.verbose)?;
+    let firmware = build::board(machine.board(), boot::level(&boot_args), machine.verbose)?;
     let scratch = TempDir::with_prefix("rootlet-bench-")?;
-    let empty = empty_guest(&scratch, machine.board)?;
+    let empty = empty_guest(&scratch, machine.board())?;
     let mut measured = Measured {
-        accel: accel::choose(machine.accel, machine.board.arch())?.name(),
+        accel: machine.accel()?.name(),
         loaded_bytes: firmware.loaded_bytes(),
         ..Measured::default()
     };

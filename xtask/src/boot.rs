@@ -14,7 +14,6 @@ use tempfile::TempDir;
 
 use rootlet::command::config::{Part, Sectors};
 
-use crate::accel;
 use crate::board::Board;
 use crate::build::{self, Firmware};
 use crate::cli::{BootArgs, LogLevel};
@@ -24,8 +23,8 @@ use crate::flat;
 use crate::guest::{self, Report};
 use crate::interrupt::Interrupt;
 use crate::log::Symbols;
+use crate::monitor::{Disk, Machine, Monitor, ShareDevice};
 use crate::plan::{Plan, plan};
-use crate::qemu::{Disk, Machine, ShareDevice, pasteable};
 use crate::setup::{self, Need};
 use crate::size::{Size, human};
 use crate::sweeper::Sweeper;
@@ -38,7 +37,7 @@ const CACHE_BYTES: Size = Size(64 << 20);
 const HEAP_BYTES_MIN: u64 = 64 << 10;
 
 /// The task: boots, gives the guest's output to standard output, and judges.
-pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
+pub fn task(args: &BootArgs, dry_run: bool, interrupt: &Interrupt) -> Result<()> {
     let source = &args.source;
     if source.image.is_none() && source.cache.is_none() && args.machine.disk.is_empty() {
         return Err(usage("a guest command needs an --image FILE (see --help)"));
@@ -49,9 +48,14 @@ pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
         false => disk_file::check(disk),
     })?;
     check_command(&plan.words)?;
+    args.machine.accel()?;
+    args.machine.monitor.find(args.machine.board())?;
     setup::ensure(&needs(args))?;
-    let firmware = build::board(args.machine.board, level(args), args.machine.verbose)?;
-    show(args, &firmware, interrupt)
+    let firmware = build::board(args.machine.board(), level(args), args.machine.verbose)?;
+    match dry_run {
+        true => print_script(args, &firmware),
+        false => show(args, &firmware, interrupt),
+    }
 }
 
 /// Refuses a command that the guest would refuse, before anything is built and booted.
@@ -69,7 +73,7 @@ pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<
     let mut args = args.clone();
     // The runner of a target does not know which of its boards it runs; the file is called so.
     let named = |board: &Board| elf.file_name().is_some_and(|name| name == board.package());
-    args.machine.board = Board::ALL.into_iter().find(named).unwrap_or(args.machine.board);
+    args.machine.board = Board::ALL.into_iter().find(named).or(args.machine.board);
     let needs: Vec<Need> =
         needs(&args).into_iter().filter(|need| !matches!(need, Need::Target(_))).collect();
     setup::ensure(&needs)?;
@@ -78,7 +82,11 @@ pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<
 
 /// What booting with `args` needs.
 pub fn needs(args: &BootArgs) -> Vec<Need> {
-    let mut needs = vec![Need::Qemu(args.machine.board), Need::Target(args.machine.board)];
+    let board = args.machine.board();
+    let mut needs = vec![Need::Target(board)];
+    if args.machine.monitor == Monitor::Qemu {
+        needs.push(Need::Qemu(board));
+    }
     if !args.source.share.is_empty() {
         needs.push(Need::Virtiofsd);
     }
@@ -111,6 +119,26 @@ fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<(
     judged
 }
 
+/// Prints the commands that boot `firmware` by hand.
+fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
+    let plan = planned(args)?;
+    make_cache(&plan, args.source.cache_size)?;
+    let here = Path::new("");
+    let beside = firmware.kernel.parent().context("the image's folder")?;
+    let mut shares = Vec::new();
+    for (tag, dir) in &plan.shares {
+        let socket = socket(here, tag);
+        let daemon = setup::find_virtiofsd().context("virtiofsd is gone")?;
+        println!("{} &", daemon.command(dir, &socket)?);
+        shares.push(ShareDevice { tag: tag.clone(), socket });
+    }
+    let machine = machine(args, &plan, firmware, shares, beside)?;
+    let monitor = args.machine.monitor;
+    let launch = monitor.launch(&machine, here)?;
+    println!("{}", launch.script(&monitor.find(machine.board)?, false));
+    Ok(())
+}
+
 /// Boots `firmware` once. `shown` is the least severe log message to show.
 pub fn run(
     args: &BootArgs,
@@ -126,9 +154,49 @@ pub fn run(
     if let Some(keep) = &options.keep {
         fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;
     }
-    let says = options.keep.as_deref().unwrap_or(private.path());
+    let kept = options.keep.as_deref().unwrap_or(private.path());
     let sweeper = Sweeper::start(private.path(), &sockets(&plan, private.path()));
-    let (daemons, shares) = start_daemons(&plan, private.path(), says)?;
+    let (daemons, shares) = start_daemons(&plan, private.path(), kept)?;
+    let mut machine = machine(args, &plan, firmware, shares, private.path())?;
+    if options.monitor.has_log() {
+        machine.log_socket = Some(private.path().join("log"));
+    } else if options.log.is_some() {
+        eprintln!("{} has no channel for the guest's log", options.monitor.name());
+    }
+    let launch = options.monitor.launch(&machine, &absolute(kept)?)?;
+    let program = options.monitor.find(machine.board)?;
+    if options.verbose {
+        describe(&machine, firmware, &launch.script(&program, false));
+    }
+    if let Some(keep) = &options.keep {
+        guest::keep_script(keep, &program, &launch)?;
+    }
+    let symbols = Symbols::read(&firmware.bytes)?;
+    let options = guest::Options {
+        program: &program,
+        timeout: Duration::from_secs(options.timeout),
+        level: shown,
+        verbose: options.verbose,
+        symbols: symbols.as_ref(),
+        keep: options.keep.as_deref(),
+        interrupt,
+    };
+    let report = guest::run(&launch, &options, output);
+    drop(daemons);
+    drop(private);
+    drop(sweeper);
+    report
+}
+
+/// The machine that `args` and `plan` ask for, without a log. A flat image is made in `dir`.
+fn machine(
+    args: &BootArgs,
+    plan: &Plan,
+    firmware: &Firmware,
+    shares: Vec<ShareDevice>,
+    dir: &Path,
+) -> Result<Machine> {
+    let options = &args.machine;
     let least = firmware.memory_end() + HEAP_BYTES_MIN;
     if options.mem.0 < least {
         return Err(usage(format!(
@@ -137,58 +205,37 @@ pub fn run(
             human(least)
         )));
     }
-    let kernel = match options.flat {
-        true => flat_image(firmware, private.path())?,
+    let board = options.board();
+    let kernel = match options.flat || options.monitor.wants_flat(board) {
+        true => flat_image(firmware, dir)?,
         false => absolute(&firmware.kernel)?,
     };
-    let machine = Machine {
-        board: options.board,
+    let disks: Vec<Disk> = plan.disks.iter().map(present).collect::<Result<_>>()?;
+    Ok(Machine {
+        board,
         bus: options.bus,
-        accel: accel::choose(options.accel, options.board.arch())?,
+        accel: options.accel()?,
         mem: options.mem,
         kernel,
-        append: plan.append(),
-        disks: plan.disks.iter().map(present).collect::<Result<_>>()?,
+        append: plan.append_with(&options.monitor.disk_names(&disks)?),
+        disks,
         shares,
-        log_socket: Some(private.path().join("log")),
+        log_socket: None,
         extra: options.qemu_arg.clone(),
-    };
-    let qemu = setup::find_in_path(options.board.qemu()).context("QEMU is gone")?;
-    let command = pasteable(&qemu, &machine.arguments()?);
-    if options.verbose {
-        describe(&machine, firmware, &command);
-    }
-    if let Some(keep) = &options.keep {
-        guest::keep_command(keep, &command)?;
-    }
-    let symbols = Symbols::read(&firmware.bytes)?;
-    let options = guest::Options {
-        qemu: &qemu,
-        timeout: Duration::from_secs(options.timeout),
-        level: shown,
-        verbose: options.verbose,
-        symbols: symbols.as_ref(),
-        keep: options.keep.as_deref(),
-        interrupt,
-    };
-    let report = guest::run(&machine, &options, output);
-    drop(daemons);
-    drop(private);
-    drop(sweeper);
-    report
+    })
 }
 
 /// The flat image of `firmware`, as a file.
-fn flat_image(firmware: &Firmware, private: &Path) -> Result<PathBuf> {
+fn flat_image(firmware: &Firmware, dir: &Path) -> Result<PathBuf> {
     let image = flat::image(&firmware.bytes)
         .and_then(|image| image.context("the ELF does not begin with the header of a Linux image"))
         .map_err(|error| usage(format!("--flat: {error}")))?;
-    let file = private.join("Image");
+    let file = dir.join("Image");
     fs::write(&file, image).with_context(|| file.display().to_string())?;
     Ok(file)
 }
 
-fn describe(machine: &Machine, firmware: &Firmware, command: &str) {
+fn describe(machine: &Machine, firmware: &Firmware, script: &str) {
     let loaded = human(firmware.loaded_bytes());
     eprintln!("firmware {} ({loaded} loaded)", firmware.elf.display());
     for disk in &machine.disks {
@@ -196,7 +243,7 @@ fn describe(machine: &Machine, firmware: &Firmware, command: &str) {
         eprintln!("disk     {}: {} ({mode})", disk.serial, disk.file.display());
     }
     eprintln!("accel    {}", machine.accel.name());
-    eprintln!("command  {command}");
+    eprintln!("command  {script}");
 }
 
 /// The disk with an absolute path to a file that is there.

@@ -12,9 +12,8 @@ use rootlet::command::config::Part;
 use rootlet_power::case::CaseName;
 use rootlet_power::mix;
 
-use crate::accel;
-use crate::board::{Board, Bus};
 use crate::hil::HilArgs;
+use crate::monitor::MachineArgs;
 use crate::size::Size;
 
 const EXAMPLES: &str = "\
@@ -28,6 +27,8 @@ Examples (after `cargo run --`):
                                             one blob on a disk, one on a virtio-fs share
   --image root.erofs --cache region.img -- manifest /
                                             keep what is fetched in a region (made if missing)
+  --monitor firecracker --image root.erofs -- ls /
+                                            the same under another monitor
   host --image root.erofs --blob 1=a.blob -- manifest /
                                             the same library over files of this machine
   host --image root.erofs -- extract DIR /etc
@@ -85,7 +86,8 @@ systems, LUKS and what it does not know) and regions alone, unless it is told to
 and `drop` leave a region alone that another process of this machine has open for writing.
 Exit status 1 if there is no region, or `check` found a fault.";
 
-/// Boot a rootlet under QEMU and run a command in it; without arguments, show it on a sample.
+/// Boot a rootlet in a virtual machine and run a command in it; without arguments, show it on a
+/// sample.
 #[derive(Debug, Parser)]
 #[command(name = "rootlet", bin_name = "rootlet", version)]
 #[command(args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
@@ -95,6 +97,9 @@ pub struct Cli {
     pub task: Option<Task>,
     #[command(flatten)]
     pub boot: BootArgs,
+    /// Print the commands that boot it by hand, and boot nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Tasks beside booting an image.
@@ -145,54 +150,6 @@ pub struct SourceArgs {
     /// What to run; `ls /` if there is nothing here
     #[arg(last = true, value_name = "GUEST COMMAND")]
     pub words: Vec<String>,
-}
-
-/// The machine around the guest.
-#[derive(Args, Clone, Debug)]
-pub struct MachineArgs {
-    /// The machine to boot
-    #[arg(long, value_enum, default_value = "microvm")]
-    pub board: Board,
-    /// What the devices are on, where the board has more than one bus
-    #[arg(long, value_enum)]
-    pub bus: Option<Bus>,
-    /// Boot the flat Linux image that is in the ELF, as most monitors do
-    #[arg(long, hide_short_help = true)]
-    pub flat: bool,
-    /// Memory of the guest
-    #[arg(long, value_name = "SIZE", default_value = "64M")]
-    pub mem: Size,
-    /// Virtualization or emulation
-    #[arg(long, value_enum, default_value = "auto")]
-    pub accel: accel::Wanted,
-    /// The least severe log messages to build in and show [default: info]
-    #[arg(long, value_enum, value_name = "LEVEL")]
-    pub log: Option<LogLevel>,
-    /// End the guest after this many seconds
-    #[arg(long, value_name = "SECONDS", default_value = "600",
-          value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    pub timeout: u64,
-    /// Keep what the run made (QEMU's command, the serial line, the log) in this directory
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
-    /// Say more: commands, devices, where a log message comes from
-    #[arg(short, long)]
-    pub verbose: bool,
-    /// Another disk for the guest
-    #[arg(long, value_name = "SERIAL=FILE[,ro]", hide_short_help = true)]
-    pub disk: Vec<Named>,
-    /// More options for QEMU's -drive of a disk
-    #[arg(long, value_name = "SERIAL=OPTIONS", hide = true)]
-    pub drive_opt: Vec<Named>,
-    /// A configuration of QEMU's blkdebug for a disk
-    #[arg(long, value_name = "SERIAL=FILE", hide = true)]
-    pub blkdebug: Vec<Named>,
-    /// A word for the guest's command line, before the command
-    #[arg(long, value_name = "KEY=VALUE", hide_short_help = true)]
-    pub guest_option: Vec<String>,
-    /// An argument for QEMU as it is
-    #[arg(long, value_name = "ARG", hide = true, allow_hyphen_values = true)]
-    pub qemu_arg: Vec<String>,
 }
 
 /// Booting an image.
@@ -573,6 +530,7 @@ mod tests {
             "--mem 0",
             "--timeout 0",
             "--accel hvf",
+            "--monitor xen",
             "--board pc",
             "ls /",
             "bench --svg x",

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileTypeExt;
 use anyhow::Result;
 
 use crate::exit::usage;
-use crate::qemu::Disk;
+use crate::monitor::Disk;
 
 /// A disk's unit in bytes (virtio 1.2 5.2.4).
 const SECTOR_BYTES: u64 = 512;

@@ -132,21 +132,23 @@ impl Fixture {
         Ok(stamp)
     }
 
-    /// The arguments that run `words` over these files, on the machine that the user wants.
+    /// The arguments that run `words` over these files, on the machine that the user wants. Where
+    /// its monitor has no shares, every blob is a disk.
     pub fn arguments(&self, args: &BootArgs, words: &[String]) -> BootArgs {
         let mut args = args.clone();
+        let shares = args.machine.monitor.has_shares();
         args.source.image = Some(self.image());
         args.source.blob = (0..self.recipe.blobs.len())
             .map(|number| BlobArg {
                 slot: u16::try_from(number + 1).unwrap_or_default(),
-                place: if self.is_shared(number) {
+                place: if shares && self.is_shared(number) {
                     BlobPlace::Share(self.recipe.blobs[number].into())
                 } else {
                     BlobPlace::File(self.blob(number))
                 },
             })
             .collect();
-        args.source.share = vec![self.share()];
+        args.source.share = if shares { vec![self.share()] } else { Vec::new() };
         args.source.cache = Some(CacheArg { file: self.region(), part: Part::Whole });
         args.source.words = words.to_vec();
         args

@@ -1,7 +1,8 @@
-//! A guest from its start to its end: QEMU, its console, its log, its deadline.
+//! A guest from its start to its end: its monitor, its console, its log, its deadline.
 //!
-//! Always: QEMU is gone when [`run`] returns, however it returns; the order of what the guest
-//! wrote is kept per channel; what waits to be shown is bounded.
+//! Always: the monitor is gone when [`run`] returns, however it returns; the order of what the
+//! guest wrote is kept per channel; what waits to be shown is bounded; nothing that a guest writes
+//! after its verdict counts.
 
 use std::collections::VecDeque;
 use std::fs::{self, File};
@@ -17,21 +18,22 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::board::Log;
 use crate::child::{Child, bound_command};
 use crate::cli::LogLevel;
 use crate::console::{Console, Said};
 use crate::exit;
 use crate::interrupt::Interrupt;
 use crate::log;
-use crate::qemu::{self, Machine};
+use crate::monitor::{Launch, Monitor, qemu};
 use crate::verdict::Verdict;
 
 /// How many events may wait for the tool.
 const EVENTS_MAX: usize = 256;
 /// How many of the last lines are shown when a guest did not end well.
 const TAIL_LINES: usize = 8;
-/// How long QEMU may take to end after it closed its output.
+/// How often the tool looks at the clock.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a monitor may take to end after its guest's verdict, or after it closed its output.
 const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a machine ended.
@@ -45,15 +47,16 @@ pub enum Ending {
     Panicked,
     /// The processor raised an exception.
     Exception,
-    /// QEMU ended with this status, which no guest of ours gives.
+    /// The monitor ended with this status, which says nothing of the guest.
     Other(i32),
-    /// QEMU was ended by this signal.
+    /// The monitor was ended by this signal.
     Signal(i32),
 }
 
 impl Ending {
-    fn of(status: ExitStatus) -> Self {
+    fn of(status: ExitStatus, monitor: Monitor) -> Self {
         match status.code() {
+            Some(code) if !monitor.has_statuses() => Self::Other(code),
             Some(qemu::STATUS_PASSED) => Self::Passed,
             Some(qemu::STATUS_FAILED) => Self::Failed,
             Some(qemu::STATUS_PANICKED) => Self::Panicked,
@@ -71,30 +74,35 @@ pub struct Report {
     pub ending: Ending,
     /// The guest's last line.
     pub verdict: Option<Verdict>,
-    /// When QEMU was started.
+    /// Who ran it.
+    pub monitor: Monitor,
+    /// When the monitor was started.
     pub started: Instant,
-    /// From the start of QEMU to the first output of the guest command.
+    /// From the start of the monitor to the first output of the guest command.
     pub first_output: Option<Duration>,
-    /// From the start of QEMU to its end.
+    /// From the start of the monitor to its end.
     pub total: Duration,
-    /// QEMU's own last words.
-    pub qemu_said: String,
+    /// The monitor's own last words.
+    pub monitor_said: String,
 }
 
 impl Report {
     /// Whether the verdict's own words say why the guest did not pass.
     pub fn verdict_explains(&self) -> bool {
-        let own_end = matches!(self.ending, Ending::Failed | Ending::Panicked | Ending::Exception);
-        own_end && self.verdict.as_ref().is_some_and(|verdict| !verdict.passed)
+        self.ending != Ending::Passed
+            && self.verdict.as_ref().is_some_and(|verdict| !verdict.passed)
     }
 
-    /// An error unless the guest passed; says why it did not.
+    /// An error unless the guest passed; says why it did not. The verdict decides. A status can
+    /// contradict a verdict only where the monitor has one for that, and alone it is never enough
+    /// to pass.
     pub fn judge(&self) -> Result<()> {
-        let said = if self.qemu_said.is_empty() {
+        let said = if self.monitor_said.is_empty() {
             String::new()
         } else {
-            format!("; its last words: {}", self.qemu_said)
+            format!("; its last words: {}", self.monitor_said)
         };
+        let name = self.monitor.name();
         match (self.ending, &self.verdict) {
             (Ending::Passed, Some(verdict)) if verdict.passed => Ok(()),
             (Ending::Passed, _) => {
@@ -106,18 +114,22 @@ impl Report {
             (Ending::Failed, _) => {
                 bail!("the guest ended as failed, without a verdict that says so")
             }
+            (Ending::Other(_) | Ending::Signal(_), Some(verdict)) if verdict.passed => Ok(()),
+            (Ending::Other(_) | Ending::Signal(_), Some(verdict)) => {
+                bail!("the guest command failed: {}", verdict.reason)
+            }
             (Ending::Panicked, verdict) => bail!("the guest panicked{}", reason(verdict)),
             (Ending::Exception, verdict) => {
                 bail!("the processor raised an exception{}", reason(verdict))
             }
-            (Ending::Other(0), _) => bail!(
+            (Ending::Other(0), None) => bail!(
                 "the machine was reset or switched off without a verdict (a triple fault?){said}"
             ),
-            (Ending::Other(1), None) => bail!("QEMU could not run the machine{said}"),
-            (Ending::Other(code), _) => {
-                bail!("QEMU ended with status {code}, which no guest of ours gives{said}")
+            (Ending::Other(1), None) => bail!("{name} could not run the machine{said}"),
+            (Ending::Other(code), None) => {
+                bail!("{name} ended with status {code}, and no guest of ours gives that{said}")
             }
-            (Ending::Signal(number), _) => bail!("QEMU was ended by signal {number}{said}"),
+            (Ending::Signal(number), None) => bail!("{name} was ended by signal {number}{said}"),
         }
     }
 }
@@ -129,8 +141,8 @@ fn reason(verdict: &Option<Verdict>) -> String {
 
 /// How to run a guest.
 pub struct Options<'a> {
-    /// The emulator's executable.
-    pub qemu: &'a Path,
+    /// The monitor's executable.
+    pub program: &'a Path,
     /// When to end the guest.
     pub timeout: Duration,
     /// Which log messages to show.
@@ -149,32 +161,32 @@ pub struct Options<'a> {
 enum Event {
     Said(Said, Instant),
     Log(String),
-    Qemu(String),
+    Monitor(String),
     ConsoleEnded,
 }
 
-/// Runs `machine` to its end. `output` gets the guest command's standard output and the moment
+/// Runs a machine to its end. `output` gets the guest command's standard output and the moment
 /// at which it came; everything else goes to standard error.
 pub fn run(
-    machine: &Machine,
+    launch: &Launch,
     options: &Options<'_>,
     output: &mut dyn FnMut(&[u8], Instant) -> Result<()>,
 ) -> Result<Report> {
-    let listener = machine.log_socket.as_deref().map(listen).transpose()?;
+    let listener = launch.log_socket.as_deref().map(listen).transpose()?;
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(EVENTS_MAX);
         let _over = SetOnDrop(&over);
         let started = Instant::now();
-        let mut child = start(machine, options.qemu)?;
+        let mut child = start(launch, options.program)?;
         let pipes = child.pipes();
         let (stdout, stderr) = (pipes.stdout.take(), pipes.stderr.take());
         let keep = |name: &str| options.keep.map(|dir| dir.join(name));
         let (console_file, log_file) = (keep("console.bin"), keep("log.bin"));
         let console_sender = sender.clone();
         scope.spawn(move || read_console(stdout, console_file, &console_sender));
-        let qemu_sender = sender.clone();
-        scope.spawn(move || read_qemu(stderr, &qemu_sender));
+        let monitor_sender = sender.clone();
+        scope.spawn(move || read_monitor(stderr, &monitor_sender));
         if let Some(listener) = listener {
             let decoder = options
                 .symbols
@@ -185,10 +197,10 @@ pub fn run(
             drop(sender);
         }
         let tail = VecDeque::new();
-        let may_switch_off = machine.board.facts().log == Log::Semihosting;
+        let monitor = launch.monitor;
         let child = &mut child;
         let over = &over;
-        Watch { child, receiver, options, started, over, tail, may_switch_off }.run(output)
+        Watch { child, receiver, options, started, over, tail, monitor }.run(output)
     })
 }
 
@@ -200,9 +212,10 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-fn start(machine: &Machine, program: &Path) -> Result<Child> {
+fn start(launch: &Launch, program: &Path) -> Result<Child> {
+    launch.prepare()?;
     let mut command = bound_command(program.as_os_str());
-    command.args(machine.arguments()?).stdin(Stdio::null());
+    command.args(&launch.arguments).args(launch.monitor.apart()).stdin(Stdio::null());
     Child::spawn({
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -223,24 +236,34 @@ struct Watch<'a> {
     started: Instant,
     over: &'a AtomicBool,
     tail: VecDeque<String>,
-    /// Whether the board ends by its firmware where nothing gives it a status.
-    may_switch_off: bool,
+    monitor: Monitor,
 }
 
 impl Watch<'_> {
     fn run(mut self, output: &mut dyn FnMut(&[u8], Instant) -> Result<()>) -> Result<Report> {
-        let mut verdict = None;
+        let mut verdict: Option<Verdict> = None;
         let mut first_output = None;
-        let mut qemu_said = VecDeque::new();
+        let mut monitor_said = VecDeque::new();
         let mut ended = None;
-        let deadline = self.started + self.options.timeout;
+        let mut deadline = self.started + self.options.timeout;
         loop {
             self.options.interrupt.check()?;
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() && verdict.is_none() {
                 return Err(self.late()?);
+            } else if left.is_zero() && ended.is_none() {
+                self.show(&format!("{} did not end with its guest, and is ended", self.name()));
+                ended = Some(self.stop()?);
+                continue;
             }
-            match self.receiver.recv_timeout(left.min(Duration::from_millis(100))) {
+            let pause = if ended.is_some() { TICK } else { left.min(TICK) };
+            match self.receiver.recv_timeout(pause) {
+                Ok(Event::Said(Said::Output(_), _)) if verdict.is_some() => {
+                    if ended.is_none() {
+                        self.show(&format!("{} starts its guest again, and is ended", self.name()));
+                        ended = Some(self.stop()?);
+                    }
+                }
                 Ok(Event::Said(Said::Output(bytes), at)) => {
                     first_output.get_or_insert(at.duration_since(self.started));
                     self.remember(&String::from_utf8_lossy(&bytes));
@@ -251,13 +274,21 @@ impl Watch<'_> {
                     tell(&bytes);
                 }
                 Ok(Event::Said(Said::Noise(line), _)) | Ok(Event::Log(line)) => self.show(&line),
-                Ok(Event::Said(Said::Verdict(said), _)) => verdict = Some(said),
-                Ok(Event::Qemu(line)) => {
-                    self.show(&format!("qemu: {line}"));
-                    keep_last(&mut qemu_said, line);
+                Ok(Event::Said(Said::Verdict(said), _)) => {
+                    // A guest that fails while it ends has failed.
+                    if !said.passed || verdict.is_none() {
+                        verdict = Some(said);
+                    }
+                    deadline = deadline.min(Instant::now() + END_PATIENCE);
+                }
+                Ok(Event::Monitor(line)) => {
+                    self.show(&format!("{}: {line}", self.name()));
+                    keep_last(&mut monitor_said, line);
                 }
                 Ok(Event::ConsoleEnded) => {
-                    ended = Some(self.end(deadline)?);
+                    if ended.is_none() {
+                        ended = Some(self.end(deadline)?);
+                    }
                     self.over.store(true, Ordering::Relaxed);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -268,26 +299,28 @@ impl Watch<'_> {
             Some(ended) => ended,
             None => self.end(deadline)?,
         };
-        let qemu_said = qemu_said.into_iter().collect::<Vec<_>>().join(" / ");
-        let (mut ending, started) = (Ending::of(status), self.started);
-        if ending == Ending::Other(0) && self.may_switch_off {
-            // Firmware that switches off gives no status: what the guest said counts.
-            ending = match &verdict {
-                Some(verdict) if verdict.passed => Ending::Passed,
-                Some(_) => Ending::Failed,
-                None => ending,
-            };
-        }
-        Ok(Report { ending, verdict, started, first_output, total, qemu_said })
+        let monitor_said = monitor_said.into_iter().collect::<Vec<_>>().join(" / ");
+        let (monitor, started) = (self.monitor, self.started);
+        let ending = Ending::of(status, monitor);
+        Ok(Report { ending, verdict, monitor, started, first_output, total, monitor_said })
     }
 
-    /// The end of QEMU after it closed its output.
+    fn name(&self) -> &'static str {
+        self.monitor.name()
+    }
+
+    /// The end of the monitor after it closed its output.
     fn end(&mut self, deadline: Instant) -> Result<(ExitStatus, Duration)> {
         let patience = END_PATIENCE.min(deadline.saturating_duration_since(Instant::now()));
         match self.child.wait_for(patience)? {
             Some(status) => Ok((status, self.started.elapsed())),
-            None => Ok((self.child.stop()?, self.started.elapsed())),
+            None => self.stop(),
         }
+    }
+
+    /// Ends the monitor.
+    fn stop(&mut self) -> Result<(ExitStatus, Duration)> {
+        Ok((self.child.stop()?, self.started.elapsed()))
     }
 
     fn late(&mut self) -> Result<anyhow::Error> {
@@ -370,7 +403,7 @@ fn read_console(source: Option<impl Read>, copy: Option<PathBuf>, sender: &SyncS
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             // The receiver may be gone, which is no news.
-            let _ = sender.send(Event::Qemu(format!("the console broke: {error}")));
+            let _ = sender.send(Event::Monitor(format!("the console broke: {error}")));
         }
     }
     let at = Instant::now();
@@ -378,12 +411,12 @@ fn read_console(source: Option<impl Read>, copy: Option<PathBuf>, sender: &SyncS
     let _ = sender.send(Event::ConsoleEnded);
 }
 
-fn read_qemu(source: Option<impl Read>, sender: &SyncSender<Event>) {
+fn read_monitor(source: Option<impl Read>, sender: &SyncSender<Event>) {
     let Some(source) = source else { return };
     for line in BufReader::new(source).split(b'\n').map_while(Result::ok) {
         let line = String::from_utf8_lossy(&line).trim_end().to_string();
         // QEMU says on every SIGTERM whom it came from; the tool sent it itself.
-        if !line.contains("terminating on signal") && sender.send(Event::Qemu(line)).is_err() {
+        if !line.contains("terminating on signal") && sender.send(Event::Monitor(line)).is_err() {
             return;
         }
     }
@@ -422,8 +455,9 @@ fn read_log(
     }
 }
 
-/// Keeps QEMU's command where the run is kept.
-pub fn keep_command(dir: &Path, line: &str) -> Result<()> {
-    let file = dir.join("qemu.sh");
-    fs::write(&file, format!("{line}\n")).with_context(|| file.display().to_string())
+/// Keeps the commands that boot the machine by hand where the run is kept.
+pub fn keep_script(dir: &Path, program: &Path, launch: &Launch) -> Result<()> {
+    let file = dir.join("boot.sh");
+    fs::write(&file, format!("{}\n", launch.script(program, false)))
+        .with_context(|| file.display().to_string())
 }

@@ -20,7 +20,7 @@ use crate::exit;
 use crate::guest::{self, Ending, Options, Report};
 use crate::interrupt::Interrupt;
 use crate::log;
-use crate::qemu::{Disk, Machine, ShareDevice};
+use crate::monitor::{Disk, Launch, Machine, Monitor, ShareDevice};
 use crate::setup::{Need, ensure, find_in_path, find_virtiofsd};
 use crate::size::Size;
 use crate::tiny::{self, End};
@@ -75,12 +75,16 @@ impl World {
         Self { dir, machine, interrupt: Interrupt::default(), timeout }
     }
 
+    fn launch(&self) -> Launch {
+        Monitor::Qemu.launch(&self.machine, self.dir.path()).unwrap()
+    }
+
     fn run(&self) -> anyhow::Result<(Report, Vec<u8>)> {
         let board = self.machine.board;
         ensure(&[Need::Qemu(board)]).unwrap();
         let qemu = find_in_path(board.qemu()).unwrap();
         let options = Options {
-            qemu: &qemu,
+            program: &qemu,
             timeout: self.timeout,
             level: LogLevel::Info,
             verbose: false,
@@ -89,7 +93,7 @@ impl World {
             interrupt: &self.interrupt,
         };
         let mut output = Vec::new();
-        let report = guest::run(&self.machine, &options, &mut |bytes, _| {
+        let report = guest::run(&self.launch(), &options, &mut |bytes, _| {
             output.extend_from_slice(bytes);
             Ok(())
         })?;
@@ -133,14 +137,59 @@ fn every_way_a_guest_ends_has_its_own_words() {
         (End::Exit(0x11), "PASS", Ending::Failed, "without a verdict"),
         (End::Exit(0x12), "FAIL at x.rs:1", Ending::Panicked, "panicked: at x.rs:1"),
         (End::Exit(0x13), "FAIL page fault", Ending::Exception, "exception: page fault"),
-        (End::Exit(0x20), "PASS", Ending::Other(65), "status 65"),
-        (End::TripleFault, "PASS", Ending::Other(0), "triple fault"),
+        (End::Exit(0x20), "", Ending::Other(65), "status 65"),
+        (End::Exit(0x20), "FAIL no room", Ending::Other(65), "failed: no room"),
+        (End::TripleFault, "", Ending::Other(0), "triple fault"),
+        (End::TripleFault, "FAIL no room", Ending::Other(0), "failed: no room"),
     ] {
         let console = frames(&[(Kind::Verdict, verdict)]);
         let (report, _) = World::new(&console, b"", end).run().unwrap();
         assert_eq!(report.ending, ending, "{end:?} {verdict}");
         let error = report.judge().unwrap_err().to_string();
         assert!(error.contains(words), "{end:?} {verdict}: {error}");
+    }
+}
+
+#[test]
+fn verdict_counts_where_no_status_of_ours_contradicts_it() {
+    for (end, ending) in
+        [(End::Exit(0x20), Ending::Other(65)), (End::TripleFault, Ending::Other(0))]
+    {
+        let console = frames(&[(Kind::Verdict, "PASS reads=7")]);
+        let (report, _) = World::new(&console, b"", end).run().unwrap();
+        assert_eq!(report.ending, ending);
+        report.judge().unwrap();
+    }
+}
+
+#[test]
+fn monitor_that_does_not_end_with_its_guest_is_ended_and_the_verdict_counts() {
+    for (verdict, passes) in [("PASS reads=7", true), ("FAIL no room", false)] {
+        let console = frames(&[(Kind::Output, "row\n"), (Kind::Verdict, verdict)]);
+        let (report, output) = World::new(&console, b"", End::Never).run().unwrap();
+        assert_eq!(report.judge().is_ok(), passes, "{verdict}");
+        assert!(report.total < Duration::from_secs(30), "{:?}", report.total);
+        assert_eq!(output, b"row\n");
+    }
+}
+
+#[test]
+fn guest_that_is_started_again_is_ended_and_its_first_run_counts() {
+    let console = frames(&[(Kind::Output, "row\n"), (Kind::Verdict, "PASS reads=7")]);
+    let mut world = World::new(&console, b"", End::TripleFault);
+    world.machine.extra = ["-action", "reboot=reset"].map(Into::into).into();
+    let (report, output) = world.run().unwrap();
+    report.judge().unwrap();
+    assert_eq!(output, b"row\n");
+    assert!(report.total < Duration::from_secs(10), "{:?}", report.total);
+}
+
+#[test]
+fn guest_that_fails_after_it_passed_has_failed() {
+    for verdicts in [["PASS reads=7", "FAIL panic"], ["FAIL panic", "PASS reads=7"]] {
+        let console = frames(&verdicts.map(|verdict| (Kind::Verdict, verdict)));
+        let (report, _) = World::new(&console, b"", End::TripleFault).run().unwrap();
+        assert!(report.judge().unwrap_err().to_string().contains("panic"), "{verdicts:?}");
     }
 }
 
@@ -174,7 +223,7 @@ fn a_failing_output_ends_the_guest() {
     let world = World::new(&frames(&[(Kind::Output, ".")]), b"", End::Never);
     let qemu = qemu();
     let options = Options {
-        qemu: &qemu,
+        program: &qemu,
         timeout: world.timeout,
         level: LogLevel::Off,
         verbose: false,
@@ -182,7 +231,7 @@ fn a_failing_output_ends_the_guest() {
         keep: None,
         interrupt: &world.interrupt,
     };
-    let result = guest::run(&world.machine, &options, &mut |_, _| anyhow::bail!("no room"));
+    let result = guest::run(&world.launch(), &options, &mut |_, _| anyhow::bail!("no room"));
     assert_eq!(result.unwrap_err().to_string(), "no room");
     assert_eq!(world.processes(), Vec::<PathBuf>::new());
 }

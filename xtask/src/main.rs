@@ -26,11 +26,11 @@ mod interrupt;
 #[cfg(test)]
 mod live;
 mod log;
+mod monitor;
 mod packages;
 mod peer;
 mod plan;
 mod power_cut;
-mod qemu;
 mod region;
 mod restore;
 mod sample;
@@ -79,8 +79,8 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         Some(Task::Dist(args)) => dist::task(&args),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
-        None if wants_sample(&cli.boot) => sample::task(&cli.boot, interrupt),
-        None => boot::task(&cli.boot, interrupt),
+        None if wants_sample(&cli.boot) && !cli.dry_run => sample::task(&cli.boot, interrupt),
+        None => boot::task(&cli.boot, cli.dry_run, interrupt),
     }
 }
 

@@ -2,21 +2,54 @@
 //!
 //! Always: pure; every device has a name of its own, and the guest is told all of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::append;
-use crate::board::Socket;
-use crate::cli::{BlobPlace, CacheArg, MachineArgs, SourceArgs};
+use crate::cli::{BlobPlace, CacheArg, SourceArgs};
 use crate::exit::usage;
-use crate::qemu::Disk;
+use crate::monitor::{Disk, MachineArgs, Room};
 
 /// virtio 1.2 5.2.6: a disk's id string has 20 bytes.
 const SERIAL_BYTES_MAX: usize = 20;
 const SERIAL_OF_IMAGE: &str = "image";
 const SERIAL_OF_CACHE: &str = "cache";
+
+/// A word of the guest's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// As it is.
+    Plain(String),
+    /// A key whose value is a disk: `key`, `=`, the name that the monitor gives the disk with this
+    /// serial, `rest`.
+    Disk {
+        /// What the disk is to the guest.
+        key: String,
+        /// The disk's serial.
+        serial: String,
+        /// What follows its name.
+        rest: String,
+    },
+}
+
+impl Word {
+    fn disk(key: &str, serial: &str, rest: impl ToString) -> Self {
+        Self::Disk { key: key.into(), serial: serial.into(), rest: rest.to_string() }
+    }
+
+    /// The word, where `names` has the names that differ from the serials.
+    fn text(&self, names: &BTreeMap<String, String>) -> String {
+        match self {
+            Self::Plain(text) => text.clone(),
+            Self::Disk { key, serial, rest } => {
+                let name = names.get(serial).unwrap_or(serial);
+                format!("{key}={name}{rest}")
+            }
+        }
+    }
+}
 
 /// What a guest is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +61,7 @@ pub struct Plan {
     /// The region among the disks.
     pub cache: Option<CacheArg>,
     /// What the guest is told about the machine.
-    pub options: Vec<String>,
+    pub options: Vec<Word>,
     /// The guest's command.
     pub words: Vec<String>,
 }
@@ -36,12 +69,21 @@ pub struct Plan {
 impl Plan {
     /// The guest's command line.
     pub fn append(&self) -> String {
-        append::line(&self.options, &self.words)
+        self.append_with(&BTreeMap::new())
+    }
+
+    /// The guest's command line. `names` has the name of each disk that does not go by its serial.
+    pub fn append_with(&self, names: &BTreeMap<String, String>) -> String {
+        let options: Vec<String> = self.options.iter().map(|word| word.text(names)).collect();
+        append::line(&options, &self.words)
     }
 
     /// Adds what only a machine can have: more disks, and options of QEMU's for them.
     pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
-        self.options.extend(machine.guest_option.iter().cloned());
+        if !machine.disk.is_empty() {
+            machine.monitor.check_serials()?;
+        }
+        self.options.extend(machine.guest_option.iter().cloned().map(Word::Plain));
         self.disks.extend(machine.disk.iter().map(|disk| {
             let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
                 Some(file) => (file, true),
@@ -55,7 +97,10 @@ impl Plan {
         for config in &machine.blkdebug {
             self.disk(&config.serial)?.blkdebug = Some(PathBuf::from(&config.value));
         }
-        check(&self.disks, self.shares.len(), machine.board.socket(machine.bus)?)
+        if !self.shares.is_empty() {
+            machine.monitor.check_shares()?;
+        }
+        check(&self.disks, self.shares.len(), machine.monitor.room(machine.board(), machine.bus)?)
     }
 
     /// Whether `disk` is the region's and is made where it is missing.
@@ -71,10 +116,10 @@ impl Plan {
 
 /// Plans a guest with these sources.
 pub fn plan(source: &SourceArgs) -> Result<Plan> {
-    let mut options = vec!["console=framed".to_string()];
+    let mut options = vec![Word::Plain("console=framed".into())];
     let mut disks = Vec::new();
     if let Some(file) = &source.image {
-        options.push(format!("image={SERIAL_OF_IMAGE}"));
+        options.push(Word::disk("image", SERIAL_OF_IMAGE, ""));
         disks.push(read_only(SERIAL_OF_IMAGE, file.clone()));
     }
     let mut slots = BTreeSet::new();
@@ -85,23 +130,25 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
         match &blob.place {
             BlobPlace::File(file) => {
                 let serial = format!("blob{}", blob.slot);
-                options.push(format!("{serial}={serial}"));
+                options.push(Word::disk(&serial, &serial, ""));
                 disks.push(read_only(&serial, file.clone()));
             }
             BlobPlace::Share(_) if source.share.is_empty() => {
                 return Err(usage(format!("--blob {}=share:... needs a --share", blob.slot)));
             }
-            BlobPlace::Share(name) => options.push(format!("blob{}=share:{name}", blob.slot)),
+            BlobPlace::Share(name) => {
+                options.push(Word::Plain(format!("blob{}=share:{name}", blob.slot)));
+            }
         }
     }
     if let Some(cache) = &source.cache {
-        options.push(format!("cache={SERIAL_OF_CACHE}{}", cache.part));
+        options.push(Word::disk("cache", SERIAL_OF_CACHE, &cache.part));
         disks.push(Disk { read_only: false, ..read_only(SERIAL_OF_CACHE, cache.file.clone()) });
     }
-    options.extend(source.domain.iter().map(|name| format!("domain={name}")));
+    options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
     let shares: Vec<_> =
         source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
-    options.extend(shares.iter().map(|(tag, _)| format!("share={tag}")));
+    options.extend(shares.iter().map(|(tag, _)| Word::Plain(format!("share={tag}"))));
     let words = match source.words.as_slice() {
         [] => vec!["ls".into(), "/".into()],
         words => words.to_vec(),
@@ -117,7 +164,7 @@ fn mount_tag(at: usize) -> String {
     if at == 0 { "share".into() } else { format!("share{}", at + 1) }
 }
 
-fn check(disks: &[Disk], shares: usize, socket: &Socket) -> Result<()> {
+fn check(disks: &[Disk], shares: usize, room: Room) -> Result<()> {
     let mut serials = BTreeSet::new();
     for disk in disks {
         if disk.serial.len() > SERIAL_BYTES_MAX {
@@ -129,9 +176,9 @@ fn check(disks: &[Disk], shares: usize, socket: &Socket) -> Result<()> {
         }
     }
     let devices = disks.len() + shares;
-    if devices > socket.devices_max {
-        let max = socket.devices_max;
-        return Err(usage(format!("{devices} devices, and the board has room for {max}")));
+    if devices > room.devices_max {
+        let max = room.devices_max;
+        return Err(usage(format!("{devices} devices, and the machine has room for {max}")));
     }
     Ok(())
 }
@@ -168,6 +215,17 @@ mod tests {
     }
 
     #[test]
+    fn disk_that_the_monitor_names_is_named_so_to_the_guest() {
+        let plan = planned("--image i --blob 2=b --cache r@8+64 --guest-option image=x").unwrap();
+        let names = [("image", "650240111"), ("cache", "650240113")];
+        let names = names.map(|(serial, name)| (serial.to_string(), name.to_string())).into();
+        assert_eq!(
+            plan.append_with(&names),
+            "console=framed image=650240111 blob2=blob2 cache=650240113@8+64 image=x -- ls /"
+        );
+    }
+
+    #[test]
     fn without_a_command_the_root_is_listed() {
         assert!(planned("--image i").unwrap().append().ends_with(" -- ls /"));
     }
@@ -194,6 +252,9 @@ mod tests {
             ("--disk 012345678901234567890=f", "over 20 bytes"),
             ("--image i --disk image=f", "two disks"),
             (&format!("--image i {eight}"), "9 devices"),
+            ("--monitor firecracker --disk x=f", "--blob N=FILE"),
+            ("--monitor firecracker --image i --share d", "give each blob as a disk"),
+            ("--monitor cloud-hypervisor --image i --bus mmio", "it has pci"),
         ] {
             let error = planned(line).unwrap_err();
             assert!(error.to_string().contains(part), "{line}: {error}");

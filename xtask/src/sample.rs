@@ -12,15 +12,14 @@ use serde_json::Value;
 
 use rootlet_sim::image::Spread;
 
-use crate::accel;
 use crate::boot;
 use crate::build::{self, Firmware};
-use crate::cli::{BootArgs, LogLevel};
+use crate::cli::{BlobPlace, BootArgs, LogLevel};
 use crate::fixture::{Fixture, Recipe};
 use crate::guest::Report;
 use crate::interrupt::Interrupt;
 use crate::region;
-use crate::setup::{self, Need};
+use crate::setup;
 use crate::size::human;
 use crate::tree;
 
@@ -38,10 +37,10 @@ static RECIPE: Recipe = Recipe {
 
 /// The task.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
-    setup::ensure(&[&boot::needs(args)[..], &[Need::Virtiofsd]].concat())?;
     let sample = Sample(Fixture::make(&RECIPE, interrupt)?);
     let args = sample.0.arguments(args, &["manifest".into(), "/".into()]);
-    let firmware = build::board(args.machine.board, boot::level(&args), args.machine.verbose)?;
+    setup::ensure(&boot::needs(&args))?;
+    let firmware = build::board(args.machine.board(), boot::level(&args), args.machine.verbose)?;
     sample.introduce(&args, &firmware)?;
     sample.0.clear_region()?;
     eprintln!("\nboot 1, with an empty region");
@@ -80,20 +79,23 @@ impl Sample {
         eprintln!("          {}", fixture.dir.display());
         line("image", &fixture.image(), "virtio-blk, serial image")?;
         for number in 0..blobs {
-            let place = if fixture.is_shared(number) {
-                format!("virtio-fs, share:{} on mount tag share", RECIPE.blobs[number])
-            } else {
-                format!("virtio-blk, serial blob{}", number + 1)
+            let place = match &args.source.blob[number].place {
+                BlobPlace::Share(name) => format!("virtio-fs, share:{name} on mount tag share"),
+                BlobPlace::File(_) => format!("virtio-blk, serial blob{}", number + 1),
             };
             line(&format!("slot {}", number + 1), &fixture.blob(number), &place)?;
         }
         let region = human(RECIPE.region_bytes);
         eprintln!("{:9} {:12} {region:>9}  virtio-blk, serial cache", "region", "region.img");
         let machine = &args.machine;
-        let accel = accel::choose(machine.accel, machine.board.arch())?.name();
-        let name = machine.board.package();
+        let accel = machine.accel()?.name();
+        let name = machine.board().package();
+        let monitor = machine.monitor.name();
         let loaded = human(firmware.loaded_bytes());
-        eprintln!("machine   {name}, {} of RAM, {accel}, firmware {loaded}", human(machine.mem.0));
+        eprintln!(
+            "machine   {name}, {monitor}, {} of RAM, {accel}, firmware {loaded}",
+            human(machine.mem.0)
+        );
         Ok(())
     }
 

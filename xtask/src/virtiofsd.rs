@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::child::{Child, bound_command};
+use crate::monitor::pasteable;
 
 /// How long a daemon may take to listen.
 const START_PATIENCE: Duration = Duration::from_secs(10);
@@ -56,6 +57,12 @@ impl Program {
         Some(Self { path: path.into(), flavour })
     }
 
+    /// Returns the command that shares `dir` on `socket`, for a shell.
+    pub fn command(&self, dir: &Path, socket: &Path) -> Result<String> {
+        let (dir, root) = (canonical(dir)?, rustix::process::geteuid().is_root());
+        Ok(pasteable(&self.path, &self.arguments(&dir, socket, root)))
+    }
+
     /// The arguments that share `dir` (absolute) on `socket`.
     fn arguments(&self, dir: &Path, socket: &Path, root: bool) -> Vec<OsString> {
         match self.flavour {
@@ -89,6 +96,11 @@ impl Program {
     }
 }
 
+/// The directory as daemons want it.
+fn canonical(dir: &Path) -> Result<PathBuf> {
+    fs::canonicalize(dir).with_context(|| format!("share {}", dir.display()))
+}
+
 /// A daemon that listens.
 #[derive(Debug)]
 pub struct Daemon {
@@ -100,7 +112,7 @@ impl Daemon {
     /// Shares `dir` on `socket`, and returns when the daemon listens. What it says goes to the
     /// file `says`.
     pub fn start(program: &Program, dir: &Path, socket: &Path, says: &Path) -> Result<Self> {
-        let dir = fs::canonicalize(dir).with_context(|| format!("share {}", dir.display()))?;
+        let dir = canonical(dir)?;
         let root = rustix::process::geteuid().is_root();
         let output = fs::File::create(says).with_context(|| says.display().to_string())?;
         let mut command = bound_command(program.path.as_os_str());

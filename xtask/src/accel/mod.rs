@@ -1,7 +1,7 @@
 //! The choice between the processor's virtualization and emulation.
 //!
-//! Always: `auto` takes KVM only where the processor itself virtualizes, by vmx or svm among its
-//! flags. An openable /dev/kvm proves nothing: where it stands on an emulation without vmx or svm,
+//! Always: `auto` and `kvm` take KVM only where the processor itself virtualizes, by vmx or svm
+//! among its flags, unless the monitor has nothing else; `kvm!` asks for no flag. An openable /dev/kvm proves nothing: where it stands on an emulation without vmx or svm,
 //! every exit costs about a millisecond, and plain emulation is faster. Processors of other
 //! architectures name no such flag, so there KVM is taken only where it is asked for; besides, a
 //! guest there ends itself by semihosting, which KVM does not have.
@@ -12,6 +12,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::exit;
+use crate::monitor::Monitor;
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -22,9 +23,12 @@ pub enum Wanted {
     Tcg,
     /// KVM, or an error
     Kvm,
+    /// KVM although the processor names no virtualization, as where it is given without hardware
+    #[value(name = "kvm!")]
+    Insisted,
 }
 
-/// What QEMU is told.
+/// How the processor is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accel {
     /// Emulation.
@@ -53,6 +57,8 @@ pub struct Facts<'a> {
     pub host_arch: &'a str,
     /// The guest's.
     pub guest_arch: &'a str,
+    /// Who runs it.
+    pub monitor: Monitor,
 }
 
 /// Whether the first processor's flags name hardware virtualization (Intel vmx, AMD svm). The line
@@ -67,10 +73,9 @@ fn virtualizes(cpuinfo: &str) -> bool {
 
 /// Decides, or says why KVM cannot be had.
 pub fn decide(wanted: Wanted, facts: &Facts<'_>) -> Result<Accel, String> {
+    let (name, emulates) = (facts.monitor.name(), facts.monitor.emulates());
     let obstacle = if facts.host_arch != facts.guest_arch {
         Some(format!("the guest is {}, this machine {}", facts.guest_arch, facts.host_arch))
-    } else if facts.host_arch == "x86_64" && !virtualizes(facts.cpuinfo) {
-        Some("the processor has neither vmx nor svm".to_string())
     } else if !facts.kvm_opens {
         Some("/dev/kvm cannot be opened".to_string())
     } else {
@@ -78,19 +83,31 @@ pub fn decide(wanted: Wanted, facts: &Facts<'_>) -> Result<Accel, String> {
     };
     let sure = virtualizes(facts.cpuinfo);
     match (wanted, obstacle) {
-        (Wanted::Auto, None) if sure => Ok(Accel::Kvm),
-        (Wanted::Tcg | Wanted::Auto, _) => Ok(Accel::Tcg),
-        (Wanted::Kvm, None) => Ok(Accel::Kvm),
-        (Wanted::Kvm, Some(why)) => Err(format!("--accel kvm is not possible: {why}")),
+        (Wanted::Tcg, _) if !emulates => {
+            Err(format!("--accel tcg is not possible: {name} does not emulate"))
+        }
+        (_, Some(why)) if !emulates => Err(format!("{name} runs on KVM alone: {why}")),
+        (Wanted::Kvm | Wanted::Insisted, Some(why)) => {
+            Err(format!("--accel kvm is not possible: {why}"))
+        }
+        (Wanted::Kvm, None) if emulates && facts.host_arch == "x86_64" && !sure => {
+            Err("--accel kvm: the processor has neither vmx nor svm, so that emulation is likely \
+                 faster; --accel kvm! takes it all the same"
+                .into())
+        }
+        (Wanted::Tcg, _) => Ok(Accel::Tcg),
+        (Wanted::Auto, _) if emulates && !sure => Ok(Accel::Tcg),
+        (Wanted::Auto, Some(_)) => Ok(Accel::Tcg),
+        (_, None) => Ok(Accel::Kvm),
     }
 }
 
-/// Decides for this machine and a guest of `guest_arch`.
-pub fn choose(wanted: Wanted, guest_arch: &str) -> Result<Accel> {
+/// Decides for this machine, `monitor` and a guest of `guest_arch`.
+pub fn choose(wanted: Wanted, guest_arch: &str, monitor: Monitor) -> Result<Accel> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let kvm_opens = OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
-    let facts =
-        Facts { cpuinfo: &cpuinfo, kvm_opens, host_arch: std::env::consts::ARCH, guest_arch };
+    let host_arch = std::env::consts::ARCH;
+    let facts = Facts { cpuinfo: &cpuinfo, kvm_opens, host_arch, guest_arch, monitor };
     decide(wanted, &facts).map_err(exit::usage)
 }
 
@@ -108,7 +125,13 @@ mod tests {
     const AARCH64: &str = include_str!("cpuinfo-aarch64.txt");
 
     fn facts(cpuinfo: &str) -> Facts<'_> {
-        Facts { cpuinfo, kvm_opens: true, host_arch: "x86_64", guest_arch: "x86_64" }
+        Facts {
+            cpuinfo,
+            kvm_opens: true,
+            host_arch: "x86_64",
+            guest_arch: "x86_64",
+            monitor: Monitor::Qemu,
+        }
     }
 
     #[test]
@@ -142,7 +165,7 @@ mod tests {
             ("x86_64", "aarch64", INTEL),
             ("x86_64", "riscv64", AMD),
         ] {
-            let foreign = Facts { cpuinfo, kvm_opens: true, host_arch, guest_arch };
+            let foreign = Facts { host_arch, guest_arch, ..facts(cpuinfo) };
             assert_eq!(decide(Wanted::Auto, &foreign), Ok(Accel::Tcg));
             let refused = decide(Wanted::Kvm, &foreign).unwrap_err();
             assert!(refused.contains(host_arch) && refused.contains(guest_arch), "{refused}");
@@ -154,12 +177,7 @@ mod tests {
 
     #[test]
     fn processor_that_names_no_virtualization_gets_kvm_only_when_asked() {
-        let own = Facts {
-            cpuinfo: AARCH64,
-            kvm_opens: true,
-            host_arch: "aarch64",
-            guest_arch: "aarch64",
-        };
+        let own = Facts { host_arch: "aarch64", guest_arch: "aarch64", ..facts(AARCH64) };
         assert_eq!(decide(Wanted::Auto, &own), Ok(Accel::Tcg));
         assert_eq!(decide(Wanted::Kvm, &own), Ok(Accel::Kvm));
     }
@@ -168,6 +186,32 @@ mod tests {
     fn tcg_is_always_granted() {
         for cpuinfo in [INTEL, AMD, NESTED, AMD_GUEST, AARCH64, ""] {
             assert_eq!(decide(Wanted::Tcg, &facts(cpuinfo)), Ok(Accel::Tcg));
+        }
+    }
+
+    #[test]
+    fn kvm_without_vmx_or_svm_can_be_insisted_on() {
+        assert_eq!(decide(Wanted::Insisted, &facts(AMD_GUEST)), Ok(Accel::Kvm));
+        let refused = decide(Wanted::Kvm, &facts(AMD_GUEST)).unwrap_err();
+        assert!(refused.contains("--accel kvm! takes it"), "{refused}");
+        let closed = Facts { kvm_opens: false, ..facts(AMD_GUEST) };
+        assert!(decide(Wanted::Insisted, &closed).unwrap_err().contains("/dev/kvm"));
+        let foreign = Facts { guest_arch: "riscv64", ..facts(INTEL) };
+        assert!(decide(Wanted::Insisted, &foreign).unwrap_err().contains("riscv64"));
+    }
+
+    #[test]
+    fn monitor_that_does_not_emulate_takes_kvm_or_says_why_not() {
+        for monitor in [Monitor::Firecracker, Monitor::CloudHypervisor] {
+            let on = |cpuinfo| Facts { monitor, ..facts(cpuinfo) };
+            for wanted in [Wanted::Auto, Wanted::Kvm, Wanted::Insisted] {
+                assert_eq!(decide(wanted, &on(AMD_GUEST)), Ok(Accel::Kvm));
+                let closed = Facts { kvm_opens: false, ..on(INTEL) };
+                let refused = decide(wanted, &closed).unwrap_err();
+                assert!(refused.contains(monitor.name()) && refused.contains("/dev/kvm"));
+            }
+            let refused = decide(Wanted::Tcg, &on(INTEL)).unwrap_err();
+            assert!(refused.contains("does not emulate"), "{refused}");
         }
     }
 }

@@ -1,77 +1,93 @@
-//! How a board's image is given to other monitors than QEMU.
+//! How a board's image is given to monitors.
 //!
-//! Always: nothing here was run: neither monitor emulates, and the tests have no virtualization.
-//! Where a board cannot serve, that is said, with the reason.
-//!
-//! Sources: Firecracker 1.12 (PVH), its configuration file, and how it makes a disk's id (device
-//! number, 0 for a plain file, and inode, in decimal, 20 bytes of it); Cloud Hypervisor's
-//! `--kernel`, `--disk` and `--serial`.
+//! Always: the commands are made by the code that the tool boots with; what no test runs is said to
+//! be so, and where a board cannot serve, the reason is said.
 
-/// A monitor and what to do.
-pub struct Section {
-    /// Its heading.
-    pub title: &'static str,
-    /// Markdown.
-    pub body: String,
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::accel::Accel;
+use crate::board::{Board, Bus};
+use crate::monitor::{Disk, Machine, Monitor};
+use crate::size::Size;
+
+/// The image in the examples.
+pub const IMAGE: &str = "root.erofs";
+/// Memory of a guest in the examples.
+const MEM: Size = Size(64 << 20);
+
+/// Makes the sections of a board on all monitors: Markdown. `files` are the board's images.
+pub fn sections(board: Board, files: &[&str]) -> Result<String> {
+    let mut text = String::from("\n### QEMU\n");
+    for kernel in files {
+        text.push_str(&block("Run by the project's tests:\n", board, Monitor::Qemu, None, kernel)?);
+    }
+    let flat = files.iter().find(|name| name.ends_with(".Image")).or(files.first());
+    let kernel = flat.copied().unwrap_or_default();
+    for monitor in [Monitor::Firecracker, Monitor::CloudHypervisor] {
+        text.push_str(&format!("\n### {}\n", monitor.name()));
+        for (state, bus) in states(board, monitor) {
+            match bus {
+                Some(bus) => text.push_str(&block(state, board, monitor, Some(bus), kernel)?),
+                None => text.push_str(state),
+            }
+        }
+    }
+    Ok(text)
 }
 
-/// The sections of a board, whose image is the file `kernel`.
-pub fn sections(board: &str, kernel: &str) -> [Section; 2] {
-    [
-        Section { title: "Firecracker", body: firecracker(board, kernel) },
-        Section { title: "Cloud Hypervisor", body: cloud_hypervisor(board, kernel) },
-    ]
-}
+const TESTED: &str = "Run by the project's tests on machines that have it and KVM:\n";
+const NOT_RUN: &str = "**Not run**: the tests had no KVM of this architecture yet.\n";
 
-const UNTESTED: &str = "**Untested**: written from the monitor's documents and source.";
-
-fn firecracker(board: &str, kernel: &str) -> String {
-    match board {
-        "microvm" => format!(
-            "{UNTESTED} Firecracker 1.12 or later, which enters an image by its PVH note; older \
-             ones jump to the ELF's entry in another mode. The disk's serial is made by \
-             Firecracker, from the file.\n\
-             ```sh\n\
-             ID=$(stat -c '%d0%i' root.erofs | cut -c 1-20)\n\
-             cat > firecracker.json <<END\n\
-             {{\n\
-             \x20 \"boot-source\": {{\"kernel_image_path\": \"{kernel}\", \"boot_args\": \
-             \"image=$ID -- manifest /\"}},\n\
-             \x20 \"drives\": [{{\"drive_id\": \"image\", \"path_on_host\": \"root.erofs\", \
-             \"is_root_device\": false, \"is_read_only\": true}}],\n\
-             \x20 \"machine-config\": {{\"vcpu_count\": 1, \"mem_size_mib\": 64}}\n\
-             }}\n\
-             END\n\
-             firecracker --no-api --config-file firecracker.json\n\
-             ```\n\
-             The guest ends by a triple fault, as there is no isa-debug-exit; its verdict is on \
-             the console. Firecracker adds `pci=off` and `virtio_mmio.device=...` to the line, \
-             which the guest knows. It has no virtio-fs.\n"
-        ),
-        "q35" => "Not for this image, which looks for disks on PCI: take `microvm`.\n".into(),
-        "virt-aarch64" => format!(
-            "{UNTESTED} Expect no output: Firecracker's serial port on aarch64 is a 16550, and \
-             `{kernel}` writes to the UART that the device tree of QEMU's `virt` names.\n"
-        ),
-        _ => format!("`{kernel}` is not known to run under Firecracker, and was not tried.\n"),
+/// What is known of a board on a monitor: words, and the bus of a command.
+fn states(board: Board, monitor: Monitor) -> Vec<(&'static str, Option<Bus>)> {
+    match (monitor, board) {
+        (Monitor::Firecracker, Board::Microvm) => {
+            vec![(TESTED, Some(Bus::Mmio)), ("The same with PCI:\n", Some(Bus::Pci))]
+        }
+        (Monitor::Firecracker, Board::VirtRiscv64) => {
+            vec![("Firecracker has no guests of this architecture.\n", None)]
+        }
+        (_, Board::Microvm | Board::Q35) => vec![(TESTED, Some(Bus::Pci))],
+        (_, Board::VirtAarch64 | Board::VirtRiscv64) => vec![(NOT_RUN, Some(Bus::Pci))],
     }
 }
 
-fn cloud_hypervisor(board: &str, kernel: &str) -> String {
-    match board {
-        "microvm" => "Not for this image, which knows virtio-mmio alone: Cloud Hypervisor has its \
-                      disks on PCI. Take `q35` where this folder has it.\n"
-            .into(),
-        "q35" | "virt-aarch64" | "virt-riscv64" => format!(
-            "{UNTESTED}\n\
-             ```sh\n\
-             cloud-hypervisor --kernel {kernel} --cmdline \"image=image -- manifest /\" \\\n\
-             \x20   --disk path=root.erofs,readonly=on,serial=image --memory size=64M --cpus \
-             boot=1 --serial tty --console off\n\
-             ```\n\
-             A share wants `--memory size=64M,shared=on --fs tag=share,socket=SOCKET`, with \
-             virtiofsd at the socket.\n"
-        ),
-        _ => format!("`{kernel}` is not known to run under Cloud Hypervisor, and was not tried.\n"),
-    }
+fn block(
+    words: &str,
+    board: Board,
+    monitor: Monitor,
+    bus: Option<Bus>,
+    kernel: &str,
+) -> Result<String> {
+    let disk = Disk {
+        serial: "image".into(),
+        file: IMAGE.into(),
+        read_only: true,
+        blkdebug: None,
+        options: None,
+    };
+    // Firecracker names the disk by its file, which is known where the command is typed.
+    let (before, name) = match monitor {
+        Monitor::Firecracker => {
+            (format!("ID=$(stat -c '%d0%i' {IMAGE} | cut -c 1-20)\n"), "$ID".to_string())
+        }
+        _ => (String::new(), disk.serial.clone()),
+    };
+    let machine = Machine {
+        board,
+        bus,
+        accel: if monitor.emulates() { Accel::Tcg } else { Accel::Kvm },
+        mem: MEM,
+        kernel: kernel.into(),
+        append: format!("image={name} -- manifest /"),
+        disks: vec![disk],
+        shares: Vec::new(),
+        log_socket: None,
+        extra: Vec::new(),
+    };
+    let launch = monitor.launch(&machine, Path::new(""))?;
+    let script = launch.script(Path::new(monitor.program(board)), !before.is_empty());
+    Ok(format!("{words}```sh\n{before}{script}\n```\n"))
 }

@@ -2,20 +2,10 @@
 //!
 //! Always: a command in it runs in the folder as it stands; what was not run is said to be so.
 
-use super::monitors::{self, Section};
+use super::monitors::{self, IMAGE};
 use super::{Entry, Guest};
-use crate::accel::Accel;
-use crate::board::Board;
-use crate::qemu::{Disk, Machine, pasteable};
-use crate::size::{Size, human};
+use crate::size::human;
 use anyhow::Result;
-
-/// Memory of a guest in the examples.
-const MEM: Size = Size(64 << 20);
-/// What the guest is told in the examples.
-const APPEND: &str = "image=image -- manifest /";
-/// The image in the examples.
-const IMAGE: &str = "root.erofs";
 
 /// The whole text.
 pub fn text(guests: &[Guest]) -> Result<String> {
@@ -32,48 +22,8 @@ pub fn text(guests: &[Guest]) -> Result<String> {
     }
     for guest in guests {
         text.push_str(&format!("\n## {}\n", guest.board.package()));
-        text.push_str(&qemu(guest)?);
-        let file = |suffix: &str| {
-            let mut files = guest.files.iter().map(|file| file.name.as_str());
-            files.find(|name| name.ends_with(suffix))
-        };
-        let kernel = file(".Image").or_else(|| file(".elf")).unwrap_or_default();
-        for Section { title, body } in monitors::sections(guest.board.package(), kernel) {
-            text.push_str(&format!("\n### {title}\n{body}"));
-        }
+        let files: Vec<&str> = guest.files.iter().map(|file| file.name.as_str()).collect();
+        text.push_str(&monitors::sections(guest.board, &files)?);
     }
     Ok(text)
-}
-
-fn qemu(guest: &Guest) -> Result<String> {
-    let mut text = String::from("\n### QEMU\n");
-    for Entry { name, .. } in &guest.files {
-        let command = command(guest.board, name)?;
-        text.push_str(&format!("Run by the project's tests:\n```sh\n{command}\n```\n"));
-    }
-    Ok(text)
-}
-
-/// QEMU's command line for a board's file.
-fn command(board: Board, kernel: &str) -> Result<String> {
-    let disk = Disk {
-        serial: "image".into(),
-        file: IMAGE.into(),
-        read_only: true,
-        blkdebug: None,
-        options: None,
-    };
-    let machine = Machine {
-        board,
-        bus: None,
-        accel: Accel::Tcg,
-        mem: MEM,
-        kernel: kernel.into(),
-        append: APPEND.into(),
-        disks: vec![disk],
-        shares: Vec::new(),
-        log_socket: None,
-        extra: Vec::new(),
-    };
-    Ok(pasteable(board.qemu().as_ref(), &machine.arguments()?))
 }

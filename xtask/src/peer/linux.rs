@@ -22,7 +22,7 @@ use crate::board::Board;
 use crate::child::{Child, bound_command};
 use crate::exit;
 use crate::interrupt::Interrupt;
-use crate::qemu::{Disk, Machine, ShareDevice};
+use crate::monitor::{Disk, Machine, ShareDevice, qemu};
 use crate::setup;
 use crate::size::Size;
 use crate::virtiofsd::Daemon;
@@ -93,7 +93,7 @@ pub fn run(guest: &Guest<'_>) -> Result<Race> {
         log_socket: None,
         extra: ["-M", "acpi=on", "-initrd", initrd].map(Into::into).into(),
     };
-    let race = watch(&machine.arguments()?, guest);
+    let race = watch(&qemu::launch(&machine)?.arguments, guest);
     drop(daemon);
     race
 }

@@ -29,7 +29,7 @@ use plan::{Image, LEAST, SCENARIOS, Scenario};
 use report::{Measured, OURS, THEIRS};
 use timed::{Listener, Race};
 
-use crate::accel::{self, Accel};
+use crate::accel::Accel;
 use crate::board::Board;
 use crate::boot;
 use crate::build::{self, Firmware};
@@ -37,7 +37,7 @@ use crate::cli::{BenchArgs, BlobArg, BlobPlace, BootArgs, CacheArg, LogLevel};
 use crate::dist;
 use crate::exit::usage;
 use crate::interrupt::Interrupt;
-use crate::qemu::Disk;
+use crate::monitor::Disk;
 use crate::setup::{self, Need};
 use crate::size::Size;
 
@@ -53,7 +53,7 @@ const CLOCK_NS: u64 = 30_000_000;
 
 /// The task `bench --peer linux`.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
-    let board = args.boot.machine.board;
+    let board = args.boot.machine.board();
     if board != Board::Microvm {
         let names = Board::value_variants().iter().map(|board| board.package());
         let others: Vec<_> = names.filter(|name| *name != "microvm").collect();
@@ -121,14 +121,14 @@ impl<'a> Racing<'a> {
         boot_args.machine.mem = Size(boot_args.machine.mem.0.max(MEM.0));
         let machine = &boot_args.machine;
         let mut racing = Self {
-            firmware: build::board(machine.board, LogLevel::Warn, machine.verbose)?,
+            firmware: build::board(machine.board(), LogLevel::Warn, machine.verbose)?,
             kernel: Kernel::find(args)?,
             init: dist::strip::elf(&build::peer(machine.verbose)?.bytes)?,
             words: args.peer_append.clone().unwrap_or_default(),
             settings: args.peer_setting.clone(),
             parts: parts(args.only.as_deref())?,
             in_part: args.only.is_some(),
-            accel: accel::choose(machine.accel, machine.board.arch())?,
+            accel: machine.accel()?,
             fixtures: Fixtures::make(interrupt)?,
             sums: BTreeMap::new(),
             args: boot_args,

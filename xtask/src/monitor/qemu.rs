@@ -5,13 +5,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use crate::accel::Accel;
-use crate::board::{Board, Bus, Log};
-use crate::size::Size;
+use super::Monitor;
+use super::machine::{Disk, Launch, Machine, ShareDevice};
+use crate::board::{Bus, Log};
 
 /// How QEMU ends after a guest's write of 0x10 to isa-debug-exit: `value << 1 | 1`.
 pub const STATUS_PASSED: i32 = 33;
@@ -21,55 +20,6 @@ pub const STATUS_FAILED: i32 = 35;
 pub const STATUS_PANICKED: i32 = 37;
 /// After 0x13: a processor exception.
 pub const STATUS_EXCEPTION: i32 = 39;
-
-/// A virtio-blk disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
-    /// What the guest knows it by; virtio-blk carries 20 bytes of it.
-    pub serial: String,
-    /// The raw file behind it, as an absolute path.
-    pub file: PathBuf,
-    /// Whether the guest may only read.
-    pub read_only: bool,
-    /// A configuration of blkdebug between the disk and its file.
-    pub blkdebug: Option<PathBuf>,
-    /// More options of -drive.
-    pub options: Option<String>,
-}
-
-/// A virtio-fs share whose daemon listens.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShareDevice {
-    /// The mount tag.
-    pub tag: String,
-    /// The daemon's socket.
-    pub socket: PathBuf,
-}
-
-/// A machine to start.
-#[derive(Clone, Debug)]
-pub struct Machine {
-    /// Which one.
-    pub board: Board,
-    /// What its devices are on; `None` for the usual bus.
-    pub bus: Option<Bus>,
-    /// How the processor is run.
-    pub accel: Accel,
-    /// Memory of the guest.
-    pub mem: Size,
-    /// The ELF to boot.
-    pub kernel: PathBuf,
-    /// The guest's command line.
-    pub append: String,
-    /// Disks, in the order of their slots.
-    pub disks: Vec<Disk>,
-    /// Shares, behind the disks.
-    pub shares: Vec<ShareDevice>,
-    /// The socket on which the tool takes the log; `None` for a guest without one.
-    pub log_socket: Option<PathBuf>,
-    /// Arguments as they are.
-    pub extra: Vec<String>,
-}
 
 /// An option in QEMU's form: parts joined by commas, commas inside of a part doubled.
 struct Opts(Vec<u8>);
@@ -102,12 +52,21 @@ impl Opts {
     }
 }
 
+/// Plans `machine`.
+///
+/// # Errors
+/// The board does not have the bus.
+pub fn launch(machine: &Machine) -> Result<Launch> {
+    Ok(Launch {
+        monitor: Monitor::Qemu,
+        arguments: machine.arguments()?,
+        config: None,
+        log_socket: machine.log_socket.clone(),
+    })
+}
+
 impl Machine {
-    /// All arguments of QEMU.
-    ///
-    /// # Errors
-    /// The board does not have the bus.
-    pub fn arguments(&self) -> Result<Vec<OsString>> {
+    fn arguments(&self) -> Result<Vec<OsString>> {
         let socket = self.board.socket(self.bus)?;
         let mut args = self.base(socket.machine);
         for (number, disk) in self.disks.iter().enumerate() {
@@ -209,27 +168,13 @@ impl ShareDevice {
     }
 }
 
-/// A command that a person can paste into a shell.
-pub fn pasteable(program: &Path, args: &[OsString]) -> String {
-    let mut line = String::new();
-    for word in std::iter::once(program.as_os_str()).chain(args.iter().map(OsString::as_os_str)) {
-        let word = word.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:@+".contains(c);
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        if !word.is_empty() && word.chars().all(plain) {
-            line.push_str(&word);
-        } else {
-            line.push_str(&format!("'{}'", word.replace('\'', r"'\''")));
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accel::Accel;
+    use crate::board::Board;
+    use crate::size::Size;
+    use std::path::PathBuf;
 
     fn disk(serial: &str, file: &str) -> Disk {
         let file = PathBuf::from(file);
@@ -332,11 +277,5 @@ mod tests {
         assert_eq!(words.last().unwrap(), "image=image -- ls /a b");
         let extra = words.iter().position(|word| word == "int").unwrap();
         assert!(extra < words.iter().position(|word| word == "-kernel").unwrap());
-    }
-
-    #[test]
-    fn a_pasted_command_quotes_what_a_shell_would_split() {
-        let args = ["-append".into(), "a 'b'".into(), "".into()];
-        assert_eq!(pasteable(Path::new("q"), &args), r"q -append 'a '\''b'\''' ''");
     }
 }

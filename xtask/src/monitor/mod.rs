@@ -1,0 +1,250 @@
+//! The monitors that run guests, and what each can give them.
+//!
+//! Always: a planner is pure: it makes a command, and files to be written, out of a machine;
+//! whatever a monitor lacks is refused by name, with the way round, before anything is built.
+
+mod args;
+mod cloud_hypervisor;
+mod firecracker;
+mod machine;
+pub mod qemu;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::ValueEnum;
+
+use crate::board::{Board, Bus};
+use crate::exit::{self, usage};
+use crate::setup::find_in_path;
+
+pub use args::MachineArgs;
+pub use machine::{Disk, Launch, Machine, ShareDevice, pasteable};
+
+/// A virtual machine monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Monitor {
+    /// QEMU, which also emulates
+    Qemu,
+    /// Firecracker: KVM, disks on virtio-mmio or PCI, no shares
+    Firecracker,
+    /// Cloud Hypervisor: KVM, disks and shares on PCI
+    CloudHypervisor,
+}
+
+/// Where a monitor has room for a board's devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// What they are on.
+    pub bus: Bus,
+    /// How many there may be.
+    pub devices_max: usize,
+}
+
+impl Monitor {
+    /// Its name, for a person.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Qemu => "QEMU",
+            Self::Firecracker => "Firecracker",
+            Self::CloudHypervisor => "Cloud Hypervisor",
+        }
+    }
+
+    /// Its program.
+    pub fn program(self, board: Board) -> &'static str {
+        match self {
+            Self::Qemu => board.qemu(),
+            Self::Firecracker => "firecracker",
+            Self::CloudHypervisor => "cloud-hypervisor",
+        }
+    }
+
+    /// The variable that may name another file than PATH has.
+    fn variable(self) -> Option<&'static str> {
+        match self {
+            Self::Qemu => None,
+            Self::Firecracker => Some("ROOTLET_FIRECRACKER"),
+            Self::CloudHypervisor => Some("ROOTLET_CLOUD_HYPERVISOR"),
+        }
+    }
+
+    /// Finds its program.
+    ///
+    /// # Errors
+    /// It is neither where its variable says nor in PATH; the tool does not install it.
+    pub fn find(self, board: Board) -> Result<PathBuf> {
+        let (program, variable) = (self.program(board), self.variable());
+        match variable.and_then(|name| Some((name, env::var_os(name)?))) {
+            Some((name, file)) => match Path::new(&file).is_file() {
+                true => Ok(file.into()),
+                false => {
+                    let file = file.display();
+                    Err(exit::stop(exit::SETUP, format!("{name} names {file}, which is no file")))
+                }
+            },
+            None => find_in_path(program).ok_or_else(|| {
+                let or = variable.map_or(String::new(), |name| format!(", and {name} is not set"));
+                exit::stop(
+                    exit::SETUP,
+                    format!(
+                        "missing: {program} is not in PATH{or}; {} is not installed by this \
+                             tool (see docs/monitors.md)",
+                        self.name()
+                    ),
+                )
+            }),
+        }
+    }
+
+    /// The board that it boots where the user names none.
+    pub fn board(self) -> Board {
+        match (self, env::consts::ARCH) {
+            (Self::Qemu, _) => Board::Microvm,
+            (_, "aarch64") => Board::VirtAarch64,
+            (_, "riscv64") => Board::VirtRiscv64,
+            (Self::Firecracker, _) => Board::Microvm,
+            (Self::CloudHypervisor, _) => Board::Q35,
+        }
+    }
+
+    /// Whether it can run a guest without KVM.
+    pub fn emulates(self) -> bool {
+        self == Self::Qemu
+    }
+
+    /// Whether it has virtio-fs.
+    pub fn has_shares(self) -> bool {
+        self != Self::Firecracker
+    }
+
+    /// Whether the guest's log can leave it. Cloud Hypervisor has a port for it that does not
+    /// answer when a guest asks who is there.
+    pub fn has_log(self) -> bool {
+        self == Self::Qemu
+    }
+
+    /// Whether its exit status says how the guest ended.
+    pub fn has_statuses(self) -> bool {
+        self == Self::Qemu
+    }
+
+    /// Arguments that send its own messages to standard error, which has to be a pipe, and not
+    /// between those of the guest. Firecracker opens the file anew and writes from its start.
+    pub fn apart(self) -> &'static [&'static str] {
+        match self {
+            Self::Qemu | Self::CloudHypervisor => &[],
+            Self::Firecracker => &["--log-path", "/dev/stderr"],
+        }
+    }
+
+    /// Whether it takes the flat Linux image of a board that has one, and no ELF.
+    pub fn wants_flat(self, board: Board) -> bool {
+        self != Self::Qemu && board.arch() != "x86_64"
+    }
+
+    /// Returns the bus that is asked for, or the usual one, and how many devices it has room for.
+    ///
+    /// # Errors
+    /// The monitor or the board does not have the bus.
+    pub fn room(self, board: Board, wanted: Option<Bus>) -> Result<Room> {
+        match self {
+            Self::Qemu => {
+                let socket = board.socket(wanted)?;
+                Ok(Room { bus: socket.bus, devices_max: socket.devices_max })
+            }
+            Self::Firecracker => firecracker::room(board, wanted),
+            Self::CloudHypervisor => cloud_hypervisor::room(board, wanted),
+        }
+    }
+
+    /// Plans `machine`; what it needs in files lies in `dir`.
+    ///
+    /// # Errors
+    /// The machine has what this monitor lacks.
+    pub fn launch(self, machine: &Machine, dir: &Path) -> Result<Launch> {
+        self.check(machine)?;
+        match self {
+            Self::Qemu => qemu::launch(machine),
+            Self::Firecracker => firecracker::launch(machine, dir),
+            Self::CloudHypervisor => cloud_hypervisor::launch(machine),
+        }
+    }
+
+    /// Whether it names disks by their files, and not by the serials that the user gives them.
+    fn names_disks(self) -> bool {
+        self == Self::Firecracker
+    }
+
+    /// The names of those of `disks`, whose files have to be there, that do not go by their
+    /// serials: serial and name.
+    ///
+    /// # Errors
+    /// A file cannot be looked at, or two disks have one name.
+    pub fn disk_names(self, disks: &[Disk]) -> Result<BTreeMap<String, String>> {
+        let mut names = BTreeMap::new();
+        for disk in disks.iter().filter(|_| self.names_disks()) {
+            let name = firecracker::disk_name(&disk.file)?;
+            let other = names.iter().find(|(_, other)| **other == name);
+            if let Some((other, _)) = other {
+                return Err(usage(format!(
+                    "{} names disks by their files, and `{other}` and `{}` are one: give one of \
+                     them a copy",
+                    self.name(),
+                    disk.serial
+                )));
+            }
+            names.insert(disk.serial.clone(), name);
+        }
+        Ok(names)
+    }
+
+    /// Refuses disks of the user's own serials where the monitor names disks itself.
+    pub fn check_serials(self) -> Result<()> {
+        match self.names_disks() {
+            false => Ok(()),
+            true => Err(usage(format!(
+                "{} names disks by their files, so no --disk SERIAL=FILE: give blobs by their \
+                 slots (--blob N=FILE), or take --monitor cloud-hypervisor or qemu",
+                self.name()
+            ))),
+        }
+    }
+
+    /// Refuses what this monitor lacks, with the way round.
+    fn check(self, machine: &Machine) -> Result<()> {
+        let name = self.name();
+        if !machine.shares.is_empty() {
+            self.check_shares()?;
+        }
+        if self == Self::Qemu {
+            return Ok(());
+        }
+        let for_qemu = |what: &str| usage(format!("{what} is for QEMU alone, not for {name}"));
+        if !machine.extra.is_empty() {
+            return Err(for_qemu("--qemu-arg"));
+        }
+        match machine.disks.iter().find(|disk| disk.blkdebug.is_some() || disk.options.is_some()) {
+            Some(disk) if disk.blkdebug.is_some() => Err(for_qemu("--blkdebug")),
+            Some(_) => Err(for_qemu("--drive-opt")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses shares where the monitor has no virtio-fs.
+    pub fn check_shares(self) -> Result<()> {
+        match self.has_shares() {
+            true => Ok(()),
+            false => Err(usage(format!(
+                "{} has no virtio-fs, so no --share: give each blob as a disk (--blob N=FILE), or \
+                 take --monitor cloud-hypervisor or qemu",
+                self.name()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
