@@ -119,19 +119,32 @@ fn run(args: Vec<OsString>, patience: Duration) -> Boot {
 impl Boot {
     /// Starts a boot. The guest's own deadline comes first, so that its words are heard.
     pub fn start<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Self {
-        let timeout = ["--timeout".into(), BOOT_SECONDS.to_string().into()];
+        Self::start_within(BOOT_SECONDS, args)
+    }
+
+    /// Starts a boot that may take `seconds`.
+    pub fn start_within<I: IntoIterator<Item = impl Into<OsString>>>(
+        seconds: u64,
+        args: I,
+    ) -> Self {
+        let timeout = ["--timeout".into(), seconds.to_string().into()];
         let args: Vec<OsString> =
             timeout.into_iter().chain(args.into_iter().map(Into::into)).collect();
         build(&args);
-        run(args, Duration::from_secs(BOOT_SECONDS) + AROUND)
+        run(args, Duration::from_secs(seconds) + AROUND)
     }
 
     /// Reads the first byte of standard output and lets the rest wait, so that a guest that has
     /// more to write cannot end.
     pub fn first_byte(&mut self) -> u8 {
+        self.first_byte_if_any().unwrap()
+    }
+
+    /// As [`Boot::first_byte`]; `None` if the guest ends without one.
+    pub fn first_byte_if_any(&mut self) -> Option<u8> {
         let mut byte = [0];
-        self.stdout.as_mut().unwrap().read_exact(&mut byte).unwrap();
-        byte[0]
+        self.stdout.as_mut().unwrap().read_exact(&mut byte).ok()?;
+        Some(byte[0])
     }
 
     /// Waits for the end.

@@ -14,6 +14,7 @@ mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
 mod matrix;
+mod monitors;
 mod protocols;
 mod queues;
 mod race;

@@ -38,7 +38,8 @@ const GOLDEN: [&str; 8] =
 /// Only rows that have all of these words: `virt-aarch64,pci,fs`.
 const FILTER: &str = "ROOTLET_MATRIX";
 
-type Cell = Result<(), String>;
+/// A cell of a table: why it failed.
+pub type Cell = Result<(), String>;
 
 /// A machine with a source.
 #[derive(Clone, Copy)]
@@ -137,22 +138,24 @@ impl Row {
 }
 
 /// The words of a panic.
-fn said(panic: &(dyn std::any::Any + Send)) -> String {
+pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").into()
 }
 
-fn judge(outcome: &Outcome, rows: &[u8]) -> Cell {
+/// Passed, with the manifest `rows` and no failed check.
+pub fn judge(outcome: &Outcome, rows: &[u8]) -> Cell {
     if outcome.status != Some(0) {
         return Err(format!("status {:?}: {}", outcome.status, outcome.verdict()));
     }
     if outcome.stdout != rows {
-        return Err("the manifest differs from the host's".into());
+        return Err("the output differs from the host's".into());
     }
     expect(outcome, "check failures 0", true)
 }
 
-fn expect(outcome: &Outcome, counter: &str, wanted: bool) -> Cell {
+/// Whether the verdict has `counter` is as `wanted`.
+pub fn expect(outcome: &Outcome, counter: &str, wanted: bool) -> Cell {
     let mut counters = outcome.verdict().split_once("  ").map_or("", |(_, all)| all).split(", ");
     match counters.any(|one| one == counter) == wanted {
         true => Ok(()),
@@ -169,7 +172,7 @@ fn wanted(words: &[&str]) -> bool {
 }
 
 /// Does all of `work` on as many threads as there are processors.
-fn in_parallel<W: Sync, R: Send>(work: &[W], run: impl Fn(&W) -> R + Sync) -> Vec<R> {
+pub fn in_parallel<W: Sync, R: Send>(work: &[W], run: impl Fn(&W) -> R + Sync) -> Vec<R> {
     let results: Vec<_> = work.iter().map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let threads = thread::available_parallelism().map_or(1, usize::from).min(work.len());
@@ -187,11 +190,12 @@ fn in_parallel<W: Sync, R: Send>(work: &[W], run: impl Fn(&W) -> R + Sync) -> Ve
 }
 
 /// Writes to standard error past the capture of a test's output.
-fn show(text: &str) {
+pub fn show(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-fn mark(cell: &Cell) -> &'static str {
+/// A cell in a table.
+pub fn mark(cell: &Cell) -> &'static str {
     if cell.is_ok() { "ok" } else { "FAIL" }
 }
 
