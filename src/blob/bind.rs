@@ -1,192 +1,34 @@
 //! Binding: every slot of an image gets a source, by configuration or by its tag.
 //!
-//! Always: a source is at least as long as its slot says; what cannot be bound is an error that
-//! names the slot and what was looked for.
+//! Always: a source is at least as long as its slot says; it serves one slot, or several that are
+//! known to be one blob; what cannot be bound is an error that names the slot and what was looked
+//! for.
 
+use super::bind_error::{BindError, ENOENT, Name, Own};
 use super::image::Image;
-use crate::erofs::{DEVICES_MAX, DeviceSlot};
-use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, Storage, Unfit};
-use core::fmt;
+use super::served::{Found, Served};
+use super::source::{SourceName, SourcePart, Sources};
+use crate::erofs::DeviceSlot;
+use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
 
-/// Bytes of a virtio-blk serial that count.
-const SERIAL_BYTES: usize = 20;
-/// The errno of a share that has no such file.
-const ENOENT: u32 = 2;
-/// Slots and the primary.
-pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
+/// Digits of a SHA-256, which fill a tag.
+const DIGEST_DIGITS: usize = 64;
 
-/// How a machine names a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceName<'n> {
-    /// The disk with this serial.
-    Disk(&'n str),
-    /// A file of a share; without a mount tag, of any share.
-    File {
-        /// The share's mount tag.
-        mount_tag: Option<&'n str>,
-        /// The file's path on the share.
-        name: &'n str,
-    },
+/// A device for a slot.
+struct Candidate<'n> {
+    device: DeviceId,
+    name: SourceName<'n>,
+    found: Found,
 }
-
-impl SourceName<'_> {
-    /// Finds the device of this name.
-    pub fn find<D: Discover>(&self, storage: &mut D) -> Result<DeviceId, BindError> {
-        let found = match self {
-            Self::Disk(serial) => storage.disk(serial),
-            Self::File { mount_tag, name } => storage.share_file(*mount_tag, name),
-        };
-        found.map_err(|cause| BindError::Source { slot: 0, name: self.to_name(), cause })
-    }
-
-    fn to_name(self) -> Name {
-        let mut name = Name::new();
-        let parts: [&str; 4] = match self {
-            Self::Disk(serial) => ["disk ", serial, "", ""],
-            Self::File { mount_tag, name } => {
-                ["file ", name, " on share ", mount_tag.unwrap_or("(any)")]
-            }
-        };
-        for c in parts.iter().flat_map(|part| part.chars()) {
-            if name.push(c).is_err() {
-                break;
-            }
-        }
-        name
-    }
-}
-
-/// A name in a message, cut to what fits.
-pub type Name = heapless::String<72>;
-
-/// Why a slot has no source.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BindError {
-    /// The configured source of a slot (0: the image) cannot be had.
-    Source {
-        /// The slot.
-        slot: u16,
-        /// What was looked for.
-        name: Name,
-        /// Why it is not there.
-        cause: DiscoverError,
-    },
-    /// Nothing was configured for the slot, and nothing has its tag.
-    Missing {
-        /// The slot.
-        slot: u16,
-        /// Its tag; often empty.
-        tag: Name,
-    },
-    /// A source is configured for a slot that the image does not have.
-    NoSlot {
-        /// The slot.
-        slot: u16,
-        /// How many there are.
-        slots: u16,
-    },
-    /// Nothing can be read from the device of a slot (0: the image).
-    Unfit {
-        /// The slot.
-        slot: u16,
-        /// The device.
-        device: DeviceId,
-        /// What is wrong with it.
-        unfit: Unfit,
-    },
-    /// The slot's part of a flattened image does not begin at a sector of its disk.
-    Unaligned {
-        /// The slot.
-        slot: u16,
-        /// Where its part begins, in bytes.
-        base: u64,
-        /// Sector of the disk in bytes.
-        sector: u32,
-    },
-    /// A source ends before its slot does.
-    Short {
-        /// The slot.
-        slot: u16,
-        /// Bytes that the slot says it has.
-        need: u64,
-        /// Bytes that the source has.
-        got: u64,
-    },
-}
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Source { slot: 0, name, cause } => write!(f, "the image ({name}): {cause}"),
-            Self::Source { slot, name, cause } => {
-                write!(f, "blob of slot {slot} ({name}): {cause}")
-            }
-            Self::Missing { slot, tag } if tag.is_empty() => write!(
-                f,
-                "blob of slot {slot}: none given (blob{slot}=...), and the slot has no tag to find it by"
-            ),
-            Self::Missing { slot, tag } => write!(
-                f,
-                "blob of slot {slot}: none given (blob{slot}=...), and no disk or shared file is called \"{tag}\""
-            ),
-            Self::NoSlot { slot, slots } => {
-                write!(f, "a blob is given for slot {slot}, the image has {slots} device slots")
-            }
-            Self::Unfit { slot: 0, device, unfit } => write!(f, "the image ({device}): {unfit}"),
-            Self::Unfit { slot, device, unfit } => {
-                write!(f, "blob of slot {slot} ({device}): {unfit}")
-            }
-            Self::Unaligned { slot, base, sector } => write!(
-                f,
-                "slot {slot} begins at byte {base} of the image, inside a sector of {sector} bytes"
-            ),
-            Self::Short { slot, need, got } => {
-                write!(f, "blob of slot {slot} is too short: {got} bytes, the slot needs {need}")
-            }
-        }
-    }
-}
-
-impl core::error::Error for BindError {}
-
-impl BindError {
-    /// Whether a source is not there, or does not answer; not one that is there and wrong.
-    fn is_absence(&self) -> bool {
-        match self {
-            Self::Source { cause, .. } => matches!(
-                cause,
-                DiscoverError::NotFound | DiscoverError::Share(ENOENT) | DiscoverError::Daemon(_)
-            ),
-            Self::Missing { .. } => true,
-            _ => false,
-        }
-    }
-}
-
-/// The source of one slot: a device, and which part of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourcePart {
-    /// The device.
-    pub device: DeviceId,
-    /// First byte on it.
-    pub base: u64,
-    /// Length of the slot in bytes.
-    pub bytes: u64,
-    /// Version of the source, 0 for a disk.
-    pub version: u64,
-}
-
-/// The sources of all slots; index 0 is the primary.
-#[cfg(feature = "alloc")]
-pub type Sources = alloc::vec::Vec<SourcePart>;
-/// The sources of all slots; index 0 is the primary.
-#[cfg(not(feature = "alloc"))]
-pub type Sources = heapless::Vec<SourcePart, SOURCES_MAX>;
 
 impl Image {
     /// Binds every slot: to what `configured` names for it, else to a disk with its tag as the
     /// serial, else to a shared file called by its tag, else to its part of the primary device
     /// if that holds the slot's place in the unified address space.
+    ///
+    /// One source serves one slot. It serves several where they have one tag and length and it is
+    /// known to be their blob: because `configured` names it for one of them, and for each other
+    /// one or by the whole tag; or because the tag is a SHA-256 and a shared file has it for a name.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -197,7 +39,7 @@ impl Image {
     ) -> Result<Sources, BindError> {
         let mut first = None;
         let configured = configured.iter().copied();
-        let sources = self.bind_present(storage, configured, &mut |_, error| {
+        let sources = self.bind_present(storage, configured, None, &mut |_, error| {
             first.get_or_insert(error);
         })?;
         first.map_or(Ok(sources), Err)
@@ -205,7 +47,7 @@ impl Image {
 
     /// As [`Image::bind`], but a slot whose length the image states and whose source is not there
     /// is told to `missing`, and has [`DeviceId::NONE`] for a source: what a region holds of it
-    /// can be read.
+    /// can be read. The disk with the `region` is no slot's by its tag.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -213,6 +55,7 @@ impl Image {
         &self,
         storage: &mut D,
         configured: impl Iterator<Item = (u16, SourceName<'n>)> + Clone,
+        region: Option<DeviceId>,
         missing: &mut dyn FnMut(u16, BindError),
     ) -> Result<Sources, BindError> {
         let slots = self.devices.len();
@@ -226,10 +69,20 @@ impl Image {
         let version = version_of(storage, self.device);
         let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
         keep(&mut sources, part);
+        let mut served = Served::new(self.device);
         for (number, slot) in self.devices.iter() {
             let bytes = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
             let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
-            let part = match self.bind_slot(storage, number, slot, given) {
+            let mut own = None;
+            let candidate = match given {
+                Some(name) => configured_source(storage, number, name).map(Some),
+                None => self.by_tag(storage, number, slot, region, &mut own),
+            };
+            let bound = candidate.and_then(|candidate| match candidate {
+                Some(one) => self.whole_device(storage, &mut served, number, slot, one),
+                None => self.flattened(storage, number, slot, own),
+            });
+            let part = match bound {
                 Err(error) if slot.blocks > 0 && error.is_absence() => {
                     missing(number, error);
                     SourcePart { device: DeviceId::NONE, base: 0, bytes, version: 0 }
@@ -241,19 +94,19 @@ impl Image {
         Ok(sources)
     }
 
-    fn bind_slot<D: Discover>(
+    fn whole_device<D: Discover>(
         &self,
-        storage: &mut D,
+        storage: &D,
+        served: &mut Served,
         number: u16,
         slot: &DeviceSlot,
-        given: Option<SourceName<'_>>,
+        candidate: Candidate<'_>,
     ) -> Result<SourcePart, BindError> {
+        let Candidate { device, name, found } = candidate;
+        if let Err(other) = served.claim(&self.devices, device, number, found) {
+            return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
+        }
         let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
-        let device = match given {
-            Some(name) => Some(name.find(storage).map_err(|error| at_slot(error, number))?),
-            None => by_tag(storage, number, slot)?,
-        };
-        let Some(device) = device else { return self.flattened(storage, number, slot, need) };
         let info = fit(storage, number, device)?;
         let got = info.map_or(0, |info| info.bytes);
         if got < need {
@@ -263,18 +116,53 @@ impl Image {
         Ok(SourcePart { device, base: 0, bytes, version: version_of(storage, device) })
     }
 
+    /// What has the slot's tag for a name; `None` if nothing has, but perhaps what is the machine's
+    /// `own`.
+    fn by_tag<'t, D: Discover>(
+        &self,
+        storage: &mut D,
+        number: u16,
+        slot: &'t DeviceSlot,
+        region: Option<DeviceId>,
+        own: &mut Option<Own>,
+    ) -> Result<Option<Candidate<'t>>, BindError> {
+        let Ok(tag) = core::str::from_utf8(slot.tag()) else { return Ok(None) };
+        if tag.is_empty() {
+            return Ok(None);
+        }
+        let is_digest =
+            tag.len() == DIGEST_DIGITS && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let by_serial = if tag.len() > SERIAL_BYTES { Found::ByPartOfTag } else { Found::ByTag };
+        let by_name = if is_digest { Found::ByDigest } else { Found::ByTag };
+        let file = SourceName::File { mount_tag: None, name: tag };
+        for (name, found) in [(SourceName::Disk(tag), by_serial), (file, by_name)] {
+            match name.find(storage) {
+                Ok(device) if device == self.device => *own = Some(Own::Image),
+                Ok(device) if Some(device) == region => *own = Some(Own::Region),
+                Ok(device) => return Ok(Some(Candidate { device, name, found })),
+                Err(BindError::Source {
+                    cause: DiscoverError::NotFound | DiscoverError::Share(ENOENT),
+                    ..
+                }) => {}
+                Err(error) => return Err(at_slot(error, number)),
+            }
+        }
+        Ok(None)
+    }
+
     fn flattened<D: Discover>(
         &self,
         storage: &D,
         number: u16,
         slot: &DeviceSlot,
-        need: u64,
+        own: Option<Own>,
     ) -> Result<SourcePart, BindError> {
+        let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
         let base = self.superblock.block_size.at(slot.uniaddr).unwrap_or(u64::MAX);
         let bytes = if slot.blocks == 0 { self.room_of(number, slot, base) } else { need };
         let end = base.saturating_add(bytes);
         if slot.uniaddr == 0 || bytes == 0 || end > self.bytes {
-            return Err(BindError::Missing { slot: number, tag: text(slot.tag()) });
+            return Err(BindError::Missing { slot: number, tag: text(slot.tag()), own });
         }
         let sector = storage.info(self.device).map_or(1, |info| info.sector_bytes);
         if base & u64::from(sector).wrapping_sub(1) != 0 {
@@ -342,29 +230,14 @@ fn at_slot(error: BindError, slot: u16) -> BindError {
     }
 }
 
-/// What has the slot's tag for a name; `None` if nothing has.
-fn by_tag<D: Discover>(
+/// The source that is configured for a slot.
+fn configured_source<'n, D: Discover>(
     storage: &mut D,
     number: u16,
-    slot: &DeviceSlot,
-) -> Result<Option<DeviceId>, BindError> {
-    let Ok(tag) = core::str::from_utf8(slot.tag()) else { return Ok(None) };
-    if tag.is_empty() {
-        return Ok(None);
-    }
-    let serial = tag.get(..SERIAL_BYTES).unwrap_or(tag);
-    let file = SourceName::File { mount_tag: None, name: tag };
-    for name in [SourceName::Disk(serial), file] {
-        match name.find(storage) {
-            Ok(device) => return Ok(Some(device)),
-            Err(BindError::Source {
-                cause: DiscoverError::NotFound | DiscoverError::Share(ENOENT),
-                ..
-            }) => {}
-            Err(error) => return Err(at_slot(error, number)),
-        }
-    }
-    Ok(None)
+    name: SourceName<'n>,
+) -> Result<Candidate<'n>, BindError> {
+    let device = name.find(storage).map_err(|error| at_slot(error, number))?;
+    Ok(Candidate { device, name, found: Found::Configured })
 }
 
 fn text(bytes: &[u8]) -> Name {

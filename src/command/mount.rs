@@ -235,8 +235,10 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     let Mounted { image, sources, missing } = &mut mounted;
     image.domain = config.domain.clone();
     let given = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name)));
-    *sources =
-        image.bind_present(storage, given, &mut |slot, error| missing.push((slot, error)))?;
+    // A region that cannot be had is a notice later on.
+    let region = config.cache.as_ref().and_then(|cache| storage.disk(&cache.serial).ok());
+    let mut note = |slot, error| missing.push((slot, error));
+    *sources = image.bind_present(storage, given, region, &mut note)?;
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
     }

@@ -143,9 +143,7 @@ pub enum IoErrorKind {
 impl fmt::Display for IoErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // The statuses of virtio-blk are 1 and 2.
-            Self::Device(status @ ..=2) => write!(f, "the device reported error {status}"),
-            Self::Device(errno) => write!(f, "the device reported an error: {}", Errno(*errno)),
+            Self::Device(status) => write!(f, "the device reported error {status}"),
             Self::Timeout => f.write_str("no answer before the deadline"),
             Self::Short(got) => write!(f, "only {got} bytes arrived"),
             Self::OutOfRange => f.write_str("range beyond the end of the device"),

@@ -252,7 +252,7 @@ fn missing_image_is_named() {
     world.set_share_fault("t", DiscoverError::Share(13));
     assert_eq!(
         failed("image=share:t:x"),
-        "the image (file x on share t): the share refuses it with errno 13"
+        "the image (file x on share t): the share refuses it: permission denied (errno 13)"
     );
 }
 

@@ -24,6 +24,7 @@ mod guest;
 mod joins;
 mod malformed;
 mod mount;
+mod one_source;
 mod oracle;
 mod paths;
 mod random;
