@@ -141,10 +141,6 @@ pub enum Corrupt {
     FragmentBeyondPacked { nid: Nid, at: u64, len: u64, packed: u64 },
     /// A long prefix of xattr names that is too short or too long.
     XattrPrefixLen { prefix: u8, len: u16 },
-    /// A long prefix of xattr names beyond the table.
-    NoXattrPrefix { prefix: u8, prefixes: u8 },
-    /// More than 999,999,999 nanoseconds; `None` is the superblock's.
-    Nanoseconds { nid: Option<Nid>, nanoseconds: u32 },
     /// A compact inode's mtime plus the epoch needs more than 64 bits.
     Mtime { nid: Nid, epoch: i64, seconds: u32 },
     /// A slot that reaches beyond 48-bit block numbers.
@@ -181,8 +177,6 @@ pub enum Corrupt {
     NoEntry { nid: Nid, block: u64, entry: u16, entries: u16 },
     /// A name that no directory can hold.
     Name { nid: Nid, block: u64, entry: u16, fault: NameFault },
-    /// A type of file that does not exist.
-    EntryType { nid: Nid, block: u64, entry: u16, file_type: u8 },
     /// A directory that contains itself, or one that contains it.
     DirectoryInItself { nid: Nid },
     /// A directory that a walk reaches by a second name.
@@ -208,7 +202,6 @@ impl fmt::Display for Corrupt {
             | Self::NoMetabox
             | Self::NoPackedInode
             | Self::XattrPrefixLen { .. }
-            | Self::NoXattrPrefix { .. }
             | Self::SlotRange { .. }
             | Self::SlotsOverlap { .. }
             | Self::NoSlot { .. }
@@ -218,8 +211,7 @@ impl fmt::Display for Corrupt {
             Self::FirstNameoff { .. }
             | Self::Nameoff { .. }
             | Self::NoEntry { .. }
-            | Self::Name { .. }
-            | Self::EntryType { .. } => self.fmt_dir(f),
+            | Self::Name { .. } => self.fmt_dir(f),
             _ => self.fmt_inode(f),
         }
     }
@@ -269,9 +261,6 @@ impl Corrupt {
             Self::XattrPrefixLen { prefix, len } => {
                 write!(f, "long xattr prefix {prefix} has {len} bytes, not 1 to 256")
             }
-            Self::NoXattrPrefix { prefix, prefixes } => {
-                write!(f, "long xattr prefix {prefix} is named, the table has {prefixes}")
-            }
             Self::SlotRange { slot, uniaddr, blocks } => {
                 write!(f, "device slot {slot}: {blocks} blocks from block {uniaddr} pass 2^48")
             }
@@ -294,12 +283,6 @@ impl Corrupt {
 
     fn fmt_inode(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Nanoseconds { nid: Some(nid), nanoseconds } => {
-                write!(f, "{nanoseconds} nanoseconds in the mtime of nid {nid}")
-            }
-            Self::Nanoseconds { nid: None, nanoseconds } => {
-                write!(f, "{nanoseconds} nanoseconds in the superblock, at byte 0x420")
-            }
             Self::Mtime { nid, epoch, seconds } => {
                 write!(f, "mtime of nid {nid}: {seconds} s after {epoch}")
             }
@@ -384,9 +367,6 @@ impl Corrupt {
             }
             Self::Name { nid, block, entry, fault } => {
                 write!(f, "directory nid {nid} block {block} entry {entry}: the name {fault}")
-            }
-            Self::EntryType { nid, block, entry, file_type } => {
-                write!(f, "directory nid {nid} block {block} entry {entry}: file type {file_type}")
             }
             _ => Ok(()),
         }

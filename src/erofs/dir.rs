@@ -19,10 +19,27 @@ const NAME_BYTES_MAX: usize = 255;
 pub struct Dirent<'b> {
     /// The inode.
     pub nid: Nid,
-    /// The type of the file, if the entry says; the inode's own type counts.
-    pub kind: Option<FileKind>,
+    /// The type of the file, as a number; see [`Dirent::kind`].
+    pub file_type: u8,
     /// The name.
     pub name: &'b [u8],
+}
+
+impl Dirent<'_> {
+    /// Returns the type of the file that the entry tells; `None` where its number is 0 or means
+    /// nothing. It is a hint: the inode's own type counts.
+    pub fn kind(&self) -> Option<FileKind> {
+        Some(match self.file_type {
+            1 => FileKind::Regular,
+            2 => FileKind::Directory,
+            3 => FileKind::CharDevice,
+            4 => FileKind::BlockDevice,
+            5 => FileKind::Fifo,
+            6 => FileKind::Socket,
+            7 => FileKind::Symlink,
+            _ => return None,
+        })
+    }
 }
 
 /// A block of a directory.
@@ -60,29 +77,7 @@ impl<'b> DirBlock<'b> {
     /// Entry `entry`. Does not compare its name with others.
     pub fn entry(&self, entry: u16) -> Result<Dirent<'b>, FormatError> {
         let raw = self.raw(entry)?;
-        self.dirent(entry, raw, self.name(entry, raw)?)
-    }
-
-    fn dirent(
-        &self,
-        entry: u16,
-        raw: Record<'b, 12>,
-        name: &'b [u8],
-    ) -> Result<Dirent<'b>, FormatError> {
-        let (nid, block) = (self.nid, self.block);
-        let target = Nid(raw.u64::<0>());
-        let kind = match raw.u8::<10>() {
-            0 => None,
-            1 => Some(FileKind::Regular),
-            2 => Some(FileKind::Directory),
-            3 => Some(FileKind::CharDevice),
-            4 => Some(FileKind::BlockDevice),
-            5 => Some(FileKind::Fifo),
-            6 => Some(FileKind::Socket),
-            7 => Some(FileKind::Symlink),
-            file_type => return Err(Corrupt::EntryType { nid, block, entry, file_type }.into()),
-        };
-        Ok(Dirent { nid: target, kind, name })
+        Ok(dirent(raw, self.name(entry, raw)?))
     }
 
     /// The inode of an entry, whatever else it holds.
@@ -132,7 +127,7 @@ impl<'b> DirBlock<'b> {
                 return Err(self.name_fault(middle, NameFault::Order).into());
             }
             match name.cmp(probe) {
-                Ordering::Equal => return self.dirent(middle, raw, probe).map(Some),
+                Ordering::Equal => return Ok(Some(dirent(raw, probe))),
                 Ordering::Less => (high, above) = (middle, Some(probe)),
                 Ordering::Greater => (low, below) = (middle.saturating_add(1), Some(probe)),
             }
@@ -187,6 +182,10 @@ impl<'b> DirBlock<'b> {
     fn name_fault(&self, entry: u16, fault: NameFault) -> Corrupt {
         Corrupt::Name { nid: self.nid, block: self.block, entry, fault }
     }
+}
+
+fn dirent<'b>(raw: Record<'b, 12>, name: &'b [u8]) -> Dirent<'b> {
+    Dirent { nid: Nid(raw.u64::<0>()), file_type: raw.u8::<10>(), name }
 }
 
 fn fault(name: &[u8]) -> Option<NameFault> {
@@ -279,7 +278,7 @@ mod tests {
         let want: [&[u8]; 9] =
             [b".", b"..", b"empty", b"hello", b"link", b"long", b"null", b"pipe", b"sub"];
         assert_eq!(names, want.map(Ok));
-        let found = block.find(b"hello").map(|found| found.map(|entry| (entry.nid, entry.kind)));
+        let found = block.find(b"hello").map(|found| found.map(|entry| (entry.nid, entry.kind())));
         assert_eq!(found, Ok(Some((Nid(45), Some(FileKind::Regular)))));
     }
 
@@ -388,13 +387,14 @@ mod tests {
     }
 
     #[test]
-    fn file_type_zero_says_nothing_and_eight_is_corrupt() {
+    fn file_types_zero_and_eight_say_nothing() {
         let mut bytes = dir_block(&[b"a"], 512);
-        patch(&mut bytes, 10, &[0]);
-        assert_eq!(valid(&bytes).entry(0).map(|entry| entry.kind), Ok(None));
-        patch(&mut bytes, 10, &[8]);
-        let error = Corrupt::EntryType { nid: DIR, block: 2, entry: 0, file_type: 8 };
-        assert_eq!(walk_error(&bytes), Some(error.into()));
+        for file_type in [0, 8, 255] {
+            patch(&mut bytes, 10, &[file_type]);
+            let entry = valid(&bytes).entry(0);
+            assert_eq!(entry.map(|entry| (entry.file_type, entry.kind())), Ok((file_type, None)));
+            assert_eq!(walk_error(&bytes), None);
+        }
     }
 
     #[test]

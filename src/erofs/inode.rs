@@ -26,8 +26,19 @@ const SYMLINK_BYTES_MAX: u64 = 4096;
 pub struct Mtime {
     /// Seconds since 1970; negative before.
     pub seconds: i64,
-    /// Nanoseconds, 0 to 999,999,999, after that second.
+    /// Nanoseconds after that second. Some tools write more than 999,999,999; Linux shows the
+    /// number as it is stored, and so do we.
     pub nanoseconds: u32,
+}
+
+impl Mtime {
+    /// Returns the nanoseconds since 1970.
+    pub fn total_ns(&self) -> i128 {
+        // Below 2^95, so nothing wraps.
+        i128::from(self.seconds)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(i128::from(self.nanoseconds))
+    }
 }
 
 /// A validated inode.
@@ -102,7 +113,7 @@ impl Inode {
         let directory = kind == FileKind::Directory;
         let bit_4 = format & FORMAT_BIT_4 != 0;
         let mut fields = if extended {
-            Fields::from_extended(nid, record::<EXTENDED>(nid, bytes)?)?
+            Fields::from_extended(record::<EXTENDED>(nid, bytes)?)
         } else {
             Fields::from_compact(superblock, nid, raw)?
         };
@@ -169,20 +180,19 @@ impl Fields {
         })
     }
 
-    fn from_extended(nid: Nid, raw: Record<'_, EXTENDED>) -> Result<Self, Corrupt> {
-        let nanoseconds = raw.u32::<40>();
-        if nanoseconds >= 1_000_000_000 {
-            return Err(Corrupt::Nanoseconds { nid: Some(nid), nanoseconds });
-        }
-        Ok(Self {
+    fn from_extended(raw: Record<'_, EXTENDED>) -> Self {
+        Self {
             nb: raw.u16::<6>(),
             size: raw.u64::<8>(),
             union: raw.u32::<16>(),
             uid: raw.u32::<24>(),
             gid: raw.u32::<28>(),
-            mtime: Mtime { seconds: i64::from_le_bytes(raw.bytes::<32, 8>()), nanoseconds },
+            mtime: Mtime {
+                seconds: i64::from_le_bytes(raw.bytes::<32, 8>()),
+                nanoseconds: raw.u32::<40>(),
+            },
             nlink: raw.u32::<44>(),
-        })
+        }
     }
 }
 
@@ -299,14 +309,14 @@ mod tests {
     }
 
     #[test]
-    fn a_second_has_fewer_nanoseconds_than_a_billion() {
+    fn nanoseconds_of_more_than_a_second_are_kept_as_linux_shows_them() {
         let mut bytes = extended(0, 0o100_600, 10, 1, 0);
-        let nanoseconds: u32 = 1_000_000_000;
-        if let Some(field) = bytes.get_mut(40..44) {
-            field.copy_from_slice(&nanoseconds.to_le_bytes());
+        for nanoseconds in [1_000_000_000, 1_500_000_000, u32::MAX] {
+            if let Some(field) = bytes.get_mut(40..44) {
+                field.copy_from_slice(&nanoseconds.to_le_bytes());
+            }
+            assert_eq!(valid(&bytes).mtime, Mtime { seconds: -5, nanoseconds });
         }
-        let error = Corrupt::Nanoseconds { nid: Some(NID), nanoseconds };
-        assert_eq!(inode(&bytes), Err(error.into()));
     }
 
     #[test]

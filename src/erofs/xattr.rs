@@ -4,7 +4,7 @@
 
 use super::block::Nid;
 use super::corrupt::{Corrupt, Part};
-use super::error::{FormatError, Unsupported};
+use super::error::FormatError;
 use super::record::Record;
 use twox_hash::XxHash32;
 
@@ -41,19 +41,20 @@ pub fn filter_bit(index: u8, name: &[u8]) -> u32 {
     1_u32.wrapping_shl(hash & 31)
 }
 
-/// What stands before the name of an entry.
+/// What stands before the name of an entry. An entry whose prefix means nothing has no name, and
+/// is no attribute: tools leave such entries as padding, and Linux passes over them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
-    /// A fixed one, by its index.
+    /// A fixed one, by its index; [`prefix`] says whether that means anything.
     Short(u8),
-    /// The long one of this number in the image's table.
+    /// The long one of this number in the image's table, if the table has so many.
     Long(u8),
 }
 
 /// A prefix that the image itself defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongPrefix<'b> {
-    /// The index of the fixed prefix that it begins with.
+    /// The index of the fixed prefix that it begins with, whether that means anything or not.
     pub index: u8,
     /// What follows.
     pub infix: &'b [u8],
@@ -67,7 +68,6 @@ impl<'b> LongPrefix<'b> {
     pub fn from_bytes(number: u8, bytes: &'b [u8]) -> Result<Self, FormatError> {
         match bytes.split_first() {
             Some((index, infix)) if infix.len() < Self::BYTES_MAX => {
-                prefix(*index).ok_or(Unsupported::XattrIndex(*index))?;
                 Ok(Self { index: *index, infix })
             }
             _ => Err(Self::wrong_len(number, bytes.len())),
@@ -173,15 +173,11 @@ impl<'b> Entry<'b> {
     }
 
     /// What stands before the name.
-    ///
-    /// # Errors
-    /// Unsupported when its index means nothing.
-    pub fn prefix(&self) -> Result<Prefix, FormatError> {
-        if self.index & LONG_PREFIX != 0 {
-            return Ok(Prefix::Long(self.index & !LONG_PREFIX));
+    pub fn prefix(&self) -> Prefix {
+        match self.index & LONG_PREFIX {
+            0 => Prefix::Short(self.index),
+            _ => Prefix::Long(self.index & !LONG_PREFIX),
         }
-        prefix(self.index).ok_or(Unsupported::XattrIndex(self.index))?;
-        Ok(Prefix::Short(self.index))
     }
 
     /// The entry that `bytes` begins with; `at` is where they lie in `part`, for messages.
@@ -268,7 +264,7 @@ mod tests {
         let entry = Entry::from_shared(id, TINY.get(at.unwrap_or(0)..).unwrap_or(&[]));
         let want = Entry { index: 6, name: b"shared", value: b"common value" };
         assert_eq!(entry, Ok(want));
-        assert_eq!(want.prefix(), Ok(Prefix::Short(6)));
+        assert_eq!(want.prefix(), Prefix::Short(6));
     }
 
     #[test]
@@ -307,11 +303,15 @@ mod tests {
     }
 
     #[test]
-    fn prefix_is_short_or_long_or_unknown() {
+    fn prefix_is_short_or_long_or_means_nothing() {
         let entry = |index| Entry { index, name: b"", value: b"" };
-        assert_eq!(entry(0x83).prefix(), Ok(Prefix::Long(3)));
-        assert_eq!(entry(5).prefix(), Err(Unsupported::XattrIndex(5).into()));
-        assert_eq!(entry(3).prefix(), Ok(Prefix::Short(3)));
+        assert_eq!(entry(0x83).prefix(), Prefix::Long(3));
+        assert_eq!(entry(3).prefix(), Prefix::Short(3));
+        // 0 is what tools pad with, 5 was another file system's.
+        for index in [0, 5, 7, 0x7f] {
+            assert_eq!(entry(index).prefix(), Prefix::Short(index));
+            assert_eq!(prefix(index), None);
+        }
     }
 
     #[test]
@@ -326,8 +326,8 @@ mod tests {
                 Err(error.into())
             );
         }
-        let error = Unsupported::XattrIndex(9).into();
-        assert_eq!(LongPrefix::from_bytes(0, b"\x09x"), Err(error));
+        let nothing = LongPrefix::from_bytes(0, b"\x09x");
+        assert_eq!(nothing, Ok(LongPrefix { index: 9, infix: b"x" }));
     }
 
     #[test]

@@ -20,8 +20,25 @@ pub struct DirEntry {
     pub name: heapless::Vec<u8, NAME_BYTES_MAX>,
     /// Its inode.
     pub nid: Nid,
-    /// Its type, if the directory says.
+    /// Its type: the inode's where that was read, else the directory's word for it, if any. Where
+    /// they do not agree, the inode's counts.
     pub kind: Option<FileKind>,
+}
+
+impl<S: Storage, L: Layer<S>> Root<S, L> {
+    /// Copies block `block` of a directory to `out`, for [`DirBlock::from_bytes`], and returns how
+    /// many bytes it has: those of a block of the image, or fewer in the last one.
+    pub fn read_dir_block(&self, dir: &Inode, block: u64, out: &mut [u8]) -> Result<usize, Error> {
+        if dir.kind != FileKind::Directory {
+            return Err(PathError::NotADirectory.into());
+        }
+        let mut inner = self.lock();
+        let size = inner.superblock.block_size.bytes();
+        let bytes = inner.dir_block(dir, block)?;
+        let out = out.get_mut(..bytes.len()).ok_or(PathError::BufferTooSmall(size))?;
+        out.copy_from_slice(bytes);
+        Ok(bytes.len())
+    }
 }
 
 /// A place in a directory: no borrow, so that many can be kept.
@@ -55,8 +72,12 @@ impl DirCursor {
         Ok(found.then_some(entry))
     }
 
-    /// The next entry, written to `entry`, with its inode; `None`, and `entry` is anything, at the
-    /// end. Quicker than [`DirCursor::next`] and [`Root::inode`]: one lock, and no copy of an entry.
+    /// The next entry, written to `entry`, with its inode; `None` at the end. Quicker than
+    /// [`DirCursor::next`] and [`Root::inode`]: one lock, and no copy of an entry.
+    ///
+    /// # Errors
+    /// Those of the entry's inode, where `entry` has a name: the next call takes the entry after
+    /// it. Those of the directory, where the name is empty: the next call tries the same again.
     pub fn next_inode<S: Storage, L: Layer<S>>(
         &mut self,
         root: &Root<S, L>,
@@ -66,7 +87,9 @@ impl DirCursor {
         if !self.advance(&mut inner, entry, true)? {
             return Ok(None);
         }
-        inner.inode(entry.nid).map(Some)
+        let inode = inner.inode(entry.nid)?;
+        entry.kind = Some(inode.kind);
+        Ok(Some(inode))
     }
 
     /// The inodes of the next entries of the block, as far as they can be told.
@@ -86,6 +109,7 @@ impl DirCursor {
         wanted: bool,
     ) -> Result<bool, Error> {
         let blocks = inner.superblock.block_size.blocks_of(self.dir.size);
+        entry.name.clear();
         // The name of the entry before, if it is in the block before.
         let mut last = None;
         // Every round takes an entry or goes on to the next block.
@@ -115,9 +139,8 @@ impl DirCursor {
             if found.name == b"." || found.name == b".." {
                 continue;
             }
-            entry.name.clear();
             entry.name.extend_from_slice(found.name).map_err(|_| PathError::TooLong)?;
-            (entry.nid, entry.kind) = (found.nid, found.kind);
+            (entry.nid, entry.kind) = (found.nid, found.kind());
             return Ok(true);
         }
         Ok(false)

@@ -7,8 +7,9 @@ use super::Root;
 use super::inner::Inner;
 use crate::cache::Layer;
 use crate::erofs::xattr::{Body, Entry, Header, LongPrefix, Prefix, filter_bit, prefix, split};
-use crate::erofs::{Compat, Corrupt, Inode, Nid, Part, Space, Span};
+use crate::erofs::{Compat, Corrupt, Inode, Part, Space, Span};
 use crate::error::{Error, PathError};
+use crate::num::wide;
 use crate::storage::Storage;
 
 /// A buffer of this many bytes is enough for the xattrs of any inode.
@@ -33,7 +34,8 @@ impl<'n> XattrName<'n> {
 }
 
 impl<S: Storage, L: Layer<S>> Root<S, L> {
-    /// Calls `each` with name and value of every xattr of `inode`, inline ones first. `buffer`
+    /// Calls `each` with name and value of every xattr of `inode`, inline ones first; entries whose
+    /// prefix means nothing are passed over, as Linux does. `buffer`
     /// holds the body and one shared entry; [`XATTR_BYTES_MAX`] always do.
     pub fn xattrs(
         &self,
@@ -65,21 +67,21 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Ok(())
     }
 
-    /// Calls `each` with an entry under its full name.
+    /// Calls `each` with an entry under its full name, if it has one.
     fn named(
         &self,
         entry: &Entry<'_>,
         each: &mut impl FnMut(&XattrName<'_>, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut memory = [0; LongPrefix::BYTES_MAX];
-        let (index, infix) = match entry.prefix()? {
+        let (index, infix) = match entry.prefix() {
             Prefix::Short(index) => (index, [].as_slice()),
-            Prefix::Long(number) => {
-                let long = self.lock().long_prefix(number, &mut memory)?;
-                (long.index, long.infix)
-            }
+            Prefix::Long(number) => match self.lock().long_prefix(number, &mut memory)? {
+                Some(long) => (long.index, long.infix),
+                None => return Ok(()),
+            },
         };
-        let prefix = prefix(index).unwrap_or_default();
+        let Some(prefix) = prefix(index) else { return Ok(()) };
         each(&XattrName { prefix, infix, rest: entry.name }, entry.value)
     }
 
@@ -91,46 +93,61 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         name: &[u8],
         out: &'o mut [u8],
     ) -> Result<Option<&'o [u8]>, Error> {
-        let Some(span) = inode.xattrs else { return Ok(None) };
         let Some((index, rest)) = split(name) else { return Ok(None) };
-        let wanted = Wanted { nid: inode.nid, index, rest };
-        let Some(value) = self.lock().find_xattr(span, &wanted)? else { return Ok(None) };
-        let (space, span) = value;
-        let too_small = PathError::BufferTooSmall(span.len);
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+        let found = self.lock().find_xattr(inode, &[Wanted { index, rest }])?;
+        let Some(Found { space, value, .. }) = found else { return Ok(None) };
+        let too_small = PathError::BufferTooSmall(value.len);
+        let len = usize::try_from(value.len).map_err(|_| too_small)?;
         let out = out.get_mut(..len).ok_or(too_small)?;
-        self.lock().meta(space, span.at, out)?;
+        self.lock().meta(space, value.at, out)?;
         Ok(Some(out))
     }
 }
 
-/// A name that is looked for.
-struct Wanted<'n> {
-    nid: Nid,
-    index: u8,
-    rest: &'n [u8],
+/// A name that is looked for, as [`split`] gives it.
+#[derive(Clone, Copy)]
+pub struct Wanted<'n> {
+    /// The index of its fixed prefix.
+    pub index: u8,
+    /// What follows that.
+    pub rest: &'n [u8],
+}
+
+/// An xattr that was found.
+pub struct Found {
+    /// Which of the wanted names it has.
+    pub which: usize,
+    /// Where its value lies.
+    pub space: Space,
+    /// The value in that space.
+    pub value: Span,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Where the value of a name lies.
-    fn find_xattr(
+    /// Returns the first xattr of `inode` that has one of the wanted names. Does no read where the
+    /// inode has no xattrs, and reads the header alone where the filter of names says that none is
+    /// there.
+    pub fn find_xattr(
         &mut self,
-        body: Span,
-        wanted: &Wanted<'_>,
-    ) -> Result<Option<(Space, Span)>, Error> {
-        let space = wanted.nid.space();
+        inode: &Inode,
+        wanted: &[Wanted<'_>],
+    ) -> Result<Option<Found>, Error> {
+        let Some(body) = inode.xattrs else { return Ok(None) };
+        let (nid, space) = (inode.nid, inode.nid.space());
         let mut header = [0; Header::BYTES];
         self.meta(space, body.at, &mut header)?;
         let header = Header::from_bytes(header);
         let filtered = self.superblock.compat.has(Compat::XATTR_FILTER);
-        if filtered && header.name_filter & filter_bit(wanted.index, wanted.rest) != 0 {
+        let absent =
+            |name: &Wanted<'_>| header.name_filter & filter_bit(name.index, name.rest) != 0;
+        if filtered && wanted.iter().all(absent) {
             return Ok(None);
         }
         let end = body.at.saturating_add(body.len);
-        let ids = body.at.saturating_add(u64::try_from(Header::BYTES).unwrap_or(0));
+        let ids = body.at.saturating_add(wide(Header::BYTES));
         let mut at = ids.saturating_add(u64::from(header.shared).saturating_mul(4));
         if at > end {
-            let (nid, count) = (wanted.nid, header.shared);
+            let count = header.shared;
             let body = usize::try_from(body.len).unwrap_or(usize::MAX);
             return Err(Corrupt::SharedCount { nid, count, body }.into());
         }
@@ -138,14 +155,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         while at < end {
             let (need, next) = self.xattr_len(space, at)?;
             if at.saturating_add(need) > end {
-                let part = Part::Xattrs(wanted.nid);
+                let part = Part::Xattrs(nid);
                 let here = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
                 let (left, into) = (here(end.saturating_sub(at)), here(at.saturating_sub(body.at)));
                 return Err(Corrupt::XattrOverrun { part, at: into, need: here(need), left }.into());
             }
-            let value = self.match_xattr(space, Span { at, len: need }, wanted)?;
-            if value.is_some() {
-                return Ok(value.map(|value| (space, value)));
+            let found = self.match_xattr(space, Span { at, len: need }, wanted)?;
+            if found.is_some() {
+                return Ok(found);
             }
             at = next;
         }
@@ -156,8 +173,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let (space, at) = self.superblock.shared_xattr_at(id)?;
             let (len, _) = self.xattr_len(space, at)?;
             self.superblock.check_shared_xattr(id, (space, at), len)?;
-            if let Some(value) = self.match_xattr(space, Span { at, len }, wanted)? {
-                return Ok(Some((space, value)));
+            let found = self.match_xattr(space, Span { at, len }, wanted)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
@@ -171,68 +189,85 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok((len, at.saturating_add(len.next_multiple_of(4))))
     }
 
-    /// Where the value of an entry lies, if it has the name.
+    /// Returns the entry's value if the entry has one of the wanted names. The end of the name is
+    /// compared first: it lies here, and a long prefix elsewhere.
     fn match_xattr(
         &mut self,
         space: Space,
         entry: Span,
-        wanted: &Wanted<'_>,
-    ) -> Result<Option<Span>, Error> {
+        wanted: &[Wanted<'_>],
+    ) -> Result<Option<Found>, Error> {
         let at = entry.at;
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, at, &mut header)?;
-        let [name_len, ..] = header;
-        let mut name = [0; 255];
-        let name = name.get_mut(..usize::from(name_len)).unwrap_or_default();
-        let name_at = at.saturating_add(u64::try_from(Entry::HEADER_BYTES).unwrap_or(0));
-        let probe = Entry { index: header[1], name: &[], value: &[] };
-        let mut memory = [0; LongPrefix::BYTES_MAX];
-        let (index, infix) = match probe.prefix()? {
-            Prefix::Short(index) => (index, [].as_slice()),
-            Prefix::Long(number) => {
-                let long = self.long_prefix(number, &mut memory)?;
-                (long.index, long.infix)
+        let [name_len, index, ..] = header;
+        let prefix = Entry { index, name: &[], value: &[] }.prefix();
+        let may_be = |wanted: &Wanted<'_>| match prefix {
+            Prefix::Short(index) => {
+                index == wanted.index && usize::from(name_len) == wanted.rest.len()
             }
+            Prefix::Long(_) => usize::from(name_len) <= wanted.rest.len(),
         };
-        let rest = wanted.rest.strip_prefix(infix).filter(|rest| rest.len() == name.len());
-        let Some(rest) = rest.filter(|_| index == wanted.index) else { return Ok(None) };
-        self.meta(space, name_at, name)?;
-        if rest != name {
+        if !wanted.iter().any(may_be) {
             return Ok(None);
         }
+        let mut name = [0; 255];
+        let name = name.get_mut(..usize::from(name_len)).unwrap_or_default();
+        let name_at = at.saturating_add(wide(Entry::HEADER_BYTES));
+        self.meta(space, name_at, name)?;
+        if !wanted.iter().any(|wanted| wanted.rest.ends_with(name)) {
+            return Ok(None);
+        }
+        let mut memory = [0; LongPrefix::BYTES_MAX];
+        let (index, infix) = match prefix {
+            Prefix::Short(index) => (index, [].as_slice()),
+            Prefix::Long(number) => match self.long_prefix(number, &mut memory)? {
+                Some(long) => (long.index, long.infix),
+                None => return Ok(None),
+            },
+        };
+        let is = |wanted: &Wanted<'_>| {
+            wanted.index == index && wanted.rest.strip_prefix(infix) == Some(name)
+        };
+        let Some(which) = wanted.iter().position(is) else { return Ok(None) };
         let value_at = name_at.saturating_add(u64::from(name_len));
-        let value = at.saturating_add(entry.len).saturating_sub(value_at);
-        Ok(Some(Span { at: value_at, len: value }))
+        let len = at.saturating_add(entry.len).saturating_sub(value_at);
+        Ok(Some(Found { which, space, value: Span { at: value_at, len } }))
     }
 
-    /// The long prefix of this number; its bytes are put in `memory`.
-    pub fn long_prefix<'m>(
+    /// The long prefix of this number, its bytes in `memory`; `None` if the table has none of it.
+    fn long_prefix<'m>(
         &mut self,
         number: u8,
         memory: &'m mut [u8; LongPrefix::BYTES_MAX],
-    ) -> Result<LongPrefix<'m>, Error> {
-        let table = self.superblock.xattr_prefixes;
-        let prefixes = table.map_or(0, |table| table.count);
-        let missing = Corrupt::NoXattrPrefix { prefix: number, prefixes };
-        let table = table.filter(|table| number < table.count).ok_or(missing)?;
+    ) -> Result<Option<LongPrefix<'m>>, Error> {
+        let table = self.superblock.xattr_prefixes.filter(|table| number < table.count);
+        let Some(table) = table else { return Ok(None) };
         let mut at = table.at;
-        // At most the 128 numbers that an entry can name.
-        for current in 0..=number {
-            let mut len = [0; 2];
-            self.prefix_bytes(at, &mut len)?;
-            let len = usize::from(u16::from_le_bytes(len));
-            if len > memory.len() {
-                return Err(LongPrefix::wrong_len(current, len).into());
-            }
-            if current == number {
-                let bytes = memory.get_mut(..len).unwrap_or_default();
-                self.prefix_bytes(at.saturating_add(2), bytes)?;
-                return Ok(LongPrefix::from_bytes(number, bytes)?);
-            }
-            let len = u64::try_from(len).unwrap_or(u64::MAX);
-            at = at.saturating_add(len.saturating_add(2)).next_multiple_of(4);
+        // At most the 127 numbers below the one that the entry names.
+        for current in 0..number {
+            let len = self.prefix_len(current, at)?;
+            let end = at.checked_add(2 + u64::from(len));
+            let next = end.and_then(|end| end.checked_next_multiple_of(4));
+            at = next.ok_or(Corrupt::Overflow(Part::XattrPrefix(current)))?;
         }
-        Err(missing.into())
+        let len = self.prefix_len(number, at)?;
+        let wrong_len = LongPrefix::wrong_len(number, usize::from(len));
+        let bytes = memory.get_mut(..usize::from(len)).ok_or(wrong_len)?;
+        let at = at.checked_add(2).ok_or(Corrupt::Overflow(Part::XattrPrefix(number)))?;
+        self.prefix_bytes(at, bytes)?;
+        Ok(Some(LongPrefix::from_bytes(number, bytes)?))
+    }
+
+    /// How many bytes prefix `number` has, whose length stands at byte `at` of the table.
+    fn prefix_len(&mut self, number: u8, at: u64) -> Result<u16, Error> {
+        let mut len = [0; 2];
+        self.prefix_bytes(at, &mut len)?;
+        let len = u16::from_le_bytes(len);
+        match usize::from(len) {
+            long if long > LongPrefix::BYTES_MAX => Err(LongPrefix::wrong_len(number, long).into()),
+            _ => Ok(len),
+        }
     }
 
     /// Bytes of the table of prefixes: in the image, in the metabox, or in the packed inode.

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rootlet::erofs::{FileKind, Inode};
+use rootlet::erofs::{FileKind, Inode, Mtime};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT, Uid,
     XattrFlags, chownat, fchmod, fchown, fsetxattr, futimens, linkat, lsetxattr, makedev, mkdirat,
@@ -16,6 +16,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+const NS_PER_SECOND: u32 = 1_000_000_000;
 const NEVER_OUT: OFlags = OFlags::NOFOLLOW.union(OFlags::CLOEXEC);
 
 /// An open directory, and a name in it that was checked.
@@ -133,10 +134,14 @@ impl Target<'_> {
     }
 
     /// Sets the time of modification.
-    pub fn set_mtime(self, seconds: i64, nanoseconds: u32) -> io::Result<()> {
+    pub fn set_mtime(self, mtime: Mtime) -> io::Result<()> {
+        // An image may hold a second and more of nanoseconds, the call takes less than one.
+        let more = i64::from(mtime.nanoseconds / NS_PER_SECOND);
+        let tv_sec = mtime.seconds.checked_add(more).ok_or(Errno::OVERFLOW)?;
+        let tv_nsec = (mtime.nanoseconds % NS_PER_SECOND).into();
         let times = Timestamps {
             last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() },
+            last_modification: Timespec { tv_sec, tv_nsec },
         };
         Ok(match self {
             Self::Open(fd) => futimens(fd, &times),
