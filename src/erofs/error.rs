@@ -12,6 +12,7 @@ use super::codec::Fault;
 use super::corrupt::Corrupt;
 use super::device::DEVICES_MAX;
 use super::feature::Incompat;
+use super::overlay::{self, Marks, Object};
 use crate::num::Bug;
 
 /// Bytes that did not become a value.
@@ -29,6 +30,9 @@ impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Corrupt(corrupt) => write!(f, "corrupt image: {corrupt}"),
+            Self::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
+                write!(f, "not supported: {file}")
+            }
             Self::Unsupported(unsupported) => write!(f, "unsupported image: {unsupported}"),
             Self::Bug(bug) => bug.fmt(f),
         }
@@ -140,8 +144,15 @@ pub enum Unsupported {
         /// What there is.
         has: usize,
     },
-    /// An xattr name index that means no prefix that is known.
-    XattrIndex(u8),
+    /// A file whose bytes lie outside the image, as overlayfs's marks say.
+    Elsewhere {
+        /// The inode.
+        nid: Nid,
+        /// Whose marks.
+        marks: Marks,
+        /// What holds the bytes.
+        object: Object,
+    },
 }
 
 impl fmt::Display for Unsupported {
@@ -174,7 +185,7 @@ impl fmt::Display for Unsupported {
             Self::DecoderMemory { need, has } => {
                 write!(f, "decoding needs {need} bytes of memory, {has} are free")
             }
-            Self::XattrIndex(index) => write!(f, "xattr with the name index {index}"),
+            Self::Elsewhere { marks, object, .. } => overlay::describe(f, *marks, object),
         }
     }
 }

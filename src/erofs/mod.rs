@@ -20,6 +20,7 @@ mod feature;
 mod inode;
 mod kind;
 mod layout;
+pub mod overlay;
 mod record;
 mod superblock;
 pub mod xattr;

@@ -20,6 +20,7 @@
 //! | a block of a directory | 1 page, or `B` / 4096 in longer blocks |
 //! | a name in a directory of `n` blocks | ⌈log2(`n` + 1)⌉ blocks, in the last of them 13 comparisons; an inode |
 //! | a path of `d` names | that for each name: 3 pages where directories have a block of at most 4 KiB. Warm: no read. Each symlink adds its target of at most 4 KiB, read as a file is, and the names in that; at most [`SYMLINK_HOPS_MAX`] of them |
+//! | opening a file | nothing where it has no xattrs, or a filter of names knows that none is wanted; else the headers and names of its xattrs, in pages: mostly that of its inode, and those of shared ones |
 //! | a list of a directory of `n` blocks | each block twice, a step for each entry |
 //! | `len` bytes, not compressed, in `x` extents | `len` and 1 KiB an extent, in `len` / 1 MiB and 3 reads an extent; 8 bytes of map for each chunk, in pages |
 //! | `len` bytes, compressed, in `x` extents | for each extent its encoded bytes, at most 1 MiB, and decoding up to the last byte that is wanted, at most 12 MiB; a fragment costs that in the packed inode. `x` is at most `len` / `B` + 2, with records of extents `len` |
@@ -41,6 +42,7 @@ mod budget;
 #[cfg(feature = "alloc")]
 mod decoded;
 mod dir;
+mod elsewhere;
 mod fetch;
 mod file;
 mod inner;
@@ -164,9 +166,15 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     }
 
     /// Opens a regular file by its inode.
+    ///
+    /// # Errors
+    /// Unsupported when the image does not hold the bytes of the file, as overlayfs's marks say.
     pub fn open_inode(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
         match inode.kind {
-            FileKind::Regular => Ok(File::new(self, inode)),
+            FileKind::Regular => {
+                self.lock().has_own_bytes(&inode)?;
+                Ok(File::new(self, inode))
+            }
             FileKind::Directory => Err(PathError::IsADirectory.into()),
             _ => Err(PathError::NotAFile.into()),
         }

@@ -9,7 +9,7 @@ use rootlet::blob::{Image, SourceName};
 use rootlet::cache::NoRegion;
 use rootlet::command::Tree;
 use rootlet::erofs::{FileKind, Inode, Layout, Space};
-use rootlet::read::{Budget, Root};
+use rootlet::read::{Budget, Root, XATTR_BYTES_MAX, XattrName};
 use rootlet::storage::{DeviceId, Discover};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::World;
@@ -79,7 +79,7 @@ impl Metered {
     }
 
     /// What `call` cost.
-    fn of<T>(&self, call: impl FnOnce(&Mounted) -> T) -> (T, Cost) {
+    fn of<'m, T>(&'m self, call: impl FnOnce(&'m Mounted) -> T) -> (T, Cost) {
         let before = self.spent();
         let result = call(&self.root);
         let now = self.spent();
@@ -119,6 +119,18 @@ impl Metered {
     fn lookup(&self, bytes: u64) -> Cost {
         let blocks = self.root.superblock().block_size.blocks_of(bytes);
         self.dir_block().times(probes(blocks)).and(self.pages(2))
+    }
+
+    /// The names of all xattrs of an inode, which say whether the image has the file's bytes.
+    fn names_of_xattrs(&self, inode: &Inode) -> Cost {
+        let Some(span) = inode.xattrs else { return Cost::default() };
+        let mut shared = 0;
+        let count = |_: &XattrName<'_>, _: &[u8]| {
+            shared += 1;
+            Ok(())
+        };
+        self.root.xattrs(inode, &mut vec![0; XATTR_BYTES_MAX], count).unwrap();
+        self.pages(span.len / PAGE + 2 + 2 * shared)
     }
 
     /// `len` bytes of a file.
@@ -240,13 +252,14 @@ fn read_costs_its_bytes_and_the_edges_of_its_extents_or_its_pclusters() {
                 continue;
             }
             let what = format!("{name} {}", path.escape_ascii());
+            let (file, spent) = metered.of(|root| root.open_inode(inode).unwrap());
+            metered.names_of_xattrs(&inode).holds(spent, &what);
             let size = usize::try_from(inode.size).unwrap();
             for part in [size, 1, 512, 4096, 70_000] {
                 let offset = if part == size { 0 } else { rng.below(inode.size.max(1)) };
                 let mut out = vec![0; part];
                 let before = metered.root.stats();
-                let (got, spent) = metered
-                    .of(|root| root.open_inode(inode).unwrap().read_at(offset, &mut out).unwrap());
+                let (got, spent) = metered.of(|_| file.read_at(offset, &mut out).unwrap());
                 let len = got as u64;
                 metered.read(&inode, len).holds(spent, &what);
                 let after = metered.root.stats();

@@ -11,9 +11,9 @@ mod prefetch;
 pub(super) use pool::Pool;
 pub(super) use prefetch::Prefetch;
 
-use super::Root;
 use super::inner::{FOREIGN_MAX, Inner};
 use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source, at_source};
+use super::{File, Root};
 use crate::cache::{BlobIndex, Ended, Layer, Residence};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
@@ -433,7 +433,8 @@ impl<S: Background, L: Layer<S>> embedded_io::BufRead for Stream<'_, S, L> {
 impl<S: Background, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         if out.len() >= DIRECT_BYTES && self.is_used_up() && self.pieces.is_empty() {
-            let file = self.root.open_inode(self.inode)?;
+            // Opened already, with the stream.
+            let file = File::new(self.root, self.inode);
             let len = file.read_at(self.position, out)?;
             self.position = self.position.saturating_add(u64::try_from(len).unwrap_or(0));
             return Ok(len);

@@ -1,0 +1,215 @@
+//! Overlayfs's marks on a file whose bytes lie in another place: what they say of that place.
+//!
+//! Always: pure; a mark that cannot be read names nothing, and marks the file all the same.
+//!
+//! Source of the format: Linux `fs/overlayfs/overlayfs.h`, `struct ovl_metacopy`.
+
+use core::fmt;
+
+/// The name, after its prefix, of the attribute that says that a file's bytes lie elsewhere.
+pub const METACOPY: &[u8] = b"overlay.metacopy";
+/// The name of the attribute that says where they lie.
+pub const REDIRECT: &[u8] = b"overlay.redirect";
+
+/// Version, length, flags and algorithm before a digest.
+const HEADER_BYTES: usize = 4;
+const SHA256: u8 = 1;
+const SHA512: u8 = 2;
+
+/// Whose attributes mark a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marks {
+    /// Root's, `trusted.overlay.*`.
+    Trusted,
+    /// Any user's, `user.overlay.*`.
+    User,
+}
+
+impl Marks {
+    /// Returns the index of their prefix, `trusted.` or `user.`.
+    pub fn index(self) -> u8 {
+        match self {
+            Self::Trusted => 4,
+            Self::User => 1,
+        }
+    }
+}
+
+impl fmt::Display for Marks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Trusted => "trusted",
+            Self::User => "user",
+        })
+    }
+}
+
+/// What holds the bytes of a marked file, as far as its marks say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Object {
+    /// The object with this fs-verity digest of SHA-256.
+    Sha256([u8; 32]),
+    /// The object with this fs-verity digest of SHA-512.
+    Sha512([u8; 64]),
+    /// The file of this path in another layer.
+    Path(ObjectPath),
+    /// Nothing says what.
+    Unnamed,
+}
+
+impl Object {
+    /// The most bytes of a metacopy attribute that says something.
+    pub const METACOPY_BYTES_MAX: usize = HEADER_BYTES + 64;
+
+    /// From the value of a metacopy attribute, which mostly holds a digest.
+    pub fn from_metacopy(value: &[u8]) -> Self {
+        let Some((header, digest)) = value.split_first_chunk::<HEADER_BYTES>() else {
+            return Self::Unnamed;
+        };
+        let [version, len, flags, algorithm] = *header;
+        if version != 0 || flags != 0 || usize::from(len) != value.len() {
+            return Self::Unnamed;
+        }
+        let named = match algorithm {
+            SHA256 => digest.try_into().map(Self::Sha256),
+            SHA512 => digest.try_into().map(Self::Sha512),
+            _ => return Self::Unnamed,
+        };
+        named.unwrap_or(Self::Unnamed)
+    }
+}
+
+/// A path of which the start is kept, for a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectPath {
+    start: [u8; Self::BYTES_MAX],
+    /// How many bytes of `start` are the path's.
+    kept: u8,
+    whole: bool,
+}
+
+impl ObjectPath {
+    /// The most bytes that are kept: as many as the path of a digest of SHA-256 has, and some
+    /// more. Few, because each error of the library has room for them.
+    pub const BYTES_MAX: usize = 70;
+
+    /// From a path, or the start of one that is not `whole`; bytes after the most are left out.
+    pub fn new(path: &[u8], whole: bool) -> Self {
+        let (mut start, mut kept) = ([0; Self::BYTES_MAX], 0);
+        for ((to, from), count) in start.iter_mut().zip(path).zip(1..) {
+            (*to, kept) = (*from, count);
+        }
+        Self { start, kept, whole: whole && path.len() <= Self::BYTES_MAX }
+    }
+}
+
+impl fmt::Display for ObjectPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.start.iter().take(self.kept.into());
+        kept.flat_map(|byte| byte.escape_ascii())
+            .try_for_each(|c| write!(f, "{}", char::from(c)))?;
+        f.write_str(if self.whole { "" } else { "..." })
+    }
+}
+
+/// Says where the bytes of a file lie.
+pub(super) fn describe(f: &mut fmt::Formatter<'_>, marks: Marks, object: &Object) -> fmt::Result {
+    let digest: &[u8] = match object {
+        Object::Sha256(digest) => digest,
+        Object::Sha512(digest) => digest,
+        Object::Path(path) => {
+            return write!(f, "its bytes are in {path}, named by {marks}.overlay.redirect");
+        }
+        Object::Unnamed => {
+            return write!(f, "its bytes are elsewhere, says {marks}.overlay.metacopy");
+        }
+    };
+    f.write_str("its bytes are in the object ")?;
+    digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+    write!(f, ", named by {marks}.overlay.metacopy")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::block::Nid;
+    use super::super::error::Unsupported;
+    use super::super::xattr;
+    use super::*;
+    use std::format;
+    use std::string::{String, ToString};
+    use std::vec::Vec;
+
+    fn said(marks: Marks, object: Object) -> String {
+        Unsupported::Elsewhere { nid: Nid(7), marks, object }.to_string()
+    }
+
+    fn metacopy(algorithm: u8, digest: &[u8]) -> Vec<u8> {
+        let len = u8::try_from(digest.len()).unwrap_or(u8::MAX).wrapping_add(4);
+        [&[0, len, 0, algorithm], digest].concat()
+    }
+
+    #[test]
+    fn marks_have_the_names_that_their_messages_tell() {
+        for marks in [Marks::Trusted, Marks::User] {
+            for name in [METACOPY, REDIRECT] {
+                let full = [marks.to_string().as_bytes(), b".", name].concat();
+                assert_eq!(xattr::split(&full), Some((marks.index(), name)));
+            }
+        }
+    }
+
+    #[test]
+    fn digests_are_named_whole() {
+        let object = Object::from_metacopy(&metacopy(1, &[0x92; 32]));
+        assert_eq!(object, Object::Sha256([0x92; 32]));
+        let want = format!(
+            "its bytes are in the object {}, named by trusted.overlay.metacopy",
+            "92".repeat(32)
+        );
+        assert_eq!(said(Marks::Trusted, object), want);
+        let object = Object::from_metacopy(&metacopy(2, &[0x0a; 64]));
+        assert_eq!(object, Object::Sha512([0x0a; 64]));
+        assert!(said(Marks::User, object).ends_with("0a0a, named by user.overlay.metacopy"));
+    }
+
+    #[test]
+    fn metacopy_without_a_digest_that_can_be_read_names_nothing() {
+        let sound = metacopy(1, &[3; 32]);
+        let changed = |at: usize, byte: u8| {
+            let mut value = sound.clone();
+            if let Some(place) = value.get_mut(at) {
+                *place = byte;
+            }
+            value
+        };
+        let short = metacopy(1, &[3; 31]);
+        for value in [
+            &[][..],
+            &[0, 4, 0, 0],
+            &[0, 3, 0],
+            &short,
+            &metacopy(2, &[3; 32]),
+            &metacopy(3, &[3; 32]),
+            &changed(0, 1),
+            &changed(1, 35),
+            &changed(2, 1),
+        ] {
+            assert_eq!(Object::from_metacopy(value), Object::Unnamed, "{value:?}");
+        }
+        let want = "its bytes are elsewhere, says user.overlay.metacopy";
+        assert_eq!(said(Marks::User, Object::Unnamed), want);
+    }
+
+    #[test]
+    fn path_is_told_as_far_as_it_was_kept() {
+        let path = |text: &[u8]| Object::Path(ObjectPath::new(text, true));
+        let want = "its bytes are in /a\\n, named by trusted.overlay.redirect";
+        assert_eq!(said(Marks::Trusted, path(b"/a\n")), want);
+        let want = format!("its bytes are in {}, named by user.overlay.redirect", "x".repeat(70));
+        assert_eq!(said(Marks::User, path(&[b'x'; 70])), want);
+        let want = want.replace("xx, ", "xx..., ");
+        assert_eq!(said(Marks::User, path(&[b'x'; 71])), want);
+        let start = Object::Path(ObjectPath::new(&[b'x'; 70], false));
+        assert_eq!(said(Marks::User, start), want);
+    }
+}
