@@ -6,13 +6,14 @@
 use super::config::Config;
 use super::mount::{Memory, Mounted, open_region};
 use super::parse::BenchPaths;
+use super::print::printed;
 use super::run::{GuestRoot, catch_up};
 use super::tree::Tree;
 use super::verdict::Counters;
 use crate::erofs::{FileKind, Inode};
 use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
 use crate::{Error, PathError};
-use alloc::string::String;
+use alloc::boxed::Box;
 use core::fmt;
 use embedded_io::{Read, Seek, SeekFrom, Write};
 
@@ -58,7 +59,7 @@ pub enum BenchError<E> {
     /// The output failed.
     Output(E),
     /// The file of the first read, at this path, cannot be read.
-    First(String, Error),
+    First(Box<str>, Error),
 }
 
 impl<E: fmt::Debug> fmt::Display for BenchError<E> {
@@ -182,7 +183,7 @@ pub fn run<S: Discover + Background, W: Write>(
     let read = |inode| root.open_inode(inode)?.read_at(0, &mut piece);
     root.metadata(paths.disk.as_bytes())
         .and_then(read)
-        .map_err(|error| BenchError::First(String::from(&*paths.disk), error))?;
+        .map_err(|error| BenchError::First((&*paths.disk).into(), error))?;
     // The mark by itself, and everything else that is said behind it: whoever listens takes the
     // time of its arrival.
     out.write_all(b"FIRSTREAD ").and_then(|()| out.flush()).map_err(BenchError::Output)?;
@@ -245,10 +246,7 @@ struct Bench<'b, W> {
 
 impl<W: Write> Bench<'_, W> {
     fn say(&mut self, line: fmt::Arguments<'_>) -> Outcome<(), W> {
-        match writeln!(self.out, "{line}") {
-            Ok(()) | Err(embedded_io::WriteFmtError::FmtError) => {}
-            Err(embedded_io::WriteFmtError::Other(error)) => return Err(BenchError::Output(error)),
-        }
+        printed(writeln!(self.out, "{line}")).map_err(BenchError::Output)?;
         self.out.flush().map_err(BenchError::Output)
     }
 

@@ -10,8 +10,10 @@ mod json;
 mod mount;
 mod parse;
 pub mod partition;
+mod print;
 pub mod race;
 mod region;
+mod row;
 mod run;
 mod tree;
 mod verdict;
@@ -20,6 +22,7 @@ pub mod words;
 
 pub use mount::{Memory, MountError, Mounted, TooLarge, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
+pub use print::AtPath;
 pub use run::{CommandError, Done, GuestRoot, Runner, Scratch, catch_up};
 pub use tree::{DirGuard, Tree};
 pub use verdict::Counters;

@@ -2,6 +2,7 @@
 //!
 //! Always: only reads.
 
+use super::print::printed;
 use crate::blob::{self, Described};
 use crate::cache::{BlobEntry, BlobIndex, Cache, Cells, Mode, Share, SlotState};
 use crate::storage::Storage;
@@ -16,10 +17,7 @@ pub fn show<S: Storage, W: Write>(
     storage: &mut S,
     out: &mut W,
 ) -> Result<(), W::Error> {
-    match lines(cache, storage, out) {
-        Ok(()) | Err(WriteFmtError::FmtError) => Ok(()),
-        Err(WriteFmtError::Other(error)) => Err(error),
-    }
+    printed(lines(cache, storage, out))
 }
 
 fn lines<S: Storage, W: Write>(

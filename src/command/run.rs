@@ -1,23 +1,25 @@
 //! Running a command over a mounted root.
 //!
 //! Always: the memory of a command is in its [`Scratch`], made before the first read; what goes
-//! to `out` is the command's own output and nothing else.
+//! to `out` is the command's own output and nothing else. A list goes on after an entry that
+//! cannot be read: its row is absent, its fault is told to whoever listens, and the command fails
+//! at its end.
 
 #![expect(
     clippy::result_large_err,
     reason = "an error ends its command, and carries the path because nothing may be allocated"
 )]
 
-use super::json;
 use super::parse::Command;
-use super::tree::Tree;
+use super::print::{AtPath, Escaped, Mode, Shape, printed};
+use super::row::{self, Row, RowFault, RowMemory};
+use super::tree::{ENTRY_BYTES_MAX, Tree};
 use crate::Error;
 use crate::cache::Cache;
-use crate::erofs::{FileKind, Inode, Layout};
-use crate::read::{PATH_BYTES_MAX, Root, XATTR_BYTES_MAX};
+use crate::erofs::{FileKind, Inode};
+use crate::read::{DirEntry, Root};
 use crate::storage::Background;
-use alloc::boxed::Box;
-use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use embedded_io::Write;
 use sha2::{Digest, Sha256};
@@ -29,38 +31,52 @@ pub type GuestRoot<S> = Root<S, Option<Cache>>;
 const CATCH_UP_NS_MAX: u64 = 2_000_000_000;
 /// How long a watched command is silent.
 const WATCH_NS: u64 = 1_000_000_000;
+/// How long a file is read before its reader says how far it is: this long at first, twice as long
+/// each time, and at most the second.
+const SILENT_NS: u64 = 1_000_000_000;
+const SILENT_NS_MAX: u64 = 64_000_000_000;
 
 /// The memory of a command.
 pub struct Scratch {
-    xattrs: Box<[u8]>,
-    target: Box<[u8]>,
+    row: RowMemory,
+    /// The path of an entry.
+    path: Vec<u8>,
     tree: Tree,
 }
 
 impl Scratch {
     /// Allocates what `command` needs.
     pub fn new(command: &Command) -> Self {
-        let (lists, walks) = match command {
-            Command::Sum(_) => (false, true),
-            Command::Manifest(_) => (true, true),
-            Command::Stat(_) => (true, false),
-            Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, false),
-            Command::Bench(_) | Command::Race(_) => (false, false),
+        let (xattrs, rows, walks) = match command {
+            Command::Sum(_) => (false, false, true),
+            Command::Manifest(_) => (true, true, true),
+            Command::Stat(_) => (true, false, false),
+            Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, false, false),
+            Command::Bench(_) | Command::Race(_) => (false, false, false),
         };
-        let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
+        let entries = matches!(command, Command::Ls(_));
         Self {
-            xattrs: memory(lists, XATTR_BYTES_MAX),
-            target: memory(true, PATH_BYTES_MAX),
+            row: RowMemory::new(xattrs, rows),
+            path: Vec::with_capacity(if entries { ENTRY_BYTES_MAX } else { 0 }),
             tree: if walks { Tree::new() } else { Tree::default() },
         }
     }
 }
 
+/// A path, cut to what fits.
+type ShortPath = heapless::Vec<u8, 96>;
+
+fn short(path: &[u8]) -> ShortPath {
+    path.iter().copied().take(96).collect()
+}
+
 /// Why a command failed.
 #[derive(Debug)]
 pub enum CommandError<E> {
-    /// A read failed, of this path (cut to what fits).
-    Read(heapless::Vec<u8, 96>, Error),
+    /// A read failed, of this path.
+    Read(ShortPath, Error),
+    /// Rows are absent: the first one's path, why, and how many more there are.
+    Rows(ShortPath, Error, u64),
     /// The output failed.
     Output(E),
 }
@@ -68,7 +84,10 @@ pub enum CommandError<E> {
 impl<E: fmt::Debug> fmt::Display for CommandError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(path, error) => write!(f, "{}: {error}", path.escape_ascii()),
+            Self::Read(path, error) | Self::Rows(path, error, 0) => AtPath(path, error).fmt(f),
+            Self::Rows(path, error, more) => {
+                write!(f, "{}; and {more} more", AtPath(path, error))
+            }
             Self::Output(error) => write!(f, "output: {error:?}"),
         }
     }
@@ -77,8 +96,7 @@ impl<E: fmt::Debug> fmt::Display for CommandError<E> {
 impl<E: fmt::Debug> core::error::Error for CommandError<E> {}
 
 fn at<E>(path: &[u8], error: Error) -> CommandError<E> {
-    let shown = path.get(..96).unwrap_or(path);
-    CommandError::Read(heapless::Vec::from_slice(shown).unwrap_or_default(), error)
+    CommandError::Read(short(path), error)
 }
 
 /// What a command has done so far.
@@ -96,12 +114,18 @@ struct Watcher<'r> {
     told_ns: u64,
 }
 
+/// Takes a line for the user.
+type Notice<'r> = &'r mut dyn FnMut(fmt::Arguments<'_>);
+
 /// A command under way.
 pub struct Runner<'r, S, W> {
     root: &'r GuestRoot<S>,
     out: W,
     scratch: &'r mut Scratch,
     watcher: Option<Watcher<'r>>,
+    notice: Option<Notice<'r>>,
+    /// The first fault of a row, and how many more there were.
+    absent: Option<(ShortPath, Error, u64)>,
     /// What it did.
     pub done: Done,
 }
@@ -111,13 +135,22 @@ type Outcome<W> = Result<(), CommandError<<W as embedded_io::ErrorType>::Error>>
 impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     /// A runner whose output goes to `out`.
     pub fn new(root: &'r GuestRoot<S>, out: W, scratch: &'r mut Scratch) -> Self {
-        Self { root, out, scratch, watcher: None, done: Done::default() }
+        let (watcher, notice, absent) = (None, None, None);
+        Self { root, out, scratch, watcher, notice, absent, done: Done::default() }
     }
 
     /// Calls `tell` once a second from now on, as long as the command gets on with its work.
     #[must_use]
     pub fn watched(mut self, tell: &'r mut dyn FnMut(Done)) -> Self {
         self.watcher = Some(Watcher { tell, told_ns: self.root.now_ns() });
+        self
+    }
+
+    /// Calls `notice` with each fault that costs a row, and with how far the reading of a long file
+    /// is.
+    #[must_use]
+    pub fn noticed(mut self, notice: Notice<'r>) -> Self {
+        self.notice = Some(notice);
         self
     }
 
@@ -135,7 +168,12 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     }
 
     /// Runs any command but `bench` and `race`, which need more than a root.
+    ///
+    /// # Errors
+    /// The output's at once; those of a read at once where they are the command's only file, and at
+    /// its end where they cost a row.
     pub fn run(&mut self, command: &Command) -> Outcome<W> {
+        self.absent = None;
         match command {
             Command::Ls(path) => self.ls(path.as_bytes())?,
             Command::Stat(path) => self.stat(path.as_bytes())?,
@@ -145,98 +183,96 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
             Command::Cache => self.cache()?,
             Command::Bench(_) | Command::Race(_) => {}
         }
-        self.out.flush().map_err(CommandError::Output)
+        self.out.flush().map_err(CommandError::Output)?;
+        match self.absent.take() {
+            None => Ok(()),
+            Some((path, error, more)) => Err(CommandError::Rows(path, error, more)),
+        }
     }
 
-    fn print(&mut self, text: fmt::Arguments<'_>) -> Outcome<W> {
-        // The only errors are those of the output.
-        self.out.write_fmt(text).map_err(|error| match error {
-            embedded_io::WriteFmtError::Other(error) => CommandError::Output(error),
-            embedded_io::WriteFmtError::FmtError => at(b"", crate::PathError::TooLong.into()),
-        })
+    /// What a row becomes in a list: if it is absent, the list goes on.
+    fn settle(&mut self, path: &[u8], row: Row<W>) -> Outcome<W> {
+        match row {
+            Ok(()) => Ok(()),
+            Err(RowFault::Absent(error)) => {
+                self.fault(path, error);
+                Ok(())
+            }
+            Err(RowFault::Cut(error)) => Err(at(path, error)),
+            Err(RowFault::Output(error)) => Err(CommandError::Output(error)),
+        }
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Outcome<W> {
-        self.out.write_all(bytes).map_err(CommandError::Output)
+    /// Tells of a fault that costs the row of `path`.
+    fn fault(&mut self, path: &[u8], error: Error) {
+        if let Some(notice) = &mut self.notice {
+            notice(format_args!("{}", AtPath(path, &error)));
+        }
+        match &mut self.absent {
+            // There are no 2^64 rows.
+            Some((_, _, more)) => *more = more.wrapping_add(1),
+            none => *none = Some((short(path), error, 0)),
+        }
     }
 
     fn ls(&mut self, path: &[u8]) -> Outcome<W> {
         let inode = self.root.metadata(path).map_err(|error| at(path, error))?;
         if inode.kind != FileKind::Directory {
-            return self.ls_line(&inode, path);
+            let row = row::list(self.root, &mut self.scratch.row, &mut self.out, &inode, path);
+            return only(path, row);
         }
         let mut cursor = self.root.read_dir_inode(inode).map_err(|error| at(path, error))?;
-        while let Some(entry) = cursor.next(self.root).map_err(|error| at(path, error))? {
-            let inode = self.root.inode(entry.nid).map_err(|error| at(&entry.name, error))?;
-            self.ls_line(&inode, &entry.name)?;
+        let mut entry = DirEntry::default();
+        let mut whole = core::mem::take(&mut self.scratch.path);
+        loop {
+            let found = cursor.next_inode(self.root, &mut entry);
+            whole.clear();
+            whole.extend_from_slice(path);
+            if !entry.name.is_empty() {
+                whole.extend_from_slice(if path.ends_with(b"/") { b"" } else { b"/" });
+                whole.extend_from_slice(&entry.name);
+            }
+            match found {
+                Ok(None) => break,
+                Ok(Some(inode)) => {
+                    let (memory, out) = (&mut self.scratch.row, &mut self.out);
+                    let row = row::list(self.root, memory, out, &inode, &entry.name);
+                    self.settle(&whole, row)?;
+                }
+                Err(error) => {
+                    self.fault(&whole, error);
+                    // The directory itself is at fault: nobody can tell what else it holds.
+                    if entry.name.is_empty() {
+                        break;
+                    }
+                }
+            }
         }
+        self.scratch.path = whole;
         Ok(())
-    }
-
-    fn ls_line(&mut self, inode: &Inode, name: &[u8]) -> Outcome<W> {
-        let mode = Mode(inode);
-        let Inode { nlink, uid, gid, size, .. } = inode;
-        match inode.rdev {
-            Some(rdev) => self.print(format_args!(
-                "{mode} {nlink:3} {uid:5} {gid:5} {:4}, {:4} ",
-                rdev.major, rdev.minor
-            ))?,
-            None => self.print(format_args!("{mode} {nlink:3} {uid:5} {gid:5} {size:10} "))?,
-        }
-        self.print(format_args!("{:>10} {}", inode.mtime.seconds, Escaped(name)))?;
-        if inode.kind == FileKind::Symlink {
-            let target = self
-                .root
-                .read_link_inode(inode, &mut self.scratch.target)
-                .map_err(|error| at(name, error))?;
-            let len = target.len();
-            self.write(b" -> ")?;
-            let target = self.scratch.target.get(..len).unwrap_or_default();
-            write!(self.out, "{}", Escaped(target))
-                .map_err(|_| at(name, crate::PathError::TooLong.into()))?;
-        }
-        self.write(b"\n")
     }
 
     fn stat(&mut self, path: &[u8]) -> Outcome<W> {
         let inode = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
-        self.print(format_args!("path   {}\ntype   {}\n", Escaped(path), inode.kind))?;
-        self.print(format_args!(
-            "nid    {}{}\n",
-            inode.nid,
-            if inode.extended { " (extended)" } else { " (compact)" }
-        ))?;
-        self.print(format_args!("mode   {:04o} {}\n", inode.permissions, Mode(&inode)))?;
-        self.print(format_args!("owner  {}:{}\nlinks  {}\n", inode.uid, inode.gid, inode.nlink))?;
-        match inode.rdev {
-            Some(rdev) => self.print(format_args!("rdev   {}, {}\n", rdev.major, rdev.minor))?,
-            None => self.print(format_args!("size   {}\n", inode.size))?,
-        }
-        self.print(format_args!(
-            "mtime  {}.{:09}\n",
-            inode.mtime.seconds, inode.mtime.nanoseconds
-        ))?;
-        self.print(format_args!("layout {}\n", Shape(&inode)))?;
-        if inode.kind == FileKind::Symlink {
-            let link = self
-                .root
-                .read_link_inode(&inode, &mut self.scratch.target)
-                .map_err(|error| at(path, error))?;
-            writeln!(self.out, "target {}", Escaped(link))
-                .map_err(|_| at(path, crate::PathError::TooLong.into()))?;
-        }
-        let out = &mut self.out;
+        let (out, memory) = (&mut self.out, &mut self.scratch.row);
+        let target = match inode.kind {
+            FileKind::Symlink => Some(memory.target_of(self.root, &inode)),
+            _ => None,
+        };
+        let target = target.transpose().map_err(|error| at(path, error))?;
+        printed(print_stat(out, &inode, path, target)).map_err(CommandError::Output)?;
         let mut failed = None;
-        let listed = self.root.xattrs(&inode, &mut self.scratch.xattrs, |name, value| {
+        let listed = self.root.xattrs(&inode, &mut memory.xattrs, |name, value| {
             let [prefix, infix, rest] = name.parts().map(Escaped);
-            let line = writeln!(out, "xattr  {prefix}{infix}{rest} ({} bytes)", value.len());
-            if line.is_err() {
-                failed.get_or_insert(at(path, crate::PathError::TooLong.into()));
+            if failed.is_none() {
+                let bytes = value.len();
+                let line = writeln!(out, "xattr  {prefix}{infix}{rest} ({bytes} bytes)");
+                failed = printed(line).err();
             }
             Ok(())
         });
         listed.map_err(|error| at(path, error))?;
-        failed.map_or(Ok(()), Err)
+        failed.map_or(Ok(()), |error| Err(CommandError::Output(error)))
     }
 
     fn cat(&mut self, path: &[u8]) -> Outcome<W> {
@@ -257,11 +293,12 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     fn sum(&mut self, path: &[u8]) -> Outcome<W> {
         let whole = self.root.metadata(path).map_err(|error| at(path, error))?;
         if whole.kind != FileKind::Directory {
-            return self.sum_line(&whole, path);
+            let row = self.sum_row(&whole, path);
+            return only(path, row);
         }
         // From what a symlink leads to, as the sum of a file is that of its target.
         self.each_below(whole, path, |runner, inode, path| match inode.kind {
-            FileKind::Regular => runner.sum_line(inode, path),
+            FileKind::Regular => runner.sum_row(inode, path),
             _ => Ok(()),
         })
     }
@@ -271,7 +308,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         &mut self,
         first: Inode,
         path: &[u8],
-        row: impl Fn(&mut Self, &Inode, &[u8]) -> Outcome<W>,
+        row: impl Fn(&mut Self, &Inode, &[u8]) -> Row<W>,
     ) -> Outcome<W> {
         let mut tree = core::mem::take(&mut self.scratch.tree);
         let result = self.each_of(&mut tree, first, path, row);
@@ -284,27 +321,31 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
         tree: &mut Tree,
         first: Inode,
         path: &[u8],
-        row: impl Fn(&mut Self, &Inode, &[u8]) -> Outcome<W>,
+        row: impl Fn(&mut Self, &Inode, &[u8]) -> Row<W>,
     ) -> Outcome<W> {
         tree.begin_with(self.root, first, path).map_err(|error| at(path, error))?;
-        while let Some(inode) = tree.next(self.root).map_err(|error| at(tree.path(), error))? {
-            row(self, &inode, tree.path())?;
+        loop {
+            let row = match tree.next(self.root) {
+                Ok(None) => return Ok(()),
+                Ok(Some(inode)) => row(self, &inode, tree.path()),
+                Err(error) => Err(error.into()),
+            };
+            self.settle(tree.path(), row)?;
             self.step(0);
         }
-        Ok(())
     }
 
-    fn sum_line(&mut self, inode: &Inode, path: &[u8]) -> Outcome<W> {
+    fn sum_row(&mut self, inode: &Inode, path: &[u8]) -> Row<W> {
         let digest = self.digest(inode, path)?;
-        json::write_hex(&mut self.out, &digest).map_err(CommandError::Output)?;
-        self.print(format_args!("  {}\n", Escaped(path)))
+        row::sum(&mut self.out, &digest, path)
     }
 
-    fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<[u8; 32], CommandError<W::Error>> {
-        let mut file = self.root.stream_inode(*inode).map_err(|error| at(path, error))?;
-        let mut hash = Sha256::new();
+    fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<[u8; 32], Error> {
+        let mut file = self.root.stream_inode(*inode)?;
+        let (mut hash, mut gap_ns) = (Sha256::new(), SILENT_NS);
+        let mut told_ns = self.root.now_ns();
         loop {
-            let bytes = file.lend().map_err(|error| at(path, error))?;
+            let bytes = file.lend()?;
             if bytes.is_empty() {
                 break;
             }
@@ -312,6 +353,14 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
             hash.update(bytes);
             file.advance(len);
             self.step(len);
+            let now_ns = self.root.now_ns();
+            if now_ns.checked_sub(told_ns).is_some_and(|silent_ns| silent_ns >= gap_ns) {
+                (told_ns, gap_ns) = (now_ns, (gap_ns << 1).min(SILENT_NS_MAX));
+                if let Some(notice) = &mut self.notice {
+                    let (at, of) = (file.position() >> 20, inode.size >> 20);
+                    notice(format_args!("reading {}: {at} of {of} MiB", Escaped(path)));
+                }
+            }
         }
         self.done.files = self.done.files.saturating_add(1);
         Ok(hash.finalize().into())
@@ -319,67 +368,14 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
 
     fn manifest(&mut self, path: &[u8]) -> Outcome<W> {
         let first = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
-        self.each_below(first, path, Self::manifest_row)
-    }
-
-    fn manifest_row(&mut self, inode: &Inode, path: &[u8]) -> Outcome<W> {
-        self.write(b"{\"path\": ")?;
-        json::write_string(&mut self.out, path).map_err(CommandError::Output)?;
-        let Inode { uid, gid, size, nlink, .. } = inode;
-        let mtime = i128::from(inode.mtime.seconds)
-            .saturating_mul(1_000_000_000)
-            .saturating_add(i128::from(inode.mtime.nanoseconds));
-        let mode = inode.mode();
-        self.print(format_args!(
-            ", \"mode\": {mode}, \"uid\": {uid}, \"gid\": {gid}, \"mtime_ns\": {mtime}"
-        ))?;
-        match inode.kind {
-            FileKind::Regular => {
-                self.print(format_args!(", \"size\": {size}, \"nlink\": {nlink}, \"sha256\": \""))?;
-                let digest = self.digest(inode, path)?;
-                json::write_hex(&mut self.out, &digest).map_err(CommandError::Output)?;
-                self.write(b"\"")?;
-            }
-            FileKind::Symlink => {
-                self.write(b", \"target\": ")?;
-                let target = self.root.read_link_inode(inode, &mut self.scratch.target);
-                let target = target.map_err(|error| at(path, error))?;
-                json::write_string(&mut self.out, target).map_err(CommandError::Output)?;
-            }
-            _ => {}
-        }
-        if let Some(rdev) = inode.rdev {
-            self.print(format_args!(", \"rdev\": [{}, {}]", rdev.major, rdev.minor))?;
-        }
-        self.manifest_xattrs(inode, path)?;
-        self.write(b"}\n")
-    }
-
-    fn manifest_xattrs(&mut self, inode: &Inode, path: &[u8]) -> Outcome<W> {
-        let out = &mut self.out;
-        let mut failed = None;
-        let mut first = true;
-        let listed = self.root.xattrs(inode, &mut self.scratch.xattrs, |name, value| {
-            let mut pair = || {
-                out.write_all(if first { b", \"xattr\": {\"" } else { b", \"" })?;
-                for part in name.parts() {
-                    json::write_inside(out, part)?;
-                }
-                out.write_all(b"\": \"")?;
-                json::write_hex(out, value)?;
-                out.write_all(b"\"")
+        self.each_below(first, path, |runner, inode, path| {
+            let digest = match inode.kind {
+                FileKind::Regular => Some(runner.digest(inode, path)?),
+                _ => None,
             };
-            if let Err(error) = pair() {
-                failed.get_or_insert(CommandError::Output(error));
-            }
-            first = false;
-            Ok(())
-        });
-        listed.map_err(|error| at(path, error))?;
-        if !first {
-            out.write_all(b"}").map_err(CommandError::Output)?;
-        }
-        failed.map_or(Ok(()), Err)
+            let (memory, out) = (&mut runner.scratch.row, &mut runner.out);
+            row::manifest(runner.root, memory, out, (inode, path), digest)
+        })
     }
 
     fn cache(&mut self) -> Outcome<W> {
@@ -392,6 +388,38 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
     }
 }
 
+/// What a row becomes that is the only one.
+fn only<E>(path: &[u8], row: Result<(), RowFault<E>>) -> Result<(), CommandError<E>> {
+    row.map_err(|fault| match fault {
+        RowFault::Absent(error) | RowFault::Cut(error) => at(path, error),
+        RowFault::Output(error) => CommandError::Output(error),
+    })
+}
+
+/// Prints what `stat` says of an inode but its xattrs.
+fn print_stat<W: Write>(
+    out: &mut W,
+    inode: &Inode,
+    path: &[u8],
+    target: Option<&[u8]>,
+) -> Result<(), embedded_io::WriteFmtError<W::Error>> {
+    let form = if inode.extended { "extended" } else { "compact" };
+    writeln!(out, "path   {}\ntype   {}", Escaped(path), inode.kind)?;
+    writeln!(out, "nid    {} ({form})", inode.nid)?;
+    writeln!(out, "mode   {:04o} {}", inode.permissions, Mode(inode))?;
+    writeln!(out, "owner  {}:{}\nlinks  {}", inode.uid, inode.gid, inode.nlink)?;
+    match inode.rdev {
+        Some(rdev) => writeln!(out, "rdev   {}, {}", rdev.major, rdev.minor)?,
+        None => writeln!(out, "size   {}", inode.size)?,
+    }
+    writeln!(out, "mtime  {}.{:09}", inode.mtime.seconds, inode.mtime.nanoseconds)?;
+    writeln!(out, "layout {}", Shape(inode))?;
+    match target {
+        Some(target) => writeln!(out, "target {}", Escaped(target)),
+        None => Ok(()),
+    }
+}
+
 /// Gives the region time to write what it holds, if more than half of its buffers are full. A
 /// command that reads in bulk has that time; no read ever waits for the region.
 pub fn catch_up<S: Background>(root: &GuestRoot<S>) {
@@ -400,74 +428,4 @@ pub fn catch_up<S: Background>(root: &GuestRoot<S>) {
         let end = storage.now_ns().saturating_add(CATCH_UP_NS_MAX);
         cache.catch_up(storage, end);
     });
-}
-
-/// A mode as `ls -l` shows it.
-struct Mode<'i>(&'i Inode);
-
-impl fmt::Display for Mode<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.kind {
-            FileKind::Regular => "-",
-            FileKind::Directory => "d",
-            FileKind::CharDevice => "c",
-            FileKind::BlockDevice => "b",
-            FileKind::Fifo => "p",
-            FileKind::Socket => "s",
-            FileKind::Symlink => "l",
-        })?;
-        let bits = self.0.permissions;
-        for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
-            let three = bits >> shift;
-            f.write_str(if three & 4 != 0 { "r" } else { "-" })?;
-            f.write_str(if three & 2 != 0 { "w" } else { "-" })?;
-            let x = match (bits & special != 0, three & 1 != 0) {
-                (true, true) => letter,
-                (true, false) => letter.to_ascii_uppercase(),
-                (false, true) => 'x',
-                (false, false) => '-',
-            };
-            write!(f, "{x}")?;
-        }
-        Ok(())
-    }
-}
-
-/// A name on a terminal: control characters and bytes that are not UTF-8 are escaped.
-struct Escaped<'n>(&'n [u8]);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for chunk in self.0.utf8_chunks() {
-            for c in chunk.valid().chars() {
-                if c.is_control() {
-                    write!(f, "{}", c.escape_default())?
-                } else {
-                    write!(f, "{c}")?
-                }
-            }
-            write!(f, "{}", chunk.invalid().escape_ascii())?;
-        }
-        Ok(())
-    }
-}
-
-/// The layout of a file's data in words.
-struct Shape<'i>(&'i Inode);
-
-impl fmt::Display for Shape<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.layout {
-            Layout::None => f.write_str("no data"),
-            Layout::Plain { start: Some(start) } => write!(f, "flat from block {start}"),
-            Layout::Plain { start: None } => f.write_str("one hole"),
-            Layout::Inline { tail, .. } => write!(f, "flat, {} bytes inline", tail.len),
-            Layout::Chunked(map) => {
-                write!(f, "{} chunks of 2^{} bytes", map.count(), map.chunk_bits)
-            }
-            Layout::Compressed(compressed) => {
-                write!(f, "compressed (layout {})", compressed.form.number())
-            }
-        }
-    }
 }

@@ -1,20 +1,24 @@
 //! Walking everything below a path, in order, without recursion and with bounded memory.
 //!
-//! Always: a directory comes before its entries, entries by the bytes of their names; a path of
-//! more than [`PATH_BYTES_MAX`] bytes ends the walk with an error, and so does a directory that
-//! lies inside itself. All directories that a walk enters have together at most
+//! Always: a directory comes before its entries, entries by the bytes of their names. What cannot
+//! be read or entered is an error with its path, and the walk goes on with what comes after it: an
+//! entry with a path of more than [`PATH_BYTES_MAX`] bytes, a directory that lies inside itself or
+//! was entered before. All directories that a walk enters have together at most
 //! [`Root::directory_bytes_max`] bytes, whatever leads to them: an entry takes at least 13 of
 //! these, so a walk has at most a thirteenth of that many entries.
 
 use crate::Error;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, FileKind, Inode, Nid};
-use crate::read::{DirCursor, DirEntry, PATH_BYTES_MAX, Root};
+use crate::read::{DirCursor, DirEntry, NAME_BYTES_MAX, PATH_BYTES_MAX, Root};
 use crate::storage::Storage;
 use alloc::vec::Vec;
 
 /// The most directories that can lie inside each other.
 const DEPTH_MAX: usize = PATH_BYTES_MAX / 2;
+
+/// The longest path of an entry of a directory whose path is as long as any.
+pub(super) const ENTRY_BYTES_MAX: usize = PATH_BYTES_MAX + 1 + NAME_BYTES_MAX;
 
 /// Directories that are remembered, to tell of one that has a second name. A prime, so that
 /// directories at equal distances do not share places.
@@ -59,11 +63,11 @@ impl DirGuard {
                 return Err(Corrupt::DirectoryTwice { nid });
             }
         }
-        self.bytes = self.bytes.saturating_add(dir.size);
-        if self.bytes > self.room {
-            let (bytes, room) = (self.bytes, self.room);
+        let (bytes, room) = (self.bytes.saturating_add(dir.size), self.room);
+        if bytes > room {
             return Err(Corrupt::DirectoriesTooLong { nid, bytes, room });
         }
+        self.bytes = bytes;
         Ok(())
     }
 }
@@ -85,7 +89,7 @@ impl Tree {
     pub fn new() -> Self {
         Self {
             guard: DirGuard::new(),
-            path: Vec::with_capacity(PATH_BYTES_MAX),
+            path: Vec::with_capacity(ENTRY_BYTES_MAX),
             open: Vec::with_capacity(DEPTH_MAX),
             first: None,
             entry: DirEntry::default(),
@@ -125,12 +129,16 @@ impl Tree {
         Ok(())
     }
 
-    /// The path of the entry that [`Tree::next`] returned last; `/` for the root.
+    /// The path of what [`Tree::next`] returned last, an inode or an error; `/` for the root.
     pub fn path(&self) -> &[u8] {
         if self.path.is_empty() { b"/" } else { &self.path }
     }
 
     /// The next inode; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the entry at [`Tree::path`], or of the directory there, of which the entries that
+    /// were not returned yet are left out. The next call goes on after it.
     pub fn next<S: Storage, L: Layer<S>>(
         &mut self,
         root: &Root<S, L>,
@@ -141,18 +149,23 @@ impl Tree {
         }
         while let Some((cursor, len)) = self.open.last_mut() {
             self.path.truncate(*len);
-            let Some(inode) = cursor.next_inode(root, &mut self.entry)? else {
-                self.open.pop();
-                continue;
-            };
+            let found = cursor.next_inode(root, &mut self.entry);
             let name = &self.entry.name;
-            if self.path.len().saturating_add(name.len()) >= PATH_BYTES_MAX {
-                return Err(crate::PathError::TooLong.into());
+            if name.is_empty() {
+                // The end of the directory, or its own fault.
+                self.open.pop();
+                found?;
+                continue;
             }
             self.path.push(b'/');
             self.path.extend_from_slice(name);
-            self.enter(root, inode)?;
-            return Ok(Some(inode));
+            if self.path.len() > PATH_BYTES_MAX {
+                return Err(crate::PathError::TooLong.into());
+            }
+            if let Some(inode) = found? {
+                self.enter(root, inode)?;
+                return Ok(Some(inode));
+            }
         }
         Ok(None)
     }

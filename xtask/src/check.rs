@@ -189,18 +189,19 @@ impl<S: Background, W: Write> Check<'_, S, W> {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let Ahead { inode, path, .. } = dir;
-        // The bytes of a directory are read as those of a file are.
-        let file = self.root.open_inode(Inode { kind: FileKind::Regular, ..*inode })?;
         let size = self.superblock.block_size;
         let mut bytes = vec![0; size.bytes_usize()];
         let mut last: Vec<u8> = Vec::new();
         let mut found = Found::default();
         for number in 0..size.blocks_of(inode.size) {
             interrupt.check()?;
-            if !self.spend(|check| &mut check.dir_budget, size.bytes(), path, inode.nid)? {
+            // As many as the directory has: those that lie behind their inodes fill no block.
+            let start = number << size.bits();
+            let len = size.bytes().min(inode.size - start);
+            if !self.spend(|check| &mut check.dir_budget, len, path, inode.nid)? {
                 return Ok(());
             }
-            let got = match file.read_at(number << size.bits(), &mut bytes) {
+            let got = match self.root.read_dir_block(inode, number, &mut bytes) {
                 Ok(got) => got,
                 Err(error) => {
                     self.fault(path, Some(inode.nid), format!("block {number}: {error}"))?;
@@ -248,7 +249,7 @@ impl<S: Background, W: Write> Check<'_, S, W> {
         if let b"." | b".." = dirent.name {
             let place = if dirent.name == b"." { &mut found.dot } else { &mut found.dotdot };
             *place = Some(nid);
-            if dirent.kind.is_some_and(|kind| kind != FileKind::Directory) {
+            if tells_otherwise(&dirent, FileKind::Directory) {
                 self.fault(&path, Some(nid), "the entry's type is no directory")?;
             }
             return Ok(());
@@ -257,8 +258,12 @@ impl<S: Background, W: Write> Check<'_, S, W> {
             Ok(inode) => inode,
             Err(error) => return self.fault(&path, Some(nid), error),
         };
-        if let Some(kind) = dirent.kind.filter(|kind| *kind != inode.kind) {
-            let what = format!("the entry says {kind}, the inode is a {}", inode.kind);
+        if tells_otherwise(&dirent, inode.kind) {
+            let says = match dirent.kind() {
+                Some(kind) => kind.to_string(),
+                None => format!("type {}", dirent.file_type),
+            };
+            let what = format!("the entry says {says}, the inode is a {}", inode.kind);
             self.fault(&path, Some(nid), what)?;
         }
         if inode.kind == FileKind::Directory {
@@ -324,18 +329,23 @@ impl<S: Background, W: Write> Check<'_, S, W> {
     fn body(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         self.bar.inc(1);
         self.bar.set_message(shown(path));
-        self.xattrs_of(inode, path)?;
+        let xattrs = match self.xattrs_of(inode, path)? {
+            true => inode.xattrs,
+            // Their fault is told already; the data is looked at without them.
+            false => None,
+        };
         match inode.kind {
-            FileKind::Regular => self.file(inode, path),
+            FileKind::Regular => self.file(&Inode { xattrs, ..*inode }, path),
             FileKind::Symlink => self.target(inode, path),
             _ => Ok(()),
         }
     }
 
-    fn xattrs_of(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
+    /// Reads the xattrs; whether they can be read.
+    fn xattrs_of(&mut self, inode: &Inode, path: &[u8]) -> Result<bool> {
         let span = inode.xattrs.map_or(0, |span| span.len);
         if !self.spend(|check| &mut check.xattr_budget, span, path, inode.nid)? {
-            return Ok(());
+            return Ok(false);
         }
         let mut bytes: u64 = 0;
         let read = self.root.xattrs(inode, &mut self.xattrs, |name, value| {
@@ -343,10 +353,11 @@ impl<S: Background, W: Write> Check<'_, S, W> {
             bytes = bytes.saturating_add((name + value.len()) as u64);
             Ok(())
         });
-        if let Err(error) = read {
+        if let Err(error) = &read {
             self.fault(path, Some(inode.nid), format!("xattrs: {error}"))?;
         }
-        self.spend(|check| &mut check.xattr_budget, bytes, path, inode.nid).map(|_| ())
+        self.spend(|check| &mut check.xattr_budget, bytes, path, inode.nid)?;
+        Ok(read.is_ok())
     }
 
     fn target(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
@@ -360,7 +371,6 @@ impl<S: Background, W: Write> Check<'_, S, W> {
         self.fault(path, Some(inode.nid), what)
     }
 
-    /// The data of a file, chunk by chunk where it has chunks.
     /// Reads the inodes that hold parts of others and stand in no directory; how many there are.
     fn hidden(&mut self) -> Result<u64> {
         let mut count = 0;
@@ -382,8 +392,12 @@ impl<S: Background, W: Write> Check<'_, S, W> {
         Ok(count)
     }
 
+    /// The data of a file, chunk by chunk where it has chunks.
     fn file(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
-        let file = self.root.open_inode(*inode)?;
+        let file = match self.root.open_inode(*inode) {
+            Ok(file) => file,
+            Err(error) => return self.fault(path, Some(inode.nid), error),
+        };
         match inode.layout {
             Layout::None | Layout::Plain { start: None } => Ok(()),
             Layout::Plain { .. } => self.stored(&file, path, 0, inode.size),
@@ -473,6 +487,11 @@ impl<S: Background, W: Write> Check<'_, S, W> {
         }
         Ok(())
     }
+}
+
+/// Whether an entry tells another type than the inode has; 0 tells none.
+fn tells_otherwise(dirent: &Dirent<'_>, kind: FileKind) -> bool {
+    dirent.file_type != 0 && dirent.kind() != Some(kind)
 }
 
 fn joined(dir: &[u8], name: &[u8]) -> Vec<u8> {

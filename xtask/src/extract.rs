@@ -327,7 +327,7 @@ impl<S: Background> Extract<'_, S> {
         failed?;
         let set_id = if owned { 0 } else { 0o6000 };
         target.set_permissions(inode.permissions & !set_id).context("mode")?;
-        target.set_mtime(inode.mtime.seconds, inode.mtime.nanoseconds).context("mtime")
+        target.set_mtime(inode.mtime).context("mtime")
     }
 
     fn judge(&mut self, path: &[u8], result: Result<()>) {

@@ -132,15 +132,16 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
             command::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
         let root = mounted.root(storage, region, memory)?;
         let mut scratch = Scratch::new(&command);
-        let mut runner = Runner::new(&root, Standard(stdout), &mut scratch);
-        runner.run(&command).map_err(|error| match error {
-            CommandError::Output(error) => anyhow!("standard output: {error}"),
-            error @ CommandError::Read(..) => anyhow!("{error}"),
-        })?;
+        let mut runner = Runner::new(&root, Standard(stdout), &mut scratch).noticed(&mut notice);
+        let result = runner.run(&command);
         let files = runner.done.files;
         if !root.leave() {
             eprintln!("region  not all of it is durable");
         }
+        result.map_err(|error| match error {
+            CommandError::Output(error) => anyhow!("standard output: {error}"),
+            error => anyhow!("{error}"),
+        })?;
         Counters { files, ..Counters::of(&root) }
     };
     if let Some(verdict) = Verdict::parse(&format!("PASS {counters}")) {

@@ -88,10 +88,11 @@ pub fn run(mut machine: Machine) -> ! {
         heap.total
     );
     console::progress(format_args!("stage=mounted"));
-    let mut tell = |done: Done| {
+    let mut progress = |done: Done| {
         console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
     };
-    let mut runner = Runner::new(&root, machine.out, &mut scratch).watched(&mut tell);
+    let runner = Runner::new(&root, machine.out, &mut scratch);
+    let mut runner = runner.watched(&mut progress).noticed(notice);
     let result = runner.run(command);
     let files = runner.done.files;
     console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));

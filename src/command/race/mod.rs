@@ -9,6 +9,7 @@ pub use step::{BATCH, PIECE_BYTES_MAX, Pieces, Step, StepError, Sum, What};
 
 use super::bench::{BenchError, Setup};
 use super::mount::open_region;
+use super::print::printed;
 use super::run::{GuestRoot, catch_up};
 use super::tree::Tree;
 use super::verdict::Counters;
@@ -91,10 +92,7 @@ pub fn run<S: Discover + Background, W: Write>(
 }
 
 fn say<W: Write>(out: &mut W, line: fmt::Arguments<'_>) -> Outcome<(), W> {
-    match writeln!(out, "{line}") {
-        Ok(()) | Err(embedded_io::WriteFmtError::FmtError) => {}
-        Err(embedded_io::WriteFmtError::Other(error)) => return Err(BenchError::Output(error)),
-    }
+    printed(writeln!(out, "{line}")).map_err(BenchError::Output)?;
     out.flush().map_err(BenchError::Output)
 }
 

@@ -134,7 +134,7 @@ fn graph_of_as_many_paths_as_no_walk_can_take_is_checked_at_once() {
     assert_eq!(outcome.status, 1, "{}", outcome.stderr);
     let told = |line: &String| line.contains("(nid ") && line.ends_with("has another name, /9");
     assert!(outcome.stdout.iter().any(told), "{:?}", outcome.stdout);
-    assert!(outcome.stdout.last().unwrap().ends_with("10 faults"), "{:?}", outcome.stdout);
+    assert!(outcome.stdout.last().unwrap().ends_with(", 79 faults"), "{:?}", outcome.stdout);
 }
 
 #[test]
@@ -184,6 +184,90 @@ fn directories_that_share_their_blocks_end_the_check_of_directories() {
     assert_eq!(outcome.status, 1);
     let ends = "more bytes of directories than the devices can hold; no more are verified";
     assert_eq!(outcome.stdout.iter().filter(|line| line.ends_with(ends)).count(), 1);
+}
+
+#[test]
+fn directories_behind_their_inodes_count_by_the_bytes_that_they_have() {
+    let mut tree = Tree::new();
+    tree.dir("/in".repeat(200));
+    for number in 0..300 {
+        tree.dir(format!("/flat/{number}"));
+    }
+    // Inodes and names together have a fraction of the blocks that a block each would take.
+    let world = World::new(&tree, &options());
+    assert!(world.built.image.bytes().len() < 100 << 10);
+    assert_faults(&world, &[]);
+}
+
+#[test]
+fn xattr_entries_without_a_known_prefix_are_no_fault() {
+    let mut tree = tree();
+    tree.file("/pad", Content::bytes("p")).xattrs.push(("user.pad".into(), b"1234".to_vec()));
+    for index in [0, 5, 0x7f, 0x80, 0xff] {
+        let mut world = World::new(&tree, &options());
+        let body = world.built.image.locate("/pad").xattr_at.unwrap();
+        world.built.image.patch(body + 12 + 1, &[index]);
+        assert_faults(&world, &[]);
+        let outcome = world.run(&["stat", "/pad"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        assert!(!outcome.stdout.iter().any(|line| line.starts_with("xattr")), "{outcome:?}");
+    }
+    // What mkfs leaves of xattrs that it took away: zeros to the end of the body.
+    let mut world = World::new(&tree, &options());
+    let body = world.built.image.locate("/pad").xattr_at.unwrap();
+    world.built.image.patch(body + 12, &[0; 12]);
+    assert_faults(&world, &[]);
+}
+
+#[test]
+fn type_that_an_entry_alone_tells_is_a_fault_and_the_inode_counts() {
+    let mut world = World::new(&tree(), &options());
+    let image = &mut world.built.image;
+    let (file, pipe) = (image.nid("/a/file"), image.nid("/b/pipe"));
+    image.patch(image.dirent_at("/a/file") + 10, &[2]);
+    image.patch(image.dirent_at("/b/pipe") + 10, &[9]);
+    image.patch(image.dirent_at("/c") + 10, &[0]);
+    assert_faults(
+        &world,
+        &[
+            format!("/a/file (nid {file}): the entry says directory, the inode is a regular file"),
+            format!("/b/pipe (nid {pipe}): the entry says type 9, the inode is a fifo"),
+        ],
+    );
+    let rows = |world: &World| {
+        let outcome = world.run(&["manifest", "/"]);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        outcome.stdout
+    };
+    assert_eq!(rows(&world), rows(&World::new(&tree(), &options())));
+    assert_eq!(world.extract(&[]).status, 0);
+}
+
+#[test]
+fn file_whose_bytes_are_elsewhere_is_one_fault() {
+    let mut tree = tree();
+    let mark = [&[0, 36, 0, 1][..], &[0x92; 32]].concat();
+    let name = "trusted.overlay.metacopy";
+    tree.file("/b/motd", Content::hole(200)).xattrs.push((name.into(), mark.clone()));
+    // Of a directory it says nothing.
+    tree.dir("/c").xattrs.push((name.into(), mark));
+    let world = World::new(&tree, &options());
+    let nid = world.built.image.nid("/b/motd");
+    let digest = "92".repeat(32);
+    let why = format!("its bytes are in the object {digest}, named by {name}");
+    assert_faults(&world, &[format!("/b/motd (nid {nid}): not supported: {why}")]);
+    for command in ["manifest", "sum"] {
+        let outcome = world.run(&[command, "/b"]);
+        assert_eq!(outcome.status, 1);
+        let told = format!("not supported: /b/motd: {why}");
+        assert!(outcome.stderr.lines().any(|line| line == told), "{}", outcome.stderr);
+        assert!(outcome.stdout.iter().any(|row| row.contains("/b/small")), "{outcome:?}");
+        assert!(!outcome.stdout.iter().any(|row| row.contains("motd")), "{outcome:?}");
+    }
+    let outcome = world.extract(&["/b"]);
+    assert_eq!(outcome.status, 1);
+    assert!(outcome.stderr.contains(&format!("/motd: not supported: {why}")), "{}", outcome.stderr);
+    assert!(world.path("out").join("small").is_file() && !world.path("out").join("motd").exists());
 }
 
 #[test]

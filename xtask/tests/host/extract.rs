@@ -73,6 +73,29 @@ fn assert_restored(tree: &Tree, out: &Path) {
 }
 
 #[test]
+fn nanoseconds_of_a_second_and_more_become_seconds_of_the_same_time() {
+    let mut world = World::new(&tree(), &extended());
+    let image = &mut world.built.image;
+    // Between them, the host's call takes two numbers as a word of its own.
+    for (path, nanoseconds) in [("/dir", 1_500_000_000), ("/dir/empty", 1_073_741_823_u32)] {
+        image.patch(image.inode_at(path) + 40, &nanoseconds.to_le_bytes());
+    }
+    image.patch(image.inode_at("/dir/empty") + 32, &(-5_i64).to_le_bytes());
+    let outcome = world.extract(&[]);
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    let time = |path: &str| {
+        let stat = fs::metadata(world.path("out").join(path)).unwrap();
+        (stat.mtime(), stat.mtime_nsec())
+    };
+    assert_eq!(time("dir"), (1_000_000_002, 500_000_000));
+    assert_eq!(time("dir/empty"), (-4, 73_741_823));
+    // Linux shows the numbers as they are stored.
+    let rows = world.run(&["stat", "/dir"]).stdout;
+    assert!(rows.iter().any(|row| row == "mtime  1000000001.1500000000"), "{rows:?}");
+    assert_eq!(world.run(&["check"]).status, 0);
+}
+
+#[test]
 fn tree_comes_back_as_it_was() {
     let tree = tree();
     for layout in [FileLayout::Inline, FileLayout::Plain, FileLayout::ChunkIndexes] {

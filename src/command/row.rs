@@ -1,0 +1,242 @@
+//! Rows of `ls`, `sum` and `manifest`: what the output gets of one entry.
+//!
+//! Always: a row is on the output whole, or no byte of it is: all of the entry is read before the
+//! first byte goes out. Xattrs of a row that do not fit in the memory for them are read a second
+//! time as they are printed; if only that fails, the command ends.
+
+use super::json;
+use super::print::{Escaped, Mode, printed};
+use crate::Error;
+use crate::erofs::{FileKind, Inode};
+use crate::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
+use crate::storage::Background;
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use embedded_io::{ErrorType, Write};
+
+use super::run::GuestRoot;
+
+/// Bytes of the xattrs of a row, as they are printed, that are kept until it goes out.
+const PRINTED_BYTES: usize = 64 << 10;
+
+/// Why a row is not there, or not whole.
+#[derive(Debug)]
+pub enum RowFault<E> {
+    /// A read failed, and nothing was printed.
+    Absent(Error),
+    /// A read failed after part of the row was printed.
+    Cut(Error),
+    /// The output failed.
+    Output(E),
+}
+
+impl<E> From<Error> for RowFault<E> {
+    fn from(error: Error) -> Self {
+        Self::Absent(error)
+    }
+}
+
+/// What became of a row.
+pub type Row<W> = Result<(), RowFault<<W as ErrorType>::Error>>;
+
+/// The memory of a row.
+pub struct RowMemory {
+    /// Xattrs as they are read, for [`crate::read::Root::xattrs`].
+    pub xattrs: Box<[u8]>,
+    /// The target of a symlink.
+    pub target: Box<[u8]>,
+    printed: Kept,
+}
+
+impl RowMemory {
+    /// Allocates it, with room for xattrs if those are wanted, and for the xattrs of a row if rows
+    /// have some.
+    pub fn new(xattrs: bool, rows: bool) -> Self {
+        let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
+        Self {
+            xattrs: memory(xattrs, XATTR_BYTES_MAX),
+            target: memory(true, PATH_BYTES_MAX),
+            printed: Kept::new(if rows { PRINTED_BYTES } else { 0 }),
+        }
+    }
+
+    /// Reads the target of a symlink.
+    pub fn target_of<S: Background>(
+        &mut self,
+        root: &GuestRoot<S>,
+        inode: &Inode,
+    ) -> Result<&[u8], Error> {
+        root.read_link_inode(inode, &mut self.target)
+    }
+}
+
+/// Prints the row of `ls`.
+pub fn list<S: Background, W: Write>(
+    root: &GuestRoot<S>,
+    memory: &mut RowMemory,
+    out: &mut W,
+    inode: &Inode,
+    name: &[u8],
+) -> Row<W> {
+    let target = match inode.kind {
+        FileKind::Symlink => Some(memory.target_of(root, inode)?),
+        _ => None,
+    };
+    let mode = Mode(inode);
+    let Inode { nlink, uid, gid, size, .. } = inode;
+    let mut print = || {
+        match inode.rdev {
+            Some(rdev) => {
+                write!(out, "{mode} {nlink:3} {uid:5} {gid:5} {:4}, {:4} ", rdev.major, rdev.minor)?
+            }
+            None => write!(out, "{mode} {nlink:3} {uid:5} {gid:5} {size:10} ")?,
+        }
+        write!(out, "{:>10} {}", inode.mtime.seconds, Escaped(name))?;
+        if let Some(target) = target {
+            write!(out, " -> {}", Escaped(target))?;
+        }
+        writeln!(out)
+    };
+    printed(print()).map_err(RowFault::Output)
+}
+
+/// Prints the row of `sum`.
+pub fn sum<W: Write>(out: &mut W, digest: &[u8; 32], path: &[u8]) -> Row<W> {
+    json::write_hex(out, digest).map_err(RowFault::Output)?;
+    printed(writeln!(out, "  {}", Escaped(path))).map_err(RowFault::Output)
+}
+
+/// Prints the row of `manifest`; `digest` is that of a regular file.
+pub fn manifest<S: Background, W: Write>(
+    root: &GuestRoot<S>,
+    memory: &mut RowMemory,
+    out: &mut W,
+    (inode, path): (&Inode, &[u8]),
+    digest: Option<[u8; 32]>,
+) -> Row<W> {
+    let RowMemory { xattrs, target, printed: kept } = memory;
+    kept.clear();
+    if let Err(RowFault::Absent(error) | RowFault::Cut(error)) =
+        print_xattrs(root, xattrs, kept, inode)
+    {
+        return Err(error.into());
+    }
+    let target = match inode.kind {
+        FileKind::Symlink => Some(root.read_link_inode(inode, target)?),
+        _ => None,
+    };
+    print_facts(out, inode, path, digest, target).map_err(RowFault::Output)?;
+    if kept.whole {
+        out.write_all(&kept.bytes).map_err(RowFault::Output)?;
+    } else {
+        print_xattrs(root, xattrs, out, inode).map_err(|fault| match fault {
+            RowFault::Absent(error) => RowFault::Cut(error),
+            fault => fault,
+        })?;
+    }
+    out.write_all(b"}\n").map_err(RowFault::Output)
+}
+
+/// Prints all of a row of `manifest` but its xattrs and its end.
+fn print_facts<W: Write>(
+    out: &mut W,
+    inode: &Inode,
+    path: &[u8],
+    digest: Option<[u8; 32]>,
+    target: Option<&[u8]>,
+) -> Result<(), W::Error> {
+    out.write_all(b"{\"path\": ")?;
+    json::write_string(out, path)?;
+    let Inode { uid, gid, size, nlink, .. } = inode;
+    let (mode, mtime) = (inode.mode(), inode.mtime.total_ns());
+    printed(write!(
+        out,
+        ", \"mode\": {mode}, \"uid\": {uid}, \"gid\": {gid}, \"mtime_ns\": {mtime}"
+    ))?;
+    if let Some(digest) = digest {
+        printed(write!(out, ", \"size\": {size}, \"nlink\": {nlink}, \"sha256\": \""))?;
+        json::write_hex(out, &digest)?;
+        out.write_all(b"\"")?;
+    }
+    if let Some(target) = target {
+        out.write_all(b", \"target\": ")?;
+        json::write_string(out, target)?;
+    }
+    match inode.rdev {
+        Some(rdev) => printed(write!(out, ", \"rdev\": [{}, {}]", rdev.major, rdev.minor)),
+        None => Ok(()),
+    }
+}
+
+/// Prints the xattrs of a row of `manifest`, if the inode has some.
+fn print_xattrs<S: Background, W: Write>(
+    root: &GuestRoot<S>,
+    buffer: &mut [u8],
+    out: &mut W,
+    inode: &Inode,
+) -> Row<W> {
+    // The error of the output, which ends the printing, and whether there was an xattr.
+    let (mut failed, mut first) = (None, true);
+    root.xattrs(inode, buffer, |name, value| {
+        let mut pair = || {
+            out.write_all(if first { b", \"xattr\": {\"" } else { b", \"" })?;
+            for part in name.parts() {
+                json::write_inside(out, part)?;
+            }
+            out.write_all(b"\": \"")?;
+            json::write_hex(out, value)?;
+            out.write_all(b"\"")
+        };
+        if failed.is_none() {
+            failed = pair().err();
+        }
+        first = false;
+        Ok(())
+    })?;
+    match failed {
+        Some(error) => Err(RowFault::Output(error)),
+        None if first => Ok(()),
+        None => out.write_all(b"}").map_err(RowFault::Output),
+    }
+}
+
+/// An output that keeps what it gets, as long as all of it has room.
+struct Kept {
+    /// Never longer than it was allocated.
+    bytes: Vec<u8>,
+    room: usize,
+    /// Whether all found room.
+    whole: bool,
+}
+
+impl Kept {
+    fn new(room: usize) -> Self {
+        Self { bytes: Vec::with_capacity(room), room, whole: true }
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.whole = true;
+    }
+}
+
+impl ErrorType for Kept {
+    type Error = Infallible;
+}
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        let end = self.bytes.len().checked_add(bytes.len());
+        self.whole &= end.is_some_and(|end| end <= self.room);
+        if self.whole {
+            self.bytes.extend_from_slice(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
