@@ -1,49 +1,47 @@
-//! The keyed block checksum: the sum of the data under the region's own numbers, combined with a
-//! key for its place.
+//! The keyed checks of a region: of its own pages, and of every block of data that it keeps.
 //!
 //! Always: the same bytes under another region, blob, blob generation or block number have
-//! another checksum (but for one chance in 2^64), so that a stale slot, a misdirected write, the
+//! another check (but for one chance in 2^64), so that a stale slot, a misdirected write, the
 //! leftovers of an earlier format and a mixed-up blob are all rejected.
 
 use super::BLOCK_BYTES;
 use super::bytes::u64_at;
-use super::fold::FoldKeys;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 
-/// The hash of one region: rapidhash v3 for what is short, and for blocks four lanes of the same
-/// step, which an emulator runs faster and which can copy on the way (DESIGN.md has the table).
+/// The hash of one region: rapidhash v3, as published, under numbers of the region's own.
 ///
-/// All its numbers are drawn from the region's UUID: with published ones a block that holds them
-/// as data would hide changes of its neighbours.
+/// They are drawn from its UUID: with published ones a block that holds them as data would hide
+/// changes of its neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RegionHash {
-    short: RapidSecrets,
-    blocks: FoldKeys,
-}
+pub struct RegionHash(RapidSecrets);
 
 impl RegionHash {
-    /// The hash of the region with this UUID.
+    /// Returns the hash of the region with this UUID.
     pub fn new(region: &[u8; 16]) -> Self {
         let mut state = u64_at(region, 0);
         // Mixed between the halves: two that are alike must not cancel out.
         state = split_mix(&mut state) ^ u64_at(region, 8);
         let seed = split_mix(&mut state);
-        let short = RapidSecrets { seed, secrets: [(); 7].map(|()| split_mix(&mut state)) };
-        let [lanes, starts, ends] = [(); 3].map(|()| [(); 4].map(|()| split_mix(&mut state)));
-        Self { short, blocks: FoldKeys { lanes, starts, ends } }
+        Self(RapidSecrets { seed, secrets: [(); 7].map(|()| split_mix(&mut state)) })
+    }
+
+    /// Returns the hash of `data` from another seed.
+    fn seeded(&self, seed: u64, data: &[u8]) -> u64 {
+        let secrets = RapidSecrets { seed, secrets: self.0.secrets };
+        rapidhash_v3_inline::<true, false, false>(data, &secrets)
     }
 
     fn of(&self, data: &[u8]) -> u64 {
-        rapidhash_v3_inline::<true, false, false>(data, &self.short)
+        self.seeded(self.0.seed, data)
     }
 
-    /// The check of a page or superblock.
+    /// Returns the check of a page or superblock.
     pub fn page_check(&self, body: &[u8]) -> u64 {
         self.of(body)
     }
 }
 
-/// SplitMix64: the next of a row of well-mixed numbers.
+/// Returns the next number of SplitMix64, and moves its state on.
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mut z = *state;
@@ -60,7 +58,7 @@ pub struct BlobKey {
 }
 
 impl BlobKey {
-    /// The key of the blob with this identity and generation in the region with this UUID.
+    /// Returns the key of the blob with this identity and generation in the region with this UUID.
     pub fn new(region: &[u8; 16], identity: &[u8], generation: u32) -> Self {
         let hash = RegionHash::new(region);
         let mut raw = [0; 12];
@@ -71,32 +69,26 @@ impl BlobKey {
         Self { hash, key: hash.of(&raw) }
     }
 
-    /// The checksum of the blob's block `number` (in units of 4 KiB), whose bytes are `data`; a
-    /// last block that is shorter is summed up as it would lie in the region, padded with zeros.
+    /// Returns the check of the blob's block `number` (in units of 4 KiB), whose bytes are `data`; a
+    /// last block that is shorter is hashed as it lies in the region, padded with zeros.
     pub fn checksum(&self, number: u64, data: &[u8]) -> u64 {
-        match data.try_into() {
-            Ok(block) => self.hash.blocks.sum(block).wrapping_add(self.place(number)),
-            Err(_) => self.copy(number, data, &mut [0; BLOCK_BYTES]),
+        if data.len() < BLOCK_BYTES {
+            return self.copy(number, data, &mut [0; BLOCK_BYTES]);
         }
+        self.hash.seeded(self.place(number), data)
     }
 
     /// Copies `data` to `to`, padded with zeros, and returns its [`BlobKey::checksum`].
     pub(super) fn copy(&self, number: u64, data: &[u8], to: &mut [u8; BLOCK_BYTES]) -> u64 {
-        let sum = match data.try_into() {
-            Ok(block) => self.hash.blocks.copy(block, to),
-            Err(_) => {
-                let (filled, padding) = to.split_at_mut(data.len().min(BLOCK_BYTES));
-                filled.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
-                padding.fill(0);
-                self.hash.blocks.sum(to)
-            }
-        };
-        sum.wrapping_add(self.place(number))
+        let (filled, padding) = to.split_at_mut(data.len().min(BLOCK_BYTES));
+        filled.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
+        padding.fill(0);
+        self.hash.seeded(self.place(number), to)
     }
 
-    /// What the place of a block adds to its checksum.
+    /// Returns the seed for block `number`: a hash of key and number.
     fn place(&self, number: u64) -> u64 {
-        self.hash.blocks.place(self.key, number)
+        self.hash.of([self.key, number].map(u64::to_le_bytes).as_flattened())
     }
 }
 

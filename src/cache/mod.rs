@@ -23,8 +23,6 @@ mod descriptor;
 #[cfg(feature = "alloc")]
 mod drop;
 #[cfg(feature = "alloc")]
-mod fold;
-#[cfg(feature = "alloc")]
 mod foreign;
 #[cfg(feature = "alloc")]
 mod geometry;

@@ -12,8 +12,8 @@ use core::fmt;
 pub const MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 /// The format's version.
 pub const VERSION: u32 = 4;
-/// Checksum type 2: four folded lanes for blocks, rapidhash v3 for all else, and a place key.
-pub const CHECKSUM_FOLD: u8 = 2;
+/// Checksum type 3: rapidhash v3, of a block from a seed for its place.
+pub const CHECKSUM_RAPIDHASH: u8 = 3;
 
 /// Incompatible features this code knows: none so far.
 const INCOMPAT_KNOWN: u32 = 0;
@@ -122,7 +122,7 @@ impl Superblock {
             return Err(Refusal::Incompat(unknown));
         }
         let [shift, checksum] = array(raw, at::SLOT_SHIFT);
-        if checksum != CHECKSUM_FOLD {
+        if checksum != CHECKSUM_RAPIDHASH {
             return Err(Refusal::Checksum(checksum));
         }
         if own_start != start {
@@ -155,7 +155,7 @@ impl Superblock {
         put(raw, at::LENGTH, &self.bytes.to_le_bytes());
         put(raw, at::GENERATION, &self.generation.to_le_bytes());
         put(raw, at::NONCE, &self.nonce.to_le_bytes());
-        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_FOLD]);
+        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_RAPIDHASH]);
         put(raw, at::SLOTS, &self.geometry.slots.to_le_bytes());
         put(raw, at::CONDEMNED, &[u8::from(self.condemned)]);
         let body = raw.get(..at::CHECK).unwrap_or_default();

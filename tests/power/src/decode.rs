@@ -21,8 +21,8 @@ const PER_PAGE: u64 = 25;
 pub const SLOT_BLOCKS: u64 = 16;
 pub const MAGIC: &[u8; 8] = b"ROOTLET\x1a";
 
-/// The first 20 numbers that SplitMix64 draws from the region's UUID.
-fn numbers(uuid: &[u8; 16]) -> [u64; 20] {
+/// Returns the first eight numbers that SplitMix64 draws from the region's UUID.
+fn numbers(uuid: &[u8; 16]) -> [u64; 8] {
     let next = |state: &mut u64| {
         *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -31,33 +31,18 @@ fn numbers(uuid: &[u8; 16]) -> [u64; 20] {
     };
     let mut state = u64_at(uuid, 0);
     state = next(&mut state) ^ u64_at(uuid, 8);
-    [(); 20].map(|()| next(&mut state))
+    [(); 8].map(|()| next(&mut state))
 }
 
-/// rapidhash v3 under the first eight of them.
+/// Returns the rapidhash v3 of `data` under seven of them, from a seed.
+fn seeded(uuid: &[u8; 16], seed: u64, data: &[u8]) -> u64 {
+    let [_, secrets @ ..] = numbers(uuid);
+    rapidhash_v3_inline::<true, false, false>(data, &RapidSecrets { seed, secrets })
+}
+
+/// Returns the rapidhash v3 of `data` under all eight.
 pub fn hash(uuid: &[u8; 16], data: &[u8]) -> u64 {
-    let (seed, secrets) =
-        numbers(uuid)[..8].split_first().map(|(a, b)| (*a, b.try_into())).unwrap();
-    let secrets = RapidSecrets { seed, secrets: secrets.unwrap() };
-    rapidhash_v3_inline::<true, false, false>(data, &secrets)
-}
-
-fn fold(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b);
-    product as u64 ^ (product >> 64) as u64
-}
-
-/// The sum of a block's data, under the other twelve.
-fn sum(uuid: &[u8; 16], data: &[u8]) -> u64 {
-    let n = numbers(uuid);
-    let (keys, mut state, ends) = (&n[8..12], [n[12], n[13], n[14], n[15]], &n[16..20]);
-    for at in (0..data.len()).step_by(16) {
-        let lane = at / 16 % 4;
-        state[lane] = fold(u64_at(data, at) ^ keys[lane], u64_at(data, at + 8) ^ state[lane]);
-    }
-    let first = fold(state[0] ^ ends[0], state[1] ^ ends[1]);
-    let second = fold(state[2] ^ ends[2], state[3] ^ ends[3]);
-    fold(first ^ ends[2], second ^ ends[0])
+    seeded(uuid, numbers(uuid)[0], data)
 }
 
 fn u16_at(raw: &[u8], at: usize) -> u16 {
@@ -251,8 +236,8 @@ pub fn block_sum(
     let mut key = Vec::new();
     key.extend(hash(uuid, identity).to_le_bytes());
     key.extend(generation.to_le_bytes());
-    let n = numbers(uuid);
-    sum(uuid, data).wrapping_add(fold(hash(uuid, &key) ^ n[17], number ^ n[18]))
+    let place = [hash(uuid, &key), number].map(u64::to_le_bytes);
+    seeded(uuid, hash(uuid, place.as_flattened()), data)
 }
 
 /// Puts the right check into a superblock.
