@@ -49,7 +49,9 @@ pub fn task(args: &BootArgs, dry_run: bool, interrupt: &Interrupt) -> Result<()>
     })?;
     check_command(&plan.words)?;
     args.machine.accel()?;
-    args.machine.monitor.find(args.machine.board())?;
+    if !dry_run {
+        args.machine.monitor.find(args.machine.board())?;
+    }
     setup::ensure(&needs(args))?;
     let firmware = build::board(args.machine.board(), level(args), args.machine.verbose)?;
     match dry_run {
@@ -135,7 +137,9 @@ fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
     let machine = machine(args, &plan, firmware, shares, beside)?;
     let monitor = args.machine.monitor;
     let launch = monitor.launch(&machine, here)?;
-    println!("{}", launch.script(&monitor.find(machine.board)?, false));
+    // Whoever has it elsewhere sees where it has to be.
+    let name = PathBuf::from(monitor.program(machine.board));
+    println!("{}", launch.script(&monitor.find(machine.board).unwrap_or(name), false));
     Ok(())
 }
 
@@ -147,7 +151,8 @@ pub fn run(
     interrupt: &Interrupt,
     output: &mut dyn FnMut(&[u8], Instant) -> Result<()>,
 ) -> Result<Report> {
-    let plan = planned(args)?;
+    let mut plan = planned(args)?;
+    plan.frame_console();
     let options = &args.machine;
     make_cache(&plan, args.source.cache_size)?;
     let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;

@@ -78,6 +78,11 @@ impl Plan {
         append::line(&options, &self.words)
     }
 
+    /// Has the guest's console framed, for the tool to take apart.
+    pub fn frame_console(&mut self) {
+        self.options.insert(0, Word::Plain("console=framed".into()));
+    }
+
     /// Adds what only a machine can have: more disks, and options of QEMU's for them.
     pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
         if !machine.disk.is_empty() {
@@ -116,7 +121,7 @@ impl Plan {
 
 /// Plans a guest with these sources.
 pub fn plan(source: &SourceArgs) -> Result<Plan> {
-    let mut options = vec![Word::Plain("console=framed".into())];
+    let mut options = Vec::new();
     let mut disks = Vec::new();
     if let Some(file) = &source.image {
         options.push(Word::disk("image", SERIAL_OF_IMAGE, ""));
@@ -209,7 +214,7 @@ mod tests {
         assert_eq!(plan.shares, [("share".to_string(), PathBuf::from("d"))]);
         assert_eq!(
             plan.append(),
-            "console=framed image=image blob1=blob1 blob3=share:c.blob cache=cache@8+64 \
+            "image=image blob1=blob1 blob3=share:c.blob cache=cache@8+64 \
              share=share -- sum /x"
         );
     }
@@ -221,7 +226,7 @@ mod tests {
         let names = names.map(|(serial, name)| (serial.to_string(), name.to_string())).into();
         assert_eq!(
             plan.append_with(&names),
-            "console=framed image=650240111 blob2=blob2 cache=650240113@8+64 image=x -- ls /"
+            "image=650240111 blob2=blob2 cache=650240113@8+64 image=x -- ls /"
         );
     }
 

@@ -29,8 +29,8 @@ const MIB: u64 = 1 << 20;
 /// Where devices go: virtio-mmio, or PCI if that is wanted or the board's only bus.
 pub fn room(board: Board, wanted: Option<Bus>) -> Result<Room> {
     match board.socket(wanted)?.bus {
-        // Legacy interrupts 5 to 23, one for each device, and one for the identity of snapshots.
-        Bus::Mmio => Ok(Room { bus: Bus::Mmio, devices_max: 18 }),
+        // Interrupts 5 to 23: one for each device, one for VMGENID, one for the clock of snapshots.
+        Bus::Mmio => Ok(Room { bus: Bus::Mmio, devices_max: 17 }),
         Bus::Pci => Ok(Room { bus: Bus::Pci, devices_max: 31 }),
     }
 }

@@ -119,3 +119,23 @@ fn images_boot_with_the_commands_of_their_readme_and_sums_are_right() {
     let images = files.iter().filter(|name| name.ends_with(".elf") || name.ends_with(".Image"));
     assert!(booted >= images.count(), "QEMU boots each: {table}");
 }
+
+#[test]
+fn dry_run_prints_commands_that_boot_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let missing = link_monitors(dir);
+    let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs");
+    for monitor in &MONITORS {
+        if missing.iter().any(|(title, _)| *title == monitor.title) {
+            continue;
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["--dry-run", "--monitor", monitor.name, "--image"]).arg(&image);
+        let printed = command.args(["--", "stat", "/hello"]).output().unwrap();
+        assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
+        let lines = String::from_utf8(printed.stdout).unwrap();
+        let said = run_in(dir, lines.trim_end());
+        assert!(said.contains("\nPASS files=0 "), "{lines}\n{said}");
+    }
+}
