@@ -8,7 +8,7 @@ use crate::num::wide8;
 use crate::units::Pow2;
 
 /// Block numbers have at most 48 bits.
-pub(super) const BLOCKS_MAX: u64 = 1 << 48;
+pub(crate) const BLOCKS_MAX: u64 = 1 << 48;
 
 /// The size of a block of the image: 512 bytes to 64 KiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

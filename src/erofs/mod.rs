@@ -25,6 +25,7 @@ mod record;
 mod superblock;
 pub mod xattr;
 
+pub(crate) use block::BLOCKS_MAX;
 pub use block::{BlockSize, Nid, Space, Span};
 pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
 pub use compressed::{CompressedMap, MapFault, Metadata};

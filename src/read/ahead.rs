@@ -97,8 +97,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let mut memory = core::mem::take(&mut self.ahead.memory);
         let len = pages.len().saturating_mul(PAGE_BYTES);
-        let out = memory.first(len);
-        if self.fetch(&extents, out).is_ok() {
+        if let Ok(out) = memory.first(len)
+            && self.fetch(&extents, out).is_ok()
+        {
             for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
                 let mut taken = self.meta.take((Space::Image, page));
                 taken.bytes.copy_from_slice(bytes);

@@ -2,6 +2,8 @@
 //!
 //! Always: bounded, and allocated once, when the first read needs one.
 
+use crate::num::Bug;
+
 /// Bytes of one bounce buffer.
 pub const BOUNCE_BYTES: usize = 8192;
 
@@ -41,11 +43,11 @@ impl Bounce {
         COUNT
     }
 
-    /// All of them, allocated when the first one is taken.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
-        let memory = core::iter::once(&mut self.memory);
+    /// Returns all of them, which are allocated the first time.
+    pub fn iter_mut(&mut self) -> Result<impl Iterator<Item = &mut [u8]>, Bug> {
+        let memory = &mut self.memory;
         #[cfg(feature = "alloc")]
-        let memory = memory.map(|room| room.first(COUNT * BOUNCE_BYTES));
-        memory.flat_map(|memory| memory.chunks_exact_mut(BOUNCE_BYTES))
+        let memory = memory.first(COUNT * BOUNCE_BYTES)?;
+        Ok(memory.chunks_exact_mut(BOUNCE_BYTES))
     }
 }

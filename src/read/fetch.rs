@@ -1,16 +1,18 @@
 //! Fetching: extents of blobs become one batch over every device they touch.
 //!
 //! Always: bytes land by DMA where the caller wants them, but for unaligned edges, which pass
-//! through a bounce buffer; a region read that fails or whose check fails is done again from the
+//! through a bounce buffer; a region read that fails or was not found right is done again from the
 //! source; what came from a source is offered to the layer while the rest is still in flight.
 
 use super::bounce::Bounce;
-use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, at_source, clipped, cut};
+use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, cut};
 use super::stats::Stats;
 use crate::cache::{Layer, Why};
 use crate::error::Error;
+use crate::num::{OrBug, wide};
 use crate::storage::{Lent, Storage, Transfer};
 use crate::trace;
+use crate::units::Fill;
 
 /// Requests of one batch at most. A read that needs more is several batches.
 pub const BATCH_MAX: usize = 128;
@@ -32,31 +34,28 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         for extent in extents {
             self.prepare(extent);
         }
-        let mut rest = out;
+        let mut out = Fill::new(out);
         let mut pieces = Pieces::new();
         let mut bounced: usize = 0;
         for extent in extents {
             let mut done: u64 = 0;
             while done < extent.len() {
                 let piece = cut(self.layer, self.sources, extent, done)?;
-                if piece.len == 0 {
-                    return Err(Error::bug());
-                }
                 let full = piece.span.is_some() && bounced >= self.bounce.len();
                 if full || pieces.is_full() || self.repeats(&pieces, &piece) {
-                    rest = self.batch(&mut pieces, rest)?;
+                    self.batch(&mut pieces, &mut out)?;
                     pieces.clear();
                     bounced = 0;
                     // The batch may have changed where things are.
                     continue;
                 }
-                bounced = bounced.saturating_add(usize::from(piece.span.is_some()));
-                done = done.saturating_add(u64::try_from(piece.len).unwrap_or(u64::MAX));
-                // `is_full` was asked above.
-                let _ = pieces.push(piece);
+                bounced = bounced.checked_add(usize::from(piece.span.is_some())).or_bug()?;
+                done = done.checked_add(wide(piece.len)).or_bug()?;
+                pieces.push(piece).ok().or_bug()?;
             }
         }
-        self.batch(&mut pieces, rest)?;
+        self.batch(&mut pieces, &mut out)?;
+        out.finish()?;
         self.layer.progress(self.storage);
         Ok(())
     }
@@ -87,20 +86,13 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         }
     }
 
-    /// Runs one batch for `pieces`, which cover the front of `out`; returns what is behind.
-    fn batch<'o>(
-        &mut self,
-        pieces: &mut [Piece],
-        out: &'o mut [u8],
-    ) -> Result<&'o mut [u8], Error> {
-        let mut rest = out;
+    /// Fills the next bytes of `out` with what `pieces` cover, in one batch.
+    fn batch(&mut self, pieces: &mut [Piece], out: &mut Fill<'_>) -> Result<(), Error> {
         let mut routes: Routes<'_> = Routes::new();
         let mut transfers: Transfers<'_> = Transfers::new();
-        let mut bounces = self.bounce.iter_mut();
+        let mut bounces = self.bounce.iter_mut()?;
         for (index, piece) in pieces.iter().enumerate() {
-            let (target, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(piece.len).unwrap_or_default();
-            rest = behind;
+            let target = out.next(wide(piece.len))?;
             let place = match piece.origin {
                 Origin::Zeros => {
                     target.fill(0);
@@ -111,7 +103,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     let bytes =
                         staged.and_then(|staged| staged.get(piece.skip..)?.get(..target.len()));
                     // What was staged stays so until `progress`, which is not called in between.
-                    target.copy_from_slice(bytes.ok_or_else(Error::bug)?);
+                    target.copy_from_slice(bytes.or_bug()?);
                     self.stats.joins = self.stats.joins.saturating_add(1);
                     self.stats.copied(target.len());
                     continue;
@@ -124,19 +116,20 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                         piece.start,
                         piece.end()
                     );
-                    at_source(self.sources, piece.slot, piece.start)
+                    let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
+                    source.at(piece.start)?
                 }
             };
             let (lent, target) = match piece.span {
                 None => (target, None),
                 Some(span) => {
                     let bounce = bounces.next().and_then(|bounce| bounce.get_mut(..span));
-                    (bounce.unwrap_or_default(), Some(target))
+                    (bounce.or_bug()?, Some(target))
                 }
             };
-            // Both have room for as many as there are pieces.
-            let _ = transfers.push(Transfer::read(place.0, place.1, lent));
-            let _ = routes.push(Route { piece: index, target, is_done: false });
+            let route = Route { piece: index, target, state: State::Absent };
+            transfers.push(Transfer::read(place.0, place.1, lent)).ok().or_bug()?;
+            routes.push(route).ok().or_bug()?;
         }
         let mut runner = Runner {
             storage: &mut *self.storage,
@@ -147,21 +140,31 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         if runner.run(pieces, &mut transfers, &mut routes)? {
             runner.run_again(pieces, &mut transfers, &mut routes)?;
         }
-        Ok(rest)
+        Ok(())
     }
 }
 
 type Transfers<'o> = heapless::Vec<Transfer<'o>, BATCH_MAX>;
 type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
-/// Transfers by their index, and the slots that failed their check.
-type Rejected = heapless::Vec<(usize, u32), BATCH_MAX>;
 
 /// Which piece a transfer serves and, if it is bounced, where the piece's bytes go.
 struct Route<'o> {
     piece: usize,
     target: Option<&'o mut [u8]>,
-    /// Whether they are there.
-    is_done: bool,
+    state: State,
+}
+
+/// What became of the bytes of a transfer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// They did not come, or nobody looked at them.
+    Absent,
+    /// They are right.
+    Right,
+    /// They are not what this slot of the region should hold.
+    Wrong(u32),
+    /// They are where the reader wants them.
+    Delivered,
 }
 
 /// What runs transfers and judges what arrived.
@@ -185,26 +188,26 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             return Ok(false);
         }
         let mut is_left = false;
-        let mut rejected = Rejected::new();
-        self.submit(pieces, transfers, routes, &mut rejected);
+        self.submit(pieces, transfers, routes);
         self.stats.batches = self.stats.batches.saturating_add(1);
-        for (index, (transfer, route)) in transfers.iter_mut().zip(routes.iter_mut()).enumerate() {
-            let Some(piece) = pieces.get_mut(route.piece) else { continue };
-            let len = u64::try_from(transfer.len()).unwrap_or(0);
-            let rejected = rejected.iter().find(|(of, _)| *of == index).map(|(_, slot)| *slot);
-            match (piece.origin, transfer.outcome(), rejected) {
-                (Origin::Region { .. }, Ok(()), None) => {
+        for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
+            let piece = pieces.get_mut(route.piece).or_bug()?;
+            let len = wide(transfer.len());
+            match (piece.origin, transfer.outcome(), route.state) {
+                (Origin::Region { .. }, Ok(()), State::Right) => {
                     self.stats.hits = self.stats.hits.saturating_add(1);
                     self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(len);
                 }
-                (Origin::Region { slot, .. }, outcome, rejected) => {
-                    match rejected {
-                        Some(slot) => self.layer.reject(slot),
-                        None if outcome.is_err() => self.layer.fault(slot),
-                        None => {}
+                (Origin::Region { slot, .. }, outcome, state) => {
+                    match state {
+                        State::Wrong(slot) => self.layer.reject(slot),
+                        _ if outcome.is_err() => self.layer.fault(slot),
+                        _ => {}
                     }
                     piece.origin = Origin::Source;
-                    redirect(transfer, piece, self.sources);
+                    let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
+                    redirect(transfer, piece, source)?;
+                    route.state = State::Absent;
                     is_left = true;
                     continue;
                 }
@@ -214,8 +217,8 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                 }
                 (_, Err(error), _) => return Err(Error::Io(error)),
             }
-            deliver(transfer, route, piece, self.stats);
-            route.is_done = true;
+            deliver(transfer, route, piece, self.stats)?;
+            route.state = State::Delivered;
         }
         Ok(is_left)
     }
@@ -230,28 +233,27 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     ) -> Result<(), Error> {
         // Backwards: the last one takes the place of what goes.
         for index in (0..transfers.len()).rev() {
-            if routes.get(index).is_some_and(|route| route.is_done) {
+            if routes.get(index).is_some_and(|route| route.state == State::Delivered) {
                 transfers.swap_remove(index);
                 routes.swap_remove(index);
             }
         }
-        self.run(pieces, transfers, routes).map(|_| ())
+        let is_left = self.run(pieces, transfers, routes)?;
+        if is_left { Err(Error::bug()) } else { Ok(()) }
     }
 
     /// Runs the transfers; as each one ends, checks what came from the region and offers to the
-    /// layer what came from a source. `rejected` gets the slots that failed their check.
+    /// layer what came from a source.
     fn submit<'o>(
         &mut self,
         pieces: &[Piece],
         transfers: &mut Transfers<'o>,
-        routes: &Routes<'o>,
-        rejected: &mut Rejected,
+        routes: &mut Routes<'o>,
     ) {
         let (layer, sources) = (&mut *self.layer, self.sources);
         self.storage.run(transfers, &mut |index, transfer| {
-            let Some(piece) = routes.get(index).and_then(|route| pieces.get(route.piece)) else {
-                return;
-            };
+            let Some(route) = routes.get_mut(index) else { return };
+            let Some(piece) = pieces.get(route.piece) else { return };
             let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
                 return;
             };
@@ -262,10 +264,8 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             let number = piece.start >> BLOCK_SHIFT;
             match piece.origin {
                 Origin::Region { slot, block } => {
-                    if let Err(slot) = layer.check(blob, number, slot, block, data) {
-                        // A transfer ends once, and there is room for all.
-                        let _ = rejected.push((index, slot));
-                    }
+                    let checked = layer.check(blob, number, slot, block, data);
+                    route.state = checked.map_or_else(State::Wrong, |()| State::Right);
                 }
                 _ => layer.fill(blob, number, data),
             }
@@ -274,24 +274,31 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
 }
 
 /// Turns a transfer from the region into one from its source, into the same buffer.
-fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, sources: &[Source]) {
-    let (device, at) = at_source(sources, piece.slot, piece.start);
-    let lent = core::mem::replace(&mut transfer.lent, Lent::Flush);
-    let (Lent::Read(out), Some(source)) = (lent, sources.get(usize::from(piece.slot))) else {
-        return;
+fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, source: &Source) -> Result<(), Error> {
+    let (device, at) = source.at(piece.start)?;
+    let Lent::Read(out) = core::mem::replace(&mut transfer.lent, Lent::Flush) else {
+        return Err(Error::bug());
     };
-    let len = clipped(source, piece.start, out.len());
-    let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
-    *transfer = Transfer::read(device, at, out);
+    let len = source.clipped(piece.start, wide(out.len())).or_bug()?;
+    *transfer = Transfer::read(device, at, Fill::new(out).next(len)?);
+    Ok(())
 }
 
-/// Copies the wanted bytes of a bounced transfer out.
-fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, piece: &Piece, stats: &mut Stats) {
-    if let (Some(target), Lent::Read(data)) = (&mut route.target, &transfer.lent) {
-        let wanted = data.get(piece.skip..).and_then(|data| data.get(..target.len()));
-        if let Some(wanted) = wanted {
-            target.copy_from_slice(wanted);
-            stats.copied(target.len());
+/// Puts the bytes of a transfer where its piece is wanted: a bounced one's are copied out.
+fn deliver(
+    transfer: &Transfer<'_>,
+    route: &mut Route<'_>,
+    piece: &Piece,
+    stats: &mut Stats,
+) -> Result<(), Error> {
+    let Lent::Read(data) = &transfer.lent else { return Err(Error::bug()) };
+    let wanted = data.get(piece.skip..).and_then(|data| data.get(..piece.len)).or_bug()?;
+    if let Some(target) = &mut route.target {
+        if target.len() != wanted.len() {
+            return Err(Error::bug());
         }
+        target.copy_from_slice(wanted);
+        stats.copied(target.len());
     }
+    Ok(())
 }

@@ -7,6 +7,7 @@ use super::Root;
 use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
+use crate::num::{OrBug, clip, wide};
 use crate::storage::Storage;
 use crate::trace;
 use embedded_io::SeekFrom;
@@ -37,9 +38,8 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
     /// Fills `out` with the bytes from `offset` on, and returns how many there were: fewer than
     /// `out.len()` only at the end of the file. Aligned reads land by DMA in `out`.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
-        let left = usize::try_from(self.inode.size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let len = left.min(out.len());
-        let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        let len = clip(self.inode.size.saturating_sub(offset), out.len());
+        let out = out.get_mut(..len).or_bug()?;
         trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid.0, len, offset);
         let mut inner = self.root.lock();
         inner.stats.reads = inner.stats.reads.saturating_add(1);
@@ -47,8 +47,7 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         if inner.stats.first_byte_ns == 0 {
             inner.stats.first_byte_ns = inner.storage.now_ns();
         }
-        let asked = u64::try_from(len).unwrap_or(0);
-        inner.stats.asked_bytes = inner.stats.asked_bytes.saturating_add(asked);
+        inner.stats.asked_bytes = inner.stats.asked_bytes.saturating_add(wide(len));
         Ok(len)
     }
 }
@@ -60,7 +59,7 @@ impl<S, L> embedded_io::ErrorType for File<'_, S, L> {
 impl<S: Storage, L: Layer<S>> embedded_io::Read for File<'_, S, L> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         let len = self.read_at(self.position, out)?;
-        self.position = self.position.saturating_add(u64::try_from(len).unwrap_or(0));
+        self.position = self.position.checked_add(wide(len)).or_bug()?;
         Ok(len)
     }
 }

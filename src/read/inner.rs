@@ -23,20 +23,25 @@ use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
 use crate::error::Error;
+use crate::num::{OrBug, wide};
 use crate::storage::{DeviceId, Storage};
+use crate::units::{ByteRange, Fill, Pow2};
 
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
 /// Ended jobs of an embedder that wait for it at most.
 #[cfg(feature = "alloc")]
 pub const FOREIGN_MAX: usize = 64;
-/// What is read at once of a slot whose source is not there, from the region.
-const ABSENT_TRANSFER_MAX: u64 = 1 << 20;
+/// Sector and longest transfer of a source that is not there: what is read at once from the region.
+const ABSENT: (Pow2, u64) = match Pow2::of(512) {
+    Some(sector) => (sector, 1 << 20),
+    None => panic!("512 is a power of two"),
+};
 
 #[cfg(feature = "alloc")]
-type Sources = alloc::vec::Vec<Source>;
+pub type Sources = alloc::vec::Vec<Source>;
 #[cfg(not(feature = "alloc"))]
-type Sources = heapless::Vec<Source, SOURCES_MAX>;
+pub type Sources = heapless::Vec<Source, SOURCES_MAX>;
 
 #[cfg(feature = "alloc")]
 type DirMemory = alloc::boxed::Box<[u8]>;
@@ -87,27 +92,35 @@ pub struct Inner<S, L> {
     pub prefetch_on: Option<fn(&mut Self)>,
 }
 
+/// Returns the sources of all slots, attached to `layer`.
+///
+/// # Errors
+/// [`BindError::Unfit`](crate::blob::BindError::Unfit).
+pub fn sources<S: Storage, L: Layer<S>>(
+    storage: &S,
+    layer: &mut L,
+    image: &Image,
+    parts: &[SourcePart],
+) -> Result<Sources, Error> {
+    // There are as many parts as slots, which the table has bounded.
+    let sources = (0u16..).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
+        let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
+            Some(info) => {
+                (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
+            }
+            None => ABSENT,
+        };
+        let identity = || crate::blob::identity(image, slot, part.version);
+        // A layer takes whole blocks.
+        let blob = if transfer_max < BLOCK { None } else { layer.attach(identity, part.bytes) };
+        let (device, base, bytes) = (part.device, part.base, part.bytes);
+        Ok(Source { device, base, bytes, sector, transfer_max, blob })
+    });
+    sources.collect()
+}
+
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    pub fn new(
-        storage: S,
-        mut layer: L,
-        image: &Image,
-        parts: &[SourcePart],
-        budget: &Budget,
-    ) -> Self {
-        // There are as many parts as slots, which the table has bounded.
-        let sources = (0u16..).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
-            let info = storage.info(part.device);
-            let transfer_max =
-                info.map_or(ABSENT_TRANSFER_MAX, |info| u64::from(info.transfer_bytes_max));
-            let identity = || crate::blob::identity(image, slot, part.version);
-            // A layer takes whole blocks.
-            let blob = if transfer_max < BLOCK { None } else { layer.attach(identity, part.bytes) };
-            let sector = info.map_or(512, |info| u64::from(info.sector_bytes));
-            let (device, base, bytes) = (part.device, part.base, part.bytes);
-            Source { device, base, bytes, sector, transfer_max, blob }
-        });
-        let sources = sources.collect();
+    pub fn new(storage: S, layer: L, sources: Sources, image: &Image, budget: &Budget) -> Self {
         Self {
             storage,
             layer,
@@ -168,31 +181,30 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Bytes of a slot that lie in memory.
     pub fn view(&self, slot: u16, at: u64, len: usize) -> Option<&[u8]> {
         let source = self.sources.get(usize::from(slot))?;
-        let end = at.checked_add(u64::try_from(len).ok()?)?;
-        if end > source.bytes {
+        let all = ByteRange::sized(at, wide(len))?;
+        if all.end() > source.bytes {
             return None;
         }
-        self.storage.view(source.device, source.base.saturating_add(at), len)
+        self.storage.view(source.device, source.base.checked_add(at)?, len)
     }
 
     /// As [`Inner::fetch`] if all the extents lie in memory; false, and `out` is anything, if not.
     fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> bool {
-        let (mut rest, mut copied, mut transfers) = (out, 0_usize, 0_u64);
+        let (mut out, mut copied, mut transfers) = (Fill::new(out), 0_usize, 0_u64);
         for extent in extents {
-            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX);
-            let Some((front, behind)) = core::mem::take(&mut rest).split_at_mut_checked(len) else {
-                return false;
-            };
+            let Ok(front) = out.next(extent.len()) else { return false };
             match *extent {
                 Extent::Hole(_) => front.fill(0),
                 Extent::Blob { slot, at, .. } => {
-                    let Some(bytes) = self.view(slot, at, len) else { return false };
+                    let Some(bytes) = self.view(slot, at, front.len()) else { return false };
                     front.copy_from_slice(bytes);
-                    copied = copied.saturating_add(len);
+                    copied = copied.saturating_add(front.len());
                     transfers = transfers.saturating_add(1);
                 }
             }
-            rest = behind;
+        }
+        if out.finish().is_err() {
+            return false;
         }
         self.viewed(copied, transfers);
         true
@@ -202,8 +214,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn viewed(&mut self, bytes: usize, transfers: u64) {
         self.stats.copied(bytes);
         self.stats.fetches = self.stats.fetches.saturating_add(transfers);
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(bytes);
+        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(wide(bytes));
     }
 
     /// Reads bytes of an inode's data; `offset + out.len()` is at most its size.
@@ -211,34 +222,40 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut offset = offset;
         let mut rest = out;
         while !rest.is_empty() {
-            let want = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-            match inode.layout {
-                Layout::Compressed(_) => return self.decoded(inode, offset, rest),
-                Layout::Inline { tail, .. } => {
-                    let body = inode.size.saturating_sub(tail.len);
-                    if let Some(into) = offset.checked_sub(body) {
-                        return self.meta(inode.nid.space(), tail.at.saturating_add(into), rest);
-                    }
-                }
-                _ => {}
+            let len = self.data_here(inode, offset, rest)?;
+            if len == 0 {
+                return Err(Error::bug());
             }
-            #[cfg(feature = "alloc")]
-            if self.reads_small(rest.len()) {
-                let len = self.read_small(inode, offset, rest)?;
-                rest = rest.get_mut(len..).unwrap_or_default();
-                offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-                continue;
-            }
-            let mut plan = Plan::new();
-            self.plan(inode, offset, want, &mut plan)?;
-            let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX);
-            let (front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
-            self.fetch(plan.extents(), front)?;
-            offset = offset.saturating_add(plan.bytes());
-            rest = behind;
+            rest = rest.get_mut(len..).or_bug()?;
+            offset = offset.checked_add(wide(len)).or_bug()?;
         }
         Ok(())
+    }
+
+    /// Reads the next bytes of an inode's data, at least one and at most `out.len()`. Returns how
+    /// many.
+    fn data_here(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
+        let all = out.len();
+        match inode.layout {
+            Layout::Compressed(_) => return self.decoded(inode, offset, out).map(|()| all),
+            Layout::Inline { tail, .. } => {
+                let body = inode.size.saturating_sub(tail.len);
+                if let Some(into) = offset.checked_sub(body) {
+                    let at = tail.at.checked_add(into).or_bug()?;
+                    return self.meta(inode.nid.space(), at, out).map(|()| all);
+                }
+            }
+            _ => {}
+        }
+        #[cfg(feature = "alloc")]
+        if self.reads_small(all) {
+            return self.read_small(inode, offset, out);
+        }
+        let mut plan = Plan::new();
+        self.plan(inode, offset, wide(all), &mut plan)?;
+        let front = Fill::new(out).next(plan.bytes())?;
+        self.fetch(plan.extents(), front)?;
+        Ok(front.len())
     }
 
     /// Plans at least a byte and at most `want` bytes of uncompressed data from `offset` on.
@@ -265,7 +282,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 self.plan_chunks(inode.nid.space(), &map, offset, want, plan)?;
             }
         }
-        Ok(())
+        if plan.bytes() == 0 || plan.bytes() > want { Err(Error::bug()) } else { Ok(()) }
     }
 
     fn plan_chunks(
@@ -276,18 +293,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         want: u64,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let chunk_bytes = 1u64.checked_shl(map.chunk_bits).unwrap_or(u64::MAX);
+        let chunk_bytes = 1u64.checked_shl(map.chunk_bits).or_bug()?;
         let mut raw = [0; MAP_BYTES];
-        let per_read =
-            u64::try_from(MAP_BYTES.checked_div(map.entry.bytes_usize()).unwrap_or(1)).unwrap_or(1);
+        let per_read = wide(MAP_BYTES.checked_div(map.entry.bytes_usize()).or_bug()?);
         let mut chunk = map.chunk_of(offset);
         let mut skip = offset & chunk_bytes.wrapping_sub(1);
         let last = map.chunk_of(offset.saturating_add(want).saturating_sub(1));
         while chunk <= last {
             let count = per_read.min(last.saturating_sub(chunk).saturating_add(1));
             let first = map.entry_at(chunk)?;
-            let len = usize::try_from(count.saturating_mul(first.len)).unwrap_or(0);
-            let entries = raw.get_mut(..len).unwrap_or_default();
+            let len = count.checked_mul(first.len).or_bug()?;
+            let entries = Fill::new(&mut raw).next(len)?;
             self.meta(space, first.at, entries)?;
             for entry in entries.chunks_exact(map.entry.bytes_usize()) {
                 let target = map.parse(chunk, entry)?;
@@ -317,8 +333,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match inode.layout {
             Layout::Compressed(_) => return self.encoded_source(inode, offset),
             Layout::Inline { tail, .. } if offset >= inode.size.saturating_sub(tail.len) => {
-                let into = offset.saturating_sub(inode.size.saturating_sub(tail.len));
-                return self.meta_source(inode.nid.space(), tail.at.saturating_add(into));
+                let body = inode.size.saturating_sub(tail.len);
+                let at = offset.checked_sub(body).and_then(|into| tail.at.checked_add(into));
+                return self.meta_source(inode.nid.space(), at.or_bug()?);
             }
             _ => self.plan(inode, offset, 1, &mut plan)?,
         }
@@ -340,7 +357,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
         let Some(Extent::Blob { slot, at, .. }) = extents.first() else { return None };
         let source = self.sources.get(usize::from(*slot))?;
-        Some((source.device, source.base.saturating_add(*at)))
+        source.at(*at).ok()
     }
 }
 

@@ -8,9 +8,11 @@ use super::meta::{self, PAGE_BYTES, PageNumber};
 use super::pieces::Extent;
 use super::plan::Plan;
 use crate::cache::Layer;
-use crate::erofs::{Corrupt, FormatError, Inode, Layout, Nid, Space, Unsupported};
+use crate::erofs::{Corrupt, FormatError, Inode, Layout, Nid, Part, Space, Unsupported};
 use crate::error::Error;
-use crate::storage::{DeviceId, IoError, IoErrorKind, Storage};
+use crate::num::{OrBug, clip, wide};
+use crate::storage::Storage;
+use crate::units::Fill;
 
 const PAGE: u64 = 4096;
 
@@ -21,20 +23,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.check_metabox(at, out.len())?;
         }
         let mut at = at;
-        let mut rest = out;
-        while !rest.is_empty() {
+        let mut out = Fill::new(out);
+        while out.left() > 0 {
             let number = (space, at / PAGE);
-            let skip = usize::try_from(at & (PAGE.wrapping_sub(1))).unwrap_or(0);
-            let len = PAGE_BYTES.saturating_sub(skip).min(rest.len());
-            let (front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            let skip = at & PAGE.wrapping_sub(1);
+            let front = out.next(out.left().min(PAGE.saturating_sub(skip)))?;
             let page = self.page(number)?;
-            let found = page.get(skip..).and_then(|page| page.get(..len));
+            let found = usize::try_from(skip).ok().and_then(|skip| page.get(skip..));
             // The page is there now; zeros would be wrong bytes.
-            front.copy_from_slice(found.ok_or(unloaded(at, len))?);
-            self.stats.copied(len);
-            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-            rest = behind;
+            front.copy_from_slice(found.and_then(|page| page.get(..front.len())).or_bug()?);
+            self.stats.copied(front.len());
+            at = at.checked_add(wide(front.len())).or_bug()?;
         }
         Ok(())
     }
@@ -43,7 +42,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// be fewer bytes.
     fn page(&mut self, number: PageNumber) -> Result<&[u8], Error> {
         let place = self.place_of(number)?;
-        self.page_at(place).ok_or(unloaded(number.1.saturating_mul(PAGE), PAGE_BYTES))
+        Ok(self.page_at(place).or_bug()?)
     }
 
     /// Where a page is, loaded if it is not here.
@@ -78,7 +77,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Space::Metabox => self.metabox()?.size,
         };
         let len = bytes.saturating_sub(at).min(PAGE);
-        let (here, beyond) = page.split_at_mut(usize::try_from(len).unwrap_or(0));
+        let (here, beyond) = page.split_at_mut_checked(clip(len, PAGE_BYTES)).or_bug()?;
         beyond.fill(0);
         match space {
             Space::Image if here.is_empty() => {
@@ -110,7 +109,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     fn check_metabox(&mut self, at: u64, len: usize) -> Result<(), Error> {
         let metabox = self.metabox()?.size;
-        let len = u64::try_from(len).unwrap_or(u64::MAX);
+        let len = wide(len);
         if at.checked_add(len).is_some_and(|end| end <= metabox) {
             return Ok(());
         }
@@ -144,14 +143,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// where it lies in one page of metadata, else copied together.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
         let size = self.superblock.block_size;
-        let at = size.at(block).unwrap_or(u64::MAX);
-        let len = usize::try_from(inode.size.saturating_sub(at).min(size.bytes())).unwrap_or(0);
+        let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?;
+        let len = clip(inode.size.saturating_sub(at), size.bytes_usize());
         if let Some((space, at)) = self.dir_place(inode, block, at)? {
             let skip = usize::try_from(at & PAGE.wrapping_sub(1)).unwrap_or(0);
             let end = skip.saturating_add(len);
             if end <= PAGE_BYTES {
                 let page = self.page((space, at / PAGE))?;
-                return page.get(skip..end).ok_or(unloaded(at, len));
+                return Ok(page.get(skip..end).or_bug()?);
             }
         }
         if self.dir_is != Some((inode.nid, block)) {
@@ -169,7 +168,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             result?;
             self.dir_is = Some((inode.nid, block));
         }
-        Ok(self.dir.get(..len).unwrap_or_default())
+        Ok(self.dir.get(..len).or_bug()?)
     }
 
     /// Where a block of a directory begins, if it is metadata: in the inode's tail, or on the
@@ -191,7 +190,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// cache.
     fn data_by_meta(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let mut plan = Plan::new();
-        let want = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        let want = wide(out.len());
         if matches!(inode.layout, Layout::Plain { .. } | Layout::Chunked(_)) {
             self.plan(inode, offset, want, &mut plan)?;
         }
@@ -211,12 +210,6 @@ enum PagePlace {
     Viewed(u64),
     /// In the cache.
     Kept(usize),
-}
-
-/// The error for metadata that was loaded and is not there: our own bug, but no read may go on.
-fn unloaded(at: u64, len: usize) -> Error {
-    let len = u32::try_from(len).unwrap_or(u32::MAX);
-    Error::Io(IoError { device: DeviceId::NONE, at, len, kind: IoErrorKind::Gone })
 }
 
 /// The same with another error. With `?` the inode is moved out field by field, which is ten times

@@ -117,10 +117,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         parts: &[SourcePart],
         budget: &Budget,
     ) -> Result<Self, Error> {
-        for (slot, part) in (0..).zip(parts) {
-            crate::blob::fit(&storage, slot, part.device)?;
-        }
-        let inner = Inner::new(storage, layer, image, parts, budget);
+        let mut layer = layer;
+        let sources = inner::sources(&storage, &mut layer, image, parts)?;
+        let inner = Inner::new(storage, layer, sources, image, budget);
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);
         let mut inner = inner;

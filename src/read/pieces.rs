@@ -7,7 +7,9 @@ use super::bounce::BOUNCE_BYTES;
 use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence};
 use crate::erofs::Corrupt;
 use crate::error::Error;
+use crate::num::{Bug, OrBug, wide};
 use crate::storage::{DeviceId, Storage};
+use crate::units::{ByteRange, Pow2};
 
 /// A read through a layer is cut into pieces of at most this, so that the check or the copy of
 /// one piece overlaps with the transfer of the next.
@@ -15,6 +17,11 @@ const PIECE_BYTES_MAX: u64 = 256 << 10;
 
 pub const BLOCK: u64 = 4096;
 pub const BLOCK_SHIFT: u32 = 12;
+const BLOCKS: Pow2 = match Pow2::from_bits(BLOCK_SHIFT) {
+    Some(block) => block,
+    None => panic!("12 bits fit in 64"),
+};
+const _: () = assert!(BLOCKS.get() == BLOCK);
 
 /// Where the bytes of a slot come from.
 #[derive(Clone, Copy, Debug)]
@@ -26,11 +33,28 @@ pub struct Source {
     /// Length of the slot in bytes.
     pub bytes: u64,
     /// Sector size of the device.
-    pub sector: u64,
+    pub sector: Pow2,
     /// Longest transfer of the device.
     pub transfer_max: u64,
     /// The layer's name for the slot's blob.
     pub blob: Option<BlobIndex>,
+}
+
+impl Source {
+    /// Returns the device, and its byte that is byte `start` of the slot.
+    pub fn at(&self, start: u64) -> Result<(DeviceId, u64), Bug> {
+        Ok((self.device, self.base.checked_add(start).or_bug()?))
+    }
+
+    /// Returns what transfers begin and end at multiples of: blocks if a layer may take them.
+    pub fn granule(&self) -> Pow2 {
+        if self.blob.is_some() { BLOCKS } else { self.sector }
+    }
+
+    /// Returns at most `len` bytes: as many as the slot has from `start` on, in whole sectors.
+    pub fn clipped(&self, start: u64, len: u64) -> Option<u64> {
+        Some(len.min(self.sector.ceil(self.bytes)?.checked_sub(start)?))
+    }
 }
 
 /// A merged run of bytes: zeros, or a range of one slot.
@@ -87,12 +111,11 @@ pub struct Piece {
 impl Piece {
     /// First byte of the slot behind the transfer.
     pub fn end(&self) -> u64 {
-        let bytes = u64::try_from(self.span.unwrap_or(self.len)).unwrap_or(u64::MAX);
-        self.start.saturating_add(bytes)
+        self.start.saturating_add(wide(self.span.unwrap_or(self.len)))
     }
 }
 
-/// The piece that serves `extent` from byte `done` on.
+/// The piece that serves `extent` from byte `done` on: at least a byte.
 pub fn cut<S: Storage, L: Layer<S>>(
     layer: &L,
     sources: &[Source],
@@ -101,34 +124,23 @@ pub fn cut<S: Storage, L: Layer<S>>(
 ) -> Result<Piece, Error> {
     let (slot, at, len) = match *extent {
         Extent::Hole(len) => {
-            let len = usize::try_from(len.saturating_sub(done)).unwrap_or(usize::MAX);
-            return Ok(Piece {
-                len,
-                slot: 0,
-                start: 0,
-                skip: 0,
-                span: None,
-                origin: Origin::Zeros,
-            });
+            let len = len.checked_sub(done).and_then(|len| usize::try_from(len).ok());
+            let len = len.filter(|len| *len > 0).or_bug()?;
+            let origin = Origin::Zeros;
+            return Ok(Piece { len, slot: 0, start: 0, skip: 0, span: None, origin });
         }
-        Extent::Blob { slot, at, len } => (slot, at.saturating_add(done), len.saturating_sub(done)),
+        Extent::Blob { slot, at, len } => (slot, at, len),
     };
-    let Some(source) = sources.get(usize::from(slot)).copied() else {
+    let Some(source) = sources.get(usize::from(slot)) else {
         let slots = u16::try_from(sources.len()).unwrap_or(u16::MAX).saturating_sub(1);
         return Err(Error::Corrupt(Corrupt::NoSlot { slot, slots }));
     };
-    if at.checked_add(len).is_none_or(|end| end > source.bytes) {
-        return Err(Error::Corrupt(Corrupt::BeyondBlob { slot, at, len, blob: source.bytes }));
-    }
-    let granule = if source.blob.is_some() { BLOCK } else { source.sector };
-    let start = at & !granule.wrapping_sub(1);
-    let (origin, run_end) = origin(layer, &source, start, at.saturating_add(len));
-    let len = len.min(run_end.saturating_sub(at));
-    if let Origin::Staged { .. } = origin {
-        let skip = usize::try_from(at.saturating_sub(start)).unwrap_or(usize::MAX);
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        return Ok(Piece { len, slot, start, skip, span: None, origin });
-    }
+    let beyond = Corrupt::BeyondBlob { slot, at, len, blob: source.bytes };
+    let all = ByteRange::sized(at, len).filter(|all| all.end() <= source.bytes).ok_or(beyond)?;
+    let want = all.skip(done);
+    let start = source.granule().floor(want.start());
+    let (origin, run_end) = origin(layer, source, start, want.end());
+    let want = want.take(run_end.checked_sub(want.start()).or_bug()?);
     let max = match (source.blob, origin) {
         (None, _) => source.transfer_max,
         // What fails its check goes to the source, in the same piece.
@@ -137,7 +149,8 @@ pub fn cut<S: Storage, L: Layer<S>>(
         }
         (Some(_), _) => PIECE_BYTES_MAX.min(source.transfer_max),
     };
-    Ok(shape(&source, slot, (granule, max), (start, at, len), origin))
+    let piece = shape(source, slot, want, origin, max);
+    Ok(piece.filter(|piece| piece.len > 0).or_bug()?)
 }
 
 /// Where the block at `start` is, and how far, at least a block and about as far as `end`,
@@ -155,10 +168,7 @@ pub fn origin<S: Storage, L: Layer<S>>(
     match residence {
         Residence::Staged { slot, block } => {
             let bytes = layer.staged(slot, block).map_or(0, <[u8]>::len);
-            (
-                Origin::Staged { slot, block },
-                start.saturating_add(u64::try_from(bytes).unwrap_or(0)).min(reached),
-            )
+            (Origin::Staged { slot, block }, start.saturating_add(wide(bytes)).min(reached))
         }
         Residence::Resident { slot, block } => {
             let (_, place) = layer.place(slot, block);
@@ -189,52 +199,116 @@ pub fn origin<S: Storage, L: Layer<S>>(
     }
 }
 
-/// Device and byte offset of byte `start` of a slot at its source.
-pub fn at_source(sources: &[Source], slot: u16, start: u64) -> (DeviceId, u64) {
-    // `cut` found the source; without one the device does not exist, and the transfer fails.
-    let source = sources.get(usize::from(slot));
-    source.map_or((DeviceId::NONE, 0), |source| (source.device, source.base.saturating_add(start)))
-}
-
-/// Bytes that a source has from `start` on in whole sectors, at most `len`.
-pub fn clipped(source: &Source, start: u64, len: usize) -> usize {
-    let below = source.sector.wrapping_sub(1);
-    let end = source.bytes.saturating_add(below) & !below;
-    len.min(usize::try_from(end.saturating_sub(start)).unwrap_or(usize::MAX))
-}
-
 fn advance(at: u64, blocks: usize) -> u64 {
-    at.saturating_add(u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK))
+    // A layer that knows no end says that everything follows.
+    at.saturating_add(wide(blocks).saturating_mul(BLOCK))
 }
 
-/// Decides between a transfer of at most `max` bytes straight into the caller's buffer and a
-/// bounced one. `at` lies in the granule that begins at `start`; `len` bytes are wanted from
-/// there.
-fn shape(
-    source: &Source,
-    slot: u16,
-    (granule, max): (u64, u64),
-    (start, at, len): (u64, u64, u64),
-    origin: Origin,
-) -> Piece {
-    let below = granule.wrapping_sub(1);
-    let skip = at.saturating_sub(start);
+/// Returns the piece that serves the front of `want`: a transfer of at most `max` bytes straight
+/// into the caller's buffer, or a bounced one; `None` if there is none.
+fn shape(source: &Source, slot: u16, want: ByteRange, origin: Origin, max: u64) -> Option<Piece> {
+    let granule = source.granule();
+    let (start, skip) = (granule.floor(want.start()), granule.offset(want.start()));
+    let piece = |len: u64, span: Option<u64>| {
+        let (len, skip) = (usize::try_from(len).ok()?, usize::try_from(skip).ok()?);
+        let span = match span {
+            Some(span) => Some(usize::try_from(span).ok()?),
+            None => None,
+        };
+        Some(Piece { len, slot, start, skip, span, origin })
+    };
+    if let Origin::Staged { .. } = origin {
+        return piece(want.len(), None);
+    }
     // The end of a slot may lie inside a granule: a source then has no more to give.
     let ends = origin == Origin::Source
-        && at.saturating_add(len) == source.bytes
-        && len & source.sector.wrapping_sub(1) == 0;
-    let direct = if ends && len <= max { len } else { (len & !below).min(max & !below) };
-    let as_len = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        && want.end() == source.bytes
+        && source.sector.offset(want.len()) == 0;
+    let direct =
+        if ends && want.len() <= max { want.len() } else { granule.floor(want.len().min(max)) };
     if skip == 0 && direct > 0 {
-        return Piece { len: as_len(direct), slot, start, skip: 0, span: None, origin };
+        return piece(direct, None);
     }
-    let room = u64::try_from(BOUNCE_BYTES).unwrap_or(0).min(max & !below);
+    let room = wide(BOUNCE_BYTES).min(granule.floor(max));
     // All of it in one bounce if it fits; else just the unaligned front.
-    let fits = skip.saturating_add(len) <= room;
-    let wanted = if fits { len } else { granule.saturating_sub(skip).min(len) };
-    let span = as_len(skip.saturating_add(wanted).saturating_add(below) & !below);
-    let span = if origin == Origin::Source { clipped(source, start, span) } else { span };
-    Piece { len: as_len(wanted), slot, start, skip: as_len(skip), span: Some(span), origin }
+    let all = skip.checked_add(want.len())?;
+    let last = if all <= room { all } else { granule.get().min(all) };
+    let span = granule.ceil(last)?;
+    let span = if origin == Origin::Source { source.clipped(start, span)? } else { span };
+    piece(last.checked_sub(skip)?, Some(span))
 }
 
 const _: () = assert!(BOUNCE_BYTES >= 2 * BLOCK_BYTES);
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        reason = "a test that panics has failed"
+    )]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn source(sector: u64, bytes: u64, transfer_max: u64, kept: bool) -> Source {
+        let blob = kept.then_some(BlobIndex(1));
+        let sector = Pow2::of(sector).unwrap();
+        Source { device: DeviceId(3), base: 1 << 20, bytes, sector, transfer_max, blob }
+    }
+
+    proptest! {
+        /// Any part of any slot: the piece serves the front of it, by a transfer that its device
+        /// takes and that has all its bytes, into memory that is there.
+        #[test]
+        fn piece_serves_the_front_of_what_is_wanted_by_a_transfer_that_its_device_takes(
+            sector in prop::sample::select(&[1_u64, 512, 1024, 2048, 4096]),
+            sectors_max in prop::sample::select(&[1_u64, 3, 8, 64, 256]),
+            (bytes, at, len) in (1_u64..300_000, 0_u64..300_000, 1_u64..300_000),
+            kept: bool,
+            region: bool,
+        ) {
+            let max = if kept { (sector * sectors_max).max(4096) } else { sector * sectors_max };
+            let source = source(sector, bytes, max, kept);
+            let (at, len) = (at % bytes, len.min(bytes - at % bytes));
+            let want = ByteRange::sized(at, len).unwrap();
+            let origin = match region && kept {
+                true => Origin::Region { slot: 5, block: 0 },
+                false => Origin::Source,
+            };
+            let granule = source.granule().get();
+            // A region takes whole blocks only.
+            let max = if kept { max / 4096 * 4096 } else { max };
+            let piece = shape(&source, 1, want, origin, max).unwrap();
+            prop_assert!(piece.len > 0 && wide(piece.len) <= len);
+            prop_assert_eq!(piece.start + wide(piece.skip), at);
+            prop_assert_eq!(piece.start % granule, 0);
+            let span = piece.end() - piece.start;
+            prop_assert!(wide(piece.skip + piece.len) <= span && span <= max);
+            match piece.span {
+                Some(span) => prop_assert!(span <= BOUNCE_BYTES),
+                None => prop_assert_eq!(piece.skip, 0),
+            }
+            if origin == Origin::Source {
+                prop_assert_eq!(span % sector, 0, "whole sectors");
+                prop_assert!(piece.end() <= bytes.next_multiple_of(sector), "no sector beyond");
+                // The same read by way of the region, whose check failed.
+                prop_assert_eq!(source.clipped(piece.start, span), Some(span));
+            } else {
+                prop_assert_eq!(span % 4096, 0, "whole blocks");
+                let redirected = source.clipped(piece.start, span).unwrap();
+                prop_assert!(redirected >= wide(piece.skip + piece.len), "all that is wanted");
+                prop_assert!(piece.span.is_some() || redirected == span);
+            }
+            prop_assert_eq!(source.at(piece.start), Ok((DeviceId(3), (1 << 20) + piece.start)));
+        }
+    }
+
+    #[test]
+    fn slot_that_no_device_is_long_enough_for_is_a_bug_and_no_other_byte() {
+        let mut source = source(512, u64::MAX, 4096, false);
+        source.base = u64::MAX - 10;
+        assert_eq!(source.at(10), Ok((DeviceId(3), u64::MAX)));
+        assert!(source.at(11).is_err());
+        assert_eq!(source.clipped(4096, 512), None);
+    }
+}

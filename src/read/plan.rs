@@ -4,7 +4,9 @@
 //! the metadata that [`super::inner::Inner::meta`] reads.
 
 use super::pieces::Extent;
-use crate::erofs::{ChunkTarget, Devices, FormatError, Superblock};
+use crate::erofs::{BLOCKS_MAX, ChunkTarget, Corrupt, Devices, FormatError, Superblock};
+use crate::num::OrBug;
+use crate::units::ByteRange;
 
 /// Extents of one plan at most; a longer read is planned in parts.
 pub const EXTENTS_MAX: usize = 128;
@@ -80,23 +82,24 @@ impl Plan {
         len: u64,
     ) -> Result<u64, FormatError> {
         let size = superblock.block_size;
-        let mut skip = skip;
-        let mut done: u64 = 0;
-        while done < len {
-            let whole = skip >> size.bits();
-            let place = devices.resolve(device_id, block.saturating_add(whole))?;
-            let inside = size.offset_in(skip);
-            let room = place.blocks_left.and_then(|blocks| size.at(blocks)).unwrap_or(u64::MAX);
-            // At least one byte: the place has a block left, and `inside` lies within a block.
-            let part = room.saturating_sub(inside).max(1).min(len.saturating_sub(done));
-            let at = size.at(place.block).unwrap_or(u64::MAX).saturating_add(inside);
-            if !self.push(Extent::Blob { slot: place.slot, at, len: part }) {
+        let mut rest = ByteRange::sized(skip, len).or_bug()?;
+        while let Some(here) = rest.non_empty() {
+            let whole = size.pow2().whole(here.start());
+            let place = devices.resolve(device_id, block.checked_add(whole).or_bug()?)?;
+            let (slot, number) = (place.slot, place.block);
+            let beyond = Corrupt::BlockBeyondSlot { slot, block: number, blocks: BLOCKS_MAX };
+            let inside = size.offset_in(here.start());
+            let at = size.at(number).ok_or(beyond)?.checked_add(inside).or_bug()?;
+            // Longer than any device: as long as is wanted.
+            let room = place.blocks_left.and_then(|blocks| size.at(blocks));
+            let room = room.map_or(Some(here.len()), |room| room.checked_sub(inside)).or_bug()?;
+            let part = here.take(room).non_empty().or_bug()?.len();
+            if !self.push(Extent::Blob { slot, at, len: part }) {
                 break;
             }
-            done = done.saturating_add(part);
-            skip = skip.saturating_add(part);
+            rest = here.skip(part);
         }
-        Ok(done)
+        len.checked_sub(rest.len()).or_bug().map_err(FormatError::from)
     }
 
     /// Adds `len` bytes that begin `skip` bytes behind the start of a chunk. Returns how many

@@ -3,6 +3,7 @@
 //! Always: none is allocated before it is needed, and then all at once; what nobody asked for is
 //! not written, so that it costs a machine no page.
 
+use crate::num::{Bug, OrBug};
 use alloc::vec::Vec;
 
 /// Room for so many bytes.
@@ -23,16 +24,22 @@ impl Room {
         self.bytes.saturating_sub(self.memory.capacity())
     }
 
-    /// Its first `len` bytes, whatever they are; as many as there are if that is more.
-    pub fn first(&mut self, len: usize) -> &mut [u8] {
-        let len = len.min(self.bytes);
+    /// Returns the first `len` bytes, whatever they are.
+    ///
+    /// # Errors
+    /// A [`Bug`] if there is room for fewer.
+    #[track_caller]
+    pub fn first(&mut self, len: usize) -> Result<&mut [u8], Bug> {
+        if len > self.bytes {
+            return Err(Bug::here());
+        }
         if self.memory.len() < len {
             if self.memory.capacity() == 0 {
                 self.memory = Vec::with_capacity(self.bytes);
             }
             self.memory.resize(len, 0);
         }
-        self.memory.get_mut(..len).unwrap_or_default()
+        self.memory.get_mut(..len).or_bug()
     }
 }
 
@@ -44,14 +51,14 @@ mod tests {
     fn room_is_allocated_once_and_written_as_far_as_it_is_asked_for() {
         let mut room = Room::new(1000);
         assert_eq!((room.reserve_bytes(), room.memory.capacity()), (1000, 0));
-        room.first(10).fill(7);
+        assert_eq!(room.first(10).map(|bytes| bytes.fill(7)), Ok(()));
         assert_eq!(
             (room.reserve_bytes(), room.memory.capacity(), room.memory.len()),
             (0, 1000, 10)
         );
-        assert_eq!(room.first(4), [7; 4]);
-        assert_eq!(room.first(2000).len(), 1000);
+        assert_eq!(room.first(4), Ok([7; 4].as_mut_slice()));
+        assert_eq!(room.first(1000).map(|bytes| bytes.len()), Ok(1000));
         assert_eq!(room.memory.capacity(), 1000);
-        assert!(Room::new(0).first(5).is_empty());
+        assert!(room.first(1001).is_err() && Room::new(0).first(5).is_err());
     }
 }

@@ -1,5 +1,7 @@
 //! What the read path did: counters since the mount.
 
+use crate::num::wide;
+
 /// Counters of the read path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
@@ -45,6 +47,6 @@ pub struct Stats {
 impl Stats {
     /// Counts a copy.
     pub(super) fn copied(&mut self, len: usize) {
-        self.copied_bytes = self.copied_bytes.saturating_add(u64::try_from(len).unwrap_or(0));
+        self.copied_bytes = self.copied_bytes.saturating_add(wide(len));
     }
 }

@@ -106,6 +106,28 @@ fn read_that_fails_keeps_nothing() {
     assert!(read(&root, 65_536, 4096) >= 4096);
 }
 
+/// Small reads of any length, one after the other: as many batches as what is read together has
+/// times in the file, and a few while that grows.
+#[test]
+fn reads_in_sequence_of_every_small_length_are_read_ahead_of() {
+    for (budget, together) in [(4 << 20, 128 << 10), (512 << 10, 48 << 10), (256 << 10, 24 << 10)] {
+        for len in [1000, 4096, 5000, 8192, 12_288, 16_384] {
+            let root = mounted(&world(), budget);
+            for at in (0..FILE).step_by(len) {
+                read(&root, at, len);
+            }
+            let batches = root.stats().batches;
+            // A window is rounded down to whole reads, of which one has to begin in it.
+            let most = FILE / (together - len as u64) + 8;
+            assert!(batches <= most, "{budget}: reads of {len}: {batches} batches, not {most}");
+            // Each batch is rounded at both ends, and the inodes are read.
+            let most = FILE + batches * 2 * 4096 + 4096;
+            let fetched = root.stats().fetched_bytes;
+            assert!(fetched <= most, "{budget}: reads of {len}: {fetched} bytes, not {most}");
+        }
+    }
+}
+
 #[test]
 fn reads_in_sequence_are_read_ahead_of_and_others_are_not() {
     let world = world();

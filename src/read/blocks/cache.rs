@@ -91,6 +91,12 @@ impl BlockCache {
             .saturating_add(self.buckets().saturating_mul(BUCKET))
     }
 
+    /// Returns how many bytes of blocks the small queue has: more that nobody has used yet would
+    /// push each other out.
+    pub fn small_bytes(&self) -> usize {
+        (self.frames_max / SMALL).saturating_mul(BLOCK_BYTES)
+    }
+
     /// Bytes of all blocks that it can keep.
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.frames_max.saturating_mul(BLOCK_BYTES)).unwrap_or(u64::MAX)

@@ -12,9 +12,11 @@ use super::pieces::{BLOCK, Extent};
 use super::plan::Plan;
 use super::room::Room;
 use crate::cache::{BLOCK_BYTES, Layer};
-use crate::erofs::Inode;
+use crate::erofs::{Inode, Nid};
 use crate::error::Error;
+use crate::num::{Bug, OrBug, wide};
 use crate::storage::Storage;
+use crate::units::{ByteRange, Fill};
 use alloc::boxed::Box;
 use cache::BlockCache;
 use runs::Runs;
@@ -62,7 +64,7 @@ impl Blocks {
     /// ask for.
     pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
         if BlockCache::keeps(self.bytes) {
-            let len = u64::try_from(bytes.len()).unwrap_or(0);
+            let len = wide(bytes.len());
             self.kept().keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
         }
     }
@@ -73,17 +75,26 @@ impl Blocks {
 struct Kept {
     cache: BlockCache,
     runs: Runs,
+    /// The most bytes that are read together, for a read and ahead of it.
+    together: u64,
     room: Room,
 }
 
 impl Kept {
     fn new(bytes: usize) -> Self {
         let cache = BlockCache::new(bytes);
-        let runs = Runs::new(bytes / 8);
+        let runs = Runs::new(cache.small_bytes());
+        let together = runs.most().max(SMALL_BYTES);
         // What is read is rounded at both ends.
-        let room_bytes = runs.most().max(SMALL_BYTES).saturating_add(2 * BLOCK_BYTES);
+        let room_bytes = together.saturating_add(2 * BLOCK_BYTES);
         let room_bytes = if cache.is_on() { room_bytes } else { 0 };
-        Self { cache, runs, room: Room::new(room_bytes) }
+        Self { cache, runs, together: wide(together), room: Room::new(room_bytes) }
+    }
+
+    /// A small read of `len` bytes: how many bytes to read ahead of it.
+    fn ahead(&mut self, file: Nid, offset: u64, len: u64) -> Result<u64, Bug> {
+        let room = self.together.checked_sub(len).or_bug()?;
+        Ok(self.runs.next(file, offset, len).min(room))
     }
 
     fn reserve_bytes(&self) -> usize {
@@ -93,32 +104,32 @@ impl Kept {
     /// Fills `out` with the first bytes of `extents` if all of them are here; false, and `out` is
     /// anything, if not.
     fn serve(&mut self, extents: &[Extent], out: &mut [u8]) -> bool {
-        let mut rest = out;
+        let mut out = Fill::new(out);
         for extent in extents {
-            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX).min(rest.len());
-            let (mut front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
-            rest = behind;
-            let Extent::Blob { slot, at, .. } = *extent else {
-                front.fill(0);
-                continue;
+            let mut range = match *extent {
+                Extent::Hole(len) => ByteRange::first(len),
+                Extent::Blob { at, len, .. } => match ByteRange::sized(at, len) {
+                    Some(range) => range,
+                    None => return false,
+                },
             };
-            let mut at = at;
-            while !front.is_empty() {
-                let skip = usize::try_from(at & BLOCK.wrapping_sub(1)).unwrap_or(0);
-                let len = BLOCK_BYTES.saturating_sub(skip).min(front.len());
-                let Some(block) = self.cache.get((slot, at / BLOCK)) else { return false };
-                let part = block.get(skip..).and_then(|block| block.get(..len));
-                let (Some(part), Some((to, behind))) = (part, front.split_at_mut_checked(len))
-                else {
-                    return false;
+            range = range.take(out.left());
+            while let Some(here) = range.non_empty() {
+                let skip = here.start() & BLOCK.wrapping_sub(1);
+                let part = here.take(BLOCK.saturating_sub(skip));
+                let Ok(to) = out.next(part.len()) else { return false };
+                range = here.skip(part.len());
+                let Extent::Blob { slot, .. } = *extent else {
+                    to.fill(0);
+                    continue;
                 };
-                to.copy_from_slice(part);
-                front = behind;
-                at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+                let block = self.cache.get((slot, here.start() / BLOCK));
+                let from = block.and_then(|block| block.get(usize::try_from(skip).ok()?..));
+                let Some(from) = from.and_then(|from| from.get(..to.len())) else { return false };
+                to.copy_from_slice(from);
             }
         }
-        rest.is_empty()
+        out.finish().is_ok()
     }
 
     /// Keeps the whole blocks among the bytes of `extents`, of which the first `asked` were asked
@@ -179,32 +190,32 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         offset: u64,
         out: &mut [u8],
     ) -> Result<usize, Error> {
-        let asked = u64::try_from(out.len()).unwrap_or(0);
-        let ahead = self.blocks.kept().runs.next(inode.nid, offset, asked);
+        let asked = wide(out.len());
+        let ahead = self.blocks.kept().ahead(inode.nid, offset, asked)?;
         let want = asked.saturating_add(ahead).min(inode.size.saturating_sub(offset));
         let mut plan = Plan::new();
         if want <= asked || self.plan(inode, offset, want, &mut plan).is_err() {
             plan = Plan::new();
             self.plan(inode, offset, asked, &mut plan)?;
         }
-        let len = usize::try_from(plan.bytes()).unwrap_or(usize::MAX).min(out.len());
-        let (out, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        let len = plan.bytes().min(asked);
+        let out = Fill::new(out).next(len)?;
         if self.blocks.kept().serve(plan.extents(), out) {
             self.stats.block_hits = self.stats.block_hits.saturating_add(1);
             self.stats.copied(out.len());
             self.used(plan.extents(), out.len());
-        } else if !self.read_around(&plan, out) {
+        } else if !self.read_around(&plan, out)? {
             // What was read around it may have a fault that is not its own.
             let mut plan = Plan::new();
-            self.plan(inode, offset, u64::try_from(len).unwrap_or(0), &mut plan)?;
+            self.plan(inode, offset, len, &mut plan)?;
             self.fetch(plan.extents(), out)?;
         }
-        Ok(len)
+        Ok(out.len())
     }
 
     /// Tells the layer of the first `len` bytes of `extents`, which it was not asked for.
     fn used(&mut self, extents: &[Extent], len: usize) {
-        let mut left = u64::try_from(len).unwrap_or(u64::MAX);
+        let mut left = wide(len);
         for extent in extents {
             let len = extent.len().min(left);
             left = left.saturating_sub(len);
@@ -216,45 +227,52 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Reads whole blocks, from that of the plan's first byte on, and keeps them. False if that
+    /// Reads whole blocks, from that of the plan's first byte on, and keeps them. False if a device
     /// fails.
-    fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> bool {
+    fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Error> {
         let mut extents: Extents = plan.extents().iter().copied().take(EXTENTS).collect();
-        let asked = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        let asked = wide(out.len());
         if bytes_of(&extents) < asked {
-            return false;
+            return Ok(false);
         }
         self.blocks.kept().trim(&mut extents, asked);
-        let (skip, bytes) = self.round(&mut extents);
+        let (skip, bytes) = self.round(&mut extents)?;
         if (skip, bytes) == (0, out.len()) {
             let read = self.fetch(&extents, out).is_ok();
             if read {
                 self.blocks.kept().keep(&extents, out, bytes);
             }
-            return read;
+            return Ok(read);
         }
         let mut memory = core::mem::take(&mut self.blocks.kept().room);
-        let room = memory.first(bytes);
-        let read = room.len() == bytes && self.fetch(&extents, room).is_ok() && {
-            self.blocks.kept().keep(&extents, room, skip.saturating_add(out.len()));
-            match room.get(skip..).and_then(|room| room.get(..out.len())) {
-                Some(wanted) => {
-                    out.copy_from_slice(wanted);
-                    true
-                }
-                None => false,
-            }
-        };
+        let read = self.read_into(&mut memory, &extents, (skip, bytes), out);
         self.blocks.kept().room = memory;
-        if read {
-            self.stats.copied(out.len());
-        }
         read
+    }
+
+    /// Reads the `bytes` bytes of the extents by way of `room`, and copies those out that begin
+    /// `skip` bytes into them.
+    fn read_into(
+        &mut self,
+        room: &mut Room,
+        extents: &[Extent],
+        (skip, bytes): (usize, usize),
+        out: &mut [u8],
+    ) -> Result<bool, Error> {
+        let room = room.first(bytes)?;
+        if self.fetch(extents, room).is_err() {
+            return Ok(false);
+        }
+        self.blocks.kept().keep(extents, room, skip.saturating_add(out.len()));
+        let wanted = room.get(skip..).and_then(|room| room.get(..out.len()));
+        out.copy_from_slice(wanted.or_bug()?);
+        self.stats.copied(out.len());
+        Ok(true)
     }
 
     /// Rounds the first extent down to a block and the last one up, as far as its slot goes.
     /// Returns by how much the first one grew, and the bytes of all.
-    fn round(&self, extents: &mut Extents) -> (usize, usize) {
+    fn round(&self, extents: &mut Extents) -> Result<(usize, usize), Bug> {
         let mut skip: u64 = 0;
         if let Some(Extent::Blob { at, len, .. }) = extents.first_mut() {
             skip = *at & BLOCK.wrapping_sub(1);
@@ -269,8 +287,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let rounded = end.checked_next_multiple_of(BLOCK).unwrap_or(end).min(source.bytes);
             *len = rounded.max(end).saturating_sub(*at);
         }
-        let as_len = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        (as_len(skip), as_len(bytes_of(extents)))
+        let as_len = |bytes: u64| usize::try_from(bytes).ok().or_bug();
+        Ok((as_len(skip)?, as_len(bytes_of(extents))?))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Always: bounded; entries lie one after the other in the order of their making, and a new one
 //! takes the place of the oldest.
 
+use crate::num::{Bug, OrBug};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
@@ -69,14 +70,16 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
 
     /// Makes an entry of `len` bytes, at most [`DecodedCache::entry_max`], and has `fill` write
     /// them; keeps it if that succeeds.
-    pub fn insert<E>(
+    pub fn insert<E: From<Bug>>(
         &mut self,
         key: K,
         from: u64,
         len: usize,
         fill: impl FnOnce(&mut [u8]) -> Result<(), E>,
     ) -> Result<&[u8], E> {
-        let len = len.min(self.ring.len());
+        if len > self.ring.len() {
+            return Err(Bug::here().into());
+        }
         if self.ring.len().saturating_sub(self.next) < len {
             // The oldest ones are those between here and the end.
             let next = self.next;
@@ -88,7 +91,7 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         if self.entries.len() >= ENTRIES_MAX {
             self.entries.pop_front();
         }
-        let place = self.ring.get_mut(at..end).unwrap_or_default();
+        let place = self.ring.get_mut(at..end).or_bug()?;
         fill(place)?;
         self.entries.push_back(Entry { key, from, at, len });
         self.next = end;
@@ -109,7 +112,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn insert(cache: &mut DecodedCache<u32>, key: u32, from: u64, len: usize, byte: u8) {
-        let filled: Result<_, ()> = cache.insert(key, from, len, |out| {
+        let filled: Result<_, Bug> = cache.insert(key, from, len, |out| {
             out.fill(byte);
             Ok(())
         });
@@ -129,7 +132,8 @@ mod tests {
     #[test]
     fn entry_that_could_not_be_filled_is_none() {
         let mut cache = DecodedCache::new(0);
-        assert_eq!(cache.insert(1, 0, 10, |_| Err("no")).err(), Some("no"));
+        let no = Bug::here();
+        assert_eq!(cache.insert(1, 0, 10, |_| Err(no)).err(), Some(no));
         assert!(!cache.knows(1));
     }
 

@@ -8,12 +8,14 @@ use super::{Decoding, ENCODED_BYTES};
 use crate::cache::Layer;
 use crate::erofs::codec::{Algorithm, Decoders, Encoded, End};
 use crate::erofs::compressed::{Data, Place};
-use crate::erofs::{Corrupt, FormatError, Incompat, Inode, Superblock};
+use crate::erofs::{FormatError, Incompat, Inode, Superblock};
 use crate::error::Error;
+use crate::num::{OrBug, wide};
 use crate::read::inner::Inner;
 use crate::read::plan::Plan;
 use crate::read::stats::Stats;
 use crate::storage::Storage;
+use crate::units::Fill;
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with what the jobs decode to; what was kept is there already.
@@ -47,24 +49,21 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         out: &mut [u8],
     ) -> Result<(), Error> {
         self.read_encoded(inode, jobs, encoded)?;
-        let (mut encoded, mut rest) = (&*encoded, out);
+        let (mut encoded, mut out) = (&*encoded, Fill::new(out));
         for job in jobs.iter() {
-            let (front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(job.len).unwrap_or_default();
-            rest = behind;
+            let front = out.next(wide(job.len))?;
             let input = match job.source {
                 Source::Kept => continue,
                 Source::Read { bytes } => {
-                    let (here, later) = encoded.split_at_checked(bytes).unwrap_or_default();
+                    let (here, later) = encoded.split_at_checked(bytes).or_bug()?;
                     encoded = later;
                     here
                 }
                 Source::Memory { slot, at, bytes } => {
-                    let source = self.sources.get(usize::from(slot));
-                    let view = source.and_then(|source| {
-                        self.storage.view(source.device, source.base.saturating_add(at), bytes)
-                    });
-                    view.unwrap_or_default()
+                    // As `Inner::view`, of which the borrow checker knows no parts.
+                    let source = self.sources.get(usize::from(slot)).or_bug()?;
+                    let (device, at) = source.at(at)?;
+                    self.storage.view(device, at, bytes).or_bug()?
                 }
             };
             let mut worker = Worker {
@@ -76,7 +75,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             };
             worker.run(input, front)?;
         }
-        Ok(())
+        Ok(out.finish()?)
     }
 
     /// Reads the encoded bytes of the jobs that need them, one after the other: what lies in
@@ -88,7 +87,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         encoded: &mut [u8],
     ) -> Result<(), Error> {
         let mut plan = Plan::new();
-        let (mut rest, mut planned) = (encoded, 0_usize);
+        let mut out = Fill::new(encoded);
         for job in jobs.iter() {
             let Data::Encoded { place, len, .. } = job.extent.data else { continue };
             match (job.source, place) {
@@ -97,41 +96,34 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     // Each round takes at least a byte: there is room in an empty plan.
                     while left > 0 {
                         let added = self.push_bytes(&mut plan, at, left)?;
-                        at = at.saturating_add(added);
-                        left = left.saturating_sub(added);
-                        planned = planned.saturating_add(usize::try_from(added).unwrap_or(0));
+                        at = at.checked_add(added).or_bug()?;
+                        left = left.checked_sub(added).or_bug()?;
                         if left > 0 {
-                            rest = self.fetch_front(&plan, planned, rest)?;
-                            (plan, planned) = (Plan::new(), 0);
+                            self.fetch_next(&mut plan, &mut out)?;
                         }
                     }
                 }
                 (Source::Read { bytes }, Place::Inline { at }) => {
-                    rest = self.fetch_front(&plan, planned, rest)?;
-                    (plan, planned) = (Plan::new(), 0);
-                    let (front, behind) =
-                        core::mem::take(&mut rest).split_at_mut_checked(bytes).unwrap_or_default();
-                    self.meta(inode.nid.space(), at, front)?;
-                    rest = behind;
+                    if plan.bytes() > 0 {
+                        self.fetch_next(&mut plan, &mut out)?;
+                    }
+                    self.meta(inode.nid.space(), at, out.next(wide(bytes))?)?;
                 }
                 _ => {}
             }
         }
-        self.fetch_front(&plan, planned, rest)?;
-        Ok(())
+        if plan.bytes() > 0 { self.fetch_next(&mut plan, &mut out) } else { Ok(()) }
     }
 
-    fn fetch_front<'o>(
-        &mut self,
-        plan: &Plan,
-        len: usize,
-        out: &'o mut [u8],
-    ) -> Result<&'o mut [u8], Error> {
-        let (front, behind) = out.split_at_mut_checked(len).unwrap_or_default();
-        if !front.is_empty() {
-            self.fetch(plan.extents(), front)?;
+    /// Fetches what is planned, at least a byte, and empties the plan.
+    fn fetch_next(&mut self, plan: &mut Plan, out: &mut Fill<'_>) -> Result<(), Error> {
+        let next = out.next(plan.bytes())?;
+        if next.is_empty() {
+            return Err(Error::bug());
         }
-        Ok(behind)
+        self.fetch(plan.extents(), next)?;
+        *plan = Plan::new();
+        Ok(())
     }
 }
 
@@ -148,7 +140,7 @@ impl Worker<'_> {
     /// Fills `out` from the encoded bytes `input`.
     fn run(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let Data::Encoded { encoding, .. } = self.job.extent.data else {
-            return Err(self.elsewhere());
+            return Err(Error::bug());
         };
         match encoding.algorithm() {
             None => self.copy_stored(input, out),
@@ -165,7 +157,6 @@ impl Worker<'_> {
         let padding_max = if legacy { 0 } else { self.padding_max() };
         let offset = job.extent.offset;
         let corrupt = |fault| Error::from(FormatError::encoded(nid, offset, algorithm, fault));
-        let elsewhere = self.elsewhere();
         let Decoding { cache, decoders, budget, .. } = &mut *self.decoding;
         let decoders = decoders.get_or_insert_with(|| {
             let compression = &superblock.compression;
@@ -184,10 +175,11 @@ impl Worker<'_> {
         if !window.keep {
             return fill(window, out);
         }
-        let from = usize::try_from(job.skip.saturating_sub(window.from)).unwrap_or(usize::MAX);
+        let from = job.skip.checked_sub(window.from).and_then(|from| usize::try_from(from).ok());
+        let from = from.or_bug()?;
         let kept = cache.insert(job.key, window.from, window.len, |out| fill(window, out))?;
         let wanted = kept.get(from..).and_then(|kept| kept.get(..out.len()));
-        out.copy_from_slice(wanted.ok_or(elsewhere)?);
+        out.copy_from_slice(wanted.or_bug()?);
         self.stats.copied(out.len());
         Ok(())
     }
@@ -207,30 +199,19 @@ impl Worker<'_> {
     /// Copies bytes that are stored as they are, but not where a device could put them in place.
     fn copy_stored(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let stored = Stored::of(&self.job.extent, 0);
-        let (mut skip, mut rest) = (self.job.skip, out);
+        let (mut skip, mut out) = (self.job.skip, Fill::new(out));
         // Two rounds at most: the turned part and the other.
-        while !rest.is_empty() {
-            let want = u64::try_from(rest.len()).unwrap_or(u64::MAX);
-            let (from, len) = stored.part(skip, want);
-            let from = usize::try_from(from).unwrap_or(usize::MAX);
-            let count = usize::try_from(len).unwrap_or(usize::MAX);
-            let found = input.get(from..).and_then(|input| input.get(..count));
-            let split = core::mem::take(&mut rest).split_at_mut_checked(count);
-            let (Some(found), Some((front, behind))) = (found, split) else {
-                return Err(self.elsewhere());
-            };
-            front.copy_from_slice(found);
-            self.stats.copied(count);
-            skip = skip.saturating_add(len);
-            rest = behind;
+        while out.left() > 0 {
+            let (from, len) = stored.part(skip, out.left());
+            let next = out.next(len)?;
+            if next.is_empty() {
+                return Err(Error::bug());
+            }
+            let found = usize::try_from(from).ok().and_then(|from| input.get(from..));
+            next.copy_from_slice(found.and_then(|input| input.get(..next.len())).or_bug()?);
+            self.stats.copied(next.len());
+            skip = skip.checked_add(len).or_bug()?;
         }
         Ok(())
-    }
-
-    /// The error for bytes that an extent promised and does not have: our own bug, but no read
-    /// may go on without them.
-    fn elsewhere(&self) -> Error {
-        let offset = self.job.extent.offset.saturating_add(self.job.skip);
-        Corrupt::ExtentElsewhere { nid: self.inode.nid, offset }.into()
     }
 }

@@ -18,7 +18,9 @@ use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
 use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Space, Unsupported};
 use crate::error::Error;
+use crate::num::{OrBug, clip, wide};
 use crate::storage::{DeviceId, Storage};
+use crate::units::Fill;
 use alloc::vec::Vec;
 use cache::DecodedCache;
 use job::{Job, Jobs, Key, Source, Stored};
@@ -85,11 +87,11 @@ enum Run {
 }
 
 impl Run {
-    fn len(&self) -> usize {
+    fn len(&self) -> u64 {
         match self {
-            Self::Straight(plan) => usize::try_from(plan.bytes()).unwrap_or(usize::MAX),
-            Self::Fragment { len, .. } => *len,
-            Self::Encoded(jobs) => jobs.out_len(),
+            Self::Straight(plan) => plan.bytes(),
+            Self::Fragment { len, .. } => wide(*len),
+            Self::Encoded(jobs) => wide(jobs.out_len()),
         }
     }
 }
@@ -122,16 +124,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         // Each round gives at least a byte.
         while !rest.is_empty() {
             let run = self.next_run(inode, offset, rest)?;
-            let len = run.len();
-            let (front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
+            let front = Fill::new(rest).next(run.len())?;
+            let len = front.len();
+            if len == 0 {
+                return Err(Error::bug());
+            }
             match run {
                 Run::Straight(plan) => self.fetch(plan.extents(), front)?,
                 Run::Fragment { at, .. } => self.fragment(inode, at, front)?,
                 Run::Encoded(jobs) => self.decode(inode, &jobs, front)?,
             }
-            offset = offset.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-            rest = behind;
+            rest = rest.get_mut(len..).or_bug()?;
+            offset = offset.checked_add(wide(len)).or_bug()?;
             self.decoding.end = Some((inode.nid, offset));
         }
         Ok(())
@@ -170,13 +174,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// decoded is put in `out` at once.
     fn next_run(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<Run, Error> {
         let want = out.len();
-        let end = offset.saturating_add(u64::try_from(want).unwrap_or(u64::MAX));
+        let end = offset.checked_add(wide(want)).or_bug()?;
         let first = self.extent(inode, offset)?;
         if let Data::Fragment { at } = first.data {
             let skip = offset.saturating_sub(first.offset);
             let len = first.end().min(end).saturating_sub(offset);
-            let len = usize::try_from(len).unwrap_or(want).min(want);
-            return Ok(Run::Fragment { at: at.saturating_add(skip), len });
+            let at = at.checked_add(skip).or_bug()?;
+            return Ok(Run::Fragment { at, len: clip(len, want) });
         }
         if is_straight(&first) {
             return self.straight(inode, offset, end).map(Run::Straight);
@@ -228,9 +232,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             if is_straight(&extent) {
                 break;
             }
-            let left = usize::try_from(extent.end().saturating_sub(at)).unwrap_or(usize::MAX);
-            let wanted = left.min(rest.len());
-            let (front, _) = rest.split_at_mut_checked(wanted).unwrap_or_default();
+            let wanted = clip(extent.end().saturating_sub(at), rest.len());
+            let front = rest.get_mut(..wanted).filter(|front| !front.is_empty()).or_bug()?;
             let (key, skip) =
                 (Key::new(inode.nid, place, len, encoding), at.saturating_sub(extent.offset));
             let source = if self.copy_kept(key, skip, front) {
@@ -244,7 +247,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             if !jobs.push(job, BATCH_BYTES) {
                 break;
             }
-            at = at.saturating_add(u64::try_from(wanted).unwrap_or(u64::MAX));
+            at = at.checked_add(wide(wanted)).or_bug()?;
         }
         Ok(jobs)
     }
@@ -263,7 +266,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Where the encoded bytes of a pcluster will be.
     fn source_of_pcluster(&mut self, place: Place, len: u64) -> Result<Source, Error> {
-        let bytes = usize::try_from(len).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(len).ok().or_bug()?;
         if let Place::Blocks { at } = place {
             let mut plan = Plan::new();
             self.push_bytes(&mut plan, at, len)?;
@@ -292,7 +295,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 packed
             }
         };
-        let len = u64::try_from(out.len()).unwrap_or(u64::MAX);
+        let len = wide(out.len());
         if at.checked_add(len).is_none_or(|end| end > packed.size) {
             let packed = packed.size;
             return Err(Corrupt::FragmentBeyondPacked { nid, at, len, packed }.into());

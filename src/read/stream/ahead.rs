@@ -7,8 +7,9 @@ use super::pool::Target;
 use super::{Stream, WINDOW_BYTES_MAX};
 use crate::cache::{Layer, Why};
 use crate::erofs::Layout;
+use crate::num::wide;
 use crate::read::inner::Inner;
-use crate::read::pieces::{BLOCK, Extent, Origin, Source, at_source, clipped, origin};
+use crate::read::pieces::{BLOCK, Extent, Origin, Source, origin};
 use crate::read::plan::Plan;
 use crate::storage::{Background, Job, JobKind, Tag};
 
@@ -139,29 +140,27 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         left: u64,
         prefetch: bool,
     ) -> Option<(u64, Kind)> {
-        let granule = if source.blob.is_some() { BLOCK } else { source.sector };
-        let start = at & !granule.wrapping_sub(1);
+        let granule = source.granule();
+        let (start, skip) = (granule.floor(at), granule.offset(at));
         let (origin, run_end) = origin(&self.layer, source, start, at.saturating_add(left));
-        let left = left.min(run_end.saturating_sub(at));
-        let skip = at.saturating_sub(start);
-        let room = u64::try_from(self.pool.buffer_bytes()).ok()?.min(source.transfer_max);
+        let left = left.min(run_end.checked_sub(at)?);
+        let room = wide(self.pool.buffer_bytes()).min(source.transfer_max);
         let room = match origin {
             Origin::Region { .. } => room.min(self.layer.transfer_bytes_max()),
             Origin::Source => room,
             _ => return Some((left, Kind::Later)),
         };
-        let room = room & !granule.wrapping_sub(1);
-        let len = left.min(room.saturating_sub(skip));
-        let span = skip.saturating_add(len).saturating_add(granule.wrapping_sub(1));
-        let span = usize::try_from(span & !granule.wrapping_sub(1)).ok()?;
+        let len = left.min(granule.floor(room).saturating_sub(skip));
+        let span = granule.ceil(skip.checked_add(len)?)?;
         let from_source = origin == Origin::Source;
-        let span = if from_source { clipped(source, start, span) } else { span };
+        let span = if from_source { source.clipped(start, span)? } else { span };
+        let span = usize::try_from(span).ok()?;
         if len == 0 || from_source && self.pool.overlaps(slot, start, span) {
             return Some((left, Kind::Later));
         }
         let (device, byte) = match origin {
             Origin::Region { slot, block } => self.layer.place(slot, block),
-            _ => at_source(&self.sources, slot, start),
+            _ => source.at(start).ok()?,
         };
         let skip = usize::try_from(skip).ok()?;
         let mut buffer = self.pool.take()?;

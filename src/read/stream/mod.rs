@@ -12,11 +12,12 @@ pub(super) use pool::Pool;
 pub(super) use prefetch::Prefetch;
 
 use super::inner::{FOREIGN_MAX, Inner};
-use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source, at_source};
+use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
 use super::{File, Root};
 use crate::cache::{BlobIndex, Ended, Layer, Residence};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
+use crate::num::{OrBug, clip, wide};
 use crate::storage::{Background, Buffer, IoError, IoErrorKind, Patience, Spin, Tag};
 use crate::trace;
 use ahead::{Kind, Piece};
@@ -99,14 +100,11 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
         let bytes = match &self.here {
             Here::Nowhere => return Ok(&[]),
             Here::Lent(buffer, range) => buffer.get(range.clone()),
-            Here::Zeros(len) => {
-                let len = usize::try_from(*len).map_or(ZEROS.len(), |len| len.min(ZEROS.len()));
-                ZEROS.get(..len)
-            }
+            Here::Zeros(len) => ZEROS.get(..clip(*len, ZEROS.len())),
             Here::Edge(range) => self.edge.get(range.clone()),
         };
         // No bytes would be the end of the file.
-        bytes.ok_or_else(Error::bug)
+        Ok(bytes.or_bug()?)
     }
 
     /// Moves the position `bytes` on, at most behind what was lent.
@@ -119,13 +117,13 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
                 taken
             }
             Here::Zeros(len) => {
-                let taken = u64::try_from(bytes).unwrap_or(u64::MAX).min(*len);
-                *len = len.saturating_sub(taken);
-                usize::try_from(taken).unwrap_or(bytes)
+                let taken = clip(*len, bytes);
+                *len = len.saturating_sub(wide(taken));
+                taken
             }
         };
         self.asked = self.asked.saturating_add(taken);
-        self.position = self.position.saturating_add(u64::try_from(taken).unwrap_or(0));
+        self.position = self.position.saturating_add(wide(taken));
     }
 
     /// Where the next byte comes from.
@@ -183,7 +181,7 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
         };
         let end = usize::try_from(piece.len).ok().and_then(|len| skip.checked_add(len));
         let end = end.filter(|end| skip < *end && *end <= buffer.len());
-        self.here = Here::Lent(buffer, skip..end.ok_or_else(Error::bug)?);
+        self.here = Here::Lent(buffer, skip..end.or_bug()?);
         Ok(())
     }
 
@@ -193,16 +191,16 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
         inner.layer.progress(&mut inner.storage);
         let mut buffer = inner.pool.take();
         let out = match &mut buffer {
-            Some(buffer) => buffer.get_mut().ok_or_else(Error::bug)?,
+            Some(buffer) => buffer.get_mut().or_bug()?,
             None => &mut self.edge,
         };
-        let len = usize::try_from(left).map_or(out.len(), |left| left.min(out.len()));
+        let len = clip(left, out.len());
         let result = match out.get_mut(..len) {
             Some(out) => inner.data(&self.inode, self.position, out),
             None => Err(Error::bug()),
         };
         // What is planned behind them begins where the piece ended, not where these bytes do.
-        if u64::try_from(len) != Ok(left) {
+        if wide(len) < left {
             self.abandon(inner);
         }
         match (result, buffer) {
@@ -223,7 +221,7 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
         }
         let stats = &mut inner.stats;
         stats.reads = stats.reads.saturating_add(u64::from(self.asked > 0));
-        let asked = u64::try_from(core::mem::take(&mut self.asked)).unwrap_or(0);
+        let asked = wide(core::mem::take(&mut self.asked));
         stats.asked_bytes = stats.asked_bytes.saturating_add(asked);
         stats.copied(core::mem::take(&mut self.copied));
     }
@@ -351,8 +349,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     /// Counts what came from a source, and offers it to the layer.
     fn offer(&mut self, slot: u16, start: u64, buffer: &Buffer) {
         self.stats.fetches = self.stats.fetches.saturating_add(1);
-        let bytes = u64::try_from(buffer.len()).unwrap_or(0);
-        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(bytes);
+        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(wide(buffer.len()));
         if let Some(blob) = self.sources.get(usize::from(slot)).and_then(|source| source.blob) {
             let lend = self.pool.can_lend();
             self.layer.fill_from(blob, start >> BLOCK_SHIFT, buffer, lend);
@@ -367,13 +364,14 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         landed: Result<Buffer, IoErrorKind>,
     ) -> Result<Option<Buffer>, Error> {
         let Target { slot, start, len, origin, .. } = *target;
-        let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
+        let source = self.sources.get(usize::from(slot));
+        let blob = source.and_then(|source| source.blob);
         if let (Origin::Region { slot, block }, Some(blob)) = (origin, blob) {
             let bytes = landed.as_deref().map_err(|kind| *kind);
             let right = self.is_right(blob, start, (slot, block), bytes);
             return Ok(match landed {
                 Ok(buffer) if right => {
-                    let bytes = u64::try_from(len).unwrap_or(0);
+                    let bytes = wide(len);
                     self.stats.hits = self.stats.hits.saturating_add(1);
                     self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(bytes);
                     Some(buffer)
@@ -384,11 +382,9 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
                 }
             });
         }
-        landed.map(Some).map_err(|kind| {
-            let (device, at) = at_source(&self.sources, slot, start);
-            let len = u32::try_from(len).unwrap_or(u32::MAX);
-            Error::Io(IoError { device, at, len, kind })
-        })
+        let (device, at) = source.or_bug()?.at(start)?;
+        let len = u32::try_from(len).ok().or_bug()?;
+        landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into())
     }
 
     /// Whether a read of the region, from `block` of `slot` on, brought what byte `start` of
@@ -436,7 +432,7 @@ impl<S: Background, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
             // Opened already, with the stream.
             let file = File::new(self.root, self.inode);
             let len = file.read_at(self.position, out)?;
-            self.position = self.position.saturating_add(u64::try_from(len).unwrap_or(0));
+            self.position = self.position.checked_add(wide(len)).or_bug()?;
             return Ok(len);
         }
         if out.is_empty() {
@@ -444,8 +440,7 @@ impl<S: Background, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
         }
         let bytes = self.lend()?;
         let len = bytes.len().min(out.len());
-        let (front, _) = out.split_at_mut_checked(len).unwrap_or_default();
-        front.copy_from_slice(bytes.get(..len).unwrap_or_default());
+        out.get_mut(..len).or_bug()?.copy_from_slice(bytes.get(..len).or_bug()?);
         self.copied = self.copied.saturating_add(len);
         self.advance(len);
         Ok(len)
