@@ -85,9 +85,7 @@ impl Plan {
 
     /// Adds what only a machine can have: more disks, and options of QEMU's for them.
     pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
-        if !machine.disk.is_empty() {
-            machine.monitor.check_serials()?;
-        }
+        machine.check(self.shares.len())?;
         self.options.extend(machine.guest_option.iter().cloned().map(Word::Plain));
         self.disks.extend(machine.disk.iter().map(|disk| {
             let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
@@ -101,9 +99,6 @@ impl Plan {
         }
         for config in &machine.blkdebug {
             self.disk(&config.serial)?.blkdebug = Some(PathBuf::from(&config.value));
-        }
-        if !self.shares.is_empty() {
-            machine.monitor.check_shares()?;
         }
         check(&self.disks, self.shares.len(), machine.monitor.room(machine.board(), machine.bus)?)
     }
@@ -260,6 +255,9 @@ mod tests {
             ("--monitor firecracker --disk x=f", "--blob N=FILE"),
             ("--monitor firecracker --image i --share d", "give each blob as a disk"),
             ("--monitor cloud-hypervisor --image i --bus mmio", "it has pci"),
+            ("--monitor cloud-hypervisor --image i --qemu-arg x", "--qemu-arg is for QEMU alone"),
+            ("--monitor firecracker --cache r --drive-opt cache=x", "--drive-opt is for QEMU"),
+            ("--monitor firecracker --cache r --blkdebug cache=x", "--blkdebug is for QEMU"),
         ] {
             let error = planned(line).unwrap_err();
             assert!(error.to_string().contains(part), "{line}: {error}");

@@ -15,6 +15,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::board::Board;
 use crate::exit;
+use crate::monitor::Monitor;
 use crate::packages::{self, Decision, Facts, Manager};
 use crate::virtiofsd::Program;
 
@@ -237,6 +238,12 @@ pub fn task(check: bool) -> Result<()> {
                 eprintln!("MISSING  {}", need.name());
                 missing.push(need);
             }
+        }
+    }
+    for monitor in [Monitor::Firecracker, Monitor::CloudHypervisor] {
+        match monitor.find(monitor.board()) {
+            Ok(place) => eprintln!("found    {}: {}", monitor.name(), place.display()),
+            Err(_) => eprintln!("optional {}: not found (docs/monitors.md)", monitor.name()),
         }
     }
     if missing.is_empty() {

@@ -9,6 +9,7 @@ use super::Monitor;
 use crate::accel;
 use crate::board::{Board, Bus};
 use crate::cli::{LogLevel, Named};
+use crate::exit::usage;
 use crate::size::Size;
 
 /// The machine around the guest.
@@ -72,5 +73,30 @@ impl MachineArgs {
     /// How the processor is run.
     pub fn accel(&self) -> Result<accel::Accel> {
         accel::choose(self.accel, self.board().arch(), self.monitor)
+    }
+
+    /// Refuses what the monitor lacks, with the way round.
+    pub fn check(&self, shares: usize) -> Result<()> {
+        let (monitor, name) = (self.monitor, self.monitor.name());
+        if shares > 0 {
+            monitor.check_shares()?;
+        }
+        if monitor.names_disks() && !self.disk.is_empty() {
+            return Err(usage(format!(
+                "{name} names disks by their files, so no --disk SERIAL=FILE: give blobs by their \
+                 slots (--blob N=FILE), or take --monitor cloud-hypervisor or qemu"
+            )));
+        }
+        let for_qemu = [
+            ("--qemu-arg", self.qemu_arg.is_empty()),
+            ("--drive-opt", self.drive_opt.is_empty()),
+            ("--blkdebug", self.blkdebug.is_empty()),
+        ];
+        match for_qemu.iter().find(|(_, empty)| monitor != Monitor::Qemu && !empty) {
+            Some((option, _)) => {
+                Err(usage(format!("{option} is for QEMU alone, and this is {name}")))
+            }
+            None => Ok(()),
+        }
     }
 }

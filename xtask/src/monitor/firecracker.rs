@@ -50,6 +50,9 @@ fn id(device: u64, is_device: u64, inode: u64) -> String {
 
 /// Plans `machine`, whose configuration becomes a file of `dir`.
 pub fn launch(machine: &Machine, dir: &Path) -> Result<Launch> {
+    if !machine.shares.is_empty() {
+        Monitor::Firecracker.check_shares()?;
+    }
     let room = room(machine.board, machine.bus)?;
     let file = dir.join("firecracker.json");
     let mut arguments = vec!["--no-api".into(), "--config-file".into(), file.clone().into()];

@@ -165,7 +165,6 @@ impl Monitor {
     /// # Errors
     /// The machine has what this monitor lacks.
     pub fn launch(self, machine: &Machine, dir: &Path) -> Result<Launch> {
-        self.check(machine)?;
         match self {
             Self::Qemu => qemu::launch(machine),
             Self::Firecracker => firecracker::launch(machine, dir),
@@ -199,38 +198,6 @@ impl Monitor {
             names.insert(disk.serial.clone(), name);
         }
         Ok(names)
-    }
-
-    /// Refuses disks of the user's own serials where the monitor names disks itself.
-    pub fn check_serials(self) -> Result<()> {
-        match self.names_disks() {
-            false => Ok(()),
-            true => Err(usage(format!(
-                "{} names disks by their files, so no --disk SERIAL=FILE: give blobs by their \
-                 slots (--blob N=FILE), or take --monitor cloud-hypervisor or qemu",
-                self.name()
-            ))),
-        }
-    }
-
-    /// Refuses what this monitor lacks, with the way round.
-    fn check(self, machine: &Machine) -> Result<()> {
-        let name = self.name();
-        if !machine.shares.is_empty() {
-            self.check_shares()?;
-        }
-        if self == Self::Qemu {
-            return Ok(());
-        }
-        let for_qemu = |what: &str| usage(format!("{what} is for QEMU alone, not for {name}"));
-        if !machine.extra.is_empty() {
-            return Err(for_qemu("--qemu-arg"));
-        }
-        match machine.disks.iter().find(|disk| disk.blkdebug.is_some() || disk.options.is_some()) {
-            Some(disk) if disk.blkdebug.is_some() => Err(for_qemu("--blkdebug")),
-            Some(_) => Err(for_qemu("--drive-opt")),
-            None => Ok(()),
-        }
     }
 
     /// Refuses shares where the monitor has no virtio-fs.

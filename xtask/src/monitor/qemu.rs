@@ -264,8 +264,8 @@ mod tests {
         }];
         assert_eq!(
             after(&words(&machine), "-drive"),
-            ["if=none,id=disk0,file=blkdebug:/c,,1:/r,format=raw,cache=writeback,\
-              throttling.iops-total=9"]
+            ["if=none,id=disk0,file=blkdebug:/c,,1:/r,format=raw,cache=writeback,werror=report,\
+              rerror=report,throttling.iops-total=9"]
         );
     }
 
