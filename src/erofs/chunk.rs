@@ -1,4 +1,4 @@
-//! The chunk map of an inode: one entry per chunk, behind the inode and its xattrs.
+//! The chunk map of an inode: one entry per chunk, after the inode and its xattrs.
 //!
 //! Always: the map has an entry for every chunk of the file and lies within the image.
 
@@ -8,6 +8,8 @@ use super::error::{FormatError, Unsupported};
 use super::layout::Outline;
 use super::record::{Record, block48};
 use super::superblock::Superblock;
+use crate::num::OrBug;
+use crate::units::Pow2;
 
 const BITS_MASK: u16 = 0x1f;
 const INDEXES: u16 = 0x20;
@@ -26,7 +28,7 @@ pub enum ChunkEntry {
 }
 
 impl ChunkEntry {
-    /// Bytes of an entry, as the length of a buffer.
+    /// Returns the bytes of an entry, as the length of a buffer.
     pub const fn bytes_usize(self) -> usize {
         match self {
             Self::Block => 4,
@@ -34,6 +36,7 @@ impl ChunkEntry {
         }
     }
 
+    /// Returns the bytes of an entry.
     const fn bytes(self) -> u64 {
         match self {
             Self::Block => 4,
@@ -64,7 +67,7 @@ pub struct ChunkMap {
     /// The form of the entries.
     pub entry: ChunkEntry,
     nid: Nid,
-    at: u64,
+    span: Span,
     chunks: u64,
     device_id_mask: u16,
     devices: u16,
@@ -86,54 +89,57 @@ impl ChunkMap {
             (true, false) => ChunkEntry::Index,
             (true, true) => ChunkEntry::WideIndex,
         };
-        let chunk_bits = superblock.block_size.bits().saturating_add(u32::from(format & BITS_MASK));
-        // At most 47 bits, so the shift is in range.
-        let chunk_bytes = 1_u64.checked_shl(chunk_bits).unwrap_or(u64::MAX);
-        let chunks = outline.size.div_ceil(chunk_bytes);
+        // 9 to 16, and at most 31.
+        let chunk_bits = superblock.block_size.bits().checked_add(u32::from(format & BITS_MASK));
+        let chunk_bits = chunk_bits.or_bug()?;
+        let chunks = Pow2::from_bits(chunk_bits).or_bug()?.cover(outline.size);
         let part = Part::ChunkMap(nid);
         let len = chunks.checked_mul(entry.bytes()).ok_or(Corrupt::Overflow(part))?;
         let aligned = outline.body_end.checked_next_multiple_of(entry.bytes());
         let at = aligned.ok_or(Corrupt::Overflow(part))?;
-        superblock.within(Span { at, len }, part)?;
+        let span = Span { at, len };
+        superblock.within(span, part)?;
         let device_id_mask = superblock.device_id_mask();
         Ok(Self {
             chunk_bits,
             entry,
             nid,
-            at,
+            span,
             chunks,
             device_id_mask,
             devices: superblock.extra_devices,
         })
     }
 
-    /// How many chunks the file has, the last one perhaps in part.
+    /// Returns how many chunks the file has, the last one perhaps in part.
     pub fn count(&self) -> u64 {
         self.chunks
     }
 
-    /// The chunk that holds byte `offset` of the file.
+    /// Returns the chunk that holds byte `offset` of the file.
     pub fn chunk_of(&self, offset: u64) -> u64 {
-        offset.checked_shr(self.chunk_bits).unwrap_or(0)
+        offset >> self.chunk_bits
     }
 
-    /// The whole map, on the primary device.
+    /// Returns the place of the whole map, on the primary device.
     pub fn span(&self) -> Span {
-        Span { at: self.at, len: self.chunks.saturating_mul(self.entry.bytes()) }
+        self.span
     }
 
-    /// The entry of chunk `chunk`, on the primary device. Entries follow each other.
+    /// Returns the place of the entry of chunk `chunk`, on the primary device. Entries follow each
+    /// other.
     pub fn entry_at(&self, chunk: u64) -> Result<Span, FormatError> {
         if chunk >= self.chunks {
             let (nid, chunks) = (self.nid, self.chunks);
             return Err(Corrupt::ChunkBeyondFile { nid, chunk, chunks }.into());
         }
+        let len = self.entry.bytes();
         // Below the end of the map, which the constructor checked.
-        let skip = chunk.saturating_mul(self.entry.bytes());
-        Ok(Span { at: self.at.saturating_add(skip), len: self.entry.bytes() })
+        let at = chunk.checked_mul(len).and_then(|skip| self.span.at.checked_add(skip));
+        Ok(Span { at: at.or_bug()?, len })
     }
 
-    /// The target of chunk `chunk` from the bytes of its entry; more bytes are ignored.
+    /// Returns the target of chunk `chunk` from the bytes of its entry; more bytes are ignored.
     pub fn parse(&self, chunk: u64, bytes: &[u8]) -> Result<ChunkTarget, FormatError> {
         let need = self.entry.bytes_usize();
         let short = Corrupt::Short { part: Part::ChunkEntry(self.nid), need, got: bytes.len() };

@@ -4,6 +4,7 @@
 //! Always: no limit here is above the format's own (Linux `fs/erofs/erofs_fs.h`): dictionaries of
 //! 8 MiB for MicroLZMA, windows of 1 MiB for Zstandard, 64 KiB for LZ4 and 32 KiB for DEFLATE.
 
+use super::block::BlockSize;
 use super::codec::{Algorithm, Algorithms};
 use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
@@ -16,8 +17,9 @@ pub const DECODED_BYTES_MAX: u64 = 12 << 20;
 
 const LZMA_DICTIONARY_MIN: u32 = 4096;
 const LZMA_DICTIONARY_MAX: u32 = 8 << 20;
-const ZSTD_WINDOW_LOG_MIN: u8 = 10;
-const ZSTD_WINDOW_LOG_MAX: u8 = 20;
+/// The smallest window; the image says how often it is doubled.
+const ZSTD_WINDOW_MIN: u32 = 1 << 10;
+const ZSTD_DOUBLINGS_MAX: u8 = 10;
 /// Records begin at a multiple of this many bytes.
 const ALIGN: usize = 4;
 
@@ -37,8 +39,8 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// Of an image without settings, in which LZ4 may be used: `distance` is its farthest match, 0
-    /// for the default.
+    /// Returns those of an image without settings, in which LZ4 may be used: `distance` is its
+    /// farthest match, 0 for the default.
     pub(super) fn implied(distance: u16) -> Self {
         Self {
             algorithms: Algorithm::Lz4.into(),
@@ -49,39 +51,40 @@ impl Compression {
         }
     }
 
-    /// From the settings behind the superblock, which `records` begins with: for each bit of
-    /// `algorithms`, from the lowest, a length of two bytes and so many bytes.
+    /// Reads the settings after the superblock, from byte `at` of `first`, the first bytes of an
+    /// image: for each bit of `algorithms`, from the lowest, a length *n* in two bytes and *n* bytes.
     pub(super) fn from_bytes(
         algorithms: u16,
-        block_bits: u32,
-        records: &[u8],
+        block_size: BlockSize,
+        first: &[u8],
+        mut at: usize,
     ) -> Result<Self, FormatError> {
         let algorithms =
             Algorithms::from_bits(algorithms).ok_or(Unsupported::Algorithms(algorithms))?;
         let mut compression = Self { algorithms, ..Self::implied(0) };
-        let mut at: usize = 0;
         for algorithm in Algorithm::ALL.into_iter().filter(|one| algorithms.has(*one)) {
-            at = at.next_multiple_of(ALIGN);
             let part = Part::Compression(algorithm);
-            let short = |need: usize| Corrupt::Short { part, need, got: records.len() };
-            let body = at.saturating_add(2);
-            let head = records.get(at..).and_then(Record::<2>::first_of).ok_or(short(body))?;
+            let short = |need: usize| Corrupt::Short { part, need, got: first.len() };
+            let head = at.checked_next_multiple_of(ALIGN).ok_or(Corrupt::Overflow(part))?;
+            let body = head.checked_add(2).ok_or(Corrupt::Overflow(part))?;
+            let head = first.get(head..).and_then(Record::<2>::first_of).ok_or(short(body))?;
             let len = match head.u16::<0>() {
                 // As in Linux: a length of 65,536.
                 0 => 65_536,
                 len => usize::from(len),
             };
-            at = body.saturating_add(len);
-            let record = records.get(body..at).ok_or(short(at))?;
-            compression.take(algorithm, block_bits, record)?;
+            at = body.checked_add(len).ok_or(Corrupt::Overflow(part))?;
+            let record = first.get(body..at).ok_or(short(at))?;
+            compression.take(algorithm, block_size, record)?;
         }
         Ok(compression)
     }
 
+    /// Reads the record of one algorithm.
     fn take(
         &mut self,
         algorithm: Algorithm,
-        block_bits: u32,
+        block_size: BlockSize,
         record: &[u8],
     ) -> Result<(), FormatError> {
         let part = Part::Compression(algorithm);
@@ -91,11 +94,9 @@ impl Compression {
             Algorithm::Lz4 => {
                 let raw = Record::<14>::first_of(record).ok_or(short(14))?;
                 let blocks = u64::from(raw.u16::<2>().max(1));
-                let bytes = blocks.checked_shl(block_bits).unwrap_or(u64::MAX);
-                if bytes > ENCODED_BYTES_MAX {
-                    return Err(limit(u32::from(raw.u16::<2>())).into());
-                }
-                self.lz4_pcluster_bytes = bytes;
+                let bytes = block_size.pow2().times(blocks);
+                let bytes = bytes.filter(|bytes| *bytes <= ENCODED_BYTES_MAX);
+                self.lz4_pcluster_bytes = bytes.ok_or(limit(u32::from(raw.u16::<2>())))?;
                 self.lz4_distance = match raw.u16::<0>() {
                     0 => u16::MAX,
                     distance => distance,
@@ -120,21 +121,20 @@ impl Compression {
             }
             Algorithm::Zstd => {
                 let raw = Record::<6>::first_of(record).ok_or(short(6))?;
-                let (format, log) = (u16::from(raw.u8::<0>()), raw.u8::<1>());
+                let (format, doublings) = (u16::from(raw.u8::<0>()), raw.u8::<1>());
                 if format != 0 {
                     return Err(Unsupported::CompressionFormat { algorithm, format }.into());
                 }
-                let bits = log.saturating_add(ZSTD_WINDOW_LOG_MIN);
-                if bits > ZSTD_WINDOW_LOG_MAX {
-                    return Err(limit(u32::from(log)).into());
+                if doublings > ZSTD_DOUBLINGS_MAX {
+                    return Err(limit(u32::from(doublings)).into());
                 }
-                self.zstd_window_bytes = 1_u32.checked_shl(u32::from(bits)).unwrap_or(0);
+                self.zstd_window_bytes = ZSTD_WINDOW_MIN << doublings;
             }
         }
         Ok(())
     }
 
-    /// How far back decoders have to reach.
+    /// Returns how far back decoders have to reach.
     #[cfg(feature = "alloc")]
     pub fn limits(&self) -> super::codec::Limits {
         super::codec::Limits {
@@ -152,8 +152,13 @@ mod tests {
     const LZ4: [u8; 16] = [14, 0, 0xff, 0xff, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     const ZSTD: [u8; 8] = [6, 0, 0, 9, 0, 0, 0, 0];
 
+    fn read(algorithms: u16, records: &[u8]) -> Result<Compression, FormatError> {
+        let block_size = BlockSize::from_bits(12).unwrap_or_else(|| unreachable!());
+        Compression::from_bytes(algorithms, block_size, records, 0)
+    }
+
     fn parsed(algorithms: u16, records: &[&[u8]]) -> Result<Compression, FormatError> {
-        Compression::from_bytes(algorithms, 12, &records.concat())
+        read(algorithms, &records.concat())
     }
 
     #[test]
@@ -170,7 +175,7 @@ mod tests {
         let mut long = odd;
         // A longer record of seven bytes, and three of padding.
         long[0] = 7;
-        let read = Compression::from_bytes(12, 12, &[&long[..9], &[0; 3], &ZSTD].concat());
+        let read = read(12, &[&long[..9], &[0; 3], &ZSTD].concat());
         assert_eq!(read.map(|read| read.zstd_window_bytes), Ok(512 << 10));
     }
 

@@ -20,9 +20,9 @@ type Slots = alloc::vec::Vec<DeviceSlot>;
 #[cfg(not(feature = "alloc"))]
 type Slots = heapless::Vec<DeviceSlot, DEVICES_MAX>;
 
-const SLOT_LEN: usize = 128;
-/// Bytes of a slot, also the unit of the table's place.
-pub(super) const SLOT_BYTES: u64 = 128;
+/// A slot has 2^7 bytes, also the unit of the table's place.
+pub(super) const SLOT_BITS: u32 = 7;
+const SLOT_LEN: usize = 1 << SLOT_BITS;
 
 /// One slot of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,7 +199,7 @@ impl Devices {
     }
 }
 
-const _: () = assert!(SLOT_LEN == 128 && SLOT_BYTES == 128);
+const _: () = assert!(SLOT_LEN == 128);
 
 #[cfg(test)]
 mod tests {

@@ -7,7 +7,9 @@ use super::block::{BLOCKS_MAX, BlockSize, Nid, Span};
 use super::chunk::ChunkMap;
 use super::corrupt::{Corrupt, Part};
 use super::error::FormatError;
+use super::record::block48;
 use super::superblock::Superblock;
+use crate::num::OrBug;
 
 /// The layout of an inode's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub enum Layout {
         /// The first block; `None` for a file that is one hole. Means nothing at size 0.
         start: Option<u64>,
     },
-    /// As plain, and the last part of the data behind the inode.
+    /// As plain, and the last part of the data after the inode.
     Inline {
         /// The first block. Means nothing if the size is that of the tail.
         start: u64,
@@ -52,7 +54,7 @@ pub enum CompressedForm {
 }
 
 impl CompressedForm {
-    /// Its number in `i_format`.
+    /// Returns the number of the form in `i_format`.
     pub fn number(self) -> u8 {
         match self {
             Self::Full => 1,
@@ -75,52 +77,69 @@ pub(super) struct Outline {
 }
 
 impl Outline {
+    /// Returns the layout of data in consecutive blocks.
     pub fn plain(self, superblock: &Superblock, wide: bool) -> Result<Layout, FormatError> {
-        let high = self.high.unwrap_or(0);
         // Where a high half exists, Linux takes all 48 bits for null; before 48BIT that half was
         // reserved, and tools left it zero.
-        let null = high == u16::MAX || (high == 0 && (self.high.is_none() || !wide));
+        let null = match self.high {
+            Some(high) => high == u16::MAX || (high == 0 && !wide),
+            None => true,
+        };
         if self.low == u32::MAX && null {
             return Ok(Layout::Plain { start: None });
         }
-        let start = super::record::block48(high, self.low);
+        let start = self.start();
         check_blocks(superblock, self.nid, start, superblock.block_size.blocks_of(self.size))?;
         Ok(Layout::Plain { start: Some(start) })
     }
 
+    /// Returns the layout of data in consecutive blocks whose last part follows the inode.
     pub fn inline(self, superblock: &Superblock) -> Result<Layout, FormatError> {
-        let block_size = superblock.block_size;
-        let start = super::record::block48(self.high.unwrap_or(0), self.low);
+        let (block_size, start) = (superblock.block_size, self.start());
         // As Linux counts: the last block is the inline one even if it is full.
-        let whole = block_size.blocks_of(self.size).saturating_sub(1);
+        let (whole, len) = match self.size.checked_sub(1) {
+            Some(last) => {
+                let before = block_size.pow2().floor(last);
+                (block_size.pow2().whole(last), self.size.checked_sub(before).or_bug()?)
+            }
+            None => (0, 0),
+        };
         check_blocks(superblock, self.nid, start, whole)?;
-        let len = self.size.saturating_sub(whole.saturating_mul(block_size.bytes()));
         let tail = Span { at: self.body_end, len };
         check_tail(block_size, self.nid, tail)?;
         superblock.within(tail, Part::Tail(self.nid))?;
         Ok(Layout::Inline { start, tail })
     }
+
+    /// Returns the first block.
+    fn start(self) -> u64 {
+        match self.high {
+            Some(high) => block48(high, self.low),
+            None => u64::from(self.low),
+        }
+    }
 }
 
+/// Refuses a tail that does not lie in one block.
 fn check_tail(block_size: BlockSize, nid: Nid, tail: Span) -> Result<(), Corrupt> {
-    let end = block_size.offset_in(tail.at).saturating_add(tail.len);
-    if end <= block_size.bytes() {
+    let end = block_size.offset_in(tail.at).checked_add(tail.len);
+    if end.is_some_and(|end| end <= block_size.bytes()) {
         return Ok(());
     }
     Err(Corrupt::TailCrossesBlock { nid, at: tail.at, len: tail.len, block: block_size.bytes() })
 }
 
-/// How many blocks the unified address space has at most.
+/// Returns the most blocks that the unified address space has.
 pub(super) fn block_limit(superblock: &Superblock) -> u64 {
     let alone = superblock.extra_devices == 0 && superblock.blocks != 0;
     if alone { superblock.blocks } else { BLOCKS_MAX }
 }
 
-/// Blocks of a flat inode may lie on another device, whose length the table knows; with one
-/// device they end within the image.
+/// Refuses blocks of a flat inode that end beyond the image, if it has one device. Else they may
+/// lie on another, whose length the table knows.
 fn check_blocks(superblock: &Superblock, nid: Nid, start: u64, blocks: u64) -> Result<(), Corrupt> {
     let image_blocks = block_limit(superblock);
-    if blocks == 0 || start.saturating_add(blocks) <= image_blocks {
+    if blocks == 0 || start.checked_add(blocks).is_some_and(|end| end <= image_blocks) {
         return Ok(());
     }
     Err(Corrupt::DataBeyondImage { nid, start, blocks, image_blocks })

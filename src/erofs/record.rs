@@ -7,16 +7,17 @@
 pub(super) struct Record<'a, const N: usize>(pub &'a [u8; N]);
 
 impl<'a, const N: usize> Record<'a, N> {
-    /// The record that `bytes` begins with; `None` if there are fewer than `N` bytes.
+    /// Returns the record that `bytes` begins with, or `None` if there are fewer than `N` bytes.
     pub fn first_of(bytes: &'a [u8]) -> Option<Self> {
         bytes.first_chunk().map(Self)
     }
 
-    /// The `LEN` bytes at `AT`.
+    /// Returns the `LEN` bytes at `AT`.
     pub fn bytes<const AT: usize, const LEN: usize>(self) -> [u8; LEN] {
-        const { assert!(AT.saturating_add(LEN) <= N, "a field beyond its record") };
-        // The assertion above is why the fallback is never taken.
-        self.0.get(AT..).and_then(|tail| tail.first_chunk()).copied().unwrap_or([0; LEN])
+        const { assert!(AT <= N && LEN <= N - AT, "a field beyond its record") };
+        let mut field = [0; LEN];
+        field.copy_from_slice(&self.0[AT..const { AT + LEN }]);
+        field
     }
 
     pub fn u8<const AT: usize>(self) -> u8 {
@@ -37,7 +38,7 @@ impl<'a, const N: usize> Record<'a, N> {
     }
 }
 
-/// A 48-bit block number from its halves.
+/// Returns a 48-bit block number from its halves.
 pub(super) fn block48(high: u16, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }

@@ -9,7 +9,7 @@ mod places;
 use super::block::{BlockSize, Nid};
 use super::compression::Compression;
 use super::corrupt::{Corrupt, Part};
-use super::device::{DEVICES_MAX, SLOT_BYTES};
+use super::device::{DEVICES_MAX, SLOT_BITS};
 use super::error::{FormatError, Unsupported};
 use super::feature::{Compat, Incompat};
 use super::record::{Record, block48};
@@ -17,9 +17,12 @@ use super::record::{Record, block48};
 const MAGIC: u32 = 0xe0f5_e1e2;
 const AT: usize = 1024;
 const LEN: usize = 128;
-const EXTENSION_BYTES: usize = 16;
+/// Where the extensions begin, of 2^4 bytes each.
+const EXTENSIONS_AT: usize = AT + LEN;
+const EXTENSION_BITS: u32 = 4;
 /// Linux keeps the superblock within the first 4 KiB.
-const LEN_MAX: usize = 4096 - 1024;
+const END_MAX: usize = 4096;
+
 /// A validated superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
@@ -31,7 +34,7 @@ pub struct Superblock {
     pub incompat: Incompat,
     /// The root directory.
     pub root: Nid,
-    /// How many inodes there are; for messages only.
+    /// The number of inodes; for messages only.
     pub inodes: u64,
     /// Blocks of the primary device; 0 where the image does not say.
     pub blocks: u64,
@@ -63,9 +66,9 @@ pub struct Superblock {
 pub struct XattrPrefixes {
     /// Its first byte.
     pub at: u64,
-    /// How many prefixes it has, at least one.
+    /// The number of prefixes, at least one.
     pub count: u8,
-    /// In the image itself, whatever else there is.
+    /// Whether it lies in the image itself, whatever else there is.
     pub plain: bool,
 }
 
@@ -73,18 +76,17 @@ impl Superblock {
     /// The most bytes that [`Superblock::from_bytes`] needs, whatever the block size.
     pub const BYTES_MAX: usize = BlockSize::BYTES_MAX;
 
-    /// How many bytes [`Superblock::peek`] needs. Every image is at least this long.
+    /// The bytes that [`Superblock::peek`] needs. Every image is at least this long.
     pub const PEEK_BYTES: usize = AT + 512;
 
-    /// From the first bytes of an image, how many of them [`Superblock::from_bytes`] needs: 1,536
-    /// to [`Superblock::BYTES_MAX`]. Checks the magic number and the block size, nothing else.
+    /// Returns how many of the first bytes of an image [`Superblock::from_bytes`] needs: 1,536 to
+    /// [`Superblock::BYTES_MAX`]. Checks the magic number and the block size, nothing else.
     pub fn peek(first: &[u8]) -> Result<usize, FormatError> {
         let raw = record(first)?;
-        let block_size = block_size(raw)?;
-        Ok(AT.saturating_add(checksum::checksummed_len(block_size)))
+        Ok(checksum::end(block_size(raw)?))
     }
 
-    /// From the first bytes of an image, as many as [`Superblock::peek`] said; more are ignored.
+    /// Reads the first bytes of an image, as many as [`Superblock::peek`] returned; more are ignored.
     ///
     /// # Errors
     /// Corrupt when magic, block size or checksum are wrong, or the root directory or the device
@@ -129,7 +131,7 @@ impl Superblock {
             xattr_prefixes: features::xattr_prefixes(raw, compat, incompat),
             meta_block: raw.u32::<40>(),
             xattr_block: raw.u32::<44>(),
-            device_table: u64::from(raw.u16::<88>()).saturating_mul(SLOT_BYTES),
+            device_table: u64::from(raw.u16::<88>()) << SLOT_BITS,
         };
         superblock.check_devices()?;
         superblock.inode_at(superblock.root)?;
@@ -160,11 +162,14 @@ fn block_size(raw: Record<'_, LEN>) -> Result<BlockSize, Corrupt> {
     BlockSize::from_bits(bits).ok_or(Corrupt::BlockBits(bits))
 }
 
+/// Returns the bytes of the extensions.
+fn extension_bytes(raw: Record<'_, LEN>) -> usize {
+    usize::from(raw.u8::<13>()) << EXTENSION_BITS
+}
+
 fn check_geometry(raw: Record<'_, LEN>) -> Result<(), FormatError> {
-    let slots = raw.u8::<13>();
-    let extensions = usize::from(slots).saturating_mul(EXTENSION_BYTES);
-    if extensions > LEN_MAX.saturating_sub(LEN) {
-        return Err(Corrupt::SuperblockSlots(slots).into());
+    if extension_bytes(raw) > const { END_MAX - EXTENSIONS_AT } {
+        return Err(Corrupt::SuperblockSlots(raw.u8::<13>()).into());
     }
     match raw.u8::<90>() {
         0 => Ok(()),

@@ -6,41 +6,45 @@ use crc::{CRC_32_ISCSI, Crc, Table};
 
 use super::super::block::BlockSize;
 use super::super::corrupt::{Corrupt, Part};
+use super::super::error::FormatError;
 use super::AT;
+use crate::num::OrBug;
 
-/// Where the field is, behind the first byte of the superblock.
+/// The place of the field, counted from the first byte of the superblock.
 pub(super) const CHECKSUM_AT: usize = 4;
 
 /// CRC-32C; EROFS stores it without the final inversion.
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
 
-/// The checksum runs from byte 1024 to the end of its block; of a block that begins there, over
-/// the whole of it.
-pub(super) fn checksummed_len(block_size: BlockSize) -> usize {
-    match block_size.bytes_usize().checked_sub(AT) {
-        None | Some(0) => block_size.bytes_usize(),
-        Some(rest) => rest,
-    }
+/// Returns the byte up to which the checksum runs from byte 1024: the end of its block, or of the
+/// block that begins there.
+#[expect(clippy::arithmetic_side_effects, reason = "a block of 512 or 1,024 bytes")]
+pub(super) const fn end(block_size: BlockSize) -> usize {
+    let block = block_size.bytes_usize();
+    if block > AT { block } else { AT + block }
 }
 
 /// Refuses a wrong checksum.
-pub(super) fn verify(first: &[u8], block_size: BlockSize, stored: u32) -> Result<(), Corrupt> {
-    let end = AT.saturating_add(checksummed_len(block_size));
+pub(super) fn verify(first: &[u8], block_size: BlockSize, stored: u32) -> Result<(), FormatError> {
+    let end = end(block_size);
     let short = Corrupt::Short { part: Part::Superblock, need: end, got: first.len() };
     let bytes = first.get(AT..end).ok_or(short)?;
-    let computed = checksum(bytes);
-    if computed == stored { Ok(()) } else { Err(Corrupt::Checksum { stored, computed }) }
+    // At least a block of 512 bytes.
+    let computed = checksum(bytes).or_bug()?;
+    if computed == stored { Ok(()) } else { Err(Corrupt::Checksum { stored, computed }.into()) }
 }
 
-/// CRC-32C of `bytes` with the checksum field taken as zero, without the final inversion.
-fn checksum(bytes: &[u8]) -> u32 {
-    let (before, rest) = bytes.split_at_checked(CHECKSUM_AT).unwrap_or((bytes, &[]));
+/// Returns the CRC-32C of `bytes` with the checksum field taken as zero, without the final
+/// inversion, or `None` if they end before the field does.
+fn checksum(bytes: &[u8]) -> Option<u32> {
+    let (before, rest) = bytes.split_first_chunk::<CHECKSUM_AT>()?;
+    let (_, after) = rest.split_first_chunk::<4>()?;
     let mut digest = CRC.digest();
     // In a loop it is one piece of code.
-    for part in [before, &[0; 4], rest.get(4..).unwrap_or_default()] {
+    for part in [&before[..], &[0; 4], after] {
         digest.update(part);
     }
-    !digest.finalize()
+    Some(!digest.finalize())
 }
 
 #[cfg(test)]

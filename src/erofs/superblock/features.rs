@@ -9,10 +9,11 @@ use super::super::corrupt::Corrupt;
 use super::super::error::FormatError;
 use super::super::feature::{Compat, Incompat};
 use super::super::record::Record;
-use super::places::SHARED_XATTR_UNIT;
-use super::{AT, EXTENSION_BYTES, LEN, XattrPrefixes};
+use super::places::SHARED_XATTR_BITS;
+use super::{EXTENSIONS_AT, LEN, XattrPrefixes, extension_bytes};
+use crate::num::OrBug;
 
-/// The compression settings: behind the superblock, or implied by the lack of them.
+/// Returns the compression settings: those after the superblock, or those implied by their lack.
 pub(super) fn compression(
     first: &[u8],
     raw: Record<'_, LEN>,
@@ -22,13 +23,11 @@ pub(super) fn compression(
     if !incompat.has(Incompat::COMPR_CFGS) {
         return Ok(Compression::implied(raw.u16::<84>()));
     }
-    let extensions = usize::from(raw.u8::<13>()).saturating_mul(EXTENSION_BYTES);
-    let at = AT.saturating_add(LEN).saturating_add(extensions);
-    let records = first.get(at..).unwrap_or_default();
-    Compression::from_bytes(raw.u16::<84>(), block_size.bits(), records)
+    let at = EXTENSIONS_AT.checked_add(extension_bytes(raw)).or_bug()?;
+    Compression::from_bytes(raw.u16::<84>(), block_size, first, at)
 }
 
-/// The metabox, whose nid is in the first extension of the superblock.
+/// Returns the nid of the metabox, which is in the first extension of the superblock.
 pub(super) fn metabox(
     first: &[u8],
     raw: Record<'_, LEN>,
@@ -37,7 +36,7 @@ pub(super) fn metabox(
     if !incompat.has(Incompat::METABOX) {
         return Ok(None);
     }
-    let extension = first.get(AT.saturating_add(LEN)..).and_then(Record::<16>::first_of);
+    let extension = first.get(EXTENSIONS_AT..).and_then(Record::<16>::first_of);
     match extension {
         Some(extension) if raw.u8::<13>() != 0 => {
             let nid = Nid(extension.u64::<0>());
@@ -50,7 +49,7 @@ pub(super) fn metabox(
     }
 }
 
-/// The table of long prefixes.
+/// Returns the table of long prefixes.
 pub(super) fn xattr_prefixes(
     raw: Record<'_, LEN>,
     compat: Compat,
@@ -58,7 +57,7 @@ pub(super) fn xattr_prefixes(
 ) -> Option<XattrPrefixes> {
     let count = raw.u8::<91>();
     (incompat.has(Incompat::XATTR_PREFIXES) && count != 0).then(|| XattrPrefixes {
-        at: u64::from(raw.u32::<92>()).saturating_mul(SHARED_XATTR_UNIT),
+        at: u64::from(raw.u32::<92>()) << SHARED_XATTR_BITS,
         count,
         plain: compat.has(Compat::PLAIN_XATTR_PFX),
     })

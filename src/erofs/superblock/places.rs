@@ -5,24 +5,25 @@
 
 use super::super::block::{Nid, Space, Span};
 use super::super::corrupt::{Corrupt, Part};
-use super::super::device::SLOT_BYTES;
+use super::super::device::SLOT_BITS;
 use super::super::error::FormatError;
 use super::super::feature::Compat;
 use super::Superblock;
 
 /// An inode begins at a multiple of this many bytes of the metadata area.
 const INODE_SLOT_BYTES: u64 = 32;
-/// A shared xattr id counts units of this many bytes.
-pub(super) const SHARED_XATTR_UNIT: u64 = 4;
+/// A shared xattr id counts units of 2^2 bytes.
+pub(super) const SHARED_XATTR_BITS: u32 = 2;
+const SHARED_XATTR_UNIT: u64 = 1 << SHARED_XATTR_BITS;
 
 impl Superblock {
-    /// Bytes of the primary device; `None` where the image does not say.
+    /// Returns the bytes of the primary device, or `None` where the image does not say.
     pub fn image_bytes(&self) -> Option<u64> {
         if self.blocks == 0 { None } else { self.block_size.at(self.blocks) }
     }
 
-    /// The byte of its space at which an inode begins. At least the 32 bytes of a compact one lie
-    /// in the image, if it is there.
+    /// Returns the byte of its space at which an inode begins. At least the 32 bytes of a compact
+    /// one lie in the image, if it is there.
     pub fn inode_at(&self, nid: Nid) -> Result<u64, FormatError> {
         let part = Part::Inode(nid);
         let first = match nid.space() {
@@ -37,8 +38,8 @@ impl Superblock {
         Ok(at)
     }
 
-    /// Where the shared xattr entry `id` begins. Its 4-byte header lies in the image, if it is
-    /// there.
+    /// Returns where the shared xattr entry `id` begins. Its 4-byte header lies in the image, if it
+    /// is there.
     pub fn shared_xattr_at(&self, id: u32) -> Result<(Space, u64), FormatError> {
         let part = Part::SharedXattr(id);
         let at = self.offset(self.xattr_block, u64::from(id), SHARED_XATTR_UNIT, part)?;
@@ -63,16 +64,19 @@ impl Superblock {
         }
     }
 
-    /// Where the device table lies; `None` if there are no extra devices. It is at most 8 KiB.
+    /// Returns where the device table lies, or `None` if there are no extra devices. It is at most
+    /// 8 KiB.
     pub fn device_table_at(&self) -> Option<Span> {
-        let len = u64::from(self.extra_devices).saturating_mul(SLOT_BYTES);
+        let len = u64::from(self.extra_devices) << SLOT_BITS;
         (len != 0).then_some(Span { at: self.device_table, len })
     }
 
-    /// The bits of a chunk's device id that count: `roundup_pow2(extra_devices + 1) - 1`.
+    /// Returns the bits of a chunk's device id that count: `roundup_pow2(extra_devices + 1) - 1`.
     pub fn device_id_mask(&self) -> u16 {
-        let ids = u32::from(self.extra_devices).saturating_add(1);
-        u16::try_from(ids.next_power_of_two().saturating_sub(1)).unwrap_or(u16::MAX)
+        match self.extra_devices {
+            0 => 0,
+            last => u16::MAX >> last.leading_zeros(),
+        }
     }
 
     /// Refuses a span that ends beyond the image. Where a metabox ends is known by who reads it.
