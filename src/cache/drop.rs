@@ -56,11 +56,7 @@ impl Cache {
             return Err(NotDropped::ReadOnly(why));
         }
         self.scan_all(storage);
-        let mut given_up: u32 = 0;
-        for slot in 0..self.geometry.slots {
-            let held = self.slots.key(slot).is_some_and(|key| key.blob == blob);
-            given_up = given_up.saturating_add(u32::from(held && self.slots.evict(slot)));
-        }
+        let given_up = self.slots.evict_all(blob);
         let durable = self.sync(storage, deadline_ns);
         if !durable || self.slots.count(SlotState::Entombed) > 0 {
             return Err(NotDropped::NotDurable);

@@ -11,6 +11,8 @@ use core::ops::Range;
 #[cfg(feature = "alloc")]
 mod area;
 #[cfg(feature = "alloc")]
+mod blame;
+#[cfg(feature = "alloc")]
 mod blobs;
 #[cfg(feature = "alloc")]
 mod boot;
@@ -48,6 +50,7 @@ mod scan;
 mod slots;
 #[cfg(feature = "alloc")]
 mod superblock;
+mod ticket;
 
 #[cfg(feature = "alloc")]
 pub use blobs::BlobEntry;
@@ -69,6 +72,7 @@ pub use residency::{Cells, Share};
 pub use slots::{Marks, SlotKey, SlotState, SlotTable};
 #[cfg(feature = "alloc")]
 pub use superblock::{Refusal, Superblock};
+pub use ticket::Ticket;
 
 /// The unit of residency and of checksums in bytes.
 pub const BLOCK_BYTES: usize = 4096;
@@ -194,30 +198,35 @@ pub trait Layer<S: Storage> {
         self.region()?.staged(slot, block)
     }
 
-    /// Whether `data`, read from `block` of `slot` on, is what was fetched for `blob` from block
-    /// `number` on; if not, the slot that failed. `data` may go on into the slots behind.
-    fn check(
+    /// A ticket for a read of `blocks` blocks of `blob` from block `number` on, which
+    /// [`Layer::locate`] has just found side by side from this block of this slot on. `None` if
+    /// they are not there.
+    fn ticket(
         &self,
         blob: BlobIndex,
         number: u64,
-        slot: u32,
-        block: usize,
-        data: &[u8],
-    ) -> Result<(), u32> {
-        self.region().ok_or(slot)?.check(blob, number, slot, block, data)
+        place: (u32, usize),
+        blocks: usize,
+    ) -> Option<Ticket> {
+        self.region()?.ticket(blob, number, place, blocks)
     }
 
-    /// A read of the slot failed its check.
-    fn reject(&mut self, slot: u32) {
+    /// Whether `data` is what the ticket was issued for.
+    fn check(&self, ticket: &Ticket, data: &[u8]) -> bool {
+        self.region().is_some_and(|region| region.check(ticket, data))
+    }
+
+    /// A read brought `data`, which failed its check.
+    fn reject(&mut self, ticket: &Ticket, data: &[u8]) {
         if let Some(region) = self.region_mut() {
-            region.reject(slot);
+            region.reject(ticket, data);
         }
     }
 
-    /// A read of the slot failed.
-    fn fault(&mut self, slot: u32) {
+    /// A read failed.
+    fn fault(&mut self, ticket: &Ticket) {
         if let Some(region) = self.region_mut() {
-            region.fault(slot);
+            region.fault(ticket);
         }
     }
 

@@ -5,6 +5,7 @@
 
 use super::BLOCK_BYTES;
 use super::area::{Area, Found};
+use super::blame::Blamed;
 use super::blobs::BlobTable;
 use super::boot::BootTrace;
 use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
@@ -235,6 +236,7 @@ impl Cache {
             pages: Pages::new(superblock.uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames, geometry.slot_size)),
             stats: CacheStats::default(),
+            blamed: Blamed::new(),
             condemned: Condemned::No,
             touched: None,
             strays: Vec::with_capacity(STRAYS),

@@ -3,7 +3,8 @@
 //! Always: a block is served only if its keyed checksum is right; whatever the region does, the
 //! answer to a reader is the right bytes or "ask the source".
 
-use super::blobs::{BlobEntry, BlobTable};
+use super::blame::Blamed;
+use super::blobs::{BlobEntry, BlobTable, ENTRIES_MAX};
 use super::boot::{BootRun, BootTrace};
 use super::geometry::{Copy2, Geometry};
 use super::hydrate::{Hydrator, Purpose};
@@ -11,15 +12,14 @@ use super::pages::Pages;
 use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
-use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Why, descriptor};
+use super::{
+    BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Ticket, Why, descriptor,
+};
 use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer, UnderWay};
-use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Failed checks in one mount after which the region is not asked any more.
-pub(super) const MISMATCHES_MAX: u64 = 8;
 /// Failed writes in one mount after which the region is not written any more.
 pub(super) const FAULTS_MAX: u64 = 8;
 
@@ -57,8 +57,11 @@ pub struct CacheStats {
     pub flushes: u64,
     /// Reads, writes and flushes of the region that failed.
     pub region_faults: u64,
-    /// Blocks whose checksum was wrong.
+    /// Slots that a read found wrong: the checksum of a block differed.
     pub check_failures: u64,
+    /// Reads of the region that cannot be judged any more, because what they read was given up
+    /// meanwhile. They were done again from their sources.
+    pub stale_reads: u64,
     /// Slots given up to make room.
     pub culled_slots: u64,
     /// Background jobs that came back twice, or that nobody asked for. They were dropped.
@@ -86,6 +89,7 @@ pub struct Cache {
     pub(super) pages: Pages,
     pub(super) hydrator: Box<Hydrator>,
     pub(super) stats: CacheStats,
+    pub(super) blamed: Blamed,
     /// Whether its content is to be forgotten.
     pub(super) condemned: Condemned,
     /// The slot that was used last.
@@ -179,15 +183,17 @@ impl Cache {
     /// Frees an entry of the blob table: of a blob that no slot holds, or else of one that this
     /// mount does not read, with all its slots.
     fn give_up_blob(&mut self) -> Option<()> {
-        let holds =
-            |slots: &SlotTable, slot, blob| slots.key(slot).is_some_and(|key| key.blob == blob);
-        let all = 0..self.geometry.slots;
-        let blob =
-            self.blobs.spare(|blob| !all.clone().any(|slot| holds(&self.slots, slot, blob)))?;
-        for slot in all {
-            if holds(&self.slots, slot, blob) {
-                self.slots.evict(slot);
+        // One look at the slots, however many blobs there are.
+        let mut held = [false; ENTRIES_MAX];
+        for key in (0..self.geometry.slots).filter_map(|slot| self.slots.key(slot)) {
+            if let Some(held) = held.get_mut(usize::from(key.blob.0)) {
+                *held = true;
             }
+        }
+        let holds = |blob: BlobIndex| held.get(usize::from(blob.0)) == Some(&true);
+        let blob = self.blobs.spare(|blob| !holds(blob))?;
+        if holds(blob) {
+            self.slots.evict_all(blob);
         }
         self.blobs.remove(blob);
         Some(())
@@ -201,17 +207,6 @@ impl Cache {
             let (page, _) = self.geometry.place(slot);
             self.load_page(storage, page);
             next = self.slots.after(slot);
-        }
-    }
-
-    fn give_up(&mut self, slot: u32) {
-        self.slots.evict(slot);
-        if self.stats.check_failures >= MISMATCHES_MAX && self.mode == Mode::ReadWrite {
-            self.condemned = Condemned::Wanted;
-        }
-        if self.stats.check_failures.saturating_add(self.stats.region_faults) >= MISMATCHES_MAX {
-            trace::warn!("region: bypassed for this mount after {} failed reads", MISMATCHES_MAX);
-            self.mode = Mode::Bypass("too many reads of it failed");
         }
     }
 
@@ -355,49 +350,26 @@ impl<S: Background> Layer<S> for Cache {
         self.hydrator.staged(slot, block)
     }
 
-    fn check(
+    fn ticket(
         &self,
         blob: BlobIndex,
         number: u64,
-        slot: u32,
-        block: usize,
-        data: &[u8],
-    ) -> Result<(), u32> {
-        let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return Err(slot) };
-        let size = self.geometry.slot_size;
-        let (mut slot, mut block, mut number, mut rest) = (slot, block, number, data);
-        while !rest.is_empty() {
-            let (page, index) = self.geometry.place(slot);
-            let raw = self.pages.get(page).ok_or(slot)?;
-            let bytes =
-                size.blocks().saturating_sub(block).saturating_mul(BLOCK_BYTES).min(rest.len());
-            let (part, after) = rest.split_at(bytes);
-            let places = (number..).zip(block..);
-            let right = part.chunks(BLOCK_BYTES).zip(places).all(|(data, (number, block))| {
-                key.checksum(number, data) == descriptor::sum(raw, size, index, block)
-            });
-            if !right || part.is_empty() {
-                return Err(slot);
-            }
-            number =
-                number.saturating_add(u64::try_from(part.len() / BLOCK_BYTES).unwrap_or(u64::MAX));
-            slot = slot.saturating_add(1);
-            block = 0;
-            rest = after;
-        }
-        Ok(())
+        place: (u32, usize),
+        blocks: usize,
+    ) -> Option<Ticket> {
+        self.issue(blob, number, place, blocks)
     }
 
-    fn reject(&mut self, slot: u32) {
-        self.stats.check_failures = self.stats.check_failures.saturating_add(1);
-        trace::warn!("region: slot {} failed its check", slot);
-        self.give_up(slot);
+    fn check(&self, ticket: &Ticket, data: &[u8]) -> bool {
+        self.is_right(ticket, data)
     }
 
-    fn fault(&mut self, slot: u32) {
-        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
-        trace::warn!("region: slot {} could not be read", slot);
-        self.give_up(slot);
+    fn reject(&mut self, ticket: &Ticket, data: &[u8]) {
+        self.blame(ticket, data);
+    }
+
+    fn fault(&mut self, ticket: &Ticket) {
+        self.unread(ticket);
     }
 
     fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {

@@ -84,7 +84,8 @@ struct Slot {
     previous: u32,
     next: u32,
     chain: u32,
-    /// Fills that have not been committed; a busy slot is not evicted.
+    /// Fills that have not been committed. A busy slot is not culled; one that is given up for
+    /// another reason gets its tombstone when they are over.
     busy: u16,
     /// Blocks whose bits are set.
     resident: u16,
@@ -301,11 +302,9 @@ impl SlotTable {
         self.slot(slot).is_some_and(|slot| slot.busy > 0)
     }
 
-    /// Gives up what a slot holds, unless it is busy. Says whether it did.
+    /// Gives up what a slot holds, from now on. Says whether it held something.
     pub fn evict(&mut self, slot: u32) -> bool {
-        let Some(held) = self.slot(slot).copied().filter(|held| held.busy == 0) else {
-            return false;
-        };
+        let Some(held) = self.slot(slot).copied() else { return false };
         if !matches!(held.state, SlotState::Small | SlotState::Main) {
             return false;
         }
@@ -316,6 +315,16 @@ impl SlotTable {
         self.leave_boot_set(slot);
         self.set_state(slot, SlotState::Evicted);
         true
+    }
+
+    /// Gives up all that the slots hold of a blob. Returns how many they were.
+    pub fn evict_all(&mut self, blob: BlobIndex) -> u32 {
+        let mut count: u32 = 0;
+        for slot in 0..self.len() {
+            let held = self.key(slot).is_some_and(|key| key.blob == blob);
+            count = count.saturating_add(u32::from(held && self.evict(slot)));
+        }
+        count
     }
 }
 
@@ -397,6 +406,18 @@ mod tests {
         (1000..3000).for_each(&mut get);
         let kept = (0..50).filter(|w| table.find(key(0, *w)).is_some()).count();
         assert!(kept >= 45, "kept {kept} of 50 hot windows");
+    }
+
+    #[test]
+    fn busy_slot_that_is_given_up_holds_nothing_any_more() {
+        let mut table = SlotTable::new(1);
+        table.admit(0, None, false);
+        table.take(key(0, 7)).unwrap();
+        table.hold(0);
+        assert!(table.evict(0));
+        assert_eq!((table.find(key(0, 7)), table.key(0)), (None, None));
+        assert!(table.busy(0), "its fill is under way");
+        assert_eq!(table.state(0), SlotState::Evicted);
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use super::bounce::Bounce;
 use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, cut};
 use super::stats::Stats;
-use crate::cache::{Layer, Why};
+use crate::cache::{Layer, Ticket, Why};
 use crate::error::Error;
 use crate::num::{OrBug, wide};
 use crate::storage::{Lent, Storage, Transfer};
@@ -127,7 +127,19 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     (bounce.or_bug()?, Some(target))
                 }
             };
-            let route = Route { piece: index, target, state: State::Absent };
+            let ticket = match piece.origin {
+                Origin::Region { slot, block } => {
+                    let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
+                    let (number, blocks) = (piece.start >> BLOCK_SHIFT, lent.len() >> BLOCK_SHIFT);
+                    let ticket = source
+                        .blob
+                        .and_then(|blob| self.layer.ticket(blob, number, (slot, block), blocks));
+                    // It was there when the piece was cut, and nothing came in between.
+                    Some(ticket.or_bug()?)
+                }
+                _ => None,
+            };
+            let route = Route { piece: index, target, ticket, state: State::Absent };
             transfers.push(Transfer::read(place.0, place.1, lent)).ok().or_bug()?;
             routes.push(route).ok().or_bug()?;
         }
@@ -151,6 +163,8 @@ type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
 struct Route<'o> {
     piece: usize,
     target: Option<&'o mut [u8]>,
+    /// What a read of the region has to bring.
+    ticket: Option<Ticket>,
     state: State,
 }
 
@@ -161,8 +175,8 @@ enum State {
     Absent,
     /// They are right.
     Right,
-    /// They are not what this slot of the region should hold.
-    Wrong(u32),
+    /// They are not what the region should hold.
+    Wrong,
     /// They are where the reader wants them.
     Delivered,
 }
@@ -193,17 +207,18 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
             let piece = pieces.get_mut(route.piece).or_bug()?;
             let len = wide(transfer.len());
-            match (piece.origin, transfer.outcome(), route.state) {
-                (Origin::Region { .. }, Ok(()), State::Right) => {
+            match (route.ticket, transfer.outcome(), route.state) {
+                (Some(_), Ok(()), State::Right) => {
                     self.stats.hits = self.stats.hits.saturating_add(1);
                     self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(len);
                 }
-                (Origin::Region { slot, .. }, outcome, state) => {
-                    match state {
-                        State::Wrong(slot) => self.layer.reject(slot),
-                        _ if outcome.is_err() => self.layer.fault(slot),
+                (Some(ticket), outcome, state) => {
+                    match (&transfer.lent, state) {
+                        (Lent::Read(data), State::Wrong) => self.layer.reject(&ticket, data),
+                        _ if outcome.is_err() => self.layer.fault(&ticket),
                         _ => {}
                     }
+                    route.ticket = None;
                     piece.origin = Origin::Source;
                     let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
                     redirect(transfer, piece, source)?;
@@ -261,14 +276,14 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             else {
                 return;
             };
-            let number = piece.start >> BLOCK_SHIFT;
-            match piece.origin {
-                Origin::Region { slot, block } => {
-                    let checked = layer.check(blob, number, slot, block, data);
-                    route.state = checked.map_or_else(State::Wrong, |()| State::Right);
+            route.state = match route.ticket {
+                Some(ticket) if layer.check(&ticket, data) => State::Right,
+                Some(_) => State::Wrong,
+                None => {
+                    layer.fill(blob, piece.start >> BLOCK_SHIFT, data);
+                    State::Absent
                 }
-                _ => layer.fill(blob, number, data),
-            }
+            };
         });
     }
 }

@@ -24,6 +24,7 @@
 )]
 
 mod alone;
+mod blame;
 mod boot;
 mod drop;
 mod faults;

@@ -275,8 +275,11 @@ impl Cache {
         self.note_classes();
     }
 
-    /// Sets the bits of blocks that are durable.
+    /// Sets the bits of blocks that are durable, unless their slot was given up meanwhile.
     fn make_resident(&mut self, slot: u32, blocks: Range<usize>) {
+        if self.slots.key(slot).is_none() {
+            return;
+        }
         let size = self.geometry.slot_size;
         let (page, index) = self.geometry.place(slot);
         let head = self.head_of(slot);

@@ -17,6 +17,11 @@ impl Cache {
         let size = self.geometry.slot_size;
         for _ in 0..self.slots.count(SlotState::Evicted) {
             let Some(slot) = self.slots.first(SlotState::Evicted) else { return };
+            if self.slots.busy(slot) {
+                // What is still written to it would hit the next window.
+                self.slots.set_state(slot, SlotState::Evicted);
+                continue;
+            }
             let (page, index) = self.geometry.place(slot);
             // A page that is being written must not change its meaning until it is.
             let raw = match self.pages.in_flight(page) {

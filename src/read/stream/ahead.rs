@@ -9,7 +9,7 @@ use crate::cache::{Layer, Why};
 use crate::erofs::Layout;
 use crate::num::wide;
 use crate::read::inner::Inner;
-use crate::read::pieces::{BLOCK, Extent, Origin, Source, origin};
+use crate::read::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Source, origin};
 use crate::read::plan::Plan;
 use crate::storage::{Background, Job, JobKind, Tag};
 
@@ -162,9 +162,16 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             Origin::Region { slot, block } => self.layer.place(slot, block),
             _ => source.at(start).ok()?,
         };
+        let ticket = match (origin, source.blob) {
+            (Origin::Region { slot, block }, Some(blob)) => {
+                let (number, blocks) = (start >> BLOCK_SHIFT, span >> BLOCK_SHIFT);
+                Some(self.layer.ticket(blob, number, (slot, block), blocks)?)
+            }
+            _ => None,
+        };
         let skip = usize::try_from(skip).ok()?;
         let mut buffer = self.pool.take()?;
-        let target = Target { slot, start, len: span, origin, prefetch };
+        let target = Target { slot, start, len: span, origin, ticket, prefetch };
         let tag = if buffer.set_len(span) { self.pool.depart(target) } else { None };
         let Some(tag) = tag else {
             self.pool.give(buffer);

@@ -14,7 +14,7 @@ pub(super) use prefetch::Prefetch;
 use super::inner::{FOREIGN_MAX, Inner};
 use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
 use super::{File, Root};
-use crate::cache::{BlobIndex, Ended, Layer, Residence};
+use crate::cache::{Ended, Layer, Ticket};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, wide};
@@ -363,12 +363,9 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         target: &Target,
         landed: Result<Buffer, IoErrorKind>,
     ) -> Result<Option<Buffer>, Error> {
-        let Target { slot, start, len, origin, .. } = *target;
-        let source = self.sources.get(usize::from(slot));
-        let blob = source.and_then(|source| source.blob);
-        if let (Origin::Region { slot, block }, Some(blob)) = (origin, blob) {
-            let bytes = landed.as_deref().map_err(|kind| *kind);
-            let right = self.is_right(blob, start, (slot, block), bytes);
+        let Target { slot, start, len, ticket, .. } = *target;
+        if let Some(ticket) = ticket {
+            let right = self.is_right(&ticket, landed.as_deref().map_err(|kind| *kind));
             return Ok(match landed {
                 Ok(buffer) if right => {
                     let bytes = wide(len);
@@ -382,31 +379,18 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
                 }
             });
         }
-        let (device, at) = source.or_bug()?.at(start)?;
+        let source = self.sources.get(usize::from(slot)).or_bug()?;
+        let (device, at) = source.at(start)?;
         let len = u32::try_from(len).ok().or_bug()?;
         landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into())
     }
 
-    /// Whether a read of the region, from `block` of `slot` on, brought what byte `start` of
-    /// `blob` and those behind it are; the layer is told if not.
-    fn is_right(
-        &mut self,
-        blob: BlobIndex,
-        start: u64,
-        (slot, block): (u32, usize),
-        landed: Result<&[u8], IoErrorKind>,
-    ) -> bool {
-        let number = start >> BLOCK_SHIFT;
-        // A slot may have been given to another window meanwhile.
-        let still = matches!(self.layer.locate(blob, number).0,
-            Residence::Resident { slot: now, block: at } if (now, at) == (slot, block));
-        if !still {
-            return false;
-        }
-        match landed.map(|data| self.layer.check(blob, number, slot, block, data)) {
-            Ok(Ok(())) => return true,
-            Ok(Err(wrong)) => self.layer.reject(wrong),
-            Err(_) => self.layer.fault(slot),
+    /// Whether a read of the region brought what its ticket says; the layer is told if not.
+    fn is_right(&mut self, ticket: &Ticket, landed: Result<&[u8], IoErrorKind>) -> bool {
+        match landed {
+            Ok(data) if self.layer.check(ticket, data) => return true,
+            Ok(data) => self.layer.reject(ticket, data),
+            Err(_) => self.layer.fault(ticket),
         }
         false
     }

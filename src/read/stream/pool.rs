@@ -4,7 +4,7 @@
 //! region still writes from it stays as it is. What a read brought is given out only for the job
 //! that this read started, and only in full.
 
-use crate::cache::Ended;
+use crate::cache::{Ended, Ticket};
 use crate::read::pieces::Origin;
 use crate::storage::{Buffer, IoErrorKind, Tag, UnderWay};
 use alloc::vec::Vec;
@@ -25,6 +25,8 @@ pub struct Target {
     pub len: usize,
     /// Whether it comes from the slot's source or from the region.
     pub origin: Origin,
+    /// What a read of the region has to bring.
+    pub ticket: Option<Ticket>,
     /// Whether it is for the blocks in memory, too.
     pub prefetch: bool,
 }

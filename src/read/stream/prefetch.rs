@@ -7,7 +7,7 @@ use super::ahead::Kind;
 use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Why};
 use crate::read::inner::Inner;
-use crate::read::pieces::{BLOCK, Origin};
+use crate::read::pieces::BLOCK;
 use crate::storage::{Background, Buffer, IoErrorKind};
 use alloc::vec::Vec;
 
@@ -107,17 +107,11 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
 
     /// Keeps what a read brought in memory, if it is right.
     pub(super) fn prefetched(&mut self, target: &Target, bytes: &Result<Buffer, IoErrorKind>) {
-        let Target { slot, start, len, origin, .. } = *target;
+        let Target { slot, start, len, ticket, .. } = *target;
         let len = u64::try_from(len).unwrap_or(0);
         self.stats.prefetched_bytes = self.stats.prefetched_bytes.saturating_add(len);
-        let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
-        let right = match (origin, blob) {
-            (Origin::Region { slot, block }, Some(blob)) => {
-                let bytes = bytes.as_deref().map_err(|kind| *kind);
-                self.is_right(blob, start, (slot, block), bytes)
-            }
-            _ => true,
-        };
+        let landed = bytes.as_deref().map_err(|kind| *kind);
+        let right = ticket.is_none_or(|ticket| self.is_right(&ticket, landed));
         if let Ok(buffer) = bytes
             && right
             && let Some(left) = self.prefetch.memory_left.checked_sub(len)

@@ -1,0 +1,177 @@
+//! Whether what was read of the region is right, and if not, whose fault that is.
+//!
+//! Always: a block is served only if its keyed checksum is right. A block is blamed only if its
+//! bytes were compared with a check that has not changed since their read began, and differ; each
+//! block once. What cannot be compared any more is nobody's fault, and read from its source.
+
+use super::region::{Cache, Condemned, Mode};
+use super::slots::SlotKey;
+use super::ticket::{Expected, Ticket};
+use super::{BLOCK_BYTES, BlobIndex, descriptor};
+use crate::trace;
+
+/// Blocks found wrong, and reads that failed, in one mount after which the region is not asked any
+/// more.
+const BLAMED_MAX: usize = 8;
+
+/// The blocks that were found wrong in this mount, each once.
+pub(super) type Blamed = heapless::Vec<(BlobIndex, u64), BLAMED_MAX>;
+
+/// Blocks of one slot.
+struct Part {
+    slot: u32,
+    /// The first block in the slot and in the blob, and how many.
+    block: usize,
+    number: u64,
+    blocks: usize,
+}
+
+impl Cache {
+    /// The ticket for a read of `blocks` blocks of `blob` from block `number` on, which lie side by
+    /// side in the region from `block` of `slot` on. `None` unless all of them are there.
+    pub(super) fn issue(
+        &self,
+        blob: BlobIndex,
+        number: u64,
+        (slot, block): (u32, usize),
+        blocks: usize,
+    ) -> Option<Ticket> {
+        let none = Expected { sums: 0, generations: 0 };
+        let ticket = Ticket { blob, number, blocks, slot, block, expected: none };
+        Some(Ticket { expected: self.expected(&ticket)?, ..ticket })
+    }
+
+    /// The blocks of a ticket, slot by slot.
+    fn parts(&self, ticket: &Ticket) -> impl Iterator<Item = Part> + use<> {
+        let all = self.geometry.slot_size.blocks();
+        let Ticket { mut slot, mut block, mut number, blocks: mut left, .. } = *ticket;
+        core::iter::from_fn(move || {
+            let blocks = all.checked_sub(block)?.min(left);
+            let part = Part { slot, block, number, blocks };
+            left = left.checked_sub(blocks)?;
+            slot = slot.checked_add(1)?;
+            number = number.checked_add(u64::try_from(blocks).ok()?)?;
+            block = 0;
+            (blocks > 0).then_some(part)
+        })
+    }
+
+    /// What the descriptors of these blocks say now; `None` if one of them is not there any more, or
+    /// its page is not in memory.
+    fn expected(&self, ticket: &Ticket) -> Option<Expected> {
+        let size = self.geometry.slot_size;
+        let mut expected = Expected { sums: 0, generations: 0 };
+        for part in self.parts(ticket) {
+            let (key, block) = self.window(ticket.blob, part.number)?;
+            let held: Option<SlotKey> = self.slots.key(part.slot);
+            if held != Some(key) || block != part.block {
+                return None;
+            }
+            let (page, index) = self.geometry.place(part.slot);
+            let raw = self.pages.get(page)?;
+            let generation = descriptor::head(raw, size, index).slot_generation;
+            expected.generations = fold_in(expected.generations, generation.into());
+            for block in (part.block..).take(part.blocks) {
+                let sum = descriptor::sum(raw, size, index, block);
+                expected.sums = fold_in(expected.sums, sum);
+            }
+        }
+        Some(expected)
+    }
+
+    /// Whether `data` is what the ticket was issued for.
+    pub(super) fn is_right(&self, ticket: &Ticket, data: &[u8]) -> bool {
+        let Some(entry) = self.blobs.get(ticket.blob) else { return false };
+        let blocks = data.chunks(BLOCK_BYTES);
+        let sums = blocks.len() == ticket.blocks;
+        let sum = |(number, data)| entry.key.checksum(number, data);
+        sums && (ticket.number..).zip(blocks).map(sum).fold(0, fold_in) == ticket.expected.sums
+    }
+
+    /// A read of these blocks brought `data`, which is not right. Gives up the slots whose bytes
+    /// differ from their checks.
+    pub(super) fn blame(&mut self, ticket: &Ticket, data: &[u8]) {
+        let key = self.blobs.get(ticket.blob).map(|entry| entry.key);
+        let unchanged = self.expected(ticket) == Some(ticket.expected);
+        let Some(key) = key.filter(|_| unchanged) else {
+            self.stats.stale_reads = self.stats.stale_reads.saturating_add(1);
+            trace::debug!("region: a read of slot {} was overtaken", ticket.slot);
+            return;
+        };
+        let size = self.geometry.slot_size;
+        let mut data = data.chunks(BLOCK_BYTES);
+        for part in self.parts(ticket) {
+            let (page, index) = self.geometry.place(part.slot);
+            let Some(raw) = self.pages.get(page) else { return };
+            let places = (part.number..).zip(part.block..).zip(data.by_ref().take(part.blocks));
+            let mut wrong = places.filter(|((number, block), data)| {
+                key.checksum(*number, data) != descriptor::sum(raw, size, index, *block)
+            });
+            if let Some(((number, _), _)) = wrong.next() {
+                wrong.for_each(drop);
+                self.find_wrong(part.slot, (ticket.blob, number));
+            }
+        }
+    }
+
+    /// A block of a slot is wrong.
+    fn find_wrong(&mut self, slot: u32, (blob, number): (BlobIndex, u64)) {
+        self.stats.check_failures = self.stats.check_failures.saturating_add(1);
+        trace::warn!("region: slot {}: block {} of its blob failed its check", slot, number);
+        if !self.blamed.contains(&(blob, number)) {
+            // If there is no room for one more the region is condemned already.
+            let _ = self.blamed.push((blob, number));
+        }
+        if self.blamed.is_full() && self.mode == Mode::ReadWrite {
+            self.condemned = Condemned::Wanted;
+        }
+        self.give_up(slot);
+    }
+
+    /// A read of these blocks failed.
+    pub(super) fn unread(&mut self, ticket: &Ticket) {
+        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        trace::warn!("region: slot {} could not be read", ticket.slot);
+        if self.expected(ticket) == Some(ticket.expected) {
+            self.give_up(ticket.slot);
+        }
+    }
+
+    fn give_up(&mut self, slot: u32) {
+        self.slots.evict(slot);
+        let blamed = u64::try_from(self.blamed.len()).unwrap_or(u64::MAX);
+        let most = u64::try_from(BLAMED_MAX).unwrap_or(u64::MAX);
+        if blamed.saturating_add(self.stats.region_faults) >= most {
+            trace::warn!("region: bypassed for this mount after {} failed reads", most);
+            self.mode = Mode::Bypass("too many reads of it failed");
+        }
+    }
+}
+
+/// Folds the next of a row of checks in. Rows that differ in one check never end alike, and any
+/// others do in one of 2^64.
+fn fold_in(folded: u64, next: u64) -> u64 {
+    (folded.rotate_left(23) ^ next).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold_in;
+
+    #[test]
+    fn rows_that_differ_in_one_check_or_in_order_end_differently() {
+        let end = |row: [u64; 4]| row.into_iter().fold(0, fold_in);
+        let row = [1, 2, 3, 4];
+        for bit in 0..64 {
+            for at in 0..4 {
+                let mut other = row;
+                if let Some(sum) = other.get_mut(at) {
+                    *sum ^= 1 << bit;
+                }
+                assert_ne!(end(other), end(row), "bit {bit} of {at}");
+            }
+        }
+        assert_ne!(end([2, 1, 3, 4]), end(row));
+        assert_ne!(end([1, 2, 4, 3]), end(row));
+    }
+}
