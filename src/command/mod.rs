@@ -4,6 +4,7 @@
 //! before it reads, and none while it does.
 
 pub mod bench;
+mod blame;
 pub mod config;
 pub mod frame;
 mod json;
@@ -20,6 +21,7 @@ mod verdict;
 pub mod wire;
 pub mod words;
 
+pub use blame::Blamed;
 pub use mount::{Memory, MountError, Mounted, TooLarge, open, open_region};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
 pub use print::AtPath;

@@ -140,7 +140,7 @@ fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
         }
         result.map_err(|error| match error {
             CommandError::Output(error) => anyhow!("standard output: {error}"),
-            error => anyhow!("{error}"),
+            error => anyhow!("{}", mounted.blame(config, &error)),
         })?;
         Counters { files, ..Counters::of(&root) }
     };

@@ -99,7 +99,7 @@ pub fn run(mut machine: Machine) -> ! {
     let counters = finish(&root, files);
     match result {
         Ok(()) => pass(&counters),
-        Err(error) => fail(&error, Some(&counters)),
+        Err(error) => fail(&mounted.blame(config, &error), Some(&counters)),
     }
 }
 

@@ -1,0 +1,59 @@
+//! Which source a failed read is due to, by the name that the command line has for it.
+//!
+//! Always: an error keeps its own words; the name comes after them.
+
+use super::config::{Config, SourceName};
+use super::mount::Mounted;
+use super::run::CommandError;
+use crate::Error;
+use crate::storage::DeviceId;
+use core::fmt;
+
+/// An error with the name of the source that failed.
+pub struct Blamed<'e, E> {
+    error: &'e CommandError<E>,
+    culprit: Option<(DeviceId, Culprit<'e>)>,
+}
+
+enum Culprit<'e> {
+    Named(&'e SourceName),
+    /// The source of this slot, which was found by its tag.
+    Slot(u16),
+}
+
+impl Mounted {
+    /// Returns the error with the name that `config` has for the device that failed, if it is the
+    /// source of a slot.
+    pub fn blame<'e, E>(&self, config: &'e Config, error: &'e CommandError<E>) -> Blamed<'e, E> {
+        let culprit = match error {
+            CommandError::Read(_, Error::Io(io)) | CommandError::Rows(_, Error::Io(io), _) => {
+                self.culprit(config, io.device).map(|culprit| (io.device, culprit))
+            }
+            _ => None,
+        };
+        Blamed { error, culprit }
+    }
+
+    fn culprit<'e>(&self, config: &'e Config, device: DeviceId) -> Option<Culprit<'e>> {
+        let mut slots = (0_u16..).zip(&self.sources);
+        let (slot, _) = slots.find(|(_, source)| source.device == device)?;
+        let name = match slot {
+            0 => config.image.as_ref(),
+            _ => config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name),
+        };
+        Some(name.map_or(Culprit::Slot(slot), Culprit::Named))
+    }
+}
+
+impl<E: fmt::Debug> fmt::Display for Blamed<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)?;
+        match &self.culprit {
+            Some((device, Culprit::Named(name))) => write!(f, " ({device} is {name})"),
+            Some((device, Culprit::Slot(slot))) => {
+                write!(f, " ({device} is the source of slot {slot})")
+            }
+            None => Ok(()),
+        }
+    }
+}
