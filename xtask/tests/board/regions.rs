@@ -153,11 +153,16 @@ fn region_disk_that_is_not_there_is_a_notice() {
     assert!(outcome.stderr.contains(notice), "{}", outcome.stderr);
 }
 
-/// Boots with a region disk on which blkdebug injects EIO.
-fn boot_with_errors(sample: &Sample, event: &str, sector: Option<u64>) -> Outcome {
+/// Input or output error.
+const EIO: u32 = 5;
+/// No space left on the device.
+const ENOSPC: u32 = 28;
+
+/// Boots with a region disk on which blkdebug injects this error.
+fn boot_with_errors(sample: &Sample, event: &str, errno: u32, sector: Option<u64>) -> Outcome {
     let config = sample.path("blkdebug.conf");
     let sector = sector.map_or(String::new(), |sector| format!("sector = \"{sector}\"\n"));
-    let rule = format!("[inject-error]\nevent = \"{event}\"\nerrno = \"5\"\n{sector}");
+    let rule = format!("[inject-error]\nevent = \"{event}\"\nerrno = \"{errno}\"\n{sector}");
     fs::write(&config, rule).unwrap();
     let config = format!("cache={}", config.display());
     boot_cached(sample, &["--blkdebug", &config])
@@ -167,22 +172,33 @@ fn boot_with_errors(sample: &Sample, event: &str, sector: Option<u64>) -> Outcom
 fn region_disk_that_fails_every_write_or_flush_fails_no_read() {
     for event in ["write_aio", "flush_to_disk"] {
         let sample = Sample::new();
-        boot_with_errors(&sample, event, None);
+        boot_with_errors(&sample, event, EIO, None);
         // A region that is formatted already meets the error later.
         fs::remove_file(sample.path("region")).unwrap();
         passes(sample.cached(&["--", "ls", "/"]));
-        let outcome = boot_with_errors(&sample, event, None);
+        let outcome = boot_with_errors(&sample, event, EIO, None);
         assert!(!outcome.verdict().contains(" region faults 0,"), "{event}: {}", outcome.stderr);
         boot_cached(&sample, &[]);
         assert_served_warm(&sample);
     }
 }
 
+/// QEMU stops a machine for that, unless its disk is told to report it.
+#[test]
+fn full_disk_under_a_region_fails_no_read_and_stops_no_machine() {
+    let sample = Sample::new();
+    passes(sample.cached(&["--", "ls", "/"]));
+    let outcome = boot_with_errors(&sample, "write_aio", ENOSPC, None);
+    assert!(!outcome.verdict().contains(" region faults 0,"), "{}", outcome.stderr);
+    boot_cached(&sample, &[]);
+    assert_served_warm(&sample);
+}
+
 #[test]
 fn region_disk_that_fails_every_read_is_as_good_as_none() {
     let sample = Sample::new();
     boot_cached(&sample, &[]);
-    let outcome = boot_with_errors(&sample, "read_aio", None);
+    let outcome = boot_with_errors(&sample, "read_aio", EIO, None);
     outcome.assert_counter("hits 0");
     assert_served_warm(&sample);
 }
@@ -194,7 +210,7 @@ fn region_disk_that_fails_one_sector_is_read_around() {
     let region = fs::read(sample.path("region")).unwrap();
     let file = sample.tree.content("/d0/03").unwrap().to_vec();
     let kept = region.chunks(4096).position(|block| *block == file[..4096]).unwrap() as u64;
-    let outcome = boot_with_errors(&sample, "read_aio", Some(kept * 8 + 3));
+    let outcome = boot_with_errors(&sample, "read_aio", EIO, Some(kept * 8 + 3));
     assert!(!outcome.verdict().contains(" region faults 0,"), "{}", outcome.stderr);
     assert!(!outcome.verdict().contains(", hits 0,"), "{}", outcome.stderr);
     boot_cached(&sample, &[]);
