@@ -89,6 +89,8 @@ impl Child {
         if let Some(pid) = pid {
             // Not reaped yet, so the id is still this child's. A failure is met by SIGKILL below.
             let _ = kill_process(pid, Signal::TERM);
+            // One that was stopped hears of it, too.
+            let _ = kill_process(pid, Signal::CONT);
         }
         if let Some(status) = self.wait_for(TERM_PATIENCE)? {
             return Ok(status);
@@ -133,6 +135,15 @@ mod tests {
         let mut child = sleeper("trap '' TERM; while :; do sleep 0.05; done");
         assert_eq!(child.wait_for(Duration::from_millis(300)).unwrap(), None);
         assert_eq!(child.stop().unwrap().signal(), Some(9));
+    }
+
+    #[test]
+    fn a_child_that_was_stopped_ends_at_once() {
+        let mut child = sleeper("kill -STOP $$; exec sleep 60");
+        assert_eq!(child.wait_for(Duration::from_millis(300)).unwrap(), None);
+        let begin = Instant::now();
+        assert_eq!(child.stop().unwrap().signal(), Some(15));
+        assert!(begin.elapsed() < TERM_PATIENCE);
     }
 
     #[test]

@@ -4,12 +4,15 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a boot may take, its command included.
 const BOOT_SECONDS: u64 = 60;
@@ -193,11 +196,17 @@ impl Boot {
 
     /// As [`Boot::kill`], and says whether there was one: it may end by itself at any moment.
     pub fn kill_if_any(&self, program: &str) -> bool {
+        self.signal(program, Signal::KILL)
+    }
+
+    /// Sends a signal to the processes of this program that the tool has started, and says whether
+    /// there was one.
+    pub fn signal(&self, program: &str, signal: Signal) -> bool {
         let ids = self.children(program);
         for id in &ids {
-            let id = i32::try_from(*id).ok().and_then(rustix::process::Pid::from_raw);
+            let id = i32::try_from(*id).ok().and_then(Pid::from_raw);
             // One of several may be gone with the first.
-            let _ = rustix::process::kill_process(id.unwrap(), rustix::process::Signal::KILL);
+            let _ = kill_process(id.unwrap(), signal);
         }
         !ids.is_empty()
     }
@@ -222,6 +231,28 @@ impl Outcome {
     pub fn assert_counter(&self, words: &str) {
         let counters = self.verdict().split_once("  ").map_or("", |(_, counters)| counters);
         assert!(counters.split(", ").any(|counter| counter == words), "{words}: {}", self.stderr);
+    }
+}
+
+/// One command of QEMU's machine protocol.
+pub fn qmp(socket: &Path, command: &str) {
+    let until = Instant::now() + Duration::from_secs(30);
+    let stream = loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(Instant::now() < until, "QEMU does not listen: {error}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    };
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap());
+    for command in ["qmp_capabilities", command] {
+        writeln!(&stream, "{{\"execute\": \"{command}\"}}").unwrap();
+        let mut answer = String::new();
+        while !answer.contains("\"return\"") {
+            answer.clear();
+            assert!(lines.read_line(&mut answer).unwrap() > 0, "QEMU hung up");
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod boot;
 mod commands;
 mod counters;
 mod cuts;
+mod daemons;
 mod dist;
 mod faults;
 mod golden;
@@ -25,5 +26,6 @@ mod sample;
 #[path = "../../../tests/golden/set.rs"]
 mod set;
 mod shares;
+mod stalls;
 mod transports;
 mod waiting;

@@ -7,11 +7,9 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use crate::boot::passes;
+use crate::daemons::Daemon;
 use crate::sample::Sample;
 use crate::transports::{MACHINES, of, reads_twice};
 
@@ -37,60 +35,6 @@ fn registers_from_before_virtio_1_serve_queues_of_any_size() {
     }
 }
 
-/// A disk in a process of its own, as vhost-user has it.
-struct OtherProcess {
-    daemon: Child,
-    socket: PathBuf,
-}
-
-impl OtherProcess {
-    /// The disk has the bytes of `file`, and is called `vhost_user_blk`.
-    fn serve(file: &Path, socket: PathBuf) -> Self {
-        let node = format!("driver=file,node-name=disk,filename={}", file.display());
-        let export = format!(
-            "type=vhost-user-blk,id=export,node-name=disk,writable=on,addr.type=unix,addr.path={}",
-            socket.display()
-        );
-        let mut command = Command::new("qemu-storage-daemon");
-        command.args(["--blockdev", &node, "--export", &export]).stdin(Stdio::null());
-        let mut serving = Self { daemon: command.spawn().unwrap(), socket };
-        let until = Instant::now() + Duration::from_secs(30);
-        while !serving.socket.exists() {
-            let ended = serving.daemon.try_wait().unwrap();
-            assert!(ended.is_none() && Instant::now() < until, "no disk: {ended:?}");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        serving
-    }
-
-    /// Arguments of the tool for a machine with the disk on `bus`.
-    fn args(&self, bus: &str, properties: &str) -> Vec<OsString> {
-        let device = if bus == "pci" { "vhost-user-blk-pci" } else { "vhost-user-blk" };
-        let words = [
-            "-object".into(),
-            "memory-backend-memfd,id=lent,size=64M,share=on".into(),
-            "-machine".into(),
-            "memory-backend=lent".into(),
-            "-chardev".into(),
-            format!("socket,id=daemon,path={}", self.socket.display()),
-            "-global".into(),
-            "virtio-mmio.force-legacy=false".into(),
-            "-device".into(),
-            format!("{device},chardev=daemon,num-queues=1,{properties}"),
-        ];
-        let qemu = words.into_iter().flat_map(|word| ["--qemu-arg".into(), word]);
-        let all = ["--mem", "64M", "--bus", bus].map(String::from).into_iter().chain(qemu);
-        all.map(OsString::from).collect()
-    }
-}
-
-impl Drop for OtherProcess {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
 /// The region is on the disk with 2 entries, so that it is written, flushed and read.
 #[test]
 fn disk_with_a_queue_of_2_entries_is_read_and_written() {
@@ -98,11 +42,11 @@ fn disk_with_a_queue_of_2_entries_is_read_and_written() {
         for indirect in ["on", "off"] {
             let sample = Sample::new();
             File::create(sample.path("region")).unwrap().set_len(16 << 20).unwrap();
-            let disk = OtherProcess::serve(&sample.path("region"), sample.path("daemon"));
+            let disk = Daemon::vhost_user_blk(&sample.path("region"), sample.path("daemon"));
             for counter in ["region yes", "fetched 0 bytes"] {
                 let properties = format!("queue-size=2,indirect_desc={indirect}");
                 let mut args: Vec<OsString> = ["--board", board].map(OsString::from).into();
-                args.extend(disk.args(bus, &properties));
+                args.extend(disk.vhost_user_args(bus, &properties));
                 args.extend(["--guest-option", "cache=vhost_user_blk"].map(OsString::from));
                 args.extend(sample.args(&["--", "manifest", "/"]));
                 let outcome = passes(args);

@@ -2,15 +2,10 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rootlet_sim::image::{Content, Tree};
 
-use crate::boot::{Boot, fails, passes};
+use crate::boot::{Boot, fails, passes, qmp};
 use crate::sample::Sample;
 
 /// The daemon's program.
@@ -69,28 +64,6 @@ fn share_without_the_file_is_told_with_its_name() {
     let words = args(&sample, &["--", "ls", "/"]);
     fs::remove_file(sample.dir().join("shared/b.blob")).unwrap();
     fails(words, "blob of slot 2 (file b.blob on share (any)): the share has no such file");
-}
-
-/// One command of QEMU's machine protocol.
-fn qmp(socket: &Path, command: &str) {
-    let until = Instant::now() + Duration::from_secs(30);
-    let stream = loop {
-        match UnixStream::connect(socket) {
-            Ok(stream) => break stream,
-            Err(error) => assert!(Instant::now() < until, "QEMU does not listen: {error}"),
-        }
-        thread::sleep(Duration::from_millis(5));
-    };
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    let mut lines = BufReader::new(stream.try_clone().unwrap());
-    for command in ["qmp_capabilities", command] {
-        writeln!(&stream, "{{\"execute\": \"{command}\"}}").unwrap();
-        let mut answer = String::new();
-        while !answer.contains("\"return\"") {
-            answer.clear();
-            assert!(lines.read_line(&mut answer).unwrap() > 0, "QEMU hung up");
-        }
-    }
 }
 
 #[test]

@@ -1,0 +1,133 @@
+//! Sources that keep silent: their daemon is stopped in the middle of a read.
+//!
+//! Always: the read or the run fails by its deadline, says which source it was, and leaves neither
+//! the guest nor QEMU standing. Nothing of it may end in a device's reset, in which QEMU waits for
+//! the daemon and the whole machine with it.
+
+use std::ffi::OsString;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rootlet_sim::image::{Content, Tree};
+use rustix::process::Signal;
+
+use crate::boot::{Boot, qmp};
+use crate::daemons::Daemon;
+use crate::sample::Sample;
+
+/// Board and bus of each transport.
+const MACHINES: [(&str, &str); 3] = [("microvm", "mmio"), ("q35", "pci"), ("virt-aarch64", "mmio")];
+const DEADLINE: Duration = Duration::from_secs(3);
+/// What a busy host may add to the second that the guest has.
+const LOAD: Duration = Duration::from_secs(10);
+
+/// An image with one file, of more than fits between guest and test, so that it cannot end before
+/// it is let.
+fn sample() -> Sample {
+    let mut tree = Tree::new();
+    tree.file("/large", Content::seeded(1, 48 << 20));
+    Sample::from_tree(tree, 1)
+}
+
+/// Arguments for the image and its second blob, on a board.
+fn args(sample: &Sample, board: &str, more: &[&str]) -> Vec<OsString> {
+    let mut args: Vec<OsString> = vec!["--board".into(), board.into()];
+    args.extend(["--image".into(), sample.path("image").into()]);
+    args.extend(["--blob".into(), format!("2={}", sample.path("blob2").display()).into()]);
+    args.extend(["--guest-option", "deadline=3"].map(OsString::from));
+    args.extend(more.iter().map(OsString::from));
+    args
+}
+
+/// Boots, stops the daemon in the middle of the read of `name`, and expects the end.
+#[track_caller]
+fn stalls(args: Vec<OsString>, name: &str, stop: impl FnOnce(&Boot)) {
+    let args = args.into_iter().chain(["--", "cat", "/large"].map(OsString::from));
+    let mut boot = Boot::start(args);
+    boot.first_byte();
+    stop(&boot);
+    let begin = Instant::now();
+    let outcome = boot.end();
+    let took = begin.elapsed();
+    println!("{name}: {took:?}, {}", outcome.verdict());
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains(&format!("{name}: no answer for 3 s")), "{}", outcome.stderr);
+    assert!(outcome.verdict().starts_with("FAIL "), "{}", outcome.stderr);
+    assert!(outcome.verdict().contains(name), "{}", outcome.stderr);
+    assert!(outcome.verdict().contains("no answer before the deadline"), "{}", outcome.stderr);
+    assert!(took < DEADLINE + Duration::from_secs(1) + LOAD, "{took:?}: {}", outcome.stderr);
+}
+
+#[test]
+fn stopped_nbd_server_ends_the_read_by_its_deadline() {
+    for (board, bus) in MACHINES {
+        let sample = sample();
+        let Some(server) = Daemon::nbd(&sample.path("blob1"), sample.path("socket")) else {
+            return;
+        };
+        let mut args = args(&sample, board, &["--guest-option", "blob1=blob1"]);
+        args.extend(server.nbd_args(bus, "blob1"));
+        stalls(args, "blob1", |_| server.stop());
+    }
+}
+
+#[test]
+fn stopped_daemon_of_a_vhost_user_disk_ends_the_read_by_its_deadline() {
+    for (board, bus) in MACHINES {
+        let sample = sample();
+        let daemon = Daemon::vhost_user_blk(&sample.path("blob1"), sample.path("socket"));
+        let mut args = args(&sample, board, &["--guest-option", "blob1=vhost_user_blk"]);
+        args.extend(daemon.vhost_user_args(bus, "queue-size=128"));
+        stalls(args, "vhost_user_blk", |_| daemon.stop());
+    }
+}
+
+#[test]
+fn stopped_daemon_of_a_share_ends_the_read_by_its_deadline() {
+    for (board, bus) in MACHINES {
+        let sample = sample();
+        let shared = sample.path("shared");
+        fs::create_dir(&shared).unwrap();
+        fs::rename(sample.path("blob1"), shared.join("blob1")).unwrap();
+        let mut args = args(&sample, board, &["--bus", bus, "--blob", "1=share:blob1", "--share"]);
+        args.push(shared.into());
+        stalls(args, "share", |boot| {
+            assert!(boot.signal("virtiofsd", Signal::STOP), "the tool runs no daemon");
+        });
+    }
+}
+
+/// The image is read straight into the memory of who asks for it.
+#[test]
+fn source_that_keeps_memory_of_a_read_ends_the_run_by_its_deadline() {
+    for board in ["microvm", "virt-riscv64"] {
+        let sample = Sample::new();
+        let (image, socket) = (sample.path("image"), sample.path("qmp"));
+        let Some(server) = Daemon::nbd(&image, sample.path("socket")) else { return };
+        let qmp_at = format!("unix:{},server=on,wait=off", socket.display());
+        let mut args = server.nbd_args("mmio", "far");
+        args.extend(["--board", board, "--qemu-arg", "-S"].map(OsString::from));
+        args.extend(["--qemu-arg", "-qmp", "--qemu-arg", &qmp_at].map(OsString::from));
+        let near = format!("near={},ro", sample.path("blob1").display());
+        args.extend(["--disk", &near].map(OsString::from));
+        for option in ["deadline=7", "image=far"] {
+            args.extend(["--guest-option", option].map(OsString::from));
+        }
+        args.extend(["--", "ls", "/"].map(OsString::from));
+        let boot = Boot::start(args);
+        // That it answers shows that the machine is complete.
+        qmp(&socket, "query-status");
+        server.stop();
+        qmp(&socket, "cont");
+        let begin = Instant::now();
+        let outcome = boot.end();
+        let took = begin.elapsed();
+        println!("{board}: {took:?}, {}", outcome.verdict());
+        assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+        let said = ["far: no answer for 5 s", "far: no answer for 7 s: given up"];
+        assert!(said.iter().all(|said| outcome.stderr.contains(said)), "{}", outcome.stderr);
+        let why = "FAIL far: no answer before the deadline, and it keeps memory of a read";
+        assert!(outcome.verdict().starts_with(why), "{}", outcome.stderr);
+        assert!(took < Duration::from_secs(7 + 1) + LOAD, "{took:?}: {}", outcome.stderr);
+    }
+}
