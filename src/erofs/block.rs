@@ -18,7 +18,8 @@ impl BlockSize {
     /// The largest block, in bytes.
     pub const BYTES_MAX: usize = 65_536;
 
-    /// From the shift that the superblock stores (`blkszbits`), 9 to 16.
+    /// Returns the size for the shift that the superblock stores (`blkszbits`), or `None` if that is
+    /// not 9 to 16.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match Pow2::from_bits(wide8(bits)) {
             Some(size) if bits >= 9 && bits <= 16 => Some(Self(size)),
@@ -76,12 +77,12 @@ pub struct Nid(pub u64);
 impl Nid {
     const METABOX: u64 = 1 << 63;
 
-    /// Where the inode and all that lies behind it are.
+    /// Returns the space that the inode and all that follows it lie in.
     pub const fn space(self) -> Space {
         if self.0 & Self::METABOX == 0 { Space::Image } else { Space::Metabox }
     }
 
-    /// The index of its slot in its space.
+    /// Returns the index of the slot in that space.
     pub const fn slot(self) -> u64 {
         self.0 & !Self::METABOX
     }
@@ -105,12 +106,12 @@ impl fmt::Display for Nid {
     }
 }
 
-/// A range of bytes of the primary device or of the metabox; its end does not overflow.
+/// A range of bytes of the primary device or of the metabox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// The first byte.
     pub at: u64,
-    /// How many bytes.
+    /// The number of bytes.
     pub len: u64,
 }
 

@@ -38,7 +38,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// The space that the part lies in.
+    /// Returns the space that the part lies in.
     pub(super) const fn space(self) -> Space {
         match self {
             Self::Inode(nid)
@@ -140,7 +140,7 @@ pub enum Corrupt {
     /// A fragment beyond the end of the packed inode, in bytes.
     FragmentBeyondPacked { nid: Nid, at: u64, len: u64, packed: u64 },
     /// A long prefix of xattr names that is too short or too long.
-    XattrPrefixLen { prefix: u8, len: u16 },
+    XattrPrefixLen { prefix: u8, len: usize },
     /// A compact inode's mtime plus the epoch needs more than 64 bits.
     Mtime { nid: Nid, epoch: i64, seconds: u32 },
     /// A slot that reaches beyond 48-bit block numbers.
@@ -191,34 +191,6 @@ pub enum Corrupt {
 
 impl fmt::Display for Corrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Magic(_)
-            | Self::BlockBits(_)
-            | Self::ImageTruncated { .. }
-            | Self::RootKind { .. }
-            | Self::Checksum { .. }
-            | Self::SuperblockSlots(_)
-            | Self::CompressionLimit { .. }
-            | Self::NoMetabox
-            | Self::NoPackedInode
-            | Self::XattrPrefixLen { .. }
-            | Self::SlotRange { .. }
-            | Self::SlotsOverlap { .. }
-            | Self::NoSlot { .. }
-            | Self::BlockBeyondSlot { .. }
-            | Self::BeyondBlob { .. } => self.fmt_image(f),
-            Self::Short { .. } | Self::Overflow(_) | Self::BeyondImage { .. } => self.fmt_part(f),
-            Self::FirstNameoff { .. }
-            | Self::Nameoff { .. }
-            | Self::NoEntry { .. }
-            | Self::Name { .. } => self.fmt_dir(f),
-            _ => self.fmt_inode(f),
-        }
-    }
-}
-
-impl Corrupt {
-    fn fmt_part(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Short { part, need, got } => write!(f, "{part} needs {need} bytes, has {got}"),
             Self::Overflow(part) => write!(f, "{part} lies beyond any address"),
@@ -228,12 +200,6 @@ impl Corrupt {
                     "{part}, {len} bytes at byte {at:#x}, ends beyond the image of {image:#x}"
                 )
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn fmt_image(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
             Self::Magic(magic) => write!(f, "magic {magic:#010x} at byte 0x400, not 0xe0f5e1e2"),
             Self::ImageTruncated { says, has } => {
                 write!(f, "it should have {says} bytes, its device has {has}")
@@ -277,12 +243,6 @@ impl Corrupt {
             Self::BlockBeyondSlot { slot, block, blocks } => {
                 write!(f, "block {block} of device slot {slot}, which has {blocks}")
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn fmt_inode(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
             Self::Mtime { nid, epoch, seconds } => {
                 write!(f, "mtime of nid {nid}: {seconds} s after {epoch}")
             }
@@ -346,12 +306,6 @@ impl Corrupt {
             Self::XattrOverrun { part, at, need, left } => {
                 write!(f, "{part}: the entry at byte {at} needs {need} bytes of {left}")
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn fmt_dir(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
             Self::FirstNameoff { nid, block, nameoff, len } => {
                 write!(
                     f,
@@ -368,7 +322,6 @@ impl Corrupt {
             Self::Name { nid, block, entry, fault } => {
                 write!(f, "directory nid {nid} block {block} entry {entry}: the name {fault}")
             }
-            _ => Ok(()),
         }
     }
 }

@@ -35,10 +35,10 @@ pub struct DeviceSlot {
 }
 
 impl DeviceSlot {
-    /// How many bytes a slot has.
+    /// The bytes of a slot.
     pub const BYTES: usize = SLOT_LEN;
 
-    /// Slot `number` (1 is the first) from its bytes.
+    /// Reads slot `number` (1 is the first).
     pub fn from_bytes(
         superblock: &Superblock,
         number: u16,
@@ -50,19 +50,27 @@ impl DeviceSlot {
             blocks |= u64::from(raw.u32::<72>()) << 32;
             uniaddr |= u64::from(raw.u16::<76>()) << 32;
         }
-        if uniaddr.saturating_add(blocks) > BLOCKS_MAX {
+        if uniaddr.checked_add(blocks).is_none_or(|end| end > BLOCKS_MAX) {
             return Err(Corrupt::SlotRange { slot: number, uniaddr, blocks }.into());
         }
         Ok(Self { tag: raw.bytes::<0, 64>(), blocks, uniaddr })
     }
 
-    /// The label, up to the first NUL: a blob id, or the UUID of a merged image's source; empty
-    /// where the image does not say.
+    /// Returns the label, up to the first NUL: a blob id, or the UUID of a merged image's source;
+    /// empty where the image does not say.
     pub fn tag(&self) -> &[u8] {
-        self.tag.split(|&byte| byte == 0).next().unwrap_or_default()
+        match self.tag.iter().position(|byte| *byte == 0) {
+            Some(len) => self.tag.split_at(len).0,
+            None => &self.tag,
+        }
     }
 
-    /// Where `block` of the unified address space lies in this slot.
+    /// Returns the length in blocks, or `None` where the image does not say.
+    fn known_blocks(&self) -> Option<u64> {
+        (self.blocks != 0).then_some(self.blocks)
+    }
+
+    /// Returns which block of this slot `block` of the unified address space is.
     fn offset_of(&self, block: u64) -> Option<u64> {
         let offset = block.checked_sub(self.uniaddr)?;
         (self.uniaddr != 0 && offset < self.blocks).then_some(offset)
@@ -76,8 +84,8 @@ pub struct Place {
     pub slot: u16,
     /// The block of that device.
     pub block: u64,
-    /// How many blocks from there on, this one included, lie on that device; at least 1. `None`
-    /// where the image does not say how long the device is. A longer run must not be read on.
+    /// The number of blocks of that device from this one on, at least 1. `None` where the image
+    /// does not say how long the device is. No run may be longer.
     pub blocks_left: Option<u64>,
 }
 
@@ -85,18 +93,19 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Devices {
     slots: Slots,
+    len: u16,
     primary_blocks: u64,
 }
 
 impl Devices {
-    /// From the bytes at [`Superblock::device_table_at`]; from none if there is no table.
+    /// Reads the bytes at [`Superblock::device_table_at`]; none if there is no table.
     ///
     /// # Errors
     /// Corrupt when a slot overlaps another, or the primary device, in the unified address space.
     /// Slots without a length hold no unified block, so they overlap nothing.
     pub fn from_bytes(superblock: &Superblock, table: &[u8]) -> Result<Self, FormatError> {
         let count = usize::from(superblock.extra_devices);
-        let need = count.saturating_mul(SLOT_LEN);
+        let need = count << SLOT_BITS;
         let short = Corrupt::Short { part: Part::DeviceTable, need, got: table.len() };
         let table = table.get(..need).ok_or(short)?;
         #[cfg(feature = "alloc")]
@@ -111,32 +120,33 @@ impl Devices {
             #[cfg(not(feature = "alloc"))]
             slots.push(slot).map_err(|_| Corrupt::NoSlot { slot: number, slots: number })?;
         }
-        let devices = Self { slots, primary_blocks: superblock.blocks };
+        let (len, primary_blocks) = (superblock.extra_devices, superblock.blocks);
+        let devices = Self { slots, len, primary_blocks };
         devices.check_overlap()?;
         Ok(devices)
     }
 
-    /// How many slots there are besides the primary.
+    /// Returns how many slots there are besides the primary.
     pub fn len(&self) -> u16 {
-        u16::try_from(self.slots.len()).unwrap_or(u16::MAX)
+        self.len
     }
 
-    /// Whether the primary device is the only one.
+    /// Returns whether the primary device is the only one.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Slot `number`; 1 is the first, 0 (the primary) has none.
+    /// Returns slot `number`; 1 is the first, 0 (the primary) has none.
     pub fn slot(&self, number: u16) -> Option<&DeviceSlot> {
         self.slots.get(usize::from(number).checked_sub(1)?)
     }
 
-    /// The slots with their numbers, from 1.
+    /// Returns the slots with their numbers, from 1.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &DeviceSlot)> {
         (1..).zip(&self.slots)
     }
 
-    /// Where block `block` of `device_id` (masked already) lies. Id N is slot N; id 0 is the
+    /// Returns where block `block` of `device_id` (masked already) lies. Id N is slot N; id 0 is the
     /// unified address space: the primary device, or the slot that the address falls into.
     ///
     /// # Errors
@@ -147,38 +157,29 @@ impl Devices {
         }
         let missing = Corrupt::NoSlot { slot: device_id, slots: self.len() };
         let slot = self.slot(device_id).ok_or(missing)?;
-        self.place(device_id, block, slot.blocks)
+        place(device_id, block, slot.known_blocks())
     }
 
     fn resolve_unified(&self, block: u64) -> Result<Place, FormatError> {
         for (number, slot) in self.iter() {
             if let Some(offset) = slot.offset_of(block) {
-                return self.place(number, offset, slot.blocks);
+                return place(number, offset, slot.known_blocks());
             }
         }
-        self.place(0, block, self.primary_len())
+        place(0, block, self.primary_len())
     }
 
-    /// Blocks of the primary device in the unified address space; 0 if nothing bounds it.
-    fn primary_len(&self) -> u64 {
+    /// Returns the blocks of the primary device in the unified address space, or `None` if nothing
+    /// bounds it.
+    fn primary_len(&self) -> Option<u64> {
         if self.primary_blocks != 0 {
-            return self.primary_blocks;
+            return Some(self.primary_blocks);
         }
         let starts = self.slots.iter().filter(|slot| slot.uniaddr != 0 && slot.blocks != 0);
-        starts.map(|slot| slot.uniaddr).min().unwrap_or(0)
+        starts.map(|slot| slot.uniaddr).min()
     }
 
-    fn place(&self, slot: u16, block: u64, blocks: u64) -> Result<Place, FormatError> {
-        if blocks == 0 {
-            return Ok(Place { slot, block, blocks_left: None });
-        }
-        match blocks.checked_sub(block) {
-            None | Some(0) => Err(Corrupt::BlockBeyondSlot { slot, block, blocks }.into()),
-            left => Ok(Place { slot, block, blocks_left: left }),
-        }
-    }
-
-    /// At most 64 x 64 comparisons.
+    /// Refuses slots that share a block, in at most 64 x 64 comparisons.
     fn check_overlap(&self) -> Result<(), Corrupt> {
         for (low, slot) in self.iter() {
             if slot.uniaddr == 0 || slot.blocks == 0 {
@@ -196,6 +197,15 @@ impl Devices {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns the place of a block of a device of `blocks` blocks, if its length is known.
+fn place(slot: u16, block: u64, blocks: Option<u64>) -> Result<Place, FormatError> {
+    let Some(blocks) = blocks else { return Ok(Place { slot, block, blocks_left: None }) };
+    match blocks.checked_sub(block) {
+        None | Some(0) => Err(Corrupt::BlockBeyondSlot { slot, block, blocks }.into()),
+        left => Ok(Place { slot, block, blocks_left: left }),
     }
 }
 

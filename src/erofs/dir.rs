@@ -1,17 +1,20 @@
 //! A block of a directory: 12-byte entries, then their names, sorted by their bytes.
 //!
 //! Always: an entry that is handed out has a name of 1 to 255 bytes without slash or NUL, which
-//! lies in the block behind all entries.
+//! lies in the block after all entries.
 
 use core::cmp::Ordering;
+use core::ops::Range;
 
 use super::block::Nid;
 use super::corrupt::{Corrupt, NameFault};
 use super::error::FormatError;
 use super::kind::FileKind;
 use super::record::Record;
+use crate::num::OrBug;
 
 const ENTRY_BYTES: u16 = 12;
+const ENTRY_LEN: usize = 12;
 const NAME_BYTES_MAX: usize = 255;
 
 /// An entry of a directory.
@@ -46,75 +49,77 @@ impl Dirent<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct DirBlock<'b> {
     bytes: &'b [u8],
+    entries: &'b [[u8; ENTRY_LEN]],
     nid: Nid,
     block: u64,
-    len: u16,
+    /// Where the names begin, after the entries.
+    names: u16,
 }
 
 impl<'b> DirBlock<'b> {
-    /// Block `block` of directory `nid`. `bytes` is the whole block, or what the directory's size
-    /// leaves of its last one. Looks at the first entry only.
+    /// Reads block `block` of directory `nid`. `bytes` is the whole block, or what the directory's
+    /// size leaves of its last one. Looks at the first entry only.
     pub fn from_bytes(bytes: &'b [u8], nid: Nid, block: u64) -> Result<Self, FormatError> {
-        let nameoff = Record::<12>::first_of(bytes).map_or(0, |raw| raw.u16::<8>());
-        let whole = nameoff != 0 && nameoff.is_multiple_of(ENTRY_BYTES);
-        // All names have at least one byte, so the first begins before the end.
-        if !whole || usize::from(nameoff) >= bytes.len() {
-            return Err(Corrupt::FirstNameoff { nid, block, nameoff, len: bytes.len() }.into());
+        let wrong = |nameoff| Corrupt::FirstNameoff { nid, block, nameoff, len: bytes.len() };
+        let raw = Record::<ENTRY_LEN>::first_of(bytes).ok_or(wrong(0))?;
+        let names = raw.u16::<8>();
+        if names == 0 || !names.is_multiple_of(ENTRY_BYTES) {
+            return Err(wrong(names).into());
         }
-        Ok(Self { bytes, nid, block, len: nameoff.checked_div(ENTRY_BYTES).unwrap_or(0) })
+        // All names have at least one byte, so the first begins before the end.
+        let (entries, rest) = bytes.split_at_checked(usize::from(names)).ok_or(wrong(names))?;
+        if rest.is_empty() {
+            return Err(wrong(names).into());
+        }
+        Ok(Self { bytes, entries: entries.as_chunks().0, nid, block, names })
     }
 
-    /// How many entries it has, at least one.
+    /// Returns how many entries the block has, at least one.
     pub fn len(&self) -> u16 {
-        self.len
+        self.names / ENTRY_BYTES
     }
 
-    /// Never.
+    /// Returns false: a block has an entry.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.entries.is_empty()
     }
 
-    /// Entry `entry`. Does not compare its name with others.
+    /// Returns entry `entry`. Does not compare its name with others.
     pub fn entry(&self, entry: u16) -> Result<Dirent<'b>, FormatError> {
         let raw = self.raw(entry)?;
         Ok(dirent(raw, self.name(entry, raw)?))
     }
 
-    /// The inode of an entry, whatever else it holds.
+    /// Returns the inode of an entry, whatever else it holds.
     pub fn target(&self, entry: u16) -> Option<Nid> {
         self.raw(entry).ok().map(|raw| Nid(raw.u64::<0>()))
     }
 
-    /// The name of the first entry, to choose a block by.
+    /// Returns the name of the first entry, to choose a block by.
     pub fn first_name(&self) -> Result<&'b [u8], FormatError> {
-        Ok(self.name(0, self.raw(0)?)?)
+        self.name(0, self.raw(0)?)
     }
 
-    /// The name of the last entry, with which the next block's first must be compared.
+    /// Returns the name of the last entry, with which the next block's first must be compared.
     pub fn last_name(&self) -> Result<&'b [u8], FormatError> {
-        let last = self.len.saturating_sub(1);
-        Ok(self.name(last, self.raw(last)?)?)
+        let last = self.len().checked_sub(1).or_bug()?;
+        self.name(last, self.raw(last)?)
     }
 
-    /// The name of an entry that is not the last and was handed out before: bytes up to the next
-    /// name, which are not looked at again.
-    pub(crate) fn name_bytes(&self, entry: u16) -> &'b [u8] {
-        let nameoff = |entry| self.raw(entry).map(|raw| usize::from(raw.u16::<8>()));
-        match (nameoff(entry), nameoff(entry.saturating_add(1))) {
-            (Ok(start), Ok(end)) => self.bytes.get(start..end).unwrap_or_default(),
-            _ => &[],
-        }
+    /// Returns the name of an entry that was handed out before, so that its bytes are right.
+    pub(crate) fn name_bytes(&self, entry: u16) -> Result<&'b [u8], FormatError> {
+        self.bytes_of_name(entry, self.raw(entry)?)
     }
 
-    /// The entries in order. An error ends them.
+    /// Returns the entries in order. An error ends them.
     pub fn entries(&self) -> Entries<'b> {
-        Entries { block: *self, next: 0, previous: None }
+        Entries { block: *self, numbers: 0..self.len(), previous: None }
     }
 
-    /// The entry of this name. Touches as many entries as a binary search does, and refuses those
+    /// Returns the entry of this name. Touches as many entries as a binary search does, and refuses those
     /// that it sees out of order.
     pub fn find(&self, name: &[u8]) -> Result<Option<Dirent<'b>>, FormatError> {
-        let (mut low, mut high) = (0, self.len);
+        let (mut low, mut high) = (0, self.len());
         let (mut below, mut above): (Option<&[u8]>, Option<&[u8]>) = (None, None);
         // Each round halves the range: at most 13 for the 5,461 entries of 64 KiB.
         while low < high {
@@ -129,49 +134,52 @@ impl<'b> DirBlock<'b> {
             match name.cmp(probe) {
                 Ordering::Equal => return Ok(Some(dirent(raw, probe))),
                 Ordering::Less => (high, above) = (middle, Some(probe)),
-                Ordering::Greater => (low, below) = (middle.saturating_add(1), Some(probe)),
+                Ordering::Greater => {
+                    (low, below) = (middle.checked_add(1).or_bug()?, Some(probe));
+                }
             }
         }
         Ok(None)
     }
 
-    fn raw(&self, entry: u16) -> Result<Record<'b, 12>, Corrupt> {
-        let (nid, block, entries) = (self.nid, self.block, self.len);
-        let missing = Corrupt::NoEntry { nid, block, entry, entries };
-        if entry >= entries {
-            return Err(missing);
-        }
-        let at = usize::from(entry).saturating_mul(usize::from(ENTRY_BYTES));
-        self.bytes.get(at..).and_then(Record::first_of).ok_or(missing)
+    fn raw(&self, entry: u16) -> Result<Record<'b, ENTRY_LEN>, Corrupt> {
+        let (nid, block, entries) = (self.nid, self.block, self.len());
+        let raw = self.entries.get(usize::from(entry)).map(Record);
+        raw.ok_or(Corrupt::NoEntry { nid, block, entry, entries })
     }
 
-    /// The name of an entry: to the next one's, or of the last to a NUL or the end of the block.
-    fn name(&self, entry: u16, raw: Record<'b, 12>) -> Result<&'b [u8], Corrupt> {
-        let names = self.len.saturating_mul(ENTRY_BYTES);
-        let start = self.nameoff(entry, raw, names, self.bytes.len())?;
-        let after = entry.saturating_add(1);
-        let name = if after < self.len {
-            let end = self.nameoff(after, self.raw(after)?, start, self.bytes.len())?;
-            self.bytes.get(usize::from(start)..usize::from(end)).unwrap_or_default()
-        } else {
-            let rest = self.bytes.get(usize::from(start)..).unwrap_or_default();
-            rest.split(|&byte| byte == 0).next().unwrap_or_default()
-        };
+    /// Returns the name of an entry, refused if no directory can hold it.
+    fn name(&self, entry: u16, raw: Record<'b, ENTRY_LEN>) -> Result<&'b [u8], FormatError> {
+        let name = self.bytes_of_name(entry, raw)?;
         match fault(name) {
             None => Ok(name),
-            Some(fault) => Err(self.name_fault(entry, fault)),
+            Some(fault) => Err(self.name_fault(entry, fault).into()),
         }
     }
 
-    /// The nameoff of an entry, from `low` to `high`.
-    fn nameoff(
+    /// Returns the bytes up to the next entry's name, or of the last up to a NUL or the end of the
+    /// block.
+    fn bytes_of_name(
         &self,
         entry: u16,
-        raw: Record<'b, 12>,
-        low: u16,
-        high: usize,
-    ) -> Result<u16, Corrupt> {
-        let nameoff = raw.u16::<8>();
+        raw: Record<'b, ENTRY_LEN>,
+    ) -> Result<&'b [u8], FormatError> {
+        let start = self.nameoff(entry, raw, self.names)?;
+        match entry.checked_add(1).filter(|next| *next < self.len()) {
+            Some(next) => {
+                let end = self.nameoff(next, self.raw(next)?, start)?;
+                Ok(self.bytes.get(usize::from(start)..usize::from(end)).or_bug()?)
+            }
+            None => {
+                let rest = self.bytes.get(usize::from(start)..).or_bug()?;
+                Ok(rest.split(|&byte| byte == 0).next().or_bug()?)
+            }
+        }
+    }
+
+    /// Returns where the name of an entry begins: from `low` to the end of the block.
+    fn nameoff(&self, entry: u16, raw: Record<'b, ENTRY_LEN>, low: u16) -> Result<u16, Corrupt> {
+        let (nameoff, high) = (raw.u16::<8>(), self.bytes.len());
         if nameoff >= low && usize::from(nameoff) <= high {
             return Ok(nameoff);
         }
@@ -184,10 +192,11 @@ impl<'b> DirBlock<'b> {
     }
 }
 
-fn dirent<'b>(raw: Record<'b, 12>, name: &'b [u8]) -> Dirent<'b> {
+fn dirent<'b>(raw: Record<'b, ENTRY_LEN>, name: &'b [u8]) -> Dirent<'b> {
     Dirent { nid: Nid(raw.u64::<0>()), file_type: raw.u8::<10>(), name }
 }
 
+/// Returns what is wrong with a name.
 fn fault(name: &[u8]) -> Option<NameFault> {
     match name.len() {
         0 => return Some(NameFault::Empty),
@@ -206,7 +215,7 @@ fn fault(name: &[u8]) -> Option<NameFault> {
 #[derive(Clone, Debug)]
 pub struct Entries<'b> {
     block: DirBlock<'b>,
-    next: u16,
+    numbers: Range<u16>,
     previous: Option<&'b [u8]>,
 }
 
@@ -214,11 +223,7 @@ impl<'b> Iterator for Entries<'b> {
     type Item = Result<Dirent<'b>, FormatError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let entry = self.next;
-        if entry >= self.block.len {
-            return None;
-        }
-        self.next = entry.saturating_add(1);
+        let entry = self.numbers.next()?;
         let item = match self.block.entry(entry) {
             Ok(dirent) if self.previous.is_some_and(|previous| dirent.name <= previous) => {
                 Err(self.block.name_fault(entry, NameFault::Order).into())
@@ -227,7 +232,7 @@ impl<'b> Iterator for Entries<'b> {
         };
         match &item {
             Ok(dirent) => self.previous = Some(dirent.name),
-            Err(_) => self.next = self.block.len,
+            Err(_) => self.numbers = 0..0,
         }
         Some(item)
     }

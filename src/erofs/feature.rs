@@ -22,7 +22,7 @@ impl Compat {
     /// Nydus RAFS v6 wrote the image.
     pub const RAFS_V6: Self = Self(0x4000_0000);
 
-    /// Whether every bit of `other` is set.
+    /// Returns whether every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -53,7 +53,7 @@ impl Incompat {
     pub const METABOX: Self = Self(0x100);
 
     /// What is read: all that Linux 7.2 knows.
-    pub const SUPPORTED: Self = Self((Self::METABOX.0 << 1).wrapping_sub(1));
+    pub const SUPPORTED: Self = Self((Self::METABOX.0 << 1) - 1);
 
     /// Features under which no byte of a device stands for more than one byte of metadata.
     pub const UNPACKED: Self = Self(
@@ -72,17 +72,17 @@ impl Incompat {
         (Self::METABOX, "METABOX"),
     ];
 
-    /// Whether every bit of `other` is set.
+    /// Returns whether every bit of `other` is set.
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The bits that are not in `other`.
+    /// Returns the bits that are not in `other`.
     pub const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// Whether no bit is set.
+    /// Returns whether no bit is set.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }

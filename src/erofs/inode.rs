@@ -11,6 +11,7 @@ use super::kind::{DeviceNumber, FileKind};
 use super::layout::{Compressed, CompressedForm, Layout, Outline};
 use super::record::Record;
 use super::superblock::Superblock;
+use crate::num::{OrBug, wide};
 
 const COMPACT: usize = 32;
 const EXTENDED: usize = 64;
@@ -33,11 +34,9 @@ pub struct Mtime {
 
 impl Mtime {
     /// Returns the nanoseconds since 1970.
+    #[expect(clippy::arithmetic_side_effects, reason = "below 2^95")]
     pub fn total_ns(&self) -> i128 {
-        // Below 2^95, so nothing wraps.
-        i128::from(self.seconds)
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(i128::from(self.nanoseconds))
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
     }
 }
 
@@ -89,12 +88,12 @@ impl Inode {
     /// The most bytes that an inode has.
     pub const BYTES_MAX: usize = EXTENDED;
 
-    /// How many bytes the inode has whose first bytes these are: 32 or 64.
+    /// Returns how many bytes the inode has that begins with `first`: 32 or 64.
     pub fn bytes_needed(first: [u8; 2]) -> usize {
         if u16::from_le_bytes(first) & FORMAT_EXTENDED == 0 { COMPACT } else { EXTENDED }
     }
 
-    /// From the bytes at [`Superblock::inode_at`]: 64, or as many as the image has and
+    /// Reads the bytes at [`Superblock::inode_at`]: 64, or as many as the image has and
     /// [`Inode::bytes_needed`] asks for.
     pub fn from_bytes(
         superblock: &Superblock,
@@ -122,16 +121,15 @@ impl Inode {
             fields.nlink = 1;
         }
         check_size(nid, kind, fields.size)?;
-        let len = if extended { EXTENDED } else { COMPACT };
-        let xattrs =
-            xattrs(superblock, nid, Span { at, len: u64::try_from(len).unwrap_or(0) }, raw)?;
+        let len = wide(if extended { EXTENDED } else { COMPACT });
+        let xattrs = xattrs(superblock, nid, Span { at, len }, raw)?;
         let outline = Outline {
             nid,
             size: fields.size,
             low: fields.union,
             high: (extended || one_link).then_some(fields.nb),
             // Not beyond the image, as `xattrs` has checked.
-            body_end: xattrs.at.saturating_add(xattrs.len),
+            body_end: xattrs.end().or_bug()?,
         };
         Ok(Self {
             nid,
@@ -151,7 +149,7 @@ impl Inode {
         })
     }
 
-    /// `st_mode`: type and permissions.
+    /// Returns `st_mode`: type and permissions.
     pub fn mode(&self) -> u16 {
         self.kind.mode_bits() | self.permissions
     }
@@ -211,7 +209,7 @@ fn check_size(nid: Nid, kind: FileKind, size: u64) -> Result<(), Corrupt> {
     Ok(())
 }
 
-/// The xattr body behind the inode at `inode`; of no bytes if there are no xattrs.
+/// Returns the place of the xattr body after the inode at `inode`; no bytes if there are no xattrs.
 fn xattrs(
     superblock: &Superblock,
     nid: Nid,
@@ -219,12 +217,14 @@ fn xattrs(
     raw: Record<'_, COMPACT>,
 ) -> Result<Span, Corrupt> {
     superblock.within(inode, Part::Inode(nid))?;
+    let part = Part::Xattrs(nid);
+    // A header of 12 bytes, and units of 4 after the first.
     let len = match u64::from(raw.u16::<2>()).checked_sub(1) {
         None => 0,
-        Some(units) => units.saturating_mul(4).saturating_add(12),
+        Some(units) => (units << 2).checked_add(12).ok_or(Corrupt::Overflow(part))?,
     };
-    let body = Span { at: inode.at.saturating_add(inode.len), len };
-    superblock.within(body, Part::Xattrs(nid))?;
+    let body = Span { at: inode.end().ok_or(Corrupt::Overflow(part))?, len };
+    superblock.within(body, part)?;
     Ok(body)
 }
 

@@ -18,7 +18,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// From `st_mode`.
+    /// Returns the type in an `st_mode`, or `None` if there is no such type.
     pub fn from_mode(mode: u16) -> Option<Self> {
         Some(match mode & 0o170_000 {
             0o100_000 => Self::Regular,
@@ -32,7 +32,7 @@ impl FileKind {
         })
     }
 
-    /// Its bits of `st_mode`.
+    /// Returns the bits of `st_mode` that say the type.
     pub fn mode_bits(self) -> u16 {
         match self {
             Self::Regular => 0o100_000,
@@ -69,7 +69,7 @@ pub struct DeviceNumber {
 }
 
 impl DeviceNumber {
-    /// As Linux `new_encode_dev` packs it.
+    /// Unpacks a number as Linux `new_encode_dev` packs it.
     pub(super) fn from_raw(raw: u32) -> Self {
         Self { major: raw >> 8 & 0xfff, minor: raw & 0xff | raw >> 12 & 0xf_ff00 }
     }

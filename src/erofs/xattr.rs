@@ -1,4 +1,4 @@
-//! Extended attributes: the body behind an inode, and the entries in it or shared by many.
+//! Extended attributes: the body after an inode, and the entries in it or shared by many.
 //!
 //! Always: a name and a value lie in the bytes that they were parsed from.
 
@@ -14,7 +14,7 @@ const ENTRY_ALIGN: usize = 4;
 const LONG_PREFIX: u8 = 0x80;
 const FILTER_SEED: u32 = 0x25bb_e08f;
 
-/// The prefix that a name index stands for; `None` for one that means none.
+/// Returns the prefix that a name index stands for, or `None` if it means none.
 pub fn prefix(index: u8) -> Option<&'static str> {
     Some(match index {
         1 => "user.",
@@ -26,7 +26,7 @@ pub fn prefix(index: u8) -> Option<&'static str> {
     })
 }
 
-/// The index and the rest of a full name; `None` for a name that no index stands for.
+/// Returns the index and the rest of a full name, or `None` if no index stands for its prefix.
 pub fn split(name: &[u8]) -> Option<(u8, &[u8])> {
     (1..=6).find_map(|index| {
         let rest = name.strip_prefix(prefix(index)?.as_bytes())?;
@@ -35,10 +35,10 @@ pub fn split(name: &[u8]) -> Option<(u8, &[u8])> {
     })
 }
 
-/// The bit of [`Body::name_filter`] that is set where no name with this hash is present.
+/// Returns the bit of [`Body::name_filter`] that is set where no name with this hash is present.
 pub fn filter_bit(index: u8, name: &[u8]) -> u32 {
-    let hash = XxHash32::oneshot(FILTER_SEED.wrapping_add(u32::from(index)), name);
-    1_u32.wrapping_shl(hash & 31)
+    let hash = XxHash32::oneshot(FILTER_SEED + u32::from(index), name);
+    1 << (hash & 31)
 }
 
 /// What stands before the name of an entry. An entry whose prefix means nothing has no name, and
@@ -47,7 +47,7 @@ pub fn filter_bit(index: u8, name: &[u8]) -> u32 {
 pub enum Prefix {
     /// A fixed one, by its index; [`prefix`] says whether that means anything.
     Short(u8),
-    /// The long one of this number in the image's table, if the table has so many.
+    /// The long one of this number in the image's table, if the table has it.
     Long(u8),
 }
 
@@ -64,7 +64,7 @@ impl<'b> LongPrefix<'b> {
     /// The most bytes of one in the table, without its length.
     pub const BYTES_MAX: usize = 256;
 
-    /// From the bytes of prefix `number`.
+    /// Reads prefix `number`.
     pub fn from_bytes(number: u8, bytes: &'b [u8]) -> Result<Self, FormatError> {
         match bytes.split_first() {
             Some((index, infix)) if infix.len() < Self::BYTES_MAX => {
@@ -74,9 +74,8 @@ impl<'b> LongPrefix<'b> {
         }
     }
 
-    /// The error for a prefix of `len` bytes.
+    /// Returns the error for a prefix of `len` bytes.
     pub fn wrong_len(prefix: u8, len: usize) -> FormatError {
-        let len = u16::try_from(len).unwrap_or(u16::MAX);
         Corrupt::XattrPrefixLen { prefix, len }.into()
     }
 }
@@ -86,15 +85,15 @@ impl<'b> LongPrefix<'b> {
 pub struct Header {
     /// A bit per hash of a name that is absent; 0 says nothing.
     pub name_filter: u32,
-    /// How many shared entries there are.
+    /// The number of shared entries.
     pub shared: u8,
 }
 
 impl Header {
-    /// How many bytes it has.
+    /// The bytes of a header.
     pub const BYTES: usize = HEADER_BYTES;
 
-    /// From its bytes.
+    /// Reads a header.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let raw = Record(&bytes);
         Self { name_filter: raw.u32::<0>(), shared: raw.u8::<4>() }
@@ -112,39 +111,40 @@ pub struct Body<'b> {
 }
 
 impl<'b> Body<'b> {
-    /// From the bytes of [`super::Inode::xattrs`], all of them.
+    /// Reads the bytes of [`super::Inode::xattrs`], all of them.
     pub fn from_bytes(nid: Nid, bytes: &'b [u8]) -> Result<Self, FormatError> {
         let (part, got) = (Part::Xattrs(nid), bytes.len());
         let short = Corrupt::Short { part, need: HEADER_BYTES, got };
-        let raw = Record::<HEADER_BYTES>::first_of(bytes).ok_or(short)?;
+        let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(short)?;
+        let raw = Record(header);
         let count = raw.u8::<4>();
-        let ids = usize::from(count).saturating_mul(4);
-        let rest = bytes.get(HEADER_BYTES..).unwrap_or_default();
-        let split = rest.split_at_checked(ids);
+        // An id has 4 bytes.
+        let split = rest.split_at_checked(usize::from(count) << 2);
         let (shared, inline) = split.ok_or(Corrupt::SharedCount { nid, count, body: got })?;
         Ok(Self { name_filter: raw.u32::<0>(), nid, shared, inline })
     }
 
-    /// The ids of shared entries, for [`super::Superblock::shared_xattr_at`]; at most 255.
+    /// Returns the ids of shared entries, for [`super::Superblock::shared_xattr_at`]; at most 255.
     pub fn shared(&self) -> impl ExactSizeIterator<Item = u32> + 'b {
         self.shared.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id))
     }
 
-    /// The entries in the body itself. An error ends them.
+    /// Returns the entries in the body itself. An error ends them.
     pub fn entries(&self) -> Entries<'b> {
         Entries { part: Part::Xattrs(self.nid), rest: self.inline, at: self.inline_at() }
     }
 
-    /// How far into the body the entries begin, for messages.
+    /// Returns the byte of the body at which the entries begin, for messages.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 255 ids of 4 bytes")]
     fn inline_at(&self) -> usize {
-        HEADER_BYTES.saturating_add(self.shared.len())
+        HEADER_BYTES + self.shared.len()
     }
 }
 
 /// One attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'b> {
-    /// Which prefix the name has.
+    /// The index of the name's prefix.
     pub index: u8,
     /// The name after its prefix; may be empty.
     pub name: &'b [u8],
@@ -159,20 +159,21 @@ impl<'b> Entry<'b> {
     /// The most bytes that an entry has.
     pub const BYTES_MAX: usize = 4 + 255 + 65_535;
 
-    /// How many bytes the entry has whose header this is, without padding.
+    /// Returns how many bytes the entry with this header has, without padding.
+    #[expect(clippy::arithmetic_side_effects, reason = "lengths of 8 and 16 bits")]
     pub fn bytes_needed(header: [u8; ENTRY_HEADER_BYTES]) -> usize {
         let [name_len, _, low, high] = header;
         let value_len = usize::from(u16::from_le_bytes([low, high]));
-        Self::HEADER_BYTES.saturating_add(usize::from(name_len)).saturating_add(value_len)
+        Self::HEADER_BYTES + usize::from(name_len) + value_len
     }
 
-    /// The shared entry `id` from the bytes at its place, [`Entry::bytes_needed`] of them; more
+    /// Reads the shared entry `id` from the bytes at its place, [`Entry::bytes_needed`] of them; more
     /// are ignored.
     pub fn from_shared(id: u32, bytes: &'b [u8]) -> Result<Self, FormatError> {
-        Ok(Self::first_of(Part::SharedXattr(id), 0, bytes)?)
+        Ok(Self::first_of(Part::SharedXattr(id), 0, bytes)?.0)
     }
 
-    /// What stands before the name.
+    /// Returns the prefix of the name.
     pub fn prefix(&self) -> Prefix {
         match self.index & LONG_PREFIX {
             0 => Prefix::Short(self.index),
@@ -180,8 +181,9 @@ impl<'b> Entry<'b> {
         }
     }
 
-    /// The entry that `bytes` begins with; `at` is where they lie in `part`, for messages.
-    fn first_of(part: Part, at: usize, bytes: &'b [u8]) -> Result<Self, Corrupt> {
+    /// Returns the entry that `bytes` begins with, and its bytes without padding; `at` is where they
+    /// lie in `part`, for messages.
+    fn first_of(part: Part, at: usize, bytes: &'b [u8]) -> Result<(Self, usize), Corrupt> {
         let overrun = |need| Corrupt::XattrOverrun { part, at, need, left: bytes.len() };
         let header =
             Record::<ENTRY_HEADER_BYTES>::first_of(bytes).ok_or(overrun(Self::HEADER_BYTES))?;
@@ -189,7 +191,7 @@ impl<'b> Entry<'b> {
         let body = bytes.get(Self::HEADER_BYTES..need).ok_or(overrun(need))?;
         let split = body.split_at_checked(usize::from(header.u8::<0>()));
         let (name, value) = split.ok_or(overrun(need))?;
-        Ok(Self { index: header.u8::<1>(), name, value })
+        Ok((Self { index: header.u8::<1>(), name, value }, need))
     }
 }
 
@@ -204,22 +206,24 @@ pub struct Entries<'b> {
 impl<'b> Iterator for Entries<'b> {
     type Item = Result<Entry<'b>, FormatError>;
 
-    /// Each step consumes at least the 4 bytes of a header, so a body ends after 65,534.
+    /// Takes at least the 4 bytes of a header, so that a body ends after 65,534 entries.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "`at` counts bytes of a slice that is there"
+    )]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
         }
-        let item = Entry::first_of(self.part, self.at, self.rest);
-        let used = match &item {
-            Ok(entry) => Entry::HEADER_BYTES
-                .saturating_add(entry.name.len())
-                .saturating_add(entry.value.len())
-                .next_multiple_of(ENTRY_ALIGN),
-            Err(_) => self.rest.len(),
+        let left = self.rest.len();
+        let (used, item) = match Entry::first_of(self.part, self.at, self.rest) {
+            // The last entry may lack its padding.
+            Ok((entry, len)) => (len.next_multiple_of(ENTRY_ALIGN).min(left), Ok(entry)),
+            Err(error) => (left, Err(error.into())),
         };
-        self.rest = self.rest.get(used..).unwrap_or_default();
-        self.at = self.at.saturating_add(used);
-        Some(item.map_err(FormatError::from))
+        self.rest = self.rest.split_at(used).1;
+        self.at += used;
+        Some(item)
     }
 }
 
@@ -320,7 +324,7 @@ mod tests {
         assert_eq!(read, Ok(LongPrefix { index: 4, infix: b"overlay." }));
         assert!(LongPrefix::from_bytes(1, &[1; 256]).is_ok());
         for len in [0, 257] {
-            let error = Corrupt::XattrPrefixLen { prefix: 9, len: u16::try_from(len).unwrap_or(0) };
+            let error = Corrupt::XattrPrefixLen { prefix: 9, len };
             assert_eq!(
                 LongPrefix::from_bytes(9, [1; 257].get(..len).unwrap_or(&[])),
                 Err(error.into())

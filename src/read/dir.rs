@@ -128,7 +128,7 @@ impl DirCursor {
             }
             let found = block.entry(self.entry)?;
             let before = match self.entry.checked_sub(1) {
-                Some(before) => Some(block.name_bytes(before)),
+                Some(before) => Some(block.name_bytes(before)?),
                 None => last.as_deref(),
             };
             if before.is_some_and(|before| before >= found.name) {

@@ -44,7 +44,7 @@ pub enum MapFault {
     PlainLength { offset: u64, len: u64, stored: u64 },
     /// An algorithm that the superblock does not list.
     Algorithm { offset: u64, algorithm: u8, listed: u16 },
-    /// A pcluster behind the last block that there is.
+    /// A pcluster after the last block that there is.
     BeyondBlocks { offset: u64, at: u64, len: u64, blocks: u64 },
     /// An inline pcluster that crosses a block.
     InlineCrossesBlock { at: u64, len: u64, block: u64 },
@@ -68,19 +68,6 @@ impl fmt::Display for MapFault {
             Self::UnequalHeads { advise } => {
                 write!(f, "advise {advise:#06x}: compact indexes with two kinds of pclusters")
             }
-            _ => self.fmt_entry(f),
-        }
-    }
-}
-
-impl MapFault {
-    /// The fault in the map of an inode.
-    pub(super) fn of(self, nid: Nid) -> FormatError {
-        Corrupt::Map { nid, fault: self }.into()
-    }
-
-    fn fmt_entry(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
             Self::HeadOffset { lcluster, offset, bytes } => {
                 write!(f, "lcluster {lcluster} has a head at byte {offset} of {bytes}")
             }
@@ -88,7 +75,7 @@ impl MapFault {
                 write!(f, "lcluster {lcluster} has its head {distance} lclusters before it")
             }
             Self::Hops { lcluster, hops } => {
-                write!(f, "lcluster {lcluster} is more than {hops} hops behind its head")
+                write!(f, "lcluster {lcluster} is more than {hops} hops after its head")
             }
             Self::BlockCount { lcluster } => {
                 write!(f, "lcluster {lcluster} has a block count, in pclusters of one block")
@@ -97,14 +84,8 @@ impl MapFault {
                 write!(f, "lcluster {lcluster} follows a head without its block count")
             }
             Self::PackDistance { lcluster, distance } => {
-                write!(f, "lcluster {lcluster} is {distance} behind its head, without block count")
+                write!(f, "lcluster {lcluster} is {distance} after its head, without block count")
             }
-            _ => self.fmt_extent(f),
-        }
-    }
-
-    fn fmt_extent(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
             Self::Order { extent, offset, low, high } => {
                 write!(f, "extent {extent} at byte {offset:#x}, not {low:#x} to {high:#x}")
             }
@@ -141,7 +122,13 @@ impl MapFault {
                     "the extent at byte {offset:#x} has {len} bytes of fragments from {at:#x}"
                 )
             }
-            _ => Ok(()),
         }
+    }
+}
+
+impl MapFault {
+    /// Returns the error for this fault in the map of an inode.
+    pub(super) fn of(self, nid: Nid) -> FormatError {
+        Corrupt::Map { nid, fault: self }.into()
     }
 }
