@@ -23,7 +23,7 @@ fn refused(line: &str) -> String {
 
 #[test]
 fn whole_line_is_understood() {
-    let line = r#"image=root blob1=share:a.bin  blob12=share:fs0:dir/b.bin blob3=three
+    let line = r#"image=root,version=0x1f blob1=share:a.bin disk=four,version=0xA  blob12=share:fs0:dir/b.bin blob3=three
         cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K ram-cache=2M
         cache-format=force domain="our images" deadline=90 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
@@ -33,6 +33,7 @@ fn whole_line_is_understood() {
             (12, file(Some("fs0"), "dir/b.bin")),
             (3, disk("three")),
         ],
+        versions: vec![(disk("root"), 0x1f), (disk("four"), 10)],
         cache: Some(CacheName {
             serial: "disk9".into(),
             part: Part::Sectors(Sectors { first: 2048, count: 1 << 20 }),
@@ -65,6 +66,47 @@ fn region_may_be_a_partition_by_name_or_type() {
     assert_eq!(own, part("d@type:5E4A3680-BB1E-4551-8D14-7538E87347A3"));
     assert_ne!(own, part("d@type:5e4a3680-bb1e-4551-8d14-7538e87347a4"));
     assert_eq!(part("d"), Part::Whole);
+}
+
+#[test]
+fn version_stands_beside_any_source() {
+    let versions = |line: &str| Config::parse(line).unwrap().versions;
+    let one = |line: &str| {
+        let versions = versions(line);
+        assert_eq!(versions.len(), 1, "{line}");
+        versions[0].1
+    };
+    assert_eq!(versions("image=i blob1=share:a cache=c"), []);
+    let config = Config::parse("blob1=share:t:a/b,version=etag blob2=d,version=etag").unwrap();
+    assert_eq!(config.blobs, [(1, file(Some("t"), "a/b")), (2, disk("d"))]);
+    assert_eq!(config.versions[0].0, file(Some("t"), "a/b"));
+    assert_eq!(config.versions[0].1, config.versions[1].1, "a text has one number");
+    assert_ne!(one("image=i,version=a"), one("image=i,version=b"));
+    assert_eq!(one("image=i,version=0x00ff"), 255);
+    assert_eq!(one("image=i,version=0xFFFFFFFFFFFFFFFF"), u64::MAX);
+    assert_ne!(one("image=i,version=255"), 255, "a text as any other");
+    // Only the last one is a version.
+    let config = Config::parse("image=i,version=1,version=2").unwrap();
+    assert_eq!(config.image, Some(disk("i,version=1")));
+    assert_eq!(one("\"image=i,version=a b\""), one("image=i,version=a\\ b"));
+    assert_eq!(versions("disk=a,version=1 disk=b,version=1 blob1=c,version=1").len(), 3);
+
+    for line in [
+        "image=i,version=",
+        "image=i,version=0x",
+        "image=i,version=0x0",
+        "image=i,version=0x+1",
+        "image=i,version=0x10000000000000000",
+        "blob1=,version=1",
+        "blob1=share:,version=1",
+        "disk=d",
+        "disk=share:f,version=1",
+        "disk=,version=1",
+    ] {
+        assert!(refused(line).contains("expected"), "{line}: {}", refused(line));
+    }
+    let twice = refused("image=i,version=1 disk=i,version=2");
+    assert_eq!(twice, "command line: \"disk=i,version=2\" is given a second time");
 }
 
 #[test]

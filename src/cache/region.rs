@@ -230,15 +230,17 @@ impl Cache {
         self.slots.residents(blob) << 12
     }
 
-    /// The identity of a blob of `bytes` bytes that is wholly resident and, but for the version of
-    /// its source, is this one; of several, that of the entry that was made last.
+    /// The identity of a blob of `bytes` bytes that is wholly resident and is this one, in its
+    /// version or, where that is 0, in any; of several, that of the entry that was made last.
     pub fn whole(&self, identity: BlobIdentity, bytes: u64) -> Option<BlobIdentity> {
-        let wanted = identity.of_any_version();
+        let any = identity.version() == 0;
+        let is_it = |held: BlobIdentity| match any {
+            true => held.of_any_version() == identity,
+            false => held == identity,
+        };
         let blocks = bytes.div_ceil(u64::try_from(BLOCK_BYTES).unwrap_or(1));
         let whole = self.blobs.iter().filter(|(index, entry)| {
-            entry.bytes == bytes
-                && entry.identity.of_any_version() == wanted
-                && self.slots.residents(*index) == blocks
+            entry.bytes == bytes && is_it(entry.identity) && self.slots.residents(*index) == blocks
         });
         whole.max_by_key(|(_, entry)| entry.generation).map(|(_, entry)| entry.identity)
     }

@@ -4,12 +4,13 @@
 //! that is not understood is an error, never a default.
 //!
 //! ```text
-//! image=SRC blobN=SRC cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
+//! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
 //! log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or of a GPT `name:NAME`, `type:GUID`, or `type` for a region's own type.
-//! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`. Numbers are decimal and may
+//! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed by
+//! `,version=TEXT` (`source.rs` says what that means). Numbers are decimal and may
 //! end in K, M or G (times 2^10, 2^20, 2^30). How a line is cut into words says
 //! [`super::words`].
 
@@ -19,11 +20,10 @@ use core::fmt;
 
 pub use super::partition::Guid;
 use super::partition::REGION_TYPE;
+use super::source::{self, mount_tag, not_empty};
+pub use super::source::{MOUNT_TAG_BYTES_MAX, SourceName};
 pub use super::words::{RawWord, RawWords, Words, cut, quote, words};
 use crate::blob::Domain;
-
-/// The longest mount tag in bytes (virtio 1.2 5.11.4).
-pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 
 /// The longest name of a partition in UTF-16 units (UEFI 2.10 5.3.3).
 const NAME_CHARS_MAX: usize = 36;
@@ -32,7 +32,7 @@ const NAME_CHARS_MAX: usize = 36;
 const USUAL: usize = 8;
 
 /// The keys, for messages.
-const KEYS: &str = "image=, blobN=, cache=, share=, domain=, ram-cache=, console=, slot=, \
+const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, console=, slot=, \
     cache-format=, deadline=, log=, and -- before the command";
 
 /// A command line.
@@ -43,6 +43,8 @@ pub struct Config {
     /// The device slots that are bound by name (`blobN=`), in the order of the line; slots count
     /// from 1 and occur once.
     pub blobs: Vec<(u16, SourceName)>,
+    /// The sources whose version is said (`version=`), in the order of the line, each once.
+    pub versions: Vec<(SourceName, u64)>,
     /// Where the region is (`cache=`).
     pub cache: Option<CacheName>,
     /// The mount tags of the shares to use (`share=`), in the order of the line.
@@ -61,34 +63,6 @@ pub struct Config {
     pub deadline_s: Option<u32>,
     /// The words after `--`.
     pub command: Vec<String>,
-}
-
-/// Where the bytes of an image or a blob are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceName {
-    /// The disk with this virtio-blk serial.
-    Disk(String),
-    /// A file on a share.
-    File {
-        /// The mount tag of the share; `None` is whichever share has the file.
-        mount_tag: Option<String>,
-        /// Its path from the share's root.
-        name: String,
-    },
-}
-
-impl fmt::Display for SourceName {
-    /// As the command line has it, before quoting. A mount tag with a colon has no such form.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk(serial) => f.write_str(serial),
-            Self::File { mount_tag: Some(tag), name } => write!(f, "share:{tag}:{name}"),
-            Self::File { mount_tag: None, name } if name.contains(':') => {
-                write!(f, "share::{name}")
-            }
-            Self::File { mount_tag: None, name } => write!(f, "share:{name}"),
-        }
-    }
 }
 
 /// Where the region is.
@@ -271,6 +245,7 @@ impl Config {
         let config = Self {
             image: None,
             blobs: Vec::with_capacity(USUAL),
+            versions: Vec::with_capacity(USUAL),
             cache: None,
             shares: Vec::with_capacity(USUAL),
             console: Console::default(),
@@ -313,11 +288,21 @@ impl Given {
         let Self { config, console, cache_format } = self;
         let (key, value) = cut(word, b'=').ok_or(Fault::Unknown)?;
         match key {
-            "image" => *vacant(&mut config.image)? = Some(source(value)?),
+            "image" => {
+                vacant(&mut config.image)?;
+                config.image = Some(versioned(config, value)?);
+            }
+            "disk" => {
+                let known = config.versions.len();
+                let disk = versioned(config, value)?;
+                if !matches!(disk, SourceName::Disk(_)) || config.versions.len() == known {
+                    return Err(Fault::Value("SERIAL,version=TEXT"));
+                }
+            }
             "cache" => *vacant(&mut config.cache)? = Some(cache(value)?),
             // There may be several.
             "share" => {
-                let mount_tag = mount_tag(value)?;
+                let mount_tag = mount_tag(value).map_err(Fault::Value)?;
                 if config.shares.contains(&mount_tag) {
                     return Err(Fault::Duplicate);
                 }
@@ -359,15 +344,27 @@ impl Given {
             "log" => {}
             _ => {
                 let slot = slot_number(key.strip_prefix("blob").ok_or(Fault::Unknown)?)?;
-                let source = source(value)?;
                 if config.blobs.iter().any(|(known, _)| *known == slot) {
                     return Err(Fault::Duplicate);
                 }
+                let source = versioned(config, value)?;
                 config.blobs.push((slot, source));
             }
         }
         Ok(())
     }
+}
+
+/// The source that `value` names. Keeps the version that is said of it.
+fn versioned(config: &mut Config, value: &str) -> Result<SourceName, Fault> {
+    let (source, version) = source::parse(value).map_err(Fault::Value)?;
+    if let Some(version) = version {
+        if config.versions.iter().any(|(known, _)| *known == source) {
+            return Err(Fault::Duplicate);
+        }
+        config.versions.push((source.clone(), version));
+    }
+    Ok(source)
 }
 
 /// Where a setting goes that has not been set before.
@@ -403,17 +400,6 @@ fn slot_number(digits: &str) -> Result<u16, Fault> {
     }
 }
 
-fn source(value: &str) -> Result<SourceName, Fault> {
-    let Some(file) = value.strip_prefix("share:") else {
-        let serial = not_empty(value, "the serial of a disk, share:NAME or share:TAG:NAME")?;
-        return Ok(SourceName::Disk(serial));
-    };
-    let (tag, name) = cut(file, b':').unwrap_or(("", file));
-    let mount_tag = if tag.is_empty() { None } else { Some(mount_tag(tag)?) };
-    let name = not_empty(name, "the name of a file behind share:")?;
-    Ok(SourceName::File { mount_tag, name })
-}
-
 fn cache(value: &str) -> Result<CacheName, Fault> {
     let want = "SERIAL or SERIAL@SECTOR+COUNT, in sectors of 512 bytes, or @name:NAME, @type or \
                 @type:GUID of a partition";
@@ -421,7 +407,7 @@ fn cache(value: &str) -> Result<CacheName, Fault> {
     if part == Part::Whole && cut(serial, b'@').is_some() {
         return Err(Fault::Value(want));
     }
-    Ok(CacheName { serial: not_empty(serial, want)?, part })
+    Ok(CacheName { serial: not_empty(serial, want).map_err(Fault::Value)?, part })
 }
 
 fn sectors(range: &str) -> Option<Sectors> {
@@ -431,22 +417,10 @@ fn sectors(range: &str) -> Option<Sectors> {
     (count > 0).then_some(Sectors { first, count })
 }
 
-fn mount_tag(value: &str) -> Result<String, Fault> {
-    let want = "a mount tag of 1 to 36 bytes";
-    if value.len() > MOUNT_TAG_BYTES_MAX {
-        return Err(Fault::Value(want));
-    }
-    not_empty(value, want)
-}
-
 fn slot_bytes(value: &str) -> Result<u32, Fault> {
     let bytes = number(value).and_then(|number| u32::try_from(number).ok());
     let known = bytes.filter(|bytes| [0x1_0000, 0x4_0000, 0x10_0000].contains(bytes));
     known.ok_or(Fault::Value("64K, 256K or 1M"))
-}
-
-fn not_empty(value: &str, want: &'static str) -> Result<String, Fault> {
-    if value.is_empty() { Err(Fault::Value(want)) } else { Ok(value.to_string()) }
 }
 
 fn choice<T, const N: usize>(

@@ -16,6 +16,7 @@ pub mod race;
 mod region;
 mod row;
 mod run;
+mod source;
 mod tree;
 mod verdict;
 pub mod wire;

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::blob::{BindError, Image, SourceName, Sources, identity};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use crate::read::{Budget, Root};
-use crate::storage::{Background, DeviceId, Discover, DiscoverError, Storage};
+use crate::storage::{Background, DeviceId, Discover, DiscoverError, Storage, serial};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -186,13 +186,14 @@ impl Mounted {
         Root::with_budget(storage, region, &self.image, sources, &memory.mount)
     }
 
-    /// The sources, where those that are not there have the versions that the region holds.
+    /// The sources, where those that are not there have the versions that the region holds: the one
+    /// that was said, or any.
     fn held(&self, region: Option<&Cache>) -> Result<Sources, Error> {
         let mut sources = self.sources.clone();
         for (slot, error) in &self.missing {
             let part = sources.get_mut(usize::from(*slot));
             let held = part.and_then(|part| {
-                let identity = identity(&self.image, *slot, 0);
+                let identity = identity(&self.image, *slot, part.version);
                 part.version = region?.whole(identity, part.bytes)?.version();
                 Some(())
             });
@@ -225,6 +226,12 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
         });
         return Err(MountError::NoImage { disks });
     };
+    for (source, version) in &config.versions {
+        // One that cannot be had is told where it is used.
+        if let Ok(device) = borrowed(source).find(storage) {
+            storage.set_version(device, *version);
+        }
+    }
     let device = borrowed(name).find(storage)?;
     // It is large: moved once, out of its result and onto the heap.
     let image = match Image::read(storage, device) {
@@ -239,10 +246,28 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     let region = config.cache.as_ref().and_then(|cache| storage.disk(&cache.serial).ok());
     let mut note = |slot, error| missing.push((slot, error));
     *sources = image.bind_present(storage, given, region, &mut note)?;
+    for (slot, _) in &*missing {
+        if let Some(part) = sources.get_mut(usize::from(*slot)) {
+            part.version = said(config, image, *slot);
+        }
+    }
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
     }
     Ok(mounted)
+}
+
+/// The version that is said of the source of a slot, 0 if none is.
+fn said(config: &Config, image: &Image, slot: u16) -> u64 {
+    let given = config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name);
+    let tag = image.devices.slot(slot).and_then(|slot| core::str::from_utf8(slot.tag()).ok());
+    let is_it = |name: &config::SourceName| match (given, name, tag) {
+        (Some(given), name, _) => name == given,
+        (None, config::SourceName::Disk(name), Some(tag)) => serial(name) == serial(tag),
+        (None, config::SourceName::File { name, .. }, Some(tag)) => name == tag,
+        (None, _, None) => false,
+    };
+    config.versions.iter().find(|(name, _)| is_it(name)).map_or(0, |(_, version)| *version)
 }
 
 /// Opens the region that `config` names. `None`, with a notice, if there is none to use.

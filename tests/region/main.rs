@@ -40,3 +40,4 @@ mod power;
 mod promises;
 mod sharing;
 mod source;
+mod version;
