@@ -28,8 +28,9 @@ pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     if args.source.image.is_none() {
         return Err(usage("host needs an --image FILE"));
     }
-    let plan = plan(&args.source)?;
+    let mut plan = plan(&args.source)?;
     make_cache(&plan, args.source.cache_size)?;
+    plan.tell_versions()?;
     let config = Config::parse(&plan.append())?;
     let storage = storage(&plan)?;
     match Own::parse(&config.command)? {

@@ -1,11 +1,15 @@
 //! From the user's arguments to the devices and the command line of a guest.
 //!
-//! Always: pure; every device has a name of its own, and the guest is told all of them.
+//! Always: changes nothing; every device has a name of its own, one file is one device, and the
+//! guest is told all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use rootlet::command::config::{Config, Part, SourceName};
+use rootlet::storage::FileStamp;
 
 use crate::append;
 use crate::cli::{BlobPlace, CacheArg, SourceArgs};
@@ -103,9 +107,38 @@ impl Plan {
         check(&self.disks, self.shares.len(), machine.monitor.room(machine.board(), machine.bus)?)
     }
 
+    /// Tells the guest a version of each disk of which the user has said none, so that a region
+    /// serves nothing of what the file held earlier. A block device has none: the times of its node
+    /// say nothing of its content.
+    ///
+    /// # Errors
+    /// The file of a disk is not there.
+    pub fn tell_versions(&mut self) -> Result<()> {
+        let said = match Config::parse(&self.append()) {
+            Ok(config) => config.versions,
+            // The guest refuses the line, and says why.
+            Err(_) => return Ok(()),
+        };
+        let mut words = Vec::new();
+        for disk in self.disks.iter().filter(|disk| !self.is_region(disk)) {
+            let name = SourceName::Disk(disk.serial.clone());
+            let stat = fs::metadata(&disk.file).with_context(|| disk.file.display().to_string())?;
+            if stat.is_file() && said.iter().all(|(of, _)| *of != name) {
+                let version = format!(",version={:#x}", FileStamp::from(&stat).version());
+                words.push(Word::disk("disk", &disk.serial, version));
+            }
+        }
+        self.options.extend(words);
+        Ok(())
+    }
+
     /// Whether `disk` is the region's and is made where it is missing.
     pub fn makes(&self, disk: &Disk) -> bool {
-        disk.serial == SERIAL_OF_CACHE && self.cache.is_some() && !disk.file.exists()
+        self.is_region(disk) && !disk.file.exists()
+    }
+
+    fn is_region(&self, disk: &Disk) -> bool {
+        disk.serial == SERIAL_OF_CACHE && self.cache.is_some()
     }
 
     fn disk(&mut self, serial: &str) -> Result<&mut Disk> {
@@ -129,9 +162,14 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
         }
         match &blob.place {
             BlobPlace::File(file) => {
-                let serial = format!("blob{}", blob.slot);
-                options.push(Word::disk(&serial, &serial, ""));
-                disks.push(read_only(&serial, file.clone()));
+                let key = format!("blob{}", blob.slot);
+                match disks.iter().find(|disk: &&Disk| is_one_file(&disk.file, file)) {
+                    Some(disk) => options.push(Word::disk(&key, &disk.serial, "")),
+                    None => {
+                        options.push(Word::disk(&key, &key, ""));
+                        disks.push(read_only(&key, file.clone()));
+                    }
+                }
             }
             BlobPlace::Share(_) if source.share.is_empty() => {
                 return Err(usage(format!("--blob {}=share:... needs a --share", blob.slot)));
@@ -142,6 +180,11 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
         }
     }
     if let Some(cache) = &source.cache {
+        let is_source = |disk: &&Disk| is_one_file(&disk.file, &cache.file);
+        if let Some(disk) = disks.iter().find(is_source).filter(|_| cache.part == Part::Whole) {
+            let file = cache.file.display();
+            return Err(usage(format!("--cache {file} is the disk `{}` as well", disk.serial)));
+        }
         options.push(Word::disk("cache", SERIAL_OF_CACHE, &cache.part));
         disks.push(Disk { read_only: false, ..read_only(SERIAL_OF_CACHE, cache.file.clone()) });
     }
@@ -158,6 +201,11 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
 
 fn read_only(serial: &str, file: PathBuf) -> Disk {
     Disk { serial: serial.into(), file, read_only: true, blkdebug: None, options: None }
+}
+
+/// Whether two names are those of one file that is there.
+fn is_one_file(one: &Path, other: &Path) -> bool {
+    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
 }
 
 fn mount_tag(at: usize) -> String {
@@ -223,6 +271,63 @@ mod tests {
             plan.append_with(&names),
             "image=650240111 blob2=blob2 cache=650240113@8+64 image=x -- ls /"
         );
+    }
+
+    #[test]
+    fn one_file_is_one_disk() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["i", "a"] {
+            fs::write(dir.path().join(file), [0; 512]).unwrap();
+        }
+        std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        let plan = planned(&format!(
+            "--image {0}/i --blob 1={0}/a --blob 2={0}/./link --blob 3={0}/i",
+            dir.path().display()
+        ))
+        .unwrap();
+        let serials: Vec<_> = plan.disks.iter().map(|disk| disk.serial.as_str()).collect();
+        assert_eq!(serials, ["image", "blob1"]);
+        let line = "console=framed image=image blob1=blob1 blob2=blob1 blob3=image -- ls /";
+        assert_eq!(plan.append(), line);
+        // A region may lie on another part of a disk.
+        let line = format!("--image {0}/i --cache {0}/i", dir.path().display());
+        assert_eq!(planned(&format!("{line}@8+64")).unwrap().disks.len(), 2);
+        let error = planned(&line).unwrap_err().to_string();
+        assert!(error.ends_with("is the disk `image` as well"), "{error}");
+    }
+
+    #[test]
+    fn guest_is_told_a_version_of_each_disk_that_changes_with_its_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
+        for file in ["i", "a", "r", "more"] {
+            fs::write(dir.join(file), [0; 512]).unwrap();
+        }
+        let line = format!(
+            "--image {0}/i --blob 1={0}/a --cache {0}/r --disk tag={0}/more,ro --guest-option {1}",
+            dir.display(),
+            "disk=blob1,version=mine"
+        );
+        let told = || {
+            let mut plan = planned(&line).unwrap();
+            plan.tell_versions().unwrap();
+            Config::parse(&plan.append()).unwrap().versions
+        };
+        let disk = |serial: &str| SourceName::Disk(serial.into());
+        let first = told();
+        let names: Vec<_> = first.iter().map(|(name, _)| name.clone()).collect();
+        assert_eq!(names, ["blob1", "image", "tag"].map(disk));
+        assert_eq!(told(), first);
+        let stat = fs::metadata(dir.join("i")).unwrap();
+        assert_eq!(first[1].1, FileStamp::from(&stat).version());
+        // Another content of the same length, with the old mtime.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(dir.join("i"), [1; 512]).unwrap();
+        let file = fs::File::options().write(true).open(dir.join("i")).unwrap();
+        file.set_modified(stat.modified().unwrap()).unwrap();
+        let second = told();
+        assert_ne!(second[1], first[1]);
+        assert_eq!((&second[0], &second[2]), (&first[0], &first[2]));
     }
 
     #[test]
