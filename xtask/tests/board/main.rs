@@ -27,5 +27,6 @@ mod sample;
 mod set;
 mod shares;
 mod stalls;
+mod sources;
 mod transports;
 mod waiting;
