@@ -287,7 +287,7 @@ mod tests {
         .unwrap();
         let serials: Vec<_> = plan.disks.iter().map(|disk| disk.serial.as_str()).collect();
         assert_eq!(serials, ["image", "blob1"]);
-        let line = "console=framed image=image blob1=blob1 blob2=blob1 blob3=image -- ls /";
+        let line = "image=image blob1=blob1 blob2=blob1 blob3=image -- ls /";
         assert_eq!(plan.append(), line);
         // A region may lie on another part of a disk.
         let line = format!("--image {0}/i --cache {0}/i", dir.path().display());
