@@ -65,11 +65,6 @@ impl Image {
             Ok(superblock) => superblock,
             Err(error) => return Err((*error).into()),
         };
-        if let Some(says) = superblock.image_bytes()
-            && says > bytes
-        {
-            return Err(Error::Corrupt(Corrupt::ImageTruncated { says, has: bytes }));
-        }
         let mut table;
         let mut devices: &[u8] = &[];
         if let Some(span) = superblock.device_table_at() {

@@ -1,7 +1,7 @@
 //! Reading metadata: inodes, directory blocks, the metabox, by way of the metadata cache.
 //!
 //! Always: the metabox's own data comes from the image, so that finding metadata ends; bytes
-//! beyond the metabox are an error, bytes beyond the image too where it says how long it is.
+//! beyond the metabox are an error, and bytes beyond the device of the image, whatever that says.
 
 use super::inner::Inner;
 use super::meta::{self, PAGE_BYTES, PageNumber};
@@ -19,9 +19,7 @@ const PAGE: u64 = 4096;
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Reads bytes of a space from byte `at` on.
     pub fn meta(&mut self, space: Space, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        if space == Space::Metabox {
-            self.check_metabox(at, out.len())?;
-        }
+        self.check_end(space, at, out.len())?;
         let mut at = at;
         let mut out = Fill::new(out);
         while out.left() > 0 {
@@ -73,7 +71,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn load(&mut self, (space, number): PageNumber, page: &mut [u8]) -> Result<(), Error> {
         let at = number.saturating_mul(PAGE);
         let bytes = match space {
-            Space::Image => self.sources.first().map_or(0, |source| source.bytes),
+            Space::Image => self.image_bytes()?,
             Space::Metabox => self.metabox()?.size,
         };
         let len = bytes.saturating_sub(at).min(PAGE);
@@ -107,22 +105,34 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(inode)
     }
 
-    fn check_metabox(&mut self, at: u64, len: usize) -> Result<(), Error> {
-        let metabox = self.metabox()?.size;
+    /// Refuses metadata that ends beyond its space: a page has zeros there.
+    fn check_end(&mut self, space: Space, at: u64, len: usize) -> Result<(), Error> {
         let len = wide(len);
-        if at.checked_add(len).is_some_and(|end| end <= metabox) {
-            return Ok(());
+        let is_inside = |bytes| at.checked_add(len).is_some_and(|end| end <= bytes);
+        match space {
+            Space::Image => {
+                let blob = self.image_bytes()?;
+                let beyond = Corrupt::BeyondBlob { slot: 0, at, len, blob };
+                is_inside(blob).then_some(()).ok_or(beyond.into())
+            }
+            Space::Metabox => {
+                let metabox = self.metabox()?.size;
+                let beyond = Corrupt::BeyondMetabox { at, len, metabox };
+                is_inside(metabox).then_some(()).ok_or(beyond.into())
+            }
         }
-        Err(Corrupt::BeyondMetabox { at, len, metabox }.into())
+    }
+
+    /// Bytes of the primary device.
+    fn image_bytes(&self) -> Result<u64, Error> {
+        Ok(self.sources.first().or_bug()?.bytes)
     }
 
     /// Reads and validates an inode, where it lies if that is one page.
     pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
         let at = self.superblock.inode_at(nid)?;
         let (space, half) = (nid.space(), Inode::BYTES_MIN);
-        if space == Space::Metabox {
-            self.check_metabox(at, half)?;
-        }
+        self.check_end(space, at, half)?;
         let place = self.place_of((space, at / PAGE))?;
         let skip = usize::try_from(at & PAGE.wrapping_sub(1)).unwrap_or(0);
         let here = self.page_at(place).and_then(|page| page.get(skip..)).unwrap_or_default();
@@ -130,7 +140,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             && Inode::bytes_needed(*format) <= here.len()
             && (space == Space::Image || Inode::bytes_needed(*format) == half)
         {
-            return in_place(&Inode::from_bytes(&self.superblock, nid, here));
+            let found = Inode::from_bytes(&self.superblock, nid, here);
+            self.check_end(space, at, Inode::bytes_needed(*format))?;
+            return in_place(&found);
         }
         let mut raw = [0; Inode::BYTES_MAX];
         let (first, second) = raw.split_at_mut(half);
@@ -149,6 +161,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let skip = usize::try_from(at & PAGE.wrapping_sub(1)).unwrap_or(0);
             let end = skip.saturating_add(len);
             if end <= PAGE_BYTES {
+                self.check_end(space, at, len)?;
                 let page = self.page((space, at / PAGE))?;
                 return Ok(page.get(skip..end).or_bug()?);
             }

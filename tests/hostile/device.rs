@@ -40,14 +40,24 @@ fn bytes(len: u32) -> Vec<u8> {
 
 fn short() -> Vec<Case> {
     let says = sound(FileLayout::ChunkIndexes, 0).image.bytes().len() as u64;
-    let cut = |name, has| {
+    let cut = |has| {
         let mut built = sound(FileLayout::ChunkIndexes, 0);
         built.image.resize(has);
-        Case::corrupt(name, built, Act::Mount, Corrupt::ImageTruncated { says, has })
+        built
+    };
+    let beyond = |at, len, blob| Corrupt::BeyondBlob { slot: 0, at, len, blob };
+    let last = Act::Read("/file", 3 * 4096, 4096);
+    let last_of = |name, has| Case::corrupt(name, cut(has), last, beyond(says - 4096, 4096, has));
+    let first_of = |name, has| {
+        Case::new(
+            name,
+            cut(has),
+            Act::Read("/file", 0, 3 * 4096),
+            Ok(bytes(4 * 4096)[..3 * 4096].into()),
+        )
     };
     let mut long = sound(FileLayout::ChunkIndexes, 0);
     long.image.patch(SUPERBLOCK_AT + 36, &u32::MAX.to_le_bytes()).fix_checksum();
-    let far = Corrupt::ImageTruncated { says: u64::from(u32::MAX) << 12, has: says };
     let mut tiny = sound(FileLayout::ChunkIndexes, 0);
     tiny.image.resize(1024);
     let part = Part::Superblock;
@@ -56,10 +66,12 @@ fn short() -> Vec<Case> {
     blob.blobs[0].data.truncate(512);
     let bind = rootlet::blob::BindError::Short { slot: 1, need, got: 512 };
     vec![
-        cut("by a sector", says - 512),
-        cut("by a block", says - 4096),
-        cut("to a block", 4096),
-        Case::corrupt("by 16 TiB", long, Act::Mount, far),
+        last_of("by a sector", says - 512),
+        last_of("by a block", says - 4096),
+        first_of("by a block, before it", says - 4096),
+        // The root directory is not there.
+        Case::corrupt("to a block", cut(4096), Act::Mount, beyond(4096, 32, 4096)),
+        Case::new("by 16 TiB", long, Act::Read("/file", 0, 4 * 4096), Ok(bytes(4 * 4096))),
         Case::corrupt(
             "to less than a superblock",
             tiny,

@@ -4,10 +4,11 @@
 use rootlet::Error;
 use rootlet::blob::{BindError, Image, SourceName};
 use rootlet::cache::NoRegion;
+use rootlet::erofs::Corrupt;
 use rootlet::read::Root;
 use rootlet::storage::{DeviceId, Discover, DiscoverError, IoErrorKind, Unfit};
 use rootlet_sim::disk::{Sparse, World};
-use rootlet_sim::image::{Built, Content, FileLayout, Options, Tree, build};
+use rootlet_sim::image::{Built, Content, FileLayout, Inodes, Options, Tree, build};
 
 use crate::guest::Guest;
 use crate::mount;
@@ -386,4 +387,50 @@ fn region_on_a_disk_of_long_sectors_is_not_used() {
     let want = "region  not used: its sectors have 16384 bytes: ";
     assert!(guest.notices.iter().any(|notice| notice.starts_with(want)), "{:?}", guest.notices);
     assert_eq!(world.counters(region).reads, 0);
+}
+
+#[test]
+fn metadata_beyond_the_end_of_a_device_is_an_error_and_no_zeros() {
+    let mut tree = Tree::new();
+    let paths: Vec<String> = (0..40).map(|number| format!("/{number:02}")).collect();
+    for path in &paths {
+        tree.file(path, Content::seeded(1, 5000));
+    }
+    for inodes in [Inodes::Compact, Inodes::Extended] {
+        let built = build(&tree, &Options { blobs: 1, inodes, ..Options::default() }).unwrap();
+        // The device ends inside an inode; those are not in the order of their names.
+        let mut places: Vec<u64> = paths.iter().map(|path| built.image.inode_at(path)).collect();
+        places.push(built.image.inode_at("/"));
+        places.sort_unstable();
+        let end = places[places.len() / 2] + 20;
+        let world = World::new(1);
+        world.share_file("fs", "image", built.image.bytes()[..end as usize].to_vec());
+        world.blob("blob1", &built.blobs[0]);
+        let line = "image=share:image blob1=blob1";
+        let Ok(guest) = Guest::mount(world.attach(), line, 1) else {
+            panic!("{inodes:?}: the root lies in the first half")
+        };
+        let mut beyond = 0;
+        for path in &paths {
+            let at = built.image.inode_at(path);
+            let found = guest.root.open(path.as_bytes()).map(|file| file.inode().size);
+            match found {
+                Ok(len) => assert!(at + 32 <= end && len == 5000, "{path}: {len}"),
+                Err(rootlet::Error::Corrupt(Corrupt::BeyondBlob {
+                    slot: 0,
+                    at: told,
+                    len,
+                    blob,
+                })) => {
+                    assert!(
+                        told + len > end && blob == end && told == at,
+                        "{path} at {at}: {told}"
+                    );
+                    beyond += 1;
+                }
+                Err(error) => panic!("{path}: {error}"),
+            }
+        }
+        assert!(beyond >= 10, "{beyond}");
+    }
 }
