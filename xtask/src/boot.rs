@@ -155,7 +155,7 @@ pub fn run(
     plan.frame_console();
     let options = &args.machine;
     make_cache(&plan, args.source.cache_size)?;
-    plan.tell_versions()?;
+    plan.tell_versions();
     let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;
     if let Some(keep) = &options.keep {
         fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;

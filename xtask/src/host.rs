@@ -30,7 +30,7 @@ pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let mut plan = plan(&args.source)?;
     make_cache(&plan, args.source.cache_size)?;
-    plan.tell_versions()?;
+    plan.tell_versions();
     let config = Config::parse(&plan.append())?;
     let storage = storage(&plan)?;
     match Own::parse(&config.command)? {
