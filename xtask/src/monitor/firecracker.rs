@@ -82,7 +82,7 @@ fn config(machine: &Machine, bus: Bus) -> Result<serde_json::Value> {
     let bytes = machine.append.len() + " pci=off".len() + added + 1;
     if bytes > LINE_BYTES_MAX {
         return Err(usage(format!(
-            "the guest's command line has {bytes} bytes with what Firecracker adds to it, and \
+            "the guest's command line has up to {bytes} bytes with what Firecracker adds to it, and \
              Firecracker takes {LINE_BYTES_MAX}: shorten the command, or take --monitor \
              cloud-hypervisor or qemu"
         )));
