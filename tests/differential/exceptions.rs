@@ -7,6 +7,8 @@
 //! together it loses the bytes of a short file that does not compress, which is zeros to all
 //! readers alike.
 
+use rootlet_sim::image::{self, FileLayout};
+
 use crate::options::Options;
 use crate::row::Rows;
 
@@ -20,6 +22,22 @@ const SET_ID: u32 = 0o6000;
 pub fn erofs_rs(options: &Options) -> Option<&'static str> {
     // A slot that gives no length counts as a device of no bytes; mkfs.erofs 1.5 gives none.
     options.blobdev.then_some("a device slot without a length cannot be read")
+}
+
+/// Whether Linux 6.18 may mix up chunks of such an image, read out of files.
+///
+/// It takes a chunk for the continuation of the last one where the address in the map of the one
+/// is where the other ended on its device. Both mean the same only where an address is not turned
+/// into one of a device: not in the unified address space of several devices, and not from one of
+/// a slot into one of a flattened image.
+pub fn kernel(options: &image::Options) -> bool {
+    let mut layouts = options.layouts.values().chain([&options.layout]);
+    let devices = options.blobs + u16::from(options.primary_too);
+    layouts.any(|layout| match layout {
+        FileLayout::ChunkMap => devices > 1,
+        FileLayout::ChunkIndexes | FileLayout::ChunkIndexes48 => options.flattened,
+        FileLayout::Plain | FileLayout::Inline => false,
+    })
 }
 
 /// Cuts what fsck.erofs 1.5 does not restore; `may_own` says whether its user may give owners.

@@ -15,9 +15,15 @@ mod exceptions;
 #[path = "../support/guest.rs"]
 #[expect(dead_code, reason = "other tests look at what a mount tells and counts")]
 mod guest;
+mod kernel;
+#[path = "../support/random.rs"]
+mod made;
 mod options;
 mod readers;
 mod row;
+#[path = "../golden/set.rs"]
+#[expect(dead_code, reason = "the tests of the library compare rows, too")]
+mod set;
 mod tree;
 
 use std::io::Write;
@@ -123,6 +129,15 @@ impl Outcome {
     }
 }
 
+/// The seeds of a run: the one that ROOTLET_TREE says, or `count` times ROOTLET_RUNS.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    match number("ROOTLET_TREE") {
+        Some(seed) => seed..seed + 1,
+        None => 0..count * number("ROOTLET_RUNS").unwrap_or(1),
+    }
+}
+
 #[test]
 fn random_trees_are_read_as_they_were_made_and_as_others_read_them() {
     // Past the harness, which shows no words of a test that passes.
@@ -135,13 +150,8 @@ fn random_trees_are_read_as_they_were_made_and_as_others_read_them() {
         .unwrap();
         return;
     };
-    let number = |name: &str| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
-    let seeds = match number("ROOTLET_TREE") {
-        Some(seed) => seed..seed + 1,
-        None => 0..TREES * number("ROOTLET_RUNS").unwrap_or(1),
-    };
     let (mut failed, mut trees, mut excepted, mut right) = (0, 0, 0, 0);
-    for seed in seeds {
+    for seed in seeds(TREES) {
         let outcome = run(seed);
         trees += 1;
         excepted += usize::from(outcome.excepted.is_some());

@@ -39,10 +39,36 @@ pub fn time_ns(seconds: i64, nanoseconds: u32) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
+/// Bytes as text: one that is no UTF-8 becomes a character for private use.
+pub fn text_of(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        let stray = |byte: &u8| char::from_u32(0xe000 + u32::from(*byte)).unwrap();
+        text.extend(chunk.invalid().iter().map(stray));
+    }
+    text
+}
+
+/// The same for a line of JSON, in which such a byte is a lone surrogate, U+DC80 to U+DCFF.
+fn without_surrogates(line: &str) -> String {
+    let (mut text, mut rest) = (String::new(), line);
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        text.push_str(before);
+        let (kept, len) =
+            if escape.starts_with("\\udc") { ("\\ue0", 4) } else { (&escape[..2], 2) };
+        text.push_str(kept);
+        rest = &escape[len..];
+    }
+    text + rest
+}
+
 /// The rows that `manifest /` printed.
 pub fn of_manifest(output: &[u8]) -> Rows {
     let output = str::from_utf8(output).unwrap();
-    output.lines().map(|line| of_line(&serde_json::from_str(line).unwrap())).collect()
+    let row = |line| of_line(&serde_json::from_str(&without_surrogates(line)).unwrap());
+    output.lines().map(row).collect()
 }
 
 fn of_line(line: &Value) -> (String, Row) {

@@ -23,6 +23,8 @@ mod files;
 #[path = "../support/guest.rs"]
 mod guest;
 mod joins;
+#[path = "../support/random.rs"]
+mod made;
 mod malformed;
 mod mount;
 mod one_source;
