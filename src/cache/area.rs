@@ -5,10 +5,10 @@
 
 use super::BLOCK_BYTES;
 use super::foreign::{self, TAIL_BYTES};
-use super::geometry::{BLOCK, Copy2, Geometry, SlotSize};
+use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hint;
 use super::open::{CacheOptions, FormatPolicy, Refused, fits};
-use super::page;
+use super::page::{self, PageKind};
 use super::superblock::{Refusal, Superblock, VERSION};
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
@@ -136,6 +136,12 @@ impl Area {
             return Err(Refused::Superblock(refusal));
         }
         let blank = head.iter().all(|byte| *byte == 0);
+        if !blank && self.was_ours(storage, &head)? {
+            return match policy {
+                FormatPolicy::Never => Err(Refused::Unformatted),
+                FormatPolicy::Auto | FormatPolicy::Force => Ok(()),
+            };
+        }
         let tail = self.bytes.saturating_sub(u64::try_from(TAIL_BYTES).unwrap_or(u64::MAX));
         let tail = self.part(storage, tail, TAIL_BYTES)?;
         match (policy, foreign::name_at_end(&tail, self.bytes)) {
@@ -144,6 +150,31 @@ impl Area {
             _ if blank => Ok(()),
             _ => Err(Refused::Unknown),
         }
+    }
+
+    /// Whether the area was a region that lost both superblocks: its `head` holds nothing but pages
+    /// of ours in their places, whatever stands where the superblocks were, and there is one such
+    /// page here or in the tables behind.
+    fn was_ours<S: Storage>(&self, storage: &mut S, head: &[u8]) -> Result<bool, Refused> {
+        let once = [(Geometry::BOOT_TRACE_AT, PageKind::Boot), (Geometry::MARK_AT, PageKind::Mark)];
+        let mut found = false;
+        for (at, block) in (0_u64..).step_by(BLOCK_BYTES).zip(head.chunks_exact(BLOCK_BYTES)) {
+            let lost = Copy2::BOTH.map(Geometry::superblock_at).contains(&at);
+            let page =
+                once.iter().any(|(place, kind)| *place == at && page::is_of(*kind, 0, block));
+            found |= page;
+            if !lost && !page && block.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+        }
+        let copies = Copy2::BOTH.map(|copy| Geometry::blob_page_at(copy, 0));
+        for (number, at) in
+            copies.into_iter().flat_map(|first| (0..BLOB_PAGES).zip((first..).step_by(BLOCK_BYTES)))
+        {
+            let block = self.part(storage, at, BLOCK_BYTES)?;
+            found |= page::is_of(PageKind::Blobs, number, &block);
+        }
+        Ok(found)
     }
 
     /// The `len` bytes at byte `at` of the area.

@@ -124,6 +124,13 @@ pub enum Refused {
     Io(IoErrorKind),
 }
 
+impl Refused {
+    /// Whether the area can be made a region all the same, by overwriting what it holds.
+    pub fn yields_to_force(&self) -> bool {
+        matches!(self, Self::Foreign(_) | Self::Unknown | Self::Superblock(_))
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -185,7 +192,7 @@ impl Cache {
         } else if superblock.read_only {
             Mode::ReadOnly("a feature of it is not known")
         } else if superblock.bytes > bytes {
-            Mode::ReadOnly("it is longer than its area")
+            Mode::ReadOnly("it is longer than its area: its disk has shrunk")
         } else {
             Mode::ReadWrite
         };

@@ -91,8 +91,10 @@ impl fmt::Display for Refusal {
             Self::Version(version) => write!(f, "format version {version} is not known"),
             Self::Incompat(bits) => write!(f, "incompatible feature bits {bits:#x} are not known"),
             Self::Checksum(kind) => write!(f, "checksum type {kind} is not known"),
-            Self::Moved { start } => write!(f, "the region says it starts at byte {start:#x}"),
-            Self::Layout => f.write_str("the superblock's sizes do not fit the region"),
+            Self::Moved { start } => write!(f, "the region says it starts at byte {start:#x} of its disk, not here"),
+            Self::Layout => f.write_str(
+                "the superblock's sizes do not fit the area: its disk has shrunk, or they are damaged",
+            ),
         }
     }
 }

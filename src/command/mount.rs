@@ -336,6 +336,12 @@ pub fn open_region<S: Discover + Background>(
         }
         Err(refused) => {
             notice(format_args!("region  not used: {refused}"));
+            if refused.yields_to_force() {
+                notice(format_args!(
+                    "region  to overwrite it: --guest-option cache-format=force, or \
+                     `region FILE format --force`"
+                ));
+            }
             None
         }
     }

@@ -224,3 +224,53 @@ fn region_that_may_not_be_formatted_is_left_alone() {
     let read_only = refused(blank, |machine| machine.world.set_read_only(machine.disk, true));
     assert_eq!(read_only, Some(Refused::Unformatted));
 }
+
+/// What is left of a region whose superblocks are gone is formatted, and serves the next boot.
+#[test]
+fn region_that_lost_both_superblocks_is_formatted_anew() {
+    let mut noise = vec![0; 4096];
+    Rng::new(4).fill(&mut noise);
+    for lost in [vec![0; 4096], noise] {
+        let mut content = used();
+        content.write(START, &lost);
+        content.write(START + 16 * 4096, &lost);
+        let mut machine = Machine::new(1);
+        machine.world.replace(machine.disk, content, false);
+        for boot in 0..2 {
+            let guest = Guest::boot(&mut machine, 0).unwrap();
+            assert_eq!(guest.refused, None);
+            guest.read_all().unwrap();
+            assert_eq!(guest.cache_stats().check_failures, 0);
+            assert_eq!(guest.stats().hits > 0, boot == 1, "boot {boot}");
+            assert!(guest.sync());
+        }
+    }
+}
+
+/// Somebody else's bytes stand in the head, and pages of a former region behind.
+#[test]
+fn area_whose_head_holds_more_than_our_pages_is_left_alone() {
+    for block in [1, 8, 15, 24, 31] {
+        let mut content = used();
+        for superblock in [0, 16] {
+            content.write(START + superblock * 4096, &[0; 4096]);
+        }
+        content.write(START + block * 4096, b"not a word of ours");
+        assert_eq!(refused(content, |_| {}), Some(Refused::Unknown), "block {block}");
+    }
+}
+
+#[test]
+fn what_is_refused_says_what_it_found_and_where() {
+    let says = |refused: Refused| (refused.to_string(), refused.yields_to_force());
+    let moved = says(Refused::Superblock(Refusal::Moved { start: 0x1000 }));
+    assert_eq!(
+        moved,
+        ("the region says it starts at byte 0x1000 of its disk, not here".into(), true)
+    );
+    let shrunk = says(Refused::Superblock(Refusal::Layout));
+    assert!(shrunk.0.contains("its disk has shrunk") && shrunk.1, "{shrunk:?}");
+    let foreign = says(Refused::Foreign("an XFS file system"));
+    assert!(foreign.0.starts_with("the area holds an XFS file system; ") && foreign.1);
+    assert!(!says(Refused::Unformatted).1 && !says(Refused::NoDevice).1);
+}

@@ -3,8 +3,9 @@
 //! Always: what is cut short is refused: QEMU would pad it to a whole sector with zeros, and a
 //! guest could not tell them from data.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
 
 use anyhow::Result;
 
@@ -13,6 +14,13 @@ use crate::monitor::Disk;
 
 /// A disk's unit in bytes (virtio 1.2 5.2.4).
 const SECTOR_BYTES: u64 = 512;
+
+/// Whether a file is there and may not be written: by its mode, whoever asks, or because its file
+/// system does not allow it.
+pub fn is_read_only(file: &Path) -> bool {
+    let by_mode = fs::metadata(file).is_ok_and(|stat| stat.permissions().readonly());
+    by_mode || (file.exists() && OpenOptions::new().write(true).open(file).is_err())
+}
 
 /// Checks that the file of `disk` is there and can be one.
 pub fn check(disk: &Disk) -> Result<()> {

@@ -13,6 +13,7 @@ use rootlet::storage::FileStamp;
 
 use crate::append;
 use crate::cli::{BlobPlace, CacheArg, SourceArgs};
+use crate::disk_file;
 use crate::exit::usage;
 use crate::monitor::{Disk, MachineArgs, Room};
 
@@ -180,7 +181,10 @@ pub fn plan(source: &SourceArgs) -> Result<Plan> {
             return Err(usage(format!("--cache {file} is the disk `{}` as well", disk.serial)));
         }
         options.push(Word::disk("cache", SERIAL_OF_CACHE, &cache.part));
-        disks.push(Disk { read_only: false, ..read_only(SERIAL_OF_CACHE, cache.file.clone()) });
+        // A region that may not be written gives hits.
+        let read_only_disk = disk_file::is_read_only(&cache.file);
+        let disk = read_only(SERIAL_OF_CACHE, cache.file.clone());
+        disks.push(Disk { read_only: read_only_disk, ..disk });
     }
     options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
     let shares: Vec<_> =

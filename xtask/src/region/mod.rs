@@ -15,7 +15,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rootlet::blob;
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, SlotSize};
@@ -108,7 +108,11 @@ impl Opened {
 /// Why there is no region, in the words of this tool.
 fn refused(refused: Refused) -> anyhow::Error {
     let text = refused.to_string();
-    anyhow::Error::msg(text.replace("cache-format=force overwrites it", "--force overwrites it"))
+    let text = text.replace("; cache-format=force overwrites it", "");
+    match refused.yields_to_force() {
+        true => anyhow!("{text}; `region FILE format --force` overwrites it"),
+        false => anyhow!("{text}"),
+    }
 }
 
 fn show(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
@@ -51,11 +52,28 @@ fn region_of_unknown_bytes_is_left_alone() {
     outcome.assert_counter("region no");
     let notice = "region  not used: the area holds unknown data; cache-format=force overwrites it";
     assert!(outcome.stderr.lines().any(|line| line == notice), "{}", outcome.stderr);
+    let words = "region  to overwrite it: --guest-option cache-format=force, or \
+                 `region FILE format --force`";
+    assert!(outcome.stderr.lines().any(|line| line == words), "{}", outcome.stderr);
     assert!(fs::read(sample.path("region")).unwrap() == garbage, "not a byte of it changed");
     // As the notice says.
     let forced = ["--guest-option", "cache-format=force"];
     boot_cached(&sample, &forced).assert_counter("region yes");
     assert_served_warm(&sample);
+}
+
+#[test]
+fn region_in_a_read_only_file_gives_hits_and_stays_as_it_is() {
+    let sample = Sample::new();
+    boot_cached(&sample, &[]);
+    let region = sample.path("region");
+    let before = fs::read(&region).unwrap();
+    fs::set_permissions(&region, fs::Permissions::from_mode(0o444)).unwrap();
+    let outcome = boot_cached(&sample, &[]);
+    outcome.assert_counter("fetched 0 bytes");
+    let notice = "region  read-only: its disk is read-only";
+    assert!(outcome.stderr.lines().any(|line| line == notice), "{}", outcome.stderr);
+    assert!(fs::read(&region).unwrap() == before, "not a byte of it changed");
 }
 
 #[test]
