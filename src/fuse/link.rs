@@ -17,7 +17,7 @@ pub const PATH_BYTES_MAX: usize = 1024;
 pub(super) struct Way(heapless::Vec<u8, PATH_BYTES_MAX>);
 
 impl Way {
-    /// The path on which `target` has taken the place of component number `component` of `path`.
+    /// Returns the path on which `target` has taken the place of component `component` of `path`.
     /// Everything before that is directories.
     pub(super) fn new(path: &[u8], component: usize, target: &[u8]) -> Result<Self, LinkFault> {
         if target.starts_with(b"/") {
@@ -50,7 +50,7 @@ impl Way {
         Ok(way)
     }
 
-    /// The path; an empty one is the share's root.
+    /// Returns the path; an empty one is the share's root.
     pub(super) fn path(&self) -> &[u8] {
         &self.0
     }
@@ -68,14 +68,15 @@ impl Way {
         if self.0.is_empty() {
             return Err(LinkFault::Leaves);
         }
-        let slash = self.0.iter().rposition(|&byte| byte == b'/');
-        // Without a slash the first name goes.
-        self.0.truncate(slash.unwrap_or(0));
+        match self.0.iter().rposition(|&byte| byte == b'/') {
+            Some(slash) => self.0.truncate(slash),
+            None => self.0.clear(),
+        }
         Ok(())
     }
 }
 
-/// How many names there are with one more.
+/// Returns how many names there are with one more.
 fn number_after(names: usize) -> Result<usize, LinkFault> {
     names.checked_add(1).filter(|names| *names <= COMPONENTS_MAX).ok_or(LinkFault::Long)
 }

@@ -27,7 +27,7 @@ pub(super) fn check(path: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-/// The names in their order, counted from 1.
+/// Returns the names in their order, counted from 1.
 pub(super) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(path.split(|&byte| byte == b'/'))
 }

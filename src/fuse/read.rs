@@ -1,13 +1,13 @@
 //! One READ: the request as bytes for a queue, and the check of its reply.
 //!
 //! Always: a reply yields at most as many bytes as were asked for and as the device says arrived.
-//! The data itself is not seen here: it lands in the reader's buffer, behind the header.
+//! The data itself is not seen here: it lands in the reader's buffer, after the header.
 
 use fuse_abi::linux::{fuse_opcode, fuse_out_header, fuse_read_in};
 use zerocopy::IntoBytes;
 
 use super::error::Cause;
-use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES};
+use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
 use crate::storage::IoErrorKind;
 
 /// Length of a READ request in bytes.
@@ -36,7 +36,7 @@ impl ReadRequest {
         let body =
             fuse_read_in { fh, offset, size, read_flags: 0, lock_owner: 0, flags: 0, padding: 0 };
         let header =
-            message::header(fuse_opcode::FUSE_READ, unique, nodeid, size_of::<fuse_read_in>());
+            message::header(fuse_opcode::FUSE_READ, unique, nodeid, length_of::<fuse_read_in>());
         let mut bytes = [0; READ_REQUEST_BYTES];
         for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
             *to = *from;
@@ -44,22 +44,22 @@ impl ReadRequest {
         Self { bytes, expected: ReadReply { unique, size } }
     }
 
-    /// The request, to be read by the device.
+    /// Returns the request, to be read by the device.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The number that ties the reply to the request.
+    /// Returns the number that ties the reply to the request.
     pub fn unique(&self) -> u64 {
         self.expected.unique
     }
 
-    /// What its reply is checked by.
+    /// Returns what the reply is checked by.
     pub fn expected(&self) -> ReadReply {
         self.expected
     }
 
-    /// See [`ReadReply::check`].
+    /// Checks the reply as [`ReadReply::check`] does.
     ///
     /// # Errors
     /// As there.
@@ -73,8 +73,8 @@ impl ReadRequest {
 }
 
 impl ReadReply {
-    /// How many data bytes arrived, from the reply's header and the length of the whole reply,
-    /// header included, that the device reported. Fewer than asked for means the file ends.
+    /// Returns how many data bytes arrived, from the reply's header and the length of the whole
+    /// reply, header included, that the device reported. Fewer than asked for means the file ends.
     ///
     /// # Errors
     /// [`IoErrorKind::Device`] with the errno when the daemon refused;
@@ -86,7 +86,7 @@ impl ReadReply {
         device_len: u32,
     ) -> Result<u32, IoErrorKind> {
         let header: fuse_out_header = zerocopy::transmute!(*header);
-        match message::check(header, self.unique, device_len) {
+        match message::check(header, self.unique, u64::from(device_len)) {
             Ok(data) if data <= self.size => Ok(data),
             Err(Cause::Errno(errno)) => Err(IoErrorKind::Device(errno)),
             Ok(_) | Err(_) => Err(IoErrorKind::Protocol),

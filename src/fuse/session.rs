@@ -15,9 +15,10 @@ use super::error::{
     Cause, Error, MODE_DIRECTORY, MODE_LINK, MODE_REGULAR, MODE_TYPE, Operation, Want,
 };
 use super::link::{LINKS_MAX, Way};
-use super::message::{self, Call, HEADER_BYTES};
+use super::message::{self, Call, HEADER_BYTES, length_of};
 use super::read::ReadRequest;
 use super::{Transport, path};
+use crate::num::{low16, wide};
 use crate::storage::{Errno, FileStamp, FileTime, IoErrorKind, LinkFault};
 use crate::trace::{self, Shown};
 
@@ -26,8 +27,8 @@ pub const READ_BYTES_MAX: u32 = 1 << 20;
 
 /// The minor version that INIT offers.
 const MINOR: u32 = 38;
-/// A page of the protocol in bytes.
-const PAGE_BYTES: u32 = 4096;
+/// A page of the protocol has 2^12 bytes.
+const PAGE_BITS: u32 = 12;
 /// Pages in a message where MAX_PAGES was not agreed (`FUSE_DEFAULT_MAX_PAGES_PER_REQ`).
 const PAGES_DEFAULT: u32 = 32;
 /// Requests take even numbers; the odd one above names its interrupt (`FUSE_INT_REQ_BIT`).
@@ -35,6 +36,10 @@ const UNIQUE_STEP: u64 = 2;
 /// The longest target of a symbolic link in bytes (`PATH_MAX` of Linux). A daemon that has a longer
 /// one than there is room for may not answer at all.
 pub(super) const TARGET_BYTES_MAX: usize = 4096;
+/// Bodies of replies of old daemons: to INIT up to 7.4 and up to 7.22, to LOOKUP up to 7.8.
+const INIT_4_BYTES: u16 = low16(FUSE_COMPAT_INIT_OUT_SIZE);
+const INIT_22_BYTES: u16 = low16(FUSE_COMPAT_22_INIT_OUT_SIZE);
+const ENTRY_8_BYTES: u16 = low16(FUSE_COMPAT_ENTRY_OUT_SIZE);
 /// No file is longer than a signed offset reaches.
 const SIZE_MAX: u64 = u64::MAX >> 1;
 
@@ -57,7 +62,7 @@ pub struct OpenFile {
     pub size: u64,
     /// Changes when the content may have changed ([`FileStamp::version`]).
     pub version: u64,
-    /// How many lookups of the node the daemon still counts.
+    /// The lookups of the node that the daemon still counts.
     pub lookups: u64,
 }
 
@@ -82,7 +87,7 @@ impl Session {
             opcode: fuse_opcode::FUSE_INIT,
             nodeid: 0,
             parts: [body.as_bytes(), &[]],
-            body_bytes_min: usize_of(FUSE_COMPAT_INIT_OUT_SIZE),
+            body_bytes_min: INIT_4_BYTES,
         };
         let (reply, body_bytes) = call.run::<fuse_init_out>(session.next_unique(), transport)?;
         let (major, minor) = (reply.major, reply.minor);
@@ -95,16 +100,16 @@ impl Session {
         // How long the reply is follows from the minor version it names (fuse.h, changes in 7.5
         // and 7.23). A longer one is no harm: the fields beyond are not looked at.
         let want = match minor {
-            ..5 => usize_of(FUSE_COMPAT_INIT_OUT_SIZE),
-            5..23 => usize_of(FUSE_COMPAT_22_INIT_OUT_SIZE),
-            23.. => size_of::<fuse_init_out>(),
+            ..5 => INIT_4_BYTES,
+            5..23 => INIT_22_BYTES,
+            23.. => length_of::<fuse_init_out>(),
         };
-        if body_bytes < want {
+        if body_bytes < usize::from(want) {
             return Err(malformed(
                 Operation::Init,
                 "the length of the reply's body",
-                u64_of(body_bytes),
-                Want::AtLeast(u64_of(want)),
+                wide(body_bytes),
+                Want::AtLeast(u64::from(want)),
             ));
         }
         // MAX_PAGES came with 7.28. A daemon that agrees to none means one (Linux
@@ -115,11 +120,11 @@ impl Session {
             _ => u32::from(reply.max_pages).max(1),
         };
         session.minor = minor.min(MINOR);
-        session.read_bytes_max = pages.saturating_mul(PAGE_BYTES).min(READ_BYTES_MAX);
+        session.read_bytes_max = pages.min(READ_BYTES_MAX >> PAGE_BITS) << PAGE_BITS;
         Ok(session)
     }
 
-    /// The longest read that the daemon agreed to, in bytes: a multiple of 4096, at most
+    /// Returns the longest read that the daemon agreed to, in bytes: a multiple of 4096, at most
     /// [`READ_BYTES_MAX`].
     pub fn read_bytes_max(&self) -> u32 {
         self.read_bytes_max
@@ -180,7 +185,7 @@ impl Session {
         call.run::<()>(self.next_unique(), transport).map(|_| ())
     }
 
-    /// The request for `size` bytes at byte `offset` of an open file. A `size` over
+    /// Returns the request for `size` bytes at byte `offset` of an open file. A `size` over
     /// [`Session::read_bytes_max`] may be refused or answered short.
     pub fn read_request(&mut self, file: &OpenFile, offset: u64, size: u32) -> ReadRequest {
         ReadRequest::new(self.next_unique(), file.nodeid, file.fh, offset, size)
@@ -209,7 +214,7 @@ impl Session {
         Ok(Walked::Node(node))
     }
 
-    /// Goes on where `path` has its first turn, and returns the node at the end, looked up once.
+    /// Walks on from the first turn of `path`, and returns the node at the end, looked up once.
     // Not inlined: hardly any path has a link, and a link's target takes kilobytes of stack.
     #[inline(never)]
     fn follow(
@@ -282,8 +287,8 @@ impl Session {
         }
         let operation = Operation::Lookup(component);
         let want = match self.minor {
-            ..9 => usize_of(FUSE_COMPAT_ENTRY_OUT_SIZE),
-            9.. => size_of::<fuse_entry_out>(),
+            ..9 => ENTRY_8_BYTES,
+            9.. => length_of::<fuse_entry_out>(),
         };
         let parts = [name, b"\0".as_slice()];
         let call = Call {
@@ -329,7 +334,7 @@ impl Session {
             opcode: fuse_opcode::FUSE_OPEN,
             nodeid,
             parts: [body.as_bytes(), &[]],
-            body_bytes_min: size_of::<fuse_open_out>(),
+            body_bytes_min: length_of::<fuse_open_out>(),
         };
         let (open, _) = call.run::<fuse_open_out>(self.next_unique(), transport)?;
         Ok(OpenFile { nodeid, fh: open.fh, size, version, lookups: 1 })
@@ -344,12 +349,12 @@ impl Session {
     ) -> Result<(), IoErrorKind> {
         let body = fuse_forget_in { nlookup: lookups };
         let unique = self.next_unique();
-        let bytes = size_of::<fuse_forget_in>();
+        let bytes = length_of::<fuse_forget_in>();
         let header = message::header(fuse_opcode::FUSE_FORGET, unique, nodeid, bytes);
         transport.send(&[header.as_bytes(), body.as_bytes()])
     }
 
-    /// As [`Session::forget`] of one lookup, where a failure costs the daemon some memory and
+    /// Gives one lookup back where a failure costs the daemon some memory and
     /// nothing else. The root is looked up by nobody.
     fn forget_quietly(&mut self, transport: &mut impl Transport, node: &Node) {
         if node.nodeid != FUSE_ROOT_ID
@@ -359,6 +364,7 @@ impl Session {
         }
     }
 
+    /// Returns the number of the next request. After 2^63 requests the first ones come again.
     fn next_unique(&mut self) -> u64 {
         self.unique = self.unique.wrapping_add(UNIQUE_STEP);
         self.unique
@@ -378,7 +384,7 @@ enum Walked {
 /// A node on the way to a file, or the file's.
 struct Node {
     nodeid: u64,
-    /// Which component of the path it is, from 1; the root is 0.
+    /// The number of its component of the path, from 1; the root is 0.
     component: usize,
     mode: u32,
     size: u64,
@@ -393,7 +399,7 @@ impl Node {
         self.mode & MODE_TYPE == of_type
     }
 
-    /// What is wrong with it, as its lookup told.
+    /// Returns the error for what its lookup said of it.
     fn error(&self, cause: Cause) -> Error {
         Error { operation: Operation::Lookup(self.component), cause }
     }
@@ -411,12 +417,4 @@ fn not_followed(component: usize, fault: LinkFault) -> Error {
 
 fn malformed(operation: Operation, what: &'static str, got: u64, want: Want) -> Error {
     Error { operation, cause: Cause::Malformed { what, got, want } }
-}
-
-fn usize_of(number: u32) -> usize {
-    usize::try_from(number).unwrap_or(usize::MAX)
-}
-
-fn u64_of(number: usize) -> u64 {
-    u64::try_from(number).unwrap_or(u64::MAX)
 }
