@@ -25,7 +25,7 @@ fn refused(line: &str) -> String {
 fn whole_line_is_understood() {
     let line = r#"image=root,version=0x1f blob1=share:a.bin disk=four,version=0xA  blob12=share:fs0:dir/b.bin blob3=three
         cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K ram-cache=2M
-        cache-format=force domain="our images" deadline=90 log=debug -- cat "/a b" -- image=x"#;
+        cache-format=force domain="our images" deadline=90 source-retry=0 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
         blobs: vec![
@@ -45,6 +45,7 @@ fn whole_line_is_understood() {
         domain: Domain::new("our images").unwrap(),
         cache_format: CacheFormat::Force,
         deadline_s: Some(90),
+        source_retry_s: Some(0),
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
     };
     assert_eq!(Config::parse(line), Ok(expected));
@@ -177,6 +178,7 @@ fn second_mention_is_refused_by_name() {
         ("slot=1M", "slot=64K"),
         ("cache-format=auto", "cache-format=auto"),
         ("deadline=1", "deadline=2"),
+        ("source-retry=1", "source-retry=2"),
     ] {
         let message = refused(&format!("{first} blob7=z {second}"));
         assert_eq!(message, format!("command line: {second:?} is given a second time"));
@@ -226,6 +228,8 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("cache-format=", "auto, force or never"),
         ("deadline=0", "a number of seconds"),
         ("deadline=-1", "a number of seconds"),
+        ("source-retry=-1", "a number of seconds"),
+        ("source-retry=4G", "a number of seconds"),
         ("deadline=4G", "a number of seconds"),
     ] {
         let message = refused(word);

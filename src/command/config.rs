@@ -6,7 +6,7 @@
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
-//! log=... -- COMMAND WORDS
+//! source-retry=SECONDS log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or of a GPT `name:NAME`, `type:GUID`, or `type` for a region's own type.
 //! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed by
@@ -33,7 +33,7 @@ const USUAL: usize = 8;
 
 /// The keys, for messages.
 const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, console=, slot=, \
-    cache-format=, deadline=, log=, and -- before the command";
+    cache-format=, deadline=, source-retry=, log=, and -- before the command";
 
 /// A command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub struct Config {
     pub cache_format: CacheFormat,
     /// How long a device may take to answer a request, in seconds (`deadline=`), at least 1.
     pub deadline_s: Option<u32>,
+    /// How long a read that its source fails is tried again, in seconds (`source-retry=`); 0 is
+    /// not at all.
+    pub source_retry_s: Option<u32>,
     /// The words after `--`.
     pub command: Vec<String>,
 }
@@ -254,6 +257,7 @@ impl Config {
             domain: Domain::default(),
             cache_format: CacheFormat::default(),
             deadline_s: None,
+            source_retry_s: None,
             command: Vec::with_capacity(USUAL),
         };
         let mut given = Given { config, console: None, cache_format: None };
@@ -334,6 +338,11 @@ impl Given {
                     ("never", CacheFormat::Never),
                 ];
                 *vacant(cache_format)? = Some(choice(value, choices, "auto, force or never")?);
+            }
+            "source-retry" => {
+                let want = Fault::Value("a number of seconds");
+                let seconds = number(value).and_then(|number| u32::try_from(number).ok());
+                *vacant(&mut config.source_retry_s)? = Some(seconds.ok_or(want)?);
             }
             "deadline" => {
                 let want = Fault::Value("a number of seconds, at least 1");

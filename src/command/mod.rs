@@ -23,7 +23,7 @@ pub mod wire;
 pub mod words;
 
 pub use blame::Blamed;
-pub use mount::{Memory, MountError, Mounted, TooLarge, open, open_region};
+pub use mount::{Memory, MountError, Mounted, TooLarge, open, open_region, retrying};
 pub use parse::{BenchPaths, Command, HELP, UsageError};
 pub use print::AtPath;
 pub use run::{CommandError, Done, GuestRoot, Runner, Scratch, catch_up};

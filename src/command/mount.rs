@@ -9,7 +9,7 @@ use crate::Error;
 use crate::blob::{BindError, Image, SourceName, Sources, identity};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use crate::read::{Budget, Root};
-use crate::storage::{Background, DeviceId, Discover, DiscoverError, Storage, serial};
+use crate::storage::{Background, DeviceId, Discover, DiscoverError, Retry, Storage, serial};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -210,6 +210,15 @@ fn borrowed(name: &config::SourceName) -> SourceName<'_> {
             SourceName::File { mount_tag: mount_tag.as_deref(), name }
         }
     }
+}
+
+/// How long a read that its source fails is tried again, unless the configuration says otherwise.
+const SOURCE_RETRY_S: u32 = 5;
+
+/// Wraps a storage such that reads of sources are tried for as long as `config` says.
+pub fn retrying<S: Discover>(mut storage: S, config: &Config) -> Retry<S> {
+    let region = config.cache.as_ref().and_then(|name| storage.disk(&name.serial).ok());
+    Retry::new(storage, config.source_retry_s.unwrap_or(SOURCE_RETRY_S), region)
 }
 
 /// Finds the image and its blobs, and checks what they say of themselves.

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, Errno, FileStamp, IoErrorKind, Job,
@@ -231,6 +231,10 @@ impl Storage for FileStorage {
 }
 
 impl Background for FileStorage {
+    fn rest(&mut self, ns: u32) {
+        std::thread::sleep(Duration::from_nanos(ns.into()));
+    }
+
     fn start(&mut self, mut job: Job) -> Result<(), Job> {
         let result = self.opened(job.device).and_then(|opened| match job.kind {
             JobKind::Read => {

@@ -17,6 +17,8 @@ mod errno;
 #[cfg(feature = "std")]
 pub mod file;
 pub mod memory;
+#[cfg(feature = "alloc")]
+mod retry;
 mod spin;
 mod stamp;
 #[cfg(feature = "alloc")]
@@ -26,6 +28,8 @@ mod tag;
 pub use buffer::Buffer;
 pub use discover::{Discover, DiscoverError, LinkFault, SERIAL_BYTES, ShareSearch, only, serial};
 pub use errno::Errno;
+#[cfg(feature = "alloc")]
+pub use retry::Retry;
 pub use spin::{Patience, Spin};
 pub use stamp::{FileStamp, FileTime};
 #[cfg(feature = "alloc")]

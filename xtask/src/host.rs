@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow};
 use rootlet::command::bench::Setup;
 use rootlet::command::config::Config;
 use rootlet::command::{self, Command, CommandError, Counters, Memory, Runner, Scratch};
+use rootlet::storage::Retry;
 use rootlet::storage::file::FileStorage;
 
 use crate::boot::make_cache;
@@ -32,7 +33,7 @@ pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     make_cache(&plan, args.source.cache_size)?;
     plan.tell_versions();
     let config = Config::parse(&plan.append())?;
-    let storage = storage(&plan)?;
+    let storage = command::retrying(storage(&plan)?, &config);
     match Own::parse(&config.command)? {
         Some(own) => run_own(storage, &config, &own, interrupt),
         None => {
@@ -70,7 +71,7 @@ impl Own {
 }
 
 fn run_own(
-    mut storage: FileStorage,
+    mut storage: Retry<FileStorage>,
     config: &Config,
     own: &Own,
     interrupt: &Interrupt,
@@ -113,7 +114,7 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
 }
 
 /// Mounts over `storage` as `config` says, and runs its command.
-fn run(mut storage: FileStorage, config: &Config) -> Result<()> {
+fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
     let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = &Memory::of(HEAP_BYTES, config)?;

@@ -10,6 +10,7 @@ use rootlet::command::bench::Setup;
 use rootlet::command::config::Config;
 use rootlet::command::{self, Command, Counters, Done, Memory, Runner, Scratch};
 use rootlet::read::Root;
+use rootlet::storage::Retry;
 
 use crate::console::ErrorOutput;
 use crate::storage::VirtioStorage;
@@ -17,7 +18,7 @@ use crate::verdict::{self, Ending, Message};
 use crate::virtio::any::Any;
 use crate::{Machine, clock, console, heap};
 
-type Storage = VirtioStorage<Any>;
+type Storage = Retry<VirtioStorage<Any>>;
 
 /// What buffers, tables and the least caches of a mount take together, with some to spare.
 const HEAP_BYTES_MIN: usize = 1 << 20;
@@ -42,6 +43,7 @@ pub fn run(mut machine: Machine) -> ! {
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
+    let mut storage = command::retrying(storage, config);
     let opened = command::open(&mut storage, config);
     let mounted = match &opened {
         Ok(mounted) => mounted,
@@ -110,7 +112,7 @@ fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Co
         tell(&mut err, &"region  not all of it is durable");
     }
     // A daemon that is gone has failed reads already, or was not needed.
-    let _ = root.with_layer(|_, storage| storage.shut_down());
+    let _ = root.with_layer(|_, storage| storage.inner_mut().shut_down());
     Counters { files, ..Counters::of(root) }
 }
 

@@ -26,7 +26,7 @@ mod sample;
 #[path = "../../../tests/golden/set.rs"]
 mod set;
 mod shares;
-mod stalls;
 mod sources;
+mod stalls;
 mod transports;
 mod waiting;

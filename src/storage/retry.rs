@@ -1,0 +1,453 @@
+//! Storage that asks again: a read that its source failed is tried for some seconds before the
+//! reader hears of it.
+//!
+//! Always: each transfer and each job ends once, with its last try; writes, flushes and the region
+//! are tried once, and so is a device that has just failed for as long as it is given, until it
+//! answers again. What a device did not answer is not asked again: that took its deadline already.
+
+use alloc::vec::Vec;
+
+use super::{
+    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
+    Patience, Storage, Tag, Transfer,
+};
+
+const SECOND_NS: u64 = 1_000_000_000;
+/// The pause before the second try, and the longest, in nanoseconds.
+const PAUSE_NS: u64 = 10_000_000;
+const PAUSE_NS_MAX: u64 = 500_000_000;
+/// What is rested at a time.
+const REST_NS: u32 = 200_000;
+/// Jobs that wait for another try, and devices that are known to fail, at most. What is more is
+/// tried once.
+const USUAL: usize = 64;
+
+/// Tries of one batch or job.
+#[derive(Debug)]
+struct Tries {
+    patience: Patience,
+    pause: Patience,
+    pause_ns: u64,
+}
+
+impl Tries {
+    fn new(now_ns: u64, patience_ns: u64) -> Self {
+        let pause = Patience::new(now_ns, PAUSE_NS);
+        Self { patience: Patience::new(now_ns, patience_ns), pause, pause_ns: PAUSE_NS }
+    }
+
+    /// Whether it is not yet time for another try, or for none any more.
+    fn pauses(&mut self, now_ns: u64) -> bool {
+        let (lasts, pauses) = (self.patience.lasts(now_ns), self.pause.lasts(now_ns));
+        lasts && pauses
+    }
+
+    /// Whether there is another try after this one. Begins the pause before it.
+    fn again(&mut self, now_ns: u64) -> bool {
+        self.pause_ns = self.pause_ns.wrapping_mul(2).min(PAUSE_NS_MAX);
+        self.pause = Patience::new(now_ns, self.pause_ns);
+        self.patience.lasts(now_ns)
+    }
+}
+
+/// A job that has ended.
+type Ended = (Job, Result<(), IoErrorKind>);
+
+/// A job that failed, and waits for its next try or is at it.
+#[derive(Debug)]
+struct Held {
+    tag: Tag,
+    tries: Tries,
+    /// The job with its last failure; `None` while a device has it.
+    job: Option<(Job, IoErrorKind)>,
+}
+
+/// What is tried again.
+#[derive(Debug)]
+struct Policy {
+    patience_ns: u64,
+    /// The region's device.
+    region: Option<DeviceId>,
+    /// Devices that failed for as long as they are given.
+    failing: Vec<DeviceId>,
+}
+
+impl Policy {
+    /// Whether a read that failed so is tried again: its device answers, and says that it cannot.
+    fn is_worth_it(&self, device: DeviceId, kind: IoErrorKind) -> bool {
+        matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_))
+            && self.patience_ns > 0
+            && self.region != Some(device)
+            && !self.failing.contains(&device)
+    }
+
+    fn gave_up(&mut self, device: DeviceId) {
+        if !self.failing.contains(&device) && self.failing.len() < USUAL {
+            self.failing.push(device);
+        }
+    }
+
+    fn answered(&mut self, device: DeviceId) {
+        self.failing.retain(|failing| *failing != device);
+    }
+}
+
+/// A storage whose reads are tried for longer.
+#[derive(Debug)]
+pub struct Retry<S> {
+    inner: S,
+    policy: Policy,
+    held: Vec<Held>,
+}
+
+impl<S> Retry<S> {
+    /// Wraps a storage whose reads are tried for this many seconds. Reads of `region` are tried once: what
+    /// it fails has another place to come from.
+    pub fn new(inner: S, seconds: u32, region: Option<DeviceId>) -> Self {
+        // 2^32 seconds have less than 2^64 nanoseconds.
+        let patience_ns = u64::from(seconds).wrapping_mul(SECOND_NS);
+        // Not for the jobs alone: a machine may have no more memory once it is mounted.
+        let (failing, held) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
+        Self { inner, policy: Policy { patience_ns, region, failing }, held }
+    }
+
+    /// Returns the storage below.
+    pub fn inner_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+}
+
+/// How a read ended; `None` for another transfer.
+fn read_result(transfer: &Transfer<'_>) -> Option<Result<(), IoErrorKind>> {
+    transfer.result.filter(|_| matches!(transfer.lent, Lent::Read(_)))
+}
+
+impl<S: Background> Retry<S> {
+    /// Tries again, one by one, what of a batch failed, and hands each of them out as it ends.
+    #[cold]
+    fn run_again<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        let mut tries = Tries::new(self.inner.now_ns(), self.policy.patience_ns);
+        let mut is_left = true;
+        while is_left {
+            while tries.pauses(self.inner.now_ns()) {
+                self.inner.rest(REST_NS);
+            }
+            let is_last = !tries.again(self.inner.now_ns());
+            is_left = false;
+            for (index, transfer) in batch.iter_mut().enumerate() {
+                if !self.is_tried_again(transfer) {
+                    continue;
+                }
+                self.inner.run(core::slice::from_mut(transfer), &mut |_, _| {});
+                if is_last || !self.is_tried_again(transfer) {
+                    done(index, transfer);
+                } else {
+                    is_left = true;
+                }
+            }
+            if is_last {
+                for transfer in batch.iter() {
+                    if self.is_tried_again(transfer) {
+                        self.policy.gave_up(transfer.device);
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_tried_again(&self, transfer: &Transfer<'_>) -> bool {
+        matches!(read_result(transfer),
+            Some(Err(kind)) if self.policy.is_worth_it(transfer.device, kind))
+    }
+
+    /// Starts the jobs whose pause is over.
+    fn start_held(&mut self) {
+        let now_ns = self.inner.now_ns();
+        for held in &mut self.held {
+            let Some((job, kind)) = held.job.take() else { continue };
+            if held.tries.pauses(now_ns) {
+                held.job = Some((job, kind));
+            } else if let Err(job) = self.inner.start(job) {
+                held.job = Some((job, kind));
+            }
+        }
+    }
+
+    /// Keeps a job that failed for another try, or gives it back.
+    fn hold(&mut self, (job, result): Ended) -> Option<Ended> {
+        let known = self.held.iter().position(|held| held.tag == job.tag);
+        let known = known.map(|at| self.held.swap_remove(at).tries);
+        let kind = match result {
+            Err(kind) if self.is_job_tried_again(&job, kind) => kind,
+            Err(_) => return Some((job, result)),
+            Ok(()) => {
+                if job.kind == JobKind::Read {
+                    self.policy.answered(job.device);
+                }
+                return Some((job, result));
+            }
+        };
+        let now_ns = self.inner.now_ns();
+        let is_first = known.is_none();
+        let mut tries = known.unwrap_or_else(|| Tries::new(now_ns, self.policy.patience_ns));
+        if !is_first && !tries.again(now_ns) {
+            self.policy.gave_up(job.device);
+            return Some((job, result));
+        }
+        if self.held.len() == USUAL {
+            return Some((job, result));
+        }
+        self.held.push(Held { tag: job.tag, tries, job: Some((job, kind)) });
+        None
+    }
+
+    fn is_job_tried_again(&self, job: &Job, kind: IoErrorKind) -> bool {
+        let is_whole_read = job.kind == JobKind::Read && job.buffer.is_some();
+        is_whole_read && self.policy.is_worth_it(job.device, kind)
+    }
+}
+
+impl<S: Background> Storage for Retry<S> {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        self.inner.info(device)
+    }
+
+    fn run<'b>(
+        &mut self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        let Self { inner, policy, .. } = self;
+        let mut is_left = false;
+        inner.run(batch, &mut |index, transfer| match read_result(transfer) {
+            Some(Err(kind)) if policy.is_worth_it(transfer.device, kind) => is_left = true,
+            _ => done(index, transfer),
+        });
+        if is_left {
+            self.run_again(batch, done);
+        }
+        if !self.policy.failing.is_empty() {
+            let fine = batch.iter().filter(|one| read_result(one) == Some(Ok(())));
+            fine.for_each(|one| self.policy.answered(one.device));
+        }
+    }
+
+    fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
+        self.inner.view(device, at, len)
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.inner.now_ns()
+    }
+}
+
+impl<S: Background> Background for Retry<S> {
+    fn start(&mut self, job: Job) -> Result<(), Job> {
+        self.inner.start(job)
+    }
+
+    fn poll(&mut self) -> Option<Ended> {
+        self.start_held();
+        loop {
+            let ended = self.inner.poll()?;
+            if let Some(ended) = self.hold(ended) {
+                return Some(ended);
+            }
+        }
+    }
+
+    /// The first try, the pauses, and a last try that begins at their end.
+    fn patience_ns(&self) -> u64 {
+        let tries_ns = self.inner.patience_ns().checked_mul(2);
+        let all_ns = tries_ns.and_then(|ns| ns.checked_add(self.policy.patience_ns));
+        // Six centuries are for ever.
+        let Some(all_ns) = all_ns else { return u64::MAX };
+        all_ns
+    }
+
+    fn rest(&mut self, ns: u32) {
+        self.inner.rest(ns);
+    }
+}
+
+impl<S: Background + Discover> Discover for Retry<S> {
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+        self.inner.disk(serial)
+    }
+
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.inner.share_file(mount_tag, name)
+    }
+
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
+        self.inner.disks(each);
+    }
+
+    fn set_version(&mut self, device: DeviceId, version: u64) {
+        self.inner.set_version(device, version);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Buffer;
+    use alloc::collections::VecDeque;
+
+    const SOURCE: DeviceId = DeviceId(0);
+    const REGION: DeviceId = DeviceId(1);
+
+    /// Devices that fail until some moment of a clock that moves while somebody rests.
+    #[derive(Default)]
+    struct Flaky {
+        now_ns: u64,
+        well_at_ns: u64,
+        kind: Option<IoErrorKind>,
+        tries: Vec<u64>,
+        ended: VecDeque<Ended>,
+    }
+
+    impl Flaky {
+        fn result(&mut self) -> Result<(), IoErrorKind> {
+            self.tries.push(self.now_ns);
+            let is_well = self.now_ns >= self.well_at_ns;
+            if is_well { Ok(()) } else { Err(self.kind.unwrap_or(IoErrorKind::Device(1))) }
+        }
+    }
+
+    impl Storage for Flaky {
+        fn info(&self, _: DeviceId) -> Option<DeviceInfo> {
+            None
+        }
+
+        fn run<'b>(
+            &mut self,
+            batch: &mut [Transfer<'b>],
+            done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+        ) {
+            for (index, transfer) in batch.iter_mut().enumerate() {
+                transfer.result = Some(self.result());
+                done(index, transfer);
+            }
+        }
+
+        fn now_ns(&self) -> u64 {
+            self.now_ns
+        }
+    }
+
+    impl Background for Flaky {
+        fn start(&mut self, job: Job) -> Result<(), Job> {
+            let result = self.result();
+            self.ended.push_back((job, result));
+            Ok(())
+        }
+
+        fn poll(&mut self) -> Option<Ended> {
+            self.ended.pop_front()
+        }
+
+        fn rest(&mut self, ns: u32) {
+            self.now_ns = self.now_ns.wrapping_add(ns.into());
+        }
+    }
+
+    fn retry(well_at_ns: u64) -> Retry<Flaky> {
+        let flaky = Flaky { well_at_ns, ..Flaky::default() };
+        Retry::new(flaky, 5, Some(REGION))
+    }
+
+    /// Reads of a device; how each of them ended, and that each did once.
+    fn read(storage: &mut Retry<Flaky>, device: DeviceId) -> Vec<Option<Result<(), IoErrorKind>>> {
+        let (mut one, mut two) = ([0; 4], [0; 4]);
+        let mut batch = [Transfer::read(device, 0, &mut one), Transfer::read(device, 4, &mut two)];
+        let mut reported = [0; 2];
+        storage.run(&mut batch, &mut |index, _| {
+            if let Some(times) = reported.get_mut(index) {
+                *times = i32::wrapping_add(*times, 1);
+            }
+        });
+        assert_eq!(reported, [1; 2]);
+        batch.iter().map(|transfer| transfer.result).collect()
+    }
+
+    #[test]
+    fn error_that_passes_within_the_time_is_no_error_of_the_read() {
+        let mut storage = retry(3 * SECOND_NS);
+        assert_eq!(read(&mut storage, SOURCE), [Some(Ok(())); 2]);
+        let tries = &storage.inner.tries;
+        assert!((8..40).contains(&tries.len()), "pauses grow: {tries:?}");
+        assert!(storage.inner.now_ns < 4 * SECOND_NS);
+    }
+
+    #[test]
+    fn error_that_stays_is_that_of_the_read_and_the_device_is_asked_once_until_it_answers() {
+        let mut storage = retry(20 * SECOND_NS);
+        let failed = [Some(Err(IoErrorKind::Device(1))); 2];
+        assert_eq!(read(&mut storage, SOURCE), failed);
+        let took = storage.inner.now_ns;
+        assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
+        assert_eq!(read(&mut storage, SOURCE), failed);
+        assert_eq!(storage.inner.now_ns, took, "tried once");
+        storage.inner.now_ns = 20 * SECOND_NS;
+        assert_eq!(read(&mut storage, SOURCE), [Some(Ok(())); 2]);
+        storage.inner.well_at_ns = 22 * SECOND_NS;
+        assert_eq!(read(&mut storage, SOURCE), [Some(Ok(())); 2], "worth some tries again");
+    }
+
+    #[test]
+    fn region_writes_and_silence_are_tried_once() {
+        let mut storage = retry(SECOND_NS);
+        assert_eq!(read(&mut storage, REGION), [Some(Err(IoErrorKind::Device(1))); 2]);
+        let data = [0; 4];
+        let mut batch = [Transfer::write(SOURCE, 0, &data), Transfer::flush(SOURCE)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert!(batch.iter().all(|one| one.result == Some(Err(IoErrorKind::Device(1)))));
+        for kind in [IoErrorKind::Timeout, IoErrorKind::Gone, IoErrorKind::OutOfRange] {
+            storage.inner.kind = Some(kind);
+            assert_eq!(read(&mut storage, SOURCE), [Some(Err(kind)); 2]);
+        }
+        assert_eq!(storage.inner.now_ns, 0, "nobody waited");
+    }
+
+    /// Starts a read and polls until it ends, resting in between.
+    fn job(storage: &mut Retry<Flaky>) -> (Result<(), IoErrorKind>, bool) {
+        let (kind, buffer) = (JobKind::Read, Some(Buffer::new(4)));
+        let job = Job { tag: Tag::from(7), device: SOURCE, at: 0, kind, buffer };
+        assert!(storage.start(job).is_ok());
+        let ended = (0..1_000_000).find_map(|_| {
+            storage.rest(REST_NS);
+            storage.poll()
+        });
+        let Some((job, result)) = ended else { return (Err(IoErrorKind::Gone), false) };
+        assert_eq!((job.tag, storage.held.len()), (Tag::from(7), 0));
+        (result, job.buffer.is_some())
+    }
+
+    #[test]
+    fn job_is_tried_as_long_as_a_read_and_ends_once() {
+        let mut storage = retry(3 * SECOND_NS);
+        assert_eq!(job(&mut storage), (Ok(()), true));
+        let mut storage = retry(20 * SECOND_NS);
+        assert_eq!(job(&mut storage), (Err(IoErrorKind::Device(1)), true));
+        let took = storage.inner.now_ns;
+        assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
+        assert_eq!(job(&mut storage), (Err(IoErrorKind::Device(1)), true));
+        assert!(storage.inner.now_ns < took + SECOND_NS, "tried once");
+    }
+
+    #[test]
+    fn no_time_is_no_second_try() {
+        let mut storage = Retry::new(Flaky { well_at_ns: 1, ..Flaky::default() }, 0, None);
+        assert!(read(&mut storage, SOURCE).iter().all(|result| result.is_some_and(|r| r.is_err())));
+        assert_eq!(storage.inner.tries.len(), 2);
+    }
+}
