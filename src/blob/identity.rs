@@ -11,6 +11,7 @@
 
 use super::image::Image;
 use crate::cache::{BlobIdentity, IDENTITY_BYTES};
+use core::cell::OnceCell;
 use twox_hash::XxHash3_64;
 
 /// The longest name of a domain in bytes.
@@ -123,24 +124,46 @@ fn trimmed(bytes: &[u8]) -> &[u8] {
 /// name (8, 0 without one). Of a domain, for a slot whose tag is not empty and no other slot's:
 /// kind 2 (1), padding (7), the domain's name (32), version of the source (8), tag (64).
 pub fn identity(image: &Image, slot: u16, version: u64) -> BlobIdentity {
-    let tag = image.devices.slot(slot).map(|device| device.tag()).unwrap_or_default();
-    let shared = !image.domain.0.is_empty() && !tag.is_empty() && is_unique(image, tag);
-    let mut raw = [0; IDENTITY_BYTES];
-    if shared {
-        put(&mut raw, 0, &[OF_DOMAIN]);
-        put(&mut raw, 8, image.domain.0.as_bytes());
-        put(&mut raw, 40, &version.to_le_bytes());
-        put(&mut raw, 48, tag);
-    } else {
-        put(&mut raw, 0, &[OF_IMAGE]);
-        put(&mut raw, 1, &slot.to_le_bytes());
-        put(&mut raw, 8, &image.superblock.uuid);
-        put(&mut raw, 24, &image.digest().to_le_bytes());
-        put(&mut raw, 32, &version.to_le_bytes());
-        put(&mut raw, 40, tag);
-        put(&mut raw, 104, &image.domain.digest().to_le_bytes());
+    Identities::new(image).of(slot, version)
+}
+
+/// Makes the identities of an image's slots.
+#[derive(Debug)]
+pub struct Identities<'i> {
+    image: &'i Image,
+    /// The digest of the image's head, once it was needed: it is the same for each slot.
+    digest: OnceCell<u64>,
+}
+
+impl<'i> Identities<'i> {
+    /// Those of the slots of `image`.
+    pub fn new(image: &'i Image) -> Self {
+        Self { image, digest: OnceCell::new() }
     }
-    BlobIdentity(raw)
+
+    /// The identity of a slot; see [`identity`].
+    pub fn of(&self, slot: u16, version: u64) -> BlobIdentity {
+        let image = self.image;
+        let tag = image.devices.slot(slot).map(|device| device.tag()).unwrap_or_default();
+        let shared = !image.domain.0.is_empty() && !tag.is_empty() && is_unique(image, tag);
+        let mut raw = [0; IDENTITY_BYTES];
+        if shared {
+            put(&mut raw, 0, &[OF_DOMAIN]);
+            put(&mut raw, 8, image.domain.0.as_bytes());
+            put(&mut raw, 40, &version.to_le_bytes());
+            put(&mut raw, 48, tag);
+        } else {
+            let digest = self.digest.get_or_init(|| image.digest());
+            put(&mut raw, 0, &[OF_IMAGE]);
+            put(&mut raw, 1, &slot.to_le_bytes());
+            put(&mut raw, 8, &image.superblock.uuid);
+            put(&mut raw, 24, &digest.to_le_bytes());
+            put(&mut raw, 32, &version.to_le_bytes());
+            put(&mut raw, 40, tag);
+            put(&mut raw, 104, &image.domain.digest().to_le_bytes());
+        }
+        BlobIdentity(raw)
+    }
 }
 
 /// Whether one slot alone has this tag: two could be bound to different sources.

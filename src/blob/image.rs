@@ -4,15 +4,22 @@
 
 use super::bind::fit;
 use super::identity::Domain;
-use crate::erofs::{Corrupt, Devices, Superblock};
+use crate::erofs::{Corrupt, Devices, Superblock, Unsupported};
+#[cfg(not(feature = "alloc"))]
+use crate::erofs::{DEVICES_MAX, DeviceSlot};
 use crate::error::Error;
-use crate::storage::{DeviceId, IoError, IoErrorKind, Storage, Transfer};
+use crate::num::{OrBug, clip, index, wide};
+use crate::storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use twox_hash::XxHash3_64;
 
 /// Bytes read first; enough for images with blocks of up to 4 KiB.
 const FIRST_BYTES: usize = 4096;
-/// The device table is read in pieces of this many slots.
-const TABLE_BYTES: usize = crate::erofs::DEVICES_MAX * crate::erofs::DeviceSlot::BYTES;
+
+/// Bytes of a device table, read in whole blocks of 4 KiB.
+#[cfg(feature = "alloc")]
+type Bytes = alloc::vec::Vec<u8>;
+#[cfg(not(feature = "alloc"))]
+type Bytes = heapless::Vec<u8, { DEVICES_MAX * DeviceSlot::BYTES + 2 * FIRST_BYTES }>;
 
 /// What an image says about itself.
 #[derive(Clone, Debug)]
@@ -40,9 +47,10 @@ impl Image {
     #[inline(never)]
     pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
         let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
-        let bytes = fit(storage, 0, device)?.ok_or(gone)?.bytes;
-        let mut reader = Reader { storage, device, bytes, read_bytes: 0 };
-        let mut head = Head::with_capacity(FIRST_BYTES.saturating_add(TABLE_BYTES));
+        let info = fit(storage, 0, device)?.ok_or(gone)?;
+        let bytes = info.bytes;
+        let mut reader = Reader { storage, device, info, read_bytes: 0 };
+        let mut head = Head::new();
         let mut first = [0; FIRST_BYTES];
         let got = reader.read(0, &mut first)?;
         let need = Superblock::peek(first.get(..got).unwrap_or_default())?;
@@ -65,19 +73,18 @@ impl Image {
             Ok(superblock) => superblock,
             Err(error) => return Err((*error).into()),
         };
-        let mut table;
+        let table;
         let mut devices: &[u8] = &[];
         if let Some(span) = superblock.device_table_at() {
-            let at = usize::try_from(span.at).unwrap_or(usize::MAX);
-            let len = usize::try_from(span.len).unwrap_or(usize::MAX);
+            let (at, len) = (usize::try_from(span.at).ok(), usize::try_from(span.len).ok());
+            let (at, len) = (at.or_bug()?, len.or_bug()?);
             // Mostly right behind the superblock.
-            devices = match first.get(at..at.saturating_add(len)) {
+            devices = match first.get(at..).and_then(|rest| rest.get(..len)) {
                 Some(devices) => devices,
                 None => {
-                    table = [0; TABLE_BYTES];
-                    let place = table.get_mut(..len).unwrap_or_default();
-                    reader.read_exact(span.at, place)?;
-                    place
+                    table = reader.span(span.at, len)?;
+                    let (says, has) = (span.at.checked_add(span.len).or_bug()?, bytes);
+                    table.get(..len).ok_or(Corrupt::ImageTruncated { says, has })?
                 }
             };
         }
@@ -106,7 +113,7 @@ impl Image {
 struct Reader<'s, S> {
     storage: &'s mut S,
     device: DeviceId,
-    bytes: u64,
+    info: DeviceInfo,
     read_bytes: u64,
 }
 
@@ -114,8 +121,7 @@ impl<S: Storage> Reader<'_, S> {
     /// Reads at most `out.len()` bytes at byte `at`, which is a multiple of 4096; returns how many
     /// the device has.
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, Error> {
-        let left = usize::try_from(self.bytes.saturating_sub(at)).unwrap_or(usize::MAX);
-        let len = left.min(out.len());
+        let len = clip(self.info.bytes.saturating_sub(at), out.len());
         let (place, _) = out.split_at_mut_checked(len).unwrap_or_default();
         if place.is_empty() {
             return Ok(0);
@@ -129,52 +135,49 @@ impl<S: Storage> Reader<'_, S> {
         Ok(len)
     }
 
-    /// Reads `out.len()` bytes at any byte.
-    fn read_exact(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        let mut block = [0; FIRST_BYTES];
-        let mut at = at;
-        let mut rest = out;
-        while !rest.is_empty() {
-            let start = at & !4095;
-            let skip = usize::try_from(at & 4095).unwrap_or(0);
-            let got = self.read(start, &mut block)?;
-            let found = block.get(skip..got).unwrap_or_default();
-            let len = found.len().min(rest.len());
-            if len == 0 {
-                return Err(Error::Corrupt(Corrupt::ImageTruncated {
-                    says: at.saturating_add(1),
-                    has: self.bytes,
-                }));
-            }
-            let (front, behind) =
-                core::mem::take(&mut rest).split_at_mut_checked(len).unwrap_or_default();
-            front.copy_from_slice(found.get(..len).unwrap_or_default());
-            at = at.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
-            rest = behind;
+    /// Reads `len` bytes at any byte, or as many of them as the device has.
+    fn span(&mut self, at: u64, len: usize) -> Result<Bytes, Error> {
+        let skip = clip(at & 4095, FIRST_BYTES);
+        let end = skip.checked_add(len).or_bug()?;
+        let mut bytes = zeroed(end.checked_next_multiple_of(FIRST_BYTES).or_bug()?)?;
+        let piece = index(self.info.transfer_bytes_max) & !4095;
+        let mut next = at & !4095;
+        let mut got = 0_usize;
+        for piece in bytes.chunks_mut(piece.max(FIRST_BYTES)) {
+            let here = self.read(next, piece)?;
+            got = got.checked_add(here).or_bug()?;
+            next = next.checked_add(wide(here)).or_bug()?;
         }
-        Ok(())
+        let end = end.min(got);
+        bytes.copy_within(skip.min(end)..end, 0);
+        bytes.truncate(end.checked_sub(skip.min(end)).or_bug()?);
+        Ok(bytes)
     }
 
     /// Reads `need` bytes, or as many as there are, for a superblock with a larger block than what
     /// was read first.
     #[cfg(feature = "alloc")]
-    fn large_superblock(&mut self, need: usize) -> Result<alloc::vec::Vec<u8>, Error> {
-        let mut head = alloc::vec![0; need.next_multiple_of(FIRST_BYTES)];
-        let mut got: usize = 0;
-        // Piece by piece: blocks of 64 KiB are more than some devices transfer at once.
-        for piece in head.chunks_exact_mut(FIRST_BYTES) {
-            got = got.saturating_add(self.read(u64::try_from(got).unwrap_or(u64::MAX), piece)?);
-        }
-        head.truncate(need.min(got));
-        Ok(head)
+    fn large_superblock(&mut self, need: usize) -> Result<Bytes, Error> {
+        self.span(0, need)
     }
 
     /// Without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
     #[cfg(not(feature = "alloc"))]
     fn large_superblock(&mut self, need: usize) -> Result<[u8; 0], Error> {
         let bytes = u64::try_from(need).unwrap_or(u64::MAX);
-        Err(Error::Unsupported(crate::erofs::Unsupported::LargeBlocks { bytes }))
+        Err(Error::Unsupported(Unsupported::LargeBlocks { bytes }))
     }
+}
+
+/// This many zeros.
+fn zeroed(len: usize) -> Result<Bytes, Unsupported> {
+    let mut bytes = Bytes::new();
+    #[cfg(feature = "alloc")]
+    let room = bytes.try_reserve_exact(len).map(|()| bytes.resize(len, 0));
+    #[cfg(not(feature = "alloc"))]
+    let room = bytes.resize(len, 0);
+    room.map_err(|_| Unsupported::HeadMemory(len))?;
+    Ok(bytes)
 }
 
 /// Pieces of which a digest may be wanted: only a region asks, and most of what an emulator spends
@@ -189,8 +192,8 @@ struct Head {
 
 #[cfg(feature = "alloc")]
 impl Head {
-    fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: alloc::vec::Vec::with_capacity(bytes), last: 0 }
+    fn new() -> Self {
+        Self { bytes: alloc::vec::Vec::with_capacity(2 * FIRST_BYTES), last: 0 }
     }
 
     fn keep(&mut self, piece: &[u8]) {
@@ -211,7 +214,7 @@ struct Head(u64);
 
 #[cfg(not(feature = "alloc"))]
 impl Head {
-    fn with_capacity(_: usize) -> Self {
+    fn new() -> Self {
         Self(0)
     }
 

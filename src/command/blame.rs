@@ -35,7 +35,7 @@ impl Mounted {
     }
 
     fn culprit<'e>(&self, config: &'e Config, device: DeviceId) -> Option<Culprit<'e>> {
-        let mut slots = (0_u16..).zip(&self.sources);
+        let mut slots = (0..=u16::MAX).zip(&self.sources);
         let (slot, _) = slots.find(|(_, source)| source.device == device)?;
         let name = match slot {
             0 => config.image.as_ref(),

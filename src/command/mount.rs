@@ -148,7 +148,7 @@ impl Mounted {
         for (slot, error) in missing {
             notice(format_args!("slot {slot:2} only in the region, if there: {error}"));
         }
-        for (slot, source) in (0u16..).zip(sources).skip(1) {
+        for (slot, source) in (0..=u16::MAX).zip(sources).skip(1) {
             if source.device == DeviceId::NONE {
                 continue;
             }
@@ -365,7 +365,7 @@ fn overlaps<S: Storage>(storage: &S, mounted: &Mounted, options: &CacheOptions) 
             && source.base < end
             && options.start < source.base.saturating_add(source.bytes)
     };
-    (0u16..).zip(&mounted.sources).find(|(_, source)| common(source)).map(|(slot, _)| slot)
+    (0..=u16::MAX).zip(&mounted.sources).find(|(_, source)| common(source)).map(|(slot, _)| slot)
 }
 
 /// How long a run waits for the region at its end.

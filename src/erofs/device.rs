@@ -5,20 +5,36 @@
 
 use super::block::BLOCKS_MAX;
 use super::corrupt::{Corrupt, Part};
-use super::error::FormatError;
+use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
 use super::record::Record;
 use super::superblock::Superblock;
 
-/// The most device slots that are read. Merged images have one a layer; container images have
-/// been limited to 127 layers, and the builders in use stay well below.
-pub const DEVICES_MAX: usize = 64;
+/// The most device slots that are read: as many as a superblock can name.
+#[cfg(feature = "alloc")]
+pub const DEVICES_MAX: usize = 65_535;
+/// The most device slots that are read. A build without `alloc` has room for all of them, used or
+/// not: 64, or what `ROOTLET_DEVICES_MAX` says in the environment of the build, from 1 to 65,535.
+#[cfg(not(feature = "alloc"))]
+pub const DEVICES_MAX: usize = match option_env!("ROOTLET_DEVICES_MAX") {
+    None => 64,
+    Some(text) => match usize::from_str_radix(text, 10) {
+        Ok(slots @ 1..=65_535) => slots,
+        _ => panic!("ROOTLET_DEVICES_MAX is no number from 1 to 65535"),
+    },
+};
 
 /// As long as the table where there is a heap, because an image is moved about.
 #[cfg(feature = "alloc")]
 type Slots = alloc::vec::Vec<DeviceSlot>;
 #[cfg(not(feature = "alloc"))]
 type Slots = heapless::Vec<DeviceSlot, DEVICES_MAX>;
+
+/// Numbers of slots.
+#[cfg(feature = "alloc")]
+type Numbers = alloc::vec::Vec<u16>;
+#[cfg(not(feature = "alloc"))]
+type Numbers = heapless::Vec<u16, DEVICES_MAX>;
 
 /// A slot has 2^7 bytes, also the unit of the table's place.
 pub(super) const SLOT_BITS: u32 = 7;
@@ -77,6 +93,35 @@ impl DeviceSlot {
     }
 }
 
+/// Returns room for `count` slots and their numbers.
+///
+/// # Errors
+/// [`Unsupported::HeadMemory`].
+#[cfg(feature = "alloc")]
+fn room(count: usize) -> Result<(Slots, Numbers), FormatError> {
+    let (mut slots, mut numbers) = (Slots::new(), Numbers::new());
+    let full = slots.try_reserve_exact(count).and_then(|()| numbers.try_reserve_exact(count));
+    full.map_err(|_| Unsupported::HeadMemory(count << SLOT_BITS))?;
+    Ok((slots, numbers))
+}
+
+#[cfg(not(feature = "alloc"))]
+fn room(_: usize) -> Result<(Slots, Numbers), FormatError> {
+    Ok((Slots::new(), Numbers::new()))
+}
+
+#[cfg(feature = "alloc")]
+fn push<T>(to: &mut alloc::vec::Vec<T>, one: T) -> Result<(), FormatError> {
+    to.push(one);
+    Ok(())
+}
+
+/// The superblock's constructor has refused a table that is too long.
+#[cfg(not(feature = "alloc"))]
+fn push<T>(to: &mut heapless::Vec<T, DEVICES_MAX>, one: T) -> Result<(), FormatError> {
+    to.push(one).map_err(|_| Unsupported::HeadMemory(DEVICES_MAX << SLOT_BITS).into())
+}
+
 /// Where a block lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -93,6 +138,8 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Devices {
     slots: Slots,
+    /// The slots that hold blocks of the unified address space, in the order of these.
+    unified: Numbers,
     len: u16,
     primary_blocks: u64,
 }
@@ -108,20 +155,18 @@ impl Devices {
         let need = count << SLOT_BITS;
         let short = Corrupt::Short { part: Part::DeviceTable, need, got: table.len() };
         let table = table.get(..need).ok_or(short)?;
-        #[cfg(feature = "alloc")]
-        let mut slots = Slots::with_capacity(count);
-        #[cfg(not(feature = "alloc"))]
-        let mut slots = Slots::new();
-        for (number, bytes) in (1..).zip(table.as_chunks().0) {
+        let (mut slots, mut unified) = room(count)?;
+        for (number, bytes) in (1..=u16::MAX).zip(table.as_chunks().0) {
             let slot = DeviceSlot::from_bytes(superblock, number, bytes)?;
-            #[cfg(feature = "alloc")]
-            slots.push(slot);
-            // The superblock's constructor has refused a longer table.
-            #[cfg(not(feature = "alloc"))]
-            slots.push(slot).map_err(|_| Corrupt::NoSlot { slot: number, slots: number })?;
+            push(&mut slots, slot)?;
+            if slot.uniaddr != 0 && slot.blocks != 0 {
+                push(&mut unified, number)?;
+            }
         }
         let (len, primary_blocks) = (superblock.extra_devices, superblock.blocks);
-        let devices = Self { slots, len, primary_blocks };
+        let mut devices = Self { slots, unified: Numbers::new(), len, primary_blocks };
+        unified.sort_unstable_by_key(|number| devices.start(*number));
+        devices.unified = unified;
         devices.check_overlap()?;
         Ok(devices)
     }
@@ -143,7 +188,12 @@ impl Devices {
 
     /// Returns the slots with their numbers, from 1.
     pub fn iter(&self) -> impl Iterator<Item = (u16, &DeviceSlot)> {
-        (1..).zip(&self.slots)
+        (1..=u16::MAX).zip(&self.slots)
+    }
+
+    /// Returns the first unified block of a slot.
+    fn start(&self, number: u16) -> Option<u64> {
+        self.slot(number).map(|slot| slot.uniaddr)
     }
 
     /// Returns where block `block` of `device_id` (masked already) lies. Id N is slot N; id 0 is the
@@ -161,12 +211,13 @@ impl Devices {
     }
 
     fn resolve_unified(&self, block: u64) -> Result<Place, FormatError> {
-        for (number, slot) in self.iter() {
-            if let Some(offset) = slot.offset_of(block) {
-                return place(number, offset, slot.known_blocks());
-            }
+        let after = self.unified.partition_point(|number| self.start(*number) <= Some(block));
+        let number = after.checked_sub(1).and_then(|last| self.unified.get(last)).copied();
+        let slot = number.and_then(|number| Some((number, self.slot(number)?)));
+        match slot.and_then(|(number, slot)| Some((number, slot, slot.offset_of(block)?))) {
+            Some((number, slot, offset)) => place(number, offset, slot.known_blocks()),
+            None => place(0, block, self.primary_len()),
         }
-        place(0, block, self.primary_len())
     }
 
     /// Returns the blocks of the primary device in the unified address space, or `None` if nothing
@@ -175,25 +226,23 @@ impl Devices {
         if self.primary_blocks != 0 {
             return Some(self.primary_blocks);
         }
-        let starts = self.slots.iter().filter(|slot| slot.uniaddr != 0 && slot.blocks != 0);
-        starts.map(|slot| slot.uniaddr).min()
+        self.unified.first().and_then(|number| self.start(*number))
     }
 
-    /// Refuses slots that share a block, in at most 64 x 64 comparisons.
+    /// Refuses slots that share a block. Those that do and begin first stand side by side.
     fn check_overlap(&self) -> Result<(), Corrupt> {
-        for (low, slot) in self.iter() {
-            if slot.uniaddr == 0 || slot.blocks == 0 {
-                continue;
-            }
-            if slot.uniaddr < self.primary_blocks {
-                return Err(Corrupt::SlotsOverlap { low: 0, high: low, block: slot.uniaddr });
-            }
-            let after = self.iter().filter(|&(high, _)| high > low);
-            for (high, other) in after {
-                let first = slot.uniaddr.max(other.uniaddr);
-                if slot.offset_of(first).is_some() && other.offset_of(first).is_some() {
-                    return Err(Corrupt::SlotsOverlap { low, high, block: first });
-                }
+        if let Some(&high) = self.unified.first()
+            && let Some(block) = self.start(high).filter(|start| *start < self.primary_blocks)
+        {
+            return Err(Corrupt::SlotsOverlap { low: 0, high, block });
+        }
+        for pair in self.unified.windows(2) {
+            if let [one, two] = *pair
+                && let (Some(slot), Some(block)) = (self.slot(one), self.start(two))
+                && slot.offset_of(block).is_some()
+            {
+                let (low, high) = (one.min(two), one.max(two));
+                return Err(Corrupt::SlotsOverlap { low, high, block });
             }
         }
         Ok(())

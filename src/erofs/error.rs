@@ -81,6 +81,8 @@ pub enum Unsupported {
     Features(Incompat),
     /// More device slots than [`DEVICES_MAX`].
     Devices(u16),
+    /// More memory for superblock and device table than there is, in bytes.
+    HeadMemory(usize),
     /// Blocks that are larger than the buffers of a build without `alloc`, in bytes.
     LargeBlocks {
         /// What the image needs.
@@ -160,6 +162,9 @@ impl fmt::Display for Unsupported {
         match self {
             Self::Features(set) => write!(f, "incompatible features {set}"),
             Self::Devices(count) => write!(f, "{count} device slots, at most {DEVICES_MAX}"),
+            Self::HeadMemory(bytes) => {
+                write!(f, "superblock and device table take {bytes} bytes more than there are")
+            }
             Self::LargeBlocks { bytes } => write!(f, "blocks need a buffer of {bytes} bytes"),
             Self::DirBlockBits(bits) => write!(f, "directory blocks of 2^{bits} blocks"),
             Self::InodeFormat { nid, format } => {

@@ -262,9 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn more_slots_than_the_table_holds_are_refused() {
+    fn more_slots_than_there_is_room_for_are_refused() {
         assert!(Sample::with_devices(64).seal().is_ok());
-        assert_eq!(Sample::with_devices(65).seal(), Err(Unsupported::Devices(65).into()));
+        match DEVICES_MAX {
+            64 => assert_eq!(Sample::with_devices(65).seal(), Err(Unsupported::Devices(65).into())),
+            _ => assert!(Sample::with_devices(65).seal().is_ok()),
+        }
     }
 
     #[test]

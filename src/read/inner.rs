@@ -103,14 +103,15 @@ pub fn sources<S: Storage, L: Layer<S>>(
     parts: &[SourcePart],
 ) -> Result<Sources, Error> {
     // There are as many parts as slots, which the table has bounded.
-    let sources = (0u16..).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
+    let identities = crate::blob::Identities::new(image);
+    let sources = (0..=u16::MAX).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
         let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
             Some(info) => {
                 (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
             }
             None => ABSENT,
         };
-        let identity = || crate::blob::identity(image, slot, part.version);
+        let identity = || identities.of(slot, part.version);
         // A layer takes whole blocks.
         let blob = if transfer_max < BLOCK { None } else { layer.attach(identity, part.bytes) };
         let (device, base, bytes) = (part.device, part.base, part.bytes);

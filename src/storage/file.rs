@@ -311,10 +311,8 @@ impl Share {
     }
 }
 
-/// The device of this number; [`DeviceId::NONE`] is no device's.
 fn id(number: usize) -> Result<DeviceId, DiscoverError> {
-    let device = u16::try_from(number).map(DeviceId).ok();
-    device.filter(|device| *device != DeviceId::NONE).ok_or(DiscoverError::TooMany)
+    DeviceId::of(number).ok_or(DiscoverError::TooMany)
 }
 
 fn errno(error: &io::Error, otherwise: Errno) -> u32 {

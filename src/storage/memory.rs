@@ -35,9 +35,9 @@ impl MemoryStorage<'_> {
 impl<'m, const DISKS: usize> MemoryStorage<'m, DISKS> {
     /// Adds a disk of these bytes. `None` if there are as many as may be.
     pub fn add_disk(&mut self, serial: &'m str, bytes: &'m [u8]) -> Option<DeviceId> {
-        let number = u16::try_from(self.disks.len()).ok()?;
+        let device = DeviceId::of(self.disks.len())?;
         self.disks.push(Disk { serial, bytes, version: 0 }).ok()?;
-        Some(DeviceId(number))
+        Some(device)
     }
 
     fn bytes(&self, device: DeviceId) -> Option<&'m [u8]> {

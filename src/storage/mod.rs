@@ -44,6 +44,11 @@ pub struct DeviceId(pub u16);
 impl DeviceId {
     /// No device: stands for the source of a slot that is not there. No storage has it.
     pub const NONE: Self = Self(u16::MAX);
+
+    /// The device of this number; `None` for one that no storage can have.
+    pub fn of(number: usize) -> Option<Self> {
+        u16::try_from(number).ok().map(Self).filter(|device| *device != Self::NONE)
+    }
 }
 
 impl fmt::Display for DeviceId {

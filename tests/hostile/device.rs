@@ -1,7 +1,7 @@
 //! Images and device tables that lie: lengths, slots, ids; and blocks that are neighbours by
 //! their numbers only.
 
-use rootlet::erofs::{Corrupt, Nid, Part, Unsupported};
+use rootlet::erofs::{Corrupt, Nid, Part};
 use rootlet_sim::image::{Built, Content, FileLayout, Options, SUPERBLOCK_AT, Spread, Tree, build};
 
 use crate::case::{Act, Case};
@@ -172,13 +172,9 @@ fn repeat() -> Vec<Case> {
     let blocks = built.image.device_slot_at(2) + 64;
     built.image.patch(blocks, &1_u32.to_le_bytes()).fix_checksum();
     built.blobs.truncate(1);
-    let mut many = sound(FileLayout::ChunkIndexes, 2);
-    many.image.patch(SUPERBLOCK_AT + 86, &[65, 0]).fix_checksum();
-    let unsupported = Err(Unsupported::Devices(65).into());
     vec![
         slots([Some(0), Some(0)], &same, 1, 2),
         Case::new("one name twice", built, Act::Read("/file", 0, 9000), Ok(bytes(4096))),
-        Case::new("more than are read", many, Act::Mount, unsupported),
     ]
 }
 

@@ -26,6 +26,7 @@ mod joins;
 #[path = "../support/random.rs"]
 mod made;
 mod malformed;
+mod many;
 mod mount;
 mod one_source;
 mod oracle;

@@ -84,8 +84,7 @@ impl<T: Transport> VirtioStorage<T> {
     }
 
     fn file_id(&self, file: usize) -> Result<DeviceId, DiscoverError> {
-        let id = u16::try_from(self.disks.len() + file).map(DeviceId).ok();
-        id.filter(|id| *id != DeviceId::NONE).ok_or(DiscoverError::TooMany)
+        DeviceId::of(self.disks.len() + file).ok_or(DiscoverError::TooMany)
     }
 
     /// Closes every file and ends every session. No device is reset: whatever it still has, the
