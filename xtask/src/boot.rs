@@ -164,7 +164,7 @@ pub fn run(
     let sweeper = Sweeper::start(private.path(), &sockets(&plan, private.path()));
     let (daemons, shares) = start_daemons(&plan, private.path(), kept)?;
     let mut machine = machine(args, &plan, firmware, shares, private.path())?;
-    if options.monitor.has_log() {
+    if options.monitor.facts().has_log {
         machine.log_socket = Some(private.path().join("log"));
     } else if options.log.is_some() {
         eprintln!("{} has no channel for the guest's log", options.monitor.name());

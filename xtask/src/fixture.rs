@@ -136,7 +136,7 @@ impl Fixture {
     /// its monitor has no shares, every blob is a disk.
     pub fn arguments(&self, args: &BootArgs, words: &[String]) -> BootArgs {
         let mut args = args.clone();
-        let shares = args.machine.monitor.has_shares();
+        let shares = args.machine.monitor.facts().has_shares;
         args.source.image = Some(self.image());
         args.source.blob = (0..self.recipe.blobs.len())
             .map(|number| BlobArg {

@@ -56,7 +56,7 @@ pub enum Ending {
 impl Ending {
     fn of(status: ExitStatus, monitor: Monitor) -> Self {
         match status.code() {
-            Some(code) if !monitor.has_statuses() => Self::Other(code),
+            Some(code) if !monitor.facts().has_statuses => Self::Other(code),
             Some(qemu::STATUS_PASSED) => Self::Passed,
             Some(qemu::STATUS_FAILED) => Self::Failed,
             Some(qemu::STATUS_PANICKED) => Self::Panicked,
@@ -215,7 +215,7 @@ impl Drop for SetOnDrop<'_> {
 fn start(launch: &Launch, program: &Path) -> Result<Child> {
     launch.prepare()?;
     let mut command = bound_command(program.as_os_str());
-    command.args(&launch.arguments).args(launch.monitor.apart()).stdin(Stdio::null());
+    command.args(&launch.arguments).args(launch.monitor.facts().apart).stdin(Stdio::null());
     Child::spawn({
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -73,7 +73,7 @@ fn virtualizes(cpuinfo: &str) -> bool {
 
 /// Decides, or says why KVM cannot be had.
 pub fn decide(wanted: Wanted, facts: &Facts<'_>) -> Result<Accel, String> {
-    let (name, emulates) = (facts.monitor.name(), facts.monitor.emulates());
+    let (name, emulates) = (facts.monitor.name(), facts.monitor.facts().emulates);
     let obstacle = if facts.host_arch != facts.guest_arch {
         Some(format!("the guest is {}, this machine {}", facts.guest_arch, facts.host_arch))
     } else if !facts.kvm_opens {

@@ -78,7 +78,7 @@ fn block(
     let machine = Machine {
         board,
         bus,
-        accel: if monitor.emulates() { Accel::Tcg } else { Accel::Kvm },
+        accel: if monitor.facts().emulates { Accel::Tcg } else { Accel::Kvm },
         mem: MEM,
         kernel: kernel.into(),
         append: format!("image={name} -- manifest /"),

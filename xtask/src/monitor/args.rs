@@ -81,7 +81,7 @@ impl MachineArgs {
         if shares > 0 {
             monitor.check_shares()?;
         }
-        if monitor.names_disks() && !self.disk.is_empty() {
+        if monitor.facts().names_disks && !self.disk.is_empty() {
             return Err(usage(format!(
                 "{name} names disks by their files, so no --disk SERIAL=FILE: give blobs by their \
                  slots (--blob N=FILE), or take --monitor cloud-hypervisor or qemu"

@@ -11,9 +11,23 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::machine::{Launch, Machine};
-use super::{Monitor, Room};
+use super::{Facts, Monitor, Room};
 use crate::board::{Board, Bus};
 use crate::exit::usage;
+
+/// What the tool knows of Cloud Hypervisor.
+pub const FACTS: Facts = Facts {
+    name: "Cloud Hypervisor",
+    program: Some("cloud-hypervisor"),
+    variable: Some("ROOTLET_CLOUD_HYPERVISOR"),
+    emulates: false,
+    has_shares: true,
+    // It has a port for one that does not answer when a guest asks who is there.
+    has_log: false,
+    has_statuses: false,
+    names_disks: false,
+    apart: &[],
+};
 
 /// PCI has 32 places: the host bridge has one, and the entropy device that is always there.
 const DEVICES_MAX: usize = 30;

@@ -14,9 +14,23 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::machine::{Launch, Machine};
-use super::{Monitor, Room};
+use super::{Facts, Monitor, Room};
 use crate::board::{Board, Bus};
 use crate::exit::usage;
+
+/// What the tool knows of Firecracker.
+pub const FACTS: Facts = Facts {
+    name: "Firecracker",
+    program: Some("firecracker"),
+    variable: Some("ROOTLET_FIRECRACKER"),
+    emulates: false,
+    has_shares: false,
+    has_log: false,
+    has_statuses: false,
+    names_disks: true,
+    // It opens the file anew and writes from its start.
+    apart: &["--log-path", "/dev/stderr"],
+};
 
 /// Bytes of a disk's id that Firecracker passes on (VIRTIO_BLK_ID_BYTES).
 const ID_BYTES: usize = 20;

@@ -43,32 +43,48 @@ pub struct Room {
     pub devices_max: usize,
 }
 
+/// What the tool knows of a monitor.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts {
+    /// Its name, for a person.
+    pub name: &'static str,
+    /// Its program; `None` where each board has one of its own.
+    program: Option<&'static str>,
+    /// The variable that may name another file than PATH has.
+    variable: Option<&'static str>,
+    /// Whether it can run a guest without KVM.
+    pub emulates: bool,
+    /// Whether it has virtio-fs.
+    pub has_shares: bool,
+    /// Whether the guest's log can leave it.
+    pub has_log: bool,
+    /// Whether its exit status says how the guest ended.
+    pub has_statuses: bool,
+    /// Whether it names disks by their files, and not by the serials that the user gives them.
+    pub names_disks: bool,
+    /// Arguments that send its own messages to standard error, which has to be a pipe, and not
+    /// between those of the guest.
+    pub apart: &'static [&'static str],
+}
+
 impl Monitor {
+    /// What the tool knows of it.
+    pub fn facts(self) -> &'static Facts {
+        match self {
+            Self::Qemu => &qemu::FACTS,
+            Self::Firecracker => &firecracker::FACTS,
+            Self::CloudHypervisor => &cloud_hypervisor::FACTS,
+        }
+    }
+
     /// Its name, for a person.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Qemu => "QEMU",
-            Self::Firecracker => "Firecracker",
-            Self::CloudHypervisor => "Cloud Hypervisor",
-        }
+        self.facts().name
     }
 
     /// Its program.
     pub fn program(self, board: Board) -> &'static str {
-        match self {
-            Self::Qemu => board.qemu(),
-            Self::Firecracker => "firecracker",
-            Self::CloudHypervisor => "cloud-hypervisor",
-        }
-    }
-
-    /// The variable that may name another file than PATH has.
-    fn variable(self) -> Option<&'static str> {
-        match self {
-            Self::Qemu => None,
-            Self::Firecracker => Some("ROOTLET_FIRECRACKER"),
-            Self::CloudHypervisor => Some("ROOTLET_CLOUD_HYPERVISOR"),
-        }
+        self.facts().program.unwrap_or(board.qemu())
     }
 
     /// Finds its program.
@@ -76,7 +92,7 @@ impl Monitor {
     /// # Errors
     /// It is neither where its variable says nor in PATH; the tool does not install it.
     pub fn find(self, board: Board) -> Result<PathBuf> {
-        let (program, variable) = (self.program(board), self.variable());
+        let (program, variable) = (self.program(board), self.facts().variable);
         match variable.and_then(|name| Some((name, env::var_os(name)?))) {
             Some((name, file)) => match Path::new(&file).is_file() {
                 true => Ok(file.into()),
@@ -107,36 +123,6 @@ impl Monitor {
             (_, "riscv64") => Board::VirtRiscv64,
             (Self::Firecracker, _) => Board::Microvm,
             (Self::CloudHypervisor, _) => Board::Q35,
-        }
-    }
-
-    /// Whether it can run a guest without KVM.
-    pub fn emulates(self) -> bool {
-        self == Self::Qemu
-    }
-
-    /// Whether it has virtio-fs.
-    pub fn has_shares(self) -> bool {
-        self != Self::Firecracker
-    }
-
-    /// Whether the guest's log can leave it. Cloud Hypervisor has a port for it that does not
-    /// answer when a guest asks who is there.
-    pub fn has_log(self) -> bool {
-        self == Self::Qemu
-    }
-
-    /// Whether its exit status says how the guest ended.
-    pub fn has_statuses(self) -> bool {
-        self == Self::Qemu
-    }
-
-    /// Arguments that send its own messages to standard error, which has to be a pipe, and not
-    /// between those of the guest. Firecracker opens the file anew and writes from its start.
-    pub fn apart(self) -> &'static [&'static str] {
-        match self {
-            Self::Qemu | Self::CloudHypervisor => &[],
-            Self::Firecracker => &["--log-path", "/dev/stderr"],
         }
     }
 
@@ -172,11 +158,6 @@ impl Monitor {
         }
     }
 
-    /// Whether it names disks by their files, and not by the serials that the user gives them.
-    fn names_disks(self) -> bool {
-        self == Self::Firecracker
-    }
-
     /// The names of those of `disks`, whose files have to be there, that do not go by their
     /// serials: serial and name.
     ///
@@ -184,7 +165,7 @@ impl Monitor {
     /// A file cannot be looked at, or two disks have one name.
     pub fn disk_names(self, disks: &[Disk]) -> Result<BTreeMap<String, String>> {
         let mut names = BTreeMap::new();
-        for disk in disks.iter().filter(|_| self.names_disks()) {
+        for disk in disks.iter().filter(|_| self.facts().names_disks) {
             let name = firecracker::disk_name(&disk.file)?;
             let other = names.iter().find(|(_, other)| **other == name);
             if let Some((other, _)) = other {
@@ -202,7 +183,7 @@ impl Monitor {
 
     /// Refuses shares where the monitor has no virtio-fs.
     pub fn check_shares(self) -> Result<()> {
-        match self.has_shares() {
+        match self.facts().has_shares {
             true => Ok(()),
             false => Err(usage(format!(
                 "{} has no virtio-fs, so no --share: give each blob as a disk (--blob N=FILE), or \

@@ -8,9 +8,22 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use anyhow::Result;
 
-use super::Monitor;
 use super::machine::{Disk, Launch, Machine, ShareDevice};
+use super::{Facts, Monitor};
 use crate::board::{Bus, Log};
+
+/// What the tool knows of QEMU.
+pub const FACTS: Facts = Facts {
+    name: "QEMU",
+    program: None,
+    variable: None,
+    emulates: true,
+    has_shares: true,
+    has_log: true,
+    has_statuses: true,
+    names_disks: false,
+    apart: &[],
+};
 
 /// How QEMU ends after a guest's write of 0x10 to isa-debug-exit: `value << 1 | 1`.
 pub const STATUS_PASSED: i32 = 33;
