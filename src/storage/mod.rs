@@ -30,6 +30,8 @@ pub use discover::{Discover, DiscoverError, LinkFault, SERIAL_BYTES, ShareSearch
 pub use errno::Errno;
 #[cfg(feature = "alloc")]
 pub use retry::Retry;
+#[cfg(feature = "alloc")]
+pub(crate) use spin::Wait;
 pub use spin::{Patience, Spin};
 pub use stamp::{FileStamp, FileTime};
 #[cfg(feature = "alloc")]

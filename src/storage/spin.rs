@@ -1,8 +1,10 @@
 //! Waiting for a device in a loop.
 //!
-//! Always: it decides only how a round ends, never how many there are: deadlines are the storage's,
-//! which looks at them, and lets the processor rest, once it has taken long.
+//! Always: a [`Spin`] decides only how a round ends, never how many there are; a wait over a clock
+//! that moves, stands still or jumps takes no more rounds than its time.
 
+#[cfg(feature = "alloc")]
+use super::Background;
 use core::hint::spin_loop;
 
 /// Rounds that a device has to answer in: some tens of microseconds of a processor, a hundred of an
@@ -70,6 +72,48 @@ impl Patience {
             None => self.left_ns = 0,
         }
         self.left_ns > 0
+    }
+}
+
+/// A wait in rounds that ends.
+#[cfg(feature = "alloc")]
+#[derive(Debug)]
+pub(crate) struct Wait {
+    spin: Spin,
+    patience: Patience,
+}
+
+#[cfg(feature = "alloc")]
+impl Wait {
+    /// Begins a wait for a job of `storage`.
+    pub fn for_job<S: Background>(storage: &S) -> Self {
+        Self::new(storage.now_ns(), storage.patience_ns())
+    }
+
+    /// Begins a wait until the clock of `storage` is at `deadline_ns`, and longer only if the
+    /// machine is paused meanwhile.
+    pub fn until<S: Background>(storage: &S, deadline_ns: u64) -> Self {
+        let now_ns = storage.now_ns();
+        Self::new(now_ns, deadline_ns.max(now_ns).wrapping_sub(now_ns))
+    }
+
+    fn new(now_ns: u64, ns: u64) -> Self {
+        Self { spin: Spin::default(), patience: Patience::new(now_ns, ns) }
+    }
+
+    /// Returns whether there is time for another round.
+    pub fn lasts<S: Background>(&mut self, storage: &S) -> bool {
+        self.patience.lasts(storage.now_ns())
+    }
+
+    /// Ends a round in which a job `ended`, or none: lets the device have the processor after many
+    /// of the latter.
+    pub fn rest<S: Background>(&mut self, storage: &mut S, ended: bool) {
+        if ended {
+            self.spin = Spin::default();
+        } else if let Some(ns) = self.spin.round() {
+            storage.rest(ns);
+        }
     }
 }
 

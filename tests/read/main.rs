@@ -14,6 +14,7 @@ mod binding;
 mod blocks;
 mod bulk;
 mod cases;
+mod clock;
 mod counters;
 mod damage;
 mod elsewhere;

@@ -11,7 +11,7 @@ use super::{
 use crate::cache::descriptor;
 use crate::cache::region::{Cache, Condemned, Mode};
 use crate::cache::slots::SlotState;
-use crate::storage::{Background, Spin};
+use crate::storage::{Background, Wait};
 use core::ops::Range;
 
 impl Cache {
@@ -41,31 +41,29 @@ impl Cache {
     }
 
     /// Moves hydration on, in a loop that has nothing else to do.
-    fn wait_on<S: Background>(&mut self, storage: &mut S, spin: &mut Spin) {
-        if self.move_on(storage) {
-            *spin = Spin::default();
-        } else if let Some(ns) = spin.round() {
-            storage.rest(ns);
-        }
+    fn wait_on<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) {
+        let ended = self.move_on(storage);
+        wait.rest(storage, ended);
     }
 
     /// Moves hydration on until no more than half of its buffers are full, or the clock is at
-    /// `deadline_ns`.
+    /// `deadline_ns`. A pause of the machine meanwhile puts the deadline off.
     pub fn catch_up<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) {
-        let mut spin = Spin::default();
-        while self.pressed() && storage.now_ns() < deadline_ns {
-            self.wait_on(storage, &mut spin);
+        let mut wait = Wait::until(storage, deadline_ns);
+        while self.pressed() && wait.lasts(storage) {
+            self.wait_on(storage, &mut wait);
         }
     }
 
     /// Makes everything that was offered, and everything that was found, durable, as far as the
-    /// region allows, before `deadline_ns`. Says whether it is.
+    /// region allows, before `deadline_ns`. Says whether it is. A pause of the machine meanwhile puts
+    /// the deadline off.
     pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
-        let mut spin = Spin::default();
+        let mut wait = Wait::until(storage, deadline_ns);
         while matches!(self.condemned, Condemned::Wanted | Condemned::Writing)
-            && storage.now_ns() < deadline_ns
+            && wait.lasts(storage)
         {
-            self.wait_on(storage, &mut spin);
+            self.wait_on(storage, &mut wait);
         }
         let writes = self.mode == Mode::ReadWrite;
         if !writes && !self.lacks_nothing() {
@@ -75,8 +73,8 @@ impl Cache {
             return true;
         }
         self.hydrator.hurry = true;
-        let settled = !writes || self.settle(storage, deadline_ns);
-        let durable = settled && self.seal(storage, deadline_ns);
+        let settled = !writes || self.settle(storage, &mut wait);
+        let durable = settled && self.seal(storage, &mut wait);
         self.hydrator.hurry = false;
         durable
     }
@@ -96,14 +94,13 @@ impl Cache {
         matches!(self.mode, Mode::ReadOnly(_)) && self.condemned != Condemned::Done && writable
     }
 
-    fn settle<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
-        let mut spin = Spin::default();
-        while !self.settled() && self.mode == Mode::ReadWrite && storage.now_ns() < deadline_ns {
+    fn settle<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
+        while !self.settled() && self.mode == Mode::ReadWrite && wait.lasts(storage) {
             if matches!(self.hydrator.seal, Seal::Done(_)) {
                 // Of an earlier call, which had no time left for it.
                 self.hydrator.seal = Seal::No;
             }
-            self.wait_on(storage, &mut spin);
+            self.wait_on(storage, wait);
         }
         self.settled()
     }
@@ -111,8 +108,8 @@ impl Cache {
     /// The pages of the last group are written; this makes them durable too, and what a guest
     /// that was killed left volatile, even if this mount wrote nothing. It frees what is
     /// entombed when it is submitted, so no group is closed meanwhile.
-    fn seal<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
-        let (mode, mut spin) = (self.mode, Spin::default());
+    fn seal<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
+        let mode = self.mode;
         self.hydrator.seal = Seal::Flushing;
         let started = (0..SEAL_TRIES_MAX).any(|_| {
             let started = self.submit_flush(storage, Purpose::SealFlush);
@@ -121,8 +118,8 @@ impl Cache {
             }
             started
         });
-        while started && self.hydrator.seal == Seal::Flushing && storage.now_ns() < deadline_ns {
-            self.wait_on(storage, &mut spin);
+        while started && self.hydrator.seal == Seal::Flushing && wait.lasts(storage) {
+            self.wait_on(storage, wait);
         }
         let sealed = self.hydrator.seal == Seal::Done(true) && self.mode == mode;
         if self.hydrator.seal != Seal::Flushing || !started {

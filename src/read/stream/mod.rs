@@ -18,7 +18,7 @@ use crate::cache::{Ended, Layer, Ticket};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, wide};
-use crate::storage::{Background, Buffer, IoError, IoErrorKind, Patience, Spin, Tag};
+use crate::storage::{Background, Buffer, IoError, IoErrorKind, Tag, Wait};
 use crate::trace;
 use ahead::{Kind, Piece};
 use core::ops::Range;
@@ -249,7 +249,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     /// Waits for a read under way, and returns what it brought. One that takes longer than the
     /// storage says is given up.
     fn wait_for(&mut self, flight: Tag) -> Result<Buffer, IoErrorKind> {
-        let mut wait = self.wait();
+        let mut wait = Wait::for_job(&self.storage);
         loop {
             if let Some(landed) = self.pool.landed(flight) {
                 return landed;
@@ -260,22 +260,12 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    fn wait(&self) -> (Spin, Patience) {
-        let patience = Patience::new(self.storage.now_ns(), self.storage.patience_ns());
-        (Spin::default(), patience)
-    }
-
-    /// Moves background work on, in a loop that has nothing else to do. Returns false once that
-    /// has taken too long.
-    fn wait_on(&mut self, (spin, patience): &mut (Spin, Patience)) -> bool {
-        if self.poll() {
-            *spin = Spin::default();
-        } else if let Some(ns) = spin.round() {
-            self.storage.rest(ns);
-        } else {
-            return true;
-        }
-        patience.lasts(self.storage.now_ns())
+    /// Moves background work on, in a loop that has nothing else to do. Returns whether there is
+    /// time for more.
+    fn wait_on(&mut self, wait: &mut Wait) -> bool {
+        let ended = self.poll();
+        wait.rest(&mut self.storage, ended);
+        wait.lasts(&self.storage)
     }
 
     /// Moves background work on; false if no job has ended.
@@ -337,7 +327,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             if !self.sources.get(usize::from(slot)).is_some_and(kept) {
                 continue;
             }
-            let mut wait = self.wait();
+            let mut wait = Wait::for_job(&self.storage);
             while self.pool.overlaps(slot, at, len) {
                 if !self.wait_on(&mut wait) {
                     self.pool.give_up_overlaps(slot, at, len);
