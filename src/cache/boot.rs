@@ -170,6 +170,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn run_of_a_former_blob_is_left_out() {
+        let mut raw = vec![0; BLOCK_BYTES];
+        put(&mut raw, COUNT, &2u32.to_le_bytes());
+        for (at, generation) in [(RUNS, 4u32), (RUNS + run::BYTES, 5)] {
+            put(&mut raw, at + run::BLOB, &9u16.to_le_bytes());
+            put(&mut raw, at + run::BLOCKS, &1u16.to_le_bytes());
+            put(&mut raw, at + run::GENERATION, &generation.to_le_bytes());
+            put(&mut raw, at + run::FIRST, &u64::from(generation).to_le_bytes());
+        }
+        page::seal(&[3; 16], PageKind::Boot, 0, 1, &mut raw);
+        let runs: Vec<_> = parse(&[3; 16], &mut raw, |_| Some(5)).collect();
+        assert_eq!(runs, [BootRun { blob: BlobIndex(9), first: 5, blocks: 1 }]);
+    }
+
+    #[test]
     fn reads_that_adjoin_are_one_run_and_the_trace_is_bounded() {
         let mut trace = BootTrace::new();
         for at in 0..10 {

@@ -178,7 +178,8 @@ impl Cache {
     }
 
     /// Makes all durable as [`Cache::sync`] does, and leaves a hint for the next mount, so that it
-    /// need not read all descriptor pages. What is written afterwards is announced anew.
+    /// need not read all descriptor pages. What is written afterwards is announced anew. A hint that
+    /// is not written before `deadline_ns` is none.
     pub fn leave<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let durable = self.sync(storage, deadline_ns);
         if durable && self.hydrator.idle() {
@@ -188,7 +189,7 @@ impl Cache {
             && self.mode == Mode::ReadWrite
             && self.hydrator.armed() == Armed::Yes;
         if durable && wanted && self.hydrator.idle() {
-            self.write_hint(storage);
+            self.write_hint(storage, deadline_ns);
             // Also after a write that failed: its page may be there all the same.
             self.hydrator.disarm();
         }
@@ -196,21 +197,25 @@ impl Cache {
     }
 
     /// Writes all pages of the hint, its head last, and flushes. Without a head, for want of room
-    /// in a page or because a write failed, the hint does not count.
-    fn write_hint<S: Storage>(&mut self, storage: &mut S) {
+    /// in a page or of time or because a write failed, the hint does not count; then what is unseen
+    /// is found by a scan, when somebody asks for it.
+    fn write_hint<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) {
         let mut old = self.known.hint.take();
+        if old.is_none() && self.known.is_unseen() {
+            // It would not have all that the region holds.
+            return;
+        }
         let generation = self.superblock.generation;
         let Blank { mut head, page: mut raw } = core::mem::take(&mut self.known.blank);
         head.fill(0);
         let mut live: u32 = 0;
         for number in 1..=self.geometry.hint_pages() {
+            let in_time = storage.now_ns() < deadline_ns;
             let count = self.fill_hint_page(storage, old.as_mut(), number, &mut raw);
-            let written =
-                count.filter(|_| self.write_hint_page(storage, number, generation, &mut raw));
+            let written = count
+                .filter(|_| in_time && self.write_hint_page(storage, number, generation, &mut raw));
             let Some(count) = written else {
                 self.known.blank = Blank { head, page: raw };
-                // What is unseen can only be found by a scan from now on.
-                self.scan_all(storage);
                 return;
             };
             live = live.saturating_add(u32::from(count));

@@ -59,6 +59,11 @@ impl Known {
         }
     }
 
+    /// Whether there are descriptor pages that were not read yet.
+    pub fn is_unseen(&self) -> bool {
+        self.unseen > 0
+    }
+
     /// Slots of pages not yet read that hold something, as the hint says.
     pub fn unseen_live(&self) -> u32 {
         match &self.hint {

@@ -5,7 +5,7 @@
 
 use embedded_io::{Seek, SeekFrom};
 use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{Cache, CacheOptions, CacheStats, Mode, SlotSize};
+use rootlet::cache::{Cache, CacheOptions, CacheStats, Copy2, Mode, SlotSize};
 use rootlet::read::{Budget, Root};
 use rootlet::storage::{DeviceId, Storage};
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
@@ -202,4 +202,23 @@ fn eight_wrong_blocks_condemn_a_region() {
     let (stats, mode) = look(&root);
     assert!(matches!(mode, Mode::Bypass(_)), "{mode:?}");
     assert_eq!(stats.check_failures, 8);
+}
+
+/// A page of descriptors is damaged under the mount, and read again after it had left memory.
+#[test]
+fn page_that_is_read_again_is_checked_again() {
+    let scene = Scene::new();
+    scene.fill(0..WINDOW);
+    let root = scene.mount(4);
+    let geometry = root.with_layer(|cache, _| cache.as_ref().unwrap().superblock().geometry);
+    for copy in Copy2::BOTH {
+        // Checks of blocks of the page's first slots.
+        scene.world.poke(scene.disk, geometry.page_at(copy, 10) + 100, &[0x77; 300]);
+    }
+    for slot in 0..3 {
+        scene.read(&root, (10 * PER_PAGE + slot) * WINDOW, 4096);
+    }
+    let (stats, mode) = look(&root);
+    assert_eq!((stats.check_failures, stats.region_faults), (0, 1), "{stats:?}");
+    assert_eq!(mode, Mode::ReadOnly("a page of descriptors cannot be read"));
 }

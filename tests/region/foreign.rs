@@ -2,7 +2,7 @@
 //!
 //! Always: what is refused is not written, not one byte, and every read is served all the same.
 
-use rootlet::cache::{FormatPolicy, Mode, Refusal, Refused};
+use rootlet::cache::{FormatPolicy, Mode, Refusal, Refused, SlotState};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Sparse, Survive};
 
@@ -179,9 +179,15 @@ fn region_longer_than_its_area_gives_hits_and_is_not_written() {
     machine.world.replace(machine.disk, content.clone(), false);
     machine.options.bytes = Some(BYTES - (200 << 10));
     let guest = Guest::boot(&mut machine, 0).unwrap();
-    assert!(matches!(guest.mode(), Some(Mode::ReadOnly(_))));
+    assert_eq!(
+        guest.mode(),
+        Some(Mode::ReadOnly("it is longer than its area: its disk has shrunk"))
+    );
+    // Slots that end beyond the area are not used.
+    assert_eq!(guest.cache(|cache| cache.slots(SlotState::Dead)), Some(3));
     guest.read_all().unwrap();
     assert!(guest.stats().hits > 0);
+    assert_eq!(guest.cache_stats().region_faults, 0);
     assert_eq!(machine.world.write_log(machine.disk), []);
 }
 

@@ -206,3 +206,95 @@ fn guest_whose_region_another_has_announced_itself_in_stops_writing() {
         assert_eq!(second.mode(), Some(Mode::ReadWrite));
     }
 }
+
+/// Of two machines that find the same generation, the later announcement stands.
+#[test]
+fn guest_that_was_overwritten_at_its_own_generation_stops_writing() {
+    let mut machine = Machine::with(7, BYTES, 512);
+    drop(Guest::boot(&mut machine, 0).unwrap());
+    let mut boot = |entropy| {
+        machine.stir(entropy);
+        Guest::boot(&mut machine, 0).unwrap()
+    };
+    let (first, second) = (boot(1), boot(2));
+    first.read(0, 0, 4096).unwrap();
+    assert!(first.sync());
+    first.read(1, 0, 4096).unwrap();
+    second.read(2, 0, 4096).unwrap();
+    for _ in 0..40 {
+        second.root.progress();
+    }
+    let generation = |guest: &Guest| guest.cache(|cache| cache.superblock().generation);
+    assert_eq!(generation(&first), generation(&second), "both have announced themselves");
+    assert!(!first.sync());
+    assert_eq!(first.cache_stats().foreign_writers, 1);
+}
+
+/// Both have one nonce and one generation, as after a resume of one snapshot of memory.
+#[test]
+fn clones_notice_each_other_within_one_group() {
+    let mut machine = Machine::with(8, BYTES, 512);
+    drop(Guest::boot(&mut machine, 0).unwrap());
+    let mut boot = || {
+        machine.stir(5);
+        Guest::boot(&mut machine, 0).unwrap()
+    };
+    let (first, second) = (boot(), boot());
+    let superblock = |guest: &Guest| guest.cache(|cache| *cache.superblock()).unwrap();
+    first.read(0, 0, 4096).unwrap();
+    assert!(first.sync());
+    second.read(1, 0, 4096).unwrap();
+    assert!(!second.sync(), "the other has written since");
+    assert_eq!(superblock(&first), superblock(&second), "by the superblock they are the same");
+    assert_eq!(second.cache_stats().foreign_writers, 1);
+    assert!(matches!(second.mode(), Some(Mode::ReadOnly(_))), "{:?}", second.mode());
+    second.read_all().unwrap();
+    // The one that was first goes on.
+    first.read(2, 0, 4096).unwrap();
+    assert!(first.sync());
+    assert_eq!(first.cache_stats().foreign_writers, 0);
+}
+
+#[test]
+fn mount_with_the_entropy_of_the_one_before_has_another_nonce() {
+    let mut machine = Machine::with(9, BYTES, 512);
+    let mut nonces = Vec::new();
+    for file in 0..3 {
+        machine.stir(5);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        guest.read(file, 0, 4096).unwrap();
+        assert!(guest.sync());
+        nonces.push(guest.cache(|cache| cache.superblock().nonce).unwrap());
+    }
+    assert!(nonces[0] != nonces[1] && nonces[1] != nonces[2], "{nonces:x?}");
+}
+
+/// The eighth failed read comes while the announcement settles.
+#[test]
+fn bypassed_region_is_not_announced() {
+    let mut machine = used(3);
+    let guest = Guest::boot(&mut machine, 1).unwrap();
+    // Flushes take their time, so that it settles while everything else fails.
+    let slow = Rule::new(Fault::Delay(1_000_000_000)).device(machine.disk).op(OpKind::Flush);
+    machine.world.rule(slow);
+    guest.read(0, 0, 4096).unwrap();
+    guest.root.progress();
+    drop(guest);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.root.with_layer(|cache, storage| {
+        let cache = cache.as_mut().unwrap();
+        let identity = || BlobIdentity([7; IDENTITY_BYTES]);
+        let blob = Layer::<SimStorage>::attach(cache, identity, 1 << 20).unwrap();
+        Layer::<SimStorage>::prepare(cache, storage, blob, 0..1, Why::Read);
+        Layer::<SimStorage>::fill(cache, blob, 0, &[1; 4096]);
+        Layer::<SimStorage>::progress(cache, storage);
+    });
+    let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+    machine.world.rule(fail.op(OpKind::Read));
+    let writes = machine.world.counters(machine.disk).writes;
+    guest.read_all().unwrap();
+    assert!(matches!(guest.mode(), Some(Mode::Bypass(_))), "{:?}", guest.mode());
+    machine.world.advance_ns(5_000_000_000);
+    (0..100).for_each(|_| guest.root.progress());
+    assert_eq!(machine.world.counters(machine.disk).writes, writes, "it was written");
+}

@@ -7,8 +7,9 @@ use rootlet::cache::{CacheOptions, Copy2};
 use rootlet_power::case::{runs, sweep};
 use rootlet_power::guest::Guest;
 use rootlet_power::hint::{machine, range};
+use rootlet_power::invariants::block;
 use rootlet_power::machine::{Machine, START, Scale};
-use rootlet_sim::disk::{OpKind, Step, Survive};
+use rootlet_sim::disk::{Fault, OpKind, Rule, Step, Survive};
 
 #[test]
 fn lives_that_leave_hints_keep_both_laws() {
@@ -147,4 +148,51 @@ fn guest_that_is_killed_after_a_hint_leaves_none_that_counts() {
     let (bytes, fetches) = cost(&mut machine);
     assert!(bytes > 128 * 4096, "{bytes} bytes");
     assert_eq!(fetches, 0);
+}
+
+/// Each write of the hint takes ten seconds; what was fetched is durable in time, the hint is not.
+#[test]
+fn leave_ends_at_its_deadline_without_a_hint() {
+    let mut machine = machine(4);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert!(guest.sync());
+    let slow = Rule::new(Fault::Delay(10_000_000_000)).device(machine.disk).op(OpKind::Write);
+    machine.world.rule(slow.range(range(&guest).unwrap()));
+    let start = guest.root.now_ns();
+    let left = guest.root.with_layer(|cache, storage| {
+        cache.as_mut().unwrap().leave(storage, start + 15_000_000_000)
+    });
+    let took = guest.root.now_ns() - start;
+    assert!(left, "all of it is durable");
+    assert!(took < 30_000_000_000, "{took} ns");
+    drop(guest);
+    machine.world.heal();
+    machine.world.crash(Survive::Nothing);
+    let (bytes, fetches) = cost(&mut machine);
+    assert!(bytes > 128 * 4096, "no hint counts: {bytes} bytes");
+    assert_eq!(fetches, 0);
+}
+
+/// A page of the hint is as an earlier run left it, its head is of the last run.
+#[test]
+fn page_of_an_older_hint_is_not_followed() {
+    let mut machine = machine(4);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read(0, 0, 70_000).unwrap();
+    assert!(guest.leave());
+    let hint = range(&guest).unwrap();
+    let pages = (hint.start + 4096..hint.end).step_by(4096);
+    let disk = machine.disk;
+    let read =
+        |machine: &Machine, at| machine.world.with_medium(disk, |disk| block(disk.current(), at));
+    let old: Vec<_> = pages.map(|at| (at, read(&machine, at))).collect();
+    guest.read_all().unwrap();
+    assert!(guest.leave());
+    drop(guest);
+    for (at, raw) in old {
+        machine.world.poke(machine.disk, at, &raw);
+    }
+    let (_, fetches) = cost(&mut machine);
+    assert_eq!(fetches, 0, "all that the region holds is found");
 }

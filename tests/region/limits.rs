@@ -1,9 +1,10 @@
-//! A region's disk that takes less at a time than a piece of a read has.
+//! Bounds: of a transfer of the region's disk, of what is staged, of what a blob is.
 //!
 //! Always: what the disk takes bounds every transfer to it; no transfer is refused for its
 //! length, so none counts as a fault.
 
-use rootlet_sim::disk::Survive;
+use rootlet::cache::{BlobIdentity, BlobIndex, Cache, IDENTITY_BYTES, Layer, Mode, Residence, Why};
+use rootlet_sim::disk::{SimStorage, Survive};
 
 use rootlet_power::guest::Guest;
 use rootlet_power::machine::{Machine, START};
@@ -47,4 +48,60 @@ fn sources_with_short_transfers_take_over_what_fails_its_check() {
     let guest = Guest::boot(&mut machine, 0).unwrap();
     guest.read_all().unwrap();
     assert!(guest.cache_stats().check_failures > 0, "the damage was met");
+}
+
+/// A region of the large machine, opened without a guest.
+fn opened(machine: &mut Machine) -> (Cache, SimStorage) {
+    let mut storage = machine.world.attach();
+    let options = machine.next_options();
+    (Cache::open(&mut storage, &options).unwrap(), storage)
+}
+
+fn identity(number: u8) -> BlobIdentity {
+    BlobIdentity([number; IDENTITY_BYTES])
+}
+
+fn attach(cache: &mut Cache, number: u8, bytes: u64) -> Option<BlobIndex> {
+    Layer::<SimStorage>::attach(cache, || identity(number), bytes)
+}
+
+#[test]
+fn staged_bytes_end_with_their_slot() {
+    let mut machine = Machine::with(14, 4 << 20, 512);
+    let (mut cache, mut storage) = opened(&mut machine);
+    let blob = attach(&mut cache, 1, 1 << 20).unwrap();
+    Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..32, Why::Read);
+    Layer::<SimStorage>::fill(&mut cache, blob, 0, &[7; 128 << 10]);
+    let (found, _) = Layer::<SimStorage>::locate(&cache, blob, 3);
+    let Residence::Staged { slot, block } = found else { panic!("{found:?}") };
+    let staged = Layer::<SimStorage>::staged(&cache, slot, block).unwrap();
+    assert_eq!((block, staged.len()), (3, 13 * 4096));
+}
+
+#[test]
+fn length_is_a_part_of_what_a_blob_is() {
+    let mut machine = Machine::with(15, 4 << 20, 512);
+    let (mut cache, mut storage) = opened(&mut machine);
+    let whole = attach(&mut cache, 1, 4096).unwrap();
+    Layer::<SimStorage>::prepare(&mut cache, &mut storage, whole, 0..1, Why::Read);
+    Layer::<SimStorage>::fill(&mut cache, whole, 0, &[7; 4096]);
+    assert!(cache.sync(&mut storage, u64::MAX));
+    assert_eq!(attach(&mut cache, 1, 4096), Some(whole));
+    assert_ne!(attach(&mut cache, 1, 4000), Some(whole));
+    assert_eq!(cache.whole(identity(1), 4096), Some(identity(1)));
+    assert_eq!(cache.whole(identity(1), 4000), None, "its one block is not this blob's");
+}
+
+#[test]
+fn region_that_is_not_written_takes_no_new_blob() {
+    let mut machine = Machine::with(16, 4 << 20, 512);
+    let (mut cache, mut storage) = opened(&mut machine);
+    let blob = attach(&mut cache, 1, 4096).unwrap();
+    assert!(cache.sync(&mut storage, u64::MAX));
+    machine.world.set_read_only(machine.disk, true);
+    let (mut cache, _) = opened(&mut machine);
+    assert!(matches!(cache.mode(), Mode::ReadOnly(_)), "{:?}", cache.mode());
+    assert_eq!(attach(&mut cache, 1, 4096), Some(blob));
+    assert_eq!(attach(&mut cache, 2, 4096), None);
+    assert_eq!(cache.blobs().count(), 1);
 }

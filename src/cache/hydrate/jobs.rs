@@ -237,7 +237,12 @@ impl Cache {
                     self.announced(false);
                 }
             }
-            Purpose::ArmFlush => self.announced(result.is_ok()),
+            Purpose::ArmFlush => {
+                self.announced(result.is_ok());
+                if self.hydrator.armed == Armed::Yes {
+                    self.look_for_mark(storage);
+                }
+            }
             Purpose::Look => {
                 if let (Ok(()), Some(raw)) = (result, job.buffer.as_deref()) {
                     self.look_at(raw);

@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn boot_set_of_an_earlier_mount_is_bounded_too() {
+        let mut table = SlotTable::new(100);
+        table.limit_boot_set(10);
+        for slot in 0..100 {
+            table.admit(slot, Some((key(slot), CLASS_BOOT, 16)), false);
+        }
+        assert_eq!(table.pinned(), 10);
+    }
+
+    #[test]
     fn short_run_leaves_the_set_as_it_is() {
         let mut table = empty(400);
         (0..100).for_each(|window| _ = read(&mut table, window));
