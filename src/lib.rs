@@ -58,6 +58,7 @@ mod error;
 pub mod fuse;
 mod num;
 pub mod read;
+mod signature;
 pub mod storage;
 mod trace;
 #[allow(dead_code, reason = "the read path takes them one file at a time")]

@@ -15,15 +15,16 @@ use std::path::{Path, PathBuf};
 ///
 /// `error` gathers the errors of the others, and `trace` is the log: neither counts as a user of
 /// what stands above it.
-const MAY_IMPORT: [(&str, &[&str]); 11] = [
+const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("trace", &[]),
     ("num", &[]),
     ("units", &["num"]),
     ("storage", &["num", "units", "trace"]),
     ("erofs", &["num", "units", "trace"]),
     ("fuse", &["storage", "num", "units", "trace"]),
-    ("cache", &["storage", "num", "units", "trace"]),
-    ("blob", &["fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
+    ("signature", &[]),
+    ("cache", &["signature", "storage", "num", "units", "trace"]),
+    ("blob", &["signature", "fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
     ("error", &["blob", "erofs", "storage", "num"]),
     ("read", &["blob", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
     (

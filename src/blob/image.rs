@@ -9,6 +9,7 @@ use crate::erofs::{Corrupt, Devices, Superblock, Unsupported};
 use crate::erofs::{DEVICES_MAX, DeviceSlot};
 use crate::error::Error;
 use crate::num::{OrBug, clip, index, wide};
+use crate::signature::{self, Signature};
 use crate::storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use twox_hash::XxHash3_64;
 
@@ -53,8 +54,11 @@ impl Image {
         let mut head = Head::new();
         let mut first = [0; FIRST_BYTES];
         let got = reader.read(0, &mut first)?;
-        let need = Superblock::peek(first.get(..got).unwrap_or_default())?;
         let first = first.get(..got).unwrap_or_default();
+        let need = match Superblock::peek(first) {
+            Ok(need) => need,
+            Err(error) => return Err(reader.foreign(first).map_or(error.into(), Error::from)),
+        };
         let large;
         let first = match first.get(..need) {
             Some(checked) => {
@@ -135,6 +139,26 @@ impl<S: Storage> Reader<'_, S> {
         Ok(len)
     }
 
+    /// What the device holds that has no superblock of EROFS; `first` is its first block. A block
+    /// that cannot be read says nothing.
+    #[cold]
+    fn foreign(&mut self, first: &[u8]) -> Option<Unsupported> {
+        if first.starts_with(&signature::REGION_MAGIC) {
+            return Some(as_error(&signature::REGION));
+        }
+        let mut best = signature::find(first, 0);
+        let mut block = [0; FIRST_BYTES];
+        for at in signature::blocks() {
+            let got = self.read(wide(at), &mut block).unwrap_or(0);
+            let found = block.get(..got).and_then(|block| signature::find(block, at));
+            best = match (best, found) {
+                (Some(best), Some(found)) if best.0 < found.0 => Some(best),
+                (best, found) => found.or(best),
+            };
+        }
+        best.map(|(_, sign)| as_error(sign))
+    }
+
     /// Reads `len` bytes at any byte, or as many of them as the device has.
     fn span(&mut self, at: u64, len: usize) -> Result<Bytes, Error> {
         let skip = clip(at & 4095, FIRST_BYTES);
@@ -167,6 +191,19 @@ impl<S: Storage> Reader<'_, S> {
         let bytes = u64::try_from(need).unwrap_or(u64::MAX);
         Err(Error::Unsupported(Unsupported::LargeBlocks { bytes }))
     }
+}
+
+/// Tells by its first bytes what a file is that was given as an image and is none. The bytes of
+/// 128 KiB are looked at; fewer say less.
+pub fn foreign(head: &[u8]) -> Option<Unsupported> {
+    if head.starts_with(&signature::REGION_MAGIC) {
+        return Some(as_error(&signature::REGION));
+    }
+    signature::find(head, 0).map(|(_, sign)| as_error(sign))
+}
+
+fn as_error(sign: &Signature) -> Unsupported {
+    Unsupported::Foreign { name: sign.name, next: sign.next }
 }
 
 /// This many zeros.

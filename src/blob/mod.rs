@@ -13,5 +13,5 @@ mod source;
 pub(crate) use bind::fit;
 pub use bind_error::{BindError, Name, Own};
 pub use identity::{DOMAIN_BYTES_MAX, Described, Domain, Identities, describe, identity};
-pub use image::Image;
+pub use image::{Image, foreign};
 pub use source::{SOURCES_MAX, SourceName, SourcePart, Sources};

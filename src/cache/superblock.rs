@@ -9,7 +9,7 @@ use super::geometry::{Geometry, SlotSize};
 use core::fmt;
 
 /// First eight bytes of a superblock.
-pub const MAGIC: [u8; 8] = *b"ROOTLET\x1a";
+pub const MAGIC: [u8; 8] = crate::signature::REGION_MAGIC;
 /// The format's version.
 pub const VERSION: u32 = 4;
 /// Checksum type 3: rapidhash v3, of a block from a seed for its place.

@@ -79,6 +79,13 @@ impl From<Unsupported> for FormatError {
 pub enum Unsupported {
     /// These incompatible features, of all that the superblock names.
     Features(Incompat),
+    /// Another format than EROFS.
+    Foreign {
+        /// What it is.
+        name: &'static str,
+        /// How to come to an image.
+        next: &'static str,
+    },
     /// More device slots than [`DEVICES_MAX`].
     Devices(u16),
     /// More memory for superblock and device table than there is, in bytes.
@@ -161,6 +168,9 @@ impl fmt::Display for Unsupported {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Features(set) => write!(f, "incompatible features {set}"),
+            Self::Foreign { name, next } => {
+                write!(f, "this is {name}, and no EROFS image; {next}")
+            }
             Self::Devices(count) => write!(f, "{count} device slots, at most {DEVICES_MAX}"),
             Self::HeadMemory(bytes) => {
                 write!(f, "superblock and device table take {bytes} bytes more than there are")

@@ -434,3 +434,19 @@ fn metadata_beyond_the_end_of_a_device_is_an_error_and_no_zeros() {
         assert!(beyond >= 10, "{beyond}");
     }
 }
+
+#[test]
+fn missing_source_of_a_slot_without_a_length_is_an_error_whatever_a_region_holds() {
+    let options = Options { slot_blocks: false, uniaddr: false, ..options() };
+    let built = build(&tree(), &options).unwrap();
+    let world = world(&built);
+    world.blob("blob1", &built.blobs[0]);
+    world.blob("blob3", &built.blobs[2]);
+    let mut storage = world.attach();
+    let device = storage.disk("image").unwrap();
+    let image = Image::read(&mut storage, device).unwrap();
+    let names = [(1, SourceName::Disk("blob1")), (3, SourceName::Disk("blob3"))];
+    let mut missing = |slot, error| panic!("slot {slot} has no length to look for: {error}");
+    let bound = image.bind_present(&mut storage, names.into_iter(), None, &mut missing);
+    assert!(matches!(bound, Err(BindError::Missing { slot: 2, own: None, .. })), "{bound:?}");
+}

@@ -21,6 +21,7 @@ mod elsewhere;
 mod ends;
 mod faults;
 mod files;
+mod foreign;
 #[path = "../support/guest.rs"]
 mod guest;
 mod joins;

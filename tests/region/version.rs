@@ -11,15 +11,14 @@ const TAG: &str = "a-tag-that-is-longer-than-twenty";
 
 /// An image as a reproducible build leaves it: only the content of its file depends on `seed`.
 fn release(seed: u64) -> Built {
+    of_options(seed, 300_000, Options::default())
+}
+
+fn of_options(seed: u64, len: usize, options: Options) -> Built {
     let mut tree = Tree::new();
-    tree.file("/f", Content::bytes(Content::seeded(seed, 300_000).to_vec()));
-    let options = Options {
-        uuid: [1; 16],
-        blobs: 1,
-        dedupe: false,
-        tags: vec![TAG.as_bytes().to_vec()],
-        ..Options::default()
-    };
+    tree.file("/f", Content::bytes(Content::seeded(seed, len).to_vec()));
+    let tags = vec![TAG.as_bytes().to_vec()];
+    let options = Options { uuid: [1; 16], blobs: 1, dedupe: false, tags, ..options };
     build(&tree, &options).unwrap()
 }
 
@@ -87,4 +86,67 @@ fn missing_source_is_read_from_a_region_that_holds_its_version_alone() {
     let error = none(&format!("image=image disk={},version=2", &TAG[..20])).unwrap_err();
     assert!(error.starts_with("blob of slot 1: none given"), "{error}");
     none(&format!("image=image disk={TAG},version=1")).unwrap();
+}
+
+/// Boots `image` over a region, with a disk `b` if there is one, and returns the file and the
+/// region.
+fn read(
+    image: &Built,
+    blob: Option<Vec<u8>>,
+    region: &Sparse,
+    line: &str,
+) -> Result<(Vec<u8>, Sparse), String> {
+    let world = World::new(1);
+    world.blob("image", &image.image);
+    if let Some(blob) = blob {
+        world.blob("b", blob);
+    }
+    let disk = world.disk("cache", 512, region.clone());
+    let line = format!("image=image blob1=b cache=cache {line}");
+    let mut guest = Guest::mount(world.attach(), &line, 3)?;
+    let got = guest.run(&["cat", "/f"])?;
+    assert!(guest.root.leave());
+    Ok((got, world.crash_image(disk, Survive::Everything).0))
+}
+
+fn blob(built: &Built) -> Vec<u8> {
+    Sparse::from(&built.blobs[0]).to_vec()
+}
+
+#[test]
+fn disk_of_another_length_is_another_blob_where_the_image_states_none() {
+    let unstated = || Options { slot_blocks: false, uniaddr: false, ..Options::default() };
+    let [old, new] = [1, 2].map(|seed| of_options(seed, 300_000, unstated()));
+    assert_eq!(old.image.bytes(), new.image.bytes());
+    let blank = Sparse::zeros(4 << 20);
+    let (_, region) = read(&old, Some(blob(&old)), &blank, "").unwrap();
+    let longer = [blob(&new), vec![0; 4096]].concat();
+    let (got, _) = read(&new, Some(longer), &region, "").unwrap();
+    assert!(got == Content::seeded(2, 300_000).to_vec(), "nothing of the shorter disk is served");
+}
+
+#[test]
+fn image_with_another_superblock_has_other_blobs() {
+    let named = |volume| Options { volume, ..Options::default() };
+    let [one, two] = [1, 2].map(|seed| of_options(seed, 300_000, named([seed as u8; 16])));
+    assert_ne!(one.image.bytes(), two.image.bytes());
+    assert_eq!(blob(&one).len(), blob(&two).len());
+    let blank = Sparse::zeros(4 << 20);
+    let (_, region) = read(&one, Some(blob(&one)), &blank, "").unwrap();
+    let (got, _) = read(&two, Some(blob(&two)), &region, "").unwrap();
+    assert!(got == Content::seeded(2, 300_000).to_vec(), "UUID, tag and length are alike");
+}
+
+#[test]
+fn region_that_holds_a_blob_of_another_length_is_no_source() {
+    // Both take two blocks of a region.
+    let small = || Options { block_bits: 9, chunk_bits: 9, ..Options::default() };
+    let [short, long] = [9, 10].map(|blocks| of_options(blocks, blocks as usize * 512, small()));
+    assert_eq!([&short, &long].map(|built| blob(built).len()), [9 * 512, 10 * 512]);
+    let blank = Sparse::zeros(4 << 20);
+    let domain = "domain=d";
+    let (_, region) = read(&short, Some(blob(&short)), &blank, domain).unwrap();
+    read(&short, None, &region, domain).unwrap();
+    let error = read(&long, None, &region, domain).map(|_| ()).unwrap_err();
+    assert_eq!(error, "blob of slot 1 (disk b): not found");
 }

@@ -19,7 +19,8 @@ use crate::monitor::{Disk, MachineArgs, Room};
 
 /// virtio 1.2 5.2.6: a disk's id string has 20 bytes.
 const SERIAL_BYTES_MAX: usize = 20;
-const SERIAL_OF_IMAGE: &str = "image";
+/// The serial of the disk with the image.
+pub const SERIAL_OF_IMAGE: &str = "image";
 const SERIAL_OF_CACHE: &str = "cache";
 
 /// A word of the guest's configuration.

@@ -53,6 +53,21 @@ fn refused(image: &Path, blob: &Path, words: &str) {
 }
 
 #[test]
+fn packed_image_of_any_length_is_told_as_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("root.erofs.gz");
+    for bytes in [1001, 2048] {
+        let mut packed = vec![0x1f, 0x8b, 0x08];
+        packed.resize(bytes, 7);
+        fs::write(&image, packed).unwrap();
+        let (status, said) = host(&["--image", image.to_str().unwrap(), "--", "ls", "/"]);
+        let wanted = "this is a gzip file, and no EROFS image; unpack it: gunzip FILE";
+        assert!(said.contains(wanted), "{said}");
+        assert_eq!(status, if bytes == 2048 { 1 } else { 2 });
+    }
+}
+
+#[test]
 fn files_that_are_no_disks_are_told_by_name() {
     let world = world();
     world.run(&["ls", "/"]);
