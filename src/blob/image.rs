@@ -144,7 +144,7 @@ impl<S: Storage> Reader<'_, S> {
     #[cold]
     fn foreign(&mut self, first: &[u8]) -> Option<Unsupported> {
         if first.starts_with(&signature::REGION_MAGIC) {
-            return Some(as_error(&signature::REGION));
+            return as_error(&signature::REGION);
         }
         let mut best = signature::find(first, 0);
         let mut block = [0; FIRST_BYTES];
@@ -156,7 +156,7 @@ impl<S: Storage> Reader<'_, S> {
                 (best, found) => found.or(best),
             };
         }
-        best.map(|(_, sign)| as_error(sign))
+        best.and_then(|(_, sign)| as_error(sign))
     }
 
     /// Reads `len` bytes at any byte, or as many of them as the device has.
@@ -197,13 +197,15 @@ impl<S: Storage> Reader<'_, S> {
 /// 128 KiB are looked at; fewer say less.
 pub fn foreign(head: &[u8]) -> Option<Unsupported> {
     if head.starts_with(&signature::REGION_MAGIC) {
-        return Some(as_error(&signature::REGION));
+        return as_error(&signature::REGION);
     }
-    signature::find(head, 0).map(|(_, sign)| as_error(sign))
+    signature::find(head, 0).and_then(|(_, sign)| as_error(sign))
 }
 
-fn as_error(sign: &Signature) -> Unsupported {
-    Unsupported::Foreign { name: sign.name, next: sign.next }
+/// The error for another format; `None` for EROFS, which nothing has to be made of.
+fn as_error(sign: &Signature) -> Option<Unsupported> {
+    let Signature { name, next, .. } = *sign;
+    (!next.is_empty()).then_some(Unsupported::Foreign { name, next })
 }
 
 /// This many zeros.

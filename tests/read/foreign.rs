@@ -80,6 +80,16 @@ fn format_with_its_mark_far_from_the_start_counts_before_a_boot_sector() {
 }
 
 #[test]
+fn damaged_superblock_is_no_other_format() {
+    let mut disk = vec![0x11; 20_000];
+    disk[1024..1028].copy_from_slice(&[0xe2, 0xe1, 0xf5, 0xe0]);
+    disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+    assert_eq!(rootlet::blob::foreign(&disk), None);
+    let error = told(1024, &disk[1024..1028], 20_000);
+    assert_eq!(error, format!("corrupt image: {}", Corrupt::BlockBits(0x11)));
+}
+
+#[test]
 fn what_has_no_known_signature_is_told_by_its_number() {
     let error = told(0, b"?", 9000);
     assert_eq!(error, format!("corrupt image: {}", Corrupt::Magic(0x1111_1111)));
