@@ -72,3 +72,35 @@ impl fmt::Debug for Buffer {
         write!(f, "Buffer({} bytes)", self.len)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn bytes_of_a_buffer_stay_where_they_are_while_it_moves() {
+        let mut buffer = Buffer::new(8192);
+        let at = buffer.as_ptr();
+        assert_eq!(at.align_offset(ALIGN), 0);
+        if let Some(bytes) = buffer.get_mut() {
+            bytes.fill(7);
+        }
+        let mut moved = Vec::from([buffer]);
+        let Some(buffer) = moved.pop() else { return };
+        assert_eq!(buffer.as_ptr(), at);
+        assert!(buffer.iter().all(|byte| *byte == 7));
+    }
+
+    #[test]
+    fn buffer_with_two_handles_is_read_and_not_written() {
+        let mut buffer = Buffer::new(100);
+        let other = buffer.slice(10..20);
+        assert!(buffer.get_mut().is_none());
+        assert_eq!(other.as_deref().map(<[u8]>::len), Some(10));
+        drop(other);
+        assert!(buffer.get_mut().is_some_and(|bytes| bytes.len() == 100));
+        assert!(buffer.set_len(4096) && !buffer.set_len(1 << 20));
+        assert!(buffer.slice(0..4097).is_none());
+    }
+}

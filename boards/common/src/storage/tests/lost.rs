@@ -268,7 +268,8 @@ fn disk_of_any_manners_serves_nothing_wrong_and_takes_no_other_with_it() {
         Manner::Middle,
     ];
     for manner in manners {
-        for entries in [2, 4, 16, 128] {
+        for entries in if cfg!(miri) { &[2, 16][..] } else { &[2, 4, 16, 128] } {
+            let entries = *entries;
             for warm in [false, true] {
                 let results = hostile(manner, entries, warm);
                 let case = std::format!("{manner:?} {entries} {warm}: {results:?}");
