@@ -3,7 +3,8 @@
 //! Always: nothing outside this folder knows an instruction or a register of a processor. What
 //! every architecture offers: `ticks` and `Calibration` (clock), `interrupts_off` and
 //! `interrupts_restore` (critical section), `forget_translations` (paging), `nap` (waiting),
-//! `switch_off` (the end, where the board has no better one), and an entry that ends in
+//! `random` (a random number, where
+//! the processor has one), `switch_off` (the end, where the board has no better one), and an entry that ends in
 //! `start::run`. What a kind of device needs of one alone (ports, the trap of semihosting) stands
 //! there, too. What more than one has in the same form stands beside the folders.
 

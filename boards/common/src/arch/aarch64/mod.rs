@@ -11,6 +11,7 @@ mod halt;
 mod memory;
 mod nap;
 mod paging;
+mod random;
 mod semihosting;
 
 pub(crate) use clock::{ticks, ticks_per_second};
@@ -18,6 +19,7 @@ pub(crate) use halt::switch_off;
 pub(crate) use memory::{load32, store32};
 pub(crate) use nap::nap;
 pub(crate) use paging::forget_translations;
+pub(crate) use random::random;
 pub(crate) use semihosting::semihosting_call;
 
 /// Where addresses of devices end that are mapped (see `paging`).

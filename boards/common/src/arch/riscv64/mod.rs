@@ -20,6 +20,12 @@ pub(crate) use semihosting::semihosting_call;
 /// Interrupts of the supervisor are on (sstatus.SIE).
 const SIE: usize = 1 << 1;
 
+/// Returns no random number: `seed` (Zkr) may be read in this mode only where the SBI allows it,
+/// which nobody says.
+pub(crate) fn random() -> Option<u64> {
+    None
+}
+
 /// Turns interrupts off; the answer is whether they were on.
 pub(crate) fn interrupts_off() -> bool {
     let status: usize;

@@ -12,6 +12,7 @@ mod exception;
 mod halt;
 mod paging;
 mod port;
+mod random;
 mod segments;
 mod start_info;
 
@@ -22,3 +23,4 @@ pub(crate) use halt::switch_off;
 pub(crate) use port::{
     interrupts_off, interrupts_restore, pci_read, pci_write, write_port8, write_port32,
 };
+pub(crate) use random::random;
