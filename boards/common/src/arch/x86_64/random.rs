@@ -12,16 +12,3 @@ pub(crate) fn random() -> Option<u64> {
     let source = RdRand::new()?;
     (0..TRIES).find_map(|_| source.get_u64())
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    #[cfg_attr(miri, ignore = "an interpreter has no such instruction")]
-    fn numbers_of_a_processor_that_makes_any_differ() {
-        if let (Some(one), Some(other)) = (random(), random()) {
-            assert_ne!(one, other);
-        }
-    }
-}
