@@ -37,19 +37,24 @@ pub fn sections(board: Board, files: &[&str]) -> Result<String> {
     Ok(text)
 }
 
-const TESTED: &str = "Run by the project's tests on machines that have it and KVM:\n";
+const FIRECRACKER: &str = "Version 1.12 or later, which enters an image by its PVH note. Run by the \
+    project's tests on machines that have it and KVM:\n";
+const FIRECRACKER_PCI: &str = "With PCI, version 1.13 or later; run by the tests as well:\n";
+const CLOUD_HYPERVISOR: &str = "Version 51 or later, which knows `image_type`. Run by the project's \
+    tests on machines that have it and KVM:\n";
 const NOT_RUN: &str = "**Not run**: the tests had no KVM of this architecture yet.\n";
 
 /// What is known of a board on a monitor: words, and the bus of a command.
 fn states(board: Board, monitor: Monitor) -> Vec<(&'static str, Option<Bus>)> {
     match (monitor, board) {
         (Monitor::Firecracker, Board::Microvm) => {
-            vec![(TESTED, Some(Bus::Mmio)), ("The same with PCI:\n", Some(Bus::Pci))]
+            vec![(FIRECRACKER, Some(Bus::Mmio)), (FIRECRACKER_PCI, Some(Bus::Pci))]
         }
+        (Monitor::Firecracker, Board::Q35) => vec![(FIRECRACKER_PCI, Some(Bus::Pci))],
         (Monitor::Firecracker, Board::VirtRiscv64) => {
             vec![("Firecracker has no guests of this architecture.\n", None)]
         }
-        (_, Board::Microvm | Board::Q35) => vec![(TESTED, Some(Bus::Pci))],
+        (_, Board::Microvm | Board::Q35) => vec![(CLOUD_HYPERVISOR, Some(Bus::Pci))],
         (_, Board::VirtAarch64 | Board::VirtRiscv64) => vec![(NOT_RUN, Some(Bus::Pci))],
     }
 }
