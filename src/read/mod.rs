@@ -24,7 +24,7 @@
 //! | a list of a directory of `n` blocks | each block twice, a step for each entry |
 //! | `len` bytes, not compressed, in `x` extents | `len` and 1 KiB an extent, in `len` / 1 MiB and 3 reads an extent; 8 bytes of map for each chunk, in pages |
 //! | `len` bytes, compressed, in `x` extents | for each extent its encoded bytes, at most 1 MiB, and decoding up to the last byte that is wanted, at most 12 MiB; a fragment costs that in the packed inode. `x` is at most `len` / `B` + 2, with records of extents `len` |
-//! | the index of an extent | 64 hops back and one for 1,024 lclusters of the file, steps ahead over 12 MiB; of records 52 steps, or, of 4 bytes each, the records before it once |
+//! | the index of an extent | 64 hops back and one for 1,024 lclusters of the file, steps ahead over 12 MiB, and an entry for each lcluster that is read; of records 52 steps, or, of 4 bytes each, the records before it once |
 //! | all xattrs of an inode | 256 KiB of them and 255 shared entries of at most 64 KiB, in pages |
 //! | a walk | as many entries as a thirteenth of [`Root::directory_bytes_max`], for each a block of a directory, an inode and a page that is read ahead |
 //!

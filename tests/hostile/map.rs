@@ -1,7 +1,6 @@
 //! Maps of compressed files that lie: indexes that lead in circles or nowhere, extents that no
 //! pcluster can have.
 
-use rootlet::erofs::codec::{Algorithm, Fault};
 use rootlet::erofs::{Corrupt, MapFault, Nid, Part, Unsupported};
 
 use crate::case::{Act, Case};
@@ -129,16 +128,15 @@ fn two_blocks(name: &'static str, size: u64, index: [[u8; 8]; 2], want: Vec<u8>)
 fn stale() -> Vec<Case> {
     let mut zeros = lz4_flex::block::compress(&[0; 1500]);
     zeros.truncate(512);
-    let coded = |name, entries: &[[u8; 8]], size: u64, want: Result<usize, Fault>| {
+    let coded = |name, entries: &[[u8; 8]], size: u64, want: Result<usize, MapFault>| {
         let mut craft = Craft::new(9);
         let first = craft.stream(&zeros);
         let mut entries = entries.to_vec();
         entries[0] = head(HEAD, 0, first);
         let nid = craft.file(FULL, size, header(0, 0, 0, 0), &full(&entries));
-        let algorithm = Algorithm::Lz4;
         let want = match want {
             Ok(len) => Ok(vec![0; len]),
-            Err(fault) => Err(Corrupt::Encoded { nid, offset: 0, algorithm, fault }.into()),
+            Err(fault) => Err(Corrupt::Map { nid, fault }.into()),
         };
         Case::new(name, craft.done(), Act::Read("/file", 0, 3000), want)
     };
@@ -162,7 +160,7 @@ fn stale() -> Vec<Case> {
             "ahead over the next head",
             &[first, behind(1, 3), behind(2, 2), head(HEAD, 0, 0)],
             2048,
-            Err(Fault::Short { decoded: 1500, asked: 2048 }),
+            Err(MapFault::OtherHead { lcluster: 3, head: 0 }),
         ),
         two_blocks(
             "an extent that ends before it goes on",

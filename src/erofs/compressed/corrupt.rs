@@ -26,6 +26,8 @@ pub enum MapFault {
     LookBack { lcluster: u64, distance: u64 },
     /// More hops back than an extent takes.
     Hops { lcluster: u64, hops: u64 },
+    /// An lcluster of an extent that does not lead back to the head of that.
+    OtherHead { lcluster: u64, head: u64 },
     /// A block count where the map has none.
     BlockCount { lcluster: u64 },
     /// No block count where the map must have one.
@@ -76,6 +78,9 @@ impl fmt::Display for MapFault {
             }
             Self::Hops { lcluster, hops } => {
                 write!(f, "lcluster {lcluster} is more than {hops} hops after its head")
+            }
+            Self::OtherHead { lcluster, head } => {
+                write!(f, "lcluster {lcluster} leads to another head than lcluster {head}")
             }
             Self::BlockCount { lcluster } => {
                 write!(f, "lcluster {lcluster} has a block count, in pclusters of one block")

@@ -14,7 +14,7 @@ use super::header::Advise;
 use super::window::Window;
 use super::{DECODED_BYTES_MAX, Metadata};
 use crate::num::OrBug;
-use crate::units::Pow2;
+use crate::units::{ByteRange, Pow2};
 
 /// Hops back that any file may take. A hop is 2,047 lclusters where no head is nearer.
 const HOPS: u64 = 64;
@@ -130,6 +130,45 @@ impl Index {
             }
         };
         Ok(Found { start, end: end.min(limit), head: at.head, blocks })
+    }
+
+    /// Returns the byte after the lcluster of byte `offset`.
+    pub fn lcluster_end(&self, offset: u64) -> Result<u64, FormatError> {
+        self.byte_of(after(self.lcluster.whole(offset), 1)?)
+    }
+
+    /// Refuses the index if it leads from a byte of `range` to another head than the one of the
+    /// extent that begins at byte `start`. A distance ahead may jump over a head. Of a hole that
+    /// began more than [`DECODED_BYTES_MAX`] before, only that no head lies in the range.
+    pub fn confirm<M: Metadata>(
+        &self,
+        meta: &mut M,
+        start: u64,
+        range: ByteRange,
+    ) -> Result<(), M::Error> {
+        let Some(last) = range.end().checked_sub(1) else { return Ok(()) };
+        let head = self.lcluster.whole(start);
+        let (first, last) = (self.lcluster.whole(range.start()), self.lcluster.whole(last));
+        let far = range.start().checked_sub(start).is_none_or(|skip| skip > DECODED_BYTES_MAX);
+        let window = &mut self.window()?;
+        // One round for each lcluster of the range; a head has itself.
+        for lcluster in first.max(after(head, 1)?)..=last {
+            let back = match self.entry(meta, window, lcluster)? {
+                Entry::Behind(behind) => behind.back,
+                Entry::Head(next) if self.start_of(lcluster, next)? >= range.end() => 1,
+                Entry::Head(_) => 0,
+            };
+            let known = |to: &u64| *to == head || far || (first..lcluster).contains(to);
+            let leads = match lcluster.checked_sub(back).filter(|_| back > 0) {
+                Some(to) if known(&to) => true,
+                Some(_) => self.look_back(meta, window, lcluster, back)?.0 == head,
+                None => false,
+            };
+            if !leads {
+                return Err(MapFault::OtherHead { lcluster, head }.of(self.nid).into());
+            }
+        }
+        Ok(())
     }
 
     /// Returns the first byte of lcluster `lcluster`, which is at most the one after the file.

@@ -35,7 +35,7 @@ use super::inode::Inode;
 use super::layout::{CompressedForm, Layout, block_limit};
 use super::superblock::Superblock;
 use crate::num::OrBug;
-use crate::units::Pow2;
+use crate::units::{ByteRange, Pow2};
 
 pub use super::compression::{DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 /// The most bytes of a file.
@@ -243,6 +243,31 @@ impl CompressedMap {
                 Ok(found) => Ok(self.recorded(found)?),
                 Err(end) => Ok(hole(0, end)?),
             },
+        }
+    }
+
+    /// Returns the byte up to which an extent that was found at byte `offset` needs no
+    /// [`CompressedMap::confirm`].
+    pub fn sure_end(&self, extent: &Extent, offset: u64) -> Result<u64, FormatError> {
+        match (&self.form, extent.data) {
+            (Form::Whole | Form::Records(_), _) | (_, Data::Fragment { .. }) => Ok(extent.end()),
+            (Form::Index(index), _) => Ok(index.lcluster_end(offset)?.min(extent.end())),
+        }
+    }
+
+    /// Refuses the map if it says of a byte of `range`, all of which are the extent's, that it is
+    /// another extent's. A map can say so in two ways, and a hostile one says two things: what a
+    /// read gives would depend on where it began. Looks at one entry for each lcluster of the
+    /// range, and at those that it leads back to.
+    pub fn confirm<M: Metadata>(
+        &self,
+        meta: &mut M,
+        extent: &Extent,
+        range: ByteRange,
+    ) -> Result<(), M::Error> {
+        match (&self.form, extent.data) {
+            (Form::Whole | Form::Records(_), _) | (_, Data::Fragment { .. }) => Ok(()),
+            (Form::Index(index), _) => index.confirm(meta, extent.offset, range),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Space, Unsupported};
 use crate::error::Error;
 use crate::num::{OrBug, clip, wide};
 use crate::storage::{DeviceId, Storage};
-use crate::units::Fill;
+use crate::units::{ByteRange, Fill};
 use alloc::vec::Vec;
 use cache::DecodedCache;
 use job::{Job, Jobs, Key, Source, Stored};
@@ -41,7 +41,7 @@ pub struct Decoding {
     /// The map that was used last.
     map: Option<(Nid, CompressedMap)>,
     /// The extent that was found last.
-    extent: Option<(Nid, Extent)>,
+    extent: Option<Known>,
     /// The inode that holds fragments, once it was needed.
     packed: Option<Inode>,
     /// Where what was decoded last ends.
@@ -62,6 +62,14 @@ impl Decoding {
             end: None,
         }
     }
+}
+
+/// An extent of an inode, and which of its bytes the map surely gives it.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    nid: Nid,
+    extent: Extent,
+    sure: ByteRange,
 }
 
 /// Metadata of one space.
@@ -141,33 +149,55 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// The extent that covers byte `offset`.
-    fn extent(&mut self, inode: &Inode, offset: u64) -> Result<Extent, Error> {
+    /// The extent that covers byte `offset`, and surely its bytes up to `end`, as far as it has
+    /// those.
+    fn extent(&mut self, inode: &Inode, offset: u64, end: u64) -> Result<Extent, Error> {
         let nid = inode.nid;
-        if let Some((of, extent)) = self.decoding.extent
-            && of == nid
-            && extent.covers(offset)
-        {
-            return Ok(extent);
-        }
-        // Reading metadata below may need the map of another file.
-        let known = self.decoding.map.take().filter(|(of, _)| *of == nid);
-        let mut map = match known {
-            Some((_, map)) => map,
-            None => {
-                let superblock = self.superblock;
-                let algorithms = superblock.compression.algorithms.bits();
-                let space = &mut InSpace(self, nid.space());
-                CompressedMap::open(&superblock, algorithms, inode, space)?
-            }
+        let found = |known: &Known| known.nid == nid && known.extent.covers(offset);
+        let mut known = match self.decoding.extent.filter(found) {
+            Some(known) => known,
+            None => self.find_extent(inode, offset)?,
         };
+        let wanted = ByteRange::new(offset, end.min(known.extent.end())).or_bug()?;
+        if !wanted.within(known.sure) {
+            let map = self.map(inode)?;
+            map.confirm(&mut InSpace(self, nid.space()), &known.extent, wanted)?;
+            self.decoding.map = Some((nid, map));
+            // What follows on each other is kept as one.
+            let start = if known.sure.end() >= offset && known.sure.start() <= offset {
+                known.sure.start()
+            } else {
+                offset
+            };
+            known.sure = ByteRange::new(start, wanted.end()).or_bug()?;
+        }
+        self.decoding.extent = Some(known);
+        Ok(known.extent)
+    }
+
+    /// Finds the extent that covers byte `offset`.
+    fn find_extent(&mut self, inode: &Inode, offset: u64) -> Result<Known, Error> {
+        let nid = inode.nid;
+        let mut map = self.map(inode)?;
         let extent = map.find(&mut InSpace(self, nid.space()), offset)?;
-        self.decoding.map = Some((nid, map));
         if !extent.covers(offset) {
             return Err(Corrupt::ExtentElsewhere { nid, offset }.into());
         }
-        self.decoding.extent = Some((nid, extent));
-        Ok(extent)
+        let sure = ByteRange::new(offset, map.sure_end(&extent, offset)?).or_bug()?;
+        self.decoding.map = Some((nid, map));
+        Ok(Known { nid, extent, sure })
+    }
+
+    /// Takes the map of an inode out of memory, or opens it. Reading metadata with it may need the
+    /// map of another file.
+    fn map(&mut self, inode: &Inode) -> Result<CompressedMap, Error> {
+        if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid) {
+            return Ok(map);
+        }
+        let superblock = self.superblock;
+        let algorithms = superblock.compression.algorithms.bits();
+        let space = &mut InSpace(self, inode.nid.space());
+        CompressedMap::open(&superblock, algorithms, inode, space)
     }
 
     /// Plans at least a byte and at most `out.len()` bytes from `offset` on; what is in memory
@@ -175,7 +205,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn next_run(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<Run, Error> {
         let want = out.len();
         let end = offset.checked_add(wide(want)).or_bug()?;
-        let first = self.extent(inode, offset)?;
+        let first = self.extent(inode, offset, end)?;
         if let Data::Fragment { at } = first.data {
             let skip = offset.saturating_sub(first.offset);
             let len = first.end().min(end).saturating_sub(offset);
@@ -192,7 +222,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut plan = Plan::new();
         let mut at = offset;
         while at < end {
-            let extent = self.extent(inode, at)?;
+            let extent = self.extent(inode, at, end)?;
             if !is_straight(&extent) {
                 break;
             }
@@ -227,7 +257,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let follows = self.decoding.end == Some((inode.nid, offset));
         // Each round takes at least a byte of `out`.
         while let Some(rest) = out.get_mut(jobs.out_len()..).filter(|rest| !rest.is_empty()) {
-            let extent = self.extent(inode, at)?;
+            let end = at.checked_add(wide(rest.len())).or_bug()?;
+            let extent = self.extent(inode, at, end)?;
             let Data::Encoded { place, len, encoding } = extent.data else { break };
             if is_straight(&extent) {
                 break;
@@ -309,7 +340,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         inode: &Inode,
         offset: u64,
     ) -> Result<Option<(DeviceId, u64)>, Error> {
-        let extent = self.extent(inode, offset)?;
+        let extent = self.extent(inode, offset, offset)?;
         match extent.data {
             Data::Hole => Ok(None),
             Data::Fragment { at } => {

@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 mod codec;
-mod coherent;
 mod fuse;
 mod golden;
 mod image;

@@ -7,6 +7,7 @@ use std::string::ToString;
 use super::super::Encoding::Coded;
 use super::*;
 use crate::erofs::codec::Algorithm::Lz4;
+use crate::units::ByteRange;
 
 #[test]
 fn inline_pcluster_lies_in_one_block() {
@@ -38,6 +39,35 @@ fn map_beyond_the_image_is_corrupt() {
     assert_eq!(File::new(COMPACT, size, 0, 0, [0, 0]).open(), beyond(3264 + 8, 1 << 56));
     let records = records(size, 5, 0, u32::MAX, [0xff, 0x7f]);
     assert_eq!(records.open(), beyond(3264 + 32, ((1 << 47) - 1) * 32));
+}
+
+#[test]
+fn lcluster_that_leads_to_another_head_than_the_extent_is_corrupt_where_it_is_read() {
+    // The second lcluster jumps over the head in the third, which the fourth leads back to.
+    let entries = [head(1, 0, 5), behind(1, 2), head(0, 0, 6), behind(1, 1), head(1, 0, 7)];
+    let file = File::new(FULL, 2500, 0, 0, [0, 0]).entries(&entries);
+    let map = file.open().unwrap_or_else(|error| panic!("{error}"));
+    let mut meta = Bytes::new(&file.image);
+    let found = file.find(600).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((found.offset, found.end()), (0, 2048));
+    let mut confirm = |start, end| {
+        let range = ByteRange::new(start, end).unwrap_or_default();
+        map.confirm(&mut meta, &found, range)
+    };
+    assert_eq!(confirm(0, 1024), Ok(()));
+    let fault = |lcluster| Err(MapFault::OtherHead { lcluster, head: 0 }.of(NID));
+    assert_eq!(confirm(0, 1025), fault(2));
+    assert_eq!(confirm(1300, 1536), fault(2));
+    assert_eq!(confirm(1536, 2048), fault(3));
+    // A head where the extent ends is no other's.
+    let entries = [head(1, 0, 5), behind(1, 1), head(0, 100, 6), head(1, 0, 7)];
+    let file = File::new(FULL, 2000, 0, 0, [0, 0]).entries(&entries);
+    let map = file.open().unwrap_or_else(|error| panic!("{error}"));
+    let mut meta = Bytes::new(&file.image);
+    for found in file.extents() {
+        let range = ByteRange::new(found.offset, found.end()).unwrap_or_default();
+        assert_eq!(map.confirm(&mut meta, &found, range), Ok(()));
+    }
 }
 
 #[test]
