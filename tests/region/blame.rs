@@ -92,7 +92,7 @@ impl Scene {
         let block = &self.bytes[at as usize..][..4096];
         let whole = self.world.crash_image(self.disk, rootlet_sim::disk::Survive::Everything);
         let whole = whole.to_vec();
-        let place = whole.chunks(4096).position(|held| held == block).expect("it is held");
+        let place = whole.chunks(4096).position(|held| held == block).unwrap();
         self.world.poke(self.disk, place as u64 * 4096 + 9, b"spoiled");
     }
 }

@@ -13,6 +13,7 @@
 //! | a moved, later or unreadable superblock forbids formatting | foreign |
 //! | sizes of the superblock are bounded by the area | foreign: memory runs out |
 //! | a hint counts under its own generation only | hint: the guest that is killed |
+//! | a table that cannot be read ends writing | promises |
 //! | sync asks for its last flush, and says no when it failed | promises |
 
 #![expect(

@@ -3,7 +3,7 @@
 //! Always: figures come from the world's trace and counters, not from the reader's own.
 
 use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{Cache, CacheOptions};
+use rootlet::cache::{Cache, CacheOptions, Mode};
 use rootlet::read::Root;
 use rootlet::storage::{IoErrorKind, Storage};
 use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, Step, Survive, World};
@@ -183,4 +183,53 @@ fn sync_that_ran_out_of_time_is_made_up_for_by_the_next() {
         assert!(sync(10_000_000_000), "and on after {patience_ns} ns");
     }
     assert!(late > 10, "{late} of 100 ran out of time");
+}
+
+/// Each copy of each table in turn cannot be read while a guest mounts that would write; the copy
+/// may be the newer one, and what it says is not to be written over.
+#[test]
+fn copy_of_a_table_that_cannot_be_read_loses_nothing() {
+    for block in [32, 36, 40, 41] {
+        let mut machine = Machine::of(Scale::Small, 4);
+        machine.options.pool_bytes = 1 << 20;
+        // Twice, so that both copies were written.
+        for file in 0..2 {
+            let guest = Guest::boot(&mut machine, 0).unwrap();
+            guest.read(file, 0, 8192).unwrap();
+            assert!(guest.sync());
+        }
+        let found = Guest::boot(&mut machine, 0).unwrap().opened;
+        assert!(found.len() >= 4, "{found:?}");
+        let at = START + block * 4096;
+        let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+        machine.world.rule(fail.op(OpKind::Read).range(at..at + 4096).times(2));
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        assert!(matches!(guest.mode(), Some(Mode::ReadOnly(_))), "block {block}");
+        guest.read_all().unwrap();
+        guest.sync();
+        drop(guest);
+        machine.world.crash(Survive::Everything);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        assert_eq!(guest.opened, found, "block {block}");
+        guest.read_all().unwrap();
+        assert_eq!(guest.cache_stats().check_failures, 0, "block {block}");
+    }
+}
+
+/// Once is no reason: the read is made again.
+#[test]
+fn read_of_a_table_that_fails_once_costs_nothing() {
+    for block in [32, 36, 40, 41] {
+        let mut machine = Machine::of(Scale::Small, 4);
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        guest.read(0, 0, 8192).unwrap();
+        assert!(guest.sync());
+        drop(guest);
+        let at = START + block * 4096;
+        let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
+        machine.world.rule(fail.op(OpKind::Read).range(at..at + 4096).times(1));
+        let guest = Guest::boot(&mut machine, 0).unwrap();
+        assert_eq!(guest.mode(), Some(Mode::ReadWrite), "block {block}");
+        assert_eq!(guest.cache_stats().region_faults, 1);
+    }
 }

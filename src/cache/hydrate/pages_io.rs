@@ -18,7 +18,7 @@ impl Cache {
         for _ in 0..self.slots.count(SlotState::Evicted) {
             let Some(slot) = self.slots.first(SlotState::Evicted) else { return };
             if self.slots.busy(slot) {
-                // What is still written to it would hit the next window.
+                // Its fills end first: nothing is written to a slot that has a tombstone.
                 self.slots.set_state(slot, SlotState::Evicted);
                 continue;
             }

@@ -33,7 +33,7 @@ macro_rules! guard {
 }
 
 /// All that are taken out.
-pub const GUARDS: [Guard; 35] = [
+pub const GUARDS: [Guard; 33] = [
     guard!("flush of a group, before its bits",
         "src/cache/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
             "armed == Armed::Yes {\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
@@ -44,8 +44,8 @@ pub const GUARDS: [Guard; 35] = [
         "src/cache/hydrate/jobs.rs": "if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
             "self.announced(result.is_ok());"),
     guard!("last flush of a sync",
-        "src/cache/hydrate/group.rs": "let durable = settled && self.seal(storage, deadline_ns);" =>
-            "let durable = settled || self.seal(storage, deadline_ns);"),
+        "src/cache/hydrate/group.rs": "let durable = settled && self.seal(storage, &mut wait);" =>
+            "let durable = settled || self.seal(storage, &mut wait);"),
     guard!("flush of a format",
         "src/cache/area.rs": "let mut flush = [Transfer::flush(self.device)];\n        storage.run(&mut flush, &mut |_, _| {});" =>
             "let flush: [Transfer<'_>; 0] = [];"),
@@ -66,9 +66,6 @@ pub const GUARDS: [Guard; 35] = [
         "tests/power/src/decode.rs": "check[..4].try_into().unwrap()" => "[check[0] & 0; 4]"),
     guard!("a page whose write failed is written again",
         "src/cache/pages.rs": "frame.dirty |= !ok;" => "frame.dirty |= !ok && frame.page == NONE;"),
-    guard!("what cannot be read of the tables ends writing",
-        "src/cache/scan.rs": "self.stop_writing(\"a page of descriptors cannot be read\");" => "",
-        "src/cache/pages.rs": "_ if a.is_none() || b.is_none() => Newest::Unreadable," => "(None, None) if a.is_none() || b.is_none() => Newest::Unreadable,"),
     guard!("check of a superblock",
         "src/cache/superblock.rs": "u64_at(raw, at::CHECK) != RegionHash::new(&uuid).page_check(body)" =>
             "body.is_empty()"),
@@ -93,8 +90,6 @@ pub const GUARDS: [Guard; 35] = [
     guard!("O1: a slot is free when its tombstone is flushed, not when it is written",
         "src/cache/hydrate/pages_io.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>
             "self.slots.set_state(slot, SlotState::Free);"),
-    guard!("O1: a tombstone waits for the fills of its slot",
-        "src/cache/hydrate/pages_io.rs": "if self.slots.busy(slot) {" => "if self.slots.busy(slot) && size.blocks() == 0 {"),
     guard!("O1: a slot that is given up gets a tombstone",
         "src/cache/slots.rs": "self.set_state(slot, SlotState::Evicted);\n        true" =>
             "self.set_state(slot, SlotState::Free);\n        true"),
