@@ -109,6 +109,7 @@ pub(super) enum Reset {
 
 #[derive(Clone, Copy, Default)]
 struct Queue {
+    index: u16,
     descriptors: u64,
     driver: u64,
     device: u64,
@@ -404,7 +405,7 @@ impl Transport for Fake {
 
     fn queue_set(
         &mut self,
-        _: u16,
+        index: u16,
         size: u32,
         descriptors: PhysAddr,
         driver: PhysAddr,
@@ -416,13 +417,13 @@ impl Transport for Fake {
         assert!(state.status.contains(DeviceStatus::FEATURES_OK), "{:?}", state.status);
         assert!(!state.status.contains(DeviceStatus::DRIVER_OK), "{:?}", state.status);
         (state.entries, state.seen, state.used) = (size as u16, 0, 0);
-        state.queue = Some(Queue { descriptors, driver, device });
+        state.queue = Some(Queue { index, descriptors, driver, device });
     }
 
     fn queue_unset(&mut self, _: u16) {}
 
-    fn queue_used(&mut self, _: u16) -> bool {
-        self.0.borrow().queue.is_some()
+    fn queue_used(&mut self, index: u16) -> bool {
+        self.0.borrow().queue.is_some_and(|queue| queue.index == index)
     }
 
     fn ack_interrupt(&mut self) -> InterruptStatus {

@@ -16,6 +16,7 @@ use rootlet::storage::{
 use super::super::VirtioStorage;
 use super::super::fake::{self, Fake, Manner, Reset};
 use super::{A, B, FLUSH, SECTOR, content, storage};
+use crate::virtio::FILE_SYSTEM;
 use crate::virtio::device::StartError;
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -230,11 +231,38 @@ fn disk_that_cannot_be_started_is_told_by_its_place_and_passed_over() {
 }
 
 #[test]
+fn share_without_a_request_queue_is_refused_by_the_queues_number() {
+    for queues in [0, 1] {
+        let (mut found, state) = fake::disk(Vec::new(), 0);
+        found.id = FILE_SYSTEM;
+        state.borrow_mut().config[..5].copy_from_slice(b"share");
+        state.borrow_mut().config[5..36].fill(0);
+        state.borrow_mut().config[36..40].copy_from_slice(&u32::to_le_bytes(queues));
+        let mut storage = storage();
+        let started = storage.add(found).map_err(|unusable| unusable.error);
+        assert_eq!(started, if queues == 0 { Err(StartError::Queue(1)) } else { Ok(()) });
+        assert_eq!(storage.mount_tags().collect::<Vec<_>>(), ["share"][..queues as usize]);
+    }
+}
+
+#[test]
 fn configuration_that_changes_while_it_is_read_is_read_again() {
     let (found, state) = fake::disk(content(3, 8), 0);
     state.borrow_mut().generations = vec![0, 1, 1, 1];
     storage().add(found).unwrap();
     assert_eq!(state.borrow().looks.get(), 4);
+}
+
+#[test]
+fn block_size_that_no_disk_has_counts_as_a_sector() {
+    const BLK_SIZE: u64 = 1 << 6;
+    for (says, counts) in [(512, 512), (4096, 4096), (3, 512), (0, 512), (256, 512), (8192, 512)] {
+        let (found, state) = fake::disk(content(3, 64), BLK_SIZE);
+        state.borrow_mut().config[20..24].copy_from_slice(&u32::to_le_bytes(says));
+        let mut storage = storage();
+        storage.add(found).unwrap();
+        assert_eq!(storage.info(A).map(|info| info.sector_bytes), Some(counts), "{says}");
+    }
 }
 
 #[test]
@@ -247,6 +275,25 @@ fn disk_that_shrinks_fails_what_it_lost_and_serves_the_rest() {
     let results = batch.map(|transfer| transfer.result.unwrap());
     assert_eq!(results, [Ok(()), Err(IoErrorKind::Device(1))]);
     assert!(here[..] == content(3, 64)[7 * SECTOR..8 * SECTOR]);
+}
+
+/// Which of the free requests is used next depends on the order in which they came back.
+#[test]
+fn request_that_came_back_long_ago_and_comes_back_again_is_no_other_request() {
+    let mut refused = 0;
+    for jobs in 2..6 {
+        let (mut storage, state) = two_disks();
+        assert!((0..jobs).all(|tag| storage.start(read_job(tag)).is_ok()));
+        assert!((0..jobs).all(|_| matches!(poll(&mut storage), Some((_, Ok(()))))));
+        state.borrow_mut().manner = Manner::Stale;
+        assert!(storage.start(read_job(7)).is_ok());
+        match poll(&mut storage) {
+            Some((_, Err(IoErrorKind::Protocol))) => refused += 1,
+            // It was the same one.
+            ended => assert!(matches!(ended, Some((_, Ok(())))), "{ended:?}"),
+        }
+    }
+    assert!(refused > 0);
 }
 
 /// What a disk can say that no disk says, on queues of every size: no panic, no wait without an
