@@ -2,12 +2,13 @@
 //!
 //! Always: the same image over the same source has the same identity in every boot. Of two images
 //! that name one blob each has its own, because nobody has verified that the blob is what its
-//! name says, and a hostile image could have brought other bytes under it; unless both are
-//! mounted in one domain, whose images the configuration trusts to name their blobs truly.
+//! name says; unless both are mounted in one domain, whose images the configuration trusts to name
+//! their blobs truly.
 //!
-//! Limit: a disk whose content changed under the same tag, in an image whose superblock and
-//! device table did not change at all, is the same blob to us. Images made with random UUIDs, or
-//! tags that are digests, do not meet this.
+//! Limit: the digest is of an image's head, so an image with the head of another is that one to us,
+//! in one domain. A disk without a version ([`crate::storage::Discover::set_version`]) whose content
+//! changed, in an image whose superblock and device table did not change at all, is the same blob.
+//! Images made with random UUIDs, or tags that are digests, do not meet this.
 
 use super::image::Image;
 use crate::cache::{BlobIdentity, IDENTITY_BYTES};
