@@ -376,6 +376,8 @@ mod tests {
         assert_eq!(walk_error(&dir_block(&[b"a", b"a"], 512)), named(1, NameFault::Order));
         let bytes = dir_block(&[b"x", b"m", b"n"], 512);
         assert_eq!(valid(&bytes).find(b"a").err(), named(0, NameFault::Order));
+        let bytes = dir_block(&[b"a", b"m", b"b"], 512);
+        assert_eq!(valid(&bytes).find(b"z").err(), named(2, NameFault::Order));
     }
 
     #[test]

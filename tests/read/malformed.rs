@@ -129,6 +129,18 @@ fn root_that_is_no_directory_is_refused() {
 }
 
 #[test]
+fn root_is_its_own_parent_whatever_the_image_says() {
+    let mut built = sound();
+    let (at, nid) = (built.image.dirent_at("/.."), built.image.nid("/dir"));
+    built.image.patch(at, &nid.to_le_bytes());
+    let root = &mount::built(&built).unwrap().guest.root;
+    let good = built.image.nid("/good");
+    for path in ["/../good", "/dir/../../good", "/dir/sub/../../../good"] {
+        assert_eq!(root.metadata(path.as_bytes()).map(|inode| inode.nid.0), Ok(good), "{path}");
+    }
+}
+
+#[test]
 fn inodes_of_no_kind_are_refused_with_their_number() {
     let image = sound().image;
     let nid = |path: &str| image.nid(path);
