@@ -71,7 +71,7 @@ impl Image {
         keep(&mut sources, part);
         let mut served = Served::new(self.device);
         for (number, slot) in self.devices.iter() {
-            let bytes = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
+            let bytes = self.bytes_of(slot.blocks);
             let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
             let mut own = None;
             let candidate = match given {
@@ -106,7 +106,7 @@ impl Image {
         if let Err(other) = served.claim(&self.devices, device, number, found) {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
-        let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
+        let need = self.bytes_of(slot.blocks);
         let info = fit(storage, number, device)?;
         let got = info.map_or(0, |info| info.bytes);
         if got < need {
@@ -150,6 +150,11 @@ impl Image {
         Ok(None)
     }
 
+    /// Returns the bytes of `blocks`; where 64 bits do not hold them, more than any device has.
+    fn bytes_of(&self, blocks: u64) -> u64 {
+        self.superblock.block_size.at(blocks).unwrap_or(u64::MAX)
+    }
+
     fn flattened<D: Discover>(
         &self,
         storage: &D,
@@ -157,8 +162,8 @@ impl Image {
         slot: &DeviceSlot,
         own: Option<Own>,
     ) -> Result<SourcePart, BindError> {
-        let need = self.superblock.block_size.at(slot.blocks).unwrap_or(u64::MAX);
-        let base = self.superblock.block_size.at(slot.uniaddr).unwrap_or(u64::MAX);
+        let need = self.bytes_of(slot.blocks);
+        let base = self.bytes_of(slot.uniaddr);
         let bytes = if slot.blocks == 0 { self.room_of(number, slot, base) } else { need };
         let end = base.saturating_add(bytes);
         if slot.uniaddr == 0 || bytes == 0 || end > self.bytes {
@@ -190,7 +195,7 @@ impl Image {
         if self.superblock.blocks == 0 || slot.uniaddr < self.superblock.blocks {
             return 0;
         }
-        let end = self.superblock.block_size.at(end).unwrap_or(u64::MAX).min(self.bytes);
+        let end = self.bytes_of(end).min(self.bytes);
         let whole = self.superblock.block_size.bytes().wrapping_sub(1);
         end.saturating_sub(base) & !whole
     }

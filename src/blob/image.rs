@@ -149,7 +149,7 @@ impl<S: Storage> Reader<'_, S> {
         let mut best = signature::find(first, 0);
         let mut block = [0; FIRST_BYTES];
         for at in signature::blocks() {
-            let got = self.read(wide(at), &mut block).unwrap_or(0);
+            let Ok(got) = self.read(wide(at), &mut block) else { continue };
             let found = block.get(..got).and_then(|block| signature::find(block, at));
             best = match (best, found) {
                 (Some(best), Some(found)) if best.0 < found.0 => Some(best),
