@@ -6,6 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rootlet_sim::image::{Content, Tree};
@@ -95,6 +96,25 @@ fn stopped_daemon_of_a_share_ends_the_read_by_its_deadline() {
             assert!(boot.signal("virtiofsd", Signal::STOP), "the tool runs no daemon");
         });
     }
+}
+
+#[test]
+fn pause_of_the_machine_is_no_silence_of_its_devices() {
+    let sample = sample();
+    let more = ["--blob", &format!("1={}", sample.path("blob1").display()), "--", "cat", "/large"];
+    let mut boot = Boot::start(args(&sample, "microvm", &more));
+    let mut bytes = vec![boot.first_byte()];
+    for _ in 0..2 {
+        assert!(boot.signal("qemu-system", Signal::STOP), "the tool runs no QEMU");
+        thread::sleep(DEADLINE + Duration::from_secs(1));
+        boot.signal("qemu-system", Signal::CONT);
+        thread::sleep(Duration::from_millis(50));
+    }
+    let outcome = boot.end();
+    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
+    assert!(!outcome.stderr.contains("no answer"), "{}", outcome.stderr);
+    bytes.extend(outcome.stdout);
+    assert!(bytes == sample.tree.content("/large").unwrap().to_vec());
 }
 
 /// The image is read straight into the memory of who asks for it.
