@@ -3,6 +3,7 @@
 //! Always: memory, console and log work before main starts, and the clock runs before the first
 //! device is touched.
 
+use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::ops::Range;
 
@@ -82,15 +83,16 @@ impl Machine {
 
     /// Takes the devices that the command line names; the answer is whether there was one.
     fn named(&self, found: &mut Finder<'_>) -> bool {
-        let mut last = None;
+        let mut taken: Vec<usize> = Vec::new();
         for place in cmdline::virtio_mmio(self.cmdline).filter_map(|at| usize::try_from(at).ok()) {
-            // QEMU names each once; a line that names one twice must not start it twice.
-            if place >= self.ram_end && last.is_none_or(|last| place < last) {
+            // Monitors name each once, upward or downward; a line that names one twice must not
+            // start it twice.
+            if place >= self.ram_end && !taken.contains(&place) {
                 found.mmio(place);
-                last = Some(place);
+                taken.push(place);
             }
         }
-        last.is_some()
+        !taken.is_empty()
     }
 }
 
