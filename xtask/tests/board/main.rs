@@ -10,10 +10,13 @@ mod counters;
 mod cuts;
 mod daemons;
 mod dist;
+mod emulator;
+mod ends;
 mod faults;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod machines;
 mod matrix;
 mod monitors;
 mod protocols;

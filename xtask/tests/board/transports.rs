@@ -157,17 +157,3 @@ fn disk_behind_a_bridge_is_found() {
     let outcome = passes(args);
     assert!(outcome.stdout == sample.manifest(), "{}", outcome.stderr);
 }
-
-/// Monitors differ in the order in which they name devices on the command line; QEMU names each
-/// of these three again, downward.
-#[test]
-fn devices_that_the_line_names_upward_are_all_found_once() {
-    let sample = Sample::new();
-    let named = ["0xfeb00a00:10", "0xfeb00c00:11", "0xfeb00e00:12"];
-    let named = named.map(|place| format!("virtio_mmio.device=512@{place}"));
-    let mut args: Vec<&str> = vec!["--board", "microvm"];
-    args.extend(named.iter().flat_map(|word| ["--guest-option", word]));
-    args.extend(["--", "manifest", "/"]);
-    let outcome = passes(sample.args(&args));
-    assert!(outcome.stdout == sample.manifest(), "{}", outcome.stderr);
-}
