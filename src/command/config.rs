@@ -1,7 +1,7 @@
 //! What a machine is told on its command line: where the image and its blobs are, and what to do.
 //!
-//! Always: a line that parses names every source once and by a name that is not empty; anything
-//! that is not understood is an error, never a default.
+//! Always: a line that parses names every source once and by a name that is not empty; a word that
+//! is not understood is an error, never a default, unless it is a kernel's ([`super::kernel`]).
 //!
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
@@ -18,11 +18,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::kernel::is_kernels;
 pub use super::partition::Guid;
 use super::partition::REGION_TYPE;
 use super::source::{self, mount_tag, not_empty};
 pub use super::source::{MOUNT_TAG_BYTES_MAX, SourceName};
-pub use super::words::{RawWord, RawWords, Words, cut, quote, words};
+pub use super::words::{RawWord, RawWords, Words, quote, words};
 use crate::blob::Domain;
 
 /// The longest name of a partition in UTF-16 units (UEFI 2.10 5.3.3).
@@ -98,7 +99,7 @@ impl Part {
     /// # Errors
     /// What would fit, if a part is meant and is none.
     pub fn split(text: &str) -> Result<(&str, Self), &'static str> {
-        if cut(text, b'@').is_none() {
+        if !text.contains('@') {
             return Ok((text, Self::Whole));
         }
         if let Some((disk, name)) = text.split_once("@name:") {
@@ -267,6 +268,9 @@ impl Config {
             if word == "--" {
                 break;
             }
+            if is_kernels(&word) {
+                continue;
+            }
             given.take(&word).map_err(|fault| fault.of(&word))?;
         }
         let mut config = given.config;
@@ -290,7 +294,7 @@ impl Given {
     /// Takes one setting.
     fn take(&mut self, word: &str) -> Result<(), Fault> {
         let Self { config, console, cache_format } = self;
-        let (key, value) = cut(word, b'=').ok_or(Fault::Unknown)?;
+        let (key, value) = word.split_once('=').ok_or(Fault::Unknown)?;
         match key {
             "image" => {
                 vacant(&mut config.image)?;
@@ -413,14 +417,14 @@ fn cache(value: &str) -> Result<CacheName, Fault> {
     let want = "SERIAL or SERIAL@SECTOR+COUNT, in sectors of 512 bytes, or @name:NAME, @type or \
                 @type:GUID of a partition";
     let (serial, part) = Part::split(value).map_err(Fault::Value)?;
-    if part == Part::Whole && cut(serial, b'@').is_some() {
+    if part == Part::Whole && serial.contains('@') {
         return Err(Fault::Value(want));
     }
     Ok(CacheName { serial: not_empty(serial, want).map_err(Fault::Value)?, part })
 }
 
 fn sectors(range: &str) -> Option<Sectors> {
-    let (first, count) = cut(range, b'+')?;
+    let (first, count) = range.split_once('+')?;
     let (first, count) = (number(first)?, number(count)?);
     first.checked_add(count)?.checked_mul(512)?;
     (count > 0).then_some(Sectors { first, count })

@@ -8,6 +8,7 @@ mod blame;
 pub mod config;
 pub mod frame;
 mod json;
+mod kernel;
 mod mount;
 mod parse;
 pub mod partition;

@@ -14,7 +14,6 @@ use core::fmt;
 
 use twox_hash::XxHash3_64;
 
-use super::words::cut;
 
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
 pub const MOUNT_TAG_BYTES_MAX: usize = 36;
@@ -79,7 +78,7 @@ fn name(value: &str) -> Result<SourceName, &'static str> {
         let serial = not_empty(value, "the serial of a disk, share:NAME or share:TAG:NAME")?;
         return Ok(SourceName::Disk(serial));
     };
-    let (tag, name) = cut(file, b':').unwrap_or(("", file));
+    let (tag, name) = file.split_once(':').unwrap_or(("", file));
     let mount_tag = if tag.is_empty() { None } else { Some(mount_tag(tag)?) };
     let name = not_empty(name, "the name of a file behind share:")?;
     Ok(SourceName::File { mount_tag, name })

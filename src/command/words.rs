@@ -14,11 +14,9 @@ use super::config::ConfigError;
 /// Words that begin so, unquoted, are the machine's own: QEMU's microvm appends one for each
 /// device at the very end of the line, behind the command; Firecracker adds them before it.
 const MACHINE: &str = "virtio_mmio.device=";
-/// Firecracker adds this one for a machine without PCI.
-const MACHINE_WITHOUT_PCI: &str = "pci=off";
 
 fn is_the_machines(word: &str) -> bool {
-    word.starts_with(MACHINE) || word == MACHINE_WITHOUT_PCI
+    word.starts_with(MACHINE)
 }
 
 /// A word as it stands on the line, with its quotes and backslashes.
@@ -125,15 +123,6 @@ fn unquoted(raw: &str, start: usize) -> Result<String, ConfigError> {
         }
     }
     quote.map_or(Ok(word), |at| Err(ConfigError::OpenQuote { at }))
-}
-
-/// `text` before and behind the first `byte`, which is ASCII.
-///
-/// As `str::split_once`, for texts of a few bytes: the search of the standard library takes many
-/// at a time, which is three times the code, run but once.
-pub fn cut(text: &str, byte: u8) -> Option<(&str, &str)> {
-    let at = text.bytes().position(|found| found == byte)?;
-    Some((text.get(..at)?, text.get(at.checked_add(1)?..)?))
 }
 
 /// `word` as it must stand on a command line to be read as this one word.
