@@ -295,6 +295,25 @@ fn unsafe_code_is_only_in_the_platform_crate() {
     );
 }
 
+/// A compiler may make an access of a volatile pointer that no hypervisor can emulate.
+#[test]
+fn registers_of_devices_are_reached_from_one_module() {
+    const REGISTERS: &str = "boards/common/src/registers.rs";
+    // Its entries are memory.
+    const TABLES: &str = "boards/common/src/arch/x86_64/paging.rs";
+    let mut faults = Vec::new();
+    for path in sources("boards") {
+        for Token { text, line } in tokens(&text(&path)) {
+            let is_volatile = matches!(text.as_str(), "read_volatile" | "write_volatile");
+            let is_register = text == "safe_mmio" || is_volatile && path != TABLES;
+            if is_register && path != REGISTERS {
+                faults.push(format!("{path}:{line}: {text}"));
+            }
+        }
+    }
+    none(&faults, "device registers are reached from registers.rs alone");
+}
+
 #[test]
 fn boards_stand_on_the_platform_and_the_platform_on_the_library() {
     let mut faults = Vec::new();

@@ -22,7 +22,7 @@ pub fn image(kind: &str, script: &str) {
         words.extend(["-pie", "--no-dynamic-linker"]);
     }
     // A loader copies the segments: aligned to pages in the file they would only be larger.
-    words.extend(["-zmax-page-size=16", "-zcommon-page-size=16"]);
+    words.extend(["-zmax-page-size=16", "-zcommon-page-size=16", "--icf=all"]);
     for word in words {
         println!("cargo:rustc-link-arg-{kind}={word}");
     }

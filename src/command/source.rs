@@ -14,7 +14,6 @@ use core::fmt;
 
 use twox_hash::XxHash3_64;
 
-
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
 pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 

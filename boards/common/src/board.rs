@@ -4,8 +4,10 @@
 //! Everything that differs between boards of one architecture is in the constant, so that a
 //! board's own file shows all of it.
 
-use crate::pci::Host;
+#[cfg(target_arch = "x86_64")]
+use crate::pci::{Access, Window};
 use crate::start::Machine;
+pub use crate::uart::Serial;
 use crate::verdict::Ending;
 
 /// What differs between boards.
@@ -17,25 +19,11 @@ pub struct Board {
     pub console: Serial,
     /// The channel of the log.
     pub log: Log,
-    /// How the machine ends.
-    pub exit: Exit,
     /// Where virtio devices are found; all of these are looked at.
     pub buses: &'static [Bus],
     /// Where the device tree is if the loader passes none, as QEMU does that loads an ELF.
     #[cfg(not(target_arch = "x86_64"))]
     pub tree: usize,
-}
-
-/// A serial port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Serial {
-    /// A 16550 at I/O ports from this one on.
-    #[cfg(target_arch = "x86_64")]
-    Port(u16),
-    /// A 16550 with registers of one byte from this address on.
-    Ns16550(usize),
-    /// Arm's PL011 at this address.
-    Pl011(usize),
 }
 
 /// A channel for the log, apart from the console.
@@ -47,20 +35,6 @@ pub enum Log {
     /// The console of a semihosting host; none where nobody answers.
     #[cfg(not(target_arch = "x86_64"))]
     Semihosting,
-}
-
-/// What ends the machine with a status.
-#[derive(Clone, Copy, Debug)]
-pub enum Exit {
-    /// A port: a write of v ends QEMU with status `v << 1 | 1` (isa-debug-exit).
-    #[cfg(target_arch = "x86_64")]
-    Port(u16),
-    /// A call to a semihosting host; without one the firmware switches off, with status 0.
-    #[cfg(target_arch = "aarch64")]
-    Semihosting,
-    /// SiFive's test device at this address; without one the firmware switches off, with status 0.
-    #[cfg(target_arch = "riscv64")]
-    Test(usize),
 }
 
 /// A way to find virtio devices.
@@ -76,11 +50,14 @@ pub enum Bus {
         /// How many blocks there may be.
         count: usize,
     },
-    /// PCI with a host bridge at a fixed place.
-    Pci(Host),
-    /// The same on a machine that may be without: then the bus's first function, which is that of
-    /// the bridge itself, reads as nothing, and no other is looked for.
-    MaybePci(Host),
+    /// PCI, if its first function is there, which is that of the bridge itself.
+    #[cfg(target_arch = "x86_64")]
+    Pci {
+        /// The way to its configuration where ACPI names none.
+        access: Access,
+        /// Addresses for devices that have none yet.
+        window: Window,
+    },
     /// What the device tree names: virtio-mmio and PCI.
     #[cfg(not(target_arch = "x86_64"))]
     Tree,

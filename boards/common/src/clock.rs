@@ -3,24 +3,61 @@
 //! Always: monotonic; 0 is the moment the loader jumped to us, not the moment the machine was
 //! switched on.
 
+use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::arch::{self, Calibration};
 
+/// Rates in ticks or counts a second.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rates {
+    /// The counter's.
+    pub(crate) ticks: u64,
+    /// That of the timer that ends a nap, where that is another one.
+    pub(crate) timer: Option<u64>,
+}
+
+/// Nothing tells the rate of the processor's counter: no deadline could be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unknown;
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("clock: nothing tells the rate of the processor's counter")
+    }
+}
+
 static ENTRY_TICKS: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds a tick, as a fraction of 2^32; 0 until calibrated.
 static NS_PER_TICK: AtomicU64 = AtomicU64::new(0);
+/// Counts a second of the timer that ends a nap; 0 where there is none.
+static TIMER_HZ: AtomicU64 = AtomicU64::new(0);
 
 /// Sets the zero point.
 pub(crate) fn begin(calibration: &Calibration) {
     ENTRY_TICKS.store(calibration.entry_ticks(), Ordering::Relaxed);
 }
 
-/// Sets the rate.
-pub(crate) fn calibrate(calibration: &Calibration) {
-    let rate = calibration.ticks_per_second().max(1);
-    let ns_per_tick = (1_000_000_000_u128 << 32) / u128::from(rate);
-    NS_PER_TICK.store(u64::try_from(ns_per_tick).unwrap_or(u64::MAX), Ordering::Relaxed);
+/// Sets the rates.
+///
+/// # Errors
+///
+/// [`Unknown`].
+pub(crate) fn calibrate(calibration: &Calibration) -> Result<(), Unknown> {
+    let Rates { ticks, timer } = calibration.rates().ok_or(Unknown)?;
+    let ns_per_tick = (1_000_000_000_u128 << 32).checked_div(ticks.into()).ok_or(Unknown)?;
+    // A counter that is slower than a tick in four seconds is none.
+    NS_PER_TICK.store(u64::try_from(ns_per_tick).map_err(|_| Unknown)?, Ordering::Relaxed);
+    if let Some(hz) = timer {
+        TIMER_HZ.store(hz, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Returns the counts a second of the timer that ends a nap, once it is known.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn timer_hz() -> Option<u64> {
+    Some(TIMER_HZ.load(Ordering::Relaxed)).filter(|hz| *hz > 0)
 }
 
 /// Nanoseconds since entry; 0 until the clock is calibrated, right before devices are started.

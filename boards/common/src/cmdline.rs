@@ -5,8 +5,10 @@
 
 use core::fmt;
 
-use rootlet::command::config::{Console, RawWords, cut};
+use rootlet::command::config::{Console, RawWords};
 use spin::{Mutex, MutexGuard};
+
+use crate::uart::{self, Wanted};
 
 /// The longest command line: room for the longest path with each byte escaped, and all options.
 const BYTES_MAX: usize = 12 << 10;
@@ -52,16 +54,8 @@ impl fmt::Display for Fault {
 impl CommandLine {
     /// Reads `kept`, the start of a line of `given` bytes.
     pub fn read(kept: &'static [u8], given: usize) -> Self {
-        let text = if kept.iter().all(u8::is_ascii) {
-            // SAFETY: ASCII is UTF-8. Nearly every line is, and an emulator has to translate far
-            // less for that than for the whole check.
-            unsafe { str::from_utf8_unchecked(kept) }
-        } else {
-            match str::from_utf8(kept) {
-                Ok(text) => text,
-                Err(error) => str::from_utf8(&kept[..error.valid_up_to()]).unwrap_or_default(),
-            }
-        };
+        // What of it can be read is read, and the rest told.
+        let text = kept.utf8_chunks().next().map_or("", |chunk| chunk.valid());
         let fault = if given > kept.len() {
             Some(Fault::Long { given, room: kept.len() })
         } else if text.len() < kept.len() {
@@ -83,32 +77,35 @@ pub fn keep(given: &[u8]) -> CommandLine {
     CommandLine::read(bytes, given.len())
 }
 
-/// How output goes out: `console=` before the lone `--`. A value that is none is told later, by
-/// the parser of the whole line, as text for a person.
+/// The words before the lone `--`.
+fn settings(line: &str) -> impl Iterator<Item = &str> {
+    RawWords::new(line).map(|word| word.text).take_while(|word| *word != "--")
+}
+
+/// Returns how output goes out: `console=` with a form. A value that is none is told later, by the
+/// parser of the whole line, as text for a person.
 pub fn console(line: &str) -> Console {
-    RawWords::new(line)
-        .take_while(|word| word.text != "--")
-        .find_map(|word| Console::parse(word.text.strip_prefix("console=")?))
+    settings(line)
+        .find_map(|word| Console::parse(word.strip_prefix("console=")?))
         .unwrap_or_default()
+}
+
+/// Returns the port on which output goes out: the last `console=` or `earlycon=` that names one.
+pub fn serial(line: &str) -> Option<Wanted> {
+    settings(line).filter_map(uart::named).last()
 }
 
 /// The addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for each
 /// device at the very end of the line, behind the command.
 pub fn virtio_mmio(line: &str) -> impl Iterator<Item = u64> {
     RawWords::new(line).filter_map(|word| {
-        let (_, place) = cut(word.text.strip_prefix("virtio_mmio.device=")?, b'@')?;
-        let (address, _) = cut(place, b':')?;
+        let (_, place) = word.text.strip_prefix("virtio_mmio.device=")?.split_once('@')?;
+        let (address, _) = place.split_once(':')?;
         match address.strip_prefix("0x") {
-            Some(digits) => hex(digits),
+            Some(digits) => u64::from_str_radix(digits, 16).ok(),
             None => address.parse().ok(),
         }
     })
-}
-
-/// A number in hexadecimal. `from_str_radix` is three times the code, run but once.
-fn hex(digits: &str) -> Option<u64> {
-    let digit = |byte| char::from(byte).to_digit(16).map(u64::from);
-    digits.bytes().try_fold(0_u64, |number, byte| number.checked_mul(16)?.checked_add(digit(byte)?))
 }
 
 #[cfg(test)]
@@ -122,6 +119,15 @@ mod tests {
         assert_eq!(console("a=1 -- cat console=framed"), Console::Plain);
         assert_eq!(console(""), Console::Plain);
         assert_eq!(console("console=loud"), Console::Plain);
+    }
+
+    #[test]
+    fn port_is_the_last_that_is_named_before_the_command() {
+        let line =
+            "console=framed console=tty0 earlycon=uart,mmio,0x10 console=hvc0 -- console=ttyS0";
+        assert_eq!(serial(line), Some(Wanted::At(uart::Serial::bytes(16))));
+        assert_eq!(console(line), Console::Framed);
+        assert_eq!(serial("console=framed -- cat"), None);
     }
 
     #[test]

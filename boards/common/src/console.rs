@@ -14,7 +14,7 @@ use rootlet::command::frame::{self, FRAME_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX};
 use rootlet::command::wire::{self, LINE_BYTES_MAX};
 use spin::Mutex;
 
-use crate::verdict::Message;
+use crate::text::Message;
 use crate::{arch, board, serial};
 
 /// [`PLAIN`], [`FRAMED`], or above it the copies of each line on a wire.
@@ -160,7 +160,7 @@ pub(crate) fn progress(text: fmt::Arguments<'_>) {
         let mut message = Message::new();
         // A text that is too long is cut.
         let _ = message.write_fmt(text);
-        emit_line(wire::Kind::Progress, message.as_bytes(), copies);
+        emit_line(wire::Kind::Progress, message.as_str().as_bytes(), copies);
     }
 }
 
@@ -173,7 +173,7 @@ fn emit_line(kind: wire::Kind, payload: &[u8], copies: u8) {
         let mut hello = Message::new();
         let (name, version) = (board::BOARD.name, env!("CARGO_PKG_VERSION"));
         let _ = write!(hello, "board={name} version={version}");
-        send_line(wire::Kind::Hello, number, hello.as_bytes(), copies);
+        send_line(wire::Kind::Hello, number, hello.as_str().as_bytes(), copies);
         emit_line(kind, payload, copies);
     } else {
         send_line(kind, number, payload, copies);

@@ -14,7 +14,8 @@ use rootlet::storage::Retry;
 
 use crate::console::ErrorOutput;
 use crate::storage::VirtioStorage;
-use crate::verdict::{self, Ending, Message};
+use crate::text::Message;
+use crate::verdict::{self, Ending};
 use crate::virtio::any::Any;
 use crate::{Machine, clock, console, heap};
 
@@ -128,7 +129,7 @@ fn pass(counters: &Counters) -> ! {
     let mut text = Message::new();
     // A text that is too long is cut.
     let _ = write!(text, "{counters}");
-    verdict::finish(Ending::Passed, text.as_bytes())
+    verdict::finish(Ending::Passed, text.as_str())
 }
 
 fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
@@ -139,7 +140,7 @@ fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
     if let Some(counters) = counters {
         let _ = write!(text, " {counters}");
     }
-    verdict::finish(Ending::Failed, text.as_bytes())
+    verdict::finish(Ending::Failed, text.as_str())
 }
 
 /// A line; the console does not fail.

@@ -10,12 +10,17 @@
 
 extern crate alloc;
 
+pub mod acpi;
 pub mod cmdline;
 pub mod device_tree;
 pub mod pci;
+pub mod ram;
+pub mod rates;
+mod registers;
 pub mod storage;
-mod text;
+pub mod text;
 mod trace;
+pub mod uart;
 pub mod virtio;
 
 #[cfg(target_os = "none")]

@@ -5,6 +5,9 @@
 
 use core::cell::UnsafeCell;
 
+#[cfg(target_arch = "x86_64")]
+use spin::Once;
+
 use crate::board::{self, Log};
 use crate::{arch, clock};
 
@@ -76,11 +79,21 @@ unsafe impl defmt::Logger for Channel {
     }
 }
 
+/// What isa-debugcon reads as (QEMU, hw/char/debugcon.c).
+#[cfg(target_arch = "x86_64")]
+const DEBUGCON: u8 = 0xe9;
+
 /// Sends bytes to the log channel. Where there is none, they are lost.
 fn send(bytes: &[u8]) {
     match board::BOARD.log {
         #[cfg(target_arch = "x86_64")]
-        Log::Port(port) => bytes.iter().for_each(|&byte| arch::write_port8(port, byte)),
+        Log::Port(port) => {
+            // Where nobody is, a monitor may tell of each byte.
+            static IS_THERE: Once<bool> = Once::new();
+            if *IS_THERE.call_once(|| arch::read_port8(port) == DEBUGCON) {
+                bytes.iter().for_each(|&byte| arch::write_port8(port, byte));
+            }
+        }
         #[cfg(not(target_arch = "x86_64"))]
         Log::Semihosting => crate::semihosting::write(bytes),
     }

@@ -8,7 +8,8 @@ use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::exit;
-use crate::verdict::{self, Ending, Message};
+use crate::text::Message;
+use crate::verdict::{self, Ending};
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
 
@@ -25,5 +26,5 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         }
         None => write!(message, "panic: {}", info.message()),
     };
-    verdict::emergency(Ending::Panicked, message.as_bytes())
+    verdict::emergency(Ending::Panicked, message.as_str())
 }

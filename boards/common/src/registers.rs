@@ -1,12 +1,18 @@
-//! Device registers in memory.
+//! Device registers in memory: the only place from which a processor reaches them.
 //!
-//! Always: an access has exactly the width of its type, is aligned, and lies in the block.
+//! Always: an access has exactly the width of its type, is aligned, and lies in the block; memory
+//! that was written before a register is seen before it, and memory that is read after one was not
+//! read before it.
 //!
-//! On aarch64 each access is an instruction of its own choice: what a compiler may make of a
-//! volatile access (a load that also moves its base) cannot be emulated by a hypervisor, because
-//! the processor does not say which register it wanted (Arm ARM, ESR_ELx.ISS.ISV).
+//! safe-mmio makes each access one plain instruction: of a volatile access through a pointer a
+//! compiler may make one that also moves its base, and no hypervisor can emulate that (Arm ARM,
+//! ESR_ELx.ISS.ISV).
 
 use core::ptr::{NonNull, with_exposed_provenance_mut};
+
+use safe_mmio::UniqueMmioPointer;
+use safe_mmio::fields::ReadWrite;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A block of registers that belongs to one owner.
 #[derive(Debug)]
@@ -18,48 +24,61 @@ pub(crate) struct Registers {
 // SAFETY: the registers belong to this value alone and may be accessed from any thread.
 unsafe impl Send for Registers {}
 
+/// Makes a processor send what it wrote to memory before what it writes to a device next.
+fn memory_first() {
+    #[cfg(target_arch = "riscv64")]
+    // SAFETY: a barrier has no effect but the order of accesses.
+    unsafe {
+        core::arch::asm!("fence w, o", options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above. A device may be outside of the inner shareable domain.
+    unsafe {
+        core::arch::asm!("dmb oshst", options(nostack, preserves_flags));
+    }
+    // x86-64 keeps its stores in order, also those that are not cached (Intel SDM volume 3, 9.2.2).
+    #[cfg(target_arch = "x86_64")]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
+}
+
+/// Makes a processor read memory only after what it read from a device last.
+fn register_first() {
+    #[cfg(target_arch = "riscv64")]
+    // SAFETY: as in `memory_first`.
+    unsafe {
+        core::arch::asm!("fence i, r", options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as in `memory_first`.
+    unsafe {
+        core::arch::asm!("dmb oshld", options(nostack, preserves_flags));
+    }
+    #[cfg(target_arch = "x86_64")]
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Acquire);
+}
+
 /// Reads and writes of one width.
 macro_rules! width {
-    ($read:ident, $write:ident, $width:ty, $load:literal, $store:literal) => {
+    ($read:ident, $write:ident, $width:ty) => {
         /// Reads the register at byte `at`.
         pub(crate) fn $read(&self, at: usize) -> $width {
-            let place = self.place(at, size_of::<$width>()).cast::<$width>();
-            #[cfg(target_arch = "aarch64")]
-            {
-                let value: u32;
-                // SAFETY: `new`'s caller promised the block, and `place` checked that the
-                // register is aligned and in it.
-                unsafe {
-                    core::arch::asm!($load, value = out(reg) value, place = in(reg) place,
-                        options(nostack, preserves_flags));
-                }
-                <$width>::from_le(value as $width)
-            }
-            #[cfg(not(target_arch = "aarch64"))]
-            // SAFETY: as above.
-            <$width>::from_le(unsafe { place.read_volatile() })
+            let value = <$width>::from_le(self.register::<$width>(at).read());
+            register_first();
+            value
         }
 
         /// Writes the register at byte `at`. What a write makes the device do with memory is the
         /// concern of whoever set its queues.
         pub(crate) fn $write(&mut self, at: usize, value: $width) {
-            let place = self.place(at, size_of::<$width>()).cast::<$width>();
-            #[cfg(target_arch = "aarch64")]
-            // SAFETY: as in the read.
-            unsafe {
-                core::arch::asm!($store, value = in(reg) u32::from(value.to_le()),
-                    place = in(reg) place, options(nostack, preserves_flags));
-            }
-            #[cfg(not(target_arch = "aarch64"))]
-            // SAFETY: as in the read.
-            unsafe { place.write_volatile(value.to_le()) }
+            memory_first();
+            self.register::<$width>(at).write(value.to_le());
         }
     };
 }
 
 impl Registers {
-    /// The block of `len` bytes at address `base`; `None` if it is not aligned to 4 bytes, or
-    /// lies at address 0.
+    /// The block of `len` bytes at address `base`; `None` if it is not aligned to 4 bytes, ends
+    /// beyond all addresses, or lies at address 0.
     ///
     /// # Safety
     ///
@@ -75,15 +94,55 @@ impl Registers {
         self.len
     }
 
-    fn place(&self, at: usize, width: usize) -> *mut u8 {
+    fn register<W>(&self, at: usize) -> UniqueMmioPointer<'_, ReadWrite<W>> {
+        let width = size_of::<W>();
         let end = at.checked_add(width).expect("an offset is below a block's length");
         assert!(end <= self.len && at.is_multiple_of(width), "register {at:#x} of {:#x}", self.len);
-        self.base.as_ptr().wrapping_add(at)
+        let place = NonNull::new(self.base.as_ptr().wrapping_add(at).cast());
+        let place = place.expect("a block ends before the last address");
+        // SAFETY: `new`'s caller promised the block, in which the register lies, aligned to its
+        // width; the pointer lives for one access of the block's only owner.
+        unsafe { UniqueMmioPointer::new(place) }
     }
 
-    width!(read8, write8, u8, "ldrb {value:w}, [{place}]", "strb {value:w}, [{place}]");
-    width!(read16, write16, u16, "ldrh {value:w}, [{place}]", "strh {value:w}, [{place}]");
-    width!(read32, write32, u32, "ldr {value:w}, [{place}]", "str {value:w}, [{place}]");
+    width!(read8, write8, u8);
+    width!(read16, write16, u16);
+    width!(read32, write32, u32);
+
+    /// Reads the field at byte `at` in accesses of its own width, and one of 64 bits as two
+    /// (virtio 1.2, 4.1.3.1 and 4.2.2.2). Several fields are read by the width of the smallest.
+    pub(crate) fn read_field<V: FromBytes + IntoBytes>(&self, at: usize) -> V {
+        let mut value = V::new_zeroed();
+        for (index, part) in value.as_mut_bytes().chunks_mut(width_of::<V>()).enumerate() {
+            let at = at + index * width_of::<V>();
+            match part.len() {
+                4 => part.copy_from_slice(&self.read32(at).to_le_bytes()),
+                2 => part.copy_from_slice(&self.read16(at).to_le_bytes()),
+                _ => part.copy_from_slice(&[self.read8(at)]),
+            }
+        }
+        value
+    }
+
+    /// Writes the field at byte `at`, as [`Registers::read_field`] reads it.
+    pub(crate) fn write_field<V: IntoBytes + Immutable>(&mut self, at: usize, value: &V) {
+        for (index, part) in value.as_bytes().chunks(width_of::<V>()).enumerate() {
+            let at = at + index * width_of::<V>();
+            match *part {
+                [a, b, c, d] => self.write32(at, u32::from_le_bytes([a, b, c, d])),
+                [a, b] => self.write16(at, u16::from_le_bytes([a, b])),
+                _ => part.iter().for_each(|byte| self.write8(at, *byte)),
+            }
+        }
+    }
+}
+
+/// Bytes of one access of a field.
+const fn width_of<V>() -> usize {
+    match align_of::<V>() {
+        8.. => 4,
+        align => align,
+    }
 }
 
 #[cfg(test)]
@@ -100,6 +159,30 @@ mod tests {
         block.write16(4, 0xabcd);
         block.write8(7, 0x7f);
         assert_eq!(block.read32(4), 0x7f00_abcd);
+    }
+
+    #[test]
+    fn fields_of_every_width_are_read_as_they_were_written() {
+        let mut memory = [0_u64; 6];
+        let base = (&raw mut memory).expose_provenance();
+        // SAFETY: the memory is this test's.
+        let mut block = unsafe { Registers::new(base, 48) }.unwrap();
+        block.write_field(4, &0x1122_3344_5566_7788_u64);
+        block.write_field(12, &0xabcd_u16);
+        block.write_field(16, b"a tag of 5");
+        assert_eq!(block.read_field::<u64>(4), 0x1122_3344_5566_7788);
+        assert_eq!(block.read_field::<u16>(12), 0xabcd);
+        assert_eq!(&block.read_field::<[u8; 10]>(16), b"a tag of 5");
+        assert_eq!([width_of::<[u8; 36]>(), width_of::<u16>(), width_of::<u64>()], [1, 2, 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "register 0x2 of 0x10")]
+    fn field_that_is_not_aligned_to_its_width_is_a_bug() {
+        let mut memory = [0_u32; 4];
+        let base = (&raw mut memory).expose_provenance();
+        // SAFETY: as above.
+        unsafe { Registers::new(base, 16) }.unwrap().read_field::<u32>(2);
     }
 
     #[test]

@@ -9,24 +9,43 @@ use core::ops::Range;
 
 use virtio_drivers::transport::Transport;
 
-use crate::arch::{self, Calibration};
+use crate::acpi;
+use crate::arch::{self, Calibration, Kind};
 use crate::board::{self, Board, Bus};
 use crate::cmdline::CommandLine;
 use crate::console::{ErrorOutput, Output};
-use crate::pci::Host;
+use crate::pci::{Access, Window};
+use crate::ram::Ram;
 use crate::storage::{Processor, VirtioStorage};
-use crate::verdict::{self, Ending, Message};
+use crate::text::Message;
+use crate::verdict::{self, Ending};
 use crate::virtio::any::Any;
-use crate::virtio::mmio::Mmio;
+use crate::virtio::mmio::{BLOCK_BYTES, Mmio};
 use crate::virtio::pci::Pci;
 use crate::virtio::{Found, Place, Slot};
 use crate::{clock, cmdline, console, heap, pci, serial};
 
+unsafe extern "C" {
+    /// The first byte behind the image; the linker script defines it.
+    safe static __image_end: u8;
+}
+
+/// Returns the address of the first byte behind the image.
+pub(crate) fn image_end() -> u64 {
+    (&raw const __image_end).addr() as u64
+}
+
 /// What the architecture knows at entry.
 pub(crate) struct Boot {
     pub(crate) cmdline: CommandLine,
-    pub(crate) heap: Range<usize>,
+    pub(crate) ram: Ram,
+    /// The lowest address that the heap may have.
+    pub(crate) free_from: u64,
+    /// RAM from here on is mapped with tables that lie in RAM below.
+    pub(crate) split: u64,
     pub(crate) clock: Calibration,
+    /// What ACPI's tables say, or what is wrong with them.
+    pub(crate) acpi: Result<acpi::Facts, acpi::Fault>,
 }
 
 /// The machine as the board's main finds it.
@@ -39,9 +58,9 @@ pub struct Machine {
     pub out: Output,
     /// Standard error.
     pub err: ErrorOutput,
-    /// Where RAM ends; no device registers lie below.
-    ram_end: usize,
+    ram: Ram,
     clock: Calibration,
+    acpi: Result<acpi::Facts, acpi::Fault>,
 }
 
 impl Machine {
@@ -49,11 +68,20 @@ impl Machine {
     /// `problem` and passed over. Called once: a second call finds the devices in use and would
     /// take them from the first.
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
+        if let Err(fault) = &self.acpi {
+            problem(fault);
+        }
         // Here, because by now the samples are mostly so far apart that none has to be waited for.
-        clock::calibrate(&self.clock);
+        if let Err(unknown) = clock::calibrate(&self.clock) {
+            refuse(&unknown);
+        }
         let mut storage = VirtioStorage::new(Processor {
             now_ns: clock::now_ns,
-            forget_translations: arch::forget_translations,
+            forget_translations: if arch::is_emulated() {
+                arch::forget_translations
+            } else {
+                || {}
+            },
             nap: arch::nap,
             tell,
             give_up: |why| {
@@ -72,13 +100,22 @@ impl Machine {
                         (0..*count).for_each(|slot| found.mmio(base + slot * stride));
                     }
                 }
-                Bus::Pci(host) => found.pci(host, true),
-                Bus::MaybePci(host) => found.pci(host, false),
+                #[cfg(target_arch = "x86_64")]
+                Bus::Pci { access, window } => {
+                    found.pci(self.configuration().unwrap_or(*access), *window, false);
+                }
                 #[cfg(not(target_arch = "x86_64"))]
                 Bus::Tree => found.tree(),
             }
         }
         storage
+    }
+
+    /// The way to PCI's configuration that ACPI names.
+    #[cfg(target_arch = "x86_64")]
+    fn configuration(&self) -> Option<Access> {
+        let acpi::Ecam { base, buses } = self.acpi.as_ref().ok()?.ecam?;
+        Some(Access::Memory { base: usize::try_from(base).ok()?, buses })
     }
 
     /// Takes the devices that the command line names; the answer is whether there was one.
@@ -87,7 +124,7 @@ impl Machine {
         for place in cmdline::virtio_mmio(self.cmdline).filter_map(|at| usize::try_from(at).ok()) {
             // Monitors name each once, upward or downward; a line that names one twice must not
             // start it twice.
-            if place >= self.ram_end && !taken.contains(&place) {
+            if !self.ram.overlaps(&block(place)) && !taken.contains(&place) {
                 found.mmio(place);
                 taken.push(place);
             }
@@ -110,17 +147,28 @@ struct Finder<'f> {
 impl Finder<'_> {
     /// Looks at a block of registers.
     fn mmio(&mut self, at: usize) {
+        let place = Place::Address(at as u64);
+        if !is_mapped(&block(at)) {
+            return (self.problem)(&format_args!("virtio device at {place}: it cannot be reached"));
+        }
         // SAFETY: the place is the board's or its device tree's, or the loader named it and it is
         // no RAM; all are device space, mapped uncached, and each is looked at once.
         let slot = unsafe { Mmio::probe(at) };
-        self.take(slot, Place::Address(at as u64));
+        self.take(slot, place);
     }
 
     /// Looks at all devices of a PCI host, which is surely there or shows by its bridge.
-    fn pci(&mut self, host: &Host, surely: bool) {
-        // SAFETY: the board or its device tree says what the host is, its memory is mapped
-        // uncached, and each host is looked at once.
-        let mut bus = unsafe { pci::Bus::new(host.access, host.window, host.reach) };
+    fn pci(&mut self, access: Access, window: Window, surely: bool) {
+        let is_reached = access.range().is_none_or(|range| is_mapped(&range));
+        if !is_reached {
+            return (self.problem)(&"PCI: its configuration cannot be reached");
+        }
+        // SAFETY: the board, its device tree or firmware says what the host is, its memory is
+        // mapped uncached, and each host is looked at once.
+        let mut bus = unsafe { pci::Bus::new(access, window, is_mapped) };
+        if let Some(range) = access.range() {
+            bus.keep(range);
+        }
         if !surely && !bus.has_bridge() {
             return;
         }
@@ -136,7 +184,9 @@ impl Finder<'_> {
     fn tree(&mut self) {
         let Some(tree) = crate::device_tree::get() else { return };
         tree.virtio_mmio.iter().for_each(|&at| self.mmio(at));
-        tree.pci.iter().for_each(|host| self.pci(host, true));
+        for host in &tree.pci {
+            self.pci(host.access, host.window, true);
+        }
     }
 
     fn take<T: Transport>(&mut self, slot: Slot<T>, place: Place)
@@ -164,32 +214,54 @@ impl Finder<'_> {
     }
 }
 
+/// The block of registers at `at`.
+fn block(at: usize) -> Range<u64> {
+    at as u64..(at as u64).saturating_add(BLOCK_BYTES as u64)
+}
+
+/// Maps registers; whether that can be.
+fn is_mapped(range: &Range<u64>) -> bool {
+    arch::map(range, Kind::Registers).is_some()
+}
+
 /// Brings the machine up, runs the board's main and ends the machine.
 pub(crate) fn run(boot: Boot) -> ! {
-    serial::init();
+    serial::init(boot.cmdline.text, &boot.ram);
     clock::begin(&boot.clock);
     console::choose(cmdline::console(boot.cmdline.text));
-    let ram_end = boot.heap.end;
-    // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
-    // itself, and this is the only call.
-    unsafe { heap::init(boot.heap) };
-    // The first line that everyone sees comes with the mount: an emulator takes longer to send one
-    // for the first time than a device takes to answer.
+    let Some(free) = boot.ram.free(boot.free_from, boot.split) else {
+        refuse(&"memory: its map has more ranges than there is room for");
+    };
+    for piece in &free {
+        // What no table can reach is not used.
+        if arch::map(piece, Kind::Ram).is_some() {
+            // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped
+            // to itself, and given once.
+            unsafe { heap::add(piece.start as usize..piece.end as usize) };
+        }
+    }
+    // The first line that everyone sees comes with the mount.
     defmt::debug!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
     if let Some(fault) = boot.cmdline.fault {
-        let mut text = Message::new();
-        // A text that is too long is cut.
-        let _ = write!(text, "{fault}");
-        verdict::emergency(Ending::Failed, text.as_bytes());
+        refuse(&fault);
     }
     let machine = Machine {
         board: &board::BOARD,
         cmdline: boot.cmdline.text,
         out: Output,
         err: ErrorOutput,
-        ram_end,
+        ram: boot.ram,
         clock: boot.clock,
+        acpi: boot.acpi,
     };
     let ending = board::main(machine);
-    verdict::finish(ending, b"")
+    verdict::finish(ending, "")
+}
+
+/// Ends a machine that cannot be brought up.
+fn refuse(why: &dyn fmt::Display) -> ! {
+    let mut text = Message::new();
+    // A text that is too long is cut.
+    let _ = write!(text, "{why}");
+    verdict::emergency(Ending::Failed, text.as_str())
 }

@@ -7,9 +7,9 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-use platform::board::{Board, Bus, Exit, Log, Serial};
+use platform::board::{Board, Bus, Log, Serial};
 #[cfg(target_os = "none")]
-use platform::pci::{Access, Host, Window};
+use platform::pci::{Access, Window};
 
 #[cfg(target_os = "none")]
 platform::board!(
@@ -17,17 +17,14 @@ platform::board!(
         name: "microvm",
         console: Serial::Port(0x3f8),
         log: Log::Port(0xe9),
-        exit: Exit::Port(0xf4),
         buses: &[
             // Where microvm has its slots; with `acpi=off` it also names the ones in use.
             Bus::Mmio { base: 0xfeb0_0000, stride: 512, count: 24 },
-            // With `pcie=on`; else nothing is there (QEMU, hw/i386/microvm.c). Firmware gives no
-            // addresses here.
-            Bus::MaybePci(Host {
+            // With `pcie=on` (QEMU, hw/i386/microvm.c). Firmware gives no addresses here.
+            Bus::Pci {
                 access: Access::Memory { base: 0xe000_0000, buses: 256 },
                 window: Window::new(0xc000_0000, 0xe000_0000),
-                reach: 1 << 32,
-            }),
+            },
         ],
     },
     platform::guest::run

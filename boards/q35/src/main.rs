@@ -7,9 +7,9 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-use platform::board::{Board, Bus, Exit, Log, Serial};
+use platform::board::{Board, Bus, Log, Serial};
 #[cfg(target_os = "none")]
-use platform::pci::{Access, Host, Window};
+use platform::pci::{Access, Window};
 
 #[cfg(target_os = "none")]
 platform::board!(
@@ -17,15 +17,9 @@ platform::board!(
         name: "q35",
         console: Serial::Port(0x3f8),
         log: Log::Port(0xe9),
-        exit: Exit::Port(0xf4),
-        buses: &[Bus::Pci(Host {
-            access: Access::Ports,
-            // Between the memory-mapped configuration and the interrupt controller. SeaBIOS has
-            // placed everything there already; other firmware need not.
-            window: Window::new(0xc000_0000, 0xfe00_0000),
-            // More is not mapped.
-            reach: 1 << 32,
-        })],
+        // Above RAM and below the interrupt controller. SeaBIOS has placed everything there already;
+        // other firmware need not.
+        buses: &[Bus::Pci { access: Access::Ports, window: Window::new(0xc000_0000, 0xfe00_0000) }],
     },
     platform::guest::run
 );

@@ -7,7 +7,7 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-use platform::board::{Board, Bus, Exit, Log, Serial};
+use platform::board::{Board, Bus, Log, Serial};
 
 #[cfg(target_os = "none")]
 platform::board!(
@@ -16,7 +16,6 @@ platform::board!(
         // Until the device tree names another.
         console: Serial::Pl011(0x0900_0000),
         log: Log::Semihosting,
-        exit: Exit::Semihosting,
         buses: &[Bus::Tree],
         tree: 0x4000_0000,
     },

@@ -7,16 +7,15 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-use platform::board::{Board, Bus, Exit, Log, Serial};
+use platform::board::{Board, Bus, Log, Serial};
 
 #[cfg(target_os = "none")]
 platform::board!(
     Board {
         name: "virt-riscv64",
         // Until the device tree names another.
-        console: Serial::Ns16550(0x1000_0000),
+        console: Serial::bytes(0x1000_0000),
         log: Log::Semihosting,
-        exit: Exit::Test(0x10_0000),
         buses: &[Bus::Tree],
         tree: 0,
     },

@@ -3,7 +3,7 @@
 //! Always: the emulator's process is gone when a run is; a machine that does not end is ended, and
 //! said to have had no status.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -72,7 +72,7 @@ pub fn disk(device: &str, serial: &str, file: &Path) -> [String; 4] {
 pub fn run<I: IntoIterator<Item = impl Into<OsString>>>(
     board: &str,
     devices: I,
-    append: &str,
+    append: impl AsRef<OsStr>,
 ) -> Ended {
     run_for(board, devices, append, PATIENCE)
 }
@@ -81,13 +81,13 @@ pub fn run<I: IntoIterator<Item = impl Into<OsString>>>(
 pub fn run_for<I: IntoIterator<Item = impl Into<OsString>>>(
     board: &str,
     devices: I,
-    append: &str,
+    append: impl AsRef<OsStr>,
     patience: Duration,
 ) -> Ended {
     let mut command = Command::new(program(board));
     command.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
     command.args(devices.into_iter().map(Into::into)).arg("-kernel").arg(kernel(board));
-    run_command(command.args(["-append", append]), patience)
+    run_command(command.arg("-append").arg(append), patience)
 }
 
 /// Runs any command in the same way.

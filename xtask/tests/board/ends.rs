@@ -1,2 +1,77 @@
 //! How machines end that have no isa-debug-exit and no semihosting: by whatever else they have, with
 //! one verdict, and never a second time.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use crate::emulator::{disk, kernel, run, run_command, run_for};
+
+/// Boards, QEMU's words for a machine of each, its name for a disk, and the statuses it ends
+/// with.
+const MACHINES: [(&str, &[&str], &str, [i32; 2]); 5] = [
+    // By the control register of ACPI's power management.
+    ("q35", &["-M", "q35"], "virtio-blk-pci", [0, 0]),
+    // By ACPI's sleep control register.
+    ("microvm", &["-M", "microvm"], "virtio-blk-device", [0, 0]),
+    ("microvm", &["-M", "microvm,pcie=on"], "virtio-blk-pci", [0, 0]),
+    // By PSCI.
+    ("virt-aarch64", &["-M", "virt", "-cpu", "max"], "virtio-blk-device", [0, 0]),
+    // By the test device that the tree names.
+    ("virt-riscv64", &["-M", "virt"], "virtio-blk-device", [33, 35]),
+];
+
+#[test]
+fn machine_switches_itself_off_whether_its_command_passed_or_failed() {
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs");
+    for (board, machine, device, [passed, failed]) in MACHINES {
+        let machine = machine.iter().map(|word| (*word).to_string());
+        let words: Vec<String> = machine.chain(disk(device, "image", &tiny)).collect();
+        let ended = run(board, &words, "image=image -- manifest /");
+        ended.assert_verdict("PASS files=7 ");
+        assert_eq!(ended.status, Some(passed), "{board} {words:?}: {ended:?}");
+        let ended = run(board, &words, "image=image -- cat /gone");
+        ended.assert_verdict("FAIL /gone: no such file or directory");
+        assert_eq!(ended.status, Some(failed), "{board} {words:?}: {ended:?}");
+    }
+}
+
+/// Nothing switches this one off: it is reset, which would run everything again and again.
+#[test]
+fn machine_that_is_reset_at_its_end_does_not_run_a_second_time() {
+    let machine = ["-M", "microvm,acpi=off"];
+    let ended = run_for("microvm", machine, "-- ls /", Duration::from_secs(3));
+    ended.assert_verdict("FAIL no image given");
+    assert_eq!(ended.status, None, "{ended:?}");
+    let until_reset = ["-M", "microvm,acpi=off", "-no-reboot"];
+    let ended = run("microvm", until_reset, "-- ls /");
+    ended.assert_verdict("FAIL no image given");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+#[test]
+fn machine_without_a_console_ends_with_its_status() {
+    let debug_exit = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"];
+    let semihosting = ["-semihosting-config", "enable=on,target=native"];
+    for (board, machine, exit) in [
+        ("microvm", &["qemu-system-x86_64", "-M", "microvm"][..], debug_exit),
+        ("q35", &["qemu-system-x86_64", "-M", "q35"], debug_exit),
+        ("virt-aarch64", &["qemu-system-aarch64", "-M", "virt", "-cpu", "max"], semihosting),
+        ("virt-riscv64", &["qemu-system-riscv64", "-M", "virt"], semihosting),
+    ] {
+        let mut command = Command::new(machine[0]);
+        command.args(&machine[1..]).args(exit).args(["-nodefaults", "-display", "none"]);
+        command.args(["-serial", "none", "-append", "-- ls /", "-kernel"]).arg(kernel(board));
+        let ended = run_command(&mut command, Duration::from_secs(60));
+        assert_eq!(ended.status, Some(35), "{board}: {ended:?}");
+    }
+}
+
+/// One line of QEMU's for each time that the port's rate is set.
+#[test]
+fn serial_line_of_a_pc_runs_at_115200_baud() {
+    let traced = ["-M", "q35", "-trace", "serial_update_parameters"];
+    let ended = run("q35", traced, "-- ls /");
+    let rates: Vec<&str> = ended.said.lines().filter(|line| line.contains("baudrate=")).collect();
+    assert!(rates.last().is_some_and(|line| line.contains("baudrate=115200")), "{ended:?}");
+}

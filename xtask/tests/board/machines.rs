@@ -1,6 +1,11 @@
 //! Machines that other monitors make: how they name devices, where they place them, and what they
 //! leave out.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::time::Instant;
+
+use crate::boot::passes;
 use crate::emulator::{Ended, disk, run};
 use crate::sample::Sample;
 
@@ -33,4 +38,99 @@ fn devices_that_the_line_names_upward_are_all_found_once() {
     let devices = modern.into_iter().chain(disks(&sample, "virtio-blk-device"));
     let ended = run("microvm", devices, &format!("{named} {MANIFEST}"));
     assert_manifest(&sample, &ended);
+}
+
+/// The 64-bit window of a PC begins beyond 4 GiB. SeaBIOS uses it when the other has no room left,
+/// and a device behind a port cannot be moved out of what the port lets through.
+#[test]
+fn disk_whose_registers_lie_beyond_4_gib_behind_a_port_is_found() {
+    let sample = Sample::new();
+    let memory = "memory-backend-memfd,id=large,size=4G,share=on,reserve=off";
+    let machine = ["-M", "q35", "-object", memory, "-device", "ivshmem-plain,memdev=large"];
+    let mut words: Vec<String> = machine.map(String::from).into();
+    for (number, name) in ["image", "blob1", "blob2"].iter().enumerate() {
+        let port = format!("pcie-root-port,id=port{number},chassis={number},slot={number}");
+        let device = format!("virtio-blk-pci,bus=port{number}");
+        words.extend(["-device".into(), port]);
+        words.extend(disk(&device, name, &sample.path(name)));
+    }
+    assert_manifest(&sample, &run("q35", words, MANIFEST));
+}
+
+/// All memory is the heap's but for the image, the firmware, and what lies below the image.
+#[test]
+fn memory_beyond_4_gib_is_used() {
+    const GIB: u64 = 1 << 30;
+    for (board, more) in [
+        ("q35", &[][..]),
+        ("q35", &["--qemu-arg", "-cpu", "--qemu-arg", "max"]),
+        ("microvm", &[]),
+        ("virt-aarch64", &[]),
+        ("virt-riscv64", &[]),
+    ] {
+        let sample = Sample::new();
+        let words = [&["--board", board, "--mem", "8G"], more, &["--", "manifest", "/"]].concat();
+        let outcome = passes(sample.args(&words));
+        assert!(outcome.stdout == sample.manifest(), "{board}: {}", outcome.stderr);
+        let (_, heap) = outcome.stderr.split_once(" bytes of heap in use").unwrap_or_default();
+        let said = outcome.stderr.len() - heap.len() - " bytes of heap in use".len();
+        let total = outcome.stderr[..said].rsplit(' ').next().unwrap().parse::<u64>().unwrap();
+        assert!((8 * GIB - (8 << 20)..8 * GIB).contains(&total), "{board}: {total}");
+    }
+}
+
+/// An emulator that does not say what it is: only a timer of ACPI's has a known rate.
+#[test]
+fn clock_is_measured_where_nobody_tells_its_rate() {
+    let sample = Sample::new();
+    for processor in ["qemu64,tcg-cpuid=off", "qemu64,tcg-cpuid=off,-apic"] {
+        let machine = ["-M", "q35", "-cpu", processor].map(String::from);
+        let words = machine.into_iter().chain(disks(&sample, "virtio-blk-pci"));
+        let begin = Instant::now();
+        let ended = run("q35", words, MANIFEST);
+        assert_manifest(&sample, &ended);
+        let (_, counters) = ended.verdicts()[0].split_once("first_byte_us=").unwrap();
+        let first_byte: u128 = counters.split(' ').next().unwrap().parse().unwrap();
+        assert!((1000..begin.elapsed().as_micros()).contains(&first_byte), "{ended:?}");
+    }
+}
+
+#[test]
+fn machine_with_no_clock_is_refused_in_words() {
+    let machine = ["-M", "microvm,acpi=off", "-no-reboot", "-cpu", "qemu64,tcg-cpuid=off"];
+    let ended = run("microvm", machine, "-- ls /");
+    ended.assert_verdict("FAIL clock: nothing tells the rate of the processor's counter");
+}
+
+/// The line that Firecracker's examples and Cloud Hypervisor's have, as long as the first takes it.
+#[test]
+fn long_line_with_a_kernels_words_is_understood() {
+    let sample = Sample::new();
+    let mut line = "console=ttyS0 reboot=k panic=1 pci=off root=/dev/vda rw nomodule \
+                    8250.nr_uarts=0 i8042.noaux"
+        .to_string();
+    while line.len() + MANIFEST.len() < 2040 {
+        line.push_str(" quiet");
+    }
+    let words = ["-M", "q35"].map(String::from).into_iter();
+    let ended =
+        run("q35", words.chain(disks(&sample, "virtio-blk-pci")), &format!("{line} {MANIFEST}"));
+    assert_manifest(&sample, &ended);
+}
+
+#[test]
+fn line_that_is_no_text_is_refused_by_its_byte() {
+    let line = OsString::from_vec(b"image=a\xff -- ls /".to_vec());
+    let ended = run("q35", ["-M", "q35"], &line);
+    ended.assert_verdict("FAIL command line: not UTF-8 at byte 7");
+}
+
+/// A word that fills the verdict with characters of two bytes each.
+#[test]
+fn verdict_that_is_cut_ends_with_a_whole_character() {
+    for start in ["", "x"] {
+        let ended = run("q35", ["-M", "q35"], format!("{start}{}", "\u{e9}".repeat(600)));
+        ended.assert_verdict(&format!("FAIL command line: unknown word \"{start}\u{e9}"));
+        assert!(!ended.console.contains('\u{fffd}'), "{ended:?}");
+    }
 }

@@ -16,6 +16,7 @@ mod faults;
 mod golden;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod instructions;
 mod machines;
 mod matrix;
 mod monitors;

@@ -16,7 +16,7 @@ mod fault;
 mod guest {
     use embedded_io::Write;
 
-    use platform::board::{Board, Exit, Log, Serial};
+    use platform::board::{Board, Log, Serial};
     use platform::verdict::Ending;
     use platform::{Machine, board};
 
@@ -28,13 +28,7 @@ mod guest {
     // Console and exit of the boards, which have the same of each architecture; no devices.
     #[cfg(target_arch = "x86_64")]
     board!(
-        Board {
-            name: "faults",
-            console: Serial::Port(0x3f8),
-            log: Log::Port(0xe9),
-            exit: Exit::Port(0xf4),
-            buses: &[],
-        },
+        Board { name: "faults", console: Serial::Port(0x3f8), log: Log::Port(0xe9), buses: &[] },
         main
     );
     #[cfg(target_arch = "aarch64")]
@@ -43,7 +37,6 @@ mod guest {
             name: "faults",
             console: Serial::Pl011(0x0900_0000),
             log: Log::Semihosting,
-            exit: Exit::Semihosting,
             buses: &[],
             tree: 0x4000_0000,
         },
@@ -53,9 +46,8 @@ mod guest {
     board!(
         Board {
             name: "faults",
-            console: Serial::Ns16550(0x1000_0000),
+            console: Serial::bytes(0x1000_0000),
             log: Log::Semihosting,
-            exit: Exit::Test(0x10_0000),
             buses: &[],
             tree: 0,
         },

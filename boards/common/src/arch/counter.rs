@@ -2,6 +2,8 @@
 //!
 //! Always: no calibration takes time.
 
+use crate::clock::Rates;
+
 /// The counter at entry.
 #[derive(Clone, Copy)]
 pub(crate) struct Calibration {
@@ -19,8 +21,8 @@ impl Calibration {
         self.entry_ticks
     }
 
-    /// Ticks a second.
-    pub(crate) fn ticks_per_second(&self) -> u64 {
-        super::ticks_per_second()
+    /// Returns the rates; `None` where nothing tells the counter's.
+    pub(crate) fn rates(&self) -> Option<Rates> {
+        super::ticks_per_second().map(|ticks| Rates { ticks, timer: None })
     }
 }

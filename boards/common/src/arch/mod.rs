@@ -2,13 +2,22 @@
 //!
 //! Always: nothing outside this folder knows an instruction or a register of a processor. What
 //! every architecture offers: `ticks` and `Calibration` (clock), `interrupts_off` and
-//! `interrupts_restore` (critical section), `forget_translations` (paging), `nap` (waiting),
-//! `random` (a random number, where
-//! the processor has one), `switch_off` (the end, where the board has no better one), and an entry that ends in
-//! `start::run`. What a kind of device needs of one alone (ports, the trap of semihosting) stands
+//! `interrupts_restore` (critical section), `map` and `forget_translations` (paging),
+//! `is_emulated`, `nap` (waiting), `random` (a random number, where the processor has one), `end`
+//! (of the machine), and an entry that ends in `start::run`. What a kind of device needs of one
+//! alone (ports, the trap of semihosting) stands
 //! there, too. What more than one has in the same form stands beside the folders.
 
 mod stack;
+
+/// What lies at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Memory.
+    Ram,
+    /// Registers of a device.
+    Registers,
+}
 
 #[cfg(not(target_arch = "x86_64"))]
 mod counter;

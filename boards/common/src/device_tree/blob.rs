@@ -2,10 +2,9 @@
 //!
 //! Always: nothing is read outside the blob; where it is broken, the tokens end.
 //!
-//! Our own reader, because it runs before the first byte of a file is read: with a library that
-//! begins at a node's first property for each question, QEMU's tree took a fifth of that time.
-//! And because what a library takes for granted of a tree that it checked is a panic in one that
-//! it refuses to check: some machines have names longer than the specification allows.
+//! Our own reader, because some machines have names longer than the specification allows (QEMU's
+//! Versal, `tests`): dtoolkit refuses such a tree, and what it takes for granted of a tree that it
+//! has checked is a panic in one that it has not.
 
 use core::fmt;
 

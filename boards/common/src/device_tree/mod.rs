@@ -3,6 +3,7 @@
 //! Always: what is kept is copied before the heap exists, so that the tree may lie anywhere.
 
 pub mod blob;
+mod node;
 pub mod parse;
 #[cfg(test)]
 mod tests;
@@ -13,37 +14,34 @@ pub use parse::{Conduit, Gic};
 
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
 mod on_board {
-    use core::ops::Range;
     use core::ptr::with_exposed_provenance;
 
     use heapless::Vec;
     use spin::{Mutex, MutexGuard, Once};
 
     use super::blob::{Blob, Fault};
-    use super::parse::{self, Conduit, Gic, Port};
+    use super::parse::{self, Conduit, Gic};
     use crate::board::{self, Serial};
     use crate::cmdline::{self, CommandLine};
     use crate::pci::Host;
-
-    unsafe extern "C" {
-        /// The first byte behind the image; the linker script defines it.
-        safe static __image_end: u8;
-    }
+    use crate::ram::Ram;
 
     /// What the rest of a run needs of the tree.
     pub struct Tree {
         /// The kernel command line.
         pub cmdline: CommandLine,
         /// RAM.
-        pub ram: Vec<Range<u64>, 8>,
-        /// What the heap may have.
-        pub heap: Range<usize>,
+        pub ram: Ram,
         /// Register blocks of virtio devices.
         pub virtio_mmio: Vec<usize, 64>,
         /// PCI hosts.
         pub pci: Vec<Host, 4>,
         /// The console.
         pub console: Option<Serial>,
+        /// Serial ports.
+        pub ports: Vec<Serial, 8>,
+        /// SiFive's test device.
+        pub test_device: Option<usize>,
         /// How to switch off.
         pub psci: Option<Conduit>,
         /// The interrupt controller of an Arm machine.
@@ -55,11 +53,12 @@ mod on_board {
     /// Filled in place: it is large, and moved piece by piece.
     static ROOM: Mutex<Tree> = Mutex::new(Tree {
         cmdline: CommandLine { text: "", fault: None },
-        ram: Vec::new(),
-        heap: 0..0,
+        ram: Ram::new(),
         virtio_mmio: Vec::new(),
         pci: Vec::new(),
         console: None,
+        ports: Vec::new(),
+        test_device: None,
         psci: None,
         gic: None,
         timebase_hz: None,
@@ -93,13 +92,10 @@ mod on_board {
 
     fn keep(tree: Blob<'_>, room: &mut Tree) {
         let parsed = parse::parse(tree, crate::arch::REACH);
-        let heap = parsed.heap((&raw const __image_end).addr() as u64);
         room.cmdline = cmdline::keep(parsed.bootargs);
-        room.heap = heap.start as usize..heap.end as usize;
-        room.console = parsed.console.map(|port| match port {
-            Port::Ns16550(at) => Serial::Ns16550(at),
-            Port::Pl011(at) => Serial::Pl011(at),
-        });
+        room.console = parsed.console;
+        room.ports = parsed.ports;
+        room.test_device = parsed.test_device;
         room.ram = parsed.ram;
         room.virtio_mmio = parsed.virtio_mmio;
         room.pci = parsed.pci;

@@ -1,27 +1,31 @@
 //! What a device tree says of the machine, as far as anything here needs it.
 //!
-//! Always: pure; a node that makes no sense is passed over, and tables that are full take no more.
+//! Always: pure; addresses are the processor's, through every bus above a node; a node that makes
+//! no sense is passed over, and tables that are full take no more.
 //!
 //! Sources: Devicetree Specification 0.4; Linux bindings `virtio,mmio`, `pci-host-ecam-generic`,
-//! `arm,psci`, `arm,gic`, `arm,gic-v3`, `ns16550a`, `arm,pl011`.
+//! `arm,psci`, `arm,gic`, `arm,gic-v3`, `8250`, `arm,pl011`.
 
 use core::ops::Range;
 
 use heapless::Vec;
 
 use super::blob::{Blob, Token, Tokens, number};
+use super::node::{Bus, Fact, Facts, named, registers};
 use crate::pci::{Access, Host, Window};
+use crate::ram::Ram;
 use crate::text::until_zero;
+use crate::uart::{Family, Serial, Width};
 
 /// How deep nodes of interest stand, at most.
 const DEPTH_MAX: usize = 4;
-const RAM_RANGES_MAX: usize = 8;
-const RESERVED_MAX: usize = 16;
 const VIRTIO_MMIO_MAX: usize = 64;
 const PCI_MAX: usize = 4;
 const PORTS_MAX: usize = 8;
 /// The longest path of a serial port in bytes.
 const PATH_BYTES_MAX: usize = 120;
+/// Registers of a serial port are at most `1 << SHIFT_MAX` bytes apart.
+const SHIFT_MAX: u8 = 4;
 /// Bytes of configuration of one bus.
 const BUS_BYTES: u64 = 1 << 20;
 
@@ -71,32 +75,25 @@ impl Gic {
     }
 }
 
-/// A serial port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Port {
-    /// A 16550 with registers of one byte.
-    Ns16550(usize),
-    /// Arm's PL011.
-    Pl011(usize),
-}
-
 /// What a device tree says.
 #[derive(Debug, Default)]
 pub struct Parsed<'t> {
     /// The kernel command line, without its zero.
     pub bootargs: &'t [u8],
-    /// RAM, in bytes.
-    pub ram: Vec<Range<u64>, RAM_RANGES_MAX>,
-    /// Ranges that are somebody else's.
-    pub reserved: Vec<Range<u64>, RESERVED_MAX>,
+    /// RAM, and what of it is somebody else's.
+    pub ram: Ram,
     /// Register blocks of virtio devices.
     pub virtio_mmio: Vec<usize, VIRTIO_MMIO_MAX>,
     /// PCI hosts.
     pub pci: Vec<Host, PCI_MAX>,
-    /// The console.
-    pub console: Option<Port>,
+    /// The console: what the tree names, else its first serial port.
+    pub console: Option<Serial>,
+    /// The serial ports that are on.
+    pub ports: Vec<Serial, PORTS_MAX>,
     /// How to switch off.
     pub psci: Option<Conduit>,
+    /// SiFive's test device, which ends a machine with a status.
+    pub test_device: Option<usize>,
     /// The interrupt controller of an Arm machine.
     pub gic: Option<Gic>,
     /// Ticks a second of the counter, where the tree tells.
@@ -107,22 +104,22 @@ pub struct Parsed<'t> {
 pub fn parse(tree: Blob<'_>, reach: u64) -> Parsed<'_> {
     let mut parsed = Parsed::default();
     for (start, bytes) in tree.reserved() {
-        add(&mut parsed.reserved, start, bytes);
+        parsed.ram.take(start..start.saturating_add(bytes));
     }
     let mut visit = Visit {
         parsed: &mut parsed,
         reach,
         path: Path::new(),
-        ports: Vec::new(),
+        paths: Vec::new(),
         stdout: &[],
         aliases: None,
     };
     let mut tokens = tree.tokens();
     if let Some(Token::Begin(_)) = tokens.next() {
         // A tree that breaks off has told what it has told.
-        let _ = visit.node(&mut tokens, Place::Root, 0, Cells { address: 2, size: 1 });
+        let _ = visit.node(&mut tokens, Place::Root, 0, &Bus::PROCESSOR);
     }
-    visit.parsed.console = visit.console();
+    visit.parsed.console = visit.console().or(visit.parsed.ports.first().copied());
     parsed
 }
 
@@ -156,6 +153,12 @@ impl Place {
             _ => Self::Elsewhere,
         }
     }
+
+    /// Whether addresses in a node here are the processor's, whatever it says: the root is no bus,
+    /// and memory is reserved as the processor sees it.
+    fn is_processors(self) -> bool {
+        matches!(self, Self::Root | Self::ReservedMemory)
+    }
 }
 
 /// Kinds of devices that are known.
@@ -165,10 +168,11 @@ enum Kind {
     PciHost,
     Psci,
     Gic(fn(usize, usize) -> Gic),
-    Port(fn(usize) -> Port),
+    Port(Family),
+    Test,
 }
 
-const KINDS: [(&[u8], Kind); 10] = [
+const KINDS: [(&[u8], Kind); 13] = [
     (b"virtio,mmio", Kind::VirtioMmio),
     (b"pci-host-ecam-generic", Kind::PciHost),
     (b"arm,psci-0.2", Kind::Psci),
@@ -176,82 +180,13 @@ const KINDS: [(&[u8], Kind); 10] = [
     (b"arm,cortex-a15-gic", Kind::Gic(Gic::v2)),
     (b"arm,gic-400", Kind::Gic(Gic::v2)),
     (b"arm,gic-v3", Kind::Gic(Gic::v3)),
-    (b"ns16550a", Kind::Port(Port::Ns16550)),
-    (b"ns16550", Kind::Port(Port::Ns16550)),
-    (b"arm,pl011", Kind::Port(Port::Pl011)),
+    (b"ns16550a", Kind::Port(Family::Ns16550)),
+    (b"ns16550", Kind::Port(Family::Ns16550)),
+    (b"snps,dw-apb-uart", Kind::Port(Family::Ns16550)),
+    (b"arm,pl011", Kind::Port(Family::Pl011)),
+    (b"sifive,test0", Kind::Test),
+    (b"sifive,test1", Kind::Test),
 ];
-
-/// What `table` has for `name`. Tables, because what compilers make of names in a `match` is many
-/// times the code, and this runs once.
-fn named<T: Copy>(table: &[(&[u8], T)], name: &[u8]) -> Option<T> {
-    table.iter().find(|(known, _)| *known == name).map(|(_, meant)| *meant)
-}
-
-/// How many words addresses and lengths have in the nodes of a node.
-#[derive(Clone, Copy)]
-struct Cells {
-    address: usize,
-    size: usize,
-}
-
-/// A property that is looked at.
-#[derive(Clone, Copy)]
-enum Fact {
-    AddressCells,
-    Bootargs,
-    Compatible,
-    DeviceType,
-    Method,
-    Ranges,
-    Reg,
-    SizeCells,
-    Status,
-    StdoutPath,
-    TimebaseFrequency,
-}
-
-const FACTS: [(&[u8], Fact); 11] = [
-    (b"#address-cells", Fact::AddressCells),
-    (b"bootargs", Fact::Bootargs),
-    (b"compatible", Fact::Compatible),
-    (b"device_type", Fact::DeviceType),
-    (b"method", Fact::Method),
-    (b"ranges", Fact::Ranges),
-    (b"reg", Fact::Reg),
-    (b"#size-cells", Fact::SizeCells),
-    (b"status", Fact::Status),
-    (b"stdout-path", Fact::StdoutPath),
-    (b"timebase-frequency", Fact::TimebaseFrequency),
-];
-
-/// What is looked at of a node, as it is stored; nothing where it says nothing.
-#[derive(Clone, Copy, Default)]
-struct Facts<'t>([&'t [u8]; FACTS.len()]);
-
-impl<'t> Facts<'t> {
-    fn take(&mut self, name: &[u8], value: &'t [u8]) {
-        if let Some(fact) = named(&FACTS, name) {
-            self.0[fact as usize] = value;
-        }
-    }
-
-    fn bytes(&self, fact: Fact) -> &'t [u8] {
-        self.0[fact as usize]
-    }
-
-    fn text(&self, fact: Fact) -> &'t [u8] {
-        until_zero(self.bytes(fact))
-    }
-
-    /// The form of addresses in the nodes of this one (2.3.5 has the defaults).
-    fn cells(&self) -> Cells {
-        let number = |fact, default| match self.bytes(fact) {
-            [] => default,
-            words => number(words).and_then(|cells| cells.try_into().ok()).unwrap_or(usize::MAX),
-        };
-        Cells { address: number(Fact::AddressCells, 2), size: number(Fact::SizeCells, 1) }
-    }
-}
 
 type Path = Vec<u8, PATH_BYTES_MAX>;
 
@@ -262,7 +197,7 @@ struct Visit<'v, 't> {
     /// That of the node.
     path: Path,
     /// What may be the console.
-    ports: Vec<(Path, Port), PORTS_MAX>,
+    paths: Vec<(Path, Serial), PORTS_MAX>,
     /// What names it: a path or an alias, perhaps with a rate (`/uart@9000000:115200`).
     stdout: &'t [u8],
     /// The properties of `/aliases`.
@@ -271,13 +206,13 @@ struct Visit<'v, 't> {
 
 impl<'t> Visit<'_, 't> {
     /// Takes what a node says that has begun, and then what the nodes in it do; `within` is the
-    /// form of its addresses. `None` if the tree breaks off.
+    /// bus that it is on. `None` if the tree breaks off.
     fn node(
         &mut self,
         tokens: &mut Tokens<'t>,
         place: Place,
         depth: usize,
-        within: Cells,
+        within: &Bus<'_, 't>,
     ) -> Option<()> {
         if place == Place::Aliases {
             self.aliases = Some(tokens.clone());
@@ -297,7 +232,12 @@ impl<'t> Visit<'_, 't> {
                     // A path without room names no port.
                     let _ = self.path.push(b'/');
                     let _ = self.path.extend_from_slice(name);
-                    self.node(tokens, place.of(name), depth + 1, facts.cells())?;
+                    self.node(
+                        tokens,
+                        place.of(name),
+                        depth + 1,
+                        &within.below(&facts, place.is_processors()),
+                    )?;
                     self.path.truncate(parent);
                 }
                 Token::Begin(_) => tokens.skip()?,
@@ -308,7 +248,7 @@ impl<'t> Visit<'_, 't> {
     }
 
     /// Takes a node whose properties are known; the answer is whether no node in it matters.
-    fn take(&mut self, place: Place, facts: &Facts<'t>, within: Cells) -> bool {
+    fn take(&mut self, place: Place, facts: &Facts<'t>, within: &Bus<'_, 't>) -> bool {
         match place {
             Place::Chosen => {
                 self.parsed.bootargs = facts.text(Fact::Bootargs);
@@ -321,11 +261,13 @@ impl<'t> Visit<'_, 't> {
                 return true;
             }
             Place::Aliases => return true,
-            Place::Reserved => add_registers(&mut self.parsed.reserved, facts, within),
+            Place::Reserved => {
+                registers(facts, within).for_each(|range| self.parsed.ram.take(range));
+            }
             _ => {}
         }
         if facts.text(Fact::DeviceType) == b"memory" {
-            add_registers(&mut self.parsed.ram, facts, within);
+            registers(facts, within).for_each(|range| self.parsed.ram.add(range));
         }
         let mut kinds = facts.bytes(Fact::Compatible).split(|byte| *byte == 0);
         kinds.find_map(|kind| named(&KINDS, kind)).is_some_and(|kind| {
@@ -335,7 +277,7 @@ impl<'t> Visit<'_, 't> {
     }
 
     /// Takes a device. Full tables take no more.
-    fn device(&mut self, kind: Kind, facts: &Facts<'t>, within: Cells) {
+    fn device(&mut self, kind: Kind, facts: &Facts<'t>, within: &Bus<'_, 't>) {
         // Devices that are there, and off; a console that is named is used all the same.
         let is_off = matches!(facts.text(Fact::Status), b"disabled" | b"fail");
         if is_off && !matches!(kind, Kind::Port(_)) {
@@ -364,19 +306,24 @@ impl<'t> Visit<'_, 't> {
                 let second = start(registers.next().as_ref());
                 self.parsed.gic = at.zip(second).map(|(first, second)| gic(first, second));
             }
-            Kind::Port(port) => {
-                if let Some(at) = at {
-                    let _ = self.ports.push((self.path.clone(), port(at)));
+            Kind::Port(family) => {
+                let port = at.and_then(|at| port(family, at, facts));
+                if let Some(port) = port {
+                    let _ = self.paths.push((self.path.clone(), port));
+                }
+                if let Some(port) = port.filter(|_| !is_off) {
+                    let _ = self.parsed.ports.push(port);
                 }
             }
+            Kind::Test => self.parsed.test_device = at,
         }
     }
 
     /// The port that `stdout-path` or its alias names.
-    fn console(&self) -> Option<Port> {
+    fn console(&self) -> Option<Serial> {
         let named = self.stdout.split(|byte| *byte == b':').next()?;
         let path = if named.first() == Some(&b'/') { named } else { self.alias(named)? };
-        let (_, port) = self.ports.iter().find(|(of, _)| is_path(of, path))?;
+        let (_, port) = self.paths.iter().find(|(of, _)| is_path(of, path))?;
         Some(*port)
     }
 
@@ -398,54 +345,29 @@ fn is_path(of: &[u8], asked: &[u8]) -> bool {
         && names(of).zip(names(asked)).all(|(name, asked)| bare(name, asked))
 }
 
-impl Parsed<'_> {
-    /// The largest piece of RAM behind `image_end` that nobody has reserved.
-    pub fn heap(&self, image_end: u64) -> Range<u64> {
-        let mut best = 0..0;
-        for ram in &self.ram {
-            let mut start = ram.start.max(image_end);
-            // Ends: each step takes the first reserved range behind the last one.
-            while start < ram.end {
-                let next = self.reserved.iter().filter(|taken| taken.end > start);
-                let next =
-                    next.min_by_key(|taken| taken.start).cloned().unwrap_or(ram.end..ram.end);
-                let end = next.start.clamp(start, ram.end);
-                if end - start > best.end - best.start {
-                    best = start..end;
-                }
-                start = next.end.max(start + 1);
-            }
-        }
-        best
+/// A serial port; `None` for one whose registers are accessed in another way than is known.
+fn port(family: Family, at: usize, facts: &Facts<'_>) -> Option<Serial> {
+    if family == Family::Pl011 {
+        return Some(Serial::Pl011(at));
     }
-}
-
-fn add<const N: usize>(to: &mut Vec<Range<u64>, N>, start: u64, bytes: u64) {
-    let end = start.saturating_add(bytes);
-    if start < end {
-        // A full table takes no more.
-        let _ = to.push(start..end);
-    }
-}
-
-/// The ranges that a node's `reg` names.
-fn registers<'t>(facts: &Facts<'t>, within: Cells) -> impl Iterator<Item = Range<u64>> + use<'t> {
-    let address = within.address.saturating_mul(4);
-    let entry = address.saturating_add(within.size.saturating_mul(4)).max(1);
-    facts.bytes(Fact::Reg).chunks_exact(entry).filter_map(move |entry| {
-        let (start, bytes) = entry.split_at(address);
-        let (start, bytes) = (number(start)?, number(bytes)?);
-        Some(start..start.checked_add(bytes)?)
-    })
-}
-
-fn add_registers<const N: usize>(to: &mut Vec<Range<u64>, N>, facts: &Facts<'_>, within: Cells) {
-    registers(facts, within).for_each(|range| add(to, range.start, range.end - range.start));
+    let width = match facts.get(Fact::RegIoWidth).map_or(Some(1), number)? {
+        1 => Width::Byte,
+        4 => Width::Word,
+        _ => return None,
+    };
+    let shift = u8::try_from(facts.get(Fact::RegShift).map_or(Some(0), number)?).ok()?;
+    let is_known = shift <= SHIFT_MAX && (width == Width::Byte || shift >= 2);
+    is_known.then_some(Serial::Ns16550 { at, shift, width })
 }
 
 /// A host bridge, if it has configuration within reach, and a window below 4 GiB where addresses
 /// are the same on both sides (IEEE Std 1275 PCI binding: space 2 is memory of 32 bits).
-fn host(facts: &Facts<'_>, within: Cells, configuration: Range<u64>, reach: u64) -> Option<Host> {
+fn host<'t>(
+    facts: &Facts<'t>,
+    within: &Bus<'_, 't>,
+    configuration: Range<u64>,
+    reach: u64,
+) -> Option<Host> {
     const SPACE: u64 = 3 << 24;
     const MEMORY_32: u64 = 2 << 24;
     /// Words of an address on the bus: what it is, and two of the address itself.
@@ -456,17 +378,17 @@ fn host(facts: &Facts<'_>, within: Cells, configuration: Range<u64>, reach: u64)
     }
     let base = usize::try_from(configuration.start).ok()?;
     let buses = (configuration.end - configuration.start) / BUS_BYTES;
-    let (parent, size) = (within.address.checked_mul(4)?, cells.size.checked_mul(4)?);
-    let entry = parent.checked_add(size)?.checked_add(BUS_CELLS * 4)?;
+    let (parent, size) = (within.cells.address * 4, cells.size * 4);
+    let entry = parent + size + BUS_CELLS * 4;
     let window = facts.bytes(Fact::Ranges).chunks_exact(entry).find_map(|entry| {
         let (kind, rest) = entry.split_at(4);
         let (child, rest) = rest.split_at(8);
         let (parent, bytes) = rest.split_at(parent);
         let (child, bytes) = (number(child)?, number(bytes)?);
         let end = child.checked_add(bytes).filter(|end| *end <= 1 << 32)?;
-        (number(kind)? & SPACE == MEMORY_32 && number(parent)? == child)
-            .then(|| Window::new(child, end))
+        let seen = within.seen(number(parent)?..number(parent)?.checked_add(bytes)?)?;
+        (number(kind)? & SPACE == MEMORY_32 && seen.start == child).then(|| Window::new(child, end))
     })?;
     let access = Access::Memory { base, buses: buses.min(256) as u16 };
-    Some(Host { access, window, reach })
+    Some(Host { access, window })
 }

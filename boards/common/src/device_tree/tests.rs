@@ -1,10 +1,12 @@
 //! Trees of machines, and what is read of them.
 
+use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
 use super::blob::{Blob, Fault};
-use super::parse::{Conduit, Gic, Parsed, Port, parse};
+use super::parse::{Conduit, Gic, Parsed, parse};
 use crate::pci::{Access, Host, Window};
+use crate::uart::{Serial, Width};
 
 const REACH: u64 = 512 << 30;
 
@@ -42,6 +44,14 @@ fn memory(start: u32, len: u32) -> DeviceTreeNode {
     node(&name, vec![bytes("device_type", b"memory\0"), cells("reg", &[0, start, 0, len])])
 }
 
+/// A bus with two cells each for addresses and sizes.
+fn bus(ranges: &[u32]) -> DeviceTreeNode {
+    let sizes = vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])];
+    let mut bus = node("soc", sizes);
+    bus.add_property(cells("ranges", ranges));
+    bus
+}
+
 fn pci(kind: u32, child: u32, parent: u32) -> DeviceTreeNode {
     node(
         "pcie@10000000",
@@ -63,7 +73,8 @@ fn tree_with_names_longer_than_the_specification_has_is_read() {
     let names = b"snps,quirk-frame-length\0adjustment";
     let at = blob.windows(names.len()).position(|bytes| bytes == names).unwrap();
     blob[at + 23] = b'-';
-    assert_eq!(parse(Blob::new(&blob).unwrap(), REACH).ram[0], 0x4000_0000..0x4100_0000);
+    assert!(Fdt::new(&blob).is_err(), "a reader that checks all of it gives nothing");
+    assert_eq!(parse(Blob::new(&blob).unwrap(), REACH).ram.ranges, [0x4000_0000..0x4100_0000]);
 }
 
 #[test]
@@ -84,7 +95,7 @@ fn devices_are_found_at_any_depth_and_not_where_they_are_off() {
         kind.push(cells("reg", &[0, at, 0, 0x200]));
         node(&name, kind)
     };
-    let mut soc = node("soc", vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])]);
+    let mut soc = bus(&[]);
     soc.add_child(device(0x1000_8000));
     let mut off = device(0xa00_0200);
     off.add_property(bytes("status", b"disabled\0"));
@@ -98,7 +109,7 @@ fn pci_host_is_taken_with_a_window_that_is_the_same_on_both_sides() {
     with(vec![pci(0x200_0000, 0x1000_0000, 0x1000_0000)], |tree| {
         let access = Access::Memory { base: 0x40_1000_0000, buses: 256 };
         let window = Window::new(0x1000_0000, 0x3eff_0000);
-        assert_eq!(tree.pci, [Host { access, window, reach: REACH }]);
+        assert_eq!(tree.pci, [Host { access, window }]);
     });
     // I/O ports, memory of 64 bits, and addresses that mean something else to the processor.
     for (kind, parent) in
@@ -120,18 +131,85 @@ fn console_is_what_the_path_or_the_alias_names() {
         )
     };
     let chosen = |path: &[u8]| node("chosen", vec![bytes("stdout-path", path)]);
-    let pl011 = Some(Port::Pl011(0x900_0000));
+    let pl011 = Some(Serial::Pl011(0x900_0000));
     let kind = b"arm,pl011\0arm,primecell\0";
     with(vec![uart(kind), chosen(b"/serial@9000000:115200n8\0")], |tree| {
         assert_eq!(tree.console, pl011);
     });
     let aliases = node("aliases", vec![bytes("serial0", b"/serial@9000000\0")]);
     with(vec![uart(b"ns16550a\0"), aliases, chosen(b"serial0\0")], |tree| {
-        assert_eq!(tree.console, Some(Port::Ns16550(0x900_0000)));
+        assert_eq!(tree.console, Some(Serial::bytes(0x900_0000)));
     });
+    let mut first = node("serial@8000000", vec![bytes("compatible", b"ns16550\0")]);
+    first.add_property(cells("reg", &[0, 0x800_0000, 0, 8]));
     for path in [&b"/gone\0"[..], b"serial1\0", b"\xff\0", b"\0"] {
-        with(vec![uart(kind), chosen(path)], |tree| assert_eq!(tree.console, None));
+        with(vec![first.clone(), uart(kind), chosen(path)], |tree| {
+            assert_eq!(tree.console, Some(Serial::bytes(0x800_0000)), "the first there is");
+        });
+        with(vec![chosen(path)], |tree| assert_eq!(tree.console, None));
     }
+    let mut off = first.clone();
+    off.add_property(bytes("status", b"disabled\0"));
+    with(vec![off, uart(kind)], |tree| {
+        assert_eq!((tree.console, tree.ports.len()), (pl011, 1), "one that is off is not");
+    });
+}
+
+#[test]
+fn registers_of_a_port_are_as_far_apart_and_as_wide_as_the_tree_says() {
+    let uart = |more: &[(&str, u32)]| {
+        let mut uart = node("serial@fe201000", vec![bytes("compatible", b"snps,dw-apb-uart\0")]);
+        uart.add_property(cells("reg", &[0, 0xfe20_1000, 0, 0x100]));
+        more.iter().for_each(|(name, value)| uart.add_property(cells(name, &[*value])));
+        vec![uart]
+    };
+    let at = 0xfe20_1000;
+    with(uart(&[("reg-shift", 2)]), |tree| {
+        assert_eq!(tree.console, Some(Serial::Ns16550 { at, shift: 2, width: Width::Byte }));
+    });
+    with(uart(&[("reg-shift", 2), ("reg-io-width", 4)]), |tree| {
+        assert_eq!(tree.console, Some(Serial::Ns16550 { at, shift: 2, width: Width::Word }));
+    });
+    for wrong in [&[("reg-io-width", 2)][..], &[("reg-shift", 9)], &[("reg-io-width", 4)]] {
+        with(uart(wrong), |tree| assert_eq!(tree.console, None, "{wrong:?}"));
+    }
+}
+
+#[test]
+fn addresses_below_a_bus_are_those_that_the_processor_has_for_them() {
+    let device = |at: u32| {
+        let name = format!("serial@{at:x}");
+        let uart = vec![bytes("compatible", b"arm,pl011\0"), cells("reg", &[0, at, 0, 0x200])];
+        node(&name, uart)
+    };
+    // As the buses of a Raspberry Pi are: 0x7e000000 there is 0xfe000000 here.
+    let ranges = [0, 0x7e00_0000, 0, 0xfe00_0000, 0, 0x180_0000];
+    let console = |bus: DeviceTreeNode| {
+        let blob = tree(vec![bus]);
+        parse(Blob::new(&blob).unwrap(), REACH).console
+    };
+    let mut soc = bus(&ranges);
+    soc.add_child(device(0x7e20_1000));
+    assert_eq!(console(soc.clone()), Some(Serial::Pl011(0xfe20_1000)));
+    let mut outer = bus(&[0, 0xfe00_0000, 0x10, 0xfe00_0000, 0, 0x180_0000]);
+    outer.add_child(soc);
+    assert_eq!(console(outer), Some(Serial::Pl011(0x10_fe20_1000)), "through both");
+    let mut soc = bus(&ranges);
+    soc.add_child(device(0x7f7f_ff00));
+    assert_eq!(console(soc), None, "its end lies beyond the range");
+    let mut apart = node("i2c", vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])]);
+    apart.add_child(device(0x20));
+    assert_eq!(console(apart), None, "the processor has no address for it");
+}
+
+#[test]
+fn test_device_is_what_the_tree_names() {
+    let mut test = node("test@100000", vec![bytes("compatible", b"sifive,test1\0syscon\0")]);
+    test.add_property(cells("reg", &[0, 0x10_0000, 0, 0x1000]));
+    let mut soc = bus(&[]);
+    soc.add_child(test);
+    with(vec![soc], |tree| assert_eq!(tree.test_device, Some(0x10_0000)));
+    with(Vec::new(), |tree| assert_eq!(tree.test_device, None));
 }
 
 #[test]
@@ -167,7 +245,7 @@ fn firmware_and_counter_are_read() {
 }
 
 #[test]
-fn heap_is_the_largest_piece_behind_the_image_that_nobody_has_reserved() {
+fn memory_behind_the_image_that_nobody_has_reserved_is_free() {
     let reserved = |at: u32, len: u32| {
         let mut all = node(
             "reserved-memory",
@@ -178,22 +256,25 @@ fn heap_is_the_largest_piece_behind_the_image_that_nobody_has_reserved() {
         all
     };
     let image_end = 0x8030_0000;
+    let free = |tree: Parsed<'_>| tree.ram.free(image_end, u64::MAX).unwrap();
     with(vec![memory(0x8000_0000, 0x400_0000)], |tree| {
-        assert_eq!(tree.heap(image_end), image_end..0x8400_0000);
+        assert_eq!(free(tree), [image_end..0x8400_0000]);
     });
     // Below the image, in the middle of what is left, at its end, and over all of it.
-    for (at, len, heap) in [
-        (0x8000_0000, 0x4_0000, image_end..0x8400_0000),
-        (0x8100_0000, 0x10_0000, 0x8110_0000..0x8400_0000),
-        (0x83f0_0000, 0x10_0000, image_end..0x83f0_0000),
-        (0x8000_0000, 0x800_0000, 0..0),
+    for (at, len, pieces) in [
+        (0x8000_0000, 0x4_0000, &[image_end..0x8400_0000][..]),
+        (0x8100_0000, 0x10_0000, &[image_end..0x8100_0000, 0x8110_0000..0x8400_0000]),
+        (0x83f0_0000, 0x10_0000, &[image_end..0x83f0_0000]),
+        (0x8000_0000, 0x800_0000, &[]),
     ] {
         with(vec![memory(0x8000_0000, 0x400_0000), reserved(at, len)], |tree| {
-            assert_eq!(tree.heap(image_end), heap, "{at:#x}");
+            assert_eq!(free(tree), pieces, "{at:#x}");
         });
     }
     let two = vec![memory(0x8000_0000, 0x100_0000), memory(0xa000_0000, 0x200_0000)];
-    with(two, |tree| assert_eq!(tree.heap(image_end), 0xa000_0000..0xa200_0000));
+    with(two, |tree| {
+        assert_eq!(free(tree), [image_end..0x8100_0000, 0xa000_0000..0xa200_0000]);
+    });
 }
 
 /// A machine with everything that is looked at.
@@ -205,7 +286,7 @@ fn machine() -> Vec<u8> {
         bytes("compatible", b"arm,pl011\0arm,primecell\0"),
         cells("reg", &[0, 0x900_0000, 0, 8]),
     ];
-    let mut soc = node("soc", vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])]);
+    let mut soc = bus(&[]);
     soc.add_child(node("serial@9000000", uart));
     let psci = vec![bytes("compatible", b"arm,psci-1.0\0"), bytes("method", b"hvc\0")];
     let stdout = bytes("stdout-path", b"/soc/serial:115200\0");
@@ -224,9 +305,10 @@ fn machine() -> Vec<u8> {
 fn path_may_leave_out_addresses_and_go_through_nodes() {
     let blob = machine();
     let parsed = parse(Blob::new(&blob).unwrap(), REACH);
-    assert_eq!(parsed.console, Some(Port::Pl011(0x900_0000)));
+    assert_eq!(parsed.console, Some(Serial::Pl011(0x900_0000)));
     assert_eq!((parsed.psci, parsed.timebase_hz), (Some(Conduit::Hypervisor), Some(10_000_000)));
-    assert_eq!((parsed.ram.len(), parsed.reserved.len(), parsed.pci.len()), (1, 1, 1));
+    let (ranges, taken) = (parsed.ram.ranges.len(), parsed.ram.taken.len());
+    assert_eq!((ranges, taken, parsed.pci.len()), (1, 1, 1));
 }
 
 #[test]
@@ -236,8 +318,8 @@ fn broken_tree_is_refused_or_read_as_far_as_it_goes() {
         if let Ok(tree) = Blob::new(blob) {
             let parsed = parse(tree, REACH);
             // Also what is made of it ends, and stays inside.
-            let heap = parsed.heap(0x8020_0000);
-            assert!(heap.start <= heap.end);
+            let free = parsed.ram.free(0x8020_0000, u64::MAX);
+            assert!(free.is_none_or(|free| free.iter().all(|piece| piece.start < piece.end)));
         }
     };
     (0..whole.len()).for_each(|end| look(&whole[..end]));

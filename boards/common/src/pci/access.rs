@@ -3,9 +3,11 @@
 //! Always: a bus, device or register that the way does not reach reads as nothing, and writes to
 //! it are dropped.
 
-use core::ptr::{null_mut, with_exposed_provenance_mut};
+use core::ops::Range;
 
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
+
+use crate::registers::Registers;
 
 /// Bytes of configuration of one function in memory.
 const FUNCTION_BYTES: usize = 4096;
@@ -28,16 +30,38 @@ pub enum Access {
 }
 
 impl Access {
-    fn in_memory(base: usize, buses: u16, at: DeviceFunction, register: u8) -> *mut u32 {
-        if u16::from(at.bus) >= buses {
-            return null_mut();
+    /// Returns where configuration lies in memory, if it does.
+    pub fn range(&self) -> Option<Range<u64>> {
+        match *self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Ports => None,
+            Self::Memory { base, buses } => {
+                let start = u64::try_from(base).ok()?;
+                Some(start..start.checked_add(bytes_of(buses) as u64)?)
+            }
         }
-        let function = usize::from(at.bus) * BUS_FUNCTIONS
-            + usize::from(at.device) * 8
-            + usize::from(at.function);
-        let place = base + function * FUNCTION_BYTES + usize::from(register & !3);
-        with_exposed_provenance_mut(place)
     }
+}
+
+/// Bytes of the configuration of so many buses.
+fn bytes_of(buses: u16) -> usize {
+    usize::from(buses) * BUS_FUNCTIONS * FUNCTION_BYTES
+}
+
+/// The register of a function, in the memory of a bridge with so many buses, and its place there.
+fn in_memory(
+    base: usize,
+    buses: u16,
+    at: DeviceFunction,
+    register: u8,
+) -> Option<(Registers, usize)> {
+    let function =
+        usize::from(at.bus) * BUS_FUNCTIONS + usize::from(at.device) * 8 + usize::from(at.function);
+    let place = function * FUNCTION_BYTES + usize::from(register & !3);
+    let bytes = bytes_of(buses);
+    // SAFETY: `Bus::new`'s caller promised the configuration of `buses` buses.
+    let block = unsafe { Registers::new(base, bytes) }?;
+    (place < bytes).then_some((block, place))
 }
 
 impl ConfigurationAccess for Access {
@@ -47,14 +71,8 @@ impl ConfigurationAccess for Access {
             Self::Ports => crate::arch::pci_read(at.bus, at.device << 3 | at.function, register),
             #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
             Self::Ports => u32::MAX,
-            Self::Memory { base, buses } => {
-                let place = Self::in_memory(base, buses, at, register);
-                if place.is_null() {
-                    return u32::MAX;
-                }
-                // SAFETY: `Bus::new`'s caller promised the configuration of `buses` buses.
-                u32::from_le(unsafe { place.read_volatile() })
-            }
+            Self::Memory { base, buses } => in_memory(base, buses, at, register)
+                .map_or(u32::MAX, |(block, place)| block.read32(place)),
         }
     }
 
@@ -67,10 +85,8 @@ impl ConfigurationAccess for Access {
             #[cfg(all(target_arch = "x86_64", not(target_os = "none")))]
             Self::Ports => {}
             Self::Memory { base, buses } => {
-                let place = Self::in_memory(base, buses, at, register);
-                if !place.is_null() {
-                    // SAFETY: as in `read_word`.
-                    unsafe { place.write_volatile(value.to_le()) }
+                if let Some((mut block, place)) = in_memory(base, buses, at, register) {
+                    block.write32(place, value);
                 }
             }
         }

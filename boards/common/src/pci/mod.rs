@@ -1,7 +1,7 @@
 //! A PCI bus: what is on it, and addresses for what has none.
 //!
-//! Always: a device is enabled only when each of its memory ranges has a place of its own in what
-//! the processor can address; every walk has a bound, whatever the devices say.
+//! Always: a device is enabled only when each of its memory ranges has a place of its own; a range
+//! that somebody has placed stays there; every walk has a bound, whatever the devices say.
 //!
 //! Source: PCI Local Bus 3.0, 6; virtio-drivers sizes the ranges and knows the registers.
 
@@ -17,6 +17,7 @@ use virtio_drivers::transport::pci::bus::{
 };
 
 pub use access::Access;
+use window::Free;
 pub use window::Window;
 
 const DEVICES: u8 = 32;
@@ -43,8 +44,6 @@ pub struct Host {
     pub access: Access,
     /// Addresses for devices that have none yet.
     pub window: Window,
-    /// Where addresses end that the processor can use; a device beyond is moved into the window.
-    pub reach: u64,
 }
 
 /// A device's capability.
@@ -60,10 +59,11 @@ pub(crate) struct Capability {
 pub struct Bus<C: ConfigurationAccess> {
     access: C,
     root: PciRoot<C>,
-    window: Window,
+    free: Free,
     /// Whether what firmware placed in the window has been taken out of it.
     settled: bool,
-    reach: u64,
+    /// Maps registers to themselves; whether that can be.
+    map: fn(&Range<u64>) -> bool,
 }
 
 /// Why a device cannot be used.
@@ -76,35 +76,46 @@ pub(crate) enum Fault {
     },
     /// A register says something that no device may say.
     Register,
+    /// The processor cannot reach its memory at this address.
+    Unreachable {
+        /// Where it is.
+        address: u64,
+    },
 }
 
 impl<C: ConfigurationAccess> Bus<C> {
-    /// A bus behind `access`. Ranges that firmware has placed in the window are left where they
-    /// are, and what is placed here comes behind them.
+    /// A bus behind `access`. Ranges that somebody has placed are left where they are, and what is
+    /// placed here lies beside them.
     ///
     /// # Safety
     ///
     /// `access` reaches a host bridge's configuration, or reads as nothing, and nobody else uses
-    /// it; nothing lies in the window but devices of this bus.
-    pub unsafe fn new(access: C, window: Window, reach: u64) -> Self {
+    /// it; nothing lies in the window but devices of this bus. `map` maps registers uncached.
+    pub unsafe fn new(access: C, window: Window, map: fn(&Range<u64>) -> bool) -> Self {
         // SAFETY: both copies live in this value, whose methods take turns.
         let root = PciRoot::new(unsafe { access.unsafe_clone() });
-        Self { access, root, window, settled: false, reach }
+        Self { access, root, free: Free::new(window), settled: false, map }
+    }
+
+    /// Takes addresses out of the window that are something else's.
+    pub fn keep(&mut self, used: Range<u64>) {
+        self.free.keep(used);
     }
 
     /// Takes what firmware has placed out of the window.
     fn settle(&mut self) {
-        let mut window = self.window;
+        let mut free = self.free.clone();
         self.each(&mut |bus, at| {
             let command = bus.turn_off(at);
-            for bar in bus.root.bars(at).unwrap_or_default().into_iter().flatten() {
+            // A device whose ranges make no sense is not enabled.
+            for bar in bus.root.bars(at).into_iter().flatten().flatten() {
                 if let Some((address, bytes)) = bar.memory_address_size() {
-                    window.keep(address..address.saturating_add(bytes));
+                    free.keep(address..address.saturating_add(bytes));
                 }
             }
             bus.root.set_command(at, command);
         });
-        (self.window, self.settled) = (window, true);
+        (self.free, self.settled) = (free, true);
     }
 
     /// Whether the first function of bus 0, where a host bridge has its own configuration, is there.
@@ -205,35 +216,52 @@ impl<C: ConfigurationAccess> Bus<C> {
         command
     }
 
-    /// Gives every memory range of a device an address, enables the device, and lets it reach
-    /// memory. The answer is where its ranges are, by the number of their register.
+    /// Gives every memory range of a device an address that has none, and lets the device answer
+    /// there. The answer is where its ranges are, by the number of their register.
     pub(crate) fn enable(
         &mut self,
         at: DeviceFunction,
     ) -> Result<[Option<Range<u64>>; BARS], Fault> {
         let command = self.turn_off(at);
+        let places = self.place(at);
+        // Also one that cannot be used answers again where it did.
+        let on = if places.is_ok() { Command::MEMORY_SPACE } else { Command::empty() };
+        self.root.set_command(at, command | on);
+        places
+    }
+
+    /// The places of a device's memory ranges, which answer nowhere meanwhile.
+    fn place(&mut self, at: DeviceFunction) -> Result<[Option<Range<u64>>; BARS], Fault> {
         let bars = self.root.bars(at).map_err(|_| Fault::Register)?;
         let mut places = [const { None }; BARS];
         for (index, bar) in bars.iter().enumerate() {
             let Some(BarInfo::Memory { address_type, address, size, .. }) = bar else { continue };
             let mut start = *address;
-            let end = start.checked_add(*size).ok_or(Fault::Register)?;
-            if start == 0 || end > self.reach {
+            if start == 0 {
                 if !self.settled {
                     self.settle();
                 }
-                start = self.window.take(*size).ok_or(Fault::NoRoom { bytes: *size })?;
+                start = self.free.take(*size).ok_or(Fault::NoRoom { bytes: *size })?;
                 match address_type {
                     MemoryBarType::Width64 => self.root.set_bar_64(at, index as u8, start),
                     // The window lies below 4 GiB.
                     _ => self.root.set_bar_32(at, index as u8, start as u32),
                 }
             }
-            places[index] = Some(start..start + size);
+            places[index] = Some(start..start.checked_add(*size).ok_or(Fault::Register)?);
         }
-        let wanted = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
-        self.root.set_command(at, command | wanted);
         Ok(places)
+    }
+
+    /// Makes the processor reach a part of a device's memory.
+    pub(crate) fn map(&self, range: &Range<u64>) -> Result<(), Fault> {
+        if (self.map)(range) { Ok(()) } else { Err(Fault::Unreachable { address: range.start }) }
+    }
+
+    /// Lets a device that is used reach memory, and raise no interrupts.
+    pub(crate) fn give_memory(&mut self, at: DeviceFunction) {
+        let (_, command) = self.root.get_status_command(at);
+        self.root.set_command(at, command | Command::BUS_MASTER | Command::INTERRUPT_DISABLE);
     }
 }
 

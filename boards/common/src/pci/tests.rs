@@ -11,7 +11,7 @@ use crate::virtio::Slot;
 use crate::virtio::pci::{Pci, PciError};
 
 const WINDOW: Window = Window::new(0x1000_0000, 0x1010_0000);
-const REACH: u64 = 1 << 32;
+const REACH: u64 = 1 << 40;
 /// A 64-bit memory range, as the low bits of its register say.
 const WIDE: u32 = 0b100;
 
@@ -62,7 +62,7 @@ impl Fake {
 
     fn bus(&self) -> Bus<Self> {
         // SAFETY: the devices are this test's, and none answers in memory.
-        unsafe { Bus::new(self.clone(), WINDOW, REACH) }
+        unsafe { Bus::new(self.clone(), WINDOW, |range| range.end <= REACH) }
     }
 }
 
@@ -104,11 +104,17 @@ fn ranges_without_an_address_get_one_each_and_the_device_is_enabled() {
     assert_eq!(places[1], Some(0x1000_0000..0x1000_1000));
     assert_eq!(places[4], Some(0x1000_4000..0x1000_8000));
     assert_eq!(places[5], None, "the upper half of the one before");
-    assert_eq!(bus.enable(other).unwrap()[4], Some(0x1000_c000..0x1001_0000));
+    let others = bus.enable(other).unwrap();
+    assert_eq!(
+        (others[1].clone(), others[4].clone()),
+        (Some(0x1000_1000..0x1000_2000), Some(0x1000_8000..0x1000_c000))
+    );
     let values = fake.0.borrow()[&(0, 3, 0)].values;
     assert_eq!((values[8], values[9]), (0x1000_4000 | WIDE, 0));
-    // Memory, bus master, no interrupts.
-    assert_eq!(values[1] & 0x407, 0x406);
+    // Memory alone; a device that is used is bus master, too, and raises no interrupts.
+    assert_eq!(values[1] & 0x407, 0x002);
+    bus.give_memory(at);
+    assert_eq!(fake.0.borrow()[&(0, 3, 0)].values[1] & 0x407, 0x406);
 }
 
 #[test]
@@ -122,11 +128,17 @@ fn ranges_that_firmware_placed_stay_and_nothing_is_placed_upon_them() {
 }
 
 #[test]
-fn range_beyond_what_the_processor_reaches_is_moved() {
+fn range_that_somebody_placed_is_not_moved_however_high_it_lies() {
     let fake = Fake::default();
-    let at = fake.add(0, 1, 0, Function::new(0).with_wide(4, 0x4000, 0x80_0000_0000));
-    assert_eq!(fake.bus().enable(at).unwrap()[4], Some(0x1000_0000..0x1000_4000));
-    assert_eq!(fake.0.borrow()[&(0, 1, 0)].values[9], 0, "the upper half, too");
+    let at = fake.add(0, 1, 0, Function::new(0).with_wide(4, 0x4000, 0x40_0000_0000));
+    let beyond = fake.add(0, 2, 0, Function::new(0).with_wide(4, 0x4000, 0x400_0000_0000));
+    let mut bus = fake.bus();
+    let place = bus.enable(at).unwrap()[4].clone().unwrap();
+    assert_eq!((place.clone(), bus.map(&place)), (0x40_0000_0000..0x40_0000_4000, Ok(())));
+    let place = bus.enable(beyond).unwrap()[4].clone().unwrap();
+    assert_eq!(bus.map(&place), Err(Fault::Unreachable { address: 0x400_0000_0000 }));
+    let upper = |device: u8| fake.0.borrow()[&(0, device, 0)].values[9];
+    assert_eq!((upper(1), upper(2)), (0x40, 0x400));
 }
 
 #[test]
@@ -211,9 +223,22 @@ fn virtio_device_that_names_memory_beyond_its_own_is_not_used() {
 }
 
 #[test]
+fn virtio_device_that_nobody_wants_is_left_as_it_is() {
+    let fake = Fake::default();
+    let mut function = Function::new(0).with_wide(4, 0x4000, 0);
+    // A source of entropy.
+    function.values[0] = 0x1044_1af4;
+    let at = fake.add(0, 1, 0, function.clone());
+    // SAFETY: the function is looked at once; none of these comes so far as to touch memory.
+    let slot = unsafe { Pci::probe(&mut fake.bus(), at) };
+    assert!(matches!(slot, Slot::Other(0x1044)), "{slot:?}");
+    assert_eq!(fake.0.borrow()[&(0, 1, 0)].values, function.values);
+}
+
+#[test]
 fn old_device_and_what_is_none_of_virtio_are_told_apart() {
     let none = |_: &mut Function| {};
-    assert!(matches!(probed(0x1001_1af4, none), Slot::Legacy));
+    assert!(matches!(probed(0x1001_1af4, |function| function.values[11] = 2 << 16), Slot::Legacy));
     assert!(matches!(probed(0x1110_1af4, none), Slot::Other(0x1110)), "ivshmem");
     assert!(matches!(probed(0x2922_8086, none), Slot::Other(0x2922)));
 }

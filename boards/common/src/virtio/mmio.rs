@@ -4,17 +4,15 @@
 //! Always: only blocks with the magic and version 1 or 2 become transports. Unlike the transport
 //! of virtio-drivers this one takes any device id, because that one refuses virtio-fs (26).
 
-use core::hint::assert_unchecked;
-
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{Error, PAGE_SIZE, PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::registers::Registers;
 use super::{Found, Place, Slot};
+use crate::registers::Registers;
 
 /// Bytes of one block: 256 of registers, then the device's configuration.
-const BLOCK_BYTES: usize = 512;
+pub(crate) const BLOCK_BYTES: usize = 512;
 /// "virt", little-endian.
 const MAGIC: u32 = 0x7472_6976;
 
@@ -85,25 +83,16 @@ impl Mmio {
         }
     }
 
-    /// Tells the compiler how long the block is, so that no access of a register looks again.
-    fn is_whole(&self) {
-        // SAFETY: `probe` makes no other.
-        unsafe { assert_unchecked(self.block.len() == BLOCK_BYTES) };
-    }
-
     fn read(&self, register: Register) -> u32 {
-        self.is_whole();
         self.block.read32(register as usize)
     }
 
     fn write(&mut self, register: Register, value: u32) {
-        self.is_whole();
         self.block.write32(register as usize, value);
     }
 
     /// Writes a 64-bit address to a pair of registers.
     fn write_pair(&mut self, low: Register, value: u64) {
-        self.is_whole();
         self.block.write32(low as usize, value as u32);
         self.block.write32(low as usize + 4, (value >> 32) as u32);
     }
@@ -218,13 +207,7 @@ impl Transport for Mmio {
 
     fn read_config_space<V: FromBytes + IntoBytes>(&self, offset: usize) -> Result<V> {
         let at = self.config(offset, size_of::<V>())?;
-        let mut value = V::new_zeroed();
-        // Byte by byte: a device must allow it for its configuration (virtio 1.2, 4.2.2.2), and
-        // it serves every width and alignment.
-        for (index, byte) in value.as_mut_bytes().iter_mut().enumerate() {
-            *byte = self.block.read8(at + index);
-        }
-        Ok(value)
+        Ok(self.block.read_field(at))
     }
 
     fn write_config_space<V: IntoBytes + Immutable>(
@@ -233,9 +216,7 @@ impl Transport for Mmio {
         value: V,
     ) -> Result<()> {
         let at = self.config(offset, size_of::<V>())?;
-        for (index, &byte) in value.as_bytes().iter().enumerate() {
-            self.block.write8(at + index, byte);
-        }
+        self.block.write_field(at, &value);
         Ok(())
     }
 }

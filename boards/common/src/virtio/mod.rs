@@ -15,7 +15,6 @@ mod hal;
 pub mod mmio;
 pub mod pci;
 pub(crate) mod port;
-mod registers;
 pub(crate) mod ring;
 mod used;
 

@@ -13,9 +13,9 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use virtio_drivers::{Error, PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::registers::Registers;
-use super::{Found, Place, Slot};
+use super::{BLOCK, FILE_SYSTEM, Found, Place, Slot};
 use crate::pci::{Bus, Capability, Fault};
+use crate::registers::Registers;
 
 const VENDOR: u16 = 0x1af4;
 /// Devices that also have the layout before virtio 1.0; the subsystem says what they are.
@@ -55,6 +55,8 @@ pub enum PciError {
     NoRoom(u64),
     /// A base address register is wrong.
     Register,
+    /// The processor cannot reach its memory at this address.
+    Unreachable(u64),
     /// A structure of this kind is missing, too short, or outside of the device's memory.
     Structure(u8),
 }
@@ -64,6 +66,9 @@ impl fmt::Display for PciError {
         match self {
             Self::NoRoom(bytes) => write!(f, "there is no room for its {bytes:#x} bytes of memory"),
             Self::Register => f.write_str("a base address register is wrong"),
+            Self::Unreachable(address) => {
+                write!(f, "its memory at {address:#x} is beyond what the processor can reach")
+            }
             Self::Structure(kind) => write!(
                 f,
                 "its {} structure is missing, too short, or outside of its memory",
@@ -73,6 +78,16 @@ impl fmt::Display for PciError {
                     _ => "device configuration",
                 }
             ),
+        }
+    }
+}
+
+impl From<Fault> for PciError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::NoRoom { bytes } => Self::NoRoom(bytes),
+            Fault::Register => Self::Register,
+            Fault::Unreachable { address } => Self::Unreachable(address),
         }
     }
 }
@@ -102,7 +117,7 @@ impl Pci {
     ///
     /// # Safety
     ///
-    /// No other [`Pci`] uses the function, and its memory is mapped uncached.
+    /// No other [`Pci`] uses the function.
     pub unsafe fn probe<C: ConfigurationAccess>(
         bus: &mut Bus<C>,
         at: DeviceFunction,
@@ -114,6 +129,10 @@ impl Pci {
             device if TRANSITIONAL.contains(&device) => u32::from(bus.subsystem(at).1),
             device => return Slot::Other(device),
         };
+        // What nobody wants stays as it is.
+        if !matches!(id, BLOCK | FILE_SYSTEM) {
+            return Slot::Other(device);
+        }
         // SAFETY: the caller promises what this asks for.
         match unsafe { Self::start(bus, at, id) } {
             Ok(transport) => {
@@ -138,14 +157,14 @@ impl Pci {
         let (common, notify, config) = (found(COMMON), found(NOTIFY), found(DEVICE));
         let common = common.ok_or(PciError::Structure(COMMON))?;
         let notify = notify.ok_or(PciError::Structure(NOTIFY))?;
-        let bars = bus.enable(at).map_err(|fault| match fault {
-            Fault::NoRoom { bytes } => PciError::NoRoom(bytes),
-            Fault::Register => PciError::Register,
-        })?;
+        let bars = bus.enable(at)?;
         let block = |structure: Structure, kind| {
             let place = inside(&bars, structure).ok_or(PciError::Structure(kind))?;
-            // SAFETY: the structure lies in memory of this device alone, which is enabled.
-            let block = unsafe { Registers::new(place, structure.length as usize) };
+            bus.map(&place)?;
+            let start = usize::try_from(place.start).map_err(|_| PciError::Structure(kind))?;
+            // SAFETY: the structure lies in memory of this device alone, which is enabled and
+            // mapped uncached.
+            let block = unsafe { Registers::new(start, structure.length as usize) };
             block.ok_or(PciError::Structure(kind))
         };
         let multiplier = notify.multiplier;
@@ -153,11 +172,13 @@ impl Pci {
         if common.len() < COMMON_BYTES {
             return Err(PciError::Structure(COMMON));
         }
+        let config = config.map(|config| block(config, DEVICE)).transpose()?;
+        bus.give_memory(at);
         Ok(Self {
             device_id,
             common,
             notify,
-            config: config.map(|config| block(config, DEVICE)).transpose()?,
+            config,
             notify_multiplier: multiplier,
             doorbells: [usize::MAX; QUEUES],
         })
@@ -206,15 +227,12 @@ fn structure<C: ConfigurationAccess>(
     })
 }
 
-/// The address of a structure that lies in the device's memory.
-fn inside(bars: &[Option<Range<u64>>], structure: Structure) -> Option<usize> {
+/// Where a structure is that lies in the device's memory.
+fn inside(bars: &[Option<Range<u64>>], structure: Structure) -> Option<Range<u64>> {
     let range = bars.get(usize::from(structure.bar))?.as_ref()?;
     let start = range.start.checked_add(structure.offset.into())?;
     let end = start.checked_add(structure.length.into())?;
-    if end > range.end {
-        return None;
-    }
-    usize::try_from(start).ok()
+    (end <= range.end).then_some(start..end)
 }
 
 impl Transport for Pci {
@@ -307,13 +325,7 @@ impl Transport for Pci {
     }
 
     fn read_config_space<V: FromBytes + IntoBytes>(&self, offset: usize) -> Result<V> {
-        let config = self.config(offset, size_of::<V>())?;
-        let mut value = V::new_zeroed();
-        // Byte by byte, which a device must allow (virtio 1.2, 4.1.3.1).
-        for (index, byte) in value.as_mut_bytes().iter_mut().enumerate() {
-            *byte = config.read8(offset + index);
-        }
-        Ok(value)
+        Ok(self.config(offset, size_of::<V>())?.read_field(offset))
     }
 
     fn write_config_space<V: IntoBytes + Immutable>(
@@ -323,9 +335,7 @@ impl Transport for Pci {
     ) -> Result<()> {
         self.config(offset, size_of::<V>())?;
         let Some(config) = &mut self.config else { return Err(Error::ConfigSpaceMissing) };
-        for (index, &byte) in value.as_bytes().iter().enumerate() {
-            config.write8(offset + index, byte);
-        }
+        config.write_field(offset, &value);
         Ok(())
     }
 }

@@ -10,10 +10,10 @@ pub(crate) fn ticks() -> u64 {
     ticks
 }
 
-/// Ticks a second.
-pub(crate) fn ticks_per_second() -> u64 {
-    let rate;
+/// Returns the ticks a second, if firmware has said so.
+pub(crate) fn ticks_per_second() -> Option<u64> {
+    let rate: u64;
     // SAFETY: EL1 may always read it.
     unsafe { asm!("mrs {}, cntfrq_el0", out(reg) rate, options(nomem, nostack)) };
-    rate
+    (rate > 0).then_some(rate)
 }

@@ -202,10 +202,13 @@ global_asm!(
 /// The first Rust code: what the machine is, its memory, then the platform.
 extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
     let tree = crate::device_tree::read(tree);
-    super::paging::refine(tree.ram.iter().cloned());
+    super::paging::refine(&tree.ram);
     crate::start::run(crate::start::Boot {
         cmdline: tree.cmdline,
-        heap: tree.heap.clone(),
+        ram: tree.ram.clone(),
+        free_from: crate::start::image_end(),
+        split: u64::MAX,
         clock: crate::arch::Calibration::begin(entry_ticks),
+        acpi: Ok(crate::acpi::Facts::default()),
     })
 }

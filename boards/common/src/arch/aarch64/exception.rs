@@ -10,6 +10,7 @@ use core::arch::{asm, global_asm};
 use core::fmt::Write;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use crate::text::Message;
 use crate::verdict::{self, Ending};
 
 // 16 vectors of 128 bytes each. Which one it was tells the kind.
@@ -63,7 +64,7 @@ extern "C" fn report(vector: u64, elr: u64, esr: u64, far: u64, sp: u64, lr: u64
         // SAFETY: waiting is always allowed.
         unsafe { asm!("wfi", options(nomem, nostack)) };
     }
-    let mut message = verdict::Message::new();
+    let mut message = Message::new();
     let class = esr >> 26 & 0x3f;
     // A message that is full is cut, which is what is wanted.
     let _ = write!(
@@ -73,7 +74,7 @@ extern "C" fn report(vector: u64, elr: u64, esr: u64, far: u64, sp: u64, lr: u64
         ["synchronous", "interrupt", "fast interrupt", "system error"][(vector & 3) as usize],
         name(class),
     );
-    verdict::emergency(Ending::Exception, message.as_bytes())
+    verdict::emergency(Ending::Exception, message.as_str())
 }
 
 fn name(class: u64) -> &'static str {

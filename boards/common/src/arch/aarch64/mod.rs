@@ -8,22 +8,26 @@ mod entry;
 mod exception;
 mod gic;
 mod halt;
-mod memory;
 mod nap;
 mod paging;
 mod random;
 mod semihosting;
 
 pub(crate) use clock::{ticks, ticks_per_second};
-pub(crate) use halt::switch_off;
-pub(crate) use memory::{load32, store32};
+pub(crate) use halt::end;
 pub(crate) use nap::nap;
-pub(crate) use paging::forget_translations;
+pub(crate) use paging::{REACH, forget_translations, map};
 pub(crate) use random::random;
 pub(crate) use semihosting::semihosting_call;
 
-/// Where addresses of devices end that are mapped (see `paging`).
-pub(crate) const REACH: u64 = 512 << 30;
+/// Returns whether software plays the processor, by an implementer's code that is kept for it (Arm
+/// ARM, MIDR_EL1).
+pub(crate) fn is_emulated() -> bool {
+    let id: u64;
+    // SAFETY: reading who made the processor has no effect.
+    unsafe { core::arch::asm!("mrs {}, midr_el1", out(reg) id, options(nomem, nostack)) };
+    id >> 24 & 0xff == 0
+}
 
 /// Turns interrupts off; the answer is whether they were on.
 pub(crate) fn interrupts_off() -> bool {

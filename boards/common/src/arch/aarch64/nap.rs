@@ -18,8 +18,9 @@ const ON: u64 = 1;
 /// Waits for `ns` nanoseconds; not at all where that cannot be.
 pub(crate) fn nap(ns: u32) {
     static REACHES: Once<bool> = Once::new();
-    if *REACHES.call_once(reaches) {
-        set(ticks_of(ns), ON);
+    let Some(hz) = super::ticks_per_second() else { return };
+    if *REACHES.call_once(|| reaches(hz)) {
+        set(ticks_of(ns, hz), ON);
         // SAFETY: waiting is always allowed.
         unsafe { asm!("dsb sy", "wfi", options(nostack, preserves_flags)) };
         set(0, 0);
@@ -27,24 +28,23 @@ pub(crate) fn nap(ns: u32) {
 }
 
 /// Lets the timer's interrupt through, and tries whether it arrives.
-fn reaches() -> bool {
+fn reaches(hz: u64) -> bool {
     let Some((tree, place)) = device_tree::get().and_then(|tree| Some((tree, tree.gic?))) else {
         return false;
     };
     // Registers are mapped below the reach. Where there is RAM, the address is one of another bus.
     let is_device = |block: &usize| {
         let at = *block as u64;
-        let end = at.saturating_add(gic::BLOCK_BYTES);
-        let is_ram = tree.ram.iter().any(|ram| ram.start < end && at < ram.end);
-        end <= super::REACH && !is_ram
+        let block = at..at.saturating_add(gic::BLOCK_BYTES);
+        block.end <= super::REACH && !tree.ram.overlaps(&block)
     };
     if !place.blocks().iter().all(is_device) {
         return false;
     }
-    let gic = Gic::begin(place);
+    let Some(gic) = Gic::begin(place) else { return false };
     set(0, ON);
     // It takes a moment, under a hypervisor that of leaving the guest and coming back.
-    let until = super::ticks() + ticks_of(ARRIVES_NS);
+    let until = super::ticks() + ticks_of(ARRIVES_NS, hz);
     let mut arrives = gic.timer_is_pending();
     while !arrives && super::ticks() < until {
         arrives = gic.timer_is_pending();
@@ -53,8 +53,8 @@ fn reaches() -> bool {
     arrives
 }
 
-fn ticks_of(ns: u32) -> u64 {
-    u64::from(ns) * super::ticks_per_second() / 1_000_000_000
+fn ticks_of(ns: u32, hz: u64) -> u64 {
+    u64::from(ns) * hz / 1_000_000_000
 }
 
 /// Sets the timer to so many ticks from now.

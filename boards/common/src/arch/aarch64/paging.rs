@@ -1,15 +1,17 @@
-//! The page tables: 0..512 GiB mapped to itself, 1 GiB an entry.
+//! The page tables: 0..512 GiB mapped to itself, 1 GiB an entry, 2 MiB where a GiB has RAM and
+//! registers.
 //!
 //! Always: an entry is cached memory only if RAM lies in it; the page below the stack is not
 //! mapped, so that an overflow is a fault with an address and no silent overwrite.
 //!
-//! Source: Arm ARM, D8.3 (descriptors), D8.6 (attributes). A machine with RAM and devices in one
-//! GiB is not served: its devices would be cached.
+//! Source: Arm ARM, D8.3 (descriptors), D8.6 (attributes).
 
 use core::arch::asm;
 use core::ops::Range;
 
+use crate::arch::Kind;
 use crate::arch::stack::STACK;
+use crate::ram::Ram;
 
 /// A block or page that may be used: AF set.
 const USED: u64 = 1 << 10;
@@ -41,36 +43,73 @@ const EMPTY: Table = Table([0; 512]);
 
 /// Level 1, which the entry code fills.
 pub(super) static mut LEVEL1: Table = EMPTY;
-/// Splits the GiB, and in it the 2 MiB, that hold the stack's guard.
-static mut LEVEL2: Table = EMPTY;
+/// Split the GiB that have RAM and registers, and the one with the stack's guard. Each is filled
+/// before it is used, so nobody zeroes them.
+#[unsafe(link_section = ".bss.stack")]
+static mut LEVEL2: [Table; SPLITS_MAX] = [EMPTY; SPLITS_MAX];
+/// Splits the 2 MiB that hold the stack's guard.
+#[unsafe(link_section = ".bss.stack")]
 static mut LEVEL3: Table = EMPTY;
 
-/// Caches every GiB with RAM, and unmaps the guard page. `ram` yields ranges in bytes.
-pub(super) fn refine(ram: impl Iterator<Item = Range<u64>>) {
-    let level1 = &raw mut LEVEL1;
+/// The GiB that may be split.
+const SPLITS_MAX: usize = 16;
+
+/// Where addresses end that are mapped.
+pub(crate) const REACH: u64 = 512 * GIB;
+
+/// Caches RAM, and unmaps the guard page; called once.
+///
+/// # Panics
+///
+/// If more GiB than there are tables for have both RAM and registers.
+pub(super) fn refine(ram: &Ram) {
+    let (level1, level2) = (&raw mut LEVEL1, &raw mut LEVEL2);
     // SAFETY: called once, on the only processor; nothing else names the table after the entry
     // code filled it. The walker reads it at any time, but each store below is one aligned u64
     // that leaves the entry valid.
     let level1 = unsafe { &mut (*level1).0 };
-    for ram in ram {
-        for index in ram.start / GIB..ram.end.div_ceil(GIB) {
-            if let Some(entry) = level1.get_mut(index as usize) {
-                *entry = (index * GIB) | CACHED;
+    // SAFETY: as above, and the tables are not in use yet.
+    let mut tables = unsafe { &mut *level2 }.iter_mut();
+    let guard = (&raw const STACK).addr() as u64;
+    for (index, entry) in level1.iter_mut().enumerate() {
+        let start = index as u64 * GIB;
+        let gib = start..start + GIB;
+        let is_ram = |range: &Range<u64>| ram.ranges.iter().any(|ram| contains(ram, range));
+        if gib.contains(&guard) || ram.overlaps(&gib) && !is_ram(&gib) {
+            let table = tables.next().expect("memory: its map has more pieces than can be served");
+            for (block, slot) in table.0.iter_mut().enumerate() {
+                let block = start + block as u64 * MIB_2;
+                let is_cached = ram.overlaps(&(block..block + MIB_2));
+                *slot = block | if is_cached { CACHED } else { DEVICE };
             }
+            if gib.contains(&guard) {
+                table.0[(guard / MIB_2 % 512) as usize] = guarded(guard);
+            }
+            *entry = (&raw const *table).addr() as u64 | TABLE;
+        } else if is_ram(&gib) {
+            *entry = start | CACHED;
         }
     }
-    let guard = (&raw const STACK).addr() as u64;
-    let (level2, level3) = (&raw mut LEVEL2, &raw mut LEVEL3);
-    // SAFETY: as above, and the table is not in use yet.
+    forget_translations();
+}
+
+fn contains(one: &Range<u64>, other: &Range<u64>) -> bool {
+    one.start <= other.start && other.end <= one.end
+}
+
+/// The entry of the 2 MiB in which the page at `guard` is not mapped.
+fn guarded(guard: u64) -> u64 {
+    let level3 = &raw mut LEVEL3;
+    // SAFETY: called once, on the only processor, and the table is not in use yet.
     let pages = unsafe { &mut (*level3).0 };
     fill(pages, guard & !(MIB_2 - 1), KIB_4, CACHED | TABLE);
     pages[(guard / KIB_4 % 512) as usize] = 0;
-    // SAFETY: as above.
-    let blocks = unsafe { &mut (*level2).0 };
-    fill(blocks, guard & !(GIB - 1), MIB_2, CACHED);
-    blocks[(guard / MIB_2 % 512) as usize] = level3.addr() as u64 | TABLE;
-    level1[(guard / GIB) as usize] = level2.addr() as u64 | TABLE;
-    forget_translations();
+    level3.addr() as u64 | TABLE
+}
+
+/// Whether a range is mapped: all is, below the end, and RAM is cached since entry.
+pub(crate) fn map(range: &Range<u64>, _: Kind) -> Option<()> {
+    (range.end <= REACH).then_some(())
 }
 
 fn fill(table: &mut [u64; 512], start: u64, bytes: u64, attributes: u64) {

@@ -2,9 +2,6 @@
 
 use core::arch::asm;
 
-/// What QEMU has, for a tree that does not tell.
-const RATE_HZ: u64 = 10_000_000;
-
 /// Reads the counter.
 pub(crate) fn ticks() -> u64 {
     let ticks;
@@ -13,7 +10,7 @@ pub(crate) fn ticks() -> u64 {
     ticks
 }
 
-/// Ticks a second.
-pub(crate) fn ticks_per_second() -> u64 {
-    crate::device_tree::get().and_then(|tree| tree.timebase_hz).unwrap_or(RATE_HZ)
+/// Returns the ticks a second, if the device tree tells.
+pub(crate) fn ticks_per_second() -> Option<u64> {
+    crate::device_tree::get()?.timebase_hz
 }

@@ -125,7 +125,10 @@ extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
     let tree = crate::device_tree::read(tree);
     crate::start::run(crate::start::Boot {
         cmdline: tree.cmdline,
-        heap: tree.heap.clone(),
+        ram: tree.ram.clone(),
+        free_from: crate::start::image_end(),
+        split: u64::MAX,
         clock: crate::arch::Calibration::begin(entry_ticks),
+        acpi: Ok(crate::acpi::Facts::default()),
     })
 }

@@ -9,6 +9,7 @@
 use core::arch::global_asm;
 use core::fmt::Write;
 
+use crate::text::Message;
 use crate::verdict::{self, Ending};
 
 global_asm!(
@@ -43,7 +44,7 @@ global_asm!(
 );
 
 extern "C" fn report(cause: u64, pc: u64, value: u64, sp: u64, ra: u64) -> ! {
-    let mut message = verdict::Message::new();
+    let mut message = Message::new();
     // A message that is full is cut, which is what is wanted.
     let _ = write!(
         message,
@@ -51,7 +52,7 @@ extern "C" fn report(cause: u64, pc: u64, value: u64, sp: u64, ra: u64) -> ! {
          ra {ra:#x}",
         name(cause),
     );
-    verdict::emergency(Ending::Exception, message.as_bytes())
+    verdict::emergency(Ending::Exception, message.as_str())
 }
 
 fn name(cause: u64) -> &'static str {

@@ -12,9 +12,9 @@ mod paging;
 mod semihosting;
 
 pub(crate) use clock::{ticks, ticks_per_second};
-pub(crate) use halt::switch_off;
+pub(crate) use halt::end;
 pub(crate) use nap::nap;
-pub(crate) use paging::{REACH, forget_translations};
+pub(crate) use paging::{REACH, forget_translations, map};
 pub(crate) use semihosting::semihosting_call;
 
 /// Interrupts of the supervisor are on (sstatus.SIE).
@@ -24,6 +24,20 @@ const SIE: usize = 1 << 1;
 /// which nobody says.
 pub(crate) fn random() -> Option<u64> {
     None
+}
+
+/// Returns whether nobody is said to have made the processor, as an emulator says (SBI 2.0, 4.5).
+pub(crate) fn is_emulated() -> bool {
+    const BASE: usize = 0x10;
+    const VENDOR: usize = 4;
+    let (error, vendor): (isize, usize);
+    // SAFETY: the SBI answers such calls, also those that it does not know, and keeps all registers
+    // but these.
+    unsafe {
+        core::arch::asm!("ecall", out("a0") error, out("a1") vendor, in("a6") VENDOR,
+            in("a7") BASE);
+    }
+    error == 0 && vendor == 0
 }
 
 /// Turns interrupts off; the answer is whether they were on.

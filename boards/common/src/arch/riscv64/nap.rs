@@ -11,7 +11,8 @@ const STIE: usize = 1 << 5;
 
 /// Waits for `ns` nanoseconds; not at all where there is no such timer.
 pub(crate) fn nap(ns: u32) {
-    let ticks = u64::from(ns) * super::ticks_per_second() / 1_000_000_000;
+    let Some(hz) = super::ticks_per_second() else { return };
+    let ticks = u64::from(ns) * hz / 1_000_000_000;
     let error: isize;
     // SAFETY: the SBI answers such calls, also those that it does not know, and keeps all
     // registers but these.

@@ -7,7 +7,9 @@
 //! on without translation, and so without the guard.
 
 use core::arch::asm;
+use core::ops::Range;
 
+use crate::arch::Kind;
 use crate::arch::stack::STACK;
 
 /// Valid, all rights, accessed and dirty (which some processors do not set by themselves).
@@ -67,6 +69,11 @@ fn fill(table: &mut [u64], start: u64, bytes: u64) {
     for (index, slot) in table.iter_mut().enumerate() {
         *slot = entry(start + index as u64 * bytes) | LEAF;
     }
+}
+
+/// Whether a range is mapped: all is, below the end.
+pub(crate) fn map(range: &Range<u64>, _: Kind) -> Option<()> {
+    (range.end <= REACH).then_some(())
 }
 
 /// Makes the walker forget what it knew.

@@ -1,8 +1,8 @@
 //! From the PVH entry point (32-bit protected mode, paging off) to Rust in 64-bit mode.
 //!
 //! Always: the whole of 0..4 GiB is mapped to itself when Rust starts, writable, and cached as far
-//! as the image reaches; `paging` then gives the rest of RAM a cache. The stack has an unmapped
-//! page below it as soon as `paging` ran.
+//! as the image reaches; the platform then has `paging` give RAM a cache. The stack has an unmapped
+//! page below it as soon as Rust runs.
 //!
 //! Sources: Xen x86/HVM direct boot ABI (state at entry: EBX = start_info, flat 4 GiB segments);
 //! Intel SDM volume 3, 10.8.5 (switching to IA-32e mode).
@@ -11,6 +11,7 @@ use core::arch::naked_asm;
 
 use super::paging::{CACHED, PML4, Table, UNCACHED};
 use super::segments;
+use super::start_info::StartInfo;
 use crate::arch::stack::{STACK, Stack};
 
 /// Where the segment table is.
@@ -36,9 +37,16 @@ unsafe extern "C" fn pvh_start() -> ! {
     naked_asm!(
         ".code32",
         "cld",
-        "rdtsc", // the moment of entry, kept in EBP:EDI until 64-bit mode
-        "mov edi, eax",
+        "rdtsc", // the moment of entry, kept in EBP:ESI until 64-bit mode
+        "mov esi, eax",
         "mov ebp, edx",
+        // Zero what the file does not hold: not every loader does.
+        "lea edi, [__bss_start]",
+        "lea ecx, [__image_end]",
+        "sub ecx, edi",
+        "shr ecx, 2",
+        "xor eax, eax",
+        "rep stosd",
         "lea esp, [{stack} + {stack_len}]",
         // Level 4 and level 3: one and four entries, present and writable.
         "lea eax, [{pml4}]",
@@ -96,7 +104,7 @@ unsafe extern "C" fn pvh_start() -> ! {
         "mov gs, eax",
         // Upper halves are undefined after the switch; these moves clear them.
         "mov esp, esp",
-        "mov esi, edi",
+        "mov esi, esi",
         "mov ebp, ebp",
         "shl rbp, 32",
         "or rsi, rbp", // second argument: ticks at entry
@@ -118,23 +126,23 @@ unsafe extern "C" fn pvh_start() -> ! {
 
 const _: () = assert!(size_of::<Table>() == 4096);
 
-/// The first Rust code: processor tables, then the platform.
+/// The first Rust code: processor tables, what the loader says, then the platform.
 extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
     segments::load();
     super::exception::load();
-    let info = super::start_info::read(start_info);
-    let mut heap = 0..0;
-    for ram in info.ram() {
-        super::paging::cache(&ram);
-        let behind = super::start_info::behind_image(&ram);
-        if behind.len() > heap.len() {
-            heap = behind;
-        }
+    super::paging::guard();
+    super::halt::unless_ended();
+    let StartInfo { cmdline, ram, acpi } = super::start_info::read(start_info);
+    let told = acpi.as_ref().ok();
+    if let Some(power_off) = told.and_then(|facts| facts.power_off) {
+        super::halt::by_acpi(power_off);
     }
-    super::paging::finish();
     crate::start::run(crate::start::Boot {
-        cmdline: info.cmdline(),
-        heap,
-        clock: super::Calibration::begin(entry_ticks),
+        cmdline,
+        ram,
+        free_from: crate::start::image_end() + super::halt::MARK_BYTES,
+        split: super::paging::MAPPED_END,
+        clock: super::Calibration::begin(entry_ticks, told.and_then(|facts| facts.timer)),
+        acpi,
     })
 }

@@ -15,8 +15,8 @@ use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
-use super::apic::END_OF_INTERRUPT;
 use super::segments::{CODE, FAULT_STACK_INDEX};
+use crate::text::Message;
 use crate::verdict::{self, Ending};
 
 /// How many vectors are the processor's own.
@@ -58,24 +58,13 @@ global_asm!(
     vectors = const EXCEPTIONS,
 );
 
-// A nap ends by an interrupt, which has nothing more to do.
-global_asm!(
-    "nap_over:",
-    "push rax",
-    "mov eax, {end_of_interrupt}",
-    "mov dword ptr [rax], 0",
-    "pop rax",
-    "nothing_happened:",
-    "iretq",
-    end_of_interrupt = const END_OF_INTERRUPT,
-);
+// A nap ends by an interrupt, after which whoever napped goes on.
+global_asm!("nothing_happened:", "iretq");
 
 unsafe extern "C" {
     /// The first stub; never called from Rust.
     safe static exception_stubs: u8;
-    /// The timer's handler; never called from Rust.
-    safe static nap_over: u8;
-    /// That of a spurious interrupt; never called from Rust.
+    /// The handler of the timer's interrupt and of a spurious one; never called from Rust.
     safe static nothing_happened: u8;
 }
 
@@ -109,10 +98,10 @@ pub(super) fn load() {
         *gate = interrupt_gate(stubs + STUB_BYTES * vector as u64, FAULT_STACK_INDEX);
     }
     let own_stack = 0;
-    gates[usize::from(TIMER_VECTOR)] =
-        interrupt_gate((&raw const nap_over).addr() as u64, own_stack);
-    gates[usize::from(SPURIOUS_VECTOR)] =
-        interrupt_gate((&raw const nothing_happened).addr() as u64, own_stack);
+    for vector in [TIMER_VECTOR, SPURIOUS_VECTOR] {
+        let handler = (&raw const nothing_happened).addr() as u64;
+        gates[usize::from(vector)] = interrupt_gate(handler, own_stack);
+    }
     let limit = (size_of::<Idt>() - 1) as u16;
     let pointer = DescriptorTablePointer { limit, base: VirtAddr::from_ptr(table) };
     // SAFETY: the table is complete, lives as long as the program, and every gate names a handler
@@ -132,7 +121,7 @@ fn interrupt_gate(handler: u64, stack: u8) -> [u64; 2] {
 }
 
 extern "C" fn report(frame: &Frame) -> ! {
-    let mut message = verdict::Message::new();
+    let mut message = Message::new();
     let (vector, code) = (frame.vector, frame.error_code);
     // A message that is full is cut, which is what is wanted.
     let _ = write!(
@@ -149,7 +138,7 @@ extern "C" fn report(frame: &Frame) -> ! {
         ", rsp {:#x}, rbp {:#x}, rax {:#x}, rbx {:#x}, rflags {:#x}, cs {:#x}, ss {:#x}",
         frame.rsp, frame.rbp, frame.rax, frame.rbx, frame.rflags, frame.cs, frame.ss
     );
-    verdict::emergency(Ending::Exception, message.as_bytes())
+    verdict::emergency(Ending::Exception, message.as_str())
 }
 
 fn name(vector: u64) -> &'static str {

@@ -1,15 +1,109 @@
-//! The end of a machine without a device for it.
+//! The end of a machine: isa-debug-exit, which alone gives a status; else ACPI; else a reset by the
+//! keyboard's controller or a triple fault, which some monitors take for the end.
 //!
-//! Always: does not return.
+//! Always: does not return; a machine that is started again instead does not run a second time.
+//!
+//! Sources: QEMU docs/specs/isa-debug-exit; ACPI 6.5, 4.8.3; Firecracker, which ends by a reset with
+//! status 0 and by a triple fault with status 1.
 
+use core::ptr::with_exposed_provenance_mut;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use spin::Once;
 use x86_64::VirtAddr;
 use x86_64::instructions::tables::lidt;
 use x86_64::instructions::{hlt, interrupts};
 use x86_64::structures::DescriptorTablePointer;
 
-/// Ends the machine by a triple fault (which ends QEMU under `-no-reboot`), else by halting.
-pub(crate) fn switch_off() -> ! {
+use super::clock::ticks;
+use super::port::{read_port8, write_port8, write_port16, write_port32};
+use crate::acpi::{Place, PowerOff};
+use crate::registers::Registers;
+use crate::verdict::Ending;
+
+/// QEMU's isa-debug-exit, where everyone has it: a write of v ends with status `v << 1 | 1`.
+const DEBUG_EXIT: u16 = 0xf4;
+
+/// The keyboard's controller: its status and command port, and the command that resets.
+const KEYBOARD: u16 = 0x64;
+const RESET: u8 = 0xfe;
+const NOBODY: u8 = 0xff;
+
+/// Ticks that a monitor has to act in: some tenths of a second.
+const PATIENCE_TICKS: u64 = 1 << 30;
+
+/// A mark in memory of a machine whose run has ended, where no loader writes: a reset keeps it.
+const ENDED: [u64; 2] = [0x7275_6e20_6861_7320, 0x656e_6465_6420_2e2e];
+/// Bytes behind the image that are kept for it.
+pub(super) const MARK_BYTES: u64 = 64;
+
+/// How ACPI switches the machine off.
+static POWER_OFF: Once<PowerOff> = Once::new();
+
+/// Keeps how ACPI switches the machine off.
+pub(super) fn by_acpi(power_off: PowerOff) {
+    POWER_OFF.call_once(|| power_off);
+}
+
+/// The mark, behind the image.
+fn mark() -> [&'static AtomicU64; 2] {
+    let first = crate::start::image_end() as usize;
+    [first, first + 8].map(|at| {
+        // SAFETY: RAM follows the image, aligned to a page, and what is free of it begins behind
+        // the mark; nothing else names these two words.
+        unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(at)) }
+    })
+}
+
+/// Halts a machine that was reset because its run had ended. A reset by somebody else runs again.
+pub(super) fn unless_ended() {
+    if mark().map(|word| word.load(Ordering::Relaxed)) == ENDED {
+        mark()[0].store(0, Ordering::Relaxed);
+        halt();
+    }
+}
+
+/// Ends the machine with `status`, where there is something that gives one.
+pub(crate) fn end(ending: Ending, status: u8) -> ! {
+    write_port32(DEBUG_EXIT, u32::from(status >> 1));
+    if let Some(power_off) = POWER_OFF.get() {
+        write(*power_off);
+        wait();
+    }
+    // What is left may start the machine again.
+    mark().into_iter().zip(ENDED).for_each(|(word, value)| word.store(value, Ordering::SeqCst));
+    if ending == Ending::Passed && read_port8(KEYBOARD) != NOBODY {
+        write_port8(KEYBOARD, RESET);
+        wait();
+    }
     triple_fault();
+    halt()
+}
+
+fn write(power_off: PowerOff) {
+    match power_off {
+        PowerOff::SleepControl { register: Place::Port(port), value } => write_port8(port, value),
+        PowerOff::SleepControl { register: Place::Memory(address), value } => {
+            let at = (address & !3) as usize;
+            // SAFETY: firmware says that the register is there; the page is mapped uncached, as all
+            // below 4 GiB that is no RAM, and more is not asked for (`start`).
+            if let Some(mut block) = unsafe { Registers::new(at, 4) } {
+                block.write8((address & 3) as usize, value);
+            }
+        }
+        PowerOff::Pm1 { port, value } => write_port16(port, value),
+    }
+}
+
+/// Waits for the monitor, whose other threads end the machine.
+fn wait() {
+    let begin = ticks();
+    while ticks().wrapping_sub(begin) < PATIENCE_TICKS {
+        core::hint::spin_loop();
+    }
+}
+
+fn halt() -> ! {
     loop {
         interrupts::disable();
         hlt();

@@ -5,8 +5,6 @@
 
 mod apic;
 mod clock;
-#[cfg(target_os = "none")]
-mod compare;
 mod entry;
 mod exception;
 mod halt;
@@ -18,9 +16,10 @@ mod start_info;
 
 pub(crate) use ::x86_64::instructions::tlb::flush_all as forget_translations;
 pub(crate) use apic::nap;
-pub(crate) use clock::{Calibration, ticks};
-pub(crate) use halt::switch_off;
+pub(crate) use clock::{Calibration, is_emulated, ticks};
+pub(crate) use halt::end;
+pub(crate) use paging::map;
 pub(crate) use port::{
-    interrupts_off, interrupts_restore, pci_read, pci_write, write_port8, write_port32,
+    interrupts_off, interrupts_restore, pci_read, pci_write, read_port8, write_port8,
 };
 pub(crate) use random::random;

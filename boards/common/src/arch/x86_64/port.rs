@@ -1,7 +1,7 @@
 //! I/O ports, and the interrupt flag.
 //!
-//! Always: a port that is written is one that the board names, or PCI's; where nothing answers, a
-//! write does nothing.
+//! Always: a port that is written is one that the board or firmware names, or one that every PC has;
+//! where nothing answers, a write does nothing.
 
 use x86_64::instructions::interrupts;
 use x86_64::instructions::port::Port;
@@ -10,9 +10,27 @@ use x86_64::instructions::port::Port;
 const PCI_ADDRESS: u16 = 0xcf8;
 const PCI_DATA: u16 = 0xcfc;
 
+/// Reads a byte; where nothing answers, all ones.
+pub(crate) fn read_port8(port: u16) -> u8 {
+    // SAFETY: the board or a table of firmware names the port, and reading it touches no memory.
+    unsafe { Port::new(port).read() }
+}
+
+/// Reads a word of 32 bits; where nothing answers, all ones.
+pub(super) fn read_port32(port: u16) -> u32 {
+    // SAFETY: as in `read_port8`.
+    unsafe { Port::new(port).read() }
+}
+
 /// Writes a byte.
 pub(crate) fn write_port8(port: u16, value: u8) {
-    // SAFETY: the board names the port as one that touches no memory.
+    // SAFETY: the board or a table of firmware names the port as one that touches no memory.
+    unsafe { Port::new(port).write(value) };
+}
+
+/// Writes a word of 16 bits.
+pub(super) fn write_port16(port: u16, value: u16) {
+    // SAFETY: as in `write_port8`.
     unsafe { Port::new(port).write(value) };
 }
 

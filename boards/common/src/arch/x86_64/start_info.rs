@@ -1,57 +1,52 @@
-//! What the loader tells: the command line and the map of RAM.
+//! What the loader tells: the command line, the map of RAM, and where ACPI's tables are.
 //!
-//! Always: the command line is copied before the heap exists, and the map is not looked at any
-//! more once it does, so that both may lie anywhere; RAM beyond 4 GiB is not used, because it is not
-//! mapped.
+//! Always: the command line is copied, and the tables and the map are read, before the heap exists,
+//! so that all of them may lie anywhere.
 
-use core::ops::Range;
+use core::ptr::with_exposed_provenance;
 
-use crate::cmdline::{self, CommandLine};
+use pvh::start_info::MemmapType;
 use pvh::start_info::reader::StartInfoReader;
-use pvh::start_info::{MemmapTableEntry, MemmapType};
 
-const MAPPED_END: u64 = 1 << 32;
+use super::paging::MAPPED_END;
+use crate::acpi;
+use crate::cmdline::{self, CommandLine};
+use crate::ram::Ram;
 
-unsafe extern "C" {
-    /// The first byte behind the image; the linker script defines it.
-    safe static __image_end: u8;
-}
+/// The first MiB belongs to the firmware.
+const FIRST: u64 = 1 << 20;
 
-/// The loader's message, until there is a heap.
-pub(super) struct StartInfo<'m> {
-    cmdline: CommandLine,
-    map: &'m [MemmapTableEntry],
+/// The loader's message.
+pub(super) struct StartInfo {
+    /// The command line, up to what cannot be read of it.
+    pub(super) cmdline: CommandLine,
+    /// RAM.
+    pub(super) ram: Ram,
+    /// What ACPI's tables say.
+    pub(super) acpi: Result<acpi::Facts, acpi::Fault>,
 }
 
 /// Reads the message at physical address `paddr`.
-pub(super) fn read<'m>(paddr: u32) -> StartInfo<'m> {
+pub(super) fn read(paddr: u32) -> StartInfo {
     // SAFETY: the loader passed this address and it is valid by the boot protocol; memory is
     // mapped to itself; nothing has been allocated that could overwrite it.
     let info = unsafe { StartInfoReader::from_paddr_identity(paddr) }
         .expect("the loader passed no start_info, or one without the PVH magic");
     let cmdline = cmdline::keep(info.cmdline().map_or(&[][..], |line| line.to_bytes()));
-    StartInfo { cmdline, map: info.memmap() }
+    let mut ram = Ram::new();
+    let map = info.memmap().iter().filter(|entry| entry.ty() == MemmapType::Ram);
+    map.for_each(|entry| ram.add(entry.addr.max(FIRST)..entry.addr.saturating_add(entry.size)));
+    let acpi = acpi::read(info.raw().rsdp_paddr, &memory);
+    StartInfo { cmdline, ram, acpi }
 }
 
-impl StartInfo<'_> {
-    /// The command line, up to what cannot be read of it.
-    pub(super) fn cmdline(&self) -> CommandLine {
-        self.cmdline
+/// Bytes of memory that is mapped, as [`acpi::Memory`] wants them.
+fn memory<'m>(at: u64, len: usize) -> Option<&'m [u8]> {
+    let end = at.checked_add(len as u64)?;
+    if at == 0 || end > MAPPED_END {
+        return None;
     }
-
-    /// RAM below 4 GiB.
-    pub(super) fn ram(&self) -> impl Iterator<Item = Range<u64>> {
-        let below = |at: u64| at.min(MAPPED_END);
-        let ram = self.map.iter().filter(|entry| entry.ty() == MemmapType::Ram);
-        let ram =
-            ram.map(move |entry| below(entry.addr)..below(entry.addr.saturating_add(entry.size)));
-        // An empty one would give its page a cache.
-        ram.filter(|range| !range.is_empty())
-    }
-}
-
-/// What of `ram` lies behind the image.
-pub(super) fn behind_image(ram: &Range<u64>) -> Range<usize> {
-    let image_end = (&raw const __image_end).addr();
-    (ram.start as usize).max(image_end)..ram.end as usize
+    // SAFETY: all of it is mapped to itself; reading what is no memory gives some bytes. Nothing
+    // has been allocated, and nothing writes there as long as this module reads.
+    Some(unsafe { core::slice::from_raw_parts(with_exposed_provenance(at as usize), len) })
 }

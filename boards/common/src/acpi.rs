@@ -1,0 +1,370 @@
+//! What ACPI's tables say of a machine: how it switches off, where PCI's configuration is, and a
+//! timer.
+//!
+//! Always: nothing is read outside of what `memory` gives; every table has a length and a number of
+//! entries that are bounded; a table whose sum is wrong is not believed.
+//!
+//! The tables are read before the heap exists, by a reader of our own: the libraries map a table
+//! where it says it is, and have no answer for one that lies nowhere.
+//!
+//! Source: ACPI 6.5, chapter 5.2 (tables), 4.8.3 (switching off), 7.4.2 (`_S5`).
+
+use core::fmt;
+
+/// Longest table that is read, and most tables that are looked at.
+const TABLE_BYTES_MAX: usize = 1 << 20;
+const TABLES_MAX: usize = 64;
+/// Where a PC's firmware has its first table, if nobody says (5.2.5.1).
+const SEARCH: core::ops::Range<u64> = 0xe_0000..0x10_0000;
+const SEARCH_STEP: usize = 16;
+
+/// Bytes of a table's header (5.2.6).
+const HEADER_BYTES: usize = 36;
+/// The state in which a machine is off.
+const S5: &[u8] = b"_S5_";
+
+/// A register of one byte or more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// An I/O port.
+    Port(u16),
+    /// An address.
+    Memory(u64),
+}
+
+/// How a machine switches off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PowerOff {
+    /// By the sleep control register of a machine without the older ones (4.8.3.7).
+    SleepControl {
+        /// The register, of one byte.
+        register: Place,
+        /// What is written.
+        value: u8,
+    },
+    /// By the control register of the first power management block, of two bytes (4.8.3.2).
+    Pm1 {
+        /// The register.
+        port: u16,
+        /// What is written.
+        value: u16,
+    },
+}
+
+/// PCI's configuration in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ecam {
+    /// The address of bus 0.
+    pub base: u64,
+    /// How many buses there are.
+    pub buses: u16,
+}
+
+/// What the tables say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// How the machine switches off.
+    pub power_off: Option<PowerOff>,
+    /// PCI's configuration.
+    pub ecam: Option<Ecam>,
+    /// The port of a timer that counts 3579545 a second, 24 bits of it at least.
+    pub timer: Option<u16>,
+}
+
+/// Why tables are not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The table at this address does not lie in memory, or has an impossible length.
+    Bounds(u64),
+    /// The bytes of the table at this address do not sum up to nothing.
+    Sum(u64),
+    /// The table at this address is of another kind than its place says.
+    Kind(u64),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bounds(at) => write!(f, "the ACPI table at {at:#x} does not lie in memory"),
+            Self::Sum(at) => write!(f, "the ACPI table at {at:#x} has a wrong sum"),
+            Self::Kind(at) => write!(f, "the ACPI table at {at:#x} is of another kind"),
+        }
+    }
+}
+
+/// Memory of a machine: `len` bytes at an address, where there are so many.
+pub trait Memory<'m>: Fn(u64, usize) -> Option<&'m [u8]> {}
+
+impl<'m, F: Fn(u64, usize) -> Option<&'m [u8]>> Memory<'m> for F {}
+
+/// Returns what the tables say whose first one is at `root`; 0 is a machine that does not say where
+/// it is, and may have none.
+///
+/// # Errors
+///
+/// [`Fault`]: of the tables that lead to the others.
+pub fn read<'m>(root: u64, memory: &impl Memory<'m>) -> Result<Facts, Fault> {
+    let Some(root) = (if root == 0 { search(memory) } else { Some(root) }) else {
+        return Ok(Facts::default());
+    };
+    let (list, width) = list_of_tables(root, memory)?;
+    let mut facts = Facts::default();
+    for entry in list.chunks_exact(width).take(TABLES_MAX) {
+        let at = number(entry);
+        // Of the others nothing is needed, and some firmware has sums of theirs wrong.
+        match memory(at, HEADER_BYTES).map(|header| &header[..4]) {
+            Some(b"FACP") => fixed(table(at, b"FACP", memory)?, memory, &mut facts),
+            Some(b"MCFG") => facts.ecam = ecam(table(at, b"MCFG", memory)?),
+            _ => {}
+        }
+    }
+    Ok(facts)
+}
+
+/// Where firmware has the first table, by its name.
+fn search<'m>(memory: &impl Memory<'m>) -> Option<u64> {
+    let all = memory(SEARCH.start, (SEARCH.end - SEARCH.start) as usize)?;
+    let step = all.chunks_exact(SEARCH_STEP).position(|part| part.starts_with(b"RSD PTR "))?;
+    Some(SEARCH.start + (step * SEARCH_STEP) as u64)
+}
+
+/// The addresses of all tables, and how many bytes each has (5.2.5.3).
+fn list_of_tables<'m>(root: u64, memory: &impl Memory<'m>) -> Result<(&'m [u8], usize), Fault> {
+    let first = memory(root, 20).ok_or(Fault::Bounds(root))?;
+    if !first.starts_with(b"RSD PTR ") {
+        return Err(Fault::Kind(root));
+    }
+    if sum(first) != 0 {
+        return Err(Fault::Sum(root));
+    }
+    let is_new = first[15] >= 2;
+    let new = if is_new { memory(root, 36) } else { None };
+    match new.map(|whole| number(&whole[24..32])).filter(|at| *at != 0) {
+        Some(at) => Ok((&table(at, b"XSDT", memory)?[HEADER_BYTES..], 8)),
+        None => Ok((&table(number(&first[16..20]), b"RSDT", memory)?[HEADER_BYTES..], 4)),
+    }
+}
+
+/// The table at `at`, of this kind.
+fn table<'m>(at: u64, kind: &[u8; 4], memory: &impl Memory<'m>) -> Result<&'m [u8], Fault> {
+    let header = memory(at, HEADER_BYTES).ok_or(Fault::Bounds(at))?;
+    if !header.starts_with(kind) {
+        return Err(Fault::Kind(at));
+    }
+    let bytes = number(&header[4..8]) as usize;
+    if !(HEADER_BYTES..=TABLE_BYTES_MAX).contains(&bytes) {
+        return Err(Fault::Bounds(at));
+    }
+    let table = memory(at, bytes).ok_or(Fault::Bounds(at))?;
+    if sum(table) == 0 { Ok(table) } else { Err(Fault::Sum(at)) }
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
+}
+
+/// A little-endian number of at most 8 bytes.
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// The number of `bytes` bytes at `at` of a table; a table that is shorter has nothing there.
+fn field(table: &[u8], at: usize, bytes: usize) -> u64 {
+    table.get(at..at + bytes).map_or(0, number)
+}
+
+/// A register in the general form (5.2.3.2), if it is one.
+fn register(table: &[u8], at: usize) -> Option<Place> {
+    let address = field(table, at + 4, 8);
+    match (field(table, at, 1), address) {
+        (_, 0) => None,
+        (0, address) => Some(Place::Memory(address)),
+        (1, port) => Some(Place::Port(u16::try_from(port).ok()?)),
+        _ => None,
+    }
+}
+
+/// A port that stands as a word at `old` or in the general form at `new`.
+fn port(table: &[u8], old: usize, new: usize) -> Option<u16> {
+    match register(table, new) {
+        Some(Place::Port(port)) => Some(port),
+        _ => u16::try_from(field(table, old, 4)).ok().filter(|port| *port != 0),
+    }
+}
+
+/// Takes what the fixed table says (5.2.9).
+fn fixed<'m>(fixed: &'m [u8], memory: &impl Memory<'m>, facts: &mut Facts) {
+    const HARDWARE_REDUCED: u64 = 1 << 20;
+    let differentiated = match field(fixed, 140, 8) {
+        0 => field(fixed, 40, 4),
+        new => new,
+    };
+    facts.timer = port(fixed, 76, 208);
+    // Bits of the register: the state, and that it is to be entered.
+    let state = table(differentiated, b"DSDT", memory).ok().and_then(off_state);
+    facts.power_off = if field(fixed, 112, 4) & HARDWARE_REDUCED != 0 {
+        let register = register(fixed, 244);
+        register
+            .zip(state)
+            .map(|(register, state)| PowerOff::SleepControl { register, value: state << 2 | 0x20 })
+    } else {
+        let port = port(fixed, 64, 172);
+        port.zip(state)
+            .map(|(port, state)| PowerOff::Pm1 { port, value: u16::from(state) << 10 | 0x2000 })
+    };
+}
+
+/// The number of the state in which the machine is off: the first element of the package of that
+/// name (20.2.5.4: a length of one to four bytes, a count, and the elements).
+fn off_state(definitions: &[u8]) -> Option<u8> {
+    const PACKAGE: u8 = 0x12;
+    const BYTE: u8 = 0x0a;
+    let mut rest = definitions;
+    while let Some(at) = rest.windows(S5.len()).position(|name| name == S5) {
+        rest = &rest[at + S5.len()..];
+        let [PACKAGE, length, ..] = *rest else { continue };
+        let elements = rest.get(3 + usize::from(length >> 6)..)?;
+        let state = match *elements {
+            [BYTE, state, ..] => state,
+            [state @ (0 | 1), ..] => state,
+            _ => return None,
+        };
+        return (state < 8).then_some(state);
+    }
+    None
+}
+
+/// The configuration of the first segment (PCI Firmware 3.3, 4.1.2), whose address is that of bus
+/// 0, wherever its buses begin.
+fn ecam(table: &[u8]) -> Option<Ecam> {
+    let mut entries = table.get(HEADER_BYTES + 8..)?.chunks_exact(16);
+    let first = entries.find(|entry| field(entry, 8, 2) == 0)?;
+    let last = u16::try_from(field(first, 11, 1)).ok()?;
+    Some(Ecam { base: field(first, 0, 8), buses: last + 1 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    /// Tables by their addresses.
+    #[derive(Default)]
+    struct Machine(BTreeMap<u64, Vec<u8>>);
+
+    impl Machine {
+        fn put(&mut self, at: u64, mut bytes: Vec<u8>, sum_at: usize) {
+            bytes[sum_at] = bytes[sum_at].wrapping_sub(sum(&bytes));
+            self.0.insert(at, bytes);
+        }
+
+        fn table(&mut self, at: u64, kind: &[u8; 4], body: &[u8]) {
+            let mut bytes = kind.to_vec();
+            bytes.extend(((HEADER_BYTES + body.len()) as u32).to_le_bytes());
+            bytes.resize(HEADER_BYTES, 0);
+            bytes.extend(body);
+            self.put(at, bytes, 9);
+        }
+
+        fn root(&mut self, at: u64, list: u64) {
+            let mut bytes = b"RSD PTR ".to_vec();
+            bytes.resize(36, 0);
+            bytes[15] = 2;
+            bytes[8] = 0_u8.wrapping_sub(sum(&bytes[..20]));
+            bytes[24..32].copy_from_slice(&list.to_le_bytes());
+            self.0.insert(at, bytes);
+        }
+
+        fn read(&self, root: u64) -> Result<Facts, Fault> {
+            read(root, &|at: u64, len: usize| {
+                let (start, bytes) = self.0.range(..=at).next_back()?;
+                bytes.get((at - start) as usize..)?.get(..len)
+            })
+        }
+    }
+
+    /// The fixed table with these fields, by their offsets.
+    fn fixed_table(fields: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut body = vec![0; 276 - HEADER_BYTES];
+        for (at, bytes) in fields {
+            body[at - HEADER_BYTES..at - HEADER_BYTES + bytes.len()].copy_from_slice(bytes);
+        }
+        body
+    }
+
+    fn machine(fixed: &[(usize, &[u8])], definitions: &[u8]) -> Machine {
+        let mut machine = Machine::default();
+        machine.root(0xa_0000, 0x1000);
+        let list = [0x2000_u64, 0x4000, 0x9000].map(u64::to_le_bytes).concat();
+        machine.table(0x1000, b"XSDT", &list);
+        let place = 0x3000_u64.to_le_bytes();
+        let with_definitions = [fixed, &[(140, &place[..])]].concat();
+        machine.table(0x2000, b"FACP", &fixed_table(&with_definitions));
+        machine.table(0x3000, b"DSDT", definitions);
+        let mut segment = vec![0; 8];
+        segment.extend(0xeec0_0000_u64.to_le_bytes());
+        segment.extend([0, 0, 0, 15, 0, 0, 0, 0]);
+        machine.table(0x4000, b"MCFG", &segment);
+        machine
+    }
+
+    /// As Cloud Hypervisor and microvm have it: `Name (_S5, Package () { 5 })`.
+    const REDUCED: &[u8] = b"\x08_S5_\x12\x04\x01\x0a\x05";
+    const SLEEP: &[u8] = &[1, 8, 0, 1, 0, 6, 0, 0, 0, 0, 0, 0];
+
+    #[test]
+    fn machine_without_the_older_registers_is_off_by_sleep_control() {
+        let reduced = (1_u32 << 20).to_le_bytes();
+        let found = machine(&[(112, &reduced), (244, SLEEP)], REDUCED).read(0xa_0000).unwrap();
+        let register = Place::Port(0x600);
+        assert_eq!(found.power_off, Some(PowerOff::SleepControl { register, value: 0x34 }));
+        assert_eq!(found.ecam, Some(Ecam { base: 0xeec0_0000, buses: 16 }));
+        // Without the register, as Firecracker is, it has no such way.
+        let none = machine(&[(112, &reduced)], REDUCED).read(0xa_0000).unwrap();
+        assert_eq!(none.power_off, None);
+    }
+
+    #[test]
+    fn pc_is_off_by_its_first_control_register_and_has_a_timer() {
+        let ports: [(usize, &[u8]); 2] = [(64, &[4, 6, 0, 0]), (76, &[8, 6, 0, 0])];
+        // QEMU's q35: `Package () { Zero, Zero, Zero, Zero }`, behind another use of the name.
+        let definitions = b"\\_S5_\x08_S5_\x12\x06\x04\0\0\0\0";
+        let found = machine(&ports, definitions).read(0xa_0000).unwrap();
+        assert_eq!(found.power_off, Some(PowerOff::Pm1 { port: 0x604, value: 0x2000 }));
+        assert_eq!(found.timer, Some(0x608));
+    }
+
+    #[test]
+    fn first_table_is_searched_for_where_nobody_says() {
+        let mut machine = machine(&[], REDUCED);
+        assert_eq!(machine.read(0), Ok(Facts::default()));
+        let mut area = vec![0; (SEARCH.end - SEARCH.start) as usize];
+        area[0x40..0x40 + 36].copy_from_slice(&machine.0[&0xa_0000]);
+        machine.0.insert(SEARCH.start, area);
+        assert!(machine.read(0).unwrap().ecam.is_some());
+    }
+
+    #[test]
+    fn tables_that_make_no_sense_are_told_by_their_address() {
+        let fault = |at: u64, change: &dyn Fn(&mut Vec<u8>)| {
+            let mut machine = machine(&[], REDUCED);
+            change(machine.0.get_mut(&at).unwrap());
+            machine.read(0xa_0000)
+        };
+        assert_eq!(fault(0xa_0000, &|table| table[1] = 0), Err(Fault::Kind(0xa_0000)));
+        assert_eq!(fault(0xa_0000, &|table| table[9] = 1), Err(Fault::Sum(0xa_0000)));
+        assert_eq!(fault(0xa_0000, &|table| table[30] = 1), Err(Fault::Bounds(1 << 48 | 0x1000)));
+        assert_eq!(fault(0x1000, &|table| table[0] = b'Y'), Err(Fault::Kind(0x1000)));
+        assert_eq!(fault(0x1000, &|table| table[6] = 1), Err(Fault::Bounds(0x1000)));
+        assert_eq!(fault(0x2000, &|table| table[5] = 0), Err(Fault::Bounds(0x2000)));
+        assert_eq!(fault(0x4000, &|table| table[40] = 9), Err(Fault::Sum(0x4000)));
+        // Nothing of a machine whose tables are cut or altered anywhere is read outside of them.
+        for at in [0xa_0000, 0x1000, 0x2000, 0x3000, 0x4000] {
+            for index in 0..machine(&[], REDUCED).0[&at].len() {
+                let _ = fault(at, &|table| table[index] ^= 0xff);
+                let _ = fault(at, &|table| table.truncate(index));
+            }
+        }
+    }
+}

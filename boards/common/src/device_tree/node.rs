@@ -1,0 +1,164 @@
+//! What is read of one node of a device tree, and where its addresses belong.
+//!
+//! Always: pure; an address that does not come through every bus above its node is none.
+//!
+//! Source: Devicetree Specification 0.4, chapter 2.3.
+
+use core::ops::Range;
+
+use super::blob::number;
+use crate::text::until_zero;
+
+/// Most words of an address or a length; numbers that are longer are beyond all addresses.
+const CELLS_MAX: usize = 16;
+
+/// What `table` has for `name`.
+pub(super) fn named<T: Copy>(table: &[(&[u8], T)], name: &[u8]) -> Option<T> {
+    table.iter().find(|(known, _)| *known == name).map(|(_, meant)| *meant)
+}
+
+/// How many words addresses and lengths have in the nodes of a node.
+#[derive(Clone, Copy)]
+pub(super) struct Cells {
+    pub(super) address: usize,
+    pub(super) size: usize,
+}
+
+/// A property that is looked at.
+#[derive(Clone, Copy)]
+pub(super) enum Fact {
+    AddressCells,
+    Bootargs,
+    Compatible,
+    DeviceType,
+    Method,
+    Ranges,
+    Reg,
+    RegIoWidth,
+    RegShift,
+    SizeCells,
+    Status,
+    StdoutPath,
+    TimebaseFrequency,
+}
+
+const FACTS: [(&[u8], Fact); 13] = [
+    (b"#address-cells", Fact::AddressCells),
+    (b"bootargs", Fact::Bootargs),
+    (b"compatible", Fact::Compatible),
+    (b"device_type", Fact::DeviceType),
+    (b"method", Fact::Method),
+    (b"ranges", Fact::Ranges),
+    (b"reg", Fact::Reg),
+    (b"reg-io-width", Fact::RegIoWidth),
+    (b"reg-shift", Fact::RegShift),
+    (b"#size-cells", Fact::SizeCells),
+    (b"status", Fact::Status),
+    (b"stdout-path", Fact::StdoutPath),
+    (b"timebase-frequency", Fact::TimebaseFrequency),
+];
+
+/// What is looked at of a node, as it is stored.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Facts<'t>([Option<&'t [u8]>; FACTS.len()]);
+
+impl<'t> Facts<'t> {
+    pub(super) fn take(&mut self, name: &[u8], value: &'t [u8]) {
+        if let Some(fact) = named(&FACTS, name) {
+            self.0[fact as usize] = Some(value);
+        }
+    }
+
+    /// The property, if the node has it.
+    pub(super) fn get(&self, fact: Fact) -> Option<&'t [u8]> {
+        self.0[fact as usize]
+    }
+
+    /// The property; nothing where there is none.
+    pub(super) fn bytes(&self, fact: Fact) -> &'t [u8] {
+        self.get(fact).unwrap_or(&[])
+    }
+
+    pub(super) fn text(&self, fact: Fact) -> &'t [u8] {
+        until_zero(self.bytes(fact))
+    }
+
+    /// The form of addresses in the nodes of this one (2.3.5 has the defaults).
+    pub(super) fn cells(&self) -> Cells {
+        let cells = |fact, default| {
+            let told = self.get(fact).map_or(Some(default), number);
+            told.and_then(|cells| usize::try_from(cells).ok()).filter(|cells| *cells <= CELLS_MAX)
+        };
+        // Of a form that is none no entry is read.
+        let none = Cells { address: CELLS_MAX, size: CELLS_MAX };
+        let both = cells(Fact::AddressCells, 2).zip(cells(Fact::SizeCells, 1));
+        both.map_or(none, |(address, size)| Cells { address, size })
+    }
+}
+
+/// Where the addresses of a node's `reg` belong.
+#[derive(Clone, Copy)]
+pub(super) struct Bus<'a, 't> {
+    pub(super) cells: Cells,
+    /// How they become addresses of the bus above: entries of three, unless they are the same.
+    ranges: &'t [u8],
+    /// Whether they become any.
+    is_mapped: bool,
+    above: Option<&'a Bus<'a, 't>>,
+}
+
+impl<'t> Bus<'_, 't> {
+    /// The processor's own addresses.
+    pub(super) const PROCESSOR: Bus<'static, 'static> =
+        Bus { cells: Cells { address: 2, size: 1 }, ranges: &[], is_mapped: true, above: None };
+
+    /// That of the nodes in a node on this bus (2.3.8); whether their addresses are the processor's
+    /// although the node does not say so.
+    pub(super) fn below<'b>(&'b self, facts: &Facts<'t>, is_processors: bool) -> Bus<'b, 't> {
+        let ranges = facts.get(Fact::Ranges);
+        Bus {
+            cells: facts.cells(),
+            ranges: ranges.unwrap_or(&[]),
+            is_mapped: ranges.is_some() || is_processors,
+            above: Some(self),
+        }
+    }
+
+    /// Where the processor has a range of this bus.
+    pub(super) fn seen(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let Some(above) = self.above else { return Some(range) };
+        if self.ranges.is_empty() {
+            return if self.is_mapped { above.seen(range) } else { None };
+        }
+        let [child, parent, size] =
+            [self.cells.address, above.cells.address, self.cells.size].map(|cells| cells * 4);
+        let entry = child.checked_add(parent)?.checked_add(size)?;
+        let mut entries = self.ranges.chunks_exact(entry.max(1));
+        entries.find_map(|entry| {
+            let (start, rest) = entry.split_at(child);
+            let (there, bytes) = rest.split_at(parent);
+            let (start, there, bytes) = (number(start)?, number(there)?, number(bytes)?);
+            let offset = range.start.checked_sub(start)?;
+            let len = range.end - range.start;
+            if offset.checked_add(len)? > bytes {
+                return None;
+            }
+            let there = there.checked_add(offset)?;
+            above.seen(there..there.checked_add(len)?)
+        })
+    }
+}
+
+/// The ranges that a node's `reg` names, as the processor has them.
+pub(super) fn registers<'t>(
+    facts: &Facts<'t>,
+    within: &Bus<'_, 't>,
+) -> impl Iterator<Item = Range<u64>> {
+    let address = within.cells.address * 4;
+    let entry = (address + within.cells.size * 4).max(1);
+    facts.bytes(Fact::Reg).chunks_exact(entry).filter_map(move |entry| {
+        let (start, bytes) = entry.split_at(address);
+        let (start, bytes) = (number(start)?, number(bytes)?);
+        within.seen(start..start.checked_add(bytes)?)
+    })
+}

@@ -1,0 +1,131 @@
+//! RAM, and what of it nobody uses.
+//!
+//! Always: pure; what is free lies in RAM, behind the image, and in nothing that is taken.
+
+use core::ops::Range;
+
+use heapless::Vec;
+
+/// Most ranges of RAM, and most that are taken.
+const RANGES_MAX: usize = 64;
+/// A piece that is smaller is not worth a heap of its own.
+const PIECE_BYTES_MIN: u64 = 64 << 10;
+
+/// Ranges of bytes.
+pub type Ranges = Vec<Range<u64>, RANGES_MAX>;
+
+/// The memory of a machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ram {
+    /// RAM.
+    pub ranges: Ranges,
+    /// Ranges that are somebody else's.
+    pub taken: Ranges,
+    /// Whether there was no room for one: then nothing is free.
+    is_cut: bool,
+}
+
+impl Ram {
+    /// No memory.
+    pub const fn new() -> Self {
+        Self { ranges: Vec::new(), taken: Vec::new(), is_cut: false }
+    }
+
+    /// Adds RAM.
+    pub fn add(&mut self, range: Range<u64>) {
+        if !range.is_empty() {
+            self.is_cut |= self.ranges.push(range).is_err();
+        }
+    }
+
+    /// Takes a range away.
+    pub fn take(&mut self, range: Range<u64>) {
+        if !range.is_empty() {
+            self.is_cut |= self.taken.push(range).is_err();
+        }
+    }
+
+    /// Whether RAM lies in a range.
+    pub fn overlaps(&self, range: &Range<u64>) -> bool {
+        self.ranges.iter().any(|ram| ram.start < range.end && range.start < ram.end)
+    }
+
+    /// Returns the pieces of RAM behind `image_end` that nobody has taken, from the lowest on; no
+    /// piece has a part beyond `split` and one before it. `None` for a machine with more ranges
+    /// than there is room for.
+    pub fn free(&self, image_end: u64, split: u64) -> Option<Ranges> {
+        let mut free = Ranges::new();
+        let mut add = |piece: Range<u64>| {
+            let is_worth = piece.end.saturating_sub(piece.start) >= PIECE_BYTES_MIN;
+            if is_worth { free.push(piece).ok() } else { Some(()) }
+        };
+        for ram in &self.ranges {
+            for half in [ram.start..ram.end.min(split), ram.start.max(split)..ram.end] {
+                let mut start = half.start.max(image_end);
+                // Ends: each step takes the first range behind the last one.
+                while start < half.end {
+                    let next = self.taken.iter().filter(|taken| taken.end > start);
+                    let next = next.min_by_key(|taken| taken.start).cloned();
+                    let next = next.unwrap_or(half.end..half.end);
+                    add(start..next.start.clamp(start, half.end))?;
+                    start = next.end;
+                }
+            }
+        }
+        free.sort_unstable_by_key(|piece| piece.start);
+        (!self.is_cut).then_some(free)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+    const KIB: u64 = 1 << 10;
+
+    fn ram(ranges: &[Range<u64>], taken: &[Range<u64>]) -> Ram {
+        let mut ram = Ram::new();
+        ranges.iter().for_each(|range| ram.add(range.clone()));
+        taken.iter().for_each(|range| ram.take(range.clone()));
+        ram
+    }
+
+    #[test]
+    fn all_pieces_are_free_that_nobody_has_taken() {
+        let both = [4 * GIB..10 * GIB, 0..2 * GIB];
+        let free = |taken: &[Range<u64>]| ram(&both, taken).free(4 << 20, 4 * GIB).unwrap();
+        assert_eq!(free(&[]), [4 << 20..2 * GIB, 4 * GIB..10 * GIB]);
+        // Below the image, in the middle, at an end, over each other, and over all of a piece.
+        assert_eq!(free(&[0..1 << 20]), free(&[]));
+        let middle = free(&[GIB..GIB + 64 * KIB, GIB + 32 * KIB..GIB + 128 * KIB]);
+        assert_eq!(middle, [4 << 20..GIB, GIB + 128 * KIB..2 * GIB, 4 * GIB..10 * GIB]);
+        assert_eq!(free(&[GIB..5 * GIB]), [4 << 20..GIB, 5 * GIB..10 * GIB]);
+        assert_eq!(free(&[0..2 * GIB]), [4 * GIB..10 * GIB]);
+        assert_eq!(free(&[0..16 * GIB]), []);
+        // Pieces that are too small are left.
+        assert_eq!(free(&[(4 << 20) + 60 * KIB..3 * GIB]), [4 * GIB..10 * GIB]);
+    }
+
+    #[test]
+    fn piece_on_both_sides_of_the_split_is_two() {
+        let free = ram(&[GIB..6 * GIB], &[]).free(0, 4 * GIB).unwrap();
+        assert_eq!(free, [GIB..4 * GIB, 4 * GIB..6 * GIB]);
+    }
+
+    #[test]
+    fn machine_with_more_ranges_than_there_is_room_for_has_nothing_free() {
+        let many: std::vec::Vec<Range<u64>> =
+            (0..65).map(|number| number * GIB..number * GIB + KIB).collect();
+        assert_eq!(ram(&[0..GIB], &many).free(0, GIB), None);
+        assert_eq!(ram(&many, &[]).free(0, GIB), None);
+        assert!(ram(&[0..GIB], &many[..64]).free(0, GIB).is_some());
+    }
+
+    #[test]
+    fn range_beside_ram_does_not_overlap_it() {
+        let ram = ram(&[GIB..2 * GIB], &[]);
+        assert!(ram.overlaps(&(2 * GIB - 1..2 * GIB)) && ram.overlaps(&(0..GIB + 1)));
+        assert!(!ram.overlaps(&(0..GIB)) && !ram.overlaps(&(2 * GIB..3 * GIB)));
+    }
+}
