@@ -85,10 +85,10 @@ pub fn run(mut machine: Machine) -> ! {
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
-        "{=str} mounted; {=usize} of {=usize} bytes of heap in use, sealed",
+        "{=str} mounted; {=u64} of {=u64} bytes of heap in use, sealed",
         machine.board.name,
-        heap.used,
-        heap.total
+        heap.used as u64,
+        heap.total as u64
     );
     console::progress(format_args!("stage=mounted"));
     let mut progress = |done: Done| {

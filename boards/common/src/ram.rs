@@ -78,6 +78,7 @@ impl Ram {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges may have one")]
 mod tests {
     use super::*;
 

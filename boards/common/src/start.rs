@@ -89,7 +89,7 @@ impl Machine {
                 let mut text = Message::new();
                 // A text that is too long is cut.
                 let _ = write!(text, "{why}");
-                verdict::finish(Ending::Failed, text.as_bytes())
+                verdict::finish(Ending::Failed, text.as_str())
             },
         });
         let mut found = Finder { storage: &mut storage, problem: &mut problem };
@@ -241,7 +241,8 @@ pub(crate) fn run(boot: Boot) -> ! {
         }
     }
     // The first line that everyone sees comes with the mount.
-    defmt::debug!("{=str} up: {=usize} bytes of heap", board::BOARD.name, heap::usage().total);
+    let heap_bytes = heap::usage().total as u64;
+    defmt::debug!("{=str} up: {=u64} bytes of heap", board::BOARD.name, heap_bytes);
     if let Some(fault) = boot.cmdline.fault {
         refuse(&fault);
     }

@@ -6,6 +6,7 @@ pub mod blob;
 mod node;
 pub mod parse;
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "lists of ranges may have one")]
 mod tests;
 
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
