@@ -36,7 +36,7 @@ fn devices_that_the_line_names_upward_are_all_found_once() {
     let named = named.map(|place| format!("virtio_mmio.device=512@{place}")).join(" ");
     let modern = ["-M", "microvm,acpi=off", "-no-reboot", "-m", "64M"].map(String::from);
     let devices = modern.into_iter().chain(disks(&sample, "virtio-blk-device"));
-    let ended = run("microvm", devices, &format!("{named} {MANIFEST}"));
+    let ended = run("microvm", devices, format!("{named} {MANIFEST}"));
     assert_manifest(&sample, &ended);
 }
 
@@ -114,7 +114,7 @@ fn long_line_with_a_kernels_words_is_understood() {
     }
     let words = ["-M", "q35"].map(String::from).into_iter();
     let ended =
-        run("q35", words.chain(disks(&sample, "virtio-blk-pci")), &format!("{line} {MANIFEST}"));
+        run("q35", words.chain(disks(&sample, "virtio-blk-pci")), format!("{line} {MANIFEST}"));
     assert_manifest(&sample, &ended);
 }
 
