@@ -21,7 +21,8 @@ pub fn image(kind: &str, script: &str) {
         // Keeps in the file what the entry code needs to move the image to where it was loaded.
         words.extend(["-pie", "--no-dynamic-linker"]);
     }
-    // A loader copies the segments: aligned to pages in the file they would only be larger.
+    // A loader copies the segments: aligned to pages in the file they would only be larger. Functions
+    // that are the same instructions are one.
     words.extend(["-zmax-page-size=16", "-zcommon-page-size=16", "--icf=all"]);
     for word in words {
         println!("cargo:rustc-link-arg-{kind}={word}");
