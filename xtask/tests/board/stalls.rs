@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rootlet_sim::image::{Content, Tree};
 use rustix::process::Signal;
 
-use crate::boot::{Boot, qmp};
+use crate::boot::{Boot, fails, passes, qmp};
 use crate::daemons::Daemon;
 use crate::sample::Sample;
 
@@ -150,4 +150,28 @@ fn source_that_keeps_memory_of_a_read_ends_the_run_by_its_deadline() {
         assert!(outcome.verdict().starts_with(why), "{}", outcome.stderr);
         assert!(took < Duration::from_secs(7 + 1) + LOAD, "{took:?}: {}", outcome.stderr);
     }
+}
+
+/// The first read is QEMU's own, the next three fail, as those of a server that answers 503.
+#[test]
+fn source_that_fails_for_a_moment_is_asked_again() {
+    let sample = Sample::new();
+    let config = sample.path("blkdebug.conf");
+    let rules: String = (1..5)
+        .map(|state| {
+            let next = state + 1;
+            let error = "[inject-error]\nevent = \"read_aio\"\nerrno = \"5\"\n";
+            let moves = "[set-state]\nevent = \"read_aio\"\n";
+            let fails = format!("{error}once = \"on\"\nstate = \"{state}\"\n");
+            let moves = format!("{moves}state = \"{state}\"\nnew_state = \"{next}\"\n");
+            if state == 1 { moves } else { format!("{fails}{moves}") }
+        })
+        .collect();
+    fs::write(&config, rules).unwrap();
+    let config = format!("blob1={}", config.display());
+    let manifest = ["--blkdebug", &config, "--", "manifest", "/"];
+    let once = ["--guest-option", "source-retry=0"];
+    fails(sample.args(&[&once[..], &manifest[..]].concat()), " is blob1)");
+    let outcome = passes(sample.args(&manifest));
+    assert!(outcome.stdout == sample.manifest(), "{}", outcome.stderr);
 }

@@ -68,7 +68,7 @@ fn indices_of_the_rings_wrap() {
     let mut storage = storage();
     let a = content(3, 40);
     storage.add(fake::disk(a.clone(), 0).0).unwrap();
-    let requests = if cfg!(miri) { 400 } else { 70_000 };
+    let requests = if cfg!(miri) { 80 } else { 70_000 };
     for _ in 0..requests / 40 {
         let mut out = vec![0; a.len()];
         read_all(&mut storage, &mut out, &[A]);
