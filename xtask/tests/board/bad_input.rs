@@ -5,7 +5,7 @@ use std::fs;
 
 use rootlet_sim::image::SUPERBLOCK_AT;
 
-use crate::boot::{boot, fails};
+use crate::boot::{boot, fails, passes};
 use crate::sample::Sample;
 
 const LS: [&str; 3] = ["--", "ls", "/"];
@@ -125,6 +125,24 @@ fn directory_that_contains_itself_ends_in_an_error() {
 }
 
 #[test]
+fn one_bad_inode_costs_one_row_and_is_told_beside_the_others() {
+    let mut sample = Sample::new();
+    let whole = String::from_utf8(passes(sample.args(&["--", "sum", "/d0"])).stdout).unwrap();
+    let nid = sample.built.image.nid("/d0/03");
+    let inode = sample.built.image.inode_at("/d0/03");
+    sample.built.image.patch(inode + 4, &[0, 0]);
+    sample.write();
+    let words = format!("/d0/03: corrupt image: mode 0o0 of nid {nid} has no file type");
+    let outcome = fails(sample.args(&["--", "sum", "/d0"]), &words);
+    let rows = String::from_utf8(outcome.stdout).unwrap();
+    let left: Vec<&str> = whole.lines().filter(|row| !row.ends_with("/d0/03")).collect();
+    assert_eq!(rows.lines().collect::<Vec<_>>(), left);
+    // Once as it happens, once in the verdict.
+    let told = outcome.stderr.lines().filter(|line| line.contains(&words)).count();
+    assert!(told >= 2, "{}", outcome.stderr);
+}
+
+#[test]
 fn source_that_fails_its_reads_fails_the_command_that_needs_them() {
     let sample = Sample::new();
     let config = sample.path("blkdebug.conf");
@@ -135,5 +153,5 @@ fn source_that_fails_its_reads_fails_the_command_that_needs_them() {
         sample.args(&[&blkdebug[..], &["--", "sum", "/"]].concat()),
         "the device reported error ",
     );
-    crate::boot::passes(sample.args(&[&blkdebug[..], &LS].concat()));
+    passes(sample.args(&[&blkdebug[..], &LS].concat()));
 }
