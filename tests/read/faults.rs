@@ -164,3 +164,29 @@ fn resident_bytes_need_no_source() {
     }
     assert_eq!(guest.root.stats().fetched_bytes, 0);
 }
+
+#[test]
+fn read_that_the_region_fails_is_counted_and_its_slot_is_asked_no_more() {
+    let built = two_blobs();
+    let world = World::new(9);
+    mount::plug(&world, &built);
+    let region = mount::plug_region(&world, 8 << 20);
+    let line = mount::line(2) + " cache=cache";
+    let guest = Guest::mount(world.attach(), &line, 1).unwrap();
+    read(&guest, "/07").unwrap();
+    assert!(guest.root.sync());
+    drop(guest);
+    let guest = Guest::mount(world.attach(), &line, 2).unwrap();
+    // The tables are read; what comes is the file's bytes.
+    guest.root.metadata(b"/07").unwrap();
+    read(&guest, "/07").unwrap();
+    assert!(guest.root.stats().hits > 0);
+    let faults = || guest.root.with_layer(|layer, _| layer.as_ref().unwrap().stats().region_faults);
+    assert_eq!(faults(), 0);
+    world.rule(Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(region).op(OpKind::Read));
+    read(&guest, "/07").unwrap();
+    let (failed, reads) = (faults(), world.counters(region).reads);
+    assert!(failed > 0, "no fault is counted");
+    read(&guest, "/07").unwrap();
+    assert_eq!((faults(), world.counters(region).reads), (failed, reads), "asked again");
+}

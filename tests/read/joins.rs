@@ -133,3 +133,24 @@ fn mount_after_a_stream_that_was_given_up_reads_right() {
         }
     }
 }
+
+/// A chunk that a file has several times: one read of all of them fetches it once, and what comes
+/// in between too.
+#[test]
+fn chunk_that_occurs_twice_in_a_read_is_fetched_once() {
+    let (one, other) = (Content::seeded(1, 4096).to_vec(), Content::seeded(2, 4096).to_vec());
+    let want = [&one[..], &other, &one, &one, &other, &one].concat();
+    let mut tree = Tree::new();
+    tree.file("/file", Content::bytes(want.clone()));
+    let built = build(&tree, &Options { blobs: 1, chunk_bits: 12, ..Options::default() }).unwrap();
+    let world = World::new(4);
+    world.blob("image", &built.image);
+    let blob = world.blob("blob1", &built.blobs[0]);
+    world.disk("cache", 512, Sparse::zeros(16 << 20));
+    let guest = Guest::mount(world.attach(), "image=image blob1=blob1 cache=cache", 1).unwrap();
+    let mut out = vec![0; want.len()];
+    let file = guest.root.open(b"/file").unwrap();
+    assert_eq!(file.read_at(0, &mut out).unwrap(), want.len());
+    assert!(out == want);
+    assert_eq!(world.counters(blob).read_bytes, 2 * 4096);
+}
