@@ -248,3 +248,96 @@ impl Flight {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::panic, reason = "a test that panics has failed")]
+    use super::*;
+    use crate::storage::{DeviceId, Job, JobKind};
+
+    const BUFFERS: usize = 8;
+
+    fn pool() -> Pool {
+        Pool::new(BUFFERS * SMALL_BUFFER_BYTES)
+    }
+
+    fn target(start: u64) -> Target {
+        Target { slot: 1, start, len: 4096, origin: Origin::Source, ticket: None, prefetch: false }
+    }
+
+    /// Starts a read and returns its job.
+    fn start(pool: &mut Pool, start: u64) -> Job {
+        let Some(mut buffer) = pool.take() else { panic!("no buffer") };
+        assert!(buffer.set_len(4096));
+        let Some(tag) = pool.depart(target(start)) else { panic!("no place") };
+        let (device, buffer) = (DeviceId(0), Some(buffer));
+        Job { tag, device, at: start, kind: JobKind::Read, buffer }
+    }
+
+    /// Takes all buffers that can be had, and gives them back; how many.
+    fn free(pool: &mut Pool) -> usize {
+        let taken: Vec<Buffer> = core::iter::from_fn(|| pool.take()).collect();
+        assert!(taken.iter().all(|buffer| buffer.len() == SMALL_BUFFER_BYTES));
+        let free = taken.len();
+        taken.into_iter().for_each(|buffer| pool.give(buffer));
+        free
+    }
+
+    #[test]
+    fn read_that_comes_back_without_its_buffer_or_with_another_has_failed() {
+        for len in [None, Some(0), Some(4095), Some(8192)] {
+            let mut pool = pool();
+            let job = start(&mut pool, 0);
+            let tag = job.tag;
+            let landed = pool.land((Job { buffer: len.map(Buffer::new), ..job }, Ok(())));
+            assert!(matches!(landed, Arrival::Landed(Landing { wanted: true, .. })));
+            let bytes = pool.landed(tag).map(|bytes| bytes.map(|_| ()));
+            assert_eq!(bytes, Some(Err(IoErrorKind::Protocol)));
+            // One that did not come back is its device's; a whole one stands in for another.
+            assert_eq!(free(&mut pool), BUFFERS - usize::from(len.is_none()), "{len:?}");
+        }
+    }
+
+    #[test]
+    fn read_that_was_given_up_brings_nothing_and_its_buffer_comes_back_with_it() {
+        let mut pool = pool();
+        let job = start(&mut pool, 0);
+        let tag = job.tag;
+        assert!(pool.landed(tag).is_none() && pool.overlaps(1, 4000, 4096));
+        pool.give_up(tag);
+        let timeout = |bytes: Option<Result<Buffer, _>>| {
+            assert_eq!(bytes.map(|bytes| bytes.map(|_| ())), Some(Err(IoErrorKind::Timeout)));
+        };
+        timeout(pool.landed(tag));
+        assert!(!pool.overlaps(1, 4000, 4096), "nobody waits for it");
+        assert_eq!(free(&mut pool), BUFFERS - 1, "it is lent still");
+        assert!(matches!(pool.land((job, Ok(()))), Arrival::Late));
+        timeout(pool.landed(tag));
+        assert_eq!(free(&mut pool), BUFFERS);
+    }
+
+    #[test]
+    fn readers_give_up_what_overlaps_and_nothing_else() {
+        let mut pool = pool();
+        let tags = [0, 4096, 8192].map(|at| start(&mut pool, at).tag);
+        pool.give_up_overlaps(1, 4096, 4096);
+        let over = tags.map(|tag| pool.landed(tag).is_some());
+        assert_eq!(over, [false, true, false]);
+        pool.give_up_overlaps(2, 0, 1 << 20);
+        assert!(pool.landed(tags[0]).is_none(), "another slot");
+    }
+
+    #[test]
+    fn read_that_nobody_waits_for_any_more_is_offered_all_the_same() {
+        let mut pool = pool();
+        let job = start(&mut pool, 0);
+        pool.abandon(job.tag);
+        let Arrival::Landed(Landing { bytes: Ok(buffer), wanted: false, .. }) =
+            pool.land((job, Ok(())))
+        else {
+            panic!("it was under way")
+        };
+        pool.give(buffer);
+        assert_eq!(free(&mut pool), BUFFERS);
+    }
+}
