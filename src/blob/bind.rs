@@ -10,6 +10,7 @@ use super::served::{Found, Served};
 use super::source::{SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
 use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
+use crate::units::ByteRange;
 
 /// Digits of a SHA-256, which fill a tag.
 const DIGEST_DIGITS: usize = 64;
@@ -45,9 +46,9 @@ impl Image {
         first.map_or(Ok(sources), Err)
     }
 
-    /// As [`Image::bind`], but a slot whose length the image states and whose source is not there
-    /// is told to `missing`, and has [`DeviceId::NONE`] for a source: what a region holds of it
-    /// can be read. The disk with the `region` is no slot's by its tag.
+    /// Binds as [`Image::bind`] does, but a slot whose length the image states and whose source is
+    /// not there is reported to `missing`, and has [`DeviceId::NONE`] for a source: what a region
+    /// holds of it can be read. The disk with the `region` is no slot's by its tag.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -63,7 +64,7 @@ impl Image {
             return Err(BindError::NoSlot { slot, slots });
         }
         #[cfg(feature = "alloc")]
-        let mut sources = Sources::with_capacity(usize::from(slots).saturating_add(1));
+        let mut sources = Sources::with_capacity(usize::from(slots) + 1);
         #[cfg(not(feature = "alloc"))]
         let mut sources = Sources::new();
         let version = version_of(storage, self.device);
@@ -71,7 +72,6 @@ impl Image {
         keep(&mut sources, part);
         let mut served = Served::new(self.device);
         for (number, slot) in self.devices.iter() {
-            let bytes = self.bytes_of(slot.blocks);
             let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
             let mut own = None;
             let candidate = match given {
@@ -85,6 +85,7 @@ impl Image {
             let part = match bound {
                 Err(error) if slot.blocks > 0 && error.is_absence() => {
                     missing(number, error);
+                    let bytes = slot.bytes().len();
                     SourcePart { device: DeviceId::NONE, base: 0, bytes, version: 0 }
                 }
                 bound => bound?,
@@ -106,7 +107,7 @@ impl Image {
         if let Err(other) = served.claim(&self.devices, device, number, found) {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
-        let need = self.bytes_of(slot.blocks);
+        let need = slot.bytes().len();
         let info = fit(storage, number, device)?;
         let got = info.map_or(0, |info| info.bytes);
         if got < need {
@@ -116,8 +117,8 @@ impl Image {
         Ok(SourcePart { device, base: 0, bytes, version: version_of(storage, device) })
     }
 
-    /// What has the slot's tag for a name; `None` if nothing has, but perhaps what is the machine's
-    /// `own`.
+    /// Returns what has the slot's tag for a name, or `None` if nothing has, but perhaps what is the
+    /// machine's `own`.
     fn by_tag<'t, D: Discover>(
         &self,
         storage: &mut D,
@@ -150,11 +151,6 @@ impl Image {
         Ok(None)
     }
 
-    /// Returns the bytes of `blocks`; where 64 bits do not hold them, more than any device has.
-    fn bytes_of(&self, blocks: u64) -> u64 {
-        self.superblock.block_size.at(blocks).unwrap_or(u64::MAX)
-    }
-
     fn flattened<D: Discover>(
         &self,
         storage: &D,
@@ -162,46 +158,50 @@ impl Image {
         slot: &DeviceSlot,
         own: Option<Own>,
     ) -> Result<SourcePart, BindError> {
-        let need = self.bytes_of(slot.blocks);
-        let base = self.bytes_of(slot.uniaddr);
-        let bytes = if slot.blocks == 0 { self.room_of(number, slot, base) } else { need };
-        let end = base.saturating_add(bytes);
-        if slot.uniaddr == 0 || bytes == 0 || end > self.bytes {
+        let base = slot.bytes().start();
+        let here = match slot.blocks {
+            0 => ByteRange::sized(base, self.room_of(number, slot)),
+            _ => Some(slot.bytes()),
+        };
+        let here = here.filter(|here| here.within(ByteRange::first(self.bytes)));
+        let bytes = here.map(ByteRange::len).filter(|bytes| *bytes > 0);
+        let Some(bytes) = bytes.filter(|_| slot.uniaddr != 0) else {
             return Err(BindError::Missing { slot: number, tag: text(slot.tag()), own });
-        }
+        };
         let sector = storage.info(self.device).map_or(1, |info| info.sector_bytes);
-        if base & u64::from(sector).wrapping_sub(1) != 0 {
+        if !base.is_multiple_of(u64::from(sector)) {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }
         let version = version_of(storage, self.device);
         Ok(SourcePart { device: self.device, base, bytes, version })
     }
 
-    /// How long a slot at byte `base` of the primary device is that states no length: as far as
-    /// the next slot, or the end of the device. 0 where no part of the device is its own: inside
-    /// the image or another slot, or where several slots begin (merged images have such, over
-    /// separate blobs).
-    fn room_of(&self, number: u16, slot: &DeviceSlot, base: u64) -> u64 {
-        let mut end = u64::MAX;
+    /// Returns how many bytes of the primary device a slot has that states no length: whole blocks
+    /// up to the next slot, or the end of the device. 0 where no part of the device is its own:
+    /// inside the image or another slot, or where several slots begin (merged images have such,
+    /// over separate blobs).
+    fn room_of(&self, number: u16, slot: &DeviceSlot) -> u64 {
+        let mut end = self.bytes;
         for (_, other) in self.devices.iter().filter(|(of, _)| *of != number) {
-            let other_end = other.uniaddr.saturating_add(other.blocks.max(1));
-            if (other.uniaddr..other_end).contains(&slot.uniaddr) {
+            let inside = slot.uniaddr.checked_sub(other.uniaddr);
+            if inside.is_some_and(|inside| inside < other.blocks.max(1)) {
                 return 0;
             }
             if other.uniaddr > slot.uniaddr {
-                end = end.min(other.uniaddr);
+                end = end.min(other.bytes().start());
             }
         }
         if self.superblock.blocks == 0 || slot.uniaddr < self.superblock.blocks {
             return 0;
         }
-        let end = self.bytes_of(end).min(self.bytes);
-        let whole = self.superblock.block_size.bytes().wrapping_sub(1);
-        end.saturating_sub(base) & !whole
+        match ByteRange::new(slot.bytes().start(), end) {
+            Some(room) => self.superblock.block_size.pow2().floor(room.len()),
+            None => 0,
+        }
     }
 }
 
-/// The table has at most DEVICES_MAX slots, so there is room for all.
+/// Adds a source. The table has at most DEVICES_MAX slots, so there is room for all.
 fn keep(sources: &mut Sources, part: SourcePart) {
     #[cfg(feature = "alloc")]
     sources.push(part);
@@ -235,7 +235,7 @@ fn at_slot(error: BindError, slot: u16) -> BindError {
     }
 }
 
-/// The source that is configured for a slot.
+/// Returns the source that is configured for a slot.
 fn configured_source<'n, D: Discover>(
     storage: &mut D,
     number: u16,

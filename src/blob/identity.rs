@@ -28,18 +28,18 @@ const OF_DOMAIN: u8 = 2;
 pub struct Domain(heapless::String<DOMAIN_BYTES_MAX>);
 
 impl Domain {
-    /// The domain of this name; `None` if it is longer than [`DOMAIN_BYTES_MAX`].
+    /// Returns the domain of this name, or `None` if that is longer than [`DOMAIN_BYTES_MAX`].
     pub fn new(name: &str) -> Option<Self> {
         heapless::String::try_from(name).ok().map(Self)
     }
 
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.0
     }
 
-    /// Keeps apart what images of different domains say of themselves: one could be a copy of
-    /// another, head for head, with other content behind it.
+    /// Returns what keeps apart the images of different domains: one could be a copy of another,
+    /// head for head, with other content after it.
     fn digest(&self) -> u64 {
         if self.0.is_empty() { 0 } else { XxHash3_64::oneshot(self.0.as_bytes()) }
     }
@@ -58,7 +58,7 @@ pub enum Described<'i> {
         digest: u64,
         /// Version of the source, 0 for a disk.
         version: u64,
-        /// The slot's tag, without the zeros behind it.
+        /// The slot's tag, without the zeros after it.
         tag: &'i [u8],
         /// Digest of the domain's name, 0 for none.
         domain: u64,
@@ -75,7 +75,7 @@ pub enum Described<'i> {
 }
 
 impl Described<'_> {
-    /// The tag.
+    /// Returns the tag.
     pub fn tag(&self) -> &[u8] {
         match self {
             Self::OfImage { tag, .. } | Self::OfDomain { tag, .. } => tag,
@@ -83,7 +83,7 @@ impl Described<'_> {
     }
 }
 
-/// Takes an identity apart; `None` if another than [`identity`] made it.
+/// Returns what an identity says, or `None` if another than [`identity`] made it.
 pub fn describe(identity: &BlobIdentity) -> Option<Described<'_>> {
     let (kind, rest) = identity.0.split_first()?;
     let (slot, rest) = rest.split_first_chunk()?;
@@ -112,13 +112,15 @@ pub fn describe(identity: &BlobIdentity) -> Option<Described<'_>> {
     }
 }
 
-/// Bytes without the zeros behind them.
-fn trimmed(bytes: &[u8]) -> &[u8] {
-    let len = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.saturating_add(1));
-    bytes.get(..len).unwrap_or_default()
+/// Returns bytes without the zeros at their end.
+fn trimmed(mut bytes: &[u8]) -> &[u8] {
+    while let Some((0, rest)) = bytes.split_last() {
+        bytes = rest;
+    }
+    bytes
 }
 
-/// The identity of slot `slot` of `image`, whose source is of `version`.
+/// Returns the identity of slot `slot` of `image`, whose source is of `version`.
 ///
 /// Layout, little endian. Of an image: kind 1 (1), slot (2), padding (5), image UUID (16), digest
 /// of superblock and device table (8), version of the source (8), tag (64), digest of the domain's
@@ -137,15 +139,16 @@ pub struct Identities<'i> {
 }
 
 impl<'i> Identities<'i> {
-    /// Those of the slots of `image`.
+    /// Returns what makes the identities of the slots of `image`.
     pub fn new(image: &'i Image) -> Self {
         Self { image, digest: OnceCell::new() }
     }
 
-    /// The identity of a slot; see [`identity`].
+    /// Returns the identity of a slot; see [`identity`].
     pub fn of(&self, slot: u16, version: u64) -> BlobIdentity {
         let image = self.image;
-        let tag = image.devices.slot(slot).map(|device| device.tag()).unwrap_or_default();
+        // The primary device has no tag.
+        let tag = image.devices.slot(slot).map_or(&[][..], |device| device.tag());
         let shared = !image.domain.0.is_empty() && !tag.is_empty() && is_unique(image, tag);
         let mut raw = [0; IDENTITY_BYTES];
         if shared {
@@ -167,20 +170,20 @@ impl<'i> Identities<'i> {
     }
 }
 
-/// Whether one slot alone has this tag: two could be bound to different sources.
+/// Returns whether one slot alone has this tag: two could be bound to different sources.
 fn is_unique(image: &Image, tag: &[u8]) -> bool {
     image.devices.iter().filter(|(_, device)| device.tag() == tag).count() == 1
 }
 
 impl BlobIdentity {
-    /// The same without the version of its source.
+    /// Returns the same identity without the version of the source.
     pub fn of_any_version(mut self) -> Self {
         let at = if self.0.first() == Some(&OF_DOMAIN) { 40 } else { 32 };
         put(&mut self.0, at, &[0; 8]);
         self
     }
 
-    /// The version of its source.
+    /// Returns the version of the source.
     pub fn version(&self) -> u64 {
         match describe(self) {
             Some(Described::OfImage { version, .. } | Described::OfDomain { version, .. }) => {

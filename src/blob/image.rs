@@ -54,7 +54,7 @@ impl Image {
         let mut head = Head::new();
         let mut first = [0; FIRST_BYTES];
         let got = reader.read(0, &mut first)?;
-        let first = first.get(..got).unwrap_or_default();
+        let first = first.get(..got).or_bug()?;
         let need = match Superblock::peek(first) {
             Ok(need) => need,
             Err(error) => return Err(reader.foreign(first).map_or(error.into(), Error::from)),
@@ -82,7 +82,7 @@ impl Image {
         if let Some(span) = superblock.device_table_at() {
             let (at, len) = (usize::try_from(span.at).ok(), usize::try_from(span.len).ok());
             let (at, len) = (at.or_bug()?, len.or_bug()?);
-            // Mostly right behind the superblock.
+            // Mostly right after the superblock.
             devices = match first.get(at..).and_then(|rest| rest.get(..len)) {
                 Some(devices) => devices,
                 None => {
@@ -108,7 +108,7 @@ impl Image {
         }
     }
 
-    /// Digest of what the superblock's checksum is of, and of the device table.
+    /// Returns the digest of what the superblock's checksum is of, and of the device table.
     pub fn digest(&self) -> u64 {
         self.head.digest()
     }
@@ -125,8 +125,9 @@ impl<S: Storage> Reader<'_, S> {
     /// Reads at most `out.len()` bytes at byte `at`, which is a multiple of 4096; returns how many
     /// the device has.
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, Error> {
-        let len = clip(self.info.bytes.saturating_sub(at), out.len());
-        let (place, _) = out.split_at_mut_checked(len).unwrap_or_default();
+        let Some(left) = self.info.bytes.checked_sub(at) else { return Ok(0) };
+        let len = clip(left, out.len());
+        let place = out.get_mut(..len).or_bug()?;
         if place.is_empty() {
             return Ok(0);
         }
@@ -135,7 +136,7 @@ impl<S: Storage> Reader<'_, S> {
         for transfer in &batch {
             transfer.outcome()?;
         }
-        self.read_bytes = self.read_bytes.saturating_add(u64::try_from(len).unwrap_or(0));
+        self.read_bytes = self.read_bytes.checked_add(wide(len)).or_bug()?;
         Ok(len)
     }
 
@@ -149,6 +150,7 @@ impl<S: Storage> Reader<'_, S> {
         let mut best = signature::find(first, 0);
         let mut block = [0; FIRST_BYTES];
         for at in signature::blocks() {
+            // A block that cannot be read says nothing.
             let Ok(got) = self.read(wide(at), &mut block) else { continue };
             let found = block.get(..got).and_then(|block| signature::find(block, at));
             best = match (best, found) {
@@ -188,8 +190,7 @@ impl<S: Storage> Reader<'_, S> {
     /// Without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
     #[cfg(not(feature = "alloc"))]
     fn large_superblock(&mut self, need: usize) -> Result<[u8; 0], Error> {
-        let bytes = u64::try_from(need).unwrap_or(u64::MAX);
-        Err(Error::Unsupported(Unsupported::LargeBlocks { bytes }))
+        Err(Error::Unsupported(Unsupported::LargeBlocks { bytes: wide(need) }))
     }
 }
 
@@ -202,13 +203,13 @@ pub fn foreign(head: &[u8]) -> Option<Unsupported> {
     signature::find(head, 0).and_then(|(_, sign)| as_error(sign))
 }
 
-/// The error for another format; `None` for EROFS, which nothing has to be made of.
+/// Returns the error for another format, or `None` for EROFS, which nothing has to be made of.
 fn as_error(sign: &Signature) -> Option<Unsupported> {
     let Signature { name, next, .. } = *sign;
     (!next.is_empty()).then_some(Unsupported::Foreign { name, next })
 }
 
-/// This many zeros.
+/// Returns `len` zeros.
 fn zeroed(len: usize) -> Result<Bytes, Unsupported> {
     let mut bytes = Bytes::new();
     #[cfg(feature = "alloc")]
@@ -225,7 +226,7 @@ fn zeroed(len: usize) -> Result<Bytes, Unsupported> {
 #[derive(Clone, Debug)]
 struct Head {
     bytes: alloc::vec::Vec<u8>,
-    /// Where the last piece begins.
+    /// Where the last piece begins: not beyond `bytes`.
     last: usize,
 }
 
@@ -241,7 +242,7 @@ impl Head {
     }
 
     fn digest(&self) -> u64 {
-        let (first, last) = self.bytes.split_at_checked(self.last).unwrap_or_default();
+        let (first, last) = self.bytes.split_at(self.last);
         [first, last].into_iter().fold(0, and_digest)
     }
 }
@@ -266,7 +267,7 @@ impl Head {
     }
 }
 
-/// The digest (XXH3-64) of one more piece.
+/// Returns the digest (XXH3-64) of one more piece.
 fn and_digest(before: u64, piece: &[u8]) -> u64 {
     before.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(piece))
 }

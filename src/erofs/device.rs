@@ -9,6 +9,7 @@ use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
 use super::record::Record;
 use super::superblock::Superblock;
+use crate::units::ByteRange;
 
 /// The most device slots that are read: as many as a superblock can name.
 #[cfg(feature = "alloc")]
@@ -48,6 +49,7 @@ pub struct DeviceSlot {
     pub blocks: u64,
     /// The first block in the unified address space; 0 means that the slot is not in it.
     pub uniaddr: u64,
+    bytes: ByteRange,
 }
 
 impl DeviceSlot {
@@ -66,10 +68,18 @@ impl DeviceSlot {
             blocks |= u64::from(raw.u32::<72>()) << 32;
             uniaddr |= u64::from(raw.u16::<76>()) << 32;
         }
-        if uniaddr.checked_add(blocks).is_none_or(|end| end > BLOCKS_MAX) {
-            return Err(Corrupt::SlotRange { slot: number, uniaddr, blocks }.into());
-        }
-        Ok(Self { tag: raw.bytes::<0, 64>(), blocks, uniaddr })
+        let beyond = Corrupt::SlotRange { slot: number, uniaddr, blocks };
+        let end = uniaddr.checked_add(blocks).filter(|end| *end <= BLOCKS_MAX).ok_or(beyond)?;
+        let unit = superblock.block_size.pow2();
+        let (start, end) = (unit.times(uniaddr), unit.times(end));
+        let bytes = start.zip(end).and_then(|(start, end)| ByteRange::new(start, end));
+        Ok(Self { tag: raw.bytes::<0, 64>(), blocks, uniaddr, bytes: bytes.ok_or(beyond)? })
+    }
+
+    /// Returns the bytes of the unified address space that the slot has; none where the image does
+    /// not say how many.
+    pub fn bytes(&self) -> ByteRange {
+        self.bytes
     }
 
     /// Returns the label, up to the first NUL: a blob id, or the UUID of a merged image's source;

@@ -18,58 +18,65 @@ const ALIGN: usize = 4096;
 pub struct Buffer {
     // Not `Arc<[u8]>`: a slice goes into one of those only by a copy.
     owner: Arc<Box<[u8]>>,
-    start: usize,
-    len: usize,
+    /// The bytes of `owner` that this handle sees; within it.
+    seen: Range<usize>,
 }
 
 impl Buffer {
-    /// A zeroed buffer of `len` bytes. Allocates.
+    /// Returns a zeroed buffer of `len` bytes. Allocates.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "the allocator has given ALIGN bytes more than `len`"
+    )]
     pub fn new(len: usize) -> Self {
+        // What no length can hold is no allocation either.
         let owner = Arc::new(vec![0; len.saturating_add(ALIGN)].into_boxed_slice());
         let start = owner.as_ptr().align_offset(ALIGN).min(ALIGN);
-        Self { owner, start, len }
+        Self { owner, seen: start..start + len }
     }
 
-    /// The bytes, if this is the only handle.
+    /// Returns the bytes, if this is the only handle.
     pub fn get_mut(&mut self) -> Option<&mut [u8]> {
-        let end = self.start.checked_add(self.len)?;
-        Arc::get_mut(&mut self.owner)?.get_mut(self.start..end)
+        Arc::get_mut(&mut self.owner)?.get_mut(self.seen.clone())
     }
 
-    /// Makes this handle see `len` bytes from where it begins; false, and nothing happens, if
+    /// Makes this handle see `len` bytes from its first. Returns false, and changes nothing, if
     /// there are fewer.
     pub fn set_len(&mut self, len: usize) -> bool {
-        let fits = self.start.checked_add(len).is_some_and(|end| end <= self.owner.len());
-        if fits {
-            self.len = len;
+        let end = self.seen.start.checked_add(len).filter(|end| *end <= self.owner.len());
+        if let Some(end) = end {
+            self.seen.end = end;
         }
-        fits
+        end.is_some()
     }
 
-    /// A handle that sees only `range` of the bytes that this one sees; `None` if they do not
-    /// reach that far.
+    /// Returns a handle that sees only `range` of the bytes that this one sees, or `None` if they
+    /// do not reach that far.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
-        let len = range.end.checked_sub(range.start)?;
-        if range.end > self.len {
+        if range.start > range.end || range.end > self.len() {
             return None;
         }
-        let start = self.start.checked_add(range.start)?;
-        Some(Self { owner: Arc::clone(&self.owner), start, len })
+        let start = self.seen.start.checked_add(range.start)?;
+        let end = self.seen.start.checked_add(range.end)?;
+        Some(Self { owner: Arc::clone(&self.owner), seen: start..end })
     }
 }
 
 impl Deref for Buffer {
     type Target = [u8];
 
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "all that makes or changes a handle has checked it"
+    )]
     fn deref(&self) -> &[u8] {
-        let end = self.start.saturating_add(self.len);
-        self.owner.get(self.start..end).unwrap_or_default()
+        &self.owner[self.seen.clone()]
     }
 }
 
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buffer({} bytes)", self.len)
+        write!(f, "Buffer({} bytes)", self.len())
     }
 }
 

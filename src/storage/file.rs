@@ -18,6 +18,7 @@ use super::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, Errno, FileStamp, IoErrorKind, Job,
     JobKind, Lent, LinkFault, ShareSearch, Storage, Transfer, only, serial,
 };
+use crate::num::clip;
 
 /// The longest single transfer, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 8 << 20;
@@ -157,16 +158,25 @@ impl FileStorage {
 impl Opened {
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), IoErrorKind> {
         self.check(at, out.len())?;
-        let in_file = self.file_bytes.saturating_sub(at);
-        let in_file = usize::try_from(in_file).unwrap_or(usize::MAX).min(out.len());
+        // A disk's last sector may be longer than the file.
+        let in_file = match self.file_bytes.checked_sub(at) {
+            Some(left) => clip(left, out.len()),
+            None => 0,
+        };
         let (data, padding) = out.split_at_mut(in_file);
         padding.fill(0);
-        let mut got = 0_usize;
-        while let Some(rest) = data.get_mut(got..).filter(|rest| !rest.is_empty()) {
-            let here = u64::try_from(got).ok().and_then(|got| at.checked_add(got));
-            match self.file.read_at(rest, here.ok_or(IoErrorKind::OutOfRange)?) {
-                Ok(0) => return Err(IoErrorKind::Short(u32::try_from(got).unwrap_or(u32::MAX))),
-                Ok(more) => got = got.saturating_add(more),
+        let (mut rest, mut got) = (data, 0_u32);
+        while !rest.is_empty() {
+            let here = at.checked_add(u64::from(got)).ok_or(IoErrorKind::OutOfRange)?;
+            match self.file.read_at(rest, here) {
+                Ok(0) => return Err(IoErrorKind::Short(got)),
+                Ok(more) => {
+                    // No more than was lent, nor than a transfer has.
+                    let sum = u32::try_from(more).ok().and_then(|more| got.checked_add(more));
+                    got = sum.ok_or(IoErrorKind::Protocol)?;
+                    let parts = core::mem::take(&mut rest).split_at_mut_checked(more);
+                    (_, rest) = parts.ok_or(IoErrorKind::Protocol)?;
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(device_error(&error)),
             }

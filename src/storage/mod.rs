@@ -174,7 +174,7 @@ pub struct IoError {
     /// Byte offset of the transfer.
     pub at: u64,
     /// Length of the transfer in bytes.
-    pub len: u32,
+    pub len: usize,
     /// The cause.
     pub kind: IoErrorKind,
 }
@@ -234,20 +234,19 @@ impl<'b> Transfer<'b> {
         }
     }
 
-    /// Whether no bytes are moved.
+    /// Returns whether no bytes are moved.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The outcome; a transfer that was never run counts as gone.
+    /// Returns the outcome; a transfer that was never run counts as gone.
     pub fn outcome(&self) -> Result<(), IoError> {
         let kind = match self.result {
             Some(Ok(())) => return Ok(()),
             Some(Err(kind)) => kind,
             None => IoErrorKind::Gone,
         };
-        let len = u32::try_from(self.len()).unwrap_or(u32::MAX);
-        Err(IoError { device: self.device, at: self.at, len, kind })
+        Err(IoError { device: self.device, at: self.at, len: self.len(), kind })
     }
 }
 

@@ -33,16 +33,18 @@ pub struct Spin {
 }
 
 impl Spin {
-    /// Another round without what is waited for. When it takes so long by now that a deadline may
-    /// have passed, and that the device may need the processor that waits, for how many nanoseconds
-    /// that may sleep before the next one.
+    /// Records a failed poll. Returns `None` while waiting is still cheap, then how many nanoseconds
+    /// the caller may sleep before the next one: a deadline may have passed by now, and the device
+    /// may need the processor that waits.
+    #[expect(clippy::arithmetic_side_effects, reason = "below SHORT_ROUNDS")]
     pub fn round(&mut self) -> Option<u32> {
         if self.rounds < SHORT_ROUNDS {
-            self.rounds = self.rounds.saturating_add(1);
+            self.rounds += 1;
             return None;
         }
         spin_loop();
-        self.nap_ns = self.nap_ns.saturating_mul(2).clamp(NAP_NS, NAP_NS_MAX);
+        // At most NAP_NS_MAX before.
+        self.nap_ns = (self.nap_ns << 1).clamp(NAP_NS, NAP_NS_MAX);
         Some(self.nap_ns)
     }
 }

@@ -371,7 +371,6 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         }
         let source = self.sources.get(usize::from(slot)).or_bug()?;
         let (device, at) = source.at(start)?;
-        let len = u32::try_from(len).ok().or_bug()?;
         landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into())
     }
 
