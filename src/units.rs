@@ -31,7 +31,7 @@ impl Pow2 {
         1 << self.0
     }
 
-    /// Returns how far `n` lies behind the last multiple.
+    /// Returns how far `n` lies after the last multiple.
     pub const fn offset(self, n: u64) -> u64 {
         n & !(u64::MAX << self.0)
     }

@@ -8,7 +8,7 @@ use super::{
     ChunkTarget, Devices, DirBlock, FormatError, Inode, Layout, Nid, Span, Superblock, xattr,
 };
 
-/// A superblock with arbitrary fields behind a valid magic number and checksum.
+/// A superblock with arbitrary fields, a valid magic number and a valid checksum.
 fn image() -> impl Strategy<Value = std::vec::Vec<u8>> {
     let features =
         prop_oneof![9 => prop::sample::select(std::vec![0_u32, 8, 0x80, 0x8c]), 1 => any::<u32>()];

@@ -3,7 +3,7 @@
 //! Always: a pack lies at a multiple of its length; loops go over the items of one pack.
 //!
 //! An item has type and low bits: of a head where it begins, of the others the distance back (a
-//! block count in the lcluster behind a head of a large pcluster), and in the last item of a pack
+//! block count in the lcluster after a head of a large pcluster), and in the last item of a pack
 //! the distance to the next head. The block number is that of the block before the pack's first
 //! pcluster, or of the first itself where pclusters may be large.
 
@@ -79,19 +79,19 @@ impl Packs {
     pub fn item(&self, lcluster: u64) -> Result<Item, FormatError> {
         let item = match lcluster.checked_sub(self.initial) {
             None => short_item(self.at, lcluster),
-            Some(behind) => self.item_behind(behind),
+            Some(between) => self.item_after(between),
         };
         item.ok_or(Corrupt::Overflow(Part::CompressedMap(self.nid)).into())
     }
 
-    /// Returns where the lcluster is that has `behind` others between it and the initial ones.
-    fn item_behind(&self, behind: u64) -> Option<Item> {
+    /// Returns the item of the lcluster that has `between` others between it and the initial ones.
+    fn item_after(&self, between: u64) -> Option<Item> {
         let at = self.at.checked_add(self.initial.checked_mul(4)?)?;
-        match behind.checked_sub(self.long) {
+        match between.checked_sub(self.long) {
             None => {
-                let pack = at.checked_add((behind / 16).checked_mul(LONG_BYTES)?)?;
+                let pack = at.checked_add((between / 16).checked_mul(LONG_BYTES)?)?;
                 let pack_end = pack.checked_add(LONG_BYTES)?;
-                Some(Item { pack, pack_end, long: true, number: low32(behind & 15) })
+                Some(Item { pack, pack_end, long: true, number: low32(between & 15) })
             }
             Some(rest) => short_item(at.checked_add(self.long.checked_mul(2)?)?, rest),
         }
@@ -122,14 +122,14 @@ impl Packs {
     }
 }
 
-/// Returns where the lcluster is that has `behind` others before it in short packs from `at` on.
-fn short_item(at: u64, behind: u64) -> Option<Item> {
-    let pack = at.checked_add((behind / 2).checked_mul(SHORT_BYTES)?)?;
+/// Returns the item of the lcluster that has `before` others before it in short packs from `at` on.
+fn short_item(at: u64, before: u64) -> Option<Item> {
+    let pack = at.checked_add((before / 2).checked_mul(SHORT_BYTES)?)?;
     let pack_end = pack.checked_add(SHORT_BYTES)?;
-    Some(Item { pack, pack_end, long: false, number: low32(behind & 1) })
+    Some(Item { pack, pack_end, long: false, number: low32(before & 1) })
 }
 
-/// A pack, and the item of it that is asked about.
+/// A pack, and the item in it that is asked for.
 struct Pack<'b> {
     nid: Nid,
     /// The lcluster of the item.
@@ -149,7 +149,7 @@ impl Pack<'_> {
         Ok(u32::from_le_bytes(*raw))
     }
 
-    /// Returns the block number behind the items.
+    /// Returns the block number that follows the items.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 16 items of 16 bits")]
     fn block(&self) -> Result<u32, FormatError> {
         self.u32_at(self.items * self.item_bits / 8)
@@ -234,7 +234,7 @@ impl Pack<'_> {
                     blocks += count;
                     1
                 }
-                // The item with the count stands behind the head.
+                // The item with the count follows the head.
                 (None, (back @ 2.., None)) => low32(back) - 2,
                 (None, (back, None)) => return Err(self.lost_count(before, low32(back))?),
             };

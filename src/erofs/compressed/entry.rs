@@ -22,14 +22,14 @@ const BLOCK_COUNT: u16 = 1 << 11;
 pub enum Entry {
     /// An extent begins in it.
     Head(Head),
-    /// An extent begins before it and goes on behind it (NONHEAD).
+    /// An extent begins before it and ends after it (NONHEAD).
     Behind(Behind),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     pub kind: HeadKind,
-    /// How far into the lcluster the extent begins.
+    /// The byte of the lcluster at which the extent begins.
     pub offset: u64,
     /// The first block of the pcluster; other things in extents without one.
     pub block: u32,
@@ -46,16 +46,16 @@ pub enum HeadKind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind {
-    /// How many lclusters before this one to look for the head.
+    /// The number of lclusters before this one at which to look for the head.
     pub back: u64,
-    /// How many lclusters behind this one to look for the next head; 0 in old images.
+    /// The number of lclusters after this one at which to look for the next head; 0 in old images.
     pub ahead: u64,
-    /// Blocks of the pcluster, in the lcluster behind the head's.
+    /// Blocks of the pcluster, in the lcluster after the head's.
     pub blocks: Option<u32>,
 }
 
 impl HeadKind {
-    /// From the type of an lcluster; `None` for one behind a head.
+    /// Returns the kind for the type of an lcluster, or `None` for one after a head.
     pub fn from_type(kind: u16) -> Option<Self> {
         match kind & TYPE_MASK {
             PLAIN => Some(Self::Plain),
@@ -66,7 +66,7 @@ impl HeadKind {
     }
 }
 
-/// Splits the low bits of an lcluster behind a head: its distance back, or a block count.
+/// Splits the low bits of an lcluster after a head: the distance back to it, or a block count.
 pub fn distance(low: u16) -> (u64, Option<u32>) {
     if low & BLOCK_COUNT == 0 {
         (u64::from(low), None)
@@ -75,7 +75,7 @@ pub fn distance(low: u16) -> (u64, Option<u32>) {
     }
 }
 
-/// The head at `offset` in an lcluster of `bytes` bytes, checked.
+/// Returns the head at `offset` in an lcluster of `bytes` bytes, refused if it begins beyond them.
 pub fn check_offset(nid: Nid, lcluster: u64, offset: u64, bytes: u64) -> Result<(), FormatError> {
     if offset < bytes {
         return Ok(());
@@ -83,7 +83,7 @@ pub fn check_offset(nid: Nid, lcluster: u64, offset: u64, bytes: u64) -> Result<
     Err(MapFault::HeadOffset { lcluster, offset, bytes }.of(nid))
 }
 
-/// An entry of the full form.
+/// Reads an entry of the full form.
 pub fn from_full(
     nid: Nid,
     advise: Advise,

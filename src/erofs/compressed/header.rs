@@ -26,7 +26,7 @@ impl Advise {
     pub const BIG_1: Self = Self(0x02);
     /// Pclusters of several blocks under HEAD2, and plain ones.
     pub const BIG_2: Self = Self(0x04);
-    /// The last pcluster lies behind the index.
+    /// The last pcluster lies after the index.
     pub const INLINE: Self = Self(0x08);
     /// Plain pclusters are rotated.
     pub const INTERLACED: Self = Self(0x10);
@@ -48,7 +48,7 @@ impl Advise {
     }
 }
 
-/// How many bytes a record of an extent has.
+/// The bytes of a record of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordSize {
     B4,
@@ -86,7 +86,7 @@ pub struct Header {
     pub fragment: u32,
     /// Bytes of the inline pcluster.
     pub inline_len: u64,
-    /// How many records there are.
+    /// The number of records.
     pub records: u64,
 }
 

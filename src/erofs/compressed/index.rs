@@ -19,7 +19,7 @@ use crate::units::{ByteRange, Pow2};
 /// Hops back that any file may take. A hop is 2,047 lclusters where no head is nearer.
 const HOPS: u64 = 64;
 const LCLUSTERS_PER_HOP: u64 = 1024;
-/// A full index begins this far behind its header.
+/// The bytes between a header and its full index.
 const FULL_GAP: u64 = 8;
 const FULL_BYTES: u64 = 8;
 
@@ -48,12 +48,12 @@ pub struct Found {
     /// The byte after it, at most the limit that was given.
     pub end: u64,
     pub head: Head,
-    /// How many blocks its pcluster has; an error where that is not said.
+    /// The number of blocks of its pcluster; an error where that is not said.
     pub blocks: Result<u32, MapFault>,
 }
 
 impl Index {
-    /// An index of 8-byte entries behind the header that ends at byte `header_end`.
+    /// Returns an index of 8-byte entries after the header that ends at byte `header_end`.
     pub fn full(
         nid: Nid,
         advise: Advise,
@@ -70,7 +70,7 @@ impl Index {
         Ok(Self { form: Form::Full { at }, nid, advise, lcluster, lclusters, span })
     }
 
-    /// An index of packs behind the header that ends at byte `header_end`.
+    /// Returns an index of packs after the header that ends at byte `header_end`.
     pub fn compact(
         nid: Nid,
         advise: Advise,
@@ -86,7 +86,7 @@ impl Index {
             None => header_end,
             Some(last) => packs.item(last)?.pack_end,
         };
-        // A pack ends behind the header.
+        // A pack ends after the header.
         let span = Span { at: header_end, len: end.checked_sub(header_end).or_bug()? };
         Ok(Self { form: Form::Compact(packs), nid, advise, lcluster, lclusters, span })
     }
@@ -96,7 +96,7 @@ impl Index {
         Window::new(self.nid, self.span)
     }
 
-    /// Where the extent that covers byte `offset` begins, and its head.
+    /// Returns where the extent that covers byte `offset` begins, and its head.
     pub fn start<M: Metadata>(
         &self,
         meta: &mut M,
@@ -107,8 +107,8 @@ impl Index {
         Ok((self.start_of(at.lcluster, at.head)?, at.head))
     }
 
-    /// The extent that covers byte `offset`, which is below `limit`. The part of a hole that lies
-    /// far behind `offset` is left out.
+    /// Returns the extent that covers byte `offset`, which is below `limit`. The part of a hole that
+    /// lies far after `offset` is left out.
     pub fn find<M: Metadata>(
         &self,
         meta: &mut M,
@@ -253,8 +253,8 @@ impl Index {
         Err(MapFault::Hops { lcluster: from, hops }.of(self.nid).into())
     }
 
-    /// Where the next extent begins, from lcluster `from` on, or the first lcluster that begins at
-    /// `limit` or behind it.
+    /// Returns where the next extent begins, from lcluster `from` on, or the first lcluster that
+    /// begins at `limit` or after it.
     fn end<M: Metadata>(
         &self,
         meta: &mut M,
@@ -273,7 +273,7 @@ impl Index {
         Ok(self.byte_of(lcluster.min(self.lclusters))?)
     }
 
-    /// How many blocks the pcluster of a head has. A count stands behind the head where there may
+    /// Returns how many blocks the pcluster of a head has. A count follows the head where there may
     /// be more than one; another head there means one.
     fn blocks<M: Metadata>(
         &self,
@@ -289,14 +289,14 @@ impl Index {
             HeadKind::First => Advise::BIG_1,
             HeadKind::Plain | HeadKind::Second => Advise::BIG_2,
         };
-        let behind = after(lcluster, 1)?;
-        if !self.advise.has(big) || behind >= self.lclusters {
+        let next = after(lcluster, 1)?;
+        if !self.advise.has(big) || next >= self.lclusters {
             return Ok(Ok(1));
         }
-        Ok(match self.entry(meta, window, behind)? {
+        Ok(match self.entry(meta, window, next)? {
             Entry::Head(_) => Ok(1),
             Entry::Behind(Behind { blocks: Some(blocks), .. }) => Ok(blocks),
-            Entry::Behind(_) => Err(MapFault::NoBlockCount { lcluster: behind }),
+            Entry::Behind(_) => Err(MapFault::NoBlockCount { lcluster: next }),
         })
     }
 }
@@ -322,6 +322,6 @@ struct Located {
 enum Next {
     /// At this byte.
     At(u64),
-    /// In this lcluster or behind it.
+    /// In this lcluster or after it.
     From(u64),
 }

@@ -59,11 +59,11 @@ pub trait Metadata {
 pub struct Extent {
     /// The first byte of the file that it gives.
     pub offset: u64,
-    /// How many bytes of the file it gives, at least 1; it ends with the file at the latest.
+    /// The number of bytes of the file that it gives, at least 1; it ends with the file at the latest.
     pub len: u64,
     /// Whether its pcluster may decode to more than `len` bytes, which are its first.
     pub partial: bool,
-    /// Where the bytes come from.
+    /// The source of the bytes.
     pub data: Data,
 }
 
@@ -75,14 +75,14 @@ pub enum Data {
     /// The data of the packed inode, uncompressed as that inode gives it.
     Fragment {
         /// The byte of the packed inode's data that is the extent's first. Below 2^63 together
-        /// with the extent's length; whether the packed inode has so many is not checked.
+        /// with the extent's length; whether the packed inode is that long is not checked.
         at: u64,
     },
     /// A pcluster.
     Encoded {
-        /// Where it lies.
+        /// The place of its bytes.
         place: Place,
-        /// How many encoded bytes it has, padding included: 1 to [`ENCODED_BYTES_MAX`].
+        /// The number of encoded bytes, padding included: 1 to [`ENCODED_BYTES_MAX`].
         len: u64,
         /// How they are encoded.
         encoding: Encoding,
@@ -135,7 +135,7 @@ pub struct CompressedMap {
     /// The algorithms of HEAD1 and HEAD2.
     heads: [u8; 2],
     tail: Option<Tail>,
-    /// The last pcluster, if it lies behind the index.
+    /// The last pcluster, if it lies after the index.
     inline: Option<Span>,
     form: Form,
 }
@@ -218,11 +218,11 @@ impl CompressedMap {
         Ok(map)
     }
 
-    /// The extent that covers byte `offset`, which must be below the size of the file.
+    /// Returns the extent that covers byte `offset`, which must be below the size of the file.
     ///
     /// Consecutive extents cost one or two reads of at most 256 bytes each: the map remembers
     /// where it was. From any offset inside an extent that extent is found, but for holes of more
-    /// than [`DECODED_BYTES_MAX`]: of these the part far behind `offset` is left out.
+    /// than [`DECODED_BYTES_MAX`]: of these the part far after `offset` is left out.
     pub fn find<M: Metadata>(&mut self, meta: &mut M, offset: u64) -> Result<Extent, M::Error> {
         let size = self.size;
         if offset >= size {
@@ -271,7 +271,7 @@ impl CompressedMap {
         }
     }
 
-    /// The algorithms that extents may name, as in the superblock: bit n is algorithm n.
+    /// Returns the algorithms that extents may name, as in the superblock: bit n is algorithm n.
     pub fn algorithms(&self) -> u16 {
         match self.form {
             Form::Whole => 0,
@@ -306,7 +306,7 @@ impl CompressedMap {
         Ok(index)
     }
 
-    /// The inline pcluster follows the index.
+    /// Returns the place of the inline pcluster, which follows the index.
     fn inline(
         &self,
         superblock: &Superblock,
@@ -358,7 +358,7 @@ impl CompressedMap {
         self.encoded(extent, Place::Blocks { at: found.at }, found.len(), found.algorithm())
     }
 
-    /// The extent, with its pcluster of `len` bytes, checked.
+    /// Returns the extent with its pcluster of `len` bytes, checked.
     fn encoded(
         &self,
         extent: Extent,
@@ -423,7 +423,7 @@ impl CompressedMap {
         Ok(encoding)
     }
 
-    /// The extent from `offset` to the end of the file, in the packed inode.
+    /// Returns the extent from `offset` to the end of the file, in the packed inode.
     fn fragment(&self, offset: u64, at: u64) -> Result<Extent, FormatError> {
         let len = self.size.checked_sub(offset).or_bug()?;
         match at.checked_add(len) {
@@ -447,8 +447,8 @@ fn bit(algorithm: u8) -> u16 {
     1 << (algorithm & 15)
 }
 
-/// The tail that begins with a head: of 64 bits in full indexes, where the head has the high half
-/// of its place.
+/// Returns the tail that begins with a head. In full indexes its place has 64 bits, of which the
+/// head has the high half.
 fn tail(form: CompressedForm, low: u32, (start, head): (u64, Head)) -> Tail {
     let high = if form == CompressedForm::Full { head.block } else { 0 };
     Tail { start, at: u64::from(high) << 32 | u64::from(low) }

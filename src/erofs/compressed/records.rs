@@ -2,7 +2,7 @@
 //!
 //! Always: in the short forms, 4 and 8 bytes, every extent but the last is an lcluster long and a
 //! record is found by its number; in the long forms it is found by bisection, in at most 52 steps.
-//! A 4-byte record lies behind the bytes of all before it: these are summed from the last find on
+//! The pcluster of a 4-byte record lies after those of all records before it: their lengths are summed from the last find on
 //! or from the first record, so consecutive finds read each record once.
 
 use super::super::block::{Nid, Span};
@@ -45,7 +45,7 @@ pub struct Records {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cursor {
     number: u64,
-    /// Where its pcluster lies, once that is known.
+    /// The first byte of its pcluster, once that is known.
     place: Option<u64>,
 }
 
@@ -69,7 +69,7 @@ impl Found {
         u64::from(self.word & LEN_MASK)
     }
 
-    /// The place in the packed inode, of an extent that is a fragment: the fields of length and
+    /// Returns the place in the packed inode of an extent that is a fragment: the fields of length and
     /// place are its halves.
     pub fn fragment(&self) -> u64 {
         let high = if self.placed { self.at & u64::from(u32::MAX) } else { 0 };
@@ -89,7 +89,7 @@ impl Found {
 }
 
 impl Records {
-    /// The records behind the header that ends at byte `header_end`.
+    /// Returns the records after the header that ends at byte `header_end`.
     pub fn new(
         nid: Nid,
         header: &Header,
@@ -118,8 +118,8 @@ impl Records {
         })
     }
 
-    /// The extent that covers byte `offset`, which is below the size. `Err` is the byte where the
-    /// first record begins, behind `offset`.
+    /// Returns the extent that covers byte `offset`, which is below the size. `Err` is the byte where
+    /// the first record begins, after `offset`.
     pub fn find<M: Metadata>(
         &mut self,
         meta: &mut M,

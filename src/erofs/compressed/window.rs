@@ -1,6 +1,6 @@
 //! A run of index bytes in memory, so that neighbours cost one read.
 //!
-//! Always: reads nothing behind the end of the index; a run has at most [`RUN_BYTES`].
+//! Always: reads nothing after the end of the index; a run has at most [`RUN_BYTES`].
 
 use super::super::block::{Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
@@ -21,13 +21,13 @@ pub struct Window {
 }
 
 impl Window {
-    /// Over an index of the inode, nothing read.
+    /// Returns an empty window over an index of the inode.
     pub fn new(nid: Nid, index: Span) -> Result<Self, FormatError> {
         // The index was refused with its file if its end overflows.
         Ok(Self { nid, end: index.end().or_bug()?, at: 0, len: 0, bytes: [0; RUN_BYTES] })
     }
 
-    /// Returns the `N` bytes at byte `at`, and keeps as many behind them as a run has.
+    /// Returns the `N` bytes at byte `at`, and keeps what follows them up to the length of a run.
     pub fn get<const N: usize, M: Metadata>(
         &mut self,
         meta: &mut M,
