@@ -397,6 +397,26 @@ mod tests {
     }
 
     #[test]
+    fn slot_that_ends_beyond_64_bits_of_bytes_is_refused() {
+        let mut sample = Sample::with_devices(1);
+        sample.0.resize(65_536, 0);
+        let superblock = sample.put(12, &[16]).put(80, &[0x88]).superblock();
+        let mut bytes = slot(1, u32::MAX - 1);
+        if let Some(high) = bytes.get_mut(76..78) {
+            high.fill(0xff);
+        }
+        let last = DeviceSlot::from_bytes(&superblock, 1, &bytes).map(|slot| slot.bytes());
+        let end = 0xffff_ffff_ffff_0000;
+        assert_eq!(last, Ok(ByteRange::new(end - 0x1_0000, end).unwrap_or_default()));
+        if let Some(low) = bytes.get_mut(68..72) {
+            low.fill(0xff);
+        }
+        let uniaddr = (1 << 48) - 1;
+        let error = Corrupt::SlotRange { slot: 1, uniaddr, blocks: 1 };
+        assert_eq!(DeviceSlot::from_bytes(&superblock, 1, &bytes), Err(error.into()));
+    }
+
+    #[test]
     fn table_cut_short_is_corrupt() {
         let superblock = Sample::with_devices(2).superblock();
         let error = Corrupt::Short { part: Part::DeviceTable, need: 256, got: 255 };
