@@ -7,6 +7,7 @@ mod bad_input;
 mod boot;
 mod commands;
 mod counters;
+mod counts;
 mod cuts;
 mod daemons;
 mod dist;
