@@ -54,5 +54,6 @@ fn registers_are_reached_by_plain_loads_and_stores_that_a_hypervisor_can_emulate
             _ => {}
         }
     }
-    assert!(reads > 20 && writes > 20, "{reads} reads, {writes} writes");
+    // One of each width at least, where no copy was made of any.
+    assert!(reads >= 3 && writes >= 3, "{reads} reads, {writes} writes");
 }
