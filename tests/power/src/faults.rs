@@ -14,7 +14,7 @@ use crate::machine::{BYTES, Machine, START, Scale};
 use crate::script;
 
 /// What goes wrong now and then, and how often in a million.
-const RATES: [(Fault, Option<OpKind>, u32); 23] = [
+const RATES: [(Fault, Option<OpKind>, u32); 21] = [
     (Fault::DropFlush, None, 300_000),
     (Fault::DropFlush, None, 1_000_000),
     (Fault::EarlyFlush, None, 500_000),
@@ -35,8 +35,6 @@ const RATES: [(Fault, Option<OpKind>, u32); 23] = [
     (Fault::Delay(10_000_000_000), None, 20_000),
     (Fault::Hang, None, 3_000),
     (Fault::ScatterWrite, None, 80_000),
-    (Fault::LoseFlush, None, 50_000),
-    (Fault::MisdirectRead, None, 50_000),
     (Fault::Fail(IoErrorKind::Device(1)), None, 1_000_000),
 ];
 
