@@ -122,6 +122,17 @@ fn small() -> Sample {
     Sample::from_tree(tree, 7)
 }
 
+fn tiny_image() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs")
+}
+
+/// A copy for this row alone: two monitors refuse each other a file that both have open.
+fn copied(sample: &Sample, file: &Path) -> PathBuf {
+    let copy = sample.path(&file.file_name().unwrap().to_string_lossy());
+    fs::copy(file, &copy).unwrap();
+    copy
+}
+
 impl Row {
     fn words(&self) -> [&'static str; 4] {
         [self.monitor.name, self.board, self.bus, self.source]
@@ -191,9 +202,9 @@ impl Row {
         let _ = fs::remove_dir_all(&log);
         fs::create_dir_all(&log).map_err(|error| error.to_string())?;
         match cell {
-            "tiny" => return self.tiny(),
-            "golden" => return GOLDEN.iter().try_for_each(|name| self.golden(name)),
-            "fails" => return self.fails(),
+            "tiny" => return self.tiny(sample),
+            "golden" => return GOLDEN.iter().try_for_each(|name| self.golden(sample, name)),
+            "fails" => return self.fails(sample),
             "killed" => self.kill(sample)?,
             _ => {}
         }
@@ -220,13 +231,16 @@ impl Row {
         }
     }
 
-    fn tiny(&self) -> Cell {
-        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs");
+    fn tiny(&self, sample: &Sample) -> Cell {
+        let image = copied(sample, &tiny_image());
         self.same_as_host("tiny", vec!["--image".into(), image.into()], &["manifest", "/"])
     }
 
-    fn golden(&self, name: &str) -> Cell {
-        let mut words = golden::args(&golden::image(name), &[]);
+    fn golden(&self, sample: &Sample, name: &str) -> Cell {
+        let mut image = golden::image(name);
+        image.image = copied(sample, &image.image);
+        image.devices = image.devices.iter().map(|blob| copied(sample, blob)).collect();
+        let mut words = golden::args(&image, &[]);
         words.pop();
         self.same_as_host("golden", words, &["cat", "/data/dup1"])
             .map_err(|why| format!("{name}: {why}"))
@@ -240,8 +254,8 @@ impl Row {
     }
 
     /// A command that fails has the status and the words that it has everywhere.
-    fn fails(&self) -> Cell {
-        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs");
+    fn fails(&self, sample: &Sample) -> Cell {
+        let image = copied(sample, &tiny_image());
         let words = ["--image".into(), image.into(), "--".into(), "cat".into(), "/none".into()];
         let outcome = self.boot("fails", words.into());
         let verdict = outcome.verdict();
