@@ -22,10 +22,8 @@ const PAUSE_NS: u64 = 1_000_000_000;
 /// What a look counts if the clock has not moved: a wait ends over a clock that stands still, too.
 const STILL_NS: u64 = 10;
 
-/// Waiting in rounds, each of which looks for what is waited for.
-///
-/// The processor is told of the waiting ([`spin_loop`]) only when it is not short: some emulators
-/// leave the guest for that, and it comes back late for what it waits for.
+/// Waiting in rounds, each of which looks for what is waited for and hints to the processor that it
+/// waits ([`spin_loop`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spin {
     rounds: u32,
@@ -38,11 +36,11 @@ impl Spin {
     /// may need the processor that waits.
     #[expect(clippy::arithmetic_side_effects, reason = "below SHORT_ROUNDS")]
     pub fn round(&mut self) -> Option<u32> {
+        spin_loop();
         if self.rounds < SHORT_ROUNDS {
             self.rounds += 1;
             return None;
         }
-        spin_loop();
         // At most NAP_NS_MAX before.
         self.nap_ns = (self.nap_ns << 1).clamp(NAP_NS, NAP_NS_MAX);
         Some(self.nap_ns)
