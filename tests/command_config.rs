@@ -1,6 +1,6 @@
 //! The guest's command line: what parses, what is refused, and that quoting undoes parsing.
 #![cfg(feature = "command")]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use proptest::prelude::*;
 use rootlet::blob::Domain;

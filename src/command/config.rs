@@ -1,7 +1,7 @@
 //! What a machine is told on its command line: where the image and its blobs are, and what to do.
 //!
 //! Always: a line that parses names every source once and by a name that is not empty; a word that
-//! is not understood is an error, never a default, unless it is a kernel's ([`super::kernel`]).
+//! is not understood is an error, never a default, unless it is a kernel's (`kernel.rs`).
 //!
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
