@@ -27,6 +27,12 @@ const HEAP_BYTES_MIN: usize = 1 << 20;
 /// The main of a board that is nothing but a guest.
 pub fn run(mut machine: Machine) -> ! {
     let mut err = machine.err;
+    // Before the first allocation: there may be room for none.
+    let heap_bytes = heap::usage().total;
+    if heap_bytes < HEAP_BYTES_MIN {
+        let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
+        fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
+    }
     // All these are matched where they are: moving them would cost more than it says.
     let config = Config::parse(machine.cmdline);
     let config = match &config {
@@ -52,11 +58,6 @@ pub fn run(mut machine: Machine) -> ! {
     };
     defmt::debug!("image and blobs bound");
     console::progress(format_args!("stage=bound"));
-    let heap_bytes = heap::usage().total;
-    if heap_bytes < HEAP_BYTES_MIN {
-        let (have, need) = (heap_bytes >> 10, HEAP_BYTES_MIN >> 10);
-        fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
-    }
     let memory = Memory::of(heap_bytes, config);
     let memory = match &memory {
         Ok(memory) => memory,

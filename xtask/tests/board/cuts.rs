@@ -65,7 +65,11 @@ fn region_replayed_to_any_point_of_its_log_loses_nothing_that_was_durable() {
         let device = "virtio-blk-device,drive=logged,serial=logged";
         let machine = ["--qemu-arg", "-drive", "--qemu-arg", &drive, "--qemu-arg", "-device"];
         let more = ["--qemu-arg", device, "--guest-option", "cache=logged"];
-        let outcome = passes(sample.args(&[&machine[..], &more, &words].concat()));
+        let versions =
+            Replay::DISKS.map(|disk| format!("disk={disk},version={:#x}", Replay::VERSION));
+        let versions = versions.each_ref().map(|version| ["--guest-option", version]);
+        let words = [&machine[..], &more, versions.as_flattened(), &words].concat();
+        let outcome = passes(sample.args(&words));
         outcome.assert_counter("region yes");
     }
     let log = Log::read(&log);

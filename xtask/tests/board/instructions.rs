@@ -14,9 +14,16 @@ use crate::emulator::kernel;
 const AFTER_READ: u32 = 0xd503_31bf;
 const BEFORE_WRITE: u32 = 0xd503_32bf;
 
-/// A load or store of any kind (Arm ARM, C4.1: bits 27 and 25 of an instruction).
-fn reaches_memory(instruction: &u32) -> bool {
-    instruction >> 25 & 0b101 == 0b100
+/// A load or store of any kind (Arm ARM, C4.1: bits 27 and 25 of an instruction), but for those of
+/// the stack, which may stand between an access of a register and its barrier.
+fn reaches_memory(instruction: &&u32) -> bool {
+    const STACK: u32 = 31;
+    *instruction >> 25 & 0b101 == 0b100 && *instruction >> 5 & 31 != STACK
+}
+
+/// A load, of what reaches memory (bit 22 of all loads and stores of one register or a pair).
+fn is_load(instruction: &u32) -> bool {
+    instruction >> 22 & 1 == 1
 }
 
 /// `ldrb`, `ldrh` or `ldr` of 32 bits from the address in a register, which stays as it is.
@@ -42,12 +49,14 @@ fn registers_are_reached_by_plain_loads_and_stores_that_a_hypervisor_can_emulate
     for (at, instruction) in code.iter().enumerate() {
         match *instruction {
             AFTER_READ => {
-                let access = code[..at].iter().rev().find(|before| reaches_memory(before));
+                let access = code[..at].iter().rev().find(reaches_memory);
                 assert!(access.is_some_and(|access| is_plain_load(*access)), "{access:x?}");
                 reads += 1;
             }
             BEFORE_WRITE => {
-                let access = code[at..].iter().find(|after| reaches_memory(after));
+                // The address may be loaded in between.
+                let mut stores = code[at..].iter().filter(|after| !is_load(after));
+                let access = stores.find(reaches_memory);
                 assert!(access.is_some_and(|access| is_plain_store(*access)), "{access:x?}");
                 writes += 1;
             }

@@ -13,7 +13,7 @@ use std::path::Path;
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions, Layer, Residence};
 use rootlet::read::Root;
-use rootlet::storage::DeviceId;
+use rootlet::storage::{DeviceId, Discover};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{SimStorage, Sparse, StableImage, World};
 
@@ -67,6 +67,10 @@ pub struct Replay<'s> {
 }
 
 impl<'s> Replay<'s> {
+    /// The disks that an identity has, and the version that both machines are told of each.
+    pub const DISKS: [&'static str; 3] = ["image", "blob1", "blob2"];
+    pub const VERSION: u64 = 7;
+
     /// A blank disk of `bytes`.
     pub fn new(sample: &'s Sample, bytes: u64) -> Self {
         let world = World::new(1);
@@ -127,6 +131,10 @@ impl<'s> Replay<'s> {
     fn boot(&mut self, content: &Sparse) -> Root<SimStorage, Option<Cache>> {
         self.world.restore(self.disk, &StableImage(content.clone()));
         let mut storage = self.world.attach();
+        for disk in Self::DISKS {
+            let device = storage.disk(disk).unwrap();
+            storage.set_version(device, Self::VERSION);
+        }
         let image = Image::read(&mut storage, self.image).unwrap();
         let names = [(1, SourceName::Disk("blob1")), (2, SourceName::Disk("blob2"))];
         let parts = image.bind(&mut storage, &names).unwrap();
