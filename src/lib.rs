@@ -61,7 +61,6 @@ pub mod read;
 mod signature;
 pub mod storage;
 mod trace;
-#[allow(dead_code, reason = "the read path takes them one file at a time")]
 mod units;
 
 pub use error::{Error, PathError};

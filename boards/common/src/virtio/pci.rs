@@ -297,7 +297,9 @@ impl Transport for Pci {
         // Both have at most 32 bits.
         let at = usize::try_from(offset * u64::from(self.notify_multiplier)).unwrap_or(usize::MAX);
         let Some(doorbell) = self.doorbells.get_mut(usize::from(queue)) else { return };
-        if !at.is_multiple_of(2) || at > self.notify.len().saturating_sub(2) {
+        // The whole of it, or the queue stays off: a structure may be shorter than one doorbell.
+        let is_whole = at.checked_add(2).is_some_and(|end| end <= self.notify.len());
+        if !at.is_multiple_of(2) || !is_whole {
             return;
         }
         *doorbell = at;
