@@ -58,6 +58,13 @@ pub enum PathError {
     BeforeStart,
     /// A buffer is too small for the answer; the number of bytes it takes.
     BufferTooSmall(u64),
+    /// Xattrs are longer, as text, than a command has memory for.
+    XattrsTooLong {
+        /// Bytes of the text.
+        bytes: u64,
+        /// Bytes that there is room for.
+        room: u64,
+    },
 }
 
 impl fmt::Display for PathError {
@@ -72,6 +79,10 @@ impl fmt::Display for PathError {
             Self::TooLong => f.write_str("path too long"),
             Self::BeforeStart => f.write_str("seek to before the start of the file"),
             Self::BufferTooSmall(bytes) => write!(f, "the buffer is too small for {bytes} bytes"),
+            Self::XattrsTooLong { bytes, room } => write!(
+                f,
+                "its xattrs are {bytes} bytes as text, and there is memory for {room} of them"
+            ),
         }
     }
 }

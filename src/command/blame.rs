@@ -45,15 +45,44 @@ impl Mounted {
     }
 }
 
+impl<'e, E> Blamed<'e, E> {
+    /// The words for someone who was told the fault of each row: the rows are counted.
+    pub fn ending(&self) -> Ending<'_, 'e, E> {
+        Ending(self)
+    }
+}
+
+/// How a command failed, without what was told before; see [`Blamed::ending`].
+pub struct Ending<'b, 'e, E>(&'b Blamed<'e, E>);
+
+impl<E: fmt::Debug> fmt::Display for Ending<'_, '_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Blamed { error, culprit }) = self;
+        match error {
+            CommandError::Rows(_, _, 0) => f.write_str("1 row is absent")?,
+            // There are no 2^64 rows.
+            CommandError::Rows(_, _, more) => {
+                write!(f, "{} rows are absent", more.wrapping_add(1))?
+            }
+            error => error.fmt(f)?,
+        }
+        tell(culprit.as_ref(), f)
+    }
+}
+
 impl<E: fmt::Debug> fmt::Display for Blamed<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)?;
-        match &self.culprit {
-            Some((device, Culprit::Named(name))) => write!(f, " ({device} is {name})"),
-            Some((device, Culprit::Slot(slot))) => {
-                write!(f, " ({device} is the source of slot {slot})")
-            }
-            None => Ok(()),
+        tell(self.culprit.as_ref(), f)
+    }
+}
+
+fn tell(culprit: Option<&(DeviceId, Culprit<'_>)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match culprit {
+        Some((device, Culprit::Named(name))) => write!(f, " ({device} is {name})"),
+        Some((device, Culprit::Slot(slot))) => {
+            write!(f, " ({device} is the source of slot {slot})")
         }
+        None => Ok(()),
     }
 }

@@ -24,11 +24,17 @@ pub struct Memory {
     pub pages: usize,
     /// Tables of the region.
     pub tables: usize,
+    /// The xattrs of a row of `manifest`, as text.
+    pub row: usize,
     /// Metadata, decoders and decoded bytes.
     pub mount: Budget,
 }
 
 impl Memory {
+    /// More than a row can take: 255 shared xattrs of 64 KiB in digits, and a body of 256 KiB that
+    /// is all names.
+    pub const ROW_MAX: usize = 64 << 20;
+
     /// A division of `heap` bytes, with what `config` says of it.
     ///
     /// # Errors
@@ -52,6 +58,7 @@ impl Memory {
             pool: (heap >> 3).clamp(512 << 10, 4 << 20),
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
             tables: heap >> 3,
+            row: (heap >> 6).clamp(64 << 10, Self::ROW_MAX),
             mount: Budget {
                 metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
                 decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),

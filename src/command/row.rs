@@ -1,13 +1,14 @@
 //! Rows of `ls`, `sum` and `manifest`: what the output gets of one entry.
 //!
 //! Always: a row is on the output whole, or no byte of it is: all of the entry is read before the
-//! first byte goes out. Xattrs of a row that do not fit in the memory for them are read a second
-//! time as they are printed; if only that fails, the command ends.
+//! first byte goes out. A row whose xattrs as text do not fit in the memory for them is absent.
 
 use super::json;
 use super::print::{Escaped, Mode, printed};
 use crate::Error;
+use crate::PathError;
 use crate::erofs::{FileKind, Inode};
+use crate::num::wide;
 use crate::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use crate::storage::Background;
 use alloc::boxed::Box;
@@ -18,16 +19,11 @@ use embedded_io::{ErrorType, Write};
 
 use super::run::GuestRoot;
 
-/// Bytes of the xattrs of a row, as they are printed, that are kept until it goes out.
-const PRINTED_BYTES: usize = 64 << 10;
-
-/// Why a row is not there, or not whole.
+/// Why a row is not there.
 #[derive(Debug)]
 pub enum RowFault<E> {
-    /// A read failed, and nothing was printed.
+    /// A read failed, or memory does not suffice, and nothing was printed.
     Absent(Error),
-    /// A read failed after part of the row was printed.
-    Cut(Error),
     /// The output failed.
     Output(E),
 }
@@ -51,14 +47,14 @@ pub struct RowMemory {
 }
 
 impl RowMemory {
-    /// Allocates it, with room for xattrs if those are wanted, and for the xattrs of a row if rows
-    /// have some.
-    pub fn new(xattrs: bool, rows: bool) -> Self {
+    /// Allocates it, with room for xattrs if those are wanted, and for `printed` bytes of the xattrs
+    /// of a row as text.
+    pub fn new(xattrs: bool, printed: usize) -> Self {
         let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
         Self {
             xattrs: memory(xattrs, XATTR_BYTES_MAX),
             target: memory(true, PATH_BYTES_MAX),
-            printed: Kept::new(if rows { PRINTED_BYTES } else { 0 }),
+            printed: Kept::new(printed),
         }
     }
 
@@ -118,24 +114,18 @@ pub fn manifest<S: Background, W: Write>(
 ) -> Row<W> {
     let RowMemory { xattrs, target, printed: kept } = memory;
     kept.clear();
-    if let Err(RowFault::Absent(error) | RowFault::Cut(error)) =
-        print_xattrs(root, xattrs, kept, inode)
-    {
-        return Err(error.into());
+    match print_xattrs(root, xattrs, kept, inode) {
+        Ok(()) => {}
+        Err(RowFault::Absent(error)) => return Err(error.into()),
+        Err(RowFault::Output(never)) => match never {},
     }
+    let printed = kept.bytes()?;
     let target = match inode.kind {
         FileKind::Symlink => Some(root.read_link_inode(inode, target)?),
         _ => None,
     };
     print_facts(out, inode, path, digest, target).map_err(RowFault::Output)?;
-    if kept.whole {
-        out.write_all(&kept.bytes).map_err(RowFault::Output)?;
-    } else {
-        print_xattrs(root, xattrs, out, inode).map_err(|fault| match fault {
-            RowFault::Absent(error) => RowFault::Cut(error),
-            fault => fault,
-        })?;
-    }
+    out.write_all(printed).map_err(RowFault::Output)?;
     out.write_all(b"}\n").map_err(RowFault::Output)
 }
 
@@ -202,23 +192,32 @@ fn print_xattrs<S: Background, W: Write>(
     }
 }
 
-/// An output that keeps what it gets, as long as all of it has room.
+/// An output that keeps what it gets, as long as there is room, and counts the rest.
 struct Kept {
     /// Never longer than it was allocated.
     bytes: Vec<u8>,
     room: usize,
-    /// Whether all found room.
-    whole: bool,
+    /// How many bytes it got.
+    got: u64,
 }
 
 impl Kept {
     fn new(room: usize) -> Self {
-        Self { bytes: Vec::with_capacity(room), room, whole: true }
+        Self { bytes: Vec::with_capacity(room), room, got: 0 }
     }
 
     fn clear(&mut self) {
         self.bytes.clear();
-        self.whole = true;
+        self.got = 0;
+    }
+
+    /// Returns all that it got.
+    fn bytes(&self) -> Result<&[u8], Error> {
+        if wide(self.bytes.len()) == self.got {
+            Ok(&self.bytes)
+        } else {
+            Err(PathError::XattrsTooLong { bytes: self.got, room: wide(self.room) }.into())
+        }
     }
 }
 
@@ -228,9 +227,9 @@ impl ErrorType for Kept {
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-        let end = self.bytes.len().checked_add(bytes.len());
-        self.whole &= end.is_some_and(|end| end <= self.room);
-        if self.whole {
+        // A row has less than 2^32 bytes: 255 shared entries, and the bytes of a body.
+        self.got = self.got.wrapping_add(wide(bytes.len()));
+        if self.got <= wide(self.room) {
             self.bytes.extend_from_slice(bytes);
         }
         Ok(bytes.len())

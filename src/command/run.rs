@@ -3,13 +3,15 @@
 //! Always: the memory of a command is in its [`Scratch`], made before the first read; what goes
 //! to `out` is the command's own output and nothing else. A list goes on after an entry that
 //! cannot be read: its row is absent, its fault is told to whoever listens, and the command fails
-//! at its end.
+//! at its end. A fault is one of the row if the command reads what is at fault: xattrs are read by
+//! `manifest` and `stat`, and their headers by whatever opens a file; `ls` reads neither.
 
 #![expect(
     clippy::result_large_err,
     reason = "an error ends its command, and carries the path because nothing may be allocated"
 )]
 
+use super::mount::Memory;
 use super::parse::Command;
 use super::print::{AtPath, Escaped, Mode, Shape, printed};
 use super::row::{self, Row, RowFault, RowMemory};
@@ -45,18 +47,18 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// Allocates what `command` needs.
-    pub fn new(command: &Command) -> Self {
-        let (xattrs, rows, walks) = match command {
-            Command::Sum(_) => (false, false, true),
-            Command::Manifest(_) => (true, true, true),
-            Command::Stat(_) => (true, false, false),
-            Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, false, false),
-            Command::Bench(_) | Command::Race(_) => (false, false, false),
+    /// Allocates what `command` needs, a row as `memory` says.
+    pub fn new(command: &Command, memory: &Memory) -> Self {
+        let (xattrs, printed, walks) = match command {
+            Command::Sum(_) => (false, 0, true),
+            Command::Manifest(_) => (true, memory.row, true),
+            Command::Stat(_) => (true, 0, false),
+            Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, 0, false),
+            Command::Bench(_) | Command::Race(_) => (false, 0, false),
         };
         let entries = matches!(command, Command::Ls(_));
         Self {
-            row: RowMemory::new(xattrs, rows),
+            row: RowMemory::new(xattrs, printed),
             path: Vec::with_capacity(if entries { ENTRY_BYTES_MAX } else { 0 }),
             tree: if walks { Tree::new() } else { Tree::default() },
         }
@@ -198,7 +200,6 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
                 self.fault(path, error);
                 Ok(())
             }
-            Err(RowFault::Cut(error)) => Err(at(path, error)),
             Err(RowFault::Output(error)) => Err(CommandError::Output(error)),
         }
     }
@@ -391,7 +392,7 @@ impl<'r, S: Background, W: Write> Runner<'r, S, W> {
 /// What a row becomes that is the only one.
 fn only<E>(path: &[u8], row: Result<(), RowFault<E>>) -> Result<(), CommandError<E>> {
     row.map_err(|fault| match fault {
-        RowFault::Absent(error) | RowFault::Cut(error) => at(path, error),
+        RowFault::Absent(error) => at(path, error),
         RowFault::Output(error) => CommandError::Output(error),
     })
 }

@@ -125,8 +125,8 @@ pub struct Found {
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the first xattr of `inode` that has one of the wanted names. Does no read where the
-    /// inode has no xattrs, and reads the header alone where the filter of names says that none is
-    /// there.
+    /// inode has no xattrs, and looks at the header alone where the filter of names says that none
+    /// is there: a fault of the header is told then, and one of the entries is not met.
     pub fn find_xattr(
         &mut self,
         inode: &Inode,
@@ -137,12 +137,6 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut header = [0; Header::BYTES];
         self.meta(space, body.at, &mut header)?;
         let header = Header::from_bytes(header);
-        let filtered = self.superblock.compat.has(Compat::XATTR_FILTER);
-        let absent =
-            |name: &Wanted<'_>| header.name_filter & filter_bit(name.index, name.rest) != 0;
-        if filtered && wanted.iter().all(absent) {
-            return Ok(None);
-        }
         let end = body.at.saturating_add(body.len);
         let ids = body.at.saturating_add(wide(Header::BYTES));
         let mut at = ids.saturating_add(u64::from(header.shared).saturating_mul(4));
@@ -150,6 +144,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let count = header.shared;
             let body = usize::try_from(body.len).unwrap_or(usize::MAX);
             return Err(Corrupt::SharedCount { nid, count, body }.into());
+        }
+        let filtered = self.superblock.compat.has(Compat::XATTR_FILTER);
+        let absent =
+            |name: &Wanted<'_>| header.name_filter & filter_bit(name.index, name.rest) != 0;
+        if filtered && wanted.iter().all(absent) {
+            return Ok(None);
         }
         // Each step goes on by at least the 4 bytes of an entry's header.
         while at < end {

@@ -4,7 +4,7 @@
 //! Always: what is told and printed is what a board sends and the host tool shows.
 
 use embedded_io::ErrorKind;
-use rootlet::command::{Command, CommandError, Runner, Scratch};
+use rootlet::command::{Command, CommandError, Memory, Runner, Scratch};
 use rootlet::storage::IoErrorKind;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage};
 use rootlet_sim::image::{Built, Content, FileLayout, Inodes, Options, Tree, XattrPlace, build};
@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use crate::guest::Guest;
 use crate::mount;
+
+const HEAP_BYTES: usize = 64 << 20;
 
 /// How a command ended.
 struct Ran {
@@ -21,9 +23,13 @@ struct Ran {
 }
 
 fn run(guest: &Guest<SimStorage>, words: [&str; 2]) -> Ran {
+    run_in(&Memory::of_heap(HEAP_BYTES), guest, words)
+}
+
+fn run_in(memory: &Memory, guest: &Guest<SimStorage>, words: [&str; 2]) -> Ran {
     let command = Command::parse(&words.map(str::to_owned)).unwrap();
     let (mut output, mut notices): (Vec<u8>, Vec<String>) = Default::default();
-    let mut scratch = Scratch::new(&command);
+    let mut scratch = Scratch::new(&command, memory);
     let mut notice = |line: std::fmt::Arguments<'_>| notices.push(line.to_string());
     let mut runner = Runner::new(&guest.root, &mut output, &mut scratch).noticed(&mut notice);
     let error = runner.run(&command).err().map(|error| error.to_string());
@@ -107,6 +113,26 @@ fn xattrs_that_cannot_be_read_cost_the_row_that_shows_them() {
     assert_eq!((ran.rows, ran.error), (all_rows(["ls", "/dir"]), None));
 }
 
+/// The header of a body says how many shared xattrs there are. Whoever looks at it looks at that,
+/// whatever its filter of names says.
+#[test]
+fn header_of_xattrs_that_cannot_be_is_told_though_the_filter_rules_the_name_out() {
+    let mut built = sound();
+    // The feature of filters, which rule out all names here.
+    built.image.patch(1024 + 8, &[2 | 4]);
+    let guest = &mount::built(&built).unwrap().guest;
+    let [sums, list] = [["sum", "/"], ["ls", "/dir"]].map(|words| run(guest, words).rows);
+    let body = built.image.locate("/dir/c").xattr_at.unwrap();
+    built.image.patch(body + 4, &[255]);
+    let guest = &mount::built(&built).unwrap().guest;
+    let ran = run(guest, ["sum", "/"]);
+    assert_eq!(ran.rows, without(sums, "/dir/c"));
+    assert!(ran.error.unwrap().contains("has 255 shared xattrs in a body of "));
+    // The list shows no xattrs, and looks at none.
+    let ran = run(guest, ["ls", "/dir"]);
+    assert_eq!((ran.rows, ran.error), (list, None));
+}
+
 #[test]
 fn several_faults_are_told_one_by_one_and_counted_at_the_end() {
     let mut built = sound();
@@ -140,13 +166,11 @@ fn damaged_directory_costs_its_entries_and_what_comes_after_it_is_listed() {
 }
 
 /// Whatever read fails, and whatever of a row it was for.
-#[test]
-fn rows_are_whole_or_absent_whichever_read_fails() {
-    let built = sound();
-    let all = all_rows(["manifest", "/"]);
+fn rows_are_whole_or_absent(built: &Built, reads: u64) -> usize {
+    let all = run(&mount::built(built).unwrap().guest, ["manifest", "/"]).rows;
     let mut absent = 0;
-    for nth in 1..80 {
-        let mount = mount::built(&built).unwrap();
+    for nth in 1..reads {
+        let mount = mount::built(built).unwrap();
         let fault = Rule::new(Fault::Fail(IoErrorKind::Device(5))).op(OpKind::Read);
         mount.world.rule(fault.device(mount.devices[0]).nth(nth));
         let ran = run(&mount.guest, ["manifest", "/"]);
@@ -158,20 +182,40 @@ fn rows_are_whole_or_absent_whichever_read_fails() {
         assert_eq!(ran.error.is_some(), !ran.notices.is_empty(), "read {nth}");
         absent += all.len() - ran.rows.len();
     }
-    assert!(absent > 3, "{absent}");
+    absent
 }
 
 #[test]
-fn row_with_more_xattrs_than_are_kept_is_as_whole_as_any() {
+fn rows_are_whole_or_absent_whichever_read_fails() {
+    let absent = rows_are_whole_or_absent(&sound(), 80);
+    assert!(absent > 3, "{absent}");
+}
+
+/// A tree with a file whose xattrs have 360,000 digits.
+fn long_row() -> Tree {
     let mut tree = Tree::new();
     let meta = tree.file("/file", Content::bytes(*b"file"));
     for number in 0..6 {
         meta.xattrs.push((format!("user.{number}"), vec![number; 30_000]));
     }
     tree.file("/last", Content::bytes(*b"last"));
+    tree
+}
+
+#[test]
+fn long_rows_are_whole_or_absent_whichever_read_fails() {
     for xattrs in [XattrPlace::Inline, XattrPlace::Shared] {
         let options = Options { inodes: Inodes::Extended, xattrs, ..Options::default() };
-        let ran = run(&mount::tree(&tree, &options).guest, ["manifest", "/"]);
+        let absent = rows_are_whole_or_absent(&build(&long_row(), &options).unwrap(), 200);
+        assert!(absent > 3, "{absent}");
+    }
+}
+
+#[test]
+fn row_with_long_xattrs_is_as_whole_as_any() {
+    for xattrs in [XattrPlace::Inline, XattrPlace::Shared] {
+        let options = Options { inodes: Inodes::Extended, xattrs, ..Options::default() };
+        let ran = run(&mount::tree(&long_row(), &options).guest, ["manifest", "/"]);
         assert_eq!((ran.rows.len(), ran.error), (3, None));
         let row: Value = serde_json::from_str(&ran.rows[1]).unwrap();
         for number in 0..6 {
@@ -179,6 +223,25 @@ fn row_with_more_xattrs_than_are_kept_is_as_whole_as_any() {
             assert_eq!(value, format!("{number:02x}").repeat(30_000));
         }
     }
+}
+
+#[test]
+fn row_that_memory_has_no_room_for_is_absent_and_says_how_long_it_is() {
+    let options = Options { inodes: Inodes::Extended, ..Options::default() };
+    let guest = &mount::tree(&long_row(), &options).guest;
+    let text: usize = ", \"xattr\": {}".len() + 6 * "\"user.0\": \"\", ".len() - 2 + 360_000;
+    let memory = |row| Memory { row, ..Memory::of_heap(HEAP_BYTES) };
+    let ran = run_in(&memory(text), guest, ["manifest", "/"]);
+    assert_eq!((ran.rows.len(), ran.error), (3, None));
+    let ran = run_in(&memory(text - 1), guest, ["manifest", "/"]);
+    let rows = run(guest, ["manifest", "/"]).rows;
+    assert_eq!(ran.rows, without(rows, "/file"));
+    let room = text - 1;
+    let fault = format!(
+        "/file: its xattrs are {text} bytes as text, and there is memory for {room} of them"
+    );
+    assert_eq!(ran.notices, [&*fault]);
+    assert_eq!(ran.error, Some(fault));
 }
 
 /// An output that takes `room` bytes.
@@ -208,7 +271,7 @@ fn output_that_fails_is_told_as_such_wherever_it_does() {
     let list = [["ls", "/dir"], ["stat", "/dir/a"], ["stat", "/dir/link"], ["cat", "/last"]];
     for words in list.into_iter().chain([["sum", "/"], ["manifest", "/"]]) {
         let command = Command::parse(&words.map(str::to_owned)).unwrap();
-        let mut scratch = Scratch::new(&command);
+        let mut scratch = Scratch::new(&command, &Memory::of_heap(HEAP_BYTES));
         let mut room = 0;
         let whole = loop {
             let mut runner = Runner::new(&guest.root, Full { room }, &mut scratch);

@@ -47,7 +47,7 @@ impl<S: Discover + Background> Guest<S> {
         let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
         let command = Command::parse(&words).map_err(|error| error.to_string())?;
         let mut output: Vec<u8> = Vec::new();
-        let mut scratch = Scratch::new(&command);
+        let mut scratch = Scratch::new(&command, &Memory::of_heap(HEAP_BYTES));
         let mut runner = Runner::new(&self.root, &mut output, &mut scratch);
         let result = runner.run(&command);
         self.files += runner.done.files;

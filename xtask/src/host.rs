@@ -133,7 +133,7 @@ fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
         let region =
             command::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
         let root = mounted.root(storage, region, memory)?;
-        let mut scratch = Scratch::new(&command);
+        let mut scratch = Scratch::new(&command, &Memory { row: Memory::ROW_MAX, ..*memory });
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch).noticed(&mut notice);
         let result = runner.run(&command);
         let files = runner.done.files;
@@ -142,7 +142,7 @@ fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
         }
         result.map_err(|error| match error {
             CommandError::Output(error) => anyhow!("standard output: {error}"),
-            error => anyhow!("{}", mounted.blame(config, &error)),
+            error => anyhow!("{}", mounted.blame(config, &error).ending()),
         })?;
         Counters { files, ..Counters::of(&root) }
     };

@@ -82,7 +82,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     // Before the seal: it keeps a list.
     root.prefetch();
-    let mut scratch = Scratch::new(command);
+    let mut scratch = Scratch::new(command, memory);
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
@@ -103,7 +103,10 @@ pub fn run(mut machine: Machine) -> ! {
     let counters = finish(&root, files);
     match result {
         Ok(()) => pass(&counters),
-        Err(error) => fail(&mounted.blame(config, &error), Some(&counters)),
+        Err(error) => {
+            let why = mounted.blame(config, &error);
+            end(&why.ending(), &why, Some(&counters))
+        }
     }
 }
 
@@ -134,8 +137,13 @@ fn pass(counters: &Counters) -> ! {
 }
 
 fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
+    end(why, why, counters)
+}
+
+/// Ends a run that failed: `told` is for its reader, and `why` for whoever has only its verdict.
+fn end(told: &dyn fmt::Display, why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
     defmt::info!("{=str} failed, as its verdict says", crate::board::BOARD.name);
-    tell(&mut ErrorOutput, &format_args!("error   {why}"));
+    tell(&mut ErrorOutput, &format_args!("error   {told}"));
     let mut text = Message::new();
     let _ = write!(text, "{why}");
     if let Some(counters) = counters {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use rootlet_sim::image::{Content, Options, Tree};
 
-use crate::run::World;
+use crate::run::{Outcome, World};
 
 fn world() -> World {
     let mut tree = Tree::new();
@@ -33,6 +33,37 @@ fn sums_below_a_symlink_are_those_below_its_directory() {
     assert_eq!(rows.len(), 1, "a manifest has the symlink itself: {rows:?}");
     assert!(rows[0].contains("\"target\": \"d\""), "{rows:?}");
     assert_eq!(world.run(&["sum", "/nowhere"]).status, 1);
+}
+
+#[test]
+fn fault_of_a_row_is_told_once_and_the_end_counts_the_rows() {
+    let mut world = world();
+    let image = &mut world.built.image;
+    let mut faults = Vec::new();
+    for path in ["/d/e/two", "/d/one"] {
+        image.patch(image.inode_at(path) + 4, &0_u16.to_le_bytes());
+        let nid = image.nid(path);
+        faults.push(format!("{path}: corrupt image: mode 0o0 of nid {nid} has no file type\n"));
+    }
+    let told = |ran: Outcome, faults: &[String], end: &str| {
+        assert_eq!(ran.status, 1, "{}", ran.stderr);
+        let end = format!("{}{end}", faults.concat());
+        assert!(ran.stderr.ends_with(&end), "{}", ran.stderr);
+        for fault in faults {
+            assert_eq!(ran.stderr.matches(fault.as_str()).count(), 1, "{}", ran.stderr);
+        }
+    };
+    told(world.run(&["manifest", "/"]), &faults, "rootlet: 2 rows are absent\n");
+    told(world.run(&["ls", "/d"]), &faults[1..], "rootlet: 1 row is absent\n");
+    let entry = world.built.image.dirent_at("/d/one");
+    world.built.image.patch(entry + 8, &1_u16.to_le_bytes());
+    let ran = world.run(&["ls", "/d"]);
+    assert_eq!(
+        ran.stderr.matches("/d: corrupt image: directory nid ").count(),
+        1,
+        "{}",
+        ran.stderr
+    );
 }
 
 fn host(args: &[&str]) -> (i32, String) {
