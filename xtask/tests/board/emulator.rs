@@ -84,10 +84,20 @@ pub fn run_for<I: IntoIterator<Item = impl Into<OsString>>>(
     append: impl AsRef<OsStr>,
     patience: Duration,
 ) -> Ended {
+    let mut command = command(board, devices, &kernel(board));
+    run_command(command.arg("-append").arg(append), patience)
+}
+
+/// QEMU's command for a machine with nothing but a serial line and `devices`.
+pub fn command<I: IntoIterator<Item = impl Into<OsString>>>(
+    board: &str,
+    devices: I,
+    kernel: &Path,
+) -> Command {
     let mut command = Command::new(program(board));
     command.args(["-nodefaults", "-display", "none", "-serial", "stdio"]);
-    command.args(devices.into_iter().map(Into::into)).arg("-kernel").arg(kernel(board));
-    run_command(command.arg("-append").arg(append), patience)
+    command.args(devices.into_iter().map(Into::into)).arg("-kernel").arg(kernel);
+    command
 }
 
 /// Runs any command in the same way.

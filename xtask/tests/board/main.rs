@@ -33,5 +33,10 @@ mod set;
 mod shares;
 mod sources;
 mod stalls;
+#[path = "../../src/tiny.rs"]
+#[expect(dead_code, reason = "its ends that are no exits are for the tool's tests")]
+mod tiny;
+#[path = "../../src/tiny_virt.rs"]
+mod tiny_virt;
 mod transports;
 mod waiting;

@@ -173,7 +173,14 @@ fn until(
         if passed.ticks > TICKS_MAX {
             return None;
         }
-        spin_loop();
+        // A read of the timer leaves the guest: the next comes when the rest should have passed.
+        let rest = counts.checked_sub(passed.counts);
+        let rest = rest.and_then(|rest| scaled(passed.ticks, rest, passed.counts));
+        // A rate so early may be wrong; one wait at most doubles what has passed.
+        let rest = rest.map_or(passed.ticks, |rest| rest.min(passed.ticks));
+        while ticks().wrapping_sub(now.ticks) < rest {
+            spin_loop();
+        }
     }
 }
 
