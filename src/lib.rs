@@ -55,6 +55,8 @@ pub mod cache;
 pub mod command;
 pub mod erofs;
 mod error;
+#[cfg(feature = "alloc")]
+pub mod evict;
 pub mod fuse;
 mod num;
 pub mod read;

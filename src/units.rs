@@ -63,6 +63,40 @@ impl Pow2 {
     }
 }
 
+/// How many of something there are, counted one by one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count(u32);
+
+impl Count {
+    /// None.
+    pub const ZERO: Self = Self(0);
+
+    /// Returns the number.
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+
+    /// Counts one more.
+    ///
+    /// # Panics
+    /// If there are 2^32 - 1: they were not counted one by one.
+    #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
+    pub const fn raise(&mut self) {
+        assert!(self.0 < u32::MAX, "a count runs over");
+        self.0 += 1;
+    }
+
+    /// Counts one less.
+    ///
+    /// # Panics
+    /// If there is none: something was released twice.
+    #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
+    pub const fn lower(&mut self) {
+        assert!(self.0 > 0, "a count falls below zero");
+        self.0 -= 1;
+    }
+}
+
 /// The bytes from `start` up to, but not including, `end`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ByteRange {
@@ -233,6 +267,21 @@ mod tests {
             prop_assert_eq!(range.overlaps(other), both);
             prop_assert_eq!(range.non_empty().is_none(), len == 0);
         }
+    }
+
+    #[test]
+    fn a_count_goes_up_and_down() {
+        let mut count = Count::ZERO;
+        count.raise();
+        count.raise();
+        count.lower();
+        assert_eq!(count.get(), 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "below zero")]
+    fn a_count_that_falls_below_zero_is_noticed() {
+        Count::ZERO.clone().lower();
     }
 
     #[test]

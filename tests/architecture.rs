@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 ///
 /// `error` gathers the errors of the others, and `trace` is the log: neither counts as a user of
 /// what stands above it.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
+const MAY_IMPORT: [(&str, &[&str]); 13] = [
     ("trace", &[]),
     ("num", &[]),
     ("units", &["num"]),
@@ -23,10 +23,11 @@ const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("erofs", &["num", "units", "trace"]),
     ("fuse", &["storage", "num", "units", "trace"]),
     ("signature", &[]),
-    ("cache", &["signature", "storage", "num", "units", "trace"]),
+    ("evict", &["num"]),
+    ("cache", &["signature", "evict", "storage", "num", "units", "trace"]),
     ("blob", &["signature", "fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
     ("error", &["blob", "erofs", "storage", "num"]),
-    ("read", &["blob", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
+    ("read", &["evict", "blob", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
     (
         "command",
         &["read", "blob", "fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"],

@@ -13,12 +13,13 @@ use std::path::{Path, PathBuf};
 const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
 /// The most of each kind in a folder of `src/`, without its tests. Lower them with what goes.
-const MOST: [(&str, [usize; 3]); 8] = [
+const MOST: [(&str, [usize; 3]); 9] = [
     ("src", [0, 0, 0]),
     ("src/blob", [0, 0, 0]),
     ("src/cache", [217, 22, 60]),
     ("src/command", [62, 19, 25]),
     ("src/erofs", [0, 0, 0]),
+    ("src/evict", [0, 0, 0]),
     ("src/fuse", [0, 0, 0]),
     ("src/read", [204, 6, 41]),
     ("src/storage", [1, 0, 1]),

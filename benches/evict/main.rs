@@ -1,23 +1,23 @@
 //! What a full region keeps: hit rates on a synthetic trace, beside FIFO, LRU and SIEVE.
 //!
-//! Always: every policy sees the same reads; ours is the region's own slot table, which is built
-//! anew at every boot from what its descriptors would hold, while the others keep all they know.
+//! Always: every policy sees the same reads, in the region's own slot table, which is built anew at
+//! every boot from what its descriptors would hold.
 //!
 //! `cargo bench --bench evict` prints the table; nothing here is timed.
 #![expect(
     clippy::as_conversions,
     clippy::arithmetic_side_effects,
     clippy::indexing_slicing,
-    clippy::unwrap_used,
     reason = "a benchmark that panics has failed"
 )]
 
-mod ours;
 mod policies;
+mod region;
 mod trace;
 
-use ours::Ours;
-use policies::{Fifo, Lru, Policy, Sieve};
+use policies::{Fifo, Lru, Sieve};
+use region::{Boots, Region};
+use rootlet::evict::S3Fifo;
 use trace::{Phase, Trace};
 
 /// Reads and hits of one phase.
@@ -37,12 +37,12 @@ impl Rate {
 const WARM_BOOTS: usize = 1;
 
 /// Hit rates of boot and application.
-fn run(trace: &Trace, policy: &mut dyn Policy) -> [Rate; 2] {
+fn run(trace: &Trace, region: &mut dyn Boots) -> [Rate; 2] {
     let mut rates = [Rate::default(); 2];
     for (number, boot) in trace.boots.iter().enumerate() {
-        policy.reboot();
+        region.reboot();
         for (phase, window) in boot {
-            let hit = policy.read(*window, *phase);
+            let hit = region.read(*window);
             let rate = match phase {
                 Phase::Boot => &mut rates[0],
                 Phase::Application => &mut rates[1],
@@ -61,20 +61,20 @@ fn main() {
     let trace = Trace::new(1);
     println!("{trace}\n");
     println!(
-        "| hit rate, boot phase / application, % | FIFO | LRU | SIEVE | S3-FIFO of the region | and its boot set |"
+        "| hit rate, boot phase / application, % | FIFO | LRU | SIEVE | S3-FIFO | S3-FIFO and the boot set |"
     );
     println!("|-|-:|-:|-:|-:|-:|");
     for share in [10, 20, 40] {
         let slots = trace.windows as usize * share / 100;
-        let policies: [Box<dyn Policy>; 5] = [
-            Box::new(Fifo::new(slots)),
-            Box::new(Lru::new(slots)),
-            Box::new(Sieve::new(slots)),
-            Box::new(Ours::new(slots, false)),
-            Box::new(Ours::new(slots, true)),
+        let regions: [Box<dyn Boots>; 5] = [
+            Box::new(Region::<Fifo>::new(slots, false)),
+            Box::new(Region::<Lru>::new(slots, false)),
+            Box::new(Region::<Sieve>::new(slots, false)),
+            Box::new(Region::<S3Fifo>::new(slots, false)),
+            Box::new(Region::<S3Fifo>::new(slots, true)),
         ];
-        let cells = policies.map(|mut policy| {
-            let [boot, application] = run(&trace, policy.as_mut());
+        let cells = regions.map(|mut region| {
+            let [boot, application] = run(&trace, region.as_mut());
             format!("{:.0} / {:.0}", boot.percent(), application.percent())
         });
         println!("| region of {share} % of the image | {} |", cells.join(" | "));

@@ -1,119 +1,163 @@
-//! The policies that the region's is compared with.
+//! The policies that the region's is compared with, each in its place in the slot table.
 //!
-//! Always: what is read is kept, and one window goes when there is no room.
+//! Always: of what they know no byte is kept in a descriptor: after a boot they begin with the
+//! slots in their order on disk.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use rootlet::evict::{Hold, Links, List, Policy};
 
-use crate::trace::Phase;
-
-/// What decides which windows stay.
-pub trait Policy {
-    /// A window is read. Says whether it was there; if not, it is kept.
-    fn read(&mut self, window: u32, phase: Phase) -> bool;
-    /// The machine boots.
-    fn reboot(&mut self) {}
+/// Returns the first of `list` that may go; those that may not are put last.
+fn first(list: &mut List, links: &mut Links, hold: impl Fn(u32) -> Hold) -> Option<u32> {
+    for _ in 0..list.count() {
+        let id = list.first()?;
+        if hold(id) == Hold::None {
+            return Some(id);
+        }
+        list.remove(links, id);
+        list.push(links, id);
+    }
+    None
 }
 
 /// First in, first out.
-pub struct Fifo {
-    room: usize,
-    queue: VecDeque<u32>,
-    held: HashMap<u32, ()>,
-}
-
-impl Fifo {
-    pub fn new(room: usize) -> Self {
-        Self { room, queue: VecDeque::new(), held: HashMap::new() }
-    }
-}
+pub struct Fifo(List);
 
 impl Policy for Fifo {
-    fn read(&mut self, window: u32, _: Phase) -> bool {
-        if self.held.contains_key(&window) {
-            return true;
-        }
-        if self.queue.len() == self.room {
-            let oldest = self.queue.pop_front().unwrap();
-            self.held.remove(&oldest);
-        }
-        self.queue.push_back(window);
-        self.held.insert(window, ());
-        false
+    const BYTES: usize = 0;
+
+    fn new(_: u32) -> Self {
+        Self(List::EMPTY)
+    }
+
+    fn count(&self) -> u32 {
+        self.0.count()
+    }
+
+    fn admit(&mut self, links: &mut Links, id: u32, _: u64) {
+        self.0.push(links, id);
+    }
+
+    fn restore(&mut self, links: &mut Links, id: u32, _: u8) {
+        self.0.push(links, id);
+    }
+
+    fn touch(&mut self, _: &mut Links, _: u32) {}
+
+    fn class(&self, _: u32) -> u8 {
+        0
+    }
+
+    fn victim(&mut self, links: &mut Links, hold: impl Fn(u32) -> Hold) -> Option<u32> {
+        first(&mut self.0, links, hold)
+    }
+
+    fn evict(&mut self, links: &mut Links, id: u32, _: u64) {
+        self.0.remove(links, id);
+    }
+
+    fn remove(&mut self, links: &mut Links, id: u32) {
+        self.0.remove(links, id);
     }
 }
 
-/// Least recently used.
-pub struct Lru {
-    room: usize,
-    time: u64,
-    by_time: BTreeMap<u64, u32>,
-    held: HashMap<u32, u64>,
-}
-
-impl Lru {
-    pub fn new(room: usize) -> Self {
-        Self { room, time: 0, by_time: BTreeMap::new(), held: HashMap::new() }
-    }
-}
+/// Least recently used: a queue in which what is used goes last.
+pub struct Lru(Fifo);
 
 impl Policy for Lru {
-    fn read(&mut self, window: u32, _: Phase) -> bool {
-        self.time += 1;
-        let last = self.held.insert(window, self.time);
-        if let Some(last) = last {
-            self.by_time.remove(&last);
-        } else if self.by_time.len() == self.room {
-            let (_, oldest) = self.by_time.pop_first().unwrap();
-            self.held.remove(&oldest);
-        }
-        self.by_time.insert(self.time, window);
-        last.is_some()
+    const BYTES: usize = 0;
+
+    fn new(len: u32) -> Self {
+        Self(Fifo::new(len))
+    }
+
+    fn count(&self) -> u32 {
+        self.0.count()
+    }
+
+    fn admit(&mut self, links: &mut Links, id: u32, hash: u64) {
+        self.0.admit(links, id, hash);
+    }
+
+    fn restore(&mut self, links: &mut Links, id: u32, class: u8) {
+        self.0.restore(links, id, class);
+    }
+
+    fn touch(&mut self, links: &mut Links, id: u32) {
+        self.0.remove(links, id);
+        self.0.restore(links, id, 0);
+    }
+
+    fn class(&self, _: u32) -> u8 {
+        0
+    }
+
+    fn victim(&mut self, links: &mut Links, hold: impl Fn(u32) -> Hold) -> Option<u32> {
+        self.0.victim(links, hold)
+    }
+
+    fn evict(&mut self, links: &mut Links, id: u32, hash: u64) {
+        self.0.evict(links, id, hash);
+    }
+
+    fn remove(&mut self, links: &mut Links, id: u32) {
+        self.0.remove(links, id);
     }
 }
 
-/// SIEVE (Zhang et al., NSDI 2024): a queue from new to old, and a hand that walks from old to
-/// new, takes marks away, and stops where there is none.
+/// SIEVE (Zhang et al., NSDI 2024): a queue from old to new, and a hand that walks along it, takes
+/// marks away, and stops where there is none.
 pub struct Sieve {
-    room: usize,
-    /// Place in the queue, growing; window and mark.
-    queue: BTreeMap<u64, (u32, bool)>,
-    held: HashMap<u32, u64>,
-    next: u64,
-    hand: u64,
-}
-
-impl Sieve {
-    pub fn new(room: usize) -> Self {
-        Self { room, queue: BTreeMap::new(), held: HashMap::new(), next: 0, hand: 0 }
-    }
-
-    fn evict(&mut self) {
-        loop {
-            let at = self.queue.range(self.hand..).next().or(self.queue.first_key_value());
-            let (place, (window, marked)) = at.map(|(place, entry)| (*place, *entry)).unwrap();
-            self.hand = place + 1;
-            if !marked {
-                self.queue.remove(&place);
-                self.held.remove(&window);
-                return;
-            }
-            self.queue.insert(place, (window, false));
-        }
-    }
+    queue: List,
+    hand: Option<u32>,
+    marked: Vec<bool>,
 }
 
 impl Policy for Sieve {
-    fn read(&mut self, window: u32, _: Phase) -> bool {
-        if let Some(place) = self.held.get(&window) {
-            self.queue.insert(*place, (window, true));
-            return true;
+    const BYTES: usize = 1;
+
+    fn new(len: u32) -> Self {
+        Self { queue: List::EMPTY, hand: None, marked: vec![false; len as usize] }
+    }
+
+    fn count(&self) -> u32 {
+        self.queue.count()
+    }
+
+    fn admit(&mut self, links: &mut Links, id: u32, _: u64) {
+        self.restore(links, id, 0);
+    }
+
+    fn restore(&mut self, links: &mut Links, id: u32, _: u8) {
+        self.marked[id as usize] = false;
+        self.queue.push(links, id);
+    }
+
+    fn touch(&mut self, _: &mut Links, id: u32) {
+        self.marked[id as usize] = true;
+    }
+
+    fn class(&self, _: u32) -> u8 {
+        0
+    }
+
+    fn victim(&mut self, links: &mut Links, hold: impl Fn(u32) -> Hold) -> Option<u32> {
+        for _ in 0..2 * self.queue.count() {
+            let id = self.hand.or(self.queue.first())?;
+            if !std::mem::take(&mut self.marked[id as usize]) && hold(id) == Hold::None {
+                return Some(id);
+            }
+            self.hand = links.after(id);
         }
-        if self.queue.len() == self.room {
-            self.evict();
+        None
+    }
+
+    fn evict(&mut self, links: &mut Links, id: u32, _: u64) {
+        self.remove(links, id);
+    }
+
+    fn remove(&mut self, links: &mut Links, id: u32) {
+        if self.hand == Some(id) {
+            self.hand = links.after(id);
         }
-        self.queue.insert(self.next, (window, false));
-        self.held.insert(window, self.next);
-        self.next += 1;
-        false
+        self.queue.remove(links, id);
     }
 }

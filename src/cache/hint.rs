@@ -313,7 +313,7 @@ mod tests {
 
     /// The most entries that a page gets when each slot of a table holds one of these windows.
     fn fullest(slots: u32, window: impl Fn(u32) -> SlotKey) -> usize {
-        let table = SlotTable::new(slots);
+        let table: SlotTable = SlotTable::new(slots);
         let count = slots.next_power_of_two() / HINT_BUCKETS;
         let mut pages = vec![0; usize::try_from(count).unwrap()];
         for key in (0..slots).map(window) {

@@ -15,6 +15,7 @@ use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::scan::Known;
 use super::slots::SlotTable;
 use super::superblock::{Refusal, Superblock};
+use crate::num;
 use crate::storage::{Background, DeviceId, IoErrorKind, Storage, UnderWay, Unfit};
 use crate::trace;
 use alloc::boxed::Box;
@@ -272,7 +273,9 @@ impl Cache {
 
 /// Refuses a region whose tables do not fit in memory: no read may fail for it.
 pub(super) fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
-    let need = SlotTable::bytes(geometry.slots).saturating_add(Pages::table_bytes(geometry.pages));
-    let have = u64::try_from(options.tables_bytes).unwrap_or(u64::MAX);
+    let slots = <SlotTable>::bytes(geometry.slots);
+    let need = slots.zip(Pages::table_bytes(geometry.pages)).and_then(|(a, b)| a.checked_add(b));
+    let need = need.unwrap_or(u64::MAX);
+    let have = num::wide(options.tables_bytes);
     if need > have { Err(Refused::TooLarge { need, have }) } else { Ok(()) }
 }

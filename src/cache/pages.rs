@@ -7,6 +7,7 @@
 use super::BLOCK_BYTES;
 use super::geometry::{Copy2, Geometry};
 use super::page::{self, PageKind};
+use crate::num;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -94,10 +95,11 @@ impl Pages {
         }
     }
 
-    /// Bytes of memory that the table of `pages` pages takes, without their frames.
-    pub fn table_bytes(pages: u32) -> u64 {
+    /// Returns how many bytes of memory the table of `pages` pages takes, without their frames;
+    /// `None` if more than 64 bits count.
+    pub fn table_bytes(pages: u32) -> Option<u64> {
         const EACH: usize = size_of::<Newest>() + size_of::<bool>() + size_of::<u16>();
-        u64::from(pages).saturating_mul(u64::try_from(EACH).unwrap_or(u64::MAX))
+        u64::from(pages).checked_mul(num::wide(EACH))
     }
 
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page

@@ -254,9 +254,7 @@ impl Cache {
 
     /// Slots that hold something.
     pub fn used_slots(&self) -> u32 {
-        let seen =
-            self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
-        seen.saturating_add(self.known.unseen_live())
+        self.slots.count(SlotState::Live).saturating_add(self.known.unseen_live())
     }
 }
 

@@ -1,27 +1,24 @@
-//! The slot table: what every slot holds, found by (blob, window), in the order of eviction.
+//! The slot table: what every slot holds, found by (blob, window), and which one goes next.
 //!
-//! Always: each slot is in exactly one list, the one of its state, so the lists' lengths sum up
-//! to the number of slots; a (blob, window) is held by at most one slot. Nothing here does I/O.
+//! Always: each slot is in exactly one list, the one of its state, or, if it holds something, in
+//! one of the eviction policy's; a (blob, window) is held by at most one slot. Nothing here does
+//! I/O.
 
 mod boot;
-mod cull;
 mod index;
-mod lists;
-
-use self::lists::List;
 
 pub use self::boot::Marks;
 use super::BlobIndex;
 use super::blobs::ENTRIES_MAX;
+use crate::evict::{Hold, Links, List, Policy, S3Fifo};
+use crate::num;
+use crate::units::Count;
 use alloc::boxed::Box;
 use alloc::vec;
 
 const NONE: u32 = u32::MAX;
-/// The highest frequency S3-FIFO counts.
-const FREQUENCY_MAX: u8 = 3;
 
-/// Bits of a descriptor's class above the frequency, see FORMAT.md.
-const CLASS_MAIN: u8 = 0x10;
+/// The bit of a descriptor's class above those of the policy, see FORMAT.md.
 const CLASS_BOOT: u8 = 0x20;
 
 /// Whether a slot is kept because a boot read it.
@@ -39,10 +36,8 @@ enum Boot {
 pub enum SlotState {
     /// Durably free: no descriptor that could survive a cut has a bit for it (FREE*).
     Free,
-    /// Holds something, in the probation queue of S3-FIFO.
-    Small,
-    /// Holds something, in the main queue.
-    Main,
+    /// Holds something.
+    Live,
     /// Given up in memory; its tombstone is not written yet.
     Evicted,
     /// Its tombstone is being written.
@@ -53,18 +48,38 @@ pub enum SlotState {
     Dead,
 }
 
-const STATES: usize = 7;
+/// The slots that hold nothing, in the order in which they came to their state.
+#[derive(Debug)]
+struct Lists {
+    free: List,
+    evicted: List,
+    entombing: List,
+    entombed: List,
+    dead: List,
+}
 
-impl SlotState {
-    fn list(self) -> usize {
-        match self {
-            Self::Free => 0,
-            Self::Small => 1,
-            Self::Main => 2,
-            Self::Evicted => 3,
-            Self::Entombing => 4,
-            Self::Entombed => 5,
-            Self::Dead => 6,
+impl Lists {
+    /// Returns the list of a state; `None` for live slots, whose lists are the policy's.
+    fn of(&self, state: SlotState) -> Option<&List> {
+        match state {
+            SlotState::Free => Some(&self.free),
+            SlotState::Live => None,
+            SlotState::Evicted => Some(&self.evicted),
+            SlotState::Entombing => Some(&self.entombing),
+            SlotState::Entombed => Some(&self.entombed),
+            SlotState::Dead => Some(&self.dead),
+        }
+    }
+
+    /// As [`Lists::of`].
+    fn of_mut(&mut self, state: SlotState) -> Option<&mut List> {
+        match state {
+            SlotState::Free => Some(&mut self.free),
+            SlotState::Live => None,
+            SlotState::Evicted => Some(&mut self.evicted),
+            SlotState::Entombing => Some(&mut self.entombing),
+            SlotState::Entombed => Some(&mut self.entombed),
+            SlotState::Dead => Some(&mut self.dead),
         }
     }
 }
@@ -81,8 +96,6 @@ pub struct SlotKey {
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     window: u32,
-    previous: u32,
-    next: u32,
     chain: u32,
     /// Fills that have not been committed. A busy slot is not culled; one that is given up for
     /// another reason gets its tombstone when they are over.
@@ -91,116 +104,134 @@ struct Slot {
     resident: u16,
     blob: u8,
     state: SlotState,
-    frequency: u8,
     boot: Boot,
 }
 
 // There are many of them, and few blobs.
-const _: () = assert!(size_of::<Slot>() == 24 && ENTRIES_MAX < 255);
+const _: () = assert!(size_of::<Slot>() == 16 && ENTRIES_MAX < 255);
 
 impl Slot {
     fn key(&self) -> SlotKey {
         SlotKey { blob: BlobIndex(self.blob.into()), window: self.window }
     }
+
+    /// Returns whether and why the slot must not be culled.
+    fn hold(&self) -> Hold {
+        match self {
+            Self { busy: 1.., .. } => Hold::Busy,
+            Self { boot: Boot::No, .. } => Hold::None,
+            _ => Hold::Pinned,
+        }
+    }
 }
 
 /// All slots of a region.
 #[derive(Debug)]
-pub struct SlotTable {
+pub struct SlotTable<P: Policy = S3Fifo> {
     slots: Box<[Slot]>,
-    /// Half as many as the slots, in a power of two: the first slot of each chain.
+    /// The first slot of each chain: half as many as the slots, in a power of two.
     chains: Box<[u32]>,
-    lists: [List; STATES],
-    ghosts: Box<[u16]>,
-    /// Blocks resident of each blob.
+    links: Links,
+    lists: Lists,
+    policy: P,
+    /// Resident blocks of each blob.
     residents: Box<[u64]>,
     /// Slots of the boot set, and how many there may be.
-    pinned: u32,
+    pinned: Count,
     pinned_max: u32,
     /// Windows that this boot has still to read before its start counts as over.
     boot_left: u32,
 }
 
-impl SlotTable {
-    /// A table of `count` slots, all dead until [`SlotTable::admit`] says otherwise.
+impl<P: Policy> SlotTable<P> {
+    /// Bytes of memory for each slot, without the chains.
+    const BYTES: usize = size_of::<Slot>() + Links::BYTES + P::BYTES;
+
+    /// Returns a table of `count` slots, all dead until [`SlotTable::admit`] says otherwise.
     pub fn new(count: u32) -> Self {
-        let len = usize::try_from(count).unwrap_or(0);
         let slot = Slot {
             window: 0,
-            previous: NONE,
-            next: NONE,
             chain: NONE,
             busy: 0,
             resident: 0,
             blob: 0,
             state: SlotState::Dead,
-            frequency: 0,
             boot: Boot::No,
         };
-        let mut table = Self {
-            slots: vec![slot; len].into_boxed_slice(),
+        let mut links = Links::new(count);
+        let mut dead = List::EMPTY;
+        (0..count).for_each(|slot| dead.push(&mut links, slot));
+        let [free, evicted, entombing, entombed] = [List::EMPTY; 4];
+        Self {
+            slots: vec![slot; num::index(count)].into_boxed_slice(),
             chains: vec![NONE; Self::chains_of(count)].into_boxed_slice(),
-            lists: [List::EMPTY; STATES],
-            ghosts: vec![0; len].into_boxed_slice(),
+            links,
+            lists: Lists { free, evicted, entombing, entombed, dead },
+            policy: P::new(count),
             residents: vec![0; ENTRIES_MAX].into_boxed_slice(),
-            pinned: 0,
+            pinned: Count::ZERO,
             pinned_max: count >> 2,
             boot_left: count >> 2,
-        };
-        for slot in 0..count {
-            table.push_back(slot, SlotState::Dead);
         }
-        table
     }
 
-    /// Bytes of memory that a table of `count` slots takes.
-    pub fn bytes(count: u32) -> u64 {
-        let each = size_of::<Slot>().saturating_add(size_of::<u16>());
-        let slots = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(each);
-        let chains = Self::chains_of(count).saturating_mul(size_of::<u32>());
-        u64::try_from(slots.saturating_add(chains)).unwrap_or(u64::MAX)
+    /// Returns how many bytes of memory a table of `count` slots takes; `None` if more than 64
+    /// bits count.
+    pub fn bytes(count: u32) -> Option<u64> {
+        let slots = u64::from(count).checked_mul(num::wide(Self::BYTES))?;
+        let chains = num::wide(Self::chains_of(count)).checked_mul(num::wide(size_of::<u32>()))?;
+        slots.checked_add(chains)
     }
 
-    fn slot(&self, slot: u32) -> Option<&Slot> {
-        self.slots.get(usize::try_from(slot).ok()?)
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a slot that was not counted is a bug, not a state"
+    )]
+    fn slot(&self, slot: u32) -> &Slot {
+        &self.slots[num::index(slot)]
     }
 
-    fn slot_mut(&mut self, slot: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::try_from(slot).ok()?)
+    #[expect(clippy::indexing_slicing, reason = "as in `slot`")]
+    fn slot_mut(&mut self, slot: u32) -> &mut Slot {
+        &mut self.slots[num::index(slot)]
     }
 
-    /// Number of slots in `state`.
+    #[expect(clippy::indexing_slicing, reason = "as in `slot`: blobs are places of the blob table")]
+    fn residents_mut(&mut self, blob: BlobIndex) -> &mut u64 {
+        &mut self.residents[usize::from(blob.0)]
+    }
+
+    /// Returns the number of slots in `state`.
     pub fn count(&self, state: SlotState) -> u32 {
-        self.lists.get(state.list()).map_or(0, |list| list.len)
+        self.lists.of(state).map_or_else(|| self.policy.count(), List::count)
     }
 
-    /// Number of slots.
+    /// Returns the number of slots.
     pub fn len(&self) -> u32 {
-        u32::try_from(self.slots.len()).unwrap_or(0)
+        num::low32(num::wide(self.slots.len()))
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no slots.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// The state of a slot.
+    /// Returns the state of a slot.
     pub fn state(&self, slot: u32) -> SlotState {
-        self.slot(slot).map_or(SlotState::Dead, |slot| slot.state)
+        self.slot(slot).state
     }
 
-    /// What a live slot holds.
+    /// Returns what a slot holds; `None` if it holds nothing.
     pub fn key(&self, slot: u32) -> Option<SlotKey> {
-        let slot = self.slot(slot)?;
-        matches!(slot.state, SlotState::Small | SlotState::Main).then(|| slot.key())
+        let slot = self.slot(slot);
+        (slot.state == SlotState::Live).then(|| slot.key())
     }
 
-    /// Queue and frequency in one byte, as the descriptor keeps it.
+    /// Returns what the descriptor keeps of a live slot: the policy's class, and whether it is of
+    /// the boot set.
     pub fn class(&self, slot: u32) -> u8 {
-        let Some(slot) = self.slot(slot) else { return 0 };
-        let main = if slot.state == SlotState::Main { CLASS_MAIN } else { 0 };
-        let boot = if slot.boot == Boot::No { 0 } else { CLASS_BOOT };
-        slot.frequency | main | boot
+        let boot = if self.slot(slot).boot == Boot::No { 0 } else { CLASS_BOOT };
+        self.policy.class(slot) | boot
     }
 
     /// Puts a dead slot to use: with what its descriptor says it holds, and in how many blocks, or
@@ -213,43 +244,42 @@ impl SlotTable {
                 self.set_state(slot, SlotState::Evicted);
             }
             Some((key, class, blocks)) => {
-                let small = class & CLASS_MAIN == 0;
-                self.set_state(slot, if small { SlotState::Small } else { SlotState::Main });
+                self.leave_list(slot);
+                self.policy.restore(&mut self.links, slot, class);
                 self.insert(slot, key);
                 let boot = self.admit_to_boot_set(class);
-                if let Some(slot) = self.slot_mut(slot) {
-                    slot.frequency = (class & 0xf).min(FREQUENCY_MAX);
-                    slot.boot = boot;
-                }
-                let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
-                match (counted, self.slot_mut(slot)) {
-                    (true, Some(slot)) => slot.resident = blocks,
-                    _ => self.add_resident(slot, blocks),
+                // A descriptor has bits for at most 256 blocks.
+                let blocks = num::low16(blocks);
+                let entry = self.slot_mut(slot);
+                entry.boot = boot;
+                match counted {
+                    true => entry.resident = blocks,
+                    false => self.add_resident(slot, blocks),
                 }
             }
         }
     }
 
-    /// So many more blocks of a live slot are resident.
+    /// Counts `blocks` more blocks of a live slot as resident.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "no more than a slot has, and all slots have"
+    )]
     pub fn add_resident(&mut self, slot: u32, blocks: u16) {
-        let Some(slot) = self.slot_mut(slot) else { return };
-        slot.resident = slot.resident.saturating_add(blocks);
-        let blob = usize::from(slot.blob);
-        if let Some(sum) = self.residents.get_mut(blob) {
-            *sum = sum.saturating_add(u64::from(blocks));
-        }
+        let entry = self.slot_mut(slot);
+        entry.resident += blocks;
+        let blob = entry.key().blob;
+        *self.residents_mut(blob) += u64::from(blocks);
     }
 
-    /// Blocks of `blob` that are resident.
+    /// Returns how many blocks of `blob` are resident.
     pub fn residents(&self, blob: BlobIndex) -> u64 {
         self.residents.get(usize::from(blob.0)).copied().unwrap_or(0)
     }
 
-    /// As [`SlotTable::residents`], before any slot was admitted.
+    /// Sets what [`SlotTable::residents`] returns, before any slot was admitted.
     pub fn set_residents(&mut self, blob: BlobIndex, blocks: u64) {
-        if let Some(sum) = self.residents.get_mut(usize::from(blob.0)) {
-            *sum = blocks;
-        }
+        *self.residents_mut(blob) = blocks;
     }
 
     /// Marks a slot as an orphan: its descriptor names what no longer exists.
@@ -257,74 +287,124 @@ impl SlotTable {
         self.set_state(slot, SlotState::Evicted);
     }
 
-    /// Takes a free slot for `key`; `None` if too few are free.
+    /// Takes a free slot for `key` and returns it; `None` if too few are free.
     pub fn take(&mut self, key: SlotKey) -> Option<u32> {
         if self.count(SlotState::Free) <= self.marks().stop {
             return None;
         }
-        let slot = self.lists.get(SlotState::Free.list())?.head;
-        self.slot(slot)?;
-        let known = self.forget_ghost(key);
-        self.set_state(slot, if known { SlotState::Main } else { SlotState::Small });
+        let slot = self.lists.free.first()?;
+        self.leave_list(slot);
+        self.policy.admit(&mut self.links, slot, key.hash());
         self.insert(slot, key);
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.frequency = 0;
-            slot.resident = 0;
-        }
+        self.slot_mut(slot).resident = 0;
         self.pin(slot);
         Some(slot)
     }
 
-    /// A reader used the slot.
+    /// Notes that a reader used a live slot.
     pub fn touch(&mut self, slot: u32) {
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.frequency = slot.frequency.saturating_add(1).min(FREQUENCY_MAX);
-        }
+        self.policy.touch(&mut self.links, slot);
         self.pin(slot);
     }
 
-    /// One more fill waits for its commit, or one less.
+    /// Counts one more fill that waits for its commit.
+    #[expect(clippy::arithmetic_side_effects, reason = "a fill has a block of the slot, of 256")]
     pub fn hold(&mut self, slot: u32) {
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.busy = slot.busy.saturating_add(1);
-        }
+        self.slot_mut(slot).busy += 1;
     }
 
-    /// The opposite of [`SlotTable::hold`].
+    /// Counts one fill less: the opposite of [`SlotTable::hold`].
+    #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
     pub fn release(&mut self, slot: u32) {
-        if let Some(slot) = self.slot_mut(slot) {
-            slot.busy = slot.busy.saturating_sub(1);
-        }
+        let entry = self.slot_mut(slot);
+        assert!(entry.busy > 0, "slot {slot} is released more often than it was held");
+        entry.busy -= 1;
     }
 
-    /// Whether a fill of the slot waits for its commit.
+    /// Returns whether a fill of the slot waits for its commit.
     pub fn busy(&self, slot: u32) -> bool {
-        self.slot(slot).is_some_and(|slot| slot.busy > 0)
+        self.slot(slot).busy > 0
     }
 
-    /// Gives up what a slot holds, from now on. Says whether it held something.
+    /// Gives up one slot for want of room and returns it; `None` if every slot is busy or of the
+    /// boot set.
+    pub fn cull(&mut self) -> Option<u32> {
+        let slots = &self.slots;
+        let hold = |slot| slots.get(num::index(slot)).map_or(Hold::Busy, Slot::hold);
+        let slot = self.policy.victim(&mut self.links, hold)?;
+        let hash = self.slot(slot).key().hash();
+        self.policy.evict(&mut self.links, slot, hash);
+        self.give_up(slot);
+        Some(slot)
+    }
+
+    /// Gives up what a slot holds. Returns whether it held something.
     pub fn evict(&mut self, slot: u32) -> bool {
-        let Some(held) = self.slot(slot).copied() else { return false };
-        if !matches!(held.state, SlotState::Small | SlotState::Main) {
-            return false;
+        let live = self.slot(slot).state == SlotState::Live;
+        if live {
+            self.policy.remove(&mut self.links, slot);
+            self.give_up(slot);
         }
-        if let Some(sum) = self.residents.get_mut(usize::from(held.blob)) {
-            *sum = sum.saturating_sub(u64::from(held.resident));
-        }
-        self.remove(slot, held.key());
-        self.leave_boot_set(slot);
-        self.set_state(slot, SlotState::Evicted);
-        true
+        live
     }
 
-    /// Gives up all that the slots hold of a blob. Returns how many they were.
+    /// Makes a slot that held something, and is in no list, one that is given up.
+    #[expect(clippy::arithmetic_side_effects, reason = "the sum over the blob's slots")]
+    fn give_up(&mut self, slot: u32) {
+        let held = *self.slot(slot);
+        *self.residents_mut(held.key().blob) -= u64::from(held.resident);
+        self.unchain(slot);
+        self.leave_boot_set(slot);
+        self.enter_list(slot, SlotState::Evicted);
+    }
+
+    /// Gives up all that the slots hold of a blob. Returns how many did.
     pub fn evict_all(&mut self, blob: BlobIndex) -> u32 {
-        let mut count: u32 = 0;
+        let mut count = Count::ZERO;
         for slot in 0..self.len() {
-            let held = self.key(slot).is_some_and(|key| key.blob == blob);
-            count = count.saturating_add(u32::from(held && self.evict(slot)));
+            if self.key(slot).is_some_and(|key| key.blob == blob) && self.evict(slot) {
+                count.raise();
+            }
         }
-        count
+        count.get()
+    }
+
+    /// Moves every slot of `from`, which hold nothing, to `to`.
+    pub fn move_all(&mut self, from: SlotState, to: SlotState) {
+        while let Some(slot) = self.first(from) {
+            self.set_state(slot, to);
+        }
+    }
+
+    /// Returns the slot that has been in `state` longest, which is not live.
+    pub fn first(&self, state: SlotState) -> Option<u32> {
+        self.lists.of(state)?.first()
+    }
+
+    /// Returns the slot after this one in the list of its state.
+    pub fn after(&self, slot: u32) -> Option<u32> {
+        self.links.after(slot)
+    }
+
+    /// Moves a slot that holds nothing after all others of `state`.
+    pub fn set_state(&mut self, slot: u32, state: SlotState) {
+        self.leave_list(slot);
+        self.enter_list(slot, state);
+    }
+
+    /// Takes a slot that holds nothing out of the list of its state: it is live.
+    fn leave_list(&mut self, slot: u32) {
+        let state = core::mem::replace(&mut self.slot_mut(slot).state, SlotState::Live);
+        if let Some(list) = self.lists.of_mut(state) {
+            list.remove(&mut self.links, slot);
+        }
+    }
+
+    fn enter_list(&mut self, slot: u32, state: SlotState) {
+        self.slot_mut(slot).state = state;
+        if let Some(list) = self.lists.of_mut(state) {
+            list.push(&mut self.links, slot);
+        }
     }
 }
 
@@ -344,10 +424,9 @@ mod tests {
         SlotKey { blob: BlobIndex(blob), window }
     }
 
-    const ALL: [SlotState; STATES] = [
+    const ALL: [SlotState; 6] = [
         SlotState::Free,
-        SlotState::Small,
-        SlotState::Main,
+        SlotState::Live,
         SlotState::Evicted,
         SlotState::Entombing,
         SlotState::Entombed,
@@ -357,7 +436,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_table_agrees_with_a_map(count in 1u32..40, steps in prop::collection::vec((0u8..6, 0u16..3, 0u32..20), 0..300)) {
-            let mut table = SlotTable::new(count);
+            let mut table: SlotTable = SlotTable::new(count);
             for slot in 0..count { table.admit(slot, None, false); }
             let mut oracle: HashMap<(u16, u32), u32> = HashMap::new();
             for (what, blob, window) in steps {
@@ -377,7 +456,7 @@ mod tests {
                     prop_assert_eq!(table.find(key(b, w)), Some(slot));
                     prop_assert_eq!(table.key(slot), Some(key(b, w)));
                 }
-                let live = table.count(SlotState::Small) + table.count(SlotState::Main);
+                let live = table.count(SlotState::Live);
                 prop_assert_eq!(usize::try_from(live).unwrap(), oracle.len());
                 prop_assert_eq!(ALL.iter().map(|s| table.count(*s)).sum::<u32>(), count);
             }
@@ -386,7 +465,7 @@ mod tests {
 
     #[test]
     fn a_scan_does_not_push_out_what_is_used_often() {
-        let mut table = SlotTable::new(100);
+        let mut table: SlotTable = SlotTable::new(100);
         for slot in 0..100 {
             table.admit(slot, None, false);
         }
@@ -410,7 +489,7 @@ mod tests {
 
     #[test]
     fn busy_slot_that_is_given_up_holds_nothing_any_more() {
-        let mut table = SlotTable::new(1);
+        let mut table: SlotTable = SlotTable::new(1);
         table.admit(0, None, false);
         table.take(key(0, 7)).unwrap();
         table.hold(0);
@@ -422,7 +501,7 @@ mod tests {
 
     #[test]
     fn a_busy_slot_is_never_culled() {
-        let mut table = SlotTable::new(3);
+        let mut table: SlotTable = SlotTable::new(3);
         for slot in 0..3 {
             table.admit(slot, None, false);
             table.take(key(0, slot)).unwrap();

@@ -56,10 +56,9 @@ fn lines<S: Storage, W: Write>(
     let count = |state| cache.slots(state);
     writeln!(
         out,
-        "slots     free {}, small {}, main {}, given up {}, dead {}, boot set {}",
+        "slots     free {}, in use {}, given up {}, dead {}, boot set {}",
         count(SlotState::Free),
-        count(SlotState::Small),
-        count(SlotState::Main),
+        count(SlotState::Live),
         count(SlotState::Evicted)
             .saturating_add(count(SlotState::Entombing))
             .saturating_add(count(SlotState::Entombed)),

@@ -158,8 +158,7 @@ impl Cache {
         let hydrator = &self.hydrator;
         let freeing =
             self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
-        let live =
-            self.slots.count(SlotState::Small).saturating_add(self.slots.count(SlotState::Main));
+        let live = self.slots.count(SlotState::Live);
         // Every busy slot is a part of a fill, so one of the others that is not pinned can be given
         // up.
         let loose = live.saturating_sub(self.slots.pinned());

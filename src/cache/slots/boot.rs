@@ -5,11 +5,12 @@
 //! what a boot does not read at its start leaves the set when that start is over.
 
 use super::{Boot, CLASS_BOOT, SlotState, SlotTable};
+use crate::evict::Policy;
 
 /// How many slots are free when room is made, in the words of cachefiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Marks {
-    /// Slots are given up until so many are free.
+    /// Slots are given up until this many are free.
     pub run: u32,
     /// Slots are given up when fewer are free.
     pub cull: u32,
@@ -17,55 +18,50 @@ pub struct Marks {
     pub stop: u32,
 }
 
-impl SlotTable {
-    /// What a slot is to the boot set whose descriptor has this class. Once the start of this boot
-    /// is over it has not read it there.
+impl<P: Policy> SlotTable<P> {
+    /// Decides whether a slot with this class joins the boot set. None joins after the start of
+    /// this boot, which has not read it.
     pub(super) fn admit_to_boot_set(&mut self, class: u8) -> Boot {
         let wanted = class & CLASS_BOOT != 0 && self.boot_left > 0;
-        if !wanted || self.pinned >= self.pinned_max {
+        if !wanted || self.pinned.get() >= self.pinned_max {
             return Boot::No;
         }
-        self.pinned = self.pinned.saturating_add(1);
+        self.pinned.raise();
         Boot::Before
     }
 
-    /// A slot is given up.
+    /// Takes a slot that is given up out of the boot set.
     pub(super) fn leave_boot_set(&mut self, slot: u32) {
-        if let Some(entry) = self.slot_mut(slot)
-            && core::mem::replace(&mut entry.boot, Boot::No) != Boot::No
-        {
-            self.pinned = self.pinned.saturating_sub(1);
+        if core::mem::replace(&mut self.slot_mut(slot).boot, Boot::No) != Boot::No {
+            self.pinned.lower();
         }
     }
 
-    /// A slot that is read at the start of a boot is of its boot set, while there is room in that.
+    /// Notes a use of a slot: at the start of a boot it joins the boot set, while there is room.
     pub(super) fn pin(&mut self, slot: u32) {
-        let room = self.pinned < self.pinned_max;
-        let Some(entry) = self.slot_mut(slot).filter(|entry| entry.boot != Boot::Now) else {
-            return;
-        };
+        let room = self.pinned.get() < self.pinned_max;
+        let left = self.boot_left;
+        let entry = self.slot_mut(slot);
+        let Some(left) = left.checked_sub(1).filter(|_| entry.boot != Boot::Now) else { return };
         let known = entry.boot == Boot::Before;
-        if self.boot_left == 0 {
-            return;
-        }
-        if let Some(entry) = self.slot_mut(slot).filter(|_| known || room) {
+        if known || room {
             entry.boot = Boot::Now;
-            self.pinned = self.pinned.saturating_add(u32::from(!known));
         }
-        self.boot_left = self.boot_left.saturating_sub(1);
-        if self.boot_left == 0 {
+        if room && !known {
+            self.pinned.raise();
+        }
+        self.boot_left = left;
+        if left == 0 {
             self.unpin_unread();
         }
     }
 
     /// The start of this boot is over: what only earlier ones read is kept no longer than others.
     fn unpin_unread(&mut self) {
-        let mut unread: u32 = 0;
         for slot in self.slots.iter_mut().filter(|slot| slot.boot == Boot::Before) {
             slot.boot = Boot::No;
-            unread = unread.saturating_add(1);
+            self.pinned.lower();
         }
-        self.pinned = self.pinned.saturating_sub(unread);
     }
 
     /// Bounds the boot set, before any slot is admitted; 0 is none.
@@ -74,21 +70,19 @@ impl SlotTable {
         self.boot_left = self.pinned_max;
     }
 
-    /// Number of slots in the boot set.
+    /// Returns the number of slots in the boot set.
     pub fn pinned(&self) -> u32 {
-        self.pinned
+        self.pinned.get()
     }
 
-    /// When slots are given up, and when none is taken: 7, 5 and 1 % of those that are known of;
-    /// at least two are to be free if there are that many.
+    /// Returns when slots are given up, and when none is taken: 7, 5 and 1 % of those that are
+    /// known of; at least two are to be free if there are that many.
+    #[expect(clippy::arithmetic_side_effects, reason = "the dead are some of all")]
     pub fn marks(&self) -> Marks {
-        let known = self.len().saturating_sub(self.count(SlotState::Dead));
+        let known = self.len() - self.count(SlotState::Dead);
         let cull = (known / 20).max(2).min(known.div_ceil(2));
-        Marks {
-            run: (known / 14).max(cull.saturating_add(1)),
-            cull,
-            stop: (known / 100).min(cull.saturating_sub(1)),
-        }
+        let most = |mark: u32, below: u32| if below > mark { mark } else { below.max(1) - 1 };
+        Marks { run: (known / 14).max(cull + 1), cull, stop: most(known / 100, cull) }
     }
 }
 
@@ -105,7 +99,7 @@ mod tests {
     }
 
     fn empty(count: u32) -> SlotTable {
-        let mut table = SlotTable::new(count);
+        let mut table: SlotTable = SlotTable::new(count);
         (0..count).for_each(|slot| table.admit(slot, None, false));
         table
     }
@@ -127,7 +121,7 @@ mod tests {
 
     /// The table after a boot, from what its descriptors would say.
     fn rebooted(table: &SlotTable) -> SlotTable {
-        let mut next = SlotTable::new(table.len());
+        let mut next: SlotTable = SlotTable::new(table.len());
         for slot in 0..table.len() {
             next.admit(slot, table.key(slot).map(|key| (key, table.class(slot), 16)), false);
         }
@@ -164,7 +158,7 @@ mod tests {
 
     #[test]
     fn boot_set_of_an_earlier_mount_is_bounded_too() {
-        let mut table = SlotTable::new(100);
+        let mut table: SlotTable = SlotTable::new(100);
         table.limit_boot_set(10);
         for slot in 0..100 {
             table.admit(slot, Some((key(slot), CLASS_BOOT, 16)), false);
@@ -215,7 +209,7 @@ mod tests {
                 let marked = marked.filter(|slot| table.class(*slot) & CLASS_BOOT != 0).count();
                 prop_assert_eq!(u32::try_from(marked).unwrap(), table.pinned());
                 prop_assert!(table.pinned() <= count / 4);
-                let live = table.count(SlotState::Small) + table.count(SlotState::Main);
+                let live = table.count(SlotState::Live);
                 if live > table.pinned() {
                     prop_assert!(table.cull().is_some(), "{} of {} are pinned", table.pinned(), live);
                     table.move_all(SlotState::Evicted, SlotState::Free);

@@ -1,8 +1,11 @@
 //! Finding a slot by what it holds, and what the slots hold in the order of their keys' hashes.
 //!
-//! Always: a chain is no longer than the table.
+//! Always: a slot is in the chain of its key's hash while it holds something, and in no other.
 
-use super::{SlotKey, SlotTable};
+use super::{NONE, Slot, SlotKey, SlotTable};
+use crate::cache::blobs::ENTRIES_MAX;
+use crate::evict::Policy;
+use crate::num;
 use core::ops::Range;
 
 impl SlotKey {
@@ -16,80 +19,81 @@ impl SlotKey {
     }
 }
 
-impl SlotTable {
+impl<P: Policy> SlotTable<P> {
+    /// Returns how many chains a table of `count` slots has.
     pub(super) fn chains_of(count: u32) -> usize {
-        usize::try_from(count).unwrap_or(0).div_ceil(2).next_power_of_two()
+        num::index(count).div_ceil(2).next_power_of_two()
     }
 
     fn chain_of(&self, key: SlotKey) -> usize {
-        let mask = u64::try_from(self.chains.len()).unwrap_or(1).wrapping_sub(1);
-        usize::try_from((key.hash() >> 8) & mask).unwrap_or(0)
+        num::clip((key.hash() >> 8) & mask(num::wide(self.chains.len())), usize::MAX)
     }
 
-    /// The bucket of the hint that a key falls in, of as many as there are slots, in a power of
-    /// two.
+    #[expect(clippy::indexing_slicing, reason = "`chain_of` masks by their number")]
+    fn chain(&mut self, key: SlotKey) -> &mut u32 {
+        let chain = self.chain_of(key);
+        &mut self.chains[chain]
+    }
+
+    /// Returns the bucket of the hint that a key falls in, of as many as there are slots, in a
+    /// power of two.
     pub fn bucket(&self, key: SlotKey) -> u32 {
-        let mask = u64::from(self.len().next_power_of_two()).wrapping_sub(1);
-        u32::try_from((key.hash() >> 8) & mask).unwrap_or(0)
+        num::low32((key.hash() >> 8) & mask(u64::from(self.len()).next_power_of_two()))
     }
 
-    /// What the slots hold whose keys fall in these buckets of the hint.
+    /// Returns what the slots hold whose keys fall in these buckets of the hint.
     pub fn in_buckets(&self, buckets: Range<u32>) -> impl Iterator<Item = (u32, SlotKey)> {
         // Two buckets share a chain, one of each half.
-        let chains = self.chains.len();
-        let first = usize::try_from(buckets.start).unwrap_or(0) & chains.wrapping_sub(1);
-        let heads = self.chains.iter().skip(first).take(buckets.len());
-        let held = heads.flat_map(|head| {
-            let next = |at: &u32| self.slot(*at).map(|slot| slot.chain);
-            core::iter::successors(Some(*head), next)
-                .take(self.slots.len().saturating_add(1))
-                .filter_map(|at| Some((at, self.slot(at)?.key())))
-        });
+        let first = u64::from(buckets.start) & mask(num::wide(self.chains.len()));
+        let heads = self.chains.iter().skip(num::clip(first, usize::MAX)).take(buckets.len());
+        let held = heads.flat_map(|head| self.along(*head));
         held.filter(move |(_, key)| buckets.contains(&self.bucket(*key)))
     }
 
-    /// The slot that holds `key`.
+    /// Returns the slots of a chain from `head` on, and what they hold.
+    fn along(&self, head: u32) -> impl Iterator<Item = (u32, SlotKey)> {
+        let slot = |at: u32| (at != NONE).then_some(at);
+        core::iter::successors(slot(head), move |at| slot(self.slot(*at).chain))
+            .map(|at| (at, self.slot(at).key()))
+    }
+
+    /// Returns the slot that holds `key`.
     pub fn find(&self, key: SlotKey) -> Option<u32> {
-        let mut at = *self.chains.get(self.chain_of(key))?;
-        // A chain is no longer than the table.
-        for _ in 0..self.slots.len() {
-            let slot = self.slot(at)?;
-            if slot.key() == key {
-                return Some(at);
-            }
-            at = slot.chain;
-        }
-        None
+        let head = *self.chains.get(self.chain_of(key))?;
+        self.along(head).find(|(_, held)| *held == key).map(|(slot, _)| slot)
     }
 
+    /// Makes a slot be found by `key`.
+    ///
+    /// # Panics
+    /// If the blob is none of the blob table's, which has fewer than 255.
     pub(super) fn insert(&mut self, slot: u32, key: SlotKey) {
-        let chain = self.chain_of(key);
-        let Some(head) = self.chains.get_mut(chain) else { return };
-        let behind = core::mem::replace(head, slot);
-        if let Some(entry) = self.slot_mut(slot) {
-            // There are fewer blobs; one that is none has no slots.
-            entry.blob = u8::try_from(key.blob.0).unwrap_or(u8::MAX);
-            entry.window = key.window;
-            entry.chain = behind;
-        }
+        assert!(usize::from(key.blob.0) < ENTRIES_MAX, "{key:?} is no place of the blob table");
+        let after = core::mem::replace(self.chain(key), slot);
+        let entry = self.slot_mut(slot);
+        entry.blob = num::low8(key.blob.0.into());
+        entry.window = key.window;
+        entry.chain = after;
     }
 
-    pub(super) fn remove(&mut self, slot: u32, key: SlotKey) {
-        let chain = self.chain_of(key);
-        let Some(after) = self.slot(slot).map(|entry| entry.chain) else { return };
-        let Some(head) = self.chains.get_mut(chain) else { return };
+    /// Makes a slot be found no longer.
+    pub(super) fn unchain(&mut self, slot: u32) {
+        let Slot { chain: after, .. } = *self.slot(slot);
+        let key = self.slot(slot).key();
+        let head = self.chain(key);
         if *head == slot {
             *head = after;
             return;
         }
         let mut at = *head;
-        for _ in 0..self.slots.len() {
-            let Some(entry) = self.slot_mut(at) else { return };
-            if entry.chain == slot {
-                entry.chain = after;
-                return;
-            }
-            at = entry.chain;
+        while self.slot(at).chain != slot {
+            at = self.slot(at).chain;
         }
+        self.slot_mut(at).chain = after;
     }
+}
+
+/// Returns the bits of numbers below `size`, a power of two.
+fn mask(size: u64) -> u64 {
+    size.wrapping_sub(1)
 }

@@ -1,20 +1,18 @@
-//! Blocks in memory, under S3-FIFO (Yang et al., SOSP 2023): a block that is read once passes
-//! through a small queue; one that is read again while it is there, or soon after, gets into the
-//! large one.
+//! Blocks in memory: what was read lately and may be read again.
 //!
 //! Always: at most the frames that it was made for, each allocated when it is used first, and the
 //! tables with the first of them; what is kept for a block are its bytes as they were put in.
 
 use crate::cache::BLOCK_BYTES;
+use crate::evict::{Hold, Links, Policy, S3Fifo};
+use crate::num;
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Uses that are counted.
-const USES_MAX: u8 = 3;
-/// The small queue has at most one in so many frames.
-const SMALL: usize = 10;
+/// No frame: the end of a chain.
 const NONE: u32 = u32::MAX;
+/// Frames that can be told apart: 8 TiB.
+const FRAMES_MAX: u64 = 1 << 31;
 /// Fewer are not worth the search.
 const FRAMES_MIN: usize = 8;
 
@@ -24,212 +22,194 @@ pub type BlockId = (u16, u64);
 #[derive(Debug)]
 struct Frame {
     id: BlockId,
-    uses: u8,
     /// Nobody has asked for it yet: the first use is no second one.
     ahead: bool,
     /// The next frame with the same hash.
     next: u32,
-    bytes: Box<[u8]>,
+    bytes: Box<[u8; BLOCK_BYTES]>,
 }
 
 /// The frames, and which block is in which.
 #[derive(Debug)]
 pub struct BlockCache {
+    frames_max: u32,
     frames: Vec<Frame>,
-    frames_max: usize,
-    /// For each hash its first frame.
-    heads: Box<[u32]>,
-    /// Hashes of blocks that left the small queue unused.
-    ghosts: Box<[u32]>,
-    small: VecDeque<u32>,
-    large: VecDeque<u32>,
+    /// `None` until the first block is put in.
+    tables: Option<Tables>,
 }
 
-impl BlockCache {
-    /// For so many bytes of blocks; fewer than eight blocks are none. Allocates nothing.
-    pub fn new(bytes: usize) -> Self {
-        let most = usize::try_from(NONE >> 1).unwrap_or(usize::MAX);
-        let frames_max = if Self::keeps(bytes) { bytes / BLOCK_BYTES } else { 0 };
+/// What is known of all frames.
+#[derive(Debug)]
+struct Tables {
+    /// The first frame of each hash; a power of two.
+    heads: Box<[u32]>,
+    links: Links,
+    policy: S3Fifo,
+}
+
+impl Tables {
+    fn new(frames: u32) -> Self {
+        let heads = alloc::vec![NONE; num::index(frames.next_power_of_two())];
         Self {
-            frames: Vec::new(),
-            frames_max: frames_max.min(most),
-            heads: Box::default(),
-            ghosts: Box::default(),
-            small: VecDeque::new(),
-            large: VecDeque::new(),
+            heads: heads.into_boxed_slice(),
+            links: Links::new(frames),
+            policy: S3Fifo::new(frames),
         }
     }
 
-    /// Whether so many bytes of blocks are any.
+    /// Returns how many bytes the tables for `frames` frames take; the frames' own are left out.
+    #[expect(clippy::arithmetic_side_effects, reason = "less than the blocks, which are counted")]
+    const fn bytes(frames: u32) -> usize {
+        let heads = num::index(frames).next_power_of_two() * size_of::<u32>();
+        num::index(frames) * (Links::BYTES + S3Fifo::BYTES) + heads
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the mask leaves a number below theirs")]
+    fn head(&mut self, hash: u64) -> &mut u32 {
+        let mask = num::wide(self.heads.len()).wrapping_sub(1);
+        &mut self.heads[num::clip(hash & mask, usize::MAX)]
+    }
+}
+
+impl BlockCache {
+    /// Returns a cache of `bytes` bytes of blocks, or one that keeps nothing if they are fewer
+    /// than eight blocks. Allocates nothing.
+    pub fn new(bytes: usize) -> Self {
+        let frames = num::wide(if Self::keeps(bytes) { bytes / BLOCK_BYTES } else { 0 });
+        let frames_max = num::low32(frames.min(FRAMES_MAX));
+        Self { frames_max, frames: Vec::new(), tables: None }
+    }
+
+    /// Returns whether `bytes` bytes are enough to keep anything: eight blocks.
     pub fn keeps(bytes: usize) -> bool {
         bytes / BLOCK_BYTES >= FRAMES_MIN
     }
 
-    /// Buckets of a table, for frames at all.
-    fn buckets(&self) -> usize {
-        self.frames_max.next_power_of_two()
-    }
-
-    fn allocate_tables(&mut self) {
-        let filled = |with| alloc::vec![with; self.buckets()].into_boxed_slice();
-        (self.heads, self.ghosts) = (filled(NONE), filled(0));
-        self.frames = Vec::with_capacity(self.frames_max);
-        self.small = VecDeque::with_capacity(self.frames_max);
-        self.large = VecDeque::with_capacity(self.frames_max);
-    }
-
-    /// Bytes that it may still allocate.
+    /// Returns how many bytes it may still allocate.
+    #[expect(clippy::arithmetic_side_effects, reason = "`new` was given the bytes of all blocks")]
     pub fn reserve_bytes(&self) -> usize {
-        let left = self.frames_max.saturating_sub(self.frames.len()).saturating_mul(BLOCK_BYTES);
-        if !self.is_on() || !self.heads.is_empty() {
+        let frames_max = num::index(self.frames_max);
+        let left = (frames_max - self.frames.len()) * BLOCK_BYTES;
+        if !self.is_on() || self.tables.is_some() {
             return left;
         }
-        // A frame and its places in the two queues; a head and a ghost.
-        const FRAME: usize = size_of::<Frame>() + 2 * size_of::<u32>();
-        const BUCKET: usize = 2 * size_of::<u32>();
-        left.saturating_add(self.frames_max.saturating_mul(FRAME))
-            .saturating_add(self.buckets().saturating_mul(BUCKET))
+        left + frames_max * size_of::<Frame>() + Tables::bytes(self.frames_max)
     }
 
-    /// Returns how many bytes of blocks the small queue has: more that nobody has used yet would
+    /// Returns how many bytes of blocks may be read ahead: more that nobody has used yet would
     /// push each other out.
+    #[expect(clippy::arithmetic_side_effects, reason = "a part of what `new` was given")]
     pub fn small_bytes(&self) -> usize {
-        (self.frames_max / SMALL).saturating_mul(BLOCK_BYTES)
+        num::index(S3Fifo::small_max(self.frames_max)) * BLOCK_BYTES
     }
 
-    /// Bytes of all blocks that it can keep.
+    /// Returns how many bytes of blocks it can keep.
     pub fn bytes(&self) -> u64 {
-        u64::try_from(self.frames_max.saturating_mul(BLOCK_BYTES)).unwrap_or(u64::MAX)
+        u64::from(self.frames_max) << BLOCK_BYTES.trailing_zeros()
     }
 
-    /// Whether it keeps anything at all.
+    /// Returns whether it keeps anything at all.
     pub fn is_on(&self) -> bool {
         self.frames_max > 0
     }
 
-    /// The bytes of a block, if they are here.
+    /// Returns the bytes of a block, if they are here, and counts a use of them.
     pub fn get(&mut self, id: BlockId) -> Option<&[u8]> {
         let at = self.find(id)?;
-        let frame = self.frames.get_mut(at)?;
+        let frame = self.frames.get_mut(num::index(at))?;
         if !core::mem::take(&mut frame.ahead) {
-            frame.uses = frame.uses.saturating_add(1).min(USES_MAX);
+            let tables = self.tables.as_mut()?;
+            tables.policy.touch(&mut tables.links, at);
         }
-        Some(&frame.bytes)
+        Some(&*frame.bytes)
     }
 
-    /// Whether a block is here; no use of it.
+    /// Returns whether a block is here; it is no use of it.
     pub fn has(&self, id: BlockId) -> bool {
         self.find(id).is_some()
     }
 
-    /// Keeps a block, all [`BLOCK_BYTES`] of it, in place of one that is used less. `ahead` says
-    /// that nobody has asked for it yet.
+    /// Keeps a block in place of one that is used less, unless it is here already. `ahead` says
+    /// that nobody has asked for it yet. A part of a block is not kept.
     pub fn put(&mut self, id: BlockId, bytes: &[u8], ahead: bool) {
-        if bytes.len() != BLOCK_BYTES || !self.is_on() || self.has(id) {
-            return;
+        let Ok(bytes) = bytes.try_into() else { return };
+        if self.is_on() && !self.has(id) {
+            self.keep(id, bytes, ahead);
         }
-        if self.heads.is_empty() {
-            self.allocate_tables();
-        }
-        let Some(at) = self.free_frame(bytes) else { return };
+    }
+
+    fn keep(&mut self, id: BlockId, bytes: &[u8; BLOCK_BYTES], ahead: bool) {
+        let frames_max = self.frames_max;
+        let tables = self.tables.get_or_insert_with(|| {
+            self.frames.reserve_exact(num::index(frames_max));
+            Tables::new(frames_max)
+        });
         let hash = hash(id);
-        let bucket = self.bucket(hash);
-        let known = self.ghosts.get(bucket).is_some_and(|ghost| *ghost == ghost_of(hash));
-        let index = u32::try_from(at).unwrap_or(NONE);
-        let head = self.heads.get_mut(bucket);
-        if let (Some(frame), Some(head)) = (self.frames.get_mut(at), head) {
-            (frame.id, frame.uses, frame.ahead) = (id, 0, ahead);
-            frame.next = core::mem::replace(head, index);
-        }
-        if known { self.large.push_back(index) } else { self.small.push_back(index) }
+        let at = match num::low32(num::wide(self.frames.len())) {
+            at if at < frames_max => {
+                self.frames.push(Frame { id, ahead, next: NONE, bytes: Box::new(*bytes) });
+                at
+            }
+            _ => {
+                let Some(at) = tables.policy.victim(&mut tables.links, |_| Hold::None) else {
+                    return;
+                };
+                let old = tables.unchain(&mut self.frames, at);
+                tables.policy.evict(&mut tables.links, at, old);
+                let frame = frame_mut(&mut self.frames, at);
+                frame.bytes.copy_from_slice(bytes);
+                (frame.id, frame.ahead) = (id, ahead);
+                at
+            }
+        };
+        frame_mut(&mut self.frames, at).next = core::mem::replace(tables.head(hash), at);
+        tables.policy.admit(&mut tables.links, at, hash);
     }
 
-    fn bucket(&self, hash: u64) -> usize {
-        let mask = u64::try_from(self.heads.len()).unwrap_or(1).saturating_sub(1);
-        usize::try_from(hash & mask).unwrap_or(0)
-    }
-
-    fn find(&self, id: BlockId) -> Option<usize> {
-        let mut at = *self.heads.get(self.bucket(hash(id)))?;
-        while let Some(frame) = self.frames.get(index(at)) {
+    fn find(&self, id: BlockId) -> Option<u32> {
+        let heads = &self.tables.as_ref()?.heads;
+        let mask = num::wide(heads.len()).wrapping_sub(1);
+        let mut at = *heads.get(num::clip(hash(id) & mask, usize::MAX))?;
+        // The end of a chain is no frame.
+        while let Some(frame) = self.frames.get(num::index(at)) {
             if frame.id == id {
-                return Some(index(at));
+                return Some(at);
             }
             at = frame.next;
         }
         None
     }
+}
 
-    /// A frame with these bytes, which is no block's: a new one, or one whose block goes.
-    fn free_frame(&mut self, bytes: &[u8]) -> Option<usize> {
-        if self.frames.len() < self.frames_max {
-            let bytes = Box::from(bytes);
-            self.frames.push(Frame { id: (0, 0), uses: 0, ahead: false, next: NONE, bytes });
-            return self.frames.len().checked_sub(1);
-        }
-        // Each round takes a block out of the small queue or a use off one in the large queue.
-        loop {
-            let is_small = self.large.is_empty() || self.small.len() > self.frames_max / SMALL;
-            let queue = if is_small { &mut self.small } else { &mut self.large };
-            let at = queue.pop_front()?;
-            let frame = self.frames.get_mut(index(at))?;
-            match (is_small, frame.uses) {
-                (_, 0) => {
-                    frame.bytes.copy_from_slice(bytes);
-                    let id = frame.id;
-                    self.unlink(at, id, is_small);
-                    return Some(index(at));
-                }
-                (true, _) => {
-                    frame.uses = 0;
-                    self.large.push_back(at);
-                }
-                (false, uses) => {
-                    frame.uses = uses.saturating_sub(1);
-                    self.large.push_back(at);
-                }
-            }
-        }
-    }
-
-    /// Takes the block of a frame out of the table.
-    fn unlink(&mut self, at: u32, id: BlockId, remember: bool) {
+impl Tables {
+    /// Takes the block of a frame out of its chain, and returns the hash that chose it.
+    fn unchain(&mut self, frames: &mut [Frame], at: u32) -> u64 {
+        let Frame { id, next: after, .. } = *frame_mut(frames, at);
         let hash = hash(id);
-        let bucket = self.bucket(hash);
-        let next = self.frames.get(index(at)).map_or(NONE, |frame| frame.next);
-        let mut link = self.heads.get(bucket).copied().unwrap_or(NONE);
-        if link == at {
-            if let Some(head) = self.heads.get_mut(bucket) {
-                *head = next;
-            }
-        } else {
-            while let Some(frame) = self.frames.get_mut(index(link)) {
-                if frame.next == at {
-                    frame.next = next;
-                    break;
-                }
-                link = frame.next;
-            }
+        let head = self.head(hash);
+        if *head == at {
+            *head = after;
+            return hash;
         }
-        if let Some(ghost) = self.ghosts.get_mut(bucket).filter(|_| remember) {
-            *ghost = ghost_of(hash);
+        let mut before = *head;
+        while frame_mut(frames, before).next != at {
+            before = frame_mut(frames, before).next;
         }
+        frame_mut(frames, before).next = after;
+        hash
     }
 }
 
-fn index(at: u32) -> usize {
-    usize::try_from(at).unwrap_or(usize::MAX)
+#[expect(clippy::indexing_slicing, reason = "a frame that was not made is a bug, not a state")]
+fn frame_mut(frames: &mut [Frame], at: u32) -> &mut Frame {
+    &mut frames[num::index(at)]
 }
 
-/// Its lower bits choose the bucket, the upper ones tell blocks in it apart.
+/// Returns a number whose lower bits choose the chain, and whose upper ones tell blocks in it
+/// apart.
 fn hash((slot, block): BlockId) -> u64 {
     let mixed = (block ^ (u64::from(slot) << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
-}
-
-/// Never 0, which stands for no ghost.
-fn ghost_of(hash: u64) -> u32 {
-    u32::try_from(hash >> 32).unwrap_or(0) | 1
 }
 
 #[cfg(test)]
@@ -315,7 +295,8 @@ mod tests {
                 }
                 let here = put.keys().filter(|id| cache.has(**id)).count();
                 prop_assert!(here <= frames);
-                prop_assert_eq!(here, cache.small.len() + cache.large.len());
+                let kept = cache.tables.as_ref().map_or(0, |tables| tables.policy.count());
+                prop_assert_eq!(here, num::index(kept));
                 prop_assert!(cache.reserve_bytes() <= all);
             }
         }

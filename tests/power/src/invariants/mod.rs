@@ -223,10 +223,9 @@ pub fn refusal_is_right(refused: Option<Refused>, torn: bool) -> Verdict {
     }
 }
 
-const STATES: [SlotState; 7] = [
+const STATES: [SlotState; 6] = [
     SlotState::Free,
-    SlotState::Small,
-    SlotState::Main,
+    SlotState::Live,
     SlotState::Evicted,
     SlotState::Entombing,
     SlotState::Entombed,

@@ -1,35 +1,41 @@
-//! The region's own slot table, through boots.
+//! The region's own slot table under a policy, through boots.
 //!
 //! Always: a boot knows what the descriptors say, and no more: what was written when a slot was
 //! filled, or when another slot of its page was.
 
 use rootlet::cache::{BlobIndex, SlotKey, SlotState, SlotTable};
-
-use crate::policies::Policy;
-use crate::trace::Phase;
+use rootlet::evict::Policy;
 
 /// Descriptors in a page, see FORMAT.md.
 const PER_PAGE: usize = 25;
 
 /// The table, and what lies on disk.
-pub struct Ours {
-    table: SlotTable,
+pub struct Region<P: Policy> {
+    table: SlotTable<P>,
     slots: u32,
     disk: Vec<Option<(SlotKey, u8)>>,
     boot_set: bool,
+}
+
+/// What reads go to, boot by boot.
+pub trait Boots {
+    /// A window is read. Says whether it was there; if not, it is kept.
+    fn read(&mut self, window: u32) -> bool;
+    /// The machine boots.
+    fn reboot(&mut self);
 }
 
 fn key(window: u32) -> SlotKey {
     SlotKey { blob: BlobIndex(0), window }
 }
 
-impl Ours {
+impl<P: Policy> Region<P> {
     pub fn new(slots: usize, boot_set: bool) -> Self {
         let count = slots as u32;
-        let mut ours =
+        let mut region =
             Self { table: SlotTable::new(count), slots: count, disk: vec![None; slots], boot_set };
-        ours.reboot();
-        ours
+        region.reboot();
+        region
     }
 
     /// What a tick does when free slots run short.
@@ -56,8 +62,8 @@ impl Ours {
     }
 }
 
-impl Policy for Ours {
-    fn read(&mut self, window: u32, _: Phase) -> bool {
+impl<P: Policy> Boots for Region<P> {
+    fn read(&mut self, window: u32) -> bool {
         let found = self.table.find(key(window));
         let slot = match found {
             Some(slot) => {
