@@ -64,9 +64,11 @@ impl Pow2 {
 }
 
 /// How many of something there are, counted one by one.
+#[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count(u32);
 
+#[cfg(feature = "alloc")]
 impl Count {
     /// None.
     pub const ZERO: Self = Self(0);
@@ -270,6 +272,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "alloc")]
     fn a_count_goes_up_and_down() {
         let mut count = Count::ZERO;
         count.raise();
@@ -279,6 +282,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "alloc")]
     #[should_panic(expected = "below zero")]
     fn a_count_that_falls_below_zero_is_noticed() {
         Count::ZERO.clone().lower();
