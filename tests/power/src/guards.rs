@@ -91,8 +91,8 @@ pub const GUARDS: [Guard; 33] = [
         "src/cache/hydrate/pages_io.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>
             "self.slots.set_state(slot, SlotState::Free);"),
     guard!("O1: a slot that is given up gets a tombstone",
-        "src/cache/slots.rs": "self.set_state(slot, SlotState::Evicted);\n        true" =>
-            "self.set_state(slot, SlotState::Free);\n        true"),
+        "src/cache/slots.rs": "self.leave_boot_set(slot);\n        self.enter_list(slot, SlotState::Evicted);" =>
+            "self.leave_boot_set(slot);\n        self.enter_list(slot, SlotState::Free);"),
     guard!("O2: descriptor pages take turns",
         "src/cache/pages.rs": "Newest::In(copy) => copy.twin(),\n            Newest::Unknown" =>
             "Newest::In(copy) => copy,\n            Newest::Unknown"),
