@@ -5,16 +5,7 @@
 
 use core::fmt;
 
-use crate::storage::{DiscoverError, Errno, IoErrorKind, LinkFault};
-
-/// The type bits of a mode (`S_IFMT`).
-pub(super) const MODE_TYPE: u32 = 0o170_000;
-/// The type of a directory (`S_IFDIR`).
-pub(super) const MODE_DIRECTORY: u32 = 0o040_000;
-/// The type of a regular file (`S_IFREG`).
-pub(super) const MODE_REGULAR: u32 = 0o100_000;
-/// The type of a symbolic link (`S_IFLNK`).
-pub(super) const MODE_LINK: u32 = 0o120_000;
+use crate::storage::{DiscoverError, Errno, IoErrorKind, LinkFault, PathFault};
 
 /// The message that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,35 +61,6 @@ impl fmt::Display for Want {
     }
 }
 
-/// Why a path is refused before anything is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathFault {
-    /// The component is empty: an empty path, or a slash at an end or next to another.
-    Empty,
-    /// The component is `.` or `..`.
-    Dots,
-    /// The component contains a zero byte.
-    Nul,
-    /// The component has more than [`super::NAME_BYTES_MAX`] bytes; the number is how many.
-    Long(usize),
-    /// The path has more than [`super::COMPONENTS_MAX`] components.
-    Deep,
-}
-
-impl fmt::Display for PathFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Empty => f.write_str("the name is empty"),
-            Self::Dots => f.write_str("the name is '.' or '..'"),
-            Self::Nul => f.write_str("the name contains a zero byte"),
-            Self::Long(got) => {
-                write!(f, "the name has {got} bytes, at most {} go", super::NAME_BYTES_MAX)
-            }
-            Self::Deep => write!(f, "the path has over {} components", super::COMPONENTS_MAX),
-        }
-    }
-}
-
 /// Why an operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -144,27 +106,8 @@ impl fmt::Display for Cause {
             }
             Self::Path(fault) => fault.fmt(f),
             Self::Link(fault) => fault.fmt(f),
-            Self::Type(mode) => write!(
-                f,
-                "it is a {}, which is neither a directory on the way nor a regular file at the end \
-                 (mode {mode:#o})",
-                type_name(*mode)
-            ),
+            Self::Type(mode) => DiscoverError::Type(*mode).fmt(f),
         }
-    }
-}
-
-/// The type in `mode`, in words.
-fn type_name(mode: u32) -> &'static str {
-    match mode & MODE_TYPE {
-        0o010_000 => "pipe",
-        0o020_000 => "character device",
-        MODE_DIRECTORY => "directory",
-        0o060_000 => "block device",
-        MODE_REGULAR => "regular file",
-        MODE_LINK => "symbolic link",
-        0o140_000 => "socket",
-        _ => "node of unknown type",
     }
 }
 
@@ -186,13 +129,13 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl From<Error> for DiscoverError {
-    /// A refusal keeps its errno, or gets the one that Linux would give; all else is the daemon's.
+    /// A refusal keeps its errno or its reason; all else is the daemon's.
     fn from(error: Error) -> Self {
         match error.cause {
             Cause::Errno(errno) => Self::Share(errno),
             Cause::Link(fault) => Self::Link(fault),
-            Cause::Type(mode) if mode & MODE_TYPE == MODE_DIRECTORY => Self::Share(Errno::EISDIR.0),
-            Cause::Path(_) | Cause::Type(_) => Self::Share(Errno::EINVAL.0),
+            Cause::Type(mode) => Self::Type(mode),
+            Cause::Path(fault) => Self::Path(fault),
             Cause::Io(kind) => Self::Daemon(kind),
             Cause::Malformed { .. } | Cause::Version { .. } => Self::Daemon(IoErrorKind::Protocol),
         }

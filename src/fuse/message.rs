@@ -7,8 +7,9 @@ use fuse_abi::linux::{fuse_in_header, fuse_opcode, fuse_out_header};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Transport;
-use super::error::{Cause, Error, Operation, PathFault, Want};
+use super::error::{Cause, Error, Operation, Want};
 use crate::num::{low16, low32, wide};
+use crate::storage::PathFault;
 
 /// Length of a request header in bytes.
 pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<fuse_in_header>();

@@ -10,15 +10,13 @@
 use crate::storage::IoErrorKind;
 
 mod error;
-mod link;
 mod message;
-mod path;
 mod read;
 mod session;
 
-pub use error::{Cause, Error, Operation, PathFault, Want};
-pub use link::{LINKS_MAX, PATH_BYTES_MAX};
-pub use path::{COMPONENTS_MAX, NAME_BYTES_MAX};
+pub use crate::storage::PathFault;
+pub use crate::storage::share::{COMPONENTS_MAX, LINKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
+pub use error::{Cause, Error, Operation, Want};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};
 

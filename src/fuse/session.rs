@@ -11,15 +11,13 @@ use fuse_abi::linux::{
 };
 use zerocopy::IntoBytes;
 
-use super::error::{
-    Cause, Error, MODE_DIRECTORY, MODE_LINK, MODE_REGULAR, MODE_TYPE, Operation, Want,
-};
-use super::link::{LINKS_MAX, Way};
+use super::Transport;
+use super::error::{Cause, Error, Operation, Want};
 use super::message::{self, Call, HEADER_BYTES, length_of};
 use super::read::ReadRequest;
-use super::{Transport, path};
 use crate::num::{low16, wide};
-use crate::storage::{Errno, FileStamp, FileTime, IoErrorKind, LinkFault};
+use crate::storage::share::{self, LINKS_MAX, Way};
+use crate::storage::{Errno, FileStamp, FileTime, FileType, IoErrorKind, LinkFault};
 use crate::trace::{self, Shown};
 
 /// The longest read in bytes, whatever a daemon offers: more than 256 pages are not portable.
@@ -139,7 +137,10 @@ impl Session {
     /// file; else as the daemon or the transport fails.
     /// Nothing stays looked up or open.
     pub fn open(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<OpenFile, Error> {
-        path::check(path)?;
+        share::check(path).map_err(|(component, fault)| Error {
+            operation: Operation::Lookup(component),
+            cause: Cause::Path(fault),
+        })?;
         let node = match self.walk(transport, path)? {
             Walked::Node(node) => node,
             turn => self.follow(transport, path, turn)?,
@@ -198,16 +199,19 @@ impl Session {
         if path.is_empty() {
             return Ok(Walked::Node(node));
         }
-        for (component, name) in path::components(path) {
-            if name == b".." {
-                self.forget_quietly(transport, &node);
-                return Ok(Walked::Up(component));
-            }
-            let found = self.lookup(transport, component, &node, name);
+        for (component, name) in share::components(path) {
+            let found = match name {
+                _ if !node.is(FileType::DIRECTORY) => Err(node.error(Cause::Type(node.mode))),
+                b".." => Ok(None),
+                _ => self.lookup(transport, component, &node, name).map(Some),
+            };
             // A node stays valid for its daemon without its parent, so one is held at a time.
             self.forget_quietly(transport, &node);
-            node = found?;
-            if node.is(MODE_LINK) {
+            node = match found? {
+                Some(node) => node,
+                None => return Ok(Walked::Up(component)),
+            };
+            if node.is(FileType::LINK) {
                 return Ok(Walked::Link(node));
             }
         }
@@ -274,7 +278,7 @@ impl Session {
         Way::new(path, component, target).map_err(|fault| not_followed(component, fault))
     }
 
-    /// Looks one name up; `component` counts it from 1.
+    /// Looks one name of a directory up; `component` counts it from 1.
     fn lookup(
         &mut self,
         transport: &mut impl Transport,
@@ -282,9 +286,6 @@ impl Session {
         parent: &Node,
         name: &[u8],
     ) -> Result<Node, Error> {
-        if !parent.is(MODE_DIRECTORY) {
-            return Err(parent.error(Cause::Type(parent.mode)));
-        }
         let operation = Operation::Lookup(component);
         let want = match self.minor {
             ..9 => ENTRY_8_BYTES,
@@ -321,7 +322,7 @@ impl Session {
     ) -> Result<OpenFile, Error> {
         let Node { nodeid, mode, size, version, .. } = *node;
         // Before OPEN, which may wait for ever on a pipe.
-        if !node.is(MODE_REGULAR) {
+        if !node.is(FileType::REGULAR) {
             return Err(node.error(Cause::Type(mode)));
         }
         if size > SIZE_MAX {
@@ -393,10 +394,10 @@ struct Node {
 
 impl Node {
     const ROOT: Self =
-        Self { nodeid: FUSE_ROOT_ID, component: 0, mode: MODE_DIRECTORY, size: 0, version: 0 };
+        Self { nodeid: FUSE_ROOT_ID, component: 0, mode: 0o040_755, size: 0, version: 0 };
 
-    fn is(&self, of_type: u32) -> bool {
-        self.mode & MODE_TYPE == of_type
+    fn is(&self, file_type: FileType) -> bool {
+        FileType::of(self.mode) == file_type
     }
 
     /// Returns the error for what its lookup said of it.

@@ -4,6 +4,7 @@
 
 use core::fmt;
 
+use super::share::{FileType, LinkFault, PathFault};
 use super::{DeviceId, Errno, IoErrorKind, Storage};
 
 /// Bytes of a virtio-blk serial that count (virtio 1.2 5.2.6.1).
@@ -49,33 +50,17 @@ pub enum DiscoverError {
     Files(u32),
     /// The share has no such file or it cannot be opened; the number is the errno.
     Share(u32),
+    /// The name is no path on a share.
+    Path(PathFault),
     /// A symbolic link on the way is not followed.
     Link(LinkFault),
+    /// What is there has the wrong type for its place in the path: the last one must be a regular
+    /// file, all others directories. The number is its mode.
+    Type(u32),
     /// The share's daemon does not answer or breaks its protocol.
     Daemon(IoErrorKind),
     /// The table of open files is full.
     TooMany,
-}
-
-/// Why a symbolic link of a share is not followed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkFault {
-    /// It leads out of the share: above its root, or to an absolute path.
-    Leaves,
-    /// More links follow each other than are followed; the number is how many are.
-    Many(usize),
-    /// With its target the path has more bytes or names than a path may have.
-    Long,
-}
-
-impl fmt::Display for LinkFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Leaves => f.write_str("a symbolic link leads out of the share"),
-            Self::Many(most) => write!(f, "more than {most} symbolic links follow each other"),
-            Self::Long => f.write_str("a symbolic link makes the path too long"),
-        }
-    }
 }
 
 impl fmt::Display for DiscoverError {
@@ -90,7 +75,14 @@ impl fmt::Display for DiscoverError {
             ),
             Self::Share(2) => f.write_str("the share has no such file"),
             Self::Share(errno) => write!(f, "the share refuses it: {}", Errno(*errno)),
+            Self::Path(fault) => write!(f, "its path is refused: {fault}"),
             Self::Link(fault) => fault.fmt(f),
+            Self::Type(mode) => write!(
+                f,
+                "it is a {}, which is neither a directory on the way nor a regular file at the end \
+                 (mode {mode:#o})",
+                FileType::of(*mode)
+            ),
             Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
             Self::TooMany => f.write_str("too many open files"),
         }
@@ -197,6 +189,22 @@ mod tests {
         assert_eq!(search(&[fails, none]), fails);
         let refused = ShareSearch::new(Some("tag"), 2).map(|_| ());
         assert_eq!(refused, Err(DiscoverError::MountTags(2)));
+    }
+
+    #[test]
+    fn refusals_say_why() {
+        for (error, words) in [
+            (DiscoverError::Path(PathFault::Dots), "its path is refused: the name is '.' or '..'"),
+            (
+                DiscoverError::Type(0o040_755),
+                "it is a directory, which is neither a directory on the way nor a regular file at \
+                 the end (mode 0o40755)",
+            ),
+            (DiscoverError::Link(LinkFault::Leaves), "a symbolic link leads out of the share"),
+            (DiscoverError::Share(13), "the share refuses it: permission denied (errno 13)"),
+        ] {
+            assert_eq!(std::format!("{error}"), words);
+        }
     }
 
     #[test]

@@ -13,12 +13,6 @@ impl Errno {
     pub const ENOENT: Self = Self(2);
     /// Input/output error.
     pub const EIO: Self = Self(5);
-    /// Permission denied.
-    pub const EACCES: Self = Self(13);
-    /// Is a directory.
-    pub const EISDIR: Self = Self(21);
-    /// Invalid argument.
-    pub const EINVAL: Self = Self(22);
 
     fn words(self) -> Option<&'static str> {
         Some(match self.0 {

@@ -1,6 +1,6 @@
 //! Disks and shares over files of the host, for the host tool and for tests.
 //!
-//! Always: a name opened on a share lies inside the share's directory, symbolic links followed;
+//! Always: a name opened on a share lies inside the share's directory;
 //! a file is one device under all its names, and another one once its content may have changed; a
 //! disk is whole sectors long, and what its file lacks of the last one reads as zeros.
 
@@ -11,12 +11,13 @@ use alloc::vec::Vec;
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::share_dir::{errno, path_on_share, share_error};
 use super::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, Errno, FileStamp, IoErrorKind, Job,
-    JobKind, Lent, LinkFault, ShareSearch, Storage, Transfer, only, serial,
+    Background, DeviceId, DeviceInfo, Discover, DiscoverError, FileStamp, IoErrorKind, Job,
+    JobKind, Lent, ShareSearch, Storage, Transfer, only, serial,
 };
 use crate::num::clip;
 
@@ -130,12 +131,8 @@ impl FileStorage {
         self.devices.get(usize::from(device.0)).ok_or(IoErrorKind::Gone)
     }
 
+    /// Opens a regular file of a share.
     fn open_on_share(&mut self, path: &Path) -> Result<DeviceId, DiscoverError> {
-        // Before the file is opened: to open a fifo would wait for its writer.
-        let is_file = std::fs::metadata(path).map_err(share_error)?.is_file();
-        if !is_file {
-            return Err(refused(Errno::EINVAL));
-        }
         let file = File::open(path).map_err(share_error)?;
         let stat = file.metadata().map_err(share_error)?;
         let opening = Opening { dev: stat.dev(), stamp: FileStamp::from(&stat) };
@@ -281,8 +278,12 @@ impl Discover for FileStorage {
         name: &str,
     ) -> Result<DeviceId, DiscoverError> {
         let wanted = |share: &&Share| mount_tag.is_none_or(|tag| tag == share.tag);
-        let paths: Vec<_> =
-            self.shares.iter().filter(wanted).map(|share| share.path_of(name)).collect();
+        let paths: Vec<_> = self
+            .shares
+            .iter()
+            .filter(wanted)
+            .map(|share| path_on_share(&share.dir, name))
+            .collect();
         let mut search = ShareSearch::new(mount_tag, paths.len())?;
         for path in paths {
             search.add(path.and_then(|path| self.open_on_share(&path)));
@@ -305,38 +306,10 @@ impl Discover for FileStorage {
     }
 }
 
-impl Share {
-    fn path_of(&self, name: &str) -> Result<PathBuf, DiscoverError> {
-        let name = Path::new(name);
-        let stays = name.components().all(|part| matches!(part, Component::Normal(_)));
-        if !stays || name.as_os_str().is_empty() {
-            return Err(refused(Errno::EACCES));
-        }
-        let path = self.dir.join(name).canonicalize().map_err(share_error)?;
-        if path.starts_with(&self.dir) {
-            Ok(path)
-        } else {
-            Err(DiscoverError::Link(LinkFault::Leaves))
-        }
-    }
-}
-
 fn id(number: usize) -> Result<DeviceId, DiscoverError> {
     DeviceId::of(number).ok_or(DiscoverError::TooMany)
 }
 
-fn errno(error: &io::Error, otherwise: Errno) -> u32 {
-    error.raw_os_error().and_then(|errno| u32::try_from(errno).ok()).unwrap_or(otherwise.0)
-}
-
 fn device_error(error: &io::Error) -> IoErrorKind {
-    IoErrorKind::Device(errno(error, Errno::EIO))
-}
-
-fn share_error(error: io::Error) -> DiscoverError {
-    DiscoverError::Share(errno(&error, Errno::EIO))
-}
-
-fn refused(errno: Errno) -> DiscoverError {
-    DiscoverError::Share(errno.0)
+    IoErrorKind::Device(errno(error))
 }

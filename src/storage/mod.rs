@@ -19,6 +19,9 @@ pub mod file;
 pub mod memory;
 #[cfg(feature = "alloc")]
 mod retry;
+pub(crate) mod share;
+#[cfg(feature = "std")]
+mod share_dir;
 mod spin;
 mod stamp;
 #[cfg(feature = "alloc")]
@@ -26,10 +29,13 @@ mod tag;
 
 #[cfg(feature = "alloc")]
 pub use buffer::Buffer;
-pub use discover::{Discover, DiscoverError, LinkFault, SERIAL_BYTES, ShareSearch, only, serial};
+pub use discover::{Discover, DiscoverError, SERIAL_BYTES, ShareSearch, only, serial};
 pub use errno::Errno;
 #[cfg(feature = "alloc")]
 pub use retry::Retry;
+pub use share::{FileType, LinkFault, PathFault};
+#[cfg(feature = "std")]
+pub use share_dir::path_on_share;
 #[cfg(feature = "alloc")]
 pub(crate) use spin::Wait;
 pub use spin::{Patience, Spin};

@@ -1,7 +1,12 @@
 //! Symbolic links on a share: followed within it, and refused for a reason that is said.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::process::Command;
+
 use rootlet::fuse::{Cause, Error, LINKS_MAX, Operation, Session};
-use rootlet::storage::{DiscoverError, IoErrorKind, LinkFault};
+use rootlet::storage::file::FileStorage;
+use rootlet::storage::{Discover, DiscoverError, IoErrorKind, LinkFault, Storage};
 
 use crate::daemon::{Daemon, FORGET, INIT, LOOKUP, OPEN, READLINK};
 
@@ -55,6 +60,92 @@ fn links_lead_to_files_and_through_directories() {
         daemon.held.clear();
         daemon.requests.clear();
         assert_eq!(open(&mut daemon, path), Ok(nodeid), "{path}");
+    }
+}
+
+/// Whatever a name is, a directory of the host has the same file for it, or the same words.
+#[test]
+fn names_lead_to_the_same_on_a_share_and_in_the_directory_behind_it() {
+    let far = &"n".repeat(256);
+    let links = [
+        (ROOT, "to-dir", "dir"),
+        (ROOT, "dotted", "./dir//sub/./file"),
+        (SUB, "up", "../../top"),
+        (ROOT, "through", "to-dir/sub/../sub/up"),
+        (ROOT, "absolute", "/top"),
+        (ROOT, "above", "../top"),
+        (ROOT, "hidden", "dir/../../top"),
+        (ROOT, "gone", "none"),
+        (ROOT, "round", "round"),
+        (ROOT, "far", far),
+        (ROOT, "root", "."),
+        (ROOT, "through-file", "top/../dir/sub/file"),
+    ];
+    let parent = tempfile::tempdir().unwrap();
+    let share = &parent.path().join("share");
+    fs::create_dir_all(share.join("dir/sub")).unwrap();
+    fs::write(share.join("dir/sub/file"), vec![0; 123_456]).unwrap();
+    fs::write(share.join("top"), [0; 7]).unwrap();
+    fs::write(parent.path().join("top"), b"not of the share").unwrap();
+    assert!(Command::new("mkfifo").arg(share.join("pipe")).status().unwrap().success());
+    symlink("top", share.join("link")).unwrap();
+    for (parent, name, target) in links {
+        let dir = if parent == SUB { share.join("dir/sub") } else { share.clone() };
+        symlink(target, dir.join(name)).unwrap();
+    }
+    // One to a path of the host that lies in the share.
+    symlink(share.join("top"), share.join("host")).unwrap();
+    for (name, mode) in
+        [("", 0o755), ("dir", 0o755), ("dir/sub", 0o755), ("dir/sub/file", 0o644), ("top", 0o644)]
+            .into_iter()
+            .chain([("pipe", 0o644)])
+    {
+        fs::set_permissions(share.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let mut storage = FileStorage::new();
+    storage.add_share("t", share).unwrap();
+    let deep = &"d/".repeat(40);
+    let names = links.map(|(_, name, _)| name).into_iter().chain([
+        "top",
+        "link",
+        "host",
+        "dir/sub/file",
+        "dir/sub/up",
+        "to-dir/sub/file",
+        "to-dir/sub/up",
+        "./top",
+        "dir/../top",
+        "dir/./sub/file",
+        "dir//sub/file",
+        "/top",
+        "../top",
+        "top/",
+        "",
+        ".",
+        "..",
+        "none",
+        "none/top",
+        "top/x",
+        "dir",
+        "dir/sub",
+        "pipe",
+        "pipe/x",
+        "root/top",
+        deep,
+        far,
+        "to\0p",
+    ]);
+    for name in names {
+        let mut daemon = daemon(&links);
+        daemon.link(ROOT, "host", share.join("top").to_str().unwrap().as_bytes());
+        let mut session = Session::connect(&mut daemon).unwrap();
+        let guest = session.open(&mut daemon, name.as_bytes());
+        let guest = guest.map(|file| file.size).map_err(DiscoverError::from);
+        let host = storage.share_file(None, name);
+        let host = host.map(|device| storage.info(device).unwrap().bytes);
+        assert_eq!(host, guest, "{name}");
+        let through_file = name == "through-file";
+        assert!(!through_file || guest == Err(DiscoverError::Type(0o100_644)), "{guest:?}");
     }
 }
 
@@ -113,10 +204,11 @@ fn links_that_lead_round_end_after_as_many_as_linux_follows() {
 #[test]
 fn link_to_a_directory_or_to_nothing_is_no_file() {
     let mut daemon = daemon(&[(ROOT, "dirs", "dir"), (DIR, "root", ".."), (ROOT, "gone", "none")]);
-    for (path, refusal) in [("dirs", 21), ("dir/root", 21), ("gone", 2)] {
+    let (directory, none) = (DiscoverError::Type(0o040_755), DiscoverError::Share(2));
+    for (path, refusal) in [("dirs", directory), ("dir/root", directory), ("gone", none)] {
         daemon.requests.clear();
         let error = open(&mut daemon, path).unwrap_err();
-        assert_eq!(DiscoverError::from(error), DiscoverError::Share(refusal), "{path}");
+        assert_eq!(DiscoverError::from(error), refusal, "{path}");
     }
 }
 

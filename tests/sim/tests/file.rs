@@ -1,13 +1,13 @@
 //! File storage against real files.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{
     Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, LinkFault,
-    Storage, Transfer,
+    PathFault, Storage, Transfer,
 };
 
 struct Scratch(PathBuf);
@@ -119,15 +119,23 @@ fn share_names_do_not_leave_the_share() {
     symlink("sub/in", dir.join("within")).unwrap();
     let mut storage = FileStorage::new();
     storage.add_share("tag", &dir).unwrap();
-    for name in ["../secret", "/etc/hostname", "sub/../../secret", "", "."] {
+    for (name, fault) in [
+        ("../secret", PathFault::Dots),
+        ("/etc/hostname", PathFault::Empty),
+        ("sub/../../secret", PathFault::Dots),
+        ("", PathFault::Empty),
+        (".", PathFault::Dots),
+        ("./within", PathFault::Dots),
+    ] {
         let got = storage.share_file(Some("tag"), name);
-        assert_eq!(got, Err(DiscoverError::Share(13)), "{name}");
+        assert_eq!(got, Err(DiscoverError::Path(fault)), "{name}");
     }
     let leaves = Err(DiscoverError::Link(LinkFault::Leaves));
     assert_eq!(storage.share_file(Some("tag"), "out"), leaves);
     assert_eq!(storage.share_file(Some("tag"), "none"), Err(DiscoverError::Share(2)));
     assert_eq!(storage.share_file(Some("other"), "sub/in"), Err(DiscoverError::NotFound));
-    assert_eq!(storage.share_file(None, "sub"), Err(DiscoverError::Share(22)), "a directory");
+    let mode = fs::metadata(dir.join("sub")).unwrap().mode();
+    assert_eq!(storage.share_file(None, "sub"), Err(DiscoverError::Type(mode)), "a directory");
     let file = storage.share_file(None, "sub/in").unwrap();
     assert_eq!(storage.share_file(Some("tag"), "within"), Ok(file), "one device for one file");
     let info = storage.info(file).unwrap();
