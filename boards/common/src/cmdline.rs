@@ -8,6 +8,7 @@ use core::fmt;
 use rootlet::command::config::{Console, RawWords};
 use spin::{Mutex, MutexGuard};
 
+use crate::text::number;
 use crate::uart::{self, Wanted};
 
 /// The longest command line: room for the longest path with each byte escaped, and all options.
@@ -96,16 +97,20 @@ pub fn serial(line: &str) -> Option<Wanted> {
 }
 
 /// The addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for each
-/// device at the very end of the line, behind the command.
-pub fn virtio_mmio(line: &str) -> impl Iterator<Item = u64> {
+/// device at the very end of the line, behind the command; the word itself where it has another
+/// form.
+pub fn virtio_mmio(line: &str) -> impl Iterator<Item = Result<usize, &str>> {
     RawWords::new(line).filter_map(|word| {
-        let (_, place) = word.text.strip_prefix("virtio_mmio.device=")?.split_once('@')?;
-        let (address, _) = place.split_once(':')?;
-        match address.strip_prefix("0x") {
-            Some(digits) => u64::from_str_radix(digits, 16).ok(),
-            None => address.parse().ok(),
-        }
+        let value = word.text.strip_prefix("virtio_mmio.device=")?;
+        Some(address(value).ok_or(word.text))
     })
+}
+
+/// The address in `SIZE@ADDRESS:IRQ`.
+fn address(value: &str) -> Option<usize> {
+    let (_, place) = value.split_once('@')?;
+    let (address, _) = place.split_once(':')?;
+    number(address)
 }
 
 #[cfg(test)]
@@ -146,7 +151,19 @@ mod tests {
     fn devices_are_found_behind_the_command() {
         let line =
             "x -- ls / virtio_mmio.device=512@0xfeb00e00:12 virtio_mmio.device=4K@3489660928:5";
-        assert_eq!(virtio_mmio(line).collect::<Vec<_>>(), [0xfeb0_0e00, 0xd000_0000]);
-        assert_eq!(virtio_mmio("virtio_mmio.device=512@0xzz:1 virtio_mmio.device=").count(), 0);
+        assert_eq!(virtio_mmio(line).collect::<Vec<_>>(), [Ok(0xfeb0_0e00), Ok(0xd000_0000)]);
+    }
+
+    #[test]
+    fn word_that_names_no_device_is_given_as_it_stands() {
+        for word in [
+            "virtio_mmio.device=512@0xzz:1",
+            "virtio_mmio.device=",
+            "virtio_mmio.device=512@0x1000",
+            "virtio_mmio.device=512@0x10000000000000000:1",
+        ] {
+            let line = format!("a=b {word} -- ls /");
+            assert_eq!(virtio_mmio(&line).collect::<Vec<_>>(), [Err(word)]);
+        }
     }
 }

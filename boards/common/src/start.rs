@@ -92,7 +92,8 @@ impl Machine {
                 verdict::finish(Ending::Failed, text.as_str())
             },
         });
-        let mut found = Finder { storage: &mut storage, problem: &mut problem };
+        let ram = &self.ram;
+        let mut found = Finder { storage: &mut storage, ram, problem: &mut problem };
         for bus in self.board.buses {
             match bus {
                 Bus::Mmio { base, stride, count } => {
@@ -121,12 +122,18 @@ impl Machine {
     /// Takes the devices that the command line names; the answer is whether there was one.
     fn named(&self, found: &mut Finder<'_>) -> bool {
         let mut taken: Vec<usize> = Vec::new();
-        for place in cmdline::virtio_mmio(self.cmdline).filter_map(|at| usize::try_from(at).ok()) {
-            // Monitors name each once, upward or downward; a line that names one twice must not
-            // start it twice.
-            if !self.ram.overlaps(&block(place)) && !taken.contains(&place) {
-                found.mmio(place);
-                taken.push(place);
+        for place in cmdline::virtio_mmio(self.cmdline) {
+            match place {
+                // Monitors name each once, upward or downward; a line that names one twice must not
+                // start it twice.
+                Ok(place) if taken.contains(&place) => {}
+                Ok(place) => {
+                    found.mmio(place);
+                    taken.push(place);
+                }
+                Err(word) => (found.problem)(&format_args!(
+                    "command line: \"{word}\" names no virtio device: it is not SIZE@ADDRESS:IRQ"
+                )),
             }
         }
         !taken.is_empty()
@@ -141,6 +148,7 @@ fn tell(line: fmt::Arguments<'_>) {
 /// Starts what it is shown.
 struct Finder<'f> {
     storage: &'f mut VirtioStorage<Any>,
+    ram: &'f Ram,
     problem: &'f mut dyn FnMut(&dyn fmt::Display),
 }
 
@@ -148,18 +156,20 @@ impl Finder<'_> {
     /// Looks at a block of registers.
     fn mmio(&mut self, at: usize) {
         let place = Place::Address(at as u64);
-        if !is_mapped(&block(at)) {
-            return (self.problem)(&format_args!("virtio device at {place}: it cannot be reached"));
+        if !block(at).is_some_and(|block| self.reaches(&block)) {
+            return (self.problem)(&format_args!(
+                "virtio device at {place}: its registers cannot be reached, or lie in memory"
+            ));
         }
-        // SAFETY: the place is the board's or its device tree's, or the loader named it and it is
-        // no RAM; all are device space, mapped uncached, and each is looked at once.
+        // SAFETY: the place is the board's, its device tree's or the loader's, and no RAM; it is
+        // mapped uncached, and looked at once.
         let slot = unsafe { Mmio::probe(at) };
         self.take(slot, place);
     }
 
     /// Looks at all devices of a PCI host, which is surely there or shows by its bridge.
     fn pci(&mut self, access: Access, window: Window, surely: bool) {
-        let is_reached = access.range().is_none_or(|range| is_mapped(&range));
+        let is_reached = access.range().is_none_or(|range| self.reaches(&range));
         if !is_reached {
             return (self.problem)(&"PCI: its configuration cannot be reached");
         }
@@ -177,6 +187,11 @@ impl Finder<'_> {
             let slot = unsafe { Pci::probe(bus, at) };
             self.take(slot, Place::Pci(at.bus, at.device, at.function));
         });
+    }
+
+    /// Whether registers can be reached there, and no memory.
+    fn reaches(&self, range: &Range<u64>) -> bool {
+        !self.ram.overlaps(range) && is_mapped(range)
     }
 
     /// Looks at everything that the device tree names.
@@ -214,9 +229,9 @@ impl Finder<'_> {
     }
 }
 
-/// The block of registers at `at`.
-fn block(at: usize) -> Range<u64> {
-    at as u64..(at as u64).saturating_add(BLOCK_BYTES as u64)
+/// The block of registers at `at`; `None` if it ends beyond all addresses.
+fn block(at: usize) -> Option<Range<u64>> {
+    Some(at as u64..at.checked_add(BLOCK_BYTES)? as u64)
 }
 
 /// Maps registers; whether that can be.
@@ -229,16 +244,25 @@ pub(crate) fn run(boot: Boot) -> ! {
     serial::init(boot.cmdline.text, &boot.ram);
     clock::begin(&boot.clock);
     console::choose(cmdline::console(boot.cmdline.text));
+    #[cfg(not(target_arch = "x86_64"))]
+    if let Some(tree) = crate::device_tree::get() {
+        tree.told.each(|line| tell(line));
+    }
     let Some(free) = boot.ram.free(boot.free_from, boot.split) else {
         refuse(&"memory: its map has more ranges than there is room for");
     };
     for piece in &free {
-        // What no table can reach is not used.
-        if arch::map(piece, Kind::Ram).is_some() {
-            // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped
-            // to itself, and given once.
-            unsafe { heap::add(piece.start as usize..piece.end as usize) };
+        if arch::map(piece, Kind::Ram).is_none() {
+            let Range { start, end } = piece;
+            tell(format_args!(
+                "memory: {start:#x} to {end:#x} cannot be mapped beside registers, or within what \
+                 the processor reaches; it is not used"
+            ));
+            continue;
         }
+        // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
+        // itself, and given once.
+        unsafe { heap::add(piece.start as usize..piece.end as usize) };
     }
     // The first line that everyone sees comes with the mount.
     let heap_bytes = heap::usage().total as u64;
@@ -260,7 +284,7 @@ pub(crate) fn run(boot: Boot) -> ! {
 }
 
 /// Ends a machine that cannot be brought up.
-fn refuse(why: &dyn fmt::Display) -> ! {
+pub(crate) fn refuse(why: &dyn fmt::Display) -> ! {
     let mut text = Message::new();
     // A text that is too long is cut.
     let _ = write!(text, "{why}");

@@ -11,6 +11,14 @@ pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or(bytes)
 }
 
+/// Returns the number that a loader wrote, in the base that `0x` or its absence says.
+pub(crate) fn number(text: &str) -> Option<usize> {
+    match text.strip_prefix("0x") {
+        Some(digits) => usize::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
 /// A text of bounded length, cut behind a character where it is full; made without allocating.
 #[derive(Default)]
 pub struct Message(heapless::String<PAYLOAD_BYTES_MAX>);

@@ -6,6 +6,8 @@
 
 use core::ops::Range;
 
+use crate::text::number;
+
 /// How a 16550 in memory is read and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Width {
@@ -111,13 +113,6 @@ pub fn named(word: &str) -> Option<Wanted> {
             place => Some(Wanted::At(Serial::Pl011(number(place)?))),
         },
         _ => None,
-    }
-}
-
-fn number(text: &str) -> Option<usize> {
-    match text.strip_prefix("0x") {
-        Some(digits) => usize::from_str_radix(digits, 16).ok(),
-        None => text.parse().ok(),
     }
 }
 

@@ -1,37 +1,71 @@
 //! The flattened form of a device tree (Devicetree Specification 0.4, chapter 5).
 //!
-//! Always: nothing is read outside the blob; where it is broken, the tokens end.
+//! Always: nothing is read outside the blob; the first thing that does not belong where it stands
+//! is a [`Fault`] with its byte, and nobody is given what follows.
 //!
-//! Our own reader, because some machines have names longer than the specification allows (QEMU's
-//! Versal, `tests`): dtoolkit refuses such a tree, and what it takes for granted of a tree that it
-//! has checked is a panic in one that it has not.
+//! Our own reader, because no crate reads every tree that is met and survives every other one.
+//! dtoolkit 0.4 refuses names longer than the specification allows, as vendors write them (QEMU's
+//! Versal; `tree_with_names_longer_than_the_specification_has_is_read`), and panics for a tree that
+//! it has not checked. fdt 0.1.5 panics for a tree that is cut within a node (its `node.rs` unwraps
+//! each token) or has a name that is not UTF-8; fdt 0.2.0-alpha3 takes a value that is cut for none
+//! and has a license that no image here has. Both leave `ranges` through several buses, `bus-range`
+//! and the state of the nodes above one to their user.
 
+use core::ffi::CStr;
 use core::fmt;
-
-use crate::text::until_zero;
+use core::ops::Range;
 
 const MAGIC: u32 = 0xd00d_feed;
 /// The layout that is read; a tree says from which one on it can be read so (5.2).
 const VERSION: u32 = 17;
 /// Where the header has its fields.
 mod at {
-    pub const TOTAL: usize = 4;
     pub const STRUCTURE: usize = 8;
     pub const STRINGS: usize = 12;
     pub const RESERVED: usize = 16;
     pub const VERSION: usize = 20;
     pub const COMPATIBLE: usize = 24;
+    pub const STRINGS_BYTES: usize = 32;
+    pub const STRUCTURE_BYTES: usize = 36;
 }
 
-/// Why bytes are no tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What begins with each word of the structure (5.4.1).
+mod tag {
+    pub const BEGIN: u32 = 1;
+    pub const END: u32 = 2;
+    pub const PROPERTY: u32 = 3;
+    /// Nothing, in the place of something.
+    pub const NOTHING: u32 = 4;
+    pub const OVER: u32 = 9;
+}
+
+/// The path of a node for a message, cut where it is full.
+pub type PathText = heapless::String<120>;
+
+/// Why bytes are no tree, or one that is not to be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The first word is another.
     Magic(u32),
     /// It cannot be read as version 17.
     Version(u32),
-    /// It ends before its header or its parts begin.
+    /// Its header or its parts do not lie in so many bytes.
     Short(usize),
+    /// What is at this byte does not belong there, or ends too early.
+    Structure {
+        /// The byte.
+        at: usize,
+    },
+    /// The list of reserved memory has an entry at this byte that does not end, or no last one.
+    Reservation {
+        /// The byte.
+        at: usize,
+    },
+    /// A node reserves memory, and does not say which.
+    Reserved {
+        /// The node.
+        path: PathText,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -40,6 +74,15 @@ impl fmt::Display for Fault {
             Self::Magic(word) => write!(f, "begins with {word:#x}, not with {MAGIC:#x}"),
             Self::Version(version) => write!(f, "version {version}, not {VERSION}"),
             Self::Short(bytes) => write!(f, "its parts do not lie in its {bytes} bytes"),
+            Self::Structure { at } => {
+                write!(f, "byte {at}: a part that ends early, or does not belong there")
+            }
+            Self::Reservation { at } => {
+                write!(f, "byte {at}: no entry of the list of reserved memory")
+            }
+            Self::Reserved { path } => {
+                write!(f, "{path}: it reserves memory, and its reg does not say which")
+            }
         }
     }
 }
@@ -47,9 +90,14 @@ impl fmt::Display for Fault {
 /// A flattened tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'t> {
+    /// The tree, up to the end of its structure.
     structure: &'t [u8],
+    /// Where the structure begins.
+    begin: usize,
     strings: &'t [u8],
-    reserved: &'t [u8],
+    /// The tree, of which reservations begin here.
+    bytes: &'t [u8],
+    reserved: usize,
 }
 
 /// A step through the nodes. Properties of a node come before the nodes in it.
@@ -61,29 +109,32 @@ pub enum Token<'t> {
     Property(&'t [u8], &'t [u8]),
     /// The node ends that began last of those that have not ended.
     End,
+    /// The tree ends.
+    Over,
 }
 
 impl<'t> Blob<'t> {
-    /// How long the tree is whose first bytes these are.
+    /// Returns how long the tree is whose first bytes these are.
     ///
     /// # Errors
     ///
     /// [`Fault::Magic`].
     pub fn bytes_of(first: &[u8; 8]) -> Result<usize, Fault> {
-        match word(first, 0) {
-            Some(MAGIC) => Ok(word(first, at::TOTAL).unwrap_or(0) as usize),
-            other => Err(Fault::Magic(other.unwrap_or(0))),
+        let [a, b, c, d, total @ ..] = *first;
+        match u32::from_be_bytes([a, b, c, d]) {
+            MAGIC => Ok(u32::from_be_bytes(total) as usize),
+            other => Err(Fault::Magic(other)),
         }
     }
 
-    /// The tree in these bytes.
+    /// Returns the tree in these bytes.
     ///
     /// # Errors
     ///
-    /// [`Fault`]: of the header. What is broken behind it ends the tokens.
+    /// [`Fault`]: of the header.
     pub fn new(bytes: &'t [u8]) -> Result<Self, Fault> {
-        let short = Fault::Short(bytes.len());
-        let field = |at| word(bytes, at).ok_or(short);
+        let short = || Fault::Short(bytes.len());
+        let field = |at| word(bytes, at).ok_or_else(short);
         match field(0)? {
             MAGIC => {}
             other => return Err(Fault::Magic(other)),
@@ -92,26 +143,44 @@ impl<'t> Blob<'t> {
         if !(oldest..=newest).contains(&VERSION) {
             return Err(Fault::Version(newest));
         }
-        let part = |at| bytes.get(field(at)? as usize..).ok_or(short);
+        let part = |at, len| {
+            let (start, len) = (field(at)? as usize, field(len)? as usize);
+            let part = start..start.checked_add(len).ok_or_else(short)?;
+            if part.end <= bytes.len() { Ok(part) } else { Err(short()) }
+        };
+        let structure = part(at::STRUCTURE, at::STRUCTURE_BYTES)?;
         Ok(Self {
-            structure: part(at::STRUCTURE)?,
-            strings: part(at::STRINGS)?,
-            reserved: part(at::RESERVED)?,
+            structure: &bytes[..structure.end],
+            begin: structure.start,
+            strings: &bytes[part(at::STRINGS, at::STRINGS_BYTES)?],
+            bytes,
+            reserved: field(at::RESERVED)? as usize,
         })
     }
 
-    /// Address and length in bytes of what memory is reserved apart from nodes.
-    pub fn reserved(&self) -> impl Iterator<Item = (u64, u64)> {
-        let entries = self.reserved.chunks_exact(16).map_while(|entry| {
-            let (address, bytes) = entry.split_at(8);
-            Some((number(address)?, number(bytes)?))
-        });
-        entries.take_while(|entry| *entry != (0, 0))
+    /// Calls `each` with what memory is reserved apart from nodes (5.3).
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Reservation`].
+    pub fn reserved(&self, mut each: impl FnMut(Range<u64>)) -> Result<(), Fault> {
+        let mut at = self.reserved;
+        loop {
+            let entry = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<16>);
+            let (start, bytes) = entry.ok_or(Fault::Reservation { at })?.split_at(8);
+            let (start, bytes) = number(start).zip(number(bytes)).expect("two words each");
+            if (start, bytes) == (0, 0) {
+                return Ok(());
+            }
+            each(start..start.checked_add(bytes).ok_or(Fault::Reservation { at })?);
+            at += 16;
+        }
     }
 
-    /// The nodes, from the root's beginning on.
+    /// Returns the nodes, from the root's beginning on.
     pub fn tokens(&self) -> Tokens<'t> {
-        Tokens { structure: self.structure, strings: self.strings }
+        let (structure, at) = (self.structure, self.begin);
+        Tokens { structure, at, last: at, strings: self.strings }
     }
 }
 
@@ -119,59 +188,88 @@ impl<'t> Blob<'t> {
 #[derive(Clone, Debug)]
 pub struct Tokens<'t> {
     structure: &'t [u8],
+    at: usize,
+    /// Where the last token began.
+    last: usize,
     strings: &'t [u8],
 }
 
 impl<'t> Tokens<'t> {
-    /// Passes over the node that began last and everything in it; `None` if it does not end.
-    pub fn skip(&mut self) -> Option<()> {
+    /// Returns the byte of the tree at which the next token begins.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Returns the fault that the last token does not belong where it stands.
+    pub fn misplaced(&self) -> Fault {
+        Fault::Structure { at: self.last }
+    }
+
+    /// Returns the next token.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Structure`].
+    pub fn step(&mut self) -> Result<Token<'t>, Fault> {
+        loop {
+            self.last = self.at;
+            match self.word()? {
+                tag::BEGIN => {
+                    let name = self.text(&self.structure[self.at..])?;
+                    self.take(name.len() + 1)?;
+                    return Ok(Token::Begin(name));
+                }
+                tag::END => return Ok(Token::End),
+                tag::PROPERTY => {
+                    let (bytes, name) = (self.word()? as usize, self.word()? as usize);
+                    let name = self.strings.get(name..).ok_or_else(|| self.misplaced())?;
+                    return Ok(Token::Property(self.text(name)?, self.take(bytes)?));
+                }
+                tag::NOTHING => {}
+                tag::OVER => return Ok(Token::Over),
+                _ => return Err(self.misplaced()),
+            }
+        }
+    }
+
+    /// Passes over the node that began last and everything in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::Structure`].
+    pub fn skip(&mut self) -> Result<(), Fault> {
         let mut open = 1_usize;
         while open > 0 {
-            match self.next()? {
+            match self.step()? {
                 Token::Begin(_) => open += 1,
                 Token::End => open -= 1,
                 Token::Property(..) => {}
+                Token::Over => return Err(self.misplaced()),
             }
         }
-        Some(())
+        Ok(())
     }
 
-    fn word(&mut self) -> Option<u32> {
-        let (word, rest) = self.structure.split_first_chunk()?;
-        self.structure = rest;
-        Some(u32::from_be_bytes(*word))
+    /// The text that begins these bytes, without its zero.
+    fn text(&self, bytes: &'t [u8]) -> Result<&'t [u8], Fault> {
+        let text = CStr::from_bytes_until_nul(bytes).map_err(|_| self.misplaced())?;
+        Ok(text.to_bytes())
+    }
+
+    fn word(&mut self) -> Result<u32, Fault> {
+        let word = word(self.structure, self.at).ok_or(Fault::Structure { at: self.at })?;
+        self.at += 4;
+        Ok(word)
     }
 
     /// Takes `bytes`, and what follows up to a whole word.
-    fn take(&mut self, bytes: usize) -> Option<&'t [u8]> {
-        let taken = self.structure.get(..bytes)?;
-        self.structure = self.structure.get(bytes.checked_next_multiple_of(4)?..)?;
-        Some(taken)
-    }
-}
-
-impl<'t> Iterator for Tokens<'t> {
-    type Item = Token<'t>;
-
-    fn next(&mut self) -> Option<Token<'t>> {
-        loop {
-            match self.word()? {
-                1 => {
-                    let name = until_zero(self.structure);
-                    self.take(name.len() + 1)?;
-                    return Some(Token::Begin(name));
-                }
-                2 => return Some(Token::End),
-                3 => {
-                    let (bytes, name) = (self.word()? as usize, self.word()? as usize);
-                    let name = until_zero(self.strings.get(name..)?);
-                    return Some(Token::Property(name, self.take(bytes)?));
-                }
-                // Nothing, in the place of something.
-                4 => {}
-                _ => return None,
-            }
-        }
+    fn take(&mut self, bytes: usize) -> Result<&'t [u8], Fault> {
+        let padded = bytes.checked_next_multiple_of(4);
+        let rest = &self.structure[self.at..];
+        let taken = padded.filter(|padded| *padded <= rest.len()).map(|_| &rest[..bytes]);
+        let taken = taken.ok_or(Fault::Structure { at: self.at })?;
+        self.at += bytes.next_multiple_of(4);
+        Ok(taken)
     }
 }
 
@@ -180,9 +278,11 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }
 
-/// The number in these words, if it is below 2^64.
+/// Returns the number in these words, if they are whole and it is below 2^64; 0 for no word.
 pub fn number(words: &[u8]) -> Option<u64> {
-    words.as_chunks().0.iter().try_fold(0_u64, |number, word| {
+    let (words, rest) = words.as_chunks();
+    let number = words.iter().try_fold(0_u64, |number, word| {
         (number >> 32 == 0).then(|| number << 32 | u64::from(u32::from_be_bytes(*word)))
-    })
+    })?;
+    rest.is_empty().then_some(number)
 }

@@ -3,25 +3,31 @@
 //! Always: what is kept is copied before the heap exists, so that the tree may lie anywhere.
 
 pub mod blob;
+mod devices;
 mod node;
 pub mod parse;
 #[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "lists of ranges may have one")]
 mod tests;
+mod told;
 
+pub use devices::{Conduit, Gic};
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
-pub use on_board::{Tree, get, read};
-pub use parse::{Conduit, Gic};
+pub use on_board::{Refused, Tree, get, read};
+pub use told::Told;
 
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
 mod on_board {
+    use core::fmt;
     use core::ptr::with_exposed_provenance;
 
     use heapless::Vec;
     use spin::{Mutex, MutexGuard, Once};
 
     use super::blob::{Blob, Fault};
-    use super::parse::{self, Conduit, Gic};
+    use super::parse::{self, Parsed};
+    use super::{Conduit, Gic, Told};
+    use crate::arch;
     use crate::board::{self, Serial};
     use crate::cmdline::{self, CommandLine};
     use crate::pci::Host;
@@ -49,6 +55,8 @@ mod on_board {
         pub gic: Option<Gic>,
         /// Ticks a second of the counter.
         pub timebase_hz: Option<u64>,
+        /// What is known and cannot be used.
+        pub told: Told,
     }
 
     /// Filled in place: it is large, and moved piece by piece.
@@ -63,6 +71,7 @@ mod on_board {
         psci: None,
         gic: None,
         timebase_hz: None,
+        told: Told::new(),
     });
     static TREE: Once<&Tree> = Once::new();
 
@@ -71,28 +80,71 @@ mod on_board {
         TREE.get().copied()
     }
 
-    /// Reads the tree at `passed`, or where the board has it if the loader passed none.
-    ///
-    /// # Panics
-    ///
-    /// If there is none: then nothing is known of memory.
-    pub fn read(passed: usize) -> &'static Tree {
-        let at = if passed == 0 { board::BOARD.tree } else { passed };
-        let refused = |fault: Fault| -> ! { panic!("device tree at {at:#x}: {fault}") };
-        // SAFETY: by the boot protocol, or by what the board says of a machine without it, the
-        // tree is there; nothing has been allocated that could overwrite it.
-        let first = unsafe { &*with_exposed_provenance::<[u8; 8]>(at) };
-        let bytes = Blob::bytes_of(first).unwrap_or_else(|fault| refused(fault));
-        // SAFETY: as above; it says itself how long it is.
-        let blob = unsafe { core::slice::from_raw_parts(with_exposed_provenance(at), bytes) };
-        let tree = Blob::new(blob).unwrap_or_else(|fault| refused(fault));
-        let room = MutexGuard::leak(ROOM.try_lock().expect("a tree is read once"));
-        keep(tree, room);
-        TREE.call_once(|| room)
+    /// Why there is no tree, without which nothing is known of memory.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub enum Refused {
+        /// The loader passed none, and the board has no place for it.
+        Absent,
+        /// It ends beyond what is mapped.
+        Beyond {
+            /// Where it is.
+            at: usize,
+        },
+        /// It is none, or a broken one.
+        Broken {
+            /// Where it is.
+            at: usize,
+            /// What is wrong with it.
+            fault: Fault,
+        },
     }
 
-    fn keep(tree: Blob<'_>, room: &mut Tree) {
-        let parsed = parse::parse(tree, crate::arch::REACH);
+    impl fmt::Display for Refused {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match self {
+                Self::Absent => f.write_str("device tree: the loader passed none"),
+                Self::Beyond { at } => write!(f, "device tree at {at:#x}: it cannot be reached"),
+                Self::Broken { at, fault } => write!(f, "device tree at {at:#x}: {fault}"),
+            }
+        }
+    }
+
+    /// Reads the tree at `passed`, or where the board has it if the loader passed none.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`].
+    pub fn read(passed: usize) -> Result<&'static Tree, Refused> {
+        let at = if passed == 0 { board::BOARD.tree } else { passed };
+        if at == 0 {
+            return Err(Refused::Absent);
+        }
+        let broken = |fault| Refused::Broken { at, fault };
+        // SAFETY: by the boot protocol, or by what the board says of a machine without it, the
+        // tree is there; nothing has been allocated that could overwrite it.
+        let first = unsafe { bytes_at(at, size_of::<[u8; 8]>()) }.ok_or(Refused::Beyond { at })?;
+        let first = first.first_chunk().expect("as long as was asked");
+        let bytes = Blob::bytes_of(first).map_err(broken)?;
+        // SAFETY: as above; it says itself how long it is.
+        let blob = unsafe { bytes_at(at, bytes) }.ok_or(Refused::Beyond { at })?;
+        let parsed = Blob::new(blob).and_then(|tree| parse::parse(tree, arch::REACH));
+        let room = MutexGuard::leak(ROOM.try_lock().expect("a tree is read once"));
+        keep(parsed.map_err(broken)?, room);
+        Ok(TREE.call_once(|| room))
+    }
+
+    /// `len` bytes of memory, if they can be reached.
+    ///
+    /// # Safety
+    ///
+    /// They are there, and nobody writes them.
+    unsafe fn bytes_at(at: usize, len: usize) -> Option<&'static [u8]> {
+        at.checked_add(len).filter(|end| *end as u64 <= arch::REACH)?;
+        // SAFETY: all that is below the reach is mapped, and the caller promises the rest.
+        Some(unsafe { core::slice::from_raw_parts(with_exposed_provenance(at), len) })
+    }
+
+    fn keep(parsed: Parsed<'_>, room: &mut Tree) {
         room.cmdline = cmdline::keep(parsed.bootargs);
         room.console = parsed.console;
         room.ports = parsed.ports;
@@ -103,5 +155,6 @@ mod on_board {
         room.psci = parsed.psci;
         room.gic = parsed.gic;
         room.timebase_hz = parsed.timebase_hz;
+        room.told = parsed.told;
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! Source: Devicetree Specification 0.4, chapter 2.3.
 
+use core::fmt;
 use core::ops::Range;
 
 use super::blob::number;
@@ -15,6 +16,33 @@ const CELLS_MAX: usize = 16;
 /// What `table` has for `name`.
 pub(super) fn named<T: Copy>(table: &[(&[u8], T)], name: &[u8]) -> Option<T> {
     table.iter().find(|(known, _)| *known == name).map(|(_, meant)| *meant)
+}
+
+/// Where a node stands.
+#[derive(Clone, Copy)]
+pub(super) struct Path<'a, 't> {
+    name: &'t [u8],
+    above: Option<&'a Path<'a, 't>>,
+}
+
+impl<'t> Path<'_, 't> {
+    pub(super) const ROOT: Path<'static, 'static> = Path { name: b"", above: None };
+
+    /// That of the node `name` in the node that stands here.
+    pub(super) fn below<'b>(&'b self, name: &'t [u8]) -> Path<'b, 't> {
+        Path { name, above: Some(self) }
+    }
+}
+
+impl fmt::Display for Path<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.above {
+            None => return f.write_str("/"),
+            Some(above) if above.above.is_some() => above.fmt(f)?,
+            Some(_) => {}
+        }
+        write!(f, "/{}", self.name.escape_ascii())
+    }
 }
 
 /// How many words addresses and lengths have in the nodes of a node.
@@ -29,6 +57,7 @@ pub(super) struct Cells {
 pub(super) enum Fact {
     AddressCells,
     Bootargs,
+    BusRange,
     Compatible,
     DeviceType,
     Method,
@@ -42,9 +71,10 @@ pub(super) enum Fact {
     TimebaseFrequency,
 }
 
-const FACTS: [(&[u8], Fact); 13] = [
+const FACTS: [(&[u8], Fact); 14] = [
     (b"#address-cells", Fact::AddressCells),
     (b"bootargs", Fact::Bootargs),
+    (b"bus-range", Fact::BusRange),
     (b"compatible", Fact::Compatible),
     (b"device_type", Fact::DeviceType),
     (b"method", Fact::Method),
@@ -81,6 +111,13 @@ impl<'t> Facts<'t> {
 
     pub(super) fn text(&self, fact: Fact) -> &'t [u8] {
         until_zero(self.bytes(fact))
+    }
+
+    /// Whether the node is on, as Linux takes it: whatever else `status` says is a way to be off
+    /// (2.3.4).
+    pub(super) fn is_on(&self) -> bool {
+        let status = self.get(Fact::Status).map(until_zero);
+        status.is_none_or(|status| matches!(status, b"okay" | b"ok"))
     }
 
     /// The form of addresses in the nodes of this one (2.3.5 has the defaults).
@@ -149,15 +186,17 @@ impl<'t> Bus<'_, 't> {
     }
 }
 
-/// The ranges that a node's `reg` names, as the processor has them.
+/// The ranges that a node's `reg` names, as the processor has them; `None` for what is no range, or
+/// none of the processor's.
 pub(super) fn registers<'t>(
     facts: &Facts<'t>,
     within: &Bus<'_, 't>,
-) -> impl Iterator<Item = Range<u64>> {
+) -> impl Iterator<Item = Option<Range<u64>>> {
     let address = within.cells.address * 4;
-    let entry = (address + within.cells.size * 4).max(1);
-    facts.bytes(Fact::Reg).chunks_exact(entry).filter_map(move |entry| {
-        let (start, bytes) = entry.split_at(address);
+    let entry = address + within.cells.size * 4;
+    // Without words, what there is makes no sense.
+    facts.bytes(Fact::Reg).chunks(entry.max(1)).map(move |words| {
+        let (start, bytes) = words.split_at_checked(address).filter(|_| words.len() == entry)?;
         let (start, bytes) = (number(start)?, number(bytes)?);
         within.seen(start..start.checked_add(bytes)?)
     })

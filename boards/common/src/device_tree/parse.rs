@@ -1,79 +1,30 @@
 //! What a device tree says of the machine, as far as anything here needs it.
 //!
-//! Always: pure; addresses are the processor's, through every bus above a node; a node that makes
-//! no sense is passed over, and tables that are full take no more.
+//! Always: pure; addresses are the processor's, through every bus above a node; a node that is off,
+//! and all in it, counts for nothing; a device that is known and cannot be used is told by its path;
+//! a tree that breaks off, or reserves memory and does not say which, is refused.
 //!
-//! Sources: Devicetree Specification 0.4; Linux bindings `virtio,mmio`, `pci-host-ecam-generic`,
-//! `arm,psci`, `arm,gic`, `arm,gic-v3`, `8250`, `arm,pl011`.
+//! Sources: Devicetree Specification 0.4; Linux binding `virtio,mmio`, and those of `devices`.
 
+use core::fmt::Write;
 use core::ops::Range;
 
 use heapless::Vec;
 
-use super::blob::{Blob, Token, Tokens, number};
-use super::node::{Bus, Fact, Facts, named, registers};
-use crate::pci::{Access, Host, Window};
+use super::blob::{Blob, Fault, PathText, Token, Tokens, number};
+use super::devices::{self, Conduit, Gic, Unusable};
+use super::node::{Bus, Fact, Facts, Path, named, registers};
+use super::told::Told;
+use crate::pci::Host;
 use crate::ram::Ram;
 use crate::text::until_zero;
-use crate::uart::{Family, Serial, Width};
+use crate::uart::{Family, Serial};
 
-/// How deep nodes of interest stand, at most.
-const DEPTH_MAX: usize = 4;
+/// How deep nodes are looked at: the walk takes stack for each level.
+const DEPTH_MAX: usize = 16;
 const VIRTIO_MMIO_MAX: usize = 64;
 const PCI_MAX: usize = 4;
 const PORTS_MAX: usize = 8;
-/// The longest path of a serial port in bytes.
-const PATH_BYTES_MAX: usize = 120;
-/// Registers of a serial port are at most `1 << SHIFT_MAX` bytes apart.
-const SHIFT_MAX: u8 = 4;
-/// Bytes of configuration of one bus.
-const BUS_BYTES: u64 = 1 << 20;
-
-/// How firmware is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduit {
-    /// By `hvc`.
-    Hypervisor,
-    /// By `smc`.
-    Monitor,
-}
-
-/// Registers of an interrupt controller of Arm's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gic {
-    /// Version 2: the distributor, and the interface to the processor.
-    V2 {
-        /// The distributor.
-        distributor: usize,
-        /// The interface to the processor.
-        processor: usize,
-    },
-    /// Version 3: the distributor, and the first processor's redistributor.
-    V3 {
-        /// The distributor.
-        distributor: usize,
-        /// The redistributor.
-        redistributor: usize,
-    },
-}
-
-impl Gic {
-    fn v2(distributor: usize, processor: usize) -> Self {
-        Self::V2 { distributor, processor }
-    }
-
-    fn v3(distributor: usize, redistributor: usize) -> Self {
-        Self::V3 { distributor, redistributor }
-    }
-
-    /// Where its two blocks begin.
-    pub fn blocks(self) -> [usize; 2] {
-        match self {
-            Self::V2 { distributor, processor } => [distributor, processor],
-            Self::V3 { distributor, redistributor } => [distributor, redistributor],
-        }
-    }
-}
 
 /// What a device tree says.
 #[derive(Debug, Default)]
@@ -98,32 +49,37 @@ pub struct Parsed<'t> {
     pub gic: Option<Gic>,
     /// Ticks a second of the counter, where the tree tells.
     pub timebase_hz: Option<u64>,
+    /// What is known and cannot be used.
+    pub told: Told,
 }
 
 /// Reads a tree. Devices are served that end below `reach`.
-pub fn parse(tree: Blob<'_>, reach: u64) -> Parsed<'_> {
+///
+/// # Errors
+///
+/// [`Fault`]: of the structure, or of what memory is reserved.
+pub fn parse(tree: Blob<'_>, reach: u64) -> Result<Parsed<'_>, Fault> {
     let mut parsed = Parsed::default();
-    for (start, bytes) in tree.reserved() {
-        parsed.ram.take(start..start.saturating_add(bytes));
-    }
-    let mut visit = Visit {
-        parsed: &mut parsed,
-        reach,
-        path: Path::new(),
-        paths: Vec::new(),
-        stdout: &[],
-        aliases: None,
-    };
+    tree.reserved(|range| parsed.ram.take(range))?;
+    let mut visit =
+        Visit { parsed: &mut parsed, reach, ports: Vec::new(), stdout: &[], aliases: None };
     let mut tokens = tree.tokens();
-    if let Some(Token::Begin(_)) = tokens.next() {
-        // A tree that breaks off has told what it has told.
-        let _ = visit.node(&mut tokens, Place::Root, 0, &Bus::PROCESSOR);
-    }
-    visit.parsed.console = visit.console().or(visit.parsed.ports.first().copied());
-    parsed
+    let Token::Begin(_) = tokens.step()? else { return Err(tokens.misplaced()) };
+    let root = Spot {
+        path: Path::ROOT,
+        place: Place::Root,
+        depth: 0,
+        within: Bus::PROCESSOR,
+        is_on: true,
+    };
+    visit.node(&mut tokens, &root)?;
+    let Token::Over = tokens.step()? else { return Err(tokens.misplaced()) };
+    let console = visit.console(tree.tokens())?;
+    parsed.console = console.or(parsed.ports.first().copied());
+    Ok(parsed)
 }
 
-/// Where a node stands.
+/// What kind of place a node stands in.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     Root,
@@ -188,16 +144,23 @@ const KINDS: [(&[u8], Kind); 13] = [
     (b"sifive,test1", Kind::Test),
 ];
 
-type Path = Vec<u8, PATH_BYTES_MAX>;
+/// Where a node stands.
+struct Spot<'a, 't> {
+    path: Path<'a, 't>,
+    place: Place,
+    depth: usize,
+    /// The bus that it is on.
+    within: Bus<'a, 't>,
+    /// Whether all nodes above are on.
+    is_on: bool,
+}
 
 /// A walk through a tree, with what it found so far.
 struct Visit<'v, 't> {
     parsed: &'v mut Parsed<'t>,
     reach: u64,
-    /// That of the node.
-    path: Path,
-    /// What may be the console.
-    paths: Vec<(Path, Serial), PORTS_MAX>,
+    /// What may be the console, by where the node begins.
+    ports: Vec<(usize, Serial), PORTS_MAX>,
     /// What names it: a path or an alias, perhaps with a rate (`/uart@9000000:115200`).
     stdout: &'t [u8],
     /// The properties of `/aliases`.
@@ -205,190 +168,194 @@ struct Visit<'v, 't> {
 }
 
 impl<'t> Visit<'_, 't> {
-    /// Takes what a node says that has begun, and then what the nodes in it do; `within` is the
-    /// bus that it is on. `None` if the tree breaks off.
-    fn node(
-        &mut self,
-        tokens: &mut Tokens<'t>,
-        place: Place,
-        depth: usize,
-        within: &Bus<'_, 't>,
-    ) -> Option<()> {
-        if place == Place::Aliases {
+    /// Takes what a node says that has begun, and then what the nodes in it do.
+    fn node(&mut self, tokens: &mut Tokens<'t>, spot: &Spot<'_, 't>) -> Result<(), Fault> {
+        let begin = tokens.at();
+        if spot.place == Place::Aliases {
             self.aliases = Some(tokens.clone());
         }
         let mut facts = Facts::default();
-        let mut token = tokens.next()?;
+        let mut token = tokens.step()?;
         while let Token::Property(name, value) = token {
             facts.take(name, value);
-            token = tokens.next()?;
+            token = tokens.step()?;
         }
-        let is_open = !self.take(place, &facts, within) && depth < DEPTH_MAX;
+        let is_on = spot.is_on && facts.is_on();
+        let is_open = self.take(spot, begin, is_on, &facts)?;
+        let within = spot.within.below(&facts, spot.place.is_processors());
+        let mut is_told = false;
         loop {
             match token {
-                Token::End => return Some(()),
-                Token::Begin(name) if is_open => {
-                    let parent = self.path.len();
-                    // A path without room names no port.
-                    let _ = self.path.push(b'/');
-                    let _ = self.path.extend_from_slice(name);
-                    self.node(
-                        tokens,
-                        place.of(name),
-                        depth + 1,
-                        &within.below(&facts, place.is_processors()),
-                    )?;
-                    self.path.truncate(parent);
+                Token::End => return Ok(()),
+                Token::Begin(name) if is_open && spot.depth < DEPTH_MAX => {
+                    let below = Spot {
+                        path: spot.path.below(name),
+                        place: spot.place.of(name),
+                        depth: spot.depth + 1,
+                        within,
+                        is_on,
+                    };
+                    self.node(tokens, &below)?;
                 }
-                Token::Begin(_) => tokens.skip()?,
-                Token::Property(..) => {}
+                Token::Begin(name) => {
+                    if is_open && !is_told {
+                        is_told = true;
+                        let deep = &"nodes so deep are not looked at";
+                        self.parsed.told.add(&spot.path.below(name), deep);
+                    }
+                    tokens.skip()?;
+                }
+                // A property comes before the nodes, and the tree ends behind the root.
+                Token::Property(..) | Token::Over => {
+                    return Err(tokens.misplaced());
+                }
             }
-            token = tokens.next()?;
+            token = tokens.step()?;
         }
     }
 
-    /// Takes a node whose properties are known; the answer is whether no node in it matters.
-    fn take(&mut self, place: Place, facts: &Facts<'t>, within: &Bus<'_, 't>) -> bool {
-        match place {
+    /// Takes a node that begins at this byte and whose properties are known; whether a node in it
+    /// may matter.
+    fn take(
+        &mut self,
+        spot: &Spot<'_, 't>,
+        begin: usize,
+        is_on: bool,
+        facts: &Facts<'t>,
+    ) -> Result<bool, Fault> {
+        match spot.place {
             Place::Chosen => {
                 self.parsed.bootargs = facts.text(Fact::Bootargs);
                 self.stdout = facts.text(Fact::StdoutPath);
-                return true;
+                return Ok(false);
             }
             Place::Cpus => {
                 let hz = number(facts.bytes(Fact::TimebaseFrequency));
                 self.parsed.timebase_hz = hz.filter(|hz| *hz > 0);
-                return true;
+                return Ok(false);
             }
-            Place::Aliases => return true,
-            Place::Reserved => {
-                registers(facts, within).for_each(|range| self.parsed.ram.take(range));
-            }
+            Place::Aliases => return Ok(false),
+            Place::Reserved if is_on => self.reserve(spot, facts)?,
             _ => {}
         }
-        if facts.text(Fact::DeviceType) == b"memory" {
-            registers(facts, within).for_each(|range| self.parsed.ram.add(range));
+        if is_on && facts.text(Fact::DeviceType) == b"memory" {
+            self.memory(spot, facts);
         }
         let mut kinds = facts.bytes(Fact::Compatible).split(|byte| *byte == 0);
-        kinds.find_map(|kind| named(&KINDS, kind)).is_some_and(|kind| {
-            self.device(kind, facts, within);
-            true
-        })
+        let Some(kind) = kinds.find_map(|kind| named(&KINDS, kind)) else { return Ok(true) };
+        // Devices that are there, and off; a console that is named is used all the same.
+        if (is_on || matches!(kind, Kind::Port(_)))
+            && let Err(why) = self.device(kind, spot, begin, is_on, facts)
+            && is_on
+        {
+            self.parsed.told.add(&spot.path, &why);
+        }
+        Ok(false)
     }
 
-    /// Takes a device. Full tables take no more.
-    fn device(&mut self, kind: Kind, facts: &Facts<'t>, within: &Bus<'_, 't>) {
-        // Devices that are there, and off; a console that is named is used all the same.
-        let is_off = matches!(facts.text(Fact::Status), b"disabled" | b"fail");
-        if is_off && !matches!(kind, Kind::Port(_)) {
-            return;
+    /// Takes memory away that a node reserves, if it says where already.
+    fn reserve(&mut self, spot: &Spot<'_, 't>, facts: &Facts<'t>) -> Result<(), Fault> {
+        for range in registers(facts, &spot.within) {
+            let Some(range) = range else {
+                let mut path = PathText::new();
+                // A path that is too long is cut.
+                let _ = write!(path, "{}", spot.path);
+                return Err(Fault::Reserved { path });
+            };
+            self.parsed.ram.take(range);
         }
-        let mut registers = registers(facts, within);
-        let first = registers.next();
-        let start = |range: Option<&Range<u64>>| usize::try_from(range?.start).ok();
-        let at = start(first.as_ref());
+        Ok(())
+    }
+
+    /// Takes RAM.
+    fn memory(&mut self, spot: &Spot<'_, 't>, facts: &Facts<'t>) {
+        let mut is_whole = true;
+        for range in registers(facts, &spot.within) {
+            match range {
+                Some(range) => self.parsed.ram.add(range),
+                None => is_whole = false,
+            }
+        }
+        if !is_whole {
+            self.parsed.told.add(&spot.path, &"its reg names memory that does not exist");
+        }
+    }
+
+    /// Takes a device.
+    fn device(
+        &mut self,
+        kind: Kind,
+        spot: &Spot<'_, 't>,
+        begin: usize,
+        is_on: bool,
+        facts: &Facts<'t>,
+    ) -> Result<(), Unusable> {
+        let mut blocks = registers(facts, &spot.within);
+        let mut block = || blocks.next().flatten();
+        let start = |range: Option<Range<u64>>| {
+            range.and_then(|range| usize::try_from(range.start).ok()).ok_or(Unusable::Registers)
+        };
+        let parsed = &mut *self.parsed;
         match kind {
-            Kind::VirtioMmio => {
-                let _ = at.map(|at| self.parsed.virtio_mmio.push(at));
-            }
+            Kind::VirtioMmio => keep(&mut parsed.virtio_mmio, start(block())?)?,
             Kind::PciHost => {
-                let host = first.and_then(|range| host(facts, within, range, self.reach));
-                let _ = host.map(|host| self.parsed.pci.push(host));
+                keep(&mut parsed.pci, devices::host(facts, &spot.within, block(), self.reach)?)?;
             }
-            Kind::Psci => {
-                self.parsed.psci = match facts.text(Fact::Method) {
-                    b"hvc" => Some(Conduit::Hypervisor),
-                    b"smc" => Some(Conduit::Monitor),
-                    _ => None,
-                };
-            }
-            Kind::Gic(gic) => {
-                let second = start(registers.next().as_ref());
-                self.parsed.gic = at.zip(second).map(|(first, second)| gic(first, second));
-            }
+            Kind::Psci => parsed.psci = Some(devices::conduit(facts)?),
+            Kind::Gic(gic) => parsed.gic = Some(gic(start(block())?, start(block())?)),
             Kind::Port(family) => {
-                let port = at.and_then(|at| port(family, at, facts));
-                if let Some(port) = port {
-                    let _ = self.paths.push((self.path.clone(), port));
-                }
-                if let Some(port) = port.filter(|_| !is_off) {
-                    let _ = self.parsed.ports.push(port);
+                let port = devices::port(family, start(block())?, facts)?;
+                keep(&mut self.ports, (begin, port))?;
+                if is_on {
+                    keep(&mut parsed.ports, port)?;
                 }
             }
-            Kind::Test => self.parsed.test_device = at,
+            Kind::Test => parsed.test_device = Some(start(block())?),
         }
+        Ok(())
     }
 
     /// The port that `stdout-path` or its alias names.
-    fn console(&self) -> Option<Serial> {
-        let named = self.stdout.split(|byte| *byte == b':').next()?;
-        let path = if named.first() == Some(&b'/') { named } else { self.alias(named)? };
-        let (_, port) = self.paths.iter().find(|(of, _)| is_path(of, path))?;
-        Some(*port)
+    fn console(&self, tokens: Tokens<'t>) -> Result<Option<Serial>, Fault> {
+        let Some(named) = self.stdout.split(|byte| *byte == b':').next() else { return Ok(None) };
+        let path = if named.starts_with(b"/") { Some(named) } else { self.alias(named)? };
+        let Some(path) = path else { return Ok(None) };
+        let begin = find(tokens, path)?;
+        Ok(self.ports.iter().find(|(of, _)| Some(*of) == begin).map(|(_, port)| *port))
     }
 
-    fn alias(&self, named: &[u8]) -> Option<&'t [u8]> {
-        self.aliases.clone()?.find_map(|token| match token {
-            Token::Property(name, value) if name == named => Some(until_zero(value)),
-            _ => None,
-        })
+    fn alias(&self, named: &[u8]) -> Result<Option<&'t [u8]>, Fault> {
+        let Some(mut tokens) = self.aliases.clone() else { return Ok(None) };
+        while let Token::Property(name, value) = tokens.step()? {
+            if name == named {
+                return Ok(Some(until_zero(value)));
+            }
+        }
+        Ok(None)
     }
 }
 
-/// Whether `asked` is the path `of` a node, perhaps without the addresses in it (2.2.3).
-fn is_path(of: &[u8], asked: &[u8]) -> bool {
-    let names = |path| <[u8]>::split(path, |byte| *byte == b'/');
-    let bare = |name: &[u8], asked: &[u8]| {
-        name.strip_prefix(asked).is_some_and(|rest| matches!(rest.first(), None | Some(b'@')))
-    };
-    names(of).count() == names(asked).count()
-        && names(of).zip(names(asked)).all(|(name, asked)| bare(name, asked))
+/// Adds one to a table, if there is room.
+fn keep<T, const MOST: usize>(table: &mut Vec<T, MOST>, one: T) -> Result<(), Unusable> {
+    table.push(one).map_err(|_| Unusable::Crowded(MOST))
 }
 
-/// A serial port; `None` for one whose registers are accessed in another way than is known.
-fn port(family: Family, at: usize, facts: &Facts<'_>) -> Option<Serial> {
-    if family == Family::Pl011 {
-        return Some(Serial::Pl011(at));
+/// Where the node begins that `path` names, perhaps without the addresses in it (2.2.3).
+fn find(mut tokens: Tokens<'_>, path: &[u8]) -> Result<Option<usize>, Fault> {
+    tokens.step()?;
+    for asked in path.split(|byte| *byte == b'/').skip(1) {
+        let is_asked = |name: &[u8]| {
+            let rest = name.strip_prefix(asked);
+            rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'@')))
+        };
+        loop {
+            match tokens.step()? {
+                Token::Begin(name) if is_asked(name) => break,
+                Token::Begin(_) => tokens.skip()?,
+                Token::Property(..) => {}
+                Token::End | Token::Over => return Ok(None),
+            }
+        }
     }
-    let width = match facts.get(Fact::RegIoWidth).map_or(Some(1), number)? {
-        1 => Width::Byte,
-        4 => Width::Word,
-        _ => return None,
-    };
-    let shift = u8::try_from(facts.get(Fact::RegShift).map_or(Some(0), number)?).ok()?;
-    let is_known = shift <= SHIFT_MAX && (width == Width::Byte || shift >= 2);
-    is_known.then_some(Serial::Ns16550 { at, shift, width })
-}
-
-/// A host bridge, if it has configuration within reach, and a window below 4 GiB where addresses
-/// are the same on both sides (IEEE Std 1275 PCI binding: space 2 is memory of 32 bits).
-fn host<'t>(
-    facts: &Facts<'t>,
-    within: &Bus<'_, 't>,
-    configuration: Range<u64>,
-    reach: u64,
-) -> Option<Host> {
-    const SPACE: u64 = 3 << 24;
-    const MEMORY_32: u64 = 2 << 24;
-    /// Words of an address on the bus: what it is, and two of the address itself.
-    const BUS_CELLS: usize = 3;
-    let cells = facts.cells();
-    if configuration.end > reach || cells.address != BUS_CELLS {
-        return None;
-    }
-    let base = usize::try_from(configuration.start).ok()?;
-    let buses = (configuration.end - configuration.start) / BUS_BYTES;
-    let (parent, size) = (within.cells.address * 4, cells.size * 4);
-    let entry = parent + size + BUS_CELLS * 4;
-    let window = facts.bytes(Fact::Ranges).chunks_exact(entry).find_map(|entry| {
-        let (kind, rest) = entry.split_at(4);
-        let (child, rest) = rest.split_at(8);
-        let (parent, bytes) = rest.split_at(parent);
-        let (child, bytes) = (number(child)?, number(bytes)?);
-        let end = child.checked_add(bytes).filter(|end| *end <= 1 << 32)?;
-        let seen = within.seen(number(parent)?..number(parent)?.checked_add(bytes)?)?;
-        (number(kind)? & SPACE == MEMORY_32 && seen.start == child).then(|| Window::new(child, end))
-    })?;
-    let access = Access::Memory { base, buses: buses.min(256) as u16 };
-    Some(Host { access, window })
+    Ok(Some(tokens.at()))
 }

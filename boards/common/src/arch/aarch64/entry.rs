@@ -11,6 +11,7 @@ use core::arch::global_asm;
 
 use super::paging::{CACHED, DEVICE, LEVEL1, MAIR, SCTLR, TCR};
 use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES, STACK, Stack};
+use crate::start;
 
 /// Reset value of SCTLR_EL1 with everything off.
 const SCTLR_OFF: u64 = 0x30d0_0800;
@@ -201,12 +202,12 @@ global_asm!(
 
 /// The first Rust code: what the machine is, its memory, then the platform.
 extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
-    let tree = crate::device_tree::read(tree);
+    let tree = crate::device_tree::read(tree).unwrap_or_else(|refused| start::refuse(&refused));
     super::paging::refine(&tree.ram);
-    crate::start::run(crate::start::Boot {
+    start::run(start::Boot {
         cmdline: tree.cmdline,
         ram: tree.ram.clone(),
-        free_from: crate::start::image_end(),
+        free_from: start::image_end(),
         split: u64::MAX,
         clock: crate::arch::Calibration::begin(entry_ticks),
         acpi: Ok(crate::acpi::Facts::default()),

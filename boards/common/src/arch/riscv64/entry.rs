@@ -9,6 +9,7 @@
 use core::arch::global_asm;
 
 use crate::arch::stack::{FAULT_STACK, FAULT_STACK_BYTES, STACK, Stack};
+use crate::start;
 
 /// ELF's type of a word that holds an address of the image itself.
 const R_RISCV_RELATIVE: u64 = 3;
@@ -122,11 +123,11 @@ global_asm!(
 /// The first Rust code: what the machine is, then the platform.
 extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
     super::paging::start();
-    let tree = crate::device_tree::read(tree);
-    crate::start::run(crate::start::Boot {
+    let tree = crate::device_tree::read(tree).unwrap_or_else(|refused| start::refuse(&refused));
+    start::run(start::Boot {
         cmdline: tree.cmdline,
         ram: tree.ram.clone(),
-        free_from: crate::start::image_end(),
+        free_from: start::image_end(),
         split: u64::MAX,
         clock: crate::arch::Calibration::begin(entry_ticks),
         acpi: Ok(crate::acpi::Facts::default()),
