@@ -2,6 +2,7 @@
 //! leave out.
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Instant;
 
@@ -100,6 +101,61 @@ fn machine_with_no_clock_is_refused_in_words() {
     let machine = ["-M", "microvm,acpi=off", "-no-reboot", "-cpu", "qemu64,tcg-cpuid=off"];
     let ended = run("microvm", machine, "-- ls /");
     ended.assert_verdict("FAIL clock: nothing tells the rate of the processor's counter");
+}
+
+/// Words for devices that are none are told, and those beside them are found.
+#[test]
+fn words_that_name_no_device_are_told_by_their_text() {
+    let sample = Sample::new();
+    let machine = ["-M", "microvm,acpi=off", "-no-reboot", "-m", "64M"].map(String::from);
+    let devices = machine.into_iter().chain(disks(&sample, "virtio-blk-device"));
+    let named = "virtio_mmio.device=4K@0xzz:1 virtio_mmio.device=512@0x1000000:5";
+    let ended = run("microvm", devices, format!("{named} {MANIFEST}"));
+    assert_manifest(&sample, &ended);
+    for told in [
+        "command line: \"virtio_mmio.device=4K@0xzz:1\" names no virtio device: it is not \
+         SIZE@ADDRESS:IRQ",
+        "virtio device at 0x1000000: its registers cannot be reached, or lie in memory",
+    ] {
+        assert!(ended.console.lines().any(|line| line == told), "{ended:?}");
+    }
+}
+
+/// A tree whose list of reserved memory has an entry that ends beyond all addresses.
+#[test]
+fn broken_device_tree_is_refused_by_its_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tree");
+    for (board, processor) in [("virt-aarch64", "max"), ("virt-riscv64", "rv64")] {
+        let dump = format!("virt,dumpdtb={}", file.display());
+        run(board, ["-M", &dump, "-cpu", processor, "-m", "64M"], "");
+        let mut tree = fs::read(&file).unwrap();
+        let word = |tree: &[u8], at: usize| {
+            u32::from_be_bytes(tree[at..at + 4].try_into().unwrap()) as usize
+        };
+        // The list, the structure, the names: what follows the first moves by an entry.
+        let list = word(&tree, 16);
+        for field in [8, 12] {
+            let moved = word(&tree, field) as u32 + 16;
+            tree[field..field + 4].copy_from_slice(&moved.to_be_bytes());
+        }
+        tree.splice(list..list, [0xff; 16]);
+        tree.truncate(word(&tree, 12) + word(&tree, 32));
+        let bytes = tree.len() as u32;
+        tree[4..8].copy_from_slice(&bytes.to_be_bytes());
+        fs::write(&file, tree).unwrap();
+        let tree = file.display().to_string();
+        let host = "enable=on,target=native";
+        let machine = ["-M", "virt", "-cpu", processor, "-m", "64M", "-dtb", &tree];
+        let machine = machine.into_iter().chain(["-semihosting-config", host]);
+        let ended = run(board, machine, "-- ls /");
+        ended.assert_verdict("FAIL device tree at 0x");
+        let why = format!(": byte {list}: no entry of the list of reserved memory");
+        assert!(ended.console.contains(&why), "{ended:?}");
+        if board == "virt-aarch64" {
+            assert_eq!(ended.status, Some(35), "{ended:?}");
+        }
+    }
 }
 
 /// The line that Firecracker's examples and Cloud Hypervisor's have, as long as the first takes it.
