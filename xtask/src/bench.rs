@@ -4,7 +4,6 @@
 //! Always: every figure is a median over all runs, and everything in one table was measured in
 //! the same run of the tool.
 
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -20,6 +19,7 @@ use crate::exit::usage;
 use crate::fixture::{Fixture, Recipe};
 use crate::interrupt::Interrupt;
 use crate::monitor::Monitor;
+use crate::output;
 use crate::peer;
 use crate::setup::{self, Need};
 use crate::tables::{self, Boot, Measured, Row};
@@ -153,7 +153,7 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         // What the guest writes goes through, unless all there shall be is a table.
         let mut pass = |bytes: &[u8]| match args.json.is_some() || args.markdown {
             true => Ok(()),
-            false => bar.suspend(|| write(bytes)),
+            false => bar.suspend(|| output::bytes(bytes)),
         };
         let rows = &mut measured.rows;
         measured.boots.push(once(&boot_args, &firmware, &empty, rows, interrupt, &mut pass)?);
@@ -164,8 +164,8 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
             .with_context(|| file.display().to_string())?;
     }
     match (&args.json, args.markdown) {
-        (Some(None), _) => write(tables::json(&measured).as_bytes()),
-        (_, true) => write(tables::markdown(&measured).as_bytes()),
+        (Some(None), _) => output::bytes(tables::json(&measured).as_bytes()),
+        (_, true) => output::bytes(tables::markdown(&measured).as_bytes()),
         _ => {
             eprint!("{}", tables::plain(&measured));
             Ok(())
@@ -181,11 +181,6 @@ fn check_forms(args: &BenchArgs) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn write(bytes: &[u8]) -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).context("standard output")
 }
 
 /// Two runs of the empty guest, then one of the benchmark, on the same machine. The first one is

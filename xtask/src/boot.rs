@@ -4,7 +4,6 @@
 //! unless it is to be kept.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use crate::guest::{self, Report};
 use crate::interrupt::Interrupt;
 use crate::log::Symbols;
 use crate::monitor::{Disk, Machine, Monitor, ShareDevice};
+use crate::output::{self, say};
 use crate::plan::{Plan, plan};
 use crate::setup::{self, Need};
 use crate::size::{Size, human};
@@ -107,10 +107,7 @@ fn planned(args: &BootArgs) -> Result<Plan> {
 }
 
 fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| {
-        stdout.write_all(bytes).and_then(|()| stdout.flush()).context("standard output")
-    })?;
+    let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| output::bytes(bytes))?;
     let judged = report.judge();
     if let Some(verdict) = &report.verdict {
         eprintln!("{}", verdict.line());
@@ -131,7 +128,7 @@ fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
     for (tag, dir) in &plan.shares {
         let socket = socket(here, tag);
         let daemon = setup::find_virtiofsd().context("virtiofsd is gone")?;
-        println!("{} &", daemon.command(dir, &socket)?);
+        say!("{} &", daemon.command(dir, &socket)?);
         shares.push(ShareDevice { tag: tag.clone(), socket });
     }
     let machine = machine(args, &plan, firmware, shares, beside)?;
@@ -139,7 +136,7 @@ fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
     let launch = monitor.launch(&machine, here)?;
     // Whoever has it elsewhere sees where it has to be.
     let name = PathBuf::from(monitor.program(machine.board));
-    println!("{}", launch.script(&monitor.find(machine.board).unwrap_or(name), false));
+    say!("{}", launch.script(&monitor.find(machine.board).unwrap_or(name), false));
     Ok(())
 }
 

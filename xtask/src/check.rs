@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::io::Write;
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -16,6 +15,7 @@ use rootlet::storage::Background;
 
 use crate::data::chunk_end;
 use crate::interrupt::Interrupt;
+use crate::output::{self, say};
 use crate::seen::Seen;
 use crate::shown::shown;
 
@@ -63,12 +63,11 @@ struct Found {
     dirs: u32,
 }
 
-struct Check<'r, S, W> {
+struct Check<'r, S> {
     root: &'r GuestRoot<S>,
     superblock: Superblock,
     /// Whether the image has device slots: layers may have been merged, each with its own links.
     merged: bool,
-    out: W,
     faults: u64,
     links: HashMap<Nid, Links>,
     /// Path of every directory.
@@ -89,7 +88,6 @@ struct Check<'r, S, W> {
 pub fn task<S: Background>(
     root: &GuestRoot<S>,
     mounted: &Mounted,
-    out: &mut impl Write,
     interrupt: &Interrupt,
 ) -> Result<()> {
     let superblock = root.superblock();
@@ -101,7 +99,6 @@ pub fn task<S: Background>(
         root,
         merged: superblock.extra_devices > 0,
         superblock,
-        out,
         faults: 0,
         links: HashMap::new(),
         dirs: HashMap::new(),
@@ -119,7 +116,7 @@ pub fn task<S: Background>(
     check.run(interrupt)
 }
 
-impl<S: Background, W: Write> Check<'_, S, W> {
+impl<S: Background> Check<'_, S> {
     fn run(&mut self, interrupt: &Interrupt) -> Result<()> {
         let root = self.root.metadata(b"/")?;
         self.dirs.insert(root.nid, b"/".as_slice().into());
@@ -142,7 +139,7 @@ impl<S: Background, W: Write> Check<'_, S, W> {
         };
         let bytes = crate::size::human(self.bytes);
         let faults = self.faults;
-        writeln!(self.out, "{inodes} inodes, {bytes} of data read, {sum}, {faults} faults")?;
+        say!("{inodes} inodes, {bytes} of data read, {sum}, {faults} faults");
         match faults {
             0 => Ok(()),
             1 => bail!("1 fault"),
@@ -152,12 +149,10 @@ impl<S: Background, W: Write> Check<'_, S, W> {
 
     fn fault(&mut self, path: &[u8], nid: Option<Nid>, what: impl std::fmt::Display) -> Result<()> {
         self.faults += 1;
-        let out = &mut self.out;
         self.bar.suspend(|| match nid {
-            Some(nid) => writeln!(out, "{} (nid {nid}): {what}", shown(path)),
-            None => writeln!(out, "{}: {what}", shown(path)),
-        })?;
-        Ok(())
+            Some(nid) => output::line(format_args!("{} (nid {nid}): {what}", shown(path))),
+            None => output::line(format_args!("{}: {what}", shown(path))),
+        })
     }
 
     /// Takes `much` of a budget; false, and a fault the first time, when there is no more.

@@ -13,6 +13,8 @@ pub const USAGE: u8 = 2;
 pub const SETUP: u8 = 3;
 /// The guest did not end in time (as timeout(1) does).
 pub const TIMEOUT: u8 = 124;
+/// Nobody reads standard output any more (128 + SIGPIPE).
+pub const UNREAD: u8 = 141;
 /// Ended by Ctrl-C or a request to terminate (128 + SIGINT).
 pub const INTERRUPTED: u8 = 130;
 

@@ -18,6 +18,7 @@ use crate::build::spinner;
 use crate::cli::FuzzArgs;
 use crate::exit::{FAILED, usage};
 use crate::interrupt::Interrupt;
+use crate::output::say;
 use crate::setup::workspace;
 
 /// A case that takes longer does not end.
@@ -29,7 +30,7 @@ const CASES_PER_LOOK: u64 = 16;
 pub fn task(args: &FuzzArgs, interrupt: &Interrupt) -> Result<()> {
     if args.list {
         for target in TARGETS {
-            println!("{:<11} {}", target.name, target.what);
+            say!("{:<11} {}", target.name, target.what);
         }
         return Ok(());
     }
@@ -41,11 +42,11 @@ pub fn task(args: &FuzzArgs, interrupt: &Interrupt) -> Result<()> {
         let bytes =
             fs::read(file).map_err(|error| usage(format!("{}: {error}", file.display())))?;
         (target.run)(&bytes);
-        println!("{}: {} bytes, no fault", target.name, bytes.len());
+        say!("{}: {} bytes, no fault", target.name, bytes.len());
         return Ok(());
     }
     let seed = args.seed.unwrap_or_else(clock);
-    println!("seed {seed}, {} s for each target", args.seconds);
+    say!("seed {seed}, {} s for each target", args.seconds);
     for target in targets {
         sweep(&target, Duration::from_secs(args.seconds), seed, interrupt)?;
     }
@@ -102,7 +103,7 @@ fn sweep(target: &Target, time: Duration, seed: u64, interrupt: &Interrupt) -> R
         bar.set_message(line(target, cases, start.elapsed()));
     }
     bar.finish_and_clear();
-    println!("{}", line(target, cases, start.elapsed()));
+    say!("{}", line(target, cases, start.elapsed()));
     Ok(())
 }
 

@@ -14,6 +14,7 @@ use rootlet_power::guards::{GUARDS, Guard};
 use crate::build;
 use crate::cli::PowerCutArgs;
 use crate::interrupt::Interrupt;
+use crate::output::say;
 use crate::power_cut::jobs;
 use crate::setup::workspace;
 
@@ -32,7 +33,7 @@ pub fn task(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
         |guard: &&Guard| args.only.as_ref().is_none_or(|text| guard.name.contains(text.as_str()));
     let whole = bench.cases()?;
     ensure!(whole.passed, "with all guards in place: {}", whole.says);
-    println!("{:<68}  {}", "all guards in place", whole.says);
+    say!("{:<68}  {}", "all guards in place", whole.says);
     let (mut missed, mut unstable) = (Vec::new(), Vec::new());
     for guard in GUARDS.iter().filter(wanted) {
         interrupt.check()?;
@@ -40,7 +41,7 @@ pub fn task(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
         let outcome = bench.without(guard);
         spinner.finish_and_clear();
         let outcome = outcome.with_context(|| format!("without {}", guard.name))?;
-        println!("{:<68}  {}", guard.name, outcome.says);
+        say!("{:<68}  {}", guard.name, outcome.says);
         if outcome.passed {
             missed.push(guard.name);
         }

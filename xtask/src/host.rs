@@ -5,7 +5,7 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result, anyhow};
-use rootlet::command::bench::Setup;
+use rootlet::command::bench::{BenchError, Setup};
 use rootlet::command::config::Config;
 use rootlet::command::{self, Command, CommandError, Counters, Memory, Runner, Scratch};
 use rootlet::storage::Retry;
@@ -18,7 +18,9 @@ use crate::disk_file;
 use crate::exit::usage;
 use crate::extract;
 use crate::interrupt::Interrupt;
+use crate::output;
 use crate::plan::{Plan, plan};
+use crate::region;
 use crate::verdict::Verdict;
 
 /// Memory that the host tool lets a mount have.
@@ -32,7 +34,8 @@ pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     let mut plan = plan(&args.source)?;
     make_cache(&plan, args.source.cache_size)?;
     plan.tell_versions();
-    let config = Config::parse(&plan.append())?;
+    let mut config = Config::parse(&plan.append())?;
+    config.cache_file = plan.cache.as_ref().map(region::quoted);
     let storage = command::retrying(storage(&plan)?, &config);
     match Own::parse(&config.command)? {
         Some(own) => run_own(storage, &config, &own, interrupt),
@@ -62,11 +65,15 @@ impl Own {
         }
     }
 
-    /// To whom checks it, why an image cannot be mounted is the first fault, and the last.
-    fn cannot_mount(&self, why: &str) {
-        if matches!(self, Self::Check) {
-            println!("/: {why}");
-        }
+    /// How it ends if the image cannot be mounted. To whom checks it, why is the first fault, and
+    /// the last.
+    fn cannot_mount(&self, why: impl Into<anyhow::Error>) -> anyhow::Error {
+        let why = why.into();
+        let told = match self {
+            Self::Check => output::line(format_args!("/: {why}")),
+            Self::Extract(_) => Ok(()),
+        };
+        told.err().unwrap_or(why)
     }
 }
 
@@ -78,17 +85,20 @@ fn run_own(
 ) -> Result<()> {
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = &Memory::of(HEAP_BYTES, config)?;
-    let mounted = command::open(&mut storage, config)
-        .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
+    let mounted = match command::open(&mut storage, config) {
+        Ok(mounted) => mounted,
+        Err(error) => return Err(own.cannot_mount(error)),
+    };
     mounted.describe(config, &mut notice);
     let region =
         command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
-    let root = mounted
-        .root(storage, region, memory)
-        .inspect_err(|error| own.cannot_mount(&error.to_string()))?;
+    let root = match mounted.root(storage, region, memory) {
+        Ok(root) => root,
+        Err(error) => return Err(own.cannot_mount(error)),
+    };
     let result = match own {
         Own::Extract(request) => extract::task(&root, request, interrupt),
-        Own::Check => check::task(&root, &mounted, &mut io::stdout().lock(), interrupt),
+        Own::Check => check::task(&root, &mounted, interrupt),
     };
     if !root.leave() {
         eprintln!("region  not all of it is durable");
@@ -124,10 +134,10 @@ fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
     let setup = Setup { config, mounted: &mounted, memory, entropy: &|| entropy };
     let counters = if let Command::Race(steps) = &command {
         command::race::run(storage, &setup, steps, &mut Standard(stdout), &mut notice)
-            .map_err(|error| anyhow!("{error}"))?
+            .map_err(not_measured)?
     } else if let Command::Bench(paths) = &command {
         command::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
-            .map_err(|error| anyhow!("{error}"))?
+            .map_err(not_measured)?
     } else {
         mounted.describe(config, &mut notice);
         let region =
@@ -141,7 +151,7 @@ fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
             eprintln!("region  not all of it is durable");
         }
         result.map_err(|error| match error {
-            CommandError::Output(error) => anyhow!("standard output: {error}"),
+            CommandError::Output(error) => output::failed(error),
             error => anyhow!("{}", mounted.blame(config, &error).ending()),
         })?;
         Counters { files, ..Counters::of(&root) }
@@ -150,6 +160,13 @@ fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
         eprintln!("{}", verdict.line());
     }
     Ok(())
+}
+
+fn not_measured(error: BenchError<io::Error>) -> anyhow::Error {
+    match error {
+        BenchError::Output(error) => output::failed(error),
+        error => anyhow!("{error}"),
+    }
 }
 
 /// Random bytes of this machine.

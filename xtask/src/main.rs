@@ -1,4 +1,5 @@
 //! The host tool of rootlet: what `cargo run` starts.
+#![deny(clippy::print_stdout, reason = "a write that fails is told: see `output`")]
 
 mod accel;
 mod append;
@@ -27,6 +28,7 @@ mod interrupt;
 mod live;
 mod log;
 mod monitor;
+mod output;
 mod packages;
 mod peer;
 mod plan;

@@ -14,6 +14,7 @@ use rootlet_power::run::{Plan, run};
 use crate::cli::PowerCutArgs;
 use crate::guards;
 use crate::interrupt::Interrupt;
+use crate::output::say;
 
 /// Failures after which a run ends.
 const FAILURES_MAX: usize = 10;
@@ -36,7 +37,7 @@ pub fn jobs(args: &PowerCutArgs) -> usize {
 fn replay(name: &CaseName) -> Result<()> {
     let mut tally = Tally::default();
     case::run(name, &mut tally);
-    println!("{name}: {} cases, {} states, {} reads", tally.cases, tally.states.len(), tally.reads);
+    say!("{name}: {} cases, {} states, {} reads", tally.cases, tally.states.len(), tally.reads);
     judge(&tally)
 }
 
@@ -60,20 +61,21 @@ fn many(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
         interrupt.check().is_ok()
     });
     bar.finish_and_clear();
-    show(&tally, start.elapsed());
+    show(&tally, start.elapsed())?;
     interrupt.check()?;
     judge(&tally)
 }
 
-fn show(tally: &Tally, took: Duration) {
+fn show(tally: &Tally, took: Duration) -> Result<()> {
     let seconds = took.as_secs_f64();
-    println!("cases     {}, {:.0} a second", tally.cases, tally.cases as f64 / seconds.max(1e-9));
-    println!(
+    say!("cases     {}, {:.0} a second", tally.cases, tally.cases as f64 / seconds.max(1e-9));
+    say!(
         "cuts      {} with every subset and order of their sectors, {} in samples",
-        tally.whole_cuts, tally.sampled_cuts
+        tally.whole_cuts,
+        tally.sampled_cuts
     );
-    println!("states    {} distinct durable images mounted and read", tally.states.len());
-    println!("reads     {} compared", tally.reads);
+    say!("states    {} distinct durable images mounted and read", tally.states.len());
+    say!("reads     {} compared", tally.reads);
     // Damage and mutated fields have invariants of their own for what reads return.
     let wrong = [
         Invariant::ReadsAreRight,
@@ -81,28 +83,31 @@ fn show(tally: &Tally, took: Duration) {
         Invariant::DamageCostsTime,
         Invariant::MutationIsAMiss,
     ];
-    println!("wrong     {} wrong bytes", tally.broken(&wrong));
-    println!(
+    say!("wrong     {} wrong bytes", tally.broken(&wrong));
+    say!(
         "failed    {} reads though their source was well",
         tally.broken(&[Invariant::NoReadFails])
     );
-    println!(
+    say!(
         "lost      {} acknowledged ranges under honest flushes",
         tally.broken(&[Invariant::SyncedIsKept])
     );
     for invariant in Invariant::ALL {
         let count = tally.broken(&[invariant]);
         if count > 0 {
-            println!("broken    {count} times {}: {}", invariant.number(), invariant.says());
+            say!("broken    {count} times {}: {}", invariant.number(), invariant.says());
         }
     }
+    Ok(())
 }
 
 fn judge(tally: &Tally) -> Result<()> {
     if tally.failures.is_empty() {
-        println!("PASS  all fifteen invariants hold");
+        say!("PASS  all fifteen invariants hold");
         return Ok(());
     }
-    tally.failures.iter().for_each(|failure| println!("{failure}"));
+    for failure in &tally.failures {
+        say!("{failure}");
+    }
     bail!("{} of {} cases failed", tally.failures.len(), tally.cases)
 }

@@ -18,6 +18,7 @@ use crate::board::Board;
 use crate::build;
 use crate::cli::{DistArgs, LogLevel};
 use crate::flat;
+use crate::output::say;
 use crate::setup::{self, Need};
 use crate::size::human;
 
@@ -68,7 +69,7 @@ pub fn task(args: &DistArgs) -> Result<()> {
     let sums: String = all.map(|file| format!("{}  {}\n", file.sum, file.name)).collect();
     fs::write(out.join("SHA256SUMS"), sums).context("SHA256SUMS")?;
     for file in files {
-        println!("{}  {:>9}  {}", file.sum, human(file.bytes), out.join(&file.name).display());
+        say!("{}  {:>9}  {}", file.sum, human(file.bytes), out.join(&file.name).display());
     }
     Ok(())
 }

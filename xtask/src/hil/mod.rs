@@ -13,7 +13,6 @@ mod session;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -31,6 +30,7 @@ use crate::build;
 use crate::cli::LogLevel;
 use crate::exit::{self, usage};
 use crate::interrupt::Interrupt;
+use crate::output;
 use crate::sample;
 use crate::setup::{self, Need};
 use crate::tree;
@@ -150,8 +150,7 @@ fn junit_of(args: &HilArgs, line: &str, has_manifest: bool, all: &[Attempt]) -> 
 
 /// Gives out what the last attempt showed, and ends as it did.
 fn conclude(last: &Attempt) -> Result<()> {
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(&last.output).and_then(|()| stdout.flush()).context("standard output")?;
+    output::bytes(&last.output)?;
     if let Some(verdict) = &last.verdict {
         eprintln!("{}", verdict.line());
     }

@@ -15,7 +15,6 @@ mod timed;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -38,6 +37,7 @@ use crate::dist;
 use crate::exit::usage;
 use crate::interrupt::Interrupt;
 use crate::monitor::Disk;
+use crate::output;
 use crate::setup::{self, Need};
 use crate::size::Size;
 
@@ -71,11 +71,11 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     ])?;
     let race = Racing::prepare(args, interrupt)?;
     let measured = race.measure(args.runs)?;
-    let mut stdout = std::io::stdout().lock();
-    match &args.json {
-        Some(None) => stdout.write_all(report::json(&measured).as_bytes())?,
-        _ => stdout.write_all(report::table(&measured, args.markdown).as_bytes())?,
-    }
+    let text = match &args.json {
+        Some(None) => report::json(&measured),
+        _ => report::table(&measured, args.markdown),
+    };
+    output::bytes(text.as_bytes())?;
     let keep = |file: &std::path::Path, text: String| {
         fs::write(file, text).with_context(|| file.display().to_string())
     };

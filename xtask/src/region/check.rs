@@ -7,20 +7,21 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rootlet::cache::inspect::{Checked, Fault, Region};
 use serde_json::json;
 
-use super::{Opened, faulty, refused, show};
+use super::{Opened, faulty, show};
 use crate::cli::RegionArgs;
+use crate::output::say;
 use crate::size::human;
 
 /// The task.
-pub fn task(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Result<()> {
+pub fn task(opened: &mut Opened<'_>, args: &RegionArgs, holders: &[String]) -> Result<()> {
     let superblocks = opened.superblocks()?;
     if let Err(why) = superblocks.counts {
         if !args.json {
-            show::superblocks(&superblocks);
+            show::superblocks(&superblocks)?;
         }
-        return Err(refused(why).context("no region to check"));
+        return Err(opened.refused(why).context("no region to check"));
     }
-    let region = Region::read(&mut opened.storage, &opened.place).map_err(refused)?;
+    let region = opened.region()?;
     let mut faults = Vec::new();
     region.check_tables(&mut |fault| faults.push(fault));
     region.check_hint(&mut opened.storage, &mut |fault| faults.push(fault));
@@ -37,24 +38,24 @@ pub fn task(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Resul
     }
     bar.finish_and_clear();
     if args.json {
-        report_json(&region, &faults, checked, holders);
+        report_json(&region, &faults, checked, holders)?;
     } else {
-        report(&region, &faults, checked, holders);
+        report(&region, &faults, checked, holders)?;
     }
     if faults.is_empty() { Ok(()) } else { Err(faulty()) }
 }
 
-fn report(region: &Region, faults: &[Fault], checked: Checked, holders: &[String]) {
+fn report(region: &Region, faults: &[Fault], checked: Checked, holders: &[String]) -> Result<()> {
     for fault in faults {
-        println!("{fault}");
+        say!("{fault}");
     }
     for holder in holders {
-        println!("in use: {holder} has it open for writing: what changes meanwhile looks faulty");
+        say!("in use: {holder} has it open for writing: what changes meanwhile looks faulty");
     }
     if checked.changed > 0 {
-        println!("{} slots changed meanwhile and were left out", checked.changed);
+        say!("{} slots changed meanwhile and were left out", checked.changed);
     }
-    println!(
+    say!(
         "{} superblocks, {} pages, {} blobs, {} resident blocks ({}) checked, {} faults",
         region.superblocks.copies.len(),
         (region.pages.len() + region.blob_pages.len()) * 2,
@@ -63,9 +64,15 @@ fn report(region: &Region, faults: &[Fault], checked: Checked, holders: &[String
         human(checked.blocks << 12),
         faults.len()
     );
+    Ok(())
 }
 
-fn report_json(region: &Region, faults: &[Fault], checked: Checked, holders: &[String]) {
+fn report_json(
+    region: &Region,
+    faults: &[Fault],
+    checked: Checked,
+    holders: &[String],
+) -> Result<()> {
     let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
     let report = json!({
         "in_use": holders,
@@ -75,5 +82,6 @@ fn report_json(region: &Region, faults: &[Fault], checked: Checked, holders: &[S
         "changed_slots": checked.changed,
         "faults": faults,
     });
-    println!("{report:#}");
+    say!("{report:#}");
+    Ok(())
 }

@@ -2,15 +2,17 @@
 //!
 //! Always: every field of the superblock has a line, and with `--pages` every field of every page.
 
+use anyhow::Result;
 use rootlet::blob::{self, Described};
 use rootlet::cache::inspect::{
     self, Blob, CopyState, Field, Hint, Holds, PageState, Region, Superblocks, Value,
 };
-use rootlet::cache::{Copy2, Refusal};
+use rootlet::cache::{Copy2, Refusal, Refused};
 use rootlet::storage::file::FileStorage;
 
 use super::picture::{self, Cell};
 use super::{hex, tag};
+use crate::output::say;
 use crate::shown::shown;
 use crate::size::human;
 
@@ -20,7 +22,7 @@ const WIDTH: u64 = 64;
 const ROWS: usize = 16;
 
 /// Both superblocks, side by side.
-pub fn superblocks(superblocks: &Superblocks) {
+pub fn superblocks(superblocks: &Superblocks) -> Result<()> {
     let [a, b] = &superblocks.copies;
     let fields = |copy: &inspect::SuperblockCopy| {
         copy.raw.as_deref().map(inspect::superblock).unwrap_or_default()
@@ -33,14 +35,15 @@ pub fn superblocks(superblocks: &Superblocks) {
         _ if matches!(superblocks.counts, Ok((_, counts)) if counts == copy) => "counts".into(),
         (_, Ok(_)) => "valid".into(),
     };
-    println!("superblock     {:34} copy B", "copy A");
-    println!("  {:13} {:34} {}", "at byte", format!("{:#x}", a.at), format_args!("{:#x}", b.at));
+    say!("superblock     {:34} copy B", "copy A");
+    say!("  {:13} {:34} {}", "at byte", format!("{:#x}", a.at), format_args!("{:#x}", b.at));
     for at in 0..a_fields.len().max(b_fields.len()) {
         let name = a_fields.get(at).or(b_fields.get(at)).map_or("", |field| field.name);
         let value = |fields: &[Field]| fields.get(at).map_or("?".into(), text);
-        println!("  {name:13} {:34} {}", value(&a_fields), value(&b_fields));
+        say!("  {name:13} {:34} {}", value(&a_fields), value(&b_fields));
     }
-    println!("  {:13} {:34} {}", "it", verdict(Copy2::A, a), verdict(Copy2::B, b));
+    say!("  {:13} {:34} {}", "it", verdict(Copy2::A, a), verdict(Copy2::B, b));
+    Ok(())
 }
 
 fn text(field: &Field) -> String {
@@ -55,18 +58,18 @@ fn text(field: &Field) -> String {
 }
 
 /// All but the pages.
-pub fn region(region: &Region, holders: &[String]) {
-    superblocks(&region.superblocks);
+pub fn region(region: &Region, holders: &[String]) -> Result<()> {
+    superblocks(&region.superblocks)?;
     for holder in holders {
-        println!("in use    {holder} has it open for writing: what is shown may change meanwhile");
+        say!("in use    {holder} has it open for writing: what is shown may change meanwhile");
     }
     let superblock = &region.superblock;
     if superblock.condemned {
-        println!("condemned the mount that wrote it met wrong checks; the next formats it");
+        say!("condemned the mount that wrote it met wrong checks; the next formats it");
     }
     let geometry = superblock.geometry;
     let size = geometry.slot_size;
-    println!(
+    say!(
         "layout    {} of {} bytes of the area: {} slots of {} KiB from byte {:#x} on, {} descriptor \
          pages of {} twice from byte {:#x} on",
         superblock.bytes,
@@ -78,24 +81,28 @@ pub fn region(region: &Region, holders: &[String]) {
         size.descriptors_per_page(),
         region.page_on_disk(Copy2::A, 0),
     );
+    if superblock.bytes > region.superblocks.area_bytes {
+        let bytes = region.superblocks.area_bytes;
+        say!("shrunk    {}", Refused::Shrunk { says: superblock.bytes, bytes });
+    }
     let hint = match region.hint {
         Hint::NoRoom => "none in a region of this size",
         Hint::Stale => "none that counts: the next mount reads all descriptor pages",
         Hint::Counts => "counts",
     };
-    println!("hint      {hint}");
+    say!("hint      {hint}");
     match &*region.boot_trace {
-        [] => println!("boot      no trace of one"),
+        [] => say!("boot      no trace of one"),
         runs => {
             let blocks: u64 = runs.iter().map(|run| u64::from(run.blocks)).sum();
-            println!("boot      began with {} ranges, {} KiB", runs.len(), blocks * 4);
+            say!("boot      began with {} ranges, {} KiB", runs.len(), blocks * 4);
         }
     }
-    counters(region);
+    counters(region)?;
     for blob in &region.blobs {
-        show_blob(region, blob);
+        show_blob(region, blob)?;
     }
-    show_map(region);
+    show_map(region)
 }
 
 /// What the tables add up to.
@@ -150,28 +157,32 @@ impl Counters {
     }
 }
 
-fn counters(region: &Region) {
+fn counters(region: &Region) -> Result<()> {
     let counters = Counters::of(region);
     let slots: Vec<_> =
         counters.slots.iter().map(|(name, count)| format!("{name} {count}")).collect();
-    println!("slots     {}", slots.join(", "));
+    say!("slots     {}", slots.join(", "));
     let frequencies: Vec<_> = (0..).zip(counters.frequencies).collect();
     let frequencies: Vec<_> =
         frequencies.iter().map(|(uses, count): &(u32, u64)| format!("{uses}: {count}")).collect();
-    println!("uses      {} (slots by their frequency, at most 3)", frequencies.join(", "));
-    println!(
+    say!("uses      {} (slots by their frequency, at most 3)", frequencies.join(", "));
+    say!(
         "counters  superblock generation {}, blob table written {} times, descriptor pages {} times, \
          slots filled or given up {} times",
-        counters.announced, counters.page_writes[0], counters.page_writes[1], counters.slot_changes
+        counters.announced,
+        counters.page_writes[0],
+        counters.page_writes[1],
+        counters.slot_changes
     );
     let blocks = counters.resident_blocks;
-    println!("resident  {} in {blocks} blocks of 4 KiB", human(blocks << 12));
+    say!("resident  {} in {blocks} blocks of 4 KiB", human(blocks << 12));
+    Ok(())
 }
 
-fn show_blob(region: &Region, blob: &Blob) {
+fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
     let (bytes, resident) = (blob.entry.bytes, blob.resident_bytes());
     let percent = resident * 100 / bytes.max(1);
-    println!(
+    say!(
         "blob {:4} {} of {} resident ({percent} %), {} slots, generation {}",
         blob.index.0,
         human(resident),
@@ -182,17 +193,20 @@ fn show_blob(region: &Region, blob: &Blob) {
     match blob::describe(&blob.entry.identity) {
         Some(Described::OfImage { slot, image, digest, version, domain, .. }) => {
             let (tag, image) = (tag(blob), hex(&image));
-            print!("          tag \"{tag}\", slot {slot} of image {image}, digest {digest:016x}");
-            println!(", version {version:016x}{}", of_domain(domain));
+            say!(
+                "          tag \"{tag}\", slot {slot} of image {image}, digest {digest:016x}, version {version:016x}{}",
+                of_domain(domain)
+            );
         }
         Some(Described::OfDomain { domain, version, .. }) => {
             let (tag, domain) = (tag(blob), shown(domain));
-            println!("          tag \"{tag}\" in domain \"{domain}\", version {version:016x}");
+            say!("          tag \"{tag}\" in domain \"{domain}\", version {version:016x}");
         }
-        None => println!("          identity {}", hex(&blob.entry.identity.0)),
+        None => say!("          identity {}", hex(&blob.entry.identity.0)),
     }
     let bar: String = picture::bar(region, blob, WIDTH).iter().map(|share| share.shade()).collect();
-    println!("          {bar}");
+    say!("          {bar}");
+    Ok(())
 }
 
 /// The domain of an image's own blob; only its digest is kept.
@@ -200,11 +214,9 @@ fn of_domain(digest: u64) -> String {
     if digest == 0 { String::new() } else { format!(", domain digest {digest:016x}") }
 }
 
-fn show_map(region: &Region) {
+fn show_map(region: &Region) -> Result<()> {
     let (per_cell, map) = picture::map(region, WIDTH as usize * ROWS);
-    println!(
-        "map       {per_cell} slots a sign: blob's number (base 36), . free, x given up, ? lost"
-    );
+    say!("map       {per_cell} slots a sign: blob's number (base 36), . free, x given up, ? lost");
     let sign = |cell: &Cell| match cell {
         Cell::Free => '.',
         Cell::Blob(blob, _) => picture::sign(&region.blobs[*blob]),
@@ -212,36 +224,38 @@ fn show_map(region: &Region) {
         Cell::Lost => '?',
     };
     for row in map.chunks(WIDTH as usize) {
-        println!("          {}", row.iter().map(sign).collect::<String>());
+        say!("          {}", row.iter().map(sign).collect::<String>());
     }
+    Ok(())
 }
 
 /// The pages of the blob table and of descriptors, field by field; free entries and descriptors
 /// that were never used are left out.
-pub fn pages(region: &Region, storage: &mut FileStorage) {
+pub fn pages(region: &Region, storage: &mut FileStorage) -> Result<()> {
     for (number, state) in (0u32..).zip(&region.blob_pages) {
         let at = Copy2::BOTH.map(|copy| region.blob_page_on_disk(copy, number));
-        let Some(raw) = page(storage, region, "blob table", number, state, at) else { continue };
+        let Some(raw) = page(storage, region, "blob table", number, state, at)? else { continue };
         for entry in 0..inspect::ENTRIES_PER_PAGE {
             if inspect::entry_used(&raw, entry) {
                 let number = number as usize * inspect::ENTRIES_PER_PAGE + entry;
-                println!("  entry {number}");
-                fields(&inspect::blob_entry(&raw, entry));
+                say!("  entry {number}");
+                fields(&inspect::blob_entry(&raw, entry))?;
             }
         }
     }
     let geometry = region.superblock.geometry;
     for (number, state) in (0u32..).zip(&region.pages) {
         let at = Copy2::BOTH.map(|copy| region.page_on_disk(copy, number));
-        let Some(raw) = page(storage, region, "descriptor", number, state, at) else { continue };
+        let Some(raw) = page(storage, region, "descriptor", number, state, at)? else { continue };
         for (slot, index) in geometry.slots_of(number).zip(0u32..) {
             let Some(known) = region.slots.get(slot as usize) else { continue };
             if known.head != inspect::Head::default() {
-                println!("  slot {slot}: {}", meaning(&known.holds));
-                fields(&inspect::descriptor(&raw, geometry.slot_size, index));
+                say!("  slot {slot}: {}", meaning(&known.holds));
+                fields(&inspect::descriptor(&raw, geometry.slot_size, index))?;
             }
         }
     }
+    Ok(())
 }
 
 fn page(
@@ -251,10 +265,10 @@ fn page(
     number: u32,
     state: &PageState,
     at: [u64; 2],
-) -> Option<Vec<u8>> {
+) -> Result<Option<Vec<u8>>> {
     let counts = state.counts();
     if counts.is_none() && state.copies.iter().all(|copy| *copy == CopyState::Blank) {
-        return None;
+        return Ok(None);
     }
     let copies: Vec<_> = Copy2::BOTH
         .into_iter()
@@ -264,19 +278,21 @@ fn page(
             format!("{copy:?} at byte {at:#x}: {}{counts}", copy_state(found))
         })
         .collect();
-    println!("{kind} page {number}: {}", copies.join("; "));
+    say!("{kind} page {number}: {}", copies.join("; "));
     let raw = match kind {
         "descriptor" => region.page(storage, number),
         _ => region.blob_page(storage, number),
-    }?;
-    fields(&inspect::page_header(&raw));
-    Some(raw)
+    };
+    let Some(raw) = raw else { return Ok(None) };
+    fields(&inspect::page_header(&raw))?;
+    Ok(Some(raw))
 }
 
-fn fields(fields: &[Field]) {
+fn fields(fields: &[Field]) -> Result<()> {
     for field in fields {
-        println!("    +{:<5} {:16} {}", field.at, field.name, text(field));
+        say!("    +{:<5} {:16} {}", field.at, field.name, text(field));
     }
+    Ok(())
 }
 
 /// What a copy of a page is, in words.

@@ -8,6 +8,7 @@ mod commands;
 mod extract;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod output;
 mod region;
 mod run;
 #[path = "../../../tests/golden/set.rs"]
