@@ -4,7 +4,8 @@
 //! length, so none counts as a fault.
 
 use rootlet::cache::{BlobIdentity, BlobIndex, Cache, IDENTITY_BYTES, Layer, Mode, Residence, Why};
-use rootlet_sim::disk::{SimStorage, Survive};
+use rootlet::storage::Storage;
+use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Survive};
 
 use rootlet_power::guest::Guest;
 use rootlet_power::machine::{Machine, START};
@@ -104,4 +105,42 @@ fn region_that_is_not_written_takes_no_new_blob() {
     assert_eq!(attach(&mut cache, 1, 4096), Some(blob));
     assert_eq!(attach(&mut cache, 2, 4096), None);
     assert_eq!(cache.blobs().count(), 1);
+}
+
+/// Offers one block of `blob` to the region, and gives that a moment to write.
+fn offer(cache: &mut Cache, storage: &mut SimStorage, blob: BlobIndex, block: u64) {
+    Layer::<SimStorage>::prepare(cache, storage, blob, block..block + 1, Why::Read);
+    Layer::<SimStorage>::fill(cache, blob, block, &[7; 4096]);
+    let moment = storage.now_ns() + 1_000_000;
+    cache.catch_up(storage, moment);
+}
+
+/// A disk that takes writes and whose flush never ends fills neither the memory nor the region.
+#[test]
+fn fills_that_wait_for_their_flush_are_bounded() {
+    // Of a pool of 1 MiB and less.
+    const FILLS_MAX: u64 = 1024;
+    let mut machine = Machine::with(17, 32 << 20, 512);
+    machine.options.pool_bytes = 1 << 20;
+    let (mut cache, mut storage) = opened(&mut machine);
+    let blob = attach(&mut cache, 1, 24 << 20).unwrap();
+    // So that the mount has announced itself.
+    offer(&mut cache, &mut storage, blob, 0);
+    assert!(cache.sync(&mut storage, u64::MAX));
+    let keep = Rule::new(Fault::Keep).device(machine.disk).op(OpKind::Flush);
+    machine.world.rule(keep.times(1));
+    // Of blocks that do not adjoin, each is a fill.
+    let blocks = || (2..24 << 8).step_by(2);
+    blocks().for_each(|block| offer(&mut cache, &mut storage, blob, block));
+    let offered = blocks().count() as u64;
+    let taken = offered - cache.stats().dropped_bytes / 4096;
+    assert!((FILLS_MAX * 3 / 4..=FILLS_MAX + 1).contains(&taken), "{taken} of {offered}");
+    // They wait for the flush alone.
+    assert_eq!(machine.world.release(), 1);
+    assert!(cache.sync(&mut storage, u64::MAX));
+    let resident = |block: &u64| {
+        let (found, _) = Layer::<SimStorage>::locate(&cache, blob, *block);
+        matches!(found, Residence::Resident { .. })
+    };
+    assert_eq!(blocks().filter(resident).count() as u64, taken);
 }
