@@ -1,14 +1,12 @@
 //! What a check finds in regions that were damaged, and what it is silent about.
 
-use std::fs;
-
 use super::Scene;
 
 /// Changes one byte of the region.
 fn flip(scene: &Scene, at: usize) {
     let mut bytes = scene.bytes();
     bytes[at] ^= 0x10;
-    fs::write(scene.region(), bytes).unwrap();
+    scene.write(&bytes);
 }
 
 /// The lines of a check but the last, which must count them.
@@ -76,7 +74,7 @@ fn blocks_that_are_not_resident_may_hold_anything() {
     // The last slot was never used.
     let end = bytes.len() - 70_000;
     bytes[end..].fill(0xee);
-    fs::write(scene.region(), bytes).unwrap();
+    scene.write(&bytes);
     assert!(faults(&scene).is_empty());
 }
 
@@ -119,7 +117,7 @@ fn damaged_pages_are_told_and_the_other_copy_counts() {
     let sound = scene.bytes();
     let mut zeroed = sound.clone();
     zeroed[copies[1]..copies[1] + 4096].fill(0);
-    fs::write(scene.region(), &zeroed).unwrap();
+    scene.write(&zeroed);
     assert!(faults(&scene)[0].starts_with("descriptor page 0 copy B"));
 }
 
@@ -135,9 +133,7 @@ fn leftovers_of_an_earlier_format_are_no_faults() {
 #[test]
 fn hint_of_a_large_region_is_shown_and_checked() {
     let scene = Scene::blank();
-    let disk = fs::File::options().write(true).open(scene.region()).unwrap();
-    disk.set_len(128 << 20).unwrap();
-    drop(disk);
+    scene.cut(128 << 20);
     scene.fill(&scene.region(), 0, None);
     let hint = || {
         let shown = scene.expect(&[], 0).stdout;

@@ -1,6 +1,5 @@
 //! Formatting: what is refused, and that a refusal writes nothing.
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -21,7 +20,7 @@ fn with(at: usize, data: &[u8]) -> Scene {
     let scene = Scene::blank();
     let mut bytes = scene.bytes();
     bytes[at..at + data.len()].copy_from_slice(data);
-    fs::write(scene.region(), bytes).unwrap();
+    scene.write(&bytes);
     scene
 }
 
@@ -124,7 +123,7 @@ fn region_of_another_place_is_left_alone() {
     let bytes = scene.bytes();
     // The same region 64 KiB further on says that it starts elsewhere.
     let moved = [vec![0; 65_536], bytes].concat();
-    fs::write(scene.region(), moved).unwrap();
+    scene.write(&moved);
     let place = format!("{}@128+8000", scene.region().display());
     let outcome = super::region(&place, &["format"]);
     assert_eq!(outcome.status, 1);

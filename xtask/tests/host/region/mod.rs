@@ -6,6 +6,7 @@ mod check;
 mod format;
 mod partition;
 mod show;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -41,7 +42,8 @@ impl Scene {
     /// A blank file of the length of a region.
     fn blank() -> Self {
         let scene = Self { dir: tempfile::tempdir().unwrap() };
-        fs::File::create(scene.region()).unwrap().set_len(BYTES).unwrap();
+        fs::File::create(scene.region()).unwrap();
+        scene.cut(BYTES);
         scene
     }
 
@@ -62,6 +64,20 @@ impl Scene {
 
     fn bytes(&self) -> Vec<u8> {
         fs::read(self.region()).unwrap()
+    }
+
+    /// Makes the region's file hold these bytes.
+    fn write(&self, bytes: &[u8]) {
+        fs::write(self.region(), bytes).unwrap();
+        let_go(&self.region());
+    }
+
+    /// Makes the region's file as long as this.
+    fn cut(&self, bytes: u64) {
+        let file = fs::File::options().write(true).open(self.region()).unwrap();
+        file.set_len(bytes).unwrap();
+        drop(file);
+        let_go(&self.region());
     }
 
     /// Mounts over the part of `disk` and reads.
@@ -98,6 +114,8 @@ impl Scene {
             let end = storage.now_ns() + 60_000_000_000;
             assert!(cache.as_mut().unwrap().leave(storage, end));
         });
+        drop(root);
+        let_go(disk);
     }
 
     /// Runs `region FILE words`.
@@ -112,6 +130,16 @@ impl Scene {
         assert_eq!(outcome.status, status, "{outcome:?}");
         outcome
     }
+}
+
+/// Puts a copy in the place of `file` that this process never had open. A child that another test
+/// has forked, until it becomes its program, holds all that this process has open, and would be
+/// found as one that writes to the file.
+fn let_go(file: &Path) {
+    let copy = file.with_extension("copy");
+    let mut command = Command::new("cp");
+    assert!(command.arg("--sparse=always").args([file, &copy]).status().unwrap().success());
+    fs::rename(copy, file).unwrap();
 }
 
 /// Runs `region place words`.

@@ -2,8 +2,6 @@
 //!
 //! Always: the table is made by another than the code that looks for the partition.
 
-use std::fs;
-
 use gpt_disk_io::gpt_disk_types::BlockSize;
 
 use super::{Scene, region, tool};
@@ -11,7 +9,7 @@ use crate::gpt::{PARTS, Part, REGION, disk};
 
 fn scene(size: BlockSize, parts: &[Part]) -> Scene {
     let scene = Scene::blank();
-    fs::write(scene.region(), disk(size, parts)).unwrap();
+    scene.write(&disk(size, parts));
     scene
 }
 
@@ -68,12 +66,12 @@ fn damaged_table_is_read_from_its_backup() {
         region(&place(&scene, "type"), &["format"]);
         let mut bytes = scene.bytes();
         bytes[damaged] ^= 1;
-        fs::write(scene.region(), &bytes).unwrap();
+        scene.write(&bytes);
         assert_eq!(region(&place(&scene, "type"), &[]).status, 0, "byte {damaged}");
         // The backup, too.
         let end = bytes.len() - 512;
         bytes[end + 56] ^= 1;
-        fs::write(scene.region(), &bytes).unwrap();
+        scene.write(&bytes);
         let outcome = region(&place(&scene, "type"), &[]);
         assert!(outcome.status == 2 && outcome.stderr.contains("no valid GPT"), "{outcome:?}");
     }
@@ -113,7 +111,7 @@ fn table_of_noise_ends_in_an_error() {
         bytes[512 + 16..512 + 20].copy_from_slice(&crc.to_le_bytes());
         let end = bytes.len() - 512;
         bytes[end..].fill(0);
-        fs::write(scene.region(), &bytes).unwrap();
+        scene.write(&bytes);
         let outcome = region(&place(&scene, "type"), &[]);
         assert!([1, 2].contains(&outcome.status), "byte {at} {noise:?}: {outcome:?}");
     }

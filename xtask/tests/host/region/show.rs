@@ -131,6 +131,7 @@ fn region_that_another_process_writes_is_said_to_be_in_use() {
         assert!(refused.stderr.contains("is in use") && refused.stderr.contains(&pid));
     }
     drop(held);
+    super::let_go(&scene.region());
     assert!(!scene.expect(&[], 0).stdout.join("\n").contains("in use:"));
     scene.expect(&["drop", "0"], 0);
 }
