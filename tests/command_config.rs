@@ -38,6 +38,7 @@ fn whole_line_is_understood() {
             serial: "disk9".into(),
             part: Part::Sectors(Sectors { first: 2048, count: 1 << 20 }),
         }),
+        cache_file: None,
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
         slot_bytes: Some(256 << 10),

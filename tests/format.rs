@@ -289,7 +289,7 @@ fn what_the_document_has_rejected_is_rejected() {
     assert_eq!(refusal(0, b"ROOTLET\x1a", true), None);
     assert_eq!(refusal(12, &[1, 0, 0, 0], true), None, "a compat bit is no reason");
     assert!(refusal(56, &[9], false).unwrap().contains("wrong check"));
-    assert!(of(0, b"R").is_empty() && of(0, b"X").contains("not formatted"));
+    assert!(of(0, b"R").is_empty() && of(0, b"X").contains("lost both superblocks"));
     assert!(of(8, &[3]).contains("version 3"));
     assert!(of(16, &[1]).contains("ReadOnly"));
     assert!(of(20, &[4]).contains("0x4"));

@@ -7,8 +7,9 @@ use super::BLOCK_BYTES;
 use super::foreign::{self, TAIL_BYTES};
 use super::geometry::{BLOB_PAGES, BLOCK, Copy2, Geometry, SlotSize};
 use super::hint;
-use super::open::{CacheOptions, FormatPolicy, Refused, fits};
+use super::open::{CacheOptions, fits};
 use super::page::{self, PageKind};
+use super::refused::{Refused, Vacant};
 use super::superblock::{Refusal, Superblock, VERSION};
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
@@ -21,6 +22,8 @@ pub(super) struct Area {
     pub device: DeviceId,
     pub start: u64,
     pub bytes: u64,
+    /// Length of the disk in bytes.
+    pub disk_bytes: u64,
     /// The longest transfer of the device, in whole blocks.
     pub transfer_max: usize,
 }
@@ -56,13 +59,29 @@ impl Area {
             return Err(Refused::Transfer { max: info.transfer_bytes_max });
         }
         let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
-        Ok(Self { device, start, bytes, transfer_max })
+        Ok(Self { device, start, bytes, disk_bytes: info.bytes, transfer_max })
+    }
+
+    /// Says whether a region can be here: an area in which not even one slot fits is none, and
+    /// may be the rest of one.
+    pub fn check_room<S: Storage>(&self, storage: &mut S) -> Result<(), Refused> {
+        if Geometry::for_region(self.bytes, SlotSize::K64).is_some() {
+            return Ok(());
+        }
+        for at in Copy2::BOTH.map(Geometry::superblock_at) {
+            if at.checked_add(BLOCK).is_some_and(|end| end <= self.bytes)
+                && let Ok(found) =
+                    Superblock::from_bytes(&self.part(storage, at, BLOCK_BYTES)?, self.start)
+            {
+                return Err(Refused::Shrunk { says: found.bytes, bytes: self.bytes });
+            }
+        }
+        Err(Refused::TooSmall { bytes: self.bytes })
     }
 
     /// The superblock that counts, or why there is none.
     pub fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
-        let too_small = Refused::TooSmall { bytes: self.bytes };
-        Geometry::for_region(self.bytes, SlotSize::K64).ok_or(too_small)?;
+        self.check_room(storage)?;
         let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
         let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
         let mut batch = [
@@ -100,55 +119,41 @@ impl Area {
         })
     }
 
-    /// Whether the area may be formatted without being told to.
-    pub fn may_format<S: Storage>(
-        &self,
-        storage: &mut S,
-        found: &Found,
-        policy: FormatPolicy,
-    ) -> Result<(), Refused> {
-        match found {
-            // Both copies lost: what they described is lost with them.
-            Found::Broken(Refusal::BadCheck) if policy == FormatPolicy::Auto => return Ok(()),
-            // Ours, of a version that nobody reads any more.
-            Found::Broken(Refusal::Version(..VERSION)) if policy == FormatPolicy::Auto => {
-                return Ok(());
+    /// What is formatted in place of `found` without the user's word, or why nothing is.
+    pub fn vacant<S: Storage>(&self, storage: &mut S, found: &Found) -> Result<Vacant, Refused> {
+        let broken = match found {
+            Found::Valid(superblock, _) if superblock.condemned && !superblock.read_only => {
+                return Ok(Vacant::Condemned);
+            }
+            Found::Valid(..) => return Err(Refused::Condemned),
+            // Both copies lost: what they described is lost with them. Or ours, of a version that
+            // nobody reads any more.
+            Found::Broken(broken @ (Refusal::BadCheck | Refusal::Version(..VERSION))) => {
+                Some(*broken)
             }
             Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
-            // Condemned by an earlier mount.
-            Found::Valid(superblock, _) if superblock.read_only => {
-                return Err(Refused::Unformatted);
-            }
-            Found::Valid(..) if policy == FormatPolicy::Auto => return Ok(()),
-            Found::Valid(..) => return Err(Refused::Unformatted),
-            _ => {}
-        }
+            Found::Nothing => None,
+        };
         let head = self.part(storage, 0, usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0))?;
-        if let Some(what) = foreign::name(&head) {
+        if let (None, Some(what)) = (broken, foreign::name(&head)) {
             return Err(Refused::Foreign(what));
         }
-        // The superblock of a region that starts elsewhere: its own guest may be at work.
-        let other = head.chunks_exact(BLOCK_BYTES).find_map(|block| {
-            let refusal = Superblock::from_bytes(block, self.start).err()?;
-            matches!(refusal, Refusal::Moved { .. }).then_some(refusal)
-        });
-        if let Some(refusal) = other {
-            return Err(Refused::Superblock(refusal));
+        if let Some(start) = self.other_region(storage, &head)? {
+            return Err(Refused::Elsewhere { start });
+        }
+        if let Some(refusal) = broken {
+            return Ok(Vacant::Broken(refusal));
         }
         let blank = head.iter().all(|byte| *byte == 0);
         if !blank && self.was_ours(storage, &head)? {
-            return match policy {
-                FormatPolicy::Never => Err(Refused::Unformatted),
-                FormatPolicy::Auto | FormatPolicy::Force => Ok(()),
-            };
+            return Ok(Vacant::Lost);
         }
         let tail = self.bytes.saturating_sub(u64::try_from(TAIL_BYTES).unwrap_or(u64::MAX));
         let tail = self.part(storage, tail, TAIL_BYTES)?;
-        match (policy, foreign::name_at_end(&tail, self.bytes)) {
-            (_, Some(what)) if blank => Err(Refused::Foreign(what)),
-            (FormatPolicy::Never, _) => Err(Refused::Unformatted),
-            _ if blank => Ok(()),
-            _ => Err(Refused::Unknown),
+        match foreign::name_at_end(&tail, self.bytes) {
+            _ if !blank => Err(Refused::Unknown),
+            Some(what) => Err(Refused::Foreign(what)),
+            None => Ok(Vacant::Blank),
         }
     }
 
@@ -179,9 +184,19 @@ impl Area {
 
     /// The `len` bytes at byte `at` of the area.
     fn part<S: Storage>(&self, storage: &mut S, at: u64, len: usize) -> Result<Vec<u8>, Refused> {
+        self.of_disk(storage, self.start.saturating_add(at), len)
+    }
+
+    /// The `len` bytes at byte `at` of the disk.
+    pub fn of_disk<S: Storage>(
+        &self,
+        storage: &mut S,
+        at: u64,
+        len: usize,
+    ) -> Result<Vec<u8>, Refused> {
         let mut part = vec![0; len];
         let step = self.transfer_max.max(BLOCK_BYTES);
-        let places = (self.start.saturating_add(at)..).step_by(step);
+        let places = (at..).step_by(step);
         let pieces = part.chunks_mut(step).zip(places);
         let mut batch: Vec<_> =
             pieces.map(|(piece, at)| Transfer::read(self.device, at, piece)).collect();

@@ -25,6 +25,8 @@ mod descriptor;
 #[cfg(feature = "alloc")]
 mod drop;
 #[cfg(feature = "alloc")]
+mod elsewhere;
+#[cfg(feature = "alloc")]
 mod foreign;
 #[cfg(feature = "alloc")]
 mod geometry;
@@ -40,6 +42,8 @@ mod open;
 mod page;
 #[cfg(feature = "alloc")]
 mod pages;
+#[cfg(feature = "alloc")]
+mod refused;
 #[cfg(feature = "alloc")]
 mod region;
 #[cfg(feature = "alloc")]
@@ -63,7 +67,9 @@ pub use drop::NotDropped;
 #[cfg(feature = "alloc")]
 pub use geometry::{Copy2, Geometry, SlotSize};
 #[cfg(feature = "alloc")]
-pub use open::{CacheOptions, FormatPolicy, Refused};
+pub use open::{CacheOptions, FormatPolicy};
+#[cfg(feature = "alloc")]
+pub use refused::{Refused, Remedy, Vacant};
 #[cfg(feature = "alloc")]
 pub use region::{Cache, CacheStats, Mode};
 #[cfg(feature = "alloc")]

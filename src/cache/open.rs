@@ -11,17 +11,17 @@ use super::boot::BootTrace;
 use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::Pages;
+use super::refused::Refused;
 use super::region::{Cache, CacheStats, Condemned, Mode};
 use super::scan::Known;
 use super::slots::SlotTable;
-use super::superblock::{Refusal, Superblock};
+use super::superblock::Superblock;
 use crate::num;
-use crate::storage::{Background, DeviceId, IoErrorKind, Storage, UnderWay, Unfit};
+use crate::storage::{Background, DeviceId, Storage, UnderWay};
 use crate::trace;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::fmt;
 use twox_hash::XxHash3_64;
 
 /// The most that is kept because boots begin with it, beside a quarter of the region.
@@ -84,80 +84,6 @@ const POOL_BUFFER_BYTES: usize = 256 << 10;
 /// Jobs of others that can be under way without an allocation when they end.
 const STRAYS: usize = 64;
 
-/// Why a region is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// There is no such device.
-    NoDevice,
-    /// The region reaches beyond its disk or does not start at a multiple of 4096.
-    Range {
-        /// Length of the disk in bytes.
-        disk: u64,
-    },
-    /// Not even one slot fits.
-    TooSmall {
-        /// Length of the region in bytes.
-        bytes: u64,
-    },
-    /// Its tables take more memory than there is.
-    TooLarge {
-        /// Bytes that they take.
-        need: u64,
-        /// Bytes that they may take.
-        have: u64,
-    },
-    /// Nothing can be read from its disk.
-    Unfit(Unfit),
-    /// Its disk takes no transfer of 4 KiB.
-    Transfer {
-        /// The longest transfer in bytes.
-        max: u32,
-    },
-    /// The area holds something else.
-    Foreign(&'static str),
-    /// The area holds unknown data, and formatting was not asked for.
-    Unknown,
-    /// It is not formatted, and may not be.
-    Unformatted,
-    /// Its superblock cannot be used.
-    Superblock(Refusal),
-    /// Reading or formatting failed.
-    Io(IoErrorKind),
-}
-
-impl Refused {
-    /// Whether the area can be made a region all the same, by overwriting what it holds.
-    pub fn yields_to_force(&self) -> bool {
-        matches!(self, Self::Foreign(_) | Self::Unknown | Self::Superblock(_))
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoDevice => f.write_str("there is no such disk"),
-            Self::Unfit(unfit) => unfit.fmt(f),
-            Self::Range { disk } => {
-                write!(f, "it does not lie, 4096-aligned, inside its disk of {disk} bytes")
-            }
-            Self::TooSmall { bytes } => write!(f, "{bytes} bytes are too few for one slot"),
-            Self::TooLarge { need, have } => {
-                write!(f, "its tables take {need} bytes of memory, and may take {have}")
-            }
-            Self::Transfer { max } => write!(f, "its disk takes {max} bytes at a time"),
-            Self::Foreign(what) => {
-                write!(f, "the area holds {what}; cache-format=force overwrites it")
-            }
-            Self::Unknown => {
-                f.write_str("the area holds unknown data; cache-format=force overwrites it")
-            }
-            Self::Unformatted => f.write_str("it is not formatted and may not be written"),
-            Self::Superblock(refusal) => refusal.fmt(f),
-            Self::Io(kind) => write!(f, "its disk failed: {kind}"),
-        }
-    }
-}
-
 impl Cache {
     /// Opens the region, formatting it where `options` allow.
     pub fn open<S: Background>(storage: &mut S, options: &CacheOptions) -> Result<Self, Refused> {
@@ -176,17 +102,20 @@ impl Cache {
                     _ => 0,
                 };
                 if options.format != FormatPolicy::Force {
-                    area.may_format(storage, &found, options.format)?;
+                    let vacant = area.vacant(storage, &found)?;
+                    if options.format == FormatPolicy::Never {
+                        return Err(Refused::Unformatted(vacant));
+                    }
                 }
                 if read_only {
-                    return Err(Refused::Unformatted);
+                    return Err(Refused::ReadOnly);
                 }
                 (area.format(storage, options, highest)?, Copy2::B)
             }
         };
         // Tables in memory grow with the area, whatever the superblock says of sizes.
         if superblock.geometry.slots_at() > bytes {
-            return Err(Refused::Superblock(Refusal::Layout));
+            return Err(Refused::Shrunk { says: superblock.bytes, bytes });
         }
         let mode = if read_only {
             Mode::ReadOnly("its disk is read-only")

@@ -79,7 +79,7 @@ pub enum Refusal {
         /// Where it says it starts.
         start: u64,
     },
-    /// Its sizes do not fit together or not into the region.
+    /// Its sizes do not fit together.
     Layout,
 }
 
@@ -91,15 +91,25 @@ impl fmt::Display for Refusal {
             Self::Version(version) => write!(f, "format version {version} is not known"),
             Self::Incompat(bits) => write!(f, "incompatible feature bits {bits:#x} are not known"),
             Self::Checksum(kind) => write!(f, "checksum type {kind} is not known"),
-            Self::Moved { start } => write!(f, "the region says it starts at byte {start:#x} of its disk, not here"),
-            Self::Layout => f.write_str(
-                "the superblock's sizes do not fit the area: its disk has shrunk, or they are damaged",
-            ),
+            Self::Moved { start } => {
+                write!(f, "the region says it starts at byte {start:#x} of its disk, not here")
+            }
+            Self::Layout => f.write_str("the superblock's sizes do not fit together"),
         }
     }
 }
 
 impl Superblock {
+    /// Returns first byte and length of the region that a superblock of any version describes,
+    /// without a length where its version may keep something else there.
+    pub fn place(raw: &[u8]) -> Option<(u64, Option<u64>)> {
+        if matches!(Self::from_bytes(raw, 0), Err(Refusal::NoMagic | Refusal::BadCheck)) {
+            return None;
+        }
+        let known = u32_at(raw, at::VERSION) <= VERSION;
+        Some((u64_at(raw, at::START), known.then(|| u64_at(raw, at::LENGTH))))
+    }
+
     /// Reads a superblock of a region that starts at byte `start` of its disk.
     pub fn from_bytes(raw: &[u8], start: u64) -> Result<Self, Refusal> {
         if array::<8>(raw, at::MAGIC) != MAGIC || raw.len() != BLOCK_BYTES {

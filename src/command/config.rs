@@ -48,6 +48,9 @@ pub struct Config {
     pub versions: Vec<(SourceName, u64)>,
     /// Where the region is (`cache=`).
     pub cache: Option<CacheName>,
+    /// The region's file and part as the task `region` of the host tool takes them, for messages.
+    /// No key says it: a host tool that runs the commands itself fills it in.
+    pub cache_file: Option<String>,
     /// The mount tags of the shares to use (`share=`), in the order of the line.
     pub shares: Vec<String>,
     /// How output leaves the machine (`console=`).
@@ -251,6 +254,7 @@ impl Config {
             blobs: Vec::with_capacity(USUAL),
             versions: Vec::with_capacity(USUAL),
             cache: None,
+            cache_file: None,
             shares: Vec::with_capacity(USUAL),
             console: Console::default(),
             slot_bytes: None,

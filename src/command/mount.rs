@@ -4,13 +4,14 @@
 //! notice, and the mount goes on without it.
 
 use super::GuestRoot;
-use super::config::{self, CacheFormat, CacheName, Config};
+use super::config::{self, CacheFormat, CacheName, Config, Part};
 use crate::Error;
 use crate::blob::{BindError, Image, SourceName, Sources, identity};
-use crate::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
+use crate::cache::{Cache, CacheOptions, FormatPolicy, Remedy, SlotSize};
 use crate::read::{Budget, Root};
 use crate::storage::{Background, DeviceId, Discover, DiscoverError, Retry, Storage, serial};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -352,13 +353,38 @@ pub fn open_region<S: Discover + Background>(
         }
         Err(refused) => {
             notice(format_args!("region  not used: {refused}"));
-            if refused.yields_to_force() {
-                notice(format_args!(
-                    "region  to overwrite it: --guest-option cache-format=force, or \
-                     `region FILE format --force`"
-                ));
+            if let Some(remedy) = refused.remedy() {
+                notice(format_args!("region  {}", Words { remedy, config, part }));
             }
             None
+        }
+    }
+}
+
+/// How a region that is not used becomes one that is, in the words to be typed.
+struct Words<'c> {
+    remedy: Remedy,
+    config: &'c Config,
+    part: &'c Part,
+}
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (purpose, policy, force) = match self.remedy {
+            Remedy::Overwrite => ("to overwrite it", "force", " --force"),
+            Remedy::Format => ("to format it", "auto", ""),
+            Remedy::Writable => return f.write_str("to format it: make its disk writable"),
+        };
+        match &self.config.cache_file {
+            Some(file) => write!(f, "{purpose}: `region {file} format{force}`"),
+            None => {
+                let place = config::quote(&format!("FILE{}", self.part));
+                write!(
+                    f,
+                    "{purpose}: `--guest-option cache-format={policy}`, or \
+                     `region {place} format{force}`"
+                )
+            }
         }
     }
 }

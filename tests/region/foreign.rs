@@ -2,7 +2,7 @@
 //!
 //! Always: what is refused is not written, not one byte, and every read is served all the same.
 
-use rootlet::cache::{FormatPolicy, Mode, Refusal, Refused, SlotState};
+use rootlet::cache::{FormatPolicy, Mode, Refusal, Refused, Remedy, SlotState, Vacant};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Sparse, Survive};
 
@@ -97,8 +97,12 @@ fn region_that_starts_elsewhere_is_never_written() {
             // Foreign bytes before the region would be refused for themselves.
             machine.world.poke(machine.disk, 0, &vec![0; START as usize]);
         });
-        let moved = Refused::Superblock(Refusal::Moved { start: START });
-        assert!(why == Some(moved) || why == Some(Refused::Unknown), "{sectors}: {why:?}");
+        // 128 sectors further on stands the second superblock, where the first belongs.
+        let expected = match sectors {
+            128 => Refused::Superblock(Refusal::Moved { start: START }),
+            _ => Refused::Elsewhere { start: START },
+        };
+        assert_eq!(why, Some(expected), "{sectors}");
     }
     for sectors in 1..8 {
         let why = refused(content.clone(), |machine| machine.options.start += sectors * 512);
@@ -123,7 +127,8 @@ fn later_format_is_passed_by() {
 fn earlier_format_is_formatted_anew_where_that_is_allowed() {
     let old = changed(&used(), |raw| raw[8] = 1);
     let never = refused(old.clone(), |machine| machine.options.format = FormatPolicy::Never);
-    assert_eq!(never, Some(Refused::Superblock(Refusal::Version(1))));
+    let version = Vacant::Broken(Refusal::Version(1));
+    assert_eq!(never, Some(Refused::Unformatted(version)));
     let moved = refused(changed(&old, |raw| raw[41] ^= 1), |_| {});
     assert!(matches!(moved, Some(Refused::Superblock(Refusal::Moved { .. }))), "{moved:?}");
 
@@ -163,10 +168,8 @@ fn impossible_sizes_are_refused_and_take_no_memory() {
         raw[48..56].copy_from_slice(&(1u64 << 60).to_le_bytes());
         raw[76..80].copy_from_slice(&0x7fff_0000u32.to_le_bytes());
     };
-    assert_eq!(
-        refused(changed(&content, huge), |_| {}),
-        Some(Refused::Superblock(Refusal::Layout))
-    );
+    let why = refused(changed(&content, huge), |_| {});
+    assert_eq!(why, Some(Refused::Shrunk { says: 1 << 60, bytes: BYTES }));
     let no_slots = |raw: &mut Vec<u8>| raw[76..80].fill(0);
     let why = refused(changed(&content, no_slots), |_| {});
     assert_eq!(why, Some(Refused::Superblock(Refusal::Layout)));
@@ -226,9 +229,21 @@ fn unreadable_superblock_is_no_reason_to_format() {
 fn region_that_may_not_be_formatted_is_left_alone() {
     let blank = blank_disk(BYTES);
     let never = refused(blank.clone(), |machine| machine.options.format = FormatPolicy::Never);
-    assert_eq!(never, Some(Refused::Unformatted));
+    assert_eq!(never, Some(Refused::Unformatted(Vacant::Blank)));
     let read_only = refused(blank, |machine| machine.world.set_read_only(machine.disk, true));
-    assert_eq!(read_only, Some(Refused::Unformatted));
+    assert_eq!(read_only, Some(Refused::ReadOnly));
+}
+
+#[test]
+fn what_is_found_is_said_where_it_may_not_be_formatted() {
+    let never = |content| refused(content, |machine| machine.options.format = FormatPolicy::Never);
+    assert_eq!(never(with(100_000, &[1])), Some(Refused::Unknown));
+    assert!(matches!(never(with(0, b"XFSB")), Some(Refused::Foreign(_))));
+    let mut lost = used();
+    for superblock in [0, 16] {
+        lost.write(START + superblock * 4096, &[0; 4096]);
+    }
+    assert_eq!(never(lost), Some(Refused::Unformatted(Vacant::Lost)));
 }
 
 /// What is left of a region whose superblocks are gone is formatted, and serves the next boot.
@@ -266,17 +281,44 @@ fn area_whose_head_holds_more_than_our_pages_is_left_alone() {
     }
 }
 
+/// An area that has the start of a region is told from one that never was one.
 #[test]
-fn what_is_refused_says_what_it_found_and_where() {
-    let says = |refused: Refused| (refused.to_string(), refused.yields_to_force());
-    let moved = says(Refused::Superblock(Refusal::Moved { start: 0x1000 }));
+fn region_of_which_not_even_a_slot_is_left_says_that_its_disk_has_shrunk() {
+    let content = used();
+    for (bytes, lost) in [(4096, 16), (102_400, 0), (102_400, 16), (232_000, 0)] {
+        let mut content = content.clone();
+        content.write(START + lost * 4096, &[0; 4096]);
+        let why = refused(content, |machine| machine.options.bytes = Some(bytes));
+        let bytes = bytes & !4095;
+        assert_eq!(why, Some(Refused::Shrunk { says: BYTES, bytes }));
+    }
+    let why = refused(blank_disk(BYTES), |machine| machine.options.bytes = Some(102_400));
+    assert_eq!(why, Some(Refused::TooSmall { bytes: 102_400 }));
+}
+
+#[test]
+fn what_is_refused_says_what_it_found_and_what_to_do() {
+    let says = |refused: Refused| (refused.to_string(), refused.remedy());
+    let overwrite = |text: &str| (text.to_owned(), Some(Remedy::Overwrite));
     assert_eq!(
-        moved,
-        ("the region says it starts at byte 0x1000 of its disk, not here".into(), true)
+        says(Refused::Superblock(Refusal::Moved { start: 0x1000 })),
+        overwrite("the region says it starts at byte 0x1000 of its disk, not here")
     );
-    let shrunk = says(Refused::Superblock(Refusal::Layout));
-    assert!(shrunk.0.contains("its disk has shrunk") && shrunk.1, "{shrunk:?}");
+    assert_eq!(
+        says(Refused::Elsewhere { start: 0x10_0000 }),
+        overwrite("the area has bytes of a region that starts at byte 0x100000 of the disk")
+    );
+    assert_eq!(
+        says(Refused::Shrunk { says: 1 << 20, bytes: 1 << 19 }),
+        overwrite("the region has 1048576 bytes, of which 524288 are left: its disk has shrunk")
+    );
+    // No word makes a region of so few bytes.
+    assert_eq!(says(Refused::Shrunk { says: 1 << 20, bytes: 102_400 }).1, None);
     let foreign = says(Refused::Foreign("an XFS file system"));
-    assert!(foreign.0.starts_with("the area holds an XFS file system; ") && foreign.1);
-    assert!(!says(Refused::Unformatted).1 && !says(Refused::NoDevice).1);
+    assert_eq!(foreign, overwrite("the area holds an XFS file system"));
+    assert_eq!(says(Refused::Unknown), overwrite("the area holds unknown data"));
+    let blank = says(Refused::Unformatted(Vacant::Blank));
+    assert_eq!(blank, ("the area is blank".into(), Some(Remedy::Format)));
+    assert_eq!(says(Refused::ReadOnly).1, Some(Remedy::Writable));
+    assert_eq!(says(Refused::NoDevice).1, None);
 }

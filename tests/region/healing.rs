@@ -4,7 +4,7 @@
 
 use rootlet::cache::{
     BlobIdentity, Cache, CacheOptions, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused,
-    SlotSize, Why,
+    SlotSize, Vacant, Why,
 };
 use rootlet::storage::IoErrorKind;
 use rootlet_sim::Rng;
@@ -65,7 +65,7 @@ fn condemned_region_is_left_alone_where_it_may_not_be_formatted() {
     let mut machine = condemned();
     machine.options.format = FormatPolicy::Never;
     let guest = Guest::boot(&mut machine, 0).unwrap();
-    assert_eq!(guest.refused, Some(Refused::Unformatted));
+    assert_eq!(guest.refused, Some(Refused::Unformatted(Vacant::Condemned)));
     guest.read_all().unwrap();
 }
 

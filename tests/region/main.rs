@@ -28,6 +28,7 @@ mod alone;
 mod blame;
 mod boot;
 mod drop;
+mod elsewhere;
 mod faults;
 mod foreign;
 #[path = "../support/guest.rs"]
@@ -42,3 +43,4 @@ mod promises;
 mod sharing;
 mod source;
 mod version;
+mod words;

@@ -6,6 +6,7 @@
 use super::super::geometry::{Copy2, SLOT_BLOCKS_MAX};
 use super::super::hint;
 use super::super::page::PageKind;
+use super::super::refused::Refused;
 use super::super::superblock::Refusal;
 use super::super::{BLOCK_BYTES, BlobIndex, descriptor};
 use super::{CopyState, Hint, Holds, PageState, Region, newest, read};
@@ -15,6 +16,15 @@ use core::fmt;
 /// Something in a region that is not as it was written. Places are bytes of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
+    /// The region is longer than its area: its disk has shrunk.
+    Shrunk {
+        /// Length that its superblock says in bytes.
+        says: u64,
+        /// Length of the area in bytes.
+        bytes: u64,
+        /// Slots that end beyond the area, and are not used.
+        slots: u32,
+    },
     /// A copy of the superblock cannot be used.
     Superblock {
         /// Which.
@@ -115,6 +125,10 @@ impl fmt::Display for BlockPlace {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Shrunk { says, bytes, slots } => {
+                let shrunk = Refused::Shrunk { says: *says, bytes: *bytes };
+                write!(f, "{shrunk}; {slots} slots end beyond it")
+            }
             Self::Superblock { copy, at, why } => {
                 write!(f, "superblock {copy:?} (byte {at:#x}): {why}")
             }
@@ -160,6 +174,12 @@ pub struct Checked {
 impl Region {
     /// Checks superblocks, pages and the blob table.
     pub fn check_tables(&self, told: &mut dyn FnMut(Fault)) {
+        let (says, bytes) = (self.superblock.bytes, self.area.bytes);
+        if says > bytes {
+            let beyond = |holds: Holds| u32::from(holds == Holds::Beyond);
+            let slots = self.slots.iter().map(|slot| beyond(slot.holds)).sum();
+            told(Fault::Shrunk { says, bytes, slots });
+        }
         for (copy, found) in Copy2::BOTH.into_iter().zip(&self.superblocks.copies) {
             let at = found.at;
             match (&found.raw, found.judged) {

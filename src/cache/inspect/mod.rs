@@ -14,8 +14,8 @@ use super::area::{Area, Found};
 use super::blobs::{self, BlobEntry, BlobTable};
 use super::boot::{self, BootRun};
 use super::geometry::{BLOB_PAGES, Copy2, Geometry};
-use super::open::{FormatPolicy, Refused};
 use super::page::{self, PageKind};
+use super::refused::Refused;
 use super::superblock::{Refusal, Superblock};
 use super::{BLOCK_BYTES, BlobIndex};
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
@@ -191,9 +191,7 @@ pub enum Hint {
 /// When there is no room for a region at all.
 pub fn superblocks<S: Storage>(storage: &mut S, place: &Place) -> Result<Superblocks, Refused> {
     let area = Area::at(storage, place.device, place.start, place.bytes)?;
-    if Geometry::for_region(area.bytes, super::SlotSize::K64).is_none() {
-        return Err(Refused::TooSmall { bytes: area.bytes });
-    }
+    area.check_room(storage)?;
     Ok(both(storage, &area))
 }
 
@@ -209,14 +207,13 @@ fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
     let unread = copies.iter().find_map(|copy| copy.raw.as_ref().err().copied());
     let counts = match area.judge(&bytes(a), &bytes(b), unread) {
         Ok(Found::Valid(superblock, _)) if superblock.geometry.slots_at() > area.bytes => {
-            Err(Refused::Superblock(Refusal::Layout))
+            Err(Refused::Shrunk { says: superblock.bytes, bytes: area.bytes })
         }
         Ok(Found::Valid(superblock, copy)) => Ok((superblock, copy)),
-        Ok(Found::Broken(refusal)) => Err(Refused::Superblock(refusal)),
-        Ok(Found::Nothing) => Err(area
-            .may_format(storage, &Found::Nothing, FormatPolicy::Never)
-            .err()
-            .unwrap_or(Refused::Unformatted)),
+        Ok(found) => Err(match area.vacant(storage, &found) {
+            Ok(vacant) => Refused::Unformatted(vacant),
+            Err(refused) => refused,
+        }),
         Err(refused) => Err(refused),
     };
     Superblocks { copies, counts, area_bytes: area.bytes }

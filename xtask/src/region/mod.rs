@@ -18,7 +18,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use rootlet::blob;
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
-use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, SlotSize};
+use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize};
 use rootlet::command::Memory;
 use rootlet::command::config::Part;
 use rootlet::storage::Storage;
@@ -27,6 +27,8 @@ use rootlet::storage::file::FileStorage;
 use crate::cli::{CacheArg, RegionAction, RegionArgs};
 use crate::exit::{self, usage};
 use crate::interrupt::Interrupt;
+use crate::monitor::pasteable;
+use crate::output::say;
 use crate::shown::shown;
 
 /// Memory of the guest that a new region has to fit in: one of 64 MiB, without its firmware.
@@ -74,13 +76,14 @@ fn check_options(args: &RegionArgs) -> Result<()> {
 }
 
 /// A file with a region, and where in it the region is.
-struct Opened {
+struct Opened<'a> {
+    arg: &'a CacheArg,
     storage: FileStorage,
     place: Place,
 }
 
-impl Opened {
-    fn open(arg: &CacheArg, read_only: bool) -> Result<Self> {
+impl<'a> Opened<'a> {
+    fn open(arg: &'a CacheArg, read_only: bool) -> Result<Self> {
         let name = arg.file.display();
         let mut storage = FileStorage::new();
         let device = storage
@@ -90,11 +93,29 @@ impl Opened {
             .part
             .find(&mut storage, device)
             .map_err(|error| usage(format!("{name}{}: {error}", arg.part)))?;
-        Ok(Self { storage, place: Place { device, start, bytes } })
+        Ok(Self { arg, storage, place: Place { device, start, bytes } })
     }
 
     fn superblocks(&mut self) -> Result<Superblocks> {
-        inspect::superblocks(&mut self.storage, &self.place).map_err(refused)
+        inspect::superblocks(&mut self.storage, &self.place).map_err(|why| self.refused(why))
+    }
+
+    /// Reads the tables of the region.
+    fn region(&mut self) -> Result<Region> {
+        Region::read(&mut self.storage, &self.place).map_err(|why| self.refused(why))
+    }
+
+    /// Why there is no region, and the words that make one.
+    fn refused(&self, refused: Refused) -> anyhow::Error {
+        match refused.remedy() {
+            Some(Remedy::Overwrite) => {
+                anyhow!("{refused}; `region {} format --force` overwrites it", quoted(self.arg))
+            }
+            Some(Remedy::Format) => {
+                anyhow!("{refused}; `region {} format` formats it", quoted(self.arg))
+            }
+            Some(Remedy::Writable) | None => anyhow!("{refused}"),
+        }
     }
 
     fn options(&self, format: FormatPolicy, slot_size: Option<SlotSize>) -> Result<CacheOptions> {
@@ -105,38 +126,35 @@ impl Opened {
     }
 }
 
-/// Why there is no region, in the words of this tool.
-fn refused(refused: Refused) -> anyhow::Error {
-    let text = refused.to_string();
-    let text = text.replace("; cache-format=force overwrites it", "");
-    match refused.yields_to_force() {
-        true => anyhow!("{text}; `region FILE format --force` overwrites it"),
-        false => anyhow!("{text}"),
-    }
+/// The file of a region and its part, as one word for a shell.
+pub fn quoted(arg: &CacheArg) -> String {
+    let mut word = arg.file.clone().into_os_string();
+    word.push(arg.part.to_string());
+    pasteable(Path::new(&word), &[])
 }
 
-fn show(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Result<()> {
+fn show(opened: &mut Opened<'_>, args: &RegionArgs, holders: &[String]) -> Result<()> {
     let superblocks = opened.superblocks()?;
     let region = match superblocks.counts {
-        Ok(_) => Region::read(&mut opened.storage, &opened.place).map_err(refused)?,
+        Ok(_) => opened.region()?,
         Err(why) => {
             if args.json {
-                println!("{}", json::superblocks(&superblocks));
+                say!("{}", json::superblocks(&superblocks));
             } else {
-                show::superblocks(&superblocks);
+                show::superblocks(&superblocks)?;
             }
-            return Err(refused(why).context("no region to use"));
+            return Err(opened.refused(why).context("no region to use"));
         }
     };
     if let Some(file) = &args.svg {
         fs::write(file, svg::draw(&region)).with_context(|| file.display().to_string())?;
     }
     if args.json {
-        println!("{:#}", json::region(&region, &mut opened.storage, holders, args.pages));
+        say!("{:#}", json::region(&region, &mut opened.storage, holders, args.pages));
     } else {
-        show::region(&region, holders);
+        show::region(&region, holders)?;
         if args.pages {
-            show::pages(&region, &mut opened.storage);
+            show::pages(&region, &mut opened.storage)?;
         }
     }
     Ok(())
@@ -146,11 +164,11 @@ fn show(opened: &mut Opened, args: &RegionArgs, holders: &[String]) -> Result<()
 pub fn draw(file: &Path, picture: &Path) -> Result<()> {
     let whole = CacheArg { file: file.into(), part: Part::Whole };
     let mut opened = Opened::open(&whole, true)?;
-    let region = Region::read(&mut opened.storage, &opened.place).map_err(refused)?;
+    let region = opened.region()?;
     fs::write(picture, svg::draw(&region)).with_context(|| picture.display().to_string())
 }
 
-fn format(opened: &mut Opened, args: &RegionArgs) -> Result<()> {
+fn format(opened: &mut Opened<'_>, args: &RegionArgs) -> Result<()> {
     let slot_size = match args.slot.map(|size| size.0) {
         None => None,
         Some(0x1_0000) => Some(SlotSize::K64),
@@ -163,17 +181,18 @@ fn format(opened: &mut Opened, args: &RegionArgs) -> Result<()> {
         && !superblock.condemned
     {
         let uuid = hex(&superblock.uuid);
-        bail!("the area holds the region {uuid}; --force formats it anew");
+        let place = quoted(&args.place);
+        bail!("the area holds the region {uuid}; `region {place} format --force` formats it anew");
     }
     // A region of any size may be formatted with the slots that are asked for.
     let mut options = opened.options(policy, slot_size)?;
     if slot_size.is_some() {
         options.tables_bytes = usize::MAX;
     }
-    let cache = Cache::open(&mut opened.storage, &options).map_err(refused)?;
+    let cache = Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
     let superblock = cache.superblock();
     let geometry = superblock.geometry;
-    println!(
+    say!(
         "formatted {}: {} slots of {} KiB, uuid {}",
         args.place.file.display(),
         geometry.slots,
@@ -183,15 +202,16 @@ fn format(opened: &mut Opened, args: &RegionArgs) -> Result<()> {
     Ok(())
 }
 
-fn drop_blob(opened: &mut Opened, name: &str) -> Result<()> {
-    let region = Region::read(&mut opened.storage, &opened.place).map_err(refused)?;
+fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
+    let region = opened.region()?;
     let blob = named(&region, name)?;
     let mut options = opened.options(FormatPolicy::Never, None)?;
     options.tables_bytes = usize::MAX;
-    let mut cache = Cache::open(&mut opened.storage, &options).map_err(refused)?;
+    let mut cache =
+        Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
     let end = opened.storage.now_ns().saturating_add(DROP_NS_MAX);
     let slots = cache.drop_blob(&mut opened.storage, blob.index, end)?;
-    println!("dropped blob {}: {slots} slots are free again", blob.index.0);
+    say!("dropped blob {}: {slots} slots are free again", blob.index.0);
     Ok(())
 }
 

@@ -50,9 +50,9 @@ fn region_of_unknown_bytes_is_left_alone() {
     sample.fill_region(&garbage);
     let outcome = boot_cached(&sample, &[]);
     outcome.assert_counter("region no");
-    let notice = "region  not used: the area holds unknown data; cache-format=force overwrites it";
+    let notice = "region  not used: the area holds unknown data";
     assert!(outcome.stderr.lines().any(|line| line == notice), "{}", outcome.stderr);
-    let words = "region  to overwrite it: --guest-option cache-format=force, or \
+    let words = "region  to overwrite it: `--guest-option cache-format=force`, or \
                  `region FILE format --force`";
     assert!(outcome.stderr.lines().any(|line| line == words), "{}", outcome.stderr);
     assert!(fs::read(sample.path("region")).unwrap() == garbage, "not a byte of it changed");
