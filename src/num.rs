@@ -27,6 +27,12 @@ pub const fn clip(n: u64, max: usize) -> usize {
     if n < wide(max) { n as usize } else { max }
 }
 
+/// Returns `n`, or the largest number of 64 bits if that is less: a limit that no count reaches.
+#[expect(clippy::as_conversions, reason = "the value fits, as compared; widening")]
+pub const fn clip64(n: u128) -> u64 {
+    if n < u64::MAX as u128 { n as u64 } else { u64::MAX }
+}
+
 /// Returns `n` in 32 bits, in a constant too.
 #[expect(clippy::as_conversions, reason = "widening")]
 pub const fn wide8(n: u8) -> u32 {
@@ -74,6 +80,15 @@ impl fmt::Display for Bug {
 
 impl core::error::Error for Bug {}
 
+/// Returns `n` as the length of a buffer.
+///
+/// # Errors
+/// A [`Bug`] if no buffer is that long.
+#[track_caller]
+pub fn narrow(n: u64) -> Result<usize, Bug> {
+    usize::try_from(n).ok().or_bug()
+}
+
 /// What is always there, or a [`Bug`].
 pub trait OrBug<T> {
     /// Returns the value, or the bug that the caller's line has noticed.
@@ -104,6 +119,15 @@ mod tests {
     }
 
     #[test]
+    fn a_limit_of_more_than_64_bits_is_the_largest_of_them() {
+        let most = u128::from(u64::MAX);
+        for (n, limit) in [(0, 0), (most - 1, u64::MAX - 1), (most, u64::MAX), (most + 1, u64::MAX)]
+        {
+            assert_eq!(clip64(n), limit, "{n}");
+        }
+    }
+
+    #[test]
     fn low_bits_are_cut_off() {
         assert_eq!((low8(0x123), wide8(0xff)), (0x23, 0xff));
         assert_eq!((low16(0x1_2345), low32(0x1_2345_6789)), (0x2345, 0x2345_6789));
@@ -114,6 +138,6 @@ mod tests {
     fn a_bug_names_the_line_that_noticed_it() {
         let bug = None::<u8>.or_bug().err().unwrap().to_string();
         assert!(bug.contains("num.rs:"), "{bug}");
-        assert_eq!(Some(1).or_bug(), Ok(1));
+        assert_eq!((Some(1).or_bug(), narrow(7)), (Ok(1), Ok(7)));
     }
 }

@@ -5,6 +5,15 @@
 //! buffer once, in order, and ends well only when it has given all.
 
 use crate::num::{Bug, low8, wide, wide8};
+use core::ops::Range;
+
+/// A block of 4 KiB: what a region keeps, and what pages of metadata and buffers are cut by.
+pub const BLOCK: Pow2 = Pow2(12);
+
+/// Adds `n` to a counter of what happened, which nobody decides by: one that is full stays so.
+pub const fn count(counter: &mut u64, n: u64) {
+    *counter = counter.saturating_add(n);
+}
 
 /// A power of two: 1 to 2^63.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -55,6 +64,17 @@ impl Pow2 {
     /// Returns how many of these cover `n`, the last one perhaps in part.
     pub const fn cover(self, n: u64) -> u64 {
         n.div_ceil(self.get())
+    }
+
+    /// Returns the bytes of `range` before the first multiple after its start.
+    #[expect(clippy::arithmetic_side_effects, reason = "an offset is below the number itself")]
+    pub fn front(self, range: ByteRange) -> ByteRange {
+        range.take(self.get() - self.offset(range.start))
+    }
+
+    /// Returns the numbers of those that hold the bytes of `range`.
+    pub const fn numbers(self, range: ByteRange) -> Range<u64> {
+        self.whole(range.start)..self.cover(range.end)
     }
 
     /// Returns `n` times this number, or `None` if that takes more than 64 bits.
@@ -197,8 +217,15 @@ impl<'o> Fill<'o> {
     }
 
     /// Returns the number of bytes that are still to be filled.
+    #[cfg(any(feature = "alloc", test))]
     pub const fn left(&self) -> u64 {
         wide(self.rest.len())
+    }
+
+    /// Returns the bytes that are still to be filled, which stay so.
+    #[cfg(any(feature = "alloc", test))]
+    pub const fn unfilled(&mut self) -> &mut [u8] {
+        self.rest
     }
 
     /// Returns the next `len` bytes of the buffer.
@@ -249,6 +276,11 @@ mod tests {
             prop_assert_eq!(unit.ceil(n).map(u128::from), Some(n128.div_ceil(size) * size).filter(|n| *n <= u128::from(u64::MAX)));
             prop_assert_eq!(u128::from(unit.whole(n)), n128 / size);
             prop_assert_eq!(u128::from(unit.cover(n)), n128.div_ceil(size));
+            let range = ByteRange::new(n / 2, n).unwrap();
+            let (front, numbers) = (unit.front(range), unit.numbers(range));
+            prop_assert_eq!(u128::from(front.end()), n128.min((u128::from(n / 2) / size + 1) * size));
+            prop_assert_eq!(front.start(), n / 2);
+            prop_assert_eq!((numbers.start, numbers.end), (unit.whole(n / 2), unit.cover(n)));
             prop_assert_eq!(unit.times(n).map(u128::from), Some(n128 * size).filter(|n| *n <= u128::from(u64::MAX)));
         }
 
@@ -289,6 +321,15 @@ mod tests {
     }
 
     #[test]
+    fn a_full_counter_stays_full() {
+        let mut counter = u64::MAX - 1;
+        count(&mut counter, 1);
+        assert_eq!(counter, u64::MAX);
+        count(&mut counter, 7);
+        assert_eq!(counter, u64::MAX);
+    }
+
+    #[test]
     fn no_range_ends_before_it_starts_or_beyond_64_bits() {
         assert_eq!(ByteRange::new(2, 1), None);
         assert_eq!(ByteRange::sized(u64::MAX, 1), None);
@@ -301,7 +342,7 @@ mod tests {
         let mut out = [0; 5];
         let mut fill = Fill::new(&mut out);
         fill.next(2).unwrap().fill(1);
-        assert_eq!(fill.left(), 3);
+        assert_eq!((fill.left(), fill.unfilled().len()), (3, 3));
         assert!(fill.next(4).is_err() && fill.next(u64::MAX).is_err());
         fill.next(3).unwrap().fill(2);
         assert_eq!(fill.next(0).map(|rest| rest.len()), Ok(0));

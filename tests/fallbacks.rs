@@ -14,7 +14,8 @@ const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
 /// The most of each kind in a folder of `src/`, without its tests. Lower them with what goes.
 const MOST: [(&str, [usize; 3]); 9] = [
-    ("src", [0, 0, 0]),
+    // Where all counters are full.
+    ("src", [1, 0, 0]),
     ("src/blob", [0, 0, 0]),
     ("src/cache", [217, 22, 60]),
     ("src/command", [62, 19, 25]),

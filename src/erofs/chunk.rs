@@ -10,6 +10,7 @@ use super::record::{Record, block48};
 use super::superblock::Superblock;
 use crate::num::OrBug;
 use crate::units::Pow2;
+use core::ops::Range;
 
 const BITS_MASK: u16 = 0x1f;
 const INDEXES: u16 = 0x20;
@@ -137,6 +138,16 @@ impl ChunkMap {
         // Below the end of the map, which the constructor checked.
         let at = chunk.checked_mul(len).and_then(|skip| self.span.at.checked_add(skip));
         Ok(Span { at: at.or_bug()?, len })
+    }
+
+    /// Returns the place of the entries of `chunks`, or of the first of them if all have more than
+    /// `bytes_max` bytes together. That is at least one whole entry.
+    pub(crate) fn entries(&self, chunks: Range<u64>, bytes_max: u64) -> Result<Span, FormatError> {
+        let first = self.entry_at(chunks.start)?;
+        let count = chunks.end.checked_sub(chunks.start).or_bug()?;
+        let whole = bytes_max.checked_div(first.len).or_bug()?;
+        let len = count.min(whole).max(1).checked_mul(first.len).or_bug()?;
+        Ok(Span { at: first.at, len })
     }
 
     /// Returns the target of chunk `chunk` from the bytes of its entry; more bytes are ignored.

@@ -1,47 +1,44 @@
 //! Looking ahead in a directory: the inodes of the next entries are brought near together.
 //!
-//! Always: nothing here fails or changes what is read; what could not be brought is read, and its
-//! fault told, when it is asked for. At most [`ENTRIES`] inodes, and as many pages, at a time.
+//! Always: no fault of a device or an image fails anything here, or changes what is read; a page that
+//! could not be brought is read, and fails, when it is asked for. At most [`ENTRIES`] inodes, and as
+//! many pages, at a time.
 
 use super::inner::Inner;
+#[cfg(feature = "alloc")]
 use super::meta::PAGE_BYTES;
 #[cfg(feature = "alloc")]
 use super::pieces::Extent;
+#[cfg(feature = "alloc")]
+use super::room::Room;
 use crate::cache::Layer;
 use crate::erofs::{Nid, Space};
+use crate::num::{Bug, OrBug};
 use crate::storage::Storage;
+use crate::units::{BLOCK, ByteRange};
 
 /// Entries of a directory that are looked at together.
-pub const ENTRIES: u16 = 16;
+pub const ENTRIES: usize = 16;
 const PAGES: usize = 16;
-const PAGE: u64 = 4096;
-
-const _: () = assert!(PAGE_BYTES == 4096);
 
 /// Inodes that are asked for soon.
 pub type Nids = heapless::Vec<Nid, PAGES>;
 
 /// Where pages land on their way into the metadata cache.
+#[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Ahead {
-    #[cfg(feature = "alloc")]
-    memory: super::room::Room,
-    /// Depends on every inode that was touched, so that no touch is left out.
-    touched: u8,
+    memory: Room,
 }
 
+#[cfg(feature = "alloc")]
 impl Ahead {
-    /// Allocates nothing.
+    /// Returns room that is not allocated yet.
     pub fn new() -> Self {
-        Self {
-            #[cfg(feature = "alloc")]
-            memory: super::room::Room::new(PAGES.saturating_mul(PAGE_BYTES)),
-            touched: 0,
-        }
+        Self { memory: Room::new(PAGES * PAGE_BYTES) }
     }
 
-    /// Bytes that it may still allocate.
-    #[cfg(feature = "alloc")]
+    /// Returns the bytes that it may still allocate.
     pub fn reserve_bytes(&self) -> usize {
         self.memory.reserve_bytes()
     }
@@ -50,63 +47,77 @@ impl Ahead {
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Brings these inodes near: into the processor's cache if the image lies in memory, else
     /// their pages into the metadata cache, by one batch.
-    pub fn bring(&mut self, nids: &Nids) {
+    pub fn bring(&mut self, nids: &Nids) -> Result<(), Bug> {
         // More would push out of the cache what it brings, and be read again.
         let most = PAGES.min(self.meta.len() / 2);
-        let bytes = self.sources.first().map_or(0, |source| source.bytes);
+        let image = ByteRange::first(self.sources.first().or_bug()?.bytes);
         let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
         for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
             let Ok(at) = self.superblock.inode_at(*nid) else { continue };
-            if let Some(bytes) = self.view(0, at, 1) {
-                // These loads do not wait for each other, as those of one inode after another do.
-                self.ahead.touched ^= bytes.first().copied().unwrap_or(0);
+            let Some(first) = ByteRange::sized(at, 1) else { continue };
+            if let Some(bytes) = self.view(0, first) {
+                // Keeps the compiler from dropping the load. These do not wait for each other, as
+                // those of one inode after another do.
+                core::hint::black_box(bytes.first());
                 continue;
             }
-            let page = at / PAGE;
-            let whole = page.saturating_add(1).saturating_mul(PAGE) <= bytes;
-            let here = self.meta.peek((Space::Image, page)).is_some();
-            if whole && !here && !pages.contains(&page) && pages.len() < most {
+            let page = BLOCK.whole(at);
+            let whole = BLOCK.times(page).and_then(|at| ByteRange::sized(at, BLOCK.get()));
+            let is_whole = whole.is_some_and(|whole| whole.within(image));
+            let is_here = self.meta.peek((Space::Image, page))?.is_some();
+            if is_whole && !is_here && !pages.contains(&page) && pages.len() < most {
                 // There is room for a page of each inode.
-                let _ = pages.push(page);
+                pages.push(page).ok().or_bug()?;
             }
         }
         pages.sort_unstable();
         // Without memory for them they come one by one.
         #[cfg(feature = "alloc")]
-        self.bring_pages(&pages);
+        self.bring_pages(&pages)?;
+        Ok(())
     }
 
     /// Loads pages of the image; `pages` ascend, and lie in its source.
     #[cfg(feature = "alloc")]
-    fn bring_pages(&mut self, pages: &[u64]) {
+    fn bring_pages(&mut self, pages: &[u64]) -> Result<(), Bug> {
         // One page is read as well when it is asked for.
         if pages.len() < 2 {
-            return;
+            return Ok(());
         }
         let mut extents: heapless::Vec<Extent, PAGES> = heapless::Vec::new();
         for page in pages {
-            let at = page.saturating_mul(PAGE);
+            let at = BLOCK.times(*page).or_bug()?;
+            let page = ByteRange::sized(at, BLOCK.get()).or_bug()?;
             match extents.last_mut() {
-                Some(Extent::Blob { at: before, len, .. }) if before.saturating_add(*len) == at => {
-                    *len = len.saturating_add(PAGE);
+                Some(Extent::Blob { range, .. }) if range.end() == at => {
+                    *range = ByteRange::new(range.start(), page.end()).or_bug()?;
                 }
-                _ => {
-                    let _ = extents.push(Extent::Blob { slot: 0, at, len: PAGE });
-                }
+                _ => extents.push(Extent::Blob { slot: 0, range: page }).ok().or_bug()?,
             }
         }
         let mut memory = core::mem::take(&mut self.ahead.memory);
-        let len = pages.len().saturating_mul(PAGE_BYTES);
-        if let Ok(out) = memory.first(len)
-            && self.fetch(&extents, out).is_ok()
-        {
-            for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
-                let mut taken = self.meta.take((Space::Image, page));
-                taken.bytes.copy_from_slice(bytes);
-                self.meta.put(taken, Some((Space::Image, page)));
-                self.stats.copied(PAGE_BYTES);
-            }
-        }
+        let brought = self.bring_extents(pages, &extents, &mut memory);
         self.ahead.memory = memory;
+        brought
+    }
+
+    #[cfg(feature = "alloc")]
+    fn bring_extents(
+        &mut self,
+        pages: &[u64],
+        extents: &[Extent],
+        memory: &mut Room,
+    ) -> Result<(), Bug> {
+        let out = memory.first(pages.len().checked_mul(PAGE_BYTES).or_bug()?)?;
+        if self.fetch(extents, out).is_err() {
+            return Ok(());
+        }
+        for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
+            let mut taken = self.meta.take((Space::Image, page))?;
+            taken.bytes.copy_from_slice(bytes);
+            self.meta.put(taken, Some((Space::Image, page)))?;
+            self.stats.copied(PAGE_BYTES);
+        }
+        Ok(())
     }
 }

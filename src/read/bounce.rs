@@ -22,7 +22,7 @@ pub struct Bounce {
 }
 
 impl Bounce {
-    /// Allocates nothing.
+    /// Returns the buffers, none of them allocated.
     pub fn new() -> Self {
         Self {
             #[cfg(feature = "alloc")]
@@ -32,13 +32,13 @@ impl Bounce {
         }
     }
 
-    /// Bytes that it may still allocate.
+    /// Returns the bytes that it may still allocate.
     #[cfg(feature = "alloc")]
     pub fn reserve_bytes(&self) -> usize {
         self.memory.reserve_bytes()
     }
 
-    /// How many there are.
+    /// Returns how many there are.
     pub fn len(&self) -> usize {
         COUNT
     }

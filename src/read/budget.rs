@@ -3,7 +3,8 @@
 //! Always: what is allocated for one mount stays below the sum of these, whatever the image says;
 //! an image that needs more is refused when it is mounted.
 
-/// Limits of memory, in bytes.
+/// Limits of memory, in bytes. One of more than a sixteenth of the address space
+/// stands for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
     /// Metadata that is kept. Allocated page by page as it is read; at least 16 KiB.
@@ -22,6 +23,19 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Returns the limits, each at most a sixteenth of the address space, so that sums of them
+    /// and of the tables that come with them fit.
+    pub(super) fn bounded(&self) -> Self {
+        let bound = |bytes: usize| bytes.min(usize::MAX >> 4);
+        Self {
+            metadata_bytes: bound(self.metadata_bytes),
+            decoded_bytes: bound(self.decoded_bytes),
+            decoder_bytes: bound(self.decoder_bytes),
+            block_bytes: bound(self.block_bytes),
+            stream_bytes: bound(self.stream_bytes),
+        }
+    }
+
     /// For a machine with a lot of memory.
     pub const LARGE: Self = Self {
         metadata_bytes: 8 << 20,

@@ -8,6 +8,7 @@ use super::inner::Inner;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
 use crate::error::{Error, PathError};
+use crate::num::OrBug;
 use crate::storage::Storage;
 
 /// Longest name in bytes.
@@ -96,8 +97,7 @@ impl DirCursor {
     fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Inner<S, L>) -> ahead::Nids {
         let Ok(bytes) = inner.dir_block(&self.dir, self.block) else { return ahead::Nids::new() };
         let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block).ok();
-        let next = self.entry..self.entry.saturating_add(ahead::ENTRIES);
-        next.map_while(|entry| block?.target(entry)).collect()
+        (self.entry..).take(ahead::ENTRIES).map_while(|entry| block?.target(entry)).collect()
     }
 
     /// Writes the next entry to `entry`; false at the end. Brings inodes near if they are
@@ -114,15 +114,15 @@ impl DirCursor {
         let mut last = None;
         // Every round takes an entry or goes on to the next block.
         while self.block < blocks {
-            if wanted && self.entry.is_multiple_of(ahead::ENTRIES) {
+            if wanted && usize::from(self.entry).is_multiple_of(ahead::ENTRIES) {
                 let nids = self.coming(inner);
-                inner.bring(&nids);
+                inner.bring(&nids)?;
             }
             let bytes = inner.dir_block(&self.dir, self.block)?;
             let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block)?;
             if self.entry >= block.len() {
                 last = heapless::Vec::<u8, NAME_BYTES_MAX>::from_slice(block.last_name()?).ok();
-                self.block = self.block.saturating_add(1);
+                self.block = self.block.checked_add(1).or_bug()?;
                 self.entry = 0;
                 continue;
             }
@@ -135,7 +135,8 @@ impl DirCursor {
                 return Err(self.out_of_order(self.block, self.entry));
             }
             last = None;
-            self.entry = self.entry.saturating_add(1);
+            // Below the number of entries of the block.
+            self.entry = self.entry.checked_add(1).or_bug()?;
             if found.name == b"." || found.name == b".." {
                 continue;
             }

@@ -5,14 +5,14 @@
 //! source; what came from a source is offered to the layer while the rest is still in flight.
 
 use super::bounce::Bounce;
-use super::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Piece, Source, cut};
+use super::pieces::{BLOCK_SHIFT, Extent, Origin, Piece, Source, cut};
 use super::stats::Stats;
 use crate::cache::{Layer, Ticket, Why};
 use crate::error::Error;
 use crate::num::{OrBug, wide};
 use crate::storage::{Lent, Storage, Transfer};
 use crate::trace;
-use crate::units::Fill;
+use crate::units::{BLOCK, Fill, count};
 
 /// Requests of one batch at most. A read that needs more is several batches.
 pub const BATCH_MAX: usize = 128;
@@ -79,10 +79,9 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
     }
 
     fn prepare(&mut self, extent: &Extent) {
-        let Extent::Blob { slot, at, len } = *extent else { return };
+        let Extent::Blob { slot, range } = *extent else { return };
         if let Some(blob) = self.source(slot).and_then(|source| source.blob) {
-            let end = at.saturating_add(len).div_ceil(BLOCK);
-            self.layer.prepare(self.storage, blob, at / BLOCK..end, Why::Read);
+            self.layer.prepare(self.storage, blob, BLOCK.numbers(range), Why::Read);
         }
     }
 
@@ -104,7 +103,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                         staged.and_then(|staged| staged.get(piece.skip..)?.get(..target.len()));
                     // What was staged stays so until `progress`, which is not called in between.
                     target.copy_from_slice(bytes.or_bug()?);
-                    self.stats.joins = self.stats.joins.saturating_add(1);
+                    count(&mut self.stats.joins, 1);
                     self.stats.copied(target.len());
                     continue;
                 }
@@ -203,14 +202,12 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         }
         let mut is_left = false;
         self.submit(pieces, transfers, routes);
-        self.stats.batches = self.stats.batches.saturating_add(1);
+        count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
             let piece = pieces.get_mut(route.piece).or_bug()?;
-            let len = wide(transfer.len());
             match (route.ticket, transfer.outcome(), route.state) {
                 (Some(_), Ok(()), State::Right) => {
-                    self.stats.hits = self.stats.hits.saturating_add(1);
-                    self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(len);
+                    self.stats.hit(transfer.len());
                 }
                 (Some(ticket), outcome, state) => {
                     match (&transfer.lent, state) {
@@ -227,8 +224,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                     continue;
                 }
                 (_, Ok(()), _) => {
-                    self.stats.fetches = self.stats.fetches.saturating_add(1);
-                    self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(len);
+                    self.stats.fetched(1, transfer.len());
                 }
                 (_, Err(error), _) => return Err(Error::Io(error)),
             }

@@ -10,6 +10,7 @@ use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, wide};
 use crate::storage::Storage;
 use crate::trace;
+use crate::units::{ByteRange, count};
 use embedded_io::SeekFrom;
 
 /// An open regular file with a position.
@@ -38,16 +39,17 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
     /// Fills `out` with the bytes from `offset` on, and returns how many there were: fewer than
     /// `out.len()` only at the end of the file. Aligned reads land by DMA in `out`.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
-        let len = clip(self.inode.size.saturating_sub(offset), out.len());
+        let left = ByteRange::first(self.inode.size).skip(offset).len();
+        let len = clip(left, out.len());
         let out = out.get_mut(..len).or_bug()?;
         trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid.0, len, offset);
         let mut inner = self.root.lock();
-        inner.stats.reads = inner.stats.reads.saturating_add(1);
+        count(&mut inner.stats.reads, 1);
         inner.data(&self.inode, offset, out)?;
         if inner.stats.first_byte_ns == 0 {
             inner.stats.first_byte_ns = inner.storage.now_ns();
         }
-        inner.stats.asked_bytes = inner.stats.asked_bytes.saturating_add(wide(len));
+        count(&mut inner.stats.asked_bytes, wide(len));
         Ok(len)
     }
 }

@@ -3,6 +3,7 @@
 //! Always: a read fills its whole buffer with the file's bytes or fails; every loop over disk
 //! data is bounded by the sizes that the inode was checked for.
 
+#[cfg(feature = "alloc")]
 use super::ahead::Ahead;
 #[cfg(feature = "alloc")]
 use super::blocks::Blocks;
@@ -13,7 +14,7 @@ use super::decoded::Decoding;
 use super::fetch::Fetch;
 use super::meta::MetaCache;
 use super::pieces::{BLOCK, Extent, Source};
-use super::plan::Plan;
+use super::plan::{Plan, in_tail};
 use super::stats::Stats;
 #[cfg(feature = "alloc")]
 use super::stream::{Pool, Prefetch};
@@ -23,9 +24,9 @@ use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
 use crate::error::Error;
-use crate::num::{OrBug, wide};
+use crate::num::{Bug, OrBug, wide};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{ByteRange, Fill, Pow2};
+use crate::units::{ByteRange, Fill, Pow2, count};
 
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
@@ -59,6 +60,7 @@ pub struct Inner<S, L> {
     pub sources: Sources,
     pub meta: MetaCache,
     pub bounce: Bounce,
+    #[cfg(feature = "alloc")]
     pub ahead: Ahead,
     /// One directory block, once one did not lie in a page, and which one it is.
     pub dir: DirMemory,
@@ -121,8 +123,18 @@ pub fn sources<S: Storage, L: Layer<S>>(
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    pub fn new(storage: S, layer: L, sources: Sources, image: &Image, budget: &Budget) -> Self {
-        Self {
+    /// Returns the state of a mount before the first read.
+    ///
+    /// # Errors
+    /// Unsupported when decoding the image's algorithms needs more memory than the budget has.
+    pub fn new(
+        storage: S,
+        layer: L,
+        sources: Sources,
+        image: &Image,
+        budget: &Budget,
+    ) -> Result<Self, Error> {
+        Ok(Self {
             storage,
             layer,
             superblock: image.superblock,
@@ -131,6 +143,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             sources,
             meta: MetaCache::new(budget.metadata_bytes),
             bounce: Bounce::new(),
+            #[cfg(feature = "alloc")]
             ahead: Ahead::new(),
             dir: super::meta::empty(),
             dir_is: None,
@@ -140,7 +153,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             #[cfg(feature = "alloc")]
             blocks: Blocks::new(budget.block_bytes),
             #[cfg(feature = "alloc")]
-            decoding: Decoding::new(budget),
+            decoding: Decoding::new(budget, &image.superblock)?,
             #[cfg(feature = "alloc")]
             pool: Pool::new(budget.stream_bytes),
             #[cfg(feature = "alloc")]
@@ -151,12 +164,31 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             prefetch: Prefetch::default(),
             #[cfg(feature = "alloc")]
             prefetch_on: None,
-        }
+        })
+    }
+
+    /// Returns the most bytes that reads may still allocate; for metadata and decoding, may allocate
+    /// at all.
+    pub fn reserve_bytes(&self) -> usize {
+        #[cfg(feature = "alloc")]
+        let parts = [
+            self.meta.bytes(),
+            if self.dir.is_empty() { self.superblock.block_size.bytes_usize() } else { 0 },
+            self.decoding.bytes(),
+            self.blocks.reserve_bytes(),
+            self.pool.reserve_bytes(),
+            self.bounce.reserve_bytes(),
+            self.ahead.reserve_bytes(),
+        ];
+        #[cfg(not(feature = "alloc"))]
+        let parts: [usize; 0] = [];
+        // Each is within its part of the budget.
+        parts.into_iter().sum()
     }
 
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.
     pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        if self.copy_viewed(extents, out) {
+        if self.copy_viewed(extents, out)? {
             return Ok(());
         }
         #[cfg(feature = "alloc")]
@@ -179,149 +211,138 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         result
     }
 
-    /// Bytes of a slot that lie in memory.
-    pub fn view(&self, slot: u16, at: u64, len: usize) -> Option<&[u8]> {
+    /// Returns the bytes of a slot if they lie in memory.
+    pub fn view(&self, slot: u16, range: ByteRange) -> Option<&[u8]> {
         let source = self.sources.get(usize::from(slot))?;
-        let all = ByteRange::sized(at, wide(len))?;
-        if all.end() > source.bytes {
+        if range.end() > source.bytes {
             return None;
         }
-        self.storage.view(source.device, source.base.checked_add(at)?, len)
+        let (device, at) = source.at(range.start()).ok()?;
+        self.storage.view(device, at, usize::try_from(range.len()).ok()?)
     }
 
-    /// As [`Inner::fetch`] if all the extents lie in memory; false, and `out` is anything, if not.
-    fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> bool {
-        let (mut out, mut copied, mut transfers) = (Fill::new(out), 0_usize, 0_u64);
+    /// As [`Inner::fetch`] if all the extents lie in memory. Returns false, and leaves anything in
+    /// `out`, if not.
+    fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
+        let mut out = Fill::new(out);
+        let (mut transfers, mut copied) = (0, 0_usize);
         for extent in extents {
-            let Ok(front) = out.next(extent.len()) else { return false };
+            let front = out.next(extent.len())?;
             match *extent {
                 Extent::Hole(_) => front.fill(0),
-                Extent::Blob { slot, at, .. } => {
-                    let Some(bytes) = self.view(slot, at, front.len()) else { return false };
+                Extent::Blob { slot, range } => {
+                    let Some(bytes) = self.view(slot, range) else { return Ok(false) };
                     front.copy_from_slice(bytes);
-                    copied = copied.saturating_add(front.len());
-                    transfers = transfers.saturating_add(1);
+                    copied = copied.checked_add(front.len()).or_bug()?;
+                    count(&mut transfers, 1);
                 }
             }
         }
-        if out.finish().is_err() {
-            return false;
-        }
-        self.viewed(copied, transfers);
-        true
+        out.finish()?;
+        self.viewed(transfers, copied);
+        Ok(true)
     }
 
     /// Counts bytes that were taken from memory.
-    pub fn viewed(&mut self, bytes: usize, transfers: u64) {
+    pub fn viewed(&mut self, transfers: u64, bytes: usize) {
         self.stats.copied(bytes);
-        self.stats.fetches = self.stats.fetches.saturating_add(transfers);
-        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(wide(bytes));
+        self.stats.fetched(transfers, bytes);
     }
 
-    /// Reads bytes of an inode's data; `offset + out.len()` is at most its size.
+    /// Fills `out` with the bytes of an inode's data from `offset` on; `offset + out.len()` is at
+    /// most its size.
     pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let mut offset = offset;
-        let mut rest = out;
-        while !rest.is_empty() {
-            let len = self.data_here(inode, offset, rest)?;
-            if len == 0 {
+        let mut rest = ByteRange::sized(offset, wide(out.len())).or_bug()?;
+        let mut out = Fill::new(out);
+        while let Some(want) = rest.non_empty() {
+            rest = self.data_here(inode, want, &mut out)?;
+            if rest == want {
                 return Err(Error::bug());
             }
-            rest = rest.get_mut(len..).or_bug()?;
-            offset = offset.checked_add(wide(len)).or_bug()?;
         }
-        Ok(())
+        Ok(out.finish()?)
     }
 
-    /// Reads the next bytes of an inode's data, at least one and at most `out.len()`. Returns how
-    /// many.
-    fn data_here(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
-        let all = out.len();
-        match inode.layout {
-            Layout::Compressed(_) => return self.decoded(inode, offset, out).map(|()| all),
-            Layout::Inline { tail, .. } => {
-                let body = inode.size.saturating_sub(tail.len);
-                if let Some(into) = offset.checked_sub(body) {
-                    let at = tail.at.checked_add(into).or_bug()?;
-                    return self.meta(inode.nid.space(), at, out).map(|()| all);
-                }
-            }
-            _ => {}
-        }
-        #[cfg(feature = "alloc")]
-        if self.reads_small(all) {
-            return self.read_small(inode, offset, out);
-        }
-        let mut plan = Plan::new();
-        self.plan(inode, offset, wide(all), &mut plan)?;
-        let front = Fill::new(out).next(plan.bytes())?;
-        self.fetch(plan.extents(), front)?;
-        Ok(front.len())
-    }
-
-    /// Plans at least a byte and at most `want` bytes of uncompressed data from `offset` on.
-    pub fn plan(
+    /// Reads the first bytes of `want`, at least one, of an inode's data to the next bytes of `out`.
+    /// Returns the rest of `want`.
+    fn data_here(
         &mut self,
         inode: &Inode,
-        offset: u64,
-        want: u64,
-        plan: &mut Plan,
-    ) -> Result<(), Error> {
+        want: ByteRange,
+        out: &mut Fill<'_>,
+    ) -> Result<ByteRange, Error> {
+        let none = want.skip(want.len());
+        if let Layout::Compressed(_) = inode.layout {
+            self.decoded(inode, want, out.next(want.len())?)?;
+            return Ok(none);
+        }
+        if let Some(at) = in_tail(inode, want.start())? {
+            self.meta(inode.nid.space(), at, out.next(want.len())?)?;
+            return Ok(none);
+        }
+        #[cfg(feature = "alloc")]
+        if self.reads_small(want) {
+            return self.read_small(inode, want, out);
+        }
+        let mut plan = Plan::new();
+        self.plan(inode, want, &mut plan)?;
+        self.fetch(plan.extents(), out.next(plan.bytes())?)?;
+        Ok(want.skip(plan.bytes()))
+    }
+
+    /// Plans the first bytes of `want`, at least one, of an inode's uncompressed data.
+    pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Error> {
+        let (superblock, devices) = (&self.superblock, &self.devices);
         match inode.layout {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
-                plan.push_hole(want);
+                plan.push_hole(want)?;
             }
             Layout::Plain { start: Some(start) } => {
-                plan.push_blocks(&self.superblock, &self.devices, 0, start, offset, want)?;
+                plan.push_blocks(superblock, devices, (0, start), want)?;
             }
             Layout::Inline { start, tail } => {
-                let body = inode.size.saturating_sub(tail.len);
-                let want = want.min(body.saturating_sub(offset));
-                plan.push_blocks(&self.superblock, &self.devices, 0, start, offset, want)?;
+                let body = inode.size.checked_sub(tail.len).or_bug()?;
+                let want = want.take(body.checked_sub(want.start()).or_bug()?);
+                plan.push_blocks(superblock, devices, (0, start), want)?;
             }
-            Layout::Chunked(map) => {
-                self.plan_chunks(inode.nid.space(), &map, offset, want, plan)?;
-            }
+            Layout::Chunked(map) => self.plan_chunks(inode.nid.space(), &map, want, plan)?,
         }
-        if plan.bytes() == 0 || plan.bytes() > want { Err(Error::bug()) } else { Ok(()) }
+        if plan.bytes() == 0 || plan.bytes() > want.len() { Err(Error::bug()) } else { Ok(()) }
     }
 
     fn plan_chunks(
         &mut self,
         space: Space,
         map: &ChunkMap,
-        offset: u64,
-        want: u64,
+        want: ByteRange,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let chunk_bytes = 1u64.checked_shl(map.chunk_bits).or_bug()?;
+        let chunk_size = Pow2::from_bits(map.chunk_bits).or_bug()?;
         let mut raw = [0; MAP_BYTES];
-        let per_read = wide(MAP_BYTES.checked_div(map.entry.bytes_usize()).or_bug()?);
-        let mut chunk = map.chunk_of(offset);
-        let mut skip = offset & chunk_bytes.wrapping_sub(1);
-        let last = map.chunk_of(offset.saturating_add(want).saturating_sub(1));
-        while chunk <= last {
-            let count = per_read.min(last.saturating_sub(chunk).saturating_add(1));
-            let first = map.entry_at(chunk)?;
-            let len = count.checked_mul(first.len).or_bug()?;
-            let entries = Fill::new(&mut raw).next(len)?;
-            self.meta(space, first.at, entries)?;
-            for entry in entries.chunks_exact(map.entry.bytes_usize()) {
+        let mut rest = want;
+        // Each round takes at least a chunk.
+        while let Some(here) = rest.non_empty() {
+            let chunks = chunk_size.numbers(here);
+            let span = map.entries(chunks.clone(), wide(MAP_BYTES))?;
+            let entries = Fill::new(&mut raw).next(span.len)?;
+            self.meta(space, span.at, entries)?;
+            for (chunk, entry) in chunks.zip(entries.chunks_exact(map.entry.bytes_usize())) {
+                let part = chunk_size.front(rest);
+                let skip = chunk_size.offset(part.start());
+                let inside = ByteRange::sized(skip, part.len()).or_bug()?;
                 let target = map.parse(chunk, entry)?;
-                let len = chunk_bytes.saturating_sub(skip).min(want.saturating_sub(plan.bytes()));
-                let added = plan.push_chunk(&self.superblock, &self.devices, target, skip, len)?;
-                if added < len {
+                let left = plan.push_chunk(&self.superblock, &self.devices, target, inside)?;
+                if !left.is_empty() {
                     return Ok(());
                 }
-                skip = 0;
-                chunk = chunk.saturating_add(1);
+                rest = rest.skip(part.len());
             }
         }
         Ok(())
     }
 
-    /// Device and byte offset of the source of byte `offset` of a file; of encoded bytes, where
-    /// they begin.
+    /// Returns device and byte offset of the source of byte `offset` of a file; of encoded bytes,
+    /// where they begin.
     pub fn source_of(
         &mut self,
         inode: &Inode,
@@ -330,23 +351,24 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if offset >= inode.size {
             return Ok(None);
         }
-        let mut plan = Plan::new();
-        match inode.layout {
-            Layout::Compressed(_) => return self.encoded_source(inode, offset),
-            Layout::Inline { tail, .. } if offset >= inode.size.saturating_sub(tail.len) => {
-                let body = inode.size.saturating_sub(tail.len);
-                let at = offset.checked_sub(body).and_then(|into| tail.at.checked_add(into));
-                return self.meta_source(inode.nid.space(), at.or_bug()?);
-            }
-            _ => self.plan(inode, offset, 1, &mut plan)?,
+        if let Layout::Compressed(_) = inode.layout {
+            return self.encoded_source(inode, offset);
         }
+        if let Some(at) = in_tail(inode, offset)? {
+            return self.meta_source(inode.nid.space(), at);
+        }
+        let mut plan = Plan::new();
+        self.plan(inode, ByteRange::sized(offset, 1).or_bug()?, &mut plan)?;
         Ok(self.place(plan.extents()))
     }
 
-    /// The source of a byte of metadata.
+    /// Returns device and byte offset of the source of a byte of metadata.
     pub fn meta_source(&mut self, space: Space, at: u64) -> Result<Option<(DeviceId, u64)>, Error> {
         match space {
-            Space::Image => Ok(self.place(&[Extent::Blob { slot: 0, at, len: 1 }])),
+            Space::Image => {
+                let range = ByteRange::sized(at, 1).or_bug()?;
+                Ok(self.place(&[Extent::Blob { slot: 0, range }]))
+            }
             Space::Metabox => {
                 let metabox = self.metabox()?;
                 self.source_of(&metabox, at)
@@ -354,22 +376,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Where the first of the extents lies; `None` for a hole.
+    /// Returns device and byte offset of the first of the extents; `None` for a hole.
     pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
-        let Some(Extent::Blob { slot, at, .. }) = extents.first() else { return None };
+        let Some(Extent::Blob { slot, range }) = extents.first() else { return None };
         let source = self.sources.get(usize::from(*slot))?;
-        source.at(*at).ok()
+        source.at(range.start()).ok()
     }
 }
 
 /// Without memory to decode in, compressed files are refused.
 #[cfg(not(feature = "alloc"))]
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    pub fn decoding_bytes(&self) -> Result<usize, Error> {
-        Ok(0)
-    }
-
-    fn decoded(&mut self, inode: &Inode, _: u64, _: &mut [u8]) -> Result<(), Error> {
+    fn decoded(&mut self, inode: &Inode, _: ByteRange, _: &mut [u8]) -> Result<(), Error> {
         Err(crate::erofs::Unsupported::Compressed { nid: inode.nid }.into())
     }
 

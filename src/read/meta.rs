@@ -1,12 +1,14 @@
 //! The metadata cache: some 4 KiB pages of the image and of the metabox in memory.
 //!
-//! Always: bounded; a page holds the bytes of its space, zero-filled behind the space's end.
+//! Always: bounded; a page holds the bytes of its space, zero-filled after the space's end.
 
 use crate::erofs::Space;
+use crate::num::{Bug, OrBug, clip, wide};
+use crate::units::count;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
-/// Pages that one page number may be in: a lookup compares so many numbers.
+/// Pages that one page number may be in: a lookup compares this many numbers.
 const WAYS: usize = 4;
 
 #[cfg(feature = "alloc")]
@@ -15,9 +17,9 @@ type Memory = alloc::boxed::Box<[u8]>;
 type Memory = [u8; PAGE_BYTES];
 
 #[cfg(feature = "alloc")]
-type Pages = alloc::vec::Vec<Page>;
+type Sets = alloc::vec::Vec<Set>;
 #[cfg(not(feature = "alloc"))]
-type Pages = heapless::Vec<Page, WAYS>;
+type Sets = heapless::Vec<Set, 1>;
 
 #[cfg(feature = "alloc")]
 fn memory() -> Memory {
@@ -28,134 +30,134 @@ fn memory() -> Memory {
     [0; PAGE_BYTES]
 }
 
-/// Which page of which space.
+/// A space, and the number of a page in it.
 pub type PageNumber = (Space, u64);
 
 #[derive(Debug)]
 struct Page {
     /// `None` while it holds none.
     number: Option<PageNumber>,
-    /// When it was used last, in uses of the cache.
+    /// The count of uses when it was used last.
     used: u64,
     bytes: Memory,
 }
 
-/// The pages, in sets of [`WAYS`], each with its least recently used page as the next to go.
+/// The pages that a page number may be in.
+type Set = [Page; WAYS];
+
+/// The pages, in a power of two of sets, each with its least recently used page as the next to go.
 #[derive(Debug)]
 pub struct MetaCache {
-    pages: Pages,
+    sets: Sets,
     uses: u64,
+}
+
+/// The place of a page in the cache.
+#[derive(Clone, Copy, Debug)]
+pub struct PagePlace {
+    set: usize,
+    way: usize,
 }
 
 /// A page that was taken out to be filled.
 #[derive(Debug)]
 pub struct Taken {
-    at: usize,
+    place: PagePlace,
     pub bytes: Memory,
 }
 
 impl MetaCache {
-    /// For pages of at least `bytes` bytes together, at least one set. Each is allocated when it is
-    /// used first.
+    /// Returns a cache for pages of at least `bytes` bytes together, at least one set. Each page is
+    /// allocated when it is used first.
     pub fn new(bytes: usize) -> Self {
         let sets = if cfg!(feature = "alloc") {
             bytes.div_ceil(PAGE_BYTES * WAYS).max(1).next_power_of_two()
         } else {
             1
         };
-        let pages = (0..sets.saturating_mul(WAYS))
-            .map(|_| Page { number: None, used: 0, bytes: empty() })
-            .collect();
-        Self { pages, uses: 0 }
+        let page = |_| Page { number: None, used: 0, bytes: empty() };
+        let sets = (0..sets).map(|_| core::array::from_fn(page)).collect();
+        Self { sets, uses: 0 }
     }
 
-    /// How many pages it keeps.
+    /// Returns the number of pages that it keeps.
     pub fn len(&self) -> usize {
-        self.pages.len()
+        self.sets.as_flattened().len()
     }
 
-    /// What all pages take, in bytes.
+    /// Returns the bytes of all pages, each allocated when it is used first.
+    #[cfg(feature = "alloc")]
+    #[expect(clippy::arithmetic_side_effects, reason = "at most twice the budget")]
     pub fn bytes(&self) -> usize {
-        if cfg!(feature = "alloc") { self.pages.len().saturating_mul(PAGE_BYTES) } else { 0 }
+        self.len() * PAGE_BYTES
     }
 
-    /// Where the set of a page begins.
-    fn set(&self, (space, page): PageNumber) -> usize {
+    /// Returns the set of a page.
+    fn set(&self, (space, page): PageNumber) -> Result<usize, Bug> {
         // Pages side by side are in sets side by side; the two spaces begin apart.
         let spread = match space {
             Space::Image => page,
             Space::Metabox => !page,
         };
-        let sets = self.pages.len() / WAYS;
-        let mask = u64::try_from(sets).unwrap_or(1).saturating_sub(1);
-        usize::try_from(spread & mask).unwrap_or(0).saturating_mul(WAYS)
+        let mask = self.sets.len().checked_sub(1).or_bug()?;
+        Ok(clip(spread & wide(mask), mask))
     }
 
-    fn ways(&mut self, number: PageNumber) -> &mut [Page] {
-        let start = self.set(number);
-        self.pages.get_mut(start..start.saturating_add(WAYS)).unwrap_or_default()
+    /// Returns the place of a page if it is here. That is no use of the page.
+    pub fn peek(&self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
+        let set = self.set(number)?;
+        let pages = self.sets.get(set).or_bug()?;
+        let way = pages.iter().position(|page| page.number == Some(number));
+        Ok(way.map(|way| PagePlace { set, way }))
     }
 
-    /// As [`MetaCache::find`], but no use of the page.
-    pub fn peek(&self, number: PageNumber) -> Option<usize> {
-        let start = self.set(number);
-        let ways = self.pages.get(start..start.saturating_add(WAYS))?;
-        ways.iter().position(|page| page.number == Some(number))
+    /// Returns the place of a page if it is here.
+    pub fn find(&mut self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
+        count(&mut self.uses, 1);
+        let set = self.set(number)?;
+        let pages = self.sets.get_mut(set).or_bug()?;
+        let found = pages.iter_mut().enumerate().find(|(_, page)| page.number == Some(number));
+        Ok(found.map(|(way, page)| {
+            page.used = self.uses;
+            PagePlace { set, way }
+        }))
     }
 
-    /// Where a page is kept, if it is here.
-    pub fn find(&mut self, number: PageNumber) -> Option<usize> {
-        self.uses = self.uses.saturating_add(1);
-        let (uses, start) = (self.uses, self.set(number));
-        let ways = self.ways(number);
-        let way = ways.iter().position(|page| page.number == Some(number))?;
-        if let Some(page) = ways.get_mut(way) {
-            page.used = uses;
-        }
-        Some(start.saturating_add(way))
+    /// Returns the bytes of the page at a place that [`MetaCache::find`] or [`MetaCache::put`]
+    /// returned.
+    pub fn bytes_of(&self, place: PagePlace) -> Result<&[u8], Bug> {
+        let page = self.sets.get(place.set).and_then(|set| set.get(place.way)).or_bug()?;
+        Ok(&page.bytes)
     }
 
-    /// The bytes of the page that is kept there.
-    pub fn bytes_of(&self, index: usize) -> Option<&[u8]> {
-        self.pages.get(index).map(|page| page.bytes.as_ref())
-    }
-
-    /// The memory of the page that has to go for page `number`, which is nobody's until
+    /// Takes the memory of the page that has to go for page `number`. It is no page's until
     /// [`MetaCache::put`].
-    pub fn take(&mut self, number: PageNumber) -> Taken {
-        let start = self.set(number);
-        let ways = self.ways(number);
-        let least = (0..).zip(ways.iter()).min_by_key(|(_, page)| page.used);
-        let way: usize = least.map_or(0, |(way, _)| way);
-        let bytes = match ways.get_mut(way) {
-            Some(page) => {
-                page.number = None;
-                // Not the next to go while it is away: filling it may need other pages.
-                page.used = u64::MAX;
-                core::mem::replace(&mut page.bytes, empty())
-            }
-            None => empty(),
-        };
+    pub fn take(&mut self, number: PageNumber) -> Result<Taken, Bug> {
+        let set = self.set(number)?;
+        let pages = self.sets.get_mut(set).or_bug()?;
+        let least = pages.iter_mut().enumerate().min_by_key(|(_, page)| page.used);
+        let (way, page) = least.or_bug()?;
+        page.number = None;
+        // Not the next to go while it is away: filling it may need other pages.
+        page.used = u64::MAX;
+        let bytes = core::mem::replace(&mut page.bytes, empty());
         let bytes = if bytes.is_empty() { memory() } else { bytes };
-        Taken { at: start.saturating_add(way), bytes }
+        Ok(Taken { place: PagePlace { set, way }, bytes })
     }
 
-    /// Gives a page back: as page `number`, or as none. Returns where it is kept.
-    pub fn put(&mut self, taken: Taken, number: Option<PageNumber>) -> usize {
-        let at = taken.at;
-        self.uses = self.uses.saturating_add(1);
-        if let Some(page) = self.pages.get_mut(taken.at) {
-            *page = Page {
-                number,
-                used: if number.is_some() { self.uses } else { 0 },
-                bytes: taken.bytes,
-            };
-        }
-        at
+    /// Gives a page back: as page `number`, or as none. Returns its place.
+    pub fn put(&mut self, taken: Taken, number: Option<PageNumber>) -> Result<PagePlace, Bug> {
+        let Taken { place, bytes } = taken;
+        count(&mut self.uses, 1);
+        let set = self.sets.get_mut(place.set);
+        let page = set.and_then(|set| set.get_mut(place.way)).or_bug()?;
+        let used = if number.is_some() { self.uses } else { 0 };
+        *page = Page { number, used, bytes };
+        Ok(place)
     }
 }
 
-/// What stands in for memory that was taken.
+/// Returns what stands in for memory that was taken.
 #[cfg(feature = "alloc")]
 pub fn empty() -> Memory {
     alloc::boxed::Box::default()
@@ -166,18 +168,19 @@ pub fn empty() -> Memory {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 mod tests {
     use super::*;
 
     fn get(cache: &mut MetaCache, number: PageNumber) -> Option<u8> {
-        let index = cache.find(number)?;
-        cache.bytes_of(index)?.first().copied()
+        let place = cache.find(number).unwrap()?;
+        cache.bytes_of(place).unwrap().first().copied()
     }
 
     fn fill(cache: &mut MetaCache, number: PageNumber, byte: u8) {
-        let mut taken = cache.take(number);
+        let mut taken = cache.take(number).unwrap();
         taken.bytes.fill(byte);
-        cache.put(taken, Some(number));
+        cache.put(taken, Some(number)).unwrap();
     }
 
     #[test]
@@ -205,12 +208,12 @@ mod tests {
     #[test]
     fn page_that_is_away_is_neither_found_nor_taken_twice() {
         let mut cache = MetaCache::new(PAGE_BYTES);
-        let away = cache.take((Space::Image, 1));
+        let away = cache.take((Space::Image, 1)).unwrap();
         for page in 2..9 {
             fill(&mut cache, (Space::Image, page), 3);
         }
         assert!(get(&mut cache, (Space::Image, 1)).is_none());
-        cache.put(away, None);
+        cache.put(away, None).unwrap();
         assert!(get(&mut cache, (Space::Image, 1)).is_none());
         assert!(get(&mut cache, (Space::Image, 8)).is_some());
     }

@@ -74,6 +74,7 @@ use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{FileKind, Incompat, Inode, Nid, Superblock};
 use crate::error::{Error, PathError};
+use crate::num::clip64;
 #[cfg(feature = "alloc")]
 use crate::storage::Background;
 use crate::storage::{DeviceId, Storage};
@@ -81,7 +82,8 @@ use inner::Inner;
 
 /// For how many bytes of directories a byte of a device may stand, where data is packed.
 /// Entries differ in their inodes' numbers and in their names: no tool comes near.
-pub const PACKED_FACTOR: u64 = 256;
+pub const PACKED_FACTOR: u64 = 1 << PACKED_BITS;
+const PACKED_BITS: u32 = 8;
 
 /// On the heap where there is one, because a mount is moved about and its tables are long.
 #[cfg(feature = "alloc")]
@@ -119,40 +121,27 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ) -> Result<Self, Error> {
         let mut layer = layer;
         let sources = inner::sources(&storage, &mut layer, image, parts)?;
-        let inner = Inner::new(storage, layer, sources, image, budget);
+        let inner = Inner::new(storage, layer, sources, image, &budget.bounded())?;
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);
         let mut inner = inner;
-        inner.decoding_bytes()?;
         inner.root()?;
         Ok(Self { inner: spin::Mutex::new(inner) })
     }
 
-    /// The most bytes that reads may allocate after the mount, for metadata, decoders and decoded
-    /// bytes; none without `alloc`.
+    /// Returns the most bytes that reads may allocate after the mount, for metadata, decoders and
+    /// decoded bytes; none without `alloc`.
     pub fn reserve_bytes(&self) -> usize {
-        let inner = self.lock();
-        let decoding = inner.decoding_bytes().unwrap_or(0);
-        #[cfg(feature = "alloc")]
-        let decoding = decoding
-            .saturating_add(inner.pool.reserve_bytes())
-            .saturating_add(inner.blocks.reserve_bytes())
-            .saturating_add(inner.bounce.reserve_bytes())
-            .saturating_add(inner.ahead.reserve_bytes())
-            .saturating_add(
-                inner.superblock.block_size.bytes_usize().saturating_sub(inner.dir.len()),
-            );
-        decoding.saturating_add(inner.meta.bytes())
+        self.lock().reserve_bytes()
     }
 
-    /// The most bytes that the directories of an image have together: as many as its devices, or
-    /// [`PACKED_FACTOR`] times as many where the image has features that pack data.
+    /// Returns the most bytes that the directories of an image have together: as many as its
+    /// devices, or [`PACKED_FACTOR`] times as many where the image has features that pack data.
     pub fn directory_bytes_max(&self) -> u64 {
         let inner = self.lock();
-        let devices =
-            inner.sources.iter().fold(0_u64, |sum, source| sum.saturating_add(source.bytes));
+        let devices: u128 = inner.sources.iter().map(|source| u128::from(source.bytes)).sum();
         let packed = inner.superblock.incompat.without(Incompat::UNPACKED);
-        devices.saturating_mul(if packed.is_empty() { 1 } else { PACKED_FACTOR })
+        clip64(if packed.is_empty() { devices } else { devices << PACKED_BITS })
     }
 
     fn lock(&self) -> spin::MutexGuard<'_, Held<Inner<S, L>>> {
@@ -233,8 +222,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         if inode.kind != FileKind::Symlink {
             return Err(PathError::NotASymlink.into());
         }
-        let len = usize::try_from(inode.size).unwrap_or(usize::MAX);
-        let target = out.get_mut(..len).ok_or(PathError::BufferTooSmall(inode.size))?;
+        let len = usize::try_from(inode.size).ok();
+        let target = len.and_then(|len| out.get_mut(..len));
+        let target = target.ok_or(PathError::BufferTooSmall(inode.size))?;
         self.lock().data(inode, 0, target)?;
         Ok(target)
     }

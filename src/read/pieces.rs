@@ -62,14 +62,12 @@ impl Source {
 pub enum Extent {
     /// This many zeros.
     Hole(u64),
-    /// `len` bytes of slot `slot` from byte `at` on.
+    /// Bytes of a slot.
     Blob {
         /// The device slot; 0 is the primary.
         slot: u16,
-        /// Byte offset in it.
-        at: u64,
-        /// Length in bytes.
-        len: u64,
+        /// Its bytes.
+        range: ByteRange,
     },
 }
 
@@ -77,7 +75,8 @@ impl Extent {
     /// Length in bytes.
     pub fn len(&self) -> u64 {
         match self {
-            Self::Hole(len) | Self::Blob { len, .. } => *len,
+            Self::Hole(len) => *len,
+            Self::Blob { range, .. } => range.len(),
         }
     }
 }
@@ -122,22 +121,24 @@ pub fn cut<S: Storage, L: Layer<S>>(
     extent: &Extent,
     done: u64,
 ) -> Result<Piece, Error> {
-    let (slot, at, len) = match *extent {
+    let (slot, range) = match *extent {
         Extent::Hole(len) => {
             let len = len.checked_sub(done).and_then(|len| usize::try_from(len).ok());
             let len = len.filter(|len| *len > 0).or_bug()?;
             let origin = Origin::Zeros;
             return Ok(Piece { len, slot: 0, start: 0, skip: 0, span: None, origin });
         }
-        Extent::Blob { slot, at, len } => (slot, at, len),
+        Extent::Blob { slot, range } => (slot, range),
     };
     let Some(source) = sources.get(usize::from(slot)) else {
         let slots = u16::try_from(sources.len()).unwrap_or(u16::MAX).saturating_sub(1);
         return Err(Error::Corrupt(Corrupt::NoSlot { slot, slots }));
     };
-    let beyond = Corrupt::BeyondBlob { slot, at, len, blob: source.bytes };
-    let all = ByteRange::sized(at, len).filter(|all| all.end() <= source.bytes).ok_or(beyond)?;
-    let want = all.skip(done);
+    if range.end() > source.bytes {
+        let (at, len, blob) = (range.start(), range.len(), source.bytes);
+        return Err(Corrupt::BeyondBlob { slot, at, len, blob }.into());
+    }
+    let want = range.skip(done);
     let start = source.granule().floor(want.start());
     let (origin, run_end) = origin(layer, source, start, want.end());
     let want = want.take(run_end.checked_sub(want.start()).or_bug()?);

@@ -4,8 +4,10 @@
 //! the metadata that [`super::inner::Inner::meta`] reads.
 
 use super::pieces::Extent;
-use crate::erofs::{BLOCKS_MAX, ChunkTarget, Corrupt, Devices, FormatError, Superblock};
-use crate::num::OrBug;
+use crate::erofs::{
+    BLOCKS_MAX, ChunkTarget, Corrupt, Devices, FormatError, Inode, Layout, Superblock,
+};
+use crate::num::{Bug, OrBug};
 use crate::units::ByteRange;
 
 /// Extents of one plan at most; a longer read is planned in parts.
@@ -19,7 +21,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Nothing planned.
+    /// Returns a plan of nothing.
     #[inline]
     pub fn new() -> Self {
         // A plan that is wholly known when it is compiled is made by clearing all its 3 KiB, which
@@ -27,48 +29,47 @@ impl Plan {
         Self { extents: heapless::Vec::new(), bytes: core::hint::black_box(0) }
     }
 
-    /// The extents.
+    /// Returns the extents.
     pub fn extents(&self) -> &[Extent] {
         &self.extents
     }
 
-    /// Sum of their lengths.
+    /// Returns the sum of their lengths.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Adds an extent at the end, merged with the last if they adjoin. False if there is no room.
-    fn push(&mut self, extent: Extent) -> bool {
-        let merged = match (self.extents.last_mut(), extent) {
-            (_, extent) if extent.len() == 0 => true,
+    /// Adds an extent at the end, merged with the last if they adjoin. Returns false if there is no
+    /// room.
+    fn push(&mut self, extent: Extent) -> Result<bool, Bug> {
+        let bytes = self.bytes.checked_add(extent.len()).or_bug()?;
+        match (self.extents.last_mut(), extent) {
+            (_, extent) if extent.len() == 0 => {}
             (Some(Extent::Hole(len)), Extent::Hole(more)) => {
-                *len = len.saturating_add(more);
-                true
+                *len = len.checked_add(more).or_bug()?;
             }
-            (
-                Some(Extent::Blob { slot, at, len }),
-                Extent::Blob { slot: next, at: next_at, len: more },
-            ) if *slot == next && at.checked_add(*len) == Some(next_at) => {
-                *len = len.saturating_add(more);
-                true
+            (Some(Extent::Blob { slot, range }), Extent::Blob { slot: next, range: more })
+                if *slot == next && range.end() == more.start() =>
+            {
+                *range = ByteRange::new(range.start(), more.end()).or_bug()?;
             }
-            _ => false,
-        };
-        if !merged && self.extents.push(extent).is_err() {
-            return false;
+            _ => {
+                if self.extents.push(extent).is_err() {
+                    return Ok(false);
+                }
+            }
         }
-        self.bytes = self.bytes.saturating_add(extent.len());
-        true
+        self.bytes = bytes;
+        Ok(true)
     }
 
-    /// Adds zeros.
-    pub fn push_hole(&mut self, len: u64) -> bool {
-        self.push(Extent::Hole(len))
+    /// Adds zeros in place of `want`. Returns what of it found no room.
+    pub fn push_hole(&mut self, want: ByteRange) -> Result<ByteRange, Bug> {
+        Ok(if self.push(Extent::Hole(want.len()))? { want.skip(want.len()) } else { want })
     }
 
-    /// Adds `len` bytes that begin `skip` bytes behind block `block` of device id `device_id`,
-    /// across devices if the unified address space goes on there. Returns how many bytes were
-    /// added: fewer only if there is no more room.
+    /// Adds the bytes `want`, counted from the start of block `block` of device id `device_id`,
+    /// across devices if the unified address space does so. Returns what of `want` found no room.
     ///
     /// # Errors
     /// Corrupt when a block lies on no device.
@@ -76,13 +77,11 @@ impl Plan {
         &mut self,
         superblock: &Superblock,
         devices: &Devices,
-        device_id: u16,
-        block: u64,
-        skip: u64,
-        len: u64,
-    ) -> Result<u64, FormatError> {
+        (device_id, block): (u16, u64),
+        want: ByteRange,
+    ) -> Result<ByteRange, FormatError> {
         let size = superblock.block_size;
-        let mut rest = ByteRange::sized(skip, len).or_bug()?;
+        let mut rest = want;
         while let Some(here) = rest.non_empty() {
             let whole = size.pow2().whole(here.start());
             let place = devices.resolve(device_id, block.checked_add(whole).or_bug()?)?;
@@ -94,29 +93,38 @@ impl Plan {
             let room = place.blocks_left.and_then(|blocks| size.at(blocks));
             let room = room.map_or(Some(here.len()), |room| room.checked_sub(inside)).or_bug()?;
             let part = here.take(room).non_empty().or_bug()?.len();
-            if !self.push(Extent::Blob { slot, at, len: part }) {
+            let beyond = Corrupt::BlockBeyondSlot { slot, block: BLOCKS_MAX, blocks: BLOCKS_MAX };
+            let range = ByteRange::sized(at, part).ok_or(beyond)?;
+            if !self.push(Extent::Blob { slot, range })? {
                 break;
             }
             rest = here.skip(part);
         }
-        len.checked_sub(rest.len()).or_bug().map_err(FormatError::from)
+        Ok(rest)
     }
 
-    /// Adds `len` bytes that begin `skip` bytes behind the start of a chunk. Returns how many
-    /// were added.
+    /// Adds the bytes `want`, counted from the start of a chunk. Returns what of `want` found no
+    /// room.
     pub fn push_chunk(
         &mut self,
         superblock: &Superblock,
         devices: &Devices,
         target: ChunkTarget,
-        skip: u64,
-        len: u64,
-    ) -> Result<u64, FormatError> {
+        want: ByteRange,
+    ) -> Result<ByteRange, FormatError> {
         match target {
-            ChunkTarget::Hole => Ok(if self.push_hole(len) { len } else { 0 }),
+            ChunkTarget::Hole => Ok(self.push_hole(want)?),
             ChunkTarget::At { device_id, block } => {
-                self.push_blocks(superblock, devices, device_id, block, skip, len)
+                self.push_blocks(superblock, devices, (device_id, block), want)
             }
         }
     }
+}
+
+/// Returns the byte of the inode's space that is byte `at` of the file, if that lies in the tail
+/// after the inode.
+pub fn in_tail(inode: &Inode, at: u64) -> Result<Option<u64>, Bug> {
+    let Layout::Inline { tail, .. } = inode.layout else { return Ok(None) };
+    let body = inode.size.checked_sub(tail.len).or_bug()?;
+    at.checked_sub(body).map(|into| tail.at.checked_add(into).or_bug()).transpose()
 }

@@ -6,7 +6,7 @@
 use crate::num::{Bug, OrBug};
 use alloc::vec::Vec;
 
-/// Room for so many bytes.
+/// Room for `bytes` bytes.
 #[derive(Debug, Default)]
 pub struct Room {
     memory: Vec<u8>,
@@ -14,14 +14,14 @@ pub struct Room {
 }
 
 impl Room {
-    /// Allocates nothing.
+    /// Returns room for `bytes` bytes. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         Self { memory: Vec::new(), bytes }
     }
 
-    /// Bytes that it may still allocate.
+    /// Returns the bytes that it may still allocate: all, until it has.
     pub fn reserve_bytes(&self) -> usize {
-        self.bytes.saturating_sub(self.memory.capacity())
+        if self.memory.capacity() == 0 { self.bytes } else { 0 }
     }
 
     /// Returns the first `len` bytes, whatever they are.

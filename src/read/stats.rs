@@ -1,6 +1,7 @@
 //! What the read path did: counters since the mount.
 
 use crate::num::wide;
+use crate::units::count;
 
 /// Counters of the read path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,8 +46,20 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Counts a copy.
-    pub(super) fn copied(&mut self, len: usize) {
-        self.copied_bytes = self.copied_bytes.saturating_add(wide(len));
+    /// Counts a copy of `bytes` bytes.
+    pub(super) fn copied(&mut self, bytes: usize) {
+        count(&mut self.copied_bytes, wide(bytes));
+    }
+
+    /// Counts transfers from sources, of `bytes` bytes together.
+    pub(super) fn fetched(&mut self, transfers: u64, bytes: usize) {
+        count(&mut self.fetches, transfers);
+        count(&mut self.fetched_bytes, wide(bytes));
+    }
+
+    /// Counts a transfer of `bytes` bytes that the region served.
+    pub(super) fn hit(&mut self, bytes: usize) {
+        count(&mut self.hits, 1);
+        count(&mut self.hit_bytes, wide(bytes));
     }
 }

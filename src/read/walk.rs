@@ -7,6 +7,7 @@ use super::inner::Inner;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, DirBlock, FileKind, Inode, Nid};
 use crate::error::{Error, PathError};
+use crate::num::OrBug;
 use crate::storage::Storage;
 use core::cmp::Ordering;
 
@@ -94,7 +95,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// A symlink's target with `behind` after it.
     fn spliced(&mut self, link: &Inode, behind: &[u8]) -> Result<Path, Error> {
-        let len = usize::try_from(link.size).unwrap_or(usize::MAX);
+        let len = usize::try_from(link.size).map_err(|_| PathError::TooLong)?;
         let mut path = Path::new();
         path.resize(len, 0).map_err(|_| PathError::TooLong)?;
         self.data(link, 0, &mut path)?;
@@ -120,11 +121,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 Ok(block) => block,
                 Err(error) => return Err((*error).into()),
             };
-            let others = high.saturating_sub(low) > 1;
+            let others = high.checked_sub(low).or_bug()? > 1;
             if others && block.first_name()?.cmp(name) == Ordering::Greater {
                 high = middle;
             } else if others && block.last_name()?.cmp(name) == Ordering::Less {
-                low = middle.saturating_add(1);
+                low = middle.checked_add(1).or_bug()?;
             } else {
                 return Ok(block.find(name)?.map(|entry| entry.nid));
             }
@@ -137,6 +138,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|byte| *byte != b'/')?;
     let path = path.get(start..)?;
-    let end = path.iter().position(|byte| *byte == b'/').unwrap_or(path.len());
-    path.split_at_checked(end)
+    match path.iter().position(|byte| *byte == b'/') {
+        Some(end) => path.split_at_checked(end),
+        None => Some((path, &[])),
+    }
 }

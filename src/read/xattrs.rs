@@ -9,11 +9,18 @@ use crate::cache::Layer;
 use crate::erofs::xattr::{Body, Entry, Header, LongPrefix, Prefix, filter_bit, prefix, split};
 use crate::erofs::{Compat, Corrupt, Inode, Part, Space, Span};
 use crate::error::{Error, PathError};
-use crate::num::wide;
+use crate::num::{OrBug, narrow, wide};
 use crate::storage::Storage;
+use crate::units::{ByteRange, Fill, Pow2};
 
 /// A buffer of this many bytes is enough for the xattrs of any inode.
 pub const XATTR_BYTES_MAX: usize = 262_148 + Entry::BYTES_MAX;
+
+/// Entries begin at multiples of 4 bytes.
+const ALIGN: Pow2 = match Pow2::of(4) {
+    Some(align) => align,
+    None => panic!("4 is a power of two"),
+};
 
 /// The full name of an xattr, in the parts that the image has it in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,8 +52,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ) -> Result<(), Error> {
         let Some(span) = inode.xattrs else { return Ok(()) };
         let too_small = PathError::BufferTooSmall(span.len);
-        let len = usize::try_from(span.len).unwrap_or(usize::MAX);
-        let (body, rest) = buffer.split_at_mut_checked(len).ok_or(too_small)?;
+        let len = usize::try_from(span.len).ok();
+        let split = len.and_then(|len| buffer.split_at_mut_checked(len));
+        let (body, rest) = split.ok_or(too_small)?;
         self.lock().meta(inode.nid.space(), span.at, body)?;
         let body = Body::from_bytes(inode.nid, body)?;
         for entry in body.entries() {
@@ -57,10 +65,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             let mut header = [0; Entry::HEADER_BYTES];
             self.lock().meta(space, at, &mut header)?;
             let need = Entry::bytes_needed(header);
-            let too_small = PathError::BufferTooSmall(u64::try_from(need).unwrap_or(u64::MAX));
-            let len = u64::try_from(need).unwrap_or(u64::MAX);
-            self.lock().superblock.check_shared_xattr(id, (space, at), len)?;
-            let raw = rest.get_mut(..need).ok_or(too_small)?;
+            self.lock().superblock.check_shared_xattr(id, (space, at), wide(need))?;
+            let raw = rest.get_mut(..need).ok_or(PathError::BufferTooSmall(wide(need)))?;
             self.lock().meta(space, at, raw)?;
             self.named(&Entry::from_shared(id, raw)?, &mut each)?;
         }
@@ -137,13 +143,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut header = [0; Header::BYTES];
         self.meta(space, body.at, &mut header)?;
         let header = Header::from_bytes(header);
-        let end = body.at.saturating_add(body.len);
-        let ids = body.at.saturating_add(wide(Header::BYTES));
-        let mut at = ids.saturating_add(u64::from(header.shared).saturating_mul(4));
-        if at > end {
-            let count = header.shared;
-            let body = usize::try_from(body.len).unwrap_or(usize::MAX);
-            return Err(Corrupt::SharedCount { nid, count, body }.into());
+        let all = ByteRange::sized(body.at, body.len).or_bug()?;
+        let (ids, entries) = all.skip(wide(Header::BYTES)).split(u64::from(header.shared) << 2);
+        let (count, shared) = (header.shared, ids.len() >> 2);
+        if shared != u64::from(count) {
+            return Err(Corrupt::SharedCount { nid, count, body: narrow(body.len)? }.into());
         }
         let filtered = self.superblock.compat.has(Compat::XATTR_FILTER);
         let absent =
@@ -151,29 +155,34 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if filtered && wanted.iter().all(absent) {
             return Ok(None);
         }
+        let mut rest = entries;
         // Each step goes on by at least the 4 bytes of an entry's header.
-        while at < end {
-            let (need, next) = self.xattr_len(space, at)?;
-            if at.saturating_add(need) > end {
-                let part = Part::Xattrs(nid);
-                let here = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-                let (left, into) = (here(end.saturating_sub(at)), here(at.saturating_sub(body.at)));
-                return Err(Corrupt::XattrOverrun { part, at: into, need: here(need), left }.into());
+        while let Some(here) = rest.non_empty() {
+            let need = self.xattr_len(space, here.start())?;
+            if need > here.len() {
+                let at = here.start().checked_sub(body.at).or_bug()?;
+                let (need, left) = (narrow(need)?, narrow(here.len())?);
+                let overrun =
+                    Corrupt::XattrOverrun { part: Part::Xattrs(nid), at: narrow(at)?, need, left };
+                return Err(overrun.into());
             }
-            let found = self.match_xattr(space, Span { at, len: need }, wanted)?;
+            let found = self.match_xattr(space, here.take(need), wanted)?;
             if found.is_some() {
                 return Ok(found);
             }
-            at = next;
+            rest = here.skip(ALIGN.ceil(need).or_bug()?);
         }
-        for number in 0..u64::from(header.shared) {
+        let mut rest = ids;
+        while let Some(here) = rest.non_empty() {
             let mut id = [0; 4];
-            self.meta(space, ids.saturating_add(number.saturating_mul(4)), &mut id)?;
+            self.meta(space, here.start(), &mut id)?;
+            rest = here.skip(4);
             let id = u32::from_le_bytes(id);
             let (space, at) = self.superblock.shared_xattr_at(id)?;
-            let (len, _) = self.xattr_len(space, at)?;
+            let len = self.xattr_len(space, at)?;
             self.superblock.check_shared_xattr(id, (space, at), len)?;
-            let found = self.match_xattr(space, Span { at, len }, wanted)?;
+            let entry = ByteRange::sized(at, len).or_bug()?;
+            let found = self.match_xattr(space, entry, wanted)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -181,12 +190,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(None)
     }
 
-    /// How many bytes the entry at byte `at` has, and where the next one begins.
-    fn xattr_len(&mut self, space: Space, at: u64) -> Result<(u64, u64), Error> {
+    /// Returns how many bytes the entry at byte `at` has, without padding.
+    fn xattr_len(&mut self, space: Space, at: u64) -> Result<u64, Error> {
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, at, &mut header)?;
-        let len = u64::try_from(Entry::bytes_needed(header)).unwrap_or(u64::MAX);
-        Ok((len, at.saturating_add(len.next_multiple_of(4))))
+        Ok(wide(Entry::bytes_needed(header)))
     }
 
     /// Returns the entry's value if the entry has one of the wanted names. The end of the name is
@@ -194,12 +202,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn match_xattr(
         &mut self,
         space: Space,
-        entry: Span,
+        entry: ByteRange,
         wanted: &[Wanted<'_>],
     ) -> Result<Option<Found>, Error> {
-        let at = entry.at;
         let mut header = [0; Entry::HEADER_BYTES];
-        self.meta(space, at, &mut header)?;
+        self.meta(space, entry.start(), &mut header)?;
         let [name_len, index, ..] = header;
         let prefix = Entry { index, name: &[], value: &[] }.prefix();
         let may_be = |wanted: &Wanted<'_>| match prefix {
@@ -211,10 +218,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if !wanted.iter().any(may_be) {
             return Ok(None);
         }
+        let (name_at, value) = entry.skip(wide(Entry::HEADER_BYTES)).split(name_len.into());
         let mut name = [0; 255];
-        let name = name.get_mut(..usize::from(name_len)).unwrap_or_default();
-        let name_at = at.saturating_add(wide(Entry::HEADER_BYTES));
-        self.meta(space, name_at, name)?;
+        let name = Fill::new(&mut name).next(name_len.into())?;
+        self.meta(space, name_at.start(), name)?;
         if !wanted.iter().any(|wanted| wanted.rest.ends_with(name)) {
             return Ok(None);
         }
@@ -230,9 +237,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             wanted.index == index && wanted.rest.strip_prefix(infix) == Some(name)
         };
         let Some(which) = wanted.iter().position(is) else { return Ok(None) };
-        let value_at = name_at.saturating_add(u64::from(name_len));
-        let len = at.saturating_add(entry.len).saturating_sub(value_at);
-        Ok(Some(Found { which, space, value: Span { at: value_at, len } }))
+        Ok(Some(Found { which, space, value: Span { at: value.start(), len: value.len() } }))
     }
 
     /// The long prefix of this number, its bytes in `memory`; `None` if the table has none of it.
@@ -277,8 +282,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             (false, Some(_), _) => self.meta(Space::Metabox, at, out),
             (false, None, Some(packed)) => {
                 let packed = self.inode(packed)?;
-                let len = u64::try_from(out.len()).unwrap_or(u64::MAX);
-                if at.saturating_add(len) > packed.size {
+                let len = wide(out.len());
+                if ByteRange::sized(at, len).is_none_or(|range| range.end() > packed.size) {
                     let (nid, packed) = (packed.nid, packed.size);
                     return Err(Corrupt::FragmentBeyondPacked { nid, at, len, packed }.into());
                 }

@@ -2,21 +2,21 @@
 //!
 //! Always: large reads pass it by, and land where the reader wants them; a small one that it
 //! cannot serve whole is read in whole blocks, which are kept. What is read ahead in vain costs
-//! time, never an error, and no byte behind the end of the file's last block.
+//! time, never an error, and no byte after the end of the file's last block.
 
 mod cache;
 mod runs;
 
 use super::inner::Inner;
-use super::pieces::{BLOCK, Extent};
+use super::pieces::Extent;
 use super::plan::Plan;
 use super::room::Room;
 use crate::cache::{BLOCK_BYTES, Layer};
 use crate::erofs::{Inode, Nid};
 use crate::error::Error;
-use crate::num::{Bug, OrBug, wide};
+use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::Storage;
-use crate::units::{ByteRange, Fill};
+use crate::units::{BLOCK, ByteRange, Fill, count};
 use alloc::boxed::Box;
 use cache::BlockCache;
 use runs::Runs;
@@ -37,7 +37,7 @@ pub struct Blocks {
 }
 
 impl Blocks {
-    /// For so many bytes of blocks. Allocates nothing.
+    /// Returns a cache for `bytes` bytes of blocks. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         Self { bytes, kept: None }
     }
@@ -46,27 +46,29 @@ impl Blocks {
         self.kept.get_or_insert_with(|| Box::new(Kept::new(self.bytes)))
     }
 
-    /// Bytes that it may still allocate.
+    /// Returns the bytes that it may still allocate.
+    #[expect(clippy::arithmetic_side_effects, reason = "within the budget")]
     pub fn reserve_bytes(&self) -> usize {
         match &self.kept {
             Some(kept) => kept.reserve_bytes(),
             None if !BlockCache::keeps(self.bytes) => 0,
-            None => size_of::<Kept>().saturating_add(Kept::new(self.bytes).reserve_bytes()),
+            None => size_of::<Kept>() + Kept::new(self.bytes).reserve_bytes(),
         }
     }
 
-    /// Bytes of all blocks that it can keep.
+    /// Returns the bytes of all blocks that it can keep.
     pub fn bytes(&self) -> u64 {
         BlockCache::new(self.bytes).bytes()
     }
 
     /// Keeps the whole blocks among `bytes`, from byte `start` of a slot on, which somebody may
     /// ask for.
-    pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) {
-        if BlockCache::keeps(self.bytes) {
-            let len = wide(bytes.len());
-            self.kept().keep(&[Extent::Blob { slot, at: start, len }], bytes, 0);
+    pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) -> Result<(), Bug> {
+        if !BlockCache::keeps(self.bytes) {
+            return Ok(());
         }
+        let range = ByteRange::sized(start, wide(bytes.len())).or_bug()?;
+        self.kept().keep(&[Extent::Blob { slot, range }], bytes, 0)
     }
 }
 
@@ -81,166 +83,171 @@ struct Kept {
 }
 
 impl Kept {
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 128 KiB are read together")]
     fn new(bytes: usize) -> Self {
         let cache = BlockCache::new(bytes);
         let runs = Runs::new(cache.small_bytes());
         let together = runs.most().max(SMALL_BYTES);
         // What is read is rounded at both ends.
-        let room_bytes = together.saturating_add(2 * BLOCK_BYTES);
-        let room_bytes = if cache.is_on() { room_bytes } else { 0 };
+        let room_bytes = if cache.is_on() { together + 2 * BLOCK_BYTES } else { 0 };
         Self { cache, runs, together: wide(together), room: Room::new(room_bytes) }
     }
 
-    /// A small read of `len` bytes: how many bytes to read ahead of it.
-    fn ahead(&mut self, file: Nid, offset: u64, len: u64) -> Result<u64, Bug> {
-        let room = self.together.checked_sub(len).or_bug()?;
-        Ok(self.runs.next(file, offset, len).min(room))
+    /// Takes note of a small read of some bytes of a file. Returns how many bytes after them to read
+    /// ahead.
+    fn ahead(&mut self, file: Nid, read: ByteRange) -> Result<u64, Bug> {
+        let room = self.together.checked_sub(read.len()).or_bug()?;
+        Ok(self.runs.next(file, read).min(room))
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "within the budget")]
     fn reserve_bytes(&self) -> usize {
-        self.cache.reserve_bytes().saturating_add(self.room.reserve_bytes())
+        self.cache.reserve_bytes() + self.room.reserve_bytes()
     }
 
-    /// Fills `out` with the first bytes of `extents` if all of them are here; false, and `out` is
-    /// anything, if not.
-    fn serve(&mut self, extents: &[Extent], out: &mut [u8]) -> bool {
+    /// Fills `out` with the first bytes of `extents` if all of them are here. Returns false, and
+    /// leaves anything in `out`, if not.
+    fn serve(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
         let mut out = Fill::new(out);
         for extent in extents {
-            let mut range = match *extent {
+            let mut rest = match *extent {
                 Extent::Hole(len) => ByteRange::first(len),
-                Extent::Blob { at, len, .. } => match ByteRange::sized(at, len) {
-                    Some(range) => range,
-                    None => return false,
-                },
+                Extent::Blob { range, .. } => range,
             };
-            range = range.take(out.left());
-            while let Some(here) = range.non_empty() {
-                let skip = here.start() & BLOCK.wrapping_sub(1);
-                let part = here.take(BLOCK.saturating_sub(skip));
-                let Ok(to) = out.next(part.len()) else { return false };
-                range = here.skip(part.len());
+            rest = rest.take(out.left());
+            while let Some(here) = rest.non_empty() {
+                let part = BLOCK.front(here);
+                let to = out.next(part.len())?;
+                rest = here.skip(part.len());
                 let Extent::Blob { slot, .. } = *extent else {
                     to.fill(0);
                     continue;
                 };
-                let block = self.cache.get((slot, here.start() / BLOCK));
-                let from = block.and_then(|block| block.get(usize::try_from(skip).ok()?..));
-                let Some(from) = from.and_then(|from| from.get(..to.len())) else { return false };
-                to.copy_from_slice(from);
+                let Some(block) = self.cache.get((slot, BLOCK.whole(part.start()))) else {
+                    return Ok(false);
+                };
+                let from = block.get(clip(BLOCK.offset(part.start()), BLOCK_BYTES)..).or_bug()?;
+                to.copy_from_slice(from.get(..to.len()).or_bug()?);
             }
         }
-        out.finish().is_ok()
+        Ok(out.finish().is_ok())
     }
 
     /// Keeps the whole blocks among the bytes of `extents`, of which the first `asked` were asked
     /// for.
-    fn keep(&mut self, extents: &[Extent], bytes: &[u8], asked: usize) {
-        let mut done: usize = 0;
+    fn keep(&mut self, extents: &[Extent], bytes: &[u8], asked: u64) -> Result<(), Bug> {
+        let (mut rest, mut left) = (bytes, asked);
         for extent in extents {
-            let len = usize::try_from(extent.len()).unwrap_or(usize::MAX);
-            let front = bytes.get(done..).unwrap_or_default();
-            let front = front.get(..len.min(front.len())).unwrap_or_default();
-            if let Extent::Blob { slot, at, .. } = *extent {
-                let start = at.next_multiple_of(BLOCK);
-                let skip = usize::try_from(start.saturating_sub(at)).unwrap_or(usize::MAX);
-                let blocks = front.get(skip..).unwrap_or_default().chunks_exact(BLOCK_BYTES);
-                let places = (done.saturating_add(skip)..).step_by(BLOCK_BYTES);
-                for ((block, bytes), place) in (start / BLOCK..).zip(blocks).zip(places) {
-                    self.cache.put((slot, block), bytes, place >= asked);
-                }
+            let (bytes, later) = rest.split_at_checked(narrow(extent.len())?).or_bug()?;
+            rest = later;
+            let asked = left.min(extent.len());
+            left = left.checked_sub(asked).or_bug()?;
+            let Extent::Blob { slot, range } = *extent else { continue };
+            let is_whole = BLOCK.offset(range.start()) == 0;
+            let part = if is_whole { 0 } else { BLOCK.front(range).len() };
+            let blocks = bytes.get(narrow(part)?..).or_bug()?.chunks_exact(BLOCK_BYTES);
+            let ahead = BLOCK.cover(range.skip(asked).start());
+            for (number, block) in (BLOCK.cover(range.start())..).zip(blocks) {
+                self.cache.put((slot, number), block, number >= ahead);
             }
-            done = done.saturating_add(len);
         }
+        Ok(())
     }
 
-    /// Cuts what is read ahead, behind the first `asked` bytes, where a block is here already.
-    fn trim(&self, extents: &mut Extents, asked: u64) {
-        let mut done: u64 = 0;
+    /// Cuts off what is read ahead, after the first `asked` bytes, where a block is here already.
+    fn trim(&self, extents: &mut Extents, asked: u64) -> Result<(), Bug> {
+        let mut left = asked;
         for index in 0..extents.len() {
-            let Some(extent) = extents.get_mut(index) else { return };
-            let before = done;
-            done = done.saturating_add(extent.len());
-            let Extent::Blob { slot, at, len } = extent else { continue };
-            let first = at.saturating_add(asked.saturating_sub(before)).div_ceil(BLOCK);
-            let end = at.saturating_add(*len).div_ceil(BLOCK);
-            if let Some(here) = (first..end).find(|block| self.cache.has((*slot, *block))) {
-                *len = here.saturating_mul(BLOCK).saturating_sub(*at).min(*len);
-                let kept = if *len == 0 { index } else { index.saturating_add(1) };
-                extents.truncate(kept);
-                return;
-            }
+            let extent = extents.get_mut(index).or_bug()?;
+            let asked = left.min(extent.len());
+            left = left.checked_sub(asked).or_bug()?;
+            let Extent::Blob { slot, range } = extent else { continue };
+            let ahead = range.skip(asked);
+            let blocks = BLOCK.cover(ahead.start())..BLOCK.cover(ahead.end());
+            let Some(here) = blocks.into_iter().find(|block| self.cache.has((*slot, *block)))
+            else {
+                continue;
+            };
+            let end = BLOCK.times(here).or_bug()?;
+            *range = ByteRange::new(range.start(), end).or_bug()?;
+            let kept = if range.is_empty() { index } else { index.checked_add(1).or_bug()? };
+            extents.truncate(kept);
+            break;
         }
+        Ok(())
     }
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Whether a read of `len` bytes is one for [`Inner::read_small`].
-    pub fn reads_small(&self, len: usize) -> bool {
+    /// Returns whether a read of some bytes is one for [`Inner::read_small`].
+    pub fn reads_small(&self, want: ByteRange) -> bool {
         // Pages of the metabox are kept as metadata already.
-        len <= SMALL_BYTES && BlockCache::keeps(self.blocks.bytes) && !self.in_metabox
+        want.len() <= wide(SMALL_BYTES) && BlockCache::keeps(self.blocks.bytes) && !self.in_metabox
     }
 
-    /// Reads `out.len()` bytes at most of uncompressed data, where that is few: from blocks in
-    /// memory, or with what follows them. Returns how many, at least one.
+    /// Reads the first bytes of `want`, at least one, of uncompressed data to the next bytes of
+    /// `out`, where `want` is short: from blocks in memory, or with what follows them. Returns the
+    /// rest of `want`.
     // Not inlined: a larger read has nothing to do with it.
     #[inline(never)]
     pub fn read_small(
         &mut self,
         inode: &Inode,
-        offset: u64,
-        out: &mut [u8],
-    ) -> Result<usize, Error> {
-        let asked = wide(out.len());
-        let ahead = self.blocks.kept().ahead(inode.nid, offset, asked)?;
-        let want = asked.saturating_add(ahead).min(inode.size.saturating_sub(offset));
+        want: ByteRange,
+        out: &mut Fill<'_>,
+    ) -> Result<ByteRange, Error> {
+        let ahead = self.blocks.kept().ahead(inode.nid, want)?;
+        let file = ByteRange::first(inode.size).skip(want.start());
+        let more = file.take(want.len().checked_add(ahead).or_bug()?);
         let mut plan = Plan::new();
-        if want <= asked || self.plan(inode, offset, want, &mut plan).is_err() {
+        if more.len() <= want.len() || self.plan(inode, more, &mut plan).is_err() {
             plan = Plan::new();
-            self.plan(inode, offset, asked, &mut plan)?;
+            self.plan(inode, want, &mut plan)?;
         }
-        let len = plan.bytes().min(asked);
-        let out = Fill::new(out).next(len)?;
-        if self.blocks.kept().serve(plan.extents(), out) {
-            self.stats.block_hits = self.stats.block_hits.saturating_add(1);
+        let (want, rest) = want.split(plan.bytes());
+        let out = out.next(want.len())?;
+        if self.blocks.kept().serve(plan.extents(), out)? {
+            count(&mut self.stats.block_hits, 1);
             self.stats.copied(out.len());
-            self.used(plan.extents(), out.len());
+            self.used(plan.extents(), want.len())?;
         } else if !self.read_around(&plan, out)? {
             // What was read around it may have a fault that is not its own.
             let mut plan = Plan::new();
-            self.plan(inode, offset, len, &mut plan)?;
+            self.plan(inode, want, &mut plan)?;
             self.fetch(plan.extents(), out)?;
         }
-        Ok(out.len())
+        Ok(rest)
     }
 
     /// Tells the layer of the first `len` bytes of `extents`, which it was not asked for.
-    fn used(&mut self, extents: &[Extent], len: usize) {
-        let mut left = wide(len);
+    fn used(&mut self, extents: &[Extent], len: u64) -> Result<(), Bug> {
+        let mut left = len;
         for extent in extents {
-            let len = extent.len().min(left);
-            left = left.saturating_sub(len);
-            let Extent::Blob { slot, at, .. } = *extent else { continue };
-            let blob = self.sources.get(usize::from(slot)).and_then(|source| source.blob);
-            if let Some(blob) = blob.filter(|_| len > 0) {
-                self.layer.used(blob, at / BLOCK..at.saturating_add(len).div_ceil(BLOCK));
+            let used = extent.len().min(left);
+            left = left.checked_sub(used).or_bug()?;
+            let Extent::Blob { slot, range } = *extent else { continue };
+            let blob = self.sources.get(usize::from(slot)).or_bug()?.blob;
+            if let (Some(blob), Some(used)) = (blob, range.take(used).non_empty()) {
+                self.layer.used(blob, BLOCK.numbers(used));
             }
         }
+        Ok(())
     }
 
-    /// Reads whole blocks, from that of the plan's first byte on, and keeps them. False if a device
-    /// fails.
+    /// Reads whole blocks, from that of the plan's first byte on, and keeps them. Returns false if a
+    /// device fails.
     fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Error> {
         let mut extents: Extents = plan.extents().iter().copied().take(EXTENTS).collect();
         let asked = wide(out.len());
-        if bytes_of(&extents) < asked {
+        if bytes_of(&extents)? < asked {
             return Ok(false);
         }
-        self.blocks.kept().trim(&mut extents, asked);
+        self.blocks.kept().trim(&mut extents, asked)?;
         let (skip, bytes) = self.round(&mut extents)?;
-        if (skip, bytes) == (0, out.len()) {
+        if (skip, bytes) == (0, asked) {
             let read = self.fetch(&extents, out).is_ok();
             if read {
-                self.blocks.kept().keep(&extents, out, bytes);
+                self.blocks.kept().keep(&extents, out, bytes)?;
             }
             return Ok(read);
         }
@@ -256,15 +263,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         &mut self,
         room: &mut Room,
         extents: &[Extent],
-        (skip, bytes): (usize, usize),
+        (skip, bytes): (u64, u64),
         out: &mut [u8],
     ) -> Result<bool, Error> {
-        let room = room.first(bytes)?;
+        let room = room.first(narrow(bytes)?)?;
         if self.fetch(extents, room).is_err() {
             return Ok(false);
         }
-        self.blocks.kept().keep(extents, room, skip.saturating_add(out.len()));
-        let wanted = room.get(skip..).and_then(|room| room.get(..out.len()));
+        let asked = skip.checked_add(wide(out.len())).or_bug()?;
+        self.blocks.kept().keep(extents, room, asked)?;
+        let wanted = room.get(narrow(skip)?..).and_then(|room| room.get(..out.len()));
         out.copy_from_slice(wanted.or_bug()?);
         self.stats.copied(out.len());
         Ok(true)
@@ -272,26 +280,25 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Rounds the first extent down to a block and the last one up, as far as its slot goes.
     /// Returns by how much the first one grew, and the bytes of all.
-    fn round(&self, extents: &mut Extents) -> Result<(usize, usize), Bug> {
-        let mut skip: u64 = 0;
-        if let Some(Extent::Blob { at, len, .. }) = extents.first_mut() {
-            skip = *at & BLOCK.wrapping_sub(1);
-            *at = at.saturating_sub(skip);
-            *len = len.saturating_add(skip);
+    fn round(&self, extents: &mut Extents) -> Result<(u64, u64), Bug> {
+        let mut skip = 0;
+        if let Some(Extent::Blob { range, .. }) = extents.first_mut() {
+            skip = BLOCK.offset(range.start());
+            *range = ByteRange::new(BLOCK.floor(range.start()), range.end()).or_bug()?;
         }
-        if let Some(Extent::Blob { slot, at, len }) = extents.last_mut()
-            && let Some(source) = self.sources.get(usize::from(*slot))
-        {
-            let end = at.saturating_add(*len);
-            // A range behind its slot's end stays as it is, and its read has the error.
-            let rounded = end.checked_next_multiple_of(BLOCK).unwrap_or(end).min(source.bytes);
-            *len = rounded.max(end).saturating_sub(*at);
+        if let Some(Extent::Blob { slot, range }) = extents.last_mut() {
+            // A range that ends after its slot stays as it is, and its read has the error.
+            if let Some(source) = self.sources.get(usize::from(*slot))
+                && let Some(end) = BLOCK.ceil(range.end()).map(|end| end.min(source.bytes))
+                && end > range.end()
+            {
+                *range = ByteRange::new(range.start(), end).or_bug()?;
+            }
         }
-        let as_len = |bytes: u64| usize::try_from(bytes).ok().or_bug();
-        Ok((as_len(skip)?, as_len(bytes_of(extents))?))
+        Ok((skip, bytes_of(extents)?))
     }
 }
 
-fn bytes_of(extents: &[Extent]) -> u64 {
-    extents.iter().fold(0, |sum, extent| sum.saturating_add(extent.len()))
+fn bytes_of(extents: &[Extent]) -> Result<u64, Bug> {
+    extents.iter().map(Extent::len).try_fold(0_u64, u64::checked_add).or_bug()
 }

@@ -6,6 +6,7 @@
 use crate::num::{Bug, OrBug};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::ops::Range;
 
 /// Entries at most, so that looking one up stays cheap.
 const ENTRIES_MAX: usize = 256;
@@ -18,9 +19,8 @@ struct Entry<K> {
     key: K,
     /// The first of them, in the decoded pcluster.
     from: u64,
-    /// Where they lie in the ring.
-    at: usize,
-    len: usize,
+    /// The bytes of the ring that have them.
+    place: Range<usize>,
 }
 
 /// The ring; `K` names a pcluster.
@@ -34,7 +34,7 @@ pub struct DecodedCache<K> {
 }
 
 impl<K: Copy + PartialEq> DecodedCache<K> {
-    /// A ring of `bytes` bytes, or the least that makes sense.
+    /// Returns a ring of `bytes` bytes, or of the least that makes sense.
     pub fn new(bytes: usize) -> Self {
         Self {
             ring: alloc::vec![0; bytes.max(BYTES_MIN)],
@@ -43,33 +43,35 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         }
     }
 
-    /// What [`DecodedCache::new`] allocates, in bytes.
-    pub fn bytes(bytes: usize) -> usize {
-        let index = size_of::<Entry<K>>().saturating_mul(ENTRIES_MAX);
-        bytes.max(BYTES_MIN).saturating_add(index)
+    /// What the index takes, in bytes.
+    const INDEX_BYTES: usize = size_of::<Entry<K>>() * ENTRIES_MAX;
+
+    /// Returns what [`DecodedCache::new`] allocates, in bytes; `None` if no memory has as many.
+    pub fn bytes(bytes: usize) -> Option<usize> {
+        bytes.max(BYTES_MIN).checked_add(Self::INDEX_BYTES)
     }
 
-    /// The most bytes that one entry should have.
+    /// Returns the most bytes that one entry should have.
     pub fn entry_max(&self) -> usize {
         self.ring.len() / 2
     }
 
-    /// Whether there is any byte of a pcluster.
+    /// Returns whether there is any byte of a pcluster.
     pub fn knows(&self, key: K) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// `len` decoded bytes of a pcluster from byte `from` on, if all are here.
+    /// Returns `len` decoded bytes of a pcluster from byte `from` on, if all are here.
     pub fn get(&self, key: K, from: u64, len: usize) -> Option<&[u8]> {
         self.entries.iter().rev().filter(|entry| entry.key == key).find_map(|entry| {
             let skip = usize::try_from(from.checked_sub(entry.from)?).ok()?;
-            let end = skip.checked_add(len).filter(|end| *end <= entry.len)?;
-            self.ring.get(entry.at..)?.get(skip..end)
+            let kept = self.ring.get(entry.place.clone())?;
+            kept.get(skip..)?.get(..len)
         })
     }
 
-    /// Makes an entry of `len` bytes, at most [`DecodedCache::entry_max`], and has `fill` write
-    /// them; keeps it if that succeeds.
+    /// Makes an entry of `len` bytes, at most [`DecodedCache::entry_max`], which `fill` writes, and
+    /// returns them. Keeps the entry if `fill` succeeds.
     pub fn insert<E: From<Bug>>(
         &mut self,
         key: K,
@@ -80,22 +82,26 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         if len > self.ring.len() {
             return Err(Bug::here().into());
         }
-        if self.ring.len().saturating_sub(self.next) < len {
-            // The oldest ones are those between here and the end.
-            let next = self.next;
-            self.drop_while(|entry| entry.at >= next);
-            self.next = 0;
-        }
-        let (at, end) = (self.next, self.next.saturating_add(len));
-        self.drop_while(|entry| entry.at < end && at < entry.at.saturating_add(entry.len));
+        let end = self.next.checked_add(len).filter(|end| *end <= self.ring.len());
+        let place = match end {
+            Some(end) => self.next..end,
+            None => {
+                // The oldest ones are those between here and the end.
+                let next = self.next;
+                self.drop_while(|entry| entry.place.start >= next);
+                0..len
+            }
+        };
+        self.drop_while(|entry| entry.place.start < place.end && place.start < entry.place.end);
         if self.entries.len() >= ENTRIES_MAX {
             self.entries.pop_front();
         }
-        let place = self.ring.get_mut(at..end).or_bug()?;
-        fill(place)?;
-        self.entries.push_back(Entry { key, from, at, len });
-        self.next = end;
-        Ok(place)
+        self.next = place.start;
+        let bytes = self.ring.get_mut(place.clone()).or_bug()?;
+        fill(bytes)?;
+        self.next = place.end;
+        self.entries.push_back(Entry { key, from, place });
+        Ok(bytes)
     }
 
     fn drop_while(&mut self, condition: impl Fn(&Entry<K>) -> bool) {
@@ -156,7 +162,7 @@ mod tests {
                         prop_assert_eq!(found, &[byte]);
                     }
                 }
-                let used: usize = cache.entries.iter().map(|entry| entry.len).sum();
+                let used: usize = cache.entries.iter().map(|entry| entry.place.len()).sum();
                 prop_assert!(used <= cache.ring.len() && cache.entries.len() <= ENTRIES_MAX);
             }
         }

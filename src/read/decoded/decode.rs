@@ -3,19 +3,19 @@
 //! Always: `out` is filled with decoded bytes whole, or the read fails.
 
 use super::cache::DecodedCache;
-use super::job::{Job, Jobs, Source, Stored, Window};
-use super::{Decoding, ENCODED_BYTES};
+use super::job::{Job, Jobs, Source, Stored};
+use super::{Decoding, ENCODED_BYTES, unified};
 use crate::cache::Layer;
 use crate::erofs::codec::{Algorithm, Decoders, Encoded, End};
 use crate::erofs::compressed::{Data, Place};
 use crate::erofs::{FormatError, Incompat, Inode, Superblock};
 use crate::error::Error;
-use crate::num::{OrBug, wide};
+use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::inner::Inner;
 use crate::read::plan::Plan;
 use crate::read::stats::Stats;
 use crate::storage::Storage;
-use crate::units::Fill;
+use crate::units::{ByteRange, Fill, count};
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with what the jobs decode to; what was kept is there already.
@@ -28,11 +28,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         // Reading metadata below may read compressed data itself, into other memory.
         let mut encoded = core::mem::take(&mut self.decoding.encoded);
         if encoded.len() < jobs.encoded_len() {
-            // The shorter one goes first: both together are more than was settled.
+            // Free the old buffer first: holding both would exceed the budget.
             drop(core::mem::take(&mut encoded));
-            // As many as it takes to grow seldom, and no more than were settled.
+            // A power of two, so that it grows seldom: at most ENCODED_BYTES_MAX, as budgeted.
             let bytes = jobs.encoded_len().max(ENCODED_BYTES);
-            encoded = alloc::vec![0; bytes.checked_next_power_of_two().unwrap_or(bytes)];
+            encoded = alloc::vec![0; bytes.checked_next_power_of_two().or_bug()?];
         }
         let result = self.decode_by(inode, jobs, &mut encoded, out);
         if encoded.len() > self.decoding.encoded.len() {
@@ -51,7 +51,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.read_encoded(inode, jobs, encoded)?;
         let (mut encoded, mut out) = (&*encoded, Fill::new(out));
         for job in jobs.iter() {
-            let front = out.next(wide(job.len))?;
+            let front = out.next(job.want.len())?;
             let input = match job.source {
                 Source::Kept => continue,
                 Source::Read { bytes } => {
@@ -59,11 +59,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     encoded = later;
                     here
                 }
-                Source::Memory { slot, at, bytes } => {
+                Source::Memory { slot, range } => {
                     // As `Inner::view`, of which the borrow checker knows no parts.
                     let source = self.sources.get(usize::from(slot)).or_bug()?;
-                    let (device, at) = source.at(at)?;
-                    self.storage.view(device, at, bytes).or_bug()?
+                    let (device, at) = source.at(range.start())?;
+                    self.storage.view(device, at, narrow(range.len())?).or_bug()?
                 }
             };
             let mut worker = Worker {
@@ -92,15 +92,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let Data::Encoded { place, len, .. } = job.extent.data else { continue };
             match (job.source, place) {
                 (Source::Read { .. }, Place::Blocks { at }) => {
-                    let (mut at, mut left) = (at, len);
-                    // Each round takes at least a byte: there is room in an empty plan.
-                    while left > 0 {
-                        let added = self.push_bytes(&mut plan, at, left)?;
-                        at = at.checked_add(added).or_bug()?;
-                        left = left.checked_sub(added).or_bug()?;
-                        if left > 0 {
-                            self.fetch_next(&mut plan, &mut out)?;
+                    let mut rest = unified(inode, at, ByteRange::first(len))?;
+                    loop {
+                        rest = self.push_bytes(&mut plan, rest)?;
+                        if rest.is_empty() {
+                            break;
                         }
+                        // Takes at least a byte: there is room in an empty plan.
+                        self.fetch_next(&mut plan, &mut out)?;
                     }
                 }
                 (Source::Read { bytes }, Place::Inline { at }) => {
@@ -154,7 +153,7 @@ impl Worker<'_> {
         // Without 0padding the stream begins at once, and zeros follow it up to the block's end.
         let legacy =
             algorithm == Algorithm::Lz4 && !superblock.incompat.has(Incompat::LZ4_0PADDING);
-        let padding_max = if legacy { 0 } else { self.padding_max() };
+        let padding_max = if legacy { 0 } else { self.padding_max()? };
         let offset = job.extent.offset;
         let corrupt = |fault| Error::from(FormatError::encoded(nid, offset, algorithm, fault));
         let Decoding { cache, decoders, budget, .. } = &mut *self.decoding;
@@ -163,29 +162,30 @@ impl Worker<'_> {
             Decoders::new(compression.algorithms, &compression.limits())
         });
         let cache = cache.get_or_insert_with(|| DecodedCache::new(budget.decoded_bytes));
-        let window = job.window(cache.entry_max(), cache.knows(job.key));
-        self.stats.decodes = self.stats.decodes.saturating_add(1);
-        self.stats.decoded_bytes = self.stats.decoded_bytes.saturating_add(window.decoded());
-        let mut fill = |window: Window, out: &mut [u8]| {
+        let window = job.window(cache.entry_max(), cache.knows(job.key))?;
+        count(&mut self.stats.decodes, 1);
+        // Those before the window included.
+        count(&mut self.stats.decoded_bytes, window.bytes.end());
+        let mut fill = |out: &mut [u8]| {
             let exact = window.to_the_end && !job.extent.partial && !legacy;
             let end = if exact { End::Exact } else { End::Open };
             let encoded = Encoded { algorithm, input, padding_max, end };
-            decoders.decode(&encoded, window.from, out).map_err(corrupt)
+            decoders.decode(&encoded, window.bytes.start(), out).map_err(corrupt)
         };
         if !window.keep {
-            return fill(window, out);
+            return fill(out);
         }
-        let from = job.skip.checked_sub(window.from).and_then(|from| usize::try_from(from).ok());
-        let from = from.or_bug()?;
-        let kept = cache.insert(job.key, window.from, window.len, |out| fill(window, out))?;
-        let wanted = kept.get(from..).and_then(|kept| kept.get(..out.len()));
+        let (from, len) = (window.bytes.start(), narrow(window.bytes.len())?);
+        let kept = cache.insert(job.key, from, len, fill)?;
+        let skip = narrow(job.want.start().checked_sub(from).or_bug()?)?;
+        let wanted = kept.get(skip..).and_then(|kept| kept.get(..out.len()));
         out.copy_from_slice(wanted.or_bug()?);
         self.stats.copied(out.len());
         Ok(())
     }
 
-    /// Zeros before a stream end with its first block.
-    fn padding_max(&self) -> usize {
+    /// Returns how many zeros there may be before a stream: they end with its first block.
+    fn padding_max(&self) -> Result<usize, Bug> {
         let size = self.superblock.block_size;
         let inside = match self.job.extent.data {
             Data::Encoded { place: Place::Blocks { at } | Place::Inline { at }, .. } => {
@@ -193,25 +193,22 @@ impl Worker<'_> {
             }
             _ => 0,
         };
-        usize::try_from(size.bytes().saturating_sub(inside)).unwrap_or(usize::MAX)
+        narrow(size.bytes().checked_sub(inside).or_bug()?)
     }
 
     /// Copies bytes that are stored as they are, but not where a device could put them in place.
     fn copy_stored(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let stored = Stored::of(&self.job.extent, 0);
-        let (mut skip, mut out) = (self.job.skip, Fill::new(out));
-        // Two rounds at most: the turned part and the other.
-        while out.left() > 0 {
-            let (from, len) = stored.part(skip, out.left());
-            let next = out.next(len)?;
-            if next.is_empty() {
-                return Err(Error::bug());
-            }
-            let found = usize::try_from(from).ok().and_then(|from| input.get(from..));
+        let stored = Stored::of(&self.job.extent)?;
+        let (mut rest, mut out) = (self.job.want, Fill::new(out));
+        // Two rounds at most: the rotated part and the other.
+        while rest.non_empty().is_some() {
+            let part = stored.part(rest)?.non_empty().or_bug()?;
+            let next = out.next(part.len())?;
+            let found = input.get(narrow(part.start())?..);
             next.copy_from_slice(found.and_then(|input| input.get(..next.len())).or_bug()?);
             self.stats.copied(next.len());
-            skip = skip.checked_add(len).or_bug()?;
+            rest = rest.skip(part.len());
         }
-        Ok(())
+        Ok(out.finish()?)
     }
 }

@@ -1,10 +1,12 @@
 //! Parts of a decoded read: what of which extent, and how much to decode for it.
 //!
-//! Always: pure; a window holds all bytes that its job wants.
+//! Always: pure. A window holds all bytes that its job wants.
 
 use crate::erofs::Nid;
 use crate::erofs::codec::Algorithm;
 use crate::erofs::compressed::{Data, Encoding, Extent, Place};
+use crate::num::{Bug, OrBug, wide};
+use crate::units::{BLOCK, ByteRange, Pow2};
 
 /// Jobs of one batch at most.
 const JOBS_MAX: usize = 32;
@@ -12,7 +14,7 @@ const JOBS_MAX: usize = 32;
 /// Names the bytes that a pcluster decodes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// The inode, if the pcluster lies behind it.
+    /// The inode, if the pcluster lies after it.
     inline: Option<Nid>,
     at: u64,
     len: u64,
@@ -20,6 +22,7 @@ pub struct Key {
 }
 
 impl Key {
+    /// Returns the key of the pcluster with `len` encoded bytes at `place`.
     pub fn new(nid: Nid, place: Place, len: u64, encoding: Encoding) -> Self {
         let algorithm = encoding.algorithm();
         match place {
@@ -34,12 +37,10 @@ impl Key {
 pub struct Job {
     pub extent: Extent,
     pub key: Key,
-    /// Decoded bytes before the first that is wanted.
-    pub skip: u64,
-    /// Bytes that are wanted.
-    pub len: usize,
-    /// Whether whoever reads this reads the file from front to back.
-    pub goes_on: bool,
+    /// The decoded bytes that are wanted, counted from the first of the extent.
+    pub want: ByteRange,
+    /// Whether the reader reads the file from front to back.
+    pub follows: bool,
     pub source: Source,
 }
 
@@ -48,14 +49,14 @@ pub struct Job {
 pub enum Source {
     /// They were in memory decoded, and are where they belong.
     Kept,
-    /// From so many encoded bytes, which are to be read.
+    /// From `bytes` encoded bytes, which are to be read.
     Read { bytes: usize },
     /// From encoded bytes of a slot that lies in memory.
-    Memory { slot: u16, at: u64, bytes: usize },
+    Memory { slot: u16, range: ByteRange },
 }
 
 impl Source {
-    /// Encoded bytes to be read.
+    /// Returns the number of encoded bytes that are to be read.
     fn read_bytes(self) -> usize {
         match self {
             Self::Read { bytes } => bytes,
@@ -67,87 +68,74 @@ impl Source {
 /// What to decode of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The first decoded byte that is needed.
-    pub from: u64,
-    /// How many.
-    pub len: usize,
+    /// The decoded bytes that are needed.
+    pub bytes: ByteRange,
     /// Whether the extent ends where they end.
     pub to_the_end: bool,
     /// Whether to keep them.
     pub keep: bool,
 }
 
-impl Window {
-    /// How many bytes the decoder makes, those before the window included.
-    pub fn decoded(&self) -> u64 {
-        self.from.saturating_add(u64::try_from(self.len).unwrap_or(u64::MAX))
-    }
-}
-
-/// The first read of a part of an extent decodes to a multiple of this many bytes.
-const STEP: u64 = 4096;
+/// The first read of a part of an extent decodes to a multiple of 4 KiB.
+const STEP: Pow2 = BLOCK;
 
 impl Job {
-    /// What to decode, where the cache keeps `entry_max` bytes at once. `again` says that this
-    /// pcluster was decoded before.
-    pub fn window(&self, entry_max: usize, again: bool) -> Window {
-        let half = u64::try_from(entry_max / 2).unwrap_or(u64::MAX).max(1);
-        let len = u64::try_from(self.len).unwrap_or(u64::MAX);
-        let end = self.skip.saturating_add(len);
-        let whole = self.skip == 0 && len == self.extent.len;
-        let fits = self.extent.len <= half.saturating_mul(2);
+    /// Returns what to decode, where the cache keeps `entry_max` bytes at once. `again` says that
+    /// this pcluster was decoded before.
+    pub fn window(&self, entry_max: usize, again: bool) -> Result<Window, Bug> {
+        let (want, all) = (self.want, ByteRange::first(self.extent.len));
+        let half = wide(entry_max / 2);
+        let most = half << 1;
+        let fits = all.len() <= most;
         // Bytes of the rest that are decoded now need not be decoded up to again.
-        let all = fits && (again || self.goes_on);
-        if whole || len > half && !all {
-            let to_the_end = end == self.extent.len;
-            return Window { from: self.skip, len: self.len, to_the_end, keep: false };
+        let whole = fits && (again || self.follows);
+        if want == all || want.len() > half && !whole {
+            return Ok(Window { bytes: want, to_the_end: want.end() == all.end(), keep: false });
         }
-        let (from, upto) = if fits {
-            // The first read may be the only one; the second is not.
-            (0, if all { self.extent.len } else { end.next_multiple_of(STEP) })
+        let bytes = if !fits {
+            // Half an entry and the next one: a job that is no longer than half lies in them.
+            let into = want.start().checked_rem(half).or_bug()?;
+            all.skip(want.start().checked_sub(into).or_bug()?).take(most)
+        } else if whole {
+            all
         } else {
-            let from = self.skip.saturating_sub(self.skip.checked_rem(half).unwrap_or(0));
-            (from, from.saturating_add(half.saturating_mul(2)))
+            // This read may be the only one.
+            all.take(STEP.ceil(want.end()).or_bug()?)
         };
-        let upto = upto.min(self.extent.len);
-        let len = usize::try_from(upto.saturating_sub(from)).unwrap_or(0);
-        Window { from, len, to_the_end: upto == self.extent.len, keep: true }
+        Ok(Window { bytes, to_the_end: bytes.end() == all.end(), keep: true })
     }
 }
 
-/// Bytes that are stored as they are, perhaps turned round a block.
+/// Bytes that are stored as they are, perhaps rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Where they begin.
-    at: u64,
-    /// How many there are.
-    len: u64,
+    /// The stored bytes.
+    all: ByteRange,
     /// How many of the last ones come first.
-    turned: u64,
+    rotated: u64,
 }
 
 impl Stored {
-    /// Of an extent that is not encoded, which the map has found no longer than what is stored;
-    /// `at` is where its bytes begin.
-    pub fn of(extent: &Extent, at: u64) -> Self {
-        let Data::Encoded { len, encoding, .. } = extent.data else {
-            return Self { at, len: 0, turned: 0 };
-        };
-        let turned = match encoding {
-            Encoding::Interlaced { first } => len.saturating_sub(first),
+    /// Returns the stored bytes of an extent that is not encoded, which the map has found no longer
+    /// than these.
+    pub fn of(extent: &Extent) -> Result<Self, Bug> {
+        let Data::Encoded { len, encoding, .. } = extent.data else { return Err(Bug::here()) };
+        let rotated = match encoding {
+            Encoding::Interlaced { first } => len.checked_sub(first).or_bug()?,
             _ => 0,
         };
-        Self { at, len, turned }
+        Ok(Self { all: ByteRange::first(len), rotated })
     }
 
-    /// Where at most `want` bytes from byte `skip` on lie in one piece, and how many of them.
-    pub fn part(&self, skip: u64, want: u64) -> (u64, u64) {
-        match self.turned.checked_sub(skip) {
-            Some(left) if left > 0 => {
-                (self.at.saturating_add(self.len).saturating_sub(left), want.min(left))
-            }
-            _ => (self.at.saturating_add(skip.saturating_sub(self.turned)), want),
-        }
+    /// Returns the stored bytes, in one piece, that the front of `want` consists of: at least a byte
+    /// if `want` has one.
+    pub fn part(&self, want: ByteRange) -> Result<ByteRange, Bug> {
+        let (first, last) = self.all.split(self.all.len().checked_sub(self.rotated).or_bug()?);
+        let part = match want.start().checked_sub(last.len()) {
+            None => last.skip(want.start()),
+            Some(skip) => first.skip(skip),
+        };
+        Ok(part.take(want.len()))
     }
 }
 
@@ -156,98 +144,121 @@ impl Stored {
 pub struct Jobs {
     jobs: heapless::Vec<Job, JOBS_MAX>,
     encoded: usize,
-    out: usize,
+    out: u64,
 }
 
 impl Jobs {
-    /// Adds a job; false if there is no room, or if all encoded bytes would be more than
-    /// `encoded_max`. The first job always finds room.
-    pub fn push(&mut self, job: Job, encoded_max: usize) -> bool {
-        let encoded = self.encoded.saturating_add(job.source.read_bytes());
-        if !self.jobs.is_empty() && encoded > encoded_max {
-            return false;
+    /// Adds a job. Returns false if there is no room, or if all encoded bytes would be more than
+    /// `encoded_max`; the first job always finds room.
+    pub fn push(&mut self, job: Job, encoded_max: usize) -> Result<bool, Bug> {
+        let encoded = self.encoded.checked_add(job.source.read_bytes()).or_bug()?;
+        if self.jobs.is_full() || !self.jobs.is_empty() && encoded > encoded_max {
+            return Ok(false);
         }
-        let pushed = self.jobs.push(job).is_ok();
-        if pushed {
-            self.encoded = encoded;
-            self.out = self.out.saturating_add(job.len);
-        }
-        pushed
+        self.encoded = encoded;
+        self.out = self.out.checked_add(job.want.len()).or_bug()?;
+        self.jobs.push(job).ok().or_bug()?;
+        Ok(true)
     }
 
+    /// Returns the jobs.
     pub fn iter(&self) -> impl Iterator<Item = &Job> {
         self.jobs.iter()
     }
 
-    /// Sum of the encoded bytes.
+    /// Returns the sum of the encoded bytes that are to be read.
     pub fn encoded_len(&self) -> usize {
         self.encoded
     }
 
-    /// Sum of the wanted bytes.
-    pub fn out_len(&self) -> usize {
+    /// Returns the sum of the wanted bytes.
+    pub fn out_len(&self) -> u64 {
         self.out
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::arithmetic_side_effects, reason = "a test that panics has failed")]
+    #![expect(
+        clippy::arithmetic_side_effects,
+        clippy::unwrap_used,
+        reason = "a test that panics has failed"
+    )]
     use super::*;
 
-    fn job(skip: u64, len: usize, extent_len: u64) -> Job {
+    fn window(from: u64, len: u64, to_the_end: bool, keep: bool) -> Result<Window, Bug> {
+        Ok(Window { bytes: ByteRange::sized(from, len).unwrap(), to_the_end, keep })
+    }
+
+    fn job(skip: u64, len: u64, extent_len: u64) -> Job {
         let (place, encoding) = (Place::Blocks { at: 0 }, Encoding::Coded(Algorithm::Lz4));
         let data = Data::Encoded { place, len: 4096, encoding };
         let extent = Extent { offset: 0, len: extent_len, partial: false, data };
         let key = Key::new(Nid(1), place, 4096, encoding);
-        Job { extent, key, skip, len, goes_on: false, source: Source::Read { bytes: 4096 } }
+        let want = ByteRange::sized(skip, len).unwrap();
+        Job { extent, key, want, follows: false, source: Source::Read { bytes: 4096 } }
     }
 
     #[test]
     fn whole_extent_is_decoded_in_place() {
-        let window = job(0, 10_000, 10_000).window(65_536, false);
-        assert_eq!(window, Window { from: 0, len: 10_000, to_the_end: true, keep: false });
+        let found = job(0, 10_000, 10_000).window(65_536, false);
+        assert_eq!(found, window(0, 10_000, true, false));
     }
 
     #[test]
     fn small_read_decodes_up_to_its_end_and_the_second_one_all() {
-        let window = job(5000, 100, 60_000).window(65_536, false);
-        assert_eq!(window, Window { from: 0, len: 8192, to_the_end: false, keep: true });
-        let window = job(9000, 100, 60_000).window(65_536, true);
-        assert_eq!(window, Window { from: 0, len: 60_000, to_the_end: true, keep: true });
+        let found = job(5000, 100, 60_000).window(65_536, false);
+        assert_eq!(found, window(0, 8192, false, true));
+        let found = job(9000, 100, 60_000).window(65_536, true);
+        assert_eq!(found, window(0, 60_000, true, true));
     }
 
     #[test]
     fn the_rest_of_an_extent_is_decoded_at_once_for_who_goes_on_to_read_it() {
-        let goes_on = Job { goes_on: true, ..job(0, 50_000, 60_000) };
-        let whole = Window { from: 0, len: 60_000, to_the_end: true, keep: true };
-        assert_eq!(goes_on.window(65_536, false), whole);
-        let straight = Window { from: 0, len: 50_000, to_the_end: false, keep: false };
+        let follows = Job { follows: true, ..job(0, 50_000, 60_000) };
+        let whole = window(0, 60_000, true, true);
+        assert_eq!(follows.window(65_536, false), whole);
+        let straight = window(0, 50_000, false, false);
         assert_eq!(job(0, 50_000, 60_000).window(65_536, false), straight);
     }
 
     #[test]
     fn part_of_a_long_extent_is_a_window_or_goes_straight_to_the_reader() {
-        let window = job(1 << 20, 4096, 12 << 20).window(65_536, false);
-        assert_eq!(window, Window { from: 1 << 20, len: 65_536, to_the_end: false, keep: true });
-        let window = job((1 << 20) - 1, 40_000, 12 << 20).window(65_536, false);
-        let straight = Window { from: (1 << 20) - 1, len: 40_000, to_the_end: false, keep: false };
-        assert_eq!(window, straight);
+        let found = job(1 << 20, 4096, 12 << 20).window(65_536, false);
+        assert_eq!(found, window(1 << 20, 65_536, false, true));
+        let found = job((1 << 20) - 1, 40_000, 12 << 20).window(65_536, false);
+        let straight = window((1 << 20) - 1, 40_000, false, false);
+        assert_eq!(found, straight);
     }
 
     proptest::proptest! {
         #[test]
         fn window_holds_what_is_wanted_and_never_more_than_an_entry(
             skip in 0u64..1_000_000, len in 1u64..400_000, more in 0u64..1_000_000,
-            again: bool, goes_on: bool, entry_max in 65_536usize..600_000,
+            again: bool, follows: bool, entry_max in 65_536usize..600_000,
         ) {
             let extent = skip + len + more;
-            let job = job(skip, usize::try_from(len).unwrap_or(0), extent);
-            let window = Job { goes_on, ..job }.window(entry_max, again);
-            let upto = window.decoded();
-            proptest::prop_assert!(window.from <= skip && upto >= skip + len && upto <= extent);
-            proptest::prop_assert!(!window.keep || window.len <= entry_max);
+            let job = job(skip, len, extent);
+            let window = Job { follows, ..job }.window(entry_max, again).unwrap();
+            let (from, upto) = (window.bytes.start(), window.bytes.end());
+            proptest::prop_assert!(from <= skip && upto >= skip + len && upto <= extent);
+            proptest::prop_assert!(!window.keep || window.bytes.len() <= wide(entry_max));
             proptest::prop_assert_eq!(window.to_the_end, upto == extent);
         }
+    }
+    #[test]
+    fn rotated_bytes_are_found_in_at_most_two_pieces() {
+        let (place, encoding) = (Place::Blocks { at: 0 }, Encoding::Interlaced { first: 3000 });
+        let data = Data::Encoded { place, len: 4096, encoding };
+        let extent = Extent { offset: 0, len: 4000, partial: false, data };
+        let stored = Stored::of(&extent).unwrap();
+        let part = |at, len| {
+            let part = stored.part(ByteRange::sized(at, len).unwrap()).unwrap();
+            (part.start(), part.len())
+        };
+        assert_eq!(part(0, 4000), (3000, 1096));
+        assert_eq!(part(100, 10), (3100, 10));
+        assert_eq!(part(1095, 2), (4095, 1));
+        assert_eq!(part(1096, 2904), (0, 2904));
     }
 }

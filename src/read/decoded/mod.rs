@@ -16,11 +16,11 @@ use super::plan::Plan;
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
-use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Space, Unsupported};
+use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Part, Space, Superblock, Unsupported};
 use crate::error::Error;
-use crate::num::{OrBug, clip, wide};
+use crate::num::{Bug, OrBug, narrow};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{ByteRange, Fill};
+use crate::units::{ByteRange, Fill, count};
 use alloc::vec::Vec;
 use cache::DecodedCache;
 use job::{Job, Jobs, Key, Source, Stored};
@@ -34,6 +34,8 @@ const BATCH_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Decoding {
     budget: Budget,
+    /// What all of it may allocate.
+    bytes: usize,
     cache: Option<DecodedCache<Key>>,
     decoders: Option<Decoders>,
     /// Encoded bytes of one batch.
@@ -49,10 +51,25 @@ pub struct Decoding {
 }
 
 impl Decoding {
-    /// Allocates nothing.
-    pub fn new(budget: &Budget) -> Self {
-        Self {
+    /// Returns the state before the first read. Allocates nothing.
+    ///
+    /// # Errors
+    /// Unsupported when the image's algorithms need more than the budget has.
+    pub fn new(budget: &Budget, superblock: &Superblock) -> Result<Self, Error> {
+        let encoded = narrow(ENCODED_BYTES_MAX)?;
+        let compression = &superblock.compression;
+        let decoders = Decoders::bytes(compression.algorithms, &compression.limits());
+        let need = encoded.checked_add(decoders).or_bug()?;
+        if need > budget.decoder_bytes {
+            return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
+        }
+        // Reading the metabox may need encoded bytes of its own beside those of a file.
+        let nested = if superblock.metabox.is_some() { encoded } else { 0 };
+        let decoded = DecodedCache::<Key>::bytes(budget.decoded_bytes);
+        let bytes = need.checked_add(nested).and_then(|sum| sum.checked_add(decoded?)).or_bug()?;
+        Ok(Self {
             budget: *budget,
+            bytes,
             cache: None,
             decoders: None,
             encoded: Vec::new(),
@@ -60,7 +77,12 @@ impl Decoding {
             extent: None,
             packed: None,
             end: None,
-        }
+        })
+    }
+
+    /// Returns the bytes that decoding may allocate.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }
 
@@ -88,8 +110,8 @@ impl<S: Storage, L: Layer<S>> Metadata for InSpace<'_, S, L> {
 enum Run {
     /// As they lie on their devices, or zeros.
     Straight(Plan),
-    /// Of the packed inode from this byte on.
-    Fragment { at: u64, len: usize },
+    /// These bytes of the packed inode.
+    Fragment(ByteRange),
     /// To be decoded.
     Encoded(Jobs),
 }
@@ -98,78 +120,52 @@ impl Run {
     fn len(&self) -> u64 {
         match self {
             Self::Straight(plan) => plan.bytes(),
-            Self::Fragment { len, .. } => wide(*len),
-            Self::Encoded(jobs) => wide(jobs.out_len()),
+            Self::Fragment(range) => range.len(),
+            Self::Encoded(jobs) => jobs.out_len(),
         }
     }
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// What decoding may allocate, in bytes.
-    ///
-    /// # Errors
-    /// Unsupported when the image's algorithms need more than the budget has.
-    pub fn decoding_bytes(&self) -> Result<usize, Error> {
-        let budget = &self.decoding.budget;
-        let encoded = usize::try_from(ENCODED_BYTES_MAX).unwrap_or(usize::MAX);
-        let compression = &self.superblock.compression;
-        let decoders = Decoders::bytes(compression.algorithms, &compression.limits());
-        let need = encoded.saturating_add(decoders);
-        if need > budget.decoder_bytes {
-            return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
-        }
-        // Reading the metabox may need encoded bytes of its own beside those of a file.
-        let nested = if self.superblock.metabox.is_some() { encoded } else { 0 };
-        Ok(need
-            .saturating_add(nested)
-            .saturating_add(DecodedCache::<Key>::bytes(budget.decoded_bytes)))
-    }
-
-    /// Reads bytes of a compressed inode; `offset + out.len()` is at most its size.
-    pub fn decoded(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
-        let mut offset = offset;
-        let mut rest = out;
+    /// Fills `out` with the bytes `want` of a compressed inode, which end within its size.
+    pub fn decoded(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Error> {
+        let (mut rest, mut out) = (want, Fill::new(out));
         // Each round gives at least a byte.
-        while !rest.is_empty() {
-            let run = self.next_run(inode, offset, rest)?;
-            let front = Fill::new(rest).next(run.len())?;
-            let len = front.len();
-            if len == 0 {
+        while let Some(here) = rest.non_empty() {
+            let run = self.next_run(inode, here, out.unfilled())?;
+            let front = out.next(run.len())?;
+            rest = here.skip(run.len());
+            if rest == here {
                 return Err(Error::bug());
             }
             match run {
                 Run::Straight(plan) => self.fetch(plan.extents(), front)?,
-                Run::Fragment { at, .. } => self.fragment(inode, at, front)?,
+                Run::Fragment(range) => self.fragment(inode, range, front)?,
                 Run::Encoded(jobs) => self.decode(inode, &jobs, front)?,
             }
-            rest = rest.get_mut(len..).or_bug()?;
-            offset = offset.checked_add(wide(len)).or_bug()?;
-            self.decoding.end = Some((inode.nid, offset));
+            self.decoding.end = Some((inode.nid, rest.start()));
         }
-        Ok(())
+        Ok(out.finish()?)
     }
 
-    /// The extent that covers byte `offset`, and surely its bytes up to `end`, as far as it has
-    /// those.
-    fn extent(&mut self, inode: &Inode, offset: u64, end: u64) -> Result<Extent, Error> {
-        let nid = inode.nid;
+    /// Returns the extent that covers the first byte of `want`, and surely the bytes of `want` as
+    /// far as it has those.
+    fn extent(&mut self, inode: &Inode, want: ByteRange) -> Result<Extent, Error> {
+        let (nid, offset) = (inode.nid, want.start());
         let found = |known: &Known| known.nid == nid && known.extent.covers(offset);
         let mut known = match self.decoding.extent.filter(found) {
             Some(known) => known,
             None => self.find_extent(inode, offset)?,
         };
-        let wanted = ByteRange::new(offset, end.min(known.extent.end())).or_bug()?;
-        if !wanted.within(known.sure) {
+        let here = ByteRange::new(offset, want.end().min(known.extent.end())).or_bug()?;
+        if !here.within(known.sure) {
             let map = self.map(inode)?;
-            map.confirm(&mut InSpace(self, nid.space()), &known.extent, wanted)?;
+            map.confirm(&mut InSpace(self, nid.space()), &known.extent, here)?;
             self.decoding.map = Some((nid, map));
-            // What follows on each other is kept as one.
-            let start = if known.sure.end() >= offset && known.sure.start() <= offset {
-                known.sure.start()
-            } else {
-                offset
-            };
-            known.sure = ByteRange::new(start, wanted.end()).or_bug()?;
+            // Ranges that follow each other are kept as one.
+            let adjoins = known.sure.start() <= offset && offset <= known.sure.end();
+            let start = if adjoins { known.sure.start() } else { offset };
+            known.sure = ByteRange::new(start, here.end()).or_bug()?;
         }
         self.decoding.extent = Some(known);
         Ok(known.extent)
@@ -200,119 +196,113 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         CompressedMap::open(&superblock, algorithms, inode, space)
     }
 
-    /// Plans at least a byte and at most `out.len()` bytes from `offset` on; what is in memory
-    /// decoded is put in `out` at once.
-    fn next_run(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<Run, Error> {
-        let want = out.len();
-        let end = offset.checked_add(wide(want)).or_bug()?;
-        let first = self.extent(inode, offset, end)?;
+    /// Plans the first bytes of `want`, at least one. Bytes that are in memory decoded are copied to
+    /// `out` at once.
+    fn next_run(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Run, Error> {
+        let first = self.extent(inode, want)?;
         if let Data::Fragment { at } = first.data {
-            let skip = offset.saturating_sub(first.offset);
-            let len = first.end().min(end).saturating_sub(offset);
-            let at = at.checked_add(skip).or_bug()?;
-            return Ok(Run::Fragment { at, len: clip(len, want) });
+            let part = decoded_part(&first, want)?;
+            // Below 2^63, as the map says.
+            let start = at.checked_add(part.start()).or_bug()?;
+            return Ok(Run::Fragment(ByteRange::sized(start, part.len()).or_bug()?));
         }
         if is_straight(&first) {
-            return self.straight(inode, offset, end).map(Run::Straight);
+            return self.straight(inode, want).map(Run::Straight);
         }
-        self.jobs(inode, offset, out).map(Run::Encoded)
+        self.jobs(inode, want, out).map(Run::Encoded)
     }
 
-    fn straight(&mut self, inode: &Inode, offset: u64, end: u64) -> Result<Plan, Error> {
-        let mut plan = Plan::new();
-        let mut at = offset;
-        while at < end {
-            let extent = self.extent(inode, at, end)?;
+    fn straight(&mut self, inode: &Inode, want: ByteRange) -> Result<Plan, Error> {
+        let (mut plan, mut rest) = (Plan::new(), want);
+        while let Some(here) = rest.non_empty() {
+            let extent = self.extent(inode, here)?;
             if !is_straight(&extent) {
                 break;
             }
-            let skip = at.saturating_sub(extent.offset);
-            let len = extent.end().min(end).saturating_sub(at);
-            let added = match extent.data {
-                Data::Encoded { place: Place::Blocks { at: first }, .. } => {
-                    let (from, len) = Stored::of(&extent, first).part(skip, len);
-                    self.push_bytes(&mut plan, from, len)?
+            let part = decoded_part(&extent, here)?;
+            let (part, left) = match extent.data {
+                Data::Encoded { place: Place::Blocks { at }, .. } => {
+                    let stored = Stored::of(&extent)?.part(part)?;
+                    (stored, self.push_bytes(&mut plan, unified(inode, at, stored)?)?)
                 }
-                _ if plan.push_hole(len) => len,
-                _ => 0,
+                _ => (part, plan.push_hole(part)?),
             };
-            if added == 0 {
+            rest = rest.skip(part.len().checked_sub(left.len()).or_bug()?);
+            if !left.is_empty() {
                 break;
             }
-            at = at.saturating_add(added);
         }
         Ok(plan)
     }
 
-    /// Adds bytes of the unified address space; returns how many found room.
-    fn push_bytes(&self, plan: &mut Plan, at: u64, len: u64) -> Result<u64, Error> {
-        let size = self.superblock.block_size;
-        let (block, skip) = (at >> size.bits(), size.offset_in(at));
-        Ok(plan.push_blocks(&self.superblock, &self.devices, 0, block, skip, len)?)
+    /// Adds bytes of the unified address space. Returns those that found no room.
+    fn push_bytes(&self, plan: &mut Plan, want: ByteRange) -> Result<ByteRange, Error> {
+        Ok(plan.push_blocks(&self.superblock, &self.devices, (0, 0), want)?)
     }
 
-    fn jobs(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<Jobs, Error> {
-        let mut jobs = Jobs::default();
-        let mut at = offset;
-        let follows = self.decoding.end == Some((inode.nid, offset));
+    fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Error> {
+        let (mut jobs, mut rest, mut out) = (Jobs::default(), want, Fill::new(out));
+        let follows = self.decoding.end == Some((inode.nid, want.start()));
+        let begins = want.start() == 0;
         // Each round takes at least a byte of `out`.
-        while let Some(rest) = out.get_mut(jobs.out_len()..).filter(|rest| !rest.is_empty()) {
-            let end = at.checked_add(wide(rest.len())).or_bug()?;
-            let extent = self.extent(inode, at, end)?;
+        while let Some(here) = rest.non_empty() {
+            let extent = self.extent(inode, here)?;
             let Data::Encoded { place, len, encoding } = extent.data else { break };
             if is_straight(&extent) {
                 break;
             }
-            let wanted = clip(extent.end().saturating_sub(at), rest.len());
-            let front = rest.get_mut(..wanted).filter(|front| !front.is_empty()).or_bug()?;
-            let (key, skip) =
-                (Key::new(inode.nid, place, len, encoding), at.saturating_sub(extent.offset));
-            let source = if self.copy_kept(key, skip, front) {
+            let want = decoded_part(&extent, here)?.non_empty().or_bug()?;
+            let key = Key::new(inode.nid, place, len, encoding);
+            let source = if self.copy_kept(key, want, out.next(want.len())?) {
                 Source::Kept
             } else {
-                self.source_of_pcluster(place, len)?
+                self.source_of_pcluster(inode, place, len)?
             };
-            // Whoever reads a file from its start goes on, too.
-            let goes_on = follows || offset == 0 && at > 0;
-            let job = Job { extent, key, skip, len: wanted, goes_on, source };
-            if !jobs.push(job, BATCH_BYTES) {
+            // A reader that has read a file from its start does so with what follows, too.
+            let follows = follows || begins && here.start() > 0;
+            let job = Job { extent, key, want, follows, source };
+            if !jobs.push(job, BATCH_BYTES)? {
                 break;
             }
-            at = at.checked_add(wide(wanted)).or_bug()?;
+            rest = rest.skip(want.len());
         }
         Ok(jobs)
     }
 
-    /// Copies decoded bytes that are in memory.
-    fn copy_kept(&mut self, key: Key, skip: u64, out: &mut [u8]) -> bool {
+    /// Copies the decoded bytes `want` of a pcluster, if they are in memory.
+    fn copy_kept(&mut self, key: Key, want: ByteRange, out: &mut [u8]) -> bool {
         let cache = self.decoding.cache.as_ref();
-        let Some(kept) = cache.and_then(|cache| cache.get(key, skip, out.len())) else {
+        let Some(kept) = cache.and_then(|cache| cache.get(key, want.start(), out.len())) else {
             return false;
         };
         out.copy_from_slice(kept);
         self.stats.copied(out.len());
-        self.stats.decoded_hits = self.stats.decoded_hits.saturating_add(1);
+        count(&mut self.stats.decoded_hits, 1);
         true
     }
 
-    /// Where the encoded bytes of a pcluster will be.
-    fn source_of_pcluster(&mut self, place: Place, len: u64) -> Result<Source, Error> {
-        let bytes = usize::try_from(len).ok().or_bug()?;
+    /// Returns where the encoded bytes of a pcluster will be.
+    fn source_of_pcluster(
+        &mut self,
+        inode: &Inode,
+        place: Place,
+        len: u64,
+    ) -> Result<Source, Error> {
         if let Place::Blocks { at } = place {
             let mut plan = Plan::new();
-            self.push_bytes(&mut plan, at, len)?;
-            if let [Range::Blob { slot, at, len: whole }] = *plan.extents()
-                && whole == len
-                && self.view(slot, at, bytes).is_some()
+            self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(len))?)?;
+            if let [Range::Blob { slot, range }] = *plan.extents()
+                && range.len() == len
+                && self.view(slot, range).is_some()
             {
-                return Ok(Source::Memory { slot, at, bytes });
+                return Ok(Source::Memory { slot, range });
             }
         }
-        Ok(Source::Read { bytes })
+        Ok(Source::Read { bytes: narrow(len)? })
     }
 
     /// Reads bytes of the packed inode for a fragment of `inode`.
-    fn fragment(&mut self, inode: &Inode, at: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn fragment(&mut self, inode: &Inode, range: ByteRange, out: &mut [u8]) -> Result<(), Error> {
         let nid = inode.nid;
         if self.superblock.packed == Some(nid) {
             return Err(Corrupt::FragmentInPacked { nid }.into());
@@ -326,21 +316,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 packed
             }
         };
-        let len = wide(out.len());
-        if at.checked_add(len).is_none_or(|end| end > packed.size) {
-            let packed = packed.size;
+        if range.end() > packed.size {
+            let (at, len, packed) = (range.start(), range.len(), packed.size);
             return Err(Corrupt::FragmentBeyondPacked { nid, at, len, packed }.into());
         }
-        self.data(&packed, at, out)
+        self.data(&packed, range.start(), out)
     }
 
-    /// Device and byte offset where the bytes of `offset` lie encoded; `None` for a hole.
+    /// Returns device and byte offset where the bytes of `offset` lie encoded; `None` for a hole.
     pub fn encoded_source(
         &mut self,
         inode: &Inode,
         offset: u64,
     ) -> Result<Option<(DeviceId, u64)>, Error> {
-        let extent = self.extent(inode, offset, offset)?;
+        let extent = self.extent(inode, ByteRange::sized(offset, 0).or_bug()?)?;
         match extent.data {
             Data::Hole => Ok(None),
             Data::Fragment { at } => {
@@ -353,14 +342,27 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             Data::Encoded { place: Place::Blocks { at }, .. } => {
                 let mut plan = Plan::new();
-                self.push_bytes(&mut plan, at, 1)?;
+                self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(1))?)?;
                 Ok(self.place(plan.extents()))
             }
         }
     }
 }
 
-/// Whether the bytes lie on their devices as a reader wants them.
+/// Returns the decoded bytes of an extent, counted from its first, that the front of `want` asks for.
+fn decoded_part(extent: &Extent, want: ByteRange) -> Result<ByteRange, Bug> {
+    let skip = want.start().checked_sub(extent.offset).or_bug()?;
+    Ok(ByteRange::first(extent.len).skip(skip).take(want.len()))
+}
+
+/// Returns `part` of the bytes that begin at byte `at` of the unified address space.
+fn unified(inode: &Inode, at: u64, part: ByteRange) -> Result<ByteRange, Error> {
+    let start = at.checked_add(part.start());
+    let range = start.and_then(|start| ByteRange::sized(start, part.len()));
+    Ok(range.ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?)
+}
+
+/// Returns whether the bytes lie on their devices as a reader wants them.
 fn is_straight(extent: &Extent) -> bool {
     match extent.data {
         Data::Hole => true,

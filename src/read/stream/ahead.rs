@@ -83,7 +83,7 @@ impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
     fn start(&mut self, inner: &mut Inner<S, L>, extent: &Extent) -> bool {
         let (slot, at, len) = match *extent {
             Extent::Hole(len) => return !self.pieces.is_full() && self.push(len, Kind::Zeros),
-            Extent::Blob { slot, at, len } => (slot, at, len),
+            Extent::Blob { slot, range } => (slot, range.start(), range.len()),
         };
         let Some(source) = inner.sources.get(usize::from(slot)).copied() else { return false };
         if at.checked_add(len).is_none_or(|end| end > source.bytes) {
@@ -127,7 +127,9 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
         plan: &mut Plan,
     ) -> bool {
         *plan = Plan::new();
-        self.plan(inode, at, want, plan).is_err() || plan.bytes() == 0
+        crate::units::ByteRange::sized(at, want)
+            .is_none_or(|want| self.plan(inode, want, plan).is_err())
+            || plan.bytes() == 0
     }
 
     /// Starts one read of up to `left` bytes at byte `at` of a slot. `None` if there is no buffer

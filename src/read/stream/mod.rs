@@ -321,8 +321,8 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     /// takes too long is given up: then whoever waits reads it.
     fn join(&mut self, extents: &[Extent]) {
         for extent in extents {
-            let Extent::Blob { slot, at, len } = *extent else { continue };
-            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            let Extent::Blob { slot, range } = *extent else { continue };
+            let (at, len) = (range.start(), usize::try_from(range.len()).unwrap_or(usize::MAX));
             let kept = |source: &Source| source.blob.is_some();
             if !self.sources.get(usize::from(slot)).is_some_and(kept) {
                 continue;

@@ -117,7 +117,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
             && let Some(left) = self.prefetch.memory_left.checked_sub(len)
         {
             self.prefetch.memory_left = left;
-            self.blocks.keep_ahead(slot, start, buffer);
+            let _ = self.blocks.keep_ahead(slot, start, buffer);
         }
     }
 }
