@@ -2,6 +2,7 @@
 //!
 //! Always: pure; what is free lies in RAM, behind the image, and in nothing that is taken.
 
+use core::fmt;
 use core::ops::Range;
 
 use heapless::Vec;
@@ -13,6 +14,30 @@ const PIECE_BYTES_MIN: u64 = 64 << 10;
 
 /// Ranges of bytes.
 pub type Ranges = Vec<Range<u64>, RANGES_MAX>;
+
+/// Bytes from an address on that end beyond all addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    start: u64,
+    bytes: u64,
+}
+
+impl fmt::Display for Beyond {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { start, bytes } = self;
+        write!(f, "{bytes:#x} bytes at {start:#x} end beyond all addresses")
+    }
+}
+
+/// Returns the range of `bytes` from `start` on.
+///
+/// # Errors
+///
+/// [`Beyond`].
+pub fn range(start: u64, bytes: u64) -> Result<Range<u64>, Beyond> {
+    let end = start.checked_add(bytes).ok_or(Beyond { start, bytes })?;
+    Ok(start..end)
+}
 
 /// The memory of a machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,7 +81,7 @@ impl Ram {
     pub fn free(&self, image_end: u64, split: u64) -> Option<Ranges> {
         let mut free = Ranges::new();
         let mut add = |piece: Range<u64>| {
-            let is_worth = piece.end.saturating_sub(piece.start) >= PIECE_BYTES_MIN;
+            let is_worth = piece.end.checked_sub(piece.start) >= Some(PIECE_BYTES_MIN);
             if is_worth { free.push(piece).ok() } else { Some(()) }
         };
         for ram in &self.ranges {
@@ -65,8 +90,10 @@ impl Ram {
                 // Ends: each step takes the first range behind the last one.
                 while start < half.end {
                     let next = self.taken.iter().filter(|taken| taken.end > start);
-                    let next = next.min_by_key(|taken| taken.start).cloned();
-                    let next = next.unwrap_or(half.end..half.end);
+                    let Some(next) = next.min_by_key(|taken| taken.start) else {
+                        add(start..half.end)?;
+                        break;
+                    };
                     add(start..next.start.clamp(start, half.end))?;
                     start = next.end;
                 }
@@ -121,6 +148,13 @@ mod tests {
         assert_eq!(ram(&[0..GIB], &many).free(0, GIB), None);
         assert_eq!(ram(&many, &[]).free(0, GIB), None);
         assert!(ram(&[0..GIB], &many[..64]).free(0, GIB).is_some());
+    }
+
+    #[test]
+    fn range_that_ends_beyond_all_addresses_is_told_with_its_place() {
+        assert_eq!(range(GIB, GIB), Ok(GIB..2 * GIB));
+        let beyond = range(u64::MAX - 1, 0x2000).unwrap_err().to_string();
+        assert_eq!(beyond, "0x2000 bytes at 0xfffffffffffffffe end beyond all addresses");
     }
 
     #[test]

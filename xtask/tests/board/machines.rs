@@ -103,6 +103,27 @@ fn machine_with_no_clock_is_refused_in_words() {
     ended.assert_verdict("FAIL clock: nothing tells the rate of the processor's counter");
 }
 
+/// The last 2 MiB of this memory are half there, and have one page for both: registers behind it
+/// would be cached. A port there is none, and the machine ends as one without a console.
+#[test]
+fn registers_within_2_mib_of_memory_are_not_reached() {
+    let debug_exit = "isa-debug-exit,iobase=0xf4,iosize=0x04";
+    let semihosting = "enable=on,target=native";
+    for (board, machine, port) in [
+        ("q35", &["-M", "q35", "-device", debug_exit][..], "uart8250,mmio,0x4100000"),
+        (
+            "virt-aarch64",
+            &["-M", "virt", "-cpu", "max", "-semihosting-config", semihosting],
+            "pl011,mmio,0x44100000",
+        ),
+    ] {
+        let words = machine.iter().chain(&["-m", "65M"]);
+        let ended =
+            run(board, words.map(|word| (*word).to_string()), format!("console={port} -- ls /"));
+        assert_eq!((ended.status, &*ended.console), (Some(35), ""), "{board}: {ended:?}");
+    }
+}
+
 /// Words for devices that are none are told, and those beside them are found.
 #[test]
 fn words_that_name_no_device_are_told_by_their_text() {

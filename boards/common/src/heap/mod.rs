@@ -72,7 +72,8 @@ impl Heap {
 
     /// Ends what is handed out but for `reserve` bytes more than are in use now.
     fn seal(&mut self, reserve: usize) {
-        self.limit = self.usage.used.saturating_add(reserve);
+        let limit = self.usage.used.checked_add(reserve);
+        self.limit = limit.expect("a reserve is less than all memory");
     }
 
     /// A block.
@@ -95,7 +96,7 @@ impl Heap {
     ///
     /// `block` came from [`Heap::take`] with this layout, and is nobody's any more.
     unsafe fn release(&mut self, block: *mut u8, layout: Layout) {
-        let Ok(aligned) = layout.align_to(ALIGN_MIN) else { return };
+        let aligned = layout.align_to(ALIGN_MIN).expect("as the block was taken");
         // SAFETY: the caller promises a block that was handed out with this layout.
         unsafe { self.blocks.deallocate(block, aligned) };
         self.usage.used -= layout.size();

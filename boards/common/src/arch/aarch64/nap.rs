@@ -8,6 +8,7 @@ use core::arch::asm;
 use spin::Once;
 
 use super::gic::{self, Gic};
+use crate::arch::Kind;
 use crate::device_tree;
 
 /// How long the timer's interrupt may take to the processor, in nanoseconds.
@@ -32,11 +33,13 @@ fn reaches(hz: u64) -> bool {
     let Some((tree, place)) = device_tree::get().and_then(|tree| Some((tree, tree.gic?))) else {
         return false;
     };
-    // Registers are mapped below the reach. Where there is RAM, the address is one of another bus.
+    // Where there is RAM, the address is one of another bus.
     let is_device = |block: &usize| {
         let at = *block as u64;
-        let block = at..at.saturating_add(gic::BLOCK_BYTES);
-        block.end <= super::REACH && !tree.ram.overlaps(&block)
+        let end = at.checked_add(gic::BLOCK_BYTES);
+        end.is_some_and(|end| {
+            !tree.ram.overlaps(&(at..end)) && super::map(&(at..end), Kind::Registers).is_some()
+        })
     };
     if !place.blocks().iter().all(is_device) {
         return false;

@@ -8,6 +8,7 @@
 
 use core::arch::asm;
 use core::ops::Range;
+use core::ptr::with_exposed_provenance;
 
 use crate::arch::Kind;
 use crate::arch::stack::STACK;
@@ -23,6 +24,9 @@ pub(super) const CACHED: u64 = USED | 3 << 8 | 1 << 2 | BLOCK;
 const BLOCK: u64 = 0b01;
 /// The next level's table; at the last level, a page.
 const TABLE: u64 = 0b11;
+/// Of an entry: where its table is, and which attribute of MAIR it has.
+const ADDRESS: u64 = 0xffff_ffff_f000;
+const ATTRIBUTE: u64 = 7 << 2;
 
 /// Attributes: 0 device nGnRnE, 1 normal write-back.
 pub(super) const MAIR: u64 = 0xff00;
@@ -57,11 +61,8 @@ const SPLITS_MAX: usize = 16;
 /// Where addresses end that are mapped.
 pub(crate) const REACH: u64 = 512 * GIB;
 
-/// Caches RAM, and unmaps the guard page; called once.
-///
-/// # Panics
-///
-/// If more GiB than there are tables for have both RAM and registers.
+/// Caches RAM, and unmaps the guard page; called once. RAM of a GiB for which no table is left stays
+/// as devices are, and [`map`] says so.
 pub(super) fn refine(ram: &Ram) {
     let (level1, level2) = (&raw mut LEVEL1, &raw mut LEVEL2);
     // SAFETY: called once, on the only processor; nothing else names the table after the entry
@@ -69,28 +70,36 @@ pub(super) fn refine(ram: &Ram) {
     // that leaves the entry valid.
     let level1 = unsafe { &mut (*level1).0 };
     // SAFETY: as above, and the tables are not in use yet.
-    let mut tables = unsafe { &mut *level2 }.iter_mut();
+    let [guards, tables @ ..] = unsafe { &mut *level2 };
+    let mut tables = tables.iter_mut();
     let guard = (&raw const STACK).addr() as u64;
     for (index, entry) in level1.iter_mut().enumerate() {
         let start = index as u64 * GIB;
         let gib = start..start + GIB;
         let is_ram = |range: &Range<u64>| ram.ranges.iter().any(|ram| contains(ram, range));
-        if gib.contains(&guard) || ram.overlaps(&gib) && !is_ram(&gib) {
-            let table = tables.next().expect("memory: its map has more pieces than can be served");
-            for (block, slot) in table.0.iter_mut().enumerate() {
-                let block = start + block as u64 * MIB_2;
-                let is_cached = ram.overlaps(&(block..block + MIB_2));
-                *slot = block | if is_cached { CACHED } else { DEVICE };
-            }
-            if gib.contains(&guard) {
-                table.0[(guard / MIB_2 % 512) as usize] = guarded(guard);
-            }
-            *entry = (&raw const *table).addr() as u64 | TABLE;
+        if gib.contains(&guard) {
+            split(guards, start, ram);
+            guards.0[(guard / MIB_2 % 512) as usize] = guarded(guard);
+            *entry = (&raw const *guards).expose_provenance() as u64 | TABLE;
         } else if is_ram(&gib) {
             *entry = start | CACHED;
+        } else if ram.overlaps(&gib)
+            && let Some(table) = tables.next()
+        {
+            split(table, start, ram);
+            *entry = (&raw const *table).expose_provenance() as u64 | TABLE;
         }
     }
     forget_translations();
+}
+
+/// Fills the table of the GiB at `start`.
+fn split(table: &mut Table, start: u64, ram: &Ram) {
+    for (block, slot) in table.0.iter_mut().enumerate() {
+        let block = start + block as u64 * MIB_2;
+        let is_cached = ram.overlaps(&(block..block + MIB_2));
+        *slot = block | if is_cached { CACHED } else { DEVICE };
+    }
 }
 
 fn contains(one: &Range<u64>, other: &Range<u64>) -> bool {
@@ -107,9 +116,39 @@ fn guarded(guard: u64) -> u64 {
     level3.addr() as u64 | TABLE
 }
 
-/// Whether a range is mapped: all is, below the end, and RAM is cached since entry.
-pub(crate) fn map(range: &Range<u64>, _: Kind) -> Option<()> {
-    (range.end <= REACH).then_some(())
+/// Whether a range is mapped as its kind, which is settled since entry: registers within the 2 MiB
+/// of RAM are not.
+pub(crate) fn map(range: &Range<u64>, kind: Kind) -> Option<()> {
+    if range.end > REACH {
+        return None;
+    }
+    let mut address = range.start;
+    while address < range.end {
+        let (entry, bytes) = leaf(address);
+        let is_cached = entry & ATTRIBUTE == CACHED & ATTRIBUTE;
+        if is_cached != (kind == Kind::Ram) {
+            return None;
+        }
+        address += bytes - address % bytes;
+    }
+    Some(())
+}
+
+/// The entry that maps an address below the reach, and how many bytes it does. The 2 MiB with the
+/// guard count as one, which is RAM.
+fn leaf(address: u64) -> (u64, u64) {
+    let entry = read(&raw const LEVEL1, address / GIB);
+    if entry & TABLE != TABLE {
+        return (entry, GIB);
+    }
+    let level2 = with_exposed_provenance::<Table>((entry & ADDRESS) as usize);
+    let entry = read(level2, address / MIB_2);
+    (if entry & TABLE == TABLE { CACHED } else { entry }, MIB_2)
+}
+
+fn read(table: *const Table, index: u64) -> u64 {
+    // SAFETY: the table is one of ours, complete since entry and not written since `refine`.
+    unsafe { (*table).0[(index % 512) as usize] }
 }
 
 fn fill(table: &mut [u64; 512], start: u64, bytes: u64, attributes: u64) {

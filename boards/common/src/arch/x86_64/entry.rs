@@ -13,6 +13,7 @@ use super::paging::{CACHED, PML4, Table, UNCACHED};
 use super::segments;
 use super::start_info::StartInfo;
 use crate::arch::stack::{STACK, Stack};
+use crate::start;
 
 /// Where the segment table is.
 #[repr(C, packed(2))]
@@ -132,15 +133,17 @@ extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
     super::exception::load();
     super::paging::guard();
     super::halt::unless_ended();
-    let StartInfo { cmdline, ram, acpi } = super::start_info::read(start_info);
+    let told = super::start_info::read(start_info);
+    let StartInfo { cmdline, ram, acpi } = told.unwrap_or_else(|refused| start::refuse(&refused));
+    super::paging::refine(&ram);
     let told = acpi.as_ref().ok();
     if let Some(power_off) = told.and_then(|facts| facts.power_off) {
         super::halt::by_acpi(power_off);
     }
-    crate::start::run(crate::start::Boot {
+    start::run(start::Boot {
         cmdline,
         ram,
-        free_from: crate::start::image_end() + super::halt::MARK_BYTES,
+        free_from: start::image_end() + super::halt::MARK_BYTES,
         split: super::paging::MAPPED_END,
         clock: super::Calibration::begin(entry_ticks, told.and_then(|facts| facts.timer)),
         acpi,

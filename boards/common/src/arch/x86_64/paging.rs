@@ -1,5 +1,5 @@
-//! The page tables: memory and registers mapped to themselves, 0..4 GiB from the start, what lies
-//! above as it is asked for.
+//! The page tables: memory and registers mapped to themselves, 0..4 GiB from the start with RAM
+//! cached, what lies above as it is asked for.
 //!
 //! Always: a page is cached only if RAM lies in it; the guard page below the stack is not mapped at
 //! all, so that an overflow is a fault with an address and no silent overwrite.
@@ -16,6 +16,7 @@ use x86_64::instructions::tlb;
 
 use crate::arch::Kind;
 use crate::arch::stack::STACK;
+use crate::ram::Ram;
 
 /// Present, writable.
 const TABLE: u64 = 0x3;
@@ -96,15 +97,15 @@ impl Entry {
         }
     }
 
-    /// Maps the page at `address`, unless it is mapped as the other kind already. A page below 4 GiB
-    /// that has RAM and registers is the first's; the one with the guard is RAM.
+    /// Maps the page at `address`, unless it is mapped as the other kind already. The one with the
+    /// guard is RAM.
     fn map(&self, address: u64, kind: Kind) -> Option<()> {
         let uncached = if kind == Kind::Ram { 0 } else { UNCACHED };
         let is_new = self.get() & PRESENT == 0;
         if !is_new && self.get() & LEAF == 0 {
             return (kind == Kind::Ram).then_some(());
         }
-        if is_new || kind == Kind::Ram && address < MAPPED_END {
+        if is_new {
             self.set(address | CACHED | uncached);
         }
         (self.get() & UNCACHED == uncached).then_some(())
@@ -149,6 +150,24 @@ fn addresses_end() -> u64 {
 /// Whether the processor has pages of 1 GiB (leaf 80000001H).
 fn has_large_pages() -> bool {
     __cpuid(0x8000_0001).edx & 1 << 26 != 0
+}
+
+/// Caches RAM below 4 GiB; called once, and before registers are mapped: a page that has both is
+/// RAM's.
+pub(super) fn refine(ram: &Ram) {
+    let tables = &raw mut PML4;
+    // SAFETY: called once, on the only processor, and nothing else names the tables meanwhile; each
+    // store is one aligned word that leaves the entry valid.
+    let level2 = unsafe { &mut (*tables).level2 };
+    let mut start = 0;
+    for entry in level2.iter_mut().flat_map(|table| &mut table.0) {
+        // The one with the guard is cached already.
+        if *entry & LEAF != 0 && ram.overlaps(&(start..start + PAGE_2M)) {
+            *entry = start | CACHED;
+        }
+        start += PAGE_2M;
+    }
+    tlb::flush_all();
 }
 
 /// Unmaps the guard page; called once.

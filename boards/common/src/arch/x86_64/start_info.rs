@@ -3,6 +3,7 @@
 //! Always: the command line is copied, and the tables and the map are read, before the heap exists,
 //! so that all of them may lie anywhere.
 
+use core::fmt;
 use core::ptr::with_exposed_provenance;
 
 use pvh::start_info::MemmapType;
@@ -11,7 +12,7 @@ use pvh::start_info::reader::StartInfoReader;
 use super::paging::MAPPED_END;
 use crate::acpi;
 use crate::cmdline::{self, CommandLine};
-use crate::ram::Ram;
+use crate::ram::{self, Beyond, Ram};
 
 /// The first MiB belongs to the firmware.
 const FIRST: u64 = 1 << 20;
@@ -26,18 +27,42 @@ pub(super) struct StartInfo {
     pub(super) acpi: Result<acpi::Facts, acpi::Fault>,
 }
 
+/// Why nothing is known of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// No message is at this address.
+    Absent(u32),
+    /// A range of RAM ends beyond all addresses.
+    Memory(Beyond),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent(at) => write!(f, "start_info at {at:#x}: the loader passed none"),
+            Self::Memory(beyond) => write!(f, "start_info: memory: {beyond}"),
+        }
+    }
+}
+
 /// Reads the message at physical address `paddr`.
-pub(super) fn read(paddr: u32) -> StartInfo {
+///
+/// # Errors
+///
+/// [`Refused`].
+pub(super) fn read(paddr: u32) -> Result<StartInfo, Refused> {
     // SAFETY: the loader passed this address and it is valid by the boot protocol; memory is
     // mapped to itself; nothing has been allocated that could overwrite it.
-    let info = unsafe { StartInfoReader::from_paddr_identity(paddr) }
-        .expect("the loader passed no start_info, or one without the PVH magic");
+    let info = unsafe { StartInfoReader::from_paddr_identity(paddr) };
+    let info = info.ok_or(Refused::Absent(paddr))?;
     let cmdline = cmdline::keep(info.cmdline().map_or(&[][..], |line| line.to_bytes()));
     let mut ram = Ram::new();
-    let map = info.memmap().iter().filter(|entry| entry.ty() == MemmapType::Ram);
-    map.for_each(|entry| ram.add(entry.addr.max(FIRST)..entry.addr.saturating_add(entry.size)));
+    for entry in info.memmap().iter().filter(|entry| entry.ty() == MemmapType::Ram) {
+        let range = ram::range(entry.addr, entry.size).map_err(Refused::Memory)?;
+        ram.add(range.start.max(FIRST)..range.end);
+    }
     let acpi = acpi::read(info.raw().rsdp_paddr, &memory);
-    StartInfo { cmdline, ram, acpi }
+    Ok(StartInfo { cmdline, ram, acpi })
 }
 
 /// Bytes of memory that is mapped, as [`acpi::Memory`] wants them.
