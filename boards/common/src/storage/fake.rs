@@ -79,8 +79,6 @@ pub(super) enum Manner {
     Fails,
     /// It was pulled out: its registers read as ones, and nothing is answered.
     Removed,
-    /// Answers with a number that it does not have, and does not say that it is reset.
-    Stuck,
     /// Gives each request back twice.
     Twice,
     /// Moves the index of the used ring by this many, without an entry.
@@ -132,7 +130,10 @@ pub(super) struct State {
     pub(super) entries_max: u32,
     /// Entries of its queue.
     entries: u16,
-    features: u64,
+    pub(super) features: u64,
+    /// Features without which it does not run.
+    pub(super) insists: u64,
+    driver_features: u64,
     pub(super) config: [u8; 64],
     pub(super) status: DeviceStatus,
     queue: Option<Queue>,
@@ -164,6 +165,8 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         entries_max: 128,
         entries: 0,
         features: features | VERSION_1,
+        insists: 0,
+        driver_features: 0,
         config,
         status: DeviceStatus::empty(),
         queue: None,
@@ -273,7 +276,7 @@ impl State {
             return;
         }
         let id = match self.manner {
-            Manner::BogusId | Manner::Stuck => u32::from(head ^ 0x55),
+            Manner::BogusId => u32::from(head ^ 0x55),
             Manner::HighId => u32::from(head) | 0x7fff_0000,
             Manner::Middle => u32::from(first.next),
             _ => u32::from(head),
@@ -342,8 +345,9 @@ impl Transport for Fake {
         if state.manner == Manner::Removed { u64::MAX } else { state.features }
     }
 
-    fn write_driver_features(&mut self, _: u64) {
-        let state = self.0.borrow();
+    fn write_driver_features(&mut self, features: u64) {
+        let mut state = self.0.borrow_mut();
+        state.driver_features = features;
         let driver = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
         assert!(state.manner == Manner::Removed || state.status == driver, "{:?}", state.status);
     }
@@ -375,7 +379,7 @@ impl Transport for Fake {
             let held = state.held.len();
             state.lost.push(held);
             let is_in_use = state.status.contains(DeviceStatus::DRIVER_OK);
-            if is_in_use && (state.reset == Reset::Fails || state.manner == Manner::Stuck) {
+            if is_in_use && state.reset == Reset::Fails {
                 state.status |= FAILED;
                 return;
             }
@@ -390,6 +394,10 @@ impl Transport for Fake {
             DeviceStatus::FEATURES_OK,
             DeviceStatus::DRIVER_OK,
         ];
+        let is_refused = state.insists & !state.driver_features != 0;
+        if is_refused && status.contains(DeviceStatus::FEATURES_OK) {
+            return;
+        }
         // What is no step changes nothing.
         let done = steps.iter().take_while(|step| state.status.contains(**step)).count();
         if steps.get(done).is_some_and(|step| status == state.status | *step) {

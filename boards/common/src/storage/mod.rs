@@ -333,6 +333,7 @@ impl<T: Transport> Storage for VirtioStorage<T> {
                         self.jobs.end(port, ended);
                     }
                 }
+                self.watch.tell(port);
                 self.watch.insist(port);
             }
             // A batch has an end, so a device that is busy for long hides no other's deadline.

@@ -8,7 +8,7 @@ use core::fmt;
 use virtio_drivers::transport::Transport;
 
 use super::processor::Processor;
-use crate::virtio::port::{Deadline, Port};
+use crate::virtio::port::{Deadline, News, Port};
 
 /// The longest that can have been waited between two looks: some naps, and all that an emulator's
 /// host does meanwhile.
@@ -49,10 +49,22 @@ impl Watch {
 
     /// Looks whether a device is late, and says what is to be said of it.
     pub(super) fn look<T: Transport>(&mut self, port: &mut Port<T>) {
+        self.tell(port);
         let waited_ns = self.waited_ns();
         if let Some(news) = port.check(waited_ns) {
-            (self.processor.tell)(format_args!("{}: {news}", Named(port)));
+            self.say(port, news);
         }
+    }
+
+    /// Says what came to light as a device was reaped.
+    pub(super) fn tell<T: Transport>(&self, port: &mut Port<T>) {
+        if let Some(news) = port.news() {
+            self.say(port, news);
+        }
+    }
+
+    fn say<T: Transport>(&self, port: &Port<T>, news: News) {
+        (self.processor.tell)(format_args!("{}: {news}", Named(port)));
     }
 
     /// Ends the run if a device keeps memory that its reader has to have back: neither may the

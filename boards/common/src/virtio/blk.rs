@@ -8,15 +8,16 @@ use virtio_drivers::transport::Transport;
 use super::device::{Device, StartError};
 
 const F_SIZE_MAX: u64 = 1 << 1;
+const F_SEG_MAX: u64 = 1 << 2;
 const F_RO: u64 = 1 << 5;
 const F_BLK_SIZE: u64 = 1 << 6;
 const F_FLUSH: u64 = 1 << 9;
 
 /// The features that this driver uses.
-pub(crate) const FEATURES: u64 = F_SIZE_MAX | F_RO | F_BLK_SIZE | F_FLUSH;
+pub(crate) const FEATURES: u64 = F_SIZE_MAX | F_SEG_MAX | F_RO | F_BLK_SIZE | F_FLUSH;
 
 const SECTOR_BYTES: u64 = 512;
-/// The largest block size that is believed; a larger one counts as 512.
+/// The largest block that is read: a region keeps blocks of this size.
 const BLOCK_BYTES_MAX: u32 = 4096;
 /// The longest transfer that is offered, where the device sets no limit: longer ones bring
 /// nothing more, and shorter ones more of them in parallel.
@@ -28,6 +29,7 @@ pub(crate) const SERIAL_BYTES: usize = 20;
 /// Offsets in the configuration (virtio 1.2, 5.2.4).
 const CAPACITY: usize = 0;
 const SIZE_MAX: usize = 8;
+const SEG_MAX: usize = 12;
 const BLK_SIZE: usize = 20;
 
 /// What a request does (virtio 1.2, 5.2.6).
@@ -73,36 +75,53 @@ pub(crate) fn has_flush<T: Transport>(device: &Device<T>) -> bool {
     device.features & F_FLUSH != 0
 }
 
-/// Reads what the disk can do.
+/// Returns what the disk can do.
+///
+/// # Errors
+///
+/// [`StartError::Field`] with the field and its number, if no transfer can be made of it.
 pub(crate) fn info<T: Transport>(device: &Device<T>) -> Result<DeviceInfo, StartError> {
-    let features = device.features;
-    let (sectors, size_max, blk_size) = device.config(|config| {
-        let size_max = match features & F_SIZE_MAX {
-            0 => TRANSFER_BYTES_MAX,
-            // 0 is what QEMU's storage daemon has for no limit (vhost-user-blk-server.c).
-            _ => match config.read_config_space::<u32>(SIZE_MAX)? {
-                0 => TRANSFER_BYTES_MAX,
-                size_max => size_max,
-            },
+    let has = |feature| device.features & feature != 0;
+    let (bytes, size_max, seg_max, blk_size) = device.config(|config| {
+        let field = |feature, at| match has(feature) {
+            true => config.read_config_space::<u32>(at).map(Some),
+            false => Ok(None),
         };
-        let blk_size = match features & F_BLK_SIZE {
-            0 => SECTOR_BYTES as u32,
-            _ => config.read_config_space::<u32>(BLK_SIZE)?,
-        };
-        Ok((config.read_config_space::<u64>(CAPACITY)?, size_max, blk_size))
+        let (size_max, seg_max) = (field(F_SIZE_MAX, SIZE_MAX)?, field(F_SEG_MAX, SEG_MAX)?);
+        Ok((config.read_config_space(CAPACITY)?, size_max, seg_max, field(F_BLK_SIZE, BLK_SIZE)?))
     })?;
-    let bytes = sectors.checked_mul(SECTOR_BYTES).ok_or(StartError::Capacity(sectors))?;
-    let believed =
-        blk_size.is_power_of_two() && (SECTOR_BYTES as u32..=BLOCK_BYTES_MAX).contains(&blk_size);
-    let sector_bytes = if believed { blk_size } else { SECTOR_BYTES as u32 };
-    // One data segment a request, so its limit is the request's. A disk that takes less than one
-    // sector at a time takes nothing.
-    let transfer_bytes_max = size_max.min(TRANSFER_BYTES_MAX) / sector_bytes * sector_bytes;
-    if transfer_bytes_max == 0 {
-        return Err(StartError::Config);
+    let bytes = bytes_of(bytes)?;
+    let refused =
+        |name, value: u32, wanted| Err(StartError::Field { name, value: value.into(), wanted });
+    let sector_bytes = blk_size.unwrap_or(SECTOR_BYTES as u32);
+    let is_block = (SECTOR_BYTES as u32..=BLOCK_BYTES_MAX).contains(&sector_bytes);
+    if !is_block || !sector_bytes.is_power_of_two() {
+        return refused("blk_size", sector_bytes, "a power of two from 512 to 4096");
     }
-    let read_only = features & F_RO != 0;
+    // One data segment a request, so its limit is the request's.
+    let size_max = match size_max {
+        // 0 is what QEMU's storage daemon has for no limit (vhost-user-blk-server.c).
+        None | Some(0) => TRANSFER_BYTES_MAX,
+        Some(size_max) if size_max < sector_bytes => {
+            return refused("size_max", size_max, "0 for no limit, or blk_size at least");
+        }
+        Some(size_max) => size_max,
+    };
+    if seg_max == Some(0) {
+        return refused("seg_max", 0, "one segment at least");
+    }
+    let transfer_bytes_max = size_max.min(TRANSFER_BYTES_MAX) / sector_bytes * sector_bytes;
+    let read_only = has(F_RO);
     Ok(DeviceInfo { bytes, sector_bytes, transfer_bytes_max, read_only, version: 0 })
+}
+
+/// Returns how many bytes the disk says that it has now.
+pub(crate) fn capacity_bytes<T: Transport>(device: &Device<T>) -> Result<u64, StartError> {
+    bytes_of(device.config(|config| config.read_config_space(CAPACITY))?)
+}
+
+fn bytes_of(sectors: u64) -> Result<u64, StartError> {
+    sectors.checked_mul(SECTOR_BYTES).ok_or(StartError::Capacity(sectors))
 }
 
 #[cfg(test)]

@@ -11,8 +11,28 @@ use virtio_drivers::transport::{DeviceStatus, Transport};
 
 use super::{Found, Place};
 
-/// VIRTIO_F_VERSION_1 (virtio 1.2, 6).
+/// Features of every device by their bits, as the specification names them (virtio 1.2, 6).
 const VERSION_1: u64 = 1 << 32;
+/// Addresses of memory pass through what the platform puts before it. Nothing translates here: an
+/// IOMMU that nobody has set up leaves addresses as they are, in QEMU (`boot-bypass`) as in Cloud
+/// Hypervisor (`iommu=on`).
+const ACCESS_PLATFORM: u64 = 1 << 33;
+/// Order of memory is that of the platform. virtio-drivers orders processors alone, which on Arm
+/// may leave a device out (Arm ARM, inner and outer shareable domains).
+const ORDER_PLATFORM: u64 = if cfg!(target_arch = "aarch64") { 0 } else { 1 << 36 };
+/// Those that are taken wherever they are offered.
+const TAKEN: u64 = VERSION_1 | ACCESS_PLATFORM | ORDER_PLATFORM;
+const NAMES: [(u32, &str); 9] = [
+    (33, "VIRTIO_F_ACCESS_PLATFORM"),
+    (34, "VIRTIO_F_RING_PACKED"),
+    (35, "VIRTIO_F_IN_ORDER"),
+    (36, "VIRTIO_F_ORDER_PLATFORM"),
+    (37, "VIRTIO_F_SR_IOV"),
+    (38, "VIRTIO_F_NOTIFICATION_DATA"),
+    (39, "VIRTIO_F_NOTIF_CONFIG_DATA"),
+    (40, "VIRTIO_F_RING_RESET"),
+    (41, "VIRTIO_F_ADMIN_VQ"),
+];
 /// Reads of a configuration that keeps changing.
 const CONFIG_READS_MAX: u32 = 16;
 /// How long a reset may take.
@@ -27,10 +47,22 @@ pub enum StartError {
     Reset,
     /// It has the registers of virtio 1.0, but no VIRTIO_F_VERSION_1.
     Old,
-    /// It refuses the features that it offered.
-    Features,
+    /// It does not run without a feature that was not taken: these it offered, without those that
+    /// were taken.
+    Features(u64),
     /// Its configuration cannot be read.
     Config,
+    /// Its configuration is another one at each look.
+    Changing,
+    /// A field of its configuration has a value that nothing can be done with.
+    Field {
+        /// The specification's name of the field.
+        name: &'static str,
+        /// What it says.
+        value: u64,
+        /// What it may say.
+        wanted: &'static str,
+    },
     /// A queue is missing, has a single entry, or cannot be notified; the number is the queue's.
     Queue(u16),
     /// It reports a capacity or length that no device has.
@@ -43,8 +75,20 @@ impl fmt::Display for StartError {
             Self::Gone => f.write_str("its registers read as ones: nothing is there any more"),
             Self::Reset => f.write_str("the device does not reset"),
             Self::Old => f.write_str("the device has the registers of virtio 1.0, and is older"),
-            Self::Features => f.write_str("the device refuses the features it offered"),
+            Self::Features(left) => {
+                f.write_str("it does not run without one of the features that are not taken:")?;
+                (0..u64::BITS).filter(|bit| left & 1 << bit != 0).try_for_each(|bit| {
+                    match NAMES.iter().find(|(number, _)| *number == bit) {
+                        Some((_, name)) => write!(f, " {name}"),
+                        None => write!(f, " {bit}"),
+                    }
+                })
+            }
             Self::Config => f.write_str("the configuration cannot be read"),
+            Self::Changing => f.write_str("the configuration changes at each look"),
+            Self::Field { name, value, wanted } => {
+                write!(f, "its configuration has {name} {value}; it may be {wanted}")
+            }
             Self::Queue(index) => {
                 write!(f, "queue {index} is missing, has one entry, or cannot be notified")
             }
@@ -96,12 +140,12 @@ impl<T: Transport> Device<T> {
         if offered & VERSION_1 == 0 {
             return Err(StartError::Old);
         }
-        self.features = offered & (wanted | VERSION_1);
+        self.features = offered & (wanted | TAKEN);
         self.transport.write_driver_features(self.features);
         status |= DeviceStatus::FEATURES_OK;
         self.transport.set_status(status);
         if !self.transport.get_status().contains(DeviceStatus::FEATURES_OK) {
-            return Err(StartError::Features);
+            return Err(StartError::Features(offered & !self.features));
         }
         Ok(())
     }
@@ -124,12 +168,17 @@ impl<T: Transport> Device<T> {
                 return Ok(value);
             }
         }
-        Err(StartError::Config)
+        Err(StartError::Changing)
     }
 
     /// Whether the device says that it cannot go on (virtio 1.2, 2.1.2).
     pub(crate) fn needs_reset(&self) -> bool {
         self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
+    }
+
+    /// Returns the proof that the device touches no memory any more, if nothing answers.
+    pub(crate) fn gone(&self) -> Option<Stopped> {
+        self.is_gone().then_some(Stopped(()))
     }
 
     /// Whether nothing answers at the device's registers any more: a function that was pulled out

@@ -31,5 +31,11 @@ pub(crate) fn read_tag<T: Transport>(
         }
         config.read_config_space::<u32>(TAG_BYTES)
     })?;
-    if queues == 0 { Err(StartError::Queue(REQUESTS)) } else { Ok(()) }
+    match queues {
+        0 => {
+            let name = "num_request_queues";
+            Err(StartError::Field { name, value: 0, wanted: "1 or more" })
+        }
+        _ => Ok(()),
+    }
 }

@@ -4,9 +4,9 @@
 
 extern crate std;
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
-use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rootlet::storage::{
@@ -16,17 +16,15 @@ use rootlet::storage::{
 use super::super::VirtioStorage;
 use super::super::fake::{self, Fake, Manner, Reset};
 use super::{A, B, FLUSH, SECTOR, content, storage};
-use crate::virtio::FILE_SYSTEM;
-use crate::virtio::device::StartError;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
-fn read_job(tag: u64) -> Job {
+pub(super) fn read_job(tag: u64) -> Job {
     let buffer = Some(Buffer::new(SECTOR));
     Job { tag: tag.into(), device: A, at: 0, kind: JobKind::Read, buffer }
 }
 
-fn poll(storage: &mut VirtioStorage<Fake>) -> Option<(Job, Result<(), IoErrorKind>)> {
+pub(super) fn poll(storage: &mut VirtioStorage<Fake>) -> Option<(Job, Result<(), IoErrorKind>)> {
     (0..1_000_000).find_map(|_| storage.poll())
 }
 
@@ -46,7 +44,8 @@ fn read_both(storage: &mut VirtioStorage<Fake>) -> Result<[Result<(), IoErrorKin
 }
 
 /// Two disks named "fake", the first of which is looked into.
-fn two_disks() -> (VirtioStorage<Fake>, alloc::rc::Rc<core::cell::RefCell<fake::State>>) {
+pub(super) fn two_disks() -> (VirtioStorage<Fake>, alloc::rc::Rc<core::cell::RefCell<fake::State>>)
+{
     let mut storage = storage();
     storage.set_timeout_ns(SECOND_NS);
     let (found, state) = fake::disk(content(3, 64), FLUSH);
@@ -172,30 +171,45 @@ fn disk_that_is_pulled_out_fails_its_reads_at_once_and_gives_all_memory_back() {
     let gone = Err(IoErrorKind::Gone);
     assert_eq!(read_both(&mut storage), Ok([gone, Ok(())]));
     assert!(storage.now_ns() - begin < SECOND_NS);
+    assert_eq!(fake::told(), ["fake: it is gone: not used any more"]);
     let (job, result) = poll(&mut storage).unwrap();
     assert_eq!((job.tag, result, job.buffer.is_some()), (7.into(), gone, true));
     assert_eq!(storage.given_up_bytes(), 0);
     assert_eq!(read_both(&mut storage), Ok([gone, Ok(())]));
 }
 
+/// A disk that cannot go on has not said that it touches no memory any more, nor that a monitor
+/// would not wait in its reset.
 #[test]
-fn disk_that_breaks_its_protocol_and_does_not_reset_keeps_what_it_has_for_ever() {
-    let (mut storage, stuck) = two_disks();
-    stuck.borrow_mut().manner = Manner::Stuck;
-    assert!(storage.start(read_job(7)).is_ok());
-    let (job, result) = poll(&mut storage).unwrap();
-    assert_eq!((job.tag, result), (7.into(), Err(IoErrorKind::Protocol)));
-    assert!(job.buffer.is_none());
-    assert_eq!(storage.given_up_bytes(), SECTOR);
-    assert_eq!(read_both(&mut storage), Ok([Err(IoErrorKind::Gone), Ok(())]));
-    let resets = stuck.borrow().resets;
-    drop(storage);
-    assert_eq!(stuck.borrow().resets, resets, "its rings are left to it");
+fn disk_that_cannot_go_on_keeps_what_it_has_and_is_not_reset() {
+    let faults = [
+        (Manner::BogusId, IoErrorKind::Protocol, "it gave back a request that it does not have"),
+        (Manner::Broken, IoErrorKind::Gone, "it cannot go on without a reset"),
+    ];
+    for ((manner, kind, why), reset) in
+        faults.into_iter().flat_map(|fault| [(fault, Reset::Works), (fault, Reset::Fails)])
+    {
+        let (mut storage, broken) = two_disks();
+        (broken.borrow_mut().manner, broken.borrow_mut().reset) = (manner, reset);
+        assert!(storage.start(read_job(7)).is_ok());
+        let (job, result) = poll(&mut storage).unwrap();
+        assert_eq!((job.tag, result), (7.into(), Err(kind)));
+        assert!(job.buffer.is_none(), "the disk may still write to it");
+        assert_eq!(storage.given_up_bytes(), SECTOR);
+        let told =
+            format!("fake: {why}: not used any more, and 512 bytes of memory are left with it");
+        assert_eq!(fake::told(), [told]);
+        assert_eq!(read_both(&mut storage), Ok([Err(IoErrorKind::Gone), Ok(())]));
+        drop(storage);
+        assert_eq!(broken.borrow().lost, [0], "its rings are left to it");
 
-    let (mut storage, stuck) = two_disks();
-    stuck.borrow_mut().manner = Manner::Stuck;
-    let why = read_both(&mut storage).unwrap_err();
-    assert!(why.starts_with("FAIL fake: "), "{why}");
+        let (mut storage, broken) = two_disks();
+        (broken.borrow_mut().manner, broken.borrow_mut().reset) = (manner, reset);
+        let ended = read_both(&mut storage).unwrap_err();
+        assert_eq!(ended, format!("FAIL fake: {why}, and it keeps memory of a read"));
+        drop(storage);
+        assert_eq!(broken.borrow().lost, [0], "the reset at its start, and no other");
+    }
 }
 
 #[test]
@@ -212,60 +226,6 @@ fn disk_that_never_says_that_it_is_reset_is_no_matter_at_the_end() {
 }
 
 #[test]
-fn disk_that_cannot_be_started_is_told_by_its_place_and_passed_over() {
-    let start = |change: &dyn Fn(&mut fake::State)| {
-        let (found, state) = fake::disk(content(3, 8), 0);
-        change(&mut state.borrow_mut());
-        storage().add(found).map_err(|unusable| unusable.error)
-    };
-    assert_eq!(start(&|_| {}), Ok(()));
-    assert_eq!(start(&|disk| disk.manner = Manner::Removed), Err(StartError::Gone));
-    let in_use = |disk: &mut fake::State| {
-        disk.status = virtio_drivers::transport::DeviceStatus::DRIVER_OK;
-        disk.reset = Reset::Fails;
-    };
-    assert_eq!(start(&in_use), Err(StartError::Reset));
-    assert_eq!(start(&|disk| disk.entries_max = 0), Err(StartError::Queue(0)));
-    assert_eq!(start(&|disk| disk.generations = vec![0, 1]), Err(StartError::Config));
-    assert_eq!(start(&|disk| disk.config[..8].fill(0xff)), Err(StartError::Capacity(u64::MAX)));
-}
-
-#[test]
-fn share_without_a_request_queue_is_refused_by_the_queues_number() {
-    for queues in [0, 1] {
-        let (mut found, state) = fake::disk(Vec::new(), 0);
-        found.id = FILE_SYSTEM;
-        state.borrow_mut().config[..5].copy_from_slice(b"share");
-        state.borrow_mut().config[5..36].fill(0);
-        state.borrow_mut().config[36..40].copy_from_slice(&u32::to_le_bytes(queues));
-        let mut storage = storage();
-        let started = storage.add(found).map_err(|unusable| unusable.error);
-        assert_eq!(started, if queues == 0 { Err(StartError::Queue(1)) } else { Ok(()) });
-        assert_eq!(storage.mount_tags().collect::<Vec<_>>(), ["share"][..queues as usize]);
-    }
-}
-
-#[test]
-fn configuration_that_changes_while_it_is_read_is_read_again() {
-    let (found, state) = fake::disk(content(3, 8), 0);
-    state.borrow_mut().generations = vec![0, 1, 1, 1];
-    storage().add(found).unwrap();
-    assert_eq!(state.borrow().looks.get(), 4);
-}
-
-#[test]
-fn block_size_that_no_disk_has_counts_as_a_sector() {
-    const BLK_SIZE: u64 = 1 << 6;
-    for (says, counts) in [(512, 512), (4096, 4096), (3, 512), (0, 512), (256, 512), (8192, 512)] {
-        let (found, state) = fake::disk(content(3, 64), BLK_SIZE);
-        state.borrow_mut().config[20..24].copy_from_slice(&u32::to_le_bytes(says));
-        let mut storage = storage();
-        storage.add(found).unwrap();
-        assert_eq!(storage.info(A).map(|info| info.sector_bytes), Some(counts), "{says}");
-    }
-}
-
-#[test]
 fn disk_that_shrinks_fails_what_it_lost_and_serves_the_rest() {
     let (mut storage, state) = two_disks();
     state.borrow_mut().bytes.truncate(8 * SECTOR);
@@ -275,100 +235,20 @@ fn disk_that_shrinks_fails_what_it_lost_and_serves_the_rest() {
     let results = batch.map(|transfer| transfer.result.unwrap());
     assert_eq!(results, [Ok(()), Err(IoErrorKind::Device(1))]);
     assert!(here[..] == content(3, 64)[7 * SECTOR..8 * SECTOR]);
+    assert_eq!(fake::told(), [""; 0], "it says that it is as long as ever");
 }
 
-/// Which of the free requests is used next depends on the order in which they came back.
 #[test]
-fn request_that_came_back_long_ago_and_comes_back_again_is_no_other_request() {
-    let mut refused = 0;
-    for jobs in 2..6 {
-        let (mut storage, state) = two_disks();
-        assert!((0..jobs).all(|tag| storage.start(read_job(tag)).is_ok()));
-        assert!((0..jobs).all(|_| matches!(poll(&mut storage), Some((_, Ok(()))))));
-        state.borrow_mut().manner = Manner::Stale;
-        assert!(storage.start(read_job(7)).is_ok());
-        match poll(&mut storage) {
-            Some((_, Err(IoErrorKind::Protocol))) => refused += 1,
-            // It was the same one.
-            ended => assert!(matches!(ended, Some((_, Ok(())))), "{ended:?}"),
-        }
+fn disk_that_fails_a_request_and_has_another_length_than_before_is_told_once() {
+    let (mut storage, state) = two_disks();
+    state.borrow_mut().bytes.truncate(8 * SECTOR);
+    state.borrow_mut().config[..8].copy_from_slice(&8_u64.to_le_bytes());
+    for _ in 0..2 {
+        let mut lost = [0; SECTOR];
+        let mut batch = [Transfer::read(A, 8 * 512, &mut lost)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch[0].result, Some(Err(IoErrorKind::Device(1))));
     }
-    assert!(refused > 0);
-}
-
-/// What a disk can say that no disk says, on queues of every size: no panic, no wait without an
-/// end, and no bytes that it never said were there.
-#[test]
-fn disk_of_any_manners_serves_nothing_wrong_and_takes_no_other_with_it() {
-    let manners = [
-        Manner::Twice,
-        Manner::Stale,
-        Manner::Jumps(1),
-        Manner::Jumps(3),
-        Manner::Jumps(128),
-        Manner::Jumps(0x8000),
-        Manner::Jumps(0xffff),
-        Manner::HighId,
-        Manner::Mute,
-        Manner::Long,
-        Manner::Scribbles,
-        Manner::Middle,
-    ];
-    for manner in manners {
-        for entries in if cfg!(miri) { &[2, 16][..] } else { &[2, 4, 16, 128] } {
-            let entries = *entries;
-            for warm in [false, true] {
-                let results = hostile(manner, entries, warm);
-                let case = std::format!("{manner:?} {entries} {warm}: {results:?}");
-                let refused = match manner {
-                    Manner::HighId | Manner::Mute | Manner::Long => 8,
-                    // The first that it gives back is a request of its own.
-                    Manner::Middle => usize::from(entries > 2) * 8,
-                    _ => 0,
-                };
-                let failed = results[..8].iter().filter(|result| result.is_err()).count();
-                assert!(failed >= refused, "{case}");
-                assert!(results[..8].iter().all(|r| *r != Err(IoErrorKind::Timeout)), "{case}");
-                assert_eq!(results[10], Ok(()), "the other disk: {case}");
-            }
-        }
-    }
-}
-
-/// Eight reads, a write and a flush of a disk, and a read of another.
-fn hostile(manner: Manner, entries: u32, warm: bool) -> Vec<Result<(), IoErrorKind>> {
-    let mut storage = storage();
-    let (found, state) = fake::disk(content(3, 64), FLUSH);
-    state.borrow_mut().entries_max = entries;
-    storage.add(found).unwrap();
-    storage.add(fake::disk(content(9, 64), 0).0).unwrap();
-    if warm {
-        super::read_all(&mut storage, &mut vec![0; 40 * SECTOR], &[A]);
-    }
-    let _ = storage.disk("fake");
-    state.borrow_mut().manner = manner;
-    let right = content(3, 64);
-    let (mut out, data, mut other) = (vec![0xee; 8 * SECTOR], [0x77; SECTOR], [0; SECTOR]);
-    let mut batch: Vec<_> = out
-        .chunks_mut(SECTOR)
-        .zip(0..)
-        .map(|(sector, index)| Transfer::read(A, index * 512, sector))
-        .collect();
-    batch.push(Transfer::write(A, 512 * 20, &data));
-    batch.push(Transfer::flush(A));
-    batch.push(Transfer::read(B, 512, &mut other));
-    let mut reported = vec![0; batch.len()];
-    storage.run(&mut batch, &mut |index, _| reported[index] += 1);
-    let results: Vec<_> = batch.iter().map(|transfer| transfer.result.unwrap()).collect();
-    drop(batch);
-    assert!(reported.iter().all(|times| *times == 1), "{manner:?} {reported:?}");
-    assert!(other[..] == content(9, 64)[SECTOR..2 * SECTOR], "{manner:?}");
-    for (index, sector) in out.chunks(SECTOR).enumerate() {
-        let is_right = *sector == right[index * SECTOR..][..SECTOR];
-        assert!(results[index].is_err() || is_right, "{manner:?} {entries} {warm} {index}");
-    }
-    let started = (0..4).filter(|tag| storage.start(read_job(*tag)).is_ok()).count();
-    let ended = (0..20_000).filter_map(|_| storage.poll()).count();
-    assert_eq!(ended, started, "{manner:?}");
-    results
+    let told = "fake: has 4096 bytes now, and had 32768: what it was made of has changed";
+    assert_eq!(fake::told(), [told]);
 }

@@ -1,7 +1,9 @@
 //! Devices that keep silent, go away or break their protocol: when that is noticed, and what it
 //! means for what they hold.
 //!
-//! Always: a device is reset only if it answers, and answers wrongly.
+//! Always: a device that has requests is not reset, whatever it does. A monitor may wait inside the
+//! reset for what is in flight; a device that breaks its protocol, or asks for a reset, has not said
+//! that it touches memory no more; and one that is gone cannot be reset.
 
 use core::fmt;
 
@@ -10,6 +12,7 @@ use virtio_drivers::transport::Transport;
 
 use super::Port;
 use crate::trace;
+use crate::virtio::blk;
 use crate::virtio::device::Stopped;
 use crate::virtio::ring::Ring;
 
@@ -26,6 +29,39 @@ pub(crate) enum News {
     Late { ns: u64, bytes: usize },
     /// It answers again.
     Back,
+    /// It is used no more for this reason, and keeps this much memory.
+    Ended { fault: Fault, bytes: usize },
+    /// A request failed, and it has another length in bytes than before.
+    Length { was: u64, is: u64 },
+}
+
+/// Why a device is used no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It was pulled out.
+    Removed,
+    /// It says that it cannot go on.
+    NeedsReset,
+    /// It gave back what it does not have.
+    Protocol,
+}
+
+impl Fault {
+    /// What it is to the requests that the device had.
+    pub(super) fn kind(self) -> IoErrorKind {
+        match self {
+            Self::Removed | Self::NeedsReset => IoErrorKind::Gone,
+            Self::Protocol => IoErrorKind::Protocol,
+        }
+    }
+
+    fn why(self) -> &'static str {
+        match self {
+            Self::Removed => "it is gone",
+            Self::NeedsReset => "it cannot go on without a reset",
+            Self::Protocol => "it gave back a request that it does not have",
+        }
+    }
 }
 
 impl fmt::Display for News {
@@ -40,6 +76,16 @@ impl fmt::Display for News {
                 )
             }
             Self::Back => f.write_str("answers again"),
+            Self::Ended { fault, bytes } => {
+                write!(f, "{}: not used any more", fault.why())?;
+                match bytes {
+                    0 => Ok(()),
+                    _ => write!(f, ", and {bytes} bytes of memory are left with it"),
+                }
+            }
+            Self::Length { was, is } => {
+                write!(f, "has {is} bytes now, and had {was}: what it was made of has changed")
+            }
         }
     }
 }
@@ -51,9 +97,9 @@ pub(super) enum State {
     /// It has requests past their deadline, and takes no other until it has given back all.
     Late,
     /// It touches no memory any more.
-    Stopped(Stopped, IoErrorKind),
-    /// It broke its protocol and does not reset: what it has is never looked at again.
-    Lost(IoErrorKind),
+    Stopped(Stopped, Fault),
+    /// It may do anything with what it has, which is never looked at again.
+    Lost(Fault),
 }
 
 impl<T: Transport> Port<T> {
@@ -71,7 +117,7 @@ impl<T: Transport> Port<T> {
         let why = match self.state {
             State::Up | State::Stopped(..) => return None,
             State::Late => "no answer before the deadline",
-            State::Lost(_) => "it broke its protocol and does not reset",
+            State::Lost(fault) => fault.why(),
         };
         self.rings.each().any(Ring::has_borrowed).then_some(why)
     }
@@ -79,6 +125,11 @@ impl<T: Transport> Port<T> {
     /// Bytes of memory that the device keeps and nobody waits for.
     pub(crate) fn given_up_bytes(&self) -> usize {
         self.rings.each().map(Ring::given_up_bytes).sum()
+    }
+
+    /// Returns what came to light as requests were reaped.
+    pub(crate) fn news(&mut self) -> Option<News> {
+        self.news.take()
     }
 
     /// Looks whether the device is late, broken or gone. Cheap enough for a polling loop.
@@ -91,13 +142,12 @@ impl<T: Transport> Port<T> {
         }
         self.checked_ns = now_ns;
         if self.device.is_gone() {
-            // Nobody writes to memory any more, so there is nothing to be reset.
-            self.fail(IoErrorKind::Gone);
-            return None;
+            self.fail(Fault::Removed);
+            return self.news();
         }
         if self.device.needs_reset() {
-            self.fail(IoErrorKind::Gone);
-            return None;
+            self.fail(Fault::NeedsReset);
+            return self.news();
         }
         if let State::Late = self.state {
             return if self.rings.flying() == 0 { self.come_back() } else { None };
@@ -130,22 +180,39 @@ impl<T: Transport> Port<T> {
         core::mem::replace(&mut self.is_told, false).then_some(News::Back)
     }
 
-    /// Ends a device that answers, and answers wrongly: resets it for good. What was in flight is
-    /// reaped with `kind`.
-    pub(super) fn fail(&mut self, kind: IoErrorKind) {
-        let why = match kind {
-            IoErrorKind::Protocol => "it gave back what it does not have",
-            _ => "it asked for it, or is gone",
+    /// Ends the use of a device. What it has is reaped with the fault's kind.
+    pub(super) fn fail(&mut self, fault: Fault) {
+        let stopped = self.stop();
+        let bytes = match stopped {
+            Some(_) => 0,
+            None => self.rings.each().map(Ring::flying_bytes).sum(),
         };
         trace::warn!(
-            "device at {=u64:#x} reset with {=usize} requests in flight: {=str}",
+            "device at {=u64:#x} with {=usize} requests in flight: {=str}",
             self.device.place.number(),
             self.rings.flying(),
-            why
+            fault.why()
         );
-        self.state = match self.device.stop() {
-            Some(stopped) => State::Stopped(stopped, kind),
-            None => State::Lost(kind),
+        self.news = Some(News::Ended { fault, bytes });
+        self.state = match stopped {
+            Some(stopped) => State::Stopped(stopped, fault),
+            None => State::Lost(fault),
         };
+    }
+
+    /// Has the device touch no memory any more: resets it, unless it has requests. `None` if it may
+    /// go on.
+    pub(super) fn stop(&mut self) -> Option<Stopped> {
+        if self.rings.flying() == 0 { self.device.stop() } else { self.device.gone() }
+    }
+
+    /// Looks at the length of a disk that failed a request.
+    pub(super) fn doubt(&mut self) {
+        // One whose configuration cannot be read has failed, and nothing more is known.
+        let Ok(is) = blk::capacity_bytes(&self.device) else { return };
+        let was = core::mem::replace(&mut self.bytes, is);
+        if was != is {
+            self.news = Some(News::Length { was, is });
+        }
     }
 }

@@ -1,10 +1,10 @@
 //! A started device with its rings: submit, kick, reap, and the end of it.
 //!
 //! Always: each request that was submitted is reaped exactly once, with the device's answer or
-//! with the reason why there is none. A device that has requests and keeps silent is never reset:
-//! a monitor waits inside a reset for what is in flight, and with it the whole machine. What it
-//! holds past its deadline is given up: it stays with the device, and while it does the device
-//! takes no other request.
+//! with the reason why there is none. A device that has requests is never reset: a monitor waits
+//! inside a reset for what is in flight, and with it the whole machine. What it holds past its
+//! deadline is given up: it stays with the device, and while it does the device takes no other
+//! request.
 //!
 //! A disk is asked for its name as it starts, and the port itself takes the answer, so that the
 //! names of many disks are on their way at once.
@@ -25,7 +25,8 @@ use super::device::{Device, StartError};
 use super::ring::{Bogus, Flight, Kind, Landed, Owner, Ring};
 use super::{Place, blk, fs};
 use crate::text::until_zero;
-use late::State;
+pub(crate) use late::News;
+use late::{Fault, State};
 
 /// How long the end of a port waits for what is in flight.
 const PATIENCE_NS: u64 = 100_000_000;
@@ -107,6 +108,10 @@ pub(crate) struct Port<T: Transport> {
     was_late: bool,
     /// Whether its silence was told.
     is_told: bool,
+    /// What came to light as requests were reaped, and has not been told.
+    news: Option<News>,
+    /// Length of a disk in bytes.
+    bytes: u64,
     name: Name,
     /// Room for the one answer at a time that is taken in by the driver itself: a disk's name, a
     /// reply of a share's daemon. `None` while a request keeps it.
@@ -133,6 +138,7 @@ impl<T: Transport> Port<T> {
         info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
         let rings = Rings { requests, notices: None };
         let mut port = Self::started(device, rings, Name::Disk([0; SERIAL_BYTES]));
+        port.bytes = info.bytes;
         port.ask(deadline);
         Ok((port, info, has_flush))
     }
@@ -195,6 +201,8 @@ impl<T: Transport> Port<T> {
             checked_ns: 0,
             was_late: false,
             is_told: false,
+            news: None,
+            bytes: 0,
             name,
             room: Some(Shared::new(room_bytes)),
             is_asked: false,
@@ -323,7 +331,14 @@ impl<T: Transport> Port<T> {
         while matches!(self.state, State::Up | State::Late) {
             match self.rings.reap() {
                 Ok(Some(landed)) => match landed.flight.owner {
-                    Some(owner) => return Some(Self::judge(owner, landed)),
+                    Some(owner) => {
+                        let ended = Self::judge(owner, landed);
+                        let is_failed = matches!(ended.result, Err(IoErrorKind::Device(_)));
+                        if is_failed && !self.is_share() && owner != Owner::Name {
+                            self.doubt();
+                        }
+                        return Some(ended);
+                    }
                     // Given up, and back after all.
                     None => {
                         if let Some(Kept::Room(room)) = landed.flight.kept {
@@ -332,14 +347,14 @@ impl<T: Transport> Port<T> {
                     }
                 },
                 Ok(None) => break,
-                Err(Bogus) => self.fail(IoErrorKind::Protocol),
+                Err(Bogus) => self.fail(Fault::Protocol),
             }
         }
         let (kind, stopped) = match self.state {
             State::Up => return None,
             State::Late => (IoErrorKind::Timeout, None),
-            State::Stopped(stopped, kind) => (kind, Some(stopped)),
-            State::Lost(kind) => (kind, None),
+            State::Stopped(stopped, fault) => (fault.kind(), Some(stopped)),
+            State::Lost(fault) => (fault.kind(), None),
         };
         self.rings.each_mut().find_map(|ring| {
             let (owner, kept) = match stopped {
@@ -375,8 +390,8 @@ impl<T: Transport> Drop for Port<T> {
         }
         let is_ours = match self.state {
             State::Stopped(..) => true,
-            State::Up | State::Late if self.rings.flying() == 0 => self.device.stop().is_some(),
-            State::Up | State::Late | State::Lost(_) => false,
+            State::Up | State::Late => self.stop().is_some(),
+            State::Lost(_) => false,
         };
         if is_ours {
             // SAFETY: this is the last use of the rings, whose memory no device has any more.
