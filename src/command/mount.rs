@@ -311,6 +311,8 @@ pub fn open_region<S: Discover + Background>(
             return None;
         }
     };
+    // Before its first byte is read.
+    storage.set_expendable(device);
     let mut options = CacheOptions::new(device, entropy);
     (options.start, options.bytes) = match part.find(storage, device) {
         Ok(place) => place,

@@ -1,8 +1,9 @@
 //! Fetching: extents of blobs become one batch over every device they touch.
 //!
 //! Always: bytes land by DMA where the caller wants them, but for unaligned edges, which pass
-//! through a bounce buffer; a region read that fails or was not found right is done again from the
-//! source; what came from a source is offered to the layer while the rest is still in flight.
+//! through a bounce buffer, and for those of a region's disk that may fall silent, which a storage
+//! copies there; a region read that fails or was not found right is done again from the source;
+//! what came from a source is offered to the layer while the rest is still in flight.
 
 use super::bounce::Bounce;
 use super::pieces::{BLOCK_SHIFT, Extent, Origin, Piece, Source, cut};

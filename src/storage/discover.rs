@@ -35,6 +35,14 @@ pub trait Discover: Storage {
     /// Says which version of its content `device` has, in place of what is known of it; see
     /// [`super::DeviceInfo::version`]. Does nothing if there is no such device.
     fn set_version(&mut self, device: DeviceId, version: u64);
+
+    /// Says that `device` may be lost at any instant, as a region's disk may, and no reader for it.
+    /// A storage that cannot take a reader's memory back from a device that never answers lends it
+    /// none from now on, and [`super::DeviceInfo::transfer_bytes_max`] may be less. Any other has
+    /// nothing to do.
+    fn set_expendable(&mut self, device: DeviceId) {
+        let _ = device;
+    }
 }
 
 /// A source could not be named.

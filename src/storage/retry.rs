@@ -294,6 +294,10 @@ impl<S: Background + Discover> Discover for Retry<S> {
     fn set_version(&mut self, device: DeviceId, version: u64) {
         self.inner.set_version(device, version);
     }
+
+    fn set_expendable(&mut self, device: DeviceId) {
+        self.inner.set_expendable(device);
+    }
 }
 
 #[cfg(test)]

@@ -152,6 +152,53 @@ fn source_that_keeps_memory_of_a_read_ends_the_run_by_its_deadline() {
     }
 }
 
+/// A region may be lost at any instant: in the middle of its hits, and before its first byte.
+#[test]
+fn region_that_keeps_silent_costs_its_deadline_and_fails_no_read() {
+    // More rows than fit between guest and test, so that there are hits left.
+    let mut tree = Tree::new();
+    for number in 0..1000 {
+        tree.file(format!("/{number:04}"), Content::seeded(number, 8 << 10));
+    }
+    let sample = Sample::from_tree(tree, 1);
+    let rows = sample.manifest();
+    let manifest = ["--", "manifest", "/"];
+    let cold = passes(sample.cached(&manifest));
+    assert!(cold.stdout == rows, "{}", cold.stderr);
+    for (board, bus) in MACHINES {
+        for is_at_once in [false, true] {
+            let (socket, control) = (sample.path("socket"), sample.path("qmp"));
+            let Some(server) = Daemon::nbd(&sample.path("region"), socket) else { return };
+            let mut args = server.nbd_args(bus, "region");
+            args.extend(["--board", board].map(OsString::from));
+            for option in ["deadline=3", "cache=region"] {
+                args.extend(["--guest-option", option].map(OsString::from));
+            }
+            if is_at_once {
+                let control = format!("unix:{},server=on,wait=off", control.display());
+                let words = ["--qemu-arg", "-S", "--qemu-arg", "-qmp", "--qemu-arg", &control];
+                args.extend(words.map(OsString::from));
+            }
+            let mut boot = Boot::start(args.into_iter().chain(sample.args(&manifest)));
+            let mut bytes = Vec::new();
+            if is_at_once {
+                qmp(&control, "query-status");
+                server.stop();
+                qmp(&control, "cont");
+            } else {
+                bytes.push(boot.first_byte());
+                server.stop();
+            }
+            let outcome = boot.end();
+            bytes.extend(&outcome.stdout);
+            assert_eq!(outcome.status, Some(0), "{board} {is_at_once}: {}", outcome.stderr);
+            assert!(bytes == rows, "{board} {is_at_once}: {}", outcome.stderr);
+            let said = "region: no answer for 3 s: given up, and ";
+            assert!(outcome.stderr.contains(said), "{board} {is_at_once}: {}", outcome.stderr);
+        }
+    }
+}
+
 /// The first read is QEMU's own, the next three fail, as those of a server that answers 503.
 #[test]
 fn source_that_fails_for_a_moment_is_asked_again() {

@@ -3,10 +3,12 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 
 use rootlet_sim::image::{Content, Options, Tree, build};
 
 use crate::boot::{host, passes};
+use crate::emulator::{disk, run};
 use crate::sample::Sample;
 
 /// Board, bus, and QEMU's name for a disk there.
@@ -62,6 +64,43 @@ fn disks_with_blocks_of_4_kib_are_read_and_written() {
     let blocks = ["logical_block_size=4096", "physical_block_size=4096"];
     for (board, bus, device) in MACHINES {
         reads_twice(board, bus, &of(device, &blocks));
+    }
+}
+
+/// A region keeps checks of 4 KiB, and no read is cut finer than a disk's blocks.
+#[test]
+fn disk_with_blocks_of_8_kib_is_told_by_its_place_and_passed_over() {
+    for (machine, place, device) in [
+        ("microvm,acpi=off", "0xfeb00e00", "virtio-blk-device"),
+        ("q35", "PCI 00:01.0", "virtio-blk-pci"),
+    ] {
+        let board = machine.split(',').next().unwrap();
+        let device = format!("{device},logical_block_size=8192,physical_block_size=8192");
+        let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs");
+        let words = ["-M", machine, "-no-reboot"].map(String::from);
+        let words = words.into_iter().chain(disk(&device, "image", &tiny));
+        let ended = run(board, words, "image=image -- cat /hello");
+        let told = "its configuration has blk_size 8192; it may be a power of two from 512 to 4096";
+        let told = format!("virtio device 2 at {place}: {told}");
+        assert!(ended.console.contains(&told), "{ended:?}");
+        ended.assert_verdict("FAIL");
+    }
+}
+
+/// A device that has to be told whether its addresses are translated, with an IOMMU and without.
+#[test]
+fn disk_that_reaches_memory_as_its_platform_does_is_used() {
+    for (board, bus, device) in MACHINES {
+        let modern = if bus == "pci" { &["disable-legacy=on"][..] } else { &[] };
+        let platform = of(device, &[modern, &["iommu_platform=on"]].concat());
+        reads_twice(board, bus, &platform);
+    }
+    let tiny = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs");
+    for iommu in ["intel-iommu", "virtio-iommu-pci"] {
+        let words = ["-M", "q35", "-device", iommu].map(String::from);
+        let device = "virtio-blk-pci,disable-legacy=on,iommu_platform=on";
+        let words = words.into_iter().chain(disk(device, "image", &tiny));
+        run("q35", words, "image=image -- cat /hello").assert_verdict("PASS");
     }
 }
 

@@ -12,6 +12,7 @@ use virtio_drivers::transport::Transport;
 
 use super::call::Call;
 use super::{File, VirtioStorage};
+use crate::virtio::aside::ASIDE_BYTES;
 
 /// How long a daemon may take for each of its parts in the end of a run.
 const LEAVE_NS: u64 = 1_000_000_000;
@@ -148,6 +149,14 @@ impl<T: Transport> Discover for VirtioStorage<T> {
             if let Ok(index) = u16::try_from(index) {
                 each(serial, DeviceId(index));
             }
+        }
+    }
+
+    fn set_expendable(&mut self, device: DeviceId) {
+        if let Some(disk) = self.disks.get_mut(usize::from(device.0)) {
+            self.ports[disk.port].set_expendable();
+            let info = &mut disk.info;
+            info.transfer_bytes_max = info.transfer_bytes_max.min(ASIDE_BYTES as u32);
         }
     }
 

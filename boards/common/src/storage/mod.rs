@@ -248,13 +248,14 @@ impl<T: Transport> VirtioStorage<T> {
     ) -> usize {
         let mut settled = 0;
         for port in 0..self.ports.len() {
-            while self.ports[port].cursor < batch.len()
-                && (self.ports[port].has_room() || self.ports[port].ended().is_some())
-            {
-                let index = self.ports[port].cursor;
-                self.ports[port].cursor += 1;
-                let transfer = &mut batch[index];
+            while let Some(transfer) = batch.get_mut(self.ports[port].cursor) {
                 let is_here = self.port_of(transfer.device) == Some(port);
+                let to = &mut self.ports[port];
+                if is_here && !to.has_room_for(&transfer.lent) && to.ended().is_none() {
+                    break;
+                }
+                let index = to.cursor;
+                to.cursor += 1;
                 if is_here && let Err(result) = self.submit(index, transfer) {
                     transfer.result = Some(result);
                     done(index, transfer);

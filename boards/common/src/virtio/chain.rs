@@ -95,6 +95,8 @@ pub(crate) enum Kept {
     Buffer(Buffer),
     /// Memory of the storage itself.
     Room(Shared),
+    /// A piece of its port's memory, whose bytes are copied to where their owner wants them.
+    Aside { at: NonNull<[u8]>, to: NonNull<[u8]> },
 }
 
 /// Where head and tail of a lane live.

@@ -7,6 +7,7 @@
 //! queue with its requests in flight), a `port` (a device with its rings, as disk or share).
 
 pub mod any;
+pub(crate) mod aside;
 pub(crate) mod blk;
 pub(crate) mod chain;
 pub(crate) mod device;

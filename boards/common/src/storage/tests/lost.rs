@@ -7,6 +7,7 @@ extern crate std;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use rootlet::storage::{
@@ -16,6 +17,7 @@ use rootlet::storage::{
 use super::super::VirtioStorage;
 use super::super::fake::{self, Fake, Manner, Reset};
 use super::{A, B, FLUSH, SECTOR, content, storage};
+use crate::virtio::aside::ASIDE_BYTES;
 
 const SECOND_NS: u64 = 1_000_000_000;
 
@@ -116,6 +118,77 @@ fn flush_and_write_of_a_silent_disk_fail_and_the_run_goes_on() {
     let mut batch = [Transfer::write(A, 0, &data), Transfer::flush(A)];
     storage.run(&mut batch, &mut |_, _| {});
     assert_eq!(batch.map(|one| one.result), [Some(Err(IoErrorKind::Timeout)); 2]);
+}
+
+/// What a region's disk is: whatever becomes of it, a reader goes on without.
+#[test]
+fn expendable_disk_that_is_lost_keeps_no_memory_of_a_read() {
+    let lost = [
+        (Manner::Silent, IoErrorKind::Timeout, SECTOR),
+        (Manner::BogusId, IoErrorKind::Protocol, SECTOR),
+        (Manner::Broken, IoErrorKind::Gone, SECTOR),
+        (Manner::Removed, IoErrorKind::Gone, 0),
+    ];
+    for (manner, kind, kept) in lost {
+        let (mut storage, state) = two_disks();
+        storage.set_expendable(A);
+        state.borrow_mut().manner = manner;
+        assert_eq!(read_both(&mut storage), Ok([Err(kind), Ok(())]), "{manner:?}");
+        assert_eq!(storage.given_up_bytes(), kept, "{manner:?}");
+        // It takes no other one.
+        let late = if manner == Manner::Silent { kind } else { IoErrorKind::Gone };
+        assert_eq!(read_both(&mut storage), Ok([Err(late), Ok(())]), "{manner:?}");
+        assert_eq!(state.borrow().lost, [0], "{manner:?}");
+    }
+}
+
+#[test]
+fn expendable_disk_that_answers_in_the_end_is_used_again_and_writes_to_no_reader() {
+    let (mut storage, state) = two_disks();
+    storage.set_expendable(A);
+    for _ in 0..3 {
+        state.borrow_mut().manner = Manner::Silent;
+        let mut out = vec![0; 64 * SECTOR];
+        let mut batch = [Transfer::read(A, 0, &mut out)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch[0].result, Some(Err(IoErrorKind::Timeout)));
+        state.borrow_mut().manner = Manner::Honest;
+        assert!((0..1000).all(|_| storage.poll().is_none()));
+        assert!(out.iter().all(|byte| *byte == 0), "what came late");
+        assert_eq!(storage.given_up_bytes(), 0);
+    }
+    assert_eq!(read_both(&mut storage), Ok([Ok(()), Ok(())]));
+}
+
+/// More than lands aside at once, and one that is longer than all of it: that lands where it is
+/// wanted, and so do jobs.
+#[test]
+fn reads_of_an_expendable_disk_of_any_length_bring_its_bytes() {
+    let sectors = 4096;
+    for entries in [2, 128] {
+        let mut storage = storage();
+        let right = content(3, sectors);
+        let (found, state) = fake::disk(right.clone(), FLUSH);
+        state.borrow_mut().entries_max = entries;
+        storage.add(found).unwrap();
+        assert!(storage.disk("other").is_err(), "it has said its name");
+        storage.set_expendable(A);
+        let longest = storage.info(A).unwrap().transfer_bytes_max as usize;
+        assert_eq!(longest, if entries == 2 { 64 << 10 } else { ASIDE_BYTES });
+        for len in [SECTOR, 3 * SECTOR, 8 << 10, 24 << 10, 64 << 10, 256 << 10, longest] {
+            let len = len.min(longest);
+            let mut out = vec![0; right.len() / len * len];
+            let mut batch: Vec<_> = (0..).step_by(len).zip(out.chunks_mut(len)).collect();
+            // Not in the order of the disk.
+            batch.reverse();
+            let batch = batch.into_iter().map(|(at, part)| Transfer::read(A, at, part));
+            let mut batch: Vec<_> = batch.collect();
+            assert!(storage.start(read_job(7)).is_ok());
+            storage.run(&mut batch, &mut |_, transfer| assert_eq!(transfer.outcome(), Ok(())));
+            assert!(out[..] == right[..out.len()], "{entries} {len}");
+            assert!(matches!(poll(&mut storage), Some((_, Ok(())))));
+        }
+    }
 }
 
 #[test]

@@ -16,9 +16,10 @@ use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use rootlet::fuse::{REPLY_BYTES_MAX, ReadRequest};
-use rootlet::storage::{DeviceInfo, IoErrorKind};
+use rootlet::storage::{DeviceInfo, IoErrorKind, Lent};
 use virtio_drivers::transport::Transport;
 
+use super::aside::{ASIDE_BYTES, Aside};
 use super::blk::SERIAL_BYTES;
 use super::chain::{Data, Kept, Shared, Tail};
 use super::device::{Device, StartError};
@@ -71,6 +72,8 @@ struct Rings {
     requests: Box<Ring>,
     /// The high priority ring of a share.
     notices: Option<Box<Ring>>,
+    /// Where reads of an expendable disk land; those of all others land where they are wanted.
+    aside: Option<Aside>,
 }
 
 impl Rings {
@@ -136,7 +139,7 @@ impl<T: Transport> Port<T> {
         let requests = Ring::new(&mut device.transport, 0, blk::HEAD_BYTES)?;
         let limit = requests.transfer_bytes_max().unwrap_or(u32::MAX);
         info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
-        let rings = Rings { requests, notices: None };
+        let rings = Rings { requests, notices: None, aside: None };
         let mut port = Self::started(device, rings, Name::Disk([0; SERIAL_BYTES]));
         port.bytes = info.bytes;
         port.ask(deadline);
@@ -184,7 +187,7 @@ impl<T: Transport> Port<T> {
         fs::read_tag(&device, &mut tag)?;
         let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::NOTICE_BYTES_MAX)?;
         let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
-        let rings = Rings { requests, notices: Some(notices) };
+        let rings = Rings { requests, notices: Some(notices), aside: None };
         Ok(Self::started(device, rings, Name::Share(tag)))
     }
 
@@ -221,9 +224,25 @@ impl<T: Transport> Port<T> {
         self.rings.requests.capacity()
     }
 
-    /// Whether a foreground request has room.
+    /// Has reads of a disk land in memory of the port's own, from which they are copied: a disk that
+    /// never answers keeps no memory of a reader, who can go on without it. Longer ones than
+    /// [`ASIDE_BYTES`] land where they are wanted, as before.
+    pub(crate) fn set_expendable(&mut self) {
+        self.rings.aside.get_or_insert_with(Aside::new);
+    }
+
+    /// Whether a request has room.
     pub(crate) fn has_room(&self) -> bool {
         self.rings.requests.flying() < self.capacity()
+    }
+
+    /// Whether a foreground transfer has room.
+    pub(crate) fn has_room_for(&self, transfer: &Lent<'_>) -> bool {
+        let has_place = match (&self.rings.aside, transfer) {
+            (Some(aside), Lent::Read(out)) if lands_aside(out.len()) => aside.has_room(out.len()),
+            _ => true,
+        };
+        has_place && self.has_room()
     }
 
     /// Whether a background job has room: half of the ring stays free of them, so that a reader
@@ -270,9 +289,10 @@ impl<T: Transport> Port<T> {
         if let Some(kind) = self.ended() {
             return Err((kept, kind));
         }
+        let (request, kept) = self.set_aside(request, kept);
         let Deadline { since_ns, deadline_ns } = deadline;
         let flight = |kind| Flight { owner: Some(owner), since_ns, deadline_ns, kind, kept };
-        let Rings { requests: ring, notices } = &mut *self.rings;
+        let Rings { requests: ring, notices, .. } = &mut *self.rings;
         let submitted = match request {
             Request::Disk(operation, at, data) => {
                 let head = blk::head(operation, at);
@@ -297,7 +317,36 @@ impl<T: Transport> Port<T> {
                 unsafe { ring.submit(parts, Data::None, Tail::None, flight(Kind::Message)) }
             }
         };
-        submitted.map_err(|flight| (flight.kept, IoErrorKind::Unaligned))
+        submitted.map_err(|flight| (self.take_back(flight.kept), IoErrorKind::Unaligned))
+    }
+
+    /// Has a read of an expendable disk, whose data is its owner's, land aside.
+    fn set_aside<'r>(
+        &mut self,
+        request: Request<'r>,
+        kept: Option<Kept>,
+    ) -> (Request<'r>, Option<Kept>) {
+        match (&mut self.rings.aside, request, kept) {
+            (Some(aside), Request::Disk(operation, place, Data::In(to)), None)
+                if lands_aside(to.len()) =>
+            {
+                let at = aside.take(to.len()).expect("a request has room when it is submitted");
+                let kept = Some(Kept::Aside { at, to });
+                (Request::Disk(operation, place, Data::In(at)), kept)
+            }
+            (_, request, kept) => (request, kept),
+        }
+    }
+
+    /// Takes a piece of the port's own memory back from what a request kept, and leaves the rest.
+    fn take_back(&mut self, kept: Option<Kept>) -> Option<Kept> {
+        match (kept, &mut self.rings.aside) {
+            (Some(Kept::Aside { at, .. }), Some(aside)) => {
+                aside.give(at);
+                None
+            }
+            (kept, _) => kept,
+        }
     }
 
     /// Tells the device about everything submitted since the last kick.
@@ -332,7 +381,17 @@ impl<T: Transport> Port<T> {
             match self.rings.reap() {
                 Ok(Some(landed)) => match landed.flight.owner {
                     Some(owner) => {
-                        let ended = Self::judge(owner, landed);
+                        let mut ended = Self::judge(owner, landed);
+                        if let (Some(Kept::Aside { at, to }), Ok(_)) = (&ended.kept, &ended.result)
+                        {
+                            // SAFETY: the request has been reaped, so that the disk does not have
+                            // the piece any more; `submit`'s caller promised the other one, of the
+                            // same length, which is no memory of the port's.
+                            unsafe {
+                                to.cast::<u8>().copy_from_nonoverlapping(at.cast(), at.len())
+                            };
+                        }
+                        ended.kept = self.take_back(ended.kept);
                         let is_failed = matches!(ended.result, Err(IoErrorKind::Device(_)));
                         if is_failed && !self.is_share() && owner != Owner::Name {
                             self.doubt();
@@ -341,7 +400,7 @@ impl<T: Transport> Port<T> {
                     }
                     // Given up, and back after all.
                     None => {
-                        if let Some(Kept::Room(room)) = landed.flight.kept {
+                        if let Some(Kept::Room(room)) = self.take_back(landed.flight.kept) {
                             self.room = Some(room);
                         }
                     }
@@ -356,13 +415,11 @@ impl<T: Transport> Port<T> {
             State::Stopped(stopped, fault) => (fault.kind(), Some(stopped)),
             State::Lost(fault) => (fault.kind(), None),
         };
-        self.rings.each_mut().find_map(|ring| {
-            let (owner, kept) = match stopped {
-                Some(stopped) => ring.abandon(stopped)?,
-                None => (ring.give_up()?, None),
-            };
-            Some(Ended { owner, result: Err(kind), kept })
-        })
+        let (owner, kept) = self.rings.each_mut().find_map(|ring| match stopped {
+            Some(stopped) => ring.abandon(stopped),
+            None => Some((ring.give_up()?, None)),
+        })?;
+        Some(Ended { owner, result: Err(kind), kept: self.take_back(kept) })
     }
 
     fn judge(owner: Owner, landed: Landed) -> Ended {
@@ -376,6 +433,11 @@ impl<T: Transport> Port<T> {
         };
         Ended { owner, result, kept: flight.kept }
     }
+}
+
+/// Whether a read of `len` bytes lands aside where reads do.
+fn lands_aside(len: usize) -> bool {
+    (1..=ASIDE_BYTES).contains(&len)
 }
 
 impl<T: Transport> Drop for Port<T> {
