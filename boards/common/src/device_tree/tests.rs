@@ -11,23 +11,23 @@ use crate::uart::{Serial, Width};
 
 const REACH: u64 = 512 << 30;
 
-fn bytes(name: &str, value: &[u8]) -> DeviceTreeProperty {
+pub(super) fn bytes(name: &str, value: &[u8]) -> DeviceTreeProperty {
     DeviceTreeProperty::new(name, value).unwrap()
 }
 
-fn cells(name: &str, value: &[u32]) -> DeviceTreeProperty {
+pub(super) fn cells(name: &str, value: &[u32]) -> DeviceTreeProperty {
     let value: Vec<u8> = value.iter().flat_map(|cell| cell.to_be_bytes()).collect();
     bytes(name, &value)
 }
 
-fn node(name: &str, properties: Vec<DeviceTreeProperty>) -> DeviceTreeNode {
+pub(super) fn node(name: &str, properties: Vec<DeviceTreeProperty>) -> DeviceTreeNode {
     let mut node = DeviceTreeNode::new(name).unwrap();
     properties.into_iter().for_each(|property| node.add_property(property));
     node
 }
 
 /// A tree with two cells each for addresses and sizes, as all machines here have.
-fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
+pub(super) fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     tree.root.add_property(cells("#address-cells", &[2]));
     tree.root.add_property(cells("#size-cells", &[2]));
@@ -45,7 +45,7 @@ fn read(blob: &[u8]) -> Parsed<'_> {
 }
 
 /// What is said of nodes that are not used.
-fn told(tree: &Parsed<'_>) -> Vec<String> {
+pub(super) fn told(tree: &Parsed<'_>) -> Vec<String> {
     let mut told = Vec::new();
     tree.told.each(|line| told.push(line.to_string()));
     told
