@@ -4,6 +4,8 @@
 //! whose daemon fails does not keep another share from being searched; which of several devices of
 //! one name is meant never depends on their order.
 
+use alloc::string::String;
+
 use rootlet::fuse::{self, OpenFile, Session};
 use rootlet::storage::{
     DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, ShareSearch, only, serial,
@@ -145,9 +147,9 @@ impl<T: Transport> Discover for VirtioStorage<T> {
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         self.name_disks();
         for (index, disk) in self.disks.iter().enumerate() {
-            let serial = str::from_utf8(self.ports[disk.port].name()).unwrap_or("");
+            let serial = String::from_utf8_lossy(self.ports[disk.port].name());
             if let Ok(index) = u16::try_from(index) {
-                each(serial, DeviceId(index));
+                each(&serial, DeviceId(index));
             }
         }
     }

@@ -128,6 +128,8 @@ pub(super) struct State {
     pub(super) held_max: usize,
     /// Entries of the largest queue that it takes.
     pub(super) entries_max: u32,
+    /// Its name.
+    pub(super) serial: &'static [u8],
     /// Entries of its queue.
     entries: u16,
     pub(super) features: u64,
@@ -163,6 +165,7 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         flushes: 0,
         held_max: 0,
         entries_max: 128,
+        serial: b"fake",
         entries: 0,
         features: features | VERSION_1,
         insists: 0,
@@ -324,7 +327,7 @@ impl State {
             1 => self.bytes[at..at + data_out.len()].copy_from_slice(data_out),
             4 => self.flushes += 1,
             8 => {
-                let name = b"fake".iter().chain(core::iter::repeat(&0));
+                let name = self.serial.iter().chain(core::iter::repeat(&0));
                 data_in.iter().zip(name).for_each(|(&place, &byte)| write(place, byte));
                 written = data_in.len() as u32;
             }

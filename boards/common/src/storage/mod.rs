@@ -16,7 +16,9 @@ mod tests;
 mod translations;
 mod watch;
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ptr::NonNull;
@@ -157,9 +159,9 @@ impl<T: Transport> VirtioStorage<T> {
         Ok(())
     }
 
-    /// The mount tags of all shares.
-    pub fn mount_tags(&self) -> impl Iterator<Item = &str> {
-        self.shares.iter().map(|share| str::from_utf8(self.ports[share.port].name()).unwrap_or(""))
+    /// The mount tags of all shares, for messages: what is no UTF-8 is marked in them.
+    pub fn mount_tags(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.shares.iter().map(|share| String::from_utf8_lossy(self.ports[share.port].name()))
     }
 
     /// How many requests a device takes at once; `None` if there is no such device.

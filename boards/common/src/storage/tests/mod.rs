@@ -187,6 +187,19 @@ fn two_disks_of_one_serial_are_ambiguous() {
 }
 
 #[test]
+fn serial_that_is_no_text_is_shown_with_what_can_be_read_of_it() {
+    let mut storage = storage();
+    for serial in [&b"fake"[..], b"di\xffsk"] {
+        let (found, state) = fake::disk(content(0, 8), 0);
+        state.borrow_mut().serial = serial;
+        storage.add(found).unwrap();
+    }
+    let mut shown = Vec::new();
+    storage.disks(&mut |serial, _| shown.push(serial.to_string()));
+    assert_eq!(shown, ["fake", "di\u{fffd}sk"]);
+}
+
+#[test]
 fn name_that_is_still_on_its_way_holds_up_no_job_and_a_silent_disk_has_none() {
     for entries in [2, 128] {
         let mut storage = storage();
