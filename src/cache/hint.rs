@@ -181,6 +181,13 @@ impl Cache {
     /// need not read all descriptor pages. What is written afterwards is announced anew. A hint that
     /// is not written before `deadline_ns` is none.
     pub fn leave<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+        storage.set_deadline(Some(deadline_ns));
+        let durable = self.leave_before(storage, deadline_ns);
+        storage.set_deadline(None);
+        durable
+    }
+
+    fn leave_before<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let durable = self.sync(storage, deadline_ns);
         if durable && self.hydrator.idle() {
             self.write_boot_trace(storage);

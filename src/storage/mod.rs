@@ -284,6 +284,13 @@ pub trait Storage {
         None
     }
 
+    /// Has nothing that is submitted from now on take longer than until `until_ns` of
+    /// [`Storage::now_ns`], where its device may take longer; `None` leaves it to the device again. A
+    /// storage whose devices always answer has nothing to do.
+    fn set_deadline(&mut self, until_ns: Option<u64>) {
+        let _ = until_ns;
+    }
+
     /// Nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
     /// decision about data depends on it.
     fn now_ns(&self) -> u64;

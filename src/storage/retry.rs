@@ -240,6 +240,10 @@ impl<S: Background> Storage for Retry<S> {
         self.inner.view(device, at, len)
     }
 
+    fn set_deadline(&mut self, until_ns: Option<u64>) {
+        self.inner.set_deadline(until_ns);
+    }
+
     fn now_ns(&self) -> u64 {
         self.inner.now_ns()
     }

@@ -109,8 +109,10 @@ impl<C: ConfigurationAccess> Bus<C> {
             let command = bus.turn_off(at);
             // A device whose ranges make no sense is not enabled.
             for bar in bus.root.bars(at).into_iter().flatten().flatten() {
-                if let Some((address, bytes)) = bar.memory_address_size() {
-                    free.keep(address..address.saturating_add(bytes));
+                if let Some((address, bytes)) = bar.memory_address_size()
+                    && let Some(end) = address.checked_add(bytes)
+                {
+                    free.keep(address..end);
                 }
             }
             bus.root.set_command(at, command);

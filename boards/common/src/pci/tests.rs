@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use virtio_drivers::transport::Transport;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
 use super::{Bus, Fault, Window};
@@ -220,6 +221,63 @@ fn virtio_device_that_names_memory_beyond_its_own_is_not_used() {
     assert!(matches!(slot, Slot::Broken(PciError::Structure(2))), "{slot:?}");
     let Slot::Broken(error) = slot else { return };
     assert!(error.to_string().starts_with("its notification structure is missing"), "{error}");
+}
+
+/// Memory of a device, as large as its range and aligned to it.
+#[repr(align(0x4000))]
+struct Memory([u8; 0x4000]);
+
+/// The common structure at the front, doorbells behind; `length` bytes of these, and queue 1's at
+/// `offset` times `multiplier`.
+#[test]
+fn queue_is_on_only_if_its_doorbell_lies_whole_in_the_structure() {
+    const NOTIFY: usize = 0x1000;
+    for (length, offset, multiplier, rings_at) in [
+        (2, 0, 4, Some(0)),
+        (6, 1, 4, Some(4)),
+        (4, 1, 2, Some(2)),
+        // All queues have one.
+        (2, 7, 0, Some(0)),
+        (0x1000, 0x7ff, 2, Some(0xffe)),
+        (0, 0, 4, None),
+        (1, 0, 4, None),
+        (3, 1, 2, None),
+        (4, 1, 4, None),
+        (5, 1, 4, None),
+        // Not aligned to its width.
+        (4, 1, 1, None),
+        (0x1000, 0x800, 2, None),
+        (0x1000, 0xffff, u32::MAX, None),
+    ] {
+        let case = format!("{length} {offset} {multiplier}");
+        let mut memory = std::boxed::Box::new(Memory([0; 0x4000]));
+        memory.0[30..32].copy_from_slice(&u16::to_le_bytes(offset));
+        let memory = std::boxed::Box::into_raw(memory);
+        let fake = Fake::default();
+        let address = memory.expose_provenance() as u64;
+        let mut function = Function::new(0).with_wide(4, 0x4000, address);
+        function.values[1] = 1 << 20;
+        function.values[13] = 0x40;
+        structure(&mut function, 0x40, 0x60, 1, 0, 0x38);
+        structure(&mut function, 0x60, 0, 2, NOTIFY as u32, length);
+        function.values[0x70 / 4] = multiplier;
+        let at = fake.add(0, 1, 0, function);
+        // SAFETY: the device is this test's, and so is its memory.
+        let mut bus = unsafe { Bus::new(fake, WINDOW, |_| true) };
+        // SAFETY: the function is looked at once.
+        let slot = unsafe { Pci::probe(&mut bus, at) };
+        let Slot::Device(found) = slot else { panic!("{case}: {slot:?}") };
+        let mut pci = found.transport;
+        pci.queue_set(1, 16, 0x1000, 0x2000, 0x3000);
+        assert_eq!(pci.queue_used(1), rings_at.is_some(), "{case}");
+        pci.notify(1);
+        drop(pci);
+        // SAFETY: as it was made above, and nobody uses it any more.
+        let memory = unsafe { std::boxed::Box::from_raw(memory) };
+        let rung = memory.0[NOTIFY..].iter().position(|byte| *byte != 0);
+        assert_eq!(rung, rings_at, "{case}");
+        assert!(rung.is_none_or(|rung| memory.0[NOTIFY + rung..][..2] == [1, 0]), "{case}");
+    }
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl<T: Transport> VirtioStorage<T> {
             return self.file_id(file);
         }
         let port = self.shares[share].port;
-        let transfer_bytes_max = transfer_bytes_max.min(self.ports[port].transfer_bytes_max());
+        let transfer_bytes_max = self.ports[port].limited(transfer_bytes_max);
         let info = DeviceInfo {
             bytes: open.size,
             sector_bytes: 1,

@@ -107,7 +107,7 @@ impl<T: Transport> Background for VirtioStorage<T> {
         let result = match self.plan(job.device, job.at, bytes) {
             Plan::Settled(result) => result,
             Plan::Submit(port, request) => {
-                let deadline = self.watch.deadline(self.timeout_ns);
+                let deadline = self.deadline();
                 self.jobs.generation += 1;
                 let generation = self.jobs.generation;
                 let owner = Owner::Job { index, generation };

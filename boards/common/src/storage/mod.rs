@@ -30,7 +30,7 @@ use virtio_drivers::transport::Transport;
 use crate::virtio::blk;
 use crate::virtio::chain::Data;
 use crate::virtio::device::{Device, StartError};
-use crate::virtio::port::{Ended, Port, Request};
+use crate::virtio::port::{Deadline, Ended, Port, Request};
 use crate::virtio::ring::Owner;
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 use jobs::Jobs;
@@ -94,6 +94,8 @@ pub struct VirtioStorage<T: Transport> {
     translations: Translations,
     watch: Watch,
     timeout_ns: u64,
+    /// When requests end at the latest.
+    until_ns: Option<u64>,
 }
 
 /// What a transfer means to its device.
@@ -124,7 +126,18 @@ impl<T: Transport> VirtioStorage<T> {
             translations: Translations::new(processor.forget_translations),
             watch: Watch::new(processor),
             timeout_ns: TIMEOUT_NS,
+            until_ns: None,
         }
+    }
+
+    /// The deadline of a request that is submitted now.
+    fn deadline(&mut self) -> Deadline {
+        let now_ns = self.watch.now_ns();
+        let timeout_ns = match self.until_ns {
+            Some(until_ns) => self.timeout_ns.min(until_ns.max(now_ns) - now_ns),
+            None => self.timeout_ns,
+        };
+        self.watch.deadline(timeout_ns)
     }
 
     /// Sets how long a device may take to answer.
@@ -280,7 +293,7 @@ impl<T: Transport> VirtioStorage<T> {
             Lent::Write(data) => Bytes::Write(NonNull::from(&**data)),
             Lent::Flush => Bytes::Flush,
         };
-        let deadline = self.watch.deadline(self.timeout_ns);
+        let deadline = self.deadline();
         match self.plan(transfer.device, transfer.at, bytes) {
             Plan::Settled(result) => Err(result),
             Plan::Submit(port, request) => {
@@ -347,6 +360,10 @@ impl<T: Transport> Storage for VirtioStorage<T> {
                 self.ports.iter_mut().for_each(|port| self.watch.look(port));
             }
         }
+    }
+
+    fn set_deadline(&mut self, until_ns: Option<u64>) {
+        self.until_ns = until_ns;
     }
 
     fn now_ns(&self) -> u64 {

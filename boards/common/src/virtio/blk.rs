@@ -63,11 +63,15 @@ pub(crate) fn outcome(status: u8, device_bytes: u32, data_bytes: usize) -> Resul
         1 | 2 => return Err(IoErrorKind::Device(status.into())),
         _ => return Err(IoErrorKind::Protocol),
     }
-    let data_written = device_bytes.saturating_sub(STATUS_BYTES as u32);
-    if data_bytes > 0 && (data_written as usize) < data_bytes {
-        return Err(IoErrorKind::Short(data_written));
+    if data_bytes == 0 {
+        return Ok(());
     }
-    Ok(())
+    match device_bytes.checked_sub(STATUS_BYTES as u32) {
+        Some(written) if written as usize >= data_bytes => Ok(()),
+        Some(written) => Err(IoErrorKind::Short(written)),
+        // It does not even count the status.
+        None => Err(IoErrorKind::Short(0)),
+    }
 }
 
 /// Whether a flush means anything to the device; if not, its writes are durable as they complete.
@@ -93,7 +97,10 @@ pub(crate) fn info<T: Transport>(device: &Device<T>) -> Result<DeviceInfo, Start
     let bytes = bytes_of(bytes)?;
     let refused =
         |name, value: u32, wanted| Err(StartError::Field { name, value: value.into(), wanted });
-    let sector_bytes = blk_size.unwrap_or(SECTOR_BYTES as u32);
+    let sector_bytes = match blk_size {
+        Some(blk_size) => blk_size,
+        None => SECTOR_BYTES as u32,
+    };
     let is_block = (SECTOR_BYTES as u32..=BLOCK_BYTES_MAX).contains(&sector_bytes);
     if !is_block || !sector_bytes.is_power_of_two() {
         return refused("blk_size", sector_bytes, "a power of two from 512 to 4096");

@@ -194,7 +194,8 @@ pub(super) unsafe fn copy_out(
         written.split_at(if is_first { tail_bytes } else { written.len() - tail_bytes });
     let (tail, from) = if is_first { (first, last) } else { (last, first) };
     to_tail[..tail_bytes].copy_from_slice(tail);
-    let bytes = device_bytes.saturating_sub(tail_bytes).min(from.len());
+    // Less than the tail is nothing of the data; more than both is no answer (`Ring::reap`).
+    let Some(bytes) = device_bytes.checked_sub(tail_bytes) else { return };
     // SAFETY: the caller promises that nobody else uses the data now.
     let data = unsafe { data.as_mut() };
     data[..bytes].copy_from_slice(&from[..bytes]);

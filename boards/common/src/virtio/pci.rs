@@ -295,13 +295,11 @@ impl Transport for Pci {
         self.select(queue);
         let offset = u64::from(self.common.read16(QUEUE_NOTIFY_OFF));
         // Both have at most 32 bits.
-        let at = usize::try_from(offset * u64::from(self.notify_multiplier)).unwrap_or(usize::MAX);
+        let at = usize::try_from(offset * u64::from(self.notify_multiplier)).ok();
         let Some(doorbell) = self.doorbells.get_mut(usize::from(queue)) else { return };
         // The whole of it, or the queue stays off: a structure may be shorter than one doorbell.
-        let is_whole = at.checked_add(2).is_some_and(|end| end <= self.notify.len());
-        if !at.is_multiple_of(2) || !is_whole {
-            return;
-        }
+        let is_whole = |at: &usize| at.checked_add(2).is_some_and(|end| end <= self.notify.len());
+        let Some(at) = at.filter(|at| at.is_multiple_of(2) && is_whole(at)) else { return };
         *doorbell = at;
         self.common.write16(QUEUE_SIZE, size as u16);
         self.write_pair(QUEUE_DESC, descriptors);

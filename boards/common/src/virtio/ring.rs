@@ -189,9 +189,9 @@ impl Ring {
         self.lanes.len()
     }
 
-    /// The longest transfer, if the queue has a limit of its own.
-    pub(crate) fn transfer_bytes_max(&self) -> Option<u32> {
-        (self.copy_bytes() > 0).then_some(COPIED_BYTES_MAX as u32)
+    /// Returns how much of a transfer of `bytes` bytes the queue takes: all, unless it copies.
+    pub(crate) fn limited(&self, bytes: u32) -> u32 {
+        if self.copy_bytes() > 0 { bytes.min(COPIED_BYTES_MAX as u32) } else { bytes }
     }
 
     /// How many requests are in flight.

@@ -120,6 +120,8 @@ pub(super) struct State {
     pub clock_ns: u64,
     pub jitter_ns: u64,
     pub deadline_ns: u64,
+    /// When whatever is submitted hangs at the latest.
+    pub until_ns: Option<u64>,
     pub events: u64,
     pub cut_at: Option<u64>,
     pub power: bool,
@@ -151,6 +153,7 @@ impl State {
             clock_ns: 0,
             jitter_ns: 50_000,
             deadline_ns: 5_000_000_000,
+            until_ns: None,
             events: 0,
             cut_at: None,
             power: true,
@@ -221,6 +224,10 @@ impl State {
         let jitter_ns = self.rng.below(self.jitter_ns);
         self.clock_ns += 1000;
         let ready_ns = self.clock_ns + jitter_ns + delay_ns + hang_ns;
+        let (fault, ready_ns) = match self.until_ns {
+            Some(until_ns) if until_ns < ready_ns => (Some(Fault::Hang), until_ns),
+            _ => (fault, ready_ns),
+        };
         let request =
             Request { number, guest, device, op, at, len, waiter, ready_ns, fault, flush_mark };
         self.note(&request, Step::Submit, None);

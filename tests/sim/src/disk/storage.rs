@@ -138,6 +138,10 @@ impl Storage for SimStorage {
         }
     }
 
+    fn set_deadline(&mut self, until_ns: Option<u64>) {
+        lock(&self.state).until_ns = until_ns;
+    }
+
     fn now_ns(&self) -> u64 {
         lock(&self.state).clock_ns
     }

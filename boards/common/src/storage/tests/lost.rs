@@ -111,6 +111,34 @@ fn silent_disk_that_answers_in_the_end_gives_the_memory_back_and_is_used_again()
 }
 
 #[test]
+fn silent_disk_is_waited_for_until_the_deadline_of_who_waits_if_that_is_sooner() {
+    for (is_job, until_s, took_s) in
+        [(false, Some(2), 2), (true, Some(2), 2), (false, Some(40), 30), (true, None, 30)]
+    {
+        let (mut storage, silent) = two_disks();
+        storage.set_timeout_ns(30 * SECOND_NS);
+        silent.borrow_mut().manner = Manner::Silent;
+        let begin = storage.now_ns();
+        storage.set_deadline(until_s.map(|seconds| begin + seconds * SECOND_NS));
+        let result = if is_job {
+            assert!(storage.start(read_job(7)).is_ok());
+            poll(&mut storage).unwrap().1
+        } else {
+            let mut batch = [Transfer::flush(A)];
+            storage.run(&mut batch, &mut |_, _| {});
+            batch[0].result.unwrap()
+        };
+        let took = storage.now_ns() - begin;
+        assert_eq!((result, took / SECOND_NS), (Err(IoErrorKind::Timeout), took_s), "{took}");
+        // What is too late already is asked, and has no time.
+        storage.set_deadline(Some(begin));
+        let mut batch = [Transfer::flush(A)];
+        storage.run(&mut batch, &mut |_, _| {});
+        assert_eq!(batch[0].result, Some(Err(IoErrorKind::Timeout)));
+    }
+}
+
+#[test]
 fn flush_and_write_of_a_silent_disk_fail_and_the_run_goes_on() {
     let (mut storage, silent) = two_disks();
     silent.borrow_mut().manner = Manner::Silent;

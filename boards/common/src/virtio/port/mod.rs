@@ -137,8 +137,7 @@ impl<T: Transport> Port<T> {
         let mut info = blk::info(&device)?;
         let has_flush = blk::has_flush(&device);
         let requests = Ring::new(&mut device.transport, 0, blk::HEAD_BYTES)?;
-        let limit = requests.transfer_bytes_max().unwrap_or(u32::MAX);
-        info.transfer_bytes_max = info.transfer_bytes_max.min(limit);
+        info.transfer_bytes_max = requests.limited(info.transfer_bytes_max);
         let rings = Rings { requests, notices: None, aside: None };
         let mut port = Self::started(device, rings, Name::Disk([0; SERIAL_BYTES]));
         port.bytes = info.bytes;
@@ -251,9 +250,9 @@ impl<T: Transport> Port<T> {
         self.has_room() && self.jobs < (self.capacity() / 2).max(1)
     }
 
-    /// The longest transfer, if the ring has a limit of its own.
-    pub(crate) fn transfer_bytes_max(&self) -> u32 {
-        self.rings.requests.transfer_bytes_max().unwrap_or(u32::MAX)
+    /// Returns how much of a transfer of `bytes` bytes its ring takes.
+    pub(crate) fn limited(&self, bytes: u32) -> u32 {
+        self.rings.requests.limited(bytes)
     }
 
     /// Takes the room for an answer that the driver takes in itself.
@@ -312,7 +311,9 @@ impl<T: Transport> Port<T> {
                 unsafe { ring.submit(parts, data, Tail::None, flight(Kind::Message)) }
             }
             Request::Notice(parts) => {
-                let ring = notices.as_mut().unwrap_or(ring);
+                let ring = notices
+                    .as_mut()
+                    .expect("a share, which alone has notices, has a queue for them");
                 // SAFETY: nothing is lent; the parts are copied.
                 unsafe { ring.submit(parts, Data::None, Tail::None, flight(Kind::Message)) }
             }
