@@ -51,6 +51,13 @@ pub const fn low16(n: u32) -> u16 {
     (n & 0xffff) as u16
 }
 
+/// Returns the lowest 64 bits of `n`.
+#[cfg(feature = "alloc")]
+#[expect(clippy::as_conversions, reason = "the mask leaves 64 bits")]
+pub const fn low64(n: u128) -> u64 {
+    (n & 0xffff_ffff_ffff_ffff) as u64
+}
+
 /// Returns the lowest 32 bits of `n`.
 #[expect(clippy::as_conversions, reason = "the mask leaves 32 bits")]
 pub const fn low32(n: u64) -> u32 {

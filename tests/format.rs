@@ -314,8 +314,7 @@ fn a_superblock_comes_back_as_it_was_written() {
         condemned: false,
         read_only: false,
     };
-    let mut raw = [0xff; BLOCK];
-    written.write_to(&mut raw);
+    let raw = written.to_bytes();
     assert_eq!(Superblock::from_bytes(&raw, 1 << 20), Ok(written));
     assert_eq!([40, 48, 56, 64].map(|at| u64_at(&raw, at)), [1 << 20, REGION_BYTES, 7, 8]);
     assert!(raw[81..504].iter().chain(&raw[512..]).all(|byte| *byte == 0), "unused bytes are 0");

@@ -15,6 +15,7 @@ use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
 use alloc::vec;
 use alloc::vec::Vec;
+use zerocopy::IntoBytes;
 
 /// Where a region is or should be.
 #[derive(Clone, Copy, Debug)]
@@ -83,7 +84,7 @@ impl Area {
     pub fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
         self.check_room(storage)?;
         let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
-        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
+        let at = |copy| self.byte(Geometry::superblock_at(copy));
         let mut batch = [
             Transfer::read(self.device, at(Copy2::A), &mut a),
             Transfer::read(self.device, at(Copy2::B), &mut b),
@@ -245,9 +246,8 @@ impl Area {
             condemned: false,
             read_only: false,
         };
-        let mut raw = vec![0; BLOCK_BYTES];
-        superblock.write_to(&mut raw);
-        let at = |copy| self.start.saturating_add(Geometry::superblock_at(copy));
+        let raw = superblock.to_bytes();
+        let at = |copy| self.byte(Geometry::superblock_at(copy));
         let mut batch = [
             Transfer::write(self.device, at(Copy2::A), &raw),
             Transfer::write(self.device, at(Copy2::B), &raw),
@@ -269,9 +269,16 @@ impl Area {
     fn write_hint<S: Storage>(&self, storage: &mut S, superblock: &Superblock) {
         if superblock.geometry.hint_pages() > 0 {
             let head = hint::of_nothing(superblock);
-            let at = self.start.saturating_add(superblock.geometry.hint_at(0));
-            storage.run(&mut [Transfer::write(self.device, at, &head)], &mut |_, _| {});
+            let at = self.byte(superblock.geometry.hint_at(0));
+            let mut batch = [Transfer::write(self.device, at, head.as_bytes())];
+            storage.run(&mut batch, &mut |_, _| {});
         }
+    }
+
+    /// Returns the byte of the disk that lies `offset` bytes after the area's start.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region, and its area, end on a disk")]
+    pub(super) fn byte(&self, offset: u64) -> u64 {
+        self.start + offset
     }
 }
 

@@ -4,10 +4,11 @@
 //! bytes were compared with a check that has not changed since their read began, and differ; each
 //! block once. What cannot be compared any more is nobody's fault, and read from its source.
 
-use super::region::{Cache, Condemned, Mode};
+use super::region::{Cache, Condemned, Mode, raise};
 use super::slots::SlotKey;
 use super::ticket::{Expected, Ticket};
 use super::{BLOCK_BYTES, BlobIndex, descriptor};
+use crate::num;
 use crate::trace;
 
 /// Blocks found wrong, and reads that failed, in one mount after which the region is not asked any
@@ -50,7 +51,7 @@ impl Cache {
             let part = Part { slot, block, number, blocks };
             left = left.checked_sub(blocks)?;
             slot = slot.checked_add(1)?;
-            number = number.checked_add(u64::try_from(blocks).ok()?)?;
+            number = number.checked_add(num::wide(blocks))?;
             block = 0;
             (blocks > 0).then_some(part)
         })
@@ -68,13 +69,12 @@ impl Cache {
                 return None;
             }
             let (page, index) = self.geometry.place(part.slot);
-            let raw = self.pages.get(page)?;
-            let generation = descriptor::head(raw, size, index).slot_generation;
+            let page = self.pages.get(page)?;
+            let descriptor = descriptor::of(page, size, index);
+            let generation = descriptor.head().slot_generation;
             expected.generations = fold_in(expected.generations, generation.into());
-            for block in (part.block..).take(part.blocks) {
-                let sum = descriptor::sum(raw, size, index, block);
-                expected.sums = fold_in(expected.sums, sum);
-            }
+            let sums = descriptor.sums().skip(part.block).take(part.blocks);
+            expected.sums = sums.fold(expected.sums, fold_in);
         }
         Some(expected)
     }
@@ -94,7 +94,7 @@ impl Cache {
         let key = self.blobs.get(ticket.blob).map(|entry| entry.key);
         let unchanged = self.expected(ticket) == Some(ticket.expected);
         let Some(key) = key.filter(|_| unchanged) else {
-            self.stats.stale_reads = self.stats.stale_reads.saturating_add(1);
+            raise(&mut self.stats.stale_reads, 1);
             trace::debug!("region: a read of slot {} was overtaken", ticket.slot);
             return;
         };
@@ -102,11 +102,12 @@ impl Cache {
         let mut data = data.chunks(BLOCK_BYTES);
         for part in self.parts(ticket) {
             let (page, index) = self.geometry.place(part.slot);
-            let Some(raw) = self.pages.get(page) else { return };
-            let places = (part.number..).zip(part.block..).zip(data.by_ref().take(part.blocks));
-            let mut wrong = places.filter(|((number, block), data)| {
-                key.checksum(*number, data) != descriptor::sum(raw, size, index, *block)
-            });
+            let Some(page) = self.pages.get(page) else { return };
+            let descriptor = descriptor::of(page, size, index);
+            let sums = descriptor.sums().skip(part.block);
+            let blocks = (part.number..).zip(sums).zip(data.by_ref().take(part.blocks));
+            let mut wrong =
+                blocks.filter(|((number, sum), data)| key.checksum(*number, data) != *sum);
             if let Some(((number, _), _)) = wrong.next() {
                 wrong.for_each(drop);
                 self.find_wrong(part.slot, (ticket.blob, number));
@@ -116,7 +117,7 @@ impl Cache {
 
     /// A block of a slot is wrong.
     fn find_wrong(&mut self, slot: u32, (blob, number): (BlobIndex, u64)) {
-        self.stats.check_failures = self.stats.check_failures.saturating_add(1);
+        raise(&mut self.stats.check_failures, 1);
         trace::warn!("region: slot {}: block {} of its blob failed its check", slot, number);
         if !self.blamed.contains(&(blob, number)) {
             // If there is no room for one more the region is condemned already.
@@ -130,19 +131,19 @@ impl Cache {
 
     /// A read of these blocks failed.
     pub(super) fn unread(&mut self, ticket: &Ticket) {
-        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        self.stats.region_fault();
         trace::warn!("region: slot {} could not be read", ticket.slot);
         if self.expected(ticket) == Some(ticket.expected) {
             self.give_up(ticket.slot);
         }
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "there is room for no more")]
     fn give_up(&mut self, slot: u32) {
         self.slots.evict(slot);
-        let blamed = u64::try_from(self.blamed.len()).unwrap_or(u64::MAX);
-        let most = u64::try_from(BLAMED_MAX).unwrap_or(u64::MAX);
-        if blamed.saturating_add(self.stats.region_faults) >= most {
-            trace::warn!("region: bypassed for this mount after {} failed reads", most);
+        let room = BLAMED_MAX - self.blamed.len();
+        if self.stats.region_faults >= num::wide(room) {
+            trace::warn!("region: bypassed for this mount after {} failed reads", BLAMED_MAX);
             self.mode = Mode::Bypass("too many reads of it failed");
         }
     }

@@ -4,25 +4,15 @@
 //! it changed gets a new generation, so that its old slots no longer match; a page is written to
 //! the copy that is not its newest, and never to both between two flushes (O2).
 
-use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::BlobKey;
-use super::geometry::{BLOB_PAGES, Copy2, Geometry, PAGE_HEADER_BYTES};
+use super::format::{self, BlobPage, Page};
+use super::geometry::{BLOB_PAGES, Copy2, Geometry};
 use super::page::{self, PageKind};
-use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, IDENTITY_BYTES};
-use alloc::vec::Vec;
+use super::{BlobIdentity, BlobIndex, IDENTITY_BYTES};
+use crate::num;
+use alloc::boxed::Box;
 
-pub(super) const ENTRY_BYTES: usize = 128;
-pub(super) const PER_PAGE: usize = 31;
-pub const ENTRIES_MAX: usize = 124;
-
-const _: () = assert!(PAGE_HEADER_BYTES + PER_PAGE * ENTRY_BYTES <= BLOCK_BYTES);
-
-pub(super) mod at {
-    pub const STATE: usize = 0;
-    pub const GENERATION: usize = 4;
-    pub const BYTES: usize = 8;
-    pub const IDENTITY: usize = 16;
-}
+pub const ENTRIES_MAX: usize = num::index(BLOB_PAGES) * BlobPage::ENTRIES;
 
 /// One blob that the region knows.
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +35,9 @@ pub struct BlobEntry {
 #[derive(Debug)]
 pub struct BlobTable {
     region: [u8; 16],
-    entries: Vec<BlobEntry>,
+    entries: Box<[BlobEntry; ENTRIES_MAX]>,
     /// Generation of each page, and which copy holds it.
-    pages: [PageState; 4],
+    pages: [PageState; num::index(BLOB_PAGES)],
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,52 +57,83 @@ impl PageState {
     }
 }
 
+impl BlobEntry {
+    /// Returns what an entry of this region's table says.
+    fn of(region: &[u8; 16], raw: &format::BlobEntry) -> Self {
+        let generation = raw.generation.get();
+        Self {
+            identity: BlobIdentity(raw.identity),
+            bytes: raw.bytes.get(),
+            generation,
+            key: BlobKey::new(region, &raw.identity, generation),
+            used: raw.state == format::BlobEntry::USED,
+            attached: false,
+        }
+    }
+
+    fn to_format(self) -> format::BlobEntry {
+        format::BlobEntry {
+            state: if self.used { format::BlobEntry::USED } else { 0 },
+            unused: [0; 3],
+            generation: self.generation.into(),
+            bytes: self.bytes.into(),
+            identity: self.identity.0,
+        }
+    }
+}
+
 impl BlobTable {
-    /// An empty table of the region with this UUID.
+    /// Returns an empty table of the region with this UUID.
     pub fn new(region: [u8; 16]) -> Self {
-        let mut entries = Vec::with_capacity(ENTRIES_MAX);
         let identity = BlobIdentity([0; IDENTITY_BYTES]);
         let key = BlobKey::new(&region, &identity.0, 0);
-        entries.resize(
-            ENTRIES_MAX,
-            BlobEntry { identity, bytes: 0, generation: 0, key, used: false, attached: false },
-        );
-        Self { region, entries, pages: [PageState::default(); 4] }
+        let free =
+            BlobEntry { identity, bytes: 0, generation: 0, key, used: false, attached: false };
+        Self {
+            region,
+            entries: Box::new([free; ENTRIES_MAX]),
+            pages: [PageState::default(); num::index(BLOB_PAGES)],
+        }
     }
 
     /// Takes in the better of the two copies of page `number`.
-    pub fn load(&mut self, number: u32, a: &mut [u8], b: &mut [u8]) {
+    pub fn load(&mut self, number: u32, a: &mut Page, b: &mut Page) {
         let in_a = page::open(&self.region, PageKind::Blobs, number, a);
         let in_b = page::open(&self.region, PageKind::Blobs, number, b);
         let b_counts = page::b_counts(in_a, in_b);
-        let (counts, raw) = if b_counts { (in_b, b) } else { (in_a, a) };
+        let (counts, page) = if b_counts { (in_b, b) } else { (in_a, a) };
         if let Some(generation) = counts {
             let copy = if b_counts { Copy2::B } else { Copy2::A };
-            self.take_in(number, raw, (generation, copy));
+            self.take_in(number, page, (generation, copy));
         }
     }
 
     /// Takes in page `number`, open, of this generation and in this copy.
-    pub fn take_in(&mut self, number: u32, raw: &[u8], (generation, copy): (u64, Copy2)) {
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        if let Some(state) = self.pages.get_mut(index) {
-            *state = PageState { generation, in_b: copy == Copy2::B, ..PageState::default() };
-        }
+    pub fn take_in(&mut self, number: u32, page: &Page, (generation, copy): (u64, Copy2)) {
+        *self.page_mut(number) =
+            PageState { generation, in_b: copy == Copy2::B, ..PageState::default() };
+        let body: &BlobPage = zerocopy::transmute_ref!(&page.rest.body);
         let region = self.region;
-        let entries = self.entries.iter_mut().skip(index.saturating_mul(PER_PAGE));
-        let stored = raw.get(PAGE_HEADER_BYTES..).unwrap_or_default().chunks_exact(ENTRY_BYTES);
-        for (entry, raw) in entries.zip(stored.take(PER_PAGE)) {
-            let identity = BlobIdentity(array(raw, at::IDENTITY));
-            let generation = u32_at(raw, at::GENERATION);
-            *entry = BlobEntry {
-                identity,
-                bytes: u64_at(raw, at::BYTES),
-                generation,
-                key: BlobKey::new(&region, &identity.0, generation),
-                used: raw.get(at::STATE) == Some(&1),
-                attached: false,
-            };
+        for (entry, raw) in self.page_of_mut(number).iter_mut().zip(&body.entries) {
+            *entry = BlobEntry::of(&region, raw);
         }
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the callers count up to `BLOB_PAGES`")]
+    fn page_mut(&mut self, number: u32) -> &mut PageState {
+        &mut self.pages[num::index(number)]
+    }
+
+    /// Returns the entries of page `number`.
+    #[expect(clippy::indexing_slicing, reason = "as in `page_mut`")]
+    fn page_of_mut(&mut self, number: u32) -> &mut [BlobEntry; BlobPage::ENTRIES] {
+        &mut self.entries.as_chunks_mut().0[num::index(number)]
+    }
+
+    /// Marks the page of a blob's entry: it has to be written.
+    #[expect(clippy::indexing_slicing, reason = "as many pages as hold the entries")]
+    fn change(&mut self, blob: BlobIndex) {
+        self.pages[usize::from(blob.0) / BlobPage::ENTRIES].dirty = true;
     }
 
     /// The entry of `blob`, if it names one.
@@ -122,7 +143,7 @@ impl BlobTable {
 
     /// All used entries.
     pub fn iter(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> + Clone {
-        (0u16..).map(BlobIndex).zip(&self.entries).filter(|(_, entry)| entry.used)
+        (0u16..).map(BlobIndex).zip(&*self.entries).filter(|(_, entry)| entry.used)
     }
 
     /// Finds the entry for this identity and length.
@@ -154,64 +175,52 @@ impl BlobTable {
 
     /// Frees an entry whose blob no slot holds any more.
     pub fn remove(&mut self, blob: BlobIndex) {
-        let place = usize::from(blob.0);
-        if let Some(entry) = self.entries.get_mut(place) {
+        if let Some(entry) = self.entries.get_mut(usize::from(blob.0)) {
             entry.used = false;
-        }
-        if let Some(page) = place.checked_div(PER_PAGE).and_then(|page| self.pages.get_mut(page)) {
-            page.dirty = true;
+            self.change(blob);
         }
     }
 
-    /// Adds an entry in a free place; `None` if the table is full.
+    /// Adds an entry in a free place and returns its number; `None` if the table is full.
     pub fn add(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        let place = self.entries.iter().position(|entry| !entry.used)?;
-        let entry = self.entries.get_mut(place)?;
+        let mut places = (0..).map(BlobIndex).zip(self.entries.iter_mut());
+        let (blob, entry) = places.find(|(_, entry)| !entry.used)?;
         let generation = entry.generation.wrapping_add(1);
         let key = BlobKey::new(&self.region, &identity.0, generation);
         *entry =
             BlobEntry { identity: *identity, bytes, generation, key, used: true, attached: true };
-        self.pages.get_mut(place.checked_div(PER_PAGE)?)?.dirty = true;
-        u16::try_from(place).ok().map(BlobIndex)
+        self.change(blob);
+        Some(blob)
     }
 
-    /// The next page that wants to be written: its number and where on the region; fills `raw`
-    /// with it and counts it as in flight.
-    pub fn take_dirty(&mut self, raw: &mut [u8]) -> Option<(u32, u64)> {
-        let index = self.pages.iter().position(PageState::writable)?;
-        let state = self.pages.get_mut(index)?;
-        let number = u32::try_from(index).ok().filter(|n| *n < BLOB_PAGES)?;
+    /// Returns the next page that wants to be written: its number and where on the region. Fills
+    /// `page` with it and counts it as in flight.
+    pub fn take_dirty(&mut self, page: &mut Page) -> Option<(u32, u64)> {
+        let mut pages = (0..).zip(&mut self.pages);
+        let (number, state) = pages.find(|(_, state)| state.writable())?;
         let target = if state.in_b { Copy2::A } else { Copy2::B };
         let generation = state.generation.wrapping_add(1);
         state.dirty = false;
         state.in_flight = true;
-        raw.fill(0);
-        let entries = self.entries.iter().skip(index.saturating_mul(PER_PAGE)).take(PER_PAGE);
-        let body = raw.get_mut(PAGE_HEADER_BYTES..).unwrap_or_default();
-        for (entry, out) in entries.zip(body.chunks_exact_mut(ENTRY_BYTES)) {
-            put(out, at::STATE, &[u8::from(entry.used)]);
-            put(out, at::GENERATION, &entry.generation.to_le_bytes());
-            put(out, at::BYTES, &entry.bytes.to_le_bytes());
-            put(out, at::IDENTITY, &entry.identity.0);
-        }
-        page::seal(&self.region, PageKind::Blobs, number, generation, raw);
+        let entries = self.page_of_mut(number).map(BlobEntry::to_format);
+        page.rest.body = zerocopy::transmute!(BlobPage { entries, rest: [0; _] });
+        page.rest.unused = [0; _];
+        page::seal(&self.region, PageKind::Blobs, number, generation, page);
         Some((number, Geometry::blob_page_at(target, number)))
     }
 
     /// The write of page `number` ended.
     pub fn written(&mut self, number: u32, ok: bool) {
-        let index = usize::try_from(number).unwrap_or(usize::MAX);
-        if let Some(state) = self.pages.get_mut(index) {
-            state.in_flight = false;
-            // After a failed write the older copy may hold anything; the newer is untouched,
-            // and the same older copy is tried again with the next change.
-            if ok {
-                state.in_b = !state.in_b;
-                state.volatile = true;
-                state.generation = state.generation.wrapping_add(1);
-            } else {
-                state.dirty = true;
-            }
+        let state = self.page_mut(number);
+        state.in_flight = false;
+        // After a failed write the older copy may hold anything; the newer is untouched, and the
+        // same older copy is tried again with the next change.
+        if ok {
+            state.in_b = !state.in_b;
+            state.volatile = true;
+            state.generation = state.generation.wrapping_add(1);
+        } else {
+            state.dirty = true;
         }
     }
 

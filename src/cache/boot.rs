@@ -3,35 +3,23 @@
 //! Always: advice. A trace that is stale, torn or forged costs reads ahead that nobody needs, and
 //! changes no byte of any read; it is written only by a mount that has announced itself.
 
-use super::bytes::{put, u16_at, u32_at, u64_at};
-use super::geometry::{Geometry, PAGE_HEADER_BYTES};
+use super::BlobIndex;
+use super::format::{self, BootPage, Page};
+use super::geometry::Geometry;
 use super::hydrate::Armed;
 use super::page::{self, PageKind};
 use super::region::{Cache, Mode};
-use super::{BLOCK_BYTES, BlobIndex};
+use crate::num;
 use crate::storage::{Background, Storage, Transfer};
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
-
-/// Where the number of runs stands, and the first of them; FORMAT.md has the layout.
-const COUNT: usize = PAGE_HEADER_BYTES;
-const RUNS: usize = COUNT + 16;
-
-mod run {
-    pub const BLOB: usize = 0;
-    pub const BLOCKS: usize = 2;
-    pub const GENERATION: usize = 4;
-    pub const FIRST: usize = 8;
-    pub const BYTES: usize = 16;
-}
+use zerocopy::{FromZeros, IntoBytes};
 
 /// The most runs that are kept.
-pub const RUNS_MAX: usize = 251;
-const _: () = assert!(RUNS + RUNS_MAX * run::BYTES <= BLOCK_BYTES);
+pub const RUNS_MAX: usize = BootPage::RUNS;
 
-/// So many runs back a read is looked for, so that a loop over a file's parts is one entry each.
+/// How many runs back a read is looked for, so that a loop over a file's parts is one entry each.
 const LOOK_BACK: usize = 16;
 
 /// Adjacent blocks of one blob.
@@ -46,22 +34,21 @@ pub struct BootRun {
 }
 
 impl BootRun {
-    fn end(&self) -> u64 {
-        self.first.saturating_add(u64::from(self.blocks))
+    /// Returns the block after the last; `None` beyond 64 bits, where no blob has blocks.
+    fn end(&self) -> Option<u64> {
+        self.first.checked_add(u64::from(self.blocks))
     }
 
-    /// Grows by these blocks if they adjoin or overlap; false if not.
+    /// Grows by these blocks if they adjoin or overlap. Returns whether they are in the run now.
     fn take(&mut self, blob: BlobIndex, blocks: &Range<u64>) -> bool {
-        if self.blob != blob || blocks.start < self.first || blocks.start > self.end() {
+        let Some(end) = self.end() else { return false };
+        if self.blob != blob || blocks.start < self.first || blocks.start > end {
             return false;
         }
-        match u16::try_from(blocks.end.max(self.end()).saturating_sub(self.first)) {
-            Ok(grown) => {
-                self.blocks = grown;
-                true
-            }
-            Err(_) => false,
-        }
+        let grown = blocks.end.max(end).checked_sub(self.first).map(u16::try_from);
+        let Some(Ok(grown)) = grown else { return false };
+        self.blocks = grown;
+        true
     }
 }
 
@@ -71,14 +58,14 @@ pub(super) struct BootTrace {
     runs: Vec<BootRun>,
     /// What was written, or read, last.
     kept: Vec<BootRun>,
-    page: Box<[u8]>,
+    page: Box<Page>,
 }
 
 impl BootTrace {
     /// Allocates all that it will need.
     pub fn new() -> Self {
         let room = || Vec::with_capacity(RUNS_MAX);
-        Self { runs: room(), kept: room(), page: vec![0; BLOCK_BYTES].into_boxed_slice() }
+        Self { runs: room(), kept: room(), page: Page::zeroed() }
     }
 
     /// Notes a read, while the start of the boot lasts.
@@ -91,24 +78,23 @@ impl BootTrace {
             return;
         }
         let most = u64::from(u16::MAX);
-        let count = blocks.end.saturating_sub(blocks.start).min(most);
-        let blocks_of = u16::try_from(count).unwrap_or(u16::MAX);
+        let Some(count) = blocks.end.checked_sub(blocks.start) else { return };
+        let blocks_of = num::low16(num::low32(count.min(most)));
         self.runs.push(BootRun { blob, first: blocks.start, blocks: blocks_of });
     }
 }
 
 impl Cache {
-    /// What the start of an earlier boot read, of blobs that this mount reads; empty if none is
-    /// known. One read of 4 KiB.
+    /// Returns what the start of an earlier boot read, of blobs that this mount reads; nothing if
+    /// that is not known. One read of 4 KiB.
     pub fn boot_trace<S: Storage>(&mut self, storage: &mut S) -> Vec<BootRun> {
         let mut runs = Vec::with_capacity(RUNS_MAX);
-        let mut raw = core::mem::take(&mut self.boot.page);
-        if self.read_region(storage, Geometry::BOOT_TRACE_AT, &mut raw) {
+        let mut page = Page::zeroed();
+        if self.read_region(storage, Geometry::BOOT_TRACE_AT, page.as_mut_bytes()) {
             let known = |blob| Some(self.blobs.get(blob)?.generation);
             let attached = |run: &BootRun| self.blobs.is_attached(run.blob);
-            runs.extend(parse(&self.superblock.uuid, &mut raw, known).filter(attached));
+            runs.extend(parse(&self.superblock.uuid, &mut page, known).filter(attached));
         }
-        self.boot.page = raw;
         self.boot.kept.clone_from(&runs);
         runs
     }
@@ -120,48 +106,47 @@ impl Cache {
         if !may || self.boot.runs.is_empty() || self.boot.runs == self.boot.kept {
             return;
         }
-        let mut raw = core::mem::take(&mut self.boot.page);
-        raw.fill(0);
-        let mut count: u32 = 0;
-        let places = raw.get_mut(RUNS..).unwrap_or_default().chunks_exact_mut(run::BYTES);
+        let at = self.at(Geometry::BOOT_TRACE_AT);
+        let page = &mut self.boot.page;
+        page.zero();
+        let body: &mut BootPage = zerocopy::transmute_mut!(&mut page.rest.body);
         let known = self.boot.runs.iter().filter_map(|run| Some((run, self.blobs.get(run.blob)?)));
-        for (raw, (run, entry)) in places.zip(known) {
-            put(raw, run::BLOB, &run.blob.0.to_le_bytes());
-            put(raw, run::BLOCKS, &run.blocks.to_le_bytes());
-            put(raw, run::GENERATION, &entry.generation.to_le_bytes());
-            put(raw, run::FIRST, &run.first.to_le_bytes());
-            count = count.saturating_add(1);
+        let mut count = 0_u32;
+        for (number, (raw, (run, entry))) in (1..).zip(body.runs.iter_mut().zip(known)) {
+            *raw = format::BootRun {
+                blob: run.blob.0.into(),
+                blocks: run.blocks.into(),
+                blob_generation: entry.generation.into(),
+                first: run.first.into(),
+            };
+            count = number;
         }
-        put(&mut raw, COUNT, &count.to_le_bytes());
-        let generation = self.superblock.generation;
-        page::seal(&self.superblock.uuid, PageKind::Boot, 0, generation, &mut raw);
-        let at = self.start.saturating_add(Geometry::BOOT_TRACE_AT);
-        let mut batch = [Transfer::write(self.device, at, &raw)];
+        body.count = count.into();
+        page::seal(&self.superblock.uuid, PageKind::Boot, 0, self.superblock.generation, page);
+        let mut batch = [Transfer::write(self.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
-        self.boot.page = raw;
-        self.stats.written_bytes = self.stats.written_bytes.saturating_add(4096);
-        self.stats.region_faults = self.stats.region_faults.saturating_add(u64::from(!written));
+        self.stats.wrote(4096, written);
         if written {
             self.boot.kept.clone_from(&self.boot.runs);
         }
     }
 }
 
-/// The runs of a trace, if it is one of this region; without those of blobs whose generation is
-/// another than `known`.
-pub(super) fn parse<'r>(
+/// Returns the runs of a trace, if it is one of this region; without those of blobs whose
+/// generation is another than `known`.
+pub(super) fn parse<'p>(
     region: &[u8; 16],
-    raw: &'r mut [u8],
-    known: impl Fn(BlobIndex) -> Option<u32> + 'r,
-) -> impl Iterator<Item = BootRun> + 'r {
-    let valid = page::open(region, PageKind::Boot, 0, raw).is_some();
-    let count = if valid { usize::try_from(u32_at(raw, COUNT)).unwrap_or(0) } else { 0 };
-    let runs = raw.get(RUNS..).unwrap_or_default().chunks_exact(run::BYTES);
-    runs.take(count.min(RUNS_MAX)).filter_map(move |raw| {
-        let blob = BlobIndex(u16_at(raw, run::BLOB));
-        known(blob).filter(|generation| *generation == u32_at(raw, run::GENERATION))?;
-        Some(BootRun { blob, first: u64_at(raw, run::FIRST), blocks: u16_at(raw, run::BLOCKS) })
+    page: &'p mut Page,
+    known: impl Fn(BlobIndex) -> Option<u32> + 'p,
+) -> impl Iterator<Item = BootRun> + 'p {
+    let valid = page::open(region, PageKind::Boot, 0, page).is_some();
+    let body: &BootPage = zerocopy::transmute_ref!(&page.rest.body);
+    let count = if valid { num::clip(body.count.get().into(), RUNS_MAX) } else { 0 };
+    body.runs.iter().take(count).filter_map(move |run| {
+        let blob = BlobIndex(run.blob.get());
+        known(blob).filter(|generation| *generation == run.blob_generation.get())?;
+        Some(BootRun { blob, first: run.first.get(), blocks: run.blocks.get() })
     })
 }
 
@@ -171,16 +156,19 @@ mod tests {
 
     #[test]
     fn run_of_a_former_blob_is_left_out() {
-        let mut raw = vec![0; BLOCK_BYTES];
-        put(&mut raw, COUNT, &2u32.to_le_bytes());
-        for (at, generation) in [(RUNS, 4u32), (RUNS + run::BYTES, 5)] {
-            put(&mut raw, at + run::BLOB, &9u16.to_le_bytes());
-            put(&mut raw, at + run::BLOCKS, &1u16.to_le_bytes());
-            put(&mut raw, at + run::GENERATION, &generation.to_le_bytes());
-            put(&mut raw, at + run::FIRST, &u64::from(generation).to_le_bytes());
+        let mut page = Page::zeroed();
+        let body: &mut BootPage = zerocopy::transmute_mut!(&mut page.rest.body);
+        body.count = 2.into();
+        for (run, generation) in body.runs.iter_mut().zip([4_u32, 5]) {
+            *run = format::BootRun {
+                blob: 9.into(),
+                blocks: 1.into(),
+                blob_generation: generation.into(),
+                first: u64::from(generation).into(),
+            };
         }
-        page::seal(&[3; 16], PageKind::Boot, 0, 1, &mut raw);
-        let runs: Vec<_> = parse(&[3; 16], &mut raw, |_| Some(5)).collect();
+        page::seal(&[3; 16], PageKind::Boot, 0, 1, &mut page);
+        let runs: Vec<_> = parse(&[3; 16], &mut page, |_| Some(5)).collect();
         assert_eq!(runs, [BootRun { blob: BlobIndex(9), first: 5, blocks: 1 }]);
     }
 

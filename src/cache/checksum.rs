@@ -5,8 +5,9 @@
 //! leftovers of an earlier format and a mixed-up blob are all rejected.
 
 use super::BLOCK_BYTES;
-use super::bytes::u64_at;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{Immutable, IntoBytes};
 
 /// The hash of one region: rapidhash v3, as published, under numbers of the region's own.
 ///
@@ -18,9 +19,10 @@ pub struct RegionHash(RapidSecrets);
 impl RegionHash {
     /// Returns the hash of the region with this UUID.
     pub fn new(region: &[u8; 16]) -> Self {
-        let mut state = u64_at(region, 0);
+        let [low, high]: [U64; 2] = zerocopy::transmute!(*region);
+        let mut state = low.get();
         // Mixed between the halves: two that are alike must not cancel out.
-        state = split_mix(&mut state) ^ u64_at(region, 8);
+        state = split_mix(&mut state) ^ high.get();
         let seed = split_mix(&mut state);
         Self(RapidSecrets { seed, secrets: [(); 7].map(|()| split_mix(&mut state)) })
     }
@@ -57,16 +59,21 @@ pub struct BlobKey {
     key: u64,
 }
 
+/// What the key of a blob is the hash of.
+#[derive(IntoBytes, Immutable)]
+#[repr(C)]
+struct Name {
+    /// The hash of the blob's identity.
+    identity: U64,
+    generation: U32,
+}
+
 impl BlobKey {
     /// Returns the key of the blob with this identity and generation in the region with this UUID.
     pub fn new(region: &[u8; 16], identity: &[u8], generation: u32) -> Self {
         let hash = RegionHash::new(region);
-        let mut raw = [0; 12];
-        let fields = hash.of(identity).to_le_bytes().into_iter().chain(generation.to_le_bytes());
-        for (to, from) in raw.iter_mut().zip(fields) {
-            *to = from;
-        }
-        Self { hash, key: hash.of(&raw) }
+        let name = Name { identity: hash.of(identity).into(), generation: generation.into() };
+        Self { hash, key: hash.of(name.as_bytes()) }
     }
 
     /// Returns the check of the blob's block `number` (in units of 4 KiB), whose bytes are `data`; a

@@ -3,20 +3,10 @@
 //! Always: a bit is set only for a block whose data was flushed before (O3); the checksum beside
 //! it is that of the block's bytes.
 
-use super::bytes::{put, u16_at, u32_at, u64_at};
-use super::geometry::{PAGE_HEADER_BYTES, SlotSize};
-
-pub(super) mod at {
-    pub const BLOB: usize = 0;
-    pub const STATE: usize = 2;
-    pub const CLASS: usize = 3;
-    pub const SLOT_GENERATION: usize = 4;
-    pub const BLOB_GENERATION: usize = 8;
-    pub const WINDOW: usize = 16;
-    pub const BITMAP: usize = super::super::geometry::DESCRIPTOR_HEADER_BYTES;
-}
-
-pub(super) const LIVE: u8 = 1;
+use super::format::{DescriptorHead, Page};
+use super::geometry::SlotSize;
+use zerocopy::FromBytes;
+use zerocopy::little_endian::U64;
 
 /// The fixed part of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -35,81 +25,131 @@ pub struct Head {
     pub window: u64,
 }
 
-/// Byte offset of descriptor `index` in its page.
-pub(super) fn start(size: SlotSize, index: u32) -> usize {
-    let index = usize::try_from(index).unwrap_or(usize::MAX);
-    PAGE_HEADER_BYTES.saturating_add(index.saturating_mul(size.descriptor_bytes()))
+/// A descriptor. `B` is what lends its bytes.
+#[derive(Debug)]
+pub struct Descriptor<B> {
+    raw: B,
+    size: SlotSize,
 }
 
-/// The fixed part of descriptor `index` of `page`.
-pub fn head(page: &[u8], size: SlotSize, index: u32) -> Head {
-    let raw = page.get(start(size, index)..).unwrap_or_default();
-    let [state, class] = super::bytes::array(raw, at::STATE);
-    Head {
-        blob: u16_at(raw, at::BLOB),
-        live: state == LIVE,
-        class,
-        slot_generation: u32_at(raw, at::SLOT_GENERATION),
-        blob_generation: u32_at(raw, at::BLOB_GENERATION),
-        window: u64_at(raw, at::WINDOW),
+/// Returns descriptor `index` of a page of slots of this size.
+///
+/// # Panics
+/// If a page has no such descriptor: [`super::geometry::Geometry::place`] names none.
+#[expect(clippy::expect_used, reason = "the geometry counts what a page has")]
+pub fn of(page: &Page, size: SlotSize, index: u32) -> Descriptor<&[u8]> {
+    let raw = page.rest.body.get(size.descriptor(index)).expect("a page has this descriptor");
+    Descriptor { raw, size }
+}
+
+/// As [`of`], to be changed.
+///
+/// # Panics
+/// As [`of`].
+#[expect(clippy::expect_used, reason = "the geometry counts what a page has")]
+pub fn of_mut(page: &mut Page, size: SlotSize, index: u32) -> Descriptor<&mut [u8]> {
+    let raw = page.rest.body.get_mut(size.descriptor(index)).expect("a page has this descriptor");
+    Descriptor { raw, size }
+}
+
+/// The parts of a descriptor.
+struct Parts<'r> {
+    head: &'r DescriptorHead,
+    bitmap: &'r [u8],
+    sums: &'r [U64],
+}
+
+/// As [`Parts`], to be changed.
+struct PartsMut<'r> {
+    head: &'r mut DescriptorHead,
+    bitmap: &'r mut [u8],
+    sums: &'r mut [U64],
+}
+
+impl<B: AsRef<[u8]>> Descriptor<B> {
+    #[expect(clippy::expect_used, reason = "`of` cut as many bytes as the parts have")]
+    fn parts(&self) -> Parts<'_> {
+        let (head, rest) = DescriptorHead::ref_from_prefix(self.raw.as_ref()).expect("a head");
+        let (bitmap, sums) = rest.split_at(self.size.bitmap_bytes());
+        Parts { head, bitmap, sums: <[U64]>::ref_from_bytes(sums).expect("whole checks") }
+    }
+
+    /// Returns the fixed part as it lies on disk.
+    pub fn raw_head(&self) -> &DescriptorHead {
+        self.parts().head
+    }
+
+    /// Returns the bits of all blocks.
+    pub fn bitmap(&self) -> &[u8] {
+        self.parts().bitmap
+    }
+
+    /// Returns the fixed part.
+    pub fn head(&self) -> Head {
+        let Parts { head, .. } = self.parts();
+        Head {
+            blob: head.blob.get(),
+            live: head.state == DescriptorHead::LIVE,
+            class: head.class,
+            slot_generation: head.slot_generation.get(),
+            blob_generation: head.blob_generation.get(),
+            window: head.window.get(),
+        }
+    }
+
+    /// Returns whether the bit of `block` is set.
+    pub fn is_resident(&self, block: usize) -> bool {
+        self.parts().bitmap.get(block >> 3).is_some_and(|bits| (bits >> (block & 7)) & 1 == 1)
+    }
+
+    /// Returns the number of set bits.
+    pub fn resident_count(&self) -> u32 {
+        self.parts().bitmap.iter().map(|byte| byte.count_ones()).sum()
+    }
+
+    /// Returns the checksums of all blocks. One means nothing until its bit is set.
+    pub fn sums(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.parts().sums.iter().map(|sum| sum.get())
     }
 }
 
-/// Writes the fixed part of descriptor `index`; clears its bitmap if `fresh`.
-pub fn set_head(page: &mut [u8], size: SlotSize, index: u32, head: &Head, fresh: bool) {
-    let Some(raw) = page.get_mut(start(size, index)..) else { return };
-    put(raw, at::BLOB, &head.blob.to_le_bytes());
-    put(raw, at::STATE, &[if head.live { LIVE } else { 0 }, head.class]);
-    put(raw, at::SLOT_GENERATION, &head.slot_generation.to_le_bytes());
-    put(raw, at::BLOB_GENERATION, &head.blob_generation.to_le_bytes());
-    put(raw, at::WINDOW, &head.window.to_le_bytes());
-    if fresh
-        && let Some(bitmap) =
-            raw.get_mut(at::BITMAP..).and_then(|rest| rest.get_mut(..size.bitmap_bytes()))
-    {
-        bitmap.fill(0);
+impl Descriptor<&mut [u8]> {
+    #[expect(clippy::expect_used, reason = "`of_mut` cut as many bytes as the parts have")]
+    fn parts_mut(&mut self) -> PartsMut<'_> {
+        let (head, rest) = DescriptorHead::mut_from_prefix(self.raw).expect("a head");
+        let (bitmap, sums) = rest.split_at_mut(self.size.bitmap_bytes());
+        PartsMut { head, bitmap, sums: <[U64]>::mut_from_bytes(sums).expect("whole checks") }
     }
-}
 
-/// Writes queue and frequency of descriptor `index`.
-pub fn set_class(page: &mut [u8], size: SlotSize, index: u32, class: u8) {
-    put(page, start(size, index).saturating_add(at::CLASS), &[class]);
-}
-
-/// Whether the bit of `block` is set.
-pub fn resident(page: &[u8], size: SlotSize, index: u32, block: usize) -> bool {
-    let byte = start(size, index).saturating_add(at::BITMAP).saturating_add(block >> 3);
-    page.get(byte).is_some_and(|bits| (bits >> (block & 7)) & 1 == 1)
-}
-
-/// Sets the bit of `block`.
-pub fn set_resident(page: &mut [u8], size: SlotSize, index: u32, block: usize) {
-    let byte = start(size, index).saturating_add(at::BITMAP).saturating_add(block >> 3);
-    if let Some(bits) = page.get_mut(byte) {
-        *bits |= 1 << (block & 7);
+    /// Begins anew with this head: no bit is set.
+    pub fn renew(&mut self, head: &Head) {
+        let parts = self.parts_mut();
+        *parts.head = DescriptorHead {
+            blob: head.blob.into(),
+            state: if head.live { DescriptorHead::LIVE } else { 0 },
+            class: head.class,
+            slot_generation: head.slot_generation.into(),
+            blob_generation: head.blob_generation.into(),
+            unused: [0; 4],
+            window: head.window.into(),
+        };
+        parts.bitmap.fill(0);
     }
-}
 
-/// Number of set bits.
-pub fn resident_count(page: &[u8], size: SlotSize, index: u32) -> u32 {
-    let first = start(size, index).saturating_add(at::BITMAP);
-    let bits = page.get(first..).and_then(|rest| rest.get(..size.bitmap_bytes()));
-    bits.unwrap_or_default().iter().fold(0, |sum: u32, byte| sum.saturating_add(byte.count_ones()))
-}
+    /// Sets what the eviction policy keeps of the slot.
+    pub fn set_class(&mut self, class: u8) {
+        self.parts_mut().head.class = class;
+    }
 
-fn sum_at(size: SlotSize, index: u32, block: usize) -> usize {
-    start(size, index)
-        .saturating_add(at::BITMAP)
-        .saturating_add(size.bitmap_bytes())
-        .saturating_add(block.saturating_mul(8))
-}
+    /// Sets the bit of `block`.
+    #[expect(clippy::indexing_slicing, reason = "a block that the slot does not have is a bug")]
+    pub fn set_resident(&mut self, block: usize) {
+        self.parts_mut().bitmap[block >> 3] |= 1 << (block & 7);
+    }
 
-/// The checksum of `block`.
-pub fn sum(page: &[u8], size: SlotSize, index: u32, block: usize) -> u64 {
-    u64_at(page, sum_at(size, index, block))
-}
-
-/// Sets the checksum of `block`; means nothing until its bit is set.
-pub fn set_sum(page: &mut [u8], size: SlotSize, index: u32, block: usize, sum: u64) {
-    put(page, sum_at(size, index, block), &sum.to_le_bytes());
+    /// Sets the checksum of `block`; it means nothing until its bit is set.
+    #[expect(clippy::indexing_slicing, reason = "a block that the slot does not have is a bug")]
+    pub fn set_sum(&mut self, block: usize, sum: u64) {
+        self.parts_mut().sums[block] = sum.into();
+    }
 }

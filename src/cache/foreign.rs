@@ -3,6 +3,7 @@
 //! Always: only the start and the end of the area are looked at; what has no name here may still
 //! be data, so the caller formats on its own only over zeros.
 
+use crate::num;
 use crate::signature;
 
 /// A signature: how far before the end it begins, its bytes, and whose it is.
@@ -28,10 +29,10 @@ pub fn name(head: &[u8]) -> Option<&'static str> {
 /// What the last bytes of an area of `bytes` say it is.
 pub fn name_at_end(tail: &[u8], bytes: u64) -> Option<&'static str> {
     // md 0.90 counts from the last whole 64 KiB of its device.
-    let over = usize::try_from(bytes & 0xffff).unwrap_or(0);
+    let over = num::index(num::low32(bytes & 0xffff));
     let found = |(before, magic, _): &&Signature| {
         let slack = if *before == 65_536 { over } else { 0 };
-        let at = tail.len().checked_sub(before.saturating_add(slack));
+        let at = before.checked_add(slack).and_then(|before| tail.len().checked_sub(before));
         at.and_then(|at| tail.get(at..)).is_some_and(|rest| rest.starts_with(magic))
     };
     BEFORE_END.iter().find(found).map(|(_, _, name)| *name)

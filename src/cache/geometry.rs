@@ -3,6 +3,11 @@
 //! Always: every offset is in bytes from the start of the region and lies inside it, because
 //! [`Geometry::new`] checked the whole layout once.
 
+use super::format::DescriptorHead;
+use crate::num;
+use crate::units::Pow2;
+use core::ops::Range;
+
 /// The unit of the region's format as an offset, see [`super::BLOCK_BYTES`].
 pub const BLOCK: u64 = 4096;
 
@@ -23,10 +28,6 @@ const HINT_FROM_PAGES: u32 = 64;
 /// Buckets of the slot table that one page of the hint describes.
 pub const HINT_BUCKETS: u32 = 256;
 
-/// Header of a page, see FORMAT.md.
-pub const PAGE_HEADER_BYTES: usize = 64;
-/// Fixed part of a descriptor, before its bitmap and its checksums.
-pub const DESCRIPTOR_HEADER_BYTES: usize = 24;
 /// The most slots of a region.
 const SLOTS_MAX: u32 = u32::MAX >> 1;
 /// The most blocks a slot can have (1 MiB).
@@ -56,7 +57,7 @@ impl SlotSize {
     }
 
     /// Binary logarithm of the size in bytes.
-    pub fn shift(self) -> u8 {
+    pub const fn shift(self) -> u8 {
         match self {
             Self::K64 => 16,
             Self::K256 => 18,
@@ -65,7 +66,7 @@ impl SlotSize {
     }
 
     /// Size in bytes.
-    pub fn bytes(self) -> u64 {
+    pub const fn bytes(self) -> u64 {
         match self {
             Self::K64 => 0x1_0000,
             Self::K256 => 0x4_0000,
@@ -74,7 +75,7 @@ impl SlotSize {
     }
 
     /// Blocks of 4 KiB in a slot.
-    pub fn blocks(self) -> usize {
+    pub const fn blocks(self) -> usize {
         match self {
             Self::K64 => 16,
             Self::K256 => 64,
@@ -82,25 +83,51 @@ impl SlotSize {
         }
     }
 
+    /// As [`SlotSize::blocks`].
+    pub(super) fn block_count(self) -> Pow2 {
+        match self {
+            Self::K64 => const { Pow2::of(16).unwrap() },
+            Self::K256 => const { Pow2::of(64).unwrap() },
+            Self::M1 => const { Pow2::of(256).unwrap() },
+        }
+    }
+
     /// Bytes of a descriptor's bitmap: one bit a block, in whole 64-bit words.
-    pub fn bitmap_bytes(self) -> usize {
+    pub const fn bitmap_bytes(self) -> usize {
         match self {
             Self::K64 | Self::K256 => 8,
             Self::M1 => 32,
         }
     }
 
+    /// Bits of a descriptor's bitmap, of which those after the last block are not used.
+    #[expect(clippy::arithmetic_side_effects, reason = "the largest has 256")]
+    pub(super) const fn bitmap_bits(self) -> usize {
+        self.bitmap_bytes() * 8
+    }
+
     /// Bytes of one descriptor.
-    pub fn descriptor_bytes(self) -> usize {
-        match self {
-            Self::K64 => DESCRIPTOR_HEADER_BYTES + 8 + 16 * 8,
-            Self::K256 => DESCRIPTOR_HEADER_BYTES + 8 + 64 * 8,
-            Self::M1 => DESCRIPTOR_HEADER_BYTES + 32 + 256 * 8,
-        }
+    #[expect(clippy::arithmetic_side_effects, reason = "the largest has 2104")]
+    pub const fn descriptor_bytes(self) -> usize {
+        size_of::<DescriptorHead>() + self.bitmap_bytes() + self.blocks() * size_of::<u64>()
+    }
+
+    /// Bytes of all descriptors of a page.
+    #[expect(clippy::arithmetic_side_effects, reason = "less than a page, as `format` asserts")]
+    pub(super) const fn descriptors_bytes(self) -> usize {
+        self.descriptor_bytes() * num::index(self.descriptors_per_page())
+    }
+
+    /// The bytes of descriptor `index` in the body of its page.
+    #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
+    pub(super) const fn descriptor(self, index: u32) -> Range<usize> {
+        assert!(index < self.descriptors_per_page(), "a page has fewer descriptors");
+        let start = num::index(index) * self.descriptor_bytes();
+        start..start + self.descriptor_bytes()
     }
 
     /// Descriptors in one page.
-    pub fn descriptors_per_page(self) -> u32 {
+    pub const fn descriptors_per_page(self) -> u32 {
         match self {
             Self::K64 => 25,
             Self::K256 => 7,
@@ -108,11 +135,6 @@ impl SlotSize {
         }
     }
 }
-
-// FORMAT.md, descriptor page: the descriptors of a page fit behind its header.
-const _: () = assert!(PAGE_HEADER_BYTES + 25 * (DESCRIPTOR_HEADER_BYTES + 8 + 16 * 8) <= 4096);
-const _: () = assert!(PAGE_HEADER_BYTES + 7 * (DESCRIPTOR_HEADER_BYTES + 8 + 64 * 8) <= 4096);
-const _: () = assert!(PAGE_HEADER_BYTES + DESCRIPTOR_HEADER_BYTES + 32 + 256 * 8 <= 4096);
 
 /// One of the two places of everything that is kept twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,13 +169,17 @@ pub struct Geometry {
     pub pages: u32,
 }
 
+#[expect(
+    clippy::arithmetic_side_effects,
+    reason = "slots of a MiB, as many as there can be, and their pages end below 2^52"
+)]
 impl Geometry {
-    /// The layout for a region of `bytes`, with as many slots as fit; `None` if not even one
-    /// slot does.
+    /// Returns the layout for a region of `bytes`, with as many slots as fit; `None` if not even
+    /// one slot does.
     pub fn for_region(bytes: u64, slot_size: SlotSize) -> Option<Self> {
         // Each slot more needs more room: the most that fit lie between these two.
-        let (mut fits, mut too_many) = (0, SLOTS_MAX.saturating_add(1));
-        while too_many.saturating_sub(fits) > 1 {
+        let (mut fits, mut too_many) = (0, SLOTS_MAX + 1);
+        while too_many - fits > 1 {
             let slots = fits.midpoint(too_many);
             match Self::new(slot_size, slots, bytes) {
                 Some(_) => fits = slots,
@@ -163,22 +189,21 @@ impl Geometry {
         Self::new(slot_size, fits, bytes)
     }
 
-    /// The layout with this many slots, if it has any and fits in a region of `bytes`.
+    /// Returns the layout with this many slots, if it has any and fits in a region of `bytes`.
     pub fn new(slot_size: SlotSize, slots: u32, bytes: u64) -> Option<Self> {
         if slots == 0 || slots > SLOTS_MAX {
             return None;
         }
         let geometry =
             Self { slot_size, slots, pages: slots.div_ceil(slot_size.descriptors_per_page()) };
-        (geometry.end()? <= bytes).then_some(geometry)
+        (geometry.end() <= bytes).then_some(geometry)
     }
 
-    fn end(&self) -> Option<u64> {
-        let slots = u64::from(self.slots).checked_mul(self.slot_size.bytes())?;
-        self.slots_at().checked_add(slots)
+    fn end(&self) -> u64 {
+        self.slots_at() + u64::from(self.slots) * self.slot_size.bytes()
     }
 
-    /// Where a superblock copy lies.
+    /// Returns where a superblock copy lies.
     pub fn superblock_at(copy: Copy2) -> u64 {
         match copy {
             Copy2::A => 0,
@@ -195,26 +220,26 @@ impl Geometry {
     /// Where the mark lies.
     pub const MARK_AT: u64 = MARK << 12;
 
-    /// Where a copy of blob table page `page` lies.
+    /// Returns where a copy of blob table page `page` lies.
     pub fn blob_page_at(copy: Copy2, page: u32) -> u64 {
         let first = match copy {
             Copy2::A => BLOB_TABLE,
-            Copy2::B => BLOB_TABLE.saturating_add(u64::from(BLOB_PAGES)),
+            Copy2::B => BLOB_TABLE + u64::from(BLOB_PAGES),
         };
-        first.saturating_add(u64::from(page)) << 12
+        (first + u64::from(page)) << 12
     }
 
-    /// Where a copy of descriptor page `page` lies.
+    /// Returns where a copy of descriptor page `page` lies.
     pub fn page_at(&self, copy: Copy2, page: u32) -> u64 {
-        let base = BLOB_TABLE.saturating_add(u64::from(BLOB_PAGES) << 1);
+        let base = BLOB_TABLE + (u64::from(BLOB_PAGES) << 1);
         let first = match copy {
             Copy2::A => base,
-            Copy2::B => base.saturating_add(u64::from(self.pages)),
+            Copy2::B => base + u64::from(self.pages),
         };
-        first.saturating_add(u64::from(page)) << 12
+        (first + u64::from(page)) << 12
     }
 
-    /// Pages of the hint, its head not counted; 0 if the region has none.
+    /// Returns the number of pages of the hint, its head not counted; 0 if the region has none.
     pub fn hint_pages(&self) -> u32 {
         if self.pages < HINT_FROM_PAGES {
             return 0;
@@ -222,38 +247,42 @@ impl Geometry {
         self.slots.next_power_of_two() / HINT_BUCKETS
     }
 
-    /// Where page `page` of the hint lies, from 1 on; page 0 is its head.
+    /// Returns where page `page` of the hint lies, from 1 on; page 0 is its head.
     pub fn hint_at(&self, page: u32) -> u64 {
-        self.page_at(Copy2::B, self.pages).saturating_add(u64::from(page) << 12)
+        self.page_at(Copy2::B, self.pages) + (u64::from(page) << 12)
     }
 
-    /// Where the first slot lies.
+    /// Returns where the first slot lies.
     pub fn slots_at(&self) -> u64 {
         match self.hint_pages() {
             0 => self.page_at(Copy2::B, self.pages),
-            pages => self.hint_at(pages.saturating_add(1)),
+            pages => self.hint_at(pages + 1),
         }
     }
 
-    /// Where block `block` of slot `slot` lies.
+    /// Returns where block `block` of slot `slot` lies.
     pub fn block_at(&self, slot: u32, block: usize) -> u64 {
-        let blocks = u64::try_from(block).unwrap_or(u64::MAX);
-        self.slots_at()
-            .saturating_add(u64::from(slot) << self.slot_size.shift())
-            .saturating_add(blocks << 12)
+        let slot_at = self.slots_at() + (u64::from(slot) << self.slot_size.shift());
+        slot_at + (num::wide(block) << 12)
     }
 
-    /// The page that describes slot `slot`, and the descriptor's index in it.
+    /// Returns where slot `slot` ends.
+    pub fn end_of(&self, slot: u32) -> u64 {
+        self.block_at(slot, 0) + self.slot_size.bytes()
+    }
+
+    /// Returns the page that describes slot `slot`, and the descriptor's index in it.
     pub fn place(&self, slot: u32) -> (u32, u32) {
         let per_page = self.slot_size.descriptors_per_page();
-        (slot.checked_div(per_page).unwrap_or(0), slot.checked_rem(per_page).unwrap_or(0))
+        (slot / per_page, slot % per_page)
     }
 
-    /// The slots that page `page` describes.
-    pub fn slots_of(&self, page: u32) -> core::ops::Range<u32> {
-        let per_page = self.slot_size.descriptors_per_page();
-        let first = page.saturating_mul(per_page).min(self.slots);
-        first..first.saturating_add(per_page).min(self.slots)
+    /// Returns the slots that page `page` describes.
+    pub fn slots_of(&self, page: u32) -> Range<u32> {
+        let per_page = u64::from(self.slot_size.descriptors_per_page());
+        let first = u64::from(page) * per_page;
+        let slots = |end: u64| num::low32(end.min(self.slots.into()));
+        slots(first)..slots(first + per_page)
     }
 }
 

@@ -17,8 +17,6 @@ mod blobs;
 #[cfg(feature = "alloc")]
 mod boot;
 #[cfg(feature = "alloc")]
-mod bytes;
-#[cfg(feature = "alloc")]
 mod checksum;
 #[cfg(feature = "alloc")]
 mod descriptor;
@@ -28,6 +26,8 @@ mod drop;
 mod elsewhere;
 #[cfg(feature = "alloc")]
 mod foreign;
+#[cfg(feature = "alloc")]
+mod format;
 #[cfg(feature = "alloc")]
 mod geometry;
 #[cfg(feature = "alloc")]

@@ -8,6 +8,7 @@ use super::area::{Area, Found};
 use super::blame::Blamed;
 use super::blobs::BlobTable;
 use super::boot::BootTrace;
+use super::format::Page;
 use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
 use super::hydrate::Hydrator;
 use super::pages::Pages;
@@ -20,9 +21,9 @@ use crate::num;
 use crate::storage::{Background, DeviceId, Storage, UnderWay};
 use crate::trace;
 use alloc::boxed::Box;
-use alloc::vec;
 use alloc::vec::Vec;
 use twox_hash::XxHash3_64;
+use zerocopy::{FromZeros, IntoBytes};
 
 /// The most that is kept because boots begin with it, beside a quarter of the region.
 const BOOT_SET_BYTES: u64 = 256 << 20;
@@ -147,22 +148,21 @@ impl Cache {
     ) -> Self {
         let transfer_max = area.transfer_max;
         let geometry = superblock.geometry;
-        let pages = usize::try_from(geometry.pages).unwrap_or(usize::MAX);
         // A fill may need the page of its slot while others are pinned: never fewer than four.
-        let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(pages);
+        let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(num::index(geometry.pages));
         let buffer = POOL_BUFFER_BYTES.min(transfer_max);
-        let buffers = options.pool_bytes.checked_div(buffer).unwrap_or(2).max(2);
+        let buffers = options.pool_bytes.checked_div(buffer).map_or(2, |buffers| buffers.max(2));
         let mut nonce = XxHash3_64::oneshot(&options.entropy);
         if nonce == superblock.nonce {
             nonce = !nonce;
         }
         let mut slots = SlotTable::new(geometry.slots);
         let boot_set = BOOT_SET_BYTES >> geometry.slot_size.shift();
-        slots.limit_boot_set(u32::try_from(boot_set).unwrap_or(u32::MAX));
+        slots.limit_boot_set(num::low32(boot_set));
         Self {
             device: options.device,
             start: options.start,
-            transfer_bytes_max: u64::try_from(transfer_max).unwrap_or(u64::MAX),
+            transfer_bytes_max: num::wide(transfer_max),
             superblock,
             superblock_in: copy,
             nonce,
@@ -184,27 +184,26 @@ impl Cache {
     }
 
     fn load_blobs<S: Storage>(&mut self, storage: &mut S) {
-        let mut a = vec![0; BLOCK_BYTES];
-        let mut b = vec![0; BLOCK_BYTES];
+        let [mut a, mut b] = [Page::zeroed(), Page::zeroed()];
         for page in 0..BLOB_PAGES {
-            let at = |copy| self.start.saturating_add(Geometry::blob_page_at(copy, page));
-            let places = [at(Copy2::A), at(Copy2::B)];
-            if self.read_twins(storage, places, &mut a, &mut b) != [true; 2] {
+            let places = Copy2::BOTH.map(|copy| self.at(Geometry::blob_page_at(copy, page)));
+            let read = self.read_twins(storage, places, a.as_mut_bytes(), b.as_mut_bytes());
+            if read != [true; 2] {
                 // What could not be read may be newer, and would be written over.
                 self.stop_writing("a page of its blob table cannot be read");
             }
             self.blobs.load(page, &mut a, &mut b);
-            a.fill(0);
-            b.fill(0);
+            a.zero();
+            b.zero();
         }
     }
 }
 
 /// Refuses a region whose tables do not fit in memory: no read may fail for it.
+#[expect(clippy::arithmetic_side_effects, reason = "both are far below 64 bits")]
 pub(super) fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
     let slots = <SlotTable>::bytes(geometry.slots);
-    let need = slots.zip(Pages::table_bytes(geometry.pages)).and_then(|(a, b)| a.checked_add(b));
-    let need = need.unwrap_or(u64::MAX);
+    let need = slots + Pages::table_bytes(geometry.pages);
     let have = num::wide(options.tables_bytes);
     if need > have { Err(Refused::TooLarge { need, have }) } else { Ok(()) }
 }

@@ -4,9 +4,9 @@
 //! Always: [`open`] accepts only a page that one call of [`seal`] made for the same region, kind
 //! and number, whole and unchanged.
 
-use super::BLOCK_BYTES;
-use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::RegionHash;
+use super::format::{Page, PageName, Stamp};
+use zerocopy::{FromBytes, IntoBytes};
 
 /// What a page holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,94 +35,65 @@ impl PageKind {
     }
 }
 
-/// Bytes that a disk writes whole or not at all.
-const SECTOR: usize = 512;
-const SECTORS: usize = BLOCK_BYTES / SECTOR;
-/// Bytes at the end of each sector that give way to the stamp.
-const STAMP_BYTES: usize = 4;
-
-pub(super) mod at {
-    pub const MAGIC: usize = 0;
-    pub const NUMBER: usize = 4;
-    pub const GENERATION: usize = 8;
-    pub const CHECK: usize = 16;
-    pub const CHECKED: usize = 24;
-    /// The bytes whose places have the stamp.
-    pub const DISPLACED: usize = 24;
-}
-
-// FORMAT.md, pages: what the stamps displace fits into the header.
-const _: () = assert!(at::DISPLACED + SECTORS * STAMP_BYTES <= super::geometry::PAGE_HEADER_BYTES);
-
-fn check(region: &[u8; 16], raw: &[u8]) -> u64 {
+/// Returns the check of an open page.
+fn check(region: &[u8; 16], page: &Page) -> u64 {
     let hash = RegionHash::new(region);
-    let head = hash.page_check(raw.get(..at::CHECK).unwrap_or_default());
-    head.rotate_left(32) ^ hash.page_check(raw.get(at::CHECKED..).unwrap_or_default())
+    hash.page_check(page.name.as_bytes()).rotate_left(32) ^ hash.page_check(page.rest.as_bytes())
 }
 
-/// The mark of one write in each of its sectors: of two writes that differ, it differs too.
-fn stamp(check: u64) -> [u8; STAMP_BYTES] {
+/// Returns the mark of one write in each of its sectors: of two writes that differ, it differs too.
+fn stamp(check: u64) -> Stamp {
     let [a, b, c, d, ..] = check.to_le_bytes();
     [a, b, c, d]
 }
 
-/// Where the stamp of each sector lies, and where the bytes are that it displaces.
-fn stamps() -> impl Iterator<Item = (usize, usize)> {
-    let places = (SECTOR.saturating_sub(STAMP_BYTES)..BLOCK_BYTES).step_by(SECTOR);
-    places.zip((at::DISPLACED..).step_by(STAMP_BYTES))
-}
-
-/// Fills in the header of `raw`, whose body is ready, and makes it what is written to disk.
-pub fn seal(region: &[u8; 16], kind: PageKind, number: u32, generation: u64, raw: &mut [u8]) {
-    put(raw, at::MAGIC, &kind.magic());
-    put(raw, at::NUMBER, &number.to_le_bytes());
-    put(raw, at::GENERATION, &generation.to_le_bytes());
-    let check = check(region, raw);
-    put(raw, at::CHECK, &check.to_le_bytes());
-    for (place, displaced) in stamps() {
-        let bytes: [u8; STAMP_BYTES] = array(raw, place);
-        put(raw, displaced, &bytes);
-        put(raw, place, &stamp(check));
-    }
+/// Fills in the header of `page`, whose body is ready, and makes it what is written to disk.
+pub fn seal(region: &[u8; 16], kind: PageKind, number: u32, generation: u64, page: &mut Page) {
+    page.name =
+        PageName { magic: kind.magic(), number: number.into(), generation: generation.into() };
+    page.rest.displaced = Default::default();
+    let check = check(region, page);
+    page.check = check.into();
+    let stamp = stamp(check);
+    page.rest.displaced =
+        page.sectors().each_mut().map(|sector| core::mem::replace(&mut sector.stamp, stamp));
 }
 
 /// Makes a sealed page what it was before: puts the bytes back that the stamps displaced.
-pub fn unseal(raw: &mut [u8]) {
-    for (place, displaced) in stamps() {
-        let bytes: [u8; STAMP_BYTES] = array(raw, displaced);
-        put(raw, place, &bytes);
-        put(raw, displaced, &[0; STAMP_BYTES]);
+pub fn unseal(page: &mut Page) {
+    let displaced = core::mem::take(&mut page.rest.displaced);
+    for (sector, displaced) in page.sectors().iter_mut().zip(displaced) {
+        sector.stamp = displaced;
     }
 }
 
-/// Unseals `raw` and returns its generation, if it is a valid page of this region, kind and
+/// Unseals `page` and returns its generation, if it is a valid page of this region, kind and
 /// number; of what is not, the bytes mean nothing afterwards.
-pub fn open(region: &[u8; 16], kind: PageKind, number: u32, raw: &mut [u8]) -> Option<u64> {
-    let stamp = stamp(u64_at(raw, at::CHECK));
-    let of_one_write = raw.len() == BLOCK_BYTES
-        && is_of(kind, number, raw)
-        && stamps().all(|(place, _)| array(raw, place) == stamp);
-    if !of_one_write {
+pub fn open(region: &[u8; 16], kind: PageKind, number: u32, page: &mut Page) -> Option<u64> {
+    let stamp = stamp(page.check.get());
+    let of_one_write = page.sectors().iter().all(|sector| sector.stamp == stamp);
+    if !of_one_write || !is_of(kind, number, page.as_bytes()) {
         return None;
     }
-    unseal(raw);
-    let right = u64_at(raw, at::CHECK) == check(region, raw);
-    right.then(|| u64_at(raw, at::GENERATION))
+    unseal(page);
+    let right = page.check.get() == check(region, page);
+    right.then(|| page.name.generation.get())
 }
 
-/// Whether a block says that it is page `number` of this kind, of whatever region.
+/// Returns whether a block says that it is page `number` of this kind, of whatever region.
 pub fn is_of(kind: PageKind, number: u32, raw: &[u8]) -> bool {
-    array::<4>(raw, at::MAGIC) == kind.magic() && u32_at(raw, at::NUMBER) == number
+    Page::ref_from_bytes(raw)
+        .is_ok_and(|page| page.name.magic == kind.magic() && page.name.number.get() == number)
 }
 
-/// Whether generation `a` was written after `b`: numbers go round, and two that are compared lie
+/// Returns whether generation `a` was written after `b`: numbers go round, and two that are compared lie
 /// less than half of all apart.
 pub fn is_later(a: u64, b: u64) -> bool {
     let ahead = a.wrapping_sub(b);
     ahead != 0 && ahead < 1 << 63
 }
 
-/// Whether copy B counts of two with these generations, which are `None` where a copy is not
+/// Returns whether copy B counts of two with these generations, which are `None` where a copy is not
 /// valid.
 pub fn b_counts(a: Option<u64>, b: Option<u64>) -> bool {
     match (a, b) {
@@ -134,18 +105,22 @@ pub fn b_counts(a: Option<u64>, b: Option<u64>) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    use super::super::BLOCK_BYTES;
+    use super::super::format::{BODY_BYTES, SECTOR_BYTES as SECTOR, SECTORS};
     use super::*;
     use std::vec::Vec;
 
     fn sealed(generation: u64, fill: impl Fn(usize) -> u8) -> Vec<u8> {
         let mut raw: Vec<u8> = (0..BLOCK_BYTES).map(fill).collect();
-        raw.get_mut(..super::super::geometry::PAGE_HEADER_BYTES).unwrap().fill(0);
-        seal(&[7; 16], PageKind::Descriptors, 3, generation, &mut raw);
+        raw.get_mut(..size_of::<Page>() - BODY_BYTES).unwrap().fill(0);
+        let page = Page::of(&mut raw).unwrap();
+        seal(&[7; 16], PageKind::Descriptors, 3, generation, page);
         raw
     }
 
     fn opened(mut raw: Vec<u8>) -> Option<(u64, Vec<u8>)> {
-        let generation = open(&[7; 16], PageKind::Descriptors, 3, &mut raw)?;
+        let page = Page::of(&mut raw).unwrap();
+        let generation = open(&[7; 16], PageKind::Descriptors, 3, page)?;
         Some((generation, raw))
     }
 

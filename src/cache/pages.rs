@@ -4,13 +4,15 @@
 //! a page is written to the copy that is not its newest, and never to both between two flushes
 //! (O2).
 
-use super::BLOCK_BYTES;
+use super::format::Page;
 use super::geometry::{Copy2, Geometry};
 use super::page::{self, PageKind};
 use crate::num;
+use crate::units::Count;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use zerocopy::FromZeros;
 
 /// Where the newest valid copy of a page is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,17 +27,28 @@ pub enum Newest {
     Unreadable,
 }
 
+/// What is known of a page, in memory or not.
+#[derive(Clone, Copy, Debug)]
+struct State {
+    newest: Newest,
+    /// The newest copy was written since the last flush: the other copy is the only one that a
+    /// power cut cannot take.
+    volatile: bool,
+    frame: u16,
+}
+
 #[derive(Debug)]
 struct Frame {
-    page: u32,
-    bytes: Box<[u8]>,
+    /// Which page is here; `None` if none is.
+    number: Option<u32>,
+    page: Box<Page>,
     generation: u64,
     /// Changes not yet handed to a write.
     dirty: bool,
     /// A write of this page is under way.
     in_flight: bool,
     /// Fills that keep checksums here before they are committed.
-    pins: u32,
+    pins: Count,
     /// Second chance of the clock.
     used: bool,
 }
@@ -43,18 +56,18 @@ struct Frame {
 impl Frame {
     fn empty() -> Self {
         Self {
-            page: NONE,
-            bytes: vec![0; BLOCK_BYTES].into_boxed_slice(),
+            number: None,
+            page: Page::zeroed(),
             generation: 0,
             dirty: false,
             in_flight: false,
-            pins: 0,
+            pins: Count::ZERO,
             used: false,
         }
     }
 
     fn replaceable(&self) -> bool {
-        !self.dirty && !self.in_flight && self.pins == 0
+        !self.dirty && !self.in_flight && self.pins == Count::ZERO
     }
 }
 
@@ -62,32 +75,23 @@ impl Frame {
 #[derive(Debug)]
 pub struct Pages {
     region: [u8; 16],
-    newest: Box<[Newest]>,
-    /// Whether the newest copy was written since the last flush, so that the other copy is the
-    /// only one that a power cut cannot take.
-    volatile: Box<[bool]>,
-    frame_of: Box<[u16]>,
+    states: Box<[State]>,
     frames: Vec<Frame>,
     hand: usize,
 }
 
-const NONE: u32 = u32::MAX;
 const NO_FRAME: u16 = u16::MAX;
 /// Frames that can be told apart: 256 MiB.
 const FRAMES_MAX: usize = 0xffff;
 
-fn index(n: u32) -> usize {
-    usize::try_from(n).unwrap_or(usize::MAX)
-}
-
 impl Pages {
-    /// No page in memory; room for `frames_max` of the `pages` pages.
+    /// Returns pages of which none is in memory; there is room for `frames_max` of the `pages`
+    /// pages.
     pub fn new(region: [u8; 16], pages: u32, frames_max: usize) -> Self {
+        let state = State { newest: Newest::Unknown, volatile: false, frame: NO_FRAME };
         Self {
             region,
-            newest: vec![Newest::Unknown; index(pages)].into_boxed_slice(),
-            volatile: vec![false; index(pages)].into_boxed_slice(),
-            frame_of: vec![NO_FRAME; index(pages)].into_boxed_slice(),
+            states: vec![state; num::index(pages)].into_boxed_slice(),
             frames: core::iter::repeat_with(Frame::empty)
                 .take(frames_max.min(FRAMES_MAX))
                 .collect(),
@@ -95,24 +99,32 @@ impl Pages {
         }
     }
 
-    /// Returns how many bytes of memory the table of `pages` pages takes, without their frames;
-    /// `None` if more than 64 bits count.
-    pub fn table_bytes(pages: u32) -> Option<u64> {
-        const EACH: usize = size_of::<Newest>() + size_of::<bool>() + size_of::<u16>();
-        u64::from(pages).checked_mul(num::wide(EACH))
+    /// Returns how many bytes of memory the table of `pages` pages takes, without their frames.
+    #[expect(clippy::arithmetic_side_effects, reason = "2^32 pages take less than 2^35")]
+    pub fn table_bytes(pages: u32) -> u64 {
+        u64::from(pages) * num::wide(size_of::<State>())
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the geometry counts the pages")]
+    fn state(&self, number: u32) -> &State {
+        &self.states[num::index(number)]
+    }
+
+    #[expect(clippy::indexing_slicing, reason = "the geometry counts the pages")]
+    fn state_mut(&mut self, number: u32) -> &mut State {
+        &mut self.states[num::index(number)]
     }
 
     /// Takes in what was read of both copies (`None` where the read failed) and keeps the page
-    /// while there is room. Returns its bytes, if one of them is valid.
+    /// while there is room. Returns it, if one of the copies is valid.
     pub fn scan<'r>(
         &mut self,
         number: u32,
-        mut a: Option<&'r mut [u8]>,
-        mut b: Option<&'r mut [u8]>,
-    ) -> Option<&'r [u8]> {
-        let open = |raw: &mut Option<&mut [u8]>| {
-            let raw = raw.as_deref_mut()?;
-            page::open(&self.region, PageKind::Descriptors, number, raw)
+        mut a: Option<&'r mut Page>,
+        mut b: Option<&'r mut Page>,
+    ) -> Option<&'r Page> {
+        let open = |page: &mut Option<&mut Page>| {
+            page::open(&self.region, PageKind::Descriptors, number, page.as_deref_mut()?)
         };
         let (in_a, in_b) = (open(&mut a), open(&mut b));
         let newest = match (in_a, in_b) {
@@ -122,196 +134,195 @@ impl Pages {
             _ if page::b_counts(in_a, in_b) => Newest::In(Copy2::B),
             _ => Newest::In(Copy2::A),
         };
-        if let Some(place) = self.newest.get_mut(index(number)) {
-            *place = newest;
-        }
-        let (raw, generation) = match newest {
+        self.state_mut(number).newest = newest;
+        let (page, generation) = match newest {
             Newest::In(Copy2::A) => (a, in_a),
             Newest::In(Copy2::B) => (b, in_b),
             _ => (None, None),
         };
-        let raw = raw.map(|raw| &*raw);
-        if newest != Newest::Unreadable && self.frames.iter().any(|frame| frame.page == NONE) {
-            self.install(number, raw.zip(generation));
+        let page = page.map(|page| &*page);
+        if newest != Newest::Unreadable && self.frames.iter().any(|frame| frame.number.is_none()) {
+            self.install(number, page.zip(generation));
         }
-        raw
+        page
     }
 
-    /// Where the newest copy of a page is.
+    /// Returns where the newest copy of a page is.
     pub fn newest(&self, number: u32) -> Newest {
-        self.newest.get(index(number)).copied().unwrap_or(Newest::Unreadable)
+        self.state(number).newest
     }
 
-    /// The bytes of a page, if it is in memory.
-    pub fn get(&self, number: u32) -> Option<&[u8]> {
-        let frame = *self.frame_of.get(index(number))?;
-        self.frames.get(usize::from(frame)).map(|frame| &*frame.bytes)
+    /// Returns a page, if it is in memory.
+    pub fn get(&self, number: u32) -> Option<&Page> {
+        self.frame(number).map(|frame| &*frame.page)
     }
 
-    /// Whether a page is in memory; a page that is gets a second chance.
+    /// Gives a page a second chance. Returns whether it is in memory.
     pub fn touch(&mut self, number: u32) -> bool {
-        let Some(frame) = self.frame_mut(number) else { return false };
-        frame.used = true;
-        true
+        self.frame_mut(number).map(|frame| frame.used = true).is_some()
+    }
+
+    fn frame(&self, number: u32) -> Option<&Frame> {
+        self.frames.get(usize::from(self.state(number).frame))
     }
 
     fn frame_mut(&mut self, number: u32) -> Option<&mut Frame> {
-        let frame = *self.frame_of.get(index(number))?;
+        let frame = self.state(number).frame;
         self.frames.get_mut(usize::from(frame))
     }
 
-    /// The bytes of a page in memory, to change what no bit makes valid yet.
-    pub fn get_mut(&mut self, number: u32) -> Option<&mut [u8]> {
-        self.frame_mut(number).map(|frame| &mut *frame.bytes)
+    /// Returns a page in memory, to change what no bit makes valid yet.
+    pub fn get_mut(&mut self, number: u32) -> Option<&mut Page> {
+        self.frame_mut(number).map(|frame| &mut *frame.page)
     }
 
-    /// The bytes of a page in memory, to change what has to be written.
-    pub fn change(&mut self, number: u32) -> Option<&mut [u8]> {
+    /// Returns a page in memory, to change what has to be written.
+    pub fn change(&mut self, number: u32) -> Option<&mut Page> {
         let frame = self.frame_mut(number)?;
         frame.dirty = true;
-        Some(&mut frame.bytes)
+        Some(&mut frame.page)
     }
 
     /// Calls `change` with the number and the bytes of every page that waits to be written.
-    pub fn each_dirty(&mut self, mut change: impl FnMut(u32, &mut [u8])) {
+    pub fn each_dirty(&mut self, mut change: impl FnMut(u32, &mut Page)) {
         for frame in self.frames.iter_mut().filter(|frame| frame.dirty && !frame.in_flight) {
-            change(frame.page, &mut frame.bytes);
+            if let Some(number) = frame.number {
+                change(number, &mut frame.page);
+            }
         }
     }
 
-    /// A fill keeps its checksums in the page until it is committed.
+    /// Counts one more fill that keeps its checksums in a page in memory until it is committed.
     pub fn pin(&mut self, number: u32) {
-        if let Some(frame) = self.frame_mut(number) {
-            frame.pins = frame.pins.saturating_add(1);
-        }
+        self.pinned(number).raise();
     }
 
-    /// The opposite of [`Pages::pin`].
+    /// Counts one fill less: the opposite of [`Pages::pin`].
     pub fn unpin(&mut self, number: u32) {
-        if let Some(frame) = self.frame_mut(number) {
-            frame.pins = frame.pins.saturating_sub(1);
-        }
+        self.pinned(number).lower();
     }
 
-    /// Puts a page into a frame: an open one and its generation, or an empty one. False if every
-    /// frame is in use.
-    pub fn install(&mut self, number: u32, page: Option<(&[u8], u64)>) -> bool {
-        let Some(at) = self.free_frame() else { return false };
-        let Some(frame) = self.frames.get_mut(at) else { return false };
+    #[expect(clippy::expect_used, reason = "a page that is pinned is in memory, and stays there")]
+    fn pinned(&mut self, number: u32) -> &mut Count {
+        &mut self.frame_mut(number).expect("pages of fills are in memory").pins
+    }
+
+    /// Puts a page into a frame: an open one and its generation, or an empty one. Returns false if
+    /// every frame is in use.
+    ///
+    /// # Panics
+    /// If the page is in a frame already.
+    pub fn install(&mut self, number: u32, page: Option<(&Page, u64)>) -> bool {
+        assert_eq!(self.state(number).frame, NO_FRAME, "page {number} is in memory already");
+        let Some((at, frame)) = self.free_frame() else { return false };
         frame.generation = match page {
-            Some((raw, generation)) if raw.len() == frame.bytes.len() => {
-                frame.bytes.copy_from_slice(raw);
+            Some((page, generation)) => {
+                (*frame.page).clone_from(page);
                 generation
             }
-            _ => {
-                frame.bytes.fill(0);
+            None => {
+                frame.page.zero();
                 0
             }
         };
-        let old = core::mem::replace(&mut frame.page, number);
         frame.used = true;
-        if let Some(place) = self.frame_of.get_mut(index(old)) {
-            *place = NO_FRAME;
+        if let Some(old) = frame.number.replace(number) {
+            self.state_mut(old).frame = NO_FRAME;
         }
-        if let Some(place) = self.frame_of.get_mut(index(number)) {
-            *place = u16::try_from(at).unwrap_or(NO_FRAME);
-        }
+        self.state_mut(number).frame = at;
         true
     }
 
-    /// Takes in one copy read on demand; false if it is not valid.
-    pub fn install_copy(&mut self, number: u32, raw: &mut [u8]) -> bool {
-        match page::open(&self.region, PageKind::Descriptors, number, raw) {
-            Some(generation) => self.install(number, Some((raw, generation))),
+    /// Takes in one copy read on demand. Returns false if it is not valid.
+    pub fn install_copy(&mut self, number: u32, page: &mut Page) -> bool {
+        match page::open(&self.region, PageKind::Descriptors, number, page) {
+            Some(generation) => self.install(number, Some((page, generation))),
             None => false,
         }
     }
 
-    /// Neither copy is valid any more.
+    /// Notes that neither copy is valid any more.
     pub fn lose(&mut self, number: u32) {
-        if let Some(place) = self.newest.get_mut(index(number)) {
-            *place = Newest::Unreadable;
-        }
+        self.state_mut(number).newest = Newest::Unreadable;
     }
 
-    /// Whether one more page could be brought into memory.
+    /// Returns whether one more page could be brought into memory.
     pub fn has_room(&self) -> bool {
         self.frames.iter().any(Frame::replaceable)
     }
 
-    fn free_frame(&mut self) -> Option<usize> {
-        // Two rounds: the first takes second chances away.
-        for _ in 0..self.frames.len().saturating_mul(2) {
-            let at = self.hand.checked_rem(self.frames.len())?;
-            self.hand = at.saturating_add(1);
+    /// Returns a frame that another page can have, and its place.
+    fn free_frame(&mut self) -> Option<(u16, &mut Frame)> {
+        // The first round takes second chances away.
+        let all = self.frames.len();
+        let order = (self.hand..all).chain(0..all).chain(0..self.hand.min(all));
+        for at in order {
             let frame = self.frames.get_mut(at)?;
             if frame.replaceable() && !core::mem::take(&mut frame.used) {
-                return Some(at);
+                self.hand = at.checked_add(1)?;
+                return Some((u16::try_from(at).ok()?, self.frames.get_mut(at)?));
             }
         }
         None
     }
 
-    /// Whether a write of the page is under way.
+    /// Returns whether a write of the page is under way.
     pub fn in_flight(&self, number: u32) -> bool {
-        let frame = self.frame_of.get(index(number)).copied().unwrap_or(NO_FRAME);
-        self.frames.get(usize::from(frame)).is_some_and(|frame| frame.in_flight)
+        self.frame(number).is_some_and(|frame| frame.in_flight)
     }
 
-    /// Whether there are fewer frames than pages.
+    /// Returns whether there are fewer frames than pages.
     pub fn scarce(&self) -> bool {
-        self.frames.len() < self.newest.len()
+        self.frames.len() < self.states.len()
     }
 
-    /// Number of frames.
+    /// Returns the number of frames.
     pub fn frames(&self) -> usize {
         self.frames.len()
     }
 
-    /// Number of frames with changes.
+    /// Returns the number of frames with changes.
     pub fn dirty(&self) -> usize {
         self.frames.iter().filter(|frame| frame.dirty).count()
     }
 
-    /// Number of frames with changes that may be written before the next flush.
+    /// Returns the number of frames with changes that may be written before the next flush.
     pub fn writable(&self) -> usize {
-        self.frames.iter().filter(|frame| frame.dirty && !self.is_volatile(frame.page)).count()
+        let dirty = self.frames.iter().filter(|frame| frame.dirty);
+        dirty.filter_map(|frame| frame.number).filter(|page| !self.state(*page).volatile).count()
     }
 
-    fn is_volatile(&self, number: u32) -> bool {
-        self.volatile.get(index(number)) == Some(&true)
-    }
-
-    /// Every write that had ended is durable.
+    /// Notes that every write that had ended is durable.
     pub fn flushed(&mut self) {
-        self.volatile.fill(false);
+        self.states.iter_mut().for_each(|state| state.volatile = false);
     }
 
-    /// Number of frames that no other page can have.
+    /// Returns the number of frames that no other page can have.
     pub fn held(&self) -> usize {
         self.frames.iter().filter(|frame| !frame.replaceable()).count()
     }
 
-    /// The next page that wants to be written: fills `raw` with it, sealed, and says which page
-    /// and where on the region.
-    pub fn take_dirty(&mut self, geometry: &Geometry, raw: &mut [u8]) -> Option<(u32, u64)> {
-        let volatile = &self.volatile;
-        let frame = self.frames.iter_mut().find(|frame| {
-            frame.dirty && !frame.in_flight && volatile.get(index(frame.page)) != Some(&true)
-        })?;
-        let newest = self.newest.get(index(frame.page)).copied()?;
-        let target = match newest {
+    /// Returns the next page that wants to be written: its number and where on the region. Fills
+    /// `sealed` with it.
+    pub fn take_dirty(&mut self, geometry: &Geometry, sealed: &mut Page) -> Option<(u32, u64)> {
+        let states = &self.states;
+        let state_of = |number: u32| states.get(num::index(number)).copied();
+        let writable = |frame: &&mut Frame| frame.dirty && !frame.in_flight;
+        let mut frames = self.frames.iter_mut().filter(writable).filter_map(|frame| {
+            let number = frame.number?;
+            Some((number, state_of(number).filter(|state| !state.volatile)?, frame))
+        });
+        let (number, state, frame) = frames.next()?;
+        let target = match state.newest {
             Newest::In(copy) => copy.twin(),
             Newest::Unknown | Newest::Nowhere | Newest::Unreadable => Copy2::A,
         };
         frame.dirty = false;
         frame.in_flight = true;
         frame.generation = frame.generation.wrapping_add(1);
-        if raw.len() == frame.bytes.len() {
-            raw.copy_from_slice(&frame.bytes);
-        }
-        page::seal(&self.region, PageKind::Descriptors, frame.page, frame.generation, raw);
-        Some((frame.page, geometry.page_at(target, frame.page)))
+        sealed.clone_from(&*frame.page);
+        page::seal(&self.region, PageKind::Descriptors, number, frame.generation, sealed);
+        Some((number, geometry.page_at(target, number)))
     }
 
     /// The write of page `number` ended.
@@ -320,12 +331,10 @@ impl Pages {
             frame.in_flight = false;
             frame.dirty |= !ok;
         }
-        if let (Some(newest), Some(volatile)) =
-            (self.newest.get_mut(index(number)), self.volatile.get_mut(index(number)))
-            && ok
-        {
-            *volatile = true;
-            *newest = match *newest {
+        if ok {
+            let state = self.state_mut(number);
+            state.volatile = true;
+            state.newest = match state.newest {
                 Newest::In(copy) => Newest::In(copy.twin()),
                 Newest::Unknown | Newest::Nowhere | Newest::Unreadable => Newest::In(Copy2::A),
             };

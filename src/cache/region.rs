@@ -15,7 +15,9 @@ use super::superblock::Superblock;
 use super::{
     BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Ticket, Why, descriptor,
 };
+use crate::num;
 use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer, UnderWay};
+use crate::units::Count;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -68,6 +70,30 @@ pub struct CacheStats {
     pub stray_jobs: u64,
     /// Superblocks found that another machine had written since this one announced itself.
     pub foreign_writers: u64,
+}
+
+impl CacheStats {
+    /// Counts a write of `bytes` bytes, and a fault if it failed.
+    pub(super) fn wrote(&mut self, bytes: u64, ok: bool) {
+        raise(&mut self.written_bytes, bytes);
+        raise(&mut self.region_faults, (!ok).into());
+    }
+
+    /// Counts a flush, and a fault if it failed.
+    pub(super) fn flushed(&mut self, ok: bool) {
+        raise(&mut self.flushes, 1);
+        raise(&mut self.region_faults, (!ok).into());
+    }
+
+    /// Counts a read, write or flush that failed.
+    pub(super) fn region_fault(&mut self) {
+        raise(&mut self.region_faults, 1);
+    }
+}
+
+/// Counts `by` more. Statistics stay at the largest number rather than begin anew.
+pub(super) fn raise(counter: &mut u64, by: u64) {
+    *counter = counter.saturating_add(by);
 }
 
 /// The region of one mount.
@@ -138,32 +164,31 @@ impl Cache {
     /// The window and the block in it of block `number` of a blob; `None` beyond what a window
     /// number can count.
     pub(super) fn window(&self, blob: BlobIndex, number: u64) -> Option<(SlotKey, usize)> {
-        let shift = self.geometry.slot_size.shift().checked_sub(12)?;
-        let window = u32::try_from(number >> shift).ok()?;
-        let blocks = u64::try_from(self.geometry.slot_size.blocks()).ok()?;
-        let block = usize::try_from(number & blocks.checked_sub(1)?).ok()?;
-        Some((SlotKey { blob, window }, block))
+        let blocks = self.geometry.slot_size.block_count();
+        let window = u32::try_from(blocks.whole(number)).ok()?;
+        Some((SlotKey { blob, window }, num::clip(blocks.offset(number), usize::MAX)))
     }
 
     /// Where block `number` of `blob` is, and how many blocks from there on, at least one and
     /// all in the same slot-sized window, are in the same state side by side.
+    #[expect(clippy::arithmetic_side_effects, reason = "a block of the window")]
     pub(super) fn find_block(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
         let all = self.geometry.slot_size.blocks();
         let Some((key, first)) = self.window(blob, number) else { return (Residence::Absent, 1) };
-        let rest = all.saturating_sub(first).max(1);
+        let rest = all - first;
         if matches!(self.mode, Mode::Bypass(_)) {
             return (Residence::Absent, rest);
         }
         let Some(slot) = self.slots.find(key) else { return (Residence::Absent, rest) };
         let (page, index) = self.geometry.place(slot);
-        let Some(raw) = self.pages.get(page) else { return (Residence::Absent, rest) };
-        let size = self.geometry.slot_size;
+        let Some(page) = self.pages.get(page) else { return (Residence::Absent, rest) };
+        let descriptor = descriptor::of(page, self.geometry.slot_size, index);
         let (written, writing) = match self.slots.busy(slot) {
             true => self.hydrator.under_way(slot),
             false => Default::default(),
         };
         let state = |block: usize| {
-            if descriptor::resident(raw, size, index, block) || written.contains(block) {
+            if descriptor.is_resident(block) || written.contains(block) {
                 1
             } else if writing.contains(block) {
                 2
@@ -210,8 +235,14 @@ impl Cache {
         }
     }
 
+    /// Returns the byte of the device that lies `offset` bytes after the region's start.
+    #[expect(clippy::arithmetic_side_effects, reason = "the region ends on the device")]
+    pub(super) fn at(&self, offset: u64) -> u64 {
+        self.start + offset
+    }
+
     pub(super) fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
-        let mut batch = [Transfer::read(self.device, self.start.saturating_add(at), out)];
+        let mut batch = [Transfer::read(self.device, self.at(at), out)];
         storage.run(&mut batch, &mut |_, _| {});
         batch.iter().all(|transfer| transfer.outcome().is_ok())
     }
@@ -238,11 +269,17 @@ impl Cache {
             true => held.of_any_version() == identity,
             false => held == identity,
         };
-        let blocks = bytes.div_ceil(u64::try_from(BLOCK_BYTES).unwrap_or(1));
+        let blocks = bytes.div_ceil(num::wide(BLOCK_BYTES));
         let whole = self.blobs.iter().filter(|(index, entry)| {
             entry.bytes == bytes && is_it(entry.identity) && self.slots.residents(*index) == blocks
         });
         whole.max_by_key(|(_, entry)| entry.generation).map(|(_, entry)| entry.identity)
+    }
+
+    /// Returns the first block of each window that has some of these blocks.
+    fn window_starts(&self, blocks: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
+        let size = self.geometry.slot_size;
+        (size.block_count().floor(blocks.start)..blocks.end).step_by(size.blocks())
     }
 
     /// Reads side by side in one slot are one use of it, or a scan would look hot.
@@ -254,6 +291,7 @@ impl Cache {
 
     /// Slots that hold something.
     pub fn used_slots(&self) -> u32 {
+        // What the hint says is advice.
         self.slots.count(SlotState::Live).saturating_add(self.known.unseen_live())
     }
 }
@@ -292,10 +330,8 @@ impl<S: Background> Layer<S> for Cache {
         if why == Why::Read {
             self.boot.note(blob, &blocks);
         }
-        let step = u64::try_from(self.geometry.slot_size.blocks()).unwrap_or(u64::MAX);
-        let mut number = blocks.start & !step.wrapping_sub(1);
-        let mut absent: usize = 0;
-        while number < blocks.end {
+        let mut absent = Count::ZERO;
+        for number in self.window_starts(&blocks) {
             let held = self.window(blob, number).and_then(|(key, _)| self.learn(storage, key));
             if let Some(slot) = held {
                 if why == Why::Read {
@@ -304,10 +340,10 @@ impl<S: Background> Layer<S> for Cache {
                 let (page, _) = self.geometry.place(slot);
                 self.load_page(storage, page);
             } else {
-                absent = absent.saturating_add(1);
+                absent.raise();
             }
-            number = number.saturating_add(step);
         }
+        let absent = num::index(absent.get());
         if self.mode == Mode::ReadWrite && absent > 0 {
             self.learn_free(storage, absent);
             self.prepare_free(storage, absent);
@@ -320,9 +356,7 @@ impl<S: Background> Layer<S> for Cache {
 
     fn used(&mut self, blob: BlobIndex, blocks: Range<u64>) {
         self.boot.note(blob, &blocks);
-        let step = self.geometry.slot_size.blocks();
-        let windows = u64::try_from(step).unwrap_or(1).wrapping_sub(1);
-        for number in (blocks.start & !windows..blocks.end).step_by(step) {
+        for number in self.window_starts(&blocks) {
             let key = self.window(blob, number).map(|(key, _)| key);
             if let Some(slot) = key.and_then(|key| self.slots.find(key)) {
                 self.touch(slot);
@@ -339,7 +373,7 @@ impl<S: Background> Layer<S> for Cache {
     }
 
     fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
-        (self.device, self.start.saturating_add(self.geometry.block_at(slot, block)))
+        (self.device, self.at(self.geometry.block_at(slot, block)))
     }
 
     fn transfer_bytes_max(&self) -> u64 {

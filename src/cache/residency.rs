@@ -5,6 +5,7 @@
 use super::region::Cache;
 use super::slots::SlotKey;
 use super::{BlobIndex, descriptor};
+use crate::num;
 use crate::storage::Storage;
 use core::ops::Range;
 
@@ -21,21 +22,23 @@ pub struct Share {
 }
 
 impl Share {
-    /// From 0, nothing, over thirds to 4, everything.
+    /// Returns how full it is, from 0 to 4: empty, in its first, second or third third, or full.
+    #[expect(clippy::arithmetic_side_effects, reason = "thrice 64 bits")]
     pub fn level(self) -> usize {
-        let thirds = self.resident.saturating_mul(3);
-        match self {
-            Self { resident: 0, .. } => 0,
-            Self { resident, of } if resident >= of => 4,
-            Self { of, .. } if thirds >= of.saturating_mul(2) => 3,
-            Self { of, .. } if thirds >= of => 2,
+        let (resident, of) = (u128::from(self.resident), u128::from(self.of));
+        match 3 * resident {
+            0 => 0,
+            _ if resident >= of => 4,
+            thirds if thirds >= 2 * of => 3,
+            thirds if thirds >= of => 2,
             _ => 1,
         }
     }
 
-    /// A cell that is as full.
+    /// Returns a cell that is as full.
+    #[expect(clippy::indexing_slicing, reason = "a shade for each level")]
     pub fn shade(self) -> char {
-        SHADES.get(self.level()).copied().unwrap_or(' ')
+        SHADES[self.level()]
     }
 }
 
@@ -48,10 +51,11 @@ pub struct Cells {
     cells: u64,
 }
 
+#[expect(clippy::arithmetic_side_effects, reason = "products of 64 bits in 128")]
 impl Cells {
     /// A blob of `bytes` in at most `cells` cells, in slots of `slot_blocks` blocks.
     pub fn new(bytes: u64, slot_blocks: usize, cells: u64) -> Self {
-        let per_window = u64::try_from(slot_blocks).unwrap_or(1).max(1);
+        let per_window = num::wide(slot_blocks).max(1);
         let blocks = bytes.div_ceil(4096);
         let windows = blocks.div_ceil(per_window).max(1);
         Self { blocks, windows, per_window, cells: cells.clamp(1, windows) }
@@ -64,25 +68,26 @@ impl Cells {
 
     /// The windows of a cell.
     pub fn windows(&self, cell: u64) -> Range<u64> {
-        let first = |cell: u64| {
-            let windows = u128::from(cell).saturating_mul(self.windows.into());
-            u64::try_from(windows.div_ceil(self.cells.into())).unwrap_or(u64::MAX)
-        };
-        first(cell)..first(cell.saturating_add(1))
+        let first =
+            |cell: u128| num::low64((cell * u128::from(self.windows)).div_ceil(self.cells.into()));
+        let cell = u128::from(cell.min(self.cells));
+        first(cell)..first((cell + 1).min(self.cells.into()))
     }
 
     /// The blocks that can lie in a cell.
     pub fn blocks(&self, cell: u64) -> u64 {
         let Range { start, end } = self.windows(cell);
-        let at = |window: u64| window.saturating_mul(self.per_window).min(self.blocks);
-        at(end).saturating_sub(at(start))
+        let at = |window: u64| {
+            let block = u128::from(window) * u128::from(self.per_window);
+            num::low64(block.min(self.blocks.into()))
+        };
+        at(end) - at(start)
     }
 
     /// The cell of a window; `None` behind the blob's end.
     pub fn of(&self, window: u64) -> Option<u64> {
-        let cell = u128::from(window).saturating_mul(self.cells.into());
-        let cell = cell.checked_div(self.windows.into())?;
-        u64::try_from(cell).ok().filter(|cell| *cell < self.cells)
+        let cell = u128::from(window) * u128::from(self.cells) / u128::from(self.windows);
+        (cell < self.cells.into()).then(|| num::low64(cell))
     }
 }
 
@@ -91,11 +96,11 @@ impl Cache {
     /// something else: hits change them too, and cost no write of their own.
     pub(super) fn note_classes(&mut self) {
         let (geometry, slots) = (&self.geometry, &self.slots);
-        self.pages.each_dirty(|page, raw| {
-            for (slot, index) in geometry.slots_of(page).zip(0u32..) {
-                let size = geometry.slot_size;
-                if slots.key(slot).is_some() && descriptor::head(raw, size, index).live {
-                    descriptor::set_class(raw, size, index, slots.class(slot));
+        self.pages.each_dirty(|number, page| {
+            for (slot, index) in geometry.slots_of(number).zip(0u32..) {
+                let mut descriptor = descriptor::of_mut(page, geometry.slot_size, index);
+                if slots.key(slot).is_some() && descriptor.head().live {
+                    descriptor.set_class(slots.class(slot));
                 }
             }
         });
@@ -106,7 +111,8 @@ impl Cache {
         self.slots.pinned()
     }
 
-    /// Blocks of these windows of a blob that are resident.
+    /// Returns how many blocks of these windows of a blob are resident.
+    #[expect(clippy::arithmetic_side_effects, reason = "no more than the region has")]
     pub fn resident_in<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -114,16 +120,15 @@ impl Cache {
         windows: Range<u64>,
     ) -> u64 {
         let size = self.geometry.slot_size;
-        let mut blocks: u64 = 0;
+        let mut blocks = 0;
         for window in windows {
             let Ok(window) = u32::try_from(window) else { break };
             let Some(slot) = self.slots.find(SlotKey { blob, window }) else { continue };
             let (page, index) = self.geometry.place(slot);
             if self.load_page(storage, page)
-                && let Some(raw) = self.pages.get(page)
+                && let Some(page) = self.pages.get(page)
             {
-                let count = descriptor::resident_count(raw, size, index);
-                blocks = blocks.saturating_add(count.into());
+                blocks += u64::from(descriptor::of(page, size, index).resident_count());
             }
         }
         blocks

@@ -175,12 +175,11 @@ impl<P: Policy> SlotTable<P> {
         }
     }
 
-    /// Returns how many bytes of memory a table of `count` slots takes; `None` if more than 64
-    /// bits count.
-    pub fn bytes(count: u32) -> Option<u64> {
-        let slots = u64::from(count).checked_mul(num::wide(Self::BYTES))?;
-        let chains = num::wide(Self::chains_of(count)).checked_mul(num::wide(size_of::<u32>()))?;
-        slots.checked_add(chains)
+    /// Returns how many bytes of memory a table of `count` slots takes.
+    #[expect(clippy::arithmetic_side_effects, reason = "2^32 slots take less than 2^38")]
+    pub fn bytes(count: u32) -> u64 {
+        let chains = num::wide(Self::chains_of(count)) * num::wide(size_of::<u32>());
+        u64::from(count) * num::wide(Self::BYTES) + chains
     }
 
     #[expect(
@@ -274,7 +273,7 @@ impl<P: Policy> SlotTable<P> {
 
     /// Returns how many blocks of `blob` are resident.
     pub fn residents(&self, blob: BlobIndex) -> u64 {
-        self.residents.get(usize::from(blob.0)).copied().unwrap_or(0)
+        self.residents.get(usize::from(blob.0)).map_or(0, |blocks| *blocks)
     }
 
     /// Sets what [`SlotTable::residents`] returns, before any slot was admitted.

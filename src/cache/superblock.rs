@@ -2,11 +2,11 @@
 //!
 //! Always: a [`Superblock`] came from a block whose magic, version and check were right.
 
-use super::BLOCK_BYTES;
-use super::bytes::{array, put, u32_at, u64_at};
 use super::checksum::RegionHash;
 use super::geometry::{Geometry, SlotSize};
+use super::{BLOCK_BYTES, format};
 use core::fmt;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// First eight bytes of a superblock.
 pub const MAGIC: [u8; 8] = crate::signature::REGION_MAGIC;
@@ -19,26 +19,6 @@ pub const CHECKSUM_RAPIDHASH: u8 = 3;
 const INCOMPAT_KNOWN: u32 = 0;
 /// Features that allow reading but not writing unless known: none so far.
 const RO_COMPAT_KNOWN: u32 = 0;
-
-pub(super) mod at {
-    pub const MAGIC: usize = 0;
-    pub const VERSION: usize = 8;
-    pub const COMPAT: usize = 12;
-    pub const RO_COMPAT: usize = 16;
-    pub const INCOMPAT: usize = 20;
-    pub const UUID: usize = 24;
-    pub const START: usize = 40;
-    pub const LENGTH: usize = 48;
-    pub const GENERATION: usize = 56;
-    pub const NONCE: usize = 64;
-    /// Followed by the checksum type.
-    pub const SLOT_SHIFT: usize = 72;
-    pub const SLOTS: usize = 76;
-    pub const CONDEMNED: usize = 80;
-    /// All that counts lies in the first 512 bytes, which survive a power cut together: a format
-    /// that was cut short leaves a block with the magic, or a blank one.
-    pub const CHECK: usize = 504;
-}
 
 /// A valid superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,22 +86,26 @@ impl Superblock {
         if matches!(Self::from_bytes(raw, 0), Err(Refusal::NoMagic | Refusal::BadCheck)) {
             return None;
         }
-        let known = u32_at(raw, at::VERSION) <= VERSION;
-        Some((u64_at(raw, at::START), known.then(|| u64_at(raw, at::LENGTH))))
+        let fields = &format::Superblock::ref_from_bytes(raw).ok()?.fields;
+        let known = fields.version.get() <= VERSION;
+        Some((fields.start.get(), known.then(|| fields.length.get())))
     }
 
-    /// Reads a superblock of a region that starts at byte `start` of its disk.
+    /// Returns the superblock that `raw` is, of a region that starts at byte `start` of its disk.
+    ///
+    /// # Errors
+    /// Why it is none.
     pub fn from_bytes(raw: &[u8], start: u64) -> Result<Self, Refusal> {
-        if array::<8>(raw, at::MAGIC) != MAGIC || raw.len() != BLOCK_BYTES {
+        let raw = format::Superblock::ref_from_bytes(raw).map_err(|_| Refusal::NoMagic)?;
+        let fields = &raw.fields;
+        if fields.magic != MAGIC {
             return Err(Refusal::NoMagic);
         }
-        let uuid = array(raw, at::UUID);
-        let body = raw.get(..at::CHECK).unwrap_or_default();
-        if u64_at(raw, at::CHECK) != RegionHash::new(&uuid).page_check(body) {
+        if raw.check.get() != RegionHash::new(&fields.uuid).page_check(fields.as_bytes()) {
             return Err(Refusal::BadCheck);
         }
-        let version = u32_at(raw, at::VERSION);
-        let own_start = u64_at(raw, at::START);
+        let version = fields.version.get();
+        let own_start = fields.start.get();
         let moved = Refusal::Moved { start: own_start };
         if version < VERSION && own_start != start {
             return Err(moved);
@@ -129,49 +113,53 @@ impl Superblock {
         if version != VERSION {
             return Err(Refusal::Version(version));
         }
-        let unknown = u32_at(raw, at::INCOMPAT) & !INCOMPAT_KNOWN;
+        let unknown = fields.incompat.get() & !INCOMPAT_KNOWN;
         if unknown != 0 {
             return Err(Refusal::Incompat(unknown));
         }
-        let [shift, checksum] = array(raw, at::SLOT_SHIFT);
-        if checksum != CHECKSUM_RAPIDHASH {
-            return Err(Refusal::Checksum(checksum));
+        if fields.checksum != CHECKSUM_RAPIDHASH {
+            return Err(Refusal::Checksum(fields.checksum));
         }
         if own_start != start {
             return Err(moved);
         }
-        let bytes = u64_at(raw, at::LENGTH);
-        let slot_size = SlotSize::from_shift(shift).ok_or(Refusal::Layout)?;
+        let bytes = fields.length.get();
+        let slot_size = SlotSize::from_shift(fields.slot_shift).ok_or(Refusal::Layout)?;
         let geometry =
-            Geometry::new(slot_size, u32_at(raw, at::SLOTS), bytes).ok_or(Refusal::Layout)?;
+            Geometry::new(slot_size, fields.slots.get(), bytes).ok_or(Refusal::Layout)?;
         Ok(Self {
-            uuid,
+            uuid: fields.uuid,
             start,
             bytes,
-            generation: u64_at(raw, at::GENERATION),
-            nonce: u64_at(raw, at::NONCE),
+            generation: fields.generation.get(),
+            nonce: fields.nonce.get(),
             geometry,
-            condemned: raw.get(at::CONDEMNED).is_some_and(|byte| *byte != 0),
-            read_only: u32_at(raw, at::RO_COMPAT) & !RO_COMPAT_KNOWN != 0,
+            condemned: fields.condemned != 0,
+            read_only: fields.ro_compat.get() & !RO_COMPAT_KNOWN != 0,
         })
     }
 
-    /// Writes the superblock into a whole block.
-    pub fn write_to(&self, raw: &mut [u8]) {
-        raw.fill(0);
-        put(raw, at::MAGIC, &MAGIC);
-        put(raw, at::VERSION, &VERSION.to_le_bytes());
-        put(raw, at::COMPAT, &0u32.to_le_bytes());
-        put(raw, at::UUID, &self.uuid);
-        put(raw, at::START, &self.start.to_le_bytes());
-        put(raw, at::LENGTH, &self.bytes.to_le_bytes());
-        put(raw, at::GENERATION, &self.generation.to_le_bytes());
-        put(raw, at::NONCE, &self.nonce.to_le_bytes());
-        put(raw, at::SLOT_SHIFT, &[self.geometry.slot_size.shift(), CHECKSUM_RAPIDHASH]);
-        put(raw, at::SLOTS, &self.geometry.slots.to_le_bytes());
-        put(raw, at::CONDEMNED, &[u8::from(self.condemned)]);
-        let body = raw.get(..at::CHECK).unwrap_or_default();
-        let check = RegionHash::new(&self.uuid).page_check(body);
-        put(raw, at::CHECK, &check.to_le_bytes());
+    /// Returns the block that the superblock is on disk.
+    pub fn to_bytes(&self) -> [u8; BLOCK_BYTES] {
+        let fields = format::SuperblockFields {
+            magic: MAGIC,
+            version: VERSION.into(),
+            compat: 0.into(),
+            ro_compat: 0.into(),
+            incompat: 0.into(),
+            uuid: self.uuid,
+            start: self.start.into(),
+            length: self.bytes.into(),
+            generation: self.generation.into(),
+            nonce: self.nonce.into(),
+            slot_shift: self.geometry.slot_size.shift(),
+            checksum: CHECKSUM_RAPIDHASH,
+            unused: [0; 2],
+            slots: self.geometry.slots.into(),
+            condemned: u8::from(self.condemned),
+            rest: [0; _],
+        };
+        let check = RegionHash::new(&self.uuid).page_check(fields.as_bytes()).into();
+        zerocopy::transmute!(format::Superblock { fields, check, rest: [0; _] })
     }
 }

@@ -51,8 +51,7 @@ proptest! {
         at in 0usize..512,
         flip in 1u8..=255,
     ) {
-        let mut raw = [0; BLOCK_BYTES];
-        superblock.write_to(&mut raw);
+        let mut raw = superblock.to_bytes();
         prop_assert_eq!(Superblock::from_bytes(&raw, superblock.start), Ok(superblock));
         let own = Super::decode(&raw).unwrap();
         prop_assert_eq!((own.uuid, own.generation), (superblock.uuid, superblock.generation));

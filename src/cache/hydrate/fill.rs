@@ -2,17 +2,19 @@
 //!
 //! Always: no I/O; what finds no buffer, slot or page in memory is dropped and counted.
 
+use super::Fill;
 use super::stage::DataWrite;
-use super::{Fill, offset};
-use crate::cache::region::{Cache, Mode};
+use crate::cache::region::{Cache, Mode, raise};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
+use crate::num;
 use crate::storage::Buffer;
 
 impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
     /// blocks, but for the last block of a blob. What finds no buffer or slot is dropped and
     /// counted.
+    #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     pub(in crate::cache) fn take_in(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
         if self.mode != Mode::ReadWrite || self.blobs.get(blob).is_none() {
             return;
@@ -22,53 +24,55 @@ impl Cache {
         let mut rest = data;
         while !rest.is_empty() {
             let Some(blocks) = self.fill_run(blob, first, rest) else {
-                let dropped = u64::try_from(rest.len()).unwrap_or(0);
-                self.stats.dropped_bytes = self.stats.dropped_bytes.saturating_add(dropped);
-                return;
+                return raise(&mut self.stats.dropped_bytes, num::wide(rest.len()));
             };
-            first = first.saturating_add(u64::try_from(blocks).unwrap_or(u64::MAX));
-            rest = rest.get(blocks.saturating_mul(BLOCK_BYTES)..).unwrap_or_default();
+            first += num::wide(blocks);
+            rest = after(rest, blocks);
         }
     }
 
     /// As [`Cache::take_in`], of whole blocks and without a copy where there is a place for the
     /// buffer: it is written from where it is.
+    #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     pub(in crate::cache) fn take_over(&mut self, blob: BlobIndex, first: u64, data: &Buffer) {
-        let whole = data.len() & !BLOCK_BYTES.wrapping_sub(1);
+        let whole = data.len() / BLOCK_BYTES;
         let writable = self.mode == Mode::ReadWrite && whole > 0 && self.blobs.get(blob).is_some();
         let adopted = if writable { self.hydrator.stages.adopt(data.clone()) } else { None };
         let Some(buffer) = adopted else { return self.take_in(blob, first, data) };
         self.hydrator.starved |= self.slots.count(SlotState::Free) < self.low_water();
         let mut done: usize = 0;
-        while done < whole {
-            let (number, rest) = (advance(first, done), data.get(done..whole).unwrap_or_default());
-            let known = self.known_blocks(blob, number, rest.len() / BLOCK_BYTES);
-            let blocks = match known {
+        let (blocks, _) = data.as_chunks::<BLOCK_BYTES>();
+        while let Some(rest) = blocks.get(done..).filter(|rest| !rest.is_empty()) {
+            let number = first + num::wide(done);
+            let taken = match self.known_blocks(blob, number, rest.len()) {
                 0 => self.adopt_run(blob, number, rest, (buffer, done)),
                 known => Some(known),
             };
-            let Some(blocks) = blocks else { break };
-            done = done.saturating_add(blocks.saturating_mul(BLOCK_BYTES));
+            let Some(taken) = taken else { break };
+            done += taken;
         }
         self.hydrator.stages.release(buffer);
         // The last block of a blob, or what found no place as it is.
-        if let Some(rest) = data.get(done..).filter(|rest| !rest.is_empty()) {
-            self.take_in(blob, advance(first, done), rest);
+        let rest = after(data, done);
+        if !rest.is_empty() {
+            self.take_in(blob, first + num::wide(done), rest);
         }
     }
 
-    /// One write of an adopted buffer, from byte `from` of it on. Returns how many blocks it has.
+    /// Begins one write of an adopted buffer, from its block `from` on. Returns how many blocks
+    /// the write has.
     fn adopt_run(
         &mut self,
         blob: BlobIndex,
         first: u64,
-        data: &[u8],
+        data: &[[u8; BLOCK_BYTES]],
         (buffer, from): (usize, usize),
     ) -> Option<usize> {
         let (at, fill) = self.fill_at(blob, first)?;
         let write = self.hydrator.stages.open_adopted((buffer, from), at, fill)?;
-        let most = usize::try_from(self.transfer_bytes_max).unwrap_or(usize::MAX);
-        self.fill_write(blob, first, data, write, data.len().min(most))
+        let data = data.as_flattened();
+        let most = num::clip(self.transfer_bytes_max, data.len());
+        self.fill_write(blob, first, data, write, most)
     }
 
     /// Puts a run of blocks that lie side by side in the region into one buffer, ready to be
@@ -96,6 +100,7 @@ impl Cache {
 
     /// Grows `write` by blocks of `data`, at most `room` bytes. Returns how many; `None`, and no
     /// write is left, if there are none.
+    #[expect(clippy::arithmetic_side_effects, reason = "a part has no more than there is space")]
     fn fill_write(
         &mut self,
         blob: BlobIndex,
@@ -104,42 +109,41 @@ impl Cache {
         write: usize,
         room: usize,
     ) -> Option<usize> {
-        let mut blocks: usize = 0;
-        let bytes = |blocks: usize| blocks.saturating_mul(BLOCK_BYTES);
+        let (mut blocks, mut rest) = (0, data);
+        let mut space = room / BLOCK_BYTES;
         loop {
-            let rest = data.get(bytes(blocks)..).unwrap_or_default();
-            let number = advance(first, bytes(blocks));
-            let space = room.saturating_sub(bytes(blocks));
+            let number = first + num::wide(blocks);
             let Some(part) = self.next_part(blob, number, rest, write, space) else { break };
             if !self.take_part(blob, rest, &part, write) {
                 break;
             }
-            blocks = blocks.saturating_add(part.blocks);
+            blocks += part.blocks;
+            space -= part.blocks;
+            rest = after(rest, part.blocks);
         }
         if self.hydrator.stages.get(write).is_some_and(|write| write.fill.blocks == 0) {
             self.hydrator.stages.close(write);
         }
-        let added = offset(bytes(blocks));
-        self.hydrator.group_bytes = self.hydrator.group_bytes.saturating_add(added);
+        self.hydrator.group_bytes += num::wide(blocks) << 12;
         (blocks > 0).then_some(blocks)
     }
 
     /// How many blocks from `first` on need no fill, being resident or under way.
+    #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     fn known_blocks(&self, blob: BlobIndex, first: u64, blocks: usize) -> usize {
         let mut known: usize = 0;
         while known < blocks {
-            let at = first.saturating_add(u64::try_from(known).unwrap_or(u64::MAX));
-            let (residence, run) = self.find_block(blob, at);
+            let (residence, run) = self.find_block(blob, first + num::wide(known));
             if residence == Residence::Absent {
                 break;
             }
-            known = known.saturating_add(run);
+            known += run;
         }
         known.min(blocks)
     }
 
-    /// The next blocks, of `data` from block `number` on, that can follow in `write`, which has
-    /// `space` bytes left; `None` ends it.
+    /// Returns the next blocks, of `data` from block `number` on, that can follow in `write`, which
+    /// has `space` blocks left; `None` ends it.
     fn next_part(
         &mut self,
         blob: BlobIndex,
@@ -148,7 +152,6 @@ impl Cache {
         write: usize,
         space: usize,
     ) -> Option<Part> {
-        let space = space / BLOCK_BYTES;
         let (fills, room) = self.hydrator.filled();
         if data.is_empty() || space == 0 || fills > room {
             return None;
@@ -179,13 +182,8 @@ impl Cache {
         let slot = self.slots.take(key)?;
         let head = self.head_of(slot)?;
         let (page, index) = self.geometry.place(slot);
-        descriptor::set_head(
-            self.pages.get_mut(page)?,
-            self.geometry.slot_size,
-            index,
-            &head,
-            true,
-        );
+        let page = self.pages.get_mut(page)?;
+        descriptor::of_mut(page, self.geometry.slot_size, index).renew(&head);
         Some(())
     }
 
@@ -193,7 +191,8 @@ impl Cache {
     pub(super) fn head_of(&self, slot: u32) -> Option<descriptor::Head> {
         let key = self.slots.key(slot)?;
         let (page, index) = self.geometry.place(slot);
-        let old = descriptor::head(self.pages.get(page)?, self.geometry.slot_size, index);
+        let page = self.pages.get(page)?;
+        let old = descriptor::of(page, self.geometry.slot_size, index).head();
         Some(descriptor::Head {
             blob: key.blob.0,
             live: true,
@@ -214,23 +213,24 @@ impl Cache {
         let Some(DataWrite { buffer, fill, .. }) = stages.get(write).copied() else {
             return false;
         };
-        let Some(descriptors) = self.pages.get_mut(page) else { return false };
+        let Some(changed) = self.pages.get_mut(page) else { return false };
+        let mut descriptor = descriptor::of_mut(changed, size, index);
         let places = (part.number..).zip(part.block..).take(part.blocks);
         let blocks = data.chunks(BLOCK_BYTES).zip(places);
         if stages.is_adopted(buffer) {
             for (from, (number, block)) in blocks {
-                descriptor::set_sum(descriptors, size, index, block, key.checksum(number, from));
+                descriptor.set_sum(block, key.checksum(number, from));
             }
         } else {
             let Some(target) = stages.room(write) else { return false };
             let (targets, _) = target.as_chunks_mut();
             for ((from, (number, block)), to) in blocks.zip(targets) {
-                descriptor::set_sum(descriptors, size, index, block, key.copy(number, from, to));
+                descriptor.set_sum(block, key.copy(number, from, to));
             }
         }
         // What goes on in the slot of the block before is held with it.
         if fill.blocks == 0 || part.block == 0 {
-            self.hydrator.parts = self.hydrator.parts.saturating_add(1);
+            self.hydrator.parts.raise();
             self.slots.hold(part.slot);
             self.pages.pin(page);
         }
@@ -239,9 +239,11 @@ impl Cache {
     }
 }
 
-/// The block `bytes` behind block `first`.
-fn advance(first: u64, bytes: usize) -> u64 {
-    first.saturating_add(u64::try_from(bytes / BLOCK_BYTES).unwrap_or(u64::MAX))
+/// Returns what follows the first `blocks` blocks of `data`, the last of which may be short.
+#[expect(clippy::arithmetic_side_effects, reason = "no more blocks than data has")]
+fn after(data: &[u8], blocks: usize) -> &[u8] {
+    let (_, rest) = data.split_at((blocks * BLOCK_BYTES).min(data.len()));
+    rest
 }
 
 /// Blocks of one slot that go into a write.

@@ -9,8 +9,9 @@ use super::{
     Seal,
 };
 use crate::cache::descriptor;
-use crate::cache::region::{Cache, Condemned, Mode};
+use crate::cache::region::{Cache, Condemned, Mode, raise};
 use crate::cache::slots::SlotState;
+use crate::num;
 use crate::storage::{Background, Wait};
 use core::ops::Range;
 
@@ -139,7 +140,7 @@ impl Cache {
     fn tick<S: Background>(&mut self, storage: &mut S) {
         let open = self.hydrator.phase == Phase::Open && self.hydrator.seal == Seal::No;
         if open && self.should_close(storage.now_ns()) {
-            self.hydrator.group = self.hydrator.group.saturating_add(1);
+            self.hydrator.group = self.hydrator.group.wrapping_add(1);
             self.hydrator.group_bytes = 0;
             self.hydrator.opened_ns = 0;
             self.hydrator.phase = Phase::Draining;
@@ -154,22 +155,22 @@ impl Cache {
         self.advance(storage);
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "pinned slots are live")]
     fn should_close(&self, now_ns: u64) -> bool {
         let hydrator = &self.hydrator;
         let freeing =
             self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
-        let live = self.slots.count(SlotState::Live);
         // Every busy slot is a part of a fill, so one of the others that is not pinned can be given
         // up.
-        let loose = live.saturating_sub(self.slots.pinned());
-        let can_free = freeing || usize::try_from(loose).is_ok_and(|loose| loose > hydrator.parts);
+        let loose = self.slots.count(SlotState::Live) - self.slots.pinned();
+        let can_free = freeing || loose > hydrator.parts.get();
         let work =
             !hydrator.is_empty() || self.pages.dirty() > 0 || self.blobs.unsettled() || freeing;
-        let old = hydrator.opened_ns > 0
-            && now_ns.saturating_sub(hydrator.opened_ns) >= GROUP_OPEN_NS_MAX;
+        let age_ns = now_ns.checked_sub(hydrator.opened_ns);
+        let old = hydrator.opened_ns > 0 && age_ns.is_some_and(|ns| ns >= GROUP_OPEN_NS_MAX);
         hydrator.group_bytes >= GROUP_BYTES_MAX
             || hydrator.is_full()
-            || (self.pages.scarce() && self.pages.held().saturating_mul(2) >= self.pages.frames())
+            || (self.pages.scarce() && self.pages.held() >= self.pages.frames().div_ceil(2))
             || (hydrator.starved && can_free)
             || (work && (hydrator.hurry || old))
     }
@@ -181,20 +182,16 @@ impl Cache {
     }
 
     pub(in crate::cache) fn cull(&mut self) {
-        let high = self.slots.marks().run;
-        let coming = self
-            .slots
-            .count(SlotState::Free)
-            .saturating_add(self.slots.count(SlotState::Evicted))
-            .saturating_add(self.slots.count(SlotState::Entombed));
         if self.slots.count(SlotState::Free) >= self.low_water() {
             return;
         }
-        for _ in coming..high.min(coming.saturating_add(CULLS_PER_TICK_MAX)) {
+        let soon_free = [SlotState::Free, SlotState::Evicted, SlotState::Entombed];
+        let coming: u32 = soon_free.iter().map(|state| self.slots.count(*state)).sum();
+        for _ in (coming..self.slots.marks().run).take(CULLS_PER_TICK_MAX) {
             if self.slots.cull().is_none() {
                 break;
             }
-            self.stats.culled_slots = self.stats.culled_slots.saturating_add(1);
+            raise(&mut self.stats.culled_slots, 1);
         }
     }
 
@@ -242,7 +239,7 @@ impl Cache {
             let (page, _) = self.geometry.place(slot);
             self.pages.unpin(page);
             self.slots.release(slot);
-            self.hydrator.parts = self.hydrator.parts.saturating_sub(1);
+            self.hydrator.parts.lower();
         }
     }
 
@@ -279,20 +276,18 @@ impl Cache {
         let size = self.geometry.slot_size;
         let (page, index) = self.geometry.place(slot);
         let head = self.head_of(slot);
-        let Some(raw) = self.pages.change(page) else { return };
+        let Some(changed) = self.pages.change(page) else { return };
+        let mut descriptor = descriptor::of_mut(changed, size, index);
         // A page that left memory after a lost write came back with the old head.
-        if !descriptor::head(raw, size, index).live
+        if !descriptor.head().live
             && let Some(head) = head
         {
-            descriptor::set_head(raw, size, index, &head, true);
+            descriptor.renew(&head);
         }
-        let count = blocks.len();
-        for block in blocks {
-            descriptor::set_resident(raw, size, index, block);
-        }
-        descriptor::set_class(raw, size, index, self.slots.class(slot));
-        self.slots.add_resident(slot, u16::try_from(count).unwrap_or(u16::MAX));
-        let kept = u64::try_from(count).unwrap_or(0) << 12;
-        self.stats.kept_bytes = self.stats.kept_bytes.saturating_add(kept);
+        let count = num::low32(num::wide(blocks.len()));
+        blocks.for_each(|block| descriptor.set_resident(block));
+        descriptor.set_class(self.slots.class(slot));
+        self.slots.add_resident(slot, num::low16(count));
+        raise(&mut self.stats.kept_bytes, u64::from(count) << 12);
     }
 }

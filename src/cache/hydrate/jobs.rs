@@ -5,11 +5,13 @@
 
 use super::{Armed, PageJob, Phase, Seal};
 use crate::cache::Ended;
+use crate::cache::format::Page;
 use crate::cache::geometry::{Copy2, Geometry};
 use crate::cache::page;
-use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode};
+use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode, raise};
 use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
+use crate::num;
 use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind};
 use crate::trace;
 
@@ -50,7 +52,9 @@ impl Cache {
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
         let condemned = self.condemned == Condemned::Wanted;
         let next = Superblock { condemned, ..self.next_superblock() };
-        next.write_to(buffer.get_mut().unwrap_or_default());
+        if let Some(raw) = buffer.get_mut() {
+            raw.copy_from_slice(&next.to_bytes());
+        }
         let at = Geometry::superblock_at(self.superblock_in.twin());
         match self.submit(storage, Purpose::ArmWrite, JobKind::Write, at, Some(buffer)) {
             Ok(()) => {
@@ -117,7 +121,7 @@ impl Cache {
     /// Leaves the region to another machine that writes it.
     pub(super) fn yield_to_another(&mut self) {
         if self.hydrator.armed == Armed::Yes && self.mode == Mode::ReadWrite {
-            self.stats.foreign_writers = self.stats.foreign_writers.saturating_add(1);
+            raise(&mut self.stats.foreign_writers, 1);
             self.stop_writing("another machine writes it");
         }
     }
@@ -154,11 +158,8 @@ impl Cache {
         storage: &mut S,
         purpose: Purpose,
     ) -> bool {
-        self.stats.flushes = self.stats.flushes.saturating_add(1);
         let started = self.submit(storage, purpose, JobKind::Flush, 0, None).is_ok();
-        if !started {
-            self.stats.flushes = self.stats.flushes.saturating_sub(1);
-        }
+        raise(&mut self.stats.flushes, started.into());
         started
     }
 
@@ -172,15 +173,15 @@ impl Cache {
         at: u64,
         buffer: Option<Buffer>,
     ) -> Result<(), Option<Buffer>> {
-        let at = if kind == JobKind::Flush { 0 } else { self.start.saturating_add(at) };
-        let len = u64::try_from(buffer.as_deref().map_or(0, <[u8]>::len)).unwrap_or(0);
+        let at = if kind == JobKind::Flush { 0 } else { self.at(at) };
+        let len = num::wide(buffer.as_deref().map_or(0, <[u8]>::len));
         let Some(tag) = self.jobs.depart(purpose) else { return Err(buffer) };
         if let Err(job) = storage.start(Job { tag, device: self.device, at, kind, buffer }) {
             self.jobs.end(tag);
             return Err(job.buffer);
         }
         if kind == JobKind::Write {
-            self.stats.written_bytes = self.stats.written_bytes.saturating_add(len);
+            raise(&mut self.stats.written_bytes, len);
         }
         Ok(())
     }
@@ -209,11 +210,11 @@ impl Cache {
                 match page_job {
                     Some(PageJob::Load(page)) => {
                         // A reader may have brought the page in meanwhile, and changed it.
-                        let raw = job.buffer.as_mut().filter(|_| result.is_ok());
-                        let raw = raw.and_then(Buffer::get_mut);
+                        let read = job.buffer.as_mut().filter(|_| result.is_ok());
+                        let read = read.and_then(Buffer::get_mut).and_then(Page::of);
                         if self.pages.get(page).is_none()
                             && self.pages.has_room()
-                            && !raw.is_some_and(|raw| self.pages.install_copy(page, raw))
+                            && !read.is_some_and(|read| self.pages.install_copy(page, read))
                         {
                             self.lose_page(page);
                         }
@@ -289,11 +290,11 @@ impl Cache {
         if self.stats.stray_jobs == 0 {
             trace::warn!("region: dropped a job that came back twice, or that nobody asked for");
         }
-        self.stats.stray_jobs = self.stats.stray_jobs.saturating_add(1);
+        raise(&mut self.stats.stray_jobs, 1);
     }
 
     fn write_fault(&mut self, kind: JobKind, at: u64, error: IoErrorKind) {
-        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        self.stats.region_fault();
         trace::warn!("region: a write or flush at byte {} failed: {}", at, trace::Shown(&error));
         // A flush that failed may have dropped anything, and says so only once.
         self.hydrator.flush_failed |= kind == JobKind::Flush;

@@ -5,17 +5,13 @@
 //! ends its writing, not its hits.
 
 use super::jobs::Purpose;
-use crate::cache::bytes::{put, u64_at};
-use crate::cache::geometry::{Geometry, PAGE_HEADER_BYTES};
+use crate::cache::format::{MarkPage, Page};
+use crate::cache::geometry::Geometry;
 use crate::cache::page::{self, PageKind};
 use crate::cache::region::Cache;
 use crate::storage::{Background, Buffer, JobKind};
 use twox_hash::XxHash3_64;
-
-mod at {
-    pub const NONCE: usize = super::PAGE_HEADER_BYTES;
-    pub const NUMBER: usize = NONCE + 8;
-}
+use zerocopy::FromZeros;
 
 /// What stands in the place of the mark if nobody else writes the region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +46,8 @@ impl Mark {
 
     /// Folds the check of a page in that this mount writes: machines that write different pages
     /// have different marks from then on.
-    pub fn note(&mut self, sealed: &[u8]) {
-        self.number = self.number.rotate_left(1) ^ u64_at(sealed, page::at::CHECK);
+    pub fn note(&mut self, sealed: &Page) {
+        self.number = self.number.rotate_left(1) ^ sealed.check.get();
     }
 
     /// Whether another machine wrote a mark with this nonce and number.
@@ -76,11 +72,11 @@ impl Cache {
         let parts = [mark.number, storage.now_ns()].map(u64::to_le_bytes);
         let number = XxHash3_64::oneshot(parts.as_flattened());
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return false };
-        if let Some(raw) = buffer.get_mut() {
-            raw.fill(0);
-            put(raw, at::NONCE, &self.nonce.to_le_bytes());
-            put(raw, at::NUMBER, &number.to_le_bytes());
-            page::seal(&self.superblock.uuid, PageKind::Mark, 0, group, raw);
+        if let Some(page) = buffer.get_mut().and_then(Page::of) {
+            page.zero();
+            let (nonce, number) = (self.nonce.into(), number.into());
+            page.rest.body = zerocopy::transmute!(MarkPage { nonce, number, rest: [0; _] });
+            page::seal(&self.superblock.uuid, PageKind::Mark, 0, group, page);
         }
         let at = Geometry::MARK_AT;
         if let Err(buffer) = self.submit(storage, Purpose::Mark, JobKind::Write, at, Some(buffer)) {
@@ -117,9 +113,10 @@ impl Cache {
     /// Judges the mark as it was read; `None` if the read failed.
     pub(super) fn look_at_mark(&mut self, buffer: Option<&mut Buffer>) {
         self.hydrator.mark.looking = false;
-        let Some(raw) = buffer.and_then(Buffer::get_mut) else { return };
-        if page::open(&self.superblock.uuid, PageKind::Mark, 0, raw).is_some() {
-            let (nonce, number) = (u64_at(raw, at::NONCE), u64_at(raw, at::NUMBER));
+        let Some(page) = buffer.and_then(Buffer::get_mut).and_then(Page::of) else { return };
+        if page::open(&self.superblock.uuid, PageKind::Mark, 0, page).is_some() {
+            let mark: &MarkPage = zerocopy::transmute_ref!(&page.rest.body);
+            let (nonce, number) = (mark.nonce.get(), mark.number.get());
             if self.hydrator.mark.is_foreign(self.nonce, nonce, number) {
                 self.yield_to_another();
             }

@@ -15,8 +15,10 @@ pub(super) use self::jobs::Purpose;
 use self::mark::Mark;
 use self::stage::Stages;
 use super::BLOCK_BYTES;
-use super::geometry::{BLOCK, SLOT_BLOCKS_MAX, SlotSize};
+use super::geometry::{SLOT_BLOCKS_MAX, SlotSize};
+use crate::num;
 use crate::storage::Buffer;
+use crate::units::{Count, Pow2};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -33,7 +35,7 @@ const PAGE_JOBS_MAX: usize = 32;
 /// How often `sync` offers its last flush to a device that has no room for it.
 const SEAL_TRIES_MAX: u32 = 1000;
 /// Slots given up at most in one tick.
-const CULLS_PER_TICK_MAX: u32 = 1024;
+const CULLS_PER_TICK_MAX: usize = 1024;
 
 /// Where a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,39 +76,32 @@ enum Seal {
 struct Fill {
     /// Number of the first, counted through all slots.
     first: u64,
-    blocks: u64,
+    blocks: usize,
     group: u64,
 }
 
 impl Fill {
+    /// Returns the number of the block after the last.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     fn end(&self) -> u64 {
-        self.first.saturating_add(self.blocks)
+        self.first + num::wide(self.blocks)
     }
 
+    /// Returns how many bytes the blocks have.
+    #[expect(clippy::arithmetic_side_effects, reason = "they lie in one buffer")]
     fn bytes(&self) -> usize {
-        usize::try_from(self.blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES)
+        self.blocks * BLOCK_BYTES
     }
 
-    /// Adds its blocks between `begin` and `end` to a set that counts from `begin`.
-    fn add_to(&self, set: &mut BlockSet, (begin, end): (u64, u64)) {
-        for number in self.first.max(begin)..self.end().min(end) {
-            set.insert(usize::try_from(number.saturating_sub(begin)).unwrap_or(usize::MAX));
-        }
-    }
-
-    /// Its blocks, slot by slot.
-    fn parts(&self, slot_blocks: u64) -> impl Iterator<Item = (u32, Range<usize>)> {
+    /// Returns the blocks, slot by slot, of slots that have `slot_blocks` blocks.
+    fn parts(&self, slot_blocks: Pow2) -> impl Iterator<Item = (u32, Range<usize>)> + use<> {
         let (end, mut at) = (self.end(), self.first);
         core::iter::from_fn(move || {
-            let slot = at.checked_div(slot_blocks).filter(|_| at < end)?;
-            let base = slot.saturating_mul(slot_blocks);
-            let here = at.saturating_sub(base);
-            let last = end.saturating_sub(base).min(slot_blocks);
-            at = base.saturating_add(slot_blocks);
-            Some((
-                u32::try_from(slot).ok()?,
-                usize::try_from(here).ok()?..usize::try_from(last).ok()?,
-            ))
+            let first = num::clip(slot_blocks.offset(at), usize::MAX);
+            let (slot, base) = (slot_blocks.whole(at), slot_blocks.floor(at));
+            let left = end.checked_sub(base).filter(|_| at < end)?.min(slot_blocks.get());
+            at = slot_blocks.times(slot.checked_add(1)?)?;
+            Some((num::low32(slot), first..num::clip(left, usize::MAX)))
         })
     }
 }
@@ -131,8 +126,9 @@ pub(super) struct Hydrator {
     fills: Vec<Fill>,
     fills_max: usize,
     /// Slots of all fills; one of two fills counts twice.
-    parts: usize,
-    slot_blocks: u64,
+    parts: Count,
+    /// Blocks of a slot.
+    slot_blocks: Pow2,
     page_pool: Vec<Buffer>,
     page_jobs: Vec<Option<PageJob>>,
     phase: Phase,
@@ -160,14 +156,14 @@ impl Hydrator {
         slot_size: SlotSize,
     ) -> Self {
         let page_jobs = pages.clamp(1, PAGE_JOBS_MAX);
-        let pool_bytes = buffers.saturating_mul(buffer_bytes);
-        let fills_max = (pool_bytes >> 10).clamp(FILLS_MIN, FILLS_MAX);
+        let wanted = buffers.checked_mul(buffer_bytes >> 10);
+        let fills_max = wanted.map_or(FILLS_MAX, |fills| fills.clamp(FILLS_MIN, FILLS_MAX));
         Self {
             stages: Stages::new(buffers, buffer_bytes),
             fills: Vec::with_capacity(fills_max),
             fills_max,
-            parts: 0,
-            slot_blocks: slot_size.bytes() / BLOCK,
+            parts: Count::ZERO,
+            slot_blocks: slot_size.block_count(),
             page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
                 .take(page_jobs)
                 .collect(),
@@ -185,18 +181,24 @@ impl Hydrator {
         }
     }
 
-    /// Number of a block, counted through all slots.
+    /// Returns the number of a block, counted through all slots.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     fn number(&self, slot: u32, block: usize) -> u64 {
-        u64::from(slot).saturating_mul(self.slot_blocks).saturating_add(offset(block))
+        (u64::from(slot) << self.slot_blocks.bits()) + num::wide(block)
     }
 
     /// Blocks of `slot` whose data is written but not committed, and those still being written.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     pub(super) fn under_way(&self, slot: u32) -> (BlockSet, BlockSet) {
         let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
         let begin = self.number(slot, 0);
-        let range = (begin, begin.saturating_add(self.slot_blocks));
-        self.fills.iter().for_each(|fill| fill.add_to(&mut written, range));
-        self.stages.fills().for_each(|fill| fill.add_to(&mut writing, range));
+        let end = begin + self.slot_blocks.get();
+        let add = |set: &mut BlockSet, fill: &Fill| {
+            let here = fill.first.max(begin)..fill.end().min(end);
+            here.for_each(|number| set.insert(num::clip(number - begin, usize::MAX)));
+        };
+        self.fills.iter().for_each(|fill| add(&mut written, fill));
+        self.stages.fills().for_each(|fill| add(&mut writing, fill));
         (written, writing)
     }
 
@@ -213,8 +215,9 @@ impl Hydrator {
     }
 
     /// Fills under way, and fills that there is room for.
+    #[expect(clippy::arithmetic_side_effects, reason = "both have room for so few")]
     fn filled(&self) -> (usize, usize) {
-        (self.fills.len().saturating_add(self.stages.busy()), self.fills_max)
+        (self.fills.len() + self.stages.busy(), self.fills_max)
     }
 
     /// Takes a page's buffer back. One too many, of a device that ends a job twice, is dropped.
@@ -226,9 +229,10 @@ impl Hydrator {
 
     /// Whether more than half of the buffers or of the places for writes are in use, or nearly all
     /// of those for fills, half of which may wait for a flush.
+    #[expect(clippy::arithmetic_side_effects, reason = "an eighth of it")]
     pub(super) fn pressed(&self) -> bool {
         let (fills, room) = self.filled();
-        self.stages.pressed() || fills.saturating_mul(8) >= room.saturating_mul(7)
+        self.stages.pressed() || fills >= room - room / 8
     }
 
     /// Whether so many fills are under way that their group is to be closed.
@@ -268,19 +272,14 @@ impl Hydrator {
 pub(super) struct BlockSet([u64; SLOT_BLOCKS_MAX / 64]);
 
 impl BlockSet {
-    pub(super) fn insert(&mut self, block: usize) {
-        if let Some(word) = self.0.get_mut(block >> 6) {
-            *word |= 1 << (block & 63);
-        }
+    #[expect(clippy::indexing_slicing, reason = "a block that no slot has is a bug")]
+    fn insert(&mut self, block: usize) {
+        self.0[block >> 6] |= 1 << (block & 63);
     }
 
     pub(super) fn contains(&self, block: usize) -> bool {
         self.0.get(block >> 6).is_some_and(|word| (word >> (block & 63)) & 1 == 1)
     }
-}
-
-fn offset(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -4,11 +4,13 @@
 
 use super::jobs::Purpose;
 use super::{PageJob, Phase};
+use crate::cache::descriptor;
+use crate::cache::format::Page;
 use crate::cache::pages::Newest;
 use crate::cache::region::Cache;
 use crate::cache::slots::SlotState;
-use crate::cache::{BLOCK_BYTES, descriptor};
 use crate::storage::{Background, IoErrorKind, JobKind, Storage};
+use zerocopy::{FromZeros, IntoBytes};
 
 impl Cache {
     /// Writes the tombstones of given-up slots into their pages; fetches pages that are not in
@@ -24,16 +26,16 @@ impl Cache {
             }
             let (page, index) = self.geometry.place(slot);
             // A page that is being written must not change its meaning until it is.
-            let raw = match self.pages.in_flight(page) {
+            let changed = match self.pages.in_flight(page) {
                 true => None,
                 false => self.pages.change(page),
             };
-            match raw {
-                Some(raw) => {
-                    let slot_generation =
-                        descriptor::head(raw, size, index).slot_generation.wrapping_add(1);
+            match changed {
+                Some(changed) => {
+                    let mut descriptor = descriptor::of_mut(changed, size, index);
+                    let slot_generation = descriptor.head().slot_generation.wrapping_add(1);
                     let head = descriptor::Head { slot_generation, ..descriptor::Head::default() };
-                    descriptor::set_head(raw, size, index, &head, true);
+                    descriptor.renew(&head);
                     self.slots.set_state(slot, SlotState::Entombing);
                 }
                 None => {
@@ -81,14 +83,16 @@ impl Cache {
         let descriptors = self.hydrator.phase == Phase::Pages;
         while let Some(mut buffer) = self.hydrator.page_pool.pop() {
             let place = self.hydrator.page_jobs.iter().position(Option::is_none);
-            let raw = buffer.get_mut().unwrap_or_default();
-            let next = if descriptors {
-                let next = self.pages.take_dirty(&self.geometry, raw);
-                next.inspect(|_| self.hydrator.mark.note(raw));
-                next.map(|(page, at)| (PageJob::Descriptors(page), at))
-            } else {
-                self.blobs.take_dirty(raw).map(|(page, at)| (PageJob::Blobs(page), at))
-            };
+            let next = buffer.get_mut().and_then(Page::of).and_then(|sealed| {
+                if descriptors {
+                    let (page, at) = self.pages.take_dirty(&self.geometry, sealed)?;
+                    self.hydrator.mark.note(sealed);
+                    Some((PageJob::Descriptors(page), at))
+                } else {
+                    let (page, at) = self.blobs.take_dirty(sealed)?;
+                    Some((PageJob::Blobs(page), at))
+                }
+            });
             let (Some(place), Some((write, at))) = (place, next) else {
                 self.hydrator.page_pool.push(buffer);
                 return;
@@ -140,14 +144,14 @@ impl Cache {
             Newest::Nowhere => self.pages.install(page, None),
             Newest::Unreadable => false,
             Newest::Unknown => {
-                self.scan(storage, page, 1);
+                self.scan_one(storage, page);
                 self.pages.touch(page)
             }
             Newest::In(copy) => {
-                let mut raw = [0; BLOCK_BYTES];
+                let mut read = Page::new_zeroed();
                 let at = self.geometry.page_at(copy, page);
-                if self.read_region(storage, at, &mut raw)
-                    && self.pages.install_copy(page, &mut raw)
+                if self.read_region(storage, at, read.as_mut_bytes())
+                    && self.pages.install_copy(page, &mut read)
                 {
                     return true;
                 }
@@ -160,7 +164,7 @@ impl Cache {
     /// The newest copy of a page cannot be read any more. What it described is not known in this
     /// mount, would be kept twice, and one of the two given up by the next.
     pub(super) fn lose_page(&mut self, page: u32) {
-        self.stats.region_faults = self.stats.region_faults.saturating_add(1);
+        self.stats.region_fault();
         self.pages.lose(page);
         for slot in self.geometry.slots_of(page) {
             self.slots.evict(slot);

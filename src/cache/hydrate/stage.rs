@@ -6,7 +6,9 @@
 
 use super::Fill;
 use crate::cache::BLOCK_BYTES;
+use crate::num;
 use crate::storage::Buffer;
+use crate::units::Count;
 use alloc::vec::Vec;
 
 /// Writes that one buffer can hold: blocks that lie apart in the region are written one by one.
@@ -30,8 +32,16 @@ pub(super) struct DataWrite {
 }
 
 impl DataWrite {
+    /// Returns where in the region the bytes end.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region ends below 2^52")]
     pub fn end(&self) -> u64 {
-        self.at.saturating_add(super::offset(self.fill.bytes()))
+        self.at + num::wide(self.fill.bytes())
+    }
+
+    /// Returns where in its buffer the bytes end.
+    #[expect(clippy::arithmetic_side_effects, reason = "they lie in the buffer")]
+    fn buffer_end(&self) -> usize {
+        self.offset + self.fill.bytes()
     }
 }
 
@@ -44,17 +54,24 @@ struct Stage {
     /// The write that was begun last, the only one that can grow.
     last: usize,
     /// Writes that are not over, and those of them that are under way.
-    writes: u32,
-    started: u32,
+    writes: Count,
+    started: Count,
 }
 
 impl Stage {
+    /// Returns whether no write of the buffer is left.
+    fn is_empty(&self) -> bool {
+        self.writes == Count::ZERO
+    }
+
     fn len(&self) -> usize {
         self.whole.as_deref().map_or(0, <[u8]>::len)
     }
 
+    /// Returns how many bytes of the buffer belong to no write, while it may be changed.
+    #[expect(clippy::arithmetic_side_effects, reason = "a part of it is used")]
     fn room(&self) -> usize {
-        if self.started > 0 { 0 } else { self.len().saturating_sub(self.used) }
+        if self.started == Count::ZERO { self.len() - self.used } else { 0 }
     }
 }
 
@@ -66,23 +83,24 @@ pub(super) struct Stages {
     own: usize,
     writes: Vec<Option<DataWrite>>,
     /// How many of them are not over.
-    busy: usize,
+    busy: Count,
     /// How many of them are due and not started.
-    due: usize,
+    due: Count,
 }
 
 impl Stages {
     pub fn new(buffers: usize, buffer_bytes: usize) -> Self {
-        let stage = |whole| Stage { whole, used: 0, last: 0, writes: 0, started: 0 };
+        let stage =
+            |whole| Stage { whole, used: 0, last: 0, writes: Count::ZERO, started: Count::ZERO };
         let own = core::iter::repeat_with(|| stage(Some(Buffer::new(buffer_bytes))));
         let adopted = core::iter::repeat_with(|| stage(None)).take(ADOPTED_MAX);
-        let writes = buffers.saturating_mul(WRITES_PER_BUFFER);
+        let writes = (0..buffers).flat_map(|_| [None; WRITES_PER_BUFFER]);
         Self {
             buffers: own.take(buffers).chain(adopted).collect(),
             own: buffers,
-            writes: core::iter::repeat_with(|| None).take(writes).collect(),
-            busy: 0,
-            due: 0,
+            writes: writes.collect(),
+            busy: Count::ZERO,
+            due: Count::ZERO,
         }
     }
 
@@ -92,16 +110,16 @@ impl Stages {
 
     /// Whether more than half of the buffers, or of the places for writes, are in use.
     pub fn pressed(&self) -> bool {
-        self.free().saturating_mul(2) < self.own || self.busy.saturating_mul(2) > self.writes.len()
+        self.free() < self.own.div_ceil(2) || self.busy() > self.writes.len() / 2
     }
 
     fn free(&self) -> usize {
-        self.own().filter(|(_, stage)| stage.writes == 0).count()
+        self.own().filter(|(_, stage)| stage.is_empty()).count()
     }
 
     /// Whether any write is due.
     pub fn any_due(&self) -> bool {
-        self.due > 0
+        self.due != Count::ZERO
     }
 
     /// Every write is due.
@@ -113,7 +131,7 @@ impl Stages {
         for write in self.writes.iter_mut().flatten() {
             if !write.due && !write.started && which(write) {
                 write.due = true;
-                self.due = self.due.saturating_add(1);
+                self.due.raise();
             }
         }
     }
@@ -138,7 +156,7 @@ impl Stages {
 
     /// Number of writes that are not over.
     pub fn busy(&self) -> usize {
-        self.busy
+        num::index(self.busy.get())
     }
 
     /// Number of places for writes.
@@ -154,29 +172,30 @@ impl Stages {
     /// A write that block by block can be added to, of what lies at `at` in the region: one that
     /// waits and ends there, or a new one. While three quarters of the buffers are free a new one
     /// gets a buffer of its own, in which it can grow; else it goes behind others.
+    #[expect(clippy::arithmetic_side_effects, reason = "a quarter of them")]
     pub fn open(&mut self, at: u64, fill: Fill) -> Option<usize> {
         let ends_there = |(buffer, stage): &(usize, &Stage)| {
             let last = self.writes.get(stage.last).copied().flatten();
-            stage.writes > 0
+            !stage.is_empty()
                 && stage.room() >= BLOCK_BYTES
                 && last.is_some_and(|write| {
                     write.buffer == *buffer
                         && write.end() == at
                         && write.fill.group == fill.group
-                        && write.offset.checked_add(write.fill.bytes()) == Some(stage.used)
+                        && write.buffer_end() == stage.used
                 })
         };
         if let Some((_, stage)) = self.own().find(ends_there) {
             return Some(stage.last);
         }
         let index = self.writes.iter().position(Option::is_none)?;
-        let empty = self.own().find(|(_, stage)| stage.writes == 0).map(|(buffer, _)| buffer);
+        let empty = self.own().find(|(_, stage)| stage.is_empty()).map(|(buffer, _)| buffer);
         let shared = || {
-            let open = self.own().filter(|(_, stage)| stage.writes > 0);
+            let open = self.own().filter(|(_, stage)| !stage.is_empty());
             let most = open.max_by_key(|(_, stage)| stage.room())?;
             (most.1.room() >= BLOCK_BYTES).then_some(most.0)
         };
-        let scarce = self.free().saturating_mul(4) < self.own.saturating_mul(3);
+        let scarce = self.free() < self.own - self.own / 4;
         let buffer = if scarce { shared().or(empty) } else { empty.or_else(shared) }?;
         let offset = self.buffers.get(buffer)?.used;
         self.begin(index, DataWrite { buffer, offset, fill, at, due: false, started: false })
@@ -185,10 +204,12 @@ impl Stages {
     fn begin(&mut self, index: usize, write: DataWrite) -> Option<usize> {
         let stage = self.buffers.get_mut(write.buffer)?;
         *self.writes.get_mut(index)? = Some(write);
-        stage.writes = stage.writes.saturating_add(1);
+        stage.writes.raise();
         stage.last = index;
-        self.busy = self.busy.saturating_add(1);
-        self.due = self.due.saturating_add(usize::from(write.due));
+        self.busy.raise();
+        if write.due {
+            self.due.raise();
+        }
         Some(index)
     }
 
@@ -202,14 +223,15 @@ impl Stages {
         Some(buffer)
     }
 
-    /// A write, to be grown, of an adopted buffer from byte `offset` on.
+    /// Begins a write, to be grown, of an adopted buffer from its block `from` on.
     pub fn open_adopted(
         &mut self,
-        (buffer, offset): (usize, usize),
+        (buffer, from): (usize, usize),
         at: u64,
         fill: Fill,
     ) -> Option<usize> {
         let index = self.writes.iter().position(Option::is_none)?;
+        let offset = from.checked_mul(BLOCK_BYTES)?;
         self.begin(index, DataWrite { buffer, offset, fill, at, due: true, started: false })
     }
 
@@ -223,7 +245,7 @@ impl Stages {
         let adopted = self.is_adopted(buffer);
         if let Some(stage) = self.buffers.get_mut(buffer)
             && adopted
-            && stage.writes == 0
+            && stage.is_empty()
         {
             stage.whole = None;
         }
@@ -238,14 +260,13 @@ impl Stages {
     }
 
     /// A write grows by blocks that were put into its room, or lie in an adopted buffer.
+    #[expect(clippy::arithmetic_side_effects, reason = "they lie in the buffer")]
     pub fn grow(&mut self, index: usize, blocks: usize) {
-        let bytes = blocks.saturating_mul(BLOCK_BYTES);
         if let Some(Some(write)) = self.writes.get_mut(index) {
-            write.fill.blocks = write.fill.blocks.saturating_add(super::offset(blocks));
-            let own = write.buffer < self.own;
-            let buffer = write.buffer;
-            if let Some(stage) = self.buffers.get_mut(buffer).filter(|_| own) {
-                stage.used = stage.used.saturating_add(bytes);
+            write.fill.blocks += blocks;
+            let (buffer, end) = (write.buffer, write.buffer_end());
+            if let Some(stage) = self.buffers.get_mut(buffer).filter(|_| buffer < self.own) {
+                stage.used = end;
                 if stage.room() < BLOCK_BYTES {
                     self.make_due(|write| write.buffer == buffer);
                 }
@@ -256,22 +277,23 @@ impl Stages {
     /// The bytes of a write that waits, for the device; [`Stages::started`] tells that it took
     /// them.
     pub fn slice(&self, write: &DataWrite) -> Option<Buffer> {
-        let end = write.offset.checked_add(write.fill.bytes())?;
-        self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..end)
+        self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..write.buffer_end())
     }
 
     /// Whether a write has to wait for others to end before it could grow, and need not.
     pub fn is_stuck(&self, write: &DataWrite) -> bool {
-        self.buffers.get(write.buffer).is_some_and(|stage| stage.started > 0)
+        self.buffers.get(write.buffer).is_some_and(|stage| stage.started != Count::ZERO)
     }
 
     /// A write is under way.
     pub fn started(&mut self, index: usize) {
         if let Some(Some(write)) = self.writes.get_mut(index) {
             write.started = true;
-            self.due = self.due.saturating_sub(usize::from(write.due));
+            if write.due {
+                self.due.lower();
+            }
             if let Some(stage) = self.buffers.get_mut(write.buffer) {
-                stage.started = stage.started.saturating_add(1);
+                stage.started.raise();
             }
         }
     }
@@ -279,12 +301,16 @@ impl Stages {
     /// A write is over, or was not needed; what it carried.
     pub fn close(&mut self, index: usize) -> Option<Fill> {
         let write = self.writes.get_mut(index).and_then(Option::take)?;
-        self.busy = self.busy.saturating_sub(1);
-        self.due = self.due.saturating_sub(usize::from(write.due && !write.started));
+        self.busy.lower();
+        if write.due && !write.started {
+            self.due.lower();
+        }
         if let Some(stage) = self.buffers.get_mut(write.buffer) {
-            stage.writes = stage.writes.saturating_sub(1);
-            stage.started = stage.started.saturating_sub(u32::from(write.started));
-            if stage.writes == 0 {
+            stage.writes.lower();
+            if write.started {
+                stage.started.lower();
+            }
+            if stage.is_empty() {
                 stage.used = 0;
             }
         }

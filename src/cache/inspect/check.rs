@@ -3,13 +3,15 @@
 //! Always: a fault says which byte of the disk it stands at; what an ordinary run, an earlier
 //! format or a blob that was given up leaves behind is no fault.
 
-use super::super::geometry::{Copy2, SLOT_BLOCKS_MAX};
+use super::super::descriptor::{self, Descriptor};
+use super::super::geometry::Copy2;
 use super::super::hint;
 use super::super::page::PageKind;
 use super::super::refused::Refused;
 use super::super::superblock::Refusal;
-use super::super::{BLOCK_BYTES, BlobIndex, descriptor};
+use super::super::{BLOCK_BYTES, BlobIndex};
 use super::{CopyState, Hint, Holds, PageState, Region, newest, read};
+use crate::num;
 use crate::storage::{IoErrorKind, Storage};
 use core::fmt;
 
@@ -211,14 +213,11 @@ impl Region {
             return;
         }
         let Some(head) = self.hint_page(storage, 0) else {
-            return told(Fault::Hint {
-                number: 0,
-                at: self.area.start.saturating_add(geometry.hint_at(0)),
-            });
+            return told(Fault::Hint { number: 0, at: self.area.byte(geometry.hint_at(0)) });
         };
         for number in 1..=geometry.hint_pages() {
             if !hint::is_empty(&head, number) && self.hint_page(storage, number).is_none() {
-                let at = self.area.start.saturating_add(geometry.hint_at(number));
+                let at = self.area.byte(geometry.hint_at(number));
                 told(Fault::Hint { number, at });
             }
         }
@@ -246,7 +245,7 @@ impl Region {
                     blobs: kind == PageKind::Blobs,
                     number,
                     copy,
-                    at: self.area.start.saturating_add(self.page_at(kind, copy, number)),
+                    at: self.area.byte(self.page_at(kind, copy, number)),
                     unread,
                     twin: counts.is_some(),
                 });
@@ -255,6 +254,7 @@ impl Region {
     }
 
     /// Checks the slots that descriptor page `number` describes, block by block.
+    #[expect(clippy::arithmetic_side_effects, reason = "no more than a page describes")]
     pub fn check_slots<S: Storage>(
         &self,
         storage: &mut S,
@@ -264,56 +264,56 @@ impl Region {
         let mut checked = Checked::default();
         let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
         let Some((copy, _)) = state.counts() else { return checked };
-        let Some(raw) = newest(&state, &copies) else { return checked };
+        let Some(page) = newest(&state, &copies) else { return checked };
         let geometry = self.superblock.geometry;
         let at = self.page_on_disk(copy, number);
         for (slot, index) in geometry.slots_of(number).zip(0u32..) {
-            let known = usize::try_from(slot).ok().and_then(|slot| self.slots.get(slot));
+            let known = self.slots.get(num::index(slot));
             let Some(known) = known.filter(|known| known.holds == Holds::Window) else { continue };
-            if descriptor::head(raw, geometry.slot_size, index) != known.head {
-                checked.changed = checked.changed.saturating_add(1);
+            let found = descriptor::of(page, geometry.slot_size, index);
+            if found.head() != known.head {
+                checked.changed += 1;
                 continue;
             }
-            let blocks = self.check_slot(storage, raw, slot, index, at, told);
-            checked.blocks = checked.blocks.saturating_add(blocks);
+            checked.blocks += self.check_slot(storage, &found, slot, at, told);
         }
         checked
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "no more than a slot has")]
     fn check_slot<S: Storage>(
         &self,
         storage: &mut S,
-        raw: &[u8],
+        found: &Descriptor<&[u8]>,
         slot: u32,
-        index: u32,
         at: u64,
         told: &mut dyn FnMut(Fault),
     ) -> u64 {
         let geometry = self.superblock.geometry;
         let size = geometry.slot_size;
-        let head = descriptor::head(raw, size, index);
+        let head = found.head();
         let Some(blob) = self.blobs.iter().find(|blob| blob.index.0 == head.blob) else { return 0 };
         let blob_blocks = blob.entry.bytes.div_ceil(4096);
-        let per_slot = u64::try_from(size.blocks()).unwrap_or(0);
-        let first = head.window.saturating_mul(per_slot);
-        let mut checked: u64 = 0;
-        let bits = size.bitmap_bytes().saturating_mul(8).min(SLOT_BLOCKS_MAX);
-        for (block, number) in (0..bits).zip(first..) {
-            if !descriptor::resident(raw, size, index, block) {
+        // No window is beyond what 32 bits count.
+        let Some(first) = size.block_count().times(head.window) else { return 0 };
+        let mut checked = 0;
+        let mut sums = found.sums();
+        for (block, number) in (0..size.bitmap_bits()).zip(first..) {
+            let says = sums.next();
+            if !found.is_resident(block) {
                 continue;
             }
-            if block >= size.blocks() || number >= blob_blocks {
+            let Some(says) = says.filter(|_| number < blob_blocks) else {
                 told(Fault::Bit { slot, block, at });
                 continue;
-            }
+            };
             let from = geometry.block_at(slot, block);
-            let disk = self.area.start.saturating_add(from);
+            let disk = self.area.byte(from);
             let place = BlockPlace { slot, block, blob: blob.index, number, at: disk };
-            checked = checked.saturating_add(1);
+            checked += 1;
             match read(storage, &self.area, from, BLOCK_BYTES) {
                 Err(why) => told(Fault::BlockUnread { block: place, why }),
                 Ok(data) => {
-                    let says = descriptor::sum(raw, size, index, block);
                     let is = blob.entry.key.checksum(number, &data);
                     if says != is {
                         told(Fault::Block { block: place, says, is });

@@ -2,11 +2,15 @@
 //!
 //! Always: a field is where FORMAT.md has it, whatever the bytes around it are.
 
-use super::super::bytes::{u16_at, u32_at, u64_at};
-use super::super::geometry::{PAGE_HEADER_BYTES, SlotSize};
-use super::super::{IDENTITY_BYTES, blobs, descriptor, page, superblock};
+use super::super::descriptor;
+use super::super::format::{
+    BlobEntry, BlobPage, DescriptorHead, Page, PageName, PageRest, Superblock, SuperblockFields,
+};
+use super::super::geometry::SlotSize;
 use alloc::vec::Vec;
 use core::fmt;
+use core::mem::offset_of;
+use zerocopy::FromBytes;
 
 /// One field of a structure on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,121 +47,121 @@ impl fmt::Display for Value {
     }
 }
 
-/// Reads fields of one structure that begins at `base` of `raw`.
-struct Reader<'r> {
-    raw: &'r [u8],
+/// Fields of one structure that begins at byte `base` of its block.
+struct Fields {
     base: usize,
-    fields: Vec<Field>,
+    found: Vec<Field>,
 }
 
-impl Reader<'_> {
-    fn add(&mut self, name: &'static str, at: usize, value: impl FnOnce(&[u8], usize) -> Value) {
-        let at = self.base.saturating_add(at);
-        let value = value(self.raw, at);
-        self.fields.push(Field { name, at, value });
+impl Fields {
+    fn at(base: usize) -> Self {
+        Self { base, found: Vec::new() }
+    }
+
+    #[expect(clippy::arithmetic_side_effects, reason = "structures lie within a block")]
+    fn add(&mut self, name: &'static str, at: usize, value: Value) {
+        self.found.push(Field { name, at: self.base + at, value });
     }
 }
 
-fn n8(raw: &[u8], at: usize) -> Value {
-    Value::Number(raw.get(at).copied().unwrap_or(0).into())
+fn number(n: impl Into<u64>) -> Value {
+    Value::Number(n.into())
 }
 
-fn n16(raw: &[u8], at: usize) -> Value {
-    Value::Number(u16_at(raw, at).into())
+fn bits(n: impl Into<u64>) -> Value {
+    Value::Bits(n.into())
 }
 
-fn n32(raw: &[u8], at: usize) -> Value {
-    Value::Number(u32_at(raw, at).into())
+fn bytes(raw: &[u8]) -> Value {
+    Value::Bytes(raw.to_vec())
 }
 
-fn n64(raw: &[u8], at: usize) -> Value {
-    Value::Number(u64_at(raw, at))
-}
-
-fn b32(raw: &[u8], at: usize) -> Value {
-    Value::Bits(u32_at(raw, at).into())
-}
-
-fn b64(raw: &[u8], at: usize) -> Value {
-    Value::Bits(u64_at(raw, at))
-}
-
-fn bytes(len: usize) -> impl FnOnce(&[u8], usize) -> Value {
-    move |raw, at| {
-        let found = raw.get(at..).and_then(|rest| rest.get(..len));
-        Value::Bytes(found.unwrap_or_default().to_vec())
-    }
-}
-
-/// The fields of a superblock's block, valid or not.
+/// Returns the fields of a superblock's block, valid or not; none of anything but a block.
 pub fn superblock(raw: &[u8]) -> Vec<Field> {
-    use superblock::at;
-    let mut fields = Reader { raw, base: 0, fields: Vec::new() };
-    fields.add("magic", at::MAGIC, bytes(8));
-    fields.add("version", at::VERSION, n32);
-    fields.add("compat", at::COMPAT, b32);
-    fields.add("ro_compat", at::RO_COMPAT, b32);
-    fields.add("incompat", at::INCOMPAT, b32);
-    fields.add("uuid", at::UUID, bytes(16));
-    fields.add("start", at::START, n64);
-    fields.add("length", at::LENGTH, n64);
-    fields.add("generation", at::GENERATION, n64);
-    fields.add("nonce", at::NONCE, b64);
-    fields.add("slot shift", at::SLOT_SHIFT, n8);
-    fields.add("checksum type", at::SLOT_SHIFT.saturating_add(1), n8);
-    fields.add("slots", at::SLOTS, n32);
-    fields.add("condemned", at::CONDEMNED, n8);
-    fields.add("check", at::CHECK, b64);
-    fields.fields
+    type Raw = SuperblockFields;
+    let Ok(superblock) = Superblock::ref_from_bytes(raw) else { return Vec::new() };
+    let raw = &superblock.fields;
+    let mut fields = Fields::at(offset_of!(Superblock, fields));
+    fields.add("magic", offset_of!(Raw, magic), bytes(&raw.magic));
+    fields.add("version", offset_of!(Raw, version), number(raw.version));
+    fields.add("compat", offset_of!(Raw, compat), bits(raw.compat));
+    fields.add("ro_compat", offset_of!(Raw, ro_compat), bits(raw.ro_compat));
+    fields.add("incompat", offset_of!(Raw, incompat), bits(raw.incompat));
+    fields.add("uuid", offset_of!(Raw, uuid), bytes(&raw.uuid));
+    fields.add("start", offset_of!(Raw, start), number(raw.start));
+    fields.add("length", offset_of!(Raw, length), number(raw.length));
+    fields.add("generation", offset_of!(Raw, generation), number(raw.generation));
+    fields.add("nonce", offset_of!(Raw, nonce), bits(raw.nonce));
+    fields.add("slot shift", offset_of!(Raw, slot_shift), number(raw.slot_shift));
+    fields.add("checksum type", offset_of!(Raw, checksum), number(raw.checksum));
+    fields.add("slots", offset_of!(Raw, slots), number(raw.slots));
+    fields.add("condemned", offset_of!(Raw, condemned), number(raw.condemned));
+    fields.add("check", offset_of!(Superblock, check), bits(superblock.check));
+    fields.found
 }
 
-/// The fields of a page's header.
+/// Returns the fields of a page's header; none of anything but a block.
 pub fn page_header(raw: &[u8]) -> Vec<Field> {
-    use page::at;
-    let mut fields = Reader { raw, base: 0, fields: Vec::new() };
-    fields.add("magic", at::MAGIC, bytes(4));
-    fields.add("number", at::NUMBER, n32);
-    fields.add("generation", at::GENERATION, n64);
-    fields.add("check", at::CHECK, b64);
-    fields.fields
+    let Ok(page) = Page::ref_from_bytes(raw) else { return Vec::new() };
+    let mut fields = Fields::at(offset_of!(Page, name));
+    fields.add("magic", offset_of!(PageName, magic), bytes(&page.name.magic));
+    fields.add("number", offset_of!(PageName, number), number(page.name.number));
+    fields.add("generation", offset_of!(PageName, generation), number(page.name.generation));
+    fields.add("check", offset_of!(Page, check), bits(page.check));
+    fields.found
 }
 
-/// The fields of entry `index` of a page of the blob table.
+/// Returns entry `index` of a page of the blob table, and where it lies in its block.
+#[expect(clippy::arithmetic_side_effects, reason = "entries lie within a block")]
+fn entry_of(raw: &[u8], index: usize) -> Option<(usize, &BlobEntry)> {
+    let page = Page::ref_from_bytes(raw).ok()?;
+    let body: &BlobPage = zerocopy::transmute_ref!(&page.rest.body);
+    let entry = body.entries.get(index)?;
+    let at = BODY_AT + offset_of!(BlobPage, entries) + index * size_of::<BlobEntry>();
+    Some((at, entry))
+}
+
+/// Where the body of a page begins in its block.
+const BODY_AT: usize = offset_of!(Page, rest) + offset_of!(PageRest, body);
+
+/// Returns the fields of entry `index` of a page of the blob table; none if there is no such entry.
 pub fn blob_entry(raw: &[u8], index: usize) -> Vec<Field> {
-    use blobs::at;
-    let base = PAGE_HEADER_BYTES.saturating_add(index.saturating_mul(blobs::ENTRY_BYTES));
-    let mut fields = Reader { raw, base, fields: Vec::new() };
-    fields.add("state", at::STATE, n8);
-    fields.add("generation", at::GENERATION, n32);
-    fields.add("length", at::BYTES, n64);
-    fields.add("identity", at::IDENTITY, bytes(IDENTITY_BYTES));
-    fields.fields
+    type Raw = BlobEntry;
+    let Some((at, raw)) = entry_of(raw, index) else { return Vec::new() };
+    let mut fields = Fields::at(at);
+    fields.add("state", offset_of!(Raw, state), number(raw.state));
+    fields.add("generation", offset_of!(Raw, generation), number(raw.generation));
+    fields.add("length", offset_of!(Raw, bytes), number(raw.bytes));
+    fields.add("identity", offset_of!(Raw, identity), bytes(&raw.identity));
+    fields.found
 }
 
-/// The fields of descriptor `index` of a page; of its checks those whose bits are set.
+/// Returns the fields of descriptor `index` of a page, and of its checks those whose bits are set;
+/// none of anything but a block.
+#[expect(clippy::arithmetic_side_effects, reason = "descriptors lie within a block")]
 pub fn descriptor(raw: &[u8], size: SlotSize, index: u32) -> Vec<Field> {
-    use descriptor::at;
-    let base = descriptor::start(size, index);
-    let mut fields = Reader { raw, base, fields: Vec::new() };
-    fields.add("blob", at::BLOB, n16);
-    fields.add("state", at::STATE, n8);
-    fields.add("class", at::CLASS, n8);
-    fields.add("slot generation", at::SLOT_GENERATION, n32);
-    fields.add("blob generation", at::BLOB_GENERATION, n32);
-    fields.add("window", at::WINDOW, n64);
-    fields.add("bitmap", at::BITMAP, bytes(size.bitmap_bytes()));
-    let checks = at::BITMAP.saturating_add(size.bitmap_bytes());
-    for block in 0..size.blocks() {
-        if descriptor::resident(raw, size, index, block) {
-            let at = checks.saturating_add(block.saturating_mul(8));
-            fields.add("check", at, |raw, at| Value::Check(block, u64_at(raw, at)));
+    type Raw = DescriptorHead;
+    let Ok(page) = Page::ref_from_bytes(raw) else { return Vec::new() };
+    let descriptor = descriptor::of(page, size, index);
+    let (raw, bitmap) = (descriptor.raw_head(), descriptor.bitmap());
+    let mut fields = Fields::at(BODY_AT + size.descriptor(index).start);
+    fields.add("blob", offset_of!(Raw, blob), number(raw.blob));
+    fields.add("state", offset_of!(Raw, state), number(raw.state));
+    fields.add("class", offset_of!(Raw, class), number(raw.class));
+    fields.add("slot generation", offset_of!(Raw, slot_generation), number(raw.slot_generation));
+    fields.add("blob generation", offset_of!(Raw, blob_generation), number(raw.blob_generation));
+    fields.add("window", offset_of!(Raw, window), number(raw.window));
+    fields.add("bitmap", size_of::<Raw>(), bytes(bitmap));
+    let checks = size_of::<Raw>() + bitmap.len();
+    for (block, sum) in descriptor.sums().enumerate() {
+        if descriptor.is_resident(block) {
+            fields.add("check", checks + block * size_of::<u64>(), Value::Check(block, sum));
         }
     }
-    fields.fields
+    fields.found
 }
 
-/// Whether entry `index` of a page of the blob table was ever used.
+/// Returns whether entry `index` of a page of the blob table was ever used.
 pub fn entry_used(raw: &[u8], index: usize) -> bool {
-    let base = PAGE_HEADER_BYTES.saturating_add(index.saturating_mul(blobs::ENTRY_BYTES));
-    u32_at(raw, base.saturating_add(blobs::at::GENERATION)) != 0
+    entry_of(raw, index).is_some_and(|(_, entry)| entry.generation.get() != 0)
 }

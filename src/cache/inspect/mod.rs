@@ -11,20 +11,25 @@ pub use self::fields::{Field, Value, blob_entry, descriptor, entry_used, page_he
 pub use super::descriptor::Head;
 
 use super::area::{Area, Found};
-use super::blobs::{self, BlobEntry, BlobTable};
+use super::blobs::{BlobEntry, BlobTable};
 use super::boot::{self, BootRun};
+use super::descriptor::Descriptor;
+use super::format::{BlobPage, Page};
 use super::geometry::{BLOB_PAGES, Copy2, Geometry};
 use super::page::{self, PageKind};
 use super::refused::Refused;
 use super::superblock::{Refusal, Superblock};
 use super::{BLOCK_BYTES, BlobIndex};
+use crate::num;
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
+use zerocopy::IntoBytes;
 
 /// Entries of a page of the blob table.
-pub const ENTRIES_PER_PAGE: usize = blobs::PER_PAGE;
+pub const ENTRIES_PER_PAGE: usize = BlobPage::ENTRIES;
 
 /// Where a region is looked for.
 #[derive(Clone, Copy, Debug)]
@@ -197,15 +202,14 @@ pub fn superblocks<S: Storage>(storage: &mut S, place: &Place) -> Result<Superbl
 
 fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
     let copies = Copy2::BOTH.map(|copy| {
-        let at = area.start.saturating_add(Geometry::superblock_at(copy));
+        let at = area.byte(Geometry::superblock_at(copy));
         let raw = read(storage, area, Geometry::superblock_at(copy), BLOCK_BYTES);
-        let judged = Superblock::from_bytes(raw.as_deref().unwrap_or_default(), area.start);
+        let judged = Superblock::from_bytes(bytes_of(&raw), area.start);
         SuperblockCopy { at, raw, judged }
     });
     let [a, b] = &copies;
-    let bytes = |copy: &SuperblockCopy| copy.raw.clone().unwrap_or_default();
     let unread = copies.iter().find_map(|copy| copy.raw.as_ref().err().copied());
-    let counts = match area.judge(&bytes(a), &bytes(b), unread) {
+    let counts = match area.judge(bytes_of(&a.raw), bytes_of(&b.raw), unread) {
         Ok(Found::Valid(superblock, _)) if superblock.geometry.slots_at() > area.bytes => {
             Err(Refused::Shrunk { says: superblock.bytes, bytes: area.bytes })
         }
@@ -219,6 +223,17 @@ fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
     Superblocks { copies, counts, area_bytes: area.bytes }
 }
 
+/// Returns what was read, which is nothing if the read failed.
+fn bytes_of(raw: &Result<Vec<u8>, IoErrorKind>) -> &[u8] {
+    raw.as_deref().unwrap_or(&[])
+}
+
+fn read_page<S: Storage>(storage: &mut S, area: &Area, at: u64) -> Result<Box<Page>, IoErrorKind> {
+    let mut page = Page::zeroed();
+    read_into(storage, area, at, page.as_mut_bytes())?;
+    Ok(page)
+}
+
 fn read<S: Storage>(
     storage: &mut S,
     area: &Area,
@@ -226,12 +241,19 @@ fn read<S: Storage>(
     len: usize,
 ) -> Result<Vec<u8>, IoErrorKind> {
     let mut raw = vec![0; len];
-    let mut batch = [Transfer::read(area.device, area.start.saturating_add(at), &mut raw)];
+    read_into(storage, area, at, &mut raw)?;
+    Ok(raw)
+}
+
+fn read_into<S: Storage>(
+    storage: &mut S,
+    area: &Area,
+    at: u64,
+    out: &mut [u8],
+) -> Result<(), IoErrorKind> {
+    let mut batch = [Transfer::read(area.device, area.byte(at), out)];
     storage.run(&mut batch, &mut |_, _| {});
-    match batch.iter().find_map(|transfer| transfer.outcome().err()) {
-        Some(error) => Err(error.kind),
-        None => Ok(raw),
-    }
+    batch.iter().try_for_each(|transfer| transfer.outcome().map_err(|error| error.kind))
 }
 
 impl Region {
@@ -243,7 +265,7 @@ impl Region {
         let superblocks = superblocks(storage, place)?;
         let (superblock, _) = superblocks.counts?;
         let area = Area::at(storage, place.device, place.start, place.bytes)?;
-        let slots = Vec::with_capacity(usize::try_from(superblock.geometry.slots).unwrap_or(0));
+        let slots = Vec::with_capacity(num::index(superblock.geometry.slots));
         let mut region = Self {
             area,
             superblocks,
@@ -266,31 +288,32 @@ impl Region {
     }
 
     /// A page of the hint, if it counts.
-    fn hint_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
+    fn hint_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Box<Page>> {
         let at = self.superblock.geometry.hint_at(number);
-        let mut raw = read(storage, &self.area, at, BLOCK_BYTES).ok()?;
-        let generation = page::open(&self.superblock.uuid, PageKind::Hint, number, &mut raw)?;
-        (generation == self.superblock.generation).then_some(raw)
+        let mut page = read_page(storage, &self.area, at).ok()?;
+        let generation = page::open(&self.superblock.uuid, PageKind::Hint, number, &mut page)?;
+        (generation == self.superblock.generation).then_some(page)
     }
 
     fn read_boot_trace<S: Storage>(&mut self, storage: &mut S) {
-        let raw = read(storage, &self.area, Geometry::BOOT_TRACE_AT, BLOCK_BYTES);
+        let page = read_page(storage, &self.area, Geometry::BOOT_TRACE_AT);
         let blobs = &self.blobs;
         let known = |blob| {
             let found = blobs.iter().find(|entry| entry.index == blob)?;
             Some(found.entry.generation)
         };
-        let mut raw = raw.unwrap_or_default();
-        self.boot_trace = boot::parse(&self.superblock.uuid, &mut raw, known).collect();
+        if let Ok(mut page) = page {
+            self.boot_trace = boot::parse(&self.superblock.uuid, &mut page, known).collect();
+        }
     }
 
     fn read_blobs<S: Storage>(&mut self, storage: &mut S) {
         let mut table = BlobTable::new(self.superblock.uuid);
         for number in 0..BLOB_PAGES {
             let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
-            let raw = newest(&state, &copies);
-            if let Some((raw, (copy, generation))) = raw.zip(state.counts()) {
-                table.take_in(number, raw, (generation, copy));
+            let page = newest(&state, &copies);
+            if let Some((page, (copy, generation))) = page.zip(state.counts()) {
+                table.take_in(number, page, (generation, copy));
             }
             self.blob_pages.push(state);
         }
@@ -309,22 +332,21 @@ impl Region {
         let mut held: BTreeMap<(u16, u64), u32> = BTreeMap::new();
         for number in 0..geometry.pages {
             let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
-            let raw = newest(&state, &copies);
+            let page = newest(&state, &copies);
             for (slot, index) in geometry.slots_of(number).zip(0u32..) {
-                let head = raw.map(|raw| super::descriptor::head(raw, size, index));
-                let head = head.unwrap_or_default();
-                let bits = raw.map(|raw| super::descriptor::resident_count(raw, size, index));
-                let end = geometry.block_at(slot, 0).saturating_add(size.bytes());
+                let found = page.map(|page| super::descriptor::of(page, size, index));
+                let head = found.as_ref().map_or_else(Head::default, Descriptor::head);
                 let holds = match self.meaning(&head) {
                     _ if state.is_unknown() => Holds::Unknown,
-                    _ if end > self.area.bytes => Holds::Beyond,
+                    _ if geometry.end_of(slot) > self.area.bytes => Holds::Beyond,
                     Holds::Window => match held.get(&(head.blob, head.window)) {
                         Some(other) => Holds::Double(*other),
                         None => Holds::Window,
                     },
                     other => other,
                 };
-                let resident_blocks = bits.filter(|_| holds == Holds::Window).unwrap_or(0);
+                let in_use = found.filter(|_| holds == Holds::Window);
+                let resident_blocks = in_use.map_or(0, |found| found.resident_count());
                 if holds == Holds::Window {
                     held.insert((head.blob, head.window), slot);
                     self.count(&head, resident_blocks);
@@ -346,10 +368,11 @@ impl Region {
         }
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "each slot is counted once")]
     fn count(&mut self, head: &Head, blocks: u32) {
         if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.index.0 == head.blob) {
-            blob.slots = blob.slots.saturating_add(1);
-            blob.resident_blocks = blob.resident_blocks.saturating_add(blocks.into());
+            blob.slots += 1;
+            blob.resident_blocks += u64::from(blocks);
         }
     }
 
@@ -359,13 +382,13 @@ impl Region {
         storage: &mut S,
         kind: PageKind,
         number: u32,
-    ) -> (PageState, [Option<Vec<u8>>; 2]) {
+    ) -> (PageState, [Option<Box<Page>>; 2]) {
         let mut copies = Copy2::BOTH
-            .map(|copy| read(storage, &self.area, self.page_at(kind, copy, number), BLOCK_BYTES));
+            .map(|copy| read_page(storage, &self.area, self.page_at(kind, copy, number)));
         let state = copies.each_mut().map(|copy| match copy {
             Err(kind) => CopyState::Unread(*kind),
-            Ok(raw) if raw.iter().all(|byte| *byte == 0) => CopyState::Blank,
-            Ok(raw) => match page::open(&self.superblock.uuid, kind, number, raw) {
+            Ok(page) if page.as_bytes().iter().all(|byte| *byte == 0) => CopyState::Blank,
+            Ok(page) => match page::open(&self.superblock.uuid, kind, number, page) {
                 Some(generation) => CopyState::Valid(generation),
                 None => CopyState::Invalid,
             },
@@ -385,24 +408,24 @@ impl Region {
 
     /// Where on the disk a copy of page `number` of the blob table lies, in bytes.
     pub fn blob_page_on_disk(&self, copy: Copy2, number: u32) -> u64 {
-        self.area.start.saturating_add(self.page_at(PageKind::Blobs, copy, number))
+        self.area.byte(self.page_at(PageKind::Blobs, copy, number))
     }
 
     /// Where on the disk a copy of descriptor page `number` lies, in bytes.
     pub fn page_on_disk(&self, copy: Copy2, number: u32) -> u64 {
-        self.area.start.saturating_add(self.page_at(PageKind::Descriptors, copy, number))
+        self.area.byte(self.page_at(PageKind::Descriptors, copy, number))
     }
 
     /// The bytes of page `number` of the blob table that count; `None` if none do.
     pub fn blob_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
         let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
-        newest(&state, &copies).map(<[u8]>::to_vec)
+        newest(&state, &copies).map(|page| page.as_bytes().to_vec())
     }
 
     /// The bytes of descriptor page `number` that count; `None` if none do.
     pub fn page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
         let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
-        newest(&state, &copies).map(<[u8]>::to_vec)
+        newest(&state, &copies).map(|page| page.as_bytes().to_vec())
     }
 
     /// Blocks of the blob's bytes `window` x slot size and on that are resident, for each window
@@ -413,7 +436,7 @@ impl Region {
     }
 }
 
-fn newest<'c>(state: &PageState, copies: &'c [Option<Vec<u8>>; 2]) -> Option<&'c [u8]> {
+fn newest<'c>(state: &PageState, copies: &'c [Option<Box<Page>>; 2]) -> Option<&'c Page> {
     let [a, b] = copies;
     match state.counts()? {
         (Copy2::A, _) => a.as_deref(),

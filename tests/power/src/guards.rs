@@ -55,32 +55,32 @@ pub const GUARDS: [Guard; 33] = [
     guard!("check of a block",
         "src/cache/blame.rs": "sums && (ticket.number" => "sums || (ticket.number"),
     guard!("check of a descriptor page",
-        "src/cache/page.rs": "let right = u64_at(raw, at::CHECK) == check(region, raw);" =>
-            "let right = kind == PageKind::Descriptors || u64_at(raw, at::CHECK) == check(region, raw);"),
+        "src/cache/page.rs": "let right = page.check.get() == check(region, page);" =>
+            "let right = kind == PageKind::Descriptors || page.check.get() == check(region, page);"),
     guard!("check of a blob table page",
-        "src/cache/page.rs": "let right = u64_at(raw, at::CHECK) == check(region, raw);" =>
-            "let right = kind == PageKind::Blobs || u64_at(raw, at::CHECK) == check(region, raw);"),
+        "src/cache/page.rs": "let right = page.check.get() == check(region, page);" =>
+            "let right = kind == PageKind::Blobs || page.check.get() == check(region, page);"),
     // The decoder of the tests forgets the same.
     guard!("no sector of two writes of a page is the same",
         "src/cache/page.rs": "let [a, b, c, d, ..] = check.to_le_bytes();" => "let [a, b, c, d, ..] = (check & 0).to_le_bytes();",
         "tests/power/src/decode.rs": "check[..4].try_into().unwrap()" => "[check[0] & 0; 4]"),
     guard!("a page whose write failed is written again",
-        "src/cache/pages.rs": "frame.dirty |= !ok;" => "frame.dirty |= !ok && frame.page == NONE;"),
+        "src/cache/pages.rs": "frame.dirty |= !ok;" => "frame.dirty |= !ok && frame.number.is_none();"),
     guard!("check of a superblock",
-        "src/cache/superblock.rs": "u64_at(raw, at::CHECK) != RegionHash::new(&uuid).page_check(body)" =>
-            "body.is_empty()"),
+        "src/cache/superblock.rs": "raw.check.get() != RegionHash::new(&fields.uuid).page_check(fields.as_bytes())" =>
+            "fields.version.get() == u32::MAX"),
     // The decoder of the tests forgets the same, so that it is the reads that miss it.
     guard!("key: UUID of the region",
-        "src/cache/checksum.rs": "let mut state = u64_at(region, 0);" => "let mut state = u64_at(region, 0) & 0;",
-        "src/cache/checksum.rs": "^ u64_at(region, 8);" => "^ (u64_at(region, 8) & 0);",
+        "src/cache/checksum.rs": "let mut state = low.get();" => "let mut state = low.get() & 0;",
+        "src/cache/checksum.rs": "^ high.get();" => "^ (high.get() & 0);",
         "tests/power/src/decode.rs": "let mut state = u64_at(uuid, 0);" => "let mut state = u64_at(uuid, 0) & 0;",
         "tests/power/src/decode.rs": "^ u64_at(uuid, 8);" => "^ (u64_at(uuid, 8) & 0);"),
     guard!("key: block number",
         "src/cache/checksum.rs": "[self.key, number]" => "[self.key, number & 0]",
         "tests/power/src/decode.rs": "[hash(uuid, &key), number]" => "[hash(uuid, &key), number & 0]"),
     guard!("key: blob and its generation",
-        "src/cache/checksum.rs": "hash.of(identity).to_le_bytes().into_iter().chain(generation.to_le_bytes());" =>
-            "hash.of(&identity[..0]).to_le_bytes().into_iter().chain((generation & 0).to_le_bytes());",
+        "src/cache/checksum.rs": "identity: hash.of(identity).into(), generation: generation.into()" =>
+            "identity: hash.of(&identity[..0]).into(), generation: (generation & 0).into()",
         "src/cache/scan.rs": "entry.generation == head.blob_generation);" =>
             "entry.generation == head.blob_generation || entry.generation != 0);",
         "tests/power/src/decode.rs": "key.extend(hash(uuid, identity).to_le_bytes());" =>
@@ -97,7 +97,7 @@ pub const GUARDS: [Guard; 33] = [
         "src/cache/pages.rs": "Newest::In(copy) => copy.twin(),\n            Newest::Unknown" =>
             "Newest::In(copy) => copy,\n            Newest::Unknown"),
     guard!("O2: no descriptor page twice between two flushes",
-        "src/cache/pages.rs": "*volatile = true;" => "*volatile = false;"),
+        "src/cache/pages.rs": "state.volatile = true;" => "state.volatile = false;"),
     guard!("O2: blob table pages take turns",
         "src/cache/blobs.rs": "if state.in_b { Copy2::A } else { Copy2::B }" => "if state.in_b { Copy2::B } else { Copy2::A }"),
     guard!("O2: no blob table page twice between two flushes",
@@ -127,7 +127,7 @@ pub const GUARDS: [Guard; 33] = [
     guard!("what follows a hint is announced anew",
         "src/cache/hint.rs": "self.hydrator.disarm();" => "let _ = &self.hydrator;"),
     guard!("what a hint says is looked up in the descriptor",
-        "src/cache/scan.rs": "self.scan(storage, page, 1);\n            }\n            Ok(None)" =>
+        "src/cache/scan.rs": "self.scan_one(storage, page);\n            }\n            Ok(None)" =>
             "self.slots.admit(slot, Some((key, 0, 1)), true);\n                let _ = page;\n            }\n            Ok(None)"),
     guard!("start of the region",
         "src/cache/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
