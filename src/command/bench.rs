@@ -59,7 +59,7 @@ pub enum BenchError<E> {
     /// The output failed.
     Output(E),
     /// The file of the first read, at this path, cannot be read.
-    First(Box<str>, Error),
+    First(Box<str>, Box<Error>),
 }
 
 impl<E: fmt::Debug> fmt::Display for BenchError<E> {
@@ -183,7 +183,7 @@ pub fn run<S: Discover + Background, W: Write>(
     let read = |inode| root.open_inode(inode)?.read_at(0, &mut piece);
     root.metadata(paths.disk.as_bytes())
         .and_then(read)
-        .map_err(|error| BenchError::First((&*paths.disk).into(), error))?;
+        .map_err(|error| BenchError::First((&*paths.disk).into(), error.into()))?;
     // The mark by itself, and everything else that is said behind it: whoever listens takes the
     // time of its arrival.
     out.write_all(b"FIRSTREAD ").and_then(|()| out.flush()).map_err(BenchError::Output)?;
