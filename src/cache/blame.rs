@@ -28,8 +28,8 @@ struct Part {
 }
 
 impl Cache {
-    /// The ticket for a read of `blocks` blocks of `blob` from block `number` on, which lie side by
-    /// side in the region from `block` of `slot` on. `None` unless all of them are there.
+    /// Returns the ticket for a read of `blocks` blocks of `blob` from block `number` on, which lie
+    /// side by side in the region from `block` of `slot` on. `None` unless all of them are there.
     pub(super) fn issue(
         &self,
         blob: BlobIndex,
@@ -42,7 +42,7 @@ impl Cache {
         Some(Ticket { expected: self.expected(&ticket)?, ..ticket })
     }
 
-    /// The blocks of a ticket, slot by slot.
+    /// Returns the blocks of a ticket, slot by slot.
     fn parts(&self, ticket: &Ticket) -> impl Iterator<Item = Part> + use<> {
         let all = self.geometry.slot_size.blocks();
         let Ticket { mut slot, mut block, mut number, blocks: mut left, .. } = *ticket;
@@ -57,8 +57,8 @@ impl Cache {
         })
     }
 
-    /// What the descriptors of these blocks say now; `None` if one of them is not there any more, or
-    /// its page is not in memory.
+    /// Returns what the descriptors of these blocks say now; `None` if one of them is not there any
+    /// more, or its page is not in memory.
     fn expected(&self, ticket: &Ticket) -> Option<Expected> {
         let size = self.geometry.slot_size;
         let mut expected = Expected { sums: 0, generations: 0 };
@@ -79,7 +79,7 @@ impl Cache {
         Some(expected)
     }
 
-    /// Whether `data` is what the ticket was issued for.
+    /// Returns whether `data` is what the ticket was issued for.
     pub(super) fn is_right(&self, ticket: &Ticket, data: &[u8]) -> bool {
         let Some(entry) = self.blobs.get(ticket.blob) else { return false };
         let blocks = data.chunks(BLOCK_BYTES);
@@ -88,8 +88,8 @@ impl Cache {
         sums && (ticket.number..).zip(blocks).map(sum).fold(0, fold_in) == ticket.expected.sums
     }
 
-    /// A read of these blocks brought `data`, which is not right. Gives up the slots whose bytes
-    /// differ from their checks.
+    /// Notes that a read of these blocks brought `data`, which is not right. Gives up the slots
+    /// whose bytes differ from their checks.
     pub(super) fn blame(&mut self, ticket: &Ticket, data: &[u8]) {
         let key = self.blobs.get(ticket.blob).map(|entry| entry.key);
         let unchanged = self.expected(ticket) == Some(ticket.expected);
@@ -115,7 +115,7 @@ impl Cache {
         }
     }
 
-    /// A block of a slot is wrong.
+    /// Notes that a block of a slot is wrong.
     fn find_wrong(&mut self, slot: u32, (blob, number): (BlobIndex, u64)) {
         raise(&mut self.stats.check_failures, 1);
         trace::warn!("region: slot {}: block {} of its blob failed its check", slot, number);
@@ -129,7 +129,7 @@ impl Cache {
         self.give_up(slot);
     }
 
-    /// A read of these blocks failed.
+    /// Notes that a read of these blocks failed.
     pub(super) fn unread(&mut self, ticket: &Ticket) {
         self.stats.region_fault();
         trace::warn!("region: slot {} could not be read", ticket.slot);

@@ -136,12 +136,12 @@ impl BlobTable {
         self.pages[usize::from(blob.0) / BlobPage::ENTRIES].dirty = true;
     }
 
-    /// The entry of `blob`, if it names one.
+    /// Returns the entry of `blob`, if it names one.
     pub fn get(&self, blob: BlobIndex) -> Option<&BlobEntry> {
         self.entries.get(usize::from(blob.0)).filter(|entry| entry.used)
     }
 
-    /// All used entries.
+    /// Returns all used entries.
     pub fn iter(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> + Clone {
         (0u16..).map(BlobIndex).zip(&*self.entries).filter(|(_, entry)| entry.used)
     }
@@ -160,7 +160,7 @@ impl BlobTable {
         }
     }
 
-    /// An entry to give up: of a blob that this mount does not read, best of one for which
+    /// Returns an entry to give up: of a blob that this mount does not read, best of one for which
     /// `is_empty` says that no slot holds any of it.
     pub fn spare(&self, is_empty: impl Fn(BlobIndex) -> bool) -> Option<BlobIndex> {
         let mut spare = self.iter().filter(|(_, entry)| !entry.attached).map(|(index, _)| index);
@@ -168,7 +168,7 @@ impl BlobTable {
         spare.find(|index| is_empty(*index)).or(first)
     }
 
-    /// Whether this mount reads a blob.
+    /// Returns whether this mount reads a blob.
     pub fn is_attached(&self, blob: BlobIndex) -> bool {
         self.get(blob).is_some_and(|entry| entry.attached)
     }
@@ -209,7 +209,7 @@ impl BlobTable {
         Some((number, Geometry::blob_page_at(target, number)))
     }
 
-    /// The write of page `number` ended.
+    /// Notes that the write of page `number` ended.
     pub fn written(&mut self, number: u32, ok: bool) {
         let state = self.page_mut(number);
         state.in_flight = false;
@@ -224,19 +224,19 @@ impl BlobTable {
         }
     }
 
-    /// Every write that had ended is durable.
+    /// Notes that every write that had ended is durable.
     pub fn flushed(&mut self) {
         for page in &mut self.pages {
             page.volatile = false;
         }
     }
 
-    /// Whether a page is being written, or may be before the next flush.
+    /// Returns whether a page is being written, or may be before the next flush.
     pub fn busy(&self) -> bool {
         self.pages.iter().any(|page| page.in_flight || page.writable())
     }
 
-    /// Whether a page waits to be written or is being written.
+    /// Returns whether a page waits to be written or is being written.
     pub fn unsettled(&self) -> bool {
         self.pages.iter().any(|page| page.dirty || page.in_flight)
     }

@@ -21,12 +21,12 @@ const BEFORE_END: [Signature; 4] = [
     (65_536, &[0xfc, 0x4e, 0x2b, 0xa9], "an md RAID member"),
 ];
 
-/// What the first bytes of an area say it is.
+/// Returns what the first bytes of an area say it is.
 pub fn name(head: &[u8]) -> Option<&'static str> {
     signature::find(head, 0).map(|(_, found)| found.name)
 }
 
-/// What the last bytes of an area of `bytes` say it is.
+/// Returns what the last bytes of an area of `bytes` say it is.
 pub fn name_at_end(tail: &[u8], bytes: u64) -> Option<&'static str> {
     // md 0.90 counts from the last whole 64 KiB of its device.
     let over = num::index(num::low32(bytes & 0xffff));

@@ -46,7 +46,7 @@ pub enum SlotSize {
 }
 
 impl SlotSize {
-    /// The slot size with this binary logarithm.
+    /// Returns the slot size with this binary logarithm.
     pub fn from_shift(shift: u8) -> Option<Self> {
         match shift {
             16 => Some(Self::K64),
@@ -56,7 +56,7 @@ impl SlotSize {
         }
     }
 
-    /// Binary logarithm of the size in bytes.
+    /// Returns the binary logarithm of the size in bytes.
     pub const fn shift(self) -> u8 {
         match self {
             Self::K64 => 16,
@@ -65,7 +65,7 @@ impl SlotSize {
         }
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub const fn bytes(self) -> u64 {
         match self {
             Self::K64 => 0x1_0000,
@@ -74,7 +74,7 @@ impl SlotSize {
         }
     }
 
-    /// Blocks of 4 KiB in a slot.
+    /// Returns the number of blocks of 4 KiB in a slot.
     pub const fn blocks(self) -> usize {
         match self {
             Self::K64 => 16,
@@ -92,7 +92,7 @@ impl SlotSize {
         }
     }
 
-    /// Bytes of a descriptor's bitmap: one bit a block, in whole 64-bit words.
+    /// Returns how many bytes a descriptor's bitmap has: one bit a block, in whole 64-bit words.
     pub const fn bitmap_bytes(self) -> usize {
         match self {
             Self::K64 | Self::K256 => 8,
@@ -100,25 +100,25 @@ impl SlotSize {
         }
     }
 
-    /// Bits of a descriptor's bitmap, of which those after the last block are not used.
+    /// Returns how many bits a descriptor's bitmap has, of which those after the last block are not used.
     #[expect(clippy::arithmetic_side_effects, reason = "the largest has 256")]
     pub(super) const fn bitmap_bits(self) -> usize {
         self.bitmap_bytes() * 8
     }
 
-    /// Bytes of one descriptor.
+    /// Returns how many bytes one descriptor has.
     #[expect(clippy::arithmetic_side_effects, reason = "the largest has 2104")]
     pub const fn descriptor_bytes(self) -> usize {
         size_of::<DescriptorHead>() + self.bitmap_bytes() + self.blocks() * size_of::<u64>()
     }
 
-    /// Bytes of all descriptors of a page.
+    /// Returns how many bytes all descriptors of a page have.
     #[expect(clippy::arithmetic_side_effects, reason = "less than a page, as `format` asserts")]
     pub(super) const fn descriptors_bytes(self) -> usize {
         self.descriptor_bytes() * num::index(self.descriptors_per_page())
     }
 
-    /// The bytes of descriptor `index` in the body of its page.
+    /// Returns where the bytes of descriptor `index` lie in the body of its page.
     #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
     pub(super) const fn descriptor(self, index: u32) -> Range<usize> {
         assert!(index < self.descriptors_per_page(), "a page has fewer descriptors");
@@ -149,7 +149,7 @@ impl Copy2 {
     /// Both, in order.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
-    /// The other one.
+    /// Returns the other one.
     pub fn twin(self) -> Self {
         match self {
             Self::A => Self::B,

@@ -304,7 +304,8 @@ mod tests {
     use super::*;
     use crate::cache::slots::SlotTable;
 
-    /// The most entries that a page gets when each slot of a table holds one of these windows.
+    /// Returns the most entries that a page gets when each slot of a table holds one of these
+    /// windows.
     fn fullest(slots: u32, window: impl Fn(u32) -> SlotKey) -> usize {
         let table: SlotTable = SlotTable::new(slots);
         let count = slots.next_power_of_two() / HINT_BUCKETS;

@@ -325,7 +325,7 @@ impl Pages {
         Some((number, geometry.page_at(target, number)))
     }
 
-    /// The write of page `number` ended.
+    /// Notes that the write of page `number` ended.
     pub fn written(&mut self, number: u32, ok: bool) {
         if let Some(frame) = self.frame_mut(number) {
             frame.in_flight = false;

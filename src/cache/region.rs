@@ -130,47 +130,47 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// What the region did so far.
+    /// Returns what the region did so far.
     pub fn stats(&self) -> CacheStats {
         self.stats
     }
 
-    /// How far the region is used.
+    /// Returns how far the region is used.
     pub fn mode(&self) -> Mode {
         self.mode
     }
 
-    /// The superblock as last read or written.
+    /// Returns the superblock as last read or written.
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
     }
 
-    /// Number of slots in a state.
+    /// Returns the number of slots in a state.
     pub fn slots(&self, state: SlotState) -> u32 {
         self.slots.count(state)
     }
 
-    /// The blobs that the region knows.
+    /// Returns the blobs that the region knows.
     pub fn blobs(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> {
         self.blobs.iter()
     }
 
-    /// Whether hydration is about to run out of buffers or of room in its tables, so that what
-    /// is read next may not be kept: a reader that has time lets the region catch up.
+    /// Returns whether hydration is about to run out of buffers or of room in its tables, so that
+    /// what is read next may not be kept: a reader that has time lets the region catch up.
     pub fn pressed(&self) -> bool {
         self.mode == Mode::ReadWrite && self.hydrator.pressed()
     }
 
-    /// The window and the block in it of block `number` of a blob; `None` beyond what a window
-    /// number can count.
+    /// Returns the window and the block in it of block `number` of a blob; `None` beyond what a
+    /// window number can count.
     pub(super) fn window(&self, blob: BlobIndex, number: u64) -> Option<(SlotKey, usize)> {
         let blocks = self.geometry.slot_size.block_count();
         let window = u32::try_from(blocks.whole(number)).ok()?;
         Some((SlotKey { blob, window }, num::clip(blocks.offset(number), usize::MAX)))
     }
 
-    /// Where block `number` of `blob` is, and how many blocks from there on, at least one and
-    /// all in the same slot-sized window, are in the same state side by side.
+    /// Returns where block `number` of `blob` is, and how many blocks from there on, at least one
+    /// and all in the same slot-sized window, are in the same state side by side.
     #[expect(clippy::arithmetic_side_effects, reason = "a block of the window")]
     pub(super) fn find_block(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
         let all = self.geometry.slot_size.blocks();
@@ -247,7 +247,7 @@ impl Cache {
         batch.iter().all(|transfer| transfer.outcome().is_ok())
     }
 
-    /// The superblock that announces this mount.
+    /// Returns the superblock that announces this mount.
     pub(super) fn next_superblock(&self) -> Superblock {
         Superblock {
             generation: self.superblock.generation.wrapping_add(1),
@@ -256,13 +256,13 @@ impl Cache {
         }
     }
 
-    /// Bytes of `blob` that are resident.
+    /// Returns how many bytes of `blob` are resident.
     pub fn resident_bytes(&self, blob: BlobIndex) -> u64 {
         self.slots.residents(blob) << 12
     }
 
-    /// The identity of a blob of `bytes` bytes that is wholly resident and is this one, in its
-    /// version or, where that is 0, in any; of several, that of the entry that was made last.
+    /// Returns the identity of a blob of `bytes` bytes that is wholly resident and is this one, in
+    /// its version or, where that is 0, in any; of several, that of the entry that was made last.
     pub fn whole(&self, identity: BlobIdentity, bytes: u64) -> Option<BlobIdentity> {
         let any = identity.version() == 0;
         let is_it = |held: BlobIdentity| match any {
@@ -289,7 +289,7 @@ impl Cache {
         }
     }
 
-    /// Slots that hold something.
+    /// Returns the number of slots that hold something.
     pub fn used_slots(&self) -> u32 {
         // What the hint says is advice.
         self.slots.count(SlotState::Live).saturating_add(self.known.unseen_live())

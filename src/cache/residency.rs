@@ -53,7 +53,7 @@ pub struct Cells {
 
 #[expect(clippy::arithmetic_side_effects, reason = "products of 64 bits in 128")]
 impl Cells {
-    /// A blob of `bytes` in at most `cells` cells, in slots of `slot_blocks` blocks.
+    /// Returns a blob of `bytes` in at most `cells` cells, in slots of `slot_blocks` blocks.
     pub fn new(bytes: u64, slot_blocks: usize, cells: u64) -> Self {
         let per_window = num::wide(slot_blocks).max(1);
         let blocks = bytes.div_ceil(4096);
@@ -61,12 +61,12 @@ impl Cells {
         Self { blocks, windows, per_window, cells: cells.clamp(1, windows) }
     }
 
-    /// How many cells there are.
+    /// Returns how many cells there are.
     pub fn count(&self) -> u64 {
         self.cells
     }
 
-    /// The windows of a cell.
+    /// Returns the windows of a cell.
     pub fn windows(&self, cell: u64) -> Range<u64> {
         let first =
             |cell: u128| num::low64((cell * u128::from(self.windows)).div_ceil(self.cells.into()));
@@ -74,7 +74,7 @@ impl Cells {
         first(cell)..first((cell + 1).min(self.cells.into()))
     }
 
-    /// The blocks that can lie in a cell.
+    /// Returns the blocks that can lie in a cell.
     pub fn blocks(&self, cell: u64) -> u64 {
         let Range { start, end } = self.windows(cell);
         let at = |window: u64| {
@@ -84,7 +84,7 @@ impl Cells {
         at(end) - at(start)
     }
 
-    /// The cell of a window; `None` behind the blob's end.
+    /// Returns the cell of a window; `None` behind the blob's end.
     pub fn of(&self, window: u64) -> Option<u64> {
         let cell = u128::from(window) * u128::from(self.cells) / u128::from(self.windows);
         (cell < self.cells.into()).then(|| num::low64(cell))
@@ -106,7 +106,7 @@ impl Cache {
         });
     }
 
-    /// Number of slots of the boot set, which are not given up.
+    /// Returns the number of slots of the boot set, which are not given up.
     pub fn pinned(&self) -> u32 {
         self.slots.pinned()
     }

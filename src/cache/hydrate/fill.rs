@@ -89,7 +89,8 @@ impl Cache {
         self.fill_write(blob, first, data, write, room)
     }
 
-    /// Where in the region a block that is not there will lie, and a fill that begins there.
+    /// Returns where in the region a block that is not there will lie, and a fill that begins
+    /// there.
     fn fill_at(&self, blob: BlobIndex, number: u64) -> Option<(u64, Fill)> {
         let (key, block) = self.window(blob, number)?;
         let slot = self.slots.find(key).or_else(|| self.slots.first(SlotState::Free))?;
@@ -128,7 +129,7 @@ impl Cache {
         (blocks > 0).then_some(blocks)
     }
 
-    /// How many blocks from `first` on need no fill, being resident or under way.
+    /// Returns how many blocks from `first` on need no fill, being resident or under way.
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     fn known_blocks(&self, blob: BlobIndex, first: u64, blocks: usize) -> usize {
         let mut known: usize = 0;
@@ -187,7 +188,7 @@ impl Cache {
         Some(())
     }
 
-    /// The head of a live slot's descriptor, with the next generation of the slot.
+    /// Returns the head of a live slot's descriptor, with the next generation of the slot.
     pub(super) fn head_of(&self, slot: u32) -> Option<descriptor::Head> {
         let key = self.slots.key(slot)?;
         let (page, index) = self.geometry.place(slot);

@@ -80,16 +80,16 @@ impl Cache {
         durable
     }
 
-    /// Whether a mount that does not write has nothing that could be lost: it never wrote, and no
-    /// flush failed it, or all is to be forgotten.
+    /// Returns whether a mount that does not write has nothing that could be lost: it never wrote,
+    /// and no flush failed it, or all is to be forgotten.
     fn lacks_nothing(&self) -> bool {
         let hydrator = &self.hydrator;
         let untouched = hydrator.armed == Armed::No && !hydrator.flush_failed;
         hydrator.is_empty() && (untouched || self.condemned == Condemned::Done)
     }
 
-    /// Whether what a mount that does not write has found may be volatile, and a flush can change
-    /// that: another guest may have written it and been killed.
+    /// Returns whether what a mount that does not write has found may be volatile, and a flush can
+    /// change that: another guest may have written it and been killed.
     fn may_flush<S: Background>(&self, storage: &S) -> bool {
         let writable = storage.info(self.device).is_some_and(|info| !info.read_only);
         matches!(self.mode, Mode::ReadOnly(_)) && self.condemned != Condemned::Done && writable
@@ -106,9 +106,9 @@ impl Cache {
         self.settled()
     }
 
-    /// The pages of the last group are written; this makes them durable too, and what a guest
-    /// that was killed left volatile, even if this mount wrote nothing. It frees what is
-    /// entombed when it is submitted, so no group is closed meanwhile.
+    /// Makes the pages of the last group durable, which are written, and what a guest that was
+    /// killed left volatile, even if this mount wrote nothing. It frees what is entombed when it is
+    /// submitted, so no group is closed meanwhile.
     fn seal<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
         let mode = self.mode;
         self.hydrator.seal = Seal::Flushing;
@@ -175,8 +175,8 @@ impl Cache {
             || (work && (hydrator.hurry || old))
     }
 
-    /// Free slots below which slots are given up: 5 % of all, at least two if there are that
-    /// many.
+    /// Returns the number of free slots below which slots are given up: 5 % of all, at least two if
+    /// there are that many.
     pub(in crate::cache) fn low_water(&self) -> u32 {
         self.slots.marks().cull
     }
@@ -233,7 +233,7 @@ impl Cache {
         }
     }
 
-    /// The slots of a fill, and the pages that keep its checksums, are held for it no longer.
+    /// Lets go of the slots of a fill, and of the pages that keep its checksums.
     fn release(&mut self, fill: &Fill) {
         for (slot, _) in fill.parts(self.hydrator.slot_blocks) {
             let (page, _) = self.geometry.place(slot);
@@ -243,8 +243,8 @@ impl Cache {
         }
     }
 
-    /// The flush of the closed group ended: its bits may enter their pages, and the tombstones
-    /// of the group before are durable.
+    /// Notes that the flush of the closed group ended: its bits may enter their pages, and the
+    /// tombstones of the group before are durable.
     pub(super) fn commit(&mut self, flushed: bool) {
         if flushed {
             self.slots.move_all(SlotState::Entombed, SlotState::Free);

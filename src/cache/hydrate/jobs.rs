@@ -40,7 +40,8 @@ impl Cache {
         }
     }
 
-    /// Whether there is still something to announce: what came between may have ended writing.
+    /// Returns whether there is still something to announce: what came between may have ended
+    /// writing.
     fn may_announce(&self) -> bool {
         self.mode == Mode::ReadWrite || self.condemned == Condemned::Wanted
     }
@@ -78,8 +79,8 @@ impl Cache {
         }
     }
 
-    /// An announcement ended. One that failed condemns nothing: the next mount finds the same and
-    /// tries again.
+    /// Notes that an announcement ended. One that failed condemns nothing: the next mount finds the
+    /// same and tries again.
     fn announced(&mut self, ok: bool) {
         self.hydrator.armed = if ok { Armed::Yes } else { Armed::No };
         if ok {

@@ -39,7 +39,7 @@ pub(super) struct Mark {
 }
 
 impl Mark {
-    /// No mark was written.
+    /// Returns a mark that was not written.
     pub fn new() -> Self {
         Self { stands: Stands::Nothing, number: 0, looking: false, group: 0 }
     }
@@ -50,7 +50,7 @@ impl Mark {
         self.number = self.number.rotate_left(1) ^ sealed.check.get();
     }
 
-    /// Whether another machine wrote a mark with this nonce and number.
+    /// Returns whether another machine wrote a mark with this nonce and number.
     fn is_foreign(&self, own_nonce: u64, nonce: u64, number: u64) -> bool {
         match self.stands {
             Stands::Nothing => nonce == own_nonce,
@@ -88,7 +88,7 @@ impl Cache {
         true
     }
 
-    /// The write of the mark ended.
+    /// Notes that the write of the mark ended.
     pub(super) fn mark_written(&mut self, ok: bool) {
         let mark = &mut self.hydrator.mark;
         mark.stands = match mark.stands {

@@ -187,7 +187,8 @@ impl Hydrator {
         (u64::from(slot) << self.slot_blocks.bits()) + num::wide(block)
     }
 
-    /// Blocks of `slot` whose data is written but not committed, and those still being written.
+    /// Returns the blocks of `slot` whose data is written but not committed, and those still being
+    /// written.
     #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     pub(super) fn under_way(&self, slot: u32) -> (BlockSet, BlockSet) {
         let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
@@ -202,8 +203,8 @@ impl Hydrator {
         (written, writing)
     }
 
-    /// The bytes of block `block` of `slot` up to the end of its fill, or of the slot, while they
-    /// are being written.
+    /// Returns the bytes of block `block` of `slot` up to the end of its fill, or of the slot,
+    /// while they are being written.
     pub(super) fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
         let number = self.number(slot, block);
         let (fill, bytes) = self.stages.holding(number)?;
@@ -214,7 +215,7 @@ impl Hydrator {
         bytes.get(offset(number)?..offset(end)?)
     }
 
-    /// Fills under way, and fills that there is room for.
+    /// Returns the number of fills under way, and of those that there is room for.
     #[expect(clippy::arithmetic_side_effects, reason = "both have room for so few")]
     fn filled(&self) -> (usize, usize) {
         (self.fills.len() + self.stages.busy(), self.fills_max)
@@ -227,41 +228,41 @@ impl Hydrator {
         }
     }
 
-    /// Whether more than half of the buffers or of the places for writes are in use, or nearly all
-    /// of those for fills, half of which may wait for a flush.
+    /// Returns whether more than half of the buffers or of the places for writes are in use, or
+    /// nearly all of those for fills, half of which may wait for a flush.
     #[expect(clippy::arithmetic_side_effects, reason = "an eighth of it")]
     pub(super) fn pressed(&self) -> bool {
         let (fills, room) = self.filled();
         self.stages.pressed() || fills >= room - room / 8
     }
 
-    /// Whether so many fills are under way that their group is to be closed.
+    /// Returns whether so many fills are under way that their group is to be closed.
     fn is_full(&self) -> bool {
         let (fills, room) = self.filled();
         fills >= room / 2
     }
 
-    /// Whether no fill is under way.
+    /// Returns whether no fill is under way.
     pub(super) fn is_empty(&self) -> bool {
         self.filled().0 == 0
     }
 
-    /// How far this mount has announced itself.
+    /// Returns how far this mount has announced itself.
     pub(super) fn armed(&self) -> Armed {
         self.armed
     }
 
-    /// What is written from now on is announced anew.
+    /// Lets what is written from now on be announced anew.
     pub(super) fn disarm(&mut self) {
         self.armed = Armed::No;
     }
 
-    /// Whether nothing was offered and nothing is under way.
+    /// Returns whether nothing was offered and nothing is under way.
     fn at_rest(&self) -> bool {
         self.idle() && !self.hurry && !self.starved
     }
 
-    /// Whether nothing is under way.
+    /// Returns whether nothing is under way.
     pub(super) fn idle(&self) -> bool {
         self.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
     }

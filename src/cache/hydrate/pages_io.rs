@@ -113,7 +113,7 @@ impl Cache {
         }
     }
 
-    /// A page write ended, or was not taken (`None`).
+    /// Notes that a page write ended, or was not taken (`None`).
     pub(super) fn page_written(&mut self, write: PageJob, result: Option<Result<(), IoErrorKind>>) {
         let ok = result == Some(Ok(()));
         match write {
@@ -161,8 +161,8 @@ impl Cache {
         }
     }
 
-    /// The newest copy of a page cannot be read any more. What it described is not known in this
-    /// mount, would be kept twice, and one of the two given up by the next.
+    /// Notes that the newest copy of a page cannot be read any more. What it described is not known
+    /// in this mount, would be kept twice, and one of the two given up by the next.
     pub(super) fn lose_page(&mut self, page: u32) {
         self.stats.region_fault();
         self.pages.lose(page);

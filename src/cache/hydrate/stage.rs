@@ -108,7 +108,7 @@ impl Stages {
         self.buffers.iter().enumerate().take(self.own)
     }
 
-    /// Whether more than half of the buffers, or of the places for writes, are in use.
+    /// Returns whether more than half of the buffers, or of the places for writes, are in use.
     pub fn pressed(&self) -> bool {
         self.free() < self.own.div_ceil(2) || self.busy() > self.writes.len() / 2
     }
@@ -117,12 +117,12 @@ impl Stages {
         self.own().filter(|(_, stage)| stage.is_empty()).count()
     }
 
-    /// Whether any write is due.
+    /// Returns whether any write is due.
     pub fn any_due(&self) -> bool {
         self.due != Count::ZERO
     }
 
-    /// Every write is due.
+    /// Makes every write due.
     pub fn all_due(&mut self) {
         self.make_due(|_| true);
     }
@@ -136,17 +136,17 @@ impl Stages {
         }
     }
 
-    /// Bytes of a buffer.
+    /// Returns the bytes of a buffer.
     pub fn bytes(&self, buffer: usize) -> Option<&[u8]> {
         self.buffers.get(buffer)?.whole.as_deref()
     }
 
-    /// What is not written yet.
+    /// Returns what is not written yet.
     pub fn fills(&self) -> impl Iterator<Item = &Fill> {
         self.writes.iter().flatten().map(|write| &write.fill)
     }
 
-    /// The fill that holds a block, counted through all slots, and all its bytes.
+    /// Returns the fill that holds a block, counted through all slots, and all its bytes.
     pub fn holding(&self, number: u64) -> Option<(&Fill, &[u8])> {
         let holds = |write: &&DataWrite| write.fill.first <= number && number < write.fill.end();
         let write = self.writes.iter().flatten().find(holds)?;
@@ -154,22 +154,22 @@ impl Stages {
         Some((&write.fill, bytes))
     }
 
-    /// Number of writes that are not over.
+    /// Returns the number of writes that are not over.
     pub fn busy(&self) -> usize {
         num::index(self.busy.get())
     }
 
-    /// Number of places for writes.
+    /// Returns the number of places for writes.
     pub fn len(&self) -> usize {
         self.writes.len()
     }
 
-    /// A write.
+    /// Returns a write.
     pub fn get(&self, index: usize) -> Option<&DataWrite> {
         self.writes.get(index)?.as_ref()
     }
 
-    /// A write that block by block can be added to, of what lies at `at` in the region: one that
+    /// Returns a write that blocks can be added to, of what lies at `at` in the region: one that
     /// waits and ends there, or a new one. While three quarters of the buffers are free a new one
     /// gets a buffer of its own, in which it can grow; else it goes behind others.
     #[expect(clippy::arithmetic_side_effects, reason = "a quarter of them")]
@@ -235,7 +235,7 @@ impl Stages {
         self.begin(index, DataWrite { buffer, offset, fill, at, due: true, started: false })
     }
 
-    /// Whether a buffer is a reader's.
+    /// Returns whether a buffer is a reader's.
     pub fn is_adopted(&self, buffer: usize) -> bool {
         buffer >= self.own
     }
@@ -251,7 +251,7 @@ impl Stages {
         }
     }
 
-    /// The part of a write's buffer that it can grow into.
+    /// Returns the part of a write's buffer that it can grow into.
     pub fn room(&mut self, index: usize) -> Option<&mut [u8]> {
         let write = self.writes.get(index)?.as_ref()?;
         let stage = self.buffers.get_mut(write.buffer)?;
@@ -259,7 +259,7 @@ impl Stages {
         stage.whole.as_mut()?.get_mut()?.get_mut(stage.used..)
     }
 
-    /// A write grows by blocks that were put into its room, or lie in an adopted buffer.
+    /// Lets a write grow by blocks that were put into its room, or lie in an adopted buffer.
     #[expect(clippy::arithmetic_side_effects, reason = "they lie in the buffer")]
     pub fn grow(&mut self, index: usize, blocks: usize) {
         if let Some(Some(write)) = self.writes.get_mut(index) {
@@ -274,18 +274,18 @@ impl Stages {
         }
     }
 
-    /// The bytes of a write that waits, for the device; [`Stages::started`] tells that it took
-    /// them.
+    /// Returns the bytes of a write that waits, for the device; [`Stages::started`] tells that it
+    /// took them.
     pub fn slice(&self, write: &DataWrite) -> Option<Buffer> {
         self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..write.buffer_end())
     }
 
-    /// Whether a write has to wait for others to end before it could grow, and need not.
+    /// Returns whether a write has to wait for others to end before it could grow, and need not.
     pub fn is_stuck(&self, write: &DataWrite) -> bool {
         self.buffers.get(write.buffer).is_some_and(|stage| stage.started != Count::ZERO)
     }
 
-    /// A write is under way.
+    /// Notes that a write is under way.
     pub fn started(&mut self, index: usize) {
         if let Some(Some(write)) = self.writes.get_mut(index) {
             write.started = true;
@@ -298,7 +298,7 @@ impl Stages {
         }
     }
 
-    /// A write is over, or was not needed; what it carried.
+    /// Ends a write that is over, or was not needed, and returns what it carried.
     pub fn close(&mut self, index: usize) -> Option<Fill> {
         let write = self.writes.get_mut(index).and_then(Option::take)?;
         self.busy.lower();

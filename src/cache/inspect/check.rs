@@ -223,8 +223,8 @@ impl Region {
         }
     }
 
-    /// A copy that is not valid is a fault if this format has written it: then its twin is there,
-    /// and of a later generation than the first, which goes to one copy alone.
+    /// Tells a copy that is not valid if this format has written it: then its twin is there, and of
+    /// a later generation than the first, which goes to one copy alone.
     fn check_page(
         &self,
         kind: PageKind,

@@ -85,7 +85,7 @@ pub struct PageState {
 }
 
 impl PageState {
-    /// The copy that counts and its generation; `None` if the page is empty or unknown.
+    /// Returns the copy that counts and its generation; `None` if the page is empty or unknown.
     pub fn counts(&self) -> Option<(Copy2, u64)> {
         match self.copies {
             [CopyState::Valid(a), CopyState::Valid(b)] if page::is_later(b, a) => {
@@ -97,8 +97,8 @@ impl PageState {
         }
     }
 
-    /// Whether neither copy is valid and one could not be read, so that what the page says is
-    /// not known.
+    /// Returns whether neither copy is valid and one could not be read, so that what the page says
+    /// is not known.
     pub fn is_unknown(&self) -> bool {
         let unread = |copy: &CopyState| matches!(copy, CopyState::Unread(_));
         self.counts().is_none() && self.copies.iter().any(unread)
@@ -151,7 +151,7 @@ pub struct Blob {
 }
 
 impl Blob {
-    /// Bytes of it that are resident, of which none lies behind its end.
+    /// Returns how many bytes of the blob are resident; none of them lies after its end.
     pub fn resident_bytes(&self) -> u64 {
         (self.resident_blocks << 12).min(self.entry.bytes)
     }
@@ -287,7 +287,7 @@ impl Region {
         Ok(region)
     }
 
-    /// A page of the hint, if it counts.
+    /// Returns a page of the hint, if it counts.
     fn hint_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Box<Page>> {
         let at = self.superblock.geometry.hint_at(number);
         let mut page = read_page(storage, &self.area, at).ok()?;
@@ -376,7 +376,7 @@ impl Region {
         }
     }
 
-    /// Both copies of a page as they are now, open where they are valid, and what they are.
+    /// Returns both copies of a page as they are now, open where they are valid, and what they are.
     fn page_of<S: Storage>(
         &self,
         storage: &mut S,
@@ -406,30 +406,29 @@ impl Region {
         }
     }
 
-    /// Where on the disk a copy of page `number` of the blob table lies, in bytes.
+    /// Returns where on the disk a copy of page `number` of the blob table lies, in bytes.
     pub fn blob_page_on_disk(&self, copy: Copy2, number: u32) -> u64 {
         self.area.byte(self.page_at(PageKind::Blobs, copy, number))
     }
 
-    /// Where on the disk a copy of descriptor page `number` lies, in bytes.
+    /// Returns where on the disk a copy of descriptor page `number` lies, in bytes.
     pub fn page_on_disk(&self, copy: Copy2, number: u32) -> u64 {
         self.area.byte(self.page_at(PageKind::Descriptors, copy, number))
     }
 
-    /// The bytes of page `number` of the blob table that count; `None` if none do.
+    /// Returns the bytes of page `number` of the blob table that count; `None` if none do.
     pub fn blob_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
         let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
         newest(&state, &copies).map(|page| page.as_bytes().to_vec())
     }
 
-    /// The bytes of descriptor page `number` that count; `None` if none do.
+    /// Returns the bytes of descriptor page `number` that count; `None` if none do.
     pub fn page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
         let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
         newest(&state, &copies).map(|page| page.as_bytes().to_vec())
     }
 
-    /// Blocks of the blob's bytes `window` x slot size and on that are resident, for each window
-    /// of the blob that a slot holds.
+    /// Returns the windows of a blob that slots hold, and how many blocks of each are resident.
     pub fn windows(&self, blob: BlobIndex) -> impl Iterator<Item = (u64, u32)> {
         let own = move |slot: &&Slot| slot.holds == Holds::Window && slot.head.blob == blob.0;
         self.slots.iter().filter(own).map(|slot| (slot.head.window, slot.resident_blocks))

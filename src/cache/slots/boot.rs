@@ -56,7 +56,7 @@ impl<P: Policy> SlotTable<P> {
         }
     }
 
-    /// The start of this boot is over: what only earlier ones read is kept no longer than others.
+    /// Ends the start of this boot: what only earlier ones read is kept no longer than others.
     fn unpin_unread(&mut self) {
         for slot in self.slots.iter_mut().filter(|slot| slot.boot == Boot::Before) {
             slot.boot = Boot::No;
@@ -119,7 +119,7 @@ mod tests {
         false
     }
 
-    /// The table after a boot, from what its descriptors would say.
+    /// Returns the table after a boot, from what its descriptors would say.
     fn rebooted(table: &SlotTable) -> SlotTable {
         let mut next: SlotTable = SlotTable::new(table.len());
         for slot in 0..table.len() {
