@@ -8,6 +8,7 @@ use rootlet::command::config::{
     CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, quote,
     words,
 };
+use rootlet::storage::Version;
 
 fn disk(serial: &str) -> SourceName {
     SourceName::Disk(serial.into())
@@ -33,7 +34,7 @@ fn whole_line_is_understood() {
             (12, file(Some("fs0"), "dir/b.bin")),
             (3, disk("three")),
         ],
-        versions: vec![(disk("root"), 0x1f), (disk("four"), 10)],
+        versions: vec![(disk("root"), Version::Said(0x1f)), (disk("four"), Version::Said(10))],
         cache: Some(CacheName {
             serial: "disk9".into(),
             part: Part::Sectors(Sectors { first: 2048, count: 1 << 20 }),
@@ -83,9 +84,16 @@ fn version_stands_beside_any_source() {
     let etag = one("image=i,version=etag");
     assert_eq!(config.versions, [(file(Some("t"), "a/b"), etag), (disk("d"), etag)]);
     assert_ne!(one("image=i,version=a"), one("image=i,version=b"));
-    assert_eq!(one("image=i,version=0x00ff"), 255);
-    assert_eq!(one("image=i,version=0xFFFFFFFFFFFFFFFF"), u64::MAX);
-    assert_ne!(one("image=i,version=255"), 255, "a text as any other");
+    assert_eq!(one("image=i,version=0x00ff"), Version::Said(255));
+    assert_eq!(one("image=i,version=0xFFFFFFFFFFFFFFFF"), Version::Said(u64::MAX));
+    assert!(
+        matches!(one("image=i,version=255"), Version::Said(n) if n != 255),
+        "a text as any other"
+    );
+    // Which file a source is, as the host tool says it; another text is part of the name.
+    assert_eq!(versions("disk=i,file=0xff"), [(disk("i"), Version::File(255))]);
+    let config = Config::parse("image=i,file=x").unwrap();
+    assert_eq!((config.image, config.versions), (Some(disk("i,file=x")), vec![]));
     // Only the last one is a version.
     let config = Config::parse("image=i,version=1,version=2").unwrap();
     assert_eq!(config.image, Some(disk("i,version=1")));

@@ -7,7 +7,7 @@
 use super::bind_error::{BindError, ENOENT, Name, Own};
 use super::image::Image;
 use super::served::{Found, Served};
-use super::source::{SourceName, SourcePart, Sources};
+use super::source::{SourceKey, SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
 use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
 use crate::units::ByteRange;
@@ -27,7 +27,8 @@ impl Image {
     /// serial, else to a shared file called by its tag, else to its part of the primary device
     /// if that holds the slot's place in the unified address space.
     ///
-    /// One source serves one slot. It serves several where they have one tag and length and it is
+    /// One source serves one slot, and two devices that are known to be one file
+    /// ([`crate::storage::Version::File`]) are one source. It serves several where they have one tag and length and it is
     /// known to be their blob: because `configured` names it for one of them, and for each other
     /// one or by the whole tag; or because the tag is a SHA-256 and a shared file has it for a name.
     ///
@@ -70,7 +71,7 @@ impl Image {
         let version = version_of(storage, self.device);
         let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
         keep(&mut sources, part);
-        let mut served = Served::new(self.device);
+        let mut served = Served::new(SourceKey::of(storage, self.device));
         for (number, slot) in self.devices.iter() {
             let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
             let mut own = None;
@@ -104,7 +105,8 @@ impl Image {
         candidate: Candidate<'_>,
     ) -> Result<SourcePart, BindError> {
         let Candidate { device, name, found } = candidate;
-        if let Err(other) = served.claim(&self.devices, device, number, found) {
+        let source = SourceKey::of(storage, device);
+        if let Err(other) = served.claim(&self.devices, source, number, found) {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
         let need = slot.bytes().len();
@@ -138,9 +140,14 @@ impl Image {
         let file = SourceName::File { mount_tag: None, name: tag };
         for (name, found) in [(SourceName::Disk(tag), by_serial), (file, by_name)] {
             match name.find(storage) {
-                Ok(device) if device == self.device => *own = Some(Own::Image),
-                Ok(device) if Some(device) == region => *own = Some(Own::Region),
-                Ok(device) => return Ok(Some(Candidate { device, name, found })),
+                Ok(device) => {
+                    let is = |own| SourceKey::of(storage, own) == SourceKey::of(storage, device);
+                    match region {
+                        _ if is(self.device) => *own = Some(Own::Image),
+                        Some(region) if is(region) => *own = Some(Own::Region),
+                        _ => return Ok(Some(Candidate { device, name, found })),
+                    }
+                }
                 Err(BindError::Source {
                     cause: DiscoverError::NotFound | DiscoverError::Share(ENOENT),
                     ..
@@ -225,7 +232,7 @@ pub(crate) fn fit<S: Storage>(
 }
 
 fn version_of<D: Discover>(storage: &D, device: DeviceId) -> u64 {
-    storage.info(device).map_or(0, |info| info.version)
+    storage.info(device).map_or(0, |info| info.version.number())
 }
 
 fn at_slot(error: BindError, slot: u16) -> BindError {

@@ -14,4 +14,6 @@ pub(crate) use bind::fit;
 pub use bind_error::{BindError, Name, Own};
 pub use identity::{DOMAIN_BYTES_MAX, Described, Domain, Identities, describe, identity};
 pub use image::{Image, foreign};
+#[cfg(feature = "command")]
+pub(crate) use source::SourceKey;
 pub use source::{SOURCES_MAX, SourceName, SourcePart, Sources};

@@ -1,17 +1,17 @@
-//! Which slot a device is the source of.
+//! Which slot a source serves.
 //!
-//! Always: a device serves one slot, or slots of one tag and length for each of which it is known
-//! to be the blob; the image's own device serves the image alone.
+//! Always: a source serves one slot, or slots of one tag and length for each of which it is known
+//! to be the blob; the image's own source serves the image alone.
 
 #[cfg(not(feature = "alloc"))]
 use super::source::SOURCES_MAX;
+use super::source::SourceKey;
 use crate::erofs::Devices;
-use crate::storage::DeviceId;
 
 #[cfg(feature = "alloc")]
-type Uses = alloc::vec::Vec<(DeviceId, Use)>;
+type Uses = alloc::vec::Vec<(SourceKey, Use)>;
 #[cfg(not(feature = "alloc"))]
-type Uses = heapless::Vec<(DeviceId, Use), SOURCES_MAX>;
+type Uses = heapless::Vec<(SourceKey, Use), SOURCES_MAX>;
 
 /// How a device was found for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,39 +41,39 @@ impl Found {
     }
 }
 
-/// The first use of a device.
+/// The first use of a source.
 #[derive(Clone, Copy)]
 struct Use {
     slot: u16,
     found: Found,
 }
 
-/// The devices that serve a slot, in their order.
+/// The sources that serve a slot, in the order of their keys.
 pub(super) struct Served(Uses);
 
 impl Served {
-    /// Only the image is served, by its own device.
-    pub(super) fn new(image: DeviceId) -> Self {
+    /// Only the image is served, by its own source.
+    pub(super) fn new(image: SourceKey) -> Self {
         let mut served = Self(Uses::new());
         served.insert(0, (image, Use { slot: 0, found: Found::Configured }));
         served
     }
 
-    /// Lets `device` serve `slot`, for which it was `found`.
+    /// Lets `source` serve `slot`, for which it was `found`.
     ///
     /// # Errors
-    /// The slot that `device` serves already and that is not known to be the same blob.
+    /// The slot that `source` serves already and that is not known to be the same blob.
     pub(super) fn claim(
         &mut self,
         devices: &Devices,
-        device: DeviceId,
+        source: SourceKey,
         slot: u16,
         found: Found,
     ) -> Result<(), u16> {
         let this = Use { slot, found };
-        let at = self.0.partition_point(|(known, _)| *known < device);
+        let at = self.0.partition_point(|(known, _)| *known < source);
         match self.0.get(at) {
-            Some((known, other)) if *known == device => {
+            Some((known, other)) if *known == source => {
                 // The image has none, and an empty tag is no name.
                 let blob = |slot| {
                     let slot = devices.slot(slot).filter(|slot| !slot.tag().is_empty())?;
@@ -87,14 +87,14 @@ impl Served {
                 }
             }
             _ => {
-                self.insert(at, (device, this));
+                self.insert(at, (source, this));
                 Ok(())
             }
         }
     }
 
     /// There is room for every slot.
-    fn insert(&mut self, at: usize, entry: (DeviceId, Use)) {
+    fn insert(&mut self, at: usize, entry: (SourceKey, Use)) {
         #[cfg(feature = "alloc")]
         self.0.insert(at, entry);
         #[cfg(not(feature = "alloc"))]

@@ -2,7 +2,7 @@
 
 use super::bind_error::{BindError, Name};
 use crate::erofs::DEVICES_MAX;
-use crate::storage::{DeviceId, Discover, SERIAL_BYTES};
+use crate::storage::{DeviceId, Discover, SERIAL_BYTES, Storage, Version};
 
 /// Slots and the primary.
 pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
@@ -50,6 +50,24 @@ impl SourceName<'_> {
             }
         }
         name
+    }
+}
+
+/// Which source a device is: equal for devices that are known to be one file, as a disk and a file
+/// of a share may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SourceKey {
+    Device(DeviceId),
+    /// By its version.
+    File(u64),
+}
+
+impl SourceKey {
+    pub(crate) fn of<S: Storage>(storage: &S, device: DeviceId) -> Self {
+        match storage.info(device).map(|info| info.version) {
+            Some(Version::File(number)) => Self::File(number),
+            _ => Self::Device(device),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use super::source::{self, mount_tag, not_empty};
 pub use super::source::{MOUNT_TAG_BYTES_MAX, SourceName};
 pub use super::words::{RawWord, RawWords, Words, quote, words};
 use crate::blob::Domain;
+use crate::storage::Version;
 
 /// The longest name of a partition in UTF-16 units (UEFI 2.10 5.3.3).
 const NAME_CHARS_MAX: usize = 36;
@@ -45,7 +46,7 @@ pub struct Config {
     /// from 1 and occur once.
     pub blobs: Vec<(u16, SourceName)>,
     /// The sources whose version is said (`version=`), in the order of the line, each once.
-    pub versions: Vec<(SourceName, u64)>,
+    pub versions: Vec<(SourceName, Version)>,
     /// Where the region is (`cache=`).
     pub cache: Option<CacheName>,
     /// The region's file and part as the task `region` of the host tool takes them, for messages.

@@ -6,10 +6,11 @@
 use super::GuestRoot;
 use super::config::{self, CacheFormat, CacheName, Config, Part};
 use crate::Error;
-use crate::blob::{BindError, Image, SourceName, Sources, identity};
+use crate::blob::{BindError, Image, SourceKey, SourceName, SourcePart, Sources, identity};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, Remedy, SlotSize};
 use crate::read::{Budget, Root};
 use crate::storage::{Background, DeviceId, Discover, DiscoverError, Retry, Storage, serial};
+use crate::units::ByteRange;
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
@@ -99,6 +100,8 @@ pub enum MountError {
     },
     /// The image or a blob cannot be used.
     Image(Error),
+    /// A version is said of a source that is not there, and so of nothing.
+    Version(BindError),
 }
 
 impl fmt::Display for MountError {
@@ -111,6 +114,10 @@ impl fmt::Display for MountError {
                 write!(f, "no image given (image=SERIAL); the disks are {disks}")
             }
             Self::Image(error) => error.fmt(f),
+            Self::Version(BindError::Source { name, cause, .. }) => {
+                write!(f, "a version is said of {name}: {cause}")
+            }
+            Self::Version(error) => error.fmt(f),
         }
     }
 }
@@ -243,10 +250,11 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
         });
         return Err(MountError::NoImage { disks });
     };
+    let mut unused = Vec::new();
     for (source, version) in &config.versions {
-        // One that cannot be had is told where it is used.
-        if let Ok(device) = borrowed(source).find(storage) {
-            storage.set_version(device, *version);
+        match borrowed(source).find(storage) {
+            Ok(device) => storage.set_version(device, *version),
+            Err(error) => unused.push((source, error)),
         }
     }
     let device = borrowed(name).find(storage)?;
@@ -271,20 +279,32 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
     }
-    Ok(mounted)
+    // What the region holds of a slot whose source is not there has the version that was said.
+    unused.retain(|(source, _)| {
+        !missing.iter().any(|(slot, _)| is_source(config, image, *slot, source))
+    });
+    match unused.into_iter().next() {
+        None => Ok(mounted),
+        Some((_, error)) => Err(MountError::Version(error)),
+    }
 }
 
 /// The version that is said of the source of a slot, 0 if none is.
 fn said(config: &Config, image: &Image, slot: u16) -> u64 {
+    let of_slot = config.versions.iter().find(|(name, _)| is_source(config, image, slot, name));
+    of_slot.map_or(0, |(_, version)| version.number())
+}
+
+/// Whether `name` is what is looked for as the source of a slot.
+fn is_source(config: &Config, image: &Image, slot: u16, name: &config::SourceName) -> bool {
     let given = config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name);
     let tag = image.devices.slot(slot).and_then(|slot| core::str::from_utf8(slot.tag()).ok());
-    let is_it = |name: &config::SourceName| match (given, name, tag) {
+    match (given, name, tag) {
         (Some(given), name, _) => name == given,
         (None, config::SourceName::Disk(name), Some(tag)) => serial(name) == serial(tag),
         (None, config::SourceName::File { name, .. }, Some(tag)) => name == tag,
         (None, _, None) => false,
-    };
-    config.versions.iter().find(|(name, _)| is_it(name)).map_or(0, |(_, version)| *version)
+    }
 }
 
 /// Opens the region that `config` names. `None`, with a notice, if there is none to use.
@@ -391,16 +411,29 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// The slot whose source has bytes in common with the region: writing there would destroy it.
+/// The slot whose source has bytes in common with the region: writing there would destroy it. The
+/// image ends where its superblock says.
 fn overlaps<S: Storage>(storage: &S, mounted: &Mounted, options: &CacheOptions) -> Option<u16> {
+    let Mounted { image, sources, .. } = mounted;
     let disk = storage.info(options.device)?.bytes;
-    let end = options.bytes.map_or(disk, |bytes| options.start.saturating_add(bytes));
-    let common = |source: &crate::blob::SourcePart| {
-        source.device == options.device
-            && source.base < end
-            && options.start < source.base.saturating_add(source.bytes)
+    let region = match options.bytes {
+        Some(bytes) => ByteRange::sized(options.start, bytes),
+        None => ByteRange::new(options.start, disk),
     };
-    (0..=u16::MAX).zip(&mounted.sources).find(|(_, source)| common(source)).map(|(slot, _)| slot)
+    let said = image.superblock.block_size.pow2().times(image.superblock.blocks);
+    let said = said.filter(|bytes| *bytes > 0);
+    let on_it = SourceKey::of(storage, options.device);
+    let common = |slot: u16, source: &SourcePart| {
+        let bytes = match said {
+            Some(said) if slot == 0 => source.bytes.min(said),
+            _ => source.bytes,
+        };
+        let part = ByteRange::sized(source.base, bytes);
+        // What has no end is everything.
+        let overlap = part.zip(region).is_none_or(|(part, region)| part.overlaps(region));
+        SourceKey::of(storage, source.device) == on_it && overlap
+    };
+    (0..=u16::MAX).zip(sources).find(|(slot, source)| common(*slot, source)).map(|(slot, _)| slot)
 }
 
 /// How long a run waits for the region at its end.

@@ -6,19 +6,26 @@
 //! of it (of a disk nothing, of a shared file its inode, times and length). Whoever says it promises
 //! another TEXT for other content: what a region holds of SRC is served as long as TEXT is the same.
 //! TEXT is any: a digest, an ETag, a build number. One that is `0x` and 1 to 16 hex digits is the
-//! number itself ([`crate::storage::FileStamp::version`] as the host tool gives it). A name that
+//! number itself. A name that
 //! itself has `,version=` in it is read if another one follows it.
+//!
+//! `SRC,file=0x...`, which the host tool gives, says which file SRC is, and its version
+//! ([`crate::storage::FileStamp::version`]): sources with one number are one file.
 
 use alloc::string::{String, ToString};
 use core::fmt;
 
 use twox_hash::XxHash3_64;
 
+use crate::storage::Version;
+
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
 pub const MOUNT_TAG_BYTES_MAX: usize = 36;
 
 /// What stands between a source and its version.
 const VERSION: &str = ",version=";
+/// What stands between a source and the version of the file that it is.
+const FILE: &str = ",file=";
 
 /// Where the bytes of an image or a blob are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +59,12 @@ impl fmt::Display for SourceName {
 ///
 /// # Errors
 /// What would fit.
-pub(super) fn parse(value: &str) -> Result<(SourceName, Option<u64>), &'static str> {
+pub(super) fn parse(value: &str) -> Result<(SourceName, Option<Version>), &'static str> {
+    if let Some((source, text)) = value.rsplit_once(FILE)
+        && let Some(number) = text.strip_prefix("0x").and_then(hex)
+    {
+        return Ok((name(source)?, Some(Version::File(number))));
+    }
     let Some((source, text)) = value.rsplit_once(VERSION) else {
         return Ok((name(value)?, None));
     };
@@ -60,16 +72,20 @@ pub(super) fn parse(value: &str) -> Result<(SourceName, Option<u64>), &'static s
     Ok((name(source)?, Some(version)))
 }
 
-/// The number of a version; never 0, which stands for none.
-fn version(text: &str) -> Option<u64> {
+/// The version that `text` says.
+fn version(text: &str) -> Option<Version> {
     match text.strip_prefix("0x") {
-        Some(digits) => {
-            // `from_str_radix` would take a sign.
-            let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-            u64::from_str_radix(digits, 16).ok().filter(|number| plain && *number != 0)
-        }
-        None => (!text.is_empty()).then(|| XxHash3_64::oneshot(text.as_bytes()).max(1)),
+        Some(digits) => hex(digits).map(Version::Said),
+        None if text.is_empty() => None,
+        None => Some(Version::Said(XxHash3_64::oneshot(text.as_bytes()).max(1))),
     }
+}
+
+/// A number of 1 to 16 hex digits that is not 0, which stands for no version.
+fn hex(digits: &str) -> Option<u64> {
+    // `from_str_radix` would take a sign.
+    let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    u64::from_str_radix(digits, 16).ok().filter(|number| plain && *number != 0)
 }
 
 fn name(value: &str) -> Result<SourceName, &'static str> {

@@ -251,7 +251,7 @@ impl Session {
             }
             Walked::Up(component) => component,
         };
-        Err(not_followed(component, LinkFault::Many(LINKS_MAX)))
+        Err(not_followed(component, LinkFault::Many))
     }
 
     /// Asks where a link leads, and puts that in the link's place on `path`.

@@ -5,7 +5,7 @@
 use core::fmt;
 
 use super::share::{FileType, LinkFault, PathFault};
-use super::{DeviceId, Errno, IoErrorKind, Storage};
+use super::{DeviceId, Errno, IoErrorKind, Storage, Version};
 
 /// Bytes of a virtio-blk serial that count (virtio 1.2 5.2.6.1).
 pub const SERIAL_BYTES: usize = 20;
@@ -34,7 +34,7 @@ pub trait Discover: Storage {
 
     /// Says which version of its content `device` has, in place of what is known of it; see
     /// [`super::DeviceInfo::version`]. Does nothing if there is no such device.
-    fn set_version(&mut self, device: DeviceId, version: u64);
+    fn set_version(&mut self, device: DeviceId, version: Version);
 
     /// Says that `device` may be lost at any instant, as a region's disk may, and no reader for it.
     /// A storage that cannot take a reader's memory back from a device that never answers lends it
@@ -67,7 +67,7 @@ pub enum DiscoverError {
     Type(u32),
     /// The share's daemon does not answer or breaks its protocol.
     Daemon(IoErrorKind),
-    /// The table of open files is full.
+    /// There are as many disks and open files as there can be.
     TooMany,
 }
 
@@ -92,7 +92,9 @@ impl fmt::Display for DiscoverError {
                 FileType::of(*mode)
             ),
             Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
-            Self::TooMany => f.write_str("too many open files"),
+            Self::TooMany => {
+                write!(f, "no room for one more beside {} disks and open files", u16::MAX)
+            }
         }
     }
 }

@@ -1,14 +1,15 @@
 //! Disks and shares over files of the host, for the host tool and for tests.
 //!
 //! Always: a name opened on a share lies inside the share's directory;
-//! a file is one device under all its names, and another one once its content may have changed; a
-//! disk is whole sectors long, and what its file lacks of the last one reads as zeros.
+//! a shared file is one device under all its names, and another one once its content may have
+//! changed; a disk and a shared file that are one file have one version, without times if the disk
+//! may be written; a disk is whole sectors long, and what its file lacks of the last one reads as zeros.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 use super::share_dir::{errno, path_on_share, share_error};
 use super::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, FileStamp, IoErrorKind, Job,
-    JobKind, Lent, ShareSearch, Storage, Transfer, only, serial,
+    JobKind, Lent, ShareSearch, Storage, Transfer, Version, only, serial,
 };
 use crate::num::clip;
 
@@ -41,14 +42,8 @@ struct Share {
     dir: PathBuf,
 }
 
-#[derive(Debug)]
-enum Name {
-    Disk(String),
-    File(Opening),
-}
-
 /// A file as it was when it was opened.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opening {
     /// The host's device, which with the inode number says which file it is.
     dev: u64,
@@ -57,7 +52,9 @@ struct Opening {
 
 #[derive(Debug)]
 struct Opened {
-    name: Name,
+    /// Its name as a disk; a file of a share has none.
+    serial: Option<String>,
+    opening: Opening,
     file: File,
     /// Length of the file itself; `info.bytes` of a disk may be a part of a sector more.
     file_bytes: u64,
@@ -81,11 +78,12 @@ impl FileStorage {
         }
     }
 
-    /// Opens the file (or block device) at `path` as a disk with this serial.
+    /// Opens the file (or block device) at `path` as a disk with this serial. A file that is a
+    /// disk to be written, under whatever serial, has a version without times.
     ///
     /// # Errors
     /// Those of the host; `InvalidInput` for something that is neither file nor block device;
-    /// `OutOfMemory` when there are 65,535 devices.
+    /// [`DiscoverError::TooMany`] inside when there are 65,535 devices.
     pub fn add_disk(&mut self, serial: &str, path: &Path, read_only: bool) -> io::Result<DeviceId> {
         let stat = std::fs::metadata(path)?;
         let kind = stat.file_type();
@@ -101,11 +99,31 @@ impl FileStorage {
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only,
             // The times of a block device's node say nothing of its content.
-            version: if kind.is_file() { FileStamp::from(&stat).version() } else { 0 },
+            version: Version::Unknown,
         };
-        let name = Name::Disk(serial.to_owned());
-        let opened = Opened { name, file, file_bytes, info };
-        self.add(opened).map_err(|_| ErrorKind::OutOfMemory.into())
+        let opening = self.opening(&stat, read_only);
+        let serial = Some(serial.to_owned());
+        let mut opened = Opened { serial, opening, file, file_bytes, info };
+        if kind.is_file() {
+            opened.info.version = opening.version();
+            // What is written from now on loses its times under its other names as well.
+            let same = |known: &&mut Opened| !read_only && known.opening.is_of(&stat);
+            for known in self.devices.iter_mut().filter(same) {
+                known.opening = opening;
+                known.info.version = opening.version();
+            }
+        }
+        self.add(opened).map_err(io::Error::other)
+    }
+
+    /// Returns what a file is to its devices, of which one more is opened.
+    fn opening(&self, stat: &Metadata, read_only: bool) -> Opening {
+        let writes = |known: &Opened| !known.info.read_only && known.opening.is_of(stat);
+        let stamp = match read_only && !self.devices.iter().any(writes) {
+            true => FileStamp::from(stat),
+            false => FileStamp::of_written(stat),
+        };
+        Opening { dev: stat.dev(), stamp }
     }
 
     /// Makes the files below `dir` available under this mount tag, read-only.
@@ -135,8 +153,8 @@ impl FileStorage {
     fn open_on_share(&mut self, path: &Path) -> Result<DeviceId, DiscoverError> {
         let file = File::open(path).map_err(share_error)?;
         let stat = file.metadata().map_err(share_error)?;
-        let opening = Opening { dev: stat.dev(), stamp: FileStamp::from(&stat) };
-        let same = |opened: &Opened| matches!(&opened.name, Name::File(of) if *of == opening);
+        let opening = self.opening(&stat, true);
+        let same = |opened: &Opened| opened.serial.is_none() && opened.opening == opening;
         if let Some(number) = self.devices.iter().position(same) {
             return id(number);
         }
@@ -145,10 +163,20 @@ impl FileStorage {
             sector_bytes: 1,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only: true,
-            version: opening.stamp.version(),
+            version: opening.version(),
         };
         let file_bytes = stat.len();
-        self.add(Opened { name: Name::File(opening), file, file_bytes, info })
+        self.add(Opened { serial: None, opening, file, file_bytes, info })
+    }
+}
+
+impl Opening {
+    fn is_of(&self, stat: &Metadata) -> bool {
+        (self.dev, self.stamp.inode) == (stat.dev(), stat.ino())
+    }
+
+    fn version(&self) -> Version {
+        Version::File(self.stamp.version())
     }
 }
 
@@ -293,13 +321,13 @@ impl Discover for FileStorage {
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         for (number, opened) in (0_u16..=u16::MAX).zip(&self.devices) {
-            if let Name::Disk(serial) = &opened.name {
+            if let Some(serial) = &opened.serial {
                 each(serial, DeviceId(number));
             }
         }
     }
 
-    fn set_version(&mut self, device: DeviceId, version: u64) {
+    fn set_version(&mut self, device: DeviceId, version: Version) {
         if let Some(opened) = self.devices.get_mut(usize::from(device.0)) {
             opened.info.version = version;
         }

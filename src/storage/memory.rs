@@ -3,8 +3,8 @@
 //! Always: read-only, and read where it lies; a disk is found by the name it was given.
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, only,
-    serial,
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
+    only, serial,
 };
 
 /// Disks of one storage at most, unless its type says otherwise: an image and 64 blobs.
@@ -22,7 +22,7 @@ pub struct MemoryStorage<'m, const DISKS: usize = DISKS_MAX> {
 struct Disk<'m> {
     serial: &'m str,
     bytes: &'m [u8],
-    version: u64,
+    version: Version,
 }
 
 impl MemoryStorage<'_> {
@@ -36,7 +36,7 @@ impl<'m, const DISKS: usize> MemoryStorage<'m, DISKS> {
     /// Adds a disk of these bytes. `None` if there are as many as may be.
     pub fn add_disk(&mut self, serial: &'m str, bytes: &'m [u8]) -> Option<DeviceId> {
         let device = DeviceId::of(self.disks.len())?;
-        self.disks.push(Disk { serial, bytes, version: 0 }).ok()?;
+        self.disks.push(Disk { serial, bytes, version: Version::Unknown }).ok()?;
         Some(device)
     }
 
@@ -107,7 +107,7 @@ impl<const DISKS: usize> Discover for MemoryStorage<'_, DISKS> {
         }
     }
 
-    fn set_version(&mut self, device: DeviceId, version: u64) {
+    fn set_version(&mut self, device: DeviceId, version: Version) {
         if let Some(disk) = self.disks.get_mut(usize::from(device.0)) {
             disk.version = version;
         }

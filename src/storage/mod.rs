@@ -39,7 +39,7 @@ pub use share_dir::path_on_share;
 #[cfg(feature = "alloc")]
 pub(crate) use spin::Wait;
 pub use spin::{Patience, Spin};
-pub use stamp::{FileStamp, FileTime};
+pub use stamp::{FileStamp, FileTime, Version};
 #[cfg(feature = "alloc")]
 pub use tag::Tag;
 #[cfg(feature = "alloc")]
@@ -80,10 +80,9 @@ pub struct DeviceInfo {
     pub transfer_bytes_max: u32,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// A number that changes when the content behind the device may have changed, as far as is
-    /// known: that of a file ([`FileStamp::version`]), or what [`Discover::set_version`] said; 0
-    /// for a disk of which nothing was said.
-    pub version: u64,
+    /// What is known of the content behind the device: of a file its version, or what
+    /// [`Discover::set_version`] said.
+    pub version: Version,
 }
 
 /// The longest sector of a device: no read is cut finer than blocks of a region.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
-    Patience, Storage, Tag, Transfer,
+    Patience, Storage, Tag, Transfer, Version,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -295,7 +295,7 @@ impl<S: Background + Discover> Discover for Retry<S> {
         self.inner.disks(each);
     }
 
-    fn set_version(&mut self, device: DeviceId, version: u64) {
+    fn set_version(&mut self, device: DeviceId, version: Version) {
         self.inner.set_version(device, version);
     }
 

@@ -47,8 +47,8 @@ impl fmt::Display for PathFault {
 pub enum LinkFault {
     /// It leads out of the share: above its root, or to an absolute path.
     Leaves,
-    /// More links follow each other than are followed; the number is how many are.
-    Many(usize),
+    /// More than [`LINKS_MAX`] links follow each other.
+    Many,
     /// With its target the path has more bytes or names than a path may have.
     Long,
 }
@@ -57,7 +57,7 @@ impl fmt::Display for LinkFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Leaves => f.write_str("a symbolic link leads out of the share"),
-            Self::Many(most) => write!(f, "more than {most} symbolic links follow each other"),
+            Self::Many => write!(f, "more than {LINKS_MAX} symbolic links follow each other"),
             Self::Long => f.write_str("a symbolic link makes the path too long"),
         }
     }

@@ -45,7 +45,7 @@ pub fn path_on_share(dir: &Path, name: &str) -> Result<PathBuf, DiscoverError> {
     }
     match step {
         Step::End(file) => Ok(file),
-        Step::Turn(..) => Err(DiscoverError::Link(LinkFault::Many(LINKS_MAX))),
+        Step::Turn(..) => Err(DiscoverError::Link(LinkFault::Many)),
     }
 }
 

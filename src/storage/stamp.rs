@@ -1,9 +1,31 @@
-//! The version of a file: one number out of what its host says of it.
+//! Versions: what changes with the content behind a device, and a file's out of what its host says.
 //!
 //! Always: the same file has the same number in every boot, whoever asks for it: a region that was
 //! filled through a share is warm through a disk of the same file, and the other way round.
 
 use twox_hash::XxHash3_64;
+
+/// What is known of the content behind a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Version {
+    /// Nothing, as of a disk of which nobody said a version.
+    #[default]
+    Unknown,
+    /// The digest of a text that the configuration has; never 0. Other devices may have the same.
+    Said(u64),
+    /// That of a file ([`FileStamp::version`]). Devices with the same one are the same file.
+    File(u64),
+}
+
+impl Version {
+    /// Returns the number that changes when the content may have changed; 0 if nothing is known.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Unknown => 0,
+            Self::Said(number) | Self::File(number) => number,
+        }
+    }
+}
 
 /// A time of a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,6 +78,23 @@ impl From<&std::fs::Metadata> for FileStamp {
             mtime: time(stat.mtime(), stat.mtime_nsec()),
             ctime: time(stat.ctime(), stat.ctime_nsec()),
         }
+    }
+}
+
+#[cfg(feature = "std")]
+impl FileStamp {
+    /// Returns the stamp of a file that is written here: without the times of its content, which
+    /// these writes change. They would give what nobody touched another version after each run.
+    ///
+    /// Limit: what somebody else writes to the same file does not change it. Another file of the
+    /// same name has another birth or inode, and its own stamp.
+    pub fn of_written(stat: &std::fs::Metadata) -> Self {
+        let since = |born: std::time::SystemTime| born.duration_since(std::time::UNIX_EPOCH).ok();
+        // Not every file system has births.
+        let born = stat.created().ok().and_then(since).map_or(FileTime::default(), |born| {
+            FileTime { seconds: born.as_secs(), nanoseconds: born.subsec_nanos().into() }
+        });
+        Self { mtime: born, ctime: FileTime::default(), ..Self::from(stat) }
     }
 }
 

@@ -6,7 +6,7 @@ use rootlet::fuse::{
 use std::os::unix::fs::MetadataExt;
 
 use rootlet::storage::file::FileStorage;
-use rootlet::storage::{Discover, DiscoverError, IoErrorKind, Storage};
+use rootlet::storage::{Discover, DiscoverError, IoErrorKind, Storage, Version};
 
 use crate::daemon::{DESTROY, Daemon, FORGET, INIT, LOOKUP, OPEN, RELEASE, u64_at};
 
@@ -255,7 +255,7 @@ fn daemon_and_host_give_one_file_one_version() {
     let shared = storage.share_file(None, name).unwrap();
     let disk = storage.add_disk("disk", file.path(), true).unwrap();
     let versions = [shared, disk].map(|device| storage.info(device).unwrap().version);
-    assert_eq!(versions, [by_daemon; 2]);
+    assert_eq!(versions, [Version::File(by_daemon); 2]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::Root;
 use rootlet::storage::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, Storage, Transfer,
+    Version,
 };
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
@@ -88,7 +89,7 @@ impl Discover for Clocked {
         self.inner.disks(each);
     }
 
-    fn set_version(&mut self, device: DeviceId, version: u64) {
+    fn set_version(&mut self, device: DeviceId, version: Version) {
         self.inner.set_version(device, version);
     }
 }

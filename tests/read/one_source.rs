@@ -1,5 +1,6 @@
 //! One source serves one slot, unless it is known to be the blob of both.
 
+use rootlet::storage::{Discover, Storage};
 use rootlet_sim::disk::World;
 use rootlet_sim::image::{Built, Content, Options, Spread, Tree, build};
 
@@ -186,4 +187,70 @@ fn image_is_no_blob_of_its_own() {
         outcome(&world, "image=image blob1=image").unwrap_err(),
         "slot 1 would be disk image, which is the image itself; blob1=... names its blob"
     );
+}
+
+/// Returns the version of a shared file, as a host says it of a disk of the same file.
+fn version_of(world: &World, file: &str) -> String {
+    let mut storage = world.attach();
+    let device = storage.share_file(None, file).unwrap();
+    format!("{:#x}", storage.info(device).unwrap().version.number())
+}
+
+#[test]
+fn disk_and_shared_file_that_are_one_file_are_one_source() {
+    let built = two_blobs(["a", "b"]);
+    let world = world(&built);
+    world.blob("d", &built.blobs[0]);
+    world.blob("other", &built.blobs[0]);
+    world.share_file("fs", "f", &built.blobs[0]);
+    let version = version_of(&world, "f");
+    for (one, two, name) in [
+        ("d", "share:f", "file f on share (any)"),
+        ("share:f", "d", "disk d"),
+        ("d", "other", "disk other"),
+    ] {
+        let told = format!("disk=d,file={version} disk=other,file={version}");
+        let line = format!("image=image blob1={one} blob2={two} {told}");
+        assert_eq!(
+            outcome(&world, &line).unwrap_err(),
+            format!("slots 1 and 2 would both be {name}; blob1=... and blob2=... tell them apart")
+        );
+    }
+    // What somebody says of two disks may be the same text.
+    outcome(&world, "image=image blob1=d,version=1 blob2=other,version=1").unwrap();
+    outcome(&world, "image=image blob1=d,version=0x1 blob2=other,version=0x1").unwrap();
+    // Nor is it one file by another number.
+    outcome(&world, "image=image blob1=d,file=0x1 blob2=share:f").unwrap();
+    // Whoever names it for two slots of one tag knows.
+    let built = two_blobs(["t", "t"]);
+    let world = self::world(&built);
+    world.blob("d", &built.blobs[0]);
+    world.share_file("fs", "t", &built.blobs[0]);
+    let version = version_of(&world, "t");
+    outcome(&world, &format!("image=image blob1=d,file={version} blob2=share:t")).unwrap();
+}
+
+#[test]
+fn shared_file_that_is_the_image_is_no_blob_by_its_name() {
+    let built = two_blobs(["layer", "root.erofs"]);
+    let world = world(&built);
+    world.blob("layer", &built.blobs[0]);
+    world.share_file("fs", "root.erofs", &built.image);
+    let version = version_of(&world, "root.erofs");
+    assert_eq!(
+        outcome(&world, &format!("image=image,file={version}")).unwrap_err(),
+        "blob of slot 2: none given (blob2=...), and what is called \"root.erofs\" is the image \
+         itself"
+    );
+}
+
+#[test]
+fn shared_file_that_is_found_by_a_tag_is_not_a_disk_of_another_slot() {
+    let built = two_blobs(["a", "b"]);
+    let world = world(&built);
+    world.blob("d", &built.blobs[0]);
+    world.share_file("fs", "b", &built.blobs[0]);
+    let version = version_of(&world, "b");
+    let error = outcome(&world, &format!("image=image blob1=d,file={version}")).unwrap_err();
+    assert!(error.starts_with("slots 1 and 2 would both be file b on share (any);"), "{error}");
 }

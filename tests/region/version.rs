@@ -150,3 +150,54 @@ fn region_that_holds_a_blob_of_another_length_is_no_source() {
     let error = read(&long, None, &region, domain).map(|_| ()).unwrap_err();
     assert_eq!(error, "blob of slot 1 (disk b): not found");
 }
+
+#[test]
+fn version_of_a_disk_that_is_not_there_is_an_error() {
+    let old = Sparse::from(&release(1).blobs[0]);
+    let blank = Sparse::zeros(4 << 20);
+    for (more, why) in [
+        ("disk=typo,version=1", "a version is said of disk typo: not found"),
+        ("disk=b,version=1 disk=typo,version=2", "a version is said of disk typo: not found"),
+    ] {
+        let line = format!("image=image blob1=b {more}");
+        assert_eq!(boot(Some(&old), &blank, &line, 1).unwrap_err(), why);
+    }
+    let line = "image=image blob1=b,version=1 disk=typo,version=1";
+    let (_, region) = boot(Some(&old), &blank, "image=image blob1=b,version=1", 1).unwrap();
+    let error = boot(None, &region, line, 1).unwrap_err();
+    assert_eq!(error, "a version is said of disk typo: not found", "another slot's is missing");
+}
+
+/// The image at the start of a disk, and the region behind it, on one disk or on two of one file.
+#[test]
+fn image_and_region_on_one_disk_lie_beside_each_other_or_the_region_is_not_used() {
+    let mut tree = Tree::new();
+    tree.file("/f", Content::seeded(1, 300_000));
+    let built = build(&tree, &Options { blobs: 0, ..Options::default() }).unwrap();
+    let bytes = built.image.bytes();
+    let sectors = bytes.len().div_ceil(512);
+    let disk = [bytes.to_vec(), vec![0; 8 << 20]].concat();
+    let notice = "region  not used: disk cache is the source of slot 0";
+    for (line, of_image, used) in [
+        ("image=cache cache=cache@{at}+16384", false, true),
+        ("image=cache cache=cache@{last}+16384", false, false),
+        ("image=cache cache=cache", false, false),
+        ("image=image,file=0x7 disk=cache,file=0x7 cache=cache@{at}+16384", true, true),
+        ("image=image,file=0x7 disk=cache,file=0x7 cache=cache@{last}+16384", true, false),
+    ] {
+        let world = World::new(1);
+        if of_image {
+            world.blob("image", disk.clone());
+        }
+        let region = world.disk("cache", 512, disk.clone());
+        let line = line.replace("{at}", &sectors.to_string());
+        let line = line.replace("{last}", &(sectors - 1).to_string());
+        let mut guest = Guest::mount(world.attach(), &line, 3).unwrap();
+        assert_eq!(!guest.notices.iter().any(|line| line == notice), used, "{:?}", guest.notices);
+        let got = guest.run(&["cat", "/f"]).unwrap();
+        assert!(got == Content::seeded(1, 300_000).to_vec(), "{line}");
+        assert!(guest.root.leave());
+        let now = world.crash_image(region, Survive::Everything).0.to_vec();
+        assert!(now[..bytes.len()] == *bytes, "{line}: the region overwrote the image");
+    }
+}

@@ -1,10 +1,11 @@
 //! From the user's arguments to the devices and the command line of a guest.
 //!
-//! Always: changes nothing; every device has a name of its own, one file is one device, and the
-//! guest is told all of them.
+//! Always: changes nothing; every device has a name of its own, one file is one device under
+//! whatever names it has, and the guest is told all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -110,18 +111,27 @@ impl Plan {
     }
 
     /// Tells the guest a version of each disk of which the user has said none, so that a region
-    /// serves nothing of what the file held earlier. A block device has none: the times of its node
-    /// say nothing of its content.
+    /// serves nothing of what the file held earlier, and that disks of one file are one source. A
+    /// file that a guest writes has a version without times, and one that is the region's alone has
+    /// none. A block device has none: the times of its node say nothing of its content.
     pub fn tell_versions(&mut self) {
         // Else the guest refuses the line, and says why.
         let Ok(Config { versions: said, .. }) = Config::parse(&self.append()) else { return };
         let mut words = Vec::new();
-        for disk in self.disks.iter().filter(|disk| !self.is_region(disk)) {
+        for disk in &self.disks {
             let name = SourceName::Disk(disk.serial.clone());
+            let same = |other: &&Disk| is_one_file(&disk.file, &other.file);
+            if self.is_region(disk) && self.disks.iter().filter(same).count() < 2 {
+                continue;
+            }
             // Whoever opens the disk says that it is not there.
             let Ok(stat) = fs::metadata(&disk.file) else { continue };
             if stat.is_file() && said.iter().all(|(of, _)| *of != name) {
-                let version = format!(",version={:#x}", FileStamp::from(&stat).version());
+                let stamp = match self.disks.iter().filter(same).any(|disk| !disk.read_only) {
+                    true => FileStamp::of_written(&stat),
+                    false => FileStamp::from(&stat),
+                };
+                let version = format!(",file={:#x}", stamp.version());
                 words.push(Word::disk("disk", &disk.serial, version));
             }
         }
@@ -202,9 +212,17 @@ fn read_only(serial: &str, file: PathBuf) -> Disk {
     Disk { serial: serial.into(), file, read_only: true, blkdebug: None, options: None }
 }
 
-/// Whether two names are those of one file that is there.
+/// Whether two names are those of one file that is there, or of one block device: links, mounts
+/// and open files are names as well.
 fn is_one_file(one: &Path, other: &Path) -> bool {
-    matches!((one.canonicalize(), other.canonicalize()), (Ok(one), Ok(other)) if one == other)
+    let which = |path| {
+        let stat = fs::metadata(path).ok()?;
+        match stat.file_type().is_block_device() {
+            true => Some((true, 0, stat.rdev())),
+            false => Some((false, stat.dev(), stat.ino())),
+        }
+    };
+    matches!((which(one), which(other)), (Some(one), Some(other)) if one == other)
 }
 
 fn mount_tag(at: usize) -> String {
@@ -232,9 +250,13 @@ fn check(disks: &[Disk], shares: usize, room: Room) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+    use std::os::unix::fs::FileExt;
+
     use super::*;
     use crate::cli::Cli;
     use clap::Parser;
+    use rootlet::storage::Version;
 
     fn planned(line: &str) -> Result<Plan> {
         let words = std::iter::once("rootlet").chain(line.split_whitespace());
@@ -279,20 +301,29 @@ mod tests {
             fs::write(dir.path().join(file), [0; 512]).unwrap();
         }
         std::os::unix::fs::symlink("a", dir.path().join("link")).unwrap();
+        fs::hard_link(dir.path().join("a"), dir.path().join("hard")).unwrap();
+        let open = fs::File::open(dir.path().join("hard")).unwrap();
         let plan = planned(&format!(
-            "--image {0}/i --blob 1={0}/a --blob 2={0}/./link --blob 3={0}/i",
-            dir.path().display()
+            "--image {0}/i --blob 1={0}/a --blob 2={0}/./link --blob 3={0}/i --blob 4={0}/hard \
+             --blob 5=/proc/self/fd/{1}",
+            dir.path().display(),
+            open.as_raw_fd()
         ))
         .unwrap();
         let serials: Vec<_> = plan.disks.iter().map(|disk| disk.serial.as_str()).collect();
         assert_eq!(serials, ["image", "blob1"]);
-        let line = "image=image blob1=blob1 blob2=blob1 blob3=image -- ls /";
+        let line =
+            "image=image blob1=blob1 blob2=blob1 blob3=image blob4=blob1 blob5=blob1 -- ls /";
         assert_eq!(plan.append(), line);
         // A region may lie on another part of a disk.
         let line = format!("--image {0}/i --cache {0}/i", dir.path().display());
         assert_eq!(planned(&format!("{line}@8+64")).unwrap().disks.len(), 2);
-        let error = planned(&line).unwrap_err().to_string();
-        assert!(error.ends_with("is the disk `image` as well"), "{error}");
+        fs::hard_link(dir.path().join("i"), dir.path().join("same")).unwrap();
+        for region in ["i", "same"] {
+            let line = format!("--image {0}/i --cache {0}/{region}", dir.path().display());
+            let error = planned(&line).unwrap_err().to_string();
+            assert!(error.ends_with("is the disk `image` as well"), "{error}");
+        }
     }
 
     #[test]
@@ -318,7 +349,7 @@ mod tests {
         assert_eq!(names, ["blob1", "image", "tag"].map(disk));
         assert_eq!(told(), first);
         let stat = fs::metadata(dir.join("i")).unwrap();
-        assert_eq!(first[1].1, FileStamp::from(&stat).version());
+        assert_eq!(first[1].1, Version::File(FileStamp::from(&stat).version()));
         // Another content of the same length, with the old mtime.
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(dir.join("i"), [1; 512]).unwrap();
@@ -327,6 +358,31 @@ mod tests {
         let second = told();
         assert_ne!(second[1], first[1]);
         assert_eq!((&second[0], &second[2]), (&first[0], &first[2]));
+    }
+
+    #[test]
+    fn version_of_a_file_that_holds_the_region_too_stays_when_the_region_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("i");
+        fs::write(&file, [0; 64 << 10]).unwrap();
+        let told = || {
+            let mut plan =
+                planned(&format!("--image {0} --cache {0}@8+64", file.display())).unwrap();
+            plan.tell_versions();
+            Config::parse(&plan.append()).unwrap().versions
+        };
+        let first = told();
+        let names: Vec<_> = first.iter().map(|(name, _)| name.to_string()).collect();
+        assert_eq!(names, ["image", "cache"]);
+        assert_eq!(first[0].1, first[1].1, "they are one source");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::File::options().write(true).open(&file).unwrap().write_all_at(b"region", 4096).unwrap();
+        assert_eq!(told(), first);
+        // Another file of that name is another one.
+        let new = dir.path().join("new");
+        fs::write(&new, [0; 64 << 10]).unwrap();
+        fs::rename(&new, &file).unwrap();
+        assert_ne!(told(), first);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{
     Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, LinkFault,
-    PathFault, Storage, Transfer,
+    PathFault, Storage, Transfer, Version,
 };
 
 struct Scratch(PathBuf);
@@ -189,10 +189,43 @@ fn disk_of_a_file_has_the_files_version_until_another_is_said() {
     let disk = storage.add_disk("disk", &path, true).unwrap();
     storage.add_share("t", &scratch.0).unwrap();
     let file = storage.share_file(None, "f").unwrap();
-    assert_ne!(storage.info(disk).unwrap().version, 0);
+    assert!(matches!(storage.info(disk).unwrap().version, Version::File(_)));
     assert_eq!(storage.info(disk).unwrap().version, storage.info(file).unwrap().version);
-    storage.set_version(disk, 7);
-    assert_eq!(storage.info(disk).unwrap().version, 7);
+    storage.set_version(disk, Version::Said(7));
+    assert_eq!(storage.info(disk).unwrap().version, Version::Said(7));
+}
+
+/// As an image and a region in one file are.
+#[test]
+fn file_that_is_written_keeps_its_version_and_another_file_has_its_own() {
+    let scratch = Scratch::new("written");
+    let path = scratch.0.join("f");
+    fs::write(&path, vec![1; 4096]).unwrap();
+    fs::hard_link(&path, scratch.0.join("linked")).unwrap();
+    let open = |written_first: bool| {
+        let mut storage = FileStorage::new();
+        let mut add = |serial, read_only| storage.add_disk(serial, &path, read_only).unwrap();
+        let disks = match written_first {
+            true => [add("region", false), add("image", true)],
+            false => [add("image", true), add("region", false)],
+        };
+        storage.add_share("t", &scratch.0).unwrap();
+        let file = storage.share_file(None, "linked").unwrap();
+        let versions = [disks[0], disks[1], file].map(|of| storage.info(of).unwrap().version);
+        assert_eq!(versions, [versions[0]; 3]);
+        assert!(matches!(versions[0], Version::File(_)));
+        (storage, versions[0])
+    };
+    let (mut storage, first) = open(false);
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let region = storage.disk("region").unwrap();
+    run_one(&mut storage, Transfer::write(region, 512, &[5; 512])).unwrap();
+    assert_eq!(open(true).1, first);
+    fs::write(scratch.0.join("new"), vec![1; 4096]).unwrap();
+    fs::rename(scratch.0.join("new"), &path).unwrap();
+    fs::remove_file(scratch.0.join("linked")).unwrap();
+    fs::hard_link(&path, scratch.0.join("linked")).unwrap();
+    assert_ne!(open(false).1, first);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rootlet::storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer,
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
 };
 
 /// Offsets and lengths of transfers are multiples of this.
@@ -93,7 +93,7 @@ impl Storage for Devices {
             sector_bytes: SECTOR as u32,
             transfer_bytes_max: 1 << 20,
             read_only: true,
-            version: 0,
+            version: Version::Unknown,
         })
     }
 
@@ -141,5 +141,5 @@ impl Discover for Devices {
 
     fn disks(&mut self, _: &mut dyn FnMut(&str, DeviceId)) {}
 
-    fn set_version(&mut self, _: DeviceId, _: u64) {}
+    fn set_version(&mut self, _: DeviceId, _: Version) {}
 }

@@ -13,7 +13,7 @@ use std::path::Path;
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions, Layer, Residence};
 use rootlet::read::Root;
-use rootlet::storage::{DeviceId, Discover};
+use rootlet::storage::{DeviceId, Discover, Version};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{SimStorage, Sparse, StableImage, World};
 
@@ -133,7 +133,7 @@ impl<'s> Replay<'s> {
         let mut storage = self.world.attach();
         for disk in Self::DISKS {
             let device = storage.disk(disk).unwrap();
-            storage.set_version(device, Self::VERSION);
+            storage.set_version(device, Version::Said(Self::VERSION));
         }
         let image = Image::read(&mut storage, self.image).unwrap();
         let names = [(1, SourceName::Disk("blob1")), (2, SourceName::Disk("blob2"))];

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rootlet_sim::image::{Content, Options, Tree};
+use rootlet_sim::image::{Content, Options, Spread, Tree};
 
 use crate::run::{Outcome, World};
 
@@ -154,4 +154,60 @@ fn request_to_end_ends_a_command_that_would_go_on() {
     let _ = child.kill();
     let _ = child.wait();
     assert_eq!(status, Some(130));
+}
+
+#[test]
+fn one_file_under_two_names_is_one_source() {
+    let mut tree = Tree::new();
+    tree.file("/one", Content::seeded(1, 9000));
+    tree.file("/two", Content::seeded(1, 9000));
+    let options = Options { blobs: 2, spread: Spread::ByFile, dedupe: false, ..Options::default() };
+    let world = World::new(&tree, &options);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    fs::write(path("image"), world.built.image.bytes()).unwrap();
+    world.built.blobs[0].write_to(&path("blob")).unwrap();
+    fs::hard_link(path("blob"), path("hard")).unwrap();
+    std::os::unix::fs::symlink("blob", path("soft")).unwrap();
+    let image = path("image").display().to_string();
+    let share = dir.path().display().to_string();
+    let blob = format!("1={}", path("blob").display());
+    for other in ["hard", "soft"].map(|name| path(name).display().to_string()).into_iter().chain([
+        "share:blob".into(),
+        "share:hard".into(),
+        "share:soft".into(),
+    ]) {
+        let second = format!("2={other}");
+        let words = ["--image", &image, "--blob", &blob, "--blob", &second, "--share", &share];
+        let (status, said) = host(&[&words[..], &["--", "sum", "/"]].concat());
+        assert_eq!(status, 1, "{other}: {said}");
+        assert!(said.contains("slots 1 and 2 would both be "), "{other}: {said}");
+    }
+}
+
+/// What the region writes changes the times of the file that the image lies in, too.
+#[test]
+fn image_and_region_in_one_file_are_warm_the_second_time() {
+    let mut tree = Tree::new();
+    tree.file("/f", Content::seeded(1, 300_000));
+    let world = World::new(&tree, &Options { blobs: 1, ..Options::default() });
+    let image = &world.built.image;
+    let sectors = image.bytes().len().div_ceil(512);
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(path("disk"), [image.bytes(), &vec![0; 8 << 20]].concat()).unwrap();
+    world.built.blobs[0].write_to(Path::new(&path("blob"))).unwrap();
+    let (blob, cache) =
+        (format!("1={}", path("blob")), format!("{}@{sectors}+16000", path("disk")));
+    let run = || {
+        let words = ["--image", &path("disk"), "--blob", &blob, "--cache", &cache, "--", "sum"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let output =
+            command.arg("host").args(words).arg("/").stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let (first, second) = (run(), run());
+    assert!(!first.contains("fetched 0 bytes"), "{first}");
+    assert!(second.contains("fetched 0 bytes"), "{second}");
 }

@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use rootlet::fuse::{self, OpenFile, Session};
 use rootlet::storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, ShareSearch, only, serial,
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, ShareSearch, Version, only, serial,
 };
 use virtio_drivers::transport::Transport;
 
@@ -72,7 +72,7 @@ impl<T: Transport> VirtioStorage<T> {
             sector_bytes: 1,
             transfer_bytes_max,
             read_only: true,
-            version: open.version,
+            version: Version::File(open.version),
         };
         self.files.push(File { share, port, open, info });
         Ok(id)
@@ -162,7 +162,7 @@ impl<T: Transport> Discover for VirtioStorage<T> {
         }
     }
 
-    fn set_version(&mut self, device: DeviceId, version: u64) {
+    fn set_version(&mut self, device: DeviceId, version: Version) {
         let index = usize::from(device.0);
         let disks = self.disks.len();
         let info = match self.disks.get_mut(index) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rootlet::storage::{
     Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
-    ShareSearch, Storage, Transfer, only, serial,
+    ShareSearch, Storage, Transfer, Version, only, serial,
 };
 
 use super::engine::{Name, State, Waiter};
@@ -256,7 +256,7 @@ impl Discover for SimStorage {
         }
     }
 
-    fn set_version(&mut self, device: DeviceId, version: u64) {
+    fn set_version(&mut self, device: DeviceId, version: Version) {
         if let Some(unit) = lock(&self.state).devices.get_mut(usize::from(device.0)) {
             unit.info.version = version;
         }

@@ -5,7 +5,7 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use rootlet::storage::{DeviceId, DeviceInfo, DiscoverError};
+use rootlet::storage::{DeviceId, DeviceInfo, DiscoverError, Version};
 
 use super::counters::{Counters, TraceEvent, WriteRecord};
 use super::crash::{CrashImages, StableImage, Survive};
@@ -71,7 +71,7 @@ impl World {
         let mut state = lock(&self.state);
         let info = &mut state.device(id).info;
         info.read_only = true;
-        info.version = crate::rng::mix(id.0.into()) | 1;
+        info.version = Version::File(crate::rng::mix(id.0.into()) | 1);
         id
     }
 
@@ -83,7 +83,7 @@ impl World {
             sector_bytes,
             transfer_bytes_max: 1 << 20,
             read_only: false,
-            version: 0,
+            version: Version::Unknown,
         };
         state.devices.push(Device {
             name,
@@ -214,8 +214,8 @@ impl World {
         let unit = state.device(device);
         content.resize(content.bytes().next_multiple_of(unit.info.sector_bytes.into()));
         unit.info.bytes = content.bytes();
-        if new_version && matches!(unit.name, Name::Share { .. }) {
-            unit.info.version = unit.info.version.wrapping_add(2);
+        if new_version && let Version::File(number) = &mut unit.info.version {
+            *number = number.wrapping_add(2);
         }
         unit.medium = Medium::new(content);
     }
