@@ -246,7 +246,7 @@ pub(crate) fn run(boot: Boot) -> ! {
     console::choose(cmdline::console(boot.cmdline.text));
     #[cfg(not(target_arch = "x86_64"))]
     if let Some(tree) = crate::device_tree::get() {
-        tree.told.each(|line| tell(line));
+        tree.told.each(tell);
     }
     let Some(free) = boot.ram.free(boot.free_from, boot.split) else {
         refuse(&"memory: its map has more ranges than there is room for");
