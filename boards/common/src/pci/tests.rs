@@ -271,8 +271,7 @@ fn queue_is_on_only_if_its_doorbell_lies_whole_in_the_structure() {
         pci.queue_set(1, 16, 0x1000, 0x2000, 0x3000);
         assert_eq!(pci.queue_used(1), rings_at.is_some(), "{case}");
         pci.notify(1);
-        drop(pci);
-        // SAFETY: as it was made above, and nobody uses it any more.
+        // SAFETY: as it was made above, and nobody uses it from here on.
         let memory = unsafe { std::boxed::Box::from_raw(memory) };
         let rung = memory.0[NOTIFY..].iter().position(|byte| *byte != 0);
         assert_eq!(rung, rings_at, "{case}");

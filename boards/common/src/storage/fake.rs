@@ -133,6 +133,10 @@ pub(super) struct State {
     /// Entries of its queue.
     entries: u16,
     pub(super) features: u64,
+    /// Whether it has the registers from before virtio 1.0, which know no third step.
+    pub(super) is_legacy: bool,
+    /// What its status is once it was pulled out: as wide as the register of its bus.
+    pub(super) ones: u32,
     /// Features without which it does not run.
     pub(super) insists: u64,
     driver_features: u64,
@@ -168,6 +172,8 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         serial: b"fake",
         entries: 0,
         features: features | VERSION_1,
+        is_legacy: false,
+        ones: 0xff,
         insists: 0,
         driver_features: 0,
         config,
@@ -370,7 +376,7 @@ impl Transport for Fake {
         let mut state = self.0.borrow_mut();
         state.work();
         if state.manner == Manner::Removed {
-            return DeviceStatus::from_bits_retain(0xff);
+            return DeviceStatus::from_bits_retain(state.ones);
         }
         state.status
     }
@@ -402,6 +408,9 @@ impl Transport for Fake {
             return;
         }
         // What is no step changes nothing.
+        let steps =
+            steps.iter().filter(|step| !state.is_legacy || **step != DeviceStatus::FEATURES_OK);
+        let steps: Vec<_> = steps.copied().collect();
         let done = steps.iter().take_while(|step| state.status.contains(**step)).count();
         if steps.get(done).is_some_and(|step| status == state.status | *step) {
             state.status = status;
@@ -411,7 +420,7 @@ impl Transport for Fake {
     fn set_guest_page_size(&mut self, _: u32) {}
 
     fn requires_legacy_layout(&self) -> bool {
-        false
+        self.0.borrow().is_legacy
     }
 
     fn queue_set(
@@ -425,7 +434,8 @@ impl Transport for Fake {
         let mut state = self.0.borrow_mut();
         assert!(size.is_power_of_two() && size <= state.entries_max);
         // Firecracker takes queues between these two alone.
-        assert!(state.status.contains(DeviceStatus::FEATURES_OK), "{:?}", state.status);
+        let is_settled = state.is_legacy || state.status.contains(DeviceStatus::FEATURES_OK);
+        assert!(is_settled, "{:?}", state.status);
         assert!(!state.status.contains(DeviceStatus::DRIVER_OK), "{:?}", state.status);
         (state.entries, state.seen, state.used) = (size as u16, 0, 0);
         state.queue = Some(Queue { index, descriptors, driver, device });

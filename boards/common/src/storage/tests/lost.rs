@@ -48,9 +48,17 @@ fn read_both(storage: &mut VirtioStorage<Fake>) -> Result<[Result<(), IoErrorKin
 /// Two disks named "fake", the first of which is looked into.
 pub(super) fn two_disks() -> (VirtioStorage<Fake>, alloc::rc::Rc<core::cell::RefCell<fake::State>>)
 {
+    two_disks_of(false)
+}
+
+/// The same with the registers from before virtio 1.0, or those of today.
+fn two_disks_of(
+    is_legacy: bool,
+) -> (VirtioStorage<Fake>, alloc::rc::Rc<core::cell::RefCell<fake::State>>) {
     let mut storage = storage();
     storage.set_timeout_ns(SECOND_NS);
     let (found, state) = fake::disk(content(3, 64), FLUSH);
+    state.borrow_mut().is_legacy = is_legacy;
     storage.add(found).unwrap();
     storage.add(fake::disk(content(9, 64), 0).0).unwrap();
     assert!(storage.disk("other").is_err(), "both have said their names");
@@ -157,8 +165,10 @@ fn expendable_disk_that_is_lost_keeps_no_memory_of_a_read() {
         (Manner::Broken, IoErrorKind::Gone, SECTOR),
         (Manner::Removed, IoErrorKind::Gone, 0),
     ];
-    for (manner, kind, kept) in lost {
-        let (mut storage, state) = two_disks();
+    for ((manner, kind, kept), is_legacy) in
+        lost.into_iter().flat_map(|lost| [(lost, false), (lost, true)])
+    {
+        let (mut storage, state) = two_disks_of(is_legacy);
         storage.set_expendable(A);
         state.borrow_mut().manner = manner;
         assert_eq!(read_both(&mut storage), Ok([Err(kind), Ok(())]), "{manner:?}");
@@ -265,18 +275,21 @@ fn answer_that_came_while_the_machine_stood_still_is_taken_though_its_deadline_i
 
 #[test]
 fn disk_that_is_pulled_out_fails_its_reads_at_once_and_gives_all_memory_back() {
-    let (mut storage, pulled) = two_disks();
-    pulled.borrow_mut().manner = Manner::Removed;
-    assert!(storage.start(read_job(7)).is_ok());
-    let begin = storage.now_ns();
-    let gone = Err(IoErrorKind::Gone);
-    assert_eq!(read_both(&mut storage), Ok([gone, Ok(())]));
-    assert!(storage.now_ns() - begin < SECOND_NS);
-    assert_eq!(fake::told(), ["fake: it is gone: not used any more"]);
-    let (job, result) = poll(&mut storage).unwrap();
-    assert_eq!((job.tag, result, job.buffer.is_some()), (7.into(), gone, true));
-    assert_eq!(storage.given_up_bytes(), 0);
-    assert_eq!(read_both(&mut storage), Ok([gone, Ok(())]));
+    // A status of PCI, and one of virtio-mmio.
+    for ones in [0xff, u32::MAX] {
+        let (mut storage, pulled) = two_disks();
+        (pulled.borrow_mut().manner, pulled.borrow_mut().ones) = (Manner::Removed, ones);
+        assert!(storage.start(read_job(7)).is_ok());
+        let begin = storage.now_ns();
+        let gone = Err(IoErrorKind::Gone);
+        assert_eq!(read_both(&mut storage), Ok([gone, Ok(())]));
+        assert!(storage.now_ns() - begin < SECOND_NS);
+        assert_eq!(fake::told(), ["fake: it is gone: not used any more"]);
+        let (job, result) = poll(&mut storage).unwrap();
+        assert_eq!((job.tag, result, job.buffer.is_some()), (7.into(), gone, true));
+        assert_eq!(storage.given_up_bytes(), 0);
+        assert_eq!(read_both(&mut storage), Ok([gone, Ok(())]));
+    }
 }
 
 /// A disk that cannot go on has not said that it touches no memory any more, nor that a monitor
@@ -287,10 +300,11 @@ fn disk_that_cannot_go_on_keeps_what_it_has_and_is_not_reset() {
         (Manner::BogusId, IoErrorKind::Protocol, "it gave back a request that it does not have"),
         (Manner::Broken, IoErrorKind::Gone, "it cannot go on without a reset"),
     ];
-    for ((manner, kind, why), reset) in
-        faults.into_iter().flat_map(|fault| [(fault, Reset::Works), (fault, Reset::Fails)])
+    let resets = [(Reset::Works, false), (Reset::Fails, false), (Reset::Works, true)];
+    for ((manner, kind, why), (reset, is_legacy)) in
+        faults.into_iter().flat_map(|fault| resets.map(|reset| (fault, reset)))
     {
-        let (mut storage, broken) = two_disks();
+        let (mut storage, broken) = two_disks_of(is_legacy);
         (broken.borrow_mut().manner, broken.borrow_mut().reset) = (manner, reset);
         assert!(storage.start(read_job(7)).is_ok());
         let (job, result) = poll(&mut storage).unwrap();
@@ -304,7 +318,7 @@ fn disk_that_cannot_go_on_keeps_what_it_has_and_is_not_reset() {
         drop(storage);
         assert_eq!(broken.borrow().lost, [0], "its rings are left to it");
 
-        let (mut storage, broken) = two_disks();
+        let (mut storage, broken) = two_disks_of(is_legacy);
         (broken.borrow_mut().manner, broken.borrow_mut().reset) = (manner, reset);
         let ended = read_both(&mut storage).unwrap_err();
         assert_eq!(ended, format!("FAIL fake: {why}, and it keeps memory of a read"));
