@@ -40,14 +40,25 @@ pub fn kernel(options: &image::Options) -> bool {
     })
 }
 
+/// Cuts from ours the xattrs that Linux 6.18 does not list in an image whose metadata is compressed.
+///
+/// When it has read the xattrs that an inode has for itself, in the metabox, it takes their page for
+/// the one of the image with the same number, in which the shared ones are. What it finds there is
+/// no xattr as a rule, and passed over. Without xattrs of its own the same inode has the shared ones.
+pub fn kernel_metabox(ours: &mut Rows, theirs: &Rows) {
+    for (path, row) in ours {
+        if let Some(listed) = theirs.get(path).map(|row| &row.xattrs).filter(|it| !it.is_empty()) {
+            row.xattrs.retain(|name, _| listed.contains_key(name));
+        }
+    }
+}
+
 /// Cuts what fsck.erofs 1.5 does not restore; `may_own` says whether its user may give owners.
 pub fn fsck(rows: &mut Rows, may_own: bool) {
     for row in rows.values_mut() {
         // It restores no xattrs, and makes a file of every hard link.
         row.xattrs.clear();
-        if let Some((_, links, _)) = &mut row.file {
-            *links = 0;
-        }
+        row.nlink = None;
         // It sets owners after modes, by which the kernel takes the bits that lend them.
         if row.mode & TYPE != DIRECTORY {
             row.mode &= !SET_ID;

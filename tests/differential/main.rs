@@ -11,6 +11,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod asked;
 mod exceptions;
 #[path = "../support/guest.rs"]
 #[expect(dead_code, reason = "other tests look at what a mount tells and counts")]

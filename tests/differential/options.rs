@@ -148,9 +148,19 @@ impl Options {
     /// What an image of `entries` holds.
     pub fn expected(&self, entries: &[Entry], my_owner: Option<(u32, u32)>) -> Rows {
         let mut links: BTreeMap<usize, u32> = BTreeMap::new();
+        let numbers: BTreeMap<&str, usize> =
+            entries.iter().zip(0..).map(|(entry, number)| (&*entry.path, number)).collect();
         for (number, entry) in entries.iter().enumerate() {
             let number = if let Kind::Link(to) = entry.kind { to } else { number };
             *links.entry(number).or_default() += 1;
+            if matches!(entry.kind, Kind::Directory) {
+                // By its own dot, and in its parent by its dots; the root is its own parent.
+                *links.entry(number).or_default() += 1;
+                let parent = entry.path.rsplit_once('/').map_or("", |(parent, _)| parent);
+                if !entry.path.is_empty() {
+                    *links.entry(numbers[parent]).or_default() += 1;
+                }
+            }
         }
         let mut rows = Rows::new();
         for (number, entry) in entries.iter().enumerate() {
@@ -162,20 +172,22 @@ impl Options {
     }
 
     fn row(&self, entry: &Entry, links: u32, my_owner: Option<(u32, u32)>) -> Row {
-        let mut row = Row { mtime_ns: self.time(entry), ..Row::default() };
+        let mut row = Row { mtime_ns: self.time(entry), nlink: Some(links), ..Row::default() };
         row.owner = if self.root_owns { (0, 0) } else { my_owner.unwrap_or(entry.owner) };
         let (kind, mode) = match &entry.kind {
             Kind::Directory => (FileType::Directory, entry.mode),
             Kind::File(content) => {
-                row.file = Some((content.bytes.len() as u64, links, sum(&content.bytes)));
+                row.size = Some(content.bytes.len() as u64);
+                row.sha256 = Some(sum(&content.bytes));
                 (FileType::RegularFile, entry.mode)
             }
             Kind::Symlink(target) => {
+                row.size = Some(target.len() as u64);
                 row.target = Some(target.clone());
                 (FileType::Symlink, 0o777)
             }
             Kind::Node(kind, rdev) => {
-                row.rdev = *rdev;
+                (row.size, row.rdev) = (Some(0), *rdev);
                 (*kind, entry.mode)
             }
             Kind::Link(_) => unreachable!("links were followed"),

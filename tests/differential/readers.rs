@@ -13,9 +13,10 @@ use erofs_rs::EroFS;
 use erofs_rs::backend::SliceImage;
 use erofs_rs::types::Inode;
 use rootlet::storage::file::FileStorage;
+use rootlet::storage::{Background, Discover};
 
 use crate::guest::Guest;
-use crate::row::{Row, Rows, hex, of_manifest, sum, time_ns};
+use crate::row::{Row, Rows, bytes_of, hex, of_manifest, sum, time_ns};
 
 /// An image on the disk, with its blob.
 pub struct Files<'f> {
@@ -23,7 +24,7 @@ pub struct Files<'f> {
     pub blob: Option<&'f Path>,
 }
 
-/// What `manifest /` says over these files.
+/// What we say of these files.
 pub fn ours(files: &Files<'_>) -> Result<Rows, String> {
     let mut storage = FileStorage::new();
     storage.add_disk("image", files.image, true).unwrap();
@@ -32,8 +33,22 @@ pub fn ours(files: &Files<'_>) -> Result<Rows, String> {
         storage.add_disk("blob1", blob, true).unwrap();
         line += " blob1=blob1";
     }
-    let mut guest = Guest::mount(storage, &line, 1)?;
-    Ok(of_manifest(&guest.run(&["manifest", "/"])?))
+    rows(Guest::mount(storage, &line, 1)?)
+}
+
+/// What `manifest /` says, and of what is no regular file its size and links, which stand in the
+/// inode.
+pub fn rows<S: Discover + Background>(mut guest: Guest<S>) -> Result<Rows, String> {
+    let mut rows = of_manifest(&guest.run(&["manifest", "/"])?);
+    for (path, row) in &mut rows {
+        let path = [b"/", &bytes_of(path)[..]].concat();
+        let inode = guest.root.symlink_metadata(&path).map_err(|error| error.to_string())?;
+        if row.sha256.is_some() {
+            assert_eq!((row.size, row.nlink), (Some(inode.size), Some(inode.nlink)));
+        }
+        (row.size, row.nlink) = (Some(inode.size), Some(inode.nlink));
+    }
+    Ok(rows)
 }
 
 /// What erofs-rs says.
@@ -64,6 +79,8 @@ fn row_of(mounted: &EroFS<SliceImage<'_>>, inode: Inode) -> Result<Row, String> 
         mode: inode.file_type().as_raw_mode() | mode,
         owner: (inode.uid(), inode.gid()),
         mtime_ns: time_ns(seconds, nanoseconds),
+        size: Some(inode.data_size()),
+        nlink: Some(inode.nlink()),
         rdev: inode.device(),
         ..Row::default()
     };
@@ -71,7 +88,7 @@ fn row_of(mounted: &EroFS<SliceImage<'_>>, inode: Inode) -> Result<Row, String> 
         let mut bytes = Vec::new();
         let mut file = mounted.open_inode_file(inode).map_err(|error| error.to_string())?;
         file.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-        row.file = Some((inode.data_size(), inode.nlink(), sum(&bytes)));
+        row.sha256 = Some(sum(&bytes));
     }
     if inode.is_symlink() {
         let target = mounted.read_link_inode(inode).map_err(|error| error.to_string())?;
@@ -119,7 +136,10 @@ fn row_on_disk(path: &Path) -> Row {
         mode: stat.mode(),
         owner: (stat.uid(), stat.gid()),
         mtime_ns: time_ns(stat.mtime(), stat.mtime_nsec() as u32),
-        file: bytes.map(|bytes| (stat.len(), stat.nlink() as u32, sum(&bytes))),
+        // A directory's are those of the host's file system.
+        size: (!kind.is_dir()).then_some(stat.len()),
+        nlink: (!kind.is_dir()).then_some(stat.nlink() as u32),
+        sha256: bytes.map(|bytes| sum(&bytes)),
         target: target.map(|target| target.to_str().unwrap().to_owned()),
         rdev: (kind.is_char_device() || kind.is_block_device()).then_some(rdev),
         xattrs: std::collections::BTreeMap::new(),

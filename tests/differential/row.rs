@@ -7,6 +7,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+/// Characters of a value that are shown where it differs.
+const VALUE_CHARS: usize = 300;
+
 /// Everything below the root by its path, without a slash in front; the root's is empty.
 pub type Rows = BTreeMap<String, Row>;
 
@@ -17,8 +20,11 @@ pub struct Row {
     pub mode: u32,
     pub owner: (u32, u32),
     pub mtime_ns: i128,
-    /// Size, link count and SHA-256 of a regular file.
-    pub file: Option<(u64, u32, String)>,
+    /// Size in bytes, and how many names it has, unless the reader says nothing of that.
+    pub size: Option<u64>,
+    pub nlink: Option<u32>,
+    /// Of a regular file, in hex.
+    pub sha256: Option<String>,
     pub target: Option<String>,
     /// Major and minor of a device.
     pub rdev: Option<(u32, u32)>,
@@ -50,6 +56,18 @@ pub fn text_of(bytes: &[u8]) -> String {
     text
 }
 
+/// The bytes of such a text.
+pub fn bytes_of(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for c in text.chars() {
+        match u8::try_from(u32::from(c).wrapping_sub(0xe000)) {
+            Ok(stray) => bytes.push(stray),
+            Err(_) => bytes.extend(c.encode_utf8(&mut [0; 4]).bytes()),
+        }
+    }
+    bytes
+}
+
 /// The same for a line of JSON, in which such a byte is a lone surrogate, U+DC80 to U+DCFF.
 fn without_surrogates(line: &str) -> String {
     let (mut text, mut rest) = (String::new(), line);
@@ -75,9 +93,6 @@ fn of_line(line: &Value) -> (String, Row) {
     let number = |value: &Value| value.as_u64().unwrap();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let path = text(&line["path"])[1..].to_owned();
-    let file = line
-        .get("sha256")
-        .map(|sum| (number(&line["size"]), number(&line["nlink"]) as u32, text(sum)));
     let rdev = line.get("rdev").map(|rdev| (number(&rdev[0]) as u32, number(&rdev[1]) as u32));
     let xattrs = line.get("xattr").and_then(Value::as_object);
     let xattrs = xattrs.into_iter().flatten().map(|(name, value)| (name.clone(), text(value)));
@@ -85,7 +100,9 @@ fn of_line(line: &Value) -> (String, Row) {
         mode: number(&line["mode"]) as u32,
         owner: (number(&line["uid"]) as u32, number(&line["gid"]) as u32),
         mtime_ns: line["mtime_ns"].as_i64().unwrap().into(),
-        file,
+        size: line.get("size").map(number),
+        nlink: line.get("nlink").map(|links| number(links) as u32),
+        sha256: line.get("sha256").map(text),
         target: line.get("target").map(text),
         rdev,
         xattrs: xattrs.collect(),
@@ -93,13 +110,55 @@ fn of_line(line: &Value) -> (String, Row) {
     (path, row)
 }
 
+impl Row {
+    /// Whether both say the same of what both say something of.
+    fn agrees(&self, other: &Self) -> bool {
+        let cut = |row: &Self| Self {
+            size: row.size.filter(|_| self.size.is_some() && other.size.is_some()),
+            nlink: row.nlink.filter(|_| self.nlink.is_some() && other.nlink.is_some()),
+            ..row.clone()
+        };
+        cut(self) == cut(other)
+    }
+}
+
+/// What differs in two rows, in words.
+fn facts((who, row): (&str, Option<&Row>), (other, its): (&str, Option<&Row>)) -> String {
+    let (Some(row), Some(its)) = (row, its) else {
+        return format!("{} alone has it", if row.is_some() { who } else { other });
+    };
+    let fields = |row: &Row| {
+        [
+            ("mode", format!("{:o}", row.mode)),
+            ("owner", format!("{:?}", row.owner)),
+            ("mtime_ns", row.mtime_ns.to_string()),
+            ("size", format!("{:?}", row.size)),
+            ("nlink", format!("{:?}", row.nlink)),
+            ("sha256", format!("{:?}", row.sha256)),
+            ("target", format!("{:?}", row.target)),
+            ("rdev", format!("{:?}", row.rdev)),
+            ("xattrs", format!("{:?}", row.xattrs)),
+        ]
+    };
+    let short = |value: &str| value.chars().take(VALUE_CHARS).collect::<String>();
+    let differ = fields(row).into_iter().zip(fields(its)).filter(|(one, other)| one != other);
+    let words = differ.map(|((name, one), (_, two))| {
+        format!("\n  {name}: {who} {}, {other} {}", short(&one), short(&two))
+    });
+    words.collect()
+}
+
 /// The first few differences, in words; empty if there is none.
 pub fn differences(who: &str, rows: &Rows, other: &str, others: &Rows) -> Vec<String> {
     let paths: std::collections::BTreeSet<&String> = rows.keys().chain(others.keys()).collect();
-    let differ = paths.into_iter().filter(|path| rows.get(*path) != others.get(*path));
+    let agree = |path: &String| match (rows.get(path), others.get(path)) {
+        (Some(one), Some(other)) => one.agrees(other),
+        _ => false,
+    };
     let words = |path: &String| {
         let short: String = path.chars().take(80).collect();
-        format!("{short:?}\n  {who}: {:?}\n  {other}: {:?}", rows.get(path), others.get(path))
+        let facts = facts((who, rows.get(path)), (other, others.get(path)));
+        format!("{short:?}: {facts}")
     };
-    differ.take(3).map(words).collect()
+    paths.into_iter().filter(|path| !agree(path)).take(3).map(words).collect()
 }
