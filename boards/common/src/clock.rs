@@ -60,6 +60,38 @@ pub(crate) fn timer_hz() -> Option<u64> {
     Some(TIMER_HZ.load(Ordering::Relaxed)).filter(|hz| *hz > 0)
 }
 
+/// A wait that ends, also before the clock is calibrated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    looked: u64,
+    step_max: u64,
+    left: u64,
+}
+
+impl Wait {
+    /// Looks a second that a wait may have; a machine that stood still in between has not waited.
+    const LOOKS: u64 = 5;
+
+    /// Begins a wait of `seconds`; of several times that while nothing tells the counter's rate.
+    pub(crate) fn begin(seconds: u64) -> Self {
+        let hz = match NS_PER_TICK.load(Ordering::Relaxed) {
+            0 => arch::ticks_per_second_at_most(),
+            ns => (1_000_000_000 << 32) / ns,
+        };
+        Self { looked: arch::ticks(), step_max: hz / Self::LOOKS + 1, left: seconds * hz }
+    }
+
+    /// Returns whether all of it has passed.
+    pub(crate) fn is_over(&mut self) -> bool {
+        let now = arch::ticks();
+        // One that goes back has not moved.
+        let step = now.checked_sub(self.looked).map_or(0, |step| step.min(self.step_max));
+        self.looked = now;
+        self.left -= step.min(self.left);
+        self.left == 0
+    }
+}
+
 /// Nanoseconds since entry; 0 until the clock is calibrated, right before devices are started.
 pub fn now_ns() -> u64 {
     let ticks = arch::ticks().wrapping_sub(ENTRY_TICKS.load(Ordering::Relaxed));

@@ -241,12 +241,15 @@ fn is_mapped(range: &Range<u64>) -> bool {
 
 /// Brings the machine up, runs the board's main and ends the machine.
 pub(crate) fn run(boot: Boot) -> ! {
-    serial::init(boot.cmdline.text, &boot.ram);
+    let absent = serial::init(boot.cmdline.text, &boot.ram);
     clock::begin(&boot.clock);
     console::choose(cmdline::console(boot.cmdline.text));
     #[cfg(not(target_arch = "x86_64"))]
     if let Some(tree) = crate::device_tree::get() {
         tree.told.each(tell);
+    }
+    if let Some(port) = absent {
+        tell(format_args!("console: no port answers at {port}, this is the usual one"));
     }
     let Some(free) = boot.ram.free(boot.free_from, boot.split) else {
         refuse(&"memory: its map has more ranges than there is room for");

@@ -4,6 +4,7 @@
 //!
 //! Source: Linux Documentation/admin-guide/kernel-parameters.txt, `console=` and `earlycon=`.
 
+use core::fmt;
 use core::ops::Range;
 
 use crate::text::number;
@@ -77,6 +78,17 @@ impl Serial {
             Self::Pl011(at) => (at as u64, 0x1000),
         };
         Some(at..at.saturating_add(bytes))
+    }
+}
+
+impl fmt::Display for Serial {
+    /// Where its registers begin.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Port(first) => write!(f, "{first:#x}"),
+            Self::Ns16550 { at, .. } | Self::Pl011(at) => write!(f, "{at:#x}"),
+        }
     }
 }
 

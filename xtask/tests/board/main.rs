@@ -6,6 +6,7 @@
 mod bad_input;
 mod boot;
 mod commands;
+mod consoles;
 mod counters;
 mod counts;
 mod cuts;

@@ -17,3 +17,8 @@ pub(crate) fn ticks_per_second() -> Option<u64> {
     unsafe { asm!("mrs {}, cntfrq_el0", out(reg) rate, options(nomem, nostack)) };
     (rate > 0).then_some(rate)
 }
+
+/// Returns a rate that the counter does not exceed (Arm ARM, D12.1.2: from Armv8.6 on 1 GHz).
+pub(crate) fn ticks_per_second_at_most() -> u64 {
+    ticks_per_second().unwrap_or(1_000_000_000)
+}

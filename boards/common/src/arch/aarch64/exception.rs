@@ -1,5 +1,5 @@
-//! Every exception vector, each of which ends the run with a report; but for a semihosting call
-//! that nobody answers, which goes on.
+//! Every exception vector, each of which ends the run with a report; but for what is asked where
+//! nobody is (`ask`), after which the run goes on.
 //!
 //! Always: interrupts stay off and devices are polled, so any other exception is a fault of ours.
 //! The program runs on SP_EL0 and handlers on SP_EL1, which is a stack of its own.
@@ -29,12 +29,16 @@ global_asm!(
     ".balign 128",
     "exception_common:",
     "mrs x1, elr_el1",
-    // A semihosting call that nobody answers: -1 is its answer.
+    // Something was asked where nobody is: -1 is the answer.
     "stp x2, x3, [sp, #-16]!",
-    "adrp x2, semihosting_trap",
-    "add x2, x2, :lo12:semihosting_trap",
+    "adrp x2, ask_begin",
+    "add x2, x2, :lo12:ask_begin",
     "cmp x1, x2",
-    "b.ne 2f",
+    "b.lo 2f",
+    "adrp x2, ask_end",
+    "add x2, x2, :lo12:ask_end",
+    "cmp x1, x2",
+    "b.hs 2f",
     "add x1, x1, #4",
     "msr elr_el1, x1",
     "ldp x2, x3, [sp], #16",

@@ -3,6 +3,7 @@
 //!
 //! Always: every system register that is touched belongs to EL1, or to the way down from EL2.
 
+mod ask;
 mod clock;
 mod entry;
 mod exception;
@@ -11,14 +12,13 @@ mod halt;
 mod nap;
 mod paging;
 mod random;
-mod semihosting;
 
-pub(crate) use clock::{ticks, ticks_per_second};
+pub(crate) use ask::{answers8, answers32, semihosting_call};
+pub(crate) use clock::{ticks, ticks_per_second, ticks_per_second_at_most};
 pub(crate) use halt::end;
 pub(crate) use nap::nap;
 pub(crate) use paging::{REACH, forget_translations, map};
 pub(crate) use random::random;
-pub(crate) use semihosting::semihosting_call;
 
 /// Returns whether software plays the processor, by an implementer's code that is kept for it (Arm
 /// ARM, MIDR_EL1).

@@ -14,3 +14,8 @@ pub(crate) fn ticks() -> u64 {
 pub(crate) fn ticks_per_second() -> Option<u64> {
     crate::device_tree::get()?.timebase_hz
 }
+
+/// Returns a rate that the counter does not exceed: that of the tree, or of the fastest in use.
+pub(crate) fn ticks_per_second_at_most() -> u64 {
+    ticks_per_second().unwrap_or(1_000_000_000)
+}

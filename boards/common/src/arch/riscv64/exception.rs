@@ -1,5 +1,5 @@
-//! Every trap, each of which ends the run with a report; but for a semihosting call that nobody
-//! answers, which goes on.
+//! Every trap, each of which ends the run with a report; but for what is asked where nobody is
+//! (`ask`), after which the run goes on.
 //!
 //! Always: interrupts stay off and devices are polled, so any other trap is a fault of ours. The
 //! handler runs on a stack of its own, which `sscratch` keeps.
@@ -21,9 +21,11 @@ global_asm!(
     "sd t0, 0(sp)",
     "sd t1, 8(sp)",
     "csrr t0, sepc",
-    "lla t1, semihosting_trap",
-    "bne t0, t1, 2f",
-    // A semihosting call that nobody answers: -1 is its answer.
+    "lla t1, ask_begin",
+    "bltu t0, t1, 2f",
+    "lla t1, ask_end",
+    "bgeu t0, t1, 2f",
+    // Something was asked where nobody is: -1 is the answer.
     "addi t0, t0, 4",
     "csrw sepc, t0",
     "li a0, -1",

@@ -3,19 +3,19 @@
 //!
 //! Always: what is cached is the machine's own knowledge (physical memory attributes).
 
+mod ask;
 mod clock;
 mod entry;
 mod exception;
 mod halt;
 mod nap;
 mod paging;
-mod semihosting;
 
-pub(crate) use clock::{ticks, ticks_per_second};
+pub(crate) use ask::{answers8, answers32, semihosting_call};
+pub(crate) use clock::{ticks, ticks_per_second, ticks_per_second_at_most};
 pub(crate) use halt::end;
 pub(crate) use nap::nap;
 pub(crate) use paging::{REACH, forget_translations, map};
-pub(crate) use semihosting::semihosting_call;
 
 /// Interrupts of the supervisor are on (sstatus.SIE).
 const SIE: usize = 1 << 1;

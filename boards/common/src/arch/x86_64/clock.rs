@@ -23,7 +23,7 @@ const WINDOW_NS: u64 = 500_000;
 /// Reads of one sample; the one that took the fewest ticks counts, because a host that is busy
 /// stretches single reads two- to fourfold.
 const READS: u32 = 8;
-/// Ticks in which a timer has to move: a second or more of any processor.
+/// Ticks in which a timer has to move: those of a second or more, whatever the processor.
 const TICKS_MAX: u64 = 1 << 33;
 
 /// ACPI's timer.
@@ -41,6 +41,11 @@ const HYPERV_HAS_RATES: u32 = 1 << 11;
 pub(crate) fn ticks() -> u64 {
     // SAFETY: every x86-64 processor has the instruction, and CR4.TSD is clear.
     unsafe { _rdtsc() }
+}
+
+/// Returns a rate that no processor's counter exceeds.
+pub(crate) fn ticks_per_second_at_most() -> u64 {
+    TICKS_MAX
 }
 
 fn leaf(number: u32) -> Leaf {
