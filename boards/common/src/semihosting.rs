@@ -18,7 +18,8 @@ const ABSENT: u8 = 2;
 
 static HOST: AtomicU8 = AtomicU8::new(UNKNOWN);
 
-fn is_here() -> bool {
+/// Returns whether somebody answers.
+pub(crate) fn is_here() -> bool {
     if HOST.load(Ordering::Relaxed) == UNKNOWN {
         // SAFETY: asking for the time has no argument.
         let answer = unsafe { semihosting_call(SYS_TIME, 0) };

@@ -288,8 +288,5 @@ pub(crate) fn run(boot: Boot) -> ! {
 
 /// Ends a machine that cannot be brought up.
 pub(crate) fn refuse(why: &dyn fmt::Display) -> ! {
-    let mut text = Message::new();
-    // A text that is too long is cut.
-    let _ = write!(text, "{why}");
-    verdict::emergency(Ending::Failed, text.as_str())
+    verdict::emergency(Ending::Failed, |message| write!(message, "{why}"))
 }

@@ -54,7 +54,7 @@ pub fn kernel(board: &str) -> PathBuf {
 }
 
 /// QEMU's name for the processor of a board.
-fn program(board: &str) -> &'static str {
+pub fn program(board: &str) -> &'static str {
     match board {
         "virt-aarch64" => "qemu-system-aarch64",
         "virt-riscv64" => "qemu-system-riscv64",

@@ -1,11 +1,13 @@
 //! How machines end that have no isa-debug-exit and no semihosting: by whatever else they have, with
 //! one verdict, and never a second time.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::emulator::{disk, kernel, run, run_command, run_for};
+use crate::emulator::{Ended, command, disk, kernel, program, run, run_command, run_for};
+use crate::faults;
 
 /// Boards, QEMU's words for a machine of each, its name for a disk, and the statuses it ends
 /// with.
@@ -74,4 +76,58 @@ fn serial_line_of_a_pc_runs_at_115200_baud() {
     let ended = run("q35", traced, "-- ls /");
     let rates: Vec<&str> = ended.said.lines().filter(|line| line.contains("baudrate=")).collect();
     assert!(rates.last().is_some_and(|line| line.contains("baudrate=115200")), "{ended:?}");
+}
+
+/// The faults example fails at the port of isa-debug-exit, which is asked first.
+#[test]
+fn fault_in_one_way_to_end_a_machine_leads_to_the_next() {
+    let machine = ["-M", "microvm,acpi=off", "-no-reboot"];
+    let image = faults::image("microvm");
+    let mut qemu = command("microvm", machine, &image);
+    let ended = run_command(qemu.args(["-append", "-- exit"]), Duration::from_secs(60));
+    ended.assert_verdict("FAIL");
+    assert_eq!(ended.status, Some(0), "{ended:?}");
+}
+
+/// The device tree of QEMU's virt for riscv64, with some bytes replaced wherever they are.
+fn altered(changes: &[(&[u8], &[u8])]) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let dump = format!("virt,dumpdtb={}", file.path().display());
+    let mut qemu = Command::new(program("virt-riscv64"));
+    qemu.args(["-nodefaults", "-display", "none", "-M", &dump]);
+    assert!(qemu.output().unwrap().status.success());
+    let mut tree = fs::read(file.path()).unwrap();
+    for (old, new) in changes {
+        let found = |tree: &[u8]| tree.windows(old.len()).position(|bytes| bytes == *old);
+        assert!(found(&tree).is_some(), "the tree has no {old:?}");
+        while let Some(at) = found(&tree) {
+            tree[at..at + old.len()].copy_from_slice(new);
+        }
+    }
+    fs::write(file.path(), tree).unwrap();
+    file
+}
+
+/// Runs a machine that has such a tree, and ends it.
+fn run_altered(changes: &[(&[u8], &[u8])]) -> Ended {
+    let tree = altered(changes);
+    let machine = ["-M", "virt", "-dtb", tree.path().to_str().unwrap()];
+    let ended = run_for("virt-riscv64", machine, "-- ls /", Duration::from_secs(10));
+    assert_eq!(ended.status, None, "{ended:?}");
+    ended.assert_verdict("FAIL no image given");
+    ended
+}
+
+/// It is where a supervisor may not write, and firmware has no other.
+#[test]
+fn test_device_that_is_a_fault_is_no_second_verdict() {
+    let device = |at: u32| [&[0; 4], &at.to_be_bytes()[..], &[0, 0, 0, 0, 0, 0, 0x10, 0]].concat();
+    run_altered(&[(&device(0x10_0000), &device(0x8000_0000))]);
+}
+
+#[test]
+fn machine_that_nothing_ends_is_said_to_halt() {
+    let ended = run_altered(&[(b"sifive,test", b"nobody,test"), (b"syscon-", b"nobody-")]);
+    let told = "end     nothing is known that ends this machine: it halts";
+    assert!(ended.console.lines().any(|line| line == told), "{ended:?}");
 }

@@ -25,7 +25,7 @@ fn target(board: &str) -> usize {
 }
 
 /// The image for a board, built once for each target.
-fn image(board: &str) -> PathBuf {
+pub fn image(board: &str) -> PathBuf {
     static BUILT: [OnceLock<PathBuf>; TARGETS.len()] = [const { OnceLock::new() }; TARGETS.len()];
     let built = BUILT[target(board)].get_or_init(|| {
         // Installs the target, too.
@@ -150,5 +150,16 @@ fn panic_is_told_with_its_place() {
         let (outcome, _) = fails(board, "panic");
         says(&outcome, board, "panic at boards/common/examples/faults/main.rs:");
         assert!(outcome.verdict().ends_with(": as it was told"), "{}", outcome.stderr);
+    }
+}
+
+/// A panic, or a fault, while a panic is reported: there is a verdict, in fewer words.
+#[test]
+fn fault_while_another_one_is_reported_is_told_in_few_words() {
+    for board in BOARDS {
+        for how in ["panic-twice", "panic-undefined"] {
+            let (outcome, _) = fails(board, how);
+            says(&outcome, board, "a fault while another one was reported");
+        }
     }
 }

@@ -81,9 +81,28 @@ mod guest {
                 unsafe { fault::divide(0) }
             }
             "panic" => panic!("as it was told"),
+            "panic-twice" => panic!("{}", Words(|| panic!("in the words of another one"))),
+            "panic-undefined" => {
+                // SAFETY: as for `undefined`.
+                panic!("{}", Words(|| unsafe { fault::undefined(MARK) }))
+            }
+            #[cfg(target_arch = "x86_64")]
+            "exit" => {
+                // SAFETY: the port is read and written at the end alone, and that ends the machine.
+                unsafe { fault::break_at_port(0xf4) }
+            }
             _ => {}
         }
         Ending::Failed
+    }
+
+    /// Words that go wrong when they are written.
+    struct Words(fn() -> !);
+
+    impl core::fmt::Display for Words {
+        fn fmt(&self, _: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            (self.0)()
+        }
     }
 
     /// Goes deeper than any stack.

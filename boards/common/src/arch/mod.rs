@@ -3,10 +3,11 @@
 //! Always: nothing outside this folder knows an instruction or a register of a processor. What
 //! every architecture offers: `ticks` and `Calibration` (clock), `interrupts_off` and
 //! `interrupts_restore` (critical section), `map` and `forget_translations` (paging),
-//! `is_emulated`, `nap` (waiting), `random` (a random number, where the processor has one), `end`
-//! (of the machine), and an entry that ends in `start::run`. What a kind of device needs of one
-//! alone (ports, the trap of semihosting) stands
-//! there, too. What more than one has in the same form stands beside the folders.
+//! `is_emulated`, `nap` (waiting), `random` (a random number, where the processor has one),
+//! `answers8` and `answers32` (whether a register is there), `WAYS_OUT`, `has_way_out` and `halt`
+//! (the end of the machine), and an entry that ends in `start::run`. What a kind of device needs of
+//! one alone (ports, the trap of semihosting) stands there, too. What more than one has in the same
+//! form stands beside the folders.
 
 mod stack;
 

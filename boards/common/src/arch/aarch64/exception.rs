@@ -6,11 +6,9 @@
 //!
 //! Source: Arm ARM, D1.3 (vectors), D24.2.40 (ESR_EL1).
 
-use core::arch::{asm, global_asm};
+use core::arch::global_asm;
 use core::fmt::Write;
-use core::sync::atomic::{AtomicBool, Ordering};
 
-use crate::text::Message;
 use crate::verdict::{self, Ending};
 
 // 16 vectors of 128 bytes each. Which one it was tells the kind.
@@ -55,30 +53,17 @@ global_asm!(
     report = sym report,
 );
 
-/// Set when the machine is about to end: what goes wrong then is no news.
-static ENDING: AtomicBool = AtomicBool::new(false);
-
-/// Makes an exception from here on the end.
-pub(super) fn expect_the_end() {
-    ENDING.store(true, Ordering::Relaxed);
-}
-
 extern "C" fn report(vector: u64, elr: u64, esr: u64, far: u64, sp: u64, lr: u64) -> ! {
-    while ENDING.load(Ordering::Relaxed) {
-        // SAFETY: waiting is always allowed.
-        unsafe { asm!("wfi", options(nomem, nostack)) };
-    }
-    let mut message = Message::new();
-    let class = esr >> 26 & 0x3f;
-    // A message that is full is cut, which is what is wanted.
-    let _ = write!(
-        message,
-        "exception {} ({}) at pc {elr:#x}, esr {esr:#x}, touching address {far:#x}, sp {sp:#x}, \
-         lr {lr:#x}",
-        ["synchronous", "interrupt", "fast interrupt", "system error"][(vector & 3) as usize],
-        name(class),
-    );
-    verdict::emergency(Ending::Exception, message.as_str())
+    verdict::emergency(Ending::Exception, |message| {
+        let class = esr >> 26 & 0x3f;
+        write!(
+            message,
+            "exception {} ({}) at pc {elr:#x}, esr {esr:#x}, touching address {far:#x}, sp \
+             {sp:#x}, lr {lr:#x}",
+            ["synchronous", "interrupt", "fast interrupt", "system error"][(vector & 3) as usize],
+            name(class),
+        )
+    })
 }
 
 fn name(class: u64) -> &'static str {

@@ -1,27 +1,42 @@
-//! The end of a machine: a semihosting host, which alone takes a status; else PSCI's SYSTEM_OFF
-//! (Arm DEN 0022, 5.1.9).
+//! The ways to end a machine: a semihosting host, which alone takes a status; PSCI's SYSTEM_OFF (Arm
+//! DEN 0022, 5.1.9).
 //!
-//! Always: does not return.
+//! Always: nobody is called whom the device tree does not name, or who did not answer.
 
 use core::arch::asm;
 
-use super::exception;
 use crate::device_tree::{self, Conduit};
+use crate::semihosting;
 use crate::verdict::Ending;
+
+/// In the order in which they are tried.
+pub(crate) const WAYS_OUT: [fn(Ending, u8); 2] =
+    [|_, status| semihosting::exit(status), |_, _| psci()];
 
 const SYSTEM_OFF: u64 = 0x8400_0008;
 
-/// Ends the machine with `status`, where there is something that takes one.
-pub(crate) fn end(_: Ending, status: u8) -> ! {
-    crate::semihosting::exit(status);
-    exception::expect_the_end();
+/// Returns whether anything is known that ends the machine.
+pub(crate) fn has_way_out() -> bool {
+    semihosting::is_here() || device_tree::get().is_some_and(|tree| tree.psci.is_some())
+}
+
+fn psci() {
     match device_tree::get().and_then(|tree| tree.psci) {
-        // SAFETY: the firmware answers such calls, and this one does not come back.
-        Some(Conduit::Hypervisor) => unsafe { asm!("hvc #0", in("x0") SYSTEM_OFF) },
+        // SAFETY: the firmware answers such calls, and this one does not come back; what an older
+        // one answers is in registers that a call may change.
+        Some(Conduit::Hypervisor) => unsafe {
+            asm!("hvc #0", inout("x0") SYSTEM_OFF => _, clobber_abi("C"));
+        },
         // SAFETY: as above.
-        Some(Conduit::Monitor) => unsafe { asm!("smc #0", in("x0") SYSTEM_OFF) },
+        Some(Conduit::Monitor) => unsafe {
+            asm!("smc #0", inout("x0") SYSTEM_OFF => _, clobber_abi("C"));
+        },
         None => {}
     }
+}
+
+/// Does nothing more.
+pub(crate) fn halt() -> ! {
     loop {
         // SAFETY: waiting is always allowed.
         unsafe { asm!("wfi", options(nomem, nostack)) };

@@ -9,7 +9,6 @@
 use core::arch::global_asm;
 use core::fmt::Write;
 
-use crate::text::Message;
 use crate::verdict::{self, Ending};
 
 global_asm!(
@@ -39,6 +38,7 @@ global_asm!(
     "csrr a1, sepc",
     "csrr a2, stval",
     "csrr a3, sscratch",
+    "csrw sscratch, sp", // a trap from here on stays on this stack
     "mv a4, ra",
     "call {report}",
     "unimp",
@@ -46,15 +46,14 @@ global_asm!(
 );
 
 extern "C" fn report(cause: u64, pc: u64, value: u64, sp: u64, ra: u64) -> ! {
-    let mut message = Message::new();
-    // A message that is full is cut, which is what is wanted.
-    let _ = write!(
-        message,
-        "exception {cause:#x} ({}) at pc {pc:#x}, touching address {value:#x}, sp {sp:#x}, \
-         ra {ra:#x}",
-        name(cause),
-    );
-    verdict::emergency(Ending::Exception, message.as_str())
+    verdict::emergency(Ending::Exception, |message| {
+        write!(
+            message,
+            "exception {cause:#x} ({}) at pc {pc:#x}, touching address {value:#x}, sp {sp:#x}, ra \
+             {ra:#x}",
+            name(cause),
+        )
+    })
 }
 
 fn name(cause: u64) -> &'static str {

@@ -16,7 +16,6 @@ use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
 use super::segments::{CODE, FAULT_STACK_INDEX};
-use crate::text::Message;
 use crate::verdict::{self, Ending};
 
 /// How many vectors are the processor's own.
@@ -121,24 +120,23 @@ fn interrupt_gate(handler: u64, stack: u8) -> [u64; 2] {
 }
 
 extern "C" fn report(frame: &Frame) -> ! {
-    let mut message = Message::new();
-    let (vector, code) = (frame.vector, frame.error_code);
-    // A message that is full is cut, which is what is wanted.
-    let _ = write!(
-        message,
-        "exception {vector} ({}) at rip {:#x}, error code {code:#x}",
-        name(vector),
-        frame.rip
-    );
-    if vector == 14 {
-        let _ = write!(message, ", touching address {:#x}", Cr2::read_raw());
-    }
-    let _ = write!(
-        message,
-        ", rsp {:#x}, rbp {:#x}, rax {:#x}, rbx {:#x}, rflags {:#x}, cs {:#x}, ss {:#x}",
-        frame.rsp, frame.rbp, frame.rax, frame.rbx, frame.rflags, frame.cs, frame.ss
-    );
-    verdict::emergency(Ending::Exception, message.as_str())
+    verdict::emergency(Ending::Exception, |message| {
+        let (vector, code) = (frame.vector, frame.error_code);
+        write!(
+            message,
+            "exception {vector} ({}) at rip {:#x}, error code {code:#x}",
+            name(vector),
+            frame.rip
+        )?;
+        if vector == 14 {
+            write!(message, ", touching address {:#x}", Cr2::read_raw())?;
+        }
+        write!(
+            message,
+            ", rsp {:#x}, rbp {:#x}, rax {:#x}, rbx {:#x}, rflags {:#x}, cs {:#x}, ss {:#x}",
+            frame.rsp, frame.rbp, frame.rax, frame.rbx, frame.rflags, frame.cs, frame.ss
+        )
+    })
 }
 
 fn name(vector: u64) -> &'static str {
