@@ -5,8 +5,8 @@
 use proptest::prelude::*;
 use rootlet::blob::Domain;
 use rootlet::command::config::{
-    CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, quote,
-    words,
+    CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number,
+    passed_over, quote, words,
 };
 use rootlet::storage::Version;
 
@@ -191,20 +191,112 @@ fn unfinished_words_are_refused_by_place() {
 
 #[test]
 fn unknown_words_are_named_and_the_known_listed() {
-    for word in [
-        "quite",
-        "roots=/dev/vda",
-        "root.erofs",
-        "blobs=x",
-        "blob=x",
-        "Image=x",
-        "=x",
-        "-",
-        "blob-1=x",
-    ] {
+    for word in ["blobs=x", "blob=x", "Image=x", "=x", "-", "blob-1=x"] {
         let message = refused(&format!("image=a {word} -- ls"));
         assert!(message.starts_with(&format!("command line: unknown word {word:?};")), "{message}");
         assert!(message.contains("cache-format="), "{message}");
+    }
+}
+
+#[test]
+fn words_like_a_setting_are_refused_with_what_may_be_meant() {
+    for (word, name) in [
+        ("imgae=a", "image"),
+        ("image", "image"),
+        ("--image=a", "image"),
+        ("image:a", "image"),
+        ("image1=a", "image"),
+        ("image-file=a", "image"),
+        ("blobx=a", "blob"),
+        ("bolb2=a", "blob"),
+        ("blob_1=a", "blob"),
+        ("BLOB1=a", "blob"),
+        ("disks=a", "disk"),
+        ("cahce=a", "cache"),
+        ("cache-size=1M", "cache"),
+        ("shar=a", "share"),
+        ("domian=a", "domain"),
+        ("ramcache=1M", "ram-cache"),
+        ("ram_cache=1M", "ram-cache"),
+        ("Console=framed", "console"),
+        ("slots=64K", "slot"),
+        ("cacheformat=force", "cache-format"),
+        ("cache_format=force", "cache-format"),
+        ("dead-line=3", "deadline"),
+        ("source-retrys=3", "source-retry"),
+        ("LOG=debug", "log"),
+    ] {
+        let message = refused(&format!("{word} -- ls"));
+        let start =
+            format!("command line: unknown word {word:?}; did you mean {name}=? known are ");
+        assert!(message.starts_with(&start), "{message}");
+    }
+}
+
+/// The whole lines that monitors, boot loaders and distributions have by default.
+const LINES_OF_OTHERS: [&str; 14] = [
+    // Firecracker: the default, that of its first examples, and what it adds.
+    "reboot=k panic=1 nomodule 8250.nr_uarts=0 i8042.noaux i8042.nomux i8042.dumbkbd \
+     swiotlb=noforce",
+    "keep_bootcon console=ttyS0 reboot=k panic=1 pci=off root=/dev/vda rw",
+    "console=ttyS0 earlycon=uart,mmio,0x40002000 virtio_mmio.device=4K@0xd0000000:5",
+    // Cloud Hypervisor.
+    "console=ttyS0 console=hvc0 root=/dev/vda1 rw systemd.journald.forward_to_console=1",
+    // Kata on Cloud Hypervisor and on QEMU.
+    "root=/dev/vda1 rootflags=data=ordered,errors=remount-ro ro rootfstype=ext4 panic=1 \
+     no_timer_check noreplace-smp console=ttyS0,115200n8 systemd.unit=kata-containers.target \
+     systemd.mask=systemd-networkd.service systemd.mask=systemd-networkd.socket agent.log=debug \
+     agent.debug_console agent.debug_console_vport=1026 cgroup_no_v1=all \
+     systemd.unified_cgroup_hierarchy=1",
+    "tsc=reliable no_timer_check rcupdate.rcu_expedited=1 i8042.direct=1 i8042.dumbkbd=1 \
+     i8042.nopnp=1 i8042.noaux=1 noreplace-smp reboot=k cryptomgr.notests net.ifnames=0 \
+     pci=lastbus=0 root=/dev/pmem0p1 rootflags=dax,data=ordered,errors=remount-ro ro \
+     rootfstype=ext4 console=hvc0 console=hvc1 quiet systemd.show_status=false panic=1 nr_cpus=4 \
+     selinux=0 scsi_mod.scan=none",
+    // libkrun.
+    "reboot=k panic=-1 panic_print=0 nomodule console=hvc0 rootfstype=virtiofs rw quiet \
+     no-kvmapf init=/init.krun tsi_hijack",
+    // crosvm.
+    "pci=noacpi reboot=k panic=-1 console=ttyS0 noacpi 8250.nr_uarts=4 root=/dev/vda ro",
+    // QEMU's microvm.
+    "earlyprintk=ttyS0 console=ttyS0 root=/dev/vda",
+    // GRUB and distributions, as Lima starts them.
+    "BOOT_IMAGE=/boot/vmlinuz-6.1.0 root=UUID=1b6a-22 ro quiet splash console=tty1 \
+     console=ttyS0,115200n8 vt.handoff=7",
+    "no_timer_check net.ifnames=0 ds=nocloud crashkernel=auto rhgb biosdevname=0 LANG=en_US.UTF-8",
+    "nohz=off vga=normal edd=off nosmt mitigations=off transparent_hugepage=never isolcpus=1",
+    "modules=loop,squashfs,sd-mod,usb-storage alpine_dev=vda:vfat nomodeset",
+    "console=xvc0 console=lp0,9600 console= consoleblank=0 log_buf_len=1M kvm-intel.nested=1",
+];
+
+#[test]
+fn whole_lines_of_others_are_passed_over() {
+    for line in LINES_OF_OTHERS {
+        let config = Config::parse(&format!("{line} image=a {line} -- ls /"));
+        let config = config.unwrap_or_else(|refused| panic!("{line}: {refused}"));
+        assert_eq!((config.image, config.console), (Some(disk("a")), Console::Plain), "{line}");
+        assert_eq!(config.command, ["ls", "/"]);
+    }
+}
+
+#[test]
+fn word_of_nobody_is_passed_over_and_told() {
+    let line = "image=a quite frob=1 KRUN_WORKDIR=/ quiet \"HOME=/ro ot\" root.erofs=x -- x=y";
+    assert_eq!(Config::parse(line).unwrap().image, Some(disk("a")));
+    let told: Vec<_> = passed_over(line).collect();
+    assert_eq!(told, ["quite", "frob=1", "KRUN_WORKDIR=/", "HOME=/ro ot"]);
+    // But for one, the lines above are known.
+    let told = LINES_OF_OTHERS.iter().flat_map(|line| passed_over(line)).collect::<Vec<_>>();
+    assert_eq!(told, ["alpine_dev=vda:vfat"]);
+}
+
+#[test]
+fn console_is_a_form_of_ours_or_one_that_a_kernel_may_have() {
+    for form in ["wire:0", "wire3", "plain1", "frame", "loud"] {
+        assert!(refused(&format!("console={form}")).contains("expected plain, framed"), "{form}");
+    }
+    for console in ["", "ttyS0,115200n8", "tty0", "hvc0", "xvc0", "lp0,9600", "ttynull"] {
+        assert!(Config::parse(&format!("console={console}")).is_ok(), "{console}");
     }
 }
 

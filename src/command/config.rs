@@ -1,7 +1,8 @@
 //! What a machine is told on its command line: where the image and its blobs are, and what to do.
 //!
 //! Always: a line that parses names every source once and by a name that is not empty; a word that
-//! is not understood is an error, never a default, unless it is a kernel's (`kernel.rs`).
+//! may be a setting that is misspelt is an error, never a default (`keys.rs`); any other is a
+//! kernel's, or for its first program, and passed over (`kernel.rs`).
 //!
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
@@ -14,11 +15,13 @@
 //! end in K, M or G (times 2^10, 2^20, 2^30). How a line is cut into words says
 //! [`super::words`].
 
+use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::kernel::is_kernels;
+use super::keys;
 pub use super::partition::Guid;
 use super::partition::REGION_TYPE;
 use super::source::{self, mount_tag, not_empty};
@@ -209,7 +212,7 @@ pub enum ConfigError {
     },
     /// The line ends in a backslash that escapes nothing.
     Backslash,
-    /// The word is not known.
+    /// The word is not known, and may be a setting that is misspelt.
     Unknown {
         /// The word.
         word: String,
@@ -234,7 +237,13 @@ impl fmt::Display for ConfigError {
         match self {
             Self::OpenQuote { at } => write!(f, "the quote at byte {at} is not closed"),
             Self::Backslash => f.write_str("it ends in a backslash"),
-            Self::Unknown { word } => write!(f, "unknown word {word:?}; known are {KEYS}"),
+            Self::Unknown { word } => {
+                write!(f, "unknown word {word:?}; ")?;
+                if let Some(name) = keys::meant(word) {
+                    write!(f, "did you mean {name}=? ")?;
+                }
+                write!(f, "known are {KEYS}")
+            }
             Self::Duplicate { word } => write!(f, "{word:?} is given a second time"),
             Self::Value { word, want } => write!(f, "{word:?}: expected {want}"),
         }
@@ -273,10 +282,9 @@ impl Config {
             if word == "--" {
                 break;
             }
-            if is_kernels(&word) {
-                continue;
+            if !is_somebody_elses(&word) {
+                given.take(&word).map_err(|fault| fault.of(&word))?;
             }
-            given.take(&word).map_err(|fault| fault.of(&word))?;
         }
         let mut config = given.config;
         config.console = given.console.unwrap_or_default();
@@ -286,6 +294,22 @@ impl Config {
         }
         Ok(config)
     }
+}
+
+/// Returns the words before the command that are no setting, nor known to be a kernel's: they are
+/// passed over, and a person may want to know.
+pub fn passed_over(line: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let words = Words::new(line).map_while(Result::ok).take_while(|word| word != "--");
+    words.filter(|word| is_somebody_elses(word) && !is_kernels(word))
+}
+
+/// Whether a word is no setting, and like none.
+fn is_somebody_elses(word: &str) -> bool {
+    let key = word.split_once('=').map_or(word, |(key, _)| key);
+    let is_like_ours = keys::is_key(key) || keys::meant(word).is_some();
+    // Nobody has a word without a name.
+    let is_name = key.bytes().any(|byte| byte.is_ascii_alphanumeric()) && !key.starts_with('-');
+    is_kernels(word) || is_name && !is_like_ours
 }
 
 /// The settings so far.

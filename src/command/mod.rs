@@ -9,6 +9,7 @@ pub mod config;
 pub mod frame;
 mod json;
 mod kernel;
+mod keys;
 mod mount;
 mod parse;
 pub mod partition;

@@ -7,7 +7,7 @@ use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
 use rootlet::command::bench::Setup;
-use rootlet::command::config::Config;
+use rootlet::command::config::{self, Config};
 use rootlet::command::{self, Command, Counters, Done, Memory, Runner, Scratch};
 use rootlet::read::Root;
 use rootlet::storage::Retry;
@@ -34,11 +34,14 @@ pub fn run(mut machine: Machine) -> ! {
         fail(&format_args!("memory: {have} KiB beside the firmware, mounting needs {need}"), None);
     }
     // All these are matched where they are: moving them would cost more than it says.
-    let config = Config::parse(machine.cmdline);
-    let config = match &config {
+    let parsed = Config::parse(machine.cmdline);
+    let config = match &parsed {
         Ok(config) => config,
         Err(error) => fail(error, None),
     };
+    for word in config::passed_over(machine.cmdline) {
+        tell(&mut err, &format_args!("command line: {word:?} is no setting, and passed over"));
+    }
     let command = Command::parse(&config.command);
     let command = match &command {
         Ok(command) => command,

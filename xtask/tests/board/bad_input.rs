@@ -84,11 +84,19 @@ fn command_line_that_makes_no_sense_is_refused_by_the_guest() {
     for (option, words) in [
         ("blob7=image", "a blob is given for slot 7, the image has 2 device slots"),
         ("deadline=0", "expected a number of seconds, at least 1"),
-        ("frob=1", "unknown word"),
+        ("imgae=1", "unknown word \"imgae=1\"; did you mean image=?"),
         ("image=twice", "is given a second time"),
     ] {
         fails(sample.args(&[&["--guest-option", option][..], &LS].concat()), words);
     }
+}
+
+#[test]
+fn word_that_is_nobodys_is_passed_over_and_told() {
+    let sample = Sample::new();
+    let outcome = passes(sample.args(&[&["--guest-option", "frob=1"][..], &LS].concat()));
+    let told = "command line: \"frob=1\" is no setting, and passed over";
+    assert_eq!(outcome.stderr.lines().filter(|line| *line == told).count(), 1, "{outcome:?}");
 }
 
 #[test]

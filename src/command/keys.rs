@@ -1,0 +1,78 @@
+//! The names of settings, and words that may be one of them misspelt.
+//!
+//! Always: a word that is like no setting is somebody else's. A kernel hands what it does not know to
+//! its first program, so a line may have any word; what a person mistypes is near to what was meant.
+
+use alloc::vec::Vec;
+
+/// All names; `blob` is followed by a number.
+const NAMES: [&str; 13] = [
+    "image",
+    "blob",
+    "disk",
+    "cache",
+    "share",
+    "domain",
+    "ram-cache",
+    "console",
+    "slot",
+    "cache-format",
+    "deadline",
+    "source-retry",
+    "log",
+];
+/// A name that is shorter may begin a word of somebody else's (`log_buf_len`).
+const TELLING_BYTES_MIN: usize = 4;
+
+/// Returns whether a setting has this name; a blob's has a number, right or not.
+pub(super) fn is_key(key: &str) -> bool {
+    match key.strip_prefix("blob") {
+        Some(number) => number.starts_with(|digit: char| digit.is_ascii_digit()),
+        None => NAMES.contains(&key),
+    }
+}
+
+/// Returns the setting that a word may mean that is none: one whose name has nearly the same
+/// letters, whatever their case, the dashes and what follows; or with which the word begins.
+pub(super) fn meant(word: &str) -> Option<&'static str> {
+    let key = word.split_once(['=', ':']).map_or(word, |(key, _)| key);
+    if key.contains('.') {
+        return None;
+    }
+    let given = letters(key.trim_end_matches(|end: char| end.is_ascii_digit()));
+    let near = |name: &&&str| {
+        let name = letters(name);
+        // One wrong letter in four.
+        is_within(&name, &given, name.len() / 4)
+    };
+    let first = key.split_once(['-', '_']).map_or(key, |(first, _)| first);
+    let begins = |name: &&&str| name.len() >= TELLING_BYTES_MIN && first.eq_ignore_ascii_case(name);
+    NAMES.iter().find(near).or_else(|| NAMES.iter().find(begins)).copied()
+}
+
+/// The letters of a name, without case and dashes.
+fn letters(name: &str) -> Vec<u8> {
+    let letters = name.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
+    letters.map(|letter| letter.to_ascii_lowercase()).collect()
+}
+
+/// Whether one is the other after at most `wrong` letters are changed, added, left out, or swapped
+/// with the next. Goes no deeper than the shorter of both is long, and `wrong`.
+fn is_within(one: &[u8], other: &[u8], wrong: usize) -> bool {
+    if let ([a, one @ ..], [b, other @ ..]) = (one, other)
+        && a == b
+    {
+        return is_within(one, other, wrong);
+    }
+    let Some(wrong) = wrong.checked_sub(1) else { return one.is_empty() && other.is_empty() };
+    let swapped = match (one, other) {
+        ([a, b, one @ ..], [c, d, other @ ..]) => (a, b) == (d, c) && is_within(one, other, wrong),
+        _ => false,
+    };
+    let [one_rest, other_rest] =
+        [one, other].map(|text| text.split_first().map_or(text, |(_, rest)| rest));
+    swapped
+        || is_within(one_rest, other_rest, wrong)
+        || is_within(one_rest, other, wrong)
+        || is_within(one, other_rest, wrong)
+}
