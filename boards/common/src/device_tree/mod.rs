@@ -7,8 +7,6 @@ mod devices;
 mod node;
 pub mod parse;
 #[cfg(test)]
-mod random;
-#[cfg(test)]
 #[expect(clippy::single_range_in_vec_init, reason = "lists of ranges may have one")]
 mod tests;
 mod told;

@@ -4,9 +4,7 @@
 use dtoolkit::model::DeviceTreeNode;
 use proptest::prelude::*;
 
-use super::blob::Blob;
-use super::parse::{Parsed, parse};
-use super::tests::{bytes, cells, node, told, tree};
+use super::{Blob, Parsed, bytes, cells, node, parse, told, tree};
 use crate::pci::{Access, Host, Window};
 use crate::uart::Serial;
 

@@ -1,5 +1,9 @@
 //! Trees of machines, and what is read of them.
 
+mod broken;
+mod random;
+mod told;
+
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
 
@@ -11,23 +15,23 @@ use crate::uart::{Serial, Width};
 
 const REACH: u64 = 512 << 30;
 
-pub(super) fn bytes(name: &str, value: &[u8]) -> DeviceTreeProperty {
+fn bytes(name: &str, value: &[u8]) -> DeviceTreeProperty {
     DeviceTreeProperty::new(name, value).unwrap()
 }
 
-pub(super) fn cells(name: &str, value: &[u32]) -> DeviceTreeProperty {
+fn cells(name: &str, value: &[u32]) -> DeviceTreeProperty {
     let value: Vec<u8> = value.iter().flat_map(|cell| cell.to_be_bytes()).collect();
     bytes(name, &value)
 }
 
-pub(super) fn node(name: &str, properties: Vec<DeviceTreeProperty>) -> DeviceTreeNode {
+fn node(name: &str, properties: Vec<DeviceTreeProperty>) -> DeviceTreeNode {
     let mut node = DeviceTreeNode::new(name).unwrap();
     properties.into_iter().for_each(|property| node.add_property(property));
     node
 }
 
 /// A tree with two cells each for addresses and sizes, as all machines here have.
-pub(super) fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
+fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     tree.root.add_property(cells("#address-cells", &[2]));
     tree.root.add_property(cells("#size-cells", &[2]));
@@ -45,7 +49,7 @@ fn read(blob: &[u8]) -> Parsed<'_> {
 }
 
 /// What is said of nodes that are not used.
-pub(super) fn told(tree: &Parsed<'_>) -> Vec<String> {
+fn told(tree: &Parsed<'_>) -> Vec<String> {
     let mut told = Vec::new();
     tree.told.each(|line| told.push(line.to_string()));
     told
@@ -119,160 +123,6 @@ fn devices_are_found_at_any_depth_and_not_where_they_are_off() {
         assert_eq!(tree.virtio_mmio, [0xa00_0000, 0x1000_8000]);
         assert_eq!(told(&tree), [""; 0]);
     });
-}
-
-/// Of all words for a state Linux knows two that mean on.
-#[test]
-fn node_that_is_off_and_all_in_it_counts_for_nothing() {
-    let device = || {
-        let mut device = node("virtio_mmio@a000000", vec![bytes("compatible", b"virtio,mmio\0")]);
-        device.add_property(cells("reg", &[0, 0xa00_0000, 0, 0x200]));
-        device
-    };
-    let state = |mut node: DeviceTreeNode, word: &[u8]| {
-        node.add_property(bytes("status", word));
-        node
-    };
-    let in_bus = |bus: &DeviceTreeNode| {
-        let mut bus = bus.clone();
-        bus.add_child(device());
-        vec![bus]
-    };
-    for (word, is_on) in [
-        (&b"okay\0"[..], true),
-        (b"ok\0", true),
-        (b"disabled\0", false),
-        (b"reserved\0", false),
-        (b"fail\0", false),
-        (b"fail-sss\0", false),
-        (b"okey\0", false),
-        (b"", false),
-    ] {
-        let count = usize::from(is_on);
-        let found = |children: Vec<DeviceTreeNode>, of: fn(&Parsed<'_>) -> usize| {
-            with(children, |tree| {
-                assert_eq!(of(&tree), count, "{word:?}");
-                assert_eq!(told(&tree), [""; 0]);
-            });
-        };
-        found(vec![state(memory(0x8000_0000, 0x100_0000), word)], |tree| tree.ram.ranges.len());
-        found(vec![state(device(), word)], |tree| tree.virtio_mmio.len());
-        found(in_bus(&state(bus(&[]), word)), |tree| tree.virtio_mmio.len());
-        let mut outer = state(bus(&[]), word);
-        in_bus(&bus(&[])).into_iter().for_each(|bus| outer.add_child(bus));
-        found(vec![outer], |tree| tree.virtio_mmio.len());
-        let mut held = node("held@80000000", vec![cells("reg", &[0, 0x8000_0000, 0, 0x1000])]);
-        held = state(held, word);
-        let sizes = vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])];
-        let mut all = node("reserved-memory", sizes);
-        all.add_child(held);
-        found(vec![all], |tree| tree.ram.taken.len());
-    }
-}
-
-#[test]
-fn devices_that_tables_have_no_room_for_are_told_by_their_paths() {
-    let device = |number: u32| {
-        let name = format!("virtio_mmio@{:x}", 0xa00_0000 + number * 0x200);
-        let reg = cells("reg", &[0, 0xa00_0000 + number * 0x200, 0, 0x200]);
-        node(&name, vec![bytes("compatible", b"virtio,mmio\0"), reg])
-    };
-    with((0..66).map(device).collect(), |tree| {
-        assert_eq!(tree.virtio_mmio.len(), 64);
-        let why = "there is room for 64 devices of its kind";
-        let names = ["a008000", "a008200"];
-        let lines = names.map(|name| format!("device tree: /virtio_mmio@{name}: {why}"));
-        assert_eq!(told(&tree), lines);
-    });
-    let hosts = (0..5)
-        .map(|number| pci_named(&format!("pcie@{number}"), 0x200_0000, 0x1000_0000, 0x1000_0000));
-    with(hosts.collect(), |tree| {
-        assert_eq!(tree.pci.len(), 4);
-        let why = "device tree: /pcie@4: there is room for 4 devices of its kind";
-        assert_eq!(told(&tree), [why]);
-    });
-    // More lines than there is room for are counted.
-    with((0..164).map(device).collect(), |tree| {
-        let told = told(&tree);
-        let rest = 100 - (told.len() - 1);
-        let last = format!("device tree: {rest} more nodes that are not used");
-        assert!(told.len() > 20 && told.last() == Some(&last), "{told:?}");
-    });
-}
-
-#[test]
-fn nodes_too_deep_to_be_looked_at_are_told_once_for_each_node_above_them() {
-    let within = |depth: usize| {
-        let mut inner = node("serial@9000000", vec![bytes("compatible", b"arm,pl011\0")]);
-        inner.add_property(cells("reg", &[0, 0x900_0000, 0, 0x1000]));
-        for _ in 1..depth {
-            let mut outer = bus(&[]);
-            outer.add_child(inner.clone());
-            outer.add_child(node("other", vec![]));
-            inner = outer;
-        }
-        vec![inner]
-    };
-    with(within(16), |tree| {
-        assert_eq!((tree.console, told(&tree)), (Some(Serial::Pl011(0x900_0000)), vec![]));
-    });
-    with(within(17), |tree| {
-        let path = "/soc".repeat(16);
-        let line = format!("device tree: {path}/serial@9000000: nodes so deep are not looked at");
-        assert_eq!((tree.console, told(&tree)), (None, vec![line]));
-    });
-}
-
-#[test]
-fn device_whose_registers_cannot_be_found_is_told() {
-    let kinds = [
-        ("virtio", &b"virtio,mmio\0"[..]),
-        ("serial", b"arm,pl011\0"),
-        ("intc", b"arm,gic-v3\0"),
-        ("test", b"sifive,test0\0"),
-        ("pcie", b"pci-host-ecam-generic\0"),
-    ];
-    let why = "its reg names no registers that can be reached";
-    for (name, kind) in kinds {
-        // None, half an entry, an end beyond all addresses.
-        for reg in [&[][..], &[0, 0x1000, 0], &[u32::MAX, u32::MAX, 0, 2]] {
-            let lost = node(name, vec![bytes("compatible", kind), cells("reg", reg)]);
-            with(vec![lost], |tree| {
-                assert_eq!(told(&tree), [format!("device tree: /{name}: {why}")], "{reg:x?}");
-            });
-        }
-    }
-    let mut memory = memory(0x8000_0000, 0x100_0000);
-    memory.add_property(cells("reg", &[0, 0x8000_0000, 0, 0x100_0000, u32::MAX, 0, 1, 0]));
-    with(vec![memory], |tree| {
-        assert_eq!(tree.ram.ranges, [0x8000_0000..0x8100_0000], "what can be read is used");
-        let why = "its reg names memory that does not exist";
-        assert_eq!(told(&tree), [format!("device tree: /memory@80000000: {why}")]);
-    });
-}
-
-/// Memory that somebody else uses must not become the heap.
-#[test]
-fn tree_that_reserves_memory_and_does_not_say_which_is_refused() {
-    let sizes = vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])];
-    for reg in [&[0, 0x8000_0000, 0][..], &[u32::MAX, u32::MAX, 0, 2]] {
-        let mut all = node("reserved-memory", sizes.clone());
-        all.add_child(node("held@80000000", vec![cells("reg", reg)]));
-        let blob = tree(vec![memory(0x8000_0000, 0x400_0000), all]);
-        let fault = parse(Blob::new(&blob).unwrap(), REACH).unwrap_err();
-        let why = "it reserves memory, and its reg does not say which";
-        assert_eq!(fault.to_string(), format!("/reserved-memory/held@80000000: {why}"));
-    }
-    // The list apart from nodes has to end, and its entries within all addresses.
-    let blob = tree(vec![]);
-    let at = u32::from_be_bytes(blob[16..20].try_into().unwrap()) as usize;
-    let mut beyond = blob.clone();
-    beyond[at..at + 16].copy_from_slice(&[0xff; 16]);
-    let refused = |blob: &[u8]| parse(Blob::new(blob).unwrap(), REACH).unwrap_err();
-    assert_eq!(refused(&beyond), Fault::Reservation { at });
-    let mut endless = blob.clone();
-    endless[16..20].copy_from_slice(&(blob.len() as u32 - 8).to_be_bytes());
-    assert_eq!(refused(&endless), Fault::Reservation { at: blob.len() - 8 });
 }
 
 #[test]
@@ -523,80 +373,4 @@ fn path_may_leave_out_addresses_and_go_through_nodes() {
     assert_eq!((parsed.psci, parsed.timebase_hz), (Some(Conduit::Hypervisor), Some(10_000_000)));
     let (ranges, taken) = (parsed.ram.ranges.len(), parsed.ram.taken.len());
     assert_eq!((ranges, taken, parsed.pci.len()), (1, 1, 1));
-}
-
-/// Where the structure of a tree begins and how long it is.
-fn structure(blob: &[u8]) -> (usize, usize) {
-    let word = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
-    (word(8), word(36))
-}
-
-#[test]
-fn tree_that_breaks_off_or_has_something_out_of_place_is_refused_by_its_byte() {
-    let whole = machine();
-    let (begin, len) = structure(&whole);
-    // Every length of the structure but the whole.
-    for cut in 0..len {
-        let mut blob = whole.clone();
-        blob[36..40].copy_from_slice(&(cut as u32).to_be_bytes());
-        let fault = parse(Blob::new(&blob).unwrap(), REACH).unwrap_err();
-        let Fault::Structure { at } = fault else { panic!("{fault:?}") };
-        assert!((begin..=begin + cut).contains(&at), "{cut}: {at}");
-    }
-    // Every length of the blob but the whole: some part of it is missing.
-    for cut in 0..whole.len() {
-        assert_eq!(Blob::new(&whole[..cut]).unwrap_err(), Fault::Short(cut));
-    }
-    // Something behind the root, a property behind a node, a name that does not end.
-    let end = begin + len - 4;
-    let mut blob = whole.clone();
-    blob[end + 3] = 4;
-    let refused = |blob: &[u8]| parse(Blob::new(blob).unwrap(), REACH).unwrap_err();
-    assert_eq!(refused(&blob), Fault::Structure { at: begin + len });
-    let mut late = node("soc", vec![]);
-    late.add_child(node("first", vec![]));
-    let mut blob = tree(vec![late, node("last", vec![bytes("a", b"b")])]);
-    let name = blob.windows(4).position(|bytes| bytes == b"last").unwrap();
-    // The node that follows ends and begins no more: what it has becomes the root's.
-    blob[name - 4..name + 8].copy_from_slice(&[0, 0, 0, 4].repeat(3));
-    assert_eq!(refused(&blob), Fault::Structure { at: name + 8 });
-    let mut blob = whole.clone();
-    let names = u32::from_be_bytes(blob[12..16].try_into().unwrap());
-    let ends = u32::from_be_bytes(blob[32..36].try_into().unwrap());
-    blob[32..36].copy_from_slice(&(ends - 1).to_be_bytes());
-    assert!(matches!(refused(&blob), Fault::Structure { .. }), "{names}");
-}
-
-#[test]
-fn tree_with_any_byte_changed_is_read_or_refused() {
-    let whole = machine();
-    let look = |blob: &[u8]| {
-        let Ok(parsed) = Blob::new(blob).and_then(|tree| parse(tree, REACH)) else { return };
-        // Also what is made of it ends, and stays inside.
-        let free = parsed.ram.free(0x8020_0000, u64::MAX);
-        assert!(free.is_none_or(|free| free.iter().all(|piece| piece.start < piece.end)));
-        assert!(told(&parsed).iter().all(|line| line.starts_with("device tree: ")));
-    };
-    for at in 0..whole.len() {
-        for value in [0, 1, 2, 3, 4, 9, 0x7f, 0xff, whole[at] ^ 1, whole[at] ^ 0x80] {
-            let mut blob = whole.clone();
-            blob[at] = value;
-            look(&blob);
-        }
-    }
-}
-
-#[test]
-fn bytes_that_are_no_tree_of_version_17_are_refused() {
-    let whole = machine();
-    let mut blob = whole.clone();
-    blob[0] ^= 1;
-    assert_eq!(Blob::new(&blob).unwrap_err(), Fault::Magic(0xd10d_feed));
-    assert_eq!(Blob::bytes_of(blob[..8].try_into().unwrap()), Err(Fault::Magic(0xd10d_feed)));
-    assert_eq!(Blob::bytes_of(whole[..8].try_into().unwrap()), Ok(whole.len()));
-    assert_eq!(Blob::new(&whole[..30]).unwrap_err(), Fault::Short(30));
-    let mut blob = whole.clone();
-    // Nothing older than version 18 can read it.
-    blob[27] = 18;
-    assert_eq!(Blob::new(&blob).unwrap_err(), Fault::Version(17));
 }
