@@ -79,8 +79,11 @@ fn usual() -> Option<Serial> {
 
 /// Whether the processor reaches a port's registers, and they are no memory.
 fn is_reached(port: Serial, ram: &Ram) -> bool {
-    port.registers()
-        .is_none_or(|range| !ram.overlaps(&range) && arch::map(&range, Kind::Registers).is_some())
+    port.registers().is_none_or(|range| {
+        range.is_ok_and(|range| {
+            !ram.overlaps(&range) && arch::map(&range, Kind::Registers).is_some()
+        })
+    })
 }
 
 /// Sets a port up; whether it is there, and its transmitter is empty.

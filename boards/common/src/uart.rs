@@ -7,6 +7,7 @@
 use core::fmt;
 use core::ops::Range;
 
+use crate::ram::{self, Beyond};
 use crate::text::number;
 
 /// How a 16550 in memory is read and written.
@@ -69,15 +70,19 @@ impl Serial {
         }
     }
 
-    /// Returns where the registers lie in memory, if they do.
-    pub fn registers(self) -> Option<Range<u64>> {
+    /// Returns where the registers lie in memory; `None` for I/O ports.
+    ///
+    /// # Errors
+    ///
+    /// [`Beyond`], within.
+    pub fn registers(self) -> Option<Result<Range<u64>, Beyond>> {
         let (at, bytes) = match self {
             #[cfg(target_arch = "x86_64")]
             Self::Port(_) => return None,
             Self::Ns16550 { at, shift, .. } => (at as u64, 8 << shift),
             Self::Pl011(at) => (at as u64, 0x1000),
         };
-        Some(at..at.saturating_add(bytes))
+        Some(ram::range(at, bytes))
     }
 }
 
