@@ -230,9 +230,15 @@ fn borrowed(name: &config::SourceName) -> SourceName<'_> {
 /// How long a read that its source fails is tried again, unless the configuration says otherwise.
 const SOURCE_RETRY_S: u32 = 5;
 
-/// Wraps a storage such that reads of sources are tried for as long as `config` says.
+/// Wraps a storage such that reads and openings of sources are tried for as long as `config` says.
 pub fn retrying<S: Discover>(mut storage: S, config: &Config) -> Retry<S> {
-    let region = config.cache.as_ref().and_then(|name| storage.disk(&name.serial).ok());
+    // A region that cannot be found is not used, which is said where it is opened.
+    let region = config.cache.as_ref().and_then(|CacheName { serial, part }| {
+        let device = storage.disk(serial).ok()?;
+        let (start, bytes) = part.find(&mut storage, device).ok()?;
+        let end = bytes.map_or(Some(u64::MAX), |bytes| start.checked_add(bytes));
+        Some((device, start..end?))
+    });
     Retry::new(storage, config.source_retry_s.unwrap_or(SOURCE_RETRY_S), region)
 }
 

@@ -14,6 +14,14 @@ impl Errno {
     /// Input/output error.
     pub const EIO: Self = Self(5);
 
+    /// Whether this may pass by itself: it says something of the moment or of a device, and nothing
+    /// of the file or of who asks for it.
+    pub fn may_pass(self) -> bool {
+        // EINTR, EIO, EAGAIN, ENOMEM, EBUSY, ENFILE, EMFILE, ECONNABORTED, ECONNRESET, ENOTCONN,
+        // ETIMEDOUT, ECONNREFUSED, ESTALE, EREMOTEIO.
+        matches!(self.0, 4 | 5 | 11 | 12 | 16 | 23 | 24 | 103 | 104 | 107 | 110 | 111 | 116 | 121)
+    }
+
     fn words(self) -> Option<&'static str> {
         Some(match self.0 {
             1 => "operation not permitted",

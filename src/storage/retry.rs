@@ -1,15 +1,16 @@
-//! Storage that asks again: a read that its source failed is tried for some seconds before the
-//! reader hears of it.
+//! Storage that asks again: a read or an opening that its source failed is tried for some seconds
+//! before the reader hears of it.
 //!
 //! Always: each transfer and each job ends once, with its last try; writes, flushes and the region
 //! are tried once, and so is a device that has just failed for as long as it is given, until it
 //! answers again. What a device did not answer is not asked again: that took its deadline already.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use super::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
-    Patience, Storage, Tag, Transfer, Version,
+    Background, DeviceId, DeviceInfo, Discover, DiscoverError, Errno, IoErrorKind, Job, JobKind,
+    Lent, Patience, Storage, Tag, Transfer, Version,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -66,18 +67,19 @@ struct Held {
 #[derive(Debug)]
 struct Policy {
     patience_ns: u64,
-    /// The region's device.
-    region: Option<DeviceId>,
+    /// The region's device, and where the region lies on it.
+    region: Option<(DeviceId, Range<u64>)>,
     /// Devices that failed for as long as they are given.
     failing: Vec<DeviceId>,
 }
 
 impl Policy {
     /// Whether a read that failed so is tried again: its device answers, and says that it cannot.
-    fn is_worth_it(&self, device: DeviceId, kind: IoErrorKind) -> bool {
-        matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_))
+    fn is_worth_it(&self, device: DeviceId, at: u64, kind: IoErrorKind) -> bool {
+        let regions = |(of, part): &(DeviceId, Range<u64>)| *of == device && part.contains(&at);
+        answers(kind)
             && self.patience_ns > 0
-            && self.region != Some(device)
+            && !self.region.as_ref().is_some_and(regions)
             && !self.failing.contains(&device)
     }
 
@@ -92,6 +94,20 @@ impl Policy {
     }
 }
 
+/// Whether a device that failed so answers, and says that it cannot.
+fn answers(kind: IoErrorKind) -> bool {
+    matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_))
+}
+
+/// Whether what a share says of a file may pass: not that there is none, or none for this reader.
+fn may_pass(error: DiscoverError) -> bool {
+    match error {
+        DiscoverError::Share(errno) => Errno(errno).may_pass(),
+        DiscoverError::Daemon(kind) => answers(kind),
+        _ => false,
+    }
+}
+
 /// A storage whose reads are tried for longer.
 #[derive(Debug)]
 pub struct Retry<S> {
@@ -101,9 +117,10 @@ pub struct Retry<S> {
 }
 
 impl<S> Retry<S> {
-    /// Wraps a storage whose reads are tried for this many seconds. Reads of `region` are tried once: what
-    /// it fails has another place to come from.
-    pub fn new(inner: S, seconds: u32, region: Option<DeviceId>) -> Self {
+    /// Wraps a storage whose reads, and whose openings of shared files, are tried for this many
+    /// seconds. Reads of the `region`, these bytes of a device, are tried once: what it fails has another
+    /// place to come from.
+    pub fn new(inner: S, seconds: u32, region: Option<(DeviceId, Range<u64>)>) -> Self {
         // 2^32 seconds have less than 2^64 nanoseconds.
         let patience_ns = u64::from(seconds).wrapping_mul(SECOND_NS);
         // Not for the jobs alone: a machine may have no more memory once it is mounted.
@@ -161,7 +178,7 @@ impl<S: Background> Retry<S> {
 
     fn is_tried_again(&self, transfer: &Transfer<'_>) -> bool {
         matches!(read_result(transfer),
-            Some(Err(kind)) if self.policy.is_worth_it(transfer.device, kind))
+            Some(Err(kind)) if self.policy.is_worth_it(transfer.device, transfer.at, kind))
     }
 
     /// Starts the jobs whose pause is over.
@@ -207,7 +224,7 @@ impl<S: Background> Retry<S> {
 
     fn is_job_tried_again(&self, job: &Job, kind: IoErrorKind) -> bool {
         let is_whole_read = job.kind == JobKind::Read && job.buffer.is_some();
-        is_whole_read && self.policy.is_worth_it(job.device, kind)
+        is_whole_read && self.policy.is_worth_it(job.device, job.at, kind)
     }
 }
 
@@ -224,7 +241,9 @@ impl<S: Background> Storage for Retry<S> {
         let Self { inner, policy, .. } = self;
         let mut is_left = false;
         inner.run(batch, &mut |index, transfer| match read_result(transfer) {
-            Some(Err(kind)) if policy.is_worth_it(transfer.device, kind) => is_left = true,
+            Some(Err(kind)) if policy.is_worth_it(transfer.device, transfer.at, kind) => {
+                is_left = true;
+            }
             _ => done(index, transfer),
         });
         if is_left {
@@ -288,7 +307,22 @@ impl<S: Background + Discover> Discover for Retry<S> {
         mount_tag: Option<&str>,
         name: &str,
     ) -> Result<DeviceId, DiscoverError> {
-        self.inner.share_file(mount_tag, name)
+        let mut tries: Option<Tries> = None;
+        loop {
+            let found = self.inner.share_file(mount_tag, name);
+            if !found.as_ref().is_err_and(|error| may_pass(*error)) {
+                return found;
+            }
+            let (now_ns, patience_ns) = (self.inner.now_ns(), self.policy.patience_ns);
+            let is_first = tries.is_none();
+            let tries = tries.get_or_insert_with(|| Tries::new(now_ns, patience_ns));
+            if patience_ns == 0 || !is_first && !tries.again(now_ns) {
+                return found;
+            }
+            while tries.pauses(self.inner.now_ns()) {
+                self.inner.rest(REST_NS);
+            }
+        }
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
@@ -370,7 +404,7 @@ mod tests {
 
     fn retry(well_at_ns: u64) -> Retry<Flaky> {
         let flaky = Flaky { well_at_ns, ..Flaky::default() };
-        Retry::new(flaky, 5, Some(REGION))
+        Retry::new(flaky, 5, Some((REGION, 0..u64::MAX)))
     }
 
     /// Reads of a device; how each of them ended, and that each did once.
@@ -450,6 +484,48 @@ mod tests {
         assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
         assert_eq!(job(&mut storage), (Err(IoErrorKind::Device(1)), true));
         assert!(storage.inner.now_ns < took + SECOND_NS, "tried once");
+    }
+
+    /// The second of two reads is one of the region on the same device.
+    #[test]
+    fn source_beside_the_region_on_its_device_is_tried_again() {
+        let flaky = Flaky { well_at_ns: SECOND_NS, ..Flaky::default() };
+        let mut storage = Retry::new(flaky, 5, Some((REGION, 4..8)));
+        let failed = Some(Err(IoErrorKind::Device(1)));
+        assert_eq!(read(&mut storage, REGION), [Some(Ok(())), failed]);
+    }
+
+    impl Discover for Flaky {
+        fn disk(&mut self, _: &str) -> Result<DeviceId, DiscoverError> {
+            Err(DiscoverError::NotFound)
+        }
+
+        fn share_file(&mut self, _: Option<&str>, name: &str) -> Result<DeviceId, DiscoverError> {
+            let failed = name.parse().map_or(DiscoverError::NotFound, DiscoverError::Share);
+            self.result().map(|()| SOURCE).map_err(|_| failed)
+        }
+
+        fn disks(&mut self, _: &mut dyn FnMut(&str, DeviceId)) {}
+
+        fn set_version(&mut self, _: DeviceId, _: Version) {}
+    }
+
+    #[test]
+    fn opening_that_fails_is_tried_as_long_as_a_read_unless_there_is_no_such_file() {
+        let mut storage = retry(3 * SECOND_NS);
+        assert_eq!(storage.share_file(None, "5"), Ok(SOURCE));
+        let mut storage = retry(20 * SECOND_NS);
+        assert_eq!(storage.share_file(None, "5"), Err(DiscoverError::Share(5)));
+        let took = storage.inner.now_ns;
+        assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
+        for (name, errno) in [("2", 2), ("13", 13), ("40", 40)] {
+            assert_eq!(storage.share_file(None, name), Err(DiscoverError::Share(errno)));
+        }
+        assert_eq!(storage.share_file(None, "x"), Err(DiscoverError::NotFound));
+        assert_eq!(storage.inner.now_ns, took, "asked once each");
+        let mut storage = Retry::new(Flaky { well_at_ns: 1, ..Flaky::default() }, 0, None);
+        assert_eq!(storage.share_file(None, "5"), Err(DiscoverError::Share(5)));
+        assert_eq!(storage.inner.tries.len(), 1);
     }
 
     #[test]
