@@ -6,11 +6,13 @@
 
 use super::bind_error::{BindError, ENOENT, Name, Own};
 use super::image::Image;
+use super::order::Order;
 use super::served::{Found, Served};
 use super::source::{SourceKey, SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
 use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
 use crate::units::ByteRange;
+use core::cell::OnceCell;
 
 /// Digits of a SHA-256, which fill a tag.
 const DIGEST_DIGITS: usize = 64;
@@ -71,6 +73,7 @@ impl Image {
         let version = version_of(storage, self.device);
         let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
         keep(&mut sources, part);
+        let placed = OnceCell::new();
         let mut served = Served::new(SourceKey::of(storage, self.device));
         for (number, slot) in self.devices.iter() {
             let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
@@ -81,7 +84,7 @@ impl Image {
             };
             let bound = candidate.and_then(|candidate| match candidate {
                 Some(one) => self.whole_device(storage, &mut served, number, slot, one),
-                None => self.flattened(storage, number, slot, own),
+                None => self.flattened(storage, number, slot, own, &placed),
             });
             let part = match bound {
                 Err(error) if slot.blocks > 0 && error.is_absence() => {
@@ -164,10 +167,11 @@ impl Image {
         number: u16,
         slot: &DeviceSlot,
         own: Option<Own>,
+        placed: &OnceCell<Order>,
     ) -> Result<SourcePart, BindError> {
         let base = slot.bytes().start();
         let here = match slot.blocks {
-            0 => ByteRange::sized(base, self.room_of(number, slot)),
+            0 => ByteRange::sized(base, self.room_of(slot, placed)),
             _ => Some(slot.bytes()),
         };
         let here = here.filter(|here| here.within(ByteRange::first(self.bytes)));
@@ -187,22 +191,26 @@ impl Image {
     /// up to the next slot, or the end of the device. 0 where no part of the device is its own:
     /// inside the image or another slot, or where several slots begin (merged images have such,
     /// over separate blobs).
-    fn room_of(&self, number: u16, slot: &DeviceSlot) -> u64 {
-        let mut end = self.bytes;
-        for (_, other) in self.devices.iter().filter(|(of, _)| *of != number) {
-            let inside = slot.uniaddr.checked_sub(other.uniaddr);
-            if inside.is_some_and(|inside| inside < other.blocks.max(1)) {
-                return 0;
-            }
-            if other.uniaddr > slot.uniaddr {
-                end = end.min(other.bytes().start());
-            }
-        }
-        if self.superblock.blocks == 0 || slot.uniaddr < self.superblock.blocks {
+    fn room_of(&self, slot: &DeviceSlot, placed: &OnceCell<Order>) -> u64 {
+        let superblock = &self.superblock;
+        if superblock.blocks == 0 || slot.uniaddr < superblock.blocks {
             return 0;
         }
+        // Slots that state a length hold their blocks, and no other slot begins at one of them.
+        let of_another = self.devices.resolve(0, slot.uniaddr).is_ok_and(|place| place.slot != 0);
+        let start = |number| self.devices.slot(number).map(|slot| slot.uniaddr);
+        let placed = placed.get_or_init(|| {
+            let slots = self.devices.iter().filter(|(_, slot)| slot.uniaddr != 0);
+            Order::new(slots.map(|(number, _)| number), start)
+        });
+        let (here, after) = placed.at(&Some(slot.uniaddr), start);
+        if of_another || here.len() != 1 {
+            return 0;
+        }
+        let next = after.first().and_then(|number| self.devices.slot(*number));
+        let end = next.map_or(self.bytes, |next| next.bytes().start().min(self.bytes));
         match ByteRange::new(slot.bytes().start(), end) {
-            Some(room) => self.superblock.block_size.pow2().floor(room.len()),
+            Some(room) => superblock.block_size.pow2().floor(room.len()),
             None => 0,
         }
     }

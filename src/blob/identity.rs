@@ -11,7 +11,9 @@
 //! Images made with random UUIDs, or tags that are digests, do not meet this.
 
 use super::image::Image;
+use super::order::Order;
 use crate::cache::{BlobIdentity, IDENTITY_BYTES};
+use crate::erofs::DeviceSlot;
 use core::cell::OnceCell;
 use twox_hash::XxHash3_64;
 
@@ -136,12 +138,14 @@ pub struct Identities<'i> {
     image: &'i Image,
     /// The digest of the image's head, once it was needed: it is the same for each slot.
     digest: OnceCell<u64>,
+    /// The slots in the order of their tags, once it was needed.
+    by_tag: OnceCell<Order>,
 }
 
 impl<'i> Identities<'i> {
     /// Returns what makes the identities of the slots of `image`.
     pub fn new(image: &'i Image) -> Self {
-        Self { image, digest: OnceCell::new() }
+        Self { image, digest: OnceCell::new(), by_tag: OnceCell::new() }
     }
 
     /// Returns the identity of a slot; see [`identity`].
@@ -149,7 +153,7 @@ impl<'i> Identities<'i> {
         let image = self.image;
         // The primary device has no tag.
         let tag = image.devices.slot(slot).map_or(&[][..], |device| device.tag());
-        let shared = !image.domain.0.is_empty() && !tag.is_empty() && is_unique(image, tag);
+        let shared = !image.domain.0.is_empty() && !tag.is_empty() && self.is_unique(tag);
         let mut raw = [0; IDENTITY_BYTES];
         if shared {
             put(&mut raw, 0, &[OF_DOMAIN]);
@@ -168,11 +172,14 @@ impl<'i> Identities<'i> {
         }
         BlobIdentity(raw)
     }
-}
 
-/// Returns whether one slot alone has this tag: two could be bound to different sources.
-fn is_unique(image: &Image, tag: &[u8]) -> bool {
-    image.devices.iter().filter(|(_, device)| device.tag() == tag).count() == 1
+    /// Returns whether one slot alone has this tag: two could be bound to different sources.
+    fn is_unique(&self, tag: &[u8]) -> bool {
+        let devices = &self.image.devices;
+        let tag_of = |number| devices.slot(number).map(DeviceSlot::tag);
+        let order = self.by_tag.get_or_init(|| Order::new(1..=devices.len(), tag_of));
+        matches!(order.at(&Some(tag), tag_of).0, [_])
+    }
 }
 
 impl BlobIdentity {

@@ -7,6 +7,7 @@ mod bind;
 mod bind_error;
 mod identity;
 mod image;
+mod order;
 mod served;
 mod source;
 

@@ -6,7 +6,7 @@
 use super::GuestRoot;
 use super::config::{self, CacheFormat, CacheName, Config, Part};
 use crate::Error;
-use crate::blob::{BindError, Image, SourceKey, SourceName, SourcePart, Sources, identity};
+use crate::blob::{BindError, Identities, Image, SourceKey, SourceName, SourcePart, Sources};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, Remedy, SlotSize};
 use crate::read::{Budget, Root};
 use crate::storage::{Background, DeviceId, Discover, DiscoverError, Retry, Storage, serial};
@@ -205,10 +205,11 @@ impl Mounted {
     /// that was said, or any.
     fn held(&self, region: Option<&Cache>) -> Result<Sources, Error> {
         let mut sources = self.sources.clone();
+        let identities = Identities::new(&self.image);
         for (slot, error) in &self.missing {
             let part = sources.get_mut(usize::from(*slot));
             let held = part.and_then(|part| {
-                let identity = identity(&self.image, *slot, part.version);
+                let identity = identities.of(*slot, part.version);
                 part.version = region?.whole(identity, part.bytes)?.version();
                 Some(())
             });

@@ -149,6 +149,24 @@ fn slots_without_a_length_that_begin_at_one_place_are_no_flattened_image() {
     );
 }
 
+/// Address 0 is no place: a slot that has it is not in the unified address space.
+#[test]
+fn slot_without_a_place_takes_none_of_the_image_from_another() {
+    let built =
+        build(&tree(), &Options { flattened: true, slot_blocks: false, ..options() }).unwrap();
+    let mut image = built.image;
+    let first = image.device_slot_at(1) as usize + 68;
+    let start = u32::from_le_bytes(image.bytes()[first..first + 4].try_into().unwrap());
+    let third = image.device_slot_at(3) + 64;
+    image.patch(third, &[start + 1, 0].map(u32::to_le_bytes).concat()).fix_checksum();
+    let world = world(&Built { image, blobs: Vec::new() });
+    world.blob("third", vec![0; (start as usize + 1) << 12]);
+    let guest = Guest::mount(world.attach(), "image=image blob3=third", 1).unwrap();
+    let from = u64::from(start) << 12;
+    let line = format!("slot  1 in the image, from byte {from}: ");
+    assert!(guest.notices.iter().any(|told| told.starts_with(&line)), "{:?}", guest.notices);
+}
+
 #[test]
 fn slot_that_states_no_length_is_as_long_as_its_source() {
     for sector in [512, 4096] {
