@@ -75,7 +75,8 @@ impl Ram {
         self.ranges.iter().any(|ram| ram.start < range.end && range.start < ram.end)
     }
 
-    /// Returns the pieces of RAM behind `image_end` that nobody has taken, from the lowest on; no
+    /// Returns the pieces of RAM behind `image_end` that nobody has taken, from the lowest on, beside
+    /// each other; no
     /// piece has a part beyond `split` and one before it. `None` for a machine with more ranges
     /// than there is room for.
     pub fn free(&self, image_end: u64, split: u64) -> Option<Ranges> {
@@ -100,6 +101,13 @@ impl Ram {
             }
         }
         free.sort_unstable_by_key(|piece| piece.start);
+        // Ranges of RAM may lie over each other, and no byte is free twice.
+        let mut end = 0;
+        for piece in &mut free {
+            piece.start = piece.start.max(end).min(piece.end);
+            end = end.max(piece.end);
+        }
+        free.retain(|piece| piece.end - piece.start >= PIECE_BYTES_MIN);
         (!self.is_cut).then_some(free)
     }
 }
@@ -108,6 +116,7 @@ impl Ram {
 #[expect(clippy::single_range_in_vec_init, reason = "lists of ranges may have one")]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const GIB: u64 = 1 << 30;
     const KIB: u64 = 1 << 10;
@@ -133,6 +142,42 @@ mod tests {
         assert_eq!(free(&[0..16 * GIB]), []);
         // Pieces that are too small are left.
         assert_eq!(free(&[(4 << 20) + 60 * KIB..3 * GIB]), [4 * GIB..10 * GIB]);
+    }
+
+    #[test]
+    fn memory_that_is_named_twice_is_free_once() {
+        let free = |ranges: &[Range<u64>]| ram(ranges, &[]).free(0, u64::MAX).unwrap();
+        assert_eq!(free(&[0..2 * GIB, GIB..3 * GIB]), [0..2 * GIB, 2 * GIB..3 * GIB]);
+        assert_eq!(free(&[GIB..2 * GIB, 0..4 * GIB, 0..4 * GIB]), [0..4 * GIB]);
+    }
+
+    proptest! {
+        /// Counted in half the smallest piece: each half is in RAM, in one piece at most, and taken
+        /// by nobody.
+        #[test]
+        fn what_is_free_is_ram_that_nobody_has(
+            ranges in prop::collection::vec((0_u64..64, 0_u64..16), 0..6),
+            taken in prop::collection::vec((0_u64..64, 0_u64..16), 0..6),
+            (image_end, split) in (0_u64..64, 0_u64..80),
+        ) {
+            const UNIT: u64 = PIECE_BYTES_MIN / 2;
+            let of = |list: &[(u64, u64)]| -> std::vec::Vec<Range<u64>> {
+                list.iter().map(|(start, len)| start * UNIT..(start + len) * UNIT).collect()
+            };
+            let (ranges, taken) = (of(&ranges), of(&taken));
+            let (image_end, split) = (image_end * UNIT, split * UNIT);
+            let free = ram(&ranges, &taken).free(image_end, split).unwrap();
+            prop_assert!(free.is_sorted_by(|one, next| one.end <= next.start));
+            for piece in &free {
+                prop_assert!(piece.end - piece.start >= PIECE_BYTES_MIN);
+                prop_assert!(piece.end <= split || piece.start >= split);
+            }
+            for unit in (0..80).map(|unit| unit * UNIT) {
+                let has = |list: &[Range<u64>]| list.iter().any(|range| range.contains(&unit));
+                let may_be = has(&ranges) && !has(&taken) && unit >= image_end;
+                prop_assert!(may_be || !has(&free), "{unit:#x}");
+            }
+        }
     }
 
     #[test]

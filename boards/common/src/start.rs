@@ -169,14 +169,23 @@ impl Finder<'_> {
 
     /// Looks at all devices of a PCI host, which is surely there or shows by its bridge.
     fn pci(&mut self, access: Access, window: Window, surely: bool) {
-        let is_reached = access.range().is_none_or(|range| self.reaches(&range));
-        if !is_reached {
-            return (self.problem)(&"PCI: its configuration cannot be reached");
-        }
+        let range = match access.range() {
+            None => None,
+            Some(Ok(range)) if self.reaches(&range) => Some(range),
+            Some(Ok(Range { start, end })) => {
+                return (self.problem)(&format_args!(
+                    "PCI: its configuration from {start:#x} to {end:#x} cannot be reached, or lies \
+                     in memory"
+                ));
+            }
+            Some(Err(beyond)) => {
+                return (self.problem)(&format_args!("PCI: its configuration: {beyond}"));
+            }
+        };
         // SAFETY: the board, its device tree or firmware says what the host is, its memory is
         // mapped uncached, and each host is looked at once.
         let mut bus = unsafe { pci::Bus::new(access, window, is_mapped) };
-        if let Some(range) = access.range() {
+        if let Some(range) = range {
             bus.keep(range);
         }
         if !surely && !bus.has_bridge() {

@@ -7,6 +7,7 @@ use core::ops::Range;
 
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 
+use crate::ram::{self, Beyond};
 use crate::registers::Registers;
 
 /// Bytes of configuration of one function in memory.
@@ -30,15 +31,16 @@ pub enum Access {
 }
 
 impl Access {
-    /// Returns where configuration lies in memory, if it does.
-    pub fn range(&self) -> Option<Range<u64>> {
+    /// Returns where configuration lies in memory; `None` for ports.
+    ///
+    /// # Errors
+    ///
+    /// [`Beyond`], within.
+    pub fn range(&self) -> Option<Result<Range<u64>, Beyond>> {
         match *self {
             #[cfg(target_arch = "x86_64")]
             Self::Ports => None,
-            Self::Memory { base, buses } => {
-                let start = u64::try_from(base).ok()?;
-                Some(start..start.checked_add(bytes_of(buses) as u64)?)
-            }
+            Self::Memory { base, buses } => Some(ram::range(base as u64, bytes_of(buses) as u64)),
         }
     }
 }

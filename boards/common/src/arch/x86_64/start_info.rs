@@ -32,7 +32,7 @@ pub(super) struct StartInfo {
 pub(super) enum Refused {
     /// No message is at this address.
     Absent(u32),
-    /// A range of RAM ends beyond all addresses.
+    /// A range of the map ends beyond all addresses.
     Memory(Beyond),
 }
 
@@ -57,9 +57,13 @@ pub(super) fn read(paddr: u32) -> Result<StartInfo, Refused> {
     let info = info.ok_or(Refused::Absent(paddr))?;
     let cmdline = cmdline::keep(info.cmdline().map_or(&[][..], |line| line.to_bytes()));
     let mut ram = Ram::new();
-    for entry in info.memmap().iter().filter(|entry| entry.ty() == MemmapType::Ram) {
+    for entry in info.memmap() {
         let range = ram::range(entry.addr, entry.size).map_err(Refused::Memory)?;
-        ram.add(range.start.max(FIRST)..range.end);
+        match entry.ty() {
+            MemmapType::Ram => ram.add(range.start.max(FIRST)..range.end),
+            // Somebody else's, also where another entry says that it is RAM.
+            _ => ram.take(range),
+        }
     }
     let acpi = acpi::read(info.raw().rsdp_paddr, &memory);
     Ok(StartInfo { cmdline, ram, acpi })
