@@ -91,13 +91,18 @@ impl Area {
         ];
         storage.run(&mut batch, &mut |_, _| {});
         let unread = batch.iter().find_map(|transfer| transfer.outcome().err());
-        self.judge(&a, &b, unread.map(|error| error.kind))
+        let unread = unread.map(|error| error.kind);
+        self.judge(storage, [&a, &b], unread)
     }
 
-    /// Which of the two superblocks `a` and `b` counts, one of which may be `unread`.
-    pub fn judge(&self, a: &[u8], b: &[u8], unread: Option<IoErrorKind>) -> Result<Found, Refused> {
-        let a = Superblock::from_bytes(a, self.start);
-        let b = Superblock::from_bytes(b, self.start);
+    /// Which of the two superblocks `copies` counts, one of which may be `unread`.
+    pub fn judge<S: Storage>(
+        &self,
+        storage: &mut S,
+        copies: [&[u8]; 2],
+        unread: Option<IoErrorKind>,
+    ) -> Result<Found, Refused> {
+        let [a, b] = copies.map(|copy| Superblock::from_bytes(copy, self.start));
         let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
         Ok(match (a, b) {
             // The newest of the two may be one that cannot be judged here.
@@ -106,6 +111,9 @@ impl Area {
                 Found::Valid(b, Copy2::B)
             }
             (Ok(a), _) => Found::Valid(a, Copy2::A),
+            (Err(Refusal::NoMagic), Ok(b)) if let Some(start) = self.is_shifted(storage, &b) => {
+                return Err(Refused::Elsewhere { start });
+            }
             (_, Ok(b)) => Found::Valid(b, Copy2::B),
             // What could not be read may be valid.
             _ if let Some(kind) = unread => return Err(Refused::Io(kind)),

@@ -40,6 +40,17 @@ impl Area {
         Ok(None)
     }
 
+    /// Returns where the region starts, if `second` is the first superblock of one that begins where
+    /// the second one of this area belongs: then its own second is as far behind. Such a region says
+    /// that it starts with the disk that it had, as does the one of this area. What cannot be read
+    /// there is the blob table of this area, which is not written then.
+    pub fn is_shifted<S: Storage>(&self, storage: &mut S, second: &Superblock) -> Option<u64> {
+        let start = superblock_at(self.start, Copy2::B)?;
+        let block = self.of_disk(storage, superblock_at(start, Copy2::B)?, BLOCK_BYTES).ok()?;
+        let next = Superblock::from_bytes(&block, self.start).ok()?;
+        (next.uuid == second.uuid).then_some(start)
+    }
+
     /// Returns where the region starts whose superblock is the `block` at byte `at` of the disk,
     /// if it is not the region of this area and has bytes in common with it.
     fn clash(&self, at: u64, block: &[u8]) -> Option<u64> {

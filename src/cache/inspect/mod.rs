@@ -209,7 +209,7 @@ fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
     });
     let [a, b] = &copies;
     let unread = copies.iter().find_map(|copy| copy.raw.as_ref().err().copied());
-    let counts = match area.judge(bytes_of(&a.raw), bytes_of(&b.raw), unread) {
+    let counts = match area.judge(storage, [bytes_of(&a.raw), bytes_of(&b.raw)], unread) {
         Ok(Found::Valid(superblock, _)) if superblock.geometry.slots_at() > area.bytes => {
             Err(Refused::Shrunk { says: superblock.bytes, bytes: area.bytes })
         }
