@@ -15,6 +15,8 @@
 //! | a hint counts under its own generation only | hint: the guest that is killed |
 //! | a table that cannot be read ends writing | promises |
 //! | sync asks for its last flush, and says no when it failed | promises |
+//! | another region forbids formatting | elsewhere |
+//! | fills that wait for their flush are bounded | limits |
 
 #![expect(
     clippy::arithmetic_side_effects,
