@@ -41,7 +41,7 @@ mod tag {
 }
 
 /// The path of a node for a message, cut where it is full.
-pub type PathText = heapless::String<120>;
+pub type PathText = heapless::String<88>;
 
 /// Why bytes are no tree, or one that is not to be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
