@@ -355,4 +355,11 @@ pub trait Background: Storage {
     fn rest(&mut self, ns: u32) {
         let _ = ns;
     }
+
+    /// Returns a number that another machine, resumed from the same snapshot of memory, does not
+    /// get, as far as this storage can tell: random bits, and what the monitor changes at a resume.
+    /// Asked once for each group of the region, so it is to be cheap; 0 where there is nothing.
+    fn unique(&self) -> u64 {
+        0
+    }
 }

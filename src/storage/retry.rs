@@ -295,6 +295,10 @@ impl<S: Background> Background for Retry<S> {
     fn rest(&mut self, ns: u32) {
         self.inner.rest(ns);
     }
+
+    fn unique(&self) -> u64 {
+        self.inner.unique()
+    }
 }
 
 impl<S: Background + Discover> Discover for Retry<S> {

@@ -30,6 +30,8 @@ struct Clocked {
     inner: SimStorage,
     manner: Manner,
     looks: Cell<u64>,
+    /// What no other machine has.
+    unique: u64,
 }
 
 impl Storage for Clocked {
@@ -70,6 +72,10 @@ impl Background for Clocked {
             Manner::Stands => 100_000,
         }
     }
+
+    fn unique(&self) -> u64 {
+        self.unique
+    }
 }
 
 impl Discover for Clocked {
@@ -107,7 +113,17 @@ fn machine(seed: u64) -> (World, DeviceId, DeviceId) {
 }
 
 fn mount(world: &World, region: DeviceId, manner: Manner) -> Root<Clocked, Option<Cache>> {
-    let mut storage = Clocked { inner: world.attach(), manner, looks: Cell::new(0) };
+    mount_as(world, region, manner, 0)
+}
+
+/// As [`mount`], on the machine that has this number.
+fn mount_as(
+    world: &World,
+    region: DeviceId,
+    manner: Manner,
+    unique: u64,
+) -> Root<Clocked, Option<Cache>> {
+    let mut storage = Clocked { inner: world.attach(), manner, looks: Cell::new(0), unique };
     let device = storage.disk("image").unwrap();
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
@@ -164,4 +180,26 @@ fn waits_over_a_clock_that_stands_still_end() {
         cache.sync(storage, 100_000)
     });
     assert!(!durable);
+}
+
+/// Machines that were resumed from one snapshot have one nonce and one generation; these two also do
+/// the same at the same moment.
+#[test]
+fn mark_of_a_group_differs_by_what_is_unique_of_a_machine() {
+    let mark = |unique: u64| {
+        let (world, _, region) = machine(3);
+        let root = mount_as(&world, region, Manner::Stands, unique);
+        root.open(b"/data").unwrap().read_at(0, &mut [0; 4096]).unwrap();
+        root.with_layer(|layer, storage| {
+            assert!(layer.as_mut().unwrap().sync(storage, 100_000));
+            // Its place is in FORMAT.md.
+            let mut mark = vec![0; 4096];
+            let mut batch = [Transfer::read(region, 24 << 12, &mut mark)];
+            storage.run(&mut batch, &mut |_, _| {});
+            mark
+        })
+    };
+    assert_eq!(mark(7)[..4], *b"RLmk");
+    assert_eq!(mark(7), mark(7), "nothing differs");
+    assert_ne!(mark(7), mark(8));
 }

@@ -7,9 +7,11 @@
 //! The tables are read before the heap exists, by a reader of our own: the libraries map a table
 //! where it says it is, and have no answer for one that lies nowhere.
 //!
-//! Source: ACPI 6.5, chapter 5.2 (tables), 4.8.3 (switching off), 7.4.2 (`_S5`).
+//! Source: ACPI 6.5, chapter 5.2 (tables), 4.8.3 (switching off).
 
 use core::fmt;
+
+use crate::aml;
 
 /// Longest table that is read, and most tables that are looked at.
 const TABLE_BYTES_MAX: usize = 1 << 20;
@@ -20,8 +22,8 @@ const SEARCH_STEP: usize = 16;
 
 /// Bytes of a table's header (5.2.6).
 const HEADER_BYTES: usize = 36;
-/// The state in which a machine is off.
-const S5: &[u8] = b"_S5_";
+/// Bytes of the machine's generation (Microsoft, Virtual Machine Generation ID).
+pub const GENERATION_BYTES: u64 = 16;
 
 /// A register of one byte or more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,9 @@ pub struct Facts {
     pub ecam: Option<Ecam>,
     /// The port of a timer that counts 3579545 a second, 24 bits of it at least.
     pub timer: Option<u16>,
+    /// The address of the machine's generation: 16 bytes that the monitor changes when it resumes
+    /// the machine from a snapshot, mapped and aligned to 8.
+    pub generation: Option<u64>,
 }
 
 /// Why tables are not believed.
@@ -114,6 +119,11 @@ pub fn read<'m>(root: u64, memory: &impl Memory<'m>) -> Result<Facts, Fault> {
         // Of the others nothing is needed, and some firmware has sums of theirs wrong.
         match memory(at, HEADER_BYTES).map(|header| &header[..4]) {
             Some(b"FACP") => fixed(table(at, b"FACP", memory)?, memory, &mut facts),
+            Some(b"SSDT") => {
+                if let Ok(block) = table(at, b"SSDT", memory) {
+                    generation(block, memory, &mut facts);
+                }
+            }
             Some(b"MCFG") => facts.ecam = ecam(table(at, b"MCFG", memory)?),
             _ => {}
         }
@@ -164,7 +174,7 @@ fn sum(bytes: &[u8]) -> u8 {
 }
 
 /// A little-endian number of at most 8 bytes.
-fn number(bytes: &[u8]) -> u64 {
+pub(crate) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
@@ -201,7 +211,11 @@ fn fixed<'m>(fixed: &'m [u8], memory: &impl Memory<'m>, facts: &mut Facts) {
     };
     facts.timer = port(fixed, 76, 208);
     // Bits of the register: the state, and that it is to be entered.
-    let state = table(differentiated, b"DSDT", memory).ok().and_then(off_state);
+    let block = table(differentiated, b"DSDT", memory).ok();
+    let state = block.and_then(aml::off_state);
+    if let Some(block) = block {
+        generation(block, memory, facts);
+    }
     facts.power_off = if field(fixed, 112, 4) & HARDWARE_REDUCED != 0 {
         let register = register(fixed, 244);
         register
@@ -214,24 +228,13 @@ fn fixed<'m>(fixed: &'m [u8], memory: &impl Memory<'m>, facts: &mut Facts) {
     };
 }
 
-/// The number of the state in which the machine is off: the first element of the package of that
-/// name (20.2.5.4: a length of one to four bytes, a count, and the elements).
-fn off_state(definitions: &[u8]) -> Option<u8> {
-    const PACKAGE: u8 = 0x12;
-    const BYTE: u8 = 0x0a;
-    let mut rest = definitions;
-    while let Some(at) = rest.windows(S5.len()).position(|name| name == S5) {
-        rest = &rest[at + S5.len()..];
-        let [PACKAGE, length, ..] = *rest else { continue };
-        let elements = rest.get(3 + usize::from(length >> 6)..)?;
-        let state = match *elements {
-            [BYTE, state, ..] => state,
-            [state @ (0 | 1), ..] => state,
-            _ => return None,
-        };
-        return (state < 8).then_some(state);
+/// Takes where the machine's generation is, if a definition block says so.
+fn generation<'m>(block: &[u8], memory: &impl Memory<'m>, facts: &mut Facts) {
+    let is_place =
+        |at: &u64| at.is_multiple_of(8) && memory(*at, GENERATION_BYTES as usize).is_some();
+    if let Some(at) = aml::generation(block).filter(is_place) {
+        facts.generation = Some(at);
     }
-    None
 }
 
 /// The configuration of the first segment (PCI Firmware 3.3, 4.1.2), whose address is that of bus
@@ -333,6 +336,22 @@ mod tests {
         let found = machine(&ports, definitions).read(0xa_0000).unwrap();
         assert_eq!(found.power_off, Some(PowerOff::Pm1 { port: 0x604, value: 0x2000 }));
         assert_eq!(found.timer, Some(0x608));
+    }
+
+    #[test]
+    fn generation_is_where_a_definition_block_says_and_in_memory() {
+        let block =
+            |low: [u8; 4]| [b"VM_Gen_Counter\0\x08ADDR\x12\x08\x02\x0c", &low[..], b"\0"].concat();
+        let found = |block: &[u8]| machine(&[], block).read(0xa_0000).unwrap().generation;
+        assert_eq!(found(&block([0x10, 0, 0xa, 0])), Some(0xa_0010));
+        // Odd, in no memory, in part.
+        assert_eq!(found(&block([0x12, 0, 0xa, 0])), None);
+        assert_eq!(found(&block([0, 0, 0, 0x80])), None);
+        assert_eq!(found(&block([0x18, 0, 0xa, 0])), None);
+        // In a table that stands beside the fixed one.
+        let mut machine = machine(&[], REDUCED);
+        machine.table(0x9000, b"SSDT", &block([8, 0, 0xa, 0]));
+        assert_eq!(machine.read(0xa_0000).unwrap().generation, Some(0xa_0008));
     }
 
     #[test]

@@ -99,26 +99,3 @@ pub fn now_ns() -> u64 {
     let ns = (u128::from(ticks) * rate) >> 32;
     u64::try_from(ns).unwrap_or(u64::MAX)
 }
-
-/// Returns bytes that no two boots share, nor two resumes of one snapshot: random numbers of the
-/// processor where it has any, and the counter's value at many moments, whose low bits depend on
-/// what else the processor does. Good for identities, not for secrets.
-pub fn entropy() -> [u8; 16] {
-    let mut halves = [0x243f_6a88_85a3_08d3_u64, 0x1319_8a2e_0370_7344];
-    for round in 0..64_u32 {
-        for half in &mut halves {
-            // A few are enough, and each takes a processor long.
-            let random = if round < 2 { arch::random() } else { None };
-            if let Some(random) = random {
-                *half ^= random;
-            }
-            let mixed = (*half ^ arch::ticks()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            *half = mixed.rotate_left(round % 63 + 1);
-        }
-    }
-    let [low, high] = halves.map(u64::to_le_bytes);
-    let mut bytes = [0; 16];
-    bytes[..8].copy_from_slice(&low);
-    bytes[8..].copy_from_slice(&high);
-    bytes
-}

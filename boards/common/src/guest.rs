@@ -17,7 +17,7 @@ use crate::storage::VirtioStorage;
 use crate::text::Message;
 use crate::verdict::{self, Ending};
 use crate::virtio::any::Any;
-use crate::{Machine, clock, console, heap};
+use crate::{Machine, console, entropy, heap};
 
 type Storage = Retry<VirtioStorage<Any>>;
 
@@ -68,7 +68,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
-    let setup = Setup { config, mounted, memory, entropy: &clock::entropy };
+    let setup = Setup { config, mounted, memory, entropy: &entropy::bytes };
     match command {
         Command::Bench(paths) => {
             conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))
@@ -78,7 +78,7 @@ pub fn run(mut machine: Machine) -> ! {
     }
     mounted.describe(config, notice);
     let region =
-        command::open_region(&mut storage, config, mounted, clock::entropy(), memory, notice);
+        command::open_region(&mut storage, config, mounted, entropy::bytes(), memory, notice);
     let root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),

@@ -11,6 +11,7 @@
 extern crate alloc;
 
 pub mod acpi;
+mod aml;
 pub mod cmdline;
 pub mod device_tree;
 pub mod pci;
@@ -31,6 +32,8 @@ pub mod board;
 pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;
+#[cfg(target_os = "none")]
+mod entropy;
 #[cfg(target_os = "none")]
 mod exit;
 #[cfg(target_os = "none")]

@@ -98,7 +98,8 @@ impl Registers {
     ///
     /// # Safety
     ///
-    /// The block is mapped, uncached, is no RAM, and nobody else uses it.
+    /// The block is mapped, and nobody else uses it. It is uncached and no RAM, unless only the
+    /// monitor writes it.
     pub(crate) unsafe fn new(base: usize, len: usize) -> Option<Self> {
         base.checked_add(len)?;
         let at = NonNull::new(with_exposed_provenance_mut::<u8>(base))?;

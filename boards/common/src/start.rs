@@ -23,7 +23,7 @@ use crate::virtio::any::Any;
 use crate::virtio::mmio::{BLOCK_BYTES, Mmio};
 use crate::virtio::pci::Pci;
 use crate::virtio::{Found, Place, Slot};
-use crate::{clock, cmdline, console, heap, pci, serial};
+use crate::{clock, cmdline, console, entropy, heap, pci, serial};
 
 unsafe extern "C" {
     /// The first byte behind the image; the linker script defines it.
@@ -46,6 +46,8 @@ pub(crate) struct Boot {
     pub(crate) clock: Calibration,
     /// What ACPI's tables say, or what is wrong with them.
     pub(crate) acpi: Result<acpi::Facts, acpi::Fault>,
+    /// Where the monitor has its number of the machine's generation.
+    pub(crate) generation: Option<u64>,
 }
 
 /// The machine as the board's main finds it.
@@ -83,6 +85,7 @@ impl Machine {
                 || {}
             },
             nap: arch::nap,
+            unique: entropy::unique,
             tell,
             give_up: |why| {
                 tell(format_args!("error   {why}"));
@@ -279,6 +282,10 @@ pub(crate) fn run(boot: Boot) -> ! {
     // The first line that everyone sees comes with the mount.
     let heap_bytes = heap::usage().total as u64;
     defmt::debug!("{=str} up: {=u64} bytes of heap", board::BOARD.name, heap_bytes);
+    if let Some(at) = boot.generation {
+        entropy::by_monitor(at as usize);
+        defmt::debug!("the machine's generation is at {=u64:#x}", at);
+    }
     if let Some(fault) = boot.cmdline.fault {
         refuse(&fault);
     }

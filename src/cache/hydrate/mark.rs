@@ -69,7 +69,7 @@ impl Cache {
         if mark.group == group || mark.looking {
             return matches!(mark.stands, Stands::Writing(_));
         }
-        let parts = [mark.number, storage.now_ns()].map(u64::to_le_bytes);
+        let parts = [mark.number, storage.now_ns(), storage.unique()].map(u64::to_le_bytes);
         let number = XxHash3_64::oneshot(parts.as_flattened());
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return false };
         if let Some(page) = buffer.get_mut().and_then(Page::of) {

@@ -234,8 +234,13 @@ impl Outcome {
     }
 }
 
-/// One command of QEMU's machine protocol.
-pub fn qmp(socket: &Path, command: &str) {
+/// One command of QEMU's machine protocol; the answer is the line with what it returned.
+pub fn qmp(socket: &Path, command: &str) -> String {
+    qmp_with(socket, command, &serde_json::json!({}))
+}
+
+/// As [`qmp`], with arguments.
+pub fn qmp_with(socket: &Path, command: &str, arguments: &serde_json::Value) -> String {
     let until = Instant::now() + Duration::from_secs(30);
     let stream = loop {
         match UnixStream::connect(socket) {
@@ -246,14 +251,19 @@ pub fn qmp(socket: &Path, command: &str) {
     };
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap());
-    for command in ["qmp_capabilities", command] {
-        writeln!(&stream, "{{\"execute\": \"{command}\"}}").unwrap();
-        let mut answer = String::new();
+    let mut answer = String::new();
+    let first = ("qmp_capabilities", &serde_json::json!({}));
+    for (command, arguments) in [first, (command, arguments)] {
+        let command = serde_json::json!({ "execute": command, "arguments": arguments });
+        writeln!(&stream, "{command}").unwrap();
+        answer.clear();
         while !answer.contains("\"return\"") {
             answer.clear();
             assert!(lines.read_line(&mut answer).unwrap() > 0, "QEMU hung up");
+            assert!(!answer.contains("\"error\""), "{command}: {answer}");
         }
     }
+    answer
 }
 
 /// Ids of the processes below process `root`.

@@ -10,6 +10,7 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rootlet_sim::image::{Content, Tree};
 
@@ -37,6 +38,8 @@ pub struct Monitor {
     pub program: &'static str,
     /// The variable that may name another file.
     pub variable: Option<&'static str>,
+    /// Whether a guest's log can leave it.
+    pub has_log: bool,
 }
 
 /// All that there are.
@@ -46,15 +49,28 @@ pub const MONITORS: [Monitor; 3] = [
         title: "Firecracker",
         program: "firecracker",
         variable: Some("ROOTLET_FIRECRACKER"),
+        has_log: false,
     },
     Monitor {
         name: "cloud-hypervisor",
         title: "Cloud Hypervisor",
         program: "cloud-hypervisor",
         variable: Some("ROOTLET_CLOUD_HYPERVISOR"),
+        has_log: false,
     },
-    Monitor { name: "qemu", title: "QEMU", program: "qemu-system", variable: None },
+    Monitor { name: "qemu", title: "QEMU", program: "qemu-system", variable: None, has_log: true },
 ];
+
+/// What a program writes when it is asked.
+fn says(program: &Path, option: &str) -> String {
+    let output = Command::new(program).arg(option).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The first line that it says of its version.
+fn version(program: &Path) -> String {
+    says(program, "--version").lines().next().unwrap_or("a version that it does not say").into()
+}
 
 impl Monitor {
     /// Where it is, or why it cannot run here.
@@ -69,7 +85,7 @@ impl Monitor {
         match (named, self.variable) {
             (Some(file), _) => Ok(file),
             // The tool installs it.
-            (None, None) => Ok(self.program.into()),
+            (None, None) => Ok(format!("{}-x86_64", self.program).into()),
             (None, Some(variable)) => in_path().ok_or_else(|| {
                 format!("{} is not in PATH, and {variable} is not set", self.program)
             }),
@@ -147,9 +163,16 @@ impl Row {
     fn obstacle(&self) -> Option<String> {
         let (wants, has) = (arch(self.board), env::consts::ARCH);
         match wants == has {
-            true => self.monitor.present().err(),
+            true => self.monitor.present().map_or_else(Some, |program| self.lacks(&program)),
             false => Some(format!("the board is {wants}, this machine {has}")),
         }
+    }
+
+    /// What this version of the monitor lacks for the row.
+    fn lacks(&self, program: &Path) -> Option<String> {
+        let wants_option = self.monitor.name == "firecracker" && self.bus == "pci";
+        let lacks = wants_option && !says(program, "--help").contains("--enable-pci");
+        lacks.then(|| format!("{} has no --enable-pci", version(program)))
     }
 
     /// Where a cell's log is kept.
@@ -301,6 +324,13 @@ fn boards_on_the_monitors_of_this_machine() {
                 );
             }
         }
+    }
+    for monitor in
+        MONITORS.iter().filter(|monitor| run.iter().any(|row| row.monitor.name == monitor.name))
+    {
+        let version = monitor.present().map_or_else(|why| why, |program| version(&program));
+        let log = if monitor.has_log { "" } else { "; no channel for the guest's log" };
+        let _ = writeln!(table, "{:16} {version}{log}", monitor.name);
     }
     show(&table);
     assert!(failures.is_empty(), "\n{failures}");

@@ -3,13 +3,14 @@
 //! Always: pure; a device that cannot be used is an [`Unusable`] that says why.
 //!
 //! Sources: Linux bindings `pci-host-ecam-generic`, `arm,psci`, `arm,gic`, `arm,gic-v3`, `8250`,
-//! `arm,pl011`.
+//! `arm,pl011`, `microsoft,vmgenid`.
 
 use core::fmt;
 use core::ops::Range;
 
 use super::blob::number;
 use super::node::{Bus, Fact, Facts};
+use crate::acpi::GENERATION_BYTES;
 use crate::pci::{Access, Host, Window};
 use crate::uart::{Family, Serial, Width};
 
@@ -85,6 +86,8 @@ pub(super) enum Unusable {
     Cells(usize),
     /// `ranges` of a PCI bus.
     Window,
+    /// `reg` of the machine's generation.
+    Generation,
 }
 
 impl fmt::Display for Unusable {
@@ -100,6 +103,9 @@ impl fmt::Display for Unusable {
                 write!(f, "its configuration ends at {end:#x}, and {reach:#x} can be reached")
             }
             Self::Cells(cells) => write!(f, "an address on its bus has {cells} words, not 3"),
+            Self::Generation => {
+                write!(f, "its reg names no 16 bytes that can be reached, aligned to 8")
+            }
             Self::Window => write!(
                 f,
                 "its ranges name no memory below 4 GiB with the same addresses on both sides"
@@ -115,6 +121,16 @@ pub(super) fn conduit(facts: &Facts<'_>) -> Result<Conduit, Unusable> {
         b"smc" => Ok(Conduit::Monitor),
         _ => Err(Unusable::Method),
     }
+}
+
+/// Where the machine's generation is.
+pub(super) fn generation(block: Option<Range<u64>>, reach: u64) -> Result<Range<u64>, Unusable> {
+    let is_place = |range: &Range<u64>| {
+        range.start.is_multiple_of(8)
+            && range.end - range.start >= GENERATION_BYTES
+            && range.end <= reach
+    };
+    block.filter(is_place).ok_or(Unusable::Generation)
 }
 
 /// A serial port.

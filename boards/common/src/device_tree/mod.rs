@@ -57,6 +57,10 @@ mod on_board {
         pub timebase_hz: Option<u64>,
         /// What is known and cannot be used.
         pub told: Told,
+        /// Random bits from firmware; 0 where there are none.
+        pub seed: [u64; 2],
+        /// The address of the machine's generation.
+        pub generation: Option<u64>,
     }
 
     /// Filled in place: it is large, and moved piece by piece.
@@ -72,6 +76,8 @@ mod on_board {
         gic: None,
         timebase_hz: None,
         told: Told::new(),
+        seed: [0; 2],
+        generation: None,
     });
     static TREE: Once<&Tree> = Once::new();
 
@@ -156,5 +162,7 @@ mod on_board {
         room.gic = parsed.gic;
         room.timebase_hz = parsed.timebase_hz;
         room.told = parsed.told;
+        room.seed = parsed.seed;
+        room.generation = parsed.generation;
     }
 }

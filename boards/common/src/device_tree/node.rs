@@ -65,13 +65,14 @@ pub(super) enum Fact {
     Reg,
     RegIoWidth,
     RegShift,
+    RngSeed,
     SizeCells,
     Status,
     StdoutPath,
     TimebaseFrequency,
 }
 
-const FACTS: [(&[u8], Fact); 14] = [
+const FACTS: [(&[u8], Fact); 15] = [
     (b"#address-cells", Fact::AddressCells),
     (b"bootargs", Fact::Bootargs),
     (b"bus-range", Fact::BusRange),
@@ -82,6 +83,7 @@ const FACTS: [(&[u8], Fact); 14] = [
     (b"reg", Fact::Reg),
     (b"reg-io-width", Fact::RegIoWidth),
     (b"reg-shift", Fact::RegShift),
+    (b"rng-seed", Fact::RngSeed),
     (b"#size-cells", Fact::SizeCells),
     (b"status", Fact::Status),
     (b"stdout-path", Fact::StdoutPath),

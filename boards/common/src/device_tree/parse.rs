@@ -4,7 +4,8 @@
 //! and all in it, counts for nothing; a device that is known and cannot be used is told by its path;
 //! a tree that breaks off, or reserves memory and does not say which, is refused.
 //!
-//! Sources: Devicetree Specification 0.4; Linux binding `virtio,mmio`, and those of `devices`.
+//! Sources: Devicetree Specification 0.4; Linux binding `virtio,mmio`, and those of `devices`;
+//! `rng-seed` of the schema of `/chosen`.
 
 use core::fmt::Write;
 use core::ops::Range;
@@ -51,6 +52,10 @@ pub struct Parsed<'t> {
     pub timebase_hz: Option<u64>,
     /// What is known and cannot be used.
     pub told: Told,
+    /// Random bits from firmware, the same after a resume; 0 where there are none.
+    pub seed: [u64; 2],
+    /// The address of the machine's generation, which the monitor changes at a resume.
+    pub generation: Option<u64>,
 }
 
 /// Reads a tree. Devices are served that end below `reach`.
@@ -126,9 +131,10 @@ enum Kind {
     Gic(fn(usize, usize) -> Gic),
     Port(Family),
     Test,
+    Generation,
 }
 
-const KINDS: [(&[u8], Kind); 13] = [
+const KINDS: [(&[u8], Kind); 14] = [
     (b"virtio,mmio", Kind::VirtioMmio),
     (b"pci-host-ecam-generic", Kind::PciHost),
     (b"arm,psci-0.2", Kind::Psci),
@@ -142,6 +148,7 @@ const KINDS: [(&[u8], Kind); 13] = [
     (b"arm,pl011", Kind::Port(Family::Pl011)),
     (b"sifive,test0", Kind::Test),
     (b"sifive,test1", Kind::Test),
+    (b"microsoft,vmgenid", Kind::Generation),
 ];
 
 /// Where a node stands.
@@ -227,6 +234,7 @@ impl<'t> Visit<'_, 't> {
             Place::Chosen => {
                 self.parsed.bootargs = facts.text(Fact::Bootargs);
                 self.stdout = facts.text(Fact::StdoutPath);
+                self.parsed.seed = seed(facts.bytes(Fact::RngSeed));
                 return Ok(false);
             }
             Place::Cpus => {
@@ -311,6 +319,13 @@ impl<'t> Visit<'_, 't> {
                 }
             }
             Kind::Test => parsed.test_device = Some(start(block())?),
+            Kind::Generation => {
+                let place = devices::generation(block(), self.reach)?;
+                parsed.generation = Some(place.start);
+                // RAM, to be cached as all of it, and the monitor's.
+                parsed.ram.add(place.clone());
+                parsed.ram.take(place);
+            }
         }
         Ok(())
     }
@@ -338,6 +353,15 @@ impl<'t> Visit<'_, 't> {
 /// Adds one to a table, if there is room.
 fn keep<T, const MOST: usize>(table: &mut Vec<T, MOST>, one: T) -> Result<(), Unusable> {
     table.push(one).map_err(|_| Unusable::Crowded(MOST))
+}
+
+/// All of a seed in two words.
+fn seed(bytes: &[u8]) -> [u64; 2] {
+    let mut words = [0; 2];
+    for (at, byte) in bytes.iter().enumerate() {
+        words[at / 8 % 2] ^= u64::from(*byte) << (at % 8 * 8);
+    }
+    words
 }
 
 /// Where the node begins that `path` names, perhaps without the addresses in it (2.2.3).

@@ -58,6 +58,7 @@ pub(super) fn processor() -> Processor {
         now_ns: now,
         forget_translations: || {},
         nap: |_| {},
+        unique: || 0,
         tell: |news| TOLD.with_borrow_mut(|told| told.push(format!("{news}"))),
         give_up,
     }

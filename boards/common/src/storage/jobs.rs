@@ -156,4 +156,8 @@ impl<T: Transport> Background for VirtioStorage<T> {
         self.ports.iter_mut().for_each(Port::kick);
         self.watch.nap(ns);
     }
+
+    fn unique(&self) -> u64 {
+        self.watch.unique()
+    }
 }

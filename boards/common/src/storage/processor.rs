@@ -15,6 +15,8 @@ pub struct Processor {
     /// and so is a device: while the one waits in a loop, the other may wait for its place, for as
     /// long as the host lets a thread run.
     pub nap: fn(u32),
+    /// A number that no other machine gets, were it resumed from the same snapshot of memory.
+    pub unique: fn() -> u64,
     /// Tells whoever runs the machine of a device: a line without its end.
     pub tell: fn(fmt::Arguments<'_>),
     /// Ends the run, which failed for this reason. Nothing waits for a device any more.

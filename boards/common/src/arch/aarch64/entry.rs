@@ -211,5 +211,6 @@ extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
         split: u64::MAX,
         clock: crate::arch::Calibration::begin(entry_ticks),
         acpi: Ok(crate::acpi::Facts::default()),
+        generation: tree.generation,
     })
 }

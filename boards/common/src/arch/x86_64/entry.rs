@@ -146,6 +146,7 @@ extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
         free_from: start::image_end() + super::halt::MARK_BYTES,
         split: super::paging::MAPPED_END,
         clock: super::Calibration::begin(entry_ticks, told.and_then(|facts| facts.timer)),
+        generation: told.and_then(|facts| facts.generation),
         acpi,
     })
 }

@@ -10,7 +10,7 @@ use pvh::start_info::MemmapType;
 use pvh::start_info::reader::StartInfoReader;
 
 use super::paging::MAPPED_END;
-use crate::acpi;
+use crate::acpi::{self, GENERATION_BYTES};
 use crate::cmdline::{self, CommandLine};
 use crate::ram::{self, Beyond, Ram};
 
@@ -66,6 +66,9 @@ pub(super) fn read(paddr: u32) -> Result<StartInfo, Refused> {
         }
     }
     let acpi = acpi::read(info.raw().rsdp_paddr, &memory);
+    if let Some(at) = acpi.as_ref().ok().and_then(|facts| facts.generation) {
+        ram.take(ram::range(at, GENERATION_BYTES).map_err(Refused::Memory)?);
+    }
     Ok(StartInfo { cmdline, ram, acpi })
 }
 

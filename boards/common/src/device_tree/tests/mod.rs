@@ -1,6 +1,7 @@
 //! Trees of machines, and what is read of them.
 
 mod broken;
+mod identity;
 mod random;
 mod told;
 
