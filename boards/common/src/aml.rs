@@ -37,8 +37,12 @@ pub fn generation(block: &[u8]) -> Option<u64> {
 
 /// What stands behind each place that has all of `parts`, one behind the other.
 fn behind<'b>(block: &'b [u8], parts: &'b [&[u8]]) -> impl Iterator<Item = &'b [u8]> {
-    let rests = (0..block.len()).filter_map(|at| block.get(at..));
-    rests.filter_map(|rest| parts.iter().try_fold(rest, |rest, part| rest.strip_prefix(*part)))
+    let first = parts.iter().find_map(|part| part.first());
+    // Each byte of a block is looked at before the first byte of a file: at once, but for few.
+    let begins = block.iter().enumerate().filter(move |(_, byte)| Some(*byte) == first);
+    begins.filter_map(|(at, _)| {
+        parts.iter().try_fold(&block[at..], |rest, part| rest.strip_prefix(*part))
+    })
 }
 
 /// The elements of a package: a length of one to four bytes, and a count, stand before them
