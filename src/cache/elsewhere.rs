@@ -26,7 +26,12 @@ impl Area {
             return Ok(Some(start));
         }
         let starts = [Some(0), Some(FIRST_PARTITION), self.start.checked_add(FIRST_PARTITION)];
+        let mut seen = self.start;
         for start in starts.into_iter().flatten() {
+            // What is in the head was looked at.
+            if core::mem::replace(&mut seen, start) == start || start == self.start {
+                continue;
+            }
             for at in Copy2::BOTH.into_iter().filter_map(|copy| superblock_at(start, copy)) {
                 if at.checked_add(BLOCK).is_none_or(|end| end > self.disk_bytes) {
                     continue;
