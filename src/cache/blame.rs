@@ -4,19 +4,12 @@
 //! bytes were compared with a check that has not changed since their read began, and differ; each
 //! block once. What cannot be compared any more is nobody's fault, and read from its source.
 
-use super::region::{Cache, Condemned, Mode, raise};
+use super::region::{Cache, raise};
 use super::slots::SlotKey;
 use super::ticket::{Expected, Ticket};
 use super::{BLOCK_BYTES, BlobIndex, descriptor};
 use crate::num;
 use crate::trace;
-
-/// Blocks found wrong, and reads that failed, in one mount after which the region is not asked any
-/// more.
-const BLAMED_MAX: usize = 8;
-
-/// The blocks that were found wrong in this mount, each once.
-pub(super) type Blamed = heapless::Vec<(BlobIndex, u64), BLAMED_MAX>;
 
 /// Blocks of one slot.
 struct Part {
@@ -119,13 +112,7 @@ impl Cache {
     fn find_wrong(&mut self, slot: u32, (blob, number): (BlobIndex, u64)) {
         raise(&mut self.stats.check_failures, 1);
         trace::warn!("region: slot {}: block {} of its blob failed its check", slot, number);
-        if !self.blamed.contains(&(blob, number)) {
-            // If there is no room for one more the region is condemned already.
-            let _ = self.blamed.push((blob, number));
-        }
-        if self.blamed.is_full() && self.mode == Mode::ReadWrite {
-            self.condemned = Condemned::Wanted;
-        }
+        self.claim.blame((blob, number));
         self.give_up(slot);
     }
 
@@ -138,14 +125,9 @@ impl Cache {
         }
     }
 
-    #[expect(clippy::arithmetic_side_effects, reason = "there is room for no more")]
     fn give_up(&mut self, slot: u32) {
         self.slots.evict(slot);
-        let room = BLAMED_MAX - self.blamed.len();
-        if self.stats.region_faults >= num::wide(room) {
-            trace::warn!("region: bypassed for this mount after {} failed reads", BLAMED_MAX);
-            self.mode = Mode::Bypass("too many reads of it failed");
-        }
+        self.claim.judge(self.stats.region_faults);
     }
 }
 

@@ -8,7 +8,7 @@ use super::format::{self, BootPage, Page};
 use super::geometry::Geometry;
 use super::hydrate::Armed;
 use super::page::{self, PageKind};
-use super::region::{Cache, Mode};
+use super::region::Cache;
 use crate::num;
 use crate::storage::{Background, Storage, Transfer};
 use alloc::boxed::Box;
@@ -93,7 +93,7 @@ impl Cache {
         if self.read_region(storage, Geometry::BOOT_TRACE_AT, page.as_mut_bytes()) {
             let known = |blob| Some(self.blobs.get(blob)?.generation);
             let attached = |run: &BootRun| self.blobs.is_attached(run.blob);
-            runs.extend(parse(&self.superblock.uuid, &mut page, known).filter(attached));
+            runs.extend(parse(self.claim.uuid(), &mut page, known).filter(attached));
         }
         self.boot.kept.clone_from(&runs);
         runs
@@ -102,11 +102,11 @@ impl Cache {
     /// Writes the trace of this boot, if it is another than the one that is there and this mount
     /// may write.
     pub(super) fn write_boot_trace<S: Background>(&mut self, storage: &mut S) {
-        let may = self.mode == Mode::ReadWrite && self.hydrator.armed() == Armed::Yes;
+        let may = self.claim.writes() && self.hydrator.armed() == Armed::Yes;
         if !may || self.boot.runs.is_empty() || self.boot.runs == self.boot.kept {
             return;
         }
-        let at = self.at(Geometry::BOOT_TRACE_AT);
+        let at = self.area.byte(Geometry::BOOT_TRACE_AT);
         let page = &mut self.boot.page;
         page.zero();
         let body: &mut BootPage = zerocopy::transmute_mut!(&mut page.rest.body);
@@ -122,8 +122,8 @@ impl Cache {
             count = number;
         }
         body.count = count.into();
-        page::seal(&self.superblock.uuid, PageKind::Boot, 0, self.superblock.generation, page);
-        let mut batch = [Transfer::write(self.device, at, page.as_bytes())];
+        page::seal(self.claim.uuid(), PageKind::Boot, 0, self.claim.superblock().generation, page);
+        let mut batch = [Transfer::write(self.area.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
         self.stats.wrote(4096, written);

@@ -3,7 +3,8 @@
 //! Always: the tombstones of its slots are durable before its entry is free, and its entry is
 //! free durably before the call says so; a cut between leaves the blob with fewer slots.
 
-use super::region::{Cache, Mode};
+use super::claim::Mode;
+use super::region::Cache;
 use super::{BlobIndex, SlotState};
 use crate::storage::Background;
 use core::fmt;
@@ -52,7 +53,7 @@ impl Cache {
         if self.blobs.is_attached(blob) {
             return Err(NotDropped::Attached);
         }
-        if let Mode::ReadOnly(why) | Mode::Bypass(why) = self.mode {
+        if let Mode::ReadOnly(why) | Mode::Bypass(why) = self.claim.mode() {
             return Err(NotDropped::ReadOnly(why));
         }
         self.scan_all(storage);

@@ -9,7 +9,7 @@ use super::format::{HintEntry, HintHead, HintPage, Page};
 use super::geometry::HINT_BUCKETS;
 use super::hydrate::Armed;
 use super::page::{self, PageKind};
-use super::region::{Cache, Mode};
+use super::region::Cache;
 use super::slots::SlotKey;
 use super::superblock::Superblock;
 use crate::num;
@@ -100,8 +100,8 @@ impl Cache {
         if !self.read_region(storage, self.geometry.hint_at(0), head.as_mut_bytes()) {
             return None;
         }
-        let generation = page::open(&self.superblock.uuid, PageKind::Hint, 0, &mut head)?;
-        (generation == self.superblock.generation).then(|| Hint {
+        let generation = page::open(self.claim.uuid(), PageKind::Hint, 0, &mut head)?;
+        (generation == self.claim.superblock().generation).then(|| Hint {
             generation,
             live: head_of(&head).live.get(),
             head,
@@ -153,7 +153,7 @@ impl Cache {
         hint.number = 0;
         let at = self.geometry.hint_at(number);
         let read = self.read_region(storage, at, hint.page.as_mut_bytes());
-        let region = &self.superblock.uuid;
+        let region = self.claim.uuid();
         match page::open(region, PageKind::Hint, number, &mut hint.page) {
             Some(generation) if read && generation == hint.generation => hint.number = number,
             _ => return Err(()),
@@ -177,7 +177,7 @@ impl Cache {
             self.write_boot_trace(storage);
         }
         let wanted = self.geometry.hint_pages() > 0
-            && self.mode == Mode::ReadWrite
+            && self.claim.writes()
             && self.hydrator.armed() == Armed::Yes;
         if durable && wanted && self.hydrator.idle() {
             self.write_hint(storage, deadline_ns);
@@ -197,7 +197,7 @@ impl Cache {
             // It would not have all that the region holds.
             return;
         }
-        let generation = self.superblock.generation;
+        let generation = self.claim.superblock().generation;
         let Some(Blank { mut head, mut page }) = self.known.blank.take() else { return };
         head.zero();
         let body: &mut HintHead = zerocopy::transmute_mut!(&mut head.rest.body);
@@ -281,9 +281,9 @@ impl Cache {
         generation: u64,
         page: &mut Page,
     ) -> bool {
-        page::seal(&self.superblock.uuid, PageKind::Hint, number, generation, page);
-        let at = self.at(self.geometry.hint_at(number));
-        let mut batch = [Transfer::write(self.device, at, page.as_bytes())];
+        page::seal(self.claim.uuid(), PageKind::Hint, number, generation, page);
+        let at = self.area.byte(self.geometry.hint_at(number));
+        let mut batch = [Transfer::write(self.area.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
         page::unseal(page);
@@ -292,7 +292,7 @@ impl Cache {
     }
 
     fn flush_region<S: Storage>(&mut self, storage: &mut S) {
-        let mut batch = [Transfer::flush(self.device)];
+        let mut batch = [Transfer::flush(self.area.device)];
         storage.run(&mut batch, &mut |_, _| {});
         self.stats.flushed(batch.iter().all(|transfer| transfer.outcome().is_ok()));
     }

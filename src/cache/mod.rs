@@ -19,6 +19,8 @@ mod boot;
 #[cfg(feature = "alloc")]
 mod checksum;
 #[cfg(feature = "alloc")]
+mod claim;
+#[cfg(feature = "alloc")]
 mod descriptor;
 #[cfg(feature = "alloc")]
 mod drop;
@@ -63,6 +65,8 @@ pub use boot::BootRun;
 #[cfg(feature = "alloc")]
 pub use checksum::BlobKey;
 #[cfg(feature = "alloc")]
+pub use claim::Mode;
+#[cfg(feature = "alloc")]
 pub use drop::NotDropped;
 #[cfg(feature = "alloc")]
 pub use geometry::{Copy2, Geometry, SlotSize};
@@ -71,7 +75,7 @@ pub use open::{CacheOptions, FormatPolicy};
 #[cfg(feature = "alloc")]
 pub use refused::{Refused, Remedy, Vacant};
 #[cfg(feature = "alloc")]
-pub use region::{Cache, CacheStats, Mode};
+pub use region::{Cache, CacheStats};
 #[cfg(feature = "alloc")]
 pub use residency::{Cells, Share};
 #[cfg(feature = "alloc")]

@@ -5,24 +5,21 @@
 
 use super::BLOCK_BYTES;
 use super::area::{Area, Found};
-use super::blame::Blamed;
 use super::blobs::BlobTable;
 use super::boot::BootTrace;
+use super::claim::{Claim, Mode};
 use super::format::Page;
 use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
-use super::hydrate::Hydrator;
+use super::hydrate::{Hydrator, Jobs};
 use super::pages::Pages;
 use super::refused::Refused;
-use super::region::{Cache, CacheStats, Condemned, Mode};
+use super::region::{Cache, CacheStats};
 use super::scan::Known;
 use super::slots::SlotTable;
-use super::superblock::Superblock;
 use crate::num;
-use crate::storage::{Background, DeviceId, Storage, UnderWay};
+use crate::storage::{Background, DeviceId, Storage};
 use crate::trace;
 use alloc::boxed::Box;
-use alloc::vec::Vec;
-use twox_hash::XxHash3_64;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// The most that is kept because boots begin with it, beside a quarter of the region.
@@ -82,8 +79,6 @@ impl CacheOptions {
 
 /// Bytes of one hydration buffer, and so of the longest write to the region.
 const POOL_BUFFER_BYTES: usize = 256 << 10;
-/// Jobs of others that can be under way without an allocation when they end.
-const STRAYS: usize = 64;
 
 impl Cache {
     /// Opens the region, formatting it where `options` allow.
@@ -128,7 +123,8 @@ impl Cache {
             Mode::ReadWrite
         };
         fits(&superblock.geometry, options)?;
-        let mut cache = Self::with_tables(options, superblock, copy, mode, &area);
+        let claim = Claim::new(superblock, copy, mode, &options.entropy);
+        let mut cache = Self::with_tables(options, claim, area);
         cache.load_blobs(storage);
         cache.look_up_hint(storage);
         trace::info!(
@@ -139,58 +135,40 @@ impl Cache {
         Ok(cache)
     }
 
-    fn with_tables(
-        options: &CacheOptions,
-        superblock: Superblock,
-        copy: Copy2,
-        mode: Mode,
-        area: &Area,
-    ) -> Self {
+    fn with_tables(options: &CacheOptions, claim: Claim, area: Area) -> Self {
         let transfer_max = area.transfer_max;
-        let geometry = superblock.geometry;
+        let (geometry, uuid) = (claim.superblock().geometry, *claim.uuid());
         // A fill may need the page of its slot while others are pinned: never fewer than four.
         let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(num::index(geometry.pages));
         let buffer = POOL_BUFFER_BYTES.min(transfer_max);
         let buffers = options.pool_bytes.checked_div(buffer).map_or(2, |buffers| buffers.max(2));
-        let mut nonce = XxHash3_64::oneshot(&options.entropy);
-        if nonce == superblock.nonce {
-            nonce = !nonce;
-        }
         let mut slots = SlotTable::new(geometry.slots);
         let boot_set = BOOT_SET_BYTES >> geometry.slot_size.shift();
         slots.limit_boot_set(num::low32(boot_set));
         Self {
-            device: options.device,
-            start: options.start,
-            transfer_bytes_max: num::wide(transfer_max),
-            superblock,
-            superblock_in: copy,
-            nonce,
+            area,
+            claim,
             geometry,
-            mode,
-            blobs: BlobTable::new(superblock.uuid),
+            blobs: BlobTable::new(uuid),
             slots,
-            pages: Pages::new(superblock.uuid, geometry.pages, frames),
+            pages: Pages::new(uuid, geometry.pages, frames),
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames, geometry.slot_size)),
             stats: CacheStats::default(),
-            blamed: Blamed::new(),
-            condemned: Condemned::No,
             touched: None,
-            strays: Vec::with_capacity(STRAYS),
-            jobs: UnderWay::new(),
+            jobs: Jobs::new(),
             boot: BootTrace::new(),
-            known: Known::nothing(geometry.pages, area.bytes, transfer_max),
+            known: Known::nothing(geometry.pages, transfer_max),
         }
     }
 
     fn load_blobs<S: Storage>(&mut self, storage: &mut S) {
         let [mut a, mut b] = [Page::zeroed(), Page::zeroed()];
         for page in 0..BLOB_PAGES {
-            let places = Copy2::BOTH.map(|copy| self.at(Geometry::blob_page_at(copy, page)));
+            let places = Copy2::BOTH.map(|copy| self.area.byte(Geometry::blob_page_at(copy, page)));
             let read = self.read_twins(storage, places, a.as_mut_bytes(), b.as_mut_bytes());
             if read != [true; 2] {
                 // What could not be read may be newer, and would be written over.
-                self.stop_writing("a page of its blob table cannot be read");
+                self.claim.stop_writing("a page of its blob table cannot be read");
             }
             self.blobs.load(page, &mut a, &mut b);
             a.zero();

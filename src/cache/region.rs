@@ -3,11 +3,12 @@
 //! Always: a block is served only if its keyed checksum is right; whatever the region does, the
 //! answer to a reader is the right bytes or "ask the source".
 
-use super::blame::Blamed;
+use super::area::Area;
 use super::blobs::{BlobEntry, BlobTable, ENTRIES_MAX};
 use super::boot::{BootRun, BootTrace};
-use super::geometry::{Copy2, Geometry};
-use super::hydrate::{Hydrator, Purpose};
+use super::claim::{Claim, Mode};
+use super::geometry::Geometry;
+use super::hydrate::{Hydrator, Jobs};
 use super::pages::Pages;
 use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
@@ -16,7 +17,7 @@ use super::{
     BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Ticket, Why, descriptor,
 };
 use crate::num;
-use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer, UnderWay};
+use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer};
 use crate::units::Count;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -24,27 +25,6 @@ use core::ops::Range;
 
 /// Failed writes in one mount after which the region is not written any more.
 pub(super) const FAULTS_MAX: u64 = 8;
-
-/// How far the region is used in this mount.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Hits and hydration.
-    ReadWrite,
-    /// Hits only, and why.
-    ReadOnly(&'static str),
-    /// Not at all any more, and why.
-    Bypass(&'static str),
-}
-
-/// Whether a region whose blocks fail their checks is on its way to be formatted anew by the next
-/// mount; otherwise it would fail them in every one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Condemned {
-    No,
-    Wanted,
-    Writing,
-    Done,
-}
 
 /// What the region did in this mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,31 +79,18 @@ pub(super) fn raise(counter: &mut u64, by: u64) {
 /// The region of one mount.
 #[derive(Debug)]
 pub struct Cache {
-    pub(super) device: DeviceId,
-    /// Byte offset of the region on its device.
-    pub(super) start: u64,
-    /// The longest transfer of the device, in whole blocks.
-    pub(super) transfer_bytes_max: u64,
-    pub(super) superblock: Superblock,
-    pub(super) superblock_in: Copy2,
-    /// Drawn for this mount; announced before the first write.
-    pub(super) nonce: u64,
+    /// Where the region lies.
+    pub(super) area: Area,
+    pub(super) claim: Claim,
     pub(super) geometry: Geometry,
-    pub(super) mode: Mode,
     pub(super) blobs: BlobTable,
     pub(super) slots: SlotTable,
     pub(super) pages: Pages,
     pub(super) hydrator: Box<Hydrator>,
     pub(super) stats: CacheStats,
-    pub(super) blamed: Blamed,
-    /// Whether its content is to be forgotten.
-    pub(super) condemned: Condemned,
     /// The slot that was used last.
     pub(super) touched: Option<u32>,
-    /// Ended jobs of others, until they are asked for.
-    pub(super) strays: Vec<Ended>,
-    /// The region's own jobs that are under way.
-    pub(super) jobs: UnderWay<Purpose>,
+    pub(super) jobs: Jobs,
     /// What the start of this boot read.
     pub(super) boot: BootTrace,
     pub(super) known: Known,
@@ -137,12 +104,12 @@ impl Cache {
 
     /// Returns how far the region is used.
     pub fn mode(&self) -> Mode {
-        self.mode
+        self.claim.mode()
     }
 
     /// Returns the superblock as last read or written.
     pub fn superblock(&self) -> &Superblock {
-        &self.superblock
+        self.claim.superblock()
     }
 
     /// Returns the number of slots in a state.
@@ -158,7 +125,7 @@ impl Cache {
     /// Returns whether hydration is about to run out of buffers or of room in its tables, so that
     /// what is read next may not be kept: a reader that has time lets the region catch up.
     pub fn pressed(&self) -> bool {
-        self.mode == Mode::ReadWrite && self.hydrator.pressed()
+        self.claim.writes() && self.hydrator.pressed()
     }
 
     /// Returns the window and the block in it of block `number` of a blob; `None` beyond what a
@@ -176,7 +143,7 @@ impl Cache {
         let all = self.geometry.slot_size.blocks();
         let Some((key, first)) = self.window(blob, number) else { return (Residence::Absent, 1) };
         let rest = all - first;
-        if matches!(self.mode, Mode::Bypass(_)) {
+        if self.claim.is_bypassed() {
             return (Residence::Absent, rest);
         }
         let Some(slot) = self.slots.find(key) else { return (Residence::Absent, rest) };
@@ -235,25 +202,10 @@ impl Cache {
         }
     }
 
-    /// Returns the byte of the device that lies `offset` bytes after the region's start.
-    #[expect(clippy::arithmetic_side_effects, reason = "the region ends on the device")]
-    pub(super) fn at(&self, offset: u64) -> u64 {
-        self.start + offset
-    }
-
     pub(super) fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
-        let mut batch = [Transfer::read(self.device, self.at(at), out)];
+        let mut batch = [Transfer::read(self.area.device, self.area.byte(at), out)];
         storage.run(&mut batch, &mut |_, _| {});
         batch.iter().all(|transfer| transfer.outcome().is_ok())
-    }
-
-    /// Returns the superblock that announces this mount.
-    pub(super) fn next_superblock(&self) -> Superblock {
-        Superblock {
-            generation: self.superblock.generation.wrapping_add(1),
-            nonce: self.nonce,
-            ..self.superblock
-        }
     }
 
     /// Returns how many bytes of `blob` are resident.
@@ -314,7 +266,7 @@ impl<S: Background> Layer<S> for Cache {
             self.blobs.attach(index);
             return Some(index);
         }
-        if self.mode != Mode::ReadWrite {
+        if !self.claim.writes() {
             return None;
         }
         self.blobs.add(identity, bytes).or_else(|| {
@@ -324,7 +276,7 @@ impl<S: Background> Layer<S> for Cache {
     }
 
     fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
-        if matches!(self.mode, Mode::Bypass(_)) {
+        if self.claim.is_bypassed() {
             return;
         }
         if why == Why::Read {
@@ -344,7 +296,7 @@ impl<S: Background> Layer<S> for Cache {
             }
         }
         let absent = num::index(absent.get());
-        if self.mode == Mode::ReadWrite && absent > 0 {
+        if self.claim.writes() && absent > 0 {
             self.learn_free(storage, absent);
             self.prepare_free(storage, absent);
         }
@@ -373,11 +325,11 @@ impl<S: Background> Layer<S> for Cache {
     }
 
     fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
-        (self.device, self.at(self.geometry.block_at(slot, block)))
+        (self.area.device, self.area.byte(self.geometry.block_at(slot, block)))
     }
 
     fn transfer_bytes_max(&self) -> u64 {
-        self.transfer_bytes_max
+        num::wide(self.area.transfer_max)
     }
 
     fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
@@ -423,7 +375,7 @@ impl<S: Background> Layer<S> for Cache {
 
     fn poll(&mut self, storage: &mut S) -> Option<Ended> {
         self.move_on(storage);
-        self.strays.pop()
+        self.jobs.take_stray()
     }
 }
 

@@ -29,8 +29,6 @@ pub(super) struct Known {
     unseen: u32,
     /// The page where the search for free slots goes on.
     next: u32,
-    /// Bytes of the area; slots beyond are not used.
-    area: u64,
     /// Where to look for what is unseen.
     pub hint: Option<Hint>,
     /// Returns whether blocks of slots that are unseen are counted already.
@@ -43,16 +41,14 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Returns that nothing is known of `pages` pages in an area of `area` bytes. Allocates what
-    /// later reads need.
-    pub fn nothing(pages: u32, area: u64, transfer_max: usize) -> Self {
+    /// Returns that nothing is known of `pages` pages. Allocates what later reads need.
+    pub fn nothing(pages: u32, transfer_max: usize) -> Self {
         let at_once = (transfer_max / BLOCK_BYTES).clamp(1, num::index(SCAN_PAGES));
         let at_once = at_once.min(num::index(pages.max(1)));
         let memory = || core::iter::repeat_with(Page::new_zeroed).take(at_once).collect();
         Self {
             unseen: pages,
             next: 0,
-            area,
             hint: None,
             counted: false,
             memory: [memory(), memory()],
@@ -173,12 +169,12 @@ impl Cache {
         b: &mut [u8],
     ) -> [bool; 2] {
         let mut batch =
-            [Transfer::read(self.device, at_a, a), Transfer::read(self.device, at_b, b)];
+            [Transfer::read(self.area.device, at_a, a), Transfer::read(self.area.device, at_b, b)];
         storage.run(&mut batch, &mut |_, _| {});
         let mut read = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
         let twins = [(at_a, a), (at_b, b)].into_iter().zip(&mut read);
         for ((at, out), read) in twins.filter(|(_, read)| !**read) {
-            let mut again = [Transfer::read(self.device, at, out)];
+            let mut again = [Transfer::read(self.area.device, at, out)];
             storage.run(&mut again, &mut |_, _| {});
             *read = again.iter().all(|transfer| transfer.outcome().is_ok());
             self.stats.region_fault();
@@ -198,7 +194,7 @@ impl Cache {
         a: &mut [Page],
         b: &mut [Page],
     ) {
-        let at = Copy2::BOTH.map(|copy| self.at(self.geometry.page_at(copy, first)));
+        let at = Copy2::BOTH.map(|copy| self.area.byte(self.geometry.page_at(copy, first)));
         let [in_a, in_b] = self.read_twins(storage, at, a.as_mut_bytes(), b.as_mut_bytes());
         if !(in_a && in_b) {
             if a.len() > 1 && self.stats.region_faults < FAULTS_MAX {
@@ -209,7 +205,7 @@ impl Cache {
                 return;
             }
             // What they hold would be kept twice, and one of the two given up by the next mount.
-            self.stop_writing("a page of descriptors cannot be read");
+            self.claim.stop_writing("a page of descriptors cannot be read");
         }
         for (number, (a, b)) in (first..).zip(a.iter_mut().zip(b)) {
             let page = self.pages.scan(number, in_a.then_some(a), in_b.then_some(b));
@@ -219,7 +215,7 @@ impl Cache {
                 &self.geometry,
                 &self.blobs,
                 &mut self.slots,
-                (self.known.area, counted),
+                (self.area.bytes, counted),
             );
             self.known.unseen -= 1;
             if let Some(hint) = &mut self.known.hint {

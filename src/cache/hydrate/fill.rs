@@ -4,7 +4,7 @@
 
 use super::Fill;
 use super::stage::DataWrite;
-use crate::cache::region::{Cache, Mode, raise};
+use crate::cache::region::{Cache, raise};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
 use crate::num;
@@ -16,7 +16,7 @@ impl Cache {
     /// counted.
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     pub(in crate::cache) fn take_in(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
-        if self.mode != Mode::ReadWrite || self.blobs.get(blob).is_none() {
+        if !self.claim.writes() || self.blobs.get(blob).is_none() {
             return;
         }
         self.hydrator.starved |= self.slots.count(SlotState::Free) < self.low_water();
@@ -36,7 +36,7 @@ impl Cache {
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     pub(in crate::cache) fn take_over(&mut self, blob: BlobIndex, first: u64, data: &Buffer) {
         let whole = data.len() / BLOCK_BYTES;
-        let writable = self.mode == Mode::ReadWrite && whole > 0 && self.blobs.get(blob).is_some();
+        let writable = self.claim.writes() && whole > 0 && self.blobs.get(blob).is_some();
         let adopted = if writable { self.hydrator.stages.adopt(data.clone()) } else { None };
         let Some(buffer) = adopted else { return self.take_in(blob, first, data) };
         self.hydrator.starved |= self.slots.count(SlotState::Free) < self.low_water();
@@ -71,7 +71,7 @@ impl Cache {
         let (at, fill) = self.fill_at(blob, first)?;
         let write = self.hydrator.stages.open_adopted((buffer, from), at, fill)?;
         let data = data.as_flattened();
-        let most = num::clip(self.transfer_bytes_max, data.len());
+        let most = data.len().min(self.area.transfer_max);
         self.fill_write(blob, first, data, write, most)
     }
 

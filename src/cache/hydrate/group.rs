@@ -8,8 +8,9 @@ use super::{
     Armed, CULLS_PER_TICK_MAX, Fill, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX,
     Seal,
 };
+use crate::cache::claim::Mode;
 use crate::cache::descriptor;
-use crate::cache::region::{Cache, Condemned, Mode, raise};
+use crate::cache::region::{Cache, raise};
 use crate::cache::slots::SlotState;
 use crate::num;
 use crate::storage::{Background, Wait};
@@ -23,10 +24,10 @@ impl Cache {
             self.ended(storage, job, result);
             any = true;
         }
-        if self.condemned == Condemned::Wanted {
+        if self.claim.wants_condemnation() {
             self.condemn(storage);
         }
-        if self.mode == Mode::ReadWrite {
+        if self.claim.writes() {
             if self.hydrator.at_rest() {
                 // The next group is as old as its first fill.
                 self.hydrator.opened_ns = 0;
@@ -61,12 +62,10 @@ impl Cache {
     /// the deadline off.
     pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let mut wait = Wait::until(storage, deadline_ns);
-        while matches!(self.condemned, Condemned::Wanted | Condemned::Writing)
-            && wait.lasts(storage)
-        {
+        while self.claim.is_being_condemned() && wait.lasts(storage) {
             self.wait_on(storage, &mut wait);
         }
-        let writes = self.mode == Mode::ReadWrite;
+        let writes = self.claim.writes();
         if !writes && !self.lacks_nothing() {
             return false;
         }
@@ -85,18 +84,18 @@ impl Cache {
     fn lacks_nothing(&self) -> bool {
         let hydrator = &self.hydrator;
         let untouched = hydrator.armed == Armed::No && !hydrator.flush_failed;
-        hydrator.is_empty() && (untouched || self.condemned == Condemned::Done)
+        hydrator.is_empty() && (untouched || self.claim.is_forgotten())
     }
 
     /// Returns whether what a mount that does not write has found may be volatile, and a flush can
     /// change that: another guest may have written it and been killed.
     fn may_flush<S: Background>(&self, storage: &S) -> bool {
-        let writable = storage.info(self.device).is_some_and(|info| !info.read_only);
-        matches!(self.mode, Mode::ReadOnly(_)) && self.condemned != Condemned::Done && writable
+        let writable = storage.info(self.area.device).is_some_and(|info| !info.read_only);
+        matches!(self.claim.mode(), Mode::ReadOnly(_)) && !self.claim.is_forgotten() && writable
     }
 
     fn settle<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
-        while !self.settled() && self.mode == Mode::ReadWrite && wait.lasts(storage) {
+        while !self.settled() && self.claim.writes() && wait.lasts(storage) {
             if matches!(self.hydrator.seal, Seal::Done(_)) {
                 // Of an earlier call, which had no time left for it.
                 self.hydrator.seal = Seal::No;
@@ -110,7 +109,7 @@ impl Cache {
     /// killed left volatile, even if this mount wrote nothing. It frees what is entombed when it is
     /// submitted, so no group is closed meanwhile.
     fn seal<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
-        let mode = self.mode;
+        let mode = self.claim.mode();
         self.hydrator.seal = Seal::Flushing;
         let started = (0..SEAL_TRIES_MAX).any(|_| {
             let started = self.submit_flush(storage, Purpose::SealFlush);
@@ -122,7 +121,7 @@ impl Cache {
         while started && self.hydrator.seal == Seal::Flushing && wait.lasts(storage) {
             self.wait_on(storage, wait);
         }
-        let sealed = self.hydrator.seal == Seal::Done(true) && self.mode == mode;
+        let sealed = self.hydrator.seal == Seal::Done(true) && self.claim.mode() == mode;
         if self.hydrator.seal != Seal::Flushing || !started {
             self.hydrator.seal = Seal::No;
         }

@@ -7,13 +7,15 @@ use super::{Armed, PageJob, Phase, Seal};
 use crate::cache::Ended;
 use crate::cache::format::Page;
 use crate::cache::geometry::{Copy2, Geometry};
-use crate::cache::page;
-use crate::cache::region::{Cache, Condemned, FAULTS_MAX, Mode, raise};
+use crate::cache::region::{Cache, FAULTS_MAX, raise};
 use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
 use crate::num;
-use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind};
+use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind, UnderWay};
 use crate::trace;
+
+/// Ended jobs of others that are kept at once.
+const STRAYS_MAX: usize = 64;
 
 /// What a background job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,37 @@ pub(in crate::cache) enum Purpose {
     LookForMark,
 }
 
+/// The jobs of the region, and those of others that ended while it looked for its own.
+#[derive(Debug)]
+pub(in crate::cache) struct Jobs {
+    own: UnderWay<Purpose>,
+    /// Ended jobs of others, until they are asked for.
+    strays: heapless::Deque<Ended, STRAYS_MAX>,
+}
+
+impl Jobs {
+    /// Returns that no job is under way.
+    pub(in crate::cache) fn new() -> Self {
+        Self { own: UnderWay::new(), strays: heapless::Deque::new() }
+    }
+
+    /// Keeps an ended job that is not the region's. Returns one that is dropped: the oldest, where
+    /// there are too many (it is of a mount before this one, or nobody would have left it), or this
+    /// one, if the region had started it and it came back before.
+    fn keep(&mut self, ended: Ended) -> Option<Ended> {
+        if self.own.owns(ended.0.tag) {
+            return Some(ended);
+        }
+        let oldest = if self.strays.is_full() { self.strays.pop_front() } else { None };
+        self.strays.push_back(ended).err().or(oldest)
+    }
+
+    /// Takes the ended job of another that came last.
+    pub(in crate::cache) fn take_stray(&mut self) -> Option<Ended> {
+        self.strays.pop_back()
+    }
+}
+
 impl Cache {
     /// Starts the announcement of this mount as the region's writer. A flush comes first: a
     /// guest that was killed without a power cut may have left the newest superblock, and newest
@@ -43,7 +76,7 @@ impl Cache {
     /// Returns whether there is still something to announce: what came between may have ended
     /// writing.
     fn may_announce(&self) -> bool {
-        self.mode == Mode::ReadWrite || self.condemned == Condemned::Wanted
+        self.claim.writes() || self.claim.wants_condemnation()
     }
 
     /// Writes the superblock with this mount's nonce and, if that is wanted, with the mark of a
@@ -51,18 +84,14 @@ impl Cache {
     fn announce<S: Background>(&mut self, storage: &mut S) {
         self.hydrator.armed = Armed::No;
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
-        let condemned = self.condemned == Condemned::Wanted;
-        let next = Superblock { condemned, ..self.next_superblock() };
+        let (next, at) = self.claim.announcement();
         if let Some(raw) = buffer.get_mut() {
             raw.copy_from_slice(&next.to_bytes());
         }
-        let at = Geometry::superblock_at(self.superblock_in.twin());
         match self.submit(storage, Purpose::ArmWrite, JobKind::Write, at, Some(buffer)) {
             Ok(()) => {
                 self.hydrator.armed = Armed::Writing;
-                if condemned {
-                    self.condemned = Condemned::Writing;
-                }
+                self.claim.announcing();
             }
             Err(buffer) => self.hydrator.give_back(buffer),
         }
@@ -79,17 +108,10 @@ impl Cache {
         }
     }
 
-    /// Notes that an announcement ended. One that failed condemns nothing: the next mount finds the
-    /// same and tries again.
+    /// Notes that an announcement ended.
     fn announced(&mut self, ok: bool) {
         self.hydrator.armed = if ok { Armed::Yes } else { Armed::No };
-        if ok {
-            self.superblock = self.next_superblock();
-            self.superblock_in = self.superblock_in.twin();
-        }
-        if self.condemned == Condemned::Writing || !ok && self.condemned == Condemned::Wanted {
-            self.condemned = Condemned::Done;
-        }
+        self.claim.announced(ok);
     }
 
     /// Reads both superblocks, behind everybody's back: another machine that writes the region has
@@ -109,21 +131,17 @@ impl Cache {
     /// Judges a superblock as it is now. One that is neither this mount's own nor older is
     /// another's: each would go on to spoil what the other keeps.
     fn look_at(&mut self, raw: &[u8]) {
-        let Ok(found) = Superblock::from_bytes(raw, self.start) else { return };
-        let own = &self.superblock;
-        let known = found.uuid == own.uuid
-            && (page::is_later(own.generation, found.generation)
-                || (found.generation == own.generation && found.nonce == own.nonce));
-        if !known {
+        let found = Superblock::from_bytes(raw, self.area.start);
+        if found.is_ok_and(|found| !self.claim.knows(&found)) {
             self.yield_to_another();
         }
     }
 
     /// Leaves the region to another machine that writes it.
     pub(super) fn yield_to_another(&mut self) {
-        if self.hydrator.armed == Armed::Yes && self.mode == Mode::ReadWrite {
+        if self.hydrator.armed == Armed::Yes && self.claim.writes() {
             raise(&mut self.stats.foreign_writers, 1);
-            self.stop_writing("another machine writes it");
+            self.claim.stop_writing("another machine writes it");
         }
     }
 
@@ -174,11 +192,11 @@ impl Cache {
         at: u64,
         buffer: Option<Buffer>,
     ) -> Result<(), Option<Buffer>> {
-        let at = if kind == JobKind::Flush { 0 } else { self.at(at) };
+        let at = if kind == JobKind::Flush { 0 } else { self.area.byte(at) };
         let len = num::wide(buffer.as_deref().map_or(0, <[u8]>::len));
-        let Some(tag) = self.jobs.depart(purpose) else { return Err(buffer) };
-        if let Err(job) = storage.start(Job { tag, device: self.device, at, kind, buffer }) {
-            self.jobs.end(tag);
+        let Some(tag) = self.jobs.own.depart(purpose) else { return Err(buffer) };
+        if let Err(job) = storage.start(Job { tag, device: self.area.device, at, kind, buffer }) {
+            self.jobs.own.end(tag);
             return Err(job.buffer);
         }
         if kind == JobKind::Write {
@@ -193,7 +211,7 @@ impl Cache {
         mut job: Job,
         result: Result<(), IoErrorKind>,
     ) {
-        let Some(purpose) = self.jobs.end(job.tag) else {
+        let Some(purpose) = self.jobs.own.end(job.tag) else {
             return self.keep_for_others((job, result));
         };
         if let Err(kind) = result
@@ -275,15 +293,9 @@ impl Cache {
     /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::cache::Layer::poll)
     /// gives it to its owner. One that the region had started came back before, and is dropped.
     fn keep_for_others(&mut self, ended: Ended) {
-        if self.jobs.owns(ended.0.tag) {
-            return self.drop_stray();
-        }
-        // The oldest goes: it is of a mount before this one, or nobody would have left it.
-        if self.strays.len() == self.strays.capacity() {
-            drop(self.strays.remove(0));
+        if self.jobs.keep(ended).is_some() {
             self.drop_stray();
         }
-        self.strays.push(ended);
     }
 
     /// Counts a job that came back and that nobody here waits for.
@@ -300,15 +312,7 @@ impl Cache {
         // A flush that failed may have dropped anything, and says so only once.
         self.hydrator.flush_failed |= kind == JobKind::Flush;
         if kind == JobKind::Flush || self.stats.region_faults >= FAULTS_MAX {
-            self.stop_writing("a flush failed, or too many writes did");
-        }
-    }
-
-    /// Ends writing for this mount; hits go on.
-    pub(in crate::cache) fn stop_writing(&mut self, why: &'static str) {
-        if self.mode == Mode::ReadWrite {
-            trace::warn!("region: read-only for this mount: {}", why);
-            self.mode = Mode::ReadOnly(why);
+            self.claim.stop_writing("a flush failed, or too many writes did");
         }
     }
 }

@@ -74,9 +74,9 @@ impl Cache {
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return false };
         if let Some(page) = buffer.get_mut().and_then(Page::of) {
             page.zero();
-            let (nonce, number) = (self.nonce.into(), number.into());
+            let (nonce, number) = (self.claim.nonce().into(), number.into());
             page.rest.body = zerocopy::transmute!(MarkPage { nonce, number, rest: [0; _] });
-            page::seal(&self.superblock.uuid, PageKind::Mark, 0, group, page);
+            page::seal(self.claim.uuid(), PageKind::Mark, 0, group, page);
         }
         let at = Geometry::MARK_AT;
         if let Err(buffer) = self.submit(storage, Purpose::Mark, JobKind::Write, at, Some(buffer)) {
@@ -114,10 +114,10 @@ impl Cache {
     pub(super) fn look_at_mark(&mut self, buffer: Option<&mut Buffer>) {
         self.hydrator.mark.looking = false;
         let Some(page) = buffer.and_then(Buffer::get_mut).and_then(Page::of) else { return };
-        if page::open(&self.superblock.uuid, PageKind::Mark, 0, page).is_some() {
+        if page::open(self.claim.uuid(), PageKind::Mark, 0, page).is_some() {
             let mark: &MarkPage = zerocopy::transmute_ref!(&page.rest.body);
             let (nonce, number) = (mark.nonce.get(), mark.number.get());
-            if self.hydrator.mark.is_foreign(self.nonce, nonce, number) {
+            if self.hydrator.mark.is_foreign(self.claim.nonce(), nonce, number) {
                 self.yield_to_another();
             }
         }

@@ -11,7 +11,7 @@ mod mark;
 mod pages_io;
 mod stage;
 
-pub(super) use self::jobs::Purpose;
+pub(super) use self::jobs::Jobs;
 use self::mark::Mark;
 use self::stage::Stages;
 use super::BLOCK_BYTES;

@@ -169,6 +169,6 @@ impl Cache {
         for slot in self.geometry.slots_of(page) {
             self.slots.evict(slot);
         }
-        self.stop_writing("a page of descriptors cannot be read");
+        self.claim.stop_writing("a page of descriptors cannot be read");
     }
 }

@@ -103,8 +103,8 @@ pub const GUARDS: [Guard; 33] = [
     guard!("O2: no blob table page twice between two flushes",
         "src/cache/blobs.rs": "state.volatile = true;" => "state.volatile = false;"),
     guard!("O2: superblocks take turns",
-        "src/cache/hydrate/jobs.rs": "Geometry::superblock_at(self.superblock_in.twin())" =>
-            "Geometry::superblock_at(self.superblock_in)"),
+        "src/cache/claim.rs": "Geometry::superblock_at(self.copy.twin())" =>
+            "Geometry::superblock_at(self.copy)"),
     guard!("O3: a group's writes end before its flush begins",
         "src/cache/hydrate/group.rs": "all(|fill| fill.group >= group)" => "all(|fill| fill.group <= group)"),
     guard!("O3: no bit for a failed write",
