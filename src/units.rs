@@ -4,7 +4,9 @@
 //! Always: the start of a [`ByteRange`] is not after its end; a [`Fill`] gives each byte of its
 //! buffer once, in order, and ends well only when it has given all.
 
-use crate::num::{Bug, low8, wide, wide8};
+#[cfg(any(feature = "alloc", test))]
+use crate::num::wide;
+use crate::num::{Bug, low8, wide8};
 use core::ops::Range;
 
 /// A block of 4 KiB: what a region keeps, and what pages of metadata and buffers are cut by.
