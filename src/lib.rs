@@ -26,7 +26,7 @@
 //! may be lost, zeroed or filled with garbage at any moment, which costs time and no read.
 //!
 //! # Your own devices
-//! Implement [`storage::Storage`], and with `alloc` [`storage::Background`] for a region and
+//! Implement [`storage::Storage`], its background jobs for a region and streams, and
 //! [`storage::Discover`] to find blobs by name. `storage::file` does it over host files; the
 //! boards of the repository do it over virtio. [`fuse`] speaks to a virtio-fs daemon over any
 //! transport.

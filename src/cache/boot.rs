@@ -10,7 +10,7 @@ use super::hydrate::Armed;
 use super::page::{self, PageKind};
 use super::region::Cache;
 use crate::num;
-use crate::storage::{Background, Storage, Transfer};
+use crate::storage::{Storage, Transfer};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -101,7 +101,7 @@ impl Cache {
 
     /// Writes the trace of this boot, if it is another than the one that is there and this mount
     /// may write.
-    pub(super) fn write_boot_trace<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn write_boot_trace<S: Storage>(&mut self, storage: &mut S) {
         let may = self.claim.writes() && self.hydrator.armed() == Armed::Yes;
         if !may || self.boot.runs.is_empty() || self.boot.runs == self.boot.kept {
             return;

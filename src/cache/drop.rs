@@ -6,7 +6,7 @@
 use super::claim::Mode;
 use super::region::Cache;
 use super::{BlobIndex, SlotState};
-use crate::storage::Background;
+use crate::storage::Storage;
 use core::fmt;
 
 /// Why a blob was not taken out.
@@ -41,7 +41,7 @@ impl Cache {
     ///
     /// # Errors
     /// See [`NotDropped`].
-    pub fn drop_blob<S: Background>(
+    pub fn drop_blob<S: Storage>(
         &mut self,
         storage: &mut S,
         blob: BlobIndex,

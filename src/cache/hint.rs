@@ -13,7 +13,7 @@ use super::region::Cache;
 use super::slots::SlotKey;
 use super::superblock::Superblock;
 use crate::num;
-use crate::storage::{Background, Storage, Transfer};
+use crate::storage::{Storage, Transfer};
 use crate::units::Count;
 use alloc::boxed::Box;
 use zerocopy::{FromZeros, IntoBytes};
@@ -164,14 +164,14 @@ impl Cache {
     /// Makes all durable as [`Cache::sync`] does, and leaves a hint for the next mount, so that it
     /// need not read all descriptor pages. What is written afterwards is announced anew. A hint that
     /// is not written before `deadline_ns` is none.
-    pub fn leave<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+    pub fn leave<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         storage.set_deadline(Some(deadline_ns));
         let durable = self.leave_before(storage, deadline_ns);
         storage.set_deadline(None);
         durable
     }
 
-    fn leave_before<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+    fn leave_before<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let durable = self.sync(storage, deadline_ns);
         if durable && self.hydrator.idle() {
             self.write_boot_trace(storage);
@@ -191,7 +191,7 @@ impl Cache {
     /// in a page or of time or because a write failed, the hint does not count; then what is unseen
     /// is found by a scan, when somebody asks for it.
     #[expect(clippy::arithmetic_side_effects, reason = "every slot in memory stands in the hint")]
-    fn write_hint<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) {
+    fn write_hint<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) {
         let mut old = self.known.hint.take();
         if old.is_none() && self.known.is_unseen() {
             // It would not have all that the region holds.

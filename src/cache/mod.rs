@@ -4,7 +4,7 @@
 //! the layer is no error of a read. DESIGN.md and FORMAT.md stand beside this file.
 
 #[cfg(feature = "alloc")]
-use crate::storage::{Background, Buffer, IoErrorKind, Job};
+use crate::storage::{Buffer, Ended};
 use crate::storage::{DeviceId, Storage};
 use core::ops::Range;
 
@@ -267,20 +267,13 @@ pub trait Layer<S: Storage> {
 
     /// Moves background work on without waiting; returns an ended job that is not the layer's.
     #[cfg(feature = "alloc")]
-    fn poll(&mut self, storage: &mut S) -> Option<Ended>
-    where
-        S: Background,
-    {
+    fn poll(&mut self, storage: &mut S) -> Option<Ended> {
         match self.region_mut() {
             Some(region) => region.poll(storage),
             None => storage.poll(),
         }
     }
 }
-
-/// A background job that ended, and how.
-#[cfg(feature = "alloc")]
-pub type Ended = (Job, Result<(), IoErrorKind>);
 
 /// No region: everything is read from its source, every time.
 #[derive(Clone, Copy, Debug, Default)]

@@ -17,7 +17,7 @@ use super::region::{Cache, CacheStats};
 use super::scan::Known;
 use super::slots::SlotTable;
 use crate::num;
-use crate::storage::{Background, DeviceId, Storage};
+use crate::storage::{DeviceId, Storage};
 use crate::trace;
 use alloc::boxed::Box;
 use zerocopy::{FromZeros, IntoBytes};
@@ -82,7 +82,7 @@ const POOL_BUFFER_BYTES: usize = 256 << 10;
 
 impl Cache {
     /// Opens the region, formatting it where `options` allow.
-    pub fn open<S: Background>(storage: &mut S, options: &CacheOptions) -> Result<Self, Refused> {
+    pub fn open<S: Storage>(storage: &mut S, options: &CacheOptions) -> Result<Self, Refused> {
         let area = Area::at(storage, options.device, options.start, options.bytes)?;
         let read_only = storage.info(options.device).is_none_or(|info| info.read_only);
         let bytes = area.bytes;

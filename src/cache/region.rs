@@ -13,11 +13,9 @@ use super::pages::Pages;
 use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
-use super::{
-    BLOCK_BYTES, BlobIdentity, BlobIndex, Ended, Layer, Residence, Ticket, Why, descriptor,
-};
+use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Layer, Residence, Ticket, Why, descriptor};
 use crate::num;
-use crate::storage::{Background, Buffer, DeviceId, Storage, Transfer};
+use crate::storage::{Buffer, DeviceId, Ended, Storage, Transfer};
 use crate::units::Count;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -249,7 +247,7 @@ impl Cache {
 }
 
 /// It answers all questions itself.
-impl<S: Background> Layer<S> for Cache {
+impl<S: Storage> Layer<S> for Cache {
     type Region = Self;
 
     fn region(&self) -> Option<&Self> {
@@ -379,7 +377,7 @@ impl<S: Background> Layer<S> for Cache {
     }
 }
 
-impl<S: Background> Layer<S> for Option<Cache> {
+impl<S: Storage> Layer<S> for Option<Cache> {
     type Region = Cache;
 
     fn region(&self) -> Option<&Cache> {

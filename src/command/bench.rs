@@ -11,7 +11,7 @@ use super::run::{GuestRoot, catch_up};
 use super::tree::Tree;
 use super::verdict::Counters;
 use crate::erofs::{FileKind, Inode};
-use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
+use crate::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
 use crate::{Error, PathError};
 use alloc::boxed::Box;
 use core::fmt;
@@ -166,7 +166,7 @@ type Outcome<T, W> = Result<T, BenchError<<W as embedded_io::ErrorType>::Error>>
 
 /// Runs everything. `seal` is called when all memory is taken but
 /// for so many bytes.
-pub fn run<S: Discover + Background, W: Write>(
+pub fn run<S: Discover, W: Write>(
     storage: S,
     setup: &Setup<'_>,
     paths: &BenchPaths,
@@ -234,7 +234,7 @@ pub fn run<S: Discover + Background, W: Write>(
 }
 
 /// The same mount with nothing in memory, so that what is read comes from devices and region.
-fn forgotten<S: Background>(root: GuestRoot<S>, setup: &Setup<'_>) -> Result<GuestRoot<S>, Error> {
+fn forgotten<S: Storage>(root: GuestRoot<S>, setup: &Setup<'_>) -> Result<GuestRoot<S>, Error> {
     let (storage, region) = root.into_parts();
     setup.mounted.root(storage, region, setup.memory)
 }
@@ -251,11 +251,7 @@ impl<W: Write> Bench<'_, W> {
     }
 
     /// The file at `path`, if there is one long enough.
-    fn file<S: Background>(
-        &mut self,
-        root: &GuestRoot<S>,
-        path: &str,
-    ) -> Outcome<Option<Inode>, W> {
+    fn file<S: Storage>(&mut self, root: &GuestRoot<S>, path: &str) -> Outcome<Option<Inode>, W> {
         match root.metadata(path.as_bytes()) {
             Ok(inode) if inode.kind == FileKind::Regular && inode.size >= 8 * MIB => {
                 Ok(Some(inode))
@@ -268,7 +264,7 @@ impl<W: Write> Bench<'_, W> {
     }
 
     /// Times `ops` calls of `each`, which says how many bytes it moved.
-    fn timed<S: Background>(
+    fn timed<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         name: (&str, &str, &str),
@@ -286,7 +282,7 @@ impl<W: Write> Bench<'_, W> {
         self.say(format_args!("END {a}-{b}-{c} bytes={bytes} ops={ops} ns={ns}"))
     }
 
-    fn raw<S: Background>(
+    fn raw<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         name: (&str, &str, &str),
@@ -304,7 +300,7 @@ impl<W: Write> Bench<'_, W> {
         })
     }
 
-    fn erofs<S: Background>(
+    fn erofs<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         name: (&str, &str, &str),
@@ -324,7 +320,7 @@ impl<W: Write> Bench<'_, W> {
         })
     }
 
-    fn stream<S: Background>(
+    fn stream<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         name: (&str, &str, &str),
@@ -355,7 +351,7 @@ impl<W: Write> Bench<'_, W> {
         })
     }
 
-    fn walk<S: Background>(
+    fn walk<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         tree: &mut Tree,
@@ -377,7 +373,7 @@ impl<W: Write> Bench<'_, W> {
     }
 
     /// Looks the paths below `path` up again and again.
-    fn lookups<S: Background>(
+    fn lookups<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         tree: &mut Tree,

@@ -9,7 +9,7 @@ use crate::Error;
 use crate::blob::{BindError, Identities, Image, SourceKey, SourceName, SourcePart, Sources};
 use crate::cache::{Cache, CacheOptions, FormatPolicy, Remedy, SlotSize};
 use crate::read::{Budget, Root};
-use crate::storage::{Background, DeviceId, Discover, DiscoverError, Retry, Storage, serial};
+use crate::storage::{DeviceId, Discover, DiscoverError, Retry, Storage, serial};
 use crate::units::ByteRange;
 use alloc::boxed::Box;
 use alloc::format;
@@ -185,7 +185,7 @@ impl Mounted {
     /// # Errors
     /// When the root cannot be read, decoding needs more memory than there is, or a source is not
     /// there and the region does not hold its blob.
-    pub fn root<S: Storage + Background>(
+    pub fn root<S: Storage>(
         &self,
         storage: S,
         region: Option<Cache>,
@@ -315,7 +315,7 @@ fn is_source(config: &Config, image: &Image, slot: u16, name: &config::SourceNam
 }
 
 /// Opens the region that `config` names. `None`, with a notice, if there is none to use.
-pub fn open_region<S: Discover + Background>(
+pub fn open_region<S: Discover>(
     storage: &mut S,
     config: &Config,
     mounted: &Mounted,
@@ -448,7 +448,7 @@ const SYNC_NS_MAX: u64 = 30_000_000_000;
 
 impl<S: Storage> crate::read::Root<S, Option<Cache>>
 where
-    S: Background,
+    S: Storage,
 {
     /// Makes what the region took in durable; false if it could not within 30 s.
     pub fn sync(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::PathError;
 use crate::erofs::{FileKind, Inode};
 use crate::num::wide;
 use crate::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
-use crate::storage::Background;
+use crate::storage::Storage;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -59,7 +59,7 @@ impl RowMemory {
     }
 
     /// Reads the target of a symlink.
-    pub fn target_of<S: Background>(
+    pub fn target_of<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
         inode: &Inode,
@@ -69,7 +69,7 @@ impl RowMemory {
 }
 
 /// Prints the row of `ls`.
-pub fn list<S: Background, W: Write>(
+pub fn list<S: Storage, W: Write>(
     root: &GuestRoot<S>,
     memory: &mut RowMemory,
     out: &mut W,
@@ -105,7 +105,7 @@ pub fn sum<W: Write>(out: &mut W, digest: &[u8; 32], path: &[u8]) -> Row<W> {
 }
 
 /// Prints the row of `manifest`; `digest` is that of a regular file.
-pub fn manifest<S: Background, W: Write>(
+pub fn manifest<S: Storage, W: Write>(
     root: &GuestRoot<S>,
     memory: &mut RowMemory,
     out: &mut W,
@@ -161,7 +161,7 @@ fn print_facts<W: Write>(
 }
 
 /// Prints the xattrs of a row of `manifest`, if the inode has some.
-fn print_xattrs<S: Background, W: Write>(
+fn print_xattrs<S: Storage, W: Write>(
     root: &GuestRoot<S>,
     buffer: &mut [u8],
     out: &mut W,

@@ -20,7 +20,7 @@ use crate::Error;
 use crate::cache::Cache;
 use crate::erofs::{FileKind, Inode};
 use crate::read::{DirEntry, Root};
-use crate::storage::Background;
+use crate::storage::Storage;
 use alloc::vec::Vec;
 use core::fmt;
 use embedded_io::Write;
@@ -134,7 +134,7 @@ pub struct Runner<'r, S, W> {
 
 type Outcome<W> = Result<(), CommandError<<W as embedded_io::ErrorType>::Error>>;
 
-impl<'r, S: Background, W: Write> Runner<'r, S, W> {
+impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     /// A runner whose output goes to `out`.
     pub fn new(root: &'r GuestRoot<S>, out: W, scratch: &'r mut Scratch) -> Self {
         let (watcher, notice, absent) = (None, None, None);
@@ -423,7 +423,7 @@ fn print_stat<W: Write>(
 
 /// Gives the region time to write what it holds, if more than half of its buffers are full. A
 /// command that reads in bulk has that time; no read ever waits for the region.
-pub fn catch_up<S: Background>(root: &GuestRoot<S>) {
+pub fn catch_up<S: Storage>(root: &GuestRoot<S>) {
     root.with_layer(|layer, storage| {
         let Some(cache) = layer else { return };
         let end = storage.now_ns().saturating_add(CATCH_UP_NS_MAX);

@@ -5,7 +5,7 @@
 use super::run::GuestRoot;
 use crate::cache::{Cache, CacheStats};
 use crate::read::Stats;
-use crate::storage::Background;
+use crate::storage::Storage;
 use core::fmt;
 
 /// The counters of a run.
@@ -21,7 +21,7 @@ pub struct Counters {
 
 impl Counters {
     /// Gathers the counters of a root.
-    pub fn of<S: Background>(root: &GuestRoot<S>) -> Self {
+    pub fn of<S: Storage>(root: &GuestRoot<S>) -> Self {
         let read = root.stats();
         let cache = root.with_layer(|layer, _| layer.as_ref().map(Cache::stats));
         Self { read, cache, ..Self::default() }

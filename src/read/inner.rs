@@ -19,12 +19,12 @@ use super::stats::Stats;
 #[cfg(feature = "alloc")]
 use super::stream::{Pool, Prefetch};
 use crate::blob::{Image, SOURCES_MAX, SourcePart};
-#[cfg(feature = "alloc")]
-use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, wide};
+#[cfg(feature = "alloc")]
+use crate::storage::Ended;
 use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, Fill, Pow2, count};
 
@@ -83,15 +83,9 @@ pub struct Inner<S, L> {
     /// Ended jobs of an embedder, until it asks for them.
     #[cfg(feature = "alloc")]
     pub foreign: alloc::collections::VecDeque<Ended>,
-    /// Waits for what streams have on its way, once there was one.
-    #[cfg(feature = "alloc")]
-    pub join: Option<fn(&mut Self, &[Extent])>,
     /// What an earlier boot read.
     #[cfg(feature = "alloc")]
     pub prefetch: Prefetch,
-    /// Goes on with it, while there is more.
-    #[cfg(feature = "alloc")]
-    pub prefetch_on: Option<fn(&mut Self)>,
 }
 
 /// Returns the sources of all slots, attached to `layer`.
@@ -159,11 +153,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             #[cfg(feature = "alloc")]
             foreign: alloc::collections::VecDeque::new(),
             #[cfg(feature = "alloc")]
-            join: None,
-            #[cfg(feature = "alloc")]
             prefetch: Prefetch::default(),
-            #[cfg(feature = "alloc")]
-            prefetch_on: None,
         })
     }
 
@@ -192,9 +182,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(());
         }
         #[cfg(feature = "alloc")]
-        if let Some(join) = self.join {
-            join(self, extents);
-        }
+        self.join(extents);
         let mut fetch = Fetch {
             storage: &mut self.storage,
             layer: &mut self.layer,
@@ -203,11 +191,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             sources: &self.sources,
         };
         let result = fetch.run(extents, out);
-        // Behind the reader: what it wanted is here.
+        // After the read: what its reader wanted is here.
         #[cfg(feature = "alloc")]
-        if let Some(prefetch_on) = self.prefetch_on {
-            prefetch_on(self);
-        }
+        self.go_on_prefetching();
         result
     }
 

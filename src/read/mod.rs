@@ -69,14 +69,12 @@ pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
 pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 
 use crate::blob::{Image, SourcePart};
-#[cfg(feature = "alloc")]
-use crate::cache::Ended;
 use crate::cache::Layer;
 use crate::erofs::{FileKind, Incompat, Inode, Nid, Superblock};
 use crate::error::{Error, PathError};
 use crate::num::clip64;
 #[cfg(feature = "alloc")]
-use crate::storage::Background;
+use crate::storage::Ended;
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
 
@@ -170,19 +168,13 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Opens the regular file at `path`, through symlinks, to read it from front to back.
     #[cfg(feature = "alloc")]
-    pub fn stream(&self, path: &[u8]) -> Result<Stream<'_, S, L>, Error>
-    where
-        S: Background,
-    {
+    pub fn stream(&self, path: &[u8]) -> Result<Stream<'_, S, L>, Error> {
         self.stream_inode(self.metadata(path)?)
     }
 
     /// As [`Root::stream`], by its inode.
     #[cfg(feature = "alloc")]
-    pub fn stream_inode(&self, inode: Inode) -> Result<Stream<'_, S, L>, Error>
-    where
-        S: Background,
-    {
+    pub fn stream_inode(&self, inode: Inode) -> Result<Stream<'_, S, L>, Error> {
         Ok(Stream::new(self, *self.open_inode(inode)?.inode()))
     }
 
@@ -261,19 +253,14 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let inner = &mut *self.lock();
         inner.layer.progress(&mut inner.storage);
         #[cfg(feature = "alloc")]
-        if let Some(prefetch_on) = inner.prefetch_on {
-            prefetch_on(inner);
-        }
+        inner.go_on_prefetching();
     }
 
     /// Moves background work on without waiting, and takes one ended job that its embedder started
     /// over the storage and named by a number; `None` when none has ended. At most 64 wait for the
     /// embedder: of more, those that ended last are dropped and counted as [`Stats::stray_jobs`].
     #[cfg(feature = "alloc")]
-    pub fn poll_job(&self) -> Option<Ended>
-    where
-        S: Background,
-    {
+    pub fn poll_job(&self) -> Option<Ended> {
         self.lock().poll_foreign()
     }
 
@@ -282,10 +269,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Goes on behind the reads that follow, and with [`Root::progress`]; at most two requests of
     /// it are under way, so that no read waits for more than these.
     #[cfg(feature = "alloc")]
-    pub fn prefetch(&self)
-    where
-        S: Background,
-    {
+    pub fn prefetch(&self) {
         self.lock().begin_prefetch();
     }
 

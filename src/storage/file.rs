@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use super::share_dir::{errno, path_on_share, share_error};
 use super::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, FileStamp, IoErrorKind, Job,
-    JobKind, Lent, ShareSearch, Storage, Transfer, Version, only, serial,
+    DeviceId, DeviceInfo, Discover, DiscoverError, FileStamp, IoErrorKind, Job, JobKind, Lent,
+    ShareSearch, Storage, Transfer, Version, only, serial,
 };
 use crate::num::clip;
 
@@ -27,7 +27,7 @@ const TRANSFER_BYTES_MAX: u32 = 8 << 20;
 /// Sector of a disk, in bytes.
 const SECTOR_BYTES: u32 = 512;
 /// Host files as devices. Foreground batches run one transfer after the other; background jobs
-/// are done when they are started and handed out by [`Background::poll`].
+/// are done when they are started and handed out by [`Storage::poll`].
 #[derive(Debug)]
 pub struct FileStorage {
     devices: Vec<Opened>,
@@ -263,9 +263,7 @@ impl Storage for FileStorage {
     fn now_ns(&self) -> u64 {
         u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
-}
 
-impl Background for FileStorage {
     fn rest(&mut self, ns: u32) {
         std::thread::sleep(Duration::from_nanos(ns.into()));
     }

@@ -5,7 +5,7 @@
 //!
 //! There are two ways to lend. A **foreground** batch ([`Storage::run`]) borrows the buffers of
 //! a waiting reader for the length of one call, so bytes land by DMA where the reader wants
-//! them. A **background** job ([`Background::start`]) owns its buffer, and moves on whenever
+//! them. A **background** job ([`Storage::start`]) owns its buffer, and moves on whenever
 //! anybody runs a batch or polls; no reader ever waits for one.
 
 use core::fmt;
@@ -255,7 +255,19 @@ impl<'b> Transfer<'b> {
     }
 }
 
-/// Devices that run batches.
+/// Devices that run batches, and with `alloc` take background jobs.
+///
+/// Each job that was started comes back once, with its tag, and with its buffer unless the device
+/// does not give that back. It ends before [`Storage::patience_ns`] have passed: with
+/// [`IoErrorKind::Timeout`] where its device does not answer. The library waits no longer for a job.
+/// It drops, counts and logs what comes back twice, too late, or to a mount that did not start it.
+///
+/// A mount takes all ended jobs of its storage. An embedder that starts jobs of its own over the
+/// storage of a mount names them by numbers ([`Tag::from`]), and asks
+/// [`Root::poll_job`](crate::read::Root::poll_job) for them, not the storage.
+///
+/// Storage that takes no jobs serves all reads: a stream then reads nothing ahead, and a region
+/// keeps nothing.
 pub trait Storage {
     /// What `device` can do; `None` if there is no such device.
     fn info(&self, device: DeviceId) -> Option<DeviceInfo>;
@@ -293,6 +305,41 @@ pub trait Storage {
     /// Nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
     /// decision about data depends on it.
     fn now_ns(&self) -> u64;
+
+    /// Submits a job, or gives it back at once when the device has no room for it.
+    #[cfg(feature = "alloc")]
+    fn start(&mut self, job: Job) -> Result<(), Job> {
+        Err(job)
+    }
+
+    /// Takes one ended job, in any order; `None` when none has ended. Never waits.
+    #[cfg(feature = "alloc")]
+    fn poll(&mut self) -> Option<Ended> {
+        None
+    }
+
+    /// Returns the most nanoseconds that a job takes from its start to its end, all tries included.
+    /// Only time in which the device could have answered counts: a pause of the machine is none.
+    #[cfg(feature = "alloc")]
+    fn patience_ns(&self) -> u64 {
+        60_000_000_000
+    }
+
+    /// Lets `ns` nanoseconds pass or less, where [`Storage::poll`] has had nothing for long
+    /// ([`Spin::round`]): whoever shares the processor with a device leaves it to the device.
+    /// Returns at once where nobody does.
+    #[cfg(feature = "alloc")]
+    fn rest(&mut self, ns: u32) {
+        let _ = ns;
+    }
+
+    /// Returns a number that another machine, resumed from the same snapshot of memory, does not
+    /// get, as far as this storage can tell: random bits, and what the monitor changes at a resume.
+    /// Asked once for each group of the region, so it is to be cheap; 0 where there is nothing.
+    #[cfg(feature = "alloc")]
+    fn unique(&self) -> u64 {
+        0
+    }
 }
 
 /// What a background job does.
@@ -324,42 +371,6 @@ pub struct Job {
     pub buffer: Option<Buffer>,
 }
 
-/// Storage that also takes background jobs.
-///
-/// Each job that was started comes back once, with its tag, and with its buffer unless the device
-/// does not give that back. It ends before
-/// [`Background::patience_ns`] have passed: with [`IoErrorKind::Timeout`] where its device does not
-/// answer. The library waits no longer for a job. It drops, counts and logs what comes back twice,
-/// too late, or to a mount that did not start it.
-///
-/// A mount takes all ended jobs of its storage. An embedder that starts jobs of its own over the
-/// storage of a mount names them by numbers ([`Tag::from`]), and asks
-/// [`Root::poll_job`](crate::read::Root::poll_job) for them, not the storage.
+/// A background job that ended, and how.
 #[cfg(feature = "alloc")]
-pub trait Background: Storage {
-    /// Submits a job, or gives it back at once when the device has no room for it.
-    fn start(&mut self, job: Job) -> Result<(), Job>;
-
-    /// Takes one ended job, in any order; `None` when none has ended. Never waits.
-    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)>;
-
-    /// Returns the most nanoseconds that a job takes from its start to its end, all tries included.
-    /// Only time in which the device could have answered counts: a pause of the machine is none.
-    fn patience_ns(&self) -> u64 {
-        60_000_000_000
-    }
-
-    /// Lets `ns` nanoseconds pass or less, where [`Background::poll`] has had nothing for long
-    /// ([`Spin::round`]): whoever shares the processor with a device leaves it to the device.
-    /// Returns at once where nobody does.
-    fn rest(&mut self, ns: u32) {
-        let _ = ns;
-    }
-
-    /// Returns a number that another machine, resumed from the same snapshot of memory, does not
-    /// get, as far as this storage can tell: random bits, and what the monitor changes at a resume.
-    /// Asked once for each group of the region, so it is to be cheap; 0 where there is nothing.
-    fn unique(&self) -> u64 {
-        0
-    }
-}
+pub type Ended = (Job, Result<(), IoErrorKind>);

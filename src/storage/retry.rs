@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, Errno, IoErrorKind, Job, JobKind,
-    Lent, Patience, Storage, Tag, Transfer, Version,
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
+    Patience, Storage, Tag, Transfer, Version,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -50,9 +50,6 @@ impl Tries {
         self.patience.lasts(now_ns)
     }
 }
-
-/// A job that has ended.
-type Ended = (Job, Result<(), IoErrorKind>);
 
 /// A job that failed, and waits for its next try or is at it.
 #[derive(Debug)]
@@ -139,7 +136,7 @@ fn read_result(transfer: &Transfer<'_>) -> Option<Result<(), IoErrorKind>> {
     transfer.result.filter(|_| matches!(transfer.lent, Lent::Read(_)))
 }
 
-impl<S: Background> Retry<S> {
+impl<S: Storage> Retry<S> {
     /// Tries again, one by one, what of a batch failed, and hands each of them out as it ends.
     #[cold]
     fn run_again<'b>(
@@ -228,7 +225,7 @@ impl<S: Background> Retry<S> {
     }
 }
 
-impl<S: Background> Storage for Retry<S> {
+impl<S: Storage> Storage for Retry<S> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         self.inner.info(device)
     }
@@ -266,9 +263,7 @@ impl<S: Background> Storage for Retry<S> {
     fn now_ns(&self) -> u64 {
         self.inner.now_ns()
     }
-}
 
-impl<S: Background> Background for Retry<S> {
     fn start(&mut self, job: Job) -> Result<(), Job> {
         self.inner.start(job)
     }
@@ -301,7 +296,7 @@ impl<S: Background> Background for Retry<S> {
     }
 }
 
-impl<S: Background + Discover> Discover for Retry<S> {
+impl<S: Discover> Discover for Retry<S> {
     fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
         self.inner.disk(serial)
     }
@@ -388,9 +383,7 @@ mod tests {
         fn now_ns(&self) -> u64 {
             self.now_ns
         }
-    }
 
-    impl Background for Flaky {
         fn start(&mut self, job: Job) -> Result<(), Job> {
             let result = self.result();
             self.ended.push_back((job, result));

@@ -4,7 +4,7 @@
 //! that moves, stands still or jumps takes no more rounds than its time.
 
 #[cfg(feature = "alloc")]
-use super::Background;
+use super::Storage;
 use core::hint::spin_loop;
 
 /// Rounds that a device has to answer in: some tens of microseconds of a processor, a hundred of an
@@ -86,13 +86,13 @@ pub(crate) struct Wait {
 #[cfg(feature = "alloc")]
 impl Wait {
     /// Begins a wait for a job of `storage`.
-    pub fn for_job<S: Background>(storage: &S) -> Self {
+    pub fn for_job<S: Storage>(storage: &S) -> Self {
         Self::new(storage.now_ns(), storage.patience_ns())
     }
 
     /// Begins a wait until the clock of `storage` is at `deadline_ns`, and longer only if the
     /// machine is paused meanwhile.
-    pub fn until<S: Background>(storage: &S, deadline_ns: u64) -> Self {
+    pub fn until<S: Storage>(storage: &S, deadline_ns: u64) -> Self {
         let now_ns = storage.now_ns();
         Self::new(now_ns, deadline_ns.max(now_ns).wrapping_sub(now_ns))
     }
@@ -102,13 +102,13 @@ impl Wait {
     }
 
     /// Returns whether there is time for another round.
-    pub fn lasts<S: Background>(&mut self, storage: &S) -> bool {
+    pub fn lasts<S: Storage>(&mut self, storage: &S) -> bool {
         self.patience.lasts(storage.now_ns())
     }
 
     /// Ends a round in which a job `ended`, or none: lets the device have the processor after many
     /// of the latter.
-    pub fn rest<S: Background>(&mut self, storage: &mut S, ended: bool) {
+    pub fn rest<S: Storage>(&mut self, storage: &mut S, ended: bool) {
         if ended {
             self.spin = Spin::default();
         } else if let Some(ns) = self.spin.round() {

@@ -13,7 +13,7 @@ use erofs_rs::EroFS;
 use erofs_rs::backend::SliceImage;
 use erofs_rs::types::Inode;
 use rootlet::storage::file::FileStorage;
-use rootlet::storage::{Background, Discover};
+use rootlet::storage::{Discover, Storage};
 
 use crate::guest::Guest;
 use crate::row::{Row, Rows, bytes_of, hex, of_manifest, sum, time_ns};
@@ -38,7 +38,7 @@ pub fn ours(files: &Files<'_>) -> Result<Rows, String> {
 
 /// What `manifest /` says, and of what is no regular file its size and links, which stand in the
 /// inode.
-pub fn rows<S: Discover + Background>(mut guest: Guest<S>) -> Result<Rows, String> {
+pub fn rows<S: Discover>(mut guest: Guest<S>) -> Result<Rows, String> {
     let mut rows = of_manifest(&guest.run(&["manifest", "/"])?);
     for (path, row) in &mut rows {
         let path = [b"/", &bytes_of(path)[..]].concat();

@@ -22,8 +22,8 @@ use std::fs;
 use std::path::Path;
 
 use guest::Guest;
+use rootlet::storage::Discover;
 use rootlet::storage::file::FileStorage;
-use rootlet::storage::{Background, Discover};
 use rootlet_sim::disk::{Sparse, World};
 use serde_json::Value;
 use set::{Golden, Set};
@@ -63,7 +63,7 @@ fn over_files(golden: &Golden, region: Option<&Path>, boot: u8) -> Guest<FileSto
     Guest::mount(storage, &line(golden, region.is_some()), boot).expect(&golden.name)
 }
 
-fn manifest<S: Discover + Background>(golden: &Golden, guest: &mut Guest<S>) -> Vec<Value> {
+fn manifest<S: Discover>(golden: &Golden, guest: &mut Guest<S>) -> Vec<Value> {
     let output = guest.run(&["manifest", "/"]);
     let output = String::from_utf8(output.expect(&golden.name)).unwrap();
     output.lines().map(|row| serde_json::from_str(row).unwrap()).collect()

@@ -7,8 +7,7 @@ use rootlet::blob::Image;
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::Root;
 use rootlet::storage::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, Storage, Transfer,
-    Version,
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, Storage, Transfer, Version,
 };
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
@@ -54,9 +53,7 @@ impl Storage for Clocked {
             Manner::Stands => 7,
         }
     }
-}
 
-impl Background for Clocked {
     fn start(&mut self, job: Job) -> Result<(), Job> {
         self.inner.start(job)
     }

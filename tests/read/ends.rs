@@ -5,9 +5,7 @@ use rootlet::Error;
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::{Root, Stream};
-use rootlet::storage::{
-    Background, Buffer, DeviceId, Discover, IoErrorKind, Job, JobKind, Storage, Tag,
-};
+use rootlet::storage::{Buffer, DeviceId, Discover, IoErrorKind, Job, JobKind, Storage, Tag};
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 

@@ -46,7 +46,7 @@ fn rounded() -> u64 {
 }
 
 /// Takes up to `len` bytes off a stream and compares them; false at its end.
-fn take<S: rootlet::storage::Background, L: rootlet::cache::Layer<S>>(
+fn take<S: rootlet::storage::Storage, L: rootlet::cache::Layer<S>>(
     stream: &mut Stream<'_, S, L>,
     len: usize,
     want: &[u8],

@@ -5,12 +5,12 @@ use rootlet::Error;
 use rootlet::cache::Layer;
 use rootlet::erofs::FileKind;
 use rootlet::read::Root;
-use rootlet::storage::{Background, Storage};
+use rootlet::storage::Storage;
 use rootlet_sim::Rng;
 use rootlet_sim::image::{Inodes, Kind, Node, Options, Tree};
 
 /// Compares every entry, every inode and every symlink, and a few reads of every file.
-pub fn compare<S: Background, L: Layer<S>>(
+pub fn compare<S: Storage, L: Layer<S>>(
     root: &Root<S, L>,
     tree: &Tree,
     options: &Options,
@@ -71,7 +71,7 @@ fn number_of(kind: FileKind) -> u8 {
 }
 
 /// A few steps of a stream over the file at `path`: bytes copied or lent, or another place.
-pub fn stream<S: Background, L: Layer<S>>(
+pub fn stream<S: Storage, L: Layer<S>>(
     root: &Root<S, L>,
     path: &[u8],
     node: &Node,

@@ -4,13 +4,13 @@
 
 use rootlet::command::config::Config;
 use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
-use rootlet::storage::{Background, Discover};
+use rootlet::storage::{Discover, Storage};
 
 /// Memory that a mount may take, in bytes, as on a board of 64 MiB.
 const HEAP_BYTES: usize = 48 << 20;
 
 /// A mounted image.
-pub struct Guest<S: Background> {
+pub struct Guest<S: Storage> {
     /// Its root.
     pub root: GuestRoot<S>,
     /// What the mount told its user.
@@ -18,7 +18,7 @@ pub struct Guest<S: Background> {
     files: u64,
 }
 
-impl<S: Discover + Background> Guest<S> {
+impl<S: Discover> Guest<S> {
     /// Mounts over `storage` as `line` says; `boot` makes the entropy of this mount.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rootlet::command::{GuestRoot, Mounted, catch_up};
 use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Layout, Nid, Superblock};
 use rootlet::read::{File, PATH_BYTES_MAX, XATTR_BYTES_MAX};
-use rootlet::storage::Background;
+use rootlet::storage::Storage;
 
 use crate::data::chunk_end;
 use crate::interrupt::Interrupt;
@@ -85,7 +85,7 @@ struct Check<'r, S> {
 
 /// The task. `mounted` proves that superblock, device table and lengths were right. Memory: a path
 /// for every inode.
-pub fn task<S: Background>(
+pub fn task<S: Storage>(
     root: &GuestRoot<S>,
     mounted: &Mounted,
     interrupt: &Interrupt,
@@ -116,7 +116,7 @@ pub fn task<S: Background>(
     check.run(interrupt)
 }
 
-impl<S: Background> Check<'_, S> {
+impl<S: Storage> Check<'_, S> {
     fn run(&mut self, interrupt: &Interrupt) -> Result<()> {
         let root = self.root.metadata(b"/")?;
         self.dirs.insert(root.nid, b"/".as_slice().into());

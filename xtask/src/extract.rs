@@ -16,7 +16,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rootlet::command::{DirGuard, GuestRoot, catch_up};
 use rootlet::erofs::{FileKind, Inode, Nid};
 use rootlet::read::{DirCursor, PATH_BYTES_MAX, XATTR_BYTES_MAX};
-use rootlet::storage::Background;
+use rootlet::storage::Storage;
 use rustix::fs::Mode;
 
 use crate::data::run_at;
@@ -104,7 +104,7 @@ struct Extract<'r, S> {
 }
 
 /// The task. Memory: a path for every inode that is restored.
-pub fn task<S: Background>(
+pub fn task<S: Storage>(
     root: &GuestRoot<S>,
     request: &Request,
     interrupt: &Interrupt,
@@ -134,7 +134,7 @@ pub fn task<S: Background>(
     extract.counts.tell(extract.is_root)
 }
 
-impl<S: Background> Extract<'_, S> {
+impl<S: Storage> Extract<'_, S> {
     fn run(&mut self, top: &Inode, request: &Request, interrupt: &Interrupt) -> Result<()> {
         if top.kind == FileKind::Directory {
             return self.tree(*top, interrupt);

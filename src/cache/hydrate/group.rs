@@ -13,12 +13,12 @@ use crate::cache::descriptor;
 use crate::cache::region::{Cache, raise};
 use crate::cache::slots::SlotState;
 use crate::num;
-use crate::storage::{Background, Wait};
+use crate::storage::{Storage, Wait};
 use core::ops::Range;
 
 impl Cache {
     /// Moves hydration on as far as it goes without waiting. Says whether a job has ended.
-    pub(in crate::cache) fn move_on<S: Background>(&mut self, storage: &mut S) -> bool {
+    pub(in crate::cache) fn move_on<S: Storage>(&mut self, storage: &mut S) -> bool {
         let mut any = false;
         while let Some((job, result)) = storage.poll() {
             self.ended(storage, job, result);
@@ -43,14 +43,14 @@ impl Cache {
     }
 
     /// Moves hydration on, in a loop that has nothing else to do.
-    fn wait_on<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) {
+    fn wait_on<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) {
         let ended = self.move_on(storage);
         wait.rest(storage, ended);
     }
 
     /// Moves hydration on until no more than half of its buffers are full, or the clock is at
     /// `deadline_ns`. A pause of the machine meanwhile puts the deadline off.
-    pub fn catch_up<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) {
+    pub fn catch_up<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) {
         let mut wait = Wait::until(storage, deadline_ns);
         while self.pressed() && wait.lasts(storage) {
             self.wait_on(storage, &mut wait);
@@ -60,7 +60,7 @@ impl Cache {
     /// Makes everything that was offered, and everything that was found, durable, as far as the
     /// region allows, before `deadline_ns`. Says whether it is. A pause of the machine meanwhile puts
     /// the deadline off.
-    pub fn sync<S: Background>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+    pub fn sync<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let mut wait = Wait::until(storage, deadline_ns);
         while self.claim.is_being_condemned() && wait.lasts(storage) {
             self.wait_on(storage, &mut wait);
@@ -89,12 +89,12 @@ impl Cache {
 
     /// Returns whether what a mount that does not write has found may be volatile, and a flush can
     /// change that: another guest may have written it and been killed.
-    fn may_flush<S: Background>(&self, storage: &S) -> bool {
+    fn may_flush<S: Storage>(&self, storage: &S) -> bool {
         let writable = storage.info(self.area.device).is_some_and(|info| !info.read_only);
         matches!(self.claim.mode(), Mode::ReadOnly(_)) && !self.claim.is_forgotten() && writable
     }
 
-    fn settle<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
+    fn settle<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
         while !self.settled() && self.claim.writes() && wait.lasts(storage) {
             if matches!(self.hydrator.seal, Seal::Done(_)) {
                 // Of an earlier call, which had no time left for it.
@@ -108,7 +108,7 @@ impl Cache {
     /// Makes the pages of the last group durable, which are written, and what a guest that was
     /// killed left volatile, even if this mount wrote nothing. It frees what is entombed when it is
     /// submitted, so no group is closed meanwhile.
-    fn seal<S: Background>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
+    fn seal<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
         let mode = self.claim.mode();
         self.hydrator.seal = Seal::Flushing;
         let started = (0..SEAL_TRIES_MAX).any(|_| {
@@ -136,7 +136,7 @@ impl Cache {
             && self.slots.count(SlotState::Entombing) == 0
     }
 
-    fn tick<S: Background>(&mut self, storage: &mut S) {
+    fn tick<S: Storage>(&mut self, storage: &mut S) {
         let open = self.hydrator.phase == Phase::Open && self.hydrator.seal == Seal::No;
         if open && self.should_close(storage.now_ns()) {
             self.hydrator.group = self.hydrator.group.wrapping_add(1);
@@ -194,7 +194,7 @@ impl Cache {
         }
     }
 
-    fn advance<S: Background>(&mut self, storage: &mut S) {
+    fn advance<S: Storage>(&mut self, storage: &mut S) {
         if self.hydrator.phase == Phase::Draining && self.drained() {
             let armed = self.hydrator.armed;
             if armed == Armed::No {

@@ -4,14 +4,13 @@
 //! flush, or too many failed writes, end writing for this mount.
 
 use super::{Armed, PageJob, Phase, Seal};
-use crate::cache::Ended;
 use crate::cache::format::Page;
 use crate::cache::geometry::{Copy2, Geometry};
 use crate::cache::region::{Cache, FAULTS_MAX, raise};
 use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
 use crate::num;
-use crate::storage::{Background, Buffer, IoErrorKind, Job, JobKind, UnderWay};
+use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
 use crate::trace;
 
 /// Ended jobs of others that are kept at once.
@@ -67,7 +66,7 @@ impl Cache {
     /// Starts the announcement of this mount as the region's writer. A flush comes first: a
     /// guest that was killed without a power cut may have left the newest superblock, and newest
     /// pages, volatile, and their older copies are overwritten next (O2).
-    pub(super) fn arm<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn arm<S: Storage>(&mut self, storage: &mut S) {
         if self.submit_flush(storage, Purpose::ArmSettle) {
             self.hydrator.armed = Armed::Settling;
         }
@@ -81,7 +80,7 @@ impl Cache {
 
     /// Writes the superblock with this mount's nonce and, if that is wanted, with the mark of a
     /// condemned region.
-    fn announce<S: Background>(&mut self, storage: &mut S) {
+    fn announce<S: Storage>(&mut self, storage: &mut S) {
         self.hydrator.armed = Armed::No;
         let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
         let (next, at) = self.claim.announcement();
@@ -100,7 +99,7 @@ impl Cache {
     /// Says in the superblock that everything else in the region is to be forgotten: its blocks
     /// fail their checks, and would again in every mount. That is one more announcement, in the
     /// same order: what stands in the other superblock is durable before.
-    pub(super) fn condemn<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn condemn<S: Storage>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
             Armed::No => self.arm(storage),
             Armed::Yes => self.announce(storage),
@@ -116,7 +115,7 @@ impl Cache {
 
     /// Reads both superblocks, behind everybody's back: another machine that writes the region has
     /// announced itself there. What finds no buffer or no room is left to the next group.
-    pub(super) fn look<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn look<S: Storage>(&mut self, storage: &mut S) {
         for copy in Copy2::BOTH {
             let Some(buffer) = self.hydrator.page_pool.pop() else { return };
             let at = Geometry::superblock_at(copy);
@@ -146,7 +145,7 @@ impl Cache {
     }
 
     /// Starts data writes: those that are due, and all when buffers run short.
-    pub(super) fn start_held<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn start_held<S: Storage>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
             Armed::No if self.hydrator.stages.busy() > 0 => return self.arm(storage),
             Armed::Yes => {}
@@ -172,11 +171,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn submit_flush<S: Background>(
-        &mut self,
-        storage: &mut S,
-        purpose: Purpose,
-    ) -> bool {
+    pub(super) fn submit_flush<S: Storage>(&mut self, storage: &mut S, purpose: Purpose) -> bool {
         let started = self.submit(storage, purpose, JobKind::Flush, 0, None).is_ok();
         raise(&mut self.stats.flushes, started.into());
         started
@@ -184,7 +179,7 @@ impl Cache {
 
     /// Starts a job on the region's device; `at` counts from the region's start. Gives the
     /// buffer back if the device has no room.
-    pub(super) fn submit<S: Background>(
+    pub(super) fn submit<S: Storage>(
         &mut self,
         storage: &mut S,
         purpose: Purpose,
@@ -205,7 +200,7 @@ impl Cache {
         Ok(())
     }
 
-    pub(super) fn ended<S: Background>(
+    pub(super) fn ended<S: Storage>(
         &mut self,
         storage: &mut S,
         mut job: Job,

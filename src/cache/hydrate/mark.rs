@@ -9,7 +9,7 @@ use crate::cache::format::{MarkPage, Page};
 use crate::cache::geometry::Geometry;
 use crate::cache::page::{self, PageKind};
 use crate::cache::region::Cache;
-use crate::storage::{Background, Buffer, JobKind};
+use crate::storage::{Buffer, JobKind, Storage};
 use twox_hash::XxHash3_64;
 use zerocopy::FromZeros;
 
@@ -63,7 +63,7 @@ impl Mark {
 impl Cache {
     /// Writes the mark of the group whose pages are written. Returns whether the group has to wait
     /// for it; a mark that finds no buffer or no room is left to the next group.
-    pub(super) fn write_mark<S: Background>(&mut self, storage: &mut S) -> bool {
+    pub(super) fn write_mark<S: Storage>(&mut self, storage: &mut S) -> bool {
         let group = self.hydrator.group;
         let mark = &self.hydrator.mark;
         if mark.group == group || mark.looking {
@@ -98,7 +98,7 @@ impl Cache {
     }
 
     /// Reads the mark, as [`Cache::look`] does the superblocks.
-    pub(super) fn look_for_mark<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn look_for_mark<S: Storage>(&mut self, storage: &mut S) {
         if self.hydrator.mark.looking {
             return;
         }

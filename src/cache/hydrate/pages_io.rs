@@ -9,13 +9,13 @@ use crate::cache::format::Page;
 use crate::cache::pages::Newest;
 use crate::cache::region::Cache;
 use crate::cache::slots::SlotState;
-use crate::storage::{Background, IoErrorKind, JobKind, Storage};
+use crate::storage::{IoErrorKind, JobKind, Storage};
 use zerocopy::{FromZeros, IntoBytes};
 
 impl Cache {
     /// Writes the tombstones of given-up slots into their pages; fetches pages that are not in
     /// memory.
-    pub(super) fn entomb<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn entomb<S: Storage>(&mut self, storage: &mut S) {
         let size = self.geometry.slot_size;
         for _ in 0..self.slots.count(SlotState::Evicted) {
             let Some(slot) = self.slots.first(SlotState::Evicted) else { return };
@@ -47,7 +47,7 @@ impl Cache {
     }
 
     /// Starts a read of a page that is not in memory, unless one is under way.
-    fn request_page<S: Background>(&mut self, storage: &mut S, page: u32) {
+    fn request_page<S: Storage>(&mut self, storage: &mut S, page: u32) {
         let loading =
             |job: &Option<PageJob>| matches!(job, Some(PageJob::Load(other)) if *other == page);
         if self.pages.get(page).is_some() || self.hydrator.page_jobs.iter().any(loading) {
@@ -79,7 +79,7 @@ impl Cache {
 
     /// Writes what has changed: of the blob table before the group's flush, of the descriptors
     /// behind it.
-    pub(super) fn write_pages<S: Background>(&mut self, storage: &mut S) {
+    pub(super) fn write_pages<S: Storage>(&mut self, storage: &mut S) {
         let descriptors = self.hydrator.phase == Phase::Pages;
         while let Some(mut buffer) = self.hydrator.page_pool.pop() {
             let place = self.hydrator.page_jobs.iter().position(Option::is_none);

@@ -15,7 +15,7 @@ use super::tree::Tree;
 use super::verdict::Counters;
 use crate::Error;
 use crate::erofs::{FileKind, Inode};
-use crate::storage::{Background, Buffer, DeviceId, Discover, Transfer};
+use crate::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
 use core::fmt;
 use embedded_io::{Read, Write};
 
@@ -38,7 +38,7 @@ impl Done {
 }
 
 /// Runs the steps over the image, with a region if the configuration names one.
-pub fn run<S: Discover + Background, W: Write>(
+pub fn run<S: Discover, W: Write>(
     mut storage: S,
     setup: &Setup<'_>,
     steps: &[Step],
@@ -96,7 +96,7 @@ fn say<W: Write>(out: &mut W, line: fmt::Arguments<'_>) -> Outcome<(), W> {
     out.flush().map_err(BenchError::Output)
 }
 
-fn one<S: Discover + Background>(
+fn one<S: Discover>(
     root: &GuestRoot<S>,
     step: &Step,
     buffer: &mut [u8],
@@ -136,7 +136,7 @@ fn slice(buffer: &mut [u8], size: u64) -> &mut [u8] {
     buffer.get_mut(..usize::try_from(size).unwrap_or(0)).unwrap_or_default()
 }
 
-fn raw<S: Background>(
+fn raw<S: Storage>(
     root: &GuestRoot<S>,
     what: What,
     device: Option<DeviceId>,
@@ -159,7 +159,7 @@ fn raw<S: Background>(
 }
 
 /// Small pieces in sequence: as a program reads that leaves looking ahead to others.
-fn sequence<S: Background>(
+fn sequence<S: Storage>(
     root: &GuestRoot<S>,
     what: What,
     path: &[u8],
@@ -183,7 +183,7 @@ fn sequence<S: Background>(
     Ok(done)
 }
 
-fn pieces<S: Background>(
+fn pieces<S: Storage>(
     root: &GuestRoot<S>,
     what: What,
     path: &[u8],
@@ -203,7 +203,7 @@ fn pieces<S: Background>(
 
 /// Batches: where the bytes of all pieces are, then one request for each, all at once. A file
 /// whose bytes are stored in another form has no such places.
-fn batches<S: Background>(
+fn batches<S: Storage>(
     root: &GuestRoot<S>,
     what: What,
     path: &[u8],
@@ -234,7 +234,7 @@ fn batches<S: Background>(
     Ok(done)
 }
 
-fn walk<S: Background>(root: &GuestRoot<S>, path: &[u8], tree: &mut Tree) -> Result<Done, Error> {
+fn walk<S: Storage>(root: &GuestRoot<S>, path: &[u8], tree: &mut Tree) -> Result<Done, Error> {
     tree.begin(root, path)?;
     let mut done = Done::default();
     while let Some(inode) = tree.next(root)? {
@@ -246,7 +246,7 @@ fn walk<S: Background>(root: &GuestRoot<S>, path: &[u8], tree: &mut Tree) -> Res
     Ok(done)
 }
 
-fn files<S: Background>(
+fn files<S: Storage>(
     root: &GuestRoot<S>,
     path: &[u8],
     buffer: &mut [u8],
@@ -263,7 +263,7 @@ fn files<S: Background>(
 }
 
 /// All bytes of a file.
-fn content<S: Background>(
+fn content<S: Storage>(
     root: &GuestRoot<S>,
     inode: Inode,
     buffer: &mut [u8],

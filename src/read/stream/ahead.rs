@@ -11,7 +11,7 @@ use crate::num::wide;
 use crate::read::inner::Inner;
 use crate::read::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Source, origin};
 use crate::read::plan::Plan;
-use crate::storage::{Background, Job, JobKind, Tag};
+use crate::storage::{Job, JobKind, Storage, Tag};
 
 /// A part of the file that follows what the reader has.
 #[derive(Debug)]
@@ -32,7 +32,7 @@ pub enum Kind {
     Later,
 }
 
-impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
+impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     /// Starts reads of what follows, until as much as the window is on its way. Waits until half
     /// of it is used up, so that reads go to their devices several at a time.
     pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) {
@@ -117,7 +117,7 @@ impl<S: Background, L: Layer<S>> Stream<'_, S, L> {
     }
 }
 
-impl<S: Background, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Plans anew; true if that fails, or if there is nothing to plan.
     fn plan_again(
         &mut self,

@@ -14,11 +14,11 @@ pub(super) use prefetch::Prefetch;
 use super::inner::{FOREIGN_MAX, Inner};
 use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
 use super::{File, Root};
-use crate::cache::{Ended, Layer, Ticket};
+use crate::cache::{Layer, Ticket};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, wide};
-use crate::storage::{Background, Buffer, IoError, IoErrorKind, Tag, Wait};
+use crate::storage::{Buffer, Ended, IoError, IoErrorKind, Storage, Tag, Wait};
 use crate::trace;
 use ahead::{Kind, Piece};
 use core::ops::Range;
@@ -44,7 +44,7 @@ static ZEROS: [u8; EDGE_BYTES] = [0; EDGE_BYTES];
 /// is at most half of [`Budget::stream_bytes`](super::Budget::stream_bytes). Compressed files are
 /// decoded when it is their bytes' turn.
 #[derive(Debug)]
-pub struct Stream<'r, S: Background, L: Layer<S>> {
+pub struct Stream<'r, S: Storage, L: Layer<S>> {
     root: &'r Root<S, L>,
     inode: Inode,
     position: u64,
@@ -71,9 +71,8 @@ enum Here {
     Edge(Range<usize>),
 }
 
-impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
+impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     pub(super) fn new(root: &'r Root<S, L>, inode: Inode) -> Self {
-        root.lock().join = Some(Inner::join);
         Self {
             root,
             inode,
@@ -236,7 +235,7 @@ impl<'r, S: Background, L: Layer<S>> Stream<'r, S, L> {
     }
 }
 
-impl<S: Background, L: Layer<S>> Drop for Stream<'_, S, L> {
+impl<S: Storage, L: Layer<S>> Drop for Stream<'_, S, L> {
     fn drop(&mut self) {
         let root = self.root;
         let inner = &mut *root.lock();
@@ -245,7 +244,7 @@ impl<S: Background, L: Layer<S>> Drop for Stream<'_, S, L> {
     }
 }
 
-impl<S: Background, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Waits for a read under way, and returns what it brought. One that takes longer than the
     /// storage says is given up.
     fn wait_for(&mut self, flight: Tag) -> Result<Buffer, IoErrorKind> {
@@ -319,7 +318,7 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
 
     /// Waits for what is on its way from a source already, where the layer will have it then. What
     /// takes too long is given up: then whoever waits reads it.
-    fn join(&mut self, extents: &[Extent]) {
+    pub fn join(&mut self, extents: &[Extent]) {
         for extent in extents {
             let Extent::Blob { slot, range } = *extent else { continue };
             let (at, len) = (range.start(), usize::try_from(range.len()).unwrap_or(usize::MAX));
@@ -385,11 +384,11 @@ impl<S: Background, L: Layer<S>> Inner<S, L> {
     }
 }
 
-impl<S: Background, L: Layer<S>> embedded_io::ErrorType for Stream<'_, S, L> {
+impl<S: Storage, L: Layer<S>> embedded_io::ErrorType for Stream<'_, S, L> {
     type Error = Error;
 }
 
-impl<S: Background, L: Layer<S>> embedded_io::BufRead for Stream<'_, S, L> {
+impl<S: Storage, L: Layer<S>> embedded_io::BufRead for Stream<'_, S, L> {
     fn fill_buf(&mut self) -> Result<&[u8], Error> {
         self.lend()
     }
@@ -399,7 +398,7 @@ impl<S: Background, L: Layer<S>> embedded_io::BufRead for Stream<'_, S, L> {
     }
 }
 
-impl<S: Background, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
+impl<S: Storage, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
         if out.len() >= DIRECT_BYTES && self.is_used_up() && self.pieces.is_empty() {
             // Opened already, with the stream.
@@ -420,7 +419,7 @@ impl<S: Background, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
     }
 }
 
-impl<S: Background, L: Layer<S>> embedded_io::Seek for Stream<'_, S, L> {
+impl<S: Storage, L: Layer<S>> embedded_io::Seek for Stream<'_, S, L> {
     fn seek(&mut self, to: SeekFrom) -> Result<u64, Error> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),

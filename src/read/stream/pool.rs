@@ -4,9 +4,9 @@
 //! region still writes from it stays as it is. What a read brought is given out only for the job
 //! that this read started, and only in full.
 
-use crate::cache::{Ended, Ticket};
+use crate::cache::Ticket;
 use crate::read::pieces::Origin;
-use crate::storage::{Buffer, IoErrorKind, Tag, UnderWay};
+use crate::storage::{Buffer, Ended, IoErrorKind, Tag, UnderWay};
 use alloc::vec::Vec;
 
 const BUFFER_BYTES: usize = 256 << 10;

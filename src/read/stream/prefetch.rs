@@ -8,7 +8,7 @@ use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Why};
 use crate::read::inner::Inner;
 use crate::read::pieces::BLOCK;
-use crate::storage::{Background, Buffer, IoErrorKind};
+use crate::storage::{Buffer, IoErrorKind, Storage};
 use alloc::vec::Vec;
 
 /// Requests under way at a time.
@@ -19,6 +19,8 @@ const SOURCE_BYTES_MAX: u64 = 256 << 20;
 /// What is left to bring.
 #[derive(Debug, Default)]
 pub struct Prefetch {
+    /// Whether there is more to bring, or some is on its way.
+    is_on: bool,
     /// The next one last.
     runs: Vec<BootRun>,
     /// Bytes that may still go into the blocks in memory.
@@ -27,25 +29,26 @@ pub struct Prefetch {
     source_left: u64,
 }
 
-impl<S: Background, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Asks the layer what an earlier boot read, and begins with it.
     pub fn begin_prefetch(&mut self) {
         let mut runs = self.layer.boot_trace(&mut self.storage);
         runs.reverse();
         let memory_left = self.blocks.bytes() / 2;
-        self.prefetch = Prefetch { runs, memory_left, source_left: SOURCE_BYTES_MAX };
-        self.join = Some(Self::join);
-        self.prefetch_on = Some(Self::go_on_prefetching);
+        self.prefetch = Prefetch { is_on: true, runs, memory_left, source_left: SOURCE_BYTES_MAX };
         self.go_on_prefetching();
     }
 
-    /// Takes what has come, and starts what there is room for.
-    fn go_on_prefetching(&mut self) {
+    /// Takes what has come, and starts what there is room for, until all of it is brought.
+    pub fn go_on_prefetching(&mut self) {
+        if !self.prefetch.is_on {
+            return;
+        }
         while self.poll() {}
         while self.pool.prefetching() < FLIGHTS && !self.layer.pressed() {
             let Some(run) = self.prefetch.runs.pop() else {
                 if self.pool.prefetching() == 0 {
-                    self.prefetch_on = None;
+                    self.prefetch.is_on = false;
                 }
                 break;
             };

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use rootlet::storage::{
-    Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, Storage,
-    Transfer, Version,
+    Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, Storage, Transfer,
+    Version,
 };
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Digests, Fault, OpKind, Rule, SimStorage, Sparse, Survive, World};

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{
-    Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, LinkFault,
-    PathFault, Storage, Transfer, Version,
+    Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, LinkFault, PathFault,
+    Storage, Transfer, Version,
 };
 
 struct Scratch(PathBuf);

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use rootlet::storage::{Background, IoErrorKind, Job, JobKind};
+use rootlet::storage::{IoErrorKind, Job, JobKind};
 use virtio_drivers::transport::Transport;
 
 use super::{Bytes, Plan, VirtioStorage};
@@ -19,7 +19,7 @@ use crate::virtio::ring::Owner;
 pub const JOBS_MAX: usize = 64;
 
 /// How much longer than a request may take somebody waits for a job.
-const PATIENCE_NS: u64 = 30_000_000_000;
+pub(super) const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// A place in the table.
 enum Slot {
@@ -96,8 +96,9 @@ fn bytes(job: &mut Job) -> Bytes {
     }
 }
 
-impl<T: Transport> Background for VirtioStorage<T> {
-    fn start(&mut self, mut job: Job) -> Result<(), Job> {
+impl<T: Transport> VirtioStorage<T> {
+    /// As [`Storage::start`](rootlet::storage::Storage::start).
+    pub(super) fn start_job(&mut self, mut job: Job) -> Result<(), Job> {
         let Some(index) = self.jobs.free() else { return Err(job) };
         let port = self.port_of(job.device).and_then(|port| self.ports.get(port));
         if port.is_some_and(|port| port.ended().is_none() && !port.has_room_for_job()) {
@@ -134,7 +135,8 @@ impl<T: Transport> Background for VirtioStorage<T> {
         Ok(())
     }
 
-    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+    /// As [`Storage::poll`](rootlet::storage::Storage::poll).
+    pub(super) fn poll_job(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
         // A small ring may be full of a disk's name, and what was given up may have come back.
         for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || port.is_waited_for()) {
             port.kick();
@@ -144,20 +146,5 @@ impl<T: Transport> Background for VirtioStorage<T> {
             self.watch.look(port);
         }
         self.jobs.take_ended()
-    }
-
-    /// Each device ends its jobs by its own deadline; the library waits longer.
-    fn patience_ns(&self) -> u64 {
-        self.timeout_ns + PATIENCE_NS
-    }
-
-    fn rest(&mut self, ns: u32) {
-        // What was started since the last look is on its way meanwhile.
-        self.ports.iter_mut().for_each(Port::kick);
-        self.watch.nap(ns);
-    }
-
-    fn unique(&self) -> u64 {
-        self.watch.unique()
     }
 }

@@ -24,7 +24,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use rootlet::fuse::{OpenFile, ReadRequest, Session};
-use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Spin, Storage, Transfer};
+use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Job, Lent, Spin, Storage, Transfer};
 use virtio_drivers::transport::Transport;
 
 use crate::virtio::blk;
@@ -368,6 +368,29 @@ impl<T: Transport> Storage for VirtioStorage<T> {
 
     fn now_ns(&self) -> u64 {
         self.watch.now_ns()
+    }
+
+    fn start(&mut self, job: Job) -> Result<(), Job> {
+        self.start_job(job)
+    }
+
+    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+        self.poll_job()
+    }
+
+    /// Each device ends its jobs by its own deadline; the library waits longer.
+    fn patience_ns(&self) -> u64 {
+        self.timeout_ns + jobs::PATIENCE_NS
+    }
+
+    fn rest(&mut self, ns: u32) {
+        // What was started since the last look is on its way meanwhile.
+        self.ports.iter_mut().for_each(Port::kick);
+        self.watch.nap(ns);
+    }
+
+    fn unique(&self) -> u64 {
+        self.watch.unique()
     }
 }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rootlet::storage::{
-    Background, DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent,
-    ShareSearch, Storage, Transfer, Version, only, serial,
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Job, JobKind, Lent, ShareSearch,
+    Storage, Transfer, Version, only, serial,
 };
 
 use super::engine::{Name, State, Waiter};
@@ -145,9 +145,7 @@ impl Storage for SimStorage {
     fn now_ns(&self) -> u64 {
         lock(&self.state).clock_ns
     }
-}
 
-impl Background for SimStorage {
     fn start(&mut self, job: Job) -> Result<(), Job> {
         let mut state = lock(&self.state);
         if self.is_dead(&state) {

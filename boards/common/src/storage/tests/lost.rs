@@ -10,9 +10,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rootlet::storage::{
-    Background, Buffer, Discover, IoErrorKind, Job, JobKind, Storage, Transfer,
-};
+use rootlet::storage::{Buffer, Discover, IoErrorKind, Job, JobKind, Storage, Transfer};
 
 use super::super::VirtioStorage;
 use super::super::fake::{self, Fake, Manner, Reset};

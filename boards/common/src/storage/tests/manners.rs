@@ -8,7 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use rootlet::storage::{Background, Discover, IoErrorKind, Job, Storage, Transfer};
+use rootlet::storage::{Discover, IoErrorKind, Job, Storage, Transfer};
 
 use super::super::VirtioStorage;
 use super::super::fake::{self, Fake, Manner};

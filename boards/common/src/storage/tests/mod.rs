@@ -9,8 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use rootlet::storage::{
-    Background, Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, Storage,
-    Transfer,
+    Buffer, DeviceId, Discover, DiscoverError, IoErrorKind, Job, JobKind, Storage, Transfer,
 };
 
 use super::VirtioStorage;
