@@ -6,7 +6,7 @@
 
 #[cfg(any(feature = "alloc", test))]
 use crate::num::wide;
-use crate::num::{Bug, low8, wide8};
+use crate::num::{Bug, OrBug, low8, narrow, wide8};
 use core::ops::Range;
 
 /// A block of 4 KiB: what a region keeps, and what pages of metadata and buffers are cut by.
@@ -190,6 +190,18 @@ impl ByteRange {
         (Self { start: self.start, end: middle }, Self { start: middle, end: self.end })
     }
 
+    /// Returns these bytes of `bytes`.
+    ///
+    /// # Errors
+    /// A [`Bug`] if `bytes` ends before them.
+    #[track_caller]
+    pub fn of(self, bytes: &[u8]) -> Result<&[u8], Bug> {
+        bytes
+            .get(narrow(self.start)?..)
+            .and_then(|bytes| bytes.get(..narrow(self.len()).ok()?))
+            .or_bug()
+    }
+
     /// Returns whether byte `at` is one of these.
     pub const fn contains(self, at: u64) -> bool {
         self.start <= at && at < self.end
@@ -297,6 +309,8 @@ mod tests {
             prop_assert_eq!(of(front), &bytes[start..start + at]);
             prop_assert_eq!(of(rest), &bytes[start + at..start + len]);
             prop_assert_eq!((range.take(cut), range.skip(cut)), (front, rest));
+            let short = [7; 60];
+            prop_assert_eq!(range.of(&short).map(|bytes| bytes.len()).ok(), (range.end() <= 60).then_some(len));
             prop_assert!(front.within(range) && rest.within(range) && !front.overlaps(rest));
             let other = ByteRange::sized(other.0, other.1).unwrap();
             let both = of(other).iter().any(|at| range.contains(*at));

@@ -4,12 +4,14 @@
 //! bytes were compared with a check that has not changed since their read began, and differ; each
 //! block once. What cannot be compared any more is nobody's fault, and read from its source.
 
-use super::region::{Cache, raise};
+use super::region::{BlockPlace, Cache, raise};
 use super::slots::SlotKey;
-use super::ticket::{Expected, Ticket};
+use super::ticket::{Expected, Ticket, Verdict};
 use super::{BLOCK_BYTES, BlobIndex, descriptor};
 use crate::num;
+use crate::storage::IoErrorKind;
 use crate::trace;
+use core::ops::Range;
 
 /// Blocks of one slot.
 struct Part {
@@ -21,18 +23,27 @@ struct Part {
 }
 
 impl Cache {
-    /// Returns the ticket for a read of `blocks` blocks of `blob` from block `number` on, which lie
-    /// side by side in the region from `block` of `slot` on. `None` unless all of them are there.
-    pub(super) fn issue(
-        &self,
-        blob: BlobIndex,
-        number: u64,
-        (slot, block): (u32, usize),
-        blocks: usize,
-    ) -> Option<Ticket> {
+    /// Returns the ticket for a read of `blocks` of `blob`, which lie side by side in the region;
+    /// `None` unless all of them are there.
+    pub(super) fn issue(&self, blob: BlobIndex, blocks: Range<u64>) -> Option<Ticket> {
+        let number = blocks.start;
+        let (BlockPlace::Resident { slot, block }, _) = self.find_block(blob, number) else {
+            return None;
+        };
+        let (device, at) = self.place(slot, block);
+        let blocks = usize::try_from(blocks.end.checked_sub(number)?).ok()?;
         let none = Expected { sums: 0, generations: 0 };
-        let ticket = Ticket { blob, number, blocks, slot, block, expected: none };
+        let ticket = Ticket { device, at, blob, number, blocks, slot, block, expected: none };
         Some(Ticket { expected: self.expected(&ticket)?, ..ticket })
+    }
+
+    /// Judges what a read of the region brought, and gives up what is wrong or cannot be read.
+    pub(super) fn judge(&mut self, ticket: &Ticket, read: Result<&[u8], IoErrorKind>) -> Verdict {
+        match read {
+            Ok(data) if self.is_right(ticket, data) => Verdict::Right,
+            Ok(data) => self.blame(ticket, data),
+            Err(_) => self.unread(ticket),
+        }
     }
 
     /// Returns the blocks of a ticket, slot by slot.
@@ -73,7 +84,7 @@ impl Cache {
     }
 
     /// Returns whether `data` is what the ticket was issued for.
-    pub(super) fn is_right(&self, ticket: &Ticket, data: &[u8]) -> bool {
+    fn is_right(&self, ticket: &Ticket, data: &[u8]) -> bool {
         let Some(entry) = self.blobs.get(ticket.blob) else { return false };
         let blocks = data.chunks(BLOCK_BYTES);
         let sums = blocks.len() == ticket.blocks;
@@ -81,21 +92,20 @@ impl Cache {
         sums && (ticket.number..).zip(blocks).map(sum).fold(0, fold_in) == ticket.expected.sums
     }
 
-    /// Notes that a read of these blocks brought `data`, which is not right. Gives up the slots
-    /// whose bytes differ from their checks.
-    pub(super) fn blame(&mut self, ticket: &Ticket, data: &[u8]) {
+    /// Gives up the slots whose bytes in `data`, which is not right, differ from their checks.
+    fn blame(&mut self, ticket: &Ticket, data: &[u8]) -> Verdict {
         let key = self.blobs.get(ticket.blob).map(|entry| entry.key);
         let unchanged = self.expected(ticket) == Some(ticket.expected);
         let Some(key) = key.filter(|_| unchanged) else {
             raise(&mut self.stats.stale_reads, 1);
             trace::debug!("region: a read of slot {} was overtaken", ticket.slot);
-            return;
+            return Verdict::Stale;
         };
         let size = self.geometry.slot_size;
         let mut data = data.chunks(BLOCK_BYTES);
         for part in self.parts(ticket) {
             let (page, index) = self.geometry.place(part.slot);
-            let Some(page) = self.pages.get(page) else { return };
+            let Some(page) = self.pages.get(page) else { return Verdict::Wrong };
             let descriptor = descriptor::of(page, size, index);
             let sums = descriptor.sums().skip(part.block);
             let blocks = (part.number..).zip(sums).zip(data.by_ref().take(part.blocks));
@@ -106,6 +116,7 @@ impl Cache {
                 self.find_wrong(part.slot, (ticket.blob, number));
             }
         }
+        Verdict::Wrong
     }
 
     /// Notes that a block of a slot is wrong.
@@ -116,13 +127,14 @@ impl Cache {
         self.give_up(slot);
     }
 
-    /// Notes that a read of these blocks failed.
-    pub(super) fn unread(&mut self, ticket: &Ticket) {
+    /// Gives up the slot of a read that failed.
+    fn unread(&mut self, ticket: &Ticket) -> Verdict {
         self.stats.region_fault();
         trace::warn!("region: slot {} could not be read", ticket.slot);
         if self.expected(ticket) == Some(ticket.expected) {
             self.give_up(ticket.slot);
         }
+        Verdict::Unread
     }
 
     fn give_up(&mut self, slot: u32) {

@@ -9,13 +9,16 @@ use super::boot::{BootRun, BootTrace};
 use super::claim::{Claim, Mode};
 use super::geometry::Geometry;
 use super::hydrate::{Hydrator, Jobs};
+use super::layer::sealed::Sealed;
 use super::pages::Pages;
 use super::scan::Known;
 use super::slots::{SlotKey, SlotState, SlotTable};
 use super::superblock::Superblock;
-use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Layer, Residence, Ticket, Why, descriptor};
-use crate::num;
-use crate::storage::{Buffer, DeviceId, Ended, Storage, Transfer};
+use super::{
+    BLOCK_BYTES, BlobIdentity, BlobIndex, Layer, Residence, Ticket, Verdict, Why, descriptor,
+};
+use crate::num::{self, wide};
+use crate::storage::{Buffer, DeviceId, Ended, IoErrorKind, Storage, Transfer};
 use crate::units::Count;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -73,6 +76,30 @@ impl CacheStats {
 pub(super) fn raise(counter: &mut u64, by: u64) {
     *counter = counter.saturating_add(by);
 }
+
+/// Where a block of a blob is in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockPlace {
+    /// Nowhere.
+    Absent,
+    /// In a block of a slot.
+    Resident {
+        /// The slot.
+        slot: u32,
+        /// The block in it.
+        block: usize,
+    },
+    /// On its way into a block of a slot; its bytes are still in a buffer.
+    Staged {
+        /// The slot.
+        slot: u32,
+        /// The block in it.
+        block: usize,
+    },
+}
+
+/// Blocks that are found together at most: no read is longer.
+const TOGETHER_MAX: u64 = 64;
 
 /// The region of one mount.
 #[derive(Debug)]
@@ -137,16 +164,16 @@ impl Cache {
     /// Returns where block `number` of `blob` is, and how many blocks from there on, at least one
     /// and all in the same slot-sized window, are in the same state side by side.
     #[expect(clippy::arithmetic_side_effects, reason = "a block of the window")]
-    pub(super) fn find_block(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
+    pub fn find_block(&self, blob: BlobIndex, number: u64) -> (BlockPlace, usize) {
         let all = self.geometry.slot_size.blocks();
-        let Some((key, first)) = self.window(blob, number) else { return (Residence::Absent, 1) };
+        let Some((key, first)) = self.window(blob, number) else { return (BlockPlace::Absent, 1) };
         let rest = all - first;
         if self.claim.is_bypassed() {
-            return (Residence::Absent, rest);
+            return (BlockPlace::Absent, rest);
         }
-        let Some(slot) = self.slots.find(key) else { return (Residence::Absent, rest) };
+        let Some(slot) = self.slots.find(key) else { return (BlockPlace::Absent, rest) };
         let (page, index) = self.geometry.place(slot);
-        let Some(page) = self.pages.get(page) else { return (Residence::Absent, rest) };
+        let Some(page) = self.pages.get(page) else { return (BlockPlace::Absent, rest) };
         let descriptor = descriptor::of(page, self.geometry.slot_size, index);
         let (written, writing) = match self.slots.busy(slot) {
             true => self.hydrator.under_way(slot),
@@ -164,10 +191,52 @@ impl Cache {
         let kind = state(first);
         let run = (first..all).take_while(|block| state(*block) == kind).count().max(1);
         match kind {
-            1 => (Residence::Resident { slot, block: first }, run),
-            2 => (Residence::Staged { slot, block: first }, run),
-            _ => (Residence::Absent, run),
+            1 => (BlockPlace::Resident { slot, block: first }, run),
+            2 => (BlockPlace::Staged { slot, block: first }, run),
+            _ => (BlockPlace::Absent, run),
         }
+    }
+
+    /// Returns device and byte offset of a block of a slot.
+    pub(super) fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
+        (self.area.device, self.area.byte(self.geometry.block_at(slot, block)))
+    }
+
+    /// Returns where the first of `blocks` is, and the end of those of them that are there with it,
+    /// side by side in the region; `None` beyond what can be counted.
+    fn find_run(&self, blob: BlobIndex, blocks: Range<u64>) -> Option<(Residence, u64)> {
+        let (first, run) = self.find_block(blob, blocks.start);
+        let mut end = blocks.start.checked_add(wide(run))?;
+        let last = blocks.start.checked_add(TOGETHER_MAX)?.min(blocks.end);
+        let residence = match first {
+            BlockPlace::Absent => Residence::Absent,
+            BlockPlace::Resident { .. } => Residence::Resident,
+            BlockPlace::Staged { slot, block } => {
+                // Not all of it need be in one buffer.
+                let bytes = self.hydrator.staged(slot, block)?;
+                let staged = blocks.start.checked_add(wide(bytes.len() / BLOCK_BYTES))?;
+                return Some((Residence::Staged, end.min(staged).min(blocks.end)));
+            }
+        };
+        while end < last {
+            let (next, run) = self.find_block(blob, end);
+            let adjoins = match (first, next) {
+                (BlockPlace::Absent, BlockPlace::Absent) => true,
+                (
+                    BlockPlace::Resident { slot, block },
+                    BlockPlace::Resident { slot: to, block: at },
+                ) => {
+                    let skip = end.checked_sub(blocks.start)? << BLOCK_BYTES.trailing_zeros();
+                    self.place(slot, block).1.checked_add(skip) == Some(self.place(to, at).1)
+                }
+                _ => false,
+            };
+            if !adjoins {
+                break;
+            }
+            end = end.checked_add(wide(run))?;
+        }
+        Some((residence, end.min(blocks.end)))
     }
 
     /// Frees an entry of the blob table: of a blob that no slot holds, or else of one that this
@@ -246,18 +315,9 @@ impl Cache {
     }
 }
 
-/// It answers all questions itself.
+impl Sealed for Cache {}
+
 impl<S: Storage> Layer<S> for Cache {
-    type Region = Self;
-
-    fn region(&self) -> Option<&Self> {
-        None
-    }
-
-    fn region_mut(&mut self) -> Option<&mut Self> {
-        None
-    }
-
     fn attach(&mut self, identity: impl FnOnce() -> BlobIdentity, bytes: u64) -> Option<BlobIndex> {
         let identity = &identity();
         if let Some(index) = self.blobs.find(identity, bytes) {
@@ -318,42 +378,28 @@ impl<S: Storage> Layer<S> for Cache {
         Cache::boot_trace(self, storage)
     }
 
-    fn locate(&self, blob: BlobIndex, number: u64) -> (Residence, usize) {
-        self.find_block(blob, number)
-    }
-
-    fn place(&self, slot: u32, block: usize) -> (DeviceId, u64) {
-        (self.area.device, self.area.byte(self.geometry.block_at(slot, block)))
+    fn locate(&self, blob: BlobIndex, blocks: Range<u64>) -> (Residence, u64) {
+        let absent = (Residence::Absent, blocks.end);
+        self.find_run(blob, blocks).unwrap_or(absent)
     }
 
     fn transfer_bytes_max(&self) -> u64 {
         num::wide(self.area.transfer_max)
     }
 
-    fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
-        self.hydrator.staged(slot, block)
+    fn staged(&self, blob: BlobIndex, number: u64) -> Option<&[u8]> {
+        match self.find_block(blob, number) {
+            (BlockPlace::Staged { slot, block }, _) => self.hydrator.staged(slot, block),
+            _ => None,
+        }
     }
 
-    fn ticket(
-        &self,
-        blob: BlobIndex,
-        number: u64,
-        place: (u32, usize),
-        blocks: usize,
-    ) -> Option<Ticket> {
-        self.issue(blob, number, place, blocks)
+    fn ticket(&self, blob: BlobIndex, blocks: Range<u64>) -> Option<Ticket> {
+        self.issue(blob, blocks)
     }
 
-    fn check(&self, ticket: &Ticket, data: &[u8]) -> bool {
-        self.is_right(ticket, data)
-    }
-
-    fn reject(&mut self, ticket: &Ticket, data: &[u8]) {
-        self.blame(ticket, data);
-    }
-
-    fn fault(&mut self, ticket: &Ticket) {
-        self.unread(ticket);
+    fn settle(&mut self, ticket: Ticket, read: Result<&[u8], IoErrorKind>) -> Verdict {
+        self.judge(&ticket, read)
     }
 
     fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
@@ -374,17 +420,5 @@ impl<S: Storage> Layer<S> for Cache {
     fn poll(&mut self, storage: &mut S) -> Option<Ended> {
         self.move_on(storage);
         self.jobs.take_stray()
-    }
-}
-
-impl<S: Storage> Layer<S> for Option<Cache> {
-    type Region = Cache;
-
-    fn region(&self) -> Option<&Cache> {
-        self.as_ref()
-    }
-
-    fn region_mut(&mut self) -> Option<&mut Cache> {
-        self.as_mut()
     }
 }

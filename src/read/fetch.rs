@@ -6,14 +6,14 @@
 //! what came from a source is offered to the layer while the rest is still in flight.
 
 use super::bounce::Bounce;
-use super::pieces::{BLOCK_SHIFT, Extent, Origin, Piece, Source, cut};
+use super::pieces::{Extent, Origin, Piece, Source, cut};
 use super::stats::Stats;
-use crate::cache::{Layer, Ticket, Why};
+use crate::cache::{BlobIndex, Layer, Ticket, Verdict, Why};
 use crate::error::Error;
-use crate::num::{OrBug, wide};
+use crate::num::{Bug, OrBug, narrow};
 use crate::storage::{Lent, Storage, Transfer};
 use crate::trace;
-use crate::units::{BLOCK, Fill, count};
+use crate::units::{BLOCK, ByteRange, Fill, count};
 
 /// Requests of one batch at most. A read that needs more is several batches.
 pub const BATCH_MAX: usize = 128;
@@ -39,109 +39,93 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         let mut pieces = Pieces::new();
         let mut bounced: usize = 0;
         for extent in extents {
-            let mut done: u64 = 0;
-            while done < extent.len() {
-                let piece = cut(self.layer, self.sources, extent, done)?;
-                let full = piece.span.is_some() && bounced >= self.bounce.len();
+            let mut rest = ByteRange::first(extent.len());
+            while let Some(here) = rest.non_empty() {
+                let piece = cut(self.layer, self.sources, extent, here.start())?;
+                let full = piece.is_bounced() && bounced >= self.bounce.len();
                 if full || pieces.is_full() || self.repeats(&pieces, &piece) {
-                    self.batch(&mut pieces, &mut out)?;
+                    self.batch(&pieces, &mut out)?;
                     pieces.clear();
                     bounced = 0;
                     // The batch may have changed where things are.
                     continue;
                 }
-                bounced = bounced.checked_add(usize::from(piece.span.is_some())).or_bug()?;
-                done = done.checked_add(wide(piece.len)).or_bug()?;
+                bounced = bounced.checked_add(usize::from(piece.is_bounced())).or_bug()?;
+                rest = here.skip(piece.want.len());
                 pieces.push(piece).ok().or_bug()?;
             }
         }
-        self.batch(&mut pieces, &mut out)?;
+        self.batch(&pieces, &mut out)?;
         out.finish()?;
         self.layer.progress(self.storage);
         Ok(())
     }
 
-    /// Whether `piece` would fetch what this batch fetches already (a chunk that occurs twice in
-    /// a file): behind the batch the layer has it. At most [`BATCH_MAX`] comparisons.
+    /// Returns whether `piece` would fetch what this batch fetches already (a chunk that occurs
+    /// twice in a file): after the batch the layer has it. At most [`BATCH_MAX`] comparisons.
     fn repeats(&self, pieces: &[Piece], piece: &Piece) -> bool {
-        let kept = self.source(piece.slot).is_some_and(|source| source.blob.is_some());
-        let (start, end) = (piece.start, piece.end());
-        kept && piece.origin == Origin::Source
+        self.blob(piece.slot).is_some()
+            && piece.origin == Origin::Source
             && pieces.iter().any(|other| {
                 other.origin == Origin::Source
                     && other.slot == piece.slot
-                    && other.start < end
-                    && start < other.end()
+                    && other.cover.overlaps(piece.cover)
             })
     }
 
-    fn source(&self, slot: u16) -> Option<&Source> {
-        self.sources.get(usize::from(slot))
+    fn blob(&self, slot: u16) -> Option<BlobIndex> {
+        self.sources.get(usize::from(slot))?.blob
     }
 
     fn prepare(&mut self, extent: &Extent) {
         let Extent::Blob { slot, range } = *extent else { return };
-        if let Some(blob) = self.source(slot).and_then(|source| source.blob) {
+        if let Some(blob) = self.blob(slot) {
             self.layer.prepare(self.storage, blob, BLOCK.numbers(range), Why::Read);
         }
     }
 
     /// Fills the next bytes of `out` with what `pieces` cover, in one batch.
-    fn batch(&mut self, pieces: &mut [Piece], out: &mut Fill<'_>) -> Result<(), Error> {
+    fn batch(&mut self, pieces: &[Piece], out: &mut Fill<'_>) -> Result<(), Error> {
         let mut routes: Routes<'_> = Routes::new();
         let mut transfers: Transfers<'_> = Transfers::new();
         let mut bounces = self.bounce.iter_mut()?;
-        for (index, piece) in pieces.iter().enumerate() {
-            let target = out.next(wide(piece.len))?;
-            let place = match piece.origin {
+        for piece in pieces.iter() {
+            let target = out.next(piece.want.len())?;
+            let (device, at) = match &piece.origin {
                 Origin::Zeros => {
                     target.fill(0);
                     continue;
                 }
-                Origin::Staged { slot, block } => {
-                    let staged = self.layer.staged(slot, block);
-                    let bytes =
-                        staged.and_then(|staged| staged.get(piece.skip..)?.get(..target.len()));
-                    // What was staged stays so until `progress`, which is not called in between.
-                    target.copy_from_slice(bytes.or_bug()?);
+                Origin::Staged => {
+                    copy_staged(self.layer, self.sources, piece, target)?;
                     count(&mut self.stats.joins, 1);
                     self.stats.copied(target.len());
                     continue;
                 }
-                Origin::Region { slot, block } => self.layer.place(slot, block),
+                Origin::Region(ticket) => ticket.place(),
                 Origin::Source => {
                     trace::debug!(
                         "demand read of device slot {}: bytes {}..{}",
                         piece.slot,
-                        piece.start,
-                        piece.end()
+                        piece.cover.start(),
+                        piece.cover.end()
                     );
                     let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
-                    source.at(piece.start)?
+                    source.at(piece.cover.start())?
                 }
             };
-            let (lent, target) = match piece.span {
-                None => (target, None),
-                Some(span) => {
-                    let bounce = bounces.next().and_then(|bounce| bounce.get_mut(..span));
-                    (bounce.or_bug()?, Some(target))
-                }
+            let (lent, target) = if piece.is_bounced() {
+                let bounce = bounces.next().or_bug()?;
+                (Fill::new(bounce).next(piece.cover.len())?, Some(target))
+            } else {
+                (target, None)
             };
-            let ticket = match piece.origin {
-                Origin::Region { slot, block } => {
-                    let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
-                    let (number, blocks) = (piece.start >> BLOCK_SHIFT, lent.len() >> BLOCK_SHIFT);
-                    let ticket = source
-                        .blob
-                        .and_then(|blob| self.layer.ticket(blob, number, (slot, block), blocks));
-                    // It was there when the piece was cut, and nothing came in between.
-                    Some(ticket.or_bug()?)
-                }
-                _ => None,
+            let state = match piece.origin {
+                Origin::Region(ticket) => State::Region(ticket),
+                _ => State::Source,
             };
-            let route = Route { piece: index, target, ticket, state: State::Absent };
-            transfers.push(Transfer::read(place.0, place.1, lent)).ok().or_bug()?;
-            routes.push(route).ok().or_bug()?;
+            transfers.push(Transfer::read(device, at, lent)).ok().or_bug()?;
+            routes.push(Route { piece, target, state }).ok().or_bug()?;
         }
         let mut runner = Runner {
             storage: &mut *self.storage,
@@ -149,8 +133,8 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             stats: &mut *self.stats,
             sources: self.sources,
         };
-        if runner.run(pieces, &mut transfers, &mut routes)? {
-            runner.run_again(pieces, &mut transfers, &mut routes)?;
+        if runner.run(&mut transfers, &mut routes)? {
+            runner.run_again(&mut transfers, &mut routes)?;
         }
         Ok(())
     }
@@ -159,29 +143,36 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
 type Transfers<'o> = heapless::Vec<Transfer<'o>, BATCH_MAX>;
 type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
 
-/// Which piece a transfer serves and, if it is bounced, where the piece's bytes go.
+/// The piece that a transfer serves, and where the piece's bytes go if it is bounced.
 struct Route<'o> {
-    piece: usize,
+    piece: &'o Piece,
     target: Option<&'o mut [u8]>,
-    /// What a read of the region has to bring.
-    ticket: Option<Ticket>,
     state: State,
 }
 
-/// What became of the bytes of a transfer.
+/// What is known of the bytes of a transfer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// They did not come, or nobody looked at them.
-    Absent,
-    /// They are right.
+    /// They come from the source.
+    Source,
+    /// They come from the region, and were not judged yet.
+    Region(Ticket),
+    /// They came from the region, and are right.
     Right,
-    /// They are not what the region should hold.
-    Wrong,
+    /// The region does not have them: they are to come from the source.
+    Refused,
     /// They are where the reader wants them.
     Delivered,
 }
 
-/// What runs transfers and judges what arrived.
+impl State {
+    /// Returns what the verdict on a read of the region leads to.
+    fn of(verdict: Verdict) -> Self {
+        if verdict == Verdict::Right { Self::Right } else { Self::Refused }
+    }
+}
+
+/// What runs transfers and has judged what arrived.
 struct Runner<'f, S, L> {
     storage: &'f mut S,
     layer: &'f mut L,
@@ -190,11 +181,10 @@ struct Runner<'f, S, L> {
 }
 
 impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
-    /// Runs the transfers and delivers what arrived. Whether something is left: what the region
-    /// could not serve, turned into reads of its source.
+    /// Runs the transfers and delivers what arrived. Returns whether something is left: what the
+    /// region could not serve, turned into reads of its source.
     fn run<'o>(
         &mut self,
-        pieces: &mut [Piece],
         transfers: &mut Transfers<'o>,
         routes: &mut Routes<'o>,
     ) -> Result<bool, Error> {
@@ -202,34 +192,30 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             return Ok(false);
         }
         let mut is_left = false;
-        self.submit(pieces, transfers, routes);
+        self.submit(transfers, routes);
         count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
-            let piece = pieces.get_mut(route.piece).or_bug()?;
-            match (route.ticket, transfer.outcome(), route.state) {
-                (Some(_), Ok(()), State::Right) => {
-                    self.stats.hit(transfer.len());
+            if let (State::Region(ticket), Lent::Read(data)) = (route.state, &transfer.lent) {
+                // It failed: those that came were settled as they came.
+                let read = transfer.outcome().map(|()| &**data).map_err(|error| error.kind);
+                route.state = State::of(self.layer.settle(ticket, read));
+            }
+            match route.state {
+                State::Right => self.stats.hit(transfer.len()),
+                State::Source => {
+                    transfer.outcome().map_err(Error::Io)?;
+                    self.stats.fetched(1, transfer.len());
                 }
-                (Some(ticket), outcome, state) => {
-                    match (&transfer.lent, state) {
-                        (Lent::Read(data), State::Wrong) => self.layer.reject(&ticket, data),
-                        _ if outcome.is_err() => self.layer.fault(&ticket),
-                        _ => {}
-                    }
-                    route.ticket = None;
-                    piece.origin = Origin::Source;
-                    let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
-                    redirect(transfer, piece, source)?;
-                    route.state = State::Absent;
+                State::Refused => {
+                    let source = self.sources.get(usize::from(route.piece.slot)).or_bug()?;
+                    redirect(transfer, route.piece.cover, source)?;
+                    route.state = State::Source;
                     is_left = true;
                     continue;
                 }
-                (_, Ok(()), _) => {
-                    self.stats.fetched(1, transfer.len());
-                }
-                (_, Err(error), _) => return Err(Error::Io(error)),
+                State::Region(_) | State::Delivered => return Err(Error::bug()),
             }
-            deliver(transfer, route, piece, self.stats)?;
+            deliver(transfer, route, self.stats)?;
             route.state = State::Delivered;
         }
         Ok(is_left)
@@ -239,72 +225,77 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     #[cold]
     fn run_again<'o>(
         &mut self,
-        pieces: &mut [Piece],
         transfers: &mut Transfers<'o>,
         routes: &mut Routes<'o>,
     ) -> Result<(), Error> {
         // Backwards: the last one takes the place of what goes.
         for index in (0..transfers.len()).rev() {
-            if routes.get(index).is_some_and(|route| route.state == State::Delivered) {
+            if routes.get(index).or_bug()?.state == State::Delivered {
                 transfers.swap_remove(index);
                 routes.swap_remove(index);
             }
         }
-        let is_left = self.run(pieces, transfers, routes)?;
+        let is_left = self.run(transfers, routes)?;
         if is_left { Err(Error::bug()) } else { Ok(()) }
     }
 
-    /// Runs the transfers; as each one ends, checks what came from the region and offers to the
+    /// Runs the transfers. As each one ends, settles what came from the region, and offers to the
     /// layer what came from a source.
-    fn submit<'o>(
-        &mut self,
-        pieces: &[Piece],
-        transfers: &mut Transfers<'o>,
-        routes: &mut Routes<'o>,
-    ) {
+    fn submit<'o>(&mut self, transfers: &mut Transfers<'o>, routes: &mut Routes<'o>) {
         let (layer, sources) = (&mut *self.layer, self.sources);
         self.storage.run(transfers, &mut |index, transfer| {
             let Some(route) = routes.get_mut(index) else { return };
-            let Some(piece) = pieces.get(route.piece) else { return };
             let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
                 return;
             };
-            let Some(blob) = sources.get(usize::from(piece.slot)).and_then(|source| source.blob)
-            else {
-                return;
-            };
-            route.state = match route.ticket {
-                Some(ticket) if layer.check(&ticket, data) => State::Right,
-                Some(_) => State::Wrong,
-                None => {
-                    layer.fill(blob, piece.start >> BLOCK_SHIFT, data);
-                    State::Absent
+            match route.state {
+                State::Region(ticket) => {
+                    route.state = State::of(layer.settle(ticket, Ok(data)));
                 }
-            };
+                State::Source => {
+                    let source = sources.get(usize::from(route.piece.slot));
+                    if let Some(blob) = source.and_then(|source| source.blob) {
+                        layer.fill(blob, BLOCK.whole(route.piece.cover.start()), data);
+                    }
+                }
+                _ => {}
+            }
         });
     }
 }
 
-/// Turns a transfer from the region into one from its source, into the same buffer.
-fn redirect(transfer: &mut Transfer<'_>, piece: &Piece, source: &Source) -> Result<(), Error> {
-    let (device, at) = source.at(piece.start)?;
+/// Copies bytes to `target` that are on their way into the region. They stay staged until
+/// [`Layer::progress`], which is not called between planning and this.
+fn copy_staged<S: Storage, L: Layer<S>>(
+    layer: &L,
+    sources: &[Source],
+    piece: &Piece,
+    target: &mut [u8],
+) -> Result<(), Bug> {
+    let blob = sources.get(usize::from(piece.slot)).and_then(|source| source.blob).or_bug()?;
+    let start = piece.want.start();
+    let staged = layer.staged(blob, BLOCK.whole(start)).or_bug()?;
+    let bytes = staged.get(narrow(BLOCK.offset(start))?..).or_bug()?;
+    target.copy_from_slice(bytes.get(..target.len()).or_bug()?);
+    Ok(())
+}
+
+/// Turns a transfer from the region into one of the same bytes from their source, into the same
+/// buffer.
+fn redirect(transfer: &mut Transfer<'_>, cover: ByteRange, source: &Source) -> Result<(), Error> {
+    let (device, at) = source.at(cover.start())?;
     let Lent::Read(out) = core::mem::replace(&mut transfer.lent, Lent::Flush) else {
         return Err(Error::bug());
     };
-    let len = source.clipped(piece.start, wide(out.len())).or_bug()?;
-    *transfer = Transfer::read(device, at, Fill::new(out).next(len)?);
+    let cover = source.clipped(cover).or_bug()?;
+    *transfer = Transfer::read(device, at, Fill::new(out).next(cover.len())?);
     Ok(())
 }
 
 /// Puts the bytes of a transfer where its piece is wanted: a bounced one's are copied out.
-fn deliver(
-    transfer: &Transfer<'_>,
-    route: &mut Route<'_>,
-    piece: &Piece,
-    stats: &mut Stats,
-) -> Result<(), Error> {
+fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, stats: &mut Stats) -> Result<(), Error> {
     let Lent::Read(data) = &transfer.lent else { return Err(Error::bug()) };
-    let wanted = data.get(piece.skip..).and_then(|data| data.get(..piece.len)).or_bug()?;
+    let wanted = route.piece.wanted()?.of(data)?;
     if let Some(target) = &mut route.target {
         if target.len() != wanted.len() {
             return Err(Error::bug());

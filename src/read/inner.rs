@@ -13,7 +13,7 @@ use super::budget::Budget;
 use super::decoded::Decoding;
 use super::fetch::Fetch;
 use super::meta::MetaCache;
-use super::pieces::{BLOCK, Extent, Source};
+use super::pieces::{Extent, Source};
 use super::plan::{Plan, in_tail};
 use super::stats::Stats;
 #[cfg(feature = "alloc")]
@@ -26,7 +26,7 @@ use crate::num::{Bug, OrBug, wide};
 #[cfg(feature = "alloc")]
 use crate::storage::Ended;
 use crate::storage::{DeviceId, Storage};
-use crate::units::{ByteRange, Fill, Pow2, count};
+use crate::units::{BLOCK, ByteRange, Fill, Pow2, count};
 
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
@@ -109,7 +109,8 @@ pub fn sources<S: Storage, L: Layer<S>>(
         };
         let identity = || identities.of(slot, part.version);
         // A layer takes whole blocks.
-        let blob = if transfer_max < BLOCK { None } else { layer.attach(identity, part.bytes) };
+        let blob =
+            if transfer_max < BLOCK.get() { None } else { layer.attach(identity, part.bytes) };
         let (device, base, bytes) = (part.device, part.base, part.bytes);
         Ok(Source { device, base, bytes, sector, transfer_max, blob })
     });

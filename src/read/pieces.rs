@@ -4,24 +4,16 @@
 //! device, and its bytes land where the caller wants them.
 
 use super::bounce::BOUNCE_BYTES;
-use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence};
+use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence, Ticket};
 use crate::erofs::Corrupt;
 use crate::error::Error;
 use crate::num::{Bug, OrBug, wide};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{ByteRange, Pow2};
+use crate::units::{BLOCK, ByteRange, Pow2};
 
 /// A read through a layer is cut into pieces of at most this, so that the check or the copy of
 /// one piece overlaps with the transfer of the next.
 const PIECE_BYTES_MAX: u64 = 256 << 10;
-
-pub const BLOCK: u64 = 4096;
-pub const BLOCK_SHIFT: u32 = 12;
-const BLOCKS: Pow2 = match Pow2::from_bits(BLOCK_SHIFT) {
-    Some(block) => block,
-    None => panic!("12 bits fit in 64"),
-};
-const _: () = assert!(BLOCKS.get() == BLOCK);
 
 /// Where the bytes of a slot come from.
 #[derive(Clone, Copy, Debug)]
@@ -48,12 +40,64 @@ impl Source {
 
     /// Returns what transfers begin and end at multiples of: blocks if a layer may take them.
     pub fn granule(&self) -> Pow2 {
-        if self.blob.is_some() { BLOCKS } else { self.sector }
+        if self.blob.is_some() { BLOCK } else { self.sector }
     }
 
-    /// Returns at most `len` bytes: as many as the slot has from `start` on, in whole sectors.
-    pub fn clipped(&self, start: u64, len: u64) -> Option<u64> {
-        Some(len.min(self.sector.ceil(self.bytes)?.checked_sub(start)?))
+    /// Returns what a transfer that begins in the slot has of `cover`: the slot ends with a sector.
+    pub fn clipped(&self, cover: ByteRange) -> Option<ByteRange> {
+        Some(cover.take(self.sector.ceil(self.bytes)?.checked_sub(cover.start())?))
+    }
+
+    /// Returns the transfer that brings `want` from where it is: whole granules, or blocks of the
+    /// region.
+    pub fn cover(&self, want: ByteRange, residence: Residence) -> Option<ByteRange> {
+        let granule = self.granule();
+        let cover = ByteRange::new(granule.floor(want.start()), granule.ceil(want.end())?)?;
+        if residence == Residence::Absent { self.clipped(cover) } else { Some(cover) }
+    }
+
+    /// Returns where the front of `want` is, and the part of `want` that is there side by side.
+    pub fn locate<S: Storage, L: Layer<S>>(
+        &self,
+        layer: &L,
+        want: ByteRange,
+    ) -> Result<(Residence, ByteRange), Bug> {
+        let Some(blob) = self.blob else { return Ok((Residence::Absent, want)) };
+        let (residence, end) = layer.locate(blob, BLOCK.numbers(want));
+        let part = match BLOCK.times(end) {
+            Some(end) => want.take(end.checked_sub(want.start()).or_bug()?),
+            // The last block that 64 bits can count.
+            None => want,
+        };
+        Ok((residence, part.non_empty().or_bug()?))
+    }
+
+    /// Returns the longest transfer of bytes that are there, and that pass by way of `layer` if the
+    /// slot has a blob.
+    fn piece_max<S: Storage, L: Layer<S>>(&self, layer: &L, residence: Residence) -> u64 {
+        match (self.blob, residence) {
+            (None, _) => self.transfer_max,
+            // What fails its check goes to the source, in the same piece.
+            (Some(_), Residence::Resident) => {
+                PIECE_BYTES_MAX.min(self.transfer_max).min(layer.transfer_bytes_max())
+            }
+            (Some(_), _) => PIECE_BYTES_MAX.min(self.transfer_max),
+        }
+    }
+
+    /// Returns the ticket for the read of `cover` that the layer has just found resident; `None` for
+    /// a read of the source.
+    pub fn ticket<S: Storage, L: Layer<S>>(
+        &self,
+        layer: &L,
+        cover: ByteRange,
+        residence: Residence,
+    ) -> Result<Option<Ticket>, Bug> {
+        if residence != Residence::Resident {
+            return Ok(None);
+        }
+        let ticket = self.blob.and_then(|blob| layer.ticket(blob, BLOCK.numbers(cover)));
+        ticket.or_bug().map(Some)
     }
 }
 
@@ -72,7 +116,7 @@ pub enum Extent {
 }
 
 impl Extent {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> u64 {
         match self {
             Self::Hole(len) => *len,
@@ -85,36 +129,43 @@ impl Extent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Zeros,
-    Staged { slot: u32, block: usize },
-    Region { slot: u32, block: usize },
+    Staged,
+    Region(Ticket),
     Source,
 }
 
 /// A part of an extent that one transfer serves.
 #[derive(Clone, Copy, Debug)]
 pub struct Piece {
-    /// Bytes of the caller's buffer.
-    pub len: usize,
     /// The device slot.
     pub slot: u16,
-    /// First byte of the transfer in the slot; a multiple of the granule.
-    pub start: u64,
-    /// Bytes between `start` and the first wanted byte; more than 0 only if bounced or staged.
-    pub skip: usize,
-    /// Bytes of the transfer if it is bounced.
-    pub span: Option<usize>,
+    /// The bytes of the slot that are wanted.
+    pub want: ByteRange,
+    /// The bytes of the transfer: those that are wanted, or more if it is bounced.
+    pub cover: ByteRange,
     /// Where it is read from.
     pub origin: Origin,
 }
 
 impl Piece {
-    /// First byte of the slot behind the transfer.
-    pub fn end(&self) -> u64 {
-        self.start.saturating_add(wide(self.span.unwrap_or(self.len)))
+    /// Returns whether the transfer lands in a bounce buffer.
+    pub fn is_bounced(&self) -> bool {
+        self.cover != self.want
+    }
+
+    /// Returns which bytes of the transfer are wanted.
+    pub fn wanted(&self) -> Result<ByteRange, Bug> {
+        wanted(self.want, self.cover)
     }
 }
 
-/// The piece that serves `extent` from byte `done` on: at least a byte.
+/// Returns the place of `want` in the bytes `cover`.
+pub fn wanted(want: ByteRange, cover: ByteRange) -> Result<ByteRange, Bug> {
+    let skip = want.start().checked_sub(cover.start()).or_bug()?;
+    ByteRange::sized(skip, want.len()).or_bug()
+}
+
+/// Returns the piece that serves `extent` from byte `done` on: at least a byte.
 pub fn cut<S: Storage, L: Layer<S>>(
     layer: &L,
     sources: &[Source],
@@ -123,120 +174,59 @@ pub fn cut<S: Storage, L: Layer<S>>(
 ) -> Result<Piece, Error> {
     let (slot, range) = match *extent {
         Extent::Hole(len) => {
-            let len = len.checked_sub(done).and_then(|len| usize::try_from(len).ok());
-            let len = len.filter(|len| *len > 0).or_bug()?;
-            let origin = Origin::Zeros;
-            return Ok(Piece { len, slot: 0, start: 0, skip: 0, span: None, origin });
+            let zeros = ByteRange::first(len).skip(done).non_empty().or_bug()?;
+            return Ok(Piece { slot: 0, want: zeros, cover: zeros, origin: Origin::Zeros });
         }
         Extent::Blob { slot, range } => (slot, range),
     };
     let Some(source) = sources.get(usize::from(slot)) else {
-        let slots = u16::try_from(sources.len()).unwrap_or(u16::MAX).saturating_sub(1);
-        return Err(Error::Corrupt(Corrupt::NoSlot { slot, slots }));
+        let slots = u16::try_from(sources.len()).ok().and_then(|slots| slots.checked_sub(1));
+        return Err(Corrupt::NoSlot { slot, slots: slots.or_bug()? }.into());
     };
     if range.end() > source.bytes {
         let (at, len, blob) = (range.start(), range.len(), source.bytes);
         return Err(Corrupt::BeyondBlob { slot, at, len, blob }.into());
     }
-    let want = range.skip(done);
-    let start = source.granule().floor(want.start());
-    let (origin, run_end) = origin(layer, source, start, want.end());
-    let want = want.take(run_end.checked_sub(want.start()).or_bug()?);
-    let max = match (source.blob, origin) {
-        (None, _) => source.transfer_max,
-        // What fails its check goes to the source, in the same piece.
-        (Some(_), Origin::Region { .. }) => {
-            PIECE_BYTES_MAX.min(source.transfer_max).min(layer.transfer_bytes_max())
-        }
-        (Some(_), _) => PIECE_BYTES_MAX.min(source.transfer_max),
+    let (residence, want) = source.locate(layer, range.skip(done))?;
+    let max = source.piece_max(layer, residence);
+    let (want, cover) = shape(source, want, residence, max).or_bug()?;
+    let origin = match source.ticket(layer, cover, residence)? {
+        Some(ticket) => Origin::Region(ticket),
+        None if residence == Residence::Staged => Origin::Staged,
+        None => Origin::Source,
     };
-    let piece = shape(source, slot, want, origin, max);
-    Ok(piece.filter(|piece| piece.len > 0).or_bug()?)
+    Ok(Piece { slot, want: want.non_empty().or_bug()?, cover, origin })
 }
 
-/// Where the block at `start` is, and how far, at least a block and about as far as `end`,
-/// the same can be said of what follows it side by side.
-pub fn origin<S: Storage, L: Layer<S>>(
-    layer: &L,
+/// Returns the front of `want` that one piece serves, and the bytes of its transfer: at most `max`,
+/// straight into the caller's buffer or bounced. `None` if there is none.
+fn shape(
     source: &Source,
-    start: u64,
-    end: u64,
-) -> (Origin, u64) {
-    let Some(blob) = source.blob else { return (Origin::Source, u64::MAX) };
-    let first = start / BLOCK;
-    let (residence, run) = layer.locate(blob, first);
-    let mut reached = advance(start, run);
-    match residence {
-        Residence::Staged { slot, block } => {
-            let bytes = layer.staged(slot, block).map_or(0, <[u8]>::len);
-            (Origin::Staged { slot, block }, start.saturating_add(wide(bytes)).min(reached))
-        }
-        Residence::Resident { slot, block } => {
-            let (_, place) = layer.place(slot, block);
-            while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                let (Residence::Resident { slot, block }, run) =
-                    layer.locate(blob, reached / BLOCK)
-                else {
-                    break;
-                };
-                let adjoins = place.checked_add(reached.saturating_sub(start))
-                    == Some(layer.place(slot, block).1);
-                if !adjoins {
-                    break;
-                }
-                reached = advance(reached, run);
-            }
-            (Origin::Region { slot, block }, reached)
-        }
-        Residence::Absent => {
-            while reached < end && reached.saturating_sub(start) < PIECE_BYTES_MAX {
-                let (Residence::Absent, run) = layer.locate(blob, reached / BLOCK) else {
-                    break;
-                };
-                reached = advance(reached, run);
-            }
-            (Origin::Source, reached)
-        }
+    want: ByteRange,
+    residence: Residence,
+    max: u64,
+) -> Option<(ByteRange, ByteRange)> {
+    if residence == Residence::Staged {
+        return Some((want, want));
     }
-}
-
-fn advance(at: u64, blocks: usize) -> u64 {
-    // A layer that knows no end says that everything follows.
-    at.saturating_add(wide(blocks).saturating_mul(BLOCK))
-}
-
-/// Returns the piece that serves the front of `want`: a transfer of at most `max` bytes straight
-/// into the caller's buffer, or a bounced one; `None` if there is none.
-fn shape(source: &Source, slot: u16, want: ByteRange, origin: Origin, max: u64) -> Option<Piece> {
     let granule = source.granule();
-    let (start, skip) = (granule.floor(want.start()), granule.offset(want.start()));
-    let piece = |len: u64, span: Option<u64>| {
-        let (len, skip) = (usize::try_from(len).ok()?, usize::try_from(skip).ok()?);
-        let span = match span {
-            Some(span) => Some(usize::try_from(span).ok()?),
-            None => None,
-        };
-        Some(Piece { len, slot, start, skip, span, origin })
-    };
-    if let Origin::Staged { .. } = origin {
-        return piece(want.len(), None);
+    if granule.offset(want.start()) == 0 {
+        // The end of a slot may lie inside a granule: a source then has no more to give.
+        let ends = residence == Residence::Absent
+            && want.end() == source.bytes
+            && source.sector.offset(want.len()) == 0
+            && want.len() <= max;
+        let direct = if ends { want } else { want.take(granule.floor(want.len().min(max))) };
+        if !direct.is_empty() {
+            return Some((direct, direct));
+        }
     }
-    // The end of a slot may lie inside a granule: a source then has no more to give.
-    let ends = origin == Origin::Source
-        && want.end() == source.bytes
-        && source.sector.offset(want.len()) == 0;
-    let direct =
-        if ends && want.len() <= max { want.len() } else { granule.floor(want.len().min(max)) };
-    if skip == 0 && direct > 0 {
-        return piece(direct, None);
-    }
-    let room = wide(BOUNCE_BYTES).min(granule.floor(max));
     // All of it in one bounce if it fits; else just the unaligned front.
-    let all = skip.checked_add(want.len())?;
-    let last = if all <= room { all } else { granule.get().min(all) };
-    let span = granule.ceil(last)?;
-    let span = if origin == Origin::Source { source.clipped(start, span)? } else { span };
-    piece(last.checked_sub(skip)?, Some(span))
+    let room = wide(BOUNCE_BYTES).min(granule.floor(max));
+    let cover = source.cover(want, residence)?;
+    let fits = granule.ceil(want.end())?.checked_sub(cover.start())? <= room;
+    let want = if fits { want } else { granule.front(want) };
+    Some((want, source.cover(want, residence)?))
 }
 
 const _: () = assert!(BOUNCE_BYTES >= 2 * BLOCK_BYTES);
@@ -272,35 +262,36 @@ mod tests {
             let source = source(sector, bytes, max, kept);
             let (at, len) = (at % bytes, len.min(bytes - at % bytes));
             let want = ByteRange::sized(at, len).unwrap();
-            let origin = match region && kept {
-                true => Origin::Region { slot: 5, block: 0 },
-                false => Origin::Source,
+            let residence = match region && kept {
+                true => Residence::Resident,
+                false => Residence::Absent,
             };
             let granule = source.granule().get();
             // A region takes whole blocks only.
             let max = if kept { max / 4096 * 4096 } else { max };
-            let piece = shape(&source, 1, want, origin, max).unwrap();
-            prop_assert!(piece.len > 0 && wide(piece.len) <= len);
-            prop_assert_eq!(piece.start + wide(piece.skip), at);
-            prop_assert_eq!(piece.start % granule, 0);
-            let span = piece.end() - piece.start;
-            prop_assert!(wide(piece.skip + piece.len) <= span && span <= max);
-            match piece.span {
-                Some(span) => prop_assert!(span <= BOUNCE_BYTES),
-                None => prop_assert_eq!(piece.skip, 0),
-            }
-            if origin == Origin::Source {
-                prop_assert_eq!(span % sector, 0, "whole sectors");
-                prop_assert!(piece.end() <= bytes.next_multiple_of(sector), "no sector beyond");
-                // The same read by way of the region, whose check failed.
-                prop_assert_eq!(source.clipped(piece.start, span), Some(span));
+            let (piece, cover) = shape(&source, want, residence, max).unwrap();
+            prop_assert!(!piece.is_empty() && piece.len() <= len);
+            prop_assert_eq!(piece.start(), at);
+            prop_assert_eq!(cover.start() % granule, 0);
+            prop_assert!(piece.within(cover) && cover.len() <= max);
+            if piece == cover {
+                prop_assert_eq!(cover.start(), at);
             } else {
-                prop_assert_eq!(span % 4096, 0, "whole blocks");
-                let redirected = source.clipped(piece.start, span).unwrap();
-                prop_assert!(redirected >= wide(piece.skip + piece.len), "all that is wanted");
-                prop_assert!(piece.span.is_some() || redirected == span);
+                prop_assert!(cover.len() <= wide(BOUNCE_BYTES));
             }
-            prop_assert_eq!(source.at(piece.start), Ok((DeviceId(3), (1 << 20) + piece.start)));
+            if residence == Residence::Absent {
+                prop_assert_eq!(cover.len() % sector, 0, "whole sectors");
+                prop_assert!(cover.end() <= bytes.next_multiple_of(sector), "no sector beyond");
+                // The same read by way of the region, whose check failed.
+                prop_assert_eq!(source.clipped(cover), Some(cover));
+            } else {
+                prop_assert_eq!(cover.len() % 4096, 0, "whole blocks");
+                let redirected = source.clipped(cover).unwrap();
+                prop_assert!(piece.within(redirected), "all that is wanted");
+                prop_assert!(piece != cover || redirected == cover);
+            }
+            let device = (DeviceId(3), (1 << 20) + cover.start());
+            prop_assert_eq!(source.at(cover.start()), Ok(device));
         }
     }
 
@@ -310,6 +301,6 @@ mod tests {
         source.base = u64::MAX - 10;
         assert_eq!(source.at(10), Ok((DeviceId(3), u64::MAX)));
         assert!(source.at(11).is_err());
-        assert_eq!(source.clipped(4096, 512), None);
+        assert_eq!(source.clipped(ByteRange::sized(4096, 512).unwrap()), None);
     }
 }

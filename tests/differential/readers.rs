@@ -12,8 +12,8 @@ use std::process::Command;
 use erofs_rs::EroFS;
 use erofs_rs::backend::SliceImage;
 use erofs_rs::types::Inode;
+use rootlet::storage::Discover;
 use rootlet::storage::file::FileStorage;
-use rootlet::storage::{Discover, Storage};
 
 use crate::guest::Guest;
 use crate::row::{Row, Rows, bytes_of, hex, of_manifest, sum, time_ns};

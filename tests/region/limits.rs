@@ -3,7 +3,9 @@
 //! Always: what the disk takes bounds every transfer to it; no transfer is refused for its
 //! length, so none counts as a fault.
 
-use rootlet::cache::{BlobIdentity, BlobIndex, Cache, IDENTITY_BYTES, Layer, Mode, Residence, Why};
+use rootlet::cache::{
+    BlobIdentity, BlobIndex, BlockPlace, Cache, IDENTITY_BYTES, Layer, Mode, Why,
+};
 use rootlet::storage::Storage;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Survive};
 
@@ -73,9 +75,9 @@ fn staged_bytes_end_with_their_slot() {
     let blob = attach(&mut cache, 1, 1 << 20).unwrap();
     Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..32, Why::Read);
     Layer::<SimStorage>::fill(&mut cache, blob, 0, &[7; 128 << 10]);
-    let (found, _) = Layer::<SimStorage>::locate(&cache, blob, 3);
-    let Residence::Staged { slot, block } = found else { panic!("{found:?}") };
-    let staged = Layer::<SimStorage>::staged(&cache, slot, block).unwrap();
+    let (found, _) = cache.find_block(blob, 3);
+    let BlockPlace::Staged { block, .. } = found else { panic!("{found:?}") };
+    let staged = Layer::<SimStorage>::staged(&cache, blob, 3).unwrap();
     assert_eq!((block, staged.len()), (3, 13 * 4096));
 }
 
@@ -139,8 +141,8 @@ fn fills_that_wait_for_their_flush_are_bounded() {
     assert_eq!(machine.world.release(), 1);
     assert!(cache.sync(&mut storage, u64::MAX));
     let resident = |block: &u64| {
-        let (found, _) = Layer::<SimStorage>::locate(&cache, blob, *block);
-        matches!(found, Residence::Resident { .. })
+        let (found, _) = cache.find_block(blob, *block);
+        matches!(found, BlockPlace::Resident { .. })
     };
     assert_eq!(blocks().filter(resident).count() as u64, taken);
 }

@@ -4,9 +4,9 @@
 
 use super::Fill;
 use super::stage::DataWrite;
-use crate::cache::region::{Cache, raise};
+use crate::cache::region::{BlockPlace, Cache, raise};
 use crate::cache::slots::{SlotKey, SlotState};
-use crate::cache::{BLOCK_BYTES, BlobIndex, Residence, descriptor};
+use crate::cache::{BLOCK_BYTES, BlobIndex, descriptor};
 use crate::num;
 use crate::storage::Buffer;
 
@@ -134,8 +134,8 @@ impl Cache {
     fn known_blocks(&self, blob: BlobIndex, first: u64, blocks: usize) -> usize {
         let mut known: usize = 0;
         while known < blocks {
-            let (residence, run) = self.find_block(blob, first + num::wide(known));
-            if residence == Residence::Absent {
+            let (place, run) = self.find_block(blob, first + num::wide(known));
+            if place == BlockPlace::Absent {
                 break;
             }
             known += run;
@@ -159,7 +159,7 @@ impl Cache {
         }
         let end = self.hydrator.stages.get(write)?.end();
         let (residence, absent) = self.find_block(blob, number);
-        if residence != Residence::Absent {
+        if residence != BlockPlace::Absent {
             return None;
         }
         let (key, block) = self.window(blob, number)?;

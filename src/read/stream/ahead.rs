@@ -5,13 +5,14 @@
 
 use super::pool::Target;
 use super::{Stream, WINDOW_BYTES_MAX};
-use crate::cache::{Layer, Why};
+use crate::cache::{Layer, Residence, Why};
 use crate::erofs::Layout;
-use crate::num::wide;
+use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::inner::Inner;
-use crate::read::pieces::{BLOCK, BLOCK_SHIFT, Extent, Origin, Source, origin};
-use crate::read::plan::Plan;
+use crate::read::pieces::{Extent, Source, wanted};
+use crate::read::plan::{Plan, in_tail};
 use crate::storage::{Job, JobKind, Storage, Tag};
+use crate::units::{BLOCK, ByteRange};
 
 /// A part of the file that follows what the reader has.
 #[derive(Debug)]
@@ -24,8 +25,8 @@ pub struct Piece {
 /// How a piece gets to the reader.
 #[derive(Debug)]
 pub enum Kind {
-    /// A read is under way; the piece begins `skip` bytes after the first byte of its target.
-    Flying { flight: Tag, skip: usize, target: Target },
+    /// A read is under way; `piece` says which of its bytes are the piece.
+    Flying { flight: Tag, piece: ByteRange, target: Target },
     /// A hole.
     Zeros,
     /// Read when it is its turn.
@@ -35,155 +36,147 @@ pub enum Kind {
 impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     /// Starts reads of what follows, until as much as the window is on its way. Waits until half
     /// of it is used up, so that reads go to their devices several at a time.
-    pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) {
-        let ahead = |next: u64, pieces: &heapless::Deque<Piece, _>| match pieces.front() {
-            None => 0,
-            Some(_) => next.saturating_sub(self.position),
-        };
+    pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) -> Result<(), Bug> {
         let most = inner.pool.window_bytes().min(WINDOW_BYTES_MAX);
         let window = self.window.min(most);
-        if ahead(self.next, &self.pieces) > window / 2 {
-            return;
+        if !self.pieces.is_empty() {
+            let ahead = self.next.checked_sub(self.position).or_bug()?;
+            if ahead > window / 2 {
+                return Ok(());
+            }
         }
-        self.window = window.saturating_mul(2).min(most);
-        let end = self.position.saturating_add(window).min(self.inode.size);
+        // At most 2 MiB before.
+        self.window = (window << 1).min(most);
+        let end = self.rest().take(window).end();
         let mut plan = Plan::new();
-        while self.next < end && !self.pieces.is_full() {
-            let want = end.saturating_sub(self.next);
-            if self.is_later(inner) || inner.plan_again(&self.inode, self.next, want, &mut plan) {
-                // Not behind others, whose turn it is first.
+        while let Some(want) = ByteRange::new(self.next, end).and_then(ByteRange::non_empty)
+            && !self.pieces.is_full()
+        {
+            if self.is_later(inner)? || !inner.plans_again(&self.inode, want, &mut plan) {
+                // Not after others, whose turn it is first.
                 if self.pieces.is_empty() {
-                    self.push(u64::MAX, Kind::Later);
+                    self.push(self.rest().len(), Kind::Later)?;
                 }
                 break;
             }
-            if !plan.extents().iter().all(|extent| self.start(inner, extent)) {
+            let mut is_started = true;
+            for extent in plan.extents() {
+                is_started = is_started && self.start(inner, extent)?;
+            }
+            if !is_started {
                 break;
             }
         }
         // The devices hear of all of it at once.
         inner.poll();
+        Ok(())
     }
 
-    /// Whether the bytes at `next` are read only when it is their turn.
-    fn is_later(&self, inner: &Inner<S, L>) -> bool {
+    /// Returns whether the bytes at `next` are read only when it is their turn.
+    fn is_later(&self, inner: &Inner<S, L>) -> Result<bool, Bug> {
         match self.inode.layout {
-            Layout::Compressed(_) => true,
-            Layout::Inline { tail, .. } => self.next >= self.inode.size.saturating_sub(tail.len),
-            _ => inner.pool.window_bytes() == 0,
+            Layout::Compressed(_) => Ok(true),
+            Layout::Inline { .. } => Ok(in_tail(&self.inode, self.next)?.is_some()),
+            _ => Ok(inner.pool.window_bytes() == 0),
         }
     }
 
-    fn push(&mut self, len: u64, kind: Kind) -> bool {
-        self.next = self.next.saturating_add(len);
-        self.pieces.push_back(Piece { len, kind }).is_ok()
+    fn push(&mut self, len: u64, kind: Kind) -> Result<(), Bug> {
+        self.next = self.next.checked_add(len).or_bug()?;
+        self.pieces.push_back(Piece { len, kind }).ok().or_bug()
     }
 
-    /// Starts reads of an extent; false if not all of it could be.
-    fn start(&mut self, inner: &mut Inner<S, L>, extent: &Extent) -> bool {
-        let (slot, at, len) = match *extent {
-            Extent::Hole(len) => return !self.pieces.is_full() && self.push(len, Kind::Zeros),
-            Extent::Blob { slot, range } => (slot, range.start(), range.len()),
+    /// Starts reads of an extent. Returns false if not all of it could be started.
+    fn start(&mut self, inner: &mut Inner<S, L>, extent: &Extent) -> Result<bool, Bug> {
+        let (slot, range) = match *extent {
+            Extent::Hole(_) if self.pieces.is_full() => return Ok(false),
+            Extent::Hole(len) => return self.push(len, Kind::Zeros).map(|()| true),
+            Extent::Blob { slot, range } => (slot, range),
         };
-        let Some(source) = inner.sources.get(usize::from(slot)).copied() else { return false };
-        if at.checked_add(len).is_none_or(|end| end > source.bytes) {
-            return false;
-        }
+        let source = inner.sources.get(usize::from(slot)).copied();
+        let Some(source) = source.filter(|source| range.end() <= source.bytes) else {
+            return Ok(false);
+        };
         if let Some(blob) = source.blob {
-            let blocks = at / BLOCK..at.saturating_add(len).div_ceil(BLOCK);
-            inner.layer.prepare(&mut inner.storage, blob, blocks, Why::Read);
+            inner.layer.prepare(&mut inner.storage, blob, BLOCK.numbers(range), Why::Read);
         }
-        let mut done: u64 = 0;
-        while done < len {
+        let mut rest = range;
+        while let Some(want) = rest.non_empty() {
             // Before a read is started, which nobody would wait for.
             if self.pieces.is_full() {
-                return false;
+                return Ok(false);
             }
-            let (at, left) = (at.saturating_add(done), len.saturating_sub(done));
-            let Some((len, kind)) = inner.start_piece(&source, slot, at, left, false) else {
-                return false;
+            let Some((len, kind)) = inner.start_piece(&source, slot, want, false)? else {
+                return Ok(false);
             };
-            let later = matches!(kind, Kind::Later);
-            if later && !self.pieces.is_empty() {
-                return false;
+            let is_later = matches!(kind, Kind::Later);
+            if is_later && !self.pieces.is_empty() {
+                return Ok(false);
             }
-            self.push(len, kind);
-            if later {
-                return false;
+            self.push(len, kind)?;
+            if is_later {
+                return Ok(false);
             }
-            done = done.saturating_add(len);
+            rest = want.skip(len);
         }
-        true
+        Ok(true)
     }
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Plans anew; true if that fails, or if there is nothing to plan.
-    fn plan_again(
+    /// Plans anew. Returns false if that fails: its error is told when the bytes are read.
+    fn plans_again(
         &mut self,
         inode: &crate::erofs::Inode,
-        at: u64,
-        want: u64,
+        want: ByteRange,
         plan: &mut Plan,
     ) -> bool {
         *plan = Plan::new();
-        crate::units::ByteRange::sized(at, want)
-            .is_none_or(|want| self.plan(inode, want, plan).is_err())
-            || plan.bytes() == 0
+        self.plan(inode, want, plan).is_ok()
     }
 
-    /// Starts one read of up to `left` bytes at byte `at` of a slot. `None` if there is no buffer
-    /// or no room for it.
+    /// Starts one read of the front of `want`. Returns how many bytes of `want` it brings, and how;
+    /// `None` if there is no buffer or no room for it.
     pub(super) fn start_piece(
         &mut self,
         source: &Source,
         slot: u16,
-        at: u64,
-        left: u64,
+        want: ByteRange,
         prefetch: bool,
-    ) -> Option<(u64, Kind)> {
-        let granule = source.granule();
-        let (start, skip) = (granule.floor(at), granule.offset(at));
-        let (origin, run_end) = origin(&self.layer, source, start, at.saturating_add(left));
-        let left = left.min(run_end.checked_sub(at)?);
+    ) -> Result<Option<(u64, Kind)>, Bug> {
+        let (residence, part) = source.locate(&self.layer, want)?;
+        let later = Ok(Some((part.len(), Kind::Later)));
         let room = wide(self.pool.buffer_bytes()).min(source.transfer_max);
-        let room = match origin {
-            Origin::Region { .. } => room.min(self.layer.transfer_bytes_max()),
-            Origin::Source => room,
-            _ => return Some((left, Kind::Later)),
+        let room = match residence {
+            Residence::Resident => room.min(self.layer.transfer_bytes_max()),
+            Residence::Absent => room,
+            Residence::Staged => return later,
         };
-        let len = left.min(granule.floor(room).saturating_sub(skip));
-        let span = granule.ceil(skip.checked_add(len)?)?;
-        let from_source = origin == Origin::Source;
-        let span = if from_source { source.clipped(start, span)? } else { span };
-        let span = usize::try_from(span).ok()?;
-        if len == 0 || from_source && self.pool.overlaps(slot, start, span) {
-            return Some((left, Kind::Later));
+        let granule = source.granule();
+        let room = granule.floor(room).checked_sub(granule.offset(part.start()));
+        let Some(want) = room.and_then(|room| part.take(room).non_empty()) else { return later };
+        let cover = source.cover(want, residence).or_bug()?;
+        if residence == Residence::Absent && self.pool.overlaps(slot, cover) {
+            return later;
         }
-        let (device, byte) = match origin {
-            Origin::Region { slot, block } => self.layer.place(slot, block),
-            _ => source.at(start).ok()?,
+        let Some(mut buffer) = self.pool.take() else { return Ok(None) };
+        let ticket = source.ticket(&self.layer, cover, residence)?;
+        let (device, at) = match &ticket {
+            Some(ticket) => ticket.place(),
+            None => source.at(cover.start())?,
         };
-        let ticket = match (origin, source.blob) {
-            (Origin::Region { slot, block }, Some(blob)) => {
-                let (number, blocks) = (start >> BLOCK_SHIFT, span >> BLOCK_SHIFT);
-                Some(self.layer.ticket(blob, number, (slot, block), blocks)?)
-            }
-            _ => None,
-        };
-        let skip = usize::try_from(skip).ok()?;
-        let mut buffer = self.pool.take()?;
-        let target = Target { slot, start, len: span, origin, ticket, prefetch };
-        let tag = if buffer.set_len(span) { self.pool.depart(target) } else { None };
-        let Some(tag) = tag else {
+        let target = Target { slot, cover, ticket, prefetch };
+        let fits = buffer.set_len(narrow(cover.len())?);
+        let Some(flight) = fits.then(|| self.pool.depart(target)).flatten() else {
             self.pool.give(buffer);
-            return None;
+            return Ok(None);
         };
-        let job = Job { tag, device, at: byte, kind: JobKind::Read, buffer: Some(buffer) };
+        let job = Job { tag: flight, device, at, kind: JobKind::Read, buffer: Some(buffer) };
         if let Err(job) = self.storage.start(job) {
-            self.pool.cancel(tag, job.buffer);
-            return None;
+            self.pool.cancel(flight, job.buffer);
+            return Ok(None);
         }
-        Some((len, Kind::Flying { flight: tag, skip, target }))
+        let piece = wanted(want, cover)?;
+        Ok(Some((want.len(), Kind::Flying { flight, piece, target })))
     }
 }

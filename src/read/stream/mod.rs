@@ -12,16 +12,16 @@ pub(super) use pool::Pool;
 pub(super) use prefetch::Prefetch;
 
 use super::inner::{FOREIGN_MAX, Inner};
-use super::pieces::{BLOCK_SHIFT, Extent, Origin, Source};
+use super::pieces::{Extent, Source};
 use super::{File, Root};
-use crate::cache::{Layer, Ticket};
+use crate::cache::{Layer, Verdict};
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
-use crate::num::{OrBug, clip, wide};
+use crate::num::{OrBug, clip, narrow, wide};
 use crate::storage::{Buffer, Ended, IoError, IoErrorKind, Storage, Tag, Wait};
 use crate::trace;
+use crate::units::{BLOCK, ByteRange, count};
 use ahead::{Kind, Piece};
-use core::ops::Range;
 use embedded_io::SeekFrom;
 use pool::{Arrival, BUFFERS_MAX, Landing, Target};
 
@@ -48,16 +48,18 @@ pub struct Stream<'r, S: Storage, L: Layer<S>> {
     root: &'r Root<S, L>,
     inode: Inode,
     position: u64,
-    /// Bytes from `position` on that are here.
+    /// Where bytes from `position` on are.
     here: Here,
+    /// Which bytes of that place they are; none when they are used up.
+    left: ByteRange,
     /// What follows them, in the order of the file.
     pieces: heapless::Deque<Piece, BUFFERS_MAX>,
-    /// The byte of the file behind the last piece.
+    /// The byte of the file after the last piece.
     next: u64,
     window: u64,
     /// Bytes given to the reader, and copied for it, that are not counted yet.
-    asked: usize,
-    copied: usize,
+    asked: u64,
+    copied: u64,
     edge: [u8; EDGE_BYTES],
 }
 
@@ -65,10 +67,10 @@ pub struct Stream<'r, S: Storage, L: Layer<S>> {
 #[derive(Debug)]
 enum Here {
     Nowhere,
-    Lent(Buffer, Range<usize>),
-    Zeros(u64),
+    Lent(Buffer),
+    Zeros,
     /// In the stream itself, for want of a buffer.
-    Edge(Range<usize>),
+    Edge,
 }
 
 impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
@@ -78,6 +80,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             inode,
             position: 0,
             here: Here::Nowhere,
+            left: ByteRange::default(),
             pieces: heapless::Deque::new(),
             next: 0,
             window: WINDOW_BYTES_MIN,
@@ -87,60 +90,46 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         }
     }
 
-    /// The bytes at the position: at least one, and none at the end of the file.
+    /// Returns the bytes at the position: at least one, and none at the end of the file.
     ///
     /// # Errors
     /// As [`File::read_at`](super::File::read_at); the position stays, and the next call tries
     /// again.
     pub fn lend(&mut self) -> Result<&[u8], Error> {
-        if self.is_used_up() && self.position < self.inode.size {
+        if self.left.is_empty() && !self.rest().is_empty() {
             self.fetch()?;
         }
-        let bytes = match &self.here {
-            Here::Nowhere => return Ok(&[]),
-            Here::Lent(buffer, range) => buffer.get(range.clone()),
-            Here::Zeros(len) => ZEROS.get(..clip(*len, ZEROS.len())),
-            Here::Edge(range) => self.edge.get(range.clone()),
-        };
-        // No bytes would be the end of the file.
-        Ok(bytes.or_bug()?)
+        // A range that is not there is an error: no bytes would be the end of the file.
+        Ok(match &self.here {
+            Here::Nowhere => &[],
+            Here::Lent(buffer) => self.left.of(buffer)?,
+            Here::Zeros => ZEROS.get(..clip(self.left.len(), ZEROS.len())).or_bug()?,
+            Here::Edge => self.left.of(&self.edge)?,
+        })
     }
 
-    /// Moves the position `bytes` on, at most behind what was lent.
+    /// Moves the position on by `bytes` bytes, or by all that were lent if they are fewer.
+    #[expect(clippy::arithmetic_side_effects, reason = "what is lent ends within the file")]
     pub fn advance(&mut self, bytes: usize) {
-        let taken = match &mut self.here {
-            Here::Nowhere => 0,
-            Here::Lent(_, range) | Here::Edge(range) => {
-                let taken = bytes.min(range.len());
-                range.start = range.start.saturating_add(taken);
-                taken
-            }
-            Here::Zeros(len) => {
-                let taken = clip(*len, bytes);
-                *len = len.saturating_sub(wide(taken));
-                taken
-            }
-        };
-        self.asked = self.asked.saturating_add(taken);
-        self.position = self.position.saturating_add(wide(taken));
+        let (taken, left) = self.left.split(wide(bytes));
+        self.left = left;
+        self.position += taken.len();
+        count(&mut self.asked, taken.len());
     }
 
-    /// Where the next byte comes from.
+    /// Returns the bytes of the file from the position on.
+    fn rest(&self) -> ByteRange {
+        ByteRange::first(self.inode.size).skip(self.position)
+    }
+
+    /// Returns the byte of the file that is lent next.
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Its inode.
+    /// Returns the inode of the file.
     pub fn inode(&self) -> &Inode {
         &self.inode
-    }
-
-    fn is_used_up(&self) -> bool {
-        match &self.here {
-            Here::Nowhere => true,
-            Here::Lent(_, range) | Here::Edge(range) => range.is_empty(),
-            Here::Zeros(len) => *len == 0,
-        }
     }
 
     /// Brings the bytes at the position here, and reads on ahead.
@@ -148,13 +137,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         let root = self.root;
         let inner = &mut *root.lock();
         self.settle(inner);
-        if self.pieces.is_empty() {
-            self.next = self.position;
-            self.look_ahead(inner);
-        }
-        let front = self.pieces.pop_front();
-        let front = front.unwrap_or(Piece { len: u64::MAX, kind: Kind::Later });
-        let result = self.bring(inner, &front);
+        let result = self.bring_next(inner);
         if result.is_err() {
             self.abandon(inner);
         }
@@ -164,65 +147,78 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         result
     }
 
+    fn bring_next(&mut self, inner: &mut Inner<S, L>) -> Result<(), Error> {
+        if self.pieces.is_empty() {
+            self.next = self.position;
+            self.look_ahead(inner)?;
+        }
+        match self.pieces.pop_front() {
+            Some(piece) => self.bring(inner, &piece),
+            None => self.read_here(inner, self.rest().len()),
+        }
+    }
+
     fn bring(&mut self, inner: &mut Inner<S, L>, piece: &Piece) -> Result<(), Error> {
-        let Kind::Flying { flight, skip, target } = piece.kind else {
-            match piece.kind {
-                Kind::Zeros => self.here = Here::Zeros(piece.len),
-                _ => self.read_here(inner, piece.len)?,
+        let (flight, lent, target) = match &piece.kind {
+            Kind::Flying { flight, piece, target } => (*flight, *piece, target),
+            Kind::Zeros => {
+                (self.here, self.left) = (Here::Zeros, ByteRange::first(piece.len));
+                return Ok(());
             }
-            return Ok(());
+            Kind::Later => return self.read_here(inner, piece.len),
         };
         let landed = inner.wait_for(flight);
-        // While these bytes are checked and read, those behind them come.
-        self.look_ahead(inner);
-        let Some(buffer) = inner.judge(&target, landed)? else {
-            return self.read_here(inner, piece.len);
-        };
-        let end = usize::try_from(piece.len).ok().and_then(|len| skip.checked_add(len));
-        let end = end.filter(|end| skip < *end && *end <= buffer.len());
-        self.here = Here::Lent(buffer, skip..end.or_bug()?);
-        Ok(())
+        // While these bytes are checked and read, those after them come.
+        self.look_ahead(inner)?;
+        match inner.judge(target, landed)? {
+            Some(buffer) => {
+                (self.here, self.left) = (Here::Lent(buffer), lent.non_empty().or_bug()?);
+                Ok(())
+            }
+            None => self.read_here(inner, piece.len),
+        }
     }
 
     /// Reads up to `len` bytes at the position at once, as a read of a file does.
     fn read_here(&mut self, inner: &mut Inner<S, L>, len: u64) -> Result<(), Error> {
-        let left = len.min(self.inode.size.saturating_sub(self.position));
+        let want = self.rest().take(len);
         inner.layer.progress(&mut inner.storage);
         let mut buffer = inner.pool.take();
         let out = match &mut buffer {
             Some(buffer) => buffer.get_mut().or_bug()?,
             None => &mut self.edge,
         };
-        let len = clip(left, out.len());
-        let result = match out.get_mut(..len) {
-            Some(out) => inner.data(&self.inode, self.position, out),
+        let here = want.take(wide(out.len()));
+        let result = match out.get_mut(..narrow(here.len())?) {
+            Some(out) => inner.data(&self.inode, here.start(), out),
             None => Err(Error::bug()),
         };
-        // What is planned behind them begins where the piece ended, not where these bytes do.
-        if wide(len) < left {
+        // What is planned after them begins where the piece ended, not where these bytes do.
+        if here != want {
             self.abandon(inner);
         }
         match (result, buffer) {
-            (Ok(()), Some(buffer)) => self.here = Here::Lent(buffer, 0..len),
-            (Ok(()), None) => self.here = Here::Edge(0..len),
+            (Ok(()), Some(buffer)) => self.here = Here::Lent(buffer),
+            (Ok(()), None) => self.here = Here::Edge,
             (Err(error), buffer) => {
                 buffer.into_iter().for_each(|buffer| inner.pool.give(buffer));
                 return Err(error);
             }
         }
+        self.left = ByteRange::first(here.len());
         Ok(())
     }
 
     /// Gives back what was lent, and counts it.
     fn settle(&mut self, inner: &mut Inner<S, L>) {
-        if let Here::Lent(buffer, _) = core::mem::replace(&mut self.here, Here::Nowhere) {
+        if let Here::Lent(buffer) = core::mem::replace(&mut self.here, Here::Nowhere) {
             inner.pool.give(buffer);
         }
+        self.left = ByteRange::default();
         let stats = &mut inner.stats;
-        stats.reads = stats.reads.saturating_add(u64::from(self.asked > 0));
-        let asked = wide(core::mem::take(&mut self.asked));
-        stats.asked_bytes = stats.asked_bytes.saturating_add(asked);
-        stats.copied(core::mem::take(&mut self.copied));
+        count(&mut stats.reads, u64::from(self.asked > 0));
+        count(&mut stats.asked_bytes, core::mem::take(&mut self.asked));
+        count(&mut stats.copied_bytes, core::mem::take(&mut self.copied));
     }
 
     /// Gives up what is read ahead.
@@ -289,9 +285,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// does.
     fn landed(&mut self, Landing { target, bytes, wanted }: Landing) {
         if let Ok(buffer) = &bytes
-            && target.origin == Origin::Source
+            && target.ticket.is_none()
         {
-            self.offer(target.slot, target.start, buffer);
+            self.offer(&target, buffer);
         }
         if target.prefetch {
             self.prefetched(&target, &bytes);
@@ -306,7 +302,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if self.stats.stray_jobs == 0 {
             trace::warn!("background: dropped a job that came back twice, too late or unasked for");
         }
-        self.stats.stray_jobs = self.stats.stray_jobs.saturating_add(1);
+        count(&mut self.stats.stray_jobs, 1);
     }
 
     /// Moves background work on, and takes an ended job that an embedder had started.
@@ -321,66 +317,54 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn join(&mut self, extents: &[Extent]) {
         for extent in extents {
             let Extent::Blob { slot, range } = *extent else { continue };
-            let (at, len) = (range.start(), usize::try_from(range.len()).unwrap_or(usize::MAX));
             let kept = |source: &Source| source.blob.is_some();
             if !self.sources.get(usize::from(slot)).is_some_and(kept) {
                 continue;
             }
             let mut wait = Wait::for_job(&self.storage);
-            while self.pool.overlaps(slot, at, len) {
+            while self.pool.overlaps(slot, range) {
                 if !self.wait_on(&mut wait) {
-                    self.pool.give_up_overlaps(slot, at, len);
+                    self.pool.give_up_overlaps(slot, range);
                 }
             }
         }
     }
 
     /// Counts what came from a source, and offers it to the layer.
-    fn offer(&mut self, slot: u16, start: u64, buffer: &Buffer) {
-        self.stats.fetches = self.stats.fetches.saturating_add(1);
-        self.stats.fetched_bytes = self.stats.fetched_bytes.saturating_add(wide(buffer.len()));
-        if let Some(blob) = self.sources.get(usize::from(slot)).and_then(|source| source.blob) {
+    fn offer(&mut self, target: &Target, buffer: &Buffer) {
+        self.stats.fetched(1, buffer.len());
+        let source = self.sources.get(usize::from(target.slot));
+        if let Some(blob) = source.and_then(|source| source.blob) {
             let lend = self.pool.can_lend();
-            self.layer.fill_from(blob, start >> BLOCK_SHIFT, buffer, lend);
+            self.layer.fill_from(blob, BLOCK.whole(target.cover.start()), buffer, lend);
         }
     }
 
-    /// Judges what a read brought. `None` if the region could not serve it, so that its source has
-    /// to.
+    /// Judges what a read brought. Returns `None` if the region could not serve it, so that its
+    /// source has to.
     fn judge(
         &mut self,
         target: &Target,
         landed: Result<Buffer, IoErrorKind>,
     ) -> Result<Option<Buffer>, Error> {
-        let Target { slot, start, len, ticket, .. } = *target;
-        if let Some(ticket) = ticket {
-            let right = self.is_right(&ticket, landed.as_deref().map_err(|kind| *kind));
-            return Ok(match landed {
-                Ok(buffer) if right => {
-                    let bytes = wide(len);
-                    self.stats.hits = self.stats.hits.saturating_add(1);
-                    self.stats.hit_bytes = self.stats.hit_bytes.saturating_add(bytes);
-                    Some(buffer)
-                }
-                landed => {
-                    landed.into_iter().for_each(|buffer| self.pool.give(buffer));
-                    None
-                }
-            });
-        }
-        let source = self.sources.get(usize::from(slot)).or_bug()?;
-        let (device, at) = source.at(start)?;
-        landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into())
-    }
-
-    /// Whether a read of the region brought what its ticket says; the layer is told if not.
-    fn is_right(&mut self, ticket: &Ticket, landed: Result<&[u8], IoErrorKind>) -> bool {
+        let Some(ticket) = target.ticket else {
+            let source = self.sources.get(usize::from(target.slot)).or_bug()?;
+            let ((device, at), len) =
+                (source.at(target.cover.start())?, narrow(target.cover.len())?);
+            return landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into());
+        };
+        let read = landed.as_deref().map_err(|kind| *kind);
+        let verdict = self.layer.settle(ticket, read);
         match landed {
-            Ok(data) if self.layer.check(ticket, data) => return true,
-            Ok(data) => self.layer.reject(ticket, data),
-            Err(_) => self.layer.fault(ticket),
+            Ok(buffer) if verdict == Verdict::Right => {
+                self.stats.hit(buffer.len());
+                Ok(Some(buffer))
+            }
+            landed => {
+                landed.into_iter().for_each(|buffer| self.pool.give(buffer));
+                Ok(None)
+            }
         }
-        false
     }
 }
 
@@ -400,7 +384,7 @@ impl<S: Storage, L: Layer<S>> embedded_io::BufRead for Stream<'_, S, L> {
 
 impl<S: Storage, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        if out.len() >= DIRECT_BYTES && self.is_used_up() && self.pieces.is_empty() {
+        if out.len() >= DIRECT_BYTES && self.left.is_empty() && self.pieces.is_empty() {
             // Opened already, with the stream.
             let file = File::new(self.root, self.inode);
             let len = file.read_at(self.position, out)?;
@@ -413,7 +397,7 @@ impl<S: Storage, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
         let bytes = self.lend()?;
         let len = bytes.len().min(out.len());
         out.get_mut(..len).or_bug()?.copy_from_slice(bytes.get(..len).or_bug()?);
-        self.copied = self.copied.saturating_add(len);
+        count(&mut self.copied, wide(len));
         self.advance(len);
         Ok(len)
     }

@@ -5,8 +5,9 @@
 //! that this read started, and only in full.
 
 use crate::cache::Ticket;
-use crate::read::pieces::Origin;
+use crate::num::wide;
 use crate::storage::{Buffer, Ended, IoErrorKind, Tag, UnderWay};
+use crate::units::ByteRange;
 use alloc::vec::Vec;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -19,13 +20,9 @@ pub const BUFFERS_MAX: usize = 32;
 pub struct Target {
     /// The device slot.
     pub slot: u16,
-    /// First byte in it.
-    pub start: u64,
-    /// Bytes.
-    pub len: usize,
-    /// Whether it comes from the slot's source or from the region.
-    pub origin: Origin,
-    /// What a read of the region has to bring.
+    /// The bytes of it that the read brings.
+    pub cover: ByteRange,
+    /// What the region has to bring; `None` for a read of the slot's source.
     pub ticket: Option<Ticket>,
     /// Whether it is for the blocks in memory, too.
     pub prefetch: bool,
@@ -74,34 +71,37 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// No buffer yet; at most `bytes` of them.
+    /// Returns a pool without a buffer, for at most `bytes` bytes of them.
     pub fn new(bytes: usize) -> Self {
-        let large = bytes >= 8 * BUFFER_BYTES;
-        let buffer_bytes = if large { BUFFER_BYTES } else { SMALL_BUFFER_BYTES };
-        let max = bytes.checked_div(buffer_bytes).unwrap_or(0).min(BUFFERS_MAX);
+        let (buffer_bytes, max) = match bytes / BUFFER_BYTES {
+            large @ 8.. => (BUFFER_BYTES, large),
+            _ => (SMALL_BUFFER_BYTES, bytes / SMALL_BUFFER_BYTES),
+        };
+        let max = max.min(BUFFERS_MAX);
         Self { idle: Vec::new(), flights: UnderWay::new(), made: 0, max, buffer_bytes }
     }
 
-    /// Bytes of one buffer.
+    /// Returns the bytes of one buffer.
     pub fn buffer_bytes(&self) -> usize {
         self.buffer_bytes
     }
 
-    /// Bytes that one stream may have under way: half of all, the rest being with its reader or
+    /// Returns the bytes that one stream may have under way: half of all, the rest being with its reader or
     /// on the way to the region.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 16 buffers of 256 KiB")]
     pub fn window_bytes(&self) -> u64 {
-        let bytes = self.max.div_ceil(2).saturating_mul(self.buffer_bytes);
-        u64::try_from(bytes).unwrap_or(u64::MAX)
+        wide(self.max.div_ceil(2) * self.buffer_bytes)
     }
 
-    /// Bytes that may still be allocated.
+    /// Returns the bytes that may still be allocated.
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 32 buffers of 256 KiB")]
     pub fn reserve_bytes(&self) -> usize {
-        let left = self.max.saturating_sub(self.made);
         // A buffer is aligned within what it takes.
-        left.saturating_mul(self.buffer_bytes.saturating_add(8 << 10))
+        (self.max - self.made) * (self.buffer_bytes + (8 << 10))
     }
 
-    /// A buffer that nobody else sees, at its full length.
+    /// Returns a buffer that nobody else sees, at its full length.
+    #[expect(clippy::arithmetic_side_effects, reason = "fewer than `max` were made")]
     pub fn take(&mut self) -> Option<Buffer> {
         // The one used last is the likeliest to be in the processor's caches.
         if let Some(at) = self.idle.iter_mut().rposition(|buffer| buffer.get_mut().is_some()) {
@@ -114,7 +114,7 @@ impl Pool {
         if self.made == 0 {
             self.idle.reserve(self.max);
         }
-        self.made = self.made.saturating_add(1);
+        self.made += 1;
         Some(Buffer::new(self.buffer_bytes))
     }
 
@@ -128,7 +128,7 @@ impl Pool {
         }
     }
 
-    /// Whether the region may keep a handle on one more buffer: not on more than half of them.
+    /// Returns whether the region may keep a handle on one more buffer: not on more than half of them.
     pub fn can_lend(&mut self) -> bool {
         let lent =
             self.idle.iter_mut().filter_map(|buffer| buffer.get_mut().is_none().then_some(()));
@@ -159,7 +159,7 @@ impl Pool {
             Some(Flight::Landed(_)) | None => return Arrival::Other((job, result)),
         };
         let bytes = match (result, job.buffer) {
-            (Ok(()), Some(buffer)) if buffer.len() == target.len => Ok(buffer),
+            (Ok(()), Some(buffer)) if wide(buffer.len()) == target.cover.len() => Ok(buffer),
             (result, buffer) => {
                 self.take_back(buffer);
                 Err(result.err().unwrap_or(IoErrorKind::Protocol))
@@ -194,7 +194,7 @@ impl Pool {
         }
     }
 
-    /// Nobody waits for this read any more.
+    /// Takes note that nobody waits for this read any more.
     pub fn abandon(&mut self, tag: Tag) {
         let Some(flight) = self.flights.get_mut(tag) else { return };
         if let Flight::Flying(target) = *flight {
@@ -214,35 +214,31 @@ impl Pool {
     }
 
     /// As [`Pool::give_up`], of every read that overlaps.
-    pub fn give_up_overlaps(&mut self, slot: u16, start: u64, len: usize) {
+    pub fn give_up_overlaps(&mut self, slot: u16, range: ByteRange) {
         for flight in self.flights.iter_mut() {
-            if flight.overlaps(slot, start, len) {
+            if flight.overlaps(slot, range) {
                 *flight = Flight::Overdue;
             }
         }
     }
 
-    /// Reads under way for which nobody waits but a later boot's reader.
+    /// Returns the number of reads under way for which nobody waits but a later boot's reader.
     pub fn prefetching(&self) -> usize {
         let ahead = |flight: &&Flight| matches!(flight, Flight::Orphan(target) if target.prefetch);
         self.flights.iter().filter(ahead).count()
     }
 
-    /// Whether a read of a source that is under way overlaps.
-    pub fn overlaps(&self, slot: u16, start: u64, len: usize) -> bool {
-        self.flights.iter().any(|flight| flight.overlaps(slot, start, len))
+    /// Returns whether a read of a source that is under way overlaps these bytes of a slot.
+    pub fn overlaps(&self, slot: u16, range: ByteRange) -> bool {
+        self.flights.iter().any(|flight| flight.overlaps(slot, range))
     }
 }
 
 impl Flight {
-    fn overlaps(&self, slot: u16, start: u64, len: usize) -> bool {
-        let end = |start: u64, len| start.saturating_add(u64::try_from(len).unwrap_or(u64::MAX));
+    fn overlaps(&self, slot: u16, range: ByteRange) -> bool {
         match self {
             Self::Flying(other) | Self::Orphan(other) => {
-                other.origin == Origin::Source
-                    && other.slot == slot
-                    && other.start < end(start, len)
-                    && start < end(other.start, other.len)
+                other.ticket.is_none() && other.slot == slot && other.cover.overlaps(range)
             }
             _ => false,
         }
@@ -251,7 +247,7 @@ impl Flight {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::panic, reason = "a test that panics has failed")]
+    #![expect(clippy::panic, clippy::unwrap_used, reason = "a test that panics has failed")]
     use super::*;
     use crate::storage::{DeviceId, Job, JobKind};
 
@@ -261,8 +257,12 @@ mod tests {
         Pool::new(BUFFERS * SMALL_BUFFER_BYTES)
     }
 
+    fn bytes(start: u64, len: u64) -> ByteRange {
+        ByteRange::sized(start, len).unwrap()
+    }
+
     fn target(start: u64) -> Target {
-        Target { slot: 1, start, len: 4096, origin: Origin::Source, ticket: None, prefetch: false }
+        Target { slot: 1, cover: bytes(start, 4096), ticket: None, prefetch: false }
     }
 
     /// Starts a read and returns its job.
@@ -303,13 +303,13 @@ mod tests {
         let mut pool = pool();
         let job = start(&mut pool, 0);
         let tag = job.tag;
-        assert!(pool.landed(tag).is_none() && pool.overlaps(1, 4000, 4096));
+        assert!(pool.landed(tag).is_none() && pool.overlaps(1, bytes(4000, 4096)));
         pool.give_up(tag);
         let timeout = |bytes: Option<Result<Buffer, _>>| {
             assert_eq!(bytes.map(|bytes| bytes.map(|_| ())), Some(Err(IoErrorKind::Timeout)));
         };
         timeout(pool.landed(tag));
-        assert!(!pool.overlaps(1, 4000, 4096), "nobody waits for it");
+        assert!(!pool.overlaps(1, bytes(4000, 4096)), "nobody waits for it");
         assert_eq!(free(&mut pool), BUFFERS - 1, "it is lent still");
         assert!(matches!(pool.land((job, Ok(()))), Arrival::Late));
         timeout(pool.landed(tag));
@@ -320,10 +320,10 @@ mod tests {
     fn readers_give_up_what_overlaps_and_nothing_else() {
         let mut pool = pool();
         let tags = [0, 4096, 8192].map(|at| start(&mut pool, at).tag);
-        pool.give_up_overlaps(1, 4096, 4096);
+        pool.give_up_overlaps(1, bytes(4096, 4096));
         let over = tags.map(|tag| pool.landed(tag).is_some());
         assert_eq!(over, [false, true, false]);
-        pool.give_up_overlaps(2, 0, 1 << 20);
+        pool.give_up_overlaps(2, bytes(0, 1 << 20));
         assert!(pool.landed(tags[0]).is_none(), "another slot");
     }
 

@@ -1,14 +1,17 @@
 //! Prefetching what the start of an earlier boot read.
 //!
-//! Always: nothing here fails, and no read waits for more than [`FLIGHTS`] requests of it; what
-//! the region holds is checked as for any reader before it is kept in memory.
+//! Always: no fault fails a read here, and no read waits for more than [`FLIGHTS`] requests of it;
+//! what the region holds is checked as for any reader before it is kept in memory.
 
 use super::ahead::Kind;
 use super::pool::Target;
-use crate::cache::{BootRun, Layer, Residence, Why};
+use crate::cache::{BootRun, Layer, Residence, Verdict, Why};
+use crate::num::{Bug, OrBug, wide};
 use crate::read::inner::Inner;
-use crate::read::pieces::BLOCK;
+use crate::read::pieces::Source;
 use crate::storage::{Buffer, IoErrorKind, Storage};
+use crate::trace;
+use crate::units::{BLOCK, ByteRange, count};
 use alloc::vec::Vec;
 
 /// Requests under way at a time.
@@ -35,7 +38,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut runs = self.layer.boot_trace(&mut self.storage);
         runs.reverse();
         let memory_left = self.blocks.bytes() / 2;
-        self.prefetch = Prefetch { is_on: true, runs, memory_left, source_left: SOURCE_BYTES_MAX };
+        let source_left = SOURCE_BYTES_MAX;
+        self.prefetch = Prefetch { is_on: true, runs, memory_left, source_left };
         self.go_on_prefetching();
     }
 
@@ -53,74 +57,82 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 break;
             };
             match self.prefetch_run(run) {
-                Some(rest) if rest.blocks == run.blocks => {
+                Ok(Some(rest)) if rest.blocks == run.blocks => {
                     // No buffer is free, or the device is busy with others.
                     self.prefetch.runs.push(rest);
                     break;
                 }
-                Some(rest) if rest.blocks > 0 => self.prefetch.runs.push(rest),
-                _ => {}
+                Ok(Some(rest)) if rest.blocks > 0 => self.prefetch.runs.push(rest),
+                Ok(_) => {}
+                Err(bug) => self.end_prefetch(bug),
             }
         }
         // The devices hear of it.
         self.poll();
     }
 
+    /// Brings nothing more: nobody waits for it who could be told.
+    #[cold]
+    fn end_prefetch(&mut self, bug: Bug) {
+        trace::warn!("prefetch: {}", bug);
+        self.prefetch = Prefetch::default();
+    }
+
     /// Starts one read of a run. Returns what is left of it; `None` for one that leads nowhere.
-    fn prefetch_run(&mut self, run: BootRun) -> Option<BootRun> {
+    fn prefetch_run(&mut self, run: BootRun) -> Result<Option<BootRun>, Bug> {
         let blob = Some(run.blob);
-        let slot = self.sources.iter().position(|source| source.blob == blob)?;
-        let source = self.sources.get(slot).copied()?;
-        let slot = u16::try_from(slot).ok()?;
-        let at = run.first.checked_mul(BLOCK)?;
+        let found = (0..).zip(&self.sources).find(|(_, source)| source.blob == blob);
+        let Some((slot, source)) = found.map(|(slot, source)| (slot, *source)) else {
+            return Ok(None);
+        };
         // No more than one request takes: what the layer reads for it, a reader waits for, and a
         // run is as long as the region says.
-        let most = u64::try_from(self.pool.buffer_bytes()).unwrap_or(u64::MAX);
-        let left = u64::from(run.blocks).saturating_mul(BLOCK).min(most);
-        let left = Some(left.min(source.bytes.checked_sub(at)?)).filter(|left| *left > 0)?;
-        let end = run.first.checked_add(left.div_ceil(BLOCK))?;
-        self.layer.prepare(&mut self.storage, run.blob, run.first..end, Why::Prefetch);
-        let (residence, blocks) = self.layer.locate(run.blob, run.first);
-        let here = u64::try_from(blocks).unwrap_or(u64::MAX).saturating_mul(BLOCK).min(left);
-        let wanted = match residence {
-            Residence::Absent => self.prefetch.source_left >= here,
-            Residence::Resident { .. } => self.prefetch.memory_left >= here,
-            Residence::Staged { .. } => false,
+        let most = wide(self.pool.buffer_bytes()).min(u64::from(run.blocks) << BLOCK.bits());
+        let start = BLOCK.times(run.first);
+        let want = start.map(|at| ByteRange::first(source.bytes).skip(at).take(most));
+        let Some(want) = want.and_then(ByteRange::non_empty) else { return Ok(None) };
+        self.layer.prepare(&mut self.storage, run.blob, BLOCK.numbers(want), Why::Prefetch);
+        let (residence, here) = source.locate(&self.layer, want)?;
+        let is_wanted = match residence {
+            Residence::Absent => self.prefetch.source_left >= here.len(),
+            Residence::Resident => self.prefetch.memory_left >= here.len(),
+            Residence::Staged => false,
         };
-        let done = if wanted {
-            match self.start_piece(&source, slot, at, left, true) {
-                Some((len, Kind::Flying { flight, .. })) => {
-                    self.pool.abandon(flight);
-                    if residence == Residence::Absent {
-                        let left = self.prefetch.source_left.saturating_sub(len);
-                        self.prefetch.source_left = left;
-                    }
-                    len
-                }
-                Some((len, _)) => len,
-                None => 0,
+        let done = if is_wanted { self.prefetch_piece(&source, slot, want)? } else { here.len() };
+        let done = u16::try_from(BLOCK.cover(done)).ok().or_bug()?;
+        let blocks = run.blocks.checked_sub(done).or_bug()?;
+        let first = run.first.checked_add(done.into()).or_bug()?;
+        Ok(Some(BootRun { blob: run.blob, first, blocks }))
+    }
+
+    /// Starts a read of the front of `want`, and returns how many bytes of it need no other.
+    fn prefetch_piece(&mut self, source: &Source, slot: u16, want: ByteRange) -> Result<u64, Bug> {
+        let Some((len, kind)) = self.start_piece(source, slot, want, true)? else { return Ok(0) };
+        if let Kind::Flying { flight, target, .. } = kind {
+            self.pool.abandon(flight);
+            if target.ticket.is_none() {
+                let left = self.prefetch.source_left.checked_sub(len);
+                self.prefetch.source_left = left.or_bug()?;
             }
-        } else {
-            here
-        };
-        let done = done.div_ceil(BLOCK).min(u64::from(run.blocks));
-        let blocks = run.blocks.saturating_sub(u16::try_from(done).unwrap_or(run.blocks));
-        Some(BootRun { blob: run.blob, first: run.first.saturating_add(done), blocks })
+        }
+        Ok(len)
     }
 
     /// Keeps what a read brought in memory, if it is right.
     pub(super) fn prefetched(&mut self, target: &Target, bytes: &Result<Buffer, IoErrorKind>) {
-        let Target { slot, start, len, ticket, .. } = *target;
-        let len = u64::try_from(len).unwrap_or(0);
-        self.stats.prefetched_bytes = self.stats.prefetched_bytes.saturating_add(len);
-        let landed = bytes.as_deref().map_err(|kind| *kind);
-        let right = ticket.is_none_or(|ticket| self.is_right(&ticket, landed));
+        let len = target.cover.len();
+        count(&mut self.stats.prefetched_bytes, len);
+        let read = bytes.as_deref().map_err(|kind| *kind);
+        let is_right =
+            target.ticket.is_none_or(|ticket| self.layer.settle(ticket, read) == Verdict::Right);
         if let Ok(buffer) = bytes
-            && right
+            && is_right
             && let Some(left) = self.prefetch.memory_left.checked_sub(len)
         {
             self.prefetch.memory_left = left;
-            let _ = self.blocks.keep_ahead(slot, start, buffer);
+            if let Err(bug) = self.blocks.keep_ahead(target.slot, target.cover.start(), buffer) {
+                self.end_prefetch(bug);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 
 use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{Cache, CacheStats, Layer, Mode, Refused, Residence};
+use rootlet::cache::{BlockPlace, Cache, CacheStats, Layer, Mode, Refused};
 use rootlet::read::{Root, Stats};
 use rootlet::storage::Storage;
 use rootlet_sim::disk::SimStorage;
@@ -246,8 +246,8 @@ fn residents_in(cache: &Cache, sample: &Sample) -> Residents {
         let mut number = 0;
         // A mutated identity may name any slot.
         while number < sample.blocks.get(usize::from(slot)).copied().unwrap_or(0) {
-            let (residence, run) = Layer::<SimStorage>::locate(cache, index, number);
-            if let Residence::Resident { slot: place, block } = residence {
+            let (found, run) = cache.find_block(index, number);
+            if let BlockPlace::Resident { slot: place, block } = found {
                 for step in 0..run {
                     all.insert((slot, number + step as u64), (place, block + step));
                 }

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{Cache, CacheOptions, Layer, Residence};
+use rootlet::cache::{BlockPlace, Cache, CacheOptions, Layer};
 use rootlet::read::Root;
 use rootlet::storage::{DeviceId, Discover, Version};
 use rootlet_sim::Rng;
@@ -172,8 +172,8 @@ fn residents(cache: &Cache) -> Residents {
     for (index, entry) in cache.blobs() {
         let (mut number, blocks) = (0, entry.bytes.div_ceil(4096));
         while number < blocks {
-            let (residence, run) = Layer::<SimStorage>::locate(cache, index, number);
-            if matches!(residence, Residence::Resident { .. }) {
+            let (found, run) = cache.find_block(index, number);
+            if matches!(found, BlockPlace::Resident { .. }) {
                 all.extend((number..number + run as u64).map(|number| (index.0, number)));
             }
             number += run as u64;
