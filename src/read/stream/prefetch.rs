@@ -74,7 +74,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Brings nothing more: nobody waits for it who could be told.
     #[cold]
     fn end_prefetch(&mut self, bug: Bug) {
-        trace::warn!("prefetch: {}", bug);
+        trace::warn!("prefetch: {}", trace::Shown(&bug));
         self.prefetch = Prefetch::default();
     }
 

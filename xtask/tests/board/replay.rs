@@ -11,7 +11,7 @@ use std::fs;
 use std::path::Path;
 
 use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{BlockPlace, Cache, CacheOptions, Layer};
+use rootlet::cache::{BlockPlace, Cache, CacheOptions};
 use rootlet::read::Root;
 use rootlet::storage::{DeviceId, Discover, Version};
 use rootlet_sim::Rng;
