@@ -2,7 +2,7 @@
 //! timer.
 //!
 //! Always: nothing is read outside of what `memory` gives; every table has a length and a number of
-//! entries that are bounded; a table whose sum is wrong is not believed.
+//! entries that are bounded; a table whose sum is wrong is not believed, and costs no other.
 //!
 //! The tables are read before the heap exists, by a reader of our own: the libraries map a table
 //! where it says it is, and have no answer for one that lies nowhere.
@@ -11,11 +11,15 @@
 
 use core::fmt;
 
+use heapless::Vec;
+
 use crate::aml;
 
 /// Longest table that is read, and most tables that are looked at.
 const TABLE_BYTES_MAX: usize = 1 << 20;
 const TABLES_MAX: usize = 64;
+/// Most faults that are kept: of the two lists, and of each table that is read.
+const FAULTS_MAX: usize = 5;
 /// Where a PC's firmware has its first table, if nobody says (5.2.5.1).
 const SEARCH: core::ops::Range<u64> = 0xe_0000..0x10_0000;
 const SEARCH_STEP: usize = 16;
@@ -63,7 +67,7 @@ pub struct Ecam {
 }
 
 /// What the tables say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
     /// How the machine switches off.
     pub power_off: Option<PowerOff>,
@@ -74,6 +78,15 @@ pub struct Facts {
     /// The address of the machine's generation: 16 bytes that the monitor changes when it resumes
     /// the machine from a snapshot, mapped and aligned to 8.
     pub generation: Option<u64>,
+    /// The tables that are not believed.
+    pub faults: Vec<Fault, FAULTS_MAX>,
+}
+
+impl Facts {
+    /// What is right; a fault is kept, if there is room for it.
+    fn right<T>(&mut self, found: Result<T, Fault>) -> Option<T> {
+        found.map_err(|fault| self.faults.push(fault)).ok()
+    }
 }
 
 /// Why tables are not believed.
@@ -103,32 +116,34 @@ pub trait Memory<'m>: Fn(u64, usize) -> Option<&'m [u8]> {}
 impl<'m, F: Fn(u64, usize) -> Option<&'m [u8]>> Memory<'m> for F {}
 
 /// Returns what the tables say whose first one is at `root`; 0 is a machine that does not say where
-/// it is, and may have none.
-///
-/// # Errors
-///
-/// [`Fault`]: of the tables that lead to the others.
-pub fn read<'m>(root: u64, memory: &impl Memory<'m>) -> Result<Facts, Fault> {
-    let Some(root) = (if root == 0 { search(memory) } else { Some(root) }) else {
-        return Ok(Facts::default());
-    };
-    let (list, width) = list_of_tables(root, memory)?;
+/// it is, and may have none. A table that is not believed says nothing.
+pub fn read<'m>(root: u64, memory: &impl Memory<'m>) -> Facts {
     let mut facts = Facts::default();
+    let root = if root == 0 { search(memory) } else { Some(root) };
+    let Some((list, width)) = root.and_then(|root| list_of_tables(root, memory, &mut facts)) else {
+        return facts;
+    };
     for entry in list.chunks_exact(width).take(TABLES_MAX) {
         let at = number(entry);
         // Of the others nothing is needed, and some firmware has sums of theirs wrong.
         match memory(at, HEADER_BYTES).map(|header| &header[..4]) {
-            Some(b"FACP") => fixed(table(at, b"FACP", memory)?, memory, &mut facts),
+            Some(b"FACP") => {
+                if let Some(table) = facts.right(table(at, b"FACP", memory)) {
+                    fixed(table, memory, &mut facts);
+                }
+            }
             Some(b"SSDT") => {
                 if let Ok(block) = table(at, b"SSDT", memory) {
                     generation(block, memory, &mut facts);
                 }
             }
-            Some(b"MCFG") => facts.ecam = ecam(table(at, b"MCFG", memory)?),
+            Some(b"MCFG") => {
+                facts.ecam = facts.right(table(at, b"MCFG", memory)).and_then(ecam);
+            }
             _ => {}
         }
     }
-    Ok(facts)
+    facts
 }
 
 /// Where firmware has the first table, by its name.
@@ -138,21 +153,36 @@ fn search<'m>(memory: &impl Memory<'m>) -> Option<u64> {
     Some(SEARCH.start + (step * SEARCH_STEP) as u64)
 }
 
-/// The addresses of all tables, and how many bytes each has (5.2.5.3).
-fn list_of_tables<'m>(root: u64, memory: &impl Memory<'m>) -> Result<(&'m [u8], usize), Fault> {
+/// The addresses of all tables, and how many bytes each has (5.2.5.3): the newer list, or the older
+/// one if that is not right.
+fn list_of_tables<'m>(
+    root: u64,
+    memory: &impl Memory<'m>,
+    facts: &mut Facts,
+) -> Option<(&'m [u8], usize)> {
+    let first = facts.right(first_table(root, memory))?;
+    let is_new = first[15] >= 2;
+    let new = if is_new { memory(root, 36) } else { None };
+    let new = new.map(|whole| number(&whole[24..32])).filter(|at| *at != 0);
+    let new = new.and_then(|at| facts.right(table(at, b"XSDT", memory)));
+    match (new, number(&first[16..20])) {
+        (Some(list), _) => Some((&list[HEADER_BYTES..], 8)),
+        // One that is wrong has been noted.
+        (None, 0) if !facts.faults.is_empty() => None,
+        (None, at) => {
+            let list = facts.right(table(at, b"RSDT", memory))?;
+            Some((&list[HEADER_BYTES..], 4))
+        }
+    }
+}
+
+/// The 20 bytes that lead to all others.
+fn first_table<'m>(root: u64, memory: &impl Memory<'m>) -> Result<&'m [u8], Fault> {
     let first = memory(root, 20).ok_or(Fault::Bounds(root))?;
     if !first.starts_with(b"RSD PTR ") {
         return Err(Fault::Kind(root));
     }
-    if sum(first) != 0 {
-        return Err(Fault::Sum(root));
-    }
-    let is_new = first[15] >= 2;
-    let new = if is_new { memory(root, 36) } else { None };
-    match new.map(|whole| number(&whole[24..32])).filter(|at| *at != 0) {
-        Some(at) => Ok((&table(at, b"XSDT", memory)?[HEADER_BYTES..], 8)),
-        None => Ok((&table(number(&first[16..20]), b"RSDT", memory)?[HEADER_BYTES..], 4)),
-    }
+    if sum(first) == 0 { Ok(first) } else { Err(Fault::Sum(root)) }
 }
 
 /// The table at `at`, of this kind.
@@ -211,7 +241,7 @@ fn fixed<'m>(fixed: &'m [u8], memory: &impl Memory<'m>, facts: &mut Facts) {
     };
     facts.timer = port(fixed, 76, 208);
     // Bits of the register: the state, and that it is to be entered.
-    let block = table(differentiated, b"DSDT", memory).ok();
+    let block = facts.right(table(differentiated, b"DSDT", memory));
     let state = block.and_then(aml::off_state);
     if let Some(block) = block {
         generation(block, memory, facts);
@@ -279,7 +309,7 @@ mod tests {
             self.0.insert(at, bytes);
         }
 
-        fn read(&self, root: u64) -> Result<Facts, Fault> {
+        fn read(&self, root: u64) -> Facts {
             read(root, &|at: u64, len: usize| {
                 let (start, bytes) = self.0.range(..=at).next_back()?;
                 bytes.get((at - start) as usize..)?.get(..len)
@@ -319,12 +349,12 @@ mod tests {
     #[test]
     fn machine_without_the_older_registers_is_off_by_sleep_control() {
         let reduced = (1_u32 << 20).to_le_bytes();
-        let found = machine(&[(112, &reduced), (244, SLEEP)], REDUCED).read(0xa_0000).unwrap();
+        let found = machine(&[(112, &reduced), (244, SLEEP)], REDUCED).read(0xa_0000);
         let register = Place::Port(0x600);
         assert_eq!(found.power_off, Some(PowerOff::SleepControl { register, value: 0x34 }));
         assert_eq!(found.ecam, Some(Ecam { base: 0xeec0_0000, buses: 16 }));
         // Without the register, as Firecracker is, it has no such way.
-        let none = machine(&[(112, &reduced)], REDUCED).read(0xa_0000).unwrap();
+        let none = machine(&[(112, &reduced)], REDUCED).read(0xa_0000);
         assert_eq!(none.power_off, None);
     }
 
@@ -333,7 +363,7 @@ mod tests {
         let ports: [(usize, &[u8]); 2] = [(64, &[4, 6, 0, 0]), (76, &[8, 6, 0, 0])];
         // QEMU's q35: `Package () { Zero, Zero, Zero, Zero }`, behind another use of the name.
         let definitions = b"\\_S5_\x08_S5_\x12\x06\x04\0\0\0\0";
-        let found = machine(&ports, definitions).read(0xa_0000).unwrap();
+        let found = machine(&ports, definitions).read(0xa_0000);
         assert_eq!(found.power_off, Some(PowerOff::Pm1 { port: 0x604, value: 0x2000 }));
         assert_eq!(found.timer, Some(0x608));
     }
@@ -342,7 +372,7 @@ mod tests {
     fn generation_is_where_a_definition_block_says_and_in_memory() {
         let block =
             |low: [u8; 4]| [b"VM_Gen_Counter\0\x08ADDR\x12\x08\x02\x0c", &low[..], b"\0"].concat();
-        let found = |block: &[u8]| machine(&[], block).read(0xa_0000).unwrap().generation;
+        let found = |block: &[u8]| machine(&[], block).read(0xa_0000).generation;
         assert_eq!(found(&block([0x10, 0, 0xa, 0])), Some(0xa_0010));
         // Odd, in no memory, in part.
         assert_eq!(found(&block([0x12, 0, 0xa, 0])), None);
@@ -351,17 +381,17 @@ mod tests {
         // In a table that stands beside the fixed one.
         let mut machine = machine(&[], REDUCED);
         machine.table(0x9000, b"SSDT", &block([8, 0, 0xa, 0]));
-        assert_eq!(machine.read(0xa_0000).unwrap().generation, Some(0xa_0008));
+        assert_eq!(machine.read(0xa_0000).generation, Some(0xa_0008));
     }
 
     #[test]
     fn first_table_is_searched_for_where_nobody_says() {
         let mut machine = machine(&[], REDUCED);
-        assert_eq!(machine.read(0), Ok(Facts::default()));
+        assert_eq!(machine.read(0), Facts::default());
         let mut area = vec![0; (SEARCH.end - SEARCH.start) as usize];
         area[0x40..0x40 + 36].copy_from_slice(&machine.0[&0xa_0000]);
         machine.0.insert(SEARCH.start, area);
-        assert!(machine.read(0).unwrap().ecam.is_some());
+        assert!(machine.read(0).ecam.is_some());
     }
 
     #[test]
@@ -371,13 +401,15 @@ mod tests {
             change(machine.0.get_mut(&at).unwrap());
             machine.read(0xa_0000)
         };
-        assert_eq!(fault(0xa_0000, &|table| table[1] = 0), Err(Fault::Kind(0xa_0000)));
-        assert_eq!(fault(0xa_0000, &|table| table[9] = 1), Err(Fault::Sum(0xa_0000)));
-        assert_eq!(fault(0xa_0000, &|table| table[30] = 1), Err(Fault::Bounds(1 << 48 | 0x1000)));
-        assert_eq!(fault(0x1000, &|table| table[0] = b'Y'), Err(Fault::Kind(0x1000)));
-        assert_eq!(fault(0x1000, &|table| table[6] = 1), Err(Fault::Bounds(0x1000)));
-        assert_eq!(fault(0x2000, &|table| table[5] = 0), Err(Fault::Bounds(0x2000)));
-        assert_eq!(fault(0x4000, &|table| table[40] = 9), Err(Fault::Sum(0x4000)));
+        let faults = |at: u64, change: &dyn Fn(&mut std::vec::Vec<u8>)| fault(at, change).faults;
+        assert_eq!(faults(0xa_0000, &|table| table[1] = 0), [Fault::Kind(0xa_0000)]);
+        assert_eq!(faults(0xa_0000, &|table| table[9] = 1), [Fault::Sum(0xa_0000)]);
+        assert_eq!(faults(0xa_0000, &|table| table[30] = 1), [Fault::Bounds(1 << 48 | 0x1000)]);
+        assert_eq!(faults(0x1000, &|table| table[0] = b'Y'), [Fault::Kind(0x1000)]);
+        assert_eq!(faults(0x1000, &|table| table[6] = 1), [Fault::Bounds(0x1000)]);
+        assert_eq!(faults(0x2000, &|table| table[5] = 0), [Fault::Bounds(0x2000)]);
+        assert_eq!(faults(0x3000, &|table| table[9] ^= 1), [Fault::Sum(0x3000)]);
+        assert_eq!(faults(0x4000, &|table| table[40] = 9), [Fault::Sum(0x4000)]);
         // Nothing of a machine whose tables are cut or altered anywhere is read outside of them.
         for at in [0xa_0000, 0x1000, 0x2000, 0x3000, 0x4000] {
             for index in 0..machine(&[], REDUCED).0[&at].len() {
@@ -385,5 +417,33 @@ mod tests {
                 let _ = fault(at, &|table| table.truncate(index));
             }
         }
+    }
+    #[test]
+    fn table_that_is_wrong_costs_no_other_one() {
+        let ports: [(usize, &[u8]); 2] = [(64, &[4, 6, 0, 0]), (76, &[8, 6, 0, 0])];
+        let whole = machine(&ports, REDUCED).read(0xa_0000);
+        assert!(whole.power_off.is_some() && whole.ecam.is_some() && whole.faults.is_empty());
+        let without = |at: u64| {
+            let mut machine = machine(&ports, REDUCED);
+            machine.0.get_mut(&at).unwrap()[9] ^= 1;
+            machine.read(0xa_0000)
+        };
+        let faults = |at| [Fault::Sum(at)].into_iter().collect();
+        let (bridge, fixed) = (without(0x4000), without(0x2000));
+        assert_eq!(bridge, Facts { ecam: None, faults: faults(0x4000), ..whole.clone() });
+        assert_eq!((fixed.ecam, fixed.power_off), (whole.ecam, None));
+        let no_state = without(0x3000);
+        let expected = Facts { power_off: None, faults: faults(0x3000), ..whole.clone() };
+        assert_eq!(no_state, expected);
+        // The older list leads to the same.
+        let mut older = machine(&ports, REDUCED);
+        let list = [0x2000_u32, 0x4000].map(u32::to_le_bytes).concat();
+        older.table(0x5000, b"RSDT", &list);
+        let root = older.0.get_mut(&0xa_0000).unwrap();
+        root[16..20].copy_from_slice(&0x5000_u32.to_le_bytes());
+        root[8] = 0;
+        root[8] = 0_u8.wrapping_sub(sum(&root[..20]));
+        older.0.get_mut(&0x1000).unwrap()[9] ^= 1;
+        assert_eq!(older.read(0xa_0000), Facts { faults: faults(0x1000), ..whole });
     }
 }

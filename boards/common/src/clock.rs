@@ -92,10 +92,11 @@ impl Wait {
     }
 }
 
-/// Nanoseconds since entry; 0 until the clock is calibrated, right before devices are started.
+/// Nanoseconds since entry; 0 until the clock is calibrated, right before devices are started, and
+/// for a counter that was set back to before entry. Goes round after 584 years.
 pub fn now_ns() -> u64 {
-    let ticks = arch::ticks().wrapping_sub(ENTRY_TICKS.load(Ordering::Relaxed));
+    let entry = ENTRY_TICKS.load(Ordering::Relaxed);
+    let Some(ticks) = arch::ticks().checked_sub(entry) else { return 0 };
     let rate = u128::from(NS_PER_TICK.load(Ordering::Relaxed));
-    let ns = (u128::from(ticks) * rate) >> 32;
-    u64::try_from(ns).unwrap_or(u64::MAX)
+    ((u128::from(ticks) * rate) >> 32) as u64
 }

@@ -12,15 +12,17 @@ pub type Leaf = [u32; 4];
 const HYPERVISOR: u32 = 0x4000_0000;
 /// Its rates in kHz.
 const HYPERVISOR_RATES: u32 = 0x4000_0010;
+/// The rate of a timer that counts nanoseconds.
+const NANOSECONDS_HZ: u64 = 1_000_000_000;
 const CRYSTAL: u32 = 0x15;
 const FREQUENCY: u32 = 0x16;
 
 /// What plays the processor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Player {
-    /// KVM, whose local APIC counts nanoseconds.
+    /// KVM, whose local APIC mostly counts nanoseconds.
     Kvm,
-    /// QEMU's emulator, whose local APIC does so, too.
+    /// QEMU's emulator, whose local APIC always does.
     Tcg,
     /// Hyper-V, or a monitor on it, which has its rates in registers.
     HyperV,
@@ -73,13 +75,18 @@ fn by_crystal(leaf: &impl Fn(u32) -> Leaf) -> Option<u64> {
     }
 }
 
-/// Returns the counts a second of the local APIC's timer.
+/// Returns the counts a second of the local APIC's timer. QEMU's emulator has no other rate than
+/// this (hw/intc/apic.c).
 pub fn apic_hz(leaf: &impl Fn(u32) -> Leaf) -> Option<u64> {
     let by_hypervisor = ask(leaf, HYPERVISOR_RATES).and_then(|[_, khz, ..]| told(khz, 1000));
-    by_hypervisor.or(match player(leaf) {
-        Player::Kvm | Player::Tcg => Some(1_000_000_000),
-        Player::HyperV | Player::Other => None,
-    })
+    by_hypervisor.or_else(|| (player(leaf) == Player::Tcg).then_some(NANOSECONDS_HZ))
+}
+
+/// Returns the counts a second that KVM's local APIC has unless its user sets others
+/// (KVM_CAP_X86_APIC_BUS_CYCLES_NS): for a machine on which nothing tells a rate, nor can be measured
+/// against.
+pub fn usual_apic_hz(leaf: &impl Fn(u32) -> Leaf) -> Option<u64> {
+    (player(leaf) == Player::Kvm).then_some(NANOSECONDS_HZ)
 }
 
 #[cfg(test)]
@@ -129,5 +136,12 @@ mod tests {
         // Hardware answers for a leaf that it has not with its highest one.
         let bare = |_: u32| [7, 0, 0, 0];
         assert_eq!((player(&bare), counter_hz(&bare), apic_hz(&bare)), (Player::Other, None, None));
+    }
+
+    #[test]
+    fn rate_of_kvms_timer_is_no_fact_but_a_last_resort() {
+        let leaf = processor(&[(HYPERVISOR, name(b"KVMKVMKVM\0\0\0", 0x4000_0001))]);
+        assert_eq!((apic_hz(&leaf), usual_apic_hz(&leaf)), (None, Some(1_000_000_000)));
+        assert_eq!(usual_apic_hz(&processor(&[])), None);
     }
 }

@@ -44,8 +44,8 @@ pub(crate) struct Boot {
     /// RAM from here on is mapped with tables that lie in RAM below.
     pub(crate) split: u64,
     pub(crate) clock: Calibration,
-    /// What ACPI's tables say, or what is wrong with them.
-    pub(crate) acpi: Result<acpi::Facts, acpi::Fault>,
+    /// What ACPI's tables say, and what is wrong with them.
+    pub(crate) acpi: acpi::Facts,
     /// Where the monitor has its number of the machine's generation.
     pub(crate) generation: Option<u64>,
 }
@@ -62,7 +62,7 @@ pub struct Machine {
     pub err: ErrorOutput,
     ram: Ram,
     clock: Calibration,
-    acpi: Result<acpi::Facts, acpi::Fault>,
+    acpi: acpi::Facts,
 }
 
 impl Machine {
@@ -70,9 +70,7 @@ impl Machine {
     /// `problem` and passed over. Called once: a second call finds the devices in use and would
     /// take them from the first.
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
-        if let Err(fault) = &self.acpi {
-            problem(fault);
-        }
+        self.acpi.faults.iter().for_each(|fault| problem(fault));
         // Here, because by now the samples are mostly so far apart that none has to be waited for.
         if let Err(unknown) = clock::calibrate(&self.clock) {
             refuse(&unknown);
@@ -118,7 +116,7 @@ impl Machine {
     /// The way to PCI's configuration that ACPI names.
     #[cfg(target_arch = "x86_64")]
     fn configuration(&self) -> Option<Access> {
-        let acpi::Ecam { base, buses } = self.acpi.as_ref().ok()?.ecam?;
+        let acpi::Ecam { base, buses } = self.acpi.ecam?;
         Some(Access::Memory { base: usize::try_from(base).ok()?, buses })
     }
 
@@ -278,6 +276,10 @@ pub(crate) fn run(boot: Boot) -> ! {
         // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
         // itself, and given once.
         unsafe { heap::add(piece.start as usize..piece.end as usize) };
+    }
+    #[cfg(target_arch = "x86_64")]
+    if boot.acpi.power_off.is_some_and(|power_off| arch::by_acpi(power_off).is_none()) {
+        tell(format_args!("ACPI: the register that switches the machine off cannot be reached"));
     }
     // The first line that everyone sees comes with the mount.
     let heap_bytes = heap::usage().total as u64;

@@ -205,6 +205,21 @@ fn line_that_is_no_text_is_refused_by_its_byte() {
     ended.assert_verdict("FAIL command line: not UTF-8 at byte 7");
 }
 
+/// As long as Firecracker's may be: within a setting, the sign before the command, the command, and
+/// at both ends.
+#[test]
+fn long_line_is_refused_by_the_byte_that_is_no_text_wherever_it_stands() {
+    let text = "quiet image=image -- manifest / ";
+    let mut line = text.as_bytes().to_vec();
+    line.resize(2048, b'x');
+    for at in [0, 7, 12, 18, 20, 24, 1024, 2047] {
+        let mut line = line.clone();
+        line[at] = 0xff;
+        let ended = run("q35", ["-M", "q35"], OsString::from_vec(line));
+        ended.assert_verdict(&format!("FAIL command line: not UTF-8 at byte {at}"));
+    }
+}
+
 /// A word that fills the verdict with characters of two bytes each.
 #[test]
 fn verdict_that_is_cut_ends_with_a_whole_character() {

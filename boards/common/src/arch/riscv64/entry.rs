@@ -130,7 +130,7 @@ extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
         free_from: start::image_end(),
         split: u64::MAX,
         clock: crate::arch::Calibration::begin(entry_ticks),
-        acpi: Ok(crate::acpi::Facts::default()),
+        acpi: crate::acpi::Facts::default(),
         generation: tree.generation,
     })
 }

@@ -120,9 +120,13 @@ impl Calibration {
         {
             return Some(Rates { ticks: passed.ticks_per_second(hz)?, timer });
         }
-        let ticks = self.by_acpi()?;
-        let timer = timer.or_else(|| self.since_entry(0)?.counts_per_second(ticks));
-        Some(Rates { ticks, timer })
+        if let Some(ticks) = self.by_acpi() {
+            let timer = timer.or_else(|| self.since_entry(0)?.counts_per_second(ticks));
+            return Some(Rates { ticks, timer });
+        }
+        let hz = rates::usual_apic_hz(&leaf)?;
+        let passed = self.since_entry(hz * WINDOW_NS / 1_000_000_000)?;
+        Some(Rates { ticks: passed.ticks_per_second(hz)?, timer: Some(hz) })
     }
 
     /// What passed since entry, by the local APIC's timer, once it is so many counts. The timer
@@ -154,8 +158,12 @@ fn told() -> (Option<u64>, Option<u64>) {
         let ticks = unsafe { HYPERV_COUNTER_HZ.read() };
         // SAFETY: as above.
         let timer = unsafe { HYPERV_APIC_HZ.read() };
+        // A register of 0 says nothing, and the leaves may.
         let is_rate = |hz: &u64| *hz > 0;
-        return (Some(ticks).filter(is_rate), Some(timer).filter(is_rate));
+        return (
+            Some(ticks).filter(is_rate).or_else(|| rates::counter_hz(&leaf)),
+            Some(timer).filter(is_rate).or_else(|| rates::apic_hz(&leaf)),
+        );
     }
     (rates::counter_hz(&leaf), rates::apic_hz(&leaf))
 }

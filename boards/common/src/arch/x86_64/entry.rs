@@ -136,17 +136,17 @@ extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
     let told = super::start_info::read(start_info);
     let StartInfo { cmdline, ram, acpi } = told.unwrap_or_else(|refused| start::refuse(&refused));
     super::paging::refine(&ram);
-    let told = acpi.as_ref().ok();
-    if let Some(power_off) = told.and_then(|facts| facts.power_off) {
-        super::halt::by_acpi(power_off);
+    if let Some(power_off) = acpi.power_off {
+        // One that cannot be reached yet is tried once there is memory for tables.
+        let _ = super::halt::by_acpi(power_off);
     }
     start::run(start::Boot {
         cmdline,
         ram,
         free_from: start::image_end() + super::halt::MARK_BYTES,
         split: super::paging::MAPPED_END,
-        clock: super::Calibration::begin(entry_ticks, told.and_then(|facts| facts.timer)),
-        generation: told.and_then(|facts| facts.generation),
+        clock: super::Calibration::begin(entry_ticks, acpi.timer),
+        generation: acpi.generation,
         acpi,
     })
 }

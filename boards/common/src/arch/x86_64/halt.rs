@@ -16,8 +16,10 @@ use x86_64::instructions::{hlt, interrupts};
 use x86_64::structures::DescriptorTablePointer;
 
 use super::clock::ticks;
+use super::paging;
 use super::port::{read_port8, write_port8, write_port16, write_port32};
 use crate::acpi::{Place, PowerOff};
+use crate::arch::Kind;
 use crate::registers::Registers;
 use crate::verdict::Ending;
 
@@ -49,9 +51,13 @@ pub(crate) const WAYS_OUT: [fn(Ending, u8); 5] = [
 /// How ACPI switches the machine off.
 static POWER_OFF: Once<PowerOff> = Once::new();
 
-/// Keeps how ACPI switches the machine off.
-pub(super) fn by_acpi(power_off: PowerOff) {
+/// Keeps how ACPI switches the machine off; `None` if the register cannot be reached.
+pub(crate) fn by_acpi(power_off: PowerOff) -> Option<()> {
+    if let PowerOff::SleepControl { register: Place::Memory(address), .. } = power_off {
+        paging::map(&(address..address.checked_add(1)?), Kind::Registers)?;
+    }
     POWER_OFF.call_once(|| power_off);
+    Some(())
 }
 
 /// The mark, behind the image.
@@ -109,8 +115,7 @@ fn write(power_off: PowerOff) {
         PowerOff::SleepControl { register: Place::Port(port), value } => write_port8(port, value),
         PowerOff::SleepControl { register: Place::Memory(address), value } => {
             let at = (address & !3) as usize;
-            // SAFETY: firmware says that the register is there; the page is mapped uncached, as all
-            // below 4 GiB that is no RAM, and more is not asked for (`start`).
+            // SAFETY: firmware says that the register is there, and `by_acpi` has mapped it.
             if let Some(mut block) = unsafe { Registers::new(at, 4) } {
                 block.write8((address & 3) as usize, value);
             }

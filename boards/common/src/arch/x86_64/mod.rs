@@ -17,7 +17,7 @@ mod start_info;
 pub(crate) use ::x86_64::instructions::tlb::flush_all as forget_translations;
 pub(crate) use apic::nap;
 pub(crate) use clock::{Calibration, is_emulated, ticks, ticks_per_second_at_most};
-pub(crate) use halt::{WAYS_OUT, halt, has_way_out};
+pub(crate) use halt::{WAYS_OUT, by_acpi, halt, has_way_out};
 pub(crate) use paging::map;
 pub(crate) use port::{
     interrupts_off, interrupts_restore, pci_read, pci_write, read_port8, write_port8,

@@ -24,7 +24,7 @@ pub(super) struct StartInfo {
     /// RAM.
     pub(super) ram: Ram,
     /// What ACPI's tables say.
-    pub(super) acpi: Result<acpi::Facts, acpi::Fault>,
+    pub(super) acpi: acpi::Facts,
 }
 
 /// Why nothing is known of the machine.
@@ -66,7 +66,7 @@ pub(super) fn read(paddr: u32) -> Result<StartInfo, Refused> {
         }
     }
     let acpi = acpi::read(info.raw().rsdp_paddr, &memory);
-    if let Some(at) = acpi.as_ref().ok().and_then(|facts| facts.generation) {
+    if let Some(at) = acpi.generation {
         ram.take(ram::range(at, GENERATION_BYTES).map_err(Refused::Memory)?);
     }
     Ok(StartInfo { cmdline, ram, acpi })
