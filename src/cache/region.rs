@@ -4,7 +4,7 @@
 //! answer to a reader is the right bytes or "ask the source".
 
 use super::area::Area;
-use super::blobs::{BlobEntry, BlobTable, ENTRIES_MAX};
+use super::blobs::{BlobEntry, BlobTable};
 use super::boot::{BootRun, BootTrace};
 use super::claim::{Claim, Mode};
 use super::geometry::Geometry;
@@ -242,16 +242,8 @@ impl Cache {
     /// Frees an entry of the blob table: of a blob that no slot holds, or else of one that this
     /// mount does not read, with all its slots.
     fn give_up_blob(&mut self) -> Option<()> {
-        // One look at the slots, however many blobs there are.
-        let mut held = [false; ENTRIES_MAX];
-        for key in (0..self.geometry.slots).filter_map(|slot| self.slots.key(slot)) {
-            if let Some(held) = held.get_mut(usize::from(key.blob.0)) {
-                *held = true;
-            }
-        }
-        let holds = |blob: BlobIndex| held.get(usize::from(blob.0)) == Some(&true);
-        let blob = self.blobs.spare(|blob| !holds(blob))?;
-        if holds(blob) {
+        let blob = self.blobs.spare(|blob| !self.slots.holds(blob))?;
+        if self.slots.holds(blob) {
             self.slots.evict_all(blob);
         }
         self.blobs.remove(blob);

@@ -125,6 +125,15 @@ impl Slot {
     }
 }
 
+/// What the slots hold of one blob.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    /// Slots that hold some of it.
+    slots: Count,
+    /// Its resident blocks.
+    blocks: u64,
+}
+
 /// All slots of a region.
 #[derive(Debug)]
 pub struct SlotTable<P: Policy = S3Fifo> {
@@ -134,8 +143,8 @@ pub struct SlotTable<P: Policy = S3Fifo> {
     links: Links,
     lists: Lists,
     policy: P,
-    /// Resident blocks of each blob.
-    residents: Box<[u64]>,
+    /// What the slots hold of each blob.
+    held: Box<[Held]>,
     /// Slots of the boot set, and how many there may be.
     pinned: Count,
     pinned_max: u32,
@@ -168,7 +177,7 @@ impl<P: Policy> SlotTable<P> {
             links,
             lists: Lists { free, evicted, entombing, entombed, dead },
             policy: P::new(count),
-            residents: vec![0; ENTRIES_MAX].into_boxed_slice(),
+            held: vec![Held::default(); ENTRIES_MAX].into_boxed_slice(),
             pinned: Count::ZERO,
             pinned_max: count >> 2,
             boot_left: count >> 2,
@@ -196,8 +205,8 @@ impl<P: Policy> SlotTable<P> {
     }
 
     #[expect(clippy::indexing_slicing, reason = "as in `slot`: blobs are places of the blob table")]
-    fn residents_mut(&mut self, blob: BlobIndex) -> &mut u64 {
-        &mut self.residents[usize::from(blob.0)]
+    fn held_mut(&mut self, blob: BlobIndex) -> &mut Held {
+        &mut self.held[usize::from(blob.0)]
     }
 
     /// Returns the number of slots in `state`.
@@ -268,17 +277,22 @@ impl<P: Policy> SlotTable<P> {
         let entry = self.slot_mut(slot);
         entry.resident += blocks;
         let blob = entry.key().blob;
-        *self.residents_mut(blob) += u64::from(blocks);
+        self.held_mut(blob).blocks += u64::from(blocks);
     }
 
     /// Returns how many blocks of `blob` are resident.
     pub fn residents(&self, blob: BlobIndex) -> u64 {
-        self.residents.get(usize::from(blob.0)).map_or(0, |blocks| *blocks)
+        self.held.get(usize::from(blob.0)).map_or(0, |held| held.blocks)
+    }
+
+    /// Returns whether a slot holds some of `blob`. Takes no look at the slots.
+    pub fn holds(&self, blob: BlobIndex) -> bool {
+        self.held.get(usize::from(blob.0)).is_some_and(|held| held.slots != Count::ZERO)
     }
 
     /// Sets what [`SlotTable::residents`] returns, before any slot was admitted.
     pub fn set_residents(&mut self, blob: BlobIndex, blocks: u64) {
-        *self.residents_mut(blob) = blocks;
+        self.held_mut(blob).blocks = blocks;
     }
 
     /// Marks a slot as an orphan: its descriptor names what no longer exists.
@@ -351,7 +365,7 @@ impl<P: Policy> SlotTable<P> {
     #[expect(clippy::arithmetic_side_effects, reason = "the sum over the blob's slots")]
     fn give_up(&mut self, slot: u32) {
         let held = *self.slot(slot);
-        *self.residents_mut(held.key().blob) -= u64::from(held.resident);
+        self.held_mut(held.key().blob).blocks -= u64::from(held.resident);
         self.unchain(slot);
         self.leave_boot_set(slot);
         self.enter_list(slot, SlotState::Evicted);
@@ -450,6 +464,10 @@ mod tests {
                     4 => if let Some(slot) = table.cull() { oracle.retain(|_, held| *held != slot); }
                          else { prop_assert_eq!(oracle.len(), usize::try_from(table.pinned()).unwrap()); },
                     _ => { table.move_all(SlotState::Evicted, SlotState::Free); }
+                }
+                for blob in 0..3 {
+                    let held = oracle.keys().any(|(other, _)| *other == blob);
+                    prop_assert_eq!(table.holds(BlobIndex(blob)), held);
                 }
                 for (&(b, w), &slot) in &oracle {
                     prop_assert_eq!(table.find(key(b, w)), Some(slot));

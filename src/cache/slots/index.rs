@@ -74,12 +74,14 @@ impl<P: Policy> SlotTable<P> {
         entry.blob = num::low8(key.blob.0.into());
         entry.window = key.window;
         entry.chain = after;
+        self.held_mut(key.blob).slots.raise();
     }
 
     /// Makes a slot be found no longer.
     pub(super) fn unchain(&mut self, slot: u32) {
         let Slot { chain: after, .. } = *self.slot(slot);
         let key = self.slot(slot).key();
+        self.held_mut(key.blob).slots.lower();
         let head = self.chain(key);
         if *head == slot {
             *head = after;
