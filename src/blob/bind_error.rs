@@ -142,7 +142,7 @@ impl fmt::Display for BindError {
 impl core::error::Error for BindError {}
 
 impl BindError {
-    /// Whether a source is not there, or does not answer; not one that is there and wrong.
+    /// Returns whether a source is not there, or does not answer; not one that is there and wrong.
     pub(super) fn is_absence(&self) -> bool {
         match self {
             Self::Source { cause, .. } => matches!(

@@ -140,7 +140,7 @@ impl<S: Storage> Reader<'_, S> {
         Ok(len)
     }
 
-    /// What the device holds that has no superblock of EROFS; `first` is its first block. A block
+    /// Returns what a device holds that has no superblock of EROFS; `first` is its first block. A block
     /// that cannot be read says nothing.
     #[cold]
     fn foreign(&mut self, first: &[u8]) -> Option<Unsupported> {
@@ -187,7 +187,7 @@ impl<S: Storage> Reader<'_, S> {
         self.span(0, need)
     }
 
-    /// Without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
+    /// Refuses the image: without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
     #[cfg(not(feature = "alloc"))]
     fn large_superblock(&mut self, need: usize) -> Result<[u8; 0], Error> {
         Err(Error::Unsupported(Unsupported::LargeBlocks { bytes: wide(need) }))

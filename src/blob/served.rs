@@ -28,7 +28,7 @@ pub(super) enum Found {
 }
 
 impl Found {
-    /// Whether a device that was found in these ways for two slots of one tag and length is the
+    /// Returns whether a device that was found in these ways for two slots of one tag and length is the
     /// blob of both.
     fn is_one_blob(self, other: Self) -> bool {
         matches!(
@@ -52,7 +52,7 @@ struct Use {
 pub(super) struct Served(Uses);
 
 impl Served {
-    /// Only the image is served, by its own source.
+    /// Returns the image alone as served, by its own source.
     pub(super) fn new(image: SourceKey) -> Self {
         let mut served = Self(Uses::new());
         served.insert(0, (image, Use { slot: 0, found: Found::Configured }));
@@ -93,7 +93,7 @@ impl Served {
         }
     }
 
-    /// There is room for every slot.
+    /// Inserts an entry. There is room for every slot.
     fn insert(&mut self, at: usize, entry: (SourceKey, Use)) {
         #[cfg(feature = "alloc")]
         self.0.insert(at, entry);

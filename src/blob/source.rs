@@ -31,7 +31,7 @@ impl SourceName<'_> {
         found.map_err(|cause| BindError::Source { slot: 0, name: self.to_name(), cause })
     }
 
-    /// The name as a message shows it.
+    /// Returns the name as a message shows it.
     pub(super) fn to_name(self) -> Name {
         let mut name = Name::new();
         let parts: [&str; 4] = match self {

@@ -12,7 +12,7 @@ pub const SERIAL_BYTES: usize = 20;
 
 /// Finds devices by the names that a machine gives them.
 pub trait Discover: Storage {
-    /// The disk with this virtio-blk serial ([`SERIAL_BYTES`] of it count).
+    /// Returns the disk with this virtio-blk serial ([`SERIAL_BYTES`] of it count).
     ///
     /// # Errors
     /// [`DiscoverError::Ambiguous`] if several have it.
@@ -101,12 +101,12 @@ impl fmt::Display for DiscoverError {
 
 impl core::error::Error for DiscoverError {}
 
-/// The bytes of a serial that count.
+/// Returns the bytes of a serial that count.
 pub fn serial(name: &str) -> &[u8] {
     name.as_bytes().get(..SERIAL_BYTES).unwrap_or(name.as_bytes())
 }
 
-/// The only disk of those that have the serial which was looked for.
+/// Returns the only disk of those that have the serial which was looked for.
 ///
 /// # Errors
 /// [`DiscoverError::NotFound`], [`DiscoverError::Ambiguous`].
@@ -126,7 +126,7 @@ pub struct ShareSearch {
 }
 
 impl ShareSearch {
-    /// A search on all the shares, or on those with the mount tag: `shares` of them.
+    /// Returns a search on all the shares, or on those with the mount tag: `shares` of them.
     ///
     /// # Errors
     /// [`DiscoverError::MountTags`]: nobody knows which share of that tag is meant.
@@ -154,7 +154,7 @@ impl ShareSearch {
         }
     }
 
-    /// The file.
+    /// Ends the search, and returns the file.
     ///
     /// # Errors
     /// [`DiscoverError::Files`] if several shares have one; if none has, why.

@@ -14,7 +14,7 @@ impl Errno {
     /// Input/output error.
     pub const EIO: Self = Self(5);
 
-    /// Whether this may pass by itself: it says something of the moment or of a device, and nothing
+    /// Returns whether this may pass by itself: it says something of the moment or of a device, and nothing
     /// of the file or of who asks for it.
     pub fn may_pass(self) -> bool {
         // EINTR, EIO, EAGAIN, ENOMEM, EBUSY, ENFILE, EMFILE, ECONNABORTED, ECONNRESET, ENOTCONN,

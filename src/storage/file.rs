@@ -68,7 +68,7 @@ impl Default for FileStorage {
 }
 
 impl FileStorage {
-    /// A storage without devices.
+    /// Returns a storage without devices.
     pub fn new() -> Self {
         Self {
             devices: Vec::new(),

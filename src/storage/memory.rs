@@ -26,7 +26,7 @@ struct Disk<'m> {
 }
 
 impl MemoryStorage<'_> {
-    /// No disks.
+    /// Returns a storage without disks.
     pub const fn new() -> Self {
         Self { disks: heapless::Vec::new() }
     }
@@ -84,7 +84,7 @@ impl<const DISKS: usize> Storage for MemoryStorage<'_, DISKS> {
         self.range(device, at, len).ok()
     }
 
-    /// Always 0: there is no clock, and nothing takes time.
+    /// Returns 0: there is no clock, and nothing takes time.
     fn now_ns(&self) -> u64 {
         0
     }

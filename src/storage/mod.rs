@@ -53,7 +53,7 @@ impl DeviceId {
     /// No device: stands for the source of a slot that is not there. No storage has it.
     pub const NONE: Self = Self(u16::MAX);
 
-    /// The device of this number; `None` for one that no storage can have.
+    /// Returns the device of this number; `None` for one that no storage can have.
     pub fn of(number: usize) -> Option<Self> {
         u16::try_from(number).ok().map(Self).filter(|device| *device != Self::NONE)
     }
@@ -215,22 +215,22 @@ pub struct Transfer<'b> {
 }
 
 impl<'b> Transfer<'b> {
-    /// A read of `out.len()` bytes at byte `at`.
+    /// Returns a read of `out.len()` bytes at byte `at`.
     pub fn read(device: DeviceId, at: u64, out: &'b mut [u8]) -> Self {
         Self { device, at, lent: Lent::Read(out), result: None }
     }
 
-    /// A write of `data` at byte `at`.
+    /// Returns a write of `data` at byte `at`.
     pub fn write(device: DeviceId, at: u64, data: &'b [u8]) -> Self {
         Self { device, at, lent: Lent::Write(data), result: None }
     }
 
-    /// A flush of `device`.
+    /// Returns a flush of `device`.
     pub fn flush(device: DeviceId) -> Self {
         Self { device, at: 0, lent: Lent::Flush, result: None }
     }
 
-    /// Length in bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         match &self.lent {
             Lent::Read(out) => out.len(),
@@ -269,7 +269,7 @@ impl<'b> Transfer<'b> {
 /// Storage that takes no jobs serves all reads: a stream then reads nothing ahead, and a region
 /// keeps nothing.
 pub trait Storage {
-    /// What `device` can do; `None` if there is no such device.
+    /// Returns what `device` can do; `None` if there is no such device.
     fn info(&self, device: DeviceId) -> Option<DeviceInfo>;
 
     /// Submits the whole batch to all its devices at once, and returns when every transfer has
@@ -287,7 +287,7 @@ pub trait Storage {
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     );
 
-    /// Bytes of a device that lies in memory, where they are; `None` for every other device, and
+    /// Returns bytes of a device that lies in memory, where they are; `None` for every other device, and
     /// for a range that the device does not have. What can be viewed is read without a transfer
     /// and without a region.
     fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
@@ -302,7 +302,7 @@ pub trait Storage {
         let _ = until_ns;
     }
 
-    /// Nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
+    /// Returns the nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
     /// decision about data depends on it.
     fn now_ns(&self) -> u64;
 

@@ -37,13 +37,13 @@ impl Tries {
         Self { patience: Patience::new(now_ns, patience_ns), pause, pause_ns: PAUSE_NS }
     }
 
-    /// Whether it is not yet time for another try, or for none any more.
+    /// Returns whether it is not yet time for another try, or for none any more.
     fn pauses(&mut self, now_ns: u64) -> bool {
         let (lasts, pauses) = (self.patience.lasts(now_ns), self.pause.lasts(now_ns));
         lasts && pauses
     }
 
-    /// Whether there is another try after this one. Begins the pause before it.
+    /// Returns whether there is another try after this one. Begins the pause before it.
     fn again(&mut self, now_ns: u64) -> bool {
         self.pause_ns = self.pause_ns.wrapping_mul(2).min(PAUSE_NS_MAX);
         self.pause = Patience::new(now_ns, self.pause_ns);
@@ -71,7 +71,7 @@ struct Policy {
 }
 
 impl Policy {
-    /// Whether a read that failed so is tried again: its device answers, and says that it cannot.
+    /// Returns whether a read that failed so is tried again: its device answers, and says that it cannot.
     fn is_worth_it(&self, device: DeviceId, at: u64, kind: IoErrorKind) -> bool {
         let regions = |(of, part): &(DeviceId, Range<u64>)| *of == device && part.contains(&at);
         answers(kind)
@@ -91,12 +91,12 @@ impl Policy {
     }
 }
 
-/// Whether a device that failed so answers, and says that it cannot.
+/// Returns whether a device that failed so answers, and says that it cannot.
 fn answers(kind: IoErrorKind) -> bool {
     matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_))
 }
 
-/// Whether what a share says of a file may pass: not that there is none, or none for this reader.
+/// Returns whether what a share says of a file may pass: not that there is none, or none for this reader.
 fn may_pass(error: DiscoverError) -> bool {
     match error {
         DiscoverError::Share(errno) => Errno(errno).may_pass(),
@@ -131,7 +131,7 @@ impl<S> Retry<S> {
     }
 }
 
-/// How a read ended; `None` for another transfer.
+/// Returns how a read ended; `None` for another transfer.
 fn read_result(transfer: &Transfer<'_>) -> Option<Result<(), IoErrorKind>> {
     transfer.result.filter(|_| matches!(transfer.lent, Lent::Read(_)))
 }
@@ -278,7 +278,7 @@ impl<S: Storage> Storage for Retry<S> {
         }
     }
 
-    /// The first try, the pauses, and a last try that begins at their end.
+    /// Returns the time of the first try, the pauses, and a last try that begins at their end.
     fn patience_ns(&self) -> u64 {
         let tries_ns = self.inner.patience_ns().checked_mul(2);
         let all_ns = tries_ns.and_then(|ns| ns.checked_add(self.policy.patience_ns));

@@ -55,7 +55,7 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// A digest (XXH3-64) that is never 0, which stands for no version.
+    /// Returns a digest (XXH3-64) that is never 0, which stands for no version.
     pub fn version(&self) -> u64 {
         let Self { inode, bytes, mtime, ctime } = *self;
         let fields =

@@ -25,7 +25,7 @@ enum Name {
 }
 
 impl Tag {
-    /// The number by which an embedder named the job; `None` for a job of the library.
+    /// Returns the number by which an embedder named the job; `None` for a job of the library.
     pub fn number(self) -> Option<u64> {
         match self.0 {
             Name::Number(number) => Some(number),
