@@ -47,7 +47,7 @@ impl Budget {
 }
 
 impl Default for Budget {
-    /// For small machines: enough for all algorithms together.
+    /// Returns the budget for small machines: enough for all algorithms together.
     fn default() -> Self {
         Self {
             metadata_bytes: 256 << 10,

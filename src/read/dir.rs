@@ -3,8 +3,8 @@
 //! Always: each name is above the one before it, also across blocks; `.` and `..` are left out.
 
 use super::Root;
-use super::ahead;
 use super::inner::Inner;
+use super::metadata;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
 use crate::error::{Error, PathError};
@@ -34,7 +34,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             return Err(PathError::NotADirectory.into());
         }
         let mut inner = self.lock();
-        let size = inner.superblock.block_size.bytes();
+        let size = inner.mount.superblock().block_size.bytes();
         let bytes = inner.dir_block(dir, block)?;
         let out = out.get_mut(..bytes.len()).ok_or(PathError::BufferTooSmall(size))?;
         out.copy_from_slice(bytes);
@@ -58,12 +58,12 @@ impl DirCursor {
         Ok(Self { dir, block: 0, entry: 0 })
     }
 
-    /// The directory.
+    /// Returns the directory.
     pub fn dir(&self) -> &Inode {
         &self.dir
     }
 
-    /// The next entry; `None` at the end.
+    /// Returns the next entry; `None` at the end.
     pub fn next<S: Storage, L: Layer<S>>(
         &mut self,
         root: &Root<S, L>,
@@ -73,7 +73,7 @@ impl DirCursor {
         Ok(found.then_some(entry))
     }
 
-    /// The next entry, written to `entry`, with its inode; `None` at the end. Quicker than
+    /// Writes the next entry to `entry`, and returns its inode; `None` at the end. Quicker than
     /// [`DirCursor::next`] and [`Root::inode`]: one lock, and no copy of an entry.
     ///
     /// # Errors
@@ -93,11 +93,13 @@ impl DirCursor {
         Ok(Some(inode))
     }
 
-    /// The inodes of the next entries of the block, as far as they can be told.
-    fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Inner<S, L>) -> ahead::Nids {
-        let Ok(bytes) = inner.dir_block(&self.dir, self.block) else { return ahead::Nids::new() };
+    /// Returns the inodes of the next entries of the block, as far as the block can be read.
+    fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Inner<S, L>) -> metadata::Nids {
+        let Ok(bytes) = inner.dir_block(&self.dir, self.block) else {
+            return metadata::Nids::new();
+        };
         let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block).ok();
-        (self.entry..).take(ahead::ENTRIES).map_while(|entry| block?.target(entry)).collect()
+        (self.entry..).take(metadata::ENTRIES).map_while(|entry| block?.target(entry)).collect()
     }
 
     /// Writes the next entry to `entry`; false at the end. Brings inodes near if they are
@@ -108,13 +110,13 @@ impl DirCursor {
         entry: &mut DirEntry,
         wanted: bool,
     ) -> Result<bool, Error> {
-        let blocks = inner.superblock.block_size.blocks_of(self.dir.size);
+        let blocks = inner.mount.superblock().block_size.blocks_of(self.dir.size);
         entry.name.clear();
         // The name of the entry before, if it is in the block before.
         let mut last = None;
-        // Every round takes an entry or goes on to the next block.
+        // Every round takes an entry or turns to the next block.
         while self.block < blocks {
-            if wanted && usize::from(self.entry).is_multiple_of(ahead::ENTRIES) {
+            if wanted && usize::from(self.entry).is_multiple_of(metadata::ENTRIES) {
                 let nids = self.coming(inner);
                 inner.bring(&nids)?;
             }

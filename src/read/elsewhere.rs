@@ -2,7 +2,7 @@
 //!
 //! Always: such a file is not opened, so what the image holds in place of its bytes, mostly zeros,
 //! is never taken for them. An inode without xattrs costs nothing here, and one with xattrs their
-//! headers, which lie behind the inode.
+//! headers, which lie after the inode.
 
 use super::inner::Inner;
 use super::xattrs::{Found, Wanted};

@@ -26,12 +26,12 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         Self { root, inode, position: 0 }
     }
 
-    /// Its inode.
+    /// Returns the inode of the file.
     pub fn inode(&self) -> &Inode {
         &self.inode
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
         self.inode.size
     }
@@ -44,12 +44,12 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         let out = out.get_mut(..len).or_bug()?;
         trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid.0, len, offset);
         let mut inner = self.root.lock();
-        count(&mut inner.stats.reads, 1);
+        count(&mut inner.io.stats.reads, 1);
         inner.data(&self.inode, offset, out)?;
-        if inner.stats.first_byte_ns == 0 {
-            inner.stats.first_byte_ns = inner.storage.now_ns();
+        if inner.io.stats.first_byte_ns == 0 {
+            inner.io.stats.first_byte_ns = inner.io.storage.now_ns();
         }
-        count(&mut inner.stats.asked_bytes, wide(len));
+        count(&mut inner.io.stats.asked_bytes, wide(len));
         Ok(len)
     }
 }

@@ -1,160 +1,73 @@
-//! What a mount works with, behind its lock: storage, layer, metadata, buffers.
+//! What a mount works with, behind its lock: each part keeps its own promises.
 //!
 //! Always: a read fills its whole buffer with the file's bytes or fails; every loop over disk
 //! data is bounded by the sizes that the inode was checked for.
 
 #[cfg(feature = "alloc")]
-use super::ahead::Ahead;
-#[cfg(feature = "alloc")]
 use super::blocks::Blocks;
-use super::bounce::Bounce;
 use super::budget::Budget;
 #[cfg(feature = "alloc")]
 use super::decoded::Decoding;
-use super::fetch::Fetch;
-use super::meta::MetaCache;
-use super::pieces::{Extent, Source};
+use super::io::{Extent, Io};
+use super::metadata::Metadata;
+use super::mount::Mount;
 use super::plan::{Plan, in_tail};
-use super::stats::Stats;
 #[cfg(feature = "alloc")]
-use super::stream::{Pool, Prefetch};
-use crate::blob::{Image, SOURCES_MAX, SourcePart};
+use super::stream::Flights;
+use crate::blob::{Image, SourcePart};
 use crate::cache::Layer;
-use crate::erofs::{ChunkMap, Devices, Inode, Layout, Nid, Space, Superblock};
+use crate::erofs::{ChunkMap, Inode, Layout, Space};
 use crate::error::Error;
-use crate::num::{Bug, OrBug, wide};
-#[cfg(feature = "alloc")]
-use crate::storage::Ended;
+use crate::num::{OrBug, wide};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{BLOCK, ByteRange, Fill, Pow2, count};
+use crate::units::{ByteRange, Fill, Pow2};
 
 /// Bytes of a chunk map looked at in one go.
 const MAP_BYTES: usize = 512;
-/// Ended jobs of an embedder that wait for it at most.
-#[cfg(feature = "alloc")]
-pub const FOREIGN_MAX: usize = 64;
-/// Sector and longest transfer of a source that is not there: what is read at once from the region.
-const ABSENT: (Pow2, u64) = match Pow2::of(512) {
-    Some(sector) => (sector, 1 << 20),
-    None => panic!("512 is a power of two"),
-};
-
-#[cfg(feature = "alloc")]
-pub type Sources = alloc::vec::Vec<Source>;
-#[cfg(not(feature = "alloc"))]
-pub type Sources = heapless::Vec<Source, SOURCES_MAX>;
-
-#[cfg(feature = "alloc")]
-type DirMemory = alloc::boxed::Box<[u8]>;
-#[cfg(not(feature = "alloc"))]
-type DirMemory = [u8; 4096];
 
 /// The state of a mount.
 #[derive(Debug)]
 pub struct Inner<S, L> {
-    pub storage: S,
-    pub layer: L,
-    pub superblock: Superblock,
-    pub devices: Devices,
-    pub stats: Stats,
-    pub sources: Sources,
-    pub meta: MetaCache,
-    pub bounce: Bounce,
-    #[cfg(feature = "alloc")]
-    pub ahead: Ahead,
-    /// One directory block, once one did not lie in a page, and which one it is.
-    pub dir: DirMemory,
-    pub dir_is: Option<(Nid, u64)>,
-    /// The root directory, once it was needed.
-    pub root: Option<Inode>,
-    /// The inode of the metabox, once it was needed.
-    pub metabox: Option<Inode>,
-    /// Whether data of the metabox is being read, which needs no metadata from it.
-    pub in_metabox: bool,
+    /// What never changes.
+    pub mount: Mount,
+    /// What every transfer takes.
+    pub io: Io<S, L>,
+    /// What finds files.
+    pub metadata: Metadata,
     /// Blocks for small reads.
     #[cfg(feature = "alloc")]
     pub blocks: Blocks,
     /// What compressed files take.
     #[cfg(feature = "alloc")]
     pub decoding: Decoding,
-    /// What streams read ahead into.
+    /// Reads under way that nobody waits for yet.
     #[cfg(feature = "alloc")]
-    pub pool: Pool,
-    /// Ended jobs of an embedder, until it asks for them.
-    #[cfg(feature = "alloc")]
-    pub foreign: alloc::collections::VecDeque<Ended>,
-    /// What an earlier boot read.
-    #[cfg(feature = "alloc")]
-    pub prefetch: Prefetch,
-}
-
-/// Returns the sources of all slots, attached to `layer`.
-///
-/// # Errors
-/// [`BindError::Unfit`](crate::blob::BindError::Unfit).
-pub fn sources<S: Storage, L: Layer<S>>(
-    storage: &S,
-    layer: &mut L,
-    image: &Image,
-    parts: &[SourcePart],
-) -> Result<Sources, Error> {
-    // There are as many parts as slots, which the table has bounded.
-    let identities = crate::blob::Identities::new(image);
-    let sources = (0..=u16::MAX).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
-        let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
-            Some(info) => {
-                (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
-            }
-            None => ABSENT,
-        };
-        let identity = || identities.of(slot, part.version);
-        // A layer takes whole blocks.
-        let blob =
-            if transfer_max < BLOCK.get() { None } else { layer.attach(identity, part.bytes) };
-        let (device, base, bytes) = (part.device, part.base, part.bytes);
-        Ok(Source { device, base, bytes, sector, transfer_max, blob })
-    });
-    sources.collect()
+    pub flights: Flights,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the state of a mount before the first read.
     ///
     /// # Errors
-    /// Unsupported when decoding the image's algorithms needs more memory than the budget has.
+    /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
+    /// algorithms needs more memory than the budget has.
     pub fn new(
         storage: S,
         layer: L,
-        sources: Sources,
         image: &Image,
+        parts: &[SourcePart],
         budget: &Budget,
     ) -> Result<Self, Error> {
         Ok(Self {
-            storage,
-            layer,
-            superblock: image.superblock,
-            devices: image.devices.clone(),
-            stats: Stats { mount_bytes: image.read_bytes, ..Stats::default() },
-            sources,
-            meta: MetaCache::new(budget.metadata_bytes),
-            bounce: Bounce::new(),
-            #[cfg(feature = "alloc")]
-            ahead: Ahead::new(),
-            dir: super::meta::empty(),
-            dir_is: None,
-            root: None,
-            metabox: None,
-            in_metabox: false,
+            mount: Mount::new(image),
+            io: Io::new(storage, layer, image, parts)?,
+            metadata: Metadata::new(budget.metadata_bytes),
             #[cfg(feature = "alloc")]
             blocks: Blocks::new(budget.block_bytes),
             #[cfg(feature = "alloc")]
             decoding: Decoding::new(budget, &image.superblock)?,
             #[cfg(feature = "alloc")]
-            pool: Pool::new(budget.stream_bytes),
-            #[cfg(feature = "alloc")]
-            foreign: alloc::collections::VecDeque::new(),
-            #[cfg(feature = "alloc")]
-            prefetch: Prefetch::default(),
+            flights: Flights::new(budget.stream_bytes),
         })
     }
 
@@ -163,13 +76,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn reserve_bytes(&self) -> usize {
         #[cfg(feature = "alloc")]
         let parts = [
-            self.meta.bytes(),
-            if self.dir.is_empty() { self.superblock.block_size.bytes_usize() } else { 0 },
+            self.metadata.reserve_bytes(self.mount.superblock().block_size.bytes_usize()),
             self.decoding.bytes(),
             self.blocks.reserve_bytes(),
-            self.pool.reserve_bytes(),
-            self.bounce.reserve_bytes(),
-            self.ahead.reserve_bytes(),
+            self.flights.reserve_bytes(),
+            self.io.reserve_bytes(),
         ];
         #[cfg(not(feature = "alloc"))]
         let parts: [usize; 0] = [];
@@ -179,61 +90,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.
     pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        if self.copy_viewed(extents, out)? {
+        if self.io.copy_viewed(extents, out)? {
             return Ok(());
         }
         #[cfg(feature = "alloc")]
         self.join(extents);
-        let mut fetch = Fetch {
-            storage: &mut self.storage,
-            layer: &mut self.layer,
-            stats: &mut self.stats,
-            bounce: &mut self.bounce,
-            sources: &self.sources,
-        };
-        let result = fetch.run(extents, out);
+        let result = self.io.fetch(extents, out);
         // After the read: what its reader wanted is here.
         #[cfg(feature = "alloc")]
         self.go_on_prefetching();
         result
-    }
-
-    /// Returns the bytes of a slot if they lie in memory.
-    pub fn view(&self, slot: u16, range: ByteRange) -> Option<&[u8]> {
-        let source = self.sources.get(usize::from(slot))?;
-        if range.end() > source.bytes {
-            return None;
-        }
-        let (device, at) = source.at(range.start()).ok()?;
-        self.storage.view(device, at, usize::try_from(range.len()).ok()?)
-    }
-
-    /// As [`Inner::fetch`] if all the extents lie in memory. Returns false, and leaves anything in
-    /// `out`, if not.
-    fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
-        let mut out = Fill::new(out);
-        let (mut transfers, mut copied) = (0, 0_usize);
-        for extent in extents {
-            let front = out.next(extent.len())?;
-            match *extent {
-                Extent::Hole(_) => front.fill(0),
-                Extent::Blob { slot, range } => {
-                    let Some(bytes) = self.view(slot, range) else { return Ok(false) };
-                    front.copy_from_slice(bytes);
-                    copied = copied.checked_add(front.len()).or_bug()?;
-                    count(&mut transfers, 1);
-                }
-            }
-        }
-        out.finish()?;
-        self.viewed(transfers, copied);
-        Ok(true)
-    }
-
-    /// Counts bytes that were taken from memory.
-    pub fn viewed(&mut self, transfers: u64, bytes: usize) {
-        self.stats.copied(bytes);
-        self.stats.fetched(transfers, bytes);
     }
 
     /// Fills `out` with the bytes of an inode's data from `offset` on; `offset + out.len()` is at
@@ -279,18 +145,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Plans the first bytes of `want`, at least one, of an inode's uncompressed data.
     pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Error> {
-        let (superblock, devices) = (&self.superblock, &self.devices);
         match inode.layout {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want)?;
             }
             Layout::Plain { start: Some(start) } => {
-                plan.push_blocks(superblock, devices, (0, start), want)?;
+                plan.push_blocks(&self.mount, (0, start), want)?;
             }
             Layout::Inline { start, tail } => {
                 let body = inode.size.checked_sub(tail.len).or_bug()?;
                 let want = want.take(body.checked_sub(want.start()).or_bug()?);
-                plan.push_blocks(superblock, devices, (0, start), want)?;
+                plan.push_blocks(&self.mount, (0, start), want)?;
             }
             Layout::Chunked(map) => self.plan_chunks(inode.nid.space(), &map, want, plan)?,
         }
@@ -318,7 +183,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 let skip = chunk_size.offset(part.start());
                 let inside = ByteRange::sized(skip, part.len()).or_bug()?;
                 let target = map.parse(chunk, entry)?;
-                let left = plan.push_chunk(&self.superblock, &self.devices, target, inside)?;
+                let left = plan.push_chunk(&self.mount, target, inside)?;
                 if !left.is_empty() {
                     return Ok(());
                 }
@@ -346,7 +211,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let mut plan = Plan::new();
         self.plan(inode, ByteRange::sized(offset, 1).or_bug()?, &mut plan)?;
-        Ok(self.place(plan.extents()))
+        Ok(self.io.place(plan.extents()))
     }
 
     /// Returns device and byte offset of the source of a byte of metadata.
@@ -354,20 +219,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match space {
             Space::Image => {
                 let range = ByteRange::sized(at, 1).or_bug()?;
-                Ok(self.place(&[Extent::Blob { slot: 0, range }]))
+                Ok(self.io.place(&[Extent::Blob { slot: 0, range }]))
             }
             Space::Metabox => {
                 let metabox = self.metabox()?;
                 self.source_of(&metabox, at)
             }
         }
-    }
-
-    /// Returns device and byte offset of the first of the extents; `None` for a hole.
-    pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
-        let Some(Extent::Blob { slot, range }) = extents.first() else { return None };
-        let source = self.sources.get(usize::from(*slot))?;
-        source.at(range.start()).ok()
     }
 }
 

@@ -34,21 +34,18 @@
 //! names. A hole costs no read, but time by its length: whoever reads a file of 2^62 zeros gets
 //! them.
 
-mod ahead;
 #[cfg(feature = "alloc")]
 mod blocks;
-mod bounce;
 mod budget;
 #[cfg(feature = "alloc")]
 mod decoded;
 mod dir;
 mod elsewhere;
-mod fetch;
 mod file;
 mod inner;
-mod meta;
+mod io;
 mod metadata;
-mod pieces;
+mod mount;
 mod plan;
 #[cfg(feature = "alloc")]
 mod room;
@@ -60,8 +57,8 @@ mod xattrs;
 
 pub use budget::Budget;
 pub use dir::{DirCursor, DirEntry, NAME_BYTES_MAX};
-pub use fetch::BATCH_MAX;
 pub use file::File;
+pub use io::BATCH_MAX;
 pub use stats::Stats;
 #[cfg(feature = "alloc")]
 pub use stream::Stream;
@@ -117,9 +114,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         parts: &[SourcePart],
         budget: &Budget,
     ) -> Result<Self, Error> {
-        let mut layer = layer;
-        let sources = inner::sources(&storage, &mut layer, image, parts)?;
-        let inner = Inner::new(storage, layer, sources, image, &budget.bounded())?;
+        let inner = Inner::new(storage, layer, image, parts, &budget.bounded())?;
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);
         let mut inner = inner;
@@ -137,8 +132,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// devices, or [`PACKED_FACTOR`] times as many where the image has features that pack data.
     pub fn directory_bytes_max(&self) -> u64 {
         let inner = self.lock();
-        let devices: u128 = inner.sources.iter().map(|source| u128::from(source.bytes)).sum();
-        let packed = inner.superblock.incompat.without(Incompat::UNPACKED);
+        let devices: u128 = inner.io.sources().iter().map(|source| u128::from(source.bytes)).sum();
+        let packed = inner.mount.superblock().incompat.without(Incompat::UNPACKED);
         clip64(if packed.is_empty() { devices } else { devices << PACKED_BITS })
     }
 
@@ -178,38 +173,38 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Ok(Stream::new(self, *self.open_inode(inode)?.inode()))
     }
 
-    /// What `path` leads to, through symlinks.
+    /// Returns what `path` leads to, through symlinks.
     pub fn metadata(&self, path: &[u8]) -> Result<Inode, Error> {
         self.lock().walk(path, true)
     }
 
-    /// What `path` names, a symlink itself if it is one.
+    /// Returns what `path` names, a symlink itself if it is one.
     pub fn symlink_metadata(&self, path: &[u8]) -> Result<Inode, Error> {
         self.lock().walk(path, false)
     }
 
-    /// The inode with this number.
+    /// Returns the inode with this number.
     pub fn inode(&self, nid: Nid) -> Result<Inode, Error> {
         self.lock().inode(nid)
     }
 
-    /// A cursor at the start of the directory at `path`.
+    /// Returns a cursor at the start of the directory at `path`.
     pub fn read_dir(&self, path: &[u8]) -> Result<DirCursor, Error> {
         DirCursor::new(self.metadata(path)?)
     }
 
-    /// A cursor at the start of a directory.
+    /// Returns a cursor at the start of a directory.
     pub fn read_dir_inode(&self, dir: Inode) -> Result<DirCursor, Error> {
         DirCursor::new(dir)
     }
 
-    /// The target of the symlink at `path`, in `out`; at most [`PATH_BYTES_MAX`] bytes.
+    /// Returns the target of the symlink at `path`, in `out`; at most [`PATH_BYTES_MAX`] bytes.
     pub fn read_link<'o>(&self, path: &[u8], out: &'o mut [u8]) -> Result<&'o [u8], Error> {
         let inode = self.symlink_metadata(path)?;
         self.read_link_inode(&inode, out)
     }
 
-    /// The target of a symlink, in `out`.
+    /// Returns the target of a symlink, in `out`.
     pub fn read_link_inode<'o>(&self, inode: &Inode, out: &'o mut [u8]) -> Result<&'o [u8], Error> {
         if inode.kind != FileKind::Symlink {
             return Err(PathError::NotASymlink.into());
@@ -221,37 +216,37 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Ok(target)
     }
 
-    /// Device and byte offset of the source of byte `offset` of a file; `None` for a hole or
+    /// Returns device and byte offset of the source of byte `offset` of a file; `None` for a hole or
     /// beyond the end.
     pub fn source_of(&self, inode: &Inode, offset: u64) -> Result<Option<(DeviceId, u64)>, Error> {
         self.lock().source_of(inode, offset)
     }
 
-    /// The storage's clock in nanoseconds.
+    /// Returns the storage's clock in nanoseconds.
     pub fn now_ns(&self) -> u64 {
-        self.lock().storage.now_ns()
+        self.lock().io.storage.now_ns()
     }
 
     /// Unmounts: gives storage and layer back.
     pub fn into_parts(self) -> (S, L) {
         let inner = self.inner.into_inner();
-        (inner.storage, inner.layer)
+        (inner.io.storage, inner.io.layer)
     }
 
-    /// Counters since the mount.
+    /// Returns the counters since the mount.
     pub fn stats(&self) -> Stats {
-        self.lock().stats
+        self.lock().io.stats
     }
 
-    /// What the image says about itself.
+    /// Returns what the image says about itself.
     pub fn superblock(&self) -> Superblock {
-        self.lock().superblock
+        *self.lock().mount.superblock()
     }
 
     /// Moves background work on without waiting.
     pub fn progress(&self) {
         let inner = &mut *self.lock();
-        inner.layer.progress(&mut inner.storage);
+        inner.io.layer.progress(&mut inner.io.storage);
         #[cfg(feature = "alloc")]
         inner.go_on_prefetching();
     }
@@ -266,7 +261,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Begins to bring near what the start of the last boot over this region read: what the region
     /// lacks into it, and what it has into the blocks in memory, as far as half of them hold it.
-    /// Goes on behind the reads that follow, and with [`Root::progress`]; at most two requests of
+    /// More follows after each read, and with [`Root::progress`]; at most two requests of
     /// it are under way, so that no read waits for more than these.
     #[cfg(feature = "alloc")]
     pub fn prefetch(&self) {
@@ -276,6 +271,6 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Calls `with` with the layer and the storage, for figures and for making it durable.
     pub fn with_layer<T>(&self, with: impl FnOnce(&mut L, &mut S) -> T) -> T {
         let inner = &mut *self.lock();
-        with(&mut inner.layer, &mut inner.storage)
+        with(&mut inner.io.layer, &mut inner.io.storage)
     }
 }

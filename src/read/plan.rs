@@ -3,10 +3,9 @@
 //! Always: extents that lie side by side in one slot are one; nothing here does I/O but through
 //! the metadata that [`super::inner::Inner::meta`] reads.
 
-use super::pieces::Extent;
-use crate::erofs::{
-    BLOCKS_MAX, ChunkTarget, Corrupt, Devices, FormatError, Inode, Layout, Superblock,
-};
+use super::io::Extent;
+use super::mount::Mount;
+use crate::erofs::{BLOCKS_MAX, ChunkTarget, Corrupt, FormatError, Inode, Layout};
 use crate::num::{Bug, OrBug};
 use crate::units::ByteRange;
 
@@ -75,16 +74,15 @@ impl Plan {
     /// Corrupt when a block lies on no device.
     pub fn push_blocks(
         &mut self,
-        superblock: &Superblock,
-        devices: &Devices,
+        mount: &Mount,
         (device_id, block): (u16, u64),
         want: ByteRange,
     ) -> Result<ByteRange, FormatError> {
-        let size = superblock.block_size;
+        let size = mount.superblock().block_size;
         let mut rest = want;
         while let Some(here) = rest.non_empty() {
             let whole = size.pow2().whole(here.start());
-            let place = devices.resolve(device_id, block.checked_add(whole).or_bug()?)?;
+            let place = mount.devices().resolve(device_id, block.checked_add(whole).or_bug()?)?;
             let (slot, number) = (place.slot, place.block);
             let beyond = Corrupt::BlockBeyondSlot { slot, block: number, blocks: BLOCKS_MAX };
             let inside = size.offset_in(here.start());
@@ -107,15 +105,14 @@ impl Plan {
     /// room.
     pub fn push_chunk(
         &mut self,
-        superblock: &Superblock,
-        devices: &Devices,
+        mount: &Mount,
         target: ChunkTarget,
         want: ByteRange,
     ) -> Result<ByteRange, FormatError> {
         match target {
             ChunkTarget::Hole => Ok(self.push_hole(want)?),
             ChunkTarget::At { device_id, block } => {
-                self.push_blocks(superblock, devices, (device_id, block), want)
+                self.push_blocks(mount, (device_id, block), want)
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use super::inner::Inner;
 use crate::cache::Layer;
-use crate::erofs::{Corrupt, DirBlock, FileKind, Inode, Nid};
+use crate::erofs::{DirBlock, FileKind, Inode, Nid};
 use crate::error::{Error, PathError};
 use crate::num::OrBug;
 use crate::storage::Storage;
@@ -20,7 +20,7 @@ const NAME_BYTES_MAX: usize = 255;
 type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// The inode that `path` names, from the root; a symlink at its end is followed if `follow`.
+    /// Returns the inode that `path` names, from the root; a symlink at its end is followed if `follow`.
     pub fn walk(&mut self, path: &[u8], follow: bool) -> Result<Inode, Error> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong.into());
@@ -42,23 +42,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Err(PathError::TooManySymlinks.into())
     }
 
-    /// The root directory, read once.
-    pub fn root(&mut self) -> Result<Inode, Error> {
-        if let Some(root) = self.root {
-            return Ok(root);
-        }
-        let found = self.inode(self.superblock.root);
-        if let Ok(root) = &found {
-            if root.kind != FileKind::Directory {
-                return Err(Corrupt::RootKind { nid: root.nid, mode: root.mode() }.into());
-            }
-            self.root = Some(*root);
-        }
-        found
-    }
-
     /// Moves `at` along `path` up to its end, or to the first symlink to be followed: then the
-    /// directory that has it is returned, and the rest of the path behind it.
+    /// directory that has it is returned, and the rest of the path after it.
     fn descend<'p>(
         &mut self,
         at: &mut Inode,
@@ -66,13 +51,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         follow: bool,
     ) -> Result<Option<(Nid, &'p [u8])>, Error> {
         let mut rest = path;
-        while let Some((name, behind)) = split(rest) {
+        while let Some((name, after)) = split(rest) {
             if at.kind != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
-            let last = behind.iter().all(|byte| *byte == b'/');
+            let last = after.iter().all(|byte| *byte == b'/');
             // The root is its own parent, whatever the image says.
-            let stays = name == b"." || name == b".." && at.nid == self.superblock.root;
+            let stays = name == b"." || name == b".." && at.nid == self.mount.superblock().root;
             if !stays {
                 let dir = at.nid;
                 let nid = self.lookup(at, name)?.ok_or(PathError::NotFound)?;
@@ -80,21 +65,21 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     Ok(inode) => *at = *inode,
                     Err(error) => return Err(error.clone()),
                 }
-                if at.kind == FileKind::Symlink && (follow || !last || !behind.is_empty()) {
-                    return Ok(Some((dir, behind)));
+                if at.kind == FileKind::Symlink && (follow || !last || !after.is_empty()) {
+                    return Ok(Some((dir, after)));
                 }
             }
             // A slash at the end asks for a directory.
-            if last && !behind.is_empty() && at.kind != FileKind::Directory {
+            if last && !after.is_empty() && at.kind != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
-            rest = behind;
+            rest = after;
         }
         Ok(None)
     }
 
-    /// A symlink's target with `behind` after it.
-    fn spliced(&mut self, link: &Inode, behind: &[u8]) -> Result<Path, Error> {
+    /// Returns a symlink's target with `after` appended.
+    fn spliced(&mut self, link: &Inode, after: &[u8]) -> Result<Path, Error> {
         let len = usize::try_from(link.size).map_err(|_| PathError::TooLong)?;
         let mut path = Path::new();
         path.resize(len, 0).map_err(|_| PathError::TooLong)?;
@@ -102,17 +87,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if path.is_empty() {
             return Err(PathError::NotFound.into());
         }
-        path.extend_from_slice(behind).map_err(|_| PathError::TooLong)?;
+        path.extend_from_slice(after).map_err(|_| PathError::TooLong)?;
         Ok(path)
     }
 
-    /// The entry `name` of a directory: binary search over the blocks by their first and last
+    /// Returns the inode of the entry `name` of a directory: binary search over the blocks by their first and last
     /// names until one is left, then within that.
     fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
-        let (mut low, mut high) = (0, self.superblock.block_size.blocks_of(dir.size));
+        let (mut low, mut high) = (0, self.mount.superblock().block_size.blocks_of(dir.size));
         // Each round halves the range of at most 2^54 blocks.
         while low < high {
             let middle = low.midpoint(high);
@@ -134,7 +119,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// The first component and what is behind it; `None` if there is none.
+/// Returns the first component and what follows it; `None` if there is none.
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|byte| *byte != b'/')?;
     let path = path.get(start..)?;

@@ -34,7 +34,7 @@ pub struct XattrName<'n> {
 }
 
 impl<'n> XattrName<'n> {
-    /// The parts, which make the name when put together.
+    /// Returns the parts, which make the name when put together.
     pub fn parts(&self) -> [&'n [u8]; 3] {
         [self.prefix.as_bytes(), self.infix, self.rest]
     }
@@ -61,11 +61,11 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             self.named(&entry?, &mut each)?;
         }
         for id in body.shared() {
-            let (space, at) = self.lock().superblock.shared_xattr_at(id)?;
+            let (space, at) = self.lock().mount.superblock().shared_xattr_at(id)?;
             let mut header = [0; Entry::HEADER_BYTES];
             self.lock().meta(space, at, &mut header)?;
             let need = Entry::bytes_needed(header);
-            self.lock().superblock.check_shared_xattr(id, (space, at), wide(need))?;
+            self.lock().mount.superblock().check_shared_xattr(id, (space, at), wide(need))?;
             let raw = rest.get_mut(..need).ok_or(PathError::BufferTooSmall(wide(need)))?;
             self.lock().meta(space, at, raw)?;
             self.named(&Entry::from_shared(id, raw)?, &mut each)?;
@@ -91,8 +91,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         each(&XattrName { prefix, infix, rest: entry.name }, entry.value)
     }
 
-    /// The value of the xattr `name` of `inode`, in `out`; `None` if it has none of that name,
-    /// which the image's filter of names mostly tells without looking for it.
+    /// Returns the value of the xattr `name` of `inode`, in `out`; `None` if it has none of that name,
+    /// which the image's filter of names mostly says without a search.
     pub fn xattr<'o>(
         &self,
         inode: &Inode,
@@ -113,7 +113,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 /// A name that is looked for, as [`split`] gives it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'n> {
-    /// The index of its fixed prefix.
+    /// The index of the fixed prefix.
     pub index: u8,
     /// What follows that.
     pub rest: &'n [u8],
@@ -132,7 +132,7 @@ pub struct Found {
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the first xattr of `inode` that has one of the wanted names. Does no read where the
     /// inode has no xattrs, and looks at the header alone where the filter of names says that none
-    /// is there: a fault of the header is told then, and one of the entries is not met.
+    /// is there: a fault of the header is an error then, and one of the entries is not met.
     pub fn find_xattr(
         &mut self,
         inode: &Inode,
@@ -149,14 +149,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if shared != u64::from(count) {
             return Err(Corrupt::SharedCount { nid, count, body: narrow(body.len)? }.into());
         }
-        let filtered = self.superblock.compat.has(Compat::XATTR_FILTER);
+        let filtered = self.mount.superblock().compat.has(Compat::XATTR_FILTER);
         let absent =
             |name: &Wanted<'_>| header.name_filter & filter_bit(name.index, name.rest) != 0;
         if filtered && wanted.iter().all(absent) {
             return Ok(None);
         }
         let mut rest = entries;
-        // Each step goes on by at least the 4 bytes of an entry's header.
+        // Each step moves on by at least the 4 bytes of an entry's header.
         while let Some(here) = rest.non_empty() {
             let need = self.xattr_len(space, here.start())?;
             if need > here.len() {
@@ -178,9 +178,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.meta(space, here.start(), &mut id)?;
             rest = here.skip(4);
             let id = u32::from_le_bytes(id);
-            let (space, at) = self.superblock.shared_xattr_at(id)?;
+            let (space, at) = self.mount.superblock().shared_xattr_at(id)?;
             let len = self.xattr_len(space, at)?;
-            self.superblock.check_shared_xattr(id, (space, at), len)?;
+            self.mount.superblock().check_shared_xattr(id, (space, at), len)?;
             let entry = ByteRange::sized(at, len).or_bug()?;
             let found = self.match_xattr(space, entry, wanted)?;
             if found.is_some() {
@@ -240,13 +240,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Some(Found { which, space, value: Span { at: value.start(), len: value.len() } }))
     }
 
-    /// The long prefix of this number, its bytes in `memory`; `None` if the table has none of it.
+    /// Returns the long prefix of this number, its bytes in `memory`; `None` if the table has none of
+    /// this number.
     fn long_prefix<'m>(
         &mut self,
         number: u8,
         memory: &'m mut [u8; LongPrefix::BYTES_MAX],
     ) -> Result<Option<LongPrefix<'m>>, Error> {
-        let table = self.superblock.xattr_prefixes.filter(|table| number < table.count);
+        let table = self.mount.superblock().xattr_prefixes.filter(|table| number < table.count);
         let Some(table) = table else { return Ok(None) };
         let mut at = table.at;
         // At most the 127 numbers below the one that the entry names.
@@ -264,7 +265,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Some(LongPrefix::from_bytes(number, bytes)?))
     }
 
-    /// How many bytes prefix `number` has, whose length stands at byte `at` of the table.
+    /// Returns how many bytes prefix `number` has, whose length stands at byte `at` of the table.
     fn prefix_len(&mut self, number: u8, at: u64) -> Result<u16, Error> {
         let mut len = [0; 2];
         self.prefix_bytes(at, &mut len)?;
@@ -275,10 +276,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Bytes of the table of prefixes: in the image, in the metabox, or in the packed inode.
+    /// Fills `out` with bytes of the table of prefixes: in the image, in the metabox, or in the packed inode.
     fn prefix_bytes(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        let plain = self.superblock.xattr_prefixes.is_none_or(|table| table.plain);
-        match (plain, self.superblock.metabox, self.superblock.packed) {
+        let plain = self.mount.superblock().xattr_prefixes.is_none_or(|table| table.plain);
+        match (plain, self.mount.superblock().metabox, self.mount.superblock().packed) {
             (false, Some(_), _) => self.meta(Space::Metabox, at, out),
             (false, None, Some(packed)) => {
                 let packed = self.inode(packed)?;

@@ -8,7 +8,7 @@ mod cache;
 mod runs;
 
 use super::inner::Inner;
-use super::pieces::Extent;
+use super::io::Extent;
 use super::plan::Plan;
 use super::room::Room;
 use crate::cache::{BLOCK_BYTES, Layer};
@@ -182,7 +182,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns whether a read of some bytes is one for [`Inner::read_small`].
     pub fn reads_small(&self, want: ByteRange) -> bool {
         // Pages of the metabox are kept as metadata already.
-        want.len() <= wide(SMALL_BYTES) && BlockCache::keeps(self.blocks.bytes) && !self.in_metabox
+        want.len() <= wide(SMALL_BYTES)
+            && BlockCache::keeps(self.blocks.bytes)
+            && !self.metadata.reads_metabox()
     }
 
     /// Reads the first bytes of `want`, at least one, of uncompressed data to the next bytes of
@@ -207,8 +209,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let (want, rest) = want.split(plan.bytes());
         let out = out.next(want.len())?;
         if self.blocks.kept().serve(plan.extents(), out)? {
-            count(&mut self.stats.block_hits, 1);
-            self.stats.copied(out.len());
+            count(&mut self.io.stats.block_hits, 1);
+            self.io.stats.copied(out.len());
             self.used(plan.extents(), want.len())?;
         } else if !self.read_around(&plan, out)? {
             // What was read around it may have a fault that is not its own.
@@ -226,9 +228,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let used = extent.len().min(left);
             left = left.checked_sub(used).or_bug()?;
             let Extent::Blob { slot, range } = *extent else { continue };
-            let blob = self.sources.get(usize::from(slot)).or_bug()?.blob;
+            let blob = self.io.source(slot).or_bug()?.blob;
             if let (Some(blob), Some(used)) = (blob, range.take(used).non_empty()) {
-                self.layer.used(blob, BLOCK.numbers(used));
+                self.io.layer.used(blob, BLOCK.numbers(used));
             }
         }
         Ok(())
@@ -274,7 +276,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.blocks.kept().keep(extents, room, asked)?;
         let wanted = room.get(narrow(skip)?..).and_then(|room| room.get(..out.len()));
         out.copy_from_slice(wanted.or_bug()?);
-        self.stats.copied(out.len());
+        self.io.stats.copied(out.len());
         Ok(true)
     }
 
@@ -288,7 +290,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         if let Some(Extent::Blob { slot, range }) = extents.last_mut() {
             // A range that ends after its slot stays as it is, and its read has the error.
-            if let Some(source) = self.sources.get(usize::from(*slot))
+            if let Some(source) = self.io.source(*slot)
                 && let Some(end) = BLOCK.ceil(range.end()).map(|end| end.min(source.bytes))
                 && end > range.end()
             {

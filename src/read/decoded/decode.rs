@@ -60,16 +60,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     here
                 }
                 Source::Memory { slot, range } => {
-                    // As `Inner::view`, of which the borrow checker knows no parts.
-                    let source = self.sources.get(usize::from(slot)).or_bug()?;
-                    let (device, at) = source.at(range.start())?;
-                    self.storage.view(device, at, narrow(range.len())?).or_bug()?
+                    // As `Io::view`, beside what counts.
+                    let (device, at) = self.io.source(slot).or_bug()?.at(range.start())?;
+                    self.io.storage.view(device, at, narrow(range.len())?).or_bug()?
                 }
             };
             let mut worker = Worker {
-                superblock: &self.superblock,
+                superblock: self.mount.superblock(),
                 decoding: &mut self.decoding,
-                stats: &mut self.stats,
+                stats: &mut self.io.stats,
                 inode,
                 job,
             };

@@ -11,7 +11,7 @@ mod job;
 
 use super::budget::Budget;
 use super::inner::Inner;
-use super::pieces::Extent as Range;
+use super::io::Extent as Range;
 use super::plan::Plan;
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
@@ -63,7 +63,7 @@ impl Decoding {
         if need > budget.decoder_bytes {
             return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
         }
-        // Reading the metabox may need encoded bytes of its own beside those of a file.
+        // Reading the metabox may need encoded bytes, too, beside those of a file.
         let nested = if superblock.metabox.is_some() { encoded } else { 0 };
         let decoded = DecodedCache::<Key>::bytes(budget.decoded_bytes);
         let bytes = need.checked_add(nested).and_then(|sum| sum.checked_add(decoded?)).or_bug()?;
@@ -190,7 +190,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid) {
             return Ok(map);
         }
-        let superblock = self.superblock;
+        let superblock = *self.mount.superblock();
         let algorithms = superblock.compression.algorithms.bits();
         let space = &mut InSpace(self, inode.nid.space());
         CompressedMap::open(&superblock, algorithms, inode, space)
@@ -237,7 +237,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Adds bytes of the unified address space. Returns those that found no room.
     fn push_bytes(&self, plan: &mut Plan, want: ByteRange) -> Result<ByteRange, Error> {
-        Ok(plan.push_blocks(&self.superblock, &self.devices, (0, 0), want)?)
+        Ok(plan.push_blocks(&self.mount, (0, 0), want)?)
     }
 
     fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Error> {
@@ -276,8 +276,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return false;
         };
         out.copy_from_slice(kept);
-        self.stats.copied(out.len());
-        count(&mut self.stats.decoded_hits, 1);
+        self.io.stats.copied(out.len());
+        count(&mut self.io.stats.decoded_hits, 1);
         true
     }
 
@@ -293,7 +293,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(len))?)?;
             if let [Range::Blob { slot, range }] = *plan.extents()
                 && range.len() == len
-                && self.view(slot, range).is_some()
+                && self.io.view(slot, range).is_some()
             {
                 return Ok(Source::Memory { slot, range });
             }
@@ -304,13 +304,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Reads bytes of the packed inode for a fragment of `inode`.
     fn fragment(&mut self, inode: &Inode, range: ByteRange, out: &mut [u8]) -> Result<(), Error> {
         let nid = inode.nid;
-        if self.superblock.packed == Some(nid) {
+        if self.mount.superblock().packed == Some(nid) {
             return Err(Corrupt::FragmentInPacked { nid }.into());
         }
         let packed = match self.decoding.packed {
             Some(packed) => packed,
             None => {
-                let packed = self.superblock.packed.ok_or(Corrupt::NoPackedInode)?;
+                let packed = self.mount.superblock().packed.ok_or(Corrupt::NoPackedInode)?;
                 let packed = self.inode(packed)?;
                 self.decoding.packed = Some(packed);
                 packed
@@ -333,7 +333,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match extent.data {
             Data::Hole => Ok(None),
             Data::Fragment { at } => {
-                let packed = self.superblock.packed.filter(|packed| *packed != inode.nid);
+                let packed = self.mount.superblock().packed.filter(|packed| *packed != inode.nid);
                 let packed = self.inode(packed.ok_or(Corrupt::NoPackedInode)?)?;
                 self.source_of(&packed, at)
             }
@@ -343,7 +343,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Data::Encoded { place: Place::Blocks { at }, .. } => {
                 let mut plan = Plan::new();
                 self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(1))?)?;
-                Ok(self.place(plan.extents()))
+                Ok(self.io.place(plan.extents()))
             }
         }
     }

@@ -16,7 +16,7 @@ const COUNT: usize = 1;
 #[derive(Debug)]
 pub struct Bounce {
     #[cfg(feature = "alloc")]
-    memory: super::room::Room,
+    memory: crate::read::room::Room,
     #[cfg(not(feature = "alloc"))]
     memory: [u8; COUNT * BOUNCE_BYTES],
 }
@@ -26,7 +26,7 @@ impl Bounce {
     pub fn new() -> Self {
         Self {
             #[cfg(feature = "alloc")]
-            memory: super::room::Room::new(COUNT * BOUNCE_BYTES),
+            memory: crate::read::room::Room::new(COUNT * BOUNCE_BYTES),
             #[cfg(not(feature = "alloc"))]
             memory: [0; COUNT * BOUNCE_BYTES],
         }

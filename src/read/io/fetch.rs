@@ -5,12 +5,12 @@
 //! copies there; a region read that fails or was not found right is done again from the source;
 //! what came from a source is offered to the layer while the rest is still in flight.
 
-use super::bounce::Bounce;
+use super::Io;
 use super::pieces::{Extent, Origin, Piece, Source, cut};
-use super::stats::Stats;
 use crate::cache::{BlobIndex, Layer, Ticket, Verdict, Why};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow};
+use crate::read::stats::Stats;
 use crate::storage::{Lent, Storage, Transfer};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, Fill, count};
@@ -20,18 +20,9 @@ pub const BATCH_MAX: usize = 128;
 
 type Pieces = heapless::Vec<Piece, BATCH_MAX>;
 
-/// What a fetch works with.
-pub(super) struct Fetch<'f, S, L> {
-    pub storage: &'f mut S,
-    pub layer: &'f mut L,
-    pub stats: &'f mut Stats,
-    pub bounce: &'f mut Bounce,
-    pub sources: &'f [Source],
-}
-
-impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
+impl<S: Storage, L: Layer<S>> Io<S, L> {
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.
-    pub fn run(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+    pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
         for extent in extents {
             self.prepare(extent);
         }
@@ -41,7 +32,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         for extent in extents {
             let mut rest = ByteRange::first(extent.len());
             while let Some(here) = rest.non_empty() {
-                let piece = cut(self.layer, self.sources, extent, here.start())?;
+                let piece = cut(&self.layer, &self.sources, extent, here.start())?;
                 let full = piece.is_bounced() && bounced >= self.bounce.len();
                 if full || pieces.is_full() || self.repeats(&pieces, &piece) {
                     self.batch(&pieces, &mut out)?;
@@ -57,7 +48,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
         }
         self.batch(&pieces, &mut out)?;
         out.finish()?;
-        self.layer.progress(self.storage);
+        self.layer.progress(&mut self.storage);
         Ok(())
     }
 
@@ -74,13 +65,13 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
     }
 
     fn blob(&self, slot: u16) -> Option<BlobIndex> {
-        self.sources.get(usize::from(slot))?.blob
+        self.source(slot)?.blob
     }
 
     fn prepare(&mut self, extent: &Extent) {
         let Extent::Blob { slot, range } = *extent else { return };
         if let Some(blob) = self.blob(slot) {
-            self.layer.prepare(self.storage, blob, BLOCK.numbers(range), Why::Read);
+            self.layer.prepare(&mut self.storage, blob, BLOCK.numbers(range), Why::Read);
         }
     }
 
@@ -97,7 +88,7 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
                     continue;
                 }
                 Origin::Staged => {
-                    copy_staged(self.layer, self.sources, piece, target)?;
+                    copy_staged(&self.layer, &self.sources, piece, target)?;
                     count(&mut self.stats.joins, 1);
                     self.stats.copied(target.len());
                     continue;
@@ -128,10 +119,10 @@ impl<S: Storage, L: Layer<S>> Fetch<'_, S, L> {
             routes.push(Route { piece, target, state }).ok().or_bug()?;
         }
         let mut runner = Runner {
-            storage: &mut *self.storage,
-            layer: &mut *self.layer,
-            stats: &mut *self.stats,
-            sources: self.sources,
+            storage: &mut self.storage,
+            layer: &mut self.layer,
+            stats: &mut self.stats,
+            sources: &self.sources,
         };
         if runner.run(&mut transfers, &mut routes)? {
             runner.run_again(&mut transfers, &mut routes)?;

@@ -4,16 +4,16 @@
 //! could not be brought is read, and fails, when it is asked for. At most [`ENTRIES`] inodes, and as
 //! many pages, at a time.
 
-use super::inner::Inner;
 #[cfg(feature = "alloc")]
-use super::meta::PAGE_BYTES;
-#[cfg(feature = "alloc")]
-use super::pieces::Extent;
-#[cfg(feature = "alloc")]
-use super::room::Room;
+use super::pages::PAGE_BYTES;
 use crate::cache::Layer;
 use crate::erofs::{Nid, Space};
 use crate::num::{Bug, OrBug};
+use crate::read::inner::Inner;
+#[cfg(feature = "alloc")]
+use crate::read::io::Extent;
+#[cfg(feature = "alloc")]
+use crate::read::room::Room;
 use crate::storage::Storage;
 use crate::units::{BLOCK, ByteRange};
 
@@ -49,13 +49,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// their pages into the metadata cache, by one batch.
     pub fn bring(&mut self, nids: &Nids) -> Result<(), Bug> {
         // More would push out of the cache what it brings, and be read again.
-        let most = PAGES.min(self.meta.len() / 2);
-        let image = ByteRange::first(self.sources.first().or_bug()?.bytes);
+        let most = PAGES.min(self.metadata.pages.len() / 2);
+        let image = ByteRange::first(self.io.sources().first().or_bug()?.bytes);
         let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
         for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
-            let Ok(at) = self.superblock.inode_at(*nid) else { continue };
+            let Ok(at) = self.mount.superblock().inode_at(*nid) else { continue };
             let Some(first) = ByteRange::sized(at, 1) else { continue };
-            if let Some(bytes) = self.view(0, first) {
+            if let Some(bytes) = self.io.view(0, first) {
                 // Keeps the compiler from dropping the load. These do not wait for each other, as
                 // those of one inode after another do.
                 core::hint::black_box(bytes.first());
@@ -64,7 +64,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let page = BLOCK.whole(at);
             let whole = BLOCK.times(page).and_then(|at| ByteRange::sized(at, BLOCK.get()));
             let is_whole = whole.is_some_and(|whole| whole.within(image));
-            let is_here = self.meta.peek((Space::Image, page))?.is_some();
+            let is_here = self.metadata.pages.peek((Space::Image, page))?.is_some();
             if is_whole && !is_here && !pages.contains(&page) && pages.len() < most {
                 // There is room for a page of each inode.
                 pages.push(page).ok().or_bug()?;
@@ -95,9 +95,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 _ => extents.push(Extent::Blob { slot: 0, range: page }).ok().or_bug()?,
             }
         }
-        let mut memory = core::mem::take(&mut self.ahead.memory);
+        let mut memory = core::mem::take(&mut self.metadata.ahead.memory);
         let brought = self.bring_extents(pages, &extents, &mut memory);
-        self.ahead.memory = memory;
+        self.metadata.ahead.memory = memory;
         brought
     }
 
@@ -113,10 +113,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(());
         }
         for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
-            let mut taken = self.meta.take((Space::Image, page))?;
+            let mut taken = self.metadata.pages.take((Space::Image, page))?;
             taken.bytes.copy_from_slice(bytes);
-            self.meta.put(taken, Some((Space::Image, page)))?;
-            self.stats.copied(PAGE_BYTES);
+            self.metadata.pages.put(taken, Some((Space::Image, page)))?;
+            self.io.stats.copied(PAGE_BYTES);
         }
         Ok(())
     }

@@ -3,18 +3,78 @@
 //! Always: the metabox's own data comes from the image, so that finding metadata ends; bytes
 //! beyond the metabox are an error, and bytes beyond the device of the image, whatever that says.
 
+mod ahead;
+mod pages;
+
+pub use ahead::{ENTRIES, Nids};
+
 use super::inner::Inner;
-use super::meta::{self, PAGE_BYTES, PageNumber, PagePlace};
-use super::pieces::Extent;
+use super::io::Extent;
 use super::plan::{Plan, in_tail};
 use crate::cache::Layer;
-use crate::erofs::{Corrupt, FormatError, Inode, Layout, Nid, Part, Space, Unsupported};
+use crate::erofs::{Corrupt, FileKind, FormatError, Inode, Layout, Nid, Part, Space, Unsupported};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::Storage;
 use crate::units::{BLOCK, ByteRange, Fill, count};
+#[cfg(feature = "alloc")]
+use ahead::Ahead;
+use pages::{MetaCache, PAGE_BYTES, PageNumber, PagePlace};
 
 const _: () = assert!(BLOCK.get() == 4096 && PAGE_BYTES == 4096, "pages of metadata are blocks");
+
+#[cfg(feature = "alloc")]
+type DirMemory = alloc::boxed::Box<[u8]>;
+#[cfg(not(feature = "alloc"))]
+type DirMemory = [u8; PAGE_BYTES];
+
+/// What is known of the metadata of a mount.
+#[derive(Debug)]
+pub struct Metadata {
+    pages: MetaCache,
+    /// One directory block, once one did not lie in a page, and which one it is.
+    dir: DirMemory,
+    dir_is: Option<(Nid, u64)>,
+    /// The root directory, once it was needed.
+    root: Option<Inode>,
+    /// The inode of the metabox, once it was needed.
+    metabox: Option<Inode>,
+    /// Whether data of the metabox is being read, which needs no metadata from it.
+    in_metabox: bool,
+    #[cfg(feature = "alloc")]
+    ahead: Ahead,
+}
+
+impl Metadata {
+    /// Returns the state before the first read, for `bytes` bytes of pages.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            pages: MetaCache::new(bytes),
+            dir: pages::empty(),
+            dir_is: None,
+            root: None,
+            metabox: None,
+            in_metabox: false,
+            #[cfg(feature = "alloc")]
+            ahead: Ahead::new(),
+        }
+    }
+
+    /// Returns the bytes of all pages, and those that a directory block of `block_bytes` bytes and
+    /// looking ahead may still allocate.
+    #[cfg(feature = "alloc")]
+    #[expect(clippy::arithmetic_side_effects, reason = "within the budget, and 128 KiB")]
+    pub fn reserve_bytes(&self, block_bytes: usize) -> usize {
+        let dir = if self.dir.is_empty() { block_bytes } else { 0 };
+        self.pages.bytes() + dir + self.ahead.reserve_bytes()
+    }
+
+    /// Returns whether data of the metabox is being read.
+    #[cfg(feature = "alloc")]
+    pub fn reads_metabox(&self) -> bool {
+        self.in_metabox
+    }
+}
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with the bytes of a space from byte `at` on.
@@ -26,7 +86,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let front = out.next(part.len())?;
             // The page is there now; zeros would be wrong bytes.
             front.copy_from_slice(part_of(self.page(space, part)?, part)?);
-            self.stats.copied(front.len());
+            self.io.stats.copied(front.len());
             rest = here.skip(part.len());
         }
         Ok(())
@@ -43,24 +103,24 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn place_of(&mut self, number: PageNumber) -> Result<Place, Error> {
         let (space, page) = number;
         let bytes = page_bytes(page)?;
-        if space == Space::Image && self.view(0, bytes).is_some() {
+        if space == Space::Image && self.io.view(0, bytes).is_some() {
             return Ok(Place::Viewed(bytes));
         }
-        if let Some(place) = self.meta.find(number)? {
-            count(&mut self.stats.meta_hits, 1);
+        if let Some(place) = self.metadata.pages.find(number)? {
+            count(&mut self.io.stats.meta_hits, 1);
             return Ok(Place::Kept(place));
         }
-        let mut taken = self.meta.take(number)?;
+        let mut taken = self.metadata.pages.take(number)?;
         let loaded = self.load(space, bytes, &mut taken.bytes);
-        let place = self.meta.put(taken, loaded.is_ok().then_some(number))?;
+        let place = self.metadata.pages.put(taken, loaded.is_ok().then_some(number))?;
         loaded.map(|()| Place::Kept(place))
     }
 
     /// Returns the bytes of a page that is here.
     fn page_at(&self, place: Place) -> Result<&[u8], Error> {
         match place {
-            Place::Viewed(bytes) => Ok(self.view(0, bytes).or_bug()?),
-            Place::Kept(place) => Ok(self.meta.bytes_of(place)?),
+            Place::Viewed(bytes) => Ok(self.io.view(0, bytes).or_bug()?),
+            Place::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
         }
     }
 
@@ -80,24 +140,39 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Space::Image => self.fetch(&[Extent::Blob { slot: 0, range: left }], here),
             Space::Metabox => {
                 let metabox = self.metabox()?;
-                if core::mem::replace(&mut self.in_metabox, true) {
+                if core::mem::replace(&mut self.metadata.in_metabox, true) {
                     return Err(Corrupt::MetaboxInItself { nid: metabox.nid }.into());
                 }
                 let read = self.data(&metabox, bytes.start(), here);
-                self.in_metabox = false;
+                self.metadata.in_metabox = false;
                 read
             }
         }
     }
 
+    /// Returns the root directory, read once.
+    pub fn root(&mut self) -> Result<Inode, Error> {
+        if let Some(root) = self.metadata.root {
+            return Ok(root);
+        }
+        let found = self.inode(self.mount.superblock().root);
+        if let Ok(root) = &found {
+            if root.kind != FileKind::Directory {
+                return Err(Corrupt::RootKind { nid: root.nid, mode: root.mode() }.into());
+            }
+            self.metadata.root = Some(*root);
+        }
+        found
+    }
+
     /// Returns the inode of the metabox, read once.
     pub fn metabox(&mut self) -> Result<Inode, Error> {
-        if let Some(inode) = self.metabox {
+        if let Some(inode) = self.metadata.metabox {
             return Ok(inode);
         }
-        let nid = self.superblock.metabox.ok_or(Corrupt::NoMetabox)?;
+        let nid = self.mount.superblock().metabox.ok_or(Corrupt::NoMetabox)?;
         let inode = self.inode(nid)?;
-        self.metabox = Some(inode);
+        self.metadata.metabox = Some(inode);
         Ok(inode)
     }
 
@@ -121,12 +196,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Returns the bytes of the primary device.
     fn image_bytes(&self) -> Result<u64, Error> {
-        Ok(self.sources.first().or_bug()?.bytes)
+        Ok(self.io.sources().first().or_bug()?.bytes)
     }
 
     /// Reads and validates an inode, where it lies if that is one page.
     pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
-        let at = self.superblock.inode_at(nid)?;
+        let at = self.mount.superblock().inode_at(nid)?;
         let (space, half) = (nid.space(), Inode::BYTES_MIN);
         let inside = self.inside(space, at, half)?;
         let place = self.place_of((space, BLOCK.whole(at)))?;
@@ -135,7 +210,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             && Inode::bytes_needed(*format) <= here.len()
             && (space == Space::Image || Inode::bytes_needed(*format) == half)
         {
-            let found = Inode::from_bytes(&self.superblock, nid, here);
+            let found = Inode::from_bytes(self.mount.superblock(), nid, here);
             self.inside(space, at, Inode::bytes_needed(*format))?;
             return in_place(&found);
         }
@@ -143,13 +218,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let (first, second) = raw.split_at_mut(half);
         self.meta(space, at, first)?;
         self.meta(space, inside.end(), second)?;
-        in_place(&Inode::from_bytes(&self.superblock, nid, &raw))
+        in_place(&Inode::from_bytes(self.mount.superblock(), nid, &raw))
     }
 
     /// Returns block `block` of a directory, whole or what the directory's size leaves of its last
     /// one: where it lies in one page of metadata, else copied together.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
-        let size = self.superblock.block_size;
+        let size = self.mount.superblock().block_size;
         let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?;
         let want = ByteRange::first(inode.size).skip(at).take(size.bytes());
         let len = narrow(want.len())?;
@@ -160,9 +235,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 return Ok(part_of(self.page(space, inside)?, inside)?);
             }
         }
-        if self.dir_is != Some((inode.nid, block)) {
-            self.dir_is = None;
-            let mut memory = core::mem::replace(&mut self.dir, meta::empty());
+        if self.metadata.dir_is != Some((inode.nid, block)) {
+            self.metadata.dir_is = None;
+            let mut memory = core::mem::replace(&mut self.metadata.dir, pages::empty());
             #[cfg(feature = "alloc")]
             if memory.is_empty() {
                 memory = alloc::vec![0; size.bytes_usize()].into_boxed_slice();
@@ -171,11 +246,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 Some(place) => self.data_by_meta(inode, want, place),
                 None => Err(Unsupported::LargeBlocks { bytes: size.bytes() }.into()),
             };
-            self.dir = memory;
+            self.metadata.dir = memory;
             result?;
-            self.dir_is = Some((inode.nid, block));
+            self.metadata.dir_is = Some((inode.nid, block));
         }
-        Ok(self.dir.get(..len).or_bug()?)
+        Ok(self.metadata.dir.get(..len).or_bug()?)
     }
 
     /// Returns where block `block` of a directory, at byte `at` of it, begins if it is metadata: in
@@ -188,8 +263,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Layout::Inline { start, .. } | Layout::Plain { start: Some(start) } => start,
             _ => return Ok(None),
         };
-        let place = self.devices.resolve(0, start.checked_add(block).or_bug()?)?;
-        let at = self.superblock.block_size.at(place.block);
+        let place = self.mount.devices().resolve(0, start.checked_add(block).or_bug()?)?;
+        let at = self.mount.superblock().block_size.at(place.block);
         Ok(at.filter(|_| place.slot == 0).map(|at| (Space::Image, at)))
     }
 

@@ -1,7 +1,7 @@
 //! Planning what a stream reads ahead, and starting it.
 //!
-//! Always: nothing here fails; what cannot be read ahead is read, and its fault told, when it is
-//! its turn.
+//! Always: nothing here fails; what cannot be read ahead is read, and fails, when it is its turn.
+//! Only a bug is an error here.
 
 use super::pool::Target;
 use super::{Stream, WINDOW_BYTES_MAX};
@@ -9,7 +9,7 @@ use crate::cache::{Layer, Residence, Why};
 use crate::erofs::Layout;
 use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::inner::Inner;
-use crate::read::pieces::{Extent, Source, wanted};
+use crate::read::io::{Extent, Source, wanted};
 use crate::read::plan::{Plan, in_tail};
 use crate::storage::{Job, JobKind, Storage, Tag};
 use crate::units::{BLOCK, ByteRange};
@@ -37,7 +37,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     /// Starts reads of what follows, until as much as the window is on its way. Waits until half
     /// of it is used up, so that reads go to their devices several at a time.
     pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) -> Result<(), Bug> {
-        let most = inner.pool.window_bytes().min(WINDOW_BYTES_MAX);
+        let most = inner.flights.pool.window_bytes().min(WINDOW_BYTES_MAX);
         let window = self.window.min(most);
         if !self.pieces.is_empty() {
             let ahead = self.next.checked_sub(self.position).or_bug()?;
@@ -77,7 +77,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
         match self.inode.layout {
             Layout::Compressed(_) => Ok(true),
             Layout::Inline { .. } => Ok(in_tail(&self.inode, self.next)?.is_some()),
-            _ => Ok(inner.pool.window_bytes() == 0),
+            _ => Ok(inner.flights.pool.window_bytes() == 0),
         }
     }
 
@@ -93,12 +93,12 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
             Extent::Hole(len) => return self.push(len, Kind::Zeros).map(|()| true),
             Extent::Blob { slot, range } => (slot, range),
         };
-        let source = inner.sources.get(usize::from(slot)).copied();
+        let source = inner.io.source(slot).copied();
         let Some(source) = source.filter(|source| range.end() <= source.bytes) else {
             return Ok(false);
         };
         if let Some(blob) = source.blob {
-            inner.layer.prepare(&mut inner.storage, blob, BLOCK.numbers(range), Why::Read);
+            inner.io.layer.prepare(&mut inner.io.storage, blob, BLOCK.numbers(range), Why::Read);
         }
         let mut rest = range;
         while let Some(want) = rest.non_empty() {
@@ -124,7 +124,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Plans anew. Returns false if that fails: its error is told when the bytes are read.
+    /// Plans anew. Returns false if that fails: the read of the bytes has the error.
     fn plans_again(
         &mut self,
         inode: &crate::erofs::Inode,
@@ -144,11 +144,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         want: ByteRange,
         prefetch: bool,
     ) -> Result<Option<(u64, Kind)>, Bug> {
-        let (residence, part) = source.locate(&self.layer, want)?;
+        let (residence, part) = source.locate(&self.io.layer, want)?;
         let later = Ok(Some((part.len(), Kind::Later)));
-        let room = wide(self.pool.buffer_bytes()).min(source.transfer_max);
+        let room = wide(self.flights.pool.buffer_bytes()).min(source.transfer_max);
         let room = match residence {
-            Residence::Resident => room.min(self.layer.transfer_bytes_max()),
+            Residence::Resident => room.min(self.io.layer.transfer_bytes_max()),
             Residence::Absent => room,
             Residence::Staged => return later,
         };
@@ -156,24 +156,24 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let room = granule.floor(room).checked_sub(granule.offset(part.start()));
         let Some(want) = room.and_then(|room| part.take(room).non_empty()) else { return later };
         let cover = source.cover(want, residence).or_bug()?;
-        if residence == Residence::Absent && self.pool.overlaps(slot, cover) {
+        if residence == Residence::Absent && self.flights.pool.overlaps(slot, cover) {
             return later;
         }
-        let Some(mut buffer) = self.pool.take() else { return Ok(None) };
-        let ticket = source.ticket(&self.layer, cover, residence)?;
+        let Some(mut buffer) = self.flights.pool.take() else { return Ok(None) };
+        let ticket = source.ticket(&self.io.layer, cover, residence)?;
         let (device, at) = match &ticket {
             Some(ticket) => ticket.place(),
             None => source.at(cover.start())?,
         };
         let target = Target { slot, cover, ticket, prefetch };
         let fits = buffer.set_len(narrow(cover.len())?);
-        let Some(flight) = fits.then(|| self.pool.depart(target)).flatten() else {
-            self.pool.give(buffer);
+        let Some(flight) = fits.then(|| self.flights.pool.depart(target)).flatten() else {
+            self.flights.pool.give(buffer);
             return Ok(None);
         };
         let job = Job { tag: flight, device, at, kind: JobKind::Read, buffer: Some(buffer) };
-        if let Err(job) = self.storage.start(job) {
-            self.pool.cancel(flight, job.buffer);
+        if let Err(job) = self.io.storage.start(job) {
+            self.flights.pool.cancel(flight, job.buffer);
             return Ok(None);
         }
         let piece = wanted(want, cover)?;

@@ -2,28 +2,26 @@
 //!
 //! Always: the same bytes as [`File::read_at`](super::File::read_at) gives, or its error, at their
 //! place; what is read ahead in vain costs time, never an error. Reads ahead are background jobs:
-//! they go on while the reader works on the bytes before.
+//! they continue while the reader works on the bytes before.
 
 mod ahead;
+mod flights;
 mod pool;
 mod prefetch;
 
-pub(super) use pool::Pool;
-pub(super) use prefetch::Prefetch;
+pub(super) use flights::Flights;
 
-use super::inner::{FOREIGN_MAX, Inner};
-use super::pieces::{Extent, Source};
+use super::inner::Inner;
 use super::{File, Root};
-use crate::cache::{Layer, Verdict};
+use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, narrow, wide};
-use crate::storage::{Buffer, Ended, IoError, IoErrorKind, Storage, Tag, Wait};
-use crate::trace;
-use crate::units::{BLOCK, ByteRange, count};
+use crate::storage::{Buffer, Storage};
+use crate::units::{ByteRange, count};
 use ahead::{Kind, Piece};
 use embedded_io::SeekFrom;
-use pool::{Arrival, BUFFERS_MAX, Landing, Target};
+use pool::BUFFERS_MAX;
 
 /// What is read ahead at first.
 const WINDOW_BYTES_MIN: u64 = 128 << 10;
@@ -141,8 +139,8 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         if result.is_err() {
             self.abandon(inner);
         }
-        if inner.stats.first_byte_ns == 0 {
-            inner.stats.first_byte_ns = inner.storage.now_ns();
+        if inner.io.stats.first_byte_ns == 0 {
+            inner.io.stats.first_byte_ns = inner.io.storage.now_ns();
         }
         result
     }
@@ -182,8 +180,8 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     /// Reads up to `len` bytes at the position at once, as a read of a file does.
     fn read_here(&mut self, inner: &mut Inner<S, L>, len: u64) -> Result<(), Error> {
         let want = self.rest().take(len);
-        inner.layer.progress(&mut inner.storage);
-        let mut buffer = inner.pool.take();
+        inner.io.layer.progress(&mut inner.io.storage);
+        let mut buffer = inner.flights.pool.take();
         let out = match &mut buffer {
             Some(buffer) => buffer.get_mut().or_bug()?,
             None => &mut self.edge,
@@ -201,7 +199,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             (Ok(()), Some(buffer)) => self.here = Here::Lent(buffer),
             (Ok(()), None) => self.here = Here::Edge,
             (Err(error), buffer) => {
-                buffer.into_iter().for_each(|buffer| inner.pool.give(buffer));
+                buffer.into_iter().for_each(|buffer| inner.flights.pool.give(buffer));
                 return Err(error);
             }
         }
@@ -212,10 +210,10 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     /// Gives back what was lent, and counts it.
     fn settle(&mut self, inner: &mut Inner<S, L>) {
         if let Here::Lent(buffer) = core::mem::replace(&mut self.here, Here::Nowhere) {
-            inner.pool.give(buffer);
+            inner.flights.pool.give(buffer);
         }
         self.left = ByteRange::default();
-        let stats = &mut inner.stats;
+        let stats = &mut inner.io.stats;
         count(&mut stats.reads, u64::from(self.asked > 0));
         count(&mut stats.asked_bytes, core::mem::take(&mut self.asked));
         count(&mut stats.copied_bytes, core::mem::take(&mut self.copied));
@@ -225,7 +223,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     fn abandon(&mut self, inner: &mut Inner<S, L>) {
         while let Some(piece) = self.pieces.pop_front() {
             if let Kind::Flying { flight, .. } = piece.kind {
-                inner.pool.abandon(flight);
+                inner.flights.pool.abandon(flight);
             }
         }
     }
@@ -237,134 +235,6 @@ impl<S: Storage, L: Layer<S>> Drop for Stream<'_, S, L> {
         let inner = &mut *root.lock();
         self.settle(inner);
         self.abandon(inner);
-    }
-}
-
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Waits for a read under way, and returns what it brought. One that takes longer than the
-    /// storage says is given up.
-    fn wait_for(&mut self, flight: Tag) -> Result<Buffer, IoErrorKind> {
-        let mut wait = Wait::for_job(&self.storage);
-        loop {
-            if let Some(landed) = self.pool.landed(flight) {
-                return landed;
-            }
-            if !self.wait_on(&mut wait) {
-                self.pool.give_up(flight);
-            }
-        }
-    }
-
-    /// Moves background work on, in a loop that has nothing else to do. Returns whether there is
-    /// time for more.
-    fn wait_on(&mut self, wait: &mut Wait) -> bool {
-        let ended = self.poll();
-        wait.rest(&mut self.storage, ended);
-        wait.lasts(&self.storage)
-    }
-
-    /// Moves background work on; false if no job has ended.
-    fn poll(&mut self) -> bool {
-        let Some(ended) = self.layer.poll(&mut self.storage) else { return false };
-        match self.pool.land(ended) {
-            Arrival::Landed(landing) => self.landed(landing),
-            Arrival::Late => self.drop_stray(),
-            Arrival::Other(ended) if ended.0.tag.number().is_some() => {
-                if self.foreign.len() < FOREIGN_MAX {
-                    self.foreign.push_back(ended);
-                } else {
-                    self.drop_stray();
-                }
-            }
-            Arrival::Other(_) => self.drop_stray(),
-        }
-        true
-    }
-
-    /// Keeps what a read brought for all who want it, at once, whether or not its reader still
-    /// does.
-    fn landed(&mut self, Landing { target, bytes, wanted }: Landing) {
-        if let Ok(buffer) = &bytes
-            && target.ticket.is_none()
-        {
-            self.offer(&target, buffer);
-        }
-        if target.prefetch {
-            self.prefetched(&target, &bytes);
-        }
-        if !wanted && let Ok(buffer) = bytes {
-            self.pool.give(buffer);
-        }
-    }
-
-    /// Counts a job that came back and that nobody here waits for.
-    fn drop_stray(&mut self) {
-        if self.stats.stray_jobs == 0 {
-            trace::warn!("background: dropped a job that came back twice, too late or unasked for");
-        }
-        count(&mut self.stats.stray_jobs, 1);
-    }
-
-    /// Moves background work on, and takes an ended job that an embedder had started.
-    pub fn poll_foreign(&mut self) -> Option<Ended> {
-        // Ends: each round takes a job that has ended.
-        while self.foreign.is_empty() && self.poll() {}
-        self.foreign.pop_front()
-    }
-
-    /// Waits for what is on its way from a source already, where the layer will have it then. What
-    /// takes too long is given up: then whoever waits reads it.
-    pub fn join(&mut self, extents: &[Extent]) {
-        for extent in extents {
-            let Extent::Blob { slot, range } = *extent else { continue };
-            let kept = |source: &Source| source.blob.is_some();
-            if !self.sources.get(usize::from(slot)).is_some_and(kept) {
-                continue;
-            }
-            let mut wait = Wait::for_job(&self.storage);
-            while self.pool.overlaps(slot, range) {
-                if !self.wait_on(&mut wait) {
-                    self.pool.give_up_overlaps(slot, range);
-                }
-            }
-        }
-    }
-
-    /// Counts what came from a source, and offers it to the layer.
-    fn offer(&mut self, target: &Target, buffer: &Buffer) {
-        self.stats.fetched(1, buffer.len());
-        let source = self.sources.get(usize::from(target.slot));
-        if let Some(blob) = source.and_then(|source| source.blob) {
-            let lend = self.pool.can_lend();
-            self.layer.fill_from(blob, BLOCK.whole(target.cover.start()), buffer, lend);
-        }
-    }
-
-    /// Judges what a read brought. Returns `None` if the region could not serve it, so that its
-    /// source has to.
-    fn judge(
-        &mut self,
-        target: &Target,
-        landed: Result<Buffer, IoErrorKind>,
-    ) -> Result<Option<Buffer>, Error> {
-        let Some(ticket) = target.ticket else {
-            let source = self.sources.get(usize::from(target.slot)).or_bug()?;
-            let ((device, at), len) =
-                (source.at(target.cover.start())?, narrow(target.cover.len())?);
-            return landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into());
-        };
-        let read = landed.as_deref().map_err(|kind| *kind);
-        let verdict = self.layer.settle(ticket, read);
-        match landed {
-            Ok(buffer) if verdict == Verdict::Right => {
-                self.stats.hit(buffer.len());
-                Ok(Some(buffer))
-            }
-            landed => {
-                landed.into_iter().for_each(|buffer| self.pool.give(buffer));
-                Ok(None)
-            }
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Verdict, Why};
 use crate::num::{Bug, OrBug, wide};
 use crate::read::inner::Inner;
-use crate::read::pieces::Source;
+use crate::read::io::Source;
 use crate::storage::{Buffer, IoErrorKind, Storage};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, count};
@@ -35,34 +35,34 @@ pub struct Prefetch {
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Asks the layer what an earlier boot read, and begins with it.
     pub fn begin_prefetch(&mut self) {
-        let mut runs = self.layer.boot_trace(&mut self.storage);
+        let mut runs = self.io.layer.boot_trace(&mut self.io.storage);
         runs.reverse();
         let memory_left = self.blocks.bytes() / 2;
         let source_left = SOURCE_BYTES_MAX;
-        self.prefetch = Prefetch { is_on: true, runs, memory_left, source_left };
+        self.flights.prefetch = Prefetch { is_on: true, runs, memory_left, source_left };
         self.go_on_prefetching();
     }
 
     /// Takes what has come, and starts what there is room for, until all of it is brought.
     pub fn go_on_prefetching(&mut self) {
-        if !self.prefetch.is_on {
+        if !self.flights.prefetch.is_on {
             return;
         }
         while self.poll() {}
-        while self.pool.prefetching() < FLIGHTS && !self.layer.pressed() {
-            let Some(run) = self.prefetch.runs.pop() else {
-                if self.pool.prefetching() == 0 {
-                    self.prefetch.is_on = false;
+        while self.flights.pool.prefetching() < FLIGHTS && !self.io.layer.pressed() {
+            let Some(run) = self.flights.prefetch.runs.pop() else {
+                if self.flights.pool.prefetching() == 0 {
+                    self.flights.prefetch.is_on = false;
                 }
                 break;
             };
             match self.prefetch_run(run) {
                 Ok(Some(rest)) if rest.blocks == run.blocks => {
                     // No buffer is free, or the device is busy with others.
-                    self.prefetch.runs.push(rest);
+                    self.flights.prefetch.runs.push(rest);
                     break;
                 }
-                Ok(Some(rest)) if rest.blocks > 0 => self.prefetch.runs.push(rest),
+                Ok(Some(rest)) if rest.blocks > 0 => self.flights.prefetch.runs.push(rest),
                 Ok(_) => {}
                 Err(bug) => self.end_prefetch(bug),
             }
@@ -71,31 +71,32 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.poll();
     }
 
-    /// Brings nothing more: nobody waits for it who could be told.
+    /// Brings nothing more. Nobody waits for it, so the log has the reason.
     #[cold]
     fn end_prefetch(&mut self, bug: Bug) {
         trace::warn!("prefetch: {}", trace::Shown(&bug));
-        self.prefetch = Prefetch::default();
+        self.flights.prefetch = Prefetch::default();
     }
 
     /// Starts one read of a run. Returns what is left of it; `None` for one that leads nowhere.
     fn prefetch_run(&mut self, run: BootRun) -> Result<Option<BootRun>, Bug> {
         let blob = Some(run.blob);
-        let found = (0..).zip(&self.sources).find(|(_, source)| source.blob == blob);
+        let found = (0..).zip(self.io.sources()).find(|(_, source)| source.blob == blob);
         let Some((slot, source)) = found.map(|(slot, source)| (slot, *source)) else {
             return Ok(None);
         };
         // No more than one request takes: what the layer reads for it, a reader waits for, and a
         // run is as long as the region says.
-        let most = wide(self.pool.buffer_bytes()).min(u64::from(run.blocks) << BLOCK.bits());
+        let most =
+            wide(self.flights.pool.buffer_bytes()).min(u64::from(run.blocks) << BLOCK.bits());
         let start = BLOCK.times(run.first);
         let want = start.map(|at| ByteRange::first(source.bytes).skip(at).take(most));
         let Some(want) = want.and_then(ByteRange::non_empty) else { return Ok(None) };
-        self.layer.prepare(&mut self.storage, run.blob, BLOCK.numbers(want), Why::Prefetch);
-        let (residence, here) = source.locate(&self.layer, want)?;
+        self.io.layer.prepare(&mut self.io.storage, run.blob, BLOCK.numbers(want), Why::Prefetch);
+        let (residence, here) = source.locate(&self.io.layer, want)?;
         let is_wanted = match residence {
-            Residence::Absent => self.prefetch.source_left >= here.len(),
-            Residence::Resident => self.prefetch.memory_left >= here.len(),
+            Residence::Absent => self.flights.prefetch.source_left >= here.len(),
+            Residence::Resident => self.flights.prefetch.memory_left >= here.len(),
             Residence::Staged => false,
         };
         let done = if is_wanted { self.prefetch_piece(&source, slot, want)? } else { here.len() };
@@ -109,10 +110,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn prefetch_piece(&mut self, source: &Source, slot: u16, want: ByteRange) -> Result<u64, Bug> {
         let Some((len, kind)) = self.start_piece(source, slot, want, true)? else { return Ok(0) };
         if let Kind::Flying { flight, target, .. } = kind {
-            self.pool.abandon(flight);
+            self.flights.pool.abandon(flight);
             if target.ticket.is_none() {
-                let left = self.prefetch.source_left.checked_sub(len);
-                self.prefetch.source_left = left.or_bug()?;
+                let left = self.flights.prefetch.source_left.checked_sub(len);
+                self.flights.prefetch.source_left = left.or_bug()?;
             }
         }
         Ok(len)
@@ -121,15 +122,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Keeps what a read brought in memory, if it is right.
     pub(super) fn prefetched(&mut self, target: &Target, bytes: &Result<Buffer, IoErrorKind>) {
         let len = target.cover.len();
-        count(&mut self.stats.prefetched_bytes, len);
+        count(&mut self.io.stats.prefetched_bytes, len);
         let read = bytes.as_deref().map_err(|kind| *kind);
         let is_right =
-            target.ticket.is_none_or(|ticket| self.layer.settle(ticket, read) == Verdict::Right);
+            target.ticket.is_none_or(|ticket| self.io.layer.settle(ticket, read) == Verdict::Right);
         if let Ok(buffer) = bytes
             && is_right
-            && let Some(left) = self.prefetch.memory_left.checked_sub(len)
+            && let Some(left) = self.flights.prefetch.memory_left.checked_sub(len)
         {
-            self.prefetch.memory_left = left;
+            self.flights.prefetch.memory_left = left;
             if let Err(bug) = self.blocks.keep_ahead(target.slot, target.cover.start(), buffer) {
                 self.end_prefetch(bug);
             }

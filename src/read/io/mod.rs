@@ -1,0 +1,141 @@
+//! The devices of a mount, and what stands below its blobs: bytes of slots on their way to a reader.
+//!
+//! Always: a read fills its whole buffer with the bytes of its extents or fails. Which source a slot
+//! has stays as it was when the image was mounted.
+
+mod bounce;
+mod fetch;
+mod pieces;
+
+pub use fetch::BATCH_MAX;
+#[cfg(feature = "alloc")]
+pub use pieces::wanted;
+pub use pieces::{Extent, Source};
+
+use super::stats::Stats;
+use crate::blob::{Image, SOURCES_MAX, SourcePart};
+use crate::cache::Layer;
+use crate::error::Error;
+use crate::num::{Bug, OrBug};
+use crate::storage::{DeviceId, Storage};
+use crate::units::{BLOCK, ByteRange, Fill, Pow2, count};
+use bounce::Bounce;
+
+/// Sector and longest transfer of a source that is not there: what is read at once from the region.
+const ABSENT: (Pow2, u64) = match Pow2::of(512) {
+    Some(sector) => (sector, 1 << 20),
+    None => panic!("512 is a power of two"),
+};
+
+#[cfg(feature = "alloc")]
+type Sources = alloc::vec::Vec<Source>;
+#[cfg(not(feature = "alloc"))]
+type Sources = heapless::Vec<Source, SOURCES_MAX>;
+
+/// The storage and the layer of a mount, the sources of its slots, and what it counts.
+#[derive(Debug)]
+pub struct Io<S, L> {
+    pub storage: S,
+    pub layer: L,
+    pub stats: Stats,
+    sources: Sources,
+    bounce: Bounce,
+}
+
+/// Returns the sources of all slots, attached to `layer`.
+///
+/// # Errors
+/// [`BindError::Unfit`](crate::blob::BindError::Unfit).
+fn sources<S: Storage, L: Layer<S>>(
+    storage: &S,
+    layer: &mut L,
+    image: &Image,
+    parts: &[SourcePart],
+) -> Result<Sources, Error> {
+    // There are as many parts as slots, which the table has bounded.
+    let identities = crate::blob::Identities::new(image);
+    let sources = (0..=u16::MAX).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
+        let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
+            Some(info) => {
+                (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
+            }
+            None => ABSENT,
+        };
+        let identity = || identities.of(slot, part.version);
+        // A layer takes whole blocks.
+        let blob =
+            if transfer_max < BLOCK.get() { None } else { layer.attach(identity, part.bytes) };
+        let (device, base, bytes) = (part.device, part.base, part.bytes);
+        Ok(Source { device, base, bytes, sector, transfer_max, blob })
+    });
+    sources.collect()
+}
+
+impl<S: Storage, L: Layer<S>> Io<S, L> {
+    /// Attaches the blobs of `image`, whose slots have the sources `parts`, to `layer`.
+    ///
+    /// # Errors
+    /// [`BindError::Unfit`](crate::blob::BindError::Unfit).
+    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Result<Self, Error> {
+        let mut layer = layer;
+        let sources = sources(&storage, &mut layer, image, parts)?;
+        let stats = Stats { mount_bytes: image.read_bytes, ..Stats::default() };
+        Ok(Self { storage, layer, stats, sources, bounce: Bounce::new() })
+    }
+
+    /// Returns the sources of all slots.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Returns the source of a slot; `None` if there is no such slot.
+    pub fn source(&self, slot: u16) -> Option<&Source> {
+        self.sources.get(usize::from(slot))
+    }
+
+    /// Returns the bytes that it may still allocate.
+    #[cfg(feature = "alloc")]
+    pub fn reserve_bytes(&self) -> usize {
+        self.bounce.reserve_bytes()
+    }
+
+    /// Returns the bytes of a slot if they lie in memory.
+    pub fn view(&self, slot: u16, range: ByteRange) -> Option<&[u8]> {
+        let source = self.source(slot)?;
+        if range.end() > source.bytes {
+            return None;
+        }
+        let (device, at) = source.at(range.start()).ok()?;
+        self.storage.view(device, at, usize::try_from(range.len()).ok()?)
+    }
+
+    /// As [`Io::fetch`] if all the extents lie in memory. Returns false, and leaves anything in
+    /// `out`, if not.
+    pub fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
+        let mut out = Fill::new(out);
+        let (mut transfers, mut copied) = (0, 0_usize);
+        for extent in extents {
+            let front = out.next(extent.len())?;
+            match *extent {
+                Extent::Hole(_) => front.fill(0),
+                Extent::Blob { slot, range } => {
+                    let Some(bytes) = self.view(slot, range) else { return Ok(false) };
+                    front.copy_from_slice(bytes);
+                    copied = copied.checked_add(front.len()).or_bug()?;
+                    count(&mut transfers, 1);
+                }
+            }
+        }
+        out.finish()?;
+        self.stats.copied(copied);
+        self.stats.fetched(transfers, copied);
+        Ok(true)
+    }
+
+    /// Returns device and byte offset of the first of the extents; `None` for a hole.
+    pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
+        let Some(Extent::Blob { slot, range }) = extents.first() else { return None };
+        let source = self.source(*slot)?;
+        source.at(range.start()).ok()
+    }
+}

@@ -1,0 +1,30 @@
+//! What an image says of itself.
+//!
+//! Always: the same from the mount on; nothing changes it.
+
+use crate::blob::Image;
+use crate::erofs::{Devices, Superblock};
+
+/// The head of a mounted image.
+#[derive(Debug)]
+pub struct Mount {
+    superblock: Superblock,
+    devices: Devices,
+}
+
+impl Mount {
+    /// Returns the head of `image`.
+    pub fn new(image: &Image) -> Self {
+        Self { superblock: image.superblock, devices: image.devices.clone() }
+    }
+
+    /// Returns the superblock.
+    pub fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Returns the table of device slots.
+    pub fn devices(&self) -> &Devices {
+        &self.devices
+    }
+}
