@@ -91,6 +91,8 @@ pub enum Cause {
     /// The node has the wrong type for its place in the path: the last one must be a regular
     /// file, all others directories. The number is its mode.
     Type(u32),
+    /// A file that is opened anew has another version than when it was open.
+    Changed,
 }
 
 impl fmt::Display for Cause {
@@ -107,6 +109,7 @@ impl fmt::Display for Cause {
             Self::Path(fault) => fault.fmt(f),
             Self::Link(fault) => fault.fmt(f),
             Self::Type(mode) => DiscoverError::Type(*mode).fmt(f),
+            Self::Changed => IoErrorKind::Changed.fmt(f),
         }
     }
 }
@@ -138,6 +141,20 @@ impl From<Error> for DiscoverError {
             Cause::Path(fault) => Self::Path(fault),
             Cause::Io(kind) => Self::Daemon(kind),
             Cause::Malformed { .. } | Cause::Version { .. } => Self::Daemon(IoErrorKind::Protocol),
+            Cause::Changed => Self::Daemon(IoErrorKind::Changed),
+        }
+    }
+}
+
+impl From<Error> for IoErrorKind {
+    /// For a read whose file could not be opened anew. What is no regular file any more, or not
+    /// where it was, is another file.
+    fn from(error: Error) -> Self {
+        match error.cause {
+            Cause::Errno(errno) => Self::Device(errno),
+            Cause::Io(kind) => kind,
+            Cause::Malformed { .. } | Cause::Version { .. } => Self::Protocol,
+            Cause::Link(_) | Cause::Type(_) | Cause::Path(_) | Cause::Changed => Self::Changed,
         }
     }
 }

@@ -5,18 +5,20 @@
 //!
 //! The format is that of Linux `include/uapi/linux/fuse.h`, protocol 7, in the byte order of this
 //! machine, as virtio-fs carries it (virtio 1.2 5.11). Only what a reader needs is spoken: INIT,
-//! LOOKUP, READLINK, FORGET, OPEN, READ, RELEASE, DESTROY. Nothing is allocated.
+//! LOOKUP, READLINK, FORGET, OPEN, READ, FLUSH, RELEASE, DESTROY. Nothing is allocated.
 
 use crate::storage::IoErrorKind;
 
 mod error;
 mod message;
+mod question;
 mod read;
 mod session;
 
 pub use crate::storage::PathFault;
 pub use crate::storage::share::{COMPONENTS_MAX, LINKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
 pub use error::{Cause, Error, Operation, Want};
+pub use question::{Answer, QUESTION_BYTES, Question};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};
 

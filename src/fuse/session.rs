@@ -14,6 +14,7 @@ use zerocopy::IntoBytes;
 use super::Transport;
 use super::error::{Cause, Error, Operation, Want};
 use super::message::{self, Call, HEADER_BYTES, length_of};
+use super::question::Question;
 use super::read::ReadRequest;
 use crate::num::{low16, wide};
 use crate::storage::share::{self, LINKS_MAX, Way};
@@ -62,6 +63,13 @@ pub struct OpenFile {
     pub version: u64,
     /// The lookups of the node that the daemon still counts.
     pub lookups: u64,
+}
+
+impl OpenFile {
+    /// Returns the question whether the daemon knows the file.
+    pub fn question(&self) -> Question {
+        Question::new(self.nodeid, self.fh)
+    }
 }
 
 impl Session {
@@ -150,6 +158,27 @@ impl Session {
             self.forget_quietly(transport, &node);
         }
         opened
+    }
+
+    /// Opens a file again that another session had open at `path`. What is open of it in `file`
+    /// counts no more: the daemon of that session is gone.
+    ///
+    /// # Errors
+    /// As for [`Session::open`]; [`Cause::Changed`] if the file there has another version. Then
+    /// nothing stays looked up or open, and `file` is as it was.
+    pub fn reopen(
+        &mut self,
+        transport: &mut impl Transport,
+        path: &[u8],
+        file: &mut OpenFile,
+    ) -> Result<(), Error> {
+        let opened = self.open(transport, path)?;
+        if opened.version == file.version {
+            *file = opened;
+            return Ok(());
+        }
+        self.close(transport, opened)?;
+        Err(Error { operation: Operation::Open, cause: Cause::Changed })
     }
 
     /// Closes a file (RELEASE) and gives its node back (FORGET); both are tried in any case.

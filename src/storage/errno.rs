@@ -13,6 +13,8 @@ impl Errno {
     pub const ENOENT: Self = Self(2);
     /// Input/output error.
     pub const EIO: Self = Self(5);
+    /// Bad file descriptor.
+    pub const EBADF: Self = Self(9);
 
     /// Returns whether this may pass by itself: it says something of the moment or of a device, and nothing
     /// of the file or of who asks for it.

@@ -152,6 +152,10 @@ pub enum IoErrorKind {
     Gone,
     /// The device broke its protocol.
     Protocol,
+    /// The daemon of a share was started anew, and does not know of the request.
+    Forgotten,
+    /// The file of a share that was opened anew is not the one that was open, or has changed.
+    Changed,
     /// Offset or length is not a multiple of the sector size, or the range is too long.
     Unaligned,
 }
@@ -166,6 +170,8 @@ impl fmt::Display for IoErrorKind {
             Self::ReadOnly => f.write_str("the device is read-only"),
             Self::Gone => f.write_str("the device is gone"),
             Self::Protocol => f.write_str("the device broke its protocol"),
+            Self::Forgotten => f.write_str("the share's daemon was started anew"),
+            Self::Changed => f.write_str("the file changed under the mount"),
             Self::Unaligned => f.write_str("range not aligned to the device's sectors"),
         }
     }

@@ -93,7 +93,7 @@ impl Policy {
 
 /// Returns whether a device that failed so answers, and says that it cannot.
 fn answers(kind: IoErrorKind) -> bool {
-    matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_))
+    matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_) | IoErrorKind::Forgotten)
 }
 
 /// Returns whether what a share says of a file may pass: not that there is none, or none for this reader.
@@ -450,7 +450,9 @@ mod tests {
         let mut batch = [Transfer::write(SOURCE, 0, &data), Transfer::flush(SOURCE)];
         storage.run(&mut batch, &mut |_, _| {});
         assert!(batch.iter().all(|one| one.result == Some(Err(IoErrorKind::Device(1)))));
-        for kind in [IoErrorKind::Timeout, IoErrorKind::Gone, IoErrorKind::OutOfRange] {
+        for kind in
+            [IoErrorKind::Timeout, IoErrorKind::Gone, IoErrorKind::OutOfRange, IoErrorKind::Changed]
+        {
             storage.inner.kind = Some(kind);
             assert_eq!(read(&mut storage, SOURCE), [Some(Err(kind)); 2]);
         }

@@ -11,6 +11,7 @@ pub const FORGET: u32 = 2;
 pub const READLINK: u32 = 5;
 pub const OPEN: u32 = 14;
 pub const RELEASE: u32 = 18;
+pub const FLUSH: u32 = 25;
 pub const INIT: u32 = 26;
 pub const DESTROY: u32 = 38;
 
@@ -44,6 +45,10 @@ pub struct Daemon {
     pub held: BTreeMap<u64, u64>,
     /// Handles that were not released.
     pub open: BTreeSet<u64>,
+    /// How often it was started anew.
+    pub starts: u64,
+    /// Whether there was an INIT since it was started.
+    pub in_session: bool,
     /// The requests so far.
     pub requests: Vec<Vec<u8>>,
     pub lie: Option<Lie>,
@@ -85,6 +90,8 @@ impl Daemon {
             max_pages: 256,
             held: BTreeMap::new(),
             open: BTreeSet::new(),
+            starts: 0,
+            in_session: false,
             requests: Vec::new(),
             lie: None,
             claim: None,
@@ -96,6 +103,24 @@ impl Daemon {
     pub fn link(&mut self, parent: u64, name: &str, target: &[u8]) {
         let (name, target) = (name.as_bytes().to_vec(), target.to_vec());
         self.nodes.push(Node { parent, name, target, ..self.nodes[6].clone() });
+    }
+
+    /// Ends the daemon, and starts it on the same tree: it knows of no session, node or handle.
+    pub fn start_anew(&mut self) {
+        self.starts += 1;
+        self.in_session = false;
+        self.held.clear();
+        self.open.clear();
+        self.requests.clear();
+    }
+
+    /// The reply to a question, as its header's bytes.
+    pub fn reply_to(&self, question: &[u8]) -> [u8; 16] {
+        assert_eq!((u32_at(question, 0), u32_at(question, 4)), (64, FLUSH));
+        let known = self.in_session && self.open.contains(&u64_at(question, 40));
+        let error = if known { 0_i32 } else { -5 };
+        let parts = [&16_u32.to_le_bytes(), &error.to_le_bytes()[..], &question[8..16]];
+        parts.concat().try_into().unwrap()
     }
 
     /// The opcodes of the requests so far.
@@ -118,7 +143,10 @@ impl Daemon {
     }
 
     fn answer(&mut self, opcode: u32, nodeid: u64, body: &[u8]) -> Result<Vec<u8>, i32> {
+        self.in_session |= opcode == INIT;
         match opcode {
+            // As libfuse does.
+            _ if !self.in_session => Err(-5),
             INIT => Ok(self.init(body)),
             LOOKUP => self.lookup(nodeid, body),
             READLINK => {
@@ -129,7 +157,7 @@ impl Daemon {
             OPEN => {
                 assert_eq!(body, [0; 8], "O_RDONLY");
                 assert_eq!(self.node(nodeid).mode >> 12, 0o10, "only regular files are opened");
-                let fh = 0xf000 + nodeid;
+                let fh = 0xf000 + nodeid + (self.starts << 16);
                 self.open.insert(fh);
                 let mut out = fh.to_le_bytes().to_vec();
                 out.extend([0; 8]);

@@ -9,6 +9,7 @@
     reason = "a test that panics has failed"
 )]
 
+mod anew;
 mod daemon;
 mod lies;
 mod links;
