@@ -27,6 +27,7 @@ mod queues;
 mod race;
 mod regions;
 mod replay;
+mod restarts;
 mod resumes;
 mod sample;
 #[expect(dead_code, reason = "the rows and the larger set are for the library's tests")]

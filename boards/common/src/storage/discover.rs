@@ -13,7 +13,7 @@ use rootlet::storage::{
 use virtio_drivers::transport::Transport;
 
 use super::call::Call;
-use super::{File, VirtioStorage};
+use super::{File, Share, VirtioStorage};
 use crate::virtio::aside::ASIDE_BYTES;
 
 /// How long a daemon may take for each of its parts in the end of a run.
@@ -32,40 +32,82 @@ impl<T: Transport> fuse::Transport for Wire<'_, T> {
     }
 }
 
+/// A session with a share's daemon.
+struct InSession<'s, T: Transport> {
+    session: &'s mut Session,
+    wire: Wire<'s, T>,
+    files: &'s mut [File],
+    restarts: u64,
+}
+
 impl<T: Transport> VirtioStorage<T> {
-    /// Does `what` in the session with a share's daemon, which begins here if it has not yet.
-    fn in_session<R>(
-        &mut self,
-        share: usize,
-        what: impl FnOnce(&mut Session, &mut Wire<'_, T>) -> Result<R, fuse::Error>,
-    ) -> Result<R, fuse::Error> {
-        let share = &mut self.shares[share];
-        let port = &mut self.ports[share.port];
+    /// Returns the session with a share's daemon. It begins here if it has not yet, and anew if the
+    /// daemon was started anew. No batch is running.
+    fn in_session(&mut self, share: usize) -> Result<InSession<'_, T>, fuse::Error> {
+        let Share { port, session, restarts } = &mut self.shares[share];
+        let port = &mut self.ports[*port];
         let (jobs, watch, timeout_ns) = (&mut self.jobs, &mut self.watch, self.timeout_ns);
+        if port.is_forgotten() {
+            while let Some(ended) = port.reap() {
+                jobs.end(port, ended);
+            }
+            watch.tell(port);
+            *session = None;
+            *restarts += 1;
+            if let Err(error) = port.restart() {
+                watch.say(port, error);
+            }
+        }
         let mut wire = Wire(Call { port, jobs, watch, timeout_ns });
-        let session = match &mut share.session {
+        let session = match session {
             Some(session) => session,
             none => none.insert(Session::connect(&mut wire)?),
         };
-        what(session, &mut wire)
+        Ok(InSession { session, wire, files: &mut self.files, restarts: *restarts })
+    }
+
+    /// Whether the daemon that has a file open is there, as far as is known.
+    fn is_current(&self, file: &File) -> bool {
+        file.restarts == self.shares[file.share].restarts && !self.ports[file.port].is_forgotten()
+    }
+
+    /// Opens a file of a share again if the daemon was started anew that had it open. No batch is
+    /// running.
+    pub(super) fn renew(&mut self, device: DeviceId) -> Result<(), IoErrorKind> {
+        let index = usize::from(device.0).checked_sub(self.disks.len());
+        let file = index.and_then(|index| Some((index, self.files.get(index)?)));
+        match file {
+            Some((index, file)) if !self.is_current(file) => Ok(self.reopen(index)?),
+            _ => Ok(()),
+        }
+    }
+
+    fn reopen(&mut self, file: usize) -> Result<(), fuse::Error> {
+        let InSession { session, mut wire, files, restarts } =
+            self.in_session(self.files[file].share)?;
+        let file = &mut files[file];
+        session.reopen(&mut wire, file.name.as_bytes(), &mut file.open)?;
+        file.restarts = restarts;
+        wire.0.port.ask_about(Some(file.open.question()));
+        Ok(())
     }
 
     fn open(&mut self, share: usize, name: &str) -> Result<DeviceId, DiscoverError> {
         let id = self.file_id(self.files.len())?;
-        let (open, transfer_bytes_max) = self.in_session(share, |session, wire| {
-            let open = session.open(wire, name.as_bytes())?;
-            Ok((open, session.read_bytes_max()))
-        })?;
+        let InSession { session, mut wire, restarts, .. } = self.in_session(share)?;
+        let open = session.open(&mut wire, name.as_bytes())?;
+        let transfer_bytes_max = session.read_bytes_max();
         // A node that is looked up keeps its number. If its version changed, so did its content.
         let same = |file: &File| {
-            let known = &file.open;
-            file.share == share && (known.nodeid, known.version) == (open.nodeid, open.version)
+            let known = (file.restarts, file.open.nodeid, file.open.version);
+            file.share == share && known == (restarts, open.nodeid, open.version)
         };
         if let Some(file) = self.files.iter().position(same) {
             self.close(share, open)?;
             return self.file_id(file);
         }
         let port = self.shares[share].port;
+        self.ports[port].ask_about(Some(open.question()));
         let transfer_bytes_max = self.ports[port].limited(transfer_bytes_max);
         let info = DeviceInfo {
             bytes: open.size,
@@ -74,7 +116,7 @@ impl<T: Transport> VirtioStorage<T> {
             read_only: true,
             version: Version::File(open.version),
         };
-        self.files.push(File { share, port, open, info });
+        self.files.push(File { share, port, name: name.into(), open, restarts, info });
         Ok(id)
     }
 
@@ -99,20 +141,31 @@ impl<T: Transport> VirtioStorage<T> {
     pub fn shut_down(&mut self) -> Result<(), fuse::Error> {
         // No more than a courtesy: the end of a run waits for no daemon.
         self.timeout_ns = self.timeout_ns.min(LEAVE_NS);
+        // Files are closed from here on, so that a daemon rightly does not know them.
+        self.ports.iter_mut().for_each(|port| port.ask_about(None));
         let mut first = Ok(());
-        while let Some(File { share, open, .. }) = self.files.pop() {
-            first = first.and(self.close(share, open));
+        while let Some(file) = self.files.pop() {
+            if self.is_current(&file) {
+                first = first.and(self.close(file.share, file.open));
+            }
         }
         for share in 0..self.shares.len() {
-            if self.shares[share].session.is_some() {
-                first = first.and(self.in_session(share, |session, wire| session.destroy(wire)));
+            let Share { port, session, .. } = &self.shares[share];
+            if session.is_some() && !self.ports[*port].is_forgotten() {
+                first = first.and(self.destroy(share));
             }
         }
         first
     }
 
     fn close(&mut self, share: usize, open: OpenFile) -> Result<(), fuse::Error> {
-        self.in_session(share, |session, wire| session.close(wire, open))
+        let InSession { session, mut wire, .. } = self.in_session(share)?;
+        session.close(&mut wire, open)
+    }
+
+    fn destroy(&mut self, share: usize) -> Result<(), fuse::Error> {
+        let InSession { session, mut wire, .. } = self.in_session(share)?;
+        session.destroy(&mut wire)
     }
 }
 

@@ -190,13 +190,13 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
     (Found { id: BLOCK, transport: Fake(Rc::clone(&state)), place: Place::Address(0) }, state)
 }
 
-fn read<V: FromBytes>(at: u64) -> V {
+pub(super) fn read<V: FromBytes>(at: u64) -> V {
     let at = with_exposed_provenance_mut::<V>(at as usize);
     // SAFETY: the driver lent this memory and waits on the same thread.
     unsafe { at.read_unaligned() }
 }
 
-fn write<V: IntoBytes>(at: u64, value: V) {
+pub(super) fn write<V: IntoBytes>(at: u64, value: V) {
     let at = with_exposed_provenance_mut::<V>(at as usize);
     // SAFETY: as in `read`.
     unsafe { at.write_unaligned(value) }
@@ -204,27 +204,37 @@ fn write<V: IntoBytes>(at: u64, value: V) {
 
 #[derive(FromBytes, Clone, Copy)]
 #[repr(C)]
-struct Descriptor {
+pub(super) struct Descriptor {
     at: u64,
     len: u32,
     flags: u16,
     next: u16,
 }
 
-impl State {
-    fn chain(queue: Queue, head: u16) -> Vec<Descriptor> {
-        let mut chain = Vec::new();
-        let mut index = head;
-        loop {
-            let part: Descriptor = read(queue.descriptors + 16 * u64::from(index));
-            chain.push(part);
-            if part.flags & 1 == 0 {
-                return chain;
-            }
-            index = part.next;
+/// The parts of the chain that begins at `head`.
+pub(super) fn chain(descriptors: u64, head: u16) -> Vec<Descriptor> {
+    let mut chain = Vec::new();
+    let mut index = head;
+    loop {
+        let part: Descriptor = read(descriptors + 16 * u64::from(index));
+        chain.push(part);
+        if part.flags & 1 == 0 {
+            return chain;
         }
+        index = part.next;
     }
+}
 
+/// Where each byte is that the device reads, and each that it writes.
+pub(super) fn places(chain: &[Descriptor]) -> (Vec<u64>, Vec<u64>) {
+    let of = |is_written: bool| -> Vec<u64> {
+        let parts = chain.iter().filter(|part| (part.flags & 2 != 0) == is_written);
+        parts.flat_map(|part| part.at..part.at + u64::from(part.len)).collect()
+    };
+    (of(false), of(true))
+}
+
+impl State {
     fn take(&mut self) {
         let Some(queue) = self.queue else { return };
         let offered: u16 = read(queue.driver + 2);
@@ -262,7 +272,7 @@ impl State {
     }
 
     fn answer(&mut self, queue: Queue, head: u16) {
-        let chain = Self::chain(queue, head);
+        let chain = chain(queue.descriptors, head);
         let first: Descriptor = read(queue.descriptors + 16 * u64::from(head));
         let writable = chain.iter().filter(|part| part.flags & 2 != 0);
         let len = match self.manner {
@@ -308,11 +318,7 @@ impl State {
 
     /// Serves a request however its bytes are cut into parts (virtio 1.2, 2.7.4).
     fn serve(&mut self, chain: &[Descriptor]) -> u32 {
-        let places = |is_written: bool| -> Vec<u64> {
-            let parts = chain.iter().filter(|part| (part.flags & 2 != 0) == is_written);
-            parts.flat_map(|part| part.at..part.at + u64::from(part.len)).collect()
-        };
-        let (readable, writable) = (places(false), places(true));
+        let (readable, writable) = places(chain);
         let Some((&status, data_in)) = writable.split_last() else { return 0 };
         let bytes: Vec<u8> = readable.iter().map(|&at| read(at)).collect();
         let (head, data_out) = bytes.split_at(16);

@@ -100,12 +100,17 @@ impl<T: Transport> VirtioStorage<T> {
     /// As [`Storage::start`](rootlet::storage::Storage::start).
     pub(super) fn start_job(&mut self, mut job: Job) -> Result<(), Job> {
         let Some(index) = self.jobs.free() else { return Err(job) };
+        let renewed = self.renew(job.device);
         let port = self.port_of(job.device).and_then(|port| self.ports.get(port));
         if port.is_some_and(|port| port.ended().is_none() && !port.has_room_for_job()) {
             return Err(job);
         }
         let bytes = bytes(&mut job);
-        let result = match self.plan(job.device, job.at, bytes) {
+        let planned = match renewed {
+            Ok(()) => self.plan(job.device, job.at, bytes),
+            Err(kind) => Plan::Settled(Err(kind)),
+        };
+        let result = match planned {
             Plan::Settled(result) => result,
             Plan::Submit(port, request) => {
                 let deadline = self.deadline();

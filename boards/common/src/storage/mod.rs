@@ -3,12 +3,15 @@
 //! Always: a batch is submitted to all its devices before anything is waited for; completions
 //! come in any order; a device that ends (deadline, broken protocol) ends its own transfers only.
 //! Where it would keep a reader's memory at that, the run ends.
-//! Nothing is allocated after construction except by `share_file`.
+//! Nothing is allocated after construction except by `share_file`, and for a share whose daemon was
+//! started anew.
 
 mod call;
 mod discover;
 #[cfg(test)]
 mod fake;
+#[cfg(test)]
+mod fake_share;
 mod jobs;
 mod processor;
 #[cfg(test)]
@@ -53,15 +56,20 @@ struct Disk {
 /// A share as it is known by name.
 struct Share {
     port: usize,
-    /// Agreed with the daemon when the first file is opened.
+    /// Agreed with the daemon when the first file is opened, and anew with each further daemon.
     session: Option<Session>,
+    /// How often the daemon was found to be started anew.
+    restarts: u64,
 }
 
 /// An open file of a share.
 struct File {
     share: usize,
     port: usize,
+    name: Box<str>,
     open: OpenFile,
+    /// The [`Share::restarts`] of the daemon that has it open.
+    restarts: u64,
     info: DeviceInfo,
 }
 
@@ -167,7 +175,7 @@ impl<T: Transport> VirtioStorage<T> {
             self.disks.push(Disk { port, info, has_flush });
         } else {
             self.ports.push(Port::share(device).map_err(unusable)?);
-            self.shares.push(Share { port, session: None });
+            self.shares.push(Share { port, session: None, restarts: 0 });
         }
         Ok(())
     }
@@ -264,7 +272,8 @@ impl<T: Transport> VirtioStorage<T> {
         let mut settled = 0;
         for port in 0..self.ports.len() {
             while let Some(transfer) = batch.get_mut(self.ports[port].cursor) {
-                let is_here = self.port_of(transfer.device) == Some(port);
+                let is_here =
+                    self.port_of(transfer.device) == Some(port) && transfer.result.is_none();
                 let to = &mut self.ports[port];
                 if is_here && !to.has_room_for(&transfer.lent) && to.ended().is_none() {
                     break;
@@ -320,9 +329,11 @@ impl<T: Transport> Storage for VirtioStorage<T> {
     ) {
         let mut open = batch.len();
         for (index, transfer) in batch.iter_mut().enumerate() {
-            transfer.result = None;
-            if self.port_of(transfer.device).is_none() {
-                transfer.result = Some(Err(IoErrorKind::Gone));
+            transfer.result = match self.port_of(transfer.device) {
+                Some(_) => self.renew(transfer.device).err().map(Err),
+                None => Some(Err(IoErrorKind::Gone)),
+            };
+            if transfer.result.is_some() {
                 done(index, transfer);
                 open -= 1;
             }

@@ -8,7 +8,7 @@ use core::fmt;
 use virtio_drivers::transport::Transport;
 
 use super::processor::Processor;
-use crate::virtio::port::{Deadline, News, Port};
+use crate::virtio::port::{Deadline, Port};
 
 /// The longest that can have been waited between two looks: some naps, and all that an emulator's
 /// host does meanwhile.
@@ -68,7 +68,7 @@ impl Watch {
         }
     }
 
-    fn say<T: Transport>(&self, port: &Port<T>, news: News) {
+    pub(super) fn say<T: Transport>(&self, port: &Port<T>, news: impl fmt::Display) {
         (self.processor.tell)(format_args!("{}: {news}", Named(port)));
     }
 

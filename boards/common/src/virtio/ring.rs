@@ -13,7 +13,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{Ordering, fence};
 
-use rootlet::fuse::ReadReply;
+use rootlet::fuse::{Answer, ReadReply};
 use virtio_drivers::queue::VirtQueue;
 use virtio_drivers::transport::Transport;
 
@@ -45,7 +45,7 @@ pub(crate) enum Owner {
 /// What is known of a request in flight.
 #[derive(Debug)]
 pub(crate) struct Flight {
-    /// `None` once the request was given up.
+    /// `None` once the request was given up, and for what nobody waits for.
     pub(crate) owner: Option<Owner>,
     pub(crate) since_ns: u64,
     pub(crate) deadline_ns: u64,
@@ -63,6 +63,8 @@ pub(crate) enum Kind {
     FileRead(ReadReply),
     /// By whoever sent it.
     Message,
+    /// By the port: it asked whether a daemon is the one that it was.
+    Question(Answer),
 }
 
 /// A request that the device gave back.
@@ -366,6 +368,16 @@ impl Ring {
             .filter(|(_, flight)| flight.owner.is_none())
             .map(|(chain, _)| chain.data.len())
             .sum()
+    }
+
+    /// When the oldest request was submitted that the device still has.
+    pub(crate) fn unanswered_since_ns(&self) -> Option<u64> {
+        self.flights().map(|(_, flight)| flight.since_ns).min()
+    }
+
+    /// Whether the device has a question.
+    pub(crate) fn has_question(&self) -> bool {
+        self.flights().any(|(_, flight)| matches!(flight.kind, Kind::Question(_)))
     }
 
     /// When the oldest request was submitted that somebody waits for.

@@ -1,5 +1,6 @@
 //! The storage against disks that answer out of order, late, wrongly or never.
 
+mod anew;
 mod lost;
 mod manners;
 mod start;

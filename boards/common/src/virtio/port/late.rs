@@ -3,7 +3,8 @@
 //!
 //! Always: a device that has requests is not reset, whatever it does. A monitor may wait inside the
 //! reset for what is in flight; a device that breaks its protocol, or asks for a reset, has not said
-//! that it touches memory no more; and one that is gone cannot be reset.
+//! that it touches memory no more; and one that is gone cannot be reset. Only a share
+//! whose daemon was started anew is: what it had was the old daemon's, and ended with that.
 
 use core::fmt;
 
@@ -44,6 +45,8 @@ pub(crate) enum Fault {
     NeedsReset,
     /// It gave back what it does not have.
     Protocol,
+    /// The daemon of a share was started anew. The share can be started again.
+    Forgotten,
 }
 
 impl Fault {
@@ -52,6 +55,7 @@ impl Fault {
         match self {
             Self::Removed | Self::NeedsReset => IoErrorKind::Gone,
             Self::Protocol => IoErrorKind::Protocol,
+            Self::Forgotten => IoErrorKind::Forgotten,
         }
     }
 
@@ -60,6 +64,7 @@ impl Fault {
             Self::Removed => "it is gone",
             Self::NeedsReset => "it cannot go on without a reset",
             Self::Protocol => "it gave back a request that it does not have",
+            Self::Forgotten => "its daemon was started anew",
         }
     }
 }
@@ -76,6 +81,7 @@ impl fmt::Display for News {
                 )
             }
             Self::Back => f.write_str("answers again"),
+            Self::Ended { fault: fault @ Fault::Forgotten, bytes: 0 } => f.write_str(fault.why()),
             Self::Ended { fault, bytes } => {
                 write!(f, "{}: not used any more", fault.why())?;
                 match bytes {
@@ -108,6 +114,7 @@ impl<T: Transport> Port<T> {
         match self.state {
             State::Up => None,
             State::Late => Some(IoErrorKind::Timeout),
+            State::Stopped(_, Fault::Forgotten) => Some(IoErrorKind::Forgotten),
             State::Stopped(..) | State::Lost(_) => Some(IoErrorKind::Gone),
         }
     }
@@ -149,6 +156,7 @@ impl<T: Transport> Port<T> {
             self.fail(Fault::NeedsReset);
             return self.news();
         }
+        self.ask_if_silent(now_ns);
         if let State::Late = self.state {
             return if self.rings.flying() == 0 { self.come_back() } else { None };
         }
@@ -180,9 +188,13 @@ impl<T: Transport> Port<T> {
         core::mem::replace(&mut self.is_told, false).then_some(News::Back)
     }
 
-    /// Ends the use of a device. What it has is reaped with the fault's kind.
+    /// Ends the use of a device, for good unless its daemon was started anew. What it has is reaped
+    /// with the fault's kind.
     pub(super) fn fail(&mut self, fault: Fault) {
-        let stopped = self.stop();
+        let stopped = match fault {
+            Fault::Forgotten => self.device.stop(),
+            _ => self.stop(),
+        };
         let bytes = match stopped {
             Some(_) => 0,
             None => self.rings.each().map(Ring::flying_bytes).sum(),

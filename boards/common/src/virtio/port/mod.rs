@@ -6,9 +6,12 @@
 //! deadline is given up: it stays with the device, and while it does the device takes no other
 //! request.
 //!
+//! A share whose daemon was started anew is reset and started again, see `asking`.
+//!
 //! A disk is asked for its name as it starts, and the port itself takes the answer, so that the
 //! names of many disks are on their way at once.
 
+mod asking;
 mod late;
 
 use alloc::boxed::Box;
@@ -26,8 +29,8 @@ use super::device::{Device, StartError};
 use super::ring::{Bogus, Flight, Kind, Landed, Owner, Ring};
 use super::{Place, blk, fs};
 use crate::text::until_zero;
-pub(crate) use late::News;
-use late::{Fault, State};
+use asking::Asking;
+use late::{Fault, News, State};
 
 /// How long the end of a port waits for what is in flight.
 const PATIENCE_NS: u64 = 100_000_000;
@@ -77,6 +80,13 @@ struct Rings {
 }
 
 impl Rings {
+    /// Sets up those of a share whose features are settled.
+    fn of_share<T: Transport>(device: &mut Device<T>) -> Result<Self, StartError> {
+        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::NOTICE_BYTES_MAX)?;
+        let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
+        Ok(Self { requests, notices: Some(notices), aside: None })
+    }
+
     fn each(&self) -> impl Iterator<Item = &Ring> {
         self.notices.iter().chain([&self.requests]).map(|ring| &**ring)
     }
@@ -121,6 +131,8 @@ pub(crate) struct Port<T: Transport> {
     room: Option<Shared>,
     /// Whether a disk was asked for its name and has not said it.
     is_asked: bool,
+    /// Of a share: what its daemon is asked that may have been started anew.
+    asking: Asking,
     /// Background jobs in flight.
     pub(crate) jobs: usize,
     /// Where a foreground batch goes on with this device.
@@ -184,17 +196,15 @@ impl<T: Transport> Port<T> {
         device.begin(0)?;
         let mut tag = [0; fs::TAG_BYTES];
         fs::read_tag(&device, &mut tag)?;
-        let notices = Ring::new(&mut device.transport, fs::HIGH_PRIORITY, fs::NOTICE_BYTES_MAX)?;
-        let requests = Ring::new(&mut device.transport, fs::REQUESTS, fs::HEAD_BYTES_MAX)?;
-        let rings = Rings { requests, notices: Some(notices), aside: None };
+        let rings = Rings::of_share(&mut device)?;
         Ok(Self::started(device, rings, Name::Share(tag)))
     }
 
     fn started(mut device: Box<Device<T>>, rings: Rings, name: Name) -> Self {
         device.run();
-        let room_bytes = match name {
-            Name::Disk(_) => SERIAL_BYTES,
-            Name::Share(_) => REPLY_BYTES_MAX,
+        let room = match name {
+            Name::Disk(_) => Shared::new(SERIAL_BYTES),
+            Name::Share(_) => Self::room_of_share(),
         };
         Self {
             device,
@@ -206,11 +216,16 @@ impl<T: Transport> Port<T> {
             news: None,
             bytes: 0,
             name,
-            room: Some(Shared::new(room_bytes)),
+            room: Some(room),
             is_asked: false,
+            asking: Asking::default(),
             jobs: 0,
             cursor: 0,
         }
+    }
+
+    fn room_of_share() -> Shared {
+        Shared::new(REPLY_BYTES_MAX)
     }
 
     /// Where the device is, for messages.
@@ -218,9 +233,10 @@ impl<T: Transport> Port<T> {
         self.device.place
     }
 
-    /// How many requests fit at once.
+    /// How many requests fit at once, beside the questions to a share's daemon.
     pub(crate) fn capacity(&self) -> usize {
-        self.rings.requests.capacity()
+        let all = self.rings.requests.capacity();
+        if self.is_share() { all - all / asking::PART_OF_RING } else { all }
     }
 
     /// Has reads of a disk land in memory of the port's own, from which they are copied: a disk that
@@ -382,6 +398,7 @@ impl<T: Transport> Port<T> {
             match self.rings.reap() {
                 Ok(Some(landed)) => match landed.flight.owner {
                     Some(owner) => {
+                        let since_ns = landed.flight.since_ns;
                         let mut ended = Self::judge(owner, landed);
                         if let (Some(Kept::Aside { at, to }), Ok(_)) = (&ended.kept, &ended.result)
                         {
@@ -394,17 +411,14 @@ impl<T: Transport> Port<T> {
                         }
                         ended.kept = self.take_back(ended.kept);
                         let is_failed = matches!(ended.result, Err(IoErrorKind::Device(_)));
-                        if is_failed && !self.is_share() && owner != Owner::Name {
+                        if is_failed && self.is_share() {
+                            self.suspect(since_ns);
+                        } else if is_failed && owner != Owner::Name {
                             self.doubt();
                         }
                         return Some(ended);
                     }
-                    // Given up, and back after all.
-                    None => {
-                        if let Some(Kept::Room(room)) = self.take_back(landed.flight.kept) {
-                            self.room = Some(room);
-                        }
-                    }
+                    None => self.take_late(landed),
                 },
                 Ok(None) => break,
                 Err(Bogus) => self.fail(Fault::Protocol),
@@ -423,6 +437,16 @@ impl<T: Transport> Port<T> {
         Some(Ended { owner, result: Err(kind), kept: self.take_back(kept) })
     }
 
+    /// Takes what nobody waits for: an answer, or what was given up and is back after all.
+    fn take_late(&mut self, landed: Landed) {
+        let Landed { flight, device_bytes, tail, .. } = landed;
+        if let Kind::Question(answer) = flight.kind {
+            self.answered(answer, &tail, device_bytes);
+        } else if let Some(Kept::Room(room)) = self.take_back(flight.kept) {
+            self.room = Some(room);
+        }
+    }
+
     fn judge(owner: Owner, landed: Landed) -> Ended {
         let Landed { flight, device_bytes, data_bytes, tail } = landed;
         let result = match &flight.kind {
@@ -430,6 +454,7 @@ impl<T: Transport> Port<T> {
                 if got as usize == data_bytes { Ok(got) } else { Err(IoErrorKind::Short(got)) }
             }),
             Kind::Message => Ok(device_bytes),
+            Kind::Question(_) => panic!("nobody waits for an answer"),
             Kind::Disk => blk::outcome(tail[0], device_bytes, data_bytes).map(|()| device_bytes),
         };
         Ended { owner, result, kept: flight.kept }
