@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn generation_is_where_qemu_and_firecracker_say() {
-        assert_eq!(generation(QEMU), Some(0xf_fff0_00 + 40));
+        assert_eq!(generation(QEMU), Some(0x0fff_f000 + 40));
         assert_eq!(generation(FIRECRACKER), Some(0xd_fff0));
         let high = FIRECRACKER.strip_suffix(b"\0").unwrap();
         assert_eq!(generation(&[high, b"\x0a\x03"].concat()), Some(0x3_000d_fff0));
