@@ -112,7 +112,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                 (target, None)
             };
             let state = match piece.origin {
-                Origin::Region(ticket) => State::Region(ticket),
+                Origin::Region(_) => State::Region,
                 _ => State::Source,
             };
             transfers.push(Transfer::read(device, at, lent)).ok().or_bug()?;
@@ -147,13 +147,23 @@ enum State {
     /// They come from the source.
     Source,
     /// They come from the region, and were not judged yet.
-    Region(Ticket),
+    Region,
     /// They came from the region, and are right.
     Right,
     /// The region does not have them: they are to come from the source.
     Refused,
     /// They are where the reader wants them.
     Delivered,
+}
+
+impl Route<'_> {
+    /// Returns the ticket of a read of the region that was not settled yet.
+    fn ticket(&self) -> Option<Ticket> {
+        match (self.state, self.piece.origin) {
+            (State::Region, Origin::Region(ticket)) => Some(ticket),
+            _ => None,
+        }
+    }
 }
 
 impl State {
@@ -163,7 +173,7 @@ impl State {
     }
 }
 
-/// What runs transfers and has judged what arrived.
+/// What runs transfers, and delivers what arrived.
 struct Runner<'f, S, L> {
     storage: &'f mut S,
     layer: &'f mut L,
@@ -186,7 +196,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         self.submit(transfers, routes);
         count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
-            if let (State::Region(ticket), Lent::Read(data)) = (route.state, &transfer.lent) {
+            if let (Some(ticket), Lent::Read(data)) = (route.ticket(), &transfer.lent) {
                 // It failed: those that came were settled as they came.
                 let read = transfer.outcome().map(|()| &**data).map_err(|error| error.kind);
                 route.state = State::of(self.layer.settle(ticket, read));
@@ -204,7 +214,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                     is_left = true;
                     continue;
                 }
-                State::Region(_) | State::Delivered => return Err(Error::bug()),
+                State::Region | State::Delivered => return Err(Error::bug()),
             }
             deliver(transfer, route, self.stats)?;
             route.state = State::Delivered;
@@ -239,17 +249,13 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
                 return;
             };
-            match route.state {
-                State::Region(ticket) => {
-                    route.state = State::of(layer.settle(ticket, Ok(data)));
-                }
-                State::Source => {
-                    let source = sources.get(usize::from(route.piece.slot));
-                    if let Some(blob) = source.and_then(|source| source.blob) {
-                        layer.fill(blob, BLOCK.whole(route.piece.cover.start()), data);
-                    }
-                }
-                _ => {}
+            let source = sources.get(usize::from(route.piece.slot));
+            if let Some(ticket) = route.ticket() {
+                route.state = State::of(layer.settle(ticket, Ok(data)));
+            } else if route.state == State::Source
+                && let Some(blob) = source.and_then(|source| source.blob)
+            {
+                layer.fill(blob, BLOCK.whole(route.piece.cover.start()), data);
             }
         });
     }
