@@ -99,7 +99,7 @@ impl Machine {
             match bus {
                 Bus::Mmio { base, stride, count } => {
                     if !self.named(&mut found) {
-                        (0..*count).for_each(|slot| found.mmio(base + slot * stride));
+                        (0..*count).for_each(|slot| found.mmio(base + slot * stride, false));
                     }
                 }
                 #[cfg(target_arch = "x86_64")]
@@ -129,7 +129,7 @@ impl Machine {
                 // start it twice.
                 Ok(place) if taken.contains(&place) => {}
                 Ok(place) => {
-                    found.mmio(place);
+                    found.mmio(place, true);
                     taken.push(place);
                 }
                 Err(word) => (found.problem)(&format_args!(
@@ -154,8 +154,8 @@ struct Finder<'f> {
 }
 
 impl Finder<'_> {
-    /// Looks at a block of registers.
-    fn mmio(&mut self, at: usize) {
+    /// Looks at a block of registers, which is surely there or shows by its magic.
+    fn mmio(&mut self, at: usize, surely: bool) {
         let place = Place::Address(at as u64);
         if !block(at).is_some_and(|block| self.reaches(&block)) {
             return (self.problem)(&format_args!(
@@ -164,8 +164,12 @@ impl Finder<'_> {
         }
         // SAFETY: the place is the board's, its device tree's or the loader's, and no RAM; it is
         // mapped uncached, and looked at once.
-        let slot = unsafe { Mmio::probe(at) };
-        self.take(slot, place);
+        match unsafe { Mmio::probe(at) } {
+            Slot::Absent if surely => (self.problem)(&format_args!(
+                "virtio device at {place}: nothing there answers as one"
+            )),
+            slot => self.take(slot, place),
+        }
     }
 
     /// Looks at all devices of a PCI host, which is surely there or shows by its bridge.
@@ -208,7 +212,7 @@ impl Finder<'_> {
     #[cfg(not(target_arch = "x86_64"))]
     fn tree(&mut self) {
         let Some(tree) = crate::device_tree::get() else { return };
-        tree.virtio_mmio.iter().for_each(|&at| self.mmio(at));
+        tree.virtio_mmio.iter().for_each(|&at| self.mmio(at, true));
         for host in &tree.pci {
             self.pci(host.access, host.window, true);
         }
@@ -219,7 +223,7 @@ impl Finder<'_> {
         Found<Any>: From<Found<T>>,
     {
         match slot {
-            Slot::Empty | Slot::Other(_) => {}
+            Slot::Absent | Slot::Empty | Slot::Other(_) => {}
             Slot::Legacy => (self.problem)(&format_args!(
                 "virtio device at {place} has only the layout before virtio 1.0; with QEMU, \
                  disable-modern=off gives the modern one"

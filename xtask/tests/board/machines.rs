@@ -133,13 +133,18 @@ fn words_that_name_no_device_are_told_by_their_text() {
     let sample = Sample::new();
     let machine = ["-M", "microvm,acpi=off", "-no-reboot", "-m", "64M"].map(String::from);
     let devices = machine.into_iter().chain(disks(&sample, "virtio-blk-device"));
-    let named = "virtio_mmio.device=4K@0xzz:1 virtio_mmio.device=512@0x1000000:5";
+    // No number, memory, no address of words, and one where nobody is and all reads as ones.
+    let named = ["0xzz:1", "0x1000000:5", "0xfeb00001:6", "0xfea00000:7"]
+        .map(|place| format!("virtio_mmio.device=4K@{place}"))
+        .join(" ");
     let ended = run("microvm", devices, format!("{named} {MANIFEST}"));
     assert_manifest(&sample, &ended);
     for told in [
         "command line: \"virtio_mmio.device=4K@0xzz:1\" names no virtio device: it is not \
          SIZE@ADDRESS:IRQ",
         "virtio device at 0x1000000: its registers cannot be reached, or lie in memory",
+        "virtio device at 0xfeb00001: nothing there answers as one",
+        "virtio device at 0xfea00000: nothing there answers as one",
     ] {
         assert!(ended.console.lines().any(|line| line == told), "{ended:?}");
     }

@@ -66,11 +66,11 @@ impl Mmio {
     pub unsafe fn probe(base: usize) -> Slot<Self> {
         // SAFETY: the caller promises what a block of registers asks for.
         let Some(block) = (unsafe { Registers::new(base, BLOCK_BYTES) }) else {
-            return Slot::Empty;
+            return Slot::Absent;
         };
         let mut mmio = Self { block, device_id: 0, is_legacy: false };
         if mmio.read(Register::Magic) != MAGIC {
-            return Slot::Empty;
+            return Slot::Absent;
         }
         mmio.device_id = mmio.read(Register::DeviceId);
         match (mmio.device_id, mmio.read(Register::Version)) {

@@ -70,7 +70,9 @@ impl fmt::Display for Place {
 /// What stands at a place where a device may be.
 #[derive(Debug)]
 pub enum Slot<T: Transport> {
-    /// No registers, or no device behind them.
+    /// Nobody answers there as a virtio device does.
+    Absent,
+    /// Registers without a device behind them.
     Empty,
     /// Something else than a virtio device; the number is its device id on its bus.
     Other(u16),
