@@ -4,6 +4,7 @@
 
 #[cfg(not(feature = "alloc"))]
 use crate::erofs::DEVICES_MAX;
+use crate::erofs::sort_numbers;
 
 #[cfg(feature = "alloc")]
 type Numbers = alloc::vec::Vec<u16>;
@@ -19,7 +20,7 @@ impl Order {
     /// [`crate::erofs::DEVICES_MAX`] slots, so there is room for all.
     pub(super) fn new<K: Ord>(numbers: impl Iterator<Item = u16>, key: impl Fn(u16) -> K) -> Self {
         let mut sorted: Numbers = numbers.collect();
-        sorted.sort_unstable_by_key(|number| key(*number));
+        sort_numbers(&mut sorted, &mut |a, b| key(*a).cmp(&key(*b)));
         Self(sorted)
     }
 

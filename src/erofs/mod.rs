@@ -31,6 +31,7 @@ pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
 pub use compressed::{CompressedMap, MapFault, Metadata};
 pub use compression::{Compression, DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 pub use corrupt::{Corrupt, NameFault, Part};
+pub(crate) use device::sort_numbers;
 pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place};
 pub use dir::{DirBlock, Dirent, Entries as DirEntries};
 pub use error::{FormatError, Unsupported};
