@@ -358,8 +358,8 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
             if now_ns.checked_sub(told_ns).is_some_and(|silent_ns| silent_ns >= gap_ns) {
                 (told_ns, gap_ns) = (now_ns, (gap_ns << 1).min(SILENT_NS_MAX));
                 if let Some(notice) = &mut self.notice {
-                    let (at, of) = (file.position() >> 20, inode.size >> 20);
-                    notice(format_args!("reading {}: {at} of {of} MiB", Escaped(path)));
+                    let (at, of, unit) = how_far(file.position(), inode.size);
+                    notice(format_args!("reading {}: {at} of {of} {unit}", Escaped(path)));
                 }
             }
         }
@@ -397,6 +397,14 @@ fn only<E>(path: &[u8], row: Result<(), RowFault<E>>) -> Result<(), CommandError
     })
 }
 
+/// Returns how far a file is read and how long it is, and in which unit.
+fn how_far(at: u64, of: u64) -> (u64, u64, &'static str) {
+    match of >> 20 {
+        0 => (at >> 10, of >> 10, "KiB"),
+        mib => (at >> 20, mib, "MiB"),
+    }
+}
+
 /// Prints what `stat` says of an inode but its xattrs.
 fn print_stat<W: Write>(
     out: &mut W,
@@ -429,4 +437,16 @@ pub fn catch_up<S: Storage>(root: &GuestRoot<S>) {
         let end = storage.now_ns().saturating_add(CATCH_UP_NS_MAX);
         cache.catch_up(storage, end);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_of_less_than_a_mib_is_told_in_kib() {
+        assert_eq!(how_far(65_536, 70_000), (64, 68, "KiB"));
+        assert_eq!(how_far(65_536, (1 << 20) - 1), (64, 1023, "KiB"));
+        assert_eq!(how_far(65_536, 1 << 20), (0, 1, "MiB"));
+    }
 }
