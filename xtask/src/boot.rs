@@ -50,7 +50,9 @@ pub fn task(args: &BootArgs, dry_run: bool, interrupt: &Interrupt) -> Result<()>
     check_command(&plan.words)?;
     args.machine.accel()?;
     if !dry_run {
-        args.machine.monitor.find(args.machine.board())?;
+        let (monitor, board) = (args.machine.monitor, args.machine.board());
+        let bus = monitor.room(board, args.machine.bus)?.bus;
+        monitor.check_program(board, bus)?;
     }
     setup::ensure(&needs(args))?;
     let firmware = build::board(args.machine.board(), level(args), args.machine.verbose)?;

@@ -49,6 +49,21 @@ pub fn room(board: Board, wanted: Option<Bus>) -> Result<Room> {
     }
 }
 
+/// The option that gives a machine PCI.
+const ENABLE_PCI: &str = "--enable-pci";
+
+/// Refuses a program without PCI, as its `help` shows.
+pub fn check_pci(program: &Path, help: &str) -> Result<()> {
+    if help.contains(ENABLE_PCI) {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "{} has no {ENABLE_PCI}, so no PCI: take Firecracker 1.13 or later, or --board microvm with \
+         --bus mmio",
+        program.display()
+    )))
+}
+
 /// The id that Firecracker gives the disk of `file`: its device, the device that it is, and its
 /// inode, in decimal digits one after the other, cut.
 pub fn disk_name(file: &Path) -> Result<String> {
@@ -72,7 +87,7 @@ pub fn launch(machine: &Machine, dir: &Path) -> Result<Launch> {
     let mut arguments = vec!["--no-api".into(), "--config-file".into(), file.clone().into()];
     arguments.extend(["--level", "Error"].map(Into::into));
     if room.bus == Bus::Pci {
-        arguments.push("--enable-pci".into());
+        arguments.push(ENABLE_PCI.into());
     }
     let mut text = serde_json::to_string_pretty(&config(machine, room.bus)?)?;
     text.push('\n');

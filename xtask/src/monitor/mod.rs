@@ -12,8 +12,9 @@ pub mod qemu;
 use std::collections::BTreeMap;
 use std::env;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::board::{Board, Bus};
@@ -144,6 +145,24 @@ impl Monitor {
             Self::Firecracker => firecracker::room(board, wanted),
             Self::CloudHypervisor => cloud_hypervisor::room(board, wanted),
         }
+    }
+
+    /// Refuses a monitor that is not there or lacks the bus, as an older version may; QEMU is a
+    /// thing to install.
+    ///
+    /// # Errors
+    /// The program is neither where its variable says nor in PATH, or has no such bus.
+    pub fn check_program(self, board: Board, bus: Bus) -> Result<()> {
+        if self == Self::Qemu {
+            return Ok(());
+        }
+        let program = self.find(board)?;
+        if (self, bus) == (Self::Firecracker, Bus::Pci) {
+            let output = Command::new(&program).arg("--help").output();
+            let output = output.with_context(|| format!("{} --help", program.display()))?;
+            firecracker::check_pci(&program, &String::from_utf8_lossy(&output.stdout))?;
+        }
+        Ok(())
     }
 
     /// Plans `machine`; what it needs in files lies in `dir`.

@@ -70,6 +70,16 @@ fn firecracker_has_pci_where_the_board_or_the_user_wants_it() {
 }
 
 #[test]
+fn firecracker_that_has_no_pci_is_refused_with_the_way_round() {
+    let check = |help| firecracker::check_pci(Path::new("fc"), help);
+    check("--boot-timer\n  --enable-pci  Enables PCIe support.").unwrap();
+    let said = check("--boot-timer\n  --config-file <config-file>").unwrap_err().to_string();
+    let want = "fc has no --enable-pci, so no PCI: take Firecracker 1.13 or later, or --board \
+                microvm with --bus mmio";
+    assert_eq!(said, want);
+}
+
+#[test]
 fn firecracker_refuses_a_line_that_it_would_cut() {
     let mut machine = machine(Board::Microvm);
     machine.append = "x".repeat(1967);

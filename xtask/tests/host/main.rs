@@ -9,6 +9,7 @@ mod extract;
 #[path = "../support/gpt.rs"]
 mod gpt;
 mod output;
+mod programs;
 mod region;
 mod run;
 #[path = "../../../tests/golden/set.rs"]
