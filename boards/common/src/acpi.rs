@@ -73,6 +73,8 @@ pub struct Facts {
     pub power_off: Option<PowerOff>,
     /// PCI's configuration.
     pub ecam: Option<Ecam>,
+    /// Entries of PCI's configuration for segments beyond the first, on which nothing is found.
+    pub other_segments: usize,
     /// The port of a timer that counts 3579545 a second, 24 bits of it at least.
     pub timer: Option<u16>,
     /// The address of the machine's generation: 16 bytes that the monitor changes when it resumes
@@ -138,7 +140,9 @@ pub fn read<'m>(root: u64, memory: &impl Memory<'m>) -> Facts {
                 }
             }
             Some(b"MCFG") => {
-                facts.ecam = facts.right(table(at, b"MCFG", memory)).and_then(ecam);
+                if let Some(table) = facts.right(table(at, b"MCFG", memory)) {
+                    configuration(table, &mut facts);
+                }
             }
             _ => {}
         }
@@ -267,13 +271,17 @@ fn generation<'m>(block: &[u8], memory: &impl Memory<'m>, facts: &mut Facts) {
     }
 }
 
-/// The configuration of the first segment (PCI Firmware 3.3, 4.1.2), whose address is that of bus
-/// 0, wherever its buses begin.
-fn ecam(table: &[u8]) -> Option<Ecam> {
-    let mut entries = table.get(HEADER_BYTES + 8..)?.chunks_exact(16);
-    let first = entries.find(|entry| field(entry, 8, 2) == 0)?;
-    let last = u16::try_from(field(first, 11, 1)).ok()?;
-    Some(Ecam { base: field(first, 0, 8), buses: last + 1 })
+/// Takes the configuration of the first segment (PCI Firmware 3.3, 4.1.2), whose address is that of
+/// bus 0, wherever its buses begin.
+fn configuration(table: &[u8], facts: &mut Facts) {
+    let Some(entries) = table.get(HEADER_BYTES + 8..) else { return };
+    let entries = entries.chunks_exact(16);
+    let is_first = |entry: &&[u8]| field(entry, 8, 2) == 0;
+    facts.other_segments = entries.clone().filter(|entry| !is_first(entry)).count();
+    facts.ecam = entries
+        .clone()
+        .find(is_first)
+        .map(|first| Ecam { base: field(first, 0, 8), buses: u16::from(first[11]) + 1 });
 }
 
 #[cfg(test)]
@@ -382,6 +390,20 @@ mod tests {
         let mut machine = machine(&[], REDUCED);
         machine.table(0x9000, b"SSDT", &block([8, 0, 0xa, 0]));
         assert_eq!(machine.read(0xa_0000).generation, Some(0xa_0008));
+    }
+
+    #[test]
+    fn segments_of_pci_beyond_the_first_are_counted() {
+        let mut machine = machine(&[], REDUCED);
+        let mut entries = vec![0; 8];
+        for (base, segment) in [(0xe000_0000_u64, 1), (0xeec0_0000, 0), (0xd000_0000, 2)] {
+            entries.extend(base.to_le_bytes());
+            entries.extend([segment, 0, 0, 255, 0, 0, 0, 0]);
+        }
+        machine.table(0x4000, b"MCFG", &entries);
+        let found = machine.read(0xa_0000);
+        assert_eq!(found.ecam, Some(Ecam { base: 0xeec0_0000, buses: 256 }));
+        assert_eq!(found.other_segments, 2);
     }
 
     #[test]

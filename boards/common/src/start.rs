@@ -71,6 +71,10 @@ impl Machine {
     /// take them from the first.
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
         self.acpi.faults.iter().for_each(|fault| problem(fault));
+        if self.acpi.other_segments > 0 {
+            let segments = self.acpi.other_segments;
+            problem(&format_args!("PCI: segments beyond the first are not looked at: {segments}"));
+        }
         // Here, because by now the samples are mostly so far apart that none has to be waited for.
         if let Err(unknown) = clock::calibrate(&self.clock) {
             refuse(&unknown);
