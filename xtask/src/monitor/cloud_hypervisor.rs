@@ -29,6 +29,9 @@ pub const FACTS: Facts = Facts {
     apart: &[],
 };
 
+/// Bytes of a page, of which its memory is made.
+const PAGE_BYTES: u64 = 4096;
+
 /// PCI has 32 places: the host bridge has one, and the entropy device that is always there.
 const DEVICES_MAX: usize = 30;
 
@@ -44,6 +47,9 @@ pub fn room(board: Board, wanted: Option<Bus>) -> Result<Room> {
 /// Plans `machine`.
 pub fn launch(machine: &Machine) -> Result<Launch> {
     room(machine.board, machine.bus)?;
+    if !machine.mem.0.is_multiple_of(PAGE_BYTES) {
+        return Err(usage("--mem: Cloud Hypervisor takes whole pages of 4 KiB"));
+    }
     // The daemons of shares map the guest's memory (vhost-user).
     let shared = if machine.shares.is_empty() { "" } else { ",shared=on" };
     let mut arguments: Vec<OsString> = vec!["--kernel".into(), machine.kernel.clone().into()];

@@ -124,6 +124,9 @@ fn what_a_monitor_lacks_is_refused_by_name() {
     let mut on_mmio = machine(Board::Microvm);
     on_mmio.bus = Some(Bus::Mmio);
     assert!(refusal(Monitor::CloudHypervisor, &on_mmio).contains("it has pci"));
+    let mut part_of_a_page = machine(Board::Q35);
+    part_of_a_page.mem.0 += 1;
+    assert!(refusal(Monitor::CloudHypervisor, &part_of_a_page).contains("whole pages of 4 KiB"));
 }
 
 #[test]
