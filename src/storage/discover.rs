@@ -87,8 +87,7 @@ impl fmt::Display for DiscoverError {
             Self::Link(fault) => fault.fmt(f),
             Self::Type(mode) => write!(
                 f,
-                "it is a {}, which is neither a directory on the way nor a regular file at the end \
-                 (mode {mode:#o})",
+                "it is a {}; wanted is a regular file, or a directory on the way to one (mode {mode:#o})",
                 FileType::of(*mode)
             ),
             Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
@@ -207,8 +206,8 @@ mod tests {
             (DiscoverError::Path(PathFault::Dots), "its path is refused: the name is '.' or '..'"),
             (
                 DiscoverError::Type(0o040_755),
-                "it is a directory, which is neither a directory on the way nor a regular file at \
-                 the end (mode 0o40755)",
+                "it is a directory; wanted is a regular file, or a directory on the way to one (mode \
+                 0o40755)",
             ),
             (DiscoverError::Link(LinkFault::Leaves), "a symbolic link leads out of the share"),
             (DiscoverError::Share(13), "the share refuses it: permission denied (errno 13)"),

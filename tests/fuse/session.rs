@@ -313,8 +313,8 @@ fn errors_read_well() {
         (b"dir//x", "FUSE LOOKUP of path component 2: the name is empty"),
         (
             b"pipe",
-            "FUSE LOOKUP of path component 1: it is a pipe, which is neither a directory on the way \
-             nor a regular file at the end (mode 0o10644)",
+            "FUSE LOOKUP of path component 1: it is a pipe; wanted is a regular file, or a directory \
+             on the way to one (mode 0o10644)",
         ),
     ] {
         assert_eq!(refused(path).1.to_string(), text);
