@@ -112,8 +112,9 @@ impl Plan {
 
     /// Tells the guest a version of each disk of which the user has said none, so that a region
     /// serves nothing of what the file held earlier, and that disks of one file are one source. A
-    /// file that a guest writes has a version without times, and one that is the region's alone has
-    /// none. A block device has none: the times of its node say nothing of its content.
+    /// file that a guest writes has a version without times. One that is the region's alone has none,
+    /// unless a share may have it as well: the version that the share's daemon tells has times. A
+    /// block device has none: the times of its node say nothing of its content.
     pub fn tell_versions(&mut self) {
         // Else the guest refuses the line, and says why.
         let Ok(Config { versions: said, .. }) = Config::parse(&self.append()) else { return };
@@ -121,13 +122,15 @@ impl Plan {
         for disk in &self.disks {
             let name = SourceName::Disk(disk.serial.clone());
             let same = |other: &&Disk| is_one_file(&disk.file, &other.file);
-            if self.is_region(disk) && self.disks.iter().filter(same).count() < 2 {
+            let only_region = self.is_region(disk) && self.disks.iter().filter(same).count() < 2;
+            if only_region && self.shares.is_empty() {
                 continue;
             }
             // Whoever opens the disk says that it is not there.
             let Ok(stat) = fs::metadata(&disk.file) else { continue };
             if stat.is_file() && said.iter().all(|(of, _)| *of != name) {
-                let stamp = match self.disks.iter().filter(same).any(|disk| !disk.read_only) {
+                let written = self.disks.iter().filter(same).any(|disk| !disk.read_only);
+                let stamp = match written && !only_region {
                     true => FileStamp::of_written(&stat),
                     false => FileStamp::from(&stat),
                 };
@@ -383,6 +386,23 @@ mod tests {
         fs::write(&new, [0; 64 << 10]).unwrap();
         fs::rename(&new, &file).unwrap();
         assert_ne!(told(), first);
+    }
+
+    /// A guest that knows it formats no region over a blob.
+    #[test]
+    fn region_whose_file_a_share_may_have_is_told_with_the_version_that_the_share_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, shared) = (dir.path().join("r"), dir.path().join("shared"));
+        fs::write(&file, [0; 512]).unwrap();
+        fs::create_dir(&shared).unwrap();
+        fs::hard_link(&file, shared.join("blob")).unwrap();
+        let line = format!("--image i --cache {} --share {}", file.display(), shared.display());
+        let mut plan = planned(&line).unwrap();
+        plan.tell_versions();
+        let told = Config::parse(&plan.append()).unwrap().versions;
+        let stat = fs::metadata(shared.join("blob")).unwrap();
+        let version = Version::File(FileStamp::from(&stat).version());
+        assert_eq!(told, [(SourceName::Disk("cache".into()), version)]);
     }
 
     #[test]
