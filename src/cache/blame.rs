@@ -4,13 +4,14 @@
 //! bytes were compared with a check that has not changed since their read began, and differ; each
 //! block once. What cannot be compared any more is nobody's fault, and read from its source.
 
-use super::region::{BlockPlace, Cache, raise};
+use super::region::{BlockPlace, Cache};
 use super::slots::SlotKey;
 use super::ticket::{Expected, Ticket, Verdict};
 use super::{BLOCK_BYTES, BlobIndex, descriptor};
 use crate::num;
 use crate::storage::IoErrorKind;
 use crate::trace;
+use crate::units::count;
 use core::ops::Range;
 
 /// Blocks of one slot.
@@ -97,7 +98,7 @@ impl Cache {
         let key = self.blobs.get(ticket.blob).map(|entry| entry.key);
         let unchanged = self.expected(ticket) == Some(ticket.expected);
         let Some(key) = key.filter(|_| unchanged) else {
-            raise(&mut self.stats.stale_reads, 1);
+            count(&mut self.stats.stale_reads, 1);
             trace::debug!("region: a read of slot {} was overtaken", ticket.slot);
             return Verdict::Stale;
         };
@@ -121,7 +122,7 @@ impl Cache {
 
     /// Notes that a block of a slot is wrong.
     fn find_wrong(&mut self, slot: u32, (blob, number): (BlobIndex, u64)) {
-        raise(&mut self.stats.check_failures, 1);
+        count(&mut self.stats.check_failures, 1);
         trace::warn!("region: slot {}: block {} of its blob failed its check", slot, number);
         self.claim.blame((blob, number));
         self.give_up(slot);

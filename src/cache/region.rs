@@ -19,7 +19,7 @@ use super::{
 };
 use crate::num::{self, wide};
 use crate::storage::{Buffer, DeviceId, Ended, IoErrorKind, Storage, Transfer};
-use crate::units::Count;
+use crate::units::{Count, count};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -56,25 +56,20 @@ pub struct CacheStats {
 impl CacheStats {
     /// Counts a write of `bytes` bytes, and a fault if it failed.
     pub(super) fn wrote(&mut self, bytes: u64, ok: bool) {
-        raise(&mut self.written_bytes, bytes);
-        raise(&mut self.region_faults, (!ok).into());
+        count(&mut self.written_bytes, bytes);
+        count(&mut self.region_faults, (!ok).into());
     }
 
     /// Counts a flush, and a fault if it failed.
     pub(super) fn flushed(&mut self, ok: bool) {
-        raise(&mut self.flushes, 1);
-        raise(&mut self.region_faults, (!ok).into());
+        count(&mut self.flushes, 1);
+        count(&mut self.region_faults, (!ok).into());
     }
 
     /// Counts a read, write or flush that failed.
     pub(super) fn region_fault(&mut self) {
-        raise(&mut self.region_faults, 1);
+        count(&mut self.region_faults, 1);
     }
-}
-
-/// Counts `by` more. Statistics stay at the largest number rather than begin anew.
-pub(super) fn raise(counter: &mut u64, by: u64) {
-    *counter = counter.saturating_add(by);
 }
 
 /// Where a block of a blob is in the region.

@@ -4,11 +4,12 @@
 
 use super::Fill;
 use super::stage::DataWrite;
-use crate::cache::region::{BlockPlace, Cache, raise};
+use crate::cache::region::{BlockPlace, Cache};
 use crate::cache::slots::{SlotKey, SlotState};
 use crate::cache::{BLOCK_BYTES, BlobIndex, descriptor};
 use crate::num;
 use crate::storage::Buffer;
+use crate::units::count;
 
 impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
@@ -24,7 +25,7 @@ impl Cache {
         let mut rest = data;
         while !rest.is_empty() {
             let Some(blocks) = self.fill_run(blob, first, rest) else {
-                return raise(&mut self.stats.dropped_bytes, num::wide(rest.len()));
+                return count(&mut self.stats.dropped_bytes, num::wide(rest.len()));
             };
             first += num::wide(blocks);
             rest = after(rest, blocks);

@@ -10,10 +10,11 @@ use super::{
 };
 use crate::cache::claim::Mode;
 use crate::cache::descriptor;
-use crate::cache::region::{Cache, raise};
+use crate::cache::region::Cache;
 use crate::cache::slots::SlotState;
 use crate::num;
 use crate::storage::{Storage, Wait};
+use crate::units::count;
 use core::ops::Range;
 
 impl Cache {
@@ -190,7 +191,7 @@ impl Cache {
             if self.slots.cull().is_none() {
                 break;
             }
-            raise(&mut self.stats.culled_slots, 1);
+            count(&mut self.stats.culled_slots, 1);
         }
     }
 
@@ -283,10 +284,10 @@ impl Cache {
         {
             descriptor.renew(&head);
         }
-        let count = num::low32(num::wide(blocks.len()));
+        let added = num::low32(num::wide(blocks.len()));
         blocks.for_each(|block| descriptor.set_resident(block));
         descriptor.set_class(self.slots.class(slot));
-        self.slots.add_resident(slot, num::low16(count));
-        raise(&mut self.stats.kept_bytes, u64::from(count) << 12);
+        self.slots.add_resident(slot, num::low16(added));
+        count(&mut self.stats.kept_bytes, u64::from(added) << 12);
     }
 }

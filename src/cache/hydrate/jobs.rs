@@ -6,12 +6,13 @@
 use super::{Armed, PageJob, Phase, Seal};
 use crate::cache::format::Page;
 use crate::cache::geometry::{Copy2, Geometry};
-use crate::cache::region::{Cache, FAULTS_MAX, raise};
+use crate::cache::region::{Cache, FAULTS_MAX};
 use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
 use crate::num;
 use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
 use crate::trace;
+use crate::units::count;
 
 /// Ended jobs of others that are kept at once.
 const STRAYS_MAX: usize = 64;
@@ -139,7 +140,7 @@ impl Cache {
     /// Leaves the region to another machine that writes it.
     pub(super) fn yield_to_another(&mut self) {
         if self.hydrator.armed == Armed::Yes && self.claim.writes() {
-            raise(&mut self.stats.foreign_writers, 1);
+            count(&mut self.stats.foreign_writers, 1);
             self.claim.stop_writing("another machine writes it");
         }
     }
@@ -173,7 +174,7 @@ impl Cache {
 
     pub(super) fn submit_flush<S: Storage>(&mut self, storage: &mut S, purpose: Purpose) -> bool {
         let started = self.submit(storage, purpose, JobKind::Flush, 0, None).is_ok();
-        raise(&mut self.stats.flushes, started.into());
+        count(&mut self.stats.flushes, started.into());
         started
     }
 
@@ -195,7 +196,7 @@ impl Cache {
             return Err(job.buffer);
         }
         if kind == JobKind::Write {
-            raise(&mut self.stats.written_bytes, len);
+            count(&mut self.stats.written_bytes, len);
         }
         Ok(())
     }
@@ -298,7 +299,7 @@ impl Cache {
         if self.stats.stray_jobs == 0 {
             trace::warn!("region: dropped a job that came back twice, or that nobody asked for");
         }
-        raise(&mut self.stats.stray_jobs, 1);
+        count(&mut self.stats.stray_jobs, 1);
     }
 
     fn write_fault(&mut self, kind: JobKind, at: u64, error: IoErrorKind) {

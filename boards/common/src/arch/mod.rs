@@ -21,8 +21,12 @@ pub(crate) enum Kind {
 }
 
 #[cfg(not(target_arch = "x86_64"))]
+mod ask;
+#[cfg(not(target_arch = "x86_64"))]
 mod counter;
 
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) use ask::{answers8, answers32, semihosting_call};
 #[cfg(not(target_arch = "x86_64"))]
 pub(crate) use counter::Calibration;
 

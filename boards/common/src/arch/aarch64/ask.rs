@@ -20,29 +20,3 @@ global_asm!(
     "ret",
     "ask_end:",
 );
-
-unsafe extern "C" {
-    fn ask_semihosting(operation: usize, argument: usize) -> usize;
-    safe fn ask_register8(at: usize) -> u64;
-    safe fn ask_register32(at: usize) -> u64;
-}
-
-/// One call.
-///
-/// # Safety
-///
-/// `argument` is what the operation asks for.
-pub(crate) unsafe fn semihosting_call(operation: usize, argument: usize) -> usize {
-    // SAFETY: as the caller says; where nobody answers, nothing is done.
-    unsafe { ask_semihosting(operation, argument) }
-}
-
-/// Returns whether reading a byte of a register is no fault.
-pub(crate) fn answers8(at: usize) -> bool {
-    ask_register8(at) != u64::MAX
-}
-
-/// As [`answers8`], of 32 bits.
-pub(crate) fn answers32(at: usize) -> bool {
-    ask_register32(at) != u64::MAX
-}

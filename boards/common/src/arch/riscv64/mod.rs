@@ -11,7 +11,6 @@ mod halt;
 mod nap;
 mod paging;
 
-pub(crate) use ask::{answers8, answers32, semihosting_call};
 pub(crate) use clock::{ticks, ticks_per_second, ticks_per_second_at_most};
 pub(crate) use halt::{WAYS_OUT, halt, has_way_out};
 pub(crate) use nap::nap;
