@@ -282,7 +282,7 @@ fn modules_import_only_what_stands_below_them() {
 #[test]
 fn unsafe_code_is_only_in_the_platform_crate() {
     let mut faults = Vec::new();
-    for dir in ["src", "xtask", "tests", "examples", "benches", "fuzz", "boards"] {
+    for dir in ["src", "crates", "xtask", "tests", "examples", "benches", "fuzz", "boards"] {
         for path in sources(dir).iter().filter(|path| !path.starts_with("boards/common/")) {
             let found = tokens(&text(path)).into_iter().filter(|token| token.text == "unsafe");
             faults.extend(found.map(|token| format!("{path}:{}: unsafe", token.line)));
@@ -366,7 +366,7 @@ fn boards_stand_on_the_platform_and_the_platform_on_the_library() {
 #[test]
 fn every_file_says_first_what_it_is() {
     let mut faults = Vec::new();
-    for dir in ["src", "xtask/src", "boards", "tests", "examples", "benches"] {
+    for dir in ["src", "crates", "xtask/src", "boards", "tests", "examples", "benches"] {
         for path in sources(dir) {
             let first = text(&path).lines().next().unwrap_or_default().to_string();
             if !first.starts_with("//! ") && !UNNAMED.contains(&path.as_str()) {
@@ -389,7 +389,7 @@ fn lines_without_tests(source: &str) -> usize {
 #[test]
 fn no_file_is_too_long_to_be_read_in_one_go() {
     let mut faults = Vec::new();
-    for path in ["src", "xtask/src", "boards"].into_iter().flat_map(sources) {
+    for path in ["src", "crates", "xtask/src", "boards"].into_iter().flat_map(sources) {
         let lines = lines_without_tests(&text(&path));
         let longer = LONGER.iter().find(|(of, ..)| *of == path);
         let max = longer.map_or(LINES_MAX, |(_, max, _)| *max);

@@ -26,9 +26,9 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::guest::Guest;
 use crate::row::{self, Row, Rows, hex, sum, time_ns};
-use crate::set::Set;
 use crate::tree::{Entry, Kind};
 use crate::{asked, exceptions, made, mkfs, options, readers, seeds, tree, version};
+use rootlet_golden::Set;
 
 /// Seeds of one run: each is a tree for mkfs.erofs, and one for our own builder.
 const SEEDS: u64 = 25;
@@ -191,7 +191,7 @@ fn kernel_reads_golden_images_as_we_do() {
     if !is_able() {
         return;
     }
-    let images = Set::built_in().images;
+    let images = Set::built_in(env!("CARGO_TARGET_TMPDIR")).images;
     assert_eq!(images.len(), 45);
     let faults: Vec<String> = images
         .into_iter()

@@ -22,9 +22,6 @@ mod made;
 mod options;
 mod readers;
 mod row;
-#[path = "../golden/set.rs"]
-#[expect(dead_code, reason = "the tests of the library compare rows, too")]
-mod set;
 mod tree;
 
 use std::io::Write;

@@ -8,7 +8,7 @@ use std::fs;
 
 use serde_json::{Map, Value, json};
 
-use crate::set::{Golden, Set};
+use rootlet_golden::{Golden, Set};
 
 /// The superblock's time, as the format has it: seconds at byte 24, nanoseconds at byte 32.
 struct Epoch {

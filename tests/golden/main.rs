@@ -15,7 +15,6 @@ mod compare;
 mod guest;
 mod parts;
 mod refused;
-mod set;
 mod small;
 
 use std::fs;
@@ -24,9 +23,9 @@ use std::path::Path;
 use guest::Guest;
 use rootlet::storage::Discover;
 use rootlet::storage::file::FileStorage;
+use rootlet_golden::{Golden, Set};
 use rootlet_sim::disk::{Sparse, World};
 use serde_json::Value;
-use set::{Golden, Set};
 
 /// Length of a region that holds a whole image with all its blobs.
 const REGION_BYTES: u64 = 24 << 20;
@@ -38,7 +37,10 @@ fn is_asked_for(golden: &Golden) -> bool {
 
 /// Calls `each` with every image of every set.
 fn each_image(each: impl Fn(&Set, &Golden)) {
-    for set in [Some(Set::built_in()), Set::named_by_user()].into_iter().flatten() {
+    for set in [Some(Set::built_in(env!("CARGO_TARGET_TMPDIR"))), Set::named_by_user()]
+        .into_iter()
+        .flatten()
+    {
         for golden in set.images.iter().filter(|golden| is_asked_for(golden)) {
             each(&set, golden);
         }

@@ -7,7 +7,7 @@ use rootlet::storage::file::FileStorage;
 use rootlet_sim::Rng;
 
 use crate::each_image;
-use crate::set::Golden;
+use rootlet_golden::{Golden, Set};
 
 /// Parts that are read of each file.
 const PARTS: usize = 12;
@@ -27,7 +27,7 @@ fn mounted(golden: &Golden, budget: &Budget) -> Root<FileStorage, NoRegion> {
 }
 
 /// The paths of the regular files of some size.
-fn files(set: &crate::set::Set, golden: &Golden) -> Vec<(String, usize)> {
+fn files(set: &Set, golden: &Golden) -> Vec<(String, usize)> {
     let rows = set.manifest.iter().filter(|row| row.get("sha256").is_some());
     rows.map(|row| (row["path"].as_str().unwrap(), row["size"].as_u64().unwrap() as usize))
         .filter(|(path, size)| *size > 5000 && !golden.omits(path))

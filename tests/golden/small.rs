@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::manifest;
 use crate::over_files;
-use crate::set::Golden;
+use rootlet_golden::Golden;
 
 #[test]
 fn one_tree_in_every_form_of_lz4_gives_the_same_rows() {

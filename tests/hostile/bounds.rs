@@ -16,7 +16,7 @@ use rootlet_sim::disk::World;
 use rootlet_sim::image::{self, Built, Content, FileLayout, Inodes, Options};
 
 use crate::case::{self, Mounted, cost};
-use crate::set::Set;
+use rootlet_golden::Set;
 
 const PAGE: u64 = 4096;
 const SECTOR: u64 = 512;
@@ -192,7 +192,7 @@ const SMALL: Budget = Budget {
 
 /// Calls `each` with every golden image, mounted, and what mounting cost.
 fn each_golden(each: impl Fn(&str, &Metered, Cost)) {
-    for golden in Set::built_in().images {
+    for golden in Set::built_in(env!("CARGO_TARGET_TMPDIR")).images {
         let world = World::new(7);
         let mut devices = vec![world.blob("image", fs::read(&golden.image).unwrap())];
         for (number, blob) in (1..).zip(&golden.devices) {

@@ -24,9 +24,6 @@ mod directory;
 mod hidden;
 mod inode;
 mod map;
-#[path = "../golden/set.rs"]
-#[expect(dead_code, reason = "the images alone are wanted here")]
-mod set;
 mod xattr;
 
 use classes::{CLASSES, Family};

@@ -3,7 +3,7 @@
 //! Always: everything follows from the numbers of a case, and a failure prints one line with
 //! them that replays it, such as
 //! `cargo run -- power-cut --case large/cut:1:57`. `ROOTLET_RUNS=10` runs ten times as many cases.
-//! The worlds, the families of cases and the invariants are in `tests/power`.
+//! The worlds, the families of cases and the invariants are in `crates/power`.
 //!
 //! `cargo run -- power-cut --guards` takes the guards of src/cache out, one at a time, and shows
 //! what goes red. These here are missed by tests that are no part of its cases:

@@ -74,7 +74,7 @@ region), kills, and power cuts at any write or flush: before, during and after. 
     neighbours; it is mounted, at times twice, and read; or
   - one history with faults, of the disk or of the sources, with two guests, a full blob table,
     scarce memory, mutated tables.
-After every step the fifteen invariants are checked (tests/power/src/invariants). What fails prints
+After every step the fifteen invariants are checked (crates/power/src/invariants). What fails prints
 the line that runs it again. Exit status 1 if anything failed, or with --guards if nobody missed a
 guard.";
 

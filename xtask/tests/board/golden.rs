@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::boot::{fails, host, passes};
-use crate::set::{Golden, Set};
+use rootlet_golden::{Golden, Set};
 
 /// Arguments that name an image with its devices, and a command.
 pub fn args(golden: &Golden, command: &[&str]) -> Vec<OsString> {
@@ -27,7 +27,11 @@ fn with_region(region: &Path, golden: &Golden) -> Vec<OsString> {
 
 /// The golden image of this name.
 pub fn image(name: &str) -> Golden {
-    Set::built_in().images.into_iter().find(|golden| golden.name == name).unwrap()
+    Set::built_in(env!("CARGO_TARGET_TMPDIR"))
+        .images
+        .into_iter()
+        .find(|golden| golden.name == name)
+        .unwrap()
 }
 
 /// Boots twice with a region: what it keeps is what the next boot reads.
@@ -52,7 +56,7 @@ const BOOTS: usize = 2;
 
 #[test]
 fn every_image_gives_the_hosts_rows() {
-    let images = Set::built_in().images;
+    let images = Set::built_in(env!("CARGO_TARGET_TMPDIR")).images;
     assert_eq!(images.len(), 45);
     let next = AtomicUsize::new(0);
     let boot_all = || {

@@ -30,9 +30,6 @@ mod replay;
 mod restarts;
 mod resumes;
 mod sample;
-#[expect(dead_code, reason = "the rows and the larger set are for the library's tests")]
-#[path = "../../../tests/golden/set.rs"]
-mod set;
 mod shares;
 mod sources;
 mod stalls;

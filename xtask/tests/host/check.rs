@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use rootlet_sim::image::{Content, FileLayout, Inodes, Kind, Options, SUPERBLOCK_AT, Tree};
 
 use crate::run::World;
-use crate::set::Set;
+use rootlet_golden::Set;
 
 fn options() -> Options {
     Options { inodes: Inodes::Extended, ..Options::default() }
@@ -289,7 +289,7 @@ fn words_behind_check_are_a_usage_error() {
 
 #[test]
 fn every_golden_image_is_sound() {
-    for golden in Set::built_in().images {
+    for golden in Set::built_in(env!("CARGO_TARGET_TMPDIR")).images {
         let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
         command.arg("host").arg("--image").arg(&golden.image);
         for (number, blob) in golden.devices.iter().enumerate() {

@@ -12,6 +12,3 @@ mod output;
 mod programs;
 mod region;
 mod run;
-#[path = "../../../tests/golden/set.rs"]
-#[expect(dead_code, reason = "the tests of the library compare rows, too")]
-mod set;

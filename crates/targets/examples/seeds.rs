@@ -10,7 +10,7 @@ use rootlet_sim::Rng;
 use rootlet_sim::image::{Content, FileLayout, Options, Tree, XattrPlace, build};
 
 fn put(target: &str, name: &str, bytes: &[u8]) {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/seeds").join(target);
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/seeds").join(target);
     fs::create_dir_all(&dir).unwrap();
     fs::write(dir.join(name), bytes).unwrap();
 }
@@ -49,7 +49,7 @@ fn images() {
         };
         put("image", name, build(&tree, &options).unwrap().image.bytes());
     }
-    put("image", "mkfs", include_bytes!("../../data/tiny.erofs"));
+    put("image", "mkfs", include_bytes!("../../../tests/data/tiny.erofs"));
 }
 
 /// One change of each kind of place in each image.

@@ -101,8 +101,8 @@ fn session(bytes: &[u8]) -> bool {
 mod tests {
     #[test]
     fn seeds_come_as_far_as_an_open_file() {
-        assert!(super::session(include_bytes!("../../data/seeds/fuse/opens")));
-        assert!(super::session(include_bytes!("../../data/seeds/fuse/deep")));
-        assert!(!super::session(include_bytes!("../../data/seeds/fuse/refuses")));
+        assert!(super::session(include_bytes!("../../../tests/data/seeds/fuse/opens")));
+        assert!(super::session(include_bytes!("../../../tests/data/seeds/fuse/deep")));
+        assert!(!super::session(include_bytes!("../../../tests/data/seeds/fuse/refuses")));
     }
 }

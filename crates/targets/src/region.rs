@@ -13,7 +13,7 @@ use rootlet_sim::disk::{Sparse, StableImage, Survive, World};
 use rootlet_sim::image::{Built, Content, Options, Tree, build};
 
 use crate::input::Input;
-use crate::seal;
+use rootlet_power::decode as seal;
 
 const BLOCK: u64 = 4096;
 const REGION_BYTES: u64 = 1 << 20;

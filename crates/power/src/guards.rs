@@ -63,7 +63,7 @@ pub const GUARDS: [Guard; 33] = [
     // The decoder of the tests forgets the same.
     guard!("no sector of two writes of a page is the same",
         "src/cache/page.rs": "let [a, b, c, d, ..] = check.to_le_bytes();" => "let [a, b, c, d, ..] = (check & 0).to_le_bytes();",
-        "tests/power/src/decode.rs": "check[..4].try_into().unwrap()" => "[check[0] & 0; 4]"),
+        "crates/power/src/decode.rs": "check[..4].try_into().unwrap()" => "[check[0] & 0; 4]"),
     guard!("a page whose write failed is written again",
         "src/cache/pages.rs": "frame.dirty |= !ok;" => "frame.dirty |= !ok && frame.number.is_none();"),
     guard!("check of a superblock",
@@ -73,19 +73,19 @@ pub const GUARDS: [Guard; 33] = [
     guard!("key: UUID of the region",
         "src/cache/checksum.rs": "let mut state = low.get();" => "let mut state = low.get() & 0;",
         "src/cache/checksum.rs": "^ high.get();" => "^ (high.get() & 0);",
-        "tests/power/src/decode.rs": "let mut state = u64_at(uuid, 0);" => "let mut state = u64_at(uuid, 0) & 0;",
-        "tests/power/src/decode.rs": "^ u64_at(uuid, 8);" => "^ (u64_at(uuid, 8) & 0);"),
+        "crates/power/src/decode.rs": "let mut state = u64_at(uuid, 0);" => "let mut state = u64_at(uuid, 0) & 0;",
+        "crates/power/src/decode.rs": "^ u64_at(uuid, 8);" => "^ (u64_at(uuid, 8) & 0);"),
     guard!("key: block number",
         "src/cache/checksum.rs": "[self.key, number]" => "[self.key, number & 0]",
-        "tests/power/src/decode.rs": "[hash(uuid, &key), number]" => "[hash(uuid, &key), number & 0]"),
+        "crates/power/src/decode.rs": "[hash(uuid, &key), number]" => "[hash(uuid, &key), number & 0]"),
     guard!("key: blob and its generation",
         "src/cache/checksum.rs": "identity: hash.of(identity).into(), generation: generation.into()" =>
             "identity: hash.of(&identity[..0]).into(), generation: (generation & 0).into()",
         "src/cache/scan.rs": "entry.generation == head.blob_generation);" =>
             "entry.generation == head.blob_generation || entry.generation != 0);",
-        "tests/power/src/decode.rs": "key.extend(hash(uuid, identity).to_le_bytes());" =>
+        "crates/power/src/decode.rs": "key.extend(hash(uuid, identity).to_le_bytes());" =>
             "key.extend(hash(uuid, &identity[..0]).to_le_bytes());",
-        "tests/power/src/decode.rs": "key.extend(generation.to_le_bytes());" =>
+        "crates/power/src/decode.rs": "key.extend(generation.to_le_bytes());" =>
             "key.extend((generation & 0).to_le_bytes());"),
     guard!("O1: a slot is free when its tombstone is flushed, not when it is written",
         "src/cache/hydrate/pages_io.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>

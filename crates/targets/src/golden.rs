@@ -76,7 +76,8 @@ fn bases() -> &'static [Base] {
 
 /// The files of the golden set that are used.
 fn unpack() -> BTreeMap<String, Arc<Vec<u8>>> {
-    let archive = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/golden/images.tar.xz");
+    let archive =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/golden/images.tar.xz");
     let archive = std::fs::read(&archive).unwrap_or_else(|error| panic!("{archive:?}: {error}"));
     let mut tar = tar::Archive::new(lzma_rust2::XzReader::new(archive.as_slice(), false));
     let mut files = BTreeMap::new();

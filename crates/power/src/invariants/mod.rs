@@ -35,7 +35,7 @@ pub use watch::{Watch, block};
 /// | 7 | O3, and so no check fails on an honest disk | [`Watch`], [`no_check_fails`] |
 /// | 8 | mounting twice equals once; a cut mount or format equals before or after | [`same_mount`], [`refusal_is_right`], [`Watch`] |
 /// | 9 | one slot a window, one state a slot, counts sum up | [`slots_are_consistent`] |
-/// | 10 | memory is bounded for any access pattern | [`lent_is_bounded`], and by measurement in `tests/power/tests/memory.rs` |
+/// | 10 | memory is bounded for any access pattern | [`lent_is_bounded`], and by measurement in `crates/power/tests/memory.rs` |
 /// | 11 | work ends; a fill never blocks a reader | [`work_ends`], [`Watch`] |
 /// | 12 | one source request a block and read; a failed leader wakes all | [`one_fetch`] |
 /// | 13 | blobs, generations and formats never mix | [`bytes_are_right`] |

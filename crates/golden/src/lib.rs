@@ -1,4 +1,4 @@
-//! The golden images: unpacked once into the build's own directory, with their index and rows.
+//! The golden images: unpacked once into a folder of the build, with their index and rows.
 //!
 //! Always: every file has the SHA-256 that the index gives before a test sees it.
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Some golden images and the rows that a correct reader gives of them.
+#[derive(Debug)]
 pub struct Set {
     /// The images, in the order of the index.
     pub images: Vec<Golden>,
@@ -32,7 +33,7 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// Whether the image leaves `path` out.
+    /// Returns whether the image leaves `path` out.
     pub fn omits(&self, path: &str) -> bool {
         self.omits.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(start) => path.starts_with(start),
@@ -40,21 +41,25 @@ impl Golden {
         })
     }
 
-    /// Whether several layers were merged into it.
+    /// Returns whether several layers were merged into the image.
     pub fn is_merged(&self) -> bool {
         self.name.starts_with("merged-")
     }
 }
 
 impl Set {
-    /// The images that lie beside the tests.
-    pub fn built_in() -> Self {
+    /// Returns the set of `tests/data/golden`, unpacked into a folder of `made`, which for a test is
+    /// its `CARGO_TARGET_TMPDIR`.
+    ///
+    /// # Panics
+    /// When the set cannot be read or unpacked, or has other sums than its index.
+    pub fn built_in(made: impl AsRef<Path>) -> Self {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(|poison| poison.into_inner());
         let data = data_dir();
         let archive = fs::read(data.join("images.tar.xz")).unwrap();
         let digest = hex(&Sha256::digest(&archive));
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("golden-{}", &digest[..16]));
+        let dir = made.as_ref().join(format!("golden-{}", &digest[..16]));
         if !dir.exists() {
             // Another process may do the same: whoever is first gives the directory its name.
             let mine = dir.with_extension(std::process::id().to_string());
@@ -68,7 +73,10 @@ impl Set {
         Self::read(&data, &dir)
     }
 
-    /// The set that ROOTLET_GOLDEN names, if it names one.
+    /// Returns the set that the variable `ROOTLET_GOLDEN` names, if there is one.
+    ///
+    /// # Panics
+    /// When the set cannot be read, or has other sums than its index.
     pub fn named_by_user() -> Option<Self> {
         let dir = PathBuf::from(std::env::var_os("ROOTLET_GOLDEN")?);
         let images = dir.join("images");
@@ -90,11 +98,9 @@ impl Set {
     }
 }
 
-/// The folder of the golden set, from the root package's or the host tool's tests.
+/// Returns the folder of the set.
 fn data_dir() -> PathBuf {
-    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let beside = package.join("tests/data/golden");
-    if beside.exists() { beside } else { package.join("../tests/data/golden") }
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/golden")
 }
 
 fn check_sums(index_file: &Path, images: &Path) {

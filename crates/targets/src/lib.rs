@@ -16,9 +16,6 @@ mod map;
 mod memory;
 pub mod mutate;
 mod region;
-#[path = "../../power/src/decode.rs"]
-#[expect(dead_code, reason = "the region's tests need all of it")]
-mod seal;
 
 /// One target.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +73,7 @@ impl Target {
 
     /// Where they lie.
     pub fn folder(&self) -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/seeds").join(self.name)
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/seeds").join(self.name)
     }
 }
 
