@@ -53,17 +53,16 @@ pub mod blob;
 pub mod cache;
 #[cfg(feature = "command")]
 pub mod command;
-pub mod erofs;
 mod error;
 #[cfg(feature = "alloc")]
 pub mod evict;
 pub mod fuse;
-mod num;
 pub mod read;
 mod signature;
 pub mod storage;
-mod trace;
-mod units;
 
 pub use error::{Error, PathError};
-pub use num::Bug;
+pub use rootlet_base::Bug;
+pub use rootlet_erofs as erofs;
+
+use rootlet_base::{num, trace, units};

@@ -8,18 +8,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where the sources of the library and of the crates below it begin.
+const LIBRARY: [&str; 3] = ["crates/base/src", "crates/erofs/src", "src"];
+
 /// A way to hide a value: `saturating_*`, `unwrap_or_default()`, or `unwrap_or` with 0, 1, a
 /// largest number or an empty slice.
 const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
-/// The most of each kind in a folder of `src/`, without its tests. Lower them with what goes.
-const MOST: [(&str, [usize; 3]); 9] = [
+/// The most of each kind in a folder of the library or a crate below it, without its tests. Lower
+/// them with what goes.
+const MOST: [(&str, [usize; 3]); 10] = [
     // Where all counters are full.
-    ("src", [1, 0, 0]),
+    ("crates/base", [1, 0, 0]),
+    ("crates/erofs", [0, 0, 0]),
+    ("src", [0, 0, 0]),
     ("src/blob", [0, 0, 0]),
     ("src/cache", [5, 1, 4]),
     ("src/command", [62, 19, 25]),
-    ("src/erofs", [0, 0, 0]),
     ("src/evict", [0, 0, 0]),
     ("src/fuse", [0, 0, 0]),
     ("src/read", [0, 0, 0]),
@@ -83,11 +88,11 @@ fn count(line: &str) -> [usize; 3] {
     ]
 }
 
-/// Returns the folder of `src/` that a file is in.
+/// Returns the crate below the library, or the folder of `src/`, that a file is in.
 fn folder(path: &str) -> String {
     let mut parts = path.split('/');
     match (parts.next(), parts.next(), parts.next()) {
-        (Some(src), Some(folder), Some(_)) => format!("{src}/{folder}"),
+        (Some(top), Some(folder), Some(_)) => format!("{top}/{folder}"),
         _ => "src".into(),
     }
 }
@@ -95,7 +100,7 @@ fn folder(path: &str) -> String {
 #[test]
 fn no_folder_hides_more_values_than_before() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let paths = sources("src");
+    let paths: Vec<String> = LIBRARY.into_iter().flat_map(sources).collect();
     let texts: Vec<String> =
         paths.iter().map(|path| fs::read_to_string(root.join(path)).expect("a source")).collect();
     let tests: BTreeSet<String> =

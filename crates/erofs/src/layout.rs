@@ -1,0 +1,274 @@
+//! How an inode's data is laid out, as far as the inode itself says.
+//!
+//! Always: an inline tail lies in one block; block ranges stay within 48 bits, and within the
+//! image where it has one device only.
+
+use super::block::{BLOCKS_MAX, BlockSize, Nid, Span};
+use super::chunk::ChunkMap;
+use super::corrupt::{Corrupt, Part};
+use super::error::FormatError;
+use super::record::block48;
+use super::superblock::Superblock;
+use rootlet_base::num::OrBug;
+
+/// The layout of an inode's data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// No data: a device, a pipe or a socket.
+    None,
+    /// Consecutive blocks of the unified address space.
+    Plain {
+        /// The first block; `None` for a file that is one hole. Means nothing at size 0.
+        start: Option<u64>,
+    },
+    /// As plain, and the last part of the data after the inode.
+    Inline {
+        /// The first block. Means nothing if the size is that of the tail.
+        start: u64,
+        /// The tail, on the primary device: the last 1 to block size bytes of the data, or none
+        /// at size 0. The bytes before it are whole blocks.
+        tail: Span,
+    },
+    /// Chunks of equal size, anywhere.
+    Chunked(ChunkMap),
+    /// Compressed, for [`super::CompressedMap`].
+    Compressed(Compressed),
+}
+
+/// What a compressed inode says of its map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compressed {
+    /// The form of the index.
+    pub form: CompressedForm,
+    /// The byte after the inode and its xattrs, in the inode's metadata space.
+    pub body_end: u64,
+}
+
+/// The index of a compressed inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompressedForm {
+    /// Layout 1: 8 bytes per lcluster, or records of extents.
+    Full,
+    /// Layout 3: packs of 2 and 4 bytes per lcluster.
+    Compact,
+}
+
+impl CompressedForm {
+    /// Returns the number of the form in `i_format`.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Full => 1,
+            Self::Compact => 3,
+        }
+    }
+}
+
+/// What an inode says about its place and its data, before the layout is known.
+#[derive(Clone, Copy)]
+pub(super) struct Outline {
+    pub nid: Nid,
+    pub size: u64,
+    /// `i_u`: low half of the start block, or the chunk format.
+    pub low: u32,
+    /// High half of the start block, where the inode has one.
+    pub high: Option<u16>,
+    /// The byte after the inode and its xattrs.
+    pub body_end: u64,
+}
+
+impl Outline {
+    /// Returns the layout of data in consecutive blocks.
+    pub fn plain(self, superblock: &Superblock, wide: bool) -> Result<Layout, FormatError> {
+        // Where a high half exists, Linux takes all 48 bits for null; before 48BIT that half was
+        // reserved, and tools left it zero.
+        let null = match self.high {
+            Some(high) => high == u16::MAX || (high == 0 && !wide),
+            None => true,
+        };
+        if self.low == u32::MAX && null {
+            return Ok(Layout::Plain { start: None });
+        }
+        let start = self.start();
+        check_blocks(superblock, self.nid, start, superblock.block_size.blocks_of(self.size))?;
+        Ok(Layout::Plain { start: Some(start) })
+    }
+
+    /// Returns the layout of data in consecutive blocks whose last part follows the inode.
+    pub fn inline(self, superblock: &Superblock) -> Result<Layout, FormatError> {
+        let (block_size, start) = (superblock.block_size, self.start());
+        // As Linux counts: the last block is the inline one even if it is full.
+        let (whole, len) = match self.size.checked_sub(1) {
+            Some(last) => {
+                let before = block_size.pow2().floor(last);
+                (block_size.pow2().whole(last), self.size.checked_sub(before).or_bug()?)
+            }
+            None => (0, 0),
+        };
+        check_blocks(superblock, self.nid, start, whole)?;
+        let tail = Span { at: self.body_end, len };
+        check_tail(block_size, self.nid, tail)?;
+        superblock.within(tail, Part::Tail(self.nid))?;
+        Ok(Layout::Inline { start, tail })
+    }
+
+    /// Returns the first block.
+    fn start(self) -> u64 {
+        match self.high {
+            Some(high) => block48(high, self.low),
+            None => u64::from(self.low),
+        }
+    }
+}
+
+/// Refuses a tail that does not lie in one block.
+fn check_tail(block_size: BlockSize, nid: Nid, tail: Span) -> Result<(), Corrupt> {
+    let end = block_size.offset_in(tail.at).checked_add(tail.len);
+    if end.is_some_and(|end| end <= block_size.bytes()) {
+        return Ok(());
+    }
+    Err(Corrupt::TailCrossesBlock { nid, at: tail.at, len: tail.len, block: block_size.bytes() })
+}
+
+/// Returns the most blocks that the unified address space has.
+pub(super) fn block_limit(superblock: &Superblock) -> u64 {
+    let alone = superblock.extra_devices == 0 && superblock.blocks != 0;
+    if alone { superblock.blocks } else { BLOCKS_MAX }
+}
+
+/// Refuses blocks of a flat inode that end beyond the image, if it has one device. Else they may
+/// lie on another, whose length the table knows.
+fn check_blocks(superblock: &Superblock, nid: Nid, start: u64, blocks: u64) -> Result<(), Corrupt> {
+    let image_blocks = block_limit(superblock);
+    if blocks == 0 || start.checked_add(blocks).is_some_and(|end| end <= image_blocks) {
+        return Ok(());
+    }
+    Err(Corrupt::DataBeyondImage { nid, start, blocks, image_blocks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::feature::Incompat;
+    use super::super::sample::{NID, Sample, compact, extended, inode};
+    use super::super::{Inode, Superblock};
+    use super::*;
+
+    const REGULAR: u16 = 0o100_644;
+
+    fn layout(bytes: &[u8]) -> Result<Layout, FormatError> {
+        inode(bytes).map(|inode| inode.layout)
+    }
+
+    fn wide() -> Superblock {
+        let superblock = Sample::new().put(80, &[0x80]).put(36, &[0; 4]).superblock();
+        assert!(superblock.incompat.has(Incompat::BITS_48));
+        superblock
+    }
+
+    fn wide_layout(bytes: &[u8]) -> Result<Layout, FormatError> {
+        Inode::from_bytes(&wide(), NID, bytes).map(|inode| inode.layout)
+    }
+
+    #[test]
+    fn plain_data_ends_with_the_image() {
+        let start = Some(62);
+        assert_eq!(layout(&compact(0, 0, REGULAR, 1024, 62)), Ok(Layout::Plain { start }));
+        let error = Corrupt::DataBeyondImage { nid: NID, start: 62, blocks: 3, image_blocks: 64 };
+        assert_eq!(layout(&compact(0, 0, REGULAR, 1025, 62)), Err(error.into()));
+    }
+
+    #[test]
+    fn plain_data_may_lie_on_another_device() {
+        let superblock = Sample::with_devices(1).superblock();
+        let bytes = compact(0, 0, REGULAR, 1024, 1000);
+        let inode = Inode::from_bytes(&superblock, NID, &bytes);
+        assert_eq!(inode.map(|inode| inode.layout), Ok(Layout::Plain { start: Some(1000) }));
+    }
+
+    #[test]
+    fn start_of_all_ones_is_a_hole() {
+        let hole = Ok(Layout::Plain { start: None });
+        assert_eq!(layout(&compact(0, 0, REGULAR, 1 << 30, u32::MAX)), hole);
+        assert_eq!(layout(&extended(0, REGULAR, 1 << 40, u32::MAX, 0)), hole);
+        assert_eq!(wide_layout(&extended(0, REGULAR, 1 << 40, u32::MAX, 0xffff)), hole);
+        assert_eq!(wide_layout(&compact(0, 0, REGULAR, 4096, u32::MAX)), hole);
+    }
+
+    #[test]
+    fn with_48_bits_all_ones_in_the_low_half_is_a_block() {
+        let start = Some(7 << 32 | 0xffff_ffff);
+        let plain = Ok(Layout::Plain { start });
+        assert_eq!(wide_layout(&extended(0, REGULAR, 512, u32::MAX, 7)), plain);
+    }
+
+    #[test]
+    fn compact_inode_of_one_link_has_a_high_half() {
+        let start = Some(5 << 32 | 9);
+        assert_eq!(wide_layout(&compact(0x10, 0, REGULAR, 512, 9)), Ok(Layout::Plain { start }));
+    }
+
+    #[test]
+    fn blocks_beyond_48_bits_are_corrupt() {
+        let bytes = extended(0, REGULAR, 1024, u32::MAX.saturating_sub(1), 0xffff);
+        assert!(wide_layout(&bytes).is_ok());
+        let bytes = extended(0, REGULAR, 1025, u32::MAX.saturating_sub(1), 0xffff);
+        let (start, image_blocks) = ((1 << 48) - 2, 1 << 48);
+        let error = Corrupt::DataBeyondImage { nid: NID, start, blocks: 3, image_blocks };
+        assert_eq!(wide_layout(&bytes), Err(error.into()));
+    }
+
+    #[test]
+    fn huge_size_is_beyond_the_image_and_no_panic() {
+        let size = (1 << 63) - 1;
+        let error =
+            Corrupt::DataBeyondImage { nid: NID, start: 0, blocks: 1 << 54, image_blocks: 64 };
+        assert_eq!(layout(&extended(0, REGULAR, size, 0, 0)), Err(error.into()));
+    }
+
+    #[test]
+    fn tail_follows_inode_and_xattrs() {
+        // Nid 100 is at byte 3,200; 12 + 4 bytes of xattrs.
+        let tail = Span { at: 3200 + 32 + 16, len: 100 };
+        let inline = Ok(Layout::Inline { start: 3, tail });
+        assert_eq!(layout(&compact(4, 2, REGULAR, 612, 3)), inline);
+    }
+
+    #[test]
+    fn tail_that_crosses_a_block_is_corrupt() {
+        // From byte 3,232 the block has 352 bytes left.
+        assert!(layout(&compact(4, 0, REGULAR, 352, 0)).is_ok());
+        let error = Corrupt::TailCrossesBlock { nid: NID, at: 3232, len: 353, block: 512 };
+        assert_eq!(layout(&compact(4, 0, REGULAR, 353, 0)), Err(error.into()));
+    }
+
+    #[test]
+    fn tail_may_be_a_full_block_if_it_begins_one() {
+        let error = Corrupt::TailCrossesBlock { nid: NID, at: 3232, len: 512, block: 512 };
+        assert_eq!(layout(&compact(4, 0, REGULAR, 1024, 0)), Err(error.into()));
+        let superblock = Sample::new().superblock();
+        let inode = Inode::from_bytes(&superblock, Nid(111), &compact(4, 0, REGULAR, 1024, 8));
+        let tail = Span { at: 3584, len: 512 };
+        assert_eq!(inode.map(|inode| inode.layout), Ok(Layout::Inline { start: 8, tail }));
+    }
+
+    #[test]
+    fn empty_inline_file_has_no_tail() {
+        let tail = Span { at: 3232, len: 0 };
+        let inline = Ok(Layout::Inline { start: 0xffff_ffff, tail });
+        assert_eq!(layout(&compact(4, 0, REGULAR, 0, u32::MAX)), inline);
+    }
+
+    #[test]
+    fn whole_blocks_before_a_tail_end_with_the_image() {
+        let error = Corrupt::DataBeyondImage { nid: NID, start: 63, blocks: 2, image_blocks: 64 };
+        assert_eq!(layout(&compact(4, 0, REGULAR, 1025, 63)), Err(error.into()));
+    }
+
+    #[test]
+    fn compressed_inode_says_where_it_ends() {
+        for (format, form) in [(2, CompressedForm::Full), (6, CompressedForm::Compact)] {
+            let layout = layout(&compact(format, 2, REGULAR, 100_000, 1));
+            let body_end = 3200 + 32 + 16;
+            assert_eq!(layout, Ok(Layout::Compressed(Compressed { form, body_end })));
+        }
+    }
+}
