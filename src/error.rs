@@ -1,8 +1,8 @@
-//! What can go wrong with a read: the world failed, the bytes are wrong, they are not ours to read,
-//! or our own code is wrong.
+//! The error of a mount or a read: a device failed, the image is corrupt or unsupported, the caller
+//! asked wrongly, or our own code is wrong.
 //!
-//! Always: the kinds are never mixed. A retry may help with [`Error::Io`] only; a fault of the
-//! region is no error at all.
+//! Always: the kinds are never mixed. Only after [`Error::Io`] may a retry help. A fault of the
+//! region is not an error.
 
 use crate::blob::BindError;
 use crate::erofs::{Corrupt, FormatError, Unsupported};
@@ -10,26 +10,25 @@ use crate::num::Bug;
 use crate::storage::IoError;
 use core::fmt;
 
-/// Why a mount or a read failed.
+/// The reason why a mount or a read failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
     /// A device failed; a retry may help.
     Io(IoError),
-    /// These bytes of the image are wrong.
+    /// Bytes of the image are wrong.
     Corrupt(Corrupt),
-    /// The image is valid but uses what this build does not read.
+    /// The image is valid, but uses a feature that this build does not read.
     Unsupported(Unsupported),
-    /// A slot of the image could not be bound to a source.
+    /// A device slot of the image could not be bound to a source.
     Bind(BindError),
     /// The path does not lead where it should.
     Path(PathError),
-    /// What cannot happen has happened, and where that was noticed: no device and no image is at
-    /// fault.
+    /// Our own code is wrong, at this line: neither a device nor the image is at fault.
     Bug(Bug),
 }
 
 impl Error {
-    /// Returns the error for what cannot happen where it is called.
+    /// Returns the error for a state that the caller's line has found and that cannot be.
     #[cold]
     #[track_caller]
     pub(crate) const fn bug() -> Self {
@@ -37,14 +36,14 @@ impl Error {
     }
 }
 
-/// What is wrong with a path or with what it names.
+/// A fault of a path, of a buffer, or of the file that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathError {
-    /// No entry of that name.
+    /// There is no entry of that name.
     NotFound,
-    /// A component that is not the last is no directory, or a directory was asked for.
+    /// A component before the last is not a directory; or a directory was asked for.
     NotADirectory,
-    /// A file was asked for.
+    /// A file was asked for, and the path leads to a directory.
     IsADirectory,
     /// Only regular files have bytes to read.
     NotAFile,
@@ -52,17 +51,17 @@ pub enum PathError {
     NotASymlink,
     /// More than [`crate::read::SYMLINK_HOPS_MAX`] symlinks on the way.
     TooManySymlinks,
-    /// Longer than [`crate::read::PATH_BYTES_MAX`], or a component over 255 bytes.
+    /// The path is longer than [`crate::read::PATH_BYTES_MAX`], or a component than 255 bytes.
     TooLong,
-    /// A seek to before the start of the file.
+    /// A seek before the start of the file.
     BeforeStart,
-    /// A buffer is too small for the answer; the number of bytes it takes.
+    /// A buffer is too small for the answer; the number is the bytes that the answer takes.
     BufferTooSmall(u64),
-    /// Xattrs are longer, as text, than a command has memory for.
+    /// The xattrs of a file, as text, are longer than the memory of a command.
     XattrsTooLong {
-        /// Bytes of the text.
+        /// The bytes of the text.
         bytes: u64,
-        /// Bytes that there is room for.
+        /// The bytes of the memory.
         room: u64,
     },
 }

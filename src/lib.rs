@@ -22,8 +22,10 @@
 //! # }
 //! ```
 //!
-//! Two laws hold for every read. It returns exactly the blob's bytes, or an error; and the region
-//! may be lost, zeroed or filled with garbage at any moment, which costs time and no read.
+//! Two laws hold for every read. It returns exactly the blob's bytes, or an error. And no read
+//! fails
+//! for the region, which may be lost, zeroed or filled with garbage at any moment: that costs time
+//! only.
 //!
 //! # Your own devices
 //! Implement [`storage::Storage`], its background jobs for a region and streams, and
@@ -39,8 +41,8 @@
 //! | `command` | the guest's commands (`ls`, `cat`, `manifest`, ...) |
 //! | `log`, `defmt` | where log messages go; `defmt` does nothing on a host |
 //!
-//! They add up, and every combination builds for bare metal and for a host. Without `alloc` the
-//! library reads without a region, out of fixed memory.
+//! Features add up, and every combination builds for bare metal and for a host. Without `alloc` the
+//! library reads without a region, in fixed memory.
 #![no_std]
 #![forbid(unsafe_code)]
 

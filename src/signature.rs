@@ -1,22 +1,23 @@
-//! Formats by their signatures: what a disk holds that holds something else than was expected.
+//! Signatures of formats: tell what a disk holds that is not the expected image or region.
 //!
-//! Always: a signature names its format alone; one that is found inside of others comes after them.
+//! Always: a signature names one format; a signature that also occurs inside other formats comes
+//! after theirs.
 
-/// A signature, and what to do where an image was expected.
+/// A signature, and advice for a user who gave its format as an image.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signature {
     at: usize,
     magic: &'static [u8],
-    /// What it is.
+    /// The name of the format, with its article.
     pub name: &'static str,
-    /// How whoever gave it as an image comes to one.
+    /// The way to an image; empty for EROFS.
     pub next: &'static str,
 }
 
-/// Bytes from the start beyond which there is no signature.
+/// All signatures lie in this many bytes from the start.
 pub const HEAD_BYTES: usize = 128 << 10;
 
-/// A signature lies in one block of this size.
+/// The size of a block: each signature lies in one block.
 pub const BLOCK_BYTES: usize = 4096;
 
 const FILES: &str = "make an image of its files: mkfs.erofs root.erofs DIR";
@@ -34,11 +35,12 @@ const OTHER: &str = "give an EROFS image: mkfs.erofs root.erofs DIR";
 /// The type of signed data in DER (RFC 5652, 1.2.840.113549.1.7.2).
 const PKCS7: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
-/// What the superblock of a region begins with (src/cache/FORMAT.md). No signature of the table: a
-/// region looks for itself first.
+/// The first bytes of a region's superblock (src/cache/FORMAT.md). Not in the table of signatures:
+/// a
+/// region looks for its own first.
 pub const REGION_MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 
-/// A region.
+/// The signature of a region.
 pub static REGION: Signature = sign(
     0,
     &REGION_MAGIC,
@@ -55,8 +57,9 @@ const fn sign(
     Signature { at, magic, name, next }
 }
 
-/// By offset from the start. What is found inside of another (a boot sector's mark before
-/// everything that begins with one) comes later.
+/// The signatures by offset from the start. A signature that occurs inside other formats, such as
+/// the
+/// mark of a boot sector, comes after them.
 static SIGNATURES: [Signature; 69] = [
     sign(0, b"LUKS\xba\xbe", "a LUKS volume", OPEN),
     sign(16_384, b"SKUL\xba\xbe", "a LUKS volume", OPEN),
@@ -144,8 +147,8 @@ static SIGNATURES: [Signature; 69] = [
     sign(510, &[0x55, 0xaa], "a partition table or boot sector", PARTITION),
 ];
 
-/// Returns the first signature of the table that stands in `bytes`, which begin at byte `at` of a
-/// disk, with its place in the table.
+/// Returns the first signature of the table that `bytes` contain, with its index in the table.
+/// `bytes` begin at byte `at` of a disk.
 pub fn find(bytes: &[u8], at: usize) -> Option<(usize, &'static Signature)> {
     let stands = |sign: &Signature| {
         let here = sign.at.checked_sub(at).and_then(|at| bytes.get(at..));
@@ -154,7 +157,7 @@ pub fn find(bytes: &[u8], at: usize) -> Option<(usize, &'static Signature)> {
     SIGNATURES.iter().enumerate().find(|(_, sign)| stands(sign))
 }
 
-/// Returns where the blocks begin, after the first, that have signatures.
+/// Returns the starts of the blocks that have signatures, without the first block.
 pub fn blocks() -> impl Iterator<Item = usize> {
     let all = (1..HEAD_BYTES / BLOCK_BYTES).filter_map(|block| block.checked_mul(BLOCK_BYTES));
     let within = |block: usize, sign: &Signature| {

@@ -1,8 +1,8 @@
-//! Binding: every slot of an image gets a source, by configuration or by its tag.
+//! Binding: finds a source for every device slot of an image, by configuration or by its tag.
 //!
-//! Always: a source is at least as long as its slot says; it serves one slot, or several that are
-//! known to be one blob; what cannot be bound is an error that names the slot and what was looked
-//! for.
+//! Always: a source is at least as long as its slot says; it serves one slot, or several slots that
+//! are known to be one blob; a slot that cannot be bound is an error that names the slot and the
+//! source that was looked for.
 
 use super::bind_error::{BindError, ENOENT, Name, Own};
 use super::image::Image;
@@ -17,7 +17,7 @@ use core::cell::OnceCell;
 /// Digits of a SHA-256, which fill a tag.
 const DIGEST_DIGITS: usize = 64;
 
-/// A device for a slot.
+/// A device that may be the source of a slot.
 struct Candidate<'n> {
     device: DeviceId,
     name: SourceName<'n>,
@@ -25,14 +25,17 @@ struct Candidate<'n> {
 }
 
 impl Image {
-    /// Binds every slot: to what `configured` names for it, else to a disk with its tag as the
-    /// serial, else to a shared file called by its tag, else to its part of the primary device
-    /// if that holds the slot's place in the unified address space.
+    /// Returns a source for every device slot: the one that `configured` names for the slot, else
+    /// the disk with the slot's tag as its serial, else the shared file with the tag as its name,
+    /// else the part of the primary device at the slot's place in the unified address space, if the
+    /// device is long enough.
     ///
-    /// One source serves one slot, and two devices that are known to be one file
-    /// ([`crate::storage::Version::File`]) are one source. It serves several where they have one tag and length and it is
-    /// known to be their blob: because `configured` names it for one of them, and for each other
-    /// one or by the whole tag; or because the tag is a SHA-256 and a shared file has it for a name.
+    /// A source serves one slot. Two devices that are known to be one file
+    /// ([`crate::storage::Version::File`]) are one source. A source serves several slots if these
+    /// have the same tag and length, and each of them found it in a way that proves it to be their
+    /// blob: `configured` names it for at least one of them, and the others found it by
+    /// `configured`
+    /// or by their whole tag; or the tag is a SHA-256 that a shared file has for a name.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -49,9 +52,10 @@ impl Image {
         first.map_or(Ok(sources), Err)
     }
 
-    /// Binds as [`Image::bind`] does, but a slot whose length the image states and whose source is
-    /// not there is reported to `missing`, and has [`DeviceId::NONE`] for a source: what a region
-    /// holds of it can be read. The disk with the `region` is no slot's by its tag.
+    /// Binds as [`Image::bind`] does, but tolerates an absent source if the image states the slot's
+    /// length: it calls `missing` and returns [`DeviceId::NONE`] for the slot, whose blob can then
+    /// be
+    /// read as far as a region holds it. Never binds the disk `region` to a slot by its tag.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -122,8 +126,9 @@ impl Image {
         Ok(SourcePart { device, base: 0, bytes, version: version_of(storage, device) })
     }
 
-    /// Returns what has the slot's tag for a name, or `None` if nothing has, but perhaps what is the
-    /// machine's `own`.
+    /// Returns the device that has the slot's tag for a name; `None` if there is none. The image
+    /// and
+    /// the region's disk do not count, and are noted in `own`.
     fn by_tag<'t, D: Discover>(
         &self,
         storage: &mut D,
@@ -187,16 +192,17 @@ impl Image {
         Ok(SourcePart { device: self.device, base, bytes, version })
     }
 
-    /// Returns how many bytes of the primary device a slot has that states no length: whole blocks
-    /// up to the next slot, or the end of the device. 0 where no part of the device is its own:
-    /// inside the image or another slot, or where several slots begin (merged images have such,
-    /// over separate blobs).
+    /// Returns the length in bytes of the part of the primary device that belongs to a slot without
+    /// a stated length: whole blocks up to the next slot, or to the end of the device. Returns 0 if
+    /// the slot begins inside the image or another slot, or where other slots begin too (as in
+    /// merged
+    /// images over separate blobs).
     fn room_of(&self, slot: &DeviceSlot, placed: &OnceCell<Order>) -> u64 {
         let superblock = &self.superblock;
         if superblock.blocks == 0 || slot.uniaddr < superblock.blocks {
             return 0;
         }
-        // Slots that state a length hold their blocks, and no other slot begins at one of them.
+        // Whether a slot with a stated length covers the place.
         let of_another = self.devices.resolve(0, slot.uniaddr).is_ok_and(|place| place.slot != 0);
         let start = |number| self.devices.slot(number).map(|slot| slot.uniaddr);
         let placed = placed.get_or_init(|| {
@@ -216,7 +222,7 @@ impl Image {
     }
 }
 
-/// Adds a source. The table has at most DEVICES_MAX slots, so there is room for all.
+/// Appends a source. The table has at most DEVICES_MAX slots, so there is room for all.
 fn keep(sources: &mut Sources, part: SourcePart) {
     #[cfg(feature = "alloc")]
     sources.push(part);
@@ -224,7 +230,7 @@ fn keep(sources: &mut Sources, part: SourcePart) {
     let _ = sources.push(part);
 }
 
-/// Returns what the device of a slot can do, if the storage has it.
+/// Returns the properties of a slot's device; `None` if the storage has no such device.
 ///
 /// # Errors
 /// [`BindError::Unfit`].
@@ -250,7 +256,7 @@ fn at_slot(error: BindError, slot: u16) -> BindError {
     }
 }
 
-/// Returns the source that is configured for a slot.
+/// Finds the source that is configured for a slot.
 fn configured_source<'n, D: Discover>(
     storage: &mut D,
     number: u16,

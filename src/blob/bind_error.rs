@@ -1,16 +1,16 @@
-//! Why a slot could not be bound, in words that name the slot and what was looked for.
+//! The error of binding: names the slot, and the source that was looked for.
 
 use core::fmt;
 
 use crate::storage::{DeviceId, DiscoverError, Errno, Unfit};
 
-/// The errno of a share that has no such file.
+/// The errno of a share that does not have a file.
 pub(super) const ENOENT: u32 = Errno::ENOENT.0;
 
 /// A name in a message, cut to what fits.
 pub type Name = heapless::String<72>;
 
-/// What a machine has beside blobs.
+/// A device of the machine that is not a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     /// The image.
@@ -28,28 +28,29 @@ impl fmt::Display for Own {
     }
 }
 
-/// Why a slot has no source.
+/// The reason why a device slot has no source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BindError {
-    /// The configured source of a slot (0: the image) cannot be had.
+    /// The configured source of a slot (0: the image) was not found.
     Source {
         /// The slot.
         slot: u16,
-        /// What was looked for.
+        /// The name that was looked for.
         name: Name,
-        /// Why it is not there.
+        /// Why it was not found.
         cause: DiscoverError,
     },
-    /// Nothing was configured for the slot, and nothing has its tag.
+    /// Nothing is configured for the slot, and no source has its tag.
     Missing {
         /// The slot.
         slot: u16,
-        /// Its tag; often empty.
+        /// The slot's tag; often empty.
         tag: Name,
-        /// What has the tag for a name and cannot be a blob.
+        /// The device that has the tag for a name, but cannot be a blob.
         own: Option<Own>,
     },
-    /// Two slots, or the image and a slot, would have one source, and are not known to be one blob.
+    /// Two slots, or the image and a slot, would have the same source, and are not known to be one
+    /// blob.
     Shared {
         /// The slots, the lower one first; 0 is the image.
         slots: [u16; 2],
@@ -60,34 +61,34 @@ pub enum BindError {
     NoSlot {
         /// The slot.
         slot: u16,
-        /// How many there are.
+        /// The number of slots in the image.
         slots: u16,
     },
-    /// Nothing can be read from the device of a slot (0: the image).
+    /// The device of a slot (0: the image) cannot be read from.
     Unfit {
         /// The slot.
         slot: u16,
         /// The device.
         device: DeviceId,
-        /// What is wrong with it.
+        /// The property that prevents it.
         unfit: Unfit,
     },
     /// The slot's part of a flattened image does not begin at a sector of its disk.
     Unaligned {
         /// The slot.
         slot: u16,
-        /// Where its part begins, in bytes.
+        /// The byte of the disk where the part begins.
         base: u64,
-        /// Sector of the disk in bytes.
+        /// The sector size of the disk in bytes.
         sector: u32,
     },
     /// A source ends before its slot does.
     Short {
         /// The slot.
         slot: u16,
-        /// Bytes that the slot says it has.
+        /// The bytes that the slot says it has.
         need: u64,
-        /// Bytes that the source has.
+        /// The bytes that the source has.
         got: u64,
     },
 }
@@ -142,7 +143,7 @@ impl fmt::Display for BindError {
 impl core::error::Error for BindError {}
 
 impl BindError {
-    /// Returns whether a source is not there, or does not answer; not one that is there and wrong.
+    /// Returns whether the source is absent or does not answer, as opposed to present and wrong.
     pub(super) fn is_absence(&self) -> bool {
         match self {
             Self::Source { cause, .. } => matches!(

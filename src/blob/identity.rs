@@ -1,14 +1,16 @@
-//! What makes a blob this blob, for the region.
+//! The identity of a blob: the key by which a region knows it.
 //!
-//! Always: the same image over the same source has the same identity in every boot. Of two images
-//! that name one blob each has its own, because nobody has verified that the blob is what its
-//! name says; unless both are mounted in one domain, whose images the configuration trusts to name
-//! their blobs truly.
+//! Always: the same slot of the same image over the same source has the same identity in every
+//! boot.
+//! Two images that name the same blob have two identities for it, because nobody has verified that
+//! the blob is what its name says; unless both are mounted in one domain, whose images the
+//! configuration trusts to name their blobs truly.
 //!
-//! Limit: the digest is of an image's head, so an image with the head of another is that one to us,
-//! in one domain. A disk without a version ([`crate::storage::Discover::set_version`]) whose content
-//! changed, in an image whose superblock and device table did not change at all, is the same blob.
-//! Images made with random UUIDs, or tags that are digests, do not meet this.
+//! Limit: the digest covers only the head of an image, so two images with equal heads in one domain
+//! have equal identities. A disk without a version ([`crate::storage::Discover::set_version`])
+//! keeps
+//! its identity when its content changes, if superblock and device table of the image do not change
+//! at all. Random UUIDs, or tags that are digests, rule this out.
 
 use super::image::Image;
 use super::order::Order;
@@ -17,20 +19,21 @@ use crate::erofs::DeviceSlot;
 use core::cell::OnceCell;
 use twox_hash::XxHash3_64;
 
-/// The longest name of a domain in bytes.
+/// The longest name of a domain, in bytes.
 pub const DOMAIN_BYTES_MAX: usize = 32;
 
-/// The identity is that of one image's slot.
+/// The kind byte of an identity of one image's slot.
 const OF_IMAGE: u8 = 1;
-/// The identity is that of a tag in a domain.
+/// The kind byte of an identity of a tag in a domain.
 const OF_DOMAIN: u8 = 2;
 
-/// Images that share the blobs which they name alike; the empty one shares nothing.
+/// A set of images that share the blobs to which they give the same tag; images without a domain
+/// (an empty name) share none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Domain(heapless::String<DOMAIN_BYTES_MAX>);
 
 impl Domain {
-    /// Returns the domain of this name, or `None` if that is longer than [`DOMAIN_BYTES_MAX`].
+    /// Returns the domain of this name; `None` if the name is longer than [`DOMAIN_BYTES_MAX`].
     pub fn new(name: &str) -> Option<Self> {
         heapless::String::try_from(name).ok().map(Self)
     }
@@ -40,36 +43,37 @@ impl Domain {
         &self.0
     }
 
-    /// Returns what keeps apart the images of different domains: one could be a copy of another,
-    /// head for head, with other content after it.
+    /// Returns the digest of the name, which keeps images of different domains apart: one could
+    /// have
+    /// the head of another and other content. 0 without a name.
     fn digest(&self) -> u64 {
         if self.0.is_empty() { 0 } else { XxHash3_64::oneshot(self.0.as_bytes()) }
     }
 }
 
-/// What an identity that [`identity`] made says.
+/// The fields of an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Described<'i> {
     /// A slot of one image.
     OfImage {
-        /// The device slot that the blob has in its image.
+        /// The device slot of the blob.
         slot: u16,
-        /// UUID of the image.
+        /// The UUID of the image.
         image: [u8; 16],
-        /// Digest of the image's superblock and device table.
+        /// The digest of the image's superblock and device table.
         digest: u64,
-        /// Version of the source, 0 for a disk.
+        /// The version of the source; 0 for a disk without one.
         version: u64,
-        /// The slot's tag, without the zeros after it.
+        /// The slot's tag, without the zeros at its end.
         tag: &'i [u8],
-        /// Digest of the domain's name, 0 for none.
+        /// The digest of the domain's name; 0 without a domain.
         domain: u64,
     },
-    /// What a tag names in a domain.
+    /// A tag in a domain.
     OfDomain {
-        /// The domain.
+        /// The name of the domain.
         domain: &'i [u8],
-        /// Version of the source, 0 for a disk.
+        /// The version of the source; 0 for a disk without one.
         version: u64,
         /// The tag.
         tag: &'i [u8],
@@ -85,7 +89,7 @@ impl Described<'_> {
     }
 }
 
-/// Returns what an identity says, or `None` if another than [`identity`] made it.
+/// Returns the fields of an identity; `None` if its kind is unknown.
 pub fn describe(identity: &BlobIdentity) -> Option<Described<'_>> {
     let (kind, rest) = identity.0.split_first()?;
     let (slot, rest) = rest.split_first_chunk()?;
@@ -114,7 +118,7 @@ pub fn describe(identity: &BlobIdentity) -> Option<Described<'_>> {
     }
 }
 
-/// Returns bytes without the zeros at their end.
+/// Returns `bytes` without the zeros at their end.
 fn trimmed(mut bytes: &[u8]) -> &[u8] {
     while let Some((0, rest)) = bytes.split_last() {
         bytes = rest;
@@ -122,28 +126,30 @@ fn trimmed(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// Returns the identity of slot `slot` of `image`, whose source is of `version`.
+/// Returns the identity of device slot `slot` of `image`, whose source has the version `version`.
 ///
-/// Layout, little endian. Of an image: kind 1 (1), slot (2), padding (5), image UUID (16), digest
-/// of superblock and device table (8), version of the source (8), tag (64), digest of the domain's
-/// name (8, 0 without one). Of a domain, for a slot whose tag is not empty and no other slot's:
-/// kind 2 (1), padding (7), the domain's name (32), version of the source (8), tag (64).
+/// Two layouts, little endian, with the bytes of each field. In a domain, if the tag is not empty
+/// and no other slot has it: kind 2 (1), padding (7), the domain's name (32), version of the source
+/// (8), tag (64). Else: kind 1 (1), slot (2), padding (5), image UUID (16), digest of superblock
+/// and
+/// device table (8), version of the source (8), tag (64), digest of the domain's name (8, 0 without
+/// one).
 pub fn identity(image: &Image, slot: u16, version: u64) -> BlobIdentity {
     Identities::new(image).of(slot, version)
 }
 
-/// Makes the identities of an image's slots.
+/// The maker of the identities of an image's slots.
 #[derive(Debug)]
 pub struct Identities<'i> {
     image: &'i Image,
-    /// The digest of the image's head, once it was needed: it is the same for each slot.
+    /// The digest of the image's head, from its first use on: the same for each slot.
     digest: OnceCell<u64>,
-    /// The slots in the order of their tags, once it was needed.
+    /// The slots in the order of their tags, from its first use on.
     by_tag: OnceCell<Order>,
 }
 
 impl<'i> Identities<'i> {
-    /// Returns what makes the identities of the slots of `image`.
+    /// Returns the maker for `image`. Computes nothing yet.
     pub fn new(image: &'i Image) -> Self {
         Self { image, digest: OnceCell::new(), by_tag: OnceCell::new() }
     }
@@ -173,7 +179,7 @@ impl<'i> Identities<'i> {
         BlobIdentity(raw)
     }
 
-    /// Returns whether one slot alone has this tag: two could be bound to different sources.
+    /// Returns whether a single slot has this tag: two slots could be bound to different sources.
     fn is_unique(&self, tag: &[u8]) -> bool {
         let devices = &self.image.devices;
         let tag_of = |number| devices.slot(number).map(DeviceSlot::tag);
@@ -183,7 +189,7 @@ impl<'i> Identities<'i> {
 }
 
 impl BlobIdentity {
-    /// Returns the same identity without the version of the source.
+    /// Returns the identity with the version of the source set to 0.
     pub fn of_any_version(mut self) -> Self {
         let at = if self.0.first() == Some(&OF_DOMAIN) { 40 } else { 32 };
         put(&mut self.0, at, &[0; 8]);

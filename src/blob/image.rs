@@ -1,6 +1,6 @@
-//! The head of an image: superblock and device table, read straight from its device.
+//! The head of an image: its superblock and device table, read from its device.
 //!
-//! Always: these bytes are never cached, because they say which cache entries are the image's.
+//! Always: these bytes are never cached, because they decide which cache entries are the image's.
 
 use super::bind::fit;
 use super::identity::Domain;
@@ -13,16 +13,16 @@ use crate::signature::{self, Signature};
 use crate::storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use twox_hash::XxHash3_64;
 
-/// Bytes read first; enough for images with blocks of up to 4 KiB.
+/// The bytes that are read first: enough for images with blocks of at most 4 KiB.
 const FIRST_BYTES: usize = 4096;
 
-/// Bytes of a device table, read in whole blocks of 4 KiB.
+/// The bytes of a large superblock or of a device table, read in whole blocks of 4 KiB.
 #[cfg(feature = "alloc")]
 type Bytes = alloc::vec::Vec<u8>;
 #[cfg(not(feature = "alloc"))]
 type Bytes = heapless::Vec<u8, { DEVICES_MAX * DeviceSlot::BYTES + 2 * FIRST_BYTES }>;
 
-/// What an image says about itself.
+/// The head of an image.
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The primary device.
@@ -31,20 +31,20 @@ pub struct Image {
     pub superblock: Superblock,
     /// The device table.
     pub devices: Devices,
-    /// Length of the primary device in bytes.
+    /// The length of the primary device in bytes.
     pub bytes: u64,
-    /// Bytes that were read to learn this.
+    /// The bytes that were read to learn all this.
     pub read_bytes: u64,
-    /// The images that it shares its blobs with in a region; none, unless whoever mounts it says
-    /// otherwise.
+    /// The images that this image shares its blobs with in a region; none unless the caller sets a
+    /// domain.
     pub domain: Domain,
-    /// What was read of it: what the superblock's checksum is of, and the device table.
+    /// The bytes that the identity digests: those under the superblock's checksum, and the table.
     head: Head,
 }
 
 impl Image {
     /// Reads the head of the image on `device`.
-    // Not inlined: it writes its result where the caller wants it.
+    // Not inlined: so it writes its result in the caller's place, without a copy.
     #[inline(never)]
     pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
         let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
@@ -63,7 +63,7 @@ impl Image {
         let first = match first.get(..need) {
             Some(checked) => {
                 head.keep(checked);
-                // All that was read: compression settings may reach beyond a short block.
+                // All that was read: the settings of the compression may pass a short block's end.
                 first
             }
             None => {
@@ -82,7 +82,7 @@ impl Image {
         if let Some(span) = superblock.device_table_at() {
             let (at, len) = (usize::try_from(span.at).ok(), usize::try_from(span.len).ok());
             let (at, len) = (at.or_bug()?, len.or_bug()?);
-            // Mostly right after the superblock.
+            // Mostly the table lies right after the superblock.
             devices = match first.get(at..).and_then(|rest| rest.get(..len)) {
                 Some(devices) => devices,
                 None => {
@@ -93,7 +93,7 @@ impl Image {
             };
         }
         head.keep(devices);
-        // Matched, so that it is moved once.
+        // A match, so that the table is moved once.
         match Devices::from_bytes(superblock, devices) {
             Ok(devices) => Ok(Self {
                 device,
@@ -108,7 +108,7 @@ impl Image {
         }
     }
 
-    /// Returns the digest of what the superblock's checksum is of, and of the device table.
+    /// Returns the digest of the bytes under the superblock's checksum and of the device table.
     pub fn digest(&self) -> u64 {
         self.head.digest()
     }
@@ -122,8 +122,9 @@ struct Reader<'s, S> {
 }
 
 impl<S: Storage> Reader<'_, S> {
-    /// Reads at most `out.len()` bytes at byte `at`, which is a multiple of 4096; returns how many
-    /// the device has.
+    /// Reads the bytes at byte `at`, a multiple of 4096, into `out`. Returns the number of bytes
+    /// read:
+    /// less than `out.len()` at the end of the device.
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, Error> {
         let Some(left) = self.info.bytes.checked_sub(at) else { return Ok(0) };
         let len = clip(left, out.len());
@@ -140,8 +141,8 @@ impl<S: Storage> Reader<'_, S> {
         Ok(len)
     }
 
-    /// Returns what a device holds that has no superblock of EROFS; `first` is its first block. A block
-    /// that cannot be read says nothing.
+    /// Returns the error that names the format of a device without an EROFS superblock, if a
+    /// signature tells it; `first` is the first block.
     #[cold]
     fn foreign(&mut self, first: &[u8]) -> Option<Unsupported> {
         if first.starts_with(&signature::REGION_MAGIC) {
@@ -150,7 +151,7 @@ impl<S: Storage> Reader<'_, S> {
         let mut best = signature::find(first, 0);
         let mut block = [0; FIRST_BYTES];
         for at in signature::blocks() {
-            // A block that cannot be read says nothing.
+            // A block that cannot be read has no signature.
             let Ok(got) = self.read(wide(at), &mut block) else { continue };
             let found = block.get(..got).and_then(|block| signature::find(block, at));
             best = match (best, found) {
@@ -161,7 +162,7 @@ impl<S: Storage> Reader<'_, S> {
         best.and_then(|(_, sign)| as_error(sign))
     }
 
-    /// Reads `len` bytes at any byte, or as many of them as the device has.
+    /// Returns the `len` bytes at byte `at`, any byte; fewer at the end of the device.
     fn span(&mut self, at: u64, len: usize) -> Result<Bytes, Error> {
         let skip = clip(at & 4095, FIRST_BYTES);
         let end = skip.checked_add(len).or_bug()?;
@@ -180,22 +181,23 @@ impl<S: Storage> Reader<'_, S> {
         Ok(bytes)
     }
 
-    /// Reads `need` bytes, or as many as there are, for a superblock with a larger block than what
-    /// was read first.
+    /// Returns the first `need` bytes of the device, or fewer if it is shorter: for a superblock in
+    /// a
+    /// block larger than the bytes read first.
     #[cfg(feature = "alloc")]
     fn large_superblock(&mut self, need: usize) -> Result<Bytes, Error> {
         self.span(0, need)
     }
 
-    /// Refuses the image: without `alloc` blocks have at most 4 KiB, because larger ones find no buffer.
+    /// Refuses the image: without `alloc` there is no buffer for blocks over 4 KiB.
     #[cfg(not(feature = "alloc"))]
     fn large_superblock(&mut self, need: usize) -> Result<[u8; 0], Error> {
         Err(Error::Unsupported(Unsupported::LargeBlocks { bytes: wide(need) }))
     }
 }
 
-/// Tells by its first bytes what a file is that was given as an image and is none. The bytes of
-/// 128 KiB are looked at; fewer say less.
+/// Returns the error that names the format of a file that is not an image, if a signature in `head`
+/// tells it. `head` is the start of the file: signatures lie in the first 128 KiB.
 pub fn foreign(head: &[u8]) -> Option<Unsupported> {
     if head.starts_with(&signature::REGION_MAGIC) {
         return as_error(&signature::REGION);
@@ -203,7 +205,7 @@ pub fn foreign(head: &[u8]) -> Option<Unsupported> {
     signature::find(head, 0).and_then(|(_, sign)| as_error(sign))
 }
 
-/// Returns the error for another format, or `None` for EROFS, which nothing has to be made of.
+/// Returns the error for another format; `None` for EROFS.
 fn as_error(sign: &Signature) -> Option<Unsupported> {
     let Signature { name, next, .. } = *sign;
     (!next.is_empty()).then_some(Unsupported::Foreign { name, next })
@@ -220,13 +222,13 @@ fn zeroed(len: usize) -> Result<Bytes, Unsupported> {
     Ok(bytes)
 }
 
-/// Pieces of which a digest may be wanted: only a region asks, and most of what an emulator spends
-/// on the digest is its code.
+/// Bytes to digest if a region is used. The digest is computed late: without a region it is wasted,
+/// and an emulator spends most of its time on translating the code of the digest.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Debug)]
 struct Head {
     bytes: alloc::vec::Vec<u8>,
-    /// Where the last piece begins: not beyond `bytes`.
+    /// The start of the last piece in `bytes`.
     last: usize,
 }
 
@@ -247,7 +249,7 @@ impl Head {
     }
 }
 
-/// Without memory for the pieces, the digest so far.
+/// The digest so far: without `alloc` there is no memory for the bytes.
 #[cfg(not(feature = "alloc"))]
 #[derive(Clone, Debug)]
 struct Head(u64);
@@ -267,7 +269,7 @@ impl Head {
     }
 }
 
-/// Returns the digest (XXH3-64) of one more piece.
+/// Returns the digest of earlier pieces, `before`, extended by the XXH3-64 of `piece`.
 fn and_digest(before: u64, piece: &[u8]) -> u64 {
     before.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(piece))
 }

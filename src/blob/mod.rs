@@ -1,7 +1,7 @@
-//! Blobs: what an image says about its devices, and which devices of the machine they are.
+//! Blobs: the device slots of an image, and the devices of the machine that are their sources.
 //!
-//! Always: every slot has one source, whose length was checked, before the first read; and every
-//! source one slot, or several that are known to be one blob.
+//! Always: before the first read every slot has one source, whose length was checked; a source
+//! serves one slot, or several slots that are known to be one blob.
 
 mod bind;
 mod bind_error;

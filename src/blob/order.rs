@@ -1,6 +1,7 @@
-//! The slots of an image in the order of something that they have.
+//! The device slots of an image, sorted by a key.
 //!
-//! Always: what is asked of each slot takes n log n steps for all of them: an image may have 65,535.
+//! Always: one question for each of *n* slots takes *n* log *n* steps in all: an image may have
+//! 65,535 slots.
 
 #[cfg(not(feature = "alloc"))]
 use crate::erofs::DEVICES_MAX;
@@ -11,12 +12,12 @@ type Numbers = alloc::vec::Vec<u16>;
 #[cfg(not(feature = "alloc"))]
 type Numbers = heapless::Vec<u16, DEVICES_MAX>;
 
-/// Numbers of slots, sorted by a key.
+/// The numbers of slots, sorted by a key.
 #[derive(Debug)]
 pub(super) struct Order(Numbers);
 
 impl Order {
-    /// Returns the slots of `numbers` in the order of their keys. A table has at most
+    /// Returns `numbers`, sorted by the key of each slot. A table has at most
     /// [`crate::erofs::DEVICES_MAX`] slots, so there is room for all.
     pub(super) fn new<K: Ord>(numbers: impl Iterator<Item = u16>, key: impl Fn(u16) -> K) -> Self {
         let mut sorted: Numbers = numbers.collect();
@@ -24,7 +25,7 @@ impl Order {
         Self(sorted)
     }
 
-    /// Returns the slots whose key is `wanted`, and those that follow them.
+    /// Returns the slots whose key is `wanted`, and the slots after these.
     pub(super) fn at<K: Ord>(&self, wanted: &K, key: impl Fn(u16) -> K) -> (&[u16], &[u16]) {
         let start = self.0.partition_point(|number| key(*number) < *wanted);
         let end = self.0.partition_point(|number| key(*number) <= *wanted);

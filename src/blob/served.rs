@@ -1,7 +1,7 @@
-//! Which slot a source serves.
+//! The slots that each source serves.
 //!
-//! Always: a source serves one slot, or slots of one tag and length for each of which it is known
-//! to be the blob; the image's own source serves the image alone.
+//! Always: a source serves one slot, or slots of the same tag and length that are known to be one
+//! blob; the source of the image serves the image alone.
 
 #[cfg(not(feature = "alloc"))]
 use super::source::SOURCES_MAX;
@@ -13,56 +13,57 @@ type Uses = alloc::vec::Vec<(SourceKey, Use)>;
 #[cfg(not(feature = "alloc"))]
 type Uses = heapless::Vec<(SourceKey, Use), SOURCES_MAX>;
 
-/// How a device was found for a slot.
+/// The way a device was found for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// The configuration names it.
+    /// By the configuration, which names it.
     Configured,
-    /// It has the slot's whole tag for a name, which is a digest of the content.
+    /// By its name, which is the slot's whole tag and a digest of the content.
     ByDigest,
-    /// It has the slot's whole tag for a name. Other content may have that tag, too: whatever
-    /// images were made with one UUID.
+    /// By its name, which is the slot's whole tag. Blobs with other content may have the same tag:
+    /// those of images that were made with the same UUID.
     ByTag,
-    /// It has the first bytes of the slot's tag for a name, as a disk has of a long one.
+    /// By its name, which is the start of the slot's tag: a serial has no room for a long tag.
     ByPartOfTag,
 }
 
 impl Found {
-    /// Returns whether a device that was found in these ways for two slots of one tag and length is the
-    /// blob of both.
+    /// Returns whether a device is the blob of two slots of the same tag and length, if it was
+    /// found
+    /// in these ways for them.
     fn is_one_blob(self, other: Self) -> bool {
         matches!(
             (self, other),
             (Self::Configured | Self::ByDigest, Self::Configured | Self::ByDigest)
-                // By the tag that the configuration says it has.
+                // The configuration confirms the tag.
                 | (Self::Configured, Self::ByTag)
                 | (Self::ByTag, Self::Configured)
         )
     }
 }
 
-/// The first use of a source.
+/// The first slot that a source serves.
 #[derive(Clone, Copy)]
 struct Use {
     slot: u16,
     found: Found,
 }
 
-/// The sources that serve a slot, in the order of their keys.
+/// The sources in use, each with its first slot, sorted by key.
 pub(super) struct Served(Uses);
 
 impl Served {
-    /// Returns the image alone as served, by its own source.
+    /// Returns a table with the source of the image alone.
     pub(super) fn new(image: SourceKey) -> Self {
         let mut served = Self(Uses::new());
         served.insert(0, (image, Use { slot: 0, found: Found::Configured }));
         served
     }
 
-    /// Lets `source` serve `slot`, for which it was `found`.
+    /// Records that `source` serves `slot`, for which it was found in the way `found`.
     ///
     /// # Errors
-    /// The slot that `source` serves already and that is not known to be the same blob.
+    /// The other slot that `source` serves, if the two are not known to be one blob.
     pub(super) fn claim(
         &mut self,
         devices: &Devices,
@@ -74,7 +75,7 @@ impl Served {
         let at = self.0.partition_point(|(known, _)| *known < source);
         match self.0.get(at) {
             Some((known, other)) if *known == source => {
-                // The image has none, and an empty tag is no name.
+                // The image has no device slot, and an empty tag identifies nothing.
                 let blob = |slot| {
                     let slot = devices.slot(slot).filter(|slot| !slot.tag().is_empty())?;
                     Some((slot.tag(), slot.blocks))
@@ -93,7 +94,7 @@ impl Served {
         }
     }
 
-    /// Inserts an entry. There is room for every slot.
+    /// Inserts an entry. There is room for one entry a slot.
     fn insert(&mut self, at: usize, entry: (SourceKey, Use)) {
         #[cfg(feature = "alloc")]
         self.0.insert(at, entry);

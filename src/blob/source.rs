@@ -1,13 +1,13 @@
-//! Sources: how a machine names them, and which part of a device one is.
+//! Sources: their names on a machine, and the part of a device that each one is.
 
 use super::bind_error::{BindError, Name};
 use crate::erofs::DEVICES_MAX;
 use crate::storage::{DeviceId, Discover, SERIAL_BYTES, Storage, Version};
 
-/// Slots and the primary.
+/// The most sources: one a device slot, and the primary device.
 pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
 
-/// How a machine names a source.
+/// The name of a source on a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceName<'n> {
     /// The disk with this serial.
@@ -22,7 +22,7 @@ pub enum SourceName<'n> {
 }
 
 impl SourceName<'_> {
-    /// Finds the device of this name.
+    /// Finds the device with this name.
     pub fn find<D: Discover>(&self, storage: &mut D) -> Result<DeviceId, BindError> {
         let found = match self {
             Self::Disk(serial) => storage.disk(serial),
@@ -31,12 +31,12 @@ impl SourceName<'_> {
         found.map_err(|cause| BindError::Source { slot: 0, name: self.to_name(), cause })
     }
 
-    /// Returns the name as a message shows it.
+    /// Returns the name in the words of a message, cut to the room of a [`Name`].
     pub(super) fn to_name(self) -> Name {
         let mut name = Name::new();
         let parts: [&str; 4] = match self {
             Self::Disk(serial) => {
-                // A disk has no more of its name.
+                // A disk's serial ends here, whatever the configuration says.
                 let counts = serial.get(..serial.floor_char_boundary(SERIAL_BYTES));
                 ["disk ", counts.unwrap_or(serial), "", ""]
             }
@@ -53,12 +53,12 @@ impl SourceName<'_> {
     }
 }
 
-/// Which source a device is: equal for devices that are known to be one file, as a disk and a file
-/// of a share may be.
+/// The key of a source: equal for devices that are known to be one file, as a disk and a file of a
+/// share may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum SourceKey {
     Device(DeviceId),
-    /// By its version.
+    /// The version of the file.
     File(u64),
 }
 
@@ -71,22 +71,22 @@ impl SourceKey {
     }
 }
 
-/// The source of one slot: a device, and which part of it.
+/// The source of one device slot: a device, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourcePart {
     /// The device.
     pub device: DeviceId,
-    /// First byte on it.
+    /// The byte of the device that is byte 0 of the slot.
     pub base: u64,
-    /// Length of the slot in bytes.
+    /// The length of the slot in bytes.
     pub bytes: u64,
-    /// Version of the source, 0 for a disk.
+    /// The version of the source; 0 for a disk without one.
     pub version: u64,
 }
 
-/// The sources of all slots; index 0 is the primary.
+/// The sources of all device slots; index 0 is the primary device.
 #[cfg(feature = "alloc")]
 pub type Sources = alloc::vec::Vec<SourcePart>;
-/// The sources of all slots; index 0 is the primary.
+/// The sources of all device slots; index 0 is the primary device.
 #[cfg(not(feature = "alloc"))]
 pub type Sources = heapless::Vec<SourcePart, SOURCES_MAX>;

@@ -1,28 +1,28 @@
-//! What went wrong between a session and its daemon: in which operation, and why.
+//! The errors of a session with its daemon: the operation, and the cause.
 //!
-//! Always: the message names the operation and the numbers that were seen, so that a person can
-//! find them in a trace of the messages.
+//! Always: an error names the operation and the numbers that were seen, so that a person can find
+//! them in a trace of the messages.
 
 use core::fmt;
 
 use crate::storage::{DiscoverError, Errno, IoErrorKind, LinkFault, PathFault};
 
-/// The message that failed.
+/// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
     /// The handshake.
     Init,
-    /// The search for one component of a path; the number counts them from 1.
+    /// Looking up a component of a path; the number counts components from 1.
     Lookup(usize),
-    /// Asking where the symbolic link leads that is this component of a path.
+    /// Reading the target of a symbolic link; the number is that of its component.
     Readlink(usize),
-    /// Giving back what a lookup holds.
+    /// Giving back a lookup.
     Forget,
-    /// Opening.
+    /// Opening a file.
     Open,
-    /// Closing.
+    /// Closing a file.
     Release,
-    /// The end of a session.
+    /// Ending the session.
     Destroy,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Operation {
     }
 }
 
-/// What a field should have been.
+/// The expected value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// This number.
@@ -61,37 +61,37 @@ impl fmt::Display for Want {
     }
 }
 
-/// Why an operation failed.
+/// The reason why an operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The daemon refused it with this errno of Linux (1 to 511).
+    /// The daemon refused with this errno of Linux (1 to 511).
     Errno(u32),
     /// The reply breaks the protocol.
     Malformed {
         /// The field.
         what: &'static str,
-        /// What it holds.
+        /// The value that it holds.
         got: u64,
-        /// What it should hold.
+        /// The value that it should hold.
         want: Want,
     },
     /// The transport failed.
     Io(IoErrorKind),
-    /// The daemon speaks another major version of the protocol than 7.
+    /// The daemon speaks a major version of the protocol other than 7.
     Version {
-        /// Its major version.
+        /// The daemon's major version.
         major: u32,
-        /// Its minor version.
+        /// The daemon's minor version.
         minor: u32,
     },
-    /// The path is refused before anything is sent.
+    /// The path was refused before anything was sent.
     Path(PathFault),
     /// The symbolic link is not followed.
     Link(LinkFault),
-    /// The node has the wrong type for its place in the path: the last one must be a regular
-    /// file, all others directories. The number is its mode.
+    /// A node has the wrong type for its place in the path: the last must be a regular file, all
+    /// others directories. The number is its mode.
     Type(u32),
-    /// A file that is opened anew has another version than when it was open.
+    /// A reopened file has another version than before.
     Changed,
 }
 
@@ -132,7 +132,9 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 impl From<Error> for DiscoverError {
-    /// A refusal keeps its errno or its reason; all else is the daemon's.
+    /// Converts the error of an opening: a refusal keeps its errno or its reason, all else becomes
+    /// a
+    /// failure of the daemon.
     fn from(error: Error) -> Self {
         match error.cause {
             Cause::Errno(errno) => Self::Share(errno),
@@ -147,8 +149,9 @@ impl From<Error> for DiscoverError {
 }
 
 impl From<Error> for IoErrorKind {
-    /// For a read whose file could not be opened anew. What is no regular file any more, or not
-    /// where it was, is another file.
+    /// Converts the error of a read whose file could not be reopened. A path that does not lead to
+    /// a
+    /// regular file any more counts as a changed file.
     fn from(error: Error) -> Self {
         match error.cause {
             Cause::Errno(errno) => Self::Device(errno),

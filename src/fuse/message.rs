@@ -1,7 +1,7 @@
 //! One message: the header of a request, and the checks that every reply must pass.
 //!
-//! Always: a reply counts only as far as the header, the device and the lent buffer agree on its
-//! length.
+//! Always: a reply is used only up to the length that its header, the device and the lent buffer
+//! agree on.
 
 use fuse_abi::linux::{fuse_in_header, fuse_opcode, fuse_out_header};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -11,35 +11,36 @@ use super::error::{Cause, Error, Operation, Want};
 use crate::num::{low16, low32, wide};
 use crate::storage::PathFault;
 
-/// Length of a request header in bytes.
+/// The length of a request header in bytes.
 pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<fuse_in_header>();
-/// Length of a reply header in bytes.
+/// The length of a reply header in bytes.
 pub(super) const HEADER_BYTES: usize = size_of::<fuse_out_header>();
-/// The longest body of a reply of fixed form in bytes: that of LOOKUP.
+/// The longest body of a reply of fixed form, in bytes: that of LOOKUP.
 const BODY_BYTES_MAX: usize = 128;
-/// The longest reply of fixed form in bytes.
+/// The longest reply of fixed form, in bytes.
 const REPLY_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// The largest errno of an error field (Linux `fuse_dev_do_write`).
 const ERRNO_MAX: u32 = 511;
-/// The same lengths as the fields of a header have them.
+/// [`REQUEST_HEADER_BYTES`] as a field of a header.
 const REQUEST_HEADER_LEN: u32 = 40;
+/// [`HEADER_BYTES`] as a field of a header.
 const HEADER_LEN: u32 = 16;
 
 const _: () = assert!(REQUEST_HEADER_BYTES == 40 && HEADER_BYTES == 16);
 
-/// Returns the number of an operation.
+/// Returns the number of an opcode.
 #[expect(clippy::as_conversions, reason = "an enum of repr(u32) has no other way to its number")]
 const fn number(opcode: fuse_opcode) -> u32 {
     opcode as u32
 }
 
-/// Returns the length of a body of fixed form.
+/// Returns the length of the body `B` in bytes.
 pub(super) const fn length_of<B>() -> u16 {
     const { assert!(size_of::<B>() <= BODY_BYTES_MAX) };
     low16(low32(wide(size_of::<B>())))
 }
 
-/// Returns the header of a request whose parts after it have `body_bytes` bytes in all.
+/// Returns the header of a request whose other parts have `body_bytes` bytes together.
 pub(super) fn header(
     opcode: fuse_opcode,
     unique: u64,
@@ -60,7 +61,7 @@ pub(super) fn header(
 }
 
 /// Checks a reply header against the request's `unique` and the length that the device reported.
-/// Returns the length of the body in bytes.
+/// Returns the length of the reply's body in bytes.
 ///
 /// All three rules are those of `/dev/fuse` (Linux `fuse_dev_do_write`): the header's length is
 /// the whole length, the error is 0 or a negative errno over -512, and an error has no body.
@@ -91,21 +92,21 @@ pub(super) fn check(reply: fuse_out_header, unique: u64, device_len: u64) -> Res
     }
 }
 
-/// One request with a reply.
+/// A request that has a reply.
 pub(super) struct Call<'a> {
-    /// For the error.
+    /// The operation that an error names.
     pub operation: Operation,
     pub opcode: fuse_opcode,
     pub nodeid: u64,
-    /// What follows the header.
+    /// The parts after the header.
     pub parts: [&'a [u8]; 2],
-    /// The shortest body that is a whole reply, in bytes; a shorter reply is refused.
+    /// The shortest valid body of the reply, in bytes.
     pub body_bytes_min: u16,
 }
 
 impl Call<'_> {
-    /// Sends the request as number `unique` and returns the reply's body, with the length in bytes
-    /// of what arrived of it; the rest is zero.
+    /// Sends the request with the number `unique`. Returns the reply's body, and the number of its
+    /// bytes that arrived; the others are zero.
     pub(super) fn run<B: FromBytes + IntoBytes + Immutable>(
         &self,
         unique: u64,
@@ -122,8 +123,8 @@ impl Call<'_> {
         Ok((body, arrived.len()))
     }
 
-    /// Sends the request as number `unique`, lends `reply` for header and body, and returns what
-    /// arrived of the body.
+    /// Sends the request with the number `unique`, lends `reply` for header and body, and returns
+    /// the bytes of the body that arrived.
     pub(super) fn exchange<'r>(
         &self,
         unique: u64,
@@ -135,7 +136,7 @@ impl Call<'_> {
         body.map_err(|cause| Error { operation: self.operation, cause })
     }
 
-    /// Sends the request, and returns how many bytes of a reply the device says that arrived.
+    /// Sends the request, and returns the length of the reply that the device reports.
     fn send(
         &self,
         unique: u64,
@@ -144,14 +145,14 @@ impl Call<'_> {
     ) -> Result<usize, Cause> {
         let [first, second] = self.parts;
         let bytes = first.len().checked_add(second.len());
-        // Longer than a name may be.
+        // Only a name can be too long.
         let bytes = bytes.and_then(|bytes| u16::try_from(bytes).ok());
         let bytes = bytes.ok_or(Cause::Path(PathFault::Long(first.len())))?;
         let header = header(self.opcode, unique, self.nodeid, bytes);
         transport.exchange(&[header.as_bytes(), first, second], reply).map_err(Cause::Io)
     }
 
-    /// Returns the body of a reply of which the device says that `used` bytes arrived.
+    /// Returns the body of a reply; `used` is the length of the reply that the device reports.
     fn checked<'r>(&self, unique: u64, reply: &'r [u8], used: usize) -> Result<&'r [u8], Cause> {
         let malformed =
             |want| Cause::Malformed { what: "the reply's length", got: wide(used), want };

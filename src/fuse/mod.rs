@@ -1,11 +1,11 @@
-//! FUSE as a client speaks it: messages, and a session that opens and reads regular files.
+//! A FUSE client: messages, and a session that opens and reads regular files.
 //!
-//! Always: nothing here moves bytes itself, a [`Transport`] does; no number that a daemon sent is
-//! used before it was checked, and no reply is believed beyond the bytes that arrived.
+//! Always: only a [`Transport`] moves bytes; no number from a daemon is used before it was checked,
+//! and no byte of a reply that did not arrive.
 //!
 //! The format is that of Linux `include/uapi/linux/fuse.h`, protocol 7, in the byte order of this
-//! machine, as virtio-fs carries it (virtio 1.2 5.11). Only what a reader needs is spoken: INIT,
-//! LOOKUP, READLINK, FORGET, OPEN, READ, FLUSH, RELEASE, DESTROY. Nothing is allocated.
+//! machine, as virtio-fs carries it (virtio 1.2 5.11). The client sends INIT, LOOKUP, READLINK,
+//! FORGET, OPEN, READ, FLUSH, RELEASE and DESTROY. It allocates nothing.
 
 use crate::storage::IoErrorKind;
 
@@ -22,17 +22,17 @@ pub use question::{Answer, QUESTION_BYTES, Question};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};
 
-/// The longest reply in bytes but for that to a READ: that to a READLINK.
+/// The longest reply in bytes, READ excepted: that to READLINK.
 pub const REPLY_BYTES_MAX: usize = REPLY_HEADER_BYTES + session::TARGET_BYTES_MAX;
 
-/// Carries messages to a daemon and back, one at a time.
+/// A carrier of messages to a daemon and back, one at a time.
 pub trait Transport {
-    /// Sends one request, made of the parts in their order, and waits for its reply.
+    /// Sends one request, the parts in order, and waits for its reply.
     ///
-    /// Returns how many bytes the device says it wrote to `reply`, from its start. A number over
-    /// `reply.len()` is a lie of the device, and is refused by the session.
+    /// Returns the number of bytes that the device reports to have written to the start of `reply`.
+    /// The session refuses a number over `reply.len()`.
     fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind>;
 
-    /// Sends one request that has no reply (FORGET), made of the parts in their order.
+    /// Sends one request without a reply (FORGET), the parts in order.
     fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind>;
 }

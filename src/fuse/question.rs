@@ -1,7 +1,7 @@
-//! The question whether a daemon still knows an open file: one that was started anew does not.
+//! The question whether a daemon still knows an open file: a restarted daemon does not.
 //!
-//! Always: a question changes nothing, waits for no disk, and may be put again while earlier ones
-//! are on their way. It is a FLUSH, which a daemon answers by a look at its own table of open files.
+//! Always: a question changes nothing, waits for no disk, and may be asked again while earlier
+//! questions are under way. It is a FLUSH, which a daemon answers from its table of open files.
 
 use fuse_abi::linux::{fuse_flush_in, fuse_opcode, fuse_out_header};
 use zerocopy::IntoBytes;
@@ -10,16 +10,16 @@ use super::error::Cause;
 use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
 use crate::storage::{Errno, IoErrorKind};
 
-/// Length of a question in bytes.
+/// The length of a question in bytes.
 pub const QUESTION_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<fuse_flush_in>();
-/// The number of the first question. Those of a session stay below.
+/// The number of the first question. A session's other requests have smaller numbers.
 const UNIQUE_FIRST: u64 = 1 << 62;
 /// Questions take even numbers, as all requests do.
 const UNIQUE_STEP: u64 = 2;
 
 const _: () = assert!(QUESTION_BYTES == 64);
 
-/// Asks after one open file.
+/// The question about one open file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     nodeid: u64,
@@ -27,7 +27,7 @@ pub struct Question {
     unique: u64,
 }
 
-/// What the answer to a question is checked by.
+/// The number by which the answer to a question is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
     unique: u64,
@@ -38,8 +38,7 @@ impl Question {
         Self { nodeid, fh, unique: UNIQUE_FIRST }
     }
 
-    /// Returns the question under a new number, to be read by the device, and what its answer is
-    /// checked by.
+    /// Returns the bytes of the question, with a new number, and the check of its answer.
     pub fn ask(&mut self) -> ([u8; QUESTION_BYTES], Answer) {
         self.unique = self.unique.wrapping_add(UNIQUE_STEP) | UNIQUE_FIRST;
         let body = fuse_flush_in { fh: self.fh, unused: 0, padding: 0, lock_owner: 0 };
@@ -54,15 +53,15 @@ impl Question {
 }
 
 impl Answer {
-    /// Returns whether the daemon knows the file, from the reply's header and the length of the
-    /// reply that the device reported.
+    /// Returns whether the daemon knows the file. `header` is the reply's header, `device_len` the
+    /// length of the reply that the device reported.
     ///
-    /// A daemon without a session refuses with EIO whatever it is asked (libfuse, and with it the
-    /// daemon of QEMU), or with EBADF what it has not opened (virtiofsd in Rust). Every other errno,
-    /// such as ENOSYS, is that of a daemon that looked.
+    /// A daemon without a session refuses every request with EIO (libfuse, and so the daemon of
+    /// QEMU), or refuses a file that it has not opened with EBADF (virtiofsd in Rust). Every other
+    /// errno, such as ENOSYS, comes from a daemon that knows the file.
     ///
     /// # Errors
-    /// [`IoErrorKind::Protocol`] when header, device and question do not fit together.
+    /// [`IoErrorKind::Protocol`] if header, device and question do not agree.
     pub fn knows(&self, header: &[u8; HEADER_BYTES], device_len: u32) -> Result<bool, IoErrorKind> {
         let header: fuse_out_header = zerocopy::transmute!(*header);
         match message::check(header, self.unique, u64::from(device_len)) {

@@ -1,7 +1,7 @@
-//! One READ: the request as bytes for a queue, and the check of its reply.
+//! READ: the bytes of a request, and the check of its reply.
 //!
-//! Always: a reply yields at most as many bytes as were asked for and as the device says arrived.
-//! The data itself is not seen here: it lands in the reader's buffer, after the header.
+//! Always: a reply yields at most the bytes that were asked for, and at most those that the device
+//! reports. The data itself is not seen here: it lands in the reader's buffer.
 
 use fuse_abi::linux::{fuse_opcode, fuse_out_header, fuse_read_in};
 use zerocopy::IntoBytes;
@@ -10,9 +10,9 @@ use super::error::Cause;
 use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
 use crate::storage::IoErrorKind;
 
-/// Length of a READ request in bytes.
+/// The length of a READ request in bytes.
 pub const READ_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<fuse_read_in>();
-/// Length in bytes of the header that stands before the data of a reply.
+/// The length in bytes of the header before the data of a reply.
 pub const REPLY_HEADER_BYTES: usize = HEADER_BYTES;
 
 const _: () = assert!(READ_REQUEST_BYTES == 80 && REPLY_HEADER_BYTES == 16);
@@ -24,7 +24,7 @@ pub struct ReadRequest {
     expected: ReadReply,
 }
 
-/// What the reply to a [`ReadRequest`] is checked by, once the request is the device's.
+/// The check of the reply to a [`ReadRequest`], kept while the device owns the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadReply {
     unique: u64,
@@ -44,7 +44,7 @@ impl ReadRequest {
         Self { bytes, expected: ReadReply { unique, size } }
     }
 
-    /// Returns the request, to be read by the device.
+    /// Returns the bytes of the request.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -54,7 +54,7 @@ impl ReadRequest {
         self.expected.unique
     }
 
-    /// Returns what the reply is checked by.
+    /// Returns the check of the reply.
     pub fn expected(&self) -> ReadReply {
         self.expected
     }
@@ -62,7 +62,7 @@ impl ReadRequest {
     /// Checks the reply as [`ReadReply::check`] does.
     ///
     /// # Errors
-    /// As there.
+    /// Those of [`ReadReply::check`].
     pub fn reply(
         &self,
         header: &[u8; REPLY_HEADER_BYTES],
@@ -73,13 +73,13 @@ impl ReadRequest {
 }
 
 impl ReadReply {
-    /// Returns how many data bytes arrived, from the reply's header and the length of the whole
-    /// reply, header included, that the device reported. Fewer than asked for means the file ends.
+    /// Returns the number of data bytes that arrived: fewer than asked for at the end of the file.
+    /// `device_len` is the length of the whole reply, header included, that the device reported.
     ///
     /// # Errors
-    /// [`IoErrorKind::Device`] with the errno when the daemon refused;
-    /// [`IoErrorKind::Protocol`] when header, device and request do not fit together: another
-    /// request's number, lengths that differ, more data than asked for, no errno of Linux.
+    /// [`IoErrorKind::Device`] with the errno if the daemon refused; [`IoErrorKind::Protocol`] if
+    /// header, device and request do not agree: the number of another request, lengths that differ,
+    /// more data than asked for, an error that is not an errno of Linux.
     pub fn check(
         &self,
         header: &[u8; REPLY_HEADER_BYTES],

@@ -1,7 +1,7 @@
 //! A session with one daemon: handshake, open, close.
 //!
-//! Always: every node that a lookup gave out is given back by exactly one FORGET, whether the
-//! open succeeded or failed part-way; an [`OpenFile`] is a regular file opened for reading.
+//! Always: every lookup of a node is given back by exactly one FORGET, also when an opening fails
+//! half-way; an [`OpenFile`] is a regular file, open for reading.
 
 use fuse_abi::linux::{
     FUSE_ASYNC_READ, FUSE_BIG_WRITES, FUSE_COMPAT_22_INIT_OUT_SIZE, FUSE_COMPAT_ENTRY_OUT_SIZE,
@@ -21,28 +21,31 @@ use crate::storage::share::{self, LINKS_MAX, Way};
 use crate::storage::{Errno, FileStamp, FileTime, FileType, IoErrorKind, LinkFault};
 use crate::trace::{self, Shown};
 
-/// The longest read in bytes, whatever a daemon offers: more than 256 pages are not portable.
+/// The longest read in bytes, whatever a daemon offers: not all daemons take more than 256 pages.
 pub const READ_BYTES_MAX: u32 = 1 << 20;
 
 /// The minor version that INIT offers.
 const MINOR: u32 = 38;
-/// A page of the protocol has 2^12 bytes.
+/// The binary logarithm of a page of the protocol.
 const PAGE_BITS: u32 = 12;
-/// Pages in a message where MAX_PAGES was not agreed (`FUSE_DEFAULT_MAX_PAGES_PER_REQ`).
+/// The pages of a message without an agreement on MAX_PAGES (`FUSE_DEFAULT_MAX_PAGES_PER_REQ`).
 const PAGES_DEFAULT: u32 = 32;
-/// Requests take even numbers; the odd one above names its interrupt (`FUSE_INT_REQ_BIT`).
+/// Requests take even numbers: the next odd number names a request's interrupt
+/// (`FUSE_INT_REQ_BIT`).
 const UNIQUE_STEP: u64 = 2;
-/// The longest target of a symbolic link in bytes (`PATH_MAX` of Linux). A daemon that has a longer
-/// one than there is room for may not answer at all.
+/// The longest target of a symbolic link in bytes (`PATH_MAX` of Linux). A daemon may not answer at
+/// all if its target does not fit in the reply.
 pub(super) const TARGET_BYTES_MAX: usize = 4096;
-/// Bodies of replies of old daemons: to INIT up to 7.4 and up to 7.22, to LOOKUP up to 7.8.
+/// The body of a reply to INIT up to protocol 7.4.
 const INIT_4_BYTES: u16 = low16(FUSE_COMPAT_INIT_OUT_SIZE);
+/// The body of a reply to INIT up to protocol 7.22.
 const INIT_22_BYTES: u16 = low16(FUSE_COMPAT_22_INIT_OUT_SIZE);
+/// The body of a reply to LOOKUP up to protocol 7.8.
 const ENTRY_8_BYTES: u16 = low16(FUSE_COMPAT_ENTRY_OUT_SIZE);
-/// No file is longer than a signed offset reaches.
+/// The longest file: offsets are signed.
 const SIZE_MAX: u64 = u64::MAX >> 1;
 
-/// What was agreed with a daemon.
+/// A session: the terms agreed with a daemon.
 #[derive(Debug)]
 pub struct Session {
     minor: u32,
@@ -50,34 +53,33 @@ pub struct Session {
     unique: u64,
 }
 
-/// A regular file, open for reading. It is given back with [`Session::close`].
+/// A regular file, open for reading until [`Session::close`].
 #[derive(Debug, PartialEq, Eq)]
 pub struct OpenFile {
     /// The daemon's number for the node.
     pub nodeid: u64,
     /// The daemon's number for the open file.
     pub fh: u64,
-    /// Length in bytes, at most `i64::MAX`.
+    /// The length in bytes, at most `i64::MAX`.
     pub size: u64,
-    /// Changes when the content may have changed ([`FileStamp::version`]).
+    /// A number that changes when the content may have changed ([`FileStamp::version`]).
     pub version: u64,
-    /// The lookups of the node that the daemon still counts.
+    /// The number of lookups of the node that the daemon counts.
     pub lookups: u64,
 }
 
 impl OpenFile {
-    /// Returns the question whether the daemon knows the file.
+    /// Returns the question whether the daemon still knows the file.
     pub fn question(&self) -> Question {
         Question::new(self.nodeid, self.fh)
     }
 }
 
 impl Session {
-    /// Agrees on a version and on the size of messages (INIT).
+    /// Begins a session: agrees with the daemon on a version and the size of messages (INIT).
     ///
     /// # Errors
-    /// [`Cause::Version`] for another major version than 7; else as the daemon or the transport
-    /// fails.
+    /// [`Cause::Version`] if the major version is not 7; failures of the daemon or the transport.
     pub fn connect(transport: &mut impl Transport) -> Result<Self, Error> {
         let mut session = Self { minor: MINOR, read_bytes_max: 0, unique: 0 };
         let body = fuse_init_in {
@@ -103,8 +105,8 @@ impl Session {
                 cause: Cause::Version { major, minor },
             });
         }
-        // How long the reply is follows from the minor version it names (fuse.h, changes in 7.5
-        // and 7.23). A longer one is no harm: the fields beyond are not looked at.
+        // The minor version in the reply says how long the reply is (fuse.h, changes in 7.5 and
+        // 7.23). A longer reply is fine: its further fields are ignored.
         let want = match minor {
             ..5 => INIT_4_BYTES,
             5..23 => INIT_22_BYTES,
@@ -118,7 +120,7 @@ impl Session {
                 Want::AtLeast(u64::from(want)),
             ));
         }
-        // MAX_PAGES came with 7.28. A daemon that agrees to none means one (Linux
+        // MAX_PAGES came with 7.28. A daemon that agrees to 0 pages means 1 (Linux
         // `process_init_reply`).
         let pages = match reply.flags & FUSE_MAX_PAGES {
             0 => PAGES_DEFAULT,
@@ -136,14 +138,14 @@ impl Session {
         self.read_bytes_max
     }
 
-    /// Opens the regular file at `path`, names separated by single slashes, from the share's
-    /// root. Symbolic links are followed as long as they stay in the share.
+    /// Opens the regular file at `path`: names separated by single slashes, from the share's root.
+    /// Follows symbolic links that stay in the share.
     ///
     /// # Errors
-    /// [`Cause::Path`] for a path that is no such list of names, before anything is sent;
-    /// [`Cause::Link`] for a link that is not followed; [`Cause::Type`] for what is no regular
-    /// file; else as the daemon or the transport fails.
-    /// Nothing stays looked up or open.
+    /// [`Cause::Path`] if `path` is not such a list of names, before anything is sent;
+    /// [`Cause::Link`] for a link that is not followed; [`Cause::Type`] if the path does not lead
+    /// to
+    /// a regular file; failures of the daemon or the transport. Nothing stays looked up or open.
     pub fn open(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<OpenFile, Error> {
         share::check(path).map_err(|(component, fault)| Error {
             operation: Operation::Lookup(component),
@@ -160,12 +162,14 @@ impl Session {
         opened
     }
 
-    /// Opens a file again that another session had open at `path`. What is open of it in `file`
-    /// counts no more: the daemon of that session is gone.
+    /// Reopens a file that an earlier session had open at `path`, and updates `file`. The numbers
+    /// in
+    /// `file` are void: the daemon of that session is gone.
     ///
     /// # Errors
-    /// As for [`Session::open`]; [`Cause::Changed`] if the file there has another version. Then
-    /// nothing stays looked up or open, and `file` is as it was.
+    /// Those of [`Session::open`]; [`Cause::Changed`] if the file at `path` has another version.
+    /// Then
+    /// nothing stays looked up or open, and `file` is unchanged.
     pub fn reopen(
         &mut self,
         transport: &mut impl Transport,
@@ -181,7 +185,7 @@ impl Session {
         Err(Error { operation: Operation::Open, cause: Cause::Changed })
     }
 
-    /// Closes a file (RELEASE) and gives its node back (FORGET); both are tried in any case.
+    /// Closes a file (RELEASE) and gives its node back (FORGET). Tries both in any case.
     ///
     /// # Errors
     /// The first of the two failures.
@@ -200,10 +204,10 @@ impl Session {
         forgotten.map_err(|kind| Error { operation: Operation::Forget, cause: Cause::Io(kind) })
     }
 
-    /// Ends the session (DESTROY): the daemon drops every node and open file of it.
+    /// Ends the session (DESTROY): the daemon drops its nodes and open files.
     ///
     /// # Errors
-    /// As the daemon or the transport fails.
+    /// Failures of the daemon or the transport.
     pub fn destroy(&mut self, transport: &mut impl Transport) -> Result<(), Error> {
         let call = Call {
             operation: Operation::Destroy,
@@ -215,14 +219,14 @@ impl Session {
         call.run::<()>(self.next_unique(), transport).map(|_| ())
     }
 
-    /// Returns the request for `size` bytes at byte `offset` of an open file. A `size` over
-    /// [`Session::read_bytes_max`] may be refused or answered short.
+    /// Returns a request for `size` bytes at byte `offset` of an open file. The daemon may refuse a
+    /// `size` over [`Session::read_bytes_max`], or send fewer bytes.
     pub fn read_request(&mut self, file: &OpenFile, offset: u64, size: u32) -> ReadRequest {
         ReadRequest::new(self.next_unique(), file.nodeid, file.fh, offset, size)
     }
 
-    /// Looks the path up as far as its first turn and returns the last node, looked up once; all
-    /// others are given back.
+    /// Looks `path` up to its end, or to the first link or `..`. Returns the last node, looked up
+    /// once; gives all other nodes back.
     fn walk(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<Walked, Error> {
         let mut node = Node::ROOT;
         if path.is_empty() {
@@ -234,7 +238,7 @@ impl Session {
                 b".." => Ok(None),
                 _ => self.lookup(transport, component, &node, name).map(Some),
             };
-            // A node stays valid for its daemon without its parent, so one is held at a time.
+            // A daemon keeps a node without its parent, so one node at a time is held.
             self.forget_quietly(transport, &node);
             node = match found? {
                 Some(node) => node,
@@ -247,8 +251,9 @@ impl Session {
         Ok(Walked::Node(node))
     }
 
-    /// Walks on from the first turn of `path`, and returns the node at the end, looked up once.
-    // Not inlined: hardly any path has a link, and a link's target takes kilobytes of stack.
+    /// Continues a walk from `turn`, the first link or `..` of `path`. Returns the node at the end,
+    /// looked up once.
+    // Not inlined: few paths have a link, and a link's target takes kilobytes of stack.
     #[inline(never)]
     fn follow(
         &mut self,
@@ -283,7 +288,7 @@ impl Session {
         Err(not_followed(component, LinkFault::Many))
     }
 
-    /// Asks where a link leads, and puts that in the link's place on `path`.
+    /// Reads the target of `link`. Returns `path` with the target in the link's place.
     fn read_link(
         &mut self,
         transport: &mut impl Transport,
@@ -307,7 +312,8 @@ impl Session {
         Way::new(path, component, target).map_err(|fault| not_followed(component, fault))
     }
 
-    /// Looks one name of a directory up; `component` counts it from 1.
+    /// Looks up the name `name` in the directory `parent`; `component` is its number in the path,
+    /// from 1.
     fn lookup(
         &mut self,
         transport: &mut impl Transport,
@@ -330,9 +336,9 @@ impl Session {
         };
         let (entry, _) = call.run::<fuse_entry_out>(self.next_unique(), transport)?;
         match entry.nodeid {
-            // No node, and the daemon remembers so: a negative entry (since 7.4).
+            // A negative entry (since 7.4): the daemon caches that there is no such node.
             0 => Err(Error { operation, cause: Cause::Errno(Errno::ENOENT.0) }),
-            // The root is no child of a directory, and is never forgotten.
+            // The root is not a child of any directory, and is never forgotten.
             FUSE_ROOT_ID => {
                 Err(malformed(operation, "the node's number", FUSE_ROOT_ID, Want::AtLeast(2)))
             }
@@ -350,7 +356,7 @@ impl Session {
         node: &Node,
     ) -> Result<OpenFile, Error> {
         let Node { nodeid, mode, size, version, .. } = *node;
-        // Before OPEN, which may wait for ever on a pipe.
+        // Checked before OPEN, which may block forever on a pipe.
         if !node.is(FileType::REGULAR) {
             return Err(node.error(Cause::Type(mode)));
         }
@@ -370,7 +376,7 @@ impl Session {
         Ok(OpenFile { nodeid, fh: open.fh, size, version, lookups: 1 })
     }
 
-    /// Gives `lookups` lookups of a node back. FORGET has no reply.
+    /// Gives `lookups` lookups of a node back (FORGET, which has no reply).
     fn forget(
         &mut self,
         transport: &mut impl Transport,
@@ -384,8 +390,9 @@ impl Session {
         transport.send(&[header.as_bytes(), body.as_bytes()])
     }
 
-    /// Gives one lookup back where a failure costs the daemon some memory and
-    /// nothing else. The root is looked up by nobody.
+    /// Gives one lookup of `node` back; a failure is logged, as it only costs the daemon memory.
+    /// Does
+    /// nothing for the root, which was not looked up.
     fn forget_quietly(&mut self, transport: &mut impl Transport, node: &Node) {
         if node.nodeid != FUSE_ROOT_ID
             && let Err(kind) = self.forget(transport, node.nodeid, 1)
@@ -394,27 +401,27 @@ impl Session {
         }
     }
 
-    /// Returns the number of the next request. After 2^63 requests the first ones come again.
+    /// Returns the number of the next request. Numbers repeat after 2^63 requests.
     fn next_unique(&mut self) -> u64 {
         self.unique = self.unique.wrapping_add(UNIQUE_STEP);
         self.unique
     }
 }
 
-/// How far a path leads.
+/// The end of a walk.
 enum Walked {
-    /// To its end.
+    /// The node at the end of the path.
     Node(Node),
-    /// To this link, which is held.
+    /// A link, which is held: looked up and not given back.
     Link(Node),
-    /// To this component, which leads back to the directory of the one before.
+    /// The number of a `..` component.
     Up(usize),
 }
 
-/// A node on the way to a file, or the file's.
+/// A node on the path: a directory, a link or the file.
 struct Node {
     nodeid: u64,
-    /// The number of its component of the path, from 1; the root is 0.
+    /// The number of its component in the path, from 1; 0 for the root.
     component: usize,
     mode: u32,
     size: u64,
@@ -429,7 +436,7 @@ impl Node {
         FileType::of(self.mode) == file_type
     }
 
-    /// Returns the error for what its lookup said of it.
+    /// Returns `cause` as an error of the lookup of this node.
     fn error(&self, cause: Cause) -> Error {
         Error { operation: Operation::Lookup(self.component), cause }
     }

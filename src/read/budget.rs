@@ -1,30 +1,31 @@
-//! How much memory a mount may take.
+//! Limits of the memory that a mount may take.
 //!
-//! Always: what is allocated for one mount stays below the sum of these, whatever the image says;
-//! an image that needs more is refused when it is mounted.
+//! Always: the memory of one mount stays below the sum of the limits, whatever the image says; an
+//! image that needs more is refused when it is mounted.
 
-/// Limits of memory, in bytes. One of more than a sixteenth of the address space
-/// stands for that.
+/// Limits of memory, in bytes. A limit above a sixteenth of the address space counts as a
+/// sixteenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Metadata that is kept. Allocated page by page as it is read; at least 16 KiB.
+    /// Pages of metadata. Allocated page by page as they are read; at least 16 KiB.
     pub metadata_bytes: usize,
-    /// Decoded bytes of compressed files that are kept for small reads. Allocated at the first
-    /// read of a compressed file; at least 128 KiB.
+    /// Decoded bytes of compressed files, kept for small reads. Allocated at the first read of a
+    /// compressed file; at least 128 KiB.
     pub decoded_bytes: usize,
-    /// What decoders may take besides: encoded bytes, dictionaries, windows.
+    /// Memory of decoders: encoded bytes, dictionaries, windows.
     pub decoder_bytes: usize,
-    /// Blocks of 4 KiB that are kept for small reads, of at most 16 KiB. Allocated block by block
-    /// as they are read; less than 32 KiB is none. Not for storage that is memory anyway.
+    /// Blocks of 4 KiB, kept for small reads (at most 16 KiB). Allocated block by block as they are
+    /// read; less than 32 KiB keeps none. Useless over storage that is memory itself.
     pub block_bytes: usize,
-    /// Buffers that streams read ahead into, of 256 KiB or, if that would be fewer than eight, of
-    /// 64 KiB. Allocated at the first use of a stream; without any a stream reads 4 KiB at a time.
+    /// Buffers that streams read ahead into: of 256 KiB, or of 64 KiB if the limit holds fewer than
+    /// eight of 256 KiB. Allocated at the first use of a stream. Without buffers a stream reads
+    /// 4 KiB at a time.
     pub stream_bytes: usize,
 }
 
 impl Budget {
-    /// Returns the limits, each at most a sixteenth of the address space, so that sums of them
-    /// and of the tables that come with them fit.
+    /// Returns the limits, each cut to a sixteenth of the address space, so that no sum of limits
+    /// and tables overflows.
     pub(super) fn bounded(&self) -> Self {
         let bound = |bytes: usize| bytes.min(usize::MAX >> 4);
         Self {
@@ -36,7 +37,7 @@ impl Budget {
         }
     }
 
-    /// For a machine with a lot of memory.
+    /// The budget for a machine with a lot of memory.
     pub const LARGE: Self = Self {
         metadata_bytes: 8 << 20,
         decoded_bytes: 8 << 20,

@@ -1,6 +1,7 @@
 //! Listing a directory: its entries in the order of their names' bytes.
 //!
-//! Always: each name is above the one before it, also across blocks; `.` and `..` are left out.
+//! Always: each name is greater than the name before it, also across blocks; `.` and `..` are
+//! left out.
 
 use super::Root;
 use super::inner::Inner;
@@ -11,24 +12,24 @@ use crate::error::{Error, PathError};
 use crate::num::OrBug;
 use crate::storage::Storage;
 
-/// Longest name in bytes.
+/// The longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
 /// An entry of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DirEntry {
-    /// Its name, 1 to 255 bytes, in no particular encoding.
+    /// The name: 1 to 255 bytes, in any encoding.
     pub name: heapless::Vec<u8, NAME_BYTES_MAX>,
-    /// Its inode.
+    /// The number of the entry's inode.
     pub nid: Nid,
-    /// Its type: the inode's where that was read, else the directory's word for it, if any. Where
-    /// they do not agree, the inode's counts.
+    /// The type of the file: from the inode if that was read, else from the directory, which may
+    /// give none. Where the two differ, the inode is right.
     pub kind: Option<FileKind>,
 }
 
 impl<S: Storage, L: Layer<S>> Root<S, L> {
-    /// Copies block `block` of a directory to `out`, for [`DirBlock::from_bytes`], and returns how
-    /// many bytes it has: those of a block of the image, or fewer in the last one.
+    /// Copies block `block` of a directory to `out`, for [`DirBlock::from_bytes`], and returns the
+    /// block's length in bytes: the image's block size, or less for the last block.
     pub fn read_dir_block(&self, dir: &Inode, block: u64, out: &mut [u8]) -> Result<usize, Error> {
         if dir.kind != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
@@ -42,7 +43,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     }
 }
 
-/// A place in a directory: no borrow, so that many can be kept.
+/// A position in a directory. Borrows nothing, so a caller may keep many.
 #[derive(Clone, Copy, Debug)]
 pub struct DirCursor {
     dir: Inode,
@@ -73,12 +74,12 @@ impl DirCursor {
         Ok(found.then_some(entry))
     }
 
-    /// Writes the next entry to `entry`, and returns its inode; `None` at the end. Quicker than
-    /// [`DirCursor::next`] and [`Root::inode`]: one lock, and no copy of an entry.
+    /// Writes the next entry to `entry`, and returns the entry's inode; `None` at the end. Faster
+    /// than [`DirCursor::next`] and [`Root::inode`]: it takes one lock and copies no entry.
     ///
     /// # Errors
-    /// Those of the entry's inode, where `entry` has a name: the next call takes the entry after
-    /// it. Those of the directory, where the name is empty: the next call tries the same again.
+    /// If `entry` has a name, its inode could not be read, and the next call takes the entry after
+    /// it. If the name is empty, the directory could not be read, and the next call tries again.
     pub fn next_inode<S: Storage, L: Layer<S>>(
         &mut self,
         root: &Root<S, L>,
@@ -93,7 +94,7 @@ impl DirCursor {
         Ok(Some(inode))
     }
 
-    /// Returns the inodes of the next entries of the block, as far as the block can be read.
+    /// Returns the inode numbers of the block's next entries, as far as the block can be read.
     fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Inner<S, L>) -> metadata::Nids {
         let Ok(bytes) = inner.dir_block(&self.dir, self.block) else {
             return metadata::Nids::new();
@@ -102,8 +103,8 @@ impl DirCursor {
         (self.entry..).take(metadata::ENTRIES).map_while(|entry| block?.target(entry)).collect()
     }
 
-    /// Writes the next entry to `entry`; false at the end. Brings inodes near if they are
-    /// `wanted`.
+    /// Writes the next entry to `entry`. Returns false at the end. With `wanted`, loads the pages
+    /// of the coming inodes ahead.
     fn advance<S: Storage, L: Layer<S>>(
         &mut self,
         inner: &mut Inner<S, L>,
@@ -112,9 +113,9 @@ impl DirCursor {
     ) -> Result<bool, Error> {
         let blocks = inner.mount.superblock().block_size.blocks_of(self.dir.size);
         entry.name.clear();
-        // The name of the entry before, if it is in the block before.
+        // The last name of the block before, while the cursor is at the start of a block.
         let mut last = None;
-        // Every round takes an entry or turns to the next block.
+        // Each round takes an entry or turns to the next block.
         while self.block < blocks {
             if wanted && usize::from(self.entry).is_multiple_of(metadata::ENTRIES) {
                 let nids = self.coming(inner);

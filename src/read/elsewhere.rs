@@ -1,8 +1,8 @@
-//! Files whose bytes lie outside the image: overlayfs marks them, composefs makes them.
+//! Files whose bytes lie outside the image: marked by overlayfs, written by composefs.
 //!
-//! Always: such a file is not opened, so what the image holds in place of its bytes, mostly zeros,
-//! is never taken for them. An inode without xattrs costs nothing here, and one with xattrs their
-//! headers, which lie after the inode.
+//! Always: such a file is not opened, so the bytes that the image has in its place, mostly zeros,
+//! are never returned. The check costs nothing for an inode without xattrs; else it reads the
+//! xattrs' headers, which lie after the inode.
 
 use super::inner::Inner;
 use super::xattrs::{Found, Wanted};
@@ -15,10 +15,10 @@ use crate::storage::Storage;
 const MARKS: [Marks; 2] = [Marks::Trusted, Marks::User];
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Succeeds if the image itself says what the bytes of this regular file are.
+    /// Succeeds if the image itself holds the bytes of this regular file.
     ///
     /// # Errors
-    /// Unsupported with what the file's marks say of the place of its bytes.
+    /// Unsupported, with the object that the file's marks name in place of its bytes.
     pub fn has_own_bytes(&mut self, inode: &Inode) -> Result<(), Error> {
         let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: METACOPY });
         let Some(found) = self.find_xattr(inode, &names)? else { return Ok(()) };
@@ -31,11 +31,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Err(Unsupported::Elsewhere { nid: inode.nid, marks, object }.into())
     }
 
-    /// Returns what the value of a metacopy attribute names.
+    /// Returns the object that the value of a metacopy attribute names.
     fn object(&mut self, found: &Found) -> Result<Object, Error> {
         let mut value = [0; Object::METACOPY_BYTES_MAX];
         let len = usize::try_from(found.value.len).ok();
-        // A longer one cannot be read.
+        // No valid value is longer.
         let Some(value) = len.and_then(|len| value.get_mut(..len)) else {
             return Ok(Object::Unnamed);
         };
@@ -43,7 +43,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Object::from_metacopy(value))
     }
 
-    /// Returns what the redirect attribute names, if there is one.
+    /// Returns the object that the redirect attribute names; unnamed if there is no such attribute.
     fn redirect(&mut self, inode: &Inode, marks: Marks) -> Result<Object, Error> {
         let found = self.find_xattr(inode, &[Wanted { index: marks.index(), rest: REDIRECT }])?;
         let Some(Found { space, value, .. }) = found else { return Ok(Object::Unnamed) };

@@ -1,7 +1,7 @@
-//! An open file: `read_at` first, embedded-io's `Read` and `Seek` on top.
+//! An open file: `read_at`, and embedded-io's `Read` and `Seek` over it.
 //!
-//! Always: a read that returns gave exactly the file's bytes; at the end of the file it gives
-//! fewer, or none.
+//! Always: a read that succeeds gives exactly the file's bytes: fewer than asked at the end of the
+//! file, and none after it.
 
 use super::Root;
 use crate::cache::Layer;
@@ -36,8 +36,8 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         self.inode.size
     }
 
-    /// Fills `out` with the bytes from `offset` on, and returns how many there were: fewer than
-    /// `out.len()` only at the end of the file. Aligned reads land by DMA in `out`.
+    /// Fills `out` with the file's bytes from `offset` on, and returns their number: less than
+    /// `out.len()` only at the end of the file. Aligned reads land in `out` by DMA.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
         let left = ByteRange::first(self.inode.size).skip(offset).len();
         let len = clip(left, out.len());

@@ -1,7 +1,7 @@
-//! What a mount works with, behind its lock: each part keeps its own promises.
+//! The state of a mount, under its lock: each part keeps its own promises.
 //!
 //! Always: a read fills its whole buffer with the file's bytes or fails; every loop over disk
-//! data is bounded by the sizes that the inode was checked for.
+//! data is bounded by the sizes that were checked when the inode was parsed.
 
 #[cfg(feature = "alloc")]
 use super::blocks::Blocks;
@@ -11,7 +11,7 @@ use super::decoded::Decoding;
 use super::io::{Extent, Io};
 use super::metadata::Metadata;
 use super::mount::Mount;
-use super::plan::{Plan, in_tail};
+use super::plan::{Plan, UNIFIED, in_tail};
 #[cfg(feature = "alloc")]
 use super::stream::Flights;
 use crate::blob::{Image, SourcePart};
@@ -22,25 +22,25 @@ use crate::num::{OrBug, wide};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, Fill, Pow2};
 
-/// Bytes of a chunk map looked at in one go.
+/// Bytes of a chunk map that are read together.
 const MAP_BYTES: usize = 512;
 
 /// The state of a mount.
 #[derive(Debug)]
 pub struct Inner<S, L> {
-    /// What never changes.
+    /// The superblock and the device slots.
     pub mount: Mount,
-    /// What every transfer takes.
+    /// The devices, the layer and the counters.
     pub io: Io<S, L>,
-    /// What finds files.
+    /// Inodes, directories and their pages.
     pub metadata: Metadata,
-    /// Blocks for small reads.
+    /// Blocks in memory, for small reads.
     #[cfg(feature = "alloc")]
     pub blocks: Blocks,
-    /// What compressed files take.
+    /// Decoders, and decoded bytes in memory.
     #[cfg(feature = "alloc")]
     pub decoding: Decoding,
-    /// Reads under way that nobody waits for yet.
+    /// Reads under way in the background.
     #[cfg(feature = "alloc")]
     pub flights: Flights,
 }
@@ -71,8 +71,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         })
     }
 
-    /// Returns the most bytes that reads may still allocate; for metadata and decoding, may allocate
-    /// at all.
+    /// Returns the most bytes that reads may still allocate. Metadata and decoding count in full,
+    /// with the bytes that they have allocated already.
     pub fn reserve_bytes(&self) -> usize {
         #[cfg(feature = "alloc")]
         let parts = [
@@ -84,7 +84,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         ];
         #[cfg(not(feature = "alloc"))]
         let parts: [usize; 0] = [];
-        // Each is within its part of the budget.
+        // Each summand is within its part of the budget.
         parts.into_iter().sum()
     }
 
@@ -96,14 +96,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         #[cfg(feature = "alloc")]
         self.join(extents);
         let result = self.io.fetch(extents, out);
-        // After the read: what its reader wanted is here.
+        // After the read, so that its reader does not wait for the prefetch.
         #[cfg(feature = "alloc")]
         self.go_on_prefetching();
         result
     }
 
     /// Fills `out` with the bytes of an inode's data from `offset` on; `offset + out.len()` is at
-    /// most its size.
+    /// most the inode's size.
     pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
         let mut rest = ByteRange::sized(offset, wide(out.len())).or_bug()?;
         let mut out = Fill::new(out);
@@ -116,8 +116,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(out.finish()?)
     }
 
-    /// Reads the first bytes of `want`, at least one, of an inode's data to the next bytes of `out`.
-    /// Returns the rest of `want`.
+    /// Reads the first bytes of `want`, at least one, into the next bytes of `out`; `want` counts
+    /// bytes of the inode's data. Returns the rest of `want`.
     fn data_here(
         &mut self,
         inode: &Inode,
@@ -143,19 +143,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(want.skip(plan.bytes()))
     }
 
-    /// Plans the first bytes of `want`, at least one, of an inode's uncompressed data.
+    /// Plans a read of the first bytes of `want`, at least one; `want` counts bytes of the inode's
+    /// uncompressed data.
     pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Error> {
         match inode.layout {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want)?;
             }
             Layout::Plain { start: Some(start) } => {
-                plan.push_blocks(&self.mount, (0, start), want)?;
+                plan.push_blocks(&self.mount, UNIFIED, start, want)?;
             }
             Layout::Inline { start, tail } => {
                 let body = inode.size.checked_sub(tail.len).or_bug()?;
                 let want = want.take(body.checked_sub(want.start()).or_bug()?);
-                plan.push_blocks(&self.mount, (0, start), want)?;
+                plan.push_blocks(&self.mount, UNIFIED, start, want)?;
             }
             Layout::Chunked(map) => self.plan_chunks(inode.nid.space(), &map, want, plan)?,
         }
@@ -172,7 +173,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let chunk_size = Pow2::from_bits(map.chunk_bits).or_bug()?;
         let mut raw = [0; MAP_BYTES];
         let mut rest = want;
-        // Each round takes at least a chunk.
+        // Each round takes at least one chunk.
         while let Some(here) = rest.non_empty() {
             let chunks = chunk_size.numbers(here);
             let span = map.entries(chunks.clone(), wide(MAP_BYTES))?;
@@ -193,8 +194,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// Returns device and byte offset of the source of byte `offset` of a file; of encoded bytes,
-    /// where they begin.
+    /// Returns the device and byte offset where byte `offset` of a file is stored; for a compressed
+    /// byte, where its pcluster begins. `None` for a hole or after the end.
     pub fn source_of(
         &mut self,
         inode: &Inode,
@@ -214,7 +215,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(self.io.place(plan.extents()))
     }
 
-    /// Returns device and byte offset of the source of a byte of metadata.
+    /// Returns the device and byte offset where byte `at` of a metadata space is stored.
     pub fn meta_source(&mut self, space: Space, at: u64) -> Result<Option<(DeviceId, u64)>, Error> {
         match space {
             Space::Image => {
@@ -229,7 +230,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// Without memory to decode in, compressed files are refused.
+/// Refuses compressed files: decoding needs `alloc`.
 #[cfg(not(feature = "alloc"))]
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn decoded(&mut self, inode: &Inode, _: ByteRange, _: &mut [u8]) -> Result<(), Error> {

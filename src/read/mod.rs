@@ -5,34 +5,34 @@
 //! before the devices.
 //!
 //! # What a call costs, whatever the image says
-//! At most the following, from devices with sectors of 512 bytes and without a region; a region
-//! rounds to 4 KiB instead. Tests hold every golden image to it, and hostile ones.
+//! The table gives upper bounds, for devices with sectors of 512 bytes and no region; a region
+//! rounds reads to 4 KiB instead. Tests hold every golden image to these bounds, and hostile
+//! images too.
 //!
-//! A *page* is 4 KiB of metadata. One of the image is one read; one of the metabox costs what
-//! reading 4 KiB of that file does, and the page or two of the file's inode. Pages stay in memory
-//! as [`Budget::metadata_bytes`] allows: one that is there costs no read. `B` is the block size in
-//! bytes.
+//! A *page* is 4 KiB of metadata. A page of the image costs one read. A page of the metabox costs
+//! a read of 4 KiB of that file, and the one or two pages of the file's inode. Pages stay in
+//! memory as [`Budget::metadata_bytes`] allows; a page in memory costs no read. `B` is the block
+//! size in bytes.
 //!
 //! | call | cost |
 //! |-|-|
 //! | mount | the first 4 KiB, a longer block as a whole, 3 reads of 4 KiB for the device table, the root's inode |
 //! | an inode | 2 pages |
 //! | a block of a directory | 1 page, or `B` / 4096 in longer blocks |
-//! | a name in a directory of `n` blocks | ⌈log2(`n` + 1)⌉ blocks, in the last of them 13 comparisons; an inode |
-//! | a path of `d` names | that for each name: 3 pages where directories have a block of at most 4 KiB. Warm: no read. Each symlink adds its target of at most 4 KiB, read as a file is, and the names in that; at most [`SYMLINK_HOPS_MAX`] of them |
-//! | opening a file | nothing where it has no xattrs, or a filter of names knows that none is wanted; else the headers and names of its xattrs, in pages: mostly that of its inode, and those of shared ones |
+//! | a name in a directory of `n` blocks | ⌈log2(`n` + 1)⌉ blocks, 13 comparisons in the last block; an inode |
+//! | a path of `d` names | the cost of a name, `d` times: 3 pages each where directories have one block of at most 4 KiB. Warm: no read. Each symlink adds its target of at most 4 KiB, read as a file is, and the names in the target; at most [`SYMLINK_HOPS_MAX`] symlinks |
+//! | opening a file | nothing if the file has no xattrs, or if a filter of names excludes the wanted names; else the headers and names of its xattrs, in pages: mostly the page of its inode, and the pages of shared xattrs |
 //! | a list of a directory of `n` blocks | each block twice, a step for each entry |
-//! | `len` bytes, not compressed, in `x` extents | `len` and 1 KiB an extent, in `len` / 1 MiB and 3 reads an extent; 8 bytes of map for each chunk, in pages |
-//! | `len` bytes, compressed, in `x` extents | for each extent its encoded bytes, at most 1 MiB, and decoding up to the last byte that is wanted, at most 12 MiB; a fragment costs that in the packed inode. `x` is at most `len` / `B` + 2, with records of extents `len` |
-//! | the index of an extent | 64 hops back and one for 1,024 lclusters of the file, steps ahead over 12 MiB, and an entry for each lcluster that is read; of records 52 steps, or, of 4 bytes each, the records before it once |
+//! | `len` bytes, not compressed, in `x` extents | `len` bytes and 1 KiB an extent, in `len` / 1 MiB reads and 3 an extent; 8 bytes of map for each chunk, in pages |
+//! | `len` bytes, compressed, in `x` extents | for each extent its encoded bytes, at most 1 MiB, and decoding up to the last wanted byte, at most 12 MiB; a fragment costs the same in the packed inode. `x` is at most `len` / `B` + 2, or `len` with records of extents |
+//! | the index of an extent | 64 hops back and one for each 1,024 lclusters of the file, steps ahead over 12 MiB, and an entry for each lcluster that is read; with records 52 steps, or, where each has 4 bytes, all records before the extent once |
 //! | all xattrs of an inode | 256 KiB of them and 255 shared entries of at most 64 KiB, in pages |
-//! | a walk | as many entries as a thirteenth of [`Root::directory_bytes_max`], for each a block of a directory, an inode and a page that is read ahead |
+//! | a walk | at most [`Root::directory_bytes_max`] / 13 entries; for each a block of a directory, an inode and a page that is read ahead |
 //!
-//! So bytes and steps of a mount, a lookup or a read do not depend on the length of the image, but
-//! for the hops and the records of a compressed file's index, which lies in the image; those of a
-//! walk grow with the image's length. A command that reads files reads each as often as it has
-//! names. A hole costs no read, but time by its length: whoever reads a file of 2^62 zeros gets
-//! them.
+//! So the cost of a mount, a lookup or a read does not grow with the length of the image, except
+//! for the hops and records of a compressed file's index, which lies in the image. The cost of a
+//! walk does grow with the image. A command that reads files reads each file once for each of its
+//! names. A hole costs no read but takes time by its length: a reader of 2^62 zeros gets them all.
 
 #[cfg(feature = "alloc")]
 mod blocks;
@@ -75,12 +75,13 @@ use crate::storage::Ended;
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
 
-/// For how many bytes of directories a byte of a device may stand, where data is packed.
-/// Entries differ in their inodes' numbers and in their names: no tool comes near.
+/// The most bytes of directories that one byte of a device may stand for, where data is packed.
+/// Entries differ in their inode numbers and names, so no tool reaches this factor.
 pub const PACKED_FACTOR: u64 = 1 << PACKED_BITS;
 const PACKED_BITS: u32 = 8;
 
-/// On the heap where there is one, because a mount is moved about and its tables are long.
+/// The owner of a mount's state: the heap where there is one, because a mount is moved and its
+/// tables are long.
 #[cfg(feature = "alloc")]
 type Held<T> = alloc::boxed::Box<T>;
 #[cfg(not(feature = "alloc"))]
@@ -88,25 +89,25 @@ type Held<T> = T;
 
 /// A mounted image.
 ///
-/// `S` is the storage it reads from, `L` what stands below the blobs: [`crate::cache::NoRegion`]
-/// or, with `alloc`, `Option<`[`crate::cache::Cache`]`>`.
+/// `S` is the storage that reads go to. `L` is the layer that keeps fetched blocks:
+/// [`crate::cache::NoRegion`] or, with `alloc`, `Option<`[`crate::cache::Cache`]`>`.
 #[derive(Debug)]
 pub struct Root<S, L> {
     inner: spin::Mutex<Held<Inner<S, L>>>,
 }
 
 impl<S: Storage, L: Layer<S>> Root<S, L> {
-    /// Mounts `image`, whose slots have the sources `parts`, over `layer`. Does no I/O but for
-    /// the root's inode, which must be a directory.
+    /// Mounts `image`, whose device slots have the sources `parts`, over `layer`. Reads only the
+    /// inode of the root, which must be a directory.
     pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Result<Self, Error> {
         Self::with_budget(storage, layer, image, parts, &Budget::default())
     }
 
-    /// As [`Root::new`], with other limits of memory.
+    /// Mounts as [`Root::new`] does, with the limits of memory in `budget`.
     ///
     /// # Errors
     /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
-    /// algorithms needs more memory.
+    /// algorithms needs more memory than `budget` has.
     pub fn with_budget(
         storage: S,
         layer: L,
@@ -128,8 +129,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.lock().reserve_bytes()
     }
 
-    /// Returns the most bytes that the directories of an image have together: as many as its
-    /// devices, or [`PACKED_FACTOR`] times as many where the image has features that pack data.
+    /// Returns an upper bound for the bytes of all directories of the image together: the bytes of
+    /// its devices, times [`PACKED_FACTOR`] if the image has features that pack data.
     pub fn directory_bytes_max(&self) -> u64 {
         let inner = self.lock();
         let devices: u128 = inner.io.sources().iter().map(|source| u128::from(source.bytes)).sum();
@@ -146,10 +147,10 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.open_inode(self.metadata(path)?)
     }
 
-    /// Opens a regular file by its inode.
+    /// Opens the regular file with this inode.
     ///
     /// # Errors
-    /// Unsupported when the image does not hold the bytes of the file, as overlayfs's marks say.
+    /// Unsupported when marks of overlayfs say that the file's bytes lie outside the image.
     pub fn open_inode(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
         match inode.kind {
             FileKind::Regular => {
@@ -167,23 +168,23 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.stream_inode(self.metadata(path)?)
     }
 
-    /// As [`Root::stream`], by its inode.
+    /// Opens the regular file with this inode, to read it from front to back.
     #[cfg(feature = "alloc")]
     pub fn stream_inode(&self, inode: Inode) -> Result<Stream<'_, S, L>, Error> {
         Ok(Stream::new(self, *self.open_inode(inode)?.inode()))
     }
 
-    /// Returns what `path` leads to, through symlinks.
+    /// Returns the inode that `path` leads to, through symlinks.
     pub fn metadata(&self, path: &[u8]) -> Result<Inode, Error> {
         self.lock().walk(path, true)
     }
 
-    /// Returns what `path` names, a symlink itself if it is one.
+    /// Returns the inode that `path` names; a symlink at the end of `path` is not followed.
     pub fn symlink_metadata(&self, path: &[u8]) -> Result<Inode, Error> {
         self.lock().walk(path, false)
     }
 
-    /// Returns the inode with this number.
+    /// Returns the inode with number `nid`.
     pub fn inode(&self, nid: Nid) -> Result<Inode, Error> {
         self.lock().inode(nid)
     }
@@ -193,18 +194,19 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         DirCursor::new(self.metadata(path)?)
     }
 
-    /// Returns a cursor at the start of a directory.
+    /// Returns a cursor at the start of the directory `dir`.
     pub fn read_dir_inode(&self, dir: Inode) -> Result<DirCursor, Error> {
         DirCursor::new(dir)
     }
 
-    /// Returns the target of the symlink at `path`, in `out`; at most [`PATH_BYTES_MAX`] bytes.
+    /// Reads the target of the symlink at `path` into `out`, and returns it. Walks accept targets
+    /// of at most [`PATH_BYTES_MAX`] bytes.
     pub fn read_link<'o>(&self, path: &[u8], out: &'o mut [u8]) -> Result<&'o [u8], Error> {
         let inode = self.symlink_metadata(path)?;
         self.read_link_inode(&inode, out)
     }
 
-    /// Returns the target of a symlink, in `out`.
+    /// Reads the target of the symlink with this inode into `out`, and returns it.
     pub fn read_link_inode<'o>(&self, inode: &Inode, out: &'o mut [u8]) -> Result<&'o [u8], Error> {
         if inode.kind != FileKind::Symlink {
             return Err(PathError::NotASymlink.into());
@@ -216,8 +218,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Ok(target)
     }
 
-    /// Returns device and byte offset of the source of byte `offset` of a file; `None` for a hole or
-    /// beyond the end.
+    /// Returns the device and byte offset where byte `offset` of a file is stored; `None` for a
+    /// hole or after the end.
     pub fn source_of(&self, inode: &Inode, offset: u64) -> Result<Option<(DeviceId, u64)>, Error> {
         self.lock().source_of(inode, offset)
     }
@@ -227,7 +229,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.lock().io.storage.now_ns()
     }
 
-    /// Unmounts: gives storage and layer back.
+    /// Unmounts, and returns the storage and the layer.
     pub fn into_parts(self) -> (S, L) {
         let inner = self.inner.into_inner();
         (inner.io.storage, inner.io.layer)
@@ -238,12 +240,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.lock().io.stats
     }
 
-    /// Returns what the image says about itself.
+    /// Returns the superblock of the image.
     pub fn superblock(&self) -> Superblock {
         *self.lock().mount.superblock()
     }
 
-    /// Moves background work on without waiting.
+    /// Advances background work without waiting.
     pub fn progress(&self) {
         let inner = &mut *self.lock();
         inner.io.layer.progress(&mut inner.io.storage);
@@ -251,24 +253,25 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         inner.go_on_prefetching();
     }
 
-    /// Moves background work on without waiting, and takes one ended job that its embedder started
-    /// over the storage and named by a number; `None` when none has ended. At most 64 wait for the
-    /// embedder: of more, those that ended last are dropped and counted as [`Stats::stray_jobs`].
+    /// Advances background work without waiting, and returns one ended job that the embedder
+    /// started over the storage with a numbered tag; `None` when none has ended. At most 64 ended
+    /// jobs wait for the embedder: later ones are dropped and counted as [`Stats::stray_jobs`].
     #[cfg(feature = "alloc")]
     pub fn poll_job(&self) -> Option<Ended> {
         self.lock().poll_foreign()
     }
 
-    /// Begins to bring near what the start of the last boot over this region read: what the region
-    /// lacks into it, and what it has into the blocks in memory, as far as half of them hold it.
-    /// More follows after each read, and with [`Root::progress`]; at most two requests of
-    /// it are under way, so that no read waits for more than these.
+    /// Begins to prefetch the blocks that the start of the last boot over this region read. Blocks
+    /// that the region lacks are fetched into the region; blocks that it has are read into the
+    /// blocks in memory, up to half of those. Each read and each [`Root::progress`] continues the
+    /// prefetch. At most two of its requests are under way, so no read waits for more than two.
     #[cfg(feature = "alloc")]
     pub fn prefetch(&self) {
         self.lock().begin_prefetch();
     }
 
-    /// Calls `with` with the layer and the storage, for figures and for making it durable.
+    /// Calls `with` with the layer and the storage, and returns its result: for figures, and to
+    /// make the layer durable.
     pub fn with_layer<T>(&self, with: impl FnOnce(&mut L, &mut S) -> T) -> T {
         let inner = &mut *self.lock();
         with(&mut inner.io.layer, &mut inner.io.storage)

@@ -1,6 +1,6 @@
-//! What an image says of itself.
+//! The head of a mounted image: its superblock and its device slots.
 //!
-//! Always: the same from the mount on; nothing changes it.
+//! Always: constant from the mount on.
 
 use crate::blob::Image;
 use crate::erofs::{Devices, Superblock};

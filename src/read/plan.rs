@@ -1,7 +1,6 @@
-//! Planning a read: from an inode and a range of its file to merged extents of slots.
+//! The plan of a read: a range of a file as merged extents of device slots.
 //!
-//! Always: extents that lie side by side in one slot are one; nothing here does I/O but through
-//! the metadata that [`super::inner::Inner::meta`] reads.
+//! Always: extents that adjoin in one slot are merged; nothing here does I/O.
 
 use super::io::Extent;
 use super::mount::Mount;
@@ -9,8 +8,11 @@ use crate::erofs::{BLOCKS_MAX, ChunkTarget, Corrupt, FormatError, Inode, Layout}
 use crate::num::{Bug, OrBug};
 use crate::units::ByteRange;
 
-/// Extents of one plan at most; a longer read is planned in parts.
+/// The most extents of one plan; a longer read is planned in parts.
 pub const EXTENTS_MAX: usize = 128;
+
+/// The device id of the unified address space, whose blocks span all devices.
+pub const UNIFIED: u16 = 0;
 
 /// The extents of one read, in the order of the file.
 #[derive(Debug)]
@@ -20,11 +22,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Returns a plan of nothing.
+    /// Returns an empty plan.
     #[inline]
     pub fn new() -> Self {
-        // A plan that is wholly known when it is compiled is made by clearing all its 3 KiB, which
-        // costs more than a read of 4 KiB does otherwise.
+        // `black_box` keeps the compiler from treating the whole plan as a constant: it would then
+        // clear all 3 KiB, which costs more than the rest of a 4 KiB read.
         Self { extents: heapless::Vec::new(), bytes: core::hint::black_box(0) }
     }
 
@@ -33,13 +35,13 @@ impl Plan {
         &self.extents
     }
 
-    /// Returns the sum of their lengths.
+    /// Returns the sum of the extents' lengths.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Adds an extent at the end, merged with the last if they adjoin. Returns false if there is no
-    /// room.
+    /// Appends an extent, merged with the last one if they adjoin. Returns false if the plan is
+    /// full.
     fn push(&mut self, extent: Extent) -> Result<bool, Bug> {
         let bytes = self.bytes.checked_add(extent.len()).or_bug()?;
         match (self.extents.last_mut(), extent) {
@@ -62,20 +64,22 @@ impl Plan {
         Ok(true)
     }
 
-    /// Adds zeros in place of `want`. Returns what of it found no room.
+    /// Appends a hole in place of `want`. Returns the rest of `want` that found no room.
     pub fn push_hole(&mut self, want: ByteRange) -> Result<ByteRange, Bug> {
         Ok(if self.push(Extent::Hole(want.len()))? { want.skip(want.len()) } else { want })
     }
 
-    /// Adds the bytes `want`, counted from the start of block `block` of device id `device_id`,
-    /// across devices if the unified address space does so. Returns what of `want` found no room.
+    /// Appends the bytes `want`, counted from the start of block `block` of device id `device_id`;
+    /// in the unified address space they may span devices. Returns the rest of `want` that found
+    /// no room.
     ///
     /// # Errors
     /// Corrupt when a block lies on no device.
     pub fn push_blocks(
         &mut self,
         mount: &Mount,
-        (device_id, block): (u16, u64),
+        device_id: u16,
+        block: u64,
         want: ByteRange,
     ) -> Result<ByteRange, FormatError> {
         let size = mount.superblock().block_size;
@@ -87,7 +91,7 @@ impl Plan {
             let beyond = Corrupt::BlockBeyondSlot { slot, block: number, blocks: BLOCKS_MAX };
             let inside = size.offset_in(here.start());
             let at = size.at(number).ok_or(beyond)?.checked_add(inside).or_bug()?;
-            // Longer than any device: as long as is wanted.
+            // A device without a bound, or with one of 2^64 bytes or more, holds all of `here`.
             let room = place.blocks_left.and_then(|blocks| size.at(blocks));
             let room = room.map_or(Some(here.len()), |room| room.checked_sub(inside)).or_bug()?;
             let part = here.take(room).non_empty().or_bug()?.len();
@@ -101,8 +105,8 @@ impl Plan {
         Ok(rest)
     }
 
-    /// Adds the bytes `want`, counted from the start of a chunk. Returns what of `want` found no
-    /// room.
+    /// Appends the bytes `want`, counted from the start of the chunk at `target`. Returns the rest
+    /// of `want` that found no room.
     pub fn push_chunk(
         &mut self,
         mount: &Mount,
@@ -111,15 +115,13 @@ impl Plan {
     ) -> Result<ByteRange, FormatError> {
         match target {
             ChunkTarget::Hole => Ok(self.push_hole(want)?),
-            ChunkTarget::At { device_id, block } => {
-                self.push_blocks(mount, (device_id, block), want)
-            }
+            ChunkTarget::At { device_id, block } => self.push_blocks(mount, device_id, block, want),
         }
     }
 }
 
-/// Returns the byte of the inode's space that is byte `at` of the file, if that lies in the tail
-/// after the inode.
+/// Returns the offset, in the inode's metadata space, of byte `at` of the file; `None` if that
+/// byte lies before the inline tail.
 pub fn in_tail(inode: &Inode, at: u64) -> Result<Option<u64>, Bug> {
     let Layout::Inline { tail, .. } = inode.layout else { return Ok(None) };
     let body = inode.size.checked_sub(tail.len).or_bug()?;

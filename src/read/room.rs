@@ -1,12 +1,12 @@
-//! Memory that a mount may come to need.
+//! Memory that is allocated when it is first needed.
 //!
-//! Always: none is allocated before it is needed, and then all at once; what nobody asked for is
-//! not written, so that it costs a machine no page.
+//! Always: allocated all at once, at the first use; bytes that nobody asked for are not written,
+//! so they cost a machine no page.
 
 use crate::num::{Bug, OrBug};
 use alloc::vec::Vec;
 
-/// Room for `bytes` bytes.
+/// A buffer of a fixed size, allocated at the first use.
 #[derive(Debug, Default)]
 pub struct Room {
     memory: Vec<u8>,
@@ -14,20 +14,20 @@ pub struct Room {
 }
 
 impl Room {
-    /// Returns room for `bytes` bytes. Allocates nothing.
+    /// Returns a buffer of `bytes` bytes. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         Self { memory: Vec::new(), bytes }
     }
 
-    /// Returns the bytes that it may still allocate: all, until it has.
+    /// Returns the bytes that the buffer may still allocate: all until the first use, then none.
     pub fn reserve_bytes(&self) -> usize {
         if self.memory.capacity() == 0 { self.bytes } else { 0 }
     }
 
-    /// Returns the first `len` bytes, whatever they are.
+    /// Returns the first `len` bytes, with any content.
     ///
     /// # Errors
-    /// A [`Bug`] if there is room for fewer.
+    /// A [`Bug`] if the buffer is smaller than `len`.
     #[track_caller]
     pub fn first(&mut self, len: usize) -> Result<&mut [u8], Bug> {
         if len > self.bytes {

@@ -1,4 +1,4 @@
-//! What the read path did: counters since the mount.
+//! Counters of the read path since the mount.
 
 use crate::num::wide;
 use crate::units::count;
@@ -8,9 +8,9 @@ use crate::units::count;
 pub struct Stats {
     /// Reads by users.
     pub reads: u64,
-    /// Bytes they asked for and got.
+    /// Bytes that users asked for and got.
     pub asked_bytes: u64,
-    /// Batches that went to the devices.
+    /// Batches submitted to the devices.
     pub batches: u64,
     /// Transfers from sources.
     pub fetches: u64,
@@ -20,7 +20,7 @@ pub struct Stats {
     pub hits: u64,
     /// Bytes served by the region.
     pub hit_bytes: u64,
-    /// Reads served from bytes on their way into the region.
+    /// Transfers served from bytes in memory that wait to be written to the region.
     pub joins: u64,
     /// Bytes copied by the processor on their way to a reader: unaligned edges, joins, metadata.
     pub copied_bytes: u64,
@@ -28,20 +28,20 @@ pub struct Stats {
     pub meta_hits: u64,
     /// Small reads served from blocks in memory.
     pub block_hits: u64,
-    /// Bytes that were read because an earlier boot had read them.
+    /// Bytes that were prefetched because an earlier boot had read them.
     pub prefetched_bytes: u64,
     /// Pclusters decoded.
     pub decodes: u64,
-    /// Bytes that decoding them made, for readers, for the cache or on the way to either.
+    /// Bytes that decoding produced: for readers, for the cache, or skipped before either.
     pub decoded_bytes: u64,
     /// Parts of reads served from decoded bytes in memory.
     pub decoded_hits: u64,
-    /// Background jobs that came back twice, after they had been given up, or to a mount that had
-    /// not started them. They were dropped.
+    /// Background jobs that were dropped: they came back twice, after they had been given up, or
+    /// to a mount that had not started them.
     pub stray_jobs: u64,
-    /// The storage's clock when the first byte of a file was there, in nanoseconds; 0 before.
+    /// The storage's clock, in nanoseconds, when the first byte of a file arrived; 0 before.
     pub first_byte_ns: u64,
-    /// Bytes that mounting read to find out what the image is; never cached.
+    /// Bytes of superblock and device table that were read before the mount; never cached.
     pub mount_bytes: u64,
 }
 

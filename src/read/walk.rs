@@ -1,7 +1,7 @@
-//! Walking a path: directory by directory, through symlinks, by binary search.
+//! Path lookup: directory by directory, through symlinks, by binary search.
 //!
-//! Always: ends after at most [`SYMLINK_HOPS_MAX`] symlinks and [`PATH_BYTES_MAX`] bytes of
-//! path at any moment.
+//! Always: a walk follows at most [`SYMLINK_HOPS_MAX`] symlinks, and its path has at most
+//! [`PATH_BYTES_MAX`] bytes at any moment.
 
 use super::inner::Inner;
 use crate::cache::Layer;
@@ -11,21 +11,22 @@ use crate::num::OrBug;
 use crate::storage::Storage;
 use core::cmp::Ordering;
 
-/// Symlinks followed in one walk at most, as on Linux.
+/// The most symlinks that one walk follows, as on Linux.
 pub const SYMLINK_HOPS_MAX: usize = 40;
-/// Longest path in bytes, symlinks put in; Linux PATH_MAX.
+/// The longest path in bytes, with symlinks replaced by their targets; `PATH_MAX` on Linux.
 pub const PATH_BYTES_MAX: usize = 4096;
 const NAME_BYTES_MAX: usize = 255;
 
 type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Returns the inode that `path` names, from the root; a symlink at its end is followed if `follow`.
+    /// Returns the inode that `path` names, from the root. Follows a symlink at the end of `path`
+    /// if `follow`.
     pub fn walk(&mut self, path: &[u8], follow: bool) -> Result<Inode, Error> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
-        // In place: an inode that is moved out of a result goes field by field.
+        // In place: moving an inode out of a result copies it field by field.
         let mut found = self.root();
         let Ok(at) = &mut found else { return found };
         let Some((mut dir, rest)) = self.descend(at, path, follow)? else { return found };
@@ -42,8 +43,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Err(PathError::TooManySymlinks.into())
     }
 
-    /// Moves `at` along `path` up to its end, or to the first symlink to be followed: then the
-    /// directory that has it is returned, and the rest of the path after it.
+    /// Moves `at` along `path` up to its end, or to the first symlink to follow: then returns the
+    /// directory of the symlink and the rest of the path after it.
     fn descend<'p>(
         &mut self,
         at: &mut Inode,
@@ -78,7 +79,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(None)
     }
 
-    /// Returns a symlink's target with `after` appended.
+    /// Returns the target of the symlink `link` with `after` appended.
     fn spliced(&mut self, link: &Inode, after: &[u8]) -> Result<Path, Error> {
         let len = usize::try_from(link.size).map_err(|_| PathError::TooLong)?;
         let mut path = Path::new();
@@ -91,8 +92,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(path)
     }
 
-    /// Returns the inode of the entry `name` of a directory: binary search over the blocks by their first and last
-    /// names until one is left, then within that.
+    /// Returns the inode number of the entry `name` of a directory: by binary search over the
+    /// blocks' first and last names until one block is left, then within that block.
     fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
@@ -119,7 +120,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// Returns the first component and what follows it; `None` if there is none.
+/// Returns the first component of `path` and the rest after it; `None` if there is no component.
 fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|byte| *byte != b'/')?;
     let path = path.get(start..)?;

@@ -1,6 +1,6 @@
-//! The extended attributes of an inode: all of them, or one by its name.
+//! The extended attributes of an inode: all, or one by name.
 //!
-//! Always: at most 255 shared entries and as many inline ones as the body has room for; the
+//! Always: at most 255 shared entries, and the inline entries that the body has room for; the
 //! caller's buffer bounds the memory.
 
 use super::Root;
@@ -13,7 +13,7 @@ use crate::num::{OrBug, narrow, wide};
 use crate::storage::Storage;
 use crate::units::{ByteRange, Fill, Pow2};
 
-/// A buffer of this many bytes is enough for the xattrs of any inode.
+/// The size of a buffer that is enough for the xattrs of any inode.
 pub const XATTR_BYTES_MAX: usize = 262_148 + Entry::BYTES_MAX;
 
 /// Entries begin at multiples of 4 bytes.
@@ -22,28 +22,28 @@ const ALIGN: Pow2 = match Pow2::of(4) {
     None => panic!("4 is a power of two"),
 };
 
-/// The full name of an xattr, in the parts that the image has it in.
+/// The full name of an xattr, in the parts that the image stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrName<'n> {
     /// The fixed prefix, as in `user.`.
     pub prefix: &'static str,
     /// The rest of a long prefix; mostly empty.
     pub infix: &'n [u8],
-    /// What follows.
+    /// The end of the name, after prefix and infix.
     pub rest: &'n [u8],
 }
 
 impl<'n> XattrName<'n> {
-    /// Returns the parts, which make the name when put together.
+    /// Returns the parts in order: joined, they are the name.
     pub fn parts(&self) -> [&'n [u8]; 3] {
         [self.prefix.as_bytes(), self.infix, self.rest]
     }
 }
 
 impl<S: Storage, L: Layer<S>> Root<S, L> {
-    /// Calls `each` with name and value of every xattr of `inode`, inline ones first; entries whose
-    /// prefix means nothing are passed over, as Linux does. `buffer`
-    /// holds the body and one shared entry; [`XATTR_BYTES_MAX`] always do.
+    /// Calls `each` with the name and value of every xattr of `inode`, inline ones first. Skips
+    /// entries with an unknown prefix, as Linux does. `buffer` takes the body and one shared entry:
+    /// [`XATTR_BYTES_MAX`] bytes are always enough.
     pub fn xattrs(
         &self,
         inode: &Inode,
@@ -73,7 +73,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Ok(())
     }
 
-    /// Calls `each` with an entry under its full name, if it has one.
+    /// Calls `each` with the full name and the value of `entry`, unless its prefix is unknown.
     fn named(
         &self,
         entry: &Entry<'_>,
@@ -91,8 +91,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         each(&XattrName { prefix, infix, rest: entry.name }, entry.value)
     }
 
-    /// Returns the value of the xattr `name` of `inode`, in `out`; `None` if it has none of that name,
-    /// which the image's filter of names mostly says without a search.
+    /// Reads the value of the xattr `name` of `inode` into `out`, and returns it; `None` if the
+    /// inode has no xattr of this name, which the image's filter of names mostly tells without a
+    /// search.
     pub fn xattr<'o>(
         &self,
         inode: &Inode,
@@ -110,29 +111,29 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     }
 }
 
-/// A name that is looked for, as [`split`] gives it.
+/// A name to look for, as [`split`] returns it.
 #[derive(Clone, Copy)]
 pub struct Wanted<'n> {
     /// The index of the fixed prefix.
     pub index: u8,
-    /// What follows that.
+    /// The name after the fixed prefix.
     pub rest: &'n [u8],
 }
 
-/// An xattr that was found.
+/// The xattr that a search found.
 pub struct Found {
-    /// Which of the wanted names it has.
+    /// The index of its name among the wanted names.
     pub which: usize,
-    /// Where its value lies.
+    /// The space that holds its value.
     pub space: Space,
-    /// The value in that space.
+    /// The bytes of its value in `space`.
     pub value: Span,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Returns the first xattr of `inode` that has one of the wanted names. Does no read where the
-    /// inode has no xattrs, and looks at the header alone where the filter of names says that none
-    /// is there: a fault of the header is an error then, and one of the entries is not met.
+    /// Returns the first xattr of `inode` that has one of the wanted names. Reads nothing if the
+    /// inode has no xattrs, and only the header if the filter of names excludes all of them: then a
+    /// fault of the header is an error, and a fault of an entry is not noticed.
     pub fn find_xattr(
         &mut self,
         inode: &Inode,
@@ -156,7 +157,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(None);
         }
         let mut rest = entries;
-        // Each step moves on by at least the 4 bytes of an entry's header.
+        // Each round advances by at least the 4 bytes of an entry's header.
         while let Some(here) = rest.non_empty() {
             let need = self.xattr_len(space, here.start())?;
             if need > here.len() {
@@ -190,15 +191,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(None)
     }
 
-    /// Returns how many bytes the entry at byte `at` has, without padding.
+    /// Returns the length in bytes of the entry at byte `at`, without padding.
     fn xattr_len(&mut self, space: Space, at: u64) -> Result<u64, Error> {
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, at, &mut header)?;
         Ok(wide(Entry::bytes_needed(header)))
     }
 
-    /// Returns the entry's value if the entry has one of the wanted names. The end of the name is
-    /// compared first: it lies here, and a long prefix elsewhere.
+    /// Returns the entry's value if the entry has one of the wanted names. Compares the end of the
+    /// name first: it lies in the entry, and a long prefix lies elsewhere.
     fn match_xattr(
         &mut self,
         space: Space,
@@ -240,8 +241,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Some(Found { which, space, value: Span { at: value.start(), len: value.len() } }))
     }
 
-    /// Returns the long prefix of this number, its bytes in `memory`; `None` if the table has none of
-    /// this number.
+    /// Reads long prefix `number` into `memory`, and returns it; `None` if the table is shorter.
     fn long_prefix<'m>(
         &mut self,
         number: u8,
@@ -250,7 +250,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let table = self.mount.superblock().xattr_prefixes.filter(|table| number < table.count);
         let Some(table) = table else { return Ok(None) };
         let mut at = table.at;
-        // At most the 127 numbers below the one that the entry names.
+        // At most 127 rounds: numbers have 7 bits.
         for current in 0..number {
             let len = self.prefix_len(current, at)?;
             let end = at.checked_add(2 + u64::from(len));
@@ -265,7 +265,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Some(LongPrefix::from_bytes(number, bytes)?))
     }
 
-    /// Returns how many bytes prefix `number` has, whose length stands at byte `at` of the table.
+    /// Returns the length in bytes of prefix `number`, which is stored at byte `at` of the table.
     fn prefix_len(&mut self, number: u8, at: u64) -> Result<u16, Error> {
         let mut len = [0; 2];
         self.prefix_bytes(at, &mut len)?;
@@ -276,7 +276,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Fills `out` with bytes of the table of prefixes: in the image, in the metabox, or in the packed inode.
+    /// Fills `out` with the bytes of the table of prefixes from byte `at` on. The table lies in the
+    /// image, in the metabox or in the packed inode.
     fn prefix_bytes(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
         let plain = self.mount.superblock().xattr_prefixes.is_none_or(|table| table.plain);
         match (plain, self.mount.superblock().metabox, self.mount.superblock().packed) {

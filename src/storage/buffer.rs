@@ -1,5 +1,7 @@
-//! A reference-counted, page-aligned byte buffer: written while one handle exists, shared
-//! read-only afterwards.
+//! A reference-counted, page-aligned byte buffer.
+//!
+//! Always: the bytes change only while a single handle exists; several handles share them
+//! read-only.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,12 +15,12 @@ const ALIGN: usize = 4096;
 ///
 /// While a single handle exists the bytes can be changed through [`Buffer::get_mut`]; a clone
 /// makes them immutable until it is dropped. A device that writes from a buffer holds a handle,
-/// so readers may go on reading the same bytes.
+/// so readers may use the same bytes meanwhile.
 #[derive(Clone)]
 pub struct Buffer {
-    // Not `Arc<[u8]>`: a slice goes into one of those only by a copy.
+    // Not `Arc<[u8]>`: that would copy the bytes of a new buffer.
     owner: Arc<Box<[u8]>>,
-    /// The bytes of `owner` that this handle sees; within it.
+    /// The bytes of `owner` that this handle sees.
     seen: Range<usize>,
 }
 
@@ -29,7 +31,7 @@ impl Buffer {
         reason = "the allocator has given ALIGN bytes more than `len`"
     )]
     pub fn new(len: usize) -> Self {
-        // What no length can hold is no allocation either.
+        // An overflow becomes a length that no allocator grants.
         let owner = Arc::new(vec![0; len.saturating_add(ALIGN)].into_boxed_slice());
         let start = owner.as_ptr().align_offset(ALIGN).min(ALIGN);
         Self { owner, seen: start..start + len }
@@ -40,8 +42,8 @@ impl Buffer {
         Arc::get_mut(&mut self.owner)?.get_mut(self.seen.clone())
     }
 
-    /// Makes this handle see `len` bytes from its first. Returns false, and changes nothing, if
-    /// there are fewer.
+    /// Makes this handle see the `len` bytes from its first byte on. Returns false, and changes
+    /// nothing, if the buffer is shorter.
     pub fn set_len(&mut self, len: usize) -> bool {
         let end = self.seen.start.checked_add(len).filter(|end| *end <= self.owner.len());
         if let Some(end) = end {
@@ -50,8 +52,9 @@ impl Buffer {
         end.is_some()
     }
 
-    /// Returns a handle that sees only `range` of the bytes that this one sees, or `None` if they
-    /// do not reach that far.
+    /// Returns a handle that sees only `range` of the bytes that this handle sees; `None` if
+    /// `range`
+    /// ends after them.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         if range.start > range.end || range.end > self.len() {
             return None;
@@ -67,7 +70,7 @@ impl Deref for Buffer {
 
     #[expect(
         clippy::indexing_slicing,
-        reason = "all that makes or changes a handle has checked it"
+        reason = "each function that makes or changes a handle checks the range"
     )]
     fn deref(&self) -> &[u8] {
         &self.owner[self.seen.clone()]

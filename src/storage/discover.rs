@@ -1,73 +1,75 @@
-//! Devices by the names that a machine gives them.
+//! Discovery: finds devices by the names that a machine gives them.
 //!
-//! Always: a name that fits more than one device is refused, and never taken for the first of them.
+//! Always: a name that fits several devices is refused; no device is picked among them.
 
 use core::fmt;
 
 use super::share::{FileType, LinkFault, PathFault};
 use super::{DeviceId, Errno, IoErrorKind, Storage, Version};
 
-/// Bytes of a virtio-blk serial that count (virtio 1.2 5.2.6.1).
+/// The longest virtio-blk serial in bytes (virtio 1.2 5.2.6.1).
 pub const SERIAL_BYTES: usize = 20;
 
-/// Finds devices by the names that a machine gives them.
+/// A storage that finds devices by the names that a machine gives them.
 pub trait Discover: Storage {
-    /// Returns the disk with this virtio-blk serial ([`SERIAL_BYTES`] of it count).
+    /// Returns the disk with this virtio-blk serial; only the first [`SERIAL_BYTES`] bytes count.
     ///
     /// # Errors
-    /// [`DiscoverError::Ambiguous`] if several have it.
+    /// [`DiscoverError::Ambiguous`] if several disks have it.
     fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError>;
 
-    /// Opens the file `name` on the share with this mount tag; `None` means on any share. One file
-    /// is one device, under whatever names it is opened.
+    /// Opens the file `name` on the share with this mount tag, or on any share if `None`. A file is
+    /// one device, also if it is opened under several names.
     ///
     /// # Errors
-    /// [`DiscoverError::MountTags`] and [`DiscoverError::Files`] if it could be another one as well.
+    /// [`DiscoverError::MountTags`] and [`DiscoverError::Files`] if several files fit.
     fn share_file(
         &mut self,
         mount_tag: Option<&str>,
         name: &str,
     ) -> Result<DeviceId, DiscoverError>;
 
-    /// Calls `each` with every name that [`Discover::disk`] would find, for messages.
+    /// Calls `each` with the serial and the device of every disk: for messages.
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId));
 
-    /// Says which version of its content `device` has, in place of what is known of it; see
-    /// [`super::DeviceInfo::version`]. Does nothing if there is no such device.
+    /// Sets the version of the content of `device`, see [`super::DeviceInfo::version`]. Does
+    /// nothing
+    /// if there is no such device.
     fn set_version(&mut self, device: DeviceId, version: Version);
 
-    /// Says that `device` may be lost at any instant, as a region's disk may, and no reader for it.
-    /// A storage that cannot take a reader's memory back from a device that never answers lends it
-    /// none from now on, and [`super::DeviceInfo::transfer_bytes_max`] may be less. Any other has
-    /// nothing to do.
+    /// Declares that `device` may be lost at any instant, as a region's disk may, and that no
+    /// reader
+    /// may be lost with it. A storage that cannot take a reader's memory back from a device that
+    /// never answers lends no such memory to `device` from now on;
+    /// [`super::DeviceInfo::transfer_bytes_max`] may shrink. Other storage does nothing.
     fn set_expendable(&mut self, device: DeviceId) {
         let _ = device;
     }
 }
 
-/// A source could not be named.
+/// The reason why a name leads to no device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiscoverError {
-    /// Nothing has that name.
+    /// No device has that name.
     NotFound,
-    /// Several disks have that serial; the number is how many.
+    /// Several disks have that serial; the number counts them.
     Ambiguous(u32),
-    /// Several shares have that mount tag; the number is how many.
+    /// Several shares have that mount tag; the number counts them.
     MountTags(u32),
-    /// Several shares have a file of that name; the number is how many.
+    /// Several shares have a file of that name; the number counts them.
     Files(u32),
-    /// The share has no such file or it cannot be opened; the number is the errno.
+    /// The share has no such file, or cannot open it; the number is the errno.
     Share(u32),
-    /// The name is no path on a share.
+    /// The name is not a path on a share.
     Path(PathFault),
-    /// A symbolic link on the way is not followed.
+    /// A symbolic link on the path is not followed.
     Link(LinkFault),
-    /// What is there has the wrong type for its place in the path: the last one must be a regular
-    /// file, all others directories. The number is its mode.
+    /// A node has the wrong type for its place in the path: the last must be a regular file, all
+    /// others directories. The number is its mode.
     Type(u32),
     /// The share's daemon does not answer or breaks its protocol.
     Daemon(IoErrorKind),
-    /// There are as many disks and open files as there can be.
+    /// The storage has no room for another disk or open file.
     TooMany,
 }
 
@@ -100,12 +102,12 @@ impl fmt::Display for DiscoverError {
 
 impl core::error::Error for DiscoverError {}
 
-/// Returns the bytes of a serial that count.
+/// Returns the first [`SERIAL_BYTES`] bytes of `name`, or all if there are fewer: a serial.
 pub fn serial(name: &str) -> &[u8] {
     name.as_bytes().get(..SERIAL_BYTES).unwrap_or(name.as_bytes())
 }
 
-/// Returns the only disk of those that have the serial which was looked for.
+/// Returns the disk in `found`, the disks with a serial, if there is exactly one.
 ///
 /// # Errors
 /// [`DiscoverError::NotFound`], [`DiscoverError::Ambiguous`].
@@ -117,7 +119,7 @@ pub fn only(found: impl Iterator<Item = DeviceId>) -> Result<DeviceId, DiscoverE
     }
 }
 
-/// What all shares say of one file.
+/// A search for one file on several shares.
 #[derive(Debug)]
 pub struct ShareSearch {
     found: Option<(DeviceId, u32)>,
@@ -125,10 +127,10 @@ pub struct ShareSearch {
 }
 
 impl ShareSearch {
-    /// Returns a search on all the shares, or on those with the mount tag: `shares` of them.
+    /// Begins a search on `shares` shares: those with the mount tag, or all if there is none.
     ///
     /// # Errors
-    /// [`DiscoverError::MountTags`]: nobody knows which share of that tag is meant.
+    /// [`DiscoverError::MountTags`] if several shares have the mount tag.
     pub fn new(mount_tag: Option<&str>, shares: usize) -> Result<Self, DiscoverError> {
         if mount_tag.is_some() && shares > 1 {
             let count = u32::try_from(shares).map_err(|_| DiscoverError::TooMany)?;
@@ -137,7 +139,7 @@ impl ShareSearch {
         Ok(Self { found: None, failure: DiscoverError::NotFound })
     }
 
-    /// Takes in what one more share says.
+    /// Adds the answer of a share.
     pub fn add(&mut self, answer: Result<DeviceId, DiscoverError>) {
         const ENOENT: DiscoverError = DiscoverError::Share(Errno::ENOENT.0);
         match (answer, &mut self.found) {
@@ -147,16 +149,17 @@ impl ShareSearch {
                 Some(more) => *count = more,
                 None => self.failure = DiscoverError::TooMany,
             },
-            // A share without the file says less than one that fails.
+            // A failure tells more than the absence of the file on another share.
             (Err(ENOENT), _) if self.failure != DiscoverError::NotFound => {}
             (Err(failure), _) => self.failure = failure,
         }
     }
 
-    /// Ends the search, and returns the file.
+    /// Ends the search, and returns the device of the file.
     ///
     /// # Errors
-    /// [`DiscoverError::Files`] if several shares have one; if none has, why.
+    /// [`DiscoverError::Files`] if several shares have the file; the failure of a share if none
+    /// has.
     pub fn end(self) -> Result<DeviceId, DiscoverError> {
         match self.found {
             Some((device, 1)) => Ok(device),

@@ -1,10 +1,10 @@
 //! Error numbers of Linux, in words.
 //!
-//! Always: the number is shown as well, so that nothing is lost for one that has no words here.
+//! Always: a message shows the number too, so that a number without words here loses nothing.
 
 use core::fmt;
 
-/// A number of Linux (`include/uapi/asm-generic/errno.h`), as hosts and daemons report it.
+/// An error number of Linux (`include/uapi/asm-generic/errno.h`), as hosts and daemons report it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Errno(pub u32);
 
@@ -16,8 +16,8 @@ impl Errno {
     /// Bad file descriptor.
     pub const EBADF: Self = Self(9);
 
-    /// Returns whether this may pass by itself: it says something of the moment or of a device, and nothing
-    /// of the file or of who asks for it.
+    /// Returns whether a retry may help: the error concerns the moment or a device, not the file or
+    /// the rights of its reader.
     pub fn may_pass(self) -> bool {
         // EINTR, EIO, EAGAIN, ENOMEM, EBUSY, ENFILE, EMFILE, ECONNABORTED, ECONNRESET, ENOTCONN,
         // ETIMEDOUT, ECONNREFUSED, ESTALE, EREMOTEIO.

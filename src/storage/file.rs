@@ -1,9 +1,10 @@
-//! Disks and shares over files of the host, for the host tool and for tests.
+//! Disks and shares over files of the host: for the host tool and for tests.
 //!
-//! Always: a name opened on a share lies inside the share's directory;
-//! a shared file is one device under all its names, and another one once its content may have
-//! changed; a disk and a shared file that are one file have one version, without times if the disk
-//! may be written; a disk is whole sectors long, and what its file lacks of the last one reads as zeros.
+//! Always: a file opened on a share lies inside the share's directory. A shared file is one device
+//! under all its names, and a new device once its content may have changed. A disk and a shared
+//! file
+//! over the same file have the same version, without times if the disk may be written. A disk is
+//! whole sectors long; bytes of its last sector after the end of the file read as zeros.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
@@ -24,10 +25,11 @@ use crate::num::clip;
 
 /// The longest single transfer, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 8 << 20;
-/// Sector of a disk, in bytes.
+/// The sector size of a disk, in bytes.
 const SECTOR_BYTES: u32 = 512;
-/// Host files as devices. Foreground batches run one transfer after the other; background jobs
-/// are done when they are started and handed out by [`Storage::poll`].
+
+/// A storage whose devices are host files. Foreground batches run one transfer after the other;
+/// background jobs run as they are started, and [`Storage::poll`] returns them.
 #[derive(Debug)]
 pub struct FileStorage {
     devices: Vec<Opened>,
@@ -42,21 +44,21 @@ struct Share {
     dir: PathBuf,
 }
 
-/// A file as it was when it was opened.
+/// The identity and the state of a file at its opening.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Opening {
-    /// The host's device, which with the inode number says which file it is.
+    /// The host's device: with the inode number it identifies the file.
     dev: u64,
     stamp: FileStamp,
 }
 
 #[derive(Debug)]
 struct Opened {
-    /// Its name as a disk; a file of a share has none.
+    /// The serial of a disk; a file of a share has none.
     serial: Option<String>,
     opening: Opening,
     file: File,
-    /// Length of the file itself; `info.bytes` of a disk may be a part of a sector more.
+    /// The length of the file; `info.bytes` of a disk is rounded up to a whole sector.
     file_bytes: u64,
     info: DeviceInfo,
 }
@@ -78,12 +80,13 @@ impl FileStorage {
         }
     }
 
-    /// Opens the file (or block device) at `path` as a disk with this serial. A file that is a
-    /// disk to be written, under whatever serial, has a version without times.
+    /// Opens the file or block device at `path` as a disk with this serial. While a file is open
+    /// for
+    /// writing, under any serial, its version does not depend on its times.
     ///
     /// # Errors
-    /// Those of the host; `InvalidInput` for something that is neither file nor block device;
-    /// [`DiscoverError::TooMany`] inside when there are 65,535 devices.
+    /// Those of the host; `InvalidInput` if `path` is neither a file nor a block device;
+    /// [`DiscoverError::TooMany`] inside if there are 65,535 devices.
     pub fn add_disk(&mut self, serial: &str, path: &Path, read_only: bool) -> io::Result<DeviceId> {
         let stat = std::fs::metadata(path)?;
         let kind = stat.file_type();
@@ -98,7 +101,7 @@ impl FileStorage {
             sector_bytes: SECTOR_BYTES,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only,
-            // The times of a block device's node say nothing of its content.
+            // The times of a block device's node do not follow its content.
             version: Version::Unknown,
         };
         let opening = self.opening(&stat, read_only);
@@ -106,7 +109,7 @@ impl FileStorage {
         let mut opened = Opened { serial, opening, file, file_bytes, info };
         if kind.is_file() {
             opened.info.version = opening.version();
-            // What is written from now on loses its times under its other names as well.
+            // The times of a file that is written from now on do not count for its other devices.
             let same = |known: &&mut Opened| !read_only && known.opening.is_of(&stat);
             for known in self.devices.iter_mut().filter(same) {
                 known.opening = opening;
@@ -116,7 +119,7 @@ impl FileStorage {
         self.add(opened).map_err(io::Error::other)
     }
 
-    /// Returns what a file is to its devices, of which one more is opened.
+    /// Returns the identity and state of a file for another device over it.
     fn opening(&self, stat: &Metadata, read_only: bool) -> Opening {
         let writes = |known: &Opened| !known.info.read_only && known.opening.is_of(stat);
         let stamp = match read_only && !self.devices.iter().any(writes) {
@@ -126,10 +129,10 @@ impl FileStorage {
         Opening { dev: stat.dev(), stamp }
     }
 
-    /// Makes the files below `dir` available under this mount tag, read-only.
+    /// Adds the directory `dir` as a read-only share with this mount tag.
     ///
     /// # Errors
-    /// Those of the host; `NotADirectory`.
+    /// Those of the host; `NotADirectory` if `dir` is not a directory.
     pub fn add_share(&mut self, tag: &str, dir: &Path) -> io::Result<()> {
         let dir = dir.canonicalize()?;
         if !dir.is_dir() {
@@ -183,7 +186,7 @@ impl Opening {
 impl Opened {
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), IoErrorKind> {
         self.check(at, out.len())?;
-        // A disk's last sector may be longer than the file.
+        // A disk's last sector may end after the file.
         let in_file = match self.file_bytes.checked_sub(at) {
             Some(left) => clip(left, out.len()),
             None => 0,
@@ -196,7 +199,7 @@ impl Opened {
             match self.file.read_at(rest, here) {
                 Ok(0) => return Err(IoErrorKind::Short(got)),
                 Ok(more) => {
-                    // No more than was lent, nor than a transfer has.
+                    // The host cannot have read more than was lent.
                     let sum = u32::try_from(more).ok().and_then(|more| got.checked_add(more));
                     got = sum.ok_or(IoErrorKind::Protocol)?;
                     let parts = core::mem::take(&mut rest).split_at_mut_checked(more);

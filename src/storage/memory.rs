@@ -1,18 +1,18 @@
-//! Sources in memory: an image in flash, in a RAM disk, or mapped by the host.
+//! Disks in memory: images in flash, in a RAM disk, or mapped by the host.
 //!
-//! Always: read-only, and read where it lies; a disk is found by the name it was given.
+//! Always: read-only and viewed in place; a disk is found by the serial that it was added with.
 
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
     only, serial,
 };
 
-/// Disks of one storage at most, unless its type says otherwise: an image and 64 blobs.
+/// The most disks of one storage, unless its type says otherwise: an image and 64 blobs.
 pub const DISKS_MAX: usize = 65;
-/// No transfer is longer.
+/// The longest single transfer, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 1 << 30;
 
-/// Disks whose bytes lie in memory, `DISKS` of them at most.
+/// A storage of at most `DISKS` disks whose bytes lie in memory.
 #[derive(Debug, Default)]
 pub struct MemoryStorage<'m, const DISKS: usize = DISKS_MAX> {
     disks: heapless::Vec<Disk<'m>, DISKS>,
@@ -33,7 +33,7 @@ impl MemoryStorage<'_> {
 }
 
 impl<'m, const DISKS: usize> MemoryStorage<'m, DISKS> {
-    /// Adds a disk of these bytes. `None` if there are as many as may be.
+    /// Adds a disk of these bytes, and returns its device; `None` if there are `DISKS` disks.
     pub fn add_disk(&mut self, serial: &'m str, bytes: &'m [u8]) -> Option<DeviceId> {
         let device = DeviceId::of(self.disks.len())?;
         self.disks.push(Disk { serial, bytes, version: Version::Unknown }).ok()?;

@@ -1,12 +1,12 @@
-//! Devices as the read path sees them: submit a batch, take completions in any order.
+//! Devices as the read path sees them: it submits batches, and completions come in any order.
 //!
-//! Always: a buffer that was lent to a device is back, unchanged in place, before its lender
-//! sees it again; a completion carries the whole range or an error, never a part of it.
+//! Always: a device is done with a lent buffer before the lender uses it again; a completion
+//! carries the whole range or an error, never a part of the range.
 //!
 //! There are two ways to lend. A **foreground** batch ([`Storage::run`]) borrows the buffers of
 //! a waiting reader for the length of one call, so bytes land by DMA where the reader wants
-//! them. A **background** job ([`Storage::start`]) owns its buffer, and moves on whenever
-//! anybody runs a batch or polls; no reader ever waits for one.
+//! them. A **background** job ([`Storage::start`]) owns its buffer, and advances whenever a batch
+//! is run or jobs are polled.
 
 use core::fmt;
 
@@ -50,10 +50,10 @@ pub(crate) use tag::UnderWay;
 pub struct DeviceId(pub u16);
 
 impl DeviceId {
-    /// No device: stands for the source of a slot that is not there. No storage has it.
+    /// No device: stands for the absent source of a slot. No storage has a device with this number.
     pub const NONE: Self = Self(u16::MAX);
 
-    /// Returns the device of this number; `None` for one that no storage can have.
+    /// Returns the device with this number; `None` if no storage can have it.
     pub fn of(number: usize) -> Option<Self> {
         u16::try_from(number).ok().map(Self).filter(|device| *device != Self::NONE)
     }
@@ -68,31 +68,31 @@ impl fmt::Display for DeviceId {
     }
 }
 
-/// What a device can do.
+/// The properties of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceInfo {
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// Offsets and lengths of transfers are multiples of this many bytes: of 1 for a file or
-    /// memory, else of a power of two from 512 to 4096.
+    /// The unit of transfers in bytes: their offsets and lengths are multiples of it. 1 for a file
+    /// or memory, else a power of two from 512 to 4096.
     pub sector_bytes: u32,
     /// The longest single transfer in bytes: a multiple of `sector_bytes`, not 0.
     pub transfer_bytes_max: u32,
     /// Whether writes are refused.
     pub read_only: bool,
-    /// What is known of the content behind the device: of a file its version, or what
-    /// [`Discover::set_version`] said.
+    /// The version of the device's content, if known: from a file's stamp, or from
+    /// [`Discover::set_version`].
     pub version: Version,
 }
 
-/// The longest sector of a device: no read is cut finer than blocks of a region.
+/// The longest sector of a device, in bytes: the read path cuts reads at blocks of 4 KiB.
 const SECTOR_BYTES_MAX: u32 = 4096;
 
 impl DeviceInfo {
     /// Checks that reads can be cut into transfers of the device.
     ///
     /// # Errors
-    /// What they cannot be cut by.
+    /// The property that prevents it.
     pub fn check(&self) -> Result<(), Unfit> {
         let (sector, max) = (self.sector_bytes, self.transfer_bytes_max);
         let disk = sector.is_power_of_two() && (512..=SECTOR_BYTES_MAX).contains(&sector);
@@ -106,12 +106,12 @@ impl DeviceInfo {
     }
 }
 
-/// Why nothing can be read from a device.
+/// The reason why a device cannot be read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// Its sectors have this many bytes.
+    /// The size of its sectors, in bytes.
     Sector(u32),
-    /// Its longest transfer is no number of sectors.
+    /// Its longest transfer is not a whole number of sectors.
     Transfer {
         /// The longest transfer in bytes.
         max: u32,
@@ -135,16 +135,16 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// What went wrong with a transfer.
+/// The cause of a failed transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IoErrorKind {
     /// The device reported a failure; the number is its own status or errno.
     Device(u32),
     /// The device did not answer before the deadline.
     Timeout,
-    /// Fewer bytes arrived than were asked for; the number is how many did.
+    /// Fewer bytes arrived than were asked for; the number counts them.
     Short(u32),
-    /// The range lies beyond the end of the device.
+    /// The range ends after the device.
     OutOfRange,
     /// A write to a read-only device.
     ReadOnly,
@@ -152,9 +152,9 @@ pub enum IoErrorKind {
     Gone,
     /// The device broke its protocol.
     Protocol,
-    /// The daemon of a share was started anew, and does not know of the request.
+    /// The daemon of a share was restarted, and does not know the request.
     Forgotten,
-    /// The file of a share that was opened anew is not the one that was open, or has changed.
+    /// The file of a share was reopened, and is another file or has changed.
     Changed,
     /// Offset or length is not a multiple of the sector size, or the range is too long.
     Unaligned,
@@ -177,14 +177,14 @@ impl fmt::Display for IoErrorKind {
     }
 }
 
-/// A failed transfer: which range of which device, and why.
+/// A failed transfer: its device, its range and the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IoError {
     /// The device.
     pub device: DeviceId,
-    /// Byte offset of the transfer.
+    /// The byte offset of the transfer.
     pub at: u64,
-    /// Length of the transfer in bytes.
+    /// The length of the transfer in bytes.
     pub len: usize,
     /// The cause.
     pub kind: IoErrorKind,
@@ -212,7 +212,7 @@ pub enum Lent<'b> {
 pub struct Transfer<'b> {
     /// The device.
     pub device: DeviceId,
-    /// Byte offset; 0 for a flush.
+    /// The byte offset; 0 for a flush.
     pub at: u64,
     /// The buffer.
     pub lent: Lent<'b>,
@@ -245,12 +245,12 @@ impl<'b> Transfer<'b> {
         }
     }
 
-    /// Returns whether no bytes are moved.
+    /// Returns whether the transfer moves no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns the outcome; a transfer that was never run counts as gone.
+    /// Returns the result; for a transfer that was never run, [`IoErrorKind::Gone`].
     pub fn outcome(&self) -> Result<(), IoError> {
         let kind = match self.result {
             Some(Ok(())) => return Ok(()),
@@ -263,26 +263,30 @@ impl<'b> Transfer<'b> {
 
 /// Devices that run batches, and with `alloc` take background jobs.
 ///
-/// Each job that was started comes back once, with its tag, and with its buffer unless the device
-/// does not give that back. It ends before [`Storage::patience_ns`] have passed: with
-/// [`IoErrorKind::Timeout`] where its device does not answer. The library waits no longer for a job.
-/// It drops, counts and logs what comes back twice, too late, or to a mount that did not start it.
+/// Each started job comes back once, with its tag, and with its buffer unless the device keeps that
+/// for good. A job ends before [`Storage::patience_ns`] have passed: with [`IoErrorKind::Timeout`]
+/// if
+/// its device does not answer. The library waits no longer for a job. It drops, counts and logs a
+/// job
+/// that comes back twice, too late, or to a mount that did not start it.
 ///
-/// A mount takes all ended jobs of its storage. An embedder that starts jobs of its own over the
-/// storage of a mount names them by numbers ([`Tag::from`]), and asks
-/// [`Root::poll_job`](crate::read::Root::poll_job) for them, not the storage.
+/// A mount takes all ended jobs of its storage. An embedder may start jobs of its own over the
+/// storage
+/// of a mount: it names them by numbers ([`Tag::from`]), and takes them from
+/// [`Root::poll_job`](crate::read::Root::poll_job), not from the storage.
 ///
-/// Storage that takes no jobs serves all reads: a stream then reads nothing ahead, and a region
-/// keeps nothing.
+/// A storage that takes no jobs still serves all reads: streams then read nothing ahead, and a
+/// region keeps nothing.
 pub trait Storage {
-    /// Returns what `device` can do; `None` if there is no such device.
+    /// Returns the properties of `device`; `None` if there is no such device.
     fn info(&self, device: DeviceId) -> Option<DeviceInfo>;
 
-    /// Submits the whole batch to all its devices at once, and returns when every transfer has
-    /// a result. `done` is called once for each as it completes, in any order, while the others
-    /// are still in flight. A transfer that meets its deadline fails with
-    /// [`IoErrorKind::Timeout`], and its device does not write to its buffer any more. Where that
-    /// cannot be had of a device, this does not return.
+    /// Submits the whole batch to all its devices at once, and returns when every transfer has a
+    /// result. Calls `done` once for each transfer as it completes, in any order, while others are
+    /// still under way. A transfer that reaches its deadline fails with [`IoErrorKind::Timeout`],
+    /// and
+    /// its device does not write to its buffer any more. If a device cannot be kept from writing,
+    /// this function does not return.
     ///
     /// Durability of writes: a completed write is volatile. Until a flush that was submitted
     /// after its completion has itself completed, each of its sectors may after a power cut be
@@ -293,62 +297,66 @@ pub trait Storage {
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     );
 
-    /// Returns bytes of a device that lies in memory, where they are; `None` for every other device, and
-    /// for a range that the device does not have. What can be viewed is read without a transfer
-    /// and without a region.
+    /// Returns the `len` bytes at byte `at` of a device that lies in memory, in place. `None` for
+    /// every other device, and for a range that the device does not have. Bytes that can be viewed
+    /// are read without a transfer and without a region.
     fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
         let _ = (device, at, len);
         None
     }
 
-    /// Has nothing that is submitted from now on take longer than until `until_ns` of
-    /// [`Storage::now_ns`], where its device may take longer; `None` leaves it to the device again. A
-    /// storage whose devices always answer has nothing to do.
+    /// Sets a deadline, on the clock of [`Storage::now_ns`], for everything submitted from now on:
+    /// a
+    /// transfer ends by then, or by its device's own deadline if that is earlier. `None` removes
+    /// it.
+    /// A storage whose devices always answer does nothing.
     fn set_deadline(&mut self, until_ns: Option<u64>) {
         let _ = until_ns;
     }
 
-    /// Returns the nanoseconds since some fixed moment. For deadlines, group ticks and figures only: no
-    /// decision about data depends on it.
+    /// Returns the nanoseconds since some fixed moment: for deadlines, group ticks and figures
+    /// only.
+    /// No decision about data depends on them.
     fn now_ns(&self) -> u64;
 
-    /// Submits a job, or gives it back at once when the device has no room for it.
+    /// Submits a job, or returns it at once if the device has no room for it.
     #[cfg(feature = "alloc")]
     fn start(&mut self, job: Job) -> Result<(), Job> {
         Err(job)
     }
 
-    /// Takes one ended job, in any order; `None` when none has ended. Never waits.
+    /// Returns one ended job, in any order; `None` if none has ended. Never waits.
     #[cfg(feature = "alloc")]
     fn poll(&mut self) -> Option<Ended> {
         None
     }
 
-    /// Returns the most nanoseconds that a job takes from its start to its end, all tries included.
-    /// Only time in which the device could have answered counts: a pause of the machine is none.
+    /// Returns the most nanoseconds from the start of a job to its end, all tries included. Only
+    /// time in which the device could answer counts, not a pause of the machine.
     #[cfg(feature = "alloc")]
     fn patience_ns(&self) -> u64 {
         60_000_000_000
     }
 
-    /// Lets `ns` nanoseconds pass or less, where [`Storage::poll`] has had nothing for long
-    /// ([`Spin::round`]): whoever shares the processor with a device leaves it to the device.
-    /// Returns at once where nobody does.
+    /// Sleeps for at most `ns` nanoseconds. Called when [`Storage::poll`] has had nothing for long
+    /// ([`Spin::round`]), so that a device that shares the processor gets it. Returns at once if no
+    /// device does.
     #[cfg(feature = "alloc")]
     fn rest(&mut self, ns: u32) {
         let _ = ns;
     }
 
-    /// Returns a number that another machine, resumed from the same snapshot of memory, does not
-    /// get, as far as this storage can tell: random bits, and what the monitor changes at a resume.
-    /// Asked once for each group of the region, so it is to be cheap; 0 where there is nothing.
+    /// Returns a number that differs between machines resumed from the same snapshot of memory, as
+    /// far as this storage can tell: random bits, or a value that the monitor changes at a resume.
+    /// 0
+    /// if there is neither. Must be cheap: it is called once for each group of the region.
     #[cfg(feature = "alloc")]
     fn unique(&self) -> u64 {
         0
     }
 }
 
-/// What a background job does.
+/// The action of a background job.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -356,7 +364,7 @@ pub enum JobKind {
     Read,
     /// Write the buffer to the device.
     Write,
-    /// As [`Lent::Flush`].
+    /// Make every write that completed before this was submitted durable.
     Flush,
 }
 
@@ -364,19 +372,18 @@ pub enum JobKind {
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Job {
-    /// The name of the job, given back unchanged.
+    /// The name of the job, which comes back unchanged.
     pub tag: Tag,
     /// The device.
     pub device: DeviceId,
     /// Byte offset; 0 for a flush.
     pub at: u64,
-    /// What to do.
+    /// The action.
     pub kind: JobKind,
-    /// The bytes; `None` for a flush, and for a job that failed while its device keeps them for
-    /// good.
+    /// The bytes; `None` for a flush, and for a failed job whose device keeps the buffer for good.
     pub buffer: Option<Buffer>,
 }
 
-/// A background job that ended, and how.
+/// A background job that has ended, and its result.
 #[cfg(feature = "alloc")]
 pub type Ended = (Job, Result<(), IoErrorKind>);

@@ -1,9 +1,10 @@
-//! Storage that asks again: a read or an opening that its source failed is tried for some seconds
-//! before the reader hears of it.
+//! A storage that retries: reads, and openings of shared files, that a source has failed.
 //!
-//! Always: each transfer and each job ends once, with its last try; writes, flushes and the region
-//! are tried once, and so is a device that has just failed for as long as it is given, until it
-//! answers again. What a device did not answer is not asked again: that took its deadline already.
+//! Always: each transfer and each job ends once, with the result of its last try. Writes, flushes
+//! and
+//! reads of the region are tried once; so are reads of a device that has failed to the end of its
+//! patience, until it succeeds again. A read that the device did not answer is not retried: it took
+//! its deadline already.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -14,16 +15,17 @@ use super::{
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
-/// The pause before the second try, and the longest, in nanoseconds.
+/// The pause before the second try.
 const PAUSE_NS: u64 = 10_000_000;
+/// The longest pause between two tries.
 const PAUSE_NS_MAX: u64 = 500_000_000;
-/// What is rested at a time.
+/// The longest single sleep in a pause.
 const REST_NS: u32 = 200_000;
-/// Jobs that wait for another try, and devices that are known to fail, at most. What is more is
-/// tried once.
+/// The most jobs that wait for another try, and the most devices that are known to fail. Further
+/// ones are tried once.
 const USUAL: usize = 64;
 
-/// Tries of one batch or job.
+/// The tries of one batch, job or opening.
 #[derive(Debug)]
 struct Tries {
     patience: Patience,
@@ -37,13 +39,13 @@ impl Tries {
         Self { patience: Patience::new(now_ns, patience_ns), pause, pause_ns: PAUSE_NS }
     }
 
-    /// Returns whether it is not yet time for another try, or for none any more.
+    /// Returns whether the pause before the next try is still on; false once the patience is over.
     fn pauses(&mut self, now_ns: u64) -> bool {
         let (lasts, pauses) = (self.patience.lasts(now_ns), self.pause.lasts(now_ns));
         lasts && pauses
     }
 
-    /// Returns whether there is another try after this one. Begins the pause before it.
+    /// Begins the next, doubled pause. Returns false if the patience is over.
     fn again(&mut self, now_ns: u64) -> bool {
         self.pause_ns = self.pause_ns.wrapping_mul(2).min(PAUSE_NS_MAX);
         self.pause = Patience::new(now_ns, self.pause_ns);
@@ -51,27 +53,27 @@ impl Tries {
     }
 }
 
-/// A job that failed, and waits for its next try or is at it.
+/// A job that has failed, and waits for its next try or is under way in it.
 #[derive(Debug)]
 struct Held {
     tag: Tag,
     tries: Tries,
-    /// The job with its last failure; `None` while a device has it.
+    /// The job and its last failure; `None` while it is under way.
     job: Option<(Job, IoErrorKind)>,
 }
 
-/// What is tried again.
+/// The rules that say what is tried again.
 #[derive(Debug)]
 struct Policy {
     patience_ns: u64,
-    /// The region's device, and where the region lies on it.
+    /// The region's device, and the bytes of the region on it.
     region: Option<(DeviceId, Range<u64>)>,
-    /// Devices that failed for as long as they are given.
+    /// The devices whose last read failed to the end of its patience.
     failing: Vec<DeviceId>,
 }
 
 impl Policy {
-    /// Returns whether a read that failed so is tried again: its device answers, and says that it cannot.
+    /// Returns whether a read at byte `at` that failed with `kind` is tried again.
     fn is_worth_it(&self, device: DeviceId, at: u64, kind: IoErrorKind) -> bool {
         let regions = |(of, part): &(DeviceId, Range<u64>)| *of == device && part.contains(&at);
         answers(kind)
@@ -91,12 +93,12 @@ impl Policy {
     }
 }
 
-/// Returns whether a device that failed so answers, and says that it cannot.
+/// Returns whether a failure is an answer of the device, as opposed to its silence or our misuse.
 fn answers(kind: IoErrorKind) -> bool {
     matches!(kind, IoErrorKind::Device(_) | IoErrorKind::Short(_) | IoErrorKind::Forgotten)
 }
 
-/// Returns whether what a share says of a file may pass: not that there is none, or none for this reader.
+/// Returns whether a retry of an opening may help: the file was not plainly absent or refused.
 fn may_pass(error: DiscoverError) -> bool {
     match error {
         DiscoverError::Share(errno) => Errno(errno).may_pass(),
@@ -105,7 +107,7 @@ fn may_pass(error: DiscoverError) -> bool {
     }
 }
 
-/// A storage whose reads are tried for longer.
+/// A storage that retries failed reads of the storage below for some seconds.
 #[derive(Debug)]
 pub struct Retry<S> {
     inner: S,
@@ -114,13 +116,13 @@ pub struct Retry<S> {
 }
 
 impl<S> Retry<S> {
-    /// Wraps a storage whose reads, and whose openings of shared files, are tried for this many
-    /// seconds. Reads of the `region`, these bytes of a device, are tried once: what it fails has another
-    /// place to come from.
+    /// Wraps the storage `inner`: reads and openings of shared files are retried for `seconds`.
+    /// Reads
+    /// of `region`, a range of bytes of a device, are tried once: those bytes have a source.
     pub fn new(inner: S, seconds: u32, region: Option<(DeviceId, Range<u64>)>) -> Self {
-        // 2^32 seconds have less than 2^64 nanoseconds.
+        // 2^32 seconds are less than 2^64 nanoseconds.
         let patience_ns = u64::from(seconds).wrapping_mul(SECOND_NS);
-        // Not for the jobs alone: a machine may have no more memory once it is mounted.
+        // Allocated now: a machine may have no memory left after the mount.
         let (failing, held) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
         Self { inner, policy: Policy { patience_ns, region, failing }, held }
     }
@@ -131,13 +133,13 @@ impl<S> Retry<S> {
     }
 }
 
-/// Returns how a read ended; `None` for another transfer.
+/// Returns the result of a read; `None` for a write, a flush, and a transfer without a result.
 fn read_result(transfer: &Transfer<'_>) -> Option<Result<(), IoErrorKind>> {
     transfer.result.filter(|_| matches!(transfer.lent, Lent::Read(_)))
 }
 
 impl<S: Storage> Retry<S> {
-    /// Tries again, one by one, what of a batch failed, and hands each of them out as it ends.
+    /// Retries the failed reads of a batch, one by one, and calls `done` for each as it ends.
     #[cold]
     fn run_again<'b>(
         &mut self,
@@ -191,7 +193,7 @@ impl<S: Storage> Retry<S> {
         }
     }
 
-    /// Keeps a job that failed for another try, or gives it back.
+    /// Holds an ended job back for another try; returns it if it has succeeded or is not retried.
     fn hold(&mut self, (job, result): Ended) -> Option<Ended> {
         let known = self.held.iter().position(|held| held.tag == job.tag);
         let known = known.map(|at| self.held.swap_remove(at).tries);
@@ -278,11 +280,11 @@ impl<S: Storage> Storage for Retry<S> {
         }
     }
 
-    /// Returns the time of the first try, the pauses, and a last try that begins at their end.
+    /// Returns the sum of the first try, the patience of the policy, and a last try at its end.
     fn patience_ns(&self) -> u64 {
         let tries_ns = self.inner.patience_ns().checked_mul(2);
         let all_ns = tries_ns.and_then(|ns| ns.checked_add(self.policy.patience_ns));
-        // Six centuries are for ever.
+        // 584 years: without bound.
         let Some(all_ns) = all_ns else { return u64::MAX };
         all_ns
     }

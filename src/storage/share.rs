@@ -1,8 +1,8 @@
-//! Paths on a share: which names they are made of, and where one goes on at a symbolic link.
+//! Paths on a share: their names, and the path after a symbolic link.
 //!
-//! Always: a path stays below the share's root, whoever walks it; it has at most
-//! [`COMPONENTS_MAX`] names of one to 255 bytes without zero or slash. A path with a link on it has
-//! at most [`PATH_BYTES_MAX`] bytes, and at most [`LINKS_MAX`] times one takes the place of another.
+//! Always: a path stays below the share's root; it has at most [`COMPONENTS_MAX`] names of one to
+//! 255 bytes without zero or slash. A path on which a link was followed has at most
+//! [`PATH_BYTES_MAX`] bytes, and at most [`LINKS_MAX`] links are followed.
 
 use core::fmt;
 
@@ -12,10 +12,10 @@ pub const NAME_BYTES_MAX: usize = 255;
 pub const COMPONENTS_MAX: usize = 32;
 /// The most symbolic links on one path (Linux `MAXSYMLINKS`).
 pub const LINKS_MAX: usize = 40;
-/// The most bytes of a path with a link on it, once the link's target stands in the link's place.
+/// The most bytes of a path after a link was replaced by its target.
 pub const PATH_BYTES_MAX: usize = 1024;
 
-/// Why a path is refused before anything is looked up.
+/// The reason why a path is refused before any lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PathFault {
     /// The component is empty: an empty path, or a slash at an end or next to another.
@@ -24,7 +24,7 @@ pub enum PathFault {
     Dots,
     /// The component contains a zero byte.
     Nul,
-    /// The component has more than [`NAME_BYTES_MAX`] bytes; the number is how many.
+    /// The component has more than [`NAME_BYTES_MAX`] bytes; the number counts them.
     Long(usize),
     /// The path has more than [`COMPONENTS_MAX`] components.
     Deep,
@@ -42,14 +42,14 @@ impl fmt::Display for PathFault {
     }
 }
 
-/// Why a symbolic link of a share is not followed.
+/// The reason why a symbolic link of a share is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkFault {
-    /// It leads out of the share: above its root, or to an absolute path.
+    /// The link leads out of the share: above its root, or to an absolute path.
     Leaves,
     /// More than [`LINKS_MAX`] links follow each other.
     Many,
-    /// With its target the path has more bytes or names than a path may have.
+    /// With the link's target the path has too many bytes or names.
     Long,
 }
 
@@ -63,7 +63,7 @@ impl fmt::Display for LinkFault {
     }
 }
 
-/// The type that is part of a mode of Linux, in words.
+/// The file type in a mode of Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileType(u32);
 
@@ -96,15 +96,15 @@ impl fmt::Display for FileType {
     }
 }
 
-/// Returns the names of `path` in their order, counted from 1.
+/// Returns the names of `path` in order, numbered from 1.
 pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(path.split(|&byte| byte == b'/'))
 }
 
-/// Checks the whole path, so that nothing is looked up for a path that is refused later on.
+/// Checks the whole path, so that nothing is looked up for a path that would be refused later.
 ///
 /// # Errors
-/// The component that is none, and why.
+/// The number of the wrong component, and the reason.
 pub(crate) fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
     for (number, name) in components(path) {
         let fault = match name {
@@ -112,7 +112,7 @@ pub(crate) fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
             b"" => PathFault::Empty,
             b"." | b".." => PathFault::Dots,
             _ if name.len() > NAME_BYTES_MAX => PathFault::Long(name.len()),
-            // `contains` takes many bytes at a time, which is twice the code, run but once.
+            // Not `contains`, which takes many bytes at a time: twice the code for one run.
             _ if !name.iter().all(|&byte| byte != 0) => PathFault::Nul,
             _ => continue,
         };
@@ -121,14 +121,15 @@ pub(crate) fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
     Ok(())
 }
 
-/// A path from the share's root. A `..` in it comes after a name that was not looked up yet: what
-/// it leads to depends on whether that is a link.
+/// A path from the share's root after links were replaced. It keeps a `..` after a name that was
+/// not
+/// looked up yet: if that is a link, `..` is not the directory before it.
 #[derive(Debug)]
 pub(crate) struct Way(heapless::Vec<u8, PATH_BYTES_MAX>);
 
 impl Way {
-    /// Returns the path on which `target` has taken the place of component `component` of `path`.
-    /// Everything before that is directories.
+    /// Returns `path` with `target` in place of component `component`. All components before that
+    /// one are known to be directories.
     pub(crate) fn new(path: &[u8], component: usize, target: &[u8]) -> Result<Self, LinkFault> {
         if target.starts_with(b"/") {
             return Err(LinkFault::Leaves);
@@ -141,7 +142,7 @@ impl Way {
             way.push(name)?;
             names = number_after(names)?;
         }
-        // Whether all that is on the way is directories.
+        // Whether all names of `way` are known to be directories.
         let mut solid = true;
         for name in target.split(|&byte| byte == b'/').chain(after.map(|(_, name)| name)) {
             match name {
@@ -160,7 +161,7 @@ impl Way {
         Ok(way)
     }
 
-    /// Returns the path; an empty one is the share's root.
+    /// Returns the path; an empty path is the share's root.
     pub(crate) fn path(&self) -> &[u8] {
         &self.0
     }
@@ -186,7 +187,7 @@ impl Way {
     }
 }
 
-/// Returns how many names there are with one more.
+/// Returns `names` + 1, if a path may have that many names.
 fn number_after(names: usize) -> Result<usize, LinkFault> {
     names.checked_add(1).filter(|names| *names <= COMPONENTS_MAX).ok_or(LinkFault::Long)
 }

@@ -1,6 +1,6 @@
-//! A directory of the host in place of a share: which file a name leads to.
+//! A directory of the host in place of a share: finds the file that a name leads to.
 //!
-//! Always: the rules are those of a share's client, so a name means the same file over a directory
+//! Always: follows the rules of a share's client, so a name leads to the same file over a directory
 //! as in a guest, or is refused for the same reason.
 
 use alloc::borrow::ToOwned;
@@ -15,20 +15,20 @@ use std::path::{Path, PathBuf};
 use super::share::{FileType, LINKS_MAX, LinkFault, Way, check, components};
 use super::{DiscoverError, Errno};
 
-/// Where a path turns.
+/// The first stop of a walk along a path.
 enum Step {
-    /// It ends, at this file.
+    /// The end of the path: this file.
     End(PathBuf),
-    /// Its component of this number leads here.
+    /// A link or `..`: the number of the component, and the target that replaces it.
     Turn(usize, Vec<u8>),
 }
 
-/// Returns the path of the regular file that is called `name` on the share that `dir` stands for.
-/// Symbolic links are followed as long as they stay in it.
+/// Returns the path of the regular file `name` on the share that `dir` stands for. Follows symbolic
+/// links that stay in the share.
 ///
 /// # Errors
 /// [`DiscoverError::Path`], [`DiscoverError::Link`], [`DiscoverError::Type`], or
-/// [`DiscoverError::Share`] with what the host says.
+/// [`DiscoverError::Share`] with the errno of the host.
 pub fn path_on_share(dir: &Path, name: &str) -> Result<PathBuf, DiscoverError> {
     check(name.as_bytes()).map_err(|(_, fault)| DiscoverError::Path(fault))?;
     let mut step = walk(dir, name.as_bytes())?;
@@ -49,11 +49,11 @@ pub fn path_on_share(dir: &Path, name: &str) -> Result<PathBuf, DiscoverError> {
     }
 }
 
-/// Goes along `path` as far as its first turn.
+/// Walks along `path` to its end, or to the first link or `..`.
 fn walk(dir: &Path, path: &[u8]) -> Result<Step, DiscoverError> {
     let mut here = dir.to_owned();
     let mut mode = stat(&here)?.mode();
-    // Without a name it is the share's root.
+    // An empty path is the share's root.
     for (component, name) in components(path).take_while(|_| !path.is_empty()) {
         if FileType::of(mode) != FileType::DIRECTORY {
             return Err(DiscoverError::Type(mode));
@@ -82,7 +82,7 @@ pub(super) fn share_error(error: io::Error) -> DiscoverError {
     DiscoverError::Share(errno(&error))
 }
 
-/// Returns the host's number for an error; one without a number is an I/O error.
+/// Returns the errno of a host's error; EIO if it has none.
 pub(super) fn errno(error: &io::Error) -> u32 {
     let number = error.raw_os_error().and_then(|errno| u32::try_from(errno).ok());
     number.unwrap_or(Errno::EIO.0)

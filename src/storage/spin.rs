@@ -1,29 +1,30 @@
-//! Waiting for a device in a loop.
+//! Waits for a device in a loop: rounds, naps and deadlines.
 //!
-//! Always: a [`Spin`] decides only how a round ends, never how many there are; a wait over a clock
-//! that moves, stands still or jumps takes no more rounds than its time.
+//! Always: a [`Spin`] decides only how a round ends, never whether there is another; a wait ends
+//! whether the clock moves, stands still or jumps.
 
 #[cfg(feature = "alloc")]
 use super::Storage;
 use core::hint::spin_loop;
 
-/// Rounds that a device has to answer in: some tens of microseconds of a processor, a hundred of an
-/// emulated one. Most answers of a disk take less, and a thread that another one keeps from its
-/// place waits tenfold.
+/// The rounds before the first nap: some tens of microseconds of a processor, a hundred of an
+/// emulated one. Most answers of a disk take less, and a thread that gives its processor away waits
+/// ten times as long.
 const SHORT_ROUNDS: u32 = 1000;
 
-/// The shortest nap, in nanoseconds, and the longest: short beside the answers that are worth one.
+/// The first nap.
 const NAP_NS: u32 = 50_000;
+/// The longest nap: short beside the answers that are worth a nap.
 const NAP_NS_MAX: u32 = 200_000;
 
-/// The most of the time between two looks at the clock that counts as waiting: a machine that was
-/// paused for longer meanwhile did not wait.
+/// The most time between two looks at the clock that counts as waiting: if more has passed, the
+/// machine was paused.
 const PAUSE_NS: u64 = 1_000_000_000;
-/// What a look counts if the clock has not moved: a wait ends over a clock that stands still, too.
+/// The time that a look counts if the clock has not moved, so that a wait ends even then.
 const STILL_NS: u64 = 10;
 
-/// Waiting in rounds, each of which looks for what is waited for and hints to the processor that it
-/// waits ([`spin_loop`]).
+/// The rounds of a wait. Each round polls, and hints to the processor that it waits
+/// ([`spin_loop`]).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spin {
     rounds: u32,
@@ -41,13 +42,13 @@ impl Spin {
             self.rounds += 1;
             return None;
         }
-        // At most NAP_NS_MAX before.
+        // At most NAP_NS_MAX before the shift.
         self.nap_ns = (self.nap_ns << 1).clamp(NAP_NS, NAP_NS_MAX);
         Some(self.nap_ns)
     }
 }
 
-/// The time that a wait may still take, in time during which somebody looked.
+/// The time that a wait may still take. Only time between close looks at the clock counts.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     left_ns: u64,
@@ -60,7 +61,7 @@ impl Patience {
         Self { left_ns: ns, looked_ns: now_ns }
     }
 
-    /// Counts the time from the last look to this one, at `now_ns`. Returns whether any is left.
+    /// Counts the time from the last look to this one, at `now_ns`. Returns whether time is left.
     pub fn lasts(&mut self, now_ns: u64) -> bool {
         let passed = match now_ns.checked_sub(self.looked_ns) {
             None | Some(0) => STILL_NS,
@@ -75,7 +76,7 @@ impl Patience {
     }
 }
 
-/// A wait in rounds that ends.
+/// A wait in rounds, with an end.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub(crate) struct Wait {
@@ -90,8 +91,8 @@ impl Wait {
         Self::new(storage.now_ns(), storage.patience_ns())
     }
 
-    /// Begins a wait until the clock of `storage` is at `deadline_ns`, and longer only if the
-    /// machine is paused meanwhile.
+    /// Begins a wait until the clock of `storage` is at `deadline_ns`; it lasts longer only by
+    /// pauses of the machine.
     pub fn until<S: Storage>(storage: &S, deadline_ns: u64) -> Self {
         let now_ns = storage.now_ns();
         Self::new(now_ns, deadline_ns.max(now_ns).wrapping_sub(now_ns))
@@ -106,8 +107,8 @@ impl Wait {
         self.patience.lasts(storage.now_ns())
     }
 
-    /// Ends a round in which a job `ended`, or none: lets the device have the processor after many
-    /// of the latter.
+    /// Ends a round; `ended` says whether a job has ended in it. After many rounds without one,
+    /// leaves the processor to the device for a nap.
     pub fn rest<S: Storage>(&mut self, storage: &mut S, ended: bool) {
         if ended {
             self.spin = Spin::default();

@@ -1,24 +1,24 @@
-//! Versions: what changes with the content behind a device, and a file's out of what its host says.
+//! Versions: numbers that change with the content of a device, made from a file's stamp.
 //!
-//! Always: the same file has the same number in every boot, whoever asks for it: a region that was
-//! filled through a share is warm through a disk of the same file, and the other way round.
+//! Always: a file has the same version in every boot and through every device: a region that was
+//! filled through a share is warm through a disk over the same file, and the other way round.
 
 use twox_hash::XxHash3_64;
 
-/// What is known of the content behind a device.
+/// The version of a device's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Version {
-    /// Nothing, as of a disk of which nobody said a version.
+    /// Unknown, as for a disk without a configured version.
     #[default]
     Unknown,
-    /// The digest of a text that the configuration has; never 0. Other devices may have the same.
+    /// The digest of a text from the configuration; never 0. Several devices may have the same.
     Said(u64),
-    /// That of a file ([`FileStamp::version`]). Devices with the same one are the same file.
+    /// The version of a file ([`FileStamp::version`]). Devices with the same one are the same file.
     File(u64),
 }
 
 impl Version {
-    /// Returns the number that changes when the content may have changed; 0 if nothing is known.
+    /// Returns the number that changes when the content may have changed; 0 if unknown.
     pub fn number(self) -> u64 {
         match self {
             Self::Unknown => 0,
@@ -36,26 +36,28 @@ pub struct FileTime {
     pub nanoseconds: u64,
 }
 
-/// What a host says of a file that changes with its content. Not the device number, which changes
-/// when a file system is mounted anew.
+/// The properties of a file, as its host reports them, that change with its content. The host's
+/// device
+/// number is left out: it changes when a file system is mounted again.
 ///
-/// Limit: a host counts its times in ticks (4 ms on many machines). A file that is changed in
-/// place, is read here, and is changed again, with the same length and within one tick, has one
-/// stamp for two contents.
+/// Limit: a host counts times in ticks (4 ms on many machines). A file that is changed in place,
+/// read
+/// here and changed again, with the same length and within one tick, has one stamp for two
+/// contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStamp {
-    /// Inode number.
+    /// The inode number.
     pub inode: u64,
-    /// Length in bytes.
+    /// The length in bytes.
     pub bytes: u64,
-    /// When the content changed, as whoever wrote it says: it can be set back.
+    /// The time of the last change of content, which the owner may set to any time.
     pub mtime: FileTime,
-    /// When content or inode changed, as the host says: nobody sets it back.
+    /// The time of the last change of content or inode, which only the host sets.
     pub ctime: FileTime,
 }
 
 impl FileStamp {
-    /// Returns a digest (XXH3-64) that is never 0, which stands for no version.
+    /// Returns the digest (XXH3-64) of all fields; never 0, which stands for no version.
     pub fn version(&self) -> u64 {
         let Self { inode, bytes, mtime, ctime } = *self;
         let fields =
@@ -83,14 +85,14 @@ impl From<&std::fs::Metadata> for FileStamp {
 
 #[cfg(feature = "std")]
 impl FileStamp {
-    /// Returns the stamp of a file that is written here: without the times of its content, which
-    /// these writes change. They would give what nobody touched another version after each run.
+    /// Returns the stamp of a file that is written here, without the times of its content: our own
+    /// writes change these, and would give the file another version after each run.
     ///
-    /// Limit: what somebody else writes to the same file does not change it. Another file of the
-    /// same name has another birth or inode, and its own stamp.
+    /// Limit: writes of others to the same file do not change the stamp. A new file with the same
+    /// name has another birth time or inode, and so another stamp.
     pub fn of_written(stat: &std::fs::Metadata) -> Self {
         let since = |born: std::time::SystemTime| born.duration_since(std::time::UNIX_EPOCH).ok();
-        // Not every file system has births.
+        // Not every file system keeps the time of birth.
         let born = stat.created().ok().and_then(since).map_or(FileTime::default(), |born| {
             FileTime { seconds: born.as_secs(), nanoseconds: born.subsec_nanos().into() }
         });

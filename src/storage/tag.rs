@@ -1,15 +1,16 @@
-//! The names of background jobs, and the jobs of one user that are under way.
+//! Tags: the names of background jobs; and the table of one user's jobs under way.
 //!
-//! Always: a tag of the library names one job of one user. A job that comes back twice, after its
-//! user gave it up, or to another user names nothing there.
+//! Always: a tag of the library names one job of one user. The tag of a job that comes back twice,
+//! after its user gave it up, or to another user is unknown there.
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-/// The name of a background job, which the job bears until it comes back.
+/// The name of a background job.
 ///
-/// An embedder names its own jobs by numbers: `Tag::from(7)`. Nobody but the library makes the tags
-/// of the library's jobs, and no number is one of these.
+/// An embedder names its own jobs by numbers: `Tag::from(7)`. Only the library makes the tags of
+/// its
+/// own jobs, and no number equals one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(Name);
 
@@ -19,7 +20,7 @@ enum Name {
     Library {
         user: u32,
         place: u32,
-        /// How many jobs had departed from the place.
+        /// The number of jobs that had departed from the place.
         departure: u64,
     },
 }
@@ -40,10 +41,10 @@ impl From<u64> for Tag {
     }
 }
 
-/// The jobs of one user that are under way, each with what its user knows of it.
+/// The jobs of one user that are under way, each with its user's record.
 #[derive(Debug)]
 pub(crate) struct UnderWay<T> {
-    /// Of the last 2^32 users to come each has another number.
+    /// The number of the user: unique until 2^32 further users were made.
     user: u32,
     places: Vec<Place<T>>,
 }
@@ -51,19 +52,20 @@ pub(crate) struct UnderWay<T> {
 #[derive(Debug)]
 struct Place<T> {
     departures: u64,
-    /// What departed last; `None` if that is over.
+    /// The record of the job that departed last; `None` if the job has ended.
     known: Option<T>,
 }
 
 impl<T> UnderWay<T> {
-    /// Makes a new user, without jobs.
+    /// Returns the table of a new user, without jobs.
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Self { user: NEXT.fetch_add(1, Ordering::Relaxed), places: Vec::new() }
     }
 
-    /// Keeps what is known of a job that is about to start. Returns the tag of the job; `None` if
-    /// there are 2^32 jobs.
+    /// Keeps the record `known` of a job that is about to start, and returns the job's tag; `None`
+    /// if
+    /// 2^32 jobs are under way.
     pub fn depart(&mut self, known: T) -> Option<Tag> {
         let free = self.places.iter().position(|place| place.known.is_none());
         let index = free.unwrap_or(self.places.len());
@@ -72,19 +74,19 @@ impl<T> UnderWay<T> {
             self.places.push(Place { departures: 0, known: None });
         }
         let place = self.places.get_mut(index)?;
-        // One each nanosecond fill 64 bits in 584 years.
+        // One departure each nanosecond fills 64 bits in 584 years.
         place.departures = place.departures.wrapping_add(1);
         place.known = Some(known);
         let (user, departure) = (self.user, place.departures);
         Some(Tag(Name::Library { user, place: number, departure }))
     }
 
-    /// Returns what is known of the job with this tag; `None` if it is not under way.
+    /// Returns the record of the job with this tag; `None` if the job is not under way.
     pub fn get_mut(&mut self, tag: Tag) -> Option<&mut T> {
         self.known_mut(tag)?.as_mut()
     }
 
-    /// Ends the job with this tag, and returns what was known of it; `None` if it is not under way.
+    /// Ends the job with this tag, and returns its record; `None` if the job is not under way.
     pub fn end(&mut self, tag: Tag) -> Option<T> {
         self.known_mut(tag)?.take()
     }
@@ -95,17 +97,17 @@ impl<T> UnderWay<T> {
         (user == self.user && departure == place.departures).then_some(&mut place.known)
     }
 
-    /// Returns whether this user started the job with this tag, be it under way or not.
+    /// Returns whether this user started the job with this tag, at any time.
     pub fn owns(&self, tag: Tag) -> bool {
         matches!(tag.0, Name::Library { user, .. } if user == self.user)
     }
 
-    /// Returns what is known of each job.
+    /// Returns the records of all jobs.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.places.iter().filter_map(|place| place.known.as_ref())
     }
 
-    /// As [`UnderWay::iter`], to change it.
+    /// Returns the records of all jobs, to change them.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.places.iter_mut().filter_map(|place| place.known.as_mut())
     }

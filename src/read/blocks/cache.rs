@@ -1,7 +1,7 @@
-//! Blocks in memory: what was read lately and may be read again.
+//! The cache of blocks in memory: blocks that were read lately and may be read again.
 //!
-//! Always: at most the frames that it was made for, each allocated when it is used first, and the
-//! tables with the first of them; what is kept for a block are its bytes as they were put in.
+//! Always: the number of frames is bounded; a frame is allocated at its first use, the tables with
+//! the first frame; the bytes of a block are returned as they were put in.
 
 use crate::cache::BLOCK_BYTES;
 use crate::evict::{Hold, Links, Policy, S3Fifo};
@@ -9,11 +9,11 @@ use crate::num;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-/// No frame: the end of a chain.
+/// The end of a chain.
 const NONE: u32 = u32::MAX;
-/// Frames that can be told apart: 8 TiB.
+/// The most frames: 8 TiB.
 const FRAMES_MAX: u64 = 1 << 31;
-/// Fewer are not worth the search.
+/// The fewest frames that are worth a search.
 const FRAMES_MIN: usize = 8;
 
 /// A block of a device slot; the number counts blocks of 4 KiB from the slot's start.
@@ -22,14 +22,15 @@ pub type BlockId = (u16, u64);
 #[derive(Debug)]
 struct Frame {
     id: BlockId,
-    /// Nobody has asked for it yet: the first use is no second one.
+    /// Whether the block was read ahead and not asked for yet: the first `get` is then its first
+    /// use, not its second.
     ahead: bool,
     /// The next frame with the same hash.
     next: u32,
     bytes: Box<[u8; BLOCK_BYTES]>,
 }
 
-/// The frames, and which block is in which.
+/// The frames, and the tables that find a block's frame.
 #[derive(Debug)]
 pub struct BlockCache {
     frames_max: u32,
@@ -38,10 +39,10 @@ pub struct BlockCache {
     tables: Option<Tables>,
 }
 
-/// What is known of all frames.
+/// The hash table and the eviction policy over all frames.
 #[derive(Debug)]
 struct Tables {
-    /// The first frame of each hash; a power of two.
+    /// The first frame of each chain; their number is a power of two.
     heads: Box<[u32]>,
     links: Links,
     policy: S3Fifo,
@@ -57,7 +58,7 @@ impl Tables {
         }
     }
 
-    /// Returns how many bytes the tables for `frames` frames take; the frames' own are left out.
+    /// Returns the bytes of the tables for `frames` frames, without the frames themselves.
     #[expect(clippy::arithmetic_side_effects, reason = "less than the blocks, which are counted")]
     const fn bytes(frames: u32) -> usize {
         let heads = num::index(frames).next_power_of_two() * size_of::<u32>();
@@ -72,20 +73,20 @@ impl Tables {
 }
 
 impl BlockCache {
-    /// Returns a cache of `bytes` bytes of blocks, or one that keeps nothing if they are fewer
-    /// than eight blocks. Allocates nothing.
+    /// Returns a cache for `bytes` bytes of blocks; one that keeps nothing if `bytes` is less than
+    /// eight blocks. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         let frames = num::wide(if Self::keeps(bytes) { bytes / BLOCK_BYTES } else { 0 });
         let frames_max = num::low32(frames.min(FRAMES_MAX));
         Self { frames_max, frames: Vec::new(), tables: None }
     }
 
-    /// Returns whether `bytes` bytes are enough to keep anything: eight blocks.
+    /// Returns whether a budget of `bytes` is enough to keep anything: eight blocks.
     pub fn keeps(bytes: usize) -> bool {
         bytes / BLOCK_BYTES >= FRAMES_MIN
     }
 
-    /// Returns how many bytes it may still allocate.
+    /// Returns the bytes that the cache may still allocate.
     #[expect(clippy::arithmetic_side_effects, reason = "`new` was given the bytes of all blocks")]
     pub fn reserve_bytes(&self) -> usize {
         let frames_max = num::index(self.frames_max);
@@ -96,24 +97,24 @@ impl BlockCache {
         left + frames_max * size_of::<Frame>() + Tables::bytes(self.frames_max)
     }
 
-    /// Returns how many bytes of blocks may be read ahead: more that nobody has used yet would
-    /// push each other out.
+    /// Returns the most bytes of blocks to read ahead: further unused blocks would push each other
+    /// out.
     #[expect(clippy::arithmetic_side_effects, reason = "a part of what `new` was given")]
     pub fn small_bytes(&self) -> usize {
         num::index(S3Fifo::small_max(self.frames_max)) * BLOCK_BYTES
     }
 
-    /// Returns how many bytes of blocks it can keep.
+    /// Returns the bytes of all blocks that the cache can keep.
     pub fn bytes(&self) -> u64 {
         u64::from(self.frames_max) << BLOCK_BYTES.trailing_zeros()
     }
 
-    /// Returns whether it keeps anything at all.
+    /// Returns whether the cache keeps anything at all.
     pub fn is_on(&self) -> bool {
         self.frames_max > 0
     }
 
-    /// Returns the bytes of a block, if they are here, and counts a use of them.
+    /// Returns the bytes of a block if the cache has it, and counts a use of the block.
     pub fn get(&mut self, id: BlockId) -> Option<&[u8]> {
         let at = self.find(id)?;
         let frame = self.frames.get_mut(num::index(at))?;
@@ -124,13 +125,13 @@ impl BlockCache {
         Some(&*frame.bytes)
     }
 
-    /// Returns whether a block is here; it is no use of it.
+    /// Returns whether the cache has a block. Counts no use.
     pub fn has(&self, id: BlockId) -> bool {
         self.find(id).is_some()
     }
 
-    /// Keeps a block in place of one that is used less, unless it is here already. `ahead` says
-    /// that nobody has asked for it yet. A part of a block is not kept.
+    /// Keeps a block that the cache does not have, in place of a less used one. `ahead` says that
+    /// nobody has asked for the block yet. Ignores `bytes` that are not a whole block.
     pub fn put(&mut self, id: BlockId, bytes: &[u8], ahead: bool) {
         let Ok(bytes) = bytes.try_into() else { return };
         if self.is_on() && !self.has(id) {
@@ -170,7 +171,7 @@ impl BlockCache {
         let heads = &self.tables.as_ref()?.heads;
         let mask = num::wide(heads.len()).wrapping_sub(1);
         let mut at = *heads.get(num::clip(hash(id) & mask, usize::MAX))?;
-        // The end of a chain is no frame.
+        // NONE, the end of a chain, is never a frame's index.
         while let Some(frame) = self.frames.get(num::index(at)) {
             if frame.id == id {
                 return Some(at);
@@ -182,7 +183,7 @@ impl BlockCache {
 }
 
 impl Tables {
-    /// Takes the block of a frame out of its chain, and returns the hash that chose it.
+    /// Removes frame `at` from its chain, and returns the hash of its block.
     fn unchain(&mut self, frames: &mut [Frame], at: u32) -> u64 {
         let Frame { id, next: after, .. } = *frame_mut(frames, at);
         let hash = hash(id);
@@ -200,13 +201,13 @@ impl Tables {
     }
 }
 
-#[expect(clippy::indexing_slicing, reason = "a frame that was not made is a bug, not a state")]
+#[expect(clippy::indexing_slicing, reason = "an index without a frame is our own bug")]
 fn frame_mut(frames: &mut [Frame], at: u32) -> &mut Frame {
     &mut frames[num::index(at)]
 }
 
-/// Returns a number whose lower bits choose the chain, and whose upper ones tell blocks in it
-/// apart.
+/// Returns the hash of a block: its lower bits choose the chain, its upper bits tell the blocks of
+/// a chain apart.
 fn hash((slot, block): BlockId) -> u64 {
     let mixed = (block ^ (u64::from(slot) << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)

@@ -1,8 +1,8 @@
-//! Small reads by way of a bounded cache of blocks in memory, ahead of those who read in sequence.
+//! Small reads: served from a bounded cache of blocks in memory, and read ahead for sequences.
 //!
-//! Always: large reads pass it by, and land where the reader wants them; a small one that it
-//! cannot serve whole is read in whole blocks, which are kept. What is read ahead in vain costs
-//! time, never an error, and no byte after the end of the file's last block.
+//! Always: large reads bypass the cache and land where the reader wants them; a small read that
+//! the cache cannot serve in full is read in whole blocks, which are kept. Reading ahead in vain
+//! costs time, never an error, and never passes the end of the file's last block.
 
 mod cache;
 mod runs;
@@ -21,23 +21,23 @@ use alloc::boxed::Box;
 use cache::BlockCache;
 use runs::Runs;
 
-/// The longest read that is small.
+/// The longest small read.
 const SMALL_BYTES: usize = 16 << 10;
-/// Parts of blobs that are read ahead together at most.
+/// The most extents of a read and what is read ahead with it.
 const EXTENTS: usize = 8;
 
 type Extents = heapless::Vec<Extent, EXTENTS>;
 
-/// What small reads keep, from the first of them on.
+/// The state of small reads, allocated at the first of them.
 #[derive(Debug)]
 pub struct Blocks {
-    /// Bytes of blocks.
+    /// The budget for blocks.
     bytes: usize,
     kept: Option<Box<Kept>>,
 }
 
 impl Blocks {
-    /// Returns a cache for `bytes` bytes of blocks. Allocates nothing.
+    /// Returns the state for `bytes` bytes of blocks. Allocates nothing.
     pub fn new(bytes: usize) -> Self {
         Self { bytes, kept: None }
     }
@@ -46,7 +46,7 @@ impl Blocks {
         self.kept.get_or_insert_with(|| Box::new(Kept::new(self.bytes)))
     }
 
-    /// Returns the bytes that it may still allocate.
+    /// Returns the bytes that small reads may still allocate.
     #[expect(clippy::arithmetic_side_effects, reason = "within the budget")]
     pub fn reserve_bytes(&self) -> usize {
         match &self.kept {
@@ -56,13 +56,13 @@ impl Blocks {
         }
     }
 
-    /// Returns the bytes of all blocks that it can keep.
+    /// Returns the bytes of all blocks that can be kept.
     pub fn bytes(&self) -> u64 {
         BlockCache::new(self.bytes).bytes()
     }
 
-    /// Keeps the whole blocks among `bytes`, from byte `start` of a slot on, which somebody may
-    /// ask for.
+    /// Keeps the whole blocks among `bytes`, which begin at byte `start` of a device slot and were
+    /// read before anybody asked for them.
     pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) -> Result<(), Bug> {
         if !BlockCache::keeps(self.bytes) {
             return Ok(());
@@ -72,12 +72,12 @@ impl Blocks {
     }
 }
 
-/// The blocks, and room for what is read around a small read.
+/// The blocks, and a buffer for the blocks around a small read.
 #[derive(Debug)]
 struct Kept {
     cache: BlockCache,
     runs: Runs,
-    /// The most bytes that are read together, for a read and ahead of it.
+    /// The most bytes of a small read and what is read ahead with it.
     together: u64,
     room: Room,
 }
@@ -88,13 +88,12 @@ impl Kept {
         let cache = BlockCache::new(bytes);
         let runs = Runs::new(cache.small_bytes());
         let together = runs.most().max(SMALL_BYTES);
-        // What is read is rounded at both ends.
+        // A read is rounded to blocks at both ends.
         let room_bytes = if cache.is_on() { together + 2 * BLOCK_BYTES } else { 0 };
         Self { cache, runs, together: wide(together), room: Room::new(room_bytes) }
     }
 
-    /// Takes note of a small read of some bytes of a file. Returns how many bytes after them to read
-    /// ahead.
+    /// Records a small read of a file. Returns the number of bytes to read ahead after it.
     fn ahead(&mut self, file: Nid, read: ByteRange) -> Result<u64, Bug> {
         let room = self.together.checked_sub(read.len()).or_bug()?;
         Ok(self.runs.next(file, read).min(room))
@@ -105,8 +104,8 @@ impl Kept {
         self.cache.reserve_bytes() + self.room.reserve_bytes()
     }
 
-    /// Fills `out` with the first bytes of `extents` if all of them are here. Returns false, and
-    /// leaves anything in `out`, if not.
+    /// Fills `out` with the first bytes of `extents` if the cache has all of them. Else returns
+    /// false, and leaves any bytes in `out`.
     fn serve(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
         let mut out = Fill::new(out);
         for extent in extents {
@@ -133,8 +132,8 @@ impl Kept {
         Ok(out.finish().is_ok())
     }
 
-    /// Keeps the whole blocks among the bytes of `extents`, of which the first `asked` were asked
-    /// for.
+    /// Keeps the whole blocks among `bytes`, the bytes of `extents`. Only the first `asked` of
+    /// these bytes were asked for.
     fn keep(&mut self, extents: &[Extent], bytes: &[u8], asked: u64) -> Result<(), Bug> {
         let (mut rest, mut left) = (bytes, asked);
         for extent in extents {
@@ -154,7 +153,8 @@ impl Kept {
         Ok(())
     }
 
-    /// Cuts off what is read ahead, after the first `asked` bytes, where a block is here already.
+    /// Ends the part of `extents` that is read ahead, after their first `asked` bytes, before the
+    /// first block that the cache has.
     fn trim(&self, extents: &mut Extents, asked: u64) -> Result<(), Bug> {
         let mut left = asked;
         for index in 0..extents.len() {
@@ -179,18 +179,18 @@ impl Kept {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Returns whether a read of some bytes is one for [`Inner::read_small`].
+    /// Returns whether a read of `want` is one for [`Inner::read_small`].
     pub fn reads_small(&self, want: ByteRange) -> bool {
-        // Pages of the metabox are kept as metadata already.
+        // Pages of the metabox are kept in the metadata cache already.
         want.len() <= wide(SMALL_BYTES)
             && BlockCache::keeps(self.blocks.bytes)
             && !self.metadata.reads_metabox()
     }
 
-    /// Reads the first bytes of `want`, at least one, of uncompressed data to the next bytes of
-    /// `out`, where `want` is short: from blocks in memory, or with what follows them. Returns the
-    /// rest of `want`.
-    // Not inlined: a larger read has nothing to do with it.
+    /// Reads the first bytes of `want`, at least one, into the next bytes of `out`: from blocks in
+    /// memory, or from the devices together with bytes to read ahead. `want` counts uncompressed
+    /// bytes of a file, and is short. Returns the rest of `want`.
+    // Not inlined: larger reads do not need this code.
     #[inline(never)]
     pub fn read_small(
         &mut self,
@@ -213,7 +213,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.io.stats.copied(out.len());
             self.used(plan.extents(), want.len())?;
         } else if !self.read_around(&plan, out)? {
-            // What was read around it may have a fault that is not its own.
+            // The fault may lie in a block around the wanted bytes: read these alone.
             let mut plan = Plan::new();
             self.plan(inode, want, &mut plan)?;
             self.fetch(plan.extents(), out)?;
@@ -221,7 +221,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(rest)
     }
 
-    /// Tells the layer of the first `len` bytes of `extents`, which it was not asked for.
+    /// Reports to the layer a use of the first `len` bytes of `extents`, which were served without
+    /// the layer.
     fn used(&mut self, extents: &[Extent], len: u64) -> Result<(), Bug> {
         let mut left = len;
         for extent in extents {
@@ -236,8 +237,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// Reads whole blocks, from that of the plan's first byte on, and keeps them. Returns false if a
-    /// device fails.
+    /// Reads the plan's extents, rounded to whole blocks, fills `out` with their first bytes, and
+    /// keeps the blocks. Returns false if a device fails.
     fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Error> {
         let mut extents: Extents = plan.extents().iter().copied().take(EXTENTS).collect();
         let asked = wide(out.len());
@@ -245,30 +246,30 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(false);
         }
         self.blocks.kept().trim(&mut extents, asked)?;
-        let (skip, bytes) = self.round(&mut extents)?;
-        if (skip, bytes) == (0, asked) {
+        let skip = self.round(&mut extents)?;
+        if skip == 0 && bytes_of(&extents)? == asked {
             let read = self.fetch(&extents, out).is_ok();
             if read {
-                self.blocks.kept().keep(&extents, out, bytes)?;
+                self.blocks.kept().keep(&extents, out, asked)?;
             }
             return Ok(read);
         }
         let mut memory = core::mem::take(&mut self.blocks.kept().room);
-        let read = self.read_into(&mut memory, &extents, (skip, bytes), out);
+        let read = self.read_into(&mut memory, &extents, skip, out);
         self.blocks.kept().room = memory;
         read
     }
 
-    /// Reads the `bytes` bytes of the extents by way of `room`, and copies those out that begin
-    /// `skip` bytes into them.
+    /// Reads `extents` into `room`, keeps their blocks, and fills `out` with their bytes from byte
+    /// `skip` on. Returns false if a device fails.
     fn read_into(
         &mut self,
         room: &mut Room,
         extents: &[Extent],
-        (skip, bytes): (u64, u64),
+        skip: u64,
         out: &mut [u8],
     ) -> Result<bool, Error> {
-        let room = room.first(narrow(bytes)?)?;
+        let room = room.first(narrow(bytes_of(extents)?)?)?;
         if self.fetch(extents, room).is_err() {
             return Ok(false);
         }
@@ -280,16 +281,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(true)
     }
 
-    /// Rounds the first extent down to a block and the last one up, as far as its slot goes.
-    /// Returns by how much the first one grew, and the bytes of all.
-    fn round(&self, extents: &mut Extents) -> Result<(u64, u64), Bug> {
+    /// Rounds the start of the first extent down to a block, and the end of the last extent up, but
+    /// not past its device slot. Returns the bytes that the first extent grew by.
+    fn round(&self, extents: &mut Extents) -> Result<u64, Bug> {
         let mut skip = 0;
         if let Some(Extent::Blob { range, .. }) = extents.first_mut() {
             skip = BLOCK.offset(range.start());
             *range = ByteRange::new(BLOCK.floor(range.start()), range.end()).or_bug()?;
         }
         if let Some(Extent::Blob { slot, range }) = extents.last_mut() {
-            // A range that ends after its slot stays as it is, and its read has the error.
+            // A range that ends after its slot stays as it is: the read of it returns the error.
             if let Some(source) = self.io.source(*slot)
                 && let Some(end) = BLOCK.ceil(range.end()).map(|end| end.min(source.bytes))
                 && end > range.end()
@@ -297,10 +298,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 *range = ByteRange::new(range.start(), end).or_bug()?;
             }
         }
-        Ok((skip, bytes_of(extents)?))
+        Ok(skip)
     }
 }
 
+/// Returns the sum of the lengths of `extents`.
 fn bytes_of(extents: &[Extent]) -> Result<u64, Bug> {
     extents.iter().map(Extent::len).try_fold(0_u64, u64::checked_add).or_bug()
 }

@@ -1,36 +1,38 @@
-//! Who reads in sequence, and how far ahead of them it pays to read.
+//! Sequences of reads in files, and how far to read ahead of each.
 //!
-//! Always: a read that follows no other, and does not begin its file, is not read ahead of.
+//! Always: nothing is read ahead after a read that neither follows another nor starts its file.
 
 use crate::erofs::Nid;
 use crate::num::wide;
 use crate::units::ByteRange;
 
-/// Files that are watched at a time.
+/// The number of sequences that are tracked.
 const RUNS: usize = 4;
-/// What is read ahead at first, and at most.
+/// The bytes that are read ahead at first.
 const AHEAD_BYTES_MIN: u64 = 16 << 10;
+/// The most bytes that are read ahead.
 const AHEAD_BYTES_MAX: usize = 128 << 10;
 
-/// A file that is read from some place on.
+/// A sequence of reads of one file.
 #[derive(Clone, Copy, Debug, Default)]
 struct Run {
     file: Option<Nid>,
-    /// Where the next read begins if it follows the last.
+    /// The end of the last read: a read that begins here continues the sequence.
     next: u64,
     ahead: u64,
 }
 
-/// The files that were read last.
+/// The sequences that were continued or begun last.
 #[derive(Debug)]
 pub struct Runs {
-    /// From the one that is to be replaced next on.
+    /// The sequence to replace next comes first.
     runs: [Run; RUNS],
     most: usize,
 }
 
 impl Runs {
-    /// Returns runs that are read ahead of by at most `bytes` bytes; less than 16 KiB is nothing.
+    /// Returns an empty table that reads at most `bytes` bytes ahead; none if `bytes` is less than
+    /// 16 KiB.
     pub fn new(bytes: usize) -> Self {
         let most = bytes.min(AHEAD_BYTES_MAX);
         let most = if wide(most) < AHEAD_BYTES_MIN { 0 } else { most };
@@ -42,16 +44,16 @@ impl Runs {
         self.most
     }
 
-    /// Takes note of a read of some bytes of a file, and returns how many bytes after them to read
-    /// with them. That grows from 16 KiB to 128 KiB while reads of a file follow each other.
+    /// Records a read of a file, and returns the number of bytes to read ahead after it: from
+    /// 16 KiB, growing to 128 KiB while reads of the file follow each other.
     pub fn next(&mut self, file: Nid, read: ByteRange) -> u64 {
         let most = wide(self.most);
         let follows = |run: &&mut Run| run.file == Some(file) && run.next == read.start();
         if let Some(run) = self.runs.iter_mut().find(follows) {
             run.next = read.end();
-            // Grows with each 16 KiB that were read, so that it is not much more than these.
+            // Doubles with each 16 KiB that were read, so that it stays in proportion to them.
             if read.start() / AHEAD_BYTES_MIN != read.end() / AHEAD_BYTES_MIN {
-                // At most 128 KiB before.
+                // At most 128 KiB before the shift.
                 run.ahead <<= 1;
             }
             run.ahead = run.ahead.max(AHEAD_BYTES_MIN).min(most);

@@ -1,25 +1,25 @@
-//! Decoded bytes that small reads may want again: a ring of memory with an index.
+//! The cache of decoded bytes that small reads may want again: a ring of memory with an index.
 //!
-//! Always: bounded; entries lie one after the other in the order of their making, and a new one
-//! takes the place of the oldest.
+//! Always: bounded; entries lie in the ring in the order of their insertion, and a new entry
+//! overwrites the oldest ones.
 
 use crate::num::{Bug, OrBug};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-/// Entries at most, so that looking one up stays cheap.
+/// The most entries, so that a lookup stays cheap.
 const ENTRIES_MAX: usize = 256;
-/// The ring has at least this many bytes.
+/// The fewest bytes of a ring.
 const BYTES_MIN: usize = 128 << 10;
 
 /// Some decoded bytes of one pcluster.
 #[derive(Debug)]
 struct Entry<K> {
     key: K,
-    /// The first of them, in the decoded pcluster.
+    /// The offset of the first byte in the decoded pcluster.
     from: u64,
-    /// The bytes of the ring that have them.
+    /// The bytes of the ring that hold the entry.
     place: Range<usize>,
 }
 
@@ -27,14 +27,14 @@ struct Entry<K> {
 #[derive(Debug)]
 pub struct DecodedCache<K> {
     ring: Vec<u8>,
-    /// From the oldest to the youngest.
+    /// The entries, oldest first.
     entries: VecDeque<Entry<K>>,
-    /// Where the next entry begins.
+    /// The byte of the ring where the next entry begins.
     next: usize,
 }
 
 impl<K: Copy + PartialEq> DecodedCache<K> {
-    /// Returns a ring of `bytes` bytes, or of the least that makes sense.
+    /// Returns an empty ring of `bytes` bytes, at least [`BYTES_MIN`].
     pub fn new(bytes: usize) -> Self {
         Self {
             ring: alloc::vec![0; bytes.max(BYTES_MIN)],
@@ -43,25 +43,27 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         }
     }
 
-    /// What the index takes, in bytes.
+    /// The bytes of the index.
     const INDEX_BYTES: usize = size_of::<Entry<K>>() * ENTRIES_MAX;
 
-    /// Returns what [`DecodedCache::new`] allocates, in bytes; `None` if no memory has as many.
+    /// Returns the bytes that [`DecodedCache::new`] allocates for a ring of `bytes` bytes; `None`
+    /// if
+    /// no address space has that many.
     pub fn bytes(bytes: usize) -> Option<usize> {
         bytes.max(BYTES_MIN).checked_add(Self::INDEX_BYTES)
     }
 
-    /// Returns the most bytes that one entry should have.
+    /// Returns the most bytes of one entry: half the ring.
     pub fn entry_max(&self) -> usize {
         self.ring.len() / 2
     }
 
-    /// Returns whether there is any byte of a pcluster.
+    /// Returns whether the cache has any bytes of a pcluster.
     pub fn knows(&self, key: K) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
     }
 
-    /// Returns `len` decoded bytes of a pcluster from byte `from` on, if all are here.
+    /// Returns `len` decoded bytes of a pcluster from byte `from` on, if one entry has all of them.
     pub fn get(&self, key: K, from: u64, len: usize) -> Option<&[u8]> {
         self.entries.iter().rev().filter(|entry| entry.key == key).find_map(|entry| {
             let skip = usize::try_from(from.checked_sub(entry.from)?).ok()?;
@@ -70,8 +72,8 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         })
     }
 
-    /// Makes an entry of `len` bytes, at most [`DecodedCache::entry_max`], which `fill` writes, and
-    /// returns them. Keeps the entry if `fill` succeeds.
+    /// Makes room for an entry of `len` bytes, at most [`DecodedCache::entry_max`], calls `fill` to
+    /// write its bytes, and returns them. Keeps the entry if `fill` succeeds.
     pub fn insert<E: From<Bug>>(
         &mut self,
         key: K,
@@ -86,7 +88,7 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         let place = match end {
             Some(end) => self.next..end,
             None => {
-                // The oldest ones are those between here and the end.
+                // The entries from `next` to the end of the ring are the oldest ones.
                 let next = self.next;
                 self.drop_while(|entry| entry.place.start >= next);
                 0..len

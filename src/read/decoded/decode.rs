@@ -1,9 +1,9 @@
-//! Decoding what was planned: the encoded bytes of all jobs in one batch, then each of them.
+//! Decoding: reads the encoded bytes of all jobs in one batch, then decodes job by job.
 //!
-//! Always: `out` is filled with decoded bytes whole, or the read fails.
+//! Always: the whole of `out` is filled with decoded bytes, or the read fails.
 
 use super::cache::DecodedCache;
-use super::job::{Job, Jobs, Source, Stored};
+use super::job::{Input, Job, Jobs, Stored};
 use super::{Decoding, ENCODED_BYTES, unified};
 use crate::cache::Layer;
 use crate::erofs::codec::{Algorithm, Decoders, Encoded, End};
@@ -18,19 +18,21 @@ use crate::storage::Storage;
 use crate::units::{ByteRange, Fill, count};
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Fills `out` with what the jobs decode to; what was kept is there already.
+    /// Fills `out` with the bytes that the jobs decode to. The bytes of [`Input::Kept`] jobs are in
+    /// `out` already.
     pub(super) fn decode(
         &mut self,
         inode: &Inode,
         jobs: &Jobs,
         out: &mut [u8],
     ) -> Result<(), Error> {
-        // Reading metadata below may read compressed data itself, into other memory.
+        // Taken out: reading metadata below may decode too, and then uses a buffer of its own.
         let mut encoded = core::mem::take(&mut self.decoding.encoded);
         if encoded.len() < jobs.encoded_len() {
             // Free the old buffer first: holding both would exceed the budget.
             drop(core::mem::take(&mut encoded));
-            // A power of two, so that it grows seldom: at most ENCODED_BYTES_MAX, as budgeted.
+            // A power of two, so that the buffer grows seldom: at most ENCODED_BYTES_MAX, as
+            // budgeted.
             let bytes = jobs.encoded_len().max(ENCODED_BYTES);
             encoded = alloc::vec![0; bytes.checked_next_power_of_two().or_bug()?];
         }
@@ -52,15 +54,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let (mut encoded, mut out) = (&*encoded, Fill::new(out));
         for job in jobs.iter() {
             let front = out.next(job.want.len())?;
-            let input = match job.source {
-                Source::Kept => continue,
-                Source::Read { bytes } => {
+            let input = match job.input {
+                Input::Kept => continue,
+                Input::Read { bytes } => {
                     let (here, later) = encoded.split_at_checked(bytes).or_bug()?;
                     encoded = later;
                     here
                 }
-                Source::Memory { slot, range } => {
-                    // As `Io::view`, beside what counts.
+                Input::Memory { slot, range } => {
+                    // `Io::view`, but with a borrow of the storage alone: `stats` is in use below.
                     let (device, at) = self.io.source(slot).or_bug()?.at(range.start())?;
                     self.io.storage.view(device, at, narrow(range.len())?).or_bug()?
                 }
@@ -77,8 +79,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(out.finish()?)
     }
 
-    /// Reads the encoded bytes of the jobs that need them, one after the other: what lies in
-    /// blocks in one batch.
+    /// Fills `encoded` with the encoded bytes of the [`Input::Read`] jobs, in order. Pclusters in
+    /// blocks are read in one batch.
     fn read_encoded(
         &mut self,
         inode: &Inode,
@@ -89,19 +91,19 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let mut out = Fill::new(encoded);
         for job in jobs.iter() {
             let Data::Encoded { place, len, .. } = job.extent.data else { continue };
-            match (job.source, place) {
-                (Source::Read { .. }, Place::Blocks { at }) => {
+            match (job.input, place) {
+                (Input::Read { .. }, Place::Blocks { at }) => {
                     let mut rest = unified(inode, at, ByteRange::first(len))?;
                     loop {
                         rest = self.push_bytes(&mut plan, rest)?;
                         if rest.is_empty() {
                             break;
                         }
-                        // Takes at least a byte: there is room in an empty plan.
+                        // Each round plans at least a byte: an empty plan has room.
                         self.fetch_next(&mut plan, &mut out)?;
                     }
                 }
-                (Source::Read { bytes }, Place::Inline { at }) => {
+                (Input::Read { bytes }, Place::Inline { at }) => {
                     if plan.bytes() > 0 {
                         self.fetch_next(&mut plan, &mut out)?;
                     }
@@ -113,7 +115,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if plan.bytes() > 0 { self.fetch_next(&mut plan, &mut out) } else { Ok(()) }
     }
 
-    /// Fetches what is planned, at least a byte, and empties the plan.
+    /// Fetches the planned bytes, at least one, and empties the plan.
     fn fetch_next(&mut self, plan: &mut Plan, out: &mut Fill<'_>) -> Result<(), Error> {
         let next = out.next(plan.bytes())?;
         if next.is_empty() {
@@ -125,7 +127,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// What decodes one job.
+/// The decoder of one job.
 struct Worker<'w> {
     superblock: &'w Superblock,
     decoding: &'w mut Decoding,
@@ -146,7 +148,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Decodes whole, or by way of the cache.
+    /// Decodes into `out` directly, or into the cache and copies from there.
     fn decode(&mut self, algorithm: Algorithm, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid);
         // Without 0padding the stream begins at once, and zeros follow it up to the block's end.
@@ -163,7 +165,7 @@ impl Worker<'_> {
         let cache = cache.get_or_insert_with(|| DecodedCache::new(budget.decoded_bytes));
         let window = job.window(cache.entry_max(), cache.knows(job.key))?;
         count(&mut self.stats.decodes, 1);
-        // Those before the window included.
+        // Decoders start at byte 0: the bytes before the window count too.
         count(&mut self.stats.decoded_bytes, window.bytes.end());
         let mut fill = |out: &mut [u8]| {
             let exact = window.to_the_end && !job.extent.partial && !legacy;
@@ -183,7 +185,7 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// Returns how many zeros there may be before a stream: they end with its first block.
+    /// Returns the most zeros that may precede a stream: at most to the end of its first block.
     fn padding_max(&self) -> Result<usize, Bug> {
         let size = self.superblock.block_size;
         let inside = match self.job.extent.data {
@@ -195,11 +197,11 @@ impl Worker<'_> {
         narrow(size.bytes().checked_sub(inside).or_bug()?)
     }
 
-    /// Copies bytes that are stored as they are, but not where a device could put them in place.
+    /// Copies bytes that are stored uncompressed, where no device could read them into `out`.
     fn copy_stored(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let stored = Stored::of(&self.job.extent)?;
         let (mut rest, mut out) = (self.job.want, Fill::new(out));
-        // Two rounds at most: the rotated part and the other.
+        // At most two rounds: the rotated part and the rest.
         while rest.non_empty().is_some() {
             let part = stored.part(rest)?.non_empty().or_bug()?;
             let next = out.next(part.len())?;

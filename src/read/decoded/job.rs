@@ -1,6 +1,6 @@
-//! Parts of a decoded read: what of which extent, and how much to decode for it.
+//! The jobs of a decoded read: the bytes wanted of one extent, and the bytes to decode for them.
 //!
-//! Always: pure. A window holds all bytes that its job wants.
+//! Always: pure; the window of a job contains all bytes that the job wants.
 
 use crate::erofs::Nid;
 use crate::erofs::codec::Algorithm;
@@ -8,13 +8,13 @@ use crate::erofs::compressed::{Data, Encoding, Extent, Place};
 use crate::num::{Bug, OrBug, wide};
 use crate::units::{BLOCK, ByteRange, Pow2};
 
-/// Jobs of one batch at most.
+/// The most jobs of one batch.
 const JOBS_MAX: usize = 32;
 
-/// Names the bytes that a pcluster decodes to.
+/// The identity of a pcluster in the cache of decoded bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// The inode, if the pcluster lies after it.
+    /// The inode, if the pcluster lies in the inode's inline tail.
     inline: Option<Nid>,
     at: u64,
     len: u64,
@@ -32,31 +32,31 @@ impl Key {
     }
 }
 
-/// What a read wants of one extent.
+/// The part of a read that lies in one extent.
 #[derive(Clone, Copy, Debug)]
 pub struct Job {
     pub extent: Extent,
     pub key: Key,
-    /// The decoded bytes that are wanted, counted from the first of the extent.
+    /// The wanted bytes, counted from the first decoded byte of the extent.
     pub want: ByteRange,
-    /// Whether the reader reads the file from front to back.
+    /// Whether the reader seems to read the file from front to back.
     pub follows: bool,
-    pub source: Source,
+    pub input: Input,
 }
 
-/// Where a job gets its bytes.
+/// The input of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// They were in memory decoded, and are where they belong.
+pub enum Input {
+    /// None: the decoded bytes were in the cache, and are in `out` already.
     Kept,
-    /// From `bytes` encoded bytes, which are to be read.
+    /// `bytes` encoded bytes, still to be read.
     Read { bytes: usize },
-    /// From encoded bytes of a slot that lies in memory.
+    /// Encoded bytes of a device slot that lies in memory.
     Memory { slot: u16, range: ByteRange },
 }
 
-impl Source {
-    /// Returns the number of encoded bytes that are to be read.
+impl Input {
+    /// Returns the number of encoded bytes to read.
     fn read_bytes(self) -> usize {
         match self {
             Self::Read { bytes } => bytes,
@@ -65,59 +65,61 @@ impl Source {
     }
 }
 
-/// What to decode of an extent.
+/// The bytes to decode of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// The decoded bytes that are needed.
+    /// The decoded bytes to produce, counted from the first of the extent.
     pub bytes: ByteRange,
-    /// Whether the extent ends where they end.
+    /// Whether `bytes` end with the extent.
     pub to_the_end: bool,
-    /// Whether to keep them.
+    /// Whether to keep `bytes` in the cache.
     pub keep: bool,
 }
 
-/// The first read of a part of an extent decodes to a multiple of 4 KiB.
+/// The first read of an extent decodes up to a multiple of 4 KiB.
 const STEP: Pow2 = BLOCK;
 
 impl Job {
-    /// Returns what to decode, where the cache keeps `entry_max` bytes at once. `again` says that
-    /// this pcluster was decoded before.
+    /// Returns the bytes to decode. `entry_max` is the longest entry of the cache; `again` says
+    /// that
+    /// the cache has bytes of this pcluster.
     pub fn window(&self, entry_max: usize, again: bool) -> Result<Window, Bug> {
         let (want, all) = (self.want, ByteRange::first(self.extent.len));
         let half = wide(entry_max / 2);
         let most = half << 1;
         let fits = all.len() <= most;
-        // Bytes of the rest that are decoded now need not be decoded up to again.
+        // Whoever will want the rest decodes all of it now, rather than from byte 0 each time.
         let whole = fits && (again || self.follows);
         if want == all || want.len() > half && !whole {
             return Ok(Window { bytes: want, to_the_end: want.end() == all.end(), keep: false });
         }
         let bytes = if !fits {
-            // Half an entry and the next one: a job that is no longer than half lies in them.
+            // The half entry that `want` begins in, and the next: a job of at most half an entry
+            // lies in the two.
             let into = want.start().checked_rem(half).or_bug()?;
             all.skip(want.start().checked_sub(into).or_bug()?).take(most)
         } else if whole {
             all
         } else {
-            // This read may be the only one.
+            // This read may be the only one of the extent.
             all.take(STEP.ceil(want.end()).or_bug()?)
         };
         Ok(Window { bytes, to_the_end: bytes.end() == all.end(), keep: true })
     }
 }
 
-/// Bytes that are stored as they are, perhaps rotated.
+/// Bytes that are stored uncompressed, perhaps rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
     /// The stored bytes.
     all: ByteRange,
-    /// How many of the last ones come first.
+    /// The number of bytes at the end of `all` that come first in the file.
     rotated: u64,
 }
 
 impl Stored {
-    /// Returns the stored bytes of an extent that is not encoded, which the map has found no longer
-    /// than these.
+    /// Returns the stored bytes of an uncompressed extent. The map has checked that the extent is
+    /// not longer than they are.
     pub fn of(extent: &Extent) -> Result<Self, Bug> {
         let Data::Encoded { len, encoding, .. } = extent.data else { return Err(Bug::here()) };
         let rotated = match encoding {
@@ -127,8 +129,8 @@ impl Stored {
         Ok(Self { all: ByteRange::first(len), rotated })
     }
 
-    /// Returns the stored bytes, in one piece, that the front of `want` consists of: at least a byte
-    /// if `want` has one.
+    /// Returns the longest contiguous range of stored bytes that is the front of `want`: at least a
+    /// byte if `want` has one.
     pub fn part(&self, want: ByteRange) -> Result<ByteRange, Bug> {
         let (first, last) = self.all.split(self.all.len().checked_sub(self.rotated).or_bug()?);
         let part = match want.start().checked_sub(last.len()) {
@@ -148,10 +150,10 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Adds a job. Returns false if there is no room, or if all encoded bytes would be more than
-    /// `encoded_max`; the first job always finds room.
+    /// Appends a job. Returns false if the batch is full, or if its encoded bytes would exceed
+    /// `encoded_max`; the first job always fits.
     pub fn push(&mut self, job: Job, encoded_max: usize) -> Result<bool, Bug> {
-        let encoded = self.encoded.checked_add(job.source.read_bytes()).or_bug()?;
+        let encoded = self.encoded.checked_add(job.input.read_bytes()).or_bug()?;
         if self.jobs.is_full() || !self.jobs.is_empty() && encoded > encoded_max {
             return Ok(false);
         }
@@ -166,7 +168,7 @@ impl Jobs {
         self.jobs.iter()
     }
 
-    /// Returns the sum of the encoded bytes that are to be read.
+    /// Returns the sum of the encoded bytes to read.
     pub fn encoded_len(&self) -> usize {
         self.encoded
     }
@@ -196,7 +198,7 @@ mod tests {
         let extent = Extent { offset: 0, len: extent_len, partial: false, data };
         let key = Key::new(Nid(1), place, 4096, encoding);
         let want = ByteRange::sized(skip, len).unwrap();
-        Job { extent, key, want, follows: false, source: Source::Read { bytes: 4096 } }
+        Job { extent, key, want, follows: false, input: Input::Read { bytes: 4096 } }
     }
 
     #[test]

@@ -1,8 +1,8 @@
-//! Reading compressed files: which pclusters a range needs, their bytes in one batch, decoded
-//! where the caller wants them.
+//! Reads of compressed files: find the pclusters of a range, read their bytes in one batch, decode
+//! them into the caller's buffer.
 //!
-//! Always: a whole extent is decoded in the caller's buffer; of one that is wanted in part the
-//! decoded bytes are kept in a bounded cache; memory stays within the mount's
+//! Always: an extent that is wanted in full is decoded in the caller's buffer; one that is wanted
+//! in part is decoded into a bounded cache; memory stays within the mount's
 //! [`Budget`](super::budget::Budget).
 
 mod cache;
@@ -11,8 +11,8 @@ mod job;
 
 use super::budget::Budget;
 use super::inner::Inner;
-use super::io::Extent as Range;
-use super::plan::Plan;
+use super::io;
+use super::plan::{Plan, UNIFIED};
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
@@ -23,30 +23,30 @@ use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, Fill, count};
 use alloc::vec::Vec;
 use cache::DecodedCache;
-use job::{Job, Jobs, Key, Source, Stored};
+use job::{Input, Job, Jobs, Key, Stored};
 
-/// Memory for the encoded bytes of a batch at first, and the most of a batch unless one pcluster
-/// alone has more.
+/// The first size of the buffer for the encoded bytes of a batch.
 const ENCODED_BYTES: usize = 256 << 10;
+/// The most encoded bytes of a batch, unless one pcluster alone has more.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// What reading compressed files takes: allocated at the first of them.
+/// The state of reading compressed files, allocated at the first of them.
 #[derive(Debug)]
 pub struct Decoding {
     budget: Budget,
-    /// What all of it may allocate.
+    /// The most bytes that the state may allocate.
     bytes: usize,
     cache: Option<DecodedCache<Key>>,
     decoders: Option<Decoders>,
-    /// Encoded bytes of one batch.
+    /// The buffer for the encoded bytes of one batch.
     encoded: Vec<u8>,
-    /// The map that was used last.
+    /// The inode and the map that were used last.
     map: Option<(Nid, CompressedMap)>,
-    /// The extent that was found last.
+    /// The extent that was used last.
     extent: Option<Known>,
-    /// The inode that holds fragments, once it was needed.
+    /// The inode that holds fragments, from its first use on.
     packed: Option<Inode>,
-    /// Where what was decoded last ends.
+    /// The end of the last read: its inode and the byte of the file after it.
     end: Option<(Nid, u64)>,
 }
 
@@ -63,7 +63,7 @@ impl Decoding {
         if need > budget.decoder_bytes {
             return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
         }
-        // Reading the metabox may need encoded bytes, too, beside those of a file.
+        // A compressed metabox needs a second buffer, beside that of the file being read.
         let nested = if superblock.metabox.is_some() { encoded } else { 0 };
         let decoded = DecodedCache::<Key>::bytes(budget.decoded_bytes);
         let bytes = need.checked_add(nested).and_then(|sum| sum.checked_add(decoded?)).or_bug()?;
@@ -86,7 +86,7 @@ impl Decoding {
     }
 }
 
-/// An extent of an inode, and which of its bytes the map surely gives it.
+/// An extent of an inode, and its bytes that the map has confirmed.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     nid: Nid,
@@ -94,7 +94,7 @@ struct Known {
     sure: ByteRange,
 }
 
-/// Metadata of one space.
+/// The metadata of one space, as the map reads it.
 struct InSpace<'i, S, L>(&'i mut Inner<S, L>, Space);
 
 impl<S: Storage, L: Layer<S>> Metadata for InSpace<'_, S, L> {
@@ -105,14 +105,14 @@ impl<S: Storage, L: Layer<S>> Metadata for InSpace<'_, S, L> {
     }
 }
 
-/// The next bytes of a read, all of one kind.
+/// The next bytes of a read, all stored in the same way.
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 enum Run {
-    /// As they lie on their devices, or zeros.
+    /// Uncompressed bytes on devices, or zeros.
     Straight(Plan),
-    /// These bytes of the packed inode.
+    /// Bytes of the packed inode.
     Fragment(ByteRange),
-    /// To be decoded.
+    /// Bytes to be decoded.
     Encoded(Jobs),
 }
 
@@ -130,7 +130,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with the bytes `want` of a compressed inode, which end within its size.
     pub fn decoded(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Error> {
         let (mut rest, mut out) = (want, Fill::new(out));
-        // Each round gives at least a byte.
+        // Each round fills at least a byte.
         while let Some(here) = rest.non_empty() {
             let run = self.next_run(inode, here, out.unfilled())?;
             let front = out.next(run.len())?;
@@ -148,8 +148,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(out.finish()?)
     }
 
-    /// Returns the extent that covers the first byte of `want`, and surely the bytes of `want` as
-    /// far as it has those.
+    /// Returns the extent that covers the first byte of `want`. The map has confirmed all bytes of
+    /// `want` that the extent covers.
     fn extent(&mut self, inode: &Inode, want: ByteRange) -> Result<Extent, Error> {
         let (nid, offset) = (inode.nid, want.start());
         let found = |known: &Known| known.nid == nid && known.extent.covers(offset);
@@ -162,7 +162,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let map = self.map(inode)?;
             map.confirm(&mut InSpace(self, nid.space()), &known.extent, here)?;
             self.decoding.map = Some((nid, map));
-            // Ranges that follow each other are kept as one.
+            // Confirmed ranges that adjoin are kept as one.
             let adjoins = known.sure.start() <= offset && offset <= known.sure.end();
             let start = if adjoins { known.sure.start() } else { offset };
             known.sure = ByteRange::new(start, here.end()).or_bug()?;
@@ -184,8 +184,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(Known { nid, extent, sure })
     }
 
-    /// Takes the map of an inode out of memory, or opens it. Reading metadata with it may need the
-    /// map of another file.
+    /// Returns the map of an inode: the last one, taken out of `decoding`, or a new one. Taken out
+    /// because reading metadata for one map may need the map of another file.
     fn map(&mut self, inode: &Inode) -> Result<CompressedMap, Error> {
         if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid) {
             return Ok(map);
@@ -196,8 +196,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         CompressedMap::open(&superblock, algorithms, inode, space)
     }
 
-    /// Plans the first bytes of `want`, at least one. Bytes that are in memory decoded are copied to
-    /// `out` at once.
+    /// Plans a read of the first bytes of `want`, at least one. Copies bytes that are in the cache
+    /// to `out` at once.
     fn next_run(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Run, Error> {
         let first = self.extent(inode, want)?;
         if let Data::Fragment { at } = first.data {
@@ -235,9 +235,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(plan)
     }
 
-    /// Adds bytes of the unified address space. Returns those that found no room.
+    /// Appends the bytes `want` of the unified address space. Returns the rest that found no room.
     fn push_bytes(&self, plan: &mut Plan, want: ByteRange) -> Result<ByteRange, Error> {
-        Ok(plan.push_blocks(&self.mount, (0, 0), want)?)
+        Ok(plan.push_blocks(&self.mount, UNIFIED, 0, want)?)
     }
 
     fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Error> {
@@ -253,14 +253,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             let want = decoded_part(&extent, here)?.non_empty().or_bug()?;
             let key = Key::new(inode.nid, place, len, encoding);
-            let source = if self.copy_kept(key, want, out.next(want.len())?) {
-                Source::Kept
+            let input = if self.copy_kept(key, want, out.next(want.len())?) {
+                Input::Kept
             } else {
-                self.source_of_pcluster(inode, place, len)?
+                self.input_of(inode, place, len)?
             };
-            // A reader that has read a file from its start does so with what follows, too.
+            // A read that begins the file and spans extents counts as front to back.
             let follows = follows || begins && here.start() > 0;
-            let job = Job { extent, key, want, follows, source };
+            let job = Job { extent, key, want, follows, input };
             if !jobs.push(job, BATCH_BYTES)? {
                 break;
             }
@@ -269,7 +269,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(jobs)
     }
 
-    /// Copies the decoded bytes `want` of a pcluster, if they are in memory.
+    /// Copies the decoded bytes `want` of a pcluster to `out`. Returns false if the cache does not
+    /// have them.
     fn copy_kept(&mut self, key: Key, want: ByteRange, out: &mut [u8]) -> bool {
         let cache = self.decoding.cache.as_ref();
         let Some(kept) = cache.and_then(|cache| cache.get(key, want.start(), out.len())) else {
@@ -281,27 +282,23 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         true
     }
 
-    /// Returns where the encoded bytes of a pcluster will be.
-    fn source_of_pcluster(
-        &mut self,
-        inode: &Inode,
-        place: Place,
-        len: u64,
-    ) -> Result<Source, Error> {
+    /// Returns the input of a job: the `len` encoded bytes at `place`, viewed if they lie in
+    /// memory.
+    fn input_of(&mut self, inode: &Inode, place: Place, len: u64) -> Result<Input, Error> {
         if let Place::Blocks { at } = place {
             let mut plan = Plan::new();
             self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(len))?)?;
-            if let [Range::Blob { slot, range }] = *plan.extents()
+            if let [io::Extent::Blob { slot, range }] = *plan.extents()
                 && range.len() == len
                 && self.io.view(slot, range).is_some()
             {
-                return Ok(Source::Memory { slot, range });
+                return Ok(Input::Memory { slot, range });
             }
         }
-        Ok(Source::Read { bytes: narrow(len)? })
+        Ok(Input::Read { bytes: narrow(len)? })
     }
 
-    /// Reads bytes of the packed inode for a fragment of `inode`.
+    /// Fills `out` with the bytes `range` of the packed inode, for a fragment of `inode`.
     fn fragment(&mut self, inode: &Inode, range: ByteRange, out: &mut [u8]) -> Result<(), Error> {
         let nid = inode.nid;
         if self.mount.superblock().packed == Some(nid) {
@@ -323,7 +320,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.data(&packed, range.start(), out)
     }
 
-    /// Returns device and byte offset where the bytes of `offset` lie encoded; `None` for a hole.
+    /// Returns the device and byte offset where the pcluster of byte `offset` begins; `None` for a
+    /// hole.
     pub fn encoded_source(
         &mut self,
         inode: &Inode,
@@ -349,7 +347,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// Returns the decoded bytes of an extent, counted from its first, that the front of `want` asks for.
+/// Returns the front of `want` that lies in `extent`, counted from the extent's first byte.
 fn decoded_part(extent: &Extent, want: ByteRange) -> Result<ByteRange, Bug> {
     let skip = want.start().checked_sub(extent.offset).or_bug()?;
     Ok(ByteRange::first(extent.len).skip(skip).take(want.len()))
@@ -362,7 +360,7 @@ fn unified(inode: &Inode, at: u64, part: ByteRange) -> Result<ByteRange, Error> 
     Ok(range.ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?)
 }
 
-/// Returns whether the bytes lie on their devices as a reader wants them.
+/// Returns whether the devices hold the extent's bytes uncompressed, or it is a hole.
 fn is_straight(extent: &Extent) -> bool {
     match extent.data {
         Data::Hole => true,

@@ -1,6 +1,6 @@
-//! Bounce buffers: where the unaligned edges of a read land before they are copied out.
+//! Bounce buffers: the unaligned edges of a read land here and are copied out.
 //!
-//! Always: bounded, and allocated once, when the first read needs one.
+//! Always: bounded, and allocated together, at the first use.
 
 use crate::num::Bug;
 
@@ -22,7 +22,7 @@ pub struct Bounce {
 }
 
 impl Bounce {
-    /// Returns the buffers, none of them allocated.
+    /// Returns the buffers. Allocates nothing.
     pub fn new() -> Self {
         Self {
             #[cfg(feature = "alloc")]
@@ -32,18 +32,18 @@ impl Bounce {
         }
     }
 
-    /// Returns the bytes that it may still allocate.
+    /// Returns the bytes that the buffers may still allocate.
     #[cfg(feature = "alloc")]
     pub fn reserve_bytes(&self) -> usize {
         self.memory.reserve_bytes()
     }
 
-    /// Returns how many there are.
+    /// Returns the number of buffers.
     pub fn len(&self) -> usize {
         COUNT
     }
 
-    /// Returns all of them, which are allocated the first time.
+    /// Returns all buffers. Allocates them at the first call.
     pub fn iter_mut(&mut self) -> Result<impl Iterator<Item = &mut [u8]>, Bug> {
         let memory = &mut self.memory;
         #[cfg(feature = "alloc")]

@@ -1,9 +1,9 @@
-//! Fetching: extents of blobs become one batch over every device they touch.
+//! Fetching: turns extents into one batch of transfers over every device that they touch.
 //!
-//! Always: bytes land by DMA where the caller wants them, but for unaligned edges, which pass
-//! through a bounce buffer, and for those of a region's disk that may fall silent, which a storage
-//! copies there; a region read that fails or was not found right is done again from the source;
-//! what came from a source is offered to the layer while the rest is still in flight.
+//! Always: bytes land in the caller's buffer by DMA, except unaligned edges, which pass through a
+//! bounce buffer, and bytes of a region's disk that may fall silent, which the storage copies. A
+//! region read that fails or fails its check is repeated from the source. Bytes from a source are
+//! offered to the layer while other transfers are still under way.
 
 use super::Io;
 use super::pieces::{Extent, Origin, Piece, Source, cut};
@@ -15,7 +15,7 @@ use crate::storage::{Lent, Storage, Transfer};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, Fill, count};
 
-/// Requests of one batch at most. A read that needs more is several batches.
+/// The most transfers of one batch. A read that needs more takes several batches.
 pub const BATCH_MAX: usize = 128;
 
 type Pieces = heapless::Vec<Piece, BATCH_MAX>;
@@ -38,7 +38,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                     self.batch(&pieces, &mut out)?;
                     pieces.clear();
                     bounced = 0;
-                    // The batch may have changed where things are.
+                    // The batch may have changed where the bytes are: cut the piece again.
                     continue;
                 }
                 bounced = bounced.checked_add(usize::from(piece.is_bounced())).or_bug()?;
@@ -52,8 +52,9 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         Ok(())
     }
 
-    /// Returns whether `piece` would fetch what this batch fetches already (a chunk that occurs
-    /// twice in a file): after the batch the layer has it. At most [`BATCH_MAX`] comparisons.
+    /// Returns whether `piece` would fetch bytes that this batch fetches already (a chunk that
+    /// occurs twice in a file): after the batch the layer has them. At most [`BATCH_MAX`]
+    /// comparisons.
     fn repeats(&self, pieces: &[Piece], piece: &Piece) -> bool {
         self.blob(piece.slot).is_some()
             && piece.origin == Origin::Source
@@ -75,7 +76,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         }
     }
 
-    /// Fills the next bytes of `out` with what `pieces` cover, in one batch.
+    /// Fills the next bytes of `out` with the wanted bytes of `pieces`, in one batch.
     fn batch(&mut self, pieces: &[Piece], out: &mut Fill<'_>) -> Result<(), Error> {
         let mut routes: Routes<'_> = Routes::new();
         let mut transfers: Transfers<'_> = Transfers::new();
@@ -134,30 +135,30 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
 type Transfers<'o> = heapless::Vec<Transfer<'o>, BATCH_MAX>;
 type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
 
-/// The piece that a transfer serves, and where the piece's bytes go if it is bounced.
+/// The piece that a transfer serves, and the buffer for its wanted bytes if it is bounced.
 struct Route<'o> {
     piece: &'o Piece,
     target: Option<&'o mut [u8]>,
     state: State,
 }
 
-/// What is known of the bytes of a transfer.
+/// The progress of a transfer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// They come from the source.
+    /// It reads the source.
     Source,
-    /// They come from the region, and were not judged yet.
+    /// It reads the region, and was not settled yet.
     Region,
-    /// They came from the region, and are right.
+    /// It has read the region, and its bytes are right.
     Right,
-    /// The region does not have them: they are to come from the source.
+    /// The region could not serve it: it has to read the source.
     Refused,
-    /// They are where the reader wants them.
+    /// Its bytes are in the reader's buffer.
     Delivered,
 }
 
 impl Route<'_> {
-    /// Returns the ticket of a read of the region that was not settled yet.
+    /// Returns the ticket of a region read that was not settled yet.
     fn ticket(&self) -> Option<Ticket> {
         match (self.state, self.piece.origin) {
             (State::Region, Origin::Region(ticket)) => Some(ticket),
@@ -167,13 +168,13 @@ impl Route<'_> {
 }
 
 impl State {
-    /// Returns what the verdict on a read of the region leads to.
+    /// Returns the state of a region read after `verdict`.
     fn of(verdict: Verdict) -> Self {
         if verdict == Verdict::Right { Self::Right } else { Self::Refused }
     }
 }
 
-/// What runs transfers, and delivers what arrived.
+/// The runner of transfers: submits them, settles region reads, and delivers the bytes.
 struct Runner<'f, S, L> {
     storage: &'f mut S,
     layer: &'f mut L,
@@ -182,8 +183,8 @@ struct Runner<'f, S, L> {
 }
 
 impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
-    /// Runs the transfers and delivers what arrived. Returns whether something is left: what the
-    /// region could not serve, turned into reads of its source.
+    /// Runs the transfers and delivers their bytes. Turns region reads that the region could not
+    /// serve into reads of the source, and returns whether there are any.
     fn run<'o>(
         &mut self,
         transfers: &mut Transfers<'o>,
@@ -197,7 +198,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
             if let (Some(ticket), Lent::Read(data)) = (route.ticket(), &transfer.lent) {
-                // It failed: those that came were settled as they came.
+                // It failed: reads that succeeded were settled as they ended.
                 let read = transfer.outcome().map(|()| &**data).map_err(|error| error.kind);
                 route.state = State::of(self.layer.settle(ticket, read));
             }
@@ -222,14 +223,14 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         Ok(is_left)
     }
 
-    /// Runs what is left, which comes from its sources now.
+    /// Runs the transfers that were not delivered, which read their sources now.
     #[cold]
     fn run_again<'o>(
         &mut self,
         transfers: &mut Transfers<'o>,
         routes: &mut Routes<'o>,
     ) -> Result<(), Error> {
-        // Backwards: the last one takes the place of what goes.
+        // Backwards: `swap_remove` moves the last element, which was visited already.
         for index in (0..transfers.len()).rev() {
             if routes.get(index).or_bug()?.state == State::Delivered {
                 transfers.swap_remove(index);
@@ -240,8 +241,8 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         if is_left { Err(Error::bug()) } else { Ok(()) }
     }
 
-    /// Runs the transfers. As each one ends, settles what came from the region, and offers to the
-    /// layer what came from a source.
+    /// Runs the transfers. As each one ends, settles it if it read the region, and offers its bytes
+    /// to the layer if it read a source.
     fn submit<'o>(&mut self, transfers: &mut Transfers<'o>, routes: &mut Routes<'o>) {
         let (layer, sources) = (&mut *self.layer, self.sources);
         self.storage.run(transfers, &mut |index, transfer| {
@@ -261,8 +262,8 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     }
 }
 
-/// Copies bytes to `target` that are on their way into the region. They stay staged until
-/// [`Layer::progress`], which is not called between planning and this.
+/// Copies staged bytes, which are not yet written to the region, to `target`. They stay staged
+/// until [`Layer::progress`], which is not called between planning and this copy.
 fn copy_staged<S: Storage, L: Layer<S>>(
     layer: &L,
     sources: &[Source],
@@ -277,8 +278,7 @@ fn copy_staged<S: Storage, L: Layer<S>>(
     Ok(())
 }
 
-/// Turns a transfer from the region into one of the same bytes from their source, into the same
-/// buffer.
+/// Turns a region read into a read of the same bytes from `source`, into the same buffer.
 fn redirect(transfer: &mut Transfer<'_>, cover: ByteRange, source: &Source) -> Result<(), Error> {
     let (device, at) = source.at(cover.start())?;
     let Lent::Read(out) = core::mem::replace(&mut transfer.lent, Lent::Flush) else {
@@ -289,7 +289,7 @@ fn redirect(transfer: &mut Transfer<'_>, cover: ByteRange, source: &Source) -> R
     Ok(())
 }
 
-/// Puts the bytes of a transfer where its piece is wanted: a bounced one's are copied out.
+/// Copies the wanted bytes of a bounced transfer to its target; others are in place already.
 fn deliver(transfer: &Transfer<'_>, route: &mut Route<'_>, stats: &mut Stats) -> Result<(), Error> {
     let Lent::Read(data) = &transfer.lent else { return Err(Error::bug()) };
     let wanted = route.piece.wanted()?.of(data)?;

@@ -1,7 +1,7 @@
-//! The devices of a mount, and what stands below its blobs: bytes of slots on their way to a reader.
+//! The devices of a mount, the layer over them, and the transfers from both to a reader.
 //!
-//! Always: a read fills its whole buffer with the bytes of its extents or fails. Which source a slot
-//! has stays as it was when the image was mounted.
+//! Always: a read fills its whole buffer with the bytes of its extents or fails; the source of a
+//! device slot never changes after the mount.
 
 mod bounce;
 mod fetch;
@@ -21,7 +21,8 @@ use crate::storage::{DeviceId, Storage};
 use crate::units::{BLOCK, ByteRange, Fill, Pow2, count};
 use bounce::Bounce;
 
-/// Sector and longest transfer of a source that is not there: what is read at once from the region.
+/// The sector and longest transfer that stand for an absent source, whose blob is read from the
+/// region alone.
 const ABSENT: (Pow2, u64) = match Pow2::of(512) {
     Some(sector) => (sector, 1 << 20),
     None => panic!("512 is a power of two"),
@@ -32,7 +33,7 @@ type Sources = alloc::vec::Vec<Source>;
 #[cfg(not(feature = "alloc"))]
 type Sources = heapless::Vec<Source, SOURCES_MAX>;
 
-/// The storage and the layer of a mount, the sources of its slots, and what it counts.
+/// The storage, the layer, the sources of the device slots, and the counters of a mount.
 #[derive(Debug)]
 pub struct Io<S, L> {
     pub storage: S,
@@ -42,7 +43,7 @@ pub struct Io<S, L> {
     bounce: Bounce,
 }
 
-/// Returns the sources of all slots, attached to `layer`.
+/// Returns the sources of all device slots, and attaches their blobs to `layer`.
 ///
 /// # Errors
 /// [`BindError::Unfit`](crate::blob::BindError::Unfit).
@@ -52,7 +53,7 @@ fn sources<S: Storage, L: Layer<S>>(
     image: &Image,
     parts: &[SourcePart],
 ) -> Result<Sources, Error> {
-    // There are as many parts as slots, which the table has bounded.
+    // One part for each slot; the image's device table has bounded their number.
     let identities = crate::blob::Identities::new(image);
     let sources = (0..=u16::MAX).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
         let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
@@ -62,7 +63,7 @@ fn sources<S: Storage, L: Layer<S>>(
             None => ABSENT,
         };
         let identity = || identities.of(slot, part.version);
-        // A layer takes whole blocks.
+        // The layer takes whole blocks, so the device must be able to transfer one.
         let blob =
             if transfer_max < BLOCK.get() { None } else { layer.attach(identity, part.bytes) };
         let (device, base, bytes) = (part.device, part.base, part.bytes);
@@ -72,7 +73,8 @@ fn sources<S: Storage, L: Layer<S>>(
 }
 
 impl<S: Storage, L: Layer<S>> Io<S, L> {
-    /// Attaches the blobs of `image`, whose slots have the sources `parts`, to `layer`.
+    /// Returns the devices of `image`, whose device slots have the sources `parts`; attaches the
+    /// blobs to `layer`.
     ///
     /// # Errors
     /// [`BindError::Unfit`](crate::blob::BindError::Unfit).
@@ -83,23 +85,23 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         Ok(Self { storage, layer, stats, sources, bounce: Bounce::new() })
     }
 
-    /// Returns the sources of all slots.
+    /// Returns the sources of all device slots.
     pub fn sources(&self) -> &[Source] {
         &self.sources
     }
 
-    /// Returns the source of a slot; `None` if there is no such slot.
+    /// Returns the source of a device slot; `None` if the image has no such slot.
     pub fn source(&self, slot: u16) -> Option<&Source> {
         self.sources.get(usize::from(slot))
     }
 
-    /// Returns the bytes that it may still allocate.
+    /// Returns the bytes that the bounce buffers may still allocate.
     #[cfg(feature = "alloc")]
     pub fn reserve_bytes(&self) -> usize {
         self.bounce.reserve_bytes()
     }
 
-    /// Returns the bytes of a slot if they lie in memory.
+    /// Returns the bytes `range` of a device slot if they lie in memory.
     pub fn view(&self, slot: u16, range: ByteRange) -> Option<&[u8]> {
         let source = self.source(slot)?;
         if range.end() > source.bytes {
@@ -109,8 +111,8 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         self.storage.view(device, at, usize::try_from(range.len()).ok()?)
     }
 
-    /// As [`Io::fetch`] if all the extents lie in memory. Returns false, and leaves anything in
-    /// `out`, if not.
+    /// Fills `out` as [`Io::fetch`] does if all extents lie in memory. Else returns false, and
+    /// leaves any bytes in `out`.
     pub fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
         let mut out = Fill::new(out);
         let (mut transfers, mut copied) = (0, 0_usize);
@@ -132,7 +134,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         Ok(true)
     }
 
-    /// Returns device and byte offset of the first of the extents; `None` for a hole.
+    /// Returns the device and byte offset of the first extent; `None` if that is a hole.
     pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
         let Some(Extent::Blob { slot, range }) = extents.first() else { return None };
         let source = self.source(*slot)?;

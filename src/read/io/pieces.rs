@@ -1,7 +1,7 @@
-//! Pieces: an extent cut into parts that one transfer each can serve.
+//! Pieces: the parts of an extent that one transfer each can serve.
 //!
-//! Always: pure, given what the layer knows; a piece that is not bounced is aligned for its
-//! device, and its bytes land where the caller wants them.
+//! Always: pure, given the layer's answers; a piece that is not bounced is aligned for its device,
+//! and its bytes land in the caller's buffer.
 
 use super::bounce::BOUNCE_BYTES;
 use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence, Ticket};
@@ -11,52 +11,55 @@ use crate::num::{Bug, OrBug, wide};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{BLOCK, ByteRange, Pow2};
 
-/// A read through a layer is cut into pieces of at most this, so that the check or the copy of
-/// one piece overlaps with the transfer of the next.
+/// The longest piece of a read through a layer, so that the check or the copy of one piece overlaps
+/// with the transfer of the next.
 const PIECE_BYTES_MAX: u64 = 256 << 10;
 
-/// Where the bytes of a slot come from.
+/// The source of a device slot: a device, or a part of one.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     /// The device that holds them.
     pub device: DeviceId,
-    /// Byte of the device that is byte 0 of the slot.
+    /// The byte of the device that is byte 0 of the slot.
     pub base: u64,
-    /// Length of the slot in bytes.
+    /// The length of the slot in bytes.
     pub bytes: u64,
-    /// Sector size of the device.
+    /// The sector size of the device.
     pub sector: Pow2,
-    /// Longest transfer of the device.
+    /// The longest transfer of the device, in bytes.
     pub transfer_max: u64,
-    /// The layer's name for the slot's blob.
+    /// The layer's index of the slot's blob; `None` if the layer does not keep the blob.
     pub blob: Option<BlobIndex>,
 }
 
 impl Source {
-    /// Returns the device, and its byte that is byte `start` of the slot.
+    /// Returns the device, and the byte of the device that is byte `start` of the slot.
     pub fn at(&self, start: u64) -> Result<(DeviceId, u64), Bug> {
         Ok((self.device, self.base.checked_add(start).or_bug()?))
     }
 
-    /// Returns what transfers begin and end at multiples of: blocks if a layer may take them.
+    /// Returns the unit that transfers are aligned to: a block if the layer keeps the blob, else a
+    /// sector.
     pub fn granule(&self) -> Pow2 {
         if self.blob.is_some() { BLOCK } else { self.sector }
     }
 
-    /// Returns what a transfer that begins in the slot has of `cover`: the slot ends with a sector.
+    /// Returns `cover`, which begins in the slot, cut to the end of the slot's last sector.
     pub fn clipped(&self, cover: ByteRange) -> Option<ByteRange> {
         Some(cover.take(self.sector.ceil(self.bytes)?.checked_sub(cover.start())?))
     }
 
-    /// Returns the transfer that brings `want` from where it is: whole granules, or blocks of the
-    /// region.
+    /// Returns the transfer that brings `want`: whole granules; from a source, at most up to the
+    /// slot's last sector.
     pub fn cover(&self, want: ByteRange, residence: Residence) -> Option<ByteRange> {
         let granule = self.granule();
         let cover = ByteRange::new(granule.floor(want.start()), granule.ceil(want.end())?)?;
         if residence == Residence::Absent { self.clipped(cover) } else { Some(cover) }
     }
 
-    /// Returns where the front of `want` is, and the part of `want` that is there side by side.
+    /// Returns the residence of the first byte of `want`, and the front of `want` that shares it
+    /// and
+    /// is contiguous there.
     pub fn locate<S: Storage, L: Layer<S>>(
         &self,
         layer: &L,
@@ -66,18 +69,17 @@ impl Source {
         let (residence, end) = layer.locate(blob, BLOCK.numbers(want));
         let part = match BLOCK.times(end) {
             Some(end) => want.take(end.checked_sub(want.start()).or_bug()?),
-            // The last block that 64 bits can count.
+            // The range ends with the last block that 64 bits can count.
             None => want,
         };
         Ok((residence, part.non_empty().or_bug()?))
     }
 
-    /// Returns the longest transfer of bytes that are there, and that pass by way of `layer` if the
-    /// slot has a blob.
+    /// Returns the longest transfer, in bytes, of a piece with this residence.
     fn piece_max<S: Storage, L: Layer<S>>(&self, layer: &L, residence: Residence) -> u64 {
         match (self.blob, residence) {
             (None, _) => self.transfer_max,
-            // What fails its check goes to the source, in the same piece.
+            // A piece that fails its check is read from the source in one transfer, too.
             (Some(_), Residence::Resident) => {
                 PIECE_BYTES_MAX.min(self.transfer_max).min(layer.transfer_bytes_max())
             }
@@ -85,8 +87,8 @@ impl Source {
         }
     }
 
-    /// Returns the ticket for the read of `cover` that the layer has just found resident; `None` for
-    /// a read of the source.
+    /// Returns the ticket for a region read of `cover`, which the layer has just found resident;
+    /// `None` for a read of the source.
     pub fn ticket<S: Storage, L: Layer<S>>(
         &self,
         layer: &L,
@@ -101,16 +103,16 @@ impl Source {
     }
 }
 
-/// A merged run of bytes: zeros, or a range of one slot.
+/// A merged run of bytes: zeros, or a range of one device slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// This many zeros.
+    /// *n* zeros.
     Hole(u64),
-    /// Bytes of a slot.
+    /// Bytes of a device slot.
     Blob {
         /// The device slot; 0 is the primary.
         slot: u16,
-        /// Its bytes.
+        /// The bytes of the slot.
         range: ByteRange,
     },
 }
@@ -125,7 +127,7 @@ impl Extent {
     }
 }
 
-/// Where a piece is read from.
+/// The origin of a piece's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Zeros,
@@ -139,11 +141,11 @@ pub enum Origin {
 pub struct Piece {
     /// The device slot.
     pub slot: u16,
-    /// The bytes of the slot that are wanted.
+    /// The wanted bytes of the slot.
     pub want: ByteRange,
-    /// The bytes of the transfer: those that are wanted, or more if it is bounced.
+    /// The bytes of the slot that the transfer brings: `want`, or more if it is bounced.
     pub cover: ByteRange,
-    /// Where it is read from.
+    /// The origin of the bytes.
     pub origin: Origin,
 }
 
@@ -153,19 +155,19 @@ impl Piece {
         self.cover != self.want
     }
 
-    /// Returns which bytes of the transfer are wanted.
+    /// Returns the wanted bytes, counted from the first byte of the transfer.
     pub fn wanted(&self) -> Result<ByteRange, Bug> {
         wanted(self.want, self.cover)
     }
 }
 
-/// Returns the place of `want` in the bytes `cover`.
+/// Returns the bytes `want`, counted from the first byte of `cover`.
 pub fn wanted(want: ByteRange, cover: ByteRange) -> Result<ByteRange, Bug> {
     let skip = want.start().checked_sub(cover.start()).or_bug()?;
     ByteRange::sized(skip, want.len()).or_bug()
 }
 
-/// Returns the piece that serves `extent` from byte `done` on: at least a byte.
+/// Returns the next piece of `extent`, from its byte `done` on: at least a byte.
 pub fn cut<S: Storage, L: Layer<S>>(
     layer: &L,
     sources: &[Source],
@@ -198,8 +200,10 @@ pub fn cut<S: Storage, L: Layer<S>>(
     Ok(Piece { slot, want: want.non_empty().or_bug()?, cover, origin })
 }
 
-/// Returns the front of `want` that one piece serves, and the bytes of its transfer: at most `max`,
-/// straight into the caller's buffer or bounced. `None` if there is none.
+/// Returns the front of `want` that one piece serves, and the bytes of its transfer: at most `max`
+/// bytes straight into the caller's buffer, or a bounced transfer. `None` if 64 bits do not hold
+/// the
+/// rounded end.
 fn shape(
     source: &Source,
     want: ByteRange,
@@ -211,7 +215,7 @@ fn shape(
     }
     let granule = source.granule();
     if granule.offset(want.start()) == 0 {
-        // The end of a slot may lie inside a granule: a source then has no more to give.
+        // The slot may end inside a granule: its source has no bytes after that.
         let ends = residence == Residence::Absent
             && want.end() == source.bytes
             && source.sector.offset(want.len()) == 0
@@ -221,7 +225,7 @@ fn shape(
             return Some((direct, direct));
         }
     }
-    // All of it in one bounce if it fits; else just the unaligned front.
+    // All of `want` in one bounce if that fits; else only the unaligned front.
     let room = wide(BOUNCE_BYTES).min(granule.floor(max));
     let cover = source.cover(want, residence)?;
     let fits = granule.ceil(want.end())?.checked_sub(cover.start())? <= room;

@@ -1,8 +1,8 @@
-//! Looking ahead in a directory: the inodes of the next entries are brought near together.
+//! Metadata read ahead: the pages with the inodes of a directory's next entries, in one batch.
 //!
-//! Always: no fault of a device or an image fails anything here, or changes what is read; a page that
-//! could not be brought is read, and fails, when it is asked for. At most [`ENTRIES`] inodes, and as
-//! many pages, at a time.
+//! Always: no fault of a device or an image fails anything here or changes a later read: a page
+//! that could not be read ahead is read again, and fails, when it is asked for. At most
+//! [`ENTRIES`] inodes, and one page for each, at a time.
 
 #[cfg(feature = "alloc")]
 use super::pages::PAGE_BYTES;
@@ -17,14 +17,14 @@ use crate::read::room::Room;
 use crate::storage::Storage;
 use crate::units::{BLOCK, ByteRange};
 
-/// Entries of a directory that are looked at together.
+/// The number of directory entries whose inodes are read ahead together.
 pub const ENTRIES: usize = 16;
 const PAGES: usize = 16;
 
-/// Inodes that are asked for soon.
+/// The numbers of inodes that will be asked for soon.
 pub type Nids = heapless::Vec<Nid, PAGES>;
 
-/// Where pages land on their way into the metadata cache.
+/// The buffer that pages land in on their way to the metadata cache.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Ahead {
@@ -33,22 +33,22 @@ pub struct Ahead {
 
 #[cfg(feature = "alloc")]
 impl Ahead {
-    /// Returns room that is not allocated yet.
+    /// Returns the buffer. Allocates nothing.
     pub fn new() -> Self {
         Self { memory: Room::new(PAGES * PAGE_BYTES) }
     }
 
-    /// Returns the bytes that it may still allocate.
+    /// Returns the bytes that the buffer may still allocate.
     pub fn reserve_bytes(&self) -> usize {
         self.memory.reserve_bytes()
     }
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Brings these inodes near: into the processor's cache if the image lies in memory, else
-    /// their pages into the metadata cache, by one batch.
+    /// Reads these inodes ahead: into the processor's cache if the image lies in memory, else their
+    /// pages into the metadata cache, in one batch.
     pub fn bring(&mut self, nids: &Nids) -> Result<(), Bug> {
-        // More would push out of the cache what it brings, and be read again.
+        // More pages would push each other out of the cache, and be read again.
         let most = PAGES.min(self.metadata.pages.len() / 2);
         let image = ByteRange::first(self.io.sources().first().or_bug()?.bytes);
         let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
@@ -56,8 +56,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let Ok(at) = self.mount.superblock().inode_at(*nid) else { continue };
             let Some(first) = ByteRange::sized(at, 1) else { continue };
             if let Some(bytes) = self.io.view(0, first) {
-                // Keeps the compiler from dropping the load. These do not wait for each other, as
-                // those of one inode after another do.
+                // `black_box` keeps the compiler from dropping the load. These loads run side by
+                // side; those of inodes read one after another would wait for each other.
                 core::hint::black_box(bytes.first());
                 continue;
             }
@@ -66,21 +66,21 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let is_whole = whole.is_some_and(|whole| whole.within(image));
             let is_here = self.metadata.pages.peek((Space::Image, page))?.is_some();
             if is_whole && !is_here && !pages.contains(&page) && pages.len() < most {
-                // There is room for a page of each inode.
+                // `PAGES` holds one page for each inode.
                 pages.push(page).ok().or_bug()?;
             }
         }
         pages.sort_unstable();
-        // Without memory for them they come one by one.
+        // Without `alloc` there is no buffer: pages are read one by one.
         #[cfg(feature = "alloc")]
         self.bring_pages(&pages)?;
         Ok(())
     }
 
-    /// Loads pages of the image; `pages` ascend, and lie in its source.
+    /// Loads the pages `pages` of the image, which ascend and lie within its source.
     #[cfg(feature = "alloc")]
     fn bring_pages(&mut self, pages: &[u64]) -> Result<(), Bug> {
-        // One page is read as well when it is asked for.
+        // A single page costs the same when it is asked for.
         if pages.len() < 2 {
             return Ok(());
         }

@@ -1,7 +1,7 @@
-//! Reading metadata: inodes, directory blocks, the metabox, by way of the metadata cache.
+//! Metadata of a mount: inodes, directory blocks and the metabox, read through the metadata cache.
 //!
-//! Always: the metabox's own data comes from the image, so that finding metadata ends; bytes
-//! beyond the metabox are an error, and bytes beyond the device of the image, whatever that says.
+//! Always: the metabox's own data comes from the image, so that finding metadata ends; reading
+//! after the end of the metabox, or of the image's device, is an error, whatever the image says.
 
 mod ahead;
 mod pages;
@@ -28,30 +28,31 @@ type DirMemory = alloc::boxed::Box<[u8]>;
 #[cfg(not(feature = "alloc"))]
 type DirMemory = [u8; PAGE_BYTES];
 
-/// What is known of the metadata of a mount.
+/// The metadata of a mount that is in memory.
 #[derive(Debug)]
 pub struct Metadata {
     pages: MetaCache,
-    /// One directory block, once one did not lie in a page, and which one it is.
+    /// A directory block that did not lie in one page.
     dir: DirMemory,
-    dir_is: Option<(Nid, u64)>,
-    /// The root directory, once it was needed.
+    /// The directory and the number of the block in `dir`.
+    dir_of: Option<(Nid, u64)>,
+    /// The root directory, from its first use on.
     root: Option<Inode>,
-    /// The inode of the metabox, once it was needed.
+    /// The inode of the metabox, from its first use on.
     metabox: Option<Inode>,
-    /// Whether data of the metabox is being read, which needs no metadata from it.
+    /// Whether data of the metabox is being read: that must not need metadata from the metabox.
     in_metabox: bool,
     #[cfg(feature = "alloc")]
     ahead: Ahead,
 }
 
 impl Metadata {
-    /// Returns the state before the first read, for `bytes` bytes of pages.
+    /// Returns the state before the first read, with a cache for `bytes` bytes of pages.
     pub fn new(bytes: usize) -> Self {
         Self {
             pages: MetaCache::new(bytes),
             dir: pages::empty(),
-            dir_is: None,
+            dir_of: None,
             root: None,
             metabox: None,
             in_metabox: false,
@@ -60,8 +61,8 @@ impl Metadata {
         }
     }
 
-    /// Returns the bytes of all pages, and those that a directory block of `block_bytes` bytes and
-    /// looking ahead may still allocate.
+    /// Returns the bytes of all pages, plus the bytes that a directory block of `block_bytes` bytes
+    /// and reading ahead may still allocate.
     #[cfg(feature = "alloc")]
     #[expect(clippy::arithmetic_side_effects, reason = "within the budget, and 128 KiB")]
     pub fn reserve_bytes(&self, block_bytes: usize) -> usize {
@@ -77,14 +78,14 @@ impl Metadata {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Fills `out` with the bytes of a space from byte `at` on.
+    /// Fills `out` with the bytes of the metadata space `space` from byte `at` on.
     pub fn meta(&mut self, space: Space, at: u64, out: &mut [u8]) -> Result<(), Error> {
         let mut rest = self.inside(space, at, out.len())?;
         let mut out = Fill::new(out);
         while let Some(here) = rest.non_empty() {
             let part = BLOCK.front(here);
             let front = out.next(part.len())?;
-            // The page is there now; zeros would be wrong bytes.
+            // A short page is a bug: zeros in place of its bytes would be wrong bytes.
             front.copy_from_slice(part_of(self.page(space, part)?, part)?);
             self.io.stats.copied(front.len());
             rest = here.skip(part.len());
@@ -92,35 +93,34 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(())
     }
 
-    /// Returns the page that holds the bytes `part`, loaded if it is not here. After the end of a
-    /// space that lies in memory there may be fewer bytes.
+    /// Returns the page that holds the bytes `part` of `space`, loaded if it was not in memory.
     fn page(&mut self, space: Space, part: ByteRange) -> Result<&[u8], Error> {
-        let place = self.place_of((space, BLOCK.whole(part.start())))?;
-        self.page_at(place)
+        let page = self.load_page((space, BLOCK.whole(part.start())))?;
+        self.page_at(page)
     }
 
-    /// Returns the place of a page, loaded if it is not here.
-    fn place_of(&mut self, number: PageNumber) -> Result<Place, Error> {
+    /// Finds page `number` in memory, or loads it. Returns where it is.
+    fn load_page(&mut self, number: PageNumber) -> Result<LoadedPage, Error> {
         let (space, page) = number;
         let bytes = page_bytes(page)?;
         if space == Space::Image && self.io.view(0, bytes).is_some() {
-            return Ok(Place::Viewed(bytes));
+            return Ok(LoadedPage::Viewed(bytes));
         }
         if let Some(place) = self.metadata.pages.find(number)? {
             count(&mut self.io.stats.meta_hits, 1);
-            return Ok(Place::Kept(place));
+            return Ok(LoadedPage::Kept(place));
         }
         let mut taken = self.metadata.pages.take(number)?;
         let loaded = self.load(space, bytes, &mut taken.bytes);
         let place = self.metadata.pages.put(taken, loaded.is_ok().then_some(number))?;
-        loaded.map(|()| Place::Kept(place))
+        loaded.map(|()| LoadedPage::Kept(place))
     }
 
-    /// Returns the bytes of a page that is here.
-    fn page_at(&self, place: Place) -> Result<&[u8], Error> {
-        match place {
-            Place::Viewed(bytes) => Ok(self.io.view(0, bytes).or_bug()?),
-            Place::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
+    /// Returns the bytes of a page that [`Inner::load_page`] found.
+    fn page_at(&self, page: LoadedPage) -> Result<&[u8], Error> {
+        match page {
+            LoadedPage::Viewed(bytes) => Ok(self.io.view(0, bytes).or_bug()?),
+            LoadedPage::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
         }
     }
 
@@ -133,7 +133,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let (here, beyond) = page.split_at_mut_checked(narrow(left.len())?).or_bug()?;
         beyond.fill(0);
         match space {
-            // The read has the error.
+            // After the end of the device: the read returns the error.
             Space::Image if here.is_empty() => {
                 self.fetch(&[Extent::Blob { slot: 0, range: bytes }], beyond)
             }
@@ -150,7 +150,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Returns the root directory, read once.
+    /// Returns the inode of the root directory. Reads it once.
     pub fn root(&mut self) -> Result<Inode, Error> {
         if let Some(root) = self.metadata.root {
             return Ok(root);
@@ -165,7 +165,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         found
     }
 
-    /// Returns the inode of the metabox, read once.
+    /// Returns the inode of the metabox. Reads it once.
     pub fn metabox(&mut self) -> Result<Inode, Error> {
         if let Some(inode) = self.metadata.metabox {
             return Ok(inode);
@@ -176,8 +176,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(inode)
     }
 
-    /// Returns the `len` bytes from byte `at` of a space on, unless they end beyond it: a page has
-    /// zeros there.
+    /// Returns the range of `len` bytes from byte `at` of `space` on.
+    ///
+    /// # Errors
+    /// Corrupt if the range ends after the space, where a page would have zeros.
     fn inside(&mut self, space: Space, at: u64, len: usize) -> Result<ByteRange, Error> {
         let len = wide(len);
         let (end, beyond) = match space {
@@ -194,18 +196,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(range.ok_or(beyond)?)
     }
 
-    /// Returns the bytes of the primary device.
+    /// Returns the length of the primary device in bytes.
     fn image_bytes(&self) -> Result<u64, Error> {
         Ok(self.io.sources().first().or_bug()?.bytes)
     }
 
-    /// Reads and validates an inode, where it lies if that is one page.
+    /// Reads and validates an inode: in place if it lies in one page, else from a copy.
     pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
         let at = self.mount.superblock().inode_at(nid)?;
         let (space, half) = (nid.space(), Inode::BYTES_MIN);
         let inside = self.inside(space, at, half)?;
-        let place = self.place_of((space, BLOCK.whole(at)))?;
-        let here = self.page_at(place)?.get(clip(BLOCK.offset(at), PAGE_BYTES)..).or_bug()?;
+        let page = self.load_page((space, BLOCK.whole(at)))?;
+        let here = self.page_at(page)?.get(clip(BLOCK.offset(at), PAGE_BYTES)..).or_bug()?;
         if let Some(format) = here.first_chunk()
             && Inode::bytes_needed(*format) <= here.len()
             && (space == Space::Image || Inode::bytes_needed(*format) == half)
@@ -221,8 +223,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         in_place(&Inode::from_bytes(self.mount.superblock(), nid, &raw))
     }
 
-    /// Returns block `block` of a directory, whole or what the directory's size leaves of its last
-    /// one: where it lies in one page of metadata, else copied together.
+    /// Returns block `block` of a directory, cut to the directory's size: in place if it lies in
+    /// one
+    /// page of metadata, else from a copy.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
         let size = self.mount.superblock().block_size;
         let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?;
@@ -235,8 +238,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 return Ok(part_of(self.page(space, inside)?, inside)?);
             }
         }
-        if self.metadata.dir_is != Some((inode.nid, block)) {
-            self.metadata.dir_is = None;
+        if self.metadata.dir_of != Some((inode.nid, block)) {
+            self.metadata.dir_of = None;
             let mut memory = core::mem::replace(&mut self.metadata.dir, pages::empty());
             #[cfg(feature = "alloc")]
             if memory.is_empty() {
@@ -248,13 +251,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             };
             self.metadata.dir = memory;
             result?;
-            self.metadata.dir_is = Some((inode.nid, block));
+            self.metadata.dir_of = Some((inode.nid, block));
         }
         Ok(self.metadata.dir.get(..len).or_bug()?)
     }
 
-    /// Returns where block `block` of a directory, at byte `at` of it, begins if it is metadata: in
-    /// the inode's tail, or on the primary device.
+    /// Returns the space and offset of block `block` of a directory, which begins at its byte `at`,
+    /// if the block is metadata: in the inode's tail, or on the primary device.
     fn dir_place(&self, inode: &Inode, block: u64, at: u64) -> Result<Option<(Space, u64)>, Error> {
         if let Some(at) = in_tail(inode, at)? {
             return Ok(Some((inode.nid.space(), at)));
@@ -268,8 +271,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(at.filter(|_| place.slot == 0).map(|at| (Space::Image, at)))
     }
 
-    /// As [`Inner::data`], but what lies on the primary device comes by way of the metadata
-    /// cache.
+    /// Fills `out` as [`Inner::data`] does, but reads bytes on the primary device through the
+    /// metadata cache.
     fn data_by_meta(
         &mut self,
         inode: &Inode,
@@ -289,29 +292,30 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// Returns the bytes of a page of metadata, or of the last page that 64 bits can count, in part.
+/// Returns the bytes of page `page` of a space; the last page that 64 bits can count is short.
 fn page_bytes(page: u64) -> Result<ByteRange, Bug> {
     let start = BLOCK.times(page).or_bug()?;
     Ok(ByteRange::first(u64::MAX).skip(start).take(BLOCK.get()))
 }
 
-/// Returns the bytes `part` of a space from the one page that holds them.
+/// Returns the bytes `part` of a space from `page`, which holds them.
 fn part_of(page: &[u8], part: ByteRange) -> Result<&[u8], Bug> {
     let page = page.get(clip(BLOCK.offset(part.start()), PAGE_BYTES)..);
     page.and_then(|page| page.get(..usize::try_from(part.len()).ok()?)).or_bug()
 }
 
-/// The place of a page of metadata.
+/// A page of metadata in memory.
 #[derive(Clone, Copy)]
-enum Place {
-    /// These bytes of the image, which lies in memory.
+enum LoadedPage {
+    /// A range of the image, which lies in memory itself.
     Viewed(ByteRange),
-    /// In the cache.
+    /// A page in the metadata cache.
     Kept(PagePlace),
 }
 
-/// Returns the same with another error. With `?` the inode is moved out field by field, which is ten times
-/// the code of a copy.
+/// Returns a copy of the inode, or the converted error. `?` would move the inode out field by
+/// field,
+/// in ten times the code.
 fn in_place(found: &Result<Inode, FormatError>) -> Result<Inode, Error> {
     match found {
         Ok(inode) => Ok(*inode),

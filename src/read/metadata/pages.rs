@@ -1,6 +1,6 @@
-//! The metadata cache: some 4 KiB pages of the image and of the metabox in memory.
+//! The metadata cache: pages of 4 KiB of the image and of the metabox in memory.
 //!
-//! Always: bounded; a page holds the bytes of its space, zero-filled after the space's end.
+//! Always: bounded; a page holds the bytes of its space, and zeros after the space's end.
 
 use crate::erofs::Space;
 use crate::num::{Bug, OrBug, clip, wide};
@@ -8,7 +8,7 @@ use crate::units::count;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
-/// Pages that one page number may be in: a lookup compares this many numbers.
+/// The pages of a set: a lookup compares at most 4 numbers.
 const WAYS: usize = 4;
 
 #[cfg(feature = "alloc")]
@@ -35,31 +35,31 @@ pub type PageNumber = (Space, u64);
 
 #[derive(Debug)]
 struct Page {
-    /// `None` while it holds none.
+    /// The number of the page whose bytes these are; `None` if there is none.
     number: Option<PageNumber>,
-    /// The count of uses when it was used last.
+    /// The cache's count of uses at the last use of this page.
     used: u64,
     bytes: Memory,
 }
 
-/// The pages that a page number may be in.
+/// The pages that may hold a page number.
 type Set = [Page; WAYS];
 
-/// The pages, in a power of two of sets, each with its least recently used page as the next to go.
+/// The pages, in a power of two of sets. Each set replaces its least recently used page.
 #[derive(Debug)]
 pub struct MetaCache {
     sets: Sets,
     uses: u64,
 }
 
-/// The place of a page in the cache.
+/// The position of a page in the cache.
 #[derive(Clone, Copy, Debug)]
 pub struct PagePlace {
     set: usize,
     way: usize,
 }
 
-/// A page that was taken out to be filled.
+/// The memory of a page that was taken out to be filled.
 #[derive(Debug)]
 pub struct Taken {
     place: PagePlace,
@@ -67,8 +67,8 @@ pub struct Taken {
 }
 
 impl MetaCache {
-    /// Returns a cache for pages of at least `bytes` bytes together, at least one set. Each page is
-    /// allocated when it is used first.
+    /// Returns a cache for at least `bytes` bytes of pages, and at least one set. Each page is
+    /// allocated at its first use.
     pub fn new(bytes: usize) -> Self {
         let sets = if cfg!(feature = "alloc") {
             bytes.div_ceil(PAGE_BYTES * WAYS).max(1).next_power_of_two()
@@ -80,21 +80,21 @@ impl MetaCache {
         Self { sets, uses: 0 }
     }
 
-    /// Returns the number of pages that it keeps.
+    /// Returns the number of pages in the cache, allocated or not.
     pub fn len(&self) -> usize {
         self.sets.as_flattened().len()
     }
 
-    /// Returns the bytes of all pages, each allocated when it is used first.
+    /// Returns the bytes of all pages, allocated or not.
     #[cfg(feature = "alloc")]
     #[expect(clippy::arithmetic_side_effects, reason = "at most twice the budget")]
     pub fn bytes(&self) -> usize {
         self.len() * PAGE_BYTES
     }
 
-    /// Returns the set of a page.
+    /// Returns the index of the set for a page number.
     fn set(&self, (space, page): PageNumber) -> Result<usize, Bug> {
-        // Pages side by side are in sets side by side; the two spaces begin apart.
+        // Adjoining pages are in adjoining sets; the two spaces begin at opposite ends.
         let spread = match space {
             Space::Image => page,
             Space::Metabox => !page,
@@ -103,7 +103,7 @@ impl MetaCache {
         Ok(clip(spread & wide(mask), mask))
     }
 
-    /// Returns the place of a page if it is here. That is no use of the page.
+    /// Returns the position of a page if the cache has it. Counts no use.
     pub fn peek(&self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
         let set = self.set(number)?;
         let pages = self.sets.get(set).or_bug()?;
@@ -111,7 +111,7 @@ impl MetaCache {
         Ok(way.map(|way| PagePlace { set, way }))
     }
 
-    /// Returns the place of a page if it is here.
+    /// Returns the position of a page if the cache has it, and counts a use.
     pub fn find(&mut self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
         count(&mut self.uses, 1);
         let set = self.set(number)?;
@@ -123,29 +123,29 @@ impl MetaCache {
         }))
     }
 
-    /// Returns the bytes of the page at a place that [`MetaCache::find`] or [`MetaCache::put`]
-    /// returned.
+    /// Returns the bytes of the page at a position that [`MetaCache::find`] or
+    /// [`MetaCache::put`] returned.
     pub fn bytes_of(&self, place: PagePlace) -> Result<&[u8], Bug> {
         let page = self.sets.get(place.set).and_then(|set| set.get(place.way)).or_bug()?;
         Ok(&page.bytes)
     }
 
-    /// Takes the memory of the page that has to go for page `number`. It is no page's until
-    /// [`MetaCache::put`].
+    /// Takes out the memory of the page that page `number` replaces. The memory holds no page until
+    /// [`MetaCache::put`] gives it back.
     pub fn take(&mut self, number: PageNumber) -> Result<Taken, Bug> {
         let set = self.set(number)?;
         let pages = self.sets.get_mut(set).or_bug()?;
         let least = pages.iter_mut().enumerate().min_by_key(|(_, page)| page.used);
         let (way, page) = least.or_bug()?;
         page.number = None;
-        // Not the next to go while it is away: filling it may need other pages.
+        // Last in line while it is out: filling it may replace other pages of the set.
         page.used = u64::MAX;
         let bytes = core::mem::replace(&mut page.bytes, empty());
         let bytes = if bytes.is_empty() { memory() } else { bytes };
         Ok(Taken { place: PagePlace { set, way }, bytes })
     }
 
-    /// Gives a page back: as page `number`, or as none. Returns its place.
+    /// Puts memory back, as page `number` or as no page. Returns its position.
     pub fn put(&mut self, taken: Taken, number: Option<PageNumber>) -> Result<PagePlace, Bug> {
         let Taken { place, bytes } = taken;
         count(&mut self.uses, 1);
@@ -157,7 +157,7 @@ impl MetaCache {
     }
 }
 
-/// Returns what stands in for memory that was taken.
+/// Returns the stand-in for memory that was taken out.
 #[cfg(feature = "alloc")]
 pub fn empty() -> Memory {
     alloc::boxed::Box::default()

@@ -1,7 +1,7 @@
-//! Planning what a stream reads ahead, and starting it.
+//! The reads ahead of a stream: plans them and starts them.
 //!
-//! Always: nothing here fails; what cannot be read ahead is read, and fails, when it is its turn.
-//! Only a bug is an error here.
+//! Always: only a bug is an error here. Bytes that cannot be read ahead are read, and fail, when
+//! the reader reaches them.
 
 use super::pool::Target;
 use super::{Stream, WINDOW_BYTES_MAX};
@@ -14,48 +14,48 @@ use crate::read::plan::{Plan, in_tail};
 use crate::storage::{Job, JobKind, Storage, Tag};
 use crate::units::{BLOCK, ByteRange};
 
-/// A part of the file that follows what the reader has.
+/// One of the next stretches of the file, in the order of the file.
 #[derive(Debug)]
-pub struct Piece {
-    /// Bytes of the file.
+pub struct Segment {
+    /// The bytes of the file in it.
     pub len: u64,
-    pub kind: Kind,
+    pub kind: SegmentKind,
 }
 
-/// How a piece gets to the reader.
+/// The way a segment gets to the reader.
 #[derive(Debug)]
-pub enum Kind {
-    /// A read is under way; `piece` says which of its bytes are the piece.
-    Flying { flight: Tag, piece: ByteRange, target: Target },
-    /// A hole.
+pub enum SegmentKind {
+    /// A read is under way; `part` is the range of its buffer that is the segment.
+    Flying { flight: Tag, part: ByteRange, target: Target },
+    /// It is a hole.
     Zeros,
-    /// Read when it is its turn.
+    /// It is read when the reader reaches it.
     Later,
 }
 
 impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
-    /// Starts reads of what follows, until as much as the window is on its way. Waits until half
-    /// of it is used up, so that reads go to their devices several at a time.
+    /// Starts reads of the bytes after `next`, until a window of bytes is read ahead. Does nothing
+    /// while more than half a window is left, so that reads go to their devices several at a time.
     pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) -> Result<(), Bug> {
         let most = inner.flights.pool.window_bytes().min(WINDOW_BYTES_MAX);
         let window = self.window.min(most);
-        if !self.pieces.is_empty() {
+        if !self.segments.is_empty() {
             let ahead = self.next.checked_sub(self.position).or_bug()?;
             if ahead > window / 2 {
                 return Ok(());
             }
         }
-        // At most 2 MiB before.
+        // At most 2 MiB before the shift.
         self.window = (window << 1).min(most);
         let end = self.rest().take(window).end();
         let mut plan = Plan::new();
         while let Some(want) = ByteRange::new(self.next, end).and_then(ByteRange::non_empty)
-            && !self.pieces.is_full()
+            && !self.segments.is_full()
         {
             if self.is_later(inner)? || !inner.plans_again(&self.inode, want, &mut plan) {
-                // Not after others, whose turn it is first.
-                if self.pieces.is_empty() {
-                    self.push(self.rest().len(), Kind::Later)?;
+                // Only when it comes next: a later call plans it again.
+                if self.segments.is_empty() {
+                    self.push(self.rest().len(), SegmentKind::Later)?;
                 }
                 break;
             }
@@ -67,12 +67,12 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
                 break;
             }
         }
-        // The devices hear of all of it at once.
+        // Submits all of them to the devices at once.
         inner.poll();
         Ok(())
     }
 
-    /// Returns whether the bytes at `next` are read only when it is their turn.
+    /// Returns whether the bytes at `next` cannot be read ahead.
     fn is_later(&self, inner: &Inner<S, L>) -> Result<bool, Bug> {
         match self.inode.layout {
             Layout::Compressed(_) => Ok(true),
@@ -81,16 +81,16 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
         }
     }
 
-    fn push(&mut self, len: u64, kind: Kind) -> Result<(), Bug> {
+    fn push(&mut self, len: u64, kind: SegmentKind) -> Result<(), Bug> {
         self.next = self.next.checked_add(len).or_bug()?;
-        self.pieces.push_back(Piece { len, kind }).ok().or_bug()
+        self.segments.push_back(Segment { len, kind }).ok().or_bug()
     }
 
-    /// Starts reads of an extent. Returns false if not all of it could be started.
+    /// Starts reads of an extent. Returns false if a part of the extent could not be started.
     fn start(&mut self, inner: &mut Inner<S, L>, extent: &Extent) -> Result<bool, Bug> {
         let (slot, range) = match *extent {
-            Extent::Hole(_) if self.pieces.is_full() => return Ok(false),
-            Extent::Hole(len) => return self.push(len, Kind::Zeros).map(|()| true),
+            Extent::Hole(_) if self.segments.is_full() => return Ok(false),
+            Extent::Hole(len) => return self.push(len, SegmentKind::Zeros).map(|()| true),
             Extent::Blob { slot, range } => (slot, range),
         };
         let source = inner.io.source(slot).copied();
@@ -102,15 +102,15 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
         }
         let mut rest = range;
         while let Some(want) = rest.non_empty() {
-            // Before a read is started, which nobody would wait for.
-            if self.pieces.is_full() {
+            // Checked first: nobody would wait for a read without a segment.
+            if self.segments.is_full() {
                 return Ok(false);
             }
-            let Some((len, kind)) = inner.start_piece(&source, slot, want, false)? else {
+            let Some((len, kind)) = inner.start_segment(&source, slot, want, false)? else {
                 return Ok(false);
             };
-            let is_later = matches!(kind, Kind::Later);
-            if is_later && !self.pieces.is_empty() {
+            let is_later = matches!(kind, SegmentKind::Later);
+            if is_later && !self.segments.is_empty() {
                 return Ok(false);
             }
             self.push(len, kind)?;
@@ -124,7 +124,8 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Plans anew. Returns false if that fails: the read of the bytes has the error.
+    /// Replaces `plan` by one for the front of `want`. Returns false if that fails: the read of
+    /// these bytes will return the error.
     fn plans_again(
         &mut self,
         inode: &crate::erofs::Inode,
@@ -135,17 +136,19 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.plan(inode, want, plan).is_ok()
     }
 
-    /// Starts one read of the front of `want`. Returns how many bytes of `want` it brings, and how;
-    /// `None` if there is no buffer or no room for it.
-    pub(super) fn start_piece(
+    /// Starts one read of the front of `want`, or finds that it has to be read later. Returns the
+    /// bytes of `want` in the segment, and its kind; `None` if there is no buffer, or no room on
+    /// the
+    /// device.
+    pub(super) fn start_segment(
         &mut self,
         source: &Source,
         slot: u16,
         want: ByteRange,
         prefetch: bool,
-    ) -> Result<Option<(u64, Kind)>, Bug> {
+    ) -> Result<Option<(u64, SegmentKind)>, Bug> {
         let (residence, part) = source.locate(&self.io.layer, want)?;
-        let later = Ok(Some((part.len(), Kind::Later)));
+        let later = Ok(Some((part.len(), SegmentKind::Later)));
         let room = wide(self.flights.pool.buffer_bytes()).min(source.transfer_max);
         let room = match residence {
             Residence::Resident => room.min(self.io.layer.transfer_bytes_max()),
@@ -176,7 +179,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.flights.pool.cancel(flight, job.buffer);
             return Ok(None);
         }
-        let piece = wanted(want, cover)?;
-        Ok(Some((want.len(), Kind::Flying { flight, piece, target })))
+        let part = wanted(want, cover)?;
+        Ok(Some((want.len(), SegmentKind::Flying { flight, part, target })))
     }
 }

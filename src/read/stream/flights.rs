@@ -1,7 +1,9 @@
-//! Reads under way of a mount: those of its streams, of prefetching, and jobs of its embedder.
+//! The background jobs of a mount: reads of its streams and of prefetching, and ended jobs of its
+//! embedder.
 //!
-//! Always: what a read brought is offered to the layer once, at once, whether or not its reader still
-//! wants it; every wait ends; at most [`FOREIGN_MAX`] ended jobs wait for the embedder.
+//! Always: the bytes of a source read are offered to the layer exactly once, as it ends, whether or
+//! not a reader still wants them; every wait ends; at most [`FOREIGN_MAX`] ended jobs wait for the
+//! embedder.
 
 use super::pool::{Arrival, Landing, Pool, Target};
 use super::prefetch::Prefetch;
@@ -15,21 +17,21 @@ use crate::trace;
 use crate::units::{BLOCK, count};
 use alloc::collections::VecDeque;
 
-/// Ended jobs of an embedder that wait for it at most.
+/// The most ended jobs that wait for the embedder.
 const FOREIGN_MAX: usize = 64;
 
-/// The reads under way.
+/// The background jobs of a mount.
 #[derive(Debug)]
 pub struct Flights {
     pub(super) pool: Pool,
-    /// Ended jobs of an embedder, until it asks for them.
+    /// Ended jobs of the embedder, until it asks for them.
     foreign: VecDeque<Ended>,
-    /// What an earlier boot read.
+    /// The blocks that an earlier boot read, still to be prefetched.
     pub(super) prefetch: Prefetch,
 }
 
 impl Flights {
-    /// Returns no reads, and a pool for `bytes` bytes of buffers.
+    /// Returns the state without jobs, with a pool for `bytes` bytes of buffers.
     pub fn new(bytes: usize) -> Self {
         Self { pool: Pool::new(bytes), foreign: VecDeque::new(), prefetch: Prefetch::default() }
     }
@@ -41,8 +43,8 @@ impl Flights {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Waits for a read under way, and returns what it brought. One that takes longer than the
-    /// storage says is given up.
+    /// Waits for a read under way, and returns its buffer. Gives the read up, with a timeout, if it
+    /// takes longer than the storage says.
     pub(super) fn wait_for(&mut self, flight: Tag) -> Result<Buffer, IoErrorKind> {
         let mut wait = Wait::for_job(&self.io.storage);
         loop {
@@ -55,15 +57,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Moves background work on, in a loop that has nothing else to do. Returns whether there is
-    /// time for more.
+    /// Advances background work, in a loop that only waits. Returns false when the time is up.
     fn wait_on(&mut self, wait: &mut Wait) -> bool {
         let ended = self.poll();
         wait.rest(&mut self.io.storage, ended);
         wait.lasts(&self.io.storage)
     }
 
-    /// Moves background work on; false if no job has ended.
+    /// Advances background work, and handles at most one ended job. Returns false if none has
+    /// ended.
     pub(super) fn poll(&mut self) -> bool {
         let Some(ended) = self.io.layer.poll(&mut self.io.storage) else { return false };
         match self.flights.pool.land(ended) {
@@ -81,8 +83,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         true
     }
 
-    /// Keeps what a read brought for all who want it, at once, whether or not its reader still
-    /// does.
+    /// Handles a read that has ended: offers its bytes to the layer, keeps them if they were
+    /// prefetched, and gives the buffer back if no reader wants it.
     fn landed(&mut self, Landing { target, bytes, wanted }: Landing) {
         if let Ok(buffer) = &bytes
             && target.ticket.is_none()
@@ -97,7 +99,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Counts a job that came back and that nobody here waits for.
+    /// Counts a job that came back though nobody waits for it.
     fn drop_stray(&mut self) {
         if self.io.stats.stray_jobs == 0 {
             trace::warn!("background: dropped a job that came back twice, too late or unasked for");
@@ -105,20 +107,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         count(&mut self.io.stats.stray_jobs, 1);
     }
 
-    /// Moves background work on, and takes an ended job that an embedder had started.
+    /// Advances background work, and returns an ended job that the embedder had started.
     pub fn poll_foreign(&mut self) -> Option<Ended> {
-        // Ends: each round takes a job that has ended.
+        // Ends, as each round takes a job that has ended.
         while self.flights.foreign.is_empty() && self.poll() {}
         self.flights.foreign.pop_front()
     }
 
-    /// Waits for what is on its way from a source already, where the layer will have it then. What
-    /// takes too long is given up: then whoever waits reads it.
+    /// Waits for source reads under way that overlap `extents`, where the layer keeps their bytes
+    /// afterwards. Gives up reads that take too long: the caller then reads the bytes itself.
     pub fn join(&mut self, extents: &[Extent]) {
         for extent in extents {
             let Extent::Blob { slot, range } = *extent else { continue };
             let kept = |source: &Source| source.blob.is_some();
-            // Most reads overlap none, and need no look at the clock.
+            // Most extents overlap no read under way, and need no look at the clock.
             if !self.io.source(slot).is_some_and(kept) || !self.flights.pool.overlaps(slot, range) {
                 continue;
             }
@@ -131,7 +133,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Counts what came from a source, and offers it to the layer.
+    /// Counts the bytes of a source read, and offers them to the layer.
     fn offer(&mut self, target: &Target, buffer: &Buffer) {
         self.io.stats.fetched(1, buffer.len());
         let source = self.io.source(target.slot);
@@ -141,8 +143,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Judges what a read brought. Returns `None` if the region could not serve it, so that its
-    /// source has to.
+    /// Settles a read that has ended, and returns its buffer. Returns `None` if the region could
+    /// not
+    /// serve the read, so that its source has to.
     pub(super) fn judge(
         &mut self,
         target: &Target,

@@ -1,8 +1,8 @@
-//! A stream: a file read from front to back, ahead of its reader, without a copy.
+//! A stream: reads a file from front to back, ahead of its reader, without a copy.
 //!
-//! Always: the same bytes as [`File::read_at`](super::File::read_at) gives, or its error, at their
-//! place; what is read ahead in vain costs time, never an error. Reads ahead are background jobs:
-//! they continue while the reader works on the bytes before.
+//! Always: at each position the stream gives the bytes of [`File::read_at`](super::File::read_at),
+//! or its error; reading ahead in vain costs time, never an error. Reads ahead are background jobs:
+//! they continue while the reader works on earlier bytes.
 
 mod ahead;
 mod flights;
@@ -19,16 +19,15 @@ use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, narrow, wide};
 use crate::storage::{Buffer, Storage};
 use crate::units::{ByteRange, count};
-use ahead::{Kind, Piece};
+use ahead::{Segment, SegmentKind};
 use embedded_io::SeekFrom;
 use pool::BUFFERS_MAX;
 
-/// What is read ahead at first.
+/// The bytes that are read ahead at first.
 const WINDOW_BYTES_MIN: u64 = 128 << 10;
-/// What is read ahead at most, if there are buffers for it.
+/// The most bytes that are read ahead, if there are buffers for them.
 const WINDOW_BYTES_MAX: u64 = 2 << 20;
-/// Reads of at least this many bytes that find nothing read ahead go straight to the reader's
-/// memory.
+/// The shortest read that goes straight to the reader's memory where nothing was read ahead.
 const DIRECT_BYTES: usize = 64 << 10;
 const EDGE_BYTES: usize = 4096;
 
@@ -36,38 +35,39 @@ static ZEROS: [u8; EDGE_BYTES] = [0; EDGE_BYTES];
 
 /// An open regular file that is read from front to back.
 ///
-/// [`BufRead::fill_buf`](embedded_io::BufRead::fill_buf) lends bytes where they landed by DMA;
-/// [`Read::read`](embedded_io::Read::read) copies them, but for large reads at a place where
-/// nothing was read ahead. What is read ahead grows from 128 KiB to 2 MiB while nobody seeks, and
-/// is at most half of [`Budget::stream_bytes`](super::Budget::stream_bytes). Compressed files are
-/// decoded when it is their bytes' turn.
+/// [`BufRead::fill_buf`](embedded_io::BufRead::fill_buf) lends bytes where they landed by DMA.
+/// [`Read::read`](embedded_io::Read::read) copies them, except large reads where nothing was read
+/// ahead. The bytes read ahead grow from 128 KiB to 2 MiB while nobody seeks, and are at most half
+/// of [`Budget::stream_bytes`](super::Budget::stream_bytes). Compressed files are not read ahead:
+/// they are decoded when the reader reaches their bytes.
 #[derive(Debug)]
 pub struct Stream<'r, S: Storage, L: Layer<S>> {
     root: &'r Root<S, L>,
     inode: Inode,
     position: u64,
-    /// Where bytes from `position` on are.
+    /// The bytes from `position` on.
     here: Here,
-    /// Which bytes of that place they are; none when they are used up.
+    /// The range of `here` that the reader has not used yet; empty when it has used all.
     left: ByteRange,
-    /// What follows them, in the order of the file.
-    pieces: heapless::Deque<Piece, BUFFERS_MAX>,
-    /// The byte of the file after the last piece.
+    /// The segments after `here`, in the order of the file.
+    segments: heapless::Deque<Segment, BUFFERS_MAX>,
+    /// The byte of the file after the last segment.
     next: u64,
     window: u64,
-    /// Bytes given to the reader, and copied for it, that are not counted yet.
+    /// Bytes given to the reader that [`Stats`](super::Stats) does not count yet.
     asked: u64,
+    /// The bytes of these that were copied for the reader.
     copied: u64,
     edge: [u8; EDGE_BYTES],
 }
 
-/// Where the bytes at the position are.
+/// The memory that holds the bytes at the position.
 #[derive(Debug)]
 enum Here {
     Nowhere,
     Lent(Buffer),
     Zeros,
-    /// In the stream itself, for want of a buffer.
+    /// [`Stream::edge`], if there was no buffer.
     Edge,
 }
 
@@ -79,7 +79,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             position: 0,
             here: Here::Nowhere,
             left: ByteRange::default(),
-            pieces: heapless::Deque::new(),
+            segments: heapless::Deque::new(),
             next: 0,
             window: WINDOW_BYTES_MIN,
             asked: 0,
@@ -88,7 +88,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         }
     }
 
-    /// Returns the bytes at the position: at least one, and none at the end of the file.
+    /// Returns the bytes at the position: at least one, or none at the end of the file.
     ///
     /// # Errors
     /// As [`File::read_at`](super::File::read_at); the position stays, and the next call tries
@@ -97,7 +97,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         if self.left.is_empty() && !self.rest().is_empty() {
             self.fetch()?;
         }
-        // A range that is not there is an error: no bytes would be the end of the file.
+        // A range outside the memory is an error: an empty slice would be the end of the file.
         Ok(match &self.here {
             Here::Nowhere => &[],
             Here::Lent(buffer) => self.left.of(buffer)?,
@@ -106,7 +106,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         })
     }
 
-    /// Moves the position on by `bytes` bytes, or by all that were lent if they are fewer.
+    /// Advances the position by `bytes` bytes, or by all lent bytes if they are fewer.
     #[expect(clippy::arithmetic_side_effects, reason = "what is lent ends within the file")]
     pub fn advance(&mut self, bytes: usize) {
         let (taken, left) = self.left.split(wide(bytes));
@@ -120,7 +120,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         ByteRange::first(self.inode.size).skip(self.position)
     }
 
-    /// Returns the byte of the file that is lent next.
+    /// Returns the position: the byte of the file that is lent next.
     pub fn position(&self) -> u64 {
         self.position
     }
@@ -130,7 +130,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         &self.inode
     }
 
-    /// Brings the bytes at the position here, and reads on ahead.
+    /// Brings the bytes at the position to `here`, and reads ahead.
     fn fetch(&mut self) -> Result<(), Error> {
         let root = self.root;
         let inner = &mut *root.lock();
@@ -146,38 +146,38 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     }
 
     fn bring_next(&mut self, inner: &mut Inner<S, L>) -> Result<(), Error> {
-        if self.pieces.is_empty() {
+        if self.segments.is_empty() {
             self.next = self.position;
             self.look_ahead(inner)?;
         }
-        match self.pieces.pop_front() {
-            Some(piece) => self.bring(inner, &piece),
+        match self.segments.pop_front() {
+            Some(segment) => self.bring(inner, &segment),
             None => self.read_here(inner, self.rest().len()),
         }
     }
 
-    fn bring(&mut self, inner: &mut Inner<S, L>, piece: &Piece) -> Result<(), Error> {
-        let (flight, lent, target) = match &piece.kind {
-            Kind::Flying { flight, piece, target } => (*flight, *piece, target),
-            Kind::Zeros => {
-                (self.here, self.left) = (Here::Zeros, ByteRange::first(piece.len));
+    fn bring(&mut self, inner: &mut Inner<S, L>, segment: &Segment) -> Result<(), Error> {
+        let (flight, lent, target) = match &segment.kind {
+            SegmentKind::Flying { flight, part, target } => (*flight, *part, target),
+            SegmentKind::Zeros => {
+                (self.here, self.left) = (Here::Zeros, ByteRange::first(segment.len));
                 return Ok(());
             }
-            Kind::Later => return self.read_here(inner, piece.len),
+            SegmentKind::Later => return self.read_here(inner, segment.len),
         };
         let landed = inner.wait_for(flight);
-        // While these bytes are checked and read, those after them come.
+        // The bytes after these arrive while these are checked and read.
         self.look_ahead(inner)?;
         match inner.judge(target, landed)? {
             Some(buffer) => {
                 (self.here, self.left) = (Here::Lent(buffer), lent.non_empty().or_bug()?);
                 Ok(())
             }
-            None => self.read_here(inner, piece.len),
+            None => self.read_here(inner, segment.len),
         }
     }
 
-    /// Reads up to `len` bytes at the position at once, as a read of a file does.
+    /// Reads at most `len` bytes at the position into `here`, and waits for them.
     fn read_here(&mut self, inner: &mut Inner<S, L>, len: u64) -> Result<(), Error> {
         let want = self.rest().take(len);
         inner.io.layer.progress(&mut inner.io.storage);
@@ -191,7 +191,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             Some(out) => inner.data(&self.inode, here.start(), out),
             None => Err(Error::bug()),
         };
-        // What is planned after them begins where the piece ended, not where these bytes do.
+        // The next segments begin after `want`, not after `here`: they do not fit any more.
         if here != want {
             self.abandon(inner);
         }
@@ -207,7 +207,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         Ok(())
     }
 
-    /// Gives back what was lent, and counts it.
+    /// Gives the lent buffer back, and counts the bytes that were used.
     fn settle(&mut self, inner: &mut Inner<S, L>) {
         if let Here::Lent(buffer) = core::mem::replace(&mut self.here, Here::Nowhere) {
             inner.flights.pool.give(buffer);
@@ -219,10 +219,10 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         count(&mut stats.copied_bytes, core::mem::take(&mut self.copied));
     }
 
-    /// Gives up what is read ahead.
+    /// Drops all segments, and abandons their reads.
     fn abandon(&mut self, inner: &mut Inner<S, L>) {
-        while let Some(piece) = self.pieces.pop_front() {
-            if let Kind::Flying { flight, .. } = piece.kind {
+        while let Some(segment) = self.segments.pop_front() {
+            if let SegmentKind::Flying { flight, .. } = segment.kind {
                 inner.flights.pool.abandon(flight);
             }
         }
@@ -254,8 +254,8 @@ impl<S: Storage, L: Layer<S>> embedded_io::BufRead for Stream<'_, S, L> {
 
 impl<S: Storage, L: Layer<S>> embedded_io::Read for Stream<'_, S, L> {
     fn read(&mut self, out: &mut [u8]) -> Result<usize, Error> {
-        if out.len() >= DIRECT_BYTES && self.left.is_empty() && self.pieces.is_empty() {
-            // Opened already, with the stream.
+        if out.len() >= DIRECT_BYTES && self.left.is_empty() && self.segments.is_empty() {
+            // Opening the stream has checked the inode.
             let file = File::new(self.root, self.inode);
             let len = file.read_at(self.position, out)?;
             self.position = self.position.checked_add(wide(len)).or_bug()?;

@@ -1,8 +1,8 @@
-//! The buffers that streams read ahead into, and their reads under way.
+//! The pool of buffers that streams read ahead into, with their reads under way.
 //!
-//! Always: bounded; a buffer is given out only while nobody else has a handle on it, so what the
-//! region still writes from it stays as it is. What a read brought is given out only for the job
-//! that this read started, and only in full.
+//! Always: bounded. A buffer is given out only while nobody else has a handle on it, so bytes that
+//! the region still writes from a buffer do not change. The bytes of a read are given out only if
+//! they came with the job that started the read, and in full.
 
 use crate::cache::Ticket;
 use crate::num::wide;
@@ -12,19 +12,19 @@ use alloc::vec::Vec;
 
 const BUFFER_BYTES: usize = 256 << 10;
 const SMALL_BUFFER_BYTES: usize = 64 << 10;
-/// Buffers at most; as many reads can be under way.
+/// The most buffers, and the most reads under way.
 pub const BUFFERS_MAX: usize = 32;
 
-/// What a read under way fetches.
+/// The bytes that a read under way brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The device slot.
     pub slot: u16,
-    /// The bytes of it that the read brings.
+    /// The bytes of the slot.
     pub cover: ByteRange,
-    /// What the region has to bring; `None` for a read of the slot's source.
+    /// The ticket of a region read; `None` for a read of the slot's source.
     pub ticket: Option<Ticket>,
-    /// Whether it is for the blocks in memory, too.
+    /// Whether the read is a prefetch, whose bytes go to the blocks in memory.
     pub prefetch: bool,
 }
 
@@ -32,37 +32,37 @@ pub struct Target {
 #[derive(Debug)]
 pub struct Landing {
     pub target: Target,
-    /// Another handle on its buffer, or the only one if nobody waits for it.
+    /// A handle on its buffer: the only handle if nobody waits for the read.
     pub bytes: Result<Buffer, IoErrorKind>,
-    /// Whether somebody waits for it.
+    /// Whether a reader waits for it.
     pub wanted: bool,
 }
 
-/// What an ended job is to the pool.
+/// The pool's view of an ended job.
 #[derive(Debug)]
 pub enum Arrival {
-    /// A read that was under way.
+    /// A read of the pool has ended.
     Landed(Landing),
-    /// A read that was given up before. Its buffer is back.
+    /// A read that was given up earlier has ended. Its buffer is back in the pool.
     Late,
-    /// No read of the pool that is under way.
+    /// The job is no read of the pool.
     Other(Ended),
 }
 
 #[derive(Debug)]
 enum Flight {
     Flying(Target),
-    /// Nobody waits for it any more.
+    /// A read that nobody waits for.
     Orphan(Target),
-    /// It took too long. Its device may still write its buffer.
+    /// A read that took too long. Its device may still write to its buffer.
     Overdue,
     Landed(Result<Buffer, IoErrorKind>),
 }
 
-/// The buffers of a mount's streams.
+/// The buffers and reads under way of a mount's streams.
 #[derive(Debug)]
 pub struct Pool {
-    /// Not under way and not with a reader; the region may still write from some.
+    /// Buffers that are neither under way nor with a reader; the region may still write from some.
     idle: Vec<Buffer>,
     flights: UnderWay<Flight>,
     made: usize,
@@ -71,7 +71,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Returns a pool without a buffer, for at most `bytes` bytes of them.
+    /// Returns an empty pool for at most `bytes` bytes of buffers.
     pub fn new(bytes: usize) -> Self {
         let (buffer_bytes, max) = match bytes / BUFFER_BYTES {
             large @ 8.. => (BUFFER_BYTES, large),
@@ -81,29 +81,29 @@ impl Pool {
         Self { idle: Vec::new(), flights: UnderWay::new(), made: 0, max, buffer_bytes }
     }
 
-    /// Returns the bytes of one buffer.
+    /// Returns the length of one buffer in bytes.
     pub fn buffer_bytes(&self) -> usize {
         self.buffer_bytes
     }
 
-    /// Returns the bytes that one stream may have under way: half of all, the rest being with its reader or
-    /// on the way to the region.
+    /// Returns the most bytes that one stream reads ahead: half the buffers. The other half is with
+    /// readers or being written to the region.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 16 buffers of 256 KiB")]
     pub fn window_bytes(&self) -> u64 {
         wide(self.max.div_ceil(2) * self.buffer_bytes)
     }
 
-    /// Returns the bytes that may still be allocated.
+    /// Returns the bytes that the pool may still allocate.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 32 buffers of 256 KiB")]
     pub fn reserve_bytes(&self) -> usize {
-        // A buffer is aligned within what it takes.
+        // Each buffer is aligned within an allocation that is 8 KiB longer.
         (self.max - self.made) * (self.buffer_bytes + (8 << 10))
     }
 
-    /// Returns a buffer that nobody else sees, at its full length.
+    /// Returns a buffer at its full length that nobody else has a handle on.
     #[expect(clippy::arithmetic_side_effects, reason = "fewer than `max` were made")]
     pub fn take(&mut self) -> Option<Buffer> {
-        // The one used last is the likeliest to be in the processor's caches.
+        // The buffer used last is the likeliest to be in the processor's caches.
         if let Some(at) = self.idle.iter_mut().rposition(|buffer| buffer.get_mut().is_some()) {
             let mut buffer = self.idle.swap_remove(at);
             return buffer.set_len(self.buffer_bytes).then_some(buffer);
@@ -118,7 +118,7 @@ impl Pool {
         Some(Buffer::new(self.buffer_bytes))
     }
 
-    /// Takes a buffer back.
+    /// Takes back a buffer that [`Pool::take`] returned.
     pub fn give(&mut self, mut buffer: Buffer) {
         if buffer.set_len(self.buffer_bytes) {
             self.idle.push(buffer);
@@ -128,26 +128,26 @@ impl Pool {
         }
     }
 
-    /// Returns whether the region may keep a handle on one more buffer: not on more than half of them.
+    /// Returns whether the region may keep a handle on another buffer: it may keep half of them.
     pub fn can_lend(&mut self) -> bool {
         let lent =
             self.idle.iter_mut().filter_map(|buffer| buffer.get_mut().is_none().then_some(()));
         lent.count() < self.max / 2
     }
 
-    /// Takes a place for a read, and returns the tag of its job; `None` if there is no place.
+    /// Registers a read, and returns the tag for its job; `None` if too many are under way.
     pub fn depart(&mut self, target: Target) -> Option<Tag> {
         let flights = self.flights.iter().count();
         if flights < self.max { self.flights.depart(Flight::Flying(target)) } else { None }
     }
 
-    /// Takes the buffer of a read back that did not start.
+    /// Removes a read that did not start, and takes its buffer back.
     pub fn cancel(&mut self, tag: Tag, buffer: Option<Buffer>) {
         self.flights.end(tag);
         self.take_back(buffer);
     }
 
-    /// Takes what a job brought, if it is a read under way.
+    /// Takes an ended job, and returns what it was to the pool.
     pub fn land(&mut self, (job, result): Ended) -> Arrival {
         let (target, wanted) = match self.flights.get_mut(job.tag) {
             Some(Flight::Flying(target)) => (*target, true),
@@ -172,16 +172,16 @@ impl Pool {
         Arrival::Landed(Landing { target, bytes, wanted })
     }
 
-    /// Takes a buffer back. One that its device keeps for good is not made anew: its memory is
-    /// still in use, and there is no more.
+    /// Takes the buffer of a job back. A buffer that its device keeps for good is not replaced: its
+    /// memory is still in use, and the budget has no more.
     fn take_back(&mut self, buffer: Option<Buffer>) {
         if let Some(buffer) = buffer {
             self.give(buffer);
         }
     }
 
-    /// Takes what a read brought; `None` if it is still under way. One that was given up, be it
-    /// under way or back, brought nothing in time.
+    /// Takes the result of a read; `None` if it is still under way. The result of a read that was
+    /// given up is a timeout.
     pub fn landed(&mut self, tag: Tag) -> Option<Result<Buffer, IoErrorKind>> {
         match self.flights.get_mut(tag) {
             Some(Flight::Flying(_) | Flight::Orphan(_)) => None,
@@ -194,7 +194,7 @@ impl Pool {
         }
     }
 
-    /// Takes note that nobody waits for this read any more.
+    /// Records that nobody waits for this read any more.
     pub fn abandon(&mut self, tag: Tag) {
         let Some(flight) = self.flights.get_mut(tag) else { return };
         if let Flight::Flying(target) = *flight {
@@ -206,14 +206,14 @@ impl Pool {
         }
     }
 
-    /// Gives up a read that took too long: nobody waits for it, and none of its bytes are used.
+    /// Gives up a read that took too long: its bytes will not be used.
     pub fn give_up(&mut self, tag: Tag) {
         if let Some(flight @ (Flight::Flying(_) | Flight::Orphan(_))) = self.flights.get_mut(tag) {
             *flight = Flight::Overdue;
         }
     }
 
-    /// As [`Pool::give_up`], of every read that overlaps.
+    /// Gives up every source read under way that overlaps the bytes `range` of a device slot.
     pub fn give_up_overlaps(&mut self, slot: u16, range: ByteRange) {
         for flight in self.flights.iter_mut() {
             if flight.overlaps(slot, range) {
@@ -222,13 +222,13 @@ impl Pool {
         }
     }
 
-    /// Returns the number of reads under way for which nobody waits but a later boot's reader.
+    /// Returns the number of prefetches under way.
     pub fn prefetching(&self) -> usize {
         let ahead = |flight: &&Flight| matches!(flight, Flight::Orphan(target) if target.prefetch);
         self.flights.iter().filter(ahead).count()
     }
 
-    /// Returns whether a read of a source that is under way overlaps these bytes of a slot.
+    /// Returns whether a source read under way overlaps the bytes `range` of a device slot.
     pub fn overlaps(&self, slot: u16, range: ByteRange) -> bool {
         self.flights.iter().any(|flight| flight.overlaps(slot, range))
     }

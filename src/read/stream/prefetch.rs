@@ -1,9 +1,9 @@
-//! Prefetching what the start of an earlier boot read.
+//! Prefetching: brings the blocks that the start of an earlier boot read.
 //!
-//! Always: no fault fails a read here, and no read waits for more than [`FLIGHTS`] requests of it;
-//! what the region holds is checked as for any reader before it is kept in memory.
+//! Always: no fault here fails a read, and no read waits for more than [`FLIGHTS`] prefetches;
+//! bytes from the region are checked, as for any reader, before they are kept in memory.
 
-use super::ahead::Kind;
+use super::ahead::SegmentKind;
 use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Verdict, Why};
 use crate::num::{Bug, OrBug, wide};
@@ -14,26 +14,26 @@ use crate::trace;
 use crate::units::{BLOCK, ByteRange, count};
 use alloc::vec::Vec;
 
-/// Requests under way at a time.
+/// The most prefetches under way.
 const FLIGHTS: usize = 2;
-/// What is fetched from sources at most; as much as a region keeps for boots.
+/// The most bytes that are fetched from sources: as many as a region keeps for boots.
 const SOURCE_BYTES_MAX: u64 = 256 << 20;
 
-/// What is left to bring.
+/// The blocks that are still to be prefetched.
 #[derive(Debug, Default)]
 pub struct Prefetch {
-    /// Whether there is more to bring, or some is on its way.
+    /// Whether blocks are left or under way.
     is_on: bool,
-    /// The next one last.
+    /// The runs of blocks, the next one last.
     runs: Vec<BootRun>,
-    /// Bytes that may still go into the blocks in memory.
+    /// The bytes that may still go into the blocks in memory.
     memory_left: u64,
-    /// Bytes that may still be fetched from sources.
+    /// The bytes that may still be fetched from sources.
     source_left: u64,
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Asks the layer what an earlier boot read, and begins with it.
+    /// Asks the layer for the blocks that an earlier boot read, and begins to prefetch them.
     pub fn begin_prefetch(&mut self) {
         let mut runs = self.io.layer.boot_trace(&mut self.io.storage);
         runs.reverse();
@@ -43,7 +43,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.go_on_prefetching();
     }
 
-    /// Takes what has come, and starts what there is room for, until all of it is brought.
+    /// Handles prefetches that have ended, and starts others, up to [`FLIGHTS`] at a time.
     pub fn go_on_prefetching(&mut self) {
         if !self.flights.prefetch.is_on {
             return;
@@ -67,26 +67,27 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 Err(bug) => self.end_prefetch(bug),
             }
         }
-        // The devices hear of it.
+        // Submits them to the devices.
         self.poll();
     }
 
-    /// Brings nothing more. Nobody waits for it, so the log has the reason.
+    /// Ends prefetching for a bug. Nobody waits for it, so the reason goes to the log.
     #[cold]
     fn end_prefetch(&mut self, bug: Bug) {
         trace::warn!("prefetch: {}", trace::Shown(&bug));
         self.flights.prefetch = Prefetch::default();
     }
 
-    /// Starts one read of a run. Returns what is left of it; `None` for one that leads nowhere.
+    /// Starts one read of the front of `run`. Returns the rest of the run; `None` if the run names
+    /// no bytes of this mount.
     fn prefetch_run(&mut self, run: BootRun) -> Result<Option<BootRun>, Bug> {
         let blob = Some(run.blob);
         let found = (0..).zip(self.io.sources()).find(|(_, source)| source.blob == blob);
         let Some((slot, source)) = found.map(|(slot, source)| (slot, *source)) else {
             return Ok(None);
         };
-        // No more than one request takes: what the layer reads for it, a reader waits for, and a
-        // run is as long as the region says.
+        // At most one buffer: a reader waits while the layer prepares these blocks, and the length
+        // of a run comes from the region.
         let most =
             wide(self.flights.pool.buffer_bytes()).min(u64::from(run.blocks) << BLOCK.bits());
         let start = BLOCK.times(run.first);
@@ -99,17 +100,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Residence::Resident => self.flights.prefetch.memory_left >= here.len(),
             Residence::Staged => false,
         };
-        let done = if is_wanted { self.prefetch_piece(&source, slot, want)? } else { here.len() };
+        let done = if is_wanted { self.prefetch_front(&source, slot, want)? } else { here.len() };
         let done = u16::try_from(BLOCK.cover(done)).ok().or_bug()?;
         let blocks = run.blocks.checked_sub(done).or_bug()?;
         let first = run.first.checked_add(done.into()).or_bug()?;
         Ok(Some(BootRun { blob: run.blob, first, blocks }))
     }
 
-    /// Starts a read of the front of `want`, and returns how many bytes of it need no other.
-    fn prefetch_piece(&mut self, source: &Source, slot: u16, want: ByteRange) -> Result<u64, Bug> {
-        let Some((len, kind)) = self.start_piece(source, slot, want, true)? else { return Ok(0) };
-        if let Kind::Flying { flight, target, .. } = kind {
+    /// Starts a read of the front of `want`. Returns the bytes that it brings or that are not worth
+    /// a read; 0 if it could not be started.
+    fn prefetch_front(&mut self, source: &Source, slot: u16, want: ByteRange) -> Result<u64, Bug> {
+        let Some((len, kind)) = self.start_segment(source, slot, want, true)? else { return Ok(0) };
+        if let SegmentKind::Flying { flight, target, .. } = kind {
             self.flights.pool.abandon(flight);
             if target.ticket.is_none() {
                 let left = self.flights.prefetch.source_left.checked_sub(len);
@@ -119,7 +121,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(len)
     }
 
-    /// Keeps what a read brought in memory, if it is right.
+    /// Keeps the bytes of a prefetch in memory, if they are right.
     pub(super) fn prefetched(&mut self, target: &Target, bytes: &Result<Buffer, IoErrorKind>) {
         let len = target.cover.len();
         count(&mut self.io.stats.prefetched_bytes, len);
