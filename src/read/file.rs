@@ -46,9 +46,7 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         let mut inner = self.root.lock();
         count(&mut inner.io.stats.reads, 1);
         inner.data(&self.inode, offset, out)?;
-        if inner.io.stats.first_byte_ns == 0 {
-            inner.io.stats.first_byte_ns = inner.io.storage.now_ns();
-        }
+        inner.io.note_first_byte();
         count(&mut inner.io.stats.asked_bytes, wide(len));
         Ok(len)
     }

@@ -74,6 +74,7 @@ use crate::num::clip64;
 use crate::storage::Ended;
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
+use walk::Follow;
 
 /// The most bytes of directories that one byte of a device may stand for, where data is packed.
 /// Entries differ in their inode numbers and names, so no tool reaches this factor.
@@ -176,12 +177,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Returns the inode that `path` leads to, through symlinks.
     pub fn metadata(&self, path: &[u8]) -> Result<Inode, Error> {
-        self.lock().walk(path, true)
+        self.lock().walk(path, Follow::All)
     }
 
     /// Returns the inode that `path` names; a symlink at the end of `path` is not followed.
     pub fn symlink_metadata(&self, path: &[u8]) -> Result<Inode, Error> {
-        self.lock().walk(path, false)
+        self.lock().walk(path, Follow::AllButLast)
     }
 
     /// Returns the inode with number `nid`.

@@ -9,7 +9,6 @@ use crate::erofs::{DirBlock, FileKind, Inode, Nid};
 use crate::error::{Error, PathError};
 use crate::num::OrBug;
 use crate::storage::Storage;
-use core::cmp::Ordering;
 
 /// The most symlinks that one walk follows, as on Linux.
 pub const SYMLINK_HOPS_MAX: usize = 40;
@@ -19,10 +18,27 @@ const NAME_BYTES_MAX: usize = 255;
 
 type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
 
+/// The symlinks that a walk follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follow {
+    /// All symlinks.
+    All,
+    /// All symlinks, except that the last name of the path may be a symlink itself.
+    AllButLast,
+}
+
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Returns the inode that `path` names, from the root. Follows a symlink at the end of `path`
-    /// if `follow`.
-    pub fn walk(&mut self, path: &[u8], follow: bool) -> Result<Inode, Error> {
+    /// Returns the inode that `path` names, by the rules of Linux (path_resolution(7)).
+    ///
+    /// A walk begins at the root, with or without a slash in front; a symlink's target begins at the
+    /// root or at the symlink's directory. Repeated slashes count as one. A slash at the end asks for
+    /// a directory, and for the target of a symlink. An empty path is the root; an empty target is
+    /// not found.
+    ///
+    /// # Errors
+    /// [`PathError::NotFound`], [`PathError::NotADirectory`], [`PathError::TooManySymlinks`],
+    /// [`PathError::TooLong`]; those of reading inodes and directories.
+    pub fn walk(&mut self, path: &[u8], follow: Follow) -> Result<Inode, Error> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
@@ -49,7 +65,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         &mut self,
         at: &mut Inode,
         path: &'p [u8],
-        follow: bool,
+        follow: Follow,
     ) -> Result<Option<(Nid, &'p [u8])>, Error> {
         let mut rest = path;
         while let Some((name, after)) = split(rest) {
@@ -58,15 +74,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             let last = after.iter().all(|byte| *byte == b'/');
             // The root is its own parent, whatever the image says.
-            let stays = name == b"." || name == b".." && at.nid == self.mount.superblock().root;
-            if !stays {
+            let is_root = at.nid == self.mount.superblock().root;
+            if name != b"." && !(name == b".." && is_root) {
                 let dir = at.nid;
                 let nid = self.lookup(at, name)?.ok_or(PathError::NotFound)?;
                 match &self.inode(nid) {
                     Ok(inode) => *at = *inode,
                     Err(error) => return Err(error.clone()),
                 }
-                if at.kind == FileKind::Symlink && (follow || !last || !after.is_empty()) {
+                let is_left_out = follow == Follow::AllButLast && after.is_empty();
+                if at.kind == FileKind::Symlink && !is_left_out {
                     return Ok(Some((dir, after)));
                 }
             }
@@ -92,8 +109,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(path)
     }
 
-    /// Returns the inode number of the entry `name` of a directory: by binary search over the
-    /// blocks' first and last names until one block is left, then within that block.
+    /// Returns the inode number of the entry `name` of a directory; `None` if there is no such entry.
+    ///
+    /// Entries are sorted by name across all blocks: a binary search by the blocks' first and last
+    /// names finds the only block that can hold `name`, and another search finds the entry in it.
     fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
@@ -107,10 +126,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 Ok(block) => block,
                 Err(error) => return Err((*error).into()),
             };
-            let others = high.checked_sub(low).or_bug()? > 1;
-            if others && block.first_name()?.cmp(name) == Ordering::Greater {
+            // The last block left is searched without a look at its ends.
+            let is_only = high.checked_sub(low).or_bug()? == 1;
+            if !is_only && name < block.first_name()? {
                 high = middle;
-            } else if others && block.last_name()?.cmp(name) == Ordering::Less {
+            } else if !is_only && name > block.last_name()? {
                 low = middle.checked_add(1).or_bug()?;
             } else {
                 return Ok(block.find(name)?.map(|entry| entry.nid));

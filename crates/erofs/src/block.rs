@@ -1,4 +1,4 @@
-//! The units that the format counts in: blocks, inode numbers, byte spans.
+//! The units of the format: blocks, inode numbers, byte spans.
 //!
 //! Always: a [`BlockSize`] is a power of two from 512 to 65,536; nothing here wraps.
 
@@ -7,7 +7,7 @@ use core::fmt;
 use rootlet_base::num::wide8;
 use rootlet_base::units::Pow2;
 
-/// Block numbers have at most 48 bits.
+/// The first number that is not a block number: these have at most 48 bits.
 pub const BLOCKS_MAX: u64 = 1 << 48;
 
 /// The size of a block of the image: 512 bytes to 64 KiB.
@@ -18,8 +18,9 @@ impl BlockSize {
     /// The largest block, in bytes.
     pub const BYTES_MAX: usize = 65_536;
 
-    /// Returns the size for the shift that the superblock stores (`blkszbits`), or `None` if that is
-    /// not 9 to 16.
+    /// Returns the size 2^`bits`, as the superblock stores it (`blkszbits`); `None` if `bits` is
+    /// not 9
+    /// to 16.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match Pow2::from_bits(wide8(bits)) {
             Some(size) if bits >= 9 && bits <= 16 => Some(Self(size)),
@@ -52,12 +53,12 @@ impl BlockSize {
         if block < BLOCKS_MAX { self.0.times(block) } else { None }
     }
 
-    /// Returns how many blocks `bytes` bytes take, the last one perhaps in part.
+    /// Returns the number of blocks that `bytes` bytes take, the last one perhaps in part.
     pub const fn blocks_of(self, bytes: u64) -> u64 {
         self.0.cover(bytes)
     }
 
-    /// Returns how far into its block byte `at` lies.
+    /// Returns the offset of byte `at` in its block.
     pub const fn offset_in(self, at: u64) -> u64 {
         self.0.offset(at)
     }
@@ -77,18 +78,18 @@ pub struct Nid(pub u64);
 impl Nid {
     const METABOX: u64 = 1 << 63;
 
-    /// Returns the space that the inode and all that follows it lie in.
+    /// Returns the metadata space of the inode, and of its xattrs, map and inline tail.
     pub const fn space(self) -> Space {
         if self.0 & Self::METABOX == 0 { Space::Image } else { Space::Metabox }
     }
 
-    /// Returns the index of the slot in that space.
+    /// Returns the index of the 32-byte slot in the metadata space.
     pub const fn slot(self) -> u64 {
         self.0 & !Self::METABOX
     }
 }
 
-/// What a byte of metadata is counted in.
+/// A metadata space: offsets of metadata count from its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Space {
     /// The primary device.

@@ -17,19 +17,19 @@ const INDEXES: u16 = 0x20;
 const WIDE: u16 = 0x40;
 const KNOWN: u16 = BITS_MASK | INDEXES | WIDE;
 
-/// The form of a map's entries.
+/// The form of the entries of a chunk map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkEntry {
     /// 4 bytes: a block of the unified address space.
     Block,
-    /// 8 bytes: a device id and a 32-bit block; the high half does not count.
+    /// 8 bytes: a device id and a 32-bit block; the high half of the block is ignored.
     Index,
     /// 8 bytes: a device id and a 48-bit block.
     WideIndex,
 }
 
 impl ChunkEntry {
-    /// Returns the bytes of an entry, as the length of a buffer.
+    /// Returns the length of an entry in bytes, as the length of a buffer.
     pub const fn bytes_usize(self) -> usize {
         match self {
             Self::Block => 4,
@@ -37,7 +37,7 @@ impl ChunkEntry {
         }
     }
 
-    /// Returns the bytes of an entry.
+    /// Returns the length of an entry in bytes.
     const fn bytes(self) -> u64 {
         match self {
             Self::Block => 4,
@@ -46,12 +46,12 @@ impl ChunkEntry {
     }
 }
 
-/// Where a chunk lies.
+/// The place of a chunk's data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChunkTarget {
-    /// Nowhere: zeros.
+    /// A hole: zeros.
     Hole,
-    /// At a block of a device, for [`super::Devices::resolve`].
+    /// Blocks of a device, for [`super::Devices::resolve`].
     At {
         /// The device id, masked; 0 is the unified address space.
         device_id: u16,
@@ -90,7 +90,7 @@ impl ChunkMap {
             (true, false) => ChunkEntry::Index,
             (true, true) => ChunkEntry::WideIndex,
         };
-        // 9 to 16, and at most 31.
+        // 9 to 16, plus at most 31.
         let chunk_bits = superblock.block_size.bits().checked_add(u32::from(format & BITS_MASK));
         let chunk_bits = chunk_bits.or_bug()?;
         let chunks = Pow2::from_bits(chunk_bits).or_bug()?.cover(outline.size);
@@ -112,36 +112,36 @@ impl ChunkMap {
         })
     }
 
-    /// Returns how many chunks the file has, the last one perhaps in part.
+    /// Returns the number of chunks of the file, the last one perhaps in part.
     pub fn count(&self) -> u64 {
         self.chunks
     }
 
-    /// Returns the chunk that holds byte `offset` of the file.
+    /// Returns the number of the chunk that holds byte `offset` of the file.
     pub fn chunk_of(&self, offset: u64) -> u64 {
         offset >> self.chunk_bits
     }
 
-    /// Returns the place of the whole map, on the primary device.
+    /// Returns the bytes of the whole map, in the inode's metadata space.
     pub fn span(&self) -> Span {
         self.span
     }
 
-    /// Returns the place of the entry of chunk `chunk`, on the primary device. Entries follow each
-    /// other.
+    /// Returns the bytes of the entry of chunk `chunk`, in the inode's metadata space. Entries of
+    /// consecutive chunks adjoin.
     pub fn entry_at(&self, chunk: u64) -> Result<Span, FormatError> {
         if chunk >= self.chunks {
             let (nid, chunks) = (self.nid, self.chunks);
             return Err(Corrupt::ChunkBeyondFile { nid, chunk, chunks }.into());
         }
         let len = self.entry.bytes();
-        // Below the end of the map, which the constructor checked.
+        // Below the end of the map, which the constructor has checked.
         let at = chunk.checked_mul(len).and_then(|skip| self.span.at.checked_add(skip));
         Ok(Span { at: at.or_bug()?, len })
     }
 
-    /// Returns the place of the entries of `chunks`, or of the first of them if all have more than
-    /// `bytes_max` bytes together. That is at least one whole entry.
+    /// Returns the bytes of the entries of `chunks`: at most `bytes_max`, and at least one whole
+    /// entry.
     pub fn entries(&self, chunks: Range<u64>, bytes_max: u64) -> Result<Span, FormatError> {
         let first = self.entry_at(chunks.start)?;
         let count = chunks.end.checked_sub(chunks.start).or_bug()?;
@@ -150,7 +150,7 @@ impl ChunkMap {
         Ok(Span { at: first.at, len })
     }
 
-    /// Returns the target of chunk `chunk` from the bytes of its entry; more bytes are ignored.
+    /// Returns the target of chunk `chunk`; `bytes` begin with its entry.
     pub fn parse(&self, chunk: u64, bytes: &[u8]) -> Result<ChunkTarget, FormatError> {
         let need = self.entry.bytes_usize();
         let short = Corrupt::Short { part: Part::ChunkEntry(self.nid), need, got: bytes.len() };

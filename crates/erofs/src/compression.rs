@@ -1,8 +1,9 @@
-//! What an image says about its compression: which algorithms it uses, and the memory that each
-//! of them needs to be decoded.
+//! The compression settings of an image: its algorithms, and the memory that decoding takes for
+//! each.
 //!
-//! Always: no limit here is above the format's own (Linux `fs/erofs/erofs_fs.h`): dictionaries of
-//! 8 MiB for MicroLZMA, windows of 1 MiB for Zstandard, 64 KiB for LZ4 and 32 KiB for DEFLATE.
+//! Always: no setting exceeds the format's limit (Linux `fs/erofs/erofs_fs.h`): dictionaries of 8
+//! MiB
+//! for MicroLZMA, windows of 1 MiB for Zstandard, 64 KiB for LZ4 and 32 KiB for DEFLATE.
 
 use super::block::BlockSize;
 use super::codec::{Algorithm, Algorithms};
@@ -17,7 +18,7 @@ pub const DECODED_BYTES_MAX: u64 = 12 << 20;
 
 const LZMA_DICTIONARY_MIN: u32 = 4096;
 const LZMA_DICTIONARY_MAX: u32 = 8 << 20;
-/// The smallest window; the image says how often it is doubled.
+/// The smallest window; the image stores how often it is doubled.
 const ZSTD_WINDOW_MIN: u32 = 1 << 10;
 const ZSTD_DOUBLINGS_MAX: u8 = 10;
 /// Records begin at a multiple of this many bytes.
@@ -28,9 +29,9 @@ const ALIGN: usize = 4;
 pub struct Compression {
     /// The algorithms that files may use.
     pub algorithms: Algorithms,
-    /// The farthest that an LZ4 match reaches back, in bytes.
+    /// The largest distance of an LZ4 match, in bytes.
     pub lz4_distance: u16,
-    /// The most encoded bytes of a pcluster that LZ4 made.
+    /// The most encoded bytes of a pcluster of LZ4.
     pub lz4_pcluster_bytes: u64,
     /// The dictionary of MicroLZMA, in bytes.
     pub lzma_dictionary_bytes: u32,
@@ -39,8 +40,8 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// Returns those of an image without settings, in which LZ4 may be used: `distance` is its
-    /// farthest match, 0 for the default.
+    /// Returns the settings of an image that stores none: it may use LZ4, with `distance` as the
+    /// largest distance of a match, 0 for the default.
     pub(super) fn implied(distance: u16) -> Self {
         Self {
             algorithms: Algorithm::Lz4.into(),
@@ -51,8 +52,10 @@ impl Compression {
         }
     }
 
-    /// Reads the settings after the superblock, from byte `at` of `first`, the first bytes of an
-    /// image: for each bit of `algorithms`, from the lowest, a length *n* in two bytes and *n* bytes.
+    /// Parses the settings after the superblock, from byte `at` of `first`, the first bytes of an
+    /// image. For each bit of `algorithms`, the lowest first, there is a length *n* in two bytes,
+    /// and
+    /// a record of *n* bytes.
     pub(super) fn from_bytes(
         algorithms: u16,
         block_size: BlockSize,
@@ -80,7 +83,7 @@ impl Compression {
         Ok(compression)
     }
 
-    /// Reads the record of one algorithm.
+    /// Parses the record of one algorithm.
     fn take(
         &mut self,
         algorithm: Algorithm,
@@ -134,7 +137,7 @@ impl Compression {
         Ok(())
     }
 
-    /// Returns how far back decoders have to reach.
+    /// Returns the limits for decoders.
     #[cfg(feature = "alloc")]
     pub fn limits(&self) -> super::codec::Limits {
         super::codec::Limits {

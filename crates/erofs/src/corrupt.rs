@@ -1,4 +1,4 @@
-//! The ways in which an image's bytes can be wrong.
+//! The faults of a corrupt image.
 //!
 //! Always: each variant carries the numbers that lead to the byte.
 
@@ -8,10 +8,10 @@ use super::block::{Nid, Space};
 use super::codec::{Algorithm, Fault};
 use super::compressed::MapFault;
 
-/// A part of the image, for messages.
+/// A part of the image, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The superblock, or the block whose checksum it carries.
+    /// The superblock, or the block that its checksum covers.
     Superblock,
     /// The table of device slots.
     DeviceTable,
@@ -29,16 +29,16 @@ pub enum Part {
     CompressedMap(Nid),
     /// The inode's inline pcluster.
     InlinePcluster(Nid),
-    /// The shared xattr entry of this id.
+    /// The shared xattr entry with this id.
     SharedXattr(u32),
-    /// The long prefix of xattr names of this number.
+    /// The long prefix of xattr names with this number.
     XattrPrefix(u8),
-    /// The settings of this algorithm behind the superblock.
+    /// The settings of this algorithm, after the superblock.
     Compression(Algorithm),
 }
 
 impl Part {
-    /// Returns the space that the part lies in.
+    /// Returns the metadata space of the part.
     pub(super) const fn space(self) -> Space {
         match self {
             Self::Inode(nid)
@@ -70,18 +70,18 @@ impl fmt::Display for Part {
     }
 }
 
-/// What is wrong with a name in a directory.
+/// The fault of a name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameFault {
-    /// It has no bytes.
+    /// The name has no bytes.
     Empty,
-    /// It has this many bytes, more than 255.
+    /// The name has more than 255 bytes; the number counts them.
     Long(usize),
-    /// It holds a slash.
+    /// The name contains a slash.
     Slash,
-    /// It holds a NUL.
+    /// The name contains a NUL.
     Nul,
-    /// It is not above the name before it.
+    /// The name is not greater than the name before it.
     Order,
 }
 
@@ -97,95 +97,98 @@ impl fmt::Display for NameFault {
     }
 }
 
-/// Wrong bytes: what, where, with the values.
+/// A fault of the image's bytes, with its place and the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
 pub enum Corrupt {
     /// Fewer bytes than the record has.
     Short { part: Part, need: usize, got: usize },
-    /// A part whose place or length needs more than 64 bits (blocks: 48).
+    /// A part that ends after byte 2^64 - 1, or block 2^48 - 1.
     Overflow(Part),
-    /// A part that lies beyond the end that the superblock gives.
+    /// A part that ends after the image, as long as the superblock says.
     BeyondImage { part: Part, at: u64, len: u64, image: u64 },
-    /// No EROFS superblock.
+    /// The magic number of the superblock is wrong.
     Magic(u32),
     /// The image is shorter than its superblock says, in bytes.
     ImageTruncated { says: u64, has: u64 },
-    /// The root is no directory.
+    /// The root is not a directory.
     RootKind { nid: Nid, mode: u16 },
     /// A block size outside 512 bytes to 64 KiB.
     BlockBits(u8),
-    /// The superblock's checksum.
+    /// The checksum of the superblock is wrong.
     Checksum { stored: u32, computed: u32 },
     /// More superblock extension slots than its page has room for.
     SuperblockSlots(u8),
-    /// A setting of an algorithm beyond the format's limits.
+    /// A setting of an algorithm outside the format's limits.
     CompressionLimit { algorithm: Algorithm, value: u32 },
-    /// A pcluster that does not decode; `offset` is the byte of the file that it begins with.
+    /// A pcluster that does not decode; `offset` is the first byte of its extent.
     Encoded { nid: Nid, offset: u64, algorithm: Algorithm, fault: Fault },
-    /// An extent that was found for a byte that it does not cover.
+    /// The map found an extent that does not cover the byte looked for.
     ExtentElsewhere { nid: Nid, offset: u64 },
-    /// No metabox in an image that has the feature.
+    /// The image has the feature but no metabox.
     NoMetabox,
-    /// The metabox inode inside the metabox.
+    /// The metabox inode lies inside the metabox.
     MetaboxInItself { nid: Nid },
     /// A nid of the metabox in an image without one.
     NotInMetabox { nid: Nid },
-    /// Metadata beyond the end of the metabox, in bytes.
+    /// Metadata that ends after the metabox, in bytes.
     BeyondMetabox { at: u64, len: u64, metabox: u64 },
     /// A fragment in an image without a packed inode.
     NoPackedInode,
-    /// A fragment of the packed inode that is itself in the packed inode.
+    /// A fragment of the packed inode that lies in the packed inode itself.
     FragmentInPacked { nid: Nid },
-    /// A fragment beyond the end of the packed inode, in bytes.
+    /// A fragment that ends after the packed inode, in bytes.
     FragmentBeyondPacked { nid: Nid, at: u64, len: u64, packed: u64 },
     /// A long prefix of xattr names that is too short or too long.
     XattrPrefixLen { prefix: u8, len: usize },
     /// A compact inode's mtime plus the epoch needs more than 64 bits.
     Mtime { nid: Nid, epoch: i64, seconds: u32 },
-    /// A slot that reaches beyond 48-bit block numbers.
+    /// A device slot that ends after block 2^48 - 1.
     SlotRange { slot: u16, uniaddr: u64, blocks: u64 },
-    /// Two slots over one block of the unified address space; slot 0 is the primary device.
+    /// Two device slots that hold the same block of the unified address space; slot 0 is the
+    /// primary
+    /// device.
     SlotsOverlap { low: u16, high: u16, block: u64 },
-    /// A device id beyond the table.
+    /// A device slot after the end of the table.
     NoSlot { slot: u16, slots: u16 },
-    /// A block beyond the device of a slot; slot 0 is the primary device.
+    /// A block after the end of a device slot; slot 0 is the primary device.
     BlockBeyondSlot { slot: u16, block: u64, blocks: u64 },
-    /// Data beyond the end of a blob whose slot gives no length; all in bytes.
+    /// Data that ends after its blob, whose device slot states no length; all in bytes.
     BeyondBlob { slot: u16, at: u64, len: u64, blob: u64 },
-    /// A type of file that does not exist.
+    /// A file type that does not exist.
     Mode { nid: Nid, mode: u16 },
     /// A size of 2^63 or more.
     Size { nid: Nid, size: u64 },
-    /// A symlink target longer than a path may be.
+    /// A symlink target longer than a path.
     SymlinkSize { nid: Nid, size: u64 },
-    /// Blocks of a flat inode beyond the end of the image.
+    /// Blocks of a flat inode that end after the image.
     DataBeyondImage { nid: Nid, start: u64, blocks: u64, image_blocks: u64 },
     /// Inline data that crosses a block.
     TailCrossesBlock { nid: Nid, at: u64, len: u64, block: u64 },
-    /// A chunk beyond the end of the file.
+    /// A chunk after the end of the file.
     ChunkBeyondFile { nid: Nid, chunk: u64, chunks: u64 },
-    /// A chunk on a device that the table does not have.
+    /// A chunk on a device slot that the table does not have.
     ChunkSlot { nid: Nid, chunk: u64, slot: u16, slots: u16 },
-    /// A map of a compressed file.
+    /// A fault of the map of a compressed file.
     Map { nid: Nid, fault: MapFault },
-    /// The first nameoff of a directory block: no multiple of 12, 0, or beyond the block.
+    /// The first nameoff of a directory block is not a multiple of 12, is 0, or lies after the
+    /// block.
     FirstNameoff { nid: Nid, block: u64, nameoff: u16, len: usize },
-    /// A nameoff outside the names, or not above the one before it.
+    /// A nameoff outside the names, or not above the nameoff before it.
     Nameoff { nid: Nid, block: u64, entry: u16, nameoff: u16, low: u16, high: usize },
-    /// An entry beyond the directory block's last.
+    /// An entry after the last of a directory block.
     NoEntry { nid: Nid, block: u64, entry: u16, entries: u16 },
     /// A name that no directory can hold.
     Name { nid: Nid, block: u64, entry: u16, fault: NameFault },
-    /// A directory that contains itself, or one that contains it.
+    /// A directory inside itself, at any depth.
     DirectoryInItself { nid: Nid },
     /// A directory that a walk reaches by a second name.
     DirectoryTwice { nid: Nid },
-    /// Directories that have more bytes together than the devices have room for.
+    /// Directories that have more bytes together than the devices can hold.
     DirectoriesTooLong { nid: Nid, bytes: u64, room: u64 },
-    /// More shared xattrs than their inode's body has room for.
+    /// More shared xattrs than the xattr body has room for.
     SharedCount { nid: Nid, count: u8, body: usize },
-    /// An xattr entry that overruns the bytes it lies in.
+    /// An xattr entry that ends after its xattr body.
     XattrOverrun { part: Part, at: usize, need: usize, left: usize },
 }
 

@@ -1,7 +1,7 @@
-//! The device table: which blob a device id names, and which blob a unified block lies in.
+//! The device table: finds the device slot of a device id, and of a unified block.
 //!
-//! Always: no two slots hold the same block of the unified address space, so an address means
-//! one device or none.
+//! Always: no two slots hold the same block of the unified address space, so an address means one
+//! device or none.
 
 use core::cmp::Ordering;
 
@@ -13,11 +13,11 @@ use super::record::Record;
 use super::superblock::Superblock;
 use rootlet_base::units::ByteRange;
 
-/// The most device slots that are read: as many as a superblock can name.
+/// The most device slots of an image: the most that a superblock can state.
 #[cfg(feature = "alloc")]
 pub const DEVICES_MAX: usize = 65_535;
-/// The most device slots that are read. A build without `alloc` has room for all of them, used or
-/// not: 64, or what `ROOTLET_DEVICES_MAX` says in the environment of the build, from 1 to 65,535.
+/// The most device slots of an image. A build without `alloc` reserves room for all of them: 64, or
+/// the value of `ROOTLET_DEVICES_MAX` in the environment of the build, from 1 to 65,535.
 #[cfg(not(feature = "alloc"))]
 pub const DEVICES_MAX: usize = match option_env!("ROOTLET_DEVICES_MAX") {
     None => 64,
@@ -27,44 +27,45 @@ pub const DEVICES_MAX: usize = match option_env!("ROOTLET_DEVICES_MAX") {
     },
 };
 
-/// As long as the table where there is a heap, because an image is moved about.
+/// The slots: on the heap if there is one, because an image is moved.
 #[cfg(feature = "alloc")]
 type Slots = alloc::vec::Vec<DeviceSlot>;
 #[cfg(not(feature = "alloc"))]
 type Slots = heapless::Vec<DeviceSlot, DEVICES_MAX>;
 
-/// Numbers of slots.
+/// The numbers of slots.
 #[cfg(feature = "alloc")]
 type Numbers = alloc::vec::Vec<u16>;
 #[cfg(not(feature = "alloc"))]
 type Numbers = heapless::Vec<u16, DEVICES_MAX>;
 
-/// Sorts numbers of slots by what `compare` says of two. It is one sort for all that slots have: a
-/// sort for each has 14 KiB of code in an image.
+/// Sorts the numbers of slots by `compare`. All keys share this one sort: another instance of the
+/// sort
+/// would add 14 KiB of code.
 pub fn sort_numbers(numbers: &mut [u16], compare: &mut dyn FnMut(&u16, &u16) -> Ordering) {
     numbers.sort_unstable_by(compare);
 }
 
-/// A slot has 2^7 bytes, also the unit of the table's place.
+/// The binary logarithm of a slot's bytes, also of the unit of the table's place.
 pub(super) const SLOT_BITS: u32 = 7;
 const SLOT_LEN: usize = 1 << SLOT_BITS;
 
-/// One slot of the table.
+/// A device slot: an entry of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeviceSlot {
     tag: [u8; 64],
-    /// Length in blocks; 0 where the image does not say (use the device's own length).
+    /// The length in blocks; 0 if the image does not state it (use the device's own length).
     pub blocks: u64,
-    /// The first block in the unified address space; 0 means that the slot is not in it.
+    /// The first block in the unified address space; 0 if the slot has no place there.
     pub uniaddr: u64,
     bytes: ByteRange,
 }
 
 impl DeviceSlot {
-    /// The bytes of a slot.
+    /// The length of an entry in bytes.
     pub const BYTES: usize = SLOT_LEN;
 
-    /// Reads slot `number` (1 is the first).
+    /// Parses slot `number`, from 1.
     pub fn from_bytes(
         superblock: &Superblock,
         number: u16,
@@ -84,14 +85,15 @@ impl DeviceSlot {
         Ok(Self { tag: raw.bytes::<0, 64>(), blocks, uniaddr, bytes: bytes.ok_or(beyond)? })
     }
 
-    /// Returns the bytes of the unified address space that the slot has; none where the image does
-    /// not say how many.
+    /// Returns the bytes of the slot in the unified address space; an empty range if the image does
+    /// not state the slot's length.
     pub fn bytes(&self) -> ByteRange {
         self.bytes
     }
 
-    /// Returns the label, up to the first NUL: a blob id, or the UUID of a merged image's source;
-    /// empty where the image does not say.
+    /// Returns the tag up to the first NUL: a blob id, or the UUID of a merged image's source;
+    /// empty
+    /// if the image has none.
     pub fn tag(&self) -> &[u8] {
         match self.tag.iter().position(|byte| *byte == 0) {
             Some(len) => self.tag.split_at(len).0,
@@ -99,19 +101,20 @@ impl DeviceSlot {
         }
     }
 
-    /// Returns the length in blocks, or `None` where the image does not say.
+    /// Returns the length in blocks; `None` if the image does not state it.
     fn known_blocks(&self) -> Option<u64> {
         (self.blocks != 0).then_some(self.blocks)
     }
 
-    /// Returns which block of this slot `block` of the unified address space is.
+    /// Returns the block of this slot that is block `block` of the unified address space; `None` if
+    /// the slot does not hold that block.
     fn offset_of(&self, block: u64) -> Option<u64> {
         let offset = block.checked_sub(self.uniaddr)?;
         (self.uniaddr != 0 && offset < self.blocks).then_some(offset)
     }
 }
 
-/// Returns room for `count` slots and their numbers.
+/// Returns empty vectors with room for `count` slots and their numbers.
 ///
 /// # Errors
 /// [`Unsupported::HeadMemory`].
@@ -134,21 +137,22 @@ fn push<T>(to: &mut alloc::vec::Vec<T>, one: T) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// The superblock's constructor has refused a table that is too long.
+/// Appends an entry. The superblock's parser has refused a table that is too long.
 #[cfg(not(feature = "alloc"))]
 fn push<T>(to: &mut heapless::Vec<T, DEVICES_MAX>, one: T) -> Result<(), FormatError> {
     to.push(one).map_err(|_| Unsupported::HeadMemory(DEVICES_MAX << SLOT_BITS).into())
 }
 
-/// Where a block lies.
+/// The place of a block: a device slot and a block of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The device slot; 0 is the primary device.
     pub slot: u16,
-    /// The block of that device.
+    /// The block of the device slot.
     pub block: u64,
-    /// The number of blocks of that device from this one on, at least 1. `None` where the image
-    /// does not say how long the device is. No run may be longer.
+    /// The number of blocks from this one to the end of the device slot, at least 1: the most
+    /// blocks
+    /// of a run. `None` if the image does not state the length of the slot.
     pub blocks_left: Option<u64>,
 }
 
@@ -156,14 +160,14 @@ pub struct Place {
 #[derive(Clone, Debug)]
 pub struct Devices {
     slots: Slots,
-    /// The slots that hold blocks of the unified address space, in the order of these.
+    /// The slots that hold blocks of the unified address space, sorted by their first block.
     unified: Numbers,
     len: u16,
     primary_blocks: u64,
 }
 
 impl Devices {
-    /// Reads the bytes at [`Superblock::device_table_at`]; none if there is no table.
+    /// Parses the bytes at [`Superblock::device_table_at`]; no bytes if there is no table.
     ///
     /// # Errors
     /// Corrupt when a slot overlaps another, or the primary device, in the unified address space.
@@ -189,17 +193,17 @@ impl Devices {
         Ok(devices)
     }
 
-    /// Returns how many slots there are besides the primary.
+    /// Returns the number of slots, without the primary device.
     pub fn len(&self) -> u16 {
         self.len
     }
 
-    /// Returns whether the primary device is the only one.
+    /// Returns whether the primary device is the only device.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Returns slot `number`; 1 is the first, 0 (the primary) has none.
+    /// Returns slot `number`, from 1; `None` for 0, the primary device, and after the last slot.
     pub fn slot(&self, number: u16) -> Option<&DeviceSlot> {
         self.slots.get(usize::from(number).checked_sub(1)?)
     }
@@ -214,8 +218,10 @@ impl Devices {
         self.slot(number).map(|slot| slot.uniaddr)
     }
 
-    /// Returns where block `block` of `device_id` (masked already) lies. Id N is slot N; id 0 is the
-    /// unified address space: the primary device, or the slot that the address falls into.
+    /// Returns the place of block `block` of device id `device_id`, which is masked already. Id *n*
+    /// is
+    /// slot *n*; id 0 is the unified address space: the slot that holds the block, else the primary
+    /// device.
     ///
     /// # Errors
     /// Corrupt when there is no such slot, or the block lies on no device.
@@ -238,8 +244,9 @@ impl Devices {
         }
     }
 
-    /// Returns the blocks of the primary device in the unified address space, or `None` if nothing
-    /// bounds it.
+    /// Returns the number of blocks of the primary device in the unified address space; `None` if
+    /// it
+    /// has no bound.
     fn primary_len(&self) -> Option<u64> {
         if self.primary_blocks != 0 {
             return Some(self.primary_blocks);
@@ -247,7 +254,7 @@ impl Devices {
         self.unified.first().and_then(|number| self.start(*number))
     }
 
-    /// Refuses slots that share a block. Those that do and begin first stand side by side.
+    /// Refuses slots that share a block. If any do, two neighbours in the sorted order do.
     fn check_overlap(&self) -> Result<(), Corrupt> {
         if let Some(&high) = self.unified.first()
             && let Some(block) = self.start(high).filter(|start| *start < self.primary_blocks)
@@ -267,7 +274,8 @@ impl Devices {
     }
 }
 
-/// Returns the place of a block of a device of `blocks` blocks, if its length is known.
+/// Returns the place of block `block` of a device slot of `blocks` blocks; `None` stands for an
+/// unknown length.
 fn place(slot: u16, block: u64, blocks: Option<u64>) -> Result<Place, FormatError> {
     let Some(blocks) = blocks else { return Ok(Place { slot, block, blocks_left: None }) };
     match blocks.checked_sub(block) {

@@ -1,7 +1,8 @@
-//! A block of a directory: 12-byte entries, then their names, sorted by their bytes.
+//! A block of a directory: entries of 12 bytes, then their names, sorted by bytes.
 //!
-//! Always: an entry that is handed out has a name of 1 to 255 bytes without slash or NUL, which
-//! lies in the block after all entries.
+//! Always: the name of a returned entry has 1 to 255 bytes without slash or NUL, and lies in the
+//! block
+//! after all entries.
 
 use core::cmp::Ordering;
 use core::ops::Range;
@@ -20,7 +21,7 @@ const NAME_BYTES_MAX: usize = 255;
 /// An entry of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dirent<'b> {
-    /// The inode.
+    /// The number of the inode.
     pub nid: Nid,
     /// The type of the file, as a number; see [`Dirent::kind`].
     pub file_type: u8,
@@ -29,8 +30,9 @@ pub struct Dirent<'b> {
 }
 
 impl Dirent<'_> {
-    /// Returns the type of the file that the entry tells; `None` where its number is 0 or means
-    /// nothing. It is a hint: the inode's own type counts.
+    /// Returns the type of the file; `None` if its number is 0 or unknown. The type in the inode is
+    /// the
+    /// right one; this is a hint.
     pub fn kind(&self) -> Option<FileKind> {
         Some(match self.file_type {
             1 => FileKind::Regular,
@@ -52,13 +54,14 @@ pub struct DirBlock<'b> {
     entries: &'b [[u8; ENTRY_LEN]],
     nid: Nid,
     block: u64,
-    /// Where the names begin, after the entries.
+    /// The offset of the first name, which is the end of the entries.
     names: u16,
 }
 
 impl<'b> DirBlock<'b> {
-    /// Reads block `block` of directory `nid`. `bytes` is the whole block, or what the directory's
-    /// size leaves of its last one. Looks at the first entry only.
+    /// Parses block `block` of directory `nid`. `bytes` is the whole block; the last block is cut
+    /// to the
+    /// directory's size. Checks the first entry only.
     pub fn from_bytes(bytes: &'b [u8], nid: Nid, block: u64) -> Result<Self, FormatError> {
         let wrong = |nameoff| Corrupt::FirstNameoff { nid, block, nameoff, len: bytes.len() };
         let raw = Record::<ENTRY_LEN>::first_of(bytes).ok_or(wrong(0))?;
@@ -66,7 +69,7 @@ impl<'b> DirBlock<'b> {
         if names == 0 || !names.is_multiple_of(ENTRY_BYTES) {
             return Err(wrong(names).into());
         }
-        // All names have at least one byte, so the first begins before the end.
+        // A name has at least one byte, so the first name begins before the end.
         let (entries, rest) = bytes.split_at_checked(usize::from(names)).ok_or(wrong(names))?;
         if rest.is_empty() {
             return Err(wrong(names).into());
@@ -74,54 +77,55 @@ impl<'b> DirBlock<'b> {
         Ok(Self { bytes, entries: entries.as_chunks().0, nid, block, names })
     }
 
-    /// Returns how many entries the block has, at least one.
+    /// Returns the number of entries in the block, at least one.
     pub fn len(&self) -> u16 {
         self.names / ENTRY_BYTES
     }
 
-    /// Returns false: a block has an entry.
+    /// Returns false: a block has at least one entry.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Returns entry `entry`. Does not compare its name with others.
+    /// Returns entry `entry`. Does not compare its name with other names.
     pub fn entry(&self, entry: u16) -> Result<Dirent<'b>, FormatError> {
         let raw = self.raw(entry)?;
         Ok(dirent(raw, self.name(entry, raw)?))
     }
 
-    /// Returns the inode of an entry, whatever else it holds.
+    /// Returns the inode number of entry `entry`, without a check of the name.
     pub fn target(&self, entry: u16) -> Option<Nid> {
         self.raw(entry).ok().map(|raw| Nid(raw.u64::<0>()))
     }
 
-    /// Returns the name of the first entry, to choose a block by.
+    /// Returns the name of the first entry, to choose a block.
     pub fn first_name(&self) -> Result<&'b [u8], FormatError> {
         self.name(0, self.raw(0)?)
     }
 
-    /// Returns the name of the last entry, with which the next block's first must be compared.
+    /// Returns the name of the last entry, to compare with the first name of the next block.
     pub fn last_name(&self) -> Result<&'b [u8], FormatError> {
         let last = self.len().checked_sub(1).or_bug()?;
         self.name(last, self.raw(last)?)
     }
 
-    /// Returns the name of an entry that was handed out before, so that its bytes are right.
+    /// Returns the name of an entry that was returned before: its bytes were checked then.
     pub fn name_bytes(&self, entry: u16) -> Result<&'b [u8], FormatError> {
         self.bytes_of_name(entry, self.raw(entry)?)
     }
 
-    /// Returns the entries in order. An error ends them.
+    /// Returns the entries in order. The first error is the last item.
     pub fn entries(&self) -> Entries<'b> {
         Entries { block: *self, numbers: 0..self.len(), previous: None }
     }
 
-    /// Returns the entry of this name. Touches as many entries as a binary search does, and refuses those
-    /// that it sees out of order.
+    /// Returns the entry with the name `name`, by binary search. Refuses entries that it finds out
+    /// of
+    /// order.
     pub fn find(&self, name: &[u8]) -> Result<Option<Dirent<'b>>, FormatError> {
         let (mut low, mut high) = (0, self.len());
         let (mut below, mut above): (Option<&[u8]>, Option<&[u8]>) = (None, None);
-        // Each round halves the range: at most 13 for the 5,461 entries of 64 KiB.
+        // Each round halves the range: at most 13 rounds for the 5,461 entries of 64 KiB.
         while low < high {
             let middle = low.midpoint(high);
             let raw = self.raw(middle)?;
@@ -148,7 +152,7 @@ impl<'b> DirBlock<'b> {
         raw.ok_or(Corrupt::NoEntry { nid, block, entry, entries })
     }
 
-    /// Returns the name of an entry, refused if no directory can hold it.
+    /// Returns the name of an entry. Refuses a name that no directory can hold.
     fn name(&self, entry: u16, raw: Record<'b, ENTRY_LEN>) -> Result<&'b [u8], FormatError> {
         let name = self.bytes_of_name(entry, raw)?;
         match fault(name) {
@@ -157,8 +161,9 @@ impl<'b> DirBlock<'b> {
         }
     }
 
-    /// Returns the bytes up to the next entry's name, or of the last up to a NUL or the end of the
-    /// block.
+    /// Returns the bytes from the entry's nameoff to the next entry's; for the last entry, to a NUL
+    /// or
+    /// the end of the block.
     fn bytes_of_name(
         &self,
         entry: u16,
@@ -177,7 +182,7 @@ impl<'b> DirBlock<'b> {
         }
     }
 
-    /// Returns where the name of an entry begins: from `low` to the end of the block.
+    /// Returns the offset of an entry's name. Refuses an offset below `low` or after the block.
     fn nameoff(&self, entry: u16, raw: Record<'b, ENTRY_LEN>, low: u16) -> Result<u16, Corrupt> {
         let (nameoff, high) = (raw.u16::<8>(), self.bytes.len());
         if nameoff >= low && usize::from(nameoff) <= high {
@@ -196,14 +201,14 @@ fn dirent<'b>(raw: Record<'b, ENTRY_LEN>, name: &'b [u8]) -> Dirent<'b> {
     Dirent { nid: Nid(raw.u64::<0>()), file_type: raw.u8::<10>(), name }
 }
 
-/// Returns what is wrong with a name.
+/// Returns the fault of a name; `None` if the name is valid.
 fn fault(name: &[u8]) -> Option<NameFault> {
     match name.len() {
         0 => return Some(NameFault::Empty),
         len if len > NAME_BYTES_MAX => return Some(NameFault::Long(len)),
         _ => {}
     }
-    // All bytes at once, because a loop that stops at the first is slower for names that are right.
+    // Looks at all bytes: a loop that stops at the first bad byte is slower for valid names.
     if !name.iter().fold(false, |bad, byte| bad | matches!(byte, 0 | b'/')) {
         return None;
     }
@@ -211,7 +216,7 @@ fn fault(name: &[u8]) -> Option<NameFault> {
     Some(if first == Some(&0) { NameFault::Nul } else { NameFault::Slash })
 }
 
-/// The entries of a block, each checked to come after the one before it.
+/// The entries of a block. The name of each is checked to be greater than the name before it.
 #[derive(Clone, Debug)]
 pub struct Entries<'b> {
     block: DirBlock<'b>,
@@ -273,7 +278,7 @@ mod tests {
 
     #[test]
     fn what_mkfs_wrote_is_read() {
-        // The root's entries are inline behind its 32 bytes, without xattrs.
+        // The root's entries are inline, right after its 32 bytes: it has no xattrs.
         let size = TINY.get(37 * 32 + 8..).and_then(|tail| tail.first_chunk()).copied();
         let size = usize::try_from(u32::from_le_bytes(size.unwrap_or_default())).unwrap_or(0);
         let bytes = TINY.get(37 * 32 + 32..).and_then(|tail| tail.get(..size));

@@ -1,7 +1,7 @@
-//! What can be wrong with an image: its bytes, or our knowledge of them.
+//! The error of parsing an image: its bytes are wrong, or are not supported.
 //!
-//! Always: the message names the place and the values, so that a person with a hex dump finds
-//! the byte. A failed read never appears here.
+//! Always: the message names the place and the values, so that a person with a hex dump finds the
+//! byte. A failed read is never such an error.
 
 use core::fmt;
 
@@ -15,14 +15,14 @@ use super::feature::Incompat;
 use super::overlay::{self, Marks, Object};
 use rootlet_base::num::Bug;
 
-/// Bytes that did not become a value.
+/// The reason why bytes did not become a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatError {
     /// The bytes are wrong.
     Corrupt(Corrupt),
-    /// The bytes are valid, and not ours to read.
+    /// The bytes are valid, but use a feature that is not supported.
     Unsupported(Unsupported),
-    /// Our own code is wrong; no image can cause it.
+    /// Our own code is wrong; no image can cause this.
     Bug(Bug),
 }
 
@@ -42,7 +42,8 @@ impl fmt::Display for FormatError {
 impl core::error::Error for FormatError {}
 
 impl FormatError {
-    /// Returns the error for the pcluster of byte `offset` of a file that does not decode.
+    /// Returns the error for the pcluster of an extent at byte `offset` of a file that does not
+    /// decode.
     #[cold]
     #[cfg(feature = "alloc")]
     pub fn encoded(nid: Nid, offset: u64, algorithm: Algorithm, fault: Fault) -> Self {
@@ -74,28 +75,28 @@ impl From<Unsupported> for FormatError {
     }
 }
 
-/// Something valid that is not read.
+/// A valid feature of an image that is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsupported {
-    /// These incompatible features, of all that the superblock names.
+    /// The incompatible features of the superblock that are not supported.
     Features(Incompat),
-    /// Another format than EROFS.
+    /// A format other than EROFS.
     Foreign {
-        /// What it is.
+        /// The name of the format, with its article.
         name: &'static str,
-        /// How to come to an image.
+        /// The way to an image.
         next: &'static str,
     },
     /// More device slots than [`DEVICES_MAX`].
     Devices(u16),
-    /// More memory for superblock and device table than there is, in bytes.
+    /// The superblock and the device table take more memory than there is; in bytes.
     HeadMemory(usize),
-    /// Blocks that are larger than the buffers of a build without `alloc`, in bytes.
+    /// Blocks that are larger than the buffers of a build without `alloc`.
     LargeBlocks {
-        /// What the image needs.
+        /// The bytes of a block.
         bytes: u64,
     },
-    /// Directory blocks that are not blocks (`dirblkbits`).
+    /// Directory blocks of another size than blocks (`dirblkbits`).
     DirBlockBits(u8),
     /// Unknown bits in `i_format`.
     InodeFormat {
@@ -120,7 +121,7 @@ pub enum Unsupported {
     LclusterBits {
         /// The inode.
         nid: Nid,
-        /// Base 2 logarithm of their bytes.
+        /// The binary logarithm of their size in bytes.
         bits: u32,
     },
     /// A compression algorithm above 3.
@@ -137,29 +138,29 @@ pub enum Unsupported {
         /// The whole field.
         format: u16,
     },
-    /// Compression algorithms by these bits.
+    /// Unknown compression algorithms in this set of bits.
     Algorithms(u16),
-    /// A form of an algorithm's data that is not 0.
+    /// A form of an algorithm's data other than 0.
     CompressionFormat {
         /// The algorithm.
         algorithm: Algorithm,
         /// The form.
         format: u16,
     },
-    /// More memory for decoding than there is, in bytes.
+    /// Decoding takes more memory than the budget; in bytes.
     DecoderMemory {
-        /// What the image needs.
+        /// The bytes that the image needs.
         need: usize,
-        /// What there is.
+        /// The bytes of the budget.
         has: usize,
     },
     /// A file whose bytes lie outside the image, as overlayfs's marks say.
     Elsewhere {
         /// The inode.
         nid: Nid,
-        /// Whose marks.
+        /// The kind of the marks.
         marks: Marks,
-        /// What holds the bytes.
+        /// The object that holds the bytes.
         object: Object,
     },
 }

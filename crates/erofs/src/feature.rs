@@ -1,6 +1,6 @@
-//! Feature bits of the superblock, and their names.
+//! The feature bits of the superblock, and their names.
 //!
-//! Always: two features that share a bit share its name, joined by a stroke.
+//! Always: features that share a bit have a common name, joined by a slash.
 
 use core::fmt;
 
@@ -28,7 +28,7 @@ impl Compat {
     }
 }
 
-/// Features that a reader must know. Displayed as their names; unknown bits as a number.
+/// Features that a reader must know. Displayed by their names; unknown bits as a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Incompat(pub u32);
 
@@ -52,10 +52,10 @@ impl Incompat {
     /// Inodes inside the metabox.
     pub const METABOX: Self = Self(0x100);
 
-    /// What is read: all that Linux 7.2 knows.
+    /// The supported features: all that Linux 7.2 knows.
     pub const SUPPORTED: Self = Self((Self::METABOX.0 << 1) - 1);
 
-    /// Features under which no byte of a device stands for more than one byte of metadata.
+    /// The features with which each byte of a device stands for at most one byte of metadata.
     pub const UNPACKED: Self = Self(
         Self::CHUNKED_FILE.0 | Self::DEVICE_TABLE.0 | Self::XATTR_PREFIXES.0 | Self::BITS_48.0,
     );

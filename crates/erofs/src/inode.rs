@@ -1,6 +1,6 @@
 //! An inode: compact (32 bytes) or extended (64), at a multiple of 32 bytes.
 //!
-//! Always: its size is below 2^63, its file type exists, and inode and xattrs lie in the image.
+//! Always: the size is below 2^63, the file type exists, and inode and xattrs lie in the image.
 
 use super::block::{Nid, Span};
 use super::chunk::ChunkMap;
@@ -16,10 +16,10 @@ use rootlet_base::num::{OrBug, wide};
 const COMPACT: usize = 32;
 const EXTENDED: usize = 64;
 const FORMAT_EXTENDED: u16 = 0x01;
-/// NLINK_1 of compact inodes that are no directories, DOT_OMITTED of directories.
+/// DOT_OMITTED of directories, NLINK_1 of other compact inodes.
 const FORMAT_BIT_4: u16 = 0x10;
 const FORMAT_KNOWN: u16 = 0x1f;
-/// Linux PATH_MAX: no path can be longer, so no useful target is.
+/// The longest target of a symlink: that of a path (`PATH_MAX` of Linux).
 const SYMLINK_BYTES_MAX: u64 = 4096;
 
 /// A time of modification.
@@ -27,8 +27,8 @@ const SYMLINK_BYTES_MAX: u64 = 4096;
 pub struct Mtime {
     /// Seconds since 1970; negative before.
     pub seconds: i64,
-    /// Nanoseconds after that second. Some tools write more than 999,999,999; Linux shows the
-    /// number as it is stored, and so do we.
+    /// Nanoseconds after that second, as stored: some tools write more than 999,999,999, and Linux
+    /// shows these too.
     pub nanoseconds: u32,
 }
 
@@ -43,35 +43,35 @@ impl Mtime {
 /// A validated inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inode {
-    /// Its number.
+    /// The number of the inode.
     pub nid: Nid,
-    /// Type of the file.
+    /// The type of the file.
     pub kind: FileKind,
-    /// Permission bits of the mode, set-id and sticky bits included.
+    /// The permission bits of the mode, with the set-id and sticky bits.
     pub permissions: u16,
-    /// Owner.
+    /// The user id of the owner.
     pub uid: u32,
-    /// Group.
+    /// The group id.
     pub gid: u32,
-    /// Number of links.
+    /// The number of links.
     pub nlink: u32,
-    /// Size in bytes, below 2^63.
+    /// The size in bytes, below 2^63.
     pub size: u64,
-    /// Time of modification; a compact inode without 48BIT has that of the superblock.
+    /// The time of modification; that of the superblock for a compact inode without 48BIT.
     pub mtime: Mtime,
-    /// Number of a device file.
+    /// The device number of a device file.
     pub rdev: Option<DeviceNumber>,
     /// The xattr body, for [`super::xattr::Body`]; at least 12 bytes, at most 262,148.
     pub xattrs: Option<Span>,
     /// The layout of the data.
     pub layout: Layout,
-    /// Whether it has 64 bytes, else 32.
+    /// Whether the inode has 64 bytes, not 32.
     pub extended: bool,
-    /// Whether this directory lacks an entry for itself.
+    /// Whether the directory lacks the entry `.`.
     pub dot_omitted: bool,
 }
 
-/// The fields that both forms have, as they are stored.
+/// The fields of both forms, as stored.
 struct Fields {
     nb: u16,
     size: u64,
@@ -83,18 +83,18 @@ struct Fields {
 }
 
 impl Inode {
-    /// The fewest bytes that an inode has.
+    /// The length of a compact inode in bytes, the shorter form.
     pub const BYTES_MIN: usize = COMPACT;
-    /// The most bytes that an inode has.
+    /// The length of an extended inode in bytes, the longer form.
     pub const BYTES_MAX: usize = EXTENDED;
 
-    /// Returns how many bytes the inode has that begins with `first`: 32 or 64.
+    /// Returns the length in bytes, 32 or 64, of an inode that begins with `first`.
     pub fn bytes_needed(first: [u8; 2]) -> usize {
         if u16::from_le_bytes(first) & FORMAT_EXTENDED == 0 { COMPACT } else { EXTENDED }
     }
 
-    /// Reads the bytes at [`Superblock::inode_at`]: 64, or as many as the image has and
-    /// [`Inode::bytes_needed`] asks for.
+    /// Parses the bytes at [`Superblock::inode_at`]: at least [`Inode::bytes_needed`]; more are
+    /// ignored.
     pub fn from_bytes(
         superblock: &Superblock,
         nid: Nid,
@@ -128,7 +128,7 @@ impl Inode {
             size: fields.size,
             low: fields.union,
             high: (extended || one_link).then_some(fields.nb),
-            // Not beyond the image, as `xattrs` has checked.
+            // Within the image, as `xattrs` has checked.
             body_end: xattrs.end().or_bug()?,
         };
         Ok(Self {
@@ -149,7 +149,7 @@ impl Inode {
         })
     }
 
-    /// Returns `st_mode`: type and permissions.
+    /// Returns the `st_mode`: type and permissions.
     pub fn mode(&self) -> u16 {
         self.kind.mode_bits() | self.permissions
     }
@@ -162,7 +162,7 @@ impl Fields {
         raw: Record<'_, COMPACT>,
     ) -> Result<Self, Corrupt> {
         let epoch = superblock.epoch;
-        // The field was reserved before 48BIT.
+        // Without 48BIT the field is reserved.
         let wide = superblock.incompat.has(Incompat::BITS_48);
         let since = if wide { raw.u32::<12>() } else { 0 };
         let overflow = Corrupt::Mtime { nid, epoch, seconds: since };
@@ -209,7 +209,9 @@ fn check_size(nid: Nid, kind: FileKind, size: u64) -> Result<(), Corrupt> {
     Ok(())
 }
 
-/// Returns the place of the xattr body after the inode at `inode`; no bytes if there are no xattrs.
+/// Returns the bytes of the xattr body, which lies right after the inode at `inode`; an empty span
+/// if
+/// there are no xattrs.
 fn xattrs(
     superblock: &Superblock,
     nid: Nid,

@@ -1,6 +1,6 @@
-//! What a file is: its type, and the number of a device file.
+//! The type of a file, and the number of a device file.
 //!
-//! Always: a [`FileKind`] is one of the seven that POSIX has.
+//! Always: a [`FileKind`] is one of the seven types of POSIX.
 
 use core::fmt;
 
@@ -18,7 +18,7 @@ pub enum FileKind {
 }
 
 impl FileKind {
-    /// Returns the type in an `st_mode`, or `None` if there is no such type.
+    /// Returns the type in an `st_mode`; `None` if there is no such type.
     pub fn from_mode(mode: u16) -> Option<Self> {
         Some(match mode & 0o170_000 {
             0o100_000 => Self::Regular,
@@ -32,7 +32,7 @@ impl FileKind {
         })
     }
 
-    /// Returns the bits of `st_mode` that say the type.
+    /// Returns the type as bits of an `st_mode`.
     pub fn mode_bits(self) -> u16 {
         match self {
             Self::Regular => 0o100_000,
@@ -69,7 +69,7 @@ pub struct DeviceNumber {
 }
 
 impl DeviceNumber {
-    /// Unpacks a number as Linux `new_encode_dev` packs it.
+    /// Unpacks a number that Linux `new_encode_dev` has packed.
     pub(super) fn from_raw(raw: u32) -> Self {
         Self { major: raw >> 8 & 0xfff, minor: raw & 0xff | raw >> 12 & 0xf_ff00 }
     }

@@ -1,7 +1,8 @@
-//! How an inode's data is laid out, as far as the inode itself says.
+//! The layout of an inode's data, as far as the inode itself states it.
 //!
-//! Always: an inline tail lies in one block; block ranges stay within 48 bits, and within the
-//! image where it has one device only.
+//! Always: an inline tail lies in one block; ranges of blocks end within 48 bits, and within the
+//! image
+//! if it has only one device.
 
 use super::block::{BLOCKS_MAX, BlockSize, Nid, Span};
 use super::chunk::ChunkMap;
@@ -18,24 +19,24 @@ pub enum Layout {
     None,
     /// Consecutive blocks of the unified address space.
     Plain {
-        /// The first block; `None` for a file that is one hole. Means nothing at size 0.
+        /// The first block; `None` for a file that is one hole. Has no meaning at size 0.
         start: Option<u64>,
     },
-    /// As plain, and the last part of the data after the inode.
+    /// Consecutive blocks, and the last part of the data after the inode.
     Inline {
-        /// The first block. Means nothing if the size is that of the tail.
+        /// The first block. Has no meaning if the tail is all the data.
         start: u64,
-        /// The tail, on the primary device: the last 1 to block size bytes of the data, or none
-        /// at size 0. The bytes before it are whole blocks.
+        /// The tail, in the inode's metadata space: the last bytes of the data, at least 1 and at
+        /// most a block; none at size 0. The data before the tail is whole blocks.
         tail: Span,
     },
-    /// Chunks of equal size, anywhere.
+    /// Chunks of equal size, each anywhere.
     Chunked(ChunkMap),
-    /// Compressed, for [`super::CompressedMap`].
+    /// Compressed data, for [`super::CompressedMap`].
     Compressed(Compressed),
 }
 
-/// What a compressed inode says of its map.
+/// The map of a compressed inode, as the inode describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Compressed {
     /// The form of the index.
@@ -44,7 +45,7 @@ pub struct Compressed {
     pub body_end: u64,
 }
 
-/// The index of a compressed inode.
+/// The form of the index of a compressed inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompressedForm {
     /// Layout 1: 8 bytes per lcluster, or records of extents.
@@ -63,14 +64,14 @@ impl CompressedForm {
     }
 }
 
-/// What an inode says about its place and its data, before the layout is known.
+/// The fields of an inode from which its layout is parsed.
 #[derive(Clone, Copy)]
 pub(super) struct Outline {
     pub nid: Nid,
     pub size: u64,
-    /// `i_u`: low half of the start block, or the chunk format.
+    /// `i_u`: the low half of the first block, or the chunk format.
     pub low: u32,
-    /// High half of the start block, where the inode has one.
+    /// The high half of the first block, if the inode has one.
     pub high: Option<u16>,
     /// The byte after the inode and its xattrs.
     pub body_end: u64,
@@ -79,8 +80,9 @@ pub(super) struct Outline {
 impl Outline {
     /// Returns the layout of data in consecutive blocks.
     pub fn plain(self, superblock: &Superblock, wide: bool) -> Result<Layout, FormatError> {
-        // Where a high half exists, Linux takes all 48 bits for null; before 48BIT that half was
-        // reserved, and tools left it zero.
+        // If there is a high half, the null of Linux has all 48 bits set. Without 48BIT the high
+        // half
+        // is reserved, and tools leave it zero.
         let null = match self.high {
             Some(high) => high == u16::MAX || (high == 0 && !wide),
             None => true,
@@ -93,10 +95,10 @@ impl Outline {
         Ok(Layout::Plain { start: Some(start) })
     }
 
-    /// Returns the layout of data in consecutive blocks whose last part follows the inode.
+    /// Returns the layout of data in consecutive blocks with an inline tail.
     pub fn inline(self, superblock: &Superblock) -> Result<Layout, FormatError> {
         let (block_size, start) = (superblock.block_size, self.start());
-        // As Linux counts: the last block is the inline one even if it is full.
+        // As in Linux: the last block is inline even if it is full.
         let (whole, len) = match self.size.checked_sub(1) {
             Some(last) => {
                 let before = block_size.pow2().floor(last);
@@ -129,14 +131,15 @@ fn check_tail(block_size: BlockSize, nid: Nid, tail: Span) -> Result<(), Corrupt
     Err(Corrupt::TailCrossesBlock { nid, at: tail.at, len: tail.len, block: block_size.bytes() })
 }
 
-/// Returns the most blocks that the unified address space has.
+/// Returns the most blocks of the unified address space.
 pub(super) fn block_limit(superblock: &Superblock) -> u64 {
     let alone = superblock.extra_devices == 0 && superblock.blocks != 0;
     if alone { superblock.blocks } else { BLOCKS_MAX }
 }
 
-/// Refuses blocks of a flat inode that end beyond the image, if it has one device. Else they may
-/// lie on another, whose length the table knows.
+/// Refuses blocks of a flat inode that end after the image, if the image has only one device. Else
+/// the
+/// blocks may lie on another device, whose length the table knows.
 fn check_blocks(superblock: &Superblock, nid: Nid, start: u64, blocks: u64) -> Result<(), Corrupt> {
     let image_blocks = block_limit(superblock);
     if blocks == 0 || start.checked_add(blocks).is_some_and(|end| end <= image_blocks) {

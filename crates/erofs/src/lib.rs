@@ -1,11 +1,12 @@
-//! The EROFS image format: bytes become validated values, once.
+//! The EROFS image format: parses bytes, once, into validated values.
 //!
-//! Always: pure (no I/O, no allocation), total (any bytes give a value or a [`FormatError`],
-//! never a panic), and every offset handed out was computed without wrapping and, where the
-//! superblock says how long the image is, lies within it.
+//! Always: pure (no I/O, no allocation); total (any bytes give a value or a [`FormatError`], never
+//! a
+//! panic); a returned offset did not wrap, and lies within the image if the superblock states the
+//! image's length.
 //!
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.
-//! Of compressed files [`CompressedMap`] finds the extents, and [`codec`] decodes them.
+//! [`CompressedMap`] finds the extents of a compressed file, and [`codec`] decodes them.
 //!
 //! # Features
 //! `alloc` (default): tables as long as an image has devices, and the decoders of DEFLATE,

@@ -1,32 +1,32 @@
-//! Overlayfs's marks on a file whose bytes lie in another place: what they say of that place.
+//! The marks of overlayfs on a file whose bytes lie elsewhere, and the object that they name.
 //!
-//! Always: pure; a mark that cannot be read names nothing, and marks the file all the same.
+//! Always: pure; a mark that cannot be parsed still marks the file, but names no object.
 //!
 //! Source of the format: Linux `fs/overlayfs/overlayfs.h`, `struct ovl_metacopy`.
 
 use core::fmt;
 
-/// The name, after its prefix, of the attribute that says that a file's bytes lie elsewhere.
+/// The name, after its prefix, of the attribute that marks a file whose bytes lie elsewhere.
 pub const METACOPY: &[u8] = b"overlay.metacopy";
-/// The name of the attribute that says where they lie.
+/// The name, after its prefix, of the attribute with the path of the file that holds the bytes.
 pub const REDIRECT: &[u8] = b"overlay.redirect";
 
-/// Version, length, flags and algorithm before a digest.
+/// The length of the header before a digest: version, length, flags and algorithm.
 const HEADER_BYTES: usize = 4;
 const SHA256: u8 = 1;
 const SHA512: u8 = 2;
 
-/// Whose attributes mark a file.
+/// The kind of the attributes that mark a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Marks {
-    /// Root's, `trusted.overlay.*`.
+    /// Set by root: `trusted.overlay.*`.
     Trusted,
-    /// Any user's, `user.overlay.*`.
+    /// Set by any user: `user.overlay.*`.
     User,
 }
 
 impl Marks {
-    /// Returns the index of their prefix, `trusted.` or `user.`.
+    /// Returns the index of the prefix, `trusted.` or `user.`.
     pub fn index(self) -> u8 {
         match self {
             Self::Trusted => 4,
@@ -44,7 +44,7 @@ impl fmt::Display for Marks {
     }
 }
 
-/// What holds the bytes of a marked file, as far as its marks say.
+/// The object that holds the bytes of a marked file, as the marks name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Object {
     /// The object with this fs-verity digest of SHA-256.
@@ -53,15 +53,15 @@ pub enum Object {
     Sha512([u8; 64]),
     /// The file of this path in another layer.
     Path(ObjectPath),
-    /// Nothing says what.
+    /// The marks name no object.
     Unnamed,
 }
 
 impl Object {
-    /// The most bytes of a metacopy attribute that says something.
+    /// The longest valid value of a metacopy attribute, in bytes.
     pub const METACOPY_BYTES_MAX: usize = HEADER_BYTES + 64;
 
-    /// From the value of a metacopy attribute, which mostly holds a digest.
+    /// Returns the object that the value of a metacopy attribute names, mostly by a digest.
     pub fn from_metacopy(value: &[u8]) -> Self {
         let Some((header, digest)) = value.split_first_chunk::<HEADER_BYTES>() else {
             return Self::Unnamed;
@@ -79,21 +79,22 @@ impl Object {
     }
 }
 
-/// A path of which the start is kept, for a message.
+/// The start of a path, for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectPath {
     start: [u8; Self::BYTES_MAX],
-    /// How many bytes of `start` are the path's.
+    /// The number of bytes of `start` that are in use.
     kept: u8,
     whole: bool,
 }
 
 impl ObjectPath {
-    /// The most bytes that are kept: as many as the path of a digest of SHA-256 has, and some
-    /// more. Few, because each error of the library has room for them.
+    /// The most bytes that are kept: the path of a SHA-256 digest and some more. Few, because each
+    /// error of the library has room for them.
     pub const BYTES_MAX: usize = 70;
 
-    /// From a path, or the start of one that is not `whole`; bytes after the most are left out.
+    /// Returns the start of a path. `whole` says that `path` is the whole path. Keeps at most
+    /// [`ObjectPath::BYTES_MAX`] bytes.
     pub fn new(path: &[u8], whole: bool) -> Self {
         let (mut start, mut kept) = ([0; Self::BYTES_MAX], 0);
         for ((to, from), count) in start.iter_mut().zip(path).zip(1..) {
@@ -112,7 +113,7 @@ impl fmt::Display for ObjectPath {
     }
 }
 
-/// Says where the bytes of a file lie.
+/// Writes the place of the bytes of a marked file.
 pub(super) fn describe(f: &mut fmt::Formatter<'_>, marks: Marks, object: &Object) -> fmt::Result {
     let digest: &[u8] = match object {
         Object::Sha256(digest) => digest,

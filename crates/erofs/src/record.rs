@@ -1,4 +1,4 @@
-//! A fixed-size on-disk record whose little-endian fields are read at constant offsets.
+//! An on-disk record of fixed size, whose little-endian fields are read at constant offsets.
 //!
 //! Always: an offset that does not fit the record fails to compile.
 
@@ -7,12 +7,12 @@
 pub(super) struct Record<'a, const N: usize>(pub &'a [u8; N]);
 
 impl<'a, const N: usize> Record<'a, N> {
-    /// Returns the record that `bytes` begins with, or `None` if there are fewer than `N` bytes.
+    /// Returns the record in the first `N` bytes of `bytes`; `None` if there are fewer.
     pub fn first_of(bytes: &'a [u8]) -> Option<Self> {
         bytes.first_chunk().map(Self)
     }
 
-    /// Returns the `LEN` bytes at `AT`.
+    /// Returns the `LEN` bytes at byte `AT`.
     pub fn bytes<const AT: usize, const LEN: usize>(self) -> [u8; LEN] {
         const { assert!(AT <= N && LEN <= N - AT, "a field beyond its record") };
         let mut field = [0; LEN];
@@ -38,7 +38,7 @@ impl<'a, const N: usize> Record<'a, N> {
     }
 }
 
-/// Returns a 48-bit block number from its halves.
+/// Returns the 48-bit block number with these halves.
 pub(super) fn block48(high: u16, low: u32) -> u64 {
     u64::from(high) << 32 | u64::from(low)
 }

@@ -31,7 +31,7 @@ impl Sample {
         sample
     }
 
-    /// With so many extra devices, whose table lies at byte 2048.
+    /// Returns an image with `count` extra devices, whose table lies at byte 2048.
     pub fn with_devices(count: u16) -> Self {
         let mut sample = Self::new();
         sample.put(80, &[8]).put(86, &count.to_le_bytes()).put(88, &[16]);
@@ -44,13 +44,13 @@ impl Sample {
         self
     }
 
-    /// The superblock, after the checksum was made right.
+    /// Sets the checksum, and parses the superblock.
     pub fn seal(&mut self) -> Result<Superblock, FormatError> {
         seal(&mut self.0);
         Superblock::from_bytes(&self.0)
     }
 
-    /// The superblock, which must be valid.
+    /// Sets the checksum, and returns the superblock, which must be valid.
     pub fn superblock(&mut self) -> Superblock {
         self.seal().unwrap_or_else(|error| panic!("{error}"))
     }

@@ -1,6 +1,7 @@
 //! The superblock: 128 bytes at byte 1024.
 //!
-//! Always: its checksum held where it has one, and every feature it asks for is read.
+//! Always: its checksum was right if it has one, and each of its incompatible features is
+//! supported.
 
 mod checksum;
 mod features;
@@ -17,80 +18,85 @@ use super::record::{Record, block48};
 const MAGIC: u32 = 0xe0f5_e1e2;
 const AT: usize = 1024;
 const LEN: usize = 128;
-/// Where the extensions begin, of 2^4 bytes each.
+/// The start of the extensions.
 const EXTENSIONS_AT: usize = AT + LEN;
+/// The binary logarithm of an extension's bytes.
 const EXTENSION_BITS: u32 = 4;
-/// Linux keeps the superblock within the first 4 KiB.
+/// The latest end of the extensions, as in Linux.
 const END_MAX: usize = 4096;
 
 /// A validated superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
-    /// Size of a block.
+    /// The size of a block.
     pub block_size: BlockSize,
-    /// Ignorable features, unknown ones included.
+    /// The features that a reader may ignore, unknown ones included.
     pub compat: Compat,
-    /// Features, all of them supported.
+    /// The features that a reader must know: all are supported.
     pub incompat: Incompat,
-    /// The root directory.
+    /// The inode number of the root directory.
     pub root: Nid,
     /// The number of inodes; for messages only.
     pub inodes: u64,
-    /// Blocks of the primary device; 0 where the image does not say.
+    /// The number of blocks of the primary device; 0 if the image does not state it.
     pub blocks: u64,
-    /// Seconds since 1970 that compact inodes count from, or have.
+    /// The time that the mtime of compact inodes counts from, or is; in seconds since 1970.
     pub epoch: i64,
-    /// Nanoseconds of every compact inode's mtime.
+    /// The nanoseconds of the mtime of compact inodes.
     pub epoch_nanoseconds: u32,
-    /// Identity of the volume.
+    /// The UUID of the volume.
     pub uuid: [u8; 16],
-    /// Label of the volume, padded with NULs.
+    /// The label of the volume, padded with NULs.
     pub volume_name: [u8; 16],
-    /// Device slots besides the primary, at most [`DEVICES_MAX`].
+    /// The number of device slots, without the primary device; at most [`DEVICES_MAX`].
     pub extra_devices: u16,
-    /// How files may be compressed.
+    /// The compression settings.
     pub compression: Compression,
-    /// The inode that holds the fragments of files.
+    /// The packed inode, which holds the fragments of files.
     pub packed: Option<Nid>,
-    /// The inode whose data holds other inodes; itself in no metabox.
+    /// The metabox inode, whose data holds other inodes. It lies outside the metabox.
     pub metabox: Option<Nid>,
-    /// The long prefixes of xattr names.
+    /// The table of long prefixes of xattr names.
     pub xattr_prefixes: Option<XattrPrefixes>,
     meta_block: u32,
     xattr_block: u32,
     device_table: u64,
 }
 
-/// Where the table of long xattr prefixes lies.
+/// The table of long prefixes of xattr names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrPrefixes {
-    /// Its first byte.
+    /// The first byte of the table.
     pub at: u64,
     /// The number of prefixes, at least one.
     pub count: u8,
-    /// Whether it lies in the image itself, whatever else there is.
+    /// Whether the table lies in the image itself, not in the metabox or the packed inode.
     pub plain: bool,
 }
 
 impl Superblock {
-    /// The most bytes that [`Superblock::from_bytes`] needs, whatever the block size.
+    /// The most bytes that [`Superblock::from_bytes`] needs, at any block size.
     pub const BYTES_MAX: usize = BlockSize::BYTES_MAX;
 
-    /// The bytes that [`Superblock::peek`] needs. Every image is at least this long.
+    /// The number of bytes that [`Superblock::peek`] needs. Each image is at least this long.
     pub const PEEK_BYTES: usize = AT + 512;
 
-    /// Returns how many of the first bytes of an image [`Superblock::from_bytes`] needs: 1,536 to
-    /// [`Superblock::BYTES_MAX`]. Checks the magic number and the block size, nothing else.
+    /// Returns the number of first bytes of an image that [`Superblock::from_bytes`] needs: 1,536
+    /// to
+    /// [`Superblock::BYTES_MAX`]. Checks only the magic number and the block size.
     pub fn peek(first: &[u8]) -> Result<usize, FormatError> {
         let raw = record(first)?;
         Ok(checksum::end(block_size(raw)?))
     }
 
-    /// Reads the first bytes of an image, as many as [`Superblock::peek`] returned; more are ignored.
+    /// Parses the first bytes of an image: at least the number that [`Superblock::peek`] returned;
+    /// more
+    /// are ignored.
     ///
     /// # Errors
-    /// Corrupt when magic, block size or checksum are wrong, or the root directory or the device
-    /// table lie outside the image; unsupported when a feature is not read.
+    /// Corrupt if magic, block size or checksum are wrong, or if the root directory or the device
+    /// table
+    /// lie outside the image; unsupported if a feature is not supported.
     pub fn from_bytes(first: &[u8]) -> Result<Self, FormatError> {
         let raw = record(first)?;
         let block_size = block_size(raw)?;
@@ -104,7 +110,7 @@ impl Superblock {
             return Err(Unsupported::Features(refused).into());
         }
         check_geometry(raw)?;
-        // Without the 64-bit root nid, the high half of the block count is the root nid.
+        // Without a 64-bit root nid, the field of the block count's high half holds the root nid.
         let wide_root = if incompat.has(Incompat::BITS_48) { raw.u64::<112>() } else { 0 };
         let (root, blocks_high) = if wide_root == 0 {
             (u64::from(raw.u16::<14>()), 0)
@@ -162,7 +168,7 @@ fn block_size(raw: Record<'_, LEN>) -> Result<BlockSize, Corrupt> {
     BlockSize::from_bits(bits).ok_or(Corrupt::BlockBits(bits))
 }
 
-/// Returns the bytes of the extensions.
+/// Returns the length of all extensions in bytes.
 fn extension_bytes(raw: Record<'_, LEN>) -> usize {
     usize::from(raw.u8::<13>()) << EXTENSION_BITS
 }

@@ -1,6 +1,6 @@
-//! Extended attributes: the body after an inode, and the entries in it or shared by many.
+//! Extended attributes: the xattr body of an inode, and entries in the body or shared by inodes.
 //!
-//! Always: a name and a value lie in the bytes that they were parsed from.
+//! Always: names and values lie in the bytes that they were parsed from.
 
 use super::block::Nid;
 use super::corrupt::{Corrupt, Part};
@@ -14,7 +14,7 @@ const ENTRY_ALIGN: usize = 4;
 const LONG_PREFIX: u8 = 0x80;
 const FILTER_SEED: u32 = 0x25bb_e08f;
 
-/// Returns the prefix that a name index stands for, or `None` if it means none.
+/// Returns the prefix with the index `index`; `None` if the index is unknown.
 pub fn prefix(index: u8) -> Option<&'static str> {
     Some(match index {
         1 => "user.",
@@ -26,45 +26,46 @@ pub fn prefix(index: u8) -> Option<&'static str> {
     })
 }
 
-/// Returns the index and the rest of a full name, or `None` if no index stands for its prefix.
+/// Splits a full name into the index of its prefix and the rest; `None` if no prefix fits.
 pub fn split(name: &[u8]) -> Option<(u8, &[u8])> {
     (1..=6).find_map(|index| {
         let rest = name.strip_prefix(prefix(index)?.as_bytes())?;
-        // The names of ACLs are whole.
+        // The prefixes of ACLs are whole names.
         (rest.is_empty() == matches!(index, 2 | 3)).then_some((index, rest))
     })
 }
 
-/// Returns the bit of [`Body::name_filter`] that is set where no name with this hash is present.
+/// Returns the bit of [`Body::name_filter`] that is set if no name with this hash is present.
 pub fn filter_bit(index: u8, name: &[u8]) -> u32 {
     let hash = XxHash32::oneshot(FILTER_SEED + u32::from(index), name);
     1 << (hash & 31)
 }
 
-/// What stands before the name of an entry. An entry whose prefix means nothing has no name, and
-/// is no attribute: tools leave such entries as padding, and Linux passes over them.
+/// The prefix of an entry's name. An entry with an unknown prefix is not an attribute: tools leave
+/// such
+/// entries as padding, and Linux skips them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
-    /// A fixed one, by its index; [`prefix`] says whether that means anything.
+    /// The fixed prefix with this index, if [`prefix`] knows it.
     Short(u8),
-    /// The long one of this number in the image's table, if the table has it.
+    /// The long prefix with this number in the image's table, if the table has it.
     Long(u8),
 }
 
-/// A prefix that the image itself defines.
+/// A long prefix, which the image itself defines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LongPrefix<'b> {
-    /// The index of the fixed prefix that it begins with, whether that means anything or not.
+    /// The index of the fixed prefix at its start, known or not.
     pub index: u8,
-    /// What follows.
+    /// The rest of the long prefix.
     pub infix: &'b [u8],
 }
 
 impl<'b> LongPrefix<'b> {
-    /// The most bytes of one in the table, without its length.
+    /// The most bytes of a long prefix in the table, without its length field.
     pub const BYTES_MAX: usize = 256;
 
-    /// Reads prefix `number`.
+    /// Parses long prefix `number`.
     pub fn from_bytes(number: u8, bytes: &'b [u8]) -> Result<Self, FormatError> {
         match bytes.split_first() {
             Some((index, infix)) if infix.len() < Self::BYTES_MAX => {
@@ -74,13 +75,13 @@ impl<'b> LongPrefix<'b> {
         }
     }
 
-    /// Returns the error for a prefix of `len` bytes.
+    /// Returns the error for a long prefix of `len` bytes.
     pub fn wrong_len(prefix: u8, len: usize) -> FormatError {
         Corrupt::XattrPrefixLen { prefix, len }.into()
     }
 }
 
-/// The first 12 bytes of a body.
+/// The header of an xattr body: its first 12 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// A bit per hash of a name that is absent; 0 says nothing.
@@ -90,10 +91,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// The bytes of a header.
+    /// The length of a header in bytes.
     pub const BYTES: usize = HEADER_BYTES;
 
-    /// Reads a header.
+    /// Parses a header.
     pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         let raw = Record(&bytes);
         Self { name_filter: raw.u32::<0>(), shared: raw.u8::<4>() }
@@ -111,14 +112,14 @@ pub struct Body<'b> {
 }
 
 impl<'b> Body<'b> {
-    /// Reads the bytes of [`super::Inode::xattrs`], all of them.
+    /// Parses the xattr body of inode `nid`: all bytes of [`super::Inode::xattrs`].
     pub fn from_bytes(nid: Nid, bytes: &'b [u8]) -> Result<Self, FormatError> {
         let (part, got) = (Part::Xattrs(nid), bytes.len());
         let short = Corrupt::Short { part, need: HEADER_BYTES, got };
         let (header, rest) = bytes.split_first_chunk::<HEADER_BYTES>().ok_or(short)?;
         let raw = Record(header);
         let count = raw.u8::<4>();
-        // An id has 4 bytes.
+        // Each id has 4 bytes.
         let split = rest.split_at_checked(usize::from(count) << 2);
         let (shared, inline) = split.ok_or(Corrupt::SharedCount { nid, count, body: got })?;
         Ok(Self { name_filter: raw.u32::<0>(), nid, shared, inline })
@@ -129,12 +130,12 @@ impl<'b> Body<'b> {
         self.shared.as_chunks().0.iter().map(|id| u32::from_le_bytes(*id))
     }
 
-    /// Returns the entries in the body itself. An error ends them.
+    /// Returns the entries in the body. The first error is the last item.
     pub fn entries(&self) -> Entries<'b> {
         Entries { part: Part::Xattrs(self.nid), rest: self.inline, at: self.inline_at() }
     }
 
-    /// Returns the byte of the body at which the entries begin, for messages.
+    /// Returns the offset of the first entry in the body, for messages.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 255 ids of 4 bytes")]
     fn inline_at(&self) -> usize {
         HEADER_BYTES + self.shared.len()
@@ -153,13 +154,13 @@ pub struct Entry<'b> {
 }
 
 impl<'b> Entry<'b> {
-    /// Bytes of an entry before name and value.
+    /// The length of an entry's header, before name and value, in bytes.
     pub const HEADER_BYTES: usize = ENTRY_HEADER_BYTES;
 
-    /// The most bytes that an entry has.
+    /// The longest entry, in bytes.
     pub const BYTES_MAX: usize = 4 + 255 + 65_535;
 
-    /// Returns how many bytes the entry with this header has, without padding.
+    /// Returns the length in bytes, without padding, of the entry with this header.
     #[expect(clippy::arithmetic_side_effects, reason = "lengths of 8 and 16 bits")]
     pub fn bytes_needed(header: [u8; ENTRY_HEADER_BYTES]) -> usize {
         let [name_len, _, low, high] = header;
@@ -167,8 +168,9 @@ impl<'b> Entry<'b> {
         Self::HEADER_BYTES + usize::from(name_len) + value_len
     }
 
-    /// Reads the shared entry `id` from the bytes at its place, [`Entry::bytes_needed`] of them; more
-    /// are ignored.
+    /// Parses the shared entry `id`. `bytes` begin with the entry, of [`Entry::bytes_needed`]
+    /// bytes;
+    /// more are ignored.
     pub fn from_shared(id: u32, bytes: &'b [u8]) -> Result<Self, FormatError> {
         Ok(Self::first_of(Part::SharedXattr(id), 0, bytes)?.0)
     }
@@ -181,8 +183,9 @@ impl<'b> Entry<'b> {
         }
     }
 
-    /// Returns the entry that `bytes` begins with, and its bytes without padding; `at` is where they
-    /// lie in `part`, for messages.
+    /// Parses the entry at the start of `bytes`. Returns it with its length, without padding. `at`
+    /// is the
+    /// offset of `bytes` in `part`, for messages.
     fn first_of(part: Part, at: usize, bytes: &'b [u8]) -> Result<(Self, usize), Corrupt> {
         let overrun = |need| Corrupt::XattrOverrun { part, at, need, left: bytes.len() };
         let header =
@@ -206,7 +209,8 @@ pub struct Entries<'b> {
 impl<'b> Iterator for Entries<'b> {
     type Item = Result<Entry<'b>, FormatError>;
 
-    /// Takes at least the 4 bytes of a header, so that a body ends after 65,534 entries.
+    /// Returns the next entry. Takes at least the 4 bytes of a header, so a body has at most 65,534
+    /// entries.
     #[expect(
         clippy::arithmetic_side_effects,
         reason = "`at` counts bytes of a slice that is there"

@@ -88,7 +88,7 @@ impl Job {
         let half = wide(entry_max / 2);
         let most = half << 1;
         let fits = all.len() <= most;
-        // Whoever will want the rest decodes all of it now, rather than from byte 0 each time.
+        // A reader that will want the rest decodes all now, rather than from byte 0 each time.
         let whole = fits && (again || self.follows);
         if want == all || want.len() > half && !whole {
             return Ok(Window { bytes: want, to_the_end: want.end() == all.end(), keep: false });

@@ -95,6 +95,13 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         self.sources.get(usize::from(slot))
     }
 
+    /// Notes the time of the first file byte, unless there was one before.
+    pub fn note_first_byte(&mut self) {
+        if self.stats.first_byte_ns == 0 {
+            self.stats.first_byte_ns = self.storage.now_ns();
+        }
+    }
+
     /// Returns the bytes that the bounce buffers may still allocate.
     #[cfg(feature = "alloc")]
     pub fn reserve_bytes(&self) -> usize {

@@ -139,9 +139,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         if result.is_err() {
             self.abandon(inner);
         }
-        if inner.io.stats.first_byte_ns == 0 {
-            inner.io.stats.first_byte_ns = inner.io.storage.now_ns();
-        }
+        inner.io.note_first_byte();
         result
     }
 

@@ -45,7 +45,7 @@ pub enum Arrival {
     Landed(Landing),
     /// A read that was given up earlier has ended. Its buffer is back in the pool.
     Late,
-    /// The job is no read of the pool.
+    /// The job is not a read of the pool.
     Other(Ended),
 }
 
@@ -147,7 +147,7 @@ impl Pool {
         self.take_back(buffer);
     }
 
-    /// Takes an ended job, and returns what it was to the pool.
+    /// Takes an ended job, and returns the pool's view of the job.
     pub fn land(&mut self, (job, result): Ended) -> Arrival {
         let (target, wanted) = match self.flights.get_mut(job.tag) {
             Some(Flight::Flying(target)) => (*target, true),

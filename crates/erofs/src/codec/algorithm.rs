@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-/// How a pcluster is encoded.
+/// The algorithm that encoded a pcluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// An LZ4 block, without a frame.
@@ -18,11 +18,11 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// All of them, in the order of their numbers.
+    /// All algorithms, in the order of their numbers.
     pub const ALL: [Self; 4] = [Self::Lz4, Self::MicroLzma, Self::Deflate, Self::Zstd];
 
-    /// Returns the algorithm of a number in a map header or an extent, or `None` if the format has
-    /// none.
+    /// Returns the algorithm with the number `number` in map headers and extents; `None` if the
+    /// format has no such number.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -65,19 +65,19 @@ impl Algorithms {
     /// Every algorithm.
     pub const ALL: Self = Self(15);
 
-    /// Returns the set of the superblock's `available_compr_algs`, or `None` if a bit has no meaning.
+    /// Returns the set in the superblock's `available_compr_algs`; `None` if a bit has no meaning.
     #[must_use]
     pub const fn from_bits(bits: u16) -> Option<Self> {
         if bits & !Self::ALL.0 == 0 { Some(Self(bits)) } else { None }
     }
 
-    /// Returns the set as it stands in the superblock.
+    /// Returns the set as the superblock's `available_compr_algs`.
     #[must_use]
     pub const fn bits(self) -> u16 {
         self.0
     }
 
-    /// Returns this set with `algorithm` added.
+    /// Returns the set with `algorithm` added.
     #[must_use]
     pub const fn with(self, algorithm: Algorithm) -> Self {
         Self(self.0 | algorithm.bit())

@@ -1,7 +1,7 @@
-//! The decoders of one mount, and the memory that they share.
+//! The decoders of a mount, and the memory that they share.
 //!
-//! Always: memory is allocated when they are made, but for what Zstandard's crate takes at its
-//! first frame; all of it is at most [`Decoders::bytes`].
+//! Always: memory is allocated in [`Decoders::new`], except that the crate for Zstandard allocates
+//! at its first frames; all memory together is at most [`Decoders::bytes`].
 
 use alloc::boxed::Box;
 use alloc::vec;
@@ -16,9 +16,10 @@ use super::{Algorithm, Algorithms, Encoded, Fault, LZMA_DICTIONARY_MAX, Limits, 
 use super::{window, zstd};
 use rootlet_base::num::{OrBug, index};
 
-/// By how much the window of LZMA is longer than the dictionary, at least and at most: what is
-/// decoded before the window slides.
+/// The least bytes that the window of LZMA has beside its dictionary: they are decoded before the
+/// window slides.
 const LZMA_SLIDE_MIN: usize = 64 << 10;
+/// The most bytes that the window of LZMA has beside its dictionary.
 const LZMA_SLIDE_MAX: usize = 1 << 20;
 
 /// The decoders that an image needs, with their memory.
@@ -39,7 +40,7 @@ impl core::fmt::Debug for Decoders {
 }
 
 impl Decoders {
-    /// Returns decoders for `algorithms`. All memory that can be allocated ahead is.
+    /// Returns decoders for `algorithms`. Allocates all memory that can be allocated ahead.
     #[must_use]
     pub fn new(algorithms: Algorithms, limits: &Limits) -> Self {
         let has = |algorithm| algorithms.has(algorithm);
@@ -55,7 +56,7 @@ impl Decoders {
         }
     }
 
-    /// Returns what decoders for `algorithms` allocate at most, in bytes.
+    /// Returns the most bytes that decoders for `algorithms` allocate.
     #[must_use]
     #[expect(clippy::arithmetic_side_effects, reason = "four parts of at most 11 MiB")]
     pub fn bytes(algorithms: Algorithms, limits: &Limits) -> usize {
@@ -68,7 +69,7 @@ impl Decoders {
         window + lzma + deflate + zstd
     }
 
-    /// Returns the bytes of the window that serves all algorithms but Zstandard.
+    /// Returns the length of the window, in bytes; it serves all algorithms except Zstandard.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 8 MiB and LZMA_SLIDE_MAX")]
     fn window_bytes(algorithms: Algorithms, limits: &Limits) -> usize {
         let mut window = 0;
@@ -86,14 +87,14 @@ impl Decoders {
         window
     }
 
-    /// Fills `out` with the bytes that the pcluster decodes to from byte `skip` on. They end within
-    /// 64 bits.
+    /// Fills `out` with the decoded bytes of a pcluster from byte `skip` on. `skip + out.len()` is
+    /// below 2^64.
     ///
-    /// With `skip` 0 the stream is decoded in `out` itself, without a copy. Else what is before
-    /// `skip` passes through a window and is thrown away.
+    /// With `skip` 0 the stream is decoded in `out` itself, without a copy. Else the bytes before
+    /// `skip` pass through a window and are dropped.
     ///
     /// # Errors
-    /// What is wrong with the stream. `out` then holds nothing of use.
+    /// The fault of the stream. `out` then holds any bytes.
     pub fn decode(
         &mut self,
         encoded: &Encoded<'_>,

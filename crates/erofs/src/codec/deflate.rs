@@ -1,7 +1,8 @@
 //! Raw DEFLATE streams (RFC 1951).
 //!
-//! Always: a match before the first byte is a fault, never bytes of an earlier stream: the window
-//! slides instead of wrapping, so that miniz_oxide sees how much lies before it.
+//! Always: a match before the first byte is a fault, and never copies bytes of an earlier stream:
+//! the
+//! window slides instead of wrapping, so that miniz_oxide knows the number of bytes before it.
 
 use miniz_oxide::inflate::TINFLStatus as Status;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF as SLIDING;
@@ -27,7 +28,8 @@ impl<'a> Deflate<'a> {
         Self { state, input, ended: false }
     }
 
-    /// Decodes into `out` from byte `at`, and returns how that ended and where.
+    /// Decodes into `out` from byte `at`. Returns the status, and the byte after the last decoded
+    /// one.
     fn run(&mut self, out: &mut [u8], at: usize) -> Result<(Status, usize), Bug> {
         if self.ended {
             return Ok((Status::Done, at));

@@ -1,38 +1,37 @@
-//! What can be wrong with an encoded pcluster.
+//! The faults of an encoded pcluster.
 //!
-//! Always: positions are bytes of the input as it was given, padding included, or bytes of the
-//! decoded stream; each variant says which.
+//! Always: `decoded` counts bytes of the decoded stream.
 
 use core::fmt;
 
 use super::Algorithm;
 use rootlet_base::num::Bug;
 
-/// Why a pcluster does not decode.
+/// The reason why a pcluster does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
 pub enum Fault {
     /// The decoders were made without this algorithm.
     NotReady(Algorithm),
-    /// The padding before the stream reaches over everything that may be padding.
+    /// There are only zeros where the stream may begin.
     Padding { zeros: usize },
-    /// The input ends within the stream, after this many decoded bytes.
+    /// The input ends within the stream.
     InputEnds { decoded: u64 },
-    /// The stream ends before all bytes that were asked for.
+    /// The stream ends before the last byte that was asked for.
     Short { decoded: u64, asked: u64 },
-    /// The stream does not end after the last byte asked for, as it must.
+    /// The stream does not end with the last byte that was asked for, as it must.
     Long { asked: u64 },
-    /// A match that reaches before the first byte, or beyond the window.
+    /// A match reaches back before the first byte, or farther than the window.
     Distance { decoded: u64, distance: u64, max: u64 },
-    /// An LZMA properties byte (as it is before its bits are inverted for MicroLZMA).
+    /// An LZMA properties byte is not valid; the value is that before MicroLZMA's inversion.
     Properties(u8),
-    /// A stream that does not begin with the Zstandard magic number.
+    /// The stream does not begin with the Zstandard magic number.
     Magic(u32),
-    /// A Zstandard frame whose window is larger than the image allows.
+    /// A Zstandard frame has a larger window than the image allows.
     Window { bytes: u64, max: u64 },
-    /// A Zstandard frame that wants a dictionary.
+    /// A Zstandard frame needs a dictionary.
     Dictionary(u32),
-    /// A code that has no meaning, in what decodes to the bytes from `decoded` on.
+    /// A code without a meaning, in the input that decodes to the bytes from `decoded` on.
     Code { decoded: u64 },
     /// Our own code is wrong; no stream can cause it.
     Bug(Bug),
@@ -47,7 +46,7 @@ impl From<Bug> for Fault {
 
 #[cfg(feature = "alloc")]
 impl Fault {
-    /// Returns this fault with positions that count the `base` decoded bytes before it, too.
+    /// Returns the fault with `base` added to its number of decoded bytes.
     pub(super) fn after(mut self, base: u64) -> Self {
         if let Self::InputEnds { decoded }
         | Self::Short { decoded, .. }

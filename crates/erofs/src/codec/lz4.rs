@@ -1,7 +1,7 @@
 //! LZ4 blocks.
 //!
-//! Always: reaches back as far as the image says, at most 64 KiB, the largest distance of two
-//! bytes; each round of a loop takes a byte of the input or gives one of the output.
+//! Always: a match reaches back at most as far as the image says, and at most 64 KiB, the largest
+//! distance in two bytes; each round of a loop takes a byte of input or makes a byte of output.
 //!
 //! Source of the format: `doc/lz4_Block_format.md` of LZ4.
 
@@ -17,29 +17,30 @@ use copy::{SHORT_MATCH, WIDE};
 /// The largest distance of a match, in bytes.
 pub(super) const HISTORY: usize = 65_535;
 
-/// Longer literals and matches are worth a call.
+/// The longest literals and matches that are copied inline; longer ones are worth a call.
 const COPIES_MAX: usize = 128;
 
-/// Input that a [`short_sequence`] looks at, and room that it wants for its output: both more
-/// than the longest has.
+/// The bytes of input that a [`short_sequence`] looks at: more than the longest has.
 const SHORT_INPUT: usize = 1 + WIDE + 2;
+/// The bytes of output that a [`short_sequence`] may overwrite: more than the longest makes.
 const SHORT_ROOM: usize = 48;
 
-/// Output at most that is decoded so.
+/// The most bytes of output in which short sequences are decoded.
 const SHORT_OUT_MAX: usize = 1 << 31;
 
-/// A length in a token to which the bytes after the token add.
-const GOES_ON: usize = 15;
+/// The length in a token that the bytes after the token continue.
+const CONTINUED: usize = 15;
 
 /// The shortest match.
 const MATCH_MIN: usize = 4;
+/// [`MATCH_MIN`] in 32 bits.
 const MATCH_MIN_32: u32 = 4;
 
-/// What follows in the input, or is left of a part whose rest found no room.
+/// The next part of the input, or the rest of a part that found no room in the output.
 #[derive(Clone, Copy)]
 enum Next {
     Token,
-    /// Literals, then a match whose length is `matched` in the token, or the end.
+    /// `len` literals, then the end, or a match whose length is `matched` in the token.
     Literals {
         len: usize,
         matched: usize,
@@ -55,12 +56,13 @@ enum Next {
 pub(super) struct Lz4<'a> {
     input: &'a [u8],
     next: Next,
-    /// The farthest that a match may reach back.
+    /// The largest distance of a match.
     distance_max: usize,
 }
 
 impl<'a> Lz4<'a> {
-    /// `distance_max` is at most [`HISTORY`].
+    /// Returns the block in `input`. `distance_max` is the largest distance of a match, at most
+    /// [`HISTORY`].
     pub(super) fn new(input: &'a [u8], distance_max: usize) -> Self {
         Self { input, next: Next::Token, distance_max: distance_max.min(HISTORY) }
     }
@@ -72,11 +74,11 @@ impl<'a> Lz4<'a> {
         Ok(usize::from(byte))
     }
 
-    /// Returns the length that begins with `first` in a token and adds `least` to what is stored.
+    /// Returns a length: `first` from the token, its continuation in the input, and `least`.
     fn length(&mut self, at: usize, first: usize, least: usize) -> Result<usize, Fault> {
         let too_long = Fault::Code { decoded: wide(at) };
         let mut len = first.checked_add(least).ok_or(too_long)?;
-        if first == GOES_ON {
+        if first == CONTINUED {
             loop {
                 let more = self.byte(at)?;
                 len = len.checked_add(more).ok_or(too_long)?;
@@ -88,8 +90,8 @@ impl<'a> Lz4<'a> {
         Ok(len)
     }
 
-    /// Decodes whole sequences, as long as both sides have room for them, and returns where they
-    /// end. What is wrong or does not fit is left for [`Stream::fill`] to find.
+    /// Decodes whole sequences as long as they fit in input and output. Returns the byte after the
+    /// last. Leaves a faulty sequence to [`Stream::fill`].
     fn whole_sequences(&mut self, out: &mut [u8], mut at: usize) -> usize {
         let (mut input, max) = (self.input, self.distance_max);
         loop {
@@ -105,7 +107,7 @@ impl<'a> Lz4<'a> {
         at
     }
 
-    /// Copies `len` literals, or as many as there is room for, and returns where they end.
+    /// Copies `len` literals, or as many as fit. Returns the byte after the last.
     fn literals(
         &mut self,
         out: &mut [u8],
@@ -124,7 +126,7 @@ impl<'a> Lz4<'a> {
         Ok(at.checked_add(now).or_bug()?)
     }
 
-    /// Returns what follows literals: a match, or the end of the input.
+    /// Returns the part after literals: a match, or the end of the input.
     fn after_literals(&mut self, at: usize, matched: usize) -> Result<Next, Fault> {
         if self.input.is_empty() {
             return Ok(Next::End);
@@ -141,8 +143,8 @@ impl<'a> Lz4<'a> {
     }
 }
 
-/// Decodes short sequences up to the first that is not one, and returns where they end and the
-/// input after them.
+/// Decodes short sequences up to the first sequence that is not short. Returns the byte after the
+/// last, and the input after them.
 #[inline(always)]
 fn short_sequences<'a, const LIMITED: bool>(
     mut input: &'a [u8],
@@ -158,12 +160,12 @@ fn short_sequences<'a, const LIMITED: bool>(
     (index(next), input)
 }
 
-/// Decodes one sequence to `at` whose lengths are in its token alone, and returns where it ends
-/// and the input after it. Copies the most that there may be, so that as little as possible is
-/// decided: what it costs under an emulator are mostly its branches, four of them.
+/// Decodes one sequence, whose lengths are in its token alone, to `at`. Returns the byte after the
+/// sequence, and the input after it. Copies the longest such sequence whatever the lengths, because
+/// under an emulator branches cost the most: there are four.
 ///
-/// Places are `u32`, so that on a processor of 64 bits adding small constants cannot overflow
-/// `usize`, and each slice needs one bounds check.
+/// Offsets are `u32`, so that adding small constants cannot overflow a `usize` of 64 bits, and each
+/// slice needs one bounds check.
 #[inline(always)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -181,7 +183,7 @@ fn short_sequence<'a, const LIMITED: bool>(
     let window = out.get_mut(room.clone())?;
     let [token, literals @ ..] = head;
     let (len, matched) = (token >> 4, token & 15);
-    // Whether bytes after the token add to either of them, at once.
+    // Both lengths are checked for a continuation at once.
     if ((len + 1) | (matched + 1)) & 16 != 0 {
         return None;
     }
@@ -193,7 +195,7 @@ fn short_sequence<'a, const LIMITED: bool>(
     }
     let to = at + u32::from(len);
     let from = index(to.checked_sub(u32::from(distance))?);
-    // What is copied at once has to be there whole.
+    // All bytes of the copy must have been decoded.
     let upto = start + literals_len;
     let known = out.get(..upto.min(out.len()))?;
     let copied = *known.get(from..from + SHORT_MATCH)?.first_chunk::<SHORT_MATCH>()?;
@@ -202,7 +204,7 @@ fn short_sequence<'a, const LIMITED: bool>(
     Some((end, input.get(literals_len + 3..)?))
 }
 
-/// Decodes one sequence to `at`, and returns where it ends and the input after it.
+/// Decodes one sequence to `at`. Returns the byte after the sequence, and the input after it.
 #[inline(never)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -216,7 +218,7 @@ fn whole_sequence<'a>(
 ) -> Option<(usize, &'a [u8])> {
     let (&token, mut input) = input.split_first()?;
     let mut literals = usize::from(token >> 4);
-    if literals == GOES_ON {
+    if literals == CONTINUED {
         (literals, input) = long(literals, input)?;
     }
     let rest = input.get(literals..)?;
@@ -227,7 +229,7 @@ fn whole_sequence<'a>(
     let (&distance, mut input) = rest.split_first_chunk()?;
     let distance = usize::from(u16::from_le_bytes(distance));
     let mut len = usize::from(token & 15);
-    if len == GOES_ON {
+    if len == CONTINUED {
         (len, input) = long(len, input)?;
     }
     let len = len.checked_add(MATCH_MIN)?;
@@ -241,7 +243,7 @@ fn whole_sequence<'a>(
     Some((to, input))
 }
 
-/// Returns `len` and the bytes of the input that add to it, and the input after them.
+/// Returns `len` plus its continuation in the input, and the input after that.
 #[inline]
 fn long(mut len: usize, mut input: &[u8]) -> Option<(usize, &[u8])> {
     loop {
@@ -290,7 +292,7 @@ impl Stream for Lz4<'_> {
 
     fn ends(&mut self) -> Result<bool, Fault> {
         match (self.next, self.input) {
-            // The last sequence may have no literals, but has to be there.
+            // The last sequence may have no literals, but must be there.
             (Next::Token, []) => Err(Fault::InputEnds { decoded: 0 }),
             (Next::Token, [token]) => Ok(token >> 4 == 0),
             (Next::End | Next::Literals { len: 0, .. }, []) => Ok(true),

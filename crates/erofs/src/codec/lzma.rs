@@ -1,7 +1,8 @@
-//! MicroLZMA: LZMA whose first byte, always zero, gives its place to the inverted properties.
+//! MicroLZMA: LZMA with the inverted properties byte in place of the first byte, which is always 0.
 //!
-//! Always: every round of the loop decodes at least one byte; a match reaches back no further than
-//! the dictionary and what was decoded.
+//! Always: each round of the loop decodes at least one byte; a match reaches back at most to the
+//! start
+//! of the dictionary, and of the decoded bytes.
 //!
 //! Source of the format: the LZMA specification, and `xz_dec_microlzma_run` in Linux `lib/xz`.
 
@@ -13,19 +14,23 @@ use super::range::{EVEN, Probability, Range, entry};
 use super::window::{Stream, repeat};
 use rootlet_base::num::{Bug, OrBug, index, low8, low32, wide};
 
-/// Values of the position that probabilities depend on; the properties choose how many count.
+/// The values of a position that probabilities may depend on.
 const POSITIONS: usize = 16;
 
-/// Kinds of symbols that came last: below 7, the last was a literal. 12, in a table of 16.
+/// The states: the kinds of the last symbols. Below 7 the last symbol was a literal. There are 12,
+/// in
+/// a table of 16.
 const STATES: usize = 16;
 
-/// Most bits of context for a literal, as Linux has it.
+/// The most bits of context for a literal, as in Linux.
 const LITERAL_CONTEXT_BITS_MAX: u8 = 4;
 
 /// The shortest match.
 const MATCH_MIN: usize = 2;
 
-/// A literal's probabilities: alone, and where the byte a match would give has bit 0 or 1.
+/// The probabilities of a literal: without an expected byte, and where the expected byte has bit 0
+/// or
+/// bit 1.
 type Literal = [[Probability; 256]; 3];
 
 /// The probabilities of a length.
@@ -60,7 +65,7 @@ impl Length {
     }
 }
 
-/// All probabilities but those of literals.
+/// All probabilities except those of literals.
 struct Symbols {
     matches: [[Probability; POSITIONS]; STATES],
     repeats: [Probability; STATES],
@@ -90,7 +95,7 @@ impl Symbols {
         repeat_len: Length::NEW,
     };
 
-    /// Decodes the distance of a match of `len` bytes, less one.
+    /// Decodes the distance of a match of `len` bytes. Returns the distance less 1.
     #[expect(
         clippy::arithmetic_side_effects,
         reason = "a length is at least MATCH_MIN; half a slot is 2 to 31 where bits follow, and \
@@ -120,7 +125,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// What a model allocates, itself included.
+    /// The bytes of a model, itself included.
     pub(super) const BYTES: usize =
         size_of::<Self>() + size_of::<Literal>() * (1 << LITERAL_CONTEXT_BITS_MAX);
 
@@ -130,7 +135,7 @@ impl Model {
     }
 }
 
-/// How the bits of a literal's context are taken, and of a position.
+/// The properties: the bits that make the context of a literal, and those of a position.
 #[derive(Clone, Copy)]
 struct Properties {
     previous_shift: u8,
@@ -173,13 +178,13 @@ pub(super) struct Lzma<'a> {
     range: Range<'a>,
     properties: Properties,
     dictionary: usize,
-    /// What kind of symbols came last.
+    /// The kinds of the last symbols, see [`STATES`].
     state: usize,
-    /// The last four distances, less one, the latest first.
+    /// The last four distances less 1, the latest first.
     distances: [u32; 4],
-    /// Decoded bytes; only the lowest bits count.
+    /// The number of decoded bytes; only the lowest bits count.
     position: usize,
-    /// Bytes of the last match that found no room.
+    /// The bytes of the last match that found no room yet.
     left: usize,
 }
 
@@ -206,7 +211,7 @@ impl<'a> Lzma<'a> {
         })
     }
 
-    /// Repeats what is left of a match, as far as there is room, and returns where it ends.
+    /// Copies the rest of a match, as far as there is room. Returns the byte after the copy.
     fn copy(&mut self, out: &mut [u8], at: usize) -> Result<usize, Fault> {
         let max = at.min(self.dictionary);
         let less_one = index(self.distances[0]);
@@ -225,7 +230,7 @@ impl<'a> Lzma<'a> {
     #[inline(always)]
     fn literal(&mut self, range: &mut Range<'_>, out: &[u8], at: usize) -> Result<u8, Bug> {
         let before = out.get(..at).or_bug()?;
-        // The first has a zero before it.
+        // The byte before the first counts as 0.
         let previous = before.last().map_or(0, |byte| *byte);
         let context = self.properties.context(self.position, previous);
         let literal = self.model.literals.get_mut(context).or_bug()?;
@@ -233,7 +238,7 @@ impl<'a> Lzma<'a> {
         if self.state < 7 {
             node = range.tree(&mut literal[0]);
         } else {
-            // There is a byte so far back: the match before was copied from there.
+            // There is a byte at the last distance: the match before was copied from there.
             let byte = before.iter().nth_back(index(self.distances[0])).or_bug()?;
             let mut expected = usize::from(*byte);
             let mut alike = true;
@@ -260,7 +265,7 @@ impl<'a> Lzma<'a> {
         Ok(low8(low32(wide(node))))
     }
 
-    /// Decodes a match, puts its distance first, and returns its length.
+    /// Decodes a match, puts its distance first in `distances`, and returns its length.
     #[inline(always)]
     fn sequence(&mut self, range: &mut Range<'_>) -> usize {
         let (state, position) = (self.state, self.position & self.properties.position_mask);

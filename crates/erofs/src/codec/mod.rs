@@ -1,7 +1,7 @@
 //! Decoders of one pcluster: LZ4, MicroLZMA, DEFLATE, Zstandard.
 //!
-//! Always: any input gives the decoded bytes or a [`Fault`], never a panic; the time is bounded by
-//! the bytes of the input and those decoded (`skip` and `out`), the memory by [`Limits`].
+//! Always: any input gives the decoded bytes or a [`Fault`], never a panic; time is bounded by the
+//! bytes of the input and the decoded bytes (`skip` and `out`), memory by [`Limits`].
 //!
 //! | algorithm | decoder | memory in `new` | memory that `decode` takes, and keeps | refused |
 //! |-|-|-|-|-|
@@ -10,10 +10,12 @@
 //! | DEFLATE | miniz_oxide | 11 KiB, window of 64 KiB | none | |
 //! | Zstandard | ruzstd | none | a ring of the window and 1.5 MiB, rounded up to a power of two, and half as much while it grows; 4.5 MiB for a block: at most 11 MiB | windows beyond the image's, dictionaries; checksums are not looked at |
 //!
-//! There is one window, as large as the largest: it serves reads that begin within a pcluster. A
-//! read from its first byte decodes in place, but for Zstandard, which copies once. To give a
-//! prefix, Zstandard decodes to the end of the block of at most 128 KiB that holds its last byte;
-//! the others stop at that byte.
+//! All algorithms share one window, of the largest size that one of them needs: it serves reads
+//! that
+//! begin after the first byte of a pcluster. Reads from the first byte on are decoded in place;
+//! only
+//! Zstandard copies once. To decode a prefix, Zstandard decodes to the end of the block, of at most
+//! 128 KiB, that holds the last byte; the others stop at the last byte.
 
 mod algorithm;
 mod fault;
@@ -46,22 +48,22 @@ pub const LZMA_DICTIONARY_MAX: u32 = 8 << 20;
 /// The largest Zstandard window of the format, in bytes.
 pub const ZSTD_WINDOW_MAX: u32 = 1 << 20;
 
-/// How far back the streams of an image reach, in bytes.
+/// The farthest that the streams of an image reach back, in bytes.
 ///
-/// More than the format's maximum counts as the maximum. DEFLATE reaches back 32 KiB, whatever the
-/// image says.
+/// A value above the format's maximum counts as the maximum. DEFLATE reaches back 32 KiB in any
+/// image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// LZ4's farthest match.
+    /// The largest distance of a match of LZ4.
     pub lz4_distance: u16,
-    /// LZMA's dictionary.
+    /// The dictionary of LZMA.
     pub lzma_dictionary: u32,
-    /// Zstandard's window.
+    /// The window of Zstandard.
     pub zstd_window: u32,
 }
 
 impl Limits {
-    /// What the format allows.
+    /// The maximum of the format.
     pub const MAX: Self = Self {
         lz4_distance: u16::MAX,
         lzma_dictionary: LZMA_DICTIONARY_MAX,
@@ -75,26 +77,26 @@ impl Default for Limits {
     }
 }
 
-/// Where a stream ends, counted from the bytes asked for.
+/// The place where a stream must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// After the last of them; more is a fault.
+    /// With the last byte asked for; further bytes are a fault.
     Exact,
-    /// There or later; what follows is not looked at.
+    /// There or later; further bytes are ignored.
     Open,
 }
 
 /// One encoded pcluster.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoded<'a> {
-    /// How it is encoded.
+    /// The algorithm that encoded the pcluster.
     pub algorithm: Algorithm,
-    /// Its bytes as they lie in the image.
+    /// The bytes of the pcluster in the image.
     pub input: &'a [u8],
-    /// The most zeros that may stand before the stream (0padding): to the end of the input's first
-    /// block. 0 for LZ4 in an image without the 0padding feature: the stream begins at once, and
-    /// other bytes may follow it.
+    /// The most zeros that may precede the stream (0padding): up to the end of the input's first
+    /// block. 0 for LZ4 in an image without the 0padding feature: there the stream begins at once,
+    /// and other bytes may follow it.
     pub padding_max: usize,
-    /// Where the stream ends.
+    /// The place where the stream must end.
     pub end: End,
 }

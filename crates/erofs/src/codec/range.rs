@@ -1,18 +1,18 @@
-//! LZMA's range decoder: bits out of bytes, by adaptive probabilities.
+//! The range decoder of LZMA: decodes bits from bytes, by adaptive probabilities.
 //!
-//! Always: after the end of the input come zeros, and [`Range::starved`] says so; arithmetic is
-//! modulo 2^32, as the format has it, so that no input overflows.
+//! Always: after the end of the input the decoder reads zeros, and [`Range::starved`] is true;
+//! arithmetic is modulo 2^32, as in the format, so that no input overflows.
 
-/// A probability of a zero bit, in 2048ths.
+/// The probability of a zero bit, in 2048ths.
 pub(super) type Probability = u16;
 
-/// A bit that is as likely zero as one.
+/// The probability of a bit that is equally likely zero or one.
 pub(super) const EVEN: Probability = 1024;
 
-/// Below this range a byte is taken in.
+/// The smallest range: below it the decoder takes a byte.
 const RANGE_MIN: u32 = 1 << 24;
 
-/// The state of the decoder and the input before it.
+/// The state of the decoder, and the rest of its input.
 #[derive(Clone, Copy)]
 pub(super) struct Range<'a> {
     range: u32,
@@ -22,17 +22,18 @@ pub(super) struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// Begins with the first four bytes of the code.
+    /// Returns a decoder at the start of a stream: `code` is its first four bytes, `input` the
+    /// rest.
     pub(super) fn new(code: [u8; 4], input: &'a [u8]) -> Self {
         Self { range: u32::MAX, code: u32::from_be_bytes(code), input, starved: false }
     }
 
-    /// Returns whether more input was wanted than there is.
+    /// Returns whether the decoder has read past the end of the input.
     pub(super) fn starved(&self) -> bool {
         self.starved
     }
 
-    /// Returns whether the input is used up and the code is what an encoder ends with.
+    /// Returns whether the input is used up and the code is 0, as an encoder leaves it.
     pub(super) fn ended(&mut self) -> bool {
         self.normalize();
         self.input.is_empty() && self.code == 0
@@ -70,7 +71,7 @@ impl<'a> Range<'a> {
         }
     }
 
-    /// Decodes a number below `N`, a power of two, from its highest bit to its lowest.
+    /// Decodes a number below `N`, a power of two, the highest bit first.
     #[inline(always)]
     pub(super) fn tree<const N: usize>(&mut self, tree: &mut [Probability; N]) -> usize {
         let mut node = 1;
@@ -80,8 +81,8 @@ impl<'a> Range<'a> {
         node & const { N - 1 }
     }
 
-    /// Decodes a number of `bits` bits from its lowest to its highest; its nodes lie in `tree` from
-    /// `base` on, modulo `N`.
+    /// Decodes a number of `bits` bits, the lowest bit first; the nodes of the number are in `tree`
+    /// from `base` on, modulo `N`.
     #[inline(always)]
     pub(super) fn reverse<const N: usize>(
         &mut self,
@@ -98,7 +99,7 @@ impl<'a> Range<'a> {
         number
     }
 
-    /// Decodes `bits` bits that are as likely zero as one, the highest first.
+    /// Decodes `bits` bits that are equally likely zero or one, the highest bit first.
     #[inline(always)]
     pub(super) fn direct(&mut self, bits: u32) -> u32 {
         let mut number = 0;

@@ -1,8 +1,9 @@
-//! Streams that are decoded piece by piece, and the window through which a beginning that nobody
-//! asked for is decoded.
+//! Streams that are decoded piece by piece, and the window that takes the bytes before those asked
+//! for.
 //!
-//! Always: a stream sees before it all that it decoded, or at least as much as it may reach back;
-//! every byte is decoded once; what is before the window is never kept.
+//! Always: before its position a stream finds all that it has decoded, or at least its history;
+//! each
+//! byte is decoded once.
 
 use super::{End, Fault};
 use rootlet_base::num::{Bug, OrBug, clip, wide};
@@ -10,21 +11,23 @@ use rootlet_base::units::Fill;
 
 /// A stream being decoded.
 pub(super) trait Stream {
-    /// Decodes into `out` from byte `at` until `out` is full or the stream ends, and returns where
-    /// it stopped. Before `at` lies what was decoded last. Faults count bytes of `out`.
+    /// Decodes into `out` from byte `at` until `out` is full or the stream ends. Returns the byte
+    /// after the last decoded one. The bytes before `at` are those decoded last. Faults count bytes
+    /// of `out`.
     fn fill(&mut self, out: &mut [u8], at: usize) -> Result<usize, Fault>;
 
-    /// Returns whether the stream ends here; [`Fault::InputEnds`] if that cannot be said.
+    /// Returns whether the stream ends here; [`Fault::InputEnds`] if the input does not tell.
     fn ends(&mut self) -> Result<bool, Fault>;
 }
 
-/// Returns the number of decoded bytes up to the last of `out`, which begins at byte `skip`.
+/// Returns the number of decoded bytes up to the end of `out`, which begins at byte `skip`.
 pub(super) fn asked(skip: u64, out: &[u8]) -> Result<u64, Bug> {
     skip.checked_add(wide(out.len())).or_bug()
 }
 
-/// Fills `out` with the bytes of `stream` from `skip` on. `window` has more than `history` bytes,
-/// and `history` is how far back the stream may reach.
+/// Fills `out` with the decoded bytes of `stream` from byte `skip` on. The stream reaches back at
+/// most
+/// `history` bytes; `window` is longer than that.
 pub(super) fn decode(
     stream: &mut impl Stream,
     window: &mut [u8],
@@ -58,7 +61,7 @@ fn slide(
 ) -> Result<(), Fault> {
     let asked = asked(skip, out)?;
     let (mut skip, mut out) = (skip, Fill::new(out));
-    // Decoded bytes before the window's first, and how much of the window is decoded.
+    // The number of decoded bytes before the window, and of decoded bytes in the window.
     let (mut base, mut at) = (0_u64, 0_usize);
     loop {
         let to = clip(asked.checked_sub(base).or_bug()?, window.len());
@@ -74,7 +77,7 @@ fn slide(
         if skip == 0 && out.left() == 0 {
             return Ok(());
         }
-        // The window is full: its end becomes the history of what follows.
+        // The window is full: its end becomes the history of the next bytes.
         let gone = to.checked_sub(history).or_bug()?;
         window.copy_within(gone..to, 0);
         base = base.checked_add(wide(gone)).or_bug()?;
@@ -82,13 +85,13 @@ fn slide(
     }
 }
 
-/// Repeats at `at` the `len` bytes that lie `distance` before it, which may overlap, and returns
-/// where they end. Needs 1 <= `distance` <= `at`, and `at + len` within `out`.
+/// Copies to `at` the `len` bytes that begin `distance` before `at`; the two may overlap. Returns
+/// `at + len`. Needs 1 <= `distance` <= `at`, and `at + len` within `out`.
 pub(super) fn repeat(out: &mut [u8], at: usize, distance: usize, len: usize) -> Result<usize, Bug> {
     let from = at.checked_sub(distance).filter(|from| *from != at).or_bug()?;
     let end = at.checked_add(len).or_bug()?;
     let part = out.get_mut(from..end).or_bug()?;
-    // The first `known` bytes have the period: they double with each round.
+    // The first `known` bytes of `part` are complete: they double with each round.
     let mut known = distance;
     loop {
         let (pattern, room) = part.split_at_mut_checked(known).or_bug()?;

@@ -1,10 +1,11 @@
 //! Zstandard frames, decoded by ruzstd.
 //!
-//! Always: a frame whose window is larger than the image's, or that wants a dictionary, is refused
-//! before memory is taken; memory is bounded by the window, not by what is decoded.
+//! Always: a frame with a larger window than the image's, or that needs a dictionary, is refused
+//! before memory is allocated; memory is bounded by the window, not by the decoded bytes.
 //!
-//! ruzstd gives a byte out once a window of bytes follows it, or the frame ends. Where only a
-//! beginning is wanted, an empty last block of our own ends the frame after it.
+//! ruzstd gives a byte out once it has decoded a window of bytes after it, or the frame has ended.
+//! If
+//! only a prefix is wanted, an empty last block of our own ends the frame after the prefix.
 
 use core::mem;
 
@@ -16,22 +17,23 @@ use super::window::asked;
 use super::{End, Fault};
 use rootlet_base::num::{OrBug, clip, index, wide};
 
-/// Decoded bytes between two looks at what can be given out.
+/// The decoded bytes between two attempts to take bytes out.
 const STEP: usize = 128 << 10;
 
-/// An empty last block, and room for a checksum that nobody looks at.
+/// An empty last block, and bytes for a checksum that is not verified.
 const LAST_BLOCK: [u8; 7] = [1, 0, 0, 0, 0, 0, 0];
 
-/// What a block may add to the bytes that wait to be given out: literals of 20 bits, a match that
-/// ends beyond the block, and what a step decodes.
+/// The most bytes that a block adds to those not taken out: literals of 20 bits, a match that ends
+/// after the block, and the bytes of a step.
 const BLOCK_BYTES: usize = (1 << 20) + 4 * STEP;
 
-/// Literals and sequences of a block in vectors that double (98,047 sequences of 12 bytes), its
-/// content, and tables.
+/// The most bytes of ruzstd's scratch memory: literals and sequences of a block, in vectors that
+/// double (98,047 sequences of 12 bytes), the content of a block, and tables.
 const SCRATCH_BYTES: usize = (2 << 20) + 2 * 98_047 * 12 + 2 * STEP;
 
-/// Returns what decoding frames with this window allocates at most. ruzstd's ring has a power of
-/// two and two blocks, and the one before it while it grows.
+/// Returns the most bytes that decoding frames with this window allocates. ruzstd's ring has a
+/// power
+/// of two and two blocks; while it grows, the smaller ring before it exists too.
 #[expect(clippy::arithmetic_side_effects, reason = "a window of at most ZSTD_WINDOW_MAX, 1 MiB")]
 pub(super) fn bytes_max(window: u32) -> usize {
     let window = index(window.min(super::ZSTD_WINDOW_MAX));
@@ -39,7 +41,7 @@ pub(super) fn bytes_max(window: u32) -> usize {
     ring + ring / 2 + SCRATCH_BYTES
 }
 
-/// A decoder, and the memory that it took for the frames so far.
+/// A decoder, with the memory that earlier frames took.
 pub(super) struct Zstd {
     frame: FrameDecoder,
 }
@@ -64,7 +66,7 @@ impl Zstd {
             .map_err(|error| fault(input, 0, self.frame.max_window_size(), &error))?;
         let asked = asked(skip, out)?;
         let mut given = Given { skip, out, at: 0 };
-        // At least this many bytes are decoded.
+        // A lower bound of the decoded bytes.
         let mut decoded = 0_u64;
         let mut ended = false;
         while decoded < asked && !ended {
@@ -92,8 +94,8 @@ impl Zstd {
         Ok(())
     }
 
-    /// Decodes blocks until there are `step` bytes more, or the last one, and returns whether it
-    /// was.
+    /// Decodes blocks until `step` further bytes are decoded. Returns whether the last block was
+    /// among them.
     fn blocks(&mut self, input: &mut &[u8], step: usize, decoded: u64) -> Result<bool, Fault> {
         let step = BlockDecodingStrategy::UptoBytes(step);
         let ended = self.frame.decode_blocks(&mut *input, step);
@@ -101,18 +103,18 @@ impl Zstd {
     }
 }
 
-/// What a stream decodes to, on its way to the caller.
+/// The decoded bytes on their way to the caller.
 struct Given<'a> {
-    /// Bytes that are still to be thrown away.
+    /// The bytes still to be dropped.
     skip: u64,
-    /// What is still to be filled after them.
+    /// The rest of the caller's buffer, to be filled after these.
     out: &'a mut [u8],
-    /// Decoded bytes so far.
+    /// The number of bytes taken so far, dropped ones included.
     at: u64,
 }
 
 impl Given<'_> {
-    /// Takes what the decoder can spare, up to the end of `out`.
+    /// Takes all bytes that the decoder gives out, up to the end of `out`.
     fn take(&mut self, frame: &mut FrameDecoder) -> Result<(), Fault> {
         let mut waste = [0; 1024];
         loop {
@@ -134,7 +136,7 @@ impl Given<'_> {
     }
 }
 
-/// Returns the fault for the decoder's error, with the input that was left then.
+/// Returns the fault for `error` of the decoder; `input` is the rest of the input.
 fn fault(input: &[u8], decoded: u64, max: u64, error: &FrameDecoderError) -> Fault {
     use FrameDecoderError as E;
     use ReadFrameHeaderError as H;

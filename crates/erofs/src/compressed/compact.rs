@@ -1,39 +1,43 @@
 //! Compact indexes: packs of 2 lclusters in 8 bytes, or of 16 in 32, each with one block number.
 //!
-//! Always: a pack lies at a multiple of its length; loops go over the items of one pack.
+//! Always: a pack lies at a multiple of its length; a loop runs over the items of one pack.
 //!
-//! An item has type and low bits: of a head where it begins, of the others the distance back (a
-//! block count in the lcluster after a head of a large pcluster), and in the last item of a pack
-//! the distance to the next head. The block number is that of the block before the pack's first
-//! pcluster, or of the first itself where pclusters may be large.
+//! An item has a type and low bits. The low bits of a head are its offset in the lcluster. Those of
+//! other lclusters are the distance back to the head, or, in the lcluster after the head of a large
+//! pcluster, its number of blocks; in the last item of a pack they are the distance ahead to the
+//! next
+//! head. The block number of a pack is that of the block before its first pcluster, or of the first
+//! pcluster itself if pclusters may be large.
 
 use super::super::block::Nid;
 use super::super::corrupt::{Corrupt, Part};
 use super::super::error::{FormatError, Unsupported};
 use super::corrupt::MapFault;
-use super::entry::{Behind, Entry, Head, HeadKind, check_offset, distance};
+use super::entry::{Entry, Head, HeadKind, NonHead, check_offset, distance};
 use super::header::Advise;
 use rootlet_base::num::{Bug, OrBug, index, low16, low32};
 use rootlet_base::units::Pow2;
 
-/// Low bits hold a block count and its flag at least.
+/// The fewest low bits: they hold a block count and its flag.
 const LOW_BITS_MIN: u32 = 12;
-/// Bits of an lcluster that an item of 4 bytes, and one of 2, has room for.
+/// The most bits of an lcluster in items of 4 bytes.
 const BITS_MAX_4B: u32 = 14;
+/// The most bits of an lcluster in items of 2 bytes.
 const BITS_MAX_2B: u32 = 12;
 
-/// Bytes of a short pack, which has 2 lclusters, and of a long one, which has 16.
+/// The length of a short pack, of 2 lclusters.
 const SHORT_BYTES: u64 = 8;
+/// The length of a long pack, of 16 lclusters.
 const LONG_BYTES: u64 = 32;
 
-/// Where the packs of each length begin.
+/// The packs of an index: short ones, long ones, and short ones again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packs {
     nid: Nid,
     at: u64,
-    /// Lclusters in short packs, so that the long ones begin at a multiple of 32 bytes.
+    /// The number of lclusters in the first short packs, after which a multiple of 32 bytes begins.
     initial: u64,
-    /// Lclusters in long packs, a multiple of 16. What is left is in short ones.
+    /// The number of lclusters in long packs, a multiple of 16. The rest is in short packs.
     long: u64,
     lcluster: Pow2,
 }
@@ -47,12 +51,14 @@ pub struct Item {
     pub pack_end: u64,
     /// Whether the pack has 32 bytes, else 8.
     pub long: bool,
-    /// Which item of the pack it is, from 0.
+    /// The number of the item in the pack, from 0.
     pub number: u32,
 }
 
 impl Packs {
-    /// `blocks` is the size of the file in blocks: Linux counts these, not lclusters.
+    /// Returns the packs from byte `at` on. `blocks` is the size of the file in blocks: Linux
+    /// counts
+    /// blocks here, not lclusters.
     pub fn new(
         nid: Nid,
         advise: Advise,
@@ -72,10 +78,10 @@ impl Packs {
         Ok(Self { nid, at, initial, long, lcluster })
     }
 
-    /// Returns where lcluster `lcluster` is.
+    /// Returns the place of the item of lcluster `lcluster`.
     ///
     /// # Errors
-    /// Corrupt when its pack lies beyond 64 bits.
+    /// Corrupt when the end of its pack does not fit in 64 bits.
     pub fn item(&self, lcluster: u64) -> Result<Item, FormatError> {
         let item = match lcluster.checked_sub(self.initial) {
             None => short_item(self.at, lcluster),
@@ -84,7 +90,7 @@ impl Packs {
         item.ok_or(Corrupt::Overflow(Part::CompressedMap(self.nid)).into())
     }
 
-    /// Returns the item of the lcluster that has `between` others between it and the initial ones.
+    /// Returns the place of the item of lcluster `initial + between`.
     fn item_after(&self, between: u64) -> Option<Item> {
         let at = self.at.checked_add(self.initial.checked_mul(4)?)?;
         match between.checked_sub(self.long) {
@@ -97,7 +103,7 @@ impl Packs {
         }
     }
 
-    /// Parses item `number` of a pack: 8 bytes or 32.
+    /// Parses item `number` of the pack `bytes`, of 8 or 32 bytes; the item is that of `lcluster`.
     pub fn parse(
         &self,
         advise: Advise,
@@ -110,31 +116,31 @@ impl Packs {
         let pack = Pack { nid: self.nid, lcluster, number, bytes, items, item_bits, low_bits };
         let (kind, low) = pack.get(number)?;
         let Some(kind) = kind else {
-            return pack.behind(advise).map(Entry::Behind);
+            return pack.non_head(advise).map(Entry::NonHead);
         };
         let offset = u64::from(low);
         check_offset(self.nid, lcluster, offset, self.lcluster.get())?;
         let before =
             if advise.has(Advise::BIG_1) { pack.blocks_before()? } else { pack.heads_up_to()? };
-        // Wraps: a pack before the first block holds all ones.
+        // Wraps: the block before block 0 is all ones.
         let block = pack.block()?.wrapping_add(before);
         Ok(Entry::Head(Head { kind, offset, block, partial: false, hole: false }))
     }
 }
 
-/// Returns the item of the lcluster that has `before` others before it in short packs from `at` on.
+/// Returns the place of item `before` of the short packs from byte `at` on.
 fn short_item(at: u64, before: u64) -> Option<Item> {
     let pack = at.checked_add((before / 2).checked_mul(SHORT_BYTES)?)?;
     let pack_end = pack.checked_add(SHORT_BYTES)?;
     Some(Item { pack, pack_end, long: false, number: low32(before & 1) })
 }
 
-/// A pack, and the item in it that is asked for.
+/// A pack, and the item in it that was asked for.
 struct Pack<'b> {
     nid: Nid,
     /// The lcluster of the item.
     lcluster: u64,
-    /// Which item of the pack it is, from 0.
+    /// The number of the item in the pack, from 0.
     number: u32,
     bytes: &'b [u8],
     items: u32,
@@ -149,13 +155,13 @@ impl Pack<'_> {
         Ok(u32::from_le_bytes(*raw))
     }
 
-    /// Returns the block number that follows the items.
+    /// Returns the block number after the items.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 16 items of 16 bits")]
     fn block(&self) -> Result<u32, FormatError> {
         self.u32_at(self.items * self.item_bits / 8)
     }
 
-    /// Returns type and low bits of an item.
+    /// Returns the type and the low bits of item `number`.
     #[expect(clippy::arithmetic_side_effects, reason = "at most 16 items of 16 bits")]
     fn get(&self, number: u32) -> Result<(Option<HeadKind>, u16), FormatError> {
         let bit = number * self.item_bits;
@@ -164,18 +170,20 @@ impl Pack<'_> {
         Ok((HeadKind::from_type(low16(value >> self.low_bits)), low16(low)))
     }
 
-    fn behind(&self, advise: Advise) -> Result<Behind, FormatError> {
+    fn non_head(&self, advise: Advise) -> Result<NonHead, FormatError> {
         let (_, low) = self.get(self.number)?;
         let (mut back, blocks) = distance(low);
         if blocks.is_some() && !advise.has(Advise::BIG_1) {
             return Err(MapFault::BlockCount { lcluster: self.lcluster }.of(self.nid));
         }
         if blocks.is_none() && self.number == self.last() {
-            // Its low bits look ahead; back is one more than of the item before it.
+            // Its low bits are the distance ahead. The distance back is 1 more than that of the
+            // item
+            // before.
             let (kind, low) = self.get(self.number.checked_sub(1).or_bug()?)?;
             back = if kind.is_some() { 1 } else { one_more(distance(low).0) };
         }
-        Ok(Behind { back, ahead: self.ahead()?, blocks })
+        Ok(NonHead { back, ahead: self.ahead()?, blocks })
     }
 
     #[expect(clippy::arithmetic_side_effects, reason = "a pack has 2 items or 16")]
@@ -183,7 +191,7 @@ impl Pack<'_> {
         self.items - 1
     }
 
-    /// Returns the distance to the next head, or to the next pack if that is not known.
+    /// Returns the distance to the next head, or to the next pack if the next head is not known.
     fn ahead(&self) -> Result<u64, FormatError> {
         for (ahead, item) in (0_u64..).zip(self.number..self.items) {
             let (kind, low) = self.get(item)?;
@@ -199,15 +207,15 @@ impl Pack<'_> {
         Err(Bug::here().into())
     }
 
-    /// Returns how many pclusters of one block end with that of this head.
+    /// Returns the number of pclusters in the pack up to that of this head, with one block each.
     #[expect(clippy::arithmetic_side_effects, reason = "at most one for each of 16 items")]
     fn heads_up_to(&self) -> Result<u32, FormatError> {
         let (mut item, mut blocks) = (self.number, 1);
-        // The item falls with each turn.
+        // `item` decreases with each round.
         while let Some(before) = item.checked_sub(1) {
             let (kind, low) = self.get(before)?;
             let skip = if kind.is_some() { 0 } else { u32::from(low) };
-            // Without it the head lies in an earlier pack.
+            // Else the head lies in an earlier pack.
             let Some(head) = before.checked_sub(skip) else { break };
             blocks += 1;
             item = head;
@@ -215,14 +223,14 @@ impl Pack<'_> {
         Ok(blocks)
     }
 
-    /// Returns how many blocks the pclusters before this head have.
+    /// Returns the number of blocks of the pclusters in the pack before this head.
     ///
     /// # Errors
-    /// Corrupt when an item without a block count stands between it and its head.
+    /// Corrupt when an item lacks the block count of its pcluster.
     #[expect(clippy::arithmetic_side_effects, reason = "16 items with counts of 11 bits")]
     fn blocks_before(&self) -> Result<u32, FormatError> {
         let (mut item, mut blocks) = (self.number, 0);
-        // The item falls with each turn.
+        // `item` decreases with each round.
         while let Some(before) = item.checked_sub(1) {
             let (kind, low) = self.get(before)?;
             let skip = match (kind, distance(low)) {
@@ -238,14 +246,14 @@ impl Pack<'_> {
                 (None, (back @ 2.., None)) => low32(back) - 2,
                 (None, (back, None)) => return Err(self.lost_count(before, low32(back))?),
             };
-            // Without it the head lies in an earlier pack.
+            // Else the head lies in an earlier pack.
             let Some(head) = before.checked_sub(skip) else { break };
             item = head;
         }
         Ok(blocks)
     }
 
-    /// Returns the fault of an item whose block count is nowhere; a bug if there is no such item.
+    /// Returns the fault of item `item`, which lacks a block count; a bug if there is no such item.
     fn lost_count(&self, item: u32, distance: u32) -> Result<FormatError, Bug> {
         let back = u64::from(self.number.checked_sub(item).or_bug()?);
         let lcluster = self.lcluster.checked_sub(back).or_bug()?;

@@ -1,4 +1,4 @@
-//! The ways in which the map of a compressed file can be wrong.
+//! The faults of the map of a compressed file.
 //!
 //! Always: each variant carries the numbers that lead to the entry.
 
@@ -8,49 +8,49 @@ use super::super::block::Nid;
 use super::super::corrupt::Corrupt;
 use super::super::error::FormatError;
 
-/// What is wrong with a map. Lclusters and extents are counted from 0.
+/// The fault of a map. Lclusters and extents are counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
 pub enum MapFault {
     /// The map of an inode that is not compressed.
     NotCompressed,
-    /// A byte that the file does not have.
+    /// A byte after the end of the file.
     BeyondFile { offset: u64, size: u64 },
     /// Pclusters of several blocks in an image without them.
     BigPclusters { advise: u16 },
     /// Compact indexes where only one of two heads may have pclusters of several blocks.
     UnequalHeads { advise: u16 },
-    /// A head that begins beyond its lcluster.
+    /// A head whose extent begins after its lcluster.
     HeadOffset { lcluster: u64, offset: u64, bytes: u64 },
-    /// A distance back of 0, or to before the file.
+    /// A distance back of 0, or to before the start of the file.
     LookBack { lcluster: u64, distance: u64 },
-    /// More hops back than an extent takes.
+    /// More hops back than any extent needs.
     Hops { lcluster: u64, hops: u64 },
-    /// An lcluster of an extent that does not lead back to the head of that.
+    /// An lcluster of an extent that leads back to another head than the extent's.
     OtherHead { lcluster: u64, head: u64 },
-    /// A block count where the map has none.
+    /// A block count in a map of pclusters of one block.
     BlockCount { lcluster: u64 },
     /// No block count where the map must have one.
     NoBlockCount { lcluster: u64 },
-    /// A distance in a pack that leaves no block count before it.
+    /// A distance in a pack that leaves no room for the block count of its pcluster.
     PackDistance { lcluster: u64, distance: u32 },
     /// Extents that are not in the order of their offsets.
     Order { extent: u64, offset: u64, low: u64, high: u64 },
-    /// A pcluster of more bytes than there may be.
+    /// A pcluster of more encoded bytes than the format allows.
     EncodedLength { offset: u64, len: u64 },
-    /// A pcluster of LZ4 with more bytes than the image says that any has.
+    /// A pcluster of LZ4 with more bytes than the most that the image states.
     PclusterLimit { offset: u64, len: u64, max: u64 },
-    /// An extent of more bytes than a pcluster may decode to.
+    /// An extent of more bytes than the format lets a pcluster decode to.
     DecodedLength { offset: u64, len: u64 },
-    /// An extent of more bytes than are stored for it.
+    /// An uncompressed extent of more bytes than are stored for it.
     PlainLength { offset: u64, len: u64, stored: u64 },
     /// An algorithm that the superblock does not list.
     Algorithm { offset: u64, algorithm: u8, listed: u16 },
-    /// A pcluster after the last block that there is.
+    /// A pcluster that ends after the last block.
     BeyondBlocks { offset: u64, at: u64, len: u64, blocks: u64 },
     /// An inline pcluster that crosses a block.
     InlineCrossesBlock { at: u64, len: u64, block: u64 },
-    /// A fragment at a byte that no inode can have.
+    /// A fragment that ends after the longest possible inode.
     Fragment { offset: u64, at: u64, len: u64 },
 }
 

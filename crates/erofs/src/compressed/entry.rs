@@ -1,6 +1,6 @@
-//! What an index says of one lcluster, in the full form 8 bytes.
+//! The entry of an lcluster in an index; in the full form it has 8 bytes.
 //!
-//! Always: a head lies within its lcluster; a distance may still be any number.
+//! Always: the extent of a head begins within its lcluster; a distance may be any number.
 
 use super::super::block::Nid;
 use super::super::error::FormatError;
@@ -11,19 +11,19 @@ use super::header::Advise;
 const TYPE_MASK: u16 = 3;
 const PLAIN: u16 = 0;
 const HEAD_1: u16 = 1;
-const BEHIND: u16 = 2;
+const NONHEAD: u16 = 2;
 const HOLE: u16 = 1 << 14;
 const PARTIAL: u16 = 1 << 15;
-/// Instead of a distance back of 1: the other bits are the blocks of the pcluster.
+/// The flag of a block count, which stands in place of a distance back of 1.
 const BLOCK_COUNT: u16 = 1 << 11;
 
-/// An lcluster.
+/// The entry of an lcluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// An extent begins in it.
+    /// An extent begins in the lcluster.
     Head(Head),
-    /// An extent begins before it and ends after it (NONHEAD).
-    Behind(Behind),
+    /// An extent begins before the lcluster and ends after it (NONHEAD).
+    NonHead(NonHead),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Head {
     pub kind: HeadKind,
     /// The byte of the lcluster at which the extent begins.
     pub offset: u64,
-    /// The first block of the pcluster; other things in extents without one.
+    /// The first block of the pcluster; has other meanings in extents without one.
     pub block: u32,
     pub partial: bool,
     pub hole: bool,
@@ -45,28 +45,30 @@ pub enum HeadKind {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Behind {
+pub struct NonHead {
     /// The number of lclusters before this one at which to look for the head.
     pub back: u64,
     /// The number of lclusters after this one at which to look for the next head; 0 in old images.
     pub ahead: u64,
-    /// Blocks of the pcluster, in the lcluster after the head's.
+    /// The blocks of the pcluster; only in the lcluster after the head.
     pub blocks: Option<u32>,
 }
 
 impl HeadKind {
-    /// Returns the kind for the type of an lcluster, or `None` for one after a head.
+    /// Returns the kind of head for the type of an lcluster; `None` if the lcluster is not a head.
     pub fn from_type(kind: u16) -> Option<Self> {
         match kind & TYPE_MASK {
             PLAIN => Some(Self::Plain),
             HEAD_1 => Some(Self::First),
-            BEHIND => None,
+            NONHEAD => None,
             _ => Some(Self::Second),
         }
     }
 }
 
-/// Splits the low bits of an lcluster after a head: the distance back to it, or a block count.
+/// Splits the low bits of an lcluster that is not a head. Returns the distance back to the head,
+/// and
+/// the block count if there is one.
 pub fn distance(low: u16) -> (u64, Option<u32>) {
     if low & BLOCK_COUNT == 0 {
         (u64::from(low), None)
@@ -75,7 +77,8 @@ pub fn distance(low: u16) -> (u64, Option<u32>) {
     }
 }
 
-/// Returns the head at `offset` in an lcluster of `bytes` bytes, refused if it begins beyond them.
+/// Refuses a head whose extent begins at byte `offset` of an lcluster of `bytes` bytes, if that is
+/// after the lcluster.
 pub fn check_offset(nid: Nid, lcluster: u64, offset: u64, bytes: u64) -> Result<(), FormatError> {
     if offset < bytes {
         return Ok(());
@@ -83,7 +86,7 @@ pub fn check_offset(nid: Nid, lcluster: u64, offset: u64, bytes: u64) -> Result<
     Err(MapFault::HeadOffset { lcluster, offset, bytes }.of(nid))
 }
 
-/// Reads an entry of the full form.
+/// Parses an entry of the full form.
 pub fn from_full(
     nid: Nid,
     advise: Advise,
@@ -98,7 +101,7 @@ pub fn from_full(
         if blocks.is_some() && !advise.has(Advise::BIG_1) && !advise.has(Advise::BIG_2) {
             return Err(MapFault::BlockCount { lcluster }.of(nid));
         }
-        return Ok(Entry::Behind(Behind { back, ahead: u64::from(raw.u16::<6>()), blocks }));
+        return Ok(Entry::NonHead(NonHead { back, ahead: u64::from(raw.u16::<6>()), blocks }));
     };
     let offset = u64::from(raw.u16::<2>());
     check_offset(nid, lcluster, offset, lcluster_bytes)?;

@@ -1,4 +1,4 @@
-//! What can be asked of an extent.
+//! Queries of an extent: its end, its bytes and its algorithm.
 //!
 //! Always: nothing here wraps.
 
@@ -6,20 +6,20 @@ use super::{Encoding, Extent};
 use crate::codec::Algorithm;
 
 impl Extent {
-    /// Returns the byte of the file after its last.
+    /// Returns the byte of the file after the last byte of the extent.
     #[expect(clippy::arithmetic_side_effects, reason = "an extent ends with its file, below 2^63")]
     pub const fn end(&self) -> u64 {
         self.offset + self.len
     }
 
-    /// Returns whether it gives byte `offset` of the file.
+    /// Returns whether byte `offset` of the file is in the extent.
     pub const fn covers(&self, offset: u64) -> bool {
         self.offset <= offset && offset < self.end()
     }
 }
 
 impl Encoding {
-    /// The algorithm that decodes it; `None` for bytes that are stored as they are.
+    /// Returns the algorithm of the encoding; `None` for bytes that are stored uncompressed.
     pub const fn algorithm(&self) -> Option<Algorithm> {
         match self {
             Self::Plain | Self::Interlaced { .. } => None,

@@ -1,16 +1,17 @@
-//! The 8 bytes that a map begins with.
+//! The header of a map: its first 8 bytes.
 //!
-//! Always: what depends on the index form is not told apart here; [`super::CompressedMap::open`] does.
+//! Always: fields that depend on the form of the index are returned in all their meanings;
+//! [`super::CompressedMap::open`] picks the right one.
 
 use super::super::block::BlockSize;
 use super::super::record::Record;
 use rootlet_base::num::{Bug, OrBug};
 use rootlet_base::units::Pow2;
 
-/// The file lies in the packed inode as a whole.
+/// The flag of a file that lies in the packed inode as a whole.
 const WHOLE_FRAGMENT: u64 = 1 << 63;
 
-/// Bytes of a header.
+/// The length of a header in bytes.
 pub const HEADER_BYTES: usize = 8;
 
 /// `h_advise`.
@@ -37,7 +38,7 @@ impl Advise {
         self.0 & other.0 != 0
     }
 
-    /// Returns the bytes of a record, where [`Advise::EXTENTS`] is set: 4 to 32.
+    /// Returns the size of a record if [`Advise::EXTENTS`] is set.
     pub fn record(self) -> RecordSize {
         match self.0 >> 1 & 3 {
             0 => RecordSize::B4,
@@ -48,7 +49,7 @@ impl Advise {
     }
 }
 
-/// The bytes of a record of an extent.
+/// The size of a record of an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RecordSize {
     B4,
@@ -68,7 +69,7 @@ impl RecordSize {
         }
     }
 
-    /// Returns whether there is one for each lcluster: these are found by number.
+    /// Returns whether each lcluster has a record, which is then found by its number.
     pub const fn is_short(self) -> bool {
         matches!(self, Self::B4 | Self::B8)
     }
@@ -80,11 +81,11 @@ pub struct Header {
     pub advise: Advise,
     /// The algorithms of HEAD1 and HEAD2.
     pub heads: [u8; 2],
-    /// Bits of an lcluster beyond those of a block.
+    /// The binary logarithm of the number of blocks in an lcluster.
     pub lcluster_bits: u32,
-    /// Low half of the place of the last extent in the packed inode.
+    /// The low half of the offset of the last extent in the packed inode.
     pub fragment: u32,
-    /// Bytes of the inline pcluster.
+    /// The length of the inline pcluster in bytes.
     pub inline_len: u64,
     /// The number of records.
     pub records: u64,
@@ -97,7 +98,8 @@ impl Header {
         Pow2::from_bits(bits).or_bug()
     }
 
-    /// `Err` is the place in the packed inode of a file that lies there as a whole.
+    /// Parses a header. `Err` is the offset in the packed inode of a file that lies there as a
+    /// whole.
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Result<Self, u64> {
         let raw = Record(bytes);
         let whole = raw.u64::<0>();

@@ -1,26 +1,29 @@
-//! An index with an entry per lcluster: looking back for a head, and ahead for the next one.
+//! An index with an entry per lcluster: looks back for a head, and ahead for the next head.
 //!
-//! Always: asks for lclusters of the file only. Looking back takes at most 64 hops and one for
-//! each 1,024 lclusters of the file, looking ahead an lcluster at a time and at most
-//! [`DECODED_BYTES_MAX`].
+//! Always: reads only entries of the file's lclusters. Looking back takes at most 64 hops and one
+//! for
+//! each 1,024 lclusters of the file. Looking ahead advances by at least an lcluster a step, and at
+//! most over [`DECODED_BYTES_MAX`].
 
 use super::super::block::{BlockSize, Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
 use super::super::error::FormatError;
 use super::compact::Packs;
 use super::corrupt::MapFault;
-use super::entry::{self, Behind, Entry, Head, HeadKind};
+use super::entry::{self, Entry, Head, HeadKind, NonHead};
 use super::header::Advise;
 use super::window::Window;
 use super::{DECODED_BYTES_MAX, Metadata};
 use rootlet_base::num::OrBug;
 use rootlet_base::units::{ByteRange, Pow2};
 
-/// Hops back that any file may take. A hop is 2,047 lclusters where no head is nearer.
+/// The hops back that any file may take. A hop spans 2,047 lclusters if no head is nearer.
 const HOPS: u64 = 64;
+/// The lclusters of a file for each further hop.
 const LCLUSTERS_PER_HOP: u64 = 1024;
 /// The bytes between a header and its full index.
 const FULL_GAP: u64 = 8;
+/// The length of an entry of a full index in bytes.
 const FULL_BYTES: u64 = 8;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,18 +40,18 @@ pub struct Index {
     advise: Advise,
     lcluster: Pow2,
     lclusters: u64,
-    /// The whole of it.
+    /// The bytes of the index.
     pub span: Span,
 }
 
-/// What an index says of an extent.
+/// An extent as an index describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     pub start: u64,
-    /// The byte after it, at most the limit that was given.
+    /// The byte after the extent, at most the limit of the search.
     pub end: u64,
     pub head: Head,
-    /// The number of blocks of its pcluster; an error where that is not said.
+    /// The number of blocks of its pcluster; a fault if the index does not tell.
     pub blocks: Result<u32, MapFault>,
 }
 
@@ -96,7 +99,7 @@ impl Index {
         Window::new(self.nid, self.span)
     }
 
-    /// Returns where the extent that covers byte `offset` begins, and its head.
+    /// Returns the first byte of the extent that covers byte `offset`, and the extent's head.
     pub fn start<M: Metadata>(
         &self,
         meta: &mut M,
@@ -107,8 +110,8 @@ impl Index {
         Ok((self.start_of(at.lcluster, at.head)?, at.head))
     }
 
-    /// Returns the extent that covers byte `offset`, which is below `limit`. The part of a hole that
-    /// lies far after `offset` is left out.
+    /// Returns the extent that covers byte `offset`, which is below `limit`. A long hole is cut far
+    /// after `offset`.
     pub fn find<M: Metadata>(
         &self,
         meta: &mut M,
@@ -137,9 +140,11 @@ impl Index {
         self.byte_of(after(self.lcluster.whole(offset), 1)?)
     }
 
-    /// Refuses the index if it leads from a byte of `range` to another head than the one of the
-    /// extent that begins at byte `start`. A distance ahead may jump over a head. Of a hole that
-    /// began more than [`DECODED_BYTES_MAX`] before, only that no head lies in the range.
+    /// Refuses the index if an lcluster of `range` leads to another head than that of the extent
+    /// that
+    /// begins at byte `start`: a distance ahead may have jumped over a head. In a hole that began
+    /// more
+    /// than [`DECODED_BYTES_MAX`] earlier, checks only that no head lies in the range.
     pub fn confirm<M: Metadata>(
         &self,
         meta: &mut M,
@@ -151,10 +156,10 @@ impl Index {
         let (first, last) = (self.lcluster.whole(range.start()), self.lcluster.whole(last));
         let far = range.start().checked_sub(start).is_none_or(|skip| skip > DECODED_BYTES_MAX);
         let window = &mut self.window()?;
-        // One round for each lcluster of the range; a head has itself.
+        // One round for each lcluster of the range.
         for lcluster in first.max(after(head, 1)?)..=last {
             let back = match self.entry(meta, window, lcluster)? {
-                Entry::Behind(behind) => behind.back,
+                Entry::NonHead(non_head) => non_head.back,
                 Entry::Head(next) if self.start_of(lcluster, next)? >= range.end() => 1,
                 Entry::Head(_) => 0,
             };
@@ -171,14 +176,14 @@ impl Index {
         Ok(())
     }
 
-    /// Returns the first byte of lcluster `lcluster`, which is at most the one after the file.
+    /// Returns the first byte of lcluster `lcluster`, which may be the one after the file's last.
     fn byte_of(&self, lcluster: u64) -> Result<u64, FormatError> {
         // The size of a file has 63 bits, and an lcluster at most 31.
         Ok(self.lcluster.times(lcluster).or_bug()?)
     }
 
     fn start_of(&self, lcluster: u64, head: Head) -> Result<u64, FormatError> {
-        // The offset was checked to lie within the lcluster.
+        // The offset lies within the lcluster, as checked by the parser.
         Ok(self.byte_of(lcluster)?.checked_add(head.offset).or_bug()?)
     }
 
@@ -224,7 +229,7 @@ impl Index {
                 }
                 (1, Next::At(begins))
             }
-            Entry::Behind(Behind { back, ahead, .. }) => {
+            Entry::NonHead(NonHead { back, ahead, .. }) => {
                 (back, Next::From(after(lcluster, ahead.max(1))?))
             }
         };
@@ -247,14 +252,14 @@ impl Index {
             lcluster = to.ok_or(fault.of(self.nid))?;
             match self.entry(meta, window, lcluster)? {
                 Entry::Head(head) => return Ok((lcluster, head)),
-                Entry::Behind(behind) => distance = behind.back,
+                Entry::NonHead(non_head) => distance = non_head.back,
             }
         }
         Err(MapFault::Hops { lcluster: from, hops }.of(self.nid).into())
     }
 
-    /// Returns where the next extent begins, from lcluster `from` on, or the first lcluster that
-    /// begins at `limit` or after it.
+    /// Returns the start of the next extent, looking from lcluster `from` on; or the start of the
+    /// first lcluster at `limit` or after it.
     fn end<M: Metadata>(
         &self,
         meta: &mut M,
@@ -263,18 +268,19 @@ impl Index {
         limit: u64,
     ) -> Result<u64, M::Error> {
         let mut lcluster = from;
-        // Each turn is an lcluster further.
+        // `lcluster` increases with each round.
         while lcluster < self.lclusters && self.byte_of(lcluster)? < limit {
             match self.entry(meta, window, lcluster)? {
                 Entry::Head(head) => return Ok(self.start_of(lcluster, head)?),
-                Entry::Behind(behind) => lcluster = after(lcluster, behind.ahead.max(1))?,
+                Entry::NonHead(non_head) => lcluster = after(lcluster, non_head.ahead.max(1))?,
             }
         }
         Ok(self.byte_of(lcluster.min(self.lclusters))?)
     }
 
-    /// Returns how many blocks the pcluster of a head has. A count follows the head where there may
-    /// be more than one; another head there means one.
+    /// Returns the number of blocks of a head's pcluster. Where pclusters may be large, the number
+    /// is
+    /// in the next lcluster; another head there means one block.
     fn blocks<M: Metadata>(
         &self,
         meta: &mut M,
@@ -295,19 +301,19 @@ impl Index {
         }
         Ok(match self.entry(meta, window, next)? {
             Entry::Head(_) => Ok(1),
-            Entry::Behind(Behind { blocks: Some(blocks), .. }) => Ok(blocks),
-            Entry::Behind(_) => Err(MapFault::NoBlockCount { lcluster: next }),
+            Entry::NonHead(NonHead { blocks: Some(blocks), .. }) => Ok(blocks),
+            Entry::NonHead(_) => Err(MapFault::NoBlockCount { lcluster: next }),
         })
     }
 }
 
-/// Returns the place of an entry of the full form, of which the constructor has checked the last.
+/// Returns the first byte of an entry of the full form; the constructor has checked the last entry.
 fn full_at(first: u64, lcluster: u64) -> Result<u64, FormatError> {
     let skip = lcluster.checked_mul(FULL_BYTES);
     Ok(skip.and_then(|skip| first.checked_add(skip)).or_bug()?)
 }
 
-/// Returns the lcluster `n` after `lcluster`: a file has at most 2^54, and `n` at most 16 bits.
+/// Returns lcluster `lcluster + n`: a file has at most 2^54 lclusters, and `n` at most 16 bits.
 fn after(lcluster: u64, n: u64) -> Result<u64, FormatError> {
     Ok(lcluster.checked_add(n).or_bug()?)
 }
@@ -318,10 +324,10 @@ struct Located {
     next: Next,
 }
 
-/// Where the next extent begins.
+/// The start of the next extent.
 enum Next {
-    /// At this byte.
+    /// The byte of the file.
     At(u64),
-    /// In this lcluster or after it.
+    /// The lcluster to look for it from.
     From(u64),
 }

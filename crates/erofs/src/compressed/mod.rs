@@ -1,14 +1,15 @@
-//! The map of a compressed file: for a byte of the file, the extent that covers it.
+//! The map of a compressed file: finds the extent that covers a byte of the file.
 //!
-//! Always: pure but for reads of index bytes, which lie between the map's header and its end; an
-//! extent covers the byte asked for and lies in the file; encoded bytes are at most
-//! [`ENCODED_BYTES_MAX`] and decode to at most [`DECODED_BYTES_MAX`].
+//! Always: pure, except for reads of index bytes, which lie between the map's header and its end.
+//! An
+//! extent covers the byte that was asked for, and lies in the file. A pcluster has at most
+//! [`ENCODED_BYTES_MAX`] bytes and decodes to at most [`DECODED_BYTES_MAX`].
 //!
 //! A compressed file is cut into logical clusters (lclusters) of equal size and, across them, into
-//! extents: each gives the decoded bytes of one physical cluster (pcluster), or a prefix of them.
+//! extents: each has the decoded bytes of one physical cluster (pcluster), or a prefix of them.
 //! Index forms: 8 bytes per lcluster, packs of 2 or 4 bytes per lcluster, and records per extent.
 //!
-//! Source of the format: Linux `fs/erofs/erofs_fs.h` and what `fs/erofs/zmap.c` does with it.
+//! Source of the format: Linux `fs/erofs/erofs_fs.h`, as `fs/erofs/zmap.c` reads it.
 
 mod compact;
 mod corrupt;
@@ -38,96 +39,96 @@ use rootlet_base::num::OrBug;
 use rootlet_base::units::{ByteRange, Pow2};
 
 pub use super::compression::{DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
-/// The most bytes of a file.
+/// The longest packed inode, in bytes.
 const FRAGMENTS_BYTES_MAX: u64 = i64::MAX.unsigned_abs();
 /// The number of [`Algorithm::Lz4`].
 const LZ4: u8 = 0;
 /// The bit of a nid inside the metabox.
 const METABOX: u64 = 1 << 63;
 
-/// Bytes of the metadata space that an inode lies in: the primary device, or the metabox.
+/// The metadata space of an inode: the primary device, or the metabox.
 pub trait Metadata {
-    /// What a read may fail with.
+    /// The error of a read.
     type Error: From<FormatError>;
 
-    /// Fills `out` with the bytes from byte `at` of the space on, or fails.
+    /// Fills `out` with the bytes of the space from byte `at` on, or fails.
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<(), Self::Error>;
 }
 
-/// A part of a file that comes from one place.
+/// A part of a file that is stored in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// The first byte of the file that it gives.
+    /// The first byte of the file in the extent.
     pub offset: u64,
-    /// The number of bytes of the file that it gives, at least 1; it ends with the file at the latest.
+    /// The number of bytes of the file in the extent, at least 1. An extent ends within the file.
     pub len: u64,
-    /// Whether its pcluster may decode to more than `len` bytes, which are its first.
+    /// Whether its pcluster may decode to more than `len` bytes: the extent is a prefix of them.
     pub partial: bool,
     /// The source of the bytes.
     pub data: Data,
 }
 
-/// Where the bytes of an extent come from.
+/// The source of an extent's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Data {
-    /// Nowhere: zeros.
+    /// A hole: zeros.
     Hole,
-    /// The data of the packed inode, uncompressed as that inode gives it.
+    /// Data of the packed inode, decoded.
     Fragment {
-        /// The byte of the packed inode's data that is the extent's first. Below 2^63 together
-        /// with the extent's length; whether the packed inode is that long is not checked.
+        /// The first byte, in the packed inode's data. The sum with the extent's length is below
+        /// 2^63; the caller must check it against the length of the packed inode.
         at: u64,
     },
     /// A pcluster.
     Encoded {
-        /// The place of its bytes.
+        /// The place of the encoded bytes.
         place: Place,
         /// The number of encoded bytes, padding included: 1 to [`ENCODED_BYTES_MAX`].
         len: u64,
-        /// How they are encoded.
+        /// The encoding of the bytes.
         encoding: Encoding,
     },
 }
 
-/// Where a pcluster lies.
+/// The place of a pcluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On a device. Not at a multiple of the block size in every image.
+    /// Bytes of a device. In some images they do not begin at a multiple of the block size.
     Blocks {
         /// The first byte, in the unified address space (device id 0).
         at: u64,
     },
-    /// Behind the inode's index, in one block.
+    /// Bytes after the inode's index, within one block.
     Inline {
         /// The first byte, in the inode's metadata space.
         at: u64,
     },
 }
 
-/// How the bytes of a pcluster are encoded.
+/// The encoding of a pcluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
-    /// Not at all: the first bytes are the extent's.
+    /// Uncompressed: the first bytes are the extent's.
     Plain,
-    /// Not encoded but rotated, so that bytes lie as deep in their block as in the file.
+    /// Uncompressed but rotated, so that each byte has the same offset in its block as in the file.
     Interlaced {
-        /// The encoded byte that is the extent's first, below the encoded length. Behind the last
-        /// encoded byte follows the first.
+        /// The stored byte that is the extent's first. After the last stored byte the extent
+        /// continues at stored byte 0.
         first: u64,
     },
-    /// By an algorithm.
+    /// Compressed by an algorithm.
     Coded(Algorithm),
 }
 
-/// The parsed header of a map, and where the last extent was found.
+/// The parsed header of a map, and the position of the last search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompressedMap {
     nid: Nid,
     size: u64,
     block_size: BlockSize,
-    /// Every block of a pcluster is below.
+    /// The limit of block numbers: a pcluster ends before this block.
     blocks: u64,
-    /// Bit n: the image says that it uses algorithm n.
+    /// Bit *n* is set if the image uses algorithm *n*.
     algorithms: u16,
     /// The most encoded bytes of a pcluster of LZ4.
     lz4_bytes: u64,
@@ -140,7 +141,7 @@ pub struct CompressedMap {
     form: Form,
 }
 
-/// The part of a file, to its end, that lies in the packed inode.
+/// The last part of a file, which lies in the packed inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Tail {
     start: u64,
@@ -156,11 +157,12 @@ enum Form {
 }
 
 impl CompressedMap {
-    /// Reads the header of an inode of layout 1 or 3, and of a file with a tail in the packed
-    /// inode the index back to that tail.
+    /// Reads the header of the map of an inode of layout 1 or 3. For a file with a tail in the
+    /// packed
+    /// inode, also reads the index back to the start of the tail.
     ///
-    /// `algorithms` is what the superblock lists (`available_compr_algs`; 1, for LZ4, in an image
-    /// without COMPR_CFGS): an extent that names another is corrupt.
+    /// `algorithms` are those that the superblock lists (`available_compr_algs`; 1, for LZ4, in an
+    /// image without COMPR_CFGS): an extent that names another algorithm is corrupt.
     pub fn open<M: Metadata>(
         superblock: &Superblock,
         algorithms: u16,
@@ -220,9 +222,9 @@ impl CompressedMap {
 
     /// Returns the extent that covers byte `offset`, which must be below the size of the file.
     ///
-    /// Consecutive extents cost one or two reads of at most 256 bytes each: the map remembers
-    /// where it was. From any offset inside an extent that extent is found, but for holes of more
-    /// than [`DECODED_BYTES_MAX`]: of these the part far after `offset` is left out.
+    /// Consecutive extents cost one or two reads of at most 256 bytes each: the map remembers its
+    /// position. The result is the same for each offset inside an extent, except that holes of more
+    /// than [`DECODED_BYTES_MAX`] are cut far after `offset`.
     pub fn find<M: Metadata>(&mut self, meta: &mut M, offset: u64) -> Result<Extent, M::Error> {
         let size = self.size;
         if offset >= size {
@@ -232,7 +234,7 @@ impl CompressedMap {
             return Ok(self.fragment(tail.start, tail.at)?);
         }
         match &mut self.form {
-            // Its tail begins with the file.
+            // The tail of such a file begins with the file, so it was found above.
             Form::Whole => Err(MapFault::BeyondFile { offset, size }.of(self.nid).into()),
             Form::Index(index) => {
                 let limit = self.tail.map_or(size, |tail| tail.start);
@@ -246,8 +248,8 @@ impl CompressedMap {
         }
     }
 
-    /// Returns the byte up to which an extent that was found at byte `offset` needs no
-    /// [`CompressedMap::confirm`].
+    /// Returns the end of the bytes that need no [`CompressedMap::confirm`], in an extent that was
+    /// found at byte `offset`.
     pub fn sure_end(&self, extent: &Extent, offset: u64) -> Result<u64, FormatError> {
         match (&self.form, extent.data) {
             (Form::Whole | Form::Records(_), _) | (_, Data::Fragment { .. }) => Ok(extent.end()),
@@ -255,10 +257,11 @@ impl CompressedMap {
         }
     }
 
-    /// Refuses the map if it says of a byte of `range`, all of which are the extent's, that it is
-    /// another extent's. A map can say so in two ways, and a hostile one says two things: what a
-    /// read gives would depend on where it began. Looks at one entry for each lcluster of the
-    /// range, and at those that it leads back to.
+    /// Refuses the map if it assigns a byte of `range`, all of which lie in `extent`, to another
+    /// extent. The map has two ways to find an extent, and in a hostile map they disagree: the
+    /// bytes
+    /// of a read would then depend on where the read began. Reads one entry for each lcluster of
+    /// `range`, and the entries that these lead back to.
     pub fn confirm<M: Metadata>(
         &self,
         meta: &mut M,
@@ -271,7 +274,8 @@ impl CompressedMap {
         }
     }
 
-    /// Returns the algorithms that extents may name, as in the superblock: bit n is algorithm n.
+    /// Returns the algorithms that extents may name, as in the superblock: bit *n* is algorithm
+    /// *n*.
     pub fn algorithms(&self) -> u16 {
         match self.form {
             Form::Whole => 0,
@@ -306,7 +310,7 @@ impl CompressedMap {
         Ok(index)
     }
 
-    /// Returns the place of the inline pcluster, which follows the index.
+    /// Returns the bytes of the inline pcluster, which lies right after the index.
     fn inline(
         &self,
         superblock: &Superblock,
@@ -315,7 +319,7 @@ impl CompressedMap {
     ) -> Result<Span, FormatError> {
         let at = index.span.end().or_bug()?;
         let block = self.block_size.bytes();
-        // The length has 16 bits, a block at most 17.
+        // The length has 16 bits, the offset 17.
         if self.block_size.offset_in(at).checked_add(len).or_bug()? > block {
             return Err(MapFault::InlineCrossesBlock { at, len, block }.of(self.nid));
         }
@@ -358,7 +362,7 @@ impl CompressedMap {
         self.encoded(extent, Place::Blocks { at: found.at }, found.len(), found.algorithm())
     }
 
-    /// Returns the extent with its pcluster of `len` bytes, checked.
+    /// Checks a pcluster of `len` bytes, and returns `extent` with the pcluster as its source.
     fn encoded(
         &self,
         extent: Extent,
@@ -376,7 +380,7 @@ impl CompressedMap {
                 return Err(MapFault::BeyondBlocks { offset, at, len, blocks: self.blocks }.of(nid));
             }
         }
-        // Linux has no larger buffer for one.
+        // The buffer of Linux has this size.
         if algorithm == Some(LZ4) && len > self.lz4_bytes {
             let max = self.lz4_bytes;
             return Err(MapFault::PclusterLimit { offset, len, max }.of(nid));
@@ -394,12 +398,12 @@ impl CompressedMap {
             return Err(MapFault::PlainLength { offset, len, stored }.of(self.nid));
         }
         let whole = |bytes| self.block_size.offset_in(bytes) == 0;
-        // Only whole blocks are rotated: mkfs writes an inline tail as it is.
+        // Only whole blocks are rotated: mkfs does not rotate an inline tail.
         match place {
             Place::Blocks { at }
                 if self.advise.has(Advise::INTERLACED) && whole(at) && whole(stored) =>
             {
-                // At least one block is stored, and whole ones.
+                // The stored bytes are whole blocks, at least one.
                 let last_block = stored.checked_sub(self.block_size.bytes()).or_bug()?;
                 let first = last_block.checked_add(self.block_size.offset_in(offset)).or_bug()?;
                 Ok(Encoding::Interlaced { first })
@@ -423,7 +427,9 @@ impl CompressedMap {
         Ok(encoding)
     }
 
-    /// Returns the extent from `offset` to the end of the file, in the packed inode.
+    /// Returns the extent from byte `offset` to the end of the file, whose bytes are those from
+    /// byte
+    /// `at` on of the packed inode.
     fn fragment(&self, offset: u64, at: u64) -> Result<Extent, FormatError> {
         let len = self.size.checked_sub(offset).or_bug()?;
         match at.checked_add(len) {
@@ -435,26 +441,27 @@ impl CompressedMap {
     }
 }
 
-/// Returns the extent of the zeros from byte `start` up to `end`.
+/// Returns a hole from byte `start` to byte `end` of the file.
 fn hole(start: u64, end: u64) -> Result<Extent, FormatError> {
     let len = end.checked_sub(start).or_bug()?;
     Ok(Extent { offset: start, len, partial: false, data: Data::Hole })
 }
 
-/// Returns the bit of an algorithm in the superblock's list, which has 16; the field in a map has
-/// 4 bits.
+/// Returns the bit of an algorithm in the superblock's list, which has 16 bits; the number of an
+/// algorithm has 4.
 fn bit(algorithm: u8) -> u16 {
     1 << (algorithm & 15)
 }
 
-/// Returns the tail that begins with a head. In full indexes its place has 64 bits, of which the
-/// head has the high half.
+/// Returns the tail that begins with the head `head`. In a full index, the block field of the head
+/// is
+/// the high half of the tail's offset in the packed inode.
 fn tail(form: CompressedForm, low: u32, (start, head): (u64, Head)) -> Tail {
     let high = if form == CompressedForm::Full { head.block } else { 0 };
     Tail { start, at: u64::from(high) << 32 | u64::from(low) }
 }
 
-/// Refuses a span beyond the image. How long the metabox is, its reads have to know.
+/// Refuses a span that ends after the image. Reads of the metabox check its length themselves.
 fn within(superblock: &Superblock, nid: Nid, span: Span, part: Part) -> Result<(), FormatError> {
     if nid.0 & METABOX != 0 {
         return Ok(());

@@ -1,9 +1,12 @@
 //! Records of extents, of 4, 8, 16 or 32 bytes.
 //!
-//! Always: in the short forms, 4 and 8 bytes, every extent but the last is an lcluster long and a
-//! record is found by its number; in the long forms it is found by bisection, in at most 52 steps.
-//! The pcluster of a 4-byte record lies after those of all records before it: their lengths are summed from the last find on
-//! or from the first record, so consecutive finds read each record once.
+//! Always: in the short forms, of 4 and 8 bytes, each extent except the last is an lcluster long,
+//! and
+//! a record is found by its number. In the long forms a record is found by bisection, in at most 52
+//! steps. The pcluster of a 4-byte record lies right after the pcluster of the record before:
+//! lengths
+//! are summed up from the last find or from the first record, so consecutive finds read each record
+//! once.
 
 use super::super::block::{Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
@@ -16,13 +19,13 @@ use super::window::Window;
 use rootlet_base::num::OrBug;
 use rootlet_base::units::{ByteRange, Pow2};
 
-/// Of a length field: the encoded bytes.
+/// The number of encoded bytes in a length field.
 const LEN_MASK: u32 = (1 << 21) - 1;
-/// Of a length field: the extent is a prefix of what its pcluster decodes to.
+/// The flag in a length field of an extent that is a prefix of its decoded pcluster.
 const PARTIAL: u32 = 1 << 27;
-/// Of a length field: 0 for plain bytes, else the algorithm and 1.
+/// The place of the format in a length field: 0 for plain bytes, else the algorithm's number + 1.
 const FORMAT_SHIFT: u32 = 28;
-/// The first place of 4-byte records, before them.
+/// The length of the base, the place of the first pcluster, which precedes 4-byte records.
 const BASE_BYTES: u64 = 8;
 
 /// The records of a file.
@@ -31,13 +34,13 @@ pub struct Records {
     nid: Nid,
     size: u64,
     record: RecordSize,
-    /// The bytes of an extent, in the short forms.
+    /// The length of an extent, in the short forms.
     extent: Pow2,
     count: u64,
-    /// The first record.
+    /// The first byte of the first record.
     at: u64,
     cursor: Cursor,
-    /// Base and records.
+    /// The bytes of the base and of all records.
     pub span: Span,
 }
 
@@ -45,32 +48,32 @@ pub struct Records {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cursor {
     number: u64,
-    /// The first byte of its pcluster, once that is known.
+    /// The first byte of its pcluster, if known.
     place: Option<u64>,
 }
 
-/// What a record says of an extent.
+/// An extent as its record describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Found {
     pub start: u64,
     pub end: u64,
-    /// Whether it is the last record of the file.
+    /// Whether the record is the last of the file.
     pub last: bool,
     /// The first byte of the pcluster.
     pub at: u64,
     word: u32,
-    /// Whether the record has a place of its own.
+    /// Whether the record stores the place of its pcluster.
     placed: bool,
 }
 
 impl Found {
-    /// Encoded bytes; 0 for a hole.
+    /// Returns the number of encoded bytes; 0 for a hole.
     pub fn len(&self) -> u64 {
         u64::from(self.word & LEN_MASK)
     }
 
-    /// Returns the place in the packed inode of an extent that is a fragment: the fields of length and
-    /// place are its halves.
+    /// Returns the offset of a fragment in the packed inode: its low half is the length field, its
+    /// high half the place.
     pub fn fragment(&self) -> u64 {
         let high = if self.placed { self.at & u64::from(u32::MAX) } else { 0 };
         high << 32 | u64::from(self.word)
@@ -80,7 +83,7 @@ impl Found {
         self.word & PARTIAL != 0
     }
 
-    /// `None` for plain bytes.
+    /// Returns the number of the algorithm; `None` for plain bytes.
     pub fn algorithm(&self) -> Option<u8> {
         let [.., high] = self.word.to_le_bytes();
         const { assert!(FORMAT_SHIFT == 28, "the upper half of the highest byte") };
@@ -118,8 +121,8 @@ impl Records {
         })
     }
 
-    /// Returns the extent that covers byte `offset`, which is below the size. `Err` is the byte where
-    /// the first record begins, after `offset`.
+    /// Returns the extent that covers byte `offset`, which is below the size. `Err` is the start of
+    /// the first extent, if that is after `offset`.
     pub fn find<M: Metadata>(
         &mut self,
         meta: &mut M,
@@ -133,7 +136,7 @@ impl Records {
         }
     }
 
-    /// Returns the place of a record: the constructor has checked the end of the last.
+    /// Returns the first byte of record `number`; the constructor has checked the end of the last.
     fn record_at(&self, number: u64) -> Result<u64, FormatError> {
         let skip = number.checked_mul(self.record.bytes());
         Ok(skip.and_then(|skip| self.at.checked_add(skip)).or_bug()?)
@@ -165,7 +168,7 @@ impl Records {
         Ok(Found { start, end, last: end == self.size, at, word, placed })
     }
 
-    /// Length field and place of a 4-byte record.
+    /// Returns the length field of a 4-byte record, and the place of its pcluster.
     fn sum<M: Metadata>(
         &mut self,
         meta: &mut M,
@@ -176,7 +179,7 @@ impl Records {
             Cursor { number: from, place: Some(place) } if from <= number => (from, place),
             _ => (0, u64::from_le_bytes(window.get::<8, M>(meta, self.span.at)?)),
         };
-        // At most the records of the file.
+        // At most one round for each record of the file.
         loop {
             let word = u32::from_le_bytes(window.get::<4, M>(meta, self.record_at(from)?)?);
             if from >= number {
@@ -197,7 +200,7 @@ impl Records {
         let (mut low, mut high) = (0, self.count);
         let (mut floor, mut ceiling) = (0, self.size);
         let mut found = None;
-        // The record found last, then its neighbours: consecutive finds need no bisection.
+        // Guesses the record found last, then its successors: consecutive finds need no bisection.
         let mut guess = Some(self.cursor.number);
         let mut guesses = 0..2;
         while low < high {
@@ -225,7 +228,9 @@ impl Records {
         Ok(Ok(Found { start: floor, end: ceiling, last, at, word, placed: true }))
     }
 
-    /// Length field and place of a record of 16 or 32 bytes, and where its extent begins.
+    /// Reads a record of 16 or 32 bytes. Returns its length field and its place, and the start of
+    /// its
+    /// extent.
     fn long<M: Metadata>(
         &self,
         meta: &mut M,
@@ -245,7 +250,7 @@ impl Records {
     }
 }
 
-/// Returns the number of the next record: there are at most 2^54.
+/// Returns the number of the next record; a file has at most 2^54.
 fn next(number: u64) -> Result<u64, FormatError> {
     Ok(number.checked_add(1).or_bug()?)
 }

@@ -1,6 +1,6 @@
-//! A run of index bytes in memory, so that neighbours cost one read.
+//! A window of index bytes in memory, so that neighbouring entries cost one read.
 //!
-//! Always: reads nothing after the end of the index; a run has at most [`RUN_BYTES`].
+//! Always: reads nothing after the end of the index; the window has at most [`RUN_BYTES`] bytes.
 
 use super::super::block::{Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
@@ -8,7 +8,7 @@ use super::super::error::FormatError;
 use super::Metadata;
 use rootlet_base::num::{OrBug, clip};
 
-/// Bytes of a run.
+/// The most bytes of a window.
 pub const RUN_BYTES: usize = 256;
 
 pub struct Window {
@@ -21,13 +21,14 @@ pub struct Window {
 }
 
 impl Window {
-    /// Returns an empty window over an index of the inode.
+    /// Returns an empty window over the index `index` of inode `nid`.
     pub fn new(nid: Nid, index: Span) -> Result<Self, FormatError> {
-        // The index was refused with its file if its end overflows.
+        // An index whose end overflows was refused with its file.
         Ok(Self { nid, end: index.end().or_bug()?, at: 0, len: 0, bytes: [0; RUN_BYTES] })
     }
 
-    /// Returns the `N` bytes at byte `at`, and keeps what follows them up to the length of a run.
+    /// Returns the `N` bytes at byte `at`, and keeps the bytes after them up to the window's
+    /// length.
     pub fn get<const N: usize, M: Metadata>(
         &mut self,
         meta: &mut M,

@@ -1,4 +1,4 @@
-//! The superblock's checksum: CRC-32C over the rest of its block.
+//! The checksum of the superblock: CRC-32C over the rest of its block.
 //!
 //! Always: pure; the field itself counts as zero.
 
@@ -10,14 +10,15 @@ use super::super::error::FormatError;
 use super::AT;
 use rootlet_base::num::OrBug;
 
-/// The place of the field, counted from the first byte of the superblock.
+/// The offset of the field in the superblock.
 pub(super) const CHECKSUM_AT: usize = 4;
 
-/// CRC-32C; EROFS stores it without the final inversion.
+/// CRC-32C, which EROFS stores without the final inversion.
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
 
-/// Returns the byte up to which the checksum runs from byte 1024: the end of its block, or of the
-/// block that begins there.
+/// Returns the end of the bytes under the checksum, which begin at byte 1024: the end of the block
+/// that
+/// holds byte 1024.
 #[expect(clippy::arithmetic_side_effects, reason = "a block of 512 or 1,024 bytes")]
 pub(super) const fn end(block_size: BlockSize) -> usize {
     let block = block_size.bytes_usize();
@@ -29,18 +30,18 @@ pub(super) fn verify(first: &[u8], block_size: BlockSize, stored: u32) -> Result
     let end = end(block_size);
     let short = Corrupt::Short { part: Part::Superblock, need: end, got: first.len() };
     let bytes = first.get(AT..end).ok_or(short)?;
-    // At least a block of 512 bytes.
+    // The bytes are at least a block of 512.
     let computed = checksum(bytes).or_bug()?;
     if computed == stored { Ok(()) } else { Err(Corrupt::Checksum { stored, computed }.into()) }
 }
 
-/// Returns the CRC-32C of `bytes` with the checksum field taken as zero, without the final
-/// inversion, or `None` if they end before the field does.
+/// Returns the CRC-32C of `bytes`, with zeros in place of the checksum field and without the final
+/// inversion; `None` if `bytes` ends before the field does.
 fn checksum(bytes: &[u8]) -> Option<u32> {
     let (before, rest) = bytes.split_first_chunk::<CHECKSUM_AT>()?;
     let (_, after) = rest.split_first_chunk::<4>()?;
     let mut digest = CRC.digest();
-    // In a loop it is one piece of code.
+    // A loop, so that the compiler emits `update` once.
     for part in [&before[..], &[0; 4], after] {
         digest.update(part);
     }

@@ -1,7 +1,8 @@
-//! What the superblock says of the features that have fields of their own: compression, metabox,
-//! long prefixes of xattr names.
+//! The fields of the superblock that belong to features: compression, metabox, long prefixes of
+//! xattr
+//! names.
 //!
-//! Always: without its feature a field means nothing.
+//! Always: a field is ignored if its feature is not set.
 
 use super::super::block::{BlockSize, Nid, Space};
 use super::super::compression::Compression;
@@ -13,7 +14,7 @@ use super::places::SHARED_XATTR_BITS;
 use super::{EXTENSIONS_AT, LEN, XattrPrefixes, extension_bytes};
 use rootlet_base::num::OrBug;
 
-/// Returns the compression settings: those after the superblock, or those implied by their lack.
+/// Returns the compression settings: those after the superblock, or the implied ones.
 pub(super) fn compression(
     first: &[u8],
     raw: Record<'_, LEN>,
@@ -27,7 +28,8 @@ pub(super) fn compression(
     Compression::from_bytes(raw.u16::<84>(), block_size, first, at)
 }
 
-/// Returns the nid of the metabox, which is in the first extension of the superblock.
+/// Returns the nid of the metabox, from the first extension of the superblock; `None` without the
+/// feature.
 pub(super) fn metabox(
     first: &[u8],
     raw: Record<'_, LEN>,
@@ -49,7 +51,7 @@ pub(super) fn metabox(
     }
 }
 
-/// Returns the table of long prefixes.
+/// Returns the table of long prefixes; `None` if it is empty.
 pub(super) fn xattr_prefixes(
     raw: Record<'_, LEN>,
     compat: Compat,

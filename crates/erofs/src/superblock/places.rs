@@ -1,7 +1,7 @@
-//! Where the superblock says that inodes, shared xattrs and the device table lie.
+//! The places of inodes, shared xattrs and the device table, by the superblock.
 //!
-//! Always: an offset was computed without wrapping, and lies in the image where that says how long
-//! it is.
+//! Always: an offset did not wrap, and lies in the image if the superblock states the image's
+//! length.
 
 use super::super::block::{Nid, Space, Span};
 use super::super::corrupt::{Corrupt, Part};
@@ -10,20 +10,21 @@ use super::super::error::FormatError;
 use super::super::feature::Compat;
 use super::Superblock;
 
-/// An inode begins at a multiple of this many bytes of the metadata area.
+/// The bytes of an inode slot: inodes begin at multiples of it in the metadata area.
 const INODE_SLOT_BYTES: u64 = 32;
-/// A shared xattr id counts units of 2^2 bytes.
+/// The binary logarithm of the unit in bytes that ids of shared xattrs count.
 pub(super) const SHARED_XATTR_BITS: u32 = 2;
 const SHARED_XATTR_UNIT: u64 = 1 << SHARED_XATTR_BITS;
 
 impl Superblock {
-    /// Returns the bytes of the primary device, or `None` where the image does not say.
+    /// Returns the length of the primary device in bytes; `None` if the image does not state it.
     pub fn image_bytes(&self) -> Option<u64> {
         if self.blocks == 0 { None } else { self.block_size.at(self.blocks) }
     }
 
-    /// Returns the byte of its space at which an inode begins. At least the 32 bytes of a compact
-    /// one lie in the image, if it is there.
+    /// Returns the first byte of an inode, in its metadata space. In the image, at least the 32
+    /// bytes of
+    /// a compact inode lie within the image.
     pub fn inode_at(&self, nid: Nid) -> Result<u64, FormatError> {
         let part = Part::Inode(nid);
         let first = match nid.space() {
@@ -38,8 +39,9 @@ impl Superblock {
         Ok(at)
     }
 
-    /// Returns where the shared xattr entry `id` begins. Its 4-byte header lies in the image, if it
-    /// is there.
+    /// Returns the metadata space and the first byte of the shared xattr entry `id`. In the image,
+    /// the
+    /// 4-byte header of the entry lies within the image.
     pub fn shared_xattr_at(&self, id: u32) -> Result<(Space, u64), FormatError> {
         let part = Part::SharedXattr(id);
         let at = self.offset(self.xattr_block, u64::from(id), SHARED_XATTR_UNIT, part)?;
@@ -50,8 +52,9 @@ impl Superblock {
         Ok((Space::Image, at))
     }
 
-    /// Refuses the shared xattr entry `id`, which begins at byte `at` of `space`, if its `len` bytes
-    /// end beyond the image. Where the metabox ends is known by who reads it.
+    /// Refuses the shared xattr entry `id`, of `len` bytes at byte `at` of `space`, if it ends
+    /// after the
+    /// image. Reads of the metabox check its length themselves.
     pub fn check_shared_xattr(
         &self,
         id: u32,
@@ -64,14 +67,14 @@ impl Superblock {
         }
     }
 
-    /// Returns where the device table lies, or `None` if there are no extra devices. It is at most
-    /// 8 KiB.
+    /// Returns the bytes of the device table; `None` if there are no extra devices.
     pub fn device_table_at(&self) -> Option<Span> {
         let len = u64::from(self.extra_devices) << SLOT_BITS;
         (len != 0).then_some(Span { at: self.device_table, len })
     }
 
-    /// Returns the bits of a chunk's device id that count: `roundup_pow2(extra_devices + 1) - 1`.
+    /// Returns the mask of the bits of a chunk's device id that count:
+    /// `roundup_pow2(extra_devices + 1) - 1`.
     pub fn device_id_mask(&self) -> u16 {
         match self.extra_devices {
             0 => 0,
@@ -79,7 +82,7 @@ impl Superblock {
         }
     }
 
-    /// Refuses a span that ends beyond the image. Where a metabox ends is known by who reads it.
+    /// Refuses a span that ends after the image. Reads of the metabox check its length themselves.
     pub(crate) fn within(&self, span: Span, part: Part) -> Result<(), Corrupt> {
         let end = span.at.checked_add(span.len).ok_or(Corrupt::Overflow(part))?;
         match self.image_bytes() {

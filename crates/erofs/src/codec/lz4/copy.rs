@@ -1,13 +1,13 @@
-//! Copies that write more than they are asked to.
+//! Copies that may write past their end.
 //!
-//! Always: up to [`WIDE`] bytes after those asked for are overwritten, never one outside of `out`;
-//! `None` means that there is no room for that, and that what lies before `at` is as it was.
+//! Always: at most [`WIDE`] bytes after the copy are overwritten, and no byte outside `out`. `None`
+//! means that there is no room for these; then the bytes before `at` are unchanged.
 
 /// The number of bytes that are copied at once.
 pub(super) const WIDE: usize = 16;
 const TWO_WIDE: usize = 2 * WIDE;
 
-/// The longest match whose length is in its token alone: 14 and the least, 4.
+/// The longest match whose length is in its token alone: 14 + 4.
 pub(super) const SHORT_MATCH: usize = 18;
 
 /// Copies the first `len` bytes of `input` to `at`.
@@ -15,7 +15,7 @@ pub(super) const SHORT_MATCH: usize = 18;
 #[expect(clippy::arithmetic_side_effects, reason = "at most WIDE beyond a chunk that is in `out`")]
 pub(super) fn literals(mut input: &[u8], out: &mut [u8], at: usize, len: usize) -> Option<()> {
     if len <= TWO_WIDE {
-        // Each half for itself, or the compiler makes of it the call that copies many.
+        // In two halves: else the compiler turns the copy into a call.
         let to = chunk::<TWO_WIDE>(out, at)?;
         let (low, high) = input.first_chunk::<TWO_WIDE>()?.split_first_chunk::<WIDE>()?;
         *to.first_chunk_mut()? = *low;
@@ -31,7 +31,7 @@ pub(super) fn literals(mut input: &[u8], out: &mut [u8], at: usize, len: usize) 
     Some(())
 }
 
-/// Copies to `at` the `len` bytes that lie `distance` before it, which may overlap.
+/// Copies to `at` the `len` bytes that begin `distance` before `at`; the two may overlap.
 #[inline(always)]
 pub(super) fn repeated(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()> {
     match distance {
@@ -46,7 +46,7 @@ pub(super) fn repeated(out: &mut [u8], at: usize, distance: usize, len: usize) -
     }
 }
 
-/// Copies by `N` bytes; the distance is not less.
+/// Copies in steps of `N` bytes; the distance is at least `N`.
 #[inline(always)]
 #[expect(clippy::arithmetic_side_effects, reason = "the end of a chunk that is in `out`")]
 fn by<const N: usize>(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()> {
@@ -59,7 +59,7 @@ fn by<const N: usize>(out: &mut [u8], at: usize, distance: usize, len: usize) ->
     Some(())
 }
 
-/// Repeats 1 to 7 bytes, as often as they fit in a word at a time.
+/// Repeats the 1 to 7 bytes before `at`, in words that hold as many whole repeats as fit.
 #[inline(always)]
 #[expect(
     clippy::arithmetic_side_effects,
@@ -84,7 +84,7 @@ fn pattern(out: &mut [u8], at: usize, distance: usize, len: usize) -> Option<()>
     Some(())
 }
 
-/// Returns the `N` bytes from `at` on, if there are as many.
+/// Returns the `N` bytes from `at` on; `None` if `bytes` ends before.
 #[inline(always)]
 pub(super) fn chunk<const N: usize>(bytes: &mut [u8], at: usize) -> Option<&mut [u8; N]> {
     bytes.get_mut(at..)?.first_chunk_mut()

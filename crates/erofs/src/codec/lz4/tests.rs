@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use super::*;
 
-/// A block and what it decodes to.
+/// A block and its decoded bytes.
 #[derive(Default)]
 struct Block {
     input: Vec<u8>,
@@ -22,16 +22,16 @@ struct Block {
 
 impl Block {
     fn length(&mut self, len: usize) {
-        if let Some(more) = len.checked_sub(GOES_ON) {
+        if let Some(more) = len.checked_sub(CONTINUED) {
             self.input.extend(vec![255; more / 255]);
             self.input.push(u8::try_from(more % 255).unwrap());
         }
     }
 
-    /// New literals, and a match behind them if there is one.
+    /// Appends new literals, and a match after them if there is one.
     fn sequence(&mut self, literals: usize, found: Option<(usize, usize)>) {
         let matched = found.map_or(0, |(_, len)| len - MATCH_MIN);
-        let token = literals.min(GOES_ON) << 4 | matched.min(GOES_ON);
+        let token = literals.min(CONTINUED) << 4 | matched.min(CONTINUED);
         self.input.push(u8::try_from(token).unwrap());
         self.length(literals);
         for _ in 0..literals {
@@ -59,7 +59,7 @@ impl Block {
 fn matches_of_every_distance_and_length_are_repeated_exactly() {
     for distance in 1..=70 {
         for len in (MATCH_MIN..=70).chain([127, 128, 129, 300, 1000]) {
-            // Behind the match there is no room for more than it has, or a lot.
+            // After the match there is no room, or a little, or a lot.
             for behind in [0, 5, 31, 100] {
                 let mut block = Block::default();
                 block.sequence(distance, Some((distance, len)));

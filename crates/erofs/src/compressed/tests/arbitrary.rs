@@ -1,6 +1,6 @@
 //! Maps of arbitrary bytes.
 //!
-//! Always: find ends in bounded reads, and what it gives lies in the file and in the image.
+//! Always: `find` ends after bounded reads, and its extent lies in the file and in the image.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

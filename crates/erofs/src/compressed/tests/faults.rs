@@ -59,7 +59,7 @@ fn lcluster_that_leads_to_another_head_than_the_extent_is_corrupt_where_it_is_re
     assert_eq!(confirm(0, 1025), fault(2));
     assert_eq!(confirm(1300, 1536), fault(2));
     assert_eq!(confirm(1536, 2048), fault(3));
-    // A head where the extent ends is no other's.
+    // A head at the end of the extent is not within it.
     let entries = [head(1, 0, 5), behind(1, 1), head(0, 100, 6), head(1, 0, 7)];
     let file = File::new(FULL, 2000, 0, 0, [0, 0]).entries(&entries);
     let map = file.open().unwrap_or_else(|error| panic!("{error}"));

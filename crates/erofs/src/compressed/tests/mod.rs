@@ -54,7 +54,7 @@ impl Metadata for Bytes<'_> {
 
 const FULL: u16 = 2;
 const COMPACT: u16 = 6;
-/// Behind an extended inode, a multiple of 32.
+/// The byte after an extended inode, a multiple of 32.
 const HEADER: usize = 3264;
 const ALL: u16 = 0xf;
 
