@@ -23,9 +23,8 @@
 //! ```
 //!
 //! Two laws hold for every read. It returns exactly the blob's bytes, or an error. And no read
-//! fails
-//! for the region, which may be lost, zeroed or filled with garbage at any moment: that costs time
-//! only.
+//! fails for the region, which may be lost, zeroed or filled with garbage at any moment: that costs
+//! time only.
 //!
 //! # Your own devices
 //! Implement [`storage::Storage`], its background jobs for a region and streams, and

@@ -36,8 +36,7 @@ const OTHER: &str = "give an EROFS image: mkfs.erofs root.erofs DIR";
 const PKCS7: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
 /// The first bytes of a region's superblock (src/cache/FORMAT.md). Not in the table of signatures:
-/// a
-/// region looks for its own first.
+/// a region looks for its own first.
 pub const REGION_MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 
 /// The signature of a region.
@@ -58,8 +57,7 @@ const fn sign(
 }
 
 /// The signatures by offset from the start. A signature that occurs inside other formats, such as
-/// the
-/// mark of a boot sector, comes after them.
+/// the mark of a boot sector, comes after them.
 static SIGNATURES: [Signature; 69] = [
     sign(0, b"LUKS\xba\xbe", "a LUKS volume", OPEN),
     sign(16_384, b"SKUL\xba\xbe", "a LUKS volume", OPEN),

@@ -34,8 +34,8 @@ impl Image {
     /// ([`crate::storage::Version::File`]) are one source. A source serves several slots if these
     /// have the same tag and length, and each of them found it in a way that proves it to be their
     /// blob: `configured` names it for at least one of them, and the others found it by
-    /// `configured`
-    /// or by their whole tag; or the tag is a SHA-256 that a shared file has for a name.
+    /// `configured` or by their whole tag; or the tag is a SHA-256 that a shared file has for a
+    /// name.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -54,8 +54,7 @@ impl Image {
 
     /// Binds as [`Image::bind`] does, but tolerates an absent source if the image states the slot's
     /// length: it calls `missing` and returns [`DeviceId::NONE`] for the slot, whose blob can then
-    /// be
-    /// read as far as a region holds it. Never binds the disk `region` to a slot by its tag.
+    /// be read as far as a region holds it. Never binds the disk `region` to a slot by its tag.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -127,8 +126,7 @@ impl Image {
     }
 
     /// Returns the device that has the slot's tag for a name; `None` if there is none. The image
-    /// and
-    /// the region's disk do not count, and are noted in `own`.
+    /// and the region's disk do not count, and are noted in `own`.
     fn by_tag<'t, D: Discover>(
         &self,
         storage: &mut D,
@@ -195,8 +193,7 @@ impl Image {
     /// Returns the length in bytes of the part of the primary device that belongs to a slot without
     /// a stated length: whole blocks up to the next slot, or to the end of the device. Returns 0 if
     /// the slot begins inside the image or another slot, or where other slots begin too (as in
-    /// merged
-    /// images over separate blobs).
+    /// merged images over separate blobs).
     fn room_of(&self, slot: &DeviceSlot, placed: &OnceCell<Order>) -> u64 {
         let superblock = &self.superblock;
         if superblock.blocks == 0 || slot.uniaddr < superblock.blocks {

@@ -1,16 +1,14 @@
 //! The identity of a blob: the key by which a region knows it.
 //!
 //! Always: the same slot of the same image over the same source has the same identity in every
-//! boot.
-//! Two images that name the same blob have two identities for it, because nobody has verified that
-//! the blob is what its name says; unless both are mounted in one domain, whose images the
+//! boot. Two images that name the same blob have two identities for it, because nobody has verified
+//! that the blob is what its name says; unless both are mounted in one domain, whose images the
 //! configuration trusts to name their blobs truly.
 //!
 //! Limit: the digest covers only the head of an image, so two images with equal heads in one domain
 //! have equal identities. A disk without a version ([`crate::storage::Discover::set_version`])
-//! keeps
-//! its identity when its content changes, if superblock and device table of the image do not change
-//! at all. Random UUIDs, or tags that are digests, rule this out.
+//! keeps its identity when its content changes, if superblock and device table of the image do not
+//! change at all. Random UUIDs, or tags that are digests, rule this out.
 
 use super::image::Image;
 use super::order::Order;
@@ -44,8 +42,7 @@ impl Domain {
     }
 
     /// Returns the digest of the name, which keeps images of different domains apart: one could
-    /// have
-    /// the head of another and other content. 0 without a name.
+    /// have the head of another and other content. 0 without a name.
     fn digest(&self) -> u64 {
         if self.0.is_empty() { 0 } else { XxHash3_64::oneshot(self.0.as_bytes()) }
     }
@@ -131,9 +128,8 @@ fn trimmed(mut bytes: &[u8]) -> &[u8] {
 /// Two layouts, little endian, with the bytes of each field. In a domain, if the tag is not empty
 /// and no other slot has it: kind 2 (1), padding (7), the domain's name (32), version of the source
 /// (8), tag (64). Else: kind 1 (1), slot (2), padding (5), image UUID (16), digest of superblock
-/// and
-/// device table (8), version of the source (8), tag (64), digest of the domain's name (8, 0 without
-/// one).
+/// and device table (8), version of the source (8), tag (64), digest of the domain's name (8, 0
+/// without one).
 pub fn identity(image: &Image, slot: u16, version: u64) -> BlobIdentity {
     Identities::new(image).of(slot, version)
 }

@@ -123,8 +123,7 @@ struct Reader<'s, S> {
 
 impl<S: Storage> Reader<'_, S> {
     /// Reads the bytes at byte `at`, a multiple of 4096, into `out`. Returns the number of bytes
-    /// read:
-    /// less than `out.len()` at the end of the device.
+    /// read: less than `out.len()` at the end of the device.
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, Error> {
         let Some(left) = self.info.bytes.checked_sub(at) else { return Ok(0) };
         let len = clip(left, out.len());
@@ -182,8 +181,7 @@ impl<S: Storage> Reader<'_, S> {
     }
 
     /// Returns the first `need` bytes of the device, or fewer if it is shorter: for a superblock in
-    /// a
-    /// block larger than the bytes read first.
+    /// a block larger than the bytes read first.
     #[cfg(feature = "alloc")]
     fn large_superblock(&mut self, need: usize) -> Result<Bytes, Error> {
         self.span(0, need)

@@ -29,8 +29,7 @@ pub(super) enum Found {
 
 impl Found {
     /// Returns whether a device is the blob of two slots of the same tag and length, if it was
-    /// found
-    /// in these ways for them.
+    /// found in these ways for them.
     fn is_one_blob(self, other: Self) -> bool {
         matches!(
             (self, other),

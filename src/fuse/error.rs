@@ -133,8 +133,7 @@ impl core::error::Error for Error {}
 
 impl From<Error> for DiscoverError {
     /// Converts the error of an opening: a refusal keeps its errno or its reason, all else becomes
-    /// a
-    /// failure of the daemon.
+    /// a failure of the daemon.
     fn from(error: Error) -> Self {
         match error.cause {
             Cause::Errno(errno) => Self::Share(errno),
@@ -150,8 +149,7 @@ impl From<Error> for DiscoverError {
 
 impl From<Error> for IoErrorKind {
     /// Converts the error of a read whose file could not be reopened. A path that does not lead to
-    /// a
-    /// regular file any more counts as a changed file.
+    /// a regular file any more counts as a changed file.
     fn from(error: Error) -> Self {
         match error.cause {
             Cause::Errno(errno) => Self::Device(errno),

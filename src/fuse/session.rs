@@ -163,8 +163,7 @@ impl Session {
     }
 
     /// Reopens a file that an earlier session had open at `path`, and updates `file`. The numbers
-    /// in
-    /// `file` are void: the daemon of that session is gone.
+    /// in `file` are void: the daemon of that session is gone.
     ///
     /// # Errors
     /// Those of [`Session::open`]; [`Cause::Changed`] if the file at `path` has another version.
@@ -391,8 +390,7 @@ impl Session {
     }
 
     /// Gives one lookup of `node` back; a failure is logged, as it only costs the daemon memory.
-    /// Does
-    /// nothing for the root, which was not looked up.
+    /// Does nothing for the root, which was not looked up.
     fn forget_quietly(&mut self, transport: &mut impl Transport, node: &Node) {
         if node.nodeid != FUSE_ROOT_ID
             && let Err(kind) = self.forget(transport, node.nodeid, 1)

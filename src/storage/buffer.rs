@@ -53,8 +53,7 @@ impl Buffer {
     }
 
     /// Returns a handle that sees only `range` of the bytes that this handle sees; `None` if
-    /// `range`
-    /// ends after them.
+    /// `range` ends after them.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         if range.start > range.end || range.end > self.len() {
             return None;

@@ -33,14 +33,12 @@ pub trait Discover: Storage {
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId));
 
     /// Sets the version of the content of `device`, see [`super::DeviceInfo::version`]. Does
-    /// nothing
-    /// if there is no such device.
+    /// nothing if there is no such device.
     fn set_version(&mut self, device: DeviceId, version: Version);
 
     /// Declares that `device` may be lost at any instant, as a region's disk may, and that no
-    /// reader
-    /// may be lost with it. A storage that cannot take a reader's memory back from a device that
-    /// never answers lends no such memory to `device` from now on;
+    /// reader may be lost with it. A storage that cannot take a reader's memory back from a device
+    /// that never answers lends no such memory to `device` from now on;
     /// [`super::DeviceInfo::transfer_bytes_max`] may shrink. Other storage does nothing.
     fn set_expendable(&mut self, device: DeviceId) {
         let _ = device;

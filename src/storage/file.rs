@@ -2,9 +2,8 @@
 //!
 //! Always: a file opened on a share lies inside the share's directory. A shared file is one device
 //! under all its names, and a new device once its content may have changed. A disk and a shared
-//! file
-//! over the same file have the same version, without times if the disk may be written. A disk is
-//! whole sectors long; bytes of its last sector after the end of the file read as zeros.
+//! file over the same file have the same version, without times if the disk may be written. A disk
+//! is whole sectors long; bytes of its last sector after the end of the file read as zeros.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
@@ -81,8 +80,7 @@ impl FileStorage {
     }
 
     /// Opens the file or block device at `path` as a disk with this serial. While a file is open
-    /// for
-    /// writing, under any serial, its version does not depend on its times.
+    /// for writing, under any serial, its version does not depend on its times.
     ///
     /// # Errors
     /// Those of the host; `InvalidInput` if `path` is neither a file nor a block device;

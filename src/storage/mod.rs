@@ -265,14 +265,11 @@ impl<'b> Transfer<'b> {
 ///
 /// Each started job comes back once, with its tag, and with its buffer unless the device keeps that
 /// for good. A job ends before [`Storage::patience_ns`] have passed: with [`IoErrorKind::Timeout`]
-/// if
-/// its device does not answer. The library waits no longer for a job. It drops, counts and logs a
-/// job
-/// that comes back twice, too late, or to a mount that did not start it.
+/// if its device does not answer. The library waits no longer for a job. It drops, counts and logs
+/// a job that comes back twice, too late, or to a mount that did not start it.
 ///
 /// A mount takes all ended jobs of its storage. An embedder may start jobs of its own over the
-/// storage
-/// of a mount: it names them by numbers ([`Tag::from`]), and takes them from
+/// storage of a mount: it names them by numbers ([`Tag::from`]), and takes them from
 /// [`Root::poll_job`](crate::read::Root::poll_job), not from the storage.
 ///
 /// A storage that takes no jobs still serves all reads: streams then read nothing ahead, and a
@@ -284,9 +281,8 @@ pub trait Storage {
     /// Submits the whole batch to all its devices at once, and returns when every transfer has a
     /// result. Calls `done` once for each transfer as it completes, in any order, while others are
     /// still under way. A transfer that reaches its deadline fails with [`IoErrorKind::Timeout`],
-    /// and
-    /// its device does not write to its buffer any more. If a device cannot be kept from writing,
-    /// this function does not return.
+    /// and its device does not write to its buffer any more. If a device cannot be kept from
+    /// writing, this function does not return.
     ///
     /// Durability of writes: a completed write is volatile. Until a flush that was submitted
     /// after its completion has itself completed, each of its sectors may after a power cut be
@@ -306,17 +302,14 @@ pub trait Storage {
     }
 
     /// Sets a deadline, on the clock of [`Storage::now_ns`], for everything submitted from now on:
-    /// a
-    /// transfer ends by then, or by its device's own deadline if that is earlier. `None` removes
-    /// it.
-    /// A storage whose devices always answer does nothing.
+    /// a transfer ends by then, or by its device's own deadline if that is earlier. `None` removes
+    /// it. A storage whose devices always answer does nothing.
     fn set_deadline(&mut self, until_ns: Option<u64>) {
         let _ = until_ns;
     }
 
     /// Returns the nanoseconds since some fixed moment: for deadlines, group ticks and figures
-    /// only.
-    /// No decision about data depends on them.
+    /// only. No decision about data depends on them.
     fn now_ns(&self) -> u64;
 
     /// Submits a job, or returns it at once if the device has no room for it.
@@ -348,8 +341,7 @@ pub trait Storage {
 
     /// Returns a number that differs between machines resumed from the same snapshot of memory, as
     /// far as this storage can tell: random bits, or a value that the monitor changes at a resume.
-    /// 0
-    /// if there is neither. Must be cheap: it is called once for each group of the region.
+    /// 0 if there is neither. Must be cheap: it is called once for each group of the region.
     #[cfg(feature = "alloc")]
     fn unique(&self) -> u64 {
         0

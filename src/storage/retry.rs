@@ -1,10 +1,9 @@
 //! A storage that retries: reads, and openings of shared files, that a source has failed.
 //!
 //! Always: each transfer and each job ends once, with the result of its last try. Writes, flushes
-//! and
-//! reads of the region are tried once; so are reads of a device that has failed to the end of its
-//! patience, until it succeeds again. A read that the device did not answer is not retried: it took
-//! its deadline already.
+//! and reads of the region are tried once; so are reads of a device that has failed to the end of
+//! its patience, until it succeeds again. A read that the device did not answer is not retried: it
+//! took its deadline already.
 
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -117,8 +116,7 @@ pub struct Retry<S> {
 
 impl<S> Retry<S> {
     /// Wraps the storage `inner`: reads and openings of shared files are retried for `seconds`.
-    /// Reads
-    /// of `region`, a range of bytes of a device, are tried once: those bytes have a source.
+    /// Reads of `region`, a range of bytes of a device, are tried once: those bytes have a source.
     pub fn new(inner: S, seconds: u32, region: Option<(DeviceId, Range<u64>)>) -> Self {
         // 2^32 seconds are less than 2^64 nanoseconds.
         let patience_ns = u64::from(seconds).wrapping_mul(SECOND_NS);

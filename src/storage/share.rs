@@ -122,8 +122,7 @@ pub(crate) fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
 }
 
 /// A path from the share's root after links were replaced. It keeps a `..` after a name that was
-/// not
-/// looked up yet: if that is a link, `..` is not the directory before it.
+/// not looked up yet: if that is a link, `..` is not the directory before it.
 #[derive(Debug)]
 pub(crate) struct Way(heapless::Vec<u8, PATH_BYTES_MAX>);
 

@@ -37,12 +37,10 @@ pub struct FileTime {
 }
 
 /// The properties of a file, as its host reports them, that change with its content. The host's
-/// device
-/// number is left out: it changes when a file system is mounted again.
+/// device number is left out: it changes when a file system is mounted again.
 ///
 /// Limit: a host counts times in ticks (4 ms on many machines). A file that is changed in place,
-/// read
-/// here and changed again, with the same length and within one tick, has one stamp for two
+/// read here and changed again, with the same length and within one tick, has one stamp for two
 /// contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileStamp {

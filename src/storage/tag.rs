@@ -9,8 +9,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 /// The name of a background job.
 ///
 /// An embedder names its own jobs by numbers: `Tag::from(7)`. Only the library makes the tags of
-/// its
-/// own jobs, and no number equals one of these.
+/// its own jobs, and no number equals one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tag(Name);
 
@@ -64,8 +63,7 @@ impl<T> UnderWay<T> {
     }
 
     /// Keeps the record `known` of a job that is about to start, and returns the job's tag; `None`
-    /// if
-    /// 2^32 jobs are under way.
+    /// if 2^32 jobs are under way.
     pub fn depart(&mut self, known: T) -> Option<Tag> {
         let free = self.places.iter().position(|place| place.known.is_none());
         let index = free.unwrap_or(self.places.len());

@@ -1,10 +1,11 @@
-//! What all crates of rootlet stand on: numbers, quantities, the error for what cannot happen, and
+//! The ground of all crates of rootlet: numbers, quantities, the error for states that cannot be,
+//! and
 //! the log.
 //!
-//! Always: it knows of no device, no image and no region, and allocates nothing.
+//! Always: knows no device, no image and no region, and allocates nothing.
 //!
-//! For the crates of rootlet alone: what is public here may change in any release. [`Bug`] is the
-//! exception, which `rootlet` hands on.
+//! For the crates of rootlet alone: public items may change in any release, except [`Bug`], which
+//! `rootlet` re-exports.
 #![no_std]
 #![forbid(unsafe_code)]
 

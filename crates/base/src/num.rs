@@ -1,8 +1,8 @@
-//! Conversions between lengths, and the error for what cannot happen: the only place with `as`.
+//! Conversions between lengths, and the error for states that cannot be: the only place with `as`.
 //!
-//! Always: a conversion here loses nothing, or says in its name what it does with the rest. What
-//! comes from a disk is never converted here without a check; what was proved elsewhere and turns
-//! out to be wrong is a [`Bug`], never a default.
+//! Always: a conversion loses nothing, or its name says which bits remain. A value from a disk is
+//! converted only by a checked function; a value that was proved elsewhere and is wrong becomes a
+//! [`Bug`], never a default.
 
 use core::fmt;
 use core::panic::Location;
@@ -21,7 +21,7 @@ pub const fn index(n: u32) -> usize {
     n as usize
 }
 
-/// Returns `n`, or `max` if that is less: how much of a buffer a length of 64 bits takes.
+/// Returns `n`, or `max` if that is less: the part of a buffer that a length of 64 bits takes.
 #[expect(clippy::as_conversions, reason = "the value is below `max`, which is a usize")]
 pub const fn clip(n: u64, max: usize) -> usize {
     if n < wide(max) { n as usize } else { max }
@@ -63,14 +63,14 @@ pub const fn low32(n: u64) -> u32 {
     (n & 0xffff_ffff) as u32
 }
 
-/// A fault of this code, and where it was noticed: what is said to be impossible happened.
+/// A fault of this code: the line that noticed a state that cannot be.
 ///
-/// Neither a device nor an image can cause it. Please report it with the place.
+/// Neither a device nor an image can cause one. Please report it with the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bug(&'static Location<'static>);
 
 impl Bug {
-    /// Returns the bug that the caller's line has noticed.
+    /// Returns the bug with the caller's line.
     #[cold]
     #[track_caller]
     pub const fn here() -> Self {
@@ -95,9 +95,9 @@ pub fn narrow(n: u64) -> Result<usize, Bug> {
     usize::try_from(n).ok().or_bug()
 }
 
-/// What is always there, or a [`Bug`].
+/// An option that must have a value.
 pub trait OrBug<T> {
-    /// Returns the value, or the bug that the caller's line has noticed.
+    /// Returns the value, or a [`Bug`] with the caller's line.
     fn or_bug(self) -> Result<T, Bug>;
 }
 

@@ -1,8 +1,8 @@
 //! The log shim: one set of macros over defmt on a board, the `log` facade on a host, or nothing.
 //!
 //! Always: an argument is an integer, a `&str`, or a displayable value wrapped in [`Shown`], so
-//! that each line means the same to both. The features of this crate alone decide where lines go:
-//! a crate that logs needs neither features nor dependencies for it.
+//! defmt and `log` print the same line. The features of this crate alone decide where lines go: a
+//! crate that logs needs neither features nor dependencies for that.
 
 #[cfg(all(feature = "defmt", target_os = "none"))]
 #[doc(hidden)]
@@ -38,29 +38,29 @@ macro_rules! emit_ {
     ($level:ident, $format:literal $(, $arg:expr)* $(,)?) => {{ $(let _ = &$arg;)* }};
 }
 
-/// Writes a line that says what went wrong and was borne.
+/// Logs a fault that was tolerated.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! warn_ { ($($arg:tt)+) => { $crate::emit_!(warn, $($arg)+) }; }
 
-/// Writes a line of what happens once in a mount.
+/// Logs an event that occurs once in a mount.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! info_ { ($($arg:tt)+) => { $crate::emit_!(info, $($arg)+) }; }
 
-/// Writes a line for somebody who looks for a fault.
+/// Logs a decision, for somebody who looks for a fault.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! debug_ { ($($arg:tt)+) => { $crate::emit_!(debug, $($arg)+) }; }
 
-/// Writes a line of what happens with every read.
+/// Logs an event of every read.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! trace_ { ($($arg:tt)+) => { $crate::emit_!(trace, $($arg)+) }; }
 
 pub use {debug_ as debug, info_ as info, trace_ as trace, warn_ as warn};
 
-/// A value logged by its `Display`.
+/// A value that is logged by its `Display`.
 #[derive(Debug)]
 pub struct Shown<'a, T: core::fmt::Display>(pub &'a T);
 

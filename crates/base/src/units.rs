@@ -7,10 +7,10 @@
 use crate::num::{Bug, OrBug, low8, narrow, wide, wide8};
 use core::ops::Range;
 
-/// A block of 4 KiB: what a region keeps, and what pages of metadata and buffers are cut by.
+/// A block of 4 KiB: the unit of a region, of pages of metadata and of buffers.
 pub const BLOCK: Pow2 = Pow2(12);
 
-/// Adds `n` to a counter of what happened, which nobody decides by: one that is full stays so.
+/// Adds `n` to a counter of events, by which nothing is decided: a full counter stays full.
 pub const fn count(counter: &mut u64, n: u64) {
     *counter = counter.saturating_add(n);
 }
@@ -20,12 +20,12 @@ pub const fn count(counter: &mut u64, n: u64) {
 pub struct Pow2(u8);
 
 impl Pow2 {
-    /// Returns 2^`bits`, or `None` if that takes more than 64 bits.
+    /// Returns 2^`bits`; `None` if that takes more than 64 bits.
     pub const fn from_bits(bits: u32) -> Option<Self> {
         if bits < u64::BITS { Some(Self(low8(bits))) } else { None }
     }
 
-    /// Returns `n` if it is a power of two.
+    /// Returns `n`; `None` if it is not a power of two.
     pub const fn of(n: u64) -> Option<Self> {
         if n.is_power_of_two() { Self::from_bits(n.trailing_zeros()) } else { None }
     }
@@ -40,7 +40,7 @@ impl Pow2 {
         1 << self.0
     }
 
-    /// Returns how far `n` lies after the last multiple.
+    /// Returns the distance from the last multiple that is not after `n` to `n`.
     pub const fn offset(self, n: u64) -> u64 {
         n & !(u64::MAX << self.0)
     }
@@ -50,18 +50,17 @@ impl Pow2 {
         n & u64::MAX << self.0
     }
 
-    /// Returns the first multiple that is not before `n`, or `None` if that takes more than 64
-    /// bits.
+    /// Returns the first multiple that is not before `n`; `None` if that takes more than 64 bits.
     pub const fn ceil(self, n: u64) -> Option<u64> {
         n.checked_next_multiple_of(self.get())
     }
 
-    /// Returns how many of these lie before `n` as a whole.
+    /// Returns the number of whole units in `n`.
     pub const fn whole(self, n: u64) -> u64 {
         n >> self.0
     }
 
-    /// Returns how many of these cover `n`, the last one perhaps in part.
+    /// Returns the number of units that cover `n`, the last one perhaps in part.
     pub const fn cover(self, n: u64) -> u64 {
         n.div_ceil(self.get())
     }
@@ -72,23 +71,23 @@ impl Pow2 {
         range.take(self.get() - self.offset(range.start))
     }
 
-    /// Returns the numbers of those that hold the bytes of `range`.
+    /// Returns the numbers of the units that hold the bytes of `range`.
     pub const fn numbers(self, range: ByteRange) -> Range<u64> {
         self.whole(range.start)..self.cover(range.end)
     }
 
-    /// Returns `n` times this number, or `None` if that takes more than 64 bits.
+    /// Returns `n` times this number; `None` if that takes more than 64 bits.
     pub const fn times(self, n: u64) -> Option<u64> {
         n.checked_mul(self.get())
     }
 }
 
-/// How many of something there are, counted one by one.
+/// A number of things, counted one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count(u32);
 
 impl Count {
-    /// None.
+    /// No things.
     pub const ZERO: Self = Self(0);
 
     /// Returns the number.
@@ -96,20 +95,20 @@ impl Count {
         self.0
     }
 
-    /// Counts one more.
+    /// Adds one.
     ///
     /// # Panics
-    /// If there are 2^32 - 1: they were not counted one by one.
+    /// If there are 2^32 - 1 things: they were not counted one by one.
     #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
     pub const fn raise(&mut self) {
         assert!(self.0 < u32::MAX, "a count runs over");
         self.0 += 1;
     }
 
-    /// Counts one less.
+    /// Subtracts one.
     ///
     /// # Panics
-    /// If there is none: something was released twice.
+    /// If there is nothing: a thing was released twice.
     #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
     pub const fn lower(&mut self) {
         assert!(self.0 > 0, "a count falls below zero");
@@ -125,12 +124,12 @@ pub struct ByteRange {
 }
 
 impl ByteRange {
-    /// Returns `start..end`, or `None` if it ends before it starts.
+    /// Returns `start..end`; `None` if `end` is before `start`.
     pub const fn new(start: u64, end: u64) -> Option<Self> {
         if start <= end { Some(Self { start, end }) } else { None }
     }
 
-    /// Returns the `len` bytes from `start` on, or `None` if they end beyond 64 bits.
+    /// Returns the `len` bytes from `start` on; `None` if their end takes more than 64 bits.
     pub const fn sized(start: u64, len: u64) -> Option<Self> {
         match start.checked_add(len) {
             Some(end) => Some(Self { start, end }),
@@ -138,7 +137,7 @@ impl ByteRange {
         }
     }
 
-    /// Returns the first `len` bytes of anything.
+    /// Returns the range `0..len`.
     pub const fn first(len: u64) -> Self {
         Self { start: 0, end: len }
     }
@@ -174,7 +173,7 @@ impl ByteRange {
         self.split(len).0
     }
 
-    /// Returns what follows the first `len` bytes; nothing if there are fewer.
+    /// Returns the bytes after the first `len`; an empty range if there are fewer.
     pub fn skip(self, len: u64) -> Self {
         self.split(len).1
     }
@@ -186,10 +185,10 @@ impl ByteRange {
         (Self { start: self.start, end: middle }, Self { start: middle, end: self.end })
     }
 
-    /// Returns these bytes of `bytes`.
+    /// Returns the bytes of `bytes` in this range.
     ///
     /// # Errors
-    /// A [`Bug`] if `bytes` ends before them.
+    /// A [`Bug`] if `bytes` ends before the range does.
     #[track_caller]
     pub fn of(self, bytes: &[u8]) -> Result<&[u8], Bug> {
         bytes
@@ -198,17 +197,17 @@ impl ByteRange {
             .or_bug()
     }
 
-    /// Returns whether byte `at` is one of these.
+    /// Returns whether byte `at` is in the range.
     pub const fn contains(self, at: u64) -> bool {
         self.start <= at && at < self.end
     }
 
-    /// Returns whether all bytes lie in `outer`.
+    /// Returns whether all bytes of the range are in `outer`.
     pub const fn within(self, outer: Self) -> bool {
         outer.start <= self.start && self.end <= outer.end
     }
 
-    /// Returns whether a byte lies in both.
+    /// Returns whether any byte is in both ranges.
     pub fn overlaps(self, other: Self) -> bool {
         self.start.max(other.start) < self.end.min(other.end)
     }
@@ -221,17 +220,17 @@ pub struct Fill<'o> {
 }
 
 impl<'o> Fill<'o> {
-    /// Returns `out`, nothing of it filled.
+    /// Returns the buffer `out`, with no byte filled.
     pub const fn new(out: &'o mut [u8]) -> Self {
         Self { rest: out }
     }
 
-    /// Returns the number of bytes that are still to be filled.
+    /// Returns the number of bytes still to be filled.
     pub const fn left(&self) -> u64 {
         wide(self.rest.len())
     }
 
-    /// Returns the bytes that are still to be filled, which stay so.
+    /// Returns the bytes still to be filled, without counting them as filled.
     pub const fn unfilled(&mut self) -> &mut [u8] {
         self.rest
     }
@@ -239,7 +238,7 @@ impl<'o> Fill<'o> {
     /// Returns the next `len` bytes of the buffer.
     ///
     /// # Errors
-    /// A [`Bug`] if there are fewer: more was planned than was asked for.
+    /// A [`Bug`] if there are fewer: more bytes were planned than asked for.
     #[track_caller]
     pub fn next(&mut self, len: u64) -> Result<&'o mut [u8], Bug> {
         let Some(len) = usize::try_from(len).ok().filter(|len| *len <= self.rest.len()) else {
@@ -250,10 +249,10 @@ impl<'o> Fill<'o> {
         Ok(next)
     }
 
-    /// Ends the filling.
+    /// Ends the filling, and checks that the buffer is full.
     ///
     /// # Errors
-    /// A [`Bug`] if bytes are left: less was planned than was asked for.
+    /// A [`Bug`] if bytes are left: fewer bytes were planned than asked for.
     #[track_caller]
     pub const fn finish(self) -> Result<(), Bug> {
         if self.rest.is_empty() { Ok(()) } else { Err(Bug::here()) }

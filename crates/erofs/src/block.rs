@@ -19,8 +19,7 @@ impl BlockSize {
     pub const BYTES_MAX: usize = 65_536;
 
     /// Returns the size 2^`bits`, as the superblock stores it (`blkszbits`); `None` if `bits` is
-    /// not 9
-    /// to 16.
+    /// not 9 to 16.
     pub const fn from_bits(bits: u8) -> Option<Self> {
         match Pow2::from_bits(wide8(bits)) {
             Some(size) if bits >= 9 && bits <= 16 => Some(Self(size)),

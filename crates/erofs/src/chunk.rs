@@ -8,9 +8,9 @@ use super::error::{FormatError, Unsupported};
 use super::layout::Outline;
 use super::record::{Record, block48};
 use super::superblock::Superblock;
+use core::ops::Range;
 use rootlet_base::num::OrBug;
 use rootlet_base::units::Pow2;
-use core::ops::Range;
 
 const BITS_MASK: u16 = 0x1f;
 const INDEXES: u16 = 0x20;

@@ -2,8 +2,7 @@
 //! each.
 //!
 //! Always: no setting exceeds the format's limit (Linux `fs/erofs/erofs_fs.h`): dictionaries of 8
-//! MiB
-//! for MicroLZMA, windows of 1 MiB for Zstandard, 64 KiB for LZ4 and 32 KiB for DEFLATE.
+//! MiB for MicroLZMA, windows of 1 MiB for Zstandard, 64 KiB for LZ4 and 32 KiB for DEFLATE.
 
 use super::block::BlockSize;
 use super::codec::{Algorithm, Algorithms};
@@ -54,8 +53,7 @@ impl Compression {
 
     /// Parses the settings after the superblock, from byte `at` of `first`, the first bytes of an
     /// image. For each bit of `algorithms`, the lowest first, there is a length *n* in two bytes,
-    /// and
-    /// a record of *n* bytes.
+    /// and a record of *n* bytes.
     pub(super) fn from_bytes(
         algorithms: u16,
         block_size: BlockSize,

@@ -146,8 +146,7 @@ pub enum Corrupt {
     /// A device slot that ends after block 2^48 - 1.
     SlotRange { slot: u16, uniaddr: u64, blocks: u64 },
     /// Two device slots that hold the same block of the unified address space; slot 0 is the
-    /// primary
-    /// device.
+    /// primary device.
     SlotsOverlap { low: u16, high: u16, block: u64 },
     /// A device slot after the end of the table.
     NoSlot { slot: u16, slots: u16 },

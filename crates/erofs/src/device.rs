@@ -40,8 +40,7 @@ type Numbers = alloc::vec::Vec<u16>;
 type Numbers = heapless::Vec<u16, DEVICES_MAX>;
 
 /// Sorts the numbers of slots by `compare`. All keys share this one sort: another instance of the
-/// sort
-/// would add 14 KiB of code.
+/// sort would add 14 KiB of code.
 pub fn sort_numbers(numbers: &mut [u16], compare: &mut dyn FnMut(&u16, &u16) -> Ordering) {
     numbers.sort_unstable_by(compare);
 }
@@ -92,8 +91,7 @@ impl DeviceSlot {
     }
 
     /// Returns the tag up to the first NUL: a blob id, or the UUID of a merged image's source;
-    /// empty
-    /// if the image has none.
+    /// empty if the image has none.
     pub fn tag(&self) -> &[u8] {
         match self.tag.iter().position(|byte| *byte == 0) {
             Some(len) => self.tag.split_at(len).0,
@@ -151,8 +149,7 @@ pub struct Place {
     /// The block of the device slot.
     pub block: u64,
     /// The number of blocks from this one to the end of the device slot, at least 1: the most
-    /// blocks
-    /// of a run. `None` if the image does not state the length of the slot.
+    /// blocks of a run. `None` if the image does not state the length of the slot.
     pub blocks_left: Option<u64>,
 }
 
@@ -219,9 +216,8 @@ impl Devices {
     }
 
     /// Returns the place of block `block` of device id `device_id`, which is masked already. Id *n*
-    /// is
-    /// slot *n*; id 0 is the unified address space: the slot that holds the block, else the primary
-    /// device.
+    /// is slot *n*; id 0 is the unified address space: the slot that holds the block, else the
+    /// primary device.
     ///
     /// # Errors
     /// Corrupt when there is no such slot, or the block lies on no device.
@@ -245,8 +241,7 @@ impl Devices {
     }
 
     /// Returns the number of blocks of the primary device in the unified address space; `None` if
-    /// it
-    /// has no bound.
+    /// it has no bound.
     fn primary_len(&self) -> Option<u64> {
         if self.primary_blocks != 0 {
             return Some(self.primary_blocks);

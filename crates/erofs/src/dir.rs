@@ -1,8 +1,7 @@
 //! A block of a directory: entries of 12 bytes, then their names, sorted by bytes.
 //!
 //! Always: the name of a returned entry has 1 to 255 bytes without slash or NUL, and lies in the
-//! block
-//! after all entries.
+//! block after all entries.
 
 use core::cmp::Ordering;
 use core::ops::Range;
@@ -31,8 +30,7 @@ pub struct Dirent<'b> {
 
 impl Dirent<'_> {
     /// Returns the type of the file; `None` if its number is 0 or unknown. The type in the inode is
-    /// the
-    /// right one; this is a hint.
+    /// the right one; this is a hint.
     pub fn kind(&self) -> Option<FileKind> {
         Some(match self.file_type {
             1 => FileKind::Regular,
@@ -60,8 +58,7 @@ pub struct DirBlock<'b> {
 
 impl<'b> DirBlock<'b> {
     /// Parses block `block` of directory `nid`. `bytes` is the whole block; the last block is cut
-    /// to the
-    /// directory's size. Checks the first entry only.
+    /// to the directory's size. Checks the first entry only.
     pub fn from_bytes(bytes: &'b [u8], nid: Nid, block: u64) -> Result<Self, FormatError> {
         let wrong = |nameoff| Corrupt::FirstNameoff { nid, block, nameoff, len: bytes.len() };
         let raw = Record::<ENTRY_LEN>::first_of(bytes).ok_or(wrong(0))?;
@@ -120,8 +117,7 @@ impl<'b> DirBlock<'b> {
     }
 
     /// Returns the entry with the name `name`, by binary search. Refuses entries that it finds out
-    /// of
-    /// order.
+    /// of order.
     pub fn find(&self, name: &[u8]) -> Result<Option<Dirent<'b>>, FormatError> {
         let (mut low, mut high) = (0, self.len());
         let (mut below, mut above): (Option<&[u8]>, Option<&[u8]>) = (None, None);
@@ -162,8 +158,7 @@ impl<'b> DirBlock<'b> {
     }
 
     /// Returns the bytes from the entry's nameoff to the next entry's; for the last entry, to a NUL
-    /// or
-    /// the end of the block.
+    /// or the end of the block.
     fn bytes_of_name(
         &self,
         entry: u16,

@@ -210,8 +210,7 @@ fn check_size(nid: Nid, kind: FileKind, size: u64) -> Result<(), Corrupt> {
 }
 
 /// Returns the bytes of the xattr body, which lies right after the inode at `inode`; an empty span
-/// if
-/// there are no xattrs.
+/// if there are no xattrs.
 fn xattrs(
     superblock: &Superblock,
     nid: Nid,

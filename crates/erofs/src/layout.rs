@@ -1,8 +1,7 @@
 //! The layout of an inode's data, as far as the inode itself states it.
 //!
 //! Always: an inline tail lies in one block; ranges of blocks end within 48 bits, and within the
-//! image
-//! if it has only one device.
+//! image if it has only one device.
 
 use super::block::{BLOCKS_MAX, BlockSize, Nid, Span};
 use super::chunk::ChunkMap;
@@ -81,8 +80,7 @@ impl Outline {
     /// Returns the layout of data in consecutive blocks.
     pub fn plain(self, superblock: &Superblock, wide: bool) -> Result<Layout, FormatError> {
         // If there is a high half, the null of Linux has all 48 bits set. Without 48BIT the high
-        // half
-        // is reserved, and tools leave it zero.
+        // half is reserved, and tools leave it zero.
         let null = match self.high {
             Some(high) => high == u16::MAX || (high == 0 && !wide),
             None => true,
@@ -138,8 +136,7 @@ pub(super) fn block_limit(superblock: &Superblock) -> u64 {
 }
 
 /// Refuses blocks of a flat inode that end after the image, if the image has only one device. Else
-/// the
-/// blocks may lie on another device, whose length the table knows.
+/// the blocks may lie on another device, whose length the table knows.
 fn check_blocks(superblock: &Superblock, nid: Nid, start: u64, blocks: u64) -> Result<(), Corrupt> {
     let image_blocks = block_limit(superblock);
     if blocks == 0 || start.checked_add(blocks).is_some_and(|end| end <= image_blocks) {

@@ -1,8 +1,7 @@
 //! The EROFS image format: parses bytes, once, into validated values.
 //!
 //! Always: pure (no I/O, no allocation); total (any bytes give a value or a [`FormatError`], never
-//! a
-//! panic); a returned offset did not wrap, and lies within the image if the superblock states the
+//! a panic); a returned offset did not wrap, and lies within the image if the superblock states the
 //! image's length.
 //!
 //! Source of the format: Linux `fs/erofs/erofs_fs.h` and `Documentation/filesystems/erofs.rst`.

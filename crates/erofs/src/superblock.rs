@@ -82,16 +82,14 @@ impl Superblock {
     pub const PEEK_BYTES: usize = AT + 512;
 
     /// Returns the number of first bytes of an image that [`Superblock::from_bytes`] needs: 1,536
-    /// to
-    /// [`Superblock::BYTES_MAX`]. Checks only the magic number and the block size.
+    /// to [`Superblock::BYTES_MAX`]. Checks only the magic number and the block size.
     pub fn peek(first: &[u8]) -> Result<usize, FormatError> {
         let raw = record(first)?;
         Ok(checksum::end(block_size(raw)?))
     }
 
     /// Parses the first bytes of an image: at least the number that [`Superblock::peek`] returned;
-    /// more
-    /// are ignored.
+    /// more are ignored.
     ///
     /// # Errors
     /// Corrupt if magic, block size or checksum are wrong, or if the root directory or the device

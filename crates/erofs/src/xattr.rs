@@ -42,8 +42,7 @@ pub fn filter_bit(index: u8, name: &[u8]) -> u32 {
 }
 
 /// The prefix of an entry's name. An entry with an unknown prefix is not an attribute: tools leave
-/// such
-/// entries as padding, and Linux skips them.
+/// such entries as padding, and Linux skips them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefix {
     /// The fixed prefix with this index, if [`prefix`] knows it.
@@ -169,8 +168,7 @@ impl<'b> Entry<'b> {
     }
 
     /// Parses the shared entry `id`. `bytes` begin with the entry, of [`Entry::bytes_needed`]
-    /// bytes;
-    /// more are ignored.
+    /// bytes; more are ignored.
     pub fn from_shared(id: u32, bytes: &'b [u8]) -> Result<Self, FormatError> {
         Ok(Self::first_of(Part::SharedXattr(id), 0, bytes)?.0)
     }
@@ -184,8 +182,7 @@ impl<'b> Entry<'b> {
     }
 
     /// Parses the entry at the start of `bytes`. Returns it with its length, without padding. `at`
-    /// is the
-    /// offset of `bytes` in `part`, for messages.
+    /// is the offset of `bytes` in `part`, for messages.
     fn first_of(part: Part, at: usize, bytes: &'b [u8]) -> Result<(Self, usize), Corrupt> {
         let overrun = |need| Corrupt::XattrOverrun { part, at, need, left: bytes.len() };
         let header =

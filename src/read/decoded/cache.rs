@@ -47,8 +47,7 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
     const INDEX_BYTES: usize = size_of::<Entry<K>>() * ENTRIES_MAX;
 
     /// Returns the bytes that [`DecodedCache::new`] allocates for a ring of `bytes` bytes; `None`
-    /// if
-    /// no address space has that many.
+    /// if no address space has that many.
     pub fn bytes(bytes: usize) -> Option<usize> {
         bytes.max(BYTES_MIN).checked_add(Self::INDEX_BYTES)
     }

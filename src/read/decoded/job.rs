@@ -81,8 +81,7 @@ const STEP: Pow2 = BLOCK;
 
 impl Job {
     /// Returns the bytes to decode. `entry_max` is the longest entry of the cache; `again` says
-    /// that
-    /// the cache has bytes of this pcluster.
+    /// that the cache has bytes of this pcluster.
     pub fn window(&self, entry_max: usize, again: bool) -> Result<Window, Bug> {
         let (want, all) = (self.want, ByteRange::first(self.extent.len));
         let half = wide(entry_max / 2);

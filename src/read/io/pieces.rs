@@ -58,8 +58,7 @@ impl Source {
     }
 
     /// Returns the residence of the first byte of `want`, and the front of `want` that shares it
-    /// and
-    /// is contiguous there.
+    /// and is contiguous there.
     pub fn locate<S: Storage, L: Layer<S>>(
         &self,
         layer: &L,
@@ -202,8 +201,7 @@ pub fn cut<S: Storage, L: Layer<S>>(
 
 /// Returns the front of `want` that one piece serves, and the bytes of its transfer: at most `max`
 /// bytes straight into the caller's buffer, or a bounced transfer. `None` if 64 bits do not hold
-/// the
-/// rounded end.
+/// the rounded end.
 fn shape(
     source: &Source,
     want: ByteRange,

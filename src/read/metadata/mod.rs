@@ -224,8 +224,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Returns block `block` of a directory, cut to the directory's size: in place if it lies in
-    /// one
-    /// page of metadata, else from a copy.
+    /// one page of metadata, else from a copy.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
         let size = self.mount.superblock().block_size;
         let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?;
@@ -314,8 +313,7 @@ enum LoadedPage {
 }
 
 /// Returns a copy of the inode, or the converted error. `?` would move the inode out field by
-/// field,
-/// in ten times the code.
+/// field, in ten times the code.
 fn in_place(found: &Result<Inode, FormatError>) -> Result<Inode, Error> {
     match found {
         Ok(inode) => Ok(*inode),

@@ -138,8 +138,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Starts one read of the front of `want`, or finds that it has to be read later. Returns the
     /// bytes of `want` in the segment, and its kind; `None` if there is no buffer, or no room on
-    /// the
-    /// device.
+    /// the device.
     pub(super) fn start_segment(
         &mut self,
         source: &Source,

@@ -144,8 +144,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Settles a read that has ended, and returns its buffer. Returns `None` if the region could
-    /// not
-    /// serve the read, so that its source has to.
+    /// not serve the read, so that its source has to.
     pub(super) fn judge(
         &mut self,
         target: &Target,

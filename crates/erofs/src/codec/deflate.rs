@@ -1,8 +1,7 @@
 //! Raw DEFLATE streams (RFC 1951).
 //!
 //! Always: a match before the first byte is a fault, and never copies bytes of an earlier stream:
-//! the
-//! window slides instead of wrapping, so that miniz_oxide knows the number of bytes before it.
+//! the window slides instead of wrapping, so that miniz_oxide knows the number of bytes before it.
 
 use miniz_oxide::inflate::TINFLStatus as Status;
 use miniz_oxide::inflate::core::inflate_flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF as SLIDING;

@@ -11,8 +11,8 @@ mod tests;
 
 use super::Fault;
 use super::window::{Stream, repeat};
-use rootlet_base::num::{OrBug, index, wide};
 use copy::{SHORT_MATCH, WIDE};
+use rootlet_base::num::{OrBug, index, wide};
 
 /// The largest distance of a match, in bytes.
 pub(super) const HISTORY: usize = 65_535;

@@ -1,8 +1,7 @@
 //! MicroLZMA: LZMA with the inverted properties byte in place of the first byte, which is always 0.
 //!
 //! Always: each round of the loop decodes at least one byte; a match reaches back at most to the
-//! start
-//! of the dictionary, and of the decoded bytes.
+//! start of the dictionary, and of the decoded bytes.
 //!
 //! Source of the format: the LZMA specification, and `xz_dec_microlzma_run` in Linux `lib/xz`.
 
@@ -18,8 +17,7 @@ use rootlet_base::num::{Bug, OrBug, index, low8, low32, wide};
 const POSITIONS: usize = 16;
 
 /// The states: the kinds of the last symbols. Below 7 the last symbol was a literal. There are 12,
-/// in
-/// a table of 16.
+/// in a table of 16.
 const STATES: usize = 16;
 
 /// The most bits of context for a literal, as in Linux.
@@ -29,8 +27,7 @@ const LITERAL_CONTEXT_BITS_MAX: u8 = 4;
 const MATCH_MIN: usize = 2;
 
 /// The probabilities of a literal: without an expected byte, and where the expected byte has bit 0
-/// or
-/// bit 1.
+/// or bit 1.
 type Literal = [[Probability; 256]; 3];
 
 /// The probabilities of a length.

@@ -11,11 +11,9 @@
 //! | Zstandard | ruzstd | none | a ring of the window and 1.5 MiB, rounded up to a power of two, and half as much while it grows; 4.5 MiB for a block: at most 11 MiB | windows beyond the image's, dictionaries; checksums are not looked at |
 //!
 //! All algorithms share one window, of the largest size that one of them needs: it serves reads
-//! that
-//! begin after the first byte of a pcluster. Reads from the first byte on are decoded in place;
-//! only
-//! Zstandard copies once. To decode a prefix, Zstandard decodes to the end of the block, of at most
-//! 128 KiB, that holds the last byte; the others stop at the last byte.
+//! that begin after the first byte of a pcluster. Reads from the first byte on are decoded in
+//! place; only Zstandard copies once. To decode a prefix, Zstandard decodes to the end of the
+//! block, of at most 128 KiB, that holds the last byte; the others stop at the last byte.
 
 mod algorithm;
 mod fault;

@@ -2,8 +2,7 @@
 //! for.
 //!
 //! Always: before its position a stream finds all that it has decoded, or at least its history;
-//! each
-//! byte is decoded once.
+//! each byte is decoded once.
 
 use super::{End, Fault};
 use rootlet_base::num::{Bug, OrBug, clip, wide};
@@ -26,8 +25,7 @@ pub(super) fn asked(skip: u64, out: &[u8]) -> Result<u64, Bug> {
 }
 
 /// Fills `out` with the decoded bytes of `stream` from byte `skip` on. The stream reaches back at
-/// most
-/// `history` bytes; `window` is longer than that.
+/// most `history` bytes; `window` is longer than that.
 pub(super) fn decode(
     stream: &mut impl Stream,
     window: &mut [u8],

@@ -4,8 +4,7 @@
 //! before memory is allocated; memory is bounded by the window, not by the decoded bytes.
 //!
 //! ruzstd gives a byte out once it has decoded a window of bytes after it, or the frame has ended.
-//! If
-//! only a prefix is wanted, an empty last block of our own ends the frame after the prefix.
+//! If only a prefix is wanted, an empty last block of our own ends the frame after the prefix.
 
 use core::mem;
 
@@ -32,8 +31,7 @@ const BLOCK_BYTES: usize = (1 << 20) + 4 * STEP;
 const SCRATCH_BYTES: usize = (2 << 20) + 2 * 98_047 * 12 + 2 * STEP;
 
 /// Returns the most bytes that decoding frames with this window allocates. ruzstd's ring has a
-/// power
-/// of two and two blocks; while it grows, the smaller ring before it exists too.
+/// power of two and two blocks; while it grows, the smaller ring before it exists too.
 #[expect(clippy::arithmetic_side_effects, reason = "a window of at most ZSTD_WINDOW_MAX, 1 MiB")]
 pub(super) fn bytes_max(window: u32) -> usize {
     let window = index(window.min(super::ZSTD_WINDOW_MAX));

@@ -5,9 +5,8 @@
 //! An item has a type and low bits. The low bits of a head are its offset in the lcluster. Those of
 //! other lclusters are the distance back to the head, or, in the lcluster after the head of a large
 //! pcluster, its number of blocks; in the last item of a pack they are the distance ahead to the
-//! next
-//! head. The block number of a pack is that of the block before its first pcluster, or of the first
-//! pcluster itself if pclusters may be large.
+//! next head. The block number of a pack is that of the block before its first pcluster, or of the
+//! first pcluster itself if pclusters may be large.
 
 use super::super::block::Nid;
 use super::super::corrupt::{Corrupt, Part};
@@ -57,8 +56,7 @@ pub struct Item {
 
 impl Packs {
     /// Returns the packs from byte `at` on. `blocks` is the size of the file in blocks: Linux
-    /// counts
-    /// blocks here, not lclusters.
+    /// counts blocks here, not lclusters.
     pub fn new(
         nid: Nid,
         advise: Advise,
@@ -178,8 +176,7 @@ impl Pack<'_> {
         }
         if blocks.is_none() && self.number == self.last() {
             // Its low bits are the distance ahead. The distance back is 1 more than that of the
-            // item
-            // before.
+            // item before.
             let (kind, low) = self.get(self.number.checked_sub(1).or_bug()?)?;
             back = if kind.is_some() { 1 } else { one_more(distance(low).0) };
         }

@@ -67,8 +67,7 @@ impl HeadKind {
 }
 
 /// Splits the low bits of an lcluster that is not a head. Returns the distance back to the head,
-/// and
-/// the block count if there is one.
+/// and the block count if there is one.
 pub fn distance(low: u16) -> (u64, Option<u32>) {
     if low & BLOCK_COUNT == 0 {
         (u64::from(low), None)

@@ -1,9 +1,8 @@
 //! An index with an entry per lcluster: looks back for a head, and ahead for the next head.
 //!
 //! Always: reads only entries of the file's lclusters. Looking back takes at most 64 hops and one
-//! for
-//! each 1,024 lclusters of the file. Looking ahead advances by at least an lcluster a step, and at
-//! most over [`DECODED_BYTES_MAX`].
+//! for each 1,024 lclusters of the file. Looking ahead advances by at least an lcluster a step, and
+//! at most over [`DECODED_BYTES_MAX`].
 
 use super::super::block::{BlockSize, Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
@@ -141,10 +140,8 @@ impl Index {
     }
 
     /// Refuses the index if an lcluster of `range` leads to another head than that of the extent
-    /// that
-    /// begins at byte `start`: a distance ahead may have jumped over a head. In a hole that began
-    /// more
-    /// than [`DECODED_BYTES_MAX`] earlier, checks only that no head lies in the range.
+    /// that begins at byte `start`: a distance ahead may have jumped over a head. In a hole that
+    /// began more than [`DECODED_BYTES_MAX`] earlier, checks only that no head lies in the range.
     pub fn confirm<M: Metadata>(
         &self,
         meta: &mut M,
@@ -279,8 +276,7 @@ impl Index {
     }
 
     /// Returns the number of blocks of a head's pcluster. Where pclusters may be large, the number
-    /// is
-    /// in the next lcluster; another head there means one block.
+    /// is in the next lcluster; another head there means one block.
     fn blocks<M: Metadata>(
         &self,
         meta: &mut M,

@@ -1,8 +1,7 @@
 //! The map of a compressed file: finds the extent that covers a byte of the file.
 //!
 //! Always: pure, except for reads of index bytes, which lie between the map's header and its end.
-//! An
-//! extent covers the byte that was asked for, and lies in the file. A pcluster has at most
+//! An extent covers the byte that was asked for, and lies in the file. A pcluster has at most
 //! [`ENCODED_BYTES_MAX`] bytes and decodes to at most [`DECODED_BYTES_MAX`].
 //!
 //! A compressed file is cut into logical clusters (lclusters) of equal size and, across them, into
@@ -158,8 +157,7 @@ enum Form {
 
 impl CompressedMap {
     /// Reads the header of the map of an inode of layout 1 or 3. For a file with a tail in the
-    /// packed
-    /// inode, also reads the index back to the start of the tail.
+    /// packed inode, also reads the index back to the start of the tail.
     ///
     /// `algorithms` are those that the superblock lists (`available_compr_algs`; 1, for LZ4, in an
     /// image without COMPR_CFGS): an extent that names another algorithm is corrupt.
@@ -259,9 +257,8 @@ impl CompressedMap {
 
     /// Refuses the map if it assigns a byte of `range`, all of which lie in `extent`, to another
     /// extent. The map has two ways to find an extent, and in a hostile map they disagree: the
-    /// bytes
-    /// of a read would then depend on where the read began. Reads one entry for each lcluster of
-    /// `range`, and the entries that these lead back to.
+    /// bytes of a read would then depend on where the read began. Reads one entry for each lcluster
+    /// of `range`, and the entries that these lead back to.
     pub fn confirm<M: Metadata>(
         &self,
         meta: &mut M,
@@ -428,8 +425,7 @@ impl CompressedMap {
     }
 
     /// Returns the extent from byte `offset` to the end of the file, whose bytes are those from
-    /// byte
-    /// `at` on of the packed inode.
+    /// byte `at` on of the packed inode.
     fn fragment(&self, offset: u64, at: u64) -> Result<Extent, FormatError> {
         let len = self.size.checked_sub(offset).or_bug()?;
         match at.checked_add(len) {
@@ -454,8 +450,7 @@ fn bit(algorithm: u8) -> u16 {
 }
 
 /// Returns the tail that begins with the head `head`. In a full index, the block field of the head
-/// is
-/// the high half of the tail's offset in the packed inode.
+/// is the high half of the tail's offset in the packed inode.
 fn tail(form: CompressedForm, low: u32, (start, head): (u64, Head)) -> Tail {
     let high = if form == CompressedForm::Full { head.block } else { 0 };
     Tail { start, at: u64::from(high) << 32 | u64::from(low) }

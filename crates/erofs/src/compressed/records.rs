@@ -1,12 +1,10 @@
 //! Records of extents, of 4, 8, 16 or 32 bytes.
 //!
 //! Always: in the short forms, of 4 and 8 bytes, each extent except the last is an lcluster long,
-//! and
-//! a record is found by its number. In the long forms a record is found by bisection, in at most 52
-//! steps. The pcluster of a 4-byte record lies right after the pcluster of the record before:
-//! lengths
-//! are summed up from the last find or from the first record, so consecutive finds read each record
-//! once.
+//! and a record is found by its number. In the long forms a record is found by bisection, in at
+//! most 52 steps. The pcluster of a 4-byte record lies right after the pcluster of the record
+//! before: lengths are summed up from the last find or from the first record, so consecutive finds
+//! read each record once.
 
 use super::super::block::{Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
@@ -229,8 +227,7 @@ impl Records {
     }
 
     /// Reads a record of 16 or 32 bytes. Returns its length field and its place, and the start of
-    /// its
-    /// extent.
+    /// its extent.
     fn long<M: Metadata>(
         &self,
         meta: &mut M,

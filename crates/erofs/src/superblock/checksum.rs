@@ -17,8 +17,7 @@ pub(super) const CHECKSUM_AT: usize = 4;
 static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
 
 /// Returns the end of the bytes under the checksum, which begin at byte 1024: the end of the block
-/// that
-/// holds byte 1024.
+/// that holds byte 1024.
 #[expect(clippy::arithmetic_side_effects, reason = "a block of 512 or 1,024 bytes")]
 pub(super) const fn end(block_size: BlockSize) -> usize {
     let block = block_size.bytes_usize();

@@ -1,6 +1,5 @@
 //! The fields of the superblock that belong to features: compression, metabox, long prefixes of
-//! xattr
-//! names.
+//! xattr names.
 //!
 //! Always: a field is ignored if its feature is not set.
 

@@ -23,8 +23,7 @@ impl Superblock {
     }
 
     /// Returns the first byte of an inode, in its metadata space. In the image, at least the 32
-    /// bytes of
-    /// a compact inode lie within the image.
+    /// bytes of a compact inode lie within the image.
     pub fn inode_at(&self, nid: Nid) -> Result<u64, FormatError> {
         let part = Part::Inode(nid);
         let first = match nid.space() {
@@ -40,8 +39,7 @@ impl Superblock {
     }
 
     /// Returns the metadata space and the first byte of the shared xattr entry `id`. In the image,
-    /// the
-    /// 4-byte header of the entry lies within the image.
+    /// the 4-byte header of the entry lies within the image.
     pub fn shared_xattr_at(&self, id: u32) -> Result<(Space, u64), FormatError> {
         let part = Part::SharedXattr(id);
         let at = self.offset(self.xattr_block, u64::from(id), SHARED_XATTR_UNIT, part)?;
@@ -53,8 +51,7 @@ impl Superblock {
     }
 
     /// Refuses the shared xattr entry `id`, of `len` bytes at byte `at` of `space`, if it ends
-    /// after the
-    /// image. Reads of the metabox check its length themselves.
+    /// after the image. Reads of the metabox check its length themselves.
     pub fn check_shared_xattr(
         &self,
         id: u32,
