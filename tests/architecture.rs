@@ -7,9 +7,12 @@
     reason = "a test that panics has failed"
 )]
 
+#[path = "support/sources.rs"]
+mod sources;
+
+use sources::{LIBRARY, root, sources, text};
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
 /// A top-level module of the library, and the others that it may name. What became a crate has no
 /// line: Cargo knows what it may name.
@@ -33,9 +36,6 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 /// What the crate root re-exports, and from which module.
 const REEXPORTS: [(&str, &str); 3] = [("Error", "error"), ("PathError", "error"), ("Bug", "num")];
 
-/// The sources of the library and of the crates that it stands on, each from its `lib.rs` down.
-const LIBRARY: [&str; 3] = ["src", "crates/base/src", "crates/erofs/src"];
-
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 500;
 
@@ -45,34 +45,6 @@ const LONGER: [(&str, usize, &str); 0] = [];
 
 /// Files that do not say what they are, to be named or to go.
 const UNNAMED: [&str; 0] = [];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All Rust files below `dir`, by their path from the root of the repository.
-fn sources(dir: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open: Vec<PathBuf> = vec![root().join(dir)];
-    while let Some(dir) = open.pop() {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let path = path.strip_prefix(root()).unwrap_or(&path);
-                found.push(path.to_string_lossy().replace('\\', "/"));
-            }
-        }
-    }
-    found.sort();
-    found
-}
-
-fn text(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// A word or a sign of a source, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]

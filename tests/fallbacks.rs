@@ -2,14 +2,21 @@
 //!
 //! Always: no folder has more of these than `MOST` says. What cannot happen is a `Bug`; what a disk
 //! or a device says is checked, and the error names the place; only counters saturate.
-#![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a test that panics has failed")]
+//!
+//! The same counter prints the table of docs/code.md:
+//! `cargo test --test fallbacks -- --nocapture --test-threads 1`.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    reason = "a test that panics has failed"
+)]
 
+#[path = "support/sources.rs"]
+mod sources;
+
+use sources::{LIBRARY, sources, text};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-
-/// Where the sources of the library and of the crates below it begin.
-const LIBRARY: [&str; 3] = ["crates/base/src", "crates/erofs/src", "src"];
 
 /// A way to hide a value: `saturating_*`, `unwrap_or_default()`, or `unwrap_or` with 0, 1, a
 /// largest number or an empty slice.
@@ -30,24 +37,6 @@ const MOST: [(&str, [usize; 3]); 10] = [
     ("src/read", [0, 0, 0]),
     ("src/storage", [1, 0, 1]),
 ];
-
-/// Returns the Rust files below `dir`, by their paths from the root of the repository.
-fn sources(dir: &str) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let (mut found, mut open) = (Vec::new(), vec![PathBuf::from(dir)]);
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(root.join(&dir)).expect("a folder").flatten() {
-            let path = dir.join(entry.file_name());
-            if entry.path().is_dir() {
-                open.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                found.push(path.to_string_lossy().replace('\\', "/"));
-            }
-        }
-    }
-    found.sort();
-    found
-}
 
 /// Returns the lines of code before the tests of a source, each without its comment.
 fn code(source: &str) -> Vec<&str> {
@@ -75,17 +64,65 @@ fn modules_for_tests(path: &str, source: &str) -> Vec<String> {
     names.map(|name| format!("{folder}/{name}")).collect()
 }
 
-/// Returns how often each kind occurs in `line`.
-fn count(line: &str) -> [usize; 3] {
-    let numbers = line.split("unwrap_or(").skip(1).filter(|rest| {
-        let value = rest.split(')').next().unwrap_or(rest);
-        matches!(value, "0" | "1" | "&[]" | "&mut []") || value.ends_with("MAX")
-    });
-    [
-        line.matches("saturating_").count(),
-        line.matches("unwrap_or_default()").count(),
-        numbers.count(),
-    ]
+/// What is counted, and after that the kinds of [`KINDS`] for each 100 lines of code.
+const COLUMNS: [&str; 10] = [
+    "lines",
+    "saturating",
+    "wrapping",
+    "checked",
+    "try_from",
+    "or MAX",
+    "or 0/1",
+    "or default",
+    "public items",
+    "noise",
+];
+
+/// The figures of some code, in the order of [`COLUMNS`]. Blank lines do not count; public items
+/// are those with `pub` and no restriction, reachable or not, without fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts([usize; 9]);
+
+impl Counts {
+    /// Returns the figures of one line of code.
+    fn of(line: &str) -> Self {
+        const ITEMS: [&str; 9] =
+            ["const ", "enum ", "fn ", "mod ", "static ", "struct ", "trait ", "type ", "use "];
+        let values = || {
+            let rests = line.split("unwrap_or(").skip(1);
+            rests.map(|rest| rest.split(')').next().unwrap_or(rest))
+        };
+        let item = line.trim_start().strip_prefix("pub ");
+        Self([
+            usize::from(!line.trim().is_empty()),
+            line.matches("saturating_").count(),
+            line.matches("wrapping_").count(),
+            line.matches("checked_").count(),
+            line.matches("::try_from(").count(),
+            values().filter(|value| value.ends_with("MAX")).count(),
+            values().filter(|value| matches!(*value, "0" | "1" | "&[]" | "&mut []")).count(),
+            line.matches("unwrap_or_default()").count(),
+            item.is_some_and(|item| ITEMS.iter().any(|kind| item.starts_with(kind))).into(),
+        ])
+    }
+
+    fn add(&mut self, other: Self) {
+        self.0.iter_mut().zip(other.0).for_each(|(sum, n)| *sum += n);
+    }
+
+    /// Returns the figures of [`KINDS`].
+    fn kinds(self) -> [usize; 3] {
+        let [_, saturating, _, _, _, or_max, or_least, or_default, _] = self.0;
+        [saturating, or_default, or_max + or_least]
+    }
+
+    /// Returns the row of the table for `folder`.
+    fn row(self, folder: &str) -> String {
+        let noise = self.kinds().into_iter().sum::<usize>() * 1000;
+        let tenths = (noise + self.0[0] / 2) / self.0[0].max(1);
+        let cells = self.0.map(|n| n.to_string()).join(" | ");
+        format!("| {folder} | {cells} | {}.{} |", tenths / 10, tenths % 10)
+    }
 }
 
 /// Returns the crate below the library, or the folder of `src/`, that a file is in.
@@ -97,15 +134,13 @@ fn folder(path: &str) -> String {
     }
 }
 
-#[test]
-fn no_folder_hides_more_values_than_before() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+/// Returns the figures of each folder of the library, without tests and comments.
+fn counts() -> BTreeMap<String, Counts> {
     let paths: Vec<String> = LIBRARY.into_iter().flat_map(sources).collect();
-    let texts: Vec<String> =
-        paths.iter().map(|path| fs::read_to_string(root.join(path)).expect("a source")).collect();
+    let texts: Vec<String> = paths.iter().map(|path| text(path)).collect();
     let tests: BTreeSet<String> =
         paths.iter().zip(&texts).flat_map(|(path, text)| modules_for_tests(path, text)).collect();
-    let mut counts: BTreeMap<String, [usize; 3]> = BTreeMap::new();
+    let mut counts: BTreeMap<String, Counts> = BTreeMap::new();
     for (path, text) in paths.iter().zip(&texts) {
         let of_tests = |module: &String| {
             path.strip_prefix(module.as_str()).is_some_and(|rest| rest.starts_with(['/', '.']))
@@ -113,15 +148,25 @@ fn no_folder_hides_more_values_than_before() {
         if tests.iter().any(of_tests) {
             continue;
         }
-        let sums = counts.entry(folder(path)).or_default();
-        for line in code(text) {
-            sums.iter_mut().zip(count(line)).for_each(|(sum, n)| *sum += n);
-        }
+        let sum = counts.entry(folder(path)).or_default();
+        code(text).into_iter().for_each(|line| sum.add(Counts::of(line)));
     }
-    println!("{:12} {:>12} {:>12} {:>12}", "", KINDS[0], KINDS[1], KINDS[2]);
+    counts
+}
+
+#[test]
+fn no_folder_hides_more_values_than_before() {
+    let counts = counts();
+    println!("| folder | {} |\n|-{}|", COLUMNS.join(" | "), "|-".repeat(COLUMNS.len()));
+    let mut all = Counts::default();
+    for (folder, found) in &counts {
+        println!("{}", found.row(folder));
+        all.add(*found);
+    }
+    println!("{}", all.row("all"));
     let mut faults = Vec::new();
     for (folder, found) in &counts {
-        println!("{folder:12} {:12} {:12} {:12}", found[0], found[1], found[2]);
+        let found = found.kinds();
         let most = MOST.iter().find(|(name, _)| name == folder);
         let (_, most) = most.unwrap_or_else(|| panic!("{folder} is new: give it a line in MOST"));
         let above = (0..3).filter(|kind| found[*kind] > most[*kind]);
@@ -134,10 +179,24 @@ fn no_folder_hides_more_values_than_before() {
 
 #[test]
 fn every_way_to_hide_a_value_is_counted() {
-    assert_eq!(count("a.saturating_add(b).saturating_sub(1)"), [2, 0, 0]);
-    assert_eq!(count("a.get(1..).unwrap_or_default()"), [0, 1, 0]);
-    assert_eq!(count("f(a.unwrap_or(0), b.unwrap_or(usize::MAX), c.unwrap_or(&[]))"), [0, 0, 3]);
-    assert_eq!(count("a.checked_add(b).unwrap_or(c) + a.unwrap_or(10)"), [0, 0, 0]);
+    let kinds = |line| Counts::of(line).kinds();
+    assert_eq!(kinds("a.saturating_add(b).saturating_sub(1)"), [2, 0, 0]);
+    assert_eq!(kinds("a.get(1..).unwrap_or_default()"), [0, 1, 0]);
+    assert_eq!(kinds("f(a.unwrap_or(0), b.unwrap_or(usize::MAX), c.unwrap_or(&[]))"), [0, 0, 3]);
+    assert_eq!(kinds("a.checked_add(b).unwrap_or(c) + a.unwrap_or(10)"), [0, 0, 0]);
+}
+
+#[test]
+fn a_row_has_all_figures_of_some_code() {
+    let mut sum = Counts::default();
+    let code =
+        ["pub fn f() {", "", "    a.checked_add(1).unwrap_or(u64::MAX)", "pub(crate) use b;"];
+    code.into_iter().for_each(|line| sum.add(Counts::of(line)));
+    assert_eq!(sum.row("x"), "| x | 3 | 0 | 0 | 1 | 0 | 1 | 0 | 0 | 1 | 33.3 |");
+    assert_eq!(
+        Counts::of("    pub field: u8,").row("y"),
+        "| y | 1 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0 | 0.0 |"
+    );
 }
 
 #[test]
