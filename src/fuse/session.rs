@@ -144,8 +144,7 @@ impl Session {
     /// # Errors
     /// [`Cause::Path`] if `path` is not such a list of names, before anything is sent;
     /// [`Cause::Link`] for a link that is not followed; [`Cause::Type`] if the path does not lead
-    /// to
-    /// a regular file; failures of the daemon or the transport. Nothing stays looked up or open.
+    /// to a regular file; failures of the daemon or the transport. Nothing stays looked up or open.
     pub fn open(&mut self, transport: &mut impl Transport, path: &[u8]) -> Result<OpenFile, Error> {
         share::check(path).map_err(|(component, fault)| Error {
             operation: Operation::Lookup(component),
@@ -167,8 +166,7 @@ impl Session {
     ///
     /// # Errors
     /// Those of [`Session::open`]; [`Cause::Changed`] if the file at `path` has another version.
-    /// Then
-    /// nothing stays looked up or open, and `file` is unchanged.
+    /// Then nothing stays looked up or open, and `file` is unchanged.
     pub fn reopen(
         &mut self,
         transport: &mut impl Transport,

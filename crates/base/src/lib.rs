@@ -1,6 +1,5 @@
 //! The ground of all crates of rootlet: numbers, quantities, the error for states that cannot be,
-//! and
-//! the log.
+//! and the log.
 //!
 //! Always: knows no device, no image and no region, and allocates nothing.
 //!

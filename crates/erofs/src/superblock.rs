@@ -93,8 +93,7 @@ impl Superblock {
     ///
     /// # Errors
     /// Corrupt if magic, block size or checksum are wrong, or if the root directory or the device
-    /// table
-    /// lie outside the image; unsupported if a feature is not supported.
+    /// table lie outside the image; unsupported if a feature is not supported.
     pub fn from_bytes(first: &[u8]) -> Result<Self, FormatError> {
         let raw = record(first)?;
         let block_size = block_size(raw)?;
