@@ -7,7 +7,7 @@
 use super::bind_error::{BindError, ENOENT, Name, Own};
 use super::image::Image;
 use super::order::Order;
-use super::served::{Found, Served};
+use super::served::{FoundBy, Served};
 use super::source::{SourceKey, SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
 use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
@@ -21,7 +21,7 @@ const DIGEST_DIGITS: usize = 64;
 struct Candidate<'n> {
     device: DeviceId,
     name: SourceName<'n>,
-    found: Found,
+    found_by: FoundBy,
 }
 
 impl Image {
@@ -110,9 +110,9 @@ impl Image {
         slot: &DeviceSlot,
         candidate: Candidate<'_>,
     ) -> Result<SourcePart, BindError> {
-        let Candidate { device, name, found } = candidate;
+        let Candidate { device, name, found_by } = candidate;
         let source = SourceKey::of(storage, device);
-        if let Err(other) = served.claim(&self.devices, source, number, found) {
+        if let Err(other) = served.claim(&self.devices, source, number, found_by) {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
         let need = slot.bytes().len();
@@ -141,17 +141,17 @@ impl Image {
         }
         let is_digest =
             tag.len() == DIGEST_DIGITS && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let by_serial = if tag.len() > SERIAL_BYTES { Found::ByPartOfTag } else { Found::ByTag };
-        let by_name = if is_digest { Found::ByDigest } else { Found::ByTag };
+        let by_serial = if tag.len() > SERIAL_BYTES { FoundBy::PartOfTag } else { FoundBy::Tag };
+        let by_name = if is_digest { FoundBy::Digest } else { FoundBy::Tag };
         let file = SourceName::File { mount_tag: None, name: tag };
-        for (name, found) in [(SourceName::Disk(tag), by_serial), (file, by_name)] {
+        for (name, found_by) in [(SourceName::Disk(tag), by_serial), (file, by_name)] {
             match name.find(storage) {
                 Ok(device) => {
                     let is = |own| SourceKey::of(storage, own) == SourceKey::of(storage, device);
                     match region {
                         _ if is(self.device) => *own = Some(Own::Image),
                         Some(region) if is(region) => *own = Some(Own::Region),
-                        _ => return Ok(Some(Candidate { device, name, found })),
+                        _ => return Ok(Some(Candidate { device, name, found_by })),
                     }
                 }
                 Err(BindError::Source {
@@ -260,7 +260,7 @@ fn configured_source<'n, D: Discover>(
     name: SourceName<'n>,
 ) -> Result<Candidate<'n>, BindError> {
     let device = name.find(storage).map_err(|error| at_slot(error, number))?;
-    Ok(Candidate { device, name, found: Found::Configured })
+    Ok(Candidate { device, name, found_by: FoundBy::Configuration })
 }
 
 fn text(bytes: &[u8]) -> Name {

@@ -15,28 +15,28 @@ type Uses = heapless::Vec<(SourceKey, Use), SOURCES_MAX>;
 
 /// The way a device was found for a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Found {
+pub(super) enum FoundBy {
     /// By the configuration, which names it.
-    Configured,
+    Configuration,
     /// By its name, which is the slot's whole tag and a digest of the content.
-    ByDigest,
+    Digest,
     /// By its name, which is the slot's whole tag. Blobs with other content may have the same tag:
     /// those of images that were made with the same UUID.
-    ByTag,
+    Tag,
     /// By its name, which is the start of the slot's tag: a serial has no room for a long tag.
-    ByPartOfTag,
+    PartOfTag,
 }
 
-impl Found {
+impl FoundBy {
     /// Returns whether a device is the blob of two slots of the same tag and length, if it was
     /// found in these ways for them.
     fn is_one_blob(self, other: Self) -> bool {
         matches!(
             (self, other),
-            (Self::Configured | Self::ByDigest, Self::Configured | Self::ByDigest)
+            (Self::Configuration | Self::Digest, Self::Configuration | Self::Digest)
                 // The configuration confirms the tag.
-                | (Self::Configured, Self::ByTag)
-                | (Self::ByTag, Self::Configured)
+                | (Self::Configuration, Self::Tag)
+                | (Self::Tag, Self::Configuration)
         )
     }
 }
@@ -45,7 +45,7 @@ impl Found {
 #[derive(Clone, Copy)]
 struct Use {
     slot: u16,
-    found: Found,
+    found_by: FoundBy,
 }
 
 /// The sources in use, each with its first slot, sorted by key.
@@ -55,11 +55,11 @@ impl Served {
     /// Returns a table with the source of the image alone.
     pub(super) fn new(image: SourceKey) -> Self {
         let mut served = Self(Uses::new());
-        served.insert(0, (image, Use { slot: 0, found: Found::Configured }));
+        served.insert(0, (image, Use { slot: 0, found_by: FoundBy::Configuration }));
         served
     }
 
-    /// Records that `source` serves `slot`, for which it was found in the way `found`.
+    /// Records that `source` serves `slot`, for which it was found in the way `found_by`.
     ///
     /// # Errors
     /// The other slot that `source` serves, if the two are not known to be one blob.
@@ -68,22 +68,23 @@ impl Served {
         devices: &Devices,
         source: SourceKey,
         slot: u16,
-        found: Found,
+        found_by: FoundBy,
     ) -> Result<(), u16> {
-        let this = Use { slot, found };
+        let this = Use { slot, found_by };
         let at = self.0.partition_point(|(known, _)| *known < source);
         match self.0.get(at) {
             Some((known, other)) if *known == source => {
                 // The image has no device slot, and an empty tag identifies nothing.
-                let blob = |slot| {
-                    let slot = devices.slot(slot).filter(|slot| !slot.tag().is_empty())?;
+                let tag_and_length = |number| {
+                    let slot = devices.slot(number).filter(|slot| !slot.tag().is_empty())?;
                     Some((slot.tag(), slot.blocks))
                 };
-                match (blob(other.slot), blob(slot)) {
-                    (Some(one), Some(two)) if one == two && other.found.is_one_blob(found) => {
-                        Ok(())
-                    }
-                    _ => Err(other.slot),
+                let theirs = tag_and_length(other.slot);
+                let is_alike = theirs.is_some() && theirs == tag_and_length(slot);
+                if is_alike && other.found_by.is_one_blob(found_by) {
+                    Ok(())
+                } else {
+                    Err(other.slot)
                 }
             }
             _ => {

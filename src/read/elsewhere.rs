@@ -5,7 +5,7 @@
 //! xattrs' headers, which lie after the inode.
 
 use super::inner::Inner;
-use super::xattrs::{Found, Wanted};
+use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
 use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
 use crate::erofs::{Inode, Unsupported};
@@ -32,7 +32,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Returns the object that the value of a metacopy attribute names.
-    fn object(&mut self, found: &Found) -> Result<Object, Error> {
+    fn object(&mut self, found: &FoundXattr) -> Result<Object, Error> {
         let mut value = [0; Object::METACOPY_BYTES_MAX];
         let len = usize::try_from(found.value.len).ok();
         // No valid value is longer.
@@ -46,7 +46,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the object that the redirect attribute names; unnamed if there is no such attribute.
     fn redirect(&mut self, inode: &Inode, marks: Marks) -> Result<Object, Error> {
         let found = self.find_xattr(inode, &[Wanted { index: marks.index(), rest: REDIRECT }])?;
-        let Some(Found { space, value, .. }) = found else { return Ok(Object::Unnamed) };
+        let Some(FoundXattr { space, value, .. }) = found else { return Ok(Object::Unnamed) };
         let mut start = [0; ObjectPath::BYTES_MAX];
         let len = usize::try_from(value.len);
         let (kept, whole) = match len.ok().and_then(|len| start.get_mut(..len)) {

@@ -102,7 +102,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ) -> Result<Option<&'o [u8]>, Error> {
         let Some((index, rest)) = split(name) else { return Ok(None) };
         let found = self.lock().find_xattr(inode, &[Wanted { index, rest }])?;
-        let Some(Found { space, value, .. }) = found else { return Ok(None) };
+        let Some(FoundXattr { space, value, .. }) = found else { return Ok(None) };
         let too_small = PathError::BufferTooSmall(value.len);
         let len = usize::try_from(value.len).map_err(|_| too_small)?;
         let out = out.get_mut(..len).ok_or(too_small)?;
@@ -121,7 +121,7 @@ pub struct Wanted<'n> {
 }
 
 /// The xattr that a search found.
-pub struct Found {
+pub struct FoundXattr {
     /// The index of its name among the wanted names.
     pub which: usize,
     /// The space that holds its value.
@@ -138,7 +138,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         &mut self,
         inode: &Inode,
         wanted: &[Wanted<'_>],
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<FoundXattr>, Error> {
         let Some(body) = inode.xattrs else { return Ok(None) };
         let (nid, space) = (inode.nid, inode.nid.space());
         let mut header = [0; Header::BYTES];
@@ -205,7 +205,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         space: Space,
         entry: ByteRange,
         wanted: &[Wanted<'_>],
-    ) -> Result<Option<Found>, Error> {
+    ) -> Result<Option<FoundXattr>, Error> {
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, entry.start(), &mut header)?;
         let [name_len, index, ..] = header;
@@ -238,7 +238,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             wanted.index == index && wanted.rest.strip_prefix(infix) == Some(name)
         };
         let Some(which) = wanted.iter().position(is) else { return Ok(None) };
-        Ok(Some(Found { which, space, value: Span { at: value.start(), len: value.len() } }))
+        Ok(Some(FoundXattr { which, space, value: Span { at: value.start(), len: value.len() } }))
     }
 
     /// Reads long prefix `number` into `memory`, and returns it; `None` if the table is shorter.

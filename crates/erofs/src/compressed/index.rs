@@ -45,7 +45,7 @@ pub struct Index {
 
 /// An extent as an index describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct IndexedExtent {
     pub start: u64,
     /// The byte after the extent, at most the limit of the search.
     pub end: u64,
@@ -116,7 +116,7 @@ impl Index {
         meta: &mut M,
         offset: u64,
         limit: u64,
-    ) -> Result<Found, M::Error> {
+    ) -> Result<IndexedExtent, M::Error> {
         let window = &mut self.window()?;
         let at = self.locate(meta, window, offset)?;
         let start = self.start_of(at.lcluster, at.head)?;
@@ -131,7 +131,7 @@ impl Index {
                 self.end(meta, window, lcluster, far.map_or(limit, |far| far.min(limit)))?
             }
         };
-        Ok(Found { start, end: end.min(limit), head: at.head, blocks })
+        Ok(IndexedExtent { start, end: end.min(limit), head: at.head, blocks })
     }
 
     /// Returns the byte after the lcluster of byte `offset`.

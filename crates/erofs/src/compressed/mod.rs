@@ -324,7 +324,7 @@ impl CompressedMap {
         Ok(Span { at, len })
     }
 
-    fn indexed(&self, found: index::Found) -> Result<Extent, FormatError> {
+    fn indexed(&self, found: index::IndexedExtent) -> Result<Extent, FormatError> {
         let algorithm = match found.head.kind {
             HeadKind::Plain => None,
             HeadKind::First => self.heads.first().copied(),
@@ -347,7 +347,7 @@ impl CompressedMap {
         self.encoded(extent, place, encoded, algorithm)
     }
 
-    fn recorded(&self, found: records::Found) -> Result<Extent, FormatError> {
+    fn recorded(&self, found: records::RecordedExtent) -> Result<Extent, FormatError> {
         if found.last && self.advise.has(Advise::FRAGMENT) {
             return self.fragment(found.start, found.fragment());
         }

@@ -52,7 +52,7 @@ struct Cursor {
 
 /// An extent as its record describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct RecordedExtent {
     pub start: u64,
     pub end: u64,
     /// Whether the record is the last of the file.
@@ -64,7 +64,7 @@ pub struct Found {
     placed: bool,
 }
 
-impl Found {
+impl RecordedExtent {
     /// Returns the number of encoded bytes; 0 for a hole.
     pub fn len(&self) -> u64 {
         u64::from(self.word & LEN_MASK)
@@ -125,7 +125,7 @@ impl Records {
         &mut self,
         meta: &mut M,
         offset: u64,
-    ) -> Result<Result<Found, u64>, M::Error> {
+    ) -> Result<Result<RecordedExtent, u64>, M::Error> {
         let window = &mut Window::new(self.nid, self.span)?;
         if self.record.is_short() {
             self.find_by_number(meta, window, offset).map(Ok)
@@ -150,7 +150,7 @@ impl Records {
         meta: &mut M,
         window: &mut Window,
         offset: u64,
-    ) -> Result<Found, M::Error> {
+    ) -> Result<RecordedExtent, M::Error> {
         let number = self.extent.whole(offset);
         let placed = self.record != RecordSize::B4;
         let (word, at) = if placed {
@@ -163,7 +163,7 @@ impl Records {
         let start = self.extent.floor(offset);
         let rest = ByteRange::new(start, self.size).or_bug().map_err(FormatError::from)?;
         let end = rest.take(self.extent.get()).end();
-        Ok(Found { start, end, last: end == self.size, at, word, placed })
+        Ok(RecordedExtent { start, end, last: end == self.size, at, word, placed })
     }
 
     /// Returns the length field of a 4-byte record, and the place of its pcluster.
@@ -194,7 +194,7 @@ impl Records {
         meta: &mut M,
         window: &mut Window,
         offset: u64,
-    ) -> Result<Result<Found, u64>, M::Error> {
+    ) -> Result<Result<RecordedExtent, u64>, M::Error> {
         let (mut low, mut high) = (0, self.count);
         let (mut floor, mut ceiling) = (0, self.size);
         let mut found = None;
@@ -223,7 +223,7 @@ impl Records {
         let Some((number, (word, at))) = found else { return Ok(Err(ceiling)) };
         self.cursor = Cursor { number, place: None };
         let last = low >= self.count;
-        Ok(Ok(Found { start: floor, end: ceiling, last, at, word, placed: true }))
+        Ok(Ok(RecordedExtent { start: floor, end: ceiling, last, at, word, placed: true }))
     }
 
     /// Reads a record of 16 or 32 bytes. Returns its length field and its place, and the start of
