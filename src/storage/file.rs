@@ -13,11 +13,12 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::share_dir::{errno, path_on_share, share_error};
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, FileStamp, IoErrorKind, Job, JobKind, Lent,
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, FileStamp, IoErrorKind, Job, JobKind, Lent,
     ShareSearch, Storage, Transfer, Version, only, serial,
 };
 use crate::num::clip;
@@ -27,13 +28,14 @@ const TRANSFER_BYTES_MAX: u32 = 8 << 20;
 /// The sector size of a disk, in bytes.
 const SECTOR_BYTES: u32 = 512;
 
-/// A storage whose devices are host files. Foreground batches run one transfer after the other;
-/// background jobs run as they are started, and [`Storage::poll`] returns them.
+/// A storage whose devices are host files. A foreground batch runs one transfer after the other,
+/// beside those of other threads; background jobs run as they are started, and [`Storage::poll`]
+/// returns them.
 #[derive(Debug)]
 pub struct FileStorage {
     devices: Vec<Opened>,
     shares: Vec<Share>,
-    ended: VecDeque<(Job, Result<(), IoErrorKind>)>,
+    ended: Mutex<VecDeque<Ended>>,
     since: Instant,
 }
 
@@ -74,7 +76,7 @@ impl FileStorage {
         Self {
             devices: Vec::new(),
             shares: Vec::new(),
-            ended: VecDeque::new(),
+            ended: Mutex::default(),
             since: Instant::now(),
         }
     }
@@ -144,6 +146,11 @@ impl FileStorage {
         let device = id(self.devices.len())?;
         self.devices.push(opened);
         Ok(device)
+    }
+
+    /// Returns the jobs that have ended. No thread panics while it holds them.
+    fn ended(&self) -> MutexGuard<'_, VecDeque<Ended>> {
+        self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn opened(&self, device: DeviceId) -> Result<&Opened, IoErrorKind> {
@@ -245,7 +252,7 @@ impl Storage for FileStorage {
     }
 
     fn run<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
@@ -265,11 +272,11 @@ impl Storage for FileStorage {
         u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn rest(&mut self, ns: u32) {
+    fn rest(&self, ns: u32) {
         std::thread::sleep(Duration::from_nanos(ns.into()));
     }
 
-    fn start(&mut self, mut job: Job) -> Result<(), Job> {
+    fn start(&self, mut job: Job) -> Result<(), Job> {
         let result = self.opened(job.device).and_then(|opened| match job.kind {
             JobKind::Read => {
                 let out = job.buffer.as_mut().and_then(|buffer| buffer.get_mut());
@@ -281,12 +288,12 @@ impl Storage for FileStorage {
             }
             JobKind::Flush => opened.flush(),
         });
-        self.ended.push_back((job, result));
+        self.ended().push_back((job, result));
         Ok(())
     }
 
-    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
-        self.ended.pop_front()
+    fn poll(&self) -> Option<Ended> {
+        self.ended().pop_front()
     }
 }
 

@@ -64,7 +64,7 @@ impl<const DISKS: usize> Storage for MemoryStorage<'_, DISKS> {
     }
 
     fn run<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {

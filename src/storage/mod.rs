@@ -272,6 +272,10 @@ impl<'b> Transfer<'b> {
 /// storage of a mount: it names them by numbers ([`Tag::from`]), and takes them from
 /// [`Root::poll_job`](crate::read::Root::poll_job), not from the storage.
 ///
+/// Every method takes a shared reference: a storage locks what its devices need locked. If a storage
+/// is `Sync`, several threads may be in [`Storage::run`] at once, and each returns when its own
+/// batch has ended. The library calls no method of the storage from `done`.
+///
 /// A storage that takes no jobs still serves all reads: streams then read nothing ahead, and a
 /// region keeps nothing.
 pub trait Storage {
@@ -288,7 +292,7 @@ pub trait Storage {
     /// after its completion has itself completed, each of its sectors may after a power cut be
     /// old, new or torn, independently of all others.
     fn run<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     );
@@ -304,7 +308,7 @@ pub trait Storage {
     /// Sets a deadline, on the clock of [`Storage::now_ns`], for everything submitted from now on:
     /// a transfer ends by then, or by its device's own deadline if that is earlier. `None` removes
     /// it. A storage whose devices always answer does nothing.
-    fn set_deadline(&mut self, until_ns: Option<u64>) {
+    fn set_deadline(&self, until_ns: Option<u64>) {
         let _ = until_ns;
     }
 
@@ -314,13 +318,13 @@ pub trait Storage {
 
     /// Submits a job, or returns it at once if the device has no room for it.
     #[cfg(feature = "alloc")]
-    fn start(&mut self, job: Job) -> Result<(), Job> {
+    fn start(&self, job: Job) -> Result<(), Job> {
         Err(job)
     }
 
     /// Returns one ended job, in any order; `None` if none has ended. Never waits.
     #[cfg(feature = "alloc")]
-    fn poll(&mut self) -> Option<Ended> {
+    fn poll(&self) -> Option<Ended> {
         None
     }
 
@@ -335,7 +339,7 @@ pub trait Storage {
     /// ([`Spin::round`]), so that a device that shares the processor gets it. Returns at once if no
     /// device does.
     #[cfg(feature = "alloc")]
-    fn rest(&mut self, ns: u32) {
+    fn rest(&self, ns: u32) {
         let _ = ns;
     }
 

@@ -8,6 +8,8 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use spin::mutex::SpinMutex as Mutex;
+
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
     Patience, Storage, Tag, Transfer, Version,
@@ -67,9 +69,11 @@ struct Policy {
     patience_ns: u64,
     /// The region's device, and the bytes of the region on it.
     region: Option<(DeviceId, Range<u64>)>,
-    /// The devices whose last read failed to the end of its patience.
-    failing: Vec<DeviceId>,
 }
+
+/// The devices whose last read failed to the end of its patience.
+#[derive(Debug)]
+struct Failing(Vec<DeviceId>);
 
 impl Policy {
     /// Returns whether a read at byte `at` that failed with `kind` is tried again.
@@ -78,17 +82,18 @@ impl Policy {
         answers(kind)
             && self.patience_ns > 0
             && !self.region.as_ref().is_some_and(regions)
-            && !self.failing.contains(&device)
     }
+}
 
+impl Failing {
     fn gave_up(&mut self, device: DeviceId) {
-        if !self.failing.contains(&device) && self.failing.len() < USUAL {
-            self.failing.push(device);
+        if !self.0.contains(&device) && self.0.len() < USUAL {
+            self.0.push(device);
         }
     }
 
     fn answered(&mut self, device: DeviceId) {
-        self.failing.retain(|failing| *failing != device);
+        self.0.retain(|failing| *failing != device);
     }
 }
 
@@ -111,7 +116,8 @@ fn may_pass(error: DiscoverError) -> bool {
 pub struct Retry<S> {
     inner: S,
     policy: Policy,
-    held: Vec<Held>,
+    failing: Mutex<Failing>,
+    held: Mutex<Vec<Held>>,
 }
 
 impl<S> Retry<S> {
@@ -122,7 +128,8 @@ impl<S> Retry<S> {
         let patience_ns = u64::from(seconds).wrapping_mul(SECOND_NS);
         // Allocated now: a machine may have no memory left after the mount.
         let (failing, held) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
-        Self { inner, policy: Policy { patience_ns, region, failing }, held }
+        let (failing, held) = (Mutex::new(Failing(failing)), Mutex::new(held));
+        Self { inner, policy: Policy { patience_ns, region }, failing, held }
     }
 
     /// Returns the storage below.
@@ -137,10 +144,15 @@ fn read_result(transfer: &Transfer<'_>) -> Option<Result<(), IoErrorKind>> {
 }
 
 impl<S: Storage> Retry<S> {
+    /// Returns whether a read at byte `at` that failed with `kind` is tried again by now.
+    fn is_worth_it(&self, device: DeviceId, at: u64, kind: IoErrorKind) -> bool {
+        self.policy.is_worth_it(device, at, kind) && !self.failing.lock().0.contains(&device)
+    }
+
     /// Retries the failed reads of a batch, one by one, and calls `done` for each as it ends.
     #[cold]
     fn run_again<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
@@ -166,7 +178,7 @@ impl<S: Storage> Retry<S> {
             if is_last {
                 for transfer in batch.iter() {
                     if self.is_tried_again(transfer) {
-                        self.policy.gave_up(transfer.device);
+                        self.failing.lock().gave_up(transfer.device);
                     }
                 }
             }
@@ -175,13 +187,17 @@ impl<S: Storage> Retry<S> {
 
     fn is_tried_again(&self, transfer: &Transfer<'_>) -> bool {
         matches!(read_result(transfer),
-            Some(Err(kind)) if self.policy.is_worth_it(transfer.device, transfer.at, kind))
+            Some(Err(kind)) if self.is_worth_it(transfer.device, transfer.at, kind))
     }
 
     /// Starts the jobs whose pause is over.
-    fn start_held(&mut self) {
+    fn start_held(&self) {
+        let mut held = self.held.lock();
+        if held.is_empty() {
+            return;
+        }
         let now_ns = self.inner.now_ns();
-        for held in &mut self.held {
+        for held in held.iter_mut() {
             let Some((job, kind)) = held.job.take() else { continue };
             if held.tries.pauses(now_ns) {
                 held.job = Some((job, kind));
@@ -192,15 +208,16 @@ impl<S: Storage> Retry<S> {
     }
 
     /// Holds an ended job back for another try; returns it if it has succeeded or is not retried.
-    fn hold(&mut self, (job, result): Ended) -> Option<Ended> {
-        let known = self.held.iter().position(|held| held.tag == job.tag);
-        let known = known.map(|at| self.held.swap_remove(at).tries);
+    fn hold(&self, (job, result): Ended) -> Option<Ended> {
+        let mut held = self.held.lock();
+        let known = held.iter().position(|held| held.tag == job.tag);
+        let known = known.map(|at| held.swap_remove(at).tries);
         let kind = match result {
             Err(kind) if self.is_job_tried_again(&job, kind) => kind,
             Err(_) => return Some((job, result)),
             Ok(()) => {
                 if job.kind == JobKind::Read {
-                    self.policy.answered(job.device);
+                    self.failing.lock().answered(job.device);
                 }
                 return Some((job, result));
             }
@@ -209,19 +226,19 @@ impl<S: Storage> Retry<S> {
         let is_first = known.is_none();
         let mut tries = known.unwrap_or_else(|| Tries::new(now_ns, self.policy.patience_ns));
         if !is_first && !tries.again(now_ns) {
-            self.policy.gave_up(job.device);
+            self.failing.lock().gave_up(job.device);
             return Some((job, result));
         }
-        if self.held.len() == USUAL {
+        if held.len() == USUAL {
             return Some((job, result));
         }
-        self.held.push(Held { tag: job.tag, tries, job: Some((job, kind)) });
+        held.push(Held { tag: job.tag, tries, job: Some((job, kind)) });
         None
     }
 
     fn is_job_tried_again(&self, job: &Job, kind: IoErrorKind) -> bool {
         let is_whole_read = job.kind == JobKind::Read && job.buffer.is_some();
-        is_whole_read && self.policy.is_worth_it(job.device, job.at, kind)
+        is_whole_read && self.is_worth_it(job.device, job.at, kind)
     }
 }
 
@@ -231,14 +248,13 @@ impl<S: Storage> Storage for Retry<S> {
     }
 
     fn run<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
-        let Self { inner, policy, .. } = self;
         let mut is_left = false;
-        inner.run(batch, &mut |index, transfer| match read_result(transfer) {
-            Some(Err(kind)) if policy.is_worth_it(transfer.device, transfer.at, kind) => {
+        self.inner.run(batch, &mut |index, transfer| match read_result(transfer) {
+            Some(Err(kind)) if self.is_worth_it(transfer.device, transfer.at, kind) => {
                 is_left = true;
             }
             _ => done(index, transfer),
@@ -246,9 +262,10 @@ impl<S: Storage> Storage for Retry<S> {
         if is_left {
             self.run_again(batch, done);
         }
-        if !self.policy.failing.is_empty() {
+        let mut failing = self.failing.lock();
+        if !failing.0.is_empty() {
             let fine = batch.iter().filter(|one| read_result(one) == Some(Ok(())));
-            fine.for_each(|one| self.policy.answered(one.device));
+            fine.for_each(|one| failing.answered(one.device));
         }
     }
 
@@ -256,7 +273,7 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.view(device, at, len)
     }
 
-    fn set_deadline(&mut self, until_ns: Option<u64>) {
+    fn set_deadline(&self, until_ns: Option<u64>) {
         self.inner.set_deadline(until_ns);
     }
 
@@ -264,11 +281,11 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.now_ns()
     }
 
-    fn start(&mut self, job: Job) -> Result<(), Job> {
+    fn start(&self, job: Job) -> Result<(), Job> {
         self.inner.start(job)
     }
 
-    fn poll(&mut self) -> Option<Ended> {
+    fn poll(&self) -> Option<Ended> {
         self.start_held();
         loop {
             let ended = self.inner.poll()?;
@@ -287,7 +304,7 @@ impl<S: Storage> Storage for Retry<S> {
         all_ns
     }
 
-    fn rest(&mut self, ns: u32) {
+    fn rest(&self, ns: u32) {
         self.inner.rest(ns);
     }
 
@@ -342,6 +359,7 @@ mod tests {
     use super::*;
     use crate::storage::Buffer;
     use alloc::collections::VecDeque;
+    use core::cell::{Cell, RefCell};
 
     const SOURCE: DeviceId = DeviceId(0);
     const REGION: DeviceId = DeviceId(1);
@@ -349,17 +367,17 @@ mod tests {
     /// Devices that fail until some moment of a clock that moves while somebody rests.
     #[derive(Default)]
     struct Flaky {
-        now_ns: u64,
+        now_ns: Cell<u64>,
         well_at_ns: u64,
         kind: Option<IoErrorKind>,
-        tries: Vec<u64>,
-        ended: VecDeque<Ended>,
+        tries: RefCell<Vec<u64>>,
+        ended: RefCell<VecDeque<Ended>>,
     }
 
     impl Flaky {
-        fn result(&mut self) -> Result<(), IoErrorKind> {
-            self.tries.push(self.now_ns);
-            let is_well = self.now_ns >= self.well_at_ns;
+        fn result(&self) -> Result<(), IoErrorKind> {
+            self.tries.borrow_mut().push(self.now_ns.get());
+            let is_well = self.now_ns.get() >= self.well_at_ns;
             if is_well { Ok(()) } else { Err(self.kind.unwrap_or(IoErrorKind::Device(1))) }
         }
     }
@@ -370,7 +388,7 @@ mod tests {
         }
 
         fn run<'b>(
-            &mut self,
+            &self,
             batch: &mut [Transfer<'b>],
             done: &mut dyn FnMut(usize, &mut Transfer<'b>),
         ) {
@@ -381,21 +399,21 @@ mod tests {
         }
 
         fn now_ns(&self) -> u64 {
-            self.now_ns
+            self.now_ns.get()
         }
 
-        fn start(&mut self, job: Job) -> Result<(), Job> {
+        fn start(&self, job: Job) -> Result<(), Job> {
             let result = self.result();
-            self.ended.push_back((job, result));
+            self.ended.borrow_mut().push_back((job, result));
             Ok(())
         }
 
-        fn poll(&mut self) -> Option<Ended> {
-            self.ended.pop_front()
+        fn poll(&self) -> Option<Ended> {
+            self.ended.borrow_mut().pop_front()
         }
 
-        fn rest(&mut self, ns: u32) {
-            self.now_ns = self.now_ns.wrapping_add(ns.into());
+        fn rest(&self, ns: u32) {
+            self.now_ns.set(self.now_ns.get().wrapping_add(ns.into()));
         }
     }
 
@@ -422,9 +440,9 @@ mod tests {
     fn error_that_passes_within_the_time_is_no_error_of_the_read() {
         let mut storage = retry(3 * SECOND_NS);
         assert_eq!(read(&mut storage, SOURCE), [Some(Ok(())); 2]);
-        let tries = &storage.inner.tries;
+        let tries = storage.inner.tries.borrow();
         assert!((8..40).contains(&tries.len()), "pauses grow: {tries:?}");
-        assert!(storage.inner.now_ns < 4 * SECOND_NS);
+        assert!(storage.inner.now_ns.get() < 4 * SECOND_NS);
     }
 
     #[test]
@@ -432,11 +450,11 @@ mod tests {
         let mut storage = retry(20 * SECOND_NS);
         let failed = [Some(Err(IoErrorKind::Device(1))); 2];
         assert_eq!(read(&mut storage, SOURCE), failed);
-        let took = storage.inner.now_ns;
+        let took = storage.inner.now_ns.get();
         assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
         assert_eq!(read(&mut storage, SOURCE), failed);
-        assert_eq!(storage.inner.now_ns, took, "tried once");
-        storage.inner.now_ns = 20 * SECOND_NS;
+        assert_eq!(storage.inner.now_ns.get(), took, "tried once");
+        storage.inner.now_ns.set(20 * SECOND_NS);
         assert_eq!(read(&mut storage, SOURCE), [Some(Ok(())); 2]);
         storage.inner.well_at_ns = 22 * SECOND_NS;
         assert_eq!(read(&mut storage, SOURCE), [Some(Ok(())); 2], "worth some tries again");
@@ -456,7 +474,7 @@ mod tests {
             storage.inner.kind = Some(kind);
             assert_eq!(read(&mut storage, SOURCE), [Some(Err(kind)); 2]);
         }
-        assert_eq!(storage.inner.now_ns, 0, "nobody waited");
+        assert_eq!(storage.inner.now_ns.get(), 0, "nobody waited");
     }
 
     /// Starts a read and polls until it ends, resting in between.
@@ -469,7 +487,7 @@ mod tests {
             storage.poll()
         });
         let Some((job, result)) = ended else { return (Err(IoErrorKind::Gone), false) };
-        assert_eq!((job.tag, storage.held.len()), (Tag::from(7), 0));
+        assert_eq!((job.tag, storage.held.lock().len()), (Tag::from(7), 0));
         (result, job.buffer.is_some())
     }
 
@@ -479,10 +497,10 @@ mod tests {
         assert_eq!(job(&mut storage), (Ok(()), true));
         let mut storage = retry(20 * SECOND_NS);
         assert_eq!(job(&mut storage), (Err(IoErrorKind::Device(1)), true));
-        let took = storage.inner.now_ns;
+        let took = storage.inner.now_ns.get();
         assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
         assert_eq!(job(&mut storage), (Err(IoErrorKind::Device(1)), true));
-        assert!(storage.inner.now_ns < took + SECOND_NS, "tried once");
+        assert!(storage.inner.now_ns.get() < took + SECOND_NS, "tried once");
     }
 
     /// The second of two reads is one of the region on the same device.
@@ -515,22 +533,22 @@ mod tests {
         assert_eq!(storage.share_file(None, "5"), Ok(SOURCE));
         let mut storage = retry(20 * SECOND_NS);
         assert_eq!(storage.share_file(None, "5"), Err(DiscoverError::Share(5)));
-        let took = storage.inner.now_ns;
+        let took = storage.inner.now_ns.get();
         assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
         for (name, errno) in [("2", 2), ("13", 13), ("40", 40)] {
             assert_eq!(storage.share_file(None, name), Err(DiscoverError::Share(errno)));
         }
         assert_eq!(storage.share_file(None, "x"), Err(DiscoverError::NotFound));
-        assert_eq!(storage.inner.now_ns, took, "asked once each");
+        assert_eq!(storage.inner.now_ns.get(), took, "asked once each");
         let mut storage = Retry::new(Flaky { well_at_ns: 1, ..Flaky::default() }, 0, None);
         assert_eq!(storage.share_file(None, "5"), Err(DiscoverError::Share(5)));
-        assert_eq!(storage.inner.tries.len(), 1);
+        assert_eq!(storage.inner.tries.borrow().len(), 1);
     }
 
     #[test]
     fn no_time_is_no_second_try() {
         let mut storage = Retry::new(Flaky { well_at_ns: 1, ..Flaky::default() }, 0, None);
         assert!(read(&mut storage, SOURCE).iter().all(|result| result.is_some_and(|r| r.is_err())));
-        assert_eq!(storage.inner.tries.len(), 2);
+        assert_eq!(storage.inner.tries.borrow().len(), 2);
     }
 }

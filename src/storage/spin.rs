@@ -109,7 +109,7 @@ impl Wait {
 
     /// Ends a round; `ended` says whether a job has ended in it. After many rounds without one,
     /// leaves the processor to the device for a nap.
-    pub fn rest<S: Storage>(&mut self, storage: &mut S, ended: bool) {
+    pub fn rest<S: Storage>(&mut self, storage: &S, ended: bool) {
         if ended {
             self.spin = Spin::default();
         } else if let Some(ns) = self.spin.round() {

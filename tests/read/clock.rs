@@ -39,7 +39,7 @@ impl Storage for Clocked {
     }
 
     fn run<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
@@ -54,11 +54,11 @@ impl Storage for Clocked {
         }
     }
 
-    fn start(&mut self, job: Job) -> Result<(), Job> {
+    fn start(&self, job: Job) -> Result<(), Job> {
         self.inner.start(job)
     }
 
-    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+    fn poll(&self) -> Option<(Job, Result<(), IoErrorKind>)> {
         self.inner.poll()
     }
 

@@ -13,7 +13,7 @@ use rootlet::storage::{
 use virtio_drivers::transport::Transport;
 
 use super::call::Call;
-use super::{File, Share, VirtioStorage};
+use super::{Devices, File, Share, VirtioStorage};
 use crate::virtio::aside::ASIDE_BYTES;
 
 /// How long a daemon may take for each of its parts in the end of a run.
@@ -40,7 +40,7 @@ struct InSession<'s, T: Transport> {
     restarts: u64,
 }
 
-impl<T: Transport> VirtioStorage<T> {
+impl<T: Transport> Devices<T> {
     /// Returns the session with a share's daemon. It begins here if it has not yet, and anew if the
     /// daemon was started anew. No batch is running.
     fn in_session(&mut self, share: usize) -> Result<InSession<'_, T>, fuse::Error> {
@@ -132,13 +132,8 @@ impl<T: Transport> VirtioStorage<T> {
         DeviceId::of(self.disks.len() + file).ok_or(DiscoverError::TooMany)
     }
 
-    /// Closes every file and ends every session. No device is reset: whatever it still has, the
-    /// end of the machine ends, and some devices never say that they are reset.
-    ///
-    /// # Errors
-    ///
-    /// The first failure of a daemon; the rest is done all the same.
-    pub fn shut_down(&mut self) -> Result<(), fuse::Error> {
+    /// As [`VirtioStorage::shut_down`].
+    pub(super) fn shut_down(&mut self) -> Result<(), fuse::Error> {
         // No more than a courtesy: the end of a run waits for no daemon.
         self.timeout_ns = self.timeout_ns.min(LEAVE_NS);
         // Files are closed from here on, so that a daemon rightly does not know them.
@@ -170,6 +165,32 @@ impl<T: Transport> VirtioStorage<T> {
 }
 
 impl<T: Transport> Discover for VirtioStorage<T> {
+    fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
+        self.devices.get_mut().disk(name)
+    }
+
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.devices.get_mut().share_file(mount_tag, name)
+    }
+
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
+        self.devices.get_mut().disks(each);
+    }
+
+    fn set_expendable(&mut self, device: DeviceId) {
+        self.devices.get_mut().set_expendable(device);
+    }
+
+    fn set_version(&mut self, device: DeviceId, version: Version) {
+        self.devices.get_mut().set_version(device, version);
+    }
+}
+
+impl<T: Transport> Devices<T> {
     fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
         self.name_disks();
         let disks = (0..).zip(&self.disks);

@@ -10,7 +10,7 @@ use core::ptr::NonNull;
 use rootlet::storage::{IoErrorKind, Job, JobKind};
 use virtio_drivers::transport::Transport;
 
-use super::{Bytes, Plan, VirtioStorage};
+use super::{Bytes, Devices, Plan};
 use crate::virtio::chain::Kept;
 use crate::virtio::port::{Ended, Port};
 use crate::virtio::ring::Owner;
@@ -96,7 +96,7 @@ fn bytes(job: &mut Job) -> Bytes {
     }
 }
 
-impl<T: Transport> VirtioStorage<T> {
+impl<T: Transport> Devices<T> {
     /// As [`Storage::start`](rootlet::storage::Storage::start).
     pub(super) fn start_job(&mut self, mut job: Job) -> Result<(), Job> {
         let Some(index) = self.jobs.free() else { return Err(job) };

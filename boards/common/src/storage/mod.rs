@@ -26,8 +26,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ptr::NonNull;
 
-use rootlet::fuse::{OpenFile, ReadRequest, Session};
+use rootlet::fuse::{self, OpenFile, ReadRequest, Session};
 use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Job, Lent, Spin, Storage, Transfer};
+use spin::mutex::SpinMutex as Mutex;
 use virtio_drivers::transport::Transport;
 
 use crate::virtio::blk;
@@ -92,8 +93,16 @@ impl fmt::Display for Unusable {
 
 /// The disks and shares of a machine.
 ///
-/// Device ids count the disks from 0, and on from there the files in the order of opening.
+/// Device ids count the disks from 0, and on from there the files in the order of opening. One batch
+/// runs at a time: the next one waits for its end.
 pub struct VirtioStorage<T: Transport> {
+    devices: Mutex<Devices<T>>,
+    processor: Processor,
+    timeout_ns: u64,
+}
+
+/// All devices, in the hands of one at a time.
+struct Devices<T: Transport> {
     ports: Vec<Port<T>>,
     disks: Vec<Disk>,
     shares: Vec<Share>,
@@ -123,8 +132,63 @@ enum Bytes {
 }
 
 impl<T: Transport> VirtioStorage<T> {
-    /// No devices yet.
+    /// Returns a storage without devices.
     pub fn new(processor: Processor) -> Self {
+        Self { devices: Mutex::new(Devices::new(processor)), processor, timeout_ns: TIMEOUT_NS }
+    }
+
+    /// Sets how long a device may take to answer, in nanoseconds.
+    pub fn set_timeout_ns(&mut self, timeout_ns: u64) {
+        self.timeout_ns = timeout_ns;
+        self.devices.get_mut().timeout_ns = timeout_ns;
+    }
+
+    /// Starts a disk or share; other devices are passed over. All devices are added before the
+    /// first file is opened, because files are numbered after the disks.
+    ///
+    /// # Errors
+    ///
+    /// [`Unusable`] for a device that cannot be started.
+    pub fn add(&mut self, found: Found<T>) -> Result<(), Unusable> {
+        self.devices.get_mut().add(found)
+    }
+
+    /// Returns the mount tags of all shares, for messages: what is no UTF-8 is marked in them.
+    pub fn mount_tags(&mut self) -> impl Iterator<Item = Cow<'_, str>> {
+        let Devices { ports, shares, .. } = self.devices.get_mut();
+        shares.iter().map(|share| String::from_utf8_lossy(ports[share.port].name()))
+    }
+
+    /// Returns how many requests a device takes at once; `None` if there is no such device.
+    pub fn queue_depth(&self, device: DeviceId) -> Option<usize> {
+        let devices = self.devices.lock();
+        Some(devices.ports.get(devices.port_of(device)?)?.capacity())
+    }
+
+    /// Returns where a device is, for messages.
+    pub fn place(&self, device: DeviceId) -> Option<Place> {
+        let devices = self.devices.lock();
+        Some(devices.ports.get(devices.port_of(device)?)?.place())
+    }
+
+    /// Returns the bytes of memory that devices keep past their deadline, and perhaps for ever.
+    pub fn given_up_bytes(&self) -> usize {
+        self.devices.lock().ports.iter().map(Port::given_up_bytes).sum()
+    }
+
+    /// Closes every file and ends every session. No device is reset: whatever it still has, the
+    /// end of the machine ends, and some devices never say that they are reset.
+    ///
+    /// # Errors
+    ///
+    /// The first failure of a daemon; the rest is done all the same.
+    pub fn shut_down(&mut self) -> Result<(), fuse::Error> {
+        self.devices.get_mut().shut_down()
+    }
+}
+
+impl<T: Transport> Devices<T> {
+    fn new(processor: Processor) -> Self {
         Self {
             ports: Vec::with_capacity(DEVICES_USUAL),
             disks: Vec::with_capacity(DEVICES_USUAL),
@@ -148,18 +212,7 @@ impl<T: Transport> VirtioStorage<T> {
         self.watch.deadline(timeout_ns)
     }
 
-    /// Sets how long a device may take to answer.
-    pub fn set_timeout_ns(&mut self, timeout_ns: u64) {
-        self.timeout_ns = timeout_ns;
-    }
-
-    /// Starts a disk or share; other devices are passed over. All devices are added before the
-    /// first file is opened, because files are numbered behind disks.
-    ///
-    /// # Errors
-    ///
-    /// [`Unusable`] for a device that cannot be started.
-    pub fn add(&mut self, found: Found<T>) -> Result<(), Unusable> {
+    fn add(&mut self, found: Found<T>) -> Result<(), Unusable> {
         assert!(self.files.is_empty(), "devices are added before files are opened");
         let (place, id) = (found.place, found.id);
         let unusable = |error| Unusable { place, id, error };
@@ -178,26 +231,6 @@ impl<T: Transport> VirtioStorage<T> {
             self.shares.push(Share { port, session: None, restarts: 0 });
         }
         Ok(())
-    }
-
-    /// The mount tags of all shares, for messages: what is no UTF-8 is marked in them.
-    pub fn mount_tags(&self) -> impl Iterator<Item = Cow<'_, str>> {
-        self.shares.iter().map(|share| String::from_utf8_lossy(self.ports[share.port].name()))
-    }
-
-    /// How many requests a device takes at once; `None` if there is no such device.
-    pub fn queue_depth(&self, device: DeviceId) -> Option<usize> {
-        Some(self.ports.get(self.port_of(device)?)?.capacity())
-    }
-
-    /// Where a device is, for messages.
-    pub fn place(&self, device: DeviceId) -> Option<Place> {
-        Some(self.ports.get(self.port_of(device)?)?.place())
-    }
-
-    /// Bytes of memory that devices keep past their deadline, and perhaps for ever.
-    pub fn given_up_bytes(&self) -> usize {
-        self.ports.iter().map(Port::given_up_bytes).sum()
     }
 
     /// The port of a device, and what it can do.
@@ -315,13 +348,8 @@ impl<T: Transport> VirtioStorage<T> {
             }
         }
     }
-}
 
-impl<T: Transport> Storage for VirtioStorage<T> {
-    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        self.known(device).map(|(_, info)| *info)
-    }
-
+    /// Runs a batch to its end.
     fn run<'b>(
         &mut self,
         batch: &mut [Transfer<'b>],
@@ -372,21 +400,35 @@ impl<T: Transport> Storage for VirtioStorage<T> {
             }
         }
     }
+}
 
-    fn set_deadline(&mut self, until_ns: Option<u64>) {
-        self.until_ns = until_ns;
+impl<T: Transport> Storage for VirtioStorage<T> {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        self.devices.lock().known(device).map(|(_, info)| *info)
+    }
+
+    fn run<'b>(
+        &self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        self.devices.lock().run(batch, done);
+    }
+
+    fn set_deadline(&self, until_ns: Option<u64>) {
+        self.devices.lock().until_ns = until_ns;
     }
 
     fn now_ns(&self) -> u64 {
-        self.watch.now_ns()
+        (self.processor.now_ns)()
     }
 
-    fn start(&mut self, job: Job) -> Result<(), Job> {
-        self.start_job(job)
+    fn start(&self, job: Job) -> Result<(), Job> {
+        self.devices.lock().start_job(job)
     }
 
-    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
-        self.poll_job()
+    fn poll(&self) -> Option<(Job, Result<(), IoErrorKind>)> {
+        self.devices.lock().poll_job()
     }
 
     /// Each device ends its jobs by its own deadline; the library waits longer.
@@ -394,18 +436,18 @@ impl<T: Transport> Storage for VirtioStorage<T> {
         self.timeout_ns + jobs::PATIENCE_NS
     }
 
-    fn rest(&mut self, ns: u32) {
+    fn rest(&self, ns: u32) {
         // What was started since the last look is on its way meanwhile.
-        self.ports.iter_mut().for_each(Port::kick);
-        self.watch.nap(ns);
+        self.devices.lock().ports.iter_mut().for_each(Port::kick);
+        (self.processor.nap)(ns);
     }
 
     fn unique(&self) -> u64 {
-        self.watch.unique()
+        (self.processor.unique)()
     }
 }
 
-/// Whether a device with `info` can take a transfer.
+/// Checks that a device with `info` can take a transfer.
 fn check(info: &DeviceInfo, at: u64, len: usize, is_write: bool) -> Result<(), IoErrorKind> {
     let sector = u64::from(info.sector_bytes);
     let bytes = len as u64;

@@ -57,10 +57,19 @@ impl Device {
     }
 }
 
+/// A transfer of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InBatch {
+    /// The number of the run: several threads may run a batch each.
+    pub run: u64,
+    /// The transfer's place in the batch.
+    pub index: usize,
+}
+
 /// Who waits for a request.
 pub(super) enum Waiter {
-    /// The transfer with this index of the batch that a guest runs; with the bytes of a write.
-    Batch(usize, Option<Arc<[u8]>>),
+    /// A transfer of a batch that a guest runs; with the bytes of a write.
+    Batch(InBatch, Option<Arc<[u8]>>),
     /// A background job.
     Job(Job),
 }

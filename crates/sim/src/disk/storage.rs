@@ -4,6 +4,7 @@
 //! gets [`IoErrorKind::Gone`] for everything, for ever.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rootlet::storage::{
@@ -11,7 +12,7 @@ use rootlet::storage::{
     Storage, Transfer, Version, only, serial,
 };
 
-use super::engine::{Name, State, Waiter};
+use super::engine::{InBatch, Name, Request, State, Waiter};
 use super::fault::OpKind;
 
 /// The devices of a world as one guest sees them.
@@ -22,6 +23,8 @@ pub struct SimStorage {
     state: Arc<Mutex<State>>,
     guest: u64,
     life: u64,
+    /// Batches that were begun.
+    runs: AtomicU64,
 }
 
 /// Locks the state even after a test's hook has panicked, so that the panic is what is reported.
@@ -31,7 +34,7 @@ pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl SimStorage {
     pub(super) fn new(state: Arc<Mutex<State>>, guest: u64, life: u64) -> Self {
-        Self { state, guest, life }
+        Self { state, guest, life, runs: AtomicU64::new(0) }
     }
 
     /// The number of this guest, from 1 on.
@@ -44,7 +47,7 @@ impl SimStorage {
     }
 
     /// Submits a batch, and returns what was refused at once.
-    fn submit(&self, batch: &[Transfer<'_>]) -> Vec<(usize, Result<(), IoErrorKind>)> {
+    fn submit(&self, run: u64, batch: &[Transfer<'_>]) -> Vec<(usize, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
         let mut refused = Vec::new();
         for (index, transfer) in batch.iter().enumerate() {
@@ -62,7 +65,7 @@ impl SimStorage {
                 refused.push((index, Ok(())));
                 continue;
             }
-            let waiter = Waiter::Batch(index, data);
+            let waiter = Waiter::Batch(InBatch { run, index }, data);
             let taken = state.submit(self.guest, transfer.device, op, range, waiter);
             if let Err((_, kind)) = taken {
                 refused.push((index, Err(kind)));
@@ -73,22 +76,24 @@ impl SimStorage {
 
     /// Ends one request, of the batch or in the background, that the seed chooses; of one of the
     /// batch says which, how often its end is reported, and its result.
-    fn step(&self, batch: &mut [Transfer<'_>]) -> Option<(usize, usize, Result<(), IoErrorKind>)> {
+    fn step(
+        &self,
+        run: u64,
+        batch: &mut [Transfer<'_>],
+    ) -> Option<(usize, usize, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
-        let mine =
-            |waiter: &Waiter, guest| matches!(waiter, Waiter::Batch(..)) && guest == self.guest;
-        let waiting = state.in_flight.iter().filter(|other| mine(&other.waiter, other.guest));
+        let waiting = state.in_flight.iter().filter(|other| self.is_of(run, other));
         let first_ns = waiting.map(|other| other.ready_ns).min()?;
         let now_ns = state.clock_ns.max(first_ns);
         let may_end: Vec<usize> = (0..state.in_flight.len())
             .filter(|index| {
                 let other = &state.in_flight[*index];
                 let job = matches!(other.waiter, Waiter::Job(_));
-                other.ready_ns <= now_ns && (job || mine(&other.waiter, other.guest))
+                other.ready_ns <= now_ns && (job || self.is_of(run, other))
             })
             .collect();
         let index = may_end[state.rng.index(may_end.len())];
-        let Waiter::Batch(number, _) = state.in_flight[index].waiter else {
+        let Waiter::Batch(InBatch { index: number, .. }, _) = state.in_flight[index].waiter else {
             state.finish_job(index);
             return None;
         };
@@ -99,10 +104,14 @@ impl SimStorage {
         state.finish(index, out).map(|(request, result)| (number, request.ends(), result))
     }
 
-    fn has_batch(&self) -> bool {
-        let state = lock(&self.state);
-        let mut waiters = state.in_flight.iter();
-        waiters.any(|other| other.guest == self.guest && matches!(other.waiter, Waiter::Batch(..)))
+    /// Returns whether a request is of the batch with this number.
+    fn is_of(&self, run: u64, request: &Request) -> bool {
+        let is_of = |waiter: &Waiter| matches!(waiter, Waiter::Batch(of, _) if of.run == run);
+        request.guest == self.guest && is_of(&request.waiter)
+    }
+
+    fn has_batch(&self, run: u64) -> bool {
+        lock(&self.state).in_flight.iter().any(|request| self.is_of(run, request))
     }
 }
 
@@ -112,7 +121,7 @@ impl Storage for SimStorage {
     }
 
     fn run<'b>(
-        &mut self,
+        &self,
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
@@ -123,11 +132,12 @@ impl Storage for SimStorage {
         for transfer in batch.iter_mut() {
             transfer.result = None;
         }
-        for (index, result) in self.submit(batch) {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        for (index, result) in self.submit(run, batch) {
             end(batch, index, result);
         }
-        while self.has_batch() {
-            if let Some((index, ends, result)) = self.step(batch) {
+        while self.has_batch(run) {
+            if let Some((index, ends, result)) = self.step(run, batch) {
                 (0..ends).for_each(|_| end(batch, index, result));
             }
         }
@@ -138,7 +148,7 @@ impl Storage for SimStorage {
         }
     }
 
-    fn set_deadline(&mut self, until_ns: Option<u64>) {
+    fn set_deadline(&self, until_ns: Option<u64>) {
         lock(&self.state).until_ns = until_ns;
     }
 
@@ -146,7 +156,7 @@ impl Storage for SimStorage {
         lock(&self.state).clock_ns
     }
 
-    fn start(&mut self, job: Job) -> Result<(), Job> {
+    fn start(&self, job: Job) -> Result<(), Job> {
         let mut state = lock(&self.state);
         if self.is_dead(&state) {
             state.ended.push((self.guest, job, Err(IoErrorKind::Gone)));
@@ -172,7 +182,7 @@ impl Storage for SimStorage {
         Ok(())
     }
 
-    fn poll(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+    fn poll(&self) -> Option<(Job, Result<(), IoErrorKind>)> {
         let mut state = lock(&self.state);
         state.idle();
         let count = 1 + state.rng.index(3);
