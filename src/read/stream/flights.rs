@@ -60,7 +60,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Advances background work, in a loop that only waits. Returns false when the time is up.
     fn wait_on(&mut self, wait: &mut Wait) -> bool {
         let ended = self.poll();
-        wait.rest(&mut self.io.storage, ended);
+        wait.rest(&self.io.storage, ended);
         wait.lasts(&self.io.storage)
     }
 

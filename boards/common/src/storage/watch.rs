@@ -43,11 +43,6 @@ impl Watch {
         Deadline { since_ns, deadline_ns: since_ns + timeout_ns }
     }
 
-    /// A number that no other machine gets.
-    pub(super) fn unique(&self) -> u64 {
-        (self.processor.unique)()
-    }
-
     pub(super) fn nap(&self, ns: u32) {
         (self.processor.nap)(ns);
     }

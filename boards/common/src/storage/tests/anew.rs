@@ -83,12 +83,12 @@ fn requests_that_die_with_their_daemon_are_made_again_within_a_second_of_the_nex
 
 #[test]
 fn job_that_dies_with_its_daemon_is_made_again_and_comes_back_once() {
-    let (mut storage, state) = retried();
+    let (storage, state) = retried();
     state.borrow_mut().kill(SECOND_NS);
     let (kind, buffer) = (JobKind::Read, Some(Buffer::new(BYTES)));
     assert!(storage.start(Job { tag: 7.into(), device: A, at: 0, kind, buffer }).is_ok());
     let begin = fake::now();
-    let mut poll = || {
+    let poll = || {
         storage.rest(1000);
         storage.poll()
     };
@@ -114,7 +114,7 @@ fn daemon_that_is_away_for_longer_is_asked_until_it_is_back() {
 
 #[test]
 fn requests_that_fill_the_ring_leave_room_to_ask() {
-    let (mut storage, state) = retried();
+    let (storage, state) = retried();
     state.borrow_mut().kill(SECOND_NS);
     let mut out = vec![0; 100 * 30];
     let mut batch: Vec<_> = (0..)

@@ -146,7 +146,7 @@ fn silent_disk_is_waited_for_until_the_deadline_of_who_waits_if_that_is_sooner()
 
 #[test]
 fn flush_and_write_of_a_silent_disk_fail_and_the_run_goes_on() {
-    let (mut storage, silent) = two_disks();
+    let (storage, silent) = two_disks();
     silent.borrow_mut().manner = Manner::Silent;
     let data = [0x5a; SECTOR];
     let mut batch = [Transfer::write(A, 0, &data), Transfer::flush(A)];
@@ -340,7 +340,7 @@ fn disk_that_never_says_that_it_is_reset_is_no_matter_at_the_end() {
 
 #[test]
 fn disk_that_shrinks_fails_what_it_lost_and_serves_the_rest() {
-    let (mut storage, state) = two_disks();
+    let (storage, state) = two_disks();
     state.borrow_mut().bytes.truncate(8 * SECTOR);
     let (mut here, mut lost) = ([0; SECTOR], [0; SECTOR]);
     let mut batch = [Transfer::read(A, 7 * 512, &mut here), Transfer::read(A, 8 * 512, &mut lost)];
@@ -353,7 +353,7 @@ fn disk_that_shrinks_fails_what_it_lost_and_serves_the_rest() {
 
 #[test]
 fn disk_that_fails_a_request_and_has_another_length_than_before_is_told_once() {
-    let (mut storage, state) = two_disks();
+    let (storage, state) = two_disks();
     state.borrow_mut().bytes.truncate(8 * SECTOR);
     state.borrow_mut().config[..8].copy_from_slice(&8_u64.to_le_bytes());
     for _ in 0..2 {

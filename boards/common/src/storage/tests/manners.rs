@@ -122,7 +122,7 @@ fn disk_of_any_manners_brings_nothing_wrong_or_ends_the_run_by_its_name() {
     let right = content(3, 64);
     for (manner, entries, warm) in hostile_disks() {
         let case = format!("{manner:?} {entries} {warm}");
-        let mut storage = hostile(manner, entries, warm);
+        let storage = hostile(manner, entries, warm);
         let mut out = vec![0xee; 8 * SECTOR];
         let ended = catch_unwind(AssertUnwindSafe(|| {
             let sectors = out.chunks_mut(SECTOR).zip(0..);
