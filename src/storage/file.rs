@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 
 use super::share_dir::{errno, path_on_share, share_error};
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, FileStamp, IoErrorKind, Job, JobKind, Lent,
-    ShareSearch, Storage, Transfer, Version, only, serial,
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, FileStamp, IoErrorKind, Job, JobKind,
+    Lent, ShareSearch, Storage, Transfer, Version, only, serial,
 };
 use crate::num::clip;
 
@@ -251,11 +251,7 @@ impl Storage for FileStorage {
         self.opened(device).ok().map(|opened| opened.info)
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         for (index, transfer) in batch.iter_mut().enumerate() {
             let at = transfer.at;
             let result = self.opened(transfer.device).and_then(|opened| match &mut transfer.lent {

@@ -63,11 +63,7 @@ impl<const DISKS: usize> Storage for MemoryStorage<'_, DISKS> {
         })
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         for (index, transfer) in batch.iter_mut().enumerate() {
             transfer.result = Some(match &mut transfer.lent {
                 Lent::Read(out) => self

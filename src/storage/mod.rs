@@ -291,11 +291,7 @@ pub trait Storage {
     /// Durability of writes: a completed write is volatile. Until a flush that was submitted
     /// after its completion has itself completed, each of its sectors may after a power cut be
     /// old, new or torn, independently of all others.
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    );
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>));
 
     /// Returns the `len` bytes at byte `at` of a device that lies in memory, in place. `None` for
     /// every other device, and for a range that the device does not have. Bytes that can be viewed

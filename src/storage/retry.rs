@@ -79,9 +79,7 @@ impl Policy {
     /// Returns whether a read at byte `at` that failed with `kind` is tried again.
     fn is_worth_it(&self, device: DeviceId, at: u64, kind: IoErrorKind) -> bool {
         let regions = |(of, part): &(DeviceId, Range<u64>)| *of == device && part.contains(&at);
-        answers(kind)
-            && self.patience_ns > 0
-            && !self.region.as_ref().is_some_and(regions)
+        answers(kind) && self.patience_ns > 0 && !self.region.as_ref().is_some_and(regions)
     }
 }
 
@@ -247,11 +245,7 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.info(device)
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         let mut is_left = false;
         self.inner.run(batch, &mut |index, transfer| match read_result(transfer) {
             Some(Err(kind)) if self.is_worth_it(transfer.device, transfer.at, kind) => {

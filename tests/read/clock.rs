@@ -38,11 +38,7 @@ impl Storage for Clocked {
         self.inner.info(device)
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         self.inner.run(batch, done);
     }
 

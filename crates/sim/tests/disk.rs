@@ -290,7 +290,7 @@ fn one_seed_is_one_course_of_theworld() {
 
 #[test]
 fn completions_come_in_any_order_and_each_once() {
-    let (_, disk, mut storage) = one_disk(9);
+    let (_, disk, storage) = one_disk(9);
     let mut buffers = vec![vec![0; 512]; 32];
     let reads = buffers.iter_mut().enumerate();
     let mut batch: Vec<Transfer<'_>> =
@@ -535,7 +535,7 @@ fn poke_changes_every_version_and_settles_nothing_else() {
 fn two_guests_share_the_disk_and_a_killed_one_leaves_its_writes_to_chance() {
     let mut done = 0;
     for seed in 0..40 {
-        let (world, disk, mut first) = one_disk(seed);
+        let (world, disk, first) = one_disk(seed);
         let mut second = world.attach();
         first.start(write_job(disk, 0, 1, 512)).unwrap();
         drop(first);
@@ -549,7 +549,7 @@ fn two_guests_share_the_disk_and_a_killed_one_leaves_its_writes_to_chance() {
 #[test]
 fn ended_jobs_go_to_the_guest_that_started_them() {
     let (world, disk, mut first) = one_disk(27);
-    let mut second = world.attach();
+    let second = world.attach();
     first.start(write_job(disk, 0, 1, 512)).unwrap();
     for _ in 0..1000 {
         assert!(second.poll().is_none());
@@ -648,7 +648,7 @@ fn digest_is_of_the_bytes_and_not_of_how_they_came_there() {
 
 #[test]
 fn request_in_flight_fails_when_the_device_becomes_too_short_for_it() {
-    let (world, disk, mut storage) = one_disk(32);
+    let (world, disk, storage) = one_disk(32);
     world.rule(Rule::new(Fault::Shrink(4096)).op(OpKind::Read).nth(2));
     let (mut first, mut second) = ([0; 512], [0; 512]);
     let mut batch = [Transfer::read(disk, 8192, &mut first), Transfer::read(disk, 0, &mut second)];

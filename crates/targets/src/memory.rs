@@ -97,11 +97,7 @@ impl Storage for Devices {
         })
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         // The last one first: nothing may depend on the order.
         for (index, transfer) in batch.iter_mut().enumerate().rev() {
             let end = transfer.at.checked_add(transfer.len() as u64);

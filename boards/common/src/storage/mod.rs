@@ -407,11 +407,7 @@ impl<T: Transport> Storage for VirtioStorage<T> {
         self.devices.lock().known(device).map(|(_, info)| *info)
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         self.devices.lock().run(batch, done);
     }
 

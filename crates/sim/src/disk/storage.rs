@@ -120,11 +120,7 @@ impl Storage for SimStorage {
         lock(&self.state).devices.get(usize::from(device.0)).map(|unit| unit.info)
     }
 
-    fn run<'b>(
-        &self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         let mut end = |batch: &mut [Transfer<'b>], index: usize, result| {
             batch[index].result = Some(result);
             done(index, &mut batch[index]);
