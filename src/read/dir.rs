@@ -7,7 +7,7 @@ use super::Root;
 use super::inner::Inner;
 use super::metadata;
 use crate::cache::Layer;
-use crate::erofs::{Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
+use crate::erofs::{BlockSize, Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
 use crate::error::{Error, PathError};
 use crate::num::OrBug;
 use crate::storage::Storage;
@@ -47,16 +47,31 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 #[derive(Clone, Copy, Debug)]
 pub struct DirCursor {
     dir: Inode,
+    block_size: BlockSize,
     block: u64,
     entry: u16,
 }
 
 impl DirCursor {
-    pub(super) fn new(dir: Inode) -> Result<Self, Error> {
+    /// Returns a cursor at `position`, as [`DirCursor::position`] gives it.
+    pub(super) fn new(dir: Inode, block_size: BlockSize, position: u64) -> Result<Self, Error> {
         if dir.kind != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
-        Ok(Self { dir, block: 0, entry: 0 })
+        let block = block_size.pow2().whole(position);
+        let entry = block_size.offset_in(position).checked_div(DirBlock::ENTRY_BYTES.into());
+        // A block has at most 65,536 bytes.
+        let entry = u16::try_from(entry.or_bug()?).ok().or_bug()?;
+        Ok(Self { dir, block_size, block, entry })
+    }
+
+    /// Returns where the next entry is, for [`Root::read_dir_at`]: the byte of the directory at
+    /// which the entry begins, as Linux counts positions. 0 at the start, and at most the size of
+    /// the directory in whole blocks.
+    pub fn position(&self) -> Result<u64, Error> {
+        let before = self.block_size.pow2().times(self.block).or_bug()?;
+        let within = u64::from(self.entry).checked_mul(DirBlock::ENTRY_BYTES.into());
+        Ok(before.checked_add(within.or_bug()?).or_bug()?)
     }
 
     /// Returns the directory.
@@ -111,7 +126,7 @@ impl DirCursor {
         entry: &mut DirEntry,
         wanted: bool,
     ) -> Result<bool, Error> {
-        let blocks = inner.mount.superblock().block_size.blocks_of(self.dir.size);
+        let blocks = self.block_size.blocks_of(self.dir.size);
         entry.name.clear();
         // The last name of the block before, while the cursor is at the start of a block.
         let mut last = None;

@@ -192,12 +192,32 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Returns a cursor at the start of the directory at `path`.
     pub fn read_dir(&self, path: &[u8]) -> Result<DirCursor, Error> {
-        DirCursor::new(self.metadata(path)?)
+        self.read_dir_inode(self.metadata(path)?)
     }
 
     /// Returns a cursor at the start of the directory `dir`.
     pub fn read_dir_inode(&self, dir: Inode) -> Result<DirCursor, Error> {
-        DirCursor::new(dir)
+        self.read_dir_at(dir, 0)
+    }
+
+    /// Returns a cursor in a directory, where [`DirCursor::position`] said that one was. Any other
+    /// number is that of the entry it lies in, or of the entry after it, or of the end.
+    pub fn read_dir_at(&self, dir: Inode, position: u64) -> Result<DirCursor, Error> {
+        DirCursor::new(dir, self.lock().mount.superblock().block_size, position)
+    }
+
+    /// Returns what the entry `name` of a directory names, a symlink itself if it is one; `None` if
+    /// the directory has no entry of that name. `.` and `..` are names like others, as far as the
+    /// image has them.
+    pub fn find(&self, dir: &Inode, name: &[u8]) -> Result<Option<Inode>, Error> {
+        if dir.kind != FileKind::Directory {
+            return Err(PathError::NotADirectory.into());
+        }
+        let mut inner = self.lock();
+        match inner.lookup(dir, name)? {
+            Some(nid) => inner.inode(nid).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Reads the target of the symlink at `path` into `out`, and returns it. Walks accept targets

@@ -113,7 +113,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     ///
     /// Entries are sorted by name across all blocks: a binary search by the blocks' first and last
     /// names finds the only block that can hold `name`, and another search finds the entry in it.
-    fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
+    pub fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }

@@ -33,5 +33,6 @@ mod mount;
 mod one_source;
 mod oracle;
 mod paths;
+mod places;
 mod random;
 mod rows;

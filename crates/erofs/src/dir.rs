@@ -13,7 +13,6 @@ use super::kind::FileKind;
 use super::record::Record;
 use rootlet_base::num::OrBug;
 
-const ENTRY_BYTES: u16 = 12;
 const ENTRY_LEN: usize = 12;
 const NAME_BYTES_MAX: usize = 255;
 
@@ -57,13 +56,16 @@ pub struct DirBlock<'b> {
 }
 
 impl<'b> DirBlock<'b> {
+    /// Bytes of an entry without its name.
+    pub const ENTRY_BYTES: u16 = 12;
+
     /// Parses block `block` of directory `nid`. `bytes` is the whole block; the last block is cut
     /// to the directory's size. Checks the first entry only.
     pub fn from_bytes(bytes: &'b [u8], nid: Nid, block: u64) -> Result<Self, FormatError> {
         let wrong = |nameoff| Corrupt::FirstNameoff { nid, block, nameoff, len: bytes.len() };
         let raw = Record::<ENTRY_LEN>::first_of(bytes).ok_or(wrong(0))?;
         let names = raw.u16::<8>();
-        if names == 0 || !names.is_multiple_of(ENTRY_BYTES) {
+        if names == 0 || !names.is_multiple_of(Self::ENTRY_BYTES) {
             return Err(wrong(names).into());
         }
         // A name has at least one byte, so the first name begins before the end.
@@ -76,7 +78,7 @@ impl<'b> DirBlock<'b> {
 
     /// Returns the number of entries in the block, at least one.
     pub fn len(&self) -> u16 {
-        self.names / ENTRY_BYTES
+        self.names / Self::ENTRY_BYTES
     }
 
     /// Returns false: a block has at least one entry.
