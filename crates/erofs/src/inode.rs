@@ -242,7 +242,8 @@ fn layout(
     if !matches!(kind, FileKind::Regular | FileKind::Directory | FileKind::Symlink) {
         return Ok(Layout::None);
     }
-    let compressed = |form| Layout::Compressed(Compressed { form, body_end: outline.body_end });
+    let (body_end, blocks) = (outline.body_end, outline.low);
+    let compressed = |form| Layout::Compressed(Compressed { form, body_end, blocks });
     match number {
         0 => outline.plain(superblock, superblock.incompat.has(Incompat::BITS_48)),
         1 => Ok(compressed(CompressedForm::Full)),

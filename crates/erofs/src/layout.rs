@@ -42,6 +42,8 @@ pub struct Compressed {
     pub form: CompressedForm,
     /// The byte after the inode and its xattrs, in the inode's metadata space.
     pub body_end: u64,
+    /// Blocks that the encoded bytes take, as the image says; nothing is read by this.
+    pub blocks: u32,
 }
 
 /// The form of the index of a compressed inode.
@@ -268,7 +270,8 @@ mod tests {
         for (format, form) in [(2, CompressedForm::Full), (6, CompressedForm::Compact)] {
             let layout = layout(&compact(format, 2, REGULAR, 100_000, 1));
             let body_end = 3200 + 32 + 16;
-            assert_eq!(layout, Ok(Layout::Compressed(Compressed { form, body_end })));
+            let compressed = Compressed { form, body_end, blocks: 1 };
+            assert_eq!(layout, Ok(Layout::Compressed(compressed)));
         }
     }
 }
