@@ -7,10 +7,10 @@
 //! together it loses the bytes of a short file that does not compress, which is zeros to all
 //! readers alike.
 
+use rootlet_rows::Rows;
 use rootlet_sim::image::{self, FileLayout};
 
 use crate::options::Options;
-use crate::row::Rows;
 
 /// Type bits of a mode, and those of a directory.
 const TYPE: u32 = 0o170_000;

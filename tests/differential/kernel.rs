@@ -1,8 +1,7 @@
 //! Linux itself as a reader: an image is mounted, and every row compared with ours.
 //!
-//! Always: a mount is a descriptor that no directory shows, so it ends with the process whatever
-//! ends that. Where this user may not mount, or the kernel does not read EROFS out of files (Linux
-//! 6.12 and later do, if they were built so), the test says that it was skipped.
+//! Always: where this user may not mount, or the kernel does not read EROFS out of files, the test
+//! says that it was skipped.
 //!
 //! `ROOTLET_TREE=SEED cargo test --test differential kernel -- --nocapture` makes the images of one
 //! seed again, `ROOTLET_RUNS=10` ten times as many.
@@ -10,24 +9,21 @@
 use std::cell::Cell;
 use std::fs;
 use std::io::Write;
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rootlet::storage::file::FileStorage;
+use rootlet_rows::linux::{Mounted, unable};
+use rootlet_rows::{Rows, differences as differ};
 use rootlet_sim::Rng;
+use rootlet_sim::image::random as made;
 use rootlet_sim::image::{
     Content, FileLayout, Inodes, Options, SUPERBLOCK_AT, Tree, XattrPlace, build,
 };
-use rustix::fs::{lgetxattr, llistxattr};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::guest::Guest;
-use crate::row::{self, Row, Rows, hex, sum, time_ns};
 use crate::tree::{Entry, Kind};
-use crate::{asked, exceptions, made, mkfs, options, readers, seeds, tree, version};
+use crate::{asked, exceptions, mkfs, options, readers, seeds, tree, version};
 use rootlet_golden::Set;
 
 /// Seeds of one run: each is a tree for mkfs.erofs, and one for our own builder.
@@ -39,84 +35,6 @@ const SHOWN_MAX: usize = 5;
 struct Files {
     image: PathBuf,
     blobs: Vec<PathBuf>,
-}
-
-/// A mount without a place.
-struct Mounted(OwnedFd);
-
-impl Mounted {
-    /// Mounts an image, its devices in the order of their slots.
-    fn new(files: &Files, devices: &[PathBuf]) -> Result<Self, Errno> {
-        let context = rustix::mount::fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        rustix::mount::fsconfig_set_string(&context, "source", &files.image)?;
-        for device in devices {
-            rustix::mount::fsconfig_set_string(&context, "device", device)?;
-        }
-        rustix::mount::fsconfig_set_flag(&context, "ro")?;
-        rustix::mount::fsconfig_create(&context)?;
-        let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-        rustix::mount::fsmount(&context, flags, MountAttrFlags::MOUNT_ATTR_RDONLY).map(Self)
-    }
-
-    fn root(&self) -> PathBuf {
-        format!("/proc/self/fd/{}/", self.0.as_raw_fd()).into()
-    }
-
-    /// What a walk over the mount finds.
-    fn rows(&self) -> Result<Rows, String> {
-        let (root, mut rows) = (self.root(), Rows::new());
-        let mut ahead = vec![root.clone()];
-        while let Some(path) = ahead.pop() {
-            let name = row::text_of(path.strip_prefix(&root).unwrap().as_os_str().as_bytes());
-            let failed = |error: std::io::Error| format!("{name:?}: {error}");
-            let row = row_of(&path).map_err(failed)?;
-            if row.mode & 0o170_000 == 0o040_000 {
-                for entry in fs::read_dir(&path).map_err(failed)? {
-                    ahead.push(entry.map_err(failed)?.path());
-                }
-            }
-            rows.insert(name, row);
-        }
-        Ok(rows)
-    }
-}
-
-/// What the kernel says of a file; the root, which ends in a slash, is followed to where it is.
-fn row_of(path: &Path) -> std::io::Result<Row> {
-    let stat = fs::symlink_metadata(path)?;
-    let kind = stat.file_type();
-    let mut row = Row {
-        mode: stat.mode(),
-        owner: (stat.uid(), stat.gid()),
-        // Not below a second in every image.
-        mtime_ns: time_ns(stat.mtime(), 0) + i128::from(stat.mtime_nsec()),
-        size: Some(stat.size()),
-        nlink: Some(stat.nlink() as u32),
-        ..Row::default()
-    };
-    if kind.is_file() {
-        let bytes = fs::read(path)?;
-        assert_eq!(bytes.len() as u64, stat.size());
-        row.sha256 = Some(sum(&bytes));
-    }
-    if kind.is_symlink() {
-        row.target = Some(row::text_of(fs::read_link(path)?.as_os_str().as_bytes()));
-    }
-    if kind.is_char_device() || kind.is_block_device() {
-        row.rdev = Some((rustix::fs::major(stat.rdev()), rustix::fs::minor(stat.rdev())));
-    }
-    let mut names = vec![0; 1 << 16];
-    let len = llistxattr(path, &mut names[..])?;
-    for name in names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-        let mut value = vec![0; 1 << 16];
-        match lgetxattr(path, name, &mut value[..]) {
-            Ok(len) => drop(row.xattrs.insert(row::text_of(name), hex(&value[..len]))),
-            // Listed, and not there: what it should be is one more in ours.
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(row)
 }
 
 /// What we say.
@@ -131,24 +49,12 @@ fn ours(files: &Files, flattened: bool) -> Result<Rows, String> {
     readers::rows(Guest::mount(storage, &line, 1)?)
 }
 
-/// Why there is nothing to compare with.
-fn unable() -> Option<String> {
-    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let files = Files { image: dir.path().join("image"), blobs: Vec::new() };
-    fs::write(&files.image, include_bytes!("../data/tiny.erofs")).unwrap();
-    match Mounted::new(&files, &[]) {
-        Ok(_) => None,
-        Err(Errno::PERM) => Some("only root may mount".into()),
-        Err(error @ (Errno::NODEV | Errno::NOTBLK | Errno::NOSYS)) => {
-            Some(format!("this kernel does not read EROFS out of files ({error})"))
-        }
-        Err(error) => panic!("Linux does not mount tiny.erofs: {error}"),
-    }
-}
-
 /// Whether to compare; says so if not.
 fn is_able() -> bool {
-    let why = unable();
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let sound = dir.path().join("image");
+    fs::write(&sound, include_bytes!("../data/tiny.erofs")).unwrap();
+    let why = unable(&sound);
     if let Some(why) = &why {
         say(&format!("skipped: not compared with Linux: {why}"));
     }
@@ -174,12 +80,12 @@ fn differences_but(
 ) -> Vec<String> {
     let devices: &[PathBuf] = if flattened { &[] } else { &files.blobs };
     let theirs =
-        Mounted::new(files, devices).map_err(|error| format!("it does not mount: {error}"));
+        Mounted::new(&files.image, devices).map_err(|error| format!("it does not mount: {error}"));
     let theirs = theirs.and_then(|mounted| mounted.rows());
     match (ours(files, flattened), theirs) {
         (Ok(mut ours), Ok(theirs)) => {
             cut(&mut ours, &theirs);
-            row::differences("rootlet", &ours, "Linux", &theirs)
+            differ("rootlet", &ours, "Linux", &theirs)
         }
         (Err(error), _) => vec![format!("rootlet: {error}")],
         (_, Err(error)) => vec![format!("Linux: {error}")],
@@ -328,7 +234,7 @@ fn kernel_reads_whatever_mkfs_makes_as_we_do() {
             Err(error) => return vec![error],
         };
         let files = Files { image: made.image, blobs: made.blobs };
-        if let Err(Errno::OPNOTSUPP | Errno::INVAL) = Mounted::new(&files, &files.blobs) {
+        if let Err(Errno::OPNOTSUPP | Errno::INVAL) = Mounted::new(&files.image, &files.blobs) {
             refused.update(|count| count + 1);
             return Vec::new();
         }

@@ -17,11 +17,8 @@ mod exceptions;
 #[expect(dead_code, reason = "other tests look at what a mount tells and counts")]
 mod guest;
 mod kernel;
-#[path = "../support/random.rs"]
-mod made;
 mod options;
 mod readers;
-mod row;
 mod tree;
 
 use std::io::Write;
@@ -29,8 +26,8 @@ use std::path::Path;
 use std::process::Command;
 
 use readers::Files;
+use rootlet_rows::{Rows, differences};
 use rootlet_sim::Rng;
-use row::Rows;
 
 /// Trees of one run; ROOTLET_RUNS=10 makes ten times as many.
 const TREES: u64 = 40;
@@ -96,7 +93,7 @@ fn compare(dir: &Path, entries: &[tree::Entry], options: &options::Options, into
         Err(error) => return into.faults.push(format!("rootlet: {error}")),
     };
     let expected = options.expected(entries, my_owner());
-    into.faults.extend(row::differences("rootlet", &ours, "the tree", &expected));
+    into.faults.extend(differences("rootlet", &ours, "the tree", &expected));
     let theirs = readers::erofs_rs(&files);
     if exceptions::erofs_rs(options).is_some() {
         into.excepted = Some(theirs.as_ref() == Ok(&ours));
@@ -121,7 +118,7 @@ fn my_owner() -> Option<(u32, u32)> {
 impl Outcome {
     fn hold(&mut self, who: &str, ours: &Rows, theirs: Result<Rows, String>) {
         match theirs {
-            Ok(rows) => self.faults.extend(row::differences("rootlet", ours, who, &rows)),
+            Ok(rows) => self.faults.extend(differences("rootlet", ours, who, &rows)),
             Err(error) => self.faults.push(format!("{who}: {error}")),
         }
     }

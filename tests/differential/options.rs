@@ -4,10 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use rootlet_rows::{Row, Rows, hex, sum, time_ns};
 use rootlet_sim::Rng;
 use rustix::fs::FileType;
 
-use crate::row::{Row, Rows, hex, sum, time_ns};
 use crate::tree::{Entry, Kind};
 
 /// What becomes of times.

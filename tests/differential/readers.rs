@@ -14,9 +14,9 @@ use erofs_rs::backend::SliceImage;
 use erofs_rs::types::Inode;
 use rootlet::storage::Discover;
 use rootlet::storage::file::FileStorage;
+use rootlet_rows::{Row, Rows, bytes_of, hex, of_manifest, sum, time_ns};
 
 use crate::guest::Guest;
-use crate::row::{Row, Rows, bytes_of, hex, of_manifest, sum, time_ns};
 
 /// An image on the disk, with its blob.
 pub struct Files<'f> {
@@ -142,6 +142,6 @@ fn row_on_disk(path: &Path) -> Row {
         sha256: bytes.map(|bytes| sum(&bytes)),
         target: target.map(|target| target.to_str().unwrap().to_owned()),
         rdev: (kind.is_char_device() || kind.is_block_device()).then_some(rdev),
-        xattrs: std::collections::BTreeMap::new(),
+        ..Row::default()
     }
 }

@@ -25,8 +25,6 @@ mod foreign;
 #[path = "../support/guest.rs"]
 mod guest;
 mod joins;
-#[path = "../support/random.rs"]
-mod made;
 mod malformed;
 mod many;
 mod mount;

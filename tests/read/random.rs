@@ -4,11 +4,11 @@ use proptest::prelude::*;
 use rootlet::storage::DeviceId;
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Sparse, World};
+use rootlet_sim::image::random::{pick, some_image, tree};
 use rootlet_sim::image::{Built, Options};
 
 use crate::cases::cases;
 use crate::guest::Guest;
-use crate::made::{pick, some_image, tree};
 use crate::oracle;
 
 /// Plugs the parts in as disks and shared files, by name or by tag, and returns the line that

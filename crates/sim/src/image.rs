@@ -10,6 +10,7 @@ mod dirents;
 mod host;
 mod inode;
 mod options;
+pub mod random;
 mod stores;
 mod superblock;
 mod tree;

@@ -2,10 +2,10 @@
 //!
 //! Always: the same numbers give the same tree and the same image.
 
-use rootlet_sim::Rng;
-use rootlet_sim::image::{
+use super::{
     Built, Content, FileLayout, Holes, Inodes, Kind, Options, Spread, Tree, XattrPlace, build,
 };
+use crate::Rng;
 
 /// One of these.
 pub fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {

@@ -2,6 +2,8 @@
 //!
 //! Always: what two readers have to agree on, and nothing that one of them is free to choose.
 
+pub mod linux;
+
 use std::collections::BTreeMap;
 
 use serde_json::Value;
@@ -18,13 +20,19 @@ pub type Rows = BTreeMap<String, Row>;
 pub struct Row {
     /// With the bits of the type.
     pub mode: u32,
+    /// Owner and group.
     pub owner: (u32, u32),
+    /// Nanoseconds since 1970.
     pub mtime_ns: i128,
-    /// Size in bytes, and how many names it has, unless the reader says nothing of that.
+    /// Size in bytes. Where this or one of the next two is `None`, the reader says nothing of it.
     pub size: Option<u64>,
+    /// How many names it has.
     pub nlink: Option<u32>,
+    /// How many sectors of 512 bytes it takes.
+    pub blocks: Option<u64>,
     /// Of a regular file, in hex.
     pub sha256: Option<String>,
+    /// Of a symlink.
     pub target: Option<String>,
     /// Major and minor of a device.
     pub rdev: Option<(u32, u32)>,
@@ -32,15 +40,17 @@ pub struct Row {
     pub xattrs: BTreeMap<String, String>,
 }
 
-/// SHA-256 of bytes, in hex.
+/// Returns the SHA-256 of bytes, in hex.
 pub fn sum(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
+/// Returns bytes in hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Returns the nanoseconds since 1970.
 pub fn time_ns(seconds: i64, nanoseconds: u32) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
@@ -102,6 +112,7 @@ fn of_line(line: &Value) -> (String, Row) {
         mtime_ns: line["mtime_ns"].as_i64().unwrap().into(),
         size: line.get("size").map(number),
         nlink: line.get("nlink").map(|links| number(links) as u32),
+        blocks: None,
         sha256: line.get("sha256").map(text),
         target: line.get("target").map(text),
         rdev,
@@ -116,6 +127,7 @@ impl Row {
         let cut = |row: &Self| Self {
             size: row.size.filter(|_| self.size.is_some() && other.size.is_some()),
             nlink: row.nlink.filter(|_| self.nlink.is_some() && other.nlink.is_some()),
+            blocks: row.blocks.filter(|_| self.blocks.is_some() && other.blocks.is_some()),
             ..row.clone()
         };
         cut(self) == cut(other)
@@ -134,6 +146,7 @@ fn facts((who, row): (&str, Option<&Row>), (other, its): (&str, Option<&Row>)) -
             ("mtime_ns", row.mtime_ns.to_string()),
             ("size", format!("{:?}", row.size)),
             ("nlink", format!("{:?}", row.nlink)),
+            ("blocks", format!("{:?}", row.blocks)),
             ("sha256", format!("{:?}", row.sha256)),
             ("target", format!("{:?}", row.target)),
             ("rdev", format!("{:?}", row.rdev)),
