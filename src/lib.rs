@@ -64,6 +64,7 @@ pub mod storage;
 
 pub use error::{Error, PathError};
 pub use rootlet_base::Bug;
+pub use rootlet_base::units::{DeviceSlot, RegionSlot};
 pub use rootlet_erofs as erofs;
 
 use rootlet_base::{num, trace, units};

@@ -34,7 +34,13 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// What the crate root re-exports, and from which module.
-const REEXPORTS: [(&str, &str); 3] = [("Error", "error"), ("PathError", "error"), ("Bug", "num")];
+const REEXPORTS: [(&str, &str); 5] = [
+    ("Error", "error"),
+    ("PathError", "error"),
+    ("Bug", "num"),
+    ("DeviceSlot", "units"),
+    ("RegionSlot", "units"),
+];
 
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 500;

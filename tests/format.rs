@@ -15,6 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+use rootlet::RegionSlot;
 use rootlet::blob::Image;
 use rootlet::cache::{Cache, CacheOptions, Copy2, Geometry, Refused, SlotSize, Superblock};
 use rootlet::read::Root;
@@ -246,8 +247,11 @@ fn layout_is_that_of_the_document() {
         let page = [Copy2::A, Copy2::B].map(|copy| geometry.page_at(copy, 2) >> 12);
         assert_eq!(page, [42, 42 + pages]);
         let hint = 1 + u64::from(geometry.slots.next_power_of_two()) / 256;
-        assert_eq!(geometry.block_at(3, 5) >> 12, 40 + 2 * pages + hint + 3 * blocks + 5);
-        let (page, index) = geometry.place(per_page as u32 + geometry.slots / 2);
+        assert_eq!(
+            geometry.block_at(RegionSlot::new(3), 5) >> 12,
+            40 + 2 * pages + hint + 3 * blocks + 5
+        );
+        let (page, index) = geometry.place(RegionSlot::new(per_page as u32 + geometry.slots / 2));
         let slot = u64::from(geometry.slots / 2) + per_page;
         assert_eq!((u64::from(page), u64::from(index)), (slot / per_page, slot % per_page));
     }

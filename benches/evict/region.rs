@@ -3,6 +3,7 @@
 //! Always: a boot knows what the descriptors say, and no more: what was written when a slot was
 //! filled, or when another slot of its page was.
 
+use rootlet::RegionSlot;
 use rootlet::cache::{BlobIndex, SlotKey, SlotState, SlotTable};
 use rootlet::evict::Policy;
 
@@ -26,7 +27,7 @@ pub trait Boots {
 }
 
 fn key(window: u32) -> SlotKey {
-    SlotKey { blob: BlobIndex(0), window }
+    SlotKey { blob: BlobIndex::new(0), window }
 }
 
 impl<P: Policy> Region<P> {
@@ -46,18 +47,17 @@ impl<P: Policy> Region<P> {
         }
         while self.table.count(SlotState::Free) < marks.run {
             let Some(slot) = self.table.cull() else { return };
-            self.disk[slot as usize] = None;
+            self.disk[slot.get() as usize] = None;
             self.table.move_all(SlotState::Evicted, SlotState::Free);
         }
     }
 
     /// The page of a slot is written.
-    fn write(&mut self, slot: u32) {
-        let first = slot as usize / PER_PAGE * PER_PAGE;
-        for slot in first..(first + PER_PAGE).min(self.disk.len()) {
-            let slot = slot as u32;
-            self.disk[slot as usize] =
-                self.table.key(slot).map(|key| (key, self.table.class(slot)));
+    fn write(&mut self, slot: RegionSlot) {
+        let first = slot.get() as usize / PER_PAGE * PER_PAGE;
+        for at in first..(first + PER_PAGE).min(self.disk.len()) {
+            let slot = RegionSlot::new(at as u32);
+            self.disk[at] = self.table.key(slot).map(|key| (key, self.table.class(slot)));
         }
     }
 }
@@ -87,7 +87,7 @@ impl<P: Policy> Boots for Region<P> {
         if !self.boot_set {
             self.table.limit_boot_set(0);
         }
-        for (slot, held) in (0..).zip(&self.disk) {
+        for (slot, held) in (0..).map(RegionSlot::new).zip(&self.disk) {
             let held = held.map(|(key, class)| (key, class, 16));
             self.table.admit(slot, held, false);
         }

@@ -1,7 +1,7 @@
 //! The area of a region before it is one: which superblock counts, whether it may be formatted,
 //! and formatting it.
 //!
-//! Always: nothing is written to an area that is not ours or blank, unless told to.
+//! Always: an area that is neither ours nor blank is written only if the options force it.
 
 use super::BLOCK_BYTES;
 use super::foreign::{self, TAIL_BYTES};
@@ -11,6 +11,7 @@ use super::open::{CacheOptions, fits};
 use super::page::{self, PageKind};
 use super::refused::{Refused, Vacant};
 use super::superblock::{Refusal, Superblock, VERSION};
+use crate::num;
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 use crate::trace;
 use alloc::vec;
@@ -38,7 +39,8 @@ pub(super) enum Found {
 }
 
 impl Area {
-    /// The area of `bytes` (the rest of the disk without) from byte `start` of `device` on.
+    /// Returns the area of `bytes` bytes from byte `start` of `device` on; `None` is the rest of the
+    /// disk.
     pub fn at<S: Storage>(
         storage: &S,
         device: DeviceId,
@@ -59,12 +61,12 @@ impl Area {
         if info.transfer_bytes_max < 4096 {
             return Err(Refused::Transfer { max: info.transfer_bytes_max });
         }
-        let transfer_max = usize::try_from(info.transfer_bytes_max).unwrap_or(usize::MAX) & !4095;
+        let transfer_max = num::index(info.transfer_bytes_max) & !4095;
         Ok(Self { device, start, bytes, disk_bytes: info.bytes, transfer_max })
     }
 
-    /// Says whether a region can be here: an area in which not even one slot fits is none, and
-    /// may be the rest of one.
+    /// Checks that a slot fits in the area. One that is too small may be the rest of a region whose
+    /// disk has shrunk.
     pub fn check_room<S: Storage>(&self, storage: &mut S) -> Result<(), Refused> {
         if Geometry::for_region(self.bytes, SlotSize::K64).is_some() {
             return Ok(());
@@ -80,7 +82,7 @@ impl Area {
         Err(Refused::TooSmall { bytes: self.bytes })
     }
 
-    /// The superblock that counts, or why there is none.
+    /// Reads both superblocks. Returns the one that counts, or why there is none.
     pub fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
         self.check_room(storage)?;
         let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
@@ -90,19 +92,23 @@ impl Area {
             Transfer::read(self.device, at(Copy2::B), &mut b),
         ];
         storage.run(&mut batch, &mut |_, _| {});
-        let unread = batch.iter().find_map(|transfer| transfer.outcome().err());
-        let unread = unread.map(|error| error.kind);
-        self.judge(storage, [&a, &b], unread)
+        let [in_a, in_b] = batch.each_ref().map(|transfer| transfer.outcome());
+        let copies = [in_a.map(|()| &*a), in_b.map(|()| &*b)];
+        self.judge(storage, copies.map(|copy| copy.map_err(|error| error.kind)))
     }
 
-    /// Which of the two superblocks `copies` counts, one of which may be `unread`.
+    /// Returns which of the two superblocks counts, or why neither does; of each there are the bytes
+    /// or why they could not be read.
     pub fn judge<S: Storage>(
         &self,
         storage: &mut S,
-        copies: [&[u8]; 2],
-        unread: Option<IoErrorKind>,
+        copies: [Result<&[u8], IoErrorKind>; 2],
     ) -> Result<Found, Refused> {
-        let [a, b] = copies.map(|copy| Superblock::from_bytes(copy, self.start));
+        let unread = copies.iter().find_map(|copy| copy.err());
+        let [a, b] = copies.map(|copy| match copy {
+            Ok(raw) => Superblock::from_bytes(raw, self.start),
+            Err(_) => Err(Refusal::NoMagic),
+        });
         let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
         Ok(match (a, b) {
             // The newest of the two may be one that cannot be judged here.
@@ -128,7 +134,8 @@ impl Area {
         })
     }
 
-    /// What is formatted in place of `found` without the user's word, or why nothing is.
+    /// Returns what makes the area free to be formatted without the user's word, or why it is not.
+    /// `found` is what stands where the superblocks should be.
     pub fn vacant<S: Storage>(&self, storage: &mut S, found: &Found) -> Result<Vacant, Refused> {
         let broken = match found {
             Found::Valid(superblock, _) if superblock.condemned && !superblock.read_only => {
@@ -143,7 +150,7 @@ impl Area {
             Found::Broken(refusal) => return Err(Refused::Superblock(*refusal)),
             Found::Nothing => None,
         };
-        let head = self.part(storage, 0, usize::try_from(Geometry::HEAD_BYTES).unwrap_or(0))?;
+        let head = self.part(storage, 0, Geometry::HEAD_BYTES)?;
         if let (None, Some(what)) = (broken, foreign::name(&head)) {
             return Err(Refused::Foreign(what));
         }
@@ -157,7 +164,8 @@ impl Area {
         if !blank && self.was_ours(storage, &head)? {
             return Ok(Vacant::Lost);
         }
-        let tail = self.bytes.saturating_sub(u64::try_from(TAIL_BYTES).unwrap_or(u64::MAX));
+        let tail = self.bytes.checked_sub(num::wide(TAIL_BYTES));
+        let tail = tail.ok_or(Refused::TooSmall { bytes: self.bytes })?;
         let tail = self.part(storage, tail, TAIL_BYTES)?;
         match foreign::name_at_end(&tail, self.bytes) {
             _ if !blank => Err(Refused::Unknown),
@@ -166,9 +174,9 @@ impl Area {
         }
     }
 
-    /// Whether the area was a region that lost both superblocks: its `head` holds nothing but pages
-    /// of ours in their places, whatever stands where the superblocks were, and there is one such
-    /// page here or in the tables behind.
+    /// Returns whether the area was a region that lost both superblocks: beside the places of the
+    /// superblocks its `head` holds nothing but pages of ours, each in its place, and there is at
+    /// least one such page in the head or in the blob table after it.
     fn was_ours<S: Storage>(&self, storage: &mut S, head: &[u8]) -> Result<bool, Refused> {
         let once = [(Geometry::BOOT_TRACE_AT, PageKind::Boot), (Geometry::MARK_AT, PageKind::Mark)];
         let mut found = false;
@@ -191,12 +199,12 @@ impl Area {
         Ok(found)
     }
 
-    /// The `len` bytes at byte `at` of the area.
+    /// Reads the `len` bytes at byte `at` of the area.
     fn part<S: Storage>(&self, storage: &mut S, at: u64, len: usize) -> Result<Vec<u8>, Refused> {
-        self.of_disk(storage, self.start.saturating_add(at), len)
+        self.of_disk(storage, self.byte(at), len)
     }
 
-    /// The `len` bytes at byte `at` of the disk.
+    /// Reads the `len` bytes at byte `at` of the disk.
     pub fn of_disk<S: Storage>(
         &self,
         storage: &mut S,
@@ -216,7 +224,8 @@ impl Area {
         }
     }
 
-    /// The layout of a new region: with the wanted slots, or the smallest whose tables fit.
+    /// Returns the layout of a new region: with slots of the wanted size, or else of the smallest
+    /// whose tables fit in memory.
     fn choose(&self, options: &CacheOptions) -> Result<Geometry, Refused> {
         let sizes = match &options.slot_size {
             Some(size) => core::slice::from_ref(size),
@@ -234,8 +243,8 @@ impl Area {
         Err(refused)
     }
 
-    /// Writes both superblocks of a new region, and behind them, if it is so long that it has one,
-    /// a hint that it holds nothing. Nothing else needs to be written: pages and blocks of an
+    /// Writes both superblocks of a new region and, if the region is long enough to have one, a hint
+    /// that it holds nothing. Nothing else needs to be written: pages and blocks of an
     /// earlier format are keyed with another UUID.
     pub fn format<S: Storage>(
         &self,
@@ -273,7 +282,8 @@ impl Area {
         }
     }
 
-    /// Without it, after a write that failed, the first mount reads all descriptor pages.
+    /// Writes the hint that a new region holds nothing. If that fails the first mount reads all
+    /// descriptor pages.
     fn write_hint<S: Storage>(&self, storage: &mut S, superblock: &Superblock) {
         if superblock.geometry.hint_pages() > 0 {
             let head = hint::of_nothing(superblock);
@@ -290,7 +300,7 @@ impl Area {
     }
 }
 
-/// Whether a superblock checks out and is of a format that this code does not know yet.
+/// Returns whether a superblock checks out and is of a format that this code does not know yet.
 fn is_later(refusal: &Refusal) -> bool {
     matches!(refusal, Refusal::Version(VERSION..) | Refusal::Incompat(_) | Refusal::Checksum(_))
 }

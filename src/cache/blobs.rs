@@ -23,7 +23,7 @@ pub struct BlobEntry {
     pub bytes: u64,
     /// Goes up when the same place is used for another blob.
     pub generation: u32,
-    /// Key of its block checksums.
+    /// The key of the checksums of the blob's blocks.
     pub key: BlobKey,
     /// Whether the entry names a blob; a free entry keeps its generation.
     used: bool,
@@ -133,17 +133,17 @@ impl BlobTable {
     /// Marks the page of a blob's entry: it has to be written.
     #[expect(clippy::indexing_slicing, reason = "as many pages as hold the entries")]
     fn change(&mut self, blob: BlobIndex) {
-        self.pages[usize::from(blob.0) / BlobPage::ENTRIES].dirty = true;
+        self.pages[usize::from(blob.get()) / BlobPage::ENTRIES].dirty = true;
     }
 
     /// Returns the entry of `blob`, if it names one.
     pub fn get(&self, blob: BlobIndex) -> Option<&BlobEntry> {
-        self.entries.get(usize::from(blob.0)).filter(|entry| entry.used)
+        self.entries.get(usize::from(blob.get())).filter(|entry| entry.used)
     }
 
     /// Returns all used entries.
     pub fn iter(&self) -> impl Iterator<Item = (BlobIndex, &BlobEntry)> + Clone {
-        (0u16..).map(BlobIndex).zip(&*self.entries).filter(|(_, entry)| entry.used)
+        (0u16..).map(BlobIndex::new).zip(&*self.entries).filter(|(_, entry)| entry.used)
     }
 
     /// Finds the entry for this identity and length.
@@ -153,9 +153,9 @@ impl BlobTable {
             .map(|(index, _)| index)
     }
 
-    /// Says that this mount reads a blob: its entry is not given to another.
+    /// Notes that this mount reads a blob: the blob's entry is not given to another.
     pub fn attach(&mut self, blob: BlobIndex) {
-        if let Some(entry) = self.entries.get_mut(usize::from(blob.0)) {
+        if let Some(entry) = self.entries.get_mut(usize::from(blob.get())) {
             entry.attached = true;
         }
     }
@@ -175,7 +175,7 @@ impl BlobTable {
 
     /// Frees an entry whose blob no slot holds any more.
     pub fn remove(&mut self, blob: BlobIndex) {
-        if let Some(entry) = self.entries.get_mut(usize::from(blob.0)) {
+        if let Some(entry) = self.entries.get_mut(usize::from(blob.get())) {
             entry.used = false;
             self.change(blob);
         }
@@ -183,7 +183,7 @@ impl BlobTable {
 
     /// Adds an entry in a free place and returns its number; `None` if the table is full.
     pub fn add(&mut self, identity: &BlobIdentity, bytes: u64) -> Option<BlobIndex> {
-        let mut places = (0..).map(BlobIndex).zip(self.entries.iter_mut());
+        let mut places = (0..).map(BlobIndex::new).zip(self.entries.iter_mut());
         let (blob, entry) = places.find(|(_, entry)| !entry.used)?;
         let generation = entry.generation.wrapping_add(1);
         let key = BlobKey::new(&self.region, &identity.0, generation);

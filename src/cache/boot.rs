@@ -3,12 +3,12 @@
 //! Always: advice. A trace that is stale, torn or forged costs reads ahead that nobody needs, and
 //! changes no byte of any read; it is written only by a mount that has announced itself.
 
-use super::BlobIndex;
 use super::format::{self, BootPage, Page};
 use super::geometry::Geometry;
 use super::hydrate::Armed;
 use super::page::{self, PageKind};
 use super::region::Cache;
+use super::{BLOCK_BYTES, BlobIndex};
 use crate::num;
 use crate::storage::{Storage, Transfer};
 use alloc::boxed::Box;
@@ -91,8 +91,8 @@ impl Cache {
         let mut runs = Vec::with_capacity(RUNS_MAX);
         let mut page = Page::zeroed();
         if self.read_region(storage, Geometry::BOOT_TRACE_AT, page.as_mut_bytes()) {
-            let known = |blob| Some(self.blobs.get(blob)?.generation);
-            let attached = |run: &BootRun| self.blobs.is_attached(run.blob);
+            let known = |blob| Some(self.index.blob(blob)?.generation);
+            let attached = |run: &BootRun| self.index.is_attached(run.blob);
             runs.extend(parse(self.claim.uuid(), &mut page, known).filter(attached));
         }
         self.boot.kept.clone_from(&runs);
@@ -110,11 +110,11 @@ impl Cache {
         let page = &mut self.boot.page;
         page.zero();
         let body: &mut BootPage = zerocopy::transmute_mut!(&mut page.rest.body);
-        let known = self.boot.runs.iter().filter_map(|run| Some((run, self.blobs.get(run.blob)?)));
+        let known = self.boot.runs.iter().filter_map(|run| Some((run, self.index.blob(run.blob)?)));
         let mut count = 0_u32;
         for (number, (raw, (run, entry))) in (1..).zip(body.runs.iter_mut().zip(known)) {
             *raw = format::BootRun {
-                blob: run.blob.0.into(),
+                blob: run.blob.get().into(),
                 blocks: run.blocks.into(),
                 blob_generation: entry.generation.into(),
                 first: run.first.into(),
@@ -126,7 +126,7 @@ impl Cache {
         let mut batch = [Transfer::write(self.area.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
-        self.stats.wrote(4096, written);
+        self.stats.wrote(BLOCK_BYTES, written);
         if written {
             self.boot.kept.clone_from(&self.boot.runs);
         }
@@ -144,7 +144,7 @@ pub(super) fn parse<'p>(
     let body: &BootPage = zerocopy::transmute_ref!(&page.rest.body);
     let count = if valid { num::clip(body.count.get().into(), RUNS_MAX) } else { 0 };
     body.runs.iter().take(count).filter_map(move |run| {
-        let blob = BlobIndex(run.blob.get());
+        let blob = BlobIndex::new(run.blob.get());
         known(blob).filter(|generation| *generation == run.blob_generation.get())?;
         Some(BootRun { blob, first: run.first.get(), blocks: run.blocks.get() })
     })
@@ -169,25 +169,25 @@ mod tests {
         }
         page::seal(&[3; 16], PageKind::Boot, 0, 1, &mut page);
         let runs: Vec<_> = parse(&[3; 16], &mut page, |_| Some(5)).collect();
-        assert_eq!(runs, [BootRun { blob: BlobIndex(9), first: 5, blocks: 1 }]);
+        assert_eq!(runs, [BootRun { blob: BlobIndex::new(9), first: 5, blocks: 1 }]);
     }
 
     #[test]
     fn reads_that_adjoin_are_one_run_and_the_trace_is_bounded() {
         let mut trace = BootTrace::new();
         for at in 0..10 {
-            trace.note(BlobIndex(1), &(at..at + 2));
-            trace.note(BlobIndex(2), &(100..101));
+            trace.note(BlobIndex::new(1), &(at..at + 2));
+            trace.note(BlobIndex::new(2), &(100..101));
         }
-        trace.note(BlobIndex(1), &(5..5));
+        trace.note(BlobIndex::new(1), &(5..5));
         let runs = [(1, 0, 11), (2, 100, 1)].map(|(blob, first, blocks)| BootRun {
-            blob: BlobIndex(blob),
+            blob: BlobIndex::new(blob),
             first,
             blocks,
         });
         assert_eq!(trace.runs, runs);
         for at in 0..1000 {
-            trace.note(BlobIndex(3), &(at * 10..at * 10 + 200_000));
+            trace.note(BlobIndex::new(3), &(at * 10..at * 10 + 200_000));
         }
         assert!(trace.runs.len() <= RUNS_MAX);
         assert_eq!(trace.runs.last().map(|run| run.blocks), Some(u16::MAX));

@@ -1,4 +1,4 @@
-//! The keyed checks of a region: of its own pages, and of every block of data that it keeps.
+//! The keyed checks of a region: of the pages of its tables, and of every block of data.
 //!
 //! Always: the same bytes under another region, blob, blob generation or block number have
 //! another check (but for one chance in 2^64), so that a stale slot, a misdirected write, the
@@ -11,8 +11,8 @@ use zerocopy::{Immutable, IntoBytes};
 
 /// The hash of one region: rapidhash v3, as published, under numbers of the region's own.
 ///
-/// They are drawn from its UUID: with published ones a block that holds them as data would hide
-/// changes of its neighbours.
+/// The numbers are drawn from the region's UUID. Under published ones a block that holds them as
+/// data could hide changes of the words beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RegionHash(RapidSecrets);
 

@@ -101,7 +101,7 @@ impl Claim {
     /// Notes that a block is wrong. When there are too many the region is to be forgotten.
     pub fn blame(&mut self, block: (BlobIndex, u64)) {
         if !self.blamed.contains(&block) {
-            // If there is no room for one more the region is condemned already.
+            // Where there is no room the region is condemned already.
             let _ = self.blamed.push(block);
         }
         if self.blamed.is_full() && self.writes() {

@@ -111,6 +111,15 @@ impl<B: AsRef<[u8]>> Descriptor<B> {
     pub fn sums(&self) -> impl ExactSizeIterator<Item = u64> {
         self.parts().sums.iter().map(|sum| sum.get())
     }
+
+    /// Returns the checksums of the `blocks` blocks from `block` on.
+    ///
+    /// # Panics
+    /// If the slot does not have these blocks.
+    #[expect(clippy::indexing_slicing, reason = "a block that the slot does not have is a bug")]
+    pub fn sums_of(&self, block: usize, blocks: usize) -> impl Iterator<Item = u64> {
+        self.parts().sums[block..][..blocks].iter().map(|sum| sum.get())
+    }
 }
 
 impl Descriptor<&mut [u8]> {

@@ -1,7 +1,7 @@
 //! Taking a blob out of the region, durably.
 //!
-//! Always: the tombstones of its slots are durable before its entry is free, and its entry is
-//! free durably before the call says so; a cut between leaves the blob with fewer slots.
+//! Always: the tombstones of the blob's slots are durable before its entry is free, and the free
+//! entry is durable before the call returns; a cut in between leaves the blob with fewer slots.
 
 use super::claim::Mode;
 use super::region::Cache;
@@ -47,22 +47,22 @@ impl Cache {
         blob: BlobIndex,
         deadline_ns: u64,
     ) -> Result<u32, NotDropped> {
-        if self.blobs.get(blob).is_none() {
+        if self.index.blob(blob).is_none() {
             return Err(NotDropped::Unknown);
         }
-        if self.blobs.is_attached(blob) {
+        if self.index.is_attached(blob) {
             return Err(NotDropped::Attached);
         }
         if let Mode::ReadOnly(why) | Mode::Bypass(why) = self.claim.mode() {
             return Err(NotDropped::ReadOnly(why));
         }
         self.scan_all(storage);
-        let given_up = self.slots.evict_all(blob);
+        let given_up = self.index.evict_all(blob);
         let durable = self.sync(storage, deadline_ns);
-        if !durable || self.slots.count(SlotState::Entombed) > 0 {
+        if !durable || self.index.count(SlotState::Entombed) > 0 {
             return Err(NotDropped::NotDurable);
         }
-        self.blobs.remove(blob);
+        self.index.remove_blob(blob);
         if self.leave(storage, deadline_ns) { Ok(given_up) } else { Err(NotDropped::NotDurable) }
     }
 }

@@ -45,10 +45,11 @@ impl Area {
         Ok(None)
     }
 
-    /// Returns where the region starts, if `second` is the first superblock of one that begins where
-    /// the second one of this area belongs: then its own second is as far behind. Such a region says
-    /// that it starts with the disk that it had, as does the one of this area. What cannot be read
-    /// there is the blob table of this area, which is not written then.
+    /// Returns where the region starts if `second`, which stands where the second superblock of this
+    /// area belongs, is the first superblock of another region: then the second one of that region
+    /// lies as far after it. Such a region says that it starts with the disk that it had, as the
+    /// region of this area does. A block that cannot be read there is of this area's blob table,
+    /// which is not written then.
     pub fn is_shifted<S: Storage>(&self, storage: &mut S, second: &Superblock) -> Option<u64> {
         let start = superblock_at(self.start, Copy2::B)?;
         let block = self.of_disk(storage, superblock_at(start, Copy2::B)?, BLOCK_BYTES).ok()?;
@@ -72,7 +73,8 @@ impl Area {
     }
 }
 
-/// Where a superblock of a region from byte `start` of a disk on lies, if a disk is so long.
+/// Returns where a superblock lies of a region from byte `start` of a disk on; `None` beyond the
+/// longest disk.
 fn superblock_at(start: u64, copy: Copy2) -> Option<u64> {
     start.checked_add(Geometry::superblock_at(copy))
 }

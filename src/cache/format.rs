@@ -1,6 +1,6 @@
 //! The blocks of FORMAT.md as they lie on disk, field by field.
 //!
-//! Always: any bytes are one of each of these. What they say is judged by whoever reads them.
+//! Always: any bytes are one of each of these. The reader of a block judges its fields.
 
 use super::geometry::SlotSize;
 use super::{BLOCK_BYTES, IDENTITY_BYTES};
@@ -163,7 +163,7 @@ pub struct HintHead {
     pub unused: [u8; 4],
     /// Resident blocks of each blob.
     pub residents: [U64; 124],
-    /// Entries of each page from 1 on, as far as there is room.
+    /// The number of entries of each page from 1 on, of as many pages as there is room for.
     pub counts: [U16; 1516],
 }
 
@@ -190,9 +190,9 @@ pub struct HintEntry {
 }
 
 impl HintEntry {
-    /// The slot of an entry that is none, as are all after it.
+    /// The slot number that ends the entries of a page.
     pub const END: u32 = u32::MAX;
-    /// An entry that is none.
+    /// The end of the entries.
     pub const NONE: Self = Self {
         slot: U32::MAX_VALUE,
         window: U32::MAX_VALUE,

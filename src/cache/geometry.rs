@@ -5,7 +5,7 @@
 
 use super::format::DescriptorHead;
 use crate::num;
-use crate::units::Pow2;
+use crate::units::{Pow2, RegionSlot};
 use core::ops::Range;
 
 /// The unit of the region's format as an offset, see [`super::BLOCK_BYTES`].
@@ -16,7 +16,7 @@ pub const BLOCK: u64 = 4096;
 const SUPERBLOCK_B: u64 = 16;
 /// Block number of the boot trace, between the superblocks.
 const BOOT_TRACE: u64 = 8;
-/// Block number of the mark, behind the second superblock.
+/// Block number of the mark, after the second superblock.
 const MARK: u64 = 24;
 /// First block of the blob table.
 const BLOB_TABLE: u64 = 32;
@@ -126,7 +126,7 @@ impl SlotSize {
         start..start + self.descriptor_bytes()
     }
 
-    /// Descriptors in one page.
+    /// Returns the number of descriptors in one page.
     pub const fn descriptors_per_page(self) -> u32 {
         match self {
             Self::K64 => 25,
@@ -167,6 +167,8 @@ pub struct Geometry {
     pub slots: u32,
     /// Descriptor pages of one copy.
     pub pages: u32,
+    /// Where the first slot lies.
+    slots_at: u64,
 }
 
 #[expect(
@@ -194,13 +196,17 @@ impl Geometry {
         if slots == 0 || slots > SLOTS_MAX {
             return None;
         }
-        let geometry =
-            Self { slot_size, slots, pages: slots.div_ceil(slot_size.descriptors_per_page()) };
+        let pages = slots.div_ceil(slot_size.descriptors_per_page());
+        let mut geometry = Self { slot_size, slots, pages, slots_at: 0 };
+        geometry.slots_at = match geometry.hint_pages() {
+            0 => geometry.page_at(Copy2::B, pages),
+            hint_pages => geometry.hint_at(hint_pages + 1),
+        };
         (geometry.end() <= bytes).then_some(geometry)
     }
 
     fn end(&self) -> u64 {
-        self.slots_at() + u64::from(self.slots) * self.slot_size.bytes()
+        self.slots_at + u64::from(self.slots) * self.slot_size.bytes()
     }
 
     /// Returns where a superblock copy lies.
@@ -212,7 +218,7 @@ impl Geometry {
     }
 
     /// Bytes from the start of the region that hold both superblocks.
-    pub const HEAD_BYTES: u64 = BLOB_TABLE << 12;
+    pub const HEAD_BYTES: usize = num::index(num::low32(BLOB_TABLE << 12));
 
     /// Where the boot trace lies.
     pub const BOOT_TRACE_AT: u64 = BOOT_TRACE << 12;
@@ -254,35 +260,32 @@ impl Geometry {
 
     /// Returns where the first slot lies.
     pub fn slots_at(&self) -> u64 {
-        match self.hint_pages() {
-            0 => self.page_at(Copy2::B, self.pages),
-            pages => self.hint_at(pages + 1),
-        }
+        self.slots_at
     }
 
-    /// Returns where block `block` of slot `slot` lies.
-    pub fn block_at(&self, slot: u32, block: usize) -> u64 {
-        let slot_at = self.slots_at() + (u64::from(slot) << self.slot_size.shift());
+    /// Returns where block `block` of a slot lies.
+    pub fn block_at(&self, slot: RegionSlot, block: usize) -> u64 {
+        let slot_at = self.slots_at + (u64::from(slot.get()) << self.slot_size.shift());
         slot_at + (num::wide(block) << 12)
     }
 
-    /// Returns where slot `slot` ends.
-    pub fn end_of(&self, slot: u32) -> u64 {
+    /// Returns where a slot ends.
+    pub fn end_of(&self, slot: RegionSlot) -> u64 {
         self.block_at(slot, 0) + self.slot_size.bytes()
     }
 
-    /// Returns the page that describes slot `slot`, and the descriptor's index in it.
-    pub fn place(&self, slot: u32) -> (u32, u32) {
+    /// Returns the page that describes a slot, and the index of its descriptor in the page.
+    pub fn place(&self, slot: RegionSlot) -> (u32, u32) {
         let per_page = self.slot_size.descriptors_per_page();
-        (slot / per_page, slot % per_page)
+        (slot.get() / per_page, slot.get() % per_page)
     }
 
     /// Returns the slots that page `page` describes.
-    pub fn slots_of(&self, page: u32) -> Range<u32> {
+    pub fn slots_of(&self, page: u32) -> impl ExactSizeIterator<Item = RegionSlot> + use<> {
         let per_page = u64::from(self.slot_size.descriptors_per_page());
         let first = u64::from(page) * per_page;
         let slots = |end: u64| num::low32(end.min(self.slots.into()));
-        slots(first)..slots(first + per_page)
+        (slots(first)..slots(first + per_page)).map(RegionSlot::new)
     }
 }
 
@@ -298,9 +301,9 @@ mod tests {
             let size = SlotSize::from_shift(shift).unwrap();
             match Geometry::for_region(bytes, size) {
                 Some(g) => {
-                    prop_assert!(g.block_at(g.slots - 1, 0) + size.bytes() <= bytes);
+                    prop_assert!(g.block_at(RegionSlot::new(g.slots - 1), 0) + size.bytes() <= bytes);
                     prop_assert!(Geometry::new(size, g.slots + 1, bytes).is_none() || g.slots == u32::MAX >> 1);
-                    let (page, _) = g.place(g.slots - 1);
+                    let (page, _) = g.place(RegionSlot::new(g.slots - 1));
                     prop_assert_eq!(page, g.pages - 1);
                     prop_assert!(g.page_at(Copy2::B, 0) >= g.page_at(Copy2::A, g.pages - 1) + BLOCK);
                 }

@@ -1,12 +1,12 @@
 //! The hint: which slot holds what, as the last mount that wrote the region left it.
 //!
-//! Always: it counts only while the superblock has the generation that it was written under, and
-//! nothing is written to the region under that generation any more; what it says of a slot is
-//! believed only after the slot's descriptor was read.
+//! Always: a hint counts only while the superblock has the generation under which the hint was
+//! written, and nothing else is written to the region under that generation afterwards; a slot that
+//! a hint names counts only by its descriptor.
 
 use super::BlobIndex;
 use super::format::{HintEntry, HintHead, HintPage, Page};
-use super::geometry::HINT_BUCKETS;
+use super::geometry::{Geometry, HINT_BUCKETS};
 use super::hydrate::Armed;
 use super::page::{self, PageKind};
 use super::region::Cache;
@@ -14,16 +14,60 @@ use super::slots::SlotKey;
 use super::superblock::Superblock;
 use crate::num;
 use crate::storage::{Storage, Transfer};
-use crate::units::Count;
+use crate::units::{Count, RegionSlot};
 use alloc::boxed::Box;
 use zerocopy::{FromZeros, IntoBytes};
+
+/// The hint that this mount found, and memory for the one that it will leave.
+#[derive(Debug)]
+pub(super) struct Hints {
+    /// Where to look for what is in pages not yet read.
+    current: Option<Hint>,
+    /// Buffers for the hint written at unmount; `spare` is used when no old hint can be recycled.
+    blank: Option<Blank>,
+    spare: Option<Blank>,
+}
+
+impl Hints {
+    /// Returns no hint, and memory for one if the region can have one.
+    pub fn new(geometry: &Geometry) -> Self {
+        let blank = (geometry.hint_pages() > 0).then(Blank::new);
+        Self { current: None, blank, spare: None }
+    }
+
+    /// Returns the hint, if there is one that counts.
+    pub fn current(&self) -> Option<&Hint> {
+        self.current.as_ref()
+    }
+
+    /// Drops the hint: all that it could tell is known.
+    pub fn forget(&mut self) {
+        self.current = None;
+    }
+
+    /// Notes that a page was read whose slots the hint counts, `live` of which hold something. A
+    /// hint that counts less does not hold.
+    pub fn seen(&mut self, live: u32) {
+        if let Some(hint) = &mut self.current {
+            match hint.live.checked_sub(live) {
+                Some(left) => hint.live = left,
+                None => self.forget(),
+            }
+        }
+    }
+
+    /// Returns how many slots of pages not yet read hold something, as the hint says.
+    pub fn unseen_live(&self) -> u32 {
+        self.current.as_ref().map_or(0, |hint| hint.live)
+    }
+}
 
 /// A hint that counts.
 #[derive(Debug)]
 pub(super) struct Hint {
     generation: u64,
     /// Slots of pages not yet read that hold something.
-    pub live: u32,
+    live: u32,
     head: Box<Page>,
     /// The page that was read last, and which it is; 0 is none.
     page: Box<Page>,
@@ -32,14 +76,14 @@ pub(super) struct Hint {
 
 /// Memory for a hint that is yet to be written.
 #[derive(Debug)]
-pub(super) struct Blank {
+struct Blank {
     head: Box<Page>,
     page: Box<Page>,
 }
 
 impl Blank {
     /// Allocates both pages.
-    pub fn new() -> Self {
+    fn new() -> Self {
         Self { head: Page::zeroed(), page: Page::zeroed() }
     }
 }
@@ -48,7 +92,7 @@ impl Hint {
     /// Returns how many blocks of a blob were resident.
     pub fn residents(&self, blob: BlobIndex) -> u64 {
         let head = head_of(&self.head);
-        head.residents.get(usize::from(blob.0)).map_or(0, |blocks| blocks.get())
+        head.residents.get(usize::from(blob.get())).map_or(0, |blocks| blocks.get())
     }
 
     fn is_empty(&self, number: u32) -> bool {
@@ -81,33 +125,36 @@ pub(super) fn of_nothing(superblock: &Superblock) -> Box<Page> {
 }
 
 /// Returns the entries of a page.
-fn entries(page: &Page) -> impl Iterator<Item = (u32, SlotKey)> {
+fn entries(page: &Page) -> impl Iterator<Item = (RegionSlot, SlotKey)> {
     let body: &HintPage = zerocopy::transmute_ref!(&page.rest.body);
     let parsed = body.entries.iter().map(|entry| {
-        let key = SlotKey { blob: BlobIndex(entry.blob.get()), window: entry.window.get() };
-        (entry.slot.get(), key)
+        let key = SlotKey { blob: BlobIndex::new(entry.blob.get()), window: entry.window.get() };
+        (RegionSlot::new(entry.slot.get()), key)
     });
-    parsed.take_while(|(slot, _)| *slot != HintEntry::END)
+    parsed.take_while(|(slot, _)| slot.get() != HintEntry::END)
 }
 
 impl Cache {
-    /// Reads the head of the hint and returns it; `None` if there is none that counts.
-    pub(super) fn read_hint<S: Storage>(&self, storage: &mut S) -> Option<Hint> {
-        if self.geometry.hint_pages() == 0 {
-            return None;
+    /// Looks for the hint of the last mount that wrote, if the region can have one.
+    pub(super) fn read_hint<S: Storage>(&mut self, storage: &mut S) {
+        if self.index.geometry().hint_pages() > 0 {
+            self.hints.current = self.found_hint(storage);
+            let lacks = self.hints.current.is_none();
+            self.hints.spare = lacks.then(Blank::new);
         }
+    }
+
+    /// Reads the head of the hint and returns the hint; `None` if no hint counts.
+    fn found_hint<S: Storage>(&self, storage: &mut S) -> Option<Hint> {
         let mut head = Page::zeroed();
-        if !self.read_region(storage, self.geometry.hint_at(0), head.as_mut_bytes()) {
+        let geometry = self.index.geometry();
+        if !self.read_region(storage, geometry.hint_at(0), head.as_mut_bytes()) {
             return None;
         }
         let generation = page::open(self.claim.uuid(), PageKind::Hint, 0, &mut head)?;
-        (generation == self.claim.superblock().generation).then(|| Hint {
-            generation,
-            live: head_of(&head).live.get(),
-            head,
-            page: Page::zeroed(),
-            number: 0,
-        })
+        let live = head_of(&head).live.get();
+        let counts = generation == self.claim.superblock().generation && live <= geometry.slots;
+        counts.then(|| Hint { generation, live, head, page: Page::zeroed(), number: 0 })
     }
 
     /// Returns the slot, of a page not yet read, that may hold `key`. Fails if the hint does not
@@ -116,29 +163,24 @@ impl Cache {
         &mut self,
         storage: &mut S,
         key: SlotKey,
-    ) -> Result<Option<u32>, ()> {
-        let Some(mut hint) = self.known.hint.take() else { return Err(()) };
+    ) -> Result<Option<RegionSlot>, ()> {
+        let Some(mut hint) = self.hints.current.take() else { return Err(()) };
         let number = self.hint_page_of(key);
         let found = match hint.is_empty(number) {
             true => Ok(None),
             false => self.load_hint_page(storage, &mut hint, number).map(|()| {
                 let mut held = entries(&hint.page).filter(|(_, held)| *held == key);
-                held.find_map(|(slot, _)| Some(slot).filter(|slot| self.is_unseen(*slot)))
+                held.find_map(|(slot, _)| self.index.unseen_page(slot).map(|_| slot))
             }),
         };
-        self.known.hint = Some(hint);
+        self.hints.current = Some(hint);
         found
-    }
-
-    /// Returns whether the region has a slot that a hint names, in a page that was not read yet.
-    fn is_unseen(&self, slot: u32) -> bool {
-        slot < self.geometry.slots && !self.is_seen(self.geometry.place(slot).0)
     }
 
     /// Returns the number, from 1 on, of the page of the hint where `key` stands if it is held.
     #[expect(clippy::arithmetic_side_effects, reason = "a hint has fewer pages than 2^24")]
     fn hint_page_of(&self, key: SlotKey) -> u32 {
-        self.slots.bucket(key) / HINT_BUCKETS + 1
+        self.index.bucket(key) / HINT_BUCKETS + 1
     }
 
     fn load_hint_page<S: Storage>(
@@ -151,7 +193,7 @@ impl Cache {
             return Ok(());
         }
         hint.number = 0;
-        let at = self.geometry.hint_at(number);
+        let at = self.index.geometry().hint_at(number);
         let read = self.read_region(storage, at, hint.page.as_mut_bytes());
         let region = self.claim.uuid();
         match page::open(region, PageKind::Hint, number, &mut hint.page) {
@@ -163,7 +205,7 @@ impl Cache {
 
     /// Makes all durable as [`Cache::sync`] does, and leaves a hint for the next mount, so that it
     /// need not read all descriptor pages. What is written afterwards is announced anew. A hint that
-    /// is not written before `deadline_ns` is none.
+    /// is not written in full before `deadline_ns` does not count. Returns whether all is durable.
     pub fn leave<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         storage.set_deadline(Some(deadline_ns));
         let durable = self.leave_before(storage, deadline_ns);
@@ -176,7 +218,7 @@ impl Cache {
         if durable && self.hydrator.idle() {
             self.write_boot_trace(storage);
         }
-        let wanted = self.geometry.hint_pages() > 0
+        let wanted = self.index.geometry().hint_pages() > 0
             && self.claim.writes()
             && self.hydrator.armed() == Armed::Yes;
         if durable && wanted && self.hydrator.idle() {
@@ -187,29 +229,29 @@ impl Cache {
         durable
     }
 
-    /// Writes all pages of the hint, its head last, and flushes. Without a head, for want of room
-    /// in a page or of time or because a write failed, the hint does not count; then what is unseen
-    /// is found by a scan, when somebody asks for it.
+    /// Writes all pages of the hint, its head last, and flushes. For want of room in a page or of
+    /// time, or after a write that failed, the head is not written and the hint does not count; then
+    /// what is unseen is found by a scan, when somebody asks for it.
     #[expect(clippy::arithmetic_side_effects, reason = "every slot in memory stands in the hint")]
     fn write_hint<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) {
-        let mut old = self.known.hint.take();
-        if old.is_none() && self.known.is_unseen() {
+        let mut old = self.hints.current.take();
+        if old.is_none() && self.index.is_unseen() {
             // It would not have all that the region holds.
             return;
         }
         let generation = self.claim.superblock().generation;
-        let Some(Blank { mut head, mut page }) = self.known.blank.take() else { return };
+        let Some(Blank { mut head, mut page }) = self.hints.blank.take() else { return };
         head.zero();
         let body: &mut HintHead = zerocopy::transmute_mut!(&mut head.rest.body);
         let mut live = Count::ZERO;
-        for number in 1..=self.geometry.hint_pages() {
+        for number in 1..=self.index.geometry().hint_pages() {
             let in_time = storage.now_ns() < deadline_ns;
             let count = self.fill_hint_page(storage, old.as_mut(), number, &mut page);
             let written = count.filter(|_| {
                 in_time && self.write_hint_page(storage, number, generation, &mut page)
             });
             let Some(count) = written else {
-                self.known.blank = Some(Blank { head, page });
+                self.hints.blank = Some(Blank { head, page });
                 return;
             };
             (0..count).for_each(|_| live.raise());
@@ -218,26 +260,26 @@ impl Cache {
             }
         }
         body.live = live.get().into();
-        for (blob, _) in self.blobs.iter() {
-            if let Some(residents) = body.residents.get_mut(usize::from(blob.0)) {
-                *residents = self.slots.residents(blob).into();
+        for (blob, _) in self.index.blobs() {
+            if let Some(residents) = body.residents.get_mut(usize::from(blob.get())) {
+                *residents = self.index.residents(blob).into();
             }
         }
         if self.write_hint_page(storage, 0, generation, &mut head) {
             self.flush_region(storage);
         }
         let seen = self.used_slots();
-        self.known.blank = match old {
+        self.hints.blank = match old {
             Some(Hint { head, page, .. }) => Some(Blank { head, page }),
-            None => self.known.spare.take().or_else(|| Some(Blank::new())),
+            None => self.hints.spare.take().or_else(|| Some(Blank::new())),
         };
         let unseen = live.get() - seen;
-        self.known.hint = Some(Hint { generation, live: unseen, head, page, number: 0 });
+        self.hints.current = Some(Hint { generation, live: unseen, head, page, number: 0 });
     }
 
-    /// Puts the entries of page `number` into `page`: of slots in memory, and of those unseen that
-    /// the `old` hint has. Returns how many there are; `None` if there is no room, or the old page
-    /// does not hold.
+    /// Puts the entries of page `number` into `page`: those of slots in memory, and those of unseen
+    /// slots that the `old` hint has. Returns their number; `None` if there are more than a page has
+    /// room for, or the old page does not count.
     fn fill_hint_page<S: Storage>(
         &self,
         storage: &mut S,
@@ -249,24 +291,24 @@ impl Cache {
         let body: &mut HintPage = zerocopy::transmute_mut!(&mut page.rest.body);
         body.entries = [HintEntry::NONE; _];
         let mut count: u16 = 0;
-        let mut add = |slot: u32, key: SlotKey| {
+        let mut add = |slot: RegionSlot, key: SlotKey| {
             *body.entries.get_mut(usize::from(count))? = HintEntry {
-                slot: slot.into(),
+                slot: slot.get().into(),
                 window: key.window.into(),
-                blob: key.blob.0.into(),
+                blob: key.blob.get().into(),
                 unused: [0xff; 2],
             };
             count = count.checked_add(1)?;
             Some(())
         };
         let first = number.checked_sub(1)?.checked_mul(HINT_BUCKETS)?;
-        for (slot, key) in self.slots.in_buckets(first..first.checked_add(HINT_BUCKETS)?) {
+        for (slot, key) in self.index.in_buckets(first..first.checked_add(HINT_BUCKETS)?) {
             add(slot, key)?;
         }
         if let Some(old) = old.filter(|old| !old.is_empty(number)) {
             self.load_hint_page(storage, old, number).ok()?;
             for (slot, key) in entries(&old.page) {
-                if self.is_unseen(slot) {
+                if self.index.unseen_page(slot).is_some() {
                     add(slot, key)?;
                 }
             }
@@ -282,12 +324,12 @@ impl Cache {
         page: &mut Page,
     ) -> bool {
         page::seal(self.claim.uuid(), PageKind::Hint, number, generation, page);
-        let at = self.area.byte(self.geometry.hint_at(number));
+        let at = self.area.byte(self.index.geometry().hint_at(number));
         let mut batch = [Transfer::write(self.area.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
         page::unseal(page);
-        self.stats.wrote(4096, written);
+        self.stats.wrote(page.as_bytes().len(), written);
         written
     }
 
@@ -321,12 +363,12 @@ mod tests {
     fn full_regions_fit_their_hints() {
         for slots in [1000, 2048, 32_768, 200_000, 262_144, 1_000_000] {
             for stride in [1, 3, 16, 4096] {
-                let of_one = |number| SlotKey { blob: BlobIndex(3), window: number * stride };
+                let of_one = |number| SlotKey { blob: BlobIndex::new(3), window: number * stride };
                 let fullest = fullest(slots, of_one);
                 assert!(fullest <= HintPage::ENTRIES, "{slots} by {stride}: {fullest}");
             }
             let of_many = |n: u32| {
-                let blob = BlobIndex(u16::try_from(n % 100).unwrap());
+                let blob = BlobIndex::new(u16::try_from(n % 100).unwrap());
                 SlotKey { blob, window: n / 100 }
             };
             let fullest = fullest(slots, of_many);

@@ -4,7 +4,7 @@
 //! place in the region is named here: who reads from it holds a [`Ticket`], which comes back by
 //! [`Layer::settle`] alone.
 
-use super::{BlobIdentity, BlobIndex, Ticket, Verdict};
+use super::{BlobIdentity, BlobIndex, Spot, Ticket, Verdict};
 #[cfg(feature = "alloc")]
 use super::{BootRun, Cache};
 #[cfg(feature = "alloc")]
@@ -19,7 +19,7 @@ use core::ops::Range;
 pub enum Why {
     /// A reader wants them, or will.
     Read,
-    /// An earlier boot wanted them: this is no use of them.
+    /// An earlier boot wanted them: asking does not count as a use.
     Prefetch,
 }
 
@@ -28,8 +28,8 @@ pub enum Why {
 pub enum Residence {
     /// Not in the layer.
     Absent,
-    /// In the region, side by side: for [`Layer::ticket`].
-    Resident,
+    /// In the region, side by side from here on: for [`Layer::ticket`].
+    Resident(Spot),
     /// On their way into the region; their bytes are still in a buffer: for [`Layer::staged`].
     Staged,
 }
@@ -51,12 +51,12 @@ pub trait Layer<S: Storage>: sealed::Sealed {
     /// before them. May read the region's own tables.
     fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why);
 
-    /// Returns whether the layer is behind with keeping what it was offered: more would be dropped
-    /// soon.
+    /// Returns whether the layer has so little room left that it would soon drop some of the bytes
+    /// that it is offered.
     fn pressed(&self) -> bool;
 
-    /// Takes note that a reader got these blocks from memory, without a question: it is a use of
-    /// them all the same. Does no I/O.
+    /// Notes that a reader got these blocks from memory, without asking the layer: that counts as a
+    /// use. Does no I/O.
     fn used(&mut self, blob: BlobIndex, blocks: Range<u64>);
 
     /// Returns what the start of an earlier boot read; nothing if none is known.
@@ -74,8 +74,8 @@ pub trait Layer<S: Storage>: sealed::Sealed {
     fn staged(&self, blob: BlobIndex, number: u64) -> Option<&[u8]>;
 
     /// Returns a ticket for a read of `blocks`, which [`Layer::locate`] has just found resident side
-    /// by side; `None` if they are not.
-    fn ticket(&self, blob: BlobIndex, blocks: Range<u64>) -> Option<Ticket>;
+    /// by side from `first` on; `None` if they are not.
+    fn ticket(&self, first: Spot, blocks: Range<u64>) -> Option<Ticket>;
 
     /// Takes a ticket back, with the bytes that its read brought or how that failed. Returns whether
     /// they are right. If not, their source has them: what is wrong, and what cannot be read, is
@@ -83,12 +83,11 @@ pub trait Layer<S: Storage>: sealed::Sealed {
     fn settle(&mut self, ticket: Ticket, read: Result<&[u8], IoErrorKind>) -> Verdict;
 
     /// Offers fetched bytes: whole blocks from block `first` on, but for the last of a blob.
-    /// Copies what it takes and does no I/O; the next [`Layer::progress`] writes it.
+    /// Copies the bytes that it keeps and does no I/O; the next [`Layer::progress`] writes them.
     fn fill(&mut self, blob: BlobIndex, first: u64, data: &[u8]);
 
-    /// As [`Layer::fill`], of bytes in a buffer that is the reader's to lend: the layer may write
-    /// them from where they are, and keeps a handle to the buffer until it has. `lend` says
-    /// whether it may.
+    /// As [`Layer::fill`], of bytes in a buffer. If `lend` is true the layer may write them from
+    /// where they are, and keeps a handle to the buffer until it has.
     #[cfg(feature = "alloc")]
     fn fill_from(&mut self, blob: BlobIndex, first: u64, data: &Buffer, lend: bool);
 
@@ -136,7 +135,7 @@ impl<S: Storage> Layer<S> for NoRegion {
         None
     }
 
-    fn ticket(&self, _: BlobIndex, _: Range<u64>) -> Option<Ticket> {
+    fn ticket(&self, _: Spot, _: Range<u64>) -> Option<Ticket> {
         None
     }
 
@@ -208,8 +207,8 @@ impl<S: Storage> Layer<S> for Option<Cache> {
         Layer::<S>::staged(self.as_ref()?, blob, number)
     }
 
-    fn ticket(&self, blob: BlobIndex, blocks: Range<u64>) -> Option<Ticket> {
-        Layer::<S>::ticket(self.as_ref()?, blob, blocks)
+    fn ticket(&self, first: Spot, blocks: Range<u64>) -> Option<Ticket> {
+        Layer::<S>::ticket(self.as_ref()?, first, blocks)
     }
 
     fn settle(&mut self, ticket: Ticket, read: Result<&[u8], IoErrorKind>) -> Verdict {

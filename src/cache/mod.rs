@@ -1,7 +1,7 @@
 //! What stands below the blobs: a reserved region that keeps what was fetched, or nothing.
 //!
-//! Always: what a layer serves is exactly what was fetched for that blob and block; a fault of
-//! the layer is no error of a read. DESIGN.md and FORMAT.md stand beside this file.
+//! Always: what a layer serves is exactly what was fetched for that blob and block; a fault of the
+//! layer does not fail a read. DESIGN.md and FORMAT.md stand beside this file.
 
 #[cfg(feature = "alloc")]
 mod area;
@@ -9,6 +9,8 @@ mod area;
 mod blame;
 #[cfg(feature = "alloc")]
 mod blobs;
+#[cfg(feature = "alloc")]
+mod block_set;
 #[cfg(feature = "alloc")]
 mod boot;
 #[cfg(feature = "alloc")]
@@ -32,6 +34,8 @@ mod hint;
 #[cfg(feature = "alloc")]
 mod hydrate;
 #[cfg(feature = "alloc")]
+mod index;
+#[cfg(feature = "alloc")]
 pub mod inspect;
 mod layer;
 #[cfg(feature = "alloc")]
@@ -50,6 +54,8 @@ mod residency;
 mod scan;
 #[cfg(feature = "alloc")]
 mod slots;
+#[cfg(feature = "alloc")]
+mod stats;
 #[cfg(feature = "alloc")]
 mod superblock;
 mod ticket;
@@ -72,14 +78,18 @@ pub use open::{CacheOptions, FormatPolicy};
 #[cfg(feature = "alloc")]
 pub use refused::{Refused, Remedy, Vacant};
 #[cfg(feature = "alloc")]
-pub use region::{BlockPlace, Cache, CacheStats};
+pub use region::{BlockPlace, Cache};
 #[cfg(feature = "alloc")]
 pub use residency::{Cells, Share};
 #[cfg(feature = "alloc")]
 pub use slots::{Marks, SlotKey, SlotState, SlotTable};
 #[cfg(feature = "alloc")]
+pub use stats::CacheStats;
+#[cfg(feature = "alloc")]
 pub use superblock::{Refusal, Superblock};
-pub use ticket::{Ticket, Verdict};
+pub use ticket::{Spot, Ticket, Verdict};
+
+use crate::units::DeviceSlot;
 
 /// The unit of residency and of checksums in bytes.
 pub const BLOCK_BYTES: usize = 4096;
@@ -89,19 +99,31 @@ pub const IDENTITY_BYTES: usize = 112;
 
 /// What makes a blob this blob, in a form that only compares.
 ///
-/// Its maker puts everything in that must not be mixed up: the tag, the image that names it, the
-/// version of its source. See [`crate::blob::identity`].
+/// [`crate::blob`] puts everything in that tells blobs apart: the tag, the image that names the
+/// blob, the version of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlobIdentity(pub [u8; IDENTITY_BYTES]);
 
 impl BlobIdentity {
-    /// The device slot that the blob has in its image.
-    pub fn slot(&self) -> u16 {
+    /// Returns the device slot that the blob has in its image.
+    pub fn slot(&self) -> DeviceSlot {
         let [_, low, high, ..] = self.0;
-        u16::from_le_bytes([low, high])
+        DeviceSlot::new(u16::from_le_bytes([low, high]))
     }
 }
 
 /// A layer's name for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BlobIndex(pub u16);
+pub struct BlobIndex(u16);
+
+impl BlobIndex {
+    /// Returns the name of the blob in this place of the blob table.
+    pub const fn new(place: u16) -> Self {
+        Self(place)
+    }
+
+    /// Returns the place of the blob in the blob table.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}

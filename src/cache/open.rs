@@ -1,29 +1,26 @@
-//! Opening a region: find its superblock, format it if it is blank, learn what its slots hold.
+//! Opening a region: finding its superblock, formatting a blank area, learning what the slots hold.
 //!
-//! Always: nothing is written to an area that is not ours or blank, unless told to; whatever the
-//! area holds, opening ends, in time bounded by the number of its descriptor pages.
+//! Always: an area that is neither ours nor blank is written only if the options force it; whatever
+//! the area holds, opening ends, in time bounded by the number of descriptor pages.
 
 use super::BLOCK_BYTES;
 use super::area::{Area, Found};
-use super::blobs::BlobTable;
 use super::boot::BootTrace;
 use super::claim::{Claim, Mode};
 use super::format::Page;
 use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
-use super::hydrate::{Hydrator, Jobs};
-use super::pages::Pages;
+use super::hint::Hints;
+use super::hydrate::Hydrator;
+use super::index::Index;
 use super::refused::Refused;
-use super::region::{Cache, CacheStats};
-use super::scan::Known;
-use super::slots::SlotTable;
+use super::region::Cache;
+use super::scan::Scan;
+use super::stats::CacheStats;
 use crate::num;
 use crate::storage::{DeviceId, Storage};
 use crate::trace;
 use alloc::boxed::Box;
 use zerocopy::{FromZeros, IntoBytes};
-
-/// The most that is kept because boots begin with it, beside a quarter of the region.
-const BOOT_SET_BYTES: u64 = 256 << 20;
 
 /// When a region is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -61,7 +58,7 @@ pub struct CacheOptions {
 }
 
 impl CacheOptions {
-    /// The whole of `device`, with defaults for a small guest.
+    /// Returns options for a region that is the whole of `device`, with defaults for a small guest.
     pub fn new(device: DeviceId, entropy: [u8; 16]) -> Self {
         Self {
             device,
@@ -129,7 +126,7 @@ impl Cache {
         cache.look_up_hint(storage);
         trace::info!(
             "region: {} slots of {} bytes",
-            cache.geometry.slots,
+            superblock.geometry.slots,
             superblock.geometry.slot_size.bytes()
         );
         Ok(cache)
@@ -137,27 +134,22 @@ impl Cache {
 
     fn with_tables(options: &CacheOptions, claim: Claim, area: Area) -> Self {
         let transfer_max = area.transfer_max;
-        let (geometry, uuid) = (claim.superblock().geometry, *claim.uuid());
+        let superblock = claim.superblock();
+        let geometry = superblock.geometry;
         // A fill may need the page of its slot while others are pinned: never fewer than four.
         let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(num::index(geometry.pages));
         let buffer = POOL_BUFFER_BYTES.min(transfer_max);
         let buffers = options.pool_bytes.checked_div(buffer).map_or(2, |buffers| buffers.max(2));
-        let mut slots = SlotTable::new(geometry.slots);
-        let boot_set = BOOT_SET_BYTES >> geometry.slot_size.shift();
-        slots.limit_boot_set(num::low32(boot_set));
+        let index = Index::new(superblock, frames);
         Self {
             area,
             claim,
-            geometry,
-            blobs: BlobTable::new(uuid),
-            slots,
-            pages: Pages::new(uuid, geometry.pages, frames),
+            index,
             hydrator: Box::new(Hydrator::new(buffers, buffer, frames, geometry.slot_size)),
-            stats: CacheStats::default(),
-            touched: None,
-            jobs: Jobs::new(),
+            scan: Scan::new(geometry.pages, transfer_max),
+            hints: Hints::new(&geometry),
             boot: BootTrace::new(),
-            known: Known::nothing(geometry.pages, transfer_max),
+            stats: CacheStats::default(),
         }
     }
 
@@ -170,7 +162,7 @@ impl Cache {
                 // What could not be read may be newer, and would be written over.
                 self.claim.stop_writing("a page of its blob table cannot be read");
             }
-            self.blobs.load(page, &mut a, &mut b);
+            self.index.load_blobs(page, &mut a, &mut b);
             a.zero();
             b.zero();
         }
@@ -178,10 +170,8 @@ impl Cache {
 }
 
 /// Refuses a region whose tables do not fit in memory: no read may fail for it.
-#[expect(clippy::arithmetic_side_effects, reason = "both are far below 64 bits")]
 pub(super) fn fits(geometry: &Geometry, options: &CacheOptions) -> Result<(), Refused> {
-    let slots = <SlotTable>::bytes(geometry.slots);
-    let need = slots + Pages::table_bytes(geometry.pages);
+    let need = Index::table_bytes(geometry);
     let have = num::wide(options.tables_bytes);
     if need > have { Err(Refused::TooLarge { need, have }) } else { Ok(()) }
 }

@@ -41,7 +41,7 @@ fn check(region: &[u8; 16], page: &Page) -> u64 {
     hash.page_check(page.name.as_bytes()).rotate_left(32) ^ hash.page_check(page.rest.as_bytes())
 }
 
-/// Returns the mark of one write in each of its sectors: of two writes that differ, it differs too.
+/// Returns the stamp of one write in each sector: two writes that differ have different stamps.
 fn stamp(check: u64) -> Stamp {
     let [a, b, c, d, ..] = check.to_le_bytes();
     [a, b, c, d]
@@ -59,7 +59,7 @@ pub fn seal(region: &[u8; 16], kind: PageKind, number: u32, generation: u64, pag
         page.sectors().each_mut().map(|sector| core::mem::replace(&mut sector.stamp, stamp));
 }
 
-/// Makes a sealed page what it was before: puts the bytes back that the stamps displaced.
+/// Opens a sealed page: puts the bytes back that the stamps displaced.
 pub fn unseal(page: &mut Page) {
     let displaced = core::mem::take(&mut page.rest.displaced);
     for (sector, displaced) in page.sectors().iter_mut().zip(displaced) {

@@ -81,7 +81,7 @@ pub struct Pages {
 }
 
 const NO_FRAME: u16 = u16::MAX;
-/// Frames that can be told apart: 256 MiB.
+/// The most frames that 16 bits can number: 256 MiB.
 const FRAMES_MAX: usize = 0xffff;
 
 impl Pages {

@@ -81,7 +81,7 @@ pub enum Vacant {
 /// What makes the area a region all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Remedy {
-    /// Formatting it, by the user's word, over what it holds.
+    /// Formatting it, by the user's word, over the data that is there.
     Overwrite,
     /// Formatting it; nothing is lost.
     Format,
@@ -90,7 +90,7 @@ pub enum Remedy {
 }
 
 impl Refused {
-    /// What makes the area a region all the same, if anything does.
+    /// Returns what would make the area a region all the same; `None` if nothing does.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Foreign(_)

@@ -1,10 +1,10 @@
-//! How much of something is resident, how to draw that in a cell, and what slots are noted as.
+//! How much of something is resident, and how to draw that in a cell.
 //!
 //! Always: an empty cell holds nothing, a full one everything that can lie there.
 
+use super::BlobIndex;
 use super::region::Cache;
 use super::slots::SlotKey;
-use super::{BlobIndex, descriptor};
 use crate::num;
 use crate::storage::Storage;
 use core::ops::Range;
@@ -84,7 +84,7 @@ impl Cells {
         at(end) - at(start)
     }
 
-    /// Returns the cell of a window; `None` behind the blob's end.
+    /// Returns the cell of a window; `None` after the blob's end.
     pub fn of(&self, window: u64) -> Option<u64> {
         let cell = u128::from(window) * u128::from(self.cells) / u128::from(self.windows);
         (cell < self.cells.into()).then(|| num::low64(cell))
@@ -92,25 +92,6 @@ impl Cells {
 }
 
 impl Cache {
-    /// Writes queue, frequency and boot set of all slots into the pages that are to be written for
-    /// something else: hits change them too, and cost no write of their own.
-    pub(super) fn note_classes(&mut self) {
-        let (geometry, slots) = (&self.geometry, &self.slots);
-        self.pages.each_dirty(|number, page| {
-            for (slot, index) in geometry.slots_of(number).zip(0u32..) {
-                let mut descriptor = descriptor::of_mut(page, geometry.slot_size, index);
-                if slots.key(slot).is_some() && descriptor.head().live {
-                    descriptor.set_class(slots.class(slot));
-                }
-            }
-        });
-    }
-
-    /// Returns the number of slots of the boot set, which are not given up.
-    pub fn pinned(&self) -> u32 {
-        self.slots.pinned()
-    }
-
     /// Returns how many blocks of these windows of a blob are resident.
     #[expect(clippy::arithmetic_side_effects, reason = "no more than the region has")]
     pub fn resident_in<S: Storage>(
@@ -119,16 +100,16 @@ impl Cache {
         blob: BlobIndex,
         windows: Range<u64>,
     ) -> u64 {
-        let size = self.geometry.slot_size;
         let mut blocks = 0;
         for window in windows {
             let Ok(window) = u32::try_from(window) else { break };
-            let Some(slot) = self.slots.find(SlotKey { blob, window }) else { continue };
-            let (page, index) = self.geometry.place(slot);
+            let key = SlotKey { blob, window };
+            let Some(slot) = self.index.find(key) else { continue };
+            let (page, _) = self.index.geometry().place(slot);
             if self.load_page(storage, page)
-                && let Some(page) = self.pages.get(page)
+                && let Some((_, resident)) = self.index.resident(key)
             {
-                blocks += u64::from(descriptor::of(page, size, index).resident_count());
+                blocks += u64::from(resident.count());
             }
         }
         blocks

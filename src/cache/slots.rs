@@ -12,7 +12,7 @@ use super::BlobIndex;
 use super::blobs::ENTRIES_MAX;
 use crate::evict::{Hold, Links, List, Policy, S3Fifo};
 use crate::num;
-use crate::units::Count;
+use crate::units::{Count, RegionSlot};
 use alloc::boxed::Box;
 use alloc::vec;
 
@@ -112,7 +112,7 @@ const _: () = assert!(size_of::<Slot>() == 16 && ENTRIES_MAX < 255);
 
 impl Slot {
     fn key(&self) -> SlotKey {
-        SlotKey { blob: BlobIndex(self.blob.into()), window: self.window }
+        SlotKey { blob: BlobIndex::new(self.blob.into()), window: self.window }
     }
 
     /// Returns whether and why the slot must not be culled.
@@ -195,18 +195,18 @@ impl<P: Policy> SlotTable<P> {
         clippy::indexing_slicing,
         reason = "a slot that was not counted is a bug, not a state"
     )]
-    fn slot(&self, slot: u32) -> &Slot {
-        &self.slots[num::index(slot)]
+    fn slot(&self, slot: RegionSlot) -> &Slot {
+        &self.slots[num::index(slot.get())]
     }
 
     #[expect(clippy::indexing_slicing, reason = "as in `slot`")]
-    fn slot_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.slots[num::index(slot)]
+    fn slot_mut(&mut self, slot: RegionSlot) -> &mut Slot {
+        &mut self.slots[num::index(slot.get())]
     }
 
     #[expect(clippy::indexing_slicing, reason = "as in `slot`: blobs are places of the blob table")]
     fn held_mut(&mut self, blob: BlobIndex) -> &mut Held {
-        &mut self.held[usize::from(blob.0)]
+        &mut self.held[usize::from(blob.get())]
     }
 
     /// Returns the number of slots in `state`.
@@ -225,27 +225,27 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Returns the state of a slot.
-    pub fn state(&self, slot: u32) -> SlotState {
+    pub fn state(&self, slot: RegionSlot) -> SlotState {
         self.slot(slot).state
     }
 
     /// Returns what a slot holds; `None` if it holds nothing.
-    pub fn key(&self, slot: u32) -> Option<SlotKey> {
+    pub fn key(&self, slot: RegionSlot) -> Option<SlotKey> {
         let slot = self.slot(slot);
         (slot.state == SlotState::Live).then(|| slot.key())
     }
 
     /// Returns what the descriptor keeps of a live slot: the policy's class, and whether it is of
     /// the boot set.
-    pub fn class(&self, slot: u32) -> u8 {
+    pub fn class(&self, slot: RegionSlot) -> u8 {
         let boot = if self.slot(slot).boot == Boot::No { 0 } else { CLASS_BOOT };
-        self.policy.class(slot) | boot
+        self.policy.class(slot.get()) | boot
     }
 
-    /// Puts a dead slot to use: with what its descriptor says it holds, and in how many blocks, or
-    /// free. A key that another slot holds already makes it an orphan, to be entombed. Blocks are
-    /// `counted` if they stand in what [`SlotTable::set_residents`] was told.
-    pub fn admit(&mut self, slot: u32, held: Option<(SlotKey, u8, u32)>, counted: bool) {
+    /// Puts a dead slot to use: with the key, the class and the number of blocks that its descriptor
+    /// says, or free. A key that another slot holds already makes it an orphan, to be entombed. Blocks are
+    /// `counted` if [`SlotTable::set_residents`] counted them.
+    pub fn admit(&mut self, slot: RegionSlot, held: Option<(SlotKey, u8, u32)>, counted: bool) {
         match held {
             None => self.set_state(slot, SlotState::Free),
             Some((key, ..)) if self.find(key).is_some() => {
@@ -253,7 +253,7 @@ impl<P: Policy> SlotTable<P> {
             }
             Some((key, class, blocks)) => {
                 self.leave_list(slot);
-                self.policy.restore(&mut self.links, slot, class);
+                self.policy.restore(&mut self.links, slot.get(), class);
                 self.insert(slot, key);
                 let boot = self.admit_to_boot_set(class);
                 // A descriptor has bits for at most 256 blocks.
@@ -273,7 +273,7 @@ impl<P: Policy> SlotTable<P> {
         clippy::arithmetic_side_effects,
         reason = "no more than a slot has, and all slots have"
     )]
-    pub fn add_resident(&mut self, slot: u32, blocks: u16) {
+    pub fn add_resident(&mut self, slot: RegionSlot, blocks: u16) {
         let entry = self.slot_mut(slot);
         entry.resident += blocks;
         let blob = entry.key().blob;
@@ -282,12 +282,12 @@ impl<P: Policy> SlotTable<P> {
 
     /// Returns how many blocks of `blob` are resident.
     pub fn residents(&self, blob: BlobIndex) -> u64 {
-        self.held.get(usize::from(blob.0)).map_or(0, |held| held.blocks)
+        self.held.get(usize::from(blob.get())).map_or(0, |held| held.blocks)
     }
 
     /// Returns whether a slot holds some of `blob`. Takes no look at the slots.
     pub fn holds(&self, blob: BlobIndex) -> bool {
-        self.held.get(usize::from(blob.0)).is_some_and(|held| held.slots != Count::ZERO)
+        self.held.get(usize::from(blob.get())).is_some_and(|held| held.slots != Count::ZERO)
     }
 
     /// Sets what [`SlotTable::residents`] returns, before any slot was admitted.
@@ -296,18 +296,18 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Marks a slot as an orphan: its descriptor names what no longer exists.
-    pub fn orphan(&mut self, slot: u32) {
+    pub fn orphan(&mut self, slot: RegionSlot) {
         self.set_state(slot, SlotState::Evicted);
     }
 
     /// Takes a free slot for `key` and returns it; `None` if too few are free.
-    pub fn take(&mut self, key: SlotKey) -> Option<u32> {
+    pub fn take(&mut self, key: SlotKey) -> Option<RegionSlot> {
         if self.count(SlotState::Free) <= self.marks().stop {
             return None;
         }
-        let slot = self.lists.free.first()?;
+        let slot = self.first(SlotState::Free)?;
         self.leave_list(slot);
-        self.policy.admit(&mut self.links, slot, key.hash());
+        self.policy.admit(&mut self.links, slot.get(), key.hash());
         self.insert(slot, key);
         self.slot_mut(slot).resident = 0;
         self.pin(slot);
@@ -315,47 +315,47 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Notes that a reader used a live slot.
-    pub fn touch(&mut self, slot: u32) {
-        self.policy.touch(&mut self.links, slot);
+    pub fn touch(&mut self, slot: RegionSlot) {
+        self.policy.touch(&mut self.links, slot.get());
         self.pin(slot);
     }
 
     /// Counts one more fill that waits for its commit.
     #[expect(clippy::arithmetic_side_effects, reason = "a fill has a block of the slot, of 256")]
-    pub fn hold(&mut self, slot: u32) {
+    pub fn hold(&mut self, slot: RegionSlot) {
         self.slot_mut(slot).busy += 1;
     }
 
     /// Counts one fill less: the opposite of [`SlotTable::hold`].
     #[expect(clippy::arithmetic_side_effects, reason = "asserted")]
-    pub fn release(&mut self, slot: u32) {
+    pub fn release(&mut self, slot: RegionSlot) {
         let entry = self.slot_mut(slot);
         assert!(entry.busy > 0, "slot {slot} is released more often than it was held");
         entry.busy -= 1;
     }
 
     /// Returns whether a fill of the slot waits for its commit.
-    pub fn busy(&self, slot: u32) -> bool {
+    pub fn busy(&self, slot: RegionSlot) -> bool {
         self.slot(slot).busy > 0
     }
 
     /// Gives up one slot for want of room and returns it; `None` if every slot is busy or of the
     /// boot set.
-    pub fn cull(&mut self) -> Option<u32> {
+    pub fn cull(&mut self) -> Option<RegionSlot> {
         let slots = &self.slots;
-        let hold = |slot| slots.get(num::index(slot)).map_or(Hold::Busy, Slot::hold);
-        let slot = self.policy.victim(&mut self.links, hold)?;
+        let hold = |slot: u32| slots.get(num::index(slot)).map_or(Hold::Busy, Slot::hold);
+        let slot = RegionSlot::new(self.policy.victim(&mut self.links, hold)?);
         let hash = self.slot(slot).key().hash();
-        self.policy.evict(&mut self.links, slot, hash);
+        self.policy.evict(&mut self.links, slot.get(), hash);
         self.give_up(slot);
         Some(slot)
     }
 
     /// Gives up what a slot holds. Returns whether it held something.
-    pub fn evict(&mut self, slot: u32) -> bool {
+    pub fn evict(&mut self, slot: RegionSlot) -> bool {
         let live = self.slot(slot).state == SlotState::Live;
         if live {
-            self.policy.remove(&mut self.links, slot);
+            self.policy.remove(&mut self.links, slot.get());
             self.give_up(slot);
         }
         live
@@ -363,7 +363,7 @@ impl<P: Policy> SlotTable<P> {
 
     /// Makes a slot that held something, and is in no list, one that is given up.
     #[expect(clippy::arithmetic_side_effects, reason = "the sum over the blob's slots")]
-    fn give_up(&mut self, slot: u32) {
+    fn give_up(&mut self, slot: RegionSlot) {
         let held = *self.slot(slot);
         self.held_mut(held.key().blob).blocks -= u64::from(held.resident);
         self.unchain(slot);
@@ -374,7 +374,7 @@ impl<P: Policy> SlotTable<P> {
     /// Gives up all that the slots hold of a blob. Returns how many did.
     pub fn evict_all(&mut self, blob: BlobIndex) -> u32 {
         let mut count = Count::ZERO;
-        for slot in 0..self.len() {
+        for slot in (0..self.len()).map(RegionSlot::new) {
             if self.key(slot).is_some_and(|key| key.blob == blob) && self.evict(slot) {
                 count.raise();
             }
@@ -390,33 +390,33 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Returns the slot that has been in `state` longest, which is not live.
-    pub fn first(&self, state: SlotState) -> Option<u32> {
-        self.lists.of(state)?.first()
+    pub fn first(&self, state: SlotState) -> Option<RegionSlot> {
+        self.lists.of(state)?.first().map(RegionSlot::new)
     }
 
     /// Returns the slot after this one in the list of its state.
-    pub fn after(&self, slot: u32) -> Option<u32> {
-        self.links.after(slot)
+    pub fn after(&self, slot: RegionSlot) -> Option<RegionSlot> {
+        self.links.after(slot.get()).map(RegionSlot::new)
     }
 
     /// Moves a slot that holds nothing after all others of `state`.
-    pub fn set_state(&mut self, slot: u32, state: SlotState) {
+    pub fn set_state(&mut self, slot: RegionSlot, state: SlotState) {
         self.leave_list(slot);
         self.enter_list(slot, state);
     }
 
     /// Takes a slot that holds nothing out of the list of its state: it is live.
-    fn leave_list(&mut self, slot: u32) {
+    fn leave_list(&mut self, slot: RegionSlot) {
         let state = core::mem::replace(&mut self.slot_mut(slot).state, SlotState::Live);
         if let Some(list) = self.lists.of_mut(state) {
-            list.remove(&mut self.links, slot);
+            list.remove(&mut self.links, slot.get());
         }
     }
 
-    fn enter_list(&mut self, slot: u32, state: SlotState) {
+    fn enter_list(&mut self, slot: RegionSlot, state: SlotState) {
         self.slot_mut(slot).state = state;
         if let Some(list) = self.lists.of_mut(state) {
-            list.push(&mut self.links, slot);
+            list.push(&mut self.links, slot.get());
         }
     }
 }
@@ -434,7 +434,7 @@ mod tests {
     use std::collections::HashMap;
 
     fn key(blob: u16, window: u32) -> SlotKey {
-        SlotKey { blob: BlobIndex(blob), window }
+        SlotKey { blob: BlobIndex::new(blob), window }
     }
 
     const ALL: [SlotState; 6] = [
@@ -450,8 +450,8 @@ mod tests {
         #[test]
         fn the_table_agrees_with_a_map(count in 1u32..40, steps in prop::collection::vec((0u8..6, 0u16..3, 0u32..20), 0..300)) {
             let mut table: SlotTable = SlotTable::new(count);
-            for slot in 0..count { table.admit(slot, None, false); }
-            let mut oracle: HashMap<(u16, u32), u32> = HashMap::new();
+            for slot in 0..count { table.admit(RegionSlot::new(slot), None, false); }
+            let mut oracle: HashMap<(u16, u32), RegionSlot> = HashMap::new();
             for (what, blob, window) in steps {
                 let k = key(blob, window);
                 match what {
@@ -467,7 +467,7 @@ mod tests {
                 }
                 for blob in 0..3 {
                     let held = oracle.keys().any(|(other, _)| *other == blob);
-                    prop_assert_eq!(table.holds(BlobIndex(blob)), held);
+                    prop_assert_eq!(table.holds(BlobIndex::new(blob)), held);
                 }
                 for (&(b, w), &slot) in &oracle {
                     prop_assert_eq!(table.find(key(b, w)), Some(slot));
@@ -484,7 +484,7 @@ mod tests {
     fn a_scan_does_not_push_out_what_is_used_often() {
         let mut table: SlotTable = SlotTable::new(100);
         for slot in 0..100 {
-            table.admit(slot, None, false);
+            table.admit(RegionSlot::new(slot), None, false);
         }
         let mut get = |window: u32| match table.find(key(0, window)) {
             Some(slot) => table.touch(slot),
@@ -507,25 +507,26 @@ mod tests {
     #[test]
     fn busy_slot_that_is_given_up_holds_nothing_any_more() {
         let mut table: SlotTable = SlotTable::new(1);
-        table.admit(0, None, false);
+        let slot = RegionSlot::new(0);
+        table.admit(slot, None, false);
         table.take(key(0, 7)).unwrap();
-        table.hold(0);
-        assert!(table.evict(0));
-        assert_eq!((table.find(key(0, 7)), table.key(0)), (None, None));
-        assert!(table.busy(0), "its fill is under way");
-        assert_eq!(table.state(0), SlotState::Evicted);
+        table.hold(slot);
+        assert!(table.evict(slot));
+        assert_eq!((table.find(key(0, 7)), table.key(slot)), (None, None));
+        assert!(table.busy(slot), "its fill is under way");
+        assert_eq!(table.state(slot), SlotState::Evicted);
     }
 
     #[test]
     fn a_busy_slot_is_never_culled() {
         let mut table: SlotTable = SlotTable::new(3);
-        for slot in 0..3 {
+        for (slot, window) in (0..3).map(|number| (RegionSlot::new(number), number)) {
             table.admit(slot, None, false);
-            table.take(key(0, slot)).unwrap();
+            table.take(key(0, window)).unwrap();
             table.hold(slot);
         }
         assert_eq!(table.cull(), None);
-        table.release(1);
-        assert_eq!(table.cull(), Some(1));
+        table.release(RegionSlot::new(1));
+        assert_eq!(table.cull(), Some(RegionSlot::new(1)));
     }
 }

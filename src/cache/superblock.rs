@@ -41,7 +41,7 @@ pub struct Superblock {
     pub read_only: bool,
 }
 
-/// Why a block is no superblock.
+/// Why a block is not a superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No magic: never formatted, or lost.
@@ -94,7 +94,7 @@ impl Superblock {
     /// Returns the superblock that `raw` is, of a region that starts at byte `start` of its disk.
     ///
     /// # Errors
-    /// Why it is none.
+    /// Why it is not one.
     pub fn from_bytes(raw: &[u8], start: u64) -> Result<Self, Refusal> {
         let raw = format::Superblock::ref_from_bytes(raw).map_err(|_| Refusal::NoMagic)?;
         let fields = &raw.fields;

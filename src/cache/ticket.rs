@@ -1,25 +1,42 @@
 //! A ticket: a read of the region under way, and what its bytes must sum up to.
 //!
-//! Always: it says so as of the moment when the read was planned, whatever happens meanwhile to the
-//! slots that are read and to the pages that describe them.
+//! Always: a ticket holds the checks as of the moment when the read was planned, whatever happens
+//! meanwhile to the slots that are read and to the pages that describe them. A ticket is given back
+//! at most once: it cannot be copied, and [`Layer::settle`](super::Layer::settle) takes it. One that
+//! is dropped (its read failed elsewhere, or nobody waits for it) holds nothing of the region.
 
 use super::BlobIndex;
 use crate::storage::DeviceId;
+use crate::units::RegionSlot;
+
+/// A block of a blob that [`Layer::locate`](super::Layer::locate) found in the region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spot {
+    pub(super) blob: BlobIndex,
+    /// The block in the blob.
+    pub(super) number: u64,
+    /// The slot, and the block in the slot.
+    pub(super) slot: RegionSlot,
+    pub(super) block: usize,
+}
+
+#[cfg(test)]
+impl Spot {
+    /// A block, for tests in which only that there is one counts.
+    pub const ANY: Self =
+        Self { blob: BlobIndex::new(1), number: 0, slot: RegionSlot::new(0), block: 0 };
+}
 
 /// Blocks of a blob that lie side by side in the region, on their way to a reader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use = "a ticket comes back by `Layer::settle`"]
 pub struct Ticket {
-    /// Where the first block lies.
+    /// Where the first block lies on its disk.
     pub(super) device: DeviceId,
     pub(super) at: u64,
-    pub(super) blob: BlobIndex,
-    /// The first block in the blob, and how many follow from there.
-    pub(super) number: u64,
+    /// The first block, and how many there are from there on.
+    pub(super) first: Spot,
     pub(super) blocks: usize,
-    /// The slot of the first, and the block in it.
-    pub(super) slot: u32,
-    pub(super) block: usize,
     pub(super) expected: Expected,
 }
 

@@ -95,8 +95,8 @@ fn show_blob<S: Storage, W: Write>(
     let resident = cache.resident_bytes(index).min(entry.bytes);
     let bytes = entry.bytes;
     match blob::describe(&entry.identity) {
-        Some(Described::OfDomain { .. }) => write!(out, "blob {:3}  of a domain", index.0)?,
-        _ => write!(out, "blob {:3}  slot {} of an image", index.0, entry.identity.slot())?,
+        Some(Described::OfDomain { .. }) => write!(out, "blob {:3}  of a domain", index.get())?,
+        _ => write!(out, "blob {:3}  slot {} of an image", index.get(), entry.identity.slot())?,
     }
     writeln!(out, ", {resident} of {bytes} bytes resident")?;
     write!(out, "          generation {}", entry.generation)?;

@@ -1,7 +1,7 @@
 //! Which of the things that a cache keeps goes next: slots of the region, and blocks in memory.
 //!
-//! Always: a policy decides over numbers, and knows nothing of what stands behind them; it does no
-//! I/O and allocates nothing after it was made.
+//! Always: a policy decides about numbers, whatever they stand for; it does no I/O and allocates
+//! nothing after it was made.
 
 mod lists;
 mod s3fifo;

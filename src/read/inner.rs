@@ -20,7 +20,7 @@ use crate::erofs::{ChunkMap, Inode, Layout, Space};
 use crate::error::Error;
 use crate::num::{OrBug, wide};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{ByteRange, Fill, Pow2};
+use crate::units::{ByteRange, DeviceSlot, Fill, Pow2};
 
 /// Bytes of a chunk map that are read together.
 const MAP_BYTES: usize = 512;
@@ -220,7 +220,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match space {
             Space::Image => {
                 let range = ByteRange::sized(at, 1).or_bug()?;
-                Ok(self.io.place(&[Extent::Blob { slot: 0, range }]))
+                Ok(self.io.place(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range }]))
             }
             Space::Metabox => {
                 let metabox = self.metabox()?;

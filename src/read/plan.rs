@@ -6,7 +6,7 @@ use super::io::Extent;
 use super::mount::Mount;
 use crate::erofs::{BLOCKS_MAX, ChunkTarget, Corrupt, FormatError, Inode, Layout};
 use crate::num::{Bug, OrBug};
-use crate::units::ByteRange;
+use crate::units::{ByteRange, DeviceSlot};
 
 /// The most extents of one plan; a longer read is planned in parts.
 pub const EXTENTS_MAX: usize = 128;
@@ -97,7 +97,7 @@ impl Plan {
             let part = here.take(room).non_empty().or_bug()?.len();
             let beyond = Corrupt::BlockBeyondSlot { slot, block: BLOCKS_MAX, blocks: BLOCKS_MAX };
             let range = ByteRange::sized(at, part).ok_or(beyond)?;
-            if !self.push(Extent::Blob { slot, range })? {
+            if !self.push(Extent::Blob { slot: DeviceSlot::new(slot), range })? {
                 break;
             }
             rest = here.skip(part);

@@ -61,7 +61,7 @@ fn dropped_blob_is_gone_and_the_others_are_as_they_were() {
         let before = tables(&machine);
         let blob = largest(&before);
         let watch = Watch::new(&machine, true);
-        assert_eq!(drop_blob(&mut machine, blob), Ok(before.blobs[usize::from(blob.0)].slots));
+        assert_eq!(drop_blob(&mut machine, blob), Ok(before.blobs[usize::from(blob.get())].slots));
         assert_eq!(watch.verdict(), Ok(()), "seed {seed}");
         // Nothing of it was volatile when it said so.
         machine.world.crash(Survive::Nothing);
@@ -130,7 +130,7 @@ fn blob_that_is_read_or_not_there_is_not_dropped() {
     let guest = Guest::boot(&mut machine, 0).unwrap();
     let drop = |blob| {
         guest.root.with_layer(|cache, storage| {
-            cache.as_mut().unwrap().drop_blob(storage, BlobIndex(blob), u64::MAX)
+            cache.as_mut().unwrap().drop_blob(storage, BlobIndex::new(blob), u64::MAX)
         })
     };
     assert_eq!(drop(0), Err(NotDropped::Attached));

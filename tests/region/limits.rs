@@ -4,7 +4,7 @@
 //! length, so none counts as a fault.
 
 use rootlet::cache::{
-    BlobIdentity, BlobIndex, BlockPlace, Cache, IDENTITY_BYTES, Layer, Mode, Why,
+    BlobIdentity, BlobIndex, BlockPlace, Cache, IDENTITY_BYTES, Layer, Mode, Residence, Why,
 };
 use rootlet::storage::Storage;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Survive};
@@ -79,6 +79,23 @@ fn staged_bytes_end_with_their_slot() {
     let BlockPlace::Staged { block, .. } = found else { panic!("{found:?}") };
     let staged = Layer::<SimStorage>::staged(&cache, blob, 3).unwrap();
     assert_eq!((block, staged.len()), (3, 13 * 4096));
+}
+
+#[test]
+fn ticket_begins_with_the_block_that_was_found_and_with_no_other() {
+    let mut machine = Machine::with(18, 4 << 20, 512);
+    let (mut cache, mut storage) = opened(&mut machine);
+    let blob = attach(&mut cache, 1, 1 << 20).unwrap();
+    Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..32, Why::Read);
+    Layer::<SimStorage>::fill(&mut cache, blob, 0, &[7; 128 << 10]);
+    assert!(cache.sync(&mut storage, u64::MAX));
+    let found = Layer::<SimStorage>::locate(&cache, blob, 3..32);
+    let (Residence::Resident(first), 32) = found else { panic!("{found:?}") };
+    let ticket = |blocks| Layer::<SimStorage>::ticket(&cache, first, blocks);
+    assert!(ticket(3..4).is_some() && ticket(3..32).is_some());
+    assert!(ticket(2..4).is_none(), "its bytes would be served for those of another block");
+    assert!(ticket(4..5).is_none(), "its bytes would be served for those of another block");
+    assert!(ticket(3..33).is_none(), "the last one is not there");
 }
 
 #[test]

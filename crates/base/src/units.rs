@@ -82,6 +82,48 @@ impl Pow2 {
     }
 }
 
+/// Declares a number of one kind of thing, which is not mixed up with the numbers of others.
+macro_rules! number {
+    ($(#[$doc:meta])* $name:ident($bare:ty)) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name($bare);
+
+        impl $name {
+            /// Returns the thing with this number.
+            pub const fn new(number: $bare) -> Self {
+                Self(number)
+            }
+
+            /// Returns the bare number.
+            pub const fn get(self) -> $bare {
+                self.0
+            }
+        }
+
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    };
+}
+
+number! {
+    /// A device slot of an image: 0 is the image itself, the others are entries of the device table.
+    DeviceSlot(u16)
+}
+
+number! {
+    /// A slot of a region, from 0 on.
+    RegionSlot(u32)
+}
+
+impl DeviceSlot {
+    /// The image itself.
+    pub const PRIMARY: Self = Self(0);
+}
+
 /// A number of things, counted one by one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count(u32);

@@ -53,7 +53,7 @@ pub const GUARDS: [Guard; 33] = [
         "src/cache/hydrate/jobs.rs": "if kind == JobKind::Flush || self.stats" => "if self.stats",
         "src/cache/hydrate/jobs.rs": "self.commit(result.is_ok());" => "self.commit(true);"),
     guard!("check of a block",
-        "src/cache/blame.rs": "sums && (ticket.number" => "sums || (ticket.number"),
+        "src/cache/blame.rs": "sums && (ticket.first.number" => "sums || (ticket.first.number"),
     guard!("check of a descriptor page",
         "src/cache/page.rs": "let right = page.check.get() == check(region, page);" =>
             "let right = kind == PageKind::Descriptors || page.check.get() == check(region, page);"),
@@ -81,14 +81,14 @@ pub const GUARDS: [Guard; 33] = [
     guard!("key: blob and its generation",
         "src/cache/checksum.rs": "identity: hash.of(identity).into(), generation: generation.into()" =>
             "identity: hash.of(&identity[..0]).into(), generation: (generation & 0).into()",
-        "src/cache/scan.rs": "entry.generation == head.blob_generation);" =>
+        "src/cache/index/seen.rs": "entry.generation == head.blob_generation);" =>
             "entry.generation == head.blob_generation || entry.generation != 0);",
         "crates/power/src/decode.rs": "key.extend(hash(uuid, identity).to_le_bytes());" =>
             "key.extend(hash(uuid, &identity[..0]).to_le_bytes());",
         "crates/power/src/decode.rs": "key.extend(generation.to_le_bytes());" =>
             "key.extend((generation & 0).to_le_bytes());"),
     guard!("O1: a slot is free when its tombstone is flushed, not when it is written",
-        "src/cache/hydrate/pages_io.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>
+        "src/cache/index/writes.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>
             "self.slots.set_state(slot, SlotState::Free);"),
     guard!("O1: a slot that is given up gets a tombstone",
         "src/cache/slots.rs": "self.leave_boot_set(slot);\n        self.enter_list(slot, SlotState::Evicted);" =>
@@ -110,25 +110,27 @@ pub const GUARDS: [Guard; 33] = [
     guard!("O3: no bit for a failed write",
         "src/cache/hydrate/group.rs": "if ok {" => "if ok || fill.blocks > 0 {"),
     guard!("O4: another window raises the slot's generation",
-        "src/cache/hydrate/fill.rs": "slot_generation: old.slot_generation.wrapping_add(1)," =>
+        "src/cache/index/fills.rs": "slot_generation: old.slot_generation.wrapping_add(1)," =>
             "slot_generation: old.slot_generation,"),
     guard!("O4: a tombstone raises the slot's generation",
-        "src/cache/hydrate/pages_io.rs": "slot_generation.wrapping_add(1);" => "slot_generation.wrapping_add(0);"),
+        "src/cache/index/writes.rs": "slot_generation.wrapping_add(1);" => "slot_generation.wrapping_add(0);"),
     guard!("O4: another blob raises its entry's generation",
         "src/cache/blobs.rs": "entry.generation.wrapping_add(1)" => "entry.generation.wrapping_add(0)"),
     guard!("the blob table before a descriptor that names it",
-        "src/cache/hydrate/group.rs": "armed == Armed::Yes && self.blobs.busy()" => "armed == Armed::No && self.blobs.busy()",
+        "src/cache/hydrate/group.rs": "armed == Armed::Yes && self.index.blobs_busy()" => "armed == Armed::No && self.index.blobs_busy()",
         "src/cache/hydrate/pages_io.rs": "let descriptors = self.hydrator.phase == Phase::Pages;" =>
-            "let descriptors = self.hydrator.phase == Phase::Pages && self.pages.writable() > 0;"),
+            "let descriptors = self.hydrator.phase == Phase::Pages && self.index.may_write_pages();"),
     guard!("the newer of two valid copies counts",
         "src/cache/pages.rs": "_ if page::b_counts(in_a, in_b) => Newest::In(Copy2::B)," => "_ if in_a.is_none() => Newest::In(Copy2::B),"),
     guard!("no tombstone into a page in flight",
-        "src/cache/hydrate/pages_io.rs": "match self.pages.in_flight(page) {" => "match self.pages.in_flight(page) && page > u32::MAX - 1 {"),
+        "src/cache/index/writes.rs": "match self.pages.in_flight(page) {" => "match self.pages.in_flight(page) && page > u32::MAX - 1 {"),
     guard!("what follows a hint is announced anew",
         "src/cache/hint.rs": "self.hydrator.disarm();" => "let _ = &self.hydrator;"),
     guard!("what a hint says is looked up in the descriptor",
         "src/cache/scan.rs": "self.scan_one(storage, page);\n            }\n            Ok(None)" =>
-            "self.slots.admit(slot, Some((key, 0, 1)), true);\n                let _ = page;\n            }\n            Ok(None)"),
+            "self.index.believe(slot, key);\n                let _ = page;\n            }\n            Ok(None)",
+        "src/cache/index/seen.rs": "    /// Returns whether the blob table is full." =>
+            "    /// Believes a hint.\n    pub fn believe(&mut self, slot: RegionSlot, key: SlotKey) {\n        self.slots.admit(slot, Some((key, 0, 1)), true);\n    }\n\n    /// Returns whether the blob table is full."),
     guard!("start of the region",
         "src/cache/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
             "let bytes"),

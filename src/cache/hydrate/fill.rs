@@ -5,11 +5,10 @@
 use super::Fill;
 use super::stage::DataWrite;
 use crate::cache::region::{BlockPlace, Cache};
-use crate::cache::slots::{SlotKey, SlotState};
-use crate::cache::{BLOCK_BYTES, BlobIndex, descriptor};
+use crate::cache::{BLOCK_BYTES, BlobIndex};
 use crate::num;
 use crate::storage::Buffer;
-use crate::units::count;
+use crate::units::RegionSlot;
 
 impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
@@ -17,30 +16,30 @@ impl Cache {
     /// counted.
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     pub(in crate::cache) fn take_in(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
-        if !self.claim.writes() || self.blobs.get(blob).is_none() {
+        if !self.claim.writes() || self.index.blob(blob).is_none() {
             return;
         }
-        self.hydrator.starved |= self.slots.count(SlotState::Free) < self.low_water();
+        self.hydrator.starved |= self.index.is_short();
         let mut first = first;
         let mut rest = data;
         while !rest.is_empty() {
             let Some(blocks) = self.fill_run(blob, first, rest) else {
-                return count(&mut self.stats.dropped_bytes, num::wide(rest.len()));
+                return self.stats.dropped(rest.len());
             };
             first += num::wide(blocks);
             rest = after(rest, blocks);
         }
     }
 
-    /// As [`Cache::take_in`], of whole blocks and without a copy where there is a place for the
-    /// buffer: it is written from where it is.
+    /// As [`Cache::take_in`], without a copy of whole blocks where there is a place for the buffer:
+    /// they are written from where they are.
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
     pub(in crate::cache) fn take_over(&mut self, blob: BlobIndex, first: u64, data: &Buffer) {
         let whole = data.len() / BLOCK_BYTES;
-        let writable = self.claim.writes() && whole > 0 && self.blobs.get(blob).is_some();
+        let writable = self.claim.writes() && whole > 0 && self.index.blob(blob).is_some();
         let adopted = if writable { self.hydrator.stages.adopt(data.clone()) } else { None };
         let Some(buffer) = adopted else { return self.take_in(blob, first, data) };
-        self.hydrator.starved |= self.slots.count(SlotState::Free) < self.low_water();
+        self.hydrator.starved |= self.index.is_short();
         let mut done: usize = 0;
         let (blocks, _) = data.as_chunks::<BLOCK_BYTES>();
         while let Some(rest) = blocks.get(done..).filter(|rest| !rest.is_empty()) {
@@ -53,7 +52,7 @@ impl Cache {
             done += taken;
         }
         self.hydrator.stages.release(buffer);
-        // The last block of a blob, or what found no place as it is.
+        // The last block of a blob, or blocks for which there was no place without a copy.
         let rest = after(data, done);
         if !rest.is_empty() {
             self.take_in(blob, first + num::wide(done), rest);
@@ -77,8 +76,8 @@ impl Cache {
     }
 
     /// Puts a run of blocks that lie side by side in the region into one buffer, ready to be
-    /// written: behind a write that waits already, if the run adjoins it, else a new one.
-    /// Returns how many blocks of `data` are dealt with; `None` if there is no room.
+    /// written: with a write that waits already, if the run follows it, or else with a new one.
+    /// Returns how many blocks of `data` need nothing more; `None` if there is no room.
     fn fill_run(&mut self, blob: BlobIndex, first: u64, data: &[u8]) -> Option<usize> {
         let known = self.known_blocks(blob, first, data.len().div_ceil(BLOCK_BYTES));
         if known > 0 {
@@ -93,15 +92,15 @@ impl Cache {
     /// Returns where in the region a block that is not there will lie, and a fill that begins
     /// there.
     fn fill_at(&self, blob: BlobIndex, number: u64) -> Option<(u64, Fill)> {
-        let (key, block) = self.window(blob, number)?;
-        let slot = self.slots.find(key).or_else(|| self.slots.first(SlotState::Free))?;
+        let (key, block) = self.index.window(blob, number)?;
+        let slot = self.index.slot_for(key)?;
         let first = self.hydrator.number(slot, block);
         let fill = Fill { first, blocks: 0, group: self.hydrator.group };
-        Some((self.geometry.block_at(slot, block), fill))
+        Some((self.index.geometry().block_at(slot, block), fill))
     }
 
-    /// Grows `write` by blocks of `data`, at most `room` bytes. Returns how many; `None`, and no
-    /// write is left, if there are none.
+    /// Grows `write` by blocks of `data`, at most `room` bytes. Returns how many blocks; `None` if no
+    /// block fits, and then no write is left.
     #[expect(clippy::arithmetic_side_effects, reason = "a part has no more than there is space")]
     fn fill_write(
         &mut self,
@@ -144,8 +143,8 @@ impl Cache {
         known.min(blocks)
     }
 
-    /// Returns the next blocks, of `data` from block `number` on, that can follow in `write`, which
-    /// has `space` blocks left; `None` ends it.
+    /// Returns the next blocks of `data`, which begins with block `number`, that can follow in
+    /// `write`, which has `space` blocks left; `None` if the write ends here.
     fn next_part(
         &mut self,
         blob: BlobIndex,
@@ -163,78 +162,43 @@ impl Cache {
         if residence != BlockPlace::Absent {
             return None;
         }
-        let (key, block) = self.window(blob, number)?;
-        let held = self.slots.find(key);
-        let slot = held.or_else(|| self.slots.first(SlotState::Free))?;
-        let (page, _) = self.geometry.place(slot);
-        // A write goes on only where the next slot lies behind it.
-        if self.geometry.block_at(slot, block) != end || self.pages.get(page).is_none() {
+        let (key, block) = self.index.window(blob, number)?;
+        let slot = self.index.slot_for(key)?;
+        // A write continues only where the next slot lies after the last.
+        if self.index.geometry().block_at(slot, block) != end || !self.index.is_described(slot) {
             return None;
         }
-        if held.is_none() {
-            self.open_slot(key)?;
-        }
+        self.index.open(key)?;
         let blocks = absent.min(space).min(data.len().div_ceil(BLOCK_BYTES));
         Some(Part { slot, block, blocks, number })
     }
 
-    /// Takes the first free slot for `key` and writes the head of its descriptor, without any
-    /// bit. Its page is in memory.
-    fn open_slot(&mut self, key: SlotKey) -> Option<()> {
-        let slot = self.slots.take(key)?;
-        let head = self.head_of(slot)?;
-        let (page, index) = self.geometry.place(slot);
-        let page = self.pages.get_mut(page)?;
-        descriptor::of_mut(page, self.geometry.slot_size, index).renew(&head);
-        Some(())
-    }
-
-    /// Returns the head of a live slot's descriptor, with the next generation of the slot.
-    pub(super) fn head_of(&self, slot: u32) -> Option<descriptor::Head> {
-        let key = self.slots.key(slot)?;
-        let (page, index) = self.geometry.place(slot);
-        let page = self.pages.get(page)?;
-        let old = descriptor::of(page, self.geometry.slot_size, index).head();
-        Some(descriptor::Head {
-            blob: key.blob.0,
-            live: true,
-            class: self.slots.class(slot),
-            slot_generation: old.slot_generation.wrapping_add(1),
-            blob_generation: self.blobs.get(key.blob)?.generation,
-            window: u64::from(key.window),
-        })
-    }
-
-    /// Takes the blocks of `part`, the first of `data`, into the write: copied into its buffer
-    /// unless they lie there, and summed up. False if that cannot be.
+    /// Takes the blocks of `part`, the first of `data`, into the write: sums them up and, unless they
+    /// lie in its buffer, copies them there. Returns false if that cannot be.
     fn take_part(&mut self, blob: BlobIndex, data: &[u8], part: &Part, write: usize) -> bool {
-        let Some(key) = self.blobs.get(blob).map(|entry| entry.key) else { return false };
-        let (page, index) = self.geometry.place(part.slot);
-        let size = self.geometry.slot_size;
+        let Some(key) = self.index.blob(blob).map(|entry| entry.key) else { return false };
         let stages = &mut self.hydrator.stages;
         let Some(DataWrite { buffer, fill, .. }) = stages.get(write).copied() else {
             return false;
         };
-        let Some(changed) = self.pages.get_mut(page) else { return false };
-        let mut descriptor = descriptor::of_mut(changed, size, index);
+        let Some(mut sums) = self.index.sums(part.slot) else { return false };
         let places = (part.number..).zip(part.block..).take(part.blocks);
         let blocks = data.chunks(BLOCK_BYTES).zip(places);
         if stages.is_adopted(buffer) {
             for (from, (number, block)) in blocks {
-                descriptor.set_sum(block, key.checksum(number, from));
+                sums.set(block, key.checksum(number, from));
             }
         } else {
             let Some(target) = stages.room(write) else { return false };
             let (targets, _) = target.as_chunks_mut();
             for ((from, (number, block)), to) in blocks.zip(targets) {
-                descriptor.set_sum(block, key.copy(number, from, to));
+                sums.set(block, key.copy(number, from, to));
             }
         }
-        // What goes on in the slot of the block before is held with it.
+        // Blocks that follow others of the same slot are held with those.
         if fill.blocks == 0 || part.block == 0 {
             self.hydrator.parts.raise();
-            self.slots.hold(part.slot);
-            self.pages.pin(page);
+            self.index.hold(part.slot);
         }
         self.hydrator.stages.grow(write, part.blocks);
         true
@@ -250,9 +214,9 @@ fn after(data: &[u8], blocks: usize) -> &[u8] {
 
 /// Blocks of one slot that go into a write.
 struct Part {
-    slot: u32,
+    slot: RegionSlot,
     block: usize,
     blocks: usize,
-    /// Block number of the first in the blob.
+    /// The number of the first block in the blob.
     number: u64,
 }

@@ -9,16 +9,12 @@ use super::{
     Seal,
 };
 use crate::cache::claim::Mode;
-use crate::cache::descriptor;
 use crate::cache::region::Cache;
 use crate::cache::slots::SlotState;
-use crate::num;
 use crate::storage::{Storage, Wait};
-use crate::units::count;
-use core::ops::Range;
 
 impl Cache {
-    /// Moves hydration on as far as it goes without waiting. Says whether a job has ended.
+    /// Moves hydration on until it would have to wait. Returns whether a job has ended.
     pub(in crate::cache) fn move_on<S: Storage>(&mut self, storage: &mut S) -> bool {
         let mut any = false;
         while let Some((job, result)) = storage.poll() {
@@ -58,9 +54,8 @@ impl Cache {
         }
     }
 
-    /// Makes everything that was offered, and everything that was found, durable, as far as the
-    /// region allows, before `deadline_ns`. Says whether it is. A pause of the machine meanwhile puts
-    /// the deadline off.
+    /// Makes everything durable that was offered or found and that the region can keep, before
+    /// `deadline_ns`. Returns whether it is. A pause of the machine meanwhile puts the deadline off.
     pub fn sync<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
         let mut wait = Wait::until(storage, deadline_ns);
         while self.claim.is_being_condemned() && wait.lasts(storage) {
@@ -80,16 +75,16 @@ impl Cache {
         durable
     }
 
-    /// Returns whether a mount that does not write has nothing that could be lost: it never wrote,
-    /// and no flush failed it, or all is to be forgotten.
+    /// Returns whether a mount that does not write has nothing to lose: it never wrote and none of its
+    /// flushes failed, or all is to be forgotten.
     fn lacks_nothing(&self) -> bool {
         let hydrator = &self.hydrator;
         let untouched = hydrator.armed == Armed::No && !hydrator.flush_failed;
         hydrator.is_empty() && (untouched || self.claim.is_forgotten())
     }
 
-    /// Returns whether what a mount that does not write has found may be volatile, and a flush can
-    /// change that: another guest may have written it and been killed.
+    /// Returns whether a flush may make something durable that a mount which does not write has found:
+    /// another guest may have written it and been killed.
     fn may_flush<S: Storage>(&self, storage: &S) -> bool {
         let writable = storage.info(self.area.device).is_some_and(|info| !info.read_only);
         matches!(self.claim.mode(), Mode::ReadOnly(_)) && !self.claim.is_forgotten() && writable
@@ -106,9 +101,9 @@ impl Cache {
         self.settled()
     }
 
-    /// Makes the pages of the last group durable, which are written, and what a guest that was
-    /// killed left volatile, even if this mount wrote nothing. It frees what is entombed when it is
-    /// submitted, so no group is closed meanwhile.
+    /// Makes durable the pages of the last group, which are written, and what a guest that was killed
+    /// left volatile, even if this mount wrote nothing. The flush frees the slots that are entombed
+    /// when it is submitted, so no group is closed meanwhile.
     fn seal<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
         let mode = self.claim.mode();
         self.hydrator.seal = Seal::Flushing;
@@ -130,11 +125,7 @@ impl Cache {
     }
 
     fn settled(&self) -> bool {
-        self.hydrator.idle()
-            && self.pages.dirty() == 0
-            && !self.blobs.unsettled()
-            && self.slots.count(SlotState::Evicted) == 0
-            && self.slots.count(SlotState::Entombing) == 0
+        self.hydrator.idle() && !self.index.is_dirty() && !self.index.is_giving_up()
     }
 
     fn tick<S: Storage>(&mut self, storage: &mut S) {
@@ -158,40 +149,33 @@ impl Cache {
     #[expect(clippy::arithmetic_side_effects, reason = "pinned slots are live")]
     fn should_close(&self, now_ns: u64) -> bool {
         let hydrator = &self.hydrator;
-        let freeing =
-            self.slots.count(SlotState::Evicted) > 0 || self.slots.count(SlotState::Entombed) > 0;
-        // Every busy slot is a part of a fill, so one of the others that is not pinned can be given
-        // up.
-        let loose = self.slots.count(SlotState::Live) - self.slots.pinned();
+        let index = &self.index;
+        let freeing = index.count(SlotState::Evicted) > 0 || index.count(SlotState::Entombed) > 0;
+        // Every busy slot is part of a fill: of more slots than that, one is neither busy nor pinned.
+        let loose = index.count(SlotState::Live) - index.pinned();
         let can_free = freeing || loose > hydrator.parts.get();
-        let work =
-            !hydrator.is_empty() || self.pages.dirty() > 0 || self.blobs.unsettled() || freeing;
+        let work = !hydrator.is_empty() || index.is_dirty() || freeing;
         let age_ns = now_ns.checked_sub(hydrator.opened_ns);
         let old = hydrator.opened_ns > 0 && age_ns.is_some_and(|ns| ns >= GROUP_OPEN_NS_MAX);
         hydrator.group_bytes >= GROUP_BYTES_MAX
             || hydrator.is_full()
-            || (self.pages.scarce() && self.pages.held() >= self.pages.frames().div_ceil(2))
+            || index.is_cramped()
             || (hydrator.starved && can_free)
             || (work && (hydrator.hurry || old))
     }
 
-    /// Returns the number of free slots below which slots are given up: 5 % of all, at least two if
-    /// there are that many.
-    pub(in crate::cache) fn low_water(&self) -> u32 {
-        self.slots.marks().cull
-    }
-
-    pub(in crate::cache) fn cull(&mut self) {
-        if self.slots.count(SlotState::Free) >= self.low_water() {
+    /// Gives up slots when too few are free, until enough are on their way to be.
+    fn cull(&mut self) {
+        if !self.index.is_short() {
             return;
         }
         let soon_free = [SlotState::Free, SlotState::Evicted, SlotState::Entombed];
-        let coming: u32 = soon_free.iter().map(|state| self.slots.count(*state)).sum();
-        for _ in (coming..self.slots.marks().run).take(CULLS_PER_TICK_MAX) {
-            if self.slots.cull().is_none() {
+        let coming: u32 = soon_free.iter().map(|state| self.index.count(*state)).sum();
+        for _ in (coming..self.index.marks().run).take(CULLS_PER_TICK_MAX) {
+            if !self.index.cull() {
                 break;
             }
-            count(&mut self.stats.culled_slots, 1);
+            self.stats.culled();
         }
     }
 
@@ -201,7 +185,7 @@ impl Cache {
             if armed == Armed::No {
                 // Without any earlier write there is nothing to announce: arming comes first.
                 self.arm(storage);
-            } else if armed == Armed::Yes && self.blobs.busy() {
+            } else if armed == Armed::Yes && self.index.blobs_busy() {
                 // The flush covers new blobs too: a descriptor that names a blob which a power
                 // cut took would be taken for that of the next blob in its place.
                 self.write_pages(storage);
@@ -213,7 +197,7 @@ impl Cache {
             self.entomb(storage);
             self.write_pages(storage);
             let in_flight = self.hydrator.page_jobs.iter().any(Option::is_some);
-            if !in_flight && self.pages.writable() == 0 && !self.write_mark(storage) {
+            if !in_flight && !self.index.may_write_pages() && !self.write_mark(storage) {
                 self.hydrator.phase = Phase::Open;
             }
         }
@@ -233,23 +217,19 @@ impl Cache {
         }
     }
 
-    /// Lets go of the slots of a fill, and of the pages that keep its checksums.
+    /// Releases the slots of a fill, and the pages that keep the checksums of its blocks.
     fn release(&mut self, fill: &Fill) {
         for (slot, _) in fill.parts(self.hydrator.slot_blocks) {
-            let (page, _) = self.geometry.place(slot);
-            self.pages.unpin(page);
-            self.slots.release(slot);
+            self.index.release(slot);
             self.hydrator.parts.lower();
         }
     }
 
-    /// Notes that the flush of the closed group ended: its bits may enter their pages, and the
-    /// tombstones of the group before are durable.
+    /// Notes that the flush of the closed group ended. If it ended well the bits of the group enter
+    /// their pages, and the tombstones of the group before are durable.
     pub(super) fn commit(&mut self, flushed: bool) {
         if flushed {
-            self.slots.move_all(SlotState::Entombed, SlotState::Free);
-            self.pages.flushed();
-            self.blobs.flushed();
+            self.index.flushed();
         }
         let group = self.hydrator.group;
         for at in (0..self.hydrator.fills.len()).rev() {
@@ -259,35 +239,12 @@ impl Cache {
             };
             if flushed {
                 for (slot, blocks) in fill.parts(self.hydrator.slot_blocks) {
-                    self.make_resident(slot, blocks);
+                    self.stats.kept(self.index.make_resident(slot, blocks));
                 }
             }
             self.release(&fill);
             self.hydrator.fills.swap_remove(at);
         }
-        self.note_classes();
-    }
-
-    /// Sets the bits of blocks that are durable, unless their slot was given up meanwhile.
-    fn make_resident(&mut self, slot: u32, blocks: Range<usize>) {
-        if self.slots.key(slot).is_none() {
-            return;
-        }
-        let size = self.geometry.slot_size;
-        let (page, index) = self.geometry.place(slot);
-        let head = self.head_of(slot);
-        let Some(changed) = self.pages.change(page) else { return };
-        let mut descriptor = descriptor::of_mut(changed, size, index);
-        // A page that left memory after a lost write came back with the old head.
-        if !descriptor.head().live
-            && let Some(head) = head
-        {
-            descriptor.renew(&head);
-        }
-        let added = num::low32(num::wide(blocks.len()));
-        blocks.for_each(|block| descriptor.set_resident(block));
-        descriptor.set_class(self.slots.class(slot));
-        self.slots.add_resident(slot, num::low16(added));
-        count(&mut self.stats.kept_bytes, u64::from(added) << 12);
+        self.index.note_classes();
     }
 }

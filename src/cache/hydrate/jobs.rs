@@ -1,4 +1,4 @@
-//! Background jobs: starting them, and what their ends mean.
+//! Background jobs: starting them, and what follows when one ends.
 //!
 //! Always: nothing is written before this mount announced itself in the superblock; a failed
 //! flush, or too many failed writes, end writing for this mount.
@@ -7,19 +7,16 @@ use super::{Armed, PageJob, Phase, Seal};
 use crate::cache::format::Page;
 use crate::cache::geometry::{Copy2, Geometry};
 use crate::cache::region::{Cache, FAULTS_MAX};
-use crate::cache::slots::SlotState;
 use crate::cache::superblock::Superblock;
-use crate::num;
 use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
 use crate::trace;
-use crate::units::count;
 
 /// Ended jobs of others that are kept at once.
 const STRAYS_MAX: usize = 64;
 
 /// What a background job is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::cache) enum Purpose {
+pub(super) enum Purpose {
     Data(usize),
     Page(usize),
     GroupFlush,
@@ -34,7 +31,7 @@ pub(in crate::cache) enum Purpose {
 
 /// The jobs of the region, and those of others that ended while it looked for its own.
 #[derive(Debug)]
-pub(in crate::cache) struct Jobs {
+pub(super) struct Jobs {
     own: UnderWay<Purpose>,
     /// Ended jobs of others, until they are asked for.
     strays: heapless::Deque<Ended, STRAYS_MAX>,
@@ -42,13 +39,13 @@ pub(in crate::cache) struct Jobs {
 
 impl Jobs {
     /// Returns that no job is under way.
-    pub(in crate::cache) fn new() -> Self {
+    pub fn new() -> Self {
         Self { own: UnderWay::new(), strays: heapless::Deque::new() }
     }
 
-    /// Keeps an ended job that is not the region's. Returns one that is dropped: the oldest, where
-    /// there are too many (it is of a mount before this one, or nobody would have left it), or this
-    /// one, if the region had started it and it came back before.
+    /// Keeps an ended job that is not the region's. Returns the job that is dropped for it: the oldest
+    /// where there are too many (an earlier mount must have left it), or this one, if the region had
+    /// started it and it came back before.
     fn keep(&mut self, ended: Ended) -> Option<Ended> {
         if self.own.owns(ended.0.tag) {
             return Some(ended);
@@ -58,7 +55,7 @@ impl Jobs {
     }
 
     /// Takes the ended job of another that came last.
-    pub(in crate::cache) fn take_stray(&mut self) -> Option<Ended> {
+    pub fn take_stray(&mut self) -> Option<Ended> {
         self.strays.pop_back()
     }
 }
@@ -73,8 +70,7 @@ impl Cache {
         }
     }
 
-    /// Returns whether there is still something to announce: what came between may have ended
-    /// writing.
+    /// Returns whether there is still something to announce: writing may have ended meanwhile.
     fn may_announce(&self) -> bool {
         self.claim.writes() || self.claim.wants_condemnation()
     }
@@ -97,9 +93,9 @@ impl Cache {
         }
     }
 
-    /// Says in the superblock that everything else in the region is to be forgotten: its blocks
-    /// fail their checks, and would again in every mount. That is one more announcement, in the
-    /// same order: what stands in the other superblock is durable before.
+    /// Writes into the superblock that everything else in the region is to be forgotten: its blocks
+    /// fail their checks, and would again in every mount. That is one more announcement, in the same
+    /// order: the other superblock is durable before.
     pub(super) fn condemn<S: Storage>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
             Armed::No => self.arm(storage),
@@ -114,8 +110,8 @@ impl Cache {
         self.claim.announced(ok);
     }
 
-    /// Reads both superblocks, behind everybody's back: another machine that writes the region has
-    /// announced itself there. What finds no buffer or no room is left to the next group.
+    /// Reads both superblocks in the background: another machine that writes the region has announced
+    /// itself there. A read that finds no buffer or no room is left to the next group.
     pub(super) fn look<S: Storage>(&mut self, storage: &mut S) {
         for copy in Copy2::BOTH {
             let Some(buffer) = self.hydrator.page_pool.pop() else { return };
@@ -128,8 +124,8 @@ impl Cache {
         }
     }
 
-    /// Judges a superblock as it is now. One that is neither this mount's own nor older is
-    /// another's: each would go on to spoil what the other keeps.
+    /// Judges a superblock as it is now. One that is neither this mount's own nor older is of another
+    /// machine, and each of the two would spoil what the other keeps.
     fn look_at(&mut self, raw: &[u8]) {
         let found = Superblock::from_bytes(raw, self.area.start);
         if found.is_ok_and(|found| !self.claim.knows(&found)) {
@@ -140,19 +136,19 @@ impl Cache {
     /// Leaves the region to another machine that writes it.
     pub(super) fn yield_to_another(&mut self) {
         if self.hydrator.armed == Armed::Yes && self.claim.writes() {
-            count(&mut self.stats.foreign_writers, 1);
+            self.stats.foreign_writer();
             self.claim.stop_writing("another machine writes it");
         }
     }
 
-    /// Starts data writes: those that are due, and all when buffers run short.
+    /// Starts the data writes that are due, and all when buffers run short.
     pub(super) fn start_held<S: Storage>(&mut self, storage: &mut S) {
         match self.hydrator.armed {
             Armed::No if self.hydrator.stages.busy() > 0 => return self.arm(storage),
             Armed::Yes => {}
             _ => return,
         }
-        // What is not due waits for more, so that devices get much at a time.
+        // A write that is not due waits for more blocks, so that devices get long writes.
         let hydrator = &self.hydrator;
         let all = hydrator.hurry || hydrator.pressed();
         if !all && !hydrator.stages.any_due() {
@@ -174,12 +170,14 @@ impl Cache {
 
     pub(super) fn submit_flush<S: Storage>(&mut self, storage: &mut S, purpose: Purpose) -> bool {
         let started = self.submit(storage, purpose, JobKind::Flush, 0, None).is_ok();
-        count(&mut self.stats.flushes, started.into());
+        if started {
+            self.stats.flushes();
+        }
         started
     }
 
-    /// Starts a job on the region's device; `at` counts from the region's start. Gives the
-    /// buffer back if the device has no room.
+    /// Starts a job on the region's device; `at` counts from the region's start. Returns the buffer if
+    /// the device has no room.
     pub(super) fn submit<S: Storage>(
         &mut self,
         storage: &mut S,
@@ -189,14 +187,14 @@ impl Cache {
         buffer: Option<Buffer>,
     ) -> Result<(), Option<Buffer>> {
         let at = if kind == JobKind::Flush { 0 } else { self.area.byte(at) };
-        let len = num::wide(buffer.as_deref().map_or(0, <[u8]>::len));
-        let Some(tag) = self.jobs.own.depart(purpose) else { return Err(buffer) };
+        let len = buffer.as_deref().map_or(0, <[u8]>::len);
+        let Some(tag) = self.hydrator.jobs.own.depart(purpose) else { return Err(buffer) };
         if let Err(job) = storage.start(Job { tag, device: self.area.device, at, kind, buffer }) {
-            self.jobs.own.end(tag);
+            self.hydrator.jobs.own.end(tag);
             return Err(job.buffer);
         }
         if kind == JobKind::Write {
-            count(&mut self.stats.written_bytes, len);
+            self.stats.writes(len);
         }
         Ok(())
     }
@@ -207,7 +205,7 @@ impl Cache {
         mut job: Job,
         result: Result<(), IoErrorKind>,
     ) {
-        let Some(purpose) = self.jobs.own.end(job.tag) else {
+        let Some(purpose) = self.hydrator.jobs.own.end(job.tag) else {
             return self.keep_for_others((job, result));
         };
         if let Err(kind) = result
@@ -227,9 +225,9 @@ impl Cache {
                         // A reader may have brought the page in meanwhile, and changed it.
                         let read = job.buffer.as_mut().filter(|_| result.is_ok());
                         let read = read.and_then(Buffer::get_mut).and_then(Page::of);
-                        if self.pages.get(page).is_none()
-                            && self.pages.has_room()
-                            && !read.is_some_and(|read| self.pages.install_copy(page, read))
+                        if !self.index.has_page(page)
+                            && self.index.has_room()
+                            && !read.is_some_and(|read| self.index.install(page, read))
                         {
                             self.lose_page(page);
                         }
@@ -278,9 +276,7 @@ impl Cache {
                 let done = Seal::Done(result.is_ok());
                 self.hydrator.seal = if self.hydrator.hurry { done } else { Seal::No };
                 if result.is_ok() {
-                    self.slots.move_all(SlotState::Entombed, SlotState::Free);
-                    self.pages.flushed();
-                    self.blobs.flushed();
+                    self.index.flushed();
                 }
             }
         }
@@ -289,23 +285,22 @@ impl Cache {
     /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::cache::Layer::poll)
     /// gives it to its owner. One that the region had started came back before, and is dropped.
     fn keep_for_others(&mut self, ended: Ended) {
-        if self.jobs.keep(ended).is_some() {
+        if self.hydrator.jobs.keep(ended).is_some() {
             self.drop_stray();
         }
     }
 
     /// Counts a job that came back and that nobody here waits for.
     fn drop_stray(&mut self) {
-        if self.stats.stray_jobs == 0 {
+        if self.stats.stray_job() {
             trace::warn!("region: dropped a job that came back twice, or that nobody asked for");
         }
-        count(&mut self.stats.stray_jobs, 1);
     }
 
     fn write_fault(&mut self, kind: JobKind, at: u64, error: IoErrorKind) {
         self.stats.region_fault();
         trace::warn!("region: a write or flush at byte {} failed: {}", at, trace::Shown(&error));
-        // A flush that failed may have dropped anything, and says so only once.
+        // A flush that failed may have dropped anything, and the next one may succeed all the same.
         self.hydrator.flush_failed |= kind == JobKind::Flush;
         if kind == JobKind::Flush || self.stats.region_faults >= FAULTS_MAX {
             self.claim.stop_writing("a flush failed, or too many writes did");

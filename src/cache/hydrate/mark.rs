@@ -1,8 +1,8 @@
 //! The mark: a number that this mount changes with each group. A machine that was resumed from the
-//! same snapshot of memory has the same nonce; by the mark the two notice each other within a group.
+//! same snapshot of memory has the same nonce; by their marks the two notice each other within a group.
 //!
-//! Always: a mark that cannot be written or read tells nothing. One that this mount did not write
-//! ends its writing, not its hits.
+//! Always: nothing follows from a mark that cannot be written or read. A mark that this mount did
+//! not write ends this mount's writing, not its hits.
 
 use super::jobs::Purpose;
 use crate::cache::format::{MarkPage, Page};
@@ -44,8 +44,8 @@ impl Mark {
         Self { stands: Stands::Nothing, number: 0, looking: false, group: 0 }
     }
 
-    /// Folds the check of a page in that this mount writes: machines that write different pages
-    /// have different marks from then on.
+    /// Folds in the check of a page that this mount writes: machines that write different pages have
+    /// different marks from then on.
     pub fn note(&mut self, sealed: &Page) {
         self.number = self.number.rotate_left(1) ^ sealed.check.get();
     }
@@ -62,7 +62,7 @@ impl Mark {
 
 impl Cache {
     /// Writes the mark of the group whose pages are written. Returns whether the group has to wait
-    /// for it; a mark that finds no buffer or no room is left to the next group.
+    /// for the mark. One that finds no buffer or no room is left to the next group.
     pub(super) fn write_mark<S: Storage>(&mut self, storage: &mut S) -> bool {
         let group = self.hydrator.group;
         let mark = &self.hydrator.mark;
@@ -97,7 +97,7 @@ impl Cache {
         };
     }
 
-    /// Reads the mark, as [`Cache::look`] does the superblocks.
+    /// Reads the mark in the background, as [`Cache::look`] reads the superblocks.
     pub(super) fn look_for_mark<S: Storage>(&mut self, storage: &mut S) {
         if self.hydrator.mark.looking {
             return;

@@ -1,4 +1,4 @@
-//! Hydration: fetched bytes become resident, in groups, behind the readers' backs.
+//! Hydration: fetched bytes become resident, in groups, in the background.
 //!
 //! Always: a bit enters a descriptor page only after a flush that followed its data (O3); the
 //! tombstone of a given-up slot is durable before the slot is used again (O1); nothing here
@@ -11,14 +11,15 @@ mod mark;
 mod pages_io;
 mod stage;
 
-pub(super) use self::jobs::Jobs;
+use self::jobs::Jobs;
 use self::mark::Mark;
 use self::stage::Stages;
 use super::BLOCK_BYTES;
-use super::geometry::{SLOT_BLOCKS_MAX, SlotSize};
+use super::block_set::BlockSet;
+use super::geometry::SlotSize;
 use crate::num;
-use crate::storage::Buffer;
-use crate::units::{Count, Pow2};
+use crate::storage::{Buffer, Ended};
+use crate::units::{Count, Pow2, RegionSlot};
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -26,7 +27,7 @@ use core::ops::Range;
 const GROUP_BYTES_MAX: u64 = 16 << 20;
 /// A group is closed when it has been open this long.
 const GROUP_OPEN_NS_MAX: u64 = 1_000_000_000;
-/// Runs of blocks that can be under way at once, at least and at most: one for each KiB of the
+/// The least and the most runs of blocks that can be under way at once: one for each KiB of the
 /// pool. A group is closed when half of them are.
 const FILLS_MIN: usize = 1024;
 const FILLS_MAX: usize = 4096;
@@ -94,14 +95,14 @@ impl Fill {
     }
 
     /// Returns the blocks, slot by slot, of slots that have `slot_blocks` blocks.
-    fn parts(&self, slot_blocks: Pow2) -> impl Iterator<Item = (u32, Range<usize>)> + use<> {
+    fn parts(&self, slot_blocks: Pow2) -> impl Iterator<Item = (RegionSlot, Range<usize>)> + use<> {
         let (end, mut at) = (self.end(), self.first);
         core::iter::from_fn(move || {
             let first = num::clip(slot_blocks.offset(at), usize::MAX);
             let (slot, base) = (slot_blocks.whole(at), slot_blocks.floor(at));
             let left = end.checked_sub(base).filter(|_| at < end)?.min(slot_blocks.get());
             at = slot_blocks.times(slot.checked_add(1)?)?;
-            Some((num::low32(slot), first..num::clip(left, usize::MAX)))
+            Some((RegionSlot::new(num::low32(slot)), first..num::clip(left, usize::MAX)))
         })
     }
 }
@@ -120,12 +121,13 @@ enum PageJob {
 /// The hydration state of a mount.
 #[derive(Debug)]
 pub(super) struct Hydrator {
+    jobs: Jobs,
     /// Fills that wait to be written or are being written.
     stages: Stages,
     /// Fills that wait for their flush.
     fills: Vec<Fill>,
     fills_max: usize,
-    /// Slots of all fills; one of two fills counts twice.
+    /// Slots of all fills; a slot of two fills counts twice.
     parts: Count,
     /// Blocks of a slot.
     slot_blocks: Pow2,
@@ -159,6 +161,7 @@ impl Hydrator {
         let wanted = buffers.checked_mul(buffer_bytes >> 10);
         let fills_max = wanted.map_or(FILLS_MAX, |fills| fills.clamp(FILLS_MIN, FILLS_MAX));
         Self {
+            jobs: Jobs::new(),
             stages: Stages::new(buffers, buffer_bytes),
             fills: Vec::with_capacity(fills_max),
             fills_max,
@@ -183,14 +186,14 @@ impl Hydrator {
 
     /// Returns the number of a block, counted through all slots.
     #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
-    fn number(&self, slot: u32, block: usize) -> u64 {
-        (u64::from(slot) << self.slot_blocks.bits()) + num::wide(block)
+    fn number(&self, slot: RegionSlot, block: usize) -> u64 {
+        (u64::from(slot.get()) << self.slot_blocks.bits()) + num::wide(block)
     }
 
     /// Returns the blocks of `slot` whose data is written but not committed, and those still being
     /// written.
     #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
-    pub(super) fn under_way(&self, slot: u32) -> (BlockSet, BlockSet) {
+    pub(super) fn under_way(&self, slot: RegionSlot) -> (BlockSet, BlockSet) {
         let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
         let begin = self.number(slot, 0);
         let end = begin + self.slot_blocks.get();
@@ -205,23 +208,24 @@ impl Hydrator {
 
     /// Returns the bytes of block `block` of `slot` up to the end of its fill, or of the slot,
     /// while they are being written.
-    pub(super) fn staged(&self, slot: u32, block: usize) -> Option<&[u8]> {
+    pub(super) fn staged(&self, slot: RegionSlot, block: usize) -> Option<&[u8]> {
         let number = self.number(slot, block);
         let (fill, bytes) = self.stages.holding(number)?;
-        let end = fill.end().min(self.number(slot.checked_add(1)?, 0));
+        let slot_end = self.number(slot, 0).checked_add(self.slot_blocks.get())?;
+        let end = fill.end().min(slot_end);
         let offset = |number: u64| {
             usize::try_from(number.checked_sub(fill.first)?).ok()?.checked_mul(BLOCK_BYTES)
         };
         bytes.get(offset(number)?..offset(end)?)
     }
 
-    /// Returns the number of fills under way, and of those that there is room for.
+    /// Returns the number of fills under way, and the most that there is room for.
     #[expect(clippy::arithmetic_side_effects, reason = "both have room for so few")]
     fn filled(&self) -> (usize, usize) {
         (self.fills.len() + self.stages.busy(), self.fills_max)
     }
 
-    /// Takes a page's buffer back. One too many, of a device that ends a job twice, is dropped.
+    /// Takes a page's buffer back, and drops one too many: its device has ended a job twice.
     fn give_back(&mut self, buffer: Option<Buffer>) {
         if self.page_pool.len() < self.page_jobs.len() {
             self.page_pool.extend(buffer);
@@ -236,7 +240,7 @@ impl Hydrator {
         self.stages.pressed() || fills >= room - room / 8
     }
 
-    /// Returns whether so many fills are under way that their group is to be closed.
+    /// Returns whether half of the fills that there is room for are under way: their group is closed.
     fn is_full(&self) -> bool {
         let (fills, room) = self.filled();
         fills >= room / 2
@@ -252,9 +256,14 @@ impl Hydrator {
         self.armed
     }
 
-    /// Lets what is written from now on be announced anew.
+    /// Makes the next write announce this mount anew.
     pub(super) fn disarm(&mut self) {
         self.armed = Armed::No;
+    }
+
+    /// Returns the job of somebody else that ended last, and keeps it no longer.
+    pub(super) fn take_stray(&mut self) -> Option<Ended> {
+        self.jobs.take_stray()
     }
 
     /// Returns whether nothing was offered and nothing is under way.
@@ -265,21 +274,6 @@ impl Hydrator {
     /// Returns whether nothing is under way.
     pub(super) fn idle(&self) -> bool {
         self.is_empty() && self.phase == Phase::Open && self.seal == Seal::No
-    }
-}
-
-/// A set of blocks of one slot.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct BlockSet([u64; SLOT_BLOCKS_MAX / 64]);
-
-impl BlockSet {
-    #[expect(clippy::indexing_slicing, reason = "a block that no slot has is a bug")]
-    fn insert(&mut self, block: usize) {
-        self.0[block >> 6] |= 1 << (block & 63);
-    }
-
-    pub(super) fn contains(&self, block: usize) -> bool {
-        self.0.get(block >> 6).is_some_and(|word| (word >> (block & 63)) & 1 == 1)
     }
 }
 

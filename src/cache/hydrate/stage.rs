@@ -22,11 +22,11 @@ pub(super) struct DataWrite {
     /// The buffer that holds the bytes, from `offset` on.
     pub buffer: usize,
     pub offset: usize,
-    /// What it carries.
+    /// The blocks that it writes.
     pub fill: Fill,
-    /// Where in the region they go.
+    /// Where in the region the bytes go.
     pub at: u64,
-    /// It waits for nothing more: it cannot grow, or its group is closed.
+    /// The write need not wait: it cannot grow, or its group is closed.
     pub due: bool,
     pub started: bool,
 }
@@ -53,7 +53,7 @@ struct Stage {
     used: usize,
     /// The write that was begun last, the only one that can grow.
     last: usize,
-    /// Writes that are not over, and those of them that are under way.
+    /// The number of writes that have not ended, and of those among them that are under way.
     writes: Count,
     started: Count,
 }
@@ -78,13 +78,13 @@ impl Stage {
 /// All buffers of a mount, and the writes out of them.
 #[derive(Debug)]
 pub(super) struct Stages {
-    /// The mount's own, and behind them places for readers' buffers.
+    /// The mount's own, and after them places for readers' buffers.
     buffers: Vec<Stage>,
     own: usize,
     writes: Vec<Option<DataWrite>>,
-    /// How many of them are not over.
+    /// The number of writes that have not ended.
     busy: Count,
-    /// How many of them are due and not started.
+    /// The number of writes that are due and not started.
     due: Count,
 }
 
@@ -141,12 +141,12 @@ impl Stages {
         self.buffers.get(buffer)?.whole.as_deref()
     }
 
-    /// Returns what is not written yet.
+    /// Returns the fills that are not written yet.
     pub fn fills(&self) -> impl Iterator<Item = &Fill> {
         self.writes.iter().flatten().map(|write| &write.fill)
     }
 
-    /// Returns the fill that holds a block, counted through all slots, and all its bytes.
+    /// Returns the fill that holds a block, counted through all slots, and all bytes of the fill.
     pub fn holding(&self, number: u64) -> Option<(&Fill, &[u8])> {
         let holds = |write: &&DataWrite| write.fill.first <= number && number < write.fill.end();
         let write = self.writes.iter().flatten().find(holds)?;
@@ -171,7 +171,7 @@ impl Stages {
 
     /// Returns a write that blocks can be added to, of what lies at `at` in the region: one that
     /// waits and ends there, or a new one. While three quarters of the buffers are free a new one
-    /// gets a buffer of its own, in which it can grow; else it goes behind others.
+    /// gets a buffer for itself, in which it can grow; else it shares one with others.
     #[expect(clippy::arithmetic_side_effects, reason = "a quarter of them")]
     pub fn open(&mut self, at: u64, fill: Fill) -> Option<usize> {
         let ends_there = |(buffer, stage): &(usize, &Stage)| {
@@ -213,7 +213,8 @@ impl Stages {
         Some(index)
     }
 
-    /// Takes a reader's buffer in, without a write of it; `None` if there is no place.
+    /// Takes a reader's buffer in, which no write uses yet, and returns its place; `None` if there is
+    /// none left.
     pub fn adopt(&mut self, whole: Buffer) -> Option<usize> {
         let free = |stage: &Stage| stage.whole.is_none();
         let buffer = self.buffers.iter().skip(self.own).position(free)?.checked_add(self.own)?;
@@ -223,7 +224,7 @@ impl Stages {
         Some(buffer)
     }
 
-    /// Begins a write, to be grown, of an adopted buffer from its block `from` on.
+    /// Begins a write of an adopted buffer from block `from` of the buffer on. It has no block yet.
     pub fn open_adopted(
         &mut self,
         (buffer, from): (usize, usize),
@@ -274,13 +275,13 @@ impl Stages {
         }
     }
 
-    /// Returns the bytes of a write that waits, for the device; [`Stages::started`] tells that it
-    /// took them.
+    /// Returns the bytes of a write that waits, for the device. Call [`Stages::started`] when the
+    /// device has taken them.
     pub fn slice(&self, write: &DataWrite) -> Option<Buffer> {
         self.buffers.get(write.buffer)?.whole.as_ref()?.slice(write.offset..write.buffer_end())
     }
 
-    /// Returns whether a write has to wait for others to end before it could grow, and need not.
+    /// Returns whether a write cannot grow before other writes of its buffer end: it need not wait.
     pub fn is_stuck(&self, write: &DataWrite) -> bool {
         self.buffers.get(write.buffer).is_some_and(|stage| stage.started != Count::ZERO)
     }
@@ -298,7 +299,7 @@ impl Stages {
         }
     }
 
-    /// Ends a write that is over, or was not needed, and returns what it carried.
+    /// Removes a write that has ended, or was not needed, and returns its blocks.
     pub fn close(&mut self, index: usize) -> Option<Fill> {
         let write = self.writes.get_mut(index).and_then(Option::take)?;
         self.busy.lower();

@@ -1,7 +1,7 @@
 //! Checking a region: every table, and every resident block against its check.
 //!
 //! Always: a fault says which byte of the disk it stands at; what an ordinary run, an earlier
-//! format or a blob that was given up leaves behind is no fault.
+//! format or a blob that was given up has left is not a fault.
 
 use super::super::descriptor::{self, Descriptor};
 use super::super::geometry::Copy2;
@@ -13,6 +13,7 @@ use super::super::{BLOCK_BYTES, BlobIndex};
 use super::{CopyState, Hint, Holds, PageState, Region, newest, read};
 use crate::num;
 use crate::storage::{IoErrorKind, Storage};
+use crate::units::RegionSlot;
 use core::fmt;
 
 /// Something in a region that is not as it was written. Places are bytes of the disk.
@@ -77,7 +78,7 @@ pub enum Fault {
     /// A descriptor has a bit for a block that its slot does not have, or its blob does not.
     Bit {
         /// The slot.
-        slot: u32,
+        slot: RegionSlot,
         /// The block in it.
         block: usize,
         /// Where its descriptor's page is.
@@ -105,7 +106,7 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockPlace {
     /// The slot.
-    pub slot: u32,
+    pub slot: RegionSlot,
     /// The block in it.
     pub block: usize,
     /// The blob.
@@ -119,7 +120,7 @@ pub struct BlockPlace {
 impl fmt::Display for BlockPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { slot, block, blob, number, at } = self;
-        let blob = blob.0;
+        let blob = blob.get();
         write!(f, "slot {slot} block {block} (block {number} of blob {blob}, byte {at:#x})")
     }
 }
@@ -150,7 +151,12 @@ impl fmt::Display for Fault {
                 write!(f, "hint page {number} (byte {at:#x}): not what was written there")
             }
             Self::Twice { blob, other } => {
-                write!(f, "blob table: entries {} and {} name the same blob", blob.0, other.0)
+                write!(
+                    f,
+                    "blob table: entries {} and {} name the same blob",
+                    blob.get(),
+                    other.get()
+                )
             }
             Self::Bit { slot, block, at } => write!(
                 f,
@@ -268,7 +274,7 @@ impl Region {
         let geometry = self.superblock.geometry;
         let at = self.page_on_disk(copy, number);
         for (slot, index) in geometry.slots_of(number).zip(0u32..) {
-            let known = self.slots.get(num::index(slot));
+            let known = self.slots.get(num::index(slot.get()));
             let Some(known) = known.filter(|known| known.holds == Holds::Window) else { continue };
             let found = descriptor::of(page, geometry.slot_size, index);
             if found.head() != known.head {
@@ -285,14 +291,16 @@ impl Region {
         &self,
         storage: &mut S,
         found: &Descriptor<&[u8]>,
-        slot: u32,
+        slot: RegionSlot,
         at: u64,
         told: &mut dyn FnMut(Fault),
     ) -> u64 {
         let geometry = self.superblock.geometry;
         let size = geometry.slot_size;
         let head = found.head();
-        let Some(blob) = self.blobs.iter().find(|blob| blob.index.0 == head.blob) else { return 0 };
+        let Some(blob) = self.blobs.iter().find(|blob| blob.index.get() == head.blob) else {
+            return 0;
+        };
         let blob_blocks = blob.entry.bytes.div_ceil(4096);
         // No window is beyond what 32 bits count.
         let Some(first) = size.block_count().times(head.window) else { return 0 };

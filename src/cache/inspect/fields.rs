@@ -19,7 +19,7 @@ pub struct Field {
     pub name: &'static str,
     /// Its offset in the block that holds the structure, in bytes.
     pub at: usize,
-    /// What it says.
+    /// The value on disk.
     pub value: Value,
 }
 

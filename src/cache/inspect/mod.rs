@@ -1,7 +1,7 @@
 //! A region as it lies on its disk, for those who look at it: no mount, no queue, no healing.
 //!
-//! Always: nothing is written; what is told is what the disk says, and what that does not tell
-//! is named as such; the memory is bounded by the slots that fit in the area.
+//! Always: nothing is written; what is reported is what the disk says, and what the disk does not
+//! say is named as unknown; the memory is bounded by the slots that fit in the area.
 
 mod check;
 mod fields;
@@ -22,6 +22,7 @@ use super::superblock::{Refusal, Superblock};
 use super::{BLOCK_BYTES, BlobIndex};
 use crate::num;
 use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
+use crate::units::RegionSlot;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
@@ -49,7 +50,7 @@ pub struct SuperblockCopy {
     pub at: u64,
     /// The block, or why it could not be read.
     pub raw: Result<Vec<u8>, IoErrorKind>,
-    /// What the block says, or why it is no superblock of this region.
+    /// The fields of the block, or why it is not a superblock of this region.
     pub judged: Result<Superblock, Refusal>,
 }
 
@@ -112,17 +113,17 @@ pub enum Holds {
     Free,
     /// A window of a blob.
     Window,
-    /// Nothing any more: the entry of its blob is free.
+    /// Nothing any more: the entry of the blob is free.
     BlobGone,
-    /// Nothing any more: the entry of its blob is of another generation.
+    /// Nothing any more: the entry of the blob has another generation.
     BlobChanged,
     /// Nothing: no blob has such a window.
     NoWindow,
     /// Nothing: this lower slot holds the same window of the same blob.
-    Double(u32),
+    Double(RegionSlot),
     /// The page of its descriptor could not be read.
     Unknown,
-    /// It ends behind the end of the area, which has shrunk.
+    /// The slot ends after the end of the area, which has shrunk.
     Beyond,
 }
 
@@ -204,12 +205,14 @@ fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
     let copies = Copy2::BOTH.map(|copy| {
         let at = area.byte(Geometry::superblock_at(copy));
         let raw = read(storage, area, Geometry::superblock_at(copy), BLOCK_BYTES);
-        let judged = Superblock::from_bytes(bytes_of(&raw), area.start);
+        let judged = match &raw {
+            Ok(raw) => Superblock::from_bytes(raw, area.start),
+            Err(_) => Err(Refusal::NoMagic),
+        };
         SuperblockCopy { at, raw, judged }
     });
-    let [a, b] = &copies;
-    let unread = copies.iter().find_map(|copy| copy.raw.as_ref().err().copied());
-    let counts = match area.judge(storage, [bytes_of(&a.raw), bytes_of(&b.raw)], unread) {
+    let raw = copies.each_ref().map(|copy| copy.raw.as_deref().map_err(|kind| *kind));
+    let counts = match area.judge(storage, raw) {
         Ok(Found::Valid(superblock, _)) if superblock.geometry.slots_at() > area.bytes => {
             Err(Refused::Shrunk { says: superblock.bytes, bytes: area.bytes })
         }
@@ -221,11 +224,6 @@ fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
         Err(refused) => Err(refused),
     };
     Superblocks { copies, counts, area_bytes: area.bytes }
-}
-
-/// Returns what was read, which is nothing if the read failed.
-fn bytes_of(raw: &Result<Vec<u8>, IoErrorKind>) -> &[u8] {
-    raw.as_deref().unwrap_or(&[])
 }
 
 fn read_page<S: Storage>(storage: &mut S, area: &Area, at: u64) -> Result<Box<Page>, IoErrorKind> {
@@ -329,7 +327,7 @@ impl Region {
     fn read_slots<S: Storage>(&mut self, storage: &mut S) {
         let geometry = self.superblock.geometry;
         let size = geometry.slot_size;
-        let mut held: BTreeMap<(u16, u64), u32> = BTreeMap::new();
+        let mut held: BTreeMap<(u16, u64), RegionSlot> = BTreeMap::new();
         for number in 0..geometry.pages {
             let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
             let page = newest(&state, &copies);
@@ -358,7 +356,7 @@ impl Region {
     }
 
     fn meaning(&self, head: &Head) -> Holds {
-        let blob = self.blobs.iter().find(|blob| blob.index.0 == head.blob);
+        let blob = self.blobs.iter().find(|blob| blob.index.get() == head.blob);
         match blob {
             _ if !head.live => Holds::Free,
             None => Holds::BlobGone,
@@ -370,7 +368,7 @@ impl Region {
 
     #[expect(clippy::arithmetic_side_effects, reason = "each slot is counted once")]
     fn count(&mut self, head: &Head, blocks: u32) {
-        if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.index.0 == head.blob) {
+        if let Some(blob) = self.blobs.iter_mut().find(|blob| blob.index.get() == head.blob) {
             blob.slots += 1;
             blob.resident_blocks += u64::from(blocks);
         }
@@ -430,7 +428,7 @@ impl Region {
 
     /// Returns the windows of a blob that slots hold, and how many blocks of each are resident.
     pub fn windows(&self, blob: BlobIndex) -> impl Iterator<Item = (u64, u32)> {
-        let own = move |slot: &&Slot| slot.holds == Holds::Window && slot.head.blob == blob.0;
+        let own = move |slot: &&Slot| slot.holds == Holds::Window && slot.head.blob == blob.get();
         self.slots.iter().filter(own).map(|slot| (slot.head.window, slot.resident_blocks))
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Boot, CLASS_BOOT, SlotState, SlotTable};
 use crate::evict::Policy;
+use crate::units::RegionSlot;
 
 /// How many slots are free when room is made, in the words of cachefiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,14 +32,14 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Takes a slot that is given up out of the boot set.
-    pub(super) fn leave_boot_set(&mut self, slot: u32) {
+    pub(super) fn leave_boot_set(&mut self, slot: RegionSlot) {
         if core::mem::replace(&mut self.slot_mut(slot).boot, Boot::No) != Boot::No {
             self.pinned.lower();
         }
     }
 
     /// Notes a use of a slot: at the start of a boot it joins the boot set, while there is room.
-    pub(super) fn pin(&mut self, slot: u32) {
+    pub(super) fn pin(&mut self, slot: RegionSlot) {
         let room = self.pinned.get() < self.pinned_max;
         let left = self.boot_left;
         let entry = self.slot_mut(slot);
@@ -95,12 +96,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(window: u32) -> SlotKey {
-        SlotKey { blob: BlobIndex(0), window }
+        SlotKey { blob: BlobIndex::new(0), window }
+    }
+
+    fn all(count: u32) -> impl Iterator<Item = RegionSlot> {
+        (0..count).map(RegionSlot::new)
     }
 
     fn empty(count: u32) -> SlotTable {
         let mut table: SlotTable = SlotTable::new(count);
-        (0..count).for_each(|slot| table.admit(slot, None, false));
+        all(count).for_each(|slot| table.admit(slot, None, false));
         table
     }
 
@@ -122,7 +127,7 @@ mod tests {
     /// Returns the table after a boot, from what its descriptors would say.
     fn rebooted(table: &SlotTable) -> SlotTable {
         let mut next: SlotTable = SlotTable::new(table.len());
-        for slot in 0..table.len() {
+        for slot in all(table.len()) {
             next.admit(slot, table.key(slot).map(|key| (key, table.class(slot), 16)), false);
         }
         next
@@ -160,8 +165,8 @@ mod tests {
     fn boot_set_of_an_earlier_mount_is_bounded_too() {
         let mut table: SlotTable = SlotTable::new(100);
         table.limit_boot_set(10);
-        for slot in 0..100 {
-            table.admit(slot, Some((key(slot), CLASS_BOOT, 16)), false);
+        for slot in all(100) {
+            table.admit(slot, Some((key(slot.get()), CLASS_BOOT, 16)), false);
         }
         assert_eq!(table.pinned(), 10);
     }
@@ -205,7 +210,7 @@ mod tests {
                     },
                     _ => table = rebooted(&table),
                 }
-                let marked = (0..count).filter(|slot| table.key(*slot).is_some());
+                let marked = all(count).filter(|slot| table.key(*slot).is_some());
                 let marked = marked.filter(|slot| table.class(*slot) & CLASS_BOOT != 0).count();
                 prop_assert_eq!(u32::try_from(marked).unwrap(), table.pinned());
                 prop_assert!(table.pinned() <= count / 4);

@@ -6,6 +6,7 @@
 use crate::cache::BLOCK_BYTES;
 use crate::evict::{Hold, Links, Policy, S3Fifo};
 use crate::num;
+use crate::units::DeviceSlot;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
@@ -17,7 +18,7 @@ const FRAMES_MAX: u64 = 1 << 31;
 const FRAMES_MIN: usize = 8;
 
 /// A block of a device slot; the number counts blocks of 4 KiB from the slot's start.
-pub type BlockId = (u16, u64);
+pub type BlockId = (DeviceSlot, u64);
 
 #[derive(Debug)]
 struct Frame {
@@ -209,7 +210,7 @@ fn frame_mut(frames: &mut [Frame], at: u32) -> &mut Frame {
 /// Returns the hash of a block: its lower bits choose the chain, its upper bits tell the blocks of
 /// a chain apart.
 fn hash((slot, block): BlockId) -> u64 {
-    let mixed = (block ^ (u64::from(slot) << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mixed = (block ^ (u64::from(slot.get()) << 48)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     mixed ^ (mixed >> 32)
 }
 
@@ -224,25 +225,29 @@ mod tests {
         core::array::from_fn(|at| (hash(id) >> (at % 8 * 8)).to_le_bytes()[0])
     }
 
+    fn at(number: u64) -> BlockId {
+        (DeviceSlot::new(1), number)
+    }
+
     fn count(cache: &BlockCache, ids: impl Iterator<Item = u64>) -> usize {
-        ids.filter(|id| cache.has((1, *id))).count()
+        ids.filter(|id| cache.has(at(*id))).count()
     }
 
     #[test]
     fn what_is_used_again_outlives_a_long_scan() {
         let mut cache = BlockCache::new(100 * BLOCK_BYTES);
         for id in 0..50 {
-            cache.put((1, id), &block((1, id)), false);
-            assert!(cache.get((1, id)).is_some());
+            cache.put(at(id), &block(at(id)), false);
+            assert!(cache.get(at(id)).is_some());
         }
         for id in 1000..3000 {
-            cache.put((1, id), &block((1, id)), false);
+            cache.put(at(id), &block(at(id)), false);
         }
         assert_eq!(count(&cache, 0..50), 50);
         // Nor is a block used twice that was read ahead, and then once.
         for id in 3000..5000 {
-            cache.put((1, id), &block((1, id)), true);
-            assert!(cache.get((1, id)).is_some());
+            cache.put(at(id), &block(at(id)), true);
+            assert!(cache.get(at(id)).is_some());
         }
         assert_eq!(count(&cache, 0..50), 50);
     }
@@ -251,15 +256,15 @@ mod tests {
     fn what_comes_back_soon_after_it_left_stays() {
         let mut cache = BlockCache::new(100 * BLOCK_BYTES);
         for id in 0..110 {
-            cache.put((1, id), &block((1, id)), false);
+            cache.put(at(id), &block(at(id)), false);
         }
-        let gone: Vec<u64> = (0..110).filter(|id| !cache.has((1, *id))).collect();
+        let gone: Vec<u64> = (0..110).filter(|id| !cache.has(at(*id))).collect();
         assert!(!gone.is_empty());
         for id in &gone {
-            cache.put((1, *id), &block((1, *id)), false);
+            cache.put(at(*id), &block(at(*id)), false);
         }
         for id in 1000..1500 {
-            cache.put((1, id), &block((1, id)), false);
+            cache.put(at(id), &block(at(id)), false);
         }
         assert!(count(&cache, gone.iter().copied()) * 2 > gone.len());
     }
@@ -267,11 +272,11 @@ mod tests {
     #[test]
     fn too_little_memory_is_none_and_a_part_of_a_block_is_not_kept() {
         let mut none = BlockCache::new(7 * BLOCK_BYTES);
-        none.put((0, 0), &[0; BLOCK_BYTES], false);
-        assert!(!none.is_on() && !none.has((0, 0)) && none.reserve_bytes() == 0);
+        none.put(at(0), &[0; BLOCK_BYTES], false);
+        assert!(!none.is_on() && !none.has(at(0)) && none.reserve_bytes() == 0);
         let mut some = BlockCache::new(8 * BLOCK_BYTES);
-        some.put((0, 0), &[0; BLOCK_BYTES - 1], false);
-        assert!(some.is_on() && !some.has((0, 0)));
+        some.put(at(0), &[0; BLOCK_BYTES - 1], false);
+        assert!(some.is_on() && !some.has(at(0)));
     }
 
     proptest! {
@@ -285,7 +290,8 @@ mod tests {
             let mut cache = BlockCache::new(frames * BLOCK_BYTES);
             let all = cache.reserve_bytes();
             let mut put = HashMap::new();
-            for id in reads {
+            for (slot, number) in reads {
+                let id = (DeviceSlot::new(slot), number);
                 match cache.get(id) {
                     Some(bytes) => prop_assert!(put.get(&id).is_some_and(|want| bytes == want)),
                     None => {

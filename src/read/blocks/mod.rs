@@ -16,7 +16,7 @@ use crate::erofs::{Inode, Nid};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::Storage;
-use crate::units::{BLOCK, ByteRange, Fill, count};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 use alloc::boxed::Box;
 use cache::BlockCache;
 use runs::Runs;
@@ -63,7 +63,7 @@ impl Blocks {
 
     /// Keeps the whole blocks among `bytes`, which begin at byte `start` of a device slot and were
     /// read before anybody asked for them.
-    pub fn keep_ahead(&mut self, slot: u16, start: u64, bytes: &[u8]) -> Result<(), Bug> {
+    pub fn keep_ahead(&mut self, slot: DeviceSlot, start: u64, bytes: &[u8]) -> Result<(), Bug> {
         if !BlockCache::keeps(self.bytes) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use crate::erofs::Nid;
 use crate::erofs::codec::Algorithm;
 use crate::erofs::compressed::{Data, Encoding, Extent, Place};
 use crate::num::{Bug, OrBug, wide};
-use crate::units::{BLOCK, ByteRange, Pow2};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, Pow2};
 
 /// The most jobs of one batch.
 const JOBS_MAX: usize = 32;
@@ -52,7 +52,7 @@ pub enum Input {
     /// `bytes` encoded bytes, still to be read.
     Read { bytes: usize },
     /// Encoded bytes of a device slot that lies in memory.
-    Memory { slot: u16, range: ByteRange },
+    Memory { slot: DeviceSlot, range: ByteRange },
 }
 
 impl Input {

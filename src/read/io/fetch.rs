@@ -7,13 +7,13 @@
 
 use super::Io;
 use super::pieces::{Extent, Origin, Piece, Source, cut};
-use crate::cache::{BlobIndex, Layer, Ticket, Verdict, Why};
+use crate::cache::{BlobIndex, Layer, Verdict, Why};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow};
 use crate::read::stats::Stats;
-use crate::storage::{Lent, Storage, Transfer};
+use crate::storage::{IoErrorKind, Lent, Storage, Transfer};
 use crate::trace;
-use crate::units::{BLOCK, ByteRange, Fill, count};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 
 /// The most transfers of one batch. A read that needs more takes several batches.
 pub const BATCH_MAX: usize = 128;
@@ -35,7 +35,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                 let piece = cut(&self.layer, &self.sources, extent, here.start())?;
                 let full = piece.is_bounced() && bounced >= self.bounce.len();
                 if full || pieces.is_full() || self.repeats(&pieces, &piece) {
-                    self.batch(&pieces, &mut out)?;
+                    self.batch(&mut pieces, &mut out)?;
                     pieces.clear();
                     bounced = 0;
                     // The batch may have changed where the bytes are: cut the piece again.
@@ -46,7 +46,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                 pieces.push(piece).ok().or_bug()?;
             }
         }
-        self.batch(&pieces, &mut out)?;
+        self.batch(&mut pieces, &mut out)?;
         out.finish()?;
         self.layer.progress(&mut self.storage);
         Ok(())
@@ -65,7 +65,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
             })
     }
 
-    fn blob(&self, slot: u16) -> Option<BlobIndex> {
+    fn blob(&self, slot: DeviceSlot) -> Option<BlobIndex> {
         self.source(slot)?.blob
     }
 
@@ -77,13 +77,13 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
     }
 
     /// Fills the next bytes of `out` with the wanted bytes of `pieces`, in one batch.
-    fn batch(&mut self, pieces: &[Piece], out: &mut Fill<'_>) -> Result<(), Error> {
+    fn batch(&mut self, pieces: &mut [Piece], out: &mut Fill<'_>) -> Result<(), Error> {
         let mut routes: Routes<'_> = Routes::new();
         let mut transfers: Transfers<'_> = Transfers::new();
         let mut bounces = self.bounce.iter_mut()?;
-        for piece in pieces.iter() {
+        for piece in pieces {
             let target = out.next(piece.want.len())?;
-            let (device, at) = match &piece.origin {
+            let ((device, at), state) = match &piece.origin {
                 Origin::Zeros => {
                     target.fill(0);
                     continue;
@@ -94,16 +94,16 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                     self.stats.copied(target.len());
                     continue;
                 }
-                Origin::Region(ticket) => ticket.place(),
+                Origin::Region(ticket) => (ticket.place(), State::Region),
                 Origin::Source => {
                     trace::debug!(
                         "demand read of device slot {}: bytes {}..{}",
-                        piece.slot,
+                        piece.slot.get(),
                         piece.cover.start(),
                         piece.cover.end()
                     );
-                    let source = self.sources.get(usize::from(piece.slot)).or_bug()?;
-                    source.at(piece.cover.start())?
+                    let source = self.sources.get(usize::from(piece.slot.get())).or_bug()?;
+                    (source.at(piece.cover.start())?, State::Source)
                 }
             };
             let (lent, target) = if piece.is_bounced() {
@@ -111,10 +111,6 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                 (Fill::new(bounce).next(piece.cover.len())?, Some(target))
             } else {
                 (target, None)
-            };
-            let state = match piece.origin {
-                Origin::Region(_) => State::Region,
-                _ => State::Source,
             };
             transfers.push(Transfer::read(device, at, lent)).ok().or_bug()?;
             routes.push(Route { piece, target, state }).ok().or_bug()?;
@@ -137,7 +133,7 @@ type Routes<'o> = heapless::Vec<Route<'o>, BATCH_MAX>;
 
 /// The piece that a transfer serves, and the buffer for its wanted bytes if it is bounced.
 struct Route<'o> {
-    piece: &'o Piece,
+    piece: &'o mut Piece,
     target: Option<&'o mut [u8]>,
     state: State,
 }
@@ -158,19 +154,15 @@ enum State {
 }
 
 impl Route<'_> {
-    /// Returns the ticket of a region read that was not settled yet.
-    fn ticket(&self) -> Option<Ticket> {
-        match (self.state, self.piece.origin) {
-            (State::Region, Origin::Region(ticket)) => Some(ticket),
-            _ => None,
-        }
-    }
-}
-
-impl State {
-    /// Returns the state of a region read after `verdict`.
-    fn of(verdict: Verdict) -> Self {
-        if verdict == Verdict::Right { Self::Right } else { Self::Refused }
+    /// Settles a read of the region that was not settled yet. What the region refuses comes from
+    /// the source.
+    fn settle<S: Storage, L: Layer<S>>(&mut self, layer: &mut L, read: Result<&[u8], IoErrorKind>) {
+        let origin = core::mem::replace(&mut self.piece.origin, Origin::Source);
+        let Origin::Region(ticket) = origin else { return };
+        self.state = match layer.settle(ticket, read) {
+            Verdict::Right => State::Right,
+            Verdict::Wrong | Verdict::Stale | Verdict::Unread => State::Refused,
+        };
     }
 }
 
@@ -197,10 +189,10 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         self.submit(transfers, routes);
         count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
-            if let (Some(ticket), Lent::Read(data)) = (route.ticket(), &transfer.lent) {
+            if let (State::Region, Lent::Read(data)) = (route.state, &transfer.lent) {
                 // It failed: reads that succeeded were settled as they ended.
                 let read = transfer.outcome().map(|()| &**data).map_err(|error| error.kind);
-                route.state = State::of(self.layer.settle(ticket, read));
+                route.settle(self.layer, read);
             }
             match route.state {
                 State::Right => self.stats.hit(transfer.len()),
@@ -209,7 +201,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                     self.stats.fetched(1, transfer.len());
                 }
                 State::Refused => {
-                    let source = self.sources.get(usize::from(route.piece.slot)).or_bug()?;
+                    let source = self.sources.get(usize::from(route.piece.slot.get())).or_bug()?;
                     redirect(transfer, route.piece.cover, source)?;
                     route.state = State::Source;
                     is_left = true;
@@ -250,9 +242,9 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
                 return;
             };
-            let source = sources.get(usize::from(route.piece.slot));
-            if let Some(ticket) = route.ticket() {
-                route.state = State::of(layer.settle(ticket, Ok(data)));
+            let source = sources.get(usize::from(route.piece.slot.get()));
+            if route.state == State::Region {
+                route.settle(layer, Ok(data));
             } else if route.state == State::Source
                 && let Some(blob) = source.and_then(|source| source.blob)
             {
@@ -270,7 +262,8 @@ fn copy_staged<S: Storage, L: Layer<S>>(
     piece: &Piece,
     target: &mut [u8],
 ) -> Result<(), Bug> {
-    let blob = sources.get(usize::from(piece.slot)).and_then(|source| source.blob).or_bug()?;
+    let blob =
+        sources.get(usize::from(piece.slot.get())).and_then(|source| source.blob).or_bug()?;
     let start = piece.want.start();
     let staged = layer.staged(blob, BLOCK.whole(start)).or_bug()?;
     let bytes = staged.get(narrow(BLOCK.offset(start))?..).or_bug()?;

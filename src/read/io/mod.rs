@@ -18,7 +18,7 @@ use crate::cache::Layer;
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{BLOCK, ByteRange, Fill, Pow2, count};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, Pow2, count};
 use bounce::Bounce;
 
 /// The sector and longest transfer that stand for an absent source, whose blob is read from the
@@ -91,8 +91,8 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
     }
 
     /// Returns the source of a device slot; `None` if the image has no such slot.
-    pub fn source(&self, slot: u16) -> Option<&Source> {
-        self.sources.get(usize::from(slot))
+    pub fn source(&self, slot: DeviceSlot) -> Option<&Source> {
+        self.sources.get(usize::from(slot.get()))
     }
 
     /// Notes the time of the first file byte, unless there was one before.
@@ -109,7 +109,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
     }
 
     /// Returns the bytes `range` of a device slot if they lie in memory.
-    pub fn view(&self, slot: u16, range: ByteRange) -> Option<&[u8]> {
+    pub fn view(&self, slot: DeviceSlot, range: ByteRange) -> Option<&[u8]> {
         let source = self.source(slot)?;
         if range.end() > source.bytes {
             return None;

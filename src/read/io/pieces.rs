@@ -9,7 +9,7 @@ use crate::erofs::Corrupt;
 use crate::error::Error;
 use crate::num::{Bug, OrBug, wide};
 use crate::storage::{DeviceId, Storage};
-use crate::units::{BLOCK, ByteRange, Pow2};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, Pow2};
 
 /// The longest piece of a read through a layer, so that the check or the copy of one piece overlaps
 /// with the transfer of the next.
@@ -79,7 +79,7 @@ impl Source {
         match (self.blob, residence) {
             (None, _) => self.transfer_max,
             // A piece that fails its check is read from the source in one transfer, too.
-            (Some(_), Residence::Resident) => {
+            (Some(_), Residence::Resident(_)) => {
                 PIECE_BYTES_MAX.min(self.transfer_max).min(layer.transfer_bytes_max())
             }
             (Some(_), _) => PIECE_BYTES_MAX.min(self.transfer_max),
@@ -94,11 +94,12 @@ impl Source {
         cover: ByteRange,
         residence: Residence,
     ) -> Result<Option<Ticket>, Bug> {
-        if residence != Residence::Resident {
-            return Ok(None);
+        match residence {
+            Residence::Resident(first) => {
+                layer.ticket(first, BLOCK.numbers(cover)).or_bug().map(Some)
+            }
+            Residence::Absent | Residence::Staged => Ok(None),
         }
-        let ticket = self.blob.and_then(|blob| layer.ticket(blob, BLOCK.numbers(cover)));
-        ticket.or_bug().map(Some)
     }
 }
 
@@ -110,7 +111,7 @@ pub enum Extent {
     /// Bytes of a device slot.
     Blob {
         /// The device slot; 0 is the primary.
-        slot: u16,
+        slot: DeviceSlot,
         /// The bytes of the slot.
         range: ByteRange,
     },
@@ -127,7 +128,7 @@ impl Extent {
 }
 
 /// The origin of a piece's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub enum Origin {
     Zeros,
     Staged,
@@ -136,10 +137,10 @@ pub enum Origin {
 }
 
 /// A part of an extent that one transfer serves.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Piece {
     /// The device slot.
-    pub slot: u16,
+    pub slot: DeviceSlot,
     /// The wanted bytes of the slot.
     pub want: ByteRange,
     /// The bytes of the slot that the transfer brings: `want`, or more if it is bounced.
@@ -176,17 +177,22 @@ pub fn cut<S: Storage, L: Layer<S>>(
     let (slot, range) = match *extent {
         Extent::Hole(len) => {
             let zeros = ByteRange::first(len).skip(done).non_empty().or_bug()?;
-            return Ok(Piece { slot: 0, want: zeros, cover: zeros, origin: Origin::Zeros });
+            return Ok(Piece {
+                slot: DeviceSlot::PRIMARY,
+                want: zeros,
+                cover: zeros,
+                origin: Origin::Zeros,
+            });
         }
         Extent::Blob { slot, range } => (slot, range),
     };
-    let Some(source) = sources.get(usize::from(slot)) else {
+    let Some(source) = sources.get(usize::from(slot.get())) else {
         let slots = u16::try_from(sources.len()).ok().and_then(|slots| slots.checked_sub(1));
-        return Err(Corrupt::NoSlot { slot, slots: slots.or_bug()? }.into());
+        return Err(Corrupt::NoSlot { slot: slot.get(), slots: slots.or_bug()? }.into());
     };
     if range.end() > source.bytes {
         let (at, len, blob) = (range.start(), range.len(), source.bytes);
-        return Err(Corrupt::BeyondBlob { slot, at, len, blob }.into());
+        return Err(Corrupt::BeyondBlob { slot: slot.get(), at, len, blob }.into());
     }
     let (residence, want) = source.locate(layer, range.skip(done))?;
     let max = source.piece_max(layer, residence);
@@ -244,7 +250,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn source(sector: u64, bytes: u64, transfer_max: u64, kept: bool) -> Source {
-        let blob = kept.then_some(BlobIndex(1));
+        let blob = kept.then_some(BlobIndex::new(1));
         let sector = Pow2::of(sector).unwrap();
         Source { device: DeviceId(3), base: 1 << 20, bytes, sector, transfer_max, blob }
     }
@@ -265,7 +271,7 @@ mod tests {
             let (at, len) = (at % bytes, len.min(bytes - at % bytes));
             let want = ByteRange::sized(at, len).unwrap();
             let residence = match region && kept {
-                true => Residence::Resident,
+                true => Residence::Resident(crate::cache::Spot::ANY),
                 false => Residence::Absent,
             };
             let granule = source.granule().get();

@@ -15,7 +15,7 @@ use crate::read::io::Extent;
 #[cfg(feature = "alloc")]
 use crate::read::room::Room;
 use crate::storage::Storage;
-use crate::units::{BLOCK, ByteRange};
+use crate::units::{BLOCK, ByteRange, DeviceSlot};
 
 /// The number of directory entries whose inodes are read ahead together.
 pub const ENTRIES: usize = 16;
@@ -55,7 +55,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
             let Ok(at) = self.mount.superblock().inode_at(*nid) else { continue };
             let Some(first) = ByteRange::sized(at, 1) else { continue };
-            if let Some(bytes) = self.io.view(0, first) {
+            if let Some(bytes) = self.io.view(DeviceSlot::PRIMARY, first) {
                 // `black_box` keeps the compiler from dropping the load. These loads run side by
                 // side; those of inodes read one after another would wait for each other.
                 core::hint::black_box(bytes.first());
@@ -92,7 +92,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 Some(Extent::Blob { range, .. }) if range.end() == at => {
                     *range = ByteRange::new(range.start(), page.end()).or_bug()?;
                 }
-                _ => extents.push(Extent::Blob { slot: 0, range: page }).ok().or_bug()?,
+                _ => extents
+                    .push(Extent::Blob { slot: DeviceSlot::PRIMARY, range: page })
+                    .ok()
+                    .or_bug()?,
             }
         }
         let mut memory = core::mem::take(&mut self.metadata.ahead.memory);

@@ -16,7 +16,7 @@ use crate::erofs::{Corrupt, FileKind, FormatError, Inode, Layout, Nid, Part, Spa
 use crate::error::Error;
 use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::Storage;
-use crate::units::{BLOCK, ByteRange, Fill, count};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 #[cfg(feature = "alloc")]
 use ahead::Ahead;
 use pages::{MetaCache, PAGE_BYTES, PageNumber, PagePlace};
@@ -103,7 +103,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn load_page(&mut self, number: PageNumber) -> Result<LoadedPage, Error> {
         let (space, page) = number;
         let bytes = page_bytes(page)?;
-        if space == Space::Image && self.io.view(0, bytes).is_some() {
+        if space == Space::Image && self.io.view(DeviceSlot::PRIMARY, bytes).is_some() {
             return Ok(LoadedPage::Viewed(bytes));
         }
         if let Some(place) = self.metadata.pages.find(number)? {
@@ -119,7 +119,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the bytes of a page that [`Inner::load_page`] found.
     fn page_at(&self, page: LoadedPage) -> Result<&[u8], Error> {
         match page {
-            LoadedPage::Viewed(bytes) => Ok(self.io.view(0, bytes).or_bug()?),
+            LoadedPage::Viewed(bytes) => Ok(self.io.view(DeviceSlot::PRIMARY, bytes).or_bug()?),
             LoadedPage::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
         }
     }
@@ -135,9 +135,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match space {
             // After the end of the device: the read returns the error.
             Space::Image if here.is_empty() => {
-                self.fetch(&[Extent::Blob { slot: 0, range: bytes }], beyond)
+                self.fetch(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range: bytes }], beyond)
             }
-            Space::Image => self.fetch(&[Extent::Blob { slot: 0, range: left }], here),
+            Space::Image => {
+                self.fetch(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range: left }], here)
+            }
             Space::Metabox => {
                 let metabox = self.metabox()?;
                 if core::mem::replace(&mut self.metadata.in_metabox, true) {
@@ -283,7 +285,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.plan(inode, want, &mut plan)?;
         }
         match plan.extents() {
-            [Extent::Blob { slot: 0, range }] if range.len() == want.len() => {
+            [Extent::Blob { slot: DeviceSlot::PRIMARY, range }] if range.len() == want.len() => {
                 self.meta(Space::Image, range.start(), out)
             }
             _ => self.data(inode, want.start(), out),

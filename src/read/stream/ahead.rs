@@ -5,14 +5,14 @@
 
 use super::pool::Target;
 use super::{Stream, WINDOW_BYTES_MAX};
-use crate::cache::{Layer, Residence, Why};
+use crate::cache::{Layer, Residence, Ticket, Why};
 use crate::erofs::Layout;
 use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::inner::Inner;
 use crate::read::io::{Extent, Source, wanted};
 use crate::read::plan::{Plan, in_tail};
 use crate::storage::{Job, JobKind, Storage, Tag};
-use crate::units::{BLOCK, ByteRange};
+use crate::units::{BLOCK, ByteRange, DeviceSlot};
 
 /// One of the next stretches of the file, in the order of the file.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Segment {
 #[derive(Debug)]
 pub enum SegmentKind {
     /// A read is under way; `part` is the range of its buffer that is the segment.
-    Flying { flight: Tag, part: ByteRange, target: Target },
+    Flying { flight: Tag, part: ByteRange, target: Target, ticket: Option<Ticket> },
     /// It is a hole.
     Zeros,
     /// It is read when the reader reaches it.
@@ -142,7 +142,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub(super) fn start_segment(
         &mut self,
         source: &Source,
-        slot: u16,
+        slot: DeviceSlot,
         want: ByteRange,
         prefetch: bool,
     ) -> Result<Option<(u64, SegmentKind)>, Bug> {
@@ -150,7 +150,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let later = Ok(Some((part.len(), SegmentKind::Later)));
         let room = wide(self.flights.pool.buffer_bytes()).min(source.transfer_max);
         let room = match residence {
-            Residence::Resident => room.min(self.io.layer.transfer_bytes_max()),
+            Residence::Resident(_) => room.min(self.io.layer.transfer_bytes_max()),
             Residence::Absent => room,
             Residence::Staged => return later,
         };
@@ -167,7 +167,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Some(ticket) => ticket.place(),
             None => source.at(cover.start())?,
         };
-        let target = Target { slot, cover, ticket, prefetch };
+        let target = Target { slot, cover, source: ticket.is_none(), prefetch };
         let fits = buffer.set_len(narrow(cover.len())?);
         let Some(flight) = fits.then(|| self.flights.pool.depart(target)).flatten() else {
             self.flights.pool.give(buffer);
@@ -179,6 +179,6 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(None);
         }
         let part = wanted(want, cover)?;
-        Ok(Some((want.len(), SegmentKind::Flying { flight, part, target })))
+        Ok(Some((want.len(), SegmentKind::Flying { flight, part, target, ticket })))
     }
 }

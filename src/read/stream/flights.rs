@@ -5,9 +5,9 @@
 //! not a reader still wants them; every wait ends; at most [`FOREIGN_MAX`] ended jobs wait for the
 //! embedder.
 
-use super::pool::{Arrival, Landing, Pool, Target};
+use super::pool::{Arrival, Landing, Pool, Target, Waits};
 use super::prefetch::Prefetch;
-use crate::cache::{Layer, Verdict};
+use crate::cache::{Layer, Ticket, Verdict};
 use crate::error::Error;
 use crate::num::{OrBug, narrow};
 use crate::read::inner::Inner;
@@ -85,16 +85,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Handles a read that has ended: offers its bytes to the layer, keeps them if they were
     /// prefetched, and gives the buffer back if no reader wants it.
-    fn landed(&mut self, Landing { target, bytes, wanted }: Landing) {
+    fn landed(&mut self, Landing { target, bytes, waits }: Landing) {
         if let Ok(buffer) = &bytes
-            && target.ticket.is_none()
+            && target.source
         {
             self.offer(&target, buffer);
         }
+        let Waits::Nobody(ticket) = waits else { return };
         if target.prefetch {
-            self.prefetched(&target, &bytes);
+            self.prefetched(&target, ticket, &bytes);
         }
-        if !wanted && let Ok(buffer) = bytes {
+        if let Ok(buffer) = bytes {
             self.flights.pool.give(buffer);
         }
     }
@@ -148,9 +149,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub(super) fn judge(
         &mut self,
         target: &Target,
+        ticket: Option<Ticket>,
         landed: Result<Buffer, IoErrorKind>,
     ) -> Result<Option<Buffer>, Error> {
-        let Some(ticket) = target.ticket else {
+        let Some(ticket) = ticket else {
             let source = self.io.source(target.slot).or_bug()?;
             let ((device, at), len) =
                 (source.at(target.cover.start())?, narrow(target.cover.len())?);

@@ -149,14 +149,14 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             self.look_ahead(inner)?;
         }
         match self.segments.pop_front() {
-            Some(segment) => self.bring(inner, &segment),
+            Some(segment) => self.bring(inner, segment),
             None => self.read_here(inner, self.rest().len()),
         }
     }
 
-    fn bring(&mut self, inner: &mut Inner<S, L>, segment: &Segment) -> Result<(), Error> {
-        let (flight, lent, target) = match &segment.kind {
-            SegmentKind::Flying { flight, part, target } => (*flight, *part, target),
+    fn bring(&mut self, inner: &mut Inner<S, L>, segment: Segment) -> Result<(), Error> {
+        let (flight, lent, target, ticket) = match segment.kind {
+            SegmentKind::Flying { flight, part, target, ticket } => (flight, part, target, ticket),
             SegmentKind::Zeros => {
                 (self.here, self.left) = (Here::Zeros, ByteRange::first(segment.len));
                 return Ok(());
@@ -166,7 +166,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         let landed = inner.wait_for(flight);
         // The bytes after these arrive while these are checked and read.
         self.look_ahead(inner)?;
-        match inner.judge(target, landed)? {
+        match inner.judge(&target, ticket, landed)? {
             Some(buffer) => {
                 (self.here, self.left) = (Here::Lent(buffer), lent.non_empty().or_bug()?);
                 Ok(())
@@ -220,8 +220,8 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     /// Drops all segments, and abandons their reads.
     fn abandon(&mut self, inner: &mut Inner<S, L>) {
         while let Some(segment) = self.segments.pop_front() {
-            if let SegmentKind::Flying { flight, .. } = segment.kind {
-                inner.flights.pool.abandon(flight);
+            if let SegmentKind::Flying { flight, ticket, .. } = segment.kind {
+                inner.flights.pool.abandon(flight, ticket);
             }
         }
     }

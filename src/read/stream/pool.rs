@@ -7,7 +7,7 @@
 use crate::cache::Ticket;
 use crate::num::wide;
 use crate::storage::{Buffer, Ended, IoErrorKind, Tag, UnderWay};
-use crate::units::ByteRange;
+use crate::units::{ByteRange, DeviceSlot};
 use alloc::vec::Vec;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -19,11 +19,11 @@ pub const BUFFERS_MAX: usize = 32;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The device slot.
-    pub slot: u16,
+    pub slot: DeviceSlot,
     /// The bytes of the slot.
     pub cover: ByteRange,
     /// The ticket of a region read; `None` for a read of the slot's source.
-    pub ticket: Option<Ticket>,
+    pub source: bool,
     /// Whether the read is a prefetch, whose bytes go to the blocks in memory.
     pub prefetch: bool,
 }
@@ -34,8 +34,16 @@ pub struct Landing {
     pub target: Target,
     /// A handle on its buffer: the only handle if nobody waits for the read.
     pub bytes: Result<Buffer, IoErrorKind>,
-    /// Whether a reader waits for it.
-    pub wanted: bool,
+    pub waits: Waits,
+}
+
+/// Who waits for a read.
+#[derive(Debug)]
+pub enum Waits {
+    /// A reader does. What the region has to bring is in the reader's ticket.
+    Reader,
+    /// Nobody does. The ticket of a read of the region was left with it.
+    Nobody(Option<Ticket>),
 }
 
 /// The pool's view of an ended job.
@@ -53,7 +61,7 @@ pub enum Arrival {
 enum Flight {
     Flying(Target),
     /// A read that nobody waits for.
-    Orphan(Target),
+    Orphan(Target, Option<Ticket>),
     /// A read that took too long. Its device may still write to its buffer.
     Overdue,
     Landed(Result<Buffer, IoErrorKind>),
@@ -149,9 +157,9 @@ impl Pool {
 
     /// Takes an ended job, and returns the pool's view of the job.
     pub fn land(&mut self, (job, result): Ended) -> Arrival {
-        let (target, wanted) = match self.flights.get_mut(job.tag) {
-            Some(Flight::Flying(target)) => (*target, true),
-            Some(Flight::Orphan(target)) => (*target, false),
+        let (target, waits) = match self.flights.get_mut(job.tag) {
+            Some(Flight::Flying(target)) => (*target, Waits::Reader),
+            Some(Flight::Orphan(target, ticket)) => (*target, Waits::Nobody(ticket.take())),
             Some(Flight::Overdue) => {
                 self.cancel(job.tag, job.buffer);
                 return Arrival::Late;
@@ -165,11 +173,11 @@ impl Pool {
                 Err(result.err().unwrap_or(IoErrorKind::Protocol))
             }
         };
-        match self.flights.get_mut(job.tag).filter(|_| wanted) {
-            Some(flight) => *flight = Flight::Landed(bytes.clone()),
-            None => drop(self.flights.end(job.tag)),
+        match (&waits, self.flights.get_mut(job.tag)) {
+            (Waits::Reader, Some(flight)) => *flight = Flight::Landed(bytes.clone()),
+            _ => drop(self.flights.end(job.tag)),
         }
-        Arrival::Landed(Landing { target, bytes, wanted })
+        Arrival::Landed(Landing { target, bytes, waits })
     }
 
     /// Takes the buffer of a job back. A buffer that its device keeps for good is not replaced: its
@@ -184,7 +192,7 @@ impl Pool {
     /// given up is a timeout.
     pub fn landed(&mut self, tag: Tag) -> Option<Result<Buffer, IoErrorKind>> {
         match self.flights.get_mut(tag) {
-            Some(Flight::Flying(_) | Flight::Orphan(_)) => None,
+            Some(Flight::Flying(_) | Flight::Orphan(..)) => None,
             Some(Flight::Overdue) | None => Some(Err(IoErrorKind::Timeout)),
             Some(Flight::Landed(bytes)) => {
                 let bytes = bytes.clone();
@@ -195,10 +203,10 @@ impl Pool {
     }
 
     /// Records that nobody waits for this read any more.
-    pub fn abandon(&mut self, tag: Tag) {
+    pub fn abandon(&mut self, tag: Tag, ticket: Option<Ticket>) {
         let Some(flight) = self.flights.get_mut(tag) else { return };
         if let Flight::Flying(target) = *flight {
-            *flight = Flight::Orphan(target);
+            *flight = Flight::Orphan(target, ticket);
         } else if let Flight::Landed(_) = flight
             && let Some(Flight::Landed(Ok(buffer))) = self.flights.end(tag)
         {
@@ -208,13 +216,13 @@ impl Pool {
 
     /// Gives up a read that took too long: its bytes will not be used.
     pub fn give_up(&mut self, tag: Tag) {
-        if let Some(flight @ (Flight::Flying(_) | Flight::Orphan(_))) = self.flights.get_mut(tag) {
+        if let Some(flight @ (Flight::Flying(_) | Flight::Orphan(..))) = self.flights.get_mut(tag) {
             *flight = Flight::Overdue;
         }
     }
 
     /// Gives up every source read under way that overlaps the bytes `range` of a device slot.
-    pub fn give_up_overlaps(&mut self, slot: u16, range: ByteRange) {
+    pub fn give_up_overlaps(&mut self, slot: DeviceSlot, range: ByteRange) {
         for flight in self.flights.iter_mut() {
             if flight.overlaps(slot, range) {
                 *flight = Flight::Overdue;
@@ -224,21 +232,22 @@ impl Pool {
 
     /// Returns the number of prefetches under way.
     pub fn prefetching(&self) -> usize {
-        let ahead = |flight: &&Flight| matches!(flight, Flight::Orphan(target) if target.prefetch);
+        let ahead =
+            |flight: &&Flight| matches!(flight, Flight::Orphan(target, _) if target.prefetch);
         self.flights.iter().filter(ahead).count()
     }
 
     /// Returns whether a source read under way overlaps the bytes `range` of a device slot.
-    pub fn overlaps(&self, slot: u16, range: ByteRange) -> bool {
+    pub fn overlaps(&self, slot: DeviceSlot, range: ByteRange) -> bool {
         self.flights.iter().any(|flight| flight.overlaps(slot, range))
     }
 }
 
 impl Flight {
-    fn overlaps(&self, slot: u16, range: ByteRange) -> bool {
+    fn overlaps(&self, slot: DeviceSlot, range: ByteRange) -> bool {
         match self {
-            Self::Flying(other) | Self::Orphan(other) => {
-                other.ticket.is_none() && other.slot == slot && other.cover.overlaps(range)
+            Self::Flying(other) | Self::Orphan(other, _) => {
+                other.source && other.slot == slot && other.cover.overlaps(range)
             }
             _ => false,
         }
@@ -262,7 +271,12 @@ mod tests {
     }
 
     fn target(start: u64) -> Target {
-        Target { slot: 1, cover: bytes(start, 4096), ticket: None, prefetch: false }
+        Target {
+            slot: DeviceSlot::new(1),
+            cover: bytes(start, 4096),
+            source: true,
+            prefetch: false,
+        }
     }
 
     /// Starts a read and returns its job.
@@ -290,7 +304,7 @@ mod tests {
             let job = start(&mut pool, 0);
             let tag = job.tag;
             let landed = pool.land((Job { buffer: len.map(Buffer::new), ..job }, Ok(())));
-            assert!(matches!(landed, Arrival::Landed(Landing { wanted: true, .. })));
+            assert!(matches!(landed, Arrival::Landed(Landing { waits: Waits::Reader, .. })));
             let bytes = pool.landed(tag).map(|bytes| bytes.map(|_| ()));
             assert_eq!(bytes, Some(Err(IoErrorKind::Protocol)));
             // One that did not come back is its device's; a whole one stands in for another.
@@ -303,13 +317,13 @@ mod tests {
         let mut pool = pool();
         let job = start(&mut pool, 0);
         let tag = job.tag;
-        assert!(pool.landed(tag).is_none() && pool.overlaps(1, bytes(4000, 4096)));
+        assert!(pool.landed(tag).is_none() && pool.overlaps(DeviceSlot::new(1), bytes(4000, 4096)));
         pool.give_up(tag);
         let timeout = |bytes: Option<Result<Buffer, _>>| {
             assert_eq!(bytes.map(|bytes| bytes.map(|_| ())), Some(Err(IoErrorKind::Timeout)));
         };
         timeout(pool.landed(tag));
-        assert!(!pool.overlaps(1, bytes(4000, 4096)), "nobody waits for it");
+        assert!(!pool.overlaps(DeviceSlot::new(1), bytes(4000, 4096)), "nobody waits for it");
         assert_eq!(free(&mut pool), BUFFERS - 1, "it is lent still");
         assert!(matches!(pool.land((job, Ok(()))), Arrival::Late));
         timeout(pool.landed(tag));
@@ -320,10 +334,10 @@ mod tests {
     fn readers_give_up_what_overlaps_and_nothing_else() {
         let mut pool = pool();
         let tags = [0, 4096, 8192].map(|at| start(&mut pool, at).tag);
-        pool.give_up_overlaps(1, bytes(4096, 4096));
+        pool.give_up_overlaps(DeviceSlot::new(1), bytes(4096, 4096));
         let over = tags.map(|tag| pool.landed(tag).is_some());
         assert_eq!(over, [false, true, false]);
-        pool.give_up_overlaps(2, bytes(0, 1 << 20));
+        pool.give_up_overlaps(DeviceSlot::new(2), bytes(0, 1 << 20));
         assert!(pool.landed(tags[0]).is_none(), "another slot");
     }
 
@@ -331,8 +345,8 @@ mod tests {
     fn read_that_nobody_waits_for_any_more_is_offered_all_the_same() {
         let mut pool = pool();
         let job = start(&mut pool, 0);
-        pool.abandon(job.tag);
-        let Arrival::Landed(Landing { bytes: Ok(buffer), wanted: false, .. }) =
+        pool.abandon(job.tag, None);
+        let Arrival::Landed(Landing { bytes: Ok(buffer), waits: Waits::Nobody(None), .. }) =
             pool.land((job, Ok(())))
         else {
             panic!("it was under way")

@@ -5,13 +5,13 @@
 
 use super::ahead::SegmentKind;
 use super::pool::Target;
-use crate::cache::{BootRun, Layer, Residence, Verdict, Why};
+use crate::cache::{BootRun, Layer, Residence, Ticket, Verdict, Why};
 use crate::num::{Bug, OrBug, wide};
 use crate::read::inner::Inner;
 use crate::read::io::Source;
 use crate::storage::{Buffer, IoErrorKind, Storage};
 use crate::trace;
-use crate::units::{BLOCK, ByteRange, count};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
 use alloc::vec::Vec;
 
 /// The most prefetches under way.
@@ -82,7 +82,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// no bytes of this mount.
     fn prefetch_run(&mut self, run: BootRun) -> Result<Option<BootRun>, Bug> {
         let blob = Some(run.blob);
-        let found = (0..).zip(self.io.sources()).find(|(_, source)| source.blob == blob);
+        let found = (0..)
+            .map(DeviceSlot::new)
+            .zip(self.io.sources())
+            .find(|(_, source)| source.blob == blob);
         let Some((slot, source)) = found.map(|(slot, source)| (slot, *source)) else {
             return Ok(None);
         };
@@ -97,7 +100,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let (residence, here) = source.locate(&self.io.layer, want)?;
         let is_wanted = match residence {
             Residence::Absent => self.flights.prefetch.source_left >= here.len(),
-            Residence::Resident => self.flights.prefetch.memory_left >= here.len(),
+            Residence::Resident(_) => self.flights.prefetch.memory_left >= here.len(),
             Residence::Staged => false,
         };
         let done = if is_wanted { self.prefetch_front(&source, slot, want)? } else { here.len() };
@@ -109,11 +112,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Starts a read of the front of `want`. Returns the bytes that it brings or that are not worth
     /// a read; 0 if it could not be started.
-    fn prefetch_front(&mut self, source: &Source, slot: u16, want: ByteRange) -> Result<u64, Bug> {
+    fn prefetch_front(
+        &mut self,
+        source: &Source,
+        slot: DeviceSlot,
+        want: ByteRange,
+    ) -> Result<u64, Bug> {
         let Some((len, kind)) = self.start_segment(source, slot, want, true)? else { return Ok(0) };
-        if let SegmentKind::Flying { flight, target, .. } = kind {
-            self.flights.pool.abandon(flight);
-            if target.ticket.is_none() {
+        if let SegmentKind::Flying { flight, target, ticket, .. } = kind {
+            self.flights.pool.abandon(flight, ticket);
+            if target.source {
                 let left = self.flights.prefetch.source_left.checked_sub(len);
                 self.flights.prefetch.source_left = left.or_bug()?;
             }
@@ -122,12 +130,17 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Keeps the bytes of a prefetch in memory, if they are right.
-    pub(super) fn prefetched(&mut self, target: &Target, bytes: &Result<Buffer, IoErrorKind>) {
+    pub(super) fn prefetched(
+        &mut self,
+        target: &Target,
+        ticket: Option<Ticket>,
+        bytes: &Result<Buffer, IoErrorKind>,
+    ) {
         let len = target.cover.len();
         count(&mut self.io.stats.prefetched_bytes, len);
         let read = bytes.as_deref().map_err(|kind| *kind);
         let is_right =
-            target.ticket.is_none_or(|ticket| self.io.layer.settle(ticket, read) == Verdict::Right);
+            ticket.is_none_or(|ticket| self.io.layer.settle(ticket, read) == Verdict::Right);
         if let Ok(buffer) = bytes
             && is_right
             && let Some(left) = self.flights.prefetch.memory_left.checked_sub(len)

@@ -87,7 +87,7 @@ pub fn region(
             "descriptor_pages": geometry.pages,
             "condemned": region.superblock.condemned,
             "boot_trace": region.boot_trace.iter().map(|run| json!({
-                "blob": run.blob.0, "first_block": run.first, "blocks": run.blocks,
+                "blob": run.blob.get(), "first_block": run.first, "blocks": run.blocks,
             })).collect::<Vec<_>>(),
             "hint_counts": region.hint == Hint::Counts,
         },
@@ -126,7 +126,7 @@ fn of_blob(region: &Region, blob: &Blob) -> Json {
         }),
     });
     json!({
-        "number": blob.index.0,
+        "number": blob.index.get(),
         "bytes": blob.entry.bytes,
         "generation": blob.entry.generation,
         "identity": hex(&blob.entry.identity.0),
@@ -172,12 +172,12 @@ fn descriptor_pages(region: &Region, storage: &mut FileStorage) -> Json {
         let mut object = page(number, state, raw.as_deref());
         let mut slots = Vec::new();
         for (slot, index) in geometry.slots_of(number).zip(0u32..) {
-            let known = region.slots.get(slot as usize);
+            let known = region.slots.get(slot.get() as usize);
             if let (Some(raw), Some(known)) = (&raw, known)
                 && known.head != inspect::Head::default()
             {
                 let mut one = fields(&inspect::descriptor(raw, geometry.slot_size, index));
-                one["slot"] = json!(slot);
+                one["slot"] = json!(slot.get());
                 one["means"] = json!(meaning(&known.holds));
                 slots.push(one);
             }

@@ -211,7 +211,7 @@ fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
         Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
     let end = opened.storage.now_ns().saturating_add(DROP_NS_MAX);
     let slots = cache.drop_blob(&mut opened.storage, blob.index, end)?;
-    say!("dropped blob {}: {slots} slots are free again", blob.index.0);
+    say!("dropped blob {}: {slots} slots are free again", blob.index.get());
     Ok(())
 }
 
@@ -219,13 +219,13 @@ fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
 fn named<'r>(region: &'r Region, name: &str) -> Result<&'r Blob> {
     let tagged = |blob: &&Blob| tag(blob) == name && !name.is_empty();
     let by_tag: Vec<_> = region.blobs.iter().filter(tagged).collect();
-    let by_number = region.blobs.iter().find(|blob| blob.index.0.to_string() == name);
+    let by_number = region.blobs.iter().find(|blob| blob.index.get().to_string() == name);
     match (by_number, by_tag.as_slice()) {
         (Some(blob), _) => Ok(blob),
         (None, [blob]) => Ok(blob),
         (None, []) => bail!("the region has no blob {name}"),
         (None, several) => {
-            let numbers: Vec<_> = several.iter().map(|blob| blob.index.0.to_string()).collect();
+            let numbers: Vec<_> = several.iter().map(|blob| blob.index.get().to_string()).collect();
             bail!("{name} is the tag of blobs {}; give the number", numbers.join(", "))
         }
     }

@@ -36,7 +36,7 @@ pub fn map(region: &Region, cells: usize) -> (usize, Vec<Cell>) {
     let cell = |slots: &[inspect::Slot]| {
         let mut held = vec![0_u64; region.blobs.len()];
         for slot in slots.iter().filter(|slot| slot.holds == Holds::Window) {
-            let blob = region.blobs.iter().position(|blob| blob.index.0 == slot.head.blob);
+            let blob = region.blobs.iter().position(|blob| blob.index.get() == slot.head.blob);
             if let Some(held) = blob.and_then(|blob| held.get_mut(blob)) {
                 *held += u64::from(slot.resident_blocks).max(1);
             }
@@ -61,5 +61,5 @@ pub fn map(region: &Region, cells: usize) -> (usize, Vec<Cell>) {
 
 /// The sign of a blob in the map: its number in base 36, `+` above.
 pub fn sign(blob: &Blob) -> char {
-    char::from_digit(blob.index.0.into(), 36).unwrap_or('+')
+    char::from_digit(blob.index.get().into(), 36).unwrap_or('+')
 }

@@ -184,7 +184,7 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
     let percent = resident * 100 / bytes.max(1);
     say!(
         "blob {:4} {} of {} resident ({percent} %), {} slots, generation {}",
-        blob.index.0,
+        blob.index.get(),
         human(resident),
         human(bytes),
         blob.slots,
@@ -248,7 +248,7 @@ pub fn pages(region: &Region, storage: &mut FileStorage) -> Result<()> {
         let at = Copy2::BOTH.map(|copy| region.page_on_disk(copy, number));
         let Some(raw) = page(storage, region, "descriptor", number, state, at)? else { continue };
         for (slot, index) in geometry.slots_of(number).zip(0u32..) {
-            let Some(known) = region.slots.get(slot as usize) else { continue };
+            let Some(known) = region.slots.get(slot.get() as usize) else { continue };
             if known.head != inspect::Head::default() {
                 say!("  slot {slot}: {}", meaning(&known.holds));
                 fields(&inspect::descriptor(&raw, geometry.slot_size, index))?;

@@ -89,7 +89,7 @@ fn bar(out: &mut String, region: &Region, blob: &Blob, place: usize, y: usize) -
     let (resident, bytes) = (blob.resident_bytes(), blob.entry.bytes);
     let label = format!(
         "blob {} {}  {} of {} ({} %)",
-        blob.index.0,
+        blob.index.get(),
         tag(blob),
         human(resident),
         human(bytes),

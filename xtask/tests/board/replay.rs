@@ -174,7 +174,7 @@ fn residents(cache: &Cache) -> Residents {
         while number < blocks {
             let (found, run) = cache.find_block(index, number);
             if matches!(found, BlockPlace::Resident { .. }) {
-                all.extend((number..number + run as u64).map(|number| (index.0, number)));
+                all.extend((number..number + run as u64).map(|number| (index.get(), number)));
             }
             number += run as u64;
         }
