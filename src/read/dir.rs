@@ -53,7 +53,7 @@ pub struct DirCursor {
 }
 
 impl DirCursor {
-    /// Returns a cursor at `position`, as [`DirCursor::position`] gives it.
+    /// Returns a cursor at `position` of `dir`; see [`Root::read_dir_at`].
     pub(super) fn new(dir: Inode, block_size: BlockSize, position: u64) -> Result<Self, Error> {
         if dir.kind != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
@@ -65,9 +65,9 @@ impl DirCursor {
         Ok(Self { dir, block_size, block, entry })
     }
 
-    /// Returns where the next entry is, for [`Root::read_dir_at`]: the byte of the directory at
-    /// which the entry begins, as Linux counts positions. 0 at the start, and at most the size of
-    /// the directory in whole blocks.
+    /// Returns the position of the next entry, for [`Root::read_dir_at`]: the byte of the directory
+    /// at which the entry begins, as on Linux. 0 at the start; at most the size of the directory,
+    /// rounded up to whole blocks.
     pub fn position(&self) -> Result<u64, Error> {
         let before = self.block_size.pow2().times(self.block).or_bug()?;
         let within = u64::from(self.entry).checked_mul(DirBlock::ENTRY_BYTES.into());

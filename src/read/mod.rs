@@ -200,15 +200,18 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.read_dir_at(dir, 0)
     }
 
-    /// Returns a cursor in a directory, where [`DirCursor::position`] said that one was. Any other
-    /// number is that of the entry it lies in, or of the entry after it, or of the end.
+    /// Returns a cursor at `position` of the directory `dir`, a value of [`DirCursor::position`].
+    /// Any other number stands for the entry that holds this byte, else for the entry after it,
+    /// else
+    /// for the end.
     pub fn read_dir_at(&self, dir: Inode, position: u64) -> Result<DirCursor, Error> {
         DirCursor::new(dir, self.lock().mount.superblock().block_size, position)
     }
 
-    /// Returns what the entry `name` of a directory names, a symlink itself if it is one; `None` if
-    /// the directory has no entry of that name. `.` and `..` are names like others, as far as the
-    /// image has them.
+    /// Returns the inode of the entry `name` of a directory; a symlink is not followed. `None` if
+    /// the
+    /// directory has no entry of that name. `.` and `..` are entries like others, if the image has
+    /// them.
     pub fn find(&self, dir: &Inode, name: &[u8]) -> Result<Option<Inode>, Error> {
         if dir.kind != FileKind::Directory {
             return Err(PathError::NotADirectory.into());

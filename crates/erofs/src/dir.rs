@@ -56,7 +56,7 @@ pub struct DirBlock<'b> {
 }
 
 impl<'b> DirBlock<'b> {
-    /// Bytes of an entry without its name.
+    /// The length of an entry in bytes, without its name.
     pub const ENTRY_BYTES: u16 = 12;
 
     /// Parses block `block` of directory `nid`. `bytes` is the whole block; the last block is cut

@@ -42,7 +42,7 @@ pub struct Compressed {
     pub form: CompressedForm,
     /// The byte after the inode and its xattrs, in the inode's metadata space.
     pub body_end: u64,
-    /// Blocks that the encoded bytes take, as the image says; nothing is read by this.
+    /// The number of blocks of the encoded bytes, as the image states it; for information only.
     pub blocks: u32,
 }
 
