@@ -3,18 +3,18 @@
 //! Always: a reply is used only up to the length that its header, the device and the lent buffer
 //! agree on.
 
-use fuse_abi::linux::{fuse_in_header, fuse_opcode, fuse_out_header};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Transport;
+use super::abi::{InHeader, Opcode, OutHeader};
 use super::error::{Cause, Error, Operation, Want};
 use crate::num::{low16, low32, wide};
 use crate::storage::PathFault;
 
 /// The length of a request header in bytes.
-pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<fuse_in_header>();
+pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<InHeader>();
 /// The length of a reply header in bytes.
-pub(super) const HEADER_BYTES: usize = size_of::<fuse_out_header>();
+pub(super) const HEADER_BYTES: usize = size_of::<OutHeader>();
 /// The longest body of a reply of fixed form, in bytes: that of LOOKUP.
 const BODY_BYTES_MAX: usize = 128;
 /// The longest reply of fixed form, in bytes.
@@ -28,12 +28,6 @@ const HEADER_LEN: u32 = 16;
 
 const _: () = assert!(REQUEST_HEADER_BYTES == 40 && HEADER_BYTES == 16);
 
-/// Returns the number of an opcode.
-#[expect(clippy::as_conversions, reason = "an enum of repr(u32) has no other way to its number")]
-const fn number(opcode: fuse_opcode) -> u32 {
-    opcode as u32
-}
-
 /// Returns the length of the body `B` in bytes.
 pub(super) const fn length_of<B>() -> u16 {
     const { assert!(size_of::<B>() <= BODY_BYTES_MAX) };
@@ -41,15 +35,10 @@ pub(super) const fn length_of<B>() -> u16 {
 }
 
 /// Returns the header of a request whose other parts have `body_bytes` bytes together.
-pub(super) fn header(
-    opcode: fuse_opcode,
-    unique: u64,
-    nodeid: u64,
-    body_bytes: u16,
-) -> fuse_in_header {
-    fuse_in_header {
+pub(super) fn header(opcode: Opcode, unique: u64, nodeid: u64, body_bytes: u16) -> InHeader {
+    InHeader {
         len: REQUEST_HEADER_LEN + u32::from(body_bytes),
-        opcode: number(opcode),
+        opcode: opcode.0,
         unique,
         nodeid,
         uid: 0,
@@ -65,7 +54,7 @@ pub(super) fn header(
 ///
 /// All three rules are those of `/dev/fuse` (Linux `fuse_dev_do_write`): the header's length is
 /// the whole length, the error is 0 or a negative errno over -512, and an error has no body.
-pub(super) fn check(reply: fuse_out_header, unique: u64, device_len: u64) -> Result<u32, Cause> {
+pub(super) fn check(reply: OutHeader, unique: u64, device_len: u64) -> Result<u32, Cause> {
     let malformed = |what, got, want| Err(Cause::Malformed { what, got, want });
     if u64::from(reply.len) != device_len {
         let want = Want::Exactly(device_len);
@@ -96,7 +85,7 @@ pub(super) fn check(reply: fuse_out_header, unique: u64, device_len: u64) -> Res
 pub(super) struct Call<'a> {
     /// The operation that an error names.
     pub operation: Operation,
-    pub opcode: fuse_opcode,
+    pub opcode: Opcode,
     pub nodeid: u64,
     /// The parts after the header.
     pub parts: [&'a [u8]; 2],
@@ -158,7 +147,7 @@ impl Call<'_> {
             |want| Cause::Malformed { what: "the reply's length", got: wide(used), want };
         let arrived = reply.get(..used);
         let arrived = arrived.ok_or_else(|| malformed(Want::AtMost(wide(reply.len()))))?;
-        let (head, body) = fuse_out_header::read_from_prefix(arrived)
+        let (head, body) = OutHeader::read_from_prefix(arrived)
             .map_err(|_| malformed(Want::AtLeast(wide(HEADER_BYTES))))?;
         check(head, unique, wide(used))?;
         if body.len() < usize::from(self.body_bytes_min) {

@@ -9,6 +9,7 @@
 
 use crate::storage::IoErrorKind;
 
+mod abi;
 mod error;
 mod message;
 mod question;

@@ -3,15 +3,15 @@
 //! Always: a question changes nothing, waits for no disk, and may be asked again while earlier
 //! questions are under way. It is a FLUSH, which a daemon answers from its table of open files.
 
-use fuse_abi::linux::{fuse_flush_in, fuse_opcode, fuse_out_header};
 use zerocopy::IntoBytes;
 
+use super::abi::{FlushIn, Opcode, OutHeader};
 use super::error::Cause;
 use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
 use crate::storage::{Errno, IoErrorKind};
 
 /// The length of a question in bytes.
-pub const QUESTION_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<fuse_flush_in>();
+pub const QUESTION_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<FlushIn>();
 /// The number of the first question. A session's other requests have smaller numbers.
 const UNIQUE_FIRST: u64 = 1 << 62;
 /// Questions take even numbers, as all requests do.
@@ -41,8 +41,8 @@ impl Question {
     /// Returns the bytes of the question, with a new number, and the check of its answer.
     pub fn ask(&mut self) -> ([u8; QUESTION_BYTES], Answer) {
         self.unique = self.unique.wrapping_add(UNIQUE_STEP) | UNIQUE_FIRST;
-        let body = fuse_flush_in { fh: self.fh, unused: 0, padding: 0, lock_owner: 0 };
-        let (opcode, length) = (fuse_opcode::FUSE_FLUSH, length_of::<fuse_flush_in>());
+        let body = FlushIn { fh: self.fh, unused: 0, padding: 0, lock_owner: 0 };
+        let (opcode, length) = (Opcode::FLUSH, length_of::<FlushIn>());
         let header = message::header(opcode, self.unique, self.nodeid, length);
         let mut bytes = [0; QUESTION_BYTES];
         for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
@@ -63,7 +63,7 @@ impl Answer {
     /// # Errors
     /// [`IoErrorKind::Protocol`] if header, device and question do not agree.
     pub fn knows(&self, header: &[u8; HEADER_BYTES], device_len: u32) -> Result<bool, IoErrorKind> {
-        let header: fuse_out_header = zerocopy::transmute!(*header);
+        let header: OutHeader = zerocopy::transmute!(*header);
         match message::check(header, self.unique, u64::from(device_len)) {
             Ok(0) => Ok(true),
             Err(Cause::Errno(errno)) => Ok(![Errno::EIO, Errno::EBADF].contains(&Errno(errno))),

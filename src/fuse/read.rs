@@ -3,15 +3,15 @@
 //! Always: a reply yields at most the bytes that were asked for, and at most those that the device
 //! reports. The data itself is not seen here: it lands in the reader's buffer.
 
-use fuse_abi::linux::{fuse_opcode, fuse_out_header, fuse_read_in};
 use zerocopy::IntoBytes;
 
+use super::abi::{Opcode, OutHeader, ReadIn};
 use super::error::Cause;
 use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
 use crate::storage::IoErrorKind;
 
 /// The length of a READ request in bytes.
-pub const READ_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<fuse_read_in>();
+pub const READ_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<ReadIn>();
 /// The length in bytes of the header before the data of a reply.
 pub const REPLY_HEADER_BYTES: usize = HEADER_BYTES;
 
@@ -33,10 +33,8 @@ pub struct ReadReply {
 
 impl ReadRequest {
     pub(super) fn new(unique: u64, nodeid: u64, fh: u64, offset: u64, size: u32) -> Self {
-        let body =
-            fuse_read_in { fh, offset, size, read_flags: 0, lock_owner: 0, flags: 0, padding: 0 };
-        let header =
-            message::header(fuse_opcode::FUSE_READ, unique, nodeid, length_of::<fuse_read_in>());
+        let body = ReadIn { fh, offset, size, read_flags: 0, lock_owner: 0, flags: 0, padding: 0 };
+        let header = message::header(Opcode::READ, unique, nodeid, length_of::<ReadIn>());
         let mut bytes = [0; READ_REQUEST_BYTES];
         for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
             *to = *from;
@@ -85,7 +83,7 @@ impl ReadReply {
         header: &[u8; REPLY_HEADER_BYTES],
         device_len: u32,
     ) -> Result<u32, IoErrorKind> {
-        let header: fuse_out_header = zerocopy::transmute!(*header);
+        let header: OutHeader = zerocopy::transmute!(*header);
         match message::check(header, self.unique, u64::from(device_len)) {
             Ok(data) if data <= self.size => Ok(data),
             Err(Cause::Errno(errno)) => Err(IoErrorKind::Device(errno)),

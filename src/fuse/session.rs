@@ -3,20 +3,17 @@
 //! Always: every lookup of a node is given back by exactly one FORGET, also when an opening fails
 //! half-way; an [`OpenFile`] is a regular file, open for reading.
 
-use fuse_abi::linux::{
-    FUSE_ASYNC_READ, FUSE_BIG_WRITES, FUSE_COMPAT_22_INIT_OUT_SIZE, FUSE_COMPAT_ENTRY_OUT_SIZE,
-    FUSE_COMPAT_INIT_OUT_SIZE, FUSE_KERNEL_VERSION, FUSE_MAX_PAGES, FUSE_ROOT_ID, fuse_attr,
-    fuse_entry_out, fuse_forget_in, fuse_init_in, fuse_init_out, fuse_opcode, fuse_open_in,
-    fuse_open_out, fuse_release_in,
-};
 use zerocopy::IntoBytes;
 
 use super::Transport;
+use super::abi::{
+    self, Attr, EntryOut, ForgetIn, InitIn, InitOut, Opcode, OpenIn, OpenOut, ReleaseIn,
+};
 use super::error::{Cause, Error, Operation, Want};
 use super::message::{self, Call, HEADER_BYTES, length_of};
 use super::question::Question;
 use super::read::ReadRequest;
-use crate::num::{low16, wide};
+use crate::num::wide;
 use crate::storage::share::{self, LINKS_MAX, Way};
 use crate::storage::{Errno, FileStamp, FileTime, FileType, IoErrorKind, LinkFault};
 use crate::trace::{self, Shown};
@@ -37,11 +34,11 @@ const UNIQUE_STEP: u64 = 2;
 /// all if its target does not fit in the reply.
 pub(super) const TARGET_BYTES_MAX: usize = 4096;
 /// The body of a reply to INIT up to protocol 7.4.
-const INIT_4_BYTES: u16 = low16(FUSE_COMPAT_INIT_OUT_SIZE);
+const INIT_4_BYTES: u16 = abi::COMPAT_INIT_OUT_BYTES;
 /// The body of a reply to INIT up to protocol 7.22.
-const INIT_22_BYTES: u16 = low16(FUSE_COMPAT_22_INIT_OUT_SIZE);
+const INIT_22_BYTES: u16 = abi::COMPAT_22_INIT_OUT_BYTES;
 /// The body of a reply to LOOKUP up to protocol 7.8.
-const ENTRY_8_BYTES: u16 = low16(FUSE_COMPAT_ENTRY_OUT_SIZE);
+const ENTRY_8_BYTES: u16 = abi::COMPAT_ENTRY_OUT_BYTES;
 /// The longest file: offsets are signed.
 const SIZE_MAX: u64 = u64::MAX >> 1;
 
@@ -82,24 +79,24 @@ impl Session {
     /// [`Cause::Version`] if the major version is not 7; failures of the daemon or the transport.
     pub fn connect(transport: &mut impl Transport) -> Result<Self, Error> {
         let mut session = Self { minor: MINOR, read_bytes_max: 0, unique: 0 };
-        let body = fuse_init_in {
-            major: FUSE_KERNEL_VERSION,
+        let body = InitIn {
+            major: abi::KERNEL_VERSION,
             minor: MINOR,
             max_readahead: READ_BYTES_MAX,
-            flags: FUSE_ASYNC_READ | FUSE_BIG_WRITES | FUSE_MAX_PAGES,
+            flags: abi::ASYNC_READ | abi::BIG_WRITES | abi::MAX_PAGES,
             flags2: 0,
             unused: [0; 11],
         };
         let call = Call {
             operation: Operation::Init,
-            opcode: fuse_opcode::FUSE_INIT,
+            opcode: Opcode::INIT,
             nodeid: 0,
             parts: [body.as_bytes(), &[]],
             body_bytes_min: INIT_4_BYTES,
         };
-        let (reply, body_bytes) = call.run::<fuse_init_out>(session.next_unique(), transport)?;
+        let (reply, body_bytes) = call.run::<InitOut>(session.next_unique(), transport)?;
         let (major, minor) = (reply.major, reply.minor);
-        if major != FUSE_KERNEL_VERSION {
+        if major != abi::KERNEL_VERSION {
             return Err(Error {
                 operation: Operation::Init,
                 cause: Cause::Version { major, minor },
@@ -110,7 +107,7 @@ impl Session {
         let want = match minor {
             ..5 => INIT_4_BYTES,
             5..23 => INIT_22_BYTES,
-            23.. => length_of::<fuse_init_out>(),
+            23.. => length_of::<InitOut>(),
         };
         if body_bytes < usize::from(want) {
             return Err(malformed(
@@ -122,7 +119,7 @@ impl Session {
         }
         // MAX_PAGES came with 7.28. A daemon that agrees to 0 pages means 1 (Linux
         // `process_init_reply`).
-        let pages = match reply.flags & FUSE_MAX_PAGES {
+        let pages = match reply.flags & abi::MAX_PAGES {
             0 => PAGES_DEFAULT,
             _ if minor < 28 => PAGES_DEFAULT,
             _ => u32::from(reply.max_pages).max(1),
@@ -187,10 +184,10 @@ impl Session {
     /// # Errors
     /// The first of the two failures.
     pub fn close(&mut self, transport: &mut impl Transport, file: OpenFile) -> Result<(), Error> {
-        let body = fuse_release_in { fh: file.fh, flags: 0, release_flags: 0, lock_owner: 0 };
+        let body = ReleaseIn { fh: file.fh, flags: 0, release_flags: 0, lock_owner: 0 };
         let call = Call {
             operation: Operation::Release,
-            opcode: fuse_opcode::FUSE_RELEASE,
+            opcode: Opcode::RELEASE,
             nodeid: file.nodeid,
             parts: [body.as_bytes(), &[]],
             body_bytes_min: 0,
@@ -208,7 +205,7 @@ impl Session {
     pub fn destroy(&mut self, transport: &mut impl Transport) -> Result<(), Error> {
         let call = Call {
             operation: Operation::Destroy,
-            opcode: fuse_opcode::FUSE_DESTROY,
+            opcode: Opcode::DESTROY,
             nodeid: 0,
             parts: [&[], &[]],
             body_bytes_min: 0,
@@ -295,7 +292,7 @@ impl Session {
         let component = link.component;
         let call = Call {
             operation: Operation::Readlink(component),
-            opcode: fuse_opcode::FUSE_READLINK,
+            opcode: Opcode::READLINK,
             nodeid: link.nodeid,
             parts: [&[], &[]],
             body_bytes_min: 1,
@@ -321,23 +318,23 @@ impl Session {
         let operation = Operation::Lookup(component);
         let want = match self.minor {
             ..9 => ENTRY_8_BYTES,
-            9.. => length_of::<fuse_entry_out>(),
+            9.. => length_of::<EntryOut>(),
         };
         let parts = [name, b"\0".as_slice()];
         let call = Call {
             operation,
-            opcode: fuse_opcode::FUSE_LOOKUP,
+            opcode: Opcode::LOOKUP,
             nodeid: parent.nodeid,
             parts,
             body_bytes_min: want,
         };
-        let (entry, _) = call.run::<fuse_entry_out>(self.next_unique(), transport)?;
+        let (entry, _) = call.run::<EntryOut>(self.next_unique(), transport)?;
         match entry.nodeid {
             // A negative entry (since 7.4): the daemon caches that there is no such node.
             0 => Err(Error { operation, cause: Cause::Errno(Errno::ENOENT.0) }),
             // The root is not a child of any directory, and is never forgotten.
-            FUSE_ROOT_ID => {
-                Err(malformed(operation, "the node's number", FUSE_ROOT_ID, Want::AtLeast(2)))
+            abi::ROOT_ID => {
+                Err(malformed(operation, "the node's number", abi::ROOT_ID, Want::AtLeast(2)))
             }
             nodeid => {
                 let (attr, version) = (&entry.attr, version(&entry.attr));
@@ -361,15 +358,15 @@ impl Session {
             let (what, want) = ("the file's size", Want::AtMost(SIZE_MAX));
             return Err(node.error(Cause::Malformed { what, got: size, want }));
         }
-        let body = fuse_open_in { flags: 0, open_flags: 0 }; // O_RDONLY is 0
+        let body = OpenIn { flags: 0, open_flags: 0 }; // O_RDONLY is 0
         let call = Call {
             operation: Operation::Open,
-            opcode: fuse_opcode::FUSE_OPEN,
+            opcode: Opcode::OPEN,
             nodeid,
             parts: [body.as_bytes(), &[]],
-            body_bytes_min: length_of::<fuse_open_out>(),
+            body_bytes_min: length_of::<OpenOut>(),
         };
-        let (open, _) = call.run::<fuse_open_out>(self.next_unique(), transport)?;
+        let (open, _) = call.run::<OpenOut>(self.next_unique(), transport)?;
         Ok(OpenFile { nodeid, fh: open.fh, size, version, lookups: 1 })
     }
 
@@ -380,17 +377,17 @@ impl Session {
         nodeid: u64,
         lookups: u64,
     ) -> Result<(), IoErrorKind> {
-        let body = fuse_forget_in { nlookup: lookups };
+        let body = ForgetIn { nlookup: lookups };
         let unique = self.next_unique();
-        let bytes = length_of::<fuse_forget_in>();
-        let header = message::header(fuse_opcode::FUSE_FORGET, unique, nodeid, bytes);
+        let bytes = length_of::<ForgetIn>();
+        let header = message::header(Opcode::FORGET, unique, nodeid, bytes);
         transport.send(&[header.as_bytes(), body.as_bytes()])
     }
 
     /// Gives one lookup of `node` back; a failure is logged, as it only costs the daemon memory.
     /// Does nothing for the root, which was not looked up.
     fn forget_quietly(&mut self, transport: &mut impl Transport, node: &Node) {
-        if node.nodeid != FUSE_ROOT_ID
+        if node.nodeid != abi::ROOT_ID
             && let Err(kind) = self.forget(transport, node.nodeid, 1)
         {
             trace::warn!("FUSE FORGET of node {}: {}", node.nodeid, Shown(&kind));
@@ -426,7 +423,7 @@ struct Node {
 
 impl Node {
     const ROOT: Self =
-        Self { nodeid: FUSE_ROOT_ID, component: 0, mode: 0o040_755, size: 0, version: 0 };
+        Self { nodeid: abi::ROOT_ID, component: 0, mode: 0o040_755, size: 0, version: 0 };
 
     fn is(&self, file_type: FileType) -> bool {
         FileType::of(self.mode) == file_type
@@ -438,7 +435,7 @@ impl Node {
     }
 }
 
-fn version(attr: &fuse_attr) -> u64 {
+fn version(attr: &Attr) -> u64 {
     let time = |seconds, nanoseconds| FileTime { seconds, nanoseconds: u64::from(nanoseconds) };
     let (mtime, ctime) = (time(attr.mtime, attr.mtimensec), time(attr.ctime, attr.ctimensec));
     FileStamp { inode: attr.ino, bytes: attr.size, mtime, ctime }.version()
