@@ -5,8 +5,8 @@
 //! the ranges that are asked for, each as one batch over all devices it touches; [`cache::Cache`]
 //! keeps what was fetched in a reserved region of a disk, where the next boot finds it.
 //!
-#![cfg_attr(feature = "std", doc = "```")]
-#![cfg_attr(not(feature = "std"), doc = "```ignore")]
+#![cfg_attr(all(feature = "std", unix), doc = "```")]
+#![cfg_attr(not(all(feature = "std", unix)), doc = "```ignore")]
 //! # use rootlet::{blob::Image, cache::NoRegion, read::Root, storage::file::FileStorage};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let image_file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs").as_ref();
@@ -36,9 +36,10 @@
 //! | feature | |
 //! |-|-|
 //! | `alloc` (default) | the region, background transfers, blocks over 4 KiB |
-//! | `std` | sources over host files |
+//! | `std` | sources over host files, on Unix |
 //! | `command` | the guest's commands (`ls`, `cat`, `manifest`, ...) |
 //! | `log`, `defmt` | where log messages go; `defmt` does nothing on a host |
+//! | `portable-atomic` | processors that cannot compare and swap (Cortex-M0, riscv32imc); the binary chooses how: with `portable-atomic`'s own `critical-section` or `unsafe-assume-single-core` |
 //!
 //! Features add up, and every combination builds for bare metal and for a host. Without `alloc` the
 //! library reads without a region, in fixed memory.

@@ -37,7 +37,7 @@ impl SourceName<'_> {
         let parts: [&str; 4] = match self {
             Self::Disk(serial) => {
                 // A disk's serial ends here, whatever the configuration says.
-                let counts = serial.get(..serial.floor_char_boundary(SERIAL_BYTES));
+                let counts = (0..=SERIAL_BYTES).rev().find_map(|end| serial.get(..end));
                 ["disk ", counts.unwrap_or(serial), "", ""]
             }
             Self::File { mount_tag, name } => {

@@ -110,27 +110,31 @@ impl Area {
             Err(_) => Err(Refusal::NoMagic),
         });
         let later = [&a, &b].into_iter().find_map(|copy| copy.err().filter(is_later));
-        Ok(match (a, b) {
-            // The newest of the two may be one that cannot be judged here.
-            _ if let Some(refusal) = later => Found::Broken(refusal),
-            (Ok(a), Ok(b)) if page::is_later(b.generation, a.generation) => {
+        // The newest of the two may be one that cannot be judged here.
+        if let Some(refusal) = later {
+            return Ok(Found::Broken(refusal));
+        }
+        if let (Err(Refusal::NoMagic), Ok(b)) = (&a, &b)
+            && let Some(start) = self.is_shifted(storage, b)
+        {
+            return Err(Refused::Elsewhere { start });
+        }
+        Ok(match (a, b, unread) {
+            (Ok(a), Ok(b), _) if page::is_later(b.generation, a.generation) => {
                 Found::Valid(b, Copy2::B)
             }
-            (Ok(a), _) => Found::Valid(a, Copy2::A),
-            (Err(Refusal::NoMagic), Ok(b)) if let Some(start) = self.is_shifted(storage, &b) => {
-                return Err(Refused::Elsewhere { start });
-            }
-            (_, Ok(b)) => Found::Valid(b, Copy2::B),
+            (Ok(a), ..) => Found::Valid(a, Copy2::A),
+            (_, Ok(b), _) => Found::Valid(b, Copy2::B),
             // What could not be read may be valid.
-            _ if let Some(kind) = unread => return Err(Refused::Io(kind)),
-            (Err(Refusal::NoMagic), Err(Refusal::NoMagic)) => Found::Nothing,
+            (_, _, Some(kind)) => return Err(Refused::Io(kind)),
+            (Err(Refusal::NoMagic), Err(Refusal::NoMagic), _) => Found::Nothing,
             // Damage is the only reason that lets the area be formatted: any other comes first.
-            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal))
+            (Err(Refusal::NoMagic | Refusal::BadCheck), Err(refusal), _)
                 if refusal != Refusal::NoMagic =>
             {
                 Found::Broken(refusal)
             }
-            (Err(refusal), _) => Found::Broken(refusal),
+            (Err(refusal), ..) => Found::Broken(refusal),
         })
     }
 

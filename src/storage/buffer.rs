@@ -4,10 +4,11 @@
 //! read-only.
 
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec;
 use core::fmt;
 use core::ops::{Deref, Range};
+
+use super::atomic::Arc;
 
 const ALIGN: usize = 4096;
 

@@ -64,7 +64,7 @@ impl FileStamp {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", unix))]
 impl From<&std::fs::Metadata> for FileStamp {
     fn from(stat: &std::fs::Metadata) -> Self {
         use std::os::unix::fs::MetadataExt;
@@ -81,7 +81,7 @@ impl From<&std::fs::Metadata> for FileStamp {
     }
 }
 
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", unix))]
 impl FileStamp {
     /// Returns the stamp of a file that is written here, without the times of its content: our own
     /// writes change these, and would give the file another version after each run.

@@ -4,7 +4,8 @@
 //! after its user gave it up, or to another user is unknown there.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::atomic::{AtomicU32, Ordering};
 
 /// The name of a background job.
 ///

@@ -104,23 +104,29 @@ impl Decoders {
         let Encoded { algorithm, end, .. } = *encoded;
         let input = stream(encoded)?;
         let window = &mut *self.window;
+        let not_ready = Fault::NotReady(algorithm);
         match algorithm {
-            Algorithm::Lz4 if self.algorithms.has(algorithm) => {
+            Algorithm::Lz4 => {
+                if !self.algorithms.has(algorithm) {
+                    return Err(not_ready);
+                }
                 let mut stream = Lz4::new(input, self.lz4_distance);
                 window::decode(&mut stream, window, lz4::HISTORY, skip, out, end)
             }
-            Algorithm::MicroLzma if let Some(model) = &mut self.lzma => {
+            Algorithm::MicroLzma => {
+                let model = self.lzma.as_mut().ok_or(not_ready)?;
                 let mut stream = Lzma::new(model, input, self.dictionary)?;
                 window::decode(&mut stream, window, self.dictionary, skip, out, end)
             }
-            Algorithm::Deflate if let Some(state) = &mut self.deflate => {
+            Algorithm::Deflate => {
+                let state = self.deflate.as_mut().ok_or(not_ready)?;
                 let mut stream = Deflate::new(state, input);
                 window::decode(&mut stream, window, deflate::HISTORY, skip, out, end)
             }
-            Algorithm::Zstd if let Some(zstd) = &mut self.zstd => {
+            Algorithm::Zstd => {
+                let zstd = self.zstd.as_mut().ok_or(not_ready)?;
                 zstd.decode(input, skip, out, end)
             }
-            _ => Err(Fault::NotReady(algorithm)),
         }
     }
 }
