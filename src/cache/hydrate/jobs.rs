@@ -54,9 +54,10 @@ impl Jobs {
         self.strays.push_back(ended).err().or(oldest)
     }
 
-    /// Takes the ended job of another that came last.
+    /// Takes the ended job of another that came first: of a job that ended twice the first end
+    /// counts.
     pub fn take_stray(&mut self) -> Option<Ended> {
-        self.strays.pop_back()
+        self.strays.pop_front()
     }
 }
 
