@@ -69,13 +69,7 @@ impl Image {
         if let Some((slot, _)) = configured.clone().find(|(slot, _)| *slot == 0 || *slot > slots) {
             return Err(BindError::NoSlot { slot, slots });
         }
-        #[cfg(feature = "alloc")]
-        let mut sources = Sources::with_capacity(usize::from(slots) + 1);
-        #[cfg(not(feature = "alloc"))]
-        let mut sources = Sources::new();
-        let version = version_of(storage, self.device);
-        let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
-        keep(&mut sources, part);
+        let mut sources = self.primary(storage);
         let placed = OnceCell::new();
         let mut served = Served::new(SourceKey::of(storage, self.device));
         for (number, slot) in self.devices.iter() {
@@ -100,6 +94,32 @@ impl Image {
             keep(&mut sources, part);
         }
         Ok(sources)
+    }
+
+    /// Binds every slot to its part of the primary device: those of an image that was flattened into
+    /// one file. An image without slots needs nothing else.
+    ///
+    /// # Errors
+    /// [`BindError::Missing`] names the first slot that lies elsewhere; [`BindError::Unaligned`].
+    pub fn alone<S: Storage>(&self, storage: &S) -> Result<Sources, BindError> {
+        let mut sources = self.primary(storage);
+        let placed = OnceCell::new();
+        for (number, slot) in self.devices.iter() {
+            keep(&mut sources, self.flattened(storage, number, slot, None, &placed)?);
+        }
+        Ok(sources)
+    }
+
+    /// Returns the source of the primary device, with room for all others.
+    fn primary<S: Storage>(&self, storage: &S) -> Sources {
+        #[cfg(feature = "alloc")]
+        let mut sources = Sources::with_capacity(usize::from(self.devices.len()) + 1);
+        #[cfg(not(feature = "alloc"))]
+        let mut sources = Sources::new();
+        let version = version_of(storage, self.device);
+        let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
+        keep(&mut sources, part);
+        sources
     }
 
     fn whole_device<D: Discover>(
@@ -164,9 +184,9 @@ impl Image {
         Ok(None)
     }
 
-    fn flattened<D: Discover>(
+    fn flattened<S: Storage>(
         &self,
-        storage: &D,
+        storage: &S,
         number: u16,
         slot: &DeviceSlot,
         own: Option<Own>,
@@ -242,7 +262,7 @@ pub(crate) fn fit<S: Storage>(
     Ok(info)
 }
 
-fn version_of<D: Discover>(storage: &D, device: DeviceId) -> u64 {
+fn version_of<S: Storage>(storage: &S, device: DeviceId) -> u64 {
     storage.info(device).map_or(0, |info| info.version.number())
 }
 

@@ -77,24 +77,20 @@ impl Image {
             Ok(superblock) => superblock,
             Err(error) => return Err((*error).into()),
         };
-        let table;
-        let mut devices: &[u8] = &[];
-        if let Some(span) = superblock.device_table_at() {
-            let (at, len) = (usize::try_from(span.at).ok(), usize::try_from(span.len).ok());
-            let (at, len) = (at.or_bug()?, len.or_bug()?);
-            // Mostly the table lies right after the superblock.
-            devices = match first.get(at..).and_then(|rest| rest.get(..len)) {
-                Some(devices) => devices,
-                None => {
-                    table = reader.span(span.at, len)?;
-                    let (says, has) = (span.at.checked_add(span.len).or_bug()?, bytes);
-                    table.get(..len).ok_or(Corrupt::ImageTruncated { says, has })?
+        let devices = match superblock.device_table_at() {
+            None => table_of(superblock, &[], &mut head),
+            Some(span) => {
+                let (at, len) = (usize::try_from(span.at).ok(), usize::try_from(span.len).ok());
+                let (at, len) = (at.or_bug()?, len.or_bug()?);
+                // Mostly the table lies right after the superblock.
+                match first.get(at..).and_then(|rest| rest.get(..len)) {
+                    Some(table) => table_of(superblock, table, &mut head),
+                    None => reader.far_table(superblock, (span.at, len), &mut head),
                 }
-            };
-        }
-        head.keep(devices);
+            }
+        };
         // A match, so that the table is moved once.
-        match Devices::from_bytes(superblock, devices) {
+        match devices {
             Ok(devices) => Ok(Self {
                 device,
                 superblock: *superblock,
@@ -104,7 +100,7 @@ impl Image {
                 domain: Domain::default(),
                 head,
             }),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 
@@ -112,6 +108,12 @@ impl Image {
     pub fn digest(&self) -> u64 {
         self.head.digest()
     }
+}
+
+/// Returns the slots of a device table, which `head` keeps.
+fn table_of(superblock: &Superblock, table: &[u8], head: &mut Head) -> Result<Devices, Error> {
+    head.keep(table);
+    Ok(Devices::from_bytes(superblock, table)?)
 }
 
 struct Reader<'s, S> {
@@ -143,6 +145,7 @@ impl<S: Storage> Reader<'_, S> {
     /// Returns the error that names the format of a device without an EROFS superblock, if a
     /// signature tells it; `first` is the first block.
     #[cold]
+    #[inline(never)]
     fn foreign(&mut self, first: &[u8]) -> Option<Unsupported> {
         if first.starts_with(&signature::REGION_MAGIC) {
             return as_error(&signature::REGION);
@@ -161,11 +164,27 @@ impl<S: Storage> Reader<'_, S> {
         best.and_then(|(_, sign)| as_error(sign))
     }
 
-    /// Returns the `len` bytes at byte `at`, any byte; fewer at the end of the device.
-    fn span(&mut self, at: u64, len: usize) -> Result<Bytes, Error> {
+    /// Returns the slots of the device table of `len` bytes at byte `at`.
+    // Not inlined: without `alloc` the table lies on the stack.
+    #[inline(never)]
+    fn far_table(
+        &mut self,
+        superblock: &Superblock,
+        (at, len): (u64, usize),
+        head: &mut Head,
+    ) -> Result<Devices, Error> {
+        let mut table = Bytes::new();
+        self.span(at, len, &mut table)?;
+        let says = at.checked_add(wide(len)).or_bug()?;
+        let truncated = Corrupt::ImageTruncated { says, has: self.info.bytes };
+        table_of(superblock, table.get(..len).ok_or(truncated)?, head)
+    }
+
+    /// Reads the `len` bytes at byte `at`, any byte, into `bytes`; fewer at the end of the device.
+    fn span(&mut self, at: u64, len: usize, bytes: &mut Bytes) -> Result<(), Error> {
         let skip = clip(at & 4095, FIRST_BYTES);
         let end = skip.checked_add(len).or_bug()?;
-        let mut bytes = zeroed(end.checked_next_multiple_of(FIRST_BYTES).or_bug()?)?;
+        zero(bytes, end.checked_next_multiple_of(FIRST_BYTES).or_bug()?)?;
         let piece = index(self.info.transfer_bytes_max) & !4095;
         let mut next = at & !4095;
         let mut got = 0_usize;
@@ -177,14 +196,16 @@ impl<S: Storage> Reader<'_, S> {
         let end = end.min(got);
         bytes.copy_within(skip.min(end)..end, 0);
         bytes.truncate(end.checked_sub(skip.min(end)).or_bug()?);
-        Ok(bytes)
+        Ok(())
     }
 
     /// Returns the first `need` bytes of the device, or fewer if it is shorter: for a superblock in
     /// a block larger than the bytes read first.
     #[cfg(feature = "alloc")]
     fn large_superblock(&mut self, need: usize) -> Result<Bytes, Error> {
-        self.span(0, need)
+        let mut bytes = Bytes::new();
+        self.span(0, need, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Refuses the image: without `alloc` there is no buffer for blocks over 4 KiB.
@@ -209,15 +230,13 @@ fn as_error(sign: &Signature) -> Option<Unsupported> {
     (!next.is_empty()).then_some(Unsupported::Foreign { name, next })
 }
 
-/// Returns `len` zeros.
-fn zeroed(len: usize) -> Result<Bytes, Unsupported> {
-    let mut bytes = Bytes::new();
+/// Makes `bytes` be `len` zeros.
+fn zero(bytes: &mut Bytes, len: usize) -> Result<(), Unsupported> {
     #[cfg(feature = "alloc")]
     let room = bytes.try_reserve_exact(len).map(|()| bytes.resize(len, 0));
     #[cfg(not(feature = "alloc"))]
     let room = bytes.resize(len, 0);
-    room.map_err(|_| Unsupported::HeadMemory(len))?;
-    Ok(bytes)
+    room.map_err(|_| Unsupported::HeadMemory(len))
 }
 
 /// Bytes to digest if a region is used. The digest is computed late: without a region it is wasted,

@@ -198,7 +198,7 @@ impl Mounted {
             held = self.held(region.as_ref())?;
             &held
         };
-        Root::with_budget(storage, region, &self.image, sources, &memory.mount)
+        Ok(Root::with_budget(storage, region, &self.image, sources, &memory.mount)?)
     }
 
     /// The sources, where those that are not there have the versions that the region holds: the one

@@ -8,7 +8,11 @@ use super::blocks::Blocks;
 use super::budget::Budget;
 #[cfg(feature = "alloc")]
 use super::decoded::Decoding;
-use super::io::{Extent, Io};
+use super::failed::MountError;
+use super::io::{self, Bounce, Extent, Io};
+use super::memory::Lent;
+#[cfg(not(feature = "alloc"))]
+use super::memory::Memory;
 use super::metadata::Metadata;
 use super::mount::Mount;
 use super::plan::{Plan, UNIFIED, in_tail};
@@ -51,21 +55,43 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// # Errors
     /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
     /// algorithms needs more memory than the budget has.
+    // Not inlined: it writes its result where the caller wants it.
+    #[inline(never)]
     pub fn new(
         storage: S,
         layer: L,
         image: &Image,
         parts: &[SourcePart],
         budget: &Budget,
-    ) -> Result<Self, Error> {
+        lent: Lent,
+    ) -> Result<Self, MountError<S, L>> {
+        let mut layer = layer;
+        let sources = match io::sources(&storage, &mut layer, image, parts) {
+            Ok(sources) => sources,
+            Err(error) => return Err(MountError { error, storage, layer }),
+        };
+        #[cfg(feature = "alloc")]
+        let decoding = match Decoding::new(budget, &image.superblock) {
+            Ok(decoding) => decoding,
+            Err(error) => return Err(MountError { error, storage, layer }),
+        };
+        #[cfg(feature = "alloc")]
+        let (metadata, bounce, Lent) = (Metadata::new(budget.metadata_bytes), Bounce::new(), lent);
+        #[cfg(not(feature = "alloc"))]
+        let (metadata, bounce) = {
+            // There is no heap to take it from.
+            let _ = budget;
+            let Memory { pages, dir, bounce } = lent;
+            (Metadata::over(pages, dir), Bounce::over(bounce))
+        };
         Ok(Self {
             mount: Mount::new(image),
-            io: Io::new(storage, layer, image, parts)?,
-            metadata: Metadata::new(budget.metadata_bytes),
+            io: Io::new(storage, layer, sources, image.read_bytes, bounce),
+            metadata,
             #[cfg(feature = "alloc")]
             blocks: Blocks::new(budget.block_bytes),
             #[cfg(feature = "alloc")]
-            decoding: Decoding::new(budget, &image.superblock)?,
+            decoding,
             #[cfg(feature = "alloc")]
             flights: Flights::new(budget.stream_bytes),
         })

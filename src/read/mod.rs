@@ -41,9 +41,11 @@ mod budget;
 mod decoded;
 mod dir;
 mod elsewhere;
+mod failed;
 mod file;
 mod inner;
 mod io;
+mod memory;
 mod metadata;
 mod mount;
 mod plan;
@@ -57,8 +59,10 @@ mod xattrs;
 
 pub use budget::Budget;
 pub use dir::{DirCursor, DirEntry, NAME_BYTES_MAX};
+pub use failed::MountError;
 pub use file::File;
 pub use io::BATCH_MAX;
+pub use memory::Memory;
 pub use stats::Stats;
 #[cfg(feature = "alloc")]
 pub use stream::Stream;
@@ -74,6 +78,7 @@ use crate::num::clip64;
 use crate::storage::Ended;
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
+use memory::Lent;
 use walk::Follow;
 
 /// The most bytes of directories that one byte of a device may stand for, where data is packed.
@@ -97,31 +102,125 @@ pub struct Root<S, L> {
     inner: spin::Mutex<Held<Inner<S, L>>>,
 }
 
+/// Returns what a mount takes of the memory: nothing where there is a heap.
+#[cfg(feature = "alloc")]
+fn lent(_: &'static mut Memory) -> Lent {
+    Lent
+}
+#[cfg(not(feature = "alloc"))]
+fn lent(memory: &'static mut Memory) -> Lent {
+    memory
+}
+
 impl<S: Storage, L: Layer<S>> Root<S, L> {
+    /// Mounts the image on `device` alone: an image without blobs, or one that was flattened into
+    /// one file.
+    ///
+    /// # Errors
+    /// As [`Image::read`], [`Image::alone`] and [`Root::new`].
+    #[cfg(feature = "alloc")]
+    pub fn open_image(storage: S, layer: L, device: DeviceId) -> Result<Self, MountError<S, L>> {
+        Self::mount_alone(storage, layer, device, Lent)
+    }
+
+    /// Mounts as [`Root::open_image`] does, in `memory`: for a machine without a heap.
+    ///
+    /// # Errors
+    /// As [`Image::read`], [`Image::alone`] and [`Root::new_in`].
+    pub fn open_image_in(
+        storage: S,
+        layer: L,
+        device: DeviceId,
+        memory: &'static mut Memory,
+    ) -> Result<Self, MountError<S, L>> {
+        Self::mount_alone(storage, layer, device, lent(memory))
+    }
+
+    fn mount_alone(
+        storage: S,
+        layer: L,
+        device: DeviceId,
+        lent: Lent,
+    ) -> Result<Self, MountError<S, L>> {
+        let mut storage = storage;
+        let image = match Image::read(&mut storage, device) {
+            Ok(image) => image,
+            Err(error) => return Err(MountError { error, storage, layer }),
+        };
+        match image.alone(&storage) {
+            Ok(sources) => Self::mount(storage, layer, &image, &sources, &Budget::default(), lent),
+            Err(error) => Err(MountError { error: error.into(), storage, layer }),
+        }
+    }
+
     /// Mounts `image`, whose device slots have the sources `parts`, over `layer`. Reads only the
     /// inode of the root, which must be a directory.
-    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// As [`Root::with_budget`].
+    #[cfg(feature = "alloc")]
+    pub fn new(
+        storage: S,
+        layer: L,
+        image: &Image,
+        parts: &[SourcePart],
+    ) -> Result<Self, MountError<S, L>> {
         Self::with_budget(storage, layer, image, parts, &Budget::default())
+    }
+
+    /// Mounts as [`Root::new`] does, in `memory`: for a machine without a heap. With `alloc` the
+    /// mount takes the heap's.
+    ///
+    /// # Errors
+    /// [`BindError::Unfit`](crate::blob::BindError::Unfit); any failure to read the inode of the
+    /// root. The error holds storage and layer; the memory stays lent.
+    pub fn new_in(
+        storage: S,
+        layer: L,
+        image: &Image,
+        parts: &[SourcePart],
+        memory: &'static mut Memory,
+    ) -> Result<Self, MountError<S, L>> {
+        Self::mount(storage, layer, image, parts, &Budget::default(), lent(memory))
     }
 
     /// Mounts as [`Root::new`] does, with the limits of memory in `budget`.
     ///
     /// # Errors
     /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
-    /// algorithms needs more memory than `budget` has.
+    /// algorithms needs more memory than `budget` has; any failure to read the inode of the root.
+    /// The error holds storage and layer.
+    #[cfg(feature = "alloc")]
     pub fn with_budget(
         storage: S,
         layer: L,
         image: &Image,
         parts: &[SourcePart],
         budget: &Budget,
-    ) -> Result<Self, Error> {
-        let inner = Inner::new(storage, layer, image, parts, &budget.bounded())?;
+    ) -> Result<Self, MountError<S, L>> {
+        Self::mount(storage, layer, image, parts, budget, Lent)
+    }
+
+    fn mount(
+        storage: S,
+        layer: L,
+        image: &Image,
+        parts: &[SourcePart],
+        budget: &Budget,
+        lent: Lent,
+    ) -> Result<Self, MountError<S, L>> {
+        let inner = Inner::new(storage, layer, image, parts, &budget.bounded(), lent)?;
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);
-        let mut inner = inner;
-        inner.root()?;
-        Ok(Self { inner: spin::Mutex::new(inner) })
+        let root = Self { inner: spin::Mutex::new(inner) };
+        let found = root.lock().root();
+        match found {
+            Ok(_) => Ok(root),
+            Err(error) => {
+                let (storage, layer) = root.into_parts();
+                Err(MountError { error, storage, layer })
+            }
+        }
     }
 
     /// Returns the most bytes that reads may allocate after the mount, for metadata, decoders and

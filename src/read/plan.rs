@@ -9,7 +9,7 @@ use crate::num::{Bug, OrBug};
 use crate::units::{ByteRange, DeviceSlot};
 
 /// The most extents of one plan; a longer read is planned in parts.
-pub const EXTENTS_MAX: usize = 128;
+pub const EXTENTS_MAX: usize = if cfg!(feature = "alloc") { 128 } else { 16 };
 
 /// The device id of the unified address space, whose blocks span all devices.
 pub const UNIFIED: u16 = 0;

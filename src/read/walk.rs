@@ -45,16 +45,37 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         // In place: moving an inode out of a result copies it field by field.
         let mut found = self.root();
         let Ok(at) = &mut found else { return found };
-        let Some((mut dir, rest)) = self.descend(at, path, follow)? else { return found };
-        let mut path = self.spliced(at, rest)?;
+        match self.descend(at, path, follow)? {
+            Some((dir, rest)) => self.walk_on(at, dir, rest, follow),
+            None => found,
+        }
+    }
+
+    /// Walks on from the symlink `link` of the directory `dir`, after which `rest` is left.
+    // Not inlined: most paths have no symlink, and need no 4 KiB of stack.
+    #[inline(never)]
+    fn walk_on(
+        &mut self,
+        link: &Inode,
+        dir: Nid,
+        rest: &[u8],
+        follow: Follow,
+    ) -> Result<Inode, Error> {
+        // In place: a path that is returned is one more on the stack.
+        let mut path = Path::new();
+        path.extend_from_slice(rest).map_err(|_| PathError::TooLong)?;
+        self.splice(link, &mut path, rest.len())?;
+        let mut dir = dir;
         for _ in 0..SYMLINK_HOPS_MAX {
-            found = match path.first() {
+            let mut found = match path.first() {
                 Some(b'/') => self.root(),
                 _ => self.inode(dir),
             };
             let Ok(at) = &mut found else { return found };
             let Some((next, rest)) = self.descend(at, &path, follow)? else { return found };
-            (dir, path) = (next, self.spliced(at, rest)?);
+            let after = rest.len();
+            self.splice(at, &mut path, after)?;
+            dir = next;
         }
         Err(PathError::TooManySymlinks.into())
     }
@@ -96,17 +117,20 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Ok(None)
     }
 
-    /// Returns the target of the symlink `link` with `after` appended.
-    fn spliced(&mut self, link: &Inode, after: &[u8]) -> Result<Path, Error> {
+    /// Puts the target of the symlink `link` in the place of `path`, all of it but the last `after`
+    /// bytes.
+    fn splice(&mut self, link: &Inode, path: &mut Path, after: usize) -> Result<(), Error> {
         let len = usize::try_from(link.size).map_err(|_| PathError::TooLong)?;
-        let mut path = Path::new();
-        path.resize(len, 0).map_err(|_| PathError::TooLong)?;
-        self.data(link, 0, &mut path)?;
-        if path.is_empty() {
+        if len == 0 {
             return Err(PathError::NotFound.into());
         }
-        path.extend_from_slice(after).map_err(|_| PathError::TooLong)?;
-        Ok(path)
+        let whole = len.checked_add(after).filter(|whole| *whole <= PATH_BYTES_MAX);
+        let whole = whole.ok_or(PathError::TooLong)?;
+        let end = path.len();
+        path.resize(end.max(whole), 0).ok().or_bug()?;
+        path.copy_within(end.checked_sub(after).or_bug()?..end, len);
+        path.truncate(whole);
+        self.data(link, 0, path.get_mut(..len).or_bug()?)
     }
 
     /// Returns the inode number of the entry `name` of a directory; `None` if there is no such entry.

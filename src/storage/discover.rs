@@ -15,26 +15,39 @@ pub trait Discover: Storage {
     /// Returns the disk with this virtio-blk serial; only the first [`SERIAL_BYTES`] bytes count.
     ///
     /// # Errors
-    /// [`DiscoverError::Ambiguous`] if several disks have it.
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError>;
+    /// [`DiscoverError::Ambiguous`] if several disks have it; [`DiscoverError::NotFound`] where
+    /// disks have no serials, as here.
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+        let _ = serial;
+        Err(DiscoverError::NotFound)
+    }
 
     /// Opens the file `name` on the share with this mount tag, or on any share if `None`. A file is
     /// one device, also if it is opened under several names.
     ///
     /// # Errors
-    /// [`DiscoverError::MountTags`] and [`DiscoverError::Files`] if several files fit.
+    /// [`DiscoverError::MountTags`] and [`DiscoverError::Files`] if several files fit;
+    /// [`DiscoverError::NotFound`] where there are no shares, as here.
     fn share_file(
         &mut self,
         mount_tag: Option<&str>,
         name: &str,
-    ) -> Result<DeviceId, DiscoverError>;
+    ) -> Result<DeviceId, DiscoverError> {
+        let _ = (mount_tag, name);
+        Err(DiscoverError::NotFound)
+    }
 
     /// Calls `each` with the serial and the device of every disk: for messages.
-    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId));
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
+        let _ = each;
+    }
 
     /// Sets the version of the content of `device`, see [`super::DeviceInfo::version`]. Does
-    /// nothing if there is no such device.
-    fn set_version(&mut self, device: DeviceId, version: Version);
+    /// nothing if there is no such device, or where no device has a version, as here: a region then
+    /// serves the old content of a device that changed.
+    fn set_version(&mut self, device: DeviceId, version: Version) {
+        let _ = (device, version);
+    }
 
     /// Declares that `device` may be lost at any instant, as a region's disk may, and that no
     /// reader may be lost with it. A storage that cannot take a reader's memory back from a device

@@ -101,6 +101,7 @@ impl FileStorage {
             sector_bytes: SECTOR_BYTES,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only,
+            memory_align: 1,
             // The times of a block device's node do not follow its content.
             version: Version::Unknown,
         };
@@ -171,6 +172,7 @@ impl FileStorage {
             sector_bytes: 1,
             transfer_bytes_max: TRANSFER_BYTES_MAX,
             read_only: true,
+            memory_align: 1,
             version: opening.version(),
         };
         let file_bytes = stat.len();

@@ -54,13 +54,8 @@ impl<'m, const DISKS: usize> MemoryStorage<'m, DISKS> {
 impl<const DISKS: usize> Storage for MemoryStorage<'_, DISKS> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         let Disk { bytes, version, .. } = self.disks.get(usize::from(device.0))?;
-        Some(DeviceInfo {
-            bytes: u64::try_from(bytes.len()).ok()?,
-            sector_bytes: 1,
-            transfer_bytes_max: TRANSFER_BYTES_MAX,
-            read_only: true,
-            version: *version,
-        })
+        let info = DeviceInfo::new(u64::try_from(bytes.len()).ok()?, 1).with_read_only(true);
+        Some(info.with_transfer_bytes_max(TRANSFER_BYTES_MAX).with_version(*version))
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
@@ -91,10 +86,6 @@ impl<const DISKS: usize> Discover for MemoryStorage<'_, DISKS> {
         let disks = (0..).zip(&self.disks);
         let same = disks.filter(|(_, disk)| serial(disk.serial) == serial(name));
         only(same.map(|(number, _)| DeviceId(number)))
-    }
-
-    fn share_file(&mut self, _: Option<&str>, _: &str) -> Result<DeviceId, DiscoverError> {
-        Err(DiscoverError::NotFound)
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {

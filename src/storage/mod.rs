@@ -11,17 +11,21 @@
 use core::fmt;
 
 #[cfg(feature = "alloc")]
+mod atomic;
+#[cfg(feature = "alloc")]
 mod buffer;
 mod discover;
 mod errno;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", unix))]
 pub mod file;
+mod lent;
 pub mod memory;
 #[cfg(feature = "alloc")]
 mod retry;
 pub(crate) mod share;
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", unix))]
 mod share_dir;
+mod simple;
 mod spin;
 mod stamp;
 #[cfg(feature = "alloc")]
@@ -34,8 +38,9 @@ pub use errno::Errno;
 #[cfg(feature = "alloc")]
 pub use retry::Retry;
 pub use share::{FileType, LinkFault, PathFault};
-#[cfg(feature = "std")]
+#[cfg(all(feature = "std", unix))]
 pub use share_dir::path_on_share;
+pub use simple::{Disk, SIMPLE_DISKS, Simple};
 #[cfg(feature = "alloc")]
 pub(crate) use spin::Wait;
 pub use spin::{Patience, Spin};
@@ -70,8 +75,9 @@ impl fmt::Display for DeviceId {
 
 /// The properties of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DeviceInfo {
-    /// The length in bytes.
+    /// The length in bytes: a multiple of `sector_bytes`.
     pub bytes: u64,
     /// The unit of transfers in bytes: their offsets and lengths are multiples of it. 1 for a file
     /// or memory, else a power of two from 512 to 4096.
@@ -80,6 +86,10 @@ pub struct DeviceInfo {
     pub transfer_bytes_max: u32,
     /// Whether writes are refused.
     pub read_only: bool,
+    /// The alignment of memory that the device takes, in bytes: a power of two of at most 4096. A
+    /// job's buffer is aligned to 4096; a reader's memory may begin anywhere, and [`Simple`] copies
+    /// what a driver cannot take. Any other storage copies for itself.
+    pub memory_align: u32,
     /// The version of the device's content, if known: from a file's stamp, or from
     /// [`Discover::set_version`].
     pub version: Version,
@@ -88,7 +98,49 @@ pub struct DeviceInfo {
 /// The longest sector of a device, in bytes: the read path cuts reads at blocks of 4 KiB.
 const SECTOR_BYTES_MAX: u32 = 4096;
 
+/// The most that a device may want memory to be aligned to.
+const MEMORY_ALIGN_MAX: u32 = 4096;
+/// The longest transfer of a device of which nothing else was said.
+const TRANSFER_BYTES_MAX: u32 = 1 << 20;
+
 impl DeviceInfo {
+    /// Returns a device of `bytes` bytes with sectors of `sector_bytes`, that can be written, takes
+    /// memory that begins anywhere, at most 1 MiB at a time, and is of an unknown version.
+    pub const fn new(bytes: u64, sector_bytes: u32) -> Self {
+        Self {
+            bytes,
+            sector_bytes,
+            transfer_bytes_max: TRANSFER_BYTES_MAX,
+            read_only: false,
+            memory_align: 1,
+            version: Version::Unknown,
+        }
+    }
+
+    /// Returns the same device with another [`DeviceInfo::read_only`].
+    #[must_use]
+    pub const fn with_read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
+    /// Returns the same device with another [`DeviceInfo::transfer_bytes_max`].
+    #[must_use]
+    pub const fn with_transfer_bytes_max(self, transfer_bytes_max: u32) -> Self {
+        Self { transfer_bytes_max, ..self }
+    }
+
+    /// Returns the same device with another [`DeviceInfo::memory_align`].
+    #[must_use]
+    pub const fn with_memory_align(self, memory_align: u32) -> Self {
+        Self { memory_align, ..self }
+    }
+
+    /// Returns the same device with another [`DeviceInfo::version`].
+    #[must_use]
+    pub const fn with_version(self, version: Version) -> Self {
+        Self { version, ..self }
+    }
+
     /// Checks that reads can be cut into transfers of the device.
     ///
     /// # Errors
@@ -102,12 +154,20 @@ impl DeviceInfo {
         if max == 0 || !max.is_multiple_of(sector) {
             return Err(Unfit::Transfer { max, sector });
         }
+        if !self.bytes.is_multiple_of(sector.into()) {
+            return Err(Unfit::Length { bytes: self.bytes, sector });
+        }
+        let align = self.memory_align;
+        if !align.is_power_of_two() || align > MEMORY_ALIGN_MAX {
+            return Err(Unfit::Memory(align));
+        }
         Ok(())
     }
 }
 
 /// The reason why a device cannot be read from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unfit {
     /// The size of its sectors, in bytes.
     Sector(u32),
@@ -118,6 +178,15 @@ pub enum Unfit {
         /// The sector in bytes.
         sector: u32,
     },
+    /// It ends within a sector.
+    Length {
+        /// The length in bytes.
+        bytes: u64,
+        /// The sector in bytes.
+        sector: u32,
+    },
+    /// It wants memory aligned to this many bytes.
+    Memory(u32),
 }
 
 impl fmt::Display for Unfit {
@@ -130,6 +199,13 @@ impl fmt::Display for Unfit {
             Self::Transfer { max, sector } => write!(
                 f,
                 "its longest transfer has {max} bytes: no whole sectors of {sector} bytes"
+            ),
+            Self::Length { bytes, sector } => {
+                write!(f, "it has {bytes} bytes: no whole sectors of {sector} bytes")
+            }
+            Self::Memory(align) => write!(
+                f,
+                "it wants memory aligned to {align} bytes: a power of two up to {MEMORY_ALIGN_MAX} is possible"
             ),
         }
     }

@@ -172,7 +172,7 @@ pub fn mount(mut storage: SimStorage, blobs: usize) -> Result<Mounted, Error> {
     let names: Vec<String> = (1..=blobs).map(|number| format!("blob{number}")).collect();
     let given: Vec<_> = (1..).zip(names.iter().map(|name| SourceName::Disk(name))).collect();
     let sources = image.bind(&mut storage, &given)?;
-    Root::new(storage, NoRegion, &image, &sources)
+    Ok(Root::new(storage, NoRegion, &image, &sources)?)
 }
 
 /// Reads of all devices, and their bytes.

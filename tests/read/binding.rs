@@ -390,7 +390,7 @@ fn mount_refuses_a_source_of_long_sectors_that_nobody_bound() {
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
     world.set_sector_bytes(blob, 16_384);
-    let error = Root::new(storage, NoRegion, &image, &sources).err();
+    let error = Root::new(storage, NoRegion, &image, &sources).err().map(Error::from);
     let unfit = Unfit::Sector(16_384);
     assert_eq!(error, Some(Error::Bind(BindError::Unfit { slot: 1, device: blob, unfit })));
 }

@@ -34,3 +34,4 @@ mod paths;
 mod places;
 mod random;
 mod rows;
+mod simple;

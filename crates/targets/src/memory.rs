@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rootlet::storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
+    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer,
 };
 
 /// Offsets and lengths of transfers are multiples of this.
@@ -88,13 +88,8 @@ pub struct Devices {
 impl Storage for Devices {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         let device = self.devices.get(usize::from(device.0))?;
-        Some(DeviceInfo {
-            bytes: device.len().next_multiple_of(SECTOR),
-            sector_bytes: SECTOR as u32,
-            transfer_bytes_max: 1 << 20,
-            read_only: true,
-            version: Version::Unknown,
-        })
+        let bytes = device.len().next_multiple_of(SECTOR);
+        Some(DeviceInfo::new(bytes, SECTOR as u32).with_read_only(true))
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
@@ -130,12 +125,4 @@ impl Discover for Devices {
         let number = number.filter(|number| usize::from(*number) < self.devices.len());
         number.map(DeviceId).ok_or(DiscoverError::NotFound)
     }
-
-    fn share_file(&mut self, _: Option<&str>, _: &str) -> Result<DeviceId, DiscoverError> {
-        Err(DiscoverError::NotFound)
-    }
-
-    fn disks(&mut self, _: &mut dyn FnMut(&str, DeviceId)) {}
-
-    fn set_version(&mut self, _: DeviceId, _: Version) {}
 }

@@ -4,8 +4,12 @@
 
 use crate::num::Bug;
 
-/// Bytes of one bounce buffer.
+/// Bytes of one bounce buffer: at least a sector, or a block of a region.
+#[cfg(feature = "alloc")]
 pub const BOUNCE_BYTES: usize = 8192;
+/// Bytes of the bounce buffer: a sector, or a block of a region.
+#[cfg(not(feature = "alloc"))]
+pub const BOUNCE_BYTES: usize = 4096;
 
 #[cfg(feature = "alloc")]
 const COUNT: usize = 16;
@@ -18,18 +22,20 @@ pub struct Bounce {
     #[cfg(feature = "alloc")]
     memory: crate::read::room::Room,
     #[cfg(not(feature = "alloc"))]
-    memory: [u8; COUNT * BOUNCE_BYTES],
+    memory: &'static mut [u8; BOUNCE_BYTES],
 }
 
 impl Bounce {
     /// Returns the buffers. Allocates nothing.
+    #[cfg(feature = "alloc")]
     pub fn new() -> Self {
-        Self {
-            #[cfg(feature = "alloc")]
-            memory: crate::read::room::Room::new(COUNT * BOUNCE_BYTES),
-            #[cfg(not(feature = "alloc"))]
-            memory: [0; COUNT * BOUNCE_BYTES],
-        }
+        Self { memory: crate::read::room::Room::new(COUNT * BOUNCE_BYTES) }
+    }
+
+    /// Returns the one buffer, in this memory.
+    #[cfg(not(feature = "alloc"))]
+    pub fn over(memory: &'static mut [u8; BOUNCE_BYTES]) -> Self {
+        Self { memory }
     }
 
     /// Returns the bytes that the buffers may still allocate.

@@ -15,8 +15,9 @@ use crate::storage::{IoErrorKind, Lent, Storage, Transfer};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 
-/// The most transfers of one batch. A read that needs more takes several batches.
-pub const BATCH_MAX: usize = 128;
+/// The most transfers of one batch. A read that needs more takes several batches. Without `alloc` a
+/// batch lies on a short stack.
+pub const BATCH_MAX: usize = if cfg!(feature = "alloc") { 128 } else { 8 };
 
 type Pieces = heapless::Vec<Piece, BATCH_MAX>;
 

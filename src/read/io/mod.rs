@@ -7,6 +7,9 @@ mod bounce;
 mod fetch;
 mod pieces;
 
+#[cfg(not(feature = "alloc"))]
+pub use bounce::BOUNCE_BYTES;
+pub use bounce::Bounce;
 pub use fetch::BATCH_MAX;
 #[cfg(feature = "alloc")]
 pub use pieces::wanted;
@@ -19,7 +22,6 @@ use crate::error::Error;
 use crate::num::{Bug, OrBug};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, Pow2, count};
-use bounce::Bounce;
 
 /// The sector and longest transfer that stand for an absent source, whose blob is read from the
 /// region alone.
@@ -28,10 +30,12 @@ const ABSENT: (Pow2, u64) = match Pow2::of(512) {
     None => panic!("512 is a power of two"),
 };
 
+/// The sources of all slots.
 #[cfg(feature = "alloc")]
-type Sources = alloc::vec::Vec<Source>;
+pub type Sources = alloc::vec::Vec<Source>;
+/// The sources of all slots.
 #[cfg(not(feature = "alloc"))]
-type Sources = heapless::Vec<Source, SOURCES_MAX>;
+pub type Sources = heapless::Vec<Source, SOURCES_MAX>;
 
 /// The storage, the layer, the sources of the device slots, and the counters of a mount.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ pub struct Io<S, L> {
 ///
 /// # Errors
 /// [`BindError::Unfit`](crate::blob::BindError::Unfit).
-fn sources<S: Storage, L: Layer<S>>(
+pub fn sources<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
     image: &Image,
@@ -73,16 +77,11 @@ fn sources<S: Storage, L: Layer<S>>(
 }
 
 impl<S: Storage, L: Layer<S>> Io<S, L> {
-    /// Returns the devices of `image`, whose device slots have the sources `parts`; attaches the
-    /// blobs to `layer`.
-    ///
-    /// # Errors
-    /// [`BindError::Unfit`](crate::blob::BindError::Unfit).
-    pub fn new(storage: S, layer: L, image: &Image, parts: &[SourcePart]) -> Result<Self, Error> {
-        let mut layer = layer;
-        let sources = sources(&storage, &mut layer, image, parts)?;
-        let stats = Stats { mount_bytes: image.read_bytes, ..Stats::default() };
-        Ok(Self { storage, layer, stats, sources, bounce: Bounce::new() })
+    /// Returns the devices of a mount before its first read: `sources` are those of all slots,
+    /// attached to `layer`; `mount_bytes` were read to learn them.
+    pub fn new(storage: S, layer: L, sources: Sources, mount_bytes: u64, bounce: Bounce) -> Self {
+        let stats = Stats { mount_bytes, ..Stats::default() };
+        Self { storage, layer, stats, sources, bounce }
     }
 
     /// Returns the sources of all device slots.

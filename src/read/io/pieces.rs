@@ -237,7 +237,7 @@ fn shape(
     Some((want, source.cover(want, residence)?))
 }
 
-const _: () = assert!(BOUNCE_BYTES >= 2 * BLOCK_BYTES);
+const _: () = assert!(BOUNCE_BYTES >= BLOCK_BYTES, "a granule fits, be it a sector or a block");
 
 #[cfg(test)]
 mod tests {

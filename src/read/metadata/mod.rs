@@ -19,14 +19,17 @@ use crate::storage::Storage;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 #[cfg(feature = "alloc")]
 use ahead::Ahead;
-use pages::{MetaCache, PAGE_BYTES, PageNumber, PagePlace};
+pub use pages::PAGE_BYTES;
+use pages::{MetaCache, PageNumber, PagePlace};
+#[cfg(not(feature = "alloc"))]
+pub use pages::{NO_PAGES, Pages};
 
 const _: () = assert!(BLOCK.get() == 4096 && PAGE_BYTES == 4096, "pages of metadata are blocks");
 
 #[cfg(feature = "alloc")]
 type DirMemory = alloc::boxed::Box<[u8]>;
 #[cfg(not(feature = "alloc"))]
-type DirMemory = [u8; PAGE_BYTES];
+type DirMemory = &'static mut [u8];
 
 /// The metadata of a mount that is in memory.
 #[derive(Debug)]
@@ -48,10 +51,21 @@ pub struct Metadata {
 
 impl Metadata {
     /// Returns the state before the first read, with a cache for `bytes` bytes of pages.
+    #[cfg(feature = "alloc")]
     pub fn new(bytes: usize) -> Self {
+        Self::of(MetaCache::new(bytes), pages::empty())
+    }
+
+    /// Returns the state before the first read, in this memory.
+    #[cfg(not(feature = "alloc"))]
+    pub fn over(pages: &'static mut Pages, dir: &'static mut [u8; PAGE_BYTES]) -> Self {
+        Self::of(MetaCache::over(pages), dir)
+    }
+
+    fn of(pages: MetaCache, dir: DirMemory) -> Self {
         Self {
-            pages: MetaCache::new(bytes),
-            dir: pages::empty(),
+            pages,
+            dir,
             dir_of: None,
             root: None,
             metabox: None,
@@ -111,7 +125,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(LoadedPage::Kept(place));
         }
         let mut taken = self.metadata.pages.take(number)?;
-        let loaded = self.load(space, bytes, &mut taken.bytes);
+        let loaded = self.load(space, bytes, pages::bytes_of(&mut taken.bytes));
         let place = self.metadata.pages.put(taken, loaded.is_ok().then_some(number))?;
         loaded.map(|()| LoadedPage::Kept(place))
     }
@@ -246,7 +260,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             if memory.is_empty() {
                 memory = alloc::vec![0; size.bytes_usize()].into_boxed_slice();
             }
-            let result = match memory.get_mut(..len) {
+            let result = match pages::bytes_of(&mut memory).get_mut(..len) {
                 Some(place) => self.data_by_meta(inode, want, place),
                 None => Err(Unsupported::LargeBlocks { bytes: size.bytes() }.into()),
             };

@@ -8,13 +8,21 @@ use crate::units::count;
 
 /// Bytes of a page.
 pub const PAGE_BYTES: usize = 4096;
-/// The pages of a set: a lookup compares at most 4 numbers.
-const WAYS: usize = 4;
+/// The pages of a set: a lookup compares at most as many numbers. Without `alloc` there is one set:
+/// a page is filled while its reader looks into the other one.
+const WAYS: usize = if cfg!(feature = "alloc") { 4 } else { 2 };
+
+/// The memory of all pages.
+#[cfg(not(feature = "alloc"))]
+pub type Pages = [[u8; PAGE_BYTES]; WAYS];
+/// Memory that holds no page.
+#[cfg(not(feature = "alloc"))]
+pub const NO_PAGES: Pages = [[0; PAGE_BYTES]; WAYS];
 
 #[cfg(feature = "alloc")]
 type Memory = alloc::boxed::Box<[u8]>;
 #[cfg(not(feature = "alloc"))]
-type Memory = [u8; PAGE_BYTES];
+type Memory = &'static mut [u8];
 
 #[cfg(feature = "alloc")]
 type Sets = alloc::vec::Vec<Set>;
@@ -24,10 +32,6 @@ type Sets = heapless::Vec<Set, 1>;
 #[cfg(feature = "alloc")]
 fn memory() -> Memory {
     alloc::vec![0; PAGE_BYTES].into_boxed_slice()
-}
-#[cfg(not(feature = "alloc"))]
-fn memory() -> Memory {
-    [0; PAGE_BYTES]
 }
 
 /// A space, and the number of a page in it.
@@ -69,15 +73,19 @@ pub struct Taken {
 impl MetaCache {
     /// Returns a cache for at least `bytes` bytes of pages, and at least one set. Each page is
     /// allocated at its first use.
+    #[cfg(feature = "alloc")]
     pub fn new(bytes: usize) -> Self {
-        let sets = if cfg!(feature = "alloc") {
-            bytes.div_ceil(PAGE_BYTES * WAYS).max(1).next_power_of_two()
-        } else {
-            1
-        };
+        let sets = bytes.div_ceil(PAGE_BYTES * WAYS).max(1).next_power_of_two();
         let page = |_| Page { number: None, used: 0, bytes: empty() };
         let sets = (0..sets).map(|_| core::array::from_fn(page)).collect();
         Self { sets, uses: 0 }
+    }
+
+    /// Returns a cache of one set, in `pages`.
+    #[cfg(not(feature = "alloc"))]
+    pub fn over(pages: &'static mut Pages) -> Self {
+        let page = |bytes: &'static mut [u8; PAGE_BYTES]| Page { number: None, used: 0, bytes };
+        Self { sets: core::iter::once(pages.each_mut().map(page)).collect(), uses: 0 }
     }
 
     /// Returns the number of pages in the cache, allocated or not.
@@ -127,7 +135,8 @@ impl MetaCache {
     /// [`MetaCache::put`] returned.
     pub fn bytes_of(&self, place: PagePlace) -> Result<&[u8], Bug> {
         let page = self.sets.get(place.set).and_then(|set| set.get(place.way)).or_bug()?;
-        Ok(&page.bytes)
+        let bytes: &Memory = &page.bytes;
+        Ok(bytes)
     }
 
     /// Takes out the memory of the page that page `number` replaces. The memory holds no page until
@@ -141,6 +150,7 @@ impl MetaCache {
         // Last in line while it is out: filling it may replace other pages of the set.
         page.used = u64::MAX;
         let bytes = core::mem::replace(&mut page.bytes, empty());
+        #[cfg(feature = "alloc")]
         let bytes = if bytes.is_empty() { memory() } else { bytes };
         Ok(Taken { place: PagePlace { set, way }, bytes })
     }
@@ -157,14 +167,14 @@ impl MetaCache {
     }
 }
 
-/// Returns the stand-in for memory that was taken out.
-#[cfg(feature = "alloc")]
-pub fn empty() -> Memory {
-    alloc::boxed::Box::default()
+/// Returns the bytes of memory.
+pub fn bytes_of(memory: &mut Memory) -> &mut [u8] {
+    memory
 }
-#[cfg(not(feature = "alloc"))]
+
+/// Returns what stands in for memory that was taken.
 pub fn empty() -> Memory {
-    memory()
+    Memory::default()
 }
 
 #[cfg(test)]

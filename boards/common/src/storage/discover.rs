@@ -109,13 +109,10 @@ impl<T: Transport> Devices<T> {
         let port = self.shares[share].port;
         self.ports[port].ask_about(Some(open.question()));
         let transfer_bytes_max = self.ports[port].limited(transfer_bytes_max);
-        let info = DeviceInfo {
-            bytes: open.size,
-            sector_bytes: 1,
-            transfer_bytes_max,
-            read_only: true,
-            version: Version::File(open.version),
-        };
+        let info = DeviceInfo::new(open.size, 1)
+            .with_transfer_bytes_max(transfer_bytes_max)
+            .with_read_only(true)
+            .with_version(Version::File(open.version));
         self.files.push(File { share, port, name: name.into(), open, restarts, info });
         Ok(id)
     }

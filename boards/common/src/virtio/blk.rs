@@ -2,7 +2,7 @@
 //!
 //! Always: lengths here are bytes; the device counts sectors of 512 bytes whatever its block size.
 
-use rootlet::storage::{DeviceInfo, IoErrorKind, Version};
+use rootlet::storage::{DeviceInfo, IoErrorKind};
 use virtio_drivers::transport::Transport;
 
 use super::device::{Device, StartError};
@@ -119,7 +119,8 @@ pub(crate) fn info<T: Transport>(device: &Device<T>) -> Result<DeviceInfo, Start
     }
     let transfer_bytes_max = size_max.min(TRANSFER_BYTES_MAX) / sector_bytes * sector_bytes;
     let read_only = has(F_RO);
-    Ok(DeviceInfo { bytes, sector_bytes, transfer_bytes_max, read_only, version: Version::Unknown })
+    let info = DeviceInfo::new(bytes, sector_bytes).with_read_only(read_only);
+    Ok(info.with_transfer_bytes_max(transfer_bytes_max))
 }
 
 /// Returns how many bytes the disk says that it has now.

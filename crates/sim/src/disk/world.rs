@@ -78,13 +78,7 @@ impl World {
     fn add(&self, name: Name, sector_bytes: u32, content: Sparse) -> DeviceId {
         let mut state = lock(&self.state);
         let id = DeviceId(u16::try_from(state.devices.len()).expect("at most 65,536 devices"));
-        let info = DeviceInfo {
-            bytes: content.bytes(),
-            sector_bytes,
-            transfer_bytes_max: 1 << 20,
-            read_only: false,
-            version: Version::Unknown,
-        };
+        let info = DeviceInfo::new(content.bytes(), sector_bytes);
         state.devices.push(Device {
             name,
             info,
