@@ -58,14 +58,14 @@ pub mod command;
 mod error;
 #[cfg(feature = "alloc")]
 pub mod evict;
-pub mod fuse;
 pub mod read;
 mod signature;
-pub mod storage;
 
 pub use error::{Error, PathError};
 pub use rootlet_base::Bug;
 pub use rootlet_base::units::{DeviceSlot, RegionSlot};
 pub use rootlet_erofs as erofs;
+pub use rootlet_fuse as fuse;
+pub use rootlet_storage as storage;
 
 use rootlet_base::{num, trace, units};

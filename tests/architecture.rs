@@ -18,9 +18,7 @@ use std::fs;
 /// line: Cargo knows what it may name.
 ///
 /// `error` gathers the errors of the others: it does not count as a user of what stands above it.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
-    ("storage", &["num", "units", "trace"]),
-    ("fuse", &["storage", "num", "units", "trace"]),
+const MAY_IMPORT: [(&str, &[&str]); 7] = [
     ("signature", &[]),
     ("evict", &["num"]),
     ("cache", &["signature", "evict", "storage", "num", "units", "trace"]),

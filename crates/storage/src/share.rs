@@ -97,7 +97,7 @@ impl fmt::Display for FileType {
 }
 
 /// Returns the names of `path` in order, numbered from 1.
-pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
+pub fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     (1..).zip(path.split(|&byte| byte == b'/'))
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn components(path: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
 ///
 /// # Errors
 /// The number of the wrong component, and the reason.
-pub(crate) fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
+pub fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
     for (number, name) in components(path) {
         let fault = match name {
             _ if number > COMPONENTS_MAX => PathFault::Deep,
@@ -124,12 +124,12 @@ pub(crate) fn check(path: &[u8]) -> Result<(), (usize, PathFault)> {
 /// A path from the share's root after links were replaced. It keeps a `..` after a name that was
 /// not looked up yet: if that is a link, `..` is not the directory before it.
 #[derive(Debug)]
-pub(crate) struct Way(heapless::Vec<u8, PATH_BYTES_MAX>);
+pub struct Way(heapless::Vec<u8, PATH_BYTES_MAX>);
 
 impl Way {
     /// Returns `path` with `target` in place of component `component`. All components before that
     /// one are known to be directories.
-    pub(crate) fn new(path: &[u8], component: usize, target: &[u8]) -> Result<Self, LinkFault> {
+    pub fn new(path: &[u8], component: usize, target: &[u8]) -> Result<Self, LinkFault> {
         if target.starts_with(b"/") {
             return Err(LinkFault::Leaves);
         }
@@ -161,7 +161,7 @@ impl Way {
     }
 
     /// Returns the path; an empty path is the share's root.
-    pub(crate) fn path(&self) -> &[u8] {
+    pub fn path(&self) -> &[u8] {
         &self.0
     }
 

@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use super::abi::{FlushIn, Opcode, OutHeader};
 use super::error::Cause;
 use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
-use crate::storage::{Errno, IoErrorKind};
+use rootlet_storage::{Errno, IoErrorKind};
 
 /// The length of a question in bytes.
 pub const QUESTION_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<FlushIn>();

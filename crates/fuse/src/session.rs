@@ -13,10 +13,10 @@ use super::error::{Cause, Error, Operation, Want};
 use super::message::{self, Call, HEADER_BYTES, length_of};
 use super::question::Question;
 use super::read::ReadRequest;
-use crate::num::wide;
-use crate::storage::share::{self, LINKS_MAX, Way};
-use crate::storage::{Errno, FileStamp, FileTime, FileType, IoErrorKind, LinkFault};
-use crate::trace::{self, Shown};
+use rootlet_base::num::wide;
+use rootlet_base::trace::{self, Shown};
+use rootlet_storage::share::{self, LINKS_MAX, Way};
+use rootlet_storage::{Errno, FileStamp, FileTime, FileType, IoErrorKind, LinkFault};
 
 /// The longest read in bytes, whatever a daemon offers: not all daemons take more than 256 pages.
 pub const READ_BYTES_MAX: u32 = 1 << 20;

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::storage::{DiscoverError, Errno, IoErrorKind, LinkFault, PathFault};
+use rootlet_storage::{DiscoverError, Errno, IoErrorKind, LinkFault, PathFault};
 
 /// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

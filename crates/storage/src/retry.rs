@@ -351,7 +351,7 @@ impl<S: Discover> Discover for Retry<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::Buffer;
+    use crate::Buffer;
     use alloc::collections::VecDeque;
     use core::cell::{Cell, RefCell};
 

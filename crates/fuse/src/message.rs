@@ -8,8 +8,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::Transport;
 use super::abi::{InHeader, Opcode, OutHeader};
 use super::error::{Cause, Error, Operation, Want};
-use crate::num::{low16, low32, wide};
-use crate::storage::PathFault;
+use rootlet_base::num::{low16, low32, wide};
+use rootlet_storage::PathFault;
 
 /// The length of a request header in bytes.
 pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<InHeader>();

@@ -7,6 +7,13 @@
 //! a waiting reader for the length of one call, so bytes land by DMA where the reader wants
 //! them. A **background** job ([`Storage::start`]) owns its buffer, and advances whenever a batch
 //! is run or jobs are polled.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(any(feature = "std", test))]
+extern crate std;
 
 use core::fmt;
 
@@ -22,7 +29,7 @@ mod lent;
 pub mod memory;
 #[cfg(feature = "alloc")]
 mod retry;
-pub(crate) mod share;
+pub mod share;
 #[cfg(all(feature = "std", unix))]
 mod share_dir;
 mod simple;
@@ -42,13 +49,13 @@ pub use share::{FileType, LinkFault, PathFault};
 pub use share_dir::path_on_share;
 pub use simple::{Disk, SIMPLE_DISKS, Simple};
 #[cfg(feature = "alloc")]
-pub(crate) use spin::Wait;
+pub use spin::Wait;
 pub use spin::{Patience, Spin};
 pub use stamp::{FileStamp, FileTime, Version};
 #[cfg(feature = "alloc")]
 pub use tag::Tag;
 #[cfg(feature = "alloc")]
-pub(crate) use tag::UnderWay;
+pub use tag::UnderWay;
 
 /// A device of one [`Storage`]: a disk, or one open file of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -346,7 +353,7 @@ impl<'b> Transfer<'b> {
 ///
 /// A mount takes all ended jobs of its storage. An embedder may start jobs of its own over the
 /// storage of a mount: it names them by numbers ([`Tag::from`]), and takes them from
-/// [`Root::poll_job`](crate::read::Root::poll_job), not from the storage.
+/// `Root::poll_job` of the crate `rootlet`, not from the storage.
 ///
 /// Every method takes a shared reference: a storage locks what its devices need locked. If a storage
 /// is `Sync`, several threads may be in [`Storage::run`] at once, and each returns when its own

@@ -6,8 +6,13 @@
 //! The format is that of Linux `include/uapi/linux/fuse.h`, protocol 7, in the byte order of this
 //! machine, as virtio-fs carries it (virtio 1.2 5.11). The client sends INIT, LOOKUP, READLINK,
 //! FORGET, OPEN, READ, FLUSH, RELEASE and DESTROY. It allocates nothing.
+#![no_std]
+#![forbid(unsafe_code)]
 
-use crate::storage::IoErrorKind;
+#[cfg(test)]
+extern crate std;
+
+use rootlet_storage::IoErrorKind;
 
 mod abi;
 mod error;
@@ -16,11 +21,11 @@ mod question;
 mod read;
 mod session;
 
-pub use crate::storage::PathFault;
-pub use crate::storage::share::{COMPONENTS_MAX, LINKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
 pub use error::{Cause, Error, Operation, Want};
 pub use question::{Answer, QUESTION_BYTES, Question};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
+pub use rootlet_storage::PathFault;
+pub use rootlet_storage::share::{COMPONENTS_MAX, LINKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
 pub use session::{OpenFile, READ_BYTES_MAX, Session};
 
 /// The longest reply in bytes, READ excepted: that to READLINK.

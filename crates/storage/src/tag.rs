@@ -43,7 +43,7 @@ impl From<u64> for Tag {
 
 /// The jobs of one user that are under way, each with its user's record.
 #[derive(Debug)]
-pub(crate) struct UnderWay<T> {
+pub struct UnderWay<T> {
     /// The number of the user: unique until 2^32 further users were made.
     user: u32,
     places: Vec<Place<T>>,
@@ -58,6 +58,7 @@ struct Place<T> {
 
 impl<T> UnderWay<T> {
     /// Returns the table of a new user, without jobs.
+    #[expect(clippy::new_without_default, reason = "each user takes another number")]
     pub fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Self { user: NEXT.fetch_add(1, Ordering::Relaxed), places: Vec::new() }

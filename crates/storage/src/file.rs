@@ -21,7 +21,7 @@ use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, FileStamp, IoErrorKind, Job, JobKind,
     Lent, ShareSearch, Storage, Transfer, Version, only, serial,
 };
-use crate::num::clip;
+use rootlet_base::num::clip;
 
 /// The longest single transfer, in bytes.
 const TRANSFER_BYTES_MAX: u32 = 8 << 20;

@@ -13,7 +13,7 @@ use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
     only, serial,
 };
-use crate::num::{index, wide};
+use rootlet_base::num::{index, wide};
 
 /// Disks of one storage at most, unless its type says otherwise.
 pub const SIMPLE_DISKS: usize = 4;

@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 use super::abi::{Opcode, OutHeader, ReadIn};
 use super::error::Cause;
 use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
-use crate::storage::IoErrorKind;
+use rootlet_storage::IoErrorKind;
 
 /// The length of a READ request in bytes.
 pub const READ_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<ReadIn>();

@@ -79,7 +79,7 @@ impl Patience {
 /// A wait in rounds, with an end.
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
-pub(crate) struct Wait {
+pub struct Wait {
     spin: Spin,
     patience: Patience,
 }
