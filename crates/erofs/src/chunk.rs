@@ -5,7 +5,7 @@
 use super::block::{Nid, Span};
 use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
-use super::layout::Outline;
+use super::outline::Outline;
 use super::record::{Record, block48};
 use super::superblock::Superblock;
 use core::ops::Range;

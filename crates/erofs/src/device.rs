@@ -9,23 +9,12 @@ use super::block::BLOCKS_MAX;
 use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
+#[cfg(not(feature = "alloc"))]
+use super::limits::DEVICES_MAX;
+use super::limits::SLOT_BITS;
 use super::record::Record;
 use super::superblock::Superblock;
 use rootlet_base::units::ByteRange;
-
-/// The most device slots of an image: the most that a superblock can state.
-#[cfg(feature = "alloc")]
-pub const DEVICES_MAX: usize = 65_535;
-/// The most device slots of an image. A build without `alloc` reserves room for all of them: 64, or
-/// the value of `ROOTLET_DEVICES_MAX` in the environment of the build, from 1 to 65,535.
-#[cfg(not(feature = "alloc"))]
-pub const DEVICES_MAX: usize = match option_env!("ROOTLET_DEVICES_MAX") {
-    None => 64,
-    Some(text) => match usize::from_str_radix(text, 10) {
-        Ok(slots @ 1..=65_535) => slots,
-        _ => panic!("ROOTLET_DEVICES_MAX is no number from 1 to 65535"),
-    },
-};
 
 /// The slots: on the heap if there is one, because an image is moved.
 #[cfg(feature = "alloc")]
@@ -45,8 +34,7 @@ pub fn sort_numbers(numbers: &mut [u16], compare: &mut dyn FnMut(&u16, &u16) -> 
     numbers.sort_unstable_by(compare);
 }
 
-/// The binary logarithm of a slot's bytes, also of the unit of the table's place.
-pub(super) const SLOT_BITS: u32 = 7;
+/// The bytes of a slot.
 const SLOT_LEN: usize = 1 << SLOT_BITS;
 
 /// A device slot: an entry of the table.

@@ -9,9 +9,10 @@ use super::block::Nid;
 use super::codec::Algorithm;
 #[cfg(feature = "alloc")]
 use super::codec::Fault;
+use super::compressed::MapFault;
 use super::corrupt::Corrupt;
-use super::device::DEVICES_MAX;
 use super::feature::Incompat;
+use super::limits::DEVICES_MAX;
 use super::overlay::{self, Marks, Object};
 use rootlet_base::num::Bug;
 
@@ -40,6 +41,13 @@ impl fmt::Display for FormatError {
 }
 
 impl core::error::Error for FormatError {}
+
+impl MapFault {
+    /// Returns the error for this fault in the map of an inode.
+    pub(crate) fn of(self, nid: Nid) -> FormatError {
+        Corrupt::Map { nid, fault: self }.into()
+    }
+}
 
 impl FormatError {
     /// Returns the error for the pcluster of an extent at byte `offset` of a file that does not

@@ -8,7 +8,8 @@ use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
 use super::kind::{DeviceNumber, FileKind};
-use super::layout::{Compressed, CompressedForm, Layout, Outline};
+use super::layout::{Compressed, CompressedForm, Layout};
+use super::outline::Outline;
 use super::record::Record;
 use super::superblock::Superblock;
 use rootlet_base::num::{OrBug, wide};
@@ -245,9 +246,9 @@ fn layout(
     let (body_end, blocks) = (outline.body_end, outline.low);
     let compressed = |form| Layout::Compressed(Compressed { form, body_end, blocks });
     match number {
-        0 => outline.plain(superblock, superblock.incompat.has(Incompat::BITS_48)),
+        0 => Layout::plain(outline, superblock, superblock.incompat.has(Incompat::BITS_48)),
         1 => Ok(compressed(CompressedForm::Full)),
-        2 => outline.inline(superblock),
+        2 => Layout::inline(outline, superblock),
         3 => Ok(compressed(CompressedForm::Compact)),
         _ => Ok(Layout::Chunked(ChunkMap::from_outline(superblock, outline)?)),
     }

@@ -7,7 +7,7 @@ use super::block::{BLOCKS_MAX, BlockSize, Nid, Span};
 use super::chunk::ChunkMap;
 use super::corrupt::{Corrupt, Part};
 use super::error::FormatError;
-use super::record::block48;
+use super::outline::Outline;
 use super::superblock::Superblock;
 use rootlet_base::num::OrBug;
 
@@ -65,60 +65,48 @@ impl CompressedForm {
     }
 }
 
-/// The fields of an inode from which its layout is parsed.
-#[derive(Clone, Copy)]
-pub(super) struct Outline {
-    pub nid: Nid,
-    pub size: u64,
-    /// `i_u`: the low half of the first block, or the chunk format.
-    pub low: u32,
-    /// The high half of the first block, if the inode has one.
-    pub high: Option<u16>,
-    /// The byte after the inode and its xattrs.
-    pub body_end: u64,
-}
-
-impl Outline {
+impl Layout {
     /// Returns the layout of data in consecutive blocks.
-    pub fn plain(self, superblock: &Superblock, wide: bool) -> Result<Layout, FormatError> {
+    pub(super) fn plain(
+        outline: Outline,
+        superblock: &Superblock,
+        wide: bool,
+    ) -> Result<Self, FormatError> {
         // If there is a high half, the null of Linux has all 48 bits set. Without 48BIT the high
         // half is reserved, and tools leave it zero.
-        let null = match self.high {
+        let null = match outline.high {
             Some(high) => high == u16::MAX || (high == 0 && !wide),
             None => true,
         };
-        if self.low == u32::MAX && null {
-            return Ok(Layout::Plain { start: None });
+        if outline.low == u32::MAX && null {
+            return Ok(Self::Plain { start: None });
         }
-        let start = self.start();
-        check_blocks(superblock, self.nid, start, superblock.block_size.blocks_of(self.size))?;
-        Ok(Layout::Plain { start: Some(start) })
+        let start = outline.start();
+        check_blocks(
+            superblock,
+            outline.nid,
+            start,
+            superblock.block_size.blocks_of(outline.size),
+        )?;
+        Ok(Self::Plain { start: Some(start) })
     }
 
     /// Returns the layout of data in consecutive blocks with an inline tail.
-    pub fn inline(self, superblock: &Superblock) -> Result<Layout, FormatError> {
-        let (block_size, start) = (superblock.block_size, self.start());
+    pub(super) fn inline(outline: Outline, superblock: &Superblock) -> Result<Self, FormatError> {
+        let (block_size, start) = (superblock.block_size, outline.start());
         // As in Linux: the last block is inline even if it is full.
-        let (whole, len) = match self.size.checked_sub(1) {
+        let (whole, len) = match outline.size.checked_sub(1) {
             Some(last) => {
                 let before = block_size.pow2().floor(last);
-                (block_size.pow2().whole(last), self.size.checked_sub(before).or_bug()?)
+                (block_size.pow2().whole(last), outline.size.checked_sub(before).or_bug()?)
             }
             None => (0, 0),
         };
-        check_blocks(superblock, self.nid, start, whole)?;
-        let tail = Span { at: self.body_end, len };
-        check_tail(block_size, self.nid, tail)?;
-        superblock.within(tail, Part::Tail(self.nid))?;
-        Ok(Layout::Inline { start, tail })
-    }
-
-    /// Returns the first block.
-    fn start(self) -> u64 {
-        match self.high {
-            Some(high) => block48(high, self.low),
-            None => u64::from(self.low),
-        }
+        check_blocks(superblock, outline.nid, start, whole)?;
+        let tail = Span { at: outline.body_end, len };
+        check_tail(block_size, outline.nid, tail)?;
+        superblock.within(tail, Part::Tail(outline.nid))?;
+        Ok(Self::Inline { start, tail })
     }
 }
 

@@ -31,6 +31,8 @@ mod feature;
 mod inode;
 mod kind;
 mod layout;
+mod limits;
+mod outline;
 pub mod overlay;
 mod record;
 mod superblock;
@@ -41,13 +43,14 @@ pub use chunk::{ChunkEntry, ChunkMap, ChunkTarget};
 pub use compressed::{CompressedMap, MapFault, Metadata};
 pub use compression::{Compression, DECODED_BYTES_MAX, ENCODED_BYTES_MAX};
 pub use corrupt::{Corrupt, NameFault, Part};
-pub use device::{DEVICES_MAX, DeviceSlot, Devices, Place, sort_numbers};
+pub use device::{DeviceSlot, Devices, Place, sort_numbers};
 pub use dir::{DirBlock, Dirent, Entries as DirEntries};
 pub use error::{FormatError, Unsupported};
 pub use feature::{Compat, Incompat};
 pub use inode::{Inode, Mtime};
 pub use kind::{DeviceNumber, FileKind};
 pub use layout::{Compressed, CompressedForm, Layout};
+pub use limits::DEVICES_MAX;
 pub use superblock::{Superblock, XattrPrefixes};
 
 #[cfg(test)]

@@ -10,9 +10,9 @@ mod places;
 use super::block::{BlockSize, Nid};
 use super::compression::Compression;
 use super::corrupt::{Corrupt, Part};
-use super::device::{DEVICES_MAX, SLOT_BITS};
 use super::error::{FormatError, Unsupported};
 use super::feature::{Compat, Incompat};
+use super::limits::{DEVICES_MAX, SLOT_BITS};
 use super::record::{Record, block48};
 
 const MAGIC: u32 = 0xe0f5_e1e2;

@@ -4,10 +4,6 @@
 
 use core::fmt;
 
-use super::super::block::Nid;
-use super::super::corrupt::Corrupt;
-use super::super::error::FormatError;
-
 /// The fault of a map. Lclusters and extents are counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
@@ -128,12 +124,5 @@ impl fmt::Display for MapFault {
                 )
             }
         }
-    }
-}
-
-impl MapFault {
-    /// Returns the error for this fault in the map of an inode.
-    pub(super) fn of(self, nid: Nid) -> FormatError {
-        Corrupt::Map { nid, fault: self }.into()
     }
 }

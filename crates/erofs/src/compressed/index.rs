@@ -5,14 +5,15 @@
 //! at most over [`DECODED_BYTES_MAX`].
 
 use super::super::block::{BlockSize, Nid, Span};
+use super::super::compression::DECODED_BYTES_MAX;
 use super::super::corrupt::{Corrupt, Part};
 use super::super::error::FormatError;
 use super::compact::Packs;
 use super::corrupt::MapFault;
 use super::entry::{self, Entry, Head, HeadKind, NonHead};
 use super::header::Advise;
+use super::metadata::Metadata;
 use super::window::Window;
-use super::{DECODED_BYTES_MAX, Metadata};
 use rootlet_base::num::OrBug;
 use rootlet_base::units::{ByteRange, Pow2};
 

@@ -16,10 +16,12 @@ mod entry;
 mod extent;
 mod header;
 mod index;
+mod metadata;
 mod records;
 mod window;
 
 pub use corrupt::MapFault;
+pub use metadata::Metadata;
 
 use entry::{Head, HeadKind};
 use header::{Advise, HEADER_BYTES, Header};
@@ -44,15 +46,6 @@ const FRAGMENTS_BYTES_MAX: u64 = i64::MAX.unsigned_abs();
 const LZ4: u8 = 0;
 /// The bit of a nid inside the metabox.
 const METABOX: u64 = 1 << 63;
-
-/// The metadata space of an inode: the primary device, or the metabox.
-pub trait Metadata {
-    /// The error of a read.
-    type Error: From<FormatError>;
-
-    /// Fills `out` with the bytes of the space from byte `at` on, or fails.
-    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<(), Self::Error>;
-}
 
 /// A part of a file that is stored in one place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 use super::super::block::{Nid, Span};
 use super::super::corrupt::{Corrupt, Part};
 use super::super::error::FormatError;
-use super::Metadata;
+use super::metadata::Metadata;
 use rootlet_base::num::{OrBug, clip};
 
 /// The most bytes of a window.

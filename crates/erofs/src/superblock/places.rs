@@ -5,9 +5,9 @@
 
 use super::super::block::{Nid, Space, Span};
 use super::super::corrupt::{Corrupt, Part};
-use super::super::device::SLOT_BITS;
 use super::super::error::FormatError;
 use super::super::feature::Compat;
+use super::super::limits::SLOT_BITS;
 use super::Superblock;
 
 /// The bytes of an inode slot: inodes begin at multiples of it in the metadata area.
