@@ -5,12 +5,13 @@
 //! source that was looked for.
 
 use super::bind_error::{BindError, ENOENT, Name, Own};
+use super::fit::fit;
 use super::image::Image;
 use super::order::Order;
 use super::served::{FoundBy, Served};
 use super::source::{SourceKey, SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
-use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
+use crate::storage::{DeviceId, Discover, DiscoverError, SERIAL_BYTES, Storage};
 use crate::units::ByteRange;
 use core::cell::OnceCell;
 
@@ -245,21 +246,6 @@ fn keep(sources: &mut Sources, part: SourcePart) {
     sources.push(part);
     #[cfg(not(feature = "alloc"))]
     let _ = sources.push(part);
-}
-
-/// Returns the properties of a slot's device; `None` if the storage has no such device.
-///
-/// # Errors
-/// [`BindError::Unfit`].
-pub(crate) fn fit<S: Storage>(
-    storage: &S,
-    slot: u16,
-    device: DeviceId,
-) -> Result<Option<DeviceInfo>, BindError> {
-    let info = storage.info(device);
-    let checked = info.as_ref().map_or(Ok(()), DeviceInfo::check);
-    checked.map_err(|unfit| BindError::Unfit { slot, device, unfit })?;
-    Ok(info)
 }
 
 fn version_of<S: Storage>(storage: &S, device: DeviceId) -> u64 {

@@ -2,8 +2,8 @@
 //!
 //! Always: these bytes are never cached, because they decide which cache entries are the image's.
 
-use super::bind::fit;
-use super::identity::Domain;
+use super::domain::Domain;
+use super::fit::fit;
 use crate::erofs::{Corrupt, Devices, Superblock, Unsupported};
 #[cfg(not(feature = "alloc"))]
 use crate::erofs::{DEVICES_MAX, DeviceSlot};

@@ -5,15 +5,18 @@
 
 mod bind;
 mod bind_error;
+mod domain;
+mod fit;
 mod identity;
 mod image;
 mod order;
 mod served;
 mod source;
 
-pub(crate) use bind::fit;
 pub use bind_error::{BindError, Name, Own};
-pub use identity::{DOMAIN_BYTES_MAX, Described, Domain, Identities, describe, identity};
+pub use domain::Domain;
+pub(crate) use fit::fit;
+pub use identity::{Identities, identity};
 pub use image::{Image, foreign};
 #[cfg(feature = "command")]
 pub(crate) use source::SourceKey;

@@ -33,6 +33,7 @@ mod geometry;
 mod hint;
 #[cfg(feature = "alloc")]
 mod hydrate;
+mod identity;
 #[cfg(feature = "alloc")]
 mod index;
 #[cfg(feature = "alloc")]
@@ -72,6 +73,7 @@ pub use claim::Mode;
 pub use drop::NotDropped;
 #[cfg(feature = "alloc")]
 pub use geometry::{Copy2, Geometry, SlotSize};
+pub use identity::{BlobIdentity, DOMAIN_BYTES_MAX, Described, IDENTITY_BYTES};
 pub use layer::{Layer, NoRegion, Residence, Why};
 #[cfg(feature = "alloc")]
 pub use open::{CacheOptions, FormatPolicy};
@@ -89,28 +91,8 @@ pub use stats::CacheStats;
 pub use superblock::{Refusal, Superblock};
 pub use ticket::{Spot, Ticket, Verdict};
 
-use crate::units::DeviceSlot;
-
 /// The unit of residency and of checksums in bytes.
 pub const BLOCK_BYTES: usize = 4096;
-
-/// Bytes of a [`BlobIdentity`].
-pub const IDENTITY_BYTES: usize = 112;
-
-/// What makes a blob this blob, in a form that only compares.
-///
-/// [`crate::blob`] puts everything in that tells blobs apart: the tag, the image that names the
-/// blob, the version of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BlobIdentity(pub [u8; IDENTITY_BYTES]);
-
-impl BlobIdentity {
-    /// Returns the device slot that the blob has in its image.
-    pub fn slot(&self) -> DeviceSlot {
-        let [_, low, high, ..] = self.0;
-        DeviceSlot::new(u16::from_le_bytes([low, high]))
-    }
-}
 
 /// A layer's name for a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,8 +3,7 @@
 //! Always: only reads.
 
 use super::print::printed;
-use crate::blob::{self, Described};
-use crate::cache::{BlobEntry, BlobIndex, Cache, Cells, Mode, Share, SlotState};
+use crate::cache::{BlobEntry, BlobIndex, Cache, Cells, Described, Mode, Share, SlotState};
 use crate::storage::Storage;
 use embedded_io::{Write, WriteFmtError};
 
@@ -94,13 +93,15 @@ fn show_blob<S: Storage, W: Write>(
 ) -> Result<(), WriteFmtError<W::Error>> {
     let resident = cache.resident_bytes(index).min(entry.bytes);
     let bytes = entry.bytes;
-    match blob::describe(&entry.identity) {
-        Some(Described::OfDomain { .. }) => write!(out, "blob {:3}  of a domain", index.get())?,
-        _ => write!(out, "blob {:3}  slot {} of an image", index.get(), entry.identity.slot())?,
+    let described = entry.identity.describe();
+    write!(out, "blob {:3}  ", index.get())?;
+    match described {
+        Some(Described::OfDomain { .. }) => write!(out, "of a domain")?,
+        Some(Described::OfImage { slot, .. }) => write!(out, "slot {slot} of an image")?,
+        None => write!(out, "of another program")?,
     }
     writeln!(out, ", {resident} of {bytes} bytes resident")?;
     write!(out, "          generation {}", entry.generation)?;
-    let described = blob::describe(&entry.identity);
     match described {
         Some(Described::OfImage { image, .. }) => {
             write!(out, ", image ")?;

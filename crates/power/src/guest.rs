@@ -230,7 +230,7 @@ fn learn(cache: &mut Cache, storage: &mut SimStorage, sample: &Sample) {
     let blobs: Vec<_> = cache
         .blobs()
         .filter(|(_, entry)| entry.identity.0[8..24] == sample.uuid)
-        .map(|(index, entry)| (index, entry.identity.slot().get()))
+        .filter_map(|(index, entry)| Some((index, entry.identity.slot()?.get())))
         .collect();
     for (index, slot) in blobs {
         let blocks = sample.blocks.get(usize::from(slot)).copied().unwrap_or(0);
@@ -242,7 +242,8 @@ fn residents_in(cache: &Cache, sample: &Sample) -> Residents {
     let mut all = Residents::new();
     for (index, entry) in cache.blobs().filter(|(_, entry)| entry.identity.0[8..24] == sample.uuid)
     {
-        let slot = entry.identity.slot().get();
+        let Some(slot) = entry.identity.slot() else { continue };
+        let slot = slot.get();
         let mut number = 0;
         // A mutated identity may name any slot.
         while number < sample.blocks.get(usize::from(slot)).copied().unwrap_or(0) {

@@ -3,9 +3,8 @@
 //! Always: quantities are numbers; bits, checks and bytes are strings of hexadecimal digits, which
 //! no reader rounds.
 
-use rootlet::blob::{self, Described};
-use rootlet::cache::Copy2;
 use rootlet::cache::inspect::{self, Blob, Field, Hint, PageState, Region, Superblocks, Value};
+use rootlet::cache::{Copy2, Described};
 use rootlet::storage::file::FileStorage;
 use serde_json::{Map, Value as Json, json};
 
@@ -110,7 +109,7 @@ pub fn region(
 }
 
 fn of_blob(region: &Region, blob: &Blob) -> Json {
-    let described = blob::describe(&blob.entry.identity).map(|described| match described {
+    let described = blob.entry.identity.describe().map(|described| match described {
         Described::OfImage { slot, image, digest, version, domain, .. } => json!({
             "tag": tag(blob),
             "slot": slot,

@@ -16,7 +16,6 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use rootlet::blob;
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize};
 use rootlet::command::Memory;
@@ -233,7 +232,7 @@ fn named<'r>(region: &'r Region, name: &str) -> Result<&'r Blob> {
 
 /// The tag of a blob, as far as it can be shown.
 fn tag(blob: &Blob) -> String {
-    let described = blob::describe(&blob.entry.identity);
+    let described = blob.entry.identity.describe();
     described
         .filter(|described| !described.tag().is_empty())
         .map_or(String::new(), |described| shown(described.tag()))

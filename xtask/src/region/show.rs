@@ -3,11 +3,10 @@
 //! Always: every field of the superblock has a line, and with `--pages` every field of every page.
 
 use anyhow::Result;
-use rootlet::blob::{self, Described};
 use rootlet::cache::inspect::{
     self, Blob, CopyState, Field, Hint, Holds, PageState, Region, Superblocks, Value,
 };
-use rootlet::cache::{Copy2, Refusal, Refused};
+use rootlet::cache::{Copy2, Described, Refusal, Refused};
 use rootlet::storage::file::FileStorage;
 
 use super::picture::{self, Cell};
@@ -190,7 +189,7 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
         blob.slots,
         blob.entry.generation
     );
-    match blob::describe(&blob.entry.identity) {
+    match blob.entry.identity.describe() {
         Some(Described::OfImage { slot, image, digest, version, domain, .. }) => {
             let (tag, image) = (tag(blob), hex(&image));
             say!(
