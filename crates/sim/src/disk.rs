@@ -15,6 +15,7 @@ mod crash;
 mod engine;
 mod fault;
 mod medium;
+mod request;
 mod sparse;
 mod storage;
 mod world;

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use rootlet::storage::{Buffer, DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job};
+use rootlet::storage::{DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job};
 
 use super::counters::{Counters, Step, TraceEvent, WriteRecord};
 use super::crash::Choices;
 use super::fault::{Fault, OpKind, Rule};
 use super::medium::{Medium, SECTOR};
+use super::request::{Request, Waiter, copy_of};
 use super::world::{WriteHook, WriteSeen};
 use crate::Rng;
 
@@ -54,70 +55,6 @@ impl Device {
             return Err(IoErrorKind::OutOfRange);
         }
         Ok(())
-    }
-}
-
-/// A transfer of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct InBatch {
-    /// The number of the run: several threads may run a batch each.
-    pub run: u64,
-    /// The transfer's place in the batch.
-    pub index: usize,
-}
-
-/// Who waits for a request.
-pub(super) enum Waiter {
-    /// A transfer of a batch that a guest runs; with the bytes of a write.
-    Batch(InBatch, Option<Arc<[u8]>>),
-    /// A background job.
-    Job(Job),
-}
-
-impl Waiter {
-    /// Bytes of a background job's buffer.
-    pub fn lent_bytes(&self) -> u64 {
-        match self {
-            Self::Batch(..) => 0,
-            Self::Job(job) => job.buffer.as_ref().map_or(0, |buffer| buffer.len() as u64),
-        }
-    }
-}
-
-pub(super) struct Request {
-    pub number: u64,
-    pub guest: u64,
-    pub device: DeviceId,
-    pub op: OpKind,
-    pub at: u64,
-    pub len: u64,
-    pub waiter: Waiter,
-    pub ready_ns: u64,
-    fault: Option<Fault>,
-    flush_mark: u64,
-}
-
-/// The same job with a buffer of its own.
-fn copy_of(job: &Job) -> Job {
-    let buffer = job.buffer.as_deref().map(|bytes| {
-        let mut buffer = Buffer::new(bytes.len());
-        buffer.get_mut().expect("a new buffer has one handle").copy_from_slice(bytes);
-        buffer
-    });
-    Job { buffer, ..*job }
-}
-
-impl Request {
-    /// How often its end is reported.
-    pub fn ends(&self) -> usize {
-        if self.fault == Some(Fault::EndTwice) { 2 } else { 1 }
-    }
-
-    fn write_bytes(&self) -> &[u8] {
-        match &self.waiter {
-            Waiter::Batch(_, data) => data.as_deref().unwrap_or_default(),
-            Waiter::Job(job) => job.buffer.as_deref().unwrap_or_default(),
-        }
     }
 }
 

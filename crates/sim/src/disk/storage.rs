@@ -12,8 +12,9 @@ use rootlet::storage::{
     Storage, Transfer, Version, only, serial,
 };
 
-use super::engine::{InBatch, Name, Request, State, Waiter};
+use super::engine::{Name, State};
 use super::fault::OpKind;
+use super::request::{InBatch, Request, Waiter};
 
 /// The devices of a world as one guest sees them.
 ///
