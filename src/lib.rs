@@ -52,20 +52,19 @@ extern crate alloc;
 extern crate std;
 
 pub mod blob;
-pub mod cache;
 #[cfg(feature = "command")]
 pub mod command;
 mod error;
-#[cfg(feature = "alloc")]
-pub mod evict;
 pub mod read;
-mod signature;
 
 pub use error::{Error, PathError};
 pub use rootlet_base::Bug;
 pub use rootlet_base::units::{DeviceSlot, RegionSlot};
 pub use rootlet_erofs as erofs;
 pub use rootlet_fuse as fuse;
+pub use rootlet_region as cache;
+#[cfg(feature = "alloc")]
+pub use rootlet_region::evict;
 pub use rootlet_storage as storage;
 
 use rootlet_base::{num, trace, units};

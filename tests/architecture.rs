@@ -1,6 +1,7 @@
-//! Who may import whom, and what every source file keeps: read from the sources as text.
+//! What every source file keeps, read from the sources as text. Who may import whom is in the
+//! manifests: the layers are crates.
 //!
-//! Always: what is not allowed here by name is forbidden, so a new module needs a line.
+//! Always: the reader of sources has tests of its own; a rule that sees nothing keeps nothing.
 #![expect(
     clippy::indexing_slicing,
     clippy::arithmetic_side_effects,
@@ -11,34 +12,6 @@
 mod sources;
 
 use sources::{LIBRARY, root, sources, text};
-use std::collections::BTreeSet;
-use std::fs;
-
-/// A top-level module of the library, and the others that it may name. What became a crate has no
-/// line: Cargo knows what it may name.
-///
-/// `error` gathers the errors of the others: it does not count as a user of what stands above it.
-const MAY_IMPORT: [(&str, &[&str]); 7] = [
-    ("signature", &[]),
-    ("evict", &["num"]),
-    ("cache", &["signature", "evict", "storage", "num", "units", "trace"]),
-    ("blob", &["signature", "fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
-    ("error", &["blob", "erofs", "storage", "num"]),
-    ("read", &["evict", "blob", "erofs", "cache", "storage", "error", "num", "units", "trace"]),
-    (
-        "command",
-        &["read", "blob", "fuse", "erofs", "cache", "storage", "error", "num", "units", "trace"],
-    ),
-];
-
-/// What the crate root re-exports, and from which module.
-const REEXPORTS: [(&str, &str); 5] = [
-    ("Error", "error"),
-    ("PathError", "error"),
-    ("Bug", "num"),
-    ("DeviceSlot", "units"),
-    ("RegionSlot", "units"),
-];
 
 /// Lines of a file without its tests.
 const LINES_MAX: usize = 500;
@@ -138,120 +111,25 @@ fn after_string(chars: &[char], i: usize, raw: usize) -> usize {
     chars.len()
 }
 
-/// The module that a file of `src/` is: `["cache", "page"]` for `src/cache/page.rs`.
-fn module_of(path: &str) -> Vec<String> {
-    let inner = path.strip_prefix("src/").unwrap_or(path);
-    let inner = inner.strip_suffix(".rs").unwrap_or(inner);
-    let mut parts: Vec<String> = inner.split('/').map(Into::into).collect();
-    if parts.last().is_some_and(|last| last == "mod" || last == "lib") {
-        parts.pop();
-    }
-    parts
-}
-
-/// What a file names in the crate root, with the line: by `crate::`, or by enough `super::`.
-fn named(path: &str, source: &str) -> BTreeSet<(String, usize)> {
-    let tokens = tokens(source);
-    let word = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
-    let mut found = BTreeSet::new();
-    let mut module = module_of(path);
-    let mut depth = 0_usize;
-    // Inline modules, by the depth of braces that they begin at.
-    let mut inline: Vec<usize> = Vec::new();
-    let mut i = 0;
-    while i < tokens.len() {
-        match word(i) {
-            "mod" if word(i + 2) == "{" => {
-                module.push(word(i + 1).into());
-                inline.push(depth);
-                i += 1;
-            }
-            "{" => depth += 1,
-            "}" => {
-                depth = depth.saturating_sub(1);
-                if inline.last() == Some(&depth) {
-                    inline.pop();
-                    module.pop();
-                }
-            }
-            "crate" | "super" if word(i + 1) == "::" => {
-                let mut up = module.len();
-                if word(i) == "super" {
-                    up = 1;
-                    while word(i + 2) == "super" && word(i + 3) == "::" {
-                        (up, i) = (up + 1, i + 2);
-                    }
-                }
-                i += 2;
-                if up >= module.len() {
-                    let line = tokens.get(i).map_or(0, |token| token.line);
-                    found.extend(first_words(&tokens, i).into_iter().map(|name| (name, line)));
-                }
-                continue;
-            }
-            _ => {}
-        }
-        i += 1;
-    }
-    found
-}
-
-/// The first word of a path, or of each path in a group.
-fn first_words(tokens: &[Token], at: usize) -> Vec<String> {
-    let word = |i: usize| tokens.get(i).map_or("", |token| token.text.as_str());
-    if word(at) != "{" {
-        return vec![word(at).into()];
-    }
-    let (mut words, mut depth, mut i, mut first) = (Vec::new(), 1_usize, at + 1, true);
-    while depth > 0 && i < tokens.len() {
-        match word(i) {
-            "{" => depth += 1,
-            "}" => depth -= 1,
-            "," if depth == 1 => first = true,
-            name if depth == 1 && first => {
-                words.push(name.into());
-                first = false;
-            }
-            _ => {}
-        }
-        i += 1;
-    }
-    words
-}
-
 /// Panics with all faults, if there are any.
 fn none(faults: &[String], rule: &str) {
     assert!(faults.is_empty(), "{rule}\n  {}\n", faults.join("\n  "));
 }
 
+/// Cargo keeps the crates apart; within the library reading stands on the blobs.
 #[test]
-fn modules_import_only_what_stands_below_them() {
+fn blobs_know_nothing_of_reading() {
     let mut faults = Vec::new();
-    for path in sources("src") {
-        let own = module_of(&path).first().cloned().unwrap_or_default();
-        if own.is_empty() {
-            continue;
-        }
-        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(module, _)| *module == own) else {
-            faults.push(format!(
-                "{path}: the module `{own}` is new: give it a line in MAY_IMPORT of this test"
-            ));
-            continue;
-        };
-        for (name, line) in named(&path, &text(&path)) {
-            let home = REEXPORTS.iter().find(|(item, _)| *item == name);
-            let module = home.map_or(name.as_str(), |(_, home)| home);
-            if module != own && !allowed.contains(&module) {
-                faults.push(format!(
-                    "{path}:{line}: `{own}` names crate::{name}; it may use {allowed:?}"
-                ));
-            }
-        }
+    for path in sources("src/blob") {
+        let tokens = tokens(&text(&path));
+        let named = tokens.windows(3).filter(|words| {
+            matches!(words[0].text.as_str(), "crate" | "super")
+                && words[1].text == "::"
+                && matches!(words[2].text.as_str(), "read" | "{")
+        });
+        faults.extend(named.map(|words| format!("{path}:{}", words[0].line)));
     }
-    none(
-        &faults,
-        "the library is in layers: read -> {erofs, blob, cache} -> storage, blob -> fuse",
-    );
+    none(&faults, "read -> blob, never the other way, nor by a group of paths");
 }
 
 #[test]
@@ -313,52 +191,6 @@ fn registers_of_devices_are_reached_from_one_module() {
 }
 
 #[test]
-fn boards_stand_on_the_platform_and_the_platform_on_the_library() {
-    let mut faults = Vec::new();
-    let boards: Vec<String> = fs::read_dir(root().join("boards"))
-        .into_iter()
-        .flatten()
-        .flatten()
-        .filter(|entry| entry.path().join("Cargo.toml").is_file())
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
-        .collect();
-    assert!(boards.iter().any(|board| board == "common"), "boards/common is gone: {boards:?}");
-    let mut above = vec!["platform".to_string(), "xtask".into()];
-    above.extend(boards.iter().filter(|board| *board != "common").map(|b| b.replace('-', "_")));
-    // What a crate may not name: in its sources, and as a dependency.
-    let crates = [
-        ("src", "Cargo.toml", &above[..]),
-        ("boards/common/src", "boards/common/Cargo.toml", &above[1..]),
-    ];
-    for (dir, manifest, forbidden) in crates {
-        for path in sources(dir) {
-            let tokens = tokens(&text(&path));
-            let starts = tokens
-                .windows(2)
-                .filter(|pair| pair[1].text == "::" && forbidden.contains(&pair[0].text));
-            faults.extend(
-                starts.map(|pair| format!("{path}:{}: names {}", pair[0].line, pair[0].text)),
-            );
-        }
-        for line in text(manifest).lines() {
-            let key = line.split(['=', '.', ' ']).next().unwrap_or_default().replace('-', "_");
-            if forbidden.contains(&key) && line.contains('=') && line.contains('{') {
-                faults.push(format!("{manifest}: depends on {key}"));
-            }
-        }
-    }
-    for board in boards.iter().filter(|board| *board != "common") {
-        for other in boards.iter().filter(|other| *other != "common" && *other != board) {
-            let manifest = format!("boards/{board}/Cargo.toml");
-            if text(&manifest).contains(&format!("\n{other} = ")) {
-                faults.push(format!("{manifest}: depends on the board {other}"));
-            }
-        }
-    }
-    none(&faults, "boards -> boards/common -> the library, never the other way");
-}
-
-#[test]
 fn every_file_says_first_what_it_is() {
     let mut faults = Vec::new();
     for dir in ["src", "crates", "xtask/src", "boards", "tests", "examples", "benches"] {
@@ -410,52 +242,30 @@ fn no_file_is_too_long_to_be_read_in_one_go() {
 
 // The reader of sources itself: a rule that sees nothing keeps nothing.
 
-fn names(path: &str, source: &str) -> Vec<String> {
-    named(path, source).into_iter().map(|(name, _)| name).collect()
+fn words(source: &str) -> Vec<String> {
+    tokens(source).into_iter().map(|token| token.text).collect()
 }
 
 #[test]
-fn every_way_to_name_a_module_is_seen() {
-    let path = "src/cache/page.rs";
-    assert_eq!(names(path, "use crate::read::Root;"), ["read"]);
+fn every_word_of_code_is_seen() {
     assert_eq!(
-        names(path, "use crate::{erofs, read::{Root, File}, blob as b};"),
-        ["blob", "erofs", "read"]
+        words("fn f() -> crate::read"),
+        ["fn", "f", "(", ")", "-", ">", "crate", "::", "read"]
     );
-    assert_eq!(names(path, "use super::super::fuse;"), ["fuse"]);
-    assert_eq!(names(path, "use super::super::{fuse, read::Root};"), ["fuse", "read"]);
-    assert_eq!(
-        names(path, "fn f() -> crate::read::Stats { crate::blob::identity() }"),
-        ["blob", "read"]
-    );
-    assert_eq!(names(path, "macro_rules! m { () => { $crate::trace::emit!() } }"), ["trace"]);
-    assert_eq!(names(path, "mod tests { use super::super::super::read; }"), ["read"]);
-    assert_eq!(names("src/cache/mod.rs", "use super::erofs::Nid;"), ["erofs"]);
+    assert!(words("macro_rules! m { () => { unsafe {} } }").contains(&"unsafe".into()));
+    let lines: Vec<usize> = tokens("a\n\nb\n\"c\nd\"\ne").iter().map(|token| token.line).collect();
+    assert_eq!(lines, [1, 3, 6]);
 }
 
 #[test]
-fn what_is_no_import_is_not_seen() {
-    let path = "src/cache/page.rs";
-    assert_eq!(
-        names(path, "//! See [`crate::read`].\n/* crate::read /* */ crate::fuse */"),
-        [""; 0]
-    );
-    assert_eq!(
-        names(path, r####"let a = "crate::read \" crate::x"; let b = r#"crate::"fuse"#;"####),
-        [""; 0]
-    );
-    assert_eq!(
-        names(path, "use super::geometry; mod tests { use super::super::geometry; }"),
-        [""; 0]
-    );
-    assert_eq!(
-        names(path, "let c = '\"'; let d: &'static str = \"crate::read\"; let e = '\\'';"),
-        [""; 0]
-    );
-    assert_eq!(
-        names(path, "mod at { use super::super::page; } use crate::storage::A;"),
-        ["storage"]
-    );
+fn words_of_comments_and_strings_are_not_seen() {
+    for source in [
+        "//! unsafe\n// unsafe\n/* unsafe /* */ unsafe */",
+        r####"let a = "unsafe \" unsafe"; let b = r#"unsafe "x"#;"####,
+        "let c = '\"'; let d: &'static str = \"unsafe\"; let e = '\\'';",
+    ] {
+        assert!(!words(source).contains(&"unsafe".into()), "{source}");
+    }
 }
 
 #[test]

@@ -24,17 +24,16 @@ const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
 /// The most of each kind in a folder of the library or a crate below it, without its tests. Lower
 /// them with what goes.
-const MOST: [(&str, [usize; 3]); 10] = [
+const MOST: [(&str, [usize; 3]); 9] = [
     // Where all counters are full.
     ("crates/base", [1, 0, 0]),
     ("crates/erofs", [0, 0, 0]),
     ("crates/fuse", [0, 0, 0]),
+    ("crates/region", [0, 0, 0]),
     ("crates/storage", [1, 0, 1]),
     ("src", [0, 0, 0]),
     ("src/blob", [0, 0, 0]),
-    ("src/cache", [0, 0, 0]),
     ("src/command", [62, 19, 25]),
-    ("src/evict", [0, 0, 0]),
     ("src/read", [0, 0, 0]),
 ];
 

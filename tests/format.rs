@@ -1,4 +1,4 @@
-//! The region's format: a decoder written from src/cache/FORMAT.md alone, over what the library
+//! The region's format: a decoder written from crates/region/FORMAT.md alone, over what the library
 //! wrote.
 //!
 //! Always: nothing here asks the library where a field lies or how a check is made.

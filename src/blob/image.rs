@@ -4,12 +4,12 @@
 
 use super::domain::Domain;
 use super::fit::fit;
+use crate::cache::signature::{self, Signature};
 use crate::erofs::{Corrupt, Devices, Superblock, Unsupported};
 #[cfg(not(feature = "alloc"))]
 use crate::erofs::{DEVICES_MAX, DeviceSlot};
 use crate::error::Error;
 use crate::num::{OrBug, clip, index, wide};
-use crate::signature::{self, Signature};
 use crate::storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use twox_hash::XxHash3_64;
 

@@ -14,7 +14,7 @@ use gpt_disk_io::gpt_disk_types::{
 };
 use gpt_disk_io::{BlockIo, Disk, DiskError};
 
-/// The type of a partition that holds a region, see `src/cache/FORMAT.md`.
+/// The type of a partition that holds a region, see `crates/region/FORMAT.md`.
 pub const REGION_TYPE: Guid = guid!("5e4a3680-bb1e-4551-8d14-7538e87347a3");
 
 /// Bytes of partition entries that are looked at: 1024 of the usual size.

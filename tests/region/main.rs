@@ -5,7 +5,7 @@
 //! `cargo run -- power-cut --case large/cut:1:57`. `ROOTLET_RUNS=10` runs ten times as many cases.
 //! The worlds, the families of cases and the invariants are in `crates/power`.
 //!
-//! `cargo run -- power-cut --guards` takes the guards of src/cache out, one at a time, and shows
+//! `cargo run -- power-cut --guards` takes the guards of crates/region out, one at a time, and shows
 //! what goes red. These here are missed by tests that are no part of its cases:
 //!
 //! | guard taken out | first to go red |

@@ -6,8 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The sources of the library and of the crates that it stands on, each from its `lib.rs` down.
-pub const LIBRARY: [&str; 5] =
-    ["src", "crates/base/src", "crates/erofs/src", "crates/fuse/src", "crates/storage/src"];
+pub const LIBRARY: [&str; 6] = [
+    "src",
+    "crates/base/src",
+    "crates/erofs/src",
+    "crates/fuse/src",
+    "crates/region/src",
+    "crates/storage/src",
+];
 
 /// Returns the root of the repository.
 pub fn root() -> &'static Path {

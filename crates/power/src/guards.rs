@@ -35,103 +35,103 @@ macro_rules! guard {
 /// All that are taken out.
 pub const GUARDS: [Guard; 33] = [
     guard!("flush of a group, before its bits",
-        "src/cache/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
+        "crates/region/src/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
             "armed == Armed::Yes {\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
     guard!("flush before an announcement",
-        "src/cache/hydrate/jobs.rs": "if self.submit_flush(storage, Purpose::ArmSettle) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
+        "crates/region/src/hydrate/jobs.rs": "if self.submit_flush(storage, Purpose::ArmSettle) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
             "self.announce(storage);"),
     guard!("flush behind an announcement",
-        "src/cache/hydrate/jobs.rs": "if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
+        "crates/region/src/hydrate/jobs.rs": "if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
             "self.announced(result.is_ok());"),
     guard!("last flush of a sync",
-        "src/cache/hydrate/group.rs": "let durable = settled && self.seal(storage, &mut wait);" =>
+        "crates/region/src/hydrate/group.rs": "let durable = settled && self.seal(storage, &mut wait);" =>
             "let durable = settled || self.seal(storage, &mut wait);"),
     guard!("flush of a format",
-        "src/cache/area.rs": "let mut flush = [Transfer::flush(self.device)];\n        storage.run(&mut flush, &mut |_, _| {});" =>
+        "crates/region/src/area.rs": "let mut flush = [Transfer::flush(self.device)];\n        storage.run(&mut flush, &mut |_, _| {});" =>
             "let flush: [Transfer<'_>; 0] = [];"),
     guard!("a failed flush ends writing",
-        "src/cache/hydrate/jobs.rs": "if kind == JobKind::Flush || self.stats" => "if self.stats",
-        "src/cache/hydrate/jobs.rs": "self.commit(result.is_ok());" => "self.commit(true);"),
+        "crates/region/src/hydrate/jobs.rs": "if kind == JobKind::Flush || self.stats" => "if self.stats",
+        "crates/region/src/hydrate/jobs.rs": "self.commit(result.is_ok());" => "self.commit(true);"),
     guard!("check of a block",
-        "src/cache/blame.rs": "sums && (ticket.first.number" => "sums || (ticket.first.number"),
+        "crates/region/src/blame.rs": "sums && (ticket.first.number" => "sums || (ticket.first.number"),
     guard!("check of a descriptor page",
-        "src/cache/page.rs": "let right = page.check.get() == check(region, page);" =>
+        "crates/region/src/page.rs": "let right = page.check.get() == check(region, page);" =>
             "let right = kind == PageKind::Descriptors || page.check.get() == check(region, page);"),
     guard!("check of a blob table page",
-        "src/cache/page.rs": "let right = page.check.get() == check(region, page);" =>
+        "crates/region/src/page.rs": "let right = page.check.get() == check(region, page);" =>
             "let right = kind == PageKind::Blobs || page.check.get() == check(region, page);"),
     // The decoder of the tests forgets the same.
     guard!("no sector of two writes of a page is the same",
-        "src/cache/page.rs": "let [a, b, c, d, ..] = check.to_le_bytes();" => "let [a, b, c, d, ..] = (check & 0).to_le_bytes();",
+        "crates/region/src/page.rs": "let [a, b, c, d, ..] = check.to_le_bytes();" => "let [a, b, c, d, ..] = (check & 0).to_le_bytes();",
         "crates/power/src/decode.rs": "check[..4].try_into().unwrap()" => "[check[0] & 0; 4]"),
     guard!("a page whose write failed is written again",
-        "src/cache/pages.rs": "frame.dirty |= !ok;" => "frame.dirty |= !ok && frame.number.is_none();"),
+        "crates/region/src/pages.rs": "frame.dirty |= !ok;" => "frame.dirty |= !ok && frame.number.is_none();"),
     guard!("check of a superblock",
-        "src/cache/superblock.rs": "raw.check.get() != RegionHash::new(&fields.uuid).page_check(fields.as_bytes())" =>
+        "crates/region/src/superblock.rs": "raw.check.get() != RegionHash::new(&fields.uuid).page_check(fields.as_bytes())" =>
             "fields.version.get() == u32::MAX"),
     // The decoder of the tests forgets the same, so that it is the reads that miss it.
     guard!("key: UUID of the region",
-        "src/cache/checksum.rs": "let mut state = low.get();" => "let mut state = low.get() & 0;",
-        "src/cache/checksum.rs": "^ high.get();" => "^ (high.get() & 0);",
+        "crates/region/src/checksum.rs": "let mut state = low.get();" => "let mut state = low.get() & 0;",
+        "crates/region/src/checksum.rs": "^ high.get();" => "^ (high.get() & 0);",
         "crates/power/src/decode.rs": "let mut state = u64_at(uuid, 0);" => "let mut state = u64_at(uuid, 0) & 0;",
         "crates/power/src/decode.rs": "^ u64_at(uuid, 8);" => "^ (u64_at(uuid, 8) & 0);"),
     guard!("key: block number",
-        "src/cache/checksum.rs": "[self.key, number]" => "[self.key, number & 0]",
+        "crates/region/src/checksum.rs": "[self.key, number]" => "[self.key, number & 0]",
         "crates/power/src/decode.rs": "[hash(uuid, &key), number]" => "[hash(uuid, &key), number & 0]"),
     guard!("key: blob and its generation",
-        "src/cache/checksum.rs": "identity: hash.of(identity).into(), generation: generation.into()" =>
+        "crates/region/src/checksum.rs": "identity: hash.of(identity).into(), generation: generation.into()" =>
             "identity: hash.of(&identity[..0]).into(), generation: (generation & 0).into()",
-        "src/cache/index/seen.rs": "entry.generation == head.blob_generation);" =>
+        "crates/region/src/index/seen.rs": "entry.generation == head.blob_generation);" =>
             "entry.generation == head.blob_generation || entry.generation != 0);",
         "crates/power/src/decode.rs": "key.extend(hash(uuid, identity).to_le_bytes());" =>
             "key.extend(hash(uuid, &identity[..0]).to_le_bytes());",
         "crates/power/src/decode.rs": "key.extend(generation.to_le_bytes());" =>
             "key.extend((generation & 0).to_le_bytes());"),
     guard!("O1: a slot is free when its tombstone is flushed, not when it is written",
-        "src/cache/index/writes.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>
+        "crates/region/src/index/writes.rs": "self.slots.set_state(slot, SlotState::Entombed);" =>
             "self.slots.set_state(slot, SlotState::Free);"),
     guard!("O1: a slot that is given up gets a tombstone",
-        "src/cache/slots.rs": "self.leave_boot_set(slot);\n        self.enter_list(slot, SlotState::Evicted);" =>
+        "crates/region/src/slots.rs": "self.leave_boot_set(slot);\n        self.enter_list(slot, SlotState::Evicted);" =>
             "self.leave_boot_set(slot);\n        self.enter_list(slot, SlotState::Free);"),
     guard!("O2: descriptor pages take turns",
-        "src/cache/pages.rs": "Newest::In(copy) => copy.twin(),\n            Newest::Unknown" =>
+        "crates/region/src/pages.rs": "Newest::In(copy) => copy.twin(),\n            Newest::Unknown" =>
             "Newest::In(copy) => copy,\n            Newest::Unknown"),
     guard!("O2: no descriptor page twice between two flushes",
-        "src/cache/pages.rs": "state.volatile = true;" => "state.volatile = false;"),
+        "crates/region/src/pages.rs": "state.volatile = true;" => "state.volatile = false;"),
     guard!("O2: blob table pages take turns",
-        "src/cache/blobs.rs": "if state.in_b { Copy2::A } else { Copy2::B }" => "if state.in_b { Copy2::B } else { Copy2::A }"),
+        "crates/region/src/blobs.rs": "if state.in_b { Copy2::A } else { Copy2::B }" => "if state.in_b { Copy2::B } else { Copy2::A }"),
     guard!("O2: no blob table page twice between two flushes",
-        "src/cache/blobs.rs": "state.volatile = true;" => "state.volatile = false;"),
+        "crates/region/src/blobs.rs": "state.volatile = true;" => "state.volatile = false;"),
     guard!("O2: superblocks take turns",
-        "src/cache/claim.rs": "Geometry::superblock_at(self.copy.twin())" =>
+        "crates/region/src/claim.rs": "Geometry::superblock_at(self.copy.twin())" =>
             "Geometry::superblock_at(self.copy)"),
     guard!("O3: a group's writes end before its flush begins",
-        "src/cache/hydrate/group.rs": "all(|fill| fill.group >= group)" => "all(|fill| fill.group <= group)"),
+        "crates/region/src/hydrate/group.rs": "all(|fill| fill.group >= group)" => "all(|fill| fill.group <= group)"),
     guard!("O3: no bit for a failed write",
-        "src/cache/hydrate/group.rs": "if ok {" => "if ok || fill.blocks > 0 {"),
+        "crates/region/src/hydrate/group.rs": "if ok {" => "if ok || fill.blocks > 0 {"),
     guard!("O4: another window raises the slot's generation",
-        "src/cache/index/fills.rs": "slot_generation: old.slot_generation.wrapping_add(1)," =>
+        "crates/region/src/index/fills.rs": "slot_generation: old.slot_generation.wrapping_add(1)," =>
             "slot_generation: old.slot_generation,"),
     guard!("O4: a tombstone raises the slot's generation",
-        "src/cache/index/writes.rs": "slot_generation.wrapping_add(1);" => "slot_generation.wrapping_add(0);"),
+        "crates/region/src/index/writes.rs": "slot_generation.wrapping_add(1);" => "slot_generation.wrapping_add(0);"),
     guard!("O4: another blob raises its entry's generation",
-        "src/cache/blobs.rs": "entry.generation.wrapping_add(1)" => "entry.generation.wrapping_add(0)"),
+        "crates/region/src/blobs.rs": "entry.generation.wrapping_add(1)" => "entry.generation.wrapping_add(0)"),
     guard!("the blob table before a descriptor that names it",
-        "src/cache/hydrate/group.rs": "armed == Armed::Yes && self.index.blobs_busy()" => "armed == Armed::No && self.index.blobs_busy()",
-        "src/cache/hydrate/pages_io.rs": "let descriptors = self.hydrator.phase == Phase::Pages;" =>
+        "crates/region/src/hydrate/group.rs": "armed == Armed::Yes && self.index.blobs_busy()" => "armed == Armed::No && self.index.blobs_busy()",
+        "crates/region/src/hydrate/pages_io.rs": "let descriptors = self.hydrator.phase == Phase::Pages;" =>
             "let descriptors = self.hydrator.phase == Phase::Pages && self.index.may_write_pages();"),
     guard!("the newer of two valid copies counts",
-        "src/cache/pages.rs": "_ if page::b_counts(in_a, in_b) => Newest::In(Copy2::B)," => "_ if in_a.is_none() => Newest::In(Copy2::B),"),
+        "crates/region/src/pages.rs": "_ if page::b_counts(in_a, in_b) => Newest::In(Copy2::B)," => "_ if in_a.is_none() => Newest::In(Copy2::B),"),
     guard!("no tombstone into a page in flight",
-        "src/cache/index/writes.rs": "match self.pages.in_flight(page) {" => "match self.pages.in_flight(page) && page > u32::MAX - 1 {"),
+        "crates/region/src/index/writes.rs": "match self.pages.in_flight(page) {" => "match self.pages.in_flight(page) && page > u32::MAX - 1 {"),
     guard!("what follows a hint is announced anew",
-        "src/cache/hint.rs": "self.hydrator.disarm();" => "let _ = &self.hydrator;"),
+        "crates/region/src/hint.rs": "self.hydrator.disarm();" => "let _ = &self.hydrator;"),
     guard!("what a hint says is looked up in the descriptor",
-        "src/cache/scan.rs": "self.scan_one(storage, page);\n            }\n            Ok(None)" =>
+        "crates/region/src/scan.rs": "self.scan_one(storage, page);\n            }\n            Ok(None)" =>
             "self.index.believe(slot, key);\n                let _ = page;\n            }\n            Ok(None)",
-        "src/cache/index/seen.rs": "    /// Returns whether the blob table is full." =>
+        "crates/region/src/index/seen.rs": "    /// Returns whether the blob table is full." =>
             "    /// Believes a hint.\n    pub fn believe(&mut self, slot: RegionSlot, key: SlotKey) {\n        self.slots.admit(slot, Some((key, 0, 1)), true);\n    }\n\n    /// Returns whether the blob table is full."),
     guard!("start of the region",
-        "src/cache/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
+        "crates/region/src/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
             "let bytes"),
 ];

@@ -92,7 +92,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
     use super::super::SlotKey;
     use super::*;
-    use crate::cache::BlobIndex;
+    use crate::BlobIndex;
     use proptest::prelude::*;
 
     fn key(window: u32) -> SlotKey {

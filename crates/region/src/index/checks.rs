@@ -3,11 +3,11 @@
 //! Always: a check counts only while the slot holds the window that it was asked for.
 
 use super::Index;
-use crate::cache::checksum::BlobKey;
-use crate::cache::ticket::{Expected, Spot};
-use crate::cache::{BLOCK_BYTES, BlobIndex, descriptor};
+use crate::checksum::BlobKey;
 use crate::num;
+use crate::ticket::{Expected, Spot};
 use crate::units::RegionSlot;
+use crate::{BLOCK_BYTES, BlobIndex, descriptor};
 
 /// Blocks of one slot.
 #[derive(Clone, Copy, Debug)]

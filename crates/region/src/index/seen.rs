@@ -3,12 +3,12 @@
 //! Always: a slot stays dead until the page that describes it was taken in, once.
 
 use super::Index;
-use crate::cache::BlobIndex;
-use crate::cache::blobs::ENTRIES_MAX;
-use crate::cache::descriptor;
-use crate::cache::format::Page;
-use crate::cache::pages::Newest;
-use crate::cache::slots::SlotKey;
+use crate::BlobIndex;
+use crate::blobs::ENTRIES_MAX;
+use crate::descriptor;
+use crate::format::Page;
+use crate::pages::Newest;
+use crate::slots::SlotKey;
 use crate::units::{Count, RegionSlot};
 
 impl Index {

@@ -4,10 +4,10 @@
 
 use super::jobs::Purpose;
 use super::{PageJob, Phase};
-use crate::cache::format::Page;
-use crate::cache::pages::Newest;
-use crate::cache::region::Cache;
-use crate::cache::slots::SlotState;
+use crate::format::Page;
+use crate::pages::Newest;
+use crate::region::Cache;
+use crate::slots::SlotState;
 use crate::storage::{IoErrorKind, JobKind, Storage};
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -100,7 +100,7 @@ impl Cache {
     }
 
     /// Brings a page into memory, and waits for its read. Returns whether the page is there.
-    pub(in crate::cache) fn load_page<S: Storage>(&mut self, storage: &mut S, page: u32) -> bool {
+    pub(crate) fn load_page<S: Storage>(&mut self, storage: &mut S, page: u32) -> bool {
         if self.index.touch_page(page) {
             return true;
         }

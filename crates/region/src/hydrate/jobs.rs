@@ -4,11 +4,11 @@
 //! flush, or too many failed writes, end writing for this mount.
 
 use super::{Armed, PageJob, Phase, Seal};
-use crate::cache::format::Page;
-use crate::cache::geometry::{Copy2, Geometry};
-use crate::cache::region::{Cache, FAULTS_MAX};
-use crate::cache::superblock::Superblock;
+use crate::format::Page;
+use crate::geometry::{Copy2, Geometry};
+use crate::region::{Cache, FAULTS_MAX};
 use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
+use crate::superblock::Superblock;
 use crate::trace;
 
 /// Ended jobs of others that are kept at once.
@@ -283,7 +283,7 @@ impl Cache {
         }
     }
 
-    /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::cache::Layer::poll)
+    /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::Layer::poll)
     /// gives it to its owner. One that the region had started came back before, and is dropped.
     fn keep_for_others(&mut self, ended: Ended) {
         if self.hydrator.jobs.keep(ended).is_some() {

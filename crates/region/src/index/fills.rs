@@ -4,9 +4,9 @@
 //! slot that gets another window gets another generation (O4).
 
 use super::Index;
-use crate::cache::descriptor::{self, Descriptor, Head};
-use crate::cache::slots::{SlotKey, SlotState};
+use crate::descriptor::{self, Descriptor, Head};
 use crate::num;
+use crate::slots::{SlotKey, SlotState};
 use crate::units::RegionSlot;
 use core::ops::Range;
 

@@ -6,11 +6,11 @@
 //! A page is written to the copy that is not its newest, and never to both between two flushes (O2).
 
 use super::Index;
-use crate::cache::BlobIndex;
-use crate::cache::descriptor::{self, Head};
-use crate::cache::format::Page;
-use crate::cache::pages::Newest;
-use crate::cache::slots::SlotState;
+use crate::BlobIndex;
+use crate::descriptor::{self, Head};
+use crate::format::Page;
+use crate::pages::Newest;
+use crate::slots::SlotState;
 use crate::units::RegionSlot;
 
 impl Index {

@@ -5,10 +5,10 @@
 //! not write ends this mount's writing, not its hits.
 
 use super::jobs::Purpose;
-use crate::cache::format::{MarkPage, Page};
-use crate::cache::geometry::Geometry;
-use crate::cache::page::{self, PageKind};
-use crate::cache::region::Cache;
+use crate::format::{MarkPage, Page};
+use crate::geometry::Geometry;
+use crate::page::{self, PageKind};
+use crate::region::Cache;
 use crate::storage::{Buffer, JobKind, Storage};
 use twox_hash::XxHash3_64;
 use zerocopy::FromZeros;

@@ -8,14 +8,14 @@ use super::{
     Armed, CULLS_PER_TICK_MAX, Fill, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX,
     Seal,
 };
-use crate::cache::claim::Mode;
-use crate::cache::region::Cache;
-use crate::cache::slots::SlotState;
+use crate::claim::Mode;
+use crate::region::Cache;
+use crate::slots::SlotState;
 use crate::storage::{Storage, Wait};
 
 impl Cache {
     /// Moves hydration on until it would have to wait. Returns whether a job has ended.
-    pub(in crate::cache) fn move_on<S: Storage>(&mut self, storage: &mut S) -> bool {
+    pub(crate) fn move_on<S: Storage>(&mut self, storage: &mut S) -> bool {
         let mut any = false;
         while let Some((job, result)) = storage.poll() {
             self.ended(storage, job, result);

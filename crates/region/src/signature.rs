@@ -35,7 +35,7 @@ const OTHER: &str = "give an EROFS image: mkfs.erofs root.erofs DIR";
 /// The type of signed data in DER (RFC 5652, 1.2.840.113549.1.7.2).
 const PKCS7: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
 
-/// The first bytes of a region's superblock (src/cache/FORMAT.md). Not in the table of signatures:
+/// The first bytes of a region's superblock (crates/region/FORMAT.md). Not in the table of signatures:
 /// a region looks for its own first.
 pub const REGION_MAGIC: [u8; 8] = *b"ROOTLET\x1a";
 

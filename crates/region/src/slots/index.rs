@@ -3,7 +3,7 @@
 //! Always: a slot is in the chain of its key's hash while it holds something, and in no other.
 
 use super::{NONE, Slot, SlotKey, SlotTable};
-use crate::cache::blobs::ENTRIES_MAX;
+use crate::blobs::ENTRIES_MAX;
 use crate::evict::Policy;
 use crate::num;
 use crate::units::RegionSlot;

@@ -3,11 +3,11 @@
 //! Always: only a slot whose page was taken in is found.
 
 use super::Index;
-use crate::cache::block_set::BlockSet;
-use crate::cache::slots::{SlotKey, SlotState};
-use crate::cache::{BlobIndex, descriptor};
+use crate::block_set::BlockSet;
 use crate::num;
+use crate::slots::{SlotKey, SlotState};
 use crate::units::RegionSlot;
+use crate::{BlobIndex, descriptor};
 use core::ops::Range;
 
 impl Index {

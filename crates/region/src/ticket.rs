@@ -20,9 +20,9 @@ pub struct Spot {
     pub(super) block: usize,
 }
 
-#[cfg(test)]
 impl Spot {
     /// A block, for tests in which only that there is one counts.
+    #[doc(hidden)]
     pub const ANY: Self =
         Self { blob: BlobIndex::new(1), number: 0, slot: RegionSlot::new(0), block: 0 };
 }

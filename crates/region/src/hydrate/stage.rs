@@ -5,7 +5,7 @@
 //! belongs to at most one write.
 
 use super::Fill;
-use crate::cache::BLOCK_BYTES;
+use crate::BLOCK_BYTES;
 use crate::num;
 use crate::storage::Buffer;
 use crate::units::Count;

@@ -4,18 +4,18 @@
 
 use super::Fill;
 use super::stage::DataWrite;
-use crate::cache::region::{BlockPlace, Cache};
-use crate::cache::{BLOCK_BYTES, BlobIndex};
 use crate::num;
+use crate::region::{BlockPlace, Cache};
 use crate::storage::Buffer;
 use crate::units::RegionSlot;
+use crate::{BLOCK_BYTES, BlobIndex};
 
 impl Cache {
     /// Offers fetched bytes of `blob` to the region: `data` begins at block `first` and is whole
     /// blocks, but for the last block of a blob. What finds no buffer or slot is dropped and
     /// counted.
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
-    pub(in crate::cache) fn take_in(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
+    pub(crate) fn take_in(&mut self, blob: BlobIndex, first: u64, data: &[u8]) {
         if !self.claim.writes() || self.index.blob(blob).is_none() {
             return;
         }
@@ -34,7 +34,7 @@ impl Cache {
     /// As [`Cache::take_in`], without a copy of whole blocks where there is a place for the buffer:
     /// they are written from where they are.
     #[expect(clippy::arithmetic_side_effects, reason = "blocks of a blob that was fetched")]
-    pub(in crate::cache) fn take_over(&mut self, blob: BlobIndex, first: u64, data: &Buffer) {
+    pub(crate) fn take_over(&mut self, blob: BlobIndex, first: u64, data: &Buffer) {
         let whole = data.len() / BLOCK_BYTES;
         let writable = self.claim.writes() && whole > 0 && self.index.blob(blob).is_some();
         let adopted = if writable { self.hydrator.stages.adopt(data.clone()) } else { None };

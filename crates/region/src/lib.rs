@@ -1,7 +1,14 @@
 //! What stands below the blobs: a reserved region that keeps what was fetched, or nothing.
 //!
 //! Always: what a layer serves is exactly what was fetched for that blob and block; a fault of the
-//! layer does not fail a read. DESIGN.md and FORMAT.md stand beside this file.
+//! layer does not fail a read. DESIGN.md and FORMAT.md stand beside the sources.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "alloc")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 #[cfg(feature = "alloc")]
 mod area;
@@ -23,6 +30,8 @@ mod descriptor;
 mod drop;
 #[cfg(feature = "alloc")]
 mod elsewhere;
+#[cfg(feature = "alloc")]
+pub mod evict;
 #[cfg(feature = "alloc")]
 mod foreign;
 #[cfg(feature = "alloc")]
@@ -53,6 +62,7 @@ mod region;
 mod residency;
 #[cfg(feature = "alloc")]
 mod scan;
+pub mod signature;
 #[cfg(feature = "alloc")]
 mod slots;
 #[cfg(feature = "alloc")]
@@ -90,6 +100,11 @@ pub use stats::CacheStats;
 #[cfg(feature = "alloc")]
 pub use superblock::{Refusal, Superblock};
 pub use ticket::{Spot, Ticket, Verdict};
+
+use rootlet_base::units;
+#[cfg(feature = "alloc")]
+use rootlet_base::{num, trace};
+use rootlet_storage as storage;
 
 /// The unit of residency and of checksums in bytes.
 pub const BLOCK_BYTES: usize = 4096;

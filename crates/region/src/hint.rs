@@ -344,7 +344,7 @@ impl Cache {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
     use super::*;
-    use crate::cache::slots::SlotTable;
+    use crate::slots::SlotTable;
 
     /// Returns the most entries that a page gets when each slot of a table holds one of these
     /// windows.
