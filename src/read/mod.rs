@@ -136,6 +136,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         Self::mount_alone(storage, layer, device, lent(memory))
     }
 
+    // Not inlined: the head of the image leaves the stack with it.
+    #[inline(never)]
     fn mount_alone(
         storage: S,
         layer: L,

@@ -12,8 +12,9 @@ use crate::storage::Storage;
 
 /// The most symlinks that one walk follows, as on Linux.
 pub const SYMLINK_HOPS_MAX: usize = 40;
-/// The longest path in bytes, with symlinks replaced by their targets; `PATH_MAX` on Linux.
-pub const PATH_BYTES_MAX: usize = 4096;
+/// The longest path in bytes, with symlinks replaced by their targets; `PATH_MAX` on Linux. Without
+/// `alloc` 1,024: a path lies on a short stack.
+pub const PATH_BYTES_MAX: usize = if cfg!(feature = "alloc") { 4096 } else { 1024 };
 const NAME_BYTES_MAX: usize = 255;
 
 type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
@@ -52,7 +53,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Walks on from the symlink `link` of the directory `dir`, after which `rest` is left.
-    // Not inlined: most paths have no symlink, and need no 4 KiB of stack.
+    // Not inlined: most paths have no symlink, and need no kilobytes of stack.
     #[inline(never)]
     fn walk_on(
         &mut self,

@@ -1,0 +1,7 @@
+//! The examples that people start from, built and booted: what each prints, and what it takes.
+//!
+//! Always: every boot has a deadline; a tool that is missing is named, and what needs it is left out.
+
+mod boot;
+mod cortex_m;
+mod disks;
