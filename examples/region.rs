@@ -32,8 +32,10 @@ fn mount_and_read(
         storage.add_disk(serial, Path::new(file), true)?;
     }
     let image = Image::read(&mut storage, device)?;
-    let names: Vec<_> =
-        (1..).zip(blobs).map(|(slot, (serial, _))| (slot, SourceName::Disk(serial))).collect();
+    let names: Vec<_> = (1..)
+        .zip(blobs)
+        .map(|(slot, (serial, _))| (slot, SourceName::Disk(serial.as_str())))
+        .collect();
     let sources = image.bind(&mut storage, &names)?;
     // A region that cannot be used costs speed, never a read.
     let layer = match Cache::open(&mut storage, &CacheOptions::new(region, entropy())) {

@@ -37,7 +37,6 @@
 //! |-|-|
 //! | `alloc` (default) | the region, background transfers, blocks over 4 KiB |
 //! | `std` | sources over host files, on Unix |
-//! | `command` | the guest's commands (`ls`, `cat`, `manifest`, ...) |
 //! | `log`, `defmt` | where log messages go; `defmt` does nothing on a host |
 //! | `portable-atomic` | processors that cannot compare and swap (Cortex-M0, riscv32imc); the binary chooses how: with `portable-atomic`'s own `critical-section` or `unsafe-assume-single-core` |
 //!
@@ -52,8 +51,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod blob;
-#[cfg(feature = "command")]
-pub mod command;
 mod error;
 pub mod read;
 

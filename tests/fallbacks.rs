@@ -22,18 +22,18 @@ use std::collections::{BTreeMap, BTreeSet};
 /// largest number or an empty slice.
 const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
-/// The most of each kind in a folder of the library or a crate below it, without its tests. Lower
+/// The most of each kind in a folder of the library or a crate around it, without its tests. Lower
 /// them with what goes.
 const MOST: [(&str, [usize; 3]); 9] = [
     // Where all counters are full.
     ("crates/base", [1, 0, 0]),
     ("crates/erofs", [0, 0, 0]),
     ("crates/fuse", [0, 0, 0]),
+    ("crates/guest", [62, 19, 25]),
     ("crates/region", [0, 0, 0]),
     ("crates/storage", [1, 0, 1]),
     ("src", [0, 0, 0]),
     ("src/blob", [0, 0, 0]),
-    ("src/command", [62, 19, 25]),
     ("src/read", [0, 0, 0]),
 ];
 

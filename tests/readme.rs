@@ -1,15 +1,14 @@
 //! README.md against what it speaks of: code, commands, options, keys, links.
 //!
 //! Always: what the README shows exists under that name today.
-#![cfg(feature = "command")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use rootlet::command::config::{Config, ConfigError, passed_over};
-use rootlet::command::{Command, HELP};
+use rootlet_guest::config::{Config, ConfigError, passed_over};
+use rootlet_guest::{Command, HELP};
 
 fn text(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);

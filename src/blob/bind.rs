@@ -21,7 +21,7 @@ const DIGEST_DIGITS: usize = 64;
 /// A device that may be the source of a slot.
 struct Candidate<'n> {
     device: DeviceId,
-    name: SourceName<'n>,
+    name: SourceName<&'n str>,
     found_by: FoundBy,
 }
 
@@ -43,7 +43,7 @@ impl Image {
     pub fn bind<D: Discover>(
         &self,
         storage: &mut D,
-        configured: &[(u16, SourceName<'_>)],
+        configured: &[(u16, SourceName<&str>)],
     ) -> Result<Sources, BindError> {
         let mut first = None;
         let configured = configured.iter().copied();
@@ -62,7 +62,7 @@ impl Image {
     pub fn bind_present<'n, D: Discover>(
         &self,
         storage: &mut D,
-        configured: impl Iterator<Item = (u16, SourceName<'n>)> + Clone,
+        configured: impl Iterator<Item = (u16, SourceName<&'n str>)> + Clone,
         region: Option<DeviceId>,
         missing: &mut dyn FnMut(u16, BindError),
     ) -> Result<Sources, BindError> {
@@ -263,7 +263,7 @@ fn at_slot(error: BindError, slot: u16) -> BindError {
 fn configured_source<'n, D: Discover>(
     storage: &mut D,
     number: u16,
-    name: SourceName<'n>,
+    name: SourceName<&'n str>,
 ) -> Result<Candidate<'n>, BindError> {
     let device = name.find(storage).map_err(|error| at_slot(error, number))?;
     Ok(Candidate { device, name, found_by: FoundBy::Configuration })

@@ -10,6 +10,8 @@ mod fit;
 mod identity;
 mod image;
 mod order;
+#[cfg(feature = "alloc")]
+mod region;
 mod served;
 mod source;
 
@@ -18,6 +20,4 @@ pub use domain::Domain;
 pub(crate) use fit::fit;
 pub use identity::{Identities, identity};
 pub use image::{Image, foreign};
-#[cfg(feature = "command")]
-pub(crate) use source::SourceKey;
 pub use source::{SOURCES_MAX, SourceName, SourcePart, Sources};

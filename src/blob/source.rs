@@ -7,30 +7,46 @@ use crate::storage::{DeviceId, Discover, SERIAL_BYTES, Storage, Version};
 /// The most sources: one a device slot, and the primary device.
 pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
 
-/// The name of a source on a machine.
+/// The name of a source on a machine; `N` is a text, borrowed or owned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceName<'n> {
+pub enum SourceName<N> {
     /// The disk with this serial.
-    Disk(&'n str),
+    Disk(N),
     /// A file of a share; without a mount tag, of any share.
     File {
         /// The share's mount tag.
-        mount_tag: Option<&'n str>,
+        mount_tag: Option<N>,
         /// The file's path on the share.
-        name: &'n str,
+        name: N,
     },
 }
 
-impl SourceName<'_> {
-    /// Finds the device with this name.
-    pub fn find<D: Discover>(&self, storage: &mut D) -> Result<DeviceId, BindError> {
-        let found = match self {
-            Self::Disk(serial) => storage.disk(serial),
-            Self::File { mount_tag, name } => storage.share_file(*mount_tag, name),
-        };
-        found.map_err(|cause| BindError::Source { slot: 0, name: self.to_name(), cause })
+impl<N: AsRef<str>> SourceName<N> {
+    /// Returns the same name, borrowed.
+    pub fn as_deref(&self) -> SourceName<&str> {
+        match self {
+            Self::Disk(serial) => SourceName::Disk(serial.as_ref()),
+            Self::File { mount_tag, name } => SourceName::File {
+                mount_tag: mount_tag.as_ref().map(AsRef::as_ref),
+                name: name.as_ref(),
+            },
+        }
     }
 
+    /// Finds the device with this name.
+    ///
+    /// # Errors
+    /// [`BindError::Source`], of slot 0.
+    pub fn find<D: Discover>(&self, storage: &mut D) -> Result<DeviceId, BindError> {
+        let found = match self.as_deref() {
+            SourceName::Disk(serial) => storage.disk(serial),
+            SourceName::File { mount_tag, name } => storage.share_file(mount_tag, name),
+        };
+        found.map_err(|cause| BindError::Source { slot: 0, name: self.as_deref().to_name(), cause })
+    }
+}
+
+impl SourceName<&str> {
     /// Returns the name in the words of a message, cut to the room of a [`Name`].
     pub(super) fn to_name(self) -> Name {
         let mut name = Name::new();

@@ -40,6 +40,8 @@ mod budget;
 #[cfg(feature = "alloc")]
 mod decoded;
 mod dir;
+#[cfg(feature = "alloc")]
+mod durable;
 mod elsewhere;
 mod failed;
 mod file;
@@ -54,6 +56,8 @@ mod room;
 mod stats;
 #[cfg(feature = "alloc")]
 mod stream;
+#[cfg(feature = "alloc")]
+mod tree;
 mod walk;
 mod xattrs;
 
@@ -66,6 +70,8 @@ pub use memory::Memory;
 pub use stats::Stats;
 #[cfg(feature = "alloc")]
 pub use stream::Stream;
+#[cfg(feature = "alloc")]
+pub use tree::{DirGuard, Tree};
 pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
 pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 

@@ -17,6 +17,7 @@ mod parts;
 mod refused;
 mod small;
 
+use rootlet_guest::SYNC_TIME;
 use std::fs;
 use std::path::Path;
 
@@ -97,7 +98,7 @@ fn cold_region_changes_no_row_and_a_warm_one_serves_all_of_them() {
         assert!(notice.starts_with("region  disk cache: 0 of "), "{name}: {notice}");
         assert_eq!(manifest(golden, &mut cold), rows, "{name}: cold");
         assert!(cold.counters().read.fetched_bytes > 0, "{name}: cold");
-        assert!(cold.root.sync(), "{name}: sync");
+        assert!(cold.root.sync(SYNC_TIME), "{name}: sync");
         drop(cold);
 
         let mut warm = over_files(golden, Some(&region), 3);
@@ -124,7 +125,7 @@ fn disks_that_answer_out_of_order_change_no_row() {
 
         let mut cold = Guest::mount(world.attach(), &line(golden, true), 1).expect(name);
         assert_eq!(manifest(golden, &mut cold), rows, "{name}: cold");
-        assert!(cold.root.sync(), "{name}: sync");
+        assert!(cold.root.sync(SYNC_TIME), "{name}: sync");
         drop(cold);
         let mut warm = Guest::mount(world.attach(), &line(golden, true), 2).expect(name);
         assert_eq!(manifest(golden, &mut warm), rows, "{name}: warm");

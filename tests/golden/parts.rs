@@ -20,8 +20,8 @@ fn mounted(golden: &Golden, budget: &Budget) -> Root<FileStorage, NoRegion> {
     }
     let image = Image::read(&mut storage, device).unwrap();
     let names: Vec<String> = (1..=golden.devices.len()).map(|n| format!("blob{n}")).collect();
-    let given: Vec<(u16, SourceName<'_>)> =
-        (1..).zip(names.iter().map(|name| SourceName::Disk(name))).collect();
+    let given: Vec<(u16, SourceName<&str>)> =
+        (1..).zip(names.iter().map(|name| SourceName::Disk(name.as_str()))).collect();
     let sources = image.bind(&mut storage, &given).unwrap();
     Root::with_budget(storage, NoRegion, &image, &sources, budget).unwrap()
 }

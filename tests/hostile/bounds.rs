@@ -7,8 +7,8 @@ use std::fs;
 
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::NoRegion;
-use rootlet::command::Tree;
 use rootlet::erofs::{FileKind, Inode, Layout, Space};
+use rootlet::read::Tree;
 use rootlet::read::{Budget, Root, XATTR_BYTES_MAX, XattrName};
 use rootlet::storage::{DeviceId, Discover};
 use rootlet_sim::Rng;
@@ -61,7 +61,8 @@ impl Metered {
         let device = storage.disk("image").unwrap();
         let image = Image::read(&mut storage, device).unwrap();
         let names: Vec<String> = (1..devices.len()).map(|number| format!("blob{number}")).collect();
-        let given: Vec<_> = (1..).zip(names.iter().map(|name| SourceName::Disk(name))).collect();
+        let given: Vec<_> =
+            (1..).zip(names.iter().map(|name| SourceName::Disk(name.as_str()))).collect();
         let sources = image.bind(&mut storage, &given).unwrap();
         let root = Root::with_budget(storage, NoRegion, &image, &sources, budget).unwrap();
         let encoded = sources.iter().map(|source| source.bytes).sum::<u64>().min(EXTENT);

@@ -5,8 +5,8 @@
 use rootlet::Error;
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::NoRegion;
-use rootlet::command::Tree;
 use rootlet::erofs::Corrupt;
+use rootlet::read::Tree;
 use rootlet::read::{PATH_BYTES_MAX, Root, XATTR_BYTES_MAX};
 use rootlet::storage::{DeviceId, Discover};
 use rootlet_sim::disk::{SimStorage, World};
@@ -170,7 +170,8 @@ pub fn mount(mut storage: SimStorage, blobs: usize) -> Result<Mounted, Error> {
     let device = storage.disk("image").unwrap();
     let image = Image::read(&mut storage, device)?;
     let names: Vec<String> = (1..=blobs).map(|number| format!("blob{number}")).collect();
-    let given: Vec<_> = (1..).zip(names.iter().map(|name| SourceName::Disk(name))).collect();
+    let given: Vec<_> =
+        (1..).zip(names.iter().map(|name| SourceName::Disk(name.as_str()))).collect();
     let sources = image.bind(&mut storage, &given)?;
     Ok(Root::new(storage, NoRegion, &image, &sources)?)
 }

@@ -2,6 +2,7 @@
 //!
 //! Always: the guest has the memory of a board, and its buffers are fewer than what is read.
 
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 
@@ -37,7 +38,7 @@ fn what_a_manifest_reads_is_kept_however_slow_the_region_is() {
         let mut cold = Guest::mount(world.attach(), line, 1).unwrap();
         let rows = cold.run(&["manifest", "/"]).unwrap();
         let counters = cold.counters();
-        assert!(cold.root.sync(), "2^{chunk_bits}");
+        assert!(cold.root.sync(SYNC_TIME), "2^{chunk_bits}");
         assert_eq!(counters.cache.unwrap().dropped_bytes, 0, "2^{chunk_bits}: {counters}");
         drop(cold);
 

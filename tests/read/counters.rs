@@ -4,11 +4,11 @@
 //! counted by the simulated disks, all else as in a verdict. The table is shown by
 //! `cargo test --test read counters -- --nocapture --test-threads 1`.
 
-use rootlet::command::bench::Setup;
-use rootlet::command::config::Config;
-use rootlet::command::race::{self, Step};
-use rootlet::command::{self, Counters, Memory};
 use rootlet::storage::DeviceId;
+use rootlet_guest::bench::Setup;
+use rootlet_guest::config::Config;
+use rootlet_guest::race::{self, Step};
+use rootlet_guest::{self as guest, Counters, Memory};
 use rootlet_sim::disk::World;
 use rootlet_sim::image::{Content, Options, Tree, build};
 
@@ -71,7 +71,7 @@ impl Machine {
         let mut storage = self.world.attach();
         let line = mount::line(1) + if with_region { " cache=cache" } else { "" };
         let config = Config::parse(&line).unwrap();
-        let mounted = command::open(&mut storage, &config).unwrap();
+        let mounted = guest::open(&mut storage, &config).unwrap();
         let memory = Memory::of_heap(HEAP_BYTES);
         let setup =
             Setup { config: &config, mounted: &mounted, memory: &memory, entropy: &|| [1; 16] };
@@ -219,7 +219,7 @@ fn head_of_an_image_is_one_read_of_one_block() {
     let machine = Machine::new();
     let mut storage = machine.world.attach();
     let config = Config::parse(&mount::line(1)).unwrap();
-    let mounted = command::open(&mut storage, &config).unwrap();
+    let mounted = guest::open(&mut storage, &config).unwrap();
     assert_eq!(mounted.image.devices.len(), 1, "the table of devices is in the first block, too");
     assert_eq!(mounted.image.read_bytes, 4096);
     let reads = machine.sources.iter().map(|id| machine.world.counters(*id).reads);

@@ -6,6 +6,7 @@ use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::{Root, Stream};
 use rootlet::storage::{Buffer, DeviceId, Discover, IoErrorKind, Job, JobKind, Storage, Tag};
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 
@@ -92,7 +93,7 @@ fn region_keeps_no_bytes_of_a_read_that_ended_twice() {
         machine.rule(Fault::EndTwice, machine.blob, OpKind::Read, 200_000);
         let root = machine.mount(1, true);
         machine.read(&root).unwrap();
-        assert!(root.sync());
+        assert!(root.sync(SYNC_TIME));
         drop(root);
         machine.world.heal();
         let root = machine.mount(2, true);
@@ -115,7 +116,7 @@ fn jobs_of_the_region_that_end_twice_count_once() {
         for boot in 1..4 {
             let root = machine.mount(boot, true);
             machine.read(&root).unwrap();
-            assert!(root.sync(), "seed {seed}");
+            assert!(root.sync(SYNC_TIME), "seed {seed}");
             root.with_layer(|layer, _| {
                 let stats = layer.as_ref().unwrap().stats();
                 assert_eq!((stats.check_failures, stats.region_faults), (0, 0), "seed {seed}");
@@ -248,7 +249,7 @@ fn read_of_the_region_that_never_comes_back_is_read_from_its_source() {
     let machine = machine(9);
     let root = machine.mount(1, true);
     machine.read(&root).unwrap();
-    assert!(root.sync());
+    assert!(root.sync(SYNC_TIME));
     drop(root);
     let root = machine.mount(2, true);
     machine.world.rule(Rule::new(Fault::Keep).device(machine.region).op(OpKind::Read).times(1));

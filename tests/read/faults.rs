@@ -2,6 +2,7 @@
 
 use rootlet::Error;
 use rootlet::storage::{DeviceId, IoErrorKind};
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Fault, OpKind, Rule, Survive, World};
 use rootlet_sim::image::{Built, Content, Options, Tree, build};
 
@@ -132,7 +133,7 @@ fn faults_at_random_fail_reads_and_never_change_bytes() {
                 guest.root.progress();
             }
             assert!(failed < 20, "seed {seed}: some reads succeed");
-            guest.root.sync();
+            guest.root.sync(SYNC_TIME);
         }
         world.crash(Survive::Seeded(seed));
         world.heal();
@@ -153,7 +154,7 @@ fn resident_bytes_need_no_source() {
     let line = mount::line(2) + " cache=cache";
     let mut guest = Guest::mount(world.attach(), &line, 1).unwrap();
     guest.run(&["sum", "/"]).unwrap();
-    assert!(guest.root.sync());
+    assert!(guest.root.sync(SYNC_TIME));
     drop(guest);
     let guest = Guest::mount(world.attach(), &line, 2).unwrap();
     for device in devices {
@@ -174,7 +175,7 @@ fn read_that_the_region_fails_is_counted_and_its_slot_is_asked_no_more() {
     let line = mount::line(2) + " cache=cache";
     let guest = Guest::mount(world.attach(), &line, 1).unwrap();
     read(&guest, "/07").unwrap();
-    assert!(guest.root.sync());
+    assert!(guest.root.sync(SYNC_TIME));
     drop(guest);
     let guest = Guest::mount(world.attach(), &line, 2).unwrap();
     // The tables are read; what comes is the file's bytes.

@@ -1,9 +1,9 @@
 //! Readers that want the same bytes at once: each byte is fetched from its source once.
 
 use embedded_io::{Seek, SeekFrom};
-use rootlet::command::{self, Memory, config::Config};
 use rootlet::read::Stream;
 use rootlet::storage::DeviceId;
+use rootlet_guest::{self as guest, Memory, config::Config};
 use rootlet_sim::disk::{Fault, OpKind, Rule, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 
@@ -114,10 +114,9 @@ fn mount_after_a_stream_that_was_given_up_reads_right() {
         let config = Config::parse(&format!("image=image blob1=blob1{line}")).unwrap();
         let mut storage = world.attach();
         let notice = &mut |_: std::fmt::Arguments<'_>| {};
-        let mounted = command::open(&mut storage, &config).unwrap();
+        let mounted = guest::open(&mut storage, &config).unwrap();
         let memory = Memory::of(48 << 20, &config).unwrap();
-        let region =
-            command::open_region(&mut storage, &config, &mounted, [1; 16], &memory, notice);
+        let region = guest::open_region(&mut storage, &config, &mounted, [1; 16], &memory, notice);
         let mut root = mounted.root(storage, region, &memory).unwrap();
         let want = content();
         for first in [2_000_000, 0, 1_000_000] {

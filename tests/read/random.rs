@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use rootlet::storage::DeviceId;
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Sparse, World};
 use rootlet_sim::image::random::{pick, some_image, tree};
@@ -87,7 +88,7 @@ proptest! {
             }
             let cache = guest.counters().cache.unwrap();
             prop_assert_eq!((cache.region_faults, cache.check_failures), (0, 0));
-            prop_assert!(guest.root.sync());
+            prop_assert!(guest.root.sync(SYNC_TIME));
         }
     }
 }

@@ -4,8 +4,8 @@
 //! Always: what is told and printed is what a board sends and the host tool shows.
 
 use embedded_io::ErrorKind;
-use rootlet::command::{Command, CommandError, Memory, Runner, Scratch};
 use rootlet::storage::IoErrorKind;
+use rootlet_guest::{Command, CommandError, Memory, Runner, Scratch};
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage};
 use rootlet_sim::image::{Built, Content, FileLayout, Inodes, Options, Tree, XattrPlace, build};
 use serde_json::Value;

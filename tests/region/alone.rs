@@ -4,6 +4,7 @@
 //! source: the mount fails, and says what was looked for.
 
 use rootlet::storage::Discover;
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{SimStorage, Sparse, Survive, World};
 use rootlet_sim::image::{Built, Content, Options, Spread, Tree, build};
 
@@ -64,7 +65,7 @@ impl Case {
         for (path, bytes) in files.iter().map(|file| &self.files[*file]) {
             assert!(guest.run(&["cat", path]).unwrap() == *bytes, "{path}");
         }
-        assert!(guest.root.leave());
+        assert!(guest.root.leave(SYNC_TIME));
         let disk = world.attach().disk("cache").unwrap();
         world.crash_image(disk, Survive::Everything).0
     }

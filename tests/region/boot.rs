@@ -1,5 +1,6 @@
 //! The boot trace: what the start of one boot read is near when the next one reads it.
 
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, Survive, World};
 use rootlet_sim::image::{Built, Content, Options, Tree, build};
 
@@ -57,7 +58,7 @@ impl Boot {
     }
 
     fn end(self) -> Sparse {
-        assert!(self.guest.root.leave());
+        assert!(self.guest.root.leave(SYNC_TIME));
         let disk = rootlet::storage::Discover::disk(&mut self.world.attach(), "cache").unwrap();
         self.world.crash_image(disk, Survive::Everything).0
     }

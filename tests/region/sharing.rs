@@ -3,6 +3,7 @@
 //! Always: every boot is a machine of its own, with its own disks; only the region's disk is
 //! carried from one to the next.
 
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Sparse, Survive, World};
 use rootlet_sim::image::{Built, Content, Options, Tree, build};
 
@@ -49,7 +50,7 @@ fn boot(side: &Side, region: &Sparse, words: &str) -> Left {
     let mut guest = Guest::mount(world.attach(), &line, 3).unwrap();
     let read = guest.run(&["cat", side.path]).unwrap();
     assert!(read == side.bytes, "wrong bytes with {words:?}: {:?}", guest.notices);
-    assert!(guest.root.sync());
+    assert!(guest.root.sync(SYNC_TIME));
 
     assert_eq!(guest.counters().cache.unwrap().check_failures, 0, "{words:?}");
     let blob_bytes = world.counters(blob).read_bytes;
@@ -132,7 +133,7 @@ fn slots_of_one_image_that_have_the_same_tag_are_told_apart() {
         for (path, bytes) in &files {
             assert!(guest.run(&["cat", path]).unwrap() == *bytes, "{path}");
         }
-        assert!(guest.root.sync());
+        assert!(guest.root.sync(SYNC_TIME));
         let fetched: u64 = blobs.iter().map(|blob| world.counters(*blob).read_bytes).sum();
         assert_eq!(fetched > 0, round == 0);
         region = world.crash_image(disk, Survive::Everything).0;

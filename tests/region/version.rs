@@ -2,6 +2,7 @@
 //!
 //! Always: with another version nothing is served that a region kept under an older one.
 
+use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Sparse, Survive, World};
 use rootlet_sim::image::{Built, Content, Options, Tree, build};
 
@@ -42,7 +43,7 @@ fn boot(
         return Err("other bytes".into());
     }
     let fetched = guest.root.stats().fetched_bytes;
-    assert!(guest.root.leave());
+    assert!(guest.root.leave(SYNC_TIME));
     Ok((fetched, world.crash_image(disk, Survive::Everything).0))
 }
 
@@ -105,7 +106,7 @@ fn read(
     let line = format!("image=image blob1=b cache=cache {line}");
     let mut guest = Guest::mount(world.attach(), &line, 3)?;
     let got = guest.run(&["cat", "/f"])?;
-    assert!(guest.root.leave());
+    assert!(guest.root.leave(SYNC_TIME));
     Ok((got, world.crash_image(disk, Survive::Everything).0))
 }
 
@@ -196,7 +197,7 @@ fn image_and_region_on_one_disk_lie_beside_each_other_or_the_region_is_not_used(
         assert_eq!(!guest.notices.iter().any(|line| line == notice), used, "{:?}", guest.notices);
         let got = guest.run(&["cat", "/f"]).unwrap();
         assert!(got == Content::seeded(1, 300_000).to_vec(), "{line}");
-        assert!(guest.root.leave());
+        assert!(guest.root.leave(SYNC_TIME));
         let now = world.crash_image(region, Survive::Everything).0.to_vec();
         assert!(now[..bytes.len()] == *bytes, "{line}: the region overwrote the image");
     }

@@ -2,9 +2,9 @@
 //!
 //! Always: what a board does between its devices and its verdict, by the same public API.
 
-use rootlet::command::config::Config;
-use rootlet::command::{self, Command, Counters, GuestRoot, Memory, Runner, Scratch};
 use rootlet::storage::{Discover, Storage};
+use rootlet_guest::config::Config;
+use rootlet_guest::{self as guest, Command, Counters, GuestRoot, Memory, Runner, Scratch};
 
 /// Memory that a mount may take, in bytes, as on a board of 64 MiB.
 const HEAP_BYTES: usize = 48 << 20;
@@ -27,13 +27,13 @@ impl<S: Discover> Guest<S> {
         let config = Config::parse(line).map_err(|error| error.to_string())?;
         let mut notices = Vec::new();
         let mut notice = |text: std::fmt::Arguments<'_>| notices.push(text.to_string());
-        let mounted = command::open(&mut storage, &config);
+        let mounted = guest::open(&mut storage, &config);
         let mounted = mounted.map_err(|error| error.to_string())?;
         mounted.describe(&config, &mut notice);
         let memory = Memory::of(HEAP_BYTES, &config).map_err(|error| error.to_string())?;
         let entropy = [boot; 16];
         let region =
-            command::open_region(&mut storage, &config, &mounted, entropy, &memory, &mut notice);
+            guest::open_region(&mut storage, &config, &mounted, entropy, &memory, &mut notice);
         let root = mounted.root(storage, region, &memory);
         let root = root.map_err(|error| error.to_string())?;
         Ok(Self { root, notices, files: 0 })

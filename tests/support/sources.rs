@@ -5,12 +5,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The sources of the library and of the crates that it stands on, each from its `lib.rs` down.
-pub const LIBRARY: [&str; 6] = [
+/// The sources of the library, of the crates below and of the guest above, each from its `lib.rs`
+/// down.
+pub const LIBRARY: [&str; 7] = [
     "src",
     "crates/base/src",
     "crates/erofs/src",
     "crates/fuse/src",
+    "crates/guest/src",
     "crates/region/src",
     "crates/storage/src",
 ];

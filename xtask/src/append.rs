@@ -2,7 +2,7 @@
 //!
 //! Always: the guest's parser gives back the same words; the quoting is the library's own.
 
-use rootlet::command::config::quote;
+use rootlet_guest::config::quote;
 
 /// Options, then `--`, then the words of the command.
 pub fn line(options: &[String], words: &[String]) -> String {

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
+use rootlet_guest::frame::{FRAME_BYTES_MAX, Kind, encode};
 use rootlet_sim::image::Spread;
 use tempfile::TempDir;
 

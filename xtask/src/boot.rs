@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use rootlet::command::Command;
+use rootlet_guest::Command;
 use tempfile::TempDir;
 
-use rootlet::command::config::{Part, Sectors};
+use rootlet_guest::config::{Part, Sectors};
 
 use crate::board::Board;
 use crate::build::{self, Firmware};

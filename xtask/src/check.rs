@@ -8,10 +8,10 @@ use std::collections::hash_map::Entry;
 
 use anyhow::{Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use rootlet::command::{GuestRoot, Mounted, catch_up};
 use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Layout, Nid, Superblock};
 use rootlet::read::{File, PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use rootlet::storage::Storage;
+use rootlet_guest::{GuestRoot, Mounted, catch_up};
 
 use crate::data::chunk_end;
 use crate::interrupt::Interrupt;

@@ -8,7 +8,7 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use rootlet::command::config::Part;
+use rootlet_guest::config::Part;
 use rootlet_power::case::CaseName;
 use rootlet_power::mix;
 
@@ -460,7 +460,7 @@ impl LogLevel {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-    use rootlet::command::config::Sectors;
+    use rootlet_guest::config::Sectors;
 
     fn parse(line: &str) -> Result<Cli, clap::Error> {
         Cli::try_parse_from(std::iter::once("rootlet").chain(line.split_whitespace()))

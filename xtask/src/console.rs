@@ -3,7 +3,7 @@
 //! Always: only payloads of whole frames count as the guest command's output; everything else on
 //! the line is kept apart, and lines of it are shown whole.
 
-use rootlet::command::frame::{Decoder, Kind, Piece};
+use rootlet_guest::frame::{Decoder, Kind, Piece};
 
 use crate::verdict::Verdict;
 
@@ -89,7 +89,7 @@ fn sort(piece: Piece<'_>, noise: &mut Lines, each: &mut impl FnMut(Said)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rootlet::command::frame::{FRAME_BYTES_MAX, encode};
+    use rootlet_guest::frame::{FRAME_BYTES_MAX, encode};
 
     #[test]
     fn output_noise_and_verdict_are_told_apart_however_the_line_is_cut() {

@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use rootlet::command::{DirGuard, GuestRoot, catch_up};
 use rootlet::erofs::{FileKind, Inode, Nid};
+use rootlet::read::DirGuard;
 use rootlet::read::{DirCursor, PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use rootlet::storage::Storage;
+use rootlet_guest::{GuestRoot, catch_up};
 use rustix::fs::Mode;
 
 use crate::data::run_at;
@@ -153,7 +154,7 @@ impl<S: Storage> Extract<'_, S> {
         self.dirs.insert(top.nid);
         let mut guard = DirGuard::new();
         guard.begin(self.root);
-        guard.enter(&top).map_err(rootlet::Error::from)?;
+        guard.enter(&top)?;
         let cursor = self.root.read_dir_inode(top)?;
         let mut open = vec![Level { dir: Some(self.base.try_clone()?), cursor, len: 0 }];
         while let Some(level) = open.last_mut() {
@@ -184,7 +185,7 @@ impl<S: Storage> Extract<'_, S> {
             match made {
                 Ok(Some((dir, inode))) => {
                     // Each is entered once, but many may share their bytes.
-                    guard.enter(&inode).map_err(rootlet::Error::from)?;
+                    guard.enter(&inode)?;
                     let cursor = self.root.read_dir_inode(inode)?;
                     open.push(Level { dir: Some(dir), cursor, len: path.len() });
                     if let Some(far) = open.len().checked_sub(OPEN_MAX) {

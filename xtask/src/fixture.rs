@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
-use rootlet::command::config::Part;
+use rootlet_guest::config::Part;
 use rootlet_sim::image::{FileLayout, Options, Spread, Tree, build};
 use serde_json::Value;
 

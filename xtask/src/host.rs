@@ -5,11 +5,13 @@
 use std::io::{self, BufWriter, Write};
 
 use anyhow::{Context, Result, anyhow};
-use rootlet::command::bench::{BenchError, Setup};
-use rootlet::command::config::Config;
-use rootlet::command::{self, Command, CommandError, Counters, Memory, Runner, Scratch};
 use rootlet::storage::Retry;
 use rootlet::storage::file::FileStorage;
+use rootlet_guest::bench::{BenchError, Setup};
+use rootlet_guest::config::Config;
+use rootlet_guest::{
+    self as guest, Command, CommandError, Counters, Memory, Runner, SYNC_TIME, Scratch,
+};
 
 use crate::boot::make_cache;
 use crate::check;
@@ -36,7 +38,7 @@ pub fn task(args: &HostArgs, interrupt: &Interrupt) -> Result<()> {
     plan.tell_versions();
     let mut config = Config::parse(&plan.append())?;
     config.cache_file = plan.cache.as_ref().map(region::quoted);
-    let storage = command::retrying(storage(&plan)?, &config);
+    let storage = guest::retrying(storage(&plan)?, &config);
     match Own::parse(&config.command)? {
         Some(own) => run_own(storage, &config, &own, interrupt),
         None => {
@@ -85,13 +87,13 @@ fn run_own(
 ) -> Result<()> {
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = &Memory::of(HEAP_BYTES, config)?;
-    let mounted = match command::open(&mut storage, config) {
+    let mounted = match guest::open(&mut storage, config) {
         Ok(mounted) => mounted,
         Err(error) => return Err(own.cannot_mount(error)),
     };
     mounted.describe(config, &mut notice);
     let region =
-        command::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
+        guest::open_region(&mut storage, config, &mounted, entropy()?, memory, &mut notice);
     let root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
         Err(error) => return Err(own.cannot_mount(error)),
@@ -100,7 +102,7 @@ fn run_own(
         Own::Extract(request) => extract::task(&root, request, interrupt),
         Own::Check => check::task(&root, &mounted, interrupt),
     };
-    if !root.leave() {
+    if !root.leave(SYNC_TIME) {
         eprintln!("region  not all of it is durable");
     }
     result
@@ -128,26 +130,26 @@ fn run(mut storage: Retry<FileStorage>, config: &Config) -> Result<()> {
     let command = Command::parse(&config.command).map_err(|error| usage(error.to_string()))?;
     let mut notice = |line: std::fmt::Arguments<'_>| eprintln!("{line}");
     let memory = &Memory::of(HEAP_BYTES, config)?;
-    let mounted = command::open(&mut storage, config)?;
+    let mounted = guest::open(&mut storage, config)?;
     let stdout = BufWriter::new(io::stdout().lock());
     let entropy = entropy()?;
     let setup = Setup { config, mounted: &mounted, memory, entropy: &|| entropy };
     let counters = if let Command::Race(steps) = &command {
-        command::race::run(storage, &setup, steps, &mut Standard(stdout), &mut notice)
+        guest::race::run(storage, &setup, steps, &mut Standard(stdout), &mut notice)
             .map_err(not_measured)?
     } else if let Command::Bench(paths) = &command {
-        command::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
+        guest::bench::run(storage, &setup, paths, &mut Standard(stdout), |_| {}, &mut notice)
             .map_err(not_measured)?
     } else {
         mounted.describe(config, &mut notice);
         let region =
-            command::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
+            guest::open_region(&mut storage, config, &mounted, entropy, memory, &mut notice);
         let root = mounted.root(storage, region, memory)?;
         let mut scratch = Scratch::new(&command, &Memory { row: Memory::ROW_MAX, ..*memory });
         let mut runner = Runner::new(&root, Standard(stdout), &mut scratch).noticed(&mut notice);
         let result = runner.run(&command);
         let files = runner.done.files;
-        if !root.leave() {
+        if !root.leave(SYNC_TIME) {
             eprintln!("region  not all of it is durable");
         }
         result.map_err(|error| match error {
@@ -199,8 +201,8 @@ mod tests {
     use super::*;
     use crate::cli::{Cli, Task};
     use clap::Parser;
-    use rootlet::command::config::SourceName;
     use rootlet::storage::Discover;
+    use rootlet_guest::config::SourceName;
 
     #[test]
     fn the_devices_have_the_names_that_the_command_line_tells() {

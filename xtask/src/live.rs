@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use object::{Object, ObjectSection, ObjectSegment};
-use rootlet::command::frame::{FRAME_BYTES_MAX, Kind, encode};
+use rootlet_guest::frame::{FRAME_BYTES_MAX, Kind, encode};
 use tempfile::TempDir;
 
 use crate::accel::Accel;

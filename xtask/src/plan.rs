@@ -9,8 +9,8 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use rootlet::command::config::{Config, Part, SourceName};
 use rootlet::storage::FileStamp;
+use rootlet_guest::config::{Config, Part, SourceName};
 
 use crate::append;
 use crate::cli::{BlobPlace, CacheArg, SourceArgs};
@@ -260,6 +260,7 @@ mod tests {
     use crate::cli::Cli;
     use clap::Parser;
     use rootlet::storage::Version;
+    use rootlet_guest::config::SourceWord;
 
     fn planned(line: &str) -> Result<Plan> {
         let words = std::iter::once("rootlet").chain(line.split_whitespace());
@@ -375,7 +376,7 @@ mod tests {
             Config::parse(&plan.append()).unwrap().versions
         };
         let first = told();
-        let names: Vec<_> = first.iter().map(|(name, _)| name.to_string()).collect();
+        let names: Vec<_> = first.iter().map(|(name, _)| SourceWord(name).to_string()).collect();
         assert_eq!(names, ["image", "cache"]);
         assert_eq!(first[0].1, first[1].1, "they are one source");
         std::thread::sleep(std::time::Duration::from_millis(20));

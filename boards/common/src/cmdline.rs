@@ -1,11 +1,11 @@
 //! The few words of the kernel command line that the machine itself reads, before there is a
-//! heap. Everything else is `rootlet::command::config`'s.
+//! heap. Everything else is `rootlet_guest::config`'s.
 //!
 //! Always: a word that is not understood is left to others.
 
 use core::fmt;
 
-use rootlet::command::config::{Console, RawWords};
+use rootlet_guest::config::{Console, RawWords};
 use spin::{Mutex, MutexGuard};
 
 use crate::text::number;

@@ -1,17 +1,17 @@
 //! The console: standard output and standard error of the guest over one serial line.
 //!
 //! Always: bytes of one channel keep their order; what stands on the line is plain (both channels
-//! mixed, for a person), frames (`rootlet::command::frame`, for the host tool) or lines that stand
-//! a real wire (`rootlet::command::wire`), as `console=` on the command line says.
+//! mixed, for a person), frames (`rootlet_guest::frame`, for the host tool) or lines that stand
+//! a real wire (`rootlet_guest::wire`), as `console=` on the command line says.
 
 use core::convert::Infallible;
 use core::fmt::{self, Write as _};
 use core::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use embedded_io::{ErrorType, Write};
-use rootlet::command::config::Console;
-use rootlet::command::frame::{self, FRAME_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX};
-use rootlet::command::wire::{self, LINE_BYTES_MAX};
+use rootlet_guest::config::Console;
+use rootlet_guest::frame::{self, FRAME_BYTES_MAX, Kind, PAYLOAD_BYTES_MAX};
+use rootlet_guest::wire::{self, LINE_BYTES_MAX};
 use spin::Mutex;
 
 use crate::text::Message;

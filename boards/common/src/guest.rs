@@ -6,11 +6,11 @@
 use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
-use rootlet::command::bench::Setup;
-use rootlet::command::config::{self, Config};
-use rootlet::command::{self, Command, Counters, Done, Memory, Runner, Scratch};
 use rootlet::read::Root;
 use rootlet::storage::Retry;
+use rootlet_guest::bench::Setup;
+use rootlet_guest::config::{self, Config};
+use rootlet_guest::{self as guest, Command, Counters, Done, Memory, Runner, SYNC_TIME, Scratch};
 
 use crate::console::ErrorOutput;
 use crate::storage::VirtioStorage;
@@ -53,8 +53,8 @@ pub fn run(mut machine: Machine) -> ! {
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
-    let mut storage = command::retrying(storage, config);
-    let opened = command::open(&mut storage, config);
+    let mut storage = guest::retrying(storage, config);
+    let opened = guest::open(&mut storage, config);
     let mounted = match &opened {
         Ok(mounted) => mounted,
         Err(error) => fail(error, None),
@@ -71,14 +71,14 @@ pub fn run(mut machine: Machine) -> ! {
     let setup = Setup { config, mounted, memory, entropy: &entropy::bytes };
     match command {
         Command::Bench(paths) => {
-            conclude(command::bench::run(storage, &setup, paths, out, heap::seal, notice))
+            conclude(guest::bench::run(storage, &setup, paths, out, heap::seal, notice))
         }
-        Command::Race(steps) => conclude(command::race::run(storage, &setup, steps, out, notice)),
+        Command::Race(steps) => conclude(guest::race::run(storage, &setup, steps, out, notice)),
         _ => {}
     }
     mounted.describe(config, notice);
     let region =
-        command::open_region(&mut storage, config, mounted, entropy::bytes(), memory, notice);
+        guest::open_region(&mut storage, config, mounted, entropy::bytes(), memory, notice);
     let root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),
@@ -116,7 +116,7 @@ pub fn run(mut machine: Machine) -> ! {
 /// Makes the region durable, takes leave of the shares, and counts.
 fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Counters {
     let mut err = ErrorOutput;
-    if !root.leave() {
+    if !root.leave(SYNC_TIME) {
         tell(&mut err, &"region  not all of it is durable");
     }
     // A daemon that is gone has failed reads already, or was not needed.

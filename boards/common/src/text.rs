@@ -4,7 +4,7 @@
 
 use core::fmt;
 
-use rootlet::command::frame::PAYLOAD_BYTES_MAX;
+use rootlet_guest::frame::PAYLOAD_BYTES_MAX;
 
 /// Returns the bytes before the first zero; all of them where there is none.
 pub(crate) fn until_zero(bytes: &[u8]) -> &[u8] {

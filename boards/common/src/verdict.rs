@@ -7,7 +7,7 @@
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use rootlet::command::frame::Kind;
+use rootlet_guest::frame::Kind;
 
 use crate::text::Message;
 use crate::{arch, console, exit};

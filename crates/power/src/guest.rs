@@ -90,7 +90,7 @@ impl Guest {
         let options = machine.next_options();
         let image = Image::read(&mut storage, machine.images[number]);
         let image = image.map_err(|error| failed(error.to_string()))?;
-        let names: [(u16, SourceName<'_>); 0] = [];
+        let names: [(u16, SourceName<&str>); 0] = [];
         let parts = image.bind(&mut storage, &names).map_err(|error| failed(error.to_string()))?;
         let (mut cache, refused) = match Cache::open(&mut storage, &options) {
             Ok(cache) => (Some(cache), None),

@@ -61,7 +61,7 @@ impl Mount {
         let image = Image::read(&mut storage, rootlet::storage::DeviceId(0)).ok()?;
         let names: Vec<String> = (1..blobs).map(|number| format!("blob{number}")).collect();
         let sources: Vec<_> =
-            (1..).zip(&names).map(|(slot, name)| (slot, SourceName::Disk(name))).collect();
+            (1..).zip(&names).map(|(slot, name)| (slot, SourceName::Disk(name.as_str()))).collect();
         let known = sources.len().min(usize::from(image.devices.len()));
         let parts = image.bind(&mut storage, &sources[..known]).ok()?;
         let root = Root::new(storage, NoRegion, &image, &parts).ok()?;

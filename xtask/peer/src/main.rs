@@ -18,7 +18,7 @@ use std::fs;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use rootlet::command::race::{Step, Sum, What};
+use rootlet_guest::race::{Step, Sum, What};
 
 use machine::Machine;
 use read::Done;

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rootlet::command::race::{BATCH, PIECE_BYTES_MAX, Pieces, Sum, What};
+use rootlet_guest::race::{BATCH, PIECE_BYTES_MAX, Pieces, Sum, What};
 use rustix::fs::{Advice, OFlags, fadvise};
 
 use crate::machine::Machine;

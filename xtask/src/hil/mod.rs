@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rootlet::command::Command;
+use rootlet_guest::Command;
 use serde_json::Value;
 
 pub use args::HilArgs;

@@ -3,7 +3,7 @@
 //! Always: pure; only frames of the run whose hello was seen count, each once; a frame that was
 //! lost is counted, and so is a second hello.
 
-use rootlet::command::wire::{Decoder, Frame, Kind, Piece};
+use rootlet_guest::wire::{Decoder, Frame, Kind, Piece};
 
 use crate::console::Lines;
 use crate::verdict::Verdict;
@@ -119,7 +119,7 @@ fn said(kind: Kind, payload: &[u8]) -> Said {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rootlet::command::wire::{LINE_BYTES_MAX, encode};
+    use rootlet_guest::wire::{LINE_BYTES_MAX, encode};
 
     fn line(run: u16, number: u32, kind: Kind, text: &str) -> Vec<u8> {
         let frame = Frame { run, number, kind, payload: text.as_bytes() };

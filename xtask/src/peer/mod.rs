@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use rootlet::command::config::Part;
+use rootlet_guest::config::Part;
 
 use fixtures::{BLOB, Fixtures};
 use kernel::Kernel;

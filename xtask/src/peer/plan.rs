@@ -174,7 +174,7 @@ pub const ROWS: [Row; 21] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rootlet::command::race::Step;
+    use rootlet_guest::race::Step;
 
     #[test]
     fn rows_show_steps_that_are_run_by_those_who_are_shown() {

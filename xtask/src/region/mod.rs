@@ -18,10 +18,10 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize};
-use rootlet::command::Memory;
-use rootlet::command::config::Part;
 use rootlet::storage::Storage;
 use rootlet::storage::file::FileStorage;
+use rootlet_guest::Memory;
+use rootlet_guest::config::Part;
 
 use crate::cli::{CacheArg, RegionAction, RegionArgs};
 use crate::exit::{self, usage};

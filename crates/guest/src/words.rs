@@ -9,7 +9,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::config::ConfigError;
+use crate::config::ConfigError;
 
 /// Words that begin so, unquoted, are the machine's own: QEMU's microvm appends one for each
 /// device at the very end of the line, behind the command; Firecracker adds them before it.

@@ -2,10 +2,10 @@
 //!
 //! Always: an error of the output is told as such; nothing else can go wrong with printing.
 
-use crate::Error;
-use crate::erofs::{FileKind, Inode, Layout, Unsupported};
 use core::fmt;
 use embedded_io::WriteFmtError;
+use rootlet::Error;
+use rootlet::erofs::{FileKind, Inode, Layout, Unsupported};
 
 /// Returns the error of the output, if `write!` gave one: what is printed here can always be
 /// formatted.

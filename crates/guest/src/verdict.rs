@@ -2,11 +2,11 @@
 //!
 //! Always: one line; `PASS` or `FAIL reason`, then `key=value` pairs, each key once.
 
-use super::run::GuestRoot;
-use crate::cache::{Cache, CacheStats};
-use crate::read::Stats;
-use crate::storage::Storage;
+use crate::run::GuestRoot;
 use core::fmt;
+use rootlet::cache::{Cache, CacheStats};
+use rootlet::read::Stats;
+use rootlet::storage::Storage;
 
 /// The counters of a run.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,21 +3,21 @@
 //! Always: a row is on the output whole, or no byte of it is: all of the entry is read before the
 //! first byte goes out. A row whose xattrs as text do not fit in the memory for them is absent.
 
-use super::json;
-use super::print::{Escaped, Mode, printed};
-use crate::Error;
-use crate::PathError;
-use crate::erofs::{FileKind, Inode};
-use crate::num::wide;
-use crate::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
-use crate::storage::Storage;
+use crate::json;
+use crate::print::{Escaped, Mode, printed};
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use embedded_io::{ErrorType, Write};
+use rootlet::Error;
+use rootlet::PathError;
+use rootlet::erofs::{FileKind, Inode};
+use rootlet_base::num::wide;
+use rootlet::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
+use rootlet::storage::Storage;
 
-use super::run::GuestRoot;
+use crate::run::GuestRoot;
 
 /// Why a row is not there.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ pub type Row<W> = Result<(), RowFault<<W as ErrorType>::Error>>;
 
 /// The memory of a row.
 pub struct RowMemory {
-    /// Xattrs as they are read, for [`crate::read::Root::xattrs`].
+    /// Xattrs as they are read, for [`rootlet::read::Root::xattrs`].
     pub xattrs: Box<[u8]>,
     /// The target of a symlink.
     pub target: Box<[u8]>,

@@ -11,26 +11,27 @@
     reason = "an error ends its command, and carries the path because nothing may be allocated"
 )]
 
-use super::mount::Memory;
-use super::parse::Command;
-use super::print::{AtPath, Escaped, Mode, Shape, printed};
-use super::row::{self, Row, RowFault, RowMemory};
-use super::tree::{ENTRY_BYTES_MAX, Tree};
-use crate::Error;
-use crate::cache::Cache;
-use crate::erofs::{FileKind, Inode};
-use crate::read::{DirEntry, Root};
-use crate::storage::Storage;
+use crate::mount::Memory;
+use crate::parse::Command;
+use crate::print::{AtPath, Escaped, Mode, Shape, printed};
+use crate::row::{self, Row, RowFault, RowMemory};
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
 use embedded_io::Write;
+use rootlet::Error;
+use rootlet::cache::Cache;
+use rootlet::erofs::{FileKind, Inode};
+use rootlet_base::num::OrBug;
+use rootlet::read::{DirEntry, NAME_BYTES_MAX, PATH_BYTES_MAX, Root, Tree};
+use rootlet::storage::Storage;
 use sha2::{Digest, Sha256};
 
 /// What a guest mounts: any storage, with or without a region.
 pub type GuestRoot<S> = Root<S, Option<Cache>>;
 
 /// How long a command that reads a lot lets the region catch up at a time.
-const CATCH_UP_NS_MAX: u64 = 2_000_000_000;
+const CATCH_UP_TIME: Duration = Duration::from_secs(2);
 /// How long a watched command is silent.
 const WATCH_NS: u64 = 1_000_000_000;
 /// How long a file is read before its reader says how far it is: this long at first, twice as long
@@ -43,8 +44,12 @@ pub struct Scratch {
     row: RowMemory,
     /// The path of an entry.
     path: Vec<u8>,
-    tree: Tree,
+    /// For a command that walks.
+    tree: Option<Tree>,
 }
+
+/// The longest path of an entry, in a directory whose path is as long as any.
+const ENTRY_BYTES_MAX: usize = PATH_BYTES_MAX + 1 + NAME_BYTES_MAX;
 
 impl Scratch {
     /// Allocates what `command` needs, a row as `memory` says.
@@ -60,7 +65,7 @@ impl Scratch {
         Self {
             row: RowMemory::new(xattrs, printed),
             path: Vec::with_capacity(if entries { ENTRY_BYTES_MAX } else { 0 }),
-            tree: if walks { Tree::new() } else { Tree::default() },
+            tree: walks.then(Tree::new),
         }
     }
 }
@@ -311,9 +316,10 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
         path: &[u8],
         row: impl Fn(&mut Self, &Inode, &[u8]) -> Row<W>,
     ) -> Outcome<W> {
-        let mut tree = core::mem::take(&mut self.scratch.tree);
+        let tree = self.scratch.tree.take().or_bug();
+        let mut tree = tree.map_err(|bug| at(path, bug.into()))?;
         let result = self.each_of(&mut tree, first, path, row);
-        self.scratch.tree = tree;
+        self.scratch.tree = Some(tree);
         result
     }
 
@@ -382,7 +388,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     fn cache(&mut self) -> Outcome<W> {
         let out = &mut self.out;
         let shown = self.root.with_layer(|layer, storage| match layer {
-            Some(cache) => super::region::show(cache, storage, out),
+            Some(cache) => crate::region::show(cache, storage, out),
             None => out.write_all(b"no region\n"),
         });
         shown.map_err(CommandError::Output)
@@ -432,11 +438,7 @@ fn print_stat<W: Write>(
 /// Gives the region time to write what it holds, if more than half of its buffers are full. A
 /// command that reads in bulk has that time; no read ever waits for the region.
 pub fn catch_up<S: Storage>(root: &GuestRoot<S>) {
-    root.with_layer(|layer, storage| {
-        let Some(cache) = layer else { return };
-        let end = storage.now_ns().saturating_add(CATCH_UP_NS_MAX);
-        cache.catch_up(storage, end);
-    });
+    root.catch_up(CATCH_UP_TIME);
 }
 
 #[cfg(test)]

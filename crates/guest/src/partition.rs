@@ -3,8 +3,7 @@
 //! Always: a table is believed only if its header and its entries check out, else its backup at
 //! the end of the disk; a partition lies inside the disk; what cannot be told apart is refused.
 
-use super::config::Part;
-use crate::storage::{DeviceId, IoErrorKind, Storage, Transfer};
+use crate::config::Part;
 use alloc::vec;
 use core::cell::Cell;
 use core::fmt;
@@ -13,6 +12,7 @@ use gpt_disk_io::gpt_disk_types::{
     BlockSize, GptHeader, GptPartitionEntry, GptPartitionType, Lba, guid,
 };
 use gpt_disk_io::{BlockIo, Disk, DiskError};
+use rootlet::storage::{DeviceId, IoErrorKind, Storage, Transfer};
 
 /// The type of a partition that holds a region, see `crates/region/FORMAT.md`.
 pub const REGION_TYPE: Guid = guid!("5e4a3680-bb1e-4551-8d14-7538e87347a3");

@@ -2,7 +2,7 @@
 //!
 //! Always: what parses can be run; a path begins at the root, with or without a slash.
 
-use super::race::{Step, StepError};
+use crate::race::{Step, StepError};
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -3,19 +3,19 @@
 //! Always: an image or blob that cannot be had is an error; a region that cannot be had is a
 //! notice, and the mount goes on without it.
 
-use super::GuestRoot;
-use super::config::{self, CacheFormat, CacheName, Config, Part};
-use crate::Error;
-use crate::blob::{BindError, Identities, Image, SourceKey, SourceName, SourcePart, Sources};
-use crate::cache::{Cache, CacheOptions, FormatPolicy, Remedy, SlotSize};
-use crate::read::{Budget, Root};
-use crate::storage::{DeviceId, Discover, DiscoverError, Retry, Storage, serial};
-use crate::units::ByteRange;
+use crate::GuestRoot;
+use crate::config::{self, CacheName, Config, Part, SourceName, SourceWord};
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
+use core::time::Duration;
+use rootlet::Error;
+use rootlet::blob::{BindError, Image, Sources};
+use rootlet::cache::{Cache, CacheOptions, Mode, Remedy};
+use rootlet::read::{Budget, Root};
+use rootlet::storage::{DeviceId, Discover, DiscoverError, Retry, Storage, serial};
 
 /// How much memory the parts of a mount may take, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +157,8 @@ impl Mounted {
         if let Some(name) = &config.image {
             let bytes = image.bytes;
             notice(format_args!(
-                "image   {name}: {bytes} bytes, blocks of {block}, {slots} device slots"
+                "image   {}: {bytes} bytes, blocks of {block}, {slots} device slots",
+                SourceWord(name)
             ));
         }
         for (slot, error) in missing {
@@ -169,7 +170,9 @@ impl Mounted {
             }
             let bytes = source.bytes;
             match config.blobs.iter().find(|(of, _)| *of == slot) {
-                Some((_, name)) => notice(format_args!("slot {slot:2} {name}: {bytes} bytes")),
+                Some((_, name)) => {
+                    notice(format_args!("slot {slot:2} {}: {bytes} bytes", SourceWord(name)))
+                }
                 None if source.base > 0 => notice(format_args!(
                     "slot {slot:2} in the image, from byte {}: {bytes} bytes",
                     source.base
@@ -205,26 +208,14 @@ impl Mounted {
     /// that was said, or any.
     fn held(&self, region: Option<&Cache>) -> Result<Sources, Error> {
         let mut sources = self.sources.clone();
-        let identities = Identities::new(&self.image);
-        for (slot, error) in &self.missing {
-            let part = sources.get_mut(usize::from(*slot));
-            let held = part.and_then(|part| {
-                let identity = identities.of(*slot, part.version);
-                part.version = region?.whole(identity, part.bytes)?.version();
-                Some(())
-            });
-            held.ok_or(Error::Bind(error.clone()))?;
-        }
-        Ok(sources)
-    }
-}
-
-fn borrowed(name: &config::SourceName) -> SourceName<'_> {
-    match name {
-        config::SourceName::Disk(serial) => SourceName::Disk(serial),
-        config::SourceName::File { mount_tag, name } => {
-            SourceName::File { mount_tag: mount_tag.as_deref(), name }
-        }
+        let missing = match region {
+            None => self.missing.first(),
+            Some(region) => match self.image.hold(&mut sources, region) {
+                Ok(()) => None,
+                Err(slot) => self.missing.iter().find(|(missing, _)| *missing == slot),
+            },
+        };
+        missing.map_or(Ok(sources), |(_, error)| Err(Error::Bind(error.clone())))
     }
 }
 
@@ -259,12 +250,12 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     };
     let mut unused = Vec::new();
     for (source, version) in &config.versions {
-        match borrowed(source).find(storage) {
+        match source.find(storage) {
             Ok(device) => storage.set_version(device, *version),
             Err(error) => unused.push((source, error)),
         }
     }
-    let device = borrowed(name).find(storage)?;
+    let device = name.find(storage)?;
     // It is large: moved once, out of its result and onto the heap.
     let image = match Image::read(storage, device) {
         Ok(image) => Box::new(image),
@@ -273,7 +264,7 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     let mut mounted = Mounted { image, sources: Sources::new(), missing: Vec::new() };
     let Mounted { image, sources, missing } = &mut mounted;
     image.domain = config.domain.clone();
-    let given = config.blobs.iter().map(|(slot, name)| (*slot, borrowed(name)));
+    let given = config.blobs.iter().map(|(slot, name)| (*slot, name.as_deref()));
     // A region that cannot be had is a notice later on.
     let region = config.cache.as_ref().and_then(|cache| storage.disk(&cache.serial).ok());
     let mut note = |slot, error| missing.push((slot, error));
@@ -303,13 +294,13 @@ fn said(config: &Config, image: &Image, slot: u16) -> u64 {
 }
 
 /// Whether `name` is what is looked for as the source of a slot.
-fn is_source(config: &Config, image: &Image, slot: u16, name: &config::SourceName) -> bool {
+fn is_source(config: &Config, image: &Image, slot: u16, name: &SourceName) -> bool {
     let given = config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name);
     let tag = image.devices.slot(slot).and_then(|slot| core::str::from_utf8(slot.tag()).ok());
     match (given, name, tag) {
         (Some(given), name, _) => name == given,
-        (None, config::SourceName::Disk(name), Some(tag)) => serial(name) == serial(tag),
-        (None, config::SourceName::File { name, .. }, Some(tag)) => name == tag,
+        (None, SourceName::Disk(name), Some(tag)) => serial(name) == serial(tag),
+        (None, SourceName::File { name, .. }, Some(tag)) => name == tag,
         (None, _, None) => false,
     }
 }
@@ -348,21 +339,12 @@ pub fn open_region<S: Discover>(
             return None;
         }
     };
-    if let Some(slot) = overlaps(storage, mounted, &options) {
+    if let Some(slot) = mounted.image.overlapped_slot(storage, &mounted.sources, &options) {
         notice(format_args!("region  not used: disk {serial} is the source of slot {slot}"));
         return None;
     }
-    options.format = match config.cache_format {
-        CacheFormat::Auto => FormatPolicy::Auto,
-        CacheFormat::Force => FormatPolicy::Force,
-        CacheFormat::Never => FormatPolicy::Never,
-    };
-    options.slot_size = match config.slot_bytes {
-        Some(0x1_0000) => Some(SlotSize::K64),
-        Some(0x4_0000) => Some(SlotSize::K256),
-        Some(0x10_0000) => Some(SlotSize::M1),
-        _ => None,
-    };
+    options.format = config.cache_format;
+    options.slot_size = config.slot_size;
     options.pool_bytes = memory.pool;
     options.pages_bytes = memory.pages;
     options.tables_bytes = memory.tables;
@@ -375,7 +357,7 @@ pub fn open_region<S: Discover>(
                 "region  disk {serial}: {used} of {} slots of {kib} KiB in use",
                 geometry.slots
             ));
-            if let crate::cache::Mode::ReadOnly(why) = cache.mode() {
+            if let Mode::ReadOnly(why) = cache.mode() {
                 notice(format_args!("region  read-only: {why}"));
             }
             Some(cache)
@@ -418,52 +400,5 @@ impl fmt::Display for Words<'_> {
     }
 }
 
-/// The slot whose source has bytes in common with the region: writing there would destroy it. The
-/// image ends where its superblock says.
-fn overlaps<S: Storage>(storage: &S, mounted: &Mounted, options: &CacheOptions) -> Option<u16> {
-    let Mounted { image, sources, .. } = mounted;
-    let disk = storage.info(options.device)?.bytes;
-    let region = match options.bytes {
-        Some(bytes) => ByteRange::sized(options.start, bytes),
-        None => ByteRange::new(options.start, disk),
-    };
-    let said = image.superblock.block_size.pow2().times(image.superblock.blocks);
-    let said = said.filter(|bytes| *bytes > 0);
-    let on_it = SourceKey::of(storage, options.device);
-    let common = |slot: u16, source: &SourcePart| {
-        let bytes = match said {
-            Some(said) if slot == 0 => source.bytes.min(said),
-            _ => source.bytes,
-        };
-        let part = ByteRange::sized(source.base, bytes);
-        // What has no end is everything.
-        let overlap = part.zip(region).is_none_or(|(part, region)| part.overlaps(region));
-        SourceKey::of(storage, source.device) == on_it && overlap
-    };
-    (0..=u16::MAX).zip(sources).find(|(slot, source)| common(*slot, source)).map(|(slot, _)| slot)
-}
-
 /// How long a run waits for the region at its end.
-const SYNC_NS_MAX: u64 = 30_000_000_000;
-
-impl<S: Storage> crate::read::Root<S, Option<Cache>>
-where
-    S: Storage,
-{
-    /// Makes what the region took in durable; false if it could not within 30 s.
-    pub fn sync(&self) -> bool {
-        self.with_layer(|layer, storage| {
-            let end = storage.now_ns().saturating_add(SYNC_NS_MAX);
-            layer.as_mut().is_none_or(|cache| cache.sync(storage, end))
-        })
-    }
-
-    /// As [`Root::sync`](Self::sync), at the end of a run: leaves the region such that the next
-    /// mount finds at once what it holds.
-    pub fn leave(&self) -> bool {
-        self.with_layer(|layer, storage| {
-            let end = storage.now_ns().saturating_add(SYNC_NS_MAX);
-            layer.as_mut().is_none_or(|cache| cache.leave(storage, end))
-        })
-    }
-}
+pub const SYNC_TIME: Duration = Duration::from_secs(30);

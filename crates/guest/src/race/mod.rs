@@ -7,17 +7,17 @@ mod step;
 
 pub use step::{BATCH, PIECE_BYTES_MAX, Pieces, Step, StepError, Sum, What};
 
-use super::bench::{BenchError, Setup};
-use super::mount::open_region;
-use super::print::printed;
-use super::run::{GuestRoot, catch_up};
-use super::tree::Tree;
-use super::verdict::Counters;
-use crate::Error;
-use crate::erofs::{FileKind, Inode};
-use crate::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
+use crate::bench::{BenchError, Setup};
+use crate::mount::{SYNC_TIME, open_region};
+use crate::print::printed;
+use crate::run::{GuestRoot, catch_up};
+use crate::verdict::Counters;
 use core::fmt;
 use embedded_io::{Read, Write};
+use rootlet::Error;
+use rootlet::erofs::{FileKind, Inode};
+use rootlet::read::Tree;
+use rootlet::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
 
 type Outcome<T, W> = Result<T, BenchError<<W as embedded_io::ErrorType>::Error>>;
 
@@ -69,7 +69,7 @@ pub fn run<S: Discover, W: Write>(
                 say(out, format_args!("FIRSTREAD {}", root.stats().first_byte_ns))?;
             }
             What::Fresh => {
-                root.sync();
+                root.sync(SYNC_TIME);
                 let (storage, region) = root.into_parts();
                 root = mounted.root(storage, region, setup.memory)?;
             }
@@ -87,7 +87,7 @@ pub fn run<S: Discover, W: Write>(
         }
     }
     say(out, format_args!("DONE"))?;
-    root.leave();
+    root.leave(SYNC_TIME);
     Ok(Counters::of(&root))
 }
 
@@ -129,7 +129,7 @@ fn one<S: Discover>(
 }
 
 fn of(what: What, bytes: u64) -> Result<Pieces, Error> {
-    Pieces::of(what, bytes).ok_or(Error::Path(crate::PathError::NotFound))
+    Pieces::of(what, bytes).ok_or(Error::Path(rootlet::PathError::NotFound))
 }
 
 fn slice(buffer: &mut [u8], size: u64) -> &mut [u8] {
@@ -144,7 +144,7 @@ fn raw<S: Storage>(
 ) -> Result<Done, Error> {
     let info = root.with_layer(|_, storage| storage.info(device?).map(|info| (device, info.bytes)));
     let Some((Some(device), bytes)) = info else {
-        return Err(Error::Path(crate::PathError::NotFound));
+        return Err(Error::Path(rootlet::PathError::NotFound));
     };
     let pieces = of(what, bytes)?;
     let mut done = Done::default();
@@ -219,7 +219,7 @@ fn batches<S: Storage>(
         let mut batch = heapless::Vec::<Transfer<'_>, BATCH>::new();
         for out in buffer.chunks_exact_mut(size).take(BATCH) {
             let place = root.source_of(&inode, pieces.at(n))?;
-            let (device, at) = place.ok_or(Error::Path(crate::PathError::NotFound))?;
+            let (device, at) = place.ok_or(Error::Path(rootlet::PathError::NotFound))?;
             // There is room: as many are taken as it holds.
             let _ = batch.push(Transfer::read(device, at, out));
             n = n.saturating_add(1);

@@ -2,12 +2,12 @@
 //!
 //! Always: an error keeps its own words; the name comes after them.
 
-use super::config::{Config, SourceName};
-use super::mount::Mounted;
-use super::run::CommandError;
-use crate::Error;
-use crate::storage::DeviceId;
+use crate::config::{Config, SourceName, SourceWord};
+use crate::mount::Mounted;
+use crate::run::CommandError;
 use core::fmt;
+use rootlet::Error;
+use rootlet::storage::DeviceId;
 
 /// An error with the name of the source that failed.
 pub struct Blamed<'e, E> {
@@ -79,7 +79,7 @@ impl<E: fmt::Debug> fmt::Display for Blamed<'_, E> {
 
 fn tell(culprit: Option<&(DeviceId, Culprit<'_>)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match culprit {
-        Some((device, Culprit::Named(name))) => write!(f, " ({device} is {name})"),
+        Some((device, Culprit::Named(name))) => write!(f, " ({device} is {})", SourceWord(name)),
         Some((device, Culprit::Slot(slot))) => {
             write!(f, " ({device} is the source of slot {slot})")
         }

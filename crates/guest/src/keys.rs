@@ -25,7 +25,7 @@ const NAMES: [&str; 13] = [
 const TELLING_BYTES_MIN: usize = 4;
 
 /// Returns whether a setting has this name; a blob's has a number, right or not.
-pub(super) fn is_key(key: &str) -> bool {
+pub(crate) fn is_key(key: &str) -> bool {
     match key.strip_prefix("blob") {
         Some(number) => number.starts_with(|digit: char| digit.is_ascii_digit()),
         None => NAMES.contains(&key),
@@ -34,7 +34,7 @@ pub(super) fn is_key(key: &str) -> bool {
 
 /// Returns the setting that a word may mean that is none: one whose name has nearly the same
 /// letters, whatever their case, the dashes and what follows; or with which the word begins.
-pub(super) fn meant(word: &str) -> Option<&'static str> {
+pub(crate) fn meant(word: &str) -> Option<&'static str> {
     let key = word.split_once(['=', ':']).map_or(word, |(key, _)| key);
     if key.contains('.') {
         return None;

@@ -20,7 +20,7 @@
 //!
 //! Hello, progress and verdict are text: words and pairs `key=value`.
 
-use super::frame::{self, CHECK, read_hex, write_hex};
+use crate::frame::{self, CHECK, read_hex, write_hex};
 use core::fmt;
 
 /// The longest payload in bytes.

@@ -1,14 +1,13 @@
 //! The guest's command line: what parses, what is refused, and that quoting undoes parsing.
-#![cfg(feature = "command")]
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 use proptest::prelude::*;
 use rootlet::blob::Domain;
-use rootlet::command::config::{
-    CacheFormat, CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number,
-    passed_over, quote, words,
-};
 use rootlet::storage::Version;
+use rootlet_guest::config::{
+    CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, passed_over, quote,
+    words,
+};
 
 fn disk(serial: &str) -> SourceName {
     SourceName::Disk(serial.into())
@@ -42,10 +41,10 @@ fn whole_line_is_understood() {
         cache_file: None,
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
-        slot_bytes: Some(256 << 10),
+        slot_size: Some(256 << 10),
         ram_cache_bytes: Some(2 << 20),
         domain: Domain::new("our images").unwrap(),
-        cache_format: CacheFormat::Force,
+        cache_format: FormatPolicy::Force,
         deadline_s: Some(90),
         source_retry_s: Some(0),
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),

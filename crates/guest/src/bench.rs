@@ -3,19 +3,19 @@
 //! Always: every test reads into one buffer and checks nothing but success; `BEG` and `END`
 //! lines go out before and after the clock is read, so that the output is in no measured time.
 
-use super::config::Config;
-use super::mount::{Memory, Mounted, open_region};
-use super::parse::BenchPaths;
-use super::print::printed;
-use super::run::{GuestRoot, catch_up};
-use super::tree::Tree;
-use super::verdict::Counters;
-use crate::erofs::{FileKind, Inode};
-use crate::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
-use crate::{Error, PathError};
+use crate::config::Config;
+use crate::mount::{Memory, Mounted, SYNC_TIME, open_region};
+use crate::parse::BenchPaths;
+use crate::print::printed;
+use crate::run::{GuestRoot, catch_up};
+use crate::verdict::Counters;
 use alloc::boxed::Box;
 use core::fmt;
 use embedded_io::{Read, Seek, SeekFrom, Write};
+use rootlet::erofs::{FileKind, Inode};
+use rootlet::read::Tree;
+use rootlet::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
+use rootlet::{Error, PathError};
 
 const MIB: u64 = 1 << 20;
 const KIB_64: u64 = 64 << 10;
@@ -224,12 +224,12 @@ pub fn run<S: Discover, W: Write>(
                     root = forgotten(root, setup)?;
                     bench.erofs(&root, (state, kind, name), &inode, series)?;
                 }
-                root.sync();
+                root.sync(SYNC_TIME);
             }
         }
     }
     bench.say(format_args!("DONE"))?;
-    root.leave();
+    root.leave(SYNC_TIME);
     Ok(Counters::of(&root))
 }
 

@@ -2,10 +2,10 @@
 //!
 //! Always: only reads.
 
-use super::print::printed;
-use crate::cache::{BlobEntry, BlobIndex, Cache, Cells, Described, Mode, Share, SlotState};
-use crate::storage::Storage;
+use crate::print::printed;
 use embedded_io::{Write, WriteFmtError};
+use rootlet::cache::{BlobEntry, BlobIndex, Cache, Cells, Described, Mode, Share, SlotState};
+use rootlet::storage::Storage;
 
 /// Cells of a blob's bar.
 const BAR_CELLS: u64 = 64;

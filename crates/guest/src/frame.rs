@@ -19,7 +19,7 @@ pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX + 1;
 
 const HEADER_BYTES: usize = 15;
 const MARK: u8 = 0x1e;
-pub(super) const CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+pub(crate) const CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// What a frame carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +78,7 @@ pub fn encode<'o>(
     out.get(..HEADER_BYTES.checked_add(payload.len())?.checked_add(1)?)
 }
 
-pub(super) fn write_hex(value: u32, out: &mut [u8]) {
+pub(crate) fn write_hex(value: u32, out: &mut [u8]) {
     let mut rest = value;
     for digit in out.iter_mut().rev() {
         let nibble = u8::try_from(rest & 0xf).unwrap_or(0);
@@ -87,7 +87,7 @@ pub(super) fn write_hex(value: u32, out: &mut [u8]) {
     }
 }
 
-pub(super) fn read_hex(digits: &[u8]) -> Option<u32> {
+pub(crate) fn read_hex(digits: &[u8]) -> Option<u32> {
     let mut value = 0_u32;
     for &digit in digits {
         let nibble = match digit {

@@ -3,7 +3,7 @@
 //! Always: pure; whoever runs the same steps over the same files reads the same bytes in the same
 //! order, and gets the same sums.
 
-use super::super::config::number;
+use crate::config::number;
 use alloc::string::{String, ToString};
 use core::fmt;
 

@@ -134,7 +134,7 @@ const FORMS: [&str; 3] = ["framed", "plain", "wire"];
 
 /// Returns whether a word is known to be a kernel's: one in the lists, or a parameter of a module
 /// (`8250.nr_uarts=0`, `cryptomgr.notests`), whose name has a dot.
-pub(super) fn is_kernels(word: &str) -> bool {
+pub(crate) fn is_kernels(word: &str) -> bool {
     match word.split_once('=') {
         Some(("console", value)) => is_console(value),
         Some((key, _)) => key.contains('.') || SETTINGS.contains(&key),

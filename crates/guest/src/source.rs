@@ -10,14 +10,14 @@
 //! itself has `,version=` in it is read if another one follows it.
 //!
 //! `SRC,file=0x...`, which the host tool gives, says which file SRC is, and its version
-//! ([`crate::storage::FileStamp::version`]): sources with one number are one file.
+//! ([`rootlet::storage::FileStamp::version`]): sources with one number are one file.
 
 use alloc::string::{String, ToString};
 use core::fmt;
 
 use twox_hash::XxHash3_64;
 
-use crate::storage::Version;
+use rootlet::storage::Version;
 
 /// The longest mount tag in bytes (virtio 1.2 5.11.4).
 pub const MOUNT_TAG_BYTES_MAX: usize = 36;
@@ -28,29 +28,21 @@ const VERSION: &str = ",version=";
 const FILE: &str = ",file=";
 
 /// Where the bytes of an image or a blob are.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceName {
-    /// The disk with this virtio-blk serial.
-    Disk(String),
-    /// A file on a share.
-    File {
-        /// The mount tag of the share; `None` is whichever share has the file.
-        mount_tag: Option<String>,
-        /// Its path from the share's root.
-        name: String,
-    },
-}
+pub type SourceName = rootlet::blob::SourceName<String>;
 
-impl fmt::Display for SourceName {
-    /// As the command line has it, before quoting. A mount tag with a colon has no such form.
+/// A source as the command line has it, before quoting. A mount tag with a colon has no such form.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceWord<'n>(pub &'n SourceName);
+
+impl fmt::Display for SourceWord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Disk(serial) => f.write_str(serial),
-            Self::File { mount_tag: Some(tag), name } => write!(f, "share:{tag}:{name}"),
-            Self::File { mount_tag: None, name } if name.contains(':') => {
+        match self.0 {
+            SourceName::Disk(serial) => f.write_str(serial),
+            SourceName::File { mount_tag: Some(tag), name } => write!(f, "share:{tag}:{name}"),
+            SourceName::File { mount_tag: None, name } if name.contains(':') => {
                 write!(f, "share::{name}")
             }
-            Self::File { mount_tag: None, name } => write!(f, "share:{name}"),
+            SourceName::File { mount_tag: None, name } => write!(f, "share:{name}"),
         }
     }
 }
@@ -59,7 +51,7 @@ impl fmt::Display for SourceName {
 ///
 /// # Errors
 /// What would fit.
-pub(super) fn parse(value: &str) -> Result<(SourceName, Option<Version>), &'static str> {
+pub(crate) fn parse(value: &str) -> Result<(SourceName, Option<Version>), &'static str> {
     if let Some((source, text)) = value.rsplit_once(FILE)
         && let Some(number) = text.strip_prefix("0x").and_then(hex)
     {
@@ -103,7 +95,7 @@ fn name(value: &str) -> Result<SourceName, &'static str> {
 ///
 /// # Errors
 /// What would fit.
-pub(super) fn mount_tag(value: &str) -> Result<String, &'static str> {
+pub(crate) fn mount_tag(value: &str) -> Result<String, &'static str> {
     let want = "a mount tag of 1 to 36 bytes";
     if value.len() > MOUNT_TAG_BYTES_MAX {
         return Err(want);
@@ -112,6 +104,6 @@ pub(super) fn mount_tag(value: &str) -> Result<String, &'static str> {
 }
 
 /// A text that is not empty, or `want`.
-pub(super) fn not_empty(value: &str, want: &'static str) -> Result<String, &'static str> {
+pub(crate) fn not_empty(value: &str, want: &'static str) -> Result<String, &'static str> {
     if value.is_empty() { Err(want) } else { Ok(value.to_string()) }
 }

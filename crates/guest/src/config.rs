@@ -13,22 +13,23 @@
 //! SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed by
 //! `,version=TEXT` (`source.rs` says what that means). Numbers are decimal and may
 //! end in K, M or G (times 2^10, 2^20, 2^30). How a line is cut into words says
-//! [`super::words`].
+//! [`crate::words`].
 
 use alloc::borrow::Cow;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::kernel::is_kernels;
-use super::keys;
-pub use super::partition::Guid;
-use super::partition::REGION_TYPE;
-use super::source::{self, mount_tag, not_empty};
-pub use super::source::{MOUNT_TAG_BYTES_MAX, SourceName};
-pub use super::words::{RawWord, RawWords, Words, quote, words};
-use crate::blob::Domain;
-use crate::storage::Version;
+use crate::kernel::is_kernels;
+use crate::keys;
+pub use crate::partition::Guid;
+use crate::partition::REGION_TYPE;
+use crate::source::{self, mount_tag, not_empty};
+pub use crate::source::{MOUNT_TAG_BYTES_MAX, SourceName, SourceWord};
+pub use crate::words::{RawWord, RawWords, Words, quote, words};
+use rootlet::blob::Domain;
+use rootlet::cache::{FormatPolicy, SlotSize};
+use rootlet::storage::Version;
 
 /// The longest name of a partition in UTF-16 units (UEFI 2.10 5.3.3).
 const NAME_CHARS_MAX: usize = 36;
@@ -59,14 +60,14 @@ pub struct Config {
     pub shares: Vec<String>,
     /// How output leaves the machine (`console=`).
     pub console: Console,
-    /// The slot size in bytes for a region that is formatted (`slot=`).
-    pub slot_bytes: Option<u32>,
+    /// The size of slots for a region that is formatted (`slot=`).
+    pub slot_size: Option<SlotSize>,
     /// Bytes of memory for blocks that small reads read again (`ram-cache=`); 0 is none.
     pub ram_cache_bytes: Option<usize>,
     /// The images that share blobs with this one in a region (`domain=`).
     pub domain: Domain,
     /// Whether a region is formatted (`cache-format=`).
-    pub cache_format: CacheFormat,
+    pub cache_format: FormatPolicy,
     /// How long a device may take to answer a request, in seconds (`deadline=`), at least 1.
     pub deadline_s: Option<u32>,
     /// How long a read that its source fails is tried again, in seconds (`source-retry=`); 0 is
@@ -166,9 +167,9 @@ pub enum Console {
     /// Text for a person.
     #[default]
     Plain,
-    /// Frames for a host tool ([`super::frame`]).
+    /// Frames for a host tool ([`crate::frame`]).
     Framed,
-    /// Lines for a host tool at the other end of a real serial line ([`super::wire`]).
+    /// Lines for a host tool at the other end of a real serial line ([`crate::wire`]).
     Wire {
         /// How often each is sent, from 1 to 9.
         copies: u8,
@@ -188,18 +189,6 @@ impl Console {
             },
         }
     }
-}
-
-/// Whether a region is formatted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CacheFormat {
-    /// When there is none.
-    #[default]
-    Auto,
-    /// In any case.
-    Force,
-    /// In no case.
-    Never,
 }
 
 /// Why a command line is refused.
@@ -267,10 +256,10 @@ impl Config {
             cache_file: None,
             shares: Vec::with_capacity(USUAL),
             console: Console::default(),
-            slot_bytes: None,
+            slot_size: None,
             ram_cache_bytes: None,
             domain: Domain::default(),
-            cache_format: CacheFormat::default(),
+            cache_format: FormatPolicy::default(),
             deadline_s: None,
             source_retry_s: None,
             command: Vec::with_capacity(USUAL),
@@ -316,7 +305,7 @@ fn is_somebody_elses(word: &str) -> bool {
 struct Given {
     config: Config,
     console: Option<Console>,
-    cache_format: Option<CacheFormat>,
+    cache_format: Option<FormatPolicy>,
 }
 
 impl Given {
@@ -363,12 +352,12 @@ impl Given {
                 let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
                 *vacant(&mut config.ram_cache_bytes)? = Some(bytes.ok_or(want)?);
             }
-            "slot" => *vacant(&mut config.slot_bytes)? = Some(slot_bytes(value)?),
+            "slot" => *vacant(&mut config.slot_size)? = Some(slot_size(value)?),
             "cache-format" => {
                 let choices = [
-                    ("auto", CacheFormat::Auto),
-                    ("force", CacheFormat::Force),
-                    ("never", CacheFormat::Never),
+                    ("auto", FormatPolicy::Auto),
+                    ("force", FormatPolicy::Force),
+                    ("never", FormatPolicy::Never),
                 ];
                 *vacant(cache_format)? = Some(choice(value, choices, "auto, force or never")?);
             }
@@ -459,10 +448,11 @@ fn sectors(range: &str) -> Option<Sectors> {
     (count > 0).then_some(Sectors { first, count })
 }
 
-fn slot_bytes(value: &str) -> Result<u32, Fault> {
-    let bytes = number(value).and_then(|number| u32::try_from(number).ok());
-    let known = bytes.filter(|bytes| [0x1_0000, 0x4_0000, 0x10_0000].contains(bytes));
-    known.ok_or(Fault::Value("64K, 256K or 1M"))
+fn slot_size(value: &str) -> Result<SlotSize, Fault> {
+    let bytes = number(value);
+    let sizes = [SlotSize::K64, SlotSize::K256, SlotSize::M1];
+    let found = sizes.into_iter().find(|size| bytes == Some(size.bytes()));
+    found.ok_or(Fault::Value("64K, 256K or 1M"))
 }
 
 fn choice<T, const N: usize>(

@@ -1,0 +1,59 @@
+//! A region beside the sources of an image: where it may not be, and which of them it replaces.
+//!
+//! Always: a region that shares a byte with a source is not opened, because formatting it would
+//! destroy the source; a source is replaced only by a region that holds its whole blob.
+
+use super::identity::Identities;
+use super::image::Image;
+use super::source::{SourceKey, SourcePart};
+use crate::cache::{Cache, CacheOptions};
+use crate::storage::{DeviceId, Storage};
+use crate::units::ByteRange;
+
+impl Image {
+    /// Returns the slot whose source has bytes in common with the region that `options` describe;
+    /// 0 is the image itself, which ends where its superblock says. Ask before [`Cache::open`],
+    /// which may format.
+    pub fn overlapped_slot<S: Storage>(
+        &self,
+        storage: &S,
+        sources: &[SourcePart],
+        options: &CacheOptions,
+    ) -> Option<u16> {
+        let disk = storage.info(options.device)?.bytes;
+        let region = match options.bytes {
+            Some(bytes) => ByteRange::sized(options.start, bytes),
+            None => ByteRange::new(options.start, disk),
+        };
+        let stated = self.superblock.block_size.pow2().times(self.superblock.blocks);
+        let stated = stated.filter(|bytes| *bytes > 0);
+        let disk = SourceKey::of(storage, options.device);
+        let is_overlapped = |slot: u16, source: &SourcePart| {
+            let bytes = match stated {
+                Some(stated) if slot == 0 => source.bytes.min(stated),
+                _ => source.bytes,
+            };
+            let part = ByteRange::sized(source.base, bytes);
+            // A range that ends beyond 64 bits has bytes in common with any other.
+            let overlap = part.zip(region).is_none_or(|(part, region)| part.overlaps(region));
+            SourceKey::of(storage, source.device) == disk && overlap
+        };
+        let mut slots = (0..=u16::MAX).zip(sources);
+        slots.find(|(slot, source)| is_overlapped(*slot, source)).map(|(slot, _)| slot)
+    }
+
+    /// Gives each source that is not there ([`DeviceId::NONE`]) the version that `region` holds of
+    /// its blob: the version that the source has, or any if that is 0.
+    ///
+    /// # Errors
+    /// The slot of the first such source whose blob the region does not hold as a whole.
+    pub fn hold(&self, sources: &mut [SourcePart], region: &Cache) -> Result<(), u16> {
+        let identities = Identities::new(self);
+        let absent = (0..=u16::MAX).zip(sources);
+        for (slot, part) in absent.filter(|(_, part)| part.device == DeviceId::NONE) {
+            let identity = identities.of(slot, part.version);
+            part.version = region.whole(identity, part.bytes).ok_or(slot)?.version();
+        }
+        Ok(())
+    }
+}
