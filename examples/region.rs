@@ -8,15 +8,15 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::time::Duration;
 
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::{Root, Stats};
-use rootlet::storage::Storage;
 use rootlet::storage::file::FileStorage;
 
-/// How long the region may take to make durable what it took in, in nanoseconds.
-const SYNC_NS_MAX: u64 = 5_000_000_000;
+/// How long the region may take to make durable what it took in.
+const LEAVE_TIME: Duration = Duration::from_secs(5);
 
 /// Mounts, reads the file to its end, makes the region durable, and says what was fetched.
 fn mount_and_read(
@@ -56,10 +56,7 @@ fn mount_and_read(
         }
         offset = offset.saturating_add(len);
     }
-    root.with_layer(|layer, storage| {
-        let deadline_ns = storage.now_ns().saturating_add(SYNC_NS_MAX);
-        layer.as_mut().is_none_or(|cache| cache.sync(storage, deadline_ns))
-    });
+    root.leave(LEAVE_TIME);
     Ok((offset, root.stats()))
 }
 

@@ -157,8 +157,8 @@ fn version_of_a_disk_that_is_not_there_is_an_error() {
     let old = Sparse::from(&release(1).blobs[0]);
     let blank = Sparse::zeros(4 << 20);
     for (more, why) in [
-        ("disk=typo,version=1", "a version is said of disk typo: not found"),
-        ("disk=b,version=1 disk=typo,version=2", "a version is said of disk typo: not found"),
+        ("disk=typo,version=1", "a version is given for disk typo: not found"),
+        ("disk=b,version=1 disk=typo,version=2", "a version is given for disk typo: not found"),
     ] {
         let line = format!("image=image blob1=b {more}");
         assert_eq!(boot(Some(&old), &blank, &line, 1).unwrap_err(), why);
@@ -166,7 +166,7 @@ fn version_of_a_disk_that_is_not_there_is_an_error() {
     let line = "image=image blob1=b,version=1 disk=typo,version=1";
     let (_, region) = boot(Some(&old), &blank, "image=image blob1=b,version=1", 1).unwrap();
     let error = boot(None, &region, line, 1).unwrap_err();
-    assert_eq!(error, "a version is said of disk typo: not found", "another slot's is missing");
+    assert_eq!(error, "a version is given for disk typo: not found", "another slot's is missing");
 }
 
 /// The image at the start of a disk, and the region behind it, on one disk or on two of one file.

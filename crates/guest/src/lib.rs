@@ -1,6 +1,13 @@
-//! What a rootlet guest does between its devices and its verdict: the words of the command line,
-//! the mount that they ask for, the commands over it, the form of the output, and benches. Boards
-//! and the host tool run the same code.
+//! What a rootlet guest does between its devices and its verdict. Boards and the host tool run the
+//! same code.
+//!
+//! | module | |
+//! |-|-|
+//! | [`config`] | the settings of a command line |
+//! | [`mount`] | the mount that they ask for: image, blobs, region, memory |
+//! | [`command`] | the commands over a mount: `ls`, `cat`, `manifest`, ... |
+//! | [`bench`], [`race`] | timed reads |
+//! | [`frame`], [`wire`] | the output on a serial line |
 //!
 //! Always: devices, consoles and clocks belong to the caller; a command allocates its memory
 //! before it reads, and none while it does.
@@ -12,28 +19,18 @@ extern crate alloc;
 extern crate std;
 
 pub mod bench;
-mod blame;
+pub mod command;
 pub mod config;
-pub mod frame;
-mod json;
-mod kernel;
-mod keys;
-mod mount;
-mod parse;
-pub mod partition;
-mod print;
+pub mod mount;
 pub mod race;
-mod region;
-mod row;
-mod run;
-mod source;
-mod verdict;
-pub mod wire;
-pub mod words;
+mod serial;
+mod stopwatch;
 
-pub use blame::Blamed;
-pub use mount::{Memory, MountError, Mounted, SYNC_TIME, TooLarge, open, open_region, retrying};
-pub use parse::{BenchPaths, Command, HELP, UsageError};
-pub use print::AtPath;
-pub use run::{CommandError, Done, GuestRoot, Runner, Scratch, catch_up};
-pub use verdict::Counters;
+pub use command::{
+    AtPath, BenchPaths, Command, CommandError, Counters, Done, GuestRoot, HELP, Runner, Scratch,
+    UsageError, catch_up,
+};
+pub use mount::{
+    Blamed, Memory, MountError, Mounted, SYNC_TIME, TooLarge, open, open_region, retrying,
+};
+pub use serial::{frame, wire};

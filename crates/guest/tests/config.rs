@@ -3,10 +3,11 @@
 
 use proptest::prelude::*;
 use rootlet::blob::Domain;
+use rootlet::cache::{FormatPolicy, SlotSize};
 use rootlet::storage::Version;
 use rootlet_guest::config::{
-    CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, number, passed_over, quote,
-    words,
+    CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, SourceWord, number,
+    passed_over, quote, words,
 };
 
 fn disk(serial: &str) -> SourceName {
@@ -41,7 +42,7 @@ fn whole_line_is_understood() {
         cache_file: None,
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,
-        slot_size: Some(256 << 10),
+        slot_size: Some(SlotSize::K256),
         ram_cache_bytes: Some(2 << 20),
         domain: Domain::new("our images").unwrap(),
         cache_format: FormatPolicy::Force,
@@ -382,7 +383,7 @@ fn sources_have_four_spellings() {
     ] {
         let config = Config::parse(&format!("image={value}")).unwrap();
         assert_eq!(config.image.as_ref(), Some(&expected));
-        assert_eq!(expected.to_string(), value);
+        assert_eq!(SourceWord(&expected).to_string(), value);
     }
 }
 
@@ -445,7 +446,7 @@ proptest! {
     #[test]
     fn composed_command_comes_back(command in prop::collection::vec(word(), 0..6), name in word()) {
         let source = SourceName::File { mount_tag: None, name: format!("x{name}") };
-        let mut tokens = vec![format!("blob7={source}"), "--".to_owned()];
+        let mut tokens = vec![format!("blob7={}", SourceWord(&source)), "--".to_owned()];
         tokens.extend(command.iter().cloned());
         let config = Config::parse(&line(&tokens)).unwrap();
         prop_assert_eq!(config.command, command);

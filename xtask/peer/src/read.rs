@@ -90,7 +90,7 @@ fn open(path: &Path, what: What, flags: OFlags) -> Result<(File, Pieces)> {
     // The size of a disk is not in its metadata.
     let bytes = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(0))?;
-    let pieces = Pieces::of(what, bytes).context("it is too short")?;
+    let pieces = what.pieces(bytes).context("it is too short")?;
     Ok((file, pieces))
 }
 
@@ -107,10 +107,10 @@ fn pieces(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
 
 fn read_at(file: &File, pieces: &Pieces, memory: &mut Memory) -> Result<Done> {
     let mut done = Done::default();
-    for n in 0..pieces.count {
-        let piece = memory.piece(pieces.size);
-        file.read_exact_at(piece, pieces.at(n))?;
-        done.sampled(pieces.at(n), piece);
+    for n in 0..pieces.count() {
+        let piece = memory.piece(pieces.bytes());
+        file.read_exact_at(piece, pieces.at(n)?)?;
+        done.sampled(pieces.at(n)?, piece);
     }
     Ok(done)
 }
@@ -118,10 +118,10 @@ fn read_at(file: &File, pieces: &Pieces, memory: &mut Memory) -> Result<Done> {
 fn sequence(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
     let (mut file, pieces) = open(path, what, OFlags::empty())?;
     let mut done = Done::default();
-    for n in 0..pieces.count {
-        let piece = memory.piece(pieces.size);
+    for n in 0..pieces.count() {
+        let piece = memory.piece(pieces.bytes());
         file.read_exact(piece)?;
-        done.sampled(pieces.at(n), piece);
+        done.sampled(pieces.at(n)?, piece);
     }
     Ok(done)
 }
@@ -130,16 +130,16 @@ fn sequence(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
 fn batches(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
     let (file, pieces) = open(path, what, OFlags::empty())?;
     let mut done = Done::default();
-    let (batch, size) = (BATCH as u64, std::num::NonZeroU64::new(pieces.size));
-    for first in (0..pieces.count).step_by(BATCH) {
-        let of = first..pieces.count.min(first + batch);
+    let (batch, size) = (BATCH as u64, std::num::NonZeroU64::new(pieces.bytes()));
+    for first in (0..pieces.count()).step_by(BATCH) {
+        let of = first..pieces.count().min(first + batch);
         for n in of.clone() {
-            fadvise(&file, pieces.at(n), size, Advice::WillNeed)?;
+            fadvise(&file, pieces.at(n)?, size, Advice::WillNeed)?;
         }
         for n in of {
-            let piece = memory.piece(pieces.size);
-            file.read_exact_at(piece, pieces.at(n))?;
-            done.sampled(pieces.at(n), piece);
+            let piece = memory.piece(pieces.bytes());
+            file.read_exact_at(piece, pieces.at(n)?)?;
+            done.sampled(pieces.at(n)?, piece);
         }
     }
     Ok(done)

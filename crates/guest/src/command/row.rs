@@ -1,28 +1,26 @@
-//! Rows of `ls`, `sum` and `manifest`: what the output gets of one entry.
+//! Rows of `ls`, `sum` and `manifest`: the output for one entry.
 //!
-//! Always: a row is on the output whole, or no byte of it is: all of the entry is read before the
-//! first byte goes out. A row whose xattrs as text do not fit in the memory for them is absent.
+//! Always: a row is printed as a whole or not at all, because the whole entry is read before the
+//! first byte goes out. A row is absent if its xattrs as text do not fit in the memory for them.
 
-use crate::json;
-use crate::print::{Escaped, Mode, printed};
+use super::json;
+use super::print::{Escaped, Mode, Shape, printed};
+use super::run::GuestRoot;
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::convert::Infallible;
-use embedded_io::{ErrorType, Write};
-use rootlet::Error;
-use rootlet::PathError;
+use embedded_io::{ErrorType, Write, WriteFmtError};
 use rootlet::erofs::{FileKind, Inode};
-use rootlet_base::num::wide;
 use rootlet::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use rootlet::storage::Storage;
-
-use crate::run::GuestRoot;
+use rootlet::{Error, PathError};
+use rootlet_base::num::wide;
 
 /// Why a row is not there.
 #[derive(Debug)]
 pub enum RowFault<E> {
-    /// A read failed, or memory does not suffice, and nothing was printed.
+    /// A read failed, or the memory is too small, and nothing was printed.
     Absent(Error),
     /// The output failed.
     Output(E),
@@ -34,12 +32,12 @@ impl<E> From<Error> for RowFault<E> {
     }
 }
 
-/// What became of a row.
+/// Whether a row was printed, or why not.
 pub type Row<W> = Result<(), RowFault<<W as ErrorType>::Error>>;
 
 /// The memory of a row.
 pub struct RowMemory {
-    /// Xattrs as they are read, for [`rootlet::read::Root::xattrs`].
+    /// Xattrs as they are read, see [`rootlet::read::Root::xattrs`].
     pub xattrs: Box<[u8]>,
     /// The target of a symlink.
     pub target: Box<[u8]>,
@@ -47,8 +45,8 @@ pub struct RowMemory {
 }
 
 impl RowMemory {
-    /// Allocates it, with room for xattrs if those are wanted, and for `printed` bytes of the xattrs
-    /// of a row as text.
+    /// Allocates memory for a row: with room for xattrs if those are wanted, and for `printed` bytes
+    /// of them as text.
     pub fn new(xattrs: bool, printed: usize) -> Self {
         let memory = |wanted, bytes| vec![0; if wanted { bytes } else { 0 }].into_boxed_slice();
         Self {
@@ -58,7 +56,7 @@ impl RowMemory {
         }
     }
 
-    /// Reads the target of a symlink.
+    /// Returns the target of a symlink.
     pub fn target_of<S: Storage>(
         &mut self,
         root: &GuestRoot<S>,
@@ -129,7 +127,7 @@ pub fn manifest<S: Storage, W: Write>(
     out.write_all(b"}\n").map_err(RowFault::Output)
 }
 
-/// Prints all of a row of `manifest` but its xattrs and its end.
+/// Prints a row of `manifest` up to its xattrs.
 fn print_facts<W: Write>(
     out: &mut W,
     inode: &Inode,
@@ -160,14 +158,14 @@ fn print_facts<W: Write>(
     }
 }
 
-/// Prints the xattrs of a row of `manifest`, if the inode has some.
+/// Prints the xattrs of a row of `manifest`, if the inode has any.
 fn print_xattrs<S: Storage, W: Write>(
     root: &GuestRoot<S>,
     buffer: &mut [u8],
     out: &mut W,
     inode: &Inode,
 ) -> Row<W> {
-    // The error of the output, which ends the printing, and whether there was an xattr.
+    // The error of the output, which ends the printing, and whether no xattr came yet.
     let (mut failed, mut first) = (None, true);
     root.xattrs(inode, buffer, |name, value| {
         let mut pair = || {
@@ -192,12 +190,36 @@ fn print_xattrs<S: Storage, W: Write>(
     }
 }
 
-/// An output that keeps what it gets, as long as there is room, and counts the rest.
+/// Prints what `stat` says of an inode, except its xattrs.
+pub fn print_stat<W: Write>(
+    out: &mut W,
+    inode: &Inode,
+    path: &[u8],
+    target: Option<&[u8]>,
+) -> Result<(), WriteFmtError<W::Error>> {
+    let form = if inode.extended { "extended" } else { "compact" };
+    writeln!(out, "path   {}\ntype   {}", Escaped(path), inode.kind)?;
+    writeln!(out, "nid    {} ({form})", inode.nid)?;
+    writeln!(out, "mode   {:04o} {}", inode.permissions, Mode(inode))?;
+    writeln!(out, "owner  {}:{}\nlinks  {}", inode.uid, inode.gid, inode.nlink)?;
+    match inode.rdev {
+        Some(rdev) => writeln!(out, "rdev   {}, {}", rdev.major, rdev.minor)?,
+        None => writeln!(out, "size   {}", inode.size)?,
+    }
+    writeln!(out, "mtime  {}.{:09}", inode.mtime.seconds, inode.mtime.nanoseconds)?;
+    writeln!(out, "layout {}", Shape(inode))?;
+    match target {
+        Some(target) => writeln!(out, "target {}", Escaped(target)),
+        None => Ok(()),
+    }
+}
+
+/// An output that keeps its bytes while there is room, and counts all of them.
 struct Kept {
-    /// Never longer than it was allocated.
+    /// Never longer than allocated.
     bytes: Vec<u8>,
     room: usize,
-    /// How many bytes it got.
+    /// The number of bytes that were written.
     got: u64,
 }
 
@@ -211,7 +233,10 @@ impl Kept {
         self.got = 0;
     }
 
-    /// Returns all that it got.
+    /// Returns all bytes that were written.
+    ///
+    /// # Errors
+    /// [`PathError::XattrsTooLong`] if some were not kept.
     fn bytes(&self) -> Result<&[u8], Error> {
         if wide(self.bytes.len()) == self.got {
             Ok(&self.bytes)

@@ -1,16 +1,16 @@
-//! The region's state in words, for the command `cache`.
+//! The state of a region in words, for the command `cache`.
 //!
 //! Always: only reads.
 
-use crate::print::printed;
+use super::print::printed;
 use embedded_io::{Write, WriteFmtError};
 use rootlet::cache::{BlobEntry, BlobIndex, Cache, Cells, Described, Mode, Share, SlotState};
 use rootlet::storage::Storage;
 
-/// Cells of a blob's bar.
+/// The cells of the bar that shows where a blob is resident.
 const BAR_CELLS: u64 = 64;
 
-/// Writes what is known of the region.
+/// Prints the state of the region and of each blob in it.
 pub fn show<S: Storage, W: Write>(
     cache: &mut Cache,
     storage: &mut S,
@@ -37,12 +37,14 @@ fn lines<S: Storage, W: Write>(
         Mode::Bypass(why) => writeln!(out, "mode      bypassed: {why}")?,
     }
     let geometry = superblock.geometry;
+    #[expect(clippy::arithmetic_side_effects, reason = "a region lies within its disk")]
+    let slots_at = superblock.start + geometry.slots_at();
     writeln!(
         out,
         "layout    {} slots of {} KiB from byte {:#x} on, {} descriptor pages twice",
         geometry.slots,
         geometry.slot_size.bytes() >> 10,
-        superblock.start.saturating_add(geometry.slots_at()),
+        slots_at,
         geometry.pages,
     )?;
     writeln!(
@@ -53,14 +55,13 @@ fn lines<S: Storage, W: Write>(
         if superblock.condemned { ", condemned" } else { "" }
     )?;
     let count = |state| cache.slots(state);
+    let given_up = [SlotState::Evicted, SlotState::Entombing, SlotState::Entombed];
     writeln!(
         out,
         "slots     free {}, in use {}, given up {}, dead {}, boot set {}",
         count(SlotState::Free),
         count(SlotState::Live),
-        count(SlotState::Evicted)
-            .saturating_add(count(SlotState::Entombing))
-            .saturating_add(count(SlotState::Entombed)),
+        given_up.into_iter().map(|state| u64::from(count(state))).sum::<u64>(),
         count(SlotState::Dead),
         cache.pinned(),
     )?;
@@ -83,7 +84,7 @@ fn lines<S: Storage, W: Write>(
     )
 }
 
-/// A blob: who it is, how much of it is resident, and where.
+/// Prints a blob: its identity, how much of it is resident, and where.
 fn show_blob<S: Storage, W: Write>(
     cache: &mut Cache,
     storage: &mut S,

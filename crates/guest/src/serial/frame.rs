@@ -1,7 +1,7 @@
-//! Frames that carry a guest's output over a serial line that others may write on, too.
+//! Frames that carry a guest's output over a serial line on which others write, too.
 //!
-//! Always: what a decoder hands out as a frame had the right checksum; everything else comes out
-//! as noise, byte for byte and in order, so nothing that was on the line is lost.
+//! Always: a frame that a decoder returns had the right checksum; all other bytes are returned as
+//! noise, in order, so nothing that was on the line is lost.
 //!
 //! One frame is
 //! ```text
@@ -10,18 +10,22 @@
 //! with type `o` (standard output), `e` (standard error) or `v` (verdict), length in 4 lowercase
 //! hexadecimal digits (0 to 1024 bytes), check in 8: the CRC-32/ISO-HDLC of type and payload.
 
-use crc::{CRC_32_ISO_HDLC, Crc};
+use super::{CHECK, hex};
+use rootlet_base::num::index;
 
 /// The longest payload in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 1024;
 /// The longest frame in bytes.
 pub const FRAME_BYTES_MAX: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX + 1;
 
-const HEADER_BYTES: usize = 15;
+/// Mark, `R`, type.
+const START_BYTES: usize = 3;
+/// Length, check.
+const DIGITS: usize = 4 + 8;
+const HEADER_BYTES: usize = START_BYTES + DIGITS;
 const MARK: u8 = 0x1e;
-pub(crate) const CHECK: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
-/// What a frame carries.
+/// The purpose of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Standard output of the guest command.
@@ -33,7 +37,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    fn byte(self) -> u8 {
+    const fn byte(self) -> u8 {
         match self {
             Self::Output => b'o',
             Self::Error => b'e',
@@ -41,7 +45,7 @@ impl Kind {
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    const fn from_byte(byte: u8) -> Option<Self> {
         match byte {
             b'o' => Some(Self::Output),
             b'e' => Some(Self::Error),
@@ -58,7 +62,7 @@ impl Kind {
     }
 }
 
-/// A frame of `payload` in `out`: its bytes, or `None` if the payload is longer than
+/// Returns the frame of `payload`, written to `out`, or `None` if the payload is longer than
 /// [`PAYLOAD_BYTES_MAX`].
 pub fn encode<'o>(
     kind: Kind,
@@ -66,41 +70,24 @@ pub fn encode<'o>(
     out: &'o mut [u8; FRAME_BYTES_MAX],
 ) -> Option<&'o [u8]> {
     let (header, rest) = out.split_at_mut_checked(HEADER_BYTES)?;
-    rest.get_mut(..payload.len())
-        .filter(|_| payload.len() <= PAYLOAD_BYTES_MAX)?
-        .copy_from_slice(payload);
+    rest.get_mut(..payload.len())?.copy_from_slice(payload);
+    // No room for the line end: the payload is one byte too long.
     *rest.get_mut(payload.len())? = b'\n';
-    let (start, digits) = header.split_at_mut_checked(3)?;
+    let (start, digits) = header.split_at_mut_checked(START_BYTES)?;
     start.copy_from_slice(&[MARK, b'R', kind.byte()]);
     let (length, check) = digits.split_at_mut_checked(4)?;
-    write_hex(u32::try_from(payload.len()).ok()?, length);
-    write_hex(kind.check(payload), check);
-    out.get(..HEADER_BYTES.checked_add(payload.len())?.checked_add(1)?)
+    hex::write(u32::try_from(payload.len()).ok()?, length);
+    hex::write(kind.check(payload), check);
+    out.get(..frame_bytes(payload))
 }
 
-pub(crate) fn write_hex(value: u32, out: &mut [u8]) {
-    let mut rest = value;
-    for digit in out.iter_mut().rev() {
-        let nibble = u8::try_from(rest & 0xf).unwrap_or(0);
-        *digit = if nibble < 10 { b'0' } else { b'a' - 10 }.wrapping_add(nibble);
-        rest >>= 4;
-    }
+/// Returns the length of the frame of a payload.
+#[expect(clippy::arithmetic_side_effects, reason = "a slice is shorter than memory by far more")]
+const fn frame_bytes(payload: &[u8]) -> usize {
+    HEADER_BYTES + payload.len() + 1
 }
 
-pub(crate) fn read_hex(digits: &[u8]) -> Option<u32> {
-    let mut value = 0_u32;
-    for &digit in digits {
-        let nibble = match digit {
-            b'0'..=b'9' => digit.wrapping_sub(b'0'),
-            b'a'..=b'f' => digit.wrapping_sub(b'a' - 10),
-            _ => return None,
-        };
-        value = value << 4 | u32::from(nibble);
-    }
-    Some(value)
-}
-
-/// A piece of what came over the line.
+/// A piece of the bytes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// The payload of a frame.
@@ -109,114 +96,105 @@ pub enum Piece<'a> {
     Noise(&'a [u8]),
 }
 
-/// Takes a line apart, however it is cut into reads.
-#[derive(Debug)]
+/// A reader that takes a line apart, however the line is cut into reads.
+#[derive(Debug, Default)]
 pub struct Decoder {
     /// The start of what may become a frame; the first byte is the mark.
-    held: [u8; FRAME_BYTES_MAX],
-    len: usize,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::new()
-    }
+    held: heapless::Vec<u8, FRAME_BYTES_MAX>,
 }
 
 /// What the bytes held so far are.
-enum Prefix {
+enum Prefix<'h> {
     /// No start of a frame.
     Noise,
     /// The start of a frame.
     Partial,
-    /// A whole frame of this length.
-    Whole(Kind, usize),
+    /// A whole frame with this payload.
+    Whole(Kind, &'h [u8]),
 }
 
 impl Decoder {
-    /// A decoder at the start of a line.
+    /// Returns a decoder at the start of a line.
     pub const fn new() -> Self {
-        Self { held: [0; FRAME_BYTES_MAX], len: 0 }
+        Self { held: heapless::Vec::new() }
     }
 
     /// Takes the next bytes, and calls `each` with every piece that they complete.
     pub fn feed(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Piece<'_>)) {
         while !bytes.is_empty() {
-            if self.len == 0 {
-                let at = bytes.iter().position(|&byte| byte == MARK).unwrap_or(bytes.len());
-                let (noise, rest) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+            if self.held.is_empty() {
+                let at = bytes.iter().position(|&byte| byte == MARK);
+                let (noise, rest) = at.map_or((bytes, &[][..]), |at| bytes.split_at(at));
                 if !noise.is_empty() {
                     each(Piece::Noise(noise));
                 }
                 bytes = rest;
             }
             let Some((&byte, rest)) = bytes.split_first() else { return };
-            if let Some(slot) = self.held.get_mut(self.len) {
-                *slot = byte;
-                self.len = self.len.saturating_add(1);
-                bytes = rest;
-            }
+            let held = self.held.push(byte);
+            assert!(held.is_ok(), "what is as long as the longest frame is whole or noise");
+            bytes = rest;
             self.settle(each);
         }
     }
 
-    /// Ends the line: what is held is noise.
+    /// Ends the line: the bytes that are held are noise.
     pub fn finish(&mut self, each: &mut impl FnMut(Piece<'_>)) {
-        if let Some(held) = self.held.get(..self.len).filter(|held| !held.is_empty()) {
-            each(Piece::Noise(held));
+        if !self.held.is_empty() {
+            each(Piece::Noise(&self.held));
         }
-        self.len = 0;
+        self.held.clear();
     }
 
-    /// Hands out what the held bytes complete. A false mark gives way to the next one, which may
-    /// already be held with whole frames behind it; each round drops at least one byte.
+    /// Returns to `each` the pieces that the held bytes complete. A false mark makes way for the
+    /// next one, which may be held already, with whole frames after it; each round drops at least
+    /// one byte.
     fn settle(&mut self, each: &mut impl FnMut(Piece<'_>)) {
-        while self.len > 0 {
-            let held = self.held.get(..self.len).unwrap_or_default();
-            let drop = match parse(held) {
+        while !self.held.is_empty() {
+            let done = match parse(&self.held) {
                 Prefix::Partial => return,
-                Prefix::Whole(kind, len) => {
-                    let end = HEADER_BYTES.saturating_add(len);
-                    each(Piece::Frame(kind, held.get(HEADER_BYTES..end).unwrap_or_default()));
-                    end.saturating_add(1)
+                Prefix::Whole(kind, payload) => {
+                    each(Piece::Frame(kind, payload));
+                    frame_bytes(payload)
                 }
                 Prefix::Noise => {
-                    let next = held.iter().skip(1).position(|&byte| byte == MARK);
-                    let noise = next.map_or(held.len(), |at| at.saturating_add(1));
-                    each(Piece::Noise(held.get(..noise).unwrap_or_default()));
-                    noise
+                    let next =
+                        self.held.iter().enumerate().skip(1).find(|(_, byte)| **byte == MARK);
+                    let end = next.map_or(self.held.len(), |(at, _)| at);
+                    each(Piece::Noise(self.held.split_at(end).0));
+                    end
                 }
             };
-            let drop = drop.min(self.len);
-            self.held.copy_within(drop..self.len, 0);
-            self.len = self.len.saturating_sub(drop);
+            self.held.drain(..done);
         }
     }
 }
 
-fn parse(held: &[u8]) -> Prefix {
+/// Returns what `held` is, which begins with a mark.
+fn parse(held: &[u8]) -> Prefix<'_> {
     let start = [MARK, b'R'];
     if held.iter().zip(start).any(|(&have, want)| have != want) {
         return Prefix::Noise;
     }
-    let Some(&kind) = held.get(2) else { return Prefix::Partial };
-    let Some(kind) = Kind::from_byte(kind) else { return Prefix::Noise };
-    let digits = held.get(3..held.len().min(HEADER_BYTES)).unwrap_or_default();
-    if read_hex(digits).is_none() {
+    let Some((start, rest)) = held.split_at_checked(START_BYTES) else { return Prefix::Partial };
+    let Some(kind) = start.last().and_then(|byte| Kind::from_byte(*byte)) else {
+        return Prefix::Noise;
+    };
+    let digits = rest.get(..DIGITS).unwrap_or(rest);
+    if hex::read(digits).is_none() {
         return Prefix::Noise;
     }
     let Some((length, check)) = digits.split_at_checked(4) else { return Prefix::Partial };
-    let len = read_hex(length).and_then(|len| usize::try_from(len).ok()).unwrap_or(usize::MAX);
-    if len > PAYLOAD_BYTES_MAX {
+    let len = match hex::read(length).map(index) {
+        Some(len) if len <= PAYLOAD_BYTES_MAX => len,
+        _ => return Prefix::Noise,
+    };
+    let body = rest.get(DIGITS..).and_then(|body| body.split_at_checked(len));
+    let Some((payload, [last, ..])) = body else { return Prefix::Partial };
+    if *last != b'\n' || hex::read(check) != Some(kind.check(payload)) {
         return Prefix::Noise;
     }
-    let end = HEADER_BYTES.saturating_add(len);
-    let Some(&last) = held.get(end) else { return Prefix::Partial };
-    let payload = held.get(HEADER_BYTES..end).unwrap_or_default();
-    if last != b'\n' || read_hex(check) != Some(kind.check(payload)) {
-        return Prefix::Noise;
-    }
-    Prefix::Whole(kind, len)
+    Prefix::Whole(kind, payload)
 }
 
 #[cfg(test)]
@@ -270,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn false_mark_does_not_swallow_the_frames_behind_it() {
+    fn false_mark_does_not_swallow_the_frames_after_it() {
         let mut line = b"\x1eRo0400".to_vec();
         line.extend(b"00000000");
         line.extend(frame(Kind::Output, b"one"));

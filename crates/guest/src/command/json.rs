@@ -1,20 +1,15 @@
-//! JSON lines, written piece by piece without memory of their own.
+//! JSON, written piece by piece without memory of its own.
 //!
 //! Always: valid JSON whatever the bytes; a byte that is not UTF-8 becomes the lone surrogate
 //! U+DC80 to U+DCFF, as Python's `surrogateescape` has it, so that nothing is lost.
 
+use crate::serial::hex::digit;
 use embedded_io::Write;
-
-const HEX: [u8; 16] = *b"0123456789abcdef";
-
-fn hex(nibble: u8) -> u8 {
-    HEX.get(usize::from(nibble & 0xf)).copied().unwrap_or(b'?')
-}
 
 /// Writes `bytes` as lowercase hex digits.
 pub fn write_hex<W: Write>(out: &mut W, bytes: &[u8]) -> Result<(), W::Error> {
     for byte in bytes {
-        out.write_all(&[hex(byte >> 4), hex(*byte)])?;
+        out.write_all(&[digit(byte >> 4), digit(*byte)])?;
     }
     Ok(())
 }
@@ -36,13 +31,13 @@ pub fn write_inside<W: Write>(out: &mut W, text: &[u8]) -> Result<(), W::Error> 
                 '\n' => out.write_all(b"\\n")?,
                 c if u32::from(c) < 0x20 || c == '\x7f' => {
                     let [byte, ..] = u32::from(c).to_le_bytes();
-                    out.write_all(&[b'\\', b'u', b'0', b'0', hex(byte >> 4), hex(byte)])?;
+                    out.write_all(&[b'\\', b'u', b'0', b'0', digit(byte >> 4), digit(byte)])?;
                 }
                 c => out.write_all(c.encode_utf8(&mut [0; 4]).as_bytes())?,
             }
         }
         for byte in chunk.invalid() {
-            out.write_all(&[b'\\', b'u', b'd', b'c', hex(byte >> 4), hex(*byte)])?;
+            out.write_all(&[b'\\', b'u', b'd', b'c', digit(byte >> 4), digit(*byte)])?;
         }
     }
     Ok(())

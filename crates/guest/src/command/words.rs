@@ -1,6 +1,6 @@
-//! The words of a guest command, and what they ask for.
+//! The words of a guest command.
 //!
-//! Always: what parses can be run; a path begins at the root, with or without a slash.
+//! Always: a command that parses can be run; a path begins at the root, with or without a slash.
 
 use crate::race::{Step, StepError};
 use alloc::borrow::Cow;
@@ -8,24 +8,24 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// What a guest can be asked to do.
+/// A command of a guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// List a directory, or one file.
     Ls(String),
-    /// Everything known of one file.
+    /// Show everything known of one file.
     Stat(String),
-    /// The bytes of a file.
+    /// Write the bytes of a file.
     Cat(String),
-    /// SHA-256 of a file, or of every file below a directory.
+    /// Print the SHA-256 of a file, or of every file below a directory.
     Sum(String),
-    /// One JSON object for every entry below a path.
+    /// Print one JSON object for every entry below a path.
     Manifest(String),
-    /// The state of the region.
+    /// Show the state of the region.
     Cache,
-    /// Timed reads.
+    /// Time reads.
     Bench(BenchPaths),
-    /// Timed steps that another guest runs, too.
+    /// Time steps that another guest runs, too.
     Race(Vec<Step>),
 }
 
@@ -50,12 +50,12 @@ impl Default for BenchPaths {
     }
 }
 
-/// Why words are no command.
+/// Why words are not a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UsageError {
-    /// There are none.
+    /// There are no words.
     Nothing,
-    /// The first word is no command.
+    /// The first word is not the name of a command.
     Unknown(String),
     /// The command needs a path.
     MissingPath(&'static str),
@@ -63,13 +63,13 @@ pub enum UsageError {
     BenchPaths,
     /// `race` needs steps.
     MissingStep,
-    /// A word is no step of `race`.
+    /// A word is not a step of `race`.
     Step(StepError),
-    /// More words than the command takes.
+    /// There are more words than the command takes.
     TooMany(&'static str),
 }
 
-/// The commands with their arguments and what they do, for help texts.
+/// The commands with their arguments, and what each does, for help texts.
 pub const HELP: [(&str, &str); 8] = [
     ("ls PATH", "list a directory, one line an entry"),
     ("stat PATH", "show everything known of a file"),
@@ -103,7 +103,10 @@ impl fmt::Display for UsageError {
 impl core::error::Error for UsageError {}
 
 impl Command {
-    /// Reads the words of a command.
+    /// Parses the words of a command.
+    ///
+    /// # Errors
+    /// [`UsageError`].
     pub fn parse(words: &[String]) -> Result<Self, UsageError> {
         let (name, arguments) = words.split_first().ok_or(UsageError::Nothing)?;
         let path = |name: &'static str| match arguments {

@@ -1,26 +1,27 @@
-//! The last line of a run: passed or failed, and the counters.
+//! The counters of a run, as its last line gives them.
 //!
-//! Always: one line; `PASS` or `FAIL reason`, then `key=value` pairs, each key once.
+//! Always: on one line; `key=value` pairs, each key once.
 
-use crate::run::GuestRoot;
+use super::run::GuestRoot;
 use core::fmt;
 use rootlet::cache::{Cache, CacheStats};
 use rootlet::read::Stats;
 use rootlet::storage::Storage;
+use rootlet_base::units::count;
 
 /// The counters of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Counters {
-    /// The read path's.
+    /// Those of the read path.
     pub read: Stats,
-    /// The region's; `None` without a region.
+    /// Those of the region; `None` without one.
     pub cache: Option<CacheStats>,
-    /// Regular files read to their end by the command.
+    /// Regular files that the command read to their end.
     pub files: u64,
 }
 
 impl Counters {
-    /// Gathers the counters of a root.
+    /// Returns the counters of a root.
     pub fn of<S: Storage>(root: &GuestRoot<S>) -> Self {
         let read = root.stats();
         let cache = root.with_layer(|layer, _| layer.as_ref().map(Cache::stats));
@@ -53,6 +54,7 @@ impl fmt::Display for Counters {
         )?;
         write!(f, " mount_bytes={} meta_hits={}", self.read.mount_bytes, self.read.meta_hits)?;
         write!(f, " copied_bytes={}", self.read.copied_bytes)?;
+        // Without a region, all its counters are 0.
         let cache = self.cache.unwrap_or_default();
         write!(f, " region={}", if self.cache.is_some() { "yes" } else { "no" })?;
         write!(f, " kept_bytes={} dropped_bytes={}", cache.kept_bytes, cache.dropped_bytes)?;
@@ -62,7 +64,8 @@ impl fmt::Display for Counters {
             " region_faults={} check_failures={}",
             cache.region_faults, cache.check_failures
         )?;
-        let stray_jobs = self.read.stray_jobs.saturating_add(cache.stray_jobs);
+        let mut stray_jobs = self.read.stray_jobs;
+        count(&mut stray_jobs, cache.stray_jobs);
         write!(f, " stray_jobs={stray_jobs}")?;
         let first_byte_us = self.read.first_byte_ns.wrapping_div(1000);
         write!(f, " culled_slots={} first_byte_us={first_byte_us}", cache.culled_slots)

@@ -1,45 +1,52 @@
 //! Lines of text that carry a guest's output over a real serial line, where bytes get lost, line
 //! ends change and others write, too.
 //!
-//! Always: what a decoder hands out as a frame had the right checksum; everything else comes out
-//! as noise, byte for byte and in order. A frame that was lost shows as a gap in the numbers.
+//! Always: a frame that a decoder returns had the right checksum; all other bytes are returned as
+//! noise, in order. A frame that was lost shows as a gap in the numbers.
 //!
 //! One frame is a line of printable ASCII:
 //! ```text
 //! ~r RUN NUMBER KIND PAYLOAD ~ CHECK      (without the blanks; ended by CR LF)
 //! ```
-//! - RUN: 4 lowercase hexadecimal digits, another for every boot, so that what an earlier boot
-//!   left in a buffer is told apart.
-//! - NUMBER: 8 hexadecimal digits, from 0 on, one more for every frame. A frame may be sent several
+//! - RUN: 4 lowercase hexadecimal digits, different for every boot: a frame that an earlier boot
+//!   left in a buffer is not taken for one of this boot.
+//! - NUMBER: 8 hexadecimal digits, from 0, one more for every frame. A frame may be sent several
 //!   times; copies have the same number.
 //! - KIND: `h` (hello, number 0), `o` (standard output), `e` (standard error), `p` (progress), `v`
 //!   (verdict, the last one).
-//! - PAYLOAD: 0 to 1024 bytes. A byte from 0x20 to 0x7d but the backslash stands for itself, every
-//!   other is a backslash and 2 hexadecimal digits. So a tilde is never within.
-//! - CHECK: 8 hexadecimal digits, the CRC-32/ISO-HDLC of all from RUN to the payload's end.
+//! - PAYLOAD: 0 to 1024 bytes. A byte from 0x20 to 0x7d except the backslash stands for itself,
+//!   every other is a backslash and 2 hexadecimal digits, so a payload has no tilde.
+//! - CHECK: 8 hexadecimal digits, the CRC-32/ISO-HDLC from RUN to the end of the payload.
 //!
 //! Hello, progress and verdict are text: words and pairs `key=value`.
 
-use crate::frame::{self, CHECK, read_hex, write_hex};
+use super::{CHECK, frame, hex};
 use core::fmt;
 
 /// The longest payload in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 1024;
-/// The longest line in bytes, its end included.
-pub const LINE_BYTES_MAX: usize = HEADER_BYTES + 3 * PAYLOAD_BYTES_MAX + TRAILER_BYTES + 2;
+/// The longest line in bytes, with its end.
+pub const LINE_BYTES_MAX: usize = ROOM + TRAILER_BYTES + 2;
 
+/// Before the trailer: the header, and a payload in which every byte is escaped.
+const ROOM: usize = HEADER_BYTES + 3 * PAYLOAD_BYTES_MAX;
+/// `~r`.
+const START_BYTES: usize = 2;
+const RUN_DIGITS: usize = 4;
+const NUMBER_DIGITS: usize = 8;
 /// `~r`, run, number, kind.
-const HEADER_BYTES: usize = 2 + 4 + 8 + 1;
+const HEADER_BYTES: usize = START_BYTES + RUN_DIGITS + NUMBER_DIGITS + 1;
+const CHECK_DIGITS: usize = 8;
 /// `~`, check.
-const TRAILER_BYTES: usize = 1 + 8;
+const TRAILER_BYTES: usize = 1 + CHECK_DIGITS;
 const MARK: u8 = b'~';
 const START: u8 = b'r';
 const ESCAPE: u8 = b'\\';
 
-/// What a frame carries.
+/// The purpose of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// The first frame of a boot: who speaks.
+    /// The first frame of a boot: which board, and which build.
     Hello,
     /// Standard output of the guest command.
     Output,
@@ -62,20 +69,20 @@ impl From<frame::Kind> for Kind {
 }
 
 impl Kind {
-    const ALL: [(Self, u8); 5] = [
-        (Self::Hello, b'h'),
-        (Self::Output, b'o'),
-        (Self::Error, b'e'),
-        (Self::Progress, b'p'),
-        (Self::Verdict, b'v'),
-    ];
+    const ALL: [Self; 5] = [Self::Hello, Self::Output, Self::Error, Self::Progress, Self::Verdict];
 
-    fn byte(self) -> u8 {
-        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or(b'?', |(_, byte)| *byte)
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Hello => b'h',
+            Self::Output => b'o',
+            Self::Error => b'e',
+            Self::Progress => b'p',
+            Self::Verdict => b'v',
+        }
     }
 
     fn from_byte(byte: u8) -> Option<Self> {
-        Self::ALL.iter().find(|(_, own)| *own == byte).map(|(kind, _)| *kind)
+        Self::ALL.into_iter().find(|kind| kind.byte() == byte)
     }
 }
 
@@ -84,23 +91,24 @@ impl Kind {
 pub struct Frame<'a> {
     /// Which boot.
     pub run: u16,
-    /// Which frame of it.
+    /// Which frame of the boot.
     pub number: u32,
-    /// What it carries.
+    /// The purpose.
     pub kind: Kind,
-    /// At most [`PAYLOAD_BYTES_MAX`].
+    /// The content, at most [`PAYLOAD_BYTES_MAX`].
     pub payload: &'a [u8],
 }
 
-/// The line of a frame, in `out`; `None` if the payload is longer than [`PAYLOAD_BYTES_MAX`].
+/// Returns the line of `frame`, written to `out`, or `None` if the payload is longer than
+/// [`PAYLOAD_BYTES_MAX`].
 pub fn encode<'o>(frame: &Frame<'_>, out: &'o mut [u8; LINE_BYTES_MAX]) -> Option<&'o [u8]> {
     if frame.payload.len() > PAYLOAD_BYTES_MAX {
         return None;
     }
     let mut line = Line { out, len: 0 };
     line.push(&[MARK, START])?;
-    line.push_hex(u32::from(frame.run), 4)?;
-    line.push_hex(frame.number, 8)?;
+    line.push_hex(u32::from(frame.run), RUN_DIGITS)?;
+    line.push_hex(frame.number, NUMBER_DIGITS)?;
     line.push(&[frame.kind.byte()])?;
     for &byte in frame.payload {
         if stands_for_itself(byte) {
@@ -110,9 +118,9 @@ pub fn encode<'o>(frame: &Frame<'_>, out: &'o mut [u8; LINE_BYTES_MAX]) -> Optio
             line.push_hex(u32::from(byte), 2)?;
         }
     }
-    let check = CHECK.checksum(line.out.get(2..line.len)?);
+    let check = CHECK.checksum(line.out.get(START_BYTES..line.len)?);
     line.push(&[MARK])?;
-    line.push_hex(check, 8)?;
+    line.push_hex(check, CHECK_DIGITS)?;
     line.push(b"\r\n")?;
     let len = line.len;
     out.get(..len)
@@ -122,6 +130,7 @@ fn stands_for_itself(byte: u8) -> bool {
     (b' '..MARK).contains(&byte) && byte != ESCAPE
 }
 
+/// A line that is being written.
 struct Line<'o> {
     out: &'o mut [u8; LINE_BYTES_MAX],
     len: usize,
@@ -129,21 +138,23 @@ struct Line<'o> {
 
 impl Line<'_> {
     fn push(&mut self, bytes: &[u8]) -> Option<()> {
-        let end = self.len.checked_add(bytes.len())?;
-        self.out.get_mut(self.len..end)?.copy_from_slice(bytes);
-        self.len = end;
+        self.next(bytes.len())?.copy_from_slice(bytes);
         Some(())
     }
 
     fn push_hex(&mut self, value: u32, digits: usize) -> Option<()> {
-        let end = self.len.checked_add(digits)?;
-        write_hex(value, self.out.get_mut(self.len..end)?);
-        self.len = end;
+        hex::write(value, self.next(digits)?);
         Some(())
+    }
+
+    fn next(&mut self, len: usize) -> Option<&mut [u8]> {
+        let start = self.len;
+        self.len = start.checked_add(len)?;
+        self.out.get_mut(start..self.len)
     }
 }
 
-/// A piece of what came over the line.
+/// A piece of the bytes of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
     /// A whole frame.
@@ -152,147 +163,140 @@ pub enum Piece<'a> {
     Noise(&'a [u8]),
 }
 
-/// Takes a line apart, however it is cut into reads.
+/// A reader that takes a line apart, however the line is cut into reads.
+#[derive(Default)]
 pub struct Decoder {
-    /// The start of what may become a frame; the first byte is the mark.
-    held: [u8; LINE_BYTES_MAX],
-    len: usize,
-    /// Where in it the mark behind the payload is.
-    tail: Option<usize>,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self::new()
-    }
+    /// The start of what may become a frame, up to the end of the payload; the first byte is the
+    /// mark.
+    body: heapless::Vec<u8, ROOM>,
+    /// What follows the payload: a mark and digits of the check.
+    trailer: heapless::Vec<u8, TRAILER_BYTES>,
 }
 
 impl fmt::Debug for Decoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Decoder({} bytes held)", self.len)
+        write!(f, "Decoder({} and {} bytes held)", self.body.len(), self.trailer.len())
     }
 }
 
 impl Decoder {
-    /// A decoder at the start of a line.
+    /// Returns a decoder at the start of a line.
     pub const fn new() -> Self {
-        Self { held: [0; LINE_BYTES_MAX], len: 0, tail: None }
+        Self { body: heapless::Vec::new(), trailer: heapless::Vec::new() }
     }
 
     /// Takes the next bytes, and calls `each` with every piece that they complete.
     pub fn feed(&mut self, mut bytes: &[u8], each: &mut impl FnMut(Piece<'_>)) {
         while let Some((&byte, rest)) = bytes.split_first() {
-            if self.len == 0 && byte != MARK {
-                let at = bytes.iter().position(|&byte| byte == MARK).unwrap_or(bytes.len());
-                let (noise, behind) = bytes.split_at_checked(at).unwrap_or((bytes, &[]));
+            if self.body.is_empty() && byte != MARK {
+                let at = bytes.iter().position(|&byte| byte == MARK);
+                let (noise, after) = at.map_or((bytes, &[][..]), |at| bytes.split_at(at));
                 each(Piece::Noise(noise));
-                bytes = behind;
+                bytes = after;
                 continue;
             }
             if self.takes(byte) {
-                self.hold(byte);
                 bytes = rest;
                 self.complete(each);
             } else {
-                // The byte is looked at again, with nothing held.
-                self.drop_to(self.restart(byte), each);
+                // The byte is looked at again, after what was held.
+                self.give_up(byte, each);
             }
         }
     }
 
-    /// Ends the line: what is held is noise.
+    /// Ends the line: the bytes that are held are noise.
     pub fn finish(&mut self, each: &mut impl FnMut(Piece<'_>)) {
-        if self.len > 0 {
-            self.drop_to(self.len, each);
-        }
+        self.drop_all(each);
     }
 
-    /// Whether `byte` may follow what is held.
-    fn takes(&self, byte: u8) -> bool {
-        match (self.len, self.tail) {
-            (0, _) => byte == MARK,
-            (1, _) => byte == START,
-            (_, Some(_)) => byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte),
-            (len, None) if byte == MARK => len >= HEADER_BYTES,
-            (len, None) => {
-                let room = LINE_BYTES_MAX.saturating_sub(TRAILER_BYTES);
-                (b' '..MARK).contains(&byte) && len < room
+    /// Holds `byte` if a frame may have it after what is held. Returns whether it may.
+    fn takes(&mut self, byte: u8) -> bool {
+        let held = match (self.body.len(), self.trailer.is_empty()) {
+            (0, _) if byte == MARK => self.body.push(byte),
+            (1, _) if byte == START => self.body.push(byte),
+            (0 | 1, _) => return false,
+            (_, false) if byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte) => {
+                self.trailer.push(byte)
+            }
+            (len, true) if byte == MARK && len >= HEADER_BYTES => self.trailer.push(byte),
+            // Without room for the byte, the payload is too long.
+            (_, true) if (b' '..MARK).contains(&byte) => self.body.push(byte),
+            _ => return false,
+        };
+        held.is_ok()
+    }
+
+    /// Drops what is held, because `byte` does not follow it; but not a mark at the end, if `byte`
+    /// makes it the start of the next frame.
+    fn give_up(&mut self, byte: u8, each: &mut impl FnMut(Piece<'_>)) {
+        let starts = byte == START && self.trailer.as_slice() == [MARK];
+        if !starts {
+            return self.drop_all(each);
+        }
+        each(Piece::Noise(&self.body));
+        self.trailer.clear();
+        self.body.truncate(1);
+    }
+
+    fn drop_all(&mut self, each: &mut impl FnMut(Piece<'_>)) {
+        for held in [self.body.as_slice(), &self.trailer] {
+            if !held.is_empty() {
+                each(Piece::Noise(held));
             }
         }
+        self.body.clear();
+        self.trailer.clear();
     }
 
-    fn hold(&mut self, byte: u8) {
-        if byte == MARK && self.len > 0 {
-            self.tail = Some(self.len);
-        }
-        if let Some(slot) = self.held.get_mut(self.len) {
-            *slot = byte;
-            self.len = self.len.saturating_add(1);
-        }
-    }
-
-    /// How much of what is held goes when `byte` does not follow: all of it, but not a mark at its
-    /// end that `byte` makes the start of the next frame.
-    fn restart(&self, byte: u8) -> usize {
-        let last = self.len.saturating_sub(1);
-        let starts = byte == START && self.tail == Some(last);
-        if starts { last } else { self.len }
-    }
-
-    fn drop_to(&mut self, at: usize, each: &mut impl FnMut(Piece<'_>)) {
-        each(Piece::Noise(self.held.get(..at).unwrap_or_default()));
-        self.held.copy_within(at.min(self.len)..self.len, 0);
-        self.len = self.len.saturating_sub(at);
-        self.tail = None;
-    }
-
-    /// Hands out what is held, if all of a frame's bytes are there.
+    /// Returns to `each` what is held, if all of a frame's bytes are there.
     fn complete(&mut self, each: &mut impl FnMut(Piece<'_>)) {
-        let Some(tail) = self.tail else { return };
-        if self.len < tail.saturating_add(TRAILER_BYTES) {
+        if !self.trailer.is_full() {
             return;
         }
-        let mut payload = [0; PAYLOAD_BYTES_MAX];
-        match self.held.get(..self.len).and_then(|held| parse(held, tail, &mut payload)) {
-            Some(frame) => each(Piece::Frame(frame)),
-            None => each(Piece::Noise(self.held.get(..self.len).unwrap_or_default())),
+        let mut payload = heapless::Vec::new();
+        match parse(&self.body, &self.trailer, &mut payload) {
+            Some(frame) => {
+                each(Piece::Frame(frame));
+                self.body.clear();
+                self.trailer.clear();
+            }
+            None => self.drop_all(each),
         }
-        self.len = 0;
-        self.tail = None;
     }
 }
 
+/// Returns the frame of a body and its trailer, with its content in `payload`; `None` if it is
+/// damaged.
 fn parse<'p>(
-    line: &[u8],
-    tail: usize,
-    payload: &'p mut [u8; PAYLOAD_BYTES_MAX],
+    body: &[u8],
+    trailer: &[u8],
+    payload: &'p mut heapless::Vec<u8, PAYLOAD_BYTES_MAX>,
 ) -> Option<Frame<'p>> {
-    let (body, trailer) = line.split_at_checked(tail)?;
-    let body = body.get(2..)?;
-    if read_hex(trailer.get(1..)?)? != CHECK.checksum(body) {
+    let body = body.get(START_BYTES..)?;
+    let (_, check) = trailer.split_first()?;
+    if hex::read(check)? != CHECK.checksum(body) {
         return None;
     }
-    let (run, rest) = body.split_at_checked(4)?;
-    let (number, rest) = rest.split_at_checked(8)?;
+    let (run, rest) = body.split_at_checked(RUN_DIGITS)?;
+    let (number, rest) = rest.split_at_checked(NUMBER_DIGITS)?;
     let (kind, mut text) = rest.split_first()?;
-    let mut len: usize = 0;
     while let Some((&first, rest)) = text.split_first() {
         let (byte, rest) = match first {
             ESCAPE => {
                 let (digits, rest) = rest.split_at_checked(2)?;
-                (u8::try_from(read_hex(digits)?).ok()?, rest)
+                (u8::try_from(hex::read(digits)?).ok()?, rest)
             }
             _ => (first, rest),
         };
-        *payload.get_mut(len)? = byte;
-        len = len.checked_add(1)?;
+        payload.push(byte).ok()?;
         text = rest;
     }
     Some(Frame {
-        run: u16::try_from(read_hex(run)?).ok()?,
-        number: read_hex(number)?,
+        run: u16::try_from(hex::read(run)?).ok()?,
+        number: hex::read(number)?,
         kind: Kind::from_byte(*kind)?,
-        payload: payload.get(..len)?,
+        payload,
     })
 }
 
@@ -427,7 +431,7 @@ mod tests {
             for (frame, payload) in parts {
                 match frame {
                     Some((run, number, kind)) => {
-                        let kind = Kind::ALL[kind].0;
+                        let kind = Kind::ALL[kind];
                         bytes.extend(line(run, number, kind, &payload));
                         sent.push(Owned::Frame(run, number, kind, payload));
                         noise(&mut sent, b"\r\n");

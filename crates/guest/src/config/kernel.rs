@@ -1,11 +1,10 @@
 //! Words of a kernel's command line, which monitors and people leave there for any guest.
 //!
-//! Always: none of them is a setting of ours, whatever its value. A word that is neither ours nor
-//! known here is passed over, too, unless it may be one of ours that is misspelt (`keys.rs`); but a
-//! person is told of it.
+//! Always: none of them is a setting of ours, whatever its value. Other words that are not ours are
+//! passed over, too, unless they may be misspelt settings (`keys.rs`); but with a line for a person.
 //!
-//! Source: Linux Documentation/admin-guide/kernel-parameters.txt; what Firecracker, Cloud Hypervisor,
-//! Kata, libkrun, crosvm, QEMU's microvm, boot loaders and distributions have by default.
+//! Source: Linux Documentation/admin-guide/kernel-parameters.txt; the defaults of Firecracker, Cloud
+//! Hypervisor, Kata, libkrun, crosvm, QEMU's microvm, boot loaders and distributions.
 
 /// Words without a value.
 const FLAGS: [&str; 36] = [
@@ -127,14 +126,14 @@ const SETTINGS: [&str; 76] = [
     "vsyscall",
 ];
 
-/// What a `console=` of a kernel begins with, where it is not a name and a number; ours is a form.
+/// How the value of a kernel's `console=` begins, if it is not a name and a number.
 const CONSOLES: [&str; 8] = ["hvc", "netcon", "null", "ns16550", "pl011", "sbi", "tty", "uart"];
-/// What may stand for one of our forms.
+/// Our forms of output, with which a mistyped one may begin.
 const FORMS: [&str; 3] = ["framed", "plain", "wire"];
 
-/// Returns whether a word is known to be a kernel's: one in the lists, or a parameter of a module
-/// (`8250.nr_uarts=0`, `cryptomgr.notests`), whose name has a dot.
-pub(crate) fn is_kernels(word: &str) -> bool {
+/// Returns whether a word is known to belong to a kernel: it is in the lists, or is the parameter of
+/// a module (`8250.nr_uarts=0`, `cryptomgr.notests`), whose name has a dot.
+pub(super) fn is_kernels(word: &str) -> bool {
     match word.split_once('=') {
         Some(("console", value)) => is_console(value),
         Some((key, _)) => key.contains('.') || SETTINGS.contains(&key),
@@ -142,8 +141,8 @@ pub(crate) fn is_kernels(word: &str) -> bool {
     }
 }
 
-/// Whether a kernel may have a console of this name: none, one of the list, or a number behind it
-/// (`xvc0,9600`).
+/// Returns whether a kernel may have a console of this name: an empty one, one that begins as in
+/// the list, or letters with a number after them (`xvc0,9600`).
 fn is_console(value: &str) -> bool {
     let name = value.split_once(',').map_or(value, |(name, _)| name);
     let kind = name.trim_end_matches(|end: char| end.is_ascii_digit());

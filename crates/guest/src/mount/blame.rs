@@ -1,13 +1,14 @@
-//! Which source a failed read is due to, by the name that the command line has for it.
+//! The source that made a read fail, by its name on the command line.
 //!
 //! Always: an error keeps its own words; the name comes after them.
 
+use super::Mounted;
+use crate::command::CommandError;
 use crate::config::{Config, SourceName, SourceWord};
-use crate::mount::Mounted;
-use crate::run::CommandError;
 use core::fmt;
 use rootlet::Error;
 use rootlet::storage::DeviceId;
+use rootlet_base::units::count;
 
 /// An error with the name of the source that failed.
 pub struct Blamed<'e, E> {
@@ -16,14 +17,14 @@ pub struct Blamed<'e, E> {
 }
 
 enum Culprit<'e> {
+    /// The source with this name.
     Named(&'e SourceName),
     /// The source of this slot, which was found by its tag.
     Slot(u16),
 }
 
 impl Mounted {
-    /// Returns the error with the name that `config` has for the device that failed, if it is the
-    /// source of a slot.
+    /// Returns `error` with the name of the device that failed, if that is the source of a slot.
     pub fn blame<'e, E>(&self, config: &'e Config, error: &'e CommandError<E>) -> Blamed<'e, E> {
         let culprit = match error {
             CommandError::Read(_, Error::Io(io)) | CommandError::Rows(_, Error::Io(io), _) => {
@@ -46,13 +47,14 @@ impl Mounted {
 }
 
 impl<'e, E> Blamed<'e, E> {
-    /// The words for someone who was told the fault of each row: the rows are counted.
+    /// Returns the error in words for someone who has seen the fault of each row: with the number of
+    /// rows.
     pub fn ending(&self) -> Ending<'_, 'e, E> {
         Ending(self)
     }
 }
 
-/// How a command failed, without what was told before; see [`Blamed::ending`].
+/// How a command failed, without the faults of its rows; see [`Blamed::ending`].
 pub struct Ending<'b, 'e, E>(&'b Blamed<'e, E>);
 
 impl<E: fmt::Debug> fmt::Display for Ending<'_, '_, E> {
@@ -60,24 +62,28 @@ impl<E: fmt::Debug> fmt::Display for Ending<'_, '_, E> {
         let Self(Blamed { error, culprit }) = self;
         match error {
             CommandError::Rows(_, _, 0) => f.write_str("1 row is absent")?,
-            // There are no 2^64 rows.
             CommandError::Rows(_, _, more) => {
-                write!(f, "{} rows are absent", more.wrapping_add(1))?
+                let mut rows = 1;
+                count(&mut rows, *more);
+                write!(f, "{rows} rows are absent")?
             }
             error => error.fmt(f)?,
         }
-        tell(culprit.as_ref(), f)
+        write_culprit(culprit.as_ref(), f)
     }
 }
 
 impl<E: fmt::Debug> fmt::Display for Blamed<'_, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)?;
-        tell(self.culprit.as_ref(), f)
+        write_culprit(self.culprit.as_ref(), f)
     }
 }
 
-fn tell(culprit: Option<&(DeviceId, Culprit<'_>)>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_culprit(
+    culprit: Option<&(DeviceId, Culprit<'_>)>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
     match culprit {
         Some((device, Culprit::Named(name))) => write!(f, " ({device} is {})", SourceWord(name)),
         Some((device, Culprit::Slot(slot))) => {

@@ -1,14 +1,13 @@
-//! What commands print: text on an output, and the forms that names, modes and faults have in it.
+//! The text that commands print, and the form of names, modes and faults in it.
 //!
-//! Always: an error of the output is told as such; nothing else can go wrong with printing.
+//! Always: an error of the output is reported as one; nothing else can go wrong with printing.
 
 use core::fmt;
 use embedded_io::WriteFmtError;
 use rootlet::Error;
 use rootlet::erofs::{FileKind, Inode, Layout, Unsupported};
 
-/// Returns the error of the output, if `write!` gave one: what is printed here can always be
-/// formatted.
+/// Returns the error of the output, if `write!` gave one: all that is printed here can be formatted.
 pub fn printed<E>(written: Result<(), WriteFmtError<E>>) -> Result<(), E> {
     match written {
         Ok(()) => Ok(()),
@@ -17,7 +16,7 @@ pub fn printed<E>(written: Result<(), WriteFmtError<E>>) -> Result<(), E> {
     }
 }
 
-/// A fault with the path of the file that it is a fault of.
+/// A fault of a file, with the path of the file.
 #[derive(Clone, Copy, Debug)]
 pub struct AtPath<'f>(pub &'f [u8], pub &'f Error);
 
@@ -26,7 +25,7 @@ impl fmt::Display for AtPath<'_> {
         let Self(path, error) = self;
         let path = path.escape_ascii();
         match error {
-            // What the message says, it says of the path.
+            // The words of this message follow the path.
             Error::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
                 write!(f, "not supported: {path}: {file}")
             }
@@ -35,7 +34,7 @@ impl fmt::Display for AtPath<'_> {
     }
 }
 
-/// A mode as `ls -l` shows it.
+/// The mode of an inode as `ls -l` shows it.
 pub struct Mode<'i>(pub &'i Inode);
 
 impl fmt::Display for Mode<'_> {
@@ -66,7 +65,7 @@ impl fmt::Display for Mode<'_> {
     }
 }
 
-/// A name on a terminal: control characters and bytes that are not UTF-8 are escaped.
+/// A name for a terminal: control characters and bytes that are not UTF-8 are escaped.
 pub struct Escaped<'n>(pub &'n [u8]);
 
 impl fmt::Display for Escaped<'_> {

@@ -1,7 +1,8 @@
-//! The names of settings, and words that may be one of them misspelt.
+//! The names of settings, and words that may be one of them, misspelt.
 //!
-//! Always: a word that is like no setting is somebody else's. A kernel hands what it does not know to
-//! its first program, so a line may have any word; what a person mistypes is near to what was meant.
+//! Always: a word that is like no setting belongs to others. A kernel hands the words that it does
+//! not know to its first program, so a line may have any word; a mistyped setting is near to the
+//! right one.
 
 use alloc::vec::Vec;
 
@@ -21,20 +22,24 @@ const NAMES: [&str; 13] = [
     "source-retry",
     "log",
 ];
-/// A name that is shorter may begin a word of somebody else's (`log_buf_len`).
+/// Shorter names begin words of others, too (`log_buf_len`).
 const TELLING_BYTES_MIN: usize = 4;
 
-/// Returns whether a setting has this name; a blob's has a number, right or not.
-pub(crate) fn is_key(key: &str) -> bool {
+/// The settings, for messages.
+pub(super) const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, \
+    console=, slot=, cache-format=, deadline=, source-retry=, log=, and -- before the command";
+
+/// Returns whether a setting has this name; that of a blob has a number, right or wrong.
+pub(super) fn is_key(key: &str) -> bool {
     match key.strip_prefix("blob") {
         Some(number) => number.starts_with(|digit: char| digit.is_ascii_digit()),
         None => NAMES.contains(&key),
     }
 }
 
-/// Returns the setting that a word may mean that is none: one whose name has nearly the same
-/// letters, whatever their case, the dashes and what follows; or with which the word begins.
-pub(crate) fn meant(word: &str) -> Option<&'static str> {
+/// Returns the setting that a word may mean: one whose name has nearly the same letters, whatever
+/// their case and dashes; or one with whose name the word begins.
+pub(super) fn meant(word: &str) -> Option<&'static str> {
     let key = word.split_once(['=', ':']).map_or(word, |(key, _)| key);
     if key.contains('.') {
         return None;
@@ -50,14 +55,14 @@ pub(crate) fn meant(word: &str) -> Option<&'static str> {
     NAMES.iter().find(near).or_else(|| NAMES.iter().find(begins)).copied()
 }
 
-/// The letters of a name, without case and dashes.
+/// Returns the letters of a name, without case and dashes.
 fn letters(name: &str) -> Vec<u8> {
     let letters = name.bytes().filter(|byte| !matches!(byte, b'-' | b'_'));
     letters.map(|letter| letter.to_ascii_lowercase()).collect()
 }
 
-/// Whether one is the other after at most `wrong` letters are changed, added, left out, or swapped
-/// with the next. Goes no deeper than the shorter of both is long, and `wrong`.
+/// Returns whether `one` becomes `other` when at most `wrong` letters are changed, added, left out,
+/// or swapped with the next. Recurses no deeper than the shorter one is long, plus `wrong`.
 fn is_within(one: &[u8], other: &[u8], wrong: usize) -> bool {
     if let ([a, one @ ..], [b, other @ ..]) = (one, other)
         && a == b

@@ -1,23 +1,19 @@
 //! A region that is a partition: found in a GPT by its name or its type.
 //!
-//! Always: a table is believed only if its header and its entries check out, else its backup at
-//! the end of the disk; a partition lies inside the disk; what cannot be told apart is refused.
+//! Always: a table counts only if the checksums of its header and its entries are right, else its
+//! backup at the end of the disk; a partition lies inside the disk; if several partitions fit, none
+//! is taken.
 
-use crate::config::Part;
+use crate::config::{Part, Sectors};
 use alloc::vec;
-use core::cell::Cell;
 use core::fmt;
-pub use gpt_disk_io::gpt_disk_types::Guid;
-use gpt_disk_io::gpt_disk_types::{
-    BlockSize, GptHeader, GptPartitionEntry, GptPartitionType, Lba, guid,
-};
+use gpt_disk_io::gpt_disk_types::{BlockSize, GptHeader, GptPartitionEntry, GptPartitionType, Lba};
 use gpt_disk_io::{BlockIo, Disk, DiskError};
 use rootlet::storage::{DeviceId, IoErrorKind, Storage, Transfer};
+use rootlet_base::num::{index, wide};
+use rootlet_base::units::{ByteRange, Count, Pow2};
 
-/// The type of a partition that holds a region, see `crates/region/FORMAT.md`.
-pub const REGION_TYPE: Guid = guid!("5e4a3680-bb1e-4551-8d14-7538e87347a3");
-
-/// Bytes of partition entries that are looked at: 1024 of the usual size.
+/// The most bytes of partition entries that are read: 1024 entries of the usual size.
 const ENTRIES_BYTES_MAX: usize = 128 << 10;
 
 /// Why a partition was not found.
@@ -25,17 +21,19 @@ const ENTRIES_BYTES_MAX: usize = 128 << 10;
 pub enum PartitionError {
     /// The disk has no valid GPT, neither at its start nor at its end.
     NoTable,
-    /// No partition is called so, or is of that type.
+    /// No partition has the name or the type.
     NotFound,
-    /// Several are.
+    /// This number of partitions have the name or the type.
     Ambiguous(u32),
-    /// The table has it end beyond the disk, or before its start.
+    /// The partition ends beyond the disk, or before it starts.
     Range {
-        /// Its first logical block.
+        /// The first logical block.
         first: u64,
-        /// Its last.
+        /// The last logical block.
         last: u64,
     },
+    /// The sectors end beyond 64 bits of bytes.
+    Sectors(Sectors),
     /// The table could not be read.
     Io(IoErrorKind),
 }
@@ -45,12 +43,12 @@ impl fmt::Display for PartitionError {
         match self {
             Self::NoTable => f.write_str("it has no valid GPT"),
             Self::NotFound => f.write_str("its GPT has no such partition"),
-            Self::Ambiguous(count) => write!(f, "{count} of its partitions are such"),
+            Self::Ambiguous(count) => write!(f, "its GPT has {count} such partitions"),
             Self::Range { first, last } => {
-                write!(
-                    f,
-                    "its GPT has the partition from block {first} to {last}, which it has not"
-                )
+                write!(f, "its GPT has the partition at blocks {first} to {last}, beyond its end")
+            }
+            Self::Sectors(Sectors { first, count }) => {
+                write!(f, "no disk has {count} sectors from sector {first}")
             }
             Self::Io(kind) => write!(f, "its GPT could not be read: {kind}"),
         }
@@ -60,10 +58,11 @@ impl fmt::Display for PartitionError {
 impl core::error::Error for PartitionError {}
 
 impl Part {
-    /// First byte and length of the part on `device`; no length means to the end of the disk.
+    /// Returns the first byte and the length of the part on `device`; without a length the part
+    /// ends where the disk does.
     ///
     /// # Errors
-    /// Why the partition that it names is not found.
+    /// [`PartitionError`].
     pub fn find<S: Storage>(
         &self,
         storage: &mut S,
@@ -72,8 +71,8 @@ impl Part {
         let wanted: &dyn Fn(&GptPartitionEntry) -> bool = match self {
             Self::Whole => return Ok((0, None)),
             Self::Sectors(sectors) => {
-                let bytes = |sectors: u64| sectors.saturating_mul(512);
-                return Ok((bytes(sectors.first), Some(bytes(sectors.count))));
+                let bytes = sectors.bytes().ok_or(PartitionError::Sectors(*sectors))?;
+                return Ok((bytes.start(), Some(bytes.len())));
             }
             Self::Named(name) => &|entry| {
                 let own = entry.name;
@@ -84,24 +83,26 @@ impl Part {
                 own == GptPartitionType(*kind)
             },
         };
-        let (start, bytes) = find(storage, device, wanted)?;
-        Ok((start, Some(bytes)))
+        let bytes = find(storage, device, wanted)?;
+        Ok((bytes.start(), Some(bytes.len())))
     }
 }
 
+/// Returns the bytes of the partition that is wanted.
 fn find<S: Storage>(
     storage: &mut S,
     device: DeviceId,
     wanted: &dyn Fn(&GptPartitionEntry) -> bool,
-) -> Result<(u64, u64), PartitionError> {
+) -> Result<ByteRange, PartitionError> {
     let gone = PartitionError::Io(IoErrorKind::Gone);
-    let sector = storage.info(device).ok_or(gone)?.sector_bytes;
-    // A file has the blocks of the disk that it was copied from, which it does not tell.
+    let info = storage.info(device).ok_or(gone)?;
+    // A file has the blocks of the disk that it was copied from, whose size it does not say.
     let sizes = [BlockSize::BS_512, BlockSize::BS_4096];
     let mut failed = None;
-    for size in sizes.into_iter().filter(|size| size.to_u32() >= sector) {
+    for size in sizes.into_iter().filter(|size| size.to_u32() >= info.sector_bytes) {
         for backup in [false, true] {
-            match in_table(storage, device, size, backup, wanted) {
+            let blocks = Blocks { storage, device, size, disk: ByteRange::first(info.bytes) };
+            match in_table(blocks, backup, wanted) {
                 Err(PartitionError::NoTable) => {}
                 // The other copy of the table may be readable.
                 Err(PartitionError::Io(kind)) => failed = Some(kind),
@@ -112,20 +113,20 @@ fn find<S: Storage>(
     Err(failed.map_or(PartitionError::NoTable, PartitionError::Io))
 }
 
-/// Looks in one copy of a table of blocks of this size.
+/// Looks in one copy of a table.
 fn in_table<S: Storage>(
-    storage: &mut S,
-    device: DeviceId,
-    size: BlockSize,
+    blocks: Blocks<'_, S>,
     backup: bool,
     wanted: &dyn Fn(&GptPartitionEntry) -> bool,
-) -> Result<(u64, u64), PartitionError> {
-    let blocks = Blocks { storage, device, size };
-    let blocks_count = blocks.count();
+) -> Result<ByteRange, PartitionError> {
+    let size = blocks.size;
+    let unit = blocks.unit().ok_or(PartitionError::NoTable)?;
+    let count = unit.whole(blocks.disk.len());
     let mut disk = Disk::new(blocks).map_err(error)?;
-    let mut buffer = vec![0; size.to_usize().unwrap_or(4096)];
+    let mut buffer = vec![0; index(size.to_u32())];
     let (header, at) = if backup {
-        (disk.read_secondary_gpt_header(&mut buffer), blocks_count.saturating_sub(1))
+        let last = count.checked_sub(1).ok_or(PartitionError::NoTable)?;
+        (disk.read_secondary_gpt_header(&mut buffer), last)
     } else {
         (disk.read_primary_gpt_header(&mut buffer), 1)
     };
@@ -135,10 +136,8 @@ fn in_table<S: Storage>(
     }
     let layout = header.get_partition_entry_array_layout();
     let layout = layout.map_err(|_| PartitionError::NoTable)?;
-    let bytes = layout.num_bytes_rounded_to_block_as_usize(size).unwrap_or(usize::MAX);
-    if bytes > ENTRIES_BYTES_MAX {
-        return Err(PartitionError::NoTable);
-    }
+    let bytes = layout.num_bytes_rounded_to_block_as_usize(size);
+    let bytes = bytes.filter(|bytes| *bytes <= ENTRIES_BYTES_MAX).ok_or(PartitionError::NoTable)?;
     let mut entries = vec![0; bytes];
     let entries = disk.read_gpt_partition_entry_array(layout, &mut entries).map_err(error)?;
     let check = header.partition_entry_array_crc32;
@@ -146,10 +145,10 @@ fn in_table<S: Storage>(
         return Err(PartitionError::NoTable);
     }
     let all = (0..layout.num_entries).filter_map(|index| entries.get_partition_entry(index));
-    let found = Cell::new(0_u32);
+    let mut found = Count::ZERO;
     let mut one = None;
     for entry in all.filter(|entry| entry.is_used() && wanted(entry)) {
-        found.set(found.get().saturating_add(1));
+        found.raise();
         one = Some(*entry);
     }
     let entry = match (one, found.get()) {
@@ -159,15 +158,15 @@ fn in_table<S: Storage>(
     };
     let (first, last) = (entry.starting_lba.to_u64(), entry.ending_lba.to_u64());
     let range = PartitionError::Range { first, last };
-    let blocks = last.checked_sub(first).and_then(|blocks| blocks.checked_add(1)).ok_or(range)?;
-    if last >= blocks_count || first < 2 {
+    // The first two blocks are those of the protective MBR and the header.
+    if !(2..count).contains(&first) || !(first..count).contains(&last) {
         return Err(range);
     }
-    let in_bytes = |blocks: u64| blocks.checked_mul(size.to_u64()).ok_or(range);
-    Ok((in_bytes(first)?, in_bytes(blocks)?))
+    let end = last.checked_add(1).and_then(|end| unit.times(end));
+    unit.times(first).zip(end).and_then(|(start, end)| ByteRange::new(start, end)).ok_or(range)
 }
 
-/// Whether this is the header of block `at`, as it was written there.
+/// Returns whether `header` is that of block `at`, as it was written there.
 fn is_valid(header: &GptHeader, at: u64) -> bool {
     let (check, own) = (header.header_crc32, header.my_lba);
     header.is_signature_valid() && own.to_u64() == at && check == header.calculate_header_crc32()
@@ -186,12 +185,13 @@ struct Blocks<'s, S> {
     storage: &'s mut S,
     device: DeviceId,
     size: BlockSize,
+    disk: ByteRange,
 }
 
 impl<S: Storage> Blocks<'_, S> {
-    fn count(&self) -> u64 {
-        let bytes = self.storage.info(self.device).map_or(0, |info| info.bytes);
-        bytes.checked_div(self.size.to_u64()).unwrap_or(0)
+    /// Returns the size of a block, which is a power of two.
+    fn unit(&self) -> Option<Pow2> {
+        Pow2::of(self.size.to_u64())
     }
 }
 
@@ -203,18 +203,15 @@ impl<S: Storage> BlockIo for Blocks<'_, S> {
     }
 
     fn num_blocks(&mut self) -> Result<u64, Self::Error> {
-        Ok(self.count())
+        self.unit().map(|unit| unit.whole(self.disk.len())).ok_or(IoErrorKind::OutOfRange)
     }
 
     fn read_blocks(&mut self, start: Lba, out: &mut [u8]) -> Result<(), Self::Error> {
-        let at = start.to_u64().checked_mul(self.size.to_u64()).ok_or(IoErrorKind::OutOfRange)?;
-        let info = self.storage.info(self.device).ok_or(IoErrorKind::Gone)?;
-        let end = u64::try_from(out.len()).ok().and_then(|len| at.checked_add(len));
-        if end.is_none_or(|end| end > info.bytes) {
-            return Err(IoErrorKind::OutOfRange);
-        }
-        let block = self.size.to_usize().unwrap_or(4096);
-        let places = (at..).step_by(block);
+        let start = self.unit().and_then(|unit| unit.times(start.to_u64()));
+        let range = start.and_then(|start| ByteRange::sized(start, wide(out.len())));
+        let range = range.filter(|range| range.within(self.disk)).ok_or(IoErrorKind::OutOfRange)?;
+        let block = index(self.size.to_u32());
+        let places = (range.start()..range.end()).step_by(block);
         for (piece, at) in out.chunks_mut(block).zip(places) {
             let mut batch = [Transfer::read(self.device, at, piece)];
             self.storage.run(&mut batch, &mut |_, _| {});

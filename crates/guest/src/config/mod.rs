@@ -1,0 +1,261 @@
+//! The settings of a guest, from its command line: where the image and its blobs are, and what to
+//! do.
+//!
+//! Always: a line that parses names every source once and by a name that is not empty; a word that
+//! may be a misspelt setting is an error, never a default (`keys.rs`); any other word belongs to a
+//! kernel (`kernel.rs`) or to its first program, and is passed over.
+//!
+//! ```text
+//! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
+//! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
+//! source-retry=SECONDS log=... -- COMMAND WORDS
+//! ```
+//! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, or `type` for the type of
+//! regions. SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed
+//! by `,version=TEXT` (`source.rs` says what that means). Numbers are decimal and may end in K, M
+//! or G (times 2^10, 2^20, 2^30). `words.rs` says how a line is cut into words.
+
+mod console;
+mod error;
+mod kernel;
+mod keys;
+mod number;
+mod part;
+mod source;
+mod words;
+
+pub use console::Console;
+pub use error::ConfigError;
+pub use gpt_disk_io::gpt_disk_types::Guid;
+pub use number::number;
+pub use part::{CacheName, Part, REGION_TYPE, Sectors};
+pub use source::{MOUNT_TAG_BYTES_MAX, SourceName, SourceWord};
+pub use words::{RawWord, RawWords, Words, quote, words};
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use error::Fault;
+use kernel::is_kernels;
+use rootlet::blob::Domain;
+use rootlet::cache::{FormatPolicy, SlotSize};
+use rootlet::storage::Version;
+use source::mount_tag;
+
+/// Words of most lines, of each kind: lists of this length need not grow.
+const USUAL: usize = 8;
+
+/// A command line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// The image (`image=`).
+    pub image: Option<SourceName>,
+    /// The device slots that are bound by name (`blobN=`), in the order of the line; slots count
+    /// from 1 and occur once.
+    pub blobs: Vec<(u16, SourceName)>,
+    /// The sources whose version the line gives (`version=`), in the order of the line, each once.
+    pub versions: Vec<(SourceName, Version)>,
+    /// Where the region is (`cache=`).
+    pub cache: Option<CacheName>,
+    /// The region's file and part as the task `region` of the host tool takes them, for messages.
+    /// No key gives it: a host tool that runs the commands itself fills it in.
+    pub cache_file: Option<String>,
+    /// The mount tags of the shares to use (`share=`), in the order of the line.
+    pub shares: Vec<String>,
+    /// How output leaves the machine (`console=`).
+    pub console: Console,
+    /// The size of slots for a region that is formatted (`slot=`).
+    pub slot_size: Option<SlotSize>,
+    /// Bytes of memory for blocks that small reads read again (`ram-cache=`); 0 for none.
+    pub ram_cache_bytes: Option<usize>,
+    /// The name that images share if they share blobs in a region (`domain=`).
+    pub domain: Domain,
+    /// When a region is formatted (`cache-format=`).
+    pub cache_format: FormatPolicy,
+    /// How long a device may take to answer a request, in seconds (`deadline=`), at least 1.
+    pub deadline_s: Option<u32>,
+    /// For how long a failed read of a source is repeated, in seconds (`source-retry=`); 0 for not
+    /// at all.
+    pub source_retry_s: Option<u32>,
+    /// The words after `--`.
+    pub command: Vec<String>,
+}
+
+impl Config {
+    /// Parses a whole command line.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the first fault of the line.
+    pub fn parse(line: &str) -> Result<Self, ConfigError> {
+        let config = Self {
+            blobs: Vec::with_capacity(USUAL),
+            versions: Vec::with_capacity(USUAL),
+            shares: Vec::with_capacity(USUAL),
+            command: Vec::with_capacity(USUAL),
+            ..Self::default()
+        };
+        let mut given = Given { config, console: None, cache_format: None };
+        let mut words = Words::new(line);
+        for word in &mut words {
+            let word = word?;
+            if word == "--" {
+                break;
+            }
+            if !is_foreign(&word) {
+                given.take(&word).map_err(|fault| fault.of(&word))?;
+            }
+        }
+        let Given { mut config, console, cache_format } = given;
+        if let Some(console) = console {
+            config.console = console;
+        }
+        if let Some(cache_format) = cache_format {
+            config.cache_format = cache_format;
+        }
+        for word in words {
+            config.command.push(word?.into_owned());
+        }
+        Ok(config)
+    }
+}
+
+/// Returns the words before the command that are passed over, except those that kernels are known
+/// to have: a person may want to know of them.
+pub fn passed_over(line: &str) -> impl Iterator<Item = Cow<'_, str>> {
+    let words = Words::new(line).map_while(Result::ok).take_while(|word| word != "--");
+    words.filter(|word| is_foreign(word) && !is_kernels(word))
+}
+
+/// Returns whether a word belongs to others: it is not a setting, and not like one.
+fn is_foreign(word: &str) -> bool {
+    let key = word.split_once('=').map_or(word, |(key, _)| key);
+    let is_like_ours = keys::is_key(key) || keys::meant(word).is_some();
+    // Nobody has a word without a name.
+    let is_name = key.bytes().any(|byte| byte.is_ascii_alphanumeric()) && !key.starts_with('-');
+    is_kernels(word) || is_name && !is_like_ours
+}
+
+/// The settings so far.
+struct Given {
+    config: Config,
+    console: Option<Console>,
+    cache_format: Option<FormatPolicy>,
+}
+
+impl Given {
+    /// Takes one setting.
+    fn take(&mut self, word: &str) -> Result<(), Fault> {
+        let Self { config, console, cache_format } = self;
+        let (key, value) = word.split_once('=').ok_or(Fault::Unknown)?;
+        match key {
+            "image" => {
+                vacant(&mut config.image)?;
+                config.image = Some(versioned(config, value)?);
+            }
+            "disk" => {
+                let known = config.versions.len();
+                let disk = versioned(config, value)?;
+                if !matches!(disk, SourceName::Disk(_)) || config.versions.len() == known {
+                    return Err(Fault::Value("SERIAL,version=TEXT"));
+                }
+            }
+            "cache" => *vacant(&mut config.cache)? = Some(CacheName::parse(value)?),
+            // There may be several.
+            "share" => {
+                let mount_tag = mount_tag(value).map_err(Fault::Value)?;
+                if config.shares.contains(&mount_tag) {
+                    return Err(Fault::Duplicate);
+                }
+                config.shares.push(mount_tag);
+            }
+            "console" => {
+                let want =
+                    Fault::Value("plain, framed, wire or wire:COPIES with COPIES from 1 to 9");
+                *vacant(console)? = Some(Console::parse(value).ok_or(want)?);
+            }
+            "domain" => {
+                let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
+                let domain = Domain::new(value).filter(|_| !value.is_empty()).ok_or(want)?;
+                if config.domain != Domain::default() {
+                    return Err(Fault::Duplicate);
+                }
+                config.domain = domain;
+            }
+            "ram-cache" => {
+                let want = Fault::Value("a size in bytes, K, M or G; 0 keeps no blocks in memory");
+                let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
+                *vacant(&mut config.ram_cache_bytes)? = Some(bytes.ok_or(want)?);
+            }
+            "slot" => *vacant(&mut config.slot_size)? = Some(slot_size(value)?),
+            "cache-format" => *vacant(cache_format)? = Some(policy(value)?),
+            "source-retry" => {
+                let want = Fault::Value("a number of seconds");
+                *vacant(&mut config.source_retry_s)? = Some(seconds(value).ok_or(want)?);
+            }
+            "deadline" => {
+                let want = Fault::Value("a number of seconds, at least 1");
+                let seconds = seconds(value).filter(|&seconds| seconds > 0);
+                *vacant(&mut config.deadline_s)? = Some(seconds.ok_or(want)?);
+            }
+            // The platform reads it, before there is memory for the rest.
+            "log" => {}
+            _ => {
+                let slot = slot_number(key.strip_prefix("blob").ok_or(Fault::Unknown)?)?;
+                if config.blobs.iter().any(|(known, _)| *known == slot) {
+                    return Err(Fault::Duplicate);
+                }
+                let source = versioned(config, value)?;
+                config.blobs.push((slot, source));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the source that `value` names, and keeps its version if `value` gives one.
+fn versioned(config: &mut Config, value: &str) -> Result<SourceName, Fault> {
+    let (source, version) = source::parse(value).map_err(Fault::Value)?;
+    if let Some(version) = version {
+        if config.versions.iter().any(|(known, _)| *known == source) {
+            return Err(Fault::Duplicate);
+        }
+        config.versions.push((source.clone(), version));
+    }
+    Ok(source)
+}
+
+/// Returns the place of a setting, which has to be vacant.
+fn vacant<T>(setting: &mut Option<T>) -> Result<&mut Option<T>, Fault> {
+    if setting.is_some() { Err(Fault::Duplicate) } else { Ok(setting) }
+}
+
+/// Returns the device slot of the digits in `blobN`. A slot has one spelling, so that none is named
+/// twice.
+fn slot_number(digits: &str) -> Result<u16, Fault> {
+    let want = Fault::Value("blobN= with a device slot N from 1 to 65535");
+    match digits.bytes().next() {
+        Some(b'1'..=b'9') => digits.parse().map_err(|_| want),
+        Some(b'0') => Err(want),
+        _ => Err(Fault::Unknown),
+    }
+}
+
+fn slot_size(value: &str) -> Result<SlotSize, Fault> {
+    let bytes = number(value);
+    let sizes = [SlotSize::K64, SlotSize::K256, SlotSize::M1];
+    let found = sizes.into_iter().find(|size| bytes == Some(size.bytes()));
+    found.ok_or(Fault::Value("64K, 256K or 1M"))
+}
+
+fn policy(value: &str) -> Result<FormatPolicy, Fault> {
+    match value {
+        "auto" => Ok(FormatPolicy::Auto),
+        "force" => Ok(FormatPolicy::Force),
+        "never" => Ok(FormatPolicy::Never),
+        _ => Err(Fault::Value("auto, force or never")),
+    }
+}
+
+fn seconds(value: &str) -> Option<u32> {
+    number(value).and_then(|seconds| u32::try_from(seconds).ok())
+}

@@ -1,0 +1,82 @@
+//! How the memory of a machine is divided.
+//!
+//! Always: a heap of at least 1 MiB has room for all parts together, and half of it remains for an
+//! image without Zstandard or MicroLZMA.
+
+use crate::config::Config;
+use core::fmt;
+use rootlet::read::Budget;
+
+/// How much memory the parts of a mount may take, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// Ranges on their way to the region.
+    pub pool: usize,
+    /// Descriptor pages of the region.
+    pub pages: usize,
+    /// Tables of the region.
+    pub tables: usize,
+    /// The xattrs of a row of `manifest`, as text.
+    pub row: usize,
+    /// Metadata, decoders and decoded bytes.
+    pub mount: Budget,
+}
+
+impl Memory {
+    /// More than a row can take: 255 shared xattrs of 64 KiB in digits, and a body of 256 KiB that
+    /// is all names.
+    pub const ROW_MAX: usize = 64 << 20;
+
+    /// Returns a division of `heap` bytes, with what `config` asks for.
+    ///
+    /// # Errors
+    /// [`TooLarge`].
+    pub fn of(heap: usize, config: &Config) -> Result<Self, TooLarge> {
+        let mut memory = Self::of_heap(heap);
+        if let Some(asked) = config.ram_cache_bytes {
+            let most = heap >> 2;
+            if asked > most {
+                return Err(TooLarge { asked, most });
+            }
+            memory.mount.block_bytes = asked;
+        }
+        Ok(memory)
+    }
+
+    /// Returns a division of `heap` bytes.
+    #[expect(clippy::arithmetic_side_effects, reason = "three eighths of the heap")]
+    pub fn of_heap(heap: usize) -> Self {
+        let eighth = heap >> 3;
+        Self {
+            pool: eighth.clamp(512 << 10, 4 << 20),
+            pages: (heap >> 4).clamp(64 << 10, 2 << 20),
+            tables: eighth,
+            row: (heap >> 6).clamp(64 << 10, Self::ROW_MAX),
+            mount: Budget {
+                metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
+                decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
+                decoder_bytes: 3 * eighth,
+                block_bytes: heap >> 4,
+                stream_bytes: eighth.clamp(256 << 10, 2 << 20),
+            },
+        }
+    }
+}
+
+/// The configuration asks for more memory for blocks than a quarter of the heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooLarge {
+    /// Bytes that the configuration asks for.
+    pub asked: usize,
+    /// Bytes that it may ask for.
+    pub most: usize,
+}
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, most } = self;
+        write!(f, "ram-cache={asked}: this machine has memory for at most {most} bytes of it")
+    }
+}
+
+impl core::error::Error for TooLarge {}
