@@ -47,17 +47,19 @@ impl Jobs {
     /// where there are too many (an earlier mount must have left it), or this one, if the region had
     /// started it and it came back before.
     fn keep(&mut self, ended: Ended) -> Option<Ended> {
-        if self.own.owns(ended.0.tag) {
+        let tag = ended.0.tag;
+        // Of a job that ended twice the first end counts. An embedder may name two jobs alike.
+        let is_kept = tag.number().is_none() && self.strays.iter().any(|(job, _)| job.tag == tag);
+        if is_kept || self.own.owns(tag) {
             return Some(ended);
         }
         let oldest = if self.strays.is_full() { self.strays.pop_front() } else { None };
         self.strays.push_back(ended).err().or(oldest)
     }
 
-    /// Takes the ended job of another that came first: of a job that ended twice the first end
-    /// counts.
+    /// Takes the ended job of another that came last.
     pub fn take_stray(&mut self) -> Option<Ended> {
-        self.strays.pop_front()
+        self.strays.pop_back()
     }
 }
 
