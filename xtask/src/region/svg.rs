@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use rootlet::cache::Share;
 use rootlet::cache::inspect::{Blob, Region};
 
 use super::picture::{self, Cell};
@@ -97,23 +98,42 @@ fn bar(out: &mut String, region: &Region, blob: &Blob, place: usize, y: usize) -
     );
     let y = y + LINE;
     text(out, y, 12, &label);
-    let bar = picture::bar(region, blob, BAR_CELLS);
-    let edge = |cell: usize| 16 + cell * INNER / bar.len();
-    let mut first = 0;
-    while first < bar.len() {
-        let level = bar[first].level();
-        let run = bar[first..].iter().take_while(|share| share.level() == level).count();
-        let (x, end) = (edge(first), edge(first + run));
-        let fill = colour(place, level);
-        let _ = writeln!(
-            out,
-            "<rect x=\"{x}\" y=\"{}\" width=\"{}\" height=\"12\" fill=\"{fill}\"/>",
-            y + 5,
-            end - x
-        );
-        first += run;
+    let (top, empty, full) = (y + 5, colour(place, 0), colour(place, 4));
+    let _ = writeln!(
+        out,
+        "<rect x=\"16\" y=\"{top}\" width=\"{INNER}\" height=\"12\" fill=\"{empty}\"/>"
+    );
+    let mut path = String::new();
+    for (x, width) in boxes(&picture::bar(region, blob, BAR_CELLS)) {
+        let _ = write!(path, "M{} {top}h{width}v12h-{width}z", 16 + x);
+    }
+    if !path.is_empty() {
+        let _ = writeln!(out, "<path fill=\"{full}\" d=\"{path}\"/>");
     }
     y + 18
+}
+
+/// Returns the boxes of a bar, by their places and widths: as much of a cell from its left as is
+/// resident of it. A part of a cell is a part of its box, however little or much.
+fn boxes(bar: &[Share]) -> Vec<(usize, usize)> {
+    let edge = |cell: usize| cell * INNER / bar.len();
+    let mut boxes: Vec<(usize, usize)> = Vec::new();
+    for (cell, share) in bar.iter().enumerate() {
+        let (x, room) = (edge(cell), edge(cell + 1) - edge(cell));
+        let width = match share.level() {
+            0 => continue,
+            4 => room,
+            _ => {
+                let part = u128::from(share.resident) * room as u128 / u128::from(share.of);
+                (part as usize).clamp(1, room.saturating_sub(1).max(1))
+            }
+        };
+        match boxes.last_mut().filter(|(at, wide)| at + *wide == x) {
+            Some((_, wide)) => *wide += width,
+            None => boxes.push((x, width)),
+        }
+    }
+    boxes
 }
 
 /// Fill and stroke of a cell of the map.
@@ -123,5 +143,49 @@ fn paint(cell: &Cell) -> (String, &'static str) {
         Cell::Blob(place, share) => (colour(*place, share.level()), "none"),
         Cell::Orphan => ("#999".into(), "none"),
         Cell::Lost => ("#000".into(), "none"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(bar: &[Share]) -> usize {
+        boxes(bar).iter().map(|(_, width)| width).sum()
+    }
+
+    #[test]
+    fn bar_is_as_full_as_its_words_say() {
+        for of in [1000, 1 << 40] {
+            let share = |permille: u64| Share { resident: of / 1000 * permille + of % 1000, of };
+            assert_eq!(boxes(&[Share { resident: of, of }]), [(0, INNER)]);
+            assert_eq!(wide(&[share(910)]), INNER * 91 / 100);
+            assert_eq!(boxes(&[Share { resident: of - 1, of }]), [(0, INNER - 1)]);
+            assert_eq!(boxes(&[share(1)]), [(0, 1)], "a thousandth is seen");
+            assert!(boxes(&[Share { resident: 0, of }]).is_empty());
+        }
+    }
+
+    #[test]
+    fn part_of_a_cell_is_a_part_of_its_box() {
+        let share = |resident| Share { resident, of: 16 };
+        let mut bar = vec![share(16); BAR_CELLS as usize];
+        assert_eq!(boxes(&bar), [(0, INNER)]);
+        (bar[7], bar[9]) = (share(15), share(0));
+        assert_eq!(boxes(&bar), [(0, 23), (24, 3), (30, INNER - 30)]);
+        assert!(wide(&vec![share(15); 256]) < INNER * 15 / 16, "no cell looks whole");
+    }
+
+    #[test]
+    fn boxes_lie_in_the_bar_and_apart() {
+        for cells in [1, 3, 100, 255, 256] {
+            for step in 1..17 {
+                let bar: Vec<_> =
+                    (0..cells).map(|cell| Share { resident: cell * step % 17, of: 16 }).collect();
+                let boxes = boxes(&bar);
+                assert!(boxes.iter().all(|(x, width)| *width > 0 && x + width <= INNER));
+                assert!(boxes.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));
+            }
+        }
     }
 }

@@ -114,7 +114,9 @@ fn picture_is_the_same_every_time_and_shows_every_blob() {
     let elements = |name: &str| picture.matches(&format!("<{name} ")).count();
     assert_eq!(elements("text"), picture.matches("</text>").count());
     assert_eq!(picture.matches("h10v10h-10z").count(), 61, "a cell for every slot");
-    assert_eq!(elements("rect"), 1 + 1 + 10 + 1, "the ground, and runs of the bars");
+    assert_eq!(elements("rect"), 1 + 3, "the ground, and a bar for each blob");
+    assert!(picture.matches("v12h-").count() > 3, "parts.blob is there in parts");
+    assert!(picture.contains("h768v12h-768z"), "whole.blob is there as a whole");
 }
 
 #[test]
