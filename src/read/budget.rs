@@ -21,6 +21,9 @@ pub struct Budget {
     /// eight of 256 KiB. Allocated at the first use of a stream. Without buffers a stream reads
     /// 4 KiB at a time.
     pub stream_bytes: usize,
+    /// Events that are kept for a picture of the boot ([`events`](crate::storage::events)), of 64
+    /// bytes each; 0 is none, and nothing is recorded.
+    pub events: u32,
 }
 
 impl Budget {
@@ -34,6 +37,7 @@ impl Budget {
             decoder_bytes: bound(self.decoder_bytes),
             block_bytes: bound(self.block_bytes),
             stream_bytes: bound(self.stream_bytes),
+            events: self.events,
         }
     }
 
@@ -44,6 +48,7 @@ impl Budget {
         decoder_bytes: 32 << 20,
         block_bytes: 0,
         stream_bytes: 8 << 20,
+        events: 0,
     };
 }
 
@@ -56,6 +61,7 @@ impl Default for Budget {
             decoder_bytes: 24 << 20,
             block_bytes: 0,
             stream_bytes: 1 << 20,
+            events: 0,
         }
     }
 }

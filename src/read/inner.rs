@@ -23,6 +23,7 @@ use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Inode, Layout, Space};
 use crate::error::Error;
 use crate::num::{OrBug, wide};
+use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, DeviceSlot, Fill, Pow2};
 
@@ -84,9 +85,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let Memory { pages, dir, bounce } = lent;
             (Metadata::over(pages, dir), Bounce::over(bounce))
         };
+        #[cfg(feature = "alloc")]
+        let recorder = Recorder::new(budget.events);
+        #[cfg(not(feature = "alloc"))]
+        let recorder = Recorder::default();
         Ok(Self {
             mount: Mount::new(image),
-            io: Io::new(storage, layer, sources, image.read_bytes, bounce),
+            io: Io::new(storage, layer, (sources, image.read_bytes), bounce, recorder),
             metadata,
             #[cfg(feature = "alloc")]
             blocks: Blocks::new(budget.block_bytes),
@@ -114,8 +119,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         parts.into_iter().sum()
     }
 
-    /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`.
+    /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`, and all of
+    /// which are needed.
     pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+        self.io.note_use(extents, wide(out.len()));
+        self.fetch_around(extents, out)
+    }
+
+    /// As [`Inner::fetch`], of bytes of which not all are needed.
+    pub fn fetch_around(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
         if self.io.copy_viewed(extents, out)? {
             return Ok(());
         }

@@ -82,6 +82,7 @@ use crate::error::{Error, PathError};
 use crate::num::clip64;
 #[cfg(feature = "alloc")]
 use crate::storage::Ended;
+use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
 use inner::Inner;
 use memory::Lent;
@@ -369,6 +370,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Returns the counters since the mount.
     pub fn stats(&self) -> Stats {
         self.lock().io.stats
+    }
+
+    /// Returns the ring of events since the mount, which records nothing unless
+    /// [`Budget::events`] says so.
+    pub fn recorder(&self) -> Recorder {
+        self.lock().io.recorder.clone()
     }
 
     /// Returns the superblock of the image.

@@ -189,6 +189,7 @@ const SMALL: Budget = Budget {
     decoder_bytes: 24 << 20,
     block_bytes: 0,
     stream_bytes: 0,
+    events: 0,
 };
 
 /// Calls `each` with every golden image, mounted, and what mounting cost.

@@ -19,6 +19,7 @@ mod counters;
 mod damage;
 mod elsewhere;
 mod ends;
+mod events;
 mod faults;
 mod files;
 mod foreign;

@@ -10,6 +10,7 @@ use super::page::{self, PageKind};
 use super::region::Cache;
 use super::{BLOCK_BYTES, BlobIndex};
 use crate::num;
+use crate::storage::events::Kind;
 use crate::storage::{Storage, Transfer};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -123,10 +124,12 @@ impl Cache {
         }
         body.count = count.into();
         page::seal(self.claim.uuid(), PageKind::Boot, 0, self.claim.superblock().generation, page);
+        let departure = self.recorder.depart(storage);
         let mut batch = [Transfer::write(self.area.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
         self.stats.wrote(BLOCK_BYTES, written);
+        self.record(storage, departure, Kind::Write, (at, num::wide(BLOCK_BYTES)));
         if written {
             self.boot.kept.clone_from(&self.boot.runs);
         }

@@ -13,6 +13,7 @@ use super::region::Cache;
 use super::slots::SlotKey;
 use super::superblock::Superblock;
 use crate::num;
+use crate::storage::events::Kind;
 use crate::storage::{Storage, Transfer};
 use crate::units::{Count, RegionSlot};
 use alloc::boxed::Box;
@@ -325,18 +326,23 @@ impl Cache {
     ) -> bool {
         page::seal(self.claim.uuid(), PageKind::Hint, number, generation, page);
         let at = self.area.byte(self.index.geometry().hint_at(number));
+        let departure = self.recorder.depart(storage);
         let mut batch = [Transfer::write(self.area.device, at, page.as_bytes())];
         storage.run(&mut batch, &mut |_, _| {});
         let written = batch.iter().all(|transfer| transfer.outcome().is_ok());
         page::unseal(page);
         self.stats.wrote(page.as_bytes().len(), written);
+        let len = num::wide(page.as_bytes().len());
+        self.record(storage, departure, Kind::Write, (at, len));
         written
     }
 
     fn flush_region<S: Storage>(&mut self, storage: &mut S) {
+        let departure = self.recorder.depart(storage);
         let mut batch = [Transfer::flush(self.area.device)];
         storage.run(&mut batch, &mut |_, _| {});
         self.stats.flushed(batch.iter().all(|transfer| transfer.outcome().is_ok()));
+        self.record(storage, departure, Kind::Flush, (0, 0));
     }
 }
 

@@ -7,6 +7,7 @@
 use super::{BlobIdentity, BlobIndex, Spot, Ticket, Verdict};
 #[cfg(feature = "alloc")]
 use super::{BootRun, Cache};
+use crate::storage::events::Recorder;
 #[cfg(feature = "alloc")]
 use crate::storage::{Buffer, Ended};
 use crate::storage::{IoErrorKind, Storage};
@@ -46,6 +47,9 @@ pub trait Layer<S: Storage>: sealed::Sealed {
     /// Returns the layer's name for a blob; `None` if the layer cannot keep the blob. `identity` may
     /// then not have been called.
     fn attach(&mut self, identity: impl FnOnce() -> BlobIdentity, bytes: u64) -> Option<BlobIndex>;
+
+    /// Has what the layer does recorded from now on.
+    fn record(&mut self, recorder: &Recorder);
 
     /// Loads what the region says of these blocks, for [`Layer::locate`] and [`Layer::fill`]. Call it
     /// before them. May read the region's own tables.
@@ -110,6 +114,8 @@ impl<S: Storage> Layer<S> for NoRegion {
         None
     }
 
+    fn record(&mut self, _: &Recorder) {}
+
     fn prepare(&mut self, _: &mut S, _: BlobIndex, _: Range<u64>, _: Why) {}
 
     fn pressed(&self) -> bool {
@@ -164,6 +170,12 @@ impl sealed::Sealed for Option<Cache> {}
 impl<S: Storage> Layer<S> for Option<Cache> {
     fn attach(&mut self, identity: impl FnOnce() -> BlobIdentity, bytes: u64) -> Option<BlobIndex> {
         Layer::<S>::attach(self.as_mut()?, identity, bytes)
+    }
+
+    fn record(&mut self, recorder: &Recorder) {
+        if let Some(region) = self {
+            Layer::<S>::record(region, recorder);
+        }
     }
 
     fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {

@@ -17,6 +17,7 @@ use super::region::Cache;
 use super::scan::Scan;
 use super::stats::CacheStats;
 use crate::num;
+use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
 use crate::trace;
 use alloc::boxed::Box;
@@ -150,6 +151,7 @@ impl Cache {
             hints: Hints::new(&geometry),
             boot: BootTrace::new(),
             stats: CacheStats::default(),
+            recorder: Recorder::default(),
         }
     }
 

@@ -18,6 +18,7 @@ use super::stats::CacheStats;
 use super::superblock::Superblock;
 use super::{BLOCK_BYTES, BlobIdentity, BlobIndex, Layer, Residence, Spot, Ticket, Verdict, Why};
 use crate::num::{self, wide};
+use crate::storage::events::{Cause, Departure, Kind, Place, Recorder};
 use crate::storage::{Buffer, DeviceId, Ended, IoErrorKind, Storage, Transfer};
 use crate::units::{Count, RegionSlot};
 use alloc::boxed::Box;
@@ -68,6 +69,8 @@ pub struct Cache {
     pub(super) hints: Hints,
     pub(super) boot: BootTrace,
     pub(super) stats: CacheStats,
+    /// What happens to the region, where the mount records it.
+    pub(super) recorder: Recorder,
 }
 
 impl Cache {
@@ -210,9 +213,24 @@ impl Cache {
 
     /// Reads bytes of the region from byte `at` on. Returns whether they came.
     pub(super) fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
+        let (departure, len) = (self.recorder.depart(storage), wide(out.len()));
         let mut batch = [Transfer::read(self.area.device, self.area.byte(at), out)];
         storage.run(&mut batch, &mut |_, _| {});
+        self.record(storage, departure, Kind::Table, (at, len));
         batch.iter().all(|transfer| transfer.outcome().is_ok())
+    }
+
+    /// Records what began with `departure` and ends now: for a reader if it is a read of tables.
+    pub(super) fn record<S: Storage>(
+        &self,
+        storage: &S,
+        departure: Departure,
+        kind: Kind,
+        (at, len): (u64, u64),
+    ) {
+        let cause = if kind == Kind::Table { Cause::Demand } else { Cause::Keep };
+        let place = Place { slot: None, at, len };
+        self.recorder.add(|| departure.event(storage.now_ns(), (kind, cause), place));
     }
 }
 
@@ -226,6 +244,10 @@ impl<S: Storage> Layer<S> for Cache {
             return known;
         }
         self.index.add_blob(identity, bytes)
+    }
+
+    fn record(&mut self, recorder: &Recorder) {
+        self.recorder = recorder.clone();
     }
 
     fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {

@@ -9,7 +9,8 @@ use super::format::Page;
 use super::geometry::Copy2;
 use super::region::{Cache, FAULTS_MAX};
 use super::slots::{SlotKey, SlotState};
-use crate::num;
+use crate::num::{self, wide};
+use crate::storage::events::Kind;
 use crate::storage::{Storage, Transfer};
 use crate::units::RegionSlot;
 use alloc::vec::Vec;
@@ -126,9 +127,14 @@ impl Cache {
         a: &mut [u8],
         b: &mut [u8],
     ) -> [bool; 2] {
+        let departure = self.recorder.depart(storage);
+        let places = [(at_a, wide(a.len())), (at_b, wide(b.len()))];
         let mut batch =
             [Transfer::read(self.area.device, at_a, a), Transfer::read(self.area.device, at_b, b)];
         storage.run(&mut batch, &mut |_, _| {});
+        for place in places {
+            self.record(storage, departure, Kind::Table, place);
+        }
         let mut read = batch.each_ref().map(|transfer| transfer.outcome().is_ok());
         let twins = [(at_a, a), (at_b, b)].into_iter().zip(&mut read);
         for ((at, out), read) in twins.filter(|(_, read)| !**read) {

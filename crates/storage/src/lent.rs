@@ -36,6 +36,10 @@ macro_rules! forward {
                 (**self).now_ns()
             }
 
+            fn clock(&self) -> Option<fn() -> u64> {
+                (**self).clock()
+            }
+
             #[cfg(feature = "alloc")]
             fn start(&self, job: Job) -> Result<(), Job> {
                 (**self).start(job)

@@ -23,6 +23,7 @@ mod atomic;
 mod buffer;
 mod discover;
 mod errno;
+pub mod events;
 #[cfg(all(feature = "std", unix))]
 pub mod file;
 mod lent;
@@ -394,6 +395,12 @@ pub trait Storage {
     /// Returns the nanoseconds since some fixed moment: for deadlines, group ticks and figures
     /// only. No decision about data depends on them.
     fn now_ns(&self) -> u64;
+
+    /// Returns [`Storage::now_ns`] as a function, to look at the clock while a batch runs; `None` if
+    /// the clock needs the storage. For figures only.
+    fn clock(&self) -> Option<fn() -> u64> {
+        None
+    }
 
     /// Submits a job, or returns it at once if the device has no room for it.
     #[cfg(feature = "alloc")]

@@ -275,6 +275,10 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.now_ns()
     }
 
+    fn clock(&self) -> Option<fn() -> u64> {
+        self.inner.clock()
+    }
+
     fn start(&self, job: Job) -> Result<(), Job> {
         self.inner.start(job)
     }

@@ -225,6 +225,10 @@ impl<D: Disk, const DISKS: usize> Storage for Simple<D, DISKS> {
         (self.now_ns)()
     }
 
+    fn clock(&self) -> Option<fn() -> u64> {
+        Some(self.now_ns)
+    }
+
     #[cfg(feature = "alloc")]
     fn start(&self, mut job: Job) -> Result<(), Job> {
         if self.work.lock().ended.len() >= ENDED_MAX {

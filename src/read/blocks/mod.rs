@@ -208,6 +208,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let (want, rest) = want.split(plan.bytes());
         let out = out.next(want.len())?;
+        self.io.note_use(plan.extents(), want.len());
         if self.blocks.kept().serve(plan.extents(), out)? {
             count(&mut self.io.stats.block_hits, 1);
             self.io.stats.copied(out.len());
@@ -216,7 +217,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             // The fault may lie in a block around the wanted bytes: read these alone.
             let mut plan = Plan::new();
             self.plan(inode, want, &mut plan)?;
-            self.fetch(plan.extents(), out)?;
+            self.fetch_around(plan.extents(), out)?;
         }
         Ok(rest)
     }
@@ -248,7 +249,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.blocks.kept().trim(&mut extents, asked)?;
         let skip = self.round(&mut extents)?;
         if skip == 0 && bytes_of(&extents)? == asked {
-            let read = self.fetch(&extents, out).is_ok();
+            let read = self.fetch_around(&extents, out).is_ok();
             if read {
                 self.blocks.kept().keep(&extents, out, asked)?;
             }
@@ -270,7 +271,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         out: &mut [u8],
     ) -> Result<bool, Error> {
         let room = room.first(narrow(bytes_of(extents)?)?)?;
-        if self.fetch(extents, room).is_err() {
+        if self.fetch_around(extents, room).is_err() {
             return Ok(false);
         }
         let asked = skip.checked_add(wide(out.len())).or_bug()?;

@@ -5,12 +5,13 @@
 //! region read that fails or fails its check is repeated from the source. Bytes from a source are
 //! offered to the layer while other transfers are still under way.
 
-use super::Io;
 use super::pieces::{Extent, Origin, Piece, Source, cut};
+use super::{Io, place_of};
 use crate::cache::{BlobIndex, Layer, Verdict, Why};
 use crate::error::Error;
-use crate::num::{Bug, OrBug, narrow};
+use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::stats::Stats;
+use crate::storage::events::{Cause, Departure, Kind, Place, Recorder};
 use crate::storage::{IoErrorKind, Lent, Storage, Transfer};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
@@ -93,6 +94,11 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                     copy_staged(&self.layer, &self.sources, piece, target)?;
                     count(&mut self.stats.joins, 1);
                     self.stats.copied(target.len());
+                    let (recorder, storage) = (&self.recorder, &self.storage);
+                    let place = place_of(piece.slot, piece.want);
+                    let joined =
+                        || recorder.depart(storage).event(0, (Kind::Join, Cause::Demand), place);
+                    recorder.add(joined);
                     continue;
                 }
                 Origin::Region(ticket) => (ticket.place(), State::Region),
@@ -114,13 +120,14 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                 (target, None)
             };
             transfers.push(Transfer::read(device, at, lent)).ok().or_bug()?;
-            routes.push(Route { piece, target, state }).ok().or_bug()?;
+            routes.push(Route { piece, target, state, end_ns: 0 }).ok().or_bug()?;
         }
         let mut runner = Runner {
             storage: &mut self.storage,
             layer: &mut self.layer,
             stats: &mut self.stats,
             sources: &self.sources,
+            recorder: &self.recorder,
         };
         if runner.run(&mut transfers, &mut routes)? {
             runner.run_again(&mut transfers, &mut routes)?;
@@ -137,6 +144,8 @@ struct Route<'o> {
     piece: &'o mut Piece,
     target: Option<&'o mut [u8]>,
     state: State,
+    /// When the transfer ended, where that is recorded.
+    end_ns: u64,
 }
 
 /// The progress of a transfer.
@@ -173,6 +182,7 @@ struct Runner<'f, S, L> {
     layer: &'f mut L,
     stats: &'f mut Stats,
     sources: &'f [Source],
+    recorder: &'f Recorder,
 }
 
 impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
@@ -187,6 +197,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
             return Ok(false);
         }
         let mut is_left = false;
+        let departure = self.recorder.depart(self.storage);
         self.submit(transfers, routes);
         count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
@@ -194,6 +205,9 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                 // It failed: reads that succeeded were settled as they ended.
                 let read = transfer.outcome().map(|()| &**data).map_err(|error| error.kind);
                 route.settle(self.layer, read);
+            }
+            if self.recorder.is_on() {
+                self.record(departure, transfer, route);
             }
             match route.state {
                 State::Right => self.stats.hit(transfer.len()),
@@ -238,8 +252,12 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
     /// to the layer if it read a source.
     fn submit<'o>(&mut self, transfers: &mut Transfers<'o>, routes: &mut Routes<'o>) {
         let (layer, sources) = (&mut *self.layer, self.sources);
+        let clock = if self.recorder.is_on() { self.storage.clock() } else { None };
         self.storage.run(transfers, &mut |index, transfer| {
             let Some(route) = routes.get_mut(index) else { return };
+            if let Some(clock) = clock {
+                route.end_ns = clock();
+            }
             let (Some(Ok(())), Lent::Read(data)) = (transfer.result, &transfer.lent) else {
                 return;
             };
@@ -252,6 +270,24 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                 layer.fill(blob, BLOCK.whole(route.piece.cover.start()), data);
             }
         });
+    }
+}
+
+impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
+    /// Records a transfer that ended; where the clock cannot say when, with its batch.
+    #[cold]
+    fn record(&self, departure: Departure, transfer: &Transfer<'_>, route: &Route<'_>) {
+        let kind = match route.state {
+            State::Right => Kind::Hit,
+            State::Source if transfer.outcome().is_ok() => Kind::Fetch,
+            State::Source => Kind::Failed,
+            State::Refused => Kind::Refused,
+            State::Region | State::Delivered => return,
+        };
+        let end_ns = if route.end_ns > 0 { route.end_ns } else { self.storage.now_ns() };
+        let place =
+            Place { len: wide(transfer.len()), ..place_of(route.piece.slot, route.piece.cover) };
+        self.recorder.add(|| departure.event(end_ns, (kind, Cause::Demand), place));
     }
 }
 

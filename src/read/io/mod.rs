@@ -20,6 +20,7 @@ use crate::blob::{Image, SOURCES_MAX, SourcePart};
 use crate::cache::Layer;
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
+use crate::storage::events::{Cause, Event, Kind, Place, Recorder};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, Pow2, count};
 
@@ -43,6 +44,8 @@ pub struct Io<S, L> {
     pub storage: S,
     pub layer: L,
     pub stats: Stats,
+    /// What happens, where somebody asked for it.
+    pub recorder: Recorder,
     sources: Sources,
     bounce: Bounce,
 }
@@ -78,10 +81,18 @@ pub fn sources<S: Storage, L: Layer<S>>(
 
 impl<S: Storage, L: Layer<S>> Io<S, L> {
     /// Returns the devices of a mount before its first read: `sources` are those of all slots,
-    /// attached to `layer`; `mount_bytes` were read to learn them.
-    pub fn new(storage: S, layer: L, sources: Sources, mount_bytes: u64, bounce: Bounce) -> Self {
+    /// attached to `layer`, and the bytes that were read to learn them. Events go to `recorder`.
+    pub fn new(
+        storage: S,
+        layer: L,
+        (sources, mount_bytes): (Sources, u64),
+        bounce: Bounce,
+        recorder: Recorder,
+    ) -> Self {
+        let mut layer = layer;
+        layer.record(&recorder);
         let stats = Stats { mount_bytes, ..Stats::default() };
-        Self { storage, layer, stats, sources, bounce }
+        Self { storage, layer, stats, recorder, sources, bounce }
     }
 
     /// Returns the sources of all device slots.
@@ -131,6 +142,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                     front.copy_from_slice(bytes);
                     copied = copied.checked_add(front.len()).or_bug()?;
                     count(&mut transfers, 1);
+                    self.recorder.add(|| self.viewed(slot, range));
                 }
             }
         }
@@ -140,10 +152,45 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
         Ok(true)
     }
 
+    /// Returns the event of bytes that were copied from a device that is memory.
+    #[cold]
+    fn viewed(&self, slot: DeviceSlot, range: ByteRange) -> Event {
+        let departure = self.recorder.depart(&self.storage);
+        departure.event(0, (Kind::Fetch, Cause::Demand), place_of(slot, range))
+    }
+
+    /// Records that the first `len` bytes of `extents` are needed, wherever they are.
+    pub fn note_use(&self, extents: &[Extent], len: u64) {
+        if self.recorder.is_on() {
+            self.uses(extents, len);
+        }
+    }
+
+    #[cold]
+    fn uses(&self, extents: &[Extent], len: u64) {
+        let departure = self.recorder.depart(&self.storage);
+        let mut rest = ByteRange::first(len);
+        for extent in extents {
+            let (here, later) = rest.split(extent.len());
+            rest = later;
+            if let Extent::Blob { slot, range } = *extent
+                && let Some(used) = range.take(here.len()).non_empty()
+            {
+                let place = place_of(slot, used);
+                self.recorder.add(|| departure.event(0, (Kind::Use, Cause::Demand), place));
+            }
+        }
+    }
+
     /// Returns the device and byte offset of the first extent; `None` if that is a hole.
     pub fn place(&self, extents: &[Extent]) -> Option<(DeviceId, u64)> {
         let Some(Extent::Blob { slot, range }) = extents.first() else { return None };
         let source = self.source(*slot)?;
         source.at(range.start()).ok()
     }
+}
+
+/// Returns bytes of a slot as events name them.
+pub fn place_of(slot: DeviceSlot, range: ByteRange) -> Place {
+    Place { slot: Some(slot.get()), at: range.start(), len: range.len() }
 }

@@ -167,7 +167,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Some(ticket) => ticket.place(),
             None => source.at(cover.start())?,
         };
-        let target = Target { slot, cover, source: ticket.is_none(), prefetch };
+        let departure = self.io.recorder.depart(&self.io.storage);
+        let target = Target { slot, cover, source: ticket.is_none(), prefetch, departure };
         let fits = buffer.set_len(narrow(cover.len())?);
         let Some(flight) = fits.then(|| self.flights.pool.depart(target)).flatten() else {
             self.flights.pool.give(buffer);

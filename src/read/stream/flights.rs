@@ -5,14 +5,15 @@
 //! not a reader still wants them; every wait ends; at most [`FOREIGN_MAX`] ended jobs wait for the
 //! embedder.
 
-use super::pool::{Arrival, Landing, Pool, Target, Waits};
+use super::pool::{Arrival, Landed, Landing, Pool, Target, Waits};
 use super::prefetch::Prefetch;
 use crate::cache::{Layer, Ticket, Verdict};
 use crate::error::Error;
 use crate::num::{OrBug, narrow};
 use crate::read::inner::Inner;
 use crate::read::io::{Extent, Source};
-use crate::storage::{Buffer, Ended, IoError, IoErrorKind, Storage, Tag, Wait};
+use crate::storage::events::Kind;
+use crate::storage::{Buffer, Ended, IoError, Storage, Tag, Wait};
 use crate::trace;
 use crate::units::{BLOCK, count};
 use alloc::collections::VecDeque;
@@ -43,9 +44,9 @@ impl Flights {
 }
 
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Waits for a read under way, and returns its buffer. Gives the read up, with a timeout, if it
-    /// takes longer than the storage says.
-    pub(super) fn wait_for(&mut self, flight: Tag) -> Result<Buffer, IoErrorKind> {
+    /// Waits for a read under way, and returns its buffer, with the time of its end. Gives the read
+    /// up, with a timeout, if it takes longer than the storage says.
+    pub(super) fn wait_for(&mut self, flight: Tag) -> Landed {
         let mut wait = Wait::for_job(&self.io.storage);
         loop {
             if let Some(landed) = self.flights.pool.landed(flight) {
@@ -68,8 +69,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// ended.
     pub(super) fn poll(&mut self) -> bool {
         let Some(ended) = self.io.layer.poll(&mut self.io.storage) else { return false };
-        match self.flights.pool.land(ended) {
-            Arrival::Landed(landing) => self.landed(landing),
+        let now_ns = self.io.recorder.now_ns(&self.io.storage);
+        match self.flights.pool.land(ended, now_ns) {
+            Arrival::Landed(landing) => {
+                if self.io.recorder.is_on() {
+                    self.record_landing(&landing, now_ns);
+                }
+                self.landed(landing);
+            }
             Arrival::Late => self.drop_stray(),
             Arrival::Other(ended) if ended.0.tag.number().is_some() => {
                 if self.flights.foreign.len() < FOREIGN_MAX {
@@ -97,6 +104,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         if let Ok(buffer) = bytes {
             self.flights.pool.give(buffer);
+        }
+    }
+
+    /// Records a read from a source. One from the region is recorded when it is judged.
+    #[cold]
+    fn record_landing(&self, landing: &Landing, now_ns: u64) {
+        if landing.target.source {
+            let kind = if landing.bytes.is_ok() { Kind::Fetch } else { Kind::Failed };
+            self.io.recorder.add(|| landing.target.event(now_ns, kind));
         }
     }
 
@@ -150,7 +166,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         &mut self,
         target: &Target,
         ticket: Option<Ticket>,
-        landed: Result<Buffer, IoErrorKind>,
+        Landed { bytes: landed, at_ns }: Landed,
     ) -> Result<Option<Buffer>, Error> {
         let Some(ticket) = ticket else {
             let source = self.io.source(target.slot).or_bug()?;
@@ -160,6 +176,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         };
         let read = landed.as_deref().map_err(|kind| *kind);
         let verdict = self.io.layer.settle(ticket, read);
+        let kind = if verdict == Verdict::Right { Kind::Hit } else { Kind::Refused };
+        self.io.recorder.add(|| target.event(at_ns, kind));
         match landed {
             Ok(buffer) if verdict == Verdict::Right => {
                 self.io.stats.hit(buffer.len());

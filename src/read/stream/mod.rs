@@ -17,6 +17,7 @@ use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip, narrow, wide};
+use crate::storage::events::{Cause, Departure, Kind as EventKind, Place, Recorder};
 use crate::storage::{Buffer, Storage};
 use crate::units::{ByteRange, count};
 use ahead::{Segment, SegmentKind};
@@ -58,6 +59,8 @@ pub struct Stream<'r, S: Storage, L: Layer<S>> {
     asked: u64,
     /// The bytes of these that were copied for the reader.
     copied: u64,
+    /// The reader's wait for the bytes at the position.
+    waited: Waited,
     edge: [u8; EDGE_BYTES],
 }
 
@@ -69,6 +72,15 @@ enum Here {
     Zeros,
     /// [`Stream::edge`], if there was no buffer.
     Edge,
+}
+
+/// A reader's wait, for an event.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waited {
+    departure: Departure,
+    end_ns: u64,
+    /// The bytes that came, where a read ahead brought them.
+    brought: Option<Place>,
 }
 
 impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
@@ -84,6 +96,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             window: WINDOW_BYTES_MIN,
             asked: 0,
             copied: 0,
+            waited: Waited::default(),
             edge: [0; EDGE_BYTES],
         }
     }
@@ -135,10 +148,14 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         let root = self.root;
         let inner = &mut *root.lock();
         self.settle(inner);
+        inner.io.recorder.set_file(Some(self.inode.nid.0));
+        self.waited.departure = inner.io.recorder.depart(&inner.io.storage);
         let result = self.bring_next(inner);
         if result.is_err() {
             self.abandon(inner);
         }
+        inner.io.recorder.set_file(None);
+        self.waited.end_ns = inner.io.recorder.now_ns(&inner.io.storage);
         inner.io.note_first_byte();
         result
     }
@@ -169,6 +186,9 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         match inner.judge(&target, ticket, landed)? {
             Some(buffer) => {
                 (self.here, self.left) = (Here::Lent(buffer), lent.non_empty().or_bug()?);
+                let at = target.cover.start().checked_add(lent.start()).or_bug()?;
+                let slot = Some(target.slot.get());
+                self.waited.brought = Some(Place { slot, at, len: lent.len() });
                 Ok(())
             }
             None => self.read_here(inner, segment.len),
@@ -211,10 +231,28 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
             inner.flights.pool.give(buffer);
         }
         self.left = ByteRange::default();
+        if inner.io.recorder.is_on() {
+            self.record(&inner.io.recorder);
+        }
+        self.waited.brought = None;
         let stats = &mut inner.io.stats;
         count(&mut stats.reads, u64::from(self.asked > 0));
         count(&mut stats.asked_bytes, core::mem::take(&mut self.asked));
         count(&mut stats.copied_bytes, core::mem::take(&mut self.copied));
+    }
+
+    /// Records what the reader took of the bytes that came last.
+    #[cold]
+    fn record(&self, recorder: &Recorder) {
+        let Waited { departure, end_ns, brought } = self.waited;
+        let len = self.asked;
+        let Some(at) = self.position.checked_sub(len).filter(|_| len > 0) else { return };
+        if let Some(place) = brought {
+            let place = Place { len: place.len.min(len), ..place };
+            recorder.add(|| departure.event(0, (EventKind::Use, Cause::Demand), place));
+        }
+        let place = Place { slot: None, at, len };
+        recorder.add(|| departure.event(end_ns, (EventKind::Read, Cause::Demand), place));
     }
 
     /// Drops all segments, and abandons their reads.

@@ -6,6 +6,8 @@
 
 use crate::cache::Ticket;
 use crate::num::wide;
+use crate::read::io::place_of;
+use crate::storage::events::{Cause, Departure, Event, Kind};
 use crate::storage::{Buffer, Ended, IoErrorKind, Tag, UnderWay};
 use crate::units::{ByteRange, DeviceSlot};
 use alloc::vec::Vec;
@@ -26,6 +28,16 @@ pub struct Target {
     pub source: bool,
     /// Whether the read is a prefetch, whose bytes go to the blocks in memory.
     pub prefetch: bool,
+    /// The start of the read, and the inode that it is for.
+    pub departure: Departure,
+}
+
+impl Target {
+    /// Returns the event of the read, which ended at `end_ns`.
+    pub fn event(&self, end_ns: u64, kind: Kind) -> Event {
+        let cause = if self.prefetch { Cause::Prefetch } else { Cause::Ahead };
+        self.departure.event(end_ns, (kind, cause), place_of(self.slot, self.cover))
+    }
 }
 
 /// A read that has ended.
@@ -64,7 +76,15 @@ enum Flight {
     Orphan(Target, Option<Ticket>),
     /// A read that took too long. Its device may still write to its buffer.
     Overdue,
-    Landed(Result<Buffer, IoErrorKind>),
+    Landed(Landed),
+}
+
+/// What a read brought.
+#[derive(Clone, Debug)]
+pub struct Landed {
+    pub bytes: Result<Buffer, IoErrorKind>,
+    /// When it was noticed, where that is recorded.
+    pub at_ns: u64,
 }
 
 /// The buffers and reads under way of a mount's streams.
@@ -155,8 +175,8 @@ impl Pool {
         self.take_back(buffer);
     }
 
-    /// Takes an ended job, and returns the pool's view of the job.
-    pub fn land(&mut self, (job, result): Ended) -> Arrival {
+    /// Takes a job that ended at `at_ns`, and returns the pool's view of the job.
+    pub fn land(&mut self, (job, result): Ended, at_ns: u64) -> Arrival {
         let (target, waits) = match self.flights.get_mut(job.tag) {
             Some(Flight::Flying(target)) => (*target, Waits::Reader),
             Some(Flight::Orphan(target, ticket)) => (*target, Waits::Nobody(ticket.take())),
@@ -174,7 +194,9 @@ impl Pool {
             }
         };
         match (&waits, self.flights.get_mut(job.tag)) {
-            (Waits::Reader, Some(flight)) => *flight = Flight::Landed(bytes.clone()),
+            (Waits::Reader, Some(flight)) => {
+                *flight = Flight::Landed(Landed { bytes: bytes.clone(), at_ns });
+            }
             _ => drop(self.flights.end(job.tag)),
         }
         Arrival::Landed(Landing { target, bytes, waits })
@@ -190,14 +212,16 @@ impl Pool {
 
     /// Takes the result of a read; `None` if it is still under way. The result of a read that was
     /// given up is a timeout.
-    pub fn landed(&mut self, tag: Tag) -> Option<Result<Buffer, IoErrorKind>> {
+    pub fn landed(&mut self, tag: Tag) -> Option<Landed> {
         match self.flights.get_mut(tag) {
             Some(Flight::Flying(_) | Flight::Orphan(..)) => None,
-            Some(Flight::Overdue) | None => Some(Err(IoErrorKind::Timeout)),
-            Some(Flight::Landed(bytes)) => {
-                let bytes = bytes.clone();
+            Some(Flight::Overdue) | None => {
+                Some(Landed { bytes: Err(IoErrorKind::Timeout), at_ns: 0 })
+            }
+            Some(Flight::Landed(landed)) => {
+                let landed = landed.clone();
                 self.flights.end(tag);
-                Some(bytes)
+                Some(landed)
             }
         }
     }
@@ -208,7 +232,7 @@ impl Pool {
         if let Flight::Flying(target) = *flight {
             *flight = Flight::Orphan(target, ticket);
         } else if let Flight::Landed(_) = flight
-            && let Some(Flight::Landed(Ok(buffer))) = self.flights.end(tag)
+            && let Some(Flight::Landed(Landed { bytes: Ok(buffer), .. })) = self.flights.end(tag)
         {
             self.give(buffer);
         }
@@ -276,6 +300,7 @@ mod tests {
             cover: bytes(start, 4096),
             source: true,
             prefetch: false,
+            departure: Departure::default(),
         }
     }
 
@@ -303,9 +328,9 @@ mod tests {
             let mut pool = pool();
             let job = start(&mut pool, 0);
             let tag = job.tag;
-            let landed = pool.land((Job { buffer: len.map(Buffer::new), ..job }, Ok(())));
+            let landed = pool.land((Job { buffer: len.map(Buffer::new), ..job }, Ok(())), 0);
             assert!(matches!(landed, Arrival::Landed(Landing { waits: Waits::Reader, .. })));
-            let bytes = pool.landed(tag).map(|bytes| bytes.map(|_| ()));
+            let bytes = pool.landed(tag).map(|landed| landed.bytes.map(|_| ()));
             assert_eq!(bytes, Some(Err(IoErrorKind::Protocol)));
             // One that did not come back is its device's; a whole one stands in for another.
             assert_eq!(free(&mut pool), BUFFERS - usize::from(len.is_none()), "{len:?}");
@@ -319,13 +344,14 @@ mod tests {
         let tag = job.tag;
         assert!(pool.landed(tag).is_none() && pool.overlaps(DeviceSlot::new(1), bytes(4000, 4096)));
         pool.give_up(tag);
-        let timeout = |bytes: Option<Result<Buffer, _>>| {
-            assert_eq!(bytes.map(|bytes| bytes.map(|_| ())), Some(Err(IoErrorKind::Timeout)));
+        let timeout = |landed: Option<Landed>| {
+            let bytes = landed.map(|landed| landed.bytes.map(|_| ()));
+            assert_eq!(bytes, Some(Err(IoErrorKind::Timeout)));
         };
         timeout(pool.landed(tag));
         assert!(!pool.overlaps(DeviceSlot::new(1), bytes(4000, 4096)), "nobody waits for it");
         assert_eq!(free(&mut pool), BUFFERS - 1, "it is lent still");
-        assert!(matches!(pool.land((job, Ok(()))), Arrival::Late));
+        assert!(matches!(pool.land((job, Ok(())), 0), Arrival::Late));
         timeout(pool.landed(tag));
         assert_eq!(free(&mut pool), BUFFERS);
     }
@@ -347,7 +373,7 @@ mod tests {
         let job = start(&mut pool, 0);
         pool.abandon(job.tag, None);
         let Arrival::Landed(Landing { bytes: Ok(buffer), waits: Waits::Nobody(None), .. }) =
-            pool.land((job, Ok(())))
+            pool.land((job, Ok(())), 0)
         else {
             panic!("it was under way")
         };

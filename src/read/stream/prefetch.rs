@@ -8,7 +8,8 @@ use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Ticket, Verdict, Why};
 use crate::num::{Bug, OrBug, wide};
 use crate::read::inner::Inner;
-use crate::read::io::Source;
+use crate::read::io::{Io, Source};
+use crate::storage::events::Kind as EventKind;
 use crate::storage::{Buffer, IoErrorKind, Storage};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
@@ -141,6 +142,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let read = bytes.as_deref().map_err(|kind| *kind);
         let is_right =
             ticket.is_none_or(|ticket| self.io.layer.settle(ticket, read) == Verdict::Right);
+        if !target.source {
+            let kind = if is_right { EventKind::Hit } else { EventKind::Refused };
+            let Io { recorder, storage, .. } = &self.io;
+            recorder.add(|| target.event(storage.now_ns(), kind));
+        }
         if let Ok(buffer) = bytes
             && is_right
             && let Some(left) = self.flights.prefetch.memory_left.checked_sub(len)

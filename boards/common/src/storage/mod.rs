@@ -419,6 +419,10 @@ impl<T: Transport> Storage for VirtioStorage<T> {
         (self.processor.now_ns)()
     }
 
+    fn clock(&self) -> Option<fn() -> u64> {
+        Some(self.processor.now_ns)
+    }
+
     fn start(&self, job: Job) -> Result<(), Job> {
         self.devices.lock().start_job(job)
     }

@@ -58,6 +58,7 @@ impl Memory {
                 decoder_bytes: 3 * eighth,
                 block_bytes: heap >> 4,
                 stream_bytes: eighth.clamp(256 << 10, 2 << 20),
+                events: 0,
             },
         }
     }

@@ -6,7 +6,9 @@
 use super::{Armed, PageJob, Phase, Seal};
 use crate::format::Page;
 use crate::geometry::{Copy2, Geometry};
+use crate::num;
 use crate::region::{Cache, FAULTS_MAX};
+use crate::storage::events::{Cause, Departure, Event, Kind, Place};
 use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
 use crate::superblock::Superblock;
 use crate::trace;
@@ -32,7 +34,7 @@ pub(super) enum Purpose {
 /// The jobs of the region, and those of others that ended while it looked for its own.
 #[derive(Debug)]
 pub(super) struct Jobs {
-    own: UnderWay<Purpose>,
+    own: UnderWay<(Purpose, Departure)>,
     /// Ended jobs of others, until they are asked for.
     strays: heapless::Deque<Ended, STRAYS_MAX>,
 }
@@ -191,7 +193,9 @@ impl Cache {
     ) -> Result<(), Option<Buffer>> {
         let at = if kind == JobKind::Flush { 0 } else { self.area.byte(at) };
         let len = buffer.as_deref().map_or(0, <[u8]>::len);
-        let Some(tag) = self.hydrator.jobs.own.depart(purpose) else { return Err(buffer) };
+        let departure = self.recorder.depart(storage);
+        let departing = (purpose, departure);
+        let Some(tag) = self.hydrator.jobs.own.depart(departing) else { return Err(buffer) };
         if let Err(job) = storage.start(Job { tag, device: self.area.device, at, kind, buffer }) {
             self.hydrator.jobs.own.end(tag);
             return Err(job.buffer);
@@ -208,9 +212,12 @@ impl Cache {
         mut job: Job,
         result: Result<(), IoErrorKind>,
     ) {
-        let Some(purpose) = self.hydrator.jobs.own.end(job.tag) else {
+        let Some((purpose, departure)) = self.hydrator.jobs.own.end(job.tag) else {
             return self.keep_for_others((job, result));
         };
+        if self.recorder.is_on() {
+            self.record_job(storage, departure, &job);
+        }
         if let Err(kind) = result
             && job.kind != JobKind::Read
         {
@@ -283,6 +290,21 @@ impl Cache {
                 }
             }
         }
+    }
+
+    /// Records a job that ended, well or not.
+    #[cold]
+    fn record_job<S: Storage>(&self, storage: &S, departure: Departure, job: &Job) {
+        let kind = match job.kind {
+            JobKind::Read => Kind::Table,
+            JobKind::Write => Kind::Write,
+            JobKind::Flush => Kind::Flush,
+        };
+        let len = num::wide(job.buffer.as_deref().map_or(0, <[u8]>::len));
+        let place = Place { slot: None, at: job.at, len };
+        let event = || departure.event(storage.now_ns(), (kind, Cause::Keep), place);
+        // Whichever file was read meanwhile.
+        self.recorder.add(|| Event { nid: None, ..event() });
     }
 
     /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::Layer::poll)
