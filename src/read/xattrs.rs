@@ -65,7 +65,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             let mut header = [0; Entry::HEADER_BYTES];
             self.lock().meta(space, at, &mut header)?;
             let need = Entry::bytes_needed(header);
-            self.lock().mount.superblock().check_shared_xattr(id, (space, at), wide(need))?;
+            let span = Span { at, len: wide(need) };
+            self.lock().mount.superblock().check_shared_xattr(id, space, span)?;
             let raw = rest.get_mut(..need).ok_or(PathError::BufferTooSmall(wide(need)))?;
             self.lock().meta(space, at, raw)?;
             self.named(&Entry::from_shared(id, raw)?, &mut each)?;
@@ -181,7 +182,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let id = u32::from_le_bytes(id);
             let (space, at) = self.mount.superblock().shared_xattr_at(id)?;
             let len = self.xattr_len(space, at)?;
-            self.mount.superblock().check_shared_xattr(id, (space, at), len)?;
+            self.mount.superblock().check_shared_xattr(id, space, Span { at, len })?;
             let entry = ByteRange::sized(at, len).or_bug()?;
             let found = self.match_xattr(space, entry, wanted)?;
             if found.is_some() {

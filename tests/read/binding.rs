@@ -108,7 +108,7 @@ fn flattened_image_needs_no_other_device() {
     let built =
         build(&tree(), &Options { flattened: true, tags: Vec::new(), ..options() }).unwrap();
     outcome(&world(&built), "image=image").unwrap();
-    // Its end lost: the last slot is no longer all there.
+    // Its end lost: a part of the last slot is missing.
     let mut cut = built.image;
     let bytes = cut.bytes().len() as u64;
     cut.resize(bytes - 4096);
@@ -149,7 +149,7 @@ fn slots_without_a_length_that_begin_at_one_place_are_no_flattened_image() {
     );
 }
 
-/// Address 0 is no place: a slot that has it is not in the unified address space.
+/// Address 0 is not a place: a slot that has it is not in the unified address space.
 #[test]
 fn slot_without_a_place_takes_none_of_the_image_from_another() {
     let built =
@@ -324,7 +324,7 @@ fn adjacent_blocks_of_different_devices_are_not_one_extent() {
     assert_eq!(mount.guest.run(&["cat", "/file"]), Ok(wanted));
 }
 
-/// A blob on a disk that says it has such sectors, and transfers of so many bytes at most.
+/// A blob on a disk with sectors of this size, and transfers of at most this length.
 fn outcome_on(sector_bytes: u32, transfer_max: u32, cache: bool) -> Result<(), String> {
     let built = build(&tree(), &Options { blobs: 1, chunk_bits: 14, ..Options::default() });
     let built = built.unwrap();
@@ -349,7 +349,7 @@ fn disk_of_sectors_that_no_read_could_be_cut_into_is_refused_by_its_name() {
         assert_eq!(outcome_on(sector, 1 << 20, false), Err(want));
     }
     for (sector, max) in [(512, 0), (512, 511), (4096, 1 << 20 | 512), (1, 0)] {
-        let what = format!("no whole sectors of {sector} bytes");
+        let what = format!("not a multiple of its sector of {sector} bytes");
         let want =
             format!("blob of slot 1 (device 1): its longest transfer has {max} bytes: {what}");
         assert_eq!(outcome_on(sector, max, false), Err(want));
@@ -379,7 +379,7 @@ fn image_on_a_disk_of_long_sectors_is_refused_before_it_is_read() {
     assert_eq!(world.counters(device).reads, 0);
 }
 
-/// Whoever binds by hand is held to the same.
+/// A caller that binds by hand is held to the same.
 #[test]
 fn mount_refuses_a_source_of_long_sectors_that_nobody_bound() {
     let built = build(&tree(), &Options { blobs: 1, ..Options::default() }).unwrap();

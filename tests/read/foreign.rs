@@ -1,4 +1,4 @@
-//! What is given as an image and is none: told by what it is, with what to do.
+//! Files and disks that are not an image: the error names their format and the next step.
 
 use rootlet::erofs::Corrupt;
 use rootlet_sim::disk::World;
@@ -17,41 +17,41 @@ fn told(at: usize, magic: &[u8], bytes: usize) -> String {
 #[test]
 fn other_formats_are_told_with_the_next_step() {
     for (at, magic, message) in [
-        (0, &b"\x1f\x8b\x08"[..], "a gzip file, and no EROFS image; unpack it: gunzip FILE"),
-        (0, b"\xfd7zXZ\0", "an xz file, and no EROFS image; unpack it: unxz FILE"),
-        (0, b"\x28\xb5\x2f\xfd", "a Zstandard file, and no EROFS image; unpack it: unzstd FILE"),
+        (0, &b"\x1f\x8b\x08"[..], "a gzip file, not an EROFS image; unpack it: gunzip FILE"),
+        (0, b"\xfd7zXZ\0", "an xz file, not an EROFS image; unpack it: unxz FILE"),
+        (0, b"\x28\xb5\x2f\xfd", "a Zstandard file, not an EROFS image; unpack it: unzstd FILE"),
         (
             0,
             b"KDMV",
-            "a VMDK image, and no EROFS image; convert it: qemu-img convert -O raw FILE root.erofs",
+            "a VMDK image, not an EROFS image; convert it: qemu-img convert -O raw FILE root.erofs",
         ),
         (
             0,
             b"QFI\xfb",
-            "a qcow2 image, and no EROFS image; convert it: qemu-img convert -O raw FILE root.erofs",
+            "a qcow2 image, not an EROFS image; convert it: qemu-img convert -O raw FILE root.erofs",
         ),
         (
             512,
             b"EFI PART",
-            "a GPT partition table, and no EROFS image; give the partition: sfdisk -d FILE lists \
+            "a GPT partition table, not an EROFS image; give the partition: sfdisk -d FILE lists \
              them, dd skip=START count=SIZE copies one",
         ),
         (
             4,
             b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x02",
-            "a signed message (PKCS #7), and no EROFS image; take the image out of it: openssl cms \
+            "a signed message (PKCS #7), not an EROFS image; take the image out of it: openssl cms \
              -verify -noverify -inform DER -in FILE -out root.erofs",
         ),
         (
             257,
             b"ustar",
-            "a tar archive, and no EROFS image; make an image of it: mkfs.erofs --tar=f root.erofs \
+            "a tar archive, not an EROFS image; make an image of it: mkfs.erofs --tar=f root.erofs \
              FILE",
         ),
         (
             0,
             b"ROOTLET\x1a",
-            "a region, and no EROFS image; give it as the cache (cache=, --cache) beside an EROFS \
+            "a region, not an EROFS image; give it as the cache (cache=, --cache) beside an EROFS \
              image",
         ),
     ] {
@@ -64,7 +64,7 @@ fn other_formats_are_told_with_the_next_step() {
 
 #[test]
 fn format_with_its_mark_far_from_the_start_counts_before_a_boot_sector() {
-    let iso = "this is an ISO 9660 image, and no EROFS image; make an image of its files: \
+    let iso = "this is an ISO 9660 image, not an EROFS image; make an image of its files: \
                mkfs.erofs root.erofs DIR";
     let mut disk = vec![0x11; 80_000];
     disk[510..512].copy_from_slice(&[0x55, 0xaa]);

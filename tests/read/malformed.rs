@@ -124,7 +124,7 @@ fn root_that_is_no_directory_is_refused() {
     let got = mount_error(|image| {
         image.patch(image.inode_at("/") + 4, &0o100_644_u16.to_le_bytes());
     });
-    let wanted = format!("the root, nid {nid}, has mode 0o100644 and is no directory");
+    let wanted = format!("the root, nid {nid}, has mode 0o100644 and is not a directory");
     assert_message(got, "", &wanted);
 }
 

@@ -207,7 +207,7 @@ impl fmt::Display for Corrupt {
                 write!(f, "it should have {says} bytes, its device has {has}")
             }
             Self::RootKind { nid, mode } => {
-                write!(f, "the root, nid {nid}, has mode {mode:#o} and is no directory")
+                write!(f, "the root, nid {nid}, has mode {mode:#o} and is not a directory")
             }
             Self::BlockBits(bits) => {
                 write!(f, "block size 2^{bits} at byte 0x40c, not 2^9 to 2^16")
@@ -224,7 +224,7 @@ impl fmt::Display for Corrupt {
             Self::CompressionLimit { algorithm, value } => {
                 write!(f, "{algorithm} with a limit of {value}, beyond the format's")
             }
-            Self::NoMetabox => f.write_str("METABOX without a metabox behind the superblock"),
+            Self::NoMetabox => f.write_str("METABOX without a metabox after the superblock"),
             Self::NoPackedInode => f.write_str("fragments without a packed inode"),
             Self::XattrPrefixLen { prefix, len } => {
                 write!(f, "long xattr prefix {prefix} has {len} bytes, not 1 to 256")

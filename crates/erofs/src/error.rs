@@ -178,7 +178,7 @@ impl fmt::Display for Unsupported {
         match self {
             Self::Features(set) => write!(f, "incompatible features {set}"),
             Self::Foreign { name, next } => {
-                write!(f, "this is {name}, and no EROFS image; {next}")
+                write!(f, "this is {name}, not an EROFS image; {next}")
             }
             Self::Devices(count) => write!(f, "{count} device slots, at most {DEVICES_MAX}"),
             Self::HeadMemory(bytes) => {

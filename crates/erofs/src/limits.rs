@@ -12,7 +12,7 @@ pub const DEVICES_MAX: usize = match option_env!("ROOTLET_DEVICES_MAX") {
     None => 64,
     Some(text) => match usize::from_str_radix(text, 10) {
         Ok(slots @ 1..=65_535) => slots,
-        _ => panic!("ROOTLET_DEVICES_MAX is no number from 1 to 65535"),
+        _ => panic!("ROOTLET_DEVICES_MAX is not a number from 1 to 65535"),
     },
 };
 

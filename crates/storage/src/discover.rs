@@ -105,7 +105,7 @@ impl fmt::Display for DiscoverError {
             ),
             Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
             Self::TooMany => {
-                write!(f, "no room for one more beside {} disks and open files", u16::MAX)
+                write!(f, "a machine has at most {} disks and open files", u16::MAX)
             }
         }
     }

@@ -206,7 +206,7 @@ impl fmt::Display for Unfit {
             ),
             Self::Transfer { max, sector } => write!(
                 f,
-                "its longest transfer has {max} bytes: no whole sectors of {sector} bytes"
+                "its longest transfer has {max} bytes: not a multiple of its sector of {sector} bytes"
             ),
             Self::Length { bytes, sector } => {
                 write!(f, "it has {bytes} bytes: no whole sectors of {sector} bytes")

@@ -92,7 +92,7 @@ fn packed_image_of_any_length_is_told_as_what_it_is() {
         packed.resize(bytes, 7);
         fs::write(&image, packed).unwrap();
         let (status, said) = host(&["--image", image.to_str().unwrap(), "--", "ls", "/"]);
-        let wanted = "this is a gzip file, and no EROFS image; unpack it: gunzip FILE";
+        let wanted = "this is a gzip file, not an EROFS image; unpack it: gunzip FILE";
         assert!(said.contains(wanted), "{said}");
         assert_eq!(status, if bytes == 2048 { 1 } else { 2 });
     }

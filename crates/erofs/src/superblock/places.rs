@@ -50,16 +50,16 @@ impl Superblock {
         Ok((Space::Image, at))
     }
 
-    /// Refuses the shared xattr entry `id`, of `len` bytes at byte `at` of `space`, if it ends
-    /// after the image. Reads of the metabox check its length themselves.
+    /// Refuses the shared xattr entry `id`, whose bytes are `entry` of `space`, if it ends after the
+    /// image. Reads of the metabox check its length themselves.
     pub fn check_shared_xattr(
         &self,
         id: u32,
-        (space, at): (Space, u64),
-        len: u64,
+        space: Space,
+        entry: Span,
     ) -> Result<(), FormatError> {
         match space {
-            Space::Image => Ok(self.within(Span { at, len }, Part::SharedXattr(id))?),
+            Space::Image => Ok(self.within(entry, Part::SharedXattr(id))?),
             Space::Metabox => Ok(()),
         }
     }
