@@ -1,4 +1,5 @@
-//! LZ4 blocks.
+//! LZ4 blocks. The decoder is our own: EROFS reads prefixes of blocks, continues where a read ended,
+//! and limits the distance of matches for each image; lz4_flex decodes whole blocks alone.
 //!
 //! Always: a match reaches back at most as far as the image says, and at most 64 KiB, the largest
 //! distance in two bytes; each round of a loop takes a byte of input or makes a byte of output.

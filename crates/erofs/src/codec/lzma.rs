@@ -1,4 +1,6 @@
 //! MicroLZMA: LZMA with the inverted properties byte in place of the first byte, which is always 0.
+//! The decoder is our own: it decodes prefixes into the reader's buffer, allocates nothing after
+//! `new`, and tells faults apart; lzma-rust2 allocates a dictionary and a buffer for each stream.
 //!
 //! Always: each round of the loop decodes at least one byte; a match reaches back at most to the
 //! start of the dictionary, and of the decoded bytes.

@@ -5,8 +5,8 @@
 //!
 //! | algorithm | decoder | memory in `new` | memory that `decode` takes, and keeps | refused |
 //! |-|-|-|-|-|
-//! | LZ4 | ours | window of 128 KiB | none | distances beyond the image's |
-//! | MicroLZMA | ours | 30 KiB, window of the dictionary and as much again (64 KiB to 1 MiB): at most 9 MiB | none | lc + lp over 4, distances beyond the dictionary |
+//! | LZ4 | `lz4.rs` | window of 128 KiB | none | distances beyond the image's |
+//! | MicroLZMA | `lzma.rs` | 30 KiB, window of the dictionary and as much again (64 KiB to 1 MiB): at most 9 MiB | none | lc + lp over 4, distances beyond the dictionary |
 //! | DEFLATE | miniz_oxide | 11 KiB, window of 64 KiB | none | |
 //! | Zstandard | ruzstd | none | a ring of the window and 1.5 MiB, rounded up to a power of two, and half as much while it grows; 4.5 MiB for a block: at most 11 MiB | windows beyond the image's, dictionaries; checksums are not looked at |
 //!
@@ -30,6 +30,8 @@ mod lzma;
 mod range;
 #[cfg(all(test, feature = "alloc"))]
 mod tests;
+#[cfg(all(test, feature = "alloc"))]
+mod vectors;
 #[cfg(feature = "alloc")]
 mod window;
 #[cfg(feature = "alloc")]
