@@ -9,7 +9,7 @@ use crate::units::{Pow2, RegionSlot};
 use core::ops::Range;
 
 /// The unit of the region's format as an offset, see [`super::BLOCK_BYTES`].
-pub const BLOCK: u64 = 4096;
+pub const BLOCK: u64 = num::wide(super::BLOCK_BYTES);
 
 /// Block number of the second superblock copy; far enough from the first that one damaged
 /// stripe of a 4K disk cannot take both.
@@ -291,7 +291,7 @@ impl Geometry {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
     use super::*;
     use proptest::prelude::*;
 

@@ -3,6 +3,8 @@
 //! Always: a signature names one format; a signature that also occurs inside other formats comes
 //! after theirs.
 
+use super::BLOCK_BYTES;
+
 /// A signature, and advice for a user who gave its format as an image.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Signature {
@@ -14,11 +16,8 @@ pub struct Signature {
     pub next: &'static str,
 }
 
-/// All signatures lie in this many bytes from the start.
+/// The bytes from the start that hold all signatures, each in one block of [`BLOCK_BYTES`].
 pub const HEAD_BYTES: usize = 128 << 10;
-
-/// The size of a block: each signature lies in one block.
-pub const BLOCK_BYTES: usize = 4096;
 
 const FILES: &str = "make an image of its files: mkfs.erofs root.erofs DIR";
 const TAR: &str = "make an image of it: mkfs.erofs --tar=f root.erofs FILE";
@@ -166,7 +165,7 @@ pub fn blocks() -> impl Iterator<Item = usize> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test code")]
+    #![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test code")]
     use super::*;
     use std::vec;
 

@@ -2,10 +2,8 @@
 //!
 //! Always: the order of reads does not matter, the place of each word does.
 
+use rootlet::cache::BLOCK_BYTES;
 use rootlet_base::num::{index, low32};
-
-/// The distance in bytes of the words of a sample.
-const BLOCK_BYTES: usize = 4096;
 
 /// A sum over words and where they stand.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
