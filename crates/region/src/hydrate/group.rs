@@ -209,7 +209,7 @@ impl Cache {
     }
 
     pub(super) fn data_written(&mut self, index: usize, ok: bool) {
-        let Some(fill) = self.hydrator.stages.close(index) else { return };
+        let fill = self.hydrator.stages.close(index);
         if ok {
             self.hydrator.fills.push(fill);
         } else {

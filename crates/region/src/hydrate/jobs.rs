@@ -229,9 +229,8 @@ impl Cache {
                 self.data_written(index, result.is_ok());
             }
             Purpose::Page(index) => {
-                let page_job = self.hydrator.page_jobs.get_mut(index).and_then(Option::take);
-                match page_job {
-                    Some(PageJob::Load(page)) => {
+                match self.hydrator.end_page_job(index) {
+                    PageJob::Load(page) => {
                         // A reader may have brought the page in meanwhile, and changed it.
                         let read = job.buffer.as_mut().filter(|_| result.is_ok());
                         let read = read.and_then(Buffer::get_mut).and_then(Page::of);
@@ -242,8 +241,7 @@ impl Cache {
                             self.lose_page(page);
                         }
                     }
-                    Some(write) => self.page_written(write, Some(result)),
-                    None => {}
+                    write => self.page_written(write, Some(result)),
                 }
                 self.hydrator.give_back(job.buffer);
             }

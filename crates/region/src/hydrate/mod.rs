@@ -225,6 +225,15 @@ impl Hydrator {
         (self.fills.len() + self.stages.busy(), self.fills_max)
     }
 
+    /// Removes the transfer of a page that has ended, and returns it.
+    ///
+    /// # Panics
+    /// If there is none in this place: it ended twice.
+    #[expect(clippy::expect_used, reason = "a transfer that does not exist has ended")]
+    fn end_page_job(&mut self, place: usize) -> PageJob {
+        self.page_jobs.get_mut(place).and_then(Option::take).expect("a transfer of a page")
+    }
+
     /// Takes a page's buffer back, and drops one too many: its device has ended a job twice.
     fn give_back(&mut self, buffer: Option<Buffer>) {
         if self.page_pool.len() < self.page_jobs.len() {
@@ -280,6 +289,33 @@ impl Hydrator {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "a write")]
+    fn write_that_ends_twice_is_noticed() {
+        let mut stages = Stages::new(1, BLOCK_BYTES);
+        let Some(write) = stages.open(0, Fill { first: 0, blocks: 0, group: 0 }) else { return };
+        assert_eq!(stages.close(write).blocks, 0);
+        stages.close(write);
+    }
+
+    #[test]
+    #[should_panic(expected = "started twice")]
+    fn write_that_starts_twice_is_noticed() {
+        let mut stages = Stages::new(1, BLOCK_BYTES);
+        let Some(write) = stages.open(0, Fill { first: 0, blocks: 0, group: 0 }) else { return };
+        stages.started(write);
+        stages.started(write);
+    }
+
+    #[test]
+    #[should_panic(expected = "a transfer of a page")]
+    fn page_job_that_ends_twice_is_noticed() {
+        let mut hydrator = Hydrator::new(2, BLOCK_BYTES, 4, SlotSize::K64);
+        hydrator.page_jobs = alloc::vec![Some(PageJob::Load(7))];
+        assert!(matches!(hydrator.end_page_job(0), PageJob::Load(7)));
+        hydrator.end_page_job(0);
+    }
 
     #[test]
     fn buffers_that_come_back_twice_do_not_pile_up() {

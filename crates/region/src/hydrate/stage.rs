@@ -164,9 +164,15 @@ impl Stages {
         self.writes.len()
     }
 
-    /// Returns a write.
+    /// Returns the write in a place; `None` if the place is free.
     pub fn get(&self, index: usize) -> Option<&DataWrite> {
         self.writes.get(index)?.as_ref()
+    }
+
+    /// Returns the buffer of a write.
+    #[expect(clippy::indexing_slicing, reason = "a write that names no buffer is a bug")]
+    fn stage_mut(&mut self, buffer: usize) -> &mut Stage {
+        &mut self.buffers[buffer]
     }
 
     /// Returns a write that blocks can be added to, of what lies at `at` in the region: one that
@@ -287,35 +293,41 @@ impl Stages {
     }
 
     /// Notes that a write is under way.
+    ///
+    /// # Panics
+    /// If there is no such write, or it is under way already.
+    #[expect(clippy::expect_used, reason = "a write that does not exist was started")]
     pub fn started(&mut self, index: usize) {
-        if let Some(Some(write)) = self.writes.get_mut(index) {
-            write.started = true;
-            if write.due {
-                self.due.lower();
-            }
-            if let Some(stage) = self.buffers.get_mut(write.buffer) {
-                stage.started.raise();
-            }
+        let write = self.writes.get_mut(index).and_then(Option::as_mut).expect("a write");
+        assert!(!write.started, "write {index} is started twice");
+        write.started = true;
+        let DataWrite { buffer, due, .. } = *write;
+        if due {
+            self.due.lower();
         }
+        self.stage_mut(buffer).started.raise();
     }
 
     /// Removes a write that has ended, or was not needed, and returns its blocks.
-    pub fn close(&mut self, index: usize) -> Option<Fill> {
-        let write = self.writes.get_mut(index).and_then(Option::take)?;
+    ///
+    /// # Panics
+    /// If there is no such write: it ended twice.
+    #[expect(clippy::expect_used, reason = "a write that does not exist has ended")]
+    pub fn close(&mut self, index: usize) -> Fill {
+        let write = self.writes.get_mut(index).and_then(Option::take).expect("a write");
         self.busy.lower();
         if write.due && !write.started {
             self.due.lower();
         }
-        if let Some(stage) = self.buffers.get_mut(write.buffer) {
-            stage.writes.lower();
-            if write.started {
-                stage.started.lower();
-            }
-            if stage.is_empty() {
-                stage.used = 0;
-            }
+        let stage = self.stage_mut(write.buffer);
+        stage.writes.lower();
+        if write.started {
+            stage.started.lower();
+        }
+        if stage.is_empty() {
+            stage.used = 0;
         }
         self.release(write.buffer);
-        Some(write.fill)
+        write.fill
     }
 }
