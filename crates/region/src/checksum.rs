@@ -101,7 +101,7 @@ impl BlobKey {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test code")]
+    #![expect(clippy::indexing_slicing, reason = "test code")]
     use super::*;
 
     /// The published secrets of rapidhash v3.

@@ -348,7 +348,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
     use super::*;
     use crate::slots::SlotTable;
 

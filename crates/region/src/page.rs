@@ -104,7 +104,7 @@ pub fn b_counts(a: Option<u64>, b: Option<u64>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    #![expect(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
     use super::super::BLOCK_BYTES;
     use super::super::format::{BODY_BYTES, SECTOR_BYTES as SECTOR, SECTORS};
     use super::*;

@@ -118,7 +118,7 @@ impl Cache {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    #![expect(clippy::arithmetic_side_effects, reason = "test code")]
     use super::*;
     use proptest::prelude::*;
 

@@ -165,7 +165,7 @@ pub fn blocks() -> impl Iterator<Item = usize> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::arithmetic_side_effects, clippy::indexing_slicing, reason = "test code")]
+    #![expect(clippy::indexing_slicing, reason = "test code")]
     use super::*;
     use std::vec;
 

@@ -107,7 +107,7 @@ struct Slot {
     boot: Boot,
 }
 
-// There are many of them, and few blobs.
+// A region has many slots, and few blobs.
 const _: () = assert!(size_of::<Slot>() == 16 && ENTRIES_MAX < 255);
 
 impl Slot {
@@ -423,12 +423,7 @@ impl<P: Policy> SlotTable<P> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::arithmetic_side_effects,
-        clippy::indexing_slicing,
-        reason = "test code"
-    )]
+    #![expect(clippy::unwrap_used, reason = "test code")]
     use super::*;
     use proptest::prelude::*;
     use std::collections::HashMap;
@@ -515,6 +510,15 @@ mod tests {
         assert_eq!((table.find(key(0, 7)), table.key(slot)), (None, None));
         assert!(table.busy(slot), "its fill is under way");
         assert_eq!(table.state(slot), SlotState::Evicted);
+    }
+
+    #[test]
+    #[should_panic(expected = "released more often")]
+    fn slot_that_is_released_twice_is_noticed() {
+        let mut table: SlotTable = SlotTable::new(1);
+        table.hold(RegionSlot::new(0));
+        table.release(RegionSlot::new(0));
+        table.release(RegionSlot::new(0));
     }
 
     #[test]

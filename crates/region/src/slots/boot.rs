@@ -89,7 +89,7 @@ impl<P: Policy> SlotTable<P> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::arithmetic_side_effects, reason = "test code")]
+    #![expect(clippy::unwrap_used, reason = "test code")]
     use super::super::SlotKey;
     use super::*;
     use crate::BlobIndex;
