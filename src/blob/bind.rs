@@ -11,7 +11,7 @@ use super::order::Order;
 use super::served::{FoundBy, Served};
 use super::source::{SourceKey, SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
-use crate::storage::{DeviceId, Discover, DiscoverError, SERIAL_BYTES, Storage};
+use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
 use crate::units::ByteRange;
 use core::cell::OnceCell;
 
@@ -137,8 +137,11 @@ impl Image {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
         let need = slot.bytes().len();
-        let info = fit(storage, number, device)?;
-        let got = info.map_or(0, |info| info.bytes);
+        let Some(info) = fit(storage, number, device)? else {
+            let (name, cause) = (name.to_name(), DiscoverError::NotFound);
+            return Err(BindError::Source { slot: number, name, cause });
+        };
+        let got = info.bytes;
         if got < need {
             return Err(BindError::Short { slot: number, need, got });
         }
@@ -203,8 +206,10 @@ impl Image {
         let Some(bytes) = bytes.filter(|_| slot.uniaddr != 0) else {
             return Err(BindError::Missing { slot: number, tag: text(slot.tag()), own });
         };
-        let sector = storage.info(self.device).map_or(1, |info| info.sector_bytes);
-        if !base.is_multiple_of(u64::from(sector)) {
+        // Reads of a device that is gone fail, and say so.
+        if let Some(DeviceInfo { sector_bytes: sector, .. }) = storage.info(self.device)
+            && !base.is_multiple_of(u64::from(sector))
+        {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }
         let version = version_of(storage, self.device);

@@ -23,6 +23,7 @@ mod events;
 mod faults;
 mod files;
 mod foreign;
+mod forgotten;
 #[path = "../support/guest.rs"]
 mod guest;
 mod joins;
