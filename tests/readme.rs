@@ -1,4 +1,4 @@
-//! README.md against what it speaks of: code, commands, options, keys, links.
+//! README.md against the project: code, commands, options, keys, links.
 //!
 //! Always: what the README shows exists under that name today.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that panics has failed")]
@@ -117,7 +117,7 @@ fn tool() -> (Vec<(String, bool)>, Vec<String>) {
     (options, tasks)
 }
 
-/// What is wrong with the words behind `cargo run --`.
+/// Returns the faults of the words after `cargo run --`.
 fn fault_of_tool_line(words: &[String]) -> Option<String> {
     let (options, tasks) = tool();
     let (own, command) = match words.iter().position(|word| word == "--") {
@@ -252,7 +252,7 @@ fn keys_of_the_readme_are_those_of_the_guest() {
         assert!(!matches!(parsed, Err(ConfigError::Unknown { .. })), "{key}= is no key");
         assert_eq!(passed_over(&format!("{key}=?")).count(), 0, "{key}= is no key");
     }
-    // The guest's own list, from what it says of a word that is like one of them.
+    // The guest's own list, from its answer to a word that is like one of them.
     let error = Config::parse("imag=1").unwrap_err().to_string();
     let listed = error.split([' ', ',']).filter_map(|word| word.strip_suffix('='));
     for key in listed.map(|key| key.replace("blobN", "blob1")) {

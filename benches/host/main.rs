@@ -1,7 +1,7 @@
 //! The host's paths, to be compared with themselves: decoders, block checks, reads over files with
 //! and without a region, and mounts of a large region.
 //!
-//! Always: what is timed is public and the same in every run; what it gave is looked at.
+//! Always: the timed calls are public and the same in every run; their results are looked at.
 #![expect(
     clippy::as_conversions,
     clippy::arithmetic_side_effects,

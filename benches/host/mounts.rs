@@ -29,7 +29,7 @@ pub fn all(criterion: &mut Criterion) {
     }
 }
 
-/// A world with a region of which so many of a hundred slots hold a block of zeros.
+/// A world with a region of which `percent` of a hundred slots hold a block of zeros.
 fn left(percent: u64) -> (World, DeviceId) {
     let world = World::new(1);
     let disk = world.disk("region", 4096, Sparse::zeros(REGION_BYTES));

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Prints it on standard error, behind Criterion's own lines.
+/// Prints the table on standard error, after Criterion's own lines.
 pub fn print() {
     let home = std::env::var_os("CRITERION_HOME").map(PathBuf::from);
     let home = home.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("../criterion"));

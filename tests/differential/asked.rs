@@ -1,4 +1,4 @@
-//! Images with whatever the installed mkfs.erofs can make: it is asked what it knows.
+//! Images with whatever the installed mkfs.erofs can make: its help lists its options.
 //!
 //! Always: what an image holds is not foretold, so only readers that read the same image are
 //! compared. A combination that mkfs.erofs refuses is drawn again.

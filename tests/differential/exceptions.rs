@@ -42,9 +42,9 @@ pub fn kernel(options: &image::Options) -> bool {
 
 /// Cuts from ours the xattrs that Linux 6.18 does not list in an image whose metadata is compressed.
 ///
-/// When it has read the xattrs that an inode has for itself, in the metabox, it takes their page for
-/// the one of the image with the same number, in which the shared ones are. What it finds there is
-/// no xattr as a rule, and passed over. Without xattrs of its own the same inode has the shared ones.
+/// When Linux has read the xattrs that an inode has for itself, in the metabox, it takes their page
+/// for the page of the image with the same number, in which it looks for the shared ones. The bytes
+/// there are not an xattr as a rule, and passed over. An inode without own xattrs has the shared ones.
 pub fn kernel_metabox(ours: &mut Rows, theirs: &Rows) {
     for (path, row) in ours {
         if let Some(listed) = theirs.get(path).map(|row| &row.xattrs).filter(|it| !it.is_empty()) {

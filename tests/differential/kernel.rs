@@ -271,7 +271,7 @@ fn make_odd(rng: &mut Rng, entries: &mut [Entry]) {
     }
 }
 
-/// Calls `compare` with each seed; what it found, with the line that makes it again.
+/// Calls `compare` with each seed. Returns the differences, each with the line that makes it again.
 fn each_seed(compare: impl Fn(u64) -> Vec<String>) -> Vec<String> {
     let mut faults = Vec::new();
     for seed in seeds(SEEDS) {

@@ -1,4 +1,4 @@
-//! The readers: ours, erofs-rs, and fsck.erofs with what it extracts.
+//! The readers: ours, erofs-rs, and fsck.erofs with the files that it extracts.
 //!
 //! Always: each gives rows of the same form; what a reader cannot tell is cut by `exceptions`.
 
@@ -36,8 +36,8 @@ pub fn ours(files: &Files<'_>) -> Result<Rows, String> {
     rows(Guest::mount(storage, &line, 1)?)
 }
 
-/// What `manifest /` says, and of what is no regular file its size and links, which stand in the
-/// inode.
+/// Returns the rows of `manifest /`. Entries that are not regular files get their size and links out
+/// of the inode.
 pub fn rows<S: Discover>(mut guest: Guest<S>) -> Result<Rows, String> {
     let mut rows = of_manifest(&guest.run(&["manifest", "/"])?);
     for (path, row) in &mut rows {

@@ -104,7 +104,7 @@ impl Generator {
             }
         }
         if self.rng.chance(100_000) {
-            // Names in more than one block. Rarely: making so many files takes the host's time.
+            // Names in more than one block. Rarely: many files take the host's time.
             let parent = self.some_dir();
             for _ in 0..100 + self.rng.index(300) {
                 let name = self.name();
@@ -139,7 +139,7 @@ impl Generator {
             2 => format!("{number} \"quoted\" \\ and\nbroken"),
             3 => format!("\u{fc}ml\u{e4}ut-\u{1f980}-{number}"),
             4 => format!(".{number}"),
-            // Before the dots of a directory, and behind all of ASCII.
+            // Before the dots of a directory, and after all of ASCII.
             5 => format!("!{number}"),
             6 => format!("~\u{7f}{number}"),
             _ => format!("n{number}"),

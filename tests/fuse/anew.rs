@@ -1,4 +1,4 @@
-//! A daemon that is started anew while files are open: how that shows, and what it takes to go on.
+//! A daemon that is started anew while files are open: how that shows, and how reads continue.
 
 use rootlet::fuse::{Cause, Error, Operation, Session};
 use rootlet::storage::IoErrorKind;

@@ -1,4 +1,4 @@
-//! The session sends what a real daemon understood, byte for byte, and reads what it answered.
+//! The session sends what a real daemon understood, byte for byte, and reads the daemon's answers.
 
 use rootlet::fuse::{Cause, Error, Operation, Session, Transport};
 use rootlet::storage::IoErrorKind;

@@ -2,7 +2,7 @@
 //! exceptions of single images.
 //!
 //! Always: a rule drops what an image cannot hold and nothing else; an exception is checked in
-//! place of what it replaces.
+//! place of the rule that it replaces.
 
 use std::fs;
 
@@ -67,7 +67,7 @@ fn path_of(row: &Map<String, Value>) -> &str {
 
 /// Whether the tool that made the image put `path` in.
 fn is_in(golden: &Golden, path: &str) -> bool {
-    // mkfs --tar takes no sockets: they are no entries of a tar file.
+    // mkfs --tar takes no sockets: a tar file has no entries for them.
     let lost = golden.name == "merged-tar" && path == "/dev/sock";
     !lost && !golden.omits(path)
 }

@@ -46,7 +46,7 @@ impl Cost {
     }
 }
 
-/// A mounted image with what it cost so far.
+/// A mounted image, and its cost so far.
 struct Metered {
     root: Mounted,
     world: World,
@@ -116,7 +116,7 @@ impl Metered {
         self.pages(self.root.superblock().block_size.bytes().div_ceil(PAGE))
     }
 
-    /// A name in a directory of so many bytes.
+    /// A name in a directory of *n* bytes.
     fn lookup(&self, bytes: u64) -> Cost {
         let blocks = self.root.superblock().block_size.blocks_of(bytes);
         self.dir_block().times(probes(blocks)).and(self.pages(2))
@@ -164,7 +164,7 @@ impl Metered {
         len / self.root.superblock().block_size.bytes() + 2
     }
 
-    /// The index of so many extents: a page or two for each, in the image.
+    /// The index of *n* extents: a page or two for each, in the image.
     fn index(&self, extents: u64) -> Cost {
         self.image_pages(4 * extents + 8)
     }
@@ -178,7 +178,7 @@ impl Metered {
     }
 }
 
-/// Rounds of a binary search over so many blocks.
+/// The rounds of a binary search over *n* blocks.
 fn probes(blocks: u64) -> u64 {
     (blocks + 1).next_power_of_two().trailing_zeros().into()
 }

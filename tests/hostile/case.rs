@@ -1,4 +1,4 @@
-//! One case: an image, a call on it, what the call must give, and what it may cost.
+//! One case: an image, a call on it, the result that the call must give, and its greatest cost.
 //!
 //! Always: mounted over simulated disks by the public API, without a region.
 
@@ -22,7 +22,7 @@ pub enum Act {
     Mount,
     /// A path is looked up, to its inode.
     Find(&'static str),
-    /// A file is read: so many bytes from this one on.
+    /// A file is read: from this byte on, this number of bytes.
     Read(&'static str, u64, usize),
     /// A directory is listed; gives a name a line.
     List(&'static str),
@@ -41,7 +41,7 @@ pub struct Case {
     pub name: &'static str,
     pub built: Built,
     pub act: Act,
-    /// What it gives.
+    /// The result of the call.
     pub want: Result<Vec<u8>, Error>,
     /// The most reads of all devices together, mounting included.
     pub reads: u64,

@@ -71,7 +71,7 @@ impl Craft {
         self.patch(at, &(now | incompat).to_le_bytes())
     }
 
-    /// Writes the list of algorithms, and their settings behind the superblock.
+    /// Writes the list of algorithms, and their settings after the superblock.
     pub fn settings(&mut self, algorithms: u16, records: &[&[u8]]) -> &mut Self {
         self.patch(SUPERBLOCK_AT + 84, &algorithms.to_le_bytes());
         self.patch(SUPERBLOCK_AT + 128, &records.concat())
@@ -124,7 +124,7 @@ impl Craft {
         (self.put(self.block(), &bytes) / self.block()) as u32
     }
 
-    /// Puts a stream in whole blocks, behind its padding; the number of the first.
+    /// Puts a stream in whole blocks, after its padding. Returns the number of the first.
     pub fn stream(&mut self, bytes: &[u8]) -> u32 {
         let mut padded = bytes.to_vec();
         while !padded.len().is_multiple_of(self.block() as usize) {
@@ -202,7 +202,7 @@ pub fn head(flags: u16, offset: u16, block: u32) -> [u8; 8] {
     [a, b, c, d, e, f, g, h]
 }
 
-/// An lcluster behind its head in a full index.
+/// An lcluster after its head in a full index.
 pub fn behind(back: u16, ahead: u16) -> [u8; 8] {
     head(2, 0, u32::from(ahead) << 16 | u32::from(back))
 }

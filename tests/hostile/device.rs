@@ -216,7 +216,7 @@ fn merged() -> Vec<Case> {
         numbers.image.patch(at + 4, &(chunk as u32).to_le_bytes());
     }
     numbers.image.fix_checksum();
-    // A flat file whose blocks go on where the first blob ends and the second begins.
+    // A flat file whose blocks continue where the first blob ends and the second begins.
     let mut flat = Tree::new();
     flat.file("/file", Content::bytes(bytes(2 * 4096)));
     flat.file("/next", Content::bytes(bytes(4 * 4096)[2 * 4096..].to_vec()));

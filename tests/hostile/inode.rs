@@ -133,7 +133,7 @@ fn truncated() -> Vec<Case> {
     entry.image.patch(at, &far.0.to_le_bytes());
     let part = Part::Inode(far);
     let no_inode = Corrupt::BeyondImage { part, at: far.0 * 32, len: 32, image };
-    // Shared xattr 2^30 of 4 bytes, 2^32 bytes behind the block of xattrs.
+    // Shared xattr 2^30 of 4 bytes, 2^32 bytes after the block of xattrs.
     let mut shared = sound();
     let at = shared.image.locate("/chunked").xattr_at.unwrap() + 12;
     shared.image.patch(at, &(1_u32 << 30).to_le_bytes());
@@ -154,7 +154,7 @@ fn truncated() -> Vec<Case> {
     ]
 }
 
-/// A file whose bytes from `from` on lie so many blocks into a blob.
+/// A file whose bytes from `from` on lie some blocks into a blob.
 fn beyond_4_gib(name: &'static str, lead_blocks: u64, from: u64) -> Case {
     let mut content = Content::hole(from);
     content.put(from, vec![7; 9_000]);

@@ -97,7 +97,7 @@ fn big_pclusters() -> Vec<Case> {
     ]
 }
 
-/// A long pack in which the block of a head lies behind this many blocks of another.
+/// A long pack in which the block of a head lies after this many blocks of another.
 fn counted(name: &'static str, blocks: u32) -> Case {
     let mut long = [(1, 0); 16];
     long[1] = (2, 0x800 | blocks);
@@ -314,7 +314,7 @@ fn too_many_blocks() -> Case {
     Case::corrupt("more blocks than LZ4 has", craft.done(), act, Corrupt::Map { nid, fault })
 }
 
-/// A head of this block, or of that behind the last for 0.
+/// A head of this block, or of the one after the last for 0.
 fn beyond_blocks(name: &'static str, number: u32) -> Case {
     let mut craft = Craft::new(9);
     let blocks = craft.built.image.bytes().len() as u64 / 512;

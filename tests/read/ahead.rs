@@ -15,7 +15,7 @@ type Entries = Vec<(DirEntry, Inode)>;
 
 const FILES: u64 = 100;
 
-/// Inodes with tails of 1500 bytes behind them: about two on a page.
+/// Inodes with tails of 1500 bytes after them: about two on a page.
 fn built() -> Built {
     let mut tree = Tree::new();
     for number in 0..FILES {

@@ -1,4 +1,4 @@
-//! Waits over clocks that jump or stand still: a pause of the machine is no timeout, and no wait is
+//! Waits over clocks that jump or stand still: a pause of the machine is not a timeout, and no wait is
 //! endless.
 
 use std::cell::Cell;
@@ -18,7 +18,7 @@ const HOUR_NS: u64 = 3_600_000_000_000;
 /// What a clock does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Manner {
-    /// It jumps by an hour each time that so many looks have been taken.
+    /// The number of looks after which the clock jumps by an hour, each time.
     Jumps(u64),
     /// It shows one moment for ever.
     Stands,

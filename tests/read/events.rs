@@ -37,7 +37,7 @@ fn machine_and_region(seed: u64) -> (World, DeviceId) {
     (world, region)
 }
 
-/// What a boot recorded, and what it counted meanwhile.
+/// The events that a boot recorded, and its counters.
 struct Boot {
     events: Vec<Event>,
     dropped: u64,

@@ -66,7 +66,7 @@ fn table_may_have_as_many_slots_as_the_format() {
     let slots = u16::MAX;
     let (mut built, content) =
         image(2, Options { flattened: true, block_bits: 9, ..Options::default() });
-    // The table is put behind everything, and has 65,533 slots of no blocks after the two.
+    // The table is put after everything, and has 65,533 slots of no blocks after the two.
     let mut table = Vec::new();
     for slot in 1..=2 {
         let at = built.image.device_slot_at(slot) as usize;

@@ -54,7 +54,7 @@ fn tags_that_agree_in_what_a_serial_holds_do_not_share_a_disk() {
     // A region that could hold the blob makes no difference: nobody knows which blob it is.
     world.disk("cache", 512, vec![0; 4 << 20]);
     assert_eq!(outcome(&world, "image=image cache=cache").unwrap_err(), shared);
-    // Whoever names them apart is believed.
+    // A user who names them apart is believed.
     world.blob("second", &built.blobs[1]);
     outcome(&world, "image=image blob2=second").unwrap();
     outcome(&world, "image=image blob1=second").unwrap();
@@ -95,7 +95,7 @@ fn one_file_called_by_its_digest_is_the_blob_of_both_slots() {
     on_disk.blob(&DIGEST[..20], &built.blobs[0]);
     let error = outcome(&on_disk, "image=image").unwrap_err();
     assert!(error.starts_with("slots 1 and 2 would both be disk 9f86d081884c7d659a2f;"), "{error}");
-    // Whoever names it for both slots knows.
+    // A user who names it for both slots knows.
     let serial = &DIGEST[..20];
     outcome(&on_disk, &format!("image=image blob1={serial} blob2={serial}")).unwrap();
 }
@@ -221,7 +221,7 @@ fn disk_and_shared_file_that_are_one_file_are_one_source() {
     outcome(&world, "image=image blob1=d,version=0x1 blob2=other,version=0x1").unwrap();
     // Nor is it one file by another number.
     outcome(&world, "image=image blob1=d,file=0x1 blob2=share:f").unwrap();
-    // Whoever names it for two slots of one tag knows.
+    // A user who names it for two slots of one tag knows.
     let built = two_blobs(["t", "t"]);
     let world = self::world(&built);
     world.blob("d", &built.blobs[0]);

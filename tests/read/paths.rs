@@ -112,7 +112,7 @@ fn symlink_itself_is_named_without_following_it() {
         let inode = root.symlink_metadata(path.as_bytes()).unwrap();
         assert_eq!(inode.kind, FileKind::Symlink, "{path}");
     }
-    // A slash asks for what it leads to.
+    // A slash asks for the link's target.
     assert_eq!(root.symlink_metadata(b"/to-dir/").unwrap().kind, FileKind::Directory);
     let mut out = [0; 12];
     assert_eq!(root.read_link(b"/to-file", &mut out), Ok(&b"dir/sub/file"[..]));

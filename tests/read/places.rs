@@ -1,4 +1,4 @@
-//! Places in a directory: a list goes on where another stopped, and a name is found without a path.
+//! Places in a directory: a list continues where another stopped, and a name is found without a path.
 
 use rootlet::read::DirEntry;
 use rootlet::{Error, PathError};

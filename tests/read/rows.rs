@@ -1,7 +1,7 @@
 //! Lists of which an entry cannot be read: its row is absent, all others are whole, and the fault
-//! is told with its path.
+//! is reported with its path.
 //!
-//! Always: what is told and printed is what a board sends and the host tool shows.
+//! Always: the rows here are those that a board sends and the host tool shows.
 
 use embedded_io::ErrorKind;
 use rootlet::storage::IoErrorKind;
@@ -113,7 +113,7 @@ fn xattrs_that_cannot_be_read_cost_the_row_that_shows_them() {
     assert_eq!((ran.rows, ran.error), (all_rows(["ls", "/dir"]), None));
 }
 
-/// The header of a body says how many shared xattrs there are. Whoever looks at it looks at that,
+/// The header of a body says how many shared xattrs there are. A reader of the body looks at that,
 /// whatever its filter of names says.
 #[test]
 fn header_of_xattrs_that_cannot_be_is_told_though_the_filter_rules_the_name_out() {

@@ -1,6 +1,6 @@
 //! A boot from the region alone: the source of a blob is not there, and the region holds it.
 //!
-//! Always: a region that holds less than the whole blob, or another version or image's, is no
+//! Always: a region that holds less than the whole blob, or another version or image's, is not a
 //! source: the mount fails, and says what was looked for.
 
 use rootlet::storage::Discover;

@@ -1,4 +1,4 @@
-//! Who is blamed for a read of the region that did not bring what it should.
+//! Who is blamed for a read of the region that did not bring the right bytes.
 //!
 //! Always: a block is blamed once, for bytes that differ from its check; what was overtaken by
 //! others is nobody's fault, and every read is right.

@@ -91,7 +91,7 @@ fn what_a_boot_read_is_in_memory_when_the_next_one_reads_it() {
     assert_eq!(next.read(), 0);
     let stats = next.guest.counters().read;
     assert_eq!((stats.fetched_bytes, stats.block_hits), (0, PLACES.len() as u64));
-    // It is no reader: the trace stays that of the reads.
+    // It is not a reader: the trace stays that of the reads.
     let after = Boot::new(&built, &next.end(), 4);
     after.prefetch();
     assert_eq!(after.read(), 0);

@@ -104,7 +104,7 @@ fn power_cut_at_any_event_of_a_drop_leaves_a_region_without_a_wrong_block() {
         for image in left {
             cuts += 1;
             machine.world.restore(machine.disk, &image);
-            // A copy may be torn; what it describes is not lost.
+            // A copy may be torn; the slots that it describes are not lost.
             let wrong = |fault: &Fault| {
                 !matches!(fault, Fault::Page { twin: true, .. } | Fault::Superblock { .. })
             };

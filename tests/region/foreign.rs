@@ -268,7 +268,7 @@ fn region_that_lost_both_superblocks_is_formatted_anew() {
     }
 }
 
-/// Somebody else's bytes stand in the head, and pages of a former region behind.
+/// Somebody else's bytes stand in the head, and pages of a former region after it.
 #[test]
 fn area_whose_head_holds_more_than_our_pages_is_left_alone() {
     for block in [1, 8, 15, 24, 31] {
@@ -281,7 +281,7 @@ fn area_whose_head_holds_more_than_our_pages_is_left_alone() {
     }
 }
 
-/// An area that has the start of a region is told from one that never was one.
+/// An area that has the start of a region differs from one that never was a region.
 #[test]
 fn region_of_which_not_even_a_slot_is_left_says_that_its_disk_has_shrunk() {
     let content = used();

@@ -249,7 +249,7 @@ fn clones_notice_each_other_within_one_group() {
     assert_eq!(second.cache_stats().foreign_writers, 1);
     assert!(matches!(second.mode(), Some(Mode::ReadOnly(_))), "{:?}", second.mode());
     second.read_all().unwrap();
-    // The one that was first goes on.
+    // The one that was first continues.
     first.read(2, 0, 4096).unwrap();
     assert!(first.sync());
     assert_eq!(first.cache_stats().foreign_writers, 0);

@@ -1,4 +1,4 @@
-//! Regions with a hint: a mount reads what it needs, and finds what is there.
+//! Regions with a hint: a mount reads the pages that it needs, and finds all that the slots hold.
 //!
 //! Always: regions are of the smallest length that has a hint, or longer.
 

@@ -6,7 +6,7 @@
 //! The worlds, the families of cases and the invariants are in `crates/power`.
 //!
 //! `cargo run -- power-cut --guards` takes the guards of crates/region out, one at a time, and shows
-//! what goes red. These here are missed by tests that are no part of its cases:
+//! what goes red. These here are missed by tests that are not part of its cases:
 //!
 //! | guard taken out | first to go red |
 //! |---|---|

@@ -75,7 +75,7 @@ fn reader_does_not_wait_for_a_region_that_takes_ten_seconds_to_write() {
     let (fast, slow) = (read_times(0), read_times(10_000_000_000));
     assert_eq!(fast.len(), slow.len());
     for (fast, slow) in fast.iter().zip(&slow) {
-        // The idle polls behind a read move the simulated clock on; the next read starts later,
+        // The idle polls after a read move the simulated clock on; the next read starts later,
         // and takes as long.
         assert!(*slow <= fast + 1_000_000, "{slow} ns instead of {fast} ns");
     }
@@ -163,7 +163,7 @@ fn sync_of_a_guest_that_only_reads_makes_durable_what_a_killed_one_left() {
     }
 }
 
-/// A sync that ran out of time, at whatever moment, is no hindrance to the next.
+/// A sync that ran out of time, at whatever moment, does not hinder the next.
 #[test]
 fn sync_that_ran_out_of_time_is_made_up_for_by_the_next() {
     let mut late = 0;
@@ -186,7 +186,7 @@ fn sync_that_ran_out_of_time_is_made_up_for_by_the_next() {
 }
 
 /// Each copy of each table in turn cannot be read while a guest mounts that would write; the copy
-/// may be the newer one, and what it says is not to be written over.
+/// may be the newer one, and is not to be overwritten.
 #[test]
 fn copy_of_a_table_that_cannot_be_read_loses_nothing() {
     for block in [32, 36, 40, 41] {
@@ -216,7 +216,7 @@ fn copy_of_a_table_that_cannot_be_read_loses_nothing() {
     }
 }
 
-/// Once is no reason: the read is made again.
+/// Once is not a reason: the read is made again.
 #[test]
 fn read_of_a_table_that_fails_once_costs_nothing() {
     for block in [32, 36, 40, 41] {

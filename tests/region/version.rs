@@ -169,7 +169,7 @@ fn version_of_a_disk_that_is_not_there_is_an_error() {
     assert_eq!(error, "a version is given for disk typo: not found", "another slot's is missing");
 }
 
-/// The image at the start of a disk, and the region behind it, on one disk or on two of one file.
+/// The image at the start of a disk, and the region after it, on one disk or on two of one file.
 #[test]
 fn image_and_region_on_one_disk_lie_beside_each_other_or_the_region_is_not_used() {
     let mut tree = Tree::new();

@@ -61,7 +61,7 @@ impl Set {
         let digest = hex(&Sha256::digest(&archive));
         let dir = made.as_ref().join(format!("golden-{}", &digest[..16]));
         if !dir.exists() {
-            // Another process may do the same: whoever is first gives the directory its name.
+            // Another process may do the same: the first one gives the directory its name.
             let mine = dir.with_extension(std::process::id().to_string());
             let tar = lzma_rust2::XzReader::new(archive.as_slice(), false);
             tar::Archive::new(tar).unpack(&mine).unwrap();

@@ -193,7 +193,7 @@ impl Descriptor {
         })
     }
 
-    /// The slot's generation, and what it holds: blob, its generation, window; a tombstone too.
+    /// The slot's generation and its content: blob, generation of the blob, window; a tombstone too.
     pub fn holds(raw: &[u8], index: usize) -> (u32, Option<(u16, u32, u64)>) {
         let found = Self::decode(raw, index);
         let head = &raw[PAGE_HEADER + index * DESCRIPTOR..][..DESCRIPTOR];

@@ -17,7 +17,7 @@ pub struct Patch {
 /// Something that keeps the region right.
 #[derive(Clone, Copy, Debug)]
 pub struct Guard {
-    /// What it is.
+    /// The guard in a few words.
     pub name: &'static str,
     /// How it is taken out.
     pub patches: &'static [Patch],
@@ -40,7 +40,7 @@ pub const GUARDS: [Guard; 33] = [
     guard!("flush before an announcement",
         "crates/region/src/hydrate/jobs.rs": "if self.submit_flush(storage, Purpose::ArmSettle) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
             "self.announce(storage);"),
-    guard!("flush behind an announcement",
+    guard!("flush after an announcement",
         "crates/region/src/hydrate/jobs.rs": "if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
             "self.announced(result.is_ok());"),
     guard!("last flush of a sync",

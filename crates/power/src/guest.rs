@@ -42,9 +42,9 @@ const SYNC_NS_MAX: u64 = 120_000_000_000;
 
 /// One mount.
 pub struct Guest {
-    /// What it reads through.
+    /// The mount that the guest reads through.
     pub root: Root<SimStorage, Option<Cache>>,
-    /// What it must read.
+    /// The bytes that it must read.
     pub sample: &'static Sample,
     other: &'static Sample,
     /// Which sample it is.

@@ -35,7 +35,7 @@ fn has_large_slots(seed: u64) -> bool {
     seed % 2 == 1
 }
 
-/// First byte of the hint on the disk, and the one behind it; `None` if the region has none.
+/// The first byte of the hint on the disk, and the byte after its last; `None` if the region has none.
 pub fn range(guest: &Guest) -> Option<std::ops::Range<u64>> {
     let geometry = guest.cache(|cache| cache.superblock().geometry)?;
     let range = START + geometry.hint_at(0)..START + geometry.slots_at();
@@ -122,8 +122,8 @@ pub fn spoiled(_: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     Ok(guest.read_all()?)
 }
 
-/// `forged:seed`: a hint whose checks are right and which is wrong about where windows lie. What
-/// it says is found out before any block is read, or blocks would fail their checks.
+/// `forged:seed`: a hint whose checks are right and which is wrong about where windows lie. That is
+/// found out before any block is read, or blocks would fail their checks.
 pub fn forged(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     let mut rng = Rng::new(numbers[0]);
     let mut machine = machine(numbers[0]);

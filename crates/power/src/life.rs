@@ -41,7 +41,7 @@ pub fn life(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         watch.verdict()?;
         lent_is_bounded(&machine, machine.world.counters(machine.disk).lent_bytes_max)?;
         if left > 0 {
-            // Without a cut the guest is killed: what it has in flight is done or vanishes.
+            // Without a cut the guest is killed: its writes in flight are done or vanish.
             drop(guest);
             if !machine.world.has_power() || rng.chance(300_000) {
                 past.crashes(&machine, &mut rng);

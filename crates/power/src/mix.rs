@@ -1,4 +1,4 @@
-//! Which cases a run of so many has: the families by their shares.
+//! The cases of a run of *n*: the families by their shares.
 //!
 //! Always: the n-th history of a seed is the same one, however many are run and by how many
 //! threads.

@@ -1,7 +1,7 @@
 //! Resources that run out: buffers, pages in memory, places in the disk's queue, free slots.
 //!
 //! Always: what finds no room is dropped and counted, no reader waits or fails for it, and work
-//! goes on when there is room again.
+//! continues when there is room again.
 
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule};

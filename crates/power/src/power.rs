@@ -57,7 +57,7 @@ pub fn act(machine: &Machine, guest: &Guest, ops: &[Op], kept: &mut Kept) -> Ver
         kept.moved_on(guest);
         match result {
             Ok(done) if matches!(op, Op::Sync | Op::Leave) && done => {
-                // A leave goes on behind its sync.
+                // A leave continues after its sync.
                 if !machine.world.has_power() && *op == Op::Sync {
                     let what = "sync said yes though the power went";
                     return Err(Broken::new(Invariant::SyncedIsKept, what));
@@ -215,8 +215,8 @@ pub fn deep(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     Ok(())
 }
 
-/// `kill:seed:event`: a guest is killed, the power stays on, and the next one goes on from what
-/// it left volatile.
+/// `kill:seed:event`: a guest is killed, the power stays on, and the next one continues from the bytes that
+/// the first one left volatile.
 pub fn kill(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     let (seed, event) = (numbers[0], numbers[1]);
     let mut machine = Machine::of(run.scale, seed);
@@ -270,7 +270,7 @@ pub fn lives(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         }
         let guest = live(&mut machine, number, &ops, &mut kept)?;
         watch.verdict()?;
-        // Without a cut the guest is killed: what it has in flight is done or vanishes.
+        // Without a cut the guest is killed: its writes in flight are done or vanish.
         drop(guest);
         if !machine.world.has_power() || rng.chance(300_000) {
             let survive = match rng.below(4) {

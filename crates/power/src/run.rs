@@ -1,6 +1,6 @@
 //! Runs of any number of cases, on several threads.
 //!
-//! Always: what a run of so many cases of a seed reports does not depend on the threads: whole
+//! Always: the report of a run of *n* cases of a seed does not depend on the threads: whole
 //! histories count, in order, until there are enough.
 
 use std::collections::BTreeMap;
@@ -14,13 +14,13 @@ use crate::mix;
 /// What to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
-    /// At least so many cases.
+    /// The least number of cases.
     pub cases: u64,
     /// Of this seed.
     pub seed: u64,
     /// Of this family alone.
     pub family: Option<&'static str>,
-    /// On so many threads.
+    /// The number of threads.
     pub jobs: usize,
     /// Failures after which it is enough.
     pub failures_max: usize,
@@ -32,15 +32,15 @@ struct Done {
     tally: Tally,
     /// How many they are: all before this one.
     next: u64,
-    /// Those behind.
+    /// The cases after them.
     ahead: BTreeMap<u64, Tally>,
 }
 
 /// Histories that one thread does before it reports them.
 const AT_ONCE: u64 = 16;
 
-/// Runs `plan`. `each` is told of all that was done so far now and then, and says whether to go
-/// on.
+/// Runs `plan`. Calls `each` now and then with all that was done until then; `each` returns whether
+/// to continue.
 pub fn run(plan: &Plan, each: impl Fn(&Tally) -> bool + Sync) -> Tally {
     let (number, enough) = (AtomicU64::new(0), AtomicBool::new(false));
     let done = Done { tally: Tally::default(), next: 0, ahead: BTreeMap::new() };

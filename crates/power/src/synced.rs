@@ -1,7 +1,7 @@
 //! What a sync promised while writes, reads and flushes fail, and then the power goes.
 //!
 //! Always: the disk says what failed. A sync that says yes is kept after any cut; a read of a source
-//! that is well does not fail, and no check does, because a failed write is no lie.
+//! that is well does not fail, and no check does, because a failed write is not a lie.
 
 use rootlet::storage::IoErrorKind;
 use rootlet_sim::Rng;

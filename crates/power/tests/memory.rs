@@ -19,7 +19,7 @@ use rootlet::storage::file::FileStorage;
 use rootlet_power::machine::{Scale, samples};
 use rootlet_sim::Rng;
 
-/// By how much it may grow behind the first reads: pages of the allocator, not of ours.
+/// The growth that is allowed after the first reads: pages of the allocator, not of ours.
 const GROWTH_BYTES_MAX: u64 = 1 << 20;
 
 /// Bytes of this process that are in memory.

@@ -55,7 +55,7 @@ pub fn time_ns(seconds: i64, nanoseconds: u32) -> i128 {
     i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
 }
 
-/// Bytes as text: one that is no UTF-8 becomes a character for private use.
+/// Returns bytes as text: a byte that is not UTF-8 becomes a character for private use.
 pub fn text_of(bytes: &[u8]) -> String {
     let mut text = String::new();
     for chunk in bytes.utf8_chunks() {

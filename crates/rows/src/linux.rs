@@ -1,4 +1,4 @@
-//! Linux as a reader: what it says of a mounted image, or of any directory.
+//! Linux as a reader: the rows of a mounted image, or of any directory.
 //!
 //! Always: a mount is a descriptor that no directory shows, so it ends with the process whatever
 //! ends that.
@@ -23,7 +23,7 @@ impl Mounted {
     /// Mounts an image, its devices in the order of their slots.
     ///
     /// # Errors
-    /// Those of Linux; [`unable`] says which of them are no fault of the image.
+    /// Those of Linux; [`unable`] says which of them are not the image's fault.
     pub fn new(image: &Path, devices: &[PathBuf]) -> Result<Self, Errno> {
         let context = rustix::mount::fsopen("erofs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         rustix::mount::fsconfig_set_string(&context, "source", image)?;
@@ -120,7 +120,7 @@ fn row_of(path: &Path) -> std::io::Result<Row> {
         let mut value = vec![0; 1 << 16];
         match lgetxattr(path, name, &mut value[..]) {
             Ok(len) => drop(row.xattrs.insert(text_of(name), hex(&value[..len]))),
-            // Listed, and not there: what it should be is one more in ours.
+            // Listed, and not there: our rows have one more.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(error) => return Err(error.into()),
         }

@@ -1,5 +1,5 @@
 //! The simulated disk against the durability clause of the storage traits, and every fault
-//! against what it says it does.
+//! against its own doc.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};

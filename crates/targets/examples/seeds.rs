@@ -68,7 +68,7 @@ fn golden() {
     }
 }
 
-/// Maps by their forms: [how, block bits, algorithms, size, first byte], then what is behind the
+/// Maps by their forms: [how, block bits, algorithms, size, first byte], then the bytes after the
 /// inode: 8 bytes of header and the index.
 fn maps() {
     let map = |name: &str, how: u8, size: u64, behind: &[&[u8]]| {
@@ -80,7 +80,7 @@ fn maps() {
     };
     let (head, behind) = ([1, 0, 0, 0, 5, 0, 0, 0], [2, 0, 0, 0, 1, 0, 1, 0]);
     map("full", 3, 1500, &[&[0; 8], &[0; 8], &head, &behind, &head]);
-    // Pclusters of several blocks: the block count behind the head.
+    // Pclusters of several blocks: the block count after the head.
     let counted = [2, 0, 0, 0, 2, 8, 1, 0];
     map("big", 3, 2000, &[&[0, 0, 0, 0, 2, 0, 0x10, 0], &[0; 8], &head, &counted, &behind, &head]);
     map("compact", 1, 9000, &[&[0, 0, 0, 0, 1, 0, 0, 0], &[0x11; 120]]);

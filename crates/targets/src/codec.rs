@@ -1,7 +1,7 @@
 //! The decoders: of any bytes, and of what an encoder that is not ours made.
 //!
-//! Always: a part is that part of the whole, also right behind a fault; what another decoder
-//! reads is what ours reads.
+//! Always: a part is that part of the whole, also right after a fault; our decoder
+//! returns the bytes that another one does.
 
 use std::cell::RefCell;
 use std::io::Write;

@@ -20,13 +20,13 @@ const INODES_MAX: usize = 40;
 const ENTRIES_MAX: usize = 200;
 /// Bytes of one read.
 const READ_BYTES: usize = 64 << 10;
-/// A call reads so many bytes at most, beside what it decodes: some paths and names by binary
+/// The most bytes that a call reads, beside the bytes that it decodes: some paths and names by binary
 /// search, or a long map, and one pcluster that then turns out to be wrong.
 const CALL_BYTES: u64 = 6 << 20;
 /// Bytes read for one pcluster that decodes, or for one batch of them.
 const DECODE_BYTES: u64 = 3 << 20;
 
-/// A mounted image and what it asked of its devices.
+/// A mounted image, and the bytes that its devices were asked for.
 pub struct Mount {
     pub root: Root<Devices, NoRegion>,
     asked: Rc<Asked>,

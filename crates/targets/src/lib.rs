@@ -22,7 +22,7 @@ mod region;
 pub struct Target {
     /// Its name, in `fuzz/` and of its folder of seeds.
     pub name: &'static str,
-    /// What it does with any bytes, for a person.
+    /// The use that it makes of any bytes, for a person.
     pub what: &'static str,
     /// Does it; panics when a promise is broken.
     pub run: fn(&[u8]),

@@ -79,8 +79,8 @@ pub fn run(bytes: &[u8]) {
     }
 }
 
-/// Whether the records of extents have their starts in no order, or behind the file. What a
-/// bisection finds, and whether it finds the fault, then depends on where it began.
+/// Whether the records of extents have their starts in no order, or after the file. The
+/// result of a bisection, and whether it finds the fault, then depends on where it began.
 fn out_of_order(space: &Space, size: u64) -> bool {
     let number =
         |at: usize, len: usize| Input(space.bytes.get(at..).unwrap_or_default()).number(len);

@@ -19,7 +19,7 @@ impl Kept {
         self.0.extend(guest.residents());
     }
 
-    /// Something else happened: what is no longer where it was is no longer promised.
+    /// Something else happened: blocks that have left their places are not promised any more.
     pub fn moved_on(&mut self, guest: &Guest) {
         let now = if self.0.is_empty() { Residents::new() } else { guest.residents() };
         self.0.retain(|block, place| now.get(block) == Some(place));

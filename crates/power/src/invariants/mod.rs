@@ -101,7 +101,7 @@ impl Invariant {
         self as u8
     }
 
-    /// What it says, in a few words.
+    /// Its words: a few.
     pub fn says(self) -> &'static str {
         match self {
             Self::ReadsAreRight => "every read equals the oracle",
@@ -164,8 +164,8 @@ impl From<Stop> for Broken {
 /// What a check found.
 pub type Verdict = Result<(), Broken>;
 
-/// 1 and 13: `got` are the bytes that the file has there. What another blob or version has in
-/// the same place is told apart: `others` are the bytes there.
+/// 1 and 13: `got` are the bytes that the file has there. `others` are the
+/// bytes of other blobs or versions in the same place: a mix-up is reported as one.
 pub fn bytes_are_right(got: &[u8], right: &[u8], others: &[&[u8]], told: &str) -> Verdict {
     if got == right {
         return Ok(());
@@ -250,7 +250,7 @@ pub fn slots_are_consistent(guest: &Guest) -> Verdict {
     }
 }
 
-/// 10: what the region lends to its disk at once is bounded by what it was given.
+/// 10: the memory that the region lends to its disk at once is bounded by its pool.
 pub fn lent_is_bounded(machine: &Machine, most: u64) -> Verdict {
     // At least two buffers, of at most one transfer each; a page for each of 32 page jobs.
     let least = 2 * (256 << 10);
@@ -265,7 +265,7 @@ pub fn lent_is_bounded(machine: &Machine, most: u64) -> Verdict {
 /// Polls after which a region with nothing to do is at rest.
 const POLLS_MAX: usize = 600;
 
-/// 11: what goes on behind the readers ends, in steps bounded by the number of slots.
+/// 11: background work ends, in steps bounded by the number of slots.
 pub fn work_ends(machine: &Machine, guest: &Guest) -> Verdict {
     for _ in 0..3 {
         machine.world.advance_ns(2_000_000_000);

@@ -112,12 +112,12 @@ impl Seen {
         if write.foreground && !self.written.as_ref().is_some_and(at_the_end) {
             return broken(WorkEnds, format!("a reader waits for the write of block {number}"));
         }
-        // A disk that lies may show what never becomes durable: guests go by what it shows.
+        // A disk that lies may show bytes that never become durable: guests believe these bytes.
         let medium = if self.ordered { write.medium.stable() } else { write.medium.current() };
         let found =
             [0, 16].map(|number| Super::decode(&block(medium, self.start + number * BLOCK)));
         let best = found.into_iter().flatten().max_by_key(|found| found.generation);
-        // On a disk that loses what it was given, what the guest wrote last has to do.
+        // On a disk that loses writes, the guest's last write has to do.
         let best = best.or(self.written.filter(|_| !self.ordered));
         let early = "a write before the superblock is durable";
         let best = best.ok_or_else(|| Broken::new(WritesStayInside, early))?;

@@ -102,7 +102,7 @@ pub(super) struct Choices {
     whole: Vec<Whole>,
 }
 
-/// What a sector may hold if it is not torn, beside what it holds durably.
+/// The bytes that a sector may hold if it is not torn, beside its durable ones.
 #[derive(Clone, Debug)]
 struct Whole {
     sector: u64,

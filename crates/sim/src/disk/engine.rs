@@ -124,7 +124,7 @@ impl State {
         &mut self.devices[usize::from(id.0)]
     }
 
-    /// A poll moves the clock on, and more so the longer nothing else happens, so that whoever
+    /// A poll moves the clock on, and more so the longer nothing else happens, so that a caller that
     /// waits for a deadline meets it in few polls.
     pub fn idle(&mut self) {
         self.clock_ns += 1000 << (self.idle_polls / 128).min(14);

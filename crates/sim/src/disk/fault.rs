@@ -37,10 +37,10 @@ pub enum Fault {
     ScatterWrite,
     /// A flush reports success and makes nothing durable.
     DropFlush,
-    /// A flush reports success before what it covers is durable; that follows a few writes and
+    /// A flush reports success before the writes that it covers are durable; they follow a few writes and
     /// flushes later, if the power lasts.
     EarlyFlush,
-    /// A flush fails, and what it was to cover never becomes durable: reads see it until the power
+    /// A flush fails, and the writes before it never become durable: reads see them until the power
     /// goes, and later flushes succeed.
     LoseFlush,
     /// A request ends twice: a background job comes back a second time, with a copy of its

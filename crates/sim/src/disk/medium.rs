@@ -110,7 +110,7 @@ impl Medium {
         });
     }
 
-    /// A flush failed that was submitted at `mark`: what it was to cover never becomes durable.
+    /// Notes that a flush failed that was submitted at `mark`: the writes before it never become durable.
     pub(super) fn lose_volatile(&mut self, mark: u64) {
         self.volatile.retain(|_, versions| {
             versions.retain(|version| version.order > mark);

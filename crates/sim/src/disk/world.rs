@@ -196,7 +196,7 @@ impl World {
         look(&lock(&self.state).device(device).medium)
     }
 
-    /// Overwrites durable bytes behind everybody's back: a foreign hand, or rot.
+    /// Overwrites durable bytes without a request: a foreign hand, or rot.
     pub fn poke(&self, device: DeviceId, at: u64, data: &[u8]) {
         lock(&self.state).device(device).medium.poke(at, data);
     }

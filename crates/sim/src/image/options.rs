@@ -95,7 +95,7 @@ pub struct Options {
     pub slot_blocks: bool,
     /// Whether the slots state their place in the unified address space, or 0.
     pub uniaddr: bool,
-    /// Whether the blobs lie behind the image in its own file.
+    /// Whether the blobs lie after the image in its own file.
     pub flattened: bool,
     /// Whether equal chunks are stored once.
     pub dedupe: bool,
@@ -111,7 +111,7 @@ pub struct Options {
     pub dot_omitted: bool,
     /// Where extended attributes go.
     pub xattrs: XattrPlace,
-    /// Whether nids count from byte 0 of the image, or from the first block behind the
+    /// Whether nids count from byte 0 of the image, or from the first block after the
     /// superblock and device table.
     pub meta_at_zero: bool,
     /// Whether the superblock has a checksum.

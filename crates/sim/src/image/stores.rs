@@ -1,4 +1,4 @@
-//! Where file data lies: the data blocks behind the image's metadata, and the blobs.
+//! The places of file data: the data blocks after the image's metadata, and the blobs.
 //!
 //! Always: what is stored starts on a block and is padded to whole blocks with zeros.
 
@@ -135,7 +135,7 @@ impl Stores {
         self.firsts[device] + (self.devices[device].len() / self.block_bytes) as u64
     }
 
-    /// The data behind the image's metadata, and the blobs.
+    /// The data after the image's metadata, and the blobs.
     pub fn into_parts(self) -> (Vec<u8>, Vec<Blob>) {
         let block_bytes = self.block_bytes as u64;
         let leads = self.firsts.into_iter();

@@ -1,6 +1,6 @@
 //! The superblock and the device table (Linux `fs/erofs/erofs_fs.h`).
 //!
-//! Always: the superblock is at byte 1024, the device table directly behind its 128 bytes.
+//! Always: the superblock is at byte 1024, the device table directly after its 128 bytes.
 
 use crc::{CRC_32_ISCSI, Crc};
 

@@ -48,7 +48,7 @@ pub enum Kind {
 pub struct Node {
     /// Owner, permissions, time and extended attributes.
     pub meta: Meta,
-    /// What it is.
+    /// The kind of the entry, and its contents.
     pub kind: Kind,
 }
 
