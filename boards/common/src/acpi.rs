@@ -112,7 +112,7 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Memory of a machine: `len` bytes at an address, where there are so many.
+/// Memory of a machine: `len` bytes at an address, where the machine has them.
 pub trait Memory<'m>: Fn(u64, usize) -> Option<&'m [u8]> {}
 
 impl<'m, F: Fn(u64, usize) -> Option<&'m [u8]>> Memory<'m> for F {}
@@ -369,7 +369,7 @@ mod tests {
     #[test]
     fn pc_is_off_by_its_first_control_register_and_has_a_timer() {
         let ports: [(usize, &[u8]); 2] = [(64, &[4, 6, 0, 0]), (76, &[8, 6, 0, 0])];
-        // QEMU's q35: `Package () { Zero, Zero, Zero, Zero }`, behind another use of the name.
+        // QEMU's q35: `Package () { Zero, Zero, Zero, Zero }`, after another use of the name.
         let definitions = b"\\_S5_\x08_S5_\x12\x06\x04\0\0\0\0";
         let found = machine(&ports, definitions).read(0xa_0000);
         assert_eq!(found.power_off, Some(PowerOff::Pm1 { port: 0x604, value: 0x2000 }));

@@ -35,7 +35,7 @@ pub fn generation(block: &[u8]) -> Option<u64> {
     (low.max(high) <= u32::MAX.into()).then_some(high << 32 | low)
 }
 
-/// What stands behind each place that has all of `parts`, one behind the other.
+/// Returns the bytes after each place that has all of `parts`, one after the other.
 fn behind<'b>(block: &'b [u8], parts: &'b [&[u8]]) -> impl Iterator<Item = &'b [u8]> {
     let first = parts.iter().find_map(|part| part.first());
     // Each byte of a block is looked at before the first byte of a file: at once, but for few.
@@ -52,7 +52,7 @@ fn package(value: &[u8]) -> Option<&[u8]> {
     value.get(3 + usize::from(length >> 6)..)
 }
 
-/// A constant (20.2.3), and what stands behind it.
+/// Returns a constant (20.2.3), and the bytes after it.
 fn integer(value: &[u8]) -> Option<(u64, &[u8])> {
     let (prefix, rest) = value.split_first()?;
     let bytes = match prefix {
@@ -88,7 +88,7 @@ mod tests {
     /// As QEMU's table has it: the page's address stands before the device, whose method adds 40.
     const QEMU: &[u8] = b"\x08VGIA\x0c\x00\xf0\xff\x0f\x10\x42\x0a\\_SB_[\x82VGEN\x08_HID\x0d\
         QEMUVGID\0\x08_CID\x0dVM_Gen_Counter\0\x14\x33ADDR\0\x72VGIA\x0a\x28\x60";
-    /// As Firecracker has it, behind another device with a name of that kind.
+    /// As Firecracker has it, after another device with a name of that kind.
     const FIRECRACKER: &[u8] =
         b"\x08ADDR\x12\x04\x02\x01\x01[\x82VGEN\x08_HID\x0dFCVMGID\0\x08_CID\
         \x0dVM_Gen_Counter\0\x08ADDR\x12\x0c\x02\x0c\xf0\xff\x0d\0\0";
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(generation(FIRECRACKER), Some(0xd_fff0));
         let high = FIRECRACKER.strip_suffix(b"\0").unwrap();
         assert_eq!(generation(&[high, b"\x0a\x03"].concat()), Some(0x3_000d_fff0));
-        // Words of 64 bits are no halves.
+        // Words of 64 bits are not halves.
         assert_eq!(generation(&[high, b"\x0e\0\0\0\0\x01\0\0\0"].concat()), None);
     }
 

@@ -97,7 +97,7 @@ pub fn serial(line: &str) -> Option<Wanted> {
 }
 
 /// The addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for each
-/// device at the very end of the line, behind the command; the word itself where it has another
+/// device at the very end of the line, after the command; the word itself where it has another
 /// form.
 pub fn virtio_mmio(line: &str) -> impl Iterator<Item = Result<usize, &str>> {
     RawWords::new(line).filter_map(|word| {

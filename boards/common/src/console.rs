@@ -126,7 +126,7 @@ impl Write for ErrorOutput {
 }
 
 /// Sends what is buffered. Where a lock is held (a panic in the middle of a write) those bytes
-/// are left behind rather than waited for.
+/// are given up rather than waited for.
 pub(crate) fn flush_what_is_free() {
     for buffer in [&OUTPUT, &ERROR] {
         if let Some(mut buffer) = buffer.try_lock() {

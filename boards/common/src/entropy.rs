@@ -14,7 +14,7 @@ static GENERATION: Mutex<Option<Registers>> = Mutex::new(None);
 
 /// Keeps where the monitor has its number: mapped memory, aligned to 8 bytes, that is not ours.
 pub(crate) fn by_monitor(at: usize) {
-    // SAFETY: whoever found the place looked that it is mapped and aligned, and took it from the RAM
+    // SAFETY: the caller that found the place looked that it is mapped and aligned, and took it from the RAM
     // that is ours; nobody but this module reads it, and nobody but the monitor writes it.
     *GENERATION.lock() = unsafe { Registers::new(at, GENERATION_BYTES as usize) };
 }

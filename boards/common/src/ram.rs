@@ -1,6 +1,6 @@
 //! RAM, and what of it nobody uses.
 //!
-//! Always: pure; what is free lies in RAM, behind the image, and in nothing that is taken.
+//! Always: pure; free memory lies in RAM, after the image, and in nothing that is taken.
 
 use core::fmt;
 use core::ops::Range;
@@ -75,7 +75,7 @@ impl Ram {
         self.ranges.iter().any(|ram| ram.start < range.end && range.start < ram.end)
     }
 
-    /// Returns the pieces of RAM behind `image_end` that nobody has taken, from the lowest on, beside
+    /// Returns the pieces of RAM after `image_end` that nobody has taken, from the lowest on, beside
     /// each other; no
     /// piece has a part beyond `split` and one before it. `None` for a machine with more ranges
     /// than there is room for.
@@ -88,7 +88,7 @@ impl Ram {
         for ram in &self.ranges {
             for half in [ram.start..ram.end.min(split), ram.start.max(split)..ram.end] {
                 let mut start = half.start.max(image_end);
-                // Ends: each step takes the first range behind the last one.
+                // Ends: each step takes the first range after the last one.
                 while start < half.end {
                     let next = self.taken.iter().filter(|taken| taken.end > start);
                     let Some(next) = next.min_by_key(|taken| taken.start) else {

@@ -25,7 +25,7 @@ pub(crate) struct Registers {
 // SAFETY: the registers belong to this value alone and may be accessed from any thread.
 unsafe impl Send for Registers {}
 
-/// Makes a processor send what it wrote to memory before what it writes to a device next.
+/// Makes a processor send earlier writes to memory before its next write to a device.
 fn memory_first() {
     #[cfg(target_arch = "riscv64")]
     // SAFETY: a barrier has no effect but the order of accesses.
@@ -42,7 +42,7 @@ fn memory_first() {
     core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::Release);
 }
 
-/// Makes a processor read memory, and devices, only after what it read from a device last.
+/// Makes a processor read memory, and devices, only after its last read of a device.
 fn register_first() {
     #[cfg(target_arch = "riscv64")]
     // SAFETY: as in `memory_first`.

@@ -77,7 +77,7 @@ fn usual() -> Option<Serial> {
     Some(board::BOARD.console)
 }
 
-/// Whether the processor reaches a port's registers, and they are no memory.
+/// Returns whether the processor reaches a port's registers, and they are not memory.
 fn is_reached(port: Serial, ram: &Ram) -> bool {
     port.registers().is_none_or(|range| {
         range.is_ok_and(|range| {
@@ -95,7 +95,7 @@ fn set_up(port: Serial) -> bool {
         }
 }
 
-/// Whether reading a port's status is no fault.
+/// Returns whether a port's status can be read without a fault.
 fn answers(port: Serial) -> bool {
     match port {
         #[cfg(target_arch = "x86_64")]

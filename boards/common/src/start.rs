@@ -26,11 +26,11 @@ use crate::virtio::{Found, Place, Slot};
 use crate::{clock, cmdline, console, entropy, heap, pci, serial};
 
 unsafe extern "C" {
-    /// The first byte behind the image; the linker script defines it.
+    /// The first byte after the image; the linker script defines it.
     safe static __image_end: u8;
 }
 
-/// Returns the address of the first byte behind the image.
+/// Returns the address of the first byte after the image.
 pub(crate) fn image_end() -> u64 {
     (&raw const __image_end).addr() as u64
 }
@@ -150,7 +150,7 @@ fn tell(line: fmt::Arguments<'_>) {
     let _ = embedded_io::Write::write_fmt(&mut ErrorOutput, format_args!("{line}\n"));
 }
 
-/// Starts what it is shown.
+/// Starts the devices that it is shown.
 struct Finder<'f> {
     storage: &'f mut VirtioStorage<Any>,
     ram: &'f Ram,
@@ -281,7 +281,7 @@ pub(crate) fn run(boot: Boot) -> ! {
             ));
             continue;
         }
-        // SAFETY: the range is RAM behind the image that no loader's structure lies in, mapped to
+        // SAFETY: the range is RAM after the image that no loader's structure lies in, mapped to
         // itself, and given once.
         unsafe { heap::add(piece.start as usize..piece.end as usize) };
     }

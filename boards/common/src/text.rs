@@ -19,7 +19,7 @@ pub(crate) fn number(text: &str) -> Option<usize> {
     }
 }
 
-/// A text of bounded length, cut behind a character where it is full; made without allocating.
+/// A text of bounded length, cut after a character where it is full; made without allocating.
 #[derive(Default)]
 pub struct Message(heapless::String<PAYLOAD_BYTES_MAX>);
 

@@ -15,7 +15,7 @@ use crate::{arch, console, exit};
 /// How a run ended; the host sees it as the machine's exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// The command did what it was asked (QEMU ends with status 33).
+    /// The command succeeded (QEMU ends with status 33).
     Passed,
     /// The command ended with an error (35).
     Failed,

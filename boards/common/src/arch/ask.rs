@@ -1,7 +1,7 @@
 //! Asking where nobody may be: a semihosting host, and a register.
 //!
 //! Always: the instructions that ask stand in each architecture's own `ask.rs`; one that is a fault
-//! has an answer of -1, and the run goes on.
+//! has an answer of -1, and the run continues.
 
 unsafe extern "C" {
     fn ask_semihosting(operation: usize, argument: usize) -> usize;
@@ -19,7 +19,7 @@ pub(crate) unsafe fn semihosting_call(operation: usize, argument: usize) -> usiz
     unsafe { ask_semihosting(operation, argument) }
 }
 
-/// Returns whether reading a byte of a register is no fault.
+/// Returns whether a byte of a register can be read without a fault.
 pub(crate) fn answers8(at: usize) -> bool {
     ask_register8(at) != u64::MAX
 }

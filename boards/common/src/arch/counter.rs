@@ -1,4 +1,4 @@
-//! The clock of an architecture whose counter has a rate that is told.
+//! The clock of an architecture whose counter has a stated rate.
 //!
 //! Always: no calibration takes time.
 

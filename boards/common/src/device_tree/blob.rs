@@ -43,14 +43,14 @@ mod tag {
 /// The path of a node for a message, cut where it is full.
 pub type PathText = heapless::String<88>;
 
-/// Why bytes are no tree, or one that is not to be trusted.
+/// The reason why bytes are not a tree, or one that is not to be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The first word is another.
     Magic(u32),
     /// It cannot be read as version 17.
     Version(u32),
-    /// Its header or its parts do not lie in so many bytes.
+    /// Its header or its parts do not lie in this number of bytes.
     Short(usize),
     /// What is at this byte does not belong there, or ends too early.
     Structure {

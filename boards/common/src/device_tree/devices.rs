@@ -68,7 +68,7 @@ impl Gic {
 /// Why a device is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unusable {
-    /// There are more than so many of its kind.
+    /// There are more than this number of its kind.
     Crowded(usize),
     /// `reg` is missing, or names nothing that the processor reaches through the buses above.
     Registers,

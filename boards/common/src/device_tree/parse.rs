@@ -162,7 +162,7 @@ struct Spot<'a, 't> {
     is_on: bool,
 }
 
-/// A walk through a tree, with what it found so far.
+/// A walk through a tree, and the devices found so far.
 struct Visit<'v, 't> {
     parsed: &'v mut Parsed<'t>,
     reach: u64,
@@ -212,7 +212,7 @@ impl<'t> Visit<'_, 't> {
                     }
                     tokens.skip()?;
                 }
-                // A property comes before the nodes, and the tree ends behind the root.
+                // A property comes before the nodes, and the tree ends after the root.
                 Token::Property(..) | Token::Over => {
                     return Err(tokens.misplaced());
                 }

@@ -45,12 +45,12 @@ impl Access {
     }
 }
 
-/// Bytes of the configuration of so many buses.
+/// Returns the bytes of the configuration of `buses` buses.
 fn bytes_of(buses: u16) -> usize {
     usize::from(buses) * BUS_FUNCTIONS * FUNCTION_BYTES
 }
 
-/// The register of a function, in the memory of a bridge with so many buses, and its place there.
+/// The register of a function, in the memory of a bridge with *n* buses, and its place there.
 fn in_memory(
     base: usize,
     buses: u16,

@@ -22,7 +22,7 @@ pub use window::Window;
 
 const DEVICES: u8 = 32;
 const FUNCTIONS: u8 = 8;
-/// Longest list of capabilities: each has 4 bytes at least, of the 192 behind the header.
+/// Longest list of capabilities: each has 4 bytes at least, of the 192 after the header.
 const CAPABILITIES_MAX: usize = 48;
 /// Base address registers of a device.
 const BARS: usize = 6;
@@ -130,7 +130,7 @@ impl<C: ConfigurationAccess> Bus<C> {
         !matches!(self.access.read_word(at, ID), 0 | NOBODY)
     }
 
-    /// Calls `with` for each device that is no bridge. Buses below a bridge are those that
+    /// Calls `with` for each device that is not a bridge. Buses below a bridge are those that
     /// firmware has numbered.
     pub fn each(&mut self, with: &mut dyn FnMut(&mut Self, DeviceFunction)) {
         let mut last = 0;

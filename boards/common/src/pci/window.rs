@@ -52,7 +52,7 @@ impl Free {
             return None;
         }
         let mut start = self.window.start;
-        // Ends: each step begins behind another one of those in use.
+        // Ends: each step begins after another one of those in use.
         loop {
             start = start.checked_next_multiple_of(bytes)?;
             let end = start.checked_add(bytes).filter(|end| *end <= self.window.end)?;

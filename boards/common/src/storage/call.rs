@@ -1,6 +1,6 @@
 //! One request that is waited for by itself: a FUSE message, a disk's name.
 //!
-//! Always: it is made while no batch runs; background jobs of its device go on meanwhile. Nothing
+//! Always: it is made while no batch runs; background jobs of its device continue meanwhile. Nothing
 //! of the caller's is lent: what a device never gives back is the port's.
 
 use core::ptr::NonNull;

@@ -118,7 +118,7 @@ pub(super) struct State {
     pub(super) bytes: Vec<u8>,
     pub(super) manner: Manner,
     pub(super) reset: Reset,
-    /// What its configuration's generation is at each look, beginning anew behind the last one.
+    /// What its configuration's generation is at each look, beginning anew after the last one.
     pub(super) generations: Vec<u32>,
     pub(super) looks: Cell<usize>,
     /// What it had in flight at each reset.
@@ -414,7 +414,7 @@ impl Transport for Fake {
         if is_refused && status.contains(DeviceStatus::FEATURES_OK) {
             return;
         }
-        // What is no step changes nothing.
+        // Anything that is not a step changes nothing.
         let steps =
             steps.iter().filter(|step| !state.is_legacy || **step != DeviceStatus::FEATURES_OK);
         let steps: Vec<_> = steps.copied().collect();

@@ -52,7 +52,7 @@ struct Daemon {
 
 pub(super) struct State {
     pub(super) files: Vec<Shared>,
-    /// How it refuses what it does not know.
+    /// The way in which it refuses unknown requests.
     pub(super) unknown: i32,
     /// How it fails each READ, if it does.
     pub(super) failure: Option<i32>,

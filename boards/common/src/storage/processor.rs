@@ -11,7 +11,7 @@ pub struct Processor {
     pub now_ns: fn() -> u64,
     /// Has the page tables walked anew.
     pub forget_translations: fn(),
-    /// Sleeps for so many nanoseconds or less. A processor that an emulator plays is a thread,
+    /// Sleeps for at most this many nanoseconds. A processor that an emulator plays is a thread,
     /// and so is a device: while the one waits in a loop, the other may wait for its place, for as
     /// long as the host lets a thread run.
     pub nap: fn(u32),

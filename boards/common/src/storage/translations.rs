@@ -25,7 +25,7 @@ impl Translations {
         Self { forget, moved: 0, next: FIRST_BYTES }
     }
 
-    /// So many more bytes go to or from a device.
+    /// Notes that `bytes` more bytes go to or from a device.
     pub(super) fn moved(&mut self, bytes: usize) {
         // No machine runs for the centuries that 2^63 bytes take.
         self.moved += bytes as u64;

@@ -27,7 +27,7 @@ impl Watch {
         Self { processor, looked_ns: (processor.now_ns)(), waited_ns: 0 }
     }
 
-    /// Nanoseconds since some moment, whoever waited.
+    /// Returns the nanoseconds since some moment, by the clock of the processor.
     pub(super) fn now_ns(&self) -> u64 {
         (self.processor.now_ns)()
     }

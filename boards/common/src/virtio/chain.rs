@@ -29,7 +29,7 @@ pub(crate) enum Tail {
     None,
     /// This many bytes before the data (a FUSE reply's header).
     First(usize),
-    /// This many bytes behind the data (a disk's status).
+    /// This many bytes after the data (a disk's status).
     Last(usize),
 }
 

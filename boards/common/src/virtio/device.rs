@@ -171,7 +171,7 @@ impl<T: Transport> Device<T> {
         Err(StartError::Changing)
     }
 
-    /// Whether the device says that it cannot go on (virtio 1.2, 2.1.2).
+    /// Returns whether the device says that it cannot continue (virtio 1.2, 2.1.2).
     pub(crate) fn needs_reset(&self) -> bool {
         self.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET)
     }

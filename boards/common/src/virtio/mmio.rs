@@ -61,7 +61,7 @@ impl Mmio {
     ///
     /// # Safety
     ///
-    /// `base` is mapped, uncached, 512 bytes long, is no RAM, and no other [`Mmio`] uses it. Reads
+    /// `base` is mapped, uncached, 512 bytes long, is not RAM, and no other [`Mmio`] uses it. Reads
     /// of it have no effect if there is no virtio device.
     pub unsafe fn probe(base: usize) -> Slot<Self> {
         // SAFETY: the caller promises what a block of registers asks for.

@@ -61,7 +61,7 @@ pub(crate) enum Kind {
     Disk,
     /// By the FUSE reply's header in the tail.
     FileRead(ReadReply),
-    /// By whoever sent it.
+    /// By the sender of the request.
     Message,
     /// By the port: it asked whether a daemon is the one that it was.
     Question(Answer),
@@ -242,7 +242,7 @@ impl Ring {
         let lane = lane(&self.bytes, self.head_bytes_max, number);
         // SAFETY: the lane is free, so no device has its bytes, and the ring is borrowed mutably.
         let room = unsafe { &mut *lane.head };
-        // SAFETY: as above; the tail is no part of the head.
+        // SAFETY: as above; the tail is not part of the head.
         unsafe { *lane.tail = [0xff; TAIL_BYTES_MAX] };
         let mut head_bytes = 0;
         for part in head {

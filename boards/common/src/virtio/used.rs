@@ -11,7 +11,7 @@ use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Trans
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The entries begin behind flags and index (virtio 1.2, 2.7.8).
+/// The entries begin after flags and index (virtio 1.2, 2.7.8).
 const ENTRIES_AT: usize = 4;
 /// Bytes of one entry: number and length.
 const ENTRY_BYTES: usize = 8;

@@ -1,7 +1,7 @@
 //! What may be asked where nobody is: a semihosting host (Arm semihosting 2.0), and a register.
 //!
 //! Always: such an instruction lies between `ask_begin` and `ask_end`; one that is a fault there has
-//! an answer of -1 from `exception`, and the run goes on.
+//! an answer of -1 from `exception`, and the run continues.
 
 use core::arch::global_asm;
 

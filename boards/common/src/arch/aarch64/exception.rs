@@ -1,5 +1,5 @@
 //! Every exception vector, each of which ends the run with a report; but for what is asked where
-//! nobody is (`ask`), after which the run goes on.
+//! nobody is (`ask`), after which the run continues.
 //!
 //! Always: interrupts stay off and devices are polled, so any other exception is a fault of ours.
 //! The program runs on SP_EL0 and handlers on SP_EL1, which is a stack of its own.

@@ -25,7 +25,7 @@ const PROCESSOR_SLEEPS: u32 = 1 << 1;
 const CHILDREN_SLEEP: u32 = 1 << 2;
 /// A redistributor's second frame.
 const PRIVATE_FRAME: usize = 0x1_0000;
-/// Behind the last register of a block that is touched here: a redistributor has two frames.
+/// The end of the registers of a block that are touched here: a redistributor has two frames.
 pub(super) const BLOCK_BYTES: u64 = 0x2_0000;
 /// Looks at a redistributor that is to wake.
 const LOOKS: u32 = 1000;

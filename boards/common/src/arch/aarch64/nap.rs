@@ -60,7 +60,7 @@ fn ticks_of(ns: u32, hz: u64) -> u64 {
     u64::from(ns) * hz / 1_000_000_000
 }
 
-/// Sets the timer to so many ticks from now.
+/// Sets the timer to `ticks` from now.
 fn set(ticks: u64, control: u64) {
     // SAFETY: EL1 may always set it, and the interrupt that it may raise is masked.
     unsafe {

@@ -157,7 +157,7 @@ fn fill(table: &mut [u64; 512], start: u64, bytes: u64, attributes: u64) {
     }
 }
 
-/// Makes the walker see the tables, and forget what it knew.
+/// Makes the walker see the tables, and forget all translations.
 pub(crate) fn forget_translations() {
     // SAFETY: forgetting a translation is always allowed; the tables are complete.
     unsafe {

@@ -1,7 +1,7 @@
 //! From the first instruction to Rust.
 //!
 //! Always: the image may lie anywhere that is aligned to 2 MiB: it moves its own addresses before
-//! Rust runs. One hart goes on; others that come here wait for ever.
+//! Rust runs. One hart continues; others that come here wait for ever.
 //!
 //! Sources: Linux Documentation/arch/riscv/boot-image-header.rst and boot.rst (state at entry: a0
 //! is the hart, a1 the device tree, no translation); RISC-V ELF psABI, 8.4 (relocations).
@@ -39,7 +39,7 @@ global_asm!(
     "csrw sie, zero",
     "csrci sstatus, {sie}", // none is taken, also when `nap` lets one end its sleep
     "csrw satp, zero",
-    // The first one goes on.
+    // The first one continues.
     "lla t0, image_lottery",
     "li t1, 1",
     ".option push",

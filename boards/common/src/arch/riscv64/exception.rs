@@ -1,5 +1,5 @@
 //! Every trap, each of which ends the run with a report; but for what is asked where nobody is
-//! (`ask`), after which the run goes on.
+//! (`ask`), after which the run continues.
 //!
 //! Always: interrupts stay off and devices are polled, so any other trap is a fault of ours. The
 //! handler runs on a stack of its own, which `sscratch` keeps.

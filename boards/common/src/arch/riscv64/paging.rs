@@ -76,7 +76,7 @@ pub(crate) fn map(range: &Range<u64>, _: Kind) -> Option<()> {
     (range.end <= REACH).then_some(())
 }
 
-/// Makes the walker forget what it knew.
+/// Makes the walker forget all translations.
 pub(crate) fn forget_translations() {
     // SAFETY: forgetting a translation is always allowed; the tables do not change.
     unsafe { asm!("sfence.vma", options(nostack, preserves_flags)) };

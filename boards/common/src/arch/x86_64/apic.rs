@@ -44,7 +44,7 @@ fn place() -> Option<usize> {
 
 /// Starts the timer from the highest count, if there is one.
 pub(super) fn begin() {
-    // SAFETY: the registers are there, in a page that is mapped uncached and is no RAM; only this
+    // SAFETY: the registers are there, in a page that is mapped uncached and is not RAM; only this
     // module uses them.
     let apic = place().and_then(|at| unsafe { Registers::new(at, BYTES) });
     let Some(mut apic) = apic else { return };

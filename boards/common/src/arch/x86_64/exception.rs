@@ -57,7 +57,7 @@ global_asm!(
     vectors = const EXCEPTIONS,
 );
 
-// A nap ends by an interrupt, after which whoever napped goes on.
+// A nap ends by an interrupt, after which its caller continues.
 global_asm!("nothing_happened:", "iretq");
 
 unsafe extern "C" {

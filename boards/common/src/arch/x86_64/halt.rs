@@ -36,7 +36,7 @@ const PATIENCE_TICKS: u64 = 1 << 30;
 
 /// A mark in memory of a machine whose run has ended, where no loader writes: a reset keeps it.
 const ENDED: [u64; 2] = [0x7275_6e20_6861_7320, 0x656e_6465_6420_2e2e];
-/// Bytes behind the image that are kept for it.
+/// Bytes after the image that are kept for the mark.
 pub(super) const MARK_BYTES: u64 = 64;
 
 /// In the order in which they are tried.
@@ -60,7 +60,7 @@ pub(crate) fn by_acpi(power_off: PowerOff) -> Option<()> {
     Some(())
 }
 
-/// The mark, behind the image.
+/// The mark, after the image.
 fn mark() -> [&'static AtomicU64; 2] {
     let first = crate::start::image_end() as usize;
     [first, first + 8].map(|at| {

@@ -78,7 +78,7 @@ fn memory<'m>(at: u64, len: usize) -> Option<&'m [u8]> {
     if at == 0 || end > MAPPED_END {
         return None;
     }
-    // SAFETY: all of it is mapped to itself; reading what is no memory gives some bytes. Nothing
+    // SAFETY: all of it is mapped to itself; reading where no memory is gives some bytes. Nothing
     // has been allocated, and nothing writes there as long as this module reads.
     Some(unsafe { core::slice::from_raw_parts(with_exposed_provenance(at as usize), len) })
 }

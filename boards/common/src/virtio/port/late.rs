@@ -41,7 +41,7 @@ pub(crate) enum News {
 pub(crate) enum Fault {
     /// It was pulled out.
     Removed,
-    /// It says that it cannot go on.
+    /// It says that it cannot continue.
     NeedsReset,
     /// It gave back what it does not have.
     Protocol,

@@ -135,7 +135,7 @@ pub(crate) struct Port<T: Transport> {
     asking: Asking,
     /// Background jobs in flight.
     pub(crate) jobs: usize,
-    /// Where a foreground batch goes on with this device.
+    /// The place where a foreground batch continues with this device.
     pub(crate) cursor: usize,
 }
 
@@ -240,7 +240,7 @@ impl<T: Transport> Port<T> {
     }
 
     /// Has reads of a disk land in memory of the port's own, from which they are copied: a disk that
-    /// never answers keeps no memory of a reader, who can go on without it. Longer ones than
+    /// never answers keeps no memory of a reader, who can continue without it. Longer ones than
     /// [`ASIDE_BYTES`] land where they are wanted, as before.
     pub(crate) fn set_expendable(&mut self) {
         self.rings.aside.get_or_insert_with(Aside::new);
