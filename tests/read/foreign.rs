@@ -31,6 +31,17 @@ fn other_formats_are_told_with_the_next_step() {
             "a qcow2 image, not an EROFS image; convert it: qemu-img convert -O raw FILE root.erofs",
         ),
         (
+            0,
+            b"QED\0",
+            "a QED image, not an EROFS image; convert it: qemu-img convert -O raw FILE root.erofs",
+        ),
+        (
+            32,
+            b"SIF_MAGIC",
+            "a SIF container image, not an EROFS image; take the file system out of it: siftool \
+             dump N FILE > root.erofs",
+        ),
+        (
             512,
             b"EFI PART",
             "a GPT partition table, not an EROFS image; give the partition: sfdisk -d FILE lists \
@@ -51,8 +62,8 @@ fn other_formats_are_told_with_the_next_step() {
         (
             0,
             b"ROOTLET\x1a",
-            "a region, not an EROFS image; give it as the cache (cache=, --cache) beside an EROFS \
-             image",
+            "a region, not an EROFS image; give it beside an EROFS image (cache= for a guest, \
+             --region FILE), or look at it: rootlet region FILE",
         ),
     ] {
         // The shortest that a superblock fits in, and longer.

@@ -40,7 +40,7 @@ fn both_words_that_overwrite_name_the_part() {
     ] {
         let overwrite = format!(
             "region  to overwrite it: `--guest-option cache-format=force`, or \
-             `region {place} format --force`"
+             `rootlet region {place} format --force`"
         );
         let said = lines(&noise(), cache, false);
         assert_eq!(said, ["region  not used: the area holds unknown data".to_owned(), overwrite]);
@@ -53,7 +53,7 @@ fn both_words_that_overwrite_name_the_part() {
 fn blank_area_that_is_not_formatted_names_the_way_out() {
     let blank = Sparse::zeros(DISK);
     let format =
-        "region  to format it: `--guest-option cache-format=auto`, or `region FILE format`";
+        "region  to format it: `--guest-option cache-format=auto`, or `rootlet region FILE format`";
     assert_eq!(
         lines(&blank, "cache=cache cache-format=never", false),
         ["region  not used: the area is blank", format]

@@ -43,7 +43,8 @@ pub static REGION: Signature = sign(
     0,
     &REGION_MAGIC,
     "a region",
-    "give it as the cache (cache=, --cache) beside an EROFS image",
+    "give it beside an EROFS image (cache= for a guest, --region FILE), or look at it: rootlet \
+     region FILE",
 );
 
 const fn sign(
@@ -57,7 +58,7 @@ const fn sign(
 
 /// The signatures by offset from the start. A signature that occurs inside other formats, such as
 /// the mark of a boot sector, comes after them.
-static SIGNATURES: [Signature; 69] = [
+static SIGNATURES: [Signature; 72] = [
     sign(0, b"LUKS\xba\xbe", "a LUKS volume", OPEN),
     sign(16_384, b"SKUL\xba\xbe", "a LUKS volume", OPEN),
     sign(3, b"-FVE-FS-", "a BitLocker volume", OPEN),
@@ -92,6 +93,7 @@ static SIGNATURES: [Signature; 69] = [
     sign(1024, b"LABELONE", "an LVM volume", ASSEMBLE),
     sign(1536, b"LABELONE", "an LVM volume", ASSEMBLE),
     sign(0, b"QFI\xfb", "a qcow2 image", CONVERT),
+    sign(0, b"QED\0", "a QED image", CONVERT),
     sign(0, b"KDMV", "a VMDK image", CONVERT),
     sign(0, b"vhdxfile", "a VHDX image", CONVERT),
     sign(0, b"conectix", "a VHD image", CONVERT),
@@ -119,6 +121,13 @@ static SIGNATURES: [Signature; 69] = [
         "an Android sparse image",
         "unpack it: simg2img FILE root.erofs",
     ),
+    sign(
+        32,
+        b"SIF_MAGIC",
+        "a SIF container image",
+        "take the file system out of it: siftool dump N FILE > root.erofs",
+    ),
+    sign(0, b"Rar!\x1a\x07", "a RAR archive", FILES),
     sign(0, b"verity\x00\x00", "a dm-verity hash device", "give its data device"),
     sign(0, b"AVB0", "Android boot metadata (vbmeta)", "give the partition that it signs"),
     sign(0, b"ANDROID!", "an Android boot image", OTHER),

@@ -1,4 +1,4 @@
-//! Guest images of all boards in one folder, to be taken elsewhere.
+//! The program `rootlet` and the guest images of all boards in one folder, to be taken elsewhere.
 //!
 //! Always: an image is what cargo's release build loads, without symbols; the sums are of what was
 //! written; the README's QEMU command is made by the code that the tool boots with.
@@ -8,19 +8,31 @@ mod readme;
 pub mod strip;
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use clap::ValueEnum;
+use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 
-use crate::board::Board;
-use crate::build;
-use crate::cli::{DistArgs, LogLevel};
-use crate::flat;
-use crate::output::say;
+use crate::boot::build;
 use crate::setup::{self, Need};
-use crate::size::human;
+use rootlet_cli::boot::LogLevel;
+use rootlet_cli::boot::board::Board;
+use rootlet_cli::boot::flat;
+use rootlet_cli::say;
+use rootlet_cli::size::human;
+
+/// Making images to be taken elsewhere.
+#[derive(Args, Clone, Debug)]
+pub struct DistArgs {
+    /// The folder; made if missing [default: dist in cargo's target directory]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+/// The name of the program.
+const PROGRAM: &str = "rootlet";
 
 /// One file of the folder.
 pub struct Entry {
@@ -45,7 +57,9 @@ pub struct Guest {
 /// The task.
 pub fn task(args: &DistArgs) -> Result<()> {
     let boards = Board::value_variants();
-    setup::ensure(&boards.iter().copied().map(Need::Target).collect::<Vec<_>>())?;
+    let mut needs: Vec<Need> = boards.iter().copied().map(Need::Target).collect();
+    needs.push(Need::LinuxTarget);
+    setup::ensure(&needs)?;
     let out = match &args.out {
         Some(out) => out.clone(),
         None => build::target_directory()?.join("dist"),
@@ -63,8 +77,14 @@ pub fn task(args: &DistArgs) -> Result<()> {
         }
         guests.push(Guest { board, files });
     }
-    let readme = write(&out, "README.md".into(), "", readme::text(&guests)?.as_bytes())?;
-    let files: Vec<&Entry> = guests.iter().flat_map(|guest| &guest.files).collect();
+    let program = strip::elf(&build::program(false)?.bytes).context("the program rootlet")?;
+    let what = "the program, for Linux on x86_64";
+    let program = write(&out, PROGRAM.into(), what, &program)?;
+    fs::set_permissions(out.join(PROGRAM), fs::Permissions::from_mode(0o755)).context(PROGRAM)?;
+    let text = readme::text(&program, &guests)?;
+    let readme = write(&out, "README.md".into(), "", text.as_bytes())?;
+    let guests = guests.iter().flat_map(|guest| &guest.files);
+    let files: Vec<&Entry> = std::iter::once(&program).chain(guests).collect();
     let all = files.iter().copied().chain([&readme]);
     let sums: String = all.map(|file| format!("{}  {}\n", file.sum, file.name)).collect();
     fs::write(out.join("SHA256SUMS"), sums).context("SHA256SUMS")?;

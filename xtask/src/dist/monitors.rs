@@ -7,10 +7,10 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::accel::Accel;
-use crate::board::{Board, Bus};
-use crate::monitor::{Disk, Machine, Monitor};
-use crate::size::Size;
+use rootlet_cli::boot::accel::Accel;
+use rootlet_cli::boot::board::{Board, Bus};
+use rootlet_cli::boot::monitor::{Disk, Machine, Monitor};
+use rootlet_cli::size::Size;
 
 /// The image in the examples.
 pub const IMAGE: &str = "root.erofs";

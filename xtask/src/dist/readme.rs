@@ -4,20 +4,23 @@
 
 use super::monitors::{self, IMAGE};
 use super::{Entry, Guest};
-use crate::size::human;
 use anyhow::Result;
+use rootlet_cli::size::human;
 
 /// The whole text.
-pub fn text(guests: &[Guest]) -> Result<String> {
+pub fn text(program: &Entry, guests: &[Guest]) -> Result<String> {
     let mut text = format!(
-        "# rootlet {}\n\nGuest images that mount an EROFS image and run one command in it. Check \
+        "# rootlet {}\n\n`rootlet` looks into EROFS images, their blobs and regions, and boots the guests \
+         that lie beside it: `./rootlet boot {IMAGE}`, `./rootlet --help`. It is static and runs on any \
+         Linux on x86_64.\n\nThe others are guest images that mount an EROFS image and run one command in it. Check \
          them with `sha256sum -c SHA256SUMS`. The examples boot with an EROFS image `{IMAGE}` in \
          this folder, whose data lies within, and print its manifest; the guest's configuration is \
          one line, described in the project's README. The last line on the console is the verdict, \
          `PASS` or `FAIL` with counters.\n\n| file | what | bytes | SHA-256 |\n|-|-|-:|-|\n",
         env!("CARGO_PKG_VERSION")
     );
-    for Entry { name, what, bytes, sum } in guests.iter().flat_map(|guest| &guest.files) {
+    let files = guests.iter().flat_map(|guest| &guest.files);
+    for Entry { name, what, bytes, sum } in std::iter::once(program).chain(files) {
         text.push_str(&format!("| `{name}` | {what} | {bytes} ({}) | `{sum}` |\n", human(*bytes)));
     }
     for guest in guests {

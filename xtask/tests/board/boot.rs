@@ -12,6 +12,8 @@ use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use clap::Parser;
+use rootlet_cli::boot::BootArgs;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long a boot may take, its command included.
@@ -71,12 +73,21 @@ pub fn fails<I: IntoIterator<Item = impl Into<OsString>>>(args: I, words: &str) 
     outcome
 }
 
+/// The words of a boot.
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    boot: BootArgs,
+}
+
 /// The library over files of the host: what a boot has to show, too.
 pub fn host<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Vec<u8> {
-    let words = args.into_iter().map(Into::into);
-    let outcome = run(std::iter::once("host".into()).chain(words).collect(), AROUND).end();
-    assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
-    outcome.stdout
+    let words = std::iter::once("host".into()).chain(args.into_iter().map(Into::into));
+    let Line { boot } = Line::try_parse_from::<_, OsString>(words).unwrap();
+    let mut out = Vec::new();
+    let image = boot.image.as_deref();
+    rootlet_cli::host::guest_command(image, &boot.source, &boot.words, false, &mut out).unwrap();
+    out
 }
 
 /// The boards, the default one first.

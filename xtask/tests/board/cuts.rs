@@ -110,7 +110,7 @@ fn two_machines_on_one_region_read_right() {
         let region = one.path("region").display().to_string();
         let shared = ["--drive-opt", "cache=file.locking=off,throttling.bps-write=4000000"];
         let first = Boot::start(one.cached(&[&shared[..], &MANIFEST].concat()));
-        let words = ["--cache", &region, "--cache-size", "16M"];
+        let words = ["--region", &region, "--region-size", "16M"];
         let also = Boot::start(second.args(&[&words, &shared[..], &MANIFEST].concat()));
         for (sample, boot) in [(&one, first), (second, also)] {
             let outcome = boot.end();

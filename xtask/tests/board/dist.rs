@@ -87,6 +87,10 @@ fn images_boot_with_the_commands_of_their_readme_and_sums_are_right() {
     assert!(built.blobs.is_empty(), "its data lies within");
     built.image.write_to(&dir.join("root.erofs")).unwrap();
     let readme = fs::read_to_string(dir.join("README.md")).unwrap();
+    let said = run_in(dir, "./rootlet ls -R root.erofs");
+    assert!(said.contains("/etc:\nhello\n"), "{said}");
+    let said = run_in(dir, "./rootlet boot root.erofs --accel tcg ls /etc");
+    assert!(said.contains("hello") && said.contains("PASS "), "{said}");
     let missing = link_monitors(dir);
     let (mut table, mut booted) = (String::from("\ncommands of dist's README\n"), 0);
     let mut failures = String::new();

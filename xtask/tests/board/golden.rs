@@ -19,7 +19,7 @@ pub fn args(golden: &Golden, command: &[&str]) -> Vec<OsString> {
 }
 
 fn with_region(region: &Path, golden: &Golden) -> Vec<OsString> {
-    let mut all: Vec<OsString> = vec!["--cache".into(), region.into(), "--cache-size".into()];
+    let mut all: Vec<OsString> = vec!["--region".into(), region.into(), "--region-size".into()];
     all.push("24M".into());
     all.extend(args(golden, &["manifest", "/"]));
     all

@@ -16,7 +16,7 @@ mod emulator;
 mod ends;
 mod faults;
 mod golden;
-#[path = "../support/gpt.rs"]
+#[path = "../../../crates/cli/tests/support/gpt.rs"]
 mod gpt;
 mod instructions;
 mod machines;
@@ -33,10 +33,10 @@ mod sample;
 mod shares;
 mod sources;
 mod stalls;
-#[path = "../../src/tiny.rs"]
+#[path = "../../src/measure/tiny.rs"]
 #[expect(dead_code, reason = "its ends that are no exits are for the tool's tests")]
 mod tiny;
-#[path = "../../src/tiny_virt.rs"]
+#[path = "../../src/measure/tiny_virt.rs"]
 mod tiny_virt;
 mod transports;
 mod waiting;

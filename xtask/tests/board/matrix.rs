@@ -67,7 +67,7 @@ impl Row {
         let path = |name: &str| sample.path(name).display().to_string();
         let (log, region) = (self.log(state).display().to_string(), path("region"));
         add(&["--board", self.board, "--bus", self.bus, "--keep", &log]);
-        add(&["--cache", &region, "--cache-size", "16M"]);
+        add(&["--region", &region, "--region-size", "16M"]);
         let disk = |slot: u32| format!("{slot}={}", path(&format!("blob{slot}")));
         let shared = |slot: u32| format!("{slot}=share:blob{slot}");
         let share = sample.dir().display().to_string();

@@ -205,7 +205,7 @@ impl Row {
         }
         let path = |name: &str| sample.path(name).display().to_string();
         let (region, share) = (path("region"), sample.dir().display().to_string());
-        let words = ["--cache", &region, "--cache-size", "16M", "--share", &share];
+        let words = ["--region", &region, "--region-size", "16M", "--share", &share];
         let words = words.into_iter().chain(["--blob", "1=share:blob1", "--blob", "2=share:blob2"]);
         let words = words.chain(["--guest-option", "image=share:image"]).chain(more);
         words.map(OsString::from).collect()

@@ -53,7 +53,7 @@ fn region_of_unknown_bytes_is_left_alone() {
     let notice = "region  not used: the area holds unknown data";
     assert!(outcome.stderr.lines().any(|line| line == notice), "{}", outcome.stderr);
     let words = "region  to overwrite it: `--guest-option cache-format=force`, or \
-                 `region FILE format --force`";
+                 `rootlet region FILE format --force`";
     assert!(outcome.stderr.lines().any(|line| line == words), "{}", outcome.stderr);
     assert!(fs::read(sample.path("region")).unwrap() == garbage, "not a byte of it changed");
     // As the notice says.
@@ -112,7 +112,7 @@ fn region_in_a_partition_serves_the_second_boot_and_nothing_else_is_written() {
     let place = |part| format!("{}@{part}", sample.path("region").display());
     let boot = |part| {
         let place = place(part);
-        let outcome = passes(sample.args(&[&["--cache", &place][..], &MANIFEST].concat()));
+        let outcome = passes(sample.args(&[&["--region", &place][..], &MANIFEST].concat()));
         assert_manifest(&sample, &outcome);
         outcome
     };
@@ -267,7 +267,7 @@ fn part_of_a_disk_is_the_region_and_the_rest_is_not_touched() {
     let whole = [before.as_slice(), &vec![0; 8 << 20], behind.as_slice()].concat();
     sample.fill_region(&whole);
     let place = format!("{}@2048+16384", sample.path("region").display());
-    let words: Vec<OsString> = sample.args(&["--cache", &place, "--", "manifest", "/"]);
+    let words: Vec<OsString> = sample.args(&["--region", &place, "--", "manifest", "/"]);
     for counter in ["region yes", "fetched 0 bytes"] {
         let outcome = passes(words.clone());
         assert_manifest(&sample, &outcome);

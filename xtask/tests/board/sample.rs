@@ -76,8 +76,8 @@ impl Sample {
 
     /// Arguments with a region in the file `region` too.
     pub fn cached(&self, more: &[&str]) -> Vec<OsString> {
-        let mut args: Vec<OsString> = vec!["--cache".into(), self.path("region").into()];
-        args.extend(["--cache-size", "16M"].map(OsString::from));
+        let mut args: Vec<OsString> = vec!["--region".into(), self.path("region").into()];
+        args.extend(["--region-size", "16M"].map(OsString::from));
         args.extend(self.args(more));
         args
     }

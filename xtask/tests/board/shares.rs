@@ -32,7 +32,7 @@ fn disks_and_a_share_make_one_image_cold_and_warm() {
     let sample = Sample::new();
     let manifest = sample.manifest();
     let region = sample.path("region").display().to_string();
-    let more = ["--cache", &region, "--cache-size", "16M", "--", "manifest", "/"];
+    let more = ["--region", &region, "--region-size", "16M", "--", "manifest", "/"];
     let cold = passes(args(&sample, &more));
     assert!(cold.stdout == manifest);
     let warm = passes(args(&sample, &more));
@@ -44,7 +44,7 @@ fn disks_and_a_share_make_one_image_cold_and_warm() {
 fn blob_that_changed_on_the_share_is_not_served_from_the_region() {
     let sample = Sample::new();
     let region = sample.path("region").display().to_string();
-    let more = ["--cache", &region, "--cache-size", "16M", "--", "cat", "/d0/03"];
+    let more = ["--region", &region, "--region-size", "16M", "--", "cat", "/d0/03"];
     let first = passes(args(&sample, &more)).stdout;
     let blob = sample.dir().join("shared/b.blob");
     let flipped: Vec<u8> = fs::read(&blob).unwrap().iter().map(|byte| !byte).collect();

@@ -114,7 +114,7 @@ fn disk_above_2_tib_is_read_and_written_at_its_end() {
         disk.set_len(3 * TIB).unwrap();
         let sector = (3 * TIB - (16 << 20)) / 512;
         let place = format!("{}@{sector}+{}", sample.path("large").display(), (16 << 20) / 512);
-        let words = ["--board", board, "--bus", bus, "--cache", &place, "--", "manifest", "/"];
+        let words = ["--board", board, "--bus", bus, "--region", &place, "--", "manifest", "/"];
         for counter in ["region yes", "fetched 0 bytes"] {
             let outcome = passes(sample.args(&words));
             assert!(outcome.stdout == sample.manifest(), "{board} {bus}: {}", outcome.stderr);

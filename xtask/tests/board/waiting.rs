@@ -71,7 +71,7 @@ fn guest_sleeps_while_it_waits_for_its_region() {
     for board in BOARDS {
         let region = dir.path().join(board);
         let name = region.display().to_string();
-        let more = [&["--cache", &name, "--cache-size", "16M"], &SLOW_REGION[..]].concat();
+        let more = [&["--region", &name, "--region-size", "16M"], &SLOW_REGION[..]].concat();
         sleeps(board, &more, |boot| {
             while allocated(&region) < 512 << 10 {
                 assert!(!boot.has_ended(), "the region is written for longer than that");

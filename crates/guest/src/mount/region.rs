@@ -96,13 +96,13 @@ impl fmt::Display for Advice<'_> {
             Remedy::Writable => return f.write_str("to format it: make its disk writable"),
         };
         match &self.config.cache_file {
-            Some(file) => write!(f, "{purpose}: `region {file} format{force}`"),
+            Some(file) => write!(f, "{purpose}: `rootlet region {file} format{force}`"),
             None => {
                 let place = config::quote(&format!("FILE{}", self.part));
                 write!(
                     f,
                     "{purpose}: `--guest-option cache-format={policy}`, or \
-                     `region {place} format{force}`"
+                     `rootlet region {place} format{force}`"
                 )
             }
         }

@@ -1,0 +1,141 @@
+//! `rootlet boot`: boots a guest that is there already.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::guest::Report;
+use super::monitor::MachineArgs;
+use super::{BootArgs, Firmware, check, guests, judge, level, print_script, run};
+use crate::boot::board::Board;
+use crate::exit::usage;
+use crate::host::is_erofs;
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::say;
+use crate::source::SourceArgs;
+
+const HELP: &str = "\
+Guest commands:
+  ls PATH | stat PATH | cat PATH | sum PATH | manifest PATH | cache | bench ...
+
+Without --guest the guest of the board is taken: BOARD.elf in the folder that ROOTLET_GUESTS names,
+beside this program, in ../share/rootlet or ~/.local/share/rootlet, or as cargo built it in the
+checkout around the current folder (`cargo run -- build`).
+
+Examples:
+  rootlet boot root.erofs                    list the root, in a guest
+  rootlet boot root.erofs --blob 1=a.blob --region region.img manifest /
+  rootlet boot root.erofs --blob 1=share:a.blob --share blobs sum /bin
+  rootlet boot root.erofs --monitor firecracker --guest microvm.elf ls /
+  rootlet boot --dry-run root.erofs          the command that boots it by hand
+
+The guest command's output is all that goes to standard output; with --json it is the counters of
+the boot. Exit status: 0 passed, 1 failed or the guest died, 2 usage, 3 something is not installed,
+124 timeout, 130 interrupted.";
+
+/// Booting a guest.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct BootCommand {
+    /// The EROFS image; not needed where rootlet.toml names one
+    pub image: Option<PathBuf>,
+    /// What the guest runs [default: ls /]
+    #[arg(value_name = "COMMAND", trailing_var_arg = true)]
+    pub words: Vec<String>,
+    /// The guest to boot: an ELF, or a flat Linux image
+    #[arg(long, value_name = "FILE")]
+    pub guest: Option<PathBuf>,
+    /// Print the commands that boot it by hand, and boot nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the counters of the boot as one JSON object, in the place of the guest's output
+    #[arg(long, conflicts_with = "dry_run")]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub source: SourceArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub machine: MachineArgs,
+}
+
+/// The commands of a guest. Such a word does not name an image.
+const COMMANDS: [&str; 8] = ["ls", "stat", "cat", "sum", "manifest", "cache", "bench", "race"];
+
+impl BootCommand {
+    /// Takes the image of rootlet.toml where the first word is a command.
+    fn settle(&mut self, known: Option<PathBuf>) {
+        let is_command = |word: &&PathBuf| {
+            COMMANDS.iter().any(|command| word.as_path() == Path::new(command)) && !is_erofs(word)
+        };
+        if let Some(word) = self.image.as_ref().filter(is_command) {
+            self.words.insert(0, word.to_string_lossy().into_owned());
+            self.image = None;
+        }
+        self.image = self.image.take().or(known);
+    }
+
+    /// The guest, and the machine that it is for.
+    fn guest(&mut self) -> Result<Firmware> {
+        let Some(file) = &self.guest else { return guests::find(self.machine.board()) };
+        let firmware = Firmware::read(file.clone());
+        let firmware = firmware.map_err(|error| usage(format!("--guest {error:#}")))?;
+        if self.machine.board.is_none() {
+            self.machine.board = board_of(file, &firmware).or(self.machine.board);
+        }
+        Ok(firmware)
+    }
+}
+
+/// Returns the board of a guest, by the name of its file or by its architecture.
+fn board_of(file: &Path, firmware: &Firmware) -> Option<Board> {
+    let stem = file.file_stem()?;
+    let named = Board::ALL.into_iter().find(|board| stem == board.package());
+    named.or_else(|| Board::ALL.into_iter().find(|board| firmware.arch() == Some(board.arch())))
+}
+
+/// The task. `known` is the image of rootlet.toml.
+pub fn task(args: &BootCommand, known: Option<PathBuf>, interrupt: &Interrupt) -> Result<()> {
+    let mut command = args.clone();
+    command.settle(known);
+    let firmware = command.guest();
+    let BootCommand { image, words, dry_run, json, source, machine, .. } = command;
+    let boot = BootArgs { image, source, machine, words };
+    // Report a wrong command line before a guest that is not installed.
+    check(&boot, dry_run)?;
+    let firmware = firmware?;
+    if dry_run {
+        return print_script(&boot, &firmware);
+    }
+    let report = run(&boot, &firmware, level(&boot), interrupt, &mut |bytes, _| match json {
+        true => Ok(()),
+        false => output::bytes(bytes),
+    })?;
+    if json {
+        say!("{:#}", object(&report));
+    }
+    judge(&report)
+}
+
+/// What a boot showed, for a program.
+fn object(report: &Report) -> Value {
+    let verdict = report.verdict.as_ref();
+    let counters = verdict.map(|verdict| {
+        let pairs = verdict.counters.iter().map(|(name, value)| {
+            let number = value.parse::<u64>().map_or_else(|_| json!(value), |value| json!(value));
+            (name.clone(), number)
+        });
+        pairs.collect::<Map<_, _>>()
+    });
+    json!({
+        "passed": report.judge().is_ok(),
+        "reason": verdict.map(|verdict| verdict.reason.clone()),
+        "counters": counters.unwrap_or_default(),
+        "first_output_ms": report.first_output.map(|time| time.as_secs_f64() * 1e3),
+        "total_ms": report.total.as_secs_f64() * 1e3,
+        "monitor": report.monitor.name(),
+    })
+}

@@ -1,0 +1,290 @@
+//! Booting a guest with the user's image, blobs, share and region.
+//!
+//! Always: sockets, daemons and raw output of a run are gone at its end, unless `--keep` is given.
+
+mod args;
+mod command;
+mod firmware;
+mod level;
+mod readers;
+
+pub mod accel;
+pub mod append;
+pub mod board;
+pub mod child;
+pub mod console;
+pub mod flat;
+pub mod guest;
+pub mod guests;
+pub mod log;
+pub mod monitor;
+pub mod plan;
+pub mod sweeper;
+pub mod verdict;
+pub mod virtiofsd;
+
+use std::fs;
+use std::path::{Path, PathBuf, absolute};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use rootlet_guest::Command;
+use tempfile::TempDir;
+
+pub use args::BootArgs;
+pub use command::{BootCommand, task};
+pub use firmware::Firmware;
+pub use level::LogLevel;
+
+use crate::exit::{self, usage};
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::programs::virtiofsd;
+use crate::say;
+use crate::size::human;
+use crate::source::disk_file;
+use guest::Report;
+use log::Symbols;
+use monitor::{Disk, Machine, ShareDevice};
+use plan::{Plan, plan};
+use sweeper::Sweeper;
+use virtiofsd::Daemon;
+
+/// Memory beyond its image that a guest needs to report that it has too little.
+const HEAP_BYTES_MIN: u64 = 64 << 10;
+
+/// Refuses a command that the guest would refuse, before anything is built and booted.
+fn check_command(words: &[String]) -> Result<()> {
+    match words.first().map(String::as_str) {
+        Some(own @ ("extract" | "check")) => {
+            Err(usage(format!("no guest has the command `{own}`: `rootlet {own} IMAGE` runs here")))
+        }
+        _ => Command::parse(words).map(drop).map_err(|error| usage(error.to_string())),
+    }
+}
+
+/// Refuses what cannot boot, before anything is built: names, files, the guest command, the
+/// monitor's limits, and unless it is only planned, a monitor that is not there.
+///
+/// # Errors
+/// Status 2, or 3 for a monitor that is not there.
+pub fn check(args: &BootArgs, dry_run: bool) -> Result<()> {
+    if args.image.is_none() && args.source.region.is_none() && args.machine.disk.is_empty() {
+        return Err(usage("a guest command needs an image (see --help)"));
+    }
+    let plan = planned(args)?;
+    plan.disks.iter().try_for_each(|disk| match plan.makes(disk) {
+        true => Ok(()),
+        false => disk_file::check(disk),
+    })?;
+    check_command(&plan.words)?;
+    args.machine.accel()?;
+    if !dry_run {
+        let (monitor, board) = (args.machine.monitor, args.machine.board());
+        let bus = monitor.room(board, args.machine.bus)?.bus;
+        monitor.check_program(board, bus)?;
+    }
+    Ok(())
+}
+
+/// The log level to build in and, elsewhere unsaid, to show.
+pub fn level(args: &BootArgs) -> LogLevel {
+    args.machine.log.unwrap_or(LogLevel::Info)
+}
+
+fn planned(args: &BootArgs) -> Result<Plan> {
+    let mut plan = plan(args.image.as_deref(), &args.source, &args.words)?;
+    plan.equip(&args.machine)?;
+    Ok(plan)
+}
+
+/// Boots `firmware`, gives the guest's output to standard output, and judges.
+pub fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<()> {
+    let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| output::bytes(bytes))?;
+    judge(&report)
+}
+
+/// Tells the verdict of a boot, and judges.
+fn judge(report: &Report) -> Result<()> {
+    let judged = report.judge();
+    if let Some(verdict) = &report.verdict {
+        eprintln!("{}", verdict.line());
+        if judged.is_err() && report.verdict_explains() {
+            return Err(exit::stop(exit::FAILED, ""));
+        }
+    }
+    judged
+}
+
+/// Prints the commands that boot `firmware` by hand.
+pub fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
+    let plan = planned(args)?;
+    plan.make_region(args.source.region_size)?;
+    let here = Path::new("");
+    let beside = firmware.kernel.parent().context("the image's folder")?;
+    let mut shares = Vec::new();
+    for (tag, dir) in &plan.shares {
+        let socket = socket(here, tag);
+        let daemon = virtiofsd()?;
+        say!("{} &", daemon.command(dir, &socket)?);
+        shares.push(ShareDevice { tag: tag.clone(), socket });
+    }
+    let machine = machine(args, &plan, firmware, shares, beside)?;
+    let monitor = args.machine.monitor;
+    let launch = monitor.launch(&machine, here)?;
+    // Whoever has it elsewhere sees where it has to be.
+    let name = PathBuf::from(monitor.program(machine.board));
+    say!("{}", launch.script(&monitor.find(machine.board).unwrap_or(name), false));
+    Ok(())
+}
+
+/// Boots `firmware` once. `shown` is the least severe log message to show.
+pub fn run(
+    args: &BootArgs,
+    firmware: &Firmware,
+    shown: LogLevel,
+    interrupt: &Interrupt,
+    output: &mut dyn FnMut(&[u8], Instant) -> Result<()>,
+) -> Result<Report> {
+    let mut plan = planned(args)?;
+    plan.frame_console();
+    let options = &args.machine;
+    plan.make_region(args.source.region_size)?;
+    plan.tell_versions();
+    let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;
+    if let Some(keep) = &options.keep {
+        fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;
+    }
+    let kept = options.keep.as_deref().unwrap_or(private.path());
+    let sweeper = Sweeper::start(private.path(), &sockets(&plan, private.path()));
+    let (daemons, shares) = start_daemons(&plan, private.path(), kept)?;
+    let mut machine = machine(args, &plan, firmware, shares, private.path())?;
+    if options.monitor.facts().has_log {
+        machine.log_socket = Some(private.path().join("log"));
+    } else if options.log.is_some() {
+        eprintln!("{} has no channel for the guest's log", options.monitor.name());
+    }
+    let names = options.monitor.disk_names(&machine.disks)?;
+    let launch = options.monitor.launch(&machine, &absolute(kept)?)?;
+    let program = options.monitor.find(machine.board)?;
+    if options.verbose {
+        describe(&machine, firmware, &launch.script(&program, false));
+    }
+    if let Some(keep) = &options.keep {
+        guest::keep_script(keep, &program, &launch)?;
+    }
+    let symbols = match firmware.is_elf() {
+        true => Symbols::read(&firmware.bytes)?,
+        false => None,
+    };
+    let options = guest::Options {
+        program: &program,
+        timeout: Duration::from_secs(options.timeout),
+        level: shown,
+        verbose: options.verbose,
+        symbols: symbols.as_ref(),
+        keep: options.keep.as_deref(),
+        names: &names,
+        interrupt,
+    };
+    let report = guest::run(&launch, &options, output);
+    drop(daemons);
+    drop(private);
+    drop(sweeper);
+    report
+}
+
+/// The machine that `args` and `plan` ask for, without a log. A flat image is made in `dir`.
+fn machine(
+    args: &BootArgs,
+    plan: &Plan,
+    firmware: &Firmware,
+    shares: Vec<ShareDevice>,
+    dir: &Path,
+) -> Result<Machine> {
+    let options = &args.machine;
+    let least = firmware.memory_end() + HEAP_BYTES_MIN;
+    if options.mem.0 < least {
+        return Err(usage(format!(
+            "--mem {}: the board's image alone needs {}",
+            human(options.mem.0),
+            human(least)
+        )));
+    }
+    let board = options.board();
+    let kernel = match options.flat || options.monitor.wants_flat(board) {
+        true if firmware.is_elf() => flat_image(firmware, dir)?,
+        _ => absolute(&firmware.kernel)?,
+    };
+    let disks: Vec<Disk> = plan.disks.iter().map(present).collect::<Result<_>>()?;
+    Ok(Machine {
+        board,
+        bus: options.bus,
+        accel: options.accel()?,
+        mem: options.mem,
+        kernel,
+        append: plan.append_with(&options.monitor.disk_names(&disks)?),
+        disks,
+        shares,
+        log_socket: None,
+        extra: options.qemu_arg.clone(),
+    })
+}
+
+/// The flat image of `firmware`, as a file.
+fn flat_image(firmware: &Firmware, dir: &Path) -> Result<PathBuf> {
+    let image = flat::image(&firmware.bytes)
+        .and_then(|image| image.context("the ELF does not begin with the header of a Linux image"))
+        .map_err(|error| usage(format!("--flat: {error}")))?;
+    let file = dir.join("Image");
+    fs::write(&file, image).with_context(|| file.display().to_string())?;
+    Ok(file)
+}
+
+fn describe(machine: &Machine, firmware: &Firmware, script: &str) {
+    let loaded = human(firmware.loaded_bytes());
+    eprintln!("firmware {} ({loaded} loaded)", firmware.elf.display());
+    for disk in &machine.disks {
+        let mode = if disk.read_only { "read-only" } else { "writable" };
+        eprintln!("disk     {}: {} ({mode})", disk.serial, disk.file.display());
+    }
+    eprintln!("accel    {}", machine.accel.name());
+    eprintln!("command  {script}");
+}
+
+/// The disk with an absolute path to a file that is there.
+fn present(disk: &Disk) -> Result<Disk> {
+    disk_file::check(disk)?;
+    let blkdebug = disk.blkdebug.as_deref().map(absolute).transpose()?;
+    // Absolute, so that QEMU takes no part before a colon for a protocol.
+    Ok(Disk { file: absolute(&disk.file)?, blkdebug, ..disk.clone() })
+}
+
+/// Where the daemon of a share listens.
+fn socket(private: &Path, tag: &str) -> PathBuf {
+    private.join(format!("{tag}.sock"))
+}
+
+fn sockets(plan: &Plan, private: &Path) -> Vec<PathBuf> {
+    plan.shares.iter().map(|(tag, _)| socket(private, tag)).collect()
+}
+
+fn start_daemons(
+    plan: &Plan,
+    private: &Path,
+    says: &Path,
+) -> Result<(Vec<Daemon>, Vec<ShareDevice>)> {
+    let mut daemons = Vec::new();
+    let mut devices = Vec::new();
+    for (tag, dir) in &plan.shares {
+        if !dir.is_dir() {
+            return Err(usage(format!("--share {}: no such directory", dir.display())));
+        }
+        let program = virtiofsd()?;
+        let socket = socket(private, tag);
+        let says = says.join(format!("virtiofsd-{tag}.txt"));
+        daemons.push(Daemon::start(&program, dir, &socket, &says)?);
+        devices.push(ShareDevice { tag: tag.clone(), socket });
+    }
+    Ok((daemons, devices))
+}

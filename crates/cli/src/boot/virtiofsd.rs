@@ -1,0 +1,192 @@
+//! virtio-fs daemons: one for each share and boot.
+//!
+//! Always: a daemon and its socket are gone when its [`Daemon`] is. It ends by itself when the
+//! machine disconnects, so it cannot serve a second boot.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::boot::child::{Child, bound_command};
+use crate::boot::monitor::pasteable;
+
+/// How long a daemon may take to listen.
+const START_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which of the two daemons a program is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flavour {
+    /// The one in C that came with QEMU up to 7.2.
+    C,
+    /// The one in Rust.
+    Rust,
+}
+
+/// A daemon that can be started.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The executable.
+    pub path: PathBuf,
+    /// Which one it is.
+    pub flavour: Flavour,
+}
+
+/// Tells the flavour from the output of `--help`.
+fn flavour(help: &str) -> Option<Flavour> {
+    if help.contains("--shared-dir") {
+        Some(Flavour::Rust)
+    } else if help.contains("-o source=") {
+        Some(Flavour::C)
+    } else {
+        None
+    }
+}
+
+impl Program {
+    /// Asks the executable at `path` what it is; `None` if it does not start or is neither.
+    pub fn probe(path: &Path) -> Option<Self> {
+        let output = Command::new(path).arg("--help").stdin(Stdio::null()).output().ok()?;
+        let help = [output.stdout, output.stderr].concat();
+        let flavour = flavour(&String::from_utf8_lossy(&help))?;
+        Some(Self { path: path.into(), flavour })
+    }
+
+    /// Returns the command that shares `dir` on `socket`, for a shell.
+    pub fn command(&self, dir: &Path, socket: &Path) -> Result<String> {
+        let (dir, root) = (canonical(dir)?, rustix::process::geteuid().is_root());
+        Ok(pasteable(&self.path, &self.arguments(&dir, socket, root)))
+    }
+
+    /// The arguments that share `dir` (absolute) on `socket`.
+    fn arguments(&self, dir: &Path, socket: &Path, root: bool) -> Vec<OsString> {
+        match self.flavour {
+            Flavour::C => {
+                let socket = [OsStr::new("--socket-path="), socket.as_os_str()];
+                // libfuse splits -o at commas, and takes a backslash before one.
+                let mut source = b"source=".to_vec();
+                for &byte in dir.as_os_str().as_bytes() {
+                    if byte == b',' || byte == b'\\' {
+                        source.push(b'\\');
+                    }
+                    source.push(byte);
+                }
+                let mut args = vec![socket.into_iter().collect(), "-o".into()];
+                args.push(OsString::from_vec(source));
+                args.extend(["-o", "sandbox=chroot", "-o", "log_level=warn"].map(OsString::from));
+                args
+            }
+            Flavour::Rust => vec![
+                "--socket-path".into(),
+                socket.into(),
+                "--shared-dir".into(),
+                dir.into(),
+                "--sandbox".into(),
+                // A chroot needs its capability; without one the daemon has only our rights.
+                if root { "chroot" } else { "none" }.into(),
+                "--log-level".into(),
+                "warn".into(),
+            ],
+        }
+    }
+}
+
+/// The directory as daemons want it.
+fn canonical(dir: &Path) -> Result<PathBuf> {
+    fs::canonicalize(dir).with_context(|| format!("share {}", dir.display()))
+}
+
+/// A daemon that listens.
+#[derive(Debug)]
+pub struct Daemon {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    /// Shares `dir` on `socket`, and returns when the daemon listens. What it says goes to the
+    /// file `says`.
+    pub fn start(program: &Program, dir: &Path, socket: &Path, says: &Path) -> Result<Self> {
+        let dir = canonical(dir)?;
+        let root = rustix::process::geteuid().is_root();
+        let output = fs::File::create(says).with_context(|| says.display().to_string())?;
+        let mut command = bound_command(program.path.as_os_str());
+        command.args(program.arguments(&dir, socket, root)).stdin(Stdio::null());
+        command.stdout(output.try_clone()?).stderr(output);
+        let child = Child::spawn(command)?;
+        let mut this = Self { child, socket: socket.into() };
+        let until = Instant::now() + START_PATIENCE;
+        while !socket.exists() {
+            let ended = this.child.try_wait()?;
+            if ended.is_some() || Instant::now() > until {
+                let words = fs::read_to_string(says).unwrap_or_default();
+                let hint = if program.flavour == Flavour::C && !root {
+                    " (this daemon runs as root only; the one in Rust runs as anybody)"
+                } else {
+                    ""
+                };
+                let how = if ended.is_some() { "ended at once" } else { "does not listen" };
+                bail!("{} {how}{hint}: {}", program.path.display(), words.trim());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        Ok(this)
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+/// Where the daemon in C keeps a lock file for `socket`, which it never removes
+/// (`vu_socket_lock` in QEMU's tools/virtiofsd/fuse_virtio.c).
+pub fn lock_file(socket: &Path) -> PathBuf {
+    let name = socket.as_os_str().as_bytes().iter();
+    let mut name: Vec<u8> = name.map(|&byte| if byte == b'/' { b'.' } else { byte }).collect();
+    name.extend_from_slice(b".pid");
+    Path::new("/run/virtiofsd").join(OsString::from_vec(name))
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // An error reaches nobody here; the daemon may have removed both files itself.
+        let _ = self.child.stop();
+        let _ = fs::remove_file(&self.socket);
+        let _ = fs::remove_file(lock_file(&self.socket));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flavours_are_told_apart_by_their_help() {
+        let c = "usage: virtiofsd [options]\n    -o source=PATH   shared directory tree\n";
+        let rust = "Usage: virtiofsd [OPTIONS]\n      --shared-dir <SHARED_DIR>\n";
+        assert_eq!(flavour(c), Some(Flavour::C));
+        assert_eq!(flavour(rust), Some(Flavour::Rust));
+        assert_eq!(flavour("virtiofsd: not found"), None);
+    }
+
+    #[test]
+    fn arguments_suit_the_flavour_and_the_user() {
+        let words = |flavour, root| -> Vec<String> {
+            let program = Program { path: "/v".into(), flavour };
+            let args = program.arguments(Path::new("/a,b"), Path::new("/s"), root);
+            args.into_iter().map(|word| word.into_string().unwrap()).collect()
+        };
+        assert_eq!(words(Flavour::C, true)[..4], ["--socket-path=/s", "-o", "source=/a\\,b", "-o"]);
+        assert_eq!(
+            words(Flavour::Rust, false)[2..6],
+            ["--shared-dir", "/a,b", "--sandbox", "none"]
+        );
+        assert_eq!(words(Flavour::Rust, true)[5], "chroot");
+    }
+}

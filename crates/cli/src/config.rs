@@ -1,0 +1,179 @@
+//! `rootlet.toml`: what one would type every time.
+//!
+//! Always: what the command line says comes first; a path in the file is looked for from the folder
+//! of the file; a key that nobody knows is an error.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use clap::Command;
+use serde::Deserialize;
+
+use crate::exit::usage;
+
+/// The name of the file in the current folder.
+const NAME: &str = "rootlet.toml";
+/// Commands whose options mean something else.
+const APART: [&str; 1] = ["hil"];
+
+/// What the file says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Settings {
+    /// The folder of the file.
+    #[serde(skip)]
+    dir: PathBuf,
+    image: Option<String>,
+    /// By device slot: a file, or `share:NAME`.
+    #[serde(default)]
+    blob: BTreeMap<String, String>,
+    #[serde(default)]
+    share: Vec<String>,
+    region: Option<String>,
+    region_size: Option<String>,
+    domain: Option<String>,
+    guest: Option<String>,
+    board: Option<String>,
+    bus: Option<String>,
+    monitor: Option<String>,
+    mem: Option<String>,
+    accel: Option<String>,
+    log: Option<String>,
+    timeout: Option<u64>,
+    color: Option<String>,
+}
+
+impl Settings {
+    /// Reads `file`, or the file in the current folder if there is one.
+    ///
+    /// # Errors
+    /// Status 2: the file cannot be read, or says what cannot be.
+    pub fn read(file: Option<&Path>) -> Result<Self> {
+        let (file, named) = match file {
+            Some(file) => (file, true),
+            None => (Path::new(NAME), false),
+        };
+        match fs::read_to_string(file) {
+            Ok(text) => Self::parse(&text, file.parent().unwrap_or(Path::new("")))
+                .map_err(|error| usage(format!("{}: {error}", file.display()))),
+            Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(usage(format!("{}: {error}", file.display()))),
+        }
+    }
+
+    fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
+        let settings: Self = toml::from_str(text)?;
+        Ok(Self { dir: dir.into(), ..settings })
+    }
+
+    /// The image, where the command line names none.
+    pub fn image(&self) -> Option<PathBuf> {
+        self.image.as_ref().map(|image| self.dir.join(image))
+    }
+
+    /// The region, where the command line names none.
+    pub fn region(&self) -> Option<String> {
+        self.region.as_ref().map(|region| self.here(region))
+    }
+
+    /// A path as seen from the current folder.
+    fn here(&self, path: &str) -> String {
+        self.dir.join(path).display().to_string()
+    }
+
+    /// Values of options by their names.
+    fn values(&self) -> BTreeMap<&'static str, Vec<String>> {
+        let blob = |(slot, place): (&String, &String)| match place.strip_prefix("share:") {
+            Some(_) => format!("{slot}={place}"),
+            None => format!("{slot}={}", self.here(place)),
+        };
+        let one = |value: &Option<String>| value.iter().cloned().collect();
+        let mut values = BTreeMap::from([
+            ("blob", self.blob.iter().map(blob).collect()),
+            ("share", self.share.iter().map(|share| self.here(share)).collect()),
+            ("region", self.region().into_iter().collect()),
+            ("region_size", one(&self.region_size)),
+            ("domain", one(&self.domain)),
+            ("guest", self.guest.iter().map(|guest| self.here(guest)).collect()),
+            ("board", one(&self.board)),
+            ("bus", one(&self.bus)),
+            ("monitor", one(&self.monitor)),
+            ("mem", one(&self.mem)),
+            ("accel", one(&self.accel)),
+            ("log", one(&self.log)),
+            ("timeout", self.timeout.iter().map(u64::to_string).collect()),
+            ("color", one(&self.color)),
+        ]);
+        values.retain(|_, values: &mut Vec<String>| !values.is_empty());
+        values
+    }
+
+    /// Makes what the file says the default of every option of that name.
+    pub fn defaults(&self, command: Command) -> Command {
+        let values = self.values();
+        let set = |command: Command| {
+            command.mut_args(|arg| match values.get(arg.get_id().as_str()) {
+                Some(values) if arg.get_long().is_some() => arg.default_values(values.clone()),
+                _ => arg,
+            })
+        };
+        set(command).mut_subcommands(|command| match APART.contains(&command.get_name()) {
+            true => command,
+            false => set(command),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{Cli, Command as Task};
+    use clap::{CommandFactory, FromArgMatches};
+
+    const TEXT: &str = r#"
+        image = "root.erofs"
+        region = "region.img@8+64"
+        region-size = "8M"
+        board = "q35"
+        mem = "128M"
+        [blob]
+        1 = "a.blob"
+        2 = "share:b.blob"
+    "#;
+
+    fn parsed(line: &str) -> Cli {
+        let settings = Settings::parse(TEXT, Path::new("dir")).unwrap();
+        let words = std::iter::once("rootlet").chain(line.split(' '));
+        let matches = settings.defaults(Cli::command()).try_get_matches_from(words).unwrap();
+        Cli::from_arg_matches(&matches).unwrap()
+    }
+
+    #[test]
+    fn file_says_what_the_command_line_does_not() {
+        let settings = Settings::parse(TEXT, Path::new("dir")).unwrap();
+        assert_eq!(settings.image(), Some("dir/root.erofs".into()));
+        let Task::Sum(args) = parsed("sum --region-size 4M i").command else { panic!() };
+        let source = &args.files.read.source;
+        let blobs: Vec<_> = source.blob.iter().map(|blob| blob.slot).collect();
+        assert_eq!(blobs, [1, 2]);
+        assert_eq!(source.blob[0], "1=dir/a.blob".parse().unwrap());
+        assert_eq!(source.region, Some("dir/region.img@8+64".parse().unwrap()));
+        assert_eq!(source.region_size.map(|size| size.0), Some(4 << 20));
+        let Task::Boot(args) = parsed("boot i --board microvm").command else { panic!() };
+        assert_eq!(args.machine.board().package(), "microvm");
+        assert_eq!(args.machine.mem.0, 128 << 20);
+        let Task::Hil(args) = parsed("hil --runner true").command else { panic!() };
+        assert_eq!(args.board, None);
+    }
+
+    #[test]
+    fn key_that_nobody_knows_is_an_error_with_its_line() {
+        let error = Settings::parse("imago = 1", Path::new("")).unwrap_err().to_string();
+        assert!(error.contains("imago") && error.contains("line 1"), "{error}");
+        assert!(Settings::parse("[blob]\n1 = 5", Path::new("")).is_err());
+    }
+}

@@ -1,0 +1,178 @@
+//! What inodes hold: xattrs, targets of symlinks, data.
+//!
+//! Always: bytes that a device stores as they are, are read once, whichever files share them.
+
+use anyhow::Result;
+use rootlet::erofs::{FileKind, Inode, Layout};
+use rootlet::read::{File, PATH_BYTES_MAX};
+use rootlet::storage::Storage;
+use rootlet_guest::catch_up;
+
+use super::Check;
+use crate::host::data::chunk_end;
+use crate::shown::shown;
+
+impl<S: Storage> Check<'_, S> {
+    /// What an inode has besides entries: xattrs, a target, data.
+    pub fn body(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
+        self.progress.entry(|| shown(path));
+        let xattrs = match self.xattrs_of(inode, path)? {
+            true => inode.xattrs,
+            // The fault is reported; the data is checked without the xattrs.
+            false => None,
+        };
+        match inode.kind {
+            FileKind::Regular => self.file(&Inode { xattrs, ..*inode }, path),
+            FileKind::Symlink => self.target(inode, path),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the xattrs; whether they can be read.
+    fn xattrs_of(&mut self, inode: &Inode, path: &[u8]) -> Result<bool> {
+        let span = inode.xattrs.map_or(0, |span| span.len);
+        if !self.spend(|check| &mut check.xattr_budget, span, path, inode.nid)? {
+            return Ok(false);
+        }
+        let mut bytes: u64 = 0;
+        let read = self.root.xattrs(inode, &mut self.xattrs, |name, value| {
+            let name: usize = name.parts().map(<[u8]>::len).iter().sum();
+            bytes = bytes.saturating_add((name + value.len()) as u64);
+            Ok(())
+        });
+        if let Err(error) = &read {
+            self.fault(path, Some(inode.nid), format!("xattrs: {error}"))?;
+        }
+        self.spend(|check| &mut check.xattr_budget, bytes, path, inode.nid)?;
+        Ok(read.is_ok())
+    }
+
+    fn target(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
+        let mut target = vec![0; PATH_BYTES_MAX];
+        let what = match self.root.read_link_inode(inode, &mut target) {
+            Ok([]) => "the target of the symlink is empty".into(),
+            Ok(target) if target.contains(&0) => "the target of the symlink holds a NUL".into(),
+            Ok(_) => return Ok(()),
+            Err(error) => format!("the target of the symlink: {error}"),
+        };
+        self.fault(path, Some(inode.nid), what)
+    }
+
+    /// Reads the inodes that hold parts of others and stand in no directory; how many there are.
+    pub fn hidden(&mut self) -> Result<u64> {
+        let mut count = 0;
+        let inodes =
+            [(self.superblock.packed, "(packed inode)"), (self.superblock.metabox, "(metabox)")];
+        for (nid, name) in inodes {
+            let Some(nid) = nid.filter(|nid| !self.links.contains_key(nid)) else { continue };
+            count += 1;
+            let read = match self.root.inode(nid) {
+                Ok(inode) if inode.kind == FileKind::Regular => self.file(&inode, name.as_bytes()),
+                Ok(inode) => {
+                    let what = format!("{}, not a regular file", inode.kind);
+                    self.fault(name.as_bytes(), Some(nid), what)
+                }
+                Err(error) => self.fault(name.as_bytes(), Some(nid), error),
+            };
+            read?;
+        }
+        Ok(count)
+    }
+
+    /// The data of a file, chunk by chunk where it has chunks.
+    fn file(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
+        let file = match self.root.open_inode(*inode) {
+            Ok(file) => file,
+            Err(error) => return self.fault(path, Some(inode.nid), error),
+        };
+        match inode.layout {
+            Layout::None | Layout::Plain { start: None } => Ok(()),
+            Layout::Plain { .. } => self.stored(&file, path, 0, inode.size),
+            Layout::Inline { tail, .. } => {
+                let body = inode.size.saturating_sub(tail.len);
+                self.stored(&file, path, 0, body)?;
+                self.stored(&file, path, body, inode.size)
+            }
+            Layout::Chunked(map) => {
+                let mut at = 0;
+                while at < inode.size {
+                    if !self.spend(|check| &mut check.map_budget, 1, path, inode.nid)? {
+                        return Ok(());
+                    }
+                    let end = chunk_end(map.chunk_bits, at).min(inode.size);
+                    self.stored(&file, path, at, end)?;
+                    at = end;
+                }
+                Ok(())
+            }
+            _ => {
+                if !self.spend(|check| &mut check.data_budget, inode.size, path, inode.nid)? {
+                    return Ok(());
+                }
+                self.read(&file, path, 0, inode.size)
+            }
+        }
+    }
+
+    /// Bytes that are stored as they are, or not at all: those of a device that were read before
+    /// are not read again.
+    fn stored<L: rootlet::cache::Layer<S>>(
+        &mut self,
+        file: &File<'_, S, L>,
+        path: &[u8],
+        start: u64,
+        end: u64,
+    ) -> Result<()> {
+        let Some(last) = end.checked_sub(1).filter(|last| *last >= start) else { return Ok(()) };
+        let inode = file.inode();
+        let place = |at| self.root.source_of(inode, at);
+        match (place(start), place(last)) {
+            (Ok(None), Ok(None)) => Ok(()),
+            (Ok(Some((device, at))), Ok(Some(to)))
+                if to == (device, at.saturating_add(last - start)) =>
+            {
+                for new in self.seen.add(device, at..at.saturating_add(end - start)) {
+                    let from = start + (new.start - at);
+                    self.read(file, path, from, from + (new.end - new.start))?;
+                }
+                Ok(())
+            }
+            (Err(error), _) | (_, Err(error)) => self.fault(path, Some(inode.nid), error),
+            // The range continues on another device. Halves are at most 63 deep.
+            _ if last > start => {
+                let middle = start.midpoint(end);
+                self.stored(file, path, start, middle)?;
+                self.stored(file, path, middle, end)
+            }
+            _ => self.read(file, path, start, end),
+        }
+    }
+
+    fn read<L: rootlet::cache::Layer<S>>(
+        &mut self,
+        file: &File<'_, S, L>,
+        path: &[u8],
+        start: u64,
+        end: u64,
+    ) -> Result<()> {
+        let mut at = start;
+        while at < end {
+            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.data.len());
+            match file.read_at(at, &mut self.data[..len]) {
+                Ok(got) if got == len => self.bytes += got as u64,
+                Ok(got) => {
+                    let what = format!("only {got} of {len} bytes at byte {at} of the file");
+                    return self.fault(path, Some(file.inode().nid), what);
+                }
+                Err(error) => {
+                    let what = format!("{len} bytes at byte {at} of the file: {error}");
+                    self.fault(path, Some(file.inode().nid), what)?;
+                }
+            }
+            catch_up(self.root);
+            self.progress.touch();
+            at += len as u64;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,382 @@
+//! `check`: verifies everything in an image and its blobs that can be verified.
+//!
+//! Always: a fault does not end the check; a directory is entered once; a [`Budget`] bounds the work,
+//! which is a multiple of the bytes of the devices.
+
+mod body;
+mod seen;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use anyhow::{Result, bail};
+use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Nid, Superblock};
+use rootlet::read::XATTR_BYTES_MAX;
+use rootlet::storage::Storage;
+use rootlet_guest::{GuestRoot, Mounted};
+use serde_json::{Value, json};
+
+use super::args::{CheckArgs, named};
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::progress::Progress;
+use crate::say;
+use crate::shown::shown;
+use crate::source::Prepared;
+use seen::Seen;
+
+/// Bytes read at once.
+const PIECE_BYTES: usize = 1 << 20;
+/// Bytes of names and values of xattrs for each byte of a device: one that is shared counts for
+/// every inode that has it.
+const XATTR_FACTOR: u64 = 1024;
+/// Decoded bytes of compressed files for each byte of a device.
+const DECODED_FACTOR: u64 = 4096;
+
+/// How much may be read yet.
+#[derive(Debug)]
+struct Budget {
+    what: &'static str,
+    left: u64,
+    told: bool,
+}
+
+impl Budget {
+    fn new(what: &'static str, left: u64) -> Self {
+        Self { what, left, told: false }
+    }
+}
+
+/// The names of an inode that is not a directory.
+struct Links {
+    names: u32,
+    says: u32,
+    path: Box<[u8]>,
+}
+
+/// A directory that is to be read.
+struct Ahead {
+    inode: Inode,
+    parent: Nid,
+    path: Vec<u8>,
+}
+
+/// What was found of `.` and `..`, and the subdirectories.
+#[derive(Default)]
+struct Found {
+    dot: Option<Nid>,
+    dotdot: Option<Nid>,
+    dirs: u32,
+}
+
+struct Check<'r, S> {
+    root: &'r GuestRoot<S>,
+    superblock: Superblock,
+    /// Whether the image has device slots: layers may have been merged, each with its own links.
+    merged: bool,
+    faults: u64,
+    links: HashMap<Nid, Links>,
+    /// Path of every directory.
+    dirs: HashMap<Nid, Box<[u8]>>,
+    seen: Seen,
+    dir_budget: Budget,
+    map_budget: Budget,
+    xattr_budget: Budget,
+    data_budget: Budget,
+    data: Vec<u8>,
+    xattrs: Vec<u8>,
+    bytes: u64,
+    /// The faults, where one JSON object reports them at the end.
+    told: Option<Vec<Value>>,
+    progress: Progress,
+}
+
+/// The task. To whom checks an image that cannot be mounted, why is the first fault, and the last.
+pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
+    let (image, read) = (named(args.image.as_ref())?, &args.read);
+    let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
+    let opened = prepared.bind().and_then(|mounted| prepared.mount_bound(mounted));
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(why) => {
+            match args.json {
+                true => {
+                    say!("{:#}", json!({ "faults": [{ "path": "/", "fault": why.to_string() }] }))
+                }
+                false => say!("/: {why}"),
+            }
+            return Err(why);
+        }
+    };
+    let result = verify(&opened.root, &opened.mounted, args.json, interrupt);
+    opened.leave();
+    result
+}
+
+/// Verifies what is mounted. `mounted` proves that superblock, device table and lengths were right.
+/// Memory: a path for every inode.
+fn verify<S: Storage>(
+    root: &GuestRoot<S>,
+    mounted: &Mounted,
+    as_json: bool,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let superblock = root.superblock();
+    let room = mounted.sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.bytes));
+    let dir_bytes = root.directory_bytes_max();
+    let mut check = Check {
+        root,
+        merged: superblock.extra_devices > 0,
+        superblock,
+        faults: 0,
+        links: HashMap::new(),
+        dirs: HashMap::new(),
+        seen: Seen::default(),
+        dir_budget: Budget::new("bytes of directories", dir_bytes),
+        // An entry has at least 4 bytes.
+        map_budget: Budget::new("chunk map entries", dir_bytes / 4),
+        xattr_budget: Budget::new("bytes of xattrs", room.saturating_mul(XATTR_FACTOR)),
+        data_budget: Budget::new("decoded bytes", room.saturating_mul(DECODED_FACTOR)),
+        data: vec![0; PIECE_BYTES],
+        xattrs: vec![0; XATTR_BYTES_MAX],
+        bytes: 0,
+        told: as_json.then(Vec::new),
+        progress: Progress::of_entries(superblock.inodes),
+    };
+    check.run(interrupt)
+}
+
+impl<S: Storage> Check<'_, S> {
+    fn run(&mut self, interrupt: &Interrupt) -> Result<()> {
+        let root = self.root.metadata(b"/")?;
+        self.dirs.insert(root.nid, b"/".as_slice().into());
+        self.body(&root, b"/")?;
+        let mut ahead = vec![Ahead { inode: root, parent: root.nid, path: Vec::new() }];
+        while let Some(dir) = ahead.pop() {
+            self.directory(&dir, &mut ahead, interrupt)?;
+        }
+        self.link_counts()?;
+        let inodes = (self.links.len() + self.dirs.len()) as u64 + self.hidden()?;
+        let says = self.superblock.inodes;
+        if says != inodes && !self.merged {
+            let what = format!("the superblock counts {says} inodes, {inodes} are reachable");
+            self.fault(b"/", None, what)?;
+        }
+        let faults = self.faults;
+        if let Some(told) = &self.told {
+            let object = json!({
+                "inodes": inodes,
+                "read_bytes": self.bytes,
+                "superblock_checksum": self.superblock.compat.has(Compat::SB_CHKSUM),
+                "faults": told,
+            });
+            self.progress.suspend(|| output::line(format_args!("{object:#}")))?;
+            return judged(faults);
+        }
+        let sum = match self.superblock.compat.has(Compat::SB_CHKSUM) {
+            true => "superblock checksum right",
+            false => "no superblock checksum",
+        };
+        let bytes = crate::size::human(self.bytes);
+        say!("{inodes} inodes, {bytes} of data read, {sum}, {faults} faults");
+        judged(faults)
+    }
+
+    fn fault(&mut self, path: &[u8], nid: Option<Nid>, what: impl std::fmt::Display) -> Result<()> {
+        self.faults += 1;
+        if let Some(told) = &mut self.told {
+            let nid = nid.map(|nid| nid.0);
+            let path = String::from_utf8_lossy(path);
+            told.push(json!({ "path": path, "nid": nid, "fault": what.to_string() }));
+            return Ok(());
+        }
+        self.progress.suspend(|| match nid {
+            Some(nid) => output::line(format_args!("{} (nid {nid}): {what}", shown(path))),
+            None => output::line(format_args!("{}: {what}", shown(path))),
+        })
+    }
+
+    /// Takes `much` from a budget. Returns false, and reports a fault the first time, when the budget is
+    /// spent.
+    fn spend(
+        &mut self,
+        of: fn(&mut Self) -> &mut Budget,
+        much: u64,
+        path: &[u8],
+        nid: Nid,
+    ) -> Result<bool> {
+        let budget = of(self);
+        if let Some(left) = budget.left.checked_sub(much) {
+            budget.left = left;
+            return Ok(true);
+        }
+        let what = budget.what;
+        if !std::mem::replace(&mut budget.told, true) {
+            let what = format!("more {what} than the devices can hold; no more are verified");
+            self.fault(path, Some(nid), what)?;
+        }
+        Ok(false)
+    }
+
+    /// The entries of one directory, block by block.
+    fn directory(
+        &mut self,
+        dir: &Ahead,
+        ahead: &mut Vec<Ahead>,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let Ahead { inode, path, .. } = dir;
+        let size = self.superblock.block_size;
+        let mut bytes = vec![0; size.bytes_usize()];
+        let mut last: Vec<u8> = Vec::new();
+        let mut found = Found::default();
+        for number in 0..size.blocks_of(inode.size) {
+            interrupt.check()?;
+            // The bytes of the directory alone: a directory after its inode does not fill its block.
+            let start = number << size.bits();
+            let len = size.bytes().min(inode.size - start);
+            if !self.spend(|check| &mut check.dir_budget, len, path, inode.nid)? {
+                return Ok(());
+            }
+            let got = match self.root.read_dir_block(inode, number, &mut bytes) {
+                Ok(got) => got,
+                Err(error) => {
+                    self.fault(path, Some(inode.nid), format!("block {number}: {error}"))?;
+                    continue;
+                }
+            };
+            let block = match DirBlock::from_bytes(&bytes[..got], inode.nid, number) {
+                Ok(block) => block,
+                Err(error) => {
+                    self.fault(path, Some(inode.nid), error)?;
+                    continue;
+                }
+            };
+            for entry in 0..block.len() {
+                let dirent = match block.entry(entry) {
+                    Ok(dirent) => dirent,
+                    Err(error) => {
+                        self.fault(path, Some(inode.nid), error)?;
+                        continue;
+                    }
+                };
+                if !last.is_empty() && *last >= *dirent.name {
+                    let what = format!(
+                        "block {number} entry {entry}: the name is not above the one before it"
+                    );
+                    self.fault(&joined(path, dirent.name), Some(dirent.nid), what)?;
+                }
+                last = dirent.name.to_vec();
+                self.entry(dir, dirent, &mut found, ahead)?;
+            }
+        }
+        self.own_entries(dir, &found)
+    }
+
+    /// One entry, and what it leads to if that is new.
+    fn entry(
+        &mut self,
+        dir: &Ahead,
+        dirent: Dirent<'_>,
+        found: &mut Found,
+        ahead: &mut Vec<Ahead>,
+    ) -> Result<()> {
+        let nid = dirent.nid;
+        let path = joined(&dir.path, dirent.name);
+        if let b"." | b".." = dirent.name {
+            let place = if dirent.name == b"." { &mut found.dot } else { &mut found.dotdot };
+            *place = Some(nid);
+            if tells_otherwise(&dirent, FileKind::Directory) {
+                self.fault(&path, Some(nid), "the entry's type is no directory")?;
+            }
+            return Ok(());
+        }
+        let inode = match self.root.inode(nid) {
+            Ok(inode) => inode,
+            Err(error) => return self.fault(&path, Some(nid), error),
+        };
+        if tells_otherwise(&dirent, inode.kind) {
+            let says = match dirent.kind() {
+                Some(kind) => kind.to_string(),
+                None => format!("type {}", dirent.file_type),
+            };
+            let what = format!("the entry says {says}, the inode is a {}", inode.kind);
+            self.fault(&path, Some(nid), what)?;
+        }
+        if inode.kind == FileKind::Directory {
+            found.dirs = found.dirs.saturating_add(1);
+            if let Some(first) = self.dirs.get(&nid) {
+                let what = format!("the directory has another name, {}", shown(first));
+                return self.fault(&path, Some(nid), what);
+            }
+            self.dirs.insert(nid, path.as_slice().into());
+            self.body(&inode, &path)?;
+            ahead.push(Ahead { inode, parent: dir.inode.nid, path });
+            return Ok(());
+        }
+        match self.links.entry(nid) {
+            Entry::Occupied(mut links) => {
+                let links = links.get_mut();
+                links.names = links.names.saturating_add(1);
+                Ok(())
+            }
+            Entry::Vacant(links) => {
+                links.insert(Links { names: 1, says: inode.nlink, path: path.as_slice().into() });
+                self.body(&inode, &path)
+            }
+        }
+    }
+
+    /// `.`, `..` and the link count of a directory whose entries were read.
+    fn own_entries(&mut self, dir: &Ahead, found: &Found) -> Result<()> {
+        let Ahead { inode, parent, path } = dir;
+        let (nid, nlink) = (inode.nid, inode.nlink);
+        let dot = if inode.dot_omitted { None } else { Some(nid) };
+        for (name, want, got) in [(".", dot, found.dot), ("..", Some(*parent), found.dotdot)] {
+            let said = |nid: Option<Nid>| nid.map_or("missing".into(), |nid| format!("nid {nid}"));
+            if want != got && !(want.is_none() && got == Some(nid)) {
+                let what = format!("`{name}` is {}, should be {}", said(got), said(want));
+                self.fault(path, Some(nid), what)?;
+            }
+        }
+        let want = found.dirs.saturating_add(2);
+        // 1 stands for more than the field can hold.
+        if nlink != want && nlink != 1 && !self.merged {
+            let what = format!("link count {nlink}, with {} subdirectories {want}", found.dirs);
+            self.fault(path, Some(nid), what)?;
+        }
+        Ok(())
+    }
+
+    fn link_counts(&mut self) -> Result<()> {
+        if self.merged {
+            return Ok(());
+        }
+        let wrong = self.links.iter().filter(|(_, links)| links.names != links.says);
+        let mut wrong: Vec<_> = wrong
+            .map(|(nid, Links { names, says, path })| {
+                (path.clone(), *nid, format!("link count {says}, {names} names lead there"))
+            })
+            .collect();
+        wrong.sort();
+        wrong.into_iter().try_for_each(|(path, nid, what)| self.fault(&path, Some(nid), what))
+    }
+}
+
+/// Returns the result of a check that found `faults` faults.
+fn judged(faults: u64) -> Result<()> {
+    match faults {
+        0 => Ok(()),
+        1 => bail!("1 fault"),
+        _ => bail!("{faults} faults"),
+    }
+}
+
+/// Returns whether an entry names another type than its inode; 0 names none.
+fn tells_otherwise(dirent: &Dirent<'_>, kind: FileKind) -> bool {
+    dirent.file_type != 0 && dirent.kind() != Some(kind)
+}
+
+fn joined(dir: &[u8], name: &[u8]) -> Vec<u8> {
+    [dir, b"/", name].concat()
+}

@@ -1,0 +1,148 @@
+//! `stat`, `cat`, `sum` and `manifest`: the guest's commands over several paths.
+//!
+//! Always: the image is mounted once; a path that cannot be read has a line on standard error, and
+//! the command continues with the next.
+
+use std::io::{self, BufWriter};
+
+use anyhow::Result;
+use rootlet::Error;
+use rootlet::erofs::FileKind;
+use rootlet::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
+use rootlet_guest::{AtPath, Command, CommandError, Counters, Done, Memory, Runner, Scratch};
+use serde_json::{Map, Value, json};
+
+use super::args::{FilesArgs, StatArgs, named};
+use super::row;
+use crate::boot::verdict::Verdict;
+use crate::exit::{self, FAILED};
+use crate::interrupt::Interrupt;
+use crate::output;
+use crate::progress::Progress;
+use crate::source::{Opened, Standard, open};
+
+/// What to do with each path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// Show everything known of it.
+    Stat,
+    /// Write its bytes.
+    Cat,
+    /// Write its sum, or those of all files below it.
+    Sum,
+    /// Write one JSON object for everything below it.
+    Manifest,
+}
+
+impl Verb {
+    /// The guest's command.
+    fn command(self, path: &str) -> Command {
+        let path = path.to_string();
+        match self {
+            Self::Stat => Command::Stat(path),
+            Self::Cat => Command::Cat(path),
+            Self::Sum => Command::Sum(path),
+            Self::Manifest => Command::Manifest(path),
+        }
+    }
+}
+
+/// Runs the command over every path.
+pub fn task(verb: Verb, args: &FilesArgs, interrupt: &Interrupt) -> Result<()> {
+    let image = named(args.image.as_ref())?;
+    if args.paths.is_empty() {
+        return Err(exit::usage("no PATH given (see --help)"));
+    }
+    // Nothing has to be undone: the region can lose its writer at any instant.
+    interrupt.ends_the_process();
+    let opened = open(image, &args.read.source, args.read.verbose)?;
+    let (mut files, mut failed) = (0, false);
+    for path in &args.paths {
+        let ran = one(&opened, verb, path);
+        match ran {
+            Ok(done) => files += done.files,
+            Err(CommandError::Output(error)) => {
+                opened.leave();
+                return Err(output::failed(error));
+            }
+            Err(error) => {
+                failed = true;
+                eprintln!("rootlet: {}", opened.mounted.blame(&opened.config, &error).ending());
+            }
+        }
+    }
+    opened.leave();
+    if args.read.verbose {
+        let counters = Counters { files, ..Counters::of(&opened.root) };
+        let word = if failed { "FAIL" } else { "PASS" };
+        if let Some(verdict) = Verdict::parse(&format!("{word} {counters}")) {
+            eprintln!("{}", verdict.line());
+        }
+    }
+    if failed { Err(exit::stop(FAILED, "")) } else { Ok(()) }
+}
+
+/// Runs the command over one path.
+#[expect(clippy::result_large_err, reason = "the runner's error, made once a path")]
+fn one(opened: &Opened, verb: Verb, path: &str) -> Result<Done, CommandError<io::Error>> {
+    let command = verb.command(path);
+    let memory = Memory { row: Memory::ROW_MAX, ..opened.memory };
+    let mut scratch = Scratch::new(&command, &memory);
+    let progress = Progress::of_bytes(match opened.root.metadata(path.as_bytes()) {
+        Ok(inode) if inode.kind == FileKind::Regular => Some(inode.size),
+        _ => None,
+    });
+    let mut notice = |line: std::fmt::Arguments<'_>| progress.suspend(|| eprintln!("{line}"));
+    let mut watch = |done: Done| {
+        progress.say(format!("{} files", done.files));
+        progress.reach(done.bytes);
+    };
+    let out = Standard(BufWriter::new(io::stdout().lock()));
+    let runner = Runner::new(&opened.root, out, &mut scratch);
+    let mut runner = runner.noticed(&mut notice).watched(&mut watch);
+    runner.run(&command)?;
+    Ok(runner.done)
+}
+
+/// `stat`, as rows for a program where that is asked for.
+pub fn stat(args: &StatArgs, interrupt: &Interrupt) -> Result<()> {
+    if !args.json {
+        return task(Verb::Stat, &args.files, interrupt);
+    }
+    let files = &args.files;
+    interrupt.ends_the_process();
+    let opened = open(named(files.image.as_ref())?, &files.read.source, files.read.verbose)?;
+    let mut failed = false;
+    for path in &files.paths {
+        match object(&opened, path.as_bytes()) {
+            Ok(row) => output::line(format_args!("{row}"))?,
+            Err(error) => {
+                failed = true;
+                eprintln!("rootlet: {}", AtPath(path.as_bytes(), &error));
+            }
+        }
+    }
+    opened.leave();
+    if failed { Err(exit::stop(FAILED, "")) } else { Ok(()) }
+}
+
+/// All that is known of a file.
+fn object(opened: &Opened, path: &[u8]) -> Result<Value, Error> {
+    let inode = opened.root.symlink_metadata(path)?;
+    let mut target = vec![0; PATH_BYTES_MAX];
+    let target = match inode.kind {
+        FileKind::Symlink => Some(opened.root.read_link_inode(&inode, &mut target)?),
+        _ => None,
+    };
+    let mut row = row::json(path, &inode, target);
+    let mut xattrs = Map::new();
+    opened.root.xattrs(&inode, &mut vec![0; XATTR_BYTES_MAX], |name, value| {
+        let name = String::from_utf8_lossy(&name.parts().concat()).into_owned();
+        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
+        xattrs.insert(name, json!(hex));
+        Ok(())
+    })?;
+    row["extended"] = json!(inode.extended);
+    row["xattr"] = Value::Object(xattrs);
+    Ok(row)
+}

@@ -1,0 +1,22 @@
+//! What the program `rootlet` is made of: images, blobs and regions over files of this machine, and
+//! guests that mount them.
+//!
+//! Always: nothing here needs a checkout; standard output is the command's own.
+#![deny(clippy::print_stdout, reason = "a write that fails is told: see `output`")]
+
+pub mod app;
+pub mod boot;
+pub mod color;
+pub mod config;
+pub mod exit;
+pub mod hil;
+pub mod host;
+pub mod interrupt;
+pub mod output;
+pub mod programs;
+pub mod progress;
+pub mod region;
+pub mod rows;
+pub mod shown;
+pub mod size;
+pub mod source;

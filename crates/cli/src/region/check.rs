@@ -1,0 +1,83 @@
+//! `check`: every table of a region, and every resident block.
+//!
+//! Always: each fault has a line with its place; the last line says what was checked.
+
+use anyhow::Result;
+use rootlet::cache::inspect::{Checked, Fault, Region};
+use serde_json::json;
+
+use super::{Opened, RegionArgs, faulty, show};
+use crate::progress::Progress;
+use crate::say;
+use crate::size::human;
+
+/// The task.
+pub fn task(opened: &mut Opened<'_>, args: &RegionArgs, holders: &[String]) -> Result<()> {
+    let superblocks = opened.superblocks()?;
+    if let Err(why) = superblocks.counts {
+        if !args.json {
+            show::superblocks(&superblocks)?;
+        }
+        return Err(opened.refused(why).context("no region to check"));
+    }
+    let region = opened.region()?;
+    let mut faults = Vec::new();
+    region.check_tables(&mut |fault| faults.push(fault));
+    region.check_hint(&mut opened.storage, &mut |fault| faults.push(fault));
+    let progress = Progress::of_entries(region.pages.len() as u64);
+    let mut checked = Checked::default();
+    for number in (0u32..).take(region.pages.len()) {
+        let page = region.check_slots(&mut opened.storage, number, &mut |fault| faults.push(fault));
+        checked.blocks += page.blocks;
+        checked.changed += page.changed;
+        progress.entry(|| "pages".into());
+    }
+    drop(progress);
+    if args.json {
+        report_json(&region, &faults, checked, holders)?;
+    } else {
+        report(&region, &faults, checked, holders)?;
+    }
+    if faults.is_empty() { Ok(()) } else { Err(faulty()) }
+}
+
+fn report(region: &Region, faults: &[Fault], checked: Checked, holders: &[String]) -> Result<()> {
+    for fault in faults {
+        say!("{fault}");
+    }
+    for holder in holders {
+        say!("in use: {holder} has it open for writing: what changes meanwhile looks faulty");
+    }
+    if checked.changed > 0 {
+        say!("{} slots changed meanwhile and were left out", checked.changed);
+    }
+    say!(
+        "{} superblocks, {} pages, {} blobs, {} resident blocks ({}) checked, {} faults",
+        region.superblocks.copies.len(),
+        (region.pages.len() + region.blob_pages.len()) * 2,
+        region.blobs.len(),
+        checked.blocks,
+        human(checked.blocks << 12),
+        faults.len()
+    );
+    Ok(())
+}
+
+fn report_json(
+    region: &Region,
+    faults: &[Fault],
+    checked: Checked,
+    holders: &[String],
+) -> Result<()> {
+    let faults: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    let report = json!({
+        "in_use": holders,
+        "pages": (region.pages.len() + region.blob_pages.len()) * 2,
+        "blobs": region.blobs.len(),
+        "blocks": checked.blocks,
+        "changed_slots": checked.changed,
+        "faults": faults,
+    });
+    say!("{report:#}");
+    Ok(())
+}

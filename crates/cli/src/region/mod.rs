@@ -1,0 +1,265 @@
+//! `region`: looks at a region over a file of this machine, checks it, formats it, or takes a
+//! blob out of it.
+//!
+//! Always: `show` and `check` open the file read-only; what writes leaves a region alone that
+//! another process has open for writing.
+
+mod args;
+mod check;
+mod holders;
+mod json;
+mod picture;
+mod show;
+mod svg;
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
+use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize};
+use rootlet::storage::Storage;
+use rootlet::storage::file::FileStorage;
+use rootlet_guest::Memory;
+use rootlet_guest::config::Part;
+
+pub use args::{RegionAction, RegionArgs};
+
+use crate::boot::monitor::pasteable;
+use crate::exit::{self, usage};
+use crate::interrupt::Interrupt;
+use crate::say;
+use crate::shown::shown;
+use crate::source::{RegionPlace, entropy};
+
+/// Memory of the guest that a new region has to fit in: one of 64 MiB, without its firmware.
+const GUEST_HEAP_BYTES: usize = 48 << 20;
+/// How long taking out a blob may take, in nanoseconds.
+const DROP_NS_MAX: u64 = 60_000_000_000;
+/// The serial of the region's disk; nobody sees it.
+const SERIAL: &str = "region";
+
+/// The task.
+pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
+    check_options(args)?;
+    interrupt.ends_the_process();
+    let writes = matches!(args.action, RegionAction::Format | RegionAction::Drop);
+    let holders = holders::of(&args.place.file);
+    let name = args.place.file.display();
+    if let Some(first) = holders.first().filter(|_| writes) {
+        bail!("{name} is in use: {first} has it open for writing");
+    }
+    let mut opened = Opened::open(&args.place, !writes)?;
+    match args.action {
+        RegionAction::Format => format(&mut opened, args),
+        RegionAction::Drop => drop_blob(&mut opened, args.blob.as_deref().unwrap_or_default()),
+        RegionAction::Show => show(&mut opened, args, &holders),
+        RegionAction::Check => check::task(&mut opened, args, &holders),
+    }
+}
+
+/// An option that the action does not look at is a mistake.
+fn check_options(args: &RegionArgs) -> Result<()> {
+    let options = [
+        ("--svg", args.svg.is_some(), &[RegionAction::Show][..]),
+        ("--pages", args.pages, &[RegionAction::Show]),
+        ("--json", args.json, &[RegionAction::Show, RegionAction::Check]),
+        ("--force", args.force, &[RegionAction::Format]),
+        ("--slot", args.slot.is_some(), &[RegionAction::Format]),
+        ("BLOB", args.blob.is_some(), &[RegionAction::Drop]),
+    ];
+    match options.iter().find(|(_, given, of)| *given && !of.contains(&args.action)) {
+        Some((name, ..)) => {
+            Err(usage(format!("{name} is not for {}", format!("{:?}", args.action).to_lowercase())))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A file with a region, and where in it the region is.
+struct Opened<'a> {
+    arg: &'a RegionPlace,
+    storage: FileStorage,
+    place: Place,
+}
+
+impl<'a> Opened<'a> {
+    fn open(arg: &'a RegionPlace, read_only: bool) -> Result<Self> {
+        let name = arg.file.display();
+        let mut storage = FileStorage::new();
+        let device = storage
+            .add_disk(SERIAL, &arg.file, read_only)
+            .map_err(|error| usage(format!("{name}: {error}")))?;
+        let (start, bytes) = arg
+            .part
+            .find(&mut storage, device)
+            .map_err(|error| usage(format!("{name}{}: {error}", arg.part)))?;
+        Ok(Self { arg, storage, place: Place { device, start, bytes } })
+    }
+
+    fn superblocks(&mut self) -> Result<Superblocks> {
+        inspect::superblocks(&mut self.storage, &self.place).map_err(|why| self.refused(why))
+    }
+
+    /// Reads the tables of the region.
+    fn region(&mut self) -> Result<Region> {
+        Region::read(&mut self.storage, &self.place).map_err(|why| self.refused(why))
+    }
+
+    /// Returns the error for an area without a usable region, with the command that makes one.
+    fn refused(&self, refused: Refused) -> anyhow::Error {
+        let place = quoted(self.arg);
+        let next = self.other(&refused).unwrap_or_default();
+        match refused.remedy() {
+            Some(Remedy::Overwrite) => {
+                anyhow!("{refused}{next}; `rootlet region {place} format --force` overwrites it")
+            }
+            Some(Remedy::Format) => {
+                anyhow!("{refused}; `rootlet region {place} format` formats it")
+            }
+            Some(Remedy::Writable) | None => anyhow!("{refused}"),
+        }
+    }
+
+    /// Returns the command for the file that was given instead of a region.
+    fn other(&self, refused: &Refused) -> Option<String> {
+        let Refused::Foreign(what) = refused else { return None };
+        let file = pasteable(&self.arg.file, &[]);
+        if what.contains("EROFS") {
+            return Some(format!("; `rootlet ls {file}` lists it"));
+        }
+        let whole = what.contains("partition table") && self.arg.part == Part::Whole;
+        whole.then(|| format!("; FILE@name:NAME or FILE@type is a partition ({file}@type)"))
+    }
+
+    fn options(&self, format: FormatPolicy, slot_size: Option<SlotSize>) -> Result<CacheOptions> {
+        let Place { device, start, bytes } = self.place;
+        let tables_bytes = Memory::of_heap(GUEST_HEAP_BYTES).tables;
+        let options = CacheOptions::new(device, entropy()?);
+        Ok(CacheOptions { start, bytes, format, slot_size, tables_bytes, ..options })
+    }
+}
+
+/// The file of a region and its part, as one word for a shell.
+pub fn quoted(arg: &RegionPlace) -> String {
+    let mut word = arg.file.clone().into_os_string();
+    word.push(arg.part.to_string());
+    pasteable(Path::new(&word), &[])
+}
+
+fn show(opened: &mut Opened<'_>, args: &RegionArgs, holders: &[String]) -> Result<()> {
+    let superblocks = opened.superblocks()?;
+    let region = match superblocks.counts {
+        Ok(_) => opened.region()?,
+        Err(why) => {
+            if args.json {
+                say!("{}", json::superblocks(&superblocks));
+            } else {
+                show::superblocks(&superblocks)?;
+            }
+            return Err(opened.refused(why).context("no region to use"));
+        }
+    };
+    if let Some(file) = &args.svg {
+        fs::write(file, svg::draw(&region)).with_context(|| file.display().to_string())?;
+    }
+    if args.json {
+        say!("{:#}", json::region(&region, &mut opened.storage, holders, args.pages));
+    } else {
+        show::region(&region, holders)?;
+        if args.pages {
+            show::pages(&region, &mut opened.storage)?;
+        }
+    }
+    Ok(())
+}
+
+/// Draws the region that fills the disk `file`.
+pub fn draw(file: &Path, picture: &Path) -> Result<()> {
+    let whole = RegionPlace { file: file.into(), part: Part::Whole };
+    let mut opened = Opened::open(&whole, true)?;
+    let region = opened.region()?;
+    fs::write(picture, svg::draw(&region)).with_context(|| picture.display().to_string())
+}
+
+fn format(opened: &mut Opened<'_>, args: &RegionArgs) -> Result<()> {
+    let slot_size = match args.slot.map(|size| size.0) {
+        None => None,
+        Some(0x1_0000) => Some(SlotSize::K64),
+        Some(0x4_0000) => Some(SlotSize::K256),
+        Some(0x10_0000) => Some(SlotSize::M1),
+        Some(_) => return Err(usage("--slot is 64K, 256K or 1M")),
+    };
+    let policy = if args.force { FormatPolicy::Force } else { FormatPolicy::Auto };
+    if let (false, Ok((superblock, _))) = (args.force, opened.superblocks()?.counts)
+        && !superblock.condemned
+    {
+        let uuid = hex(&superblock.uuid);
+        let place = quoted(&args.place);
+        bail!(
+            "the area holds the region {uuid}; `rootlet region {place} format --force` formats it anew"
+        );
+    }
+    // A region of any size may be formatted with the slots that are asked for.
+    let mut options = opened.options(policy, slot_size)?;
+    if slot_size.is_some() {
+        options.tables_bytes = usize::MAX;
+    }
+    let cache = Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
+    let superblock = cache.superblock();
+    let geometry = superblock.geometry;
+    say!(
+        "formatted {}: {} slots of {} KiB, uuid {}",
+        args.place.file.display(),
+        geometry.slots,
+        geometry.slot_size.bytes() >> 10,
+        hex(&superblock.uuid)
+    );
+    Ok(())
+}
+
+fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
+    let region = opened.region()?;
+    let blob = named(&region, name)?;
+    let mut options = opened.options(FormatPolicy::Never, None)?;
+    options.tables_bytes = usize::MAX;
+    let mut cache =
+        Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
+    let end = opened.storage.now_ns().saturating_add(DROP_NS_MAX);
+    let slots = cache.drop_blob(&mut opened.storage, blob.index, end)?;
+    say!("dropped blob {}: {slots} slots are free again", blob.index.get());
+    Ok(())
+}
+
+/// The blob with this number, or with this tag if no other has it.
+fn named<'r>(region: &'r Region, name: &str) -> Result<&'r Blob> {
+    let tagged = |blob: &&Blob| tag(blob) == name && !name.is_empty();
+    let by_tag: Vec<_> = region.blobs.iter().filter(tagged).collect();
+    let by_number = region.blobs.iter().find(|blob| blob.index.get().to_string() == name);
+    match (by_number, by_tag.as_slice()) {
+        (Some(blob), _) => Ok(blob),
+        (None, [blob]) => Ok(blob),
+        (None, []) => bail!("the region has no blob {name}"),
+        (None, several) => {
+            let numbers: Vec<_> = several.iter().map(|blob| blob.index.get().to_string()).collect();
+            bail!("{name} is the tag of blobs {}; give the number", numbers.join(", "))
+        }
+    }
+}
+
+/// The tag of a blob, as far as it can be shown.
+fn tag(blob: &Blob) -> String {
+    let described = blob.entry.identity.describe();
+    described
+        .filter(|described| !described.tag().is_empty())
+        .map_or(String::new(), |described| shown(described.tag()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the error of a check that printed its faults.
+fn faulty() -> anyhow::Error {
+    exit::stop(exit::FAILED, "")
+}

@@ -1,0 +1,191 @@
+//! What is resident, as a picture.
+//!
+//! Always: the same region gives the same bytes; the picture needs no font, script or style from
+//! elsewhere.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use rootlet::cache::Share;
+use rootlet::cache::inspect::{Blob, Region};
+
+use super::picture::{self, Cell};
+use super::{hex, tag};
+use crate::size::human;
+
+/// The width of the picture, and of the drawing in it.
+const WIDTH: usize = 800;
+const INNER: usize = 768;
+/// Cells of a blob's bar.
+const BAR_CELLS: u64 = 256;
+/// Cells of a row of the map, its side, and the most cells there are.
+const MAP_CELLS: usize = 64;
+const CELL: usize = INNER / MAP_CELLS;
+const CELLS_MAX: usize = MAP_CELLS * 64;
+const LINE: usize = 18;
+
+/// Draws the blobs as bars, and the slots as a map.
+pub fn draw(region: &Region) -> String {
+    let mut out = String::new();
+    let mut y = 28;
+    let geometry = region.superblock.geometry;
+    let resident: u64 = region.blobs.iter().map(Blob::resident_bytes).sum();
+    let title = format!(
+        "region {}: {} resident, {} slots of {} KiB",
+        hex(&region.superblock.uuid[..4]),
+        human(resident),
+        geometry.slots,
+        geometry.slot_size.bytes() >> 10
+    );
+    text(&mut out, y, 15, &title);
+    y += LINE;
+    for (place, blob) in region.blobs.iter().enumerate() {
+        y = bar(&mut out, region, blob, place, y);
+    }
+    let (per_cell, map) = picture::map(region, CELLS_MAX);
+    let legend = if per_cell == 1 {
+        "slots in order; hollow: free".to_string()
+    } else {
+        format!("slots in order, {per_cell} a cell; hollow: free")
+    };
+    y += LINE;
+    text(&mut out, y, 12, &legend);
+    y += 8;
+    // One path for all cells of a kind.
+    let mut paths = BTreeMap::<_, String>::new();
+    for (at, cell) in map.iter().enumerate() {
+        let (x, y) = (16 + at % MAP_CELLS * CELL, y + at / MAP_CELLS * CELL);
+        let _ = write!(paths.entry(paint(cell)).or_default(), "M{x} {y}h10v10h-10z");
+    }
+    for ((fill, stroke), path) in paths {
+        let _ = writeln!(out, "<path fill=\"{fill}\" stroke=\"{stroke}\" d=\"{path}\"/>");
+    }
+    y += map.len().div_ceil(MAP_CELLS) * CELL + 16;
+    format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" \
+         viewBox=\"0 0 {WIDTH} {y}\" font-family=\"monospace\">\n<rect width=\"{WIDTH}\" \
+         height=\"{y}\" fill=\"#fff\"/>\n{out}</svg>\n"
+    )
+}
+
+fn text(out: &mut String, y: usize, size: usize, words: &str) {
+    let _ = writeln!(
+        out,
+        "<text x=\"16\" y=\"{y}\" font-size=\"{size}\" fill=\"#222\">{}</text>",
+        escaped(words)
+    );
+}
+
+fn escaped(words: &str) -> String {
+    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A colour for each blob: neighbours in the list lie far apart on the wheel.
+fn colour(place: usize, level: usize) -> String {
+    let light = [94, 80, 70, 60, 45][level.min(4)];
+    format!("hsl({},65%,{light}%)", (place * 137 + 210) % 360)
+}
+
+fn bar(out: &mut String, region: &Region, blob: &Blob, place: usize, y: usize) -> usize {
+    let (resident, bytes) = (blob.resident_bytes(), blob.entry.bytes);
+    let label = format!(
+        "blob {} {}  {} of {} ({} %)",
+        blob.index.get(),
+        tag(blob),
+        human(resident),
+        human(bytes),
+        resident * 100 / bytes.max(1)
+    );
+    let y = y + LINE;
+    text(out, y, 12, &label);
+    let (top, empty, full) = (y + 5, colour(place, 0), colour(place, 4));
+    let _ = writeln!(
+        out,
+        "<rect x=\"16\" y=\"{top}\" width=\"{INNER}\" height=\"12\" fill=\"{empty}\"/>"
+    );
+    let mut path = String::new();
+    for (x, width) in boxes(&picture::bar(region, blob, BAR_CELLS)) {
+        let _ = write!(path, "M{} {top}h{width}v12h-{width}z", 16 + x);
+    }
+    if !path.is_empty() {
+        let _ = writeln!(out, "<path fill=\"{full}\" d=\"{path}\"/>");
+    }
+    y + 18
+}
+
+/// Returns the boxes of a bar, by their places and widths: as much of a cell from its left as is
+/// resident of it. A part of a cell is a part of its box, however little or much.
+fn boxes(bar: &[Share]) -> Vec<(usize, usize)> {
+    let edge = |cell: usize| cell * INNER / bar.len();
+    let mut boxes: Vec<(usize, usize)> = Vec::new();
+    for (cell, share) in bar.iter().enumerate() {
+        let (x, room) = (edge(cell), edge(cell + 1) - edge(cell));
+        let width = match share.level() {
+            0 => continue,
+            4 => room,
+            _ => {
+                let part = u128::from(share.resident) * room as u128 / u128::from(share.of);
+                (part as usize).clamp(1, room.saturating_sub(1).max(1))
+            }
+        };
+        match boxes.last_mut().filter(|(at, wide)| at + *wide == x) {
+            Some((_, wide)) => *wide += width,
+            None => boxes.push((x, width)),
+        }
+    }
+    boxes
+}
+
+/// Fill and stroke of a cell of the map.
+fn paint(cell: &Cell) -> (String, &'static str) {
+    match cell {
+        Cell::Free => ("none".into(), "#ccc"),
+        Cell::Blob(place, share) => (colour(*place, share.level()), "none"),
+        Cell::Orphan => ("#999".into(), "none"),
+        Cell::Lost => ("#000".into(), "none"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(bar: &[Share]) -> usize {
+        boxes(bar).iter().map(|(_, width)| width).sum()
+    }
+
+    #[test]
+    fn bar_is_as_full_as_its_words_say() {
+        for of in [1000, 1 << 40] {
+            let share = |permille: u64| Share { resident: of / 1000 * permille + of % 1000, of };
+            assert_eq!(boxes(&[Share { resident: of, of }]), [(0, INNER)]);
+            assert_eq!(wide(&[share(910)]), INNER * 91 / 100);
+            assert_eq!(boxes(&[Share { resident: of - 1, of }]), [(0, INNER - 1)]);
+            assert_eq!(boxes(&[share(1)]), [(0, 1)], "a thousandth is seen");
+            assert!(boxes(&[Share { resident: 0, of }]).is_empty());
+        }
+    }
+
+    #[test]
+    fn part_of_a_cell_is_a_part_of_its_box() {
+        let share = |resident| Share { resident, of: 16 };
+        let mut bar = vec![share(16); BAR_CELLS as usize];
+        assert_eq!(boxes(&bar), [(0, INNER)]);
+        (bar[7], bar[9]) = (share(15), share(0));
+        assert_eq!(boxes(&bar), [(0, 23), (24, 3), (30, INNER - 30)]);
+        assert!(wide(&vec![share(15); 256]) < INNER * 15 / 16, "no cell looks whole");
+    }
+
+    #[test]
+    fn boxes_lie_in_the_bar_and_apart() {
+        for cells in [1, 3, 100, 255, 256] {
+            for step in 1..17 {
+                let bar: Vec<_> =
+                    (0..cells).map(|cell| Share { resident: cell * step % 17, of: 16 }).collect();
+                let boxes = boxes(&bar);
+                assert!(boxes.iter().all(|(x, width)| *width > 0 && x + width <= INNER));
+                assert!(boxes.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The options that name blobs, shares and a region.
+//!
+//! Always: a parsed value is well-formed; whether its file exists shows when it is opened.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+use rootlet_guest::config::Part;
+
+use crate::size::Size;
+
+/// What belongs to an image.
+#[derive(Args, Clone, Debug, Default)]
+pub struct SourceArgs {
+    /// The blob of device slot N: a file, or a file of a share
+    #[arg(long, value_name = "N=FILE|N=share:NAME")]
+    pub blob: Vec<BlobArg>,
+    /// A directory with blobs: a virtio-fs share in a guest (mount tags: share, share2, ...)
+    #[arg(long, value_name = "DIR")]
+    pub share: Vec<PathBuf>,
+    /// The disk with the reserved region, or a part of that disk: SECTOR+COUNT in sectors of 512
+    /// bytes, or a partition as name:NAME, type:GUID or type; made if missing
+    #[arg(long, value_name = "FILE[@PART]", alias = "cache")]
+    pub region: Option<RegionPlace>,
+    /// The size of a region's disk that has to be made [default: 64M]
+    #[arg(long, value_name = "SIZE", alias = "cache-size")]
+    pub region_size: Option<Size>,
+    /// The images that share blobs with this one in the region, if they name them alike
+    #[arg(long, value_name = "NAME")]
+    pub domain: Option<String>,
+}
+
+/// A blob and its device slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlobArg {
+    /// Device slot, from 1 on.
+    pub slot: u16,
+    /// Where its bytes are.
+    pub place: BlobPlace,
+}
+
+/// Where a blob's bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BlobPlace {
+    /// A file of the host.
+    File(PathBuf),
+    /// A file of this name on a share.
+    Share(String),
+}
+
+impl FromStr for BlobArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (slot, place) = text.split_once('=').ok_or("expected N=FILE or N=share:NAME")?;
+        let slot: u16 = slot.parse().map_err(|_| format!("`{slot}` is not a device slot"))?;
+        if slot == 0 {
+            return Err("slot 0 is the image itself".into());
+        }
+        let place = match place.strip_prefix("share:") {
+            Some(name) => BlobPlace::Share(name.into()),
+            None => BlobPlace::File(place.into()),
+        };
+        match &place {
+            BlobPlace::Share(name) if name.is_empty() => Err("the name is empty".into()),
+            BlobPlace::File(file) if file.as_os_str().is_empty() => Err("no file given".into()),
+            _ => Ok(Self { slot, place }),
+        }
+    }
+}
+
+/// The reserved region: a disk, or a part of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegionPlace {
+    /// The disk.
+    pub file: PathBuf,
+    /// The part of it.
+    pub part: Part,
+}
+
+impl FromStr for RegionPlace {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A file name may hold an @ of its own: only a part after it makes it ours.
+        let (file, part) = Part::split(text).map_err(|want| format!("expected {want}"))?;
+        let empty = part == Part::Whole
+            && text.rsplit_once('@').and_then(|(_, part)| part.split_once('+')).is_some_and(
+                |(sector, count)| sector.parse::<u64>().is_ok() && count.parse() == Ok(0),
+            );
+        match file {
+            "" => Err("no file given".into()),
+            _ if empty => Err("a region of 0 sectors makes no sense".into()),
+            _ => Ok(Self { file: file.into(), part }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rootlet_guest::config::Sectors;
+
+    #[test]
+    fn blobs_name_a_slot_and_a_place() {
+        let blob = |text: &str| text.parse::<BlobArg>();
+        assert_eq!(blob("1=a"), Ok(BlobArg { slot: 1, place: BlobPlace::File("a".into()) }));
+        let shared = BlobArg { slot: 2, place: BlobPlace::Share("c".into()) };
+        assert_eq!(blob("2=share:c"), Ok(shared));
+        for wrong in ["a", "0=x", "1=", "1=share:", "70000=x"] {
+            assert!(blob(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_at_sign_in_a_file_name_is_no_range() {
+        let whole = |text: &str| text.parse::<RegionPlace>().unwrap();
+        assert_eq!(whole("a@b").file, PathBuf::from("a@b"));
+        let nine = Part::Sectors(Sectors { first: 0, count: 9 });
+        assert_eq!(whole("a@b@0+9"), RegionPlace { file: "a@b".into(), part: nine });
+        assert_eq!(whole("a@1+").part, Part::Whole);
+        assert_eq!(whole("a@types").part, Part::Whole);
+        for wrong in ["@1+2", "r@1+0"] {
+            assert!(wrong.parse::<RegionPlace>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_partition_is_named_by_its_name_or_type() {
+        let place = |text: &str| text.parse::<RegionPlace>().unwrap();
+        let named = RegionPlace { file: "a@b".into(), part: Part::Named("my @ region".into()) };
+        assert_eq!(place("a@b@name:my @ region"), named);
+        let own = place("/dev/vda@type");
+        assert_eq!(own, place("/dev/vda@type:5e4a3680-bb1e-4551-8d14-7538e87347a3"));
+        assert_ne!(own, place("/dev/vda@type:0fc63daf-8483-4772-8e79-3d69d8477de4"));
+        let long = format!("a@name:{}", "n".repeat(37));
+        for text in ["a@name:", &long, "@type", "a@type:x"] {
+            assert!(text.parse::<RegionPlace>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Where an image and its parts are: what a user names, and how it is opened.
+//!
+//! Always: the same words name the same image, blobs and region to a command of this machine and to
+//! a guest.
+
+mod args;
+pub mod disk_file;
+mod open;
+
+pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs};
+pub use open::{Opened, Prepared, Standard, entropy, notice, open};

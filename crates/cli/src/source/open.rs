@@ -1,0 +1,191 @@
+//! Mounting an image of this machine: its files become the devices that a guest would see.
+//!
+//! Always: devices have the names that a guest would see; a region that cannot be used costs a
+//! line on standard error, and the image is read without one.
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use rootlet::cache::Mode;
+use rootlet::storage::Retry;
+use rootlet::storage::file::FileStorage;
+use rootlet_guest::config::Config;
+use rootlet_guest::{self as command, GuestRoot, Memory, Mounted, SYNC_TIME};
+
+use super::{SourceArgs, disk_file};
+use crate::boot::plan::{Plan, plan};
+use crate::exit::usage;
+use crate::region;
+
+/// Memory that a mount may have.
+const HEAP_BYTES: usize = 64 << 20;
+
+/// The devices of an image, opened and not looked into.
+pub struct Prepared {
+    /// The devices.
+    pub storage: Retry<FileStorage>,
+    /// The configuration that a guest with these devices would get.
+    pub config: Config,
+    /// How the memory of the mount is divided.
+    pub memory: Memory,
+    /// Whether each device has a line on standard error.
+    pub verbose: bool,
+}
+
+/// An image that is mounted.
+pub struct Opened {
+    /// The tree of files.
+    pub root: GuestRoot<Retry<FileStorage>>,
+    /// The image and where its bytes are.
+    pub mounted: Mounted,
+    /// The configuration that a guest with these devices would get.
+    pub config: Config,
+    /// How the memory of the mount is divided.
+    pub memory: Memory,
+}
+
+/// Mounts `image` with the blobs and the region that `source` names. With `verbose` each device has
+/// a line on standard error.
+///
+/// # Errors
+/// A file is missing or is something else (status 2), or it holds no image that can be read.
+pub fn open(image: &Path, source: &SourceArgs, verbose: bool) -> Result<Opened> {
+    Prepared::new(Some(image), source, &[], verbose)?.mount()
+}
+
+impl Prepared {
+    /// Opens the files. `words` are a guest command, if there is one.
+    pub fn new(
+        image: Option<&Path>,
+        source: &SourceArgs,
+        words: &[String],
+        verbose: bool,
+    ) -> Result<Self> {
+        let mut plan = plan(image, source, words)?;
+        plan.make_region(source.region_size)?;
+        plan.tell_versions();
+        let mut config = Config::parse(&plan.append())?;
+        config.cache_file = plan.region.as_ref().map(region::quoted);
+        let storage = command::retrying(storage(&plan)?, &config);
+        let memory = Memory::of(HEAP_BYTES, &config)?;
+        Ok(Self { storage, config, memory, verbose })
+    }
+
+    /// Finds the image and its blobs.
+    pub fn bind(&mut self) -> Result<Mounted> {
+        Ok(command::open(&mut self.storage, &self.config)?)
+    }
+
+    /// Mounts the image.
+    pub fn mount(mut self) -> Result<Opened> {
+        let mounted = self.bind()?;
+        self.mount_bound(mounted)
+    }
+
+    /// Mounts an image whose blobs were found.
+    pub fn mount_bound(self, mounted: Mounted) -> Result<Opened> {
+        let Self { mut storage, config, memory, verbose } = self;
+        if verbose {
+            mounted.describe(&config, &mut notice);
+        }
+        let mut said = Vec::new();
+        let mut keep = |line: Arguments<'_>| said.push(line.to_string());
+        let region =
+            command::open_region(&mut storage, &config, &mounted, entropy()?, &memory, &mut keep);
+        let in_use = region.as_ref().is_some_and(|region| region.mode() == Mode::ReadWrite);
+        if verbose || config.cache.is_some() && !in_use {
+            said.iter().for_each(|line| eprintln!("{line}"));
+        }
+        let root = mounted.root(storage, region, &memory)?;
+        Ok(Opened { root, mounted, config, memory })
+    }
+}
+
+impl Opened {
+    /// Makes durable what the region took in; says so where that failed.
+    pub fn leave(&self) {
+        if !self.root.leave(SYNC_TIME) {
+            eprintln!("region  not all of it is durable");
+        }
+    }
+}
+
+/// Tells a person on standard error.
+pub fn notice(line: Arguments<'_>) {
+    eprintln!("{line}");
+}
+
+/// The files of `plan` as the devices that a guest would see, under the same names.
+fn storage(plan: &Plan) -> Result<FileStorage> {
+    let mut storage = FileStorage::new();
+    for disk in &plan.disks {
+        disk_file::check(disk)?;
+        storage
+            .add_disk(&disk.serial, &disk.file, disk.read_only)
+            .map_err(|error| usage(format!("{}: {error}", disk.file.display())))?;
+    }
+    for (tag, dir) in &plan.shares {
+        storage
+            .add_share(tag, dir)
+            .map_err(|error| usage(format!("--share {}: {error}", dir.display())))?;
+    }
+    Ok(storage)
+}
+
+/// Random bytes of this machine.
+pub fn entropy() -> Result<[u8; 16]> {
+    let mut bytes = [0; 16];
+    let mut source = std::fs::File::open("/dev/urandom").context("/dev/urandom")?;
+    io::Read::read_exact(&mut source, &mut bytes).context("/dev/urandom")?;
+    Ok(bytes)
+}
+
+/// A writer of the standard library for the library's commands.
+pub struct Standard<W: Write>(pub W);
+
+impl<W: Write> embedded_io::ErrorType for Standard<W> {
+    type Error = io::Error;
+}
+
+impl<W: Write> embedded_io::Write for Standard<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rootlet::storage::Discover;
+    use rootlet_guest::config::SourceName;
+
+    #[test]
+    fn the_devices_have_the_names_that_the_command_line_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["image", "b.blob", "region"] {
+            std::fs::write(dir.path().join(file), [0; 512]).unwrap();
+        }
+        let source = SourceArgs {
+            blob: vec!["1=share:b.blob".parse().unwrap()],
+            share: vec![dir.path().into()],
+            region: Some(dir.path().join("region").to_str().unwrap().parse().unwrap()),
+            ..SourceArgs::default()
+        };
+        let words = ["cat", "/a b"].map(String::from);
+        let plan = plan(Some(&dir.path().join("image")), &source, &words).unwrap();
+        let config = Config::parse(&plan.append()).unwrap();
+        let mut storage = storage(&plan).unwrap();
+        let Some(SourceName::Disk(serial)) = &config.image else { panic!("{config:?}") };
+        storage.disk(serial).unwrap();
+        storage.disk(&config.cache.unwrap().serial).unwrap();
+        let SourceName::File { mount_tag, name } = &config.blobs[0].1 else { panic!() };
+        storage.share_file(mount_tag.as_deref(), name).unwrap();
+        assert_eq!(config.command, ["cat", "/a b"]);
+    }
+}

@@ -1,0 +1,15 @@
+//! Commands over files of the host, those that only the host tool has (`extract` and `check`)
+//! above all, over images made for each test.
+//!
+//! Always: what is compared is what the tool wrote, and how it ended.
+
+mod check;
+mod commands;
+mod ends;
+mod extract;
+#[path = "../support/gpt.rs"]
+mod gpt;
+mod list;
+mod output;
+mod region;
+mod run;
