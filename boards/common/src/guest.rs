@@ -6,10 +6,12 @@
 use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
+use rootlet::cache::{Cache, CacheStats};
 use rootlet::read::Root;
-use rootlet::storage::Retry;
+use rootlet::storage::{Retry, Storage as _};
 use rootlet_guest::bench::Setup;
 use rootlet_guest::config::{self, Config};
+use rootlet_guest::timeline::{Marks, Report};
 use rootlet_guest::{self as guest, Command, Counters, Done, Memory, Runner, SYNC_TIME, Scratch};
 
 use crate::console::ErrorOutput;
@@ -48,6 +50,8 @@ pub fn run(mut machine: Machine) -> ! {
         Err(error) => fail(error, None),
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
+    let mut marks = Marks::default();
+    marks.reach("devices", storage.now_ns());
     defmt::debug!("devices up");
     console::progress(format_args!("stage=devices"));
     if let Some(seconds) = config.deadline_s {
@@ -59,6 +63,7 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(mounted) => mounted,
         Err(error) => fail(error, None),
     };
+    marks.reach("bound", storage.now_ns());
     defmt::debug!("image and blobs bound");
     console::progress(format_args!("stage=bound"));
     let memory = Memory::of(heap_bytes, config);
@@ -69,6 +74,9 @@ pub fn run(mut machine: Machine) -> ! {
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
     let setup = Setup { config, mounted, memory, entropy: &entropy::bytes };
+    if config.timeline_events > 0 && matches!(command, Command::Bench(_) | Command::Race(_)) {
+        notice(format_args!("timeline: bench and race mount several times, and record nothing"));
+    }
     match command {
         Command::Bench(paths) => {
             conclude(guest::bench::run(storage, &setup, paths, out, heap::seal, notice))
@@ -79,6 +87,8 @@ pub fn run(mut machine: Machine) -> ! {
     mounted.describe(config, notice);
     let region =
         guest::open_region(&mut storage, config, mounted, entropy::bytes(), memory, notice);
+    marks.reach("region", storage.now_ns());
+    let before = region.as_ref().map_or_else(CacheStats::default, Cache::stats);
     let root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),
@@ -95,6 +105,7 @@ pub fn run(mut machine: Machine) -> ! {
         heap.total as u64
     );
     console::progress(format_args!("stage=mounted"));
+    marks.reach("mounted", root.now_ns());
     let mut progress = |done: Done| {
         console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
     };
@@ -103,7 +114,12 @@ pub fn run(mut machine: Machine) -> ! {
     let result = runner.run(command);
     let files = runner.done.files;
     console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
+    marks.reach("read", root.now_ns());
     let counters = finish(&root, files);
+    marks.reach("end", root.now_ns());
+    let recorder = &root.recorder();
+    let names = scratch.names();
+    Report { recorder, marks: &marks, names, config, mounted, before }.send(&mut console::timeline);
     match result {
         Ok(()) => pass(&counters),
         Err(error) => {
@@ -114,7 +130,7 @@ pub fn run(mut machine: Machine) -> ! {
 }
 
 /// Makes the region durable, takes leave of the shares, and counts.
-fn finish(root: &Root<Storage, Option<rootlet::cache::Cache>>, files: u64) -> Counters {
+fn finish(root: &Root<Storage, Option<Cache>>, files: u64) -> Counters {
     let mut err = ErrorOutput;
     if !root.leave(SYNC_TIME) {
         tell(&mut err, &"region  not all of it is durable");

@@ -8,6 +8,7 @@
 //! | [`command`] | the commands over a mount: `ls`, `cat`, `manifest`, ... |
 //! | [`bench`], [`race`] | timed reads |
 //! | [`frame`], [`wire`] | the output on a serial line |
+//! | [`timeline`] | what the guest did and when, as lines of that output |
 //!
 //! Always: devices, consoles and clocks belong to the caller; a command allocates its memory
 //! before it reads, and none while it does.
@@ -25,6 +26,7 @@ pub mod mount;
 pub mod race;
 mod serial;
 mod stopwatch;
+pub mod timeline;
 
 pub use command::{
     AtPath, BenchPaths, Command, CommandError, Counters, Done, GuestRoot, HELP, Runner, Scratch,

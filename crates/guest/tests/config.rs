@@ -26,7 +26,7 @@ fn refused(line: &str) -> String {
 fn whole_line_is_understood() {
     let line = r#"image=root,version=0x1f blob1=share:a.bin disk=four,version=0xA  blob12=share:fs0:dir/b.bin blob3=three
         cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K ram-cache=2M
-        cache-format=force domain="our images" deadline=90 source-retry=0 log=debug -- cat "/a b" -- image=x"#;
+        cache-format=force domain="our images" deadline=90 source-retry=0 timeline=16 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
         blobs: vec![
@@ -48,6 +48,7 @@ fn whole_line_is_understood() {
         cache_format: FormatPolicy::Force,
         deadline_s: Some(90),
         source_retry_s: Some(0),
+        timeline_events: 16,
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
     };
     assert_eq!(Config::parse(line), Ok(expected));
@@ -224,6 +225,8 @@ fn words_like_a_setting_are_refused_with_what_may_be_meant() {
         ("cache_format=force", "cache-format"),
         ("dead-line=3", "deadline"),
         ("source-retrys=3", "source-retry"),
+        ("time-line=3", "timeline"),
+        ("timelime", "timeline"),
         ("LOG=debug", "log"),
     ] {
         let message = refused(&format!("{word} -- ls"));
@@ -312,12 +315,20 @@ fn second_mention_is_refused_by_name() {
         ("cache-format=auto", "cache-format=auto"),
         ("deadline=1", "deadline=2"),
         ("source-retry=1", "source-retry=2"),
+        ("timeline=9", "timeline"),
+        ("timeline", "timeline=9"),
     ] {
         let message = refused(&format!("{first} blob7=z {second}"));
         assert_eq!(message, format!("command line: {second:?} is given a second time"));
     }
     assert!(Config::parse(&format!("share={}", "t".repeat(36))).is_ok());
     assert!(Config::parse("share=a share=b blob1=a blob2=a log=x log=y").is_ok());
+}
+
+#[test]
+fn timeline_keeps_no_events_unless_it_is_asked_for() {
+    let events = |line| Config::parse(line).unwrap().timeline_events;
+    assert_eq!((events(""), events("timeline"), events("timeline=64K")), (0, 4096, 65_536));
 }
 
 #[test]
@@ -363,6 +374,9 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("deadline=-1", "a number of seconds"),
         ("source-retry=-1", "a number of seconds"),
         ("source-retry=4G", "a number of seconds"),
+        ("timeline=", "a number of events from 1 to 65536"),
+        ("timeline=0", "a number of events from 1 to 65536"),
+        ("timeline=65537", "a number of events from 1 to 65536"),
         ("deadline=4G", "a number of seconds"),
     ] {
         let message = refused(word);

@@ -33,6 +33,7 @@ mod sample;
 mod shares;
 mod sources;
 mod stalls;
+mod timeline;
 #[path = "../../src/measure/tiny.rs"]
 #[expect(dead_code, reason = "its ends that are no exits are for the tool's tests")]
 mod tiny;

@@ -19,6 +19,8 @@ pub enum Said {
     Error(Vec<u8>),
     /// A line outside of frames: a loader's banner, a panic in plain text.
     Noise(String),
+    /// A part of the timeline: whole lines.
+    Timeline(Vec<u8>),
     /// The verdict.
     Verdict(Verdict),
 }
@@ -78,6 +80,7 @@ fn sort(piece: Piece<'_>, noise: &mut Lines, each: &mut impl FnMut(Said)) {
     match piece {
         Piece::Frame(Kind::Output, payload) => each(Said::Output(payload.to_vec())),
         Piece::Frame(Kind::Error, payload) => each(Said::Error(payload.to_vec())),
+        Piece::Frame(Kind::Timeline, payload) => each(Said::Timeline(payload.to_vec())),
         Piece::Frame(Kind::Verdict, payload) => {
             let line = String::from_utf8_lossy(payload);
             each(Verdict::parse(&line).map_or(Said::Noise(line.into_owned()), Said::Verdict));
@@ -97,6 +100,7 @@ mod tests {
         for (kind, payload) in [
             (Kind::Output, &b"row\n"[..]),
             (Kind::Error, b"oh\n"),
+            (Kind::Timeline, b"end 0\n"),
             (Kind::Verdict, b"FAIL no such file reads=2"),
         ] {
             line.extend_from_slice(encode(kind, payload, &mut [0; FRAME_BYTES_MAX]).unwrap());
@@ -114,6 +118,7 @@ mod tests {
                 Said::Noise("SeaBIOS".into()),
                 Said::Output(b"row\n".to_vec()),
                 Said::Error(b"oh\n".to_vec()),
+                Said::Timeline(b"end 0\n".to_vec()),
                 Said::Verdict(verdict),
                 Said::Noise("\u{fffd}[2Jpanicked at x.rs".into()),
             ];

@@ -76,6 +76,8 @@ pub struct Report {
     pub ending: Ending,
     /// The guest's last line.
     pub verdict: Option<Verdict>,
+    /// What the guest sent of its timeline, in payloads of whole lines.
+    pub timeline: Vec<Vec<u8>>,
     /// Who ran it.
     pub monitor: Monitor,
     /// When the monitor was started.
@@ -240,6 +242,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn run(mut self, output: &mut dyn FnMut(&[u8], Instant) -> Result<()>) -> Result<Report> {
         let mut verdict: Option<Verdict> = None;
+        let mut timeline = Vec::new();
         let mut first_output = None;
         let mut monitor_said = VecDeque::new();
         let mut ended = None;
@@ -274,6 +277,7 @@ impl Watch<'_> {
                     self.progress.suspend(|| tell(text.as_bytes()));
                 }
                 Ok(Event::Said(Said::Noise(line), _)) | Ok(Event::Log(line)) => self.show(&line),
+                Ok(Event::Said(Said::Timeline(payload), _)) => timeline.push(payload),
                 Ok(Event::Said(Said::Verdict(said), _)) => {
                     // A guest that fails while it ends has failed.
                     if !said.passed || verdict.is_none() {
@@ -303,7 +307,17 @@ impl Watch<'_> {
         let monitor_said = monitor_said.into_iter().collect::<Vec<_>>().join(" / ");
         let (monitor, started) = (self.monitor, self.started);
         let ending = Ending::of(status, monitor);
-        Ok(Report { ending, verdict, monitor, started, first_output, total, monitor_said })
+        let report = Report {
+            ending,
+            verdict,
+            timeline,
+            monitor,
+            started,
+            first_output,
+            total,
+            monitor_said,
+        };
+        Ok(report)
     }
 
     fn name(&self) -> &'static str {

@@ -86,6 +86,8 @@ impl Attempt {
                 String::from_utf8_lossy(&bytes).lines().for_each(|line| self.note(line));
             }
             Said::Progress(text) => self.note(&format!("progress  {text}")),
+            // `rootlet timeline` finds it in the log of the wire.
+            Said::Timeline => {}
             Said::Noise(line) => self.note(&format!("line      {line}")),
             Said::Verdict(verdict) => self.verdict = Some(verdict),
         }

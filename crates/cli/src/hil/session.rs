@@ -19,6 +19,8 @@ pub enum Said {
     Error(Vec<u8>),
     /// How far it is.
     Progress(String),
+    /// A part of the timeline.
+    Timeline,
     /// The verdict.
     Verdict(Verdict),
     /// A line of someone else.
@@ -113,6 +115,8 @@ fn said(kind: Kind, payload: &[u8]) -> Said {
         Kind::Output => Said::Output(payload.to_vec()),
         Kind::Error => Said::Error(payload.to_vec()),
         Kind::Progress => Said::Progress(text()),
+        // The raw log has it.
+        Kind::Timeline => Said::Timeline,
         Kind::Verdict => Verdict::parse(&text()).map_or(Said::Noise(text()), Said::Verdict),
     }
 }

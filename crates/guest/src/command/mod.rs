@@ -15,7 +15,7 @@ mod words;
 pub use counters::Counters;
 pub use error::{CommandError, ShortPath};
 pub use print::AtPath;
-pub(crate) use print::printed;
+pub(crate) use print::{Escaped, printed};
 pub use run::{Done, GuestRoot, Runner, catch_up};
 pub use scratch::Scratch;
 pub use words::{BenchPaths, Command, HELP, UsageError};

@@ -216,6 +216,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
 
     fn cat(&mut self, path: &[u8]) -> Outcome<W> {
         let mut file = self.root.stream(path).map_err(|error| at(path, error))?;
+        self.scratch.names.note(file.inode().nid, path);
         loop {
             let bytes = file.lend().map_err(|error| at(path, error))?;
             if bytes.is_empty() {
@@ -281,6 +282,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     }
 
     fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<[u8; 32], Error> {
+        self.scratch.names.note(inode.nid, path);
         let mut file = self.root.stream_inode(*inode)?;
         let (mut hash, mut silent_ns) = (Sha256::new(), SILENT_NS);
         let mut since_notice = Stopwatch::start(self.root);

@@ -5,6 +5,7 @@
 use super::row::RowMemory;
 use super::words::Command;
 use crate::mount::Memory;
+use crate::timeline::Names;
 use alloc::vec::Vec;
 use rootlet::read::{NAME_BYTES_MAX, PATH_BYTES_MAX, Tree};
 
@@ -18,6 +19,8 @@ pub struct Scratch {
     pub(super) path: Vec<u8>,
     /// For a command that walks.
     pub(super) tree: Option<Tree>,
+    /// The files that were read, for the timeline.
+    pub(super) names: Names,
 }
 
 impl Scratch {
@@ -35,6 +38,13 @@ impl Scratch {
             row: RowMemory::new(xattrs, printed),
             path: Vec::with_capacity(if entries { ENTRY_BYTES_MAX } else { 0 }),
             tree: walks.then(Tree::new),
+            names: Names::new(memory.mount.events),
         }
+    }
+
+    /// Returns the files that were read, as far as there was room for their paths; none where no
+    /// events are kept.
+    pub const fn names(&self) -> &Names {
+        &self.names
     }
 }

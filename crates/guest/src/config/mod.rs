@@ -8,7 +8,7 @@
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
-//! source-retry=SECONDS log=... -- COMMAND WORDS
+//! source-retry=SECONDS timeline[=EVENTS] log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, or `type` for the type of
 //! regions. SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed
@@ -45,6 +45,10 @@ use source::mount_tag;
 /// Words of most lines, of each kind: lists of this length need not grow.
 const USUAL: usize = 8;
 
+/// Events that `timeline` keeps without a number, and the most that it keeps with one.
+const TIMELINE_EVENTS: u32 = 4096;
+const TIMELINE_EVENTS_MAX: u32 = 65_536;
+
 /// A command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -77,6 +81,9 @@ pub struct Config {
     /// For how long a failed read of a source is repeated, in seconds (`source-retry=`); 0 for not
     /// at all.
     pub source_retry_s: Option<u32>,
+    /// How many events of the run are kept and sent at its end (`timeline`, `timeline=`); 0 for
+    /// none.
+    pub timeline_events: u32,
     /// The words after `--`.
     pub command: Vec<String>,
 }
@@ -146,6 +153,9 @@ impl Given {
     /// Takes one setting.
     fn take(&mut self, word: &str) -> Result<(), Fault> {
         let Self { config, console, cache_format } = self;
+        if word == "timeline" {
+            return timeline(config, TIMELINE_EVENTS);
+        }
         let (key, value) = word.split_once('=').ok_or(Fault::Unknown)?;
         match key {
             "image" => {
@@ -197,6 +207,12 @@ impl Given {
                 let seconds = seconds(value).filter(|&seconds| seconds > 0);
                 *vacant(&mut config.deadline_s)? = Some(seconds.ok_or(want)?);
             }
+            "timeline" => {
+                let want = Fault::Value("a number of events from 1 to 65536");
+                let fits = |events: &u32| (1..=TIMELINE_EVENTS_MAX).contains(events);
+                let events = number(value).and_then(|events| u32::try_from(events).ok());
+                timeline(config, events.filter(fits).ok_or(want)?)?;
+            }
             // The platform reads it, before there is memory for the rest.
             "log" => {}
             _ => {
@@ -210,6 +226,15 @@ impl Given {
         }
         Ok(())
     }
+}
+
+/// Has this many events kept.
+const fn timeline(config: &mut Config, events: u32) -> Result<(), Fault> {
+    if config.timeline_events > 0 {
+        return Err(Fault::Duplicate);
+    }
+    config.timeline_events = events;
+    Ok(())
 }
 
 /// Returns the source that `value` names, and keeps its version if `value` gives one.

@@ -36,10 +36,16 @@ impl Memory {
         if let Some(asked) = config.ram_cache_bytes {
             let most = heap >> 2;
             if asked > most {
-                return Err(TooLarge { asked, most });
+                return Err(TooLarge::Blocks { asked, most });
             }
             memory.mount.block_bytes = asked;
         }
+        let (events, most) = (config.timeline_events, heap >> 3);
+        let asked = usize::try_from(events).ok().and_then(|events| events.checked_mul(EVENT_BYTES));
+        if asked.is_none_or(|asked| asked > most) {
+            return Err(TooLarge::Timeline { events, most: most.div_euclid(EVENT_BYTES) });
+        }
+        memory.mount.events = events;
         Ok(memory)
     }
 
@@ -64,19 +70,39 @@ impl Memory {
     }
 }
 
-/// The configuration asks for more memory for blocks than a quarter of the heap.
+/// The most bytes that an event takes in memory.
+const EVENT_BYTES: usize = 64;
+
+/// The configuration asks for more memory than it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TooLarge {
-    /// Bytes that the configuration asks for.
-    pub asked: usize,
-    /// Bytes that it may ask for.
-    pub most: usize,
+pub enum TooLarge {
+    /// For blocks: more than a quarter of the heap.
+    Blocks {
+        /// Bytes that the configuration asks for.
+        asked: usize,
+        /// Bytes that it may ask for.
+        most: usize,
+    },
+    /// For events: more than an eighth of the heap.
+    Timeline {
+        /// Events that the configuration asks for.
+        events: u32,
+        /// Events that it may ask for.
+        most: usize,
+    },
 }
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { asked, most } = self;
-        write!(f, "ram-cache={asked}: this machine has memory for at most {most} bytes of it")
+        match self {
+            Self::Blocks { asked, most } => write!(
+                f,
+                "ram-cache={asked}: this machine has memory for at most {most} bytes of it"
+            ),
+            Self::Timeline { events, most } => {
+                write!(f, "timeline={events}: this machine has memory for at most {most} events")
+            }
+        }
     }
 }
 

@@ -7,8 +7,8 @@
 //! ```text
 //! 0x1e  'R'  type  length  check  payload  '\n'
 //! ```
-//! with type `o` (standard output), `e` (standard error) or `v` (verdict), length in 4 lowercase
-//! hexadecimal digits (0 to 1024 bytes), check in 8: the CRC-32/ISO-HDLC of type and payload.
+//! with type `o` (standard output), `e` (standard error), `t` (timeline) or `v` (verdict), length
+//! in 4 lowercase hexadecimal digits (0 to 1024 bytes), check in 8: the CRC-32/ISO-HDLC of type and payload.
 
 use super::{CHECK, hex};
 use rootlet_base::num::index;
@@ -32,6 +32,8 @@ pub enum Kind {
     Output,
     /// Standard error of the guest command.
     Error,
+    /// What the guest recorded ([`crate::timeline`]).
+    Timeline,
     /// The last line of a run.
     Verdict,
 }
@@ -41,6 +43,7 @@ impl Kind {
         match self {
             Self::Output => b'o',
             Self::Error => b'e',
+            Self::Timeline => b't',
             Self::Verdict => b'v',
         }
     }
@@ -49,6 +52,7 @@ impl Kind {
         match byte {
             b'o' => Some(Self::Output),
             b'e' => Some(Self::Error),
+            b't' => Some(Self::Timeline),
             b'v' => Some(Self::Verdict),
             _ => None,
         }
@@ -276,7 +280,7 @@ mod tests {
         #[test]
         fn frames_survive_noise_and_any_cut(
             parts in prop::collection::vec(
-                (0..4_u8, prop::collection::vec(prop_oneof![Just(MARK), Just(b'R'), any::<u8>()], 1..60)),
+                (0..5_u8, prop::collection::vec(prop_oneof![Just(MARK), Just(b'R'), any::<u8>()], 1..60)),
                 0..20,
             ),
             step in 1..70_usize,
@@ -284,7 +288,7 @@ mod tests {
             let mut line = Vec::new();
             let mut sent: Vec<Owned> = Vec::new();
             for (kind, bytes) in parts {
-                let kind = [Some(Kind::Output), Some(Kind::Error), Some(Kind::Verdict), None][usize::from(kind)];
+                let kind = [Some(Kind::Output), Some(Kind::Error), Some(Kind::Timeline), Some(Kind::Verdict), None][usize::from(kind)];
                 match (kind, sent.last_mut()) {
                     (Some(kind), _) => {
                         line.extend(frame(kind, &bytes));

@@ -12,8 +12,8 @@
 //!   left in a buffer is not taken for one of this boot.
 //! - NUMBER: 8 hexadecimal digits, from 0, one more for every frame. A frame may be sent several
 //!   times; copies have the same number.
-//! - KIND: `h` (hello, number 0), `o` (standard output), `e` (standard error), `p` (progress), `v`
-//!   (verdict, the last one).
+//! - KIND: `h` (hello, number 0), `o` (standard output), `e` (standard error), `p` (progress), `t`
+//!   (timeline), `v` (verdict, the last one).
 //! - PAYLOAD: 0 to 1024 bytes. A byte from 0x20 to 0x7d except the backslash stands for itself,
 //!   every other is a backslash and 2 hexadecimal digits, so a payload has no tilde.
 //! - CHECK: 8 hexadecimal digits, the CRC-32/ISO-HDLC from RUN to the end of the payload.
@@ -54,6 +54,8 @@ pub enum Kind {
     Error,
     /// How far the guest is.
     Progress,
+    /// What the guest recorded ([`crate::timeline`]).
+    Timeline,
     /// The last frame of a boot.
     Verdict,
 }
@@ -63,13 +65,15 @@ impl From<frame::Kind> for Kind {
         match kind {
             frame::Kind::Output => Self::Output,
             frame::Kind::Error => Self::Error,
+            frame::Kind::Timeline => Self::Timeline,
             frame::Kind::Verdict => Self::Verdict,
         }
     }
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [Self::Hello, Self::Output, Self::Error, Self::Progress, Self::Verdict];
+    const ALL: [Self; 6] =
+        [Self::Hello, Self::Output, Self::Error, Self::Progress, Self::Timeline, Self::Verdict];
 
     const fn byte(self) -> u8 {
         match self {
@@ -77,6 +81,7 @@ impl Kind {
             Self::Output => b'o',
             Self::Error => b'e',
             Self::Progress => b'p',
+            Self::Timeline => b't',
             Self::Verdict => b'v',
         }
     }
@@ -413,7 +418,7 @@ mod tests {
         fn frames_survive_noise_and_any_cut(
             parts in prop::collection::vec(
                 (
-                    prop::option::of((any::<u16>(), any::<u32>(), 0..5_usize)),
+                    prop::option::of((any::<u16>(), any::<u32>(), 0..Kind::ALL.len())),
                     prop::collection::vec(
                         prop_oneof![Just(b'r'), Just(ESCAPE), 0..126_u8, 127..=255_u8], 1..60,
                     ),
