@@ -25,6 +25,7 @@ Examples (after `cargo run --`):
                                             keep what is fetched in a region (made if missing)
   --monitor firecracker --image root.erofs -- ls /
                                             the same under another monitor
+  --timeline boots.svg                      draw what both boots of the sample did, and when
   build                                     build the guests of all boards, for `rootlet boot`
   bench --markdown                          measure
   bench --peer linux --svg race.svg         measure beside a Linux guest

@@ -22,6 +22,7 @@ use crate::host::{
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::region::{self, RegionAction, RegionArgs};
+use crate::timeline::{self, TimelineArgs};
 
 const HELP: &str = "\
 Examples:
@@ -79,6 +80,8 @@ pub enum Command {
     Boot(BootCommand),
     /// Boot on hardware that another command starts, and watch it over a serial line
     Hil(HilArgs),
+    /// Draw what a guest did and when, from the log of its console
+    Timeline(TimelineArgs),
     /// Print what completes command lines in a shell
     Completions(CompletionsArgs),
     /// Write man pages
@@ -209,6 +212,7 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
         Command::Region(args) => region::task(&args, interrupt),
         Command::Boot(args) => boot::task(&args, known, interrupt),
         Command::Hil(args) => hil::task(&args, interrupt),
+        Command::Timeline(args) => timeline::task(&args),
         Command::Completions(args) => completions(args),
         Command::Man(args) => man(&args),
     }

@@ -20,3 +20,4 @@ pub mod rows;
 pub mod shown;
 pub mod size;
 pub mod source;
+pub mod timeline;

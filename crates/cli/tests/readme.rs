@@ -204,8 +204,8 @@ fn commands_of_the_program_and_their_options_are_in_the_usage() {
 #[test]
 fn every_command_line_of_the_readme_is_understood() {
     let (readme, contributing) = (readme(), text("CONTRIBUTING.md"));
-    let usage = text("docs/usage.md");
-    let all = [&readme, &contributing, &usage].map(|text| blocks(text, "sh"));
+    let (usage, timeline) = (text("docs/usage.md"), text("docs/timeline.md"));
+    let all = [&readme, &contributing, &usage, &timeline].map(|text| blocks(text, "sh"));
     let lines = all.concat().concat();
     assert!(lines.len() > 5, "{lines:?}");
     for line in lines {

@@ -26,6 +26,7 @@ use rootlet_cli::region;
 use rootlet_cli::rows::{differences, parse_rows};
 use rootlet_cli::size::human;
 use rootlet_cli::source::BlobPlace;
+use rootlet_cli::timeline;
 
 static RECIPE: Recipe = Recipe {
     folder: "rootlet-sample",
@@ -52,6 +53,11 @@ pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     let picture = sample.0.dir.join("region.svg");
     region::draw(&sample.0.region(), &picture)?;
     eprintln!("  picture   {}", picture.display());
+    if let Some(file) = &args.machine.timeline {
+        let titles = ["boot 1, with an empty region", "boot 2, with the region of boot 1"];
+        timeline::draw(&[(titles[0], &first), (titles[1], &second)], file)?;
+        eprintln!("  timeline  {}", file.display());
+    }
     match (fetched(&first), fetched(&second)) {
         (Some(first), Some(0)) if first > 0 => {
             eprintln!("\nPASS  all files equal to the host's sums, twice; boot 2 fetched 0 bytes");

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::guest::Report;
 use super::monitor::MachineArgs;
-use super::{BootArgs, Firmware, check, guests, judge, level, print_script, run};
+use super::{BootArgs, Firmware, check, draw_timeline, guests, judge, level, print_script, run};
 use crate::boot::board::Board;
 use crate::exit::usage;
 use crate::host::is_erofs;
@@ -30,6 +30,8 @@ Examples:
   rootlet boot root.erofs --blob 1=a.blob --region region.img manifest /
   rootlet boot root.erofs --blob 1=share:a.blob --share blobs sum /bin
   rootlet boot root.erofs --monitor firecracker --guest microvm.elf ls /
+  rootlet boot root.erofs --timeline boot.svg sum /bin
+                                             draw what the guest did, and when
   rootlet boot --dry-run root.erofs          the command that boots it by hand
 
 The guest command's output is all that goes to standard output; with --json it is the counters of
@@ -117,6 +119,7 @@ pub fn task(args: &BootCommand, known: Option<PathBuf>, interrupt: &Interrupt) -
     if json {
         say!("{:#}", object(&report));
     }
+    draw_timeline(&boot, &report)?;
     judge(&report)
 }
 

@@ -43,6 +43,7 @@ use crate::programs::virtiofsd;
 use crate::say;
 use crate::size::human;
 use crate::source::disk_file;
+use crate::timeline;
 use guest::Report;
 use log::Symbols;
 use monitor::{Disk, Machine, ShareDevice};
@@ -101,7 +102,14 @@ fn planned(args: &BootArgs) -> Result<Plan> {
 /// Boots `firmware`, gives the guest's output to standard output, and judges.
 pub fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<()> {
     let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| output::bytes(bytes))?;
+    draw_timeline(args, &report)?;
     judge(&report)
+}
+
+/// Draws what the guest did, where that is asked for.
+fn draw_timeline(args: &BootArgs, report: &Report) -> Result<()> {
+    let file = args.machine.timeline.as_deref();
+    file.map_or(Ok(()), |file| timeline::draw(&[("boot", report)], file))
 }
 
 /// Tells the verdict of a boot, and judges.

@@ -96,6 +96,10 @@ impl Plan {
     pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
         machine.check(self.shares.len())?;
         self.options.extend(machine.guest_option.iter().cloned().map(Word::Plain));
+        let asks = |word: &String| word.split('=').next() == Some("timeline");
+        if machine.timeline.is_some() && !machine.guest_option.iter().any(asks) {
+            self.options.push(Word::Plain("timeline".into()));
+        }
         self.disks.extend(machine.disk.iter().map(|disk| {
             let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
                 Some(file) => (file, true),

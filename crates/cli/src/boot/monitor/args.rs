@@ -45,6 +45,9 @@ pub struct MachineArgs {
     /// Keep what the run made (the monitor's command, the serial line, the log) in this directory
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
+    /// Have the guest send its timeline, and draw it as an SVG into this file
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// Say more: commands, devices, where a log message comes from
     #[arg(short, long)]
     pub verbose: bool,
