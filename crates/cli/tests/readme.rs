@@ -352,10 +352,7 @@ fn commands_of_the_program_and_their_options_are_in_the_pages() {
         assert!(usage.contains(&format!("`rootlet {name}")), "{name} is in no page");
         for option in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
             let Some(long) = option.get_long() else { continue };
-            assert!(
-                usage.contains(&format!("--{long}")),
-                "{name} --{long} is in no page"
-            );
+            assert!(usage.contains(&format!("--{long}")), "{name} --{long} is in no page");
         }
     }
 }
