@@ -20,6 +20,7 @@ use crate::host::{
     self, CatArgs, CheckArgs, ExtractArgs, ListArgs, ManifestArgs, StatArgs, SumArgs, Verb, settle,
 };
 use crate::interrupt::Interrupt;
+use crate::mount::{self, MountArgs};
 use crate::output;
 use crate::region::{self, RegionAction, RegionArgs};
 use crate::timeline::{self, TimelineArgs};
@@ -30,6 +31,7 @@ Examples:
   rootlet cat root.erofs --blob 1=a.blob /bin/sh   a file whose bytes lie in a blob
   rootlet extract root.erofs out                   all files
   rootlet check root.erofs                         verify the image and its blobs
+  rootlet mount root.erofs /mnt                    the image as a directory
   rootlet region region.img                        what a region holds
   rootlet boot root.erofs sum /                    the same files, read by a guest
 
@@ -74,6 +76,8 @@ pub enum Command {
     Extract(ExtractArgs),
     /// Verify an image and its blobs
     Check(CheckArgs),
+    /// Show an image as a directory of this machine (FUSE)
+    Mount(MountArgs),
     /// Look at a region, check it, format it, or take a blob out of it
     Region(RegionArgs),
     /// Boot a guest that mounts an image and runs a command in it
@@ -208,6 +212,10 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
         Command::Check(mut args) => {
             args.image = args.image.take().or(known);
             host::check(&args, interrupt)
+        }
+        Command::Mount(mut args) => {
+            args.settle(known);
+            mount::task(&args, interrupt)
         }
         Command::Region(args) => region::task(&args, interrupt),
         Command::Boot(args) => boot::task(&args, known, interrupt),

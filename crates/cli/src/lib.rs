@@ -12,6 +12,7 @@ pub mod exit;
 pub mod hil;
 pub mod host;
 pub mod interrupt;
+pub mod mount;
 pub mod output;
 pub mod programs;
 pub mod progress;

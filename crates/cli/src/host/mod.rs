@@ -4,7 +4,7 @@
 
 mod args;
 mod check;
-mod data;
+pub(crate) mod data;
 mod extract;
 mod files;
 mod guest;

@@ -1,0 +1,277 @@
+//! `mount`: an image as a directory of this machine, by FUSE.
+//!
+//! Always: read-only. What was mounted is unmounted however the command ends, unless it is killed;
+//! where mounting fails, nothing is mounted.
+
+mod attr;
+mod background;
+mod faults;
+mod fs;
+mod ids;
+mod place;
+mod served;
+
+use std::io;
+use std::mem;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::boot::verdict::Verdict;
+use crate::exit::{SETUP, stop, usage};
+use crate::host::{ReadArgs, named};
+use crate::interrupt::Interrupt;
+use crate::source;
+use faults::tell;
+use fs::Tree;
+use place::{Mounted, Place, Unmounted};
+use served::Served;
+
+/// Threads that answer the kernel.
+const THREADS: usize = 4;
+/// How long the kernel may take to end a mount that it has let go of.
+const END_MAX: Duration = Duration::from_secs(2);
+/// How often a mount that lies over ours is looked for.
+const PAUSE: Duration = Duration::from_millis(200);
+
+const HELP: &str = "\
+Examples:
+  rootlet mount root.erofs /mnt
+  rootlet mount root.erofs /mnt --blob 1=a.blob --region region.img
+  rootlet mount root.erofs /mnt --background && ls /mnt && umount /mnt";
+
+/// The image to mount, the directory, and who may look.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = HELP)]
+pub struct MountArgs {
+    /// The EROFS image; not needed where rootlet.toml names one
+    pub image: Option<PathBuf>,
+    /// The directory to mount on; what is in it is hidden until the image is unmounted
+    pub dir: Option<PathBuf>,
+    /// Let other users in, as the modes of the files allow; else only the user who mounts
+    #[arg(long)]
+    pub allow_other: bool,
+    /// Stay until the image is unmounted (the default)
+    #[arg(short, long)]
+    pub foreground: bool,
+    /// Return when the image is mounted, and serve it in the background; `umount DIR` ends it
+    #[arg(short, long, conflicts_with = "foreground")]
+    pub background: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub read: ReadArgs,
+}
+
+impl MountArgs {
+    /// Takes the image that rootlet.toml names where the command line has one word: the directory.
+    pub fn settle(&mut self, known: Option<PathBuf>) {
+        if self.dir.is_none() && known.is_some() {
+            self.dir = mem::replace(&mut self.image, known);
+        }
+    }
+}
+
+/// What ends a mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Ctrl-C, or a request to terminate.
+    Asked,
+    /// The kernel has ended the session: the image was unmounted.
+    Ended,
+    /// A thread of ours has a bug.
+    Panicked,
+}
+
+/// Mounts the image, and waits until it is unmounted.
+pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
+    let MountArgs { read, .. } = args;
+    let image = named(args.image.as_ref())?;
+    let dir = args.dir.as_ref().ok_or_else(|| usage("no DIR given (see --help)"))?;
+    let is_second = args.background && background::is_second();
+    match (args.background, is_second) {
+        (true, false) => return background::start(interrupt),
+        (true, true) => background::leave_session()?,
+        (false, _) => {}
+    }
+    let place = Place::find(dir)?;
+    let opened = source::open(image, &read.source, read.verbose)?;
+    let (sender, events) = mpsc::channel();
+    watch(&sender)?;
+    // A request to end that came before the watch.
+    interrupt.check()?;
+    let served = Arc::new(Served::new(opened));
+    let tree = Tree::new(Arc::clone(&served), sender.clone());
+    let mount = match fuser::spawn_mount2(tree, place.dir(), &config(image, args.allow_other)) {
+        Ok(session) => Mount { session, mounted: place.mounted(), events },
+        Err(error) => {
+            served.end();
+            return Err(not_mounted(&place, &error));
+        }
+    };
+    let (image, at) = (image.display(), place.dir().display());
+    let ends = if is_second { "" } else { "Ctrl-C or " };
+    let command = if rustix::process::geteuid().is_root() { "umount" } else { "fusermount3 -u" };
+    tell(&format!("{image} is mounted on {at}, read-only; {ends}`{command} {at}` ends it"));
+    if is_second && background::ready().is_err() {
+        sender.send(Event::Asked).context("nobody waits for the mount")?;
+    }
+    let result = mount.wait(&place);
+    let counters = served.end().filter(|_| read.verbose);
+    if let Some(verdict) = counters.and_then(|of| Verdict::parse(&format!("PASS {of}"))) {
+        tell(&verdict.line());
+    }
+    result
+}
+
+/// Sends signals and panics as events.
+fn watch(sender: &Sender<Event>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot watch signals")?;
+    let asked = sender.clone();
+    thread::spawn(move || {
+        // Ends with the process, or when nobody listens.
+        while signals.forever().next().is_some() && asked.send(Event::Asked).is_ok() {}
+    });
+    let (panicked, hook) = (sender.clone(), panic::take_hook());
+    panic::set_hook(Box::new(move |info| {
+        hook(info);
+        let _ = panicked.send(Event::Panicked);
+    }));
+    Ok(())
+}
+
+fn config(image: &Path, allow_other: bool) -> Config {
+    let mut config = Config::default();
+    // A helper takes options in one word, with commas between them.
+    let name = image.display().to_string();
+    let name = if name.contains([',', '\\']) { "rootlet".into() } else { name };
+    config.mount_options = vec![
+        MountOption::RO,
+        MountOption::DefaultPermissions,
+        MountOption::FSName(name),
+        MountOption::CUSTOM("subtype=rootlet".into()),
+    ];
+    config.acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
+    config.n_threads = Some(THREADS);
+    config.clone_fd = true;
+    config
+}
+
+/// Returns why nothing was mounted, in one line.
+fn not_mounted(place: &Place, error: &io::Error) -> anyhow::Error {
+    if place::helper_program().is_none()
+        && matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+    {
+        // Directory and device were there: what is not is the program that mounts for a user.
+        return stop(SETUP, "only root may mount without `fusermount3` (package fuse3)");
+    }
+    // The parts before the last say with which call and with which options.
+    let text = error.to_string();
+    let why = text.trim().rsplit(": ").next().unwrap_or_default();
+    anyhow!("{}: cannot be mounted on: {why}", place.dir().display())
+}
+
+/// A mount with the threads that serve it.
+struct Mount {
+    session: BackgroundSession,
+    mounted: Mounted,
+    events: Receiver<Event>,
+}
+
+impl Mount {
+    /// Waits until the mount has to end, and ends it.
+    fn wait(self, place: &Place) -> Result<()> {
+        let dir = || place.dir().display().to_string();
+        let first = self.events.recv().context("nobody says when to end")?;
+        let by_others = first == Event::Ended || !self.wait_uncovered(place)?;
+        let unmounted = self.mounted.unmount();
+        if let (false, Ok(Unmounted::Busy)) = (by_others, &unmounted) {
+            tell(&format!("{} was in use; programs with open files get errors", dir()));
+        }
+        if by_others || self.has_ended() {
+            self.session.join().with_context(dir)?;
+        } else {
+            // Somebody is inside, and has the kernel ask on until this process ends. Dropped, the
+            // session would unmount what is there now.
+            mem::forget(self.session);
+        }
+        unmounted?;
+        match first {
+            Event::Panicked => bail!("a thread that serves the mount has a bug, see above"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits as long as another mount lies over this one, which cannot be unmounted then. Returns
+    /// false if this one has ended meanwhile.
+    fn wait_uncovered(&self, place: &Place) -> Result<bool> {
+        let mut is_told = false;
+        while self.mounted.is_covered()? {
+            if !mem::replace(&mut is_told, true) {
+                tell(&format!(
+                    "{0}: something else is mounted over it; waiting until that is unmounted",
+                    place.dir().display()
+                ));
+            }
+            match self.events.recv_timeout(PAUSE) {
+                Ok(Event::Ended) => return Ok(false),
+                Ok(Event::Asked | Event::Panicked) | Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => bail!("nobody says when to end"),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns whether the kernel has ended the mount, in time.
+    fn has_ended(&self) -> bool {
+        let end = Instant::now() + END_MAX;
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::Ended) => return true,
+                Ok(Event::Asked | Event::Panicked) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{Cli, Command};
+    use clap::Parser;
+
+    fn settled(words: &[&str], known: Option<&str>) -> [Option<PathBuf>; 2] {
+        let cli = Cli::parse_from(["rootlet", "mount"].iter().chain(words));
+        let Command::Mount(mut args) = cli.command else { panic!("{words:?}") };
+        args.settle(known.map(PathBuf::from));
+        [args.image, args.dir]
+    }
+
+    #[test]
+    fn one_word_is_the_directory_where_the_settings_name_the_image() {
+        let paths = |image: &str, dir: &str| [Some(image.into()), Some(dir.into())];
+        assert_eq!(settled(&["i", "d"], None), paths("i", "d"));
+        assert_eq!(settled(&["i", "d"], Some("known")), paths("i", "d"));
+        assert_eq!(settled(&["d"], Some("known")), paths("known", "d"));
+        assert_eq!(settled(&["i"], None), [Some("i".into()), None]);
+    }
+
+    #[test]
+    fn reason_is_the_last_part_of_what_the_call_said() {
+        let place = Place::find(Path::new("/"));
+        let Ok(place) = place else { return };
+        let error = io::Error::other("Error calling mount() at \"/\" with \"fd=5\": EBUSY: Busy\n");
+        let said = not_mounted(&place, &error).to_string();
+        assert_eq!(said, "/: cannot be mounted on: Busy");
+    }
+}
