@@ -1,4 +1,5 @@
-//! Words that comments of the library and of its tests do not use, because a reader has to ask "which one?".
+//! Words that comments of the library, its tests and its tools do not use, because a reader has to
+//! ask "which one?".
 //!
 //! Always: a folder in [`EXEMPT`] still has one of them, so the table can only shrink.
 #![expect(
@@ -12,15 +13,17 @@ mod sources;
 
 use sources::{LIBRARY, sources, text};
 
-/// Further folders whose comments are read: tests, and the crates that tests and tools alone use.
-const AROUND: [&str; 7] = [
+/// Further folders whose comments are read: tests, tools, and the crates that they alone use.
+const AROUND: [&str; 9] = [
     "benches",
+    "crates/cli",
     "crates/golden",
     "crates/power",
     "crates/rows",
     "crates/sim",
     "crates/targets",
     "tests",
+    "xtask",
 ];
 
 /// A phrase that is denied, what to write in its place, and a longer phrase that is fine.

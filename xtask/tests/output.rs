@@ -1,6 +1,6 @@
 //! Standard output that cannot be written, by the tasks that print.
 //!
-//! Always: it is the fault that is told, nothing panics, and who closes a pipe has seen enough.
+//! Always: the fault is reported and nothing panics; a pipe that its reader closed is not reported.
 
 use std::fs::File;
 use std::process::{Command, Stdio};

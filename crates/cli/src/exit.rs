@@ -1,7 +1,7 @@
 //! Exit statuses of the tool.
 //!
 //! Always: 0 is given for a passed verdict alone (or for a task that has none and succeeded);
-//! an error that is no [`Stop`] gives 1.
+//! an error that is not a [`Stop`] gives 1.
 
 use std::fmt;
 

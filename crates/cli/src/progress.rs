@@ -1,7 +1,7 @@
 //! How far a command is, on standard error.
 //!
 //! Always: nothing is drawn unless standard error is a terminal, and nothing within the first
-//! second; a line fits on 40 columns; whoever writes in between does so by [`Progress::suspend`].
+//! second; a line fits on 40 columns; other output is written through [`Progress::suspend`].
 
 use std::io::{self, IsTerminal};
 use std::sync::OnceLock;
@@ -90,7 +90,7 @@ impl Progress {
         self.bar.set_message(message);
     }
 
-    /// So many are done.
+    /// Shows that `position` steps are done.
     pub fn reach(&self, position: u64) {
         self.touch();
         self.bar.set_position(position);

@@ -1,7 +1,7 @@
 //! README.md and docs/ against what they speak of: code, commands, options, keys, links, output.
 //!
-//! Always: what a page shows exists under that name today; what it shows of a command over
-//! tests/data is what the command prints.
+//! Always: every name on a page exists today; the output that a page shows for a command over
+//! tests/data is the output of that command.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -406,7 +406,7 @@ fn keys_of_the_pages_are_those_of_the_guest() {
         assert!(!matches!(parsed, Err(ConfigError::Unknown { .. })), "{key}= is no key");
         assert_eq!(passed_over(&format!("{key}=?")).count(), 0, "{key}= is no key");
     }
-    // The guest's own list, from what it says of a word that is like one of them.
+    // The guest's own list of keys, from its error for a misspelt key.
     let error = Config::parse("imag=1").unwrap_err().to_string();
     let listed = error.split([' ', ',']).filter_map(|word| word.strip_suffix('='));
     for key in listed.map(|key| key.replace("blobN", "blob1")) {

@@ -1,7 +1,7 @@
 //! Building a board's image with cargo.
 //!
-//! Always: the paths come from cargo's own messages, so a target directory elsewhere is no
-//! trouble; the user's RUSTFLAGS do not displace those of the board.
+//! Always: the paths come from cargo's own messages, so the target directory may be anywhere; the
+//! user's RUSTFLAGS do not displace those of the board.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -27,7 +27,7 @@ fn strip(mut firmware: Firmware) -> Result<Firmware> {
     let kernel = firmware.elf.with_extension("stripped");
     let wanted = strip::elf(&firmware.bytes)?;
     if std::fs::read(&kernel).ok().as_ref() != Some(&wanted) {
-        // Whoever boots at the same time, in this process or another, sees a whole one.
+        // Another boot at the same time, in this process or another, sees a whole file.
         let said = || kernel.display().to_string();
         let mut new =
             NamedTempFile::new_in(kernel.parent().unwrap_or(Path::new("."))).with_context(said)?;
@@ -107,7 +107,7 @@ fn package(
     let shown = package.to_string();
     let said = thread::spawn(move || {
         let mut said = Vec::new();
-        // Who watches no terminal is told once, and only if there is something to compile.
+        // Without a terminal one line says that cargo builds, if there is something to compile.
         let mut told = false;
         let lines = stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
         for line in lines.map_while(Result::ok) {
@@ -150,7 +150,7 @@ fn executable(line: &str, name: &str) -> Option<PathBuf> {
     message["executable"].as_str().filter(|_| ours).map(PathBuf::from)
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's target directory.
 pub fn target_directory() -> Result<PathBuf> {
     let output = cargo()
         .args(["metadata", "--no-deps", "--offline", "--format-version", "1"])

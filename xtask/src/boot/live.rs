@@ -341,7 +341,7 @@ fn the_image_of_each_board_without_symbols_has_less_than_832_kib() {
         let firmware = image(board);
         let file = object::File::parse(firmware.bytes.as_slice()).unwrap();
         let ends = file.segments().map(|part| part.file_range().0 + part.file_range().1);
-        // Behind the last byte that is loaded strip(1) leaves names and headers of sections.
+        // After the last byte that is loaded, strip(1) leaves names and headers of sections.
         let stripped = ends.max().unwrap() + 4096;
         assert!(stripped < 832 << 10, "{board:?}: {stripped}");
         assert!(firmware.loaded_bytes() > 100 << 10, "{board:?}");
@@ -356,14 +356,15 @@ fn flat_images_are_those_of_the_virt_boards() {
         let flat = rootlet_cli::boot::flat::image(&firmware.bytes).unwrap();
         assert_eq!(flat.is_some(), board.arch() != "x86_64", "{board:?}");
         if let Some(flat) = flat {
-            // As the header says, with what the loader has to leave free behind it.
+            // The size in the header counts the memory that the loader leaves free after the image.
             let says = u64::from_le_bytes(flat[16..24].try_into().unwrap());
             assert!(says >= flat.len() as u64 && says < 2 << 20, "{board:?}: {says}");
         }
     }
 }
 
-/// A loader may put it at any multiple of 2 MiB: here 20 MiB behind where the ELF is linked.
+/// A loader may put the image at any multiple of 2 MiB: here 20 MiB after the address that the ELF
+/// is linked for.
 #[test]
 fn flat_image_runs_where_it_was_not_linked_to() {
     let mut flat =

@@ -38,7 +38,7 @@ const PROGRAM: &str = "rootlet";
 pub struct Entry {
     /// Its name.
     pub name: String,
-    /// What it is.
+    /// The purpose of the file, for a person.
     pub what: &'static str,
     /// How many bytes it has.
     pub bytes: u64,

@@ -32,7 +32,7 @@ pub fn elf(bytes: &[u8]) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// An ELF with two loaded segments, 0x100 bytes apart in memory, and sections behind them.
+    /// Returns an ELF with two loaded segments, 0x100 bytes apart in memory, then sections.
     fn sample() -> Vec<u8> {
         let mut elf = vec![0; 0x300];
         elf[..16].copy_from_slice(b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0");

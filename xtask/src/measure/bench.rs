@@ -185,8 +185,8 @@ fn check_forms(args: &BenchArgs) -> Result<()> {
     }
 }
 
-/// Two runs of the empty guest, then one of the benchmark, on the same machine. The first one is
-/// not counted: it comes behind all that the benchmark before it wrote, the others do not.
+/// Runs the empty guest twice, then the benchmark, on the same machine. The first run is not
+/// counted: it comes right after the writes of the previous benchmark, the other runs do not.
 fn once(
     args: &BootArgs,
     firmware: &Firmware,

@@ -125,7 +125,7 @@ impl Measured {
         table
     }
 
-    /// Heading and rows of the table of everything that is no read.
+    /// Returns heading and rows of the table of all operations that are not reads.
     fn other_table(&self) -> Vec<[String; 4]> {
         let heading = ["operation", "operations", "ms", "us each"].map(String::from);
         let others = self.rows.iter().filter(|row| {

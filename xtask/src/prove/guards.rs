@@ -96,7 +96,7 @@ impl Bench<'_> {
         let manifest = self.tree.join("Cargo.toml");
         let mut command = build::cargo();
         command.args(["build", "--quiet", "--package", "rootlet-power", "--example", "run"]);
-        // What is taken out leaves things unused behind.
+        // The code around a guard that was taken out may now be unused.
         command.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(&self.target);
         command.env("RUSTFLAGS", "--cap-lints=allow");
         let built = command.output().context("cannot run cargo")?;

@@ -107,7 +107,7 @@ impl Sample {
         Ok(())
     }
 
-    /// Boots once, compares every row, and says what it cost.
+    /// Boots once, compares every row, prints the cost of the boot, and returns the report.
     fn boot(&self, args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<Report> {
         let mut output = Vec::new();
         let shown = args.machine.log.unwrap_or(LogLevel::Warn);

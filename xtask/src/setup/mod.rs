@@ -48,7 +48,7 @@ pub enum Need {
 pub const LINUX_TARGET: &str = "x86_64-unknown-linux-musl";
 
 impl Need {
-    /// What it is, for a person.
+    /// Returns the name of the need, for a person.
     pub fn name(self) -> String {
         match self {
             Self::Qemu(board) => board.qemu().into(),
@@ -145,11 +145,11 @@ fn list(needs: &[Need]) -> String {
 
 /// A line on standard error, in tests too, where what `eprintln` writes is held back.
 fn say(line: &str) {
-    // That it may be closed is no reason to fail.
+    // A closed standard error is not a reason to fail.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Says what it runs, and runs it with its output on standard error: it may take minutes.
+/// Prints `command` and runs it, with its output on standard error: an install may take minutes.
 fn run(command: &[String]) -> Result<()> {
     let shown = command.join(" ");
     say(&format!("installing: {shown}"));

@@ -1,6 +1,6 @@
 //! Which commands install what is missing, on which system, for whom.
 //!
-//! Always: pure; the command that is told and the commands that are run do the same.
+//! Always: pure; the command that a message shows and the commands that are run do the same.
 
 use crate::setup::{LINUX_TARGET, Need};
 

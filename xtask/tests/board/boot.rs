@@ -1,6 +1,6 @@
 //! One run of the tool, with a deadline.
 //!
-//! Always: the tool's process is gone when its [`Boot`] is; what it started is its own to end.
+//! Always: the tool's process is gone when its [`Boot`] is; the tool itself ends its children.
 
 use std::ffi::OsString;
 use std::fs;
@@ -245,7 +245,7 @@ impl Outcome {
     }
 }
 
-/// One command of QEMU's machine protocol; the answer is the line with what it returned.
+/// Runs one command of QEMU's machine protocol, and returns the line with the command's result.
 pub fn qmp(socket: &Path, command: &str) -> String {
     qmp_with(socket, command, &serde_json::json!({}))
 }

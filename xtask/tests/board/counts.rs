@@ -1,5 +1,5 @@
-//! What it takes until the first byte of a file has been read: in figures that no host changes, and
-//! beside a guest that does nothing.
+//! The cost of a boot until the first byte of a file has been read: in figures that no host
+//! changes, and beside a guest that does nothing.
 //!
 //! Always: what firmware did before the entry does not count. A host that was busy makes a guest
 //! wait, which costs it instructions and, on x86, registers of the timer; so a board has several
@@ -32,7 +32,7 @@ struct Machine {
 /// From entry to the first byte of a file.
 #[derive(Debug)]
 struct Counts {
-    /// Of the processor, in thousands; what it waited counts as if it had worked.
+    /// Thousands of the processor's instructions; a wait counts as if the processor had worked.
     thousands: u64,
     /// Of all devices' registers, each of which leaves a guest under a hypervisor: of the disk, of
     /// PCI's configuration, the timer, the console, with all that was written there, and others.

@@ -46,8 +46,8 @@ fn machine_killed_again_and_again_at_random_moments_reads_right_afterwards() {
     assert_served_warm(&sample);
 }
 
-/// QEMU's blklogwrites keeps every write and flush of two boots; the region is what it was at each
-/// flush, at random writes between, and with a random part of what was not flushed.
+/// QEMU's blklogwrites keeps every write and flush of two boots. The region is restored to its
+/// state at each flush, at random writes between, and with a random part of the unflushed writes.
 #[test]
 fn region_replayed_to_any_point_of_its_log_loses_nothing_that_was_durable() {
     let sample = Sample::new();

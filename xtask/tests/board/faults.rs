@@ -66,7 +66,7 @@ fn number(words: &str) -> Option<u64> {
     u64::from_str_radix(digits, 16).ok()
 }
 
-/// The number behind a name in the verdict.
+/// Returns the number after a name in the verdict.
 #[track_caller]
 fn field(outcome: &Outcome, name: &str) -> u64 {
     let found =
@@ -95,7 +95,7 @@ fn instruction_that_does_not_exist_is_told_with_place_and_registers() {
     for board in BOARDS {
         let (outcome, place) = fails(board, "undefined");
         says(&outcome, board, kinds[target(board)]);
-        // Behind the instruction that fills the register.
+        // After the instruction that fills the register.
         let behind = field(&outcome, PC[target(board)]) - place.unwrap();
         assert!((2..=4).contains(&behind), "{board}: {}", outcome.stderr);
         let register = ["rax", "lr", "ra"][target(board)];

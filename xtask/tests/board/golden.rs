@@ -34,7 +34,7 @@ pub fn image(name: &str) -> Golden {
         .unwrap()
 }
 
-/// Boots twice with a region: what it keeps is what the next boot reads.
+/// Boots twice with a region: the second boot reads the blocks that the first one kept there.
 fn assert_region_keeps_rows(name: &str, devices: usize) {
     let golden = image(name);
     assert_eq!(golden.devices.len(), devices);

@@ -47,7 +47,8 @@ fn is_plain_store(instruction: u32) -> bool {
     [0x3900_0000, 0x7900_0000, 0xb900_0000].contains(&(instruction & 0xffff_fc00))
 }
 
-/// A hypervisor is told of no register by an access that also moves its base, or is of two.
+/// An access that also changes its base register, or that moves two registers, does not name a
+/// register to the hypervisor.
 #[test]
 fn registers_are_reached_by_plain_loads_and_stores_that_a_hypervisor_can_emulate() {
     let elf = image("virt-aarch64");

@@ -42,7 +42,7 @@ fn devices_that_the_line_names_upward_are_all_found_once() {
 }
 
 /// The 64-bit window of a PC begins beyond 4 GiB. SeaBIOS uses it when the other has no room left,
-/// and a device behind a port cannot be moved out of what the port lets through.
+/// and a device below a port cannot be moved out of the window of that port.
 #[test]
 fn disk_whose_registers_lie_beyond_4_gib_behind_a_port_is_found() {
     let sample = Sample::new();
@@ -80,7 +80,7 @@ fn memory_beyond_4_gib_is_used() {
     }
 }
 
-/// An emulator that does not say what it is: only a timer of ACPI's has a known rate.
+/// An emulator that does not name itself: only a timer of ACPI has a known rate.
 #[test]
 fn clock_is_measured_where_nobody_tells_its_rate() {
     let sample = Sample::new();
@@ -103,8 +103,8 @@ fn machine_with_no_clock_is_refused_in_words() {
     ended.assert_verdict("FAIL clock: nothing tells the rate of the processor's counter");
 }
 
-/// The last 2 MiB of this memory are half there, and have one page for both: registers behind it
-/// would be cached. A port there is none, and the usual one says so.
+/// The last 2 MiB page of this memory is only half memory: registers in its other half would be
+/// cached. A port there is refused, and the usual port says so.
 #[test]
 fn registers_within_2_mib_of_memory_are_not_reached() {
     let debug_exit = "isa-debug-exit,iobase=0xf4,iosize=0x04";
@@ -127,7 +127,7 @@ fn registers_within_2_mib_of_memory_are_not_reached() {
     }
 }
 
-/// Words for devices that are none are told, and those beside them are found.
+/// Words that name no device are reported, and the devices of the other words are found.
 #[test]
 fn words_that_name_no_device_are_told_by_their_text() {
     let sample = Sample::new();

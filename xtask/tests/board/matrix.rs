@@ -1,8 +1,8 @@
 //! Every board and bus, with every kind of source, cold, warm and after a kill; and golden images
 //! on each.
 //!
-//! Always: each cell is a verdict of its own, and each boot has its own deadline; what failed names
-//! its log and the command that runs it again, and the rest goes on.
+//! Always: each cell is a verdict of its own, and each boot has its own deadline; a cell that
+//! failed names its log and the command that runs it again, and the other cells still run.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;

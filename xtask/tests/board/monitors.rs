@@ -1,9 +1,9 @@
 //! Boards on the monitors of this machine: sources cold, warm from the region and after a kill,
 //! small images, and a command that fails.
 //!
-//! Always: whatever is not run is a line of the table that says why; each cell is a verdict of its
-//! own, and the rest goes on. The commands are small: where KVM stands on no hardware, a guest sums
-//! some kilobytes a second.
+//! Always: a cell that is not run is a line of the table that says why; each cell is a verdict of
+//! its own, and the other cells run after a failure. The commands are small: where KVM has no
+//! hardware to use, a guest sums some kilobytes a second.
 
 use std::env;
 use std::ffi::OsString;
@@ -181,7 +181,7 @@ impl Row {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("monitors").join(name)
     }
 
-    /// Boots with `words` behind those that choose the machine.
+    /// Starts a boot with `words` after the words that choose the machine.
     fn start(&self, cell: &str, words: Vec<OsString>) -> Boot {
         let log = self.log(cell).display().to_string();
         let machine =

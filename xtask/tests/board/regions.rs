@@ -14,7 +14,7 @@ use crate::sample::Sample;
 
 /// The command that reads everything.
 pub const MANIFEST: [&str; 3] = ["--", "manifest", "/"];
-/// Where the second part of the region begins that is tested: behind both superblocks.
+/// The size of the region in these tests, in bytes.
 const REGION_BYTES: usize = 16 << 20;
 
 /// The boot printed what the host's library does.
@@ -201,7 +201,7 @@ fn region_disk_that_fails_every_write_or_flush_fails_no_read() {
     }
 }
 
-/// QEMU stops a machine for that, unless its disk is told to report it.
+/// QEMU stops a machine whose disk is full, unless an option of the disk reports the error instead.
 #[test]
 fn full_disk_under_a_region_fails_no_read_and_stops_no_machine() {
     let sample = Sample::new();

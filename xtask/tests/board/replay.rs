@@ -67,7 +67,7 @@ pub struct Replay<'s> {
 }
 
 impl<'s> Replay<'s> {
-    /// The disks that an identity has, and the version that both machines are told of each.
+    /// The disks that an identity has; both machines get the same version of each.
     pub const DISKS: [&'static str; 3] = ["image", "blob1", "blob2"];
     pub const VERSION: u64 = 7;
 
@@ -98,7 +98,7 @@ impl<'s> Replay<'s> {
                 flushes += 1;
                 self.kept = self.look(&durable.clone());
             }
-            // A flush may carry data of its own (FUA), which comes after what it flushes.
+            // A flush may carry data of its own (FUA), which comes after the flushed writes.
             if !entry.data.is_empty() {
                 self.content.write(entry.at, &entry.data);
                 open.push(entry);

@@ -1,6 +1,7 @@
 //! Machines that are resumed from a snapshot, twice from one: what tells the two apart.
 //!
-//! Always: each reads right to its end, whoever wrote the region meanwhile.
+//! Always: each machine reads the right bytes to its end, even if the other wrote the region
+//! meanwhile.
 
 use std::fs;
 use std::path::Path;
@@ -57,7 +58,7 @@ fn suspend(mut boot: Boot, sample: &Sample) {
     boot.end();
 }
 
-/// A machine that goes on from the file `state`.
+/// Starts a machine that continues from the file `state`.
 fn resume(board: &str, sample: &Sample, more: &[&str]) -> Boot {
     let incoming = format!("exec:cat {}", sample.path("state").display());
     start(board, sample, &[&["-incoming", &incoming], more].concat())
@@ -69,7 +70,7 @@ fn assert_right(board: &str, sample: &Sample, outcome: &Outcome) {
     assert!(sample.manifest().ends_with(&outcome.stdout), "{}", outcome.stderr);
 }
 
-/// On virt-riscv64 a machine of QEMU 7.2 that is resumed does not go on.
+/// On virt-riscv64 a machine that QEMU 7.2 resumes does not continue.
 #[test]
 fn two_machines_out_of_one_snapshot_notice_each_other() {
     for board in ["q35", "virt-aarch64"] {

@@ -1,4 +1,4 @@
-//! The timeline that a guest sends: what it says of a boot is what the boot's counters say.
+//! The timeline that a guest sends: its events add up to the boot's counters.
 
 use std::ffi::OsString;
 use std::fs;
@@ -23,7 +23,7 @@ struct Sent {
     verdict: String,
 }
 
-/// Boots with more words for the guest's command line, and reads what it sent on its console.
+/// Boots with `words` as options of the guest, and returns the frames that the guest sent.
 fn boot(sample: &Sample, words: &[&str]) -> Sent {
     let keep = tempfile::tempdir().unwrap();
     let options = words.iter().flat_map(|word| ["--guest-option", *word]);

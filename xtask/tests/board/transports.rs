@@ -173,7 +173,7 @@ fn twenty_disks_serve_one_read() {
     }
 }
 
-/// Disks behind a port of PCI Express, whose bus firmware has numbered.
+/// A disk below a port of PCI Express, whose bus the firmware has numbered.
 #[test]
 fn disk_behind_a_bridge_is_found() {
     let sample = Sample::new();

@@ -1,4 +1,4 @@
-//! Waiting for a device: the processor is left to whoever else needs it.
+//! Waiting for a device: the processor is left to others that need it.
 
 use std::fs;
 use std::thread;

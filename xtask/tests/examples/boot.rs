@@ -18,7 +18,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Outcome {
     /// The status that its program chose, or QEMU.
     pub status: Option<i32>,
-    /// What it wrote to its console.
+    /// The output on the machine's console.
     pub console: String,
 }
 

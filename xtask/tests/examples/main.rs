@@ -1,4 +1,4 @@
-//! The examples that people start from, built and booted: what each prints, and what it takes.
+//! The examples that people start from, built and booted: the output and the cost of each.
 //!
 //! Always: every boot has a deadline; a tool that is missing is named, and what needs it is left out.
 

@@ -140,7 +140,7 @@ pub fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
     let machine = machine(args, &plan, firmware, shares, beside)?;
     let monitor = args.machine.monitor;
     let launch = monitor.launch(&machine, here)?;
-    // Whoever has it elsewhere sees where it has to be.
+    // The script names the usual place; a user who has the monitor elsewhere edits that name.
     let name = PathBuf::from(monitor.program(machine.board));
     say!("{}", launch.script(&monitor.find(machine.board).unwrap_or(name), false));
     Ok(())

@@ -132,7 +132,7 @@ impl Plan {
             if only_region && self.shares.is_empty() {
                 continue;
             }
-            // Whoever opens the disk says that it is not there.
+            // A missing file is reported where the disk is opened.
             let Ok(stat) = fs::metadata(&disk.file) else { continue };
             if stat.is_file() && said.iter().all(|(of, _)| *of != name) {
                 let written = self.disks.iter().filter(same).any(|disk| !disk.read_only);

@@ -10,7 +10,7 @@ use crate::size::human;
 /// A guest's verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// Whether the guest says that it did what it was asked.
+    /// Whether the guest reports that its command succeeded.
     pub passed: bool,
     /// Why not, or a remark.
     pub reason: String,

@@ -49,7 +49,8 @@ fn flavour(help: &str) -> Option<Flavour> {
 }
 
 impl Program {
-    /// Asks the executable at `path` what it is; `None` if it does not start or is neither.
+    /// Returns the daemon at `path` with its flavour; `None` if the executable does not start
+    /// or has neither flavour.
     pub fn probe(path: &Path) -> Option<Self> {
         let output = Command::new(path).arg("--help").stdin(Stdio::null()).output().ok()?;
         let help = [output.stdout, output.stderr].concat();
@@ -109,8 +110,8 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Shares `dir` on `socket`, and returns when the daemon listens. What it says goes to the
-    /// file `says`.
+    /// Shares `dir` on `socket`, and returns when the daemon listens. The daemon's output goes to
+    /// the file `says`.
     pub fn start(program: &Program, dir: &Path, socket: &Path, says: &Path) -> Result<Self> {
         let dir = canonical(dir)?;
         let root = rustix::process::geteuid().is_root();

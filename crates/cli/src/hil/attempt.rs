@@ -264,7 +264,8 @@ impl Watch<'_> {
         })
     }
 
-    /// What it means that the runner has ended or the line is closed.
+    /// Returns the failure if the runner has ended or the line is closed; `None` if the runner
+    /// succeeded and the serial port is still open.
     fn fault_of_end(&mut self, ended: bool) -> Result<Option<Failure>> {
         if self.rig.port.is_some() && self.port.is_none() {
             return Ok(Some(self.late(Kind::Port, "the serial port is gone".into())));

@@ -1,7 +1,7 @@
 //! Hardware in the loop: boots that another command starts, watched over one serial line.
 //!
 //! Always: the last attempt decides; every attempt is in the report; nothing that an attempt
-//! started is left behind.
+//! started is left running.
 
 mod args;
 mod attempt;

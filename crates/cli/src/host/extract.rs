@@ -202,7 +202,7 @@ impl<S: Storage> Extract<'_, S> {
                     }
                 }
                 made => {
-                    // Whoever asked for the end wants no more of it.
+                    // After an interrupt no fault is reported.
                     self.interrupt.check()?;
                     self.judge(&path, made.map(|_| ()));
                 }

@@ -20,7 +20,7 @@ use crate::output;
 use crate::shown::shown;
 use crate::source::open;
 
-/// A name, and what it is.
+/// A name and its inode.
 struct Entry {
     name: Vec<u8>,
     inode: Inode,

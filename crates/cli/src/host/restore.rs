@@ -99,7 +99,7 @@ impl<'d> Place<'d> {
         Ok(mknodat(self.dir, self.name, kind, mode, device)?)
     }
 
-    /// Removes a name that is not a directory's. No such name is no error.
+    /// Removes a name that is not a directory's. A name that does not exist is not an error.
     pub fn clear(self) -> io::Result<()> {
         match unlinkat(self.dir, self.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -88,7 +88,7 @@ fn time(inode: &Inode) -> String {
     }
 }
 
-/// The name with the colour of what it names.
+/// Returns the name in the colour of its inode's kind.
 pub fn painted(name: &[u8], inode: &Inode) -> String {
     let text = shown(name);
     match inode.kind {

@@ -37,7 +37,7 @@ pub fn check(disk: &Disk) -> Result<()> {
         return Err(refuse("neither a file nor a block device"));
     }
     let file = File::open(&disk.file).map_err(|error| refuse(&error.to_string()))?;
-    // Of a disk that is written to nobody expects what it held.
+    // The old content of a disk that the guest may write is not checked: any content is fine.
     let cut = stat.len() % SECTOR_BYTES;
     if disk.read_only && stat.is_file() && cut != 0 {
         let mut head = Vec::new();

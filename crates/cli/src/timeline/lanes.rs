@@ -81,7 +81,7 @@ impl Paint {
 /// What one device, the region or the readers did.
 #[derive(Clone, Debug)]
 pub struct Lane<'t> {
-    /// What it is called.
+    /// The name of the lane.
     pub name: String,
     /// What happened, by its beginning.
     pub events: Vec<&'t Event>,

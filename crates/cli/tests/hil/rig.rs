@@ -64,7 +64,7 @@ fn hil(dir: &Path, args: &[OsString]) -> Outcome {
     Outcome { status: output.status.code(), stdout: output.stdout, stderr, junit }
 }
 
-/// A run with QEMU behind a line on which there is mischief.
+/// Runs the tool with QEMU at the far end of a line that does `mischief` to the bytes.
 fn on_wire(sample: &Sample, mischief: Mischief, more: &[&str]) -> Outcome {
     let wire = Wire::new(sample.dir(), mischief);
     let runner = qemu(sample, &format!("unix:{}", wire.socket.display()));
@@ -231,7 +231,7 @@ fn boot_that_passes_in_the_second_attempt_is_a_flake_in_the_report() {
     assert_eq!(outcome.junit.properties["attempts"], "2");
 }
 
-/// Sends QEMU a signal once so many bytes have come, and lets nothing through any more.
+/// Returns a mischief that signals QEMU after `limit` bytes, and lets no later byte through.
 fn signal_after(sample: &Sample, limit: usize, signal: rustix::process::Signal) -> Mischief {
     let file = sample.path("id");
     let mut sent = false;

@@ -32,7 +32,7 @@ fn file_for_which_there_is_no_room_is_not_there_at_all() {
     let world = World::new(&tree, &Options::default());
     assert_eq!(world.run(&["ls"]).status, 0);
     for force in ["", "--force"] {
-        // A file may have no more than this, and whoever writes more gets an error.
+        // A file may have at most 100 blocks; a process that writes more gets an error.
         let line = format!(
             "ulimit -f 100; trap '' XFSZ; exec '{}' extract {force} '{}' '{}'",
             env!("CARGO_BIN_EXE_rootlet"),

@@ -13,7 +13,7 @@ use rootlet_sim::image::{Built, Options, Tree, build};
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How long a child may take for what it does at once.
+/// How long a child may take for a step that needs no waiting.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether to mount; says so if not.
@@ -92,7 +92,7 @@ pub fn rootlet(words: impl IntoIterator<Item = OsString>) -> (ExitStatus, String
 /// The program at work.
 pub struct Mount {
     child: Child,
-    /// What it says on standard error, line by line.
+    /// The lines that the program writes to standard error.
     lines: Receiver<String>,
     dir: PathBuf,
     /// Removed with this.

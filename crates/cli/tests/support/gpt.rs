@@ -16,7 +16,7 @@ pub const DISK_BYTES: usize = 8 << 20;
 
 /// A partition: its name, its type, first and last megabyte.
 pub type Part = (&'static str, Guid, u64, u64);
-/// Something else, and a region of 4 MiB behind it.
+/// A partition that is not a region, then a region of 4 MiB.
 pub const PARTS: [Part; 2] = [("data @ home", LINUX, 1, 2), ("rootlet-region", REGION, 3, 6)];
 
 /// A disk with a GPT of blocks of `size`.

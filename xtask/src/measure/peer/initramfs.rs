@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 const WANTED: [&str; 6] =
     ["virtio_mmio", "virtio_blk", "erofs", "virtiofs", "crc32c_generic", "lz4_decompress"];
 
-/// What the guest is told.
+/// The contents of the guest's first root.
 pub struct Contents<'a> {
     /// The first program, an ELF without libraries.
     pub init: &'a [u8],

@@ -16,7 +16,7 @@ pub enum Image {
 pub struct Scenario {
     /// Its name.
     pub name: &'static str,
-    /// What it mounts.
+    /// The image that the boot mounts.
     pub image: Image,
     /// Whether it has a region, which Linux has no like of.
     pub region: bool,
@@ -132,7 +132,7 @@ pub enum Source {
 /// A row of the table.
 #[derive(Debug)]
 pub struct Row {
-    /// What it shows.
+    /// The name of the quantity that the row compares.
     pub title: &'static str,
     /// From where.
     pub source: Source,

@@ -77,7 +77,7 @@ fn figure(value: f64) -> String {
 pub struct Line {
     /// The row.
     pub row: &'static Row,
-    /// rootlet's, and what it is compared with.
+    /// The samples of rootlet, then those of the system that rootlet is compared with.
     pub samples: [Samples; 2],
     /// How many times better rootlet is.
     pub ratio: Option<f64>,

@@ -1,4 +1,4 @@
-//! A machine to start, whoever runs it, and what a monitor makes of it.
+//! A machine to start with any monitor, and the launch that a monitor makes of the machine.
 //!
 //! Always: a launch is complete: its file, written where it is named, and its command, typed by
 //! hand, start the same machine.

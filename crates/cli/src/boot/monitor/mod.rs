@@ -166,7 +166,7 @@ impl Monitor {
         Ok(())
     }
 
-    /// Plans `machine`; what it needs in files lies in `dir`.
+    /// Returns the launch of `machine`, whose files lie in `dir`.
     ///
     /// # Errors
     /// The machine has what this monitor lacks.

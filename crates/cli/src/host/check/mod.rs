@@ -273,7 +273,7 @@ impl<S: Storage> Check<'_, S> {
         self.own_entries(dir, &found)
     }
 
-    /// One entry, and what it leads to if that is new.
+    /// Checks one entry, and the inode that the entry names if that inode is new.
     fn entry(
         &mut self,
         dir: &Ahead,

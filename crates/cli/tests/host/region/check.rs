@@ -1,4 +1,4 @@
-//! What a check finds in regions that were damaged, and what it is silent about.
+//! Checks of damaged regions: the faults that are reported, and the states that are not faults.
 
 use super::Scene;
 
@@ -100,7 +100,7 @@ fn damaged_superblocks_are_told_and_the_other_counts() {
 #[test]
 fn damaged_pages_are_told_and_the_other_copy_counts() {
     let scene = Scene::used();
-    // A second round of writes, so that both copies of what it changes have been written.
+    // A second round of writes, so that both copies of every page that changes have been written.
     scene.expect(&["drop", "parts.blob"], 0);
     scene.fill(&scene.region(), 0, None);
     assert!(faults(&scene).is_empty());

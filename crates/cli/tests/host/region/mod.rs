@@ -1,4 +1,4 @@
-//! `region`: what it shows, finds, refuses and changes, through the tool itself.
+//! `region`: output, faults, refusals and changes, through the tool itself.
 //!
 //! Always: the regions are made by the library as a guest would, with a fixed identity.
 
