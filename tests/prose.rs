@@ -1,5 +1,5 @@
-//! Words that comments of the library, its tests and its tools do not use, because a reader has to
-//! ask "which one?".
+//! Words that comments of the library, its tests, its tools and the boards do not use, because a
+//! reader has to ask "which one?".
 //!
 //! Always: a folder in [`EXEMPT`] still has one of them, so the table can only shrink.
 #![expect(
@@ -13,9 +13,11 @@ mod sources;
 
 use sources::{LIBRARY, sources, text};
 
-/// Further folders whose comments are read: tests, tools, and the crates that they alone use.
-const AROUND: [&str; 9] = [
+/// Further folders whose comments are read: tests, tools, the boards, and the crates that tests and
+/// tools alone use.
+const AROUND: [&str; 10] = [
     "benches",
+    "boards",
     "crates/cli",
     "crates/golden",
     "crates/power",

@@ -11,7 +11,7 @@ const NAME: u8 = 0x08;
 const PACKAGE: u8 = 0x12;
 /// What a device is called that has the machine's generation.
 const GENERATION: &[u8] = b"VM_Gen_Counter";
-/// In QEMU's page, how far behind the address that `VGIA` names the number is.
+/// Bytes from the address that `VGIA` names to the generation in QEMU's page.
 const QEMU_OFFSET: u64 = 40;
 
 /// Returns the number of the state in which the machine is off: the first element of the package of

@@ -83,8 +83,8 @@ fn settings(line: &str) -> impl Iterator<Item = &str> {
     RawWords::new(line).map(|word| word.text).take_while(|word| *word != "--")
 }
 
-/// Returns how output goes out: `console=` with a form. A value that is none is told later, by the
-/// parser of the whole line, as text for a person.
+/// Returns the form of the output: `console=` with a form. The parser of the whole line reports a
+/// value that names no form later, as text for a person.
 pub fn console(line: &str) -> Console {
     settings(line)
         .find_map(|word| Console::parse(word.strip_prefix("console=")?))
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!((long.text, long.fault), ("abc", Some(Fault::Long { given: 5, room: 3 })));
         let broken = CommandLine::read(b"ab\xffc", 4);
         assert_eq!((broken.text, broken.fault), ("ab", Some(Fault::NotUtf8 { at: 2 })));
-        // Cut within a character: too long is what is told.
+        // Cut within a character: the fault is the length.
         assert!(matches!(CommandLine::read(b"a\xc3", 9).fault, Some(Fault::Long { .. })));
     }
 

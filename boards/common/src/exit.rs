@@ -25,13 +25,13 @@ static ENDING: Once<Ending> = Once::new();
 /// The next of the ways to end the machine.
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 
-/// Returns whether the machine is being ended: what goes wrong from then on is no news.
+/// Returns whether the machine is being ended: faults from then on are not reported.
 pub(crate) fn has_begun() -> bool {
     ENDING.is_completed()
 }
 
-/// Ends the machine by what it is found to have. A fault in one way leads back here, and on to the
-/// next one.
+/// Ends the machine by the first of the ways in `arch::WAYS_OUT` that works. A fault in one way
+/// leads back here, and to the next way.
 pub(crate) fn exit(ending: Ending) -> ! {
     let ending = *ENDING.call_once(|| ending);
     while let Some(way) = arch::WAYS_OUT.get(NEXT.fetch_add(1, Ordering::Relaxed)) {

@@ -159,7 +159,7 @@ fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
     end(why, why, counters)
 }
 
-/// Ends a run that failed: `told` is for its reader, and `why` for whoever has only its verdict.
+/// Ends a run that failed: `told` is for standard error, and `why` for the verdict.
 fn end(told: &dyn fmt::Display, why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
     defmt::info!("{=str} failed, as its verdict says", crate::board::BOARD.name);
     tell(&mut ErrorOutput, &format_args!("error   {told}"));

@@ -83,8 +83,8 @@ macro_rules! width {
             value
         }
 
-        /// Writes the register at byte `at`. What a write makes the device do with memory is the
-        /// concern of whoever set its queues.
+        /// Writes the register at byte `at`. A write may make the device use memory: the code that
+        /// set the device's queues answers for that.
         pub(crate) fn $write(&mut self, at: usize, value: $width) {
             memory_first();
             store_register(self.register::<$width>(at), value.to_le());

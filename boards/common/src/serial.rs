@@ -24,7 +24,8 @@ const REGISTERS: usize = 8;
 
 /// Seconds that a port may take whose transmitter was never seen to send anything.
 const NEW_S: u64 = 1;
-/// Seconds that one may take which has sent: whoever reads may pause, and a host tool waits as long.
+/// Seconds that a port may take which has sent: its reader may pause, and a host tool waits as
+/// long.
 const KNOWN_S: u64 = 600;
 
 /// The port, once it is chosen; `None` for a machine without.
@@ -281,8 +282,8 @@ impl Pl011 {
     const FLAGS: usize = 0x18;
     const TRANSMIT_FULL: u32 = 1 << 5;
     const TRANSMIT_EMPTY: u32 = 1 << 7;
-    /// Where the identification begins, a byte in each word, and what it is: the part's number with
-    /// the designer's, and the mark of a PrimeCell. Two that tell a revision are between.
+    /// Where the identification begins, a byte in each word: the part's number with the designer's,
+    /// and the mark of a PrimeCell. Two words between them hold a revision.
     const ID: usize = 0xfe0;
     const PART: [u32; 2] = [0x11, 0x10];
     const CELL: [u32; 4] = [0x0d, 0xf0, 0x05, 0xb1];

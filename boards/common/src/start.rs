@@ -66,8 +66,8 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Starts every disk and share that the board has. A device that cannot be used is told to
-    /// `problem` and passed over. Called once: a second call finds the devices in use and would
+    /// Starts every disk and share that the board has. A device that cannot be used is reported
+    /// to `problem` and passed over. Called once: a second call finds the devices in use and would
     /// take them from the first.
     pub fn storage(&mut self, mut problem: impl FnMut(&dyn fmt::Display)) -> VirtioStorage<Any> {
         self.acpi.faults.iter().for_each(|fault| problem(fault));

@@ -5,7 +5,7 @@
 
 use core::arch::naked_asm;
 
-/// An address behind everything that the boards map.
+/// An address after all memory and registers that the boards map.
 #[cfg(target_arch = "x86_64")]
 pub const UNMAPPED: usize = 0x1_2345_6008;
 /// As above.

@@ -5,12 +5,12 @@
 //!
 //! Our own reader, because no crate reads every tree that is met and survives every other one.
 //! dtoolkit 0.4 refuses names longer than the specification allows, as vendors write them (QEMU's
-//! Versal; `tree_with_names_longer_than_the_specification_has_is_read`), and panics for a broken tree
-//! that it has not checked. fdt 0.1.5 does not check: of QEMU's virt, cut after each word of its
-//! structure, it panics for four of five trees and takes the others for whole, and it panics for a
-//! node whose name is no UTF-8. fdt 0.2 is no release yet, and has a license that images here may not
-//! have (MPL). What of a node counts would be ours with each: `ranges` of every bus above it,
-//! `bus-range`, and their states.
+//! Versal; `tree_with_names_longer_than_the_specification_has_is_read`), and panics for a broken
+//! tree that it has not checked. fdt 0.1.5 does not check: of QEMU's virt, cut after each word of
+//! its structure, it panics for four of five trees and takes the others for whole, and it panics
+//! for a node whose name is not UTF-8. fdt 0.2 is not released yet, and has a license that images
+//! here may not have (MPL). What of a node counts would be ours with each: `ranges` of every bus
+//! above it, `bus-range`, and their states.
 
 use core::ffi::CStr;
 use core::fmt;

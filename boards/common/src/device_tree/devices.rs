@@ -159,7 +159,7 @@ pub(super) fn host<'t>(
 ) -> Result<Host, Unusable> {
     const SPACE: u64 = 3 << 24;
     const MEMORY_32: u64 = 2 << 24;
-    /// Words of an address on the bus: what it is, and two of the address itself.
+    /// Words of an address on the bus: one of flags (its space), and two of the address itself.
     const BUS_CELLS: usize = 3;
     let Range { start, end } = configuration.ok_or(Unusable::Registers)?;
     if end > reach {

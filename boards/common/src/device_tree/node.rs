@@ -188,8 +188,8 @@ impl<'t> Bus<'_, 't> {
     }
 }
 
-/// The ranges that a node's `reg` names, as the processor has them; `None` for what is no range, or
-/// none of the processor's.
+/// Returns the ranges that a node's `reg` names, in the processor's addresses; `None` for an entry
+/// that is not a range, or that the processor cannot address.
 pub(super) fn registers<'t>(
     facts: &Facts<'t>,
     within: &Bus<'_, 't>,

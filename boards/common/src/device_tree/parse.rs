@@ -1,8 +1,8 @@
 //! What a device tree says of the machine, as far as anything here needs it.
 //!
 //! Always: pure; addresses are the processor's, through every bus above a node; a node that is off,
-//! and all in it, counts for nothing; a device that is known and cannot be used is told by its path;
-//! a tree that breaks off, or reserves memory and does not say which, is refused.
+//! and all in it, counts for nothing; a device that is known and cannot be used is named by its
+//! path; a tree that breaks off, or reserves memory and does not say which, is refused.
 //!
 //! Sources: Devicetree Specification 0.4; Linux binding `virtio,mmio`, and those of `devices`;
 //! `rng-seed` of the schema of `/chosen`.
@@ -115,7 +115,7 @@ impl Place {
         }
     }
 
-    /// Whether addresses in a node here are the processor's, whatever it says: the root is no bus,
+    /// Returns whether addresses in a node here are always the processor's: the root is not a bus,
     /// and memory is reserved as the processor sees it.
     fn is_processors(self) -> bool {
         matches!(self, Self::Root | Self::ReservedMemory)

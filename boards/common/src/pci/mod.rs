@@ -84,8 +84,8 @@ pub(crate) enum Fault {
 }
 
 impl<C: ConfigurationAccess> Bus<C> {
-    /// A bus behind `access`. Ranges that somebody has placed are left where they are, and what is
-    /// placed here lies beside them.
+    /// Returns the bus that `access` reaches. Ranges that have an address keep it, and ranges that
+    /// are placed here lie beside them.
     ///
     /// # Safety
     ///
@@ -206,9 +206,9 @@ impl<C: ConfigurationAccess> Bus<C> {
         .take(CAPABILITIES_MAX)
     }
 
-    /// Makes a device answer nowhere, and returns what it did before. For the sizing of its ranges
-    /// that has to be: done once for all of them it is not done for each, which takes an emulator
-    /// a third of a millisecond every time.
+    /// Makes a device answer nowhere, and returns the command register's value from before. Sizing
+    /// a range requires that: done once for all ranges of a device it need not be done for each,
+    /// which takes an emulator a third of a millisecond every time.
     fn turn_off(&mut self, at: DeviceFunction) -> Command {
         let (_, command) = self.root.get_status_command(at);
         let off = command & !(Command::IO_SPACE | Command::MEMORY_SPACE);

@@ -227,7 +227,7 @@ fn virtio_device_that_names_memory_beyond_its_own_is_not_used() {
 #[repr(align(0x4000))]
 struct Memory([u8; 0x4000]);
 
-/// The common structure at the front, doorbells behind; `length` bytes of these, and queue 1's at
+/// The common structure stands first, then `length` bytes of doorbells; queue 1's doorbell is at
 /// `offset` times `multiplier`.
 #[test]
 fn queue_is_on_only_if_its_doorbell_lies_whole_in_the_structure() {

@@ -1,9 +1,9 @@
-//! A disk in host memory behind real virtqueues, with the faults that a device can have.
+//! A disk in host memory that serves real virtqueues, with the faults that a device can have.
 //!
-//! Always: it answers in a shuffled order, half of what it has at each look, so that completions
-//! of several devices mix; time passes by one step a look at the clock. Of a driver it takes what
-//! the strictest monitor takes: one bit of status a step, features and queues in their steps alone
-//! (Firecracker, `virtio/transport/mmio.rs`).
+//! Always: the disk answers in a shuffled order, half of its requests at each look, so that
+//! completions of several devices mix; time passes by one step a look at the clock. Of a driver it
+//! takes what the strictest monitor takes: one bit of status a step, features and queues in their
+//! steps alone (Firecracker, `virtio/transport/mmio.rs`).
 
 use alloc::format;
 use alloc::rc::Rc;
@@ -94,7 +94,7 @@ pub(super) enum Manner {
     Scribbles,
     /// Gives back the second descriptor of a chain.
     Middle,
-    /// Gives back once more, behind the next request that it takes, what it gave back first.
+    /// Gives back its first request once more, after the next request that it takes.
     Stale,
 }
 
@@ -121,7 +121,7 @@ pub(super) struct State {
     /// What its configuration's generation is at each look, beginning anew after the last one.
     pub(super) generations: Vec<u32>,
     pub(super) looks: Cell<usize>,
-    /// What it had in flight at each reset.
+    /// The number of requests in flight at each reset.
     pub(super) lost: Vec<usize>,
     pub(super) resets: usize,
     pub(super) flushes: usize,
@@ -252,8 +252,8 @@ impl State {
         self.random as usize
     }
 
-    /// Answers half of what it holds. It does not look for more: what was submitted without a
-    /// kick stays where it is.
+    /// Answers half of the requests that the disk holds, and does not look for more: a request that
+    /// was submitted without a kick stays in the queue.
     fn work(&mut self) {
         let Some(queue) = self.queue else { return };
         match self.manner {

@@ -1,4 +1,4 @@
-//! A share whose daemon can be killed, stopped and started anew, as behind Cloud Hypervisor.
+//! A share whose daemon can be killed, stopped and started anew, as under Cloud Hypervisor.
 //!
 //! Always: a daemon that is started anew knows of no session, node or file, and takes what is put
 //! into the queues from then on: what the one before had not answered is lost. Numbers of nodes and

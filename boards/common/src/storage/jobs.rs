@@ -35,7 +35,7 @@ enum Slot {
 /// The table.
 pub(super) struct Jobs {
     slots: Vec<Slot>,
-    /// Where the search for an ended job begins, so that none is left behind for ever.
+    /// Where the search for an ended job begins, so that every ended job is found in the end.
     next: usize,
     /// Jobs that were started, so that no two in one place have the same number.
     generation: u64,
@@ -46,8 +46,7 @@ impl Jobs {
         Self { slots: (0..JOBS_MAX).map(|_| Slot::Free).collect(), next: 0, generation: 0 }
     }
 
-    /// Marks a job that has ended. What is no job's, or not that of a job in flight, is a bug of
-    /// ours.
+    /// Marks a job that has ended. The end of anything but a job in flight is a bug of ours.
     pub(super) fn end<T: Transport>(&mut self, port: &mut Port<T>, ended: Ended) {
         let Ended { owner: Owner::Job { index, generation }, result, kept } = ended else {
             panic!("{:?} ended where nothing but jobs are in flight", ended.owner)

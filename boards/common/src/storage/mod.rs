@@ -153,7 +153,7 @@ impl<T: Transport> VirtioStorage<T> {
         self.devices.get_mut().add(found)
     }
 
-    /// Returns the mount tags of all shares, for messages: what is no UTF-8 is marked in them.
+    /// Returns the mount tags of all shares, for messages: bytes that are not UTF-8 are marked.
     pub fn mount_tags(&mut self) -> impl Iterator<Item = Cow<'_, str>> {
         let Devices { ports, shares, .. } = self.devices.get_mut();
         shares.iter().map(|share| String::from_utf8_lossy(ports[share.port].name()))
@@ -233,8 +233,8 @@ impl<T: Transport> Devices<T> {
         Ok(())
     }
 
-    /// The port of a device, and what it can do.
-    // One copy of it: it is asked for often, and there is little of it.
+    /// Returns the port and the properties of a device.
+    // One copy in the image: the function has many callers.
     #[inline(never)]
     fn known(&self, device: DeviceId) -> Option<(usize, &DeviceInfo)> {
         let index = usize::from(device.0);
@@ -296,7 +296,7 @@ impl<T: Transport> Devices<T> {
         Some(session.read_request(&file.open, at, u32::try_from(len).ok()?))
     }
 
-    /// Gives every device what it has room for, in the order of the batch.
+    /// Gives every device the transfers that it has room for, in the order of the batch.
     fn submit_all<'b>(
         &mut self,
         batch: &mut [Transfer<'b>],

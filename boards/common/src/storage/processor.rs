@@ -17,7 +17,7 @@ pub struct Processor {
     pub nap: fn(u32),
     /// A number that no other machine gets, were it resumed from the same snapshot of memory.
     pub unique: fn() -> u64,
-    /// Tells whoever runs the machine of a device: a line without its end.
+    /// Reports news of a device to the user of the machine: a line without its end.
     pub tell: fn(fmt::Arguments<'_>),
     /// Ends the run, which failed for this reason. Nothing waits for a device any more.
     pub give_up: fn(fmt::Arguments<'_>) -> !,

@@ -68,7 +68,7 @@ impl Watch {
     }
 
     /// Ends the run if a device keeps memory that its reader has to have back: neither may the
-    /// reader go on without it, nor may the device be reset.
+    /// reader continue without that memory, nor may the device be reset.
     pub(super) fn insist<T: Transport>(&self, port: &Port<T>) {
         if let Some(why) = port.withholds() {
             let port = Named(port);

@@ -194,15 +194,16 @@ pub(super) unsafe fn copy_out(
         written.split_at(if is_first { tail_bytes } else { written.len() - tail_bytes });
     let (tail, from) = if is_first { (first, last) } else { (last, first) };
     to_tail[..tail_bytes].copy_from_slice(tail);
-    // Less than the tail is nothing of the data; more than both is no answer (`Ring::reap`).
+    // Fewer bytes than the tail hold no data; more than both together are refused (`Ring::reap`).
     let Some(bytes) = device_bytes.checked_sub(tail_bytes) else { return };
     // SAFETY: the caller promises that nobody else uses the data now.
     let data = unsafe { data.as_mut() };
     data[..bytes].copy_from_slice(&from[..bytes]);
 }
 
-/// The parts of a chain as slices, in the order of the queue: what the device reads, then what it
-/// writes. The slices exist only while they are handed to the queue, which keeps raw addresses.
+/// The parts of a chain as slices, in the order of the queue: those that the device reads, then
+/// those that it writes. The slices exist only while they are handed to the queue, which keeps raw
+/// addresses.
 pub(super) struct Parts<'p> {
     inputs: [&'p [u8]; 2],
     outputs: [&'p mut [u8]; 2],

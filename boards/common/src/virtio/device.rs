@@ -58,9 +58,9 @@ pub enum StartError {
     Field {
         /// The specification's name of the field.
         name: &'static str,
-        /// What it says.
+        /// The value that the device has.
         value: u64,
-        /// What it may say.
+        /// The values that the field may have.
         wanted: &'static str,
     },
     /// A queue is missing, has a single entry, or cannot be notified; the number is the queue's.

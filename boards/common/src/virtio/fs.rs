@@ -1,6 +1,6 @@
 //! A share: its configuration and its two queues (virtio 1.2, 5.11).
 //!
-//! Always: queue 0 carries only what has no reply and must not wait behind reads (FORGET); queue 1
+//! Always: queue 0 carries only what has no reply and must not wait for reads (FORGET); queue 1
 //! carries everything else. More request queues are not used: some daemons fail with two.
 
 use virtio_drivers::transport::Transport;

@@ -1,4 +1,4 @@
-//! A virtio device behind memory-mapped registers (virtio 1.2, 4.2), in the modern layout or in
+//! A virtio device with memory-mapped registers (virtio 1.2, 4.2), in the modern layout or in
 //! the one from before virtio 1.0 (4.2.4), which is what QEMU gives unless told otherwise.
 //!
 //! Always: only blocks with the magic and version 1 or 2 become transports. Unlike the transport

@@ -72,7 +72,7 @@ impl fmt::Display for Place {
 pub enum Slot<T: Transport> {
     /// Nobody answers there as a virtio device does.
     Absent,
-    /// Registers without a device behind them.
+    /// Registers without a device.
     Empty,
     /// Something else than a virtio device; the number is its device id on its bus.
     Other(u16),

@@ -78,7 +78,8 @@ pub(crate) struct Landed {
     pub(crate) tail: [u8; TAIL_BYTES_MAX],
 }
 
-/// The device broke the protocol: it gave back what it does not have, or more than that.
+/// The device broke the protocol: it gave back a request that it does not hold, or more bytes than
+/// the request has room for.
 #[derive(Debug)]
 pub(crate) struct Bogus;
 
@@ -334,7 +335,7 @@ impl Ring {
         Ok(Some(Landed { flight, device_bytes, data_bytes, tail }))
     }
 
-    /// Takes one request back, with what it kept, from a device that touches no memory any more.
+    /// Takes one request back, with its kept memory, from a device that touches no memory any more.
     pub(crate) fn abandon(&mut self, _: Stopped) -> Option<(Owner, Option<Kept>)> {
         loop {
             let (_, flight) = self.lanes.iter_mut().find_map(Option::take)?;
@@ -402,9 +403,9 @@ impl Ring {
     }
 }
 
-/// Whether the device may write to memory that is the request's owner's, and neither the flight's
-/// nor a copy. Memory that it only reads harms nobody: what lands on a disk for it is checked by
-/// whoever reads it.
+/// Returns whether the device may write to memory that is the request's owner's, and neither the
+/// flight's nor a copy. Memory that the device only reads does no harm: the reader checks all bytes
+/// that such a write leaves on a disk.
 fn is_borrowed((chain, flight): &(Chain, Flight)) -> bool {
     let is_written = matches!(chain.data, Data::In(_));
     is_written && flight.owner.is_some() && flight.kept.is_none() && !chain.copied

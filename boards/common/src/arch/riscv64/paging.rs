@@ -3,8 +3,8 @@
 //! Always: the page below the stack is not mapped, so that an overflow is a fault with an address
 //! and no silent overwrite. What is cached is the machine's own knowledge.
 //!
-//! Source: RISC-V Privileged 1.12, 4.4 (Sv39). A processor without Sv39 ignores the mode and goes
-//! on without translation, and so without the guard.
+//! Source: RISC-V Privileged 1.12, 4.4 (Sv39). A processor without Sv39 ignores the mode and
+//! continues without translation, and so without the guard.
 
 use core::arch::asm;
 use core::ops::Range;

@@ -129,8 +129,8 @@ impl Calibration {
         Some(Rates { ticks: passed.ticks_per_second(hz)?, timer: Some(hz) })
     }
 
-    /// What passed since entry, by the local APIC's timer, once it is so many counts. The timer
-    /// counts down, and stops at 0 after a while; then since now.
+    /// Waits until the local APIC's timer has counted at least `counts`, and returns the time and
+    /// the counts since entry. The timer counts down and stops at 0: then both begin now.
     fn since_entry(&self, counts: u64) -> Option<Passed> {
         let mut first = self.first?;
         if apic::count()? == 0 {

@@ -1,9 +1,9 @@
 //! The vectors of exceptions, each of which ends the run with a report, and the two that end a
 //! nap.
 //!
-//! Always: devices are polled, and interrupts are off but for naps, so no vector behind these
-//! fires but by a fault of ours, which is then a general protection with that vector in its error
-//! code. An exception's handler runs on a stack of its own and takes no lock.
+//! Always: devices are polled, and interrupts are off but for naps, so a vector after these fires
+//! only by a fault of ours: a general protection with that vector in the error code. An exception's
+//! handler runs on a stack of its own and takes no lock.
 //!
 //! Source: Intel SDM volume 3, 6.14 (64-bit interrupts) and table 6-1 (vectors, error codes).
 

@@ -64,8 +64,8 @@ pub(crate) fn by_acpi(power_off: PowerOff) -> Option<()> {
 fn mark() -> [&'static AtomicU64; 2] {
     let first = crate::start::image_end() as usize;
     [first, first + 8].map(|at| {
-        // SAFETY: RAM follows the image, aligned to a page, and what is free of it begins behind
-        // the mark; nothing else names these two words.
+        // SAFETY: RAM follows the image, aligned to a page, and free memory begins after the mark;
+        // nothing else names these two words.
         unsafe { AtomicU64::from_ptr(with_exposed_provenance_mut(at)) }
     })
 }

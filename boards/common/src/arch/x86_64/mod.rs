@@ -24,7 +24,8 @@ pub(crate) use port::{
 };
 pub(crate) use random::random;
 
-/// Returns whether reading a byte of a register is no fault: where nobody is, some value is read.
+/// Returns whether a byte of a register can be read: always, as a register without a device
+/// reads as some value.
 pub(crate) fn answers8(_: usize) -> bool {
     true
 }

@@ -48,7 +48,7 @@ fn tree_that_breaks_off_or_has_something_out_of_place_is_refused_by_its_byte() {
     for cut in 0..whole.len() {
         assert_eq!(Blob::new(&whole[..cut]).unwrap_err(), Fault::Short(cut));
     }
-    // Something behind the root, a property behind a node, a name that does not end.
+    // A word after the root, a property after a node, a name that does not end.
     let end = begin + len - 4;
     let mut blob = whole.clone();
     blob[end + 3] = 4;
@@ -58,7 +58,7 @@ fn tree_that_breaks_off_or_has_something_out_of_place_is_refused_by_its_byte() {
     late.add_child(node("first", vec![]));
     let mut blob = tree(vec![late, node("last", vec![bytes("a", b"b")])]);
     let name = blob.windows(4).position(|bytes| bytes == b"last").unwrap();
-    // The node that follows ends and begins no more: what it has becomes the root's.
+    // The node that follows has neither begin nor end any more: its property becomes the root's.
     blob[name - 4..name + 8].copy_from_slice(&[0, 0, 0, 4].repeat(3));
     assert_eq!(refused(&blob), Fault::Structure { at: name + 8 });
     let mut blob = whole.clone();

@@ -1,5 +1,5 @@
-//! Random trees of machines: what is read of them is what was put into them, and what is broken in
-//! them is told or refused.
+//! Random trees of machines: the reader finds exactly the parts that were put into a tree, and it
+//! reports or refuses each part that is broken.
 
 use dtoolkit::model::DeviceTreeNode;
 use proptest::prelude::*;
@@ -161,9 +161,9 @@ impl Machine {
         machine
     }
 
-    /// Adds a part that is on; whether it can be used.
+    /// Adds a part that is on, and returns whether the part can be used.
     fn add(&mut self, part: &Part) -> bool {
-        // No memory at all is no fault.
+        // A node of memory without `reg` is not a fault.
         if let (Kind::Memory, Reg::Absent) = (part.kind, part.reg) {
             return true;
         }

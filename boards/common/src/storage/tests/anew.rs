@@ -75,7 +75,7 @@ fn requests_that_die_with_their_daemon_are_made_again_within_a_second_of_the_nex
         let took = fake::now() - begin;
         assert!((away_ns..away_ns + SECOND_NS).contains(&took), "{away_ns}: {took}");
         assert_eq!(storage.inner_mut().given_up_bytes(), 0);
-        // Twice is no more than once.
+        // A second time is like the first.
         state.borrow_mut().kill(away_ns);
         assert_eq!(read(&mut storage), [Ok(()); 2], "{away_ns}");
     }

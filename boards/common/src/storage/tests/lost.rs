@@ -1,4 +1,4 @@
-//! The storage against devices that fall silent, go away, or are no devices at all.
+//! The storage against devices that fall silent, go away, or were never devices at all.
 //!
 //! Always: no test waits for real time, and none leaves a device that it has reset with requests.
 
@@ -154,7 +154,7 @@ fn flush_and_write_of_a_silent_disk_fail_and_the_run_goes_on() {
     assert_eq!(batch.map(|one| one.result), [Some(Err(IoErrorKind::Timeout)); 2]);
 }
 
-/// What a region's disk is: whatever becomes of it, a reader goes on without.
+/// A region's disk is expendable: a reader continues without a disk that is lost.
 #[test]
 fn expendable_disk_that_is_lost_keeps_no_memory_of_a_read() {
     let lost = [
@@ -290,7 +290,7 @@ fn disk_that_is_pulled_out_fails_its_reads_at_once_and_gives_all_memory_back() {
     }
 }
 
-/// A disk that cannot go on has not said that it touches no memory any more, nor that a monitor
+/// A disk that cannot continue has not said that it touches no memory any more, nor that a monitor
 /// would not wait in its reset.
 #[test]
 fn disk_that_cannot_go_on_keeps_what_it_has_and_is_not_reset() {

@@ -1,5 +1,5 @@
-//! The storage against devices of which none can be made use: each is told by its place, with what
-//! is wrong with it, and passed over.
+//! The storage against devices that cannot be used: each is reported by its place, with the reason,
+//! and passed over.
 
 extern crate std;
 

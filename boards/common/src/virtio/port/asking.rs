@@ -1,8 +1,8 @@
-//! Whether the daemon behind a share is still the one that it was: a monitor may connect one that
-//! was started anew without a word to the guest, and what the old one had not answered is lost.
+//! Finds out whether a share still has the same daemon: a monitor may connect one that was started
+//! anew without a word to the guest, and requests that the old daemon had not answered are lost.
 //!
-//! Always: it is asked only while something is not answered, or after a read that failed. What the
-//! old daemon had comes to an end, by a reset, before the new one is asked for anything.
+//! Always: a share is asked only while a request is not answered, or after a read that failed. The
+//! old daemon's requests end, by a reset, before the new daemon gets any.
 
 use rootlet::fuse::{Answer, Question};
 use virtio_drivers::transport::Transport;

@@ -1,10 +1,10 @@
-//! Devices that keep silent, go away or break their protocol: when that is noticed, and what it
-//! means for what they hold.
+//! Devices that keep silent, go away or break their protocol: when that is noticed, and what
+//! becomes of their requests.
 //!
 //! Always: a device that has requests is not reset, whatever it does. A monitor may wait inside the
 //! reset for what is in flight; a device that breaks its protocol, or asks for a reset, has not said
 //! that it touches memory no more; and one that is gone cannot be reset. Only a share
-//! whose daemon was started anew is: what it had was the old daemon's, and ended with that.
+//! whose daemon was started anew is reset: its requests were the old daemon's, and ended with that.
 
 use core::fmt;
 
@@ -43,14 +43,14 @@ pub(crate) enum Fault {
     Removed,
     /// It says that it cannot continue.
     NeedsReset,
-    /// It gave back what it does not have.
+    /// The device gave back a request that it does not hold.
     Protocol,
     /// The daemon of a share was started anew. The share can be started again.
     Forgotten,
 }
 
 impl Fault {
-    /// What it is to the requests that the device had.
+    /// Returns the error that this fault is to the requests of the device.
     pub(super) fn kind(self) -> IoErrorKind {
         match self {
             Self::Removed | Self::NeedsReset => IoErrorKind::Gone,
@@ -104,7 +104,7 @@ pub(super) enum State {
     Late,
     /// It touches no memory any more.
     Stopped(Stopped, Fault),
-    /// It may do anything with what it has, which is never looked at again.
+    /// The device may do anything with the memory of its requests, which is never read again.
     Lost(Fault),
 }
 
@@ -188,8 +188,8 @@ impl<T: Transport> Port<T> {
         core::mem::replace(&mut self.is_told, false).then_some(News::Back)
     }
 
-    /// Ends the use of a device, for good unless its daemon was started anew. What it has is reaped
-    /// with the fault's kind.
+    /// Ends the use of a device, for good unless its daemon was started anew. Its requests are
+    /// reaped with the fault's kind.
     pub(super) fn fail(&mut self, fault: Fault) {
         let stopped = match fault {
             Fault::Forgotten => self.device.stop(),
@@ -212,8 +212,8 @@ impl<T: Transport> Port<T> {
         };
     }
 
-    /// Has the device touch no memory any more: resets it, unless it has requests. `None` if it may
-    /// go on.
+    /// Makes the device touch no memory any more: resets a device that has no requests. Returns
+    /// `None` if the device may still touch memory.
     pub(super) fn stop(&mut self) -> Option<Stopped> {
         if self.rings.flying() == 0 { self.device.stop() } else { self.device.gone() }
     }

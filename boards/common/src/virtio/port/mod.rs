@@ -1,8 +1,8 @@
 //! A started device with its rings: submit, kick, reap, and the end of it.
 //!
-//! Always: each request that was submitted is reaped exactly once, with the device's answer or
-//! with the reason why there is none. A device that has requests is never reset: a monitor waits
-//! inside a reset for what is in flight, and with it the whole machine. What it holds past its
+//! Always: each request that was submitted is reaped exactly once, with the device's answer or with
+//! the reason why there is none. A device that has requests is never reset: a monitor waits inside
+//! a reset for what is in flight, and with it the whole machine. Memory of a request past its
 //! deadline is given up: it stays with the device, and while it does the device takes no other
 //! request.
 //!
@@ -404,7 +404,7 @@ impl<T: Transport> Port<T> {
                         {
                             // SAFETY: the request has been reaped, so that the disk does not have
                             // the piece any more; `submit`'s caller promised the other one, of the
-                            // same length, which is no memory of the port's.
+                            // same length, which is not the port's memory.
                             unsafe {
                                 to.cast::<u8>().copy_from_nonoverlapping(at.cast(), at.len())
                             };
