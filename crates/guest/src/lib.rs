@@ -6,7 +6,7 @@
 //! | [`config`] | the settings of a command line |
 //! | [`mount`] | the mount that they ask for: image, blobs, region, memory |
 //! | [`command`] | the commands over a mount: `ls`, `cat`, `manifest`, ... |
-//! | [`bench`], [`race`] | timed reads |
+//! | [`mod@bench`], [`race`] | timed reads |
 //! | [`frame`], [`wire`] | the output on a serial line |
 //! | [`timeline`] | what the guest did and when, as lines of that output |
 //!
