@@ -133,7 +133,10 @@ fn terminal_of_forty_columns_is_wide_enough() {
 
 #[test]
 fn file_of_another_kind_is_told_with_the_command_for_it() {
-    let world = World::new(&Tree::new(), &Options::default());
+    let mut tree = Tree::new();
+    // As long as a region has to be.
+    tree.file("/f", Content::seeded(1, 4 << 20));
+    let world = World::new(&tree, &Options::default());
     assert_eq!(world.run(&["ls"]).status, 0);
     let path = |name: &str| world.path(name).display().to_string();
     let run = |words: &[&str]| {

@@ -72,7 +72,8 @@ impl World {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         Outcome {
             status: output.status.code().unwrap(),
-            stdout: text(&output.stdout).lines().map(Into::into).collect(),
+            // The bytes of a file need not be text.
+            stdout: String::from_utf8_lossy(&output.stdout).lines().map(Into::into).collect(),
             stderr: text(&output.stderr),
         }
     }

@@ -87,8 +87,12 @@ fn partition_that_is_not_there_or_not_alone_is_refused() {
     refused(&PARTS[..1], "type", "its GPT has no such partition");
     let twins = [("a", REGION, 1, 2), ("b", REGION, 3, 4)];
     refused(&twins, "type", "its GPT has 2 such partitions");
-    refused(&[("a", REGION, 3, 20)], "type", "its GPT has the partition from block 6144 to 43007");
-    refused(&[("a", REGION, 5, 2)], "type", "its GPT has the partition from block 10240 to 6143");
+    refused(
+        &[("a", REGION, 3, 20)],
+        "type",
+        "its GPT has the partition at blocks 6144 to 43007, beyond its end",
+    );
+    refused(&[("a", REGION, 5, 2)], "type", "its GPT has the partition at blocks 10240 to 6143, beyond its end");
     let blank = Scene::blank();
     let outcome = region(&place(&blank, "type"), &[]);
     assert!(outcome.stderr.contains("it has no valid GPT"), "{outcome:?}");
