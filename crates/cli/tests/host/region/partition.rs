@@ -92,7 +92,11 @@ fn partition_that_is_not_there_or_not_alone_is_refused() {
         "type",
         "its GPT has the partition at blocks 6144 to 43007, beyond its end",
     );
-    refused(&[("a", REGION, 5, 2)], "type", "its GPT has the partition at blocks 10240 to 6143, beyond its end");
+    refused(
+        &[("a", REGION, 5, 2)],
+        "type",
+        "its GPT has the partition at blocks 10240 to 6143, beyond its end",
+    );
     let blank = Scene::blank();
     let outcome = region(&place(&blank, "type"), &[]);
     assert!(outcome.stderr.contains("it has no valid GPT"), "{outcome:?}");
