@@ -18,6 +18,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use zerocopy::IntoBytes;
 
+/// The bits of a length that count whole blocks.
+const WHOLE_BLOCKS: usize = !(BLOCK_BYTES - 1);
+
 /// Where a region is or should be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Area {
@@ -79,7 +82,12 @@ impl Area {
                 return Err(Refused::Shrunk { says: found.bytes, bytes: self.bytes });
             }
         }
-        Err(Refused::TooSmall { bytes: self.bytes })
+        // A small area may still be a file of another kind.
+        let head = num::clip(self.bytes, Geometry::HEAD_BYTES) & WHOLE_BLOCKS;
+        match foreign::name(&self.part(storage, 0, head)?) {
+            Some(what) => Err(Refused::Foreign(what)),
+            None => Err(Refused::TooSmall { bytes: self.bytes }),
+        }
     }
 
     /// Reads both superblocks. Returns the one that counts, or why there is none.

@@ -136,7 +136,7 @@ fn object(report: &Report) -> Value {
     json!({
         "passed": report.judge().is_ok(),
         "reason": verdict.map(|verdict| verdict.reason.clone()),
-        "counters": counters.unwrap_or_default(),
+        "counters": counters,
         "first_output_ms": report.first_output.map(|time| time.as_secs_f64() * 1e3),
         "total_ms": report.total.as_secs_f64() * 1e3,
         "monitor": report.monitor.name(),

@@ -175,7 +175,7 @@ fn not_mounted(place: &Place, error: &io::Error) -> anyhow::Error {
     }
     // The parts before the last say with which call and with which options.
     let text = error.to_string();
-    let why = text.trim().rsplit(": ").next().unwrap_or_default();
+    let why = text.trim().rsplit_once(": ").map_or(text.trim(), |(_, why)| why);
     anyhow!("{}: cannot be mounted on: {why}", place.dir().display())
 }
 

@@ -133,10 +133,15 @@ fn terminal_of_forty_columns_is_wide_enough() {
 
 #[test]
 fn file_of_another_kind_is_told_with_the_command_for_it() {
-    let mut tree = Tree::new();
-    // As long as a region has to be.
-    tree.file("/f", Content::seeded(1, 4 << 20));
-    let world = World::new(&tree, &Options::default());
+    // An image of 8 KiB is known, though no region is as small.
+    for bytes in [4 << 20, 0] {
+        let mut tree = Tree::new();
+        tree.file("/f", Content::seeded(1, bytes));
+        kinds_are_told(&World::new(&tree, &Options::default()));
+    }
+}
+
+fn kinds_are_told(world: &World) {
     assert_eq!(world.run(&["ls"]).status, 0);
     let path = |name: &str| world.path(name).display().to_string();
     let run = |words: &[&str]| {

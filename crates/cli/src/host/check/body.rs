@@ -37,7 +37,7 @@ impl<S: Storage> Check<'_, S> {
         let mut bytes: u64 = 0;
         let read = self.root.xattrs(inode, &mut self.xattrs, |name, value| {
             let name: usize = name.parts().map(<[u8]>::len).iter().sum();
-            bytes = bytes.saturating_add((name + value.len()) as u64);
+            bytes += (name + value.len()) as u64;
             Ok(())
         });
         if let Err(error) = &read {
@@ -89,7 +89,8 @@ impl<S: Storage> Check<'_, S> {
             Layout::None | Layout::Plain { start: None } => Ok(()),
             Layout::Plain { .. } => self.stored(&file, path, 0, inode.size),
             Layout::Inline { tail, .. } => {
-                let body = inode.size.saturating_sub(tail.len);
+                let body = inode.size.checked_sub(tail.len);
+                let body = body.expect("the tail of a file is a part of the file");
                 self.stored(&file, path, 0, body)?;
                 self.stored(&file, path, body, inode.size)
             }
@@ -129,9 +130,9 @@ impl<S: Storage> Check<'_, S> {
         match (place(start), place(last)) {
             (Ok(None), Ok(None)) => Ok(()),
             (Ok(Some((device, at))), Ok(Some(to)))
-                if to == (device, at.saturating_add(last - start)) =>
+                if to.0 == device && to.1.checked_sub(at) == Some(last - start) =>
             {
-                for new in self.seen.add(device, at..at.saturating_add(end - start)) {
+                for new in self.seen.add(device, at..to.1 + 1) {
                     let from = start + (new.start - at);
                     self.read(file, path, from, from + (new.end - new.start))?;
                 }
@@ -157,7 +158,7 @@ impl<S: Storage> Check<'_, S> {
     ) -> Result<()> {
         let mut at = start;
         while at < end {
-            let len = usize::try_from(end - at).unwrap_or(usize::MAX).min(self.data.len());
+            let len = (end - at).min(self.data.len() as u64) as usize;
             match file.read_at(at, &mut self.data[..len]) {
                 Ok(got) if got == len => self.bytes += got as u64,
                 Ok(got) => {
