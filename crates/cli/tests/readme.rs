@@ -218,6 +218,13 @@ fn fault_of_line(line: &str) -> Option<String> {
     match words.as_slice() {
         ["cargo", "run"] | ["truncate", "-s", _, _] | ["git", "clone", _, _] | ["cd", _] => None,
         ["cargo", "install", "--path", path] if is_folder(path) => None,
+        ["cargo", "install", "--path", path, "--profile", profile]
+            if is_folder(path)
+                && include_str!("../../../Cargo.toml")
+                    .contains(&format!("\n[profile.{profile}]\n")) =>
+        {
+            None
+        }
         ["rootlet", ..] => {
             Cli::command().try_get_matches_from(words).err().map(|error| error.to_string())
         }
@@ -284,6 +291,7 @@ fn a_wrong_command_line_is_noticed() {
         "cargo test -p nothing",
         "cargo test -p xtask --test read",
         "cargo install --path nowhere",
+        "cargo install --path crates/cli --profile fast",
         "make",
     ] {
         assert!(fault_of_line(line).is_some(), "{line}");

@@ -58,7 +58,7 @@ pub fn spinner(message: String) -> ProgressBar {
 /// Builds the image of `board`, with log calls down to `level` in it.
 pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
     let name = board.package();
-    strip(package(name, name, board.target(), level, verbose)?)
+    strip(package(name, name, board.target(), "release", level, verbose)?)
 }
 
 /// The task: builds the guest of `board`, or of all boards, and names the files.
@@ -73,25 +73,26 @@ pub fn task(board: Option<Board>) -> Result<()> {
 
 /// Builds the first program of the Linux guest that rootlet is compared with.
 pub fn peer(verbose: bool) -> Result<Firmware> {
-    package("rootlet-peer", "rootlet-peer", LINUX_TARGET, LogLevel::Off, verbose)
+    package("rootlet-peer", "rootlet-peer", LINUX_TARGET, "release", LogLevel::Off, verbose)
 }
 
 /// Builds the program `rootlet` for any Linux.
 pub fn program(verbose: bool) -> Result<Firmware> {
-    package("rootlet-cli", "rootlet", LINUX_TARGET, LogLevel::Off, verbose)
+    package("rootlet-cli", "rootlet", LINUX_TARGET, "program", LogLevel::Off, verbose)
 }
 
-/// Builds the executable `name` of `package`.
+/// Builds the executable `name` of `package`, with the profile `profile` of Cargo.toml.
 fn package(
     package: &str,
     name: &str,
     target: &str,
+    profile: &str,
     level: LogLevel,
     verbose: bool,
 ) -> Result<Firmware> {
     let mut command = cargo();
     command
-        .args(["build", "--release", "--package", package, "--target", target])
+        .args(["build", "--profile", profile, "--package", package, "--target", target])
         .args(["--message-format", "json-render-diagnostics"])
         .env("DEFMT_LOG", level.name())
         // They would displace the flags of .cargo/config.toml, without which it does not boot.
