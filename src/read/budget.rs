@@ -3,6 +3,9 @@
 //! Always: the memory of one mount stays below the sum of the limits, whatever the image says; an
 //! image that needs more is refused when it is mounted.
 
+use crate::num::{low32, wide};
+use crate::storage::events::Event;
+
 /// Limits of memory, in bytes. A limit above a sixteenth of the address space counts as a
 /// sixteenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +33,20 @@ impl Budget {
     /// Returns the limits, each cut to a sixteenth of the address space, so that no sum of limits
     /// and tables overflows.
     pub(super) fn bounded(&self) -> Self {
-        let bound = |bytes: usize| bytes.min(usize::MAX >> 4);
+        self.bounded_by(usize::MAX >> 4)
+    }
+
+    /// Returns the limits, each cut to `bytes_max` bytes.
+    fn bounded_by(&self, bytes_max: usize) -> Self {
+        let bound = |bytes: usize| bytes.min(bytes_max);
+        let events_max = bytes_max.checked_div(size_of::<Event>()).map_or(0, wide);
         Self {
             metadata_bytes: bound(self.metadata_bytes),
             decoded_bytes: bound(self.decoded_bytes),
             decoder_bytes: bound(self.decoder_bytes),
             block_bytes: bound(self.block_bytes),
             stream_bytes: bound(self.stream_bytes),
-            events: self.events,
+            events: low32(events_max.min(self.events.into())),
         }
     }
 
@@ -63,5 +72,19 @@ impl Default for Budget {
             stream_bytes: 1 << 20,
             events: 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_bounded_by_their_bytes_as_all_else_is() {
+        let wanted = Budget { events: u32::MAX, block_bytes: 1 << 20, ..Budget::LARGE };
+        let bounded = wanted.bounded_by(64 << 10);
+        let most = u32::try_from((64 << 10) / size_of::<Event>());
+        assert_eq!((bounded.block_bytes, Ok(bounded.events)), (64 << 10, most));
+        assert_eq!(Budget { events: 7, ..wanted }.bounded_by(64 << 10).events, 7);
     }
 }

@@ -37,3 +37,4 @@ mod places;
 mod random;
 mod rows;
 mod simple;
+mod viewed;

@@ -43,6 +43,13 @@ impl Buffer {
         Arc::get_mut(&mut self.owner)?.get_mut(self.seen.clone())
     }
 
+    /// Returns the most bytes that [`Buffer::set_len`] can make this handle see: at least those that
+    /// the buffer was made with, from the handle's first byte on.
+    #[expect(clippy::arithmetic_side_effects, reason = "a handle begins within the bytes")]
+    pub fn len_max(&self) -> usize {
+        self.owner.len() - self.seen.start
+    }
+
     /// Makes this handle see the `len` bytes from its first byte on. Returns false, and changes
     /// nothing, if the buffer is shorter.
     pub fn set_len(&mut self, len: usize) -> bool {

@@ -198,7 +198,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         }
         let mut is_left = false;
         let departure = self.recorder.depart(self.storage);
-        self.submit(transfers, routes);
+        self.submit(transfers, routes)?;
         count(&mut self.stats.batches, 1);
         for (transfer, route) in transfers.iter_mut().zip(routes.iter_mut()) {
             if let (State::Region, Lent::Read(data)) = (route.state, &transfer.lent) {
@@ -250,11 +250,22 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
 
     /// Runs the transfers. As each one ends, settles it if it read the region, and offers its bytes
     /// to the layer if it read a source.
-    fn submit<'o>(&mut self, transfers: &mut Transfers<'o>, routes: &mut Routes<'o>) {
+    ///
+    /// # Errors
+    /// A [`Bug`] if the storage reports a transfer that the batch does not have.
+    fn submit<'o>(
+        &mut self,
+        transfers: &mut Transfers<'o>,
+        routes: &mut Routes<'o>,
+    ) -> Result<(), Bug> {
         let (layer, sources) = (&mut *self.layer, self.sources);
         let clock = if self.recorder.is_on() { self.storage.clock() } else { None };
+        let mut reported = Ok(());
         self.storage.run(transfers, &mut |index, transfer| {
-            let Some(route) = routes.get_mut(index) else { return };
+            let route = match routes.get_mut(index).or_bug() {
+                Ok(route) => route,
+                Err(bug) => return reported = Err(bug),
+            };
             if let Some(clock) = clock {
                 route.end_ns = clock();
             }
@@ -270,6 +281,7 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
                 layer.fill(blob, BLOCK.whole(route.piece.cover.start()), data);
             }
         });
+        reported
     }
 }
 

@@ -20,7 +20,7 @@ use crate::blob::{Image, SOURCES_MAX, SourcePart};
 use crate::cache::Layer;
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
-use crate::storage::events::{Cause, Event, Kind, Place, Recorder};
+use crate::storage::events::{Cause, Kind, Place, Recorder};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, Pow2, count};
 
@@ -53,16 +53,19 @@ pub struct Io<S, L> {
 /// Returns the sources of all device slots, and attaches their blobs to `layer`.
 ///
 /// # Errors
-/// [`BindError::Unfit`](crate::blob::BindError::Unfit).
+/// [`BindError::Unfit`](crate::blob::BindError::Unfit); a bug for more than [`SOURCES_MAX`] parts.
 pub fn sources<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
     image: &Image,
     parts: &[SourcePart],
 ) -> Result<Sources, Error> {
-    // One part for each slot; the image's device table has bounded their number.
+    // One part for each slot; the image's device table bounds their number.
+    if parts.len() > SOURCES_MAX {
+        return Err(Error::bug());
+    }
     let identities = crate::blob::Identities::new(image);
-    let sources = (0..=u16::MAX).zip(parts).take(SOURCES_MAX).map(|(slot, part)| {
+    let sources = (0..=u16::MAX).zip(parts).map(|(slot, part)| {
         let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
             Some(info) => {
                 (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
@@ -142,21 +145,28 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                     front.copy_from_slice(bytes);
                     copied = copied.checked_add(front.len()).or_bug()?;
                     count(&mut transfers, 1);
-                    self.recorder.add(|| self.viewed(slot, range));
                 }
             }
         }
         out.finish()?;
         self.stats.copied(copied);
         self.stats.fetched(transfers, copied);
+        if self.recorder.is_on() {
+            self.viewed(extents);
+        }
         Ok(true)
     }
 
-    /// Returns the event of bytes that were copied from a device that is memory.
+    /// Records that the bytes of `extents` were copied from devices that are memory.
     #[cold]
-    fn viewed(&self, slot: DeviceSlot, range: ByteRange) -> Event {
+    fn viewed(&self, extents: &[Extent]) {
         let departure = self.recorder.depart(&self.storage);
-        departure.event(0, (Kind::Fetch, Cause::Demand), place_of(slot, range))
+        for extent in extents {
+            if let Extent::Blob { slot, range } = *extent {
+                let place = place_of(slot, range);
+                self.recorder.add(|| departure.event(0, (Kind::Fetch, Cause::Demand), place));
+            }
+        }
     }
 
     /// Records that the first `len` bytes of `extents` are needed, wherever they are.

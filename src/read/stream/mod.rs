@@ -151,12 +151,12 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         inner.io.recorder.set_file(Some(self.inode.nid.0));
         self.waited.departure = inner.io.recorder.depart(&inner.io.storage);
         let result = self.bring_next(inner);
-        if result.is_err() {
-            self.abandon(inner);
+        match result {
+            Ok(()) => inner.io.note_first_byte(),
+            Err(_) => self.abandon(inner),
         }
         inner.io.recorder.set_file(None);
         self.waited.end_ns = inner.io.recorder.now_ns(&inner.io.storage);
-        inner.io.note_first_byte();
         result
     }
 

@@ -133,8 +133,7 @@ impl Pool {
     pub fn take(&mut self) -> Option<Buffer> {
         // The buffer used last is the likeliest to be in the processor's caches.
         if let Some(at) = self.idle.iter_mut().rposition(|buffer| buffer.get_mut().is_some()) {
-            let mut buffer = self.idle.swap_remove(at);
-            return buffer.set_len(self.buffer_bytes).then_some(buffer);
+            return Some(self.idle.swap_remove(at));
         }
         if self.made == self.max {
             return None;
@@ -147,13 +146,12 @@ impl Pool {
     }
 
     /// Takes back a buffer that [`Pool::take`] returned.
+    ///
+    /// # Panics
+    /// If the buffer is shorter than those of the pool.
     pub fn give(&mut self, mut buffer: Buffer) {
-        if buffer.set_len(self.buffer_bytes) {
-            self.idle.push(buffer);
-        } else {
-            drop(buffer);
-            self.idle.push(Buffer::new(self.buffer_bytes));
-        }
+        assert!(buffer.set_len(self.buffer_bytes), "{buffer:?} is not one of the pool's");
+        self.idle.push(buffer);
     }
 
     /// Returns whether the region may keep a handle on another buffer: it may keep half of them.
@@ -186,7 +184,7 @@ impl Pool {
             }
             Some(Flight::Landed(_)) | None => return Arrival::Other((job, result)),
         };
-        let bytes = match (result, job.buffer) {
+        let bytes = match (result, self.own(job.buffer)) {
             (Ok(()), Some(buffer)) if wide(buffer.len()) == target.cover.len() => Ok(buffer),
             (result, buffer) => {
                 self.take_back(buffer);
@@ -205,9 +203,15 @@ impl Pool {
     /// Takes the buffer of a job back. A buffer that its device keeps for good is not replaced: its
     /// memory is still in use, and the budget has no more.
     fn take_back(&mut self, buffer: Option<Buffer>) {
-        if let Some(buffer) = buffer {
+        if let Some(buffer) = self.own(buffer) {
             self.give(buffer);
         }
+    }
+
+    /// Returns the buffer that came with a job, unless it is shorter than those of the pool: then
+    /// the device has kept the pool's.
+    fn own(&self, buffer: Option<Buffer>) -> Option<Buffer> {
+        buffer.filter(|buffer| buffer.len_max() >= self.buffer_bytes)
     }
 
     /// Takes the result of a read; `None` if it is still under way. The result of a read that was
@@ -324,7 +328,7 @@ mod tests {
 
     #[test]
     fn read_that_comes_back_without_its_buffer_or_with_another_has_failed() {
-        for len in [None, Some(0), Some(4095), Some(8192)] {
+        for len in [None, Some(0), Some(4095), Some(4096), Some(8192), Some(SMALL_BUFFER_BYTES)] {
             let mut pool = pool();
             let job = start(&mut pool, 0);
             let tag = job.tag;
@@ -332,8 +336,9 @@ mod tests {
             assert!(matches!(landed, Arrival::Landed(Landing { waits: Waits::Reader, .. })));
             let bytes = pool.landed(tag).map(|landed| landed.bytes.map(|_| ()));
             assert_eq!(bytes, Some(Err(IoErrorKind::Protocol)));
-            // One that did not come back is its device's; a whole one stands in for another.
-            assert_eq!(free(&mut pool), BUFFERS - usize::from(len.is_none()), "{len:?}");
+            // One that did not come back is its device's; one as long stands in for it.
+            let is_back = len == Some(SMALL_BUFFER_BYTES);
+            assert_eq!(free(&mut pool), BUFFERS - usize::from(!is_back), "{len:?}");
         }
     }
 
