@@ -5,7 +5,7 @@
 //! region is not an error.
 
 use crate::blob::BindError;
-use crate::erofs::{Corrupt, FormatError, Unsupported};
+use crate::erofs::{Corrupt, FormatError, Nid, Unsupported};
 use crate::num::Bug;
 use crate::storage::IoError;
 use core::fmt;
@@ -55,6 +55,8 @@ pub enum PathError {
     TooLong,
     /// A seek before the start of the file.
     BeforeStart,
+    /// The inode with this number, or a position in this directory, is of another root.
+    OtherRoot(Nid),
     /// A buffer is too small for the answer; the number is the bytes that the answer takes.
     BufferTooSmall(u64),
     /// The xattrs of a file, as text, are longer than the memory of a command.
@@ -77,6 +79,7 @@ impl fmt::Display for PathError {
             Self::TooManySymlinks => f.write_str("too many symlinks"),
             Self::TooLong => f.write_str("path too long"),
             Self::BeforeStart => f.write_str("seek to before the start of the file"),
+            Self::OtherRoot(Nid(number)) => write!(f, "inode {number} is of another root"),
             Self::BufferTooSmall(bytes) => write!(f, "the buffer is too small for {bytes} bytes"),
             Self::XattrsTooLong { bytes, room } => write!(
                 f,

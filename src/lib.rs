@@ -52,6 +52,7 @@ extern crate std;
 
 pub mod blob;
 mod error;
+mod origin;
 pub mod read;
 
 pub use error::{Error, PathError};

@@ -5,7 +5,7 @@
 use std::hash::{DefaultHasher, Hasher};
 
 use rootlet::Error;
-use rootlet::blob::{Image, SourcePart};
+use rootlet::blob::Image;
 use rootlet::cache::NoRegion;
 use rootlet::erofs::{FileKind, Inode};
 use rootlet::read::{Budget, DirCursor, DirEntry, Root};
@@ -22,12 +22,12 @@ impl<'i> Ours<'i> {
         let mut storage = MemoryStorage::new();
         let device = storage.add_disk("image", bytes).unwrap();
         let image = Image::read(&mut storage, device)?;
-        let part = SourcePart { device, base: 0, bytes: image.bytes, version: 0 };
-        let root = Root::with_budget(storage, NoRegion, &image, &[part], &Budget::LARGE)?;
+        let sources = image.alone(&storage)?;
+        let root = Root::with_budget(storage, NoRegion, &image, &sources, &Budget::LARGE)?;
         let ours = Self(root);
         let mut result = Ok(());
         ours.each(|inode, _| {
-            if inode.kind == FileKind::Regular && inode.size > 0 && result.is_ok() {
+            if inode.kind() == FileKind::Regular && inode.size() > 0 && result.is_ok() {
                 let file = ours.0.open_inode(*inode).unwrap();
                 result = file.read_at(0, &mut [0]).map(|_| ());
             }
@@ -45,7 +45,7 @@ impl<'i> Ours<'i> {
                 continue;
             };
             visit(&inode, &entry.name);
-            if inode.kind == FileKind::Directory {
+            if inode.kind() == FileKind::Directory {
                 open.push(self.0.read_dir_inode(inode).unwrap());
             }
         }
@@ -59,15 +59,15 @@ impl Reader for Ours<'_> {
         self.each(|inode, name| {
             let mut hash = DefaultHasher::new();
             hash.write(name);
-            hash.write_u64(inode.nid.0);
-            hash.write_u32(u32::from(inode.permissions));
-            hash.write_u32(inode.uid);
-            hash.write_u32(inode.nlink);
-            hash.write_u64(inode.size);
-            if inode.kind == FileKind::Regular {
+            hash.write_u64(inode.nid().0);
+            hash.write_u32(u32::from(inode.permissions()));
+            hash.write_u32(inode.uid());
+            hash.write_u32(inode.nlink());
+            hash.write_u64(inode.size());
+            if inode.kind() == FileKind::Regular {
                 let file = self.0.open_inode(*inode).unwrap();
                 let mut at = 0;
-                while at < inode.size {
+                while at < inode.size() {
                     let got = file.read_at(at, &mut buffer).unwrap();
                     hash.write(&buffer[..got]);
                     at += got as u64;
@@ -82,10 +82,10 @@ impl Reader for Ours<'_> {
         let mut buffer = vec![0; 1 << 20];
         let mut bytes = 0;
         self.each(|inode, _| {
-            if inode.kind == FileKind::Regular {
+            if inode.kind() == FileKind::Regular {
                 let file = self.0.open_inode(*inode).unwrap();
                 let mut at = 0;
-                while at < inode.size {
+                while at < inode.size() {
                     at += file.read_at(at, &mut buffer).unwrap() as u64;
                 }
                 bytes += at;
@@ -111,7 +111,7 @@ impl Reader for Ours<'_> {
 
     fn walk(&self) -> u64 {
         let mut sum = 0;
-        self.each(|inode, _| sum += inode.size);
+        self.each(|inode, _| sum += inode.size());
         sum
     }
 }

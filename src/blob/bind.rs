@@ -66,14 +66,14 @@ impl Image {
         region: Option<DeviceId>,
         missing: &mut dyn FnMut(u16, BindError),
     ) -> Result<Sources, BindError> {
-        let slots = self.devices.len();
+        let slots = self.devices().len();
         if let Some((slot, _)) = configured.clone().find(|(slot, _)| *slot == 0 || *slot > slots) {
             return Err(BindError::NoSlot { slot, slots });
         }
         let mut sources = self.primary(storage);
         let placed = OnceCell::new();
-        let mut served = Served::new(SourceKey::of(storage, self.device));
-        for (number, slot) in self.devices.iter() {
+        let mut served = Served::new(SourceKey::of(storage, self.device()));
+        for (number, slot) in self.devices().iter() {
             let given = configured.clone().find(|(of, _)| *of == number).map(|(_, name)| name);
             let mut own = None;
             let candidate = match given {
@@ -85,14 +85,14 @@ impl Image {
                 None => self.flattened(storage, number, slot, own, &placed),
             });
             let part = match bound {
-                Err(error) if slot.blocks > 0 && error.is_absence() => {
+                Err(error) if slot.blocks() > 0 && error.is_absence() => {
                     missing(number, error);
                     let bytes = slot.bytes().len();
                     SourcePart { device: DeviceId::NONE, base: 0, bytes, version: 0 }
                 }
                 bound => bound?,
             };
-            keep(&mut sources, part);
+            sources.push(part);
         }
         Ok(sources)
     }
@@ -105,21 +105,18 @@ impl Image {
     pub fn alone<S: Storage>(&self, storage: &S) -> Result<Sources, BindError> {
         let mut sources = self.primary(storage);
         let placed = OnceCell::new();
-        for (number, slot) in self.devices.iter() {
-            keep(&mut sources, self.flattened(storage, number, slot, None, &placed)?);
+        for (number, slot) in self.devices().iter() {
+            sources.push(self.flattened(storage, number, slot, None, &placed)?);
         }
         Ok(sources)
     }
 
     /// Returns the source of the primary device, with room for all others.
     fn primary<S: Storage>(&self, storage: &S) -> Sources {
-        #[cfg(feature = "alloc")]
-        let mut sources = Sources::with_capacity(usize::from(self.devices.len()) + 1);
-        #[cfg(not(feature = "alloc"))]
-        let mut sources = Sources::new();
-        let version = version_of(storage, self.device);
-        let part = SourcePart { device: self.device, base: 0, bytes: self.bytes, version };
-        keep(&mut sources, part);
+        let mut sources =
+            Sources::new(self.superblock().origin(), usize::from(self.devices().len()) + 1);
+        let version = version_of(storage, self.device());
+        sources.push(SourcePart { device: self.device(), base: 0, bytes: self.bytes(), version });
         sources
     }
 
@@ -133,7 +130,7 @@ impl Image {
     ) -> Result<SourcePart, BindError> {
         let Candidate { device, name, found_by } = candidate;
         let source = SourceKey::of(storage, device);
-        if let Err(other) = served.claim(&self.devices, source, number, found_by) {
+        if let Err(other) = served.claim(&self.devices(), source, number, found_by) {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
         let need = slot.bytes().len();
@@ -145,7 +142,7 @@ impl Image {
         if got < need {
             return Err(BindError::Short { slot: number, need, got });
         }
-        let bytes = if slot.blocks == 0 { got } else { need };
+        let bytes = if slot.blocks() == 0 { got } else { need };
         Ok(SourcePart { device, base: 0, bytes, version: version_of(storage, device) })
     }
 
@@ -173,7 +170,7 @@ impl Image {
                 Ok(device) => {
                     let is = |own| SourceKey::of(storage, own) == SourceKey::of(storage, device);
                     match region {
-                        _ if is(self.device) => *own = Some(Own::Image),
+                        _ if is(self.device()) => *own = Some(Own::Image),
                         Some(region) if is(region) => *own = Some(Own::Region),
                         _ => return Ok(Some(Candidate { device, name, found_by })),
                     }
@@ -197,23 +194,23 @@ impl Image {
         placed: &OnceCell<Order>,
     ) -> Result<SourcePart, BindError> {
         let base = slot.bytes().start();
-        let here = match slot.blocks {
+        let here = match slot.blocks() {
             0 => ByteRange::sized(base, self.room_of(slot, placed)),
             _ => Some(slot.bytes()),
         };
-        let here = here.filter(|here| here.within(ByteRange::first(self.bytes)));
+        let here = here.filter(|here| here.within(ByteRange::first(self.bytes())));
         let bytes = here.map(ByteRange::len).filter(|bytes| *bytes > 0);
-        let Some(bytes) = bytes.filter(|_| slot.uniaddr != 0) else {
+        let Some(bytes) = bytes.filter(|_| slot.uniaddr() != 0) else {
             return Err(BindError::Missing { slot: number, tag: text(slot.tag()), own });
         };
         // Reads of a device that is gone fail, and say so.
-        if let Some(DeviceInfo { sector_bytes: sector, .. }) = storage.info(self.device)
+        if let Some(DeviceInfo { sector_bytes: sector, .. }) = storage.info(self.device())
             && !base.is_multiple_of(u64::from(sector))
         {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }
-        let version = version_of(storage, self.device);
-        Ok(SourcePart { device: self.device, base, bytes, version })
+        let version = version_of(storage, self.device());
+        Ok(SourcePart { device: self.device(), base, bytes, version })
     }
 
     /// Returns the length in bytes of the part of the primary device that belongs to a slot without
@@ -221,36 +218,29 @@ impl Image {
     /// the slot begins inside the image or another slot, or where other slots begin too (as in
     /// merged images over separate blobs).
     fn room_of(&self, slot: &DeviceSlot, placed: &OnceCell<Order>) -> u64 {
-        let superblock = &self.superblock;
-        if superblock.blocks == 0 || slot.uniaddr < superblock.blocks {
+        let superblock = &self.superblock();
+        if superblock.blocks() == 0 || slot.uniaddr() < superblock.blocks() {
             return 0;
         }
         // Whether a slot with a stated length covers the place.
-        let of_another = self.devices.resolve(0, slot.uniaddr).is_ok_and(|place| place.slot != 0);
-        let start = |number| self.devices.slot(number).map(|slot| slot.uniaddr);
+        let of_another =
+            self.devices().resolve(0, slot.uniaddr()).is_ok_and(|place| place.slot != 0);
+        let start = |number| self.devices().slot(number).map(|slot| slot.uniaddr());
         let placed = placed.get_or_init(|| {
-            let slots = self.devices.iter().filter(|(_, slot)| slot.uniaddr != 0);
+            let slots = self.devices().iter().filter(|(_, slot)| slot.uniaddr() != 0);
             Order::new(slots.map(|(number, _)| number), start)
         });
-        let (here, after) = placed.at(&Some(slot.uniaddr), start);
+        let (here, after) = placed.at(&Some(slot.uniaddr()), start);
         if of_another || here.len() != 1 {
             return 0;
         }
-        let next = after.first().and_then(|number| self.devices.slot(*number));
-        let end = next.map_or(self.bytes, |next| next.bytes().start().min(self.bytes));
+        let next = after.first().and_then(|number| self.devices().slot(*number));
+        let end = next.map_or(self.bytes(), |next| next.bytes().start().min(self.bytes()));
         match ByteRange::new(slot.bytes().start(), end) {
-            Some(room) => superblock.block_size.pow2().floor(room.len()),
+            Some(room) => superblock.block_size().pow2().floor(room.len()),
             None => 0,
         }
     }
-}
-
-/// Appends a source. The table has at most DEVICES_MAX slots, so there is room for all.
-fn keep(sources: &mut Sources, part: SourcePart) {
-    #[cfg(feature = "alloc")]
-    sources.push(part);
-    #[cfg(not(feature = "alloc"))]
-    let _ = sources.push(part);
 }
 
 fn version_of<S: Storage>(storage: &S, device: DeviceId) -> u64 {
@@ -275,12 +265,6 @@ fn configured_source<'n, D: Discover>(
 }
 
 fn text(bytes: &[u8]) -> Name {
-    let mut name = Name::new();
-    for byte in bytes {
-        let c = if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
-        if name.push(c).is_err() {
-            break;
-        }
-    }
-    name
+    let shown = |byte: &u8| if byte.is_ascii_graphic() { char::from(*byte) } else { '?' };
+    bytes.iter().map(shown).collect()
 }

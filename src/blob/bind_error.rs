@@ -7,8 +7,38 @@ use crate::storage::{DeviceId, DiscoverError, Errno, Unfit};
 /// The errno of a share that does not have a file.
 pub(super) const ENOENT: u32 = Errno::ENOENT.0;
 
-/// A name in a message, cut to what fits.
-pub type Name = heapless::String<72>;
+/// The longest name in a message, in bytes.
+const NAME_BYTES_MAX: usize = 72;
+
+/// A name in a message, cut to 72 bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Name(heapless::String<NAME_BYTES_MAX>);
+
+impl Name {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromIterator<char> for Name {
+    /// Returns the name with these characters, as many as fit.
+    fn from_iter<C: IntoIterator<Item = char>>(chars: C) -> Self {
+        let mut name = heapless::String::new();
+        for c in chars {
+            if name.push(c).is_err() {
+                break;
+            }
+        }
+        Self(name)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// A device of the machine that is not a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +121,8 @@ pub enum BindError {
         /// The bytes that the source has.
         got: u64,
     },
+    /// The sources are those of another image.
+    OtherImage,
 }
 
 impl fmt::Display for BindError {
@@ -100,7 +132,7 @@ impl fmt::Display for BindError {
             Self::Source { slot, name, cause } => {
                 write!(f, "blob of slot {slot} ({name}): {cause}")
             }
-            Self::Missing { slot, tag, .. } if tag.is_empty() => write!(
+            Self::Missing { slot, tag, .. } if tag.as_str().is_empty() => write!(
                 f,
                 "blob of slot {slot}: none given (blob{slot}=...), and the slot has no tag to find it by"
             ),
@@ -136,6 +168,7 @@ impl fmt::Display for BindError {
             Self::Short { slot, need, got } => {
                 write!(f, "blob of slot {slot} is too short: {got} bytes, the slot needs {need}")
             }
+            Self::OtherImage => f.write_str("the sources are those of another image"),
         }
     }
 }

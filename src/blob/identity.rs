@@ -44,15 +44,15 @@ impl<'i> Identities<'i> {
     pub fn of(&self, slot: u16, version: u64) -> BlobIdentity {
         let image = self.image;
         // The primary device has no tag.
-        let tag = image.devices.slot(slot).map_or(&[][..], |device| device.tag());
-        let domain = &image.domain;
+        let tag = image.devices().slot(slot).map_or(&[][..], |device| device.tag());
+        let domain = &image.domain();
         if !domain.name().is_empty() && !tag.is_empty() && self.is_unique(tag) {
             let domain = domain.name().as_bytes();
             return BlobIdentity::of(&Described::OfDomain { domain, version, tag });
         }
         BlobIdentity::of(&Described::OfImage {
             slot,
-            image: image.superblock.uuid,
+            image: image.superblock().uuid(),
             digest: *self.digest.get_or_init(|| image.digest()),
             version,
             tag,
@@ -62,7 +62,7 @@ impl<'i> Identities<'i> {
 
     /// Returns whether a single slot has this tag: two slots could be bound to different sources.
     fn is_unique(&self, tag: &[u8]) -> bool {
-        let devices = &self.image.devices;
+        let devices = &self.image.devices();
         let tag_of = |number| devices.slot(number).map(DeviceSlot::tag);
         let order = self.by_tag.get_or_init(|| Order::new(1..=devices.len(), tag_of));
         matches!(order.at(&Some(tag), tag_of).0, [_])

@@ -10,6 +10,7 @@ use crate::erofs::{Corrupt, Devices, Superblock, Unsupported};
 use crate::erofs::{DEVICES_MAX, DeviceSlot};
 use crate::error::Error;
 use crate::num::{OrBug, clip, index, wide};
+use crate::origin::fresh;
 use crate::storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use twox_hash::XxHash3_64;
 
@@ -26,18 +27,18 @@ type Bytes = heapless::Vec<u8, { DEVICES_MAX * DeviceSlot::BYTES + 2 * FIRST_BYT
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The primary device.
-    pub device: DeviceId,
+    device: DeviceId,
     /// The superblock.
-    pub superblock: Superblock,
+    superblock: Superblock,
     /// The device table.
-    pub devices: Devices,
+    devices: Devices,
     /// The length of the primary device in bytes.
-    pub bytes: u64,
+    bytes: u64,
     /// The bytes that were read to learn all this.
-    pub read_bytes: u64,
+    read_bytes: u64,
     /// The images that this image shares its blobs with in a region; none unless the caller sets a
     /// domain.
-    pub domain: Domain,
+    domain: Domain,
     /// The bytes that the identity digests: those under the superblock's checksum, and the table.
     head: Head,
 }
@@ -93,7 +94,7 @@ impl Image {
         match devices {
             Ok(devices) => Ok(Self {
                 device,
-                superblock: *superblock,
+                superblock: superblock.with_origin(fresh()?),
                 devices,
                 bytes,
                 read_bytes: reader.read_bytes,
@@ -107,6 +108,42 @@ impl Image {
     /// Returns the digest of the bytes under the superblock's checksum and of the device table.
     pub fn digest(&self) -> u64 {
         self.head.digest()
+    }
+
+    /// Returns the primary device.
+    pub const fn device(&self) -> DeviceId {
+        self.device
+    }
+
+    /// Returns the superblock.
+    pub const fn superblock(&self) -> &Superblock {
+        &self.superblock
+    }
+
+    /// Returns the device table.
+    pub const fn devices(&self) -> &Devices {
+        &self.devices
+    }
+
+    /// Returns the length of the primary device in bytes.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Returns the bytes that were read to learn all this.
+    pub const fn read_bytes(&self) -> u64 {
+        self.read_bytes
+    }
+
+    /// Returns the images that this image shares its blobs with in a region; none unless the caller
+    /// has set a domain.
+    pub const fn domain(&self) -> &Domain {
+        &self.domain
+    }
+
+    /// Sets the images that this image shares its blobs with in a region.
+    pub fn set_domain(&mut self, domain: Domain) {
+        self.domain = domain;
     }
 }
 

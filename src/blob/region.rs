@@ -5,7 +5,7 @@
 
 use super::identity::Identities;
 use super::image::Image;
-use super::source::{SourceKey, SourcePart};
+use super::source::{SourceKey, SourcePart, Sources};
 use crate::cache::{Cache, CacheOptions};
 use crate::storage::{DeviceId, Storage};
 use crate::units::ByteRange;
@@ -17,7 +17,7 @@ impl Image {
     pub fn overlapped_slot<S: Storage>(
         &self,
         storage: &S,
-        sources: &[SourcePart],
+        sources: &Sources,
         options: &CacheOptions,
     ) -> Option<u16> {
         let disk = storage.info(options.device)?.bytes;
@@ -25,7 +25,7 @@ impl Image {
             Some(bytes) => ByteRange::sized(options.start, bytes),
             None => ByteRange::new(options.start, disk),
         };
-        let stated = self.superblock.block_size.pow2().times(self.superblock.blocks);
+        let stated = self.superblock().block_size().pow2().times(self.superblock().blocks());
         let stated = stated.filter(|bytes| *bytes > 0);
         let disk = SourceKey::of(storage, options.device);
         let is_overlapped = |slot: u16, source: &SourcePart| {
@@ -47,10 +47,10 @@ impl Image {
     ///
     /// # Errors
     /// The slot of the first such source whose blob the region does not hold as a whole.
-    pub fn hold(&self, sources: &mut [SourcePart], region: &Cache) -> Result<(), u16> {
+    pub fn hold(&self, sources: &mut Sources, region: &Cache) -> Result<(), u16> {
         let identities = Identities::new(self);
-        let absent = (0..=u16::MAX).zip(sources);
-        for (slot, part) in absent.filter(|(_, part)| part.device == DeviceId::NONE) {
+        for (slot, part) in (0..=u16::MAX).zip(sources.absent()) {
+            let Some(part) = part else { continue };
             let identity = identities.of(slot, part.version);
             part.version = region.whole(identity, part.bytes).ok_or(slot)?.version();
         }

@@ -77,7 +77,7 @@ impl Served {
                 // The image has no device slot, and an empty tag identifies nothing.
                 let tag_and_length = |number| {
                     let slot = devices.slot(number).filter(|slot| !slot.tag().is_empty())?;
-                    Some((slot.tag(), slot.blocks))
+                    Some((slot.tag(), slot.blocks()))
                 };
                 let theirs = tag_and_length(other.slot);
                 let is_alike = theirs.is_some() && theirs == tag_and_length(slot);

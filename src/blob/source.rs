@@ -1,7 +1,7 @@
 //! Sources: their names on a machine, and the part of a device that each one is.
 
 use super::bind_error::{BindError, Name};
-use crate::erofs::DEVICES_MAX;
+use crate::erofs::{DEVICES_MAX, Origin};
 use crate::storage::{DeviceId, Discover, SERIAL_BYTES, Storage, Version};
 
 /// The most sources: one a device slot, and the primary device.
@@ -49,7 +49,6 @@ impl<N: AsRef<str>> SourceName<N> {
 impl SourceName<&str> {
     /// Returns the name in the words of a message, cut to the room of a [`Name`].
     pub(super) fn to_name(self) -> Name {
-        let mut name = Name::new();
         let parts: [&str; 4] = match self {
             Self::Disk(serial) => {
                 // A disk's serial ends here, whatever the configuration says.
@@ -60,12 +59,7 @@ impl SourceName<&str> {
                 ["file ", name, " on share ", mount_tag.unwrap_or("(any)")]
             }
         };
-        for c in parts.iter().flat_map(|part| part.chars()) {
-            if name.push(c).is_err() {
-                break;
-            }
-        }
-        name
+        parts.iter().flat_map(|part| part.chars()).collect()
     }
 }
 
@@ -100,9 +94,77 @@ pub struct SourcePart {
     pub version: u64,
 }
 
-/// The sources of all device slots; index 0 is the primary device.
 #[cfg(feature = "alloc")]
-pub type Sources = alloc::vec::Vec<SourcePart>;
-/// The sources of all device slots; index 0 is the primary device.
+type Parts = alloc::vec::Vec<SourcePart>;
 #[cfg(not(feature = "alloc"))]
-pub type Sources = heapless::Vec<SourcePart, SOURCES_MAX>;
+type Parts = heapless::Vec<SourcePart, SOURCES_MAX>;
+
+/// The sources of all device slots of one image, as a slice in the order of the slots; slot 0 is the
+/// primary device. [`Image::bind`](super::Image::bind) and its siblings make them.
+#[derive(Clone, Debug)]
+pub struct Sources {
+    parts: Parts,
+    /// The origin of the image's superblock.
+    origin: Origin,
+}
+
+impl Sources {
+    /// Returns the table for the image of this origin, without sources, with room for `len`.
+    pub(super) fn new(origin: Origin, len: usize) -> Self {
+        #[cfg(feature = "alloc")]
+        let parts = Parts::with_capacity(len);
+        #[cfg(not(feature = "alloc"))]
+        let (parts, _) = (Parts::new(), len);
+        Self { parts, origin }
+    }
+
+    /// Appends the source of the next slot. A device table has at most [`DEVICES_MAX`] slots.
+    pub(super) fn push(&mut self, part: SourcePart) {
+        #[cfg(feature = "alloc")]
+        self.parts.push(part);
+        #[cfg(not(feature = "alloc"))]
+        assert!(self.parts.push(part).is_ok(), "more sources than a device table has slots");
+    }
+
+    /// Returns the origin of the image that the sources are bound to.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// Returns for each slot its source if that is not there ([`DeviceId::NONE`]).
+    #[cfg(feature = "alloc")]
+    pub(super) fn absent(&mut self) -> impl Iterator<Item = Option<&mut SourcePart>> {
+        self.parts.iter_mut().map(|part| Some(part).filter(|part| part.device == DeviceId::NONE))
+    }
+
+    /// Sets the version of the source of a slot that is not there ([`DeviceId::NONE`]), which says
+    /// what a region may hold of the blob. Returns whether there is such a slot without a source.
+    #[must_use]
+    pub fn set_absent_version(&mut self, slot: u16, version: u64) -> bool {
+        let part = self.parts.get_mut(usize::from(slot));
+        match part.filter(|part| part.device == DeviceId::NONE) {
+            Some(part) => {
+                part.version = version;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl core::ops::Deref for Sources {
+    type Target = [SourcePart];
+
+    fn deref(&self) -> &[SourcePart] {
+        &self.parts
+    }
+}
+
+impl<'s> IntoIterator for &'s Sources {
+    type Item = &'s SourcePart;
+    type IntoIter = core::slice::Iter<'s, SourcePart>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.parts.iter()
+    }
+}

@@ -31,11 +31,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Copies block `block` of a directory to `out`, for [`DirBlock::from_bytes`], and returns the
     /// block's length in bytes: the image's block size, or less for the last block.
     pub fn read_dir_block(&self, dir: &Inode, block: u64, out: &mut [u8]) -> Result<usize, Error> {
-        if dir.kind != FileKind::Directory {
+        self.own(dir)?;
+        if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
         let mut inner = self.lock();
-        let size = inner.mount.superblock().block_size.bytes();
+        let size = inner.mount.superblock().block_size().bytes();
         let bytes = inner.dir_block(dir, block)?;
         let out = out.get_mut(..bytes.len()).ok_or(PathError::BufferTooSmall(size))?;
         out.copy_from_slice(bytes);
@@ -55,7 +56,7 @@ pub struct DirCursor {
 impl DirCursor {
     /// Returns a cursor at `position` of `dir`; see [`Root::read_dir_at`].
     pub(super) fn new(dir: Inode, block_size: BlockSize, position: u64) -> Result<Self, Error> {
-        if dir.kind != FileKind::Directory {
+        if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
         let block = block_size.pow2().whole(position);
@@ -84,6 +85,7 @@ impl DirCursor {
         &mut self,
         root: &Root<S, L>,
     ) -> Result<Option<DirEntry>, Error> {
+        root.own(&self.dir)?;
         let mut entry = DirEntry::default();
         let found = self.advance(&mut root.lock(), &mut entry, false)?;
         Ok(found.then_some(entry))
@@ -100,12 +102,14 @@ impl DirCursor {
         root: &Root<S, L>,
         entry: &mut DirEntry,
     ) -> Result<Option<Inode>, Error> {
+        entry.name.clear();
+        root.own(&self.dir)?;
         let mut inner = root.lock();
         if !self.advance(&mut inner, entry, true)? {
             return Ok(None);
         }
         let inode = inner.inode(entry.nid)?;
-        entry.kind = Some(inode.kind);
+        entry.kind = Some(inode.kind());
         Ok(Some(inode))
     }
 
@@ -114,7 +118,7 @@ impl DirCursor {
         let Ok(bytes) = inner.dir_block(&self.dir, self.block) else {
             return metadata::Nids::new();
         };
-        let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block).ok();
+        let block = DirBlock::from_bytes(bytes, self.dir.nid(), self.block).ok();
         (self.entry..).take(metadata::ENTRIES).map_while(|entry| block?.target(entry)).collect()
     }
 
@@ -126,7 +130,7 @@ impl DirCursor {
         entry: &mut DirEntry,
         wanted: bool,
     ) -> Result<bool, Error> {
-        let blocks = self.block_size.blocks_of(self.dir.size);
+        let blocks = self.block_size.blocks_of(self.dir.size());
         entry.name.clear();
         // The last name of the block before, while the cursor is at the start of a block.
         let mut last = None;
@@ -137,7 +141,7 @@ impl DirCursor {
                 inner.bring(&nids)?;
             }
             let bytes = inner.dir_block(&self.dir, self.block)?;
-            let block = DirBlock::from_bytes(bytes, self.dir.nid, self.block)?;
+            let block = DirBlock::from_bytes(bytes, self.dir.nid(), self.block)?;
             if self.entry >= block.len() {
                 last = heapless::Vec::<u8, NAME_BYTES_MAX>::from_slice(block.last_name()?).ok();
                 self.block = self.block.checked_add(1).or_bug()?;
@@ -166,6 +170,6 @@ impl DirCursor {
     }
 
     fn out_of_order(&self, block: u64, entry: u16) -> Error {
-        Error::Corrupt(Corrupt::Name { nid: self.dir.nid, block, entry, fault: NameFault::Order })
+        Error::Corrupt(Corrupt::Name { nid: self.dir.nid(), block, entry, fault: NameFault::Order })
     }
 }

@@ -28,7 +28,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Object::Unnamed => self.redirect(inode, marks)?,
             named => named,
         };
-        Err(Unsupported::Elsewhere { nid: inode.nid, marks, object }.into())
+        Err(Unsupported::Elsewhere { nid: inode.nid(), marks, object }.into())
     }
 
     /// Returns the object that the value of a metacopy attribute names.

@@ -35,19 +35,19 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
 
     /// Returns the size in bytes.
     pub fn size(&self) -> u64 {
-        self.inode.size
+        self.inode.size()
     }
 
     /// Fills `out` with the file's bytes from `offset` on, and returns their number: less than
     /// `out.len()` only at the end of the file. Aligned reads land in `out` by DMA.
     pub fn read_at(&self, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
-        let left = ByteRange::first(self.inode.size).skip(offset).len();
+        let left = ByteRange::first(self.inode.size()).skip(offset).len();
         let len = clip(left, out.len());
         let out = out.get_mut(..len).or_bug()?;
-        trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid.0, len, offset);
+        trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid().0, len, offset);
         let mut inner = self.root.lock();
         count(&mut inner.io.stats.reads, 1);
-        inner.io.recorder.set_file(Some(self.inode.nid.0));
+        inner.io.recorder.set_file(Some(self.inode.nid().0));
         let asked = inner.io.recorder.depart(&inner.io.storage);
         let read = inner.data(&self.inode, offset, out);
         inner.io.recorder.set_file(None);
@@ -77,7 +77,7 @@ impl<S: Storage, L: Layer<S>> embedded_io::Seek for File<'_, S, L> {
     fn seek(&mut self, to: SeekFrom) -> Result<u64, Error> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.inode.size.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.inode.size().checked_add_signed(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         self.position = position.ok_or(PathError::BeforeStart)?;

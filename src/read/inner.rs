@@ -18,11 +18,12 @@ use super::mount::Mount;
 use super::plan::{Plan, UNIFIED, in_tail};
 #[cfg(feature = "alloc")]
 use super::stream::Flights;
-use crate::blob::{Image, SourcePart};
+use crate::blob::{Image, Sources};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Inode, Layout, Space};
 use crate::error::Error;
 use crate::num::{OrBug, wide};
+use crate::origin::fresh;
 use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, DeviceSlot, Fill, Pow2};
@@ -62,17 +63,21 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         storage: S,
         layer: L,
         image: &Image,
-        parts: &[SourcePart],
+        parts: &Sources,
         budget: &Budget,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
         let mut layer = layer;
+        let origin = match fresh() {
+            Ok(origin) => origin,
+            Err(bug) => return Err(MountError { error: bug.into(), storage, layer }),
+        };
         let sources = match io::sources(&storage, &mut layer, image, parts) {
             Ok(sources) => sources,
             Err(error) => return Err(MountError { error, storage, layer }),
         };
         #[cfg(feature = "alloc")]
-        let decoding = match Decoding::new(budget, &image.superblock) {
+        let decoding = match Decoding::new(budget, &image.superblock()) {
             Ok(decoding) => decoding,
             Err(error) => return Err(MountError { error, storage, layer }),
         };
@@ -90,8 +95,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         #[cfg(not(feature = "alloc"))]
         let recorder = Recorder::default();
         Ok(Self {
-            mount: Mount::new(image),
-            io: Io::new(storage, layer, (sources, image.read_bytes), bounce, recorder),
+            mount: Mount::new(image, origin),
+            io: Io::new(storage, layer, (sources, image.read_bytes()), bounce, recorder),
             metadata,
             #[cfg(feature = "alloc")]
             blocks: Blocks::new(budget.block_bytes),
@@ -107,7 +112,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn reserve_bytes(&self) -> usize {
         #[cfg(feature = "alloc")]
         let parts = [
-            self.metadata.reserve_bytes(self.mount.superblock().block_size.bytes_usize()),
+            self.metadata.reserve_bytes(self.mount.superblock().block_size().bytes_usize()),
             self.decoding.bytes(),
             self.blocks.reserve_bytes(),
             self.flights.reserve_bytes(),
@@ -163,12 +168,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         out: &mut Fill<'_>,
     ) -> Result<ByteRange, Error> {
         let none = want.skip(want.len());
-        if let Layout::Compressed(_) = inode.layout {
+        if let Layout::Compressed(_) = inode.layout() {
             self.decoded(inode, want, out.next(want.len())?)?;
             return Ok(none);
         }
         if let Some(at) = in_tail(inode, want.start())? {
-            self.meta(inode.nid.space(), at, out.next(want.len())?)?;
+            self.meta(inode.nid().space(), at, out.next(want.len())?)?;
             return Ok(none);
         }
         #[cfg(feature = "alloc")]
@@ -184,7 +189,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Plans a read of the first bytes of `want`, at least one; `want` counts bytes of the inode's
     /// uncompressed data.
     pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Error> {
-        match inode.layout {
+        match inode.layout() {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want)?;
             }
@@ -192,11 +197,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 plan.push_blocks(&self.mount, UNIFIED, start, want)?;
             }
             Layout::Inline { start, tail } => {
-                let body = inode.size.checked_sub(tail.len).or_bug()?;
+                let body = inode.size().checked_sub(tail.len).or_bug()?;
                 let want = want.take(body.checked_sub(want.start()).or_bug()?);
                 plan.push_blocks(&self.mount, UNIFIED, start, want)?;
             }
-            Layout::Chunked(map) => self.plan_chunks(inode.nid.space(), &map, want, plan)?,
+            Layout::Chunked(map) => self.plan_chunks(inode.nid().space(), &map, want, plan)?,
         }
         if plan.bytes() == 0 || plan.bytes() > want.len() { Err(Error::bug()) } else { Ok(()) }
     }
@@ -208,7 +213,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         want: ByteRange,
         plan: &mut Plan,
     ) -> Result<(), Error> {
-        let chunk_size = Pow2::from_bits(map.chunk_bits).or_bug()?;
+        let chunk_size = Pow2::from_bits(map.chunk_bits()).or_bug()?;
         let mut raw = [0; MAP_BYTES];
         let mut rest = want;
         // Each round takes at least one chunk.
@@ -217,7 +222,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let span = map.entries(chunks.clone(), wide(MAP_BYTES))?;
             let entries = Fill::new(&mut raw).next(span.len)?;
             self.meta(space, span.at, entries)?;
-            for (chunk, entry) in chunks.zip(entries.chunks_exact(map.entry.bytes_usize())) {
+            for (chunk, entry) in chunks.zip(entries.chunks_exact(map.entry().bytes_usize())) {
                 let part = chunk_size.front(rest);
                 let skip = chunk_size.offset(part.start());
                 let inside = ByteRange::sized(skip, part.len()).or_bug()?;
@@ -239,14 +244,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         inode: &Inode,
         offset: u64,
     ) -> Result<Option<(DeviceId, u64)>, Error> {
-        if offset >= inode.size {
+        if offset >= inode.size() {
             return Ok(None);
         }
-        if let Layout::Compressed(_) = inode.layout {
+        if let Layout::Compressed(_) = inode.layout() {
             return self.encoded_source(inode, offset);
         }
         if let Some(at) = in_tail(inode, offset)? {
-            return self.meta_source(inode.nid.space(), at);
+            return self.meta_source(inode.nid().space(), at);
         }
         let mut plan = Plan::new();
         self.plan(inode, ByteRange::sized(offset, 1).or_bug()?, &mut plan)?;
@@ -272,10 +277,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 #[cfg(not(feature = "alloc"))]
 impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn decoded(&mut self, inode: &Inode, _: ByteRange, _: &mut [u8]) -> Result<(), Error> {
-        Err(crate::erofs::Unsupported::Compressed { nid: inode.nid }.into())
+        Err(crate::erofs::Unsupported::Compressed { nid: inode.nid() }.into())
     }
 
     fn encoded_source(&mut self, inode: &Inode, _: u64) -> Result<Option<(DeviceId, u64)>, Error> {
-        Err(crate::erofs::Unsupported::Compressed { nid: inode.nid }.into())
+        Err(crate::erofs::Unsupported::Compressed { nid: inode.nid() }.into())
     }
 }

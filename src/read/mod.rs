@@ -75,9 +75,9 @@ pub use tree::{DirGuard, Tree};
 pub use walk::{PATH_BYTES_MAX, SYMLINK_HOPS_MAX};
 pub use xattrs::{XATTR_BYTES_MAX, XattrName};
 
-use crate::blob::{Image, SourcePart};
+use crate::blob::{Image, Sources};
 use crate::cache::Layer;
-use crate::erofs::{FileKind, Incompat, Inode, Nid, Superblock};
+use crate::erofs::{FileKind, Incompat, Inode, Nid, Origin, Superblock};
 use crate::error::{Error, PathError};
 use crate::num::clip64;
 #[cfg(feature = "alloc")]
@@ -107,6 +107,8 @@ type Held<T> = T;
 #[derive(Debug)]
 pub struct Root<S, L> {
     inner: spin::Mutex<Held<Inner<S, L>>>,
+    /// The origin of the inodes of this mount.
+    origin: Origin,
 }
 
 /// Returns what a mount takes of the memory: nothing where there is a heap.
@@ -172,7 +174,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         storage: S,
         layer: L,
         image: &Image,
-        parts: &[SourcePart],
+        parts: &Sources,
     ) -> Result<Self, MountError<S, L>> {
         Self::with_budget(storage, layer, image, parts, &Budget::default())
     }
@@ -187,7 +189,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         storage: S,
         layer: L,
         image: &Image,
-        parts: &[SourcePart],
+        parts: &Sources,
         memory: &'static mut Memory,
     ) -> Result<Self, MountError<S, L>> {
         Self::mount(storage, layer, image, parts, &Budget::default(), lent(memory))
@@ -204,7 +206,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         storage: S,
         layer: L,
         image: &Image,
-        parts: &[SourcePart],
+        parts: &Sources,
         budget: &Budget,
     ) -> Result<Self, MountError<S, L>> {
         Self::mount(storage, layer, image, parts, budget, Lent)
@@ -214,14 +216,15 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         storage: S,
         layer: L,
         image: &Image,
-        parts: &[SourcePart],
+        parts: &Sources,
         budget: &Budget,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
         let inner = Inner::new(storage, layer, image, parts, &budget.bounded(), lent)?;
+        let origin = inner.mount.superblock().origin();
         #[cfg(feature = "alloc")]
         let inner = Held::new(inner);
-        let root = Self { inner: spin::Mutex::new(inner) };
+        let root = Self { inner: spin::Mutex::new(inner), origin };
         let found = root.lock().root();
         match found {
             Ok(_) => Ok(root),
@@ -243,12 +246,20 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     pub fn directory_bytes_max(&self) -> u64 {
         let inner = self.lock();
         let devices: u128 = inner.io.sources().iter().map(|source| u128::from(source.bytes)).sum();
-        let packed = inner.mount.superblock().incompat.without(Incompat::UNPACKED);
+        let packed = inner.mount.superblock().incompat().without(Incompat::UNPACKED);
         clip64(if packed.is_empty() { devices } else { devices << PACKED_BITS })
     }
 
     fn lock(&self) -> spin::MutexGuard<'_, Held<Inner<S, L>>> {
         self.inner.lock()
+    }
+
+    /// Checks that an inode is one of this mount.
+    ///
+    /// # Errors
+    /// [`PathError::OtherRoot`].
+    fn own(&self, inode: &Inode) -> Result<(), PathError> {
+        if inode.origin() == self.origin { Ok(()) } else { Err(PathError::OtherRoot(inode.nid())) }
     }
 
     /// Opens the regular file at `path`, through symlinks.
@@ -259,9 +270,11 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Opens the regular file with this inode.
     ///
     /// # Errors
-    /// Unsupported when marks of overlayfs say that the file's bytes lie outside the image.
+    /// Unsupported when marks of overlayfs say that the file's bytes lie outside the image;
+    /// [`PathError::OtherRoot`].
     pub fn open_inode(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
-        match inode.kind {
+        self.own(&inode)?;
+        match inode.kind() {
             FileKind::Regular => {
                 self.lock().has_own_bytes(&inode)?;
                 Ok(File::new(self, inode))
@@ -313,7 +326,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// else
     /// for the end.
     pub fn read_dir_at(&self, dir: Inode, position: u64) -> Result<DirCursor, Error> {
-        DirCursor::new(dir, self.lock().mount.superblock().block_size, position)
+        self.own(&dir)?;
+        DirCursor::new(dir, self.lock().mount.superblock().block_size(), position)
     }
 
     /// Returns the inode of the entry `name` of a directory; a symlink is not followed. `None` if
@@ -321,7 +335,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// directory has no entry of that name. `.` and `..` are entries like others, if the image has
     /// them.
     pub fn find(&self, dir: &Inode, name: &[u8]) -> Result<Option<Inode>, Error> {
-        if dir.kind != FileKind::Directory {
+        self.own(dir)?;
+        if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
         let mut inner = self.lock();
@@ -340,12 +355,13 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Reads the target of the symlink with this inode into `out`, and returns it.
     pub fn read_link_inode<'o>(&self, inode: &Inode, out: &'o mut [u8]) -> Result<&'o [u8], Error> {
-        if inode.kind != FileKind::Symlink {
+        self.own(inode)?;
+        if inode.kind() != FileKind::Symlink {
             return Err(PathError::NotASymlink.into());
         }
-        let len = usize::try_from(inode.size).ok();
+        let len = usize::try_from(inode.size()).ok();
         let target = len.and_then(|len| out.get_mut(..len));
-        let target = target.ok_or(PathError::BufferTooSmall(inode.size))?;
+        let target = target.ok_or(PathError::BufferTooSmall(inode.size()))?;
         self.lock().data(inode, 0, target)?;
         Ok(target)
     }
@@ -353,6 +369,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Returns the device and byte offset where byte `offset` of a file is stored; `None` for a
     /// hole or after the end.
     pub fn source_of(&self, inode: &Inode, offset: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+        self.own(inode)?;
         self.lock().source_of(inode, offset)
     }
 

@@ -3,7 +3,7 @@
 //! Always: constant from the mount on.
 
 use crate::blob::Image;
-use crate::erofs::{Devices, Superblock};
+use crate::erofs::{Devices, Origin, Superblock};
 
 /// The head of a mounted image.
 #[derive(Debug)]
@@ -13,9 +13,10 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// Returns the head of `image`.
-    pub fn new(image: &Image) -> Self {
-        Self { superblock: image.superblock, devices: image.devices.clone() }
+    /// Returns the head of `image`, whose inodes have this origin.
+    pub fn new(image: &Image, origin: Origin) -> Self {
+        let superblock = image.superblock().with_origin(origin);
+        Self { superblock, devices: image.devices().clone() }
     }
 
     /// Returns the superblock.

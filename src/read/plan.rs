@@ -82,7 +82,7 @@ impl Plan {
         block: u64,
         want: ByteRange,
     ) -> Result<ByteRange, FormatError> {
-        let size = mount.superblock().block_size;
+        let size = mount.superblock().block_size();
         let mut rest = want;
         while let Some(here) = rest.non_empty() {
             let whole = size.pow2().whole(here.start());
@@ -123,7 +123,7 @@ impl Plan {
 /// Returns the offset, in the inode's metadata space, of byte `at` of the file; `None` if that
 /// byte lies before the inline tail.
 pub fn in_tail(inode: &Inode, at: u64) -> Result<Option<u64>, Bug> {
-    let Layout::Inline { tail, .. } = inode.layout else { return Ok(None) };
-    let body = inode.size.checked_sub(tail.len).or_bug()?;
+    let Layout::Inline { tail, .. } = inode.layout() else { return Ok(None) };
+    let body = inode.size().checked_sub(tail.len).or_bug()?;
     at.checked_sub(body).map(|into| tail.at.checked_add(into).or_bug()).transpose()
 }

@@ -9,7 +9,7 @@
 
 use super::{DirCursor, DirEntry, NAME_BYTES_MAX, PATH_BYTES_MAX, Root};
 use crate::cache::Layer;
-use crate::erofs::{Corrupt, FileKind, Inode, Nid};
+use crate::erofs::{Corrupt, FileKind, Inode, Nid, Origin};
 use crate::error::{Error, PathError};
 use crate::num::{OrBug, clip64, index, low32, narrow};
 use crate::storage::Storage;
@@ -37,27 +37,39 @@ pub struct DirGuard {
     seen: Vec<u64>,
     bytes: u64,
     room: u64,
+    /// The origin of the directories of the walk.
+    origin: Origin,
 }
 
 impl DirGuard {
     /// Allocates the memory of a guard. No directory may be entered before [`DirGuard::begin`].
     pub fn new() -> Self {
-        Self { seen: alloc::vec![0; index(low32(SEEN_PLACES))], bytes: 0, room: 0 }
+        Self {
+            seen: alloc::vec![0; index(low32(SEEN_PLACES))],
+            bytes: 0,
+            room: 0,
+            origin: Origin::NONE,
+        }
     }
 
     /// Forgets all directories, for a walk through `root`.
     pub fn begin<S: Storage, L: Layer<S>>(&mut self, root: &Root<S, L>) {
         self.seen.fill(0);
         (self.bytes, self.room) = (0, root.directory_bytes_max());
+        self.origin = root.origin;
     }
 
     /// Records that `dir` is about to be entered.
     ///
     /// # Errors
     /// Corrupt if `dir` was entered before, or if all directories entered so far have more bytes
-    /// than the image has room for.
+    /// than the image has room for; [`PathError::OtherRoot`] if `dir` is not of the root that the
+    /// guard has begun with.
     pub fn enter(&mut self, dir: &Inode) -> Result<(), Error> {
-        let nid @ Nid(number) = dir.nid;
+        let nid @ Nid(number) = dir.nid();
+        if dir.origin() != self.origin {
+            return Err(PathError::OtherRoot(nid).into());
+        }
         let place = narrow(number % SEEN_PLACES)?;
         let seen = self.seen.get_mut(place).or_bug()?;
         // No image is long enough for the inode number whose mark would be 0.
@@ -65,7 +77,7 @@ impl DirGuard {
         if core::mem::replace(seen, mark) == mark {
             return Err(Corrupt::DirectoryTwice { nid }.into());
         }
-        let bytes = clip64([self.bytes, dir.size].map(u128::from).iter().sum());
+        let bytes = clip64([self.bytes, dir.size()].map(u128::from).iter().sum());
         if bytes > self.room {
             return Err(Corrupt::DirectoriesTooLong { nid, bytes, room: self.room }.into());
         }
@@ -120,7 +132,7 @@ impl Tree {
     /// nothing.
     ///
     /// # Errors
-    /// [`PathError::TooLong`].
+    /// [`PathError::TooLong`]; [`PathError::OtherRoot`].
     pub fn begin_with<S: Storage, L: Layer<S>>(
         &mut self,
         root: &Root<S, L>,
@@ -129,6 +141,8 @@ impl Tree {
     ) -> Result<(), Error> {
         self.path.clear();
         self.open.clear();
+        self.first = None;
+        root.own(&first)?;
         self.guard.begin(root);
         self.first = Some(first);
         for name in
@@ -160,6 +174,7 @@ impl Tree {
         root: &Root<S, L>,
     ) -> Result<Option<Inode>, Error> {
         if let Some(first) = self.first.take() {
+            root.own(&first)?;
             self.enter(root, first)?;
             return Ok(Some(first));
         }
@@ -192,12 +207,12 @@ impl Tree {
         root: &Root<S, L>,
         inode: Inode,
     ) -> Result<(), Error> {
-        if inode.kind == FileKind::Directory {
+        if inode.kind() == FileKind::Directory {
             if self.open.len() >= DEPTH_MAX {
                 return Err(PathError::TooLong.into());
             }
-            if self.open.iter().any(|(cursor, _)| cursor.dir().nid == inode.nid) {
-                return Err(Corrupt::DirectoryInItself { nid: inode.nid }.into());
+            if self.open.iter().any(|(cursor, _)| cursor.dir().nid() == inode.nid()) {
+                return Err(Corrupt::DirectoryInItself { nid: inode.nid() }.into());
             }
             self.guard.enter(&inode)?;
             self.open.push((root.read_dir_inode(inode)?, self.path.len()));

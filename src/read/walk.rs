@@ -91,26 +91,26 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     ) -> Result<Option<(Nid, &'p [u8])>, Error> {
         let mut rest = path;
         while let Some((name, after)) = split(rest) {
-            if at.kind != FileKind::Directory {
+            if at.kind() != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
             let last = after.iter().all(|byte| *byte == b'/');
             // The root is its own parent, whatever the image says.
-            let is_root = at.nid == self.mount.superblock().root;
+            let is_root = at.nid() == self.mount.superblock().root();
             if name != b"." && !(name == b".." && is_root) {
-                let dir = at.nid;
+                let dir = at.nid();
                 let nid = self.lookup(at, name)?.ok_or(PathError::NotFound)?;
                 match &self.inode(nid) {
                     Ok(inode) => *at = *inode,
                     Err(error) => return Err(error.clone()),
                 }
                 let is_left_out = follow == Follow::AllButLast && after.is_empty();
-                if at.kind == FileKind::Symlink && !is_left_out {
+                if at.kind() == FileKind::Symlink && !is_left_out {
                     return Ok(Some((dir, after)));
                 }
             }
             // A slash at the end asks for a directory.
-            if last && !after.is_empty() && at.kind != FileKind::Directory {
+            if last && !after.is_empty() && at.kind() != FileKind::Directory {
                 return Err(PathError::NotADirectory.into());
             }
             rest = after;
@@ -121,7 +121,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Puts the target of the symlink `link` in the place of `path`, all of it but the last `after`
     /// bytes.
     fn splice(&mut self, link: &Inode, path: &mut Path, after: usize) -> Result<(), Error> {
-        let len = usize::try_from(link.size).map_err(|_| PathError::TooLong)?;
+        let len = usize::try_from(link.size()).map_err(|_| PathError::TooLong)?;
         if len == 0 {
             return Err(PathError::NotFound.into());
         }
@@ -142,11 +142,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
-        let (mut low, mut high) = (0, self.mount.superblock().block_size.blocks_of(dir.size));
+        let (mut low, mut high) = (0, self.mount.superblock().block_size().blocks_of(dir.size()));
         // Each round halves the range of at most 2^54 blocks.
         while low < high {
             let middle = low.midpoint(high);
-            let block = DirBlock::from_bytes(self.dir_block(dir, middle)?, dir.nid, middle);
+            let block = DirBlock::from_bytes(self.dir_block(dir, middle)?, dir.nid(), middle);
             let block = match &block {
                 Ok(block) => block,
                 Err(error) => return Err((*error).into()),

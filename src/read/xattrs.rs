@@ -50,13 +50,14 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         buffer: &mut [u8],
         mut each: impl FnMut(&XattrName<'_>, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let Some(span) = inode.xattrs else { return Ok(()) };
+        self.own(inode)?;
+        let Some(span) = inode.xattrs() else { return Ok(()) };
         let too_small = PathError::BufferTooSmall(span.len);
         let len = usize::try_from(span.len).ok();
         let split = len.and_then(|len| buffer.split_at_mut_checked(len));
         let (body, rest) = split.ok_or(too_small)?;
-        self.lock().meta(inode.nid.space(), span.at, body)?;
-        let body = Body::from_bytes(inode.nid, body)?;
+        self.lock().meta(inode.nid().space(), span.at, body)?;
+        let body = Body::from_bytes(inode.nid(), body)?;
         for entry in body.entries() {
             self.named(&entry?, &mut each)?;
         }
@@ -101,6 +102,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         name: &[u8],
         out: &'o mut [u8],
     ) -> Result<Option<&'o [u8]>, Error> {
+        self.own(inode)?;
         let Some((index, rest)) = split(name) else { return Ok(None) };
         let found = self.lock().find_xattr(inode, &[Wanted { index, rest }])?;
         let Some(FoundXattr { space, value, .. }) = found else { return Ok(None) };
@@ -140,8 +142,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         inode: &Inode,
         wanted: &[Wanted<'_>],
     ) -> Result<Option<FoundXattr>, Error> {
-        let Some(body) = inode.xattrs else { return Ok(None) };
-        let (nid, space) = (inode.nid, inode.nid.space());
+        let Some(body) = inode.xattrs() else { return Ok(None) };
+        let (nid, space) = (inode.nid(), inode.nid().space());
         let mut header = [0; Header::BYTES];
         self.meta(space, body.at, &mut header)?;
         let header = Header::from_bytes(header);
@@ -151,7 +153,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if shared != u64::from(count) {
             return Err(Corrupt::SharedCount { nid, count, body: narrow(body.len)? }.into());
         }
-        let filtered = self.mount.superblock().compat.has(Compat::XATTR_FILTER);
+        let filtered = self.mount.superblock().compat().has(Compat::XATTR_FILTER);
         let absent =
             |name: &Wanted<'_>| header.name_filter & filter_bit(name.index, name.rest) != 0;
         if filtered && wanted.iter().all(absent) {
@@ -248,7 +250,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         number: u8,
         memory: &'m mut [u8; LongPrefix::BYTES_MAX],
     ) -> Result<Option<LongPrefix<'m>>, Error> {
-        let table = self.mount.superblock().xattr_prefixes.filter(|table| number < table.count);
+        let table = self.mount.superblock().xattr_prefixes().filter(|table| number < table.count);
         let Some(table) = table else { return Ok(None) };
         let mut at = table.at;
         // At most 127 rounds: numbers have 7 bits.
@@ -280,14 +282,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with the bytes of the table of prefixes from byte `at` on. The table lies in the
     /// image, in the metabox or in the packed inode.
     fn prefix_bytes(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        let plain = self.mount.superblock().xattr_prefixes.is_none_or(|table| table.plain);
-        match (plain, self.mount.superblock().metabox, self.mount.superblock().packed) {
+        let plain = self.mount.superblock().xattr_prefixes().is_none_or(|table| table.plain);
+        match (plain, self.mount.superblock().metabox(), self.mount.superblock().packed()) {
             (false, Some(_), _) => self.meta(Space::Metabox, at, out),
             (false, None, Some(packed)) => {
                 let packed = self.inode(packed)?;
                 let len = wide(out.len());
-                if ByteRange::sized(at, len).is_none_or(|range| range.end() > packed.size) {
-                    let (nid, packed) = (packed.nid, packed.size);
+                if ByteRange::sized(at, len).is_none_or(|range| range.end() > packed.size()) {
+                    let (nid, packed) = (packed.nid(), packed.size());
                     return Err(Corrupt::FragmentBeyondPacked { nid, at, len, packed }.into());
                 }
                 self.data(&packed, at, out)

@@ -44,9 +44,9 @@ pub fn rows<S: Discover>(mut guest: Guest<S>) -> Result<Rows, String> {
         let path = [b"/", &bytes_of(path)[..]].concat();
         let inode = guest.root.symlink_metadata(&path).map_err(|error| error.to_string())?;
         if row.sha256.is_some() {
-            assert_eq!((row.size, row.nlink), (Some(inode.size), Some(inode.nlink)));
+            assert_eq!((row.size, row.nlink), (Some(inode.size()), Some(inode.nlink())));
         }
-        (row.size, row.nlink) = (Some(inode.size), Some(inode.nlink));
+        (row.size, row.nlink) = (Some(inode.size()), Some(inode.nlink()));
     }
     Ok(rows)
 }

@@ -79,7 +79,7 @@ fn every_golden_image_gives_its_manifest() {
         let rows = manifest(golden, &mut guest);
         let root = &guest.root;
         compare::assert_rows(set, golden, &rows, &|path| {
-            root.symlink_metadata(path.as_bytes()).unwrap().extended
+            root.symlink_metadata(path.as_bytes()).unwrap().extended()
         });
     });
 }

@@ -93,7 +93,7 @@ impl Metered {
         match space {
             Space::Image => Cost { reads: 1, bytes: PAGE },
             Space::Metabox => {
-                let metabox = self.root.superblock().metabox.unwrap();
+                let metabox = self.root.superblock().metabox().unwrap();
                 // Found in the image, as its own index is.
                 let inode = self.root.inode(metabox).unwrap();
                 self.image_pages(2).and(self.read(&inode, PAGE))
@@ -107,24 +107,24 @@ impl Metered {
 
     /// Pages of the space that costs more.
     fn pages(&self, count: u64) -> Cost {
-        let space = self.root.superblock().metabox.map_or(Space::Image, |_| Space::Metabox);
+        let space = self.root.superblock().metabox().map_or(Space::Image, |_| Space::Metabox);
         self.page(space).times(count)
     }
 
     /// A block of a directory.
     fn dir_block(&self) -> Cost {
-        self.pages(self.root.superblock().block_size.bytes().div_ceil(PAGE))
+        self.pages(self.root.superblock().block_size().bytes().div_ceil(PAGE))
     }
 
     /// A name in a directory of *n* bytes.
     fn lookup(&self, bytes: u64) -> Cost {
-        let blocks = self.root.superblock().block_size.blocks_of(bytes);
+        let blocks = self.root.superblock().block_size().blocks_of(bytes);
         self.dir_block().times(probes(blocks)).and(self.pages(2))
     }
 
     /// The names of all xattrs of an inode, which say whether the image has the file's bytes.
     fn names_of_xattrs(&self, inode: &Inode) -> Cost {
-        let Some(span) = inode.xattrs else { return Cost::default() };
+        let Some(span) = inode.xattrs() else { return Cost::default() };
         let mut shared = 0;
         let count = |_: &XattrName<'_>, _: &[u8]| {
             shared += 1;
@@ -141,12 +141,12 @@ impl Metered {
             bytes: len + 2 * SECTOR * extents,
         };
         let devices = self.devices.len() as u64;
-        match inode.layout {
+        match inode.layout() {
             Layout::None | Layout::Plain { start: None } => Cost::default(),
             Layout::Plain { .. } => straight(devices),
             Layout::Inline { .. } => straight(devices).and(self.page_of_tail(inode)),
             Layout::Chunked(map) => {
-                let chunks = (len >> map.chunk_bits) + 2;
+                let chunks = (len >> map.chunk_bits()) + 2;
                 straight(chunks * devices).and(self.pages(chunks * 8 / PAGE + 2))
             }
             Layout::Compressed(_) => {
@@ -161,7 +161,7 @@ impl Metered {
     /// Extents of `len` bytes: each begins in another lcluster, which has a block at least; in
     /// golden images those of records do so, too.
     fn extents(&self, len: u64) -> u64 {
-        len / self.root.superblock().block_size.bytes() + 2
+        len / self.root.superblock().block_size().bytes() + 2
     }
 
     /// The index of *n* extents: a page or two for each, in the image.
@@ -170,7 +170,7 @@ impl Metered {
     }
 
     fn page_of_tail(&self, inode: &Inode) -> Cost {
-        match inode.nid.space() {
+        match inode.nid().space() {
             Space::Image => self.pages(2),
             // Not of its own: the metabox has no tail there.
             Space::Metabox => self.page(Space::Metabox).times(2),
@@ -219,7 +219,7 @@ fn inodes(root: &Mounted) -> Vec<(Vec<u8>, Inode)> {
 #[test]
 fn mounting_reads_the_head_of_an_image_and_its_root() {
     each_golden(|name, metered, spent| {
-        let block = metered.root.superblock().block_size.bytes();
+        let block = metered.root.superblock().block_size().bytes();
         // The first 4 KiB; a longer block as a whole; the table in pieces; the root's inode.
         let long = if block > PAGE { block } else { 0 };
         let head = metered.image_pages(1 + long / PAGE + 3);
@@ -235,7 +235,7 @@ fn lookup_of_a_path_costs_three_pages_a_name_and_a_round_for_each_doubling() {
             let mut at = Vec::new();
             for part in path.split(|byte| *byte == b'/').filter(|part| !part.is_empty()) {
                 let dir = metered.root.symlink_metadata(&at).unwrap();
-                most = most.and(metered.lookup(dir.size));
+                most = most.and(metered.lookup(dir.size()));
                 at = [&at[..], b"/", part].concat();
             }
             let (found, spent) = metered.of(|root| root.symlink_metadata(&path));
@@ -250,15 +250,15 @@ fn read_costs_its_bytes_and_the_edges_of_its_extents_or_its_pclusters() {
     each_golden(|name, metered, _| {
         let mut rng = Rng::new(3);
         for (path, inode) in inodes(&metered.root) {
-            if inode.kind != FileKind::Regular {
+            if inode.kind() != FileKind::Regular {
                 continue;
             }
             let what = format!("{name} {}", path.escape_ascii());
             let (file, spent) = metered.of(|root| root.open_inode(inode).unwrap());
             metered.names_of_xattrs(&inode).holds(spent, &what);
-            let size = usize::try_from(inode.size).unwrap();
+            let size = usize::try_from(inode.size()).unwrap();
             for part in [size, 1, 512, 4096, 70_000] {
-                let offset = if part == size { 0 } else { rng.below(inode.size.max(1)) };
+                let offset = if part == size { 0 } else { rng.below(inode.size().max(1)) };
                 let mut out = vec![0; part];
                 let before = metered.root.stats();
                 let (got, spent) = metered.of(|_| file.read_at(offset, &mut out).unwrap());
@@ -282,8 +282,8 @@ fn list_and_walk_cost_a_step_an_entry_and_three_pages() {
     each_golden(|name, metered, _| {
         let all = inodes(&metered.root);
         let mut walk = metered.pages(4);
-        for (path, dir) in all.iter().filter(|(_, inode)| inode.kind == FileKind::Directory) {
-            let blocks = metered.root.superblock().block_size.blocks_of(dir.size);
+        for (path, dir) in all.iter().filter(|(_, inode)| inode.kind() == FileKind::Directory) {
+            let blocks = metered.root.superblock().block_size().blocks_of(dir.size());
             let (count, spent) = metered.of(|root| {
                 let mut cursor = root.read_dir_inode(*dir).unwrap();
                 let mut count = 0;
@@ -294,15 +294,15 @@ fn list_and_walk_cost_a_step_an_entry_and_three_pages() {
             });
             let list = metered.dir_block().times(2 * blocks);
             list.holds(spent, &format!("{name} {}", path.escape_ascii()));
-            assert!(13 * count <= dir.size, "{name}: {count} entries of {} bytes", dir.size);
+            assert!(13 * count <= dir.size(), "{name}: {count} entries of {} bytes", dir.size());
             let entry = metered.dir_block().and(metered.pages(2));
             walk = walk.and(list).and(entry.times(count));
         }
         let (again, spent) = metered.of(inodes);
         assert_eq!(again.len(), all.len());
         walk.holds(spent, name);
-        let directories = all.iter().filter(|(_, inode)| inode.kind == FileKind::Directory);
-        let bytes: u64 = directories.map(|(_, inode)| inode.size).sum();
+        let directories = all.iter().filter(|(_, inode)| inode.kind() == FileKind::Directory);
+        let bytes: u64 = directories.map(|(_, inode)| inode.size()).sum();
         assert!(bytes <= metered.root.directory_bytes_max(), "{name}: {bytes}");
         assert!(13 * (all.len() as u64 - 1) <= bytes, "{name}: {} entries", all.len());
     });
@@ -330,7 +330,7 @@ fn deep_path_costs_at_most_three_reads_a_name_when_cold_and_none_when_warm() {
         let metered = Metered::built(&built, &Budget::default());
         let names = DEPTH as u64 + 1;
         let (found, spent) = metered.of(|root| root.metadata(&path));
-        assert_eq!(found.unwrap().size, 4);
+        assert_eq!(found.unwrap().size(), 4);
         metered.image_pages(3 * names).holds(spent, "cold");
         assert_eq!(spent.reads, COLD, "{inodes:?}: of {names} names");
         let (_, spent) = metered.of(|root| root.metadata(&path));
@@ -355,7 +355,7 @@ fn name_in_a_large_directory_costs_a_read_for_each_doubling_of_its_blocks() {
     for number in (0..20_000).step_by(1111) {
         let metered = Metered::built(&built, &Budget::default());
         let dir = metered.root.metadata(b"/many").unwrap();
-        let blocks = dir.size.div_ceil(PAGE);
+        let blocks = dir.size().div_ceil(PAGE);
         assert!(blocks > 128, "{blocks} blocks");
         let path = format!("/many/a-rather-long-name-{number:05}");
         let (found, spent) = metered.of(|root| root.metadata(path.as_bytes()));

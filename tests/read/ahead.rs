@@ -89,7 +89,7 @@ fn page_that_cannot_be_read_fails_no_entry_before_its_own() {
     let devices = mount::plug(&world, &built());
     let root = mounted(&world, 1 << 20);
     let good = one_by_one(&root);
-    let last = good.last().unwrap().1.nid;
+    let last = good.last().unwrap().1.nid();
     let at = root.superblock().inode_at(last).unwrap() & !4095;
     let root = mounted(&world, 1 << 20);
     let broken = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(devices[0]);
@@ -106,6 +106,6 @@ fn page_that_cannot_be_read_fails_no_entry_before_its_own() {
     assert!(matches!(error, Error::Io(error) if error.at == at), "{error}");
     let first_there = good
         .iter()
-        .position(|(_, inode)| root.superblock().inode_at(inode.nid).unwrap() & !4095 == at);
+        .position(|(_, inode)| root.superblock().inode_at(inode.nid()).unwrap() & !4095 == at);
     assert_eq!(Some(seen), first_there);
 }

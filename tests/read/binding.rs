@@ -431,7 +431,7 @@ fn metadata_beyond_the_end_of_a_device_is_an_error_and_no_zeros() {
         let mut beyond = 0;
         for path in &paths {
             let at = built.image.inode_at(path);
-            let found = guest.root.open(path.as_bytes()).map(|file| file.inode().size);
+            let found = guest.root.open(path.as_bytes()).map(|file| file.inode().size());
             match found {
                 Ok(len) => assert!(at + 32 <= end && len == 5000, "{path}: {len}"),
                 Err(rootlet::Error::Corrupt(Corrupt::BeyondBlob {

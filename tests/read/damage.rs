@@ -100,7 +100,7 @@ fn look_at_all(guest: &Guest<rootlet_sim::disk::SimStorage>, rng: &mut Rng) -> u
             Ok(())
         });
         if let Ok(file) = root.open_inode(inode) {
-            for offset in [0, rng.below(inode.size.max(1)), inode.size.saturating_sub(70_000)] {
+            for offset in [0, rng.below(inode.size().max(1)), inode.size().saturating_sub(70_000)] {
                 calls += 1;
                 let _ = file.read_at(offset, &mut data);
             }
@@ -108,7 +108,7 @@ fn look_at_all(guest: &Guest<rootlet_sim::disk::SimStorage>, rng: &mut Rng) -> u
         let _ = root.read_link_inode(&inode, &mut data);
         let _ = root.metadata(&path);
         calls += 2;
-        if inode.kind != FileKind::Directory || path.len() > 100 {
+        if inode.kind() != FileKind::Directory || path.len() > 100 {
             continue;
         }
         let mut cursor = root.read_dir_inode(inode).unwrap();

@@ -47,7 +47,7 @@ fn options(xattrs: XattrPlace) -> Options {
 /// The nid, and why the file cannot be opened.
 fn refused(built: &Built, path: &str) -> (Nid, Unsupported) {
     let guest = mount::built(built).unwrap().guest;
-    let nid = guest.root.metadata(path.as_bytes()).unwrap().nid;
+    let nid = guest.root.metadata(path.as_bytes()).unwrap().nid();
     let error = guest.root.open(path.as_bytes()).map(|_| ()).unwrap_err();
     assert_eq!(guest.root.stream(path.as_bytes()).map(|_| ()).unwrap_err(), error);
     match error {

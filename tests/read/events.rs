@@ -170,7 +170,7 @@ fn whole_files_are_used_byte_by_byte_and_fetched_for_themselves() {
     let nid = std::cell::Cell::new(0);
     let boot = boot(&world, 65_536, |root| {
         let mut stream = root.stream(b"/large").unwrap();
-        nid.set(stream.inode().nid.0);
+        nid.set(stream.inode().nid().0);
         loop {
             let len = stream.lend().unwrap().len();
             if len == 0 {

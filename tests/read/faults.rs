@@ -75,7 +75,7 @@ fn device_that_never_answers_times_out_and_is_gone_afterwards() {
     assert_eq!(io_error(read(&mount.guest, "/00")), (blob, IoErrorKind::Timeout));
     assert_eq!(io_error(read(&mount.guest, "/00")), (blob, IoErrorKind::Gone));
     // What needs none of it is still there.
-    assert_eq!(mount.guest.root.metadata(b"/19").unwrap().size, 40_000);
+    assert_eq!(mount.guest.root.metadata(b"/19").unwrap().size(), 40_000);
 }
 
 #[test]

@@ -37,4 +37,5 @@ mod places;
 mod random;
 mod rows;
 mod simple;
+mod strangers;
 mod viewed;

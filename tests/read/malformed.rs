@@ -136,7 +136,7 @@ fn root_is_its_own_parent_whatever_the_image_says() {
     let root = &mount::built(&built).unwrap().guest.root;
     let good = built.image.nid("/good");
     for path in ["/../good", "/dir/../../good", "/dir/sub/../../../good"] {
-        assert_eq!(root.metadata(path.as_bytes()).map(|inode| inode.nid.0), Ok(good), "{path}");
+        assert_eq!(root.metadata(path.as_bytes()).map(|inode| inode.nid().0), Ok(good), "{path}");
     }
 }
 
@@ -181,7 +181,7 @@ fn every_walk_ends_at_a_directory_that_comes_again() {
         // One path through it is a path like any other, up to its length.
         let root = &mount.guest.root;
         let path = [entry.as_bytes(), &b"/.".repeat(300)].concat();
-        assert_eq!(root.metadata(&path).unwrap().nid.0, nid);
+        assert_eq!(root.metadata(&path).unwrap().nid().0, nid);
         assert!(root.metadata(&entry.as_bytes().repeat(4097 / entry.len() + 1)).is_err());
     }
 }

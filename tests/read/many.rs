@@ -92,13 +92,13 @@ fn table_may_have_as_many_slots_as_the_format() {
     storage.add_disk("image", built.image.bytes()).unwrap();
     let device = storage.disk("image").unwrap();
     let image = Image::read(&mut storage, device).unwrap();
-    assert_eq!(image.devices.len(), slots);
-    assert_eq!(image.devices.iter().last().unwrap().0, slots);
+    assert_eq!(image.devices().len(), slots);
+    assert_eq!(image.devices().iter().last().unwrap().0, slots);
     let sources = image.bind(&mut storage, &[]).unwrap();
     assert_eq!(sources.len(), 65_536);
-    let last = image.devices.resolve(slots, 0).unwrap();
+    let last = image.devices().resolve(slots, 0).unwrap();
     assert_eq!((last.slot, last.block), (slots, 0));
-    let place = image.devices.resolve(0, 70_000 - 40_000).unwrap();
+    let place = image.devices().resolve(0, 70_000 - 40_000).unwrap();
     assert_eq!((place.slot, place.block), (40_001, 0));
     let root =
         rootlet::read::Root::new(storage, rootlet::cache::NoRegion, &image, &sources).unwrap();

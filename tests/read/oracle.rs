@@ -22,10 +22,10 @@ pub fn compare<S: Storage, L: Layer<S>>(
         let shown = path.escape_ascii().to_string();
         let inode = root.symlink_metadata(&path)?;
         assert_eq!(inode.mode(), node.st_mode(), "{shown}");
-        assert_eq!((inode.uid, inode.gid), (node.meta.uid, node.meta.gid), "{shown}");
-        assert_eq!(u64::from(inode.nlink), u64::from(links[number]), "{shown}: nlink");
+        assert_eq!((inode.uid(), inode.gid()), (node.meta.uid, node.meta.gid), "{shown}");
+        assert_eq!(u64::from(inode.nlink()), u64::from(links[number]), "{shown}: nlink");
         if options.inodes != Inodes::Compact {
-            let mtime = (inode.mtime.seconds, inode.mtime.nanoseconds);
+            let mtime = (inode.mtime().seconds, inode.mtime().nanoseconds);
             assert_eq!(mtime, (node.meta.mtime_s, node.meta.mtime_ns), "{shown}: mtime");
         }
         match &node.kind {
@@ -34,7 +34,7 @@ pub fn compare<S: Storage, L: Layer<S>>(
                 for (name, child) in entries {
                     let entry = cursor.next(root)?.expect("an entry for each name");
                     assert_eq!(&entry.name[..], &name[..], "{shown}");
-                    let kind = root.inode(entry.nid)?.kind;
+                    let kind = root.inode(entry.nid)?.kind();
                     assert_eq!(entry.kind, Some(kind), "{shown}");
                     assert_eq!(number_of(kind), tree.nodes()[*child].file_type(), "{shown}");
                 }

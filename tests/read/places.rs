@@ -42,7 +42,8 @@ fn list_goes_on_where_another_stopped() {
 #[test]
 fn any_number_is_a_place_in_a_directory() {
     let mount = mounted();
-    let (all, size) = (from(&mount, 0).unwrap(), mount.guest.root.metadata(b"/dir").unwrap().size);
+    let (all, size) =
+        (from(&mount, 0).unwrap(), mount.guest.root.metadata(b"/dir").unwrap().size());
     assert!(size > 3 * 512);
     let mut left = all.len();
     for place in (0..size + 1024).chain([u64::MAX - 511, u64::MAX]) {

@@ -64,9 +64,9 @@ pub enum ChunkTarget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkMap {
     /// Chunks have 2^`chunk_bits` bytes: 9 to 47.
-    pub chunk_bits: u32,
+    chunk_bits: u32,
     /// The form of the entries.
-    pub entry: ChunkEntry,
+    entry: ChunkEntry,
     nid: Nid,
     span: Span,
     chunks: u64,
@@ -91,7 +91,7 @@ impl ChunkMap {
             (true, true) => ChunkEntry::WideIndex,
         };
         // 9 to 16, plus at most 31.
-        let chunk_bits = superblock.block_size.bits().checked_add(u32::from(format & BITS_MASK));
+        let chunk_bits = superblock.block_size().bits().checked_add(u32::from(format & BITS_MASK));
         let chunk_bits = chunk_bits.or_bug()?;
         let chunks = Pow2::from_bits(chunk_bits).or_bug()?.cover(outline.size);
         let part = Part::ChunkMap(nid);
@@ -108,7 +108,7 @@ impl ChunkMap {
             span,
             chunks,
             device_id_mask,
-            devices: superblock.extra_devices,
+            devices: superblock.extra_devices(),
         })
     }
 
@@ -178,6 +178,16 @@ impl ChunkMap {
         }
         Ok(ChunkTarget::At { device_id: slot, block })
     }
+
+    /// Returns chunks have 2^`chunk_bits` bytes: 9 to 47.
+    pub const fn chunk_bits(&self) -> u32 {
+        self.chunk_bits
+    }
+
+    /// Returns the form of the entries.
+    pub const fn entry(&self) -> ChunkEntry {
+        self.entry
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +197,7 @@ mod tests {
     use super::*;
 
     fn map_of(superblock: &Superblock, bytes: &[u8]) -> Result<ChunkMap, FormatError> {
-        match Inode::from_bytes(superblock, NID, bytes)?.layout {
+        match Inode::from_bytes(superblock, NID, bytes)?.layout() {
             Layout::Chunked(map) => Ok(map),
             layout => panic!("{layout:?}"),
         }

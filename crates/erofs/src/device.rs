@@ -42,9 +42,9 @@ const SLOT_LEN: usize = 1 << SLOT_BITS;
 pub struct DeviceSlot {
     tag: [u8; 64],
     /// The length in blocks; 0 if the image does not state it (use the device's own length).
-    pub blocks: u64,
+    blocks: u64,
     /// The first block in the unified address space; 0 if the slot has no place there.
-    pub uniaddr: u64,
+    uniaddr: u64,
     bytes: ByteRange,
 }
 
@@ -60,13 +60,13 @@ impl DeviceSlot {
     ) -> Result<Self, FormatError> {
         let raw = Record(bytes);
         let (mut blocks, mut uniaddr) = (u64::from(raw.u32::<64>()), u64::from(raw.u32::<68>()));
-        if superblock.incompat.has(Incompat::BITS_48) {
+        if superblock.incompat().has(Incompat::BITS_48) {
             blocks |= u64::from(raw.u32::<72>()) << 32;
             uniaddr |= u64::from(raw.u16::<76>()) << 32;
         }
         let beyond = Corrupt::SlotRange { slot: number, uniaddr, blocks };
         let end = uniaddr.checked_add(blocks).filter(|end| *end <= BLOCKS_MAX).ok_or(beyond)?;
-        let unit = superblock.block_size.pow2();
+        let unit = superblock.block_size().pow2();
         let (start, end) = (unit.times(uniaddr), unit.times(end));
         let bytes = start.zip(end).and_then(|(start, end)| ByteRange::new(start, end));
         Ok(Self { tag: raw.bytes::<0, 64>(), blocks, uniaddr, bytes: bytes.ok_or(beyond)? })
@@ -97,6 +97,17 @@ impl DeviceSlot {
     fn offset_of(&self, block: u64) -> Option<u64> {
         let offset = block.checked_sub(self.uniaddr)?;
         (self.uniaddr != 0 && offset < self.blocks).then_some(offset)
+    }
+
+    /// Returns the length in blocks; 0 if the image does not state it (use the device's own
+    /// length).
+    pub const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Returns the first block in the unified address space; 0 if the slot has no place there.
+    pub const fn uniaddr(&self) -> u64 {
+        self.uniaddr
     }
 }
 
@@ -158,7 +169,7 @@ impl Devices {
     /// Corrupt when a slot overlaps another, or the primary device, in the unified address space.
     /// Slots without a length hold no unified block, so they overlap nothing.
     pub fn from_bytes(superblock: &Superblock, table: &[u8]) -> Result<Self, FormatError> {
-        let count = usize::from(superblock.extra_devices);
+        let count = usize::from(superblock.extra_devices());
         let need = count << SLOT_BITS;
         let short = Corrupt::Short { part: Part::DeviceTable, need, got: table.len() };
         let table = table.get(..need).ok_or(short)?;
@@ -170,7 +181,7 @@ impl Devices {
                 push(&mut unified, number)?;
             }
         }
-        let (len, primary_blocks) = (superblock.extra_devices, superblock.blocks);
+        let (len, primary_blocks) = (superblock.extra_devices(), superblock.blocks());
         let mut devices = Self { slots, unified: Numbers::new(), len, primary_blocks };
         sort_numbers(&mut unified, &mut |a, b| devices.start(*a).cmp(&devices.start(*b)));
         devices.unified = unified;

@@ -9,6 +9,7 @@ use super::error::{FormatError, Unsupported};
 use super::feature::Incompat;
 use super::kind::{DeviceNumber, FileKind};
 use super::layout::{Compressed, CompressedForm, Layout};
+use super::origin::Origin;
 use super::outline::Outline;
 use super::record::Record;
 use super::superblock::Superblock;
@@ -45,31 +46,32 @@ impl Mtime {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inode {
     /// The number of the inode.
-    pub nid: Nid,
+    nid: Nid,
     /// The type of the file.
-    pub kind: FileKind,
+    kind: FileKind,
     /// The permission bits of the mode, with the set-id and sticky bits.
-    pub permissions: u16,
+    permissions: u16,
     /// The user id of the owner.
-    pub uid: u32,
+    uid: u32,
     /// The group id.
-    pub gid: u32,
+    gid: u32,
     /// The number of links.
-    pub nlink: u32,
+    nlink: u32,
     /// The size in bytes, below 2^63.
-    pub size: u64,
+    size: u64,
     /// The time of modification; that of the superblock for a compact inode without 48BIT.
-    pub mtime: Mtime,
+    mtime: Mtime,
     /// The device number of a device file.
-    pub rdev: Option<DeviceNumber>,
+    rdev: Option<DeviceNumber>,
     /// The xattr body, for [`super::xattr::Body`]; at least 12 bytes, at most 262,148.
-    pub xattrs: Option<Span>,
+    xattrs: Option<Span>,
     /// The layout of the data.
-    pub layout: Layout,
+    layout: Layout,
     /// Whether the inode has 64 bytes, not 32.
-    pub extended: bool,
+    extended: bool,
     /// Whether the directory lacks the entry `.`.
-    pub dot_omitted: bool,
+    dot_omitted: bool,
+    origin: Origin,
 }
 
 /// The fields of both forms, as stored.
@@ -147,12 +149,90 @@ impl Inode {
             layout: layout(superblock, kind, format, outline)?,
             extended,
             dot_omitted: directory && bit_4,
+            origin: superblock.origin(),
         })
+    }
+
+    /// Returns the same inode without its xattrs: the data of a file can be read although its xattrs
+    /// are damaged.
+    #[must_use]
+    pub const fn without_xattrs(self) -> Self {
+        Self { xattrs: None, ..self }
+    }
+
+    /// Returns the origin of the superblock that the inode was parsed with.
+    pub const fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Returns the `st_mode`: type and permissions.
     pub fn mode(&self) -> u16 {
         self.kind.mode_bits() | self.permissions
+    }
+
+    /// Returns the number of the inode.
+    pub const fn nid(&self) -> Nid {
+        self.nid
+    }
+
+    /// Returns the type of the file.
+    pub const fn kind(&self) -> FileKind {
+        self.kind
+    }
+
+    /// Returns the permission bits of the mode, with the set-id and sticky bits.
+    pub const fn permissions(&self) -> u16 {
+        self.permissions
+    }
+
+    /// Returns the user id of the owner.
+    pub const fn uid(&self) -> u32 {
+        self.uid
+    }
+
+    /// Returns the group id.
+    pub const fn gid(&self) -> u32 {
+        self.gid
+    }
+
+    /// Returns the number of links.
+    pub const fn nlink(&self) -> u32 {
+        self.nlink
+    }
+
+    /// Returns the size in bytes, below 2^63.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Returns the time of modification; that of the superblock for a compact inode without 48BIT.
+    pub const fn mtime(&self) -> Mtime {
+        self.mtime
+    }
+
+    /// Returns the device number of a device file.
+    pub const fn rdev(&self) -> Option<DeviceNumber> {
+        self.rdev
+    }
+
+    /// Returns the xattr body, for [`super::xattr::Body`]; at least 12 bytes, at most 262,148.
+    pub const fn xattrs(&self) -> Option<Span> {
+        self.xattrs
+    }
+
+    /// Returns the layout of the data.
+    pub const fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Returns whether the inode has 64 bytes, not 32.
+    pub const fn extended(&self) -> bool {
+        self.extended
+    }
+
+    /// Returns whether the directory lacks the entry `.`.
+    pub const fn dot_omitted(&self) -> bool {
+        self.dot_omitted
     }
 }
 
@@ -162,9 +242,9 @@ impl Fields {
         nid: Nid,
         raw: Record<'_, COMPACT>,
     ) -> Result<Self, Corrupt> {
-        let epoch = superblock.epoch;
+        let epoch = superblock.epoch();
         // Without 48BIT the field is reserved.
-        let wide = superblock.incompat.has(Incompat::BITS_48);
+        let wide = superblock.incompat().has(Incompat::BITS_48);
         let since = if wide { raw.u32::<12>() } else { 0 };
         let overflow = Corrupt::Mtime { nid, epoch, seconds: since };
         let seconds = epoch.checked_add(i64::from(since)).ok_or(overflow)?;
@@ -174,7 +254,7 @@ impl Fields {
             union: raw.u32::<16>(),
             uid: u32::from(raw.u16::<24>()),
             gid: u32::from(raw.u16::<26>()),
-            mtime: Mtime { seconds, nanoseconds: superblock.epoch_nanoseconds },
+            mtime: Mtime { seconds, nanoseconds: superblock.epoch_nanoseconds() },
             nlink: u32::from(raw.u16::<6>()),
         })
     }
@@ -246,7 +326,7 @@ fn layout(
     let (body_end, blocks) = (outline.body_end, outline.low);
     let compressed = |form| Layout::Compressed(Compressed { form, body_end, blocks });
     match number {
-        0 => Layout::plain(outline, superblock, superblock.incompat.has(Incompat::BITS_48)),
+        0 => Layout::plain(outline, superblock, superblock.incompat().has(Incompat::BITS_48)),
         1 => Ok(compressed(CompressedForm::Full)),
         2 => Layout::inline(outline, superblock),
         3 => Ok(compressed(CompressedForm::Compact)),

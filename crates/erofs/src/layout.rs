@@ -86,14 +86,14 @@ impl Layout {
             superblock,
             outline.nid,
             start,
-            superblock.block_size.blocks_of(outline.size),
+            superblock.block_size().blocks_of(outline.size),
         )?;
         Ok(Self::Plain { start: Some(start) })
     }
 
     /// Returns the layout of data in consecutive blocks with an inline tail.
     pub(super) fn inline(outline: Outline, superblock: &Superblock) -> Result<Self, FormatError> {
-        let (block_size, start) = (superblock.block_size, outline.start());
+        let (block_size, start) = (superblock.block_size(), outline.start());
         // As in Linux: the last block is inline even if it is full.
         let (whole, len) = match outline.size.checked_sub(1) {
             Some(last) => {
@@ -121,8 +121,8 @@ fn check_tail(block_size: BlockSize, nid: Nid, tail: Span) -> Result<(), Corrupt
 
 /// Returns the most blocks of the unified address space.
 pub(super) fn block_limit(superblock: &Superblock) -> u64 {
-    let alone = superblock.extra_devices == 0 && superblock.blocks != 0;
-    if alone { superblock.blocks } else { BLOCKS_MAX }
+    let alone = superblock.extra_devices() == 0 && superblock.blocks() != 0;
+    if alone { superblock.blocks() } else { BLOCKS_MAX }
 }
 
 /// Refuses blocks of a flat inode that end after the image, if the image has only one device. Else
@@ -145,17 +145,17 @@ mod tests {
     const REGULAR: u16 = 0o100_644;
 
     fn layout(bytes: &[u8]) -> Result<Layout, FormatError> {
-        inode(bytes).map(|inode| inode.layout)
+        inode(bytes).map(|inode| inode.layout())
     }
 
     fn wide() -> Superblock {
         let superblock = Sample::new().put(80, &[0x80]).put(36, &[0; 4]).superblock();
-        assert!(superblock.incompat.has(Incompat::BITS_48));
+        assert!(superblock.incompat().has(Incompat::BITS_48));
         superblock
     }
 
     fn wide_layout(bytes: &[u8]) -> Result<Layout, FormatError> {
-        Inode::from_bytes(&wide(), NID, bytes).map(|inode| inode.layout)
+        Inode::from_bytes(&wide(), NID, bytes).map(|inode| inode.layout())
     }
 
     #[test]
@@ -171,7 +171,7 @@ mod tests {
         let superblock = Sample::with_devices(1).superblock();
         let bytes = compact(0, 0, REGULAR, 1024, 1000);
         let inode = Inode::from_bytes(&superblock, NID, &bytes);
-        assert_eq!(inode.map(|inode| inode.layout), Ok(Layout::Plain { start: Some(1000) }));
+        assert_eq!(inode.map(|inode| inode.layout()), Ok(Layout::Plain { start: Some(1000) }));
     }
 
     #[test]
@@ -237,7 +237,7 @@ mod tests {
         let superblock = Sample::new().superblock();
         let inode = Inode::from_bytes(&superblock, Nid(111), &compact(4, 0, REGULAR, 1024, 8));
         let tail = Span { at: 3584, len: 512 };
-        assert_eq!(inode.map(|inode| inode.layout), Ok(Layout::Inline { start: 8, tail }));
+        assert_eq!(inode.map(|inode| inode.layout()), Ok(Layout::Inline { start: 8, tail }));
     }
 
     #[test]

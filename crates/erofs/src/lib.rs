@@ -32,6 +32,7 @@ mod inode;
 mod kind;
 mod layout;
 mod limits;
+mod origin;
 mod outline;
 pub mod overlay;
 mod record;
@@ -51,6 +52,7 @@ pub use inode::{Inode, Mtime};
 pub use kind::{DeviceNumber, FileKind};
 pub use layout::{Compressed, CompressedForm, Layout};
 pub use limits::DEVICES_MAX;
+pub use origin::Origin;
 pub use superblock::{Superblock, XattrPrefixes};
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::corrupt::{Corrupt, Part};
 use super::error::{FormatError, Unsupported};
 use super::feature::{Compat, Incompat};
 use super::limits::{DEVICES_MAX, SLOT_BITS};
+use super::origin::Origin;
 use super::record::{Record, block48};
 
 const MAGIC: u32 = 0xe0f5_e1e2;
@@ -29,38 +30,39 @@ const END_MAX: usize = 4096;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Superblock {
     /// The size of a block.
-    pub block_size: BlockSize,
+    block_size: BlockSize,
     /// The features that a reader may ignore, unknown ones included.
-    pub compat: Compat,
+    compat: Compat,
     /// The features that a reader must know: all are supported.
-    pub incompat: Incompat,
+    incompat: Incompat,
     /// The inode number of the root directory.
-    pub root: Nid,
+    root: Nid,
     /// The number of inodes; for messages only.
-    pub inodes: u64,
+    inodes: u64,
     /// The number of blocks of the primary device; 0 if the image does not state it.
-    pub blocks: u64,
+    blocks: u64,
     /// The time that the mtime of compact inodes counts from, or is; in seconds since 1970.
-    pub epoch: i64,
+    epoch: i64,
     /// The nanoseconds of the mtime of compact inodes.
-    pub epoch_nanoseconds: u32,
+    epoch_nanoseconds: u32,
     /// The UUID of the volume.
-    pub uuid: [u8; 16],
+    uuid: [u8; 16],
     /// The label of the volume, padded with NULs.
-    pub volume_name: [u8; 16],
+    volume_name: [u8; 16],
     /// The number of device slots, without the primary device; at most [`DEVICES_MAX`].
-    pub extra_devices: u16,
+    extra_devices: u16,
     /// The compression settings.
-    pub compression: Compression,
+    compression: Compression,
     /// The packed inode, which holds the fragments of files.
-    pub packed: Option<Nid>,
+    packed: Option<Nid>,
     /// The metabox inode, whose data holds other inodes. It lies outside the metabox.
-    pub metabox: Option<Nid>,
+    metabox: Option<Nid>,
     /// The table of long prefixes of xattr names.
-    pub xattr_prefixes: Option<XattrPrefixes>,
+    xattr_prefixes: Option<XattrPrefixes>,
     meta_block: u32,
     xattr_block: u32,
     device_table: u64,
+    origin: Origin,
 }
 
 /// The table of long prefixes of xattr names.
@@ -135,10 +137,23 @@ impl Superblock {
             meta_block: raw.u32::<40>(),
             xattr_block: raw.u32::<44>(),
             device_table: u64::from(raw.u16::<88>()) << SLOT_BITS,
+            origin: Origin::NONE,
         };
         superblock.check_devices()?;
         superblock.inode_at(superblock.root)?;
         Ok(superblock)
+    }
+
+    /// Returns the same superblock for the image that a reader calls `origin`: inodes parsed with it
+    /// have this origin.
+    #[must_use]
+    pub const fn with_origin(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Returns the origin of the inodes that are parsed with this superblock.
+    pub const fn origin(&self) -> Origin {
+        self.origin
     }
 
     fn check_devices(&self) -> Result<(), FormatError> {
@@ -149,6 +164,81 @@ impl Superblock {
             self.within(table, Part::DeviceTable)?;
         }
         Ok(())
+    }
+
+    /// Returns the size of a block.
+    pub const fn block_size(&self) -> BlockSize {
+        self.block_size
+    }
+
+    /// Returns the features that a reader may ignore, unknown ones included.
+    pub const fn compat(&self) -> Compat {
+        self.compat
+    }
+
+    /// Returns the features that a reader must know: all are supported.
+    pub const fn incompat(&self) -> Incompat {
+        self.incompat
+    }
+
+    /// Returns the inode number of the root directory.
+    pub const fn root(&self) -> Nid {
+        self.root
+    }
+
+    /// Returns the number of inodes; for messages only.
+    pub const fn inodes(&self) -> u64 {
+        self.inodes
+    }
+
+    /// Returns the number of blocks of the primary device; 0 if the image does not state it.
+    pub const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Returns the time that the mtime of compact inodes counts from, or is; in seconds since 1970.
+    pub const fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Returns the nanoseconds of the mtime of compact inodes.
+    pub const fn epoch_nanoseconds(&self) -> u32 {
+        self.epoch_nanoseconds
+    }
+
+    /// Returns the UUID of the volume.
+    pub const fn uuid(&self) -> [u8; 16] {
+        self.uuid
+    }
+
+    /// Returns the label of the volume, padded with NULs.
+    pub const fn volume_name(&self) -> [u8; 16] {
+        self.volume_name
+    }
+
+    /// Returns the number of device slots, without the primary device; at most [`DEVICES_MAX`].
+    pub const fn extra_devices(&self) -> u16 {
+        self.extra_devices
+    }
+
+    /// Returns the compression settings.
+    pub const fn compression(&self) -> &Compression {
+        &self.compression
+    }
+
+    /// Returns the packed inode, which holds the fragments of files.
+    pub const fn packed(&self) -> Option<Nid> {
+        self.packed
+    }
+
+    /// Returns the metabox inode, whose data holds other inodes. It lies outside the metabox.
+    pub const fn metabox(&self) -> Option<Nid> {
+        self.metabox
+    }
+
+    /// Returns the table of long prefixes of xattr names.
+    pub const fn xattr_prefixes(&self) -> Option<XattrPrefixes> {
+        self.xattr_prefixes
     }
 }
 

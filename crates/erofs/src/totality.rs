@@ -88,23 +88,23 @@ fn ends_within(superblock: &Superblock, span: Span) -> bool {
 }
 
 fn check_inode(superblock: &Superblock, inode: &Inode, entry: &[u8]) -> Result<(), FormatError> {
-    assert!(i64::try_from(inode.size).is_ok());
-    assert!(inode.xattrs.is_none_or(|span| ends_within(superblock, span)));
-    match inode.layout {
+    assert!(i64::try_from(inode.size()).is_ok());
+    assert!(inode.xattrs().is_none_or(|span| ends_within(superblock, span)));
+    match inode.layout() {
         Layout::Inline { tail, .. } => {
-            assert!(tail.len <= superblock.block_size.bytes() && ends_within(superblock, tail));
-            let end = superblock.block_size.offset_in(tail.at).checked_add(tail.len);
-            assert!(end.is_some_and(|end| end <= superblock.block_size.bytes()));
+            assert!(tail.len <= superblock.block_size().bytes() && ends_within(superblock, tail));
+            let end = superblock.block_size().offset_in(tail.at).checked_add(tail.len);
+            assert!(end.is_some_and(|end| end <= superblock.block_size().bytes()));
         }
         Layout::Chunked(map) => {
             assert!(ends_within(superblock, map.span()));
             let last = map.count().saturating_sub(1);
-            assert!(map.chunk_of(inode.size.saturating_sub(1)) <= last);
+            assert!(map.chunk_of(inode.size().saturating_sub(1)) <= last);
             if map.count() != 0 {
                 assert!(ends_within(superblock, map.entry_at(last)?));
             }
             if let ChunkTarget::At { device_id, .. } = map.parse(last, entry)? {
-                assert!(device_id <= superblock.extra_devices);
+                assert!(device_id <= superblock.extra_devices());
             }
         }
         Layout::None | Layout::Plain { .. } | Layout::Compressed(_) => {}

@@ -106,14 +106,14 @@ impl Base {
             let at = (nid.space() == Space::Image).then_some(at);
             spots.push(Spot { path, inode, at });
         };
-        for nid in [superblock.packed, superblock.metabox].into_iter().flatten() {
+        for nid in [superblock.packed(), superblock.metabox()].into_iter().flatten() {
             add(Vec::new(), nid);
         }
-        let mut ahead = vec![(b"/".to_vec(), superblock.root)];
+        let mut ahead = vec![(b"/".to_vec(), superblock.root())];
         while let Some((path, nid)) = ahead.pop() {
             add(path.clone(), nid);
             let inode = root.inode(nid).unwrap();
-            if inode.kind != FileKind::Directory || path.len() > 60 {
+            if inode.kind() != FileKind::Directory || path.len() > 60 {
                 continue;
             }
             let mut cursor = root.read_dir_inode(inode).unwrap();
@@ -151,7 +151,7 @@ pub fn run(bytes: &[u8]) {
     let mut ahead = Vec::new();
     for number in changed.into_iter().take(8) {
         let spot = &base.spots[number];
-        if let Ok(inode) = mount.root.inode(spot.inode.nid) {
+        if let Ok(inode) = mount.root.inode(spot.inode.nid()) {
             mount.look(&inode, &mut ahead);
         }
         mount.walk(&spot.path);
@@ -168,15 +168,15 @@ fn change(base: &Base, sound: &Mount, devices: &mut [Device], input: &mut Input<
     let number = number % base.spots.len();
     let spot = &base.spots[number];
     let inode_at = spot.at.unwrap_or(1024);
-    let behind = inode_at + if spot.inode.extended { 64 } else { 32 };
-    let body = spot.inode.xattrs.map_or(behind, |body| body.at + body.len);
+    let behind = inode_at + if spot.inode.extended() { 64 } else { 32 };
+    let body = spot.inode.xattrs().map_or(behind, |body| body.at + body.len);
     let (device, at) = match kind % 8 {
         0 => (0, 1024 + offset % 192),
         1 | 2 => (0, inode_at + offset % 64),
         3 => (0, behind + offset % 128),
         4 => (0, body + offset % 256),
         5 => (0, body + offset),
-        _ => match sound.root.source_of(&spot.inode, offset % spot.inode.size.max(1)) {
+        _ => match sound.root.source_of(&spot.inode, offset % spot.inode.size().max(1)) {
             Ok(Some((DeviceId(device), at))) => (usize::from(device), at + offset % 16),
             _ => (0, inode_at + offset % 32),
         },

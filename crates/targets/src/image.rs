@@ -62,7 +62,7 @@ impl Mount {
         let names: Vec<String> = (1..blobs).map(|number| format!("blob{number}")).collect();
         let sources: Vec<_> =
             (1..).zip(&names).map(|(slot, name)| (slot, SourceName::Disk(name.as_str()))).collect();
-        let known = sources.len().min(usize::from(image.devices.len()));
+        let known = sources.len().min(usize::from(image.devices().len()));
         let parts = image.bind(&mut storage, &sources[..known]).ok()?;
         let root = Root::new(storage, NoRegion, &image, &parts).ok()?;
         Some(Self { root, asked, calls: 2 })
@@ -71,7 +71,7 @@ impl Mount {
     /// Looks at everything that an inode has; adds what a directory names to `ahead`.
     pub fn look(&mut self, inode: &Inode, ahead: &mut Vec<Inode>) {
         self.xattrs(inode);
-        match inode.kind {
+        match inode.kind() {
             FileKind::Regular => self.read(inode),
             FileKind::Symlink => {
                 let mut target = [0; 4096];
@@ -112,14 +112,14 @@ impl Mount {
             Err(error) => panic!("{error}"),
         };
         let mut whole = vec![0xcc; READ_BYTES];
-        let middle = inode.size / 2;
-        let behind = inode.size.saturating_sub(READ_BYTES as u64);
+        let middle = inode.size() / 2;
+        let behind = inode.size().saturating_sub(READ_BYTES as u64);
         // The file, its ends, or what there is of them.
         for at in BTreeSet::from([0, middle, behind]) {
             self.calls += 1;
             let _ = self.root.source_of(inode, at);
             let Ok(len) = file.read_at(at, &mut whole) else { continue };
-            assert_eq!(len as u64, (inode.size - at).min(READ_BYTES as u64));
+            assert_eq!(len as u64, (inode.size() - at).min(READ_BYTES as u64));
             // Parts of what could be read can be read, and are the same.
             for (skip, want) in [(0, 100), (len / 3, 5000), (len / 2, 1), (4095, 4098)] {
                 self.calls += 1;

@@ -198,8 +198,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         want: ByteRange,
         out: &mut Fill<'_>,
     ) -> Result<ByteRange, Error> {
-        let ahead = self.blocks.kept().ahead(inode.nid, want)?;
-        let file = ByteRange::first(inode.size).skip(want.start());
+        let ahead = self.blocks.kept().ahead(inode.nid(), want)?;
+        let file = ByteRange::first(inode.size()).skip(want.start());
         let more = file.take(want.len().checked_add(ahead).or_bug()?);
         let mut plan = Plan::new();
         if more.len() <= want.len() || self.plan(inode, more, &mut plan).is_err() {

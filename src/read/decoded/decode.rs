@@ -107,7 +107,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     if plan.bytes() > 0 {
                         self.fetch_next(&mut plan, &mut out)?;
                     }
-                    self.meta(inode.nid.space(), at, out.next(wide(bytes))?)?;
+                    self.meta(inode.nid().space(), at, out.next(wide(bytes))?)?;
                 }
                 _ => {}
             }
@@ -150,16 +150,16 @@ impl Worker<'_> {
 
     /// Decodes into `out` directly, or into the cache and copies from there.
     fn decode(&mut self, algorithm: Algorithm, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid);
+        let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid());
         // Without 0padding the stream begins at once, and zeros follow it up to the block's end.
         let legacy =
-            algorithm == Algorithm::Lz4 && !superblock.incompat.has(Incompat::LZ4_0PADDING);
+            algorithm == Algorithm::Lz4 && !superblock.incompat().has(Incompat::LZ4_0PADDING);
         let padding_max = if legacy { 0 } else { self.padding_max()? };
         let offset = job.extent.offset;
         let corrupt = |fault| Error::from(FormatError::encoded(nid, offset, algorithm, fault));
         let Decoding { cache, decoders, budget, .. } = &mut *self.decoding;
         let decoders = decoders.get_or_insert_with(|| {
-            let compression = &superblock.compression;
+            let compression = &superblock.compression();
             Decoders::new(compression.algorithms, &compression.limits())
         });
         let cache = cache.get_or_insert_with(|| DecodedCache::new(budget.decoded_bytes));
@@ -187,7 +187,7 @@ impl Worker<'_> {
 
     /// Returns the most zeros that may precede a stream: at most to the end of its first block.
     fn padding_max(&self) -> Result<usize, Bug> {
-        let size = self.superblock.block_size;
+        let size = self.superblock.block_size();
         let inside = match self.job.extent.data {
             Data::Encoded { place: Place::Blocks { at } | Place::Inline { at }, .. } => {
                 size.offset_in(at)

@@ -57,14 +57,14 @@ impl Decoding {
     /// Unsupported when the image's algorithms need more than the budget has.
     pub fn new(budget: &Budget, superblock: &Superblock) -> Result<Self, Error> {
         let encoded = narrow(ENCODED_BYTES_MAX)?;
-        let compression = &superblock.compression;
+        let compression = &superblock.compression();
         let decoders = Decoders::bytes(compression.algorithms, &compression.limits());
         let need = encoded.checked_add(decoders).or_bug()?;
         if need > budget.decoder_bytes {
             return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
         }
         // A compressed metabox needs a second buffer, beside that of the file being read.
-        let nested = if superblock.metabox.is_some() { encoded } else { 0 };
+        let nested = if superblock.metabox().is_some() { encoded } else { 0 };
         let decoded = DecodedCache::<Key>::bytes(budget.decoded_bytes);
         let bytes = need.checked_add(nested).and_then(|sum| sum.checked_add(decoded?)).or_bug()?;
         Ok(Self {
@@ -143,7 +143,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 Run::Fragment(range) => self.fragment(inode, range, front)?,
                 Run::Encoded(jobs) => self.decode(inode, &jobs, front)?,
             }
-            self.decoding.end = Some((inode.nid, rest.start()));
+            self.decoding.end = Some((inode.nid(), rest.start()));
         }
         Ok(out.finish()?)
     }
@@ -151,7 +151,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the extent that covers the first byte of `want`. The map has confirmed all bytes of
     /// `want` that the extent covers.
     fn extent(&mut self, inode: &Inode, want: ByteRange) -> Result<Extent, Error> {
-        let (nid, offset) = (inode.nid, want.start());
+        let (nid, offset) = (inode.nid(), want.start());
         let found = |known: &Known| known.nid == nid && known.extent.covers(offset);
         let mut known = match self.decoding.extent.filter(found) {
             Some(known) => known,
@@ -173,7 +173,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Finds the extent that covers byte `offset`.
     fn find_extent(&mut self, inode: &Inode, offset: u64) -> Result<Known, Error> {
-        let nid = inode.nid;
+        let nid = inode.nid();
         let mut map = self.map(inode)?;
         let extent = map.find(&mut InSpace(self, nid.space()), offset)?;
         if !extent.covers(offset) {
@@ -187,12 +187,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns the map of an inode: the last one, taken out of `decoding`, or a new one. Taken out
     /// because reading metadata for one map may need the map of another file.
     fn map(&mut self, inode: &Inode) -> Result<CompressedMap, Error> {
-        if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid) {
+        if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid()) {
             return Ok(map);
         }
         let superblock = *self.mount.superblock();
-        let algorithms = superblock.compression.algorithms.bits();
-        let space = &mut InSpace(self, inode.nid.space());
+        let algorithms = superblock.compression().algorithms.bits();
+        let space = &mut InSpace(self, inode.nid().space());
         CompressedMap::open(&superblock, algorithms, inode, space)
     }
 
@@ -242,7 +242,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Error> {
         let (mut jobs, mut rest, mut out) = (Jobs::default(), want, Fill::new(out));
-        let follows = self.decoding.end == Some((inode.nid, want.start()));
+        let follows = self.decoding.end == Some((inode.nid(), want.start()));
         let begins = want.start() == 0;
         // Each round takes at least a byte of `out`.
         while let Some(here) = rest.non_empty() {
@@ -252,7 +252,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 break;
             }
             let want = decoded_part(&extent, here)?.non_empty().or_bug()?;
-            let key = Key::new(inode.nid, place, len, encoding);
+            let key = Key::new(inode.nid(), place, len, encoding);
             let input = if self.copy_kept(key, want, out.next(want.len())?) {
                 Input::Kept
             } else {
@@ -300,21 +300,21 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Fills `out` with the bytes `range` of the packed inode, for a fragment of `inode`.
     fn fragment(&mut self, inode: &Inode, range: ByteRange, out: &mut [u8]) -> Result<(), Error> {
-        let nid = inode.nid;
-        if self.mount.superblock().packed == Some(nid) {
+        let nid = inode.nid();
+        if self.mount.superblock().packed() == Some(nid) {
             return Err(Corrupt::FragmentInPacked { nid }.into());
         }
         let packed = match self.decoding.packed {
             Some(packed) => packed,
             None => {
-                let packed = self.mount.superblock().packed.ok_or(Corrupt::NoPackedInode)?;
+                let packed = self.mount.superblock().packed().ok_or(Corrupt::NoPackedInode)?;
                 let packed = self.inode(packed)?;
                 self.decoding.packed = Some(packed);
                 packed
             }
         };
-        if range.end() > packed.size {
-            let (at, len, packed) = (range.start(), range.len(), packed.size);
+        if range.end() > packed.size() {
+            let (at, len, packed) = (range.start(), range.len(), packed.size());
             return Err(Corrupt::FragmentBeyondPacked { nid, at, len, packed }.into());
         }
         self.data(&packed, range.start(), out)
@@ -331,12 +331,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match extent.data {
             Data::Hole => Ok(None),
             Data::Fragment { at } => {
-                let packed = self.mount.superblock().packed.filter(|packed| *packed != inode.nid);
+                let packed =
+                    self.mount.superblock().packed().filter(|packed| *packed != inode.nid());
                 let packed = self.inode(packed.ok_or(Corrupt::NoPackedInode)?)?;
                 self.source_of(&packed, at)
             }
             Data::Encoded { place: Place::Inline { at }, .. } => {
-                self.meta_source(inode.nid.space(), at)
+                self.meta_source(inode.nid().space(), at)
             }
             Data::Encoded { place: Place::Blocks { at }, .. } => {
                 let mut plan = Plan::new();
@@ -357,7 +358,7 @@ fn decoded_part(extent: &Extent, want: ByteRange) -> Result<ByteRange, Bug> {
 fn unified(inode: &Inode, at: u64, part: ByteRange) -> Result<ByteRange, Error> {
     let start = at.checked_add(part.start());
     let range = start.and_then(|start| ByteRange::sized(start, part.len()));
-    Ok(range.ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?)
+    Ok(range.ok_or(Corrupt::Overflow(Part::Inode(inode.nid())))?)
 }
 
 /// Returns whether the devices hold the extent's bytes uncompressed, or it is a hole.

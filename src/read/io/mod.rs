@@ -16,7 +16,7 @@ pub use pieces::wanted;
 pub use pieces::{Extent, Source};
 
 use super::stats::Stats;
-use crate::blob::{Image, SOURCES_MAX, SourcePart};
+use crate::blob::{self, BindError, Image, SOURCES_MAX};
 use crate::cache::Layer;
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
@@ -53,20 +53,23 @@ pub struct Io<S, L> {
 /// Returns the sources of all device slots, and attaches their blobs to `layer`.
 ///
 /// # Errors
-/// [`BindError::Unfit`](crate::blob::BindError::Unfit); a bug for more than [`SOURCES_MAX`] parts.
+/// [`BindError::Unfit`], [`BindError::OtherImage`]; a bug for more than [`SOURCES_MAX`] parts.
 pub fn sources<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
     image: &Image,
-    parts: &[SourcePart],
+    parts: &blob::Sources,
 ) -> Result<Sources, Error> {
+    if parts.origin() != image.superblock().origin() {
+        return Err(BindError::OtherImage.into());
+    }
     // One part for each slot; the image's device table bounds their number.
     if parts.len() > SOURCES_MAX {
         return Err(Error::bug());
     }
-    let identities = crate::blob::Identities::new(image);
+    let identities = blob::Identities::new(image);
     let sources = (0..=u16::MAX).zip(parts).map(|(slot, part)| {
-        let (sector, transfer_max) = match crate::blob::fit(storage, slot, part.device)? {
+        let (sector, transfer_max) = match blob::fit(storage, slot, part.device)? {
             Some(info) => {
                 (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
             }

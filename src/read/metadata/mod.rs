@@ -141,7 +141,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn load(&mut self, space: Space, bytes: ByteRange, page: &mut [u8]) -> Result<(), Error> {
         let len = match space {
             Space::Image => self.image_bytes()?,
-            Space::Metabox => self.metabox()?.size,
+            Space::Metabox => self.metabox()?.size(),
         };
         let left = ByteRange::first(len).skip(bytes.start()).take(bytes.len());
         let (here, beyond) = page.split_at_mut_checked(narrow(left.len())?).or_bug()?;
@@ -157,7 +157,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Space::Metabox => {
                 let metabox = self.metabox()?;
                 if core::mem::replace(&mut self.metadata.in_metabox, true) {
-                    return Err(Corrupt::MetaboxInItself { nid: metabox.nid }.into());
+                    return Err(Corrupt::MetaboxInItself { nid: metabox.nid() }.into());
                 }
                 let read = self.data(&metabox, bytes.start(), here);
                 self.metadata.in_metabox = false;
@@ -171,10 +171,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some(root) = self.metadata.root {
             return Ok(root);
         }
-        let found = self.inode(self.mount.superblock().root);
+        let found = self.inode(self.mount.superblock().root());
         if let Ok(root) = &found {
-            if root.kind != FileKind::Directory {
-                return Err(Corrupt::RootKind { nid: root.nid, mode: root.mode() }.into());
+            if root.kind() != FileKind::Directory {
+                return Err(Corrupt::RootKind { nid: root.nid(), mode: root.mode() }.into());
             }
             self.metadata.root = Some(*root);
         }
@@ -186,7 +186,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some(inode) = self.metadata.metabox {
             return Ok(inode);
         }
-        let nid = self.mount.superblock().metabox.ok_or(Corrupt::NoMetabox)?;
+        let nid = self.mount.superblock().metabox().ok_or(Corrupt::NoMetabox)?;
         let inode = self.inode(nid)?;
         self.metadata.metabox = Some(inode);
         Ok(inode)
@@ -204,7 +204,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 (blob, Corrupt::BeyondBlob { slot: 0, at, len, blob })
             }
             Space::Metabox => {
-                let metabox = self.metabox()?.size;
+                let metabox = self.metabox()?.size();
                 (metabox, Corrupt::BeyondMetabox { at, len, metabox })
             }
         };
@@ -242,9 +242,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Returns block `block` of a directory, cut to the directory's size: in place if it lies in
     /// one page of metadata, else from a copy.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
-        let size = self.mount.superblock().block_size;
-        let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid)))?;
-        let want = ByteRange::first(inode.size).skip(at).take(size.bytes());
+        let size = self.mount.superblock().block_size();
+        let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid())))?;
+        let want = ByteRange::first(inode.size()).skip(at).take(size.bytes());
         let len = narrow(want.len())?;
         if let Some((space, at)) = self.dir_place(inode, block, at)? {
             let place = ByteRange::sized(at, want.len());
@@ -253,7 +253,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 return Ok(part_of(self.page(space, inside)?, inside)?);
             }
         }
-        if self.metadata.dir_of != Some((inode.nid, block)) {
+        if self.metadata.dir_of != Some((inode.nid(), block)) {
             self.metadata.dir_of = None;
             let mut memory = core::mem::replace(&mut self.metadata.dir, pages::empty());
             #[cfg(feature = "alloc")]
@@ -266,7 +266,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             };
             self.metadata.dir = memory;
             result?;
-            self.metadata.dir_of = Some((inode.nid, block));
+            self.metadata.dir_of = Some((inode.nid(), block));
         }
         Ok(self.metadata.dir.get(..len).or_bug()?)
     }
@@ -275,14 +275,14 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// if the block is metadata: in the inode's tail, or on the primary device.
     fn dir_place(&self, inode: &Inode, block: u64, at: u64) -> Result<Option<(Space, u64)>, Error> {
         if let Some(at) = in_tail(inode, at)? {
-            return Ok(Some((inode.nid.space(), at)));
+            return Ok(Some((inode.nid().space(), at)));
         }
-        let start = match inode.layout {
+        let start = match inode.layout() {
             Layout::Inline { start, .. } | Layout::Plain { start: Some(start) } => start,
             _ => return Ok(None),
         };
         let place = self.mount.devices().resolve(0, start.checked_add(block).or_bug()?)?;
-        let at = self.mount.superblock().block_size.at(place.block);
+        let at = self.mount.superblock().block_size().at(place.block);
         Ok(at.filter(|_| place.slot == 0).map(|at| (Space::Image, at)))
     }
 
@@ -295,7 +295,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         out: &mut [u8],
     ) -> Result<(), Error> {
         let mut plan = Plan::new();
-        if matches!(inode.layout, Layout::Plain { .. } | Layout::Chunked(_)) {
+        if matches!(inode.layout(), Layout::Plain { .. } | Layout::Chunked(_)) {
             self.plan(inode, want, &mut plan)?;
         }
         match plan.extents() {

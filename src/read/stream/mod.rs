@@ -130,7 +130,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
 
     /// Returns the bytes of the file from the position on.
     fn rest(&self) -> ByteRange {
-        ByteRange::first(self.inode.size).skip(self.position)
+        ByteRange::first(self.inode.size()).skip(self.position)
     }
 
     /// Returns the position: the byte of the file that is lent next.
@@ -148,7 +148,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         let root = self.root;
         let inner = &mut *root.lock();
         self.settle(inner);
-        inner.io.recorder.set_file(Some(self.inode.nid.0));
+        inner.io.recorder.set_file(Some(self.inode.nid().0));
         self.waited.departure = inner.io.recorder.depart(&inner.io.storage);
         let result = self.bring_next(inner);
         match result {
@@ -313,7 +313,7 @@ impl<S: Storage, L: Layer<S>> embedded_io::Seek for Stream<'_, S, L> {
     fn seek(&mut self, to: SeekFrom) -> Result<u64, Error> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.inode.size.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.inode.size().checked_add_signed(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         let position = position.ok_or(PathError::BeforeStart)?;

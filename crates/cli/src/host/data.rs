@@ -25,18 +25,18 @@ pub fn run_at<S: Storage, L: Layer<S>>(
     offset: u64,
     max: u64,
 ) -> Result<Run, Error> {
-    let map = match inode.layout {
+    let map = match inode.layout() {
         Layout::None | Layout::Plain { start: None } => {
-            return Ok(Run { hole: true, end: inode.size });
+            return Ok(Run { hole: true, end: inode.size() });
         }
         Layout::Chunked(map) => map,
-        _ => return Ok(Run { hole: false, end: inode.size.min(offset.saturating_add(max)) }),
+        _ => return Ok(Run { hole: false, end: inode.size().min(offset.saturating_add(max)) }),
     };
     let hole = root.source_of(inode, offset)?.is_none();
     let mut end = offset;
     loop {
-        end = chunk_end(map.chunk_bits, end).min(inode.size);
-        let more = end < inode.size && end - offset < max;
+        end = chunk_end(map.chunk_bits(), end).min(inode.size());
+        let more = end < inode.size() && end - offset < max;
         // What cannot be located is left to the next call.
         if !more || root.source_of(inode, end).map(|source| source.is_none()) != Ok(hole) {
             return Ok(Run { hole, end });

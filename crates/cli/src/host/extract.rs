@@ -135,7 +135,7 @@ fn restore<S: Storage>(
         xattrs: vec![0; XATTR_BYTES_MAX],
         counts: Counts::default(),
         interrupt,
-        progress: Progress::of_entries(root.superblock().inodes),
+        progress: Progress::of_entries(root.superblock().inodes()),
     };
     let umask = rustix::process::umask(Mode::empty());
     let result = extract.run(&top, request);
@@ -146,7 +146,7 @@ fn restore<S: Storage>(
 
 impl<S: Storage> Extract<'_, S> {
     fn run(&mut self, top: &Inode, request: &Request) -> Result<()> {
-        if top.kind == FileKind::Directory {
+        if top.kind() == FileKind::Directory {
             return self.tree(*top);
         }
         let name = Path::new(&request.path).file_name().unwrap_or_default();
@@ -161,7 +161,7 @@ impl<S: Storage> Extract<'_, S> {
     /// Everything below a directory. Every directory is entered once, so this ends.
     fn tree(&mut self, top: Inode) -> Result<()> {
         let mut path = Vec::new();
-        self.dirs.insert(top.nid);
+        self.dirs.insert(top.nid());
         let mut guard = DirGuard::new();
         guard.begin(self.root);
         guard.enter(&top)?;
@@ -231,7 +231,7 @@ impl<S: Storage> Extract<'_, S> {
         nid: Nid,
     ) -> Result<Option<(OwnedFd, Inode)>> {
         let inode = self.root.inode(nid)?;
-        if inode.kind != FileKind::Directory {
+        if inode.kind() != FileKind::Directory {
             return self.other(dir, path, start, &inode).map(|()| None);
         }
         if !self.dirs.insert(nid) {
@@ -251,10 +251,12 @@ impl<S: Storage> Extract<'_, S> {
     ) -> Result<()> {
         let place = Place::new(dir, &path[start..]).ok_or_else(not_a_name)?;
         // A regular file replaces the old entry once it is whole.
-        if self.force && (inode.kind != FileKind::Regular || self.names.contains_key(&inode.nid)) {
+        if self.force
+            && (inode.kind() != FileKind::Regular || self.names.contains_key(&inode.nid()))
+        {
             place.clear()?;
         }
-        if let Some(first) = self.names.get(&inode.nid) {
+        if let Some(first) = self.names.get(&inode.nid()) {
             let split = first.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
             let dir = self.reopen(&first[..split])?;
             let first = Place::new(dir.as_fd(), &first[split + 1..]).ok_or_else(not_a_name)?;
@@ -262,7 +264,7 @@ impl<S: Storage> Extract<'_, S> {
             self.counts.links += 1;
             return Ok(());
         }
-        match inode.kind {
+        match inode.kind() {
             FileKind::Regular => self.file(place, inode)?,
             FileKind::Symlink => {
                 let mut target = vec![0; PATH_BYTES_MAX];
@@ -282,7 +284,7 @@ impl<S: Storage> Extract<'_, S> {
                 }
             },
         }
-        self.names.insert(inode.nid, path.into());
+        self.names.insert(inode.nid(), path.into());
         Ok(())
     }
 
@@ -300,9 +302,9 @@ impl<S: Storage> Extract<'_, S> {
     /// Writes the data; holes stay holes.
     fn fill(&mut self, file: &File, inode: &Inode) -> Result<()> {
         let from = self.root.open_inode(*inode)?;
-        file.set_len(inode.size)?;
+        file.set_len(inode.size())?;
         let mut offset = 0;
-        while offset < inode.size {
+        while offset < inode.size() {
             let run = run_at(self.root, inode, offset, PIECE_BYTES as u64)?;
             while !run.hole && offset < run.end {
                 let len = self.data.len().min((run.end - offset) as usize);
@@ -324,7 +326,7 @@ impl<S: Storage> Extract<'_, S> {
 
     /// Owner first, because that takes set-id bits and capabilities away; the time last.
     fn dress(&mut self, target: Target<'_>, inode: &Inode) -> Result<()> {
-        let owned = target.set_owner(inode.uid, inode.gid).is_ok();
+        let owned = target.set_owner(inode.uid(), inode.gid()).is_ok();
         self.counts.no_owner += u64::from(!owned);
         let denials = &mut self.counts.no_xattr;
         let mut failed = Ok(());
@@ -341,8 +343,8 @@ impl<S: Storage> Extract<'_, S> {
         })?;
         failed?;
         let set_id = if owned { 0 } else { 0o6000 };
-        target.set_permissions(inode.permissions & !set_id).context("mode")?;
-        target.set_mtime(inode.mtime).context("mtime")
+        target.set_permissions(inode.permissions() & !set_id).context("mode")?;
+        target.set_mtime(inode.mtime()).context("mtime")
     }
 
     fn judge(&mut self, path: &[u8], result: Result<()>) {

@@ -89,7 +89,7 @@ fn one(opened: &Opened, verb: Verb, path: &str) -> Result<Done, CommandError<io:
     let memory = Memory { row: Memory::ROW_MAX, ..opened.memory };
     let mut scratch = Scratch::new(&command, &memory);
     let progress = Progress::of_bytes(match opened.root.metadata(path.as_bytes()) {
-        Ok(inode) if inode.kind == FileKind::Regular => Some(inode.size),
+        Ok(inode) if inode.kind() == FileKind::Regular => Some(inode.size()),
         _ => None,
     });
     let mut notice = |line: std::fmt::Arguments<'_>| progress.suspend(|| eprintln!("{line}"));
@@ -130,7 +130,7 @@ pub fn stat(args: &StatArgs, interrupt: &Interrupt) -> Result<()> {
 fn object(opened: &Opened, path: &[u8]) -> Result<Value, Error> {
     let inode = opened.root.symlink_metadata(path)?;
     let mut target = vec![0; PATH_BYTES_MAX];
-    let target = match inode.kind {
+    let target = match inode.kind() {
         FileKind::Symlink => Some(opened.root.read_link_inode(&inode, &mut target)?),
         _ => None,
     };
@@ -142,7 +142,7 @@ fn object(opened: &Opened, path: &[u8]) -> Result<Value, Error> {
         xattrs.insert(name, json!(hex));
         Ok(())
     })?;
-    row["extended"] = json!(inode.extended);
+    row["extended"] = json!(inode.extended());
     row["xattr"] = Value::Object(xattrs);
     Ok(row)
 }

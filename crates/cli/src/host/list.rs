@@ -73,7 +73,7 @@ impl<S: Storage> List<'_, S> {
     fn run(&mut self) -> Result<()> {
         for path in &self.args.paths {
             match self.first(path.as_bytes()) {
-                Ok(inode) if inode.kind == FileKind::Directory && !self.args.directory => {
+                Ok(inode) if inode.kind() == FileKind::Directory && !self.args.directory => {
                     self.seen.clear();
                     self.ahead.push((path.as_bytes().to_vec(), inode));
                     self.walk()?;
@@ -95,11 +95,11 @@ impl<S: Storage> List<'_, S> {
     /// rows are wanted, as ls(1) has it.
     fn first(&self, path: &[u8]) -> Result<Inode, Error> {
         let own = self.root.symlink_metadata(path)?;
-        if own.kind != FileKind::Symlink || self.args.long || self.args.directory {
+        if own.kind() != FileKind::Symlink || self.args.long || self.args.directory {
             return Ok(own);
         }
         match self.root.metadata(path) {
-            Ok(inode) if inode.kind == FileKind::Directory => Ok(inode),
+            Ok(inode) if inode.kind() == FileKind::Directory => Ok(inode),
             _ => Ok(own),
         }
     }
@@ -107,9 +107,9 @@ impl<S: Storage> List<'_, S> {
     /// Lists the directories in `ahead`, and with -R their subdirectories.
     fn walk(&mut self) -> Result<()> {
         while let Some((path, dir)) = self.ahead.pop() {
-            if !self.seen.insert(dir.nid) {
+            if !self.seen.insert(dir.nid()) {
                 self.absent += 1;
-                let nid = dir.nid;
+                let nid = dir.nid();
                 eprintln!("{}: directory nid {nid} was listed under another name", shown(&path));
                 continue;
             }
@@ -117,7 +117,7 @@ impl<S: Storage> List<'_, S> {
             if self.args.recursive {
                 let dirs = entries.iter().filter(|entry| {
                     let special = entry.name == b"." || entry.name == b"..";
-                    entry.inode.kind == FileKind::Directory && !special
+                    entry.inode.kind() == FileKind::Directory && !special
                 });
                 let below = dirs.map(|entry| (joined(&path, &entry.name), entry.inode));
                 self.ahead.extend(below.rev().collect::<Vec<_>>());
@@ -174,7 +174,7 @@ impl<S: Storage> List<'_, S> {
         for Entry { name, inode } in entries {
             let whole = if path.is_empty() { name.clone() } else { joined(path, &name) };
             let wants_target = self.args.long || self.args.json;
-            let target = match inode.kind {
+            let target = match inode.kind() {
                 FileKind::Symlink if wants_target => {
                     match self.root.read_link_inode(&inode, &mut self.target) {
                         Ok(target) => Some(target.to_vec()),

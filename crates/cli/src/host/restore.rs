@@ -88,14 +88,14 @@ impl<'d> Place<'d> {
 
     /// Makes a device, fifo or socket with its permissions (the caller has no umask).
     pub fn make_node(self, inode: &Inode) -> io::Result<()> {
-        let kind = match inode.kind {
+        let kind = match inode.kind() {
             FileKind::CharDevice => FileType::CharacterDevice,
             FileKind::BlockDevice => FileType::BlockDevice,
             FileKind::Fifo => FileType::Fifo,
             _ => FileType::Socket,
         };
-        let device = inode.rdev.map_or(0, |rdev| makedev(rdev.major, rdev.minor));
-        let mode = Mode::from_raw_mode(RawMode::from(inode.permissions));
+        let device = inode.rdev().map_or(0, |rdev| makedev(rdev.major, rdev.minor));
+        let mode = Mode::from_raw_mode(RawMode::from(inode.permissions()));
         Ok(mknodat(self.dir, self.name, kind, mode, device)?)
     }
 

@@ -23,9 +23,9 @@ impl Columns {
     /// As wide as the rows of `inodes` need.
     pub fn of<'i>(inodes: impl Iterator<Item = &'i Inode>) -> Self {
         inodes.fold(Self::default(), |widest, inode| Self {
-            links: widest.links.max(inode.nlink.to_string().len()),
-            owner: widest.owner.max(inode.uid.to_string().len()),
-            group: widest.group.max(inode.gid.to_string().len()),
+            links: widest.links.max(inode.nlink().to_string().len()),
+            owner: widest.owner.max(inode.uid().to_string().len()),
+            group: widest.group.max(inode.gid().to_string().len()),
             size: widest.size.max(size(inode).len()),
         })
     }
@@ -36,9 +36,9 @@ impl Columns {
         format!(
             "{} {:>links$} {:>owner$} {:>group$} {:>width$} {}",
             mode(inode),
-            inode.nlink,
-            inode.uid,
-            inode.gid,
+            inode.nlink(),
+            inode.uid(),
+            inode.gid(),
             size(inode),
             time(inode),
         )
@@ -46,15 +46,15 @@ impl Columns {
 }
 
 fn size(inode: &Inode) -> String {
-    match inode.rdev {
+    match inode.rdev() {
         Some(rdev) => format!("{}, {}", rdev.major, rdev.minor),
-        None => inode.size.to_string(),
+        None => inode.size().to_string(),
     }
 }
 
 /// The mode as ls(1) writes it.
 fn mode(inode: &Inode) -> String {
-    let kind = match inode.kind {
+    let kind = match inode.kind() {
         FileKind::Regular => '-',
         FileKind::Directory => 'd',
         FileKind::CharDevice => 'c',
@@ -64,7 +64,7 @@ fn mode(inode: &Inode) -> String {
         FileKind::Symlink => 'l',
     };
     let mut text = String::from(kind);
-    let bits = inode.permissions;
+    let bits = inode.permissions();
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let three = bits >> shift;
         text.push(if three & 4 != 0 { 'r' } else { '-' });
@@ -81,7 +81,7 @@ fn mode(inode: &Inode) -> String {
 
 /// The time of modification in UTC; seconds where a calendar has no such day.
 fn time(inode: &Inode) -> String {
-    let seconds = inode.mtime.seconds;
+    let seconds = inode.mtime().seconds;
     match DateTime::from_timestamp(seconds, 0) {
         Some(time) => time.format("%Y-%m-%d %H:%M").to_string(),
         None => format!("{seconds} s"),
@@ -91,10 +91,12 @@ fn time(inode: &Inode) -> String {
 /// Returns the name in the colour of its inode's kind.
 pub fn painted(name: &[u8], inode: &Inode) -> String {
     let text = shown(name);
-    match inode.kind {
+    match inode.kind() {
         FileKind::Directory => color::on_stdout(color::DIRECTORY, &text),
         FileKind::Symlink => color::on_stdout(color::SYMLINK, &text),
-        FileKind::Regular if inode.permissions & 0o111 != 0 => color::on_stdout(color::GOOD, &text),
+        FileKind::Regular if inode.permissions() & 0o111 != 0 => {
+            color::on_stdout(color::GOOD, &text)
+        }
         FileKind::Regular => text,
         _ => color::on_stdout(color::SPECIAL, &text),
     }
@@ -104,17 +106,17 @@ pub fn painted(name: &[u8], inode: &Inode) -> String {
 pub fn json(path: &[u8], inode: &Inode, target: Option<&[u8]>) -> Value {
     let mut row = json!({
         "path": String::from_utf8_lossy(path),
-        "type": inode.kind.to_string(),
-        "nid": inode.nid.0,
+        "type": inode.kind().to_string(),
+        "nid": inode.nid().0,
         "mode": inode.mode(),
-        "nlink": inode.nlink,
-        "uid": inode.uid,
-        "gid": inode.gid,
-        "size": inode.size,
+        "nlink": inode.nlink(),
+        "uid": inode.uid(),
+        "gid": inode.gid(),
+        "size": inode.size(),
         "mtime_ns": nanoseconds(inode),
     });
     bytes_of(&mut row, "path", path);
-    if let Some(rdev) = inode.rdev {
+    if let Some(rdev) = inode.rdev() {
         row["rdev"] = json!([rdev.major, rdev.minor]);
     }
     if let Some(target) = target {
@@ -126,7 +128,7 @@ pub fn json(path: &[u8], inode: &Inode, target: Option<&[u8]>) -> Value {
 
 /// A number where JSON's readers keep it, else a string.
 fn nanoseconds(inode: &Inode) -> Value {
-    let total = inode.mtime.total_ns();
+    let total = inode.mtime().total_ns();
     i64::try_from(total).map_or_else(|_| json!(total.to_string()), |ns| json!(ns))
 }
 

@@ -33,21 +33,21 @@ pub const NOTHING: FileAttr = FileAttr {
 
 /// Returns what `stat` says of `inode`, whose number is `ino`.
 pub fn attr(ino: INodeNo, inode: &Inode, block_size: BlockSize) -> FileAttr {
-    let mtime = time(inode.mtime);
+    let mtime = time(inode.mtime());
     FileAttr {
         ino,
-        size: inode.size,
+        size: inode.size(),
         blocks: blocks(inode, block_size) << (block_size.bits() - SECTOR_BITS),
         atime: mtime,
         mtime,
         ctime: mtime,
         crtime: mtime,
-        kind: file_type(inode.kind),
-        perm: inode.permissions,
-        nlink: inode.nlink,
-        uid: inode.uid,
-        gid: inode.gid,
-        rdev: inode.rdev.map_or(0, packed),
+        kind: file_type(inode.kind()),
+        perm: inode.permissions(),
+        nlink: inode.nlink(),
+        uid: inode.uid(),
+        gid: inode.gid(),
+        rdev: inode.rdev().map_or(0, packed),
         // At most 64 KiB.
         blksize: block_size.bytes() as u32,
         flags: 0,
@@ -57,9 +57,9 @@ pub fn attr(ino: INodeNo, inode: &Inode, block_size: BlockSize) -> FileAttr {
 /// Returns the blocks of an inode as Linux counts them: those of its encoded bytes where it is
 /// compressed, else those of its size, holes and a tail after the inode included.
 fn blocks(inode: &Inode, block_size: BlockSize) -> u64 {
-    match inode.layout {
+    match inode.layout() {
         Layout::Compressed(compressed) => compressed.blocks.into(),
-        _ => block_size.blocks_of(inode.size),
+        _ => block_size.blocks_of(inode.size()),
     }
 }
 

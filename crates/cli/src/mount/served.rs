@@ -71,21 +71,22 @@ impl Served {
     pub fn new(opened: Opened) -> Self {
         let superblock = opened.root.superblock();
         let image = &opened.mounted.image;
-        let own = match superblock.blocks {
-            0 => superblock.block_size.blocks_of(image.bytes),
+        let own = match superblock.blocks() {
+            0 => superblock.block_size().blocks_of(image.bytes()),
             blocks => blocks,
         };
-        let slots = (1..=superblock.extra_devices).filter_map(|number| image.devices.slot(number));
+        let slots =
+            (1..=superblock.extra_devices()).filter_map(|number| image.devices().slot(number));
         let room = Room {
             // At most 64 KiB.
-            block_bytes: superblock.block_size.bytes() as u32,
+            block_bytes: superblock.block_size().bytes() as u32,
             // Fewer than 2^16 devices of fewer than 2^48 blocks each.
-            blocks: own + slots.map(|slot| slot.blocks).sum::<u64>(),
-            inodes: superblock.inodes,
+            blocks: own + slots.map(|slot| slot.blocks()).sum::<u64>(),
+            inodes: superblock.inodes(),
         };
         Self {
-            ids: Ids::new(superblock.root),
-            block_size: superblock.block_size,
+            ids: Ids::new(superblock.root()),
+            block_size: superblock.block_size(),
             room,
             opened: Mutex::new(Some(opened)),
             faults: Faults::default(),
@@ -190,7 +191,7 @@ impl Served {
         if place < DOTS {
             // A wrong one hides no other entry.
             let parent = self.parent(opened, dir).unwrap_or_else(|error| {
-                self.faults.errno(dir.nid, &error);
+                self.faults.errno(dir.nid(), &error);
                 *dir
             });
             if add(&own(DOTS, b"..", &parent)) {
@@ -234,7 +235,7 @@ impl Served {
     /// have one, too: `stat` says what is wrong.
     fn kind(&self, opened: &Opened, nid: Nid) -> FileType {
         match opened.root.inode(nid) {
-            Ok(inode) => file_type(inode.kind),
+            Ok(inode) => file_type(inode.kind()),
             Err(error) => {
                 self.faults.errno(nid, &error);
                 FileType::RegularFile
@@ -244,7 +245,7 @@ impl Served {
 
     /// Returns the directory above, as `..` says; the root's is the root.
     fn parent(&self, opened: &Opened, dir: &Inode) -> Result<Inode, Error> {
-        if self.ids.ino(dir.nid) == INodeNo::ROOT || dir.kind != FileKind::Directory {
+        if self.ids.ino(dir.nid()) == INodeNo::ROOT || dir.kind() != FileKind::Directory {
             return Ok(*dir);
         }
         Ok(opened.root.find(dir, b"..")?.unwrap_or(*dir))
@@ -253,7 +254,7 @@ impl Served {
     /// Returns the value of an xattr, if there is one of that name.
     pub fn xattr(&self, ino: INodeNo, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
         self.ask(ino, |opened, inode| {
-            if inode.xattrs.is_none() {
+            if inode.xattrs().is_none() {
                 return Ok(None);
             }
             let mut value = vec![0; usize::from(u16::MAX)];
@@ -270,7 +271,7 @@ impl Served {
     pub fn xattr_names(&self, ino: INodeNo, trusted: bool) -> Result<Vec<u8>, Errno> {
         self.ask(ino, |opened, inode| {
             let mut names = Vec::new();
-            if inode.xattrs.is_none() {
+            if inode.xattrs().is_none() {
                 return Ok(names);
             }
             let mut buffer = vec![0; XATTR_BYTES_MAX];
@@ -288,15 +289,15 @@ impl Served {
     /// Returns the first byte of what is sought, from `offset` on; `None` where none follows.
     pub fn seek(&self, ino: INodeNo, offset: u64, sought: Sought) -> Result<Option<u64>, Errno> {
         let inode = self.ask(ino, |_, inode| Ok(*inode))?;
-        let mut at = match inode.layout {
-            Layout::Chunked(map) => offset >> map.chunk_bits << map.chunk_bits,
+        let mut at = match inode.layout() {
+            Layout::Chunked(map) => offset >> map.chunk_bits() << map.chunk_bits(),
             _ => offset,
         };
-        if offset >= inode.size {
+        if offset >= inode.size() {
             return Ok(None);
         }
         // Others may ask between two pieces.
-        while at < inode.size {
+        while at < inode.size() {
             let run =
                 self.ask(ino, |opened, inode| run_at(&opened.root, inode, at, SEARCH_BYTES))?;
             if run.hole == (sought == Sought::Hole) {
@@ -304,11 +305,11 @@ impl Served {
             }
             at = run.end;
         }
-        Ok((sought == Sought::Hole).then_some(inode.size))
+        Ok((sought == Sought::Hole).then_some(inode.size()))
     }
 
     fn attr_of(&self, inode: &Inode) -> FileAttr {
-        attr(self.ids.ino(inode.nid), inode, self.block_size)
+        attr(self.ids.ino(inode.nid()), inode, self.block_size)
     }
 
     /// Asks about an inode.

@@ -50,22 +50,22 @@ impl Image {
     }
 
     fn directory(&self, inode: &Inode) -> Vec<Nid> {
-        let block = self.superblock.block_size.bytes();
+        let block = self.superblock.block_size().bytes();
         let mut found = Vec::new();
-        let (start, tail) = match inode.layout {
+        let (start, tail) = match inode.layout() {
             Layout::Plain { start } => (start.unwrap_or(0), None),
             Layout::Inline { start, tail } => (start, Some(tail)),
             layout => panic!("{layout:?}"),
         };
-        for number in 0..inode.size.div_ceil(block) {
-            let left = inode.size - number * block;
+        for number in 0..inode.size().div_ceil(block) {
+            let left = inode.size() - number * block;
             let at = match tail {
                 Some(tail) if left == tail.len => tail.at,
                 _ => (start + number) * block,
             };
             let at = usize::try_from(at).unwrap();
             let bytes = &self.bytes[at..][..usize::try_from(left.min(block)).unwrap()];
-            for entry in DirBlock::from_bytes(bytes, inode.nid, number).unwrap().entries() {
+            for entry in DirBlock::from_bytes(bytes, inode.nid(), number).unwrap().entries() {
                 let entry = entry.unwrap();
                 if entry.name != b"." && entry.name != b".." && entry.nid.0 >> 63 == 0 {
                     found.push(entry.nid);
@@ -79,19 +79,19 @@ impl Image {
         let mut meta = Bytes::new(&self.bytes);
         let mut map = CompressedMap::open(&self.superblock, self.algorithms, inode, &mut meta)?;
         let (mut at, mut extents) = (0, Vec::new());
-        while at < inode.size {
+        while at < inode.size() {
             let reads = meta.reads;
             let extent = map.find(&mut meta, at)?;
             assert!(meta.reads - reads <= 2, "{} reads at {at:#x}", meta.reads - reads);
-            assert_eq!((extent.offset, extent.len > 0), (at, true), "nid {}", inode.nid);
+            assert_eq!((extent.offset, extent.len > 0), (at, true), "nid {}", inode.nid());
             at += extent.len;
             extents.push(extent);
         }
-        assert_eq!(at, inode.size);
+        assert_eq!(at, inode.size());
         for extent in &extents {
             for into in [1, extent.len / 3, extent.len / 2, extent.len - 1] {
                 let offset = extent.offset + into.min(extent.len - 1);
-                assert_eq!(map.find(&mut meta, offset)?, *extent, "nid {} {offset}", inode.nid);
+                assert_eq!(map.find(&mut meta, offset)?, *extent, "nid {} {offset}", inode.nid());
                 let mut fresh = map;
                 if offset % 7 == 0 {
                     fresh =
@@ -114,21 +114,21 @@ fn extents_of_every_golden_file_tile_it() {
     assert!(!images.is_empty(), "no images in {dir}");
     for path in images {
         let Some(image) = Image::new(fs::read(&path).unwrap()) else { continue };
-        let mut open = std::vec![image.superblock.root];
+        let mut open = std::vec![image.superblock.root()];
         if image.packed.0 != 0 {
             open.push(image.packed);
         }
         let (mut files, mut kinds) = (0, [0_u32; 8]);
         while let Some(nid) = open.pop() {
             let inode = image.inode(nid);
-            if let Layout::Compressed(_) = inode.layout {
+            if let Layout::Compressed(_) = inode.layout() {
                 files += 1;
                 let extents =
                     image.check(&inode).unwrap_or_else(|error| panic!("{path:?} {error}"));
                 for extent in extents {
                     kinds[kind(&extent)] += 1;
                 }
-            } else if inode.kind == FileKind::Directory {
+            } else if inode.kind() == FileKind::Directory {
                 open.extend(image.directory(&inode));
             }
         }

@@ -160,8 +160,8 @@ impl CompressedMap {
         inode: &Inode,
         meta: &mut M,
     ) -> Result<Self, M::Error> {
-        let (nid, size, block_size) = (inode.nid, inode.size, superblock.block_size);
-        let Layout::Compressed(compressed) = inode.layout else {
+        let (nid, size, block_size) = (inode.nid(), inode.size(), superblock.block_size());
+        let Layout::Compressed(compressed) = inode.layout() else {
             return Err(MapFault::NotCompressed.of(nid).into());
         };
         let part = Part::CompressedMap(nid);
@@ -176,7 +176,7 @@ impl CompressedMap {
             block_size,
             blocks: block_limit(superblock),
             algorithms,
-            lz4_bytes: superblock.compression.lz4_pcluster_bytes,
+            lz4_bytes: superblock.compression().lz4_pcluster_bytes,
             advise: Advise(0),
             heads: [0; 2],
             tail: None,
@@ -283,7 +283,7 @@ impl CompressedMap {
     ) -> Result<Index, FormatError> {
         let (nid, advise, size) = (self.nid, self.advise, self.size);
         let (first, second) = (advise.has(Advise::BIG_1), advise.has(Advise::BIG_2));
-        if (first || second) && !superblock.incompat.has(Incompat::COMPR_CFGS) {
+        if (first || second) && !superblock.incompat().has(Incompat::COMPR_CFGS) {
             return Err(MapFault::BigPclusters { advise: advise.0 }.of(nid));
         }
         let index = match form {
@@ -292,7 +292,7 @@ impl CompressedMap {
                 return Err(MapFault::UnequalHeads { advise: advise.0 }.of(nid));
             }
             CompressedForm::Compact => {
-                let block_size = superblock.block_size;
+                let block_size = superblock.block_size();
                 Index::compact(nid, advise, header_end, size, block_size, lcluster)?
             }
         };

@@ -91,7 +91,7 @@ pub fn run<S: Discover, W: Write>(
     for (kind, path) in files {
         let Some(inode) = bench.file(&root, path)? else { continue };
         let Some((device, at)) = root.source_of(&inode, 0)? else { continue };
-        let tests = series(inode.size)?;
+        let tests = series(inode.size())?;
         for (name, series) in tests.iter().filter(|(_, series)| series.is_raw()) {
             bench.raw(&root, ("raw", kind, name), (device, at), &series.pieces)?;
         }
@@ -111,7 +111,7 @@ pub fn run<S: Discover, W: Write>(
     seal(root.reserve_bytes());
     for (kind, path) in files.into_iter().filter(|_| with_region) {
         let Some(inode) = bench.file(&root, path)? else { continue };
-        let tests = cold_series(inode.size)?;
+        let tests = cold_series(inode.size())?;
         for state in ["cold", "warm"] {
             for (name, series) in &tests {
                 root = forgotten(root, setup)?;
@@ -141,7 +141,7 @@ impl<W: Write> Bench<'_, W> {
     /// Returns the inode of the file at `path`, or `None` if there is none or it is too short.
     fn file<S: Storage>(&mut self, root: &GuestRoot<S>, path: &str) -> Outcome<Option<Inode>, W> {
         match root.metadata(path.as_bytes()) {
-            Ok(inode) if inode.kind == FileKind::Regular && inode.size >= FILE_BYTES_MIN => {
+            Ok(inode) if inode.kind() == FileKind::Regular && inode.size() >= FILE_BYTES_MIN => {
                 Ok(Some(inode))
             }
             Ok(_) | Err(Error::Path(PathError::NotFound)) => {

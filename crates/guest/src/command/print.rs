@@ -39,7 +39,7 @@ pub struct Mode<'i>(pub &'i Inode);
 
 impl fmt::Display for Mode<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.kind {
+        f.write_str(match self.0.kind() {
             FileKind::Regular => "-",
             FileKind::Directory => "d",
             FileKind::CharDevice => "c",
@@ -48,7 +48,7 @@ impl fmt::Display for Mode<'_> {
             FileKind::Socket => "s",
             FileKind::Symlink => "l",
         })?;
-        let bits = self.0.permissions;
+        let bits = self.0.permissions();
         for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
             let three = bits >> shift;
             f.write_str(if three & 4 != 0 { "r" } else { "-" })?;
@@ -89,13 +89,13 @@ pub struct Shape<'i>(pub &'i Inode);
 
 impl fmt::Display for Shape<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.layout {
+        match self.0.layout() {
             Layout::None => f.write_str("no data"),
             Layout::Plain { start: Some(start) } => write!(f, "flat from block {start}"),
             Layout::Plain { start: None } => f.write_str("one hole"),
             Layout::Inline { tail, .. } => write!(f, "flat, {} bytes inline", tail.len),
             Layout::Chunked(map) => {
-                write!(f, "{} chunks of 2^{} bytes", map.count(), map.chunk_bits)
+                write!(f, "{} chunks of 2^{} bytes", map.count(), map.chunk_bits())
             }
             Layout::Compressed(compressed) => {
                 write!(f, "compressed (layout {})", compressed.form.number())

@@ -74,20 +74,20 @@ pub fn list<S: Storage, W: Write>(
     inode: &Inode,
     name: &[u8],
 ) -> Row<W> {
-    let target = match inode.kind {
+    let target = match inode.kind() {
         FileKind::Symlink => Some(memory.target_of(root, inode)?),
         _ => None,
     };
     let mode = Mode(inode);
-    let Inode { nlink, uid, gid, size, .. } = inode;
+    let (nlink, uid, gid, size) = (inode.nlink(), inode.uid(), inode.gid(), inode.size());
     let mut print = || {
-        match inode.rdev {
+        match inode.rdev() {
             Some(rdev) => {
                 write!(out, "{mode} {nlink:3} {uid:5} {gid:5} {:4}, {:4} ", rdev.major, rdev.minor)?
             }
             None => write!(out, "{mode} {nlink:3} {uid:5} {gid:5} {size:10} ")?,
         }
-        write!(out, "{:>10} {}", inode.mtime.seconds, Escaped(name))?;
+        write!(out, "{:>10} {}", inode.mtime().seconds, Escaped(name))?;
         if let Some(target) = target {
             write!(out, " -> {}", Escaped(target))?;
         }
@@ -118,7 +118,7 @@ pub fn manifest<S: Storage, W: Write>(
         Err(RowFault::Output(never)) => match never {},
     }
     let printed = kept.bytes()?;
-    let target = match inode.kind {
+    let target = match inode.kind() {
         FileKind::Symlink => Some(root.read_link_inode(inode, target)?),
         _ => None,
     };
@@ -137,8 +137,8 @@ fn print_facts<W: Write>(
 ) -> Result<(), W::Error> {
     out.write_all(b"{\"path\": ")?;
     json::write_string(out, path)?;
-    let Inode { uid, gid, size, nlink, .. } = inode;
-    let (mode, mtime) = (inode.mode(), inode.mtime.total_ns());
+    let (uid, gid, size, nlink) = (inode.uid(), inode.gid(), inode.size(), inode.nlink());
+    let (mode, mtime) = (inode.mode(), inode.mtime().total_ns());
     printed(write!(
         out,
         ", \"mode\": {mode}, \"uid\": {uid}, \"gid\": {gid}, \"mtime_ns\": {mtime}"
@@ -152,7 +152,7 @@ fn print_facts<W: Write>(
         out.write_all(b", \"target\": ")?;
         json::write_string(out, target)?;
     }
-    match inode.rdev {
+    match inode.rdev() {
         Some(rdev) => printed(write!(out, ", \"rdev\": [{}, {}]", rdev.major, rdev.minor)),
         None => Ok(()),
     }
@@ -197,16 +197,16 @@ pub fn print_stat<W: Write>(
     path: &[u8],
     target: Option<&[u8]>,
 ) -> Result<(), WriteFmtError<W::Error>> {
-    let form = if inode.extended { "extended" } else { "compact" };
-    writeln!(out, "path   {}\ntype   {}", Escaped(path), inode.kind)?;
-    writeln!(out, "nid    {} ({form})", inode.nid)?;
-    writeln!(out, "mode   {:04o} {}", inode.permissions, Mode(inode))?;
-    writeln!(out, "owner  {}:{}\nlinks  {}", inode.uid, inode.gid, inode.nlink)?;
-    match inode.rdev {
+    let form = if inode.extended() { "extended" } else { "compact" };
+    writeln!(out, "path   {}\ntype   {}", Escaped(path), inode.kind())?;
+    writeln!(out, "nid    {} ({form})", inode.nid())?;
+    writeln!(out, "mode   {:04o} {}", inode.permissions(), Mode(inode))?;
+    writeln!(out, "owner  {}:{}\nlinks  {}", inode.uid(), inode.gid(), inode.nlink())?;
+    match inode.rdev() {
         Some(rdev) => writeln!(out, "rdev   {}, {}", rdev.major, rdev.minor)?,
-        None => writeln!(out, "size   {}", inode.size)?,
+        None => writeln!(out, "size   {}", inode.size())?,
     }
-    writeln!(out, "mtime  {}.{:09}", inode.mtime.seconds, inode.mtime.nanoseconds)?;
+    writeln!(out, "mtime  {}.{:09}", inode.mtime().seconds, inode.mtime().nanoseconds)?;
     writeln!(out, "layout {}", Shape(inode))?;
     match target {
         Some(target) => writeln!(out, "target {}", Escaped(target)),

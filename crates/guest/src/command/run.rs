@@ -156,7 +156,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
 
     fn ls(&mut self, path: &[u8]) -> Outcome<W> {
         let inode = self.root.metadata(path).map_err(|error| at(path, error))?;
-        if inode.kind != FileKind::Directory {
+        if inode.kind() != FileKind::Directory {
             let row = row::list(self.root, &mut self.scratch.row, &mut self.out, &inode, path);
             return only(path, row);
         }
@@ -194,7 +194,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     fn stat(&mut self, path: &[u8]) -> Outcome<W> {
         let inode = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
         let (out, memory) = (&mut self.out, &mut self.scratch.row);
-        let target = match inode.kind {
+        let target = match inode.kind() {
             FileKind::Symlink => Some(memory.target_of(self.root, &inode)),
             _ => None,
         };
@@ -216,7 +216,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
 
     fn cat(&mut self, path: &[u8]) -> Outcome<W> {
         let mut file = self.root.stream(path).map_err(|error| at(path, error))?;
-        self.scratch.names.note(file.inode().nid, path);
+        self.scratch.names.note(file.inode().nid(), path);
         loop {
             let bytes = file.lend().map_err(|error| at(path, error))?;
             if bytes.is_empty() {
@@ -232,12 +232,12 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
 
     fn sum(&mut self, path: &[u8]) -> Outcome<W> {
         let whole = self.root.metadata(path).map_err(|error| at(path, error))?;
-        if whole.kind != FileKind::Directory {
+        if whole.kind() != FileKind::Directory {
             let row = self.sum_row(&whole, path);
             return only(path, row);
         }
         // A symlink is followed here, as for the sum of one file.
-        self.each_below(whole, path, |runner, inode, path| match inode.kind {
+        self.each_below(whole, path, |runner, inode, path| match inode.kind() {
             FileKind::Regular => runner.sum_row(inode, path),
             _ => Ok(()),
         })
@@ -282,7 +282,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     }
 
     fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<[u8; 32], Error> {
-        self.scratch.names.note(inode.nid, path);
+        self.scratch.names.note(inode.nid(), path);
         let mut file = self.root.stream_inode(*inode)?;
         let (mut hash, mut silent_ns) = (Sha256::new(), SILENT_NS);
         let mut since_notice = Stopwatch::start(self.root);
@@ -299,7 +299,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
                 since_notice = Stopwatch::start(self.root);
                 silent_ns = (silent_ns << 1).min(SILENT_NS_MAX);
                 if let Some(notice) = &mut self.notice {
-                    let (at, of, unit) = how_far(file.position(), inode.size);
+                    let (at, of, unit) = how_far(file.position(), inode.size());
                     notice(format_args!("reading {}: {at} of {of} {unit}", Escaped(path)));
                 }
             }
@@ -311,7 +311,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     fn manifest(&mut self, path: &[u8]) -> Outcome<W> {
         let first = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
         self.each_below(first, path, |runner, inode, path| {
-            let digest = match inode.kind {
+            let digest = match inode.kind() {
                 FileKind::Regular => Some(runner.digest(inode, path)?),
                 _ => None,
             };

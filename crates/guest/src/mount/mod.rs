@@ -90,9 +90,9 @@ impl Mounted {
     /// `config`.
     pub fn describe(&self, config: &Config, notice: &mut dyn FnMut(fmt::Arguments<'_>)) {
         let Self { image, sources, missing } = self;
-        let (block, slots) = (image.superblock.block_size, image.devices.len());
+        let (block, slots) = (image.superblock().block_size(), image.devices().len());
         if let Some(name) = &config.image {
-            let bytes = image.bytes;
+            let bytes = image.bytes();
             notice(format_args!(
                 "image   {}: {bytes} bytes, blocks of {block}, {slots} device slots",
                 SourceWord(name)
@@ -200,27 +200,26 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
         Ok(image) => Box::new(image),
         Err(error) => return Err(error.into()),
     };
-    let mut mounted = Mounted { image, sources: Sources::new(), missing: Vec::new() };
-    let Mounted { image, sources, missing } = &mut mounted;
-    image.domain = config.domain.clone();
+    let (mut image, mut missing) = (image, Vec::new());
+    image.set_domain(config.domain.clone());
     let given = config.blobs.iter().map(|(slot, name)| (*slot, name.as_deref()));
     // A region that cannot be had is a notice later.
     let region = config.cache.as_ref().and_then(|cache| storage.disk(&cache.serial).ok());
     let mut note = |slot, error| missing.push((slot, error));
-    *sources = image.bind_present(storage, given, region, &mut note)?;
-    for (slot, _) in &*missing {
-        let part = sources.get_mut(usize::from(*slot)).or_bug().map_err(Error::Bug)?;
-        part.version = given_version(config, image, *slot);
+    let mut sources = image.bind_present(storage, given, region, &mut note)?;
+    for (slot, _) in &missing {
+        let is_set = sources.set_absent_version(*slot, given_version(config, &image, *slot));
+        is_set.then_some(()).or_bug().map_err(Error::Bug)?;
     }
     if let (None, Some((_, error))) = (&config.cache, missing.first()) {
         return Err(error.clone().into());
     }
     // The version of a source that is not there chooses between the blobs that the region holds.
     unused.retain(|(source, _)| {
-        !missing.iter().any(|(slot, _)| is_source(config, image, *slot, source))
+        !missing.iter().any(|(slot, _)| is_source(config, &image, *slot, source))
     });
     match unused.into_iter().next() {
-        None => Ok(mounted),
+        None => Ok(Mounted { image, sources, missing }),
         Some((_, error)) => Err(MountError::Version(error)),
     }
 }
@@ -234,7 +233,7 @@ fn given_version(config: &Config, image: &Image, slot: u16) -> u64 {
 /// Returns whether `name` is that of the source of a slot: the configured one, or the slot's tag.
 fn is_source(config: &Config, image: &Image, slot: u16, name: &SourceName) -> bool {
     let given = config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name);
-    let tag = image.devices.slot(slot).and_then(|slot| core::str::from_utf8(slot.tag()).ok());
+    let tag = image.devices().slot(slot).and_then(|slot| core::str::from_utf8(slot.tag()).ok());
     match (given, name, tag) {
         (Some(given), name, _) => name == given,
         (None, SourceName::Disk(name), Some(tag)) => serial(name) == serial(tag),

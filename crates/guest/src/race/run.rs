@@ -154,7 +154,7 @@ impl StepMemory<'_> {
         path: &[u8],
     ) -> Result<Done, Error> {
         let mut file = root.stream(path)?;
-        let pieces = of(what, file.inode().size)?;
+        let pieces = of(what, file.inode().size())?;
         let mut done = Done::default();
         for n in 0..pieces.count() {
             let out = Fill::new(self.buffer).next(pieces.bytes())?;
@@ -199,7 +199,7 @@ impl StepMemory<'_> {
         path: &[u8],
     ) -> Result<Done, Error> {
         let inode = root.metadata(path)?;
-        let pieces = of(what, inode.size)?;
+        let pieces = of(what, inode.size())?;
         let size = narrow(pieces.bytes())?;
         let mut done = Done::default();
         let mut numbers = 0..pieces.count();
@@ -229,7 +229,7 @@ impl StepMemory<'_> {
         while let Some(inode) = self.tree.next(root)? {
             count(&mut done.ops, 1);
             // Every file system has its own idea of a directory's size.
-            let size = if inode.kind == FileKind::Directory { 0 } else { inode.size };
+            let size = if inode.kind() == FileKind::Directory { 0 } else { inode.size() };
             done.sum.word(u64::from(inode.mode()), size);
         }
         Ok(done)
@@ -239,7 +239,7 @@ impl StepMemory<'_> {
         self.tree.begin(root, path)?;
         let mut done = Done::default();
         while let Some(inode) = self.tree.next(root)? {
-            if inode.kind == FileKind::Regular {
+            if inode.kind() == FileKind::Regular {
                 content(root, inode, self.buffer, &mut done)?;
             }
         }
@@ -261,7 +261,7 @@ fn content<S: Storage>(
 ) -> Result<(), Error> {
     let file = root.open_inode(inode)?;
     count(&mut done.ops, 1);
-    let mut rest = ByteRange::first(inode.size);
+    let mut rest = ByteRange::first(inode.size());
     while let Some(here) = rest.non_empty() {
         let got = file.read_at(here.start(), buffer)?;
         if got == 0 {

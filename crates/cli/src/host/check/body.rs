@@ -16,22 +16,22 @@ impl<S: Storage> Check<'_, S> {
     /// What an inode has besides entries: xattrs, a target, data.
     pub fn body(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         self.progress.entry(|| shown(path));
-        let xattrs = match self.xattrs_of(inode, path)? {
-            true => inode.xattrs,
+        let inode = match self.xattrs_of(inode, path)? {
+            true => *inode,
             // The fault is reported; the data is checked without the xattrs.
-            false => None,
+            false => inode.without_xattrs(),
         };
-        match inode.kind {
-            FileKind::Regular => self.file(&Inode { xattrs, ..*inode }, path),
-            FileKind::Symlink => self.target(inode, path),
+        match inode.kind() {
+            FileKind::Regular => self.file(&inode, path),
+            FileKind::Symlink => self.target(&inode, path),
             _ => Ok(()),
         }
     }
 
     /// Reads the xattrs; whether they can be read.
     fn xattrs_of(&mut self, inode: &Inode, path: &[u8]) -> Result<bool> {
-        let span = inode.xattrs.map_or(0, |span| span.len);
-        if !self.spend(|check| &mut check.xattr_budget, span, path, inode.nid)? {
+        let span = inode.xattrs().map_or(0, |span| span.len);
+        if !self.spend(|check| &mut check.xattr_budget, span, path, inode.nid())? {
             return Ok(false);
         }
         let mut bytes: u64 = 0;
@@ -41,9 +41,9 @@ impl<S: Storage> Check<'_, S> {
             Ok(())
         });
         if let Err(error) = &read {
-            self.fault(path, Some(inode.nid), format!("xattrs: {error}"))?;
+            self.fault(path, Some(inode.nid()), format!("xattrs: {error}"))?;
         }
-        self.spend(|check| &mut check.xattr_budget, bytes, path, inode.nid)?;
+        self.spend(|check| &mut check.xattr_budget, bytes, path, inode.nid())?;
         Ok(read.is_ok())
     }
 
@@ -55,21 +55,25 @@ impl<S: Storage> Check<'_, S> {
             Ok(_) => return Ok(()),
             Err(error) => format!("the target of the symlink: {error}"),
         };
-        self.fault(path, Some(inode.nid), what)
+        self.fault(path, Some(inode.nid()), what)
     }
 
     /// Reads the inodes that hold parts of others and stand in no directory; how many there are.
     pub fn hidden(&mut self) -> Result<u64> {
         let mut count = 0;
-        let inodes =
-            [(self.superblock.packed, "(packed inode)"), (self.superblock.metabox, "(metabox)")];
+        let inodes = [
+            (self.superblock.packed(), "(packed inode)"),
+            (self.superblock.metabox(), "(metabox)"),
+        ];
         for (nid, name) in inodes {
             let Some(nid) = nid.filter(|nid| !self.links.contains_key(nid)) else { continue };
             count += 1;
             let read = match self.root.inode(nid) {
-                Ok(inode) if inode.kind == FileKind::Regular => self.file(&inode, name.as_bytes()),
+                Ok(inode) if inode.kind() == FileKind::Regular => {
+                    self.file(&inode, name.as_bytes())
+                }
                 Ok(inode) => {
-                    let what = format!("{}, not a regular file", inode.kind);
+                    let what = format!("{}, not a regular file", inode.kind());
                     self.fault(name.as_bytes(), Some(nid), what)
                 }
                 Err(error) => self.fault(name.as_bytes(), Some(nid), error),
@@ -83,34 +87,34 @@ impl<S: Storage> Check<'_, S> {
     fn file(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         let file = match self.root.open_inode(*inode) {
             Ok(file) => file,
-            Err(error) => return self.fault(path, Some(inode.nid), error),
+            Err(error) => return self.fault(path, Some(inode.nid()), error),
         };
-        match inode.layout {
+        match inode.layout() {
             Layout::None | Layout::Plain { start: None } => Ok(()),
-            Layout::Plain { .. } => self.stored(&file, path, 0, inode.size),
+            Layout::Plain { .. } => self.stored(&file, path, 0, inode.size()),
             Layout::Inline { tail, .. } => {
-                let body = inode.size.checked_sub(tail.len);
+                let body = inode.size().checked_sub(tail.len);
                 let body = body.expect("the tail of a file is a part of the file");
                 self.stored(&file, path, 0, body)?;
-                self.stored(&file, path, body, inode.size)
+                self.stored(&file, path, body, inode.size())
             }
             Layout::Chunked(map) => {
                 let mut at = 0;
-                while at < inode.size {
-                    if !self.spend(|check| &mut check.map_budget, 1, path, inode.nid)? {
+                while at < inode.size() {
+                    if !self.spend(|check| &mut check.map_budget, 1, path, inode.nid())? {
                         return Ok(());
                     }
-                    let end = chunk_end(map.chunk_bits, at).min(inode.size);
+                    let end = chunk_end(map.chunk_bits(), at).min(inode.size());
                     self.stored(&file, path, at, end)?;
                     at = end;
                 }
                 Ok(())
             }
             _ => {
-                if !self.spend(|check| &mut check.data_budget, inode.size, path, inode.nid)? {
+                if !self.spend(|check| &mut check.data_budget, inode.size(), path, inode.nid())? {
                     return Ok(());
                 }
-                self.read(&file, path, 0, inode.size)
+                self.read(&file, path, 0, inode.size())
             }
         }
     }
@@ -138,7 +142,7 @@ impl<S: Storage> Check<'_, S> {
                 }
                 Ok(())
             }
-            (Err(error), _) | (_, Err(error)) => self.fault(path, Some(inode.nid), error),
+            (Err(error), _) | (_, Err(error)) => self.fault(path, Some(inode.nid()), error),
             // The range continues on another device. Halves are at most 63 deep.
             _ if last > start => {
                 let middle = start.midpoint(end);
@@ -163,11 +167,11 @@ impl<S: Storage> Check<'_, S> {
                 Ok(got) if got == len => self.bytes += got as u64,
                 Ok(got) => {
                     let what = format!("only {got} of {len} bytes at byte {at} of the file");
-                    return self.fault(path, Some(file.inode().nid), what);
+                    return self.fault(path, Some(file.inode().nid()), what);
                 }
                 Err(error) => {
                     let what = format!("{len} bytes at byte {at} of the file: {error}");
-                    self.fault(path, Some(file.inode().nid), what)?;
+                    self.fault(path, Some(file.inode().nid()), what)?;
                 }
             }
             catch_up(self.root);

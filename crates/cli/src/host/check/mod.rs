@@ -126,7 +126,7 @@ fn verify<S: Storage>(
     let dir_bytes = root.directory_bytes_max();
     let mut check = Check {
         root,
-        merged: superblock.extra_devices > 0,
+        merged: superblock.extra_devices() > 0,
         superblock,
         faults: 0,
         links: HashMap::new(),
@@ -141,7 +141,7 @@ fn verify<S: Storage>(
         xattrs: vec![0; XATTR_BYTES_MAX],
         bytes: 0,
         told: as_json.then(Vec::new),
-        progress: Progress::of_entries(superblock.inodes),
+        progress: Progress::of_entries(superblock.inodes()),
     };
     check.run(interrupt)
 }
@@ -149,15 +149,15 @@ fn verify<S: Storage>(
 impl<S: Storage> Check<'_, S> {
     fn run(&mut self, interrupt: &Interrupt) -> Result<()> {
         let root = self.root.metadata(b"/")?;
-        self.dirs.insert(root.nid, b"/".as_slice().into());
+        self.dirs.insert(root.nid(), b"/".as_slice().into());
         self.body(&root, b"/")?;
-        let mut ahead = vec![Ahead { inode: root, parent: root.nid, path: Vec::new() }];
+        let mut ahead = vec![Ahead { inode: root, parent: root.nid(), path: Vec::new() }];
         while let Some(dir) = ahead.pop() {
             self.directory(&dir, &mut ahead, interrupt)?;
         }
         self.link_counts()?;
         let inodes = (self.links.len() + self.dirs.len()) as u64 + self.hidden()?;
-        let says = self.superblock.inodes;
+        let says = self.superblock.inodes();
         if says != inodes && !self.merged {
             let what = format!("the superblock counts {says} inodes, {inodes} are reachable");
             self.fault(b"/", None, what)?;
@@ -167,13 +167,13 @@ impl<S: Storage> Check<'_, S> {
             let object = json!({
                 "inodes": inodes,
                 "read_bytes": self.bytes,
-                "superblock_checksum": self.superblock.compat.has(Compat::SB_CHKSUM),
+                "superblock_checksum": self.superblock.compat().has(Compat::SB_CHKSUM),
                 "faults": told,
             });
             self.progress.suspend(|| output::line(format_args!("{object:#}")))?;
             return judged(faults);
         }
-        let sum = match self.superblock.compat.has(Compat::SB_CHKSUM) {
+        let sum = match self.superblock.compat().has(Compat::SB_CHKSUM) {
             true => "superblock checksum right",
             false => "no superblock checksum",
         };
@@ -226,29 +226,29 @@ impl<S: Storage> Check<'_, S> {
         interrupt: &Interrupt,
     ) -> Result<()> {
         let Ahead { inode, path, .. } = dir;
-        let size = self.superblock.block_size;
+        let size = self.superblock.block_size();
         let mut bytes = vec![0; size.bytes_usize()];
         let mut last: Vec<u8> = Vec::new();
         let mut found = Found::default();
-        for number in 0..size.blocks_of(inode.size) {
+        for number in 0..size.blocks_of(inode.size()) {
             interrupt.check()?;
             // The bytes of the directory alone: a directory after its inode does not fill its block.
             let start = number << size.bits();
-            let len = size.bytes().min(inode.size - start);
-            if !self.spend(|check| &mut check.dir_budget, len, path, inode.nid)? {
+            let len = size.bytes().min(inode.size() - start);
+            if !self.spend(|check| &mut check.dir_budget, len, path, inode.nid())? {
                 return Ok(());
             }
             let got = match self.root.read_dir_block(inode, number, &mut bytes) {
                 Ok(got) => got,
                 Err(error) => {
-                    self.fault(path, Some(inode.nid), format!("block {number}: {error}"))?;
+                    self.fault(path, Some(inode.nid()), format!("block {number}: {error}"))?;
                     continue;
                 }
             };
-            let block = match DirBlock::from_bytes(&bytes[..got], inode.nid, number) {
+            let block = match DirBlock::from_bytes(&bytes[..got], inode.nid(), number) {
                 Ok(block) => block,
                 Err(error) => {
-                    self.fault(path, Some(inode.nid), error)?;
+                    self.fault(path, Some(inode.nid()), error)?;
                     continue;
                 }
             };
@@ -256,7 +256,7 @@ impl<S: Storage> Check<'_, S> {
                 let dirent = match block.entry(entry) {
                     Ok(dirent) => dirent,
                     Err(error) => {
-                        self.fault(path, Some(inode.nid), error)?;
+                        self.fault(path, Some(inode.nid()), error)?;
                         continue;
                     }
                 };
@@ -295,15 +295,15 @@ impl<S: Storage> Check<'_, S> {
             Ok(inode) => inode,
             Err(error) => return self.fault(&path, Some(nid), error),
         };
-        if tells_otherwise(&dirent, inode.kind) {
+        if tells_otherwise(&dirent, inode.kind()) {
             let says = match dirent.kind() {
                 Some(kind) => kind.to_string(),
                 None => format!("type {}", dirent.file_type),
             };
-            let what = format!("the entry says {says}, the inode is a {}", inode.kind);
+            let what = format!("the entry says {says}, the inode is a {}", inode.kind());
             self.fault(&path, Some(nid), what)?;
         }
-        if inode.kind == FileKind::Directory {
+        if inode.kind() == FileKind::Directory {
             found.dirs = found.dirs.saturating_add(1);
             if let Some(first) = self.dirs.get(&nid) {
                 let what = format!("the directory has another name, {}", shown(first));
@@ -311,7 +311,7 @@ impl<S: Storage> Check<'_, S> {
             }
             self.dirs.insert(nid, path.as_slice().into());
             self.body(&inode, &path)?;
-            ahead.push(Ahead { inode, parent: dir.inode.nid, path });
+            ahead.push(Ahead { inode, parent: dir.inode.nid(), path });
             return Ok(());
         }
         match self.links.entry(nid) {
@@ -321,7 +321,7 @@ impl<S: Storage> Check<'_, S> {
                 Ok(())
             }
             Entry::Vacant(links) => {
-                links.insert(Links { names: 1, says: inode.nlink, path: path.as_slice().into() });
+                links.insert(Links { names: 1, says: inode.nlink(), path: path.as_slice().into() });
                 self.body(&inode, &path)
             }
         }
@@ -330,8 +330,8 @@ impl<S: Storage> Check<'_, S> {
     /// `.`, `..` and the link count of a directory whose entries were read.
     fn own_entries(&mut self, dir: &Ahead, found: &Found) -> Result<()> {
         let Ahead { inode, parent, path } = dir;
-        let (nid, nlink) = (inode.nid, inode.nlink);
-        let dot = if inode.dot_omitted { None } else { Some(nid) };
+        let (nid, nlink) = (inode.nid(), inode.nlink());
+        let dot = if inode.dot_omitted() { None } else { Some(nid) };
         for (name, want, got) in [(".", dot, found.dot), ("..", Some(*parent), found.dotdot)] {
             let said = |nid: Option<Nid>| nid.map_or("missing".into(), |nid| format!("nid {nid}"));
             if want != got && !(want.is_none() && got == Some(nid)) {

@@ -103,7 +103,7 @@ impl File {
         let mut map = self.open().unwrap_or_else(|error| panic!("{error}"));
         let mut meta = Bytes::new(&self.image);
         let (mut at, mut found) = (0, Vec::new());
-        while at < self.inode.size {
+        while at < self.inode.size() {
             let extent = map.find(&mut meta, at).unwrap_or_else(|error| panic!("{at}: {error}"));
             assert_eq!(extent.offset, at);
             at += extent.len;
@@ -112,7 +112,7 @@ impl File {
             }
             found.push(extent);
         }
-        assert_eq!(at, self.inode.size);
+        assert_eq!(at, self.inode.size());
         found
     }
 
