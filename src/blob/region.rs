@@ -7,7 +7,7 @@ use super::identity::Identities;
 use super::image::Image;
 use super::source::{SourceKey, SourcePart, Sources};
 use crate::cache::{Cache, CacheOptions};
-use crate::storage::{DeviceId, Storage};
+use crate::storage::Storage;
 use crate::units::ByteRange;
 
 impl Image {
@@ -42,7 +42,7 @@ impl Image {
         slots.find(|(slot, source)| is_overlapped(*slot, source)).map(|(slot, _)| slot)
     }
 
-    /// Gives each source that is not there ([`DeviceId::NONE`]) the version that `region` holds of
+    /// Gives each source that is not there ([`DeviceId::NONE`](crate::storage::DeviceId::NONE)) the version that `region` holds of
     /// its blob: the version that the source has, or any if that is 0.
     ///
     /// # Errors
