@@ -12,6 +12,7 @@ use core::fmt;
 
 /// The reason why a mount or a read failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Error {
     /// A device failed; a retry may help.
     Io(IoError),
@@ -38,6 +39,7 @@ impl Error {
 
 /// A fault of a path, of a buffer, or of the file that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PathError {
     /// There is no entry of that name.
     NotFound,

@@ -183,7 +183,7 @@ fn fill(region: &Path, slot_size: SlotSize) {
     let cache = storage.add_disk("cache", region, false).unwrap();
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
-    let options = CacheOptions { slot_size: Some(slot_size), ..CacheOptions::new(cache, UUID) };
+    let options = CacheOptions::new(cache, UUID).with_slot_size(Some(slot_size));
     let layer = Some(Cache::open(&mut storage, &options).unwrap());
     let root = Root::new(storage, layer, &image, &sources).unwrap();
     let mut out = [0; 64];
@@ -273,10 +273,8 @@ fn refusal(at: usize, bytes: &[u8], sealed: bool) -> Option<String> {
     fs::write(&region.0, &raw).unwrap();
     let mut storage = FileStorage::new();
     let device = storage.add_disk("cache", &region.0, false).unwrap();
-    let options = CacheOptions {
-        format: rootlet::cache::FormatPolicy::Never,
-        ..CacheOptions::new(device, [9; 16])
-    };
+    let options =
+        CacheOptions::new(device, [9; 16]).with_format(rootlet::cache::FormatPolicy::Never);
     match Cache::open(&mut storage, &options) {
         Err(Refused::Superblock(refusal)) => Some(refusal.to_string()),
         Err(other) => Some(other.to_string()),

@@ -18,7 +18,7 @@ pub fn all(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(BYTES as u64));
     for algorithm in Algorithm::ALL {
         let input = encoded(algorithm, &data);
-        let pcluster = Encoded { algorithm, input: &input, padding_max: 0, end: End::Exact };
+        let pcluster = Encoded::new(algorithm, &input);
         decoders.decode(&pcluster, 0, &mut out).unwrap();
         assert!(out == data, "{algorithm}");
         group.bench_function(algorithm.to_string(), |bencher| {

@@ -42,6 +42,7 @@ impl fmt::Display for Name {
 
 /// A device of the machine that is not a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Own {
     /// The image.
     Image,
@@ -60,6 +61,7 @@ impl fmt::Display for Own {
 
 /// The reason why a device slot has no source.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BindError {
     /// The configured source of a slot (0: the image) was not found.
     Source {

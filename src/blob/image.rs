@@ -48,7 +48,7 @@ impl Image {
     // Not inlined: so it writes its result in the caller's place, without a copy.
     #[inline(never)]
     pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
-        let gone = IoError { device, at: 0, len: 0, kind: IoErrorKind::Gone };
+        let gone = IoError::new(device, 0, 0, IoErrorKind::Gone);
         let info = fit(storage, 0, device)?.ok_or(gone)?;
         let bytes = info.bytes;
         let mut reader = Reader { storage, device, info, read_bytes: 0 };

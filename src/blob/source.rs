@@ -9,6 +9,7 @@ pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
 
 /// The name of a source on a machine; `N` is a text, borrowed or owned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SourceName<N> {
     /// The disk with this serial.
     Disk(N),
@@ -83,6 +84,7 @@ impl SourceKey {
 
 /// The source of one device slot: a device, or a part of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SourcePart {
     /// The device.
     pub device: DeviceId,

@@ -9,6 +9,7 @@ use crate::storage::events::Event;
 /// Limits of memory, in bytes. A limit above a sixteenth of the address space counts as a
 /// sixteenth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Budget {
     /// Pages of metadata. Allocated page by page as they are read; at least 16 KiB.
     pub metadata_bytes: usize,
@@ -59,6 +60,42 @@ impl Budget {
         stream_bytes: 8 << 20,
         events: 0,
     };
+
+    /// Returns the same budget with another [`Budget::metadata_bytes`].
+    #[must_use]
+    pub const fn with_metadata_bytes(self, metadata_bytes: usize) -> Self {
+        Self { metadata_bytes, ..self }
+    }
+
+    /// Returns the same budget with another [`Budget::decoded_bytes`].
+    #[must_use]
+    pub const fn with_decoded_bytes(self, decoded_bytes: usize) -> Self {
+        Self { decoded_bytes, ..self }
+    }
+
+    /// Returns the same budget with another [`Budget::decoder_bytes`].
+    #[must_use]
+    pub const fn with_decoder_bytes(self, decoder_bytes: usize) -> Self {
+        Self { decoder_bytes, ..self }
+    }
+
+    /// Returns the same budget with another [`Budget::block_bytes`].
+    #[must_use]
+    pub const fn with_block_bytes(self, block_bytes: usize) -> Self {
+        Self { block_bytes, ..self }
+    }
+
+    /// Returns the same budget with another [`Budget::stream_bytes`].
+    #[must_use]
+    pub const fn with_stream_bytes(self, stream_bytes: usize) -> Self {
+        Self { stream_bytes, ..self }
+    }
+
+    /// Returns the same budget with another [`Budget::events`].
+    #[must_use]
+    pub const fn with_events(self, events: u32) -> Self {
+        Self { events, ..self }
+    }
 }
 
 impl Default for Budget {

@@ -17,6 +17,7 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 /// An entry of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DirEntry {
     /// The name: 1 to 255 bytes, in any encoding.
     pub name: heapless::Vec<u8, NAME_BYTES_MAX>,

@@ -8,6 +8,7 @@ use core::fmt;
 use crate::error::Error;
 
 /// Why an image could not be mounted, and what the mount was given.
+#[non_exhaustive]
 pub struct MountError<S, L> {
     /// Why.
     pub error: Error,

@@ -5,6 +5,7 @@ use crate::units::count;
 
 /// Counters of the read path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Stats {
     /// Reads by users.
     pub reads: u64,

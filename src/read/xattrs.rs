@@ -24,6 +24,7 @@ const ALIGN: Pow2 = match Pow2::of(4) {
 
 /// The full name of an xattr, in the parts that the image stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct XattrName<'n> {
     /// The fixed prefix, as in `user.`.
     pub prefix: &'static str,

@@ -37,6 +37,7 @@ fn run(opcode: u32, mut lie: impl FnMut(&mut Vec<u8>) + 'static) -> Result<(), C
                 Operation::Open => OPEN,
                 Operation::Release => RELEASE,
                 Operation::Destroy => DESTROY,
+                other => panic!("{other:?}"),
             };
             assert_eq!(named, opcode, "{error}");
             Err(error.cause)

@@ -72,7 +72,7 @@ fn dialogue_with_virtiofsd_is_spoken_byte_for_byte() {
     assert_eq!(request.reply(reply.first_chunk().unwrap(), 16), Err(IoErrorKind::Device(9)));
 
     session.close(&mut daemon, file).unwrap();
-    let missing = Error { operation: Operation::Lookup(1), cause: Cause::Errno(2) };
+    let missing = Error::new(Operation::Lookup(1), Cause::Errno(2));
     assert_eq!(session.open(&mut daemon, b"none"), Err(missing));
     session.destroy(&mut daemon).unwrap();
     assert_eq!(daemon.lines.next(), None, "the dialogue ends here");

@@ -87,7 +87,7 @@ fn failure_at_any_step_leaves_nothing_behind() {
         let (mut daemon, mut session) = connected();
         daemon.lost = Some(step);
         let error = session.open(&mut daemon, PATH).unwrap_err();
-        assert_eq!(error, Error { operation, cause: Cause::Io(IoErrorKind::Timeout) });
+        assert_eq!(error, Error::new(operation, Cause::Io(IoErrorKind::Timeout)));
         assert!(daemon.held.is_empty() && daemon.open.is_empty(), "step {step}");
         assert!(session.open(&mut daemon, PATH).is_ok(), "the session goes on");
     }
@@ -102,7 +102,7 @@ fn lost_forget_does_not_fail_an_open_but_a_close() {
     daemon.lost = Some(daemon.requests.len() + 1);
     let error = session.close(&mut daemon, file).unwrap_err();
     let lost = Cause::Io(IoErrorKind::Timeout);
-    assert_eq!(error, Error { operation: Operation::Forget, cause: lost });
+    assert_eq!(error, Error::new(Operation::Forget, lost));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn paths_that_are_no_list_of_names_are_refused_unsent() {
     for (path, component, fault) in cases {
         let (daemon, error) = refused(path);
         let operation = Operation::Lookup(component);
-        assert_eq!(error, Error { operation, cause: Cause::Path(fault) });
+        assert_eq!(error, Error::new(operation, Cause::Path(fault)));
         assert_eq!(DiscoverError::from(error), DiscoverError::Path(fault));
         assert_eq!(daemon.opcodes(), [INIT]);
     }
@@ -146,7 +146,7 @@ fn paths_that_are_no_list_of_names_are_refused_unsent() {
 #[test]
 fn longest_name_deepest_path_and_dotted_names_are_sent() {
     let (daemon, error) = refused(&[b'n'; 255]);
-    assert_eq!(error, Error { operation: Operation::Lookup(1), cause: Cause::Errno(2) });
+    assert_eq!(error, Error::new(Operation::Lookup(1), Cause::Errno(2)));
     assert_eq!(daemon.requests[1].len(), 40 + 255 + 1);
     assert_eq!(daemon.requests[1][40..], [[b'n'; 255].as_slice(), b"\0"].concat());
     refused(b"...");
@@ -173,7 +173,7 @@ fn only_directories_lead_on_and_only_regular_files_open() {
         (b"pipe", Operation::Lookup(1), 0o010_644),
     ] {
         let (daemon, error) = refused(path);
-        assert_eq!(error, Error { operation, cause: Cause::Type(mode) });
+        assert_eq!(error, Error::new(operation, Cause::Type(mode)));
         assert_eq!(DiscoverError::from(error), DiscoverError::Type(mode));
         assert!(!daemon.opcodes().contains(&OPEN), "OPEN of a pipe may never come back");
     }
@@ -189,7 +189,7 @@ fn negative_entry_is_no_such_file_and_is_not_forgotten() {
         reply[..8].copy_from_slice(&144u64.to_le_bytes());
     }));
     let error = session.open(&mut daemon, b"gone").unwrap_err();
-    assert_eq!(error, Error { operation: Operation::Lookup(1), cause: Cause::Errno(2) });
+    assert_eq!(error, Error::new(Operation::Lookup(1), Cause::Errno(2)));
     assert_eq!(daemon.opcodes(), [INIT, LOOKUP]);
     assert_eq!(DiscoverError::from(error), DiscoverError::Share(2));
 }
@@ -201,7 +201,7 @@ fn root_as_a_child_is_refused_and_never_forgotten() {
     let error = session.open(&mut daemon, b"dir/sub").unwrap_err();
     let what = "the node's number";
     let cause = Cause::Malformed { what, got: 1, want: Want::AtLeast(2) };
-    assert_eq!(error, Error { operation: Operation::Lookup(1), cause });
+    assert_eq!(error, Error::new(Operation::Lookup(1), cause));
     assert_eq!(daemon.opcodes(), [INIT, LOOKUP]);
 }
 
@@ -212,7 +212,7 @@ fn size_beyond_a_signed_offset_is_refused() {
     let error = session.open(&mut daemon, b"top").unwrap_err();
     let want = Want::AtMost((1 << 63) - 1);
     let cause = Cause::Malformed { what: "the file's size", got: 1 << 63, want };
-    assert_eq!(error, Error { operation: Operation::Lookup(1), cause });
+    assert_eq!(error, Error::new(Operation::Lookup(1), cause));
     assert!(daemon.held.is_empty());
     daemon.nodes[4].size -= 1;
     assert_eq!(session.open(&mut daemon, b"top").unwrap().size, u64::MAX >> 1);
@@ -290,7 +290,7 @@ fn another_major_version_is_refused_by_number() {
         let mut daemon = Daemon { major, minor: 12, ..Daemon::new() };
         let error = Session::connect(&mut daemon).unwrap_err();
         let cause = Cause::Version { major, minor: 12 };
-        assert_eq!(error, Error { operation: Operation::Init, cause });
+        assert_eq!(error, Error::new(Operation::Init, cause));
         let text = format!("FUSE INIT: the daemon speaks FUSE {major}.12, only 7.x is supported");
         assert_eq!(error.to_string(), text);
     }

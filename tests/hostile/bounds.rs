@@ -183,14 +183,13 @@ fn probes(blocks: u64) -> u64 {
     (blocks + 1).next_power_of_two().trailing_zeros().into()
 }
 
-const SMALL: Budget = Budget {
-    metadata_bytes: 0,
-    decoded_bytes: 0,
-    decoder_bytes: 24 << 20,
-    block_bytes: 0,
-    stream_bytes: 0,
-    events: 0,
-};
+const SMALL: Budget = Budget::LARGE
+    .with_metadata_bytes(0)
+    .with_decoded_bytes(0)
+    .with_decoder_bytes(24 << 20)
+    .with_block_bytes(0)
+    .with_stream_bytes(0)
+    .with_events(0);
 
 /// Calls `each` with every golden image, mounted, and what mounting cost.
 fn each_golden(each: impl Fn(&str, &Metered, Cost)) {

@@ -29,7 +29,7 @@ fn mounted(world: &World, block_bytes: usize) -> Root<SimStorage, NoRegion> {
     let device = storage.disk("image").unwrap();
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
-    let budget = Budget { block_bytes, ..Budget::default() };
+    let budget = Budget::default().with_block_bytes(block_bytes);
     Root::with_budget(storage, NoRegion, &image, &sources, &budget).unwrap()
 }
 

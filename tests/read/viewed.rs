@@ -68,7 +68,7 @@ fn mounted(is_seen: bool) -> (World, Root<Half, NoRegion>) {
     let image = Image::read(&mut storage, devices[0]).unwrap();
     let names = [(1, SourceName::Disk("blob1")), (2, SourceName::Disk("blob2"))];
     let sources = image.bind(&mut storage, &names).unwrap();
-    let budget = Budget { events: 4096, ..Budget::default() };
+    let budget = Budget::default().with_events(4096);
     let root = Root::with_budget(storage, NoRegion, &image, &sources, &budget).unwrap();
     (world, root)
 }

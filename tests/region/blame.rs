@@ -51,15 +51,13 @@ impl Scene {
         let mut storage = self.world.attach();
         let image = Image::read(&mut storage, self.image).unwrap();
         let parts = image.bind(&mut storage, &[(1, SourceName::Disk("b"))]).unwrap();
-        let options = CacheOptions {
-            slot_size: Some(SlotSize::K64),
-            pages_bytes: pages * 4096,
-            pool_bytes: 8 << 20,
-            ..CacheOptions::new(self.disk, [self.mounts.get(); 16])
-        };
+        let options = CacheOptions::new(self.disk, [self.mounts.get(); 16])
+            .with_slot_size(Some(SlotSize::K64))
+            .with_pages_bytes(pages * 4096)
+            .with_pool_bytes(8 << 20);
         let cache = Cache::open(&mut storage, &options).unwrap();
         // A stream reads over several slots at once.
-        let budget = Budget { stream_bytes: 8 << 20, ..Budget::default() };
+        let budget = Budget::default().with_stream_bytes(8 << 20);
         Root::with_budget(storage, Some(cache), &image, &parts, &budget).unwrap()
     }
 

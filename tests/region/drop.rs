@@ -45,7 +45,7 @@ fn largest(region: &Region) -> BlobIndex {
 }
 
 fn drop_blob(machine: &mut Machine, blob: BlobIndex) -> Result<u32, NotDropped> {
-    let options = CacheOptions { format: FormatPolicy::Never, ..machine.next_options() };
+    let options = machine.next_options().with_format(FormatPolicy::Never);
     let mut storage = machine.world.attach();
     let Ok(mut cache) = Cache::open(&mut storage, &options) else {
         return Err(NotDropped::NotDurable);

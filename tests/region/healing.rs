@@ -128,13 +128,12 @@ fn storage(machine: &Machine) -> SimStorage {
 fn region_whose_tables_do_not_fit_gets_larger_slots_or_is_refused() {
     let machine = Machine::with(1, 64 << 20, 512);
     let open = |tables_bytes, slot_size| {
-        let options = CacheOptions {
-            format: FormatPolicy::Force,
-            tables_bytes,
-            slot_size,
-            entropy: [9; 16],
-            ..machine.options
-        };
+        let options = machine
+            .options
+            .with_format(FormatPolicy::Force)
+            .with_tables_bytes(tables_bytes)
+            .with_slot_size(slot_size)
+            .with_entropy([9; 16]);
         Cache::open(&mut storage(&machine), &options)
             .map(|cache| cache.superblock().geometry.slot_size)
     };
@@ -151,7 +150,7 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
     let mut identity = [0; IDENTITY_BYTES];
     for round in 0..400u32 {
         let mut storage = storage(&machine);
-        let options = CacheOptions { entropy: [round as u8; 16], ..machine.options };
+        let options = machine.options.with_entropy([round as u8; 16]);
         let mut cache = Cache::open(&mut storage, &options).unwrap();
         identity[..4].copy_from_slice(&round.to_le_bytes());
         let identity = BlobIdentity(identity);

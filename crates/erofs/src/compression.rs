@@ -25,6 +25,7 @@ const ALIGN: usize = 4;
 
 /// The compression settings of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Compression {
     /// The algorithms that files may use.
     pub algorithms: Algorithms,

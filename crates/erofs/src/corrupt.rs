@@ -10,6 +10,7 @@ use super::compressed::MapFault;
 
 /// A part of the image, as messages name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Part {
     /// The superblock, or the block that its checksum covers.
     Superblock,
@@ -72,6 +73,7 @@ impl fmt::Display for Part {
 
 /// The fault of a name in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NameFault {
     /// The name has no bytes.
     Empty,
@@ -100,6 +102,7 @@ impl fmt::Display for NameFault {
 /// A fault of the image's bytes, with its place and the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
+#[non_exhaustive]
 pub enum Corrupt {
     /// Fewer bytes than the record has.
     Short { part: Part, need: usize, got: usize },

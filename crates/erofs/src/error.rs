@@ -85,6 +85,7 @@ impl From<Unsupported> for FormatError {
 
 /// A valid feature of an image that is not supported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Unsupported {
     /// The incompatible features of the superblock that are not supported.
     Features(Incompat),

@@ -67,6 +67,7 @@ pub struct Superblock {
 
 /// The table of long prefixes of xattr names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct XattrPrefixes {
     /// The first byte of the table.
     pub at: u64,

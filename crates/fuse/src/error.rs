@@ -9,6 +9,7 @@ use rootlet_storage::{DiscoverError, Errno, IoErrorKind, LinkFault, PathFault};
 
 /// The operation that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Operation {
     /// The handshake.
     Init,
@@ -63,6 +64,7 @@ impl fmt::Display for Want {
 
 /// The reason why an operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// The daemon refused with this errno of Linux (1 to 511).
     Errno(u32),
@@ -116,11 +118,19 @@ impl fmt::Display for Cause {
 
 /// A failed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Error {
     /// The operation.
     pub operation: Operation,
     /// Why it failed.
     pub cause: Cause,
+}
+
+impl Error {
+    /// Returns the error of an operation that failed for this cause.
+    pub const fn new(operation: Operation, cause: Cause) -> Self {
+        Self { operation, cause }
+    }
 }
 
 impl fmt::Display for Error {

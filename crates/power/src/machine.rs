@@ -231,13 +231,11 @@ impl Machine {
                 sources[index].push(device);
             }
         }
-        let mut options = CacheOptions {
-            start: START,
-            bytes: Some(bytes),
-            format: FormatPolicy::Auto,
-            slot_size: Some(SlotSize::K64),
-            ..CacheOptions::new(disk, [0; 16])
-        };
+        let mut options = CacheOptions::new(disk, [0; 16])
+            .with_start(START)
+            .with_bytes(Some(bytes))
+            .with_format(FormatPolicy::Auto)
+            .with_slot_size(Some(SlotSize::K64));
         if scale != Scale::Large {
             options.pool_bytes = 64 << 10;
         }

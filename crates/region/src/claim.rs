@@ -17,6 +17,7 @@ pub(super) const BLAMED_MAX: usize = 8;
 
 /// How far the region is used in this mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Mode {
     /// Hits and hydration.
     ReadWrite,

@@ -11,6 +11,7 @@ use core::fmt;
 
 /// Why a blob was not taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NotDropped {
     /// The region knows no such blob.
     Unknown,

@@ -25,6 +25,7 @@ use zerocopy::{FromZeros, IntoBytes};
 
 /// When a region is formatted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum FormatPolicy {
     /// If the area is blank, or was a region whose superblocks are lost.
     #[default]
@@ -37,6 +38,7 @@ pub enum FormatPolicy {
 
 /// How to use a region.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct CacheOptions {
     /// The disk that holds the region.
     pub device: DeviceId,
@@ -72,6 +74,54 @@ impl CacheOptions {
             pages_bytes: 1 << 20,
             tables_bytes: 16 << 20,
         }
+    }
+
+    /// Returns the same options with another [`CacheOptions::start`].
+    #[must_use]
+    pub const fn with_start(self, start: u64) -> Self {
+        Self { start, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::bytes`].
+    #[must_use]
+    pub const fn with_bytes(self, bytes: Option<u64>) -> Self {
+        Self { bytes, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::format`].
+    #[must_use]
+    pub const fn with_format(self, format: FormatPolicy) -> Self {
+        Self { format, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::slot_size`].
+    #[must_use]
+    pub const fn with_slot_size(self, slot_size: Option<SlotSize>) -> Self {
+        Self { slot_size, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::entropy`].
+    #[must_use]
+    pub const fn with_entropy(self, entropy: [u8; 16]) -> Self {
+        Self { entropy, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::pool_bytes`].
+    #[must_use]
+    pub const fn with_pool_bytes(self, pool_bytes: usize) -> Self {
+        Self { pool_bytes, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::pages_bytes`].
+    #[must_use]
+    pub const fn with_pages_bytes(self, pages_bytes: usize) -> Self {
+        Self { pages_bytes, ..self }
+    }
+
+    /// Returns the same options with another [`CacheOptions::tables_bytes`].
+    #[must_use]
+    pub const fn with_tables_bytes(self, tables_bytes: usize) -> Self {
+        Self { tables_bytes, ..self }
     }
 }
 

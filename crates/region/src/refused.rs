@@ -10,6 +10,7 @@ use core::fmt;
 
 /// Why a region is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refused {
     /// There is no such device.
     NoDevice,
@@ -67,6 +68,7 @@ pub enum Refused {
 
 /// An area that is formatted without being asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Vacant {
     /// Zeros.
     Blank,
@@ -80,6 +82,7 @@ pub enum Vacant {
 
 /// What makes the area a region all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Remedy {
     /// Formatting it, by the user's word, over the data that is there.
     Overwrite,

@@ -7,6 +7,7 @@ use super::BLOCK_BYTES;
 
 /// A signature, and advice for a user who gave its format as an image.
 #[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Signature {
     at: usize,
     magic: &'static [u8],

@@ -7,6 +7,7 @@ use crate::units::count;
 
 /// What the region did in this mount.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CacheStats {
     /// Bytes made resident.
     pub kept_bytes: u64,

@@ -43,6 +43,7 @@ pub struct Superblock {
 
 /// Why a block is not a superblock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// No magic: never formatted, or lost.
     NoMagic,

@@ -60,6 +60,7 @@ pub trait Discover: Storage {
 
 /// The reason why a name leads to no device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DiscoverError {
     /// No device has that name.
     NotFound,

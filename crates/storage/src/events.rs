@@ -33,6 +33,7 @@ use rootlet_base::units::count;
 
 /// The kind of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Kind {
     /// A read of a file by a user; its time is that of the user's wait.
     Read,
@@ -58,6 +59,7 @@ pub enum Kind {
 
 /// The cause of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Cause {
     /// A reader waits.
     Demand,
@@ -71,6 +73,7 @@ pub enum Cause {
 
 /// An event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// The kind.
     pub kind: Kind,
@@ -94,6 +97,26 @@ pub struct Event {
 
 #[cfg(feature = "alloc")]
 const _: () = assert!(size_of::<Event>() <= 64);
+
+impl Event {
+    /// Returns an event at the clock's beginning, for no inode.
+    pub const fn new(kind: Kind, cause: Cause, place: Place) -> Self {
+        let Place { slot, at, len } = place;
+        Self { kind, cause, slot, start_ns: 0, end_ns: 0, at, len, nid: None }
+    }
+
+    /// Returns the same event with another start and end.
+    #[must_use]
+    pub const fn with_time(self, start_ns: u64, end_ns: u64) -> Self {
+        Self { start_ns, end_ns, ..self }
+    }
+
+    /// Returns the same event for another inode.
+    #[must_use]
+    pub const fn with_nid(self, nid: Option<u64>) -> Self {
+        Self { nid, ..self }
+    }
+}
 
 /// The start of an event: its time, and the inode that it is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -221,6 +221,7 @@ impl fmt::Display for Unfit {
 
 /// The cause of a failed transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum IoErrorKind {
     /// The device reported a failure; the number is its own status or errno.
     Device(u32),
@@ -263,6 +264,7 @@ impl fmt::Display for IoErrorKind {
 
 /// A failed transfer: its device, its range and the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct IoError {
     /// The device.
     pub device: DeviceId,
@@ -272,6 +274,13 @@ pub struct IoError {
     pub len: usize,
     /// The cause.
     pub kind: IoErrorKind,
+}
+
+impl IoError {
+    /// Returns the error of a transfer of `len` bytes at byte `at` of `device`.
+    pub const fn new(device: DeviceId, at: u64, len: usize, kind: IoErrorKind) -> Self {
+        Self { device, at, len, kind }
+    }
 }
 
 impl fmt::Display for IoError {
@@ -293,6 +302,7 @@ pub enum Lent<'b> {
 
 /// One request of a foreground batch.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Transfer<'b> {
     /// The device.
     pub device: DeviceId,

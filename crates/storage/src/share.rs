@@ -17,6 +17,7 @@ pub const PATH_BYTES_MAX: usize = 1024;
 
 /// The reason why a path is refused before any lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PathFault {
     /// The component is empty: an empty path, or a slash at an end or next to another.
     Empty,
@@ -44,6 +45,7 @@ impl fmt::Display for PathFault {
 
 /// The reason why a symbolic link of a share is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkFault {
     /// The link leads out of the share: above its root, or to an absolute path.
     Leaves,

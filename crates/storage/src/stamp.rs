@@ -7,6 +7,7 @@ use twox_hash::XxHash3_64;
 
 /// The version of a device's content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Version {
     /// Unknown, as for a disk without a configured version.
     #[default]

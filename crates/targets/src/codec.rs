@@ -19,7 +19,7 @@ thread_local! {
     /// Used again and again, as a mount does: nothing of one stream may be left for the next.
     static DECODERS: RefCell<Decoders> = RefCell::new(Decoders::new(
         Algorithms::ALL,
-        &Limits { lzma_dictionary: DICTIONARY, zstd_window: 512 << 10, ..Limits::MAX },
+        &Limits::MAX.with_lzma_dictionary(DICTIONARY).with_zstd_window(512 << 10),
     ));
 }
 
@@ -54,7 +54,7 @@ fn run(algorithm: Algorithm, bytes: &[u8]) {
         round_trip(algorithm, input.0, skip);
         return;
     }
-    let encoded = Encoded { algorithm, input: input.0, padding_max, end };
+    let encoded = Encoded::new(algorithm, input.0).with_padding_max(padding_max).with_end(end);
     let mut whole = vec![0xcc; len];
     if !decode(&encoded, 0, &mut whole) {
         // Whatever a part of it gives, it ends.
@@ -74,7 +74,7 @@ fn check_part(encoded: &Encoded<'_>, whole: &[u8], skip: u64) {
     let mut part = vec![0x33; rest.len()];
     assert!(decode(encoded, skip, &mut part), "the end alone does not decode");
     assert!(part == rest, "the end alone is other bytes");
-    let open = Encoded { end: End::Open, ..*encoded };
+    let open = encoded.with_end(End::Open);
     let middle = &rest[..rest.len() / 2];
     let mut part = vec![0x33; middle.len()];
     assert!(decode(&open, skip, &mut part), "the middle alone does not decode");
@@ -104,7 +104,7 @@ fn round_trip(algorithm: Algorithm, data: &[u8], skip: u64) {
         return;
     }
     let stream = encode(algorithm, data);
-    let encoded = Encoded { algorithm, input: &stream, padding_max: 0, end: End::Exact };
+    let encoded = Encoded::new(algorithm, &stream);
     let mut whole = vec![0xcc; data.len()];
     assert!(decode(&encoded, 0, &mut whole), "what was encoded does not decode");
     assert!(whole == data, "it decodes to other bytes");

@@ -48,11 +48,9 @@ impl Machine {
         let mut storage = self.world.attach();
         let image = Image::read(&mut storage, self.image).unwrap();
         let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
-        let options = CacheOptions {
-            format: FormatPolicy::Auto,
-            slot_size: Some(SlotSize::K64),
-            ..CacheOptions::new(self.disk, [entropy; 16])
-        };
+        let options = CacheOptions::new(self.disk, [entropy; 16])
+            .with_format(FormatPolicy::Auto)
+            .with_slot_size(Some(SlotSize::K64));
         let cache = Cache::open(&mut storage, &options).ok();
         let root = Root::new(storage, cache, &image, &sources).unwrap();
         for (at, len) in [(0, bytes.len()), (100_001, 5000), (0, bytes.len())] {

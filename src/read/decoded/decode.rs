@@ -170,7 +170,8 @@ impl Worker<'_> {
         let mut fill = |out: &mut [u8]| {
             let exact = window.to_the_end && !job.extent.partial && !legacy;
             let end = if exact { End::Exact } else { End::Open };
-            let encoded = Encoded { algorithm, input, padding_max, end };
+            let encoded =
+                Encoded::new(algorithm, input).with_padding_max(padding_max).with_end(end);
             decoders.decode(&encoded, window.bytes.start(), out).map_err(corrupt)
         };
         if !window.keep {

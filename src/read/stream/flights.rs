@@ -172,7 +172,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let source = self.io.source(target.slot).or_bug()?;
             let ((device, at), len) =
                 (source.at(target.cover.start())?, narrow(target.cover.len())?);
-            return landed.map(Some).map_err(|kind| IoError { device, at, len, kind }.into());
+            return landed.map(Some).map_err(|kind| IoError::new(device, at, len, kind).into());
         };
         let read = landed.as_deref().map_err(|kind| *kind);
         let verdict = self.io.layer.settle(ticket, read);

@@ -117,7 +117,7 @@ impl<'a> Opened<'a> {
             Some(Remedy::Format) => {
                 anyhow!("{refused}; `rootlet region {place} format` formats it")
             }
-            Some(Remedy::Writable) | None => anyhow!("{refused}"),
+            _ => anyhow!("{refused}"),
         }
     }
 
@@ -136,7 +136,8 @@ impl<'a> Opened<'a> {
         let Place { device, start, bytes } = self.place;
         let tables_bytes = Memory::of_heap(GUEST_HEAP_BYTES).tables;
         let options = CacheOptions::new(device, entropy()?);
-        Ok(CacheOptions { start, bytes, format, slot_size, tables_bytes, ..options })
+        let options = options.with_start(start).with_bytes(bytes).with_format(format);
+        Ok(options.with_slot_size(slot_size).with_tables_bytes(tables_bytes))
     }
 }
 

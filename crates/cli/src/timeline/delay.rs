@@ -111,12 +111,8 @@ mod tests {
     fn reads_at_the_same_time_are_one_step() {
         let mut timeline = sample();
         let first = timeline.events.iter().position(|event| event.slot == Some(1)).unwrap();
-        let more = Event {
-            slot: Some(0),
-            start_ns: 5_500_000,
-            end_ns: 6_050_000,
-            ..timeline.events[first]
-        };
+        let mut more = timeline.events[first].with_time(5_500_000, 6_050_000);
+        more.slot = Some(0);
         timeline.events.insert(first + 1, more);
         let steps = steps(&timeline);
         let last = steps.iter().rev().find(|step| !step.reads.is_empty()).unwrap();

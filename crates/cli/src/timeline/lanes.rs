@@ -49,7 +49,6 @@ impl Paint {
     /// Returns the paint of an event; `None` for one that is not drawn.
     pub fn of(event: &Event) -> Option<Self> {
         Some(match (event.kind, event.cause) {
-            (Kind::Use | Kind::Join, _) => return None,
             (Kind::Read, _) => Self::Wait,
             (Kind::Failed | Kind::Refused, _) => Self::Failed,
             (Kind::Fetch | Kind::Hit, Cause::Prefetch) => Self::Prefetch,
@@ -59,6 +58,8 @@ impl Paint {
             (Kind::Table, _) => Self::Table,
             (Kind::Write, _) => Self::Write,
             (Kind::Flush, _) => Self::Flush,
+            // Use and Join move no bytes of a device.
+            _ => return None,
         })
     }
 

@@ -192,7 +192,7 @@ mod tests {
         let fetch = timeline.events[1];
         let more = (0..20).map(|at| {
             let start_ns = 4_100_000 + at * 10_000;
-            rootlet::storage::events::Event { start_ns, end_ns: start_ns + 1, ..fetch }
+            fetch.with_time(start_ns, start_ns + 1)
         });
         timeline.events.extend(more.collect::<Vec<_>>());
         timeline.events.sort_by_key(|event| event.start_ns);

@@ -10,6 +10,7 @@ use rootlet_base::num::Bug;
 /// The reason why a pcluster does not decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
+#[non_exhaustive]
 pub enum Fault {
     /// The decoders were made without this algorithm.
     NotReady(Algorithm),

@@ -53,6 +53,7 @@ pub const ZSTD_WINDOW_MAX: u32 = 1 << 20;
 /// A value above the format's maximum counts as the maximum. DEFLATE reaches back 32 KiB in any
 /// image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Limits {
     /// The largest distance of a match of LZ4.
     pub lz4_distance: u16,
@@ -69,6 +70,24 @@ impl Limits {
         lzma_dictionary: LZMA_DICTIONARY_MAX,
         zstd_window: ZSTD_WINDOW_MAX,
     };
+
+    /// Returns the same limits with another [`Limits::lz4_distance`].
+    #[must_use]
+    pub const fn with_lz4_distance(self, lz4_distance: u16) -> Self {
+        Self { lz4_distance, ..self }
+    }
+
+    /// Returns the same limits with another [`Limits::lzma_dictionary`].
+    #[must_use]
+    pub const fn with_lzma_dictionary(self, lzma_dictionary: u32) -> Self {
+        Self { lzma_dictionary, ..self }
+    }
+
+    /// Returns the same limits with another [`Limits::zstd_window`].
+    #[must_use]
+    pub const fn with_zstd_window(self, zstd_window: u32) -> Self {
+        Self { zstd_window, ..self }
+    }
 }
 
 impl Default for Limits {
@@ -88,6 +107,7 @@ pub enum End {
 
 /// One encoded pcluster.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Encoded<'a> {
     /// The algorithm that encoded the pcluster.
     pub algorithm: Algorithm,
@@ -99,4 +119,24 @@ pub struct Encoded<'a> {
     pub padding_max: usize,
     /// The place where the stream must end.
     pub end: End,
+}
+
+impl<'a> Encoded<'a> {
+    /// Returns the pcluster in `input`, without zeros before its stream, which must end with the
+    /// last byte that is asked for.
+    pub const fn new(algorithm: Algorithm, input: &'a [u8]) -> Self {
+        Self { algorithm, input, padding_max: 0, end: End::Exact }
+    }
+
+    /// Returns the same pcluster with another [`Encoded::padding_max`].
+    #[must_use]
+    pub const fn with_padding_max(self, padding_max: usize) -> Self {
+        Self { padding_max, ..self }
+    }
+
+    /// Returns the same pcluster with another [`Encoded::end`].
+    #[must_use]
+    pub const fn with_end(self, end: End) -> Self {
+        Self { end, ..self }
+    }
 }

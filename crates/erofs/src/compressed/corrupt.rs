@@ -7,6 +7,7 @@ use core::fmt;
 /// The fault of a map. Lclusters and extents are counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "the fields say what `Display` writes of them")]
+#[non_exhaustive]
 pub enum MapFault {
     /// The map of an inode that is not compressed.
     NotCompressed,

@@ -35,6 +35,7 @@ fn lines<S: Storage, W: Write>(
         Mode::ReadWrite => writeln!(out, "mode      read-write")?,
         Mode::ReadOnly(why) => writeln!(out, "mode      read-only: {why}")?,
         Mode::Bypass(why) => writeln!(out, "mode      bypassed: {why}")?,
+        mode => writeln!(out, "mode      {mode:?}")?,
     }
     let geometry = superblock.geometry;
     #[expect(clippy::arithmetic_side_effects, reason = "a region lies within its disk")]

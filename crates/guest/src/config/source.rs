@@ -44,6 +44,8 @@ impl fmt::Display for SourceWord<'_> {
                 write!(f, "share::{name}")
             }
             SourceName::File { mount_tag: None, name } => write!(f, "share:{name}"),
+            // No word of a command line gives another one.
+            other => write!(f, "{other:?}"),
         }
     }
 }

@@ -58,14 +58,13 @@ impl Memory {
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
             tables: eighth,
             row: (heap >> 6).clamp(64 << 10, Self::ROW_MAX),
-            mount: Budget {
-                metadata_bytes: (heap >> 6).clamp(192 << 10, 8 << 20),
-                decoded_bytes: (heap >> 5).clamp(128 << 10, 8 << 20),
-                decoder_bytes: 3 * eighth,
-                block_bytes: heap >> 4,
-                stream_bytes: eighth.clamp(256 << 10, 2 << 20),
-                events: 0,
-            },
+            mount: Budget::default()
+                .with_metadata_bytes((heap >> 6).clamp(192 << 10, 8 << 20))
+                .with_decoded_bytes((heap >> 5).clamp(128 << 10, 8 << 20))
+                .with_decoder_bytes(3 * eighth)
+                .with_block_bytes(heap >> 4)
+                .with_stream_bytes(eighth.clamp(256 << 10, 2 << 20))
+                .with_events(0),
         }
     }
 }

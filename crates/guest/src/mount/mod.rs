@@ -238,6 +238,6 @@ fn is_source(config: &Config, image: &Image, slot: u16, name: &SourceName) -> bo
         (Some(given), name, _) => name == given,
         (None, SourceName::Disk(name), Some(tag)) => serial(name) == serial(tag),
         (None, SourceName::File { name, .. }, Some(tag)) => name == tag,
-        (None, _, None) => false,
+        (None, _, _) => false,
     }
 }

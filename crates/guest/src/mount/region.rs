@@ -94,6 +94,7 @@ impl fmt::Display for Advice<'_> {
             Remedy::Overwrite => ("to overwrite it", "force", " --force"),
             Remedy::Format => ("to format it", "auto", ""),
             Remedy::Writable => return f.write_str("to format it: make its disk writable"),
+            other => return write!(f, "to format it: {other:?}"),
         };
         match &self.config.cache_file {
             Some(file) => write!(f, "{purpose}: `rootlet region {file} format{force}`"),

@@ -32,7 +32,7 @@ pub use names::Names;
 pub use send::{LINE_BYTES_MAX, Marks, Report};
 
 use core::fmt;
-use rootlet::storage::events::{Cause, Event, Kind};
+use rootlet::storage::events::{Cause, Event, Kind, Place};
 
 /// The version of the lines.
 pub const VERSION: u32 = 1;
@@ -144,7 +144,7 @@ impl fmt::Display for Line<'_> {
 }
 
 fn print(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let Event { kind, cause, slot, start_ns, end_ns, at, len, nid } = *event;
+    let Event { kind, cause, slot, start_ns, end_ns, at, len, nid, .. } = *event;
     write!(f, "event {} {} ", kind_word(kind), cause_word(cause))?;
     match slot {
         Some(slot) => write!(f, "{slot}")?,
@@ -214,7 +214,8 @@ fn event(text: &str) -> Option<Event> {
         "-" => None,
         nid => Some(nid.parse().ok()?),
     };
-    let event = Event { kind, cause, slot, start_ns, end_ns, at, len, nid };
+    let event = Event::new(kind, cause, Place { slot, at, len });
+    let event = event.with_time(start_ns, end_ns).with_nid(nid);
     words.next().is_none().then_some(event)
 }
 
@@ -230,7 +231,8 @@ mod tests {
         (what, place, any::<(u64, u64)>()).prop_map(
             |(((kind, _), (cause, _)), (slot, at, len, nid), (one, other))| {
                 let (start_ns, end_ns) = (one.min(other), one.max(other));
-                Event { kind, cause, slot, start_ns, end_ns, at, len, nid }
+                let event = Event::new(kind, cause, Place { slot, at, len });
+                event.with_time(start_ns, end_ns).with_nid(nid)
             },
         )
     }
@@ -257,16 +259,9 @@ mod tests {
     #[test]
     fn lines_are_the_documented_ones() {
         let begin = Begin { events: 812, dropped: 3, flushes_before: 2, written_before: 8192 };
-        let event = Event {
-            kind: Kind::Fetch,
-            cause: Cause::Demand,
-            slot: Some(1),
-            start_ns: 78_812_345,
-            end_ns: 79_724_690,
-            at: 65_536,
-            len: 4096,
-            nid: Some(36),
-        };
+        let place = Place { slot: Some(1), at: 65_536, len: 4096 };
+        let event = Event::new(Kind::Fetch, Cause::Demand, place);
+        let event = event.with_time(78_812_345, 79_724_690).with_nid(Some(36));
         for (line, text) in [
             (Line::Begin(begin), "begin 1 events 812 dropped 3 flushes 2 written 8192"),
             (Line::Mark { name: "devices", ns: 60 }, "mark devices 60"),

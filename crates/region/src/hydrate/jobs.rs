@@ -8,7 +8,7 @@ use crate::format::Page;
 use crate::geometry::{Copy2, Geometry};
 use crate::num;
 use crate::region::{Cache, FAULTS_MAX};
-use crate::storage::events::{Cause, Departure, Event, Kind, Place};
+use crate::storage::events::{Cause, Departure, Kind, Place};
 use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
 use crate::superblock::Superblock;
 use crate::trace;
@@ -302,7 +302,7 @@ impl Cache {
         let place = Place { slot: None, at: job.at, len };
         let event = || departure.event(storage.now_ns(), (kind, Cause::Keep), place);
         // Whichever file was read meanwhile.
-        self.recorder.add(|| Event { nid: None, ..event() });
+        self.recorder.add(|| event().with_nid(None));
     }
 
     /// Keeps an ended job that is not the region's, until [`Layer::poll`](crate::Layer::poll)

@@ -18,6 +18,7 @@ use core::fmt;
 
 /// Something in a region that is not as it was written. Places are bytes of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The region is longer than its area: its disk has shrunk.
     Shrunk {
@@ -172,6 +173,7 @@ impl fmt::Display for Fault {
 
 /// What was checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Checked {
     /// Blocks whose checks were compared.
     pub blocks: u64,

@@ -45,6 +45,7 @@ pub struct Place {
 
 /// One copy of the superblock.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SuperblockCopy {
     /// Its first byte on the disk.
     pub at: u64,
@@ -56,6 +57,7 @@ pub struct SuperblockCopy {
 
 /// Both copies of the superblock.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Superblocks {
     /// Copy A and copy B.
     pub copies: [SuperblockCopy; 2],
@@ -80,6 +82,7 @@ pub enum CopyState {
 
 /// Both copies of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PageState {
     /// Copy A and copy B.
     pub copies: [CopyState; 2],
@@ -129,6 +132,7 @@ pub enum Holds {
 
 /// One slot.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Slot {
     /// The fixed part of its descriptor.
     pub head: Head,
@@ -140,6 +144,7 @@ pub struct Slot {
 
 /// One blob that the region knows.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Blob {
     /// Its number in descriptors.
     pub index: BlobIndex,
@@ -160,6 +165,7 @@ impl Blob {
 
 /// The tables of a region.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Region {
     area: Area,
     /// Both superblocks.

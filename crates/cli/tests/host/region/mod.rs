@@ -102,7 +102,7 @@ impl Scene {
         let image = Image::read(&mut storage, image).unwrap();
         let names = [(1, SourceName::Disk("blob0")), (2, SourceName::Disk("blob1"))];
         let sources = image.bind(&mut storage, &names).unwrap();
-        let options = CacheOptions { start, bytes, ..CacheOptions::new(device, [7; 16]) };
+        let options = CacheOptions::new(device, [7; 16]).with_start(start).with_bytes(bytes);
         let cache = Cache::open(&mut storage, &options).unwrap();
         let root = Root::new(storage, Some(cache), &image, &sources).unwrap();
         let mut out = vec![0; 300_000];
