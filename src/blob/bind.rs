@@ -12,7 +12,7 @@ use super::served::{FoundBy, Served};
 use super::source::{SourceKey, SourceName, SourcePart, Sources};
 use crate::erofs::DeviceSlot;
 use crate::storage::{DeviceId, DeviceInfo, Discover, DiscoverError, SERIAL_BYTES, Storage};
-use crate::units::ByteRange;
+use crate::units::{ByteRange, Pow2};
 use core::cell::OnceCell;
 
 /// Digits of a SHA-256, which fill a tag.
@@ -130,7 +130,7 @@ impl Image {
     ) -> Result<SourcePart, BindError> {
         let Candidate { device, name, found_by } = candidate;
         let source = SourceKey::of(storage, device);
-        if let Err(other) = served.claim(&self.devices(), source, number, found_by) {
+        if let Err(other) = served.claim(self.devices(), source, number, found_by) {
             return Err(BindError::Shared { slots: [other, number], name: name.to_name() });
         }
         let need = slot.bytes().len();
@@ -205,7 +205,7 @@ impl Image {
         };
         // Reads of a device that is gone fail, and say so.
         if let Some(DeviceInfo { sector_bytes: sector, .. }) = storage.info(self.device())
-            && !base.is_multiple_of(u64::from(sector))
+            && Pow2::of(sector.into()).is_none_or(|sector| sector.offset(base) != 0)
         {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }

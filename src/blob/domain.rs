@@ -3,6 +3,7 @@
 //! Always: images without a domain share nothing.
 
 use crate::cache::DOMAIN_BYTES_MAX;
+#[cfg(feature = "alloc")]
 use twox_hash::XxHash3_64;
 
 /// A set of images that share the blobs to which they give the same tag; images without a domain
@@ -23,6 +24,7 @@ impl Domain {
 
     /// Returns the digest of the name, which keeps images of different domains apart: one could
     /// have the head of another and other content. 0 without a name.
+    #[cfg(feature = "alloc")]
     pub(super) fn digest(&self) -> u64 {
         if self.0.is_empty() { 0 } else { XxHash3_64::oneshot(self.0.as_bytes()) }
     }

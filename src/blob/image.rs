@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::num::{OrBug, clip, index, wide};
 use crate::origin::fresh;
 use crate::storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
+#[cfg(feature = "alloc")]
 use twox_hash::XxHash3_64;
 
 /// The bytes that are read first: enough for images with blocks of at most 4 KiB.
@@ -40,6 +41,7 @@ pub struct Image {
     /// domain.
     domain: Domain,
     /// The bytes that the identity digests: those under the superblock's checksum, and the table.
+    #[cfg_attr(not(feature = "alloc"), expect(dead_code, reason = "there is no region"))]
     head: Head,
 }
 
@@ -106,6 +108,7 @@ impl Image {
     }
 
     /// Returns the digest of the bytes under the superblock's checksum and of the device table.
+    #[cfg(feature = "alloc")]
     pub fn digest(&self) -> u64 {
         self.head.digest()
     }
@@ -181,6 +184,7 @@ impl<S: Storage> Reader<'_, S> {
 
     /// Returns the error that names the format of a device without an EROFS superblock, if a
     /// signature tells it; `first` is the first block.
+    #[cfg(feature = "alloc")]
     #[cold]
     #[inline(never)]
     fn foreign(&mut self, first: &[u8]) -> Option<Unsupported> {
@@ -201,6 +205,13 @@ impl<S: Storage> Reader<'_, S> {
         best.and_then(|(_, sign)| as_error(sign))
     }
 
+    /// Returns `None`: without `alloc` no format is named, because the signatures and the advice
+    /// take 6 KiB of flash.
+    #[cfg(not(feature = "alloc"))]
+    fn foreign(&mut self, _: &[u8]) -> Option<Unsupported> {
+        None
+    }
+
     /// Returns the slots of the device table of `len` bytes at byte `at`.
     // Not inlined: without `alloc` the table lies on the stack.
     #[inline(never)]
@@ -211,14 +222,15 @@ impl<S: Storage> Reader<'_, S> {
         head: &mut Head,
     ) -> Result<Devices, Error> {
         let mut table = Bytes::new();
-        self.span(at, len, &mut table)?;
+        let table = self.span(at, len, &mut table)?;
         let says = at.checked_add(wide(len)).or_bug()?;
         let truncated = Corrupt::ImageTruncated { says, has: self.info.bytes };
         table_of(superblock, table.get(..len).ok_or(truncated)?, head)
     }
 
-    /// Reads the `len` bytes at byte `at`, any byte, into `bytes`; fewer at the end of the device.
-    fn span(&mut self, at: u64, len: usize, bytes: &mut Bytes) -> Result<(), Error> {
+    /// Reads the blocks of the `len` bytes at byte `at`, any byte, into `bytes`, and returns the
+    /// `len` bytes; fewer at the end of the device.
+    fn span<'b>(&mut self, at: u64, len: usize, bytes: &'b mut Bytes) -> Result<&'b [u8], Error> {
         let skip = clip(at & 4095, FIRST_BYTES);
         let end = skip.checked_add(len).or_bug()?;
         zero(bytes, end.checked_next_multiple_of(FIRST_BYTES).or_bug()?)?;
@@ -231,9 +243,7 @@ impl<S: Storage> Reader<'_, S> {
             next = next.checked_add(wide(here)).or_bug()?;
         }
         let end = end.min(got);
-        bytes.copy_within(skip.min(end)..end, 0);
-        bytes.truncate(end.checked_sub(skip.min(end)).or_bug()?);
-        Ok(())
+        Ok(bytes.get(skip.min(end)..end).or_bug()?)
     }
 
     /// Returns the first `need` bytes of the device, or fewer if it is shorter: for a superblock in
@@ -241,7 +251,8 @@ impl<S: Storage> Reader<'_, S> {
     #[cfg(feature = "alloc")]
     fn large_superblock(&mut self, need: usize) -> Result<Bytes, Error> {
         let mut bytes = Bytes::new();
-        self.span(0, need, &mut bytes)?;
+        let got = self.span(0, need, &mut bytes)?.len();
+        bytes.truncate(got);
         Ok(bytes)
     }
 
@@ -303,27 +314,22 @@ impl Head {
     }
 }
 
-/// The digest so far: without `alloc` there is no memory for the bytes.
+/// Nothing: without `alloc` there is no region that would ask for the digest.
 #[cfg(not(feature = "alloc"))]
 #[derive(Clone, Debug)]
-struct Head(u64);
+struct Head;
 
 #[cfg(not(feature = "alloc"))]
 impl Head {
     fn new() -> Self {
-        Self(0)
+        Self
     }
 
-    fn keep(&mut self, piece: &[u8]) {
-        self.0 = and_digest(self.0, piece);
-    }
-
-    fn digest(&self) -> u64 {
-        self.0
-    }
+    fn keep(&mut self, _: &[u8]) {}
 }
 
 /// Returns the digest of earlier pieces, `before`, extended by the XXH3-64 of `piece`.
+#[cfg(feature = "alloc")]
 fn and_digest(before: u64, piece: &[u8]) -> u64 {
     before.wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(XxHash3_64::oneshot(piece))
 }

@@ -7,6 +7,7 @@ mod bind;
 mod bind_error;
 mod domain;
 mod fit;
+#[cfg(feature = "alloc")]
 mod identity;
 mod image;
 mod order;
@@ -18,6 +19,7 @@ mod source;
 pub use bind_error::{BindError, Name, Own};
 pub use domain::Domain;
 pub(crate) use fit::fit;
+#[cfg(feature = "alloc")]
 pub use identity::{Identities, identity};
 pub use image::{Image, foreign};
 pub use source::{SOURCES_MAX, SourceName, SourcePart, Sources};

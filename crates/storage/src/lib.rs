@@ -16,6 +16,7 @@ extern crate alloc;
 extern crate std;
 
 use core::fmt;
+use rootlet_base::units::Pow2;
 
 #[cfg(feature = "alloc")]
 mod atomic;
@@ -155,14 +156,14 @@ impl DeviceInfo {
     /// The property that prevents it.
     pub fn check(&self) -> Result<(), Unfit> {
         let (sector, max) = (self.sector_bytes, self.transfer_bytes_max);
-        let disk = sector.is_power_of_two() && (512..=SECTOR_BYTES_MAX).contains(&sector);
-        if sector != 1 && !disk {
+        let fits = sector == 1 || (512..=SECTOR_BYTES_MAX).contains(&sector);
+        let Some(unit) = Pow2::of(sector.into()).filter(|_| fits) else {
             return Err(Unfit::Sector(sector));
-        }
+        };
         if max == 0 || !max.is_multiple_of(sector) {
             return Err(Unfit::Transfer { max, sector });
         }
-        if !self.bytes.is_multiple_of(sector.into()) {
+        if unit.offset(self.bytes) != 0 {
             return Err(Unfit::Length { bytes: self.bytes, sector });
         }
         let align = self.memory_align;

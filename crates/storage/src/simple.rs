@@ -14,6 +14,7 @@ use super::{
     only, serial,
 };
 use rootlet_base::num::{index, wide};
+use rootlet_base::units::Pow2;
 
 /// Disks of one storage at most, unless its type says otherwise.
 pub const SIMPLE_DISKS: usize = 4;
@@ -188,8 +189,8 @@ fn copied<D: Disk>(
 
 /// Checks that a transfer is one of whole sectors inside the disk.
 fn within(info: &DeviceInfo, at: u64, len: usize) -> Result<(), IoErrorKind> {
-    let (sector, len) = (u64::from(info.sector_bytes), wide(len));
-    let whole = at.is_multiple_of(sector) && len.is_multiple_of(sector);
+    let (sector, len) = (Pow2::of(info.sector_bytes.into()), wide(len));
+    let whole = sector.is_some_and(|sector| sector.offset(at) == 0 && sector.offset(len) == 0);
     if !whole || len > u64::from(info.transfer_bytes_max) {
         return Err(IoErrorKind::Unaligned);
     }

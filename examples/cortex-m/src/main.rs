@@ -1,5 +1,5 @@
 //! Reads an EROFS image on a Cortex-M4 without a heap, within 20 KiB of state, 12 KiB of stack and
-//! 60 KiB of flash.
+//! 50 KiB of flash.
 //!
 //! ```text
 //! cp ../../tests/data/tiny.erofs image.erofs

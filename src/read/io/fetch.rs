@@ -237,13 +237,9 @@ impl<S: Storage, L: Layer<S>> Runner<'_, S, L> {
         transfers: &mut Transfers<'o>,
         routes: &mut Routes<'o>,
     ) -> Result<(), Error> {
-        // Backwards: `swap_remove` moves the last element, which was visited already.
-        for index in (0..transfers.len()).rev() {
-            if routes.get(index).or_bug()?.state == State::Delivered {
-                transfers.swap_remove(index);
-                routes.swap_remove(index);
-            }
-        }
+        let mut states = routes.iter().map(|route| route.state);
+        transfers.retain(|_| states.next() != Some(State::Delivered));
+        routes.retain(|route| route.state != State::Delivered);
         let is_left = self.run(transfers, routes)?;
         if is_left { Err(Error::bug()) } else { Ok(()) }
     }

@@ -67,7 +67,15 @@ pub fn sources<S: Storage, L: Layer<S>>(
     if parts.len() > SOURCES_MAX {
         return Err(Error::bug());
     }
+    #[cfg(feature = "alloc")]
     let identities = blob::Identities::new(image);
+    #[cfg(feature = "alloc")]
+    let mut attach = |slot, part: &blob::SourcePart| {
+        layer.attach(|| identities.of(slot, part.version), part.bytes)
+    };
+    // Without `alloc` no layer keeps blobs, and the image's identity is unknown.
+    #[cfg(not(feature = "alloc"))]
+    let (attach, _) = (|_, _: &blob::SourcePart| None, layer);
     let sources = (0..=u16::MAX).zip(parts).map(|(slot, part)| {
         let (sector, transfer_max) = match blob::fit(storage, slot, part.device)? {
             Some(info) => {
@@ -75,10 +83,8 @@ pub fn sources<S: Storage, L: Layer<S>>(
             }
             None => ABSENT,
         };
-        let identity = || identities.of(slot, part.version);
         // The layer takes whole blocks, so the device must be able to transfer one.
-        let blob =
-            if transfer_max < BLOCK.get() { None } else { layer.attach(identity, part.bytes) };
+        let blob = if transfer_max < BLOCK.get() { None } else { attach(slot, part) };
         let (device, base, bytes) = (part.device, part.base, part.bytes);
         Ok(Source { device, base, bytes, sector, transfer_max, blob })
     });

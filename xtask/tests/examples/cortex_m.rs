@@ -13,7 +13,7 @@ use crate::boot::{build, has_program, run, sum};
 
 const STATE_BYTES_MAX: u64 = 20 << 10;
 const STACK_BYTES_MAX: u64 = 12 << 10;
-const FLASH_BYTES_MAX: u64 = 60 << 10;
+const FLASH_BYTES_MAX: u64 = 50 << 10;
 /// Where the machine's memory begins; below is flash.
 const RAM: u64 = 0x2000_0000;
 const QEMU: &str = "qemu-system-arm";

@@ -2,7 +2,7 @@
 //!
 //! Always: pure; the field itself counts as zero.
 
-use crc::{CRC_32_ISCSI, Crc, Table};
+use crc::{CRC_32_ISCSI, Crc};
 
 use super::super::block::BlockSize;
 use super::super::corrupt::{Corrupt, Part};
@@ -13,8 +13,14 @@ use rootlet_base::num::OrBug;
 /// The offset of the field in the superblock.
 pub(super) const CHECKSUM_AT: usize = 4;
 
+/// The table of the checksum: 1 KiB, or none where memory is so short that there is no `alloc`.
+#[cfg(feature = "alloc")]
+type Table = crc::Table<1>;
+#[cfg(not(feature = "alloc"))]
+type Table = crc::NoTable;
+
 /// CRC-32C, which EROFS stores without the final inversion.
-static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISCSI);
+static CRC: Crc<u32, Table> = Crc::<u32, Table>::new(&CRC_32_ISCSI);
 
 /// Returns the end of the bytes under the checksum, which begin at byte 1024: the end of the block
 /// that holds byte 1024.
