@@ -71,7 +71,8 @@ fn foreign_data_is_never_written() {
         let why = refused(with(at, data), |_| {});
         assert!(matches!(why, Some(Refused::Foreign(_))), "{at} {data:?}: {why:?}");
     }
-    let tails: [(u64, &[u8]); 4] = [
+    let tails: [(u64, &[u8]); 5] = [
+        (64, b"AVBf"),
         (512, b"EFI PART"),
         (4096, b"EFI PART"),
         (8192, &[0xfc, 0x4e, 0x2b, 0xa9]),

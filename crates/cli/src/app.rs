@@ -2,17 +2,17 @@
 //!
 //! Always: the options of a command stand in the folder of that command; this file dispatches.
 
-use std::ffi::OsString;
+use std::env;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, ColorChoice, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::boot::{self, BootCommand};
-use crate::color::{self, When};
+use crate::color::{self, Paint, When};
 use crate::config::Settings;
 use crate::exit;
 use crate::hil::{self, HilArgs};
@@ -20,9 +20,11 @@ use crate::host::{
     self, CatArgs, CheckArgs, ExtractArgs, ListArgs, ManifestArgs, StatArgs, SumArgs, Verb, settle,
 };
 use crate::interrupt::Interrupt;
+use crate::line;
 use crate::mount::{self, MountArgs};
+use crate::note;
 use crate::output;
-use crate::region::{self, RegionAction, RegionArgs};
+use crate::region::{self, RegionArgs};
 use crate::timeline::{self, TimelineArgs};
 
 const HELP: &str = "\
@@ -41,18 +43,22 @@ A file rootlet.toml in the current folder says what one would type every time:
   blob.1 = \"a.blob\"
   board = \"q35\"
 
-Exit status: 0 done and no fault, 1 failed or a fault was found, 2 usage, 3 something is not
+Exit status: 0 done and no fault, 1 failed or a fault was found, 2 usage, 3 something is not \
 installed, 124 timeout, 130 interrupted, 141 nobody reads the output.";
+
+/// The heading over the options that every command has.
+const OF_ALL: &str = "Options of all commands";
 
 /// Look into EROFS images with their blobs and regions, and boot them in guests
 #[derive(Debug, Parser)]
 #[command(name = "rootlet", version, after_help = HELP)]
 pub struct Cli {
     /// The file of settings [default: rootlet.toml in the current folder, if it is there]
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, help_heading = OF_ALL)]
     pub config: Option<PathBuf>,
-    /// When to colour the output
-    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true)]
+    /// When to colour the output: auto (on a terminal, unless NO_COLOR is set), always or never
+    #[arg(long, value_name = "WHEN", value_enum, default_value = "auto", global = true,
+          help_heading = OF_ALL, hide_possible_values = true)]
     pub color: When,
     /// The command
     #[command(subcommand)]
@@ -111,60 +117,11 @@ pub struct ManArgs {
 /// Parses the command line, runs the command, and returns the exit status.
 pub fn main() -> ExitCode {
     end(Interrupt::watch().and_then(|interrupt| {
-        let (cli, settings) = parsed(std::env::args_os().collect())?;
+        let words: Vec<_> = env::args_os().collect();
+        let Some((cli, settings)) = line::parse(&words)? else { return Ok(()) };
         cli.color.choose();
         dispatch(cli.command, &settings, &interrupt)
     }))
-}
-
-/// Reads the file of settings and the command line. Ends the process where help is asked for, or
-/// where the command line makes no sense.
-fn parsed(mut words: Vec<OsString>) -> Result<(Cli, Settings)> {
-    let settings = Settings::read(value(&words, "--config").as_deref().map(Path::new))?;
-    if let Some(region) = settings.region() {
-        name_region(&mut words, &region);
-    }
-    // Help and errors are written while the command line is read.
-    let color = match value(&words, "--color").as_deref() {
-        Some("always") => ColorChoice::Always,
-        Some("never") => ColorChoice::Never,
-        _ => ColorChoice::Auto,
-    };
-    let command = settings.defaults(Cli::command()).color(color);
-    let matches = command.get_matches_from(words);
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    Ok((cli, settings))
-}
-
-/// The value of a global option, before the command line is parsed.
-fn value(words: &[OsString], option: &str) -> Option<String> {
-    let words = words.iter().map(|word| word.to_string_lossy());
-    let mut own = words.take_while(|word| word != "--").skip_while(|word| {
-        !word.strip_prefix(option).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    });
-    let first = own.next()?;
-    match first.split_once('=') {
-        Some((_, value)) => Some(value.into()),
-        None => own.next().map(Into::into),
-    }
-}
-
-/// Puts the region of rootlet.toml where `region` is followed by what to do with it.
-fn name_region(words: &mut Vec<OsString>, region: &str) {
-    if words.get(1).is_none_or(|word| word != "region") {
-        return;
-    }
-    let next = words.iter().skip(2).position(|word| !word.to_string_lossy().starts_with('-'));
-    let is_action = |word: &OsString| {
-        RegionAction::value_variants()
-            .iter()
-            .any(|action| action.to_possible_value().is_some_and(|known| word == known.get_name()))
-    };
-    let place = next.map_or(words.len(), |next| next + 2);
-    let asks = words.iter().any(|word| word == "--help" || word == "-h");
-    if !asks && words.get(place).is_none_or(|word| is_action(word) && !Path::new(word).exists()) {
-        words.insert(place, region.into());
-    }
 }
 
 /// Returns the exit status for `result`, and prints an error on standard error.
@@ -174,7 +131,7 @@ pub fn end(result: Result<()>) -> ExitCode {
         Err(error) => {
             let text = format!("{error:#}");
             if !text.is_empty() {
-                eprintln!("{} {text}", color::on_stderr(color::BAD, "rootlet:"));
+                note!("{} {text}", Paint::of_stderr().text(color::BAD, "rootlet:"));
             }
             ExitCode::from(exit::status_of(&error))
         }
@@ -188,10 +145,9 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
             settle(&mut args.image, &mut args.paths, known);
             host::list(&args, interrupt)
         }
-        Command::Cat(CatArgs { image, paths, read }) => {
-            let mut args = host::FilesArgs { image, paths, read };
-            settle(&mut args.image, &mut args.paths, known);
-            host::files(Verb::Cat, &args, interrupt)
+        Command::Cat(CatArgs { mut files }) => {
+            settle(&mut files.image, &mut files.paths, known);
+            host::files(Verb::Cat, &files, interrupt)
         }
         Command::Stat(mut args) => {
             settle(&mut args.files.image, &mut args.files.paths, known);
@@ -217,11 +173,20 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
             args.settle(known);
             mount::task(&args, interrupt)
         }
-        Command::Region(args) => region::task(&args, interrupt),
+        Command::Region(mut args) => {
+            args.settle(settings)?;
+            region::task(&args, interrupt)
+        }
         Command::Boot(args) => boot::task(&args, known, interrupt),
         Command::Hil(args) => hil::task(&args, interrupt),
-        Command::Timeline(args) => timeline::task(&args),
-        Command::Completions(args) => completions(args),
+        Command::Timeline(args) => {
+            interrupt.ends_the_process();
+            timeline::task(&args)
+        }
+        Command::Completions(args) => {
+            interrupt.ends_the_process();
+            completions(args)
+        }
         Command::Man(args) => man(&args),
     }
 }
@@ -240,6 +205,8 @@ fn man(args: &ManArgs) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     fn words(line: &str) -> Vec<OsString> {
@@ -292,29 +259,5 @@ mod tests {
         ] {
             assert!(Cli::try_parse_from(words(&format!("rootlet {line}"))).is_err(), "{line}");
         }
-    }
-
-    #[test]
-    fn global_options_are_found_before_the_rest_is_read() {
-        let found = |line: &str| value(&words(line), "--config");
-        assert_eq!(found("rootlet ls --config a i"), Some("a".into()));
-        assert_eq!(found("rootlet --config=a=b ls i"), Some("a=b".into()));
-        assert_eq!(found("rootlet ls --configure i"), None);
-        assert_eq!(found("rootlet boot i -- cat --config x"), None);
-    }
-
-    #[test]
-    fn region_of_the_settings_stands_where_none_is_named() {
-        let named = |line: &str| {
-            let mut words = words(line);
-            name_region(&mut words, "R");
-            words.into_iter().map(|word| word.into_string().unwrap()).collect::<Vec<_>>().join(" ")
-        };
-        assert_eq!(named("rootlet region"), "rootlet region R");
-        assert_eq!(named("rootlet region drop 3"), "rootlet region R drop 3");
-        assert_eq!(named("rootlet region --json show"), "rootlet region --json R show");
-        assert_eq!(named("rootlet region x show"), "rootlet region x show");
-        assert_eq!(named("rootlet region --help"), "rootlet region --help");
-        assert_eq!(named("rootlet ls i"), "rootlet ls i");
     }
 }

@@ -42,19 +42,34 @@ pub const SPECIAL: Style = AnsiColor::Yellow.on_default();
 /// What went wrong.
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
 
-/// Returns `text` in `style`, if standard output is coloured.
-pub fn on_stdout(style: Style, text: &str) -> String {
-    painted(style, text, AutoStream::choice(&io::stdout()))
+/// Whether a stream is coloured. The terminal is asked once, when this is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Paint {
+    is_colored: bool,
 }
 
-/// Returns `text` in `style`, if standard error is coloured.
-pub fn on_stderr(style: Style, text: &str) -> String {
-    painted(style, text, AutoStream::choice(&io::stderr()))
-}
+impl Paint {
+    /// Returns the paint for standard output.
+    pub fn of_stdout() -> Self {
+        Self::of(AutoStream::choice(&io::stdout()))
+    }
 
-fn painted(style: Style, text: &str, choice: anstream::ColorChoice) -> String {
-    match choice {
-        anstream::ColorChoice::Never => text.into(),
-        _ => format!("{style}{text}{style:#}"),
+    /// Returns the paint for standard error.
+    pub fn of_stderr() -> Self {
+        Self::of(AutoStream::choice(&io::stderr()))
+    }
+
+    fn of(choice: anstream::ColorChoice) -> Self {
+        Self { is_colored: choice != anstream::ColorChoice::Never }
+    }
+
+    /// Returns whether the stream is coloured.
+    pub fn is_colored(self) -> bool {
+        self.is_colored
+    }
+
+    /// Returns `text` in `style`, or as it is where the stream is not coloured.
+    pub fn text(self, style: Style, text: &str) -> String {
+        if self.is_colored { format!("{style}{text}{style:#}") } else { text.into() }
     }
 }

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Command;
+use clap::error::ErrorKind;
 use serde::Deserialize;
 
 use crate::exit::usage;
+use crate::source::RegionPlace;
 
 /// The name of the file in the current folder.
 const NAME: &str = "rootlet.toml";
@@ -22,9 +24,9 @@ const APART: [&str; 1] = ["hil"];
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The folder of the file.
+    /// The file.
     #[serde(skip)]
-    dir: PathBuf,
+    file: PathBuf,
     image: Option<String>,
     /// By device slot: a file, or `share:NAME`.
     #[serde(default)]
@@ -56,7 +58,7 @@ impl Settings {
             None => (Path::new(NAME), false),
         };
         match fs::read_to_string(file) {
-            Ok(text) => Self::parse(&text, file.parent().unwrap_or(Path::new("")))
+            Ok(text) => Self::parse(&text, file)
                 .map_err(|error| usage(format!("{}: {error}", file.display()))),
             Err(error) if !named && error.kind() == std::io::ErrorKind::NotFound => {
                 Ok(Self::default())
@@ -65,24 +67,38 @@ impl Settings {
         }
     }
 
-    fn parse(text: &str, dir: &Path) -> Result<Self, toml::de::Error> {
+    fn parse(text: &str, file: &Path) -> Result<Self, toml::de::Error> {
         let settings: Self = toml::from_str(text)?;
-        Ok(Self { dir: dir.into(), ..settings })
+        Ok(Self { file: file.into(), ..settings })
     }
 
     /// The image, where the command line names none.
     pub fn image(&self) -> Option<PathBuf> {
-        self.image.as_ref().map(|image| self.dir.join(image))
+        self.image.as_ref().map(|image| self.join(image))
     }
 
     /// The region, where the command line names none.
-    pub fn region(&self) -> Option<String> {
-        self.region.as_ref().map(|region| self.here(region))
+    ///
+    /// # Errors
+    /// Status 2: the file names something else.
+    pub fn region(&self) -> Result<Option<RegionPlace>> {
+        let Some(region) = &self.region else { return Ok(None) };
+        let place = self.here(region).parse::<RegionPlace>();
+        Ok(Some(place.map_err(|error| self.wrong(&format!("region: {error}")))?))
     }
 
-    /// A path as seen from the current folder.
+    /// Returns a path of the file as seen from the current folder.
+    fn join(&self, path: &str) -> PathBuf {
+        self.file.parent().unwrap_or(Path::new("")).join(path)
+    }
+
     fn here(&self, path: &str) -> String {
-        self.dir.join(path).display().to_string()
+        self.join(path).display().to_string()
+    }
+
+    /// Returns the error for a value that cannot be.
+    fn wrong(&self, why: &str) -> anyhow::Error {
+        usage(format!("{}: {why}", self.file.display()))
     }
 
     /// Values of options by their names.
@@ -95,7 +111,7 @@ impl Settings {
         let mut values = BTreeMap::from([
             ("blob", self.blob.iter().map(blob).collect()),
             ("share", self.share.iter().map(|share| self.here(share)).collect()),
-            ("region", self.region().into_iter().collect()),
+            ("region", self.region.iter().map(|region| self.here(region)).collect()),
             ("region_size", one(&self.region_size)),
             ("domain", one(&self.domain)),
             ("guest", self.guest.iter().map(|guest| self.here(guest)).collect()),
@@ -110,6 +126,34 @@ impl Settings {
         ]);
         values.retain(|_, values: &mut Vec<String>| !values.is_empty());
         values
+    }
+
+    /// Checks the values of the file that the command `name` of `program` uses.
+    ///
+    /// # Errors
+    /// Status 2: the command would refuse a value.
+    pub fn check(&self, program: Command, name: &str) -> Result<()> {
+        let command = program.find_subcommand(name).filter(|_| !APART.contains(&name));
+        let of_command = command.into_iter().flat_map(Command::get_arguments);
+        let values = self.values();
+        let mut words = vec![String::from(program.get_name()), name.into()];
+        for arg in program.get_arguments().chain(of_command) {
+            let Some(long) = arg.get_long() else { continue };
+            let given = values.get(arg.get_id().as_str()).into_iter().flatten();
+            words.extend(given.map(|value| format!("--{long}={value}")));
+        }
+        // What else such a line lacks is for the real one to say.
+        match program.clone().try_get_matches_from(words) {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::InvalidValue | ErrorKind::ValueValidation) =>
+            {
+                let text = error.to_string();
+                let first = text.lines().take_while(|line| !line.is_empty());
+                let first = first.map(str::trim).collect::<Vec<_>>().join(" ");
+                Err(self.wrong(first.strip_prefix("error: ").unwrap_or(&first)))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Makes what the file says the default of every option of that name.
@@ -146,7 +190,7 @@ mod tests {
     "#;
 
     fn parsed(line: &str) -> Cli {
-        let settings = Settings::parse(TEXT, Path::new("dir")).unwrap();
+        let settings = Settings::parse(TEXT, Path::new("dir/rootlet.toml")).unwrap();
         let words = std::iter::once("rootlet").chain(line.split(' '));
         let matches = settings.defaults(Cli::command()).try_get_matches_from(words).unwrap();
         Cli::from_arg_matches(&matches).unwrap()
@@ -154,7 +198,7 @@ mod tests {
 
     #[test]
     fn file_says_what_the_command_line_does_not() {
-        let settings = Settings::parse(TEXT, Path::new("dir")).unwrap();
+        let settings = Settings::parse(TEXT, Path::new("dir/rootlet.toml")).unwrap();
         assert_eq!(settings.image(), Some("dir/root.erofs".into()));
         let Task::Sum(args) = parsed("sum --region-size 4M i").command else { panic!() };
         let source = &args.files.read.source;
@@ -175,5 +219,28 @@ mod tests {
         let error = Settings::parse("imago = 1", Path::new("")).unwrap_err().to_string();
         assert!(error.contains("imago") && error.contains("line 1"), "{error}");
         assert!(Settings::parse("[blob]\n1 = 5", Path::new("")).is_err());
+    }
+
+    #[test]
+    fn value_that_a_command_refuses_is_an_error_that_names_the_file() {
+        for (text, name, words) in [
+            ("board = \"pc\"", "boot", "'pc' for '--board <BOARD>' [possible values: microvm"),
+            ("timeout = 0", "boot", "'0' for '--timeout <SECONDS>'"),
+            ("region-size = \"8X\"", "ls", "'8X' for '--region-size <SIZE>'"),
+            ("[blob]\none = \"a\"", "ls", "`one` is not a device slot"),
+            ("color = \"red\"", "timeline", "'red' for '--color <WHEN>'"),
+        ] {
+            let settings = Settings::parse(text, Path::new("there/rootlet.toml")).unwrap();
+            let error = settings.check(Cli::command(), name).unwrap_err().to_string();
+            assert!(error.starts_with("there/rootlet.toml: invalid value"), "{error}");
+            assert!(error.contains(words), "{error}");
+            // A command that has no such option does not look at the value.
+            if name == "boot" {
+                settings.check(Cli::command(), "ls").unwrap();
+            }
+        }
+        let settings = Settings::parse("region = \"@1+2\"", Path::new("r.toml")).unwrap();
+        let error = settings.region().unwrap_err().to_string();
+        assert_eq!(error, "r.toml: region: no file given");
     }
 }

@@ -2,7 +2,11 @@
 //! guests that mount them.
 //!
 //! Always: nothing here needs a checkout; standard output is the command's own.
-#![deny(clippy::print_stdout, reason = "a write that fails is told: see `output`")]
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a write that fails is an error or lost, and panics nowhere: see `output`"
+)]
 
 pub mod app;
 pub mod boot;
@@ -12,6 +16,7 @@ pub mod exit;
 pub mod hil;
 pub mod host;
 pub mod interrupt;
+pub mod line;
 pub mod mount;
 pub mod output;
 pub mod programs;

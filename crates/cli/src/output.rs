@@ -1,7 +1,8 @@
-//! Standard output of the tool.
+//! Standard output of the tool, and its words on standard error.
 //!
-//! Always: bytes that cannot be written are an error that names standard output; where nobody
-//! reads them any more, the tool ends without a word.
+//! Always: bytes that cannot be written to standard output are an error that names it; where nobody
+//! reads them any more, the tool ends without a word. What standard error does not take is lost:
+//! there is no other place to say so, and the task continues.
 
 use std::fmt::Arguments;
 use std::io::{self, ErrorKind, Write};
@@ -16,6 +17,25 @@ macro_rules! say {
     ($($words:tt)*) => {
         $crate::output::line(format_args!($($words)*))?
     };
+}
+
+/// Writes one line to standard error, for the user.
+#[macro_export]
+macro_rules! note {
+    ($($words:tt)*) => {
+        $crate::output::notice(format_args!($($words)*))
+    };
+}
+
+/// Writes one line to standard error, in one piece.
+pub fn notice(words: Arguments<'_>) {
+    told(format!("{words}\n").as_bytes());
+}
+
+/// Writes bytes to standard error as they are.
+pub fn told(bytes: &[u8]) {
+    // An error reaches nobody here.
+    let _ = io::stderr().lock().write_all(bytes);
 }
 
 /// Prints one line.

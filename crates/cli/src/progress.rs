@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::output;
+
 /// How long a command is silent.
 const SILENCE: Duration = Duration::from_secs(1);
 /// How often what moves by itself is drawn.
@@ -99,6 +101,13 @@ impl Progress {
     /// Writes something else in between.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         self.bar.suspend(write)
+    }
+}
+
+/// Erases the line that is drawn, if there is one, before the process ends without dropping it.
+pub fn erase_line() {
+    if io::stderr().is_terminal() {
+        output::told(b"\r\x1b[K");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Byte counts as people write and read them.
 //!
-//! Always: suffixes are powers of 1024 (K, M, G, with or without `iB`), as QEMU reads them.
+//! Always: suffixes are powers of 1024 (K, M, G, alone or with `B` or `iB`), as QEMU reads them.
 
 use std::str::FromStr;
 
@@ -15,11 +15,11 @@ impl FromStr for Size {
         let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
         let (digits, suffix) = text.split_at(digits_end);
         let number: u64 = digits.parse().map_err(|_| format!("`{text}` is not a size like 64M"))?;
-        let shift = match suffix.trim_end_matches("iB").trim_end_matches('B') {
-            "" => 0,
-            "K" | "k" => 10,
-            "M" | "m" => 20,
-            "G" | "g" => 30,
+        let shift = match suffix {
+            "" | "B" => 0,
+            "K" | "k" | "KB" | "KiB" => 10,
+            "M" | "m" | "MB" | "MiB" => 20,
+            "G" | "g" | "GB" | "GiB" => 30,
             _ => return Err(format!("`{suffix}` is not one of the suffixes K, M, G")),
         };
         let bytes = number.checked_mul(1 << shift).ok_or("that is more than 2^64 bytes")?;
@@ -45,7 +45,7 @@ mod tests {
         assert_eq!("64M".parse(), Ok(Size(64 << 20)));
         assert_eq!("1GiB".parse(), Ok(Size(1 << 30)));
         assert_eq!("4096".parse(), Ok(Size(4096)));
-        for wrong in ["", "M", "0", "3T", "-1", "99999999999G"] {
+        for wrong in ["", "M", "0", "3T", "-1", "99999999999G", "64MiBiB", "64iB", "64MBB"] {
             assert!(wrong.parse::<Size>().is_err(), "{wrong}");
         }
     }

@@ -14,7 +14,8 @@ pub const TAIL_BYTES: usize = 128 << 10;
 
 /// Signatures by how far before the end they begin: copies of what was lost at the start, and
 /// formats that are kept there.
-const BEFORE_END: [Signature; 4] = [
+const BEFORE_END: [Signature; 5] = [
+    (64, b"AVBf", "an Android partition with an AVB footer"),
     (512, b"EFI PART", "the backup of a GPT partition table"),
     (4096, b"EFI PART", "the backup of a GPT partition table"),
     (8192, &[0xfc, 0x4e, 0x2b, 0xa9], "an md RAID member"),

@@ -4,25 +4,23 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use clap::Args;
+use rootlet_guest::HELP as GUEST_COMMANDS;
 use serde_json::{Map, Value, json};
 
 use super::guest::Report;
-use super::monitor::MachineArgs;
+use super::monitor::{MachineArgs, Monitor};
 use super::{BootArgs, Firmware, check, draw_timeline, guests, judge, level, print_script, run};
 use crate::boot::board::Board;
 use crate::exit::usage;
-use crate::host::is_erofs;
 use crate::interrupt::Interrupt;
 use crate::output;
 use crate::say;
 use crate::source::SourceArgs;
+use crate::source::disk_file::is_erofs;
 
 const HELP: &str = "\
-Guest commands:
-  ls PATH | stat PATH | cat PATH | sum PATH | manifest PATH | cache | bench ...
-
-Without --guest the guest of the board is taken: BOARD.elf in the folder that ROOTLET_GUESTS names,
-beside this program, in ../share/rootlet or ~/.local/share/rootlet, or as cargo built it in the
+Without --guest the guest of the board is taken: BOARD.elf in the folder that ROOTLET_GUESTS names, \
+beside this program, in ../share/rootlet or ~/.local/share/rootlet, or as cargo built it in the \
 checkout around the current folder (`cargo run -- build`).
 
 Examples:
@@ -34,13 +32,19 @@ Examples:
                                              draw what the guest did, and when
   rootlet boot --dry-run root.erofs          the command that boots it by hand
 
-The guest command's output is all that goes to standard output; with --json it is the counters of
-the boot. Exit status: 0 passed, 1 failed or the guest died, 2 usage, 3 something is not installed,
+The guest command's output is all that goes to standard output; with --json it is the counters of \
+the boot. Exit status: 0 passed, 1 failed or the guest died, 2 usage, 3 something is not installed, \
 124 timeout, 130 interrupted.";
+
+/// Returns what help says after the options.
+fn help() -> String {
+    let commands = GUEST_COMMANDS.iter().map(|(usage, what)| format!("  {usage:34}{what}\n"));
+    format!("Guest commands:\n{}\n{HELP}", commands.collect::<String>())
+}
 
 /// Booting a guest.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = help())]
 pub struct BootCommand {
     /// The EROFS image; not needed where rootlet.toml names one
     pub image: Option<PathBuf>,
@@ -64,14 +68,12 @@ pub struct BootCommand {
     pub machine: MachineArgs,
 }
 
-/// The commands of a guest. Such a word does not name an image.
-const COMMANDS: [&str; 8] = ["ls", "stat", "cat", "sum", "manifest", "cache", "bench", "race"];
-
 impl BootCommand {
     /// Takes the image of rootlet.toml where the first word is a command.
     fn settle(&mut self, known: Option<PathBuf>) {
         let is_command = |word: &&PathBuf| {
-            COMMANDS.iter().any(|command| word.as_path() == Path::new(command)) && !is_erofs(word)
+            let mut names = GUEST_COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+            names.any(|name| word.as_path() == Path::new(name)) && !is_erofs(word)
         };
         if let Some(word) = self.image.as_ref().filter(is_command) {
             self.words.insert(0, word.to_string_lossy().into_owned());
@@ -86,17 +88,19 @@ impl BootCommand {
         let firmware = Firmware::read(file.clone());
         let firmware = firmware.map_err(|error| usage(format!("--guest {error:#}")))?;
         if self.machine.board.is_none() {
-            self.machine.board = board_of(file, &firmware).or(self.machine.board);
+            self.machine.board = board_of(file, firmware.arch(), self.machine.monitor);
         }
         Ok(firmware)
     }
 }
 
-/// Returns the board of a guest, by the name of its file or by its architecture.
-fn board_of(file: &Path, firmware: &Firmware) -> Option<Board> {
+/// Returns the board of a guest, by the name of its file or by its architecture: of the boards with
+/// that, the one that the monitor boots where nobody names one.
+fn board_of(file: &Path, arch: Option<&str>, monitor: Monitor) -> Option<Board> {
     let stem = file.file_stem()?;
     let named = Board::ALL.into_iter().find(|board| stem == board.package());
-    named.or_else(|| Board::ALL.into_iter().find(|board| firmware.arch() == Some(board.arch())))
+    let fits = |board: &Board| Some(board.arch()) == arch;
+    named.or_else(|| [monitor.board()].into_iter().chain(Board::ALL).find(fits))
 }
 
 /// The task. `known` is the image of rootlet.toml.
@@ -141,4 +145,47 @@ fn object(report: &Report) -> Value {
         "total_ms": report.total.as_secs_f64() * 1e3,
         "monitor": report.monitor.name(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn board_of_a_guest_is_that_of_its_name_or_the_usual_one_of_its_architecture() {
+        let x86 = if cfg!(target_arch = "x86_64") { Board::Q35 } else { Board::Microvm };
+        for (file, arch, monitor, board) in [
+            ("a/q35.elf", "x86_64", Monitor::Qemu, Some(Board::Q35)),
+            ("microvm", "x86_64", Monitor::CloudHypervisor, Some(Board::Microvm)),
+            ("mine", "x86_64", Monitor::Qemu, Some(Board::Microvm)),
+            ("mine", "x86_64", Monitor::CloudHypervisor, Some(x86)),
+            ("mine", "aarch64", Monitor::CloudHypervisor, Some(Board::VirtAarch64)),
+            ("mine", "mips", Monitor::Qemu, None),
+        ] {
+            assert_eq!(board_of(Path::new(file), Some(arch), monitor), board, "{file} {arch}");
+        }
+        assert_eq!(board_of(Path::new("flat"), None, Monitor::CloudHypervisor), None);
+    }
+
+    #[test]
+    fn command_of_a_guest_names_no_image() {
+        let settled = |word: &str| {
+            let mut args = command(&["boot", word, "/"]);
+            args.settle(Some("known".into()));
+            (args.image, args.words)
+        };
+        for (usage, _) in GUEST_COMMANDS {
+            let word = usage.split(' ').next().unwrap();
+            let expected = vec![word.to_string(), "/".into()];
+            assert_eq!(settled(word), (Some("known".into()), expected));
+        }
+        assert_eq!(settled("root.erofs"), (Some("root.erofs".into()), vec!["/".into()]));
+    }
+
+    fn command(words: &[&str]) -> BootCommand {
+        use clap::Parser;
+        let cli = crate::app::Cli::parse_from(["rootlet"].iter().chain(words));
+        let crate::app::Command::Boot(args) = cli.command else { panic!("{words:?}") };
+        args
+    }
 }

@@ -7,6 +7,8 @@ mod command;
 mod firmware;
 mod level;
 mod readers;
+mod report;
+mod watch;
 
 pub mod accel;
 pub mod append;
@@ -38,16 +40,17 @@ pub use level::LogLevel;
 
 use crate::exit::{self, usage};
 use crate::interrupt::Interrupt;
+use crate::note;
 use crate::output;
 use crate::programs::virtiofsd;
 use crate::say;
 use crate::size::human;
 use crate::source::disk_file;
 use crate::timeline;
-use guest::Report;
 use log::Symbols;
 use monitor::{Disk, Machine, ShareDevice};
 use plan::{Plan, plan};
+use report::Report;
 use sweeper::Sweeper;
 use virtiofsd::Daemon;
 
@@ -71,7 +74,7 @@ fn check_command(words: &[String]) -> Result<()> {
 /// Status 2, or 3 for a monitor that is not there.
 pub fn check(args: &BootArgs, dry_run: bool) -> Result<()> {
     if args.image.is_none() && args.source.region.is_none() && args.machine.disk.is_empty() {
-        return Err(usage("a guest command needs an image (see --help)"));
+        return Err(usage("no image given, and no rootlet.toml names one (see --help)"));
     }
     let plan = planned(args)?;
     plan.disks.iter().try_for_each(|disk| match plan.makes(disk) {
@@ -116,7 +119,7 @@ fn draw_timeline(args: &BootArgs, report: &Report) -> Result<()> {
 fn judge(report: &Report) -> Result<()> {
     let judged = report.judge();
     if let Some(verdict) = &report.verdict {
-        eprintln!("{}", verdict.line());
+        note!("{}", verdict.line());
         if judged.is_err() && report.verdict_explains() {
             return Err(exit::stop(exit::FAILED, ""));
         }
@@ -170,7 +173,7 @@ pub fn run(
     if options.monitor.facts().has_log {
         machine.log_socket = Some(private.path().join("log"));
     } else if options.log.is_some() {
-        eprintln!("{} has no channel for the guest's log", options.monitor.name());
+        note!("{} has no channel for the guest's log", options.monitor.name());
     }
     let names = options.monitor.disk_names(&machine.disks)?;
     let launch = options.monitor.launch(&machine, &absolute(kept)?)?;
@@ -251,13 +254,13 @@ fn flat_image(firmware: &Firmware, dir: &Path) -> Result<PathBuf> {
 
 fn describe(machine: &Machine, firmware: &Firmware, script: &str) {
     let loaded = human(firmware.loaded_bytes());
-    eprintln!("firmware {} ({loaded} loaded)", firmware.elf.display());
+    note!("firmware {} ({loaded} loaded)", firmware.elf.display());
     for disk in &machine.disks {
         let mode = if disk.read_only { "read-only" } else { "writable" };
-        eprintln!("disk     {}: {} ({mode})", disk.serial, disk.file.display());
+        note!("disk     {}: {} ({mode})", disk.serial, disk.file.display());
     }
-    eprintln!("accel    {}", machine.accel.name());
-    eprintln!("command  {script}");
+    note!("accel    {}", machine.accel.name());
+    note!("command  {script}");
 }
 
 /// The disk with an absolute path to a file that is there.

@@ -9,21 +9,21 @@ use clap::Args;
 use super::serial::Port;
 
 const HELP: &str = "\
-The runner is a command for sh. It starts one boot and, without --serial, carries the guest's line on
-its standard output. Its environment has
+The runner is a command for sh. It starts one boot and, without --serial, carries the guest's line \
+on its standard output. Its environment has
   ROOTLET_KERNEL   the board's guest, if --board or --kernel is given
   ROOTLET_APPEND   the guest's command line: console=wire, the --guest-option words, the command
   ROOTLET_ATTEMPT  1, 2, ...
-Where a serial port carries the line, the runner may end as soon as the boot is under way; else it is
-ended with all of its process group soon after the verdict. Without a runner the program listens, and
-the rig has to be started, with the same command line, by other means.
+Where a serial port carries the line, the runner may end as soon as the boot is under way; else it \
+is ended with all of its process group soon after the verdict. Without a runner the program listens, \
+and the rig has to be started, with the same command line, by other means.
 
 Examples:
   rootlet hil --board microvm --runner 'ssh rig boot \"$ROOTLET_APPEND\" < $ROOTLET_KERNEL' manifest /
   rootlet hil --board rig7 --kernel rig7.elf --runner './flash \"$ROOTLET_KERNEL\"' manifest /
   rootlet hil --serial /dev/ttyUSB0,115200 --runner ./reset-line --retries 2 --junit hil.xml sum /
 
-Standard output has the output of the guest command in the last attempt. Exit status: 0 passed,
+Standard output has the output of the guest command in the last attempt. Exit status: 0 passed, \
 1 failed, 2 usage, 3 the guest of --board is not there, 124 timeout or silence, 130 interrupted.";
 
 /// Booting on hardware.

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -17,6 +17,7 @@ use super::serial::Port;
 use super::session::{Counts, Said, Session};
 use crate::boot::verdict::Verdict;
 use crate::interrupt::Interrupt;
+use crate::note;
 
 /// How long a wait for bytes may take before other things are looked at.
 const TICK: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -67,8 +68,7 @@ pub struct Attempt {
 
 impl Attempt {
     fn note(&mut self, line: &str) {
-        // Standard error may be closed.
-        let _ = writeln!(io::stderr(), "{line}");
+        note!("{line}");
         if self.transcript.len() == TRANSCRIPT_LINES {
             self.transcript.pop_front();
         }

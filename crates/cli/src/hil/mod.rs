@@ -28,6 +28,7 @@ use crate::boot::board::Board;
 use crate::boot::{append, guests};
 use crate::exit::{self, usage};
 use crate::interrupt::Interrupt;
+use crate::note;
 use crate::output;
 use crate::rows::{differences, parse_rows};
 
@@ -47,7 +48,7 @@ pub fn task(args: &HilArgs, interrupt: &Interrupt) -> Result<()> {
         variables.push(("ROOTLET_KERNEL", image.into_os_string()));
     }
     let line = guest_line(args, &words);
-    eprintln!("guest line  {line}");
+    note!("guest line  {line}");
     variables.push(("ROOTLET_APPEND", line.clone().into()));
     let attempts = attempts(args, &variables, expected.as_deref(), interrupt)?;
     if let Some(file) = &args.junit {
@@ -120,7 +121,7 @@ fn attempts(
         attempts.push(attempt);
         let Some(failure) = failure else { break };
         let (case, kind) = (failure.case.name(), failure.kind.name());
-        eprintln!("attempt {number} failed at {case} ({kind}): {}", failure.message);
+        note!("attempt {number} failed at {case} ({kind}): {}", failure.message);
     }
     Ok(attempts)
 }
@@ -148,7 +149,7 @@ fn junit_of(args: &HilArgs, line: &str, has_manifest: bool, all: &[Attempt]) -> 
 fn conclude(last: &Attempt) -> Result<()> {
     output::bytes(&last.output)?;
     if let Some(verdict) = &last.verdict {
-        eprintln!("{}", verdict.line());
+        note!("{}", verdict.line());
     }
     match &last.failure {
         // The failure was printed when it happened.

@@ -7,6 +7,7 @@ use clap::Args;
 
 use crate::exit::usage;
 use crate::source::SourceArgs;
+use crate::source::disk_file::is_erofs;
 
 const LS: &str = "\
 Examples:
@@ -14,7 +15,7 @@ Examples:
   rootlet ls -lR root.erofs /etc /usr        rows of two trees
   rootlet ls --json root.erofs / | jq .path  for a program
 
-A name that begins with a dot is shown by -a. Times are in UTC. Exit status 1 if a path or an entry
+A name that begins with a dot is shown by -a. Times are in UTC. Exit status 1 if a path or an entry \
 could not be read.";
 const CAT: &str = "\
 Examples:
@@ -33,25 +34,28 @@ Examples:
   rootlet manifest root.erofs > rows.jsonl
   rootlet manifest root.erofs --region region.img /usr";
 const EXTRACT: &str = "\
-Files come back with their holes, hard links, symlinks, devices, fifos and sockets, modes and times,
-and with owners and xattrs as far as this user may set them. A file appears under its name once it
-is whole. Nothing is written outside DIR, and no symlink is followed. What cannot be restored is
-told, and the rest goes on; then the exit status is 1.
+Files come back with their holes, hard links, symlinks, devices, fifos and sockets, modes and \
+times, and with owners and xattrs as far as this user may set them. What lies below several paths \
+comes into the same DIR, which gets the mode of the first. A file appears under its name once it is \
+whole. Nothing is written outside DIR, and no symlink is followed. What cannot be restored is \
+reported, the rest is restored, and the exit status is 1.
 
 Examples:
   rootlet extract root.erofs out
   rootlet extract root.erofs out /etc /usr/bin
   rootlet extract --force root.erofs out";
 const CHECK: &str = "\
-Verifies the image and its blobs, and prints each fault with its place: the superblock's checksum,
-device table and lengths; of all that is reachable inode, type, link count and xattrs; of directories
-order, names, `.` and `..`, and that each has one parent; targets of symlinks; that every byte of
-every file can be read and decoded; the count of inodes.
-Not verified: what the bytes of files and xattrs are (the format has no digests of them), what
-nothing leads to, and link counts where layers were merged.
-Work: plain data of a device is read at most once; metadata and decoded data are read up to a
-multiple of the devices' bytes, beyond which the image is faulty.
-Exit status 1 if there was any fault.
+Prints each fault with its place. Verified are: checksum, device table and lengths; type, link \
+count and xattrs of every inode; order and names of directories, `.`, `..`, and that each has one \
+parent; targets of symlinks; that every byte of every file can be read and decoded; the count of \
+inodes.
+
+Not verified are: whether the bytes of files and xattrs are the right ones (the format has no \
+digests of them), an AVB footer's signature, what no directory leads to, and link counts where \
+layers were merged.
+
+Plain data of a device is read at most once. Metadata and decoded data are read up to a multiple of \
+the devices' bytes; an image that needs more is faulty. Exit status 1 if there was a fault.
 
 Examples:
   rootlet check root.erofs --blob 1=a.blob
@@ -74,8 +78,8 @@ pub struct ReadArgs {
 pub struct ListArgs {
     /// The EROFS image; not needed where rootlet.toml names one
     pub image: Option<PathBuf>,
-    /// Paths in the image
-    #[arg(value_name = "PATH", default_value = "/")]
+    /// Paths in the image [default: /]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Print rows: mode, links, owner, group, size, time, name, target
     #[arg(short, long)]
@@ -112,8 +116,8 @@ impl ListArgs {
 pub struct FilesArgs {
     /// The EROFS image; not needed where rootlet.toml names one
     pub image: Option<PathBuf>,
-    /// Paths in the image
-    #[arg(value_name = "PATH", default_value = "/")]
+    /// Paths in the image [default: /]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
@@ -122,16 +126,11 @@ pub struct FilesArgs {
 
 /// Writing files of an image.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = CAT)]
+#[command(after_help = CAT, mut_arg("paths", |arg| arg.help("Paths in the image")))]
 pub struct CatArgs {
-    /// The EROFS image; not needed where rootlet.toml names one
-    pub image: Option<PathBuf>,
-    /// Paths in the image
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
-    pub read: ReadArgs,
+    pub files: FilesArgs,
 }
 
 /// Showing all that is known of files.
@@ -187,8 +186,8 @@ pub struct ExtractArgs {
     /// Where to: a directory that is empty, or is made
     #[arg(value_name = "DIR")]
     pub dir: Option<String>,
-    /// What to restore
-    #[arg(value_name = "PATH", default_value = "/")]
+    /// What to restore [default: /]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
     /// Let DIR hold something already, and replace what has the same names
     #[arg(short, long)]
@@ -200,22 +199,30 @@ pub struct ExtractArgs {
 
 impl ExtractArgs {
     /// Puts the image of rootlet.toml where the command line names none: its first word is the
-    /// directory then, unless it is an EROFS image.
+    /// directory then, and what follows are paths in the image, which begin with a slash. A file or
+    /// device that is there is an image.
     pub fn settle(&mut self, known: Option<PathBuf>) {
         let Some(known) = known else { return };
+        let is_there = |word: &PathBuf| word.exists() && !word.is_dir();
+        let is_dir = |word: &PathBuf| {
+            !is_there(word) && self.dir.as_ref().is_none_or(|path| path.starts_with('/'))
+        };
         match self.image.take() {
-            Some(word) if !is_erofs(&word) => {
-                let first = self.dir.replace(word.to_string_lossy().into_owned());
-                if let Some(path) = first {
-                    if self.paths.as_slice() == ["/"] {
-                        self.paths.clear();
-                    }
-                    self.paths.insert(0, path);
-                }
+            Some(word) if is_dir(&word) => {
+                let path = self.dir.replace(word.to_string_lossy().into_owned());
+                self.paths.splice(..0, path);
                 self.image = Some(known);
             }
             word => self.image = word.or(Some(known)),
         }
+    }
+}
+
+/// Returns the paths that were named, or the root.
+pub fn paths(named: &[String]) -> Vec<&str> {
+    match named {
+        [] => vec!["/"],
+        named => named.iter().map(String::as_str).collect(),
     }
 }
 
@@ -232,28 +239,12 @@ pub fn settle(image: &mut Option<PathBuf>, paths: &mut Vec<String>, known: Optio
     let Some(known) = known else { return };
     let is_path = |word: &PathBuf| word.starts_with("/") && !is_erofs(word);
     match image.take() {
-        None => *image = Some(known),
         Some(word) if is_path(&word) => {
-            let word = word.to_string_lossy().into_owned();
-            // The default stands where there was no second word.
-            if paths.as_slice() == ["/"] && word != "/" {
-                paths.clear();
-            }
-            if paths.as_slice() != ["/"] || word != "/" {
-                paths.insert(0, word);
-            }
+            paths.insert(0, word.to_string_lossy().into_owned());
             *image = Some(known);
         }
-        word => *image = word,
+        word => *image = word.or(Some(known)),
     }
-}
-
-/// Whether a file has the mark of EROFS (its superblock is at byte 1024).
-pub fn is_erofs(file: &Path) -> bool {
-    use std::os::unix::fs::FileExt;
-    let mut magic = [0; 4];
-    let read = std::fs::File::open(file).and_then(|file| file.read_exact_at(&mut magic, 1024));
-    read.is_ok() && u32::from_le_bytes(magic) == 0xe0f5_e1e2
 }
 
 #[cfg(test)]
@@ -264,14 +255,15 @@ mod tests {
     fn first_word_is_a_path_where_the_file_of_settings_names_the_image() {
         let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/tiny.erofs");
         for (image, paths, known, expected) in [
-            (Some("a"), &["/"][..], None, (Some("a"), &["/"][..])),
-            (None, &["/"], Some("k"), (Some("k"), &["/"])),
-            (Some("a"), &["/"], Some("k"), (Some("a"), &["/"])),
-            (Some("/etc"), &["/"], Some("k"), (Some("k"), &["/etc"])),
+            (Some("a"), &[][..], None, (Some("a"), &[][..])),
+            (None, &[], Some("k"), (Some("k"), &[])),
+            (Some("a"), &[], Some("k"), (Some("a"), &[])),
+            (Some("/etc"), &[], Some("k"), (Some("k"), &["/etc"])),
             (Some("/etc"), &["/usr"], Some("k"), (Some("k"), &["/etc", "/usr"])),
-            (Some("/"), &["/"], Some("k"), (Some("k"), &["/"])),
+            (Some("/etc"), &["/"], Some("k"), (Some("k"), &["/etc", "/"])),
+            (Some("/"), &[], Some("k"), (Some("k"), &["/"])),
             (Some(tiny), &["/usr"], Some("k"), (Some(tiny), &["/usr"])),
-            (Some("/etc"), &["/"], None, (Some("/etc"), &["/"])),
+            (Some("/etc"), &[], None, (Some("/etc"), &[])),
         ] {
             let mut found = image.map(PathBuf::from);
             let mut words = paths.iter().map(|path| (*path).to_string()).collect();
@@ -279,5 +271,38 @@ mod tests {
             assert_eq!(found, expected.0.map(PathBuf::from));
             assert_eq!(words, expected.1);
         }
+    }
+    #[test]
+    fn first_word_of_extract_is_the_directory_where_the_settings_name_the_image() {
+        let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/tiny.erofs");
+        let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        for (words, expected) in [
+            (&[][..], ("k", None, &[][..])),
+            (&["out"], ("k", Some("out"), &[])),
+            (&["out", "/etc"], ("k", Some("out"), &["/etc"])),
+            (&["out", "/etc", "/"], ("k", Some("out"), &["/etc", "/"])),
+            (&["/tmp", "/etc"], ("k", Some("/tmp"), &["/etc"])),
+            (&[tiny, "/tmp"], (tiny, Some("/tmp"), &[])),
+            // What is packed is an image all the same, and so is one that is not there.
+            (&[packed, "/tmp"], (packed, Some("/tmp"), &[])),
+            (&["gone.erofs", "out"], ("gone.erofs", Some("out"), &[])),
+            (&[tiny], (tiny, None, &[])),
+        ] {
+            let mut words = words.iter().map(|word| (*word).to_string());
+            let mut args = ExtractArgs {
+                image: words.next().map(PathBuf::from),
+                dir: words.next(),
+                paths: words.collect(),
+                force: false,
+                read: ReadArgs::default(),
+            };
+            args.settle(Some("k".into()));
+            assert_eq!(args.image, Some(expected.0.into()));
+            assert_eq!((args.dir.as_deref(), args.paths), (expected.1, words_of(expected.2)));
+        }
+    }
+
+    fn words_of(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_string()).collect()
     }
 }

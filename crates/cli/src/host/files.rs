@@ -6,17 +6,18 @@
 use std::io::{self, BufWriter};
 
 use anyhow::Result;
+use data_encoding::HEXLOWER;
 use rootlet::Error;
 use rootlet::erofs::FileKind;
 use rootlet::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
-use rootlet_guest::{AtPath, Command, CommandError, Counters, Done, Memory, Runner, Scratch};
+use rootlet_guest::{AtPath, Command, CommandError, Done, Memory, Runner, Scratch};
 use serde_json::{Map, Value, json};
 
-use super::args::{FilesArgs, StatArgs, named};
+use super::args::{FilesArgs, StatArgs, named, paths};
 use super::row;
-use crate::boot::verdict::Verdict;
 use crate::exit::{self, FAILED};
 use crate::interrupt::Interrupt;
+use crate::note;
 use crate::output;
 use crate::progress::Progress;
 use crate::source::{Opened, Standard, open};
@@ -50,36 +51,38 @@ impl Verb {
 /// Runs the command over every path.
 pub fn task(verb: Verb, args: &FilesArgs, interrupt: &Interrupt) -> Result<()> {
     let image = named(args.image.as_ref())?;
-    if args.paths.is_empty() {
+    if verb == Verb::Cat && args.paths.is_empty() {
         return Err(exit::usage("no PATH given (see --help)"));
     }
     // Nothing has to be undone: the region can lose its writer at any instant.
     interrupt.ends_the_process();
     let opened = open(image, &args.read.source, args.read.verbose)?;
-    let (mut files, mut failed) = (0, false);
-    for path in &args.paths {
-        let ran = one(&opened, verb, path);
-        match ran {
-            Ok(done) => files += done.files,
-            Err(CommandError::Output(error)) => {
-                opened.leave();
-                return Err(output::failed(error));
-            }
-            Err(error) => {
-                failed = true;
-                eprintln!("rootlet: {}", opened.mounted.blame(&opened.config, &error).ending());
-            }
+    let mut files = 0;
+    let result = each(&args.paths, |path| match one(&opened, verb, path) {
+        Ok(done) => {
+            files += done.files;
+            Ok(None)
+        }
+        Err(CommandError::Output(error)) => Err(output::failed(error)),
+        Err(error) => Ok(Some(opened.mounted.blame(&opened.config, &error).ending().to_string())),
+    });
+    opened.end(files, &result);
+    result
+}
+
+/// Calls `one` for every path; `one` returns why the path failed, or an error that ends the command.
+///
+/// # Errors
+/// That error; a path has failed, which is printed then.
+fn each(named: &[String], mut one: impl FnMut(&str) -> Result<Option<String>>) -> Result<()> {
+    let mut result = Ok(());
+    for path in paths(named) {
+        if let Some(why) = one(path)? {
+            note!("rootlet: {why}");
+            result = Err(exit::stop(FAILED, ""));
         }
     }
-    opened.leave();
-    if args.read.verbose {
-        let counters = Counters { files, ..Counters::of(&opened.root) };
-        let word = if failed { "FAIL" } else { "PASS" };
-        if let Some(verdict) = Verdict::parse(&format!("{word} {counters}")) {
-            eprintln!("{}", verdict.line());
-        }
-    }
-    if failed { Err(exit::stop(FAILED, "")) } else { Ok(()) }
+    result
 }
 
 /// Runs the command over one path.
@@ -92,7 +95,7 @@ fn one(opened: &Opened, verb: Verb, path: &str) -> Result<Done, CommandError<io:
         Ok(inode) if inode.kind() == FileKind::Regular => Some(inode.size()),
         _ => None,
     });
-    let mut notice = |line: std::fmt::Arguments<'_>| progress.suspend(|| eprintln!("{line}"));
+    let mut notice = |line: std::fmt::Arguments<'_>| progress.suspend(|| output::notice(line));
     let mut watch = |done: Done| {
         progress.say(format!("{} files", done.files));
         progress.reach(done.bytes);
@@ -112,18 +115,12 @@ pub fn stat(args: &StatArgs, interrupt: &Interrupt) -> Result<()> {
     let files = &args.files;
     interrupt.ends_the_process();
     let opened = open(named(files.image.as_ref())?, &files.read.source, files.read.verbose)?;
-    let mut failed = false;
-    for path in &files.paths {
-        match object(&opened, path.as_bytes()) {
-            Ok(row) => output::line(format_args!("{row}"))?,
-            Err(error) => {
-                failed = true;
-                eprintln!("rootlet: {}", AtPath(path.as_bytes(), &error));
-            }
-        }
-    }
-    opened.leave();
-    if failed { Err(exit::stop(FAILED, "")) } else { Ok(()) }
+    let result = each(&files.paths, |path| match object(&opened, path.as_bytes()) {
+        Ok(row) => output::line(format_args!("{row}")).map(|()| None),
+        Err(error) => Ok(Some(AtPath(path.as_bytes(), &error).to_string())),
+    });
+    opened.end(0, &result);
+    result
 }
 
 /// All that is known of a file.
@@ -138,8 +135,7 @@ fn object(opened: &Opened, path: &[u8]) -> Result<Value, Error> {
     let mut xattrs = Map::new();
     opened.root.xattrs(&inode, &mut vec![0; XATTR_BYTES_MAX], |name, value| {
         let name = String::from_utf8_lossy(&name.parts().concat()).into_owned();
-        let hex: String = value.iter().map(|byte| format!("{byte:02x}")).collect();
-        xattrs.insert(name, json!(hex));
+        xattrs.insert(name, json!(HEXLOWER.encode(value)));
         Ok(())
     })?;
     row["extended"] = json!(inode.extended());

@@ -8,8 +8,8 @@ use rootlet_guest::bench::{BenchError, Setup};
 use rootlet_guest::{self as command, Command, CommandError, Counters, Memory, Runner, Scratch};
 
 use crate::exit::usage;
-use crate::output;
-use crate::source::{Prepared, SourceArgs, Standard, entropy, notice};
+use crate::output::{self, notice};
+use crate::source::{Prepared, SourceArgs, Standard, entropy};
 
 /// Runs the guest command `words` and writes its output to `out`. Returns the command's counters.
 ///

@@ -1,7 +1,7 @@
 //! `ls`: the names in a directory, or a row for each.
 //!
-//! Always: an entry that cannot be read has a line on standard error; the list continues, and the
-//! command fails at its end. A directory is listed once.
+//! Always: an entry or target that cannot be read has a line on standard error; the list continues,
+//! and the command fails at its end. A directory is listed once.
 
 use std::collections::HashSet;
 use std::io::{self, BufWriter, Write};
@@ -13,9 +13,12 @@ use rootlet::read::{DirEntry, PATH_BYTES_MAX};
 use rootlet::storage::Storage;
 use rootlet_guest::{AtPath, GuestRoot};
 
-use super::args::{ListArgs, named};
+use super::args::{ListArgs, named, paths};
 use super::row::{self, Columns};
+use crate::color::Paint;
+use crate::exit;
 use crate::interrupt::Interrupt;
+use crate::note;
 use crate::output;
 use crate::shown::shown;
 use crate::source::open;
@@ -30,6 +33,7 @@ struct List<'a, S> {
     root: &'a GuestRoot<S>,
     args: &'a ListArgs,
     out: BufWriter<io::StdoutLock<'static>>,
+    paint: Paint,
     /// Directories that are still to be listed, the next one last.
     ahead: Vec<(Vec<u8>, Inode)>,
     seen: HashSet<Nid>,
@@ -48,6 +52,7 @@ pub fn task(args: &ListArgs, interrupt: &Interrupt) -> Result<()> {
         root: &opened.root,
         args,
         out: BufWriter::new(io::stdout().lock()),
+        paint: Paint::of_stdout(),
         ahead: Vec::new(),
         seen: HashSet::new(),
         target: vec![0; PATH_BYTES_MAX],
@@ -57,38 +62,45 @@ pub fn task(args: &ListArgs, interrupt: &Interrupt) -> Result<()> {
     };
     let ran = list.run();
     let flushed = list.out.flush().map_err(output::failed);
-    let (absent, failed) = (list.absent, list.failed);
-    drop(list);
-    opened.leave();
-    ran.and(flushed)?;
-    match absent {
-        0 if failed => Err(crate::exit::stop(crate::exit::FAILED, "")),
-        0 => Ok(()),
-        1 => bail!("1 row is absent"),
-        absent => bail!("{absent} rows are absent"),
-    }
+    let result = ran.and(flushed).and_then(|()| list.judge());
+    opened.end(0, &result);
+    result
 }
 
 impl<S: Storage> List<'_, S> {
+    /// Lists the paths: first those that are not directories, as ls(1) does.
     fn run(&mut self) -> Result<()> {
-        for path in &self.args.paths {
-            match self.first(path.as_bytes()) {
+        let (mut entries, mut dirs) = (Vec::new(), Vec::new());
+        for path in paths(&self.args.paths) {
+            let name = path.as_bytes().to_vec();
+            match self.first(&name) {
                 Ok(inode) if inode.kind() == FileKind::Directory && !self.args.directory => {
-                    self.seen.clear();
-                    self.ahead.push((path.as_bytes().to_vec(), inode));
-                    self.walk()?;
+                    dirs.push((name, inode));
                 }
-                Ok(inode) => {
-                    let entry = Entry { name: path.as_bytes().to_vec(), inode };
-                    self.print(b"", vec![entry])?;
-                }
+                Ok(inode) => entries.push(Entry { name, inode }),
                 Err(error) => {
                     self.failed = true;
-                    eprintln!("rootlet: {}", AtPath(path.as_bytes(), &error));
+                    note!("rootlet: {}", AtPath(&name, &error));
                 }
             }
         }
+        self.print(b"", entries)?;
+        for dir in dirs {
+            self.seen.clear();
+            self.ahead.push(dir);
+            self.walk()?;
+        }
         Ok(())
+    }
+
+    /// Returns the error of a list that lacks something.
+    fn judge(&self) -> Result<()> {
+        match self.absent {
+            0 if self.failed => Err(exit::stop(exit::FAILED, "")),
+            0 => Ok(()),
+            1 => bail!("1 row is absent"),
+            absent => bail!("{absent} rows are absent"),
+        }
     }
 
     /// What a path of the command line stands for: a symlink to a directory is the directory, unless
@@ -110,7 +122,7 @@ impl<S: Storage> List<'_, S> {
             if !self.seen.insert(dir.nid()) {
                 self.absent += 1;
                 let nid = dir.nid();
-                eprintln!("{}: directory nid {nid} was listed under another name", shown(&path));
+                note!("{}: directory nid {nid} was listed under another name", shown(&path));
                 continue;
             }
             let entries = self.entries(&path, &dir);
@@ -163,9 +175,25 @@ impl<S: Storage> List<'_, S> {
         }
     }
 
+    /// Reports an entry that has no row.
     fn fault(&mut self, path: &[u8], error: &Error) {
         self.absent += 1;
-        eprintln!("{}", AtPath(path, error));
+        note!("{}", AtPath(path, error));
+    }
+
+    /// Returns the target of a symlink. One that cannot be read is reported, and the row lacks it.
+    fn target(&mut self, path: &[u8], inode: &Inode) -> Option<Vec<u8>> {
+        if inode.kind() != FileKind::Symlink || !(self.args.long || self.args.json) {
+            return None;
+        }
+        match self.root.read_link_inode(inode, &mut self.target) {
+            Ok(target) => Some(target.to_vec()),
+            Err(error) => {
+                self.failed = true;
+                note!("{}", AtPath(path, &error));
+                None
+            }
+        }
     }
 
     /// Prints entries of the directory `path`; an empty one stands before names that are whole.
@@ -173,19 +201,7 @@ impl<S: Storage> List<'_, S> {
         let mut rows = Vec::new();
         for Entry { name, inode } in entries {
             let whole = if path.is_empty() { name.clone() } else { joined(path, &name) };
-            let wants_target = self.args.long || self.args.json;
-            let target = match inode.kind() {
-                FileKind::Symlink if wants_target => {
-                    match self.root.read_link_inode(&inode, &mut self.target) {
-                        Ok(target) => Some(target.to_vec()),
-                        Err(error) => {
-                            self.fault(&whole, &error);
-                            continue;
-                        }
-                    }
-                }
-                _ => None,
-            };
+            let target = self.target(&whole, &inode);
             if self.args.json {
                 let row = row::json(&whole, &inode, target.as_deref());
                 writeln!(self.out, "{row}").map_err(output::failed)?;
@@ -195,7 +211,7 @@ impl<S: Storage> List<'_, S> {
         }
         let columns = Columns::of(rows.iter().map(|(_, inode, _)| inode));
         for (name, inode, target) in &rows {
-            let name = row::painted(name, inode);
+            let name = row::painted(self.paint, name, inode);
             let line = match (self.args.long, target) {
                 (false, _) => name,
                 (true, None) => format!("{} {name}", columns.row(inode)),

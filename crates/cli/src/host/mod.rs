@@ -14,7 +14,7 @@ mod row;
 
 pub use args::{
     CatArgs, CheckArgs, ExtractArgs, FilesArgs, ListArgs, ManifestArgs, ReadArgs, StatArgs,
-    SumArgs, is_erofs, named, settle,
+    SumArgs, named, paths, settle,
 };
 pub use check::task as check;
 pub use extract::task as extract;

@@ -4,10 +4,11 @@
 //! what can be shown of it.
 
 use chrono::DateTime;
+use data_encoding::HEXLOWER;
 use rootlet::erofs::{FileKind, Inode};
 use serde_json::{Value, json};
 
-use crate::color;
+use crate::color::{self, Paint};
 use crate::shown::shown;
 
 /// The widths of the columns of a list.
@@ -89,16 +90,14 @@ fn time(inode: &Inode) -> String {
 }
 
 /// Returns the name in the colour of its inode's kind.
-pub fn painted(name: &[u8], inode: &Inode) -> String {
+pub fn painted(paint: Paint, name: &[u8], inode: &Inode) -> String {
     let text = shown(name);
     match inode.kind() {
-        FileKind::Directory => color::on_stdout(color::DIRECTORY, &text),
-        FileKind::Symlink => color::on_stdout(color::SYMLINK, &text),
-        FileKind::Regular if inode.permissions() & 0o111 != 0 => {
-            color::on_stdout(color::GOOD, &text)
-        }
+        FileKind::Directory => paint.text(color::DIRECTORY, &text),
+        FileKind::Symlink => paint.text(color::SYMLINK, &text),
+        FileKind::Regular if inode.permissions() & 0o111 != 0 => paint.text(color::GOOD, &text),
         FileKind::Regular => text,
-        _ => color::on_stdout(color::SPECIAL, &text),
+        _ => paint.text(color::SPECIAL, &text),
     }
 }
 
@@ -135,8 +134,7 @@ fn nanoseconds(inode: &Inode) -> Value {
 /// Adds the bytes of a name that is not UTF-8.
 fn bytes_of(row: &mut Value, key: &str, name: &[u8]) {
     if str::from_utf8(name).is_err() {
-        let hex: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-        row[format!("{key}_bytes")] = json!(hex);
+        row[format!("{key}_bytes")] = json!(HEXLOWER.encode(name));
     }
 }
 

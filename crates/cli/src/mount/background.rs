@@ -5,11 +5,12 @@
 //! exit status; afterwards it has no terminal.
 
 use std::env;
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::exit::{FAILED, stop};
 use crate::interrupt::Interrupt;
@@ -22,7 +23,7 @@ const READY: &[u8] = b"ready\n";
 /// Starts the second one. Returns when that has mounted.
 ///
 /// # Errors
-/// The second one has failed; it has said why, and its status is the error's.
+/// The second one has failed: it has said why, and its status is the error's; or it was killed.
 pub fn start(interrupt: &Interrupt) -> Result<()> {
     // The second one notices that nobody waits.
     interrupt.ends_the_process();
@@ -38,8 +39,13 @@ pub fn start(interrupt: &Interrupt) -> Result<()> {
     if said == READY {
         return Ok(());
     }
-    let status = second.wait()?.code().and_then(|code| u8::try_from(code).ok());
-    Err(stop(status.unwrap_or(FAILED), ""))
+    let status = second.wait()?;
+    Err(match (status.code(), status.signal()) {
+        // It has said why.
+        (Some(code), _) if code != 0 => stop(u8::try_from(code).unwrap_or(FAILED), ""),
+        (_, Some(signal)) => anyhow!("the program in the background was ended by signal {signal}"),
+        _ => anyhow!("the program in the background ended before it had mounted the image"),
+    })
 }
 
 /// Returns whether this program is the second one.
@@ -47,22 +53,31 @@ pub fn is_second() -> bool {
     env::var_os(SECOND).is_some()
 }
 
-/// Leaves the terminal's session: Ctrl-C is not for the background.
-pub fn leave_session() -> Result<()> {
-    rustix::process::setsid().context("cannot leave the session")?;
-    Ok(())
+/// What the second one needs to let go of the terminal.
+pub struct Leave {
+    null: File,
 }
 
-/// Says that the mount is there, and lets go of the terminal.
-///
-/// # Errors
-/// Nobody waits for the mount any more.
-pub fn ready() -> Result<()> {
-    let mut stdout = std::io::stdout().lock();
-    stdout.write_all(READY).and_then(|()| stdout.flush())?;
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null").context("/dev/null")?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    Ok(())
+impl Leave {
+    /// Leaves the terminal's session: Ctrl-C is not for the background.
+    pub fn begin() -> Result<Self> {
+        rustix::process::setsid().context("cannot leave the session")?;
+        let null = File::options().read(true).write(true).open("/dev/null").context("/dev/null")?;
+        Ok(Self { null })
+    }
+
+    /// Lets go of the terminal and of the current folder, which is not used any more, and says that
+    /// the mount is there.
+    ///
+    /// # Errors
+    /// Nobody waits for the mount any more.
+    pub fn end(self) -> Result<()> {
+        rustix::process::chdir("/")?;
+        rustix::stdio::dup2_stdin(&self.null)?;
+        rustix::stdio::dup2_stderr(&self.null)?;
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(READY).and_then(|()| stdout.flush())?;
+        rustix::stdio::dup2_stdout(&self.null)?;
+        Ok(())
+    }
 }

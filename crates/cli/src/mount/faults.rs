@@ -4,12 +4,13 @@
 //! An error that means a wrong name has a number of its own, and no line.
 
 use std::collections::HashSet;
-use std::io::Write;
 use std::sync::Mutex;
 
 use fuser::Errno;
 use rootlet::erofs::Nid;
 use rootlet::{Error, PathError};
+
+use crate::note;
 
 /// The most lines that are written: an image may be wrong everywhere.
 const SAID_MAX: usize = 1000;
@@ -51,9 +52,9 @@ impl Faults {
     }
 }
 
-/// Writes a line to standard error. Where that is closed, the mount serves all the same.
+/// Writes a line of the program to standard error.
 pub fn tell(line: &str) {
-    let _ = writeln!(std::io::stderr(), "rootlet: {line}");
+    note!("rootlet: {line}");
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ mod place;
 mod served;
 
 use std::io;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
-use fuser::{BackgroundSession, Config, MountOption, SessionACL};
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -96,32 +98,33 @@ pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
     let MountArgs { read, .. } = args;
     let image = named(args.image.as_ref())?;
     let dir = args.dir.as_ref().ok_or_else(|| usage("no DIR given (see --help)"))?;
-    let is_second = args.background && background::is_second();
-    match (args.background, is_second) {
-        (true, false) => return background::start(interrupt),
-        (true, true) => background::leave_session()?,
-        (false, _) => {}
+    if args.background && !background::is_second() {
+        return background::start(interrupt);
     }
+    let leave = args.background.then(background::Leave::begin).transpose()?;
     let place = Place::find(dir)?;
     let opened = source::open(image, &read.source, read.verbose)?;
     let (sender, events) = mpsc::channel();
     watch(&sender)?;
+    // A second request must not end the process while something is mounted.
+    interrupt.never_ends_the_process();
     // A request to end that came before the watch.
     interrupt.check()?;
     let served = Arc::new(Served::new(opened));
     let tree = Tree::new(Arc::clone(&served), sender.clone());
-    let mount = match fuser::spawn_mount2(tree, place.dir(), &config(image, args.allow_other)) {
-        Ok(session) => Mount { session, mounted: place.mounted(), events },
+    let config = config(image, args.allow_other);
+    let mount = match Mount::new(tree, &place, &config, events) {
+        Ok(mount) => mount,
         Err(error) => {
             served.end();
             return Err(not_mounted(&place, &error));
         }
     };
     let (image, at) = (image.display(), place.dir().display());
-    let ends = if is_second { "" } else { "Ctrl-C or " };
+    let ends = if leave.is_some() { "" } else { "Ctrl-C or " };
     let command = if rustix::process::geteuid().is_root() { "umount" } else { "fusermount3 -u" };
     tell(&format!("{image} is mounted on {at}, read-only; {ends}`{command} {at}` ends it"));
-    if is_second && background::ready().is_err() {
+    if leave.is_some_and(|leave| leave.end().is_err()) {
         sender.send(Event::Asked).context("nobody waits for the mount")?;
     }
     let result = mount.wait(&place);
@@ -181,27 +184,44 @@ fn not_mounted(place: &Place, error: &io::Error) -> anyhow::Error {
 
 /// A mount with the threads that serve it.
 struct Mount {
-    session: BackgroundSession,
+    /// Never dropped: fuser 0.17 takes a mount that the kernel has ended for one that is there
+    /// (`is_mounted` of src/mnt/mod.rs), and would unmount what came to the directory later.
+    _session: ManuallyDrop<BackgroundSession>,
+    /// The device on which the kernel asks.
+    device: OwnedFd,
     mounted: Mounted,
     events: Receiver<Event>,
 }
 
 impl Mount {
+    /// Mounts `tree`, and begins to serve it. `events` says what ends the mount.
+    fn new(
+        tree: Tree,
+        place: &Place,
+        config: &Config,
+        events: Receiver<Event>,
+    ) -> io::Result<Self> {
+        let session = Session::new(tree, place.dir(), config)?;
+        let device = session.as_fd().try_clone_to_owned()?;
+        let _session = ManuallyDrop::new(session.spawn()?);
+        Ok(Self { _session, device, mounted: place.mounted(), events })
+    }
+
     /// Waits until the mount has to end, and ends it.
     fn wait(self, place: &Place) -> Result<()> {
-        let dir = || place.dir().display().to_string();
         let first = self.events.recv().context("nobody says when to end")?;
-        let by_others = first == Event::Ended || !self.wait_uncovered(place)?;
-        let unmounted = self.mounted.unmount();
-        if let (false, Ok(Unmounted::Busy)) = (by_others, &unmounted) {
-            tell(&format!("{} was in use; programs with open files get errors", dir()));
+        self.wait_uncovered(place)?;
+        // Where the kernel has ended the mount, the directory is free or another's.
+        let unmounted = match self.is_alive() {
+            true => self.mounted.unmount(),
+            false => Ok(Unmounted::Free),
+        };
+        if let Ok(Unmounted::Busy) = &unmounted {
+            let dir = place.dir().display();
+            tell(&format!("{dir} was in use; programs with open files get errors"));
         }
-        if by_others || self.has_ended() {
-            self.session.join().with_context(dir)?;
-        } else {
-            // Somebody is inside, and has the kernel ask on until this process ends. Dropped, the
-            // session would unmount what is there now.
-            mem::forget(self.session);
+        if first != Event::Ended {
+            self.wait_ended();
         }
         unmounted?;
         match first {
@@ -210,37 +230,36 @@ impl Mount {
         }
     }
 
-    /// Waits as long as another mount lies over this one, which cannot be unmounted then. Returns
-    /// false if this one has ended meanwhile.
-    fn wait_uncovered(&self, place: &Place) -> Result<bool> {
+    /// Waits as long as another mount lies over this one, which cannot be unmounted then.
+    fn wait_uncovered(&self, place: &Place) -> Result<()> {
         let mut is_told = false;
-        while self.mounted.is_covered()? {
+        while self.is_alive() && self.mounted.is_covered() {
             if !mem::replace(&mut is_told, true) {
                 tell(&format!(
                     "{0}: something else is mounted over it; waiting until that is unmounted",
                     place.dir().display()
                 ));
             }
-            match self.events.recv_timeout(PAUSE) {
-                Ok(Event::Ended) => return Ok(false),
-                Ok(Event::Asked | Event::Panicked) | Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => bail!("nobody says when to end"),
+            if self.events.recv_timeout(PAUSE) == Err(RecvTimeoutError::Disconnected) {
+                bail!("nobody says when to end");
             }
         }
-        Ok(true)
+        Ok(())
     }
 
-    /// Returns whether the kernel has ended the mount, in time.
-    fn has_ended(&self) -> bool {
+    /// Returns whether the kernel still has the file system: it has not closed its end of the device.
+    fn is_alive(&self) -> bool {
+        let mut device = [PollFd::new(&self.device, PollFlags::empty())];
+        let polled = poll(&mut device, Some(&Timespec::default()));
+        polled.is_ok() && !device[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Waits until the kernel has ended the mount, for [`END_MAX`] at most: while somebody is inside,
+    /// it asks on until this process ends.
+    fn wait_ended(&self) {
         let end = Instant::now() + END_MAX;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left) {
-                Ok(Event::Ended) => return true,
-                Ok(Event::Asked | Event::Panicked) => {}
-                Err(_) => return false,
-            }
-        }
+        let next = || self.events.recv_timeout(end.saturating_duration_since(Instant::now()));
+        while next().is_ok_and(|event| event != Event::Ended) {}
     }
 }
 

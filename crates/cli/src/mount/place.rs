@@ -87,42 +87,44 @@ impl Place {
 }
 
 impl Mounted {
-    /// Returns whether another mount lies over this one, in the same directory.
-    pub fn is_covered(&self) -> Result<bool> {
-        let Some(id) = self.id else { return Ok(false) };
-        let rows = rows().context(TABLE)?;
-        Ok(rows.iter().any(|row| row.parent == id && row.dir == self.place.0))
+    /// Returns whether another mount lies over this one, in the same directory, as far as the table
+    /// of mounts says.
+    pub fn is_covered(&self) -> bool {
+        let (Some(id), Ok(rows)) = (self.id, rows()) else { return false };
+        rows.iter().any(|row| row.parent == id && row.dir == self.place.0)
+    }
+
+    /// Returns whether the mount is still in its directory, as far as the table of mounts says. The
+    /// kernel gives the number of a mount that has gone to the next one, wherever that is.
+    fn is_there(&self) -> bool {
+        match (self.id, rows()) {
+            (Some(id), Ok(rows)) => rows.iter().any(|row| row.id == id && row.dir == self.place.0),
+            _ => true,
+        }
     }
 
     /// Unmounts. Where somebody is inside, the mount goes from the directory all the same, and ends.
     pub fn unmount(&self) -> Result<Unmounted> {
         let dir = self.place.dir();
-        if let (Some(id), Ok(rows)) = (self.id, rows())
-            && !rows.iter().any(|row| row.id == id)
-        {
-            // Somebody was faster.
-            return Ok(Unmounted::Free);
-        }
+        let failed = |errno: Errno| anyhow!("{}: cannot be unmounted: {errno}", dir.display());
         // A program that got the same Ctrl-C may be about to leave.
         let end = Instant::now() + LEAVING_MAX;
-        let mut tried = rustix::mount::unmount(dir, UnmountFlags::empty());
-        while tried == Err(Errno::BUSY) && Instant::now() < end {
-            thread::sleep(PAUSE);
-            tried = rustix::mount::unmount(dir, UnmountFlags::empty());
-        }
-        match tried {
-            Ok(()) | Err(Errno::INVAL) => Ok(Unmounted::Free),
-            Err(Errno::BUSY) => {
-                // FORCE ends what is waited for, DETACH frees the directory.
-                let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
-                match rustix::mount::unmount(dir, flags) {
-                    Ok(()) => Ok(Unmounted::Busy),
-                    Err(error) => bail!("{}: cannot be unmounted: {error}", dir.display()),
+        // Somebody may be faster, and mount something else here.
+        while self.is_there() {
+            match rustix::mount::unmount(dir, UnmountFlags::empty()) {
+                Err(Errno::BUSY) if Instant::now() < end => thread::sleep(PAUSE),
+                Err(Errno::BUSY) => {
+                    // FORCE ends what is waited for, DETACH frees the directory.
+                    let flags = UnmountFlags::FORCE | UnmountFlags::DETACH;
+                    rustix::mount::unmount(dir, flags).map_err(failed)?;
+                    return Ok(Unmounted::Busy);
                 }
+                Err(Errno::PERM) => return helper(dir),
+                Ok(()) | Err(Errno::INVAL) => return Ok(Unmounted::Free),
+                Err(errno) => return Err(failed(errno)),
             }
-            Err(Errno::PERM) => helper(dir),
-            Err(error) => bail!("{}: cannot be unmounted: {error}", dir.display()),
         }
+        Ok(Unmounted::Free)
     }
 }
 

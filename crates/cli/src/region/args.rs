@@ -2,18 +2,22 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use anyhow::Result;
+use clap::{Args, Subcommand};
 
+use crate::config::Settings;
+use crate::exit::usage;
 use crate::size::Size;
 use crate::source::RegionPlace;
 
 const HELP: &str = "\
-PART is SECTOR+COUNT in sectors of 512 bytes, or of a GPT name:NAME, type:GUID, or type for the
-type of regions, 5e4a3680-bb1e-4551-8d14-7538e87347a3.
-`show` and `check` open the file read-only. `format` leaves foreign data (partition tables, file
-systems, LUKS and data that it does not know) and regions alone, unless --force is given. `format` and
-`drop` refuse a region that another process of this machine has open for writing.
-Exit status 1 if there is no region, or `check` found a fault.
+PART is SECTOR+COUNT in sectors of 512 bytes, or a partition of a GPT: name:NAME, type:GUID, or type \
+for the type of regions, 5e4a3680-bb1e-4551-8d14-7538e87347a3.
+
+`show` and `check` open the file read-only. `format` leaves regions and foreign data alone (partition \
+tables, file systems, LUKS and unknown data), unless --force is given. `format` and `drop` refuse a \
+region that another process of this machine has open for writing. Exit status 1 if there is no \
+region, or `check` found a fault.
 
 Examples:
   rootlet region region.img                    superblock, blobs, slots, counters, and a picture
@@ -24,17 +28,40 @@ Examples:
 
 /// Looking at a region, and changing it without a guest.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = HELP)]
+#[command(after_help = HELP, disable_help_subcommand = true)]
 pub struct RegionArgs {
-    /// The disk with the region, and which part of it: sectors, or a partition of a GPT
+    /// The disk with the region, and which part of it: sectors, or a partition of a GPT; not needed
+    /// where rootlet.toml names a region
     #[arg(value_name = "FILE[@PART]")]
-    pub place: RegionPlace,
-    /// What to do with it
-    #[arg(value_enum, default_value = "show")]
-    pub action: RegionAction,
-    /// The blob to take out: its number as `show` has it, or its tag
-    #[arg(required_if_eq("action", "drop"))]
-    pub blob: Option<String>,
+    pub place: Option<RegionPlace>,
+    /// What to do with it [default: show]
+    #[command(subcommand)]
+    pub action: Option<RegionAction>,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub show: ShowArgs,
+}
+
+/// What to do with a region.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RegionAction {
+    /// Show superblock, blobs, slots, counters, and a picture (the default)
+    #[command(override_usage = "rootlet region [FILE[@PART]] show [OPTIONS]")]
+    Show(ShowArgs),
+    /// Compare every table and every resident block with its check
+    #[command(override_usage = "rootlet region [FILE[@PART]] check [OPTIONS]")]
+    Check(CheckArgs),
+    /// Make a new, empty region
+    #[command(override_usage = "rootlet region [FILE[@PART]] format [OPTIONS]")]
+    Format(FormatArgs),
+    /// Take a blob out, durably
+    #[command(override_usage = "rootlet region [FILE[@PART]] drop [OPTIONS] <BLOB>")]
+    Drop(DropArgs),
+}
+
+/// Showing a region.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ShowArgs {
     /// Draw the picture into this file, too
     #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
@@ -44,6 +71,19 @@ pub struct RegionArgs {
     /// Show the pages of the blob table and of descriptors, field by field
     #[arg(long)]
     pub pages: bool,
+}
+
+/// Checking a region.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct CheckArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Formatting a region.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct FormatArgs {
     /// Format over whatever is there
     #[arg(long)]
     pub force: bool,
@@ -53,15 +93,46 @@ pub struct RegionArgs {
     pub slot: Option<Size>,
 }
 
-/// What to do with a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum RegionAction {
-    /// makes a new, empty region
-    Format,
-    /// shows superblock, blobs, slots, counters, and a picture
-    Show,
-    /// compares every table and every resident block with its check
-    Check,
-    /// takes a blob out, durably
-    Drop,
+/// Taking a blob out of a region.
+#[derive(Args, Clone, Debug)]
+pub struct DropArgs {
+    /// The blob: its number as `show` has it, or its tag
+    pub blob: String,
+}
+
+impl RegionArgs {
+    /// Takes the region that rootlet.toml names where the command line names none.
+    ///
+    /// # Errors
+    /// Status 2: what rootlet.toml names is not a region's place.
+    pub fn settle(&mut self, settings: &Settings) -> Result<()> {
+        if self.place.is_none() {
+            self.place = settings.region()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the action that is asked for. `show` may be left out, with its options.
+    ///
+    /// # Errors
+    /// Status 2: options of `show` stand before another action.
+    pub fn action(&self) -> Result<RegionAction> {
+        let ShowArgs { svg, json, pages } = self.show.clone();
+        let is_given = svg.is_some() || json || pages;
+        Ok(match self.action.clone() {
+            None => RegionAction::Show(ShowArgs { svg, json, pages }),
+            Some(RegionAction::Show(own)) => RegionAction::Show(ShowArgs {
+                svg: own.svg.or(svg),
+                json: own.json || json,
+                pages: own.pages || pages,
+            }),
+            Some(RegionAction::Check(own)) if svg.is_none() && !pages => {
+                RegionAction::Check(CheckArgs { json: own.json || json })
+            }
+            Some(_) if is_given => {
+                return Err(usage("--svg, --pages and --json are options of `show` (see --help)"));
+            }
+            Some(action) => action,
+        })
+    }
 }

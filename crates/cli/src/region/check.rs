@@ -6,19 +6,20 @@ use anyhow::Result;
 use rootlet::cache::inspect::{Checked, Fault, Region};
 use serde_json::json;
 
-use super::{Opened, RegionArgs, faulty, show};
+use super::args::CheckArgs;
+use super::{Opened, faulty, show};
 use crate::progress::Progress;
 use crate::say;
 use crate::size::human;
 
 /// The task.
-pub fn task(opened: &mut Opened<'_>, args: &RegionArgs, holders: &[String]) -> Result<()> {
+pub fn task(opened: &mut Opened<'_>, args: CheckArgs, holders: &[String]) -> Result<()> {
     let superblocks = opened.superblocks()?;
     if let Err(why) = superblocks.counts {
-        if !args.json {
+        if !args.json && show::is_there(&superblocks) {
             show::superblocks(&superblocks)?;
         }
-        return Err(opened.refused(why).context("no region to check"));
+        return Err(opened.refused(why));
     }
     let region = opened.region()?;
     let mut faults = Vec::new();

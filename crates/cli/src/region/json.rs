@@ -3,13 +3,14 @@
 //! Always: quantities are numbers; bits, checks and bytes are strings of hexadecimal digits, which
 //! no reader rounds.
 
+use data_encoding::HEXLOWER;
 use rootlet::cache::inspect::{self, Blob, Field, Hint, PageState, Region, Superblocks, Value};
 use rootlet::cache::{Copy2, Described};
 use rootlet::storage::file::FileStorage;
 use serde_json::{Map, Value as Json, json};
 
 use super::show::{Counters, copy_state, meaning};
-use super::{hex, tag};
+use super::tag;
 use crate::shown::shown;
 
 fn fields(fields: &[Field]) -> Json {
@@ -23,7 +24,7 @@ fn fields(fields: &[Field]) -> Json {
                 continue;
             }
             Value::Bits(bits) => json!(format!("{bits:#x}")),
-            Value::Bytes(bytes) => json!(hex(bytes)),
+            Value::Bytes(bytes) => json!(HEXLOWER.encode(bytes)),
         };
         object.insert(field.name.replace(' ', "_"), value);
     }
@@ -113,7 +114,7 @@ fn of_blob(region: &Region, blob: &Blob) -> Json {
         Described::OfImage { slot, image, digest, version, domain, .. } => json!({
             "tag": tag(blob),
             "slot": slot,
-            "image": hex(&image),
+            "image": HEXLOWER.encode(&image),
             "digest": format!("{digest:016x}"),
             "version": format!("{version:016x}"),
             "domain_digest": format!("{domain:016x}"),
@@ -128,7 +129,7 @@ fn of_blob(region: &Region, blob: &Blob) -> Json {
         "number": blob.index.get(),
         "bytes": blob.entry.bytes,
         "generation": blob.entry.generation,
-        "identity": hex(&blob.entry.identity.0),
+        "identity": HEXLOWER.encode(&blob.entry.identity.0),
         "named": described,
         "slots": blob.slots,
         "resident_bytes": blob.resident_bytes(),

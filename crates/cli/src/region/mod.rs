@@ -16,6 +16,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use data_encoding::HEXLOWER;
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize};
 use rootlet::storage::Storage;
@@ -23,7 +24,8 @@ use rootlet::storage::file::FileStorage;
 use rootlet_guest::Memory;
 use rootlet_guest::config::Part;
 
-pub use args::{RegionAction, RegionArgs};
+pub use args::RegionArgs;
+use args::{FormatArgs, RegionAction, ShowArgs};
 
 use crate::boot::monitor::pasteable;
 use crate::exit::{self, usage};
@@ -41,38 +43,25 @@ const SERIAL: &str = "region";
 
 /// The task.
 pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
-    check_options(args)?;
+    let action = args.action()?;
+    let place = args.place.as_ref().ok_or_else(|| {
+        usage(
+            "no FILE given, and no rootlet.toml in the current folder names a region (see --help)",
+        )
+    })?;
     interrupt.ends_the_process();
-    let writes = matches!(args.action, RegionAction::Format | RegionAction::Drop);
-    let holders = holders::of(&args.place.file);
-    let name = args.place.file.display();
+    let writes = matches!(action, RegionAction::Format(_) | RegionAction::Drop(_));
+    let holders = holders::of(&place.file);
+    let name = place.file.display();
     if let Some(first) = holders.first().filter(|_| writes) {
         bail!("{name} is in use: {first} has it open for writing");
     }
-    let mut opened = Opened::open(&args.place, !writes)?;
-    match args.action {
-        RegionAction::Format => format(&mut opened, args),
-        RegionAction::Drop => drop_blob(&mut opened, args.blob.as_deref().unwrap_or_default()),
-        RegionAction::Show => show(&mut opened, args, &holders),
-        RegionAction::Check => check::task(&mut opened, args, &holders),
-    }
-}
-
-/// An option that the action does not look at is a mistake.
-fn check_options(args: &RegionArgs) -> Result<()> {
-    let options = [
-        ("--svg", args.svg.is_some(), &[RegionAction::Show][..]),
-        ("--pages", args.pages, &[RegionAction::Show]),
-        ("--json", args.json, &[RegionAction::Show, RegionAction::Check]),
-        ("--force", args.force, &[RegionAction::Format]),
-        ("--slot", args.slot.is_some(), &[RegionAction::Format]),
-        ("BLOB", args.blob.is_some(), &[RegionAction::Drop]),
-    ];
-    match options.iter().find(|(_, given, of)| *given && !of.contains(&args.action)) {
-        Some((name, ..)) => {
-            Err(usage(format!("{name} is not for {}", format!("{:?}", args.action).to_lowercase())))
-        }
-        None => Ok(()),
+    let mut opened = Opened::open(place, !writes)?;
+    match action {
+        RegionAction::Format(args) => format(&mut opened, args),
+        RegionAction::Drop(args) => drop_blob(&mut opened, &args.blob),
+        RegionAction::Show(args) => show(&mut opened, &args, &holders),
+        RegionAction::Check(args) => check::task(&mut opened, args, &holders),
     }
 }
 
@@ -86,6 +75,9 @@ struct Opened<'a> {
 impl<'a> Opened<'a> {
     fn open(arg: &'a RegionPlace, read_only: bool) -> Result<Self> {
         let name = arg.file.display();
+        if arg.file.is_dir() {
+            return Err(usage(format!("{name}: a directory, not a disk with a region")));
+        }
         let mut storage = FileStorage::new();
         let device = storage
             .add_disk(SERIAL, &arg.file, read_only)
@@ -109,15 +101,16 @@ impl<'a> Opened<'a> {
     /// Returns the error for an area without a usable region, with the command that makes one.
     fn refused(&self, refused: Refused) -> anyhow::Error {
         let place = quoted(self.arg);
+        let name = format!("{}{}", self.arg.file.display(), self.arg.part);
         let next = self.other(&refused).unwrap_or_default();
         match refused.remedy() {
-            Some(Remedy::Overwrite) => {
-                anyhow!("{refused}{next}; `rootlet region {place} format --force` overwrites it")
-            }
+            Some(Remedy::Overwrite) => anyhow!(
+                "{name}: {refused}{next}; `rootlet region {place} format --force` overwrites it"
+            ),
             Some(Remedy::Format) => {
-                anyhow!("{refused}; `rootlet region {place} format` formats it")
+                anyhow!("{name}: {refused}; `rootlet region {place} format` formats it")
             }
-            _ => anyhow!("{refused}"),
+            _ => anyhow!("{name}: {refused}"),
         }
     }
 
@@ -148,17 +141,17 @@ pub fn quoted(arg: &RegionPlace) -> String {
     pasteable(Path::new(&word), &[])
 }
 
-fn show(opened: &mut Opened<'_>, args: &RegionArgs, holders: &[String]) -> Result<()> {
+fn show(opened: &mut Opened<'_>, args: &ShowArgs, holders: &[String]) -> Result<()> {
     let superblocks = opened.superblocks()?;
     let region = match superblocks.counts {
         Ok(_) => opened.region()?,
         Err(why) => {
             if args.json {
                 say!("{}", json::superblocks(&superblocks));
-            } else {
+            } else if show::is_there(&superblocks) {
                 show::superblocks(&superblocks)?;
             }
-            return Err(opened.refused(why).context("no region to use"));
+            return Err(opened.refused(why));
         }
     };
     if let Some(file) = &args.svg {
@@ -183,7 +176,7 @@ pub fn draw(file: &Path, picture: &Path) -> Result<()> {
     fs::write(picture, svg::draw(&region)).with_context(|| picture.display().to_string())
 }
 
-fn format(opened: &mut Opened<'_>, args: &RegionArgs) -> Result<()> {
+fn format(opened: &mut Opened<'_>, args: FormatArgs) -> Result<()> {
     let slot_size = match args.slot.map(|size| size.0) {
         None => None,
         Some(0x1_0000) => Some(SlotSize::K64),
@@ -195,8 +188,8 @@ fn format(opened: &mut Opened<'_>, args: &RegionArgs) -> Result<()> {
     if let (false, Ok((superblock, _))) = (args.force, opened.superblocks()?.counts)
         && !superblock.condemned
     {
-        let uuid = hex(&superblock.uuid);
-        let place = quoted(&args.place);
+        let uuid = HEXLOWER.encode(&superblock.uuid);
+        let place = quoted(opened.arg);
         bail!(
             "the area holds the region {uuid}; `rootlet region {place} format --force` formats it anew"
         );
@@ -211,10 +204,10 @@ fn format(opened: &mut Opened<'_>, args: &RegionArgs) -> Result<()> {
     let geometry = superblock.geometry;
     say!(
         "formatted {}: {} slots of {} KiB, uuid {}",
-        args.place.file.display(),
+        opened.arg.file.display(),
         geometry.slots,
         geometry.slot_size.bytes() >> 10,
-        hex(&superblock.uuid)
+        HEXLOWER.encode(&superblock.uuid)
     );
     Ok(())
 }
@@ -254,10 +247,6 @@ fn tag(blob: &Blob) -> String {
     described
         .filter(|described| !described.tag().is_empty())
         .map_or(String::new(), |described| shown(described.tag()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Returns the error of a check that printed its faults.

@@ -3,6 +3,7 @@
 //! Always: every field of the superblock has a line, and with `--pages` every field of every page.
 
 use anyhow::Result;
+use data_encoding::HEXLOWER;
 use rootlet::cache::inspect::{
     self, Blob, CopyState, Field, Hint, Holds, PageState, Region, Superblocks, Value,
 };
@@ -10,7 +11,7 @@ use rootlet::cache::{Copy2, Described, Refusal, Refused};
 use rootlet::storage::file::FileStorage;
 
 use super::picture::{self, Cell};
-use super::{hex, tag};
+use super::tag;
 use crate::say;
 use crate::shown::shown;
 use crate::size::human;
@@ -19,6 +20,11 @@ use crate::size::human;
 const WIDTH: u64 = 64;
 /// Rows of the map.
 const ROWS: usize = 16;
+
+/// Returns whether a copy of the superblock is there.
+pub fn is_there(superblocks: &Superblocks) -> bool {
+    superblocks.copies.iter().any(|copy| copy.judged != Err(Refusal::NoMagic))
+}
 
 /// Both superblocks, side by side.
 pub fn superblocks(superblocks: &Superblocks) -> Result<()> {
@@ -191,7 +197,7 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
     );
     match blob.entry.identity.describe() {
         Some(Described::OfImage { slot, image, digest, version, domain, .. }) => {
-            let (tag, image) = (tag(blob), hex(&image));
+            let (tag, image) = (tag(blob), HEXLOWER.encode(&image));
             say!(
                 "          tag \"{tag}\", slot {slot} of image {image}, digest {digest:016x}, version {version:016x}{}",
                 of_domain(domain)
@@ -201,7 +207,7 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
             let (tag, domain) = (tag(blob), shown(domain));
             say!("          tag \"{tag}\" in domain \"{domain}\", version {version:016x}");
         }
-        None => say!("          identity {}", hex(&blob.entry.identity.0)),
+        None => say!("          identity {}", HEXLOWER.encode(&blob.entry.identity.0)),
     }
     let bar: String = picture::bar(region, blob, WIDTH).iter().map(|share| share.shade()).collect();
     say!("          {bar}");

@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use data_encoding::HEXLOWER;
 use rootlet::cache::Share;
 use rootlet::cache::inspect::{Blob, Region};
 
 use super::picture::{self, Cell};
-use super::{hex, tag};
+use super::tag;
 use crate::size::human;
 
 /// The width of the picture, and of the drawing in it.
@@ -32,7 +33,7 @@ pub fn draw(region: &Region) -> String {
     let resident: u64 = region.blobs.iter().map(Blob::resident_bytes).sum();
     let title = format!(
         "region {}: {} resident, {} slots of {} KiB",
-        hex(&region.superblock.uuid[..4]),
+        HEXLOWER.encode(&region.superblock.uuid[..4]),
         human(resident),
         geometry.slots,
         geometry.slot_size.bytes() >> 10

@@ -10,24 +10,27 @@ use rootlet_guest::config::Part;
 
 use crate::size::Size;
 
+/// The heading over these options.
+const PARTS: &str = "Blobs and region";
+
 /// What belongs to an image.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SourceArgs {
     /// The blob of device slot N: a file, or a file of a share
-    #[arg(long, value_name = "N=FILE|N=share:NAME")]
+    #[arg(long, value_name = "N=FILE|N=share:NAME", help_heading = PARTS)]
     pub blob: Vec<BlobArg>,
     /// A directory with blobs: a virtio-fs share in a guest (mount tags: share, share2, ...)
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", help_heading = PARTS)]
     pub share: Vec<PathBuf>,
     /// The disk with the reserved region, or a part of that disk: SECTOR+COUNT in sectors of 512
     /// bytes, or a partition as name:NAME, type:GUID or type; made if missing
-    #[arg(long, value_name = "FILE[@PART]", alias = "cache")]
+    #[arg(long, value_name = "FILE[@PART]", help_heading = PARTS)]
     pub region: Option<RegionPlace>,
     /// The size of a region's disk that has to be made [default: 64M]
-    #[arg(long, value_name = "SIZE", alias = "cache-size")]
+    #[arg(long, value_name = "SIZE", help_heading = PARTS)]
     pub region_size: Option<Size>,
-    /// The images that share blobs with this one in the region, if they name them alike
-    #[arg(long, value_name = "NAME")]
+    /// The domain of the image: images of one domain share the blobs that they name alike in a region
+    #[arg(long, value_name = "NAME", help_heading = PARTS)]
     pub domain: Option<String>,
 }
 

@@ -4,8 +4,9 @@
 //! a guest.
 
 mod args;
+mod avb;
 pub mod disk_file;
 mod open;
 
 pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs};
-pub use open::{Opened, Prepared, Standard, entropy, notice, open};
+pub use open::{AVB_NOTICE, Opened, Prepared, Standard, entropy, open};

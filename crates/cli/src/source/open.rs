@@ -5,18 +5,21 @@
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rootlet::cache::Mode;
 use rootlet::storage::Retry;
 use rootlet::storage::file::FileStorage;
 use rootlet_guest::config::Config;
-use rootlet_guest::{self as command, GuestRoot, Memory, Mounted, SYNC_TIME};
+use rootlet_guest::{self as command, Counters, GuestRoot, Memory, Mounted, SYNC_TIME};
 
-use super::{SourceArgs, disk_file};
+use super::{SourceArgs, avb, disk_file};
 use crate::boot::plan::{Plan, plan};
+use crate::boot::verdict::Verdict;
 use crate::exit::usage;
+use crate::note;
+use crate::output::notice;
 use crate::region;
 
 /// Memory that a mount may have.
@@ -32,7 +35,14 @@ pub struct Prepared {
     pub memory: Memory,
     /// Whether each device has a line on standard error.
     pub verbose: bool,
+    /// Whether the image is signed for Android Verified Boot.
+    pub has_avb_footer: bool,
+    image: Option<PathBuf>,
 }
+
+/// The notice about an image that is signed for Android Verified Boot.
+pub const AVB_NOTICE: &str =
+    "image   has an AVB footer: Android's signature and hashes are not verified here";
 
 /// An image that is mounted.
 pub struct Opened {
@@ -44,6 +54,8 @@ pub struct Opened {
     pub config: Config,
     /// How the memory of the mount is divided.
     pub memory: Memory,
+    /// Whether the counters are shown at the end.
+    verbose: bool,
 }
 
 /// Mounts `image` with the blobs and the region that `source` names. With `verbose` each device has
@@ -70,12 +82,26 @@ impl Prepared {
         config.cache_file = plan.region.as_ref().map(region::quoted);
         let storage = command::retrying(storage(&plan)?, &config);
         let memory = Memory::of(HEAP_BYTES, &config)?;
-        Ok(Self { storage, config, memory, verbose })
+        let has_avb_footer = image.is_some_and(avb::has_footer);
+        let image = image.map(Path::to_path_buf);
+        Ok(Self { storage, config, memory, verbose, has_avb_footer, image })
     }
 
     /// Finds the image and its blobs.
     pub fn bind(&mut self) -> Result<Mounted> {
-        Ok(command::open(&mut self.storage, &self.config)?)
+        let mounted = command::open(&mut self.storage, &self.config);
+        mounted.map_err(|error| match &self.image {
+            None => error.into(),
+            Some(image) => {
+                let name = image.display();
+                let avb = ", but a partition with an AVB footer (Android Verified Boot)";
+                let but = if self.has_avb_footer { avb } else { "" };
+                anyhow::Error::from(error).context(match disk_file::is_erofs(image) {
+                    true => name.to_string(),
+                    false => format!("{name}: not an EROFS image{but}"),
+                })
+            }
+        })
     }
 
     /// Mounts the image.
@@ -86,9 +112,12 @@ impl Prepared {
 
     /// Mounts an image whose blobs were found.
     pub fn mount_bound(self, mounted: Mounted) -> Result<Opened> {
-        let Self { mut storage, config, memory, verbose } = self;
+        let Self { mut storage, config, memory, verbose, has_avb_footer, .. } = self;
         if verbose {
             mounted.describe(&config, &mut notice);
+        }
+        if verbose && has_avb_footer {
+            note!("{AVB_NOTICE}");
         }
         let mut said = Vec::new();
         let mut keep = |line: Arguments<'_>| said.push(line.to_string());
@@ -96,10 +125,10 @@ impl Prepared {
             command::open_region(&mut storage, &config, &mounted, entropy()?, &memory, &mut keep);
         let in_use = region.as_ref().is_some_and(|region| region.mode() == Mode::ReadWrite);
         if verbose || config.cache.is_some() && !in_use {
-            said.iter().for_each(|line| eprintln!("{line}"));
+            said.iter().for_each(|line| note!("{line}"));
         }
         let root = mounted.root(storage, region, &memory)?;
-        Ok(Opened { root, mounted, config, memory })
+        Ok(Opened { root, mounted, config, memory, verbose })
     }
 }
 
@@ -107,14 +136,21 @@ impl Opened {
     /// Makes durable what the region took in; says so where that failed.
     pub fn leave(&self) {
         if !self.root.leave(SYNC_TIME) {
-            eprintln!("region  not all of it is durable");
+            note!("region  not all of it is durable");
         }
     }
-}
 
-/// Tells a person on standard error.
-pub fn notice(line: Arguments<'_>) {
-    eprintln!("{line}");
+    /// Leaves, at the end of a command that read `files` files, and with `--verbose` writes the
+    /// counters to standard error. `result` is the command's.
+    pub fn end<T>(&self, files: u64, result: &Result<T>) {
+        self.leave();
+        if self.verbose {
+            let counters = Counters { files, ..Counters::of(&self.root) };
+            let word = if result.is_ok() { "PASS" } else { "FAIL" };
+            let verdict = Verdict::parse(&format!("{word} {counters}"));
+            note!("{}", verdict.expect("a verdict begins with PASS or FAIL").line());
+        }
+    }
 }
 
 /// The files of `plan` as the devices that a guest would see, under the same names.

@@ -24,6 +24,7 @@ use model::Timeline;
 
 use crate::boot::guest::Report;
 use crate::exit::usage;
+use crate::note;
 use crate::output;
 
 /// Drawing a boot.
@@ -83,7 +84,7 @@ pub fn draw(boots: &[(&str, &Report)], file: &Path) -> Result<()> {
     let sent = boots.iter().filter_map(|(title, report)| Some((*title, of(report)?)));
     let timelines: Vec<_> = sent.collect();
     if timelines.is_empty() {
-        eprintln!("timeline  the guest sent none");
+        note!("timeline  the guest sent none");
         return Ok(());
     }
     let timelines: Vec<_> = timelines.iter().map(|(title, timeline)| (*title, timeline)).collect();

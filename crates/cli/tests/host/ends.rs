@@ -93,6 +93,52 @@ fn interrupted_extract_leaves_whole_files_alone() {
     panic!("it was never interrupted");
 }
 
+/// Waits until the program looks at signals: it has replaced what the kernel does with SIGINT.
+fn wait_until_watching(id: u32) {
+    let until = Instant::now() + Duration::from_secs(60);
+    let catches = |status: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        Some(u64::from_str_radix(mask.trim(), 16).unwrap() & 2 != 0)
+    };
+    let status = format!("/proc/{id}/status");
+    while !fs::read_to_string(&status).ok().and_then(|text| catches(&text)).unwrap_or(false) {
+        assert!(Instant::now() < until, "it never watches");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn first_request_ends_a_command_that_waits_for_its_input_or_output() {
+    let mut tree = Tree::new();
+    for number in 0..2000 {
+        tree.file(format!("/{number}"), Content::bytes("x"));
+    }
+    let world = World::new(&tree, &Options::default());
+    assert_eq!(world.run(&["ls", "-d"]).status, 0);
+    let image = world.path("image").display().to_string();
+    // Nobody writes into the one, nobody reads the rows of the other, which are longer than a pipe.
+    for line in ["timeline -", "ls -l IMAGE"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
+        command.args(line.split(' ').map(|word| if word == "IMAGE" { &image } else { word }));
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        wait_until_watching(child.id());
+        let id = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+        let until = Instant::now() + Duration::from_secs(60);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break status.code(),
+                None if Instant::now() > until => break None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(status, Some(130), "{line}");
+    }
+}
+
 /// A terminal of 40 columns: our end and the program's.
 fn terminal() -> (File, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
@@ -152,7 +198,7 @@ fn kinds_are_told(world: &World) {
     File::create(&region).unwrap().set_len(4 << 20).unwrap();
     assert_eq!(run(&["region", &region, "format"]).0, Some(0));
     let (status, said) = run(&["ls", &region]);
-    assert!(status == Some(1) && said.contains("rootlet region FILE"), "{said}");
+    assert!(status == Some(2) && said.contains("rootlet region FILE"), "{said}");
     for action in ["show", "check"] {
         let (status, said) = run(&["region", &image, action]);
         assert_eq!(status, Some(1), "{said}");
@@ -173,11 +219,70 @@ fn kinds_are_told(world: &World) {
         fs::write(path("other"), bytes).unwrap();
         for command in ["ls", "check", "manifest"] {
             let (status, said) = run(&[command, &path("other")]);
-            assert!(status == Some(1) && said.contains(words), "{command}: {said}");
+            assert!(status == Some(2) && said.contains(words), "{command}: {said}");
+            assert!(said.starts_with(&format!("rootlet: {} (image): ", path("other"))), "{said}");
         }
     }
+    let (status, said) = run(&["boot", &path("other"), "ls", "/"]);
+    assert!(status == Some(2) && said.contains("sfdisk -d FILE"), "{said}");
+    fs::write(path("other"), "#!/bin/sh\n").unwrap();
+    let (status, said) = run(&["ls", &path("other")]);
+    assert!(status == Some(2) && said.contains("(image): not an EROFS image;"), "{said}");
+    fs::write(path("other"), [0; 8192]).unwrap();
+    let (status, said) = run(&["ls", &path("other")]);
+    let words = format!("rootlet: {}: not an EROFS image: corrupt image: magic", path("other"));
+    assert!(status == Some(1) && said.starts_with(&words), "{said}");
+    fs::create_dir(path("dir")).unwrap();
+    let (status, said) = run(&["ls", &path("dir")]);
+    assert!(status == Some(2) && said.contains("a directory; make an image of its"), "{said}");
+    let (status, said) = run(&["region", &path("dir")]);
+    assert!(status == Some(2) && said.contains("a directory, not a disk"), "{said}");
+    fs::remove_dir(path("dir")).unwrap();
     let (status, said) = run(&["boot", &path("gone"), "ls", "/"]);
     assert!(status == Some(2) && said.contains("gone (image): No such file"), "{said}");
     let (status, said) = run(&["boot", &image, "lsd", "/"]);
     assert!(status == Some(2) && said.contains("unknown command"), "{said}");
+}
+
+/// What Android signs: an image with a footer at its end, or another file system with one.
+#[test]
+fn image_with_an_avb_footer_is_read_and_the_signature_is_said_to_be_unverified() {
+    let mut tree = Tree::new();
+    tree.file("/f", Content::seeded(1, 100_000));
+    let world = World::new(&tree, &Options::default());
+    let bytes = world.built.image.bytes().len();
+    let footer = [&b"AVBf\0\0\0\x01\0\0\0\0"[..], &[0; 52]].concat();
+    let signed = [world.built.image.bytes(), &[0; 4096 - 64], &footer].concat();
+    let path = |name: &str| world.path(name).display().to_string();
+    let run = |words: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_rootlet")).args(words).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(world.run(&["ls"]).status, 0);
+    fs::write(path("signed"), &signed).unwrap();
+    let said = "image   has an AVB footer: Android's signature and hashes are not verified here\n";
+    assert_eq!(run(&["check", &path("signed")]), (Some(0), said.into()));
+    assert_eq!(run(&["check", &path("image")]), (Some(0), String::new()));
+    assert_eq!(run(&["ls", &path("signed")]), (Some(0), String::new()));
+    let (status, verbose) = run(&["ls", "-v", &path("signed")]);
+    assert!(status == Some(0) && verbose.contains(said), "{verbose}");
+    let mut other = signed.clone();
+    other[..bytes].fill(0x11);
+    other[1080..1082].copy_from_slice(&[0x53, 0xef]);
+    fs::write(path("other"), other).unwrap();
+    let (status, said) = run(&["ls", &path("other")]);
+    let words = "(image): this is an ext2, ext3 or ext4 file system, not an EROFS image";
+    assert!(status == Some(2) && said.contains(words), "{said}");
+    let mut other = signed.clone();
+    other[..bytes].fill(0x11);
+    fs::write(path("other"), other).unwrap();
+    for command in ["ls", "check"] {
+        let (status, said) = run(&[command, &path("other")]);
+        let words =
+            "other: not an EROFS image, but a partition with an AVB footer (Android Verified";
+        assert!(status == Some(1) && said.contains(words), "{command}: {said}");
+    }
+    // Nobody formats a region over what is signed.
+    let (status, said) = run(&["region", &path("signed"), "format"]);
+    assert!(status == Some(1) && said.contains("an EROFS image"), "{said}");
 }

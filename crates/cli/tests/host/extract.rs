@@ -280,3 +280,38 @@ fn trees_deeper_than_open_files_come_back() {
     assert_eq!(fs::read(world.path(&format!("out{deep}/z"))).unwrap(), b"deep");
     assert_eq!(fs::read(world.path("out/0/1/after")).unwrap(), b"shallow");
 }
+
+#[test]
+fn several_paths_share_one_directory_and_each_fault_has_a_line() {
+    let mut tree = tree();
+    tree.file("/other/name", Content::seeded(3, 70));
+    tree.hard_link("/other/linked", "/dir/file");
+    tree.dir("/other").mode = 0o711;
+    let world = World::new(&tree, &extended());
+    // Nobody may write into the first one, so it gets its mode at the end.
+    let outcome = world.extract(&["/gone", "/dir/sub", "/lost", "/other", "/dir/empty"]);
+    assert_eq!(outcome.status, 1, "{}", outcome.stderr);
+    for path in ["/gone", "/lost"] {
+        let line = format!("rootlet: {path}: no such file or directory");
+        assert!(has_line(&outcome, &line), "{}", outcome.stderr);
+    }
+    let summary: Vec<_> =
+        outcome.stderr.lines().filter(|line| line.starts_with("extract ")).collect();
+    assert_eq!(summary.len(), 1, "{}", outcome.stderr);
+    assert!(summary[0].contains("4 files") && summary[0].contains(" 1 hard links"), "{summary:?}");
+    let out = world.path("out");
+    let mut names: Vec<_> =
+        fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["also", "empty", "linked", "name", "tool"]);
+    assert_eq!(fs::metadata(&out).unwrap().mode() & 0o7777, 0o500);
+    let inode = |name: &str| fs::metadata(out.join(name)).unwrap().ino();
+    assert_eq!(inode("also"), inode("linked"), "hard links across paths are one file");
+
+    // What was not empty is refused once, and nothing is made where no path is there.
+    let outcome = world.extract(&["/dir", "/other"]);
+    assert_eq!(outcome.stderr.matches("is not empty").count(), 1, "{}", outcome.stderr);
+    let world = World::new(&tree, &extended());
+    assert_eq!(world.extract(&["/gone", "/lost"]).status, 1);
+    assert!(!world.path("out").exists());
+}

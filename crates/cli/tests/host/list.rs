@@ -36,15 +36,36 @@ fn several_paths_and_trees_have_headings() {
     assert_eq!(ls(&["/d", "/d/e"]), ["/d:", "e", "link", "one", "", "/d/e:", "two"]);
     let all = ["/:", "d", "null", "to-dir", "", "/d:", "e", "link", "one", "", "/d/e:", "two"];
     assert_eq!(ls(&["-R"]), all);
+    let mixed = ["/d/one", "/null", "", "/d/e:", "two"];
+    assert_eq!(ls(&["/d/e", "/d/one", "/null"]), mixed, "files come first");
+}
+
+#[test]
+fn symlink_whose_target_cannot_be_read_has_a_row() {
+    let mut tree = Tree::new();
+    tree.symlink("/link", "x".repeat(200));
+    tree.file("/other", Content::bytes("o"));
+    let options = Options { inodes: Inodes::Extended, ..Options::default() };
+    let mut world = World::new(&tree, &options);
+    // Compressed now, and what follows the inode is not a header of compressed data.
+    let at = world.built.image.inode_at("/link");
+    world.built.image.patch(at, &7_u16.to_le_bytes());
+    for word in ["-l", "--json"] {
+        let ran = world.run(&["ls", word]);
+        assert_eq!((ran.status, ran.stdout.len()), (1, 2), "{ran:?}");
+        assert!(ran.stdout[0].contains("link") && !ran.stdout[0].contains("->"), "{ran:?}");
+        assert!(ran.stderr.starts_with("/link: "), "{ran:?}");
+    }
 }
 
 #[test]
 fn rows_have_columns() {
     let rows = world().run(&["ls", "-l", "/d", "/null"]).stdout;
-    assert!(rows[1].starts_with("drwxr-xr-x "), "{rows:?}");
-    assert!(rows[2].ends_with(" link -> one"), "{rows:?}");
-    assert!(rows[3].starts_with("-rwsr-xr-x ") && rows[3].contains(" 9000 "), "{rows:?}");
-    assert!(rows[4].starts_with("crw-rw-rw- ") && rows[4].contains(" 1, 3 "), "{rows:?}");
+    assert!(rows[0].starts_with("crw-rw-rw- ") && rows[0].contains(" 1, 3 "), "{rows:?}");
+    assert_eq!(rows[1..3], ["", "/d:"]);
+    assert!(rows[3].starts_with("drwxr-xr-x "), "{rows:?}");
+    assert!(rows[4].ends_with(" link -> one"), "{rows:?}");
+    assert!(rows[5].starts_with("-rwsr-xr-x ") && rows[5].contains(" 9000 "), "{rows:?}");
     let two = world().run(&["ls", "-l", "/d/e"]).stdout;
     assert!(two[0].ends_with(" 5 2001-09-09 01:46 two"), "{two:?}");
 }
@@ -125,6 +146,15 @@ fn settings_of_the_folder_name_image_blobs_and_region() {
         status == Some(2) && said.contains("rootlet.toml: ") && said.contains("imago"),
         "{said}"
     );
+    // Nothing that explains the program looks at the file.
+    for line in ["--help", "ls --help", "help ls", "--version", "completions fish", "man pages"] {
+        let (status, _, said) = run(&line.split(' ').collect::<Vec<_>>());
+        assert_eq!((status, said.as_str()), (Some(0), ""), "{line}");
+    }
+    fs::write(folder.join("rootlet.toml"), "board = \"pc\"").unwrap();
+    let (status, _, said) = run(&["boot", "../image"]);
+    let words = "rootlet: rootlet.toml: invalid value 'pc' for '--board <BOARD>'";
+    assert!(status == Some(2) && said.starts_with(words), "{said}");
     let away = run(&["ls", "--config", "/dev/null"]);
     assert!(away.0 == Some(2) && away.2.contains("no IMAGE given"), "{away:?}");
 }

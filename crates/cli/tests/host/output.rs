@@ -53,6 +53,9 @@ fn lines() -> (World, Vec<Vec<String>>) {
         host(&["stat", "--json", "/1"], ""),
         host(&["stat", "/1"], ""),
         host(&["cat", "/1"], ""),
+        words("--help"),
+        words("ls --help"),
+        words("--version"),
         host(&["check"], ""),
         words(&format!("check {broken}")),
         words(&format!("region {region}")),
@@ -77,6 +80,33 @@ fn full_disk_behind_standard_output_is_told() {
         let fault = "rootlet: standard output: No space left on device (os error 28)";
         assert!(said.lines().any(|line| line == fault), "{line:?}: {said}");
         assert_eq!(ended.status.code(), Some(1), "{line:?}: {said}");
+    }
+}
+
+/// Words that nobody can read change nothing else.
+#[test]
+fn full_disk_behind_standard_error_changes_no_status() {
+    let (_world, mut lines) = lines();
+    lines.push(vec!["lsd".into()]);
+    lines.push(vec!["ls".into(), "/no/such/image".into()]);
+    for mut line in lines {
+        if matches!(line[0].as_str(), "ls" | "sum" | "check") && line.len() > 2 {
+            line.push("--verbose".into());
+        }
+        let run = |full: bool| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
+            let stderr = match full {
+                true => File::options().write(true).open("/dev/full").unwrap().into(),
+                false => Stdio::null(),
+            };
+            command.args(&line).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+            let output = command.output().unwrap();
+            (output.status.code(), output.stdout.len())
+        };
+        let is_destructive = line.iter().any(|word| word == "drop" || word == "format");
+        let (full, plain) = (run(true), if is_destructive { None } else { Some(run(false)) });
+        assert!(plain.is_none_or(|plain| plain == full), "{line:?}: {full:?} {plain:?}");
+        assert!(full.0.is_some_and(|status| status <= 2), "{line:?}: {full:?}");
     }
 }
 

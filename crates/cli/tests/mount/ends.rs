@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use rootlet_sim::image::{Content, Options, Tree};
@@ -102,6 +103,46 @@ fn mounts_over_each_other_end_one_after_the_other() {
 }
 
 #[test]
+fn second_request_to_end_leaves_nothing_mounted() {
+    if !is_able() {
+        return;
+    }
+    let mount = Mount::new(&files(b"content"));
+    let dir = mount.dir().to_path_buf();
+    // The program waits half a second for one who is inside.
+    let inside = File::open(mount.at("large")).unwrap();
+    for signal in [Signal::INT, Signal::INT, Signal::HUP, Signal::TERM] {
+        mount.signal(signal);
+        std::thread::sleep(std::time::Duration::from_millis(30));
+    }
+    let (status, said) = mount.ended();
+    assert!(status.success(), "{status}: {said:?}");
+    assert!(!is_mounted(&dir));
+    drop(inside);
+}
+
+#[test]
+fn mount_that_came_to_the_directory_later_is_left_alone() {
+    if !is_able() {
+        return;
+    }
+    let (first, second) = (files(b"first"), files(b"second"));
+    for _ in 0..10 {
+        let dir = folder();
+        let gone = Mount::on(dir.path(), &first, &[]);
+        // The number of the mount is free for the next one, before the first program notices.
+        gone.signal(Signal::STOP);
+        unmount(dir.path(), UnmountFlags::DETACH).unwrap();
+        let there = Mount::on(dir.path(), &second, &[]);
+        gone.signal(Signal::INT);
+        gone.signal(Signal::CONT);
+        assert!(gone.ended().0.success());
+        assert_eq!(fs::read(there.at("file")).unwrap(), b"second");
+        there.end();
+    }
+}
+
+#[test]
 fn image_that_is_deleted_is_read_on() {
     if !is_able() {
         return;
@@ -180,5 +221,49 @@ fn mount_in_the_background_is_there_when_the_program_returns() {
     fs::remove_file(&files.image).unwrap();
     let (status, stdout, stderr) = rootlet(words("--background"));
     assert_eq!((status, stdout, stderr), rootlet(words("--foreground")));
+    assert!(!is_mounted(dir.path()));
+}
+
+/// Whether a process has this as its current folder.
+fn is_busy(folder: &Path) -> bool {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let mut current = processes.filter_map(|process| fs::read_link(process.join("cwd")).ok());
+    current.any(|current| current == folder)
+}
+
+#[test]
+fn mount_in_the_background_keeps_no_folder_busy() {
+    if !is_able() {
+        return;
+    }
+    let (files, dir, from) = (files(b"content"), folder(), folder());
+    fs::rename(&files.image, from.path().join("image")).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
+    command.args(["mount", "image", "--background"]).arg(dir.path()).current_dir(from.path());
+    let ran = command.output().unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert!(!is_busy(&from.path().canonicalize().unwrap()));
+    assert_eq!(fs::read(dir.path().join("file")).unwrap(), b"content");
+    unmount(dir.path(), UnmountFlags::empty()).unwrap();
+}
+
+#[test]
+fn mount_in_the_background_that_is_killed_is_an_error_with_words() {
+    if !is_able() {
+        return;
+    }
+    let (files, dir) = (files(b"content"), folder());
+    // The region's file is larger than a file may be, and the kernel kills who makes it.
+    let line = format!(
+        "ulimit -c 0; ulimit -f 1; exec '{}' mount '{}' '{}' --background --region '{}'",
+        env!("CARGO_BIN_EXE_rootlet"),
+        files.image.display(),
+        dir.path().display(),
+        files.image.with_file_name("region").display(),
+    );
+    let ran = Command::new("sh").args(["-c", &line]).output().unwrap();
+    let said = String::from_utf8(ran.stderr).unwrap();
+    assert_eq!(ran.status.code(), Some(1), "{said}");
+    assert_eq!(said, "rootlet: the program in the background was ended by signal 25\n");
     assert!(!is_mounted(dir.path()));
 }

@@ -35,7 +35,7 @@ pub struct MachineArgs {
     /// Virtualization or emulation
     #[arg(long, value_enum, default_value = "auto", env = "ROOTLET_ACCEL")]
     pub accel: accel::Wanted,
-    /// The least severe log messages to build in and show [default: info]
+    /// The least severe log messages to show [default: info]
     #[arg(long, value_enum, value_name = "LEVEL")]
     pub log: Option<LogLevel>,
     /// End the guest after this many seconds

@@ -22,7 +22,10 @@ impl<S: Storage> Check<'_, S> {
             false => inode.without_xattrs(),
         };
         match inode.kind() {
-            FileKind::Regular => self.file(&inode, path),
+            FileKind::Regular => {
+                self.files += 1;
+                self.file(&inode, path)
+            }
             FileKind::Symlink => self.target(&inode, path),
             _ => Ok(()),
         }

@@ -13,16 +13,17 @@ use anyhow::{Result, bail};
 use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Nid, Superblock};
 use rootlet::read::XATTR_BYTES_MAX;
 use rootlet::storage::Storage;
-use rootlet_guest::{GuestRoot, Mounted};
+use rootlet_guest::{GuestRoot, MountError, Mounted};
 use serde_json::{Value, json};
 
 use super::args::{CheckArgs, named};
 use crate::interrupt::Interrupt;
+use crate::note;
 use crate::output;
 use crate::progress::Progress;
 use crate::say;
 use crate::shown::shown;
-use crate::source::Prepared;
+use crate::source::{AVB_NOTICE, Prepared};
 use seen::Seen;
 
 /// Bytes read at once.
@@ -86,41 +87,46 @@ struct Check<'r, S> {
     data: Vec<u8>,
     xattrs: Vec<u8>,
     bytes: u64,
+    /// Regular files whose data was read.
+    files: u64,
     /// The faults, where one JSON object reports them at the end.
     told: Option<Vec<Value>>,
     progress: Progress,
 }
 
-/// The task. To whom checks an image that cannot be mounted, why is the first fault, and the last.
+/// The task. The reason why an image cannot be mounted is its only fault.
 pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
     let (image, read) = (named(args.image.as_ref())?, &args.read);
+    // Nothing has to be undone: the region can lose its writer at any instant.
+    interrupt.ends_the_process();
     let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
+    let has_avb_footer = prepared.has_avb_footer;
     let opened = prepared.bind().and_then(|mounted| prepared.mount_bound(mounted));
     let opened = match opened {
         Ok(opened) => opened,
         Err(why) => {
+            // The image is named by the error of the command.
+            let fault = why.downcast_ref::<MountError>();
+            let fault = fault.map_or_else(|| format!("{why:#}"), MountError::to_string);
             match args.json {
-                true => {
-                    say!("{:#}", json!({ "faults": [{ "path": "/", "fault": why.to_string() }] }))
-                }
-                false => say!("/: {why}"),
+                true => say!("{:#}", json!({ "faults": [{ "path": "/", "fault": fault }] })),
+                false => say!("/: {fault}"),
             }
             return Err(why);
         }
     };
-    let result = verify(&opened.root, &opened.mounted, args.json, interrupt);
-    opened.leave();
+    if has_avb_footer && !read.verbose {
+        note!("{AVB_NOTICE}");
+    }
+    let (files, result) = verify(&opened.root, &opened.mounted, args.json);
+    opened.end(files, &result);
     result
 }
 
-/// Verifies what is mounted. `mounted` proves that superblock, device table and lengths were right.
-/// Memory: a path for every inode.
-fn verify<S: Storage>(
-    root: &GuestRoot<S>,
-    mounted: &Mounted,
-    as_json: bool,
-    interrupt: &Interrupt,
-) -> Result<()> {
+/// Verifies what is mounted. Returns how many files were read, and whether there was a fault.
+/// `mounted` proves that superblock, device table and lengths were right. Memory: a path for every
+/// inode.
+fn verify<S: Storage>(root: &GuestRoot<S>, mounted: &Mounted, as_json: bool) -> (u64, Result<()>) {
     let superblock = root.superblock();
     let room = mounted.sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.bytes));
     let dir_bytes = root.directory_bytes_max();
@@ -140,20 +146,22 @@ fn verify<S: Storage>(
         data: vec![0; PIECE_BYTES],
         xattrs: vec![0; XATTR_BYTES_MAX],
         bytes: 0,
+        files: 0,
         told: as_json.then(Vec::new),
         progress: Progress::of_entries(superblock.inodes()),
     };
-    check.run(interrupt)
+    let result = check.run();
+    (check.files, result)
 }
 
 impl<S: Storage> Check<'_, S> {
-    fn run(&mut self, interrupt: &Interrupt) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         let root = self.root.metadata(b"/")?;
         self.dirs.insert(root.nid(), b"/".as_slice().into());
         self.body(&root, b"/")?;
         let mut ahead = vec![Ahead { inode: root, parent: root.nid(), path: Vec::new() }];
         while let Some(dir) = ahead.pop() {
-            self.directory(&dir, &mut ahead, interrupt)?;
+            self.directory(&dir, &mut ahead)?;
         }
         self.link_counts()?;
         let inodes = (self.links.len() + self.dirs.len()) as u64 + self.hidden()?;
@@ -219,19 +227,13 @@ impl<S: Storage> Check<'_, S> {
     }
 
     /// The entries of one directory, block by block.
-    fn directory(
-        &mut self,
-        dir: &Ahead,
-        ahead: &mut Vec<Ahead>,
-        interrupt: &Interrupt,
-    ) -> Result<()> {
+    fn directory(&mut self, dir: &Ahead, ahead: &mut Vec<Ahead>) -> Result<()> {
         let Ahead { inode, path, .. } = dir;
         let size = self.superblock.block_size();
         let mut bytes = vec![0; size.bytes_usize()];
         let mut last: Vec<u8> = Vec::new();
         let mut found = Found::default();
         for number in 0..size.blocks_of(inode.size()) {
-            interrupt.check()?;
             // The bytes of the directory alone: a directory after its inode does not fill its block.
             let start = number << size.bits();
             let len = size.bytes().min(inode.size() - start);

@@ -1,0 +1,96 @@
+//! From an image, its blobs, shares and region to the devices of a guest.
+//!
+//! Always: a file with several names is one disk.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rootlet_guest::config::Part;
+
+use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word};
+use crate::boot::monitor::Disk;
+use crate::exit::usage;
+use crate::source::{BlobPlace, SourceArgs, disk_file};
+
+/// Plans a guest with these sources. `words` are its command; without one it lists the root.
+pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Result<Plan> {
+    let mut options = Vec::new();
+    let mut disks = Vec::new();
+    if let Some(file) = image {
+        options.push(Word::disk("image", SERIAL_OF_IMAGE, ""));
+        disks.push(read_only(SERIAL_OF_IMAGE, file.into()));
+    }
+    let mut slots = BTreeSet::new();
+    for blob in &source.blob {
+        if !slots.insert(blob.slot) {
+            return Err(usage(format!("--blob {} is given twice", blob.slot)));
+        }
+        match &blob.place {
+            BlobPlace::File(file) => {
+                let key = format!("blob{}", blob.slot);
+                match disks.iter().find(|disk: &&Disk| is_one_file(&disk.file, file)) {
+                    Some(disk) => options.push(Word::disk(&key, &disk.serial, "")),
+                    None => {
+                        options.push(Word::disk(&key, &key, ""));
+                        disks.push(read_only(&key, file.clone()));
+                    }
+                }
+            }
+            BlobPlace::Share(_) if source.share.is_empty() => {
+                return Err(usage(format!("--blob {}=share:... needs a --share", blob.slot)));
+            }
+            BlobPlace::Share(name) => {
+                options.push(Word::Plain(format!("blob{}=share:{name}", blob.slot)));
+            }
+        }
+    }
+    if source.region.is_none() && source.region_size.is_some() {
+        return Err(usage("--region-size needs a --region"));
+    }
+    if let Some(region) = &source.region {
+        let is_source = |disk: &&Disk| is_one_file(&disk.file, &region.file);
+        if let Some(disk) = disks.iter().find(is_source).filter(|_| region.part == Part::Whole) {
+            let file = region.file.display();
+            return Err(usage(format!("--region {file} is the disk `{}` as well", disk.serial)));
+        }
+        options.push(Word::disk("cache", SERIAL_OF_CACHE, &region.part));
+        // A region that may not be written gives hits.
+        let read_only_disk = disk_file::is_read_only(&region.file);
+        let disk = read_only(SERIAL_OF_CACHE, region.file.clone());
+        disks.push(Disk { read_only: read_only_disk, ..disk });
+    }
+    options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
+    let shares: Vec<_> =
+        source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
+    options.extend(shares.iter().map(|(tag, _)| Word::Plain(format!("share={tag}"))));
+    let words = match words {
+        [] => vec!["ls".into(), "/".into()],
+        words => words.to_vec(),
+    };
+    Ok(Plan { disks, shares, region: source.region.clone(), options, words })
+}
+
+/// Returns a disk that a guest may only read.
+pub(super) fn read_only(serial: &str, file: PathBuf) -> Disk {
+    Disk { serial: serial.into(), file, read_only: true, blkdebug: None, options: None }
+}
+
+/// Returns whether two names are those of one file that is there, or of one block device: links, mounts
+/// and open files are names as well.
+pub(super) fn is_one_file(one: &Path, other: &Path) -> bool {
+    let which = |path| {
+        let stat = fs::metadata(path).ok()?;
+        match stat.file_type().is_block_device() {
+            true => Some((true, 0, stat.rdev())),
+            false => Some((false, stat.dev(), stat.ino())),
+        }
+    };
+    matches!((which(one), which(other)), (Some(one), Some(other)) if one == other)
+}
+
+fn mount_tag(at: usize) -> String {
+    if at == 0 { "share".into() } else { format!("share{}", at + 1) }
+}

@@ -1,0 +1,57 @@
+//! What `extract` has done, and what this user or file system did not permit.
+
+use anyhow::{Result, anyhow};
+
+use crate::note;
+
+/// What was done, and what this user or file system did not permit.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Regular files.
+    pub files: u64,
+    /// Directories.
+    pub dirs: u64,
+    /// Hard links.
+    pub links: u64,
+    /// Symlinks, devices, fifos and sockets.
+    pub others: u64,
+    /// Bytes of files.
+    pub bytes: u64,
+    /// Owners that could not be set.
+    pub no_owner: u64,
+    /// Devices and other special files that could not be made.
+    pub no_device: u64,
+    /// Xattrs that could not be set.
+    pub no_xattr: u64,
+    /// Entries that could not be restored.
+    pub failed: u64,
+}
+
+impl Counts {
+    /// Says what was done, and what was not permitted.
+    ///
+    /// # Errors
+    /// An entry could not be restored.
+    pub fn tell(&self, is_root: bool) -> Result<()> {
+        let Self { files, dirs, links, others, .. } = self;
+        let bytes = crate::size::human(self.bytes);
+        note!(
+            "extract {files} files with {bytes}, {dirs} directories, {links} hard links, {others} others"
+        );
+        let why = if is_root { "not permitted" } else { "only root may" };
+        for (count, what) in [
+            (self.no_owner, "owners, and set-id bits with them"),
+            (self.no_device, "devices or other special files"),
+            (self.no_xattr, "xattrs"),
+        ] {
+            if count > 0 {
+                note!("        without {count} {what} ({why})");
+            }
+        }
+        match self.failed {
+            0 => Ok(()),
+            1 => Err(anyhow!("1 entry could not be restored")),
+            failed => Err(anyhow!("{failed} entries could not be restored")),
+        }
+    }
+}
