@@ -41,7 +41,7 @@ fn mount_and_read(
     let layer = match Cache::open(&mut storage, &CacheOptions::new(region, entropy())) {
         Ok(cache) => Some(cache),
         Err(refused) => {
-            eprintln!("without a region: {refused}");
+            eprintln!("without a region: {refused:#}");
             None
         }
     };

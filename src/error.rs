@@ -9,6 +9,7 @@ use crate::erofs::{Corrupt, FormatError, Nid, Unsupported};
 use crate::num::Bug;
 use crate::storage::IoError;
 use core::fmt;
+use rootlet_base::cause::write_cause;
 
 /// The reason why a mount or a read failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +95,10 @@ impl fmt::Display for PathError {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => write!(f, "I/O error: {error}"),
+            Self::Io(error) => {
+                f.write_str("I/O error")?;
+                write_cause(f, error)
+            }
             Self::Corrupt(corrupt) => FormatError::Corrupt(*corrupt).fmt(f),
             Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
             Self::Bind(error) => error.fmt(f),
@@ -104,7 +108,21 @@ impl fmt::Display for Error {
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for PathError {}
+
+impl core::error::Error for Error {
+    /// Returns the cause: the failed transfer, or what is wrong with the image. The other errors
+    /// pass on the cause of what they hold, whose message is theirs.
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Corrupt(corrupt) => Some(corrupt),
+            Self::Unsupported(unsupported) => Some(unsupported),
+            Self::Bind(error) => error.source(),
+            Self::Path(_) | Self::Bug(_) => None,
+        }
+    }
+}
 
 impl From<Bug> for Error {
     #[cold]

@@ -277,7 +277,7 @@ fn refusal(at: usize, bytes: &[u8], sealed: bool) -> Option<String> {
         CacheOptions::new(device, [9; 16]).with_format(rootlet::cache::FormatPolicy::Never);
     match Cache::open(&mut storage, &options) {
         Err(Refused::Superblock(refusal)) => Some(refusal.to_string()),
-        Err(other) => Some(other.to_string()),
+        Err(other) => Some(format!("{other:#}")),
         Ok(cache) => match cache.mode() {
             rootlet::cache::Mode::ReadWrite => None,
             mode => Some(format!("{mode:?}")),

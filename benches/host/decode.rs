@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::io::Write;
 
 use criterion::{Criterion, Throughput};
-use rootlet::erofs::codec::{Algorithm, Algorithms, Decoders, Encoded, End, Limits};
+use rootlet::erofs::codec::{Algorithm, Algorithms, Decoders, Encoded, Limits};
 
 /// What one pcluster decodes to, about as mkfs.erofs makes of 64 KiB of text.
 const BYTES: usize = 144 << 10;

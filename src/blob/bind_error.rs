@@ -1,6 +1,7 @@
 //! The error of binding: names the slot, and the source that was looked for.
 
 use core::fmt;
+use rootlet_base::cause::write_cause;
 
 use crate::storage::{DeviceId, DiscoverError, Errno, Unfit};
 
@@ -130,9 +131,13 @@ pub enum BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Source { slot: 0, name, cause } => write!(f, "the image ({name}): {cause}"),
+            Self::Source { slot: 0, name, cause } => {
+                write!(f, "the image ({name})")?;
+                write_cause(f, cause)
+            }
             Self::Source { slot, name, cause } => {
-                write!(f, "blob of slot {slot} ({name}): {cause}")
+                write!(f, "blob of slot {slot} ({name})")?;
+                write_cause(f, cause)
             }
             Self::Missing { slot, tag, .. } if tag.as_str().is_empty() => write!(
                 f,
@@ -159,9 +164,13 @@ impl fmt::Display for BindError {
             Self::NoSlot { slot, slots } => {
                 write!(f, "a blob is given for slot {slot}, the image has {slots} device slots")
             }
-            Self::Unfit { slot: 0, device, unfit } => write!(f, "the image ({device}): {unfit}"),
+            Self::Unfit { slot: 0, device, unfit } => {
+                write!(f, "the image ({device})")?;
+                write_cause(f, unfit)
+            }
             Self::Unfit { slot, device, unfit } => {
-                write!(f, "blob of slot {slot} ({device}): {unfit}")
+                write!(f, "blob of slot {slot} ({device})")?;
+                write_cause(f, unfit)
             }
             Self::Unaligned { slot, base, sector } => write!(
                 f,
@@ -175,7 +184,15 @@ impl fmt::Display for BindError {
     }
 }
 
-impl core::error::Error for BindError {}
+impl core::error::Error for BindError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Source { cause, .. } => Some(cause),
+            Self::Unfit { unfit, .. } => Some(unfit),
+            _ => None,
+        }
+    }
+}
 
 impl BindError {
     /// Returns whether the source is absent or does not answer, as opposed to present and wrong.

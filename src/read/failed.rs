@@ -30,7 +30,12 @@ impl<S, L> fmt::Display for MountError<S, L> {
     }
 }
 
-impl<S, L> core::error::Error for MountError<S, L> {}
+impl<S, L> core::error::Error for MountError<S, L> {
+    /// Returns the cause of the error, whose message is this one's.
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.error.source()
+    }
+}
 
 impl<S, L> From<MountError<S, L>> for Error {
     #[cold]

@@ -42,7 +42,7 @@ pub fn rows<S: Discover>(mut guest: Guest<S>) -> Result<Rows, String> {
     let mut rows = of_manifest(&guest.run(&["manifest", "/"])?);
     for (path, row) in &mut rows {
         let path = [b"/", &bytes_of(path)[..]].concat();
-        let inode = guest.root.symlink_metadata(&path).map_err(|error| error.to_string())?;
+        let inode = guest.root.symlink_metadata(&path).map_err(|error| format!("{error:#}"))?;
         if row.sha256.is_some() {
             assert_eq!((row.size, row.nlink), (Some(inode.size()), Some(inode.nlink())));
         }

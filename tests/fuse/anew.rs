@@ -53,7 +53,7 @@ fn file_that_changed_while_its_daemon_was_away_is_refused_and_given_back() {
         let mut session = Session::connect(&mut daemon).unwrap();
         let error = session.reopen(&mut daemon, b"top", &mut file).unwrap_err();
         assert_eq!(error, Error::new(Operation::Open, Cause::Changed));
-        assert_eq!(error.to_string(), "FUSE OPEN: the file changed under the mount");
+        assert_eq!(format!("{error:#}"), "FUSE OPEN: the file changed under the mount");
         assert_eq!(IoErrorKind::from(error), IoErrorKind::Changed);
         assert_eq!((file.nodeid, file.fh, file.version), before);
         assert_eq!(daemon.opcodes(), [INIT, LOOKUP, OPEN, RELEASE, FORGET]);

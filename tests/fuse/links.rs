@@ -173,7 +173,7 @@ fn link_that_leads_out_of_the_share_is_refused_by_that_reason() {
         assert!(!daemon.opcodes().contains(&OPEN), "{path}");
     }
     assert_eq!(
-        open(&mut self::daemon(&[(ROOT, "l", "..")]), "l").unwrap_err().to_string(),
+        format!("{:#}", open(&mut self::daemon(&[(ROOT, "l", "..")]), "l").unwrap_err()),
         "FUSE READLINK of path component 1: a symbolic link leads out of the share"
     );
 }

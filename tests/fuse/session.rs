@@ -292,7 +292,7 @@ fn another_major_version_is_refused_by_number() {
         let cause = Cause::Version { major, minor: 12 };
         assert_eq!(error, Error::new(Operation::Init, cause));
         let text = format!("FUSE INIT: the daemon speaks FUSE {major}.12, only 7.x is supported");
-        assert_eq!(error.to_string(), text);
+        assert_eq!(format!("{error:#}"), text);
     }
 }
 
@@ -317,6 +317,6 @@ fn errors_read_well() {
              on the way to one (mode 0o10644)",
         ),
     ] {
-        assert_eq!(refused(path).1.to_string(), text);
+        assert_eq!(format!("{:#}", refused(path).1), text);
     }
 }

@@ -191,7 +191,7 @@ fn block_beyond_a_source_of_unstated_length_is_an_error_and_no_zeros() {
     let mut out = vec![0; 300_000];
     let error = guest.root.open(b"/file").unwrap().read_at(0, &mut out).unwrap_err();
     let wanted = format!(" of device slot 2, whose blob has {:#x}", bytes - 4096);
-    assert!(error.to_string().ends_with(&wanted), "{error}");
+    assert!(format!("{error:#}").ends_with(&wanted), "{error:#}");
     assert!(matches!(error, rootlet::Error::Corrupt(_)), "{error}");
 }
 

@@ -161,7 +161,7 @@ fn waits_over_a_clock_that_stands_still_end() {
     let (world, image, region) = machine(1);
     let root = mount(&world, region, Manner::Stands);
     world.rule(Rule::new(Fault::Keep).device(image).op(OpKind::Read).times(1));
-    let error = read(&root).unwrap_err().to_string();
+    let error = format!("{:#}", read(&root).unwrap_err());
     assert!(error.starts_with("I/O error: device 0: "), "{error}");
     assert!(error.ends_with("no answer before the deadline"), "{error}");
     assert_eq!(read(&root), Ok(FILE));

@@ -14,6 +14,7 @@ mod binding;
 mod blocks;
 mod bulk;
 mod cases;
+mod chains;
 mod clock;
 mod counters;
 mod damage;

@@ -164,10 +164,10 @@ fn failures_of_a_driver_have_names_and_give_no_wrong_bytes() {
         (Manner::Long(6), "the device broke its protocol"),
     ] {
         let root = Root::open_image(storage([image().with(manner)]), NoRegion, IMAGE).unwrap();
-        let error = read(&root).unwrap_err().to_string();
+        let error = format!("{:#}", read(&root).unwrap_err());
         assert!(error.ends_with(name), "{manner:?}: {error}");
         let error = Root::open_image(storage([image().with(first(manner))]), NoRegion, IMAGE);
-        let error = error.unwrap_err().to_string();
+        let error = format!("{:#}", error.unwrap_err());
         assert!(error.ends_with(name), "{manner:?}: {error}");
     }
 }

@@ -299,7 +299,7 @@ fn region_of_which_not_even_a_slot_is_left_says_that_its_disk_has_shrunk() {
 
 #[test]
 fn what_is_refused_says_what_it_found_and_what_to_do() {
-    let says = |refused: Refused| (refused.to_string(), refused.remedy());
+    let says = |refused: Refused| (format!("{refused:#}"), refused.remedy());
     let overwrite = |text: &str| (text.to_owned(), Some(Remedy::Overwrite));
     assert_eq!(
         says(Refused::Superblock(Refusal::Moved { start: 0x1000 })),

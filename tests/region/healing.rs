@@ -3,8 +3,7 @@
 //! Always: the reads are right meanwhile; the next mounts pay less than the one that met it.
 
 use rootlet::cache::{
-    BlobIdentity, Cache, CacheOptions, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused,
-    SlotSize, Vacant, Why,
+    BlobIdentity, Cache, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused, SlotSize, Vacant, Why,
 };
 use rootlet::storage::IoErrorKind;
 use rootlet_sim::Rng;

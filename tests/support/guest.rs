@@ -35,7 +35,7 @@ impl<S: Discover> Guest<S> {
         let region =
             guest::open_region(&mut storage, &config, &mounted, entropy, &memory, &mut notice);
         let root = mounted.root(storage, region, &memory);
-        let root = root.map_err(|error| error.to_string())?;
+        let root = root.map_err(|error| format!("{error:#}"))?;
         Ok(Self { root, notices, files: 0 })
     }
 

@@ -11,6 +11,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod cause;
 pub mod num;
 pub mod trace;
 pub mod units;

@@ -4,6 +4,8 @@
 
 use core::fmt;
 
+use rootlet_base::cause::write_cause;
+
 use super::block::{Nid, Space};
 use super::codec::{Algorithm, Fault};
 use super::compressed::MapFault;
@@ -98,6 +100,8 @@ impl fmt::Display for NameFault {
         }
     }
 }
+
+impl core::error::Error for NameFault {}
 
 /// A fault of the image's bytes, with its place and the values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,9 +281,13 @@ impl fmt::Display for Corrupt {
                     "chunk {chunk} of nid {nid} names device slot {slot}, the table has {slots}"
                 )
             }
-            Self::Map { nid, fault } => write!(f, "compressed map of nid {nid}: {fault}"),
+            Self::Map { nid, fault } => {
+                write!(f, "compressed map of nid {nid}")?;
+                write_cause(f, &fault)
+            }
             Self::Encoded { nid, offset, algorithm, fault } => {
-                write!(f, "nid {nid} from byte {offset:#x} on, encoded with {algorithm}: {fault}")
+                write!(f, "nid {nid} from byte {offset:#x} on, encoded with {algorithm}")?;
+                write_cause(f, &fault)
             }
             Self::ExtentElsewhere { nid, offset } => {
                 write!(f, "no extent of nid {nid} covers byte {offset:#x}")
@@ -327,6 +335,16 @@ impl fmt::Display for Corrupt {
             Self::Name { nid, block, entry, fault } => {
                 write!(f, "directory nid {nid} block {block} entry {entry}: the name {fault}")
             }
+        }
+    }
+}
+
+impl core::error::Error for Corrupt {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Map { fault, .. } => Some(fault),
+            Self::Encoded { fault, .. } => Some(fault),
+            _ => None,
         }
     }
 }

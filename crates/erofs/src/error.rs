@@ -14,6 +14,7 @@ use super::corrupt::Corrupt;
 use super::feature::Incompat;
 use super::limits::DEVICES_MAX;
 use super::overlay::{self, Marks, Object};
+use rootlet_base::cause::write_cause;
 use rootlet_base::num::Bug;
 
 /// The reason why bytes did not become a value.
@@ -30,17 +31,32 @@ pub enum FormatError {
 impl fmt::Display for FormatError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Corrupt(corrupt) => write!(f, "corrupt image: {corrupt}"),
-            Self::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
-                write!(f, "not supported: {file}")
+            Self::Corrupt(corrupt) => {
+                f.write_str("corrupt image")?;
+                write_cause(f, corrupt)
             }
-            Self::Unsupported(unsupported) => write!(f, "unsupported image: {unsupported}"),
+            Self::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
+                f.write_str("not supported")?;
+                write_cause(f, file)
+            }
+            Self::Unsupported(unsupported) => {
+                f.write_str("unsupported image")?;
+                write_cause(f, unsupported)
+            }
             Self::Bug(bug) => bug.fmt(f),
         }
     }
 }
 
-impl core::error::Error for FormatError {}
+impl core::error::Error for FormatError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Corrupt(corrupt) => Some(corrupt),
+            Self::Unsupported(unsupported) => Some(unsupported),
+            Self::Bug(_) => None,
+        }
+    }
+}
 
 impl MapFault {
     /// Returns the error for this fault in the map of an inode.
@@ -214,3 +230,5 @@ impl fmt::Display for Unsupported {
         }
     }
 }
+
+impl core::error::Error for Unsupported {}

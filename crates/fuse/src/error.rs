@@ -5,6 +5,8 @@
 
 use core::fmt;
 
+use rootlet_base::cause::write_cause;
+
 use rootlet_storage::{DiscoverError, Errno, IoErrorKind, LinkFault, PathFault};
 
 /// The operation that failed.
@@ -116,6 +118,8 @@ impl fmt::Display for Cause {
     }
 }
 
+impl core::error::Error for Cause {}
+
 /// A failed operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -135,11 +139,16 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FUSE {}: {}", self.operation, self.cause)
+        write!(f, "FUSE {}", self.operation)?;
+        write_cause(f, &self.cause)
     }
 }
 
-impl core::error::Error for Error {}
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
 
 impl From<Error> for DiscoverError {
     /// Converts the error of an opening: a refusal keeps its errno or its reason, all else becomes

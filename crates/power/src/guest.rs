@@ -89,9 +89,10 @@ impl Guest {
         let mut storage = machine.world.attach();
         let options = machine.next_options();
         let image = Image::read(&mut storage, machine.images[number]);
-        let image = image.map_err(|error| failed(error.to_string()))?;
+        let image = image.map_err(|error| failed(format!("{error:#}")))?;
         let names: [(u16, SourceName<&str>); 0] = [];
-        let parts = image.bind(&mut storage, &names).map_err(|error| failed(error.to_string()))?;
+        let parts =
+            image.bind(&mut storage, &names).map_err(|error| failed(format!("{error:#}")))?;
         let (mut cache, refused) = match Cache::open(&mut storage, &options) {
             Ok(cache) => (Some(cache), None),
             Err(refused) => (None, Some(refused)),
@@ -102,7 +103,7 @@ impl Guest {
         }
         let opened = cache.as_ref().map(|cache| residents_in(cache, sample)).unwrap_or_default();
         let root = Root::new(storage, cache, &image, &parts);
-        let root = root.map_err(|error| failed(error.to_string()))?;
+        let root = root.map_err(|error| failed(format!("{error:#}")))?;
         let other = &machine.samples[1 - number];
         Ok(Self { root, sample, other, number, opened, refused })
     }
@@ -127,7 +128,7 @@ impl Guest {
     pub fn read(&self, file: usize, at: u64, len: usize) -> Result<(), Stop> {
         let of = &self.sample.files[file];
         let told = |what: String| format!("read of {len} at {at} of {}: {what}", of.path);
-        let failed = |error: rootlet::Error| Stop::Failed(told(error.to_string()));
+        let failed = |error: rootlet::Error| Stop::Failed(told(format!("{error:#}")));
         let mut out = vec![0xcc; len];
         let opened = self.root.open(of.path.as_bytes()).map_err(failed)?;
         let got = opened.read_at(at, &mut out).map_err(failed)?;
@@ -155,7 +156,7 @@ impl Guest {
     pub fn stream(&self, file: usize) -> Result<(), Stop> {
         let of = &self.sample.files[file];
         let failed =
-            |error: rootlet::Error| Stop::Failed(format!("stream of {}: {error}", of.path));
+            |error: rootlet::Error| Stop::Failed(format!("stream of {}: {error:#}", of.path));
         let mut stream = self.root.stream(of.path.as_bytes()).map_err(failed)?;
         let mut out = Vec::new();
         loop {

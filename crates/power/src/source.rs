@@ -111,7 +111,7 @@ pub fn replaced(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
 
 /// Reads every chunk and expects those of `device` to be of sample `turn`.
 fn mixed_read(machine: &Machine, guest: &Guest, device: DeviceId, turn: usize) -> Verdict {
-    let failed = |error: rootlet::Error| Broken::new(Invariant::NoReadFails, error.to_string());
+    let failed = |error: rootlet::Error| Broken::new(Invariant::NoReadFails, format!("{error:#}"));
     let root: &Root<_, _> = &guest.root;
     let mut out = vec![0; CHUNK as usize];
     for (file, of) in guest.sample.files.iter().enumerate() {
@@ -152,7 +152,7 @@ pub fn replaced_under_its_tag(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
 
 /// Reads every block of every file, and expects each to be of one of the samples.
 fn either_read(machine: &Machine, guest: &Guest) -> Verdict {
-    let failed = |error: rootlet::Error| Broken::new(Invariant::NoReadFails, error.to_string());
+    let failed = |error: rootlet::Error| Broken::new(Invariant::NoReadFails, format!("{error:#}"));
     let mut out = vec![0; 8 * 4096];
     for (file, of) in guest.sample.files.iter().enumerate() {
         let opened = guest.root.open(of.path.as_bytes()).map_err(failed)?;

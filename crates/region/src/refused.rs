@@ -7,6 +7,7 @@ use super::geometry::{Geometry, SlotSize};
 use super::superblock::Refusal;
 use crate::storage::{IoErrorKind, Unfit};
 use core::fmt;
+use rootlet_base::cause::write_cause;
 
 /// Why a region is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +149,19 @@ impl fmt::Display for Refused {
                 f.write_str("it failed its checks, and a feature of it is not known")
             }
             Self::Superblock(refusal) => refusal.fmt(f),
-            Self::Io(kind) => write!(f, "its disk failed: {kind}"),
+            Self::Io(kind) => {
+                f.write_str("its disk failed")?;
+                write_cause(f, kind)
+            }
+        }
+    }
+}
+
+impl core::error::Error for Refused {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Io(kind) => Some(kind),
+            _ => None,
         }
     }
 }

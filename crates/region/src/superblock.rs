@@ -80,6 +80,8 @@ impl fmt::Display for Refusal {
     }
 }
 
+impl core::error::Error for Refusal {}
+
 impl Superblock {
     /// Returns first byte and length of the region that a superblock of any version describes,
     /// without a length where its version may keep something else there.

@@ -6,6 +6,7 @@ use core::fmt;
 
 use super::share::{FileType, LinkFault, PathFault};
 use super::{DeviceId, Errno, IoErrorKind, Storage, Version};
+use rootlet_base::cause::write_cause;
 
 /// The longest virtio-blk serial in bytes (virtio 1.2 5.2.6.1).
 pub const SERIAL_BYTES: usize = 20;
@@ -97,14 +98,20 @@ impl fmt::Display for DiscoverError {
             ),
             Self::Share(2) => f.write_str("the share has no such file"),
             Self::Share(errno) => write!(f, "the share refuses it: {}", Errno(*errno)),
-            Self::Path(fault) => write!(f, "its path is refused: {fault}"),
+            Self::Path(fault) => {
+                f.write_str("its path is refused")?;
+                write_cause(f, fault)
+            }
             Self::Link(fault) => fault.fmt(f),
             Self::Type(mode) => write!(
                 f,
                 "it is a {}; wanted is a regular file, or a directory on the way to one (mode {mode:#o})",
                 FileType::of(*mode)
             ),
-            Self::Daemon(kind) => write!(f, "the share's daemon failed: {kind}"),
+            Self::Daemon(kind) => {
+                f.write_str("the share's daemon failed")?;
+                write_cause(f, kind)
+            }
             Self::TooMany => {
                 write!(f, "a machine has at most {} disks and open files", u16::MAX)
             }
@@ -112,7 +119,15 @@ impl fmt::Display for DiscoverError {
     }
 }
 
-impl core::error::Error for DiscoverError {}
+impl core::error::Error for DiscoverError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Path(fault) => Some(fault),
+            Self::Daemon(kind) => Some(kind),
+            _ => None,
+        }
+    }
+}
 
 /// Returns the first [`SERIAL_BYTES`] bytes of `name`, or all if there are fewer: a serial.
 pub fn serial(name: &str) -> &[u8] {
@@ -227,7 +242,7 @@ mod tests {
             (DiscoverError::Link(LinkFault::Leaves), "a symbolic link leads out of the share"),
             (DiscoverError::Share(13), "the share refuses it: permission denied (errno 13)"),
         ] {
-            assert_eq!(std::format!("{error}"), words);
+            assert_eq!(std::format!("{error:#}"), words);
         }
     }
 

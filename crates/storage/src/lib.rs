@@ -18,6 +18,8 @@ extern crate std;
 use core::fmt;
 use rootlet_base::units::Pow2;
 
+use rootlet_base::cause::write_cause;
+
 #[cfg(feature = "alloc")]
 mod atomic;
 #[cfg(feature = "alloc")]
@@ -220,6 +222,8 @@ impl fmt::Display for Unfit {
     }
 }
 
+impl core::error::Error for Unfit {}
+
 /// The cause of a failed transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -263,6 +267,8 @@ impl fmt::Display for IoErrorKind {
     }
 }
 
+impl core::error::Error for IoErrorKind {}
+
 /// A failed transfer: its device, its range and the cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -286,7 +292,14 @@ impl IoError {
 
 impl fmt::Display for IoError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} bytes at byte {:#x}: {}", self.device, self.len, self.at, self.kind)
+        write!(f, "{}: {} bytes at byte {:#x}", self.device, self.len, self.at)?;
+        write_cause(f, &self.kind)
+    }
+}
+
+impl core::error::Error for IoError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.kind)
     }
 }
 

@@ -43,6 +43,8 @@ impl fmt::Display for PathFault {
     }
 }
 
+impl core::error::Error for PathFault {}
+
 /// The reason why a symbolic link of a share is not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -64,6 +66,8 @@ impl fmt::Display for LinkFault {
         }
     }
 }
+
+impl core::error::Error for LinkFault {}
 
 /// The file type in a mode of Linux.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

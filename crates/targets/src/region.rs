@@ -56,7 +56,7 @@ impl Machine {
         for (at, len) in [(0, bytes.len()), (100_001, 5000), (0, bytes.len())] {
             let mut out = vec![0; len];
             let got = root.open(b"/file").and_then(|file| file.read_at(at, &mut out));
-            let got = got.unwrap_or_else(|error| panic!("a read failed: {error}"));
+            let got = got.unwrap_or_else(|error| panic!("a read failed: {error:#}"));
             let (at, len) = (at as usize, len.min(bytes.len() - at as usize));
             assert_eq!(got, len);
             assert!(out[..got] == bytes[at..at + len], "wrong bytes");

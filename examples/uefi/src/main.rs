@@ -43,7 +43,7 @@ fn main() -> Status {
     let status = match disks().map(read) {
         Ok(Ok(())) => Status::SUCCESS,
         Ok(Err(error)) => {
-            println!("failed: {error}");
+            println!("failed: {error:#}");
             Status::ABORTED
         }
         Err(error) => error.status(),
@@ -125,7 +125,7 @@ fn open_region(storage: &mut Simple<FirmwareDisk, DISKS>, device: DeviceId) -> O
     match Cache::open(storage, &CacheOptions::new(device, entropy)) {
         Ok(region) => Some(region),
         Err(refused) => {
-            println!("{device} has no region: {refused}");
+            println!("{device} has no region: {refused:#}");
             None
         }
     }

@@ -52,7 +52,7 @@ pub fn run() -> Result<(), ()> {
         }
     }
     read(storage).map_err(|error| {
-        say!("failed: {error}");
+        say!("failed: {error:#}");
     })
 }
 
@@ -100,7 +100,7 @@ fn open_region(storage: &mut Disks, device: DeviceId) -> Option<Cache> {
     match Cache::open(storage, &CacheOptions::new(device, entropy)) {
         Ok(region) => Some(region),
         Err(refused) => {
-            say!("without a region: {refused}");
+            say!("without a region: {refused:#}");
             None
         }
     }

@@ -32,7 +32,7 @@ impl Faults {
             Error::Path(PathError::TooLong) => Errno::ENAMETOOLONG,
             Error::Path(PathError::NotAFile | PathError::NotASymlink) => Errno::EINVAL,
             _ => {
-                self.say(format!("nid {nid}: {error}"));
+                self.say(format!("nid {nid}: {error:#}"));
                 Errno::EIO
             }
         }

@@ -85,7 +85,7 @@ impl<'a> Opened<'a> {
         let (start, bytes) = arg
             .part
             .find(&mut storage, device)
-            .map_err(|error| usage(format!("{name}{}: {error}", arg.part)))?;
+            .map_err(|error| usage(format!("{name}{}: {error:#}", arg.part)))?;
         Ok(Self { arg, storage, place: Place { device, start, bytes } })
     }
 
@@ -105,12 +105,12 @@ impl<'a> Opened<'a> {
         let next = self.other(&refused).unwrap_or_default();
         match refused.remedy() {
             Some(Remedy::Overwrite) => anyhow!(
-                "{name}: {refused}{next}; `rootlet region {place} format --force` overwrites it"
+                "{name}: {refused:#}{next}; `rootlet region {place} format --force` overwrites it"
             ),
             Some(Remedy::Format) => {
-                anyhow!("{name}: {refused}; `rootlet region {place} format` formats it")
+                anyhow!("{name}: {refused:#}; `rootlet region {place} format` formats it")
             }
-            _ => anyhow!("{name}: {refused}"),
+            _ => anyhow!("{name}: {refused:#}"),
         }
     }
 

@@ -127,3 +127,5 @@ impl fmt::Display for MapFault {
         }
     }
 }
+
+impl core::error::Error for MapFault {}

@@ -20,9 +20,9 @@ pub enum BenchError<E> {
 impl<E: fmt::Debug> fmt::Display for BenchError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Read(error) => write!(f, "bench: {error}"),
+            Self::Read(error) => write!(f, "bench: {error:#}"),
             Self::Output(error) => write!(f, "bench: output: {error:?}"),
-            Self::First(path, error) => write!(f, "bench: {}: {error}", path.escape_debug()),
+            Self::First(path, error) => write!(f, "bench: {}: {error:#}", path.escape_debug()),
         }
     }
 }

@@ -29,7 +29,7 @@ impl fmt::Display for AtPath<'_> {
             Error::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
                 write!(f, "not supported: {path}: {file}")
             }
-            _ => write!(f, "{path}: {error}"),
+            _ => write!(f, "{path}: {error:#}"),
         }
     }
 }

@@ -49,11 +49,11 @@ impl fmt::Display for MountError {
             Self::NoImage { disks } => {
                 write!(f, "no image given (image=SERIAL); the disks are {disks}")
             }
-            Self::Image(error) => error.fmt(f),
+            Self::Image(error) => write!(f, "{error:#}"),
             Self::Version(BindError::Source { name, cause, .. }) => {
-                write!(f, "a version is given for {name}: {cause}")
+                write!(f, "a version is given for {name}: {cause:#}")
             }
-            Self::Version(error) => error.fmt(f),
+            Self::Version(error) => write!(f, "{error:#}"),
         }
     }
 }
@@ -99,7 +99,7 @@ impl Mounted {
             ));
         }
         for (slot, error) in missing {
-            notice(format_args!("slot {slot:2} only in the region, if there: {error}"));
+            notice(format_args!("slot {slot:2} only in the region, if there: {error:#}"));
         }
         for (slot, source) in (0..=u16::MAX).zip(sources).skip(1) {
             if source.device == DeviceId::NONE {

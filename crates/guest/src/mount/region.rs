@@ -30,11 +30,11 @@ pub fn open_region<S: Discover>(
     let device = match storage.disk(serial) {
         Ok(device) => device,
         Err(error @ (DiscoverError::NotFound | DiscoverError::Ambiguous(_))) => {
-            notice(format_args!("region  not used: disk {serial}: {error}"));
+            notice(format_args!("region  not used: disk {serial}: {error:#}"));
             return None;
         }
         Err(error) => {
-            notice(format_args!("region  not used: {error}"));
+            notice(format_args!("region  not used: {error:#}"));
             return None;
         }
     };
@@ -44,7 +44,7 @@ pub fn open_region<S: Discover>(
     (options.start, options.bytes) = match part.find(storage, device) {
         Ok(place) => place,
         Err(error) => {
-            notice(format_args!("region  not used: {name}: {error}"));
+            notice(format_args!("region  not used: {name}: {error:#}"));
             return None;
         }
     };
@@ -72,7 +72,7 @@ pub fn open_region<S: Discover>(
             Some(cache)
         }
         Err(refused) => {
-            notice(format_args!("region  not used: {refused}"));
+            notice(format_args!("region  not used: {refused:#}"));
             if let Some(remedy) = refused.remedy() {
                 notice(format_args!("region  {}", Advice { remedy, config, part }));
             }

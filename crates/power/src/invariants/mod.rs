@@ -218,7 +218,7 @@ pub fn refusal_is_right(refused: Option<Refused>, torn: bool) -> Verdict {
         Some(Refused::Unknown) if torn => Ok(()),
         Some(refused) => Err(Broken::new(
             Invariant::MountIsIdempotent,
-            format!("the region is refused after a cut: {refused}"),
+            format!("the region is refused after a cut: {refused:#}"),
         )),
     }
 }

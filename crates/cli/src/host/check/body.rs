@@ -44,7 +44,7 @@ impl<S: Storage> Check<'_, S> {
             Ok(())
         });
         if let Err(error) = &read {
-            self.fault(path, Some(inode.nid()), format!("xattrs: {error}"))?;
+            self.fault(path, Some(inode.nid()), format!("xattrs: {error:#}"))?;
         }
         self.spend(|check| &mut check.xattr_budget, bytes, path, inode.nid())?;
         Ok(read.is_ok())
@@ -56,7 +56,7 @@ impl<S: Storage> Check<'_, S> {
             Ok([]) => "the target of the symlink is empty".into(),
             Ok(target) if target.contains(&0) => "the target of the symlink holds a NUL".into(),
             Ok(_) => return Ok(()),
-            Err(error) => format!("the target of the symlink: {error}"),
+            Err(error) => format!("the target of the symlink: {error:#}"),
         };
         self.fault(path, Some(inode.nid()), what)
     }
@@ -173,7 +173,7 @@ impl<S: Storage> Check<'_, S> {
                     return self.fault(path, Some(file.inode().nid()), what);
                 }
                 Err(error) => {
-                    let what = format!("{len} bytes at byte {at} of the file: {error}");
+                    let what = format!("{len} bytes at byte {at} of the file: {error:#}");
                     self.fault(path, Some(file.inode().nid()), what)?;
                 }
             }

@@ -195,12 +195,12 @@ impl<S: Storage> Check<'_, S> {
         if let Some(told) = &mut self.told {
             let nid = nid.map(|nid| nid.0);
             let path = String::from_utf8_lossy(path);
-            told.push(json!({ "path": path, "nid": nid, "fault": what.to_string() }));
+            told.push(json!({ "path": path, "nid": nid, "fault": format!("{what:#}") }));
             return Ok(());
         }
         self.progress.suspend(|| match nid {
-            Some(nid) => output::line(format_args!("{} (nid {nid}): {what}", shown(path))),
-            None => output::line(format_args!("{}: {what}", shown(path))),
+            Some(nid) => output::line(format_args!("{} (nid {nid}): {what:#}", shown(path))),
+            None => output::line(format_args!("{}: {what:#}", shown(path))),
         })
     }
 
@@ -243,7 +243,7 @@ impl<S: Storage> Check<'_, S> {
             let got = match self.root.read_dir_block(inode, number, &mut bytes) {
                 Ok(got) => got,
                 Err(error) => {
-                    self.fault(path, Some(inode.nid()), format!("block {number}: {error}"))?;
+                    self.fault(path, Some(inode.nid()), format!("block {number}: {error:#}"))?;
                     continue;
                 }
             };
