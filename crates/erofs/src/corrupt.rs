@@ -353,10 +353,9 @@ impl core::error::Error for Corrupt {
 mod tests {
     use super::super::FormatError;
     use super::*;
-    use std::string::ToString;
 
     fn shown(corrupt: Corrupt) -> std::string::String {
-        FormatError::from(corrupt).to_string()
+        std::format!("{:#}", FormatError::from(corrupt))
     }
 
     #[test]

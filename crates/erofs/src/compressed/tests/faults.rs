@@ -2,8 +2,6 @@
 //!
 //! Always: the exact fault is asserted, with its numbers.
 
-use std::string::ToString;
-
 use super::super::Encoding::Coded;
 use super::*;
 use crate::codec::Algorithm::Lz4;
@@ -223,12 +221,12 @@ fn packs_have_room_for_lclusters_of_16_kib_and_long_ones_of_4() {
 fn message_leads_to_the_entry() {
     let fault = MapFault::LookBack { lcluster: 7, distance: 9 };
     assert_eq!(
-        fault.of(NID).to_string(),
+        std::format!("{:#}", fault.of(NID)),
         "corrupt image: compressed map of nid 100: lcluster 7 has its head 9 lclusters before it"
     );
     let fault = MapFault::Algorithm { offset: 512, algorithm: 3, listed: 7 };
     assert_eq!(
-        fault.of(NID).to_string(),
+        std::format!("{:#}", fault.of(NID)),
         "corrupt image: compressed map of nid 100: the extent at byte 0x200 names algorithm 3, \
          listed are 0b111"
     );
