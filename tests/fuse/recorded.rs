@@ -79,8 +79,8 @@ fn dialogue_with_virtiofsd_is_spoken_byte_for_byte() {
 }
 
 fn copy(file: &rootlet::fuse::OpenFile) -> rootlet::fuse::OpenFile {
-    let &rootlet::fuse::OpenFile { nodeid, fh, size, version, lookups } = file;
-    rootlet::fuse::OpenFile { nodeid, fh, size, version, lookups }
+    let &rootlet::fuse::OpenFile { nodeid, fh, size, version } = file;
+    rootlet::fuse::OpenFile { nodeid, fh, size, version }
 }
 
 /// The digest is kept in regions: another number would make every warm file cold.

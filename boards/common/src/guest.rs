@@ -11,7 +11,7 @@ use rootlet::read::Root;
 use rootlet::storage::{Retry, Storage as _};
 use rootlet_guest::bench::Setup;
 use rootlet_guest::config::{self, Config};
-use rootlet_guest::timeline::{Marks, Report};
+use rootlet_guest::timeline::{Marks, Report, Stage};
 use rootlet_guest::{self as guest, Command, Counters, Done, Memory, Runner, SYNC_TIME, Scratch};
 
 use crate::console::ErrorOutput;
@@ -51,7 +51,7 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let mut storage = machine.storage(|problem| tell(&mut err, problem));
     let mut marks = Marks::default();
-    marks.reach("devices", storage.now_ns());
+    marks.reach(Stage::Devices, storage.now_ns());
     defmt::debug!("devices up");
     console::progress(format_args!("stage=devices"));
     if let Some(seconds) = config.deadline_s {
@@ -63,7 +63,7 @@ pub fn run(mut machine: Machine) -> ! {
         Ok(mounted) => mounted,
         Err(error) => fail(error, None),
     };
-    marks.reach("bound", storage.now_ns());
+    marks.reach(Stage::Bound, storage.now_ns());
     defmt::debug!("image and blobs bound");
     console::progress(format_args!("stage=bound"));
     let memory = Memory::of(heap_bytes, config);
@@ -87,7 +87,7 @@ pub fn run(mut machine: Machine) -> ! {
     mounted.describe(config, notice);
     let region =
         guest::open_region(&mut storage, config, mounted, entropy::bytes(), memory, notice);
-    marks.reach("region", storage.now_ns());
+    marks.reach(Stage::Region, storage.now_ns());
     let before = region.as_ref().map_or_else(CacheStats::default, Cache::stats);
     let root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
@@ -105,7 +105,7 @@ pub fn run(mut machine: Machine) -> ! {
         heap.total as u64
     );
     console::progress(format_args!("stage=mounted"));
-    marks.reach("mounted", root.now_ns());
+    marks.reach(Stage::Mounted, root.now_ns());
     let mut progress = |done: Done| {
         console::progress(format_args!("stage=command files={} bytes={}", done.files, done.bytes));
     };
@@ -114,9 +114,9 @@ pub fn run(mut machine: Machine) -> ! {
     let result = runner.run(command);
     let files = runner.done.files;
     console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
-    marks.reach("read", root.now_ns());
+    marks.reach(Stage::Read, root.now_ns());
     let counters = finish(&root, files);
-    marks.reach("end", root.now_ns());
+    marks.reach(Stage::End, root.now_ns());
     let recorder = &root.recorder();
     let names = scratch.names();
     Report { recorder, marks: &marks, names, config, mounted, before }.send(&mut console::timeline);

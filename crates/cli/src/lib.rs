@@ -26,4 +26,5 @@ pub mod rows;
 pub mod shown;
 pub mod size;
 pub mod source;
+pub mod svg;
 pub mod timeline;

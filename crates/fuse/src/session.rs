@@ -61,8 +61,6 @@ pub struct OpenFile {
     pub size: u64,
     /// A number that changes when the content may have changed ([`FileStamp::version`]).
     pub version: u64,
-    /// The number of lookups of the node that the daemon counts.
-    pub lookups: u64,
 }
 
 impl OpenFile {
@@ -193,7 +191,7 @@ impl Session {
             body_bytes_min: 0,
         };
         let released = call.run::<()>(self.next_unique(), transport);
-        let forgotten = self.forget(transport, file.nodeid, file.lookups);
+        let forgotten = self.forget(transport, file.nodeid);
         released?;
         forgotten.map_err(|kind| Error { operation: Operation::Forget, cause: Cause::Io(kind) })
     }
@@ -367,17 +365,12 @@ impl Session {
             body_bytes_min: length_of::<OpenOut>(),
         };
         let (open, _) = call.run::<OpenOut>(self.next_unique(), transport)?;
-        Ok(OpenFile { nodeid, fh: open.fh, size, version, lookups: 1 })
+        Ok(OpenFile { nodeid, fh: open.fh, size, version })
     }
 
-    /// Gives `lookups` lookups of a node back (FORGET, which has no reply).
-    fn forget(
-        &mut self,
-        transport: &mut impl Transport,
-        nodeid: u64,
-        lookups: u64,
-    ) -> Result<(), IoErrorKind> {
-        let body = ForgetIn { nlookup: lookups };
+    /// Gives the one lookup of a node back (FORGET, which has no reply).
+    fn forget(&mut self, transport: &mut impl Transport, nodeid: u64) -> Result<(), IoErrorKind> {
+        let body = ForgetIn { nlookup: 1 };
         let unique = self.next_unique();
         let bytes = length_of::<ForgetIn>();
         let header = message::header(Opcode::FORGET, unique, nodeid, bytes);
@@ -388,7 +381,7 @@ impl Session {
     /// Does nothing for the root, which was not looked up.
     fn forget_quietly(&mut self, transport: &mut impl Transport, node: &Node) {
         if node.nodeid != abi::ROOT_ID
-            && let Err(kind) = self.forget(transport, node.nodeid, 1)
+            && let Err(kind) = self.forget(transport, node.nodeid)
         {
             trace::warn!("FUSE FORGET of node {}: {}", node.nodeid, Shown(&kind));
         }

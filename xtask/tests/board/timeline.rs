@@ -59,7 +59,10 @@ impl Sent {
                 self.files += 1;
             }
             Line::Event(event) => self.events.push(event),
-            Line::End { events } => self.end = Some(events),
+            Line::End { events, unsent } => {
+                assert_eq!(unsent, 0);
+                self.end = Some(events);
+            }
         }
     }
 

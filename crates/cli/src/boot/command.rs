@@ -123,8 +123,9 @@ pub fn task(args: &BootCommand, known: Option<PathBuf>, interrupt: &Interrupt) -
     if json {
         say!("{:#}", object(&report));
     }
-    draw_timeline(&boot, &report)?;
-    judge(&report)
+    let drawn = draw_timeline(&boot, &report);
+    judge(&report)?;
+    drawn
 }
 
 /// What a boot showed, for a program.

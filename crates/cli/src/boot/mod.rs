@@ -105,8 +105,9 @@ fn planned(args: &BootArgs) -> Result<Plan> {
 /// Boots `firmware`, gives the guest's output to standard output, and judges.
 pub fn show(args: &BootArgs, firmware: &Firmware, interrupt: &Interrupt) -> Result<()> {
     let report = run(args, firmware, level(args), interrupt, &mut |bytes, _| output::bytes(bytes))?;
-    draw_timeline(args, &report)?;
-    judge(&report)
+    let drawn = draw_timeline(args, &report);
+    judge(&report)?;
+    drawn
 }
 
 /// Draws what the guest did, where that is asked for.

@@ -11,6 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::boot::monitor::{Monitor, qemu};
 use crate::boot::verdict::Verdict;
+use crate::timeline::Sent;
 
 /// How a machine ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +52,8 @@ pub struct Report {
     pub ending: Ending,
     /// The guest's last line.
     pub verdict: Option<Verdict>,
-    /// What the guest sent of its timeline, in payloads of whole lines.
-    pub timeline: Vec<Vec<u8>>,
+    /// What the guest sent of its timeline before its verdict.
+    pub timeline: Sent,
     /// Who ran it.
     pub monitor: Monitor,
     /// When the monitor was started.

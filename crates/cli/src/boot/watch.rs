@@ -21,6 +21,7 @@ use super::verdict::Verdict;
 use crate::exit;
 use crate::output;
 use crate::progress::Progress;
+use crate::timeline::Sent;
 
 /// How many of the last lines are shown when a guest did not end well.
 const TAIL_LINES: usize = 8;
@@ -54,7 +55,7 @@ pub struct Watch<'a> {
     /// The last lines of everything that was said.
     tail: VecDeque<String>,
     verdict: Option<Verdict>,
-    timeline: Vec<Vec<u8>>,
+    timeline: Sent,
     first_output: Option<Duration>,
     monitor_said: VecDeque<String>,
     /// How the monitor ended, and when after its start.
@@ -73,7 +74,7 @@ impl<'a> Watch<'a> {
             progress,
             tail: VecDeque::new(),
             verdict: None,
-            timeline: Vec::new(),
+            timeline: Sent::default(),
             first_output: None,
             monitor_said: VecDeque::new(),
             ended: None,
@@ -132,7 +133,8 @@ impl<'a> Watch<'a> {
                 self.progress.suspend(|| output::told(text.as_bytes()));
             }
             Said::Noise(line) => self.show(&line),
-            Said::Timeline(payload) => self.timeline.push(payload),
+            Said::Timeline(_) if self.verdict.is_some() => {}
+            Said::Timeline(payload) => self.timeline.push(&payload),
             Said::Verdict(said) => {
                 // A guest that fails while it ends has failed.
                 if !said.passed || self.verdict.is_none() {

@@ -1,7 +1,6 @@
 //! What is resident, as a picture.
 //!
-//! Always: the same region gives the same bytes; the picture needs no font, script or style from
-//! elsewhere.
+//! Always: the same region gives the same bytes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,6 +12,7 @@ use rootlet::cache::inspect::{Blob, Region};
 use super::picture::{self, Cell};
 use super::tag;
 use crate::size::human;
+use crate::svg;
 
 /// The width of the picture, and of the drawing in it.
 const WIDTH: usize = 800;
@@ -62,23 +62,15 @@ pub fn draw(region: &Region) -> String {
         let _ = writeln!(out, "<path fill=\"{fill}\" stroke=\"{stroke}\" d=\"{path}\"/>");
     }
     y += map.len().div_ceil(MAP_CELLS) * CELL + 16;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" \
-         viewBox=\"0 0 {WIDTH} {y}\" font-family=\"monospace\">\n<rect width=\"{WIDTH}\" \
-         height=\"{y}\" fill=\"#fff\"/>\n{out}</svg>\n"
-    )
+    svg::document(WIDTH as u64, y as u64, "font-family=\"monospace\"", &out)
 }
 
 fn text(out: &mut String, y: usize, size: usize, words: &str) {
     let _ = writeln!(
         out,
         "<text x=\"16\" y=\"{y}\" font-size=\"{size}\" fill=\"#222\">{}</text>",
-        escaped(words)
+        svg::escaped(words)
     );
-}
-
-fn escaped(words: &str) -> String {
-    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// A colour for each blob: neighbours in the list lie far apart on the wheel.

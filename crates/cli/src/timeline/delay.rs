@@ -63,22 +63,35 @@ pub fn steps(timeline: &Timeline) -> Vec<Step> {
     steps
 }
 
+/// Returns the `most` longest steps, in their order.
+pub fn longest(steps: &[Step], most: usize) -> Vec<&Step> {
+    let mut longest: Vec<(usize, &Step)> = steps.iter().enumerate().collect();
+    longest.sort_by_key(|(_, step)| std::cmp::Reverse(step.ns()));
+    longest.truncate(most);
+    longest.sort_by_key(|(at, _)| *at);
+    longest.into_iter().map(|(_, step)| step).collect()
+}
+
 /// Adds what the processor did meanwhile, cut where stages are reached.
 fn work(timeline: &Timeline, steps: &mut Vec<Step>, start_ns: u64, end_ns: u64) {
-    let inner = timeline.marks.iter().map(|(_, ns)| *ns);
-    let cuts = inner.filter(|ns| (start_ns + 1..end_ns).contains(ns)).chain([end_ns]);
+    let marks = &timeline.marks;
+    let inner = marks.iter().skip(marks.partition_point(|(_, ns)| *ns <= start_ns));
+    let cuts = inner.map(|(_, ns)| *ns).take_while(|ns| *ns < end_ns).chain([end_ns]);
     let mut at = start_ns;
-    for cut in cuts.filter(|cut| *cut > start_ns) {
-        let stage = stage(timeline, at);
-        steps.push(Step { stage, start_ns: at, end_ns: cut, reads: Vec::new() });
-        at = cut;
+    for cut in cuts {
+        if cut > at {
+            let stage = stage(timeline, at);
+            steps.push(Step { stage, start_ns: at, end_ns: cut, reads: Vec::new() });
+            at = cut;
+        }
     }
 }
 
 /// Returns the last stage that was reached at `ns`.
 fn stage(timeline: &Timeline, ns: u64) -> String {
-    let reached = timeline.marks.iter().rev().find(|(_, at)| *at <= ns);
-    reached.map_or_else(|| "entry".into(), |(name, _)| name.clone())
+    let reached = timeline.marks.partition_point(|(_, at)| *at <= ns);
+    let last = timeline.marks.iter().take(reached).next_back();
+    last.map_or_else(|| "entry".into(), |(name, _)| name.clone())
 }
 
 #[cfg(test)]
@@ -122,5 +135,17 @@ mod tests {
     #[test]
     fn boot_without_a_byte_has_no_steps() {
         assert!(steps(&Timeline::default()).is_empty());
+    }
+
+    #[test]
+    fn longest_steps_stand_in_their_order() {
+        let timeline = sample();
+        let steps = steps(&timeline);
+        let longest = longest(&steps, 3);
+        let found: Vec<_> = longest.iter().map(|step| step.ns()).collect();
+        assert_eq!(found, [1_000_000, 1_000_000, 1_000_000]);
+        assert!(longest.windows(2).all(|pair| pair[0].start_ns < pair[1].start_ns));
+        assert_eq!(super::longest(&steps, 99).len(), steps.len());
+        assert!(super::longest(&steps, 0).is_empty());
     }
 }

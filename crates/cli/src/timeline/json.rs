@@ -49,6 +49,7 @@ pub fn value(timeline: &Timeline) -> Value {
         "end_ns": timeline.end_ns(),
         "dropped": timeline.dropped(),
         "lost": timeline.lost(),
+        "unsent": timeline.unsent(),
         "passed": timeline.verdict.as_ref().map(|verdict| verdict.passed),
         "stages": marks.collect::<Vec<_>>(),
         "slots": slots.collect::<Vec<_>>(),

@@ -3,6 +3,7 @@
 //! Always: pure; every bar lies within the time that is drawn, and is at least as wide as what can
 //! be seen; bars of a lane that overlap or touch are one bar.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use rootlet::storage::events::{Cause, Event, Kind};
@@ -88,26 +89,30 @@ pub struct Lane<'t> {
     pub events: Vec<&'t Event>,
 }
 
+impl Lane<'_> {
+    fn new(name: String) -> Self {
+        Self { name, events: Vec::new() }
+    }
+}
+
 /// Returns the lanes: the readers, the slots that were read, the region.
 pub fn lanes(timeline: &Timeline) -> Vec<Lane<'_>> {
-    let drawn = || timeline.events.iter().filter(|event| Paint::of(event).is_some());
-    let lane = |name: String, which: &dyn Fn(&Event) -> bool| Lane {
-        name,
-        events: drawn().filter(|event| which(event)).collect(),
-    };
-    let is_fetch = |event: &Event| matches!(event.kind, Kind::Fetch | Kind::Failed);
-    let mut slots: Vec<u16> =
-        drawn().filter(|event| is_fetch(event)).filter_map(|event| event.slot).collect();
-    slots.extend(timeline.slots.keys());
-    slots.sort_unstable();
-    slots.dedup();
-    let readers = lane("readers".into(), &|event| event.kind == Kind::Read);
-    let of_slots = slots.into_iter().map(|slot| {
-        lane(timeline.slot_name(slot), &|event| is_fetch(event) && event.slot == Some(slot))
-    });
-    let region = lane("region".into(), &|event| !is_fetch(event) && event.kind != Kind::Read);
-    let others = of_slots.chain([region]).filter(|lane| !lane.events.is_empty());
-    [readers].into_iter().chain(others).collect()
+    let (mut readers, mut region) = (Lane::new("readers".into()), Lane::new("region".into()));
+    let mut slots: BTreeMap<u16, Lane<'_>> = BTreeMap::new();
+    for event in timeline.events.iter().filter(|event| Paint::of(event).is_some()) {
+        let lane = match (event.kind, event.slot) {
+            (Kind::Read, _) => &mut readers,
+            (Kind::Fetch | Kind::Failed, Some(slot)) => {
+                slots.entry(slot).or_insert_with(|| Lane::new(timeline.slot_name(slot)))
+            }
+            // No guest fetches without a slot.
+            (Kind::Fetch | Kind::Failed, None) => continue,
+            _ => &mut region,
+        };
+        lane.events.push(event);
+    }
+    let region = Some(region).filter(|region| !region.events.is_empty());
+    [readers].into_iter().chain(slots.into_values()).chain(region).collect()
 }
 
 /// A bar, in cells of a row.

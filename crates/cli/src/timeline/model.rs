@@ -25,13 +25,22 @@ pub struct Slot {
     pub name: String,
 }
 
+/// The last line of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// How many events there are.
+    pub events: u64,
+    /// How many of them were not sent.
+    pub unsent: u64,
+}
+
 /// A boot.
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     /// What the guest said at first, if that came.
     pub begin: Option<Begin>,
-    /// How many events the guest said at last, if that came.
-    pub end: Option<u64>,
+    /// What the guest said at last, if that came.
+    pub end: Option<End>,
     /// The stages and when they were reached, in order.
     pub marks: Vec<(String, u64)>,
     /// The device slots.
@@ -60,15 +69,15 @@ impl Timeline {
     fn take(&mut self, line: &str) {
         match Line::parse(line).filter(is_possible) {
             Some(Line::Begin(begin)) => self.begin = Some(begin),
-            Some(Line::Mark { name, ns }) => self.marks.push((name.to_string(), ns)),
+            Some(Line::Mark { name, ns }) => self.marks.push((shown(name), ns)),
             Some(Line::Slot { slot, bytes, name }) => {
-                self.slots.insert(slot, Slot { bytes, name: name.to_string() });
+                self.slots.insert(slot, Slot { bytes, name: shown(name) });
             }
             Some(Line::File { nid, path }) => {
-                self.files.insert(nid, path.to_string());
+                self.files.insert(nid, shown(path));
             }
             Some(Line::Event(event)) => self.events.push(event),
-            Some(Line::End { events }) => self.end = Some(events),
+            Some(Line::End { events, unsent }) => self.end = Some(End { events, unsent }),
             None => {}
         }
     }
@@ -78,15 +87,37 @@ impl Timeline {
         self.begin.map_or(0, |begin| begin.dropped)
     }
 
+    /// Returns how many events the guest could not send; 0 if its last line is lost.
+    pub fn unsent(&self) -> u64 {
+        self.end.map_or(0, |end| end.unsent)
+    }
+
     /// Returns how many events were lost on their way; `None` if nobody knows.
     pub fn lost(&self) -> Option<u64> {
-        let sent = self.begin.map(|begin| begin.events).or(self.end)?;
-        sent.checked_sub(self.events.len() as u64)
+        let events = self.begin.map(|begin| begin.events).or(self.end.map(|end| end.events))?;
+        events.checked_sub(self.unsent())?.checked_sub(self.events.len() as u64)
     }
 
     /// Returns whether every event of the boot is here.
     pub fn is_whole(&self) -> bool {
-        self.dropped() == 0 && self.begin.is_some() && self.lost() == Some(0)
+        let is_all = self.dropped() == 0 && self.unsent() == 0;
+        is_all && self.begin.is_some() && self.lost() == Some(0)
+    }
+
+    /// Returns why these are not the lines of one boot, if they are not.
+    pub fn contradiction(&self) -> Option<String> {
+        let here = self.events.len() as u64 + self.unsent();
+        let said = [self.begin.map(|begin| begin.events), self.end.map(|end| end.events)];
+        let numbers: Vec<u64> = said.into_iter().flatten().collect();
+        match *numbers {
+            [first, last] if first != last => Some(format!(
+                "its first line says {first} events and its last line {last}: they are of two boots"
+            )),
+            [said, ..] if here > said => Some(format!(
+                "it has {here} events and its guest sent {said}: they are of two boots"
+            )),
+            _ => None,
+        }
     }
 
     /// Returns when the first byte of a file was there, by the verdict or else by the events;
@@ -98,7 +129,10 @@ impl Timeline {
         match said {
             Some(0) => None,
             // The verdict counts whole microseconds.
-            Some(us) => seen.filter(|ns| ns / 1000 == us).or(us.checked_mul(1000)),
+            Some(us) => {
+                let said = us.checked_mul(1000).filter(|ns| *ns < NUMBER_END);
+                seen.filter(|ns| ns / 1000 == us).or(said).or(seen)
+            }
             None => seen,
         }
     }
@@ -120,6 +154,11 @@ impl Timeline {
     }
 }
 
+/// Returns a name with U+FFFD for each control character: a name may stand on a terminal.
+pub fn shown(name: &str) -> String {
+    name.chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect()
+}
+
 /// Returns whether a line says what may have happened.
 fn is_possible(line: &Line<'_>) -> bool {
     let fits = |numbers: &[u64]| numbers.iter().all(|number| *number < NUMBER_END);
@@ -129,7 +168,7 @@ fn is_possible(line: &Line<'_>) -> bool {
         }
         Line::Mark { ns, .. } => fits(&[*ns]),
         Line::Event(event) => fits(&[event.end_ns, event.at]) && event.len < LEN_END,
-        Line::End { events } => fits(&[*events]),
+        Line::End { events, unsent } => fits(&[*events, *unsent]),
         Line::Slot { .. } | Line::File { .. } => true,
     }
 }
@@ -190,5 +229,54 @@ mod tests {
         let timeline = Timeline::of([&text[..]], None);
         assert_eq!((timeline.dropped(), timeline.lost()), (5, Some(0)));
         assert!(!timeline.is_whole());
+    }
+
+    #[test]
+    fn first_byte_that_no_boot_can_have_is_that_of_the_events() {
+        for us in [u64::MAX / 1000, NUMBER_END / 1000 + 1, u64::MAX] {
+            let mut timeline = sample();
+            timeline.verdict = Verdict::parse(&format!("PASS first_byte_us={us}"));
+            assert_eq!(timeline.first_byte_ns(), Some(6_100_000));
+            timeline.events.clear();
+            assert_eq!(timeline.first_byte_ns(), None);
+        }
+    }
+
+    #[test]
+    fn names_have_no_control_characters() {
+        let text = "mark a\u{1b}b 1\nslot 1 9 \u{7}bell\nfile 36 /\u{9b}2J\r\nfile 37 /a\tb\n";
+        let timeline = Timeline::of([text.as_bytes()], None);
+        assert_eq!(timeline.marks, [("a\u{fffd}b".to_string(), 1)]);
+        assert_eq!(timeline.slot_name(1), "\u{fffd}bell");
+        assert_eq!(timeline.file_name(36), "/\u{fffd}2J");
+        assert_eq!(timeline.file_name(37), "/a\u{fffd}b");
+    }
+
+    #[test]
+    fn lines_of_two_boots_contradict_each_other() {
+        assert_eq!(sample().contradiction(), None);
+        assert_eq!(Timeline::default().contradiction(), None);
+        let event = "event fetch demand 0 1 2 0 4096 -\n";
+        let begin = "begin 1 events 1 dropped 0 flushes 0 written 0\n";
+        for (text, is_mixed) in [
+            (format!("{begin}{event}end 1 unsent 0\n"), false),
+            (format!("{begin}{event}end 2 unsent 0\n"), true),
+            (format!("{begin}{event}{event}"), true),
+            (format!("{begin}{event}end 1 unsent 1\n"), true),
+            (format!("{event}{event}end 3 unsent 1\n"), false),
+            (format!("{event}{event}end 1\n"), true),
+            (format!("{event}{event}"), false),
+        ] {
+            let timeline = Timeline::of([text.as_bytes()], None);
+            assert_eq!(timeline.contradiction().is_some(), is_mixed, "{text}");
+        }
+    }
+
+    #[test]
+    fn events_that_were_not_sent_are_not_lost_on_the_way() {
+        let text = "begin 1 events 3 dropped 0 flushes 0 written 0\n\
+            event fetch demand 0 1 2 0 4096 -\nend 3 unsent 1\n";
+        let timeline = Timeline::of([text.as_bytes()], None);
+        assert_eq!((timeline.unsent(), timeline.lost(), timeline.is_whole()), (1, Some(1), false));
     }
 }

@@ -1,27 +1,31 @@
 //! Timelines as a picture.
 //!
-//! Always: the same boots give the same bytes; the picture needs no font, script or style from
-//! elsewhere; every bar lies within its frame.
+//! Always: the same boots give the same bytes; every bar lies within its frame.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::ops::Range;
 
 use super::delay::{self, Step};
 use super::lanes::{Paint, bars, lanes};
 use super::model::Timeline;
-use super::words::{ms, summary};
+use super::words::{self, cut, ms, summary};
+use crate::svg;
 
 /// Width of one boot, its margin, the names of lanes, and what is left for bars.
 const WIDTH: u64 = 620;
 const MARGIN: u64 = 12;
 const NAMES: u64 = 98;
+const NAME_CHARS: usize = 14;
 const BARS: u64 = WIDTH - 2 * MARGIN - NAMES;
 /// Cells of a bar for each unit of the picture.
 const CELLS: u64 = 2;
 const LINE: u64 = 16;
 const LANE: u64 = 16;
 const BAR: u64 = 11;
+/// The longest steps that are listed, and the characters of a line: one is 6.6 wide at most.
+const STEPS_MAX: usize = 5;
+const COLUMNS: usize = ((WIDTH - 2 * MARGIN) * 10 / 66) as usize;
 
 /// Draws boots side by side, each under its title.
 pub fn draw(boots: &[(&str, &Timeline)]) -> String {
@@ -36,11 +40,7 @@ pub fn draw(boots: &[(&str, &Timeline)]) -> String {
     let mut legend = Boot { out: &mut out, x: 0, y: height };
     legend.legend(width);
     let height = legend.y + MARGIN;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" font-family=\"monospace\" font-size=\"11\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#fff\"/>\n{out}</svg>\n"
-    )
+    svg::document(width, height, "font-family=\"monospace\" font-size=\"11\"", &out)
 }
 
 /// One boot that is being drawn, from `x` and `y` on.
@@ -52,7 +52,7 @@ struct Boot<'o> {
 
 impl Boot<'_> {
     fn draw(&mut self, title: &str, timeline: &Timeline) {
-        self.line(14, title);
+        self.line(14, &cut(title, COLUMNS * 11 / 14));
         summary(timeline).iter().for_each(|line| self.line(11, line));
         let end = timeline.end_ns().max(1);
         if let Some(first) = timeline.first_byte_ns() {
@@ -60,8 +60,10 @@ impl Boot<'_> {
             let until = (first + first / 50 + 1).min(end.max(first + 1));
             self.line(11, &format!("from the entry to the first byte, {}", ms(first)));
             self.stages(timeline, &(0..until));
-            self.steps(&delay::steps(timeline), &(0..until));
+            let steps = delay::steps(timeline);
+            self.steps(&steps, &(0..until));
             self.panel(timeline, &(0..until));
+            self.longest(timeline, &steps);
         }
         self.line(11, &format!("from the entry to the end, {}", ms(end)));
         self.panel(timeline, &(0..end));
@@ -78,7 +80,7 @@ impl Boot<'_> {
         let _ = writeln!(
             self.out,
             "<text x=\"{x}\" y=\"{y}\" font-size=\"{size}\" fill=\"#222\">{}</text>",
-            escaped(words)
+            svg::escaped(words)
         );
     }
 
@@ -103,16 +105,27 @@ impl Boot<'_> {
         self.y += 4;
         let y = self.y;
         self.text(self.x + MARGIN, y + BAR - 2, 11, "waits for");
-        let mut paths = ["#e3e6ea", "#555"].map(|fill| (fill, String::new()));
+        // Steps that look alike are one box.
+        let mut boxes = ["#e3e6ea", "#555"].map(|fill| (fill, BTreeSet::new()));
         for step in steps {
             let (x, end) = (self.at(step.start_ns, time), self.at(step.end_ns, time));
-            let path = &mut paths[usize::from(!step.reads.is_empty())].1;
-            let _ = write!(path, "M{x} {y}h{}v{BAR}h-{0}z", (end - x).max(1));
+            boxes[usize::from(!step.reads.is_empty())].1.insert((x, (end - x).max(1)));
         }
-        for (fill, path) in paths.iter().filter(|(_, path)| !path.is_empty()) {
+        for (fill, boxes) in boxes.iter().filter(|(_, boxes)| !boxes.is_empty()) {
+            let path = boxes.iter().map(|(x, wide)| format!("M{x} {y}h{wide}v{BAR}h-{wide}z"));
+            let path: String = path.collect();
             let _ = writeln!(self.out, "<path fill=\"{fill}\" d=\"{path}\"/>");
         }
         self.y += LANE - 4;
+    }
+
+    /// Lists the longest steps, as far as there is room for their words.
+    fn longest(&mut self, timeline: &Timeline, steps: &[Step]) {
+        self.line(11, &format!("the longest of {} steps to the first byte", steps.len()));
+        for step in delay::longest(steps, STEPS_MAX) {
+            self.line(11, &cut(words::step(timeline, step).trim_start(), COLUMNS));
+        }
+        self.y += LINE / 2;
     }
 
     /// Draws all lanes in a frame, with the mark of the first byte.
@@ -121,8 +134,7 @@ impl Boot<'_> {
         let (left, top) = (self.x + MARGIN + NAMES, self.y);
         let mut paths = BTreeMap::<Paint, String>::new();
         for lane in lanes(timeline) {
-            let name: String = lane.name.chars().take(15).collect();
-            self.text(self.x + MARGIN, self.y + BAR, 11, &name);
+            self.text(self.x + MARGIN, self.y + BAR, 11, &cut(&lane.name, NAME_CHARS));
             for bar in bars(&lane, time, BARS * CELLS) {
                 let (x, width) = (bar.cells.start, bar.cells.end - bar.cells.start);
                 let (x, width) = (halves(left * CELLS + x), halves(width));
@@ -193,10 +205,6 @@ impl Boot<'_> {
 fn halves(number: u64) -> String {
     let half = if number % 2 == 1 { ".5" } else { "" };
     format!("{}{half}", number / 2)
-}
-
-fn escaped(words: &str) -> String {
-    words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 //!
 //! Always: no line is longer than the terminal is wide, but for names that stand alone.
 
-use super::delay::{Step, steps};
+use super::delay;
 use super::lanes::{Lane, Paint, bars, lanes};
 use super::model::Timeline;
 use super::totals::totals;
 use super::unread::unread;
-use super::words::{missing, ms};
+use super::words::{self, cut, missing, ms};
 use crate::size::human;
 
 /// The narrowest terminal that is drawn for.
@@ -28,7 +28,7 @@ pub fn draw(timeline: &Timeline, columns: usize) -> String {
         rows(&mut lines, timeline, &(0..first.max(1)), columns);
         lines.push(String::new());
         lines.push("what it waited for".into());
-        delay(&mut lines, timeline, columns);
+        delay_of_first_byte(&mut lines, timeline, columns);
         lines.push(String::new());
     } else {
         lines.push("no byte of a file was read".into());
@@ -72,47 +72,13 @@ fn legend(lines: &mut Vec<String>, columns: usize) {
     lines.extend(wrapped(&format!("{}, ^ first byte", signs.join(", ")), columns));
 }
 
-fn delay(lines: &mut Vec<String>, timeline: &Timeline, columns: usize) {
-    let mut steps = steps(timeline);
-    let all = steps.len();
-    // The longest, in their order.
-    let mut by_length: Vec<u64> = steps.iter().map(Step::ns).collect();
-    by_length.sort_unstable_by(|one, other| other.cmp(one));
-    if let Some(least) = by_length.get(STEPS_MAX - 1) {
-        let mut left = STEPS_MAX;
-        steps.retain(|step| {
-            let kept = step.ns() >= *least && left > 0;
-            left -= usize::from(kept);
-            kept
-        });
+fn delay_of_first_byte(lines: &mut Vec<String>, timeline: &Timeline, columns: usize) {
+    let steps = delay::steps(timeline);
+    let longest = delay::longest(&steps, STEPS_MAX);
+    lines.extend(longest.iter().map(|step| cut(&words::step(timeline, step), columns)));
+    if steps.len() > longest.len() {
+        lines.push(format!("{:>9} {} shorter ones", "", steps.len() - longest.len()));
     }
-    for step in &steps {
-        let line = format!("{:>9} {}", ms(step.ns()), what(timeline, step));
-        lines.push(cut(&line, columns));
-    }
-    if all > steps.len() {
-        lines.push(format!("{:>9} {} shorter ones", "", all - steps.len()));
-    }
-}
-
-/// Returns what a step was spent on.
-fn what(timeline: &Timeline, step: &Step) -> String {
-    let Some(first) = step.reads.first() else {
-        return format!("processor, after {}", step.stage);
-    };
-    let of = match first.slot {
-        Some(slot) => timeline.slot_name(slot),
-        None => "region".into(),
-    };
-    let file = match first.nid {
-        Some(nid) => timeline.file_name(nid),
-        None => "metadata".into(),
-    };
-    let many = match step.reads.len() {
-        1 => String::new(),
-        reads => format!("{reads} reads, "),
-    };
-    format!("{of}: {many}{}, {file}", human(step.bytes()))
 }
 
 fn waste(lines: &mut Vec<String>, timeline: &Timeline, columns: usize) {
@@ -131,14 +97,6 @@ fn sums(lines: &mut Vec<String>, timeline: &Timeline) {
     for total in totals(timeline) {
         let mark = if total.differs() { " !" } else { "" };
         lines.push(format!("{:14} {:>12}{mark}", total.name.replace('_', " "), total.events));
-    }
-}
-
-/// Returns at most `columns` characters of `text`.
-fn cut(text: &str, columns: usize) -> String {
-    match text.char_indices().nth(columns) {
-        Some(_) => text.chars().take(columns - 1).chain(['~']).collect(),
-        None => text.into(),
     }
 }
 

@@ -22,21 +22,18 @@ pub struct Unread {
 
 /// Returns what was fetched and never read.
 pub fn unread(timeline: &Timeline) -> Unread {
-    let mut used: BTreeMap<u16, Vec<Range<u64>>> = BTreeMap::new();
+    let mut known: BTreeMap<u16, Ranges> = BTreeMap::new();
     for (slot, event) in of_slots(timeline, Kind::Use) {
         let end = (event.at + event.len).next_multiple_of(BLOCK);
-        used.entry(slot).or_default().push(event.at / BLOCK * BLOCK..end);
+        known.entry(slot).or_default().add(event.at / BLOCK * BLOCK..end);
     }
     let mut files: BTreeMap<Option<u64>, u64> = BTreeMap::new();
     for (slot, event) in of_slots(timeline, Kind::Fetch) {
-        let used = used.entry(slot).or_default();
-        let rest = without(event.at..event.at + event.len, used);
-        let bytes: u64 = rest.iter().map(|range| range.end - range.start).sum();
+        // What is fetched twice is counted once.
+        let bytes = known.entry(slot).or_default().add(event.at..event.at + event.len);
         if bytes > 0 {
             *files.entry(event.nid).or_default() += bytes;
         }
-        // What is fetched twice is counted once.
-        used.extend(rest);
     }
     let mut files: Vec<_> = files.into_iter().collect();
     files.sort_by_key(|(nid, bytes)| (std::cmp::Reverse(*bytes), *nid));
@@ -48,20 +45,33 @@ fn of_slots(timeline: &Timeline, kind: Kind) -> impl Iterator<Item = (u16, &Even
     events.filter_map(|event| Some((event.slot?, event)))
 }
 
-/// Returns the parts of `range` that are in none of `others`.
-fn without(range: Range<u64>, others: &mut [Range<u64>]) -> Vec<Range<u64>> {
-    others.sort_by_key(|other| (other.start, other.end));
-    let (mut at, mut left) = (range.start, Vec::new());
-    for other in others.iter().filter(|other| other.end > range.start && other.start < range.end) {
-        if other.start > at {
-            left.push(at..other.start);
+/// Bytes of a slot: ranges that neither overlap nor touch, their ends by their starts.
+#[derive(Default)]
+struct Ranges(BTreeMap<u64, u64>);
+
+impl Ranges {
+    /// Adds a range, and returns how many of its bytes are new. Takes the logarithm of the number of
+    /// ranges on average: a range that is added is joined with others once.
+    fn add(&mut self, range: Range<u64>) -> u64 {
+        let (mut start, mut end) = (range.start, range.end);
+        let mut new = end - start;
+        while let Some((own_start, own_end)) = self.last_until(range.end)
+            && own_end >= range.start
+        {
+            self.0.remove(&own_start);
+            new -= own_end.min(range.end) - own_start.max(range.start);
+            (start, end) = (start.min(own_start), end.max(own_end));
         }
-        at = at.max(other.end);
+        if start < end {
+            self.0.insert(start, end);
+        }
+        new
     }
-    if at < range.end {
-        left.push(at..range.end);
+
+    /// Returns the last range that starts at `end` or before.
+    fn last_until(&self, end: u64) -> Option<(u64, u64)> {
+        self.0.range(..=end).next_back().map(|(start, end)| (*start, *end))
     }
-    left
 }
 
 #[cfg(test)]
@@ -79,11 +89,32 @@ mod tests {
     }
 
     #[test]
-    fn parts_outside_of_all_others_are_left() {
-        let mut others = vec![30..40, 0..10, 35..50, 70..80];
-        assert_eq!(without(5..75, &mut others), [10..30, 50..70]);
-        assert!(without(36..49, &mut others).is_empty());
-        assert_eq!(without(90..91, &mut others), std::slice::from_ref(&(90..91)));
+    fn ranges_count_each_byte_once_and_join() {
+        let mut ranges = Ranges::default();
+        let added = [30..40, 0..10, 35..50, 70..80, 5..75, 36..49, 80..81, 90..90, 0..81];
+        let new = added.map(|range| ranges.add(range));
+        assert_eq!(new, [10, 10, 10, 10, 40, 0, 1, 0, 0]);
+        assert!(ranges.0.into_iter().eq([(0, 81)]));
+    }
+
+    #[test]
+    fn ranges_agree_with_a_list_of_bytes() {
+        let mut state = 1_u64;
+        let mut random = |below: u64| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) % below
+        };
+        for _ in 0..200 {
+            let (mut ranges, mut bytes) = (Ranges::default(), [false; 64]);
+            for _ in 0..30 {
+                let start = random(64);
+                let end = start + random(65 - start);
+                let of = &mut bytes[start as usize..end as usize];
+                let new = of.iter().filter(|byte| !**byte).count() as u64;
+                of.fill(true);
+                assert_eq!(ranges.add(start..end), new);
+            }
+        }
     }
 
     #[test]

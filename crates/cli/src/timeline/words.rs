@@ -2,7 +2,7 @@
 //!
 //! Always: what is not known, because events are missing, is said to be at least.
 
-use super::delay;
+use super::delay::{self, Step};
 use super::model::Timeline;
 use super::totals::{Total, totals};
 use super::unread::unread;
@@ -11,6 +11,35 @@ use crate::size::human;
 /// Returns a time in milliseconds.
 pub fn ms(ns: u64) -> String {
     format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10)
+}
+
+/// Returns how long a step took, and what it was spent on.
+pub fn step(timeline: &Timeline, step: &Step) -> String {
+    let took = ms(step.ns());
+    let Some(first) = step.reads.first() else {
+        return format!("{took:>9} processor, after {}", step.stage);
+    };
+    let of = match first.slot {
+        Some(slot) => timeline.slot_name(slot),
+        None => "region".into(),
+    };
+    let file = match first.nid {
+        Some(nid) => timeline.file_name(nid),
+        None => "metadata".into(),
+    };
+    let many = match step.reads.len() {
+        1 => String::new(),
+        reads => format!("{reads} reads, "),
+    };
+    format!("{took:>9} {of}: {many}{}, {file}", human(step.bytes()))
+}
+
+/// Returns at most `columns` characters of `text`; the last one of a text that was cut is `~`.
+pub fn cut(text: &str, columns: usize) -> String {
+    match text.char_indices().nth(columns) {
+        Some(_) => text.chars().take(columns - 1).chain(['~']).collect(),
+        None => text.into(),
+    }
 }
 
 /// Returns the main figures, a line each.
@@ -26,10 +55,9 @@ pub fn summary(timeline: &Timeline) -> Vec<String> {
         }
         None => "no byte of a file was read".into(),
     });
-    let sum = |name: &str| {
-        let all = totals(timeline);
-        all.iter().find(|total| total.name == name).map_or(0, |total| total.events)
-    };
+    let all = totals(timeline);
+    let sum =
+        |name: &str| all.iter().find(|total| total.name == name).map_or(0, |total| total.events);
     let (fetched, hit) = (human(sum("fetched_bytes")), human(sum("hit_bytes")));
     let asked = human(sum("asked_bytes"));
     lines.push(format!("asked {asked}, fetched {fetched}, region {hit}"));
@@ -43,6 +71,9 @@ pub fn missing(timeline: &Timeline) -> Vec<String> {
     let mut lines = Vec::new();
     if timeline.dropped() > 0 {
         lines.push(format!("{} older events were dropped: sums are too low", timeline.dropped()));
+    }
+    if timeline.unsent() > 0 {
+        lines.push(format!("{} events could not be sent: sums are too low", timeline.unsent()));
     }
     match timeline.lost() {
         Some(0) => {}
@@ -61,7 +92,7 @@ pub fn missing(timeline: &Timeline) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::model::sample;
+    use super::super::model::{End, sample};
     use super::*;
 
     #[test]
@@ -83,6 +114,10 @@ mod tests {
         let mut timeline = sample();
         timeline.events.truncate(4);
         assert_eq!(missing(&timeline), ["5 events were lost on the way: sums are too low"]);
+        timeline = sample();
+        timeline.events.truncate(8);
+        timeline.end = Some(End { events: 9, unsent: 1 });
+        assert_eq!(missing(&timeline), ["1 events could not be sent: sums are too low"]);
         timeline = sample();
         timeline.events[3].len += 1;
         assert!(missing(&timeline)[0].contains("the verdict says"), "{:?}", missing(&timeline));

@@ -10,26 +10,30 @@
 //! slot 1 8478720 blob1
 //! file 36 /usr/bin/tool
 //! event fetch demand 1 78812345 912345 65536 4096 36
-//! end 812
+//! end 812 unsent 0
 //! ```
 //! - `begin`: the version of these lines, which is 1; how many events follow, and how many the
 //!   guest dropped before for want of room; flushes of the region, and bytes written to it, before
 //!   the first event.
-//! - `mark`: a stage that was reached, and when.
+//! - `mark`: a [`Stage`] that was reached, and when.
 //! - `slot`: a device slot, its bytes, and the name of its source to the line's end.
 //! - `file`: the number of an inode, and its path to the line's end, as [`ls`](crate::Command::Ls)
 //!   prints it; of a long one, its end after `...`.
 //! - `event`: kind, cause, slot or `-`, when it began, how long it took, the first byte, how many
 //!   bytes, and the inode or `-` ([`Event`] says what they mean).
+//! - `end`: how many events there are, and how many of them no line could hold; the second number
+//!   may be absent, which means 0.
 //!
 //! Times are decimal nanoseconds, the first since the entry of the guest. Lines come in no order
 //! but that of the first and the last.
 
+mod marks;
 mod names;
 mod send;
 
+pub use marks::{Marks, Stage};
 pub use names::Names;
-pub use send::{LINE_BYTES_MAX, Marks, Report};
+pub use send::{LINE_BYTES_MAX, Report};
 
 use core::fmt;
 use rootlet::storage::events::{Cause, Event, Kind, Place};
@@ -106,10 +110,12 @@ pub enum Line<'l> {
     },
     /// Something that happened.
     Event(Event),
-    /// The last line, with the number of events.
+    /// The last line.
     End {
-        /// How many.
+        /// How many events there are.
         events: u64,
+        /// How many of them were not sent, because no line could hold them.
+        unsent: u64,
     },
 }
 
@@ -138,7 +144,7 @@ impl fmt::Display for Line<'_> {
             Self::Slot { slot, bytes, name } => write!(f, "slot {slot} {bytes} {name}"),
             Self::File { nid, path } => write!(f, "file {nid} {path}"),
             Self::Event(event) => print(event, f),
-            Self::End { events } => write!(f, "end {events}"),
+            Self::End { events, unsent } => write!(f, "end {events} unsent {unsent}"),
         }
     }
 }
@@ -150,8 +156,9 @@ fn print(event: &Event, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Some(slot) => write!(f, "{slot}")?,
         None => f.write_str("-")?,
     }
-    // An event ends after it began.
-    write!(f, " {start_ns} {} {at} {len} ", end_ns.wrapping_sub(start_ns))?;
+    // An event that ends before its start cannot be written, and is counted as unsent.
+    let took_ns = end_ns.checked_sub(start_ns).ok_or(fmt::Error)?;
+    write!(f, " {start_ns} {took_ns} {at} {len} ")?;
     match nid {
         Some(nid) => write!(f, "{nid}"),
         None => f.write_str("-"),
@@ -178,7 +185,10 @@ impl<'l> Line<'l> {
                 Some(Self::File { nid: nid.parse().ok()?, path })
             }
             "event" => event(rest).map(Self::Event),
-            "end" => Some(Self::End { events: rest.parse().ok()? }),
+            "end" => {
+                let (events, unsent) = rest.split_once(" unsent ").unwrap_or((rest, "0"));
+                Some(Self::End { events: events.parse().ok()?, unsent: unsent.parse().ok()? })
+            }
             _ => None,
         }
     }
@@ -268,11 +278,12 @@ mod tests {
             (Line::Slot { slot: 1, bytes: 9, name: "share:c d" }, "slot 1 9 share:c d"),
             (Line::File { nid: 36, path: "/a b" }, "file 36 /a b"),
             (Line::Event(event), "event fetch demand 1 78812345 912345 65536 4096 36"),
-            (Line::End { events: 812 }, "end 812"),
+            (Line::End { events: 812, unsent: 7 }, "end 812 unsent 7"),
         ] {
             assert_eq!(line.to_string(), text);
             assert_eq!(Line::parse(text), Some(line));
         }
+        assert_eq!(Line::parse("end 812"), Some(Line::End { events: 812, unsent: 0 }));
         assert_eq!(Line::parse("begin 2 events 0 dropped 0 flushes 0 written 0"), None);
     }
 }

@@ -3,6 +3,7 @@
 //! Always: allocates nothing; every payload is whole lines, so that one that is lost spoils no
 //! other.
 
+use super::marks::Marks;
 use super::names::{Name, Names};
 use super::{Begin, Line};
 use crate::command::Escaped;
@@ -11,25 +12,21 @@ use crate::mount::Mounted;
 use core::fmt::{self, Write};
 use rootlet::cache::CacheStats;
 use rootlet::storage::DeviceId;
-use rootlet::storage::events::Recorder;
+use rootlet::storage::events::{Event, Recorder};
+use rootlet_base::units::count;
 
 /// The longest line in bytes, its end included; and the longest payload.
 pub const LINE_BYTES_MAX: usize = 256;
 
-/// Stages of a guest that are marked at most.
-const MARKS_MAX: usize = 8;
+/// The longest name of a source or path of a file, in bytes: `slot`, `file`, two numbers of 64 bits,
+/// three blanks and the end of the line take less than the rest.
+const NAME_BYTES_MAX: usize = LINE_BYTES_MAX - 48;
 
-/// When a guest reached its stages.
-#[derive(Clone, Debug, Default)]
-pub struct Marks(heapless::Vec<(&'static str, u64), MARKS_MAX>);
+/// The part of a name that was cut off.
+const CUT: &str = "...";
 
-impl Marks {
-    /// Marks that the stage `name`, one word, is reached at `ns`. There are no more than eight.
-    pub fn reach(&mut self, name: &'static str, ns: u64) {
-        // A ninth is left out.
-        let _ = self.0.push((name, ns));
-    }
-}
+/// A name on its way into a line.
+type Text = heapless::String<NAME_BYTES_MAX>;
 
 /// All that is sent.
 #[derive(Clone, Copy)]
@@ -56,26 +53,23 @@ impl Report<'_> {
             return;
         }
         let mut events = 0_u64;
-        self.recorder.each(|_| events = events.wrapping_add(1));
-        let mut payload = Payload { lines: heapless::String::new(), send };
+        self.recorder.each(|_| count(&mut events, 1));
+        let mut payload = Payload { lines: heapless::String::new(), unsent: 0, send };
         payload.line(Line::Begin(Begin {
             events,
             dropped: self.recorder.dropped(),
             flushes_before: self.before.flushes,
             written_before: self.before.written_bytes,
         }));
-        for (name, ns) in &self.marks.0 {
-            payload.line(Line::Mark { name, ns: *ns });
+        for (stage, ns) in self.marks.iter() {
+            payload.line(Line::Mark { name: stage.word(), ns });
         }
         self.send_slots(&mut payload);
-        for Name { nid, path, is_cut } in self.names.iter() {
-            let mut text: heapless::String<{ LINE_BYTES_MAX - 32 }> = heapless::String::new();
-            // At most four characters for a byte.
-            let _ = write!(text, "{}{}", if *is_cut { "..." } else { "" }, Escaped(path));
-            payload.line(Line::File { nid: nid.0, path: &text });
+        for name in self.names.iter() {
+            payload.line(Line::File { nid: name.nid.0, path: &path_text(name) });
         }
-        self.recorder.each(|event| payload.line(Line::Event(*event)));
-        payload.line(Line::End { events });
+        self.recorder.each(|event| payload.event(*event));
+        payload.line(Line::End { events, unsent: payload.unsent });
         payload.flush();
     }
 
@@ -86,22 +80,46 @@ impl Report<'_> {
                 0 => config.image.as_ref(),
                 _ => config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name),
             };
-            let mut name: heapless::String<{ LINE_BYTES_MAX - 64 }> = heapless::String::new();
-            // A name that is too long is cut.
-            let _ = match given {
-                Some(given) => write!(Cut(&mut name), "{}", SourceWord(given)),
-                None if source.device == DeviceId::NONE => name.write_str("not there"),
-                None => write!(name, "slot {slot}"),
+            let name = match given {
+                Some(given) => source_text(&SourceWord(given)),
+                None if source.device == DeviceId::NONE => source_text(&"not there"),
+                None => source_text(&format_args!("slot {slot}")),
             };
             payload.line(Line::Slot { slot, bytes: source.bytes, name: &name });
         }
     }
 }
 
-/// A text that takes what fits, and no line ends.
-struct Cut<'t, const N: usize>(&'t mut heapless::String<N>);
+/// Returns the path of a file as a line has it: escaped, and of a long one its end after [`CUT`].
+fn path_text(name: &Name) -> Text {
+    let Name { path, is_cut, .. } = name;
+    let mut text = Text::new();
+    let mut rest = path.as_slice();
+    let mut cut = if *is_cut { CUT } else { "" };
+    // A byte takes up to six characters.
+    while write!(text, "{cut}{}", Escaped(rest)).is_err() {
+        text.clear();
+        (rest, cut) = (rest.split_first().map_or(&[][..], |(_, rest)| rest), CUT);
+    }
+    text
+}
 
-impl<const N: usize> Write for Cut<'_, N> {
+/// Returns the name of a source as a line has it: without control characters, and of a long one its
+/// start before [`CUT`].
+fn source_text(name: &dyn fmt::Display) -> Text {
+    let mut text = Text::new();
+    if write!(Start(&mut text), "{name}").is_err() {
+        while text.push_str(CUT).is_err() {
+            text.pop();
+        }
+    }
+    text
+}
+
+/// A text that takes the characters that fit, with `?` for a control character.
+struct Start<'t>(&'t mut Text);
+
+impl Write for Start<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for char in text.chars() {
             let char = if char.is_control() { '?' } else { char };
@@ -114,18 +132,37 @@ impl<const N: usize> Write for Cut<'_, N> {
 /// Lines that wait for others to go with them.
 struct Payload<'s> {
     lines: heapless::String<LINE_BYTES_MAX>,
+    /// The number of events that no line could hold.
+    unsent: u64,
     send: &'s mut dyn FnMut(&[u8]),
 }
 
 impl Payload<'_> {
-    fn line(&mut self, line: Line<'_>) {
-        let before = self.lines.len();
-        if writeln!(self.lines, "{line}").is_err() {
-            self.lines.truncate(before);
-            self.flush();
-            // Each line is shorter than a payload.
-            let _ = writeln!(self.lines, "{line}");
+    /// Adds an event, or counts it as unsent.
+    fn event(&mut self, event: Event) {
+        if self.add(Line::Event(event)).is_err() {
+            count(&mut self.unsent, 1);
         }
+    }
+
+    /// Adds any other line: the types of its parts bound its length.
+    fn line(&mut self, line: Line<'_>) {
+        let added = self.add(line);
+        assert!(added.is_ok(), "a line is shorter than a payload");
+    }
+
+    fn add(&mut self, line: Line<'_>) -> fmt::Result {
+        let before = self.lines.len();
+        if writeln!(self.lines, "{line}").is_ok() {
+            return Ok(());
+        }
+        self.lines.truncate(before);
+        self.flush();
+        let added = writeln!(self.lines, "{line}");
+        if added.is_err() {
+            self.lines.clear();
+        }
+        added
     }
 
     fn flush(&mut self) {
@@ -138,15 +175,21 @@ impl Payload<'_> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests may panic")]
+
+    use super::super::names::PATH_BYTES_MAX;
     use super::*;
     use alloc::string::String;
     use alloc::vec::Vec;
+    use rootlet::erofs::Nid;
+    use rootlet::storage::events::{Cause, Kind};
 
     #[test]
     fn payloads_are_whole_lines_in_their_order() {
         let mut sent: Vec<Vec<u8>> = Vec::new();
         let mut send = |payload: &[u8]| sent.push(payload.to_vec());
-        let mut payload = Payload { lines: heapless::String::new(), send: &mut send };
+        let lines = heapless::String::new();
+        let mut payload = Payload { lines, unsent: 0, send: &mut send };
         let path = "x".repeat(100);
         (0..40).for_each(|nid| payload.line(Line::File { nid, path: &path }));
         payload.flush();
@@ -158,5 +201,56 @@ mod tests {
             _ => unreachable!("{line}"),
         });
         assert!(nids.eq(0..40));
+    }
+
+    #[test]
+    fn event_that_ends_before_its_start_is_counted_and_spoils_no_other() {
+        let mut sent = String::new();
+        let mut send = |payload: &[u8]| sent.push_str(&String::from_utf8_lossy(payload));
+        let lines = heapless::String::new();
+        let mut payload = Payload { lines, unsent: 0, send: &mut send };
+        let event = |start_ns| Event {
+            kind: Kind::Fetch,
+            cause: Cause::Demand,
+            slot: None,
+            start_ns,
+            end_ns: 5,
+            at: 0,
+            len: 1,
+            nid: None,
+        };
+        [4, 6, 5].into_iter().for_each(|start_ns| payload.event(event(start_ns)));
+        payload.line(Line::End { events: 3, unsent: payload.unsent });
+        payload.flush();
+        let lines: Vec<_> = sent.lines().map(Line::parse).collect();
+        let end = Line::End { events: 3, unsent: 1 };
+        assert_eq!(lines, [Line::Event(event(4)), Line::Event(event(5)), end].map(Some));
+    }
+
+    #[test]
+    fn longest_names_fit_into_their_lines() {
+        let mut sent = Vec::new();
+        let mut send = |payload: &[u8]| sent.push(payload.to_vec());
+        let lines = heapless::String::new();
+        let mut payload = Payload { lines, unsent: 0, send: &mut send };
+        for byte in [b'x', 0xff, 0x1b, 0x7f] {
+            let path = heapless::Vec::from_slice(&[byte; PATH_BYTES_MAX]).unwrap();
+            let text = path_text(&Name { nid: Nid(0), path, is_cut: true });
+            assert!(text.starts_with("...") && text.len() > NAME_BYTES_MAX - 9 || byte == b'x');
+            payload.line(Line::File { nid: u64::MAX, path: &text });
+        }
+        let name = source_text(&"n".repeat(500));
+        assert!(name.len() == NAME_BYTES_MAX && name.ends_with("n..."));
+        assert_eq!(source_text(&"a\nb"), "a?b");
+        payload.line(Line::Slot { slot: u16::MAX, bytes: u64::MAX, name: &name });
+        payload.flush();
+        assert!(sent.iter().all(|payload| payload.len() <= LINE_BYTES_MAX));
+        assert_eq!(sent.concat().iter().filter(|byte| **byte == b'\n').count(), 5);
+    }
+
+    #[test]
+    fn short_path_is_sent_as_it_is() {
+        let path = heapless::Vec::from_slice(b"/a\x1b").unwrap();
+        assert_eq!(path_text(&Name { nid: Nid(0), path, is_cut: false }), "/a\\u{1b}");
     }
 }

@@ -1,9 +1,10 @@
 //! The comparison as a chart.
 //!
-//! Always: one bar for each row that has a ratio, on a logarithmic scale, with its aim as a tick;
-//! text is escaped.
+//! Always: one bar for each row that has a ratio, on a logarithmic scale, with its aim as a tick.
 
 use std::fmt::Write;
+
+use rootlet_cli::svg;
 
 use super::report::{Line, Measured};
 
@@ -25,40 +26,36 @@ pub fn chart(measured: &Measured) -> String {
         .collect();
     let (width, bottom) = (LEFT + WIDTH + RIGHT, TOP + lines.len() * ROW);
     let height = bottom + 34;
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
-         viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"13\">\n\
-         <rect width=\"{width}\" height=\"{height}\" fill=\"#ffffff\"/>\n"
-    );
+    let mut body = String::new();
     let title = format!(
         "rootlet beside {}: how many times better (accel {}, {} runs)",
         measured.kernel, measured.accel, measured.runs
     );
-    text(&mut svg, 12, 24, "start", &title);
+    text(&mut body, 12, 24, "start", &title);
     for decade in [0.1, 1.0, 10.0, 100.0] {
         let x = place(decade);
         let colour = if decade == 1.0 { "#444444" } else { "#dddddd" };
-        line(&mut svg, (x, TOP - 8), (x, bottom + 4), colour);
-        text(&mut svg, x, bottom + 22, "middle", &format!("{decade}"));
+        line(&mut body, (x, TOP - 8), (x, bottom + 4), colour);
+        text(&mut body, x, bottom + 22, "middle", &format!("{decade}"));
     }
     for (at, (Line { row, .. }, ratio)) in lines.iter().enumerate() {
         let y = TOP + at * ROW;
-        text(&mut svg, LEFT - 10, y + 15, "end", row.title);
+        text(&mut body, LEFT - 10, y + 15, "end", row.title);
         let (from, to) = (place(1.0), place(*ratio));
         let (x, wide) = (from.min(to), from.abs_diff(to).max(1));
         let colour = if *ratio >= row.at_least { "#2f7d4f" } else { "#c05a2e" };
         // Writing to a string cannot fail.
         let _ = writeln!(
-            svg,
+            body,
             "<rect x=\"{x}\" y=\"{}\" width=\"{wide}\" height=\"16\" fill=\"{colour}\"/>",
             y + 3
         );
         let aim = place(row.at_least);
-        line(&mut svg, (aim, y), (aim, y + 22), "#222222");
-        text(&mut svg, LEFT + WIDTH + 12, y + 15, "start", &format!("{ratio:.2}"));
+        line(&mut body, (aim, y), (aim, y + 22), "#222222");
+        text(&mut body, LEFT + WIDTH + 12, y + 15, "start", &format!("{ratio:.2}"));
     }
-    svg.push_str("</svg>\n");
-    svg
+    let font = "font-family=\"sans-serif\" font-size=\"13\"";
+    svg::document(width as u64, height as u64, font, &body)
 }
 
 /// Where a ratio stands.
@@ -67,17 +64,17 @@ fn place(ratio: f64) -> usize {
     LEFT + (part * WIDTH as f64).round() as usize
 }
 
-fn line(svg: &mut String, from: (usize, usize), to: (usize, usize), colour: &str) {
+fn line(out: &mut String, from: (usize, usize), to: (usize, usize), colour: &str) {
     let ((x1, y1), (x2, y2)) = (from, to);
     let _ = writeln!(
-        svg,
+        out,
         "<line x1=\"{x1}\" y1=\"{y1}\" x2=\"{x2}\" y2=\"{y2}\" stroke=\"{colour}\"/>"
     );
 }
 
-fn text(svg: &mut String, x: usize, y: usize, anchor: &str, words: &str) {
-    let words = words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let _ = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{words}</text>");
+fn text(out: &mut String, x: usize, y: usize, anchor: &str, words: &str) {
+    let words = svg::escaped(words);
+    let _ = writeln!(out, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"{anchor}\">{words}</text>");
 }
 
 #[cfg(test)]
