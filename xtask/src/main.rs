@@ -37,7 +37,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     }
 }
 
-/// Whether the user names neither an image nor a command: only what machine to show it on.
+/// Returns whether the user names neither an image nor a command: only what machine to show it on.
 fn wants_sample(args: &BootArgs) -> bool {
     let source = &args.source;
     args.image.is_none()

@@ -85,7 +85,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// What is right; a fault is kept, if there is room for it.
+    /// Returns what is right. Keeps a fault, if there is room for it.
     fn right<T>(&mut self, found: Result<T, Fault>) -> Option<T> {
         found.map_err(|fault| self.faults.push(fault)).ok()
     }
@@ -150,15 +150,15 @@ pub fn read<'m>(root: u64, memory: &impl Memory<'m>) -> Facts {
     facts
 }
 
-/// Where firmware has the first table, by its name.
+/// Returns the address at which firmware has the first table, by the table's name.
 fn search<'m>(memory: &impl Memory<'m>) -> Option<u64> {
     let all = memory(SEARCH.start, (SEARCH.end - SEARCH.start) as usize)?;
     let step = all.chunks_exact(SEARCH_STEP).position(|part| part.starts_with(b"RSD PTR "))?;
     Some(SEARCH.start + (step * SEARCH_STEP) as u64)
 }
 
-/// The addresses of all tables, and how many bytes each has (5.2.5.3): the newer list, or the older
-/// one if that is not right.
+/// Returns the addresses of all tables, and how many bytes each has (5.2.5.3): the newer list, or
+/// the older one if that is not right.
 fn list_of_tables<'m>(
     root: u64,
     memory: &impl Memory<'m>,
@@ -180,7 +180,7 @@ fn list_of_tables<'m>(
     }
 }
 
-/// The 20 bytes that lead to all others.
+/// Returns the 20 bytes that lead to all others.
 fn first_table<'m>(root: u64, memory: &impl Memory<'m>) -> Result<&'m [u8], Fault> {
     let first = memory(root, 20).ok_or(Fault::Bounds(root))?;
     if !first.starts_with(b"RSD PTR ") {
@@ -189,7 +189,7 @@ fn first_table<'m>(root: u64, memory: &impl Memory<'m>) -> Result<&'m [u8], Faul
     if sum(first) == 0 { Ok(first) } else { Err(Fault::Sum(root)) }
 }
 
-/// The table at `at`, of this kind.
+/// Returns the table at `at`, of this kind.
 fn table<'m>(at: u64, kind: &[u8; 4], memory: &impl Memory<'m>) -> Result<&'m [u8], Fault> {
     let header = memory(at, HEADER_BYTES).ok_or(Fault::Bounds(at))?;
     if !header.starts_with(kind) {
@@ -207,17 +207,18 @@ fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum: u8, byte| sum.wrapping_add(*byte))
 }
 
-/// A little-endian number of at most 8 bytes.
+/// Returns a little-endian number of at most 8 bytes.
 pub(crate) fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The number of `bytes` bytes at `at` of a table; a table that is shorter has nothing there.
+/// Returns the number of `bytes` bytes at `at` of a table; a table that is shorter has nothing
+/// there.
 fn field(table: &[u8], at: usize, bytes: usize) -> u64 {
     table.get(at..at + bytes).map_or(0, number)
 }
 
-/// A register in the general form (5.2.3.2), if it is one.
+/// Returns a register in the general form (5.2.3.2), if it is one.
 fn register(table: &[u8], at: usize) -> Option<Place> {
     let address = field(table, at + 4, 8);
     match (field(table, at, 1), address) {
@@ -228,7 +229,7 @@ fn register(table: &[u8], at: usize) -> Option<Place> {
     }
 }
 
-/// A port that stands as a word at `old` or in the general form at `new`.
+/// Returns a port that stands as a word at `old` or in the general form at `new`.
 fn port(table: &[u8], old: usize, new: usize) -> Option<u16> {
     match register(table, new) {
         Some(Place::Port(port)) => Some(port),
@@ -325,7 +326,7 @@ mod tests {
         }
     }
 
-    /// The fixed table with these fields, by their offsets.
+    /// Returns the fixed table with these fields, by their offsets.
     fn fixed_table(fields: &[(usize, &[u8])]) -> Vec<u8> {
         let mut body = vec![0; 276 - HEADER_BYTES];
         for (at, bytes) in fields {

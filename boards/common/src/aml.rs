@@ -45,7 +45,7 @@ fn behind<'b>(block: &'b [u8], parts: &'b [&[u8]]) -> impl Iterator<Item = &'b [
     })
 }
 
-/// The elements of a package: a length of one to four bytes, and a count, stand before them
+/// Returns the elements of a package: a length of one to four bytes, and a count, stand before them
 /// (20.2.5.4).
 fn package(value: &[u8]) -> Option<&[u8]> {
     let [PACKAGE, length, ..] = *value else { return None };

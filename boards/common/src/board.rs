@@ -71,7 +71,7 @@ unsafe extern "Rust" {
     /// The board's constant; `board!` defines it.
     #[link_name = "rootlet_board"]
     pub(crate) safe static BOARD: Board;
-    /// The board's main; `board!` defines it.
+    /// Runs the board's main; `board!` defines it.
     #[link_name = "rootlet_main"]
     pub(crate) safe fn main(machine: Machine) -> Ending;
 }

@@ -78,7 +78,7 @@ pub fn keep(given: &[u8]) -> CommandLine {
     CommandLine::read(bytes, given.len())
 }
 
-/// The words before the lone `--`.
+/// Returns the words before the lone `--`.
 fn settings(line: &str) -> impl Iterator<Item = &str> {
     RawWords::new(line).map(|word| word.text).take_while(|word| *word != "--")
 }
@@ -96,8 +96,8 @@ pub fn serial(line: &str) -> Option<Wanted> {
     settings(line).filter_map(uart::named).last()
 }
 
-/// The addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for each
-/// device at the very end of the line, after the command; the word itself where it has another
+/// Returns the addresses of `virtio_mmio.device=SIZE@ADDRESS:IRQ`, which QEMU's microvm appends for
+/// each device at the very end of the line, after the command; the word itself where it has another
 /// form.
 pub fn virtio_mmio(line: &str) -> impl Iterator<Item = Result<usize, &str>> {
     RawWords::new(line).filter_map(|word| {
@@ -106,7 +106,7 @@ pub fn virtio_mmio(line: &str) -> impl Iterator<Item = Result<usize, &str>> {
     })
 }
 
-/// The address in `SIZE@ADDRESS:IRQ`.
+/// Returns the address in `SIZE@ADDRESS:IRQ`.
 fn address(value: &str) -> Option<usize> {
     let (_, place) = value.split_once('@')?;
     let (address, _) = place.split_once(':')?;

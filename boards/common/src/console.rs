@@ -75,7 +75,7 @@ pub(crate) fn choose(console: Console) {
     MODE.store(mode, Ordering::Relaxed);
 }
 
-/// How often each line is sent; `None` where no wire is.
+/// Returns how often each line is sent; `None` where no wire is.
 fn wire_copies() -> Option<u8> {
     MODE.load(Ordering::Relaxed).checked_sub(FRAMED).filter(|copies| *copies > 0)
 }

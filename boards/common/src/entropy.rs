@@ -19,7 +19,7 @@ pub(crate) fn by_monitor(at: usize) {
     *GENERATION.lock() = unsafe { Registers::new(at, GENERATION_BYTES as usize) };
 }
 
-/// The monitor's number, which it changes when it resumes a machine, in four parts.
+/// Returns the monitor's number, which it changes when it resumes a machine, in four parts.
 fn generation() -> impl Iterator<Item = u64> {
     let words = GENERATION.lock().as_ref().map(|number| [0, 4, 8, 12].map(|at| number.read32(at)));
     words.into_iter().flatten().map(u64::from)

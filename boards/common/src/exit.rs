@@ -10,8 +10,8 @@ use spin::Once;
 use crate::arch;
 use crate::verdict::Ending;
 
-/// The status of QEMU: odd, because isa-debug-exit gives no other, and never 0 or 1, which QEMU
-/// itself ends with.
+/// Returns the status of QEMU: odd, because isa-debug-exit gives no other, and never 0 or 1, which
+/// QEMU itself ends with.
 fn status(ending: Ending) -> u8 {
     match ending {
         Ending::Passed => 33,

@@ -26,7 +26,7 @@ type Storage = Retry<VirtioStorage<Any>>;
 /// What buffers, tables and the least caches of a mount take together, with some to spare.
 const HEAP_BYTES_MIN: usize = 1 << 20;
 
-/// The main of a board that is nothing but a guest.
+/// Runs the main of a board that is nothing but a guest.
 pub fn run(mut machine: Machine) -> ! {
     let mut err = machine.err;
     // Before the first allocation: there may be room for none.
@@ -171,7 +171,7 @@ fn end(told: &dyn fmt::Display, why: &dyn fmt::Display, counters: Option<&Counte
     verdict::finish(Ending::Failed, text.as_str())
 }
 
-/// A line; the console does not fail.
+/// Writes a line; the console does not fail.
 fn tell(to: &mut ErrorOutput, what: &dyn fmt::Display) {
     let _ = writeln!(to, "{what}");
 }

@@ -51,7 +51,7 @@ pub struct Ram {
 }
 
 impl Ram {
-    /// No memory.
+    /// Returns a list of no memory.
     pub const fn new() -> Self {
         Self { ranges: Vec::new(), taken: Vec::new(), is_cut: false }
     }
@@ -70,7 +70,7 @@ impl Ram {
         }
     }
 
-    /// Whether RAM lies in a range.
+    /// Returns whether RAM lies in a range.
     pub fn overlaps(&self, range: &Range<u64>) -> bool {
         self.ranges.iter().any(|ram| ram.start < range.end && range.start < ram.end)
     }

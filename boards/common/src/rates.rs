@@ -45,14 +45,14 @@ pub fn player(leaf: &impl Fn(u32) -> Leaf) -> Player {
     }
 }
 
-/// The leaf of a processor that has it.
+/// Returns the leaf of a processor that has it.
 fn ask(leaf: &impl Fn(u32) -> Leaf, number: u32) -> Option<Leaf> {
     let first = number & 0xf000_0000;
     let [highest, ..] = leaf(first);
     (first..=highest).contains(&number).then(|| leaf(number))
 }
 
-/// A rate, where there is one.
+/// Returns a rate, where there is one.
 fn told(number: u32, unit_hz: u64) -> Option<u64> {
     (number > 0).then_some(u64::from(number) * unit_hz)
 }
@@ -63,8 +63,8 @@ pub fn counter_hz(leaf: &impl Fn(u32) -> Leaf) -> Option<u64> {
     ask(leaf, HYPERVISOR_RATES).and_then(|[khz, ..]| told(khz, 1000)).or_else(|| by_crystal(leaf))
 }
 
-/// By the crystal and the ratio to it. A processor that has a ratio and no crystal's rate names its
-/// own instead.
+/// Returns the rate by the crystal and the ratio to it. A processor that has a ratio and no
+/// crystal's rate names its own instead.
 fn by_crystal(leaf: &impl Fn(u32) -> Leaf) -> Option<u64> {
     let [below, above, crystal, _] = ask(leaf, CRYSTAL)?;
     let ratio = told(above, 1)?;
@@ -98,7 +98,7 @@ mod tests {
         [highest, word(0), word(4), word(8)]
     }
 
-    /// A processor with these leaves, and zeros in all others.
+    /// Returns a processor with these leaves, and zeros in all others.
     fn processor(leaves: &[(u32, Leaf)]) -> impl Fn(u32) -> Leaf + use<> {
         let leaves = leaves.to_vec();
         move |number| leaves.iter().find(|(of, _)| *of == number).map_or([0; 4], |(_, leaf)| *leaf)

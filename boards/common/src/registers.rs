@@ -93,8 +93,8 @@ macro_rules! width {
 }
 
 impl Registers {
-    /// The block of `len` bytes at address `base`; `None` if it is not aligned to 4 bytes, ends
-    /// beyond all addresses, or lies at address 0.
+    /// Returns the block of `len` bytes at address `base`; `None` if it is not aligned to 4 bytes,
+    /// ends beyond all addresses, or lies at address 0.
     ///
     /// # Safety
     ///

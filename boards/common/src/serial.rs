@@ -69,7 +69,7 @@ fn first_of(_: crate::uart::Family) -> Option<Serial> {
     None
 }
 
-/// The port of a machine whose command line names none.
+/// Returns the port of a machine whose command line names none.
 fn usual() -> Option<Serial> {
     #[cfg(not(target_arch = "x86_64"))]
     if let Some(tree) = crate::device_tree::get() {
@@ -162,7 +162,7 @@ struct Ns16550 {
 }
 
 impl Ns16550 {
-    /// The one at a place, if something can be there.
+    /// Returns the one at a place, if something can be there.
     fn at(port: Serial, seconds: u64) -> Option<Self> {
         let place = match port {
             #[cfg(target_arch = "x86_64")]
@@ -220,7 +220,7 @@ impl Ns16550 {
         unsafe { Uart16550::new_with_backend(self) }
     }
 
-    /// The transmitter's state, or that there is room in one that took too long.
+    /// Returns the transmitter's state, or that there is room in one that took too long.
     fn status(&mut self, status: u8) -> u8 {
         let ready = LSR::THR_EMPTY | LSR::TRANSMITTER_EMPTY;
         if LSR::from_bits_retain(status).contains(ready) {
@@ -289,14 +289,14 @@ impl Pl011 {
     const CELL: [u32; 4] = [0x0d, 0xf0, 0x05, 0xb1];
     const BYTES: usize = 0x1000;
 
-    /// The one at a place, if something can be there.
+    /// Returns the one at a place, if something can be there.
     fn at(at: usize, seconds: u64) -> Option<Self> {
         // SAFETY: as in `Ns16550::at`.
         let block = unsafe { Registers::new(at, Self::BYTES) }?;
         Some(Self { block, seconds })
     }
 
-    /// Whether there is one, and it has room.
+    /// Returns whether there is one, and it has room.
     fn is_there(&self) -> bool {
         let byte = |index: usize| self.block.read32(Self::ID + 4 * index) & 0xff;
         [0, 1].map(byte) == Self::PART && [4, 5, 6, 7].map(byte) == Self::CELL && self.has_room()

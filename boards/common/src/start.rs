@@ -117,7 +117,7 @@ impl Machine {
         storage
     }
 
-    /// The way to PCI's configuration that ACPI names.
+    /// Returns the way to PCI's configuration that ACPI names.
     #[cfg(target_arch = "x86_64")]
     fn configuration(&self) -> Option<Access> {
         let acpi::Ecam { base, buses } = self.acpi.ecam?;
@@ -207,7 +207,7 @@ impl Finder<'_> {
         });
     }
 
-    /// Whether registers can be reached there, and no memory.
+    /// Returns whether registers can be reached there, and no memory.
     fn reaches(&self, range: &Range<u64>) -> bool {
         !self.ram.overlaps(range) && is_mapped(range)
     }
@@ -247,7 +247,7 @@ impl Finder<'_> {
     }
 }
 
-/// The block of registers at `at`; `None` if it ends beyond all addresses.
+/// Returns the block of registers at `at`; `None` if it ends beyond all addresses.
 fn block(at: usize) -> Option<Range<u64>> {
     Some(at as u64..at.checked_add(BLOCK_BYTES)? as u64)
 }

@@ -87,7 +87,7 @@ impl Serial {
 }
 
 impl fmt::Display for Serial {
-    /// Where its registers begin.
+    /// Writes where its registers begin.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             #[cfg(target_arch = "x86_64")]

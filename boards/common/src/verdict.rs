@@ -32,8 +32,8 @@ pub fn finish(ending: Ending, text: &str) -> ! {
     exit::exit(ending)
 }
 
-/// As [`finish`] after a fault: says what happened on standard error first, as `report` writes it.
-/// Takes no lock.
+/// Does what [`finish`] does, after a fault: says what happened on standard error first, as
+/// `report` writes it. Takes no lock.
 pub(crate) fn emergency(ending: Ending, report: impl FnOnce(&mut Message) -> fmt::Result) -> ! {
     static FAULTS: AtomicU8 = AtomicU8::new(0);
     if exit::has_begun() {

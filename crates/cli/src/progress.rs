@@ -54,12 +54,26 @@ impl Progress {
         this
     }
 
+    /// Adds bytes that came. From the first ones on, what is waited for shows how many there are and
+    /// how fast they come.
+    pub fn came(&self, bytes: u64) {
+        if self.bar.position() == 0 {
+            self.style(BYTES_SO_FAR);
+        }
+        self.bar.inc(bytes);
+    }
+
     fn new(len: Option<u64>, template: &str, moves: bool) -> Self {
         let bar = ProgressBar::with_draw_target(len, ProgressDrawTarget::hidden());
+        let this = Self { bar, since: Instant::now(), drawn: OnceLock::new(), moves, mixed: false };
+        this.style(template);
+        this
+    }
+
+    fn style(&self, template: &str) {
         if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
+            self.bar.set_style(style);
         }
-        Self { bar, since: Instant::now(), drawn: OnceLock::new(), moves, mixed: false }
     }
 
     /// Draws from now on, if it is time.

@@ -31,9 +31,25 @@ pub fn escaped(words: &str) -> String {
     out
 }
 
+/// Returns a number of hundredths as a decimal number.
+pub fn decimal(hundredths: u64) -> String {
+    let (whole, part) = (hundredths / 100, hundredths % 100);
+    match part {
+        0 => whole.to_string(),
+        _ if part % 10 == 0 => format!("{whole}.{}", part / 10),
+        _ => format!("{whole}.{part:02}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn decimals_are_as_short_as_they_can_be() {
+        let decimals = [0, 7, 50, 100, 205, 210, 1999].map(decimal);
+        assert_eq!(decimals, ["0", "0.07", "0.5", "1", "2.05", "2.1", "19.99"]);
+    }
 
     #[test]
     fn every_character_leaves_the_picture_well_formed_and_is_read_back() {

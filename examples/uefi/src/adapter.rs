@@ -6,28 +6,44 @@ use uefi::proto::media::block::BlockIO;
 use uefi::{Error, Status};
 
 /// A whole disk of the firmware.
-pub struct FirmwareDisk(pub ScopedProtocol<BlockIO>);
+pub struct FirmwareDisk {
+    protocol: ScopedProtocol<BlockIO>,
+    bytes: u64,
+}
+
+impl FirmwareDisk {
+    /// Returns the disk behind `protocol`; `None` if it says that it has 2^64 bytes or more.
+    pub fn new(protocol: ScopedProtocol<BlockIO>) -> Option<Self> {
+        let media = protocol.media();
+        let blocks = media.last_block().checked_add(1)?;
+        let bytes = blocks.checked_mul(u64::from(media.block_size()))?;
+        Some(Self { protocol, bytes })
+    }
+}
 
 impl Disk for FirmwareDisk {
     fn info(&self) -> DeviceInfo {
-        let media = self.0.media();
-        let bytes = (media.last_block() + 1) * u64::from(media.block_size());
-        let info = DeviceInfo::new(bytes, media.block_size()).with_read_only(media.is_read_only());
+        let media = self.protocol.media();
+        let info = DeviceInfo::new(self.bytes, media.block_size());
+        let info = info.with_read_only(media.is_read_only());
         info.with_memory_align(media.io_align().max(1))
     }
 
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, IoErrorKind> {
-        let (id, block) = (self.0.media().media_id(), self.0.media().block_size());
-        self.0.read_blocks(id, at / u64::from(block), out).map(|()| out.len()).map_err(kind)
+        let (id, block) = (self.protocol.media().media_id(), self.protocol.media().block_size());
+        self.protocol.read_blocks(id, at / u64::from(block), out).map(|()| out.len()).map_err(kind)
     }
 
     fn write(&mut self, at: u64, data: &[u8]) -> Result<usize, IoErrorKind> {
-        let (id, block) = (self.0.media().media_id(), self.0.media().block_size());
-        self.0.write_blocks(id, at / u64::from(block), data).map(|()| data.len()).map_err(kind)
+        let (id, block) = (self.protocol.media().media_id(), self.protocol.media().block_size());
+        self.protocol
+            .write_blocks(id, at / u64::from(block), data)
+            .map(|()| data.len())
+            .map_err(kind)
     }
 
     fn flush(&mut self) -> Result<(), IoErrorKind> {
-        self.0.flush_blocks().map_err(kind)
+        self.protocol.flush_blocks().map_err(kind)
     }
 }
 

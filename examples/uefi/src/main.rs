@@ -64,10 +64,14 @@ fn disks() -> uefi::Result<Simple<FirmwareDisk, DISKS>> {
     for handle in boot::find_handles::<BlockIO>()? {
         let Ok(disk) = boot::open_protocol_exclusive::<BlockIO>(handle) else { continue };
         let media = disk.media();
-        if media.is_media_present()
-            && !media.is_logical_partition()
-            && storage.add(FirmwareDisk(disk)).is_err()
-        {
+        if !media.is_media_present() || media.is_logical_partition() {
+            continue;
+        }
+        let Some(disk) = FirmwareDisk::new(disk) else {
+            println!("a disk of 2^64 bytes or more is not looked at");
+            continue;
+        };
+        if storage.add(disk).is_err() {
             println!("more than {DISKS} disks: the others are not looked at");
             break;
         }

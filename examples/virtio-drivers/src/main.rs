@@ -28,7 +28,6 @@ use rootlet::blob::SourceName;
 use rootlet::cache::{Cache, CacheOptions};
 use rootlet::read::Root;
 use rootlet::storage::{DeviceId, Discover as _, Simple, Storage as _};
-use virtio_drivers::device::blk::VirtIOBlk;
 use virtio_drivers::transport::mmio::MmioTransport;
 
 type Disks = Simple<BlkDisk<Memory, MmioTransport<'static>>, 8>;
@@ -57,11 +56,9 @@ pub fn run() -> Result<(), ()> {
 }
 
 fn add(storage: &mut Disks, transport: MmioTransport<'static>) -> virtio_drivers::Result<()> {
-    let mut disk = VirtIOBlk::new(transport)?;
-    let mut serial = [0; 20];
-    disk.device_id(&mut serial)?;
+    let disk = BlkDisk::new(transport)?;
     // `virt` has no more places for devices than there is room for.
-    storage.add(BlkDisk(disk, serial)).map(|_| ()).map_err(|_| virtio_drivers::Error::QueueFull)
+    storage.add(disk).map(|_| ()).map_err(|_| virtio_drivers::Error::QueueFull)
 }
 
 fn read(mut storage: Disks) -> Result<(), Error> {

@@ -66,7 +66,7 @@ impl Machine {
         Ok(machine)
     }
 
-    /// The device of the disk with this serial.
+    /// Returns the device of the disk with this serial.
     pub fn disk(&self, serial: &str) -> Result<&str> {
         let device = self.disks.get(serial).map(String::as_str);
         device.with_context(|| format!("there is no disk {serial}"))

@@ -94,7 +94,7 @@ fn open(path: &Path, what: What, flags: OFlags) -> Result<(File, Pieces)> {
     Ok((file, pieces))
 }
 
-/// Past the page cache.
+/// Reads past the page cache.
 fn direct(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
     let (file, pieces) = open(path, what, OFlags::DIRECT)?;
     read_at(&file, &pieces, memory)
@@ -126,7 +126,7 @@ fn sequence(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
     Ok(done)
 }
 
-/// All pieces of a batch are announced, then read: they are under way at once.
+/// Reads in batches: all pieces of one are announced, then read: they are under way at once.
 fn batches(path: &Path, what: What, memory: &mut Memory) -> Result<Done> {
     let (file, pieces) = open(path, what, OFlags::empty())?;
     let mut done = Done::default();
@@ -182,7 +182,7 @@ fn files(path: &Path, memory: &mut Memory) -> Result<Done> {
     Ok(done)
 }
 
-/// All bytes of a file. A read that is short ended at its end.
+/// Reads all bytes of a file. A read that is short ended at its end.
 fn content(path: &Path, memory: &mut Memory, done: &mut Done) -> Result<()> {
     let mut file = File::open(path)?;
     done.ops += 1;

@@ -38,14 +38,14 @@ fn strip(mut firmware: Firmware) -> Result<Firmware> {
     Ok(firmware)
 }
 
-/// Cargo in the workspace.
+/// Returns cargo in the workspace.
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace()).stdin(Stdio::null());
     command
 }
 
-/// A moving line on a terminal; nothing elsewhere.
+/// Shows a moving line on a terminal; nothing elsewhere.
 pub fn spinner(message: String) -> ProgressBar {
     let bar = ProgressBar::new_spinner().with_message(message);
     if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
@@ -61,7 +61,7 @@ pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
     strip(package(name, name, board.target(), "release", level, verbose)?)
 }
 
-/// The task: builds the guest of `board`, or of all boards, and names the files.
+/// Builds the guest of `board`, or of all boards, and names the files.
 pub fn task(board: Option<Board>) -> Result<()> {
     let boards = board.map_or(Board::ALL.to_vec(), |board| vec![board]);
     setup::ensure(&boards.iter().copied().map(Need::Target).collect::<Vec<_>>())?;
@@ -144,7 +144,7 @@ fn package(
     Firmware::read(elf.with_context(|| format!("cargo names no executable of {package}"))?)
 }
 
-/// The executable `name` that a message of cargo names.
+/// Returns the executable `name` that a message of cargo names.
 fn executable(line: &str, name: &str) -> Option<PathBuf> {
     let message: Value = serde_json::from_str(line).ok()?;
     let ours = message["reason"] == "compiler-artifact" && message["target"]["name"] == name;

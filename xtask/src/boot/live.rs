@@ -27,13 +27,13 @@ use rootlet_cli::interrupt::Interrupt;
 use rootlet_cli::programs::{find_in_path, find_virtiofsd};
 use rootlet_cli::size::Size;
 
-/// QEMU, installed if need be.
+/// Returns QEMU, installed if need be.
 fn qemu() -> PathBuf {
     ensure(&[Need::Qemu(Board::Microvm)]).unwrap();
     find_in_path(Board::Microvm.qemu()).unwrap()
 }
 
-/// The virtio-fs daemon, installed if need be.
+/// Returns the virtio-fs daemon, installed if need be.
 fn virtiofsd() -> Program {
     ensure(&[Need::Virtiofsd]).unwrap();
     find_virtiofsd().unwrap()
@@ -329,7 +329,7 @@ fn a_daemon_that_cannot_start_says_why() {
     assert!(matches!(program.flavour, Flavour::C | Flavour::Rust));
 }
 
-/// A board's image, with all that it needs.
+/// Returns a board's image, with all that it needs.
 fn image(board: Board) -> Firmware {
     ensure(&[Need::Target(board)]).unwrap();
     build::board(board, LogLevel::Info, false).unwrap()

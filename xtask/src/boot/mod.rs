@@ -18,7 +18,7 @@ use rootlet_cli::interrupt::Interrupt;
 
 use crate::setup::{self, Need};
 
-/// The task: boots, gives the guest's output to standard output, and judges.
+/// Boots, gives the guest's output to standard output, and judges.
 pub fn task(args: &BootArgs, dry_run: bool, interrupt: &Interrupt) -> Result<()> {
     boot::check(args, dry_run)?;
     setup::ensure(&needs(args))?;
@@ -30,7 +30,7 @@ pub fn task(args: &BootArgs, dry_run: bool, interrupt: &Interrupt) -> Result<()>
     }
 }
 
-/// The task `boot-elf`.
+/// Boots the image `elf`.
 pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     let mut args = args.clone();
     // The runner of a target does not know which of its boards it runs; the file is called so.
@@ -42,7 +42,7 @@ pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<
     boot::show(&args, &Firmware::read(elf)?, interrupt)
 }
 
-/// What booting with `args` needs.
+/// Returns what booting with `args` needs.
 pub fn needs(args: &BootArgs) -> Vec<Need> {
     let board = args.machine.board();
     let mut needs = vec![Need::Target(board)];

@@ -54,7 +54,7 @@ pub struct Guest {
     pub files: Vec<Entry>,
 }
 
-/// The task.
+/// Makes the folder with the program and the guest images.
 pub fn task(args: &DistArgs) -> Result<()> {
     let boards = Board::value_variants();
     let mut needs: Vec<Need> = boards.iter().copied().map(Need::Target).collect();

@@ -44,7 +44,7 @@ const CLOUD_HYPERVISOR: &str = "Version 51 or later, which knows `image_type`. R
     tests on machines that have it and KVM:\n";
 const NOT_RUN: &str = "**Not run**: the tests had no KVM of this architecture yet.\n";
 
-/// What is known of a board on a monitor: words, and the bus of a command.
+/// Returns what is known of a board on a monitor: words, and the bus of a command.
 fn states(board: Board, monitor: Monitor) -> Vec<(&'static str, Option<Bus>)> {
     match (monitor, board) {
         (Monitor::Firecracker, Board::Microvm) => {

@@ -7,7 +7,7 @@ use super::{Entry, Guest};
 use anyhow::Result;
 use rootlet_cli::size::human;
 
-/// The whole text.
+/// Returns the whole text.
 pub fn text(program: &Entry, guests: &[Guest]) -> Result<String> {
     let mut text = format!(
         "# rootlet {}\n\n`rootlet` looks into EROFS images, their blobs and regions, and boots the guests \

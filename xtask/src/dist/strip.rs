@@ -12,7 +12,7 @@ const SECTIONS_AT: std::ops::Range<usize> = 0x28..0x30;
 /// e_shentsize, e_shnum and e_shstrndx.
 const SECTIONS_OF: std::ops::Range<usize> = 0x3a..0x40;
 
-/// The ELF without sections, which no loader reads: symbols and debug information go.
+/// Returns the ELF without sections, which no loader reads: symbols and debug information go.
 pub fn elf(bytes: &[u8]) -> Result<Vec<u8>> {
     let header = FileHeader64::<LittleEndian>::parse(bytes).context("no ELF of 64 bits")?;
     ensure!(header.is_little_endian(), "not little-endian");

@@ -112,7 +112,7 @@ fn end(text: &str) -> Option<Test> {
     (seen == 3).then_some(test)
 }
 
-/// The task.
+/// Measures, and prints the tables.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     check_forms(args)?;
     if args.boot.machine.monitor != Monitor::Qemu {
@@ -175,7 +175,7 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     }
 }
 
-/// Standard output takes one form.
+/// Checks that standard output takes one form.
 fn check_forms(args: &BenchArgs) -> Result<()> {
     match args.json {
         Some(None) if args.markdown => {
@@ -227,7 +227,7 @@ fn once(
     })
 }
 
-/// A guest that writes one byte and passes.
+/// Returns a guest that writes one byte and passes.
 fn empty_guest(scratch: &TempDir, board: Board) -> Result<Firmware> {
     let mut console = Vec::new();
     for (kind, payload) in [(Kind::Output, &b"."[..]), (Kind::Verdict, b"PASS")] {

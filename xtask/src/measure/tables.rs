@@ -61,7 +61,7 @@ pub fn add(rows: &mut Vec<Row>, test: Test) {
     }
 }
 
-/// The median; of an even number the mean of the middle two.
+/// Returns the median; of an even number the mean of the middle two.
 fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut values: Vec<f64> = values.into_iter().collect();
     values.sort_unstable_by(f64::total_cmp);
@@ -73,8 +73,8 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
 }
 
 impl Measured {
-    /// Heading and rows of the table of boots. A ratio is the median of the runs' own: the two
-    /// boots of a run follow each other, and share the pace that their host has just then.
+    /// Returns heading and rows of the table of boots. A ratio is the median of the runs' own: the
+    /// two boots of a run follow each other, and share the pace that their host has just then.
     fn boot_table(&self) -> Vec<[String; 3]> {
         let row = |what: &str, of: fn(&Boot) -> Duration| {
             let ms = median(self.boots.iter().map(|boot| of(boot).as_secs_f64() * 1e3));
@@ -94,7 +94,7 @@ impl Measured {
         self.rows.iter().find(|row| row.test.name == name)
     }
 
-    /// Heading and rows of the table of reads: `raw-disk-seq-1M` is a cell of the line
+    /// Returns heading and rows of the table of reads: `raw-disk-seq-1M` is a cell of the line
     /// `disk-seq-1M`, and so on.
     fn read_table(&self) -> Vec<[String; 5]> {
         let heading = ["MB/s (to raw)", "raw", "EROFS", "region cold", "region warm"];
@@ -150,7 +150,7 @@ impl Measured {
     }
 }
 
-/// For a terminal.
+/// Writes the tables for a terminal.
 pub fn plain(measured: &Measured) -> String {
     let mut text = format!("{}\n\n", measured.caption());
     align(&mut text, &measured.boot_table(), "  ", None);
@@ -161,7 +161,7 @@ pub fn plain(measured: &Measured) -> String {
     text
 }
 
-/// For a README.
+/// Writes the tables for a README.
 pub fn markdown(measured: &Measured) -> String {
     let mut text = format!("{}.\n\n", measured.caption());
     align(&mut text, &measured.boot_table(), " | ", Some("| "));
@@ -172,7 +172,7 @@ pub fn markdown(measured: &Measured) -> String {
     text
 }
 
-/// For a program: all samples, nothing rounded.
+/// Writes JSON for a program: all samples, nothing rounded.
 pub fn json(measured: &Measured) -> String {
     let boots: Vec<_> = measured
         .boots

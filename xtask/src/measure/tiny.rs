@@ -27,7 +27,7 @@ pub enum End {
     TripleFault,
 }
 
-/// An ELF that writes `console` on the serial line and `log` on the debug console.
+/// Returns an ELF that writes `console` on the serial line and `log` on the debug console.
 pub fn elf(console: &[u8], log: &[u8], end: End) -> Vec<u8> {
     let note_at = HEADER_BYTES + 2 * PROGRAM_HEADER_BYTES;
     let note = note();
@@ -57,7 +57,7 @@ pub fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// The header of an ELF file: 32 bits, little-endian, executable, 80386.
+/// Returns the header of an ELF file: 32 bits, little-endian, executable, 80386.
 fn header(entry: u32) -> Vec<u8> {
     let mut header = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0".to_vec();
     header.extend(words(&[1, entry, HEADER_BYTES, 0, 0]));
@@ -66,7 +66,8 @@ fn header(entry: u32) -> Vec<u8> {
     header
 }
 
-/// A loaded segment of a file of 64 bits, all rights, linked at `address` and loaded `ram` above.
+/// Returns a loaded segment of a file of 64 bits, all rights, linked at `address` and loaded `ram`
+/// above.
 pub fn program_header_64(at: u64, address: u64, ram: u64, bytes: u64) -> Vec<u8> {
     let mut header = words(&[1, 7]);
     let fields = [at, address, ram + address, bytes, bytes, 1];
@@ -78,7 +79,8 @@ fn program_header(kind: u32, at: u32, bytes: u32, align: u32) -> Vec<u8> {
     words(&[kind, at, BASE + at, BASE + at, bytes, bytes, 7, align])
 }
 
-/// The note that names the entry. QEMU reads 8 bytes of it, so the high half is there and zero.
+/// Returns the note that names the entry. QEMU reads 8 bytes of it, so the high half is there and
+/// zero.
 fn note() -> Vec<u8> {
     let mut note = words(&[4, 8, XEN_ELFNOTE_PHYS32_ENTRY]);
     note.extend_from_slice(b"Xen\0");
@@ -107,7 +109,7 @@ fn code(console: &[u8], log: &[u8], end: End, data: u32) -> Vec<u8> {
     code
 }
 
-/// cld; mov esi, at; mov ecx, count; mov dx, port; rep outsb
+/// Returns `cld; mov esi, at; mov ecx, count; mov dx, port; rep outsb`.
 fn out_string(at: u32, bytes: &[u8], port: u16) -> Vec<u8> {
     let mut code = vec![0xfc, 0xbe];
     code.extend(at.to_le_bytes());

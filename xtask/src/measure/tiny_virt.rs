@@ -51,22 +51,22 @@ const RISCV64: [u32; 14] = [
     0x0000_006f, // j .
 ];
 
-/// An ELF for aarch64 that writes `console` on the serial line.
+/// Returns an ELF for aarch64 that writes `console` on the serial line.
 pub fn aarch64(console: &[u8]) -> Vec<u8> {
     let count = u32::try_from(console.len()).unwrap_or(u32::MAX);
     let code = [words(&AARCH64), words(&[count, 0])].concat();
     elf(EM_AARCH64, 0x4000_0000, &[&code, console])
 }
 
-/// An ELF for riscv64 that writes `console` on the serial line.
+/// Returns an ELF for riscv64 that writes `console` on the serial line.
 pub fn riscv64(console: &[u8]) -> Vec<u8> {
     let count = u32::try_from(console.len()).unwrap_or(u32::MAX);
     let code = [words(&RISCV64), words(&[count, 33 << 16 | 0x3333])].concat();
     elf(EM_RISCV, 0x8000_0000, &[&code, console])
 }
 
-/// 64 bits, little-endian, executable, one segment, linked as if memory began at 0: as the boards
-/// are.
+/// Returns an ELF of 64 bits, little-endian, executable, one segment, linked as if memory began at
+/// 0: as the boards are.
 fn elf(machine: u16, ram: u64, parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x02\0".to_vec();

@@ -67,7 +67,7 @@ pub struct PowerCutArgs {
 }
 
 impl PowerCutArgs {
-    /// How many cases at least: the guard that is missed last is missed after 160,000.
+    /// Returns how many cases at least: the guard that is missed last is missed after 160,000.
     pub fn cases(&self) -> u64 {
         self.cases.unwrap_or(if self.guards { 300_000 } else { 100_000 })
     }

@@ -26,7 +26,7 @@ const CASE_SECONDS: u64 = 30;
 /// Cases between two looks at the clock.
 const CASES_PER_LOOK: u64 = 16;
 
-/// The task.
+/// Tries the library with mutated inputs.
 pub fn task(args: &FuzzArgs, interrupt: &Interrupt) -> Result<()> {
     if args.list {
         for target in TARGETS {
@@ -63,7 +63,7 @@ fn clock() -> u64 {
     now.map_or(1, |since| since.as_millis().try_into().unwrap_or(u64::MAX))
 }
 
-/// Where cases of a target go.
+/// Returns where cases of a target go.
 fn folder() -> PathBuf {
     workspace().join("target/fuzz")
 }

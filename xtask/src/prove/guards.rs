@@ -23,7 +23,7 @@ const LEFT_OUT: [&str; 3] = ["target", ".git", "fuzz"];
 /// Bytes of a row's last column.
 const WHAT_MAX: usize = 96;
 
-/// The task.
+/// Takes out each guard in turn, and shows what breaks.
 pub fn task(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
     let place = workspace().join("target/guards");
     let tree = place.join("tree");
@@ -70,7 +70,7 @@ struct Outcome {
 }
 
 impl Bench<'_> {
-    /// The cases with this guard out. The sources are whole again afterwards.
+    /// Returns the cases with this guard out. The sources are whole again afterwards.
     fn without(&self, guard: &Guard) -> Result<Outcome> {
         let mut before: Vec<(PathBuf, String)> = Vec::new();
         let mut result = Ok(());

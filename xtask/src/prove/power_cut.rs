@@ -19,7 +19,7 @@ use rootlet_cli::say;
 /// Failures after which a run ends.
 const FAILURES_MAX: usize = 10;
 
-/// The task.
+/// Cuts the power of simulated machines, or takes out their guards.
 pub fn task(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
     match &args.case {
         Some(name) => replay(name),
@@ -28,7 +28,7 @@ pub fn task(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
     }
 }
 
-/// How many threads there are to be.
+/// Returns how many threads there are to be.
 pub fn jobs(args: &PowerCutArgs) -> usize {
     let all = || thread::available_parallelism().map_or(1, usize::from);
     args.jobs.map_or_else(all, usize::from)

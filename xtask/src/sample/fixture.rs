@@ -81,17 +81,17 @@ impl Fixture {
         Ok(fixture)
     }
 
-    /// The image.
+    /// Returns the image.
     pub fn image(&self) -> PathBuf {
         self.dir.join("image.erofs")
     }
 
-    /// The directory that is shared.
+    /// Returns the directory that is shared.
     pub fn share(&self) -> PathBuf {
         self.dir.join("share")
     }
 
-    /// The region's disk.
+    /// Returns the region's disk.
     pub fn region(&self) -> PathBuf {
         self.dir.join("region.img")
     }
@@ -100,18 +100,18 @@ impl Fixture {
         self.dir.join("manifest.jsonl")
     }
 
-    /// The blob of device slot `number` + 1.
+    /// Returns the blob of device slot `number` + 1.
     pub fn blob(&self, number: usize) -> PathBuf {
         let dir = if self.is_shared(number) { self.share() } else { self.dir.clone() };
         dir.join(self.recipe.blobs[number])
     }
 
-    /// Whether the guest finds this blob on the share.
+    /// Returns whether the guest finds this blob on the share.
     pub fn is_shared(&self, number: usize) -> bool {
         number + 1 == self.recipe.blobs.len()
     }
 
-    /// The rows that were kept with files that still are what was made.
+    /// Returns the rows that were kept with files that still are what was made.
     fn kept_rows(&self) -> Option<Vec<Value>> {
         let stamp = fs::read_to_string(self.dir.join("stamp")).ok()?;
         if stamp != self.stamp().ok()? {
@@ -120,8 +120,8 @@ impl Fixture {
         parse_rows(&fs::read(self.manifest()).ok()?).ok()
     }
 
-    /// Size and time of what was made and of what made it: the tree, the layout and the builder
-    /// are all in the tool itself.
+    /// Returns size and time of what was made and of what made it: the tree, the layout and the
+    /// builder are all in the tool itself.
     fn stamp(&self) -> Result<String> {
         let blobs = (0..self.recipe.blobs.len()).map(|number| self.blob(number));
         let files = [self.image(), self.manifest(), std::env::current_exe()?];
@@ -134,8 +134,8 @@ impl Fixture {
         Ok(stamp)
     }
 
-    /// The arguments that run `words` over these files, on the machine that the user wants. Where
-    /// its monitor has no shares, every blob is a disk.
+    /// Returns the arguments that run `words` over these files, on the machine that the user wants.
+    /// Where its monitor has no shares, every blob is a disk.
     pub fn arguments(&self, args: &BootArgs, words: &[String]) -> BootArgs {
         let mut args = args.clone();
         let shares = args.machine.monitor.facts().has_shares;

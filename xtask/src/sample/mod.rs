@@ -37,7 +37,7 @@ static RECIPE: Recipe = Recipe {
     region_bytes: 64 << 20,
 };
 
-/// The task.
+/// Makes the sample, boots it twice, and compares.
 pub fn task(args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
     let sample = Sample(Fixture::make(&RECIPE, interrupt)?);
     let args = sample.0.arguments(args, &["manifest".into(), "/".into()]);
@@ -143,7 +143,7 @@ impl Sample {
     }
 }
 
-/// What the guest is given, its size, and how the guest knows it.
+/// Prints what the guest is given, its size, and how the guest knows it.
 fn line(what: &str, file: &Path, place: &str) -> Result<()> {
     let bytes = fs::metadata(file)?.len();
     let name = file.file_name().unwrap_or_default().display().to_string();
@@ -151,7 +151,7 @@ fn line(what: &str, file: &Path, place: &str) -> Result<()> {
     Ok(())
 }
 
-/// An error, after the first rows that differ were shown.
+/// Returns an error, after the first rows that differ were shown.
 fn compare(expected: &[Value], found: &[Value]) -> Result<()> {
     match differences(expected, found) {
         (0, _) => Ok(()),

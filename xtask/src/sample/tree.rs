@@ -22,7 +22,7 @@ const BLOCK: u64 = 4096;
 const TIME_S: i64 = 1_750_000_000;
 const SEED: u64 = 0x0072_6f6f_746c_6574;
 
-/// The tree.
+/// Returns the tree.
 pub fn sample() -> Tree {
     let mut rng = Rng::new(SEED);
     let mut tree = Tree::new();
@@ -40,7 +40,7 @@ pub fn sample() -> Tree {
     tree
 }
 
-/// Many small files of text.
+/// Adds many small files of text.
 fn documents(tree: &mut Tree, rng: &mut Rng) {
     for number in 0..96 {
         let len = 200 + rng.next_u64() % 9_000;
@@ -56,7 +56,7 @@ fn documents(tree: &mut Tree, rng: &mut Rng) {
     }
 }
 
-/// Fewer large files of noise, over many chunks each.
+/// Adds fewer large files of noise, over many chunks each.
 fn libraries(tree: &mut Tree, rng: &mut Rng) {
     for number in 0..16 {
         let len = 100_000 + rng.next_u64() % 1_500_000;
@@ -117,7 +117,7 @@ fn text(rng: &mut Rng, len: u64) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// The rows that a correct reader's `manifest /` prints, in its order.
+/// Returns the rows that a correct reader's `manifest /` prints, in its order.
 pub fn rows(tree: &Tree, interrupt: &Interrupt) -> Result<Vec<Value>> {
     let links = tree.link_counts();
     let mut rows = Vec::new();
@@ -148,7 +148,7 @@ pub fn rows(tree: &Tree, interrupt: &Interrupt) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
-/// A tree for measuring: a large file on each of two blobs, and many small files.
+/// Returns a tree for measuring: a large file on each of two blobs, and many small files.
 pub fn large() -> Tree {
     let mut rng = Rng::new(SEED);
     let mut tree = Tree::new();

@@ -59,12 +59,12 @@ impl Need {
         }
     }
 
-    /// Whether rustup brings it, and not the system.
+    /// Returns whether rustup brings it, and not the system.
     pub fn is_target(self) -> bool {
         matches!(self, Self::Target(_) | Self::LinuxTarget)
     }
 
-    /// Where it is, if it is there.
+    /// Returns where it is, if it is there.
     fn find(self) -> Option<PathBuf> {
         match self {
             Self::Qemu(board) => find_in_path(board.qemu()),
@@ -89,7 +89,7 @@ fn find_target(target: &str) -> Option<PathBuf> {
     place.join("lib").is_dir().then_some(place)
 }
 
-/// The folder of the workspace.
+/// Returns the folder of the workspace.
 pub fn workspace() -> PathBuf {
     // Cargo says where the tool lives now; a tool that is started by hand knows where it was made.
     let here = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
@@ -143,7 +143,7 @@ fn list(needs: &[Need]) -> String {
     names.join(", ")
 }
 
-/// A line on standard error, in tests too, where what `eprintln` writes is held back.
+/// Writes a line on standard error, in tests too, where what `eprintln` writes is held back.
 fn say(line: &str) {
     // A closed standard error is not a reason to fail.
     let _ = writeln!(io::stderr(), "{line}");
@@ -168,7 +168,7 @@ fn run(command: &[String]) -> Result<()> {
     bail!(exit::Stop { status: exit::SETUP, message: format!("`{shown}` failed") })
 }
 
-/// What the decision about installing looks at, on this machine.
+/// Returns what the decision about installing looks at, on this machine.
 fn facts() -> Facts {
     let root = rustix::process::geteuid().is_root();
     let manager =
@@ -194,7 +194,8 @@ fn passes(command: &[&str]) -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Whether apt has a package; before its first update it knows none, so the release decides.
+/// Returns whether apt has a package; before its first update it knows none, so the release
+/// decides.
 fn apt_knows(package: &str) -> bool {
     let known = |name: &str| {
         let output = Command::new("apt-cache").args(["show", "--no-all-versions", name]).output();
@@ -207,7 +208,7 @@ fn apt_knows(package: &str) -> bool {
     packages::has_virtiofsd_package(&release)
 }
 
-/// The task `setup`: everything that any task needs.
+/// Installs all that any task needs, or with `check` says what is missing.
 pub fn task(check: bool) -> Result<()> {
     let mut needs: Vec<Need> = Board::ALL.map(Need::Qemu).into();
     needs.extend([Need::Virtiofsd, Need::ErofsUtils, Need::LinuxTarget]);

@@ -19,7 +19,7 @@ impl Manager {
     /// All of them, in the order in which they are looked for.
     pub const ALL: [Self; 3] = [Self::Apt, Self::Dnf, Self::Pacman];
 
-    /// Its program.
+    /// Returns its program.
     pub fn program(self) -> &'static str {
         match self {
             Self::Apt => "apt-get",
@@ -28,7 +28,7 @@ impl Manager {
         }
     }
 
-    /// The commands that install `packages`; they want to be run as root.
+    /// Returns the commands that install `packages`; they want to be run as root.
     fn commands(self, packages: &[&str]) -> Vec<Vec<String>> {
         let words = |line: &str| line.split(' ').map(String::from).collect::<Vec<_>>();
         let install = match self {
@@ -99,7 +99,7 @@ pub fn decide(missing: &[Need], facts: &Facts) -> Decision {
     Decision::Install(commands)
 }
 
-/// One line for a shell that installs everything missing.
+/// Returns one line for a shell that installs everything missing.
 pub fn one_command(missing: &[Need], facts: &Facts) -> String {
     let mut parts = Vec::new();
     if missing.iter().any(|need| !need.is_target()) {
@@ -162,7 +162,7 @@ fn packages(missing: &[Need], manager: Manager, facts: &Facts) -> Vec<&'static s
     packages
 }
 
-/// The packages with the emulator of an architecture.
+/// Returns the packages with the emulator of an architecture.
 fn emulator(arch: &str, manager: Manager) -> &'static [&'static str] {
     match (arch, manager) {
         ("aarch64", Manager::Apt) => &["qemu-system-arm", "qemu-system-common"],
@@ -177,8 +177,8 @@ fn emulator(arch: &str, manager: Manager) -> &'static [&'static str] {
     }
 }
 
-/// Whether a release of Debian or Ubuntu has a package `virtiofsd`, from its /etc/os-release:
-/// Debian from 13 on, Ubuntu from 23.10 on.
+/// Returns whether a release of Debian or Ubuntu has a package `virtiofsd`, from its
+/// /etc/os-release: Debian from 13 on, Ubuntu from 23.10 on.
 pub fn has_virtiofsd_package(os_release: &str) -> bool {
     let field = |name: &str| {
         let line = os_release.lines().find_map(|line| line.strip_prefix(name));

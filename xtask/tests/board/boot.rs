@@ -80,7 +80,7 @@ struct Line {
     boot: BootArgs,
 }
 
-/// The library over files of the host: what a boot has to show, too.
+/// Runs the library over files of the host: what a boot has to show, too.
 pub fn host<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Vec<u8> {
     let words = std::iter::once("host".into()).chain(args.into_iter().map(Into::into));
     let Line { boot } = Line::try_parse_from::<_, OsString>(words).unwrap();
@@ -154,7 +154,7 @@ impl Boot {
         self.first_byte_if_any().unwrap()
     }
 
-    /// As [`Boot::first_byte`]; `None` if the guest ends without one.
+    /// Returns what [`Boot::first_byte`] does; `None` if the guest ends without one.
     pub fn first_byte_if_any(&mut self) -> Option<u8> {
         let mut byte = [0];
         self.stdout.as_mut().unwrap().read_exact(&mut byte).ok()?;
@@ -184,12 +184,12 @@ impl Boot {
         Outcome { status: status.code(), stdout: reader.join().unwrap(), stderr }
     }
 
-    /// Whether the tool has ended.
+    /// Returns whether the tool has ended.
     pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// The processes of this program that the tool has started, by their ids.
+    /// Returns the processes of this program that the tool has started, by their ids.
     pub fn children(&self, program: &str) -> Vec<u32> {
         descendants(self.child.id())
             .into_iter()
@@ -205,7 +205,8 @@ impl Boot {
         assert!(self.kill_if_any(program), "the tool runs no {program}");
     }
 
-    /// As [`Boot::kill`], and says whether there was one: it may end by itself at any moment.
+    /// Does what [`Boot::kill`] does, and says whether there was one: it may end by itself at any
+    /// moment.
     pub fn kill_if_any(&self, program: &str) -> bool {
         self.signal(program, Signal::KILL)
     }
@@ -232,12 +233,12 @@ impl Drop for Boot {
 }
 
 impl Outcome {
-    /// The last line of standard error.
+    /// Returns the last line of standard error.
     pub fn verdict(&self) -> &str {
         self.stderr.lines().last().unwrap_or_default()
     }
 
-    /// A counter of the verdict as the tool words it, such as `fetched 0 bytes`.
+    /// Checks a counter of the verdict as the tool words it, such as `fetched 0 bytes`.
     #[track_caller]
     pub fn assert_counter(&self, words: &str) {
         let counters = self.verdict().split_once("  ").map_or("", |(_, counters)| counters);
@@ -250,7 +251,7 @@ pub fn qmp(socket: &Path, command: &str) -> String {
     qmp_with(socket, command, &serde_json::json!({}))
 }
 
-/// As [`qmp`], with arguments.
+/// Does what [`qmp`] does, with arguments.
 pub fn qmp_with(socket: &Path, command: &str, arguments: &serde_json::Value) -> String {
     let until = Instant::now() + Duration::from_secs(30);
     let stream = loop {
@@ -295,7 +296,7 @@ fn descendants(root: u32) -> Vec<u32> {
     found.split_off(1)
 }
 
-/// Allocated bytes of a file: what was really written to a sparse one.
+/// Returns the allocated bytes of a file: what was really written to a sparse one.
 pub fn allocated(file: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt;
     fs::metadata(file).map_or(0, |stat| stat.blocks() * 512)

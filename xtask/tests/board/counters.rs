@@ -9,7 +9,7 @@ const FILE_BYTES: usize = 8 << 20;
 /// What the verdict rounds a size of some MiB by, and metadata.
 const ROUNDED: f64 = 0.06;
 
-/// A size of the verdict in MiB, or a number, by its name.
+/// Returns a size of the verdict in MiB, or a number, by its name.
 fn counter(outcome: &Outcome, name: &str) -> f64 {
     let (_, counters) = outcome.verdict().split_once("  ").unwrap();
     let words =

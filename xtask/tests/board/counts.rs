@@ -87,13 +87,13 @@ fn image() -> PathBuf {
 }
 
 impl Machine {
-    /// The address of the first instruction, by the header of the ELF (`e_entry`).
+    /// Returns the address of the first instruction, by the header of the ELF (`e_entry`).
     fn entry(&self) -> u64 {
         let elf = fs::read(kernel(self.board)).unwrap();
         self.image_at + u64::from_le_bytes(elf[24..32].try_into().unwrap())
     }
 
-    /// QEMU's words for the machine with the image as its disk.
+    /// Returns QEMU's words for the machine with the image as its disk.
     fn with_disk(&self) -> impl Iterator<Item = String> {
         let words = self.words.iter().map(|word| (*word).to_string());
         words.chain(disk(self.disk, "image", &image())).chain([
@@ -129,7 +129,7 @@ impl Machine {
         }
     }
 
-    /// The line with which the file's first byte goes to the console.
+    /// Returns the line with which the file's first byte goes to the console.
     fn first_byte(&self, lines: &[&str]) -> usize {
         let sent = |(at, line): (usize, &&str)| {
             let line = line.strip_prefix("memory_region_ops_write ")?;
@@ -167,7 +167,7 @@ impl Counts {
     }
 }
 
-/// How long QEMU takes from its start until `text` has come over the serial line.
+/// Returns how long QEMU takes from its start until `text` has come over the serial line.
 fn time_to(command: &mut Command, text: &str) -> Duration {
     let started = Instant::now();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

@@ -17,7 +17,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// A disk for vhost-user with the bytes of `file`. It is called `vhost_user_blk`.
+    /// Returns a disk for vhost-user with the bytes of `file`. It is called `vhost_user_blk`.
     pub fn vhost_user_blk(file: &Path, socket: PathBuf) -> Self {
         let node = format!("driver=file,node-name=disk,filename={}", file.display());
         let export = format!(
@@ -29,7 +29,8 @@ impl Daemon {
         Self::start(command, socket)
     }
 
-    /// An NBD server with the bytes of `file`; `None`, after a word, if there is no qemu-nbd.
+    /// Returns an NBD server with the bytes of `file`; `None`, after a word, if there is no
+    /// qemu-nbd.
     pub fn nbd(file: &Path, socket: PathBuf) -> Option<Self> {
         if Command::new("qemu-nbd").arg("--version").stdout(Stdio::null()).status().is_err() {
             println!("skipped: qemu-nbd is not installed");

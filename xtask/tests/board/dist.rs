@@ -34,7 +34,8 @@ fn run_in(dir: &Path, lines: &str) -> String {
     fs::read_to_string(&log).unwrap()
 }
 
-/// What stands in the README for a shell: the heading before it, the line before it, and its lines.
+/// Returns what stands in the README for a shell: the heading before it, the line before it, and
+/// its lines.
 fn blocks(readme: &str) -> Vec<(&str, &str, String)> {
     let (mut heading, mut before, mut open) = ("", "", None::<Vec<&str>>);
     let mut blocks = Vec::new();

@@ -26,7 +26,7 @@ pub struct Ended {
 }
 
 impl Ended {
-    /// The lines of the console that are verdicts.
+    /// Returns the lines of the console that are verdicts.
     pub fn verdicts(&self) -> Vec<&str> {
         let is_verdict = |line: &&str| line.starts_with("PASS") || line.starts_with("FAIL");
         self.console.lines().filter(is_verdict).collect()
@@ -40,7 +40,7 @@ impl Ended {
     }
 }
 
-/// The image of a board as it is booted.
+/// Returns the image of a board as it is booted.
 pub fn kernel(board: &str) -> PathBuf {
     make(board);
     let target = match board {
@@ -53,7 +53,7 @@ pub fn kernel(board: &str) -> PathBuf {
     built.with_extension("stripped")
 }
 
-/// QEMU's name for the processor of a board.
+/// Returns QEMU's name for the processor of a board.
 pub fn program(board: &str) -> &'static str {
     match board {
         "virt-aarch64" => "qemu-system-aarch64",
@@ -77,7 +77,7 @@ pub fn run<I: IntoIterator<Item = impl Into<OsString>>>(
     run_for(board, devices, append, PATIENCE)
 }
 
-/// As [`run`], for at most so long.
+/// Does what [`run`] does, for at most so long.
 pub fn run_for<I: IntoIterator<Item = impl Into<OsString>>>(
     board: &str,
     devices: I,
@@ -88,7 +88,7 @@ pub fn run_for<I: IntoIterator<Item = impl Into<OsString>>>(
     run_command(command.arg("-append").arg(append), patience)
 }
 
-/// QEMU's command for a machine with nothing but a serial line and `devices`.
+/// Returns QEMU's command for a machine with nothing but a serial line and `devices`.
 pub fn command<I: IntoIterator<Item = impl Into<OsString>>>(
     board: &str,
     devices: I,

@@ -89,7 +89,7 @@ fn fault_in_one_way_to_end_a_machine_leads_to_the_next() {
     assert_eq!(ended.status, Some(0), "{ended:?}");
 }
 
-/// The device tree of QEMU's virt for riscv64, with some bytes replaced wherever they are.
+/// Returns the device tree of QEMU's virt for riscv64, with some bytes replaced wherever they are.
 fn altered(changes: &[(&[u8], &[u8])]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     let dump = format!("virt,dumpdtb={}", file.path().display());

@@ -15,7 +15,7 @@ use crate::boot::{BOARDS, Outcome, boot_image, make};
 const TARGETS: [&str; 3] =
     ["x86_64-unknown-none", "aarch64-unknown-none", "riscv64gc-unknown-none-elf"];
 
-/// Where `TARGETS` has the target of a board.
+/// Returns where `TARGETS` has the target of a board.
 fn target(board: &str) -> usize {
     match board {
         "virt-aarch64" => 1,
@@ -24,7 +24,7 @@ fn target(board: &str) -> usize {
     }
 }
 
-/// The image for a board, built once for each target.
+/// Returns the image for a board, built once for each target.
 pub fn image(board: &str) -> PathBuf {
     static BUILT: [OnceLock<PathBuf>; TARGETS.len()] = [const { OnceLock::new() }; TARGETS.len()];
     let built = BUILT[target(board)].get_or_init(|| {
@@ -60,7 +60,7 @@ fn fails(board: &str, how: &str) -> (Outcome, Option<u64>) {
     (outcome, place)
 }
 
-/// The number, of base 16, that these words begin with.
+/// Returns the number, of base 16, that these words begin with.
 fn number(words: &str) -> Option<u64> {
     let digits = words.strip_prefix("0x")?.split(|c: char| !c.is_ascii_hexdigit()).next()?;
     u64::from_str_radix(digits, 16).ok()
@@ -74,7 +74,7 @@ fn field(outcome: &Outcome, name: &str) -> u64 {
     found.unwrap_or_else(|| panic!("{name}: {}", outcome.stderr))
 }
 
-/// The verdict begins so, and its last line but one, the report, says the same.
+/// Checks that the verdict begins so, and its last line but one, the report, says the same.
 #[track_caller]
 fn says(outcome: &Outcome, board: &str, words: &str) {
     let reports = outcome.stderr.lines().filter(|line| line.starts_with(words)).count();

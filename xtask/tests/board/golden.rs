@@ -25,7 +25,7 @@ fn with_region(region: &Path, golden: &Golden) -> Vec<OsString> {
     all
 }
 
-/// The golden image of this name.
+/// Returns the golden image of this name.
 pub fn image(name: &str) -> Golden {
     Set::built_in(env!("CARGO_TARGET_TMPDIR"))
         .images

@@ -19,30 +19,33 @@ const BEFORE_WRITE: u32 = 0xd503_32bf;
 const RISCV_AFTER_READ: u32 = 0x08a0_000f;
 const RISCV_BEFORE_WRITE: u32 = 0x0140_000f;
 
-/// The image of a board as it was linked.
+/// Returns the image of a board as it was linked.
 fn image(board: &str) -> Vec<u8> {
     make(board);
     fs::read(kernel(board).with_extension("")).unwrap()
 }
 
-/// A load or store of any kind (Arm ARM, C4.1: bits 27 and 25 of an instruction), but for those of
-/// the stack, which may stand between an access of a register and its barrier.
+/// Returns whether this is a load or store of any kind (Arm ARM, C4.1: bits 27 and 25 of an
+/// instruction), but for those of the stack, which may stand between an access of a register and
+/// its barrier.
 fn reaches_memory(instruction: &&u32) -> bool {
     const STACK: u32 = 31;
     *instruction >> 25 & 0b101 == 0b100 && *instruction >> 5 & 31 != STACK
 }
 
-/// A load, of what reaches memory (bit 22 of all loads and stores of one register or a pair).
+/// Returns whether this is a load, of what reaches memory (bit 22 of all loads and stores of one
+/// register or a pair).
 fn is_load(instruction: &u32) -> bool {
     instruction >> 22 & 1 == 1
 }
 
-/// `ldrb`, `ldrh` or `ldr` of 32 bits from the address in a register, which stays as it is.
+/// Returns whether this is `ldrb`, `ldrh` or `ldr` of 32 bits from the address in a register, which
+/// stays as it is.
 fn is_plain_load(instruction: u32) -> bool {
     [0x3940_0000, 0x7940_0000, 0xb940_0000].contains(&(instruction & 0xffff_fc00))
 }
 
-/// `strb`, `strh` or `str` of 32 bits, in the same way.
+/// Returns whether this is `strb`, `strh` or `str` of 32 bits, in the same way.
 fn is_plain_store(instruction: u32) -> bool {
     [0x3900_0000, 0x7900_0000, 0xb900_0000].contains(&(instruction & 0xffff_fc00))
 }
@@ -78,13 +81,13 @@ fn registers_are_reached_by_plain_loads_and_stores_that_a_hypervisor_can_emulate
     assert!(reads >= 3 && writes >= 3, "{reads} reads, {writes} writes");
 }
 
-/// An instruction of RISC-V: of 32 bits, or compressed to 16 (unprivileged ISA, 1.5).
+/// Returns an instruction of RISC-V: of 32 bits, or compressed to 16 (unprivileged ISA, 1.5).
 fn riscv(code: &[u8], at: usize) -> (u32, usize) {
     let half = |at: usize| u32::from(u16::from_le_bytes([code[at], code[at + 1]]));
     if half(at) & 3 == 3 { (half(at) | half(at + 2) << 16, 4) } else { (half(at), 2) }
 }
 
-/// `lb`, `lbu`, `lh`, `lhu`, `lw`, `lwu` or `c.lw`.
+/// Returns whether this is `lb`, `lbu`, `lh`, `lhu`, `lw`, `lwu` or `c.lw`.
 fn is_riscv_load((instruction, bytes): (u32, usize)) -> bool {
     match bytes {
         4 => instruction & 0x7f == 0x03 && matches!(instruction >> 12 & 7, 0..=2 | 4..=6),
@@ -92,7 +95,7 @@ fn is_riscv_load((instruction, bytes): (u32, usize)) -> bool {
     }
 }
 
-/// `sb`, `sh`, `sw` or `c.sw`.
+/// Returns whether this is `sb`, `sh`, `sw` or `c.sw`.
 fn is_riscv_store((instruction, bytes): (u32, usize)) -> bool {
     match bytes {
         4 => instruction & 0x7f == 0x23 && instruction >> 12 & 7 <= 2,
@@ -100,7 +103,8 @@ fn is_riscv_store((instruction, bytes): (u32, usize)) -> bool {
     }
 }
 
-/// A store of any width, of a floating point register or an atomic, but for those of the stack.
+/// Returns whether this is a store of any width, of a floating point register or an atomic, but for
+/// those of the stack.
 fn is_riscv_write((instruction, bytes): (u32, usize)) -> bool {
     const STACK: u32 = 2;
     match bytes {
@@ -109,8 +113,8 @@ fn is_riscv_write((instruction, bytes): (u32, usize)) -> bool {
     }
 }
 
-/// Whether what stands before `at` is a load. What was read may be extended in between, by at most
-/// `most` instructions that reach no memory.
+/// Returns whether what stands before `at` is a load. What was read may be extended in between, by
+/// at most `most` instructions that reach no memory.
 fn follows_load(code: &[u8], at: usize, most: usize) -> bool {
     [4, 2].into_iter().any(|bytes| {
         let before = riscv(code, at - bytes);

@@ -10,7 +10,7 @@ use crate::boot::passes;
 use crate::emulator::{Ended, disk, run};
 use crate::sample::Sample;
 
-/// The machine's words for the disks of a sample, all of them on `device`.
+/// Returns the machine's words for the disks of a sample, all of them on `device`.
 fn disks(sample: &Sample, device: &str) -> Vec<String> {
     let names = ["image", "blob1", "blob2"];
     names.iter().flat_map(|name| disk(device, name, &sample.path(name))).collect()
@@ -19,7 +19,7 @@ fn disks(sample: &Sample, device: &str) -> Vec<String> {
 /// The line that reads all of a sample.
 const MANIFEST: &str = "image=image blob1=blob1 blob2=blob2 -- manifest /";
 
-/// It passed, and printed the right manifest.
+/// Checks that the guest passed, and printed the right manifest.
 #[track_caller]
 fn assert_manifest(sample: &Sample, ended: &Ended) {
     ended.assert_verdict("PASS");

@@ -54,7 +54,7 @@ impl Row {
         [self.board, self.bus, self.source]
     }
 
-    /// Where a cell's log is kept.
+    /// Returns where a cell's log is kept.
     fn log(&self, state: &str) -> PathBuf {
         let name = format!("{}-{}-{}-{state}", self.board, self.bus, self.source);
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("matrix").join(name)
@@ -118,7 +118,7 @@ impl Row {
         }
     }
 
-    /// A machine that is killed while it writes its region, which is slow enough for that.
+    /// Kills a machine while it writes its region, which is slow enough for that.
     fn kill(&self, sample: &Sample) -> Cell {
         let slow = ["--drive-opt", "cache=throttling.bps-write=2000000"];
         let mut boot = Boot::start(self.args(sample, "killed", &slow));
@@ -137,13 +137,13 @@ impl Row {
     }
 }
 
-/// The words of a panic.
+/// Returns the words of a panic.
 pub fn said(panic: &(dyn std::any::Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic").into()
 }
 
-/// Passed, with the manifest `rows` and no failed check.
+/// Checks that the guest passed, with the manifest `rows` and no failed check.
 pub fn judge(outcome: &Outcome, rows: &[u8]) -> Cell {
     if outcome.status != Some(0) {
         return Err(format!("status {:?}: {}", outcome.status, outcome.verdict()));
@@ -154,7 +154,7 @@ pub fn judge(outcome: &Outcome, rows: &[u8]) -> Cell {
     expect(outcome, "check failures 0", true)
 }
 
-/// Whether the verdict has `counter` is as `wanted`.
+/// Checks that the verdict has `counter` if that is `wanted`, and else has not.
 pub fn expect(outcome: &Outcome, counter: &str, wanted: bool) -> Cell {
     let mut counters = outcome.verdict().split_once("  ").map_or("", |(_, all)| all).split(", ");
     match counters.any(|one| one == counter) == wanted {
@@ -165,7 +165,7 @@ pub fn expect(outcome: &Outcome, counter: &str, wanted: bool) -> Cell {
     }
 }
 
-/// Whether the filter lets this row through.
+/// Returns whether the filter lets this row through.
 fn wanted(words: &[&str]) -> bool {
     let filter = std::env::var(FILTER).unwrap_or_default();
     filter.split(',').filter(|word| !word.is_empty()).all(|word| words.contains(&word))
@@ -194,7 +194,7 @@ pub fn show(text: &str) {
     let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
-/// A cell in a table.
+/// Returns a cell in a table.
 pub fn mark(cell: &Cell) -> &'static str {
     if cell.is_ok() { "ok" } else { "FAIL" }
 }

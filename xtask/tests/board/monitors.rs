@@ -61,19 +61,19 @@ pub const MONITORS: [Monitor; 3] = [
     Monitor { name: "qemu", title: "QEMU", program: "qemu-system", variable: None, has_log: true },
 ];
 
-/// What a program writes when it is asked.
+/// Returns what a program writes when it is asked.
 fn says(program: &Path, option: &str) -> String {
     let output = Command::new(program).arg(option).output().unwrap();
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The first line that it says of its version.
+/// Returns the first line that it says of its version.
 fn version(program: &Path) -> String {
     says(program, "--version").lines().next().unwrap_or("a version that it does not say").into()
 }
 
 impl Monitor {
-    /// Where it is, or why it cannot run here.
+    /// Returns where it is, or why it cannot run here.
     pub fn present(&self) -> Result<PathBuf, String> {
         let kvm = fs::OpenOptions::new().read(true).write(true).open("/dev/kvm");
         kvm.map_err(|error| format!("/dev/kvm: {error}"))?;
@@ -102,7 +102,7 @@ struct Row {
     source: &'static str,
 }
 
-/// Every row that there can be, on any machine.
+/// Returns every row that there can be, on any machine.
 fn rows() -> Vec<Row> {
     let [firecracker, cloud_hypervisor, qemu] = MONITORS;
     let machines = [
@@ -123,12 +123,12 @@ fn rows() -> Vec<Row> {
     machines.into_iter().flat_map(with_sources).collect()
 }
 
-/// The architecture of a board's processor, as Rust names it.
+/// Returns the architecture of a board's processor, as Rust names it.
 fn arch(board: &str) -> &'static str {
     if board == "virt-aarch64" { "aarch64" } else { "x86_64" }
 }
 
-/// An image with two blobs that a slow guest sums in seconds.
+/// Returns an image with two blobs that a slow guest sums in seconds.
 fn small() -> Sample {
     let mut tree = Tree::new();
     for (number, size) in (0..8_u64).zip([1, 4096, 5000, 0].into_iter().cycle()) {
@@ -142,7 +142,7 @@ fn tiny_image() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/tiny.erofs")
 }
 
-/// A copy for this row alone: two monitors refuse each other a file that both have open.
+/// Returns a copy for this row alone: two monitors refuse each other a file that both have open.
 fn copied(sample: &Sample, file: &Path) -> PathBuf {
     let copy = sample.path(&file.file_name().unwrap().to_string_lossy());
     fs::copy(file, &copy).unwrap();
@@ -159,7 +159,7 @@ impl Row {
         filter.split(',').filter(|word| !word.is_empty()).all(|word| self.words().contains(&word))
     }
 
-    /// Why this machine cannot run it.
+    /// Returns why this machine cannot run it.
     fn obstacle(&self) -> Option<String> {
         let (wants, has) = (arch(self.board), env::consts::ARCH);
         match wants == has {
@@ -168,14 +168,14 @@ impl Row {
         }
     }
 
-    /// What this version of the monitor lacks for the row.
+    /// Returns what this version of the monitor lacks for the row.
     fn lacks(&self, program: &Path) -> Option<String> {
         let wants_option = self.monitor.name == "firecracker" && self.bus == "pci";
         let lacks = wants_option && !says(program, "--help").contains("--enable-pci");
         lacks.then(|| format!("{} has no --enable-pci", version(program)))
     }
 
-    /// Where a cell's log is kept.
+    /// Returns where a cell's log is kept.
     fn log(&self, cell: &str) -> PathBuf {
         let name = format!("{}-{cell}", self.words().join("-"));
         Path::new(env!("CARGO_TARGET_TMPDIR")).join("monitors").join(name)
@@ -197,7 +197,7 @@ impl Row {
         outcome
     }
 
-    /// The sample over this row's source, with a region.
+    /// Returns the sample over this row's source, with a region.
     fn sources(&self, sample: &Sample) -> Vec<OsString> {
         let more = ["--", "manifest", "/"];
         if self.source == "blk" {
@@ -240,7 +240,7 @@ impl Row {
         }
     }
 
-    /// A machine that is killed while it reads into a new region.
+    /// Kills a machine while it reads into a new region.
     fn kill(&self, sample: &Sample) -> Cell {
         let _ = fs::remove_file(sample.path("region"));
         let mut boot = self.start("killed", self.sources(sample));
@@ -269,14 +269,14 @@ impl Row {
             .map_err(|why| format!("{name}: {why}"))
     }
 
-    /// What the guest writes is what the host's library writes.
+    /// Checks that what the guest writes is what the host's library writes.
     fn same_as_host(&self, cell: &str, mut words: Vec<OsString>, command: &[&str]) -> Cell {
         words.push("--".into());
         words.extend(command.iter().map(OsString::from));
         judge(&self.boot(cell, words.clone()), &host(words))
     }
 
-    /// A command that fails has the status and the words that it has everywhere.
+    /// Checks that a command that fails has the status and the words that it has everywhere.
     fn fails(&self, sample: &Sample) -> Cell {
         let image = copied(sample, &tiny_image());
         let words = ["--image".into(), image.into(), "--".into(), "cat".into(), "/none".into()];

@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::boot::{fails, host, passes};
 use crate::sample::Sample;
 
-/// Name and sum of every step.
+/// Returns name and sum of every step.
 fn sums(output: &[u8]) -> BTreeMap<String, String> {
     let text = String::from_utf8(output.to_vec()).unwrap();
     assert!(text.ends_with("DONE\n"), "{text}");

@@ -17,19 +17,19 @@ pub const MANIFEST: [&str; 3] = ["--", "manifest", "/"];
 /// The size of the region in these tests, in bytes.
 const REGION_BYTES: usize = 16 << 20;
 
-/// The boot printed what the host's library does.
+/// Checks that the boot printed what the host's library does.
 pub fn assert_manifest(sample: &Sample, outcome: &Outcome) {
     assert!(outcome.stdout == sample.manifest(), "{}", outcome.stderr);
 }
 
-/// A boot with the region of the sample: right, whatever the region did.
+/// Boots with the region of the sample. The output is right, whatever the region did.
 pub fn boot_cached(sample: &Sample, more: &[&str]) -> Outcome {
     let outcome = passes(sample.cached(&[more, &MANIFEST].concat()));
     assert_manifest(sample, &outcome);
     outcome
 }
 
-/// A boot that reads nothing from the sources.
+/// Checks that a boot reads nothing from the sources.
 pub fn assert_served_warm(sample: &Sample) {
     boot_cached(sample, &[]).assert_counter("fetched 0 bytes");
 }

@@ -71,7 +71,7 @@ impl<'s> Replay<'s> {
     pub const DISKS: [&'static str; 3] = ["image", "blob1", "blob2"];
     pub const VERSION: u64 = 7;
 
-    /// A blank disk of `bytes`.
+    /// Returns a blank disk of `bytes`.
     pub fn new(sample: &'s Sample, bytes: u64) -> Self {
         let world = World::new(1);
         let image = world.blob("image", &sample.built.image);

@@ -60,7 +60,7 @@ impl Drop for Again {
     }
 }
 
-/// Many small files, whose rows are more than fits between guest and test.
+/// Returns many small files, whose rows are more than fits between guest and test.
 fn sample() -> Sample {
     let mut tree = Tree::new();
     for number in 0..900 {

@@ -24,7 +24,7 @@ const SLOW: [&str; 4] = [
 /// What the log says of a region that somebody else writes.
 const NOTICED: &str = "read-only for this mount: another machine writes it";
 
-/// A boot of the sample with a region, a log, and QEMU's `more` words.
+/// Starts a boot of the sample with a region, a log, and QEMU's `more` words.
 fn start(board: &str, sample: &Sample, more: &[&str]) -> Boot {
     let socket = sample.path("qmp");
     let _ = fs::remove_file(&socket);
@@ -64,7 +64,7 @@ fn resume(board: &str, sample: &Sample, more: &[&str]) -> Boot {
     start(board, sample, &[&["-incoming", &incoming], more].concat())
 }
 
-/// It printed the end of what the host's library prints.
+/// Checks that the guest printed the end of what the host's library prints.
 fn assert_right(board: &str, sample: &Sample, outcome: &Outcome) {
     assert_eq!(outcome.status, Some(0), "{board}: {}", outcome.stderr);
     assert!(sample.manifest().ends_with(&outcome.stdout), "{}", outcome.stderr);
@@ -87,7 +87,7 @@ fn two_machines_out_of_one_snapshot_notice_each_other() {
     }
 }
 
-/// Sixteen bytes of memory, as QEMU sees them.
+/// Returns sixteen bytes of memory, as QEMU sees them.
 fn memory(socket: &Path, at: &str) -> String {
     let line = json!({ "command-line": format!("xp /16xb {at}") });
     let answer = qmp_with(socket, "human-monitor-command", &line);

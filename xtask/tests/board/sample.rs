@@ -17,12 +17,12 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Some three MiB of noise in 64 files over two blobs.
+    /// Returns some three MiB of noise in 64 files over two blobs.
     pub fn new() -> Self {
         Self::of(1)
     }
 
-    /// As `new`, with other bytes and another identity for another `seed`.
+    /// Returns what `new` does, with other bytes and another identity for another `seed`.
     pub fn of(seed: u64) -> Self {
         let mut tree = Tree::new();
         for number in 0..64_u64 {
@@ -36,7 +36,7 @@ impl Sample {
         Self::from_tree(tree, seed as u8)
     }
 
-    /// An image of `tree`.
+    /// Returns an image of `tree`.
     pub fn from_tree(tree: Tree, identity: u8) -> Self {
         let options = Options { blobs: 2, uuid: [identity; 16], ..Options::default() };
         let built = build(&tree, &options).unwrap();
@@ -53,12 +53,13 @@ impl Sample {
         }
     }
 
-    /// The file of this name in the sample's folder: `image`, `blob1`, `blob2`, or a new one.
+    /// Returns the file of this name in the sample's folder: `image`, `blob1`, `blob2`, or a new
+    /// one.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The folder.
+    /// Returns the folder.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
@@ -82,7 +83,7 @@ impl Sample {
         args
     }
 
-    /// What `manifest /` has to print.
+    /// Returns what `manifest /` has to print.
     pub fn manifest(&self) -> Vec<u8> {
         crate::boot::host(self.args(&["--", "manifest", "/"]))
     }

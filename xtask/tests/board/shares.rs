@@ -11,7 +11,7 @@ use crate::sample::Sample;
 /// The daemon's program.
 const DAEMON: &str = "virtiofsd";
 
-/// A sample whose second blob lies on a share.
+/// Returns a sample whose second blob lies on a share.
 fn args(sample: &Sample, more: &[&str]) -> Vec<OsString> {
     let share = sample.dir().join("shared");
     fs::create_dir_all(&share).unwrap();

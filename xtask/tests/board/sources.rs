@@ -55,7 +55,7 @@ fn disk_that_changed_in_place_is_not_served_from_the_region() {
     passes(cached).assert_counter("fetched 0 bytes");
 }
 
-/// A sample whose second blob is `b.blob` of the directory `shared`.
+/// Returns a sample whose second blob is `b.blob` of the directory `shared`.
 fn shared(sample: &Sample) -> std::path::PathBuf {
     let share = sample.dir().join("shared");
     fs::create_dir(&share).unwrap();

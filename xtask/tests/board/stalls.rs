@@ -22,8 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(3);
 /// What a busy host may add to the second that the guest has.
 const LOAD: Duration = Duration::from_secs(10);
 
-/// An image with one file, of more than fits between guest and test, so that it cannot end before
-/// it is let.
+/// Returns an image with one file, of more than fits between guest and test, so that it cannot end
+/// before it is let.
 fn sample() -> Sample {
     let mut tree = Tree::new();
     tree.file("/large", Content::seeded(1, 48 << 20));

@@ -66,7 +66,7 @@ impl Sent {
         }
     }
 
-    /// A counter of the verdict.
+    /// Returns a counter of the verdict.
     fn counter(&self, name: &str) -> u64 {
         let (_, rest) = self.verdict.split_once(&format!(" {name}=")).unwrap();
         rest.split(' ').next().unwrap().parse().unwrap()

@@ -39,7 +39,7 @@ pub fn reads_twice(board: &str, bus: &str, globals: &[String]) {
     warm.assert_counter("check failures 0");
 }
 
-/// These properties for all devices of a kind.
+/// Returns these properties for all devices of a kind.
 pub fn of(device: &str, properties: &[&str]) -> Vec<String> {
     properties.iter().map(|property| format!("{device}.{property}")).collect()
 }

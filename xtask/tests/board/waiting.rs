@@ -17,7 +17,7 @@ const SLOW: [&str; 4] = [
 /// A region that takes longer to write than a second.
 const SLOW_REGION: [&str; 2] = ["--drive-opt", "cache=throttling.bps-write=1000000"];
 
-/// How long the threads of a process have run, in nanoseconds.
+/// Returns how long the threads of a process have run, in nanoseconds.
 fn ran_ns(id: u32) -> u64 {
     let threads = fs::read_dir(format!("/proc/{id}/task")).expect("the guest still waits");
     let ran = |thread: fs::DirEntry| {

@@ -9,7 +9,7 @@ unsafe extern "C" {
     safe fn ask_register32(at: usize) -> u64;
 }
 
-/// One call.
+/// Makes one call.
 ///
 /// # Safety
 ///
@@ -24,7 +24,7 @@ pub(crate) fn answers8(at: usize) -> bool {
     ask_register8(at) != u64::MAX
 }
 
-/// As [`answers8`], of 32 bits.
+/// Returns what [`answers8`] does, for 32 bits.
 pub(crate) fn answers32(at: usize) -> bool {
     ask_register32(at) != u64::MAX
 }

@@ -11,12 +11,12 @@ pub(crate) struct Calibration {
 }
 
 impl Calibration {
-    /// From the counter at entry.
+    /// Returns the clock that counts from the counter at entry.
     pub(super) fn begin(entry_ticks: u64) -> Self {
         Self { entry_ticks }
     }
 
-    /// The counter at entry.
+    /// Returns the counter at entry.
     pub(crate) fn entry_ticks(&self) -> u64 {
         self.entry_ticks
     }

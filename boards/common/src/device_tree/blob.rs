@@ -251,7 +251,7 @@ impl<'t> Tokens<'t> {
         Ok(())
     }
 
-    /// The text that begins these bytes, without its zero.
+    /// Returns the text that begins these bytes, without its zero.
     fn text(&self, bytes: &'t [u8]) -> Result<&'t [u8], Fault> {
         let text = CStr::from_bytes_until_nul(bytes).map_err(|_| self.misplaced())?;
         Ok(text.to_bytes())
@@ -274,7 +274,7 @@ impl<'t> Tokens<'t> {
     }
 }
 
-/// The word at byte `at`.
+/// Returns the word at byte `at`.
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }

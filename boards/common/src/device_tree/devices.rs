@@ -114,7 +114,7 @@ impl fmt::Display for Unusable {
     }
 }
 
-/// The way to firmware.
+/// Returns the way to firmware.
 pub(super) fn conduit(facts: &Facts<'_>) -> Result<Conduit, Unusable> {
     match facts.text(Fact::Method) {
         b"hvc" => Ok(Conduit::Hypervisor),
@@ -123,7 +123,7 @@ pub(super) fn conduit(facts: &Facts<'_>) -> Result<Conduit, Unusable> {
     }
 }
 
-/// Where the machine's generation is.
+/// Returns the address of the machine's generation.
 pub(super) fn generation(block: Option<Range<u64>>, reach: u64) -> Result<Range<u64>, Unusable> {
     let is_place = |range: &Range<u64>| {
         range.start.is_multiple_of(8)
@@ -133,7 +133,7 @@ pub(super) fn generation(block: Option<Range<u64>>, reach: u64) -> Result<Range<
     block.filter(is_place).ok_or(Unusable::Generation)
 }
 
-/// A serial port.
+/// Returns a serial port.
 pub(super) fn port(family: Family, at: usize, facts: &Facts<'_>) -> Result<Serial, Unusable> {
     if family == Family::Pl011 {
         return Ok(Serial::Pl011(at));
@@ -149,8 +149,8 @@ pub(super) fn port(family: Family, at: usize, facts: &Facts<'_>) -> Result<Seria
     is_known.then_some(Serial::Ns16550 { at, shift, width }).ok_or(Unusable::Access)
 }
 
-/// A host bridge: its configuration, of buses from 0 on, and a window below 4 GiB where addresses
-/// are the same on both sides (IEEE Std 1275 PCI binding: space 2 is memory of 32 bits).
+/// Returns a host bridge: its configuration, of buses from 0 on, and a window below 4 GiB where
+/// addresses are the same on both sides (IEEE Std 1275 PCI binding: space 2 is memory of 32 bits).
 pub(super) fn host<'t>(
     facts: &Facts<'t>,
     within: &Bus<'_, 't>,
@@ -191,7 +191,7 @@ pub(super) fn host<'t>(
     Ok(Host { access, window: window.ok_or(Unusable::Window)? })
 }
 
-/// The highest bus: 255 unless `bus-range` says less.
+/// Returns the highest bus: 255 unless `bus-range` says less.
 fn last_bus(facts: &Facts<'_>) -> Result<u8, Unusable> {
     let Some(range) = facts.get(Fact::BusRange) else { return Ok(u8::MAX) };
     match range.as_chunks() {

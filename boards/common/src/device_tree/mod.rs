@@ -81,7 +81,7 @@ mod on_board {
     });
     static TREE: Once<&Tree> = Once::new();
 
-    /// The tree, once it has been read.
+    /// Returns the tree, once it has been read.
     pub fn get() -> Option<&'static Tree> {
         TREE.get().copied()
     }
@@ -139,7 +139,7 @@ mod on_board {
         Ok(TREE.call_once(|| room))
     }
 
-    /// `len` bytes of memory, if they can be reached.
+    /// Returns `len` bytes of memory, if they can be reached.
     ///
     /// # Safety
     ///

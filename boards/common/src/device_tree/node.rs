@@ -13,7 +13,7 @@ use crate::text::until_zero;
 /// Most words of an address or a length; numbers that are longer are beyond all addresses.
 const CELLS_MAX: usize = 16;
 
-/// What `table` has for `name`.
+/// Returns what `table` has for `name`.
 pub(super) fn named<T: Copy>(table: &[(&[u8], T)], name: &[u8]) -> Option<T> {
     table.iter().find(|(known, _)| *known == name).map(|(_, meant)| *meant)
 }
@@ -28,7 +28,7 @@ pub(super) struct Path<'a, 't> {
 impl<'t> Path<'_, 't> {
     pub(super) const ROOT: Path<'static, 'static> = Path { name: b"", above: None };
 
-    /// That of the node `name` in the node that stands here.
+    /// Returns the path of the node `name` in the node that stands here.
     pub(super) fn below<'b>(&'b self, name: &'t [u8]) -> Path<'b, 't> {
         Path { name, above: Some(self) }
     }
@@ -101,12 +101,12 @@ impl<'t> Facts<'t> {
         }
     }
 
-    /// The property, if the node has it.
+    /// Returns the property, if the node has it.
     pub(super) fn get(&self, fact: Fact) -> Option<&'t [u8]> {
         self.0[fact as usize]
     }
 
-    /// The property; nothing where there is none.
+    /// Returns the property; nothing where there is none.
     pub(super) fn bytes(&self, fact: Fact) -> &'t [u8] {
         self.get(fact).unwrap_or(&[])
     }
@@ -115,14 +115,14 @@ impl<'t> Facts<'t> {
         until_zero(self.bytes(fact))
     }
 
-    /// Whether the node is on, as Linux takes it: whatever else `status` says is a way to be off
-    /// (2.3.4).
+    /// Returns whether the node is on, as Linux takes it: whatever else `status` says is a way to
+    /// be off (2.3.4).
     pub(super) fn is_on(&self) -> bool {
         let status = self.get(Fact::Status).map(until_zero);
         status.is_none_or(|status| matches!(status, b"okay" | b"ok"))
     }
 
-    /// The form of addresses in the nodes of this one (2.3.5 has the defaults).
+    /// Returns the form of addresses in the nodes of this one (2.3.5 has the defaults).
     pub(super) fn cells(&self) -> Cells {
         let cells = |fact, default| {
             let told = self.get(fact).map_or(Some(default), number);
@@ -151,8 +151,8 @@ impl<'t> Bus<'_, 't> {
     pub(super) const PROCESSOR: Bus<'static, 'static> =
         Bus { cells: Cells { address: 2, size: 1 }, ranges: &[], is_mapped: true, above: None };
 
-    /// That of the nodes in a node on this bus (2.3.8); whether their addresses are the processor's
-    /// although the node does not say so.
+    /// Returns the bus of the nodes in a node on this bus (2.3.8); whether their addresses are the
+    /// processor's although the node does not say so.
     pub(super) fn below<'b>(&'b self, facts: &Facts<'t>, is_processors: bool) -> Bus<'b, 't> {
         let ranges = facts.get(Fact::Ranges);
         Bus {
@@ -163,7 +163,7 @@ impl<'t> Bus<'_, 't> {
         }
     }
 
-    /// Where the processor has a range of this bus.
+    /// Returns the range of the processor's addresses that a range of this bus has.
     pub(super) fn seen(&self, range: Range<u64>) -> Option<Range<u64>> {
         let Some(above) = self.above else { return Some(range) };
         if self.ranges.is_empty() {

@@ -106,7 +106,7 @@ const PLACES: [(&[u8], Place); 4] = [
 ];
 
 impl Place {
-    /// That of the node `name` in a node here.
+    /// Returns the place of the node `name` in a node here.
     fn of(self, name: &[u8]) -> Self {
         match self {
             Self::Root => named(&PLACES, name).unwrap_or(Self::Elsewhere),
@@ -330,7 +330,7 @@ impl<'t> Visit<'_, 't> {
         Ok(())
     }
 
-    /// The port that `stdout-path` or its alias names.
+    /// Returns the port that `stdout-path` or its alias names.
     fn console(&self, tokens: Tokens<'t>) -> Result<Option<Serial>, Fault> {
         let Some(named) = self.stdout.split(|byte| *byte == b':').next() else { return Ok(None) };
         let path = if named.starts_with(b"/") { Some(named) } else { self.alias(named)? };
@@ -355,7 +355,7 @@ fn keep<T, const MOST: usize>(table: &mut Vec<T, MOST>, one: T) -> Result<(), Un
     table.push(one).map_err(|_| Unusable::Crowded(MOST))
 }
 
-/// All of a seed in two words.
+/// Returns all of a seed in two words.
 fn seed(bytes: &[u8]) -> [u64; 2] {
     let mut words = [0; 2];
     for (at, byte) in bytes.iter().enumerate() {
@@ -364,7 +364,7 @@ fn seed(bytes: &[u8]) -> [u64; 2] {
     words
 }
 
-/// Where the node begins that `path` names, perhaps without the addresses in it (2.2.3).
+/// Returns where the node begins that `path` names, perhaps without the addresses in it (2.2.3).
 fn find(mut tokens: Tokens<'_>, path: &[u8]) -> Result<Option<usize>, Fault> {
     tokens.step()?;
     for asked in path.split(|byte| *byte == b'/').skip(1) {

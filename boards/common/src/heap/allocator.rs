@@ -32,7 +32,7 @@ pub fn seal(reserve: usize) {
     ALLOCATOR.0.lock().seal(reserve);
 }
 
-/// How full the heap is.
+/// Returns how full the heap is.
 pub fn usage() -> HeapUse {
     ALLOCATOR.0.lock().usage
 }

@@ -51,7 +51,7 @@ struct Heap {
 }
 
 impl Heap {
-    /// No memory.
+    /// Returns a heap without memory.
     const fn new() -> Self {
         let usage = HeapUse { used: 0, used_peak: 0, total: 0 };
         Self { blocks: Talc::new(Manual), usage, limit: usize::MAX }
@@ -76,7 +76,7 @@ impl Heap {
         self.limit = limit.expect("a reserve is less than all memory");
     }
 
-    /// A block.
+    /// Takes a block.
     fn take(&mut self, layout: Layout) -> Result<NonNull<u8>, Refused> {
         let used = self.usage.used.checked_add(layout.size()).ok_or(Refused::Full)?;
         if used > self.limit {
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    /// Memory of a test, and a heap over two pieces of it with a hole between.
+    /// Returns memory of a test, and a heap over two pieces of it with a hole between.
     fn heap(bytes: usize) -> (Vec<u64>, Heap) {
         let mut memory = alloc::vec![0_u64; bytes / 8 * 3];
         let start = memory.as_mut_ptr().expose_provenance();

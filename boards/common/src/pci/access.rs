@@ -50,7 +50,8 @@ fn bytes_of(buses: u16) -> usize {
     usize::from(buses) * BUS_FUNCTIONS * FUNCTION_BYTES
 }
 
-/// The register of a function, in the memory of a bridge with *n* buses, and its place there.
+/// Returns the register of a function, in the memory of a bridge with *n* buses, and its place
+/// there.
 fn in_memory(
     base: usize,
     buses: u16,

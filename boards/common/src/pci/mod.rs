@@ -120,12 +120,14 @@ impl<C: ConfigurationAccess> Bus<C> {
         (self.free, self.settled) = (free, true);
     }
 
-    /// Whether the first function of bus 0, where a host bridge has its own configuration, is there.
+    /// Returns whether the first function of bus 0, where a host bridge has its own configuration,
+    /// is there.
     pub fn has_bridge(&self) -> bool {
         self.is_there(DeviceFunction { bus: 0, device: 0, function: 0 })
     }
 
-    /// An absent function reads as all ones, or as zeros where no bus is at all.
+    /// Returns whether a function is there: an absent one reads as all ones, or as zeros where no
+    /// bus is at all.
     fn is_there(&self, at: DeviceFunction) -> bool {
         !matches!(self.access.read_word(at, ID), 0 | NOBODY)
     }
@@ -147,7 +149,7 @@ impl<C: ConfigurationAccess> Bus<C> {
         }
     }
 
-    /// One device with its functions; the answer is the highest bus below it.
+    /// Visits one device with its functions, and returns the highest bus below the device.
     fn each_function(
         &mut self,
         bus: u8,
@@ -176,22 +178,22 @@ impl<C: ConfigurationAccess> Bus<C> {
         below
     }
 
-    /// Vendor and device.
+    /// Returns vendor and device.
     pub(crate) fn id(&self, at: DeviceFunction) -> (u16, u16) {
         halves(self.access.read_word(at, ID))
     }
 
-    /// The subsystem's vendor and device.
+    /// Returns the subsystem's vendor and device.
     pub(crate) fn subsystem(&self, at: DeviceFunction) -> (u16, u16) {
         halves(self.access.read_word(at, SUBSYSTEM))
     }
 
-    /// A word of the configuration.
+    /// Returns a word of the configuration.
     pub(crate) fn word(&self, at: DeviceFunction, offset: u8) -> u32 {
         self.access.read_word(at, offset & !3)
     }
 
-    /// The capabilities, at most as many as fit.
+    /// Returns the capabilities, at most as many as fit.
     pub(crate) fn capabilities(&self, at: DeviceFunction) -> impl Iterator<Item = Capability> {
         let (status, _) = self.root.get_status_command(at);
         let has = status.contains(virtio_drivers::transport::pci::bus::Status::CAPABILITIES_LIST);
@@ -232,7 +234,7 @@ impl<C: ConfigurationAccess> Bus<C> {
         places
     }
 
-    /// The places of a device's memory ranges, which answer nowhere meanwhile.
+    /// Places a device's memory ranges, which answer nowhere meanwhile, and returns their places.
     fn place(&mut self, at: DeviceFunction) -> Result<[Option<Range<u64>>; BARS], Fault> {
         let bars = self.root.bars(at).map_err(|_| Fault::Register)?;
         let mut places = [const { None }; BARS];

@@ -32,7 +32,8 @@ impl Function {
         function
     }
 
-    /// With a memory range of `bytes`, 64 bits wide, in registers `index` and the next.
+    /// Returns the function with a memory range of `bytes`, 64 bits wide, in registers `index` and
+    /// the next.
     fn with_wide(mut self, index: usize, bytes: u64, at: u64) -> Self {
         let mask = !(bytes - 1);
         self.values[4 + index] = at as u32 | WIDE;
@@ -189,7 +190,7 @@ fn list_of_capabilities_that_bites_its_tail_ends() {
     assert_eq!(bus.capabilities(at).count(), 0);
 }
 
-/// A structure of virtio in the memory of register 4, as a capability at `at` names it.
+/// Returns a structure of virtio in the memory of register 4, as a capability at `at` names it.
 fn structure(function: &mut Function, at: usize, next: u32, kind: u32, offset: u32, length: u32) {
     let words = [kind << 24 | 20 << 16 | next << 8 | 0x09, 4, offset, length, 4];
     function.values[at / 4..at / 4 + 5].copy_from_slice(&words);

@@ -46,7 +46,7 @@ impl Free {
         }
     }
 
-    /// `bytes` of addresses, a power of two.
+    /// Takes `bytes` of addresses, a power of two.
     pub(super) fn take(&mut self, bytes: u64) -> Option<u64> {
         if self.is_cut || !bytes.is_power_of_two() {
             return None;

@@ -102,7 +102,8 @@ impl<T: Transport> Call<'_, T> {
         }
     }
 
-    /// The next request that has ended; without one for long, naps and looks at the deadlines.
+    /// Returns the next request that has ended. Without one for long, naps and looks at the
+    /// deadlines.
     fn next(&mut self, spin: &mut Spin) -> Option<Ended> {
         self.port.kick();
         let ended = self.port.reap();

@@ -66,7 +66,7 @@ impl<T: Transport> Devices<T> {
         Ok(InSession { session, wire, files: &mut self.files, restarts: *restarts })
     }
 
-    /// Whether the daemon that has a file open is there, as far as is known.
+    /// Returns whether the daemon that has a file open is there, as far as is known.
     fn is_current(&self, file: &File) -> bool {
         file.restarts == self.shares[file.share].restarts && !self.ports[file.port].is_forgotten()
     }
@@ -129,7 +129,7 @@ impl<T: Transport> Devices<T> {
         DeviceId::of(self.disks.len() + file).ok_or(DiscoverError::TooMany)
     }
 
-    /// As [`VirtioStorage::shut_down`].
+    /// Does what [`VirtioStorage::shut_down`] says.
     pub(super) fn shut_down(&mut self) -> Result<(), fuse::Error> {
         // No more than a courtesy: the end of a run waits for no daemon.
         self.timeout_ns = self.timeout_ns.min(LEAVE_NS);

@@ -31,7 +31,7 @@ thread_local! {
     static TOLD: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A clock that moves when it is looked at.
+/// Returns the time of a clock that moves when it is looked at.
 pub(super) fn now() -> u64 {
     TIME.with(|time| {
         time.set(time.get() + STEP_NS);
@@ -39,17 +39,17 @@ pub(super) fn now() -> u64 {
     })
 }
 
-/// The machine stands still for so long.
+/// Lets the machine stand still for so long.
 pub(super) fn pause(ns: u64) {
     TIME.with(|time| time.set(time.get() + ns));
 }
 
-/// What was told of devices since the last call.
+/// Returns what was told of devices since the last call.
 pub(super) fn told() -> Vec<String> {
     TOLD.take()
 }
 
-/// A processor whose run ends in a panic that names the reason.
+/// Returns a processor whose run ends in a panic that names the reason.
 pub(super) fn processor() -> Processor {
     fn give_up(why: fmt::Arguments<'_>) -> ! {
         panic!("FAIL {why}")
@@ -155,7 +155,7 @@ pub(super) struct State {
 /// The registers of a disk.
 pub(super) struct Fake(Rc<RefCell<State>>);
 
-/// A disk of `bytes` and a look into it.
+/// Returns a disk of `bytes` and a look into it.
 pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<State>>) {
     let mut config = [0; 64];
     config[..8].copy_from_slice(&(bytes.len() as u64 / 512).to_le_bytes());
@@ -211,7 +211,7 @@ pub(super) struct Descriptor {
     next: u16,
 }
 
-/// The parts of the chain that begins at `head`.
+/// Returns the parts of the chain that begins at `head`.
 pub(super) fn chain(descriptors: u64, head: u16) -> Vec<Descriptor> {
     let mut chain = Vec::new();
     let mut index = head;
@@ -225,7 +225,7 @@ pub(super) fn chain(descriptors: u64, head: u16) -> Vec<Descriptor> {
     }
 }
 
-/// Where each byte is that the device reads, and each that it writes.
+/// Returns where each byte is that the device reads, and each that it writes.
 pub(super) fn places(chain: &[Descriptor]) -> (Vec<u64>, Vec<u64>) {
     let of = |is_written: bool| -> Vec<u64> {
         let parts = chain.iter().filter(|part| (part.flags & 2 != 0) == is_written);

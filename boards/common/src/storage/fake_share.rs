@@ -71,7 +71,7 @@ pub(super) struct State {
 /// The registers of a share.
 pub(super) struct FakeShare(Rc<RefCell<State>>);
 
-/// A share with these files and a look into it.
+/// Returns a share with these files and a look into it.
 pub(super) fn share(files: Vec<Shared>) -> (Found<FakeShare>, Rc<RefCell<State>>) {
     let state = State {
         files,
@@ -95,7 +95,7 @@ fn at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 }
 
 impl State {
-    /// The daemon dies; another one is there after `ns` nanoseconds.
+    /// Kills the daemon; another one is there after `ns` nanoseconds.
     pub(super) fn kill(&mut self, ns: u64) {
         self.daemon = None;
         self.back_ns = Some(fake::now() + ns);

@@ -81,7 +81,7 @@ impl Jobs {
     }
 }
 
-/// The bytes of a job.
+/// Returns the bytes of a job.
 fn bytes(job: &mut Job) -> Bytes {
     match (job.kind, &mut job.buffer) {
         (JobKind::Read, Some(buffer)) => {
@@ -96,7 +96,7 @@ fn bytes(job: &mut Job) -> Bytes {
 }
 
 impl<T: Transport> Devices<T> {
-    /// As [`Storage::start`](rootlet::storage::Storage::start).
+    /// Does what [`Storage::start`](rootlet::storage::Storage::start) says.
     pub(super) fn start_job(&mut self, mut job: Job) -> Result<(), Job> {
         let Some(index) = self.jobs.free() else { return Err(job) };
         let renewed = self.renew(job.device);
@@ -139,7 +139,7 @@ impl<T: Transport> Devices<T> {
         Ok(())
     }
 
-    /// As [`Storage::poll`](rootlet::storage::Storage::poll).
+    /// Does what [`Storage::poll`](rootlet::storage::Storage::poll) says.
     pub(super) fn poll_job(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
         // A small ring may be full of a disk's name, and what was given up may have come back.
         for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || port.is_waited_for()) {

@@ -202,7 +202,7 @@ impl<T: Transport> Devices<T> {
         }
     }
 
-    /// The deadline of a request that is submitted now.
+    /// Returns the deadline of a request that is submitted now.
     fn deadline(&mut self) -> Deadline {
         let now_ns = self.watch.now_ns();
         let timeout_ns = match self.until_ns {
@@ -280,7 +280,8 @@ impl<T: Transport> Devices<T> {
         }
     }
 
-    /// A device that does not know how to flush makes each write durable as it completes.
+    /// Plans a flush: a device that does not know how to flush makes each write durable as it
+    /// completes.
     fn plan_flush<'r>(&self, device: DeviceId, port: usize) -> Plan<'r> {
         match self.disks.get(usize::from(device.0)) {
             Some(disk) if disk.has_flush => {
@@ -431,7 +432,8 @@ impl<T: Transport> Storage for VirtioStorage<T> {
         self.devices.lock().poll_job()
     }
 
-    /// Each device ends its jobs by its own deadline; the library waits longer.
+    /// Returns the library's patience: each device ends its jobs by its own deadline, and the
+    /// library waits longer.
     fn patience_ns(&self) -> u64 {
         self.timeout_ns + jobs::PATIENCE_NS
     }

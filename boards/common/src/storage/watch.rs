@@ -32,12 +32,12 @@ impl Watch {
         (self.processor.now_ns)()
     }
 
-    /// What tells the time.
+    /// Returns the function that returns the time.
     pub(super) fn clock(&self) -> fn() -> u64 {
         self.processor.now_ns
     }
 
-    /// A wait of `timeout_ns` from now on.
+    /// Returns a wait of `timeout_ns` from now on.
     pub(super) fn deadline(&mut self, timeout_ns: u64) -> Deadline {
         let since_ns = self.waited_ns();
         Deadline { since_ns, deadline_ns: since_ns + timeout_ns }

@@ -30,7 +30,7 @@ impl Aside {
         Self { _bytes: bytes, first, free: u64::MAX }
     }
 
-    /// Whether a piece of `len` bytes can be had.
+    /// Returns whether a piece of `len` bytes can be had.
     pub(super) fn has_room(&self, len: usize) -> bool {
         self.find(len).is_some()
     }
@@ -52,14 +52,15 @@ impl Aside {
         self.free |= blocks;
     }
 
-    /// The first block of as many free ones as `len` bytes take.
+    /// Returns the first block of as many free ones as `len` bytes take.
     fn find(&self, len: usize) -> Option<u32> {
         let mask = mask(len)?;
         (0..=mask.leading_zeros()).find(|number| self.free >> number & mask == mask)
     }
 }
 
-/// A bit for each block that `len` bytes take; `None` if that is none, or more than there are.
+/// Returns a bit for each block that `len` bytes take; `None` if that is none, or more than there
+/// are.
 fn mask(len: usize) -> Option<u64> {
     let blocks = u32::try_from(len.div_ceil(BLOCK_BYTES)).ok().filter(|blocks| *blocks > 0)?;
     Some(u64::MAX >> u64::BITS.checked_sub(blocks)?)

@@ -47,7 +47,7 @@ pub(crate) const HEAD_BYTES: usize = 16;
 /// Bytes of a request's tail.
 pub(crate) const STATUS_BYTES: usize = 1;
 
-/// The head of a request at byte `at`, a multiple of 512.
+/// Returns the head of a request at byte `at`, a multiple of 512.
 pub(crate) fn head(operation: Operation, at: u64) -> [u8; HEAD_BYTES] {
     let mut head = [0; HEAD_BYTES];
     head[..4].copy_from_slice(&(operation as u32).to_le_bytes());
@@ -55,8 +55,8 @@ pub(crate) fn head(operation: Operation, at: u64) -> [u8; HEAD_BYTES] {
     head
 }
 
-/// The outcome from the status byte, and from how many bytes the device says it wrote (data and
-/// status) where `data_bytes` of data were wanted.
+/// Returns the outcome from the status byte, and from how many bytes the device says it wrote (data
+/// and status) where `data_bytes` of data were wanted.
 pub(crate) fn outcome(status: u8, device_bytes: u32, data_bytes: usize) -> Result<(), IoErrorKind> {
     match status {
         0 => {}
@@ -74,7 +74,8 @@ pub(crate) fn outcome(status: u8, device_bytes: u32, data_bytes: usize) -> Resul
     }
 }
 
-/// Whether a flush means anything to the device; if not, its writes are durable as they complete.
+/// Returns whether a flush means anything to the device; if not, its writes are durable as they
+/// complete.
 pub(crate) fn has_flush<T: Transport>(device: &Device<T>) -> bool {
     device.features & F_FLUSH != 0
 }

@@ -106,7 +106,7 @@ pub(super) struct Lane {
     pub(super) tail: *mut [u8; TAIL_BYTES_MAX],
 }
 
-/// Lane `number` of a ring, below as many as there is room for.
+/// Returns lane `number` of a ring, below as many as there is room for.
 pub(super) fn lane(bytes: &Shared, head_bytes_max: usize, number: usize) -> Lane {
     let begin = number * (head_bytes_max + TAIL_BYTES_MAX);
     debug_assert!(begin + head_bytes_max + TAIL_BYTES_MAX <= bytes.get().len());
@@ -141,7 +141,7 @@ impl Chain {
         }
     }
 
-    /// How many there are of head, data and tail.
+    /// Returns how many there are of head, data and tail.
     pub(super) fn parts(&self) -> usize {
         1 + usize::from(self.data.len() > 0) + usize::from(self.tail_bytes() > 0)
     }
@@ -260,7 +260,7 @@ impl<'p> Parts<'p> {
         self.output_count += 1;
     }
 
-    /// What `VirtQueue::add` and `pop_used` take.
+    /// Returns what `VirtQueue::add` and `pop_used` take.
     pub(super) fn split(&'p mut self) -> (&'p [&'p [u8]], &'p mut [&'p mut [u8]]) {
         (&self.inputs[..self.input_count], &mut self.outputs[..self.output_count])
     }

@@ -113,7 +113,7 @@ pub(crate) struct Device<T: Transport> {
 }
 
 impl<T: Transport> Device<T> {
-    /// A device that was found, as it is.
+    /// Returns a device that was found, as it is.
     pub(crate) fn new(found: Found<T>, now: fn() -> u64) -> Self {
         Self { transport: found.transport, features: 0, place: found.place, now }
     }
@@ -181,8 +181,8 @@ impl<T: Transport> Device<T> {
         self.is_gone().then_some(Stopped(()))
     }
 
-    /// Whether nothing answers at the device's registers any more: a function that was pulled out
-    /// reads as ones (PCI Express 6.0, 2.3.2), which no status is.
+    /// Returns whether nothing answers at the device's registers any more: a function that was
+    /// pulled out reads as ones (PCI Express 6.0, 2.3.2), which no status is.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self.transport.get_status().bits(), 0xff | u32::MAX)
     }

@@ -97,7 +97,7 @@ impl Mmio {
         self.block.write32(low as usize + 4, (value >> 32) as u32);
     }
 
-    /// Where the `len` bytes of configuration at `offset` are, if they lie in the block.
+    /// Returns where the `len` bytes of configuration at `offset` are, if they lie in the block.
     fn config(&self, offset: usize, len: usize) -> Result<usize> {
         let end = offset.checked_add(len).ok_or(Error::ConfigSpaceTooSmall)?;
         if end > BLOCK_BYTES - Register::Config as usize {
@@ -108,7 +108,8 @@ impl Mmio {
 }
 
 impl Transport for Mmio {
-    /// virtio-drivers has no name for a share; [`Found::id`] tells the truth.
+    /// Returns a type for virtio-drivers, which has no name for a share; [`Found::id`] is the true
+    /// one.
     fn device_type(&self) -> DeviceType {
         DeviceType::try_from(self.device_id).unwrap_or(DeviceType::_9P)
     }
@@ -200,7 +201,7 @@ impl Transport for Mmio {
         InterruptStatus::from_bits_retain(pending)
     }
 
-    /// The old layout has no generation: two reads that differ cannot be told.
+    /// Returns 0 for the old layout, which has no generation: two reads that differ are not noticed.
     fn read_config_generation(&self) -> u32 {
         if self.is_legacy { 0 } else { self.read(Register::ConfigGeneration) }
     }

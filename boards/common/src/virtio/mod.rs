@@ -44,7 +44,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// One number for the log: the address, or PCI's own numbering (bus << 8, device << 3,
+    /// Returns one number for the log: the address, or PCI's own numbering (bus << 8, device << 3,
     /// function).
     pub(crate) fn number(self) -> u64 {
         match self {

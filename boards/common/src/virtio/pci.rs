@@ -194,7 +194,7 @@ impl Pci {
         self.common.write16(QUEUE_SELECT, queue);
     }
 
-    /// The `len` bytes of configuration at `offset`.
+    /// Returns the `len` bytes of configuration at `offset`.
     fn config(&self, offset: usize, len: usize) -> Result<&Registers> {
         let config = self.config.as_ref().ok_or(Error::ConfigSpaceMissing)?;
         match offset.checked_add(len) {
@@ -204,8 +204,9 @@ impl Pci {
     }
 }
 
-/// The first structure of a kind that has a sound form; the bounded list of capabilities names it
-/// (virtio 1.2, 4.1.4: the device may offer several, the driver takes the first that it can use).
+/// Returns the first structure of a kind that has a sound form; the bounded list of capabilities
+/// names it (virtio 1.2, 4.1.4: the device may offer several, the driver takes the first that it
+/// can use).
 fn structure<C: ConfigurationAccess>(
     bus: &Bus<C>,
     at: DeviceFunction,
@@ -227,7 +228,7 @@ fn structure<C: ConfigurationAccess>(
     })
 }
 
-/// Where a structure is that lies in the device's memory.
+/// Returns where a structure is that lies in the device's memory.
 fn inside(bars: &[Option<Range<u64>>], structure: Structure) -> Option<Range<u64>> {
     let range = bars.get(usize::from(structure.bar))?.as_ref()?;
     let start = range.start.checked_add(structure.offset.into())?;
@@ -236,7 +237,8 @@ fn inside(bars: &[Option<Range<u64>>], structure: Structure) -> Option<Range<u64
 }
 
 impl Transport for Pci {
-    /// virtio-drivers has no name for a share; [`Found::id`] tells the truth.
+    /// Returns a type for virtio-drivers, which has no name for a share; [`Found::id`] is the true
+    /// one.
     fn device_type(&self) -> DeviceType {
         DeviceType::try_from(self.device_id).unwrap_or(DeviceType::_9P)
     }
@@ -308,7 +310,7 @@ impl Transport for Pci {
         self.common.write16(QUEUE_ENABLE, 1);
     }
 
-    /// A reset alone takes a queue back (virtio 1.2, 4.1.4.3.2).
+    /// Does nothing: a reset alone takes a queue back (virtio 1.2, 4.1.4.3.2).
     fn queue_unset(&mut self, _: u16) {}
 
     fn queue_used(&mut self, queue: u16) -> bool {

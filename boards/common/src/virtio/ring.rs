@@ -108,8 +108,8 @@ macro_rules! any_size {
 }
 
 impl Queue {
-    /// The largest size that the device allows: any smaller one is as good to it (virtio 1.2,
-    /// 4.1.4.3, 4.2.2.2).
+    /// Makes a queue of the largest size that the device allows: any smaller one is as good to it
+    /// (virtio 1.2, 4.1.4.3, 4.2.2.2).
     fn new<T: Transport>(transport: &mut T, index: u16) -> Result<(Self, usize, Used), StartError> {
         // No EVENT_IDX: virtio-drivers 0.13 compares `avail_idx` and `avail_event` without
         // wrapping, which loses a kick after 65536 requests.
@@ -187,7 +187,7 @@ impl Ring {
         }))
     }
 
-    /// How many requests fit.
+    /// Returns how many requests fit.
     pub(crate) fn capacity(&self) -> usize {
         self.lanes.len()
     }
@@ -197,7 +197,7 @@ impl Ring {
         if self.copy_bytes() > 0 { bytes.min(COPIED_BYTES_MAX as u32) } else { bytes }
     }
 
-    /// How many requests are in flight.
+    /// Returns how many requests are in flight.
     pub(crate) fn flying(&self) -> usize {
         self.flying
     }
@@ -353,7 +353,7 @@ impl Ring {
         self.lanes.iter_mut().flatten().find(owned)?.1.owner.take()
     }
 
-    /// Whether a request has memory of its owner.
+    /// Returns whether a request has memory of its owner.
     pub(crate) fn has_borrowed(&self) -> bool {
         self.flights().any(is_borrowed)
     }
@@ -371,17 +371,17 @@ impl Ring {
             .sum()
     }
 
-    /// When the oldest request was submitted that the device still has.
+    /// Returns when the oldest request was submitted that the device still has.
     pub(crate) fn unanswered_since_ns(&self) -> Option<u64> {
         self.flights().map(|(_, flight)| flight.since_ns).min()
     }
 
-    /// Whether the device has a question.
+    /// Returns whether the device has a question.
     pub(crate) fn has_question(&self) -> bool {
         self.flights().any(|(_, flight)| matches!(flight.kind, Kind::Question(_)))
     }
 
-    /// When the oldest request was submitted that somebody waits for.
+    /// Returns when the oldest request was submitted that somebody waits for.
     pub(crate) fn oldest_ns(&self) -> Option<u64> {
         self.flights()
             .filter(|(_, flight)| flight.owner.is_some())
@@ -389,7 +389,7 @@ impl Ring {
             .min()
     }
 
-    /// Whether a request has met its deadline.
+    /// Returns whether a request has met its deadline.
     pub(crate) fn is_late(&self, now_ns: u64) -> bool {
         self.flights().any(|(_, flight)| flight.owner.is_some() && now_ns >= flight.deadline_ns)
     }

@@ -26,7 +26,7 @@ pub(super) struct Used {
 }
 
 impl Used {
-    /// The used ring at `at` of a queue of `count` entries, a power of two.
+    /// Returns the used ring at `at` of a queue of `count` entries, a power of two.
     pub(super) fn new(at: PhysAddr, count: usize) -> Self {
         assert!(count.is_power_of_two(), "virtio 1.2, 2.7");
         Self { entries: at as usize + ENTRIES_AT, count: count as u16, taken: 0 }
@@ -42,7 +42,7 @@ impl Used {
         (u32::from_le(number), u32::from_le(length))
     }
 
-    /// The next entry has been taken.
+    /// Notes that the next entry has been taken.
     pub(super) fn take(&mut self) {
         self.taken = self.taken.wrapping_add(1);
     }

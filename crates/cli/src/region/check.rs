@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::say;
 use crate::size::human;
 
-/// The task.
+/// Checks every block of a region.
 pub fn task(opened: &mut Opened<'_>, args: CheckArgs, holders: &[String]) -> Result<()> {
     let superblocks = opened.superblocks()?;
     if let Err(why) = superblocks.counts {

@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// Name and number of every other process that has `file` open for writing.
+/// Returns name and number of every other process that has `file` open for writing.
 pub fn of(file: &Path) -> Vec<String> {
     let Ok(own) = fs::metadata(file) else { return Vec::new() };
     let key = |meta: &fs::Metadata| (meta.dev(), meta.ino());
@@ -32,7 +32,8 @@ pub fn of(file: &Path) -> Vec<String> {
     found
 }
 
-/// Whether a descriptor is open for writing, from its text in `fdinfo` (proc_pid_fdinfo(5)).
+/// Returns whether a descriptor is open for writing, from its text in `fdinfo`
+/// (proc_pid_fdinfo(5)).
 fn writes(info: &str) -> bool {
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
     let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok());

@@ -34,7 +34,7 @@ fn fields(fields: &[Field]) -> Json {
     Json::Object(object)
 }
 
-/// Both superblocks, and which one counts.
+/// Returns both superblocks, and which one counts.
 pub fn superblocks(superblocks: &Superblocks) -> Json {
     let copies: Vec<_> = Copy2::BOTH
         .into_iter()
@@ -62,7 +62,7 @@ pub fn superblocks(superblocks: &Superblocks) -> Json {
     })
 }
 
-/// All that is known of a region.
+/// Returns all that is known of a region.
 pub fn region(
     region: &Region,
     storage: &mut FileStorage,

@@ -41,7 +41,7 @@ const DROP_NS_MAX: u64 = 60_000_000_000;
 /// The serial of the region's disk; nobody sees it.
 const SERIAL: &str = "region";
 
-/// The task.
+/// Shows, checks or formats a region, as `args` say.
 pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
     let action = args.action()?;
     let place = args.place.as_ref().ok_or_else(|| {
@@ -134,7 +134,7 @@ impl<'a> Opened<'a> {
     }
 }
 
-/// The file of a region and its part, as one word for a shell.
+/// Returns the file of a region and its part, as one word for a shell.
 pub fn quoted(arg: &RegionPlace) -> String {
     let mut word = arg.file.clone().into_os_string();
     word.push(arg.part.to_string());
@@ -225,7 +225,7 @@ fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// The blob with this number, or with this tag if no other has it.
+/// Returns the blob with this number, or with this tag if no other has it.
 fn named<'r>(region: &'r Region, name: &str) -> Result<&'r Blob> {
     let tagged = |blob: &&Blob| tag(blob) == name && !name.is_empty();
     let by_tag: Vec<_> = region.blobs.iter().filter(tagged).collect();
@@ -241,7 +241,7 @@ fn named<'r>(region: &'r Region, name: &str) -> Result<&'r Blob> {
     }
 }
 
-/// The tag of a blob, as far as it can be shown.
+/// Returns the tag of a blob, as far as it can be shown.
 fn tag(blob: &Blob) -> String {
     let described = blob.entry.identity.describe();
     described

@@ -5,7 +5,7 @@
 use rootlet::cache::inspect::{self, Blob, Holds, Region};
 use rootlet::cache::{Cells, Share};
 
-/// The blob from its start to its end in at most `cells` cells of whole windows.
+/// Returns the blob from its start to its end in at most `cells` cells of whole windows.
 pub fn bar(region: &Region, blob: &Blob, cells: u64) -> Vec<Share> {
     let cells = Cells::new(blob.entry.bytes, region.superblock.geometry.slot_size.blocks(), cells);
     let mut bar: Vec<_> =
@@ -30,7 +30,7 @@ pub enum Cell {
     Lost,
 }
 
-/// All slots in order, in at most `cells` cells.
+/// Returns all slots in order, in at most `cells` cells.
 pub fn map(region: &Region, cells: usize) -> (usize, Vec<Cell>) {
     let per_cell = region.slots.len().div_ceil(cells.max(1)).max(1);
     let cell = |slots: &[inspect::Slot]| {
@@ -59,7 +59,7 @@ pub fn map(region: &Region, cells: usize) -> (usize, Vec<Cell>) {
     (per_cell, region.slots.chunks(per_cell).map(cell).collect())
 }
 
-/// The sign of a blob in the map: its number in base 36, `+` above.
+/// Returns the sign of a blob in the map: its number in base 36, `+` above.
 pub fn sign(blob: &Blob) -> char {
     char::from_digit(blob.index.get().into(), 36).unwrap_or('+')
 }

@@ -26,7 +26,7 @@ pub fn is_there(superblocks: &Superblocks) -> bool {
     superblocks.copies.iter().any(|copy| copy.judged != Err(Refusal::NoMagic))
 }
 
-/// Both superblocks, side by side.
+/// Prints both superblocks, side by side.
 pub fn superblocks(superblocks: &Superblocks) -> Result<()> {
     let [a, b] = &superblocks.copies;
     let fields = |copy: &inspect::SuperblockCopy| {
@@ -62,7 +62,7 @@ fn text(field: &Field) -> String {
     }
 }
 
-/// All but the pages.
+/// Prints all but the pages.
 pub fn region(region: &Region, holders: &[String]) -> Result<()> {
     superblocks(&region.superblocks)?;
     for holder in holders {
@@ -214,7 +214,7 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
     Ok(())
 }
 
-/// The domain of an image's own blob; only its digest is kept.
+/// Returns the domain of an image's own blob; only its digest is kept.
 fn of_domain(digest: u64) -> String {
     if digest == 0 { String::new() } else { format!(", domain digest {digest:016x}") }
 }
@@ -234,8 +234,8 @@ fn show_map(region: &Region) -> Result<()> {
     Ok(())
 }
 
-/// The pages of the blob table and of descriptors, field by field; free entries and descriptors
-/// that were never used are left out.
+/// Prints the pages of the blob table and of descriptors, field by field; free entries and
+/// descriptors that were never used are left out.
 pub fn pages(region: &Region, storage: &mut FileStorage) -> Result<()> {
     for (number, state) in (0u32..).zip(&region.blob_pages) {
         let at = Copy2::BOTH.map(|copy| region.blob_page_on_disk(copy, number));
@@ -300,7 +300,7 @@ fn fields(fields: &[Field]) -> Result<()> {
     Ok(())
 }
 
-/// What a copy of a page is, in words.
+/// Returns what a copy of a page is, in words.
 pub fn copy_state(state: &CopyState) -> String {
     match state {
         CopyState::Valid(generation) => format!("generation {generation}"),
@@ -310,7 +310,7 @@ pub fn copy_state(state: &CopyState) -> String {
     }
 }
 
-/// What a descriptor means, in words.
+/// Returns what a descriptor means, in words.
 pub fn meaning(holds: &Holds) -> String {
     match holds {
         Holds::Free => "free".into(),

@@ -19,6 +19,8 @@ const WIDTH: usize = 800;
 const INNER: usize = 768;
 /// Cells of a blob's bar.
 const BAR_CELLS: u64 = 256;
+/// The least of a cell that is drawn, and the least that is left out, in hundredths of a unit.
+const SEEN: u64 = 20;
 /// Cells of a row of the map, its side, and the most cells there are.
 const MAP_CELLS: usize = 64;
 const CELL: usize = INNER / MAP_CELLS;
@@ -73,7 +75,7 @@ fn text(out: &mut String, y: usize, size: usize, words: &str) {
     );
 }
 
-/// A colour for each blob: neighbours in the list lie far apart on the wheel.
+/// Returns a colour for each blob: neighbours in the list lie far apart on the wheel.
 fn colour(place: usize, level: usize) -> String {
     let light = [94, 80, 70, 60, 45][level.min(4)];
     format!("hsl({},65%,{light}%)", (place * 137 + 210) % 360)
@@ -98,7 +100,8 @@ fn bar(out: &mut String, region: &Region, blob: &Blob, place: usize, y: usize) -
     );
     let mut path = String::new();
     for (x, width) in boxes(&picture::bar(region, blob, BAR_CELLS)) {
-        let _ = write!(path, "M{} {top}h{width}v12h-{width}z", 16 + x);
+        let (x, width) = (svg::decimal(1600 + x), svg::decimal(width));
+        let _ = write!(path, "M{x} {top}h{width}v12h-{width}z");
     }
     if !path.is_empty() {
         let _ = writeln!(out, "<path fill=\"{full}\" d=\"{path}\"/>");
@@ -106,19 +109,19 @@ fn bar(out: &mut String, region: &Region, blob: &Blob, place: usize, y: usize) -
     y + 18
 }
 
-/// Returns the boxes of a bar, by their places and widths: as much of a cell from its left as is
-/// resident of it. A part of a cell is a part of its box, however little or much.
-fn boxes(bar: &[Share]) -> Vec<(usize, usize)> {
-    let edge = |cell: usize| cell * INNER / bar.len();
-    let mut boxes: Vec<(usize, usize)> = Vec::new();
+/// Returns the boxes of a bar, by their places and widths in hundredths of a unit: as much of a cell
+/// from its left as is resident of it. A part of a cell is a part of its box, however little or much.
+fn boxes(bar: &[Share]) -> Vec<(u64, u64)> {
+    let edge = |cell: usize| (cell * INNER * 100 / bar.len()) as u64;
+    let mut boxes: Vec<(u64, u64)> = Vec::new();
     for (cell, share) in bar.iter().enumerate() {
         let (x, room) = (edge(cell), edge(cell + 1) - edge(cell));
         let width = match share.level() {
             0 => continue,
             4 => room,
             _ => {
-                let part = u128::from(share.resident) * room as u128 / u128::from(share.of);
-                (part as usize).clamp(1, room.saturating_sub(1).max(1))
+                let part = u128::from(share.resident) * u128::from(room) / u128::from(share.of);
+                (part as u64).clamp(SEEN, room - SEEN)
             }
         };
         match boxes.last_mut().filter(|(at, wide)| at + *wide == x) {
@@ -129,7 +132,7 @@ fn boxes(bar: &[Share]) -> Vec<(usize, usize)> {
     boxes
 }
 
-/// Fill and stroke of a cell of the map.
+/// Returns fill and stroke of a cell of the map.
 fn paint(cell: &Cell) -> (String, &'static str) {
     match cell {
         Cell::Free => ("none".into(), "#ccc"),
@@ -143,19 +146,69 @@ fn paint(cell: &Cell) -> (String, &'static str) {
 mod tests {
     use super::*;
 
-    fn wide(bar: &[Share]) -> usize {
+    /// The width of a full bar in hundredths of a unit.
+    const FULL: u64 = INNER as u64 * 100;
+
+    fn wide(bar: &[Share]) -> u64 {
         boxes(bar).iter().map(|(_, width)| width).sum()
     }
 
+    /// Returns bars of which `resident` of `of` blocks are resident: from the front, in each cell
+    /// alike, and in every second cell first.
+    fn bars(resident: u64, of: u64, cells: u64) -> [Vec<Share>; 3] {
+        let room = |cell: u64| of * (cell + 1) / cells - of * cell / cells;
+        let fill = |order: &dyn Fn(u64) -> u64| {
+            let mut bar: Vec<_> =
+                (0..cells).map(|cell| Share { resident: 0, of: room(cell) }).collect();
+            let mut left = resident;
+            for cell in 0..cells {
+                let share = &mut bar[order(cell) as usize];
+                share.resident = share.of.min(left);
+                left -= share.resident;
+            }
+            bar
+        };
+        let even = (0..cells).map(|cell| Share {
+            resident: resident * (cell + 1) / cells - resident * cell / cells,
+            of: room(cell),
+        });
+        let second = cells.div_ceil(2);
+        [
+            fill(&|cell| cell),
+            even.collect(),
+            fill(&|cell| if cell < second { 2 * cell } else { 2 * (cell - second) + 1 }),
+        ]
+    }
+
     #[test]
-    fn bar_is_as_full_as_its_words_say() {
-        for of in [1000, 1 << 40] {
-            let share = |permille: u64| Share { resident: of / 1000 * permille + of % 1000, of };
-            assert_eq!(boxes(&[Share { resident: of, of }]), [(0, INNER)]);
-            assert_eq!(wide(&[share(910)]), INNER * 91 / 100);
-            assert_eq!(boxes(&[Share { resident: of - 1, of }]), [(0, INNER - 1)]);
-            assert_eq!(boxes(&[share(1)]), [(0, 1)], "a thousandth is seen");
-            assert!(boxes(&[Share { resident: 0, of }]).is_empty());
+    fn bar_is_as_full_as_its_words_say_wherever_the_blocks_are() {
+        for cells in [1, 3, 64, 255, BAR_CELLS] {
+            let of = 1000 * cells * 16;
+            for (resident, permille) in [
+                (0, 0),
+                (1, 0),
+                (of / 1000, 1),
+                (of / 2, 500),
+                (of / 100 * 91, 910),
+                (of / 1000 * 999, 999),
+                (of - 1, 1000),
+                (of, 1000),
+            ] {
+                for bar in bars(resident, of, cells) {
+                    assert_eq!(bar.iter().map(|share| share.resident).sum::<u64>(), resident);
+                    let wide = wide(&bar);
+                    assert_eq!(wide == 0, resident == 0, "{resident} of {of}");
+                    assert_eq!(wide == FULL, resident == of, "{resident} of {of}");
+                    // A cell whose part cannot be seen is drawn a little wider or narrower.
+                    let words = FULL * permille / 1000;
+                    assert!(wide.abs_diff(words) <= FULL / 12, "{wide} for {words} in {cells}");
+                    let text: String = bar.iter().map(|share| share.shade()).collect();
+                    assert_eq!(text.chars().all(|sign| sign == '·'), resident == 0, "{text}");
+                    assert_eq!(text.chars().all(|sign| sign == '█'), resident == of, "{text}");
+                }
+                let [front, ..] = bars(resident, of, cells);
+                assert!(wide(&front).abs_diff(FULL * permille / 1000) <= FULL / 1000);
+            }
         }
     }
 
@@ -163,10 +216,9 @@ mod tests {
     fn part_of_a_cell_is_a_part_of_its_box() {
         let share = |resident| Share { resident, of: 16 };
         let mut bar = vec![share(16); BAR_CELLS as usize];
-        assert_eq!(boxes(&bar), [(0, INNER)]);
-        (bar[7], bar[9]) = (share(15), share(0));
-        assert_eq!(boxes(&bar), [(0, 23), (24, 3), (30, INNER - 30)]);
-        assert!(wide(&vec![share(15); 256]) < INNER * 15 / 16, "no cell looks whole");
+        assert_eq!(boxes(&bar), [(0, FULL)]);
+        (bar[7], bar[9]) = (share(8), share(0));
+        assert_eq!(boxes(&bar), [(0, 2250), (2400, 300), (3000, FULL - 3000)]);
     }
 
     #[test]
@@ -176,7 +228,7 @@ mod tests {
                 let bar: Vec<_> =
                     (0..cells).map(|cell| Share { resident: cell * step % 17, of: 16 }).collect();
                 let boxes = boxes(&bar);
-                assert!(boxes.iter().all(|(x, width)| *width > 0 && x + width <= INNER));
+                assert!(boxes.iter().all(|(x, width)| *width > 0 && x + width <= FULL));
                 assert!(boxes.windows(2).all(|pair| pair[0].0 + pair[0].1 < pair[1].0));
             }
         }

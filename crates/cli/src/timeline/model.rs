@@ -180,7 +180,7 @@ pub fn is_read_of_device(event: &Event) -> bool {
     reads && matches!(event.cause, Cause::Demand | Cause::Ahead)
 }
 
-/// A boot for tests: an image, a blob, and a file of which one block is never read.
+/// Returns a boot for tests: an image, a blob, and a file of which one block is never read.
 #[cfg(test)]
 pub fn sample() -> Timeline {
     let text = "begin 1 events 9 dropped 0 flushes 1 written 4096\n\

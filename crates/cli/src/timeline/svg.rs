@@ -20,6 +20,8 @@ const NAME_CHARS: usize = 14;
 const BARS: u64 = WIDTH - 2 * MARGIN - NAMES;
 /// Cells of a bar for each unit of the picture.
 const CELLS: u64 = 2;
+/// A cell in hundredths of a unit.
+const CELL: u64 = 100 / CELLS;
 const LINE: u64 = 16;
 const LANE: u64 = 16;
 const BAR: u64 = 11;
@@ -137,7 +139,7 @@ impl Boot<'_> {
             self.text(self.x + MARGIN, self.y + BAR, 11, &cut(&lane.name, NAME_CHARS));
             for bar in bars(&lane, time, BARS * CELLS) {
                 let (x, width) = (bar.cells.start, bar.cells.end - bar.cells.start);
-                let (x, width) = (halves(left * CELLS + x), halves(width));
+                let (x, width) = (svg::decimal(left * 100 + x * CELL), svg::decimal(width * CELL));
                 let y = self.y + 2;
                 let path = paths.entry(bar.paint).or_default();
                 let _ = write!(path, "M{x} {y}h{width}v{BAR}h-{width}z");
@@ -199,12 +201,6 @@ impl Boot<'_> {
         let inside = u128::from(ns.clamp(time.start, time.end) - time.start);
         self.x + MARGIN + NAMES + (inside * u128::from(BARS) / span) as u64
     }
-}
-
-/// Returns a number of halves.
-fn halves(number: u64) -> String {
-    let half = if number % 2 == 1 { ".5" } else { "" };
-    format!("{}{half}", number / 2)
 }
 
 #[cfg(test)]

@@ -25,47 +25,8 @@ fn lines<S: Storage, W: Write>(
     out: &mut W,
 ) -> Result<(), WriteFmtError<W::Error>> {
     cache.scan_all(storage);
-    let superblock = *cache.superblock();
-    write!(out, "region    ")?;
-    for byte in superblock.uuid {
-        write!(out, "{byte:02x}")?;
-    }
-    writeln!(out, " at byte {:#x}, {} bytes", superblock.start, superblock.bytes)?;
-    match cache.mode() {
-        Mode::ReadWrite => writeln!(out, "mode      read-write")?,
-        Mode::ReadOnly(why) => writeln!(out, "mode      read-only: {why}")?,
-        Mode::Bypass(why) => writeln!(out, "mode      bypassed: {why}")?,
-        mode => writeln!(out, "mode      {mode:?}")?,
-    }
-    let geometry = superblock.geometry;
-    #[expect(clippy::arithmetic_side_effects, reason = "a region lies within its disk")]
-    let slots_at = superblock.start + geometry.slots_at();
-    writeln!(
-        out,
-        "layout    {} slots of {} KiB from byte {:#x} on, {} descriptor pages twice",
-        geometry.slots,
-        geometry.slot_size.bytes() >> 10,
-        slots_at,
-        geometry.pages,
-    )?;
-    writeln!(
-        out,
-        "written   generation {}, nonce {:#x}{}",
-        superblock.generation,
-        superblock.nonce,
-        if superblock.condemned { ", condemned" } else { "" }
-    )?;
-    let count = |state| cache.slots(state);
-    let given_up = [SlotState::Evicted, SlotState::Entombing, SlotState::Entombed];
-    writeln!(
-        out,
-        "slots     free {}, in use {}, given up {}, dead {}, boot set {}",
-        count(SlotState::Free),
-        count(SlotState::Live),
-        given_up.into_iter().map(|state| u64::from(count(state))).sum::<u64>(),
-        count(SlotState::Dead),
-        cache.pinned(),
-    )?;
+    show_layout(cache, out)?;
+    show_slots(cache, out)?;
     let blobs: heapless::Vec<_, 124> =
         cache.blobs().map(|(index, entry)| (index, *entry)).collect();
     for (index, entry) in blobs {
@@ -83,6 +44,53 @@ fn lines<S: Storage, W: Write>(
         stats.check_failures,
         stats.culled_slots
     )
+}
+
+/// Prints where the region lies, and what its superblock says.
+fn show_layout<W: Write>(cache: &Cache, out: &mut W) -> Result<(), WriteFmtError<W::Error>> {
+    let superblock = cache.superblock();
+    write!(out, "region    ")?;
+    write_hex(out, &superblock.uuid)?;
+    writeln!(out, " at byte {:#x}, {} bytes", superblock.start, superblock.bytes)?;
+    match cache.mode() {
+        Mode::ReadWrite => writeln!(out, "mode      read-write")?,
+        Mode::ReadOnly(why) => writeln!(out, "mode      read-only: {why}")?,
+        Mode::Bypass(why) => writeln!(out, "mode      bypassed: {why}")?,
+        mode => writeln!(out, "mode      {mode:?}")?,
+    }
+    let geometry = superblock.geometry;
+    #[expect(clippy::arithmetic_side_effects, reason = "a region lies within its disk")]
+    let slots_at = superblock.start + geometry.slots_at();
+    writeln!(
+        out,
+        "layout    {} slots of {} KiB from byte {slots_at:#x} on, {} descriptor pages twice",
+        geometry.slots,
+        geometry.slot_size.bytes() >> 10,
+        geometry.pages,
+    )?;
+    let condemned = if superblock.condemned { ", condemned" } else { "" };
+    let (generation, nonce) = (superblock.generation, superblock.nonce);
+    writeln!(out, "written   generation {generation}, nonce {nonce:#x}{condemned}")
+}
+
+/// Prints how many slots are in which state.
+fn show_slots<W: Write>(cache: &Cache, out: &mut W) -> Result<(), WriteFmtError<W::Error>> {
+    let count = |state| cache.slots(state);
+    let given_up = [SlotState::Evicted, SlotState::Entombing, SlotState::Entombed];
+    writeln!(
+        out,
+        "slots     free {}, in use {}, given up {}, dead {}, boot set {}",
+        count(SlotState::Free),
+        count(SlotState::Live),
+        given_up.into_iter().map(|state| u64::from(count(state))).sum::<u64>(),
+        count(SlotState::Dead),
+        cache.pinned(),
+    )
+}
+
+/// Writes bytes as hexadecimal digits.
+fn write_hex<W: Write>(out: &mut W, bytes: &[u8]) -> Result<(), WriteFmtError<W::Error>> {
+    bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
 }
 
 /// Prints a blob: its identity, how much of it is resident, and where.
@@ -107,9 +115,7 @@ fn show_blob<S: Storage, W: Write>(
     match described {
         Some(Described::OfImage { image, .. }) => {
             write!(out, ", image ")?;
-            for byte in image {
-                write!(out, "{byte:02x}")?;
-            }
+            write_hex(out, &image)?;
         }
         Some(Described::OfDomain { domain, .. }) => {
             write!(out, ", domain \"{}\"", domain.escape_ascii())?;

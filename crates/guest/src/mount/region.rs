@@ -3,13 +3,13 @@
 //! Always: a region that cannot be used is a notice that says how to make it usable, and the mount
 //! continues without it.
 
-use super::{Memory, Mounted};
+use super::{Memory, Mounted, PartitionError};
 use crate::config::{self, CacheName, Config, Part};
 use alloc::format;
 use core::fmt;
 use core::time::Duration;
 use rootlet::cache::{Cache, CacheOptions, Mode, Remedy};
-use rootlet::storage::{Discover, DiscoverError};
+use rootlet::storage::{DeviceId, Discover, DiscoverError};
 
 /// How long a run waits for the region at its end.
 pub const SYNC_TIME: Duration = Duration::from_secs(30);
@@ -23,35 +23,18 @@ pub fn open_region<S: Discover>(
     memory: &Memory,
     notice: &mut dyn FnMut(fmt::Arguments<'_>),
 ) -> Option<Cache> {
-    let Some(name @ CacheName { serial, part }) = &config.cache else {
+    let Some(name) = &config.cache else {
         notice(format_args!("region  none given (cache=SERIAL)"));
         return None;
     };
-    let device = match storage.disk(serial) {
-        Ok(device) => device,
-        Err(error @ (DiscoverError::NotFound | DiscoverError::Ambiguous(_))) => {
-            notice(format_args!("region  not used: disk {serial}: {error:#}"));
-            return None;
-        }
-        Err(error) => {
-            notice(format_args!("region  not used: {error:#}"));
-            return None;
-        }
-    };
-    // Before its first byte is read.
-    storage.set_expendable(device);
-    let mut options = CacheOptions::new(device, entropy);
-    (options.start, options.bytes) = match part.find(storage, device) {
+    let place = match find(storage, name, mounted) {
         Ok(place) => place,
-        Err(error) => {
-            notice(format_args!("region  not used: {name}: {error:#}"));
+        Err(why) => {
+            notice(format_args!("region  not used: {why}"));
             return None;
         }
     };
-    if let Some(slot) = mounted.image.overlapped_slot(storage, &mounted.sources, &options) {
-        notice(format_args!("region  not used: disk {serial} is the source of slot {slot}"));
-        return None;
-    }
+    let mut options = place.options(entropy);
     options.format = config.cache_format;
     options.slot_size = config.slot_size;
     options.pool_bytes = memory.pool;
@@ -59,25 +42,94 @@ pub fn open_region<S: Discover>(
     options.tables_bytes = memory.tables;
     match Cache::open(storage, &options) {
         Ok(cache) => {
-            let used = cache.used_slots();
-            let geometry = cache.superblock().geometry;
-            let kib = geometry.slot_size.bytes() >> 10;
-            notice(format_args!(
-                "region  disk {serial}: {used} of {} slots of {kib} KiB in use",
-                geometry.slots
-            ));
-            if let Mode::ReadOnly(why) = cache.mode() {
-                notice(format_args!("region  read-only: {why}"));
-            }
+            describe(&cache, &name.serial, notice);
             Some(cache)
         }
         Err(refused) => {
             notice(format_args!("region  not used: {refused:#}"));
             if let Some(remedy) = refused.remedy() {
-                notice(format_args!("region  {}", Advice { remedy, config, part }));
+                notice(format_args!("region  {}", Advice { remedy, config, part: &name.part }));
             }
             None
         }
+    }
+}
+
+/// Tells how full the region on the disk `serial` is, and why nothing is written to it if so.
+fn describe(cache: &Cache, serial: &str, notice: &mut dyn FnMut(fmt::Arguments<'_>)) {
+    let used = cache.used_slots();
+    let geometry = cache.superblock().geometry;
+    let kib = geometry.slot_size.bytes() >> 10;
+    notice(format_args!(
+        "region  disk {serial}: {used} of {} slots of {kib} KiB in use",
+        geometry.slots
+    ));
+    if let Mode::ReadOnly(why) = cache.mode() {
+        notice(format_args!("region  read-only: {why}"));
+    }
+}
+
+/// A part of a disk.
+struct Place {
+    device: DeviceId,
+    /// The first byte.
+    start: u64,
+    /// The length in bytes; `None` for all that is left of the disk.
+    bytes: Option<u64>,
+}
+
+impl Place {
+    /// Returns the options of a region there.
+    fn options(&self, entropy: [u8; 16]) -> CacheOptions {
+        let mut options = CacheOptions::new(self.device, entropy);
+        (options.start, options.bytes) = (self.start, self.bytes);
+        options
+    }
+}
+
+/// Why a region is not used, before its first byte is looked at.
+enum Unused<'c> {
+    /// There is no such disk, or more than one.
+    NoDisk(&'c str, DiscoverError),
+    /// The disk cannot be used.
+    Disk(DiscoverError),
+    /// The disk has no such partition.
+    Part(&'c CacheName, PartitionError),
+    /// The region would overwrite the source of this slot.
+    Source(&'c str, u16),
+}
+
+impl fmt::Display for Unused<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoDisk(serial, error) => write!(f, "disk {serial}: {error:#}"),
+            Self::Disk(error) => write!(f, "{error:#}"),
+            Self::Part(name, error) => write!(f, "{name}: {error:#}"),
+            Self::Source(serial, slot) => write!(f, "disk {serial} is the source of slot {slot}"),
+        }
+    }
+}
+
+/// Returns the place of the region `name`, which is not that of a source of `mounted`.
+fn find<'c, S: Discover>(
+    storage: &mut S,
+    name: &'c CacheName,
+    mounted: &Mounted,
+) -> Result<Place, Unused<'c>> {
+    let CacheName { serial, part } = name;
+    let device = storage.disk(serial).map_err(|error| match error {
+        DiscoverError::NotFound | DiscoverError::Ambiguous(_) => Unused::NoDisk(serial, error),
+        error => Unused::Disk(error),
+    })?;
+    // Before its first byte is read.
+    storage.set_expendable(device);
+    let found = part.find(storage, device);
+    let (start, bytes) = found.map_err(|error| Unused::Part(name, error))?;
+    let place = Place { device, start, bytes };
+    let options = place.options([0; 16]);
+    match mounted.image.overlapped_slot(storage, &mounted.sources, &options) {
+        Some(slot) => Err(Unused::Source(serial, slot)),
+        None => Ok(place),
     }
 }
 

@@ -28,7 +28,7 @@ static RECIPE: Recipe = Recipe {
     region_bytes: 640 << 20,
 };
 
-/// A large file, and ten thousand small ones.
+/// Returns a large file, and ten thousand small ones.
 fn tree_of_race() -> Tree {
     let mut rng = Rng::new(0x7065_6572);
     let mut tree = Tree::new();
@@ -60,7 +60,7 @@ impl Fixtures {
     }
 }
 
-/// Text that compresses about as programs do: words out of few, with noise among them.
+/// Returns text that compresses about as programs do: words out of few, with noise among them.
 fn text(bytes: usize) -> Vec<u8> {
     let mut rng = Rng::new(0x7061_636b);
     let words: Vec<Vec<u8>> = (0..512)

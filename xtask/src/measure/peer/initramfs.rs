@@ -23,7 +23,7 @@ pub struct Contents<'a> {
     pub files: &'a [(&'a str, String)],
 }
 
-/// The archive.
+/// Returns the archive.
 pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for dir in ["dev", "lib"] {
@@ -76,7 +76,7 @@ impl Archive {
     }
 }
 
-/// The modules that are wanted and there, with what they need, in the order of loading.
+/// Returns the modules that are wanted and there, with what they need, in the order of loading.
 fn ordered(dir: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut all = BTreeMap::new();
     find(dir, &mut all)?;
@@ -127,7 +127,7 @@ fn load(
     Ok(())
 }
 
-/// What a module says that it needs: `depends=` in its section `.modinfo`.
+/// Returns what a module says that it needs: `depends=` in its section `.modinfo`.
 fn needs(module: &[u8]) -> Vec<String> {
     const KEY: &[u8] = b"\0depends=";
     let Some(at) = module.windows(KEY.len()).position(|part| part == KEY) else {

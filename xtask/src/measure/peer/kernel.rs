@@ -28,7 +28,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel that the user wants.
+    /// Returns the kernel that the user wants.
     pub fn find(args: &BenchArgs) -> Result<Self> {
         match &args.kernel {
             Some(image) => {

@@ -53,7 +53,7 @@ pub struct Guest<'a> {
     pub interrupt: &'a Interrupt,
 }
 
-/// The initramfs that a guest gets.
+/// Returns the initramfs that a guest gets.
 pub fn initramfs(guest: &Guest<'_>) -> Result<Vec<u8>> {
     let serials: Vec<&str> = guest.disks.iter().map(|disk| disk.serial.as_str()).collect();
     let files = [
@@ -98,8 +98,8 @@ pub fn run(guest: &Guest<'_>) -> Result<Race> {
     race
 }
 
-/// The kernel's command line. Its own calibration of the processor's counter needs a timer that
-/// microvm lacks, and at times does not end; under emulation the counter is the host's.
+/// Returns the kernel's command line. Its own calibration of the processor's counter needs a timer
+/// that microvm lacks, and at times does not end; under emulation the counter is the host's.
 fn command_line(words: &str) -> String {
     let mut line = String::from("console=ttyS0 quiet loglevel=1 reboot=t panic=-1 tsc=reliable");
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -164,7 +164,7 @@ fn watch(arguments: &[OsString], guest: &Guest<'_>) -> Result<Race> {
     }
 }
 
-/// The last lines that a guest wrote.
+/// Returns the last lines that a guest wrote.
 fn tail(said: &[u8]) -> String {
     let text = String::from_utf8_lossy(said);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

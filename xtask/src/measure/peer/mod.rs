@@ -53,7 +53,7 @@ const LEAST_PATIENCE: Duration = Duration::from_secs(40);
 const CLOCK_SHARE: u64 = 4;
 const CLOCK_NS: u64 = 30_000_000;
 
-/// The task `bench --peer linux`.
+/// Measures beside a Linux guest.
 pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
     let board = args.boot.machine.board();
     if board != Board::Microvm {
@@ -105,7 +105,7 @@ struct Racing<'a> {
     interrupt: &'a Interrupt,
 }
 
-/// The scenarios that are wanted.
+/// Returns the scenarios that are wanted.
 fn parts(only: Option<&str>) -> Result<Vec<&'static Scenario>> {
     static ALL: [Scenario; SCENARIOS.len()] = SCENARIOS;
     let parts: Vec<_> =
@@ -178,7 +178,7 @@ impl<'a> Racing<'a> {
         if of == THEIRS { self.linux(scenario, mem) } else { self.rootlet(scenario, mem) }
     }
 
-    /// The image of a scenario and its sources, as the tool's own options name them.
+    /// Returns the image of a scenario and its sources, as the tool's own options name them.
     fn source(&self, scenario: &Scenario) -> (PathBuf, SourceArgs) {
         let plain = &self.fixtures.plain;
         match scenario.image {
@@ -259,7 +259,7 @@ impl<'a> Racing<'a> {
         })
     }
 
-    /// What the host's own reader makes of the steps.
+    /// Returns what the host's own reader makes of the steps.
     fn host_sums(&self, scenario: &Scenario) -> Result<Vec<(String, u64)>> {
         let (image, source) = self.source(scenario);
         let mut output = Vec::new();
@@ -271,14 +271,14 @@ impl<'a> Racing<'a> {
         Ok(race.steps.into_iter().map(|step| (step.name, step.sum)).collect())
     }
 
-    /// The bytes that a monitor loads for the peer.
+    /// Returns the bytes that a monitor loads for the peer.
     fn peer_bytes(&self) -> Result<u64> {
         let steps = LEAST.map(String::from);
         let initramfs = linux::initramfs(&self.guest(&SCENARIOS[0], &steps, MEM)?)?;
         Ok(fs::metadata(&self.kernel.image)?.len() + initramfs.len() as u64)
     }
 
-    /// The least memory with which a guest reads a file, in MiB.
+    /// Returns the least memory with which a guest reads a file, in MiB.
     fn least(&self, of: usize) -> Result<Option<f64>> {
         let least = Scenario { name: "least", image: Image::Plain, region: false, steps: &LEAST };
         for mib in LADDER {
@@ -302,13 +302,13 @@ impl<'a> Racing<'a> {
     }
 }
 
-/// The guest command that runs a scenario.
+/// Returns the guest command that runs a scenario.
 fn words(scenario: &Scenario) -> Vec<String> {
     let steps = scenario.steps.iter().map(|step| step.to_string());
     std::iter::once("race".to_string()).chain(steps).collect()
 }
 
-/// An error unless a guest read in every step what the host read.
+/// Returns an error unless a guest read in every step what the host read.
 fn same_sums(guest: &str, expected: &[(String, u64)], race: &Race) -> Result<()> {
     ensure!(race.steps.len() == expected.len(), "{guest} ran {} steps", race.steps.len());
     for ((name, sum), step) in expected.iter().zip(&race.steps) {

@@ -93,7 +93,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// Its name.
+    /// Returns its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ms => "ms",
@@ -103,7 +103,7 @@ impl Unit {
         }
     }
 
-    /// How many times better `ours` is than `theirs`.
+    /// Returns how many times better `ours` is than `theirs`.
     pub fn ratio(self, ours: f64, theirs: f64) -> f64 {
         match self {
             Self::Ms | Self::Mib => theirs / ours.max(1e-12),

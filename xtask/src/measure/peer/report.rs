@@ -38,7 +38,7 @@ pub const THEIRS: usize = 1;
 pub struct Samples(pub Vec<f64>);
 
 impl Samples {
-    /// The median; of an even number the mean of the middle two.
+    /// Returns the median; of an even number the mean of the middle two.
     pub fn median(&self) -> Option<f64> {
         let mut values = self.0.clone();
         values.sort_by(f64::total_cmp);
@@ -63,7 +63,7 @@ impl Samples {
     }
 }
 
-/// Three digits, or all before the point.
+/// Writes three digits, or all before the point.
 fn figure(value: f64) -> String {
     match value {
         value if value >= 100.0 => format!("{value:.0}"),
@@ -84,7 +84,7 @@ pub struct Line {
 }
 
 impl Measured {
-    /// The rows with their figures.
+    /// Returns the rows with their figures.
     pub fn lines(&self) -> Vec<Line> {
         static TABLE: [Row; ROWS.len()] = ROWS;
         TABLE.iter().map(|row| self.line(row)).collect()
@@ -117,8 +117,8 @@ impl Measured {
     }
 }
 
-/// The median of the ratios of what was measured one after the other, for a busy machine slows
-/// both; where there are no such pairs, the ratio of the medians.
+/// Returns the median of the ratios of what was measured one after the other, for a busy machine
+/// slows both; where there are no such pairs, the ratio of the medians.
 fn ratio(unit: Unit, [ours, theirs]: &[Samples; 2]) -> Option<f64> {
     if ours.0.len() == theirs.0.len() {
         let pairs = ours.0.iter().zip(&theirs.0);
@@ -136,7 +136,7 @@ fn rate(step: &Timed, unit: Unit) -> f64 {
     }
 }
 
-/// For a terminal, or for a README.
+/// Writes the table for a terminal, or for a README.
 pub fn table(measured: &Measured, markdown: bool) -> String {
     let heading = ["", "unit", "rootlet", "peer", "ratio", "aim"].map(String::from);
     let mut rows = vec![heading];
@@ -162,7 +162,7 @@ pub fn table(measured: &Measured, markdown: bool) -> String {
     text
 }
 
-/// For a program: all samples, nothing rounded.
+/// Writes JSON for a program: all samples, nothing rounded.
 pub fn json(measured: &Measured) -> String {
     let lines: Vec<_> = measured
         .lines()
@@ -213,7 +213,7 @@ pub mod tests {
     use super::*;
     use std::time::Duration;
 
-    /// Two runs, in which rootlet is four times as fast.
+    /// Returns two runs, in which rootlet is four times as fast.
     pub fn measured() -> Measured {
         let race = |ms: u64, ns: u64| Race {
             first_byte: Some(Duration::from_millis(ms)),

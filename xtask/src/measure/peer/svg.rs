@@ -17,7 +17,7 @@ const TOP: usize = 64;
 const LEAST: f64 = 0.1;
 const MOST: f64 = 100.0;
 
-/// The chart as an SVG document.
+/// Returns the chart as an SVG document.
 pub fn chart(measured: &Measured) -> String {
     let lines: Vec<(Line, f64)> = measured
         .lines()
@@ -58,7 +58,7 @@ pub fn chart(measured: &Measured) -> String {
     svg::document(width as u64, height as u64, font, &body)
 }
 
-/// Where a ratio stands.
+/// Returns where a ratio stands.
 fn place(ratio: f64) -> usize {
     let part = (ratio.clamp(LEAST, MOST) / LEAST).log10() / (MOST / LEAST).log10();
     LEFT + (part * WIDTH as f64).round() as usize

@@ -83,7 +83,7 @@ impl Listener {
         Ok(())
     }
 
-    /// The race, if it came to its end, of a machine that was started at `started`.
+    /// Returns the race, if it came to its end, of a machine that was started at `started`.
     pub fn finish(self, started: Instant) -> Result<Race> {
         if let Some((name, _)) = self.begun {
             bail!("the guest ended in the middle of {name}");

@@ -200,7 +200,7 @@ global_asm!(
     rust = sym rust_start,
 );
 
-/// The first Rust code: what the machine is, its memory, then the platform.
+/// Runs the first Rust code: what the machine is, its memory, then the platform.
 extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
     let tree = crate::device_tree::read(tree).unwrap_or_else(|refused| start::refuse(&refused));
     super::paging::refine(&tree.ram);

@@ -86,7 +86,7 @@ impl Gic {
         }
     }
 
-    /// Whether the timer's interrupt has come as far as the processor.
+    /// Returns whether the timer's interrupt has come as far as the processor.
     pub(super) fn timer_is_pending(&self) -> bool {
         let number = match self {
             Self::V2(processor) => processor.read32(HIGHEST_PENDING),

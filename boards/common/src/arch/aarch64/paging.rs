@@ -106,7 +106,7 @@ fn contains(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start <= other.start && other.end <= one.end
 }
 
-/// The entry of the 2 MiB in which the page at `guard` is not mapped.
+/// Returns the entry of the 2 MiB in which the page at `guard` is not mapped.
 fn guarded(guard: u64) -> u64 {
     let level3 = &raw mut LEVEL3;
     // SAFETY: called once, on the only processor, and the table is not in use yet.
@@ -116,8 +116,8 @@ fn guarded(guard: u64) -> u64 {
     level3.addr() as u64 | TABLE
 }
 
-/// Whether a range is mapped as its kind, which is settled since entry: registers within the 2 MiB
-/// of RAM are not.
+/// Returns whether a range is mapped as its kind, which is settled since entry: registers within
+/// the 2 MiB of RAM are not.
 pub(crate) fn map(range: &Range<u64>, kind: Kind) -> Option<()> {
     if range.end > REACH {
         return None;
@@ -134,8 +134,8 @@ pub(crate) fn map(range: &Range<u64>, kind: Kind) -> Option<()> {
     Some(())
 }
 
-/// The entry that maps an address below the reach, and how many bytes it does. The 2 MiB with the
-/// guard count as one, which is RAM.
+/// Returns the entry that maps an address below the reach, and how many bytes it does. The 2 MiB
+/// with the guard count as one, which is RAM.
 fn leaf(address: u64) -> (u64, u64) {
     let entry = read(&raw const LEVEL1, address / GIB);
     if entry & TABLE != TABLE {

@@ -39,7 +39,7 @@ static mut LEVEL2: Table = EMPTY;
 static mut LEVEL1: Table = EMPTY;
 static mut LEVEL0: Table = EMPTY;
 
-/// Where an address stands in an entry: its page number from bit 10 on.
+/// Returns an address as an entry has it: its page number from bit 10 on.
 fn entry(address: u64) -> u64 {
     address >> 12 << 10
 }
@@ -71,7 +71,7 @@ fn fill(table: &mut [u64], start: u64, bytes: u64) {
     }
 }
 
-/// Whether a range is mapped: all is, below the end.
+/// Returns whether a range is mapped: all is, below the end.
 pub(crate) fn map(range: &Range<u64>, _: Kind) -> Option<()> {
     (range.end <= REACH).then_some(())
 }

@@ -33,7 +33,7 @@ const ENABLED: u32 = 1 << 8;
 
 static APIC: Mutex<Option<Registers>> = Mutex::new(None);
 
-/// Where the registers are, if they answer there.
+/// Returns the address of the registers, if they answer there.
 fn place() -> Option<usize> {
     // SAFETY: every processor of 64 bits has the register.
     let base = unsafe { BASE.read() };

@@ -90,7 +90,7 @@ impl Passed {
     }
 }
 
-/// `of * by / per`, where that is a rate.
+/// Returns `of * by / per`, where that is a rate.
 fn scaled(of: u64, by: u64, per: u64) -> Option<u64> {
     let scaled = (u128::from(of) * u128::from(by)).checked_div(u128::from(per))?;
     u64::try_from(scaled).ok().filter(|rate| *rate > 0)
@@ -103,7 +103,7 @@ impl Calibration {
         Self { entry_ticks, first: sample(apic::count), acpi_timer }
     }
 
-    /// The counter at entry.
+    /// Returns the counter at entry.
     pub(crate) fn entry_ticks(&self) -> u64 {
         self.entry_ticks
     }
@@ -140,7 +140,7 @@ impl Calibration {
         until(first, counts, apic::count, |now| Some(u64::from(first.count.checked_sub(now)?)))
     }
 
-    /// The counter's rate by ACPI's timer, which counts up and around.
+    /// Returns the counter's rate by ACPI's timer, which counts up and around.
     fn by_acpi(&self) -> Option<u64> {
         let at = self.acpi_timer?;
         let count = || Some(port::read_port32(at) & ACPI_TIMER_MASK);
@@ -151,7 +151,7 @@ impl Calibration {
     }
 }
 
-/// The rates of counter and timer that somebody tells.
+/// Returns the rates of counter and timer that somebody tells.
 fn told() -> (Option<u64>, Option<u64>) {
     if rates::player(&leaf) == Player::HyperV && leaf(HYPERV_FEATURES)[0] & HYPERV_HAS_RATES != 0 {
         // SAFETY: the hypervisor says that it has the register.
@@ -168,8 +168,8 @@ fn told() -> (Option<u64>, Option<u64>) {
     (rates::counter_hz(&leaf), rates::apic_hz(&leaf))
 }
 
-/// What passed since `first` once the timer has moved by `counts`, as `since` has it; `None` for
-/// one that does not.
+/// Returns what passed since `first` once the timer has moved by `counts`, as `since` has it;
+/// `None` for one that does not.
 fn until(
     first: Sample,
     counts: u64,

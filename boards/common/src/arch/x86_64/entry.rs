@@ -27,7 +27,7 @@ static TABLE_POINTER: TablePointer =
 
 pvh::xen_elfnote_phys32_entry!(pvh_start);
 
-/// Where the loader jumps to.
+/// Begins: the loader jumps here.
 ///
 /// # Safety
 ///
@@ -127,7 +127,7 @@ unsafe extern "C" fn pvh_start() -> ! {
 
 const _: () = assert!(size_of::<Table>() == 4096);
 
-/// The first Rust code: processor tables, what the loader says, then the platform.
+/// Runs the first Rust code: processor tables, what the loader says, then the platform.
 extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
     segments::load();
     super::exception::load();

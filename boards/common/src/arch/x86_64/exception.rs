@@ -108,7 +108,8 @@ pub(super) fn load() {
     unsafe { lidt(&pointer) };
 }
 
-/// A gate to `handler`, on the stack with this index in the task state; 0 is the one in use.
+/// Returns a gate to `handler`, on the stack with this index in the task state; 0 is the one in
+/// use.
 fn interrupt_gate(handler: u64, stack: u8) -> [u64; 2] {
     const PRESENT_INTERRUPT_GATE: u64 = 0x8e00;
     let low = (handler & 0xffff)

@@ -60,7 +60,7 @@ pub(crate) fn by_acpi(power_off: PowerOff) -> Option<()> {
     Some(())
 }
 
-/// The mark, after the image.
+/// Returns the mark, after the image.
 fn mark() -> [&'static AtomicU64; 2] {
     let first = crate::start::image_end() as usize;
     [first, first + 8].map(|at| {
@@ -83,8 +83,8 @@ pub(crate) fn has_way_out() -> bool {
     true
 }
 
-/// QEMU's isa-debug-exit, which reads as 0 (hw/misc/debugexit.c). What reads as something else is
-/// another device, or nothing.
+/// Writes `status` to QEMU's isa-debug-exit, which reads as 0 (hw/misc/debugexit.c). What reads as
+/// something else is another device, or nothing.
 fn by_debug_exit(status: u8) {
     if read_port8(DEBUG_EXIT) == 0 {
         write_port32(DEBUG_EXIT, u32::from(status >> 1));
@@ -98,7 +98,7 @@ fn by_tables() {
     }
 }
 
-/// What is left may start the machine again.
+/// Notes that the run has ended: what is left may start the machine again.
 fn mark_as_ended() {
     mark().into_iter().zip(ENDED).for_each(|(word, value)| word.store(value, Ordering::SeqCst));
 }

@@ -30,7 +30,7 @@ pub(crate) fn answers8(_: usize) -> bool {
     true
 }
 
-/// As [`answers8`], of 32 bits.
+/// Returns what [`answers8`] does, for 32 bits.
 pub(crate) fn answers32(_: usize) -> bool {
     true
 }

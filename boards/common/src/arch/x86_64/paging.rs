@@ -81,7 +81,7 @@ impl Entry {
         unsafe { self.0.write_volatile(value) }
     }
 
-    /// The table that the entry names; made if it names nothing.
+    /// Returns the table that the entry names, and makes one if the entry names none.
     fn table(&self) -> Option<u64> {
         match self.get() {
             entry if entry & PRESENT == 0 => {
@@ -139,7 +139,8 @@ pub(crate) fn map(range: &Range<u64>, kind: Kind) -> Option<()> {
     Some(())
 }
 
-/// Where addresses end that the processor has (Intel SDM volume 2A, CPUID, leaf 80000008H).
+/// Returns the end of the addresses that the processor has (Intel SDM volume 2A, CPUID, leaf
+/// 80000008H).
 fn addresses_end() -> u64 {
     const SIZES: u32 = 0x8000_0008;
     let has_sizes = __cpuid(0x8000_0000).eax >= SIZES;
@@ -147,7 +148,7 @@ fn addresses_end() -> u64 {
     1_u64.checked_shl(bits).map_or(ADDRESSES_END, |end| end.min(ADDRESSES_END))
 }
 
-/// Whether the processor has pages of 1 GiB (leaf 80000001H).
+/// Returns whether the processor has pages of 1 GiB (leaf 80000001H).
 fn has_large_pages() -> bool {
     __cpuid(0x8000_0001).edx & 1 << 26 != 0
 }

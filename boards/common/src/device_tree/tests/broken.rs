@@ -26,7 +26,7 @@ fn tree_that_reserves_memory_and_does_not_say_which_is_refused() {
     assert_eq!(refused(&endless), Fault::Reservation { at: blob.len() - 8 });
 }
 
-/// Where the structure of a tree begins and how long it is.
+/// Returns where the structure of a tree begins and how long it is.
 fn structure(blob: &[u8]) -> (usize, usize) {
     let word = |at: usize| u32::from_be_bytes(blob[at..at + 4].try_into().unwrap()) as usize;
     (word(8), word(36))

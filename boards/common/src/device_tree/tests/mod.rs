@@ -31,7 +31,7 @@ fn node(name: &str, properties: Vec<DeviceTreeProperty>) -> DeviceTreeNode {
     node
 }
 
-/// A tree with two cells each for addresses and sizes, as all machines here have.
+/// Returns a tree with two cells each for addresses and sizes, as all machines here have.
 fn tree(children: Vec<DeviceTreeNode>) -> Vec<u8> {
     let mut tree = DeviceTree::new();
     tree.root.add_property(cells("#address-cells", &[2]));
@@ -49,7 +49,7 @@ fn read(blob: &[u8]) -> Parsed<'_> {
     parse(Blob::new(blob).unwrap(), REACH).unwrap()
 }
 
-/// What is said of nodes that are not used.
+/// Returns what is said of nodes that are not used.
 fn told(tree: &Parsed<'_>) -> Vec<String> {
     let mut told = Vec::new();
     tree.told.each(|line| told.push(line.to_string()));
@@ -61,7 +61,7 @@ fn memory(start: u32, len: u32) -> DeviceTreeNode {
     node(&name, vec![bytes("device_type", b"memory\0"), cells("reg", &[0, start, 0, len])])
 }
 
-/// A bus with two cells each for addresses and sizes.
+/// Returns a bus with two cells each for addresses and sizes.
 fn bus(ranges: &[u32]) -> DeviceTreeNode {
     let sizes = vec![cells("#address-cells", &[2]), cells("#size-cells", &[2])];
     let mut bus = node("soc", sizes);
@@ -342,7 +342,7 @@ fn memory_behind_the_image_that_nobody_has_reserved_is_free() {
     });
 }
 
-/// A machine with everything that is looked at.
+/// Returns a machine with everything that is looked at.
 fn machine() -> Vec<u8> {
     let mut held = node("reserved-memory", vec![cells("#address-cells", &[2])]);
     held.add_property(cells("#size-cells", &[2]));

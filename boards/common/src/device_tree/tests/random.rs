@@ -70,7 +70,7 @@ impl Part {
         format!("{}/{}", format!("/soc@{number}").repeat(self.buses.len()), self.name(number))
     }
 
-    /// The node, in its buses.
+    /// Returns the node, in its buses.
     fn node(&self, number: usize) -> DeviceTreeNode {
         let compatible: &[u8] = match self.kind {
             Kind::Memory => b"vendor,memory\0",
@@ -127,7 +127,7 @@ impl Part {
         is_on(self.state) && self.buses.iter().all(|(state, _)| is_on(*state))
     }
 
-    /// How far its addresses are moved on the way to the processor, if they come through.
+    /// Returns how far its addresses are moved on the way to the processor, if they come through.
     fn moved(&self) -> Option<u32> {
         self.buses.iter().try_fold(0, |sum, (_, passing)| match passing {
             Passing::Same => Some(sum),

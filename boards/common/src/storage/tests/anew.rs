@@ -13,7 +13,7 @@ use crate::storage::fake_share::{self, FLUSH, FakeShare, INIT, LOOKUP, OPEN, REA
 const SECOND_NS: u64 = 1_000_000_000;
 const BYTES: usize = 3000;
 
-/// A storage with two files of a share open, and a look into the share.
+/// Returns a storage with two files of a share open, and a look into the share.
 fn opened() -> (VirtioStorage<FakeShare>, Rc<RefCell<State>>) {
     fake::told();
     let file =

@@ -43,13 +43,13 @@ fn read_both(storage: &mut VirtioStorage<Fake>) -> Result<[Result<(), IoErrorKin
     ended.map_err(|why| *why.downcast::<String>().unwrap())
 }
 
-/// Two disks named "fake", the first of which is looked into.
+/// Returns two disks named "fake", the first of which is looked into.
 pub(super) fn two_disks() -> (VirtioStorage<Fake>, alloc::rc::Rc<core::cell::RefCell<fake::State>>)
 {
     two_disks_of(false)
 }
 
-/// The same with the registers from before virtio 1.0, or those of today.
+/// Returns the same with the registers from before virtio 1.0, or those of today.
 fn two_disks_of(
     is_legacy: bool,
 ) -> (VirtioStorage<Fake>, alloc::rc::Rc<core::cell::RefCell<fake::State>>) {

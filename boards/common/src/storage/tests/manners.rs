@@ -50,7 +50,7 @@ const MANNERS: [Manner; 12] = [
     Manner::Middle,
 ];
 
-/// A disk of these manners beside an honest one, and whether it was honest for 40 reads.
+/// Returns a disk of these manners beside an honest one, and whether it was honest for 40 reads.
 fn hostile(manner: Manner, entries: u32, warm: bool) -> VirtioStorage<Fake> {
     let mut storage = storage();
     let (found, state) = fake::disk(content(3, 64), FLUSH);

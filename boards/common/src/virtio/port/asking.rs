@@ -39,7 +39,7 @@ impl<T: Transport> Port<T> {
         self.asking.question = question;
     }
 
-    /// Whether the daemon was started anew, and the share with it is to be.
+    /// Returns whether the daemon was started anew, and the share with it is to be.
     pub(crate) fn is_forgotten(&self) -> bool {
         matches!(self.state, State::Stopped(_, Fault::Forgotten))
     }

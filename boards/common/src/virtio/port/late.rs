@@ -109,7 +109,7 @@ pub(super) enum State {
 }
 
 impl<T: Transport> Port<T> {
-    /// Why the device takes no requests, if it does not.
+    /// Returns why the device takes no requests, if it does not.
     pub(crate) fn ended(&self) -> Option<IoErrorKind> {
         match self.state {
             State::Up => None,
@@ -119,7 +119,7 @@ impl<T: Transport> Port<T> {
         }
     }
 
-    /// Why the device may write for ever to memory that its reader wants back, if it may.
+    /// Returns why the device may write for ever to memory that its reader wants back, if it may.
     pub(crate) fn withholds(&self) -> Option<&'static str> {
         let why = match self.state {
             State::Up | State::Stopped(..) => return None,
@@ -181,7 +181,7 @@ impl<T: Transport> Port<T> {
         }
     }
 
-    /// The device is as good as any again.
+    /// Takes the device back: it is as good as any again.
     fn come_back(&mut self) -> Option<News> {
         self.state = State::Up;
         self.was_late = false;

@@ -167,18 +167,18 @@ impl<T: Transport> Port<T> {
         self.kick();
     }
 
-    /// Whether no name is on its way.
+    /// Returns whether no name is on its way.
     pub(crate) fn is_named(&self) -> bool {
         !self.is_asked
     }
 
-    /// Whether the device has something for which nobody but the port waits.
+    /// Returns whether the device has something for which nobody but the port waits.
     pub(crate) fn is_waited_for(&self) -> bool {
         self.is_asked || matches!(self.state, State::Late)
     }
 
-    /// The name of a disk, or the mount tag of a share; empty if it has none, or has not said it
-    /// yet.
+    /// Returns the name of a disk, or the mount tag of a share; empty if it has none, or has not
+    /// said it yet.
     pub(crate) fn name(&self) -> &[u8] {
         match &self.name {
             Name::Disk(serial) => until_zero(serial),
@@ -186,7 +186,7 @@ impl<T: Transport> Port<T> {
         }
     }
 
-    /// Whether it is a share.
+    /// Returns whether the device is a share.
     pub(crate) fn is_share(&self) -> bool {
         matches!(self.name, Name::Share(_))
     }
@@ -228,30 +228,30 @@ impl<T: Transport> Port<T> {
         Shared::new(REPLY_BYTES_MAX)
     }
 
-    /// Where the device is, for messages.
+    /// Returns where the device is, for messages.
     pub(crate) fn place(&self) -> Place {
         self.device.place
     }
 
-    /// How many requests fit at once, beside the questions to a share's daemon.
+    /// Returns how many requests fit at once, beside the questions to a share's daemon.
     pub(crate) fn capacity(&self) -> usize {
         let all = self.rings.requests.capacity();
         if self.is_share() { all - all / asking::PART_OF_RING } else { all }
     }
 
-    /// Has reads of a disk land in memory of the port's own, from which they are copied: a disk that
-    /// never answers keeps no memory of a reader, who can continue without it. Longer ones than
-    /// [`ASIDE_BYTES`] land where they are wanted, as before.
+    /// Makes reads of a disk land in memory of the port's own, from which they are copied: a disk
+    /// that never answers keeps no memory of a reader, who can continue without it. Longer ones
+    /// than [`ASIDE_BYTES`] land where they are wanted, as before.
     pub(crate) fn set_expendable(&mut self) {
         self.rings.aside.get_or_insert_with(Aside::new);
     }
 
-    /// Whether a request has room.
+    /// Returns whether a request has room.
     pub(crate) fn has_room(&self) -> bool {
         self.rings.requests.flying() < self.capacity()
     }
 
-    /// Whether a foreground transfer has room.
+    /// Returns whether a foreground transfer has room.
     pub(crate) fn has_room_for(&self, transfer: &Lent<'_>) -> bool {
         let has_place = match (&self.rings.aside, transfer) {
             (Some(aside), Lent::Read(out)) if lands_aside(out.len()) => aside.has_room(out.len()),
@@ -260,8 +260,8 @@ impl<T: Transport> Port<T> {
         has_place && self.has_room()
     }
 
-    /// Whether a background job has room: half of the ring stays free of them, so that a reader
-    /// always finds some. A ring that takes one request takes that of a job, too.
+    /// Returns whether a background job has room: half of the ring stays free of them, so that a
+    /// reader always finds some. A ring that takes one request takes that of a job, too.
     pub(crate) fn has_room_for_job(&self) -> bool {
         self.has_room() && self.jobs < (self.capacity() / 2).max(1)
     }
@@ -337,7 +337,7 @@ impl<T: Transport> Port<T> {
         submitted.map_err(|flight| (self.take_back(flight.kept), IoErrorKind::Unaligned))
     }
 
-    /// Has a read of an expendable disk, whose data is its owner's, land aside.
+    /// Makes a read of an expendable disk, whose data is its owner's, land aside.
     fn set_aside<'r>(
         &mut self,
         request: Request<'r>,
@@ -461,7 +461,7 @@ impl<T: Transport> Port<T> {
     }
 }
 
-/// Whether a read of `len` bytes lands aside where reads do.
+/// Returns whether a read of `len` bytes lands aside where reads do.
 fn lands_aside(len: usize) -> bool {
     (1..=ASIDE_BYTES).contains(&len)
 }
