@@ -6,7 +6,7 @@
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStderr, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -106,27 +106,7 @@ fn package(
     let (stdout, stderr) = (child.pipes().stdout.take(), child.pipes().stderr.take());
     let progress = bar.clone();
     let shown = package.to_string();
-    let said = thread::spawn(move || {
-        let mut said = Vec::new();
-        // Without a terminal one line says that cargo builds, if there is something to compile.
-        let mut told = false;
-        let lines = stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
-        for line in lines.map_while(Result::ok) {
-            if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
-                if progress.is_hidden() && !verbose && !told {
-                    eprintln!("building {shown}; the first time takes a minute or two");
-                    told = true;
-                }
-                progress
-                    .set_message(format!("building {}", what.split(" (").next().unwrap_or(what)));
-            }
-            if verbose {
-                progress.suspend(|| eprintln!("{line}"));
-            }
-            said.push(line);
-        }
-        said
-    });
+    let said = thread::spawn(move || watch(stderr, &progress, &shown, verbose));
     let mut elf = None;
     let lines = stdout.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
     for line in lines.map_while(Result::ok) {
@@ -134,7 +114,7 @@ fn package(
     }
     let status = child.wait_for(Duration::from_secs(60))?;
     bar.finish_and_clear();
-    let said = said.join().unwrap_or_default();
+    let said = said.join().expect("reading the words of cargo does not panic");
     if !status.is_some_and(|status| status.success()) {
         if !verbose {
             said.iter().for_each(|line| eprintln!("{line}"));
@@ -142,6 +122,34 @@ fn package(
         bail!("building {package} failed");
     }
     Firmware::read(elf.with_context(|| format!("cargo names no executable of {package}"))?)
+}
+
+/// Reads the words of cargo to their end, shows which crate it compiles, and returns the words.
+fn watch(
+    stderr: Option<ChildStderr>,
+    progress: &ProgressBar,
+    package: &str,
+    verbose: bool,
+) -> Vec<String> {
+    let mut said = Vec::new();
+    // Without a terminal one line says that cargo builds, if there is something to compile.
+    let mut is_announced = false;
+    let lines = stderr.into_iter().flat_map(|pipe| BufReader::new(pipe).lines());
+    for line in lines.map_while(Result::ok) {
+        if let Some(what) = line.trim_start().strip_prefix("Compiling ") {
+            if progress.is_hidden() && !verbose && !is_announced {
+                eprintln!("building {package}; the first time takes a minute or two");
+                is_announced = true;
+            }
+            let name = what.split_once(" (").map_or(what, |(name, _)| name);
+            progress.set_message(format!("building {name}"));
+        }
+        if verbose {
+            progress.suspend(|| eprintln!("{line}"));
+        }
+        said.push(line);
+    }
+    said
 }
 
 /// Returns the executable `name` that a message of cargo names.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use rootlet_cli::boot::accel::Accel;
 use rootlet_cli::boot::board::{Board, Bus};
@@ -24,7 +24,7 @@ pub fn sections(board: Board, files: &[&str]) -> Result<String> {
         text.push_str(&block("Run by the project's tests:\n", board, Monitor::Qemu, None, kernel)?);
     }
     let flat = files.iter().find(|name| name.ends_with(".Image")).or(files.first());
-    let kernel = flat.copied().unwrap_or_default();
+    let kernel = flat.copied().context("a board has an image")?;
     for monitor in [Monitor::Firecracker, Monitor::CloudHypervisor] {
         text.push_str(&format!("\n### {}\n", monitor.name()));
         for (state, bus) in states(board, monitor) {

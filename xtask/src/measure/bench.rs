@@ -161,15 +161,19 @@ pub fn task(args: &BenchArgs, interrupt: &Interrupt) -> Result<()> {
         measured.boots.push(once(&boot_args, &firmware, &empty, rows, interrupt, &mut pass)?);
     }
     bar.finish_and_clear();
+    print(args, &measured)
+}
+
+/// Prints the tables, or writes them to a file.
+fn print(args: &BenchArgs, measured: &Measured) -> Result<()> {
     if let Some(Some(file)) = &args.json {
-        std::fs::write(file, tables::json(&measured))
-            .with_context(|| file.display().to_string())?;
+        std::fs::write(file, tables::json(measured)).with_context(|| file.display().to_string())?;
     }
     match (&args.json, args.markdown) {
-        (Some(None), _) => output::bytes(tables::json(&measured).as_bytes()),
-        (_, true) => output::bytes(tables::markdown(&measured).as_bytes()),
+        (Some(None), _) => output::bytes(tables::json(measured).as_bytes()),
+        (_, true) => output::bytes(tables::markdown(measured).as_bytes()),
         _ => {
-            eprint!("{}", tables::plain(&measured));
+            eprint!("{}", tables::plain(measured));
             Ok(())
         }
     }
@@ -216,15 +220,13 @@ fn once(
     if !run.done {
         bail!("the guest's benchmark did not come to its end");
     }
-    let first = first_at.map(|at| at.duration_since(report.started));
+    let named = "the benchmark names no first read";
+    let first = first_at.context(named)?.duration_since(report.started);
+    let in_guest = run.first_read_ns.context(named)?;
     for test in run.tests {
         tables::add(rows, test);
     }
-    Ok(Boot {
-        empty,
-        first: first.context("the benchmark names no first read")?,
-        in_guest: Duration::from_nanos(run.first_read_ns.unwrap_or_default()),
-    })
+    Ok(Boot { empty, first, in_guest: Duration::from_nanos(in_guest) })
 }
 
 /// Returns a guest that writes one byte and passes.
@@ -232,7 +234,7 @@ fn empty_guest(scratch: &TempDir, board: Board) -> Result<Firmware> {
     let mut console = Vec::new();
     for (kind, payload) in [(Kind::Output, &b"."[..]), (Kind::Verdict, b"PASS")] {
         let mut frame = [0; FRAME_BYTES_MAX];
-        console.extend_from_slice(encode(kind, payload, &mut frame).unwrap_or_default());
+        console.extend_from_slice(encode(kind, payload, &mut frame).context("a long payload")?);
     }
     let elf = scratch.path().join("empty.elf");
     let bytes = match board.arch() {

@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod median;
 mod peer;
 mod tables;
 pub mod tiny;

@@ -140,11 +140,12 @@ impl Fixture {
         let mut args = args.clone();
         let shares = args.machine.monitor.facts().has_shares;
         args.image = Some(self.image());
-        args.source.blob = (0..self.recipe.blobs.len())
-            .map(|number| BlobArg {
-                slot: u16::try_from(number + 1).unwrap_or_default(),
+        args.source.blob = (1..)
+            .zip(self.recipe.blobs.iter().enumerate())
+            .map(|(slot, (number, name))| BlobArg {
+                slot,
                 place: if shares && self.is_shared(number) {
-                    BlobPlace::Share(self.recipe.blobs[number].into())
+                    BlobPlace::Share((*name).into())
                 } else {
                     BlobPlace::File(self.blob(number))
                 },
@@ -173,7 +174,7 @@ impl Recipe {
         Options {
             layout: FileLayout::ChunkIndexes,
             chunk_bits: self.chunk_bits,
-            blobs: u16::try_from(self.blobs.len()).unwrap_or_default(),
+            blobs: u16::try_from(self.blobs.len()).expect("a recipe has few blobs"),
             spread: self.spread,
             tags: self.blobs.iter().map(|name| name.as_bytes().to_vec()).collect(),
             ..Options::default()

@@ -31,9 +31,8 @@ pub fn sample() -> Tree {
     edges(&mut tree, &mut rng);
     links(&mut tree);
     let paths: Vec<Vec<u8>> = tree.walk().into_iter().map(|(path, _)| path).collect();
-    for (number, path) in paths.iter().enumerate() {
+    for (number, path) in (0..).zip(&paths) {
         if let Some(meta) = tree.meta_mut(path) {
-            let number = i64::try_from(number).unwrap_or_default();
             (meta.mtime_s, meta.mtime_ns) = (TIME_S + number * 61, 123_456_789);
         }
     }
@@ -67,7 +66,7 @@ fn libraries(tree: &mut Tree, rng: &mut Rng) {
     (meta.mode, meta.uid, meta.gid) = (0o4755, 1000, 100_000);
 }
 
-/// Sizes around the edges of blocks and chunks, and holes.
+/// Adds files of sizes around the edges of blocks and chunks, and holes.
 fn edges(tree: &mut Tree, rng: &mut Rng) {
     for edge in [0, 512, BLOCK, 2 * BLOCK, CHUNK, 2 * CHUNK, 3 * CHUNK, 7 * CHUNK] {
         for size in [edge.saturating_sub(1), edge, edge + 1] {
@@ -93,18 +92,23 @@ fn links(tree: &mut Tree) {
     tree.hard_link("/usr/bin/tool-again", "/usr/bin/tool");
 }
 
-/// Bytes that no pattern tells apart.
-pub fn noise(rng: &mut Rng, len: u64) -> Content {
-    Content::seeded(rng.next_u64(), usize::try_from(len).unwrap_or_default())
+/// Returns the length of a file that is made in memory.
+fn in_memory(len: u64) -> usize {
+    usize::try_from(len).expect("a file of the sample fits into memory")
 }
 
-/// Words and lines, as long as wanted.
+/// Returns bytes that no pattern tells apart.
+pub fn noise(rng: &mut Rng, len: u64) -> Content {
+    Content::seeded(rng.next_u64(), in_memory(len))
+}
+
+/// Returns words and lines, as long as wanted.
 fn text(rng: &mut Rng, len: u64) -> Vec<u8> {
     const WORDS: [&str; 12] = [
         "root", "chunk", "blob", "region", "the", "of", "reads", "a", "device", "and", "keeps",
         "what",
     ];
-    let len = usize::try_from(len).unwrap_or_default();
+    let len = in_memory(len);
     let mut text = String::with_capacity(len + 16);
     while text.len() < len {
         let pick = rng.next_u64();

@@ -111,11 +111,7 @@ impl Row {
         let outcome = Boot::start(self.args(sample, state, &[])).end();
         let _ = fs::write(log.join("stderr.txt"), &outcome.stderr);
         judge(&outcome, rows)?;
-        match state {
-            "cold" => expect(&outcome, "fetched 0 bytes", false),
-            "warm" => expect(&outcome, "fetched 0 bytes", true),
-            _ => Ok(()),
-        }
+        judge_fetches(&outcome, state)
     }
 
     /// Kills a machine while it writes its region, which is slow enough for that.
@@ -152,6 +148,15 @@ pub fn judge(outcome: &Outcome, rows: &[u8]) -> Cell {
         return Err("the output differs from the host's".into());
     }
     expect(outcome, "check failures 0", true)
+}
+
+/// Checks that the guest fetched something in the state `cold`, and nothing in the state `warm`.
+pub fn judge_fetches(outcome: &Outcome, state: &str) -> Cell {
+    match state {
+        "cold" => expect(outcome, "fetched 0 bytes", false),
+        "warm" => expect(outcome, "fetched 0 bytes", true),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the verdict has `counter` if that is `wanted`, and else has not.

@@ -16,7 +16,7 @@ use rootlet_sim::image::{Content, Tree};
 
 use crate::boot::{Boot, Outcome, host};
 use crate::golden;
-use crate::matrix::{Cell, expect, in_parallel, judge, mark, said, show};
+use crate::matrix::{Cell, in_parallel, judge, judge_fetches, mark, said, show};
 use crate::sample::Sample;
 
 /// How long one boot may take where KVM stands on no hardware and others work beside it.
@@ -233,11 +233,7 @@ impl Row {
         }
         let outcome = self.boot(cell, self.sources(sample));
         judge(&outcome, rows)?;
-        match cell {
-            "cold" => expect(&outcome, "fetched 0 bytes", false),
-            "warm" => expect(&outcome, "fetched 0 bytes", true),
-            _ => Ok(()),
-        }
+        judge_fetches(&outcome, cell)
     }
 
     /// Kills a machine while it reads into a new region.

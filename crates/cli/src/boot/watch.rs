@@ -125,6 +125,7 @@ impl<'a> Watch<'a> {
             Said::Output(bytes) => {
                 self.first_output.get_or_insert(at.duration_since(self.run.started));
                 self.remember(&String::from_utf8_lossy(&bytes));
+                self.progress.came(bytes.len() as u64);
                 self.progress.suspend(|| output(&bytes, at))?;
             }
             Said::Error(bytes) => {

@@ -13,7 +13,7 @@ pub fn ms(ns: u64) -> String {
     format!("{}.{} ms", ns / 1_000_000, ns / 100_000 % 10)
 }
 
-/// Returns how long a step took, and what it was spent on.
+/// Returns the time of a step, and its first read or the work in it.
 pub fn step(timeline: &Timeline, step: &Step) -> String {
     let took = ms(step.ns());
     let Some(first) = step.reads.first() else {

@@ -139,8 +139,8 @@ fn first_request_ends_a_command_that_waits_for_its_input_or_output() {
     }
 }
 
-/// A terminal of 40 columns: our end and the program's.
-fn terminal() -> (File, OwnedFd) {
+/// Returns a terminal of 40 columns: our end and the program's.
+pub fn terminal() -> (File, OwnedFd) {
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&ours).unwrap();
     unlockpt(&ours).unwrap();

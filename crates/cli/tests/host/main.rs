@@ -3,6 +3,7 @@
 //!
 //! Always: what is compared is what the tool wrote, and how it ended.
 
+mod boot;
 mod check;
 mod commands;
 mod ends;

@@ -162,35 +162,16 @@ impl Given {
                 vacant(&mut config.image)?;
                 config.image = Some(versioned(config, value)?);
             }
-            "disk" => {
-                let known = config.versions.len();
-                let disk = versioned(config, value)?;
-                if !matches!(disk, SourceName::Disk(_)) || config.versions.len() == known {
-                    return Err(Fault::Value("SERIAL,version=TEXT"));
-                }
-            }
+            "disk" => disk(config, value)?,
             "cache" => *vacant(&mut config.cache)? = Some(CacheName::parse(value)?),
             // There may be several.
-            "share" => {
-                let mount_tag = mount_tag(value).map_err(Fault::Value)?;
-                if config.shares.contains(&mount_tag) {
-                    return Err(Fault::Duplicate);
-                }
-                config.shares.push(mount_tag);
-            }
+            "share" => share(config, value)?,
             "console" => {
                 let want =
                     Fault::Value("plain, framed, wire or wire:COPIES with COPIES from 1 to 9");
                 *vacant(console)? = Some(Console::parse(value).ok_or(want)?);
             }
-            "domain" => {
-                let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
-                let domain = Domain::new(value).filter(|_| !value.is_empty()).ok_or(want)?;
-                if config.domain != Domain::default() {
-                    return Err(Fault::Duplicate);
-                }
-                config.domain = domain;
-            }
+            "domain" => domain(config, value)?,
             "ram-cache" => {
                 let want = Fault::Value("a size in bytes, K, M or G; 0 keeps no blocks in memory");
                 let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
@@ -215,20 +196,55 @@ impl Given {
             }
             // The platform reads it, before there is memory for the rest.
             "log" => {}
-            _ => {
-                let slot = slot_number(key.strip_prefix("blob").ok_or(Fault::Unknown)?)?;
-                if config.blobs.iter().any(|(known, _)| *known == slot) {
-                    return Err(Fault::Duplicate);
-                }
-                let source = versioned(config, value)?;
-                config.blobs.push((slot, source));
-            }
+            _ => blob(config, key.strip_prefix("blob").ok_or(Fault::Unknown)?, value)?,
         }
         Ok(())
     }
 }
 
-/// Has this many events kept.
+/// Takes the version of a disk that is not a source.
+fn disk(config: &mut Config, value: &str) -> Result<(), Fault> {
+    let known = config.versions.len();
+    let disk = versioned(config, value)?;
+    if !matches!(disk, SourceName::Disk(_)) || config.versions.len() == known {
+        return Err(Fault::Value("SERIAL,version=TEXT"));
+    }
+    Ok(())
+}
+
+/// Takes another share.
+fn share(config: &mut Config, value: &str) -> Result<(), Fault> {
+    let mount_tag = mount_tag(value).map_err(Fault::Value)?;
+    if config.shares.contains(&mount_tag) {
+        return Err(Fault::Duplicate);
+    }
+    config.shares.push(mount_tag);
+    Ok(())
+}
+
+/// Takes the domain of the image.
+fn domain(config: &mut Config, value: &str) -> Result<(), Fault> {
+    let want = Fault::Value("the name of a domain, of 1 to 32 bytes");
+    let domain = Domain::new(value).filter(|_| !value.is_empty()).ok_or(want)?;
+    if config.domain != Domain::default() {
+        return Err(Fault::Duplicate);
+    }
+    config.domain = domain;
+    Ok(())
+}
+
+/// Takes the source of the blob with this number.
+fn blob(config: &mut Config, number: &str, value: &str) -> Result<(), Fault> {
+    let slot = slot_number(number)?;
+    if config.blobs.iter().any(|(known, _)| *known == slot) {
+        return Err(Fault::Duplicate);
+    }
+    let source = versioned(config, value)?;
+    config.blobs.push((slot, source));
+    Ok(())
+}
+
+/// Sets the number of events that are kept.
 const fn timeline(config: &mut Config, events: u32) -> Result<(), Fault> {
     if config.timeline_events > 0 {
         return Err(Fault::Duplicate);

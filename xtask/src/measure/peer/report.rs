@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::plan::{ROWS, Row, Source, Unit};
 use super::timed::{Race, Timed};
+use crate::measure::median::median;
 use crate::measure::tables::align;
 
 /// Everything that was measured.
@@ -40,14 +41,7 @@ pub struct Samples(pub Vec<f64>);
 impl Samples {
     /// Returns the median; of an even number the mean of the middle two.
     pub fn median(&self) -> Option<f64> {
-        let mut values = self.0.clone();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len() / 2;
-        match values.len() {
-            0 => None,
-            len if len % 2 == 1 => Some(values[middle]),
-            _ => Some((values[middle - 1] + values[middle]) / 2.0),
-        }
+        median(self.0.iter().copied())
     }
 
     fn shown(&self) -> String {
