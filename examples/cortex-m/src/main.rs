@@ -40,13 +40,15 @@ fn main() -> ! {
 /// Mounts the image. Not inlined: what a mount has on the stack is gone when files are read.
 #[inline(never)]
 fn mount() -> Result<&'static Root<Disks, NoRegion>, ()> {
-    let disk = HostFile::open(c"image.erofs").map_err(|_| say(&[b"no file image.erofs"], &[]))?;
+    let Ok(disk) = HostFile::open(c"image.erofs") else {
+        return fail(&[b"no file image.erofs"]);
+    };
     let mut storage = Disks::with_room(|| 0);
     let device = storage.add(disk).map_err(|_| ())?;
     let root = Root::open_image_in(storage, NoRegion, device, MEMORY.take());
     match root {
         Ok(root) => Ok(ROOT.init(root)),
-        Err(_) => Err(say(&[b"no image, or one that cannot be mounted"], &[])),
+        Err(_) => fail(&[b"no image, or one that cannot be mounted"]),
     }
 }
 
@@ -57,7 +59,7 @@ fn run() -> Result<(), ()> {
     for dir in [b"/".as_slice(), b"/data", b"/links"] {
         match list(root, dir, out) {
             Ok(()) | Err(Error::Path(PathError::NotFound)) => {}
-            Err(_) => return Err(say(&[b"a read failed below ", dir], &[])),
+            Err(_) => return fail(&[b"a read failed below ", dir]),
         }
     }
     say(&[b"reads: bytes of stack"], &[machine::stack_bytes_max()]);
@@ -99,6 +101,12 @@ fn read(file: &File<'_, Disks, NoRegion>, out: &mut [u8]) -> Result<(usize, usiz
         }
         offset += len as u64;
     }
+}
+
+/// Prints why the run fails, and returns the failure.
+fn fail<T>(why: &[&[u8]]) -> Result<T, ()> {
+    say(why, &[]);
+    Err(())
 }
 
 /// Prints a line of words and numbers. What does not fit is cut; a host that does not listen is no
