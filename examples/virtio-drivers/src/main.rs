@@ -43,7 +43,7 @@ macro_rules! say {
 }
 
 /// Reads the image on the disk `image`, over a region on the disk `cache` if there is one.
-pub fn run() -> Result<(), ()> {
+pub(crate) fn run() -> Result<(), ()> {
     let mut storage = Disks::with_room(now_ns);
     for transport in machine::block_devices() {
         if let Err(error) = add(&mut storage, transport) {

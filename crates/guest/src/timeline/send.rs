@@ -182,7 +182,7 @@ mod tests {
     use alloc::string::String;
     use alloc::vec::Vec;
     use rootlet::erofs::Nid;
-    use rootlet::storage::events::{Cause, Kind};
+    use rootlet::storage::events::{Cause, Kind, Place};
 
     #[test]
     fn payloads_are_whole_lines_in_their_order() {
@@ -209,16 +209,8 @@ mod tests {
         let mut send = |payload: &[u8]| sent.push_str(&String::from_utf8_lossy(payload));
         let lines = heapless::String::new();
         let mut payload = Payload { lines, unsent: 0, send: &mut send };
-        let event = |start_ns| Event {
-            kind: Kind::Fetch,
-            cause: Cause::Demand,
-            slot: None,
-            start_ns,
-            end_ns: 5,
-            at: 0,
-            len: 1,
-            nid: None,
-        };
+        let place = Place { slot: None, at: 0, len: 1 };
+        let event = |start_ns| Event::new(Kind::Fetch, Cause::Demand, place).with_time(start_ns, 5);
         [4, 6, 5].into_iter().for_each(|start_ns| payload.event(event(start_ns)));
         payload.line(Line::End { events: 3, unsent: payload.unsent });
         payload.flush();
