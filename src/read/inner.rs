@@ -77,7 +77,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Err(error) => return Err(MountError { error, storage, layer }),
         };
         #[cfg(feature = "alloc")]
-        let decoding = match Decoding::new(budget, &image.superblock()) {
+        let decoding = match Decoding::new(budget, image.superblock()) {
             Ok(decoding) => decoding,
             Err(error) => return Err(MountError { error, storage, layer }),
         };
