@@ -2,7 +2,7 @@
 //!
 //! Always: no I/O; what finds no buffer, slot or page in memory is dropped and counted.
 
-use super::Fill;
+use super::block::Fill;
 use super::stage::DataWrite;
 use crate::num;
 use crate::region::{BlockPlace, Cache};
@@ -94,7 +94,7 @@ impl Cache {
     fn fill_at(&self, blob: BlobIndex, number: u64) -> Option<(u64, Fill)> {
         let (key, block) = self.index.window(blob, number)?;
         let slot = self.index.slot_for(key)?;
-        let first = self.hydrator.number(slot, block);
+        let first = self.hydrator.block(slot, block);
         let fill = Fill { first, blocks: 0, group: self.hydrator.group };
         Some((self.index.geometry().block_at(slot, block), fill))
     }

@@ -3,10 +3,10 @@
 //! Always: bits enter the pages of a group after the flush that followed all its data (O3), and
 //! a slot is free again after a flush that followed its tombstone (O1).
 
+use super::block::Fill;
 use super::jobs::Purpose;
 use super::{
-    Armed, CULLS_PER_TICK_MAX, Fill, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX,
-    Seal,
+    Armed, CULLS_PER_TICK_MAX, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX, Seal,
 };
 use crate::claim::Mode;
 use crate::region::Cache;

@@ -4,7 +4,6 @@
 //! flush, or too many failed writes, end writing for this mount.
 
 use super::{Armed, PageJob, Phase, Seal};
-use crate::format::Page;
 use crate::geometry::{Copy2, Geometry};
 use crate::num;
 use crate::region::{Cache, FAULTS_MAX};
@@ -12,6 +11,7 @@ use crate::storage::events::{Cause, Departure, Kind, Place};
 use crate::storage::{Buffer, Ended, IoErrorKind, Job, JobKind, Storage, UnderWay};
 use crate::superblock::Superblock;
 use crate::trace;
+use zerocopy::IntoBytes;
 
 /// Ended jobs of others that are kept at once.
 const STRAYS_MAX: usize = 64;
@@ -22,13 +22,19 @@ pub(super) enum Purpose {
     Data(usize),
     Page(usize),
     GroupFlush,
-    ArmSettle,
-    ArmWrite,
-    ArmFlush,
+    Arm(Arm),
     SealFlush,
     Look,
     Mark,
     LookForMark,
+}
+
+/// A step of the announcement of this mount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arm {
+    Settle,
+    Write,
+    Flush,
 }
 
 /// The jobs of the region, and those of others that ended while it looked for its own.
@@ -40,9 +46,9 @@ pub(super) struct Jobs {
 }
 
 impl Jobs {
-    /// Returns that no job is under way.
-    pub fn new() -> Self {
-        Self { own: UnderWay::new(), strays: heapless::Deque::new() }
+    /// Returns that no job is under way. Allocates room for `most`.
+    pub fn new(most: usize) -> Self {
+        Self { own: UnderWay::with_capacity(most), strays: heapless::Deque::new() }
     }
 
     /// Keeps an ended job that is not the region's. Returns the job that is dropped for it: the oldest
@@ -70,7 +76,7 @@ impl Cache {
     /// guest that was killed without a power cut may have left the newest superblock, and newest
     /// pages, volatile, and their older copies are overwritten next (O2).
     pub(super) fn arm<S: Storage>(&mut self, storage: &mut S) {
-        if self.submit_flush(storage, Purpose::ArmSettle) {
+        if self.submit_flush(storage, Purpose::Arm(Arm::Settle)) {
             self.hydrator.armed = Armed::Settling;
         }
     }
@@ -84,17 +90,39 @@ impl Cache {
     /// condemned region.
     fn announce<S: Storage>(&mut self, storage: &mut S) {
         self.hydrator.armed = Armed::No;
-        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return };
         let (next, at) = self.claim.announcement();
-        if let Some(raw) = buffer.get_mut() {
-            raw.copy_from_slice(&next.to_bytes());
-        }
-        match self.submit(storage, Purpose::ArmWrite, JobKind::Write, at, Some(buffer)) {
+        let filled = self.hydrator.page_pool.filled(|page| {
+            page.as_mut_bytes().copy_from_slice(&next.to_bytes());
+            Some(())
+        });
+        let Some((buffer, ())) = filled else { return };
+        match self.submit(storage, Purpose::Arm(Arm::Write), JobKind::Write, at, Some(buffer)) {
             Ok(()) => {
                 self.hydrator.armed = Armed::Writing;
                 self.claim.announcing();
             }
-            Err(buffer) => self.hydrator.give_back(buffer),
+            Err(buffer) => self.hydrator.page_pool.give(buffer),
+        }
+    }
+
+    /// Takes the next step of the announcement, after the end of `step`.
+    fn arm_further<S: Storage>(&mut self, storage: &mut S, step: Arm, ok: bool) {
+        match step {
+            Arm::Settle if ok && self.may_announce() => self.announce(storage),
+            Arm::Settle => self.announced(false),
+            Arm::Write => {
+                if ok && self.submit_flush(storage, Purpose::Arm(Arm::Flush)) {
+                    self.hydrator.armed = Armed::Flushing;
+                } else {
+                    self.announced(false);
+                }
+            }
+            Arm::Flush => {
+                self.announced(ok);
+                if self.hydrator.armed == Armed::Yes {
+                    self.look_for_mark(storage);
+                }
+            }
         }
     }
 
@@ -119,12 +147,12 @@ impl Cache {
     /// itself there. A read that finds no buffer or no room is left to the next group.
     pub(super) fn look<S: Storage>(&mut self, storage: &mut S) {
         for copy in Copy2::BOTH {
-            let Some(buffer) = self.hydrator.page_pool.pop() else { return };
+            let Some(buffer) = self.hydrator.page_pool.take() else { return };
             let at = Geometry::superblock_at(copy);
             if let Err(buffer) =
                 self.submit(storage, Purpose::Look, JobKind::Read, at, Some(buffer))
             {
-                self.hydrator.give_back(buffer);
+                self.hydrator.page_pool.give(buffer);
             }
         }
     }
@@ -231,53 +259,33 @@ impl Cache {
             Purpose::Page(index) => {
                 match self.hydrator.end_page_job(index) {
                     PageJob::Load(page) => {
-                        // A reader may have brought the page in meanwhile, and changed it.
-                        let read = job.buffer.as_mut().filter(|_| result.is_ok());
-                        let read = read.and_then(Buffer::get_mut).and_then(Page::of);
-                        if !self.index.has_page(page)
-                            && self.index.has_room()
-                            && !read.is_some_and(|read| self.index.install(page, read))
-                        {
-                            self.lose_page(page);
-                        }
+                        self.page_loaded(page, job.buffer.as_mut().filter(|_| result.is_ok()));
                     }
                     write => self.page_written(write, Some(result)),
                 }
-                self.hydrator.give_back(job.buffer);
+                self.hydrator.page_pool.give(job.buffer);
             }
             Purpose::GroupFlush => {
                 self.commit(result.is_ok());
                 self.hydrator.phase = Phase::Pages;
             }
-            Purpose::ArmSettle if result.is_ok() && self.may_announce() => self.announce(storage),
-            Purpose::ArmSettle => self.announced(false),
-            Purpose::ArmWrite => {
-                self.hydrator.give_back(job.buffer);
-                if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {
-                    self.hydrator.armed = Armed::Flushing;
-                } else {
-                    self.announced(false);
-                }
-            }
-            Purpose::ArmFlush => {
-                self.announced(result.is_ok());
-                if self.hydrator.armed == Armed::Yes {
-                    self.look_for_mark(storage);
-                }
+            Purpose::Arm(step) => {
+                self.hydrator.page_pool.give(job.buffer);
+                self.arm_further(storage, step, result.is_ok());
             }
             Purpose::Look => {
                 if let (Ok(()), Some(raw)) = (result, job.buffer.as_deref()) {
                     self.look_at(raw);
                 }
-                self.hydrator.give_back(job.buffer);
+                self.hydrator.page_pool.give(job.buffer);
             }
             Purpose::Mark => {
-                self.hydrator.give_back(job.buffer);
+                self.hydrator.page_pool.give(job.buffer);
                 self.mark_written(result.is_ok());
             }
             Purpose::LookForMark => {
                 self.look_at_mark(job.buffer.as_mut().filter(|_| result.is_ok()));
-                self.hydrator.give_back(job.buffer);
+                self.hydrator.page_pool.give(job.buffer);
             }
             Purpose::SealFlush => {
                 // `sync` may have given up waiting for it.

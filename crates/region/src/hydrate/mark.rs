@@ -71,16 +71,18 @@ impl Cache {
         }
         let parts = [mark.number, storage.now_ns(), storage.unique()].map(u64::to_le_bytes);
         let number = XxHash3_64::oneshot(parts.as_flattened());
-        let Some(mut buffer) = self.hydrator.page_pool.pop() else { return false };
-        if let Some(page) = buffer.get_mut().and_then(Page::of) {
+        let claim = &self.claim;
+        let filled = self.hydrator.page_pool.filled(|page| {
             page.zero();
-            let (nonce, number) = (self.claim.nonce().into(), number.into());
+            let (nonce, number) = (claim.nonce().into(), number.into());
             page.rest.body = zerocopy::transmute!(MarkPage { nonce, number, rest: [0; _] });
-            page::seal(self.claim.uuid(), PageKind::Mark, 0, group, page);
-        }
+            page::seal(claim.uuid(), PageKind::Mark, 0, group, page);
+            Some(())
+        });
+        let Some((buffer, ())) = filled else { return false };
         let at = Geometry::MARK_AT;
         if let Err(buffer) = self.submit(storage, Purpose::Mark, JobKind::Write, at, Some(buffer)) {
-            self.hydrator.give_back(buffer);
+            self.hydrator.page_pool.give(buffer);
             return false;
         }
         self.hydrator.mark =
@@ -102,11 +104,11 @@ impl Cache {
         if self.hydrator.mark.looking {
             return;
         }
-        let Some(buffer) = self.hydrator.page_pool.pop() else { return };
+        let Some(buffer) = self.hydrator.page_pool.take() else { return };
         let at = Geometry::MARK_AT;
         match self.submit(storage, Purpose::LookForMark, JobKind::Read, at, Some(buffer)) {
             Ok(()) => self.hydrator.mark.looking = true,
-            Err(buffer) => self.hydrator.give_back(buffer),
+            Err(buffer) => self.hydrator.page_pool.give(buffer),
         }
     }
 

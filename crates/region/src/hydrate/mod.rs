@@ -4,24 +4,27 @@
 //! tombstone of a given-up slot is durable before the slot is used again (O1); nothing here
 //! waits, so no reader waits for it. DESIGN.md draws the life of a group.
 
+mod block;
 mod fill;
 mod group;
 mod jobs;
 mod mark;
+mod page_pool;
 mod pages_io;
 mod stage;
 
+use self::block::{Fill, RegionBlock};
 use self::jobs::Jobs;
 use self::mark::Mark;
+use self::page_pool::PagePool;
 use self::stage::Stages;
 use super::BLOCK_BYTES;
 use super::block_set::BlockSet;
 use super::geometry::SlotSize;
 use crate::num;
-use crate::storage::{Buffer, Ended};
+use crate::storage::Ended;
 use crate::units::{Count, Pow2, RegionSlot};
 use alloc::vec::Vec;
-use core::ops::Range;
 
 /// A group is closed when this many bytes wait for their flush.
 const GROUP_BYTES_MAX: u64 = 16 << 20;
@@ -71,42 +74,6 @@ enum Seal {
     Done(bool),
 }
 
-/// Blocks that lie side by side in the region, in one slot or in several, on their way to
-/// residency.
-#[derive(Clone, Copy, Debug)]
-struct Fill {
-    /// Number of the first, counted through all slots.
-    first: u64,
-    blocks: usize,
-    group: u64,
-}
-
-impl Fill {
-    /// Returns the number of the block after the last.
-    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
-    fn end(&self) -> u64 {
-        self.first + num::wide(self.blocks)
-    }
-
-    /// Returns how many bytes the blocks have.
-    #[expect(clippy::arithmetic_side_effects, reason = "they lie in one buffer")]
-    fn bytes(&self) -> usize {
-        self.blocks * BLOCK_BYTES
-    }
-
-    /// Returns the blocks, slot by slot, of slots that have `slot_blocks` blocks.
-    fn parts(&self, slot_blocks: Pow2) -> impl Iterator<Item = (RegionSlot, Range<usize>)> + use<> {
-        let (end, mut at) = (self.end(), self.first);
-        core::iter::from_fn(move || {
-            let first = num::clip(slot_blocks.offset(at), usize::MAX);
-            let (slot, base) = (slot_blocks.whole(at), slot_blocks.floor(at));
-            let left = end.checked_sub(base).filter(|_| at < end)?.min(slot_blocks.get());
-            at = slot_blocks.times(slot.checked_add(1)?)?;
-            Some((RegionSlot::new(num::low32(slot)), first..num::clip(left, usize::MAX)))
-        })
-    }
-}
-
 /// A transfer of one page.
 #[derive(Clone, Copy, Debug)]
 enum PageJob {
@@ -131,7 +98,7 @@ pub(super) struct Hydrator {
     parts: Count,
     /// Blocks of a slot.
     slot_blocks: Pow2,
-    page_pool: Vec<Buffer>,
+    page_pool: PagePool,
     page_jobs: Vec<Option<PageJob>>,
     phase: Phase,
     mark: Mark,
@@ -151,6 +118,7 @@ pub(super) struct Hydrator {
 }
 
 impl Hydrator {
+    #[expect(clippy::arithmetic_side_effects, reason = "there is memory for each of these")]
     pub(super) fn new(
         buffers: usize,
         buffer_bytes: usize,
@@ -160,16 +128,16 @@ impl Hydrator {
         let page_jobs = pages.clamp(1, PAGE_JOBS_MAX);
         let wanted = buffers.checked_mul(buffer_bytes >> 10);
         let fills_max = wanted.map_or(FILLS_MAX, |fills| fills.clamp(FILLS_MIN, FILLS_MAX));
+        let stages = Stages::new(buffers, buffer_bytes);
         Self {
-            jobs: Jobs::new(),
-            stages: Stages::new(buffers, buffer_bytes),
+            // Each write of data, each transfer of a page, and two flushes.
+            jobs: Jobs::new(stages.len() + page_jobs + 2),
+            stages,
             fills: Vec::with_capacity(fills_max),
             fills_max,
             parts: Count::ZERO,
             slot_blocks: slot_size.block_count(),
-            page_pool: core::iter::repeat_with(|| Buffer::new(BLOCK_BYTES))
-                .take(page_jobs)
-                .collect(),
+            page_pool: PagePool::new(page_jobs),
             page_jobs: core::iter::repeat_with(|| None).take(page_jobs).collect(),
             phase: Phase::Open,
             mark: Mark::new(),
@@ -184,22 +152,17 @@ impl Hydrator {
         }
     }
 
-    /// Returns the number of a block, counted through all slots.
-    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
-    fn number(&self, slot: RegionSlot, block: usize) -> u64 {
-        (u64::from(slot.get()) << self.slot_blocks.bits()) + num::wide(block)
+    /// Returns a block of a slot, as one of the region.
+    fn block(&self, slot: RegionSlot, block: usize) -> RegionBlock {
+        RegionBlock::of(slot, block, self.slot_blocks)
     }
 
     /// Returns the blocks of `slot` whose data is written but not committed, and those still being
     /// written.
-    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     pub(super) fn under_way(&self, slot: RegionSlot) -> (BlockSet, BlockSet) {
         let (mut written, mut writing) = (BlockSet::default(), BlockSet::default());
-        let begin = self.number(slot, 0);
-        let end = begin + self.slot_blocks.get();
         let add = |set: &mut BlockSet, fill: &Fill| {
-            let here = fill.first.max(begin)..fill.end().min(end);
-            here.for_each(|number| set.insert(num::clip(number - begin, usize::MAX)));
+            fill.in_slot(slot, self.slot_blocks).for_each(|block| set.insert(block));
         };
         self.fills.iter().for_each(|fill| add(&mut written, fill));
         self.stages.fills().for_each(|fill| add(&mut writing, fill));
@@ -209,14 +172,12 @@ impl Hydrator {
     /// Returns the bytes of block `block` of `slot` up to the end of its fill, or of the slot,
     /// while they are being written.
     pub(super) fn staged(&self, slot: RegionSlot, block: usize) -> Option<&[u8]> {
-        let number = self.number(slot, block);
-        let (fill, bytes) = self.stages.holding(number)?;
-        let slot_end = self.number(slot, 0).checked_add(self.slot_blocks.get())?;
+        let slot_end = self.block(slot, num::clip(self.slot_blocks.get(), usize::MAX));
+        let block = self.block(slot, block);
+        let (fill, bytes) = self.stages.holding(block)?;
         let end = fill.end().min(slot_end);
-        let offset = |number: u64| {
-            usize::try_from(number.checked_sub(fill.first)?).ok()?.checked_mul(BLOCK_BYTES)
-        };
-        bytes.get(offset(number)?..offset(end)?)
+        let offset = |block: RegionBlock| block.since(fill.first)?.checked_mul(BLOCK_BYTES);
+        bytes.get(offset(block)?..offset(end)?)
     }
 
     /// Returns the number of fills under way, and the most that there is room for.
@@ -232,13 +193,6 @@ impl Hydrator {
     #[expect(clippy::expect_used, reason = "a transfer that does not exist has ended")]
     fn end_page_job(&mut self, place: usize) -> PageJob {
         self.page_jobs.get_mut(place).and_then(Option::take).expect("a transfer of a page")
-    }
-
-    /// Takes a page's buffer back, and drops one too many: its device has ended a job twice.
-    fn give_back(&mut self, buffer: Option<Buffer>) {
-        if self.page_pool.len() < self.page_jobs.len() {
-            self.page_pool.extend(buffer);
-        }
     }
 
     /// Returns whether more than half of the buffers or of the places for writes are in use, or
@@ -290,11 +244,13 @@ impl Hydrator {
 mod tests {
     use super::*;
 
+    const EMPTY: Fill = Fill { first: RegionBlock::FIRST, blocks: 0, group: 0 };
+
     #[test]
     #[should_panic(expected = "a write")]
     fn write_that_ends_twice_is_noticed() {
         let mut stages = Stages::new(1, BLOCK_BYTES);
-        let Some(write) = stages.open(0, Fill { first: 0, blocks: 0, group: 0 }) else { return };
+        let Some(write) = stages.open(0, EMPTY) else { return };
         assert_eq!(stages.close(write).blocks, 0);
         stages.close(write);
     }
@@ -303,7 +259,7 @@ mod tests {
     #[should_panic(expected = "started twice")]
     fn write_that_starts_twice_is_noticed() {
         let mut stages = Stages::new(1, BLOCK_BYTES);
-        let Some(write) = stages.open(0, Fill { first: 0, blocks: 0, group: 0 }) else { return };
+        let Some(write) = stages.open(0, EMPTY) else { return };
         stages.started(write);
         stages.started(write);
     }
@@ -315,16 +271,5 @@ mod tests {
         hydrator.page_jobs = alloc::vec![Some(PageJob::Load(7))];
         assert!(matches!(hydrator.end_page_job(0), PageJob::Load(7)));
         hydrator.end_page_job(0);
-    }
-
-    #[test]
-    fn buffers_that_come_back_twice_do_not_pile_up() {
-        let mut hydrator = Hydrator::new(2, BLOCK_BYTES, 4, SlotSize::K64);
-        let taken = hydrator.page_pool.pop();
-        assert!(taken.is_some());
-        for _ in 0..100 {
-            hydrator.give_back(Some(Buffer::new(BLOCK_BYTES)));
-        }
-        assert_eq!(hydrator.page_pool.len(), 4);
     }
 }

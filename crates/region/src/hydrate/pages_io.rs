@@ -3,12 +3,12 @@
 //! Always: one write of a page at a time, to the copy that is not its newest (O2).
 
 use super::jobs::Purpose;
-use super::{PageJob, Phase};
+use super::{Hydrator, PageJob, Phase};
 use crate::format::Page;
 use crate::pages::Newest;
 use crate::region::Cache;
 use crate::slots::SlotState;
-use crate::storage::{IoErrorKind, JobKind, Storage};
+use crate::storage::{Buffer, IoErrorKind, JobKind, Storage};
 use zerocopy::{FromZeros, IntoBytes};
 
 impl Cache {
@@ -41,7 +41,7 @@ impl Cache {
         };
         let place = self.hydrator.page_jobs.iter().position(Option::is_none);
         let Some(place) = place.filter(|_| self.index.has_room()) else { return };
-        let Some(buffer) = self.hydrator.page_pool.pop() else { return };
+        let Some(buffer) = self.hydrator.page_pool.take() else { return };
         let at = self.index.geometry().page_at(copy, page);
         match self.submit(storage, Purpose::Page(place), JobKind::Read, at, Some(buffer)) {
             Ok(()) => {
@@ -49,7 +49,7 @@ impl Cache {
                     *job = Some(PageJob::Load(page));
                 }
             }
-            Err(buffer) => self.hydrator.give_back(buffer),
+            Err(buffer) => self.hydrator.page_pool.give(buffer),
         }
     }
 
@@ -57,22 +57,20 @@ impl Cache {
     /// descriptors after it.
     pub(super) fn write_pages<S: Storage>(&mut self, storage: &mut S) {
         let descriptors = self.hydrator.phase == Phase::Pages;
-        while let Some(mut buffer) = self.hydrator.page_pool.pop() {
-            let place = self.hydrator.page_jobs.iter().position(Option::is_none);
-            let next = buffer.get_mut().and_then(Page::of).and_then(|sealed| {
+        while let Some(place) = self.hydrator.page_jobs.iter().position(Option::is_none) {
+            let Hydrator { page_pool, mark, .. } = &mut *self.hydrator;
+            let index = &mut self.index;
+            let next = page_pool.filled(|sealed| {
                 if descriptors {
-                    let (page, at) = self.index.take_dirty_page(sealed)?;
-                    self.hydrator.mark.note(sealed);
+                    let (page, at) = index.take_dirty_page(sealed)?;
+                    mark.note(sealed);
                     Some((PageJob::Descriptors(page), at))
                 } else {
-                    let (page, at) = self.index.take_dirty_blobs(sealed)?;
+                    let (page, at) = index.take_dirty_blobs(sealed)?;
                     Some((PageJob::Blobs(page), at))
                 }
             });
-            let (Some(place), Some((write, at))) = (place, next) else {
-                self.hydrator.page_pool.push(buffer);
-                return;
-            };
+            let Some((buffer, (write, at))) = next else { return };
             let purpose = Purpose::Page(place);
             match self.submit(storage, purpose, JobKind::Write, at, Some(buffer)) {
                 Ok(()) => {
@@ -81,11 +79,23 @@ impl Cache {
                     }
                 }
                 Err(buffer) => {
-                    self.hydrator.give_back(buffer);
+                    self.hydrator.page_pool.give(buffer);
                     self.page_written(write, None);
                     return;
                 }
             }
+        }
+    }
+
+    /// Takes in a page that was read in the background; `None` if the read failed. A reader may have
+    /// brought the page in meanwhile, and changed it.
+    pub(super) fn page_loaded(&mut self, page: u32, read: Option<&mut Buffer>) {
+        let read = read.and_then(Buffer::get_mut).and_then(Page::of);
+        if !self.index.has_page(page)
+            && self.index.has_room()
+            && !read.is_some_and(|read| self.index.install(page, read))
+        {
+            self.lose_page(page);
         }
     }
 

@@ -4,7 +4,7 @@
 //! Always: a buffer is changed only while no write of it is under way; every byte of a buffer
 //! belongs to at most one write.
 
-use super::Fill;
+use super::block::{Fill, RegionBlock};
 use crate::BLOCK_BYTES;
 use crate::num;
 use crate::storage::Buffer;
@@ -146,9 +146,9 @@ impl Stages {
         self.writes.iter().flatten().map(|write| &write.fill)
     }
 
-    /// Returns the fill that holds a block, counted through all slots, and all bytes of the fill.
-    pub fn holding(&self, number: u64) -> Option<(&Fill, &[u8])> {
-        let holds = |write: &&DataWrite| write.fill.first <= number && number < write.fill.end();
+    /// Returns the fill that holds a block, and all bytes of the fill.
+    pub fn holding(&self, block: RegionBlock) -> Option<(&Fill, &[u8])> {
+        let holds = |write: &&DataWrite| write.fill.first <= block && block < write.fill.end();
         let write = self.writes.iter().flatten().find(holds)?;
         let bytes = self.bytes(write.buffer)?.get(write.offset..)?.get(..write.fill.bytes())?;
         Some((&write.fill, bytes))
