@@ -5,14 +5,14 @@
 //! its patience, until it succeeds again. A read that the device did not answer is not retried: it
 //! took its deadline already.
 
-use alloc::vec::Vec;
+use alloc::collections::VecDeque;
 use core::ops::Range;
 
 use spin::mutex::SpinMutex as Mutex;
 
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
-    Patience, Storage, Tag, Transfer, Version,
+    Patience, Storage, Tag, Transfer, UnderWay, Version,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -22,8 +22,8 @@ const PAUSE_NS: u64 = 10_000_000;
 const PAUSE_NS_MAX: u64 = 500_000_000;
 /// The longest single sleep in a pause.
 const REST_NS: u32 = 200_000;
-/// The most jobs that wait for another try, and the most devices that are known to fail. Further
-/// ones are tried once.
+/// The most jobs that have failed and wait for another try or are in it, and the most devices that
+/// are known to fail. Further ones are tried once.
 const USUAL: usize = 64;
 
 /// The tries of one batch, job or opening.
@@ -54,13 +54,61 @@ impl Tries {
     }
 }
 
-/// A job that has failed, and waits for its next try or is under way in it.
+/// A job that has failed, and waits for its next try.
 #[derive(Debug)]
-struct Held {
-    tag: Tag,
+struct Waiting {
+    job: Job,
+    /// Its last failure.
+    kind: IoErrorKind,
     tries: Tries,
-    /// The job and its last failure; `None` while it is under way.
-    job: Option<(Job, IoErrorKind)>,
+}
+
+/// A job in a further try, for which it has another tag.
+#[derive(Debug)]
+struct Trying {
+    /// The tag that its user gave it.
+    tag: Tag,
+    kind: IoErrorKind,
+    tries: Tries,
+}
+
+/// The jobs that have failed and are tried again.
+#[derive(Debug)]
+struct Jobs {
+    waiting: VecDeque<Waiting>,
+    trying: UnderWay<Trying>,
+}
+
+impl Jobs {
+    /// Returns that there are none, with room for [`USUAL`].
+    fn new() -> Self {
+        Self { waiting: VecDeque::with_capacity(USUAL), trying: UnderWay::with_capacity(USUAL) }
+    }
+
+    fn is_full(&self) -> bool {
+        let trying = self.trying.iter().count();
+        self.waiting.len().checked_add(trying).is_none_or(|jobs| jobs >= USUAL)
+    }
+
+    /// Takes the job that has waited longest, if its pause is over, and returns it with the tag of
+    /// its next try. A job whose pause is not over then waits after all others.
+    #[expect(clippy::expect_used, reason = "there are at most USUAL jobs, and 2^32 tags")]
+    fn next_due(&mut self, now_ns: u64) -> Option<Job> {
+        let Waiting { job, kind, mut tries } = self.waiting.pop_front()?;
+        if tries.pauses(now_ns) {
+            self.waiting.push_back(Waiting { job, kind, tries });
+            return None;
+        }
+        let tag = self.trying.depart(Trying { tag: job.tag, kind, tries }).expect("a tag");
+        Some(Job { tag, ..job })
+    }
+
+    /// Takes back a job whose try, by the tag `tried`, its device had no room for.
+    fn refused(&mut self, tried: Tag, job: Job) {
+        if let Some(Trying { tag, kind, tries }) = self.trying.end(tried) {
+            self.waiting.push_back(Waiting { job: Job { tag, ..job }, kind, tries });
+        }
+    }
 }
 
 /// The rules that say what is tried again.
@@ -72,8 +120,8 @@ struct Policy {
 }
 
 /// The devices whose last read failed to the end of its patience.
-#[derive(Debug)]
-struct Failing(Vec<DeviceId>);
+#[derive(Clone, Debug)]
+struct Failing(heapless::Vec<DeviceId, USUAL>);
 
 impl Policy {
     /// Returns whether a read at byte `at` that failed with `kind` is tried again.
@@ -84,9 +132,13 @@ impl Policy {
 }
 
 impl Failing {
+    fn has(&self, device: DeviceId) -> bool {
+        self.0.contains(&device)
+    }
+
     fn gave_up(&mut self, device: DeviceId) {
-        if !self.0.contains(&device) && self.0.len() < USUAL {
-            self.0.push(device);
+        if !self.has(device) && !self.0.is_full() {
+            self.0.extend([device]);
         }
     }
 
@@ -115,7 +167,8 @@ pub struct Retry<S> {
     inner: S,
     policy: Policy,
     failing: Mutex<Failing>,
-    held: Mutex<Vec<Held>>,
+    /// Not locked while a job is started.
+    jobs: Mutex<Jobs>,
 }
 
 impl<S> Retry<S> {
@@ -125,9 +178,9 @@ impl<S> Retry<S> {
         // 2^32 seconds are less than 2^64 nanoseconds.
         let patience_ns = u64::from(seconds).wrapping_mul(SECOND_NS);
         // Allocated now: a machine may have no memory left after the mount.
-        let (failing, held) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
-        let (failing, held) = (Mutex::new(Failing(failing)), Mutex::new(held));
-        Self { inner, policy: Policy { patience_ns, region }, failing, held }
+        let jobs = Mutex::new(Jobs::new());
+        let failing = Mutex::new(Failing(heapless::Vec::new()));
+        Self { inner, policy: Policy { patience_ns, region }, failing, jobs }
     }
 
     /// Returns the storage below.
@@ -142,16 +195,12 @@ fn read_result(transfer: &Transfer<'_>) -> Option<Result<(), IoErrorKind>> {
 }
 
 impl<S: Storage> Retry<S> {
-    /// Returns whether a read at byte `at` that failed with `kind` is tried again by now.
-    fn is_worth_it(&self, device: DeviceId, at: u64, kind: IoErrorKind) -> bool {
-        self.policy.is_worth_it(device, at, kind) && !self.failing.lock().0.contains(&device)
-    }
-
     /// Retries the failed reads of a batch, one by one, and calls `done` for each as it ends.
     #[cold]
     fn run_again<'b>(
         &self,
         batch: &mut [Transfer<'b>],
+        failing: &Failing,
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
         let mut tries = Tries::new(self.inner.now_ns(), self.policy.patience_ns);
@@ -163,11 +212,11 @@ impl<S: Storage> Retry<S> {
             let is_last = !tries.again(self.inner.now_ns());
             is_left = false;
             for (index, transfer) in batch.iter_mut().enumerate() {
-                if !self.is_tried_again(transfer) {
+                if !self.is_tried_again(transfer, failing) {
                     continue;
                 }
                 self.inner.run(core::slice::from_mut(transfer), &mut |_, _| {});
-                if is_last || !self.is_tried_again(transfer) {
+                if is_last || !self.is_tried_again(transfer, failing) {
                     done(index, transfer);
                 } else {
                     is_left = true;
@@ -175,7 +224,7 @@ impl<S: Storage> Retry<S> {
             }
             if is_last {
                 for transfer in batch.iter() {
-                    if self.is_tried_again(transfer) {
+                    if self.is_tried_again(transfer, failing) {
                         self.failing.lock().gave_up(transfer.device);
                     }
                 }
@@ -183,33 +232,43 @@ impl<S: Storage> Retry<S> {
         }
     }
 
-    fn is_tried_again(&self, transfer: &Transfer<'_>) -> bool {
-        matches!(read_result(transfer),
-            Some(Err(kind)) if self.is_worth_it(transfer.device, transfer.at, kind))
+    /// Returns whether a transfer of a batch has failed and is tried again; `failing` are the
+    /// devices that failed when the batch began, so that the answer stays the same.
+    fn is_tried_again(&self, transfer: &Transfer<'_>, failing: &Failing) -> bool {
+        let (device, at) = (transfer.device, transfer.at);
+        matches!(read_result(transfer), Some(Err(kind)) if self.policy.is_worth_it(device, at, kind))
+            && !failing.has(device)
     }
 
     /// Starts the jobs whose pause is over.
-    fn start_held(&self) {
-        let mut held = self.held.lock();
-        if held.is_empty() {
+    fn start_due(&self) {
+        let waiting = self.jobs.lock().waiting.len();
+        if waiting == 0 {
             return;
         }
         let now_ns = self.inner.now_ns();
-        for held in held.iter_mut() {
-            let Some((job, kind)) = held.job.take() else { continue };
-            if held.tries.pauses(now_ns) {
-                held.job = Some((job, kind));
-            } else if let Err(job) = self.inner.start(job) {
-                held.job = Some((job, kind));
+        // Each of them once.
+        for _ in 0..waiting {
+            let Some(job) = self.next_due(now_ns) else { continue };
+            let tag = job.tag;
+            if let Err(job) = self.inner.start(job) {
+                self.jobs.lock().refused(tag, job);
             }
         }
     }
 
+    /// As [`Jobs::next_due`]. The jobs are not locked any more when it returns.
+    fn next_due(&self, now_ns: u64) -> Option<Job> {
+        self.jobs.lock().next_due(now_ns)
+    }
+
     /// Holds an ended job back for another try; returns it if it has succeeded or is not retried.
     fn hold(&self, (job, result): Ended) -> Option<Ended> {
-        let mut held = self.held.lock();
-        let known = held.iter().position(|held| held.tag == job.tag);
-        let known = known.map(|at| held.swap_remove(at).tries);
+        let mut jobs = self.jobs.lock();
+        let (job, tries) = match jobs.trying.end(job.tag) {
+            Some(Trying { tag, tries, .. }) => (Job { tag, ..job }, Some(tries)),
+            None => (job, None),
+        };
         let kind = match result {
             Err(kind) if self.is_job_tried_again(&job, kind) => kind,
             Err(_) => return Some((job, result)),
@@ -221,22 +280,23 @@ impl<S: Storage> Retry<S> {
             }
         };
         let now_ns = self.inner.now_ns();
-        let is_first = known.is_none();
-        let mut tries = known.unwrap_or_else(|| Tries::new(now_ns, self.policy.patience_ns));
+        let is_first = tries.is_none();
+        let mut tries = tries.unwrap_or_else(|| Tries::new(now_ns, self.policy.patience_ns));
         if !is_first && !tries.again(now_ns) {
             self.failing.lock().gave_up(job.device);
             return Some((job, result));
         }
-        if held.len() == USUAL {
+        if jobs.is_full() {
             return Some((job, result));
         }
-        held.push(Held { tag: job.tag, tries, job: Some((job, kind)) });
+        jobs.waiting.push_back(Waiting { job, kind, tries });
         None
     }
 
     fn is_job_tried_again(&self, job: &Job, kind: IoErrorKind) -> bool {
         let is_whole_read = job.kind == JobKind::Read && job.buffer.is_some();
-        is_whole_read && self.is_worth_it(job.device, job.at, kind)
+        let is_worth_it = self.policy.is_worth_it(job.device, job.at, kind);
+        is_whole_read && is_worth_it && !self.failing.lock().has(job.device)
     }
 }
 
@@ -246,15 +306,17 @@ impl<S: Storage> Storage for Retry<S> {
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
+        let failing = self.failing.lock().clone();
         let mut is_left = false;
-        self.inner.run(batch, &mut |index, transfer| match read_result(transfer) {
-            Some(Err(kind)) if self.is_worth_it(transfer.device, transfer.at, kind) => {
-                is_left = true;
-            }
-            _ => done(index, transfer),
-        });
+        self.inner.run(
+            batch,
+            &mut |index, transfer| match self.is_tried_again(transfer, &failing) {
+                true => is_left = true,
+                false => done(index, transfer),
+            },
+        );
         if is_left {
-            self.run_again(batch, done);
+            self.run_again(batch, &failing, done);
         }
         let mut failing = self.failing.lock();
         if !failing.0.is_empty() {
@@ -284,7 +346,7 @@ impl<S: Storage> Storage for Retry<S> {
     }
 
     fn poll(&self) -> Option<Ended> {
-        self.start_held();
+        self.start_due();
         loop {
             let ended = self.inner.poll()?;
             if let Some(ended) = self.hold(ended) {
@@ -354,10 +416,12 @@ impl<S: Discover> Discover for Retry<S> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
     use super::*;
     use crate::Buffer;
-    use alloc::collections::VecDeque;
+    use alloc::vec::Vec;
     use core::cell::{Cell, RefCell};
+    use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
     const SOURCE: DeviceId = DeviceId(0);
     const REGION: DeviceId = DeviceId(1);
@@ -485,7 +549,8 @@ mod tests {
             storage.poll()
         });
         let Some((job, result)) = ended else { return (Err(IoErrorKind::Gone), false) };
-        assert_eq!((job.tag, storage.held.lock().len()), (Tag::from(7), 0));
+        let jobs = storage.jobs.lock();
+        assert_eq!((job.tag, jobs.waiting.len(), jobs.trying.iter().count()), (Tag::from(7), 0, 0));
         (result, job.buffer.is_some())
     }
 
@@ -499,6 +564,122 @@ mod tests {
         assert!((5 * SECOND_NS..6 * SECOND_NS).contains(&took), "{took}");
         assert_eq!(job(&mut storage), (Err(IoErrorKind::Device(1)), true));
         assert!(storage.inner.now_ns.get() < took + SECOND_NS, "tried once");
+    }
+
+    /// Another thread learns that a device fails while a batch of this one is under way.
+    #[test]
+    fn device_that_is_given_up_meanwhile_leaves_no_transfer_untold() {
+        let flaky = Flaky { well_at_ns: SECOND_NS, ..Flaky::default() };
+        let storage = Retry::new(flaky, 5, Some((REGION, 0..u64::MAX)));
+        let (mut one, mut two) = ([0; 4], [0; 4]);
+        let mut batch = [Transfer::read(SOURCE, 0, &mut one), Transfer::read(REGION, 4, &mut two)];
+        let mut reported = Vec::new();
+        storage.run(&mut batch, &mut |index, _| {
+            reported.push(index);
+            storage.failing.lock().gave_up(SOURCE);
+        });
+        assert_eq!(reported, [1, 0]);
+        assert_eq!(batch[0].result, Some(Ok(())));
+    }
+
+    /// Another thread reads from a device that had failed while a batch of this one is under way.
+    #[test]
+    fn device_that_answers_meanwhile_has_no_transfer_told_twice() {
+        let other = DeviceId(2);
+        let flaky = Flaky { well_at_ns: SECOND_NS, ..Flaky::default() };
+        let storage = Retry::new(flaky, 5, None);
+        storage.failing.lock().gave_up(SOURCE);
+        let (mut one, mut two) = ([0; 4], [0; 4]);
+        let mut batch = [Transfer::read(SOURCE, 0, &mut one), Transfer::read(other, 4, &mut two)];
+        let mut reported = Vec::new();
+        storage.run(&mut batch, &mut |index, _| {
+            reported.push(index);
+            storage.failing.lock().answered(SOURCE);
+        });
+        assert_eq!(reported, [0, 1]);
+        assert_eq!(batch[0].result, Some(Err(IoErrorKind::Device(1))), "tried once");
+    }
+
+    /// The first of two jobs that their user calls alike has failed, and waits; the second has not.
+    #[test]
+    fn jobs_that_are_called_alike_have_their_tries_each() {
+        let storage = retry(3 * SECOND_NS);
+        let job = |device| {
+            let (kind, buffer) = (JobKind::Read, Some(Buffer::new(4)));
+            Job { tag: Tag::from(7), device, at: 0, kind, buffer }
+        };
+        assert!(storage.start(job(SOURCE)).is_ok() && storage.poll().is_none());
+        assert!(storage.start(job(REGION)).is_ok());
+        let ended = storage.poll().map(|(job, result)| (job.device, result));
+        assert_eq!(ended, Some((REGION, Err(IoErrorKind::Device(1)))), "not retried");
+        assert_eq!(storage.jobs.lock().waiting.len(), 1);
+        let ended = (0..1_000_000).find_map(|_| {
+            storage.rest(REST_NS);
+            storage.poll()
+        });
+        let ended = ended.map(|(job, result)| (job.tag, job.device, result));
+        assert_eq!(ended, Some((Tag::from(7), SOURCE, Ok(()))));
+    }
+
+    /// A device that fails once, and then takes a job only when the storage was polled meanwhile.
+    #[derive(Default)]
+    struct Gate {
+        looks: AtomicU32,
+        starts: AtomicU32,
+        polled: AtomicBool,
+        is_late: AtomicBool,
+        ended: std::sync::Mutex<VecDeque<Ended>>,
+    }
+
+    impl Storage for Gate {
+        fn info(&self, _: DeviceId) -> Option<DeviceInfo> {
+            None
+        }
+
+        fn run<'b>(&self, _: &mut [Transfer<'b>], _: &mut dyn FnMut(usize, &mut Transfer<'b>)) {}
+
+        fn now_ns(&self) -> u64 {
+            u64::from(self.looks.fetch_add(1, Ordering::Relaxed)).wrapping_mul(PAUSE_NS)
+        }
+
+        fn start(&self, job: Job) -> Result<(), Job> {
+            let is_first = self.starts.fetch_add(1, Ordering::SeqCst) == 0;
+            let since = std::time::Instant::now();
+            while !is_first && !self.polled.load(Ordering::SeqCst) {
+                if since.elapsed().as_secs() >= 5 {
+                    self.is_late.store(true, Ordering::SeqCst);
+                    break;
+                }
+            }
+            let result = if is_first { Err(IoErrorKind::Device(1)) } else { Ok(()) };
+            self.ended.lock().unwrap().push_back((job, result));
+            Ok(())
+        }
+
+        fn poll(&self) -> Option<Ended> {
+            self.ended.lock().unwrap().pop_front()
+        }
+    }
+
+    #[test]
+    fn device_that_is_slow_to_take_a_job_keeps_nobody_else_from_polling() {
+        let storage = Retry::new(Gate::default(), 5, None);
+        let (kind, buffer) = (JobKind::Read, Some(Buffer::new(4)));
+        let job = Job { tag: Tag::from(7), device: SOURCE, at: 0, kind, buffer };
+        assert!(storage.start(job).is_ok() && storage.poll().is_none());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while storage.inner.starts.load(Ordering::SeqCst) < 2 {
+                    storage.poll();
+                }
+            });
+            while storage.inner.starts.load(Ordering::SeqCst) < 2 {
+                std::thread::yield_now();
+            }
+            storage.poll();
+            storage.inner.polled.store(true, Ordering::SeqCst);
+        });
+        assert!(!storage.inner.is_late.load(Ordering::SeqCst));
     }
 
     /// The second of two reads is one of the region on the same device.

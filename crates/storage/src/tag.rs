@@ -57,11 +57,11 @@ struct Place<T> {
 }
 
 impl<T> UnderWay<T> {
-    /// Returns the table of a new user, without jobs.
-    #[expect(clippy::new_without_default, reason = "each user takes another number")]
-    pub fn new() -> Self {
+    /// Returns the table of a new user, without jobs. Allocates room for `jobs` jobs: as long as no
+    /// more are under way, nothing else is allocated.
+    pub fn with_capacity(jobs: usize) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
-        Self { user: NEXT.fetch_add(1, Ordering::Relaxed), places: Vec::new() }
+        Self { user: NEXT.fetch_add(1, Ordering::Relaxed), places: Vec::with_capacity(jobs) }
     }
 
     /// Keeps the record `known` of a job that is about to start, and returns the job's tag; `None`
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn job_that_comes_back_twice_is_not_the_one_that_took_its_place() {
-        let mut jobs = UnderWay::new();
+        let mut jobs = UnderWay::with_capacity(1);
         let first = depart(&mut jobs, 'a');
         assert_eq!(jobs.end(first), Some('a'));
         assert_eq!(jobs.end(first), None, "the place is empty");
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn users_know_their_own_jobs_alone() {
-        let (mut one, mut other) = (UnderWay::new(), UnderWay::new());
+        let (mut one, mut other) = (UnderWay::with_capacity(1), UnderWay::with_capacity(1));
         let (tag, same) = (depart(&mut one, 'a'), depart(&mut other, 'b'));
         assert_ne!(tag, same);
         assert_eq!((other.end(tag), one.end(same)), (None, None));
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn number_of_an_embedder_is_never_a_job_of_the_library() {
-        let mut jobs = UnderWay::new();
+        let mut jobs = UnderWay::with_capacity(1);
         let tags: Vec<Tag> = (0..4).map(|_| depart(&mut jobs, 'a')).collect();
         for number in [0, 1, 2, 1 << 32, 1 << 48, 1 << 48 | 1, u64::MAX] {
             let tag = Tag::from(number);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn places_are_used_again_before_there_are_more() {
-        let mut jobs = UnderWay::new();
+        let mut jobs = UnderWay::with_capacity(1);
         for _ in 0..100 {
             let (a, b) = (depart(&mut jobs, 'a'), depart(&mut jobs, 'b'));
             assert_eq!(jobs.iter().copied().collect::<Vec<_>>(), ['a', 'b']);

@@ -32,9 +32,11 @@ pub struct Flights {
 }
 
 impl Flights {
-    /// Returns the state without jobs, with a pool for `bytes` bytes of buffers.
+    /// Returns the state without jobs, with a pool for `bytes` bytes of buffers. Allocates all but
+    /// the buffers.
     pub fn new(bytes: usize) -> Self {
-        Self { pool: Pool::new(bytes), foreign: VecDeque::new(), prefetch: Prefetch::default() }
+        let foreign = VecDeque::with_capacity(FOREIGN_MAX);
+        Self { pool: Pool::new(bytes), foreign, prefetch: Prefetch::default() }
     }
 
     /// Returns the bytes that may still be allocated.

@@ -106,7 +106,8 @@ impl Pool {
             _ => (SMALL_BUFFER_BYTES, bytes / SMALL_BUFFER_BYTES),
         };
         let max = max.min(BUFFERS_MAX);
-        Self { idle: Vec::new(), flights: UnderWay::new(), made: 0, max, buffer_bytes }
+        let flights = UnderWay::with_capacity(max);
+        Self { idle: Vec::new(), flights, made: 0, max, buffer_bytes }
     }
 
     /// Returns the length of one buffer in bytes.
