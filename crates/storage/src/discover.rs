@@ -134,6 +134,19 @@ pub fn serial(name: &str) -> &[u8] {
     name.as_bytes().get(..SERIAL_BYTES).unwrap_or(name.as_bytes())
 }
 
+/// Returns the disk that has the serial `name` among `disks`, each with its serial, if there is
+/// exactly one. No name is that of a disk without a serial.
+///
+/// # Errors
+/// As [`only`].
+pub fn named<'d>(
+    disks: impl Iterator<Item = (&'d str, DeviceId)>,
+    name: &str,
+) -> Result<DeviceId, DiscoverError> {
+    let same = disks.filter(|(own, _)| !own.is_empty() && serial(own) == serial(name));
+    only(same.map(|(_, device)| device))
+}
+
 /// Returns the disk in `found`, the disks with a serial, if there is exactly one.
 ///
 /// # Errors
@@ -244,6 +257,19 @@ mod tests {
         ] {
             assert_eq!(std::format!("{error:#}"), words);
         }
+    }
+
+    #[test]
+    fn disk_is_found_by_its_serial_if_no_other_has_the_same() {
+        let disks = [("", A), ("one", A), ("0123456789abcdefghijk", B), ("two", A), ("two", B)];
+        let find = |name| named(disks.into_iter(), name);
+        assert_eq!(find("one"), Ok(A));
+        assert_eq!(find("0123456789abcdefghijxyz"), Ok(B));
+        assert_eq!(find("two"), Err(DiscoverError::Ambiguous(2)));
+        assert_eq!(
+            (find(""), find("on")),
+            (Err(DiscoverError::NotFound), Err(DiscoverError::NotFound))
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use super::share_dir::{errno, path_on_share, share_error};
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, FileStamp, IoErrorKind, Job, JobKind,
-    Lent, ShareSearch, Storage, Transfer, Version, only, serial,
+    Lent, ShareSearch, Storage, Transfer, Version, named,
 };
 use rootlet_base::num::clip;
 
@@ -149,6 +149,12 @@ impl FileStorage {
         Ok(device)
     }
 
+    /// Returns the serials of all disks, each with its device.
+    fn named_disks(&self) -> impl Iterator<Item = (&str, DeviceId)> {
+        let devices = (0_u16..=u16::MAX).zip(&self.devices);
+        devices.filter_map(|(number, opened)| Some((opened.serial.as_deref()?, DeviceId(number))))
+    }
+
     /// Returns the jobs that have ended. No thread panics while it holds them.
     fn ended(&self) -> MutexGuard<'_, VecDeque<Ended>> {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
@@ -192,7 +198,7 @@ impl Opening {
 
 impl Opened {
     fn read(&self, at: u64, out: &mut [u8]) -> Result<(), IoErrorKind> {
-        self.check(at, out.len())?;
+        self.info.check_transfer(at, out.len())?;
         // A disk's last sector may end after the file.
         let in_file = match self.file_bytes.checked_sub(at) {
             Some(left) => clip(left, out.len()),
@@ -223,7 +229,7 @@ impl Opened {
         if self.info.read_only {
             return Err(IoErrorKind::ReadOnly);
         }
-        self.check(at, data.len())?;
+        self.info.check_transfer(at, data.len())?;
         self.file.write_all_at(data, at).map_err(|error| device_error(&error))
     }
 
@@ -232,19 +238,6 @@ impl Opened {
             return Ok(());
         }
         self.file.sync_data().map_err(|error| device_error(&error))
-    }
-
-    fn check(&self, at: u64, len: usize) -> Result<(), IoErrorKind> {
-        let sector = u64::from(self.info.sector_bytes);
-        let len = u64::try_from(len).map_err(|_| IoErrorKind::Unaligned)?;
-        let aligned = at.is_multiple_of(sector) && len.is_multiple_of(sector);
-        if !aligned || len > u64::from(self.info.transfer_bytes_max) {
-            return Err(IoErrorKind::Unaligned);
-        }
-        match at.checked_add(len) {
-            Some(end) if end <= self.info.bytes => Ok(()),
-            _ => Err(IoErrorKind::OutOfRange),
-        }
     }
 }
 
@@ -297,11 +290,7 @@ impl Storage for FileStorage {
 
 impl Discover for FileStorage {
     fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
-        let mut found = Vec::new();
-        self.disks(&mut |other, device| {
-            found.extend((serial(other) == serial(name)).then_some(device));
-        });
-        only(found.into_iter())
+        named(self.named_disks(), name)
     }
 
     fn share_file(
@@ -324,11 +313,7 @@ impl Discover for FileStorage {
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
-        for (number, opened) in (0_u16..=u16::MAX).zip(&self.devices) {
-            if let Some(serial) = &opened.serial {
-                each(serial, DeviceId(number));
-            }
-        }
+        self.named_disks().for_each(|(serial, device)| each(serial, device));
     }
 
     fn set_version(&mut self, device: DeviceId, version: Version) {

@@ -4,7 +4,7 @@
 
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
-    only, serial,
+    named,
 };
 
 /// The most disks of one storage, unless its type says otherwise: an image and 64 blobs.
@@ -83,9 +83,10 @@ impl<const DISKS: usize> Storage for MemoryStorage<'_, DISKS> {
 
 impl<const DISKS: usize> Discover for MemoryStorage<'_, DISKS> {
     fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
-        let disks = (0..).zip(&self.disks);
-        let same = disks.filter(|(_, disk)| serial(disk.serial) == serial(name));
-        only(same.map(|(number, _)| DeviceId(number)))
+        named(
+            self.disks.iter().zip(0..).map(|(disk, number)| (disk.serial, DeviceId(number))),
+            name,
+        )
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {

@@ -11,10 +11,9 @@ use alloc::collections::VecDeque;
 use super::{Buffer, Ended, Job, JobKind};
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, Lent, Storage, Transfer, Version,
-    only, serial,
+    named,
 };
-use rootlet_base::num::{index, wide};
-use rootlet_base::units::Pow2;
+use rootlet_base::num::index;
 
 /// Disks of one storage at most, unless its type says otherwise.
 pub const SIMPLE_DISKS: usize = 4;
@@ -78,7 +77,7 @@ struct Work<D, const DISKS: usize> {
     disks: heapless::Vec<D, DISKS>,
     #[cfg(feature = "alloc")]
     ended: VecDeque<Ended>,
-    /// Aligned memory, once a driver needed some.
+    /// Aligned memory, if a driver wants some.
     #[cfg(feature = "alloc")]
     bounce: Option<Buffer>,
 }
@@ -104,16 +103,26 @@ impl<D: Disk, const DISKS: usize> Simple<D, DISKS> {
         Self { infos: heapless::Vec::new(), now_ns, work: spin::Mutex::new(work) }
     }
 
-    /// Adds a disk. Disks are numbered from 0, in the order in which they are added.
+    /// Adds a disk. Disks are numbered from 0, in the order in which they are added. Allocates what
+    /// the disk's transfers and jobs will need.
     ///
     /// # Errors
     /// The disk itself if there is no room for one more.
     pub fn add(&mut self, disk: D) -> Result<DeviceId, D> {
-        let info = disk.info();
-        let Some(device) = DeviceId::of(self.infos.len()) else { return Err(disk) };
-        self.work.get_mut().disks.push(disk)?;
-        // There is as much room for these.
-        let _ = self.infos.push(info);
+        let number = self.infos.len();
+        let Some(device) = DeviceId::of(number).filter(|_| number < DISKS) else {
+            return Err(disk);
+        };
+        let (info, work) = (disk.info(), self.work.get_mut());
+        #[cfg(feature = "alloc")]
+        {
+            work.ended.reserve(ENDED_MAX);
+            if info.memory_align > 1 && work.bounce.is_none() {
+                work.bounce = Some(Buffer::new(BOUNCE_BYTES));
+            }
+        }
+        self.infos.extend([info]);
+        work.disks.extend([disk]);
         Ok(device)
     }
 
@@ -140,7 +149,7 @@ impl<D: Disk, const DISKS: usize> Simple<D, DISKS> {
             Lent::Write(data) => (data.as_ptr(), data.len()),
             Lent::Flush => return disk.flush(),
         };
-        within(info, at, len)?;
+        info.check_transfer(at, len)?;
         let is_aligned = bytes.addr().is_multiple_of(index(info.memory_align));
         match lent {
             _ if len == 0 => Ok(()),
@@ -148,11 +157,10 @@ impl<D: Disk, const DISKS: usize> Simple<D, DISKS> {
             Lent::Write(data) if is_aligned => whole(disk.write(at, data)?, len),
             #[cfg(feature = "alloc")]
             _ => {
-                let bounce = work.bounce.get_or_insert_with(|| Buffer::new(BOUNCE_BYTES));
                 // A multiple of the sector, as both are.
                 let step = BOUNCE_BYTES.min(index(info.transfer_bytes_max));
-                let bounce = bounce.get_mut().ok_or(IoErrorKind::Protocol)?;
-                copied(disk, at, lent, bounce, step)
+                let bounce = work.bounce.as_mut().and_then(Buffer::get_mut);
+                copied(disk, at, lent, bounce.ok_or(IoErrorKind::Protocol)?, step)
             }
             // Without memory to copy by, a driver has to take what is lent.
             #[cfg(not(feature = "alloc"))]
@@ -184,19 +192,6 @@ fn copied<D: Disk>(
             whole(disk.write(at, copy)?, part.len())
         }),
         Lent::Flush => Ok(()),
-    }
-}
-
-/// Checks that a transfer is one of whole sectors inside the disk.
-fn within(info: &DeviceInfo, at: u64, len: usize) -> Result<(), IoErrorKind> {
-    let (sector, len) = (Pow2::of(info.sector_bytes.into()), wide(len));
-    let whole = sector.is_some_and(|sector| sector.offset(at) == 0 && sector.offset(len) == 0);
-    if !whole || len > u64::from(info.transfer_bytes_max) {
-        return Err(IoErrorKind::Unaligned);
-    }
-    match at.checked_add(len) {
-        Some(end) if end <= info.bytes => Ok(()),
-        _ => Err(IoErrorKind::OutOfRange),
     }
 }
 
@@ -258,10 +253,8 @@ impl<D: Disk, const DISKS: usize> Storage for Simple<D, DISKS> {
 
 impl<D: Disk, const DISKS: usize> Discover for Simple<D, DISKS> {
     fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
-        let disks = (0..).map(DeviceId).zip(&self.work.get_mut().disks);
-        let named = disks.filter(|(_, disk)| !disk.serial().is_empty());
-        let same = named.filter(|(_, disk)| serial(disk.serial()) == serial(name));
-        only(same.map(|(device, _)| device))
+        let disks = self.work.get_mut().disks.iter().zip(0..);
+        named(disks.map(|(disk, number)| (disk.serial(), DeviceId(number))), name)
     }
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
@@ -274,5 +267,42 @@ impl<D: Disk, const DISKS: usize> Discover for Simple<D, DISKS> {
         if let Some(info) = self.infos.get_mut(usize::from(device.0)) {
             info.version = version;
         }
+    }
+}
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    use super::*;
+
+    /// A disk whose driver wants memory of this alignment.
+    struct Aligned(u32);
+
+    impl Disk for Aligned {
+        fn info(&self) -> DeviceInfo {
+            DeviceInfo::new(4096, 512).with_memory_align(self.0)
+        }
+
+        fn read(&mut self, _: u64, out: &mut [u8]) -> Result<usize, IoErrorKind> {
+            Ok(out.len())
+        }
+    }
+
+    #[test]
+    fn disk_brings_the_memory_that_it_will_need() {
+        let mut storage = Simple::new(|| 0);
+        for (disk, is_aligned) in [(Aligned(1), false), (Aligned(4096), true)] {
+            assert!(storage.add(disk).is_ok());
+            let work = storage.work.lock();
+            assert!(work.ended.capacity() >= ENDED_MAX);
+            assert_eq!(work.bounce.is_some(), is_aligned);
+        }
+    }
+
+    #[test]
+    fn disk_without_room_comes_back_and_leaves_nothing() {
+        let mut storage: Simple<Aligned, 1> = Simple::with_room(|| 0);
+        assert_eq!(storage.add(Aligned(1)).ok(), Some(DeviceId(0)));
+        assert_eq!(storage.add(Aligned(512)).err().map(|disk| disk.0), Some(512));
+        assert!(storage.work.lock().bounce.is_none() && storage.iter().count() == 1);
     }
 }
