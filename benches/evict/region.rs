@@ -89,7 +89,7 @@ impl<P: Policy> Boots for Region<P> {
         }
         for (slot, held) in (0..).map(RegionSlot::new).zip(&self.disk) {
             let held = held.map(|(key, class)| (key, class, 16));
-            self.table.admit(slot, held, false);
+            self.table.admit(slot, held);
         }
     }
 }

@@ -3,13 +3,14 @@
 //! Always: regions are of the smallest length that has a hint, or longer.
 
 use rootlet::cache::inspect::{Place, Region};
-use rootlet::cache::{CacheOptions, Copy2};
+use rootlet::cache::{Cache, CacheOptions, Copy2, Geometry, Layer};
+use rootlet::storage::events::{Kind, Recorder};
 use rootlet_power::case::{runs, sweep};
 use rootlet_power::guest::Guest;
 use rootlet_power::hint::{machine, range};
 use rootlet_power::invariants::block;
 use rootlet_power::machine::{Machine, START, Scale};
-use rootlet_sim::disk::{Fault, OpKind, Rule, Step, Survive};
+use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Step, Survive};
 
 #[test]
 fn lives_that_leave_hints_keep_both_laws() {
@@ -24,6 +25,24 @@ fn spoiled_hint_costs_time_and_no_byte() {
 #[test]
 fn hint_that_is_wrong_and_checks_out_is_only_followed() {
     sweep(Scale::Large, "forged", (1..=runs(60)).map(|seed| [seed]));
+}
+
+/// A table is recorded where it lies on the disk, as all else of the region is.
+#[test]
+fn reads_of_the_hint_and_the_boot_trace_are_recorded_where_they_lie_on_the_disk() {
+    let mut machine = machine(4);
+    let guest = Guest::boot(&mut machine, 0).unwrap();
+    guest.read_all().unwrap();
+    assert!(guest.leave());
+    drop(guest);
+    let mut storage = machine.world.attach();
+    let mut cache = Cache::open(&mut storage, &machine.options).unwrap();
+    let recorder = Recorder::new(100);
+    Layer::<SimStorage>::record(&mut cache, &recorder);
+    cache.boot_trace(&mut storage);
+    let mut places = Vec::new();
+    recorder.each(|event| places.push((event.kind, event.at, event.len)));
+    assert_eq!(places, [(Kind::Table, START + Geometry::BOOT_TRACE_AT, 4096)]);
 }
 
 /// Bytes that a mount reads of the region, and how often reading everything then fetches.

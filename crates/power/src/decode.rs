@@ -215,6 +215,9 @@ pub fn identities(page: u64, raw: &[u8]) -> Vec<(u16, u32, Vec<u8>)> {
     (0..31).filter_map(entry).collect()
 }
 
+/// Where the counts of resident blocks begin in page 0 of the hint, 8 bytes for each blob.
+pub const HINT_COUNTS: usize = PAGE_HEADER + 8;
+
 /// Where the entries of a page of the hint begin, and the bytes of each; a slot comes first.
 pub const HINT_ENTRIES: usize = PAGE_HEADER;
 pub const HINT_ENTRY: usize = 12;

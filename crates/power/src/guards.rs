@@ -38,11 +38,11 @@ pub const GUARDS: [Guard; 33] = [
         "crates/region/src/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
             "armed == Armed::Yes {\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
     guard!("flush before an announcement",
-        "crates/region/src/hydrate/jobs.rs": "if self.submit_flush(storage, Purpose::ArmSettle) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
+        "crates/region/src/hydrate/jobs.rs": "if self.submit_flush(storage, Purpose::Arm(Arm::Settle)) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
             "self.announce(storage);"),
     guard!("flush after an announcement",
-        "crates/region/src/hydrate/jobs.rs": "if result.is_ok() && self.submit_flush(storage, Purpose::ArmFlush) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
-            "self.announced(result.is_ok());"),
+        "crates/region/src/hydrate/jobs.rs": "if ok && self.submit_flush(storage, Purpose::Arm(Arm::Flush)) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
+            "self.announced(ok);"),
     guard!("last flush of a sync",
         "crates/region/src/hydrate/group.rs": "let durable = settled && self.seal(storage, &mut wait);" =>
             "let durable = settled || self.seal(storage, &mut wait);"),
@@ -130,7 +130,7 @@ pub const GUARDS: [Guard; 33] = [
         "crates/region/src/scan.rs": "self.scan_one(storage, page);\n            }\n            Ok(None)" =>
             "self.index.believe(slot, key);\n                let _ = page;\n            }\n            Ok(None)",
         "crates/region/src/index/seen.rs": "    /// Returns whether the blob table is full." =>
-            "    /// Believes a hint.\n    pub fn believe(&mut self, slot: RegionSlot, key: SlotKey) {\n        self.slots.admit(slot, Some((key, 0, 1)), true);\n    }\n\n    /// Returns whether the blob table is full."),
+            "    /// Believes a hint.\n    pub fn believe(&mut self, slot: RegionSlot, key: SlotKey) {\n        self.slots.admit(slot, Some((key, 0, 1)));\n    }\n\n    /// Returns whether the blob table is full."),
     guard!("start of the region",
         "crates/region/src/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
             "let bytes"),

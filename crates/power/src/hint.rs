@@ -148,12 +148,30 @@ pub fn forged(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         }
         slots_are_consistent(&guest)?;
         guest.leave();
+        counts_are_right(&guest)?;
     }
     Ok(())
 }
 
+/// Once all pages were read, the resident bytes of the blobs are those that are found block by block.
+fn counts_are_right(guest: &Guest) -> Verdict {
+    let counted = guest.root.with_layer(|cache, storage| {
+        let cache = cache.as_mut()?;
+        cache.scan_all(storage);
+        let blobs = cache.blobs().filter(|(_, entry)| entry.identity.0[8..24] == guest.sample.uuid);
+        Some(blobs.map(|(blob, _)| cache.resident_bytes(blob)).sum::<u64>())
+    });
+    let found = guest.residents().len() as u64 * 4096;
+    if counted.is_none_or(|counted| counted == found) {
+        return Ok(());
+    }
+    let what = format!("{counted:?} bytes are counted, {found} are found");
+    Err(Broken::new(Invariant::SlotsAreConsistent, what))
+}
+
 /// Moves what the entries of a hint say about slots around, to slots that hold something else, to
-/// free ones and to those that are not there, and puts the checks right.
+/// free ones and to those that are not there, and puts the checks right. In half of the hints the
+/// counts of resident blocks are others, too.
 fn forge(
     machine: &Machine,
     range: std::ops::Range<u64>,
@@ -161,9 +179,16 @@ fn forge(
     rng: &mut Rng,
 ) {
     let read = |at| machine.world.with_medium(machine.disk, |disk| block(disk.current(), at));
+    let head = range.start;
     let pages: Vec<u64> = range.step_by(4096).skip(1).collect();
     let entries = |raw: &[u8]| decode::hint_slots(raw).len();
     let read = |at| decode::unsealed(&read(at));
+    if rng.chance(500_000) {
+        let mut raw = read(head);
+        forge_counts(&mut raw, rng);
+        decode::seal_page(uuid, &mut raw);
+        machine.world.poke(machine.disk, head, &raw);
+    }
     let mut held: Vec<u32> = pages.iter().flat_map(|at| decode::hint_slots(&read(*at))).collect();
     // Neighbours trade places.
     held.rotate_left(1);
@@ -182,5 +207,20 @@ fn forge(
         }
         decode::seal_page(uuid, &mut raw);
         machine.world.poke(machine.disk, at, &raw);
+    }
+}
+
+/// Lowers the counts of resident blocks, which are then contradicted page by page; or makes one of
+/// them larger than any count.
+fn forge_counts(raw: &mut [u8], rng: &mut Rng) {
+    let is_large = rng.chance(300_000);
+    for count in raw[decode::HINT_COUNTS..][..8 * 124].chunks_exact_mut(8) {
+        let blocks = decode::u64_at(count, 0);
+        let forged = match is_large {
+            true if rng.chance(300_000) => u64::MAX - rng.below(2),
+            true => blocks,
+            false => rng.below(blocks + 1),
+        };
+        count.copy_from_slice(&forged.to_le_bytes());
     }
 }

@@ -5,6 +5,7 @@
 
 use super::format::{DescriptorHead, Page};
 use super::geometry::SlotSize;
+use crate::num;
 use zerocopy::FromBytes;
 use zerocopy::little_endian::U64;
 
@@ -102,9 +103,9 @@ impl<B: AsRef<[u8]>> Descriptor<B> {
         self.parts().bitmap.get(block >> 3).is_some_and(|bits| (bits >> (block & 7)) & 1 == 1)
     }
 
-    /// Returns the number of set bits.
-    pub fn resident_count(&self) -> u32 {
-        self.parts().bitmap.iter().map(|byte| byte.count_ones()).sum()
+    /// Returns the number of set bits: at most 256.
+    pub fn resident_count(&self) -> u16 {
+        num::low16(self.parts().bitmap.iter().map(|byte| byte.count_ones()).sum())
     }
 
     /// Returns the checksums of all blocks. One means nothing until its bit is set.

@@ -15,7 +15,7 @@ use super::superblock::Superblock;
 use crate::num;
 use crate::storage::events::Kind;
 use crate::storage::{Storage, Transfer};
-use crate::units::{Count, RegionSlot};
+use crate::units::RegionSlot;
 use alloc::boxed::Box;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -46,15 +46,16 @@ impl Hints {
         self.current = None;
     }
 
-    /// Notes that a page was read whose slots the hint counts, `live` of which hold something. A
-    /// hint that counts less does not hold.
-    pub fn seen(&mut self, live: u32) {
-        if let Some(hint) = &mut self.current {
-            match hint.live.checked_sub(live) {
-                Some(left) => hint.live = left,
-                None => self.forget(),
-            }
+    /// Notes that a page was read whose slots the hint counts, `live` of which hold something.
+    /// Returns false if the hint counts less, and so does not hold.
+    #[must_use]
+    pub fn seen(&mut self, live: u32) -> bool {
+        let Some(hint) = &mut self.current else { return true };
+        let left = hint.live.checked_sub(live);
+        if let Some(left) = left {
+            hint.live = left;
         }
+        left.is_some()
     }
 
     /// Returns how many slots of pages not yet read hold something, as the hint says.
@@ -244,23 +245,26 @@ impl Cache {
         let Some(Blank { mut head, mut page }) = self.hints.blank.take() else { return };
         head.zero();
         let body: &mut HintHead = zerocopy::transmute_mut!(&mut head.rest.body);
-        let mut live = Count::ZERO;
+        let slots = self.index.geometry().slots;
+        let mut live: u32 = 0;
         for number in 1..=self.index.geometry().hint_pages() {
             let in_time = storage.now_ns() < deadline_ns;
             let count = self.fill_hint_page(storage, old.as_mut(), number, &mut page);
             let written = count.filter(|_| {
                 in_time && self.write_hint_page(storage, number, generation, &mut page)
             });
-            let Some(count) = written else {
+            // An old hint that names slots twice has more than there are.
+            let sum = |count| Some(live.checked_add(u32::from(count))?).filter(|sum| *sum <= slots);
+            let Some((count, sum)) = written.and_then(|count| Some((count, sum(count)?))) else {
                 self.hints.blank = Some(Blank { head, page });
                 return;
             };
-            (0..count).for_each(|_| live.raise());
+            live = sum;
             if let Some(place) = place_of(number).and_then(|place| body.counts.get_mut(place)) {
                 *place = count.into();
             }
         }
-        body.live = live.get().into();
+        body.live = live.into();
         for (blob, _) in self.index.blobs() {
             if let Some(residents) = body.residents.get_mut(usize::from(blob.get())) {
                 *residents = self.index.residents(blob).into();
@@ -274,7 +278,7 @@ impl Cache {
             Some(Hint { head, page, .. }) => Some(Blank { head, page }),
             None => self.hints.spare.take().or_else(|| Some(Blank::new())),
         };
-        let unseen = live.get() - seen;
+        let unseen = live - seen;
         self.hints.current = Some(Hint { generation, live: unseen, head, page, number: 0 });
     }
 

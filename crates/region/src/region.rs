@@ -214,7 +214,8 @@ impl Cache {
     /// Reads bytes of the region from byte `at` on. Returns whether they came.
     pub(super) fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
         let (departure, len) = (self.recorder.depart(storage), wide(out.len()));
-        let mut batch = [Transfer::read(self.area.device, self.area.byte(at), out)];
+        let at = self.area.byte(at);
+        let mut batch = [Transfer::read(self.area.device, at, out)];
         storage.run(&mut batch, &mut |_, _| {});
         self.record(storage, departure, Kind::Table, (at, len));
         batch.iter().all(|transfer| transfer.outcome().is_ok())

@@ -44,11 +44,11 @@ impl Cache {
     pub(super) fn look_up_hint<S: Storage>(&mut self, storage: &mut S) {
         self.read_hint(storage);
         // To make room in a full blob table all slots have to be known.
-        match self.hints.current() {
-            Some(hint) if !self.index.is_full() => {
-                self.index.count_residents(|blob| hint.residents(blob));
-            }
-            _ => self.scan_all(storage),
+        let hint = self.hints.current().filter(|_| !self.index.is_full());
+        let is_taken =
+            hint.is_some_and(|hint| self.index.claim_residents(|blob| hint.residents(blob)));
+        if !is_taken {
+            self.scan_all(storage);
         }
     }
 
@@ -173,7 +173,10 @@ impl Cache {
         for (number, (a, b)) in (first..).zip(a.iter_mut().zip(b)) {
             let (a, b) = (in_a.then_some(a), in_b.then_some(b));
             let live = self.index.take_in(number, a, b, self.area.bytes);
-            self.hints.seen(live);
+            if !live.is_some_and(|live| self.hints.seen(live)) {
+                self.hints.forget();
+                self.index.forget_claims();
+            }
         }
     }
 }

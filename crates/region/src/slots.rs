@@ -243,9 +243,8 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Puts a dead slot to use: with the key, the class and the number of blocks that its descriptor
-    /// says, or free. A key that another slot holds already makes it an orphan, to be entombed. Blocks are
-    /// `counted` if [`SlotTable::set_residents`] counted them.
-    pub fn admit(&mut self, slot: RegionSlot, held: Option<(SlotKey, u8, u32)>, counted: bool) {
+    /// says, or free. A key that another slot holds already makes it an orphan, to be entombed.
+    pub fn admit(&mut self, slot: RegionSlot, held: Option<(SlotKey, u8, u16)>) {
         match held {
             None => self.set_state(slot, SlotState::Free),
             Some((key, ..)) if self.find(key).is_some() => {
@@ -256,28 +255,20 @@ impl<P: Policy> SlotTable<P> {
                 self.policy.restore(&mut self.links, slot.get(), class);
                 self.insert(slot, key);
                 let boot = self.admit_to_boot_set(class);
-                // A descriptor has bits for at most 256 blocks.
-                let blocks = num::low16(blocks);
-                let entry = self.slot_mut(slot);
-                entry.boot = boot;
-                match counted {
-                    true => entry.resident = blocks,
-                    false => self.add_resident(slot, blocks),
-                }
+                self.slot_mut(slot).boot = boot;
+                self.set_resident(slot, blocks);
             }
         }
     }
 
-    /// Counts `blocks` more blocks of a live slot as resident.
-    #[expect(
-        clippy::arithmetic_side_effects,
-        reason = "no more than a slot has, and all slots have"
-    )]
-    pub fn add_resident(&mut self, slot: RegionSlot, blocks: u16) {
+    /// Sets the number of resident blocks of a live slot.
+    #[expect(clippy::arithmetic_side_effects, reason = "the sum over the blob's slots")]
+    pub fn set_resident(&mut self, slot: RegionSlot, blocks: u16) {
         let entry = self.slot_mut(slot);
-        entry.resident += blocks;
+        let before = core::mem::replace(&mut entry.resident, blocks);
         let blob = entry.key().blob;
-        self.held_mut(blob).blocks += u64::from(blocks);
+        let held = &mut self.held_mut(blob).blocks;
+        *held = *held - u64::from(before) + u64::from(blocks);
     }
 
     /// Returns how many blocks of `blob` are resident.
@@ -288,11 +279,6 @@ impl<P: Policy> SlotTable<P> {
     /// Returns whether a slot holds some of `blob`. Takes no look at the slots.
     pub fn holds(&self, blob: BlobIndex) -> bool {
         self.held.get(usize::from(blob.get())).is_some_and(|held| held.slots != Count::ZERO)
-    }
-
-    /// Sets what [`SlotTable::residents`] returns, before any slot was admitted.
-    pub fn set_residents(&mut self, blob: BlobIndex, blocks: u64) {
-        self.held_mut(blob).blocks = blocks;
     }
 
     /// Marks a slot as an orphan: its descriptor names what no longer exists.
@@ -309,7 +295,6 @@ impl<P: Policy> SlotTable<P> {
         self.leave_list(slot);
         self.policy.admit(&mut self.links, slot.get(), key.hash());
         self.insert(slot, key);
-        self.slot_mut(slot).resident = 0;
         self.pin(slot);
         Some(slot)
     }
@@ -362,10 +347,8 @@ impl<P: Policy> SlotTable<P> {
     }
 
     /// Makes a slot that held something, and is in no list, one that is given up.
-    #[expect(clippy::arithmetic_side_effects, reason = "the sum over the blob's slots")]
     fn give_up(&mut self, slot: RegionSlot) {
-        let held = *self.slot(slot);
-        self.held_mut(held.key().blob).blocks -= u64::from(held.resident);
+        self.set_resident(slot, 0);
         self.unchain(slot);
         self.leave_boot_set(slot);
         self.enter_list(slot, SlotState::Evicted);
@@ -445,7 +428,7 @@ mod tests {
         #[test]
         fn the_table_agrees_with_a_map(count in 1u32..40, steps in prop::collection::vec((0u8..6, 0u16..3, 0u32..20), 0..300)) {
             let mut table: SlotTable = SlotTable::new(count);
-            for slot in 0..count { table.admit(RegionSlot::new(slot), None, false); }
+            for slot in 0..count { table.admit(RegionSlot::new(slot), None); }
             let mut oracle: HashMap<(u16, u32), RegionSlot> = HashMap::new();
             for (what, blob, window) in steps {
                 let k = key(blob, window);
@@ -479,7 +462,7 @@ mod tests {
     fn a_scan_does_not_push_out_what_is_used_often() {
         let mut table: SlotTable = SlotTable::new(100);
         for slot in 0..100 {
-            table.admit(RegionSlot::new(slot), None, false);
+            table.admit(RegionSlot::new(slot), None);
         }
         let mut get = |window: u32| match table.find(key(0, window)) {
             Some(slot) => table.touch(slot),
@@ -503,7 +486,7 @@ mod tests {
     fn busy_slot_that_is_given_up_holds_nothing_any_more() {
         let mut table: SlotTable = SlotTable::new(1);
         let slot = RegionSlot::new(0);
-        table.admit(slot, None, false);
+        table.admit(slot, None);
         table.take(key(0, 7)).unwrap();
         table.hold(slot);
         assert!(table.evict(slot));
@@ -525,7 +508,7 @@ mod tests {
     fn a_busy_slot_is_never_culled() {
         let mut table: SlotTable = SlotTable::new(3);
         for (slot, window) in (0..3).map(|number| (RegionSlot::new(number), number)) {
-            table.admit(slot, None, false);
+            table.admit(slot, None);
             table.take(key(0, window)).unwrap();
             table.hold(slot);
         }

@@ -29,6 +29,7 @@ impl Part {
 
 impl Index {
     /// Returns the `blocks` blocks from `first` on, which lie side by side, slot by slot.
+    #[expect(clippy::arithmetic_side_effects, reason = "`first` and all after it are in slots")]
     pub fn parts(&self, first: Spot, blocks: usize) -> impl Iterator<Item = Part> + use<> {
         let all = self.geometry.slot_size.blocks();
         let Spot { mut slot, mut block, mut number, .. } = first;
@@ -37,11 +38,11 @@ impl Index {
             if left == 0 {
                 return None;
             }
-            let blocks = all.checked_sub(block)?.min(left);
+            let blocks = (all - block).min(left);
             let part = Part { slot, block, number, blocks };
-            left = left.checked_sub(blocks)?;
-            slot = RegionSlot::new(slot.get().checked_add(1)?);
-            number = number.checked_add(num::wide(blocks))?;
+            left -= blocks;
+            slot = RegionSlot::new(slot.get() + 1);
+            number += num::wide(blocks);
             block = 0;
             Some(part)
         })

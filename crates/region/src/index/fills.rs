@@ -105,7 +105,8 @@ impl Index {
         let added = num::low16(num::low32(num::wide(blocks.len())));
         blocks.for_each(|block| descriptor.set_resident(block));
         descriptor.set_class(self.slots.class(slot));
-        self.slots.add_resident(slot, added);
+        // Not the sum with those before: the page may have come back with other bits.
+        self.slots.set_resident(slot, descriptor.resident_count());
         added
     }
 

@@ -7,12 +7,14 @@
 //! written and flushed (O1).
 
 mod checks;
+mod claims;
 mod fills;
 mod places;
 mod seen;
 mod writes;
 
 pub use checks::fold_in;
+use claims::Claims;
 
 use super::blobs::{BlobEntry, BlobTable};
 use super::format::Page;
@@ -36,8 +38,8 @@ pub struct Index {
     pages: Pages,
     /// Descriptor pages that were not taken in.
     unseen: u32,
-    /// Whether the blocks of slots in such pages are counted already.
-    counted: bool,
+    /// What a hint says of such pages.
+    claims: Claims,
     /// The slot that was used last.
     touched: Option<RegionSlot>,
 }
@@ -55,7 +57,7 @@ impl Index {
             slots,
             pages: Pages::new(uuid, geometry.pages, frames),
             unseen: geometry.pages,
-            counted: false,
+            claims: Claims::new(),
             touched: None,
         }
     }
@@ -128,19 +130,23 @@ impl Index {
             if self.slots.holds(spare) {
                 self.slots.evict_all(spare);
             }
-            self.blobs.remove(spare);
+            self.remove_blob(spare);
             self.blobs.add(identity, bytes)
         })
     }
 
     /// Frees the entry of a blob that no slot holds any more.
     pub fn remove_blob(&mut self, blob: BlobIndex) {
+        self.claims.remove(blob);
         self.blobs.remove(blob);
     }
 
-    /// Returns how many blocks of `blob` are resident.
+    /// Returns how many blocks of `blob` are resident, those in pages that were not taken in as a
+    /// hint says.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     pub fn residents(&self, blob: BlobIndex) -> u64 {
-        self.slots.residents(blob)
+        let unseen = if self.is_unseen() { self.claims.of(blob) } else { 0 };
+        self.slots.residents(blob) + unseen
     }
 
     /// Returns the identity of a blob of `bytes` bytes that is wholly resident and is this one, in
@@ -153,7 +159,7 @@ impl Index {
         };
         let blocks = bytes.div_ceil(num::wide(BLOCK_BYTES));
         let whole = self.blobs.iter().filter(|(index, entry)| {
-            entry.bytes == bytes && is_it(entry.identity) && self.slots.residents(*index) == blocks
+            entry.bytes == bytes && is_it(entry.identity) && self.residents(*index) == blocks
         });
         whole.max_by_key(|(_, entry)| entry.generation).map(|(_, entry)| entry.identity)
     }

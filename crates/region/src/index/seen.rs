@@ -7,6 +7,8 @@ use crate::BlobIndex;
 use crate::blobs::ENTRIES_MAX;
 use crate::descriptor;
 use crate::format::Page;
+use crate::geometry::Geometry;
+use crate::num;
 use crate::pages::Newest;
 use crate::slots::SlotKey;
 use crate::units::{Count, RegionSlot};
@@ -34,17 +36,24 @@ impl Index {
         self.blobs.iter().count() == ENTRIES_MAX
     }
 
-    /// Sets how many blocks of each blob are resident, before any page was taken in: those of slots
-    /// that are taken in later are counted by this.
-    pub fn count_residents(&mut self, blocks: impl Fn(BlobIndex) -> u64) {
-        self.counted = true;
-        for blob in (0..).map(BlobIndex::new).take(ENTRIES_MAX) {
-            self.slots.set_residents(blob, blocks(blob));
-        }
+    /// Takes how many blocks of each blob a hint says to be resident, before any page is taken in.
+    /// Returns false, and takes nothing, if the region or a blob does not have as many.
+    #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
+    pub fn claim_residents(&mut self, blocks: impl Fn(BlobIndex) -> u64) -> bool {
+        let Geometry { slots, slot_size, .. } = self.geometry;
+        let region_blocks = u64::from(slots) * num::wide(slot_size.blocks());
+        let blobs = self.blobs.iter().map(|(blob, entry)| (blob, entry.bytes, blocks(blob)));
+        self.claims.take(blobs, region_blocks)
+    }
+
+    /// Drops what a hint said: it does not hold.
+    pub fn forget_claims(&mut self) {
+        self.claims.forget();
     }
 
     /// Takes in a descriptor page that was not yet, of which both copies were read (`None` where
-    /// that failed), in an area of `area_bytes`. Returns how many of its slots hold something.
+    /// that failed), in an area of `area_bytes`. Returns how many of its slots hold something;
+    /// `None` if they hold more of a blob than a hint has said.
     ///
     /// A slot whose blob is gone, or that another slot doubles, is an orphan and gets a tombstone;
     /// slots of an unreadable page, or beyond a shrunk area, stay dead.
@@ -55,13 +64,14 @@ impl Index {
         a: Option<&mut Page>,
         b: Option<&mut Page>,
         area_bytes: u64,
-    ) -> u32 {
+    ) -> Option<u32> {
         self.unseen -= 1;
         let page = self.pages.scan(number, a, b);
         let mut live = Count::ZERO;
         if self.pages.newest(number) == Newest::Unreadable {
-            return live.get();
+            return Some(live.get());
         }
+        let mut holds = true;
         let size = self.geometry.slot_size;
         for (slot, index) in self.geometry.slots_of(number).zip(0_u32..) {
             if self.geometry.end_of(slot) > area_bytes {
@@ -70,7 +80,7 @@ impl Index {
             let found = page.map(|page| descriptor::of(page, size, index));
             let found = found.map(|found| (found.head(), found));
             let Some((head, found)) = found.filter(|(head, _)| head.live) else {
-                self.slots.admit(slot, None, self.counted);
+                self.slots.admit(slot, None);
                 continue;
             };
             let blob = BlobIndex::new(head.blob);
@@ -78,13 +88,15 @@ impl Index {
             let current = entry.is_some_and(|entry| entry.generation == head.blob_generation);
             match u32::try_from(head.window) {
                 Ok(window) if current => {
-                    let held = (SlotKey { blob, window }, head.class, found.resident_count());
-                    self.slots.admit(slot, Some(held), self.counted);
+                    let blocks = found.resident_count();
+                    holds &= self.claims.see(blob, blocks.into());
+                    let held = (SlotKey { blob, window }, head.class, blocks);
+                    self.slots.admit(slot, Some(held));
                     live.raise();
                 }
                 _ => self.slots.orphan(slot),
             }
         }
-        live.get()
+        holds.then(|| live.get())
     }
 }

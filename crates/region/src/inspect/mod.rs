@@ -350,7 +350,7 @@ impl Region {
                     other => other,
                 };
                 let in_use = found.filter(|_| holds == Holds::Window);
-                let resident_blocks = in_use.map_or(0, |found| found.resident_count());
+                let resident_blocks = in_use.map_or(0, |found| found.resident_count().into());
                 if holds == Holds::Window {
                     held.insert((head.blob, head.window), slot);
                     self.count(&head, resident_blocks);

@@ -105,7 +105,7 @@ mod tests {
 
     fn empty(count: u32) -> SlotTable {
         let mut table: SlotTable = SlotTable::new(count);
-        all(count).for_each(|slot| table.admit(slot, None, false));
+        all(count).for_each(|slot| table.admit(slot, None));
         table
     }
 
@@ -128,7 +128,7 @@ mod tests {
     fn rebooted(table: &SlotTable) -> SlotTable {
         let mut next: SlotTable = SlotTable::new(table.len());
         for slot in all(table.len()) {
-            next.admit(slot, table.key(slot).map(|key| (key, table.class(slot), 16)), false);
+            next.admit(slot, table.key(slot).map(|key| (key, table.class(slot), 16)));
         }
         next
     }
@@ -166,7 +166,7 @@ mod tests {
         let mut table: SlotTable = SlotTable::new(100);
         table.limit_boot_set(10);
         for slot in all(100) {
-            table.admit(slot, Some((key(slot.get()), CLASS_BOOT, 16)), false);
+            table.admit(slot, Some((key(slot.get()), CLASS_BOOT, 16)));
         }
         assert_eq!(table.pinned(), 10);
     }
