@@ -139,8 +139,10 @@ impl Counters {
         let orphan = |slot: &inspect::Slot| {
             !matches!(slot.holds, Holds::Free | Holds::Window | Holds::Unknown | Holds::Beyond)
         };
-        let writes = |pages: &[PageState]| -> u64 {
-            pages.iter().filter_map(PageState::counts).map(|(_, generation)| generation).sum()
+        // A region says anything; a full counter stays full.
+        let writes = |pages: &[PageState]| {
+            let generations = pages.iter().filter_map(PageState::counts).map(|(_, of)| of);
+            generations.fold(0, u64::saturating_add)
         };
         Self {
             slots: [

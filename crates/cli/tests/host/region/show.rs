@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use rootlet_power::decode;
+
 use super::Scene;
 
 /// The shown text without what a slow machine changes, how often pages were written, what every
@@ -57,7 +59,7 @@ fn pages_are_shown_with_every_field() {
     let counts = lines[header].split("; ").find(|copy| copy.ends_with("counts")).unwrap();
     let at = counts.split("byte 0x").nth(1).and_then(|rest| rest.split(':').next()).unwrap();
     let page = usize::from_str_radix(at, 16).unwrap();
-    let page = rootlet_power::decode::unsealed(&bytes[page..][..4096]);
+    let page = decode::unsealed(&bytes[page..][..4096]);
     let mut compared = 0;
     for line in lines[header..].iter().skip(5).take_while(|line| line.starts_with("  ")) {
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -153,4 +155,29 @@ fn options_that_an_action_does_not_look_at_are_usage_errors() {
         assert_eq!(scene.run(words).status, 2, "{words:?}");
     }
     assert_eq!(super::region("/nowhere/at/all", &[]).status, 2);
+}
+
+/// Generations go round, so pages that check out may have any.
+#[test]
+fn pages_of_the_last_generations_are_shown() {
+    let scene = Scene::used();
+    let mut bytes = scene.bytes();
+    let uuid = decode::Super::decode(&bytes[..4096]).unwrap().uuid;
+    let mut pages = 0;
+    for raw in bytes.chunks_exact_mut(4096) {
+        if raw.starts_with(b"RLbl") || raw.starts_with(b"RLds") {
+            let mut page = decode::unsealed(raw);
+            let generation = decode::u64_at(&page, 8).wrapping_sub(1000);
+            page[8..16].copy_from_slice(&generation.to_le_bytes());
+            decode::seal_page(&uuid, &mut page);
+            raw.copy_from_slice(&page);
+            pages += 1;
+        }
+    }
+    assert!(pages > 3, "{pages} pages are there");
+    let before = lasting(&scene.expect(&[], 0).stdout);
+    scene.write(&bytes);
+    assert_eq!(lasting(&scene.expect(&[], 0).stdout), before);
+    let counted = scene.expect(&["--json"], 0).stdout.join("\n");
+    assert!(counted.contains(&u64::MAX.to_string()), "{counted}");
 }
