@@ -27,6 +27,7 @@ mod corrupt;
 mod device;
 mod dir;
 mod error;
+mod faults;
 mod feature;
 mod inode;
 mod kind;
