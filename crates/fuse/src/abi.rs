@@ -186,6 +186,22 @@ pub struct ReadIn {
     pub padding: u32,
 }
 
+/// A whole READ request.
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct ReadCall {
+    pub header: InHeader,
+    pub body: ReadIn,
+}
+
+/// A whole FLUSH request.
+#[derive(Clone, Copy, Debug, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct FlushCall {
+    pub header: InHeader,
+    pub body: FlushIn,
+}
+
 const _: () = assert!(size_of::<InHeader>() == 40 && size_of::<OutHeader>() == 16);
 const _: () = assert!(size_of::<InitIn>() == 64 && size_of::<InitOut>() == 64);
 const _: () = assert!(size_of::<Attr>() == 88 && size_of::<EntryOut>() == 128);

@@ -6,27 +6,23 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Transport;
-use super::abi::{InHeader, Opcode, OutHeader};
+use super::abi::{EntryOut, InHeader, Opcode, OutHeader};
 use super::error::{Cause, Error, Operation, Want};
 use rootlet_base::num::{low16, low32, wide};
 use rootlet_storage::PathFault;
 
-/// The length of a request header in bytes.
-pub(super) const REQUEST_HEADER_BYTES: usize = size_of::<InHeader>();
 /// The length of a reply header in bytes.
 pub(super) const HEADER_BYTES: usize = size_of::<OutHeader>();
 /// The longest body of a reply of fixed form, in bytes: that of LOOKUP.
-const BODY_BYTES_MAX: usize = 128;
+const BODY_BYTES_MAX: usize = size_of::<EntryOut>();
 /// The longest reply of fixed form, in bytes.
 const REPLY_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// The largest errno of an error field (Linux `fuse_dev_do_write`).
 const ERRNO_MAX: u32 = 511;
-/// [`REQUEST_HEADER_BYTES`] as a field of a header.
-const REQUEST_HEADER_LEN: u32 = 40;
+/// The length of a request header, as a field of a header.
+const REQUEST_HEADER_LEN: u32 = low32(wide(size_of::<InHeader>()));
 /// [`HEADER_BYTES`] as a field of a header.
-const HEADER_LEN: u32 = 16;
-
-const _: () = assert!(REQUEST_HEADER_BYTES == 40 && HEADER_BYTES == 16);
+const HEADER_LEN: u32 = low32(wide(HEADER_BYTES));
 
 /// Returns the length of the body `B` in bytes.
 pub(super) const fn length_of<B>() -> u16 {

@@ -3,15 +3,13 @@
 //! Always: a question changes nothing, waits for no disk, and may be asked again while earlier
 //! questions are under way. It is a FLUSH, which a daemon answers from its table of open files.
 
-use zerocopy::IntoBytes;
-
-use super::abi::{FlushIn, Opcode, OutHeader};
+use super::abi::{FlushCall, FlushIn, Opcode, OutHeader};
 use super::error::Cause;
-use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
+use super::message::{self, HEADER_BYTES, length_of};
 use rootlet_storage::{Errno, IoErrorKind};
 
 /// The length of a question in bytes.
-pub const QUESTION_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<FlushIn>();
+pub const QUESTION_BYTES: usize = size_of::<FlushCall>();
 /// The number of the first question. A session's other requests have smaller numbers.
 const UNIQUE_FIRST: u64 = 1 << 62;
 /// Questions take even numbers, as all requests do.
@@ -44,11 +42,7 @@ impl Question {
         let body = FlushIn { fh: self.fh, unused: 0, padding: 0, lock_owner: 0 };
         let (opcode, length) = (Opcode::FLUSH, length_of::<FlushIn>());
         let header = message::header(opcode, self.unique, self.nodeid, length);
-        let mut bytes = [0; QUESTION_BYTES];
-        for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
-            *to = *from;
-        }
-        (bytes, Answer { unique: self.unique })
+        (zerocopy::transmute!(FlushCall { header, body }), Answer { unique: self.unique })
     }
 }
 

@@ -3,15 +3,13 @@
 //! Always: a reply yields at most the bytes that were asked for, and at most those that the device
 //! reports. The data itself is not seen here: it lands in the reader's buffer.
 
-use zerocopy::IntoBytes;
-
-use super::abi::{Opcode, OutHeader, ReadIn};
+use super::abi::{Opcode, OutHeader, ReadCall, ReadIn};
 use super::error::Cause;
-use super::message::{self, HEADER_BYTES, REQUEST_HEADER_BYTES, length_of};
+use super::message::{self, HEADER_BYTES, length_of};
 use rootlet_storage::IoErrorKind;
 
 /// The length of a READ request in bytes.
-pub const READ_REQUEST_BYTES: usize = REQUEST_HEADER_BYTES + size_of::<ReadIn>();
+pub const READ_REQUEST_BYTES: usize = size_of::<ReadCall>();
 /// The length in bytes of the header before the data of a reply.
 pub const REPLY_HEADER_BYTES: usize = HEADER_BYTES;
 
@@ -35,10 +33,7 @@ impl ReadRequest {
     pub(super) fn new(unique: u64, nodeid: u64, fh: u64, offset: u64, size: u32) -> Self {
         let body = ReadIn { fh, offset, size, read_flags: 0, lock_owner: 0, flags: 0, padding: 0 };
         let header = message::header(Opcode::READ, unique, nodeid, length_of::<ReadIn>());
-        let mut bytes = [0; READ_REQUEST_BYTES];
-        for (to, from) in bytes.iter_mut().zip(header.as_bytes().iter().chain(body.as_bytes())) {
-            *to = *from;
-        }
+        let bytes = zerocopy::transmute!(ReadCall { header, body });
         Self { bytes, expected: ReadReply { unique, size } }
     }
 
