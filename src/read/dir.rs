@@ -144,7 +144,8 @@ impl DirCursor {
             let bytes = inner.dir_block(&self.dir, self.block)?;
             let block = DirBlock::from_bytes(bytes, self.dir.nid(), self.block)?;
             if self.entry >= block.len() {
-                last = heapless::Vec::<u8, NAME_BYTES_MAX>::from_slice(block.last_name()?).ok();
+                let name = heapless::Vec::<u8, NAME_BYTES_MAX>::from_slice(block.last_name()?);
+                last = Some(name.ok().or_bug()?);
                 self.block = self.block.checked_add(1).or_bug()?;
                 self.entry = 0;
                 continue;
