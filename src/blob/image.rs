@@ -25,6 +25,21 @@ type Bytes = alloc::vec::Vec<u8>;
 type Bytes = heapless::Vec<u8, { DEVICES_MAX * DeviceSlot::BYTES + 2 * FIRST_BYTES }>;
 
 /// The head of an image.
+///
+/// ```
+/// use rootlet::blob::{Image, SourceName};
+/// use rootlet::storage::memory::MemoryStorage;
+/// # let tiny = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs"));
+/// let mut storage = MemoryStorage::new();
+/// let device = storage.add_disk("root", tiny).ok_or("too many disks")?;
+/// let image = Image::read(&mut storage, device)?;
+/// assert_eq!(image.superblock().block_size().bytes(), 4096);
+/// // Slot 0 is the image itself. A slot after it is found by its tag, or by the name given here.
+/// assert_eq!(image.bind(&mut storage, &[])?.len(), 1);
+/// // This image has no slot 1.
+/// assert!(image.bind(&mut storage, &[(1, SourceName::Disk("root"))]).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Image {
     /// The primary device.

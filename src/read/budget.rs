@@ -8,6 +8,22 @@ use crate::storage::events::Event;
 
 /// Limits of memory, in bytes. A limit above a sixteenth of the address space counts as a
 /// sixteenth.
+///
+/// ```
+/// use rootlet::{blob::Image, cache::NoRegion, read::{Budget, Root}, storage::memory::MemoryStorage};
+/// # let tiny = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs"));
+/// # let mut storage = MemoryStorage::new();
+/// # let device = storage.add_disk("root", tiny).ok_or("too many disks")?;
+/// let image = Image::read(&mut storage, device)?;
+/// let sources = image.bind(&mut storage, &[])?;
+/// // The superblock states an algorithm, so a decoder must find memory: else no mount.
+/// let tight = Budget::default().with_decoder_bytes(0).with_decoded_bytes(128 << 10);
+/// let failed = Root::with_budget(storage, NoRegion, &image, &sources, &tight).unwrap_err();
+/// let enough = tight.with_decoder_bytes(2 << 20);
+/// let root = Root::with_budget(failed.storage, NoRegion, &image, &sources, &enough)?;
+/// assert!(root.reserve_bytes() < 8 << 20, "{} bytes", root.reserve_bytes());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Budget {

@@ -104,6 +104,23 @@ type Held<T> = T;
 ///
 /// `S` is the storage that reads go to. `L` is the layer that keeps fetched blocks:
 /// [`crate::cache::NoRegion`] or, with `alloc`, `Option<`[`crate::cache::Cache`]`>`.
+///
+/// ```
+/// use rootlet::{cache::NoRegion, read::Root, storage::memory::MemoryStorage};
+/// # let tiny = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs"));
+/// let mut storage = MemoryStorage::new();
+/// let device = storage.add_disk("root", tiny).ok_or("too many disks")?;
+/// let root = Root::open_image(storage, NoRegion, device)?;
+///
+/// let mut cursor = root.read_dir(b"/")?;
+/// while let Some(entry) = cursor.next(&root)? {
+///     println!("{}", entry.name.escape_ascii());
+/// }
+/// let mut out = [0; 16];
+/// let len = root.open(b"/link")?.read_at(0, &mut out)?;
+/// assert_eq!(&out[..len], b"hello\n");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Root<S, L> {
     inner: spin::Mutex<Held<Inner<S, L>>>,

@@ -43,6 +43,28 @@ const ENTRY_8_BYTES: u16 = abi::COMPAT_ENTRY_OUT_BYTES;
 const SIZE_MAX: u64 = u64::MAX >> 1;
 
 /// A session: the terms agreed with a daemon.
+///
+/// ```
+/// use rootlet_fuse::{Error, REPLY_HEADER_BYTES, Session, Transport};
+///
+/// /// Reads the first bytes of a file of a share into `out`, which holds a reply's header too.
+/// fn read<'o>(
+///     transport: &mut impl Transport,
+///     path: &[u8],
+///     out: &'o mut [u8],
+/// ) -> Result<&'o [u8], Box<dyn std::error::Error>> {
+///     let mut session = Session::connect(transport)?;
+///     let file = session.open(transport, path)?;
+///     let room = out.len().saturating_sub(REPLY_HEADER_BYTES);
+///     let size = session.read_bytes_max().min(u32::try_from(room)?);
+///     let request = session.read_request(&file, 0, size);
+///     let reported = transport.exchange(&[request.bytes()], out).map_err(|kind| kind.to_string())?;
+///     let (header, data) = out.split_first_chunk().ok_or("no room for a reply")?;
+///     let len = request.reply(header, u32::try_from(reported)?).map_err(|kind| kind.to_string())?;
+///     session.close(transport, file)?;
+///     Ok(&data[..usize::try_from(len)?])
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Session {
     minor: u32,

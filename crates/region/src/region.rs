@@ -53,6 +53,41 @@ pub enum BlockPlace {
 const TOGETHER_MAX: u64 = 64;
 
 /// The region of one mount.
+///
+/// ```
+/// use rootlet_region::{Cache, CacheOptions, Mode};
+/// use rootlet_storage::{DeviceInfo, Disk, IoErrorKind, Simple};
+///
+/// /// A disk in memory.
+/// struct Ram(Vec<u8>);
+///
+/// impl Disk for Ram {
+///     // ...
+/// #     fn info(&self) -> DeviceInfo {
+/// #         DeviceInfo::new(self.0.len() as u64, 512)
+/// #     }
+/// #     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<usize, IoErrorKind> {
+/// #         out.copy_from_slice(&self.0[at as usize..][..out.len()]);
+/// #         Ok(out.len())
+/// #     }
+/// #     fn write(&mut self, at: u64, data: &[u8]) -> Result<usize, IoErrorKind> {
+/// #         self.0[at as usize..][..data.len()].copy_from_slice(data);
+/// #         Ok(data.len())
+/// #     }
+/// }
+///
+/// let mut storage: Simple<Ram> = Simple::new(|| 0);
+/// let disk = storage.add(Ram(vec![0; 16 << 20])).map_err(|_| "too many disks")?;
+/// // The disk is blank, so it is formatted. The 16 bytes differ at each boot.
+/// let opened = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16]));
+/// let cache = opened.map_err(|refused| refused.to_string())?;
+/// assert_eq!((cache.mode(), cache.used_slots()), (Mode::ReadWrite, 0));
+///
+/// // A disk with something else on it is refused; the mount then has `None` as its layer.
+/// let other = storage.add(Ram(vec![7; 16 << 20])).map_err(|_| "too many disks")?;
+/// assert!(Cache::open(&mut storage, &CacheOptions::new(other, [2; 16])).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Cache {
     /// Where the region lies.

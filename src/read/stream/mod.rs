@@ -41,6 +41,27 @@ static ZEROS: [u8; EDGE_BYTES] = [0; EDGE_BYTES];
 /// ahead. The bytes read ahead grow from 128 KiB to 2 MiB while nobody seeks, and are at most half
 /// of [`Budget::stream_bytes`](super::Budget::stream_bytes). Compressed files are not read ahead:
 /// they are decoded when the reader reaches their bytes.
+///
+/// ```
+/// use rootlet::{cache::NoRegion, read::Root, storage::memory::MemoryStorage};
+/// # let tiny = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs"));
+/// # let mut storage = MemoryStorage::new();
+/// # let device = storage.add_disk("root", tiny).ok_or("too many disks")?;
+/// let root = Root::open_image(storage, NoRegion, device)?;
+/// let mut stream = root.stream(b"/hello")?;
+/// let mut sum = 0;
+/// loop {
+///     let bytes = stream.lend()?;
+///     if bytes.is_empty() {
+///         break;
+///     }
+///     sum += bytes.iter().map(|byte| u32::from(*byte)).sum::<u32>();
+///     let len = bytes.len();
+///     stream.advance(len);
+/// }
+/// assert_eq!((sum, stream.position()), (542, 6));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Stream<'r, S: Storage, L: Layer<S>> {
     root: &'r Root<S, L>,
