@@ -225,47 +225,7 @@ impl<'b> Transfer<'b> {
 /// A storage that takes no jobs still serves all reads: streams then read nothing ahead, and a
 /// region keeps nothing.
 ///
-/// ```
-/// use rootlet_storage::{DeviceId, DeviceInfo, IoErrorKind, Lent, Storage, Transfer};
-///
-/// /// Device 0: bytes in memory. A driver with a queue puts the whole batch into it, and calls
-/// /// `done` for each transfer as its completion comes.
-/// struct Bytes(Vec<u8>);
-///
-/// impl Storage for Bytes {
-///     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-///         (device.0 == 0).then(|| DeviceInfo::new(self.0.len() as u64, 1).with_read_only(true))
-///     }
-///
-///     fn run<'b>(
-///         &self,
-///         batch: &mut [Transfer<'b>],
-///         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-///     ) {
-///         for (index, transfer) in batch.iter_mut().enumerate() {
-///             let from = self.0.get(transfer.at as usize..);
-///             transfer.result = Some(match &mut transfer.lent {
-///                 Lent::Read(out) => match from.and_then(|from| from.get(..out.len())) {
-///                     Some(from) => Ok(out.copy_from_slice(from)),
-///                     None => Err(IoErrorKind::OutOfRange),
-///                 },
-///                 _ => Err(IoErrorKind::ReadOnly),
-///             });
-///             done(index, transfer);
-///         }
-///     }
-///
-///     fn now_ns(&self) -> u64 {
-///         0
-///     }
-/// }
-///
-/// let (storage, mut out) = (Bytes(b"abcdef".to_vec()), [0; 3]);
-/// let mut batch = [Transfer::read(DeviceId(0), 2, &mut out)];
-/// storage.run(&mut batch, &mut |_, _| {});
-/// assert_eq!(batch[0].outcome(), Ok(()));
-/// assert_eq!(&out, b"cde");
-/// ```
+#[doc = include_str!("example.md")]
 pub trait Storage {
     /// Returns the properties of `device`; `None` if there is no such device.
     fn info(&self, device: DeviceId) -> Option<DeviceInfo>;
