@@ -87,8 +87,21 @@ impl BootCommand {
         let Some(file) = &self.guest else { return guests::find(self.machine.board()) };
         let firmware = Firmware::read(file.clone());
         let firmware = firmware.map_err(|error| usage(format!("--guest {error:#}")))?;
+        let name = file.display();
+        let arch = firmware.arch().ok_or_else(|| {
+            usage(format!(
+                "--guest {name}: neither an ELF for x86_64, aarch64 or riscv64 nor a flat Linux image"
+            ))
+        })?;
         if self.machine.board.is_none() {
-            self.machine.board = board_of(file, firmware.arch(), self.machine.monitor);
+            self.machine.board = board_of(file, arch, self.machine.monitor);
+        }
+        let board = self.machine.board();
+        if board.arch() != arch {
+            let (board, other) = (board.package(), board.arch());
+            return Err(usage(format!(
+                "--guest {name} is for {arch}, and the board {board} is {other}"
+            )));
         }
         Ok(firmware)
     }
@@ -96,10 +109,10 @@ impl BootCommand {
 
 /// Returns the board of a guest, by the name of its file or by its architecture: of the boards with
 /// that, the one that the monitor boots where nobody names one.
-fn board_of(file: &Path, arch: Option<&str>, monitor: Monitor) -> Option<Board> {
+fn board_of(file: &Path, arch: &str, monitor: Monitor) -> Option<Board> {
     let stem = file.file_stem()?;
     let named = Board::ALL.into_iter().find(|board| stem == board.package());
-    let fits = |board: &Board| Some(board.arch()) == arch;
+    let fits = |board: &Board| board.arch() == arch;
     named.or_else(|| [monitor.board()].into_iter().chain(Board::ALL).find(fits))
 }
 
@@ -163,9 +176,8 @@ mod tests {
             ("mine", "aarch64", Monitor::CloudHypervisor, Some(Board::VirtAarch64)),
             ("mine", "mips", Monitor::Qemu, None),
         ] {
-            assert_eq!(board_of(Path::new(file), Some(arch), monitor), board, "{file} {arch}");
+            assert_eq!(board_of(Path::new(file), arch, monitor), board, "{file} {arch}");
         }
-        assert_eq!(board_of(Path::new("flat"), None, Monitor::CloudHypervisor), None);
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use object::{Object, ObjectSegment};
 
+use super::flat;
+
 /// The highest end of a segment in memory: no machine has more.
 const MEMORY_END_MAX: u64 = 1 << 48;
 
@@ -41,8 +43,12 @@ impl Firmware {
         self.memory_end
     }
 
-    /// The architecture that the ELF is for, as Rust names it.
+    /// Returns the architecture that the image is for, as Rust names it; `None` for one that is not
+    /// known, and for a file that is neither an ELF nor a flat Linux image.
     pub fn arch(&self) -> Option<&'static str> {
+        if !self.is_elf() {
+            return flat::arch(&self.bytes);
+        }
         match object::File::parse(self.bytes.as_slice()).ok()?.architecture() {
             object::Architecture::X86_64 | object::Architecture::I386 => Some("x86_64"),
             object::Architecture::Aarch64 => Some("aarch64"),

@@ -8,9 +8,18 @@ use object::{Object, ObjectSegment};
 
 /// The longest image that is believed.
 const BYTES_MAX: u64 = 64 << 20;
-/// Offset and bytes of the magic of each architecture (Linux Documentation/arch/arm64/booting.rst,
-/// Documentation/arch/riscv/boot-image-header.rst).
-const MAGICS: [(usize, &[u8]); 2] = [(56, b"ARM\x64"), (48, b"RISCV\0\0\0")];
+/// Offset and bytes of the magic of each architecture, and its name in Rust (Linux
+/// Documentation/arch/arm64/booting.rst, Documentation/arch/riscv/boot-image-header.rst).
+const MAGICS: [(usize, &[u8], &str); 2] =
+    [(56, b"ARM\x64", "aarch64"), (48, b"RISCV\0\0\0", "riscv64")];
+
+/// Returns the architecture of a flat image, as Rust names it; `None` if the bytes are not one.
+pub fn arch(image: &[u8]) -> Option<&'static str> {
+    let has = |(at, magic, _): &&(usize, &[u8], &str)| {
+        image.get(*at..at + magic.len()).is_some_and(|found| found == *magic)
+    };
+    MAGICS.iter().find(has).map(|(_, _, arch)| *arch)
+}
 
 /// Makes the flat image of `elf`; `None` if it does not begin with the header of a Linux image.
 ///
@@ -31,9 +40,7 @@ pub fn image(elf: &[u8]) -> Result<Option<Vec<u8>>> {
         image.resize(image.len().max(end), 0);
         image[at as usize..end].copy_from_slice(bytes);
     }
-    let has = |(at, magic): &(usize, &[u8])| image.get(*at..at + magic.len()) == Some(magic);
-    let is_linux = MAGICS.iter().any(has);
-    Ok(is_linux.then_some(image))
+    Ok(arch(&image).is_some().then_some(image))
 }
 
 #[cfg(test)]
@@ -68,10 +75,10 @@ mod tests {
     fn only_an_image_with_the_header_is_flattened() {
         let mut elf = sample();
         assert_eq!(image(&elf).unwrap(), None);
-        for (at, magic) in MAGICS {
+        for (at, magic, name) in MAGICS {
             elf[0xb0 + at..0xb0 + at + magic.len()].copy_from_slice(magic);
             let image = image(&elf).unwrap().unwrap();
-            assert_eq!(image.len(), 0x120);
+            assert_eq!((image.len(), arch(&image)), (0x120, Some(name)));
             assert!(image.starts_with(b"first") && image[0x100..].starts_with(b"second"));
             elf[0xb0 + at..0xb0 + at + magic.len()].fill(0);
         }
@@ -80,5 +87,6 @@ mod tests {
     #[test]
     fn what_is_no_linux_image_is_refused() {
         assert!(image(b"\x7fELF").unwrap_err().to_string().contains("no ELF"));
+        assert_eq!((arch(b"\x7fELF"), arch(&[0; 4096]), arch(b"")), (None, None, None));
     }
 }

@@ -238,6 +238,13 @@ fn kinds_are_told(world: &World) {
     let (status, said) = run(&["region", &path("dir")]);
     assert!(status == Some(2) && said.contains("a directory, not a disk"), "{said}");
     fs::remove_dir(path("dir")).unwrap();
+    let (status, said) = run(&["boot", "--guest", &image, &image]);
+    assert!(status == Some(2) && said.contains("image: neither an ELF for x86_64, "), "{said}");
+    // What runs this test is an ELF for this machine.
+    let own = std::env::current_exe().unwrap().display().to_string();
+    let other = if cfg!(target_arch = "riscv64") { "virt-aarch64" } else { "virt-riscv64" };
+    let (status, said) = run(&["boot", "--board", other, "--guest", &own, &image]);
+    assert!(status == Some(2) && said.contains(&format!("and the board {other} is ")), "{said}");
     let (status, said) = run(&["boot", &path("gone"), "ls", "/"]);
     assert!(status == Some(2) && said.contains("gone (image): No such file"), "{said}");
     let (status, said) = run(&["boot", &image, "lsd", "/"]);

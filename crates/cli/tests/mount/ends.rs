@@ -127,13 +127,14 @@ fn mount_that_came_to_the_directory_later_is_left_alone() {
         return;
     }
     let (first, second) = (files(b"first"), files(b"second"));
-    for _ in 0..10 {
+    for _ in 0..3 {
         let dir = folder();
-        let gone = Mount::on(dir.path(), &first, &[]);
+        let mut gone = Mount::on(dir.path(), &first, &[]);
         // The number of the mount is free for the next one, before the first program notices.
         gone.signal(Signal::STOP);
         unmount(dir.path(), UnmountFlags::DETACH).unwrap();
         let there = Mount::on(dir.path(), &second, &[]);
+        gone.is_replaced = true;
         gone.signal(Signal::INT);
         gone.signal(Signal::CONT);
         assert!(gone.ended().0.success());

@@ -97,6 +97,8 @@ pub struct Mount {
     dir: PathBuf,
     /// Removed with this.
     own: Option<tempfile::TempDir>,
+    /// Whether the directory is another's by now.
+    pub is_replaced: bool,
 }
 
 impl Mount {
@@ -128,7 +130,8 @@ impl Mount {
                 }
             }
         });
-        let mut mount = Self { child, lines, dir: dir.to_path_buf(), own: None };
+        let mut mount =
+            Self { child, lines, dir: dir.to_path_buf(), own: None, is_replaced: false };
         mount.wait_for("is mounted on");
         mount
     }
@@ -187,7 +190,7 @@ impl Drop for Mount {
             self.child.wait().unwrap();
         }
         // Only if the child could not, or was not asked.
-        if is_mounted(&self.dir) {
+        if is_mounted(&self.dir) && !self.is_replaced {
             let _ = unmount(&self.dir, UnmountFlags::DETACH);
         }
     }
