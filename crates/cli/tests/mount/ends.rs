@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mount::{UnmountFlags, unmount};
 use rustix::process::Signal;
 
-use crate::mounted::{Files, Mount, folder, is_able, is_mounted, rootlet};
+use crate::mounted::{Files, Mount, Place, folder, is_able, is_mounted, rootlet};
 
 /// An image with a file of this content.
 fn files(content: &[u8]) -> Files {
@@ -208,6 +208,7 @@ fn mount_in_the_background_is_there_when_the_program_returns() {
         return;
     }
     let (files, dir) = (files(b"content"), folder());
+    let _place = Place(dir.path().to_path_buf());
     let words = |more: &str| {
         let words = ["mount".into()].into_iter().chain(files.words(Some(dir.path())));
         words.chain([more.into()])
@@ -238,6 +239,7 @@ fn mount_in_the_background_keeps_no_folder_busy() {
         return;
     }
     let (files, dir, from) = (files(b"content"), folder(), folder());
+    let _place = Place(dir.path().to_path_buf());
     fs::rename(&files.image, from.path().join("image")).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
     command.args(["mount", "image", "--background"]).arg(dir.path()).current_dir(from.path());
@@ -254,6 +256,7 @@ fn mount_in_the_background_that_is_killed_is_an_error_with_words() {
         return;
     }
     let (files, dir) = (files(b"content"), folder());
+    let _place = Place(dir.path().to_path_buf());
     // The region's file is larger than a file may be, and the kernel kills who makes it.
     let line = format!(
         "ulimit -c 0; ulimit -f 1; exec '{}' mount '{}' '{}' --background --region '{}'",

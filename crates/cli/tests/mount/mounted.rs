@@ -196,6 +196,18 @@ impl Drop for Mount {
     }
 }
 
+/// A directory on which a program in the background has mounted; nothing stays there, whatever
+/// becomes of the test.
+pub struct Place(pub PathBuf);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if is_mounted(&self.0) {
+            let _ = unmount(&self.0, UnmountFlags::DETACH);
+        }
+    }
+}
+
 /// Whether something is mounted on a directory.
 pub fn is_mounted(dir: &Path) -> bool {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();

@@ -107,7 +107,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
         Err(why) => {
             // The image is named by the error of the command.
             let fault = why.downcast_ref::<MountError>();
-            let fault = fault.map_or_else(|| format!("{why:#}"), MountError::to_string);
+            let fault = fault.map_or_else(|| format!("{why:#}"), |fault| format!("{fault:#}"));
             match args.json {
                 true => say!("{:#}", json!({ "faults": [{ "path": "/", "fault": fault }] })),
                 false => say!("/: {fault}"),
