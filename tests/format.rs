@@ -239,20 +239,20 @@ fn layout_is_that_of_the_document() {
         [(SlotSize::K64, 16, 25), (SlotSize::K256, 64, 7), (SlotSize::M1, 256, 1)]
     {
         let geometry = Geometry::for_region(1 << 30, size).unwrap();
-        let pages = u64::from(geometry.slots).div_ceil(per_page);
-        assert_eq!(u64::from(geometry.pages), pages);
+        let pages = u64::from(geometry.slots()).div_ceil(per_page);
+        assert_eq!(u64::from(geometry.pages()), pages);
         assert_eq!([Copy2::A, Copy2::B].map(Geometry::superblock_at), [0, 16 << 12]);
         let table = [Copy2::A, Copy2::B].map(|copy| Geometry::blob_page_at(copy, 3) >> 12);
         assert_eq!(table, [35, 39]);
         let page = [Copy2::A, Copy2::B].map(|copy| geometry.page_at(copy, 2) >> 12);
         assert_eq!(page, [42, 42 + pages]);
-        let hint = 1 + u64::from(geometry.slots.next_power_of_two()) / 256;
+        let hint = 1 + u64::from(geometry.slots().next_power_of_two()) / 256;
         assert_eq!(
             geometry.block_at(RegionSlot::new(3), 5) >> 12,
             40 + 2 * pages + hint + 3 * blocks + 5
         );
-        let (page, index) = geometry.place(RegionSlot::new(per_page as u32 + geometry.slots / 2));
-        let slot = u64::from(geometry.slots / 2) + per_page;
+        let (page, index) = geometry.place(RegionSlot::new(per_page as u32 + geometry.slots() / 2));
+        let slot = u64::from(geometry.slots() / 2) + per_page;
         assert_eq!((u64::from(page), u64::from(index)), (slot / per_page, slot % per_page));
     }
 }

@@ -36,10 +36,10 @@ fn left(percent: u64) -> (World, DeviceId) {
     let mut storage = world.attach();
     let mut cache = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16])).unwrap();
     let geometry = cache.superblock().geometry;
-    let wanted = u64::from(geometry.slots) * percent / 100;
+    let wanted = u64::from(geometry.slots()) * percent / 100;
     let identity = BlobIdentity([7; IDENTITY_BYTES]);
     let blob = Layer::<SimStorage>::attach(&mut cache, || identity, REGION_BYTES).unwrap();
-    let window_blocks = geometry.slot_size.bytes() / 4096;
+    let window_blocks = geometry.slot_size().bytes() / 4096;
     for window in 0..wanted.max(1) {
         let first = window * window_blocks;
         cache.prepare(&mut storage, blob, first..first + 1, Why::Read);

@@ -1,13 +1,20 @@
-//! What belongs to another root: an inode, a position in a directory, a walk, sources.
+//! What belongs to another root: an inode, a position in a directory, a walk, sources, a ticket of
+//! the region.
 
-use rootlet::blob::{BindError, Image};
-use rootlet::cache::NoRegion;
+use std::time::Duration;
+
+use rootlet::blob::{BindError, Image, identity};
+use rootlet::cache::{Layer, NoRegion, Residence, Ticket, Verdict, Why};
 use rootlet::erofs::{Inode, Nid};
 use rootlet::read::{DirEntry, DirGuard, Root, Tree};
-use rootlet::storage::DeviceId;
 use rootlet::storage::memory::MemoryStorage;
+use rootlet::storage::{DeviceId, Storage, Transfer};
 use rootlet::{Error, PathError};
+use rootlet_sim::disk::{SimStorage, World};
 use rootlet_sim::image::{Content, Options, build};
+
+use crate::guest::Guest;
+use crate::mount;
 
 type TestRoot<'i> = Root<MemoryStorage<'i>, NoRegion>;
 
@@ -117,4 +124,61 @@ fn sources_of_another_image_are_refused() {
     assert_eq!(failed.error, Error::Bind(BindError::OtherImage));
     let sources = image.alone(&failed.storage).unwrap();
     assert!(Root::new(failed.storage, failed.layer, &image, &sources).is_ok());
+}
+
+/// Mounts an image whose file has the content of `seed`, and has the region keep the file.
+fn kept(seed: u64) -> Guest<SimStorage> {
+    let mut tree = rootlet_sim::image::Tree::new();
+    tree.file("/file", Content::seeded(seed, 256 << 10));
+    let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
+    let world = World::new(7);
+    mount::plug(&world, &built);
+    mount::plug_region(&world, 16 << 20);
+    let line = format!("{} cache=cache", mount::line(1));
+    let guest = Guest::mount(world.attach(), &line, 1).unwrap();
+    let mut out = vec![0; 256 << 10];
+    assert_eq!(guest.root.open(b"/file").unwrap().read_at(0, &mut out), Ok(out.len()));
+    assert!(guest.root.sync(Duration::from_secs(60)));
+    guest
+}
+
+/// Returns a ticket for the first block of the blob, and the bytes that its read brings.
+fn ticket(guest: &Guest<SimStorage>) -> (Ticket, Vec<u8>) {
+    guest.root.with_layer(|layer, storage| {
+        let (image, blob) = (DeviceId(0), DeviceId(1));
+        let info = storage.info(blob).unwrap();
+        let image = Image::read(storage, image).unwrap();
+        let identity = identity(&image, 1, info.version.number());
+        let bytes = image.devices().slot(1).unwrap().bytes().len();
+        let blob = Layer::<SimStorage>::attach(layer, || identity, bytes).unwrap();
+        layer.prepare(storage, blob, 0..1, Why::Read);
+        let (Residence::Resident(spot), _) = Layer::<SimStorage>::locate(layer, blob, 0..1) else {
+            panic!("the region has kept nothing")
+        };
+        let ticket = Layer::<SimStorage>::ticket(layer, spot, 0..1).unwrap();
+        let (device, at) = ticket.place();
+        let mut bytes = vec![0; 4096];
+        let mut batch = [Transfer::read(device, at, &mut bytes)];
+        storage.run(&mut batch, &mut |_, _| {});
+        batch[0].outcome().unwrap();
+        (ticket, bytes)
+    })
+}
+
+#[test]
+fn ticket_of_another_region_never_makes_its_bytes_right() {
+    let settle = |guest: &Guest<SimStorage>, ticket, bytes: &[u8]| {
+        guest.root.with_layer(|layer, _| Layer::<SimStorage>::settle(layer, ticket, Ok(bytes)))
+    };
+    let (one, other) = (kept(1), kept(2));
+    let ((a, bytes_a), (b, bytes_b)) = (ticket(&one), ticket(&other));
+    assert!(a.place() == b.place() && bytes_a != bytes_b, "only contents differ");
+    assert_eq!(settle(&other, a, &bytes_b), Verdict::Stale);
+    assert_eq!(settle(&one, b, &bytes_b), Verdict::Stale);
+    let (a, _) = ticket(&one);
+    assert_eq!(settle(&other, a, &bytes_a), Verdict::Stale);
+    for (guest, bytes) in [(&one, bytes_a), (&other, bytes_b)] {
+        let (own, _) = ticket(guest);
+        assert_eq!(settle(guest, own, &bytes), Verdict::Right);
+    }
 }

@@ -134,7 +134,7 @@ fn region_whose_tables_do_not_fit_gets_larger_slots_or_is_refused() {
             .with_slot_size(slot_size)
             .with_entropy([9; 16]);
         Cache::open(&mut storage(&machine), &options)
-            .map(|cache| cache.superblock().geometry.slot_size)
+            .map(|cache| cache.superblock().geometry.slot_size())
     };
     assert_eq!(open(1 << 20, None), Ok(SlotSize::K64));
     assert_eq!(open(16 << 10, None), Ok(SlotSize::K256));

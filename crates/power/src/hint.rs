@@ -138,7 +138,7 @@ pub fn forged(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         return Err(Broken::new(Invariant::WorkEnds, "a region without a hint"));
     };
     drop(guest);
-    forge(&machine, range, (&region.uuid, region.geometry.slots), &mut rng);
+    forge(&machine, range, (&region.uuid, region.geometry.slots()), &mut rng);
     for _ in 0..2 {
         let guest = Guest::boot_blind(&mut machine, 0)?;
         Mutated::judge(guest.read_all().map_err(Broken::from))?;

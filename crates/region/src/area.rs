@@ -288,7 +288,7 @@ impl Area {
             Some(error) => Err(Refused::Io(error.kind)),
             None => {
                 self.write_hint(storage, &superblock);
-                trace::info!("region: formatted, {} slots", geometry.slots);
+                trace::info!("region: formatted, {} slots", geometry.slots());
                 Ok(superblock)
             }
         }

@@ -24,12 +24,17 @@ impl Cache {
         let blocks = usize::try_from(blocks.end.checked_sub(blocks.start)?).ok()?;
         let expected = self.index.expected(first, blocks)?;
         let (device, at) = self.place(first.slot, first.block);
-        Some(Ticket { device, at, first, blocks, expected })
+        Some(Ticket { region: self.number, device, at, first, blocks, expected })
     }
 
-    /// Judges what a read of the region brought, and gives up what is wrong or cannot be read.
+    /// Judges what a read of the region brought, and gives up what is wrong or cannot be read. A
+    /// ticket of another region is stale here.
     pub(super) fn judge(&mut self, ticket: &Ticket, read: Result<&[u8], IoErrorKind>) -> Verdict {
         match read {
+            _ if ticket.region != self.number => {
+                self.stats.stale_read();
+                Verdict::Stale
+            }
             Ok(data) if self.is_right(ticket, data) => Verdict::Right,
             Ok(data) => self.blame(ticket, data),
             Err(_) => self.unread(ticket),

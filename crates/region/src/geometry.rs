@@ -162,11 +162,11 @@ impl Copy2 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// Size of a slot.
-    pub slot_size: SlotSize,
+    slot_size: SlotSize,
     /// Number of slots.
-    pub slots: u32,
+    slots: u32,
     /// Descriptor pages of one copy.
-    pub pages: u32,
+    pages: u32,
     /// Where the first slot lies.
     slots_at: u64,
 }
@@ -286,6 +286,21 @@ impl Geometry {
         let first = u64::from(page) * per_page;
         let slots = |end: u64| num::low32(end.min(self.slots.into()));
         (slots(first)..slots(first + per_page)).map(RegionSlot::new)
+    }
+
+    /// Returns the size of a slot.
+    pub const fn slot_size(&self) -> SlotSize {
+        self.slot_size
+    }
+
+    /// Returns the number of slots.
+    pub const fn slots(&self) -> u32 {
+        self.slots
+    }
+
+    /// Returns the number of descriptor pages of one copy.
+    pub const fn pages(&self) -> u32 {
+        self.pages
     }
 }
 

@@ -155,7 +155,7 @@ impl Cache {
         }
         let generation = page::open(self.claim.uuid(), PageKind::Hint, 0, &mut head)?;
         let live = head_of(&head).live.get();
-        let counts = generation == self.claim.superblock().generation && live <= geometry.slots;
+        let counts = generation == self.claim.superblock().generation && live <= geometry.slots();
         counts.then(|| Hint { generation, live, head, page: Page::zeroed(), number: 0 })
     }
 
@@ -245,7 +245,7 @@ impl Cache {
         let Some(Blank { mut head, mut page }) = self.hints.blank.take() else { return };
         head.zero();
         let body: &mut HintHead = zerocopy::transmute_mut!(&mut head.rest.body);
-        let slots = self.index.geometry().slots;
+        let slots = self.index.geometry().slots();
         let mut live: u32 = 0;
         for number in 1..=self.index.geometry().hint_pages() {
             let in_time = storage.now_ns() < deadline_ns;

@@ -177,8 +177,8 @@ impl Cache {
         cache.look_up_hint(storage);
         trace::info!(
             "region: {} slots of {} bytes",
-            superblock.geometry.slots,
-            superblock.geometry.slot_size.bytes()
+            superblock.geometry.slots(),
+            superblock.geometry.slot_size().bytes()
         );
         Ok(cache)
     }
@@ -188,16 +188,18 @@ impl Cache {
         let superblock = claim.superblock();
         let geometry = superblock.geometry;
         // A fill may need the page of its slot while others are pinned: never fewer than four.
-        let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(num::index(geometry.pages));
+        let frames = (options.pages_bytes / BLOCK_BYTES).max(4).min(num::index(geometry.pages()));
         let buffer = POOL_BUFFER_BYTES.min(transfer_max);
         let buffers = options.pool_bytes.checked_div(buffer).map_or(2, |buffers| buffers.max(2));
         let index = Index::new(superblock, frames);
+        let hydrator = Box::new(Hydrator::new(buffers, buffer, frames, geometry.slot_size()));
         Self {
+            number: hydrator.user(),
             area,
             claim,
             index,
-            hydrator: Box::new(Hydrator::new(buffers, buffer, frames, geometry.slot_size)),
-            scan: Scan::new(geometry.pages, transfer_max),
+            hydrator,
+            scan: Scan::new(geometry.pages(), transfer_max),
             hints: Hints::new(&geometry),
             boot: BootTrace::new(),
             stats: CacheStats::default(),

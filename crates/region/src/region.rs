@@ -90,6 +90,8 @@ const TOGETHER_MAX: u64 = 64;
 /// ```
 #[derive(Debug)]
 pub struct Cache {
+    /// The number that no other region of this program has.
+    pub(super) number: u32,
     /// Where the region lies.
     pub(super) area: Area,
     /// How far the region may be used.
@@ -170,7 +172,7 @@ impl Cache {
         let Some((key, block)) = self.index.window(blob, number) else {
             return (BlockPlace::Absent, 1);
         };
-        let rest = self.index.geometry().slot_size.blocks() - block;
+        let rest = self.index.geometry().slot_size().blocks() - block;
         let found = if self.claim.is_bypassed() { None } else { self.index.resident(key) };
         let Some((slot, mut kept)) = found else { return (BlockPlace::Absent, rest) };
         let mut staged = BlockSet::default();

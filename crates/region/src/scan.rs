@@ -83,13 +83,13 @@ impl Cache {
             return;
         }
         let start = self.scan.next;
-        self.scan.next = self.index.geometry().pages.min(start + SCAN_PAGES);
+        self.scan.next = self.index.geometry().pages().min(start + SCAN_PAGES);
         self.scan(storage, start..self.scan.next);
     }
 
     /// Reads every descriptor page that was not read yet, so that all figures are right.
     pub fn scan_all<S: Storage>(&mut self, storage: &mut S) {
-        self.scan(storage, 0..self.index.geometry().pages);
+        self.scan(storage, 0..self.index.geometry().pages());
         if !self.index.is_unseen() {
             self.hints.forget();
         }

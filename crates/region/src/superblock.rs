@@ -155,10 +155,10 @@ impl Superblock {
             length: self.bytes.into(),
             generation: self.generation.into(),
             nonce: self.nonce.into(),
-            slot_shift: self.geometry.slot_size.shift(),
+            slot_shift: self.geometry.slot_size().shift(),
             checksum: CHECKSUM_RAPIDHASH,
             unused: [0; 2],
-            slots: self.geometry.slots.into(),
+            slots: self.geometry.slots().into(),
             condemned: u8::from(self.condemned),
             rest: [0; _],
         };

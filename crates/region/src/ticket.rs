@@ -31,6 +31,8 @@ impl Spot {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "a ticket comes back by `Layer::settle`"]
 pub struct Ticket {
+    /// The number of the region that issued the ticket.
+    pub(super) region: u32,
     /// Where the first block lies on its disk.
     pub(super) device: DeviceId,
     pub(super) at: u64,

@@ -64,6 +64,12 @@ impl<T> UnderWay<T> {
         Self { user: NEXT.fetch_add(1, Ordering::Relaxed), places: Vec::with_capacity(jobs) }
     }
 
+    /// Returns the number of the user, which no other user of this program has until 2^32 further
+    /// users were made.
+    pub fn user(&self) -> u32 {
+        self.user
+    }
+
     /// Keeps the record `known` of a job that is about to start, and returns the job's tag; `None`
     /// if 2^32 jobs are under way.
     pub fn depart(&mut self, known: T) -> Option<Tag> {

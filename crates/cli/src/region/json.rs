@@ -82,9 +82,9 @@ pub fn region(
         "layout": {
             "start": region.superblock.start,
             "bytes": region.superblock.bytes,
-            "slot_bytes": geometry.slot_size.bytes(),
-            "slots": geometry.slots,
-            "descriptor_pages": geometry.pages,
+            "slot_bytes": geometry.slot_size().bytes(),
+            "slots": geometry.slots(),
+            "descriptor_pages": geometry.pages(),
             "condemned": region.superblock.condemned,
             "boot_trace": region.boot_trace.iter().map(|run| json!({
                 "blob": run.blob.get(), "first_block": run.first, "blocks": run.blocks,
@@ -176,7 +176,7 @@ fn descriptor_pages(region: &Region, storage: &mut FileStorage) -> Json {
             if let (Some(raw), Some(known)) = (&raw, known)
                 && known.head != inspect::Head::default()
             {
-                let mut one = fields(&inspect::descriptor(raw, geometry.slot_size, index));
+                let mut one = fields(&inspect::descriptor(raw, geometry.slot_size(), index));
                 one["slot"] = json!(slot.get());
                 one["means"] = json!(meaning(&known.holds));
                 slots.push(one);

@@ -205,8 +205,8 @@ fn format(opened: &mut Opened<'_>, args: FormatArgs) -> Result<()> {
     say!(
         "formatted {}: {} slots of {} KiB, uuid {}",
         opened.arg.file.display(),
-        geometry.slots,
-        geometry.slot_size.bytes() >> 10,
+        geometry.slots(),
+        geometry.slot_size().bytes() >> 10,
         HEXLOWER.encode(&superblock.uuid)
     );
     Ok(())

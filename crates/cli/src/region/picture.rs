@@ -7,7 +7,8 @@ use rootlet::cache::{Cells, Share};
 
 /// Returns the blob from its start to its end in at most `cells` cells of whole windows.
 pub fn bar(region: &Region, blob: &Blob, cells: u64) -> Vec<Share> {
-    let cells = Cells::new(blob.entry.bytes, region.superblock.geometry.slot_size.blocks(), cells);
+    let cells =
+        Cells::new(blob.entry.bytes, region.superblock.geometry.slot_size().blocks(), cells);
     let mut bar: Vec<_> =
         (0..cells.count()).map(|cell| Share { resident: 0, of: cells.blocks(cell) }).collect();
     for (window, resident) in region.windows(blob.index) {
@@ -41,7 +42,7 @@ pub fn map(region: &Region, cells: usize) -> (usize, Vec<Cell>) {
                 *held += u64::from(slot.resident_blocks).max(1);
             }
         }
-        let of = (slots.len() * region.superblock.geometry.slot_size.blocks()) as u64;
+        let of = (slots.len() * region.superblock.geometry.slot_size().blocks()) as u64;
         let resident = held.iter().sum();
         let most = (0..held.len()).max_by_key(|blob| (held[*blob], std::cmp::Reverse(*blob)));
         match most.filter(|blob| held[*blob] > 0) {

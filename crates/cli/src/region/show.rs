@@ -73,16 +73,16 @@ pub fn region(region: &Region, holders: &[String]) -> Result<()> {
         say!("condemned the mount that wrote it met wrong checks; the next formats it");
     }
     let geometry = superblock.geometry;
-    let size = geometry.slot_size;
+    let size = geometry.slot_size();
     say!(
         "layout    {} of {} bytes of the area: {} slots of {} KiB from byte {:#x} on, {} descriptor \
          pages of {} twice from byte {:#x} on",
         superblock.bytes,
         region.superblocks.area_bytes,
-        geometry.slots,
+        geometry.slots(),
         size.bytes() >> 10,
         superblock.start + geometry.slots_at(),
-        geometry.pages,
+        geometry.pages(),
         size.descriptors_per_page(),
         region.page_on_disk(Copy2::A, 0),
     );
@@ -258,7 +258,7 @@ pub fn pages(region: &Region, storage: &mut FileStorage) -> Result<()> {
             let Some(known) = region.slots.get(slot.get() as usize) else { continue };
             if known.head != inspect::Head::default() {
                 say!("  slot {slot}: {}", meaning(&known.holds));
-                fields(&inspect::descriptor(&raw, geometry.slot_size, index))?;
+                fields(&inspect::descriptor(&raw, geometry.slot_size(), index))?;
             }
         }
     }

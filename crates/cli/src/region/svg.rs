@@ -37,8 +37,8 @@ pub fn draw(region: &Region) -> String {
         "region {}: {} resident, {} slots of {} KiB",
         HEXLOWER.encode(&region.superblock.uuid[..4]),
         human(resident),
-        geometry.slots,
-        geometry.slot_size.bytes() >> 10
+        geometry.slots(),
+        geometry.slot_size().bytes() >> 10
     );
     text(&mut out, y, 15, &title);
     y += LINE;

@@ -64,9 +64,9 @@ fn show_layout<W: Write>(cache: &Cache, out: &mut W) -> Result<(), WriteFmtError
     writeln!(
         out,
         "layout    {} slots of {} KiB from byte {slots_at:#x} on, {} descriptor pages twice",
-        geometry.slots,
-        geometry.slot_size.bytes() >> 10,
-        geometry.pages,
+        geometry.slots(),
+        geometry.slot_size().bytes() >> 10,
+        geometry.pages(),
     )?;
     let condemned = if superblock.condemned { ", condemned" } else { "" };
     let (generation, nonce) = (superblock.generation, superblock.nonce);
@@ -126,7 +126,8 @@ fn show_blob<S: Storage, W: Write>(
         write!(out, ", tag \"{}\"", described.tag().escape_ascii())?;
     }
     write!(out, "\n          ")?;
-    let cells = Cells::new(entry.bytes, cache.superblock().geometry.slot_size.blocks(), BAR_CELLS);
+    let cells =
+        Cells::new(entry.bytes, cache.superblock().geometry.slot_size().blocks(), BAR_CELLS);
     for cell in 0..cells.count() {
         let resident = cache.resident_in(storage, index, cells.windows(cell));
         write!(out, "{}", Share { resident, of: cells.blocks(cell) }.shade())?;

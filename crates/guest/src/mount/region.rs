@@ -59,10 +59,10 @@ pub fn open_region<S: Discover>(
 fn describe(cache: &Cache, serial: &str, notice: &mut dyn FnMut(fmt::Arguments<'_>)) {
     let used = cache.used_slots();
     let geometry = cache.superblock().geometry;
-    let kib = geometry.slot_size.bytes() >> 10;
+    let kib = geometry.slot_size().bytes() >> 10;
     notice(format_args!(
         "region  disk {serial}: {used} of {} slots of {kib} KiB in use",
-        geometry.slots
+        geometry.slots()
     ));
     if let Mode::ReadOnly(why) = cache.mode() {
         notice(format_args!("region  read-only: {why}"));

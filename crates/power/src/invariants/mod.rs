@@ -235,7 +235,7 @@ const STATES: [SlotState; 6] = [
 /// 9: the states' counts sum up to the number of slots, and no two windows share a slot.
 pub fn slots_are_consistent(guest: &Guest) -> Verdict {
     let sum = |cache: &Cache| STATES.iter().map(|state| cache.slots(*state)).sum::<u32>();
-    let right = guest.cache(|cache| sum(cache) == cache.superblock().geometry.slots);
+    let right = guest.cache(|cache| sum(cache) == cache.superblock().geometry.slots());
     if right == Some(false) {
         let what = "a slot is in no state, or in two";
         return Err(Broken::new(Invariant::SlotsAreConsistent, what));

@@ -51,6 +51,11 @@ impl Jobs {
         Self { own: UnderWay::with_capacity(most), strays: heapless::Deque::new() }
     }
 
+    /// Returns the number that no other region of this program has.
+    pub fn user(&self) -> u32 {
+        self.own.user()
+    }
+
     /// Keeps an ended job that is not the region's. Returns the job that is dropped for it: the oldest
     /// where there are too many (an earlier mount must have left it), or this one, if the region had
     /// started it and it came back before.

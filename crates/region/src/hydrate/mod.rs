@@ -152,6 +152,11 @@ impl Hydrator {
         }
     }
 
+    /// Returns the number that no other region of this program has.
+    pub(super) fn user(&self) -> u32 {
+        self.jobs.user()
+    }
+
     /// Returns a block of a slot, as one of the region.
     fn block(&self, slot: RegionSlot, block: usize) -> RegionBlock {
         RegionBlock::of(slot, block, self.slot_blocks)

@@ -31,7 +31,7 @@ impl Index {
     /// Returns the `blocks` blocks from `first` on, which lie side by side, slot by slot.
     #[expect(clippy::arithmetic_side_effects, reason = "`first` and all after it are in slots")]
     pub fn parts(&self, first: Spot, blocks: usize) -> impl Iterator<Item = Part> + use<> {
-        let all = self.geometry.slot_size.blocks();
+        let all = self.geometry.slot_size().blocks();
         let Spot { mut slot, mut block, mut number, .. } = first;
         let mut left = blocks;
         core::iter::from_fn(move || {
@@ -58,7 +58,7 @@ impl Index {
             }
             let (page, index) = self.geometry.place(part.slot);
             let page = self.pages.get(page)?;
-            let descriptor = descriptor::of(page, self.geometry.slot_size, index);
+            let descriptor = descriptor::of(page, self.geometry.slot_size(), index);
             let generation = descriptor.raw_head().slot_generation.get();
             expected.generations = fold_in(expected.generations, generation.into());
             let sums = descriptor.sums_of(part.block, part.blocks);
@@ -79,7 +79,7 @@ impl Index {
     /// `None` if there is none, or the page is not in memory.
     pub fn first_wrong(&self, part: &Part, key: &BlobKey, data: &[u8]) -> Option<u64> {
         let (page, index) = self.geometry.place(part.slot);
-        let descriptor = descriptor::of(self.pages.get(page)?, self.geometry.slot_size, index);
+        let descriptor = descriptor::of(self.pages.get(page)?, self.geometry.slot_size(), index);
         let sums = descriptor.sums_of(part.block, part.blocks);
         let mut blocks = (part.number..).zip(sums).zip(data.chunks(BLOCK_BYTES));
         let wrong = blocks.find(|((number, sum), data)| key.checksum(*number, data) != *sum);

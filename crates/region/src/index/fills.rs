@@ -44,7 +44,7 @@ impl Index {
         let head = self.head_of(slot)?;
         let (page, index) = self.geometry.place(slot);
         let page = self.pages.get_mut(page)?;
-        descriptor::of_mut(page, self.geometry.slot_size, index).renew(&head);
+        descriptor::of_mut(page, self.geometry.slot_size(), index).renew(&head);
         Some(())
     }
 
@@ -53,7 +53,7 @@ impl Index {
         let key = self.slots.key(slot)?;
         let (page, index) = self.geometry.place(slot);
         let page = self.pages.get(page)?;
-        let old = descriptor::of(page, self.geometry.slot_size, index).head();
+        let old = descriptor::of(page, self.geometry.slot_size(), index).head();
         Some(Head {
             blob: key.blob.get(),
             live: true,
@@ -68,7 +68,7 @@ impl Index {
     pub fn sums(&mut self, slot: RegionSlot) -> Option<Sums<'_>> {
         let (page, index) = self.geometry.place(slot);
         let page = self.pages.get_mut(page)?;
-        Some(Sums(descriptor::of_mut(page, self.geometry.slot_size, index)))
+        Some(Sums(descriptor::of_mut(page, self.geometry.slot_size(), index)))
     }
 
     /// Counts one more fill that has blocks in a slot: the slot is not culled, and its page stays in
@@ -90,7 +90,7 @@ impl Index {
         if self.slots.key(slot).is_none() {
             return 0;
         }
-        let size = self.geometry.slot_size;
+        let size = self.geometry.slot_size();
         let (page, index) = self.geometry.place(slot);
         let head = self.head_of(slot);
         let Some(changed) = self.pages.change(page) else { return 0 };
@@ -116,7 +116,7 @@ impl Index {
         let (geometry, slots) = (&self.geometry, &self.slots);
         self.pages.each_dirty(|number, page| {
             for (slot, index) in geometry.slots_of(number).zip(0_u32..) {
-                let mut descriptor = descriptor::of_mut(page, geometry.slot_size, index);
+                let mut descriptor = descriptor::of_mut(page, geometry.slot_size(), index);
                 if slots.key(slot).is_some() && descriptor.head().live {
                     descriptor.set_class(slots.class(slot));
                 }

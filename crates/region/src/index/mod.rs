@@ -49,14 +49,14 @@ impl Index {
     /// descriptor pages in memory.
     pub fn new(superblock: &Superblock, frames: usize) -> Self {
         let Superblock { uuid, geometry, .. } = *superblock;
-        let mut slots = SlotTable::new(geometry.slots);
-        slots.limit_boot_set(num::low32(BOOT_SET_BYTES >> geometry.slot_size.shift()));
+        let mut slots = SlotTable::new(geometry.slots());
+        slots.limit_boot_set(num::low32(BOOT_SET_BYTES >> geometry.slot_size().shift()));
         Self {
             geometry,
             blobs: BlobTable::new(uuid),
             slots,
-            pages: Pages::new(uuid, geometry.pages, frames),
-            unseen: geometry.pages,
+            pages: Pages::new(uuid, geometry.pages(), frames),
+            unseen: geometry.pages(),
             claims: Claims::new(),
             touched: None,
         }
@@ -65,7 +65,7 @@ impl Index {
     /// Returns how many bytes of memory the tables of a region take.
     #[expect(clippy::arithmetic_side_effects, reason = "both are far below 64 bits")]
     pub fn table_bytes(geometry: &Geometry) -> u64 {
-        <SlotTable>::bytes(geometry.slots) + Pages::table_bytes(geometry.pages)
+        <SlotTable>::bytes(geometry.slots()) + Pages::table_bytes(geometry.pages())
     }
 
     /// Returns the layout of the region.

@@ -14,14 +14,14 @@ impl Index {
     /// Returns the window and the block in it of block `number` of a blob; `None` beyond what a
     /// window number can count.
     pub fn window(&self, blob: BlobIndex, number: u64) -> Option<(SlotKey, usize)> {
-        let blocks = self.geometry.slot_size.block_count();
+        let blocks = self.geometry.slot_size().block_count();
         let window = u32::try_from(blocks.whole(number)).ok()?;
         Some((SlotKey { blob, window }, num::clip(blocks.offset(number), usize::MAX)))
     }
 
     /// Returns the first block of each window that has some of these blocks.
     pub fn window_starts(&self, blocks: &Range<u64>) -> impl Iterator<Item = u64> + use<> {
-        let size = self.geometry.slot_size.block_count();
+        let size = self.geometry.slot_size().block_count();
         let (first, end) = (size.floor(blocks.start), blocks.end);
         let starts = core::iter::successors(Some(first), move |at| at.checked_add(size.get()));
         starts.take_while(move |at| *at < end)
@@ -39,7 +39,7 @@ impl Index {
         let slot = last.or_else(|| self.slots.find(key))?;
         let (page, index) = self.geometry.place(slot);
         let page = self.pages.get(page)?;
-        let descriptor = descriptor::of(page, self.geometry.slot_size, index);
+        let descriptor = descriptor::of(page, self.geometry.slot_size(), index);
         Some((slot, BlockSet::of(descriptor.bitmap())))
     }
 

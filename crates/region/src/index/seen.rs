@@ -27,7 +27,7 @@ impl Index {
     /// Returns the descriptor page of a slot that a hint names, if the region has that slot and the
     /// page was not taken in yet.
     pub fn unseen_page(&self, slot: RegionSlot) -> Option<u32> {
-        let page = (slot.get() < self.geometry.slots).then(|| self.geometry.place(slot).0);
+        let page = (slot.get() < self.geometry.slots()).then(|| self.geometry.place(slot).0);
         page.filter(|page| !self.is_seen(*page))
     }
 
@@ -40,7 +40,7 @@ impl Index {
     /// Returns false, and takes nothing, if the region or a blob does not have as many.
     #[expect(clippy::arithmetic_side_effects, reason = "a region has fewer blocks than 2^40")]
     pub fn claim_residents(&mut self, blocks: impl Fn(BlobIndex) -> u64) -> bool {
-        let Geometry { slots, slot_size, .. } = self.geometry;
+        let (slots, slot_size) = (self.geometry.slots(), self.geometry.slot_size());
         let region_blocks = u64::from(slots) * num::wide(slot_size.blocks());
         let blobs = self.blobs.iter().map(|(blob, entry)| (blob, entry.bytes, blocks(blob)));
         self.claims.take(blobs, region_blocks)
@@ -72,7 +72,7 @@ impl Index {
             return Some(live.get());
         }
         let mut holds = true;
-        let size = self.geometry.slot_size;
+        let size = self.geometry.slot_size();
         for (slot, index) in self.geometry.slots_of(number).zip(0_u32..) {
             if self.geometry.end_of(slot) > area_bytes {
                 continue;

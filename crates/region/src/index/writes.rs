@@ -48,7 +48,7 @@ impl Index {
             self.slots.set_state(slot, SlotState::Evicted);
             return Some(page);
         };
-        let mut descriptor = descriptor::of_mut(changed, self.geometry.slot_size, index);
+        let mut descriptor = descriptor::of_mut(changed, self.geometry.slot_size(), index);
         let slot_generation = descriptor.head().slot_generation.wrapping_add(1);
         descriptor.renew(&Head { slot_generation, ..Head::default() });
         self.slots.set_state(slot, SlotState::Entombing);

@@ -280,7 +280,7 @@ impl Region {
         for (slot, index) in geometry.slots_of(number).zip(0u32..) {
             let known = self.slots.get(num::index(slot.get()));
             let Some(known) = known.filter(|known| known.holds == Holds::Window) else { continue };
-            let found = descriptor::of(page, geometry.slot_size, index);
+            let found = descriptor::of(page, geometry.slot_size(), index);
             if found.head() != known.head {
                 checked.changed += 1;
                 continue;
@@ -300,7 +300,7 @@ impl Region {
         told: &mut dyn FnMut(Fault),
     ) -> u64 {
         let geometry = self.superblock.geometry;
-        let size = geometry.slot_size;
+        let size = geometry.slot_size();
         let head = found.head();
         let Some(blob) = self.blobs.iter().find(|blob| blob.index.get() == head.blob) else {
             return 0;

@@ -269,7 +269,7 @@ impl Region {
         let superblocks = superblocks(storage, place)?;
         let (superblock, _) = superblocks.counts?;
         let area = Area::at(storage, place.device, place.start, place.bytes)?;
-        let slots = Vec::with_capacity(num::index(superblock.geometry.slots));
+        let slots = Vec::with_capacity(num::index(superblock.geometry.slots()));
         let mut region = Self {
             area,
             superblocks,
@@ -332,9 +332,9 @@ impl Region {
 
     fn read_slots<S: Storage>(&mut self, storage: &mut S) {
         let geometry = self.superblock.geometry;
-        let size = geometry.slot_size;
+        let size = geometry.slot_size();
         let mut held: BTreeMap<(u16, u64), RegionSlot> = BTreeMap::new();
-        for number in 0..geometry.pages {
+        for number in 0..geometry.pages() {
             let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
             let page = newest(&state, &copies);
             for (slot, index) in geometry.slots_of(number).zip(0u32..) {
