@@ -7,7 +7,6 @@ use crate::BlobIndex;
 use crate::blobs::ENTRIES_MAX;
 use crate::descriptor;
 use crate::format::Page;
-use crate::geometry::Geometry;
 use crate::num;
 use crate::pages::Newest;
 use crate::slots::SlotKey;
