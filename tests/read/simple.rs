@@ -1,7 +1,8 @@
 //! Disks of drivers that do one thing at a time, and what bad ones do: an error with a name, and
 //! both laws.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use rootlet::Error;
 use rootlet::blob::{BindError, Image};
@@ -359,6 +360,71 @@ fn request_that_ends_twice_gives_no_wrong_bytes() {
         root.with_layer(|layer, storage| layer.as_mut().unwrap().sync(storage, 100_000));
         inner = root.into_parts().0.inner;
     }
+}
+
+/// How a storage ends a batch that it has run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ends {
+    /// Calls `done` twice for each transfer.
+    Twice,
+    /// Leaves the last transfer of each batch without a result, once the image is mounted.
+    NotAll,
+}
+
+/// A storage with a queue that loses count.
+struct Careless {
+    inner: Simple<Memory>,
+    ends: Ends,
+    batches: Cell<u32>,
+}
+
+impl Storage for Careless {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        self.inner.info(device)
+    }
+
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
+        let batches = self.batches.replace(self.batches.get() + 1);
+        match (self.ends, batch.split_last_mut()) {
+            (Ends::NotAll, Some((_, others))) if batches >= 4 => self.inner.run(others, done),
+            (Ends::NotAll, _) => self.inner.run(batch, done),
+            (Ends::Twice, _) => self.inner.run(batch, &mut |index, transfer| {
+                done(index, transfer);
+                done(index, transfer);
+            }),
+        }
+    }
+
+    fn now_ns(&self) -> u64 {
+        0
+    }
+
+    fn start(&self, job: Job) -> Result<(), Job> {
+        self.inner.start(job)
+    }
+
+    fn poll(&self) -> Option<Ended> {
+        self.inner.poll()
+    }
+}
+
+#[test]
+fn batch_that_ends_twice_or_not_at_all_gives_no_wrong_bytes() {
+    let mut inner = storage([image(), region()]);
+    // Into an empty region, then out of it.
+    for _ in 0..2 {
+        let mut twice = Careless { inner, ends: Ends::Twice, batches: Cell::default() };
+        let cache = Cache::open(&mut twice, &CacheOptions::new(REGION, [4; 16])).ok();
+        assert!(cache.is_some());
+        let root = Root::open_image(twice, cache, IMAGE).unwrap();
+        read(&root).unwrap();
+        assert!(root.sync(Duration::from_secs(1)));
+        inner = root.into_parts().0.inner;
+    }
+    let lost = Careless { inner, ends: Ends::NotAll, batches: Cell::default() };
+    let root = Root::open_image(lost, NoRegion, IMAGE).unwrap();
+    let error = read(&root).unwrap_err();
+    assert!(matches!(&error, Error::Io(io) if io.kind == IoErrorKind::Gone), "{error:?}");
 }
 
 #[test]
