@@ -38,7 +38,7 @@ fn mount_and_read(
         .collect();
     let sources = image.bind(&mut storage, &names)?;
     // A region that cannot be used costs speed, never a read.
-    let layer = match Cache::open(&mut storage, &CacheOptions::new(region, entropy())) {
+    let layer = match Cache::open(&storage, &CacheOptions::new(region, entropy())) {
         Ok(cache) => Some(cache),
         Err(refused) => {
             eprintln!("without a region: {refused:#}");

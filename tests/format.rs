@@ -184,7 +184,7 @@ fn fill(region: &Path, slot_size: SlotSize) {
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
     let options = CacheOptions::new(cache, UUID).with_slot_size(Some(slot_size));
-    let layer = Some(Cache::open(&mut storage, &options).unwrap());
+    let layer = Some(Cache::open(&storage, &options).unwrap());
     let root = Root::new(storage, layer, &image, &sources).unwrap();
     let mut out = [0; 64];
     assert_eq!(root.open(b"/hello").unwrap().read_at(0, &mut out).unwrap(), 6);
@@ -275,7 +275,7 @@ fn refusal(at: usize, bytes: &[u8], sealed: bool) -> Option<String> {
     let device = storage.add_disk("cache", &region.0, false).unwrap();
     let options =
         CacheOptions::new(device, [9; 16]).with_format(rootlet::cache::FormatPolicy::Never);
-    match Cache::open(&mut storage, &options) {
+    match Cache::open(&storage, &options) {
         Err(Refused::Superblock(refusal)) => Some(refusal.to_string()),
         Err(other) => Some(format!("{other:#}")),
         Ok(cache) => match cache.mode() {

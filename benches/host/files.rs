@@ -77,7 +77,7 @@ fn mounted(dir: &Path, region: Option<&Path>) -> Mounted {
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
     let layer = region.map(|region| {
         let device = storage.add_disk("cache", region, false).unwrap();
-        Cache::open(&mut storage, &CacheOptions::new(device, [5; 16])).unwrap()
+        Cache::open(&storage, &CacheOptions::new(device, [5; 16])).unwrap()
     });
     Root::new(storage, layer, &image, &sources).unwrap()
 }

@@ -18,13 +18,13 @@ pub fn all(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mount 64 GiB");
     for (name, percent) in [("empty", 0), ("full", 94)] {
         let (world, disk) = left(percent);
-        let (mut storage, options) = (world.attach(), CacheOptions::new(disk, [2; 16]));
+        let (storage, options) = (world.attach(), CacheOptions::new(disk, [2; 16]));
         let before = world.counters(disk).read_bytes;
-        let slots = Cache::open(&mut storage, &options).unwrap().used_slots();
+        let slots = Cache::open(&storage, &options).unwrap().used_slots();
         let read = world.counters(disk).read_bytes - before;
         println!("mount 64 GiB/{name}: {slots} slots hold something, {} KiB read", read >> 10);
         group.bench_function(name, |bencher| {
-            bencher.iter(|| black_box(Cache::open(&mut storage, &options).unwrap()));
+            bencher.iter(|| black_box(Cache::open(&storage, &options).unwrap()));
         });
     }
 }
@@ -33,8 +33,8 @@ pub fn all(criterion: &mut Criterion) {
 fn left(percent: u64) -> (World, DeviceId) {
     let world = World::new(1);
     let disk = world.disk("region", 4096, Sparse::zeros(REGION_BYTES));
-    let mut storage = world.attach();
-    let mut cache = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16])).unwrap();
+    let storage = world.attach();
+    let mut cache = Cache::open(&storage, &CacheOptions::new(disk, [1; 16])).unwrap();
     let geometry = cache.superblock().geometry;
     let wanted = u64::from(geometry.slots()) * percent / 100;
     let identity = BlobIdentity([7; IDENTITY_BYTES]);
@@ -42,14 +42,14 @@ fn left(percent: u64) -> (World, DeviceId) {
     let window_blocks = geometry.slot_size().bytes() / 4096;
     for window in 0..wanted.max(1) {
         let first = window * window_blocks;
-        cache.prepare(&mut storage, blob, first..first + 1, Why::Read);
+        cache.prepare(&storage, blob, first..first + 1, Why::Read);
         Layer::<SimStorage>::fill(&mut cache, blob, first, &[0; 4096]);
         if window % AT_ONCE == AT_ONCE - 1 {
             let deadline_ns = storage.now_ns() + DEADLINE_NS;
-            assert!(cache.sync(&mut storage, deadline_ns));
+            assert!(cache.sync(&storage, deadline_ns));
         }
     }
     let deadline_ns = storage.now_ns() + DEADLINE_NS;
-    assert!(cache.leave(&mut storage, deadline_ns), "it was not left in order");
+    assert!(cache.leave(&storage, deadline_ns), "it was not left in order");
     (world, disk)
 }

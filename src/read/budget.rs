@@ -34,6 +34,9 @@ pub struct Budget {
     pub decoded_bytes: usize,
     /// Memory of decoders: encoded bytes, dictionaries, windows.
     pub decoder_bytes: usize,
+    /// How many reads of compressed files decode at once: as many as `decoder_bytes` has memory for,
+    /// at most 16 and at least 1. Further ones wait. Each takes up to half of `decoded_bytes`, too.
+    pub decoders: u8,
     /// Blocks of 4 KiB, kept for small reads (at most 16 KiB). Allocated block by block as they are
     /// read; less than 32 KiB keeps none. Useless over storage that is memory itself.
     pub block_bytes: usize,
@@ -61,6 +64,7 @@ impl Budget {
             metadata_bytes: bound(self.metadata_bytes),
             decoded_bytes: bound(self.decoded_bytes),
             decoder_bytes: bound(self.decoder_bytes),
+            decoders: self.decoders,
             block_bytes: bound(self.block_bytes),
             stream_bytes: bound(self.stream_bytes),
             events: low32(events_max.min(self.events.into())),
@@ -72,6 +76,7 @@ impl Budget {
         metadata_bytes: 8 << 20,
         decoded_bytes: 8 << 20,
         decoder_bytes: 32 << 20,
+        decoders: 1,
         block_bytes: 0,
         stream_bytes: 8 << 20,
         events: 0,
@@ -93,6 +98,12 @@ impl Budget {
     #[must_use]
     pub const fn with_decoder_bytes(self, decoder_bytes: usize) -> Self {
         Self { decoder_bytes, ..self }
+    }
+
+    /// Returns the same budget with another [`Budget::decoders`].
+    #[must_use]
+    pub const fn with_decoders(self, decoders: u8) -> Self {
+        Self { decoders, ..self }
     }
 
     /// Returns the same budget with another [`Budget::block_bytes`].
@@ -121,6 +132,7 @@ impl Default for Budget {
             metadata_bytes: 256 << 10,
             decoded_bytes: 512 << 10,
             decoder_bytes: 24 << 20,
+            decoders: 1,
             block_bytes: 0,
             stream_bytes: 1 << 20,
             events: 0,

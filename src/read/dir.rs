@@ -4,7 +4,7 @@
 //! left out.
 
 use super::Root;
-use super::inner::Inner;
+use super::guard::Guard;
 use super::metadata;
 use crate::cache::Layer;
 use crate::erofs::{BlockSize, Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
@@ -37,7 +37,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             return Err(PathError::NotADirectory.into());
         }
         let mut inner = self.lock();
-        let size = inner.mount.superblock().block_size().bytes();
+        let size = inner.mount().superblock().block_size().bytes();
         let bytes = inner.dir_block(dir, block)?;
         let out = out.get_mut(..bytes.len()).ok_or(PathError::BufferTooSmall(size))?;
         out.copy_from_slice(bytes);
@@ -115,7 +115,7 @@ impl DirCursor {
     }
 
     /// Returns the inode numbers of the block's next entries, as far as the block can be read.
-    fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Inner<S, L>) -> metadata::Nids {
+    fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Guard<'_, S, L>) -> metadata::Nids {
         let Ok(bytes) = inner.dir_block(&self.dir, self.block) else {
             return metadata::Nids::new();
         };
@@ -127,7 +127,7 @@ impl DirCursor {
     /// of the coming inodes ahead.
     fn advance<S: Storage, L: Layer<S>>(
         &mut self,
-        inner: &mut Inner<S, L>,
+        inner: &mut Guard<'_, S, L>,
         entry: &mut DirEntry,
         wanted: bool,
     ) -> Result<bool, Error> {

@@ -4,7 +4,7 @@
 //! are never returned. The check costs nothing for an inode without xattrs; else it reads the
 //! xattrs' headers, which lie after the inode.
 
-use super::inner::Inner;
+use super::guard::Guard;
 use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
 use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
@@ -14,7 +14,7 @@ use crate::storage::Storage;
 
 const MARKS: [Marks; 2] = [Marks::Trusted, Marks::User];
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Succeeds if the image itself holds the bytes of this regular file.
     ///
     /// # Errors

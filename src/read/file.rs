@@ -4,7 +4,6 @@
 //! file, and none after it.
 
 use super::Root;
-use super::io::Io;
 use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
@@ -47,16 +46,16 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         trace::trace!("read of nid {}: {} bytes from {}", self.inode.nid().0, len, offset);
         let mut inner = self.root.lock();
         count(&mut inner.io.stats.reads, 1);
-        inner.io.recorder.set_file(Some(self.inode.nid().0));
-        let asked = inner.io.recorder.depart(&inner.io.storage);
+        inner.set_file(Some(self.inode.nid().0));
+        let asked = inner.io.recorder.depart(inner.storage);
         let read = inner.data(&self.inode, offset, out);
-        inner.io.recorder.set_file(None);
+        inner.set_file(None);
         read?;
-        inner.io.note_first_byte();
+        inner.note_first_byte();
         count(&mut inner.io.stats.asked_bytes, wide(len));
-        let Io { recorder, storage, .. } = &inner.io;
         let place = Place { slot: None, at: offset, len: wide(len) };
-        recorder.add(|| asked.event(storage.now_ns(), (Kind::Read, Cause::Demand), place));
+        let now_ns = || inner.storage.now_ns();
+        inner.io.recorder.add(|| asked.event(now_ns(), (Kind::Read, Cause::Demand), place));
         Ok(len)
     }
 }

@@ -1,4 +1,5 @@
-//! The state of a mount, under its lock: each part keeps its own promises.
+//! The state of a mount, under its lock: each part keeps its own promises. And the reads of data: from
+//! an inode to a plan, and from the plan to the devices.
 //!
 //! Always: a read fills its whole buffer with the file's bytes or fails; every loop over disk
 //! data is bounded by the sizes that were checked when the inode was parsed.
@@ -9,7 +10,10 @@ use super::budget::Budget;
 #[cfg(feature = "alloc")]
 use super::decoded::Decoding;
 use super::failed::MountError;
-use super::io::{self, Bounce, Extent, Io};
+use super::guard::{Guard, Shared};
+#[cfg(feature = "alloc")]
+use super::io::BOUNCES;
+use super::io::{self, Bounces, Extent, Io};
 use super::memory::Lent;
 #[cfg(not(feature = "alloc"))]
 use super::memory::Memory;
@@ -33,11 +37,9 @@ const MAP_BYTES: usize = 512;
 
 /// The state of a mount.
 #[derive(Debug)]
-pub struct Inner<S, L> {
-    /// The superblock and the device slots.
-    pub mount: Mount,
-    /// The devices, the layer and the counters.
-    pub io: Io<S, L>,
+pub struct Inner<L> {
+    /// The layer and the counters.
+    pub io: Io<L>,
     /// Inodes, directories and their pages.
     pub metadata: Metadata,
     /// Blocks in memory, for small reads.
@@ -51,60 +53,66 @@ pub struct Inner<S, L> {
     pub flights: Flights,
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Returns the state of a mount before the first read.
-    ///
-    /// # Errors
-    /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
-    /// algorithms needs more memory than the budget has.
-    // Not inlined: it writes its result where the caller wants it.
-    #[inline(never)]
-    pub fn new(
-        storage: S,
-        layer: L,
-        image: &Image,
-        parts: &Sources,
-        budget: &Budget,
-        lent: Lent,
-    ) -> Result<Self, MountError<S, L>> {
-        let mut layer = layer;
-        let origin = match fresh() {
-            Ok(origin) => origin,
-            Err(bug) => return Err(MountError { error: bug.into(), storage, layer }),
-        };
-        let sources = match io::sources(&storage, &mut layer, image, parts) {
-            Ok(sources) => sources,
-            Err(error) => return Err(MountError { error, storage, layer }),
-        };
+/// Returns a mount before the first read.
+///
+/// # Errors
+/// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
+/// algorithms needs more memory than the budget has.
+// Not inlined: it writes its result where the caller wants it.
+#[inline(never)]
+pub fn mount<S: Storage, L: Layer<S>>(
+    storage: S,
+    layer: L,
+    image: &Image,
+    parts: &Sources,
+    budget: &Budget,
+    lent: Lent,
+) -> Result<Shared<S, L>, MountError<S, L>> {
+    let mut layer = layer;
+    let origin = match fresh() {
+        Ok(origin) => origin,
+        Err(bug) => return Err(MountError { error: bug.into(), storage, layer }),
+    };
+    let sources = match io::sources(&storage, &mut layer, image, parts) {
+        Ok(sources) => sources,
+        Err(error) => return Err(MountError { error, storage, layer }),
+    };
+    #[cfg(feature = "alloc")]
+    let decoding = match Decoding::new(budget, image.superblock()) {
+        Ok(decoding) => decoding,
+        Err(error) => return Err(MountError { error, storage, layer }),
+    };
+    #[cfg(feature = "alloc")]
+    let (metadata, bounces, Lent) =
+        (Metadata::new(budget.metadata_bytes), Bounces::empty(BOUNCES), lent);
+    #[cfg(not(feature = "alloc"))]
+    let (metadata, bounces) = {
+        // There is no heap to take it from.
+        let _ = budget;
+        let Memory { pages, dir, bounce } = lent;
+        (Metadata::over(pages, dir), Bounces::of([bounce.as_mut_slice()]))
+    };
+    #[cfg(feature = "alloc")]
+    let recorder = Recorder::new(budget.events);
+    #[cfg(not(feature = "alloc"))]
+    let recorder = Recorder::default();
+    let state = Inner {
+        io: Io::new::<S>(layer, image.read_bytes(), bounces, recorder),
+        metadata,
         #[cfg(feature = "alloc")]
-        let decoding = match Decoding::new(budget, image.superblock()) {
-            Ok(decoding) => decoding,
-            Err(error) => return Err(MountError { error, storage, layer }),
-        };
+        blocks: Blocks::new(budget.block_bytes),
         #[cfg(feature = "alloc")]
-        let (metadata, bounce, Lent) = (Metadata::new(budget.metadata_bytes), Bounce::new(), lent);
-        #[cfg(not(feature = "alloc"))]
-        let (metadata, bounce) = {
-            // There is no heap to take it from.
-            let _ = budget;
-            let Memory { pages, dir, bounce } = lent;
-            (Metadata::over(pages, dir), Bounce::over(bounce))
-        };
+        decoding,
         #[cfg(feature = "alloc")]
-        let recorder = Recorder::new(budget.events);
-        #[cfg(not(feature = "alloc"))]
-        let recorder = Recorder::default();
-        Ok(Self {
-            mount: Mount::new(image, origin),
-            io: Io::new(storage, layer, (sources, image.read_bytes()), bounce, recorder),
-            metadata,
-            #[cfg(feature = "alloc")]
-            blocks: Blocks::new(budget.block_bytes),
-            #[cfg(feature = "alloc")]
-            decoding,
-            #[cfg(feature = "alloc")]
-            flights: Flights::new(budget.stream_bytes),
-        })
+        flights: Flights::new(budget.stream_bytes),
+    };
+    Ok(Shared::new(storage, Mount::new(image, origin), sources, state))
+}
+
+impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
+    /// Returns the superblock and the device slots.
+    pub fn mount(&self) -> &'r Mount {
+        &self.shared.mount
     }
 
     /// Returns the most bytes that reads may still allocate. Metadata and decoding count in full,
@@ -112,7 +120,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     pub fn reserve_bytes(&self) -> usize {
         #[cfg(feature = "alloc")]
         let parts = [
-            self.metadata.reserve_bytes(self.mount.superblock().block_size().bytes_usize()),
+            self.metadata.reserve_bytes(self.mount().superblock().block_size().bytes_usize()),
             self.decoding.bytes(),
             self.blocks.reserve_bytes(),
             self.flights.reserve_bytes(),
@@ -127,18 +135,18 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`, and all of
     /// which are needed.
     pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        self.io.note_use(extents, wide(out.len()));
+        self.note_use(extents, wide(out.len()));
         self.fetch_around(extents, out)
     }
 
-    /// As [`Inner::fetch`], of bytes of which not all are needed.
+    /// As [`Guard::fetch`], of bytes of which not all are needed.
     pub fn fetch_around(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
-        if self.io.copy_viewed(extents, out)? {
+        if self.copy_viewed(extents, out)? {
             return Ok(());
         }
         #[cfg(feature = "alloc")]
         self.join(extents);
-        let result = self.io.fetch(extents, out);
+        let result = self.fetch_pieces(extents, out);
         // After the read, so that its reader does not wait for the prefetch.
         #[cfg(feature = "alloc")]
         self.go_on_prefetching();
@@ -194,12 +202,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 plan.push_hole(want)?;
             }
             Layout::Plain { start: Some(start) } => {
-                plan.push_blocks(&self.mount, UNIFIED, start, want)?;
+                plan.push_blocks(self.mount(), UNIFIED, start, want)?;
             }
             Layout::Inline { start, tail } => {
                 let body = inode.size().checked_sub(tail.len).or_bug()?;
                 let want = want.take(body.checked_sub(want.start()).or_bug()?);
-                plan.push_blocks(&self.mount, UNIFIED, start, want)?;
+                plan.push_blocks(self.mount(), UNIFIED, start, want)?;
             }
             Layout::Chunked(map) => self.plan_chunks(inode.nid().space(), &map, want, plan)?,
         }
@@ -227,7 +235,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                 let skip = chunk_size.offset(part.start());
                 let inside = ByteRange::sized(skip, part.len()).or_bug()?;
                 let target = map.parse(chunk, entry)?;
-                let left = plan.push_chunk(&self.mount, target, inside)?;
+                let left = plan.push_chunk(self.mount(), target, inside)?;
                 if !left.is_empty() {
                     return Ok(());
                 }
@@ -255,7 +263,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let mut plan = Plan::new();
         self.plan(inode, ByteRange::sized(offset, 1).or_bug()?, &mut plan)?;
-        Ok(self.io.place(plan.extents()))
+        Ok(self.place(plan.extents()))
     }
 
     /// Returns the device and byte offset where byte `at` of a metadata space is stored.
@@ -263,7 +271,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         match space {
             Space::Image => {
                 let range = ByteRange::sized(at, 1).or_bug()?;
-                Ok(self.io.place(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range }]))
+                Ok(self.place(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range }]))
             }
             Space::Metabox => {
                 let metabox = self.metabox()?;
@@ -275,7 +283,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
 /// Refuses compressed files: decoding needs `alloc`.
 #[cfg(not(feature = "alloc"))]
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     fn decoded(&mut self, inode: &Inode, _: ByteRange, _: &mut [u8]) -> Result<(), Error> {
         Err(crate::erofs::Unsupported::Compressed { nid: inode.nid() }.into())
     }

@@ -1,8 +1,8 @@
 //! Reading: a mounted root, its paths, files and directories.
 //!
 //! Always: a read returns exactly the file's bytes or an error (L1), and no read fails for a
-//! fault of the region while the source answers (L2). All methods take `&self`; one lock stands
-//! before the devices.
+//! fault of the region while the source answers (L2). All methods take `&self`; the lock of a mount is
+//! free while a device works for a reader ([`Root`]).
 //!
 //! # What a call costs, whatever the image says
 //! The table gives upper bounds, for devices with sectors of 512 bytes and no region; a region
@@ -45,6 +45,7 @@ mod durable;
 mod elsewhere;
 mod failed;
 mod file;
+mod guard;
 mod inner;
 mod io;
 mod memory;
@@ -53,6 +54,7 @@ mod mount;
 mod plan;
 #[cfg(feature = "alloc")]
 mod room;
+mod shelf;
 mod stats;
 #[cfg(feature = "alloc")]
 mod stream;
@@ -84,7 +86,7 @@ use crate::num::clip64;
 use crate::storage::Ended;
 use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
-use inner::Inner;
+use guard::{Guard, Shared};
 use memory::Lent;
 use walk::Follow;
 
@@ -101,6 +103,12 @@ type Held<T> = alloc::boxed::Box<T>;
 type Held<T> = T;
 
 /// A mounted image.
+///
+/// Several threads may read at once if the storage is [`Sync`]. A spin lock is held while a read is
+/// planned and settled, and is free while devices work, bytes are checked and decoded: see "Many
+/// readers" of `docs/embedding.md` for what each call may wait for. No method may be called from
+/// within a call of the storage or of [`Root::with_layer`], nor from an interrupt handler that may
+/// have interrupted another.
 ///
 /// `S` is the storage that reads go to. `L` is the layer that keeps fetched blocks:
 /// [`crate::cache::NoRegion`] or, with `alloc`, `Option<`[`crate::cache::Cache`]`>`.
@@ -123,7 +131,7 @@ type Held<T> = T;
 /// ```
 #[derive(Debug)]
 pub struct Root<S, L> {
-    inner: spin::Mutex<Held<Inner<S, L>>>,
+    shared: Held<Shared<S, L>>,
     /// The origin of the inodes of this mount.
     origin: Origin,
 }
@@ -237,11 +245,11 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         budget: &Budget,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
-        let inner = Inner::new(storage, layer, image, parts, &budget.bounded(), lent)?;
-        let origin = inner.mount.superblock().origin();
+        let shared = inner::mount(storage, layer, image, parts, &budget.bounded(), lent)?;
+        let origin = shared.mount.superblock().origin();
         #[cfg(feature = "alloc")]
-        let inner = Held::new(inner);
-        let root = Self { inner: spin::Mutex::new(inner), origin };
+        let shared = Held::new(shared);
+        let root = Self { shared, origin };
         let found = root.lock().root();
         match found {
             Ok(_) => Ok(root),
@@ -261,14 +269,14 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Returns an upper bound for the bytes of all directories of the image together: the bytes of
     /// its devices, times [`PACKED_FACTOR`] if the image has features that pack data.
     pub fn directory_bytes_max(&self) -> u64 {
-        let inner = self.lock();
-        let devices: u128 = inner.io.sources().iter().map(|source| u128::from(source.bytes)).sum();
-        let packed = inner.mount.superblock().incompat().without(Incompat::UNPACKED);
+        let sources = self.shared.sources.iter();
+        let devices: u128 = sources.map(|source| u128::from(source.bytes)).sum();
+        let packed = self.shared.mount.superblock().incompat().without(Incompat::UNPACKED);
         clip64(if packed.is_empty() { devices } else { devices << PACKED_BITS })
     }
 
-    fn lock(&self) -> spin::MutexGuard<'_, Held<Inner<S, L>>> {
-        self.inner.lock()
+    fn lock(&self) -> Guard<'_, S, L> {
+        self.shared.lock()
     }
 
     /// Checks that an inode is one of this mount.
@@ -344,7 +352,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// for the end.
     pub fn read_dir_at(&self, dir: Inode, position: u64) -> Result<DirCursor, Error> {
         self.own(&dir)?;
-        DirCursor::new(dir, self.lock().mount.superblock().block_size(), position)
+        DirCursor::new(dir, self.shared.mount.superblock().block_size(), position)
     }
 
     /// Returns the inode of the entry `name` of a directory; a symlink is not followed. `None` if
@@ -392,13 +400,25 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Returns the storage's clock in nanoseconds.
     pub fn now_ns(&self) -> u64 {
-        self.lock().io.storage.now_ns()
+        self.shared.storage.now_ns()
+    }
+
+    /// Returns the storage.
+    pub fn storage(&self) -> &S {
+        &self.shared.storage
+    }
+
+    /// Returns the storage, to look for further devices.
+    pub fn storage_mut(&mut self) -> &mut S {
+        &mut self.shared.storage
     }
 
     /// Unmounts, and returns the storage and the layer.
     pub fn into_parts(self) -> (S, L) {
-        let inner = self.inner.into_inner();
-        (inner.io.storage, inner.io.layer)
+        let shared = self.shared;
+        #[cfg(feature = "alloc")]
+        let shared = *shared;
+        shared.into_parts()
     }
 
     /// Returns the counters since the mount.
@@ -414,13 +434,13 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Returns the superblock of the image.
     pub fn superblock(&self) -> Superblock {
-        *self.lock().mount.superblock()
+        *self.shared.mount.superblock()
     }
 
     /// Advances background work without waiting.
     pub fn progress(&self) {
-        let inner = &mut *self.lock();
-        inner.io.layer.progress(&mut inner.io.storage);
+        let inner = &mut self.lock();
+        inner.io.layer.progress(&self.shared.storage);
         #[cfg(feature = "alloc")]
         inner.go_on_prefetching();
     }
@@ -443,9 +463,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     }
 
     /// Calls `with` with the layer and the storage, and returns its result: for figures, and to
-    /// make the layer durable.
-    pub fn with_layer<T>(&self, with: impl FnOnce(&mut L, &mut S) -> T) -> T {
-        let inner = &mut *self.lock();
-        with(&mut inner.io.layer, &mut inner.io.storage)
+    /// make the layer durable. Holds the lock of the mount meanwhile: others wait.
+    pub fn with_layer<T>(&self, with: impl FnOnce(&mut L, &S) -> T) -> T {
+        let inner = &mut self.lock();
+        with(&mut inner.io.layer, &self.shared.storage)
     }
 }

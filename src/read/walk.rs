@@ -3,7 +3,7 @@
 //! Always: a walk follows at most [`SYMLINK_HOPS_MAX`] symlinks, and its path has at most
 //! [`PATH_BYTES_MAX`] bytes at any moment.
 
-use super::inner::Inner;
+use super::guard::Guard;
 use crate::cache::Layer;
 use crate::erofs::{DirBlock, FileKind, Inode, Nid};
 use crate::error::{Error, PathError};
@@ -28,7 +28,7 @@ pub enum Follow {
     AllButLast,
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Returns the inode that `path` names, by the rules of Linux (path_resolution(7)).
     ///
     /// A walk begins at the root, with or without a slash in front; a symlink's target begins at the
@@ -96,7 +96,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             let last = after.iter().all(|byte| *byte == b'/');
             // The root is its own parent, whatever the image says.
-            let is_root = at.nid() == self.mount.superblock().root();
+            let is_root = at.nid() == self.mount().superblock().root();
             if name != b"." && !(name == b".." && is_root) {
                 let dir = at.nid();
                 let nid = self.lookup(at, name)?.ok_or(PathError::NotFound)?;
@@ -142,7 +142,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
-        let (mut low, mut high) = (0, self.mount.superblock().block_size().blocks_of(dir.size()));
+        let (mut low, mut high) = (0, self.mount().superblock().block_size().blocks_of(dir.size()));
         // Each round halves the range of at most 2^54 blocks.
         while low < high {
             let middle = low.midpoint(high);

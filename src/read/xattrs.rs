@@ -4,7 +4,7 @@
 //! caller's buffer bounds the memory.
 
 use super::Root;
-use super::inner::Inner;
+use super::guard::Guard;
 use crate::cache::Layer;
 use crate::erofs::xattr::{Body, Entry, Header, LongPrefix, Prefix, filter_bit, prefix, split};
 use crate::erofs::{Compat, Corrupt, Inode, Part, Space, Span};
@@ -63,12 +63,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             self.named(&entry?, &mut each)?;
         }
         for id in body.shared() {
-            let (space, at) = self.lock().mount.superblock().shared_xattr_at(id)?;
+            let (space, at) = self.lock().mount().superblock().shared_xattr_at(id)?;
             let mut header = [0; Entry::HEADER_BYTES];
             self.lock().meta(space, at, &mut header)?;
             let need = Entry::bytes_needed(header);
             let span = Span { at, len: wide(need) };
-            self.lock().mount.superblock().check_shared_xattr(id, space, span)?;
+            self.lock().mount().superblock().check_shared_xattr(id, space, span)?;
             let raw = rest.get_mut(..need).ok_or(PathError::BufferTooSmall(wide(need)))?;
             self.lock().meta(space, at, raw)?;
             self.named(&Entry::from_shared(id, raw)?, &mut each)?;
@@ -134,7 +134,7 @@ pub struct FoundXattr {
     pub value: Span,
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Returns the first xattr of `inode` that has one of the wanted names. Reads nothing if the
     /// inode has no xattrs, and only the header if the filter of names excludes all of them: then a
     /// fault of the header is an error, and a fault of an entry is not noticed.
@@ -154,7 +154,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if shared != u64::from(count) {
             return Err(Corrupt::SharedCount { nid, count, body: narrow(body.len)? }.into());
         }
-        let filtered = self.mount.superblock().compat().has(Compat::XATTR_FILTER);
+        let filtered = self.mount().superblock().compat().has(Compat::XATTR_FILTER);
         let absent =
             |name: &Wanted<'_>| header.name_filter & filter_bit(name.index, name.rest) != 0;
         if filtered && wanted.iter().all(absent) {
@@ -183,9 +183,9 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.meta(space, here.start(), &mut id)?;
             rest = here.skip(4);
             let id = u32::from_le_bytes(id);
-            let (space, at) = self.mount.superblock().shared_xattr_at(id)?;
+            let (space, at) = self.mount().superblock().shared_xattr_at(id)?;
             let len = self.xattr_len(space, at)?;
-            self.mount.superblock().check_shared_xattr(id, space, Span { at, len })?;
+            self.mount().superblock().check_shared_xattr(id, space, Span { at, len })?;
             let entry = ByteRange::sized(at, len).or_bug()?;
             let found = self.match_xattr(space, entry, wanted)?;
             if found.is_some() {
@@ -251,7 +251,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         number: u8,
         memory: &'m mut [u8; LongPrefix::BYTES_MAX],
     ) -> Result<Option<LongPrefix<'m>>, Error> {
-        let table = self.mount.superblock().xattr_prefixes().filter(|table| number < table.count);
+        let table = self.mount().superblock().xattr_prefixes().filter(|table| number < table.count);
         let Some(table) = table else { return Ok(None) };
         let mut at = table.at;
         // At most 127 rounds: numbers have 7 bits.
@@ -283,8 +283,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with the bytes of the table of prefixes from byte `at` on. The table lies in the
     /// image, in the metabox or in the packed inode.
     fn prefix_bytes(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
-        let plain = self.mount.superblock().xattr_prefixes().is_none_or(|table| table.plain);
-        match (plain, self.mount.superblock().metabox(), self.mount.superblock().packed()) {
+        let plain = self.mount().superblock().xattr_prefixes().is_none_or(|table| table.plain);
+        match (plain, self.mount().superblock().metabox(), self.mount().superblock().packed()) {
             (false, Some(_), _) => self.meta(Space::Metabox, at, out),
             (false, None, Some(packed)) => {
                 let packed = self.inode(packed)?;

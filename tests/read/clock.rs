@@ -120,7 +120,7 @@ fn mount_as(
     let device = storage.disk("image").unwrap();
     let image = Image::read(&mut storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
-    let layer = Cache::open(&mut storage, &CacheOptions::new(region, [1; 16])).unwrap();
+    let layer = Cache::open(&storage, &CacheOptions::new(region, [1; 16])).unwrap();
     Root::new(storage, Some(layer), &image, &sources).unwrap()
 }
 

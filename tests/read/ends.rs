@@ -42,7 +42,7 @@ impl Machine {
         let image = Image::read(&mut storage, device).unwrap();
         let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
         let options = CacheOptions::new(self.region, [boot; 16]);
-        let layer = with_region.then(|| Cache::open(&mut storage, &options).unwrap());
+        let layer = with_region.then(|| Cache::open(&storage, &options).unwrap());
         Root::new(storage, layer, &image, &sources).unwrap()
     }
 

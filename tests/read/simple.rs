@@ -127,8 +127,8 @@ fn read<S: Storage, L: rootlet::cache::Layer<S>>(root: &Root<S, L>) -> Result<()
     Ok(())
 }
 
-fn with_region(mut storage: Simple<Memory>) -> Root<Simple<Memory>, Option<Cache>> {
-    let cache = Cache::open(&mut storage, &CacheOptions::new(REGION, [3; 16])).ok();
+fn with_region(storage: Simple<Memory>) -> Root<Simple<Memory>, Option<Cache>> {
+    let cache = Cache::open(&storage, &CacheOptions::new(REGION, [3; 16])).ok();
     Root::open_image(storage, cache, IMAGE).unwrap()
 }
 
@@ -341,8 +341,8 @@ fn request_that_ends_twice_gives_no_wrong_bytes() {
     let want = content();
     let mut inner = storage([image(), region()]);
     for _ in 0..2 {
-        let mut twice = Twice { inner, again: RefCell::default() };
-        let cache = Cache::open(&mut twice, &CacheOptions::new(REGION, [9; 16])).ok();
+        let twice = Twice { inner, again: RefCell::default() };
+        let cache = Cache::open(&twice, &CacheOptions::new(REGION, [9; 16])).ok();
         let root = Root::open_image(twice, cache, IMAGE).unwrap();
         let mut stream = root.stream(b"/data").unwrap();
         loop {

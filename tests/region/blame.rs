@@ -55,7 +55,7 @@ impl Scene {
             .with_slot_size(Some(SlotSize::K64))
             .with_pages_bytes(pages * 4096)
             .with_pool_bytes(8 << 20);
-        let cache = Cache::open(&mut storage, &options).unwrap();
+        let cache = Cache::open(&storage, &options).unwrap();
         // A stream reads over several slots at once.
         let budget = Budget::default().with_stream_bytes(8 << 20);
         Root::with_budget(storage, Some(cache), &image, &parts, &budget).unwrap()
@@ -73,12 +73,12 @@ impl Scene {
         let len = (parts.end - parts.start) as usize;
         for window in (0..FILE).step_by(WINDOW as usize) {
             self.read(&root, window + parts.start, len);
-            let catch_up = |cache: &mut Option<Cache>, storage: &mut SimStorage| {
+            let catch_up = |cache: &mut Option<Cache>, storage: &SimStorage| {
                 cache.as_mut().unwrap().catch_up(storage, u64::MAX);
             };
             root.with_layer(catch_up);
         }
-        let synced = |cache: &mut Option<Cache>, storage: &mut SimStorage| {
+        let synced = |cache: &mut Option<Cache>, storage: &SimStorage| {
             let deadline_ns = storage.now_ns() + 100_000_000_000;
             cache.as_mut().unwrap().sync(storage, deadline_ns)
         };

@@ -24,17 +24,17 @@ fn used(seed: u64) -> Machine {
 
 fn tables(machine: &Machine) -> Region {
     let CacheOptions { device, start, bytes, .. } = machine.options;
-    Region::read(&mut machine.world.attach(), &Place { device, start, bytes }).unwrap()
+    Region::read(&machine.world.attach(), &Place { device, start, bytes }).unwrap()
 }
 
 /// Everything that a check of the region tells.
 fn faults(machine: &Machine) -> Vec<Fault> {
     let region = tables(machine);
     let mut faults = Vec::new();
-    region.check_hint(&mut machine.world.attach(), &mut |fault| faults.push(fault));
+    region.check_hint(&machine.world.attach(), &mut |fault| faults.push(fault));
     region.check_tables(&mut |fault| faults.push(fault));
     for page in 0..region.pages.len() as u32 {
-        region.check_slots(&mut machine.world.attach(), page, &mut |fault| faults.push(fault));
+        region.check_slots(&machine.world.attach(), page, &mut |fault| faults.push(fault));
     }
     faults
 }
@@ -46,12 +46,12 @@ fn largest(region: &Region) -> BlobIndex {
 
 fn drop_blob(machine: &mut Machine, blob: BlobIndex) -> Result<u32, NotDropped> {
     let options = machine.next_options().with_format(FormatPolicy::Never);
-    let mut storage = machine.world.attach();
-    let Ok(mut cache) = Cache::open(&mut storage, &options) else {
+    let storage = machine.world.attach();
+    let Ok(mut cache) = Cache::open(&storage, &options) else {
         return Err(NotDropped::NotDurable);
     };
     let end = storage.now_ns() + 100_000_000_000;
-    cache.drop_blob(&mut storage, blob, end)
+    cache.drop_blob(&storage, blob, end)
 }
 
 #[test]

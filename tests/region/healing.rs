@@ -133,7 +133,7 @@ fn region_whose_tables_do_not_fit_gets_larger_slots_or_is_refused() {
             .with_tables_bytes(tables_bytes)
             .with_slot_size(slot_size)
             .with_entropy([9; 16]);
-        Cache::open(&mut storage(&machine), &options)
+        Cache::open(&storage(&machine), &options)
             .map(|cache| cache.superblock().geometry.slot_size())
     };
     assert_eq!(open(1 << 20, None), Ok(SlotSize::K64));
@@ -150,17 +150,17 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
     for round in 0..400u32 {
         let mut storage = storage(&machine);
         let options = machine.options.with_entropy([round as u8; 16]);
-        let mut cache = Cache::open(&mut storage, &options).unwrap();
+        let mut cache = Cache::open(&storage, &options).unwrap();
         identity[..4].copy_from_slice(&round.to_le_bytes());
         let identity = BlobIdentity(identity);
         let blob = Layer::<SimStorage>::attach(&mut cache, || identity, 1 << 20);
         let blob = blob.unwrap_or_else(|| panic!("no place for blob {round}"));
-        Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..16, Why::Read);
+        Layer::<SimStorage>::prepare(&mut cache, &storage, blob, 0..16, Why::Read);
         Layer::<SimStorage>::fill(&mut cache, blob, 0, &[round as u8; 65536]);
-        assert!(cache.sync(&mut storage, u64::MAX));
+        assert!(cache.sync(&storage, u64::MAX));
         // What was just kept is there, under its own blob.
         drop(cache);
-        let mut cache = Cache::open(&mut storage, &options).unwrap();
+        let mut cache = Cache::open(&storage, &options).unwrap();
         let again = Layer::<SimStorage>::attach(&mut cache, || identity, 1 << 20);
         assert_eq!(again, Some(blob));
         assert_eq!(cache.resident_bytes(blob), 65536, "blob {round}");

@@ -114,8 +114,8 @@ fn region_that_was_formatted_is_mounted_without_most_of_its_descriptor_pages() {
     }
     let CacheOptions { device, start, bytes, .. } = machine.options;
     let mut storage = machine.world.attach();
-    let region = Region::read(&mut storage, &Place { device, start, bytes }).unwrap();
-    region.check_hint(&mut storage, &mut |fault| panic!("{fault}"));
+    let region = Region::read(&storage, &Place { device, start, bytes }).unwrap();
+    region.check_hint(&storage, &mut |fault| panic!("{fault}"));
     // A power cut may take the hint.
     let guest = Guest::boot_blind(&mut machine, 0).unwrap();
     let hint = range(&guest).unwrap();

@@ -55,9 +55,9 @@ fn sources_with_short_transfers_take_over_what_fails_its_check() {
 
 /// A region of the large machine, opened without a guest.
 fn opened(machine: &mut Machine) -> (Cache, SimStorage) {
-    let mut storage = machine.world.attach();
+    let storage = machine.world.attach();
     let options = machine.next_options();
-    (Cache::open(&mut storage, &options).unwrap(), storage)
+    (Cache::open(&storage, &options).unwrap(), storage)
 }
 
 fn identity(number: u8) -> BlobIdentity {
@@ -71,9 +71,9 @@ fn attach(cache: &mut Cache, number: u8, bytes: u64) -> Option<BlobIndex> {
 #[test]
 fn staged_bytes_end_with_their_slot() {
     let mut machine = Machine::with(14, 4 << 20, 512);
-    let (mut cache, mut storage) = opened(&mut machine);
+    let (mut cache, storage) = opened(&mut machine);
     let blob = attach(&mut cache, 1, 1 << 20).unwrap();
-    Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..32, Why::Read);
+    Layer::<SimStorage>::prepare(&mut cache, &storage, blob, 0..32, Why::Read);
     Layer::<SimStorage>::fill(&mut cache, blob, 0, &[7; 128 << 10]);
     let (found, _) = cache.find_block(blob, 3);
     let BlockPlace::Staged { block, .. } = found else { panic!("{found:?}") };
@@ -84,11 +84,11 @@ fn staged_bytes_end_with_their_slot() {
 #[test]
 fn ticket_begins_with_the_block_that_was_found_and_with_no_other() {
     let mut machine = Machine::with(18, 4 << 20, 512);
-    let (mut cache, mut storage) = opened(&mut machine);
+    let (mut cache, storage) = opened(&mut machine);
     let blob = attach(&mut cache, 1, 1 << 20).unwrap();
-    Layer::<SimStorage>::prepare(&mut cache, &mut storage, blob, 0..32, Why::Read);
+    Layer::<SimStorage>::prepare(&mut cache, &storage, blob, 0..32, Why::Read);
     Layer::<SimStorage>::fill(&mut cache, blob, 0, &[7; 128 << 10]);
-    assert!(cache.sync(&mut storage, u64::MAX));
+    assert!(cache.sync(&storage, u64::MAX));
     let found = Layer::<SimStorage>::locate(&cache, blob, 3..32);
     let (Residence::Resident(first), 32) = found else { panic!("{found:?}") };
     let ticket = |blocks| Layer::<SimStorage>::ticket(&cache, first, blocks);
@@ -101,11 +101,11 @@ fn ticket_begins_with_the_block_that_was_found_and_with_no_other() {
 #[test]
 fn length_is_a_part_of_what_a_blob_is() {
     let mut machine = Machine::with(15, 4 << 20, 512);
-    let (mut cache, mut storage) = opened(&mut machine);
+    let (mut cache, storage) = opened(&mut machine);
     let whole = attach(&mut cache, 1, 4096).unwrap();
-    Layer::<SimStorage>::prepare(&mut cache, &mut storage, whole, 0..1, Why::Read);
+    Layer::<SimStorage>::prepare(&mut cache, &storage, whole, 0..1, Why::Read);
     Layer::<SimStorage>::fill(&mut cache, whole, 0, &[7; 4096]);
-    assert!(cache.sync(&mut storage, u64::MAX));
+    assert!(cache.sync(&storage, u64::MAX));
     assert_eq!(attach(&mut cache, 1, 4096), Some(whole));
     assert_ne!(attach(&mut cache, 1, 4000), Some(whole));
     assert_eq!(cache.whole(identity(1), 4096), Some(identity(1)));
@@ -115,9 +115,9 @@ fn length_is_a_part_of_what_a_blob_is() {
 #[test]
 fn region_that_is_not_written_takes_no_new_blob() {
     let mut machine = Machine::with(16, 4 << 20, 512);
-    let (mut cache, mut storage) = opened(&mut machine);
+    let (mut cache, storage) = opened(&mut machine);
     let blob = attach(&mut cache, 1, 4096).unwrap();
-    assert!(cache.sync(&mut storage, u64::MAX));
+    assert!(cache.sync(&storage, u64::MAX));
     machine.world.set_read_only(machine.disk, true);
     let (mut cache, _) = opened(&mut machine);
     assert!(matches!(cache.mode(), Mode::ReadOnly(_)), "{:?}", cache.mode());
@@ -127,7 +127,7 @@ fn region_that_is_not_written_takes_no_new_blob() {
 }
 
 /// Offers one block of `blob` to the region, and gives that a moment to write.
-fn offer(cache: &mut Cache, storage: &mut SimStorage, blob: BlobIndex, block: u64) {
+fn offer(cache: &mut Cache, storage: &SimStorage, blob: BlobIndex, block: u64) {
     Layer::<SimStorage>::prepare(cache, storage, blob, block..block + 1, Why::Read);
     Layer::<SimStorage>::fill(cache, blob, block, &[7; 4096]);
     let moment = storage.now_ns() + 1_000_000;
@@ -141,22 +141,22 @@ fn fills_that_wait_for_their_flush_are_bounded() {
     const FILLS_MAX: u64 = 1024;
     let mut machine = Machine::with(17, 32 << 20, 512);
     machine.options.pool_bytes = 1 << 20;
-    let (mut cache, mut storage) = opened(&mut machine);
+    let (mut cache, storage) = opened(&mut machine);
     let blob = attach(&mut cache, 1, 24 << 20).unwrap();
     // So that the mount has announced itself.
-    offer(&mut cache, &mut storage, blob, 0);
-    assert!(cache.sync(&mut storage, u64::MAX));
+    offer(&mut cache, &storage, blob, 0);
+    assert!(cache.sync(&storage, u64::MAX));
     let keep = Rule::new(Fault::Keep).device(machine.disk).op(OpKind::Flush);
     machine.world.rule(keep.times(1));
     // Of blocks that do not adjoin, each is a fill.
     let blocks = || (2..24 << 8).step_by(2);
-    blocks().for_each(|block| offer(&mut cache, &mut storage, blob, block));
+    blocks().for_each(|block| offer(&mut cache, &storage, blob, block));
     let offered = blocks().count() as u64;
     let taken = offered - cache.stats().dropped_bytes / 4096;
     assert!((FILLS_MAX * 3 / 4..=FILLS_MAX + 1).contains(&taken), "{taken} of {offered}");
     // They wait for the flush alone.
     assert_eq!(machine.world.release(), 1);
-    assert!(cache.sync(&mut storage, u64::MAX));
+    assert!(cache.sync(&storage, u64::MAX));
     let resident = |block: &u64| {
         let (found, _) = cache.find_block(blob, *block);
         matches!(found, BlockPlace::Resident { .. })

@@ -29,7 +29,7 @@ fn chunk_that_occurs_several_times_in_one_read_is_fetched_once() {
         let mut storage = world.attach();
         let image = Image::read(&mut storage, image).unwrap();
         let parts = image.bind(&mut storage, &[(1, SourceName::Disk("b"))]).unwrap();
-        let cache = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16])).unwrap();
+        let cache = Cache::open(&storage, &CacheOptions::new(disk, [1; 16])).unwrap();
         let root = Root::new(storage, Some(cache), &image, &parts).unwrap();
         let mut out = vec![0; len];
         assert_eq!(root.open(b"/twice").unwrap().read_at(at as u64, &mut out), Ok(len));

@@ -89,7 +89,7 @@ pub fn run(mut machine: Machine) -> ! {
         guest::open_region(&mut storage, config, mounted, entropy::bytes(), memory, notice);
     marks.reach(Stage::Region, storage.now_ns());
     let before = region.as_ref().map_or_else(CacheStats::default, Cache::stats);
-    let root = match mounted.root(storage, region, memory) {
+    let mut root = match mounted.root(storage, region, memory) {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };
@@ -115,7 +115,7 @@ pub fn run(mut machine: Machine) -> ! {
     let files = runner.done.files;
     console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
     marks.reach(Stage::Read, root.now_ns());
-    let counters = finish(&root, files);
+    let counters = finish(&mut root, files);
     marks.reach(Stage::End, root.now_ns());
     let recorder = &root.recorder();
     let names = scratch.names();
@@ -130,13 +130,13 @@ pub fn run(mut machine: Machine) -> ! {
 }
 
 /// Makes the region durable, takes leave of the shares, and counts.
-fn finish(root: &Root<Storage, Option<Cache>>, files: u64) -> Counters {
+fn finish(root: &mut Root<Storage, Option<Cache>>, files: u64) -> Counters {
     let mut err = ErrorOutput;
     if !root.leave(SYNC_TIME) {
         tell(&mut err, &"region  not all of it is durable");
     }
     // A daemon that is gone has failed reads already, or was not needed.
-    let _ = root.with_layer(|_, storage| storage.inner_mut().shut_down());
+    let _ = root.storage_mut().inner_mut().shut_down();
     Counters { files, ..Counters::of(root) }
 }
 

@@ -93,7 +93,7 @@ impl Guest {
         let names: [(u16, SourceName<&str>); 0] = [];
         let parts =
             image.bind(&mut storage, &names).map_err(|error| failed(format!("{error:#}")))?;
-        let (mut cache, refused) = match Cache::open(&mut storage, &options) {
+        let (mut cache, refused) = match Cache::open(&storage, &options) {
             Ok(cache) => (Some(cache), None),
             Err(refused) => (None, Some(refused)),
         };

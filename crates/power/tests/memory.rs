@@ -48,7 +48,7 @@ fn memory_does_not_grow_with_what_is_read() {
     let image = Image::read(&mut storage, device).unwrap();
     let names = [(1, SourceName::Disk("blob0")), (2, SourceName::Disk("blob1"))];
     let parts = image.bind(&mut storage, &names).unwrap();
-    let cache = Cache::open(&mut storage, &CacheOptions::new(disk, [1; 16])).unwrap();
+    let cache = Cache::open(&storage, &CacheOptions::new(disk, [1; 16])).unwrap();
     let root = Root::new(storage, Some(cache), &image, &parts).unwrap();
     let mut rng = Rng::new(1);
     let mut out = vec![0; 128 << 10];

@@ -70,7 +70,7 @@ impl Area {
 
     /// Checks that a slot fits in the area. One that is too small may be the rest of a region whose
     /// disk has shrunk.
-    pub fn check_room<S: Storage>(&self, storage: &mut S) -> Result<(), Refused> {
+    pub fn check_room<S: Storage>(&self, storage: &S) -> Result<(), Refused> {
         if Geometry::for_region(self.bytes, SlotSize::K64).is_some() {
             return Ok(());
         }
@@ -91,7 +91,7 @@ impl Area {
     }
 
     /// Reads both superblocks. Returns the one that counts, or why there is none.
-    pub fn superblocks<S: Storage>(&self, storage: &mut S) -> Result<Found, Refused> {
+    pub fn superblocks<S: Storage>(&self, storage: &S) -> Result<Found, Refused> {
         self.check_room(storage)?;
         let (mut a, mut b) = (vec![0; BLOCK_BYTES], vec![0; BLOCK_BYTES]);
         let at = |copy| self.byte(Geometry::superblock_at(copy));
@@ -109,7 +109,7 @@ impl Area {
     /// or why they could not be read.
     pub fn judge<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         copies: [Result<&[u8], IoErrorKind>; 2],
     ) -> Result<Found, Refused> {
         let unread = copies.iter().find_map(|copy| copy.err());
@@ -148,7 +148,7 @@ impl Area {
 
     /// Returns what makes the area free to be formatted without the user's word, or why it is not.
     /// `found` is what stands where the superblocks should be.
-    pub fn vacant<S: Storage>(&self, storage: &mut S, found: &Found) -> Result<Vacant, Refused> {
+    pub fn vacant<S: Storage>(&self, storage: &S, found: &Found) -> Result<Vacant, Refused> {
         let broken = match found {
             Found::Valid(superblock, _) if superblock.condemned && !superblock.read_only => {
                 return Ok(Vacant::Condemned);
@@ -189,7 +189,7 @@ impl Area {
     /// Returns whether the area was a region that lost both superblocks: beside the places of the
     /// superblocks its `head` holds nothing but pages of ours, each in its place, and there is at
     /// least one such page in the head or in the blob table after it.
-    fn was_ours<S: Storage>(&self, storage: &mut S, head: &[u8]) -> Result<bool, Refused> {
+    fn was_ours<S: Storage>(&self, storage: &S, head: &[u8]) -> Result<bool, Refused> {
         let once = [(Geometry::BOOT_TRACE_AT, PageKind::Boot), (Geometry::MARK_AT, PageKind::Mark)];
         let mut found = false;
         for (at, block) in (0_u64..).step_by(BLOCK_BYTES).zip(head.chunks_exact(BLOCK_BYTES)) {
@@ -212,14 +212,14 @@ impl Area {
     }
 
     /// Reads the `len` bytes at byte `at` of the area.
-    fn part<S: Storage>(&self, storage: &mut S, at: u64, len: usize) -> Result<Vec<u8>, Refused> {
+    fn part<S: Storage>(&self, storage: &S, at: u64, len: usize) -> Result<Vec<u8>, Refused> {
         self.of_disk(storage, self.byte(at), len)
     }
 
     /// Reads the `len` bytes at byte `at` of the disk.
     pub fn of_disk<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         at: u64,
         len: usize,
     ) -> Result<Vec<u8>, Refused> {
@@ -260,7 +260,7 @@ impl Area {
     /// earlier format are keyed with another UUID.
     pub fn format<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         options: &CacheOptions,
         highest: u64,
     ) -> Result<Superblock, Refused> {
@@ -296,7 +296,7 @@ impl Area {
 
     /// Writes the hint that a new region holds nothing. If that fails the first mount reads all
     /// descriptor pages.
-    fn write_hint<S: Storage>(&self, storage: &mut S, superblock: &Superblock) {
+    fn write_hint<S: Storage>(&self, storage: &S, superblock: &Superblock) {
         if superblock.geometry.hint_pages() > 0 {
             let head = hint::of_nothing(superblock);
             let at = self.byte(superblock.geometry.hint_at(0));

@@ -4,9 +4,7 @@
 //! bytes were compared with a check that has not changed since their read began, and differ; each
 //! block once. What cannot be compared any more is nobody's fault, and read from its source.
 
-use super::BLOCK_BYTES;
 use super::BlobIndex;
-use super::index::fold_in;
 use super::region::Cache;
 use super::ticket::{Spot, Ticket, Verdict};
 use crate::storage::IoErrorKind;
@@ -24,7 +22,8 @@ impl Cache {
         let blocks = usize::try_from(blocks.end.checked_sub(blocks.start)?).ok()?;
         let expected = self.index.expected(first, blocks)?;
         let (device, at) = self.place(first.slot, first.block);
-        Some(Ticket { region: self.number, device, at, first, blocks, expected })
+        let (region, key) = (self.number, self.index.blob(first.blob)?.key);
+        Some(Ticket { region, device, at, first, blocks, expected, key })
     }
 
     /// Judges what a read of the region brought, and gives up what is wrong or cannot be read. A
@@ -35,7 +34,7 @@ impl Cache {
                 self.stats.stale_read();
                 Verdict::Stale
             }
-            Ok(data) if self.is_right(ticket, data) => Verdict::Right,
+            Ok(data) if ticket.is_right(data) => Verdict::Right,
             Ok(data) => self.blame(ticket, data),
             Err(_) => self.unread(ticket),
         }
@@ -44,16 +43,6 @@ impl Cache {
     /// Returns whether the descriptors still say what they said when the ticket was issued.
     fn is_unchanged(&self, ticket: &Ticket) -> bool {
         self.index.expected(ticket.first, ticket.blocks) == Some(ticket.expected)
-    }
-
-    /// Returns whether `data` is what the ticket was issued for.
-    fn is_right(&self, ticket: &Ticket, data: &[u8]) -> bool {
-        let Some(entry) = self.index.blob(ticket.first.blob) else { return false };
-        let blocks = data.chunks(BLOCK_BYTES);
-        let sums = blocks.len() == ticket.blocks;
-        let sum = |(number, data)| entry.key.checksum(number, data);
-        sums && (ticket.first.number..).zip(blocks).map(sum).fold(0, fold_in)
-            == ticket.expected.sums
     }
 
     /// Gives up the slots whose bytes in `data`, which is not right, differ from their checks.

@@ -88,7 +88,7 @@ impl BootTrace {
 impl Cache {
     /// Returns what the start of an earlier boot read, of blobs that this mount reads; nothing if
     /// that is not known. One read of 4 KiB.
-    pub fn boot_trace<S: Storage>(&mut self, storage: &mut S) -> Vec<BootRun> {
+    pub fn boot_trace<S: Storage>(&mut self, storage: &S) -> Vec<BootRun> {
         let mut runs = Vec::with_capacity(RUNS_MAX);
         let mut page = Page::zeroed();
         if self.read_region(storage, Geometry::BOOT_TRACE_AT, page.as_mut_bytes()) {
@@ -102,7 +102,7 @@ impl Cache {
 
     /// Writes the trace of this boot, if it is another than the one that is there and this mount
     /// may write.
-    pub(super) fn write_boot_trace<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn write_boot_trace<S: Storage>(&mut self, storage: &S) {
         let may = self.claim.writes() && self.hydrator.armed() == Armed::Yes;
         if !may || self.boot.runs.is_empty() || self.boot.runs == self.boot.kept {
             return;

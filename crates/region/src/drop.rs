@@ -44,7 +44,7 @@ impl Cache {
     /// See [`NotDropped`].
     pub fn drop_blob<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         blob: BlobIndex,
         deadline_ns: u64,
     ) -> Result<u32, NotDropped> {

@@ -18,7 +18,7 @@ impl Area {
     /// area, whose first bytes are `head`.
     pub fn other_region<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         head: &[u8],
     ) -> Result<Option<u64>, Refused> {
         let mut blocks = (self.start..).step_by(BLOCK_BYTES).zip(head.chunks_exact(BLOCK_BYTES));
@@ -50,7 +50,7 @@ impl Area {
     /// lies as far after it. Such a region says that it starts with the disk that it had, as the
     /// region of this area does. A block that cannot be read there is of this area's blob table,
     /// which is not written then.
-    pub fn is_shifted<S: Storage>(&self, storage: &mut S, second: &Superblock) -> Option<u64> {
+    pub fn is_shifted<S: Storage>(&self, storage: &S, second: &Superblock) -> Option<u64> {
         let start = superblock_at(self.start, Copy2::B)?;
         let block = self.of_disk(storage, superblock_at(start, Copy2::B)?, BLOCK_BYTES).ok()?;
         let next = Superblock::from_bytes(&block, self.start).ok()?;

@@ -138,7 +138,7 @@ fn entries(page: &Page) -> impl Iterator<Item = (RegionSlot, SlotKey)> {
 
 impl Cache {
     /// Looks for the hint of the last mount that wrote, if the region can have one.
-    pub(super) fn read_hint<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn read_hint<S: Storage>(&mut self, storage: &S) {
         if self.index.geometry().hint_pages() > 0 {
             self.hints.current = self.found_hint(storage);
             let lacks = self.hints.current.is_none();
@@ -147,7 +147,7 @@ impl Cache {
     }
 
     /// Reads the head of the hint and returns the hint; `None` if no hint counts.
-    fn found_hint<S: Storage>(&self, storage: &mut S) -> Option<Hint> {
+    fn found_hint<S: Storage>(&self, storage: &S) -> Option<Hint> {
         let mut head = Page::zeroed();
         let geometry = self.index.geometry();
         if !self.read_region(storage, geometry.hint_at(0), head.as_mut_bytes()) {
@@ -163,7 +163,7 @@ impl Cache {
     /// hold.
     pub(super) fn consult<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         key: SlotKey,
     ) -> Result<Option<RegionSlot>, ()> {
         let Some(mut hint) = self.hints.current.take() else { return Err(()) };
@@ -187,7 +187,7 @@ impl Cache {
 
     fn load_hint_page<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         hint: &mut Hint,
         number: u32,
     ) -> Result<(), ()> {
@@ -208,14 +208,14 @@ impl Cache {
     /// Makes all durable as [`Cache::sync`] does, and leaves a hint for the next mount, so that it
     /// need not read all descriptor pages. What is written afterwards is announced anew. A hint that
     /// is not written in full before `deadline_ns` does not count. Returns whether all is durable.
-    pub fn leave<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+    pub fn leave<S: Storage>(&mut self, storage: &S, deadline_ns: u64) -> bool {
         storage.set_deadline(Some(deadline_ns));
         let durable = self.leave_before(storage, deadline_ns);
         storage.set_deadline(None);
         durable
     }
 
-    fn leave_before<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
+    fn leave_before<S: Storage>(&mut self, storage: &S, deadline_ns: u64) -> bool {
         let durable = self.sync(storage, deadline_ns);
         if durable && self.hydrator.idle() {
             self.write_boot_trace(storage);
@@ -235,7 +235,7 @@ impl Cache {
     /// time, or after a write that failed, the head is not written and the hint does not count; then
     /// what is unseen is found by a scan, when somebody asks for it.
     #[expect(clippy::arithmetic_side_effects, reason = "every slot in memory stands in the hint")]
-    fn write_hint<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) {
+    fn write_hint<S: Storage>(&mut self, storage: &S, deadline_ns: u64) {
         let mut old = self.hints.current.take();
         if old.is_none() && self.index.is_unseen() {
             // It would not have all that the region holds.
@@ -287,7 +287,7 @@ impl Cache {
     /// room for, or the old page does not count.
     fn fill_hint_page<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         old: Option<&mut Hint>,
         number: u32,
         page: &mut Page,
@@ -323,7 +323,7 @@ impl Cache {
 
     fn write_hint_page<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         number: u32,
         generation: u64,
         page: &mut Page,
@@ -341,7 +341,7 @@ impl Cache {
         written
     }
 
-    fn flush_region<S: Storage>(&mut self, storage: &mut S) {
+    fn flush_region<S: Storage>(&mut self, storage: &S) {
         let departure = self.recorder.depart(storage);
         let mut batch = [Transfer::flush(self.area.device)];
         storage.run(&mut batch, &mut |_, _| {});

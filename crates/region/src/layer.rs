@@ -53,7 +53,7 @@ pub trait Layer<S: Storage>: sealed::Sealed {
 
     /// Loads what the region says of these blocks, for [`Layer::locate`] and [`Layer::fill`]. Call it
     /// before them. May read the region's own tables.
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why);
+    fn prepare(&mut self, storage: &S, blob: BlobIndex, blocks: Range<u64>, why: Why);
 
     /// Returns whether the layer has so little room left that it would soon drop some of the bytes
     /// that it is offered.
@@ -65,7 +65,7 @@ pub trait Layer<S: Storage>: sealed::Sealed {
 
     /// Returns what the start of an earlier boot read; nothing if none is known.
     #[cfg(feature = "alloc")]
-    fn boot_trace(&mut self, storage: &mut S) -> Vec<BootRun>;
+    fn boot_trace(&mut self, storage: &S) -> Vec<BootRun>;
 
     /// Returns where the first of `blocks` is, and the end of those of them that are there with it,
     /// side by side.
@@ -96,11 +96,11 @@ pub trait Layer<S: Storage>: sealed::Sealed {
     fn fill_from(&mut self, blob: BlobIndex, first: u64, data: &Buffer, lend: bool);
 
     /// Moves background work on without waiting.
-    fn progress(&mut self, storage: &mut S);
+    fn progress(&mut self, storage: &S);
 
     /// Moves background work on without waiting. Returns an ended job that is not the layer's.
     #[cfg(feature = "alloc")]
-    fn poll(&mut self, storage: &mut S) -> Option<Ended>;
+    fn poll(&mut self, storage: &S) -> Option<Ended>;
 }
 
 /// No region: everything is read from its source, every time.
@@ -116,7 +116,7 @@ impl<S: Storage> Layer<S> for NoRegion {
 
     fn record(&mut self, _: &Recorder) {}
 
-    fn prepare(&mut self, _: &mut S, _: BlobIndex, _: Range<u64>, _: Why) {}
+    fn prepare(&mut self, _: &S, _: BlobIndex, _: Range<u64>, _: Why) {}
 
     fn pressed(&self) -> bool {
         false
@@ -125,7 +125,7 @@ impl<S: Storage> Layer<S> for NoRegion {
     fn used(&mut self, _: BlobIndex, _: Range<u64>) {}
 
     #[cfg(feature = "alloc")]
-    fn boot_trace(&mut self, _: &mut S) -> Vec<BootRun> {
+    fn boot_trace(&mut self, _: &S) -> Vec<BootRun> {
         Vec::new()
     }
 
@@ -154,10 +154,10 @@ impl<S: Storage> Layer<S> for NoRegion {
     #[cfg(feature = "alloc")]
     fn fill_from(&mut self, _: BlobIndex, _: u64, _: &Buffer, _: bool) {}
 
-    fn progress(&mut self, _: &mut S) {}
+    fn progress(&mut self, _: &S) {}
 
     #[cfg(feature = "alloc")]
-    fn poll(&mut self, storage: &mut S) -> Option<Ended> {
+    fn poll(&mut self, storage: &S) -> Option<Ended> {
         storage.poll()
     }
 }
@@ -178,7 +178,7 @@ impl<S: Storage> Layer<S> for Option<Cache> {
         }
     }
 
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
+    fn prepare(&mut self, storage: &S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
         if let Some(region) = self {
             region.prepare(storage, blob, blocks, why);
         }
@@ -194,7 +194,7 @@ impl<S: Storage> Layer<S> for Option<Cache> {
         }
     }
 
-    fn boot_trace(&mut self, storage: &mut S) -> Vec<BootRun> {
+    fn boot_trace(&mut self, storage: &S) -> Vec<BootRun> {
         match self {
             Some(region) => region.boot_trace(storage),
             None => NoRegion.boot_trace(storage),
@@ -242,13 +242,13 @@ impl<S: Storage> Layer<S> for Option<Cache> {
         }
     }
 
-    fn progress(&mut self, storage: &mut S) {
+    fn progress(&mut self, storage: &S) {
         if let Some(region) = self {
             region.progress(storage);
         }
     }
 
-    fn poll(&mut self, storage: &mut S) -> Option<Ended> {
+    fn poll(&mut self, storage: &S) -> Option<Ended> {
         match self {
             Some(region) => region.poll(storage),
             None => NoRegion.poll(storage),

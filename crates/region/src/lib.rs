@@ -83,6 +83,8 @@ pub use claim::Mode;
 pub use drop::NotDropped;
 #[cfg(feature = "alloc")]
 pub use geometry::{Copy2, Geometry, SlotSize};
+#[cfg(feature = "alloc")]
+pub use hydrate::{Round, Syncing};
 pub use identity::{BlobIdentity, DOMAIN_BYTES_MAX, Described, IDENTITY_BYTES};
 pub use layer::{Layer, NoRegion, Residence, Why};
 #[cfg(feature = "alloc")]

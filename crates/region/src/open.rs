@@ -130,7 +130,7 @@ const POOL_BUFFER_BYTES: usize = 256 << 10;
 
 impl Cache {
     /// Opens the region, formatting it where `options` allow.
-    pub fn open<S: Storage>(storage: &mut S, options: &CacheOptions) -> Result<Self, Refused> {
+    pub fn open<S: Storage>(storage: &S, options: &CacheOptions) -> Result<Self, Refused> {
         let area = Area::at(storage, options.device, options.start, options.bytes)?;
         let read_only = storage.info(options.device).is_none_or(|info| info.read_only);
         let bytes = area.bytes;
@@ -207,7 +207,7 @@ impl Cache {
         }
     }
 
-    fn load_blobs<S: Storage>(&mut self, storage: &mut S) {
+    fn load_blobs<S: Storage>(&mut self, storage: &S) {
         let [mut a, mut b] = [Page::zeroed(), Page::zeroed()];
         for page in 0..BLOB_PAGES {
             let places = Copy2::BOTH.map(|copy| self.area.byte(Geometry::blob_page_at(copy, page)));

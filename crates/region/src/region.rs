@@ -238,7 +238,7 @@ impl Cache {
     }
 
     /// Brings the pages of the next `slots` free slots into memory.
-    fn prepare_free<S: Storage>(&mut self, storage: &mut S, slots: usize) {
+    fn prepare_free<S: Storage>(&mut self, storage: &S, slots: usize) {
         let mut last = None;
         for _ in 0..slots {
             let Some(slot) = self.index.next_free(last) else { return };
@@ -249,7 +249,7 @@ impl Cache {
     }
 
     /// Reads bytes of the region from byte `at` on. Returns whether they came.
-    pub(super) fn read_region<S: Storage>(&self, storage: &mut S, at: u64, out: &mut [u8]) -> bool {
+    pub(super) fn read_region<S: Storage>(&self, storage: &S, at: u64, out: &mut [u8]) -> bool {
         let (departure, len) = (self.recorder.depart(storage), wide(out.len()));
         let at = self.area.byte(at);
         let mut batch = [Transfer::read(self.area.device, at, out)];
@@ -288,7 +288,7 @@ impl<S: Storage> Layer<S> for Cache {
         self.recorder = recorder.clone();
     }
 
-    fn prepare(&mut self, storage: &mut S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
+    fn prepare(&mut self, storage: &S, blob: BlobIndex, blocks: Range<u64>, why: Why) {
         if self.claim.is_bypassed() {
             return;
         }
@@ -329,7 +329,7 @@ impl<S: Storage> Layer<S> for Cache {
         }
     }
 
-    fn boot_trace(&mut self, storage: &mut S) -> Vec<BootRun> {
+    fn boot_trace(&mut self, storage: &S) -> Vec<BootRun> {
         Cache::boot_trace(self, storage)
     }
 
@@ -368,11 +368,11 @@ impl<S: Storage> Layer<S> for Cache {
         }
     }
 
-    fn progress(&mut self, storage: &mut S) {
+    fn progress(&mut self, storage: &S) {
         self.move_on(storage);
     }
 
-    fn poll(&mut self, storage: &mut S) -> Option<Ended> {
+    fn poll(&mut self, storage: &S) -> Option<Ended> {
         self.move_on(storage);
         self.hydrator.take_stray()
     }

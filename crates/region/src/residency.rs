@@ -96,7 +96,7 @@ impl Cache {
     #[expect(clippy::arithmetic_side_effects, reason = "no more than the region has")]
     pub fn resident_in<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         blob: BlobIndex,
         windows: Range<u64>,
     ) -> u64 {

@@ -41,7 +41,7 @@ impl Scan {
 
 impl Cache {
     /// Takes the hint, if the last mount that wrote left one; else reads every page.
-    pub(super) fn look_up_hint<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn look_up_hint<S: Storage>(&mut self, storage: &S) {
         self.read_hint(storage);
         // To make room in a full blob table all slots have to be known.
         let hint = self.hints.current().filter(|_| !self.index.is_full());
@@ -53,11 +53,7 @@ impl Cache {
     }
 
     /// Returns the slot that holds `key`; reads what has to be read to know.
-    pub(super) fn learn<S: Storage>(
-        &mut self,
-        storage: &mut S,
-        key: SlotKey,
-    ) -> Option<RegionSlot> {
+    pub(super) fn learn<S: Storage>(&mut self, storage: &S, key: SlotKey) -> Option<RegionSlot> {
         let found = self.index.find(key);
         if found.is_some() || !self.index.is_unseen() {
             return found;
@@ -76,7 +72,7 @@ impl Cache {
     /// Looks for free slots, while there may be some in pages not yet read: at most
     /// [`SCAN_PAGES`] pages.
     #[expect(clippy::arithmetic_side_effects, reason = "there are fewer than 2^31 pages")]
-    pub(super) fn learn_free<S: Storage>(&mut self, storage: &mut S, wanted: usize) {
+    pub(super) fn learn_free<S: Storage>(&mut self, storage: &S, wanted: usize) {
         let spare = self.index.count(SlotState::Free).checked_sub(self.index.marks().cull);
         let enough = spare.is_some_and(|spare| num::index(spare) >= wanted);
         if !self.index.is_unseen() || enough {
@@ -88,7 +84,7 @@ impl Cache {
     }
 
     /// Reads every descriptor page that was not read yet, so that all figures are right.
-    pub fn scan_all<S: Storage>(&mut self, storage: &mut S) {
+    pub fn scan_all<S: Storage>(&mut self, storage: &S) {
         self.scan(storage, 0..self.index.geometry().pages());
         if !self.index.is_unseen() {
             self.hints.forget();
@@ -97,7 +93,7 @@ impl Cache {
 
     /// Reads those of these descriptor pages that were not read yet, and takes in what their slots
     /// hold.
-    fn scan<S: Storage>(&mut self, storage: &mut S, pages: Range<u32>) {
+    fn scan<S: Storage>(&mut self, storage: &S, pages: Range<u32>) {
         let [mut a, mut b] = core::mem::take(&mut self.scan.memory);
         let mut pages = pages.peekable();
         while let Some(first) = pages.next() {
@@ -115,14 +111,14 @@ impl Cache {
 
     /// As [`Cache::scan`], of one page.
     #[expect(clippy::arithmetic_side_effects, reason = "there are fewer than 2^31 pages")]
-    pub(super) fn scan_one<S: Storage>(&mut self, storage: &mut S, page: u32) {
+    pub(super) fn scan_one<S: Storage>(&mut self, storage: &S, page: u32) {
         self.scan(storage, page..page + 1);
     }
 
     /// Reads both copies of something, those that fail once more, and returns which were read.
     pub(super) fn read_twins<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         [at_a, at_b]: [u64; 2],
         a: &mut [u8],
         b: &mut [u8],
@@ -150,13 +146,7 @@ impl Cache {
     }
 
     /// Reads both copies of the pages from `first` on that fit in `a` and `b`.
-    fn scan_run<S: Storage>(
-        &mut self,
-        storage: &mut S,
-        first: u32,
-        a: &mut [Page],
-        b: &mut [Page],
-    ) {
+    fn scan_run<S: Storage>(&mut self, storage: &S, first: u32, a: &mut [Page], b: &mut [Page]) {
         let at = Copy2::BOTH.map(|copy| self.area.byte(self.index.geometry().page_at(copy, first)));
         let [in_a, in_b] = self.read_twins(storage, at, a.as_mut_bytes(), b.as_mut_bytes());
         if !(in_a && in_b) {

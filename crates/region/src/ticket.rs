@@ -6,6 +6,10 @@
 //! is dropped (its read failed elsewhere, or nobody waits for it) holds nothing of the region.
 
 use super::BlobIndex;
+#[cfg(feature = "alloc")]
+use super::checksum::BlobKey;
+#[cfg(feature = "alloc")]
+use super::index::fold_in;
 use crate::storage::DeviceId;
 use crate::units::RegionSlot;
 
@@ -40,12 +44,34 @@ pub struct Ticket {
     pub(super) first: Spot,
     pub(super) blocks: usize,
     pub(super) expected: Expected,
+    /// The key of the blob's checks.
+    #[cfg(feature = "alloc")]
+    pub(super) key: BlobKey,
 }
 
 impl Ticket {
     /// Returns the device and the byte from which on the blocks are read.
     pub fn place(&self) -> (DeviceId, u64) {
         (self.device, self.at)
+    }
+
+    /// Returns whether `data` is what the ticket was issued for. Asks nobody: a reader that got the
+    /// right bytes need not give its ticket back.
+    pub fn is_right(&self, data: &[u8]) -> bool {
+        #[cfg(feature = "alloc")]
+        {
+            let blocks = data.chunks(super::BLOCK_BYTES);
+            let is_whole = blocks.len() == self.blocks;
+            let sum = |(number, data)| self.key.checksum(number, data);
+            let sums = (self.first.number..).zip(blocks).map(sum);
+            is_whole && sums.fold(0, fold_in) == self.expected.sums
+        }
+        #[cfg(not(feature = "alloc"))]
+        {
+            // No layer has issued it.
+            let _ = data;
+            false
+        }
     }
 }
 

@@ -1,9 +1,12 @@
-//! The simulated world for rootlet's tests: an EROFS image builder and disks with faults.
+//! The simulated world for rootlet's tests: an EROFS image builder, disks with faults, and threads that
+//! take turns.
 //!
 //! Always: one seed decides everything random, so every failure replays from its seed.
 
 pub mod disk;
 pub mod image;
 mod rng;
+mod turns;
 
 pub use rng::Rng;
+pub use turns::Turns;

@@ -40,6 +40,14 @@ macro_rules! forward {
                 (**self).clock()
             }
 
+            fn unlocked(&self) {
+                (**self).unlocked();
+            }
+
+            fn locking(&self) {
+                (**self).locking();
+            }
+
             #[cfg(feature = "alloc")]
             fn start(&self, job: Job) -> Result<(), Job> {
                 (**self).start(job)

@@ -266,6 +266,16 @@ pub trait Storage {
         None
     }
 
+    /// Called when the library has let go of its own lock, before it waits for a device: other
+    /// threads read meanwhile. A storage of cooperative threads may run another one here. Does
+    /// nothing by default.
+    fn unlocked(&self) {}
+
+    /// Called when the library has waited, before it takes its own lock again. A storage of
+    /// cooperative threads may run another one here, and has to if that one has the lock. Does
+    /// nothing by default.
+    fn locking(&self) {}
+
     /// Submits a job, or returns it at once if the device has no room for it.
     #[cfg(feature = "alloc")]
     fn start(&self, job: Job) -> Result<(), Job> {

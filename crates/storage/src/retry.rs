@@ -341,6 +341,14 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.clock()
     }
 
+    fn unlocked(&self) {
+        self.inner.unlocked();
+    }
+
+    fn locking(&self) {
+        self.inner.locking();
+    }
+
     fn start(&self, job: Job) -> Result<(), Job> {
         self.inner.start(job)
     }

@@ -51,7 +51,7 @@ impl Machine {
         let options = CacheOptions::new(self.disk, [entropy; 16])
             .with_format(FormatPolicy::Auto)
             .with_slot_size(Some(SlotSize::K64));
-        let cache = Cache::open(&mut storage, &options).ok();
+        let cache = Cache::open(&storage, &options).ok();
         let root = Root::new(storage, cache, &image, &sources).unwrap();
         for (at, len) in [(0, bytes.len()), (100_001, 5000), (0, bytes.len())] {
             let mut out = vec![0; len];

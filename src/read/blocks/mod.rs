@@ -7,10 +7,11 @@
 mod cache;
 mod runs;
 
-use super::inner::Inner;
+use super::guard::Guard;
 use super::io::Extent;
 use super::plan::Plan;
 use super::room::Room;
+use super::shelf::Shelf;
 use crate::cache::{BLOCK_BYTES, Layer};
 use crate::erofs::{Inode, Nid};
 use crate::error::Error;
@@ -79,7 +80,7 @@ struct Kept {
     runs: Runs,
     /// The most bytes of a small read and what is read ahead with it.
     together: u64,
-    room: Room,
+    room: Shelf<Room, 1>,
 }
 
 impl Kept {
@@ -90,7 +91,8 @@ impl Kept {
         let together = runs.most().max(SMALL_BYTES);
         // A read is rounded to blocks at both ends.
         let room_bytes = if cache.is_on() { together + 2 * BLOCK_BYTES } else { 0 };
-        Self { cache, runs, together: wide(together), room: Room::new(room_bytes) }
+        let room = Shelf::of([Room::new(room_bytes)]);
+        Self { cache, runs, together: wide(together), room }
     }
 
     /// Records a small read of a file. Returns the number of bytes to read ahead after it.
@@ -101,7 +103,7 @@ impl Kept {
 
     #[expect(clippy::arithmetic_side_effects, reason = "within the budget")]
     fn reserve_bytes(&self) -> usize {
-        self.cache.reserve_bytes() + self.room.reserve_bytes()
+        self.cache.reserve_bytes() + self.room.last().map_or(0, Room::reserve_bytes)
     }
 
     /// Fills `out` with the first bytes of `extents` if the cache has all of them. Else returns
@@ -178,13 +180,11 @@ impl Kept {
     }
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
-    /// Returns whether a read of `want` is one for [`Inner::read_small`].
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
+    /// Returns whether a read of `want` is one for [`Guard::read_small`].
     pub fn reads_small(&self, want: ByteRange) -> bool {
         // Pages of the metabox are kept in the metadata cache already.
-        want.len() <= wide(SMALL_BYTES)
-            && BlockCache::keeps(self.blocks.bytes)
-            && !self.metadata.reads_metabox()
+        want.len() <= wide(SMALL_BYTES) && BlockCache::keeps(self.blocks.bytes) && !self.in_metabox
     }
 
     /// Reads the first bytes of `want`, at least one, into the next bytes of `out`: from blocks in
@@ -208,7 +208,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         let (want, rest) = want.split(plan.bytes());
         let out = out.next(want.len())?;
-        self.io.note_use(plan.extents(), want.len());
+        self.note_use(plan.extents(), want.len());
         if self.blocks.kept().serve(plan.extents(), out)? {
             count(&mut self.io.stats.block_hits, 1);
             self.io.stats.copied(out.len());
@@ -230,7 +230,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let used = extent.len().min(left);
             left = left.checked_sub(used).or_bug()?;
             let Extent::Blob { slot, range } = *extent else { continue };
-            let blob = self.io.source(slot).or_bug()?.blob;
+            let blob = self.source(slot).or_bug()?.blob;
             if let (Some(blob), Some(used)) = (blob, range.take(used).non_empty()) {
                 self.io.layer.used(blob, BLOCK.numbers(used));
             }
@@ -239,7 +239,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 
     /// Reads the plan's extents, rounded to whole blocks, fills `out` with their first bytes, and
-    /// keeps the blocks. Returns false if a device fails.
+    /// keeps the blocks. Returns false if a device fails, or if there is no buffer for now.
     fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Error> {
         let mut extents: Extents = plan.extents().iter().copied().take(EXTENTS).collect();
         let asked = wide(out.len());
@@ -255,9 +255,10 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             return Ok(read);
         }
-        let mut memory = core::mem::take(&mut self.blocks.kept().room);
-        let read = self.read_into(&mut memory, &extents, skip, out);
-        self.blocks.kept().room = memory;
+        // Another small read has the buffer: this one is read alone.
+        let Some(mut room) = self.blocks.kept().room.take(Room::default) else { return Ok(false) };
+        let read = self.read_into(&mut room, &extents, skip, out);
+        self.blocks.kept().room.put(room);
         read
     }
 
@@ -292,7 +293,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
         if let Some(Extent::Blob { slot, range }) = extents.last_mut() {
             // A range that ends after its slot stays as it is: the read of it returns the error.
-            if let Some(source) = self.io.source(*slot)
+            if let Some(source) = self.source(*slot)
                 && let Some(end) = BLOCK.ceil(range.end()).map(|end| end.min(source.bytes))
                 && end > range.end()
             {

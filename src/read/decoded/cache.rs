@@ -52,6 +52,11 @@ impl<K: Copy + PartialEq> DecodedCache<K> {
         bytes.max(BYTES_MIN).checked_add(Self::INDEX_BYTES)
     }
 
+    /// Returns the [`DecodedCache::entry_max`] of a ring of `bytes` bytes.
+    pub fn entry_max_of(bytes: usize) -> usize {
+        bytes.max(BYTES_MIN) / 2
+    }
+
     /// Returns the most bytes of one entry: half the ring.
     pub fn entry_max(&self) -> usize {
         self.ring.len() / 2

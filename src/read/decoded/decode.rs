@@ -1,23 +1,24 @@
 //! Decoding: reads the encoded bytes of all jobs in one batch, then decodes job by job.
 //!
-//! Always: the whole of `out` is filled with decoded bytes, or the read fails.
+//! Always: the whole of `out` is filled with decoded bytes, or the read fails. The lock is free while
+//! bytes are read and while they are decoded.
 
-use super::cache::DecodedCache;
-use super::job::{Input, Job, Jobs, Stored};
-use super::{Decoding, ENCODED_BYTES, unified};
+use super::job::{Input, Job, Jobs, Stored, Window};
+use super::{ENCODED_BYTES, unified};
 use crate::cache::Layer;
 use crate::erofs::codec::{Algorithm, Decoders, Encoded, End};
 use crate::erofs::compressed::{Data, Place};
 use crate::erofs::{FormatError, Incompat, Inode, Superblock};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow, wide};
-use crate::read::inner::Inner;
+use crate::read::guard::Guard;
 use crate::read::plan::Plan;
-use crate::read::stats::Stats;
 use crate::storage::Storage;
 use crate::units::{ByteRange, Fill, count};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Fills `out` with the bytes that the jobs decode to. The bytes of [`Input::Kept`] jobs are in
     /// `out` already.
     pub(super) fn decode(
@@ -26,32 +27,50 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         jobs: &Jobs,
         out: &mut [u8],
     ) -> Result<(), Error> {
-        // Taken out: reading metadata below may decode too, and then uses a buffer of its own.
-        let mut encoded = core::mem::take(&mut self.decoding.encoded);
-        if encoded.len() < jobs.encoded_len() {
-            // Free the old buffer first: holding both would exceed the budget.
-            drop(core::mem::take(&mut encoded));
-            // A power of two, so that the buffer grows seldom: at most ENCODED_BYTES_MAX, as
-            // budgeted.
-            let bytes = jobs.encoded_len().max(ENCODED_BYTES);
-            encoded = alloc::vec![0; bytes.checked_next_power_of_two().or_bug()?];
-        }
-        let result = self.decode_by(inode, jobs, &mut encoded, out);
-        if encoded.len() > self.decoding.encoded.len() {
-            self.decoding.encoded = encoded;
-        }
+        // Reading metadata for a decoder may decode too, and has memory of its own for that.
+        let is_nested = self.in_metabox;
+        let mut work = self.wait_for_one(|state| state.decoding.works(is_nested).take(Vec::new));
+        let result = self.decode_by(inode, jobs, &mut work, out);
+        self.decoding.works(is_nested).put(work);
         result
     }
 
+    /// Decodes in the memory `work`: the encoded bytes of all jobs, then the bytes that one job decodes
+    /// for the cache.
     fn decode_by(
         &mut self,
         inode: &Inode,
         jobs: &Jobs,
-        encoded: &mut [u8],
+        work: &mut Vec<u8>,
         out: &mut [u8],
     ) -> Result<(), Error> {
+        let need = jobs.encoded_len().checked_add(jobs.kept_len()?).or_bug()?;
+        if work.len() < need {
+            // Free the old memory first: holding both would exceed the budget.
+            drop(core::mem::take(work));
+            // A power of two, so that the memory grows seldom.
+            let bytes = need.max(ENCODED_BYTES).checked_next_power_of_two().or_bug()?;
+            *work = alloc::vec![0; bytes.min(self.decoding.work_max).max(need)];
+        }
+        let (encoded, decoded) = work.split_at_mut_checked(jobs.encoded_len()).or_bug()?;
         self.read_encoded(inode, jobs, encoded)?;
-        let (mut encoded, mut out) = (&*encoded, Fill::new(out));
+        let compression = &self.mount().superblock().compression();
+        let make = || Box::new(Decoders::new(compression.algorithms, &compression.limits()));
+        let mut decoders = self.wait_for_one(|state| state.decoding.decoders.take(make));
+        let result = self.decode_all(inode, jobs, (encoded, decoded), out, &mut decoders);
+        self.decoding.decoders.put(decoders);
+        result
+    }
+
+    fn decode_all(
+        &mut self,
+        inode: &Inode,
+        jobs: &Jobs,
+        (encoded, decoded): (&[u8], &mut [u8]),
+        out: &mut [u8],
+        decoders: &mut Decoders,
+    ) -> Result<(), Error> {
+        let (mut encoded, mut out) = (encoded, Fill::new(out));
         for job in jobs.iter() {
             let front = out.next(job.want.len())?;
             let input = match job.input {
@@ -61,20 +80,26 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     encoded = later;
                     here
                 }
-                Input::Memory { slot, range } => {
-                    // `Io::view`, but with a borrow of the storage alone: `stats` is in use below.
-                    let (device, at) = self.io.source(slot).or_bug()?.at(range.start())?;
-                    self.io.storage.view(device, at, narrow(range.len())?).or_bug()?
-                }
+                Input::Memory { slot, range } => self.view(slot, range).or_bug()?,
             };
-            let mut worker = Worker {
-                superblock: self.mount.superblock(),
-                decoding: &mut self.decoding,
-                stats: &mut self.io.stats,
-                inode,
-                job,
+            let worker = Worker { superblock: self.mount().superblock(), inode, job };
+            let Some(window) = job.window else {
+                let copied = front.len();
+                self.released(|_| worker.copy_stored(input, front))?;
+                self.io.stats.copied(copied);
+                continue;
             };
-            worker.run(input, front)?;
+            count(&mut self.io.stats.decodes, 1);
+            // Decoders start at byte 0: the bytes before the window count too.
+            count(&mut self.io.stats.decoded_bytes, window.bytes.end());
+            if window.keep {
+                let kept = decoded.get_mut(..narrow(window.bytes.len())?).or_bug()?;
+                self.released(|_| worker.decode_part(decoders, window, input, kept, front))?;
+                self.io.stats.copied(front.len());
+                self.decoding.keep(job.key, window.bytes.start(), kept)?;
+            } else {
+                self.released(|_| worker.decode(decoders, window, input, front))?;
+            }
         }
         Ok(out.finish()?)
     }
@@ -127,63 +152,50 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     }
 }
 
-/// The decoder of one job.
+/// The decoding of one job, which needs no lock.
 struct Worker<'w> {
     superblock: &'w Superblock,
-    decoding: &'w mut Decoding,
-    stats: &'w mut Stats,
     inode: &'w Inode,
     job: &'w Job,
 }
 
 impl Worker<'_> {
-    /// Fills `out` from the encoded bytes `input`.
-    fn run(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let Data::Encoded { encoding, .. } = self.job.extent.data else {
-            return Err(Error::bug());
-        };
-        match encoding.algorithm() {
-            None => self.copy_stored(input, out),
-            Some(algorithm) => self.decode(algorithm, input, out),
-        }
+    /// Fills `kept` with the bytes of a window, and `out` with those of them that the job wants.
+    fn decode_part(
+        &self,
+        decoders: &mut Decoders,
+        window: Window,
+        input: &[u8],
+        kept: &mut [u8],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        self.decode(decoders, window, input, kept)?;
+        let skip = self.job.want.start().checked_sub(window.bytes.start()).or_bug()?;
+        let wanted = kept.get(narrow(skip)?..).and_then(|kept| kept.get(..out.len()));
+        out.copy_from_slice(wanted.or_bug()?);
+        Ok(())
     }
 
-    /// Decodes into `out` directly, or into the cache and copies from there.
-    fn decode(&mut self, algorithm: Algorithm, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
-        let (superblock, job, nid) = (self.superblock, self.job, self.inode.nid());
+    /// Fills `out` with the bytes of a window.
+    fn decode(
+        &self,
+        decoders: &mut Decoders,
+        window: Window,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let (job, nid) = (self.job, self.inode.nid());
+        let Data::Encoded { encoding, .. } = job.extent.data else { return Err(Error::bug()) };
+        let algorithm = encoding.algorithm().or_bug()?;
         // Without 0padding the stream begins at once, and zeros follow it up to the block's end.
         let legacy =
-            algorithm == Algorithm::Lz4 && !superblock.incompat().has(Incompat::LZ4_0PADDING);
+            algorithm == Algorithm::Lz4 && !self.superblock.incompat().has(Incompat::LZ4_0PADDING);
         let padding_max = if legacy { 0 } else { self.padding_max()? };
-        let offset = job.extent.offset;
-        let corrupt = |fault| Error::from(FormatError::encoded(nid, offset, algorithm, fault));
-        let Decoding { cache, decoders, budget, .. } = &mut *self.decoding;
-        let decoders = decoders.get_or_insert_with(|| {
-            let compression = &superblock.compression();
-            Decoders::new(compression.algorithms, &compression.limits())
-        });
-        let cache = cache.get_or_insert_with(|| DecodedCache::new(budget.decoded_bytes));
-        let window = job.window(cache.entry_max(), cache.knows(job.key))?;
-        count(&mut self.stats.decodes, 1);
-        // Decoders start at byte 0: the bytes before the window count too.
-        count(&mut self.stats.decoded_bytes, window.bytes.end());
-        let mut fill = |out: &mut [u8]| {
-            let exact = window.to_the_end && !job.extent.partial && !legacy;
-            let end = if exact { End::Exact } else { End::Open };
-            let encoded =
-                Encoded::new(algorithm, input).with_padding_max(padding_max).with_end(end);
-            decoders.decode(&encoded, window.bytes.start(), out).map_err(corrupt)
-        };
-        if !window.keep {
-            return fill(out);
-        }
-        let (from, len) = (window.bytes.start(), narrow(window.bytes.len())?);
-        let kept = cache.insert(job.key, from, len, fill)?;
-        let skip = narrow(job.want.start().checked_sub(from).or_bug()?)?;
-        let wanted = kept.get(skip..).and_then(|kept| kept.get(..out.len()));
-        out.copy_from_slice(wanted.or_bug()?);
-        self.stats.copied(out.len());
-        Ok(())
+        let exact = window.to_the_end && !job.extent.partial && !legacy;
+        let end = if exact { End::Exact } else { End::Open };
+        let encoded = Encoded::new(algorithm, input).with_padding_max(padding_max).with_end(end);
+        let corrupt = |fault| FormatError::encoded(nid, job.extent.offset, algorithm, fault).into();
+        decoders.decode(&encoded, window.bytes.start(), out).map_err(corrupt)
     }
 
     /// Returns the most zeros that may precede a stream: at most to the end of its first block.
@@ -199,7 +211,7 @@ impl Worker<'_> {
     }
 
     /// Copies bytes that are stored uncompressed, where no device could read them into `out`.
-    fn copy_stored(&mut self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
+    fn copy_stored(&self, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
         let stored = Stored::of(&self.job.extent)?;
         let (mut rest, mut out) = (self.job.want, Fill::new(out));
         // At most two rounds: the rotated part and the rest.
@@ -208,7 +220,6 @@ impl Worker<'_> {
             let next = out.next(part.len())?;
             let found = input.get(narrow(part.start())?..);
             next.copy_from_slice(found.and_then(|input| input.get(..next.len())).or_bug()?);
-            self.stats.copied(next.len());
             rest = rest.skip(part.len());
         }
         Ok(out.finish()?)

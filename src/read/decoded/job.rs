@@ -5,7 +5,7 @@
 use crate::erofs::Nid;
 use crate::erofs::codec::Algorithm;
 use crate::erofs::compressed::{Data, Encoding, Extent, Place};
-use crate::num::{Bug, OrBug, wide};
+use crate::num::{Bug, OrBug, narrow, wide};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Pow2};
 
 /// The most jobs of one batch.
@@ -42,6 +42,8 @@ pub struct Job {
     /// Whether the reader seems to read the file from front to back.
     pub follows: bool,
     pub input: Input,
+    /// The bytes to decode; `None` if they are stored as they are, or in `out` already.
+    pub window: Option<Window>,
 }
 
 /// The input of a job.
@@ -82,7 +84,7 @@ const STEP: Pow2 = BLOCK;
 impl Job {
     /// Returns the bytes to decode. `entry_max` is the longest entry of the cache; `again` says
     /// that the cache has bytes of this pcluster.
-    pub fn window(&self, entry_max: usize, again: bool) -> Result<Window, Bug> {
+    pub fn window_of(&self, entry_max: usize, again: bool) -> Result<Window, Bug> {
         let (want, all) = (self.want, ByteRange::first(self.extent.len));
         let half = wide(entry_max / 2);
         let most = half << 1;
@@ -172,6 +174,13 @@ impl Jobs {
         self.encoded
     }
 
+    /// Returns the most bytes that a job decodes for the cache.
+    pub fn kept_len(&self) -> Result<usize, Bug> {
+        let kept = |job: &Job| job.window.filter(|window| window.keep);
+        let most = self.jobs.iter().filter_map(kept).map(|window| window.bytes.len()).max();
+        most.map_or(Ok(0), narrow)
+    }
+
     /// Returns the sum of the wanted bytes.
     pub fn out_len(&self) -> u64 {
         self.out
@@ -197,20 +206,21 @@ mod tests {
         let extent = Extent { offset: 0, len: extent_len, partial: false, data };
         let key = Key::new(Nid(1), place, 4096, encoding);
         let want = ByteRange::sized(skip, len).unwrap();
-        Job { extent, key, want, follows: false, input: Input::Read { bytes: 4096 } }
+        let input = Input::Read { bytes: 4096 };
+        Job { extent, key, want, follows: false, input, window: None }
     }
 
     #[test]
     fn whole_extent_is_decoded_in_place() {
-        let found = job(0, 10_000, 10_000).window(65_536, false);
+        let found = job(0, 10_000, 10_000).window_of(65_536, false);
         assert_eq!(found, window(0, 10_000, true, false));
     }
 
     #[test]
     fn small_read_decodes_up_to_its_end_and_the_second_one_all() {
-        let found = job(5000, 100, 60_000).window(65_536, false);
+        let found = job(5000, 100, 60_000).window_of(65_536, false);
         assert_eq!(found, window(0, 8192, false, true));
-        let found = job(9000, 100, 60_000).window(65_536, true);
+        let found = job(9000, 100, 60_000).window_of(65_536, true);
         assert_eq!(found, window(0, 60_000, true, true));
     }
 
@@ -218,16 +228,16 @@ mod tests {
     fn the_rest_of_an_extent_is_decoded_at_once_for_who_goes_on_to_read_it() {
         let follows = Job { follows: true, ..job(0, 50_000, 60_000) };
         let whole = window(0, 60_000, true, true);
-        assert_eq!(follows.window(65_536, false), whole);
+        assert_eq!(follows.window_of(65_536, false), whole);
         let straight = window(0, 50_000, false, false);
-        assert_eq!(job(0, 50_000, 60_000).window(65_536, false), straight);
+        assert_eq!(job(0, 50_000, 60_000).window_of(65_536, false), straight);
     }
 
     #[test]
     fn part_of_a_long_extent_is_a_window_or_goes_straight_to_the_reader() {
-        let found = job(1 << 20, 4096, 12 << 20).window(65_536, false);
+        let found = job(1 << 20, 4096, 12 << 20).window_of(65_536, false);
         assert_eq!(found, window(1 << 20, 65_536, false, true));
-        let found = job((1 << 20) - 1, 40_000, 12 << 20).window(65_536, false);
+        let found = job((1 << 20) - 1, 40_000, 12 << 20).window_of(65_536, false);
         let straight = window((1 << 20) - 1, 40_000, false, false);
         assert_eq!(found, straight);
     }
@@ -240,7 +250,7 @@ mod tests {
         ) {
             let extent = skip + len + more;
             let job = job(skip, len, extent);
-            let window = Job { follows, ..job }.window(entry_max, again).unwrap();
+            let window = Job { follows, ..job }.window_of(entry_max, again).unwrap();
             let (from, upto) = (window.bytes.start(), window.bytes.end());
             proptest::prop_assert!(from <= skip && upto >= skip + len && upto <= extent);
             proptest::prop_assert!(!window.keep || window.bytes.len() <= wide(entry_max));

@@ -10,9 +10,10 @@ mod decode;
 mod job;
 
 use super::budget::Budget;
-use super::inner::Inner;
+use super::guard::Guard;
 use super::io;
 use super::plan::{Plan, UNIFIED};
+use super::shelf::Shelf;
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
@@ -21,12 +22,15 @@ use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, Fill, count};
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use cache::DecodedCache;
 use job::{Input, Job, Jobs, Key, Stored};
 
 /// The first size of the buffer for the encoded bytes of a batch.
 const ENCODED_BYTES: usize = 256 << 10;
+/// The most decoders of a mount.
+const DECODERS_MAX: usize = 16;
 /// The most encoded bytes of a batch, unless one pcluster alone has more.
 const BATCH_BYTES: usize = 1 << 20;
 
@@ -37,9 +41,13 @@ pub struct Decoding {
     /// The most bytes that the state may allocate.
     bytes: usize,
     cache: Option<DecodedCache<Key>>,
-    decoders: Option<Decoders>,
-    /// The buffer for the encoded bytes of one batch.
-    encoded: Vec<u8>,
+    decoders: Shelf<Box<Decoders>, DECODERS_MAX>,
+    /// Memory for a read: its encoded bytes, and the bytes that it decodes for the cache.
+    works: Shelf<Vec<u8>, DECODERS_MAX>,
+    /// As `works`, for the one reader that reads the metabox.
+    nested_works: Shelf<Vec<u8>, DECODERS_MAX>,
+    /// The most bytes of one of `works`.
+    work_max: usize,
     /// The inode and the map that were used last.
     map: Option<(Nid, CompressedMap)>,
     /// The extent that was used last.
@@ -63,16 +71,23 @@ impl Decoding {
         if need > budget.decoder_bytes {
             return Err(Unsupported::DecoderMemory { need, has: budget.decoder_bytes }.into());
         }
-        // A compressed metabox needs a second buffer, beside that of the file being read.
-        let nested = if superblock.metabox().is_some() { encoded } else { 0 };
+        // A compressed metabox needs memory of its own, beside that of the file being read.
+        let entry = DecodedCache::<Key>::entry_max_of(budget.decoded_bytes);
+        let work_max = encoded.checked_add(entry).or_bug()?;
+        let count = budget.decoder_bytes.checked_div(need).or_bug()?;
+        let count = count.min(budget.decoders.into()).clamp(1, DECODERS_MAX);
         let decoded = DecodedCache::<Key>::bytes(budget.decoded_bytes);
-        let bytes = need.checked_add(nested).and_then(|sum| sum.checked_add(decoded?)).or_bug()?;
+        let all = work_max.checked_add(decoders).and_then(|one| one.checked_mul(count));
+        let nested = if superblock.metabox().is_some() { work_max } else { 0 };
+        let bytes = all.and_then(|sum| sum.checked_add(nested)?.checked_add(decoded?)).or_bug()?;
         Ok(Self {
             budget: *budget,
             bytes,
             cache: None,
-            decoders: None,
-            encoded: Vec::new(),
+            decoders: Shelf::empty(count),
+            works: Shelf::empty(count),
+            nested_works: Shelf::empty(1),
+            work_max,
             map: None,
             extent: None,
             packed: None,
@@ -83,6 +98,27 @@ impl Decoding {
     /// Returns the bytes that decoding may allocate.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Returns the memory for reads of the metabox, or that for all other reads.
+    fn works(&mut self, is_nested: bool) -> &mut Shelf<Vec<u8>, DECODERS_MAX> {
+        if is_nested { &mut self.nested_works } else { &mut self.works }
+    }
+
+    fn cache(&mut self) -> &mut DecodedCache<Key> {
+        self.cache.get_or_insert_with(|| DecodedCache::new(self.budget.decoded_bytes))
+    }
+
+    /// Keeps the decoded bytes of a pcluster from byte `from` on, unless the cache has them.
+    fn keep(&mut self, key: Key, from: u64, decoded: &[u8]) -> Result<(), Bug> {
+        let cache = self.cache();
+        if cache.get(key, from, decoded.len()).is_none() {
+            cache.insert(key, from, decoded.len(), |place| -> Result<(), Bug> {
+                place.copy_from_slice(decoded);
+                Ok(())
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -95,9 +131,9 @@ struct Known {
 }
 
 /// The metadata of one space, as the map reads it.
-struct InSpace<'i, S, L>(&'i mut Inner<S, L>, Space);
+struct InSpace<'i, 'r, S, L>(&'i mut Guard<'r, S, L>, Space);
 
-impl<S: Storage, L: Layer<S>> Metadata for InSpace<'_, S, L> {
+impl<S: Storage, L: Layer<S>> Metadata for InSpace<'_, '_, S, L> {
     type Error = Error;
 
     fn read(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
@@ -126,7 +162,7 @@ impl Run {
     }
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Fills `out` with the bytes `want` of a compressed inode, which end within its size.
     pub fn decoded(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Error> {
         let (mut rest, mut out) = (want, Fill::new(out));
@@ -190,7 +226,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid()) {
             return Ok(map);
         }
-        let superblock = *self.mount.superblock();
+        let superblock = *self.mount().superblock();
         let algorithms = superblock.compression().algorithms.bits();
         let space = &mut InSpace(self, inode.nid().space());
         CompressedMap::open(&superblock, algorithms, inode, space)
@@ -237,7 +273,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Appends the bytes `want` of the unified address space. Returns the rest that found no room.
     fn push_bytes(&self, plan: &mut Plan, want: ByteRange) -> Result<ByteRange, Error> {
-        Ok(plan.push_blocks(&self.mount, UNIFIED, 0, want)?)
+        Ok(plan.push_blocks(self.mount(), UNIFIED, 0, want)?)
     }
 
     fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Error> {
@@ -260,7 +296,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             };
             // A read that begins the file and spans extents counts as front to back.
             let follows = follows || begins && here.start() > 0;
-            let job = Job { extent, key, want, follows, input };
+            let mut job = Job { extent, key, want, follows, input, window: None };
+            if input != Input::Kept && encoding.algorithm().is_some() {
+                let cache = self.decoding.cache();
+                job.window = Some(job.window_of(cache.entry_max(), cache.knows(key))?);
+            }
             if !jobs.push(job, BATCH_BYTES)? {
                 break;
             }
@@ -290,7 +330,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(len))?)?;
             if let [io::Extent::Blob { slot, range }] = *plan.extents()
                 && range.len() == len
-                && self.io.view(slot, range).is_some()
+                && self.view(slot, range).is_some()
             {
                 return Ok(Input::Memory { slot, range });
             }
@@ -301,13 +341,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     /// Fills `out` with the bytes `range` of the packed inode, for a fragment of `inode`.
     fn fragment(&mut self, inode: &Inode, range: ByteRange, out: &mut [u8]) -> Result<(), Error> {
         let nid = inode.nid();
-        if self.mount.superblock().packed() == Some(nid) {
+        if self.mount().superblock().packed() == Some(nid) {
             return Err(Corrupt::FragmentInPacked { nid }.into());
         }
         let packed = match self.decoding.packed {
             Some(packed) => packed,
             None => {
-                let packed = self.mount.superblock().packed().ok_or(Corrupt::NoPackedInode)?;
+                let packed = self.mount().superblock().packed().ok_or(Corrupt::NoPackedInode)?;
                 let packed = self.inode(packed)?;
                 self.decoding.packed = Some(packed);
                 packed
@@ -332,7 +372,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Data::Hole => Ok(None),
             Data::Fragment { at } => {
                 let packed =
-                    self.mount.superblock().packed().filter(|packed| *packed != inode.nid());
+                    self.mount().superblock().packed().filter(|packed| *packed != inode.nid());
                 let packed = self.inode(packed.ok_or(Corrupt::NoPackedInode)?)?;
                 self.source_of(&packed, at)
             }
@@ -342,7 +382,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Data::Encoded { place: Place::Blocks { at }, .. } => {
                 let mut plan = Plan::new();
                 self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(1))?)?;
-                Ok(self.io.place(plan.extents()))
+                Ok(self.place(plan.extents()))
             }
         }
     }

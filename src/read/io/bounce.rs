@@ -1,8 +1,6 @@
 //! Bounce buffers: the unaligned edges of a read land here and are copied out.
 //!
-//! Always: bounded, and allocated together, at the first use.
-
-use crate::num::Bug;
+//! Always: bounded; a buffer is allocated at its first use.
 
 /// Bytes of one bounce buffer: at least a sector, or a block of a region.
 #[cfg(feature = "alloc")]
@@ -11,49 +9,27 @@ pub const BOUNCE_BYTES: usize = 8192;
 #[cfg(not(feature = "alloc"))]
 pub const BOUNCE_BYTES: usize = 4096;
 
+/// The most bounce buffers of a mount.
+pub const BOUNCES: usize = if cfg!(feature = "alloc") { 16 } else { 1 };
+
+/// A bounce buffer.
 #[cfg(feature = "alloc")]
-const COUNT: usize = 16;
+pub type Bounce = alloc::boxed::Box<[u8]>;
+/// A bounce buffer.
 #[cfg(not(feature = "alloc"))]
-const COUNT: usize = 1;
+pub type Bounce = &'static mut [u8];
 
 /// The bounce buffers of one mount.
-#[derive(Debug)]
-pub struct Bounce {
+pub type Bounces = crate::read::shelf::Shelf<Bounce, BOUNCES>;
+
+/// Returns a new buffer; an empty one where there is no heap, and the buffer was lent.
+pub fn make() -> Bounce {
     #[cfg(feature = "alloc")]
-    memory: crate::read::room::Room,
+    {
+        alloc::vec![0; BOUNCE_BYTES].into_boxed_slice()
+    }
     #[cfg(not(feature = "alloc"))]
-    memory: &'static mut [u8; BOUNCE_BYTES],
-}
-
-impl Bounce {
-    /// Returns the buffers. Allocates nothing.
-    #[cfg(feature = "alloc")]
-    pub fn new() -> Self {
-        Self { memory: crate::read::room::Room::new(COUNT * BOUNCE_BYTES) }
-    }
-
-    /// Returns the one buffer, in this memory.
-    #[cfg(not(feature = "alloc"))]
-    pub fn over(memory: &'static mut [u8; BOUNCE_BYTES]) -> Self {
-        Self { memory }
-    }
-
-    /// Returns the bytes that the buffers may still allocate.
-    #[cfg(feature = "alloc")]
-    pub fn reserve_bytes(&self) -> usize {
-        self.memory.reserve_bytes()
-    }
-
-    /// Returns the number of buffers.
-    pub fn len(&self) -> usize {
-        COUNT
-    }
-
-    /// Returns all buffers. Allocates them at the first call.
-    pub fn iter_mut(&mut self) -> Result<impl Iterator<Item = &mut [u8]>, Bug> {
-        let memory = &mut self.memory;
-        #[cfg(feature = "alloc")]
-        let memory = memory.first(COUNT * BOUNCE_BYTES)?;
-        Ok(memory.chunks_exact_mut(BOUNCE_BYTES))
+    {
+        Bounce::default()
     }
 }

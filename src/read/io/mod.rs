@@ -1,4 +1,4 @@
-//! The devices of a mount, the layer over them, and the transfers from both to a reader.
+//! The layer over the devices of a mount, and the transfers from both to a reader.
 //!
 //! Always: a read fills its whole buffer with the bytes of its extents or fails; the source of a
 //! device slot never changes after the mount.
@@ -6,15 +6,20 @@
 mod bounce;
 mod fetch;
 mod pieces;
+#[cfg(feature = "alloc")]
+mod under_way;
 
 #[cfg(not(feature = "alloc"))]
 pub use bounce::BOUNCE_BYTES;
-pub use bounce::Bounce;
+#[cfg(feature = "alloc")]
+pub use bounce::BOUNCES;
+pub use bounce::Bounces;
 pub use fetch::BATCH_MAX;
 #[cfg(feature = "alloc")]
 pub use pieces::wanted;
 pub use pieces::{Extent, Source};
 
+use super::guard::Guard;
 use super::stats::Stats;
 use crate::blob::{self, BindError, Image, SOURCES_MAX};
 use crate::cache::Layer;
@@ -23,6 +28,8 @@ use crate::num::{Bug, OrBug};
 use crate::storage::events::{Cause, Kind, Place, Recorder};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, Pow2, count};
+#[cfg(feature = "alloc")]
+use under_way::UnderWay;
 
 /// The sector and longest transfer that stand for an absent source, whose blob is read from the
 /// region alone.
@@ -38,16 +45,17 @@ pub type Sources = alloc::vec::Vec<Source>;
 #[cfg(not(feature = "alloc"))]
 pub type Sources = heapless::Vec<Source, SOURCES_MAX>;
 
-/// The storage, the layer, the sources of the device slots, and the counters of a mount.
+/// The layer and the counters of a mount.
 #[derive(Debug)]
-pub struct Io<S, L> {
-    pub storage: S,
+pub struct Io<L> {
     pub layer: L,
     pub stats: Stats,
     /// What happens, where somebody asked for it.
     pub recorder: Recorder,
-    sources: Sources,
-    bounce: Bounce,
+    bounces: Bounces,
+    /// Demand reads of bytes that the layer keeps.
+    #[cfg(feature = "alloc")]
+    pub under_way: UnderWay,
 }
 
 /// Returns the sources of all device slots, and attaches their blobs to `layer`.
@@ -91,103 +99,109 @@ pub fn sources<S: Storage, L: Layer<S>>(
     sources.collect()
 }
 
-impl<S: Storage, L: Layer<S>> Io<S, L> {
-    /// Returns the devices of a mount before its first read: `sources` are those of all slots,
-    /// attached to `layer`, and the bytes that were read to learn them. Events go to `recorder`.
-    pub fn new(
-        storage: S,
-        layer: L,
-        (sources, mount_bytes): (Sources, u64),
-        bounce: Bounce,
-        recorder: Recorder,
-    ) -> Self {
+impl<L> Io<L> {
+    /// Returns the state before the first read. `mount_bytes` were read to learn the sources. Events
+    /// go to `recorder`.
+    pub fn new<S: Storage>(layer: L, mount_bytes: u64, bounces: Bounces, recorder: Recorder) -> Self
+    where
+        L: Layer<S>,
+    {
         let mut layer = layer;
         layer.record(&recorder);
         let stats = Stats { mount_bytes, ..Stats::default() };
-        Self { storage, layer, stats, recorder, sources, bounce }
-    }
-
-    /// Returns the sources of all device slots.
-    pub fn sources(&self) -> &[Source] {
-        &self.sources
-    }
-
-    /// Returns the source of a device slot; `None` if the image has no such slot.
-    pub fn source(&self, slot: DeviceSlot) -> Option<&Source> {
-        self.sources.get(usize::from(slot.get()))
-    }
-
-    /// Notes the time of the first file byte, unless there was one before.
-    pub fn note_first_byte(&mut self) {
-        if self.stats.first_byte_ns == 0 {
-            self.stats.first_byte_ns = self.storage.now_ns();
+        Self {
+            layer,
+            stats,
+            recorder,
+            bounces,
+            #[cfg(feature = "alloc")]
+            under_way: UnderWay::default(),
         }
     }
 
     /// Returns the bytes that the bounce buffers may still allocate.
     #[cfg(feature = "alloc")]
+    #[expect(clippy::arithmetic_side_effects, reason = "at most 16 of 8 KiB")]
     pub fn reserve_bytes(&self) -> usize {
-        self.bounce.reserve_bytes()
+        self.bounces.unmade() * bounce::BOUNCE_BYTES
+    }
+}
+
+impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
+    /// Returns the source of a device slot; `None` if the image has no such slot.
+    pub fn source(&self, slot: DeviceSlot) -> Option<&'r Source> {
+        self.shared.source(slot)
     }
 
     /// Returns the bytes `range` of a device slot if they lie in memory.
-    pub fn view(&self, slot: DeviceSlot, range: ByteRange) -> Option<&[u8]> {
-        let source = self.source(slot)?;
-        if range.end() > source.bytes {
-            return None;
-        }
-        let (device, at) = source.at(range.start()).ok()?;
-        self.storage.view(device, at, usize::try_from(range.len()).ok()?)
+    pub fn view(&self, slot: DeviceSlot, range: ByteRange) -> Option<&'r [u8]> {
+        self.shared.view(slot, range)
     }
 
-    /// Fills `out` as [`Io::fetch`] does if all extents lie in memory. Else returns false, and
+    /// Notes the time of the first file byte, unless there was one before.
+    pub fn note_first_byte(&mut self) {
+        if self.io.stats.first_byte_ns == 0 {
+            self.io.stats.first_byte_ns = self.storage.now_ns();
+        }
+    }
+
+    /// Fills `out` as [`Guard::fetch`] does if all extents lie in memory. Else returns false, and
     /// leaves any bytes in `out`.
     pub fn copy_viewed(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<bool, Bug> {
-        let mut out = Fill::new(out);
-        let (mut transfers, mut copied) = (0, 0_usize);
-        for extent in extents {
-            let front = out.next(extent.len())?;
-            match *extent {
-                Extent::Hole(_) => front.fill(0),
-                Extent::Blob { slot, range } => {
-                    let Some(bytes) = self.view(slot, range) else { return Ok(false) };
-                    front.copy_from_slice(bytes);
-                    copied = copied.checked_add(front.len()).or_bug()?;
-                    count(&mut transfers, 1);
+        let shared = self.shared;
+        let is_absent = |extent: &Extent| match *extent {
+            Extent::Hole(_) => false,
+            Extent::Blob { slot, range } => shared.view(slot, range).is_none(),
+        };
+        if extents.iter().any(is_absent) {
+            return Ok(false);
+        }
+        let (transfers, copied) = self.released(|_| -> Result<(u64, usize), Bug> {
+            let mut out = Fill::new(out);
+            let (mut transfers, mut copied) = (0, 0_usize);
+            for extent in extents {
+                let front = out.next(extent.len())?;
+                match *extent {
+                    Extent::Hole(_) => front.fill(0),
+                    Extent::Blob { slot, range } => {
+                        front.copy_from_slice(shared.view(slot, range).or_bug()?);
+                        copied = copied.checked_add(front.len()).or_bug()?;
+                        count(&mut transfers, 1);
+                    }
                 }
             }
+            out.finish()?;
+            Ok((transfers, copied))
+        })?;
+        if self.io.recorder.is_on() {
+            self.record_viewed(extents);
         }
-        out.finish()?;
-        self.stats.copied(copied);
-        self.stats.fetched(transfers, copied);
-        if self.recorder.is_on() {
-            self.viewed(extents);
-        }
+        self.io.stats.copied(copied);
+        self.io.stats.fetched(transfers, copied);
         Ok(true)
     }
 
-    /// Records that the bytes of `extents` were copied from devices that are memory.
+    /// Records extents that were copied from devices that are memory.
     #[cold]
-    fn viewed(&self, extents: &[Extent]) {
-        let departure = self.recorder.depart(&self.storage);
+    fn record_viewed(&self, extents: &[Extent]) {
         for extent in extents {
-            if let Extent::Blob { slot, range } = *extent {
-                let place = place_of(slot, range);
-                self.recorder.add(|| departure.event(0, (Kind::Fetch, Cause::Demand), place));
-            }
+            let Extent::Blob { slot, range } = *extent else { continue };
+            let departure = self.io.recorder.depart(self.storage);
+            let event = departure.event(0, (Kind::Fetch, Cause::Demand), place_of(slot, range));
+            self.io.recorder.add(|| event);
         }
     }
 
     /// Records that the first `len` bytes of `extents` are needed, wherever they are.
     pub fn note_use(&self, extents: &[Extent], len: u64) {
-        if self.recorder.is_on() {
+        if self.io.recorder.is_on() {
             self.uses(extents, len);
         }
     }
 
     #[cold]
     fn uses(&self, extents: &[Extent], len: u64) {
-        let departure = self.recorder.depart(&self.storage);
+        let departure = self.io.recorder.depart(self.storage);
         let mut rest = ByteRange::first(len);
         for extent in extents {
             let (here, later) = rest.split(extent.len());
@@ -196,7 +210,7 @@ impl<S: Storage, L: Layer<S>> Io<S, L> {
                 && let Some(used) = range.take(here.len()).non_empty()
             {
                 let place = place_of(slot, used);
-                self.recorder.add(|| departure.event(0, (Kind::Use, Cause::Demand), place));
+                self.io.recorder.add(|| departure.event(0, (Kind::Use, Cause::Demand), place));
             }
         }
     }

@@ -9,11 +9,13 @@ use super::pages::PAGE_BYTES;
 use crate::cache::Layer;
 use crate::erofs::{Nid, Space};
 use crate::num::{Bug, OrBug};
-use crate::read::inner::Inner;
+use crate::read::guard::Guard;
 #[cfg(feature = "alloc")]
 use crate::read::io::Extent;
 #[cfg(feature = "alloc")]
 use crate::read::room::Room;
+#[cfg(feature = "alloc")]
+use crate::read::shelf::Shelf;
 use crate::storage::Storage;
 use crate::units::{BLOCK, ByteRange, DeviceSlot};
 
@@ -28,34 +30,34 @@ pub type Nids = heapless::Vec<Nid, PAGES>;
 #[cfg(feature = "alloc")]
 #[derive(Debug)]
 pub struct Ahead {
-    memory: Room,
+    memory: Shelf<Room, 1>,
 }
 
 #[cfg(feature = "alloc")]
 impl Ahead {
     /// Returns the buffer. Allocates nothing.
     pub fn new() -> Self {
-        Self { memory: Room::new(PAGES * PAGE_BYTES) }
+        Self { memory: Shelf::of([Room::new(PAGES * PAGE_BYTES)]) }
     }
 
     /// Returns the bytes that the buffer may still allocate.
     pub fn reserve_bytes(&self) -> usize {
-        self.memory.reserve_bytes()
+        self.memory.last().map_or(0, Room::reserve_bytes)
     }
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Reads these inodes ahead: into the processor's cache if the image lies in memory, else their
     /// pages into the metadata cache, in one batch.
     pub fn bring(&mut self, nids: &Nids) -> Result<(), Bug> {
         // More pages would push each other out of the cache, and be read again.
         let most = PAGES.min(self.metadata.pages.len() / 2);
-        let image = ByteRange::first(self.io.sources().first().or_bug()?.bytes);
+        let image = ByteRange::first(self.shared.sources.first().or_bug()?.bytes);
         let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
         for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
-            let Ok(at) = self.mount.superblock().inode_at(*nid) else { continue };
+            let Ok(at) = self.mount().superblock().inode_at(*nid) else { continue };
             let Some(first) = ByteRange::sized(at, 1) else { continue };
-            if let Some(bytes) = self.io.view(DeviceSlot::PRIMARY, first) {
+            if let Some(bytes) = self.view(DeviceSlot::PRIMARY, first) {
                 // `black_box` keeps the compiler from dropping the load. These loads run side by
                 // side; those of inodes read one after another would wait for each other.
                 core::hint::black_box(bytes.first());
@@ -64,7 +66,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             let page = BLOCK.whole(at);
             let whole = BLOCK.times(page).and_then(|at| ByteRange::sized(at, BLOCK.get()));
             let is_whole = whole.is_some_and(|whole| whole.within(image));
-            let is_here = self.metadata.pages.peek((Space::Image, page))?.is_some();
+            let is_here = self.metadata.pages.has((Space::Image, page))?;
             if is_whole && !is_here && !pages.contains(&page) && pages.len() < most {
                 // `PAGES` holds one page for each inode.
                 pages.push(page).ok().or_bug()?;
@@ -98,9 +100,11 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
                     .or_bug()?,
             }
         }
-        let mut memory = core::mem::take(&mut self.metadata.ahead.memory);
+        let taken = self.metadata.ahead.memory.take(|| Room::new(PAGES * PAGE_BYTES));
+        // Another reader reads ahead.
+        let Some(mut memory) = taken else { return Ok(()) };
         let brought = self.bring_extents(pages, &extents, &mut memory);
-        self.metadata.ahead.memory = memory;
+        self.metadata.ahead.memory.put(memory);
         brought
     }
 
@@ -116,10 +120,15 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(());
         }
         for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
-            let mut taken = self.metadata.pages.take((Space::Image, page))?;
-            taken.bytes.copy_from_slice(bytes);
-            self.metadata.pages.put(taken, Some((Space::Image, page)))?;
-            self.io.stats.copied(PAGE_BYTES);
+            let number = (Space::Image, page);
+            // Another reader may have brought the page meanwhile, or have the memory for it.
+            let is_here = self.metadata.pages.has(number)?;
+            let taken = if is_here { None } else { self.metadata.pages.take(number)? };
+            if let Some(mut taken) = taken {
+                taken.bytes.copy_from_slice(bytes);
+                self.metadata.pages.put(taken, true)?;
+                self.io.stats.copied(PAGE_BYTES);
+            }
         }
         Ok(())
     }

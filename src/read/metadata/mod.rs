@@ -8,19 +8,20 @@ mod pages;
 
 pub use ahead::{ENTRIES, Nids};
 
-use super::inner::Inner;
+use super::guard::Guard;
 use super::io::Extent;
 use super::plan::{Plan, in_tail};
+use super::shelf::Shelf;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, FileKind, FormatError, Inode, Layout, Nid, Part, Space, Unsupported};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, clip, narrow, wide};
-use crate::storage::Storage;
+use crate::storage::{Spin, Storage};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 #[cfg(feature = "alloc")]
 use ahead::Ahead;
 pub use pages::PAGE_BYTES;
-use pages::{MetaCache, PageNumber, PagePlace};
+use pages::{Found, MetaCache, PageNumber, PagePlace};
 #[cfg(not(feature = "alloc"))]
 pub use pages::{NO_PAGES, Pages};
 
@@ -36,15 +37,16 @@ type DirMemory = &'static mut [u8];
 pub struct Metadata {
     pages: MetaCache,
     /// A directory block that did not lie in one page.
-    dir: DirMemory,
+    dir: Shelf<DirMemory, 1>,
     /// The directory and the number of the block in `dir`.
     dir_of: Option<(Nid, u64)>,
     /// The root directory, from its first use on.
     root: Option<Inode>,
     /// The inode of the metabox, from its first use on.
     metabox: Option<Inode>,
-    /// Whether data of the metabox is being read: that must not need metadata from the metabox.
-    in_metabox: bool,
+    /// Whether a reader reads data of the metabox, while it has the memory of a page. There is one at
+    /// a time: of several, each could wait for the memory that the others have.
+    metabox_is_read: bool,
     #[cfg(feature = "alloc")]
     ahead: Ahead,
 }
@@ -53,23 +55,23 @@ impl Metadata {
     /// Returns the state before the first read, with a cache for `bytes` bytes of pages.
     #[cfg(feature = "alloc")]
     pub fn new(bytes: usize) -> Self {
-        Self::of(MetaCache::new(bytes), pages::empty())
+        Self::of(MetaCache::new(bytes), Shelf::empty(1))
     }
 
     /// Returns the state before the first read, in this memory.
     #[cfg(not(feature = "alloc"))]
     pub fn over(pages: &'static mut Pages, dir: &'static mut [u8; PAGE_BYTES]) -> Self {
-        Self::of(MetaCache::over(pages), dir)
+        Self::of(MetaCache::over(pages), Shelf::of([dir.as_mut_slice()]))
     }
 
-    fn of(pages: MetaCache, dir: DirMemory) -> Self {
+    fn of(pages: MetaCache, dir: Shelf<DirMemory, 1>) -> Self {
         Self {
             pages,
             dir,
             dir_of: None,
             root: None,
             metabox: None,
-            in_metabox: false,
+            metabox_is_read: false,
             #[cfg(feature = "alloc")]
             ahead: Ahead::new(),
         }
@@ -80,18 +82,12 @@ impl Metadata {
     #[cfg(feature = "alloc")]
     #[expect(clippy::arithmetic_side_effects, reason = "within the budget, and 128 KiB")]
     pub fn reserve_bytes(&self, block_bytes: usize) -> usize {
-        let dir = if self.dir.is_empty() { block_bytes } else { 0 };
+        let dir = self.dir.unmade() * block_bytes;
         self.pages.bytes() + dir + self.ahead.reserve_bytes()
-    }
-
-    /// Returns whether data of the metabox is being read.
-    #[cfg(feature = "alloc")]
-    pub fn reads_metabox(&self) -> bool {
-        self.in_metabox
     }
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Fills `out` with the bytes of the metadata space `space` from byte `at` on.
     pub fn meta(&mut self, space: Space, at: u64, out: &mut [u8]) -> Result<(), Error> {
         let mut rest = self.inside(space, at, out.len())?;
@@ -117,23 +113,59 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
     fn load_page(&mut self, number: PageNumber) -> Result<LoadedPage, Error> {
         let (space, page) = number;
         let bytes = page_bytes(page)?;
-        if space == Space::Image && self.io.view(DeviceSlot::PRIMARY, bytes).is_some() {
+        if space == Space::Image && self.view(DeviceSlot::PRIMARY, bytes).is_some() {
             return Ok(LoadedPage::Viewed(bytes));
         }
-        if let Some(place) = self.metadata.pages.find(number)? {
-            count(&mut self.io.stats.meta_hits, 1);
-            return Ok(LoadedPage::Kept(place));
+        let mut spin = Spin::default();
+        loop {
+            match self.metadata.pages.find(number)? {
+                Found::Here(place) => {
+                    count(&mut self.io.stats.meta_hits, 1);
+                    return Ok(LoadedPage::Kept(place));
+                }
+                // This reader may be the one that brings the page: it would wait for itself.
+                Found::Absent | Found::Coming if space == Space::Metabox && self.in_metabox => {
+                    let nid = self.mount().superblock().metabox().ok_or(Corrupt::NoMetabox)?;
+                    return Err(Corrupt::MetaboxInItself { nid }.into());
+                }
+                Found::Absent if space == Space::Image || self.begins_metabox() => {
+                    let loaded = self.bring_page(number, bytes);
+                    if space == Space::Metabox {
+                        (self.in_metabox, self.metadata.metabox_is_read) = (false, false);
+                    }
+                    if let Some(place) = loaded? {
+                        return Ok(LoadedPage::Kept(place));
+                    }
+                }
+                Found::Absent | Found::Coming => {}
+            }
+            // Another reader brings the page, or has the memory that this reader needs to bring it.
+            self.pause(&mut spin);
         }
-        let mut taken = self.metadata.pages.take(number)?;
-        let loaded = self.load(space, bytes, pages::bytes_of(&mut taken.bytes));
-        let place = self.metadata.pages.put(taken, loaded.is_ok().then_some(number))?;
-        loaded.map(|()| LoadedPage::Kept(place))
     }
 
-    /// Returns the bytes of a page that [`Inner::load_page`] found.
+    /// Begins to read data of the metabox. Returns false if another reader does.
+    fn begins_metabox(&mut self) -> bool {
+        self.in_metabox = !core::mem::replace(&mut self.metadata.metabox_is_read, true);
+        self.in_metabox
+    }
+
+    /// Brings a page into memory. Returns where it is; `None` if there is no memory for now.
+    fn bring_page(
+        &mut self,
+        number: PageNumber,
+        bytes: ByteRange,
+    ) -> Result<Option<PagePlace>, Error> {
+        let Some(mut taken) = self.metadata.pages.take(number)? else { return Ok(None) };
+        let loaded = self.load(number.0, bytes, pages::bytes_of(&mut taken.bytes));
+        let place = self.metadata.pages.put(taken, loaded.is_ok())?;
+        loaded.map(|()| Some(place))
+    }
+
+    /// Returns the bytes of a page that [`Guard::load_page`] found.
     fn page_at(&self, page: LoadedPage) -> Result<&[u8], Error> {
         match page {
-            LoadedPage::Viewed(bytes) => Ok(self.io.view(DeviceSlot::PRIMARY, bytes).or_bug()?),
+            LoadedPage::Viewed(bytes) => Ok(self.view(DeviceSlot::PRIMARY, bytes).or_bug()?),
             LoadedPage::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
         }
     }
@@ -156,12 +188,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             Space::Metabox => {
                 let metabox = self.metabox()?;
-                if core::mem::replace(&mut self.metadata.in_metabox, true) {
-                    return Err(Corrupt::MetaboxInItself { nid: metabox.nid() }.into());
-                }
-                let read = self.data(&metabox, bytes.start(), here);
-                self.metadata.in_metabox = false;
-                read
+                self.data(&metabox, bytes.start(), here)
             }
         }
     }
@@ -171,7 +198,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some(root) = self.metadata.root {
             return Ok(root);
         }
-        let found = self.inode(self.mount.superblock().root());
+        let found = self.inode(self.mount().superblock().root());
         if let Ok(root) = &found {
             if root.kind() != FileKind::Directory {
                 return Err(Corrupt::RootKind { nid: root.nid(), mode: root.mode() }.into());
@@ -186,7 +213,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         if let Some(inode) = self.metadata.metabox {
             return Ok(inode);
         }
-        let nid = self.mount.superblock().metabox().ok_or(Corrupt::NoMetabox)?;
+        let nid = self.mount().superblock().metabox().ok_or(Corrupt::NoMetabox)?;
         let inode = self.inode(nid)?;
         self.metadata.metabox = Some(inode);
         Ok(inode)
@@ -214,12 +241,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
 
     /// Returns the length of the primary device in bytes.
     fn image_bytes(&self) -> Result<u64, Error> {
-        Ok(self.io.sources().first().or_bug()?.bytes)
+        Ok(self.shared.sources.first().or_bug()?.bytes)
     }
 
     /// Reads and validates an inode: in place if it lies in one page, else from a copy.
     pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
-        let at = self.mount.superblock().inode_at(nid)?;
+        let at = self.mount().superblock().inode_at(nid)?;
         let (space, half) = (nid.space(), Inode::BYTES_MIN);
         let inside = self.inside(space, at, half)?;
         let page = self.load_page((space, BLOCK.whole(at)))?;
@@ -228,7 +255,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             && Inode::bytes_needed(*format) <= here.len()
             && (space == Space::Image || Inode::bytes_needed(*format) == half)
         {
-            let found = Inode::from_bytes(self.mount.superblock(), nid, here);
+            let found = Inode::from_bytes(self.mount().superblock(), nid, here);
             self.inside(space, at, Inode::bytes_needed(*format))?;
             return in_place(&found);
         }
@@ -236,13 +263,13 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let (first, second) = raw.split_at_mut(half);
         self.meta(space, at, first)?;
         self.meta(space, inside.end(), second)?;
-        in_place(&Inode::from_bytes(self.mount.superblock(), nid, &raw))
+        in_place(&Inode::from_bytes(self.mount().superblock(), nid, &raw))
     }
 
     /// Returns block `block` of a directory, cut to the directory's size: in place if it lies in
     /// one page of metadata, else from a copy.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
-        let size = self.mount.superblock().block_size();
+        let size = self.mount().superblock().block_size();
         let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid())))?;
         let want = ByteRange::first(inode.size()).skip(at).take(size.bytes());
         let len = narrow(want.len())?;
@@ -254,21 +281,19 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
         }
         if self.metadata.dir_of != Some((inode.nid(), block)) {
-            self.metadata.dir_of = None;
-            let mut memory = core::mem::replace(&mut self.metadata.dir, pages::empty());
-            #[cfg(feature = "alloc")]
-            if memory.is_empty() {
-                memory = alloc::vec![0; size.bytes_usize()].into_boxed_slice();
-            }
+            let mut memory = self.wait_for_one(|state| {
+                state.metadata.dir_of = None;
+                state.metadata.dir.take(|| dir_memory(size.bytes_usize()))
+            });
             let result = match pages::bytes_of(&mut memory).get_mut(..len) {
                 Some(place) => self.data_by_meta(inode, want, place),
                 None => Err(Unsupported::LargeBlocks { bytes: size.bytes() }.into()),
             };
-            self.metadata.dir = memory;
+            self.metadata.dir.put(memory);
             result?;
             self.metadata.dir_of = Some((inode.nid(), block));
         }
-        Ok(self.metadata.dir.get(..len).or_bug()?)
+        Ok(self.metadata.dir.last().and_then(|dir| dir.get(..len)).or_bug()?)
     }
 
     /// Returns the space and offset of block `block` of a directory, which begins at its byte `at`,
@@ -281,12 +306,12 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Layout::Inline { start, .. } | Layout::Plain { start: Some(start) } => start,
             _ => return Ok(None),
         };
-        let place = self.mount.devices().resolve(0, start.checked_add(block).or_bug()?)?;
-        let at = self.mount.superblock().block_size().at(place.block);
+        let place = self.mount().devices().resolve(0, start.checked_add(block).or_bug()?)?;
+        let at = self.mount().superblock().block_size().at(place.block);
         Ok(at.filter(|_| place.slot == 0).map(|at| (Space::Image, at)))
     }
 
-    /// Fills `out` as [`Inner::data`] does, but reads bytes on the primary device through the
+    /// Fills `out` as [`Guard::data`] does, but reads bytes on the primary device through the
     /// metadata cache.
     fn data_by_meta(
         &mut self,
@@ -304,6 +329,19 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             }
             _ => self.data(inode, want.start(), out),
         }
+    }
+}
+
+/// Returns memory for a directory block; none where there is no heap, and the memory was lent.
+fn dir_memory(bytes: usize) -> DirMemory {
+    #[cfg(feature = "alloc")]
+    {
+        alloc::vec![0; bytes].into_boxed_slice()
+    }
+    #[cfg(not(feature = "alloc"))]
+    {
+        let _ = bytes;
+        pages::empty()
     }
 }
 

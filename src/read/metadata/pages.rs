@@ -1,6 +1,7 @@
 //! The metadata cache: pages of 4 KiB of the image and of the metabox in memory.
 //!
-//! Always: bounded; a page holds the bytes of its space, and zeros after the space's end.
+//! Always: bounded; a page holds the bytes of its space, and zeros after the space's end. A page that
+//! is on its way has one reader that brings it; others find that it comes.
 
 use crate::erofs::Space;
 use crate::num::{Bug, OrBug, clip, wide};
@@ -39,8 +40,10 @@ pub type PageNumber = (Space, u64);
 
 #[derive(Debug)]
 struct Page {
-    /// The number of the page whose bytes these are; `None` if there is none.
+    /// The number of the page whose bytes these are, or which comes here; `None` if there is none.
     number: Option<PageNumber>,
+    /// Whether the memory is out, with a reader that fills it.
+    is_out: bool,
     /// The cache's count of uses at the last use of this page.
     used: u64,
     bytes: Memory,
@@ -70,13 +73,24 @@ pub struct Taken {
     pub bytes: Memory,
 }
 
+/// Whether the cache has a page.
+#[derive(Clone, Copy, Debug)]
+pub enum Found {
+    /// It has.
+    Here(PagePlace),
+    /// A reader is about to bring the page.
+    Coming,
+    /// It has not.
+    Absent,
+}
+
 impl MetaCache {
     /// Returns a cache for at least `bytes` bytes of pages, and at least one set. Each page is
     /// allocated at its first use.
     #[cfg(feature = "alloc")]
     pub fn new(bytes: usize) -> Self {
         let sets = bytes.div_ceil(PAGE_BYTES * WAYS).max(1).next_power_of_two();
-        let page = |_| Page { number: None, used: 0, bytes: empty() };
+        let page = |_| Page { number: None, is_out: false, used: 0, bytes: empty() };
         let sets = (0..sets).map(|_| core::array::from_fn(page)).collect();
         Self { sets, uses: 0 }
     }
@@ -84,7 +98,12 @@ impl MetaCache {
     /// Returns a cache of one set, in `pages`.
     #[cfg(not(feature = "alloc"))]
     pub fn over(pages: &'static mut Pages) -> Self {
-        let page = |bytes: &'static mut [u8; PAGE_BYTES]| Page { number: None, used: 0, bytes };
+        let page = |bytes: &'static mut [u8; PAGE_BYTES]| Page {
+            number: None,
+            is_out: false,
+            used: 0,
+            bytes,
+        };
         Self { sets: core::iter::once(pages.each_mut().map(page)).collect(), uses: 0 }
     }
 
@@ -111,24 +130,26 @@ impl MetaCache {
         Ok(clip(spread & wide(mask), mask))
     }
 
-    /// Returns the position of a page if the cache has it. Counts no use.
-    pub fn peek(&self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
-        let set = self.set(number)?;
-        let pages = self.sets.get(set).or_bug()?;
-        let way = pages.iter().position(|page| page.number == Some(number));
-        Ok(way.map(|way| PagePlace { set, way }))
+    /// Returns whether the cache has a page, or soon will. Counts no use.
+    pub fn has(&self, number: PageNumber) -> Result<bool, Bug> {
+        let pages = self.sets.get(self.set(number)?).or_bug()?;
+        Ok(pages.iter().any(|page| page.number == Some(number)))
     }
 
     /// Returns the position of a page if the cache has it, and counts a use.
-    pub fn find(&mut self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
-        count(&mut self.uses, 1);
+    pub fn find(&mut self, number: PageNumber) -> Result<Found, Bug> {
         let set = self.set(number)?;
         let pages = self.sets.get_mut(set).or_bug()?;
         let found = pages.iter_mut().enumerate().find(|(_, page)| page.number == Some(number));
-        Ok(found.map(|(way, page)| {
-            page.used = self.uses;
-            PagePlace { set, way }
-        }))
+        Ok(match found {
+            Some((_, page)) if page.is_out => Found::Coming,
+            Some((way, page)) => {
+                count(&mut self.uses, 1);
+                page.used = self.uses;
+                Found::Here(PagePlace { set, way })
+            }
+            None => Found::Absent,
+        })
     }
 
     /// Returns the bytes of the page at a position that [`MetaCache::find`] or
@@ -139,30 +160,30 @@ impl MetaCache {
         Ok(bytes)
     }
 
-    /// Takes out the memory of the page that page `number` replaces. The memory holds no page until
-    /// [`MetaCache::put`] gives it back.
-    pub fn take(&mut self, number: PageNumber) -> Result<Taken, Bug> {
+    /// Takes out the memory of the page that page `number` replaces: the page is coming until
+    /// [`MetaCache::put`] gives the memory back. Returns `None` if readers have all the memory that
+    /// the page may lie in.
+    pub fn take(&mut self, number: PageNumber) -> Result<Option<Taken>, Bug> {
         let set = self.set(number)?;
         let pages = self.sets.get_mut(set).or_bug()?;
-        let least = pages.iter_mut().enumerate().min_by_key(|(_, page)| page.used);
-        let (way, page) = least.or_bug()?;
-        page.number = None;
-        // Last in line while it is out: filling it may replace other pages of the set.
-        page.used = u64::MAX;
+        let inside = pages.iter_mut().enumerate().filter(|(_, page)| !page.is_out);
+        let Some((way, page)) = inside.min_by_key(|(_, page)| page.used) else { return Ok(None) };
+        (page.number, page.is_out) = (Some(number), true);
         let bytes = core::mem::replace(&mut page.bytes, empty());
         #[cfg(feature = "alloc")]
         let bytes = if bytes.is_empty() { memory() } else { bytes };
-        Ok(Taken { place: PagePlace { set, way }, bytes })
+        Ok(Some(Taken { place: PagePlace { set, way }, bytes }))
     }
 
-    /// Puts memory back, as page `number` or as no page. Returns its position.
-    pub fn put(&mut self, taken: Taken, number: Option<PageNumber>) -> Result<PagePlace, Bug> {
+    /// Puts memory back, filled with its page if `is_filled`, else as no page. Returns its position.
+    pub fn put(&mut self, taken: Taken, is_filled: bool) -> Result<PagePlace, Bug> {
         let Taken { place, bytes } = taken;
         count(&mut self.uses, 1);
         let set = self.sets.get_mut(place.set);
         let page = set.and_then(|set| set.get_mut(place.way)).or_bug()?;
-        let used = if number.is_some() { self.uses } else { 0 };
-        *page = Page { number, used, bytes };
+        let number = page.number.filter(|_| is_filled);
+        let used = if is_filled { self.uses } else { 0 };
+        *page = Page { number, is_out: false, used, bytes };
         Ok(place)
     }
 }
@@ -183,14 +204,14 @@ mod tests {
     use super::*;
 
     fn get(cache: &mut MetaCache, number: PageNumber) -> Option<u8> {
-        let place = cache.find(number).unwrap()?;
+        let Found::Here(place) = cache.find(number).unwrap() else { return None };
         cache.bytes_of(place).unwrap().first().copied()
     }
 
     fn fill(cache: &mut MetaCache, number: PageNumber, byte: u8) {
-        let mut taken = cache.take(number).unwrap();
+        let mut taken = cache.take(number).unwrap().unwrap();
         taken.bytes.fill(byte);
-        cache.put(taken, Some(number)).unwrap();
+        cache.put(taken, true).unwrap();
     }
 
     #[test]
@@ -218,13 +239,24 @@ mod tests {
     #[test]
     fn page_that_is_away_is_neither_found_nor_taken_twice() {
         let mut cache = MetaCache::new(PAGE_BYTES);
-        let away = cache.take((Space::Image, 1)).unwrap();
+        let away = cache.take((Space::Image, 1)).unwrap().unwrap();
         for page in 2..9 {
             fill(&mut cache, (Space::Image, page), 3);
         }
-        assert!(get(&mut cache, (Space::Image, 1)).is_none());
-        cache.put(away, None).unwrap();
-        assert!(get(&mut cache, (Space::Image, 1)).is_none());
+        assert!(matches!(cache.find((Space::Image, 1)), Ok(Found::Coming)));
+        cache.put(away, false).unwrap();
+        assert!(matches!(cache.find((Space::Image, 1)), Ok(Found::Absent)));
         assert!(get(&mut cache, (Space::Image, 8)).is_some());
+    }
+
+    #[test]
+    fn set_whose_pages_are_all_on_their_way_has_room_for_no_other() {
+        let mut cache = MetaCache::new(PAGE_BYTES);
+        let away = [0, 1, 2, 3].map(|page| cache.take((Space::Image, page)).unwrap().unwrap());
+        assert!(cache.take((Space::Image, 4)).unwrap().is_none());
+        let [first, ..] = away;
+        cache.put(first, true).unwrap();
+        assert!(cache.take((Space::Image, 4)).unwrap().is_some());
+        assert!(matches!(cache.find((Space::Image, 0)), Ok(Found::Absent)), "it went for page 4");
     }
 }

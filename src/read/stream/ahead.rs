@@ -8,7 +8,7 @@ use super::{Stream, WINDOW_BYTES_MAX};
 use crate::cache::{Layer, Residence, Ticket, Why};
 use crate::erofs::Layout;
 use crate::num::{Bug, OrBug, narrow, wide};
-use crate::read::inner::Inner;
+use crate::read::guard::Guard;
 use crate::read::io::{Extent, Source, wanted};
 use crate::read::plan::{Plan, in_tail};
 use crate::storage::{Job, JobKind, Storage, Tag};
@@ -24,6 +24,7 @@ pub struct Segment {
 
 /// The way a segment gets to the reader.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "32 at most, and most are of this one")]
 pub enum SegmentKind {
     /// A read is under way; `part` is the range of its buffer that is the segment.
     Flying { flight: Tag, part: ByteRange, target: Target, ticket: Option<Ticket> },
@@ -36,7 +37,7 @@ pub enum SegmentKind {
 impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     /// Starts reads of the bytes after `next`, until a window of bytes is read ahead. Does nothing
     /// while more than half a window is left, so that reads go to their devices several at a time.
-    pub(super) fn look_ahead(&mut self, inner: &mut Inner<S, L>) -> Result<(), Bug> {
+    pub(super) fn look_ahead(&mut self, inner: &mut Guard<'_, S, L>) -> Result<(), Bug> {
         let most = inner.flights.pool.window_bytes().min(WINDOW_BYTES_MAX);
         let window = self.window.min(most);
         if !self.segments.is_empty() {
@@ -73,7 +74,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     }
 
     /// Returns whether the bytes at `next` cannot be read ahead.
-    fn is_later(&self, inner: &Inner<S, L>) -> Result<bool, Bug> {
+    fn is_later(&self, inner: &Guard<'_, S, L>) -> Result<bool, Bug> {
         match self.inode.layout() {
             Layout::Compressed(_) => Ok(true),
             Layout::Inline { .. } => Ok(in_tail(&self.inode, self.next)?.is_some()),
@@ -87,18 +88,19 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     }
 
     /// Starts reads of an extent. Returns false if a part of the extent could not be started.
-    fn start(&mut self, inner: &mut Inner<S, L>, extent: &Extent) -> Result<bool, Bug> {
+    fn start(&mut self, inner: &mut Guard<'_, S, L>, extent: &Extent) -> Result<bool, Bug> {
         let (slot, range) = match *extent {
             Extent::Hole(_) if self.segments.is_full() => return Ok(false),
             Extent::Hole(len) => return self.push(len, SegmentKind::Zeros).map(|()| true),
             Extent::Blob { slot, range } => (slot, range),
         };
-        let source = inner.io.source(slot).copied();
+        let source = inner.source(slot).copied();
         let Some(source) = source.filter(|source| range.end() <= source.bytes) else {
             return Ok(false);
         };
         if let Some(blob) = source.blob {
-            inner.io.layer.prepare(&mut inner.io.storage, blob, BLOCK.numbers(range), Why::Read);
+            let storage = inner.storage;
+            inner.io.layer.prepare(storage, blob, BLOCK.numbers(range), Why::Read);
         }
         let mut rest = range;
         while let Some(want) = rest.non_empty() {
@@ -123,7 +125,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     }
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Replaces `plan` by one for the front of `want`. Returns false if that fails: the read of
     /// these bytes will return the error.
     fn plans_again(
@@ -167,7 +169,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             Some(ticket) => ticket.place(),
             None => source.at(cover.start())?,
         };
-        let departure = self.io.recorder.depart(&self.io.storage);
+        let departure = self.io.recorder.depart(self.storage);
         let target = Target { slot, cover, source: ticket.is_none(), prefetch, departure };
         let fits = buffer.set_len(narrow(cover.len())?);
         let Some(flight) = fits.then(|| self.flights.pool.depart(target)).flatten() else {
@@ -175,7 +177,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             return Ok(None);
         };
         let job = Job { tag: flight, device, at, kind: JobKind::Read, buffer: Some(buffer) };
-        if let Err(job) = self.io.storage.start(job) {
+        if let Err(job) = self.storage.start(job) {
             self.flights.pool.cancel(flight, job.buffer);
             return Ok(None);
         }

@@ -10,12 +10,12 @@ use super::prefetch::Prefetch;
 use crate::cache::{Layer, Ticket, Verdict};
 use crate::error::Error;
 use crate::num::{OrBug, narrow};
-use crate::read::inner::Inner;
+use crate::read::guard::Guard;
 use crate::read::io::{Extent, Source};
 use crate::storage::events::Kind;
 use crate::storage::{Buffer, Ended, IoError, Storage, Tag, Wait};
 use crate::trace;
-use crate::units::{BLOCK, count};
+use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
 use alloc::collections::VecDeque;
 
 /// The most ended jobs that wait for the embedder.
@@ -45,11 +45,11 @@ impl Flights {
     }
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Waits for a read under way, and returns its buffer, with the time of its end. Gives the read
     /// up, with a timeout, if it takes longer than the storage says.
     pub(super) fn wait_for(&mut self, flight: Tag) -> Landed {
-        let mut wait = Wait::for_job(&self.io.storage);
+        let mut wait = Wait::for_job(self.storage);
         loop {
             if let Some(landed) = self.flights.pool.landed(flight) {
                 return landed;
@@ -60,18 +60,22 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         }
     }
 
-    /// Advances background work, in a loop that only waits. Returns false when the time is up.
+    /// Advances background work, in a loop that only waits, and lets go of the lock for a moment.
+    /// Returns false when the time is up.
     fn wait_on(&mut self, wait: &mut Wait) -> bool {
         let ended = self.poll();
-        wait.rest(&self.io.storage, ended);
-        wait.lasts(&self.io.storage)
+        self.released(|storage| {
+            wait.rest(storage, ended);
+            wait.lasts(storage)
+        })
     }
 
     /// Advances background work, and handles at most one ended job. Returns false if none has
     /// ended.
     pub(super) fn poll(&mut self) -> bool {
-        let Some(ended) = self.io.layer.poll(&mut self.io.storage) else { return false };
-        let now_ns = self.io.recorder.now_ns(&self.io.storage);
+        let storage = self.storage;
+        let Some(ended) = self.io.layer.poll(storage) else { return false };
+        let now_ns = self.io.recorder.now_ns(self.storage);
         match self.flights.pool.land(ended, now_ns) {
             Arrival::Landed(landing) => {
                 if self.io.recorder.is_on() {
@@ -133,29 +137,38 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         self.flights.foreign.pop_front()
     }
 
-    /// Waits for source reads under way that overlap `extents`, where the layer keeps their bytes
-    /// afterwards. Gives up reads that take too long: the caller then reads the bytes itself.
+    /// Waits for source reads under way that overlap `extents`, of streams and of other readers, where
+    /// the layer keeps their bytes afterwards. Gives up reads that take too long: the caller then
+    /// reads the bytes itself. Waits for no reader that began later, so that nobody waits for ever.
     pub fn join(&mut self, extents: &[Extent]) {
+        let last = self.io.under_way.last();
         for extent in extents {
             let Extent::Blob { slot, range } = *extent else { continue };
             let kept = |source: &Source| source.blob.is_some();
             // Most extents overlap no read under way, and need no look at the clock.
-            if !self.io.source(slot).is_some_and(kept) || !self.flights.pool.overlaps(slot, range) {
+            if !self.source(slot).is_some_and(kept) || !self.is_coming(slot, range, last) {
                 continue;
             }
-            let mut wait = Wait::for_job(&self.io.storage);
-            while self.flights.pool.overlaps(slot, range) {
+            let mut wait = Wait::for_job(self.storage);
+            while self.is_coming(slot, range, last) {
                 if !self.wait_on(&mut wait) {
                     self.flights.pool.give_up_overlaps(slot, range);
+                    break;
                 }
             }
         }
     }
 
+    /// Returns whether a stream, or a demand read that began with batch `last` or earlier, brings some
+    /// of the bytes `range` of a device slot.
+    fn is_coming(&self, slot: DeviceSlot, range: ByteRange, last: u64) -> bool {
+        self.flights.pool.overlaps(slot, range) || self.io.under_way.overlaps(slot, range, last)
+    }
+
     /// Counts the bytes of a source read, and offers them to the layer.
     fn offer(&mut self, target: &Target, buffer: &Buffer) {
         self.io.stats.fetched(1, buffer.len());
-        let source = self.io.source(target.slot);
+        let source = self.source(target.slot);
         if let Some(blob) = source.and_then(|source| source.blob) {
             let lend = self.flights.pool.can_lend();
             self.io.layer.fill_from(blob, BLOCK.whole(target.cover.start()), buffer, lend);
@@ -171,13 +184,16 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         Landed { bytes: landed, at_ns }: Landed,
     ) -> Result<Option<Buffer>, Error> {
         let Some(ticket) = ticket else {
-            let source = self.io.source(target.slot).or_bug()?;
+            let source = self.source(target.slot).or_bug()?;
             let ((device, at), len) =
                 (source.at(target.cover.start())?, narrow(target.cover.len())?);
             return landed.map(Some).map_err(|kind| IoError::new(device, at, len, kind).into());
         };
         let read = landed.as_deref().map_err(|kind| *kind);
-        let verdict = self.io.layer.settle(ticket, read);
+        let verdict = match read {
+            Ok(data) if self.released(|_| ticket.is_right(data)) => Verdict::Right,
+            read => self.io.layer.settle(ticket, read),
+        };
         let kind = if verdict == Verdict::Right { Kind::Hit } else { Kind::Refused };
         self.io.recorder.add(|| target.event(at_ns, kind));
         match landed {

@@ -11,7 +11,7 @@ mod prefetch;
 
 pub(super) use flights::Flights;
 
-use super::inner::Inner;
+use super::guard::Guard;
 use super::{File, Root};
 use crate::cache::Layer;
 use crate::erofs::Inode;
@@ -167,21 +167,21 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     /// Brings the bytes at the position to `here`, and reads ahead.
     fn fetch(&mut self) -> Result<(), Error> {
         let root = self.root;
-        let inner = &mut *root.lock();
+        let inner = &mut root.lock();
         self.settle(inner);
-        inner.io.recorder.set_file(Some(self.inode.nid().0));
-        self.waited.departure = inner.io.recorder.depart(&inner.io.storage);
+        inner.set_file(Some(self.inode.nid().0));
+        self.waited.departure = inner.io.recorder.depart(inner.storage);
         let result = self.bring_next(inner);
         match result {
-            Ok(()) => inner.io.note_first_byte(),
+            Ok(()) => inner.note_first_byte(),
             Err(_) => self.abandon(inner),
         }
-        inner.io.recorder.set_file(None);
-        self.waited.end_ns = inner.io.recorder.now_ns(&inner.io.storage);
+        inner.set_file(None);
+        self.waited.end_ns = inner.io.recorder.now_ns(inner.storage);
         result
     }
 
-    fn bring_next(&mut self, inner: &mut Inner<S, L>) -> Result<(), Error> {
+    fn bring_next(&mut self, inner: &mut Guard<'_, S, L>) -> Result<(), Error> {
         if self.segments.is_empty() {
             self.next = self.position;
             self.look_ahead(inner)?;
@@ -192,7 +192,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         }
     }
 
-    fn bring(&mut self, inner: &mut Inner<S, L>, segment: Segment) -> Result<(), Error> {
+    fn bring(&mut self, inner: &mut Guard<'_, S, L>, segment: Segment) -> Result<(), Error> {
         let (flight, lent, target, ticket) = match segment.kind {
             SegmentKind::Flying { flight, part, target, ticket } => (flight, part, target, ticket),
             SegmentKind::Zeros => {
@@ -217,9 +217,10 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     }
 
     /// Reads at most `len` bytes at the position into `here`, and waits for them.
-    fn read_here(&mut self, inner: &mut Inner<S, L>, len: u64) -> Result<(), Error> {
+    fn read_here(&mut self, inner: &mut Guard<'_, S, L>, len: u64) -> Result<(), Error> {
         let want = self.rest().take(len);
-        inner.io.layer.progress(&mut inner.io.storage);
+        let storage = inner.storage;
+        inner.io.layer.progress(storage);
         let mut buffer = inner.flights.pool.take();
         let out = match &mut buffer {
             Some(buffer) => buffer.get_mut().or_bug()?,
@@ -247,7 +248,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     }
 
     /// Gives the lent buffer back, and counts the bytes that were used.
-    fn settle(&mut self, inner: &mut Inner<S, L>) {
+    fn settle(&mut self, inner: &mut Guard<'_, S, L>) {
         if let Here::Lent(buffer) = core::mem::replace(&mut self.here, Here::Nowhere) {
             inner.flights.pool.give(buffer);
         }
@@ -277,7 +278,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     }
 
     /// Drops all segments, and abandons their reads.
-    fn abandon(&mut self, inner: &mut Inner<S, L>) {
+    fn abandon(&mut self, inner: &mut Guard<'_, S, L>) {
         while let Some(segment) = self.segments.pop_front() {
             if let SegmentKind::Flying { flight, ticket, .. } = segment.kind {
                 inner.flights.pool.abandon(flight, ticket);
@@ -289,7 +290,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
 impl<S: Storage, L: Layer<S>> Drop for Stream<'_, S, L> {
     fn drop(&mut self) {
         let root = self.root;
-        let inner = &mut *root.lock();
+        let inner = &mut root.lock();
         self.settle(inner);
         self.abandon(inner);
     }
@@ -340,7 +341,7 @@ impl<S: Storage, L: Layer<S>> embedded_io::Seek for Stream<'_, S, L> {
         let position = position.ok_or(PathError::BeforeStart)?;
         if position != self.position {
             let root = self.root;
-            let inner = &mut *root.lock();
+            let inner = &mut root.lock();
             self.settle(inner);
             self.abandon(inner);
             self.window = WINDOW_BYTES_MIN;

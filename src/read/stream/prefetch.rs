@@ -7,8 +7,8 @@ use super::ahead::SegmentKind;
 use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Ticket, Verdict, Why};
 use crate::num::{Bug, OrBug, wide};
-use crate::read::inner::Inner;
-use crate::read::io::{Io, Source};
+use crate::read::guard::Guard;
+use crate::read::io::Source;
 use crate::storage::events::Kind as EventKind;
 use crate::storage::{Buffer, IoErrorKind, Storage};
 use crate::trace;
@@ -33,10 +33,11 @@ pub struct Prefetch {
     source_left: u64,
 }
 
-impl<S: Storage, L: Layer<S>> Inner<S, L> {
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Asks the layer for the blocks that an earlier boot read, and begins to prefetch them.
     pub fn begin_prefetch(&mut self) {
-        let mut runs = self.io.layer.boot_trace(&mut self.io.storage);
+        let storage = self.storage;
+        let mut runs = self.io.layer.boot_trace(storage);
         runs.reverse();
         let memory_left = self.blocks.bytes() / 2;
         let source_left = SOURCE_BYTES_MAX;
@@ -85,7 +86,7 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let blob = Some(run.blob);
         let found = (0..)
             .map(DeviceSlot::new)
-            .zip(self.io.sources())
+            .zip(self.shared.sources.iter())
             .find(|(_, source)| source.blob == blob);
         let Some((slot, source)) = found.map(|(slot, source)| (slot, *source)) else {
             return Ok(None);
@@ -97,7 +98,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
         let start = BLOCK.times(run.first);
         let want = start.map(|at| ByteRange::first(source.bytes).skip(at).take(most));
         let Some(want) = want.and_then(ByteRange::non_empty) else { return Ok(None) };
-        self.io.layer.prepare(&mut self.io.storage, run.blob, BLOCK.numbers(want), Why::Prefetch);
+        let storage = self.storage;
+        self.io.layer.prepare(storage, run.blob, BLOCK.numbers(want), Why::Prefetch);
         let (residence, here) = source.locate(&self.io.layer, want)?;
         let is_wanted = match residence {
             Residence::Absent => self.flights.prefetch.source_left >= here.len(),
@@ -144,8 +146,8 @@ impl<S: Storage, L: Layer<S>> Inner<S, L> {
             ticket.is_none_or(|ticket| self.io.layer.settle(ticket, read) == Verdict::Right);
         if !target.source {
             let kind = if is_right { EventKind::Hit } else { EventKind::Refused };
-            let Io { recorder, storage, .. } = &self.io;
-            recorder.add(|| target.event(storage.now_ns(), kind));
+            let storage = self.storage;
+            self.io.recorder.add(|| target.event(storage.now_ns(), kind));
         }
         if let Ok(buffer) = bytes
             && is_right

@@ -139,7 +139,7 @@ impl<'s> Replay<'s> {
         let names = [(1, SourceName::Disk("blob1")), (2, SourceName::Disk("blob2"))];
         let parts = image.bind(&mut storage, &names).unwrap();
         self.boots = self.boots.wrapping_add(1);
-        let cache = Cache::open(&mut storage, &CacheOptions::new(self.disk, [self.boots; 16]));
+        let cache = Cache::open(&storage, &CacheOptions::new(self.disk, [self.boots; 16]));
         Root::new(storage, Some(cache.expect("a cut leaves a region")), &image, &parts).unwrap()
     }
 

@@ -24,11 +24,11 @@ pub fn task(opened: &mut Opened<'_>, args: CheckArgs, holders: &[String]) -> Res
     let region = opened.region()?;
     let mut faults = Vec::new();
     region.check_tables(&mut |fault| faults.push(fault));
-    region.check_hint(&mut opened.storage, &mut |fault| faults.push(fault));
+    region.check_hint(&opened.storage, &mut |fault| faults.push(fault));
     let progress = Progress::of_entries(region.pages.len() as u64);
     let mut checked = Checked::default();
     for number in (0u32..).take(region.pages.len()) {
-        let page = region.check_slots(&mut opened.storage, number, &mut |fault| faults.push(fault));
+        let page = region.check_slots(&opened.storage, number, &mut |fault| faults.push(fault));
         checked.blocks += page.blocks;
         checked.changed += page.changed;
         progress.entry(|| "pages".into());

@@ -90,12 +90,12 @@ impl<'a> Opened<'a> {
     }
 
     fn superblocks(&mut self) -> Result<Superblocks> {
-        inspect::superblocks(&mut self.storage, &self.place).map_err(|why| self.refused(why))
+        inspect::superblocks(&self.storage, &self.place).map_err(|why| self.refused(why))
     }
 
     /// Reads the tables of the region.
     fn region(&mut self) -> Result<Region> {
-        Region::read(&mut self.storage, &self.place).map_err(|why| self.refused(why))
+        Region::read(&self.storage, &self.place).map_err(|why| self.refused(why))
     }
 
     /// Returns the error for an area without a usable region, with the command that makes one.
@@ -199,7 +199,7 @@ fn format(opened: &mut Opened<'_>, args: FormatArgs) -> Result<()> {
     if slot_size.is_some() {
         options.tables_bytes = usize::MAX;
     }
-    let cache = Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
+    let cache = Cache::open(&opened.storage, &options).map_err(|why| opened.refused(why))?;
     let superblock = cache.superblock();
     let geometry = superblock.geometry;
     say!(
@@ -217,10 +217,9 @@ fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
     let blob = named(&region, name)?;
     let mut options = opened.options(FormatPolicy::Never, None)?;
     options.tables_bytes = usize::MAX;
-    let mut cache =
-        Cache::open(&mut opened.storage, &options).map_err(|why| opened.refused(why))?;
+    let mut cache = Cache::open(&opened.storage, &options).map_err(|why| opened.refused(why))?;
     let end = opened.storage.now_ns().saturating_add(DROP_NS_MAX);
-    let slots = cache.drop_blob(&mut opened.storage, blob.index, end)?;
+    let slots = cache.drop_blob(&opened.storage, blob.index, end)?;
     say!("dropped blob {}: {slots} slots are free again", blob.index.get());
     Ok(())
 }

@@ -13,7 +13,7 @@ const BAR_CELLS: u64 = 64;
 /// Prints the state of the region and of each blob in it.
 pub fn show<S: Storage, W: Write>(
     cache: &mut Cache,
-    storage: &mut S,
+    storage: &S,
     out: &mut W,
 ) -> Result<(), W::Error> {
     printed(lines(cache, storage, out))
@@ -21,7 +21,7 @@ pub fn show<S: Storage, W: Write>(
 
 fn lines<S: Storage, W: Write>(
     cache: &mut Cache,
-    storage: &mut S,
+    storage: &S,
     out: &mut W,
 ) -> Result<(), WriteFmtError<W::Error>> {
     cache.scan_all(storage);
@@ -96,7 +96,7 @@ fn write_hex<W: Write>(out: &mut W, bytes: &[u8]) -> Result<(), WriteFmtError<W:
 /// Prints a blob: its identity, how much of it is resident, and where.
 fn show_blob<S: Storage, W: Write>(
     cache: &mut Cache,
-    storage: &mut S,
+    storage: &S,
     index: BlobIndex,
     entry: &BlobEntry,
     out: &mut W,

@@ -74,11 +74,12 @@ pub fn run<S: Discover, W: Write>(
                 root = mounted.root(storage, region, memory)?;
             }
             _ => {
+                let device = device_of(root.storage_mut(), step);
                 if let What::Again(_) = step.what {
-                    memory_of_steps.run(&root, step)?;
+                    memory_of_steps.run(&root, step, device)?;
                 }
                 lines.timed(&root, format_args!("{}", step.name), || {
-                    memory_of_steps.run(&root, step).map(Into::into)
+                    memory_of_steps.run(&root, step, device).map(Into::into)
                 })?;
             }
         }
@@ -88,6 +89,15 @@ pub fn run<S: Discover, W: Write>(
     Ok(Counters::of(&root))
 }
 
+/// Returns the device that a step reads from its start.
+fn device_of<S: Discover>(storage: &mut S, step: &Step) -> Option<DeviceId> {
+    match step.what {
+        What::Raw(_) => storage.disk(&step.path).ok(),
+        What::Share(_) => storage.share_file(None, &step.path).ok(),
+        _ => None,
+    }
+}
+
 /// The memory of all steps.
 struct StepMemory<'m> {
     buffer: &'m mut [u8],
@@ -95,18 +105,16 @@ struct StepMemory<'m> {
 }
 
 impl StepMemory<'_> {
-    fn run<S: Discover>(&mut self, root: &GuestRoot<S>, step: &Step) -> Result<Done, Error> {
+    fn run<S: Storage>(
+        &mut self,
+        root: &GuestRoot<S>,
+        step: &Step,
+        device: Option<DeviceId>,
+    ) -> Result<Done, Error> {
         let path = step.path.as_bytes();
         match step.what {
             What::First | What::Fresh => Ok(Done::default()),
-            What::Raw(_) => {
-                let device = root.with_layer(|_, storage| storage.disk(&step.path));
-                self.raw(root, step.what, device.ok())
-            }
-            What::Share(_) => {
-                let file = root.with_layer(|_, storage| storage.share_file(None, &step.path));
-                self.raw(root, step.what, file.ok())
-            }
+            What::Raw(_) | What::Share(_) => self.raw(root, step.what, device),
             What::Sequence(size) if size.get() < wide(PIECE_BYTES_MAX) => {
                 self.sequence(root, step.what, path)
             }
@@ -131,14 +139,14 @@ impl StepMemory<'_> {
         what: What,
         device: Option<DeviceId>,
     ) -> Result<Done, Error> {
-        let info = root.with_layer(|_, storage| Some((device?, storage.info(device?)?.bytes)));
+        let info = device.and_then(|device| Some((device, root.storage().info(device)?.bytes)));
         let (device, bytes) = info.ok_or(PathError::NotFound)?;
         let pieces = of(what, bytes)?;
         let mut done = Done::default();
         for n in 0..pieces.count() {
             let (at, out) = (pieces.at(n)?, Fill::new(self.buffer).next(pieces.bytes())?);
             let mut batch = [Transfer::read(device, at, &mut *out)];
-            root.with_layer(|_, storage| storage.run(&mut batch, &mut |_, _| {}));
+            root.storage().run(&mut batch, &mut |_, _| {});
             batch.iter().try_for_each(Transfer::outcome)?;
             done.sampled(at, out);
         }
@@ -212,7 +220,7 @@ impl StepMemory<'_> {
                 let (device, at) = place.ok_or(PathError::NotFound)?;
                 batch.push(Transfer::read(device, at, out)).ok().or_bug()?;
             }
-            root.with_layer(|_, storage| storage.run(&mut batch, &mut |_, _| {}));
+            root.storage().run(&mut batch, &mut |_, _| {});
             batch.iter().try_for_each(Transfer::outcome)?;
             let taken = batch.len();
             drop(batch);

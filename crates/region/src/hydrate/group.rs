@@ -5,17 +5,14 @@
 
 use super::block::Fill;
 use super::jobs::Purpose;
-use super::{
-    Armed, CULLS_PER_TICK_MAX, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, SEAL_TRIES_MAX, Seal,
-};
-use crate::claim::Mode;
+use super::{Armed, CULLS_PER_TICK_MAX, GROUP_BYTES_MAX, GROUP_OPEN_NS_MAX, Phase, Seal};
 use crate::region::Cache;
 use crate::slots::SlotState;
-use crate::storage::{Storage, Wait};
+use crate::storage::Storage;
 
 impl Cache {
     /// Moves hydration on until it would have to wait. Returns whether a job has ended.
-    pub(crate) fn move_on<S: Storage>(&mut self, storage: &mut S) -> bool {
+    pub(crate) fn move_on<S: Storage>(&mut self, storage: &S) -> bool {
         let mut any = false;
         while let Some((job, result)) = storage.poll() {
             self.ended(storage, job, result);
@@ -39,96 +36,11 @@ impl Cache {
         any
     }
 
-    /// Moves hydration on, in a loop that has nothing else to do.
-    fn wait_on<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) {
-        let ended = self.move_on(storage);
-        wait.rest(storage, ended);
-    }
-
-    /// Moves hydration on until no more than half of its buffers are full, or the clock is at
-    /// `deadline_ns`. A pause of the machine meanwhile puts the deadline off.
-    pub fn catch_up<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) {
-        let mut wait = Wait::until(storage, deadline_ns);
-        while self.pressed() && wait.lasts(storage) {
-            self.wait_on(storage, &mut wait);
-        }
-    }
-
-    /// Makes everything durable that was offered or found and that the region can keep, before
-    /// `deadline_ns`. Returns whether it is. A pause of the machine meanwhile puts the deadline off.
-    pub fn sync<S: Storage>(&mut self, storage: &mut S, deadline_ns: u64) -> bool {
-        let mut wait = Wait::until(storage, deadline_ns);
-        while self.claim.is_being_condemned() && wait.lasts(storage) {
-            self.wait_on(storage, &mut wait);
-        }
-        let writes = self.claim.writes();
-        if !writes && !self.lacks_nothing() {
-            return false;
-        }
-        if !writes && !self.may_flush(storage) {
-            return true;
-        }
-        self.hydrator.hurry = true;
-        let settled = !writes || self.settle(storage, &mut wait);
-        let durable = settled && self.seal(storage, &mut wait);
-        self.hydrator.hurry = false;
-        durable
-    }
-
-    /// Returns whether a mount that does not write has nothing to lose: it never wrote and none of its
-    /// flushes failed, or all is to be forgotten.
-    fn lacks_nothing(&self) -> bool {
-        let hydrator = &self.hydrator;
-        let untouched = hydrator.armed == Armed::No && !hydrator.flush_failed;
-        hydrator.is_empty() && (untouched || self.claim.is_forgotten())
-    }
-
-    /// Returns whether a flush may make something durable that a mount which does not write has found:
-    /// another guest may have written it and been killed.
-    fn may_flush<S: Storage>(&self, storage: &S) -> bool {
-        let writable = storage.info(self.area.device).is_some_and(|info| !info.read_only);
-        matches!(self.claim.mode(), Mode::ReadOnly(_)) && !self.claim.is_forgotten() && writable
-    }
-
-    fn settle<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
-        while !self.settled() && self.claim.writes() && wait.lasts(storage) {
-            if matches!(self.hydrator.seal, Seal::Done(_)) {
-                // Of an earlier call, which had no time left for it.
-                self.hydrator.seal = Seal::No;
-            }
-            self.wait_on(storage, wait);
-        }
-        self.settled()
-    }
-
-    /// Makes durable the pages of the last group, which are written, and what a guest that was killed
-    /// left volatile, even if this mount wrote nothing. The flush frees the slots that are entombed
-    /// when it is submitted, so no group is closed meanwhile.
-    fn seal<S: Storage>(&mut self, storage: &mut S, wait: &mut Wait) -> bool {
-        let mode = self.claim.mode();
-        self.hydrator.seal = Seal::Flushing;
-        let started = (0..SEAL_TRIES_MAX).any(|_| {
-            let started = self.submit_flush(storage, Purpose::SealFlush);
-            if !started {
-                self.move_on(storage);
-            }
-            started
-        });
-        while started && self.hydrator.seal == Seal::Flushing && wait.lasts(storage) {
-            self.wait_on(storage, wait);
-        }
-        let sealed = self.hydrator.seal == Seal::Done(true) && self.claim.mode() == mode;
-        if self.hydrator.seal != Seal::Flushing || !started {
-            self.hydrator.seal = Seal::No;
-        }
-        sealed
-    }
-
-    fn settled(&self) -> bool {
+    pub(super) fn settled(&self) -> bool {
         self.hydrator.idle() && !self.index.is_dirty() && !self.index.is_giving_up()
     }
 
-    fn tick<S: Storage>(&mut self, storage: &mut S) {
+    fn tick<S: Storage>(&mut self, storage: &S) {
         let open = self.hydrator.phase == Phase::Open && self.hydrator.seal == Seal::No;
         if open && self.should_close(storage.now_ns()) {
             self.hydrator.group = self.hydrator.group.wrapping_add(1);
@@ -179,7 +91,7 @@ impl Cache {
         }
     }
 
-    fn advance<S: Storage>(&mut self, storage: &mut S) {
+    fn advance<S: Storage>(&mut self, storage: &S) {
         if self.hydrator.phase == Phase::Draining && self.drained() {
             let armed = self.hydrator.armed;
             if armed == Armed::No {

@@ -80,7 +80,7 @@ impl Cache {
     /// Starts the announcement of this mount as the region's writer. A flush comes first: a
     /// guest that was killed without a power cut may have left the newest superblock, and newest
     /// pages, volatile, and their older copies are overwritten next (O2).
-    pub(super) fn arm<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn arm<S: Storage>(&mut self, storage: &S) {
         if self.submit_flush(storage, Purpose::Arm(Arm::Settle)) {
             self.hydrator.armed = Armed::Settling;
         }
@@ -93,7 +93,7 @@ impl Cache {
 
     /// Writes the superblock with this mount's nonce and, if that is wanted, with the mark of a
     /// condemned region.
-    fn announce<S: Storage>(&mut self, storage: &mut S) {
+    fn announce<S: Storage>(&mut self, storage: &S) {
         self.hydrator.armed = Armed::No;
         let (next, at) = self.claim.announcement();
         let filled = self.hydrator.page_pool.filled(|page| {
@@ -111,7 +111,7 @@ impl Cache {
     }
 
     /// Takes the next step of the announcement, after the end of `step`.
-    fn arm_further<S: Storage>(&mut self, storage: &mut S, step: Arm, ok: bool) {
+    fn arm_further<S: Storage>(&mut self, storage: &S, step: Arm, ok: bool) {
         match step {
             Arm::Settle if ok && self.may_announce() => self.announce(storage),
             Arm::Settle => self.announced(false),
@@ -134,7 +134,7 @@ impl Cache {
     /// Writes into the superblock that everything else in the region is to be forgotten: its blocks
     /// fail their checks, and would again in every mount. That is one more announcement, in the same
     /// order: the other superblock is durable before.
-    pub(super) fn condemn<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn condemn<S: Storage>(&mut self, storage: &S) {
         match self.hydrator.armed {
             Armed::No => self.arm(storage),
             Armed::Yes => self.announce(storage),
@@ -150,7 +150,7 @@ impl Cache {
 
     /// Reads both superblocks in the background: another machine that writes the region has announced
     /// itself there. A read that finds no buffer or no room is left to the next group.
-    pub(super) fn look<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn look<S: Storage>(&mut self, storage: &S) {
         for copy in Copy2::BOTH {
             let Some(buffer) = self.hydrator.page_pool.take() else { return };
             let at = Geometry::superblock_at(copy);
@@ -180,7 +180,7 @@ impl Cache {
     }
 
     /// Starts the data writes that are due, and all when buffers run short.
-    pub(super) fn start_held<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn start_held<S: Storage>(&mut self, storage: &S) {
         match self.hydrator.armed {
             Armed::No if self.hydrator.stages.busy() > 0 => return self.arm(storage),
             Armed::Yes => {}
@@ -206,7 +206,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn submit_flush<S: Storage>(&mut self, storage: &mut S, purpose: Purpose) -> bool {
+    pub(super) fn submit_flush<S: Storage>(&mut self, storage: &S, purpose: Purpose) -> bool {
         let started = self.submit(storage, purpose, JobKind::Flush, 0, None).is_ok();
         if started {
             self.stats.flushes();
@@ -218,7 +218,7 @@ impl Cache {
     /// the device has no room.
     pub(super) fn submit<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         purpose: Purpose,
         kind: JobKind,
         at: u64,
@@ -241,7 +241,7 @@ impl Cache {
 
     pub(super) fn ended<S: Storage>(
         &mut self,
-        storage: &mut S,
+        storage: &S,
         mut job: Job,
         result: Result<(), IoErrorKind>,
     ) {

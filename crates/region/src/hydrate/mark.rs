@@ -63,7 +63,7 @@ impl Mark {
 impl Cache {
     /// Writes the mark of the group whose pages are written. Returns whether the group has to wait
     /// for the mark. One that finds no buffer or no room is left to the next group.
-    pub(super) fn write_mark<S: Storage>(&mut self, storage: &mut S) -> bool {
+    pub(super) fn write_mark<S: Storage>(&mut self, storage: &S) -> bool {
         let group = self.hydrator.group;
         let mark = &self.hydrator.mark;
         if mark.group == group || mark.looking {
@@ -100,7 +100,7 @@ impl Cache {
     }
 
     /// Reads the mark in the background, as [`Cache::look`] reads the superblocks.
-    pub(super) fn look_for_mark<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn look_for_mark<S: Storage>(&mut self, storage: &S) {
         if self.hydrator.mark.looking {
             return;
         }

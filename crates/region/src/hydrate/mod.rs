@@ -12,6 +12,9 @@ mod mark;
 mod page_pool;
 mod pages_io;
 mod stage;
+mod sync;
+
+pub use self::sync::{Round, Syncing};
 
 use self::block::{Fill, RegionBlock};
 use self::jobs::Jobs;
@@ -109,6 +112,8 @@ pub(super) struct Hydrator {
     opened_ns: u64,
     /// A reader asked for everything to be made durable.
     hurry: bool,
+    /// A [`Syncing`] has its turn.
+    is_syncing: bool,
     /// A flush of this mount failed, and may have dropped anything.
     flush_failed: bool,
     /// The final flush of `sync`; no group is closed while it is not `No`.
@@ -146,6 +151,7 @@ impl Hydrator {
             group_bytes: 0,
             opened_ns: 0,
             hurry: false,
+            is_syncing: false,
             flush_failed: false,
             seal: Seal::No,
             starved: false,

@@ -14,7 +14,7 @@ use zerocopy::{FromZeros, IntoBytes};
 impl Cache {
     /// Writes the tombstones of given-up slots into their pages; fetches pages that are not in
     /// memory.
-    pub(super) fn entomb<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn entomb<S: Storage>(&mut self, storage: &S) {
         for _ in 0..self.index.count(SlotState::Evicted) {
             if let Some(page) = self.index.entomb_first() {
                 self.request_page(storage, page);
@@ -23,7 +23,7 @@ impl Cache {
     }
 
     /// Starts a read of a page that is not in memory, unless one is under way.
-    fn request_page<S: Storage>(&mut self, storage: &mut S, page: u32) {
+    fn request_page<S: Storage>(&mut self, storage: &S, page: u32) {
         let loading =
             |job: &Option<PageJob>| matches!(job, Some(PageJob::Load(other)) if *other == page);
         if self.index.has_page(page) || self.hydrator.page_jobs.iter().any(loading) {
@@ -55,7 +55,7 @@ impl Cache {
 
     /// Writes the pages that changed: those of the blob table before the group's flush, those of
     /// descriptors after it.
-    pub(super) fn write_pages<S: Storage>(&mut self, storage: &mut S) {
+    pub(super) fn write_pages<S: Storage>(&mut self, storage: &S) {
         let descriptors = self.hydrator.phase == Phase::Pages;
         while let Some(place) = self.hydrator.page_jobs.iter().position(Option::is_none) {
             let Hydrator { page_pool, mark, .. } = &mut *self.hydrator;
@@ -110,7 +110,7 @@ impl Cache {
     }
 
     /// Brings a page into memory, and waits for its read. Returns whether the page is there.
-    pub(crate) fn load_page<S: Storage>(&mut self, storage: &mut S, page: u32) -> bool {
+    pub(crate) fn load_page<S: Storage>(&mut self, storage: &S, page: u32) -> bool {
         if self.index.touch_page(page) {
             return true;
         }

@@ -217,7 +217,7 @@ impl Region {
     }
 
     /// Checks the pages of the hint, if it counts.
-    pub fn check_hint<S: Storage>(&self, storage: &mut S, told: &mut dyn FnMut(Fault)) {
+    pub fn check_hint<S: Storage>(&self, storage: &S, told: &mut dyn FnMut(Fault)) {
         let geometry = self.superblock.geometry;
         if self.hint != Hint::Counts {
             return;
@@ -267,7 +267,7 @@ impl Region {
     #[expect(clippy::arithmetic_side_effects, reason = "no more than a page describes")]
     pub fn check_slots<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         number: u32,
         told: &mut dyn FnMut(Fault),
     ) -> Checked {
@@ -293,7 +293,7 @@ impl Region {
     #[expect(clippy::arithmetic_side_effects, reason = "no more than a slot has")]
     fn check_slot<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         found: &Descriptor<&[u8]>,
         slot: RegionSlot,
         at: u64,

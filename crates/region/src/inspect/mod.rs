@@ -201,13 +201,13 @@ pub enum Hint {
 ///
 /// # Errors
 /// When there is no room for a region at all.
-pub fn superblocks<S: Storage>(storage: &mut S, place: &Place) -> Result<Superblocks, Refused> {
+pub fn superblocks<S: Storage>(storage: &S, place: &Place) -> Result<Superblocks, Refused> {
     let area = Area::at(storage, place.device, place.start, place.bytes)?;
     area.check_room(storage)?;
     Ok(both(storage, &area))
 }
 
-fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
+fn both<S: Storage>(storage: &S, area: &Area) -> Superblocks {
     let copies = Copy2::BOTH.map(|copy| {
         let at = area.byte(Geometry::superblock_at(copy));
         let raw = read(storage, area, Geometry::superblock_at(copy), BLOCK_BYTES);
@@ -232,25 +232,20 @@ fn both<S: Storage>(storage: &mut S, area: &Area) -> Superblocks {
     Superblocks { copies, counts, area_bytes: area.bytes }
 }
 
-fn read_page<S: Storage>(storage: &mut S, area: &Area, at: u64) -> Result<Box<Page>, IoErrorKind> {
+fn read_page<S: Storage>(storage: &S, area: &Area, at: u64) -> Result<Box<Page>, IoErrorKind> {
     let mut page = Page::zeroed();
     read_into(storage, area, at, page.as_mut_bytes())?;
     Ok(page)
 }
 
-fn read<S: Storage>(
-    storage: &mut S,
-    area: &Area,
-    at: u64,
-    len: usize,
-) -> Result<Vec<u8>, IoErrorKind> {
+fn read<S: Storage>(storage: &S, area: &Area, at: u64, len: usize) -> Result<Vec<u8>, IoErrorKind> {
     let mut raw = vec![0; len];
     read_into(storage, area, at, &mut raw)?;
     Ok(raw)
 }
 
 fn read_into<S: Storage>(
-    storage: &mut S,
+    storage: &S,
     area: &Area,
     at: u64,
     out: &mut [u8],
@@ -265,7 +260,7 @@ impl Region {
     ///
     /// # Errors
     /// Why there is no region that can be used.
-    pub fn read<S: Storage>(storage: &mut S, place: &Place) -> Result<Self, Refused> {
+    pub fn read<S: Storage>(storage: &S, place: &Place) -> Result<Self, Refused> {
         let superblocks = superblocks(storage, place)?;
         let (superblock, _) = superblocks.counts?;
         let area = Area::at(storage, place.device, place.start, place.bytes)?;
@@ -292,14 +287,14 @@ impl Region {
     }
 
     /// Returns a page of the hint, if it counts.
-    fn hint_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Box<Page>> {
+    fn hint_page<S: Storage>(&self, storage: &S, number: u32) -> Option<Box<Page>> {
         let at = self.superblock.geometry.hint_at(number);
         let mut page = read_page(storage, &self.area, at).ok()?;
         let generation = page::open(&self.superblock.uuid, PageKind::Hint, number, &mut page)?;
         (generation == self.superblock.generation).then_some(page)
     }
 
-    fn read_boot_trace<S: Storage>(&mut self, storage: &mut S) {
+    fn read_boot_trace<S: Storage>(&mut self, storage: &S) {
         let page = read_page(storage, &self.area, Geometry::BOOT_TRACE_AT);
         let blobs = &self.blobs;
         let known = |blob| {
@@ -311,7 +306,7 @@ impl Region {
         }
     }
 
-    fn read_blobs<S: Storage>(&mut self, storage: &mut S) {
+    fn read_blobs<S: Storage>(&mut self, storage: &S) {
         let mut table = BlobTable::new(self.superblock.uuid);
         for number in 0..BLOB_PAGES {
             let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
@@ -330,7 +325,7 @@ impl Region {
         self.blobs = table.iter().map(blob).collect();
     }
 
-    fn read_slots<S: Storage>(&mut self, storage: &mut S) {
+    fn read_slots<S: Storage>(&mut self, storage: &S) {
         let geometry = self.superblock.geometry;
         let size = geometry.slot_size();
         let mut held: BTreeMap<(u16, u64), RegionSlot> = BTreeMap::new();
@@ -383,7 +378,7 @@ impl Region {
     /// Returns both copies of a page as they are now, open where they are valid, and what they are.
     fn page_of<S: Storage>(
         &self,
-        storage: &mut S,
+        storage: &S,
         kind: PageKind,
         number: u32,
     ) -> (PageState, [Option<Box<Page>>; 2]) {
@@ -421,13 +416,13 @@ impl Region {
     }
 
     /// Returns the bytes of page `number` of the blob table that count; `None` if none do.
-    pub fn blob_page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
+    pub fn blob_page<S: Storage>(&self, storage: &S, number: u32) -> Option<Vec<u8>> {
         let (state, copies) = self.page_of(storage, PageKind::Blobs, number);
         newest(&state, &copies).map(|page| page.as_bytes().to_vec())
     }
 
     /// Returns the bytes of descriptor page `number` that count; `None` if none do.
-    pub fn page<S: Storage>(&self, storage: &mut S, number: u32) -> Option<Vec<u8>> {
+    pub fn page<S: Storage>(&self, storage: &S, number: u32) -> Option<Vec<u8>> {
         let (state, copies) = self.page_of(storage, PageKind::Descriptors, number);
         newest(&state, &copies).map(|page| page.as_bytes().to_vec())
     }

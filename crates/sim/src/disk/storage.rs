@@ -3,6 +3,7 @@
 //! Always: requests complete in an order that the seed chooses; a guest whose power was cut
 //! gets [`IoErrorKind::Gone`] for everything, for ever.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +16,7 @@ use rootlet::storage::{
 use super::engine::{Name, State};
 use super::fault::OpKind;
 use super::request::{InBatch, Request, Waiter};
+use crate::Turns;
 
 /// The devices of a world as one guest sees them.
 ///
@@ -26,6 +28,12 @@ pub struct SimStorage {
     life: u64,
     /// Batches that were begun.
     runs: AtomicU64,
+    turns: Option<Arc<Turns>>,
+}
+
+thread_local! {
+    /// Whether the library holds no lock in this thread.
+    static UNLOCKED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Locks the state even after a test's hook has panicked, so that the panic is what is reported.
@@ -34,8 +42,19 @@ pub(super) fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl SimStorage {
-    pub(super) fn new(state: Arc<Mutex<State>>, guest: u64, life: u64) -> Self {
-        Self { state, guest, life, runs: AtomicU64::new(0) }
+    pub(super) fn new(
+        state: Arc<Mutex<State>>,
+        (guest, life): (u64, u64),
+        turns: Option<Arc<Turns>>,
+    ) -> Self {
+        Self { state, guest, life, runs: AtomicU64::new(0), turns }
+    }
+
+    /// Lets another thread run, if the library holds no lock.
+    fn pass(&self) {
+        if let Some(turns) = self.turns.as_ref().filter(|_| UNLOCKED.get()) {
+            turns.pass();
+        }
     }
 
     /// The number of this guest, from 1 on.
@@ -134,6 +153,7 @@ impl Storage for SimStorage {
             end(batch, index, result);
         }
         while self.has_batch(run) {
+            self.pass();
             if let Some((index, ends, result)) = self.step(run, batch) {
                 (0..ends).for_each(|_| end(batch, index, result));
             }
@@ -151,6 +171,16 @@ impl Storage for SimStorage {
 
     fn now_ns(&self) -> u64 {
         lock(&self.state).clock_ns
+    }
+
+    fn unlocked(&self) {
+        UNLOCKED.set(true);
+        self.pass();
+    }
+
+    fn locking(&self) {
+        self.pass();
+        UNLOCKED.set(false);
     }
 
     fn start(&self, job: Job) -> Result<(), Job> {

@@ -14,7 +14,7 @@ use super::fault::Rule;
 use super::medium::Medium;
 use super::sparse::Sparse;
 use super::storage::{SimStorage, lock};
-use crate::Rng;
+use crate::{Rng, Turns};
 
 /// A write at the moment of its submission.
 pub struct WriteSeen<'w> {
@@ -42,12 +42,20 @@ pub(super) type WriteHook = Box<dyn FnMut(&WriteSeen<'_>) + Send>;
 #[derive(Clone)]
 pub struct World {
     state: Arc<Mutex<State>>,
+    turns: Option<Arc<Turns>>,
 }
 
 impl World {
     /// A world without devices; `seed` decides the order of completions, rates, and all noise.
     pub fn new(seed: u64) -> Self {
-        Self { state: Arc::new(Mutex::new(State::new(seed))) }
+        Self { state: Arc::new(Mutex::new(State::new(seed))), turns: None }
+    }
+
+    /// The same world, whose guests from now on give their turn away wherever the library has let go
+    /// of its lock: before and after it waits for a device, and while requests are under way.
+    #[must_use]
+    pub fn with_turns(self, turns: Arc<Turns>) -> Self {
+        Self { turns: Some(turns), ..self }
     }
 
     /// Adds a read-only disk with 512-byte sectors; its end is padded to a sector.
@@ -102,7 +110,7 @@ impl World {
         state.guests += 1;
         let (guest, life) = (state.guests, state.life);
         drop(state);
-        SimStorage::new(Arc::clone(&self.state), guest, life)
+        SimStorage::new(Arc::clone(&self.state), (guest, life), self.turns.clone())
     }
 
     /// Adds a fault. Of several that strike one request the first counts (delays add up).

@@ -103,7 +103,7 @@ impl Scene {
         let names = [(1, SourceName::Disk("blob0")), (2, SourceName::Disk("blob1"))];
         let sources = image.bind(&mut storage, &names).unwrap();
         let options = CacheOptions::new(device, [7; 16]).with_start(start).with_bytes(bytes);
-        let cache = Cache::open(&mut storage, &options).unwrap();
+        let cache = Cache::open(&storage, &options).unwrap();
         let root = Root::new(storage, Some(cache), &image, &sources).unwrap();
         let mut out = vec![0; 300_000];
         assert_eq!(root.open(b"/whole").unwrap().read_at(0, &mut out).unwrap(), out.len());

@@ -1,0 +1,153 @@
+//! The parts of a mount that its readers share, the lock over what changes, and the one place where
+//! a reader lets go of the lock.
+//!
+//! Always: the lock is held for decisions and settlements. [`Guard::released`] takes the guard
+//! mutably, so no reference into the state outlives a release: afterwards a reader looks up again all
+//! that it uses. Memory of a reader is lent to a device only within `released`, which returns after
+//! the device has given the memory back.
+
+use super::inner::Inner;
+use super::io::{Source, Sources};
+use super::mount::Mount;
+use crate::cache::Layer;
+use crate::storage::{Spin, Storage};
+use crate::units::{ByteRange, DeviceSlot};
+use core::ops::{Deref, DerefMut};
+use lock_api::{Mutex, MutexGuard};
+
+/// The lock. A thread that waits for it gives its processor away.
+#[cfg(feature = "std")]
+type Raw = spin::mutex::SpinMutex<(), spin::Yield>;
+/// The lock. A processor that waits for it spins.
+#[cfg(not(feature = "std"))]
+type Raw = spin::mutex::SpinMutex<()>;
+
+/// The parts of a mount that its readers share. Only the state changes.
+#[derive(Debug)]
+pub struct Shared<S, L> {
+    /// The devices.
+    pub storage: S,
+    /// The superblock and the device slots.
+    pub mount: Mount,
+    /// The sources of all device slots.
+    pub sources: Sources,
+    state: Mutex<Raw, Inner<L>>,
+}
+
+impl<S, L> Shared<S, L> {
+    /// Returns the parts of a mount before its first read.
+    pub fn new(storage: S, mount: Mount, sources: Sources, state: Inner<L>) -> Self {
+        Self { storage, mount, sources, state: Mutex::new(state) }
+    }
+
+    /// Waits for the lock, and returns the state.
+    pub fn lock(&self) -> Guard<'_, S, L> {
+        let (storage, state) = (&self.storage, self.state.lock());
+        Guard { shared: self, storage, state, file: None, in_metabox: false }
+    }
+
+    /// Returns the state, unless a reader has it.
+    pub fn try_lock(&self) -> Option<impl DerefMut<Target = Inner<L>>> {
+        self.state.try_lock()
+    }
+
+    /// Returns the storage and the layer.
+    pub fn into_parts(self) -> (S, L) {
+        (self.storage, self.state.into_inner().io.layer)
+    }
+
+    /// Returns the source of a device slot; `None` if the image has no such slot.
+    pub fn source(&self, slot: DeviceSlot) -> Option<&Source> {
+        self.sources.get(usize::from(slot.get()))
+    }
+}
+
+impl<S: Storage, L> Shared<S, L> {
+    /// Returns the bytes `range` of a device slot if they lie in memory.
+    pub fn view(&self, slot: DeviceSlot, range: ByteRange) -> Option<&[u8]> {
+        let source = self.source(slot)?;
+        if range.end() > source.bytes {
+            return None;
+        }
+        let (device, at) = source.at(range.start()).ok()?;
+        self.storage.view(device, at, usize::try_from(range.len()).ok()?)
+    }
+}
+
+/// The state of a mount, locked for one reader.
+pub struct Guard<'r, S, L> {
+    /// What needs no lock.
+    pub shared: &'r Shared<S, L>,
+    /// The devices.
+    pub storage: &'r S,
+    state: MutexGuard<'r, Raw, Inner<L>>,
+    /// The inode that the reader reads, for events.
+    file: Option<u64>,
+    /// Whether the reader reads data of the metabox: that must not need metadata from the metabox.
+    pub in_metabox: bool,
+}
+
+impl<S, L> Deref for Guard<'_, S, L> {
+    type Target = Inner<L>;
+
+    fn deref(&self) -> &Inner<L> {
+        &self.state
+    }
+}
+
+impl<S, L> DerefMut for Guard<'_, S, L> {
+    fn deref_mut(&mut self) -> &mut Inner<L> {
+        &mut self.state
+    }
+}
+
+impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
+    /// Notes the inode that devices are read for from now on.
+    pub fn set_file(&mut self, file: Option<u64>) {
+        self.file = file;
+        self.io.recorder.set_file(file);
+    }
+
+    /// Lets go of the lock, calls `work`, and takes the lock again. Other readers change the state
+    /// meanwhile.
+    pub fn released<T>(&mut self, work: impl FnOnce(&'r S) -> T) -> T {
+        let storage = self.storage;
+        let out = MutexGuard::unlocked(&mut self.state, || {
+            storage.unlocked();
+            let out = work(storage);
+            storage.locking();
+            out
+        });
+        self.io.recorder.set_file(self.file);
+        out
+    }
+
+    /// Lets go of the lock for a moment, in a loop that waits for another reader.
+    pub fn pause(&mut self, spin: &mut Spin) {
+        self.released(|storage| {
+            if let Some(ns) = spin.round() {
+                rest(storage, ns);
+            }
+        });
+    }
+
+    /// Waits until `find` finds something in the state that other readers have for now: each of them
+    /// gives it back when its device has answered.
+    pub fn wait_for_one<T>(&mut self, mut find: impl FnMut(&mut Inner<L>) -> Option<T>) -> T {
+        let mut spin = Spin::default();
+        loop {
+            if let Some(found) = find(self) {
+                return found;
+            }
+            self.pause(&mut spin);
+        }
+    }
+}
+
+/// Leaves the processor to others for at most `ns` nanoseconds, if the storage can.
+fn rest<S: Storage>(storage: &S, ns: u32) {
+    #[cfg(feature = "alloc")]
+    storage.rest(ns);
+    #[cfg(not(feature = "alloc"))]
+    let _ = (storage, ns);
+}
