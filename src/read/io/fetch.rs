@@ -23,10 +23,10 @@ use crate::units::{BLOCK, ByteRange, Fill, count};
 pub const BATCH_MAX: usize = if cfg!(feature = "alloc") { 128 } else { 8 };
 
 /// The pieces of a batch, and the bounce buffers that its edges land in.
-#[derive(Debug, Default)]
-struct Batch {
-    pieces: heapless::Vec<Piece, BATCH_MAX>,
-    bounces: heapless::Vec<Bounce, BOUNCES>,
+#[derive(Debug)]
+struct Batch<'b> {
+    pieces: &'b mut heapless::Vec<Piece, BATCH_MAX>,
+    bounces: &'b mut heapless::Vec<Bounce, BOUNCES>,
 }
 
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
@@ -35,7 +35,9 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         for extent in extents {
             self.prepare(extent);
         }
-        let mut batch = Batch::default();
+        // Two variables: the compiler would clear a struct of both, which costs more than the read.
+        let (mut pieces, mut bounces) = (heapless::Vec::new(), heapless::Vec::new());
+        let mut batch = Batch { pieces: &mut pieces, bounces: &mut bounces };
         let fetched = self.fetch_batches(extents, &mut batch, Fill::new(out));
         self.put_bounces(&mut batch);
         fetched?;
@@ -55,14 +57,14 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     fn fetch_batches(
         &mut self,
         extents: &[Extent],
-        batch: &mut Batch,
+        batch: &mut Batch<'_>,
         mut out: Fill<'_>,
     ) -> Result<(), Error> {
         for extent in extents {
             let mut rest = ByteRange::first(extent.len());
             while let Some(here) = rest.non_empty() {
                 let piece = cut(&self.io.layer, &self.shared.sources, extent, here.start())?;
-                let ends = batch.pieces.is_full() || self.repeats(&batch.pieces, &piece);
+                let ends = batch.pieces.is_full() || self.repeats(batch.pieces, &piece);
                 if ends || piece.is_bounced() && !self.take_bounce(batch) {
                     if batch.pieces.is_empty() {
                         let bounce = self.wait_for_one(|state| state.io.bounces.take(bounce::make));
@@ -94,20 +96,20 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Takes a bounce buffer for another edge of the batch. Returns false if there is none.
-    fn take_bounce(&mut self, batch: &mut Batch) -> bool {
+    fn take_bounce(&mut self, batch: &mut Batch<'_>) -> bool {
         let room = !batch.bounces.is_full();
         let bounce = room.then(|| self.io.bounces.take(bounce::make)).flatten();
         bounce.is_some_and(|bounce| batch.bounces.push(bounce).is_ok())
     }
 
-    fn put_bounces(&mut self, batch: &mut Batch) {
+    fn put_bounces(&mut self, batch: &mut Batch<'_>) {
         while let Some(bounce) = batch.bounces.pop() {
             self.io.bounces.put(bounce);
         }
     }
 
     /// Fills the next bytes of `out` with the wanted bytes of the batch, and empties the batch.
-    fn run_batch(&mut self, batch: &mut Batch, out: &mut Fill<'_>) -> Result<(), Error> {
+    fn run_batch(&mut self, batch: &mut Batch<'_>, out: &mut Fill<'_>) -> Result<(), Error> {
         let Batch { pieces, bounces } = batch;
         self.run_pieces(pieces, bounces, out)?;
         batch.pieces.clear();
