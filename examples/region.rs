@@ -31,7 +31,7 @@ fn mount_and_read(
     for (serial, file) in blobs {
         storage.add_disk(serial, Path::new(file), true)?;
     }
-    let image = Image::read(&mut storage, device)?;
+    let image = Image::read(&storage, device)?;
     let names: Vec<_> = (1..)
         .zip(blobs)
         .map(|(slot, (serial, _))| (slot, SourceName::Disk(serial.as_str())))

@@ -13,7 +13,7 @@
 //! # let (path, out) = (b"/hello", &mut [0; 64]);
 //! let mut storage = FileStorage::new();
 //! let device = storage.add_disk("root", image_file, true)?;
-//! let image = Image::read(&mut storage, device)?;
+//! let image = Image::read(&storage, device)?;
 //! let sources = image.bind(&mut storage, &[])?;
 //! let root = Root::new(storage, NoRegion, &image, &sources)?;
 //! let len = root.open(path)?.read_at(0, out)?;

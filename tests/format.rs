@@ -181,7 +181,7 @@ fn fill(region: &Path, slot_size: SlotSize) {
     let mut storage = FileStorage::new();
     let device = storage.add_disk("image", Path::new(IMAGE), true).unwrap();
     let cache = storage.add_disk("cache", region, false).unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
     let options = CacheOptions::new(cache, UUID).with_slot_size(Some(slot_size));
     let layer = Some(Cache::open(&storage, &options).unwrap());

@@ -73,7 +73,7 @@ fn mounted(dir: &Path, region: Option<&Path>) -> Mounted {
     let mut storage = FileStorage::new();
     let device = storage.add_disk("image", &dir.join("image"), true).unwrap();
     storage.add_disk("blob1", &dir.join("blob1"), true).unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
     let layer = region.map(|region| {
         let device = storage.add_disk("cache", region, false).unwrap();

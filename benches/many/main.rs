@@ -139,7 +139,7 @@ fn mounted(built: &Built, region: Region) -> Mounted {
     ];
     let mut storage = Disks::new(disks);
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
     let layer = (region != Region::None).then(|| {
         let device = storage.disk("cache").unwrap();

@@ -21,7 +21,7 @@ impl<'i> Ours<'i> {
     pub fn mount(bytes: &'i [u8]) -> Result<Self, Error> {
         let mut storage = MemoryStorage::new();
         let device = storage.add_disk("image", bytes).unwrap();
-        let image = Image::read(&mut storage, device)?;
+        let image = Image::read(&storage, device)?;
         let sources = image.alone(&storage)?;
         let root = Root::with_budget(storage, NoRegion, &image, &sources, &Budget::LARGE)?;
         let ours = Self(root);

@@ -32,7 +32,7 @@ type Bytes = heapless::Vec<u8, { DEVICES_MAX * DeviceSlot::BYTES + 2 * FIRST_BYT
 /// # let tiny = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs"));
 /// let mut storage = MemoryStorage::new();
 /// let device = storage.add_disk("root", tiny).ok_or("too many disks")?;
-/// let image = Image::read(&mut storage, device)?;
+/// let image = Image::read(&storage, device)?;
 /// assert_eq!(image.superblock().block_size().bytes(), 4096);
 /// // Slot 0 is the image itself. A slot after it is found by its tag, or by the name given here.
 /// assert_eq!(image.bind(&mut storage, &[])?.len(), 1);
@@ -64,7 +64,7 @@ impl Image {
     /// Reads the head of the image on `device`.
     // Not inlined: so it writes its result in the caller's place, without a copy.
     #[inline(never)]
-    pub fn read<S: Storage>(storage: &mut S, device: DeviceId) -> Result<Self, Error> {
+    pub fn read<S: Storage>(storage: &S, device: DeviceId) -> Result<Self, Error> {
         let gone = IoError::new(device, 0, 0, IoErrorKind::Gone);
         let info = fit(storage, 0, device)?.ok_or(gone)?;
         let bytes = info.bytes;
@@ -172,7 +172,7 @@ fn table_of(superblock: &Superblock, table: &[u8], head: &mut Head) -> Result<De
 }
 
 struct Reader<'s, S> {
-    storage: &'s mut S,
+    storage: &'s S,
     device: DeviceId,
     info: DeviceInfo,
     read_bytes: u64,

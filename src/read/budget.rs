@@ -14,7 +14,7 @@ use crate::storage::events::Event;
 /// # let tiny = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/tiny.erofs"));
 /// # let mut storage = MemoryStorage::new();
 /// # let device = storage.add_disk("root", tiny).ok_or("too many disks")?;
-/// let image = Image::read(&mut storage, device)?;
+/// let image = Image::read(&storage, device)?;
 /// let sources = image.bind(&mut storage, &[])?;
 /// // The superblock states an algorithm, so a decoder must find memory: else no mount.
 /// let tight = Budget::default().with_decoder_bytes(0).with_decoded_bytes(128 << 10);

@@ -178,8 +178,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         device: DeviceId,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
-        let mut storage = storage;
-        let image = match Image::read(&mut storage, device) {
+        let image = match Image::read(&storage, device) {
             Ok(image) => image,
             Err(error) => return Err(MountError { error, storage, layer }),
         };

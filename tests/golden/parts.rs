@@ -18,7 +18,7 @@ fn mounted(golden: &Golden, budget: &Budget) -> Root<FileStorage, NoRegion> {
     for (number, blob) in golden.devices.iter().enumerate() {
         storage.add_disk(&format!("blob{}", number + 1), blob, true).unwrap();
     }
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let names: Vec<String> = (1..=golden.devices.len()).map(|n| format!("blob{n}")).collect();
     let given: Vec<(u16, SourceName<&str>)> =
         (1..).zip(names.iter().map(|name| SourceName::Disk(name.as_str()))).collect();

@@ -59,7 +59,7 @@ impl Metered {
     fn new(world: World, devices: Vec<DeviceId>, budget: &Budget) -> Self {
         let mut storage = world.attach();
         let device = storage.disk("image").unwrap();
-        let image = Image::read(&mut storage, device).unwrap();
+        let image = Image::read(&storage, device).unwrap();
         let names: Vec<String> = (1..devices.len()).map(|number| format!("blob{number}")).collect();
         let given: Vec<_> =
             (1..).zip(names.iter().map(|name| SourceName::Disk(name.as_str()))).collect();

@@ -168,7 +168,7 @@ pub fn plug(built: &Built) -> (World, Vec<DeviceId>) {
 /// Those of mounting.
 pub fn mount(mut storage: SimStorage, blobs: usize) -> Result<Mounted, Error> {
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device)?;
+    let image = Image::read(&storage, device)?;
     let names: Vec<String> = (1..=blobs).map(|number| format!("blob{number}")).collect();
     let given: Vec<_> =
         (1..).zip(names.iter().map(|name| SourceName::Disk(name.as_str()))).collect();

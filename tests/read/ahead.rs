@@ -36,7 +36,7 @@ fn built() -> Built {
 fn mounted(world: &World, metadata_bytes: usize) -> Root<SimStorage, NoRegion> {
     let mut storage = world.attach();
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
     let budget = Budget::default().with_metadata_bytes(metadata_bytes);
     Root::with_budget(storage, NoRegion, &image, &sources, &budget).unwrap()

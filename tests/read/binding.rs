@@ -387,7 +387,7 @@ fn mount_refuses_a_source_of_long_sectors_that_nobody_bound() {
     let blob = world.blob("blob1", &built.blobs[0]);
     let mut storage = world.attach();
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
     world.set_sector_bytes(blob, 16_384);
     let error = Root::new(storage, NoRegion, &image, &sources).err().map(Error::from);
@@ -462,7 +462,7 @@ fn missing_source_of_a_slot_without_a_length_is_an_error_whatever_a_region_holds
     world.blob("blob3", &built.blobs[2]);
     let mut storage = world.attach();
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let names = [(1, SourceName::Disk("blob1")), (3, SourceName::Disk("blob3"))];
     let mut missing = |slot, error| panic!("slot {slot} has no length to look for: {error}");
     let bound = image.bind_present(&mut storage, names.into_iter(), None, &mut missing);

@@ -27,7 +27,7 @@ fn built() -> Built {
 fn mounted(world: &World, block_bytes: usize) -> Root<SimStorage, NoRegion> {
     let mut storage = world.attach();
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
     let budget = Budget::default().with_block_bytes(block_bytes);
     Root::with_budget(storage, NoRegion, &image, &sources, &budget).unwrap()

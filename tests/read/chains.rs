@@ -65,7 +65,7 @@ fn each_error_says_its_part_and_all_together_the_whole() {
 fn cause_of_a_failed_mount_is_found_by_its_type() {
     let mut storage = MemoryStorage::new();
     let device = storage.add_disk("image", &[0; 4096]).unwrap();
-    assert!(matches!(Image::read(&mut storage, device), Err(Error::Corrupt(_))));
+    assert!(matches!(Image::read(&storage, device), Err(Error::Corrupt(_))));
     let failed = Root::open_image(storage, NoRegion, device).unwrap_err();
     let cause = failed.source().and_then(|cause| cause.downcast_ref());
     assert_eq!(cause, Some(&Corrupt::Magic(0)));

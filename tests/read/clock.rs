@@ -118,7 +118,7 @@ fn mount_as(
 ) -> Root<Clocked, Option<Cache>> {
     let mut storage = Clocked { inner: world.attach(), manner, looks: Cell::new(0), unique };
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[]).unwrap();
     let layer = Cache::open(&storage, &CacheOptions::new(region, [1; 16])).unwrap();
     Root::new(storage, Some(layer), &image, &sources).unwrap()

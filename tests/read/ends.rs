@@ -39,7 +39,7 @@ impl Machine {
     fn mount(&self, boot: u8, with_region: bool) -> Mounted {
         let mut storage = self.world.attach();
         let device = storage.disk("image").unwrap();
-        let image = Image::read(&mut storage, device).unwrap();
+        let image = Image::read(&storage, device).unwrap();
         let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
         let options = CacheOptions::new(self.region, [boot; 16]);
         let layer = with_region.then(|| Cache::open(&storage, &options).unwrap());

@@ -59,7 +59,7 @@ fn disk_that_is_found_and_not_known_is_not_found() {
     let forgotten = world.blob("blob1", &built.blobs[0]);
     let mut storage = Forgetful { inner: world.attach(), forgotten };
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let error = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap_err();
     let BindError::Source { slot: 1, cause: DiscoverError::NotFound, .. } = error else {
         panic!("{error}")

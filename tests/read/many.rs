@@ -91,7 +91,7 @@ fn table_may_have_as_many_slots_as_the_format() {
     let mut storage = MemoryStorage::new();
     storage.add_disk("image", built.image.bytes()).unwrap();
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     assert_eq!(image.devices().len(), slots);
     assert_eq!(image.devices().iter().last().unwrap().0, slots);
     let sources = image.bind(&mut storage, &[]).unwrap();

@@ -413,8 +413,8 @@ fn batch_that_ends_twice_or_not_at_all_gives_no_wrong_bytes() {
     let mut inner = storage([image(), region()]);
     // Into an empty region, then out of it.
     for _ in 0..2 {
-        let mut twice = Careless { inner, ends: Ends::Twice, batches: Cell::default() };
-        let cache = Cache::open(&mut twice, &CacheOptions::new(REGION, [4; 16])).ok();
+        let twice = Careless { inner, ends: Ends::Twice, batches: Cell::default() };
+        let cache = Cache::open(&twice, &CacheOptions::new(REGION, [4; 16])).ok();
         assert!(cache.is_some());
         let root = Root::open_image(twice, cache, IMAGE).unwrap();
         read(&root).unwrap();
@@ -432,8 +432,8 @@ fn blobs_that_lie_elsewhere_are_named_by_a_mount_of_one_device() {
     let mut tree = Tree::new();
     tree.file("/data", Content::bytes(content()));
     let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
-    let mut storage = storage([Memory::new("image", built.image.into_bytes())]);
-    let head = Image::read(&mut storage, IMAGE).unwrap();
+    let storage = storage([Memory::new("image", built.image.into_bytes())]);
+    let head = Image::read(&storage, IMAGE).unwrap();
     assert!(matches!(head.alone(&storage), Err(BindError::Missing { slot: 1, .. })));
     let failed = Root::open_image(storage, NoRegion, IMAGE).unwrap_err();
     assert!(matches!(failed.error, Error::Bind(BindError::Missing { slot: 1, .. })));

@@ -116,10 +116,10 @@ fn inode_that_no_root_has_parsed_is_refused() {
 #[test]
 fn sources_of_another_image_are_refused() {
     let (a, b) = (image(b'a'), image(b'b'));
-    let (mut one, device) = storage(&a);
-    let (mut other, _) = storage(&b);
-    let image = Image::read(&mut one, device).unwrap();
-    let sources = Image::read(&mut other, device).unwrap().alone(&other).unwrap();
+    let (one, device) = storage(&a);
+    let (other, _) = storage(&b);
+    let image = Image::read(&one, device).unwrap();
+    let sources = Image::read(&other, device).unwrap().alone(&other).unwrap();
     let failed = Root::new(one, NoRegion, &image, &sources).unwrap_err();
     assert_eq!(failed.error, Error::Bind(BindError::OtherImage));
     let sources = image.alone(&failed.storage).unwrap();

@@ -65,7 +65,7 @@ fn mounted(is_seen: bool) -> (World, Root<Half, NoRegion>) {
     let bytes = world.with_medium(devices[1], |disk| disk.stable().to_vec());
     let seen = if is_seen { devices[1] } else { DeviceId::NONE };
     let mut storage = Half { inner: world.attach(), seen, bytes };
-    let image = Image::read(&mut storage, devices[0]).unwrap();
+    let image = Image::read(&storage, devices[0]).unwrap();
     let names = [(1, SourceName::Disk("blob1")), (2, SourceName::Disk("blob2"))];
     let sources = image.bind(&mut storage, &names).unwrap();
     let budget = Budget::default().with_events(4096);

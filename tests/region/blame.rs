@@ -49,7 +49,7 @@ impl Scene {
     fn mount(&self, pages: usize) -> Root<SimStorage, Option<Cache>> {
         self.mounts.set(self.mounts.get() + 1);
         let mut storage = self.world.attach();
-        let image = Image::read(&mut storage, self.image).unwrap();
+        let image = Image::read(&storage, self.image).unwrap();
         let parts = image.bind(&mut storage, &[(1, SourceName::Disk("b"))]).unwrap();
         let options = CacheOptions::new(self.disk, [self.mounts.get(); 16])
             .with_slot_size(Some(SlotSize::K64))

@@ -148,7 +148,7 @@ fn one_blob_more_than_the_table_holds_takes_the_place_of_one_that_is_not_read() 
     let machine = Machine::with(1, 8 << 20, 512);
     let mut identity = [0; IDENTITY_BYTES];
     for round in 0..400u32 {
-        let mut storage = storage(&machine);
+        let storage = storage(&machine);
         let options = machine.options.with_entropy([round as u8; 16]);
         let mut cache = Cache::open(&storage, &options).unwrap();
         identity[..4].copy_from_slice(&round.to_le_bytes());

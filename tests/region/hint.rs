@@ -35,11 +35,11 @@ fn reads_of_the_hint_and_the_boot_trace_are_recorded_where_they_lie_on_the_disk(
     guest.read_all().unwrap();
     assert!(guest.leave());
     drop(guest);
-    let mut storage = machine.world.attach();
-    let mut cache = Cache::open(&mut storage, &machine.options).unwrap();
+    let storage = machine.world.attach();
+    let mut cache = Cache::open(&storage, &machine.options).unwrap();
     let recorder = Recorder::new(100);
     Layer::<SimStorage>::record(&mut cache, &recorder);
-    cache.boot_trace(&mut storage);
+    cache.boot_trace(&storage);
     let mut places = Vec::new();
     recorder.each(|event| places.push((event.kind, event.at, event.len)));
     assert_eq!(places, [(Kind::Table, START + Geometry::BOOT_TRACE_AT, 4096)]);
@@ -113,7 +113,7 @@ fn region_that_was_formatted_is_mounted_without_most_of_its_descriptor_pages() {
         machine.world.crash(Survive::Everything);
     }
     let CacheOptions { device, start, bytes, .. } = machine.options;
-    let mut storage = machine.world.attach();
+    let storage = machine.world.attach();
     let region = Region::read(&storage, &Place { device, start, bytes }).unwrap();
     region.check_hint(&storage, &mut |fault| panic!("{fault}"));
     // A power cut may take the hint.

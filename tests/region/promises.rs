@@ -27,7 +27,7 @@ fn chunk_that_occurs_several_times_in_one_read_is_fetched_once() {
         let (image, blob) = (world.blob("image", &built.image), world.blob("b", &built.blobs[0]));
         let disk = world.disk("region", 512, Sparse::zeros(4 << 20));
         let mut storage = world.attach();
-        let image = Image::read(&mut storage, image).unwrap();
+        let image = Image::read(&storage, image).unwrap();
         let parts = image.bind(&mut storage, &[(1, SourceName::Disk("b"))]).unwrap();
         let cache = Cache::open(&storage, &CacheOptions::new(disk, [1; 16])).unwrap();
         let root = Root::new(storage, Some(cache), &image, &parts).unwrap();

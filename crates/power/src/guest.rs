@@ -88,7 +88,7 @@ impl Guest {
         let failed = |what: String| Stop::Failed(format!("the mount failed: {what}"));
         let mut storage = machine.world.attach();
         let options = machine.next_options();
-        let image = Image::read(&mut storage, machine.images[number]);
+        let image = Image::read(&storage, machine.images[number]);
         let image = image.map_err(|error| failed(format!("{error:#}")))?;
         let names: [(u16, SourceName<&str>); 0] = [];
         let parts =

@@ -45,7 +45,7 @@ fn memory_does_not_grow_with_what_is_read() {
         storage.add_disk(blob, &path(blob), true).unwrap();
     }
     let disk = storage.add_disk("region", &path("region"), false).unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let names = [(1, SourceName::Disk("blob0")), (2, SourceName::Disk("blob1"))];
     let parts = image.bind(&mut storage, &names).unwrap();
     let cache = Cache::open(&storage, &CacheOptions::new(disk, [1; 16])).unwrap();

@@ -59,7 +59,7 @@ fn made() -> &'static Made {
 
 fn mount<S: Discover>(mut storage: S, region: bool, budget: &Budget) -> Root<S, Option<Cache>> {
     let device = storage.disk("image").unwrap();
-    let image = Image::read(&mut storage, device).unwrap();
+    let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
     let layer = region.then(|| {
         let device = storage.disk("cache").unwrap();

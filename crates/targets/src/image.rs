@@ -58,7 +58,7 @@ impl Mount {
         let asked = Rc::new(Asked::default());
         let blobs = devices.len() as u16;
         let mut storage = Devices { devices, asked: asked.clone() };
-        let image = Image::read(&mut storage, rootlet::storage::DeviceId(0)).ok()?;
+        let image = Image::read(&storage, rootlet::storage::DeviceId(0)).ok()?;
         let names: Vec<String> = (1..blobs).map(|number| format!("blob{number}")).collect();
         let sources: Vec<_> =
             (1..).zip(&names).map(|(slot, name)| (slot, SourceName::Disk(name.as_str()))).collect();

@@ -46,7 +46,7 @@ impl Machine {
     /// Mounts and reads the file, twice; the second time the region may serve.
     fn read(&self, bytes: &[u8], entropy: u8) {
         let mut storage = self.world.attach();
-        let image = Image::read(&mut storage, self.image).unwrap();
+        let image = Image::read(&storage, self.image).unwrap();
         let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
         let options = CacheOptions::new(self.disk, [entropy; 16])
             .with_format(FormatPolicy::Auto)

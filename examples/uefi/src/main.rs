@@ -81,7 +81,7 @@ fn disks() -> uefi::Result<Simple<FirmwareDisk, DISKS>> {
 
 fn read(mut storage: Simple<FirmwareDisk, DISKS>) -> Result<(), Error> {
     let devices: vec::Vec<DeviceId> = storage.iter().map(|(device, _)| device).collect();
-    let image = devices.iter().find(|device| Image::read(&mut storage, **device).is_ok());
+    let image = devices.iter().find(|device| Image::read(&storage, **device).is_ok());
     let Some(image) = image else {
         println!("no disk holds an image");
         return Ok(());

@@ -135,7 +135,7 @@ impl<'s> Replay<'s> {
             let device = storage.disk(disk).unwrap();
             storage.set_version(device, Version::Said(Self::VERSION));
         }
-        let image = Image::read(&mut storage, self.image).unwrap();
+        let image = Image::read(&storage, self.image).unwrap();
         let names = [(1, SourceName::Disk("blob1")), (2, SourceName::Disk("blob2"))];
         let parts = image.bind(&mut storage, &names).unwrap();
         self.boots = self.boots.wrapping_add(1);

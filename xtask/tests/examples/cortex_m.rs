@@ -37,7 +37,7 @@ const FILES: [&str; 7] = [
 fn expected(golden: &Golden) -> Vec<String> {
     let mut storage = FileStorage::new();
     let device = storage.add_disk("image", &golden.image, true).unwrap();
-    assert!(Image::read(&mut storage, device).is_ok_and(|image| image.devices().is_empty()));
+    assert!(Image::read(&storage, device).is_ok_and(|image| image.devices().is_empty()));
     let root = Root::open_image(storage, NoRegion, device).unwrap();
     let line = |path: &&str| {
         let file = root.open(path.as_bytes()).unwrap();

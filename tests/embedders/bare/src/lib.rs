@@ -96,7 +96,7 @@ pub fn mount_bound(
     memory: &'static mut Memory,
 ) -> Result<Mounted<Queue>, Error> {
     let device = storage.disk(name).map_err(|_| PathError::NotFound)?;
-    let image: Image = Image::read(&mut storage, device)?;
+    let image: Image = Image::read(&storage, device)?;
     let sources: Sources = image.bind(&mut storage, &[]).map_err(|error| match error {
         missing @ BindError::Missing { .. } => Error::Bind(missing),
         other => other.into(),

@@ -99,7 +99,7 @@ impl Scene {
             storage.add_disk(&format!("blob{number}"), &path, true).unwrap();
         }
         let device = storage.add_disk("cache", disk, false).unwrap();
-        let image = Image::read(&mut storage, image).unwrap();
+        let image = Image::read(&storage, image).unwrap();
         let names = [(1, SourceName::Disk("blob0")), (2, SourceName::Disk("blob1"))];
         let sources = image.bind(&mut storage, &names).unwrap();
         let options = CacheOptions::new(device, [7; 16]).with_start(start).with_bytes(bytes);
