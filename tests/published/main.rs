@@ -22,8 +22,8 @@ const LIBRARY: [&str; 6] = [
     "rootlet",
 ];
 
-/// Returns cargo, to be run in the root of the repository, with a folder of its own for what it
-/// makes.
+/// Returns cargo, to be run in the root of the repository, with a folder of its own for its
+/// output.
 fn cargo() -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join("published");
