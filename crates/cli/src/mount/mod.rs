@@ -32,14 +32,14 @@ use crate::boot::verdict::Verdict;
 use crate::exit::{SETUP, stop, usage};
 use crate::host::{ReadArgs, named};
 use crate::interrupt::Interrupt;
-use crate::source;
+use crate::source::Prepared;
 use faults::tell;
 use fs::Tree;
 use place::{Mounted, Place, Unmounted};
 use served::Served;
 
 /// Threads that answer the kernel.
-const THREADS: usize = 4;
+const THREADS: u8 = 4;
 /// How long the kernel may take to end a mount that it has let go of.
 const END_MAX: Duration = Duration::from_secs(2);
 /// How often a mount that lies over ours is looked for.
@@ -103,7 +103,9 @@ pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let leave = args.background.then(background::Leave::begin).transpose()?;
     let place = Place::find(dir)?;
-    let opened = source::open(image, &read.source, read.verbose)?;
+    let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
+    prepared.memory.mount.decoders = THREADS;
+    let opened = prepared.mount()?;
     let (sender, events) = mpsc::channel();
     watch(&sender)?;
     // A second request must not end the process while something is mounted.
@@ -163,7 +165,7 @@ fn config(image: &Path, allow_other: bool) -> Config {
         MountOption::CUSTOM("subtype=rootlet".into()),
     ];
     config.acl = if allow_other { SessionACL::All } else { SessionACL::Owner };
-    config.n_threads = Some(THREADS);
+    config.n_threads = Some(THREADS.into());
     config.clone_fd = true;
     config
 }

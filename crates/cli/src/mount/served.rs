@@ -1,9 +1,11 @@
 //! The image by inode numbers: the questions of the kernel, in the terms of the library.
 //!
-//! Always: an answer is the library's, or an error number. One question at a time reads the image,
-//! and the others sleep: the library has one lock for all reads, and threads would spin there.
+//! Always: an answer is the library's, or an error number. Questions read the image at once; the end
+//! waits for those under way.
 
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::thread;
 
 use fuser::{Errno, FileAttr, FileType, INodeNo};
 use rootlet::Error;
@@ -25,7 +27,9 @@ const DOTS: u64 = 2;
 /// An image that is served.
 pub struct Served {
     /// `None` after the end: later questions get an error.
-    opened: Mutex<Option<Opened>>,
+    opened: RwLock<Option<Opened>>,
+    /// Whether a question ended in a panic: what is in memory may be wrong since.
+    is_broken: AtomicBool,
     ids: Ids,
     block_size: BlockSize,
     room: Room,
@@ -88,7 +92,8 @@ impl Served {
             ids: Ids::new(superblock.root()),
             block_size: superblock.block_size(),
             room,
-            opened: Mutex::new(Some(opened)),
+            opened: RwLock::new(Some(opened)),
+            is_broken: AtomicBool::new(false),
             faults: Faults::default(),
         }
     }
@@ -96,7 +101,10 @@ impl Served {
     /// Ends: leaves the region in order, reads no more, and returns what was read. After a bug the
     /// region stays as it is, which it has to bear at any instant.
     pub fn end(&self) -> Option<Counters> {
-        let opened = self.opened.lock().ok()?.take()?;
+        let opened = self.opened.write().unwrap_or_else(PoisonError::into_inner).take()?;
+        if self.is_broken.load(Ordering::SeqCst) {
+            return None;
+        }
         opened.leave();
         Some(Counters::of(&opened.root))
     }
@@ -145,7 +153,8 @@ impl Served {
 
     /// Gives the region time to take in what was read, if more than half of its buffers are full.
     pub fn catch_up(&self) {
-        if let Some(opened) = &*self.lock() {
+        let _watch = Watch(&self.is_broken);
+        if let Some(opened) = &*self.opened() {
             catch_up(&opened.root);
         }
     }
@@ -296,7 +305,7 @@ impl Served {
         if offset >= inode.size() {
             return Ok(None);
         }
-        // Others may ask between two pieces.
+        // The mount may end between two pieces.
         while at < inode.size() {
             let run =
                 self.ask(ino, |opened, inode| run_at(&opened.root, inode, at, SEARCH_BYTES))?;
@@ -319,14 +328,75 @@ impl Served {
         question: impl FnOnce(&Opened, &Inode) -> Result<T, Error>,
     ) -> Result<T, Errno> {
         let nid = self.ids.nid(ino);
-        let opened = self.lock();
+        if self.is_broken.load(Ordering::SeqCst) {
+            return Err(Errno::EIO);
+        }
+        let _watch = Watch(&self.is_broken);
+        let opened = self.opened();
         let opened = opened.as_ref().ok_or(Errno::ENOTCONN)?;
         let inode = opened.root.inode(nid);
         let answer = inode.and_then(|inode| question(opened, &inode));
         answer.map_err(|error| self.faults.errno(nid, &error))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Opened>> {
-        self.opened.lock().expect("who panics while reading the image ends the mount")
+    fn opened(&self) -> RwLockReadGuard<'_, Option<Opened>> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Notes a panic of the thread that drops it.
+struct Watch<'s>(&'s AtomicBool);
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::source::{SourceArgs, open};
+
+    fn served() -> Served {
+        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/tiny.erofs");
+        Served::new(open(&image, &SourceArgs::default(), false).unwrap())
+    }
+
+    #[test]
+    fn a_question_under_way_holds_up_no_other() {
+        let (served, inside) = (served(), AtomicUsize::new(0));
+        let question = || {
+            served.ask(INodeNo::ROOT, |_, _| {
+                inside.fetch_add(1, Ordering::SeqCst);
+                let end = Instant::now() + Duration::from_secs(20);
+                while inside.load(Ordering::SeqCst) < 2 && Instant::now() < end {
+                    thread::yield_now();
+                }
+                Ok(inside.load(Ordering::SeqCst))
+            })
+        };
+        let seen = thread::scope(|scope| {
+            let other = scope.spawn(question);
+            [question(), other.join().unwrap()]
+        });
+        assert_eq!(seen.map(Result::ok), [Some(2); 2]);
+    }
+
+    #[test]
+    fn nothing_is_answered_and_the_region_is_left_alone_after_a_panic() {
+        let served = served();
+        let broken = || served.ask::<()>(INodeNo::ROOT, |_, _| panic!("planted"));
+        assert!(catch_unwind(AssertUnwindSafe(broken)).is_err());
+        let error = served.attr(INodeNo::ROOT).unwrap_err();
+        assert_eq!(error.code(), Errno::EIO.code());
+        assert!(served.end().is_none());
     }
 }
