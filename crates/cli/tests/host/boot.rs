@@ -34,13 +34,24 @@ fn make_monitor(dir: &Path) {
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
+/// Returns an ELF for x86_64 without a segment.
+fn guest() -> Vec<u8> {
+    let mut elf = vec![0; 4096];
+    elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    // Type, machine, version, bytes of this header.
+    for (at, value) in [(16, 2_u16), (18, 62), (20, 1), (52, 64)] {
+        elf[at..at + 2].copy_from_slice(&value.to_le_bytes());
+    }
+    elf
+}
+
 /// Returns `rootlet boot` over a world, under that monitor.
 fn boot(world: &World) -> Command {
     let dir = world.path("monitor");
     fs::create_dir(&dir).unwrap();
     make_monitor(&dir);
     fs::write(world.path("image"), world.built.image.bytes()).unwrap();
-    fs::write(world.path("guest"), vec![0; 4096]).unwrap();
+    fs::write(world.path("guest"), guest()).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
     let path = std::env::var("PATH").unwrap();
     command.env("PATH", format!("{}:{path}", dir.display()));
