@@ -162,9 +162,9 @@ fn fail(why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
 /// Ends a run that failed: `told` is for standard error, and `why` for the verdict.
 fn end(told: &dyn fmt::Display, why: &dyn fmt::Display, counters: Option<&Counters>) -> ! {
     defmt::info!("{=str} failed, as its verdict says", crate::board::BOARD.name);
-    tell(&mut ErrorOutput, &format_args!("error   {told}"));
+    tell(&mut ErrorOutput, &format_args!("error   {told:#}"));
     let mut text = Message::new();
-    let _ = write!(text, "{why}");
+    let _ = write!(text, "{why:#}");
     if let Some(counters) = counters {
         let _ = write!(text, " {counters}");
     }

@@ -314,5 +314,5 @@ pub(crate) fn run(boot: Boot) -> ! {
 
 /// Ends a machine that cannot be brought up.
 pub(crate) fn refuse(why: &dyn fmt::Display) -> ! {
-    verdict::emergency(Ending::Failed, |message| write!(message, "{why}"))
+    verdict::emergency(Ending::Failed, |message| write!(message, "{why:#}"))
 }

@@ -44,8 +44,8 @@ pub const GUARDS: [Guard; 33] = [
         "crates/region/src/hydrate/jobs.rs": "if ok && self.submit_flush(storage, Purpose::Arm(Arm::Flush)) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
             "self.announced(ok);"),
     guard!("last flush of a sync",
-        "crates/region/src/hydrate/group.rs": "let durable = settled && self.seal(storage, &mut wait);" =>
-            "let durable = settled || self.seal(storage, &mut wait);"),
+        "crates/region/src/hydrate/sync.rs": "if self.begin_seal(storage) {\n            Ok(Stage::Sealing(mode))" =>
+            "let _ = mode;\n        if true {\n            Err(Round::Over(true))"),
     guard!("flush of a format",
         "crates/region/src/area.rs": "let mut flush = [Transfer::flush(self.device)];\n        storage.run(&mut flush, &mut |_, _| {});" =>
             "let flush: [Transfer<'_>; 0] = [];"),
@@ -53,7 +53,7 @@ pub const GUARDS: [Guard; 33] = [
         "crates/region/src/hydrate/jobs.rs": "if kind == JobKind::Flush || self.stats" => "if self.stats",
         "crates/region/src/hydrate/jobs.rs": "self.commit(result.is_ok());" => "self.commit(true);"),
     guard!("check of a block",
-        "crates/region/src/blame.rs": "sums && (ticket.first.number" => "sums || (ticket.first.number"),
+        "crates/region/src/ticket.rs": "is_whole && sums.fold(" => "is_whole || sums.fold("),
     guard!("check of a descriptor page",
         "crates/region/src/page.rs": "let right = page.check.get() == check(region, page);" =>
             "let right = kind == PageKind::Descriptors || page.check.get() == check(region, page);"),
