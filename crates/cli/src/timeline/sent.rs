@@ -52,7 +52,7 @@ impl Sent {
     /// Returns the payloads.
     ///
     /// # Errors
-    /// [`TooLong`], if they are more than are kept.
+    /// `TooLong`, if they are more than are kept.
     pub fn payloads(&self) -> Result<impl Iterator<Item = &[u8]>, TooLong> {
         if self.is_too_long() {
             return Err(TooLong);
