@@ -9,7 +9,7 @@ use rootlet_base::units::Pow2;
 
 use super::{IoErrorKind, Version};
 
-/// A device of one [`Storage`]: a disk, or one open file of a share.
+/// A device of one [`Storage`](crate::Storage): a disk, or one open file of a share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeviceId(pub u16);
 
@@ -46,11 +46,11 @@ pub struct DeviceInfo {
     /// Whether writes are refused.
     pub read_only: bool,
     /// The alignment of memory that the device takes, in bytes: a power of two of at most 4096. A
-    /// job's buffer is aligned to 4096; a reader's memory may begin anywhere, and [`Simple`] copies
+    /// job's buffer is aligned to 4096; a reader's memory may begin anywhere, and [`Simple`](crate::simple::Simple) copies
     /// what a driver cannot take. Any other storage copies for itself.
     pub memory_align: u32,
     /// The version of the device's content, if known: from a file's stamp, or from
-    /// [`Discover::set_version`].
+    /// [`Discover::set_version`](crate::Discover::set_version).
     pub version: Version,
 }
 

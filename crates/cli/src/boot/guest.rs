@@ -53,7 +53,7 @@ pub struct Options<'a> {
 /// at which it came; everything else goes to standard error.
 ///
 /// # Errors
-/// The monitor cannot be started, and those of [`Watch::run`].
+/// The monitor cannot be started, and those of the guest.
 pub fn run(launch: &Launch, options: &Options<'_>, output: &mut Output<'_>) -> Result<Report> {
     let listener = launch.log_socket.as_deref().map(listen).transpose()?;
     let over = AtomicBool::new(false);
