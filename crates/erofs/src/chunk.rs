@@ -179,7 +179,7 @@ impl ChunkMap {
         Ok(ChunkTarget::At { device_id: slot, block })
     }
 
-    /// Returns chunks have 2^`chunk_bits` bytes: 9 to 47.
+    /// Returns the bits of an offset in a chunk, 9 to 47: a chunk has 2 to their power of bytes.
     pub const fn chunk_bits(&self) -> u32 {
         self.chunk_bits
     }

@@ -31,9 +31,11 @@ impl UnderWay {
         // No mount begins 2^64 batches.
         self.batches = self.batches.wrapping_add(1);
         let batch = self.batches;
-        let room = PIECES_MAX.abs_diff(self.pieces.len());
-        let pieces = pieces.map(|(slot, cover)| Piece { batch, slot, cover });
-        self.pieces.extend(pieces.take(room));
+        for (slot, cover) in pieces {
+            if self.pieces.push(Piece { batch, slot, cover }).is_err() {
+                break;
+            }
+        }
         batch
     }
 

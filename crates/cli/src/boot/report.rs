@@ -40,7 +40,7 @@ impl Ending {
             Some(qemu::STATUS_PANICKED) => Self::Panicked,
             Some(qemu::STATUS_EXCEPTION) => Self::Exception,
             Some(code) => Self::Other(code),
-            None => Self::Signal(status.signal().unwrap_or(0)),
+            None => Self::Signal(status.signal().expect("what ended has a status or a signal")),
         }
     }
 }
@@ -115,6 +115,8 @@ impl Report {
 }
 
 fn reason(verdict: &Option<Verdict>) -> String {
-    let text = verdict.as_ref().map(|verdict| verdict.reason.as_str()).unwrap_or_default();
-    if text.is_empty() { String::new() } else { format!(": {text}") }
+    match verdict {
+        Some(verdict) if !verdict.reason.is_empty() => format!(": {}", verdict.reason),
+        _ => String::new(),
+    }
 }

@@ -141,7 +141,7 @@ impl<S: Storage> Extract<'_, S> {
                 self.tree(*top)?;
                 continue;
             }
-            let name = Path::new(path).file_name().unwrap_or_default();
+            let name = Path::new(path).file_name().ok_or_else(not_a_name)?;
             let dir = self.base.try_clone()?;
             let path = [b"/", name.as_bytes()].concat();
             let done = self.other(dir.as_fd(), &path, 1, top);
