@@ -294,7 +294,7 @@ pub(crate) fn run(boot: Boot) -> ! {
     defmt::debug!("{=str} up: {=u64} bytes of heap", board::BOARD.name, heap_bytes);
     if let Some(at) = boot.generation {
         entropy::by_monitor(at as usize);
-        defmt::debug!("the machine's generation is at {=u64:#x}", at);
+        defmt::info!("the machine's generation is at {=u64:#x}", at);
     }
     if let Some(fault) = boot.cmdline.fault {
         refuse(&fault);

@@ -58,7 +58,7 @@ pub fn spinner(message: String) -> ProgressBar {
 /// Builds the image of `board`, with log calls down to `level` in it.
 pub fn board(board: Board, level: LogLevel, verbose: bool) -> Result<Firmware> {
     let name = board.package();
-    strip(package(name, name, board.target(), "release", level, verbose)?)
+    strip(package(name, name, board.target(), "release", Some(level), verbose)?)
 }
 
 /// Builds the guest of `board`, or of all boards, and names the files.
@@ -73,34 +73,42 @@ pub fn task(board: Option<Board>) -> Result<()> {
 
 /// Builds the first program of the Linux guest that rootlet is compared with.
 pub fn peer(verbose: bool) -> Result<Firmware> {
-    package("rootlet-peer", "rootlet-peer", LINUX_TARGET, "release", LogLevel::Off, verbose)
+    package("rootlet-peer", "rootlet-peer", LINUX_TARGET, "release", None, verbose)
 }
 
 /// Builds the program `rootlet` for any Linux.
 pub fn program(verbose: bool) -> Result<Firmware> {
-    package("rootlet-cli", "rootlet", LINUX_TARGET, "program", LogLevel::Off, verbose)
+    package("rootlet-cli", "rootlet", LINUX_TARGET, "program", None, verbose)
 }
 
-/// Builds the executable `name` of `package`, with the profile `profile` of Cargo.toml.
+/// Builds the executable `name` of `package`, with the profile `profile` of Cargo.toml; a guest's
+/// with the log calls down to `level`.
 fn package(
     package: &str,
     name: &str,
     target: &str,
     profile: &str,
-    level: LogLevel,
+    level: Option<LogLevel>,
     verbose: bool,
 ) -> Result<Firmware> {
     let mut command = cargo();
     command
         .args(["build", "--profile", profile, "--package", package, "--target", target])
         .args(["--message-format", "json-render-diagnostics"])
-        .env("DEFMT_LOG", level.name())
         // They would displace the flags of .cargo/config.toml, without which it does not boot.
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET")
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
+    if let Some(level) = level {
+        command.env("DEFMT_LOG", level.name());
+        if level != LogLevel::Info {
+            // In one directory two levels would displace each other, and all be built anew each time.
+            let own = target_directory()?.join(format!("log-{}", level.name()));
+            command.arg("--target-dir").arg(own);
+        }
+    }
     let bar = spinner(format!("building {package}"));
     let mut child = Child::spawn(command)?;
     let (stdout, stderr) = (child.pipes().stdout.take(), child.pipes().stderr.take());

@@ -30,7 +30,7 @@ fn start(board: &str, sample: &Sample, more: &[&str]) -> Boot {
     let _ = fs::remove_file(&socket);
     let socket = format!("unix:{},server=on,wait=off", socket.display());
     let more = [&["-qmp", &socket], more].concat();
-    let mut words = vec!["--board", board, "--log", "debug"];
+    let mut words = vec!["--board", board, "--log", "info"];
     words.extend(SLOW);
     words.extend(more.iter().flat_map(|word| ["--qemu-arg", word]));
     words.extend(MANIFEST);
