@@ -11,14 +11,15 @@ mod package;
 use std::path::Path;
 use std::process::Command;
 
-/// The crates of the library, each after those that it needs. `rootlet` hands the others on, and of
-/// `rootlet-base` three types.
-const LIBRARY: [&str; 6] = [
+/// The crates of the library, each after those that it needs. `rootlet` hands the others on, of
+/// `rootlet-base` three types, and of `rootlet-trust` none.
+const LIBRARY: [&str; 7] = [
     "rootlet-base",
     "rootlet-storage",
     "rootlet-erofs",
     "rootlet-fuse",
     "rootlet-region",
+    "rootlet-trust",
     "rootlet",
 ];
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The sources of the library, of the crates below and of the guest above, each from its `lib.rs`
 /// down.
-pub const LIBRARY: [&str; 7] = [
+pub const LIBRARY: [&str; 8] = [
     "src",
     "crates/base/src",
     "crates/erofs/src",
@@ -15,6 +15,7 @@ pub const LIBRARY: [&str; 7] = [
     "crates/guest/src",
     "crates/region/src",
     "crates/storage/src",
+    "crates/trust/src",
 ];
 
 /// Returns the root of the repository.

@@ -16,6 +16,7 @@ mod map;
 mod memory;
 pub mod mutate;
 mod region;
+mod verity;
 
 /// One target.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +44,7 @@ const fn target(
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 10] = [
     target("image", "any bytes as an image: mounted, walked, read", image::run, 64 << 10, 1500),
     target("golden", "golden images, changed where it hurts", golden::run, 1 << 10, 1500),
     target("map", "the map of a compressed file", map::run, 4 << 10, 5000),
@@ -52,6 +53,7 @@ pub const TARGETS: [Target; 9] = [
     target("deflate", "the DEFLATE decoder, beside miniz_oxide", codec::deflate, 16 << 10, 3000),
     target("zstd", "the Zstandard decoder", codec::zstd, 16 << 10, 2000),
     target("fuse", "a virtio-fs session against any replies", fuse::run, 2 << 10, 5000),
+    target("verity", "SPEC, seal and trees of any bytes", verity::run, 4 << 10, 3000),
     target("region", "a region of any bytes below a mount", region::run, 1 << 10, 200),
 ];
 

@@ -121,6 +121,11 @@ fn session_with_any_replies_ends() {
 }
 
 #[test]
+fn texts_and_trees_of_any_bytes_pin_what_was_pinned() {
+    sweep("verity");
+}
+
+#[test]
 fn region_of_any_bytes_changes_no_read() {
     sweep("region");
 }

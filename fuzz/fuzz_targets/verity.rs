@@ -1,0 +1,4 @@
+//! `verity` for cargo-fuzz.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| rootlet_targets::run("verity", bytes));
