@@ -73,7 +73,7 @@ pub fn step(machine: &Machine, what: What, path: &str, memory: &mut Memory) -> R
         What::Share(_) => direct(&Path::new(SHARE).join(path), what, memory),
         What::Sequence(_) => sequence(&inside(path), what, memory),
         What::Random(_) | What::Again(_) => pieces(&inside(path), what, memory),
-        What::Batch(_) => batches(&inside(path), what, memory),
+        What::Batch(_) | What::Jobs(_) => batches(&inside(path), what, memory),
         What::Walk => walk(&inside(path)),
         What::Files => files(&inside(path), memory),
         What::Sum => {

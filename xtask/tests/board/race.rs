@@ -30,6 +30,7 @@ fn guest_and_host_read_the_same_bytes_in_every_step() {
         "random=rand-4K:/d0/03",
         "x=fresh:/",
         "batch=batch-4K:/d0/03",
+        "jobs=jobs-4K:/d0/03",
         "again=again-4K:/d0/03",
         "disk=raw-64K:blob1",
         "walk=walk:/",
@@ -37,8 +38,10 @@ fn guest_and_host_read_the_same_bytes_in_every_step() {
         "sum=sum:/d0/03",
     ];
     let expected = sums(&host(sample.args(&steps)));
-    assert_eq!(expected.len(), 8);
-    assert_eq!(expected["random"], expected["batch"], "the same pieces in another way");
+    assert_eq!(expected.len(), 9);
+    for another_way in ["batch", "jobs"] {
+        assert_eq!(expected["random"], expected[another_way], "the same pieces");
+    }
     assert_eq!(sums(&passes(sample.args(&steps)).stdout), expected);
     assert_eq!(sums(&passes(sample.cached(&steps)).stdout), expected, "through a region");
     // Other bytes, other sums.

@@ -127,6 +127,8 @@ pub(super) struct State {
     pub(super) flushes: usize,
     /// The most requests that were held at once.
     pub(super) held_max: usize,
+    /// How often it was rung for.
+    pub(super) bells: usize,
     /// Entries of the largest queue that it takes.
     pub(super) entries_max: u32,
     /// Its name.
@@ -169,6 +171,7 @@ pub(super) fn disk(bytes: Vec<u8>, features: u64) -> (Found<Fake>, Rc<RefCell<St
         resets: 0,
         flushes: 0,
         held_max: 0,
+        bells: 0,
         entries_max: 128,
         serial: b"fake",
         entries: 0,
@@ -375,6 +378,7 @@ impl Transport for Fake {
 
     fn notify(&mut self, _: u16) {
         let mut state = self.0.borrow_mut();
+        state.bells += 1;
         state.take();
         state.work();
     }

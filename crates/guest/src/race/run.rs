@@ -13,7 +13,9 @@ use core::fmt;
 use embedded_io::{Read, Write};
 use rootlet::erofs::{FileKind, Inode};
 use rootlet::read::Tree;
-use rootlet::storage::{Buffer, DeviceId, Discover, Storage, Transfer};
+use rootlet::storage::{
+    Buffer, DeviceId, Discover, IoError, IoErrorKind, Job, JobKind, Spin, Storage, Tag, Transfer,
+};
 use rootlet::{Error, PathError};
 use rootlet_base::num::{OrBug, narrow, wide};
 use rootlet_base::units::{ByteRange, Fill, count};
@@ -122,6 +124,7 @@ impl StepMemory<'_> {
                 self.pieces(root, step.what, path)
             }
             What::Batch(_) => self.batches(root, step.what, path),
+            What::Jobs(_) => jobs(root, step.what, path),
             What::Walk => self.walk(root, path),
             What::Files => self.files(root, path),
             What::Sum => {
@@ -253,6 +256,41 @@ impl StepMemory<'_> {
         }
         Ok(done)
     }
+}
+
+/// Reads pieces as background jobs, past the mount: a new one is started for each that has ended.
+fn jobs<S: Storage>(root: &GuestRoot<S>, what: What, path: &[u8]) -> Result<Done, Error> {
+    let inode = root.metadata(path)?;
+    let pieces = of(what, inode.size())?;
+    let size = narrow(pieces.bytes())?;
+    let mut buffers: heapless::Vec<_, BATCH> = (0..BATCH).map(|_| Buffer::new(size)).collect();
+    let (storage, mut done) = (root.storage(), Done::default());
+    let (mut numbers, mut wait) = (0..pieces.count(), Spin::default());
+    while done.ops < pieces.count() {
+        while let Some(buffer) = buffers.pop() {
+            let Some(n) = numbers.next() else { break };
+            let place = root.source_of(&inode, pieces.at(n)?)?;
+            let (device, at) = place.ok_or(PathError::NotFound)?;
+            let (tag, kind) = (Tag::from(n), JobKind::Read);
+            let job = Job { tag, device, at, kind, buffer: Some(buffer) };
+            if storage.start(job).is_err() {
+                // A device takes this many, unless it takes none.
+                return Err(IoError::new(device, at, size, IoErrorKind::Gone).into());
+            }
+        }
+        let Some((Job { tag, device, at, buffer, .. }, result)) = root.poll_job() else {
+            if let Some(ns) = wait.round() {
+                storage.rest(ns);
+            }
+            continue;
+        };
+        result.map_err(|kind| IoError::new(device, at, size, kind))?;
+        let (n, buffer) = (tag.number().or_bug()?, buffer.or_bug()?);
+        done.sampled(pieces.at(n)?, &buffer);
+        buffers.push(buffer).ok().or_bug()?;
+        wait = Spin::default();
+    }
+    Ok(done)
 }
 
 /// Returns the pieces of a file of `bytes` that a step reads.

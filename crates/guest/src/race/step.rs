@@ -51,6 +51,9 @@ pub enum What {
     Random(Pow2),
     /// Reads pieces of a file at random places in batches of [`BATCH`] (`batch-SIZE`).
     Batch(Pow2),
+    /// Reads pieces of a file at random places as background jobs, [`BATCH`] of them under way at
+    /// once (`jobs-SIZE`).
+    Jobs(Pow2),
     /// Reads pieces at random places in 2 MiB that were read just before (`again-SIZE`).
     Again(Pow2),
     /// Reads a disk from its start, past the file system and any cache (`raw-SIZE`).
@@ -74,7 +77,7 @@ impl fmt::Display for StepError {
         write!(
             f,
             "{:?} is not a step: expected NAME=WHAT:PATH, with WHAT first, fresh, walk, files, sum, or \
-             seq-, rand-, batch-, again-, raw- or share- and a size from 4K to 1M",
+             seq-, rand-, batch-, jobs-, again-, raw- or share- and a size from 4K to 1M",
             self.0
         )
     }
@@ -112,6 +115,7 @@ impl What {
             ("seq", _) => piece(most).map(Self::Sequence),
             ("rand", _) => piece(most).map(Self::Random),
             ("batch", _) => piece(wide(BATCH_PIECE_BYTES_MAX)).map(Self::Batch),
+            ("jobs", _) => piece(wide(BATCH_PIECE_BYTES_MAX)).map(Self::Jobs),
             ("again", _) => piece(most).map(Self::Again),
             ("raw", _) => piece(most).map(Self::Raw),
             ("share", _) => piece(most).map(Self::Share),
@@ -135,7 +139,9 @@ impl What {
             Self::Sequence(size) | Self::Raw(size) | Self::Share(size) => {
                 Pieces::sequence(size, file)
             }
-            Self::Random(size) | Self::Batch(size) => Pieces::random(size, RANDOM_OPS, file)?,
+            Self::Random(size) | Self::Batch(size) | Self::Jobs(size) => {
+                Pieces::random(size, RANDOM_OPS, file)?
+            }
             Self::Again(size) => Pieces::random(size, AGAIN_OPS, file.take(AGAIN_BYTES))?,
             Self::First | Self::Fresh | Self::Walk | Self::Files | Self::Sum => return None,
         };
@@ -171,6 +177,7 @@ mod tests {
             "a=seq-2M:/",
             "a=seq-5000:/",
             "a=batch-1M:/",
+            "a=jobs-1M:/",
             "a=run:/",
             "a b=walk:/",
         ] {
@@ -186,6 +193,7 @@ mod tests {
             What::Sequence(size(4096)),
             What::Random(size(4096)),
             What::Batch(size(4096)),
+            What::Jobs(size(4096)),
             What::Again(size(4096)),
         ] {
             for bytes in [4096_u64, 5000, 3 << 20, 100 << 20] {

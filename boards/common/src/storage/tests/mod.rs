@@ -166,6 +166,31 @@ fn jobs_move_while_a_reader_runs_and_leave_it_room() {
     assert_eq!((flush[0].result, state.borrow().flushes), (Some(Ok(())), 1));
 }
 
+/// Sixteen small reads at once cost what one costs: one look at the disk by the host, and one wait.
+#[test]
+fn jobs_that_are_started_together_are_on_the_disk_at_once_for_one_bell() {
+    const JOBS: usize = 16;
+    let mut storage = storage();
+    let (found, state) = fake::disk(content(5, 64), 0);
+    storage.add(found).unwrap();
+    storage.disk("fake").unwrap();
+    let bells = state.borrow().bells;
+    for tag in 0..JOBS as u64 {
+        let (at, buffer) = (tag * 512, Some(Buffer::new(SECTOR)));
+        let job = Job { tag: tag.into(), device: A, at, kind: JobKind::Read, buffer };
+        assert!(storage.start(job).is_ok(), "{tag}");
+    }
+    let mut ended = [false; JOBS];
+    for (job, result) in (0..1000).filter_map(|_| storage.poll()) {
+        let number = job.tag.number().unwrap() as usize;
+        assert_eq!((result, core::mem::replace(&mut ended[number], true)), (Ok(()), false));
+        assert!(job.buffer.unwrap()[..] == content(5, 64)[number * SECTOR..][..SECTOR]);
+    }
+    assert_eq!(ended, [true; JOBS]);
+    let state = state.borrow();
+    assert_eq!((state.held_max, state.bells - bells), (JOBS, 1));
+}
+
 #[test]
 fn disk_without_flush_flushes_at_once() {
     let mut storage = storage();
