@@ -141,6 +141,10 @@ impl<T: Transport> Devices<T> {
 
     /// Does what [`Storage::poll`](rootlet::storage::Storage::poll) says.
     pub(super) fn poll_job(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
+        // What is started for each of several that have ended together is told to its device at once.
+        if let Some(ended) = self.jobs.take_ended() {
+            return Some(ended);
+        }
         // A small ring may be full of a disk's name, and what was given up may have come back.
         for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || port.is_waited_for()) {
             port.kick();

@@ -191,6 +191,41 @@ fn jobs_that_are_started_together_are_on_the_disk_at_once_for_one_bell() {
     assert_eq!((state.held_max, state.bells - bells), (JOBS, 1));
 }
 
+/// A reader that always has sixteen jobs under way rings as seldom as if it read in batches.
+#[test]
+fn jobs_that_are_started_for_those_that_ended_together_take_one_bell() {
+    const JOBS: u64 = 640;
+    let mut storage = storage();
+    let (found, state) = fake::disk(content(5, 64), 0);
+    storage.add(found).unwrap();
+    storage.disk("fake").unwrap();
+    let bells = state.borrow().bells;
+    let start = |number: u64| {
+        let (at, buffer) = (number % 64 * 512, Some(Buffer::new(SECTOR)));
+        let job = Job { tag: number.into(), device: A, at, kind: JobKind::Read, buffer };
+        assert!(storage.start(job).is_ok(), "{number}");
+    };
+    (0..16).for_each(start);
+    let (mut started, mut ended) = (16, 0);
+    for _ in 0..100_000 {
+        let Some((job, result)) = storage.poll() else { continue };
+        assert_eq!(result, Ok(()));
+        let sector = job.tag.number().unwrap() as usize % 64;
+        assert!(job.buffer.unwrap()[..] == content(5, 64)[sector * SECTOR..][..SECTOR]);
+        ended += 1;
+        if started < JOBS {
+            start(started);
+            started += 1;
+        }
+        if ended == JOBS {
+            break;
+        }
+    }
+    // Half of what the disk holds ends at each look, eight at first and then mostly as many.
+    let bells = state.borrow().bells - bells;
+    assert!(ended == JOBS && bells as u64 <= JOBS / 4, "{ended} jobs, {bells} bells");
+}
+
 #[test]
 fn disk_without_flush_flushes_at_once() {
     let mut storage = storage();
