@@ -53,9 +53,9 @@ impl Image {
         first.map_or(Ok(sources), Err)
     }
 
-    /// Binds as [`Image::bind`] does, but tolerates an absent source if the image states the slot's
-    /// length: it calls `missing` and returns [`DeviceId::NONE`] for the slot, whose blob can then
-    /// be read as far as a region holds it. Never binds the disk `region` to a slot by its tag.
+    /// Binds as [`Image::bind`] does, but tolerates an absent source: it calls `missing` and returns
+    /// [`DeviceId::NONE`] for the slot, whose blob can then be read as far as a region holds it. Such
+    /// a source has 0 bytes where the image does not state the slot's length. Never binds the disk `region` to a slot by its tag.
     ///
     /// # Errors
     /// See [`BindError`].
@@ -85,7 +85,7 @@ impl Image {
                 None => self.flattened(storage, number, slot, own, &placed),
             });
             let part = match bound {
-                Err(error) if slot.blocks() > 0 && error.is_absence() => {
+                Err(error) if error.is_absence() => {
                     missing(number, error);
                     let bytes = slot.bytes().len();
                     SourcePart { device: DeviceId::NONE, base: 0, bytes, version: 0 }

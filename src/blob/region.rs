@@ -1,7 +1,7 @@
 //! A region beside the sources of an image: where it may not be, and which of them it replaces.
 //!
 //! Always: a region that shares a byte with a source is not opened, because formatting it would
-//! destroy the source; a source is replaced only by a region that holds its whole blob.
+//! destroy the source; a source is replaced only by a region that holds some of its blob.
 
 use super::identity::Identities;
 use super::image::Image;
@@ -42,17 +42,20 @@ impl Image {
         slots.find(|(slot, source)| is_overlapped(*slot, source)).map(|(slot, _)| slot)
     }
 
-    /// Gives each source that is not there ([`DeviceId::NONE`](crate::storage::DeviceId::NONE)) the version that `region` holds of
-    /// its blob: the version that the source has, or any if that is 0.
+    /// Gives each source that is not there ([`DeviceId::NONE`](crate::storage::DeviceId::NONE)) the
+    /// version that `region` holds of its blob: the version that the source has, or any if that is 0;
+    /// and the length, if the image states none. Reads of what the region does not hold fail.
     ///
     /// # Errors
-    /// The slot of the first such source whose blob the region does not hold as a whole.
+    /// The slot of the first such source of whose blob the region holds nothing.
     pub fn hold(&self, sources: &mut Sources, region: &Cache) -> Result<(), u16> {
         let identities = Identities::new(self);
         for (slot, part) in (0..=u16::MAX).zip(sources.absent()) {
             let Some(part) = part else { continue };
             let identity = identities.of(slot, part.version);
-            part.version = region.whole(identity, part.bytes).ok_or(slot)?.version();
+            let bytes = Some(part.bytes).filter(|bytes| *bytes > 0);
+            let (held, bytes) = region.held(identity, bytes).ok_or(slot)?;
+            (part.version, part.bytes) = (held.version(), bytes);
         }
         Ok(())
     }

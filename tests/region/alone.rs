@@ -1,7 +1,8 @@
 //! A boot from the region alone: the source of a blob is not there, and the region holds it.
 //!
-//! Always: a region that holds less than the whole blob, or another version or image's, is not a
-//! source: the mount fails, and says what was looked for.
+//! Always: what the region holds is read; anything else is an error that says why. A region that
+//! holds nothing of the blob, or another version or image's, is not a source: the mount fails, and
+//! says what was looked for.
 
 use rootlet::storage::Discover;
 use rootlet_guest::SYNC_TIME;
@@ -21,6 +22,10 @@ struct Case {
 }
 
 fn case(seed: u64) -> Case {
+    case_with(seed, true)
+}
+
+fn case_with(seed: u64, has_lengths: bool) -> Case {
     let mut tree = Tree::new();
     let files = [("/a", seed), ("/b", seed + 1)].map(|(path, seed)| {
         let bytes = Content::seeded(seed, FILE_BYTES).to_vec();
@@ -28,7 +33,14 @@ fn case(seed: u64) -> Case {
         (path, bytes)
     });
     let uuid = [seed as u8; 16];
-    let options = Options { uuid, blobs: 2, spread: Spread::ByFile, ..Options::default() };
+    let options = Options {
+        uuid,
+        blobs: 2,
+        spread: Spread::ByFile,
+        slot_blocks: has_lengths,
+        uniaddr: has_lengths,
+        ..Options::default()
+    };
     Case { built: build(&tree, &options).unwrap(), files, seed }
 }
 
@@ -81,23 +93,55 @@ fn blank() -> Sparse {
 
 #[test]
 fn blobs_that_the_region_holds_whole_need_no_source() {
-    let case = case(1);
-    let region = case.read(&blank(), Sources::All, &[0, 1]);
-    let region = case.read(&region, Sources::None, &[1, 0]);
-    // And again, from what such a boot leaves; with the sources back it is the same.
-    let region = case.read(&region, Sources::None, &[0]);
-    case.read(&region, Sources::All, &[0, 1]);
+    for case in [case(1), case_with(1, false)] {
+        let region = case.read(&blank(), Sources::All, &[0, 1]);
+        let region = case.read(&region, Sources::None, &[1, 0]);
+        // And again, from what such a boot leaves; with the sources back it is the same.
+        let region = case.read(&region, Sources::None, &[0]);
+        case.read(&region, Sources::All, &[0, 1]);
+    }
 }
 
 #[test]
-fn region_without_the_whole_blob_is_no_source() {
-    let case = case(1);
-    let wanted = "blob of slot 1 (disk a): not found";
-    assert_eq!(case.refused(&blank()), wanted);
-    let part = case.read(&blank(), Sources::All, &[1]);
-    assert_eq!(case.refused(&part), wanted);
-    let other = self::case(7).read(&blank(), Sources::All, &[0, 1]);
-    assert_eq!(case.refused(&other), wanted);
+fn region_with_nothing_of_the_blob_is_no_source() {
+    for has_lengths in [true, false] {
+        let case = case_with(1, has_lengths);
+        let wanted = "blob of slot 1 (disk a): not found";
+        assert_eq!(case.refused(&blank()), wanted);
+        let part = case.read(&blank(), Sources::All, &[1]);
+        assert_eq!(case.refused(&part), wanted);
+        let other = case_with(7, has_lengths).read(&blank(), Sources::All, &[0, 1]);
+        assert_eq!(case.refused(&other), wanted);
+    }
+}
+
+/// mkfs.erofs 1.5 states no lengths.
+#[test]
+fn part_of_a_blob_that_the_region_holds_is_read_and_the_rest_is_an_error() {
+    for has_lengths in [true, false] {
+        let case = case_with(1, has_lengths);
+        let (world, guest) = case.boot(&blank(), Sources::All);
+        let mut guest = guest.unwrap();
+        let (_, whole) = &case.files[1];
+        assert!(guest.run(&["cat", "/b"]).unwrap() == *whole);
+        let mut part = vec![0; 10_000];
+        let file = guest.root.open(b"/a").unwrap();
+        file.read_at(100_000, &mut part).unwrap();
+        assert!(guest.root.leave(SYNC_TIME));
+        let disk = world.attach().disk("cache").unwrap();
+        let region = world.crash_image(disk, Survive::Everything).0;
+
+        let (_, guest) = case.boot(&region, Sources::None);
+        let mut guest = guest.unwrap();
+        assert!(guest.run(&["cat", "/b"]).unwrap() == *whole);
+        let mut out = vec![0; 10_000];
+        let (_, bytes) = &case.files[0];
+        let file = guest.root.open(b"/a").unwrap();
+        file.read_at(100_000, &mut out).unwrap();
+        assert!(out == bytes[100_000..110_000], "{has_lengths}");
+        let error = guest.run(&["cat", "/a"]).unwrap_err();
+        assert!(error.contains("a source that is not there"), "{error}");
+    }
 }
 
 #[test]

@@ -108,8 +108,8 @@ fn length_is_a_part_of_what_a_blob_is() {
     assert!(cache.sync(&storage, u64::MAX));
     assert_eq!(attach(&mut cache, 1, 4096), Some(whole));
     assert_ne!(attach(&mut cache, 1, 4000), Some(whole));
-    assert_eq!(cache.whole(identity(1), 4096), Some(identity(1)));
-    assert_eq!(cache.whole(identity(1), 4000), None, "its one block is not this blob's");
+    assert_eq!(cache.held(identity(1), Some(4096)), Some((identity(1), 4096)));
+    assert_eq!(cache.held(identity(1), Some(4000)), None, "its one block is not this blob's");
 }
 
 #[test]

@@ -153,10 +153,12 @@ impl Cache {
         self.index.residents(blob) << 12
     }
 
-    /// Returns the identity of a blob of `bytes` bytes that is wholly resident and is this one, in
-    /// its version or, where that is 0, in any; of several, that of the entry that was made last.
-    pub fn whole(&self, identity: BlobIdentity, bytes: u64) -> Option<BlobIdentity> {
-        self.index.whole(identity, bytes)
+    /// Returns identity and length in bytes of a blob that is resident, at least in part, and is this
+    /// one: in its version or, where that is 0, in any; of `bytes` bytes or, where that is `None`, of
+    /// any number. Of several, one that is wholly resident comes first, then the entry that was made
+    /// last.
+    pub fn held(&self, identity: BlobIdentity, bytes: Option<u64>) -> Option<(BlobIdentity, u64)> {
+        self.index.held(identity, bytes)
     }
 
     /// Returns whether hydration is about to run out of buffers or of room in its tables, so that

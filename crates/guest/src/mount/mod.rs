@@ -120,11 +120,11 @@ impl Mounted {
     }
 
     /// Mounts the image over `storage` and `region`, in `memory`. A slot whose source is not there
-    /// is read from the region, which must hold the whole blob.
+    /// is read from the region, as far as that holds it.
     ///
     /// # Errors
     /// When the root cannot be read, decoding needs more memory than there is, or a source is not
-    /// there and the region does not hold its blob.
+    /// there and the region holds nothing of its blob.
     pub fn root<S: Storage>(
         &self,
         storage: S,

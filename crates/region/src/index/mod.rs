@@ -149,18 +149,24 @@ impl Index {
         self.slots.residents(blob) + unseen
     }
 
-    /// Returns the identity of a blob of `bytes` bytes that is wholly resident and is this one, in
-    /// its version or, where that is 0, in any; of several, that of the entry that was made last.
-    pub fn whole(&self, identity: BlobIdentity, bytes: u64) -> Option<BlobIdentity> {
+    /// Returns identity and length in bytes of a blob that is resident, at least in part, and is this
+    /// one: in its version or, where that is 0, in any; of `bytes` bytes or, where that is `None`, of
+    /// any number. Of several, one that is wholly resident comes first, then the entry that was made
+    /// last.
+    pub fn held(&self, identity: BlobIdentity, bytes: Option<u64>) -> Option<(BlobIdentity, u64)> {
         let any = identity.version() == 0;
         let is_it = |held: BlobIdentity| match any {
             true => held.of_any_version() == identity,
             false => held == identity,
         };
-        let blocks = bytes.div_ceil(num::wide(BLOCK_BYTES));
-        let whole = self.blobs.iter().filter(|(index, entry)| {
-            entry.bytes == bytes && is_it(entry.identity) && self.residents(*index) == blocks
+        let held = self.blobs.iter().filter(|(index, entry)| {
+            let fits = bytes.is_none_or(|bytes| bytes == entry.bytes);
+            fits && is_it(entry.identity) && self.residents(*index) > 0
         });
-        whole.max_by_key(|(_, entry)| entry.generation).map(|(_, entry)| entry.identity)
+        let best = held.max_by_key(|(index, entry)| {
+            let blocks = entry.bytes.div_ceil(num::wide(BLOCK_BYTES));
+            (self.residents(*index) == blocks, entry.generation)
+        });
+        best.map(|(_, entry)| (entry.identity, entry.bytes))
     }
 }
