@@ -5,6 +5,7 @@
 //! one name is meant never depends on their order.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use rootlet::fuse::{self, OpenFile, Session};
 use rootlet::storage::{
@@ -14,6 +15,7 @@ use virtio_drivers::transport::Transport;
 
 use super::call::Call;
 use super::{Devices, File, Share, VirtioStorage};
+use crate::virtio::Place;
 use crate::virtio::aside::ASIDE_BYTES;
 
 /// How long a daemon may take for each of its parts in the end of a run.
@@ -190,9 +192,39 @@ impl<T: Transport> Discover for VirtioStorage<T> {
 impl<T: Transport> Devices<T> {
     fn disk(&mut self, name: &str) -> Result<DeviceId, DiscoverError> {
         self.name_disks();
+        let placed = self.at(name);
         let disks = (0..).zip(&self.disks);
-        let same = disks.filter(|(_, disk)| self.ports[disk.port].name() == serial(name));
+        let same = disks.filter(|(_, disk)| {
+            self.ports[disk.port].name() == serial(name) || placed == Some(disk.port)
+        });
         only(same.map(|(index, _)| DeviceId(index)))
+    }
+
+    /// Returns the port that a place names: `mmio:N`, the disk or share number N, from 0, of all
+    /// on virtio-mmio in the order of their addresses; or `pci:BB:DD.F`, bus, device and function in
+    /// hex digits.
+    fn at(&self, name: &str) -> Option<usize> {
+        let (bus, place) = name.split_once(':')?;
+        let mut places = (0..).zip(&self.ports).map(|(index, port)| (port.place(), index));
+        match bus {
+            "mmio" => {
+                let plain = place.bytes().all(|byte| byte.is_ascii_digit());
+                let number: usize = place.parse().ok().filter(|_| plain)?;
+                let mut devices: Vec<_> = places
+                    .filter_map(|(place, index)| match place {
+                        Place::Address(address) => Some((address, index)),
+                        Place::Pci(..) => None,
+                    })
+                    .collect();
+                devices.sort_unstable();
+                devices.get(number).map(|(_, index)| *index)
+            }
+            "pci" => {
+                let wanted = Place::pci(place)?;
+                places.find(|(place, _)| *place == wanted).map(|(_, index)| index)
+            }
+            _ => None,
+        }
     }
 
     fn share_file(

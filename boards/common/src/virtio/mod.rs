@@ -44,6 +44,17 @@ pub enum Place {
 }
 
 impl Place {
+    /// Returns the place that `BB:DD.F` names, in hex digits.
+    pub(crate) fn pci(text: &str) -> Option<Self> {
+        let (bus, rest) = text.split_once(':')?;
+        let (device, function) = rest.split_once('.')?;
+        let number = |digits: &str| {
+            let plain = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u8::from_str_radix(digits, 16).ok().filter(|_| plain)
+        };
+        Some(Self::Pci(number(bus)?, number(device)?, number(function)?))
+    }
+
     /// Returns one number for the log: the address, or PCI's own numbering (bus << 8, device << 3,
     /// function).
     pub(crate) fn number(self) -> u64 {

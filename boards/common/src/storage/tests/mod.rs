@@ -3,6 +3,7 @@
 mod anew;
 mod lost;
 mod manners;
+mod places;
 mod start;
 
 use alloc::string::ToString;
