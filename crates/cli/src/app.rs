@@ -25,6 +25,7 @@ use crate::mount::{self, MountArgs};
 use crate::note;
 use crate::output;
 use crate::region::{self, RegionArgs};
+use crate::serve::{self, ServeArgs};
 use crate::timeline::{self, TimelineArgs};
 
 const HELP: &str = "\
@@ -87,7 +88,9 @@ pub enum Command {
     /// Look at a region, check it, format it, or take a blob out of it
     Region(RegionArgs),
     /// Boot a guest that mounts an image and runs a command in it
-    Boot(BootCommand),
+    Boot(Box<BootCommand>),
+    /// Fetch an object of a web server once for many guests of this machine
+    Serve(ServeArgs),
     /// Boot on hardware that another command starts, and watch it over a serial line
     Hil(HilArgs),
     /// Draw what a guest did and when, from the log of its console
@@ -178,6 +181,7 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
             region::task(&args, interrupt)
         }
         Command::Boot(args) => boot::task(&args, known, interrupt),
+        Command::Serve(args) => serve::task(&args, interrupt),
         Command::Hil(args) => hil::task(&args, interrupt),
         Command::Timeline(args) => {
             interrupt.ends_the_process();

@@ -13,7 +13,7 @@ use clap::error::ErrorKind;
 use serde::Deserialize;
 
 use crate::exit::usage;
-use crate::source::RegionPlace;
+use crate::source::{RegionPlace, is_file_name};
 
 /// The name of the file in the current folder.
 const NAME: &str = "rootlet.toml";
@@ -87,9 +87,12 @@ impl Settings {
         Ok(Some(place.map_err(|error| self.wrong(&format!("region: {error}")))?))
     }
 
-    /// Returns a path of the file as seen from the current folder.
+    /// Returns a path of the file as seen from the current folder, and a URL unchanged.
     fn join(&self, path: &str) -> PathBuf {
-        self.file.parent().unwrap_or(Path::new("")).join(path)
+        match is_file_name(path) {
+            true => self.file.parent().unwrap_or(Path::new("")).join(path),
+            false => path.into(),
+        }
     }
 
     fn here(&self, path: &str) -> String {

@@ -109,7 +109,7 @@ fn readme_is_short() {
 /// tasks.
 fn tool() -> (Vec<(String, bool)>, Vec<String>) {
     let own = ["cli", "boot/args", "measure/args", "prove/args", "dist/mod", "setup/mod"];
-    let shared = ["source/args", "boot/args", "boot/monitor/args"];
+    let shared = ["source/args", "boot/args", "boot/monitor/args", "engine/args"];
     let own = own.map(|file| text(&format!("xtask/src/{file}.rs"))).concat();
     let source = own + &shared.map(|file| text(&format!("crates/cli/src/{file}.rs"))).concat();
     let (mut options, mut tasks) = (Vec::new(), Vec::new());

@@ -258,7 +258,7 @@ fn disks_with_strange_names_reach_qemu() {
         fs::write(&file, [0; 512]).unwrap();
         world.machine.disks.push(Disk {
             serial: format!("s,{number}"),
-            file,
+            source: file.into(),
             read_only: number % 2 == 0,
             blkdebug: None,
             options: None,

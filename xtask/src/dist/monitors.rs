@@ -68,7 +68,7 @@ fn block(
 ) -> Result<String> {
     let disk = Disk {
         serial: "image".into(),
-        file: IMAGE.into(),
+        source: Path::new(IMAGE).to_path_buf().into(),
         read_only: true,
         blkdebug: None,
         options: None,

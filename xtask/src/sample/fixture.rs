@@ -147,7 +147,7 @@ impl Fixture {
                 place: if shares && self.is_shared(number) {
                     BlobPlace::Share((*name).into())
                 } else {
-                    BlobPlace::File(self.blob(number))
+                    BlobPlace::Disk(self.blob(number).into())
                 },
             })
             .collect();

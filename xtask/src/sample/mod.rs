@@ -89,7 +89,7 @@ impl Sample {
         for number in 0..blobs {
             let place = match &args.source.blob[number].place {
                 BlobPlace::Share(name) => format!("virtio-fs, share:{name} on mount tag share"),
-                BlobPlace::File(_) => format!("virtio-blk, serial blob{}", number + 1),
+                BlobPlace::Disk(_) => format!("virtio-blk, serial blob{}", number + 1),
             };
             line(&format!("slot {}", number + 1), &fixture.blob(number), &place)?;
         }

@@ -22,6 +22,7 @@ mod instructions;
 mod machines;
 mod matrix;
 mod monitors;
+mod origin;
 mod protocols;
 mod queues;
 mod race;
@@ -32,6 +33,9 @@ mod resumes;
 mod sample;
 mod shares;
 mod sources;
+mod sources_nbd;
+mod sources_vhost;
+mod sources_web;
 mod stalls;
 mod timeline;
 #[path = "../../src/measure/tiny.rs"]

@@ -49,6 +49,14 @@ impl Bus {
         }
     }
 
+    /// QEMU's name for a disk of a daemon on it.
+    pub fn daemon_disk(self) -> &'static str {
+        match self {
+            Self::Mmio => "vhost-user-blk",
+            Self::Pci => "vhost-user-blk-pci",
+        }
+    }
+
     /// QEMU's name for a share on it.
     pub fn share(self) -> &'static str {
         match self {

@@ -199,6 +199,6 @@ mod tests {
         use clap::Parser;
         let cli = crate::app::Cli::parse_from(["rootlet"].iter().chain(words));
         let crate::app::Command::Boot(args) = cli.command else { panic!("{words:?}") };
-        args
+        *args
     }
 }

@@ -6,8 +6,10 @@ mod args;
 mod command;
 mod firmware;
 mod level;
+mod reach;
 mod readers;
 mod report;
+mod served;
 mod watch;
 
 pub mod accel;
@@ -15,6 +17,7 @@ pub mod append;
 pub mod board;
 pub mod child;
 pub mod console;
+pub mod daemon;
 pub mod flat;
 pub mod guest;
 pub mod guests;
@@ -25,6 +28,7 @@ pub mod sweeper;
 pub mod verdict;
 pub mod virtiofsd;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf, absolute};
 use std::time::{Duration, Instant};
@@ -45,12 +49,13 @@ use crate::output;
 use crate::programs::virtiofsd;
 use crate::say;
 use crate::size::human;
-use crate::source::disk_file;
+use crate::source::{Source, disk_file};
 use crate::timeline;
 use log::Symbols;
 use monitor::{Disk, Machine, ShareDevice};
 use plan::{Plan, plan};
 use report::Report;
+use served::Engines;
 use sweeper::Sweeper;
 use virtiofsd::Daemon;
 
@@ -130,9 +135,12 @@ fn judge(report: &Report) -> Result<()> {
 
 /// Prints the commands that boot `firmware` by hand.
 pub fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
-    let plan = planned(args)?;
-    plan.make_region(args.source.region_size)?;
+    let mut plan = planned(args)?;
     let here = Path::new("");
+    for (_, command) in served::commands(&mut plan, args, here)? {
+        say!("{} &", command.line());
+    }
+    plan.make_region(args.source.region_size)?;
     let beside = firmware.kernel.parent().context("the image's folder")?;
     let mut shares = Vec::new();
     for (tag, dir) in &plan.shares {
@@ -161,14 +169,16 @@ pub fn run(
     let mut plan = planned(args)?;
     plan.frame_console();
     let options = &args.machine;
-    plan.make_region(args.source.region_size)?;
-    plan.tell_versions();
+    let program = options.monitor.find(options.board())?;
     let private = TempDir::with_prefix("rootlet-").context("a directory for sockets")?;
     if let Some(keep) = &options.keep {
         fs::create_dir_all(keep).with_context(|| keep.display().to_string())?;
     }
     let kept = options.keep.as_deref().unwrap_or(private.path());
     let sweeper = Sweeper::start(private.path(), &sockets(&plan, private.path()));
+    let engines = Engines::start(&mut plan, args, private.path(), kept, &program)?;
+    plan.make_region(args.source.region_size)?;
+    plan.tell_versions();
     let (daemons, shares) = start_daemons(&plan, private.path(), kept)?;
     let mut machine = machine(args, &plan, firmware, shares, private.path())?;
     if options.monitor.facts().has_log {
@@ -176,9 +186,8 @@ pub fn run(
     } else if options.log.is_some() {
         note!("{} has no channel for the guest's log", options.monitor.name());
     }
-    let names = options.monitor.disk_names(&machine.disks)?;
+    let names = disk_names(args, &machine.disks, machine.shares.len())?;
     let launch = options.monitor.launch(&machine, &absolute(kept)?)?;
-    let program = options.monitor.find(machine.board)?;
     if options.verbose {
         describe(&machine, firmware, &launch.script(&program, false));
     }
@@ -200,7 +209,10 @@ pub fn run(
         interrupt,
     };
     let report = guest::run(&launch, &options, output);
-    drop(daemons);
+    if report.as_ref().is_ok_and(|report| report.judge().is_err()) {
+        engines.tell();
+    }
+    drop((daemons, engines));
     drop(private);
     drop(sweeper);
     report
@@ -235,12 +247,19 @@ fn machine(
         accel: options.accel()?,
         mem: options.mem,
         kernel,
-        append: plan.append_with(&options.monitor.disk_names(&disks)?),
+        append: plan.append_with(&disk_names(args, &disks, shares.len())?),
         disks,
         shares,
         log_socket: None,
         extra: options.qemu_arg.clone(),
     })
+}
+
+/// What the monitor calls the disks that do not go by their serials.
+fn disk_names(args: &BootArgs, disks: &[Disk], shares: usize) -> Result<BTreeMap<String, String>> {
+    let options = &args.machine;
+    let bus = options.monitor.room(options.board(), options.bus)?.bus;
+    options.monitor.disk_names(disks, shares, bus)
 }
 
 /// The flat image of `firmware`, as a file.
@@ -258,7 +277,7 @@ fn describe(machine: &Machine, firmware: &Firmware, script: &str) {
     note!("firmware {} ({loaded} loaded)", firmware.elf.display());
     for disk in &machine.disks {
         let mode = if disk.read_only { "read-only" } else { "writable" };
-        note!("disk     {}: {} ({mode})", disk.serial, disk.file.display());
+        note!("disk     {}: {} ({mode})", disk.serial, disk.source);
     }
     note!("accel    {}", machine.accel.name());
     note!("command  {script}");
@@ -269,7 +288,12 @@ fn present(disk: &Disk) -> Result<Disk> {
     disk_file::check(disk)?;
     let blkdebug = disk.blkdebug.as_deref().map(absolute).transpose()?;
     // Absolute, so that QEMU takes no part before a colon for a protocol.
-    Ok(Disk { file: absolute(&disk.file)?, blkdebug, ..disk.clone() })
+    let source = match &disk.source {
+        Source::File(file) => absolute(file)?.into(),
+        Source::VhostUser(socket) => Source::VhostUser(absolute(socket)?),
+        source => source.clone(),
+    };
+    Ok(Disk { source, blkdebug, ..disk.clone() })
 }
 
 /// Where the daemon of a share listens.

@@ -8,16 +8,12 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
-use crate::boot::child::{Child, bound_command};
+use crate::boot::child::bound_command;
+use crate::boot::daemon;
 use crate::boot::monitor::pasteable;
-
-/// How long a daemon may take to listen.
-const START_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Which of the two daemons a program is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,8 +101,7 @@ fn canonical(dir: &Path) -> Result<PathBuf> {
 /// A daemon that listens.
 #[derive(Debug)]
 pub struct Daemon {
-    child: Child,
-    socket: PathBuf,
+    inner: daemon::Daemon,
 }
 
 impl Daemon {
@@ -115,33 +110,21 @@ impl Daemon {
     pub fn start(program: &Program, dir: &Path, socket: &Path, says: &Path) -> Result<Self> {
         let dir = canonical(dir)?;
         let root = rustix::process::geteuid().is_root();
-        let output = fs::File::create(says).with_context(|| says.display().to_string())?;
         let mut command = bound_command(program.path.as_os_str());
-        command.args(program.arguments(&dir, socket, root)).stdin(Stdio::null());
-        command.stdout(output.try_clone()?).stderr(output);
-        let child = Child::spawn(command)?;
-        let mut this = Self { child, socket: socket.into() };
-        let until = Instant::now() + START_PATIENCE;
-        while !socket.exists() {
-            let ended = this.child.try_wait()?;
-            if ended.is_some() || Instant::now() > until {
-                let words = fs::read_to_string(says).unwrap_or_default();
-                let hint = if program.flavour == Flavour::C && !root {
-                    " (this daemon runs as root only; the one in Rust runs as anybody)"
-                } else {
-                    ""
-                };
-                let how = if ended.is_some() { "ended at once" } else { "does not listen" };
-                bail!("{} {how}{hint}: {}", program.path.display(), words.trim());
+        command.args(program.arguments(&dir, socket, root));
+        let hint = match program.flavour {
+            Flavour::C if !root => {
+                " (this daemon runs as root only; the one in Rust runs as anybody)"
             }
-            thread::sleep(Duration::from_millis(2));
-        }
-        Ok(this)
+            _ => "",
+        };
+        let name = program.path.display().to_string();
+        Ok(Self { inner: daemon::Daemon::start(command, &name, socket, says, hint)? })
     }
 
     /// The process id.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.inner.id()
     }
 }
 
@@ -156,10 +139,8 @@ pub fn lock_file(socket: &Path) -> PathBuf {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // An error reaches nobody here; the daemon may have removed both files itself.
-        let _ = self.child.stop();
-        let _ = fs::remove_file(&self.socket);
-        let _ = fs::remove_file(lock_file(&self.socket));
+        // An error reaches nobody here; the daemon may have removed the file itself.
+        let _ = fs::remove_file(lock_file(self.inner.socket()));
     }
 }
 

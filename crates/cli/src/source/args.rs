@@ -8,6 +8,7 @@ use std::str::FromStr;
 use clap::Args;
 use rootlet_guest::config::Part;
 
+use super::place::Source;
 use crate::size::Size;
 
 /// The heading over these options.
@@ -16,8 +17,8 @@ const PARTS: &str = "Blobs and region";
 /// What belongs to an image.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SourceArgs {
-    /// The blob of device slot N: a file, or a file of a share
-    #[arg(long, value_name = "N=FILE|N=share:NAME", help_heading = PARTS)]
+    /// The blob of device slot N: a file, a file of a share, or for a guest a URL (nbd://...)
+    #[arg(long, value_name = "N=FILE|N=share:NAME|N=URL", help_heading = PARTS)]
     pub blob: Vec<BlobArg>,
     /// A directory with blobs: a virtio-fs share in a guest (mount tags: share, share2, ...)
     #[arg(long, value_name = "DIR", help_heading = PARTS)]
@@ -46,8 +47,8 @@ pub struct BlobArg {
 /// Where a blob's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BlobPlace {
-    /// A file of the host.
-    File(PathBuf),
+    /// A disk of its own.
+    Disk(Source),
     /// A file of this name on a share.
     Share(String),
 }
@@ -56,18 +57,17 @@ impl FromStr for BlobArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (slot, place) = text.split_once('=').ok_or("expected N=FILE or N=share:NAME")?;
+        let (slot, place) = text.split_once('=').ok_or("expected N=FILE, N=share:NAME or N=URL")?;
         let slot: u16 = slot.parse().map_err(|_| format!("`{slot}` is not a device slot"))?;
         if slot == 0 {
             return Err("slot 0 is the image itself".into());
         }
         let place = match place.strip_prefix("share:") {
             Some(name) => BlobPlace::Share(name.into()),
-            None => BlobPlace::File(place.into()),
+            None => BlobPlace::Disk(place.parse()?),
         };
         match &place {
             BlobPlace::Share(name) if name.is_empty() => Err("the name is empty".into()),
-            BlobPlace::File(file) if file.as_os_str().is_empty() => Err("no file given".into()),
             _ => Ok(Self { slot, place }),
         }
     }
@@ -108,7 +108,10 @@ mod tests {
     #[test]
     fn blobs_name_a_slot_and_a_place() {
         let blob = |text: &str| text.parse::<BlobArg>();
-        assert_eq!(blob("1=a"), Ok(BlobArg { slot: 1, place: BlobPlace::File("a".into()) }));
+        assert_eq!(
+            blob("1=a"),
+            Ok(BlobArg { slot: 1, place: BlobPlace::Disk("a".parse().unwrap()) })
+        );
         let shared = BlobArg { slot: 2, place: BlobPlace::Share("c".into()) };
         assert_eq!(blob("2=share:c"), Ok(shared));
         for wrong in ["a", "0=x", "1=", "1=share:", "70000=x"] {

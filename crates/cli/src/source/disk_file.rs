@@ -15,6 +15,7 @@ use rootlet::blob::foreign;
 use crate::boot::monitor::Disk;
 use crate::boot::plan::SERIAL_OF_IMAGE;
 use crate::exit::usage;
+use crate::source::Source;
 
 /// A disk's unit in bytes (virtio 1.2 5.2.4).
 const SECTOR_BYTES: u64 = 512;
@@ -39,13 +40,27 @@ pub fn is_erofs(file: &Path) -> bool {
     read.is_ok() && magic == EROFS_MAGIC
 }
 
-/// Checks that the file of `disk` exists and can serve as a disk.
+/// Checks that the file of `disk` exists and can serve as a disk; whether a server is there shows
+/// when the monitor asks it.
 ///
 /// # Errors
 /// Status 2, with what the file is, and the way to an image where one was meant.
 pub fn check(disk: &Disk) -> Result<()> {
-    let refuse = |why: &str| usage(format!("{} ({}): {why}", disk.file.display(), disk.serial));
-    let stat = fs::metadata(&disk.file).map_err(|error| refuse(&error.to_string()))?;
+    let refuse = |why: &str| usage(format!("{} ({}): {why}", disk.source, disk.serial));
+    let node_file = match &disk.source {
+        Source::File(file) => return check_raw(disk, file, &refuse),
+        Source::Node(node) => node.file(),
+        Source::Web(_) | Source::VhostUser(_) => None,
+    };
+    match node_file.map(fs::metadata) {
+        Some(Err(error)) => Err(refuse(&error.to_string())),
+        Some(Ok(stat)) if stat.is_dir() => Err(refuse("a directory")),
+        _ => Ok(()),
+    }
+}
+
+fn check_raw(disk: &Disk, path: &Path, refuse: &dyn Fn(&str) -> anyhow::Error) -> Result<()> {
+    let stat = fs::metadata(path).map_err(|error| refuse(&error.to_string()))?;
     // A blob may be anything.
     let is_image = disk.serial == SERIAL_OF_IMAGE;
     if stat.is_dir() && is_image {
@@ -54,7 +69,7 @@ pub fn check(disk: &Disk) -> Result<()> {
     if !stat.is_file() && !stat.file_type().is_block_device() {
         return Err(refuse("neither a file nor a block device"));
     }
-    let file = File::open(&disk.file).map_err(|error| refuse(&error.to_string()))?;
+    let file = File::open(path).map_err(|error| refuse(&error.to_string()))?;
     if is_image {
         let mut head = Vec::new();
         let read = (&file).take(SIGNATURES_BYTES).read_to_end(&mut head);
@@ -68,7 +83,7 @@ pub fn check(disk: &Disk) -> Result<()> {
     if !disk.read_only || !stat.is_file() || cut == 0 {
         return Ok(());
     }
-    if is_image && !is_erofs(&disk.file) {
+    if is_image && !is_erofs(path) {
         return Err(refuse("not an EROFS image; mkfs.erofs root.erofs DIR makes one"));
     }
     let bytes = stat.len();

@@ -6,7 +6,14 @@
 mod args;
 mod avb;
 pub mod disk_file;
+mod node;
 mod open;
+mod place;
+mod url;
+mod web;
 
 pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs};
+pub use node::{Drive, Node};
 pub use open::{AVB_NOTICE, Opened, Prepared, Standard, entropy, open};
+pub use place::{Source, is_file_name};
+pub use web::Web;

@@ -158,9 +158,16 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
     let mut storage = FileStorage::new();
     for disk in &plan.disks {
         disk_file::check(disk)?;
+        let file = disk.source.file().ok_or_else(|| {
+            usage(format!(
+                "{}: only a guest under QEMU reads it (`rootlet boot`): make it a file or a block \
+                 device of this machine",
+                disk.source
+            ))
+        })?;
         storage
-            .add_disk(&disk.serial, &disk.file, disk.read_only)
-            .map_err(|error| usage(format!("{}: {error}", disk.file.display())))?;
+            .add_disk(&disk.serial, file, disk.read_only)
+            .map_err(|error| usage(format!("{}: {error}", file.display())))?;
     }
     for (tag, dir) in &plan.shares {
         storage

@@ -185,7 +185,7 @@ impl<'a> Racing<'a> {
             Image::Packed => (self.fixtures.packed.clone(), SourceArgs::default()),
             Image::Plain => {
                 let source = SourceArgs {
-                    blob: vec![BlobArg { slot: 1, place: BlobPlace::File(plain.blob(0)) }],
+                    blob: vec![BlobArg { slot: 1, place: BlobPlace::Disk(plain.blob(0).into()) }],
                     share: vec![plain.share()],
                     ..SourceArgs::default()
                 };
@@ -228,9 +228,9 @@ impl<'a> Racing<'a> {
         mem: Size,
     ) -> Result<linux::Guest<'g>> {
         let plain = &self.fixtures.plain;
-        let disk = |serial: &str, file| Disk {
+        let disk = |serial: &str, file: PathBuf| Disk {
             serial: serial.into(),
-            file,
+            source: file.into(),
             read_only: true,
             blkdebug: None,
             options: None,

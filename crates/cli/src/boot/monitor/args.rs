@@ -10,6 +10,7 @@ use super::Monitor;
 use crate::boot::LogLevel;
 use crate::boot::accel;
 use crate::boot::board::{Board, Bus};
+use crate::engine::WebArgs;
 use crate::exit::usage;
 use crate::size::Size;
 
@@ -51,6 +52,13 @@ pub struct MachineArgs {
     /// Say more: commands, devices, where a log message comes from
     #[arg(short, long)]
     pub verbose: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub web: WebArgs,
+    /// Keep what the guest writes to the region in this qcow2 file over it, so that many guests can
+    /// share a region; made if missing
+    #[arg(long, value_name = "FILE", help_heading = "Blobs and region")]
+    pub overlay: Option<PathBuf>,
     /// Another disk for the guest
     #[arg(long, value_name = "SERIAL=FILE[,ro]", hide_short_help = true)]
     pub disk: Vec<Named>,

@@ -68,7 +68,8 @@ pub fn launch(machine: &Machine) -> Result<Launch> {
         arguments.push("--disk".into());
     }
     for disk in &machine.disks {
-        let (file, serial) = (value(&disk.file)?, value(Path::new(&disk.serial))?);
+        let file = value(Monitor::CloudHypervisor.file_of(disk)?)?;
+        let serial = value(Path::new(&disk.serial))?;
         let mode = if disk.read_only { "readonly=on," } else { "" };
         // Of a disk whose type it has to guess nobody may write the first sector.
         arguments.push(format!("path={file},{mode}image_type=raw,serial={serial}").into());

@@ -6,6 +6,7 @@
 //! machine_config.rs), `build_device_id` of devices/virtio/block/virtio/device.rs, and
 //! arch/x86_64/layout.rs for interrupts.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,7 +14,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::machine::{Launch, Machine};
+use super::machine::{Disk, Launch, Machine};
 use super::{Facts, Monitor, Room};
 use crate::boot::board::{Board, Bus};
 use crate::exit::usage;
@@ -67,9 +68,27 @@ pub fn check_pci(program: &Path, help: &str) -> Result<()> {
 
 /// The id that Firecracker gives the disk of `file`: its device, the device that it is, and its
 /// inode, in decimal digits one after the other, cut.
-pub fn disk_name(file: &Path) -> Result<String> {
+fn disk_name(file: &Path) -> Result<String> {
     let stat = fs::metadata(file).with_context(|| file.display().to_string())?;
     Ok(id(stat.dev(), stat.rdev(), stat.ino()))
+}
+
+/// The names of `disks`: serial and name.
+pub fn disk_names(disks: &[Disk]) -> Result<BTreeMap<String, String>> {
+    let mut names = BTreeMap::new();
+    for disk in disks {
+        let name = disk_name(Monitor::Firecracker.file_of(disk)?)?;
+        let other = names.iter().find(|(_, other)| **other == name);
+        if let Some((other, _)) = other {
+            return Err(usage(format!(
+                "Firecracker names disks by their files, and `{other}` and `{}` are one: give one \
+                 of them a copy",
+                disk.serial
+            )));
+        }
+        names.insert(disk.serial.clone(), name);
+    }
+    Ok(names)
 }
 
 fn id(device: u64, is_device: u64, inode: u64) -> String {
@@ -127,7 +146,7 @@ fn config(machine: &Machine, bus: Bus) -> Result<serde_json::Value> {
     for (number, disk) in machine.disks.iter().enumerate() {
         drives.push(json!({
             "drive_id": format!("disk{number}"),
-            "path_on_host": text(&disk.file)?,
+            "path_on_host": text(Monitor::Firecracker.file_of(disk)?)?,
             "is_root_device": false,
             "is_read_only": disk.read_only,
             // The other kind says yes to a flush that it does not make.

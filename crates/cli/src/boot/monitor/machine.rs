@@ -13,14 +13,15 @@ use super::Monitor;
 use crate::boot::accel::Accel;
 use crate::boot::board::{Board, Bus};
 use crate::size::Size;
+use crate::source::Source;
 
 /// A virtio-blk disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Disk {
     /// What the guest knows it by; virtio-blk carries 20 bytes of it.
     pub serial: String,
-    /// The raw file that holds its bytes, as an absolute path.
-    pub file: PathBuf,
+    /// Where its bytes are; the path of a file is absolute.
+    pub source: Source,
     /// Whether the guest may only read.
     pub read_only: bool,
     /// A configuration of blkdebug between the disk and its file.

@@ -179,26 +179,39 @@ impl Monitor {
     }
 
     /// The names of those of `disks`, whose files have to be there, that do not go by their
-    /// serials: serial and name.
+    /// serials: serial and name. They are on `bus`, and as many `shares` after them.
     ///
     /// # Errors
     /// A file cannot be looked at, or two disks have one name.
-    pub fn disk_names(self, disks: &[Disk]) -> Result<BTreeMap<String, String>> {
-        let mut names = BTreeMap::new();
-        for disk in disks.iter().filter(|_| self.facts().names_disks) {
-            let name = firecracker::disk_name(&disk.file)?;
-            let other = names.iter().find(|(_, other)| **other == name);
-            if let Some((other, _)) = other {
-                return Err(usage(format!(
-                    "{} names disks by their files, and `{other}` and `{}` are one: give one of \
-                     them a copy",
-                    self.name(),
-                    disk.serial
-                )));
-            }
-            names.insert(disk.serial.clone(), name);
+    pub fn disk_names(
+        self,
+        disks: &[Disk],
+        shares: usize,
+        bus: Bus,
+    ) -> Result<BTreeMap<String, String>> {
+        match self {
+            Self::Qemu => Ok(qemu::disk_names(disks, shares, bus)),
+            Self::Firecracker => firecracker::disk_names(disks),
+            Self::CloudHypervisor => Ok(BTreeMap::new()),
         }
-        Ok(names)
+    }
+
+    /// Refuses a source that the monitor cannot open.
+    pub fn check_source(self, disk: &Disk) -> Result<()> {
+        if self == Self::Qemu { Ok(()) } else { self.file_of(disk).map(drop) }
+    }
+
+    /// Returns the raw file of a disk, for a monitor that opens nothing else.
+    fn file_of(self, disk: &Disk) -> Result<&Path> {
+        disk.source.file().ok_or_else(|| {
+            usage(format!(
+                "{} opens files and block devices alone, and {} is `{}`: take --monitor qemu, or \
+                 make it a block device of this machine",
+                self.name(),
+                disk.source,
+                disk.serial
+            ))
+        })
     }
 
     /// Refuses a size of memory that the monitor cannot give.

@@ -3,14 +3,17 @@
 //! Always: pure; a name with commas or blanks reaches QEMU as it is, and devices stand in the
 //! order in which they were given.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::machine::{Disk, Launch, Machine, ShareDevice};
 use super::{Facts, Monitor};
 use crate::boot::board::{Bus, Log};
+use crate::source::{Drive, Source};
 
 /// What the tool knows of QEMU.
 pub const FACTS: Facts = Facts {
@@ -82,8 +85,15 @@ impl Machine {
     fn arguments(&self) -> Result<Vec<OsString>> {
         let socket = self.board.socket(self.bus)?;
         let mut args = self.base(socket.machine);
+        let mut daemons = 0;
         for (number, disk) in self.disks.iter().enumerate() {
-            args.extend(disk.arguments(number, socket.bus));
+            match &disk.source {
+                Source::VhostUser(path) => {
+                    args.extend(daemon_disk(path, number, daemons, socket.bus));
+                    daemons += 1;
+                }
+                _ => args.extend(disk.arguments(number, socket.bus)),
+            }
         }
         for (number, share) in self.shares.iter().enumerate() {
             args.extend(share.arguments(number, socket.bus));
@@ -100,10 +110,11 @@ impl Machine {
         let mut args: Vec<OsString> = Vec::new();
         let machine = Opts::new(machine);
         let mem = self.mem.0.to_string();
-        if self.shares.is_empty() {
+        let is_daemon = |disk: &Disk| matches!(disk.source, Source::VhostUser(_));
+        if self.shares.is_empty() && !self.disks.iter().any(is_daemon) {
             args.extend(["-M".into(), machine.done()]);
         } else {
-            // The daemon maps the guest's memory (vhost-user).
+            // A daemon maps the guest's memory (vhost-user).
             let shared = Opts::new("memory-backend-memfd,id=mem").set("size", &mem);
             args.extend(["-M".into(), machine.set("memory-backend", "mem").done()]);
             args.extend(["-object".into(), shared.set("share", "on").done()]);
@@ -149,25 +160,75 @@ impl Machine {
     }
 }
 
+/// The last place on PCI that no board needs for itself; disks of daemons are put there and downward,
+/// away from devices without a place, which QEMU puts upward from the first.
+const PCI_LAST: usize = 0x1e;
+
+/// The names of the disks of daemons, which have no serial: their places. QEMU fills virtio-mmio
+/// downward from its last place.
+pub fn disk_names(disks: &[Disk], shares: usize, bus: Bus) -> BTreeMap<String, String> {
+    let all = disks.len() + shares;
+    let is_daemon = |(_, disk): &(usize, &Disk)| matches!(disk.source, Source::VhostUser(_));
+    let daemons = disks.iter().enumerate().filter(is_daemon).enumerate();
+    let names = daemons.map(|(daemon, (number, disk))| {
+        let place = match bus {
+            Bus::Mmio => format!("mmio:{}", all - 1 - number),
+            Bus::Pci => format!("pci:00:{:02x}.0", PCI_LAST - daemon),
+        };
+        (disk.serial.clone(), place)
+    });
+    names.collect()
+}
+
+/// The arguments for disk `number`, the daemon number `daemon` on the socket `path`.
+fn daemon_disk(path: &Path, number: usize, daemon: usize, bus: Bus) -> [OsString; 4] {
+    let id = format!("disk{number}");
+    // A daemon that was started again is connected to.
+    let chardev = Opts::new("socket").set("id", &id).set("path", path).raw("reconnect=1");
+    let device = Opts::new(bus.daemon_disk()).set("chardev", &id).raw("num-queues=1");
+    let device = match bus {
+        Bus::Mmio => device,
+        Bus::Pci => device.set("addr", format!("{:#x}", PCI_LAST - daemon)),
+    };
+    ["-chardev".into(), chardev.done(), "-device".into(), device.done()]
+}
+
 impl Disk {
-    fn arguments(&self, number: usize, bus: Bus) -> [OsString; 4] {
-        let id = format!("disk{number}");
-        let drive = Opts::new("if=none").set("id", &id).set("file", self.file_name());
-        let mut drive = drive.raw("format=raw,cache=writeback,werror=report,rerror=report");
+    /// Its -drive, under the name `id`.
+    pub fn drive(&self, id: &str) -> OsString {
+        let drive = Opts::new("if=none").set("id", id);
+        let (drive, format) = match &self.source {
+            Source::File(file) => (drive.set("file", self.file_name(file)), "raw"),
+            // QEMU reads none by itself: it would take any bytes for those of a range.
+            Source::Web(web) => unreachable!("an engine has taken the place of {web}"),
+            Source::VhostUser(_) => unreachable!("a disk of a daemon has no -drive"),
+            Source::Node(node) => {
+                let Drive { format, options } = node.drive();
+                (options.iter().fold(drive, |drive, (name, value)| drive.set(name, value)), format)
+            }
+        };
+        let mut drive = drive.set("format", format);
+        drive = drive.raw("cache=writeback,werror=report,rerror=report");
         if self.read_only {
             drive = drive.raw("readonly=on");
         }
         if let Some(options) = &self.options {
             drive = drive.raw(options);
         }
-        let device = Opts::new(bus.disk()).set("drive", &id).set("serial", &self.serial);
-        ["-drive".into(), drive.done(), "-device".into(), device.done()]
+        drive.done()
     }
 
-    fn file_name(&self) -> OsString {
-        let Some(config) = &self.blkdebug else { return self.file.clone().into() };
+    fn arguments(&self, number: usize, bus: Bus) -> [OsString; 4] {
+        let id = format!("disk{number}");
+        let drive = self.drive(&id);
+        let device = Opts::new(bus.disk()).set("drive", &id).set("serial", &self.serial);
+        ["-drive".into(), drive, "-device".into(), device.done()]
+    }
+
+    fn file_name(&self, file: &Path) -> OsString {
+        let Some(config) = &self.blkdebug else { return file.into() };
         let parts: [&OsStr; 4] =
-            ["blkdebug:".as_ref(), config.as_ref(), ":".as_ref(), self.file.as_ref()];
+            ["blkdebug:".as_ref(), config.as_ref(), ":".as_ref(), file.as_ref()];
         parts.into_iter().collect()
     }
 }
@@ -190,8 +251,8 @@ mod tests {
     use std::path::PathBuf;
 
     fn disk(serial: &str, file: &str) -> Disk {
-        let file = PathBuf::from(file);
-        Disk { serial: serial.into(), file, read_only: true, blkdebug: None, options: None }
+        let source = PathBuf::from(file).into();
+        Disk { serial: serial.into(), source, read_only: true, blkdebug: None, options: None }
     }
 
     fn machine() -> Machine {
@@ -264,6 +325,39 @@ mod tests {
         let object = "memory-backend-memfd,id=mem,size=67108864,share=on";
         assert_eq!(after(&words, "-object"), [object]);
         assert_eq!(after(&words, "-m"), ["size=67108864B"]);
+    }
+
+    #[test]
+    fn disk_of_a_daemon_shares_memory_and_goes_by_its_place() {
+        let mut machine = machine();
+        machine.disks = vec![disk("image", "/i"), disk("blob1", "/b"), disk("blob2", "/c")];
+        machine.disks[1].source = "vhost-user:/run/a,b".parse().unwrap();
+        let words = words(&machine);
+        assert_eq!(after(&words, "-M"), ["microvm,acpi=off,memory-backend=mem"]);
+        let daemon = "socket,id=disk1,path=/run/a,,b,reconnect=1";
+        assert!(after(&words, "-chardev").contains(&daemon), "{words:?}");
+        let device = "vhost-user-blk,chardev=disk1,num-queues=1";
+        assert!(after(&words, "-device").contains(&device), "{words:?}");
+        let names = |shares, bus| disk_names(&machine.disks, shares, bus)["blob1"].clone();
+        assert_eq!(names(0, Bus::Mmio), "mmio:1");
+        assert_eq!(names(2, Bus::Mmio), "mmio:3");
+        assert_eq!(names(0, Bus::Pci), "pci:00:1e.0");
+        machine.bus = Some(Bus::Pci);
+        let device = "vhost-user-blk-pci,chardev=disk1,num-queues=1,addr=0x1e";
+        assert!(after(&self::words(&machine), "-device").contains(&device));
+    }
+
+    #[test]
+    fn server_is_read_through_the_options_of_its_node() {
+        let mut machine = machine();
+        machine.disks = vec![disk("blob1", "/b")];
+        machine.disks[0].source = "nbd://h/a,b".parse().unwrap();
+        assert_eq!(
+            after(&words(&machine), "-drive"),
+            ["if=none,id=disk0,file.driver=nbd,file.server.type=inet,file.server.host=h,\
+              file.server.port=10809,file.export=a,,b,file.reconnect-delay=20,format=raw,\
+              cache=writeback,werror=report,rerror=report,readonly=on"]
+        );
     }
 
     #[test]

@@ -5,8 +5,8 @@ use crate::boot::accel::Accel;
 use crate::size::Size;
 
 fn disk(serial: &str, file: &str, read_only: bool) -> Disk {
-    let file = PathBuf::from(file);
-    Disk { serial: serial.into(), file, read_only, blkdebug: None, options: None }
+    let source = PathBuf::from(file).into();
+    Disk { serial: serial.into(), source, read_only, blkdebug: None, options: None }
 }
 
 /// A machine with an image and a region.
@@ -134,8 +134,8 @@ fn two_disks_of_one_file_cannot_be_told_apart_by_firecracker() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let name = file.path().to_str().unwrap();
     let disks = [disk("image", name, true), disk("blob1", name, true)];
-    let error = Monitor::Firecracker.disk_names(&disks).unwrap_err().to_string();
+    let error = Monitor::Firecracker.disk_names(&disks, 0, Bus::Mmio).unwrap_err().to_string();
     assert!(error.contains("`image` and `blob1` are one"), "{error}");
-    assert_eq!(Monitor::Firecracker.disk_names(&disks[..1]).unwrap().len(), 1);
-    assert!(Monitor::CloudHypervisor.disk_names(&disks).unwrap().is_empty());
+    assert_eq!(Monitor::Firecracker.disk_names(&disks[..1], 0, Bus::Mmio).unwrap().len(), 1);
+    assert!(Monitor::CloudHypervisor.disk_names(&disks, 0, Bus::Pci).unwrap().is_empty());
 }

@@ -3,6 +3,7 @@
 //! Always: planning changes nothing; no two devices share a name; a file with several names is one
 //! device, and the guest learns all of these names.
 
+mod overlay;
 mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,10 +19,10 @@ use crate::boot::monitor::{Disk, MachineArgs, Room};
 use crate::exit::usage;
 use crate::note;
 use crate::size::{Size, human};
-use crate::source::RegionPlace;
+use crate::source::{Node, RegionPlace, Source};
 
 pub use sources::plan;
-use sources::{is_one_file, read_only};
+use sources::{is_one, read_only};
 
 /// virtio 1.2 5.2.6: a disk's id string has 20 bytes.
 const SERIAL_BYTES_MAX: usize = 20;
@@ -30,6 +31,9 @@ pub const SERIAL_OF_IMAGE: &str = "image";
 const SERIAL_OF_CACHE: &str = "cache";
 /// The size of a region's disk that has to be made.
 const REGION_BYTES: Size = Size(64 << 20);
+
+/// How long a device may take to answer where nobody says so, as docs/usage.md has it.
+const DEADLINE_S: u32 = 30;
 
 /// A word of the guest's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,12 +72,14 @@ impl Word {
 /// What a guest is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The disks; files may be relative still.
+    /// The disks; names of files may be relative still.
     pub disks: Vec<Disk>,
     /// Mount tag and directory of each share.
     pub shares: Vec<(String, PathBuf)>,
     /// The region among the disks.
     pub region: Option<RegionPlace>,
+    /// A qcow2 file over the region, which takes what the guest writes.
+    pub overlay: Option<PathBuf>,
     /// The options on the guest's command line.
     pub options: Vec<Word>,
     /// The guest's command.
@@ -105,23 +111,64 @@ impl Plan {
         if machine.timeline.is_some() && !machine.guest_option.iter().any(asks) {
             self.options.push(Word::Plain("timeline".into()));
         }
-        self.disks.extend(machine.disk.iter().map(|disk| {
-            let (file, read_only_disk) = match disk.value.strip_suffix(",ro") {
-                Some(file) => (file, true),
+        for disk in &machine.disk {
+            let (name, read_only_disk) = match disk.value.strip_suffix(",ro") {
+                Some(name) => (name, true),
                 None => (disk.value.as_str(), false),
             };
-            Disk { read_only: read_only_disk, ..read_only(&disk.serial, file.into()) }
-        }));
+            let source = name.parse().map_err(usage)?;
+            if let Source::VhostUser(_) = source {
+                return Err(usage(format!(
+                    "--disk {}={source}: the disk has no serial of its own: give it as --blob N=",
+                    disk.serial
+                )));
+            }
+            self.disks.push(Disk { read_only: read_only_disk, ..read_only(&disk.serial, source) });
+        }
+        if let Some(overlay) = &machine.overlay {
+            if self.region.is_none() {
+                return Err(usage("--overlay needs a --region"));
+            }
+            let disk = self.disk(SERIAL_OF_CACHE)?;
+            disk.source = Source::Node(Node::qcow2(overlay));
+            disk.read_only = false;
+            self.overlay = Some(overlay.clone());
+        }
         for option in &machine.drive_opt {
-            self.disk(&option.serial)?.options = Some(option.value.clone());
+            let disk = self.disk(&option.serial)?;
+            if let Source::VhostUser(_) = disk.source {
+                return Err(usage(format!("{}: it has no -drive", disk.source)));
+            }
+            disk.options = Some(option.value.clone());
         }
         for config in &machine.blkdebug {
-            self.disk(&config.serial)?.blkdebug = Some(PathBuf::from(&config.value));
+            let disk = self.disk(&config.serial)?;
+            if disk.source.file().is_none() {
+                return Err(usage(format!("{}: blkdebug is for files", disk.source)));
+            }
+            disk.blkdebug = Some(PathBuf::from(&config.value));
+        }
+        let wait_s = self.source_wait_s();
+        for disk in &mut self.disks {
+            machine.monitor.check_source(disk)?;
+            match &mut disk.source {
+                Source::File(_) | Source::VhostUser(_) => {}
+                Source::Web(web) if !disk.read_only => {
+                    return Err(usage(format!("{web}: a web server is only read (SERIAL=URL,ro)")));
+                }
+                Source::Web(web) => machine.web.check(web)?,
+                Source::Node(node) => {
+                    node.wait_s = wait_s;
+                    if let Some(why) = node.changes().filter(|_| disk.read_only) {
+                        return Err(usage(format!("{node}: {why}")));
+                    }
+                }
+            }
         }
         check(&self.disks, self.shares.len(), machine.monitor.room(machine.board(), machine.bus)?)
     }
 
-    /// Tells the guest a version of each disk of which the user has said none, so that a region
+    /// Tells the guest a version of each disk over a file of which the user has said none, so that a region
     /// serves nothing of what the file held earlier, and that disks of one file are one source. A
     /// file that a guest writes has a version without times. One that is the region's alone has none,
     /// unless a share may have it as well: the version that the share's daemon tells has times. A
@@ -132,13 +179,14 @@ impl Plan {
         let mut words = Vec::new();
         for disk in &self.disks {
             let name = SourceName::Disk(disk.serial.clone());
-            let same = |other: &&Disk| is_one_file(&disk.file, &other.file);
+            let same = |other: &&Disk| is_one(&disk.source, &other.source);
             let only_region = self.is_region(disk) && self.disks.iter().filter(same).count() < 2;
             if only_region && self.shares.is_empty() {
                 continue;
             }
+            let Some(file) = disk.source.file() else { continue };
             // A missing file is reported where the disk is opened.
-            let Ok(stat) = fs::metadata(&disk.file) else { continue };
+            let Ok(stat) = fs::metadata(file) else { continue };
             if stat.is_file() && said.iter().all(|(of, _)| *of != name) {
                 let written = self.disks.iter().filter(same).any(|disk| !disk.read_only);
                 let stamp = match written && !only_region {
@@ -150,6 +198,15 @@ impl Plan {
             }
         }
         self.options.extend(words);
+    }
+
+    /// Returns how many seconds a read may wait for a server that is gone: less than the deadline of
+    /// a device, after which the guest gives the whole device up.
+    pub fn source_wait_s(&self) -> u32 {
+        // The guest refuses a line that is wrong, and says why.
+        let given = Config::parse(&self.append()).ok().and_then(|config| config.deadline_s);
+        let deadline_s = given.unwrap_or(DEADLINE_S);
+        (deadline_s - deadline_s / 3).max(1)
     }
 
     /// Makes the region's disk if there is none, and checks that the named part lies on it.
@@ -171,19 +228,41 @@ impl Plan {
                 "{name} has {sectors} sectors, the region wants {count} from {sector} on"
             )));
         }
-        Ok(())
+        match &self.overlay {
+            Some(overlay) if !overlay.exists() => overlay::make(overlay, &region.file),
+            _ => Ok(()),
+        }
     }
 
     /// Whether `disk` is the region's and is made where it is missing.
     pub fn makes(&self, disk: &Disk) -> bool {
-        self.is_region(disk) && !disk.file.exists()
+        let file = match &disk.source {
+            Source::Node(node) => node.file(),
+            source => source.file(),
+        };
+        self.is_region(disk) && file.is_some_and(|file| !file.exists())
     }
 
-    fn is_region(&self, disk: &Disk) -> bool {
+    /// Whether `disk` is the region's.
+    pub fn is_region(&self, disk: &Disk) -> bool {
         disk.serial == SERIAL_OF_CACHE && self.region.is_some()
     }
 
-    fn disk(&mut self, serial: &str) -> Result<&mut Disk> {
+    /// Tells the guest the version of the disk with this serial, unless the user has told one.
+    pub fn tell_version(&mut self, serial: &str, version: &str) {
+        // Else the guest refuses the line, and says why.
+        let Ok(Config { versions: said, .. }) = Config::parse(&self.append()) else { return };
+        let name = SourceName::Disk(serial.into());
+        if said.iter().all(|(of, _)| *of != name) {
+            self.options.push(Word::disk("disk", serial, format!(",version={version}")));
+        }
+    }
+
+    /// Returns the disk with this serial.
+    ///
+    /// # Errors
+    /// Status 2: there is none.
+    pub fn disk(&mut self, serial: &str) -> Result<&mut Disk> {
         let disk = self.disks.iter_mut().find(|disk| disk.serial == serial);
         disk.ok_or_else(|| usage(format!("there is no disk with the serial `{serial}`")))
     }

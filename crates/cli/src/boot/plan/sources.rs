@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use rootlet_guest::config::Part;
@@ -13,15 +13,16 @@ use rootlet_guest::config::Part;
 use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word};
 use crate::boot::monitor::Disk;
 use crate::exit::usage;
-use crate::source::{BlobPlace, SourceArgs, disk_file};
+use crate::source::{BlobPlace, Source, SourceArgs, disk_file};
 
 /// Plans a guest with these sources. `words` are its command; without one it lists the root.
 pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Result<Plan> {
     let mut options = Vec::new();
     let mut disks = Vec::new();
-    if let Some(file) = image {
+    if let Some(image) = image {
+        let source = Source::parse(image.as_os_str()).map_err(usage)?;
         options.push(Word::disk("image", SERIAL_OF_IMAGE, ""));
-        disks.push(read_only(SERIAL_OF_IMAGE, file.into()));
+        disks.push(read_only(SERIAL_OF_IMAGE, source));
     }
     let mut slots = BTreeSet::new();
     for blob in &source.blob {
@@ -29,13 +30,13 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
             return Err(usage(format!("--blob {} is given twice", blob.slot)));
         }
         match &blob.place {
-            BlobPlace::File(file) => {
+            BlobPlace::Disk(source) => {
                 let key = format!("blob{}", blob.slot);
-                match disks.iter().find(|disk: &&Disk| is_one_file(&disk.file, file)) {
+                match disks.iter().find(|disk: &&Disk| is_one(&disk.source, source)) {
                     Some(disk) => options.push(Word::disk(&key, &disk.serial, "")),
                     None => {
                         options.push(Word::disk(&key, &key, ""));
-                        disks.push(read_only(&key, file.clone()));
+                        disks.push(read_only(&key, source.clone()));
                     }
                 }
             }
@@ -51,15 +52,15 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
         return Err(usage("--region-size needs a --region"));
     }
     if let Some(region) = &source.region {
-        let is_source = |disk: &&Disk| is_one_file(&disk.file, &region.file);
+        let file = Source::File(region.file.clone());
+        let is_source = |disk: &&Disk| is_one(&disk.source, &file);
         if let Some(disk) = disks.iter().find(is_source).filter(|_| region.part == Part::Whole) {
-            let file = region.file.display();
             return Err(usage(format!("--region {file} is the disk `{}` as well", disk.serial)));
         }
         options.push(Word::disk("cache", SERIAL_OF_CACHE, &region.part));
         // A region that may not be written gives hits.
         let read_only_disk = disk_file::is_read_only(&region.file);
-        let disk = read_only(SERIAL_OF_CACHE, region.file.clone());
+        let disk = read_only(SERIAL_OF_CACHE, file);
         disks.push(Disk { read_only: read_only_disk, ..disk });
     }
     options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
@@ -70,17 +71,24 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
         [] => vec!["ls".into(), "/".into()],
         words => words.to_vec(),
     };
-    Ok(Plan { disks, shares, region: source.region.clone(), options, words })
+    Ok(Plan { disks, shares, region: source.region.clone(), overlay: None, options, words })
 }
 
 /// Returns a disk that a guest may only read.
-pub(super) fn read_only(serial: &str, file: PathBuf) -> Disk {
-    Disk { serial: serial.into(), file, read_only: true, blkdebug: None, options: None }
+pub(super) fn read_only(serial: &str, source: Source) -> Disk {
+    Disk { serial: serial.into(), source, read_only: true, blkdebug: None, options: None }
 }
 
-/// Returns whether two names are those of one file that is there, or of one block device: links, mounts
-/// and open files are names as well.
-pub(super) fn is_one_file(one: &Path, other: &Path) -> bool {
+/// Returns whether two sources are one: the same node, one file that is there, or one block device;
+/// links, mounts and open files are names as well.
+pub(super) fn is_one(one: &Source, other: &Source) -> bool {
+    match (one, other) {
+        (Source::File(one), Source::File(other)) => is_one_file(one, other),
+        (one, other) => one == other,
+    }
+}
+
+fn is_one_file(one: &Path, other: &Path) -> bool {
     let which = |path| {
         let stat = fs::metadata(path).ok()?;
         match stat.file_type().is_block_device() {

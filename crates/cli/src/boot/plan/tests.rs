@@ -2,6 +2,7 @@
 
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use super::*;
 use crate::boot::BootArgs;
@@ -158,6 +159,45 @@ fn region_whose_file_a_share_may_have_is_told_with_the_version_that_the_share_te
 }
 
 #[test]
+fn one_server_is_one_disk_and_waits_less_than_the_deadline() {
+    let plan = planned(
+        "--image i --blob 1=nbd://h --blob 2=nbd://h:10809 --blob 3=nbd://h/e --disk x=rbd:p/i \
+         --blob 4=http://h/x --plain-http --guest-option deadline=6",
+    )
+    .unwrap();
+    assert_eq!(
+        plan.append(),
+        "image=image blob1=blob1 blob2=blob1 blob3=blob3 blob4=blob4 deadline=6 -- ls /"
+    );
+    let waits = plan.disks.iter().filter_map(|disk| match &disk.source {
+        Source::Node(node) => Some(node.wait_s),
+        _ => None,
+    });
+    assert_eq!(waits.collect::<Vec<_>>(), [4, 4, 4]);
+    let serials: Vec<_> = plan.disks.iter().map(|disk| disk.serial.as_str()).collect();
+    assert_eq!(serials, ["image", "blob1", "blob3", "blob4", "x"]);
+}
+
+#[test]
+fn overlay_takes_the_place_of_the_region() {
+    let plan = planned("--image i --region r@8+64 --overlay o").unwrap();
+    assert_eq!(plan.append(), "image=image cache=cache@8+64 -- ls /");
+    let disk = &plan.disks[1];
+    assert_eq!((disk.source.to_string().as_str(), disk.read_only), ("qcow2:o", false));
+    assert!(plan.makes(disk));
+}
+
+#[test]
+fn version_of_content_is_told_unless_the_user_tells_one() {
+    for (more, version) in [("", "512-1"), ("--guest-option disk=blob1,version=mine", "mine")] {
+        let mut plan = planned(&format!("--image i --blob 1=https://h/x {more}")).unwrap();
+        plan.tell_version("blob1", "512-1");
+        let told = plan.append().matches(",version=").count();
+        assert!(told == 1 && plan.append().contains(&format!("disk=blob1,version={version}")));
+    }
+}
+
+#[test]
 fn without_a_command_the_root_is_listed() {
     assert!(planned("--image i").unwrap().append().ends_with(" -- ls /"));
 }
@@ -171,7 +211,7 @@ fn disks_take_their_extra_options_by_serial() {
     assert_eq!(plan.disks[0].options.as_deref(), Some("discard=unmap"));
     assert_eq!(plan.disks[0].blkdebug, Some("conf".into()));
     assert!(plan.disks[1].read_only);
-    assert_eq!(plan.disks[1].file, PathBuf::from("x"));
+    assert_eq!(plan.disks[1].source.file(), Some(Path::new("x")));
 }
 
 #[test]
@@ -183,6 +223,17 @@ fn plans_that_cannot_work_are_refused_with_the_reason() {
         ("--drive-opt x=y", "no disk with the serial `x`"),
         ("--disk 012345678901234567890=f", "over 20 bytes"),
         ("--image i --disk image=f", "two disks"),
+        ("--image i --overlay o", "--overlay needs a --region"),
+        ("--monitor firecracker --image i --region r --overlay o", "qcow2:o is `cache`"),
+        ("--image nbd://h:x", "no URL"),
+        ("--image i --disk x=ftp://h/x", "unknown scheme `ftp`"),
+        ("--image i --disk x=rbd:p/i,ro", "an image without @SNAPSHOT may change"),
+        ("--image i --disk x=https://h/x", "a web server is only read (SERIAL=URL,ro)"),
+        ("--image i --blob 1=http://h/x", "insist by --plain-http"),
+        ("--image i --disk x=vhost-user:/s", "the disk has no serial of its own"),
+        ("--image i --blob 1=nbd://h --blkdebug blob1=c", "blkdebug is for files"),
+        ("--monitor firecracker --image i --blob 1=nbd://h", "nbd://h is `blob1`: take --monitor"),
+        ("--monitor cloud-hypervisor --image i --blob 1=https://h/x", "files and block devices"),
         (&format!("--image i {eight}"), "9 devices"),
         ("--monitor firecracker --disk x=f", "--blob N=FILE"),
         ("--monitor firecracker --image i --share d", "give each blob as a disk"),

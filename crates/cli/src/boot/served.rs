@@ -1,0 +1,119 @@
+//! The disks of a plan whose bytes other programs serve: asked for, put in the place of what the user
+//! named, or left out.
+//!
+//! Always: what is left of the plan can be opened; a source that is away is left out only where a region
+//! may have what is asked of it; a source that is there and wrong is an error.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+
+use super::BootArgs;
+use super::plan::{Plan, SERIAL_OF_IMAGE};
+use super::reach;
+use crate::engine::{Asked, Command, Engine, Object};
+use crate::note;
+use crate::source::{Node, Source, Web};
+
+/// The engines of a boot.
+#[derive(Debug, Default)]
+pub struct Engines(Vec<(String, Engine)>);
+
+impl Engines {
+    /// Starts what the disks of `plan` need, with sockets in `private` and output in `says`, and leaves
+    /// out what is away. QEMU's `program` opens the disks.
+    ///
+    /// # Errors
+    /// Status 3: a program is missing. A source is away, and there is no region, or it is the image; or
+    /// a source cannot be read.
+    pub fn start(
+        plan: &mut Plan,
+        args: &BootArgs,
+        private: &Path,
+        says: &Path,
+        program: &Path,
+    ) -> Result<Self> {
+        let mut engines = Vec::new();
+        for (serial, command) in commands(plan, args, private)? {
+            let engine = command.start(&says.join(format!("nbdkit-{serial}.txt")))?;
+            engines.push((serial, engine));
+        }
+        let mut away = Vec::new();
+        // An overlay over the region is made later.
+        for disk in plan.disks.iter().filter(|disk| !plan.is_region(disk)) {
+            if let Some(why) = reach::away(program, disk)? {
+                away.push((disk.serial.clone(), why));
+            }
+        }
+        away.iter().try_for_each(|(serial, why)| leave_out(plan, serial, why))?;
+        Ok(Self(engines))
+    }
+
+    /// Tells the last words of each engine that reported an error.
+    pub fn tell(&self) {
+        for (serial, engine) in &self.0 {
+            if let Some(words) = engine.last_words() {
+                note!("{serial}: {words}");
+            }
+        }
+    }
+}
+
+/// Returns the commands that serve what web servers have, each with the serial of its disk, and puts
+/// their sockets, in `dir`, into `plan`.
+///
+/// # Errors
+/// Those of [`Engines::start`].
+pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(String, Command)>> {
+    let webs = plan.disks.iter().filter_map(|disk| match &disk.source {
+        Source::Web(web) => Some((disk.serial.clone(), web.clone())),
+        _ => None,
+    });
+    let mut commands = Vec::new();
+    for (serial, web) in webs.collect::<Vec<_>>() {
+        match Object::ask(&web, &args.machine.web)? {
+            Asked::There(object) => {
+                commands.push((serial.clone(), serve(plan, args, dir, &serial, &web, &object)?));
+            }
+            Asked::Away(why) => leave_out(plan, &serial, &why)?,
+            Asked::Unfit(why) => bail!("{web} ({serial}): {why}"),
+        }
+    }
+    Ok(commands)
+}
+
+fn serve(
+    plan: &mut Plan,
+    args: &BootArgs,
+    dir: &Path,
+    serial: &str,
+    web: &Web,
+    object: &Object,
+) -> Result<Command> {
+    let socket = dir.join(format!("{serial}.nbd"));
+    let wait_s = plan.source_wait_s();
+    let command = Command::new(web, object, &args.machine.web, &socket, wait_s)?;
+    plan.tell_version(serial, &object.version());
+    plan.disk(serial)?.source = Source::Node(Node::served(web, &socket, wait_s));
+    Ok(command)
+}
+
+/// Takes a disk out of `plan` whose source is away.
+///
+/// # Errors
+/// There is no region, or it is the disk of the image.
+fn leave_out(plan: &mut Plan, serial: &str, why: &str) -> Result<()> {
+    let source = plan.disk(serial)?.source.clone();
+    // A file of this machine is there, and wrong.
+    let is_here = matches!(&source, Source::Node(node) if node.file().is_some());
+    // A region that is made for this boot has nothing.
+    let has_region =
+        plan.region.as_ref().is_some_and(|region| fs::exists(&region.file).is_ok_and(|is| is));
+    if !has_region || is_here || serial == SERIAL_OF_IMAGE {
+        bail!("{source} ({serial}): {why}");
+    }
+    note!("{serial}: {source} is away, and is read from the region as far as that has it: {why}");
+    plan.disks.retain(|disk| disk.serial != serial);
+    Ok(())
+}
