@@ -4,6 +4,8 @@
 //! content has changed (If-Match: RFC 9110 13.1.1). Without that a read could get bytes of two
 //! contents.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -14,7 +16,7 @@ use crate::programs::find_in_path;
 use crate::source::Web;
 
 /// How long a server may take for one answer, in seconds.
-const PATIENCE_S: &str = "10";
+const PATIENCE_S: u32 = 10;
 /// A disk's unit in bytes (virtio 1.2 5.2.4).
 const SECTOR_BYTES: u64 = 512;
 /// The longest ETag, which goes to the guest as the version of the content.
@@ -223,14 +225,8 @@ const DISTRUSTED: i32 = 60;
 /// Sends one request, with `more` arguments of curl's.
 fn asked(web: &Web, args: &WebArgs, more: &[&str]) -> Result<Result<Answer, Fault>> {
     let mut command = Command::new(program()?);
-    // A file of settings of the user's could ask for anything.
-    command.args(["--disable", "--silent", "--show-error", "--globoff", "--location"]);
-    command.args(["--proto", protocols(web), "--proto-redir", protocols(web)]);
-    command.args(["--max-time", PATIENCE_S, "--dump-header", "-", "--output", "/dev/null"]);
-    if let Some(ca) = &args.ca {
-        command.arg("--cacert").arg(ca);
-    }
-    command.args(more).args(["--url", web.url()]).stdin(Stdio::null());
+    command.args(arguments(web, args, PATIENCE_S)?);
+    command.args(["--dump-header", "-", "--output", "/dev/null"]).args(more).stdin(Stdio::null());
     let output = command.output().context("cannot start curl")?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
@@ -247,14 +243,31 @@ fn asked(web: &Web, args: &WebArgs, more: &[&str]) -> Result<Result<Answer, Faul
     Ok(Answer::parse(&text).ok_or_else(|| Fault::Unfit("the server's answer is not HTTP".into())))
 }
 
-/// The protocols that may be spoken, in the words of curl and of nbdkit.
-pub fn protocols(web: &Web) -> &'static str {
-    if web.is_plain() { "http,https" } else { "https" }
+/// Returns curl's arguments for a request for the object of `web` that takes at most `seconds`.
+///
+/// # Errors
+/// The current folder is gone.
+pub fn arguments(web: &Web, args: &WebArgs, seconds: u32) -> Result<Vec<OsString>> {
+    let protocols = if web.is_plain() { "=http,https" } else { "=https" };
+    // A file of settings of the user's could ask for anything.
+    let mut words = vec!["--disable".into()];
+    words.extend(["--silent", "--show-error", "--globoff", "--location"].map(Into::into));
+    words.extend(["--proto", protocols, "--proto-redir", protocols].map(Into::into));
+    words.extend(["--max-time".into(), seconds.to_string().into()]);
+    if let Some(ca) = &args.ca {
+        words.extend(["--cacert".into(), std::path::absolute(ca).context("--ca")?.into()]);
+    }
+    words.extend(["--url", web.url()].map(Into::into));
+    Ok(words)
 }
 
-fn program() -> Result<std::path::PathBuf> {
+/// Finds curl.
+///
+/// # Errors
+/// Status 3: there is none.
+pub fn program() -> Result<PathBuf> {
     find_in_path("curl").ok_or_else(|| {
-        exit::stop(exit::SETUP, "missing: curl, which asks web servers, is not in PATH")
+        exit::stop(exit::SETUP, "missing: curl, which reads from web servers, is not in PATH")
     })
 }
 

@@ -1,9 +1,11 @@
-//! nbdkit, which fetches an object of a web server, keeps the fetched bytes while it runs, and serves
+//! nbdkit, which has curl fetch ranges of an object of a web server, keeps them while it runs, and serves
 //! the object as a network block device.
 //!
-//! Always: each request names the content (If-Match), so that a server sends nothing of another one.
+//! Always: each request names the content (If-Match) and a range, and an answer is taken only if it says
+//! that it is this range of an object of this length, and has as many bytes. nbdkit's own plugin for
+//! curl (1.32) takes the first bytes of any answer for those of the range.
 //!
-//! Source: nbdkit 1.32: nbdkit-curl-plugin(1), nbdkit-cache-filter(1), nbdkit-retry-filter(1).
+//! Source: nbdkit 1.32: nbdkit-eval-plugin(1), nbdkit-cache-filter(1), nbdkit-retry-filter(1).
 
 use std::ffi::OsString;
 use std::fs;
@@ -11,8 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::curl::protocols;
-use super::{Object, WebArgs};
+use super::{Object, WebArgs, curl};
 use crate::boot::child::bound_command;
 use crate::boot::daemon::Daemon;
 use crate::boot::monitor::pasteable;
@@ -64,19 +65,17 @@ impl Command {
         })?;
         let mut arguments: Vec<OsString> = vec!["--foreground".into(), "--readonly".into()];
         arguments.extend(["--unix".into(), socket.into()]);
-        arguments.extend([CACHE, "--filter=retry", "curl"].map(Into::into));
-        arguments.push(format!("url={}", web.url()).into());
-        arguments.push(format!("protocols={}", protocols(web)).into());
-        if let Some(ca) = &args.ca {
-            let mut word = OsString::from("cainfo=");
-            word.push(std::path::absolute(ca).context("--ca")?);
-            arguments.push(word);
-        }
-        arguments.push(format!("header=If-Match: {}", object.etag).into());
+        arguments.extend([CACHE, "--filter=retry", "eval"].map(Into::into));
+        arguments.push("thread_model=echo parallel".into());
+        arguments.push(format!("get_size=echo {}", object.bytes).into());
         // All attempts and pauses together take at most the time.
         let retries = (wait_s / RETRY_SHARE_S).min(RETRIES_MAX);
         let attempt_s = (wait_s.max(1) - retries * RETRY_PAUSE_S) / (retries + 1);
-        arguments.push(format!("timeout={attempt_s}").into());
+        let condition = format!("If-Match: {}", object.etag);
+        let mut request = curl::arguments(web, args, attempt_s)?;
+        request.extend(["--header".into(), condition.into()]);
+        let request = pasteable(&curl::program()?, &request);
+        arguments.push(format!("pread={}", script(&request, object.bytes)).into());
         arguments.push(format!("retries={retries}").into());
         arguments.push(format!("retry-delay={RETRY_PAUSE_S}").into());
         arguments.extend(["retry-exponential=no", "cache-on-read=true"].map(Into::into));
@@ -122,19 +121,55 @@ impl Engine {
     /// Returns the engine's last words, in this tool's where it has some; `None` if it said nothing.
     pub fn last_words(&self) -> Option<String> {
         let said = fs::read_to_string(&self.says).ok()?;
-        let last = said.lines().rfind(|line| line.contains("error:"))?;
-        let changed = if last.trim_end().ends_with(" 412") {
-            ": its content has changed since it was opened, and the old one is gone"
-        } else {
-            ""
-        };
-        Some(format!("{}{changed}", last.trim()))
+        explained(&said)
     }
+}
+
+/// Returns the script that writes `$3` bytes from byte `$4` on of an object of `bytes` bytes, which
+/// `request` asks for. The bytes count only if the script succeeds.
+fn script(request: &str, bytes: u64) -> String {
+    format!(
+        "last=$(($4 + $3 - 1))\n\
+         exec 4>&1\n\
+         said=$({request} --range \"$4-$last\" --max-filesize \"$3\" --output - \
+         --dump-header /dev/stderr --write-out '%{{stderr}}answer=%{{http_code}}/%{{size_download}}' \
+         2>&1 >&4)\n\
+         case $said in *[Cc]ontent-[Rr]ange:*\"bytes $4-$last/{bytes}\"*\"answer=206/$3\") exit 0 ;; esac\n\
+         status=${{said##*answer=}}\n\
+         case $said in *'curl: '*) why=\": ${{said##*curl: }}\" ;; *) why= ;; esac\n\
+         echo \"EIO answer ${{status%%/*}} for bytes $4 to $last$why\" >&2\n\
+         exit 1\n"
+    )
+}
+
+/// Returns the last error of the origin in the engine's output, with the meaning of a change.
+fn explained(said: &str) -> Option<String> {
+    // A reader that hung up is not the origin's fault.
+    let of_origin = |line: &&str| line.contains("error:") && !line.contains("write error reply");
+    let last = said.lines().rfind(of_origin)?.trim();
+    Some(match last.contains(": answer 412 ") {
+        true => {
+            format!("{last}: its content has changed since it was opened, and the old one is gone")
+        }
+        false => last.into(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_fault_of_the_origin_is_explained() {
+        let said = "nbdkit: eval[1]: error: /tmp/nbdkit/pread: answer 503 for bytes 0 to 511\n\
+                    nbdkit: eval[1]: error: /tmp/nbdkit/pread: answer 412 for bytes 0 to 511\n\
+                    nbdkit: eval[2]: error: write error reply: Broken pipe\nnbdkit: debug\n";
+        let words = explained(said).unwrap();
+        assert!(words.contains("for bytes 0 to 511: its content has changed"), "{words}");
+        let before = said.split_inclusive('\n').next().unwrap();
+        assert_eq!(explained(before).as_deref(), Some(before.trim_end()));
+        assert_eq!(explained("nbdkit: debug\n"), None);
+    }
 
     #[test]
     fn each_request_names_the_content_and_ends_in_time() {
@@ -150,30 +185,26 @@ mod tests {
             };
             let words: Vec<_> =
                 command.arguments.iter().map(|word| word.to_str().unwrap()).collect();
-            assert_eq!(
-                words[..11],
-                [
-                    "--foreground",
-                    "--readonly",
-                    "--unix",
-                    "/s",
-                    "--filter=cache",
-                    "--filter=retry",
-                    "curl",
-                    "url=https://h/a?x=1",
-                    "protocols=https",
-                    "cainfo=/ca.pem",
-                    "header=If-Match: \"1\"",
-                ]
-            );
+            let start =
+                ["--foreground", "--readonly", "--unix", "/s", CACHE, "--filter=retry", "eval"];
+            assert_eq!(words[..7], start);
+            assert_eq!(words[7..9], ["thread_model=echo parallel", "get_size=echo 512"]);
+            let script = words[9].strip_prefix("pread=").unwrap();
+            for part in [
+                "--proto =https --proto-redir =https",
+                &format!("--max-time {attempt_s} --cacert /ca.pem --url 'https://h/a?x=1'"),
+                "--header 'If-Match: \"1\"' --range \"$4-$last\" --max-filesize \"$3\"",
+                "\"bytes $4-$last/512\"*\"answer=206/$3\"",
+            ] {
+                assert!(script.contains(part), "{part}: {script}");
+            }
             let times = [
-                &format!("timeout={attempt_s}"),
                 &format!("retries={retries}"),
                 "retry-delay=1",
                 "retry-exponential=no",
                 "cache-on-read=true",
             ];
-            assert_eq!(words[11..], times, "{wait_s}");
+            assert_eq!(words[10..], times, "{wait_s}");
             assert!((retries + 1) * attempt_s + retries <= wait_s.max(1), "{wait_s}");
         }
     }

@@ -160,6 +160,9 @@ impl Machine {
     }
 }
 
+/// Any geometry: without one QEMU reads a sector of the disk to guess it, before a guest runs.
+const GEOMETRY: &str = "cyls=100,heads=16,secs=63";
+
 /// The last place on PCI that no board needs for itself; disks of daemons are put there and downward,
 /// away from devices without a place, which QEMU puts upward from the first.
 const PCI_LAST: usize = 0x1e;
@@ -221,7 +224,10 @@ impl Disk {
     fn arguments(&self, number: usize, bus: Bus) -> [OsString; 4] {
         let id = format!("disk{number}");
         let drive = self.drive(&id);
-        let device = Opts::new(bus.disk()).set("drive", &id).set("serial", &self.serial);
+        let mut device = Opts::new(bus.disk()).set("drive", &id).set("serial", &self.serial);
+        if let Source::Node(_) = self.source {
+            device = device.raw(GEOMETRY);
+        }
         ["-drive".into(), drive, "-device".into(), device.done()]
     }
 
@@ -358,6 +364,8 @@ mod tests {
               file.server.port=10809,file.export=a,,b,file.reconnect-delay=20,format=raw,\
               cache=writeback,werror=report,rerror=report,readonly=on"]
         );
+        let device = "virtio-blk-device,drive=disk0,serial=blob1,cyls=100,heads=16,secs=63";
+        assert!(after(&words(&machine), "-device").contains(&device));
     }
 
     #[test]
