@@ -6,6 +6,7 @@
 use super::Root;
 use super::guard::Guard;
 use super::metadata;
+use super::stop::{Blocking, Stop};
 use crate::cache::Layer;
 use crate::erofs::{BlockSize, Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
 use crate::error::{Error, PathError};
@@ -38,7 +39,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         }
         let mut inner = self.lock();
         let size = inner.mount().superblock().block_size().bytes();
-        let bytes = inner.dir_block(dir, block)?;
+        let bytes = inner.dir_block(dir, block).blocking()?;
         let out = out.get_mut(..bytes.len()).ok_or(PathError::BufferTooSmall(size))?;
         out.copy_from_slice(bytes);
         Ok(bytes.len())
@@ -88,7 +89,7 @@ impl DirCursor {
     ) -> Result<Option<DirEntry>, Error> {
         root.own(&self.dir)?;
         let mut entry = DirEntry::default();
-        let found = self.advance(&mut root.lock(), &mut entry, false)?;
+        let found = self.advance(&mut root.lock(), &mut entry, false).blocking()?;
         Ok(found.then_some(entry))
     }
 
@@ -106,10 +107,10 @@ impl DirCursor {
         entry.name.clear();
         root.own(&self.dir)?;
         let mut inner = root.lock();
-        if !self.advance(&mut inner, entry, true)? {
+        if !self.advance(&mut inner, entry, true).blocking()? {
             return Ok(None);
         }
-        let inode = inner.inode(entry.nid)?;
+        let inode = inner.inode(entry.nid).blocking()?;
         entry.kind = Some(inode.kind());
         Ok(Some(inode))
     }
@@ -125,12 +126,12 @@ impl DirCursor {
 
     /// Writes the next entry to `entry`. Returns false at the end. With `wanted`, loads the pages
     /// of the coming inodes ahead.
-    fn advance<S: Storage, L: Layer<S>>(
+    pub(super) fn advance<S: Storage, L: Layer<S>>(
         &mut self,
         inner: &mut Guard<'_, S, L>,
         entry: &mut DirEntry,
         wanted: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Stop> {
         let blocks = self.block_size.blocks_of(self.dir.size());
         entry.name.clear();
         // The last name of the block before, while the cursor is at the start of a block.
@@ -156,7 +157,7 @@ impl DirCursor {
                 None => last.as_deref(),
             };
             if before.is_some_and(|before| before >= found.name) {
-                return Err(self.out_of_order(self.block, self.entry));
+                return Err(self.out_of_order(self.block, self.entry).into());
             }
             last = None;
             // Below the number of entries of the block.

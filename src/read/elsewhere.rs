@@ -5,11 +5,11 @@
 //! xattrs' headers, which lie after the inode.
 
 use super::guard::Guard;
+use super::stop::Stop;
 use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
 use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
 use crate::erofs::{Inode, Unsupported};
-use crate::error::Error;
 use crate::storage::Storage;
 
 const MARKS: [Marks; 2] = [Marks::Trusted, Marks::User];
@@ -19,7 +19,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     ///
     /// # Errors
     /// Unsupported, with the object that the file's marks name in place of its bytes.
-    pub fn has_own_bytes(&mut self, inode: &Inode) -> Result<(), Error> {
+    pub fn has_own_bytes(&mut self, inode: &Inode) -> Result<(), Stop> {
         let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: METACOPY });
         let Some(found) = self.find_xattr(inode, &names)? else { return Ok(()) };
         let [trusted, user] = MARKS;
@@ -32,7 +32,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the object that the value of a metacopy attribute names.
-    fn object(&mut self, found: &FoundXattr) -> Result<Object, Error> {
+    fn object(&mut self, found: &FoundXattr) -> Result<Object, Stop> {
         let mut value = [0; Object::METACOPY_BYTES_MAX];
         let len = usize::try_from(found.value.len).ok();
         // No valid value is longer.
@@ -44,7 +44,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the object that the redirect attribute names; unnamed if there is no such attribute.
-    fn redirect(&mut self, inode: &Inode, marks: Marks) -> Result<Object, Error> {
+    fn redirect(&mut self, inode: &Inode, marks: Marks) -> Result<Object, Stop> {
         let found = self.find_xattr(inode, &[Wanted { index: marks.index(), rest: REDIRECT }])?;
         let Some(FoundXattr { space, value, .. }) = found else { return Ok(Object::Unnamed) };
         let mut start = [0; ObjectPath::BYTES_MAX];

@@ -4,6 +4,9 @@
 //! file, and none after it.
 
 use super::Root;
+use super::stop::Blocking;
+#[cfg(feature = "alloc")]
+use super::task::Lent;
 use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::{Error, PathError};
@@ -17,14 +20,23 @@ use embedded_io::SeekFrom;
 /// An open regular file with a position.
 #[derive(Debug)]
 pub struct File<'r, S, L> {
-    root: &'r Root<S, L>,
-    inode: Inode,
-    position: u64,
+    pub(super) root: &'r Root<S, L>,
+    pub(super) inode: Inode,
+    pub(super) position: u64,
+    /// The bytes that the file lends.
+    #[cfg(feature = "alloc")]
+    pub(super) lent: Option<Lent>,
 }
 
 impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
     pub(super) fn new(root: &'r Root<S, L>, inode: Inode) -> Self {
-        Self { root, inode, position: 0 }
+        Self {
+            root,
+            inode,
+            position: 0,
+            #[cfg(feature = "alloc")]
+            lent: None,
+        }
     }
 
     /// Returns the inode of the file.
@@ -48,7 +60,7 @@ impl<'r, S: Storage, L: Layer<S>> File<'r, S, L> {
         count(&mut inner.io.stats.reads, 1);
         inner.set_file(Some(self.inode.nid().0));
         let asked = inner.io.recorder.depart(inner.storage);
-        let read = inner.data(&self.inode, offset, out);
+        let read = inner.data(&self.inode, offset, out).blocking();
         inner.set_file(None);
         read?;
         inner.note_first_byte();

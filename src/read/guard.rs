@@ -9,6 +9,9 @@
 use super::inner::Inner;
 use super::io::{Source, Sources};
 use super::mount::Mount;
+use super::stop::Stop;
+#[cfg(feature = "alloc")]
+use super::task::TaskId;
 use crate::cache::Layer;
 use crate::storage::{Spin, Storage};
 use crate::units::{ByteRange, DeviceSlot};
@@ -43,7 +46,17 @@ impl<S, L> Shared<S, L> {
     /// Waits for the lock, and returns the state.
     pub fn lock(&self) -> Guard<'_, S, L> {
         let (storage, state) = (&self.storage, self.state.lock());
-        Guard { shared: self, storage, state, file: None, in_metabox: false }
+        Guard {
+            shared: self,
+            storage,
+            state,
+            file: None,
+            in_metabox: false,
+            #[cfg(feature = "alloc")]
+            task: None,
+            #[cfg(feature = "alloc")]
+            was_released: false,
+        }
     }
 
     /// Returns the state, unless a reader has it.
@@ -85,6 +98,12 @@ pub struct Guard<'r, S, L> {
     file: Option<u64>,
     /// Whether the reader reads data of the metabox: that must not need metadata from the metabox.
     pub in_metabox: bool,
+    /// The task that the reader is, which waits nowhere; `None` for a reader that blocks.
+    #[cfg(feature = "alloc")]
+    pub task: Option<TaskId>,
+    /// Whether others may have seen what the reader has for now.
+    #[cfg(feature = "alloc")]
+    was_released: bool,
 }
 
 impl<S, L> Deref for Guard<'_, S, L> {
@@ -101,6 +120,16 @@ impl<S, L> DerefMut for Guard<'_, S, L> {
     }
 }
 
+/// Wakes the tasks that wait for what the reader had.
+#[cfg(feature = "alloc")]
+impl<S, L> Drop for Guard<'_, S, L> {
+    fn drop(&mut self) {
+        if self.was_released {
+            self.state.tasks.wake_for_others(self.task);
+        }
+    }
+}
+
 impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
     /// Notes the inode that devices are read for from now on.
     pub fn set_file(&mut self, file: Option<u64>) {
@@ -112,6 +141,12 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
     /// meanwhile.
     pub fn released<T>(&mut self, work: impl FnOnce(&'r S) -> T) -> T {
         let storage = self.storage;
+        #[cfg(feature = "alloc")]
+        {
+            self.was_released = true;
+            let task = self.task;
+            self.tasks.wake_for_others(task);
+        }
         let out = MutexGuard::unlocked(&mut self.state, || {
             storage.unlocked();
             let out = work(storage);
@@ -123,23 +158,39 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
     }
 
     /// Lets go of the lock for a moment, in a loop that waits for another reader.
-    pub fn pause(&mut self, spin: &mut Spin) {
+    ///
+    /// # Errors
+    /// [`Stop::Wait`] if the reader is a task: the other reader is one that blocks, in another
+    /// thread.
+    pub fn pause(&mut self, spin: &mut Spin) -> Result<(), Stop> {
+        #[cfg(feature = "alloc")]
+        if let Some(id) = self.task {
+            self.tasks.wait_for_others(id);
+            return Err(Stop::Wait);
+        }
         self.released(|storage| {
             if let Some(ns) = spin.round() {
                 rest(storage, ns);
             }
         });
+        Ok(())
     }
 
     /// Waits until `find` finds something in the state that other readers have for now: each of them
     /// gives it back when its device has answered.
-    pub fn wait_for_one<T>(&mut self, mut find: impl FnMut(&mut Inner<L>) -> Option<T>) -> T {
+    ///
+    /// # Errors
+    /// As [`Guard::pause`].
+    pub fn wait_for_one<T>(
+        &mut self,
+        mut find: impl FnMut(&mut Inner<L>) -> Option<T>,
+    ) -> Result<T, Stop> {
         let mut spin = Spin::default();
         loop {
             if let Some(found) = find(self) {
-                return found;
+                return Ok(found);
             }
-            self.pause(&mut spin);
+            self.pause(&mut spin)?;
         }
     }
 }

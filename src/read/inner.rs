@@ -20,8 +20,11 @@ use super::memory::Memory;
 use super::metadata::Metadata;
 use super::mount::Mount;
 use super::plan::{Plan, UNIFIED, in_tail};
+use super::stop::Stop;
 #[cfg(feature = "alloc")]
 use super::stream::Flights;
+#[cfg(feature = "alloc")]
+use super::task::Tasks;
 use crate::blob::{Image, Sources};
 use crate::cache::Layer;
 use crate::erofs::{ChunkMap, Inode, Layout, Space};
@@ -51,6 +54,9 @@ pub struct Inner<L> {
     /// Reads under way in the background.
     #[cfg(feature = "alloc")]
     pub flights: Flights,
+    /// Readers that do not wait.
+    #[cfg(feature = "alloc")]
+    pub tasks: Tasks,
 }
 
 /// Returns a mount before the first read.
@@ -105,6 +111,8 @@ pub fn mount<S: Storage, L: Layer<S>>(
         decoding,
         #[cfg(feature = "alloc")]
         flights: Flights::new(budget.stream_bytes),
+        #[cfg(feature = "alloc")]
+        tasks: Tasks::default(),
     };
     Ok(Shared::new(storage, Mount::new(image, origin), sources, state))
 }
@@ -134,15 +142,19 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
 
     /// Fills `out` with the bytes of `extents`, whose lengths sum up to `out.len()`, and all of
     /// which are needed.
-    pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+    pub fn fetch(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Stop> {
         self.note_use(extents, wide(out.len()));
         self.fetch_around(extents, out)
     }
 
     /// As [`Guard::fetch`], of bytes of which not all are needed.
-    pub fn fetch_around(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Error> {
+    pub fn fetch_around(&mut self, extents: &[Extent], out: &mut [u8]) -> Result<(), Stop> {
         if self.copy_viewed(extents, out)? {
             return Ok(());
+        }
+        #[cfg(feature = "alloc")]
+        if let Some(id) = self.task {
+            return self.fetch_by(id, extents, out);
         }
         #[cfg(feature = "alloc")]
         self.join(extents);
@@ -150,18 +162,18 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         // After the read, so that its reader does not wait for the prefetch.
         #[cfg(feature = "alloc")]
         self.go_on_prefetching();
-        result
+        Ok(result?)
     }
 
     /// Fills `out` with the bytes of an inode's data from `offset` on; `offset + out.len()` is at
     /// most the inode's size.
-    pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Error> {
+    pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Stop> {
         let mut rest = ByteRange::sized(offset, wide(out.len())).or_bug()?;
         let mut out = Fill::new(out);
         while let Some(want) = rest.non_empty() {
             rest = self.data_here(inode, want, &mut out)?;
             if rest == want {
-                return Err(Error::bug());
+                return Err(Error::bug().into());
             }
         }
         Ok(out.finish()?)
@@ -174,7 +186,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         inode: &Inode,
         want: ByteRange,
         out: &mut Fill<'_>,
-    ) -> Result<ByteRange, Error> {
+    ) -> Result<ByteRange, Stop> {
         let none = want.skip(want.len());
         if let Layout::Compressed(_) = inode.layout() {
             self.decoded(inode, want, out.next(want.len())?)?;
@@ -196,7 +208,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
 
     /// Plans a read of the first bytes of `want`, at least one; `want` counts bytes of the inode's
     /// uncompressed data.
-    pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Error> {
+    pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Stop> {
         match inode.layout() {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want)?;
@@ -211,7 +223,11 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
             }
             Layout::Chunked(map) => self.plan_chunks(inode.nid().space(), &map, want, plan)?,
         }
-        if plan.bytes() == 0 || plan.bytes() > want.len() { Err(Error::bug()) } else { Ok(()) }
+        if plan.bytes() == 0 || plan.bytes() > want.len() {
+            Err(Error::bug().into())
+        } else {
+            Ok(())
+        }
     }
 
     fn plan_chunks(
@@ -220,7 +236,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         map: &ChunkMap,
         want: ByteRange,
         plan: &mut Plan,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stop> {
         let chunk_size = Pow2::from_bits(map.chunk_bits()).or_bug()?;
         let mut raw = [0; MAP_BYTES];
         let mut rest = want;
@@ -251,7 +267,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         &mut self,
         inode: &Inode,
         offset: u64,
-    ) -> Result<Option<(DeviceId, u64)>, Error> {
+    ) -> Result<Option<(DeviceId, u64)>, Stop> {
         if offset >= inode.size() {
             return Ok(None);
         }
@@ -267,7 +283,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
     }
 
     /// Returns the device and byte offset where byte `at` of a metadata space is stored.
-    pub fn meta_source(&mut self, space: Space, at: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+    pub fn meta_source(&mut self, space: Space, at: u64) -> Result<Option<(DeviceId, u64)>, Stop> {
         match space {
             Space::Image => {
                 let range = ByteRange::sized(at, 1).or_bug()?;
@@ -284,11 +300,11 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
 /// Refuses compressed files: decoding needs `alloc`.
 #[cfg(not(feature = "alloc"))]
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
-    fn decoded(&mut self, inode: &Inode, _: ByteRange, _: &mut [u8]) -> Result<(), Error> {
+    fn decoded(&mut self, inode: &Inode, _: ByteRange, _: &mut [u8]) -> Result<(), Stop> {
         Err(crate::erofs::Unsupported::Compressed { nid: inode.nid() }.into())
     }
 
-    fn encoded_source(&mut self, inode: &Inode, _: u64) -> Result<Option<(DeviceId, u64)>, Error> {
+    fn encoded_source(&mut self, inode: &Inode, _: u64) -> Result<Option<(DeviceId, u64)>, Stop> {
         Err(crate::erofs::Unsupported::Compressed { nid: inode.nid() }.into())
     }
 }

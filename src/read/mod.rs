@@ -56,8 +56,11 @@ mod plan;
 mod room;
 mod shelf;
 mod stats;
+mod stop;
 #[cfg(feature = "alloc")]
 mod stream;
+#[cfg(feature = "alloc")]
+mod task;
 #[cfg(feature = "alloc")]
 mod tree;
 mod walk;
@@ -88,6 +91,7 @@ use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
 use guard::{Guard, Shared};
 use memory::Lent;
+use stop::Blocking;
 use walk::Follow;
 
 /// The most bytes of directories that one byte of a device may stand for, where data is packed.
@@ -249,7 +253,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         #[cfg(feature = "alloc")]
         let shared = Held::new(shared);
         let root = Self { shared, origin };
-        let found = root.lock().root();
+        let found = root.lock().root().blocking();
         match found {
             Ok(_) => Ok(root),
             Err(error) => {
@@ -300,7 +304,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         self.own(&inode)?;
         match inode.kind() {
             FileKind::Regular => {
-                self.lock().has_own_bytes(&inode)?;
+                self.lock().has_own_bytes(&inode).blocking()?;
                 Ok(File::new(self, inode))
             }
             FileKind::Directory => Err(PathError::IsADirectory.into()),
@@ -322,17 +326,17 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Returns the inode that `path` leads to, through symlinks.
     pub fn metadata(&self, path: &[u8]) -> Result<Inode, Error> {
-        self.lock().walk(path, Follow::All)
+        self.lock().walk(path, Follow::All).blocking()
     }
 
     /// Returns the inode that `path` names; a symlink at the end of `path` is not followed.
     pub fn symlink_metadata(&self, path: &[u8]) -> Result<Inode, Error> {
-        self.lock().walk(path, Follow::AllButLast)
+        self.lock().walk(path, Follow::AllButLast).blocking()
     }
 
     /// Returns the inode with number `nid`.
     pub fn inode(&self, nid: Nid) -> Result<Inode, Error> {
-        self.lock().inode(nid)
+        self.lock().inode(nid).blocking()
     }
 
     /// Returns a cursor at the start of the directory at `path`.
@@ -364,8 +368,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             return Err(PathError::NotADirectory.into());
         }
         let mut inner = self.lock();
-        match inner.lookup(dir, name)? {
-            Some(nid) => inner.inode(nid).map(Some),
+        match inner.lookup(dir, name).blocking()? {
+            Some(nid) => inner.inode(nid).blocking().map(Some),
             None => Ok(None),
         }
     }
@@ -386,7 +390,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let len = usize::try_from(inode.size()).ok();
         let target = len.and_then(|len| out.get_mut(..len));
         let target = target.ok_or(PathError::BufferTooSmall(inode.size()))?;
-        self.lock().data(inode, 0, target)?;
+        self.lock().data(inode, 0, target).blocking()?;
         Ok(target)
     }
 
@@ -394,7 +398,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// hole or after the end.
     pub fn source_of(&self, inode: &Inode, offset: u64) -> Result<Option<(DeviceId, u64)>, Error> {
         self.own(inode)?;
-        self.lock().source_of(inode, offset)
+        self.lock().source_of(inode, offset).blocking()
     }
 
     /// Returns the storage's clock in nanoseconds.

@@ -40,6 +40,9 @@ pub struct Stats {
     /// Background jobs that were dropped: they came back twice, after they had been given up, or
     /// to a mount that had not started them.
     pub stray_jobs: u64,
+    /// Steps of futures that were taken as by a reader that blocks: no buffer was free and nobody
+    /// would have freed one, no device takes jobs, or the step needs much metadata.
+    pub blocked_steps: u64,
     /// The storage's clock, in nanoseconds, when the first byte of a file arrived; 0 before.
     pub first_byte_ns: u64,
     /// Bytes of superblock and device table that were read before the mount; never cached.

@@ -4,9 +4,10 @@
 //! [`PATH_BYTES_MAX`] bytes at any moment.
 
 use super::guard::Guard;
+use super::stop::Stop;
 use crate::cache::Layer;
 use crate::erofs::{DirBlock, FileKind, Inode, Nid};
-use crate::error::{Error, PathError};
+use crate::error::PathError;
 use crate::num::OrBug;
 use crate::storage::Storage;
 
@@ -39,7 +40,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// # Errors
     /// [`PathError::NotFound`], [`PathError::NotADirectory`], [`PathError::TooManySymlinks`],
     /// [`PathError::TooLong`]; those of reading inodes and directories.
-    pub fn walk(&mut self, path: &[u8], follow: Follow) -> Result<Inode, Error> {
+    pub fn walk(&mut self, path: &[u8], follow: Follow) -> Result<Inode, Stop> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
@@ -61,7 +62,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         dir: Nid,
         rest: &[u8],
         follow: Follow,
-    ) -> Result<Inode, Error> {
+    ) -> Result<Inode, Stop> {
         // In place: a path that is returned is one more on the stack.
         let mut path = Path::new();
         path.extend_from_slice(rest).map_err(|_| PathError::TooLong)?;
@@ -88,7 +89,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         at: &mut Inode,
         path: &'p [u8],
         follow: Follow,
-    ) -> Result<Option<(Nid, &'p [u8])>, Error> {
+    ) -> Result<Option<(Nid, &'p [u8])>, Stop> {
         let mut rest = path;
         while let Some((name, after)) = split(rest) {
             if at.kind() != FileKind::Directory {
@@ -100,9 +101,11 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             if name != b"." && !(name == b".." && is_root) {
                 let dir = at.nid();
                 let nid = self.lookup(at, name)?.ok_or(PathError::NotFound)?;
-                match &self.inode(nid) {
+                // In place: moving an inode out of a result copies it field by field.
+                let found = self.inode(nid);
+                match &found {
                     Ok(inode) => *at = *inode,
-                    Err(error) => return Err(error.clone()),
+                    Err(_) => return found.map(|_| None),
                 }
                 let is_left_out = follow == Follow::AllButLast && after.is_empty();
                 if at.kind() == FileKind::Symlink && !is_left_out {
@@ -120,7 +123,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Puts the target of the symlink `link` in the place of `path`, all of it but the last `after`
     /// bytes.
-    fn splice(&mut self, link: &Inode, path: &mut Path, after: usize) -> Result<(), Error> {
+    fn splice(&mut self, link: &Inode, path: &mut Path, after: usize) -> Result<(), Stop> {
         let len = usize::try_from(link.size()).map_err(|_| PathError::TooLong)?;
         if len == 0 {
             return Err(PathError::NotFound.into());
@@ -138,7 +141,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     ///
     /// Entries are sorted by name across all blocks: a binary search by the blocks' first and last
     /// names finds the only block that can hold `name`, and another search finds the entry in it.
-    pub fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Error> {
+    pub fn lookup(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Nid>, Stop> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }

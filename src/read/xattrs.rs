@@ -5,6 +5,7 @@
 
 use super::Root;
 use super::guard::Guard;
+use super::stop::{Blocking, Stop};
 use crate::cache::Layer;
 use crate::erofs::xattr::{Body, Entry, Header, LongPrefix, Prefix, filter_bit, prefix, split};
 use crate::erofs::{Compat, Corrupt, Inode, Part, Space, Span};
@@ -57,7 +58,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let len = usize::try_from(span.len).ok();
         let split = len.and_then(|len| buffer.split_at_mut_checked(len));
         let (body, rest) = split.ok_or(too_small)?;
-        self.lock().meta(inode.nid().space(), span.at, body)?;
+        self.lock().meta(inode.nid().space(), span.at, body).blocking()?;
         let body = Body::from_bytes(inode.nid(), body)?;
         for entry in body.entries() {
             self.named(&entry?, &mut each)?;
@@ -65,12 +66,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         for id in body.shared() {
             let (space, at) = self.lock().mount().superblock().shared_xattr_at(id)?;
             let mut header = [0; Entry::HEADER_BYTES];
-            self.lock().meta(space, at, &mut header)?;
+            self.lock().meta(space, at, &mut header).blocking()?;
             let need = Entry::bytes_needed(header);
             let span = Span { at, len: wide(need) };
             self.lock().mount().superblock().check_shared_xattr(id, space, span)?;
             let raw = rest.get_mut(..need).ok_or(PathError::BufferTooSmall(wide(need)))?;
-            self.lock().meta(space, at, raw)?;
+            self.lock().meta(space, at, raw).blocking()?;
             self.named(&Entry::from_shared(id, raw)?, &mut each)?;
         }
         Ok(())
@@ -85,10 +86,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let mut memory = [0; LongPrefix::BYTES_MAX];
         let (index, infix) = match entry.prefix() {
             Prefix::Short(index) => (index, [].as_slice()),
-            Prefix::Long(number) => match self.lock().long_prefix(number, &mut memory)? {
-                Some(long) => (long.index, long.infix),
-                None => return Ok(()),
-            },
+            Prefix::Long(number) => {
+                match self.lock().long_prefix(number, &mut memory).blocking()? {
+                    Some(long) => (long.index, long.infix),
+                    None => return Ok(()),
+                }
+            }
         };
         let Some(prefix) = prefix(index) else { return Ok(()) };
         each(&XattrName { prefix, infix, rest: entry.name }, entry.value)
@@ -105,12 +108,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ) -> Result<Option<&'o [u8]>, Error> {
         self.own(inode)?;
         let Some((index, rest)) = split(name) else { return Ok(None) };
-        let found = self.lock().find_xattr(inode, &[Wanted { index, rest }])?;
+        let found = self.lock().find_xattr(inode, &[Wanted { index, rest }]).blocking()?;
         let Some(FoundXattr { space, value, .. }) = found else { return Ok(None) };
         let too_small = PathError::BufferTooSmall(value.len);
         let len = usize::try_from(value.len).map_err(|_| too_small)?;
         let out = out.get_mut(..len).ok_or(too_small)?;
-        self.lock().meta(space, value.at, out)?;
+        self.lock().meta(space, value.at, out).blocking()?;
         Ok(Some(out))
     }
 }
@@ -142,7 +145,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         &mut self,
         inode: &Inode,
         wanted: &[Wanted<'_>],
-    ) -> Result<Option<FoundXattr>, Error> {
+    ) -> Result<Option<FoundXattr>, Stop> {
         let Some(body) = inode.xattrs() else { return Ok(None) };
         let (nid, space) = (inode.nid(), inode.nid().space());
         let mut header = [0; Header::BYTES];
@@ -196,7 +199,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the length in bytes of the entry at byte `at`, without padding.
-    fn xattr_len(&mut self, space: Space, at: u64) -> Result<u64, Error> {
+    fn xattr_len(&mut self, space: Space, at: u64) -> Result<u64, Stop> {
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, at, &mut header)?;
         Ok(wide(Entry::bytes_needed(header)))
@@ -209,7 +212,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         space: Space,
         entry: ByteRange,
         wanted: &[Wanted<'_>],
-    ) -> Result<Option<FoundXattr>, Error> {
+    ) -> Result<Option<FoundXattr>, Stop> {
         let mut header = [0; Entry::HEADER_BYTES];
         self.meta(space, entry.start(), &mut header)?;
         let [name_len, index, ..] = header;
@@ -250,7 +253,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         &mut self,
         number: u8,
         memory: &'m mut [u8; LongPrefix::BYTES_MAX],
-    ) -> Result<Option<LongPrefix<'m>>, Error> {
+    ) -> Result<Option<LongPrefix<'m>>, Stop> {
         let table = self.mount().superblock().xattr_prefixes().filter(|table| number < table.count);
         let Some(table) = table else { return Ok(None) };
         let mut at = table.at;
@@ -270,7 +273,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the length in bytes of prefix `number`, which is stored at byte `at` of the table.
-    fn prefix_len(&mut self, number: u8, at: u64) -> Result<u16, Error> {
+    fn prefix_len(&mut self, number: u8, at: u64) -> Result<u16, Stop> {
         let mut len = [0; 2];
         self.prefix_bytes(at, &mut len)?;
         let len = u16::from_le_bytes(len);
@@ -282,7 +285,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Fills `out` with the bytes of the table of prefixes from byte `at` on. The table lies in the
     /// image, in the metabox or in the packed inode.
-    fn prefix_bytes(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn prefix_bytes(&mut self, at: u64, out: &mut [u8]) -> Result<(), Stop> {
         let plain = self.mount().superblock().xattr_prefixes().is_none_or(|table| table.plain);
         match (plain, self.mount().superblock().metabox(), self.mount().superblock().packed()) {
             (false, Some(_), _) => self.meta(Space::Metabox, at, out),

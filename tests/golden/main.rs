@@ -11,6 +11,7 @@
 )]
 
 mod compare;
+mod futures;
 #[path = "../support/guest.rs"]
 mod guest;
 mod parts;

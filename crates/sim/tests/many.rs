@@ -3,120 +3,36 @@
 //! Always: a read gives the exact bytes or an error, and no error without a fault of a source; every
 //! read ends; at the end nothing is under way, and a lone reader finds all memory back.
 
+mod readers;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, OnceLock};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rootlet::blob::{Image, SourceName};
-use rootlet::cache::{Cache, CacheOptions};
+use readers::{
+    Course, FILE_BYTES, LONG_READ, SECOND, SMALL_FILES, course, made, mount, small_file,
+};
+use rootlet::cache::Cache;
 use rootlet::read::{Budget, DirEntry, Root};
 use rootlet::storage::file::FileStorage;
-use rootlet::storage::{
-    DeviceId, DeviceInfo, Discover, Ended, IoErrorKind, Job, Storage, Transfer,
-};
-use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
-use rootlet_sim::image::{Built, Content, Options, Tree, build};
+use rootlet::storage::{DeviceId, DeviceInfo, Discover, Ended, Job, Storage, Transfer};
+use rootlet_sim::disk::{SimStorage, Sparse, World};
+use rootlet_sim::tasks::join;
 use rootlet_sim::{Rng, Turns};
 
 const READERS: usize = 6;
 const READS: usize = 12;
 const SEEDS: u64 = 300;
-const FILE_BYTES: usize = 640 << 10;
-const LONG_READ: u64 = 96 << 10;
-const SMALL_FILES: u64 = 60;
-const SECOND: Duration = Duration::from_secs(1);
-
-struct Made {
-    built: Built,
-    large: Vec<u8>,
-}
-
-fn small_file(number: u64) -> (String, Vec<u8>) {
-    let bytes = usize::try_from(number * 137 % 9000).unwrap();
-    (format!("/dir/sub/file-{number:03}"), Content::seeded(number, bytes).to_vec())
-}
-
-fn made() -> &'static Made {
-    static MADE: OnceLock<Made> = OnceLock::new();
-    MADE.get_or_init(|| {
-        let large = Content::seeded(7, FILE_BYTES).to_vec();
-        let mut tree = Tree::new();
-        tree.file("/large", Content::bytes(large.clone()));
-        for number in 0..SMALL_FILES {
-            let (path, content) = small_file(number);
-            tree.file(&path, Content::bytes(content));
-        }
-        // Empty files whose names fill several blocks of a directory.
-        for number in 0..400 {
-            tree.file(format!("/dir/a-name-that-takes-some-room-{number:04}"), Content::hole(0));
-        }
-        let options = Options { blobs: 1, chunk_bits: 14, ..Options::default() };
-        Made { built: build(&tree, &options).unwrap(), large }
-    })
-}
-
-fn mount<S: Discover>(mut storage: S, region: bool, budget: &Budget) -> Root<S, Option<Cache>> {
-    let device = storage.disk("image").unwrap();
-    let image = Image::read(&storage, device).unwrap();
-    let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
-    let layer = region.then(|| {
-        let device = storage.disk("cache").unwrap();
-        Cache::open(&storage, &CacheOptions::new(device, [7; 16])).unwrap()
-    });
-    Root::with_budget(storage, layer, &image, &sources, budget).unwrap()
-}
-
-/// What a seed decides about a world.
-struct Course {
-    world: World,
-    turns: Arc<Turns>,
-    blob: DeviceId,
-    /// The region's disk, and its length.
-    cache: Option<(DeviceId, u64)>,
-    budget: Budget,
-    is_faulty: bool,
-}
-
-fn course(seed: u64) -> Course {
-    let mut rng = Rng::new(seed ^ 0x5eed);
-    let turns = Arc::new(Turns::new(seed));
-    let world = World::new(seed).with_turns(Arc::clone(&turns));
-    world.blob("image", &made().built.image);
-    let blob = world.blob("blob1", &made().built.blobs[0]);
-    let region_bytes = [1 << 20, 4 << 20][rng.index(2)];
-    let cache =
-        (!seed.is_multiple_of(4)).then(|| world.disk("cache", 512, Sparse::zeros(region_bytes)));
-    let cache = cache.map(|cache| (cache, region_bytes));
-    world.rule(Rule::new(Fault::Delay(rng.below(200_000))).device(blob).op(OpKind::Read));
-    world.set_jobs_max(blob, 1 + rng.index(20));
-    let budget = Budget::default()
-        .with_metadata_bytes([16 << 10, 256 << 10][rng.index(2)])
-        .with_block_bytes([0, 64 << 10][rng.index(2)])
-        .with_stream_bytes([0, 256 << 10, 1 << 20][rng.index(3)]);
-    Course { world, turns, blob, cache, budget, is_faulty: seed.is_multiple_of(3) }
-}
-
-impl Course {
-    /// Breaks 2 % of the source's reads, and much of what the region does.
-    fn break_it(&self) {
-        let broken = Rule::new(Fault::Fail(IoErrorKind::Device(5))).op(OpKind::Read);
-        self.world.rule(broken.device(self.blob).per_million(20_000));
-        if let Some((cache, _)) = self.cache {
-            for fault in [Fault::NoiseRead, Fault::FlipRead, Fault::StaleRead, Fault::EndTwice] {
-                self.world.rule(Rule::new(fault).device(cache).per_million(30_000));
-            }
-        }
-    }
-}
 
 /// One reader's reads. Returns how many failed.
 fn read(course: &Course, root: &Root<SimStorage, Option<Cache>>, seed: u64) -> usize {
     let (mut rng, mut failed) = (Rng::new(seed), 0);
     for _ in 0..READS {
-        let result = match rng.below(10) {
+        let result = match rng.below(14) {
             0..5 => read_large(root, &mut rng),
+            10.. => read_by_future(course, root, &mut rng),
             5..7 => read_small(root, rng.below(SMALL_FILES)),
             7 => read_stream(root, &mut rng),
             8 => list(root),
@@ -148,6 +64,30 @@ fn read_large(root: &Root<SimStorage, Option<Cache>>, rng: &mut Rng) -> Outcome 
     };
     let mut out = vec![0xee; usize::try_from(len).unwrap()];
     let len = root.open(b"/large")?.read_at(at, &mut out)?;
+    assert_eq!(len, out.len().min(FILE_BYTES - at as usize));
+    assert!(out[..len] == large[at as usize..][..len], "wrong bytes of {at}..+{len}");
+    Ok(())
+}
+
+/// As [`read_large`], by a future beside those that block.
+fn read_by_future(
+    course: &Course,
+    root: &Root<SimStorage, Option<Cache>>,
+    rng: &mut Rng,
+) -> Outcome {
+    let large = &made().large;
+    let at = [rng.below(FILE_BYTES as u64), rng.below(4) * 16384][rng.index(2)];
+    let mut out = vec![0xee; 1 + rng.index(LONG_READ as usize)];
+    let future = async {
+        let file = root.open_async(b"/large").await?;
+        root.read(file.inode(), at, &mut out).await
+    };
+    // One task alone, in a thread beside others: it drives until it is woken.
+    let read = join(rng, vec![Box::pin(future)], |_| {
+        root.drive();
+        course.turns.pass();
+    });
+    let len = read.into_iter().next().unwrap()?;
     assert_eq!(len, out.len().min(FILE_BYTES - at as usize));
     assert!(out[..len] == large[at as usize..][..len], "wrong bytes of {at}..+{len}");
     Ok(())

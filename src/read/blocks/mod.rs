@@ -12,9 +12,9 @@ use super::io::Extent;
 use super::plan::Plan;
 use super::room::Room;
 use super::shelf::Shelf;
+use super::stop::Stop;
 use crate::cache::{BLOCK_BYTES, Layer};
 use crate::erofs::{Inode, Nid};
-use crate::error::Error;
 use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::Storage;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
@@ -197,7 +197,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         inode: &Inode,
         want: ByteRange,
         out: &mut Fill<'_>,
-    ) -> Result<ByteRange, Error> {
+    ) -> Result<ByteRange, Stop> {
         let ahead = self.blocks.kept().ahead(inode.nid(), want)?;
         let file = ByteRange::first(inode.size()).skip(want.start());
         let more = file.take(want.len().checked_add(ahead).or_bug()?);
@@ -209,17 +209,28 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         let (want, rest) = want.split(plan.bytes());
         let out = out.next(want.len())?;
         self.note_use(plan.extents(), want.len());
-        if self.blocks.kept().serve(plan.extents(), out)? {
-            count(&mut self.io.stats.block_hits, 1);
-            self.io.stats.copied(out.len());
-            self.used(plan.extents(), want.len())?;
-        } else if !self.read_around(&plan, out)? {
+        if self.serve_small(&plan, out)? {
+            return Ok(rest);
+        }
+        if !self.read_around(&plan, out)? {
             // The fault may lie in a block around the wanted bytes: read these alone.
             let mut plan = Plan::new();
             self.plan(inode, want, &mut plan)?;
             self.fetch_around(plan.extents(), out)?;
         }
         Ok(rest)
+    }
+
+    /// Fills `out` with the first bytes of `plan` if blocks in memory have all of them. Else returns
+    /// false, and leaves any bytes in `out`.
+    pub fn serve_small(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Bug> {
+        let is_served = self.blocks.kept().serve(plan.extents(), out)?;
+        if is_served {
+            count(&mut self.io.stats.block_hits, 1);
+            self.io.stats.copied(out.len());
+            self.used(plan.extents(), wide(out.len()))?;
+        }
+        Ok(is_served)
     }
 
     /// Reports to the layer a use of the first `len` bytes of `extents`, which were served without
@@ -240,7 +251,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Reads the plan's extents, rounded to whole blocks, fills `out` with their first bytes, and
     /// keeps the blocks. Returns false if a device fails, or if there is no buffer for now.
-    fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Error> {
+    fn read_around(&mut self, plan: &Plan, out: &mut [u8]) -> Result<bool, Stop> {
         let mut extents: Extents = plan.extents().iter().copied().take(EXTENTS).collect();
         let asked = wide(out.len());
         if bytes_of(&extents)? < asked {
@@ -270,7 +281,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         extents: &[Extent],
         skip: u64,
         out: &mut [u8],
-    ) -> Result<bool, Error> {
+    ) -> Result<bool, Stop> {
         let room = room.first(narrow(bytes_of(extents)?)?)?;
         if self.fetch_around(extents, room).is_err() {
             return Ok(false);

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::guard::Guard;
 use crate::read::plan::Plan;
+use crate::read::stop::Stop;
 use crate::storage::Storage;
 use crate::units::{ByteRange, Fill, count};
 use alloc::boxed::Box;
@@ -26,10 +27,10 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         inode: &Inode,
         jobs: &Jobs,
         out: &mut [u8],
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stop> {
         // Reading metadata for a decoder may decode too, and has memory of its own for that.
         let is_nested = self.in_metabox;
-        let mut work = self.wait_for_one(|state| state.decoding.works(is_nested).take(Vec::new));
+        let mut work = self.wait_for_one(|state| state.decoding.works(is_nested).take(Vec::new))?;
         let result = self.decode_by(inode, jobs, &mut work, out);
         self.decoding.works(is_nested).put(work);
         result
@@ -43,7 +44,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         jobs: &Jobs,
         work: &mut Vec<u8>,
         out: &mut [u8],
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stop> {
         let need = jobs.encoded_len().checked_add(jobs.kept_len()?).or_bug()?;
         if work.len() < need {
             // Free the old memory first: holding both would exceed the budget.
@@ -56,7 +57,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         self.read_encoded(inode, jobs, encoded)?;
         let compression = &self.mount().superblock().compression();
         let make = || Box::new(Decoders::new(compression.algorithms, &compression.limits()));
-        let mut decoders = self.wait_for_one(|state| state.decoding.decoders.take(make));
+        let mut decoders = self.wait_for_one(|state| state.decoding.decoders.take(make))?;
         let result = self.decode_all(inode, jobs, (encoded, decoded), out, &mut decoders);
         self.decoding.decoders.put(decoders);
         result
@@ -69,7 +70,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         (encoded, decoded): (&[u8], &mut [u8]),
         out: &mut [u8],
         decoders: &mut Decoders,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Stop> {
         let (mut encoded, mut out) = (encoded, Fill::new(out));
         for job in jobs.iter() {
             let front = out.next(job.want.len())?;
@@ -106,12 +107,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Fills `encoded` with the encoded bytes of the [`Input::Read`] jobs, in order. Pclusters in
     /// blocks are read in one batch.
-    fn read_encoded(
-        &mut self,
-        inode: &Inode,
-        jobs: &Jobs,
-        encoded: &mut [u8],
-    ) -> Result<(), Error> {
+    fn read_encoded(&mut self, inode: &Inode, jobs: &Jobs, encoded: &mut [u8]) -> Result<(), Stop> {
         let mut plan = Plan::new();
         let mut out = Fill::new(encoded);
         for job in jobs.iter() {
@@ -141,10 +137,10 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Fetches the planned bytes, at least one, and empties the plan.
-    fn fetch_next(&mut self, plan: &mut Plan, out: &mut Fill<'_>) -> Result<(), Error> {
+    fn fetch_next(&mut self, plan: &mut Plan, out: &mut Fill<'_>) -> Result<(), Stop> {
         let next = out.next(plan.bytes())?;
         if next.is_empty() {
-            return Err(Error::bug());
+            return Err(Error::bug().into());
         }
         self.fetch(plan.extents(), next)?;
         *plan = Plan::new();

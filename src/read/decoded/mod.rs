@@ -14,12 +14,14 @@ use super::guard::Guard;
 use super::io;
 use super::plan::{Plan, UNIFIED};
 use super::shelf::Shelf;
+use super::stop::Stop;
+use super::task::TaskId;
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
 use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Part, Space, Superblock, Unsupported};
 use crate::error::Error;
-use crate::num::{Bug, OrBug, narrow};
+use crate::num::{Bug, OrBug, narrow, wide};
 use crate::storage::{DeviceId, Storage};
 use crate::units::{ByteRange, Fill, count};
 use alloc::boxed::Box;
@@ -33,6 +35,8 @@ const ENCODED_BYTES: usize = 256 << 10;
 const DECODERS_MAX: usize = 16;
 /// The most encoded bytes of a batch, unless one pcluster alone has more.
 const BATCH_BYTES: usize = 1 << 20;
+/// The same of a task.
+const TASK_BYTES: usize = 128 << 10;
 
 /// The state of reading compressed files, allocated at the first of them.
 #[derive(Debug)]
@@ -134,9 +138,9 @@ struct Known {
 struct InSpace<'i, 'r, S, L>(&'i mut Guard<'r, S, L>, Space);
 
 impl<S: Storage, L: Layer<S>> Metadata for InSpace<'_, '_, S, L> {
-    type Error = Error;
+    type Error = Stop;
 
-    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<(), Error> {
+    fn read(&mut self, at: u64, out: &mut [u8]) -> Result<(), Stop> {
         self.0.meta(self.1, at, out)
     }
 }
@@ -164,7 +168,7 @@ impl Run {
 
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Fills `out` with the bytes `want` of a compressed inode, which end within its size.
-    pub fn decoded(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Error> {
+    pub fn decoded(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Stop> {
         let (mut rest, mut out) = (want, Fill::new(out));
         // Each round fills at least a byte.
         while let Some(here) = rest.non_empty() {
@@ -172,11 +176,14 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             let front = out.next(run.len())?;
             rest = here.skip(run.len());
             if rest == here {
-                return Err(Error::bug());
+                return Err(Error::bug().into());
             }
             match run {
                 Run::Straight(plan) => self.fetch(plan.extents(), front)?,
-                Run::Fragment(range) => self.fragment(inode, range, front)?,
+                Run::Fragment(range) => {
+                    let packed = self.packed(inode, range)?;
+                    self.data(&packed, range.start(), front)?;
+                }
                 Run::Encoded(jobs) => self.decode(inode, &jobs, front)?,
             }
             self.decoding.end = Some((inode.nid(), rest.start()));
@@ -186,7 +193,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the extent that covers the first byte of `want`. The map has confirmed all bytes of
     /// `want` that the extent covers.
-    fn extent(&mut self, inode: &Inode, want: ByteRange) -> Result<Extent, Error> {
+    fn extent(&mut self, inode: &Inode, want: ByteRange) -> Result<Extent, Stop> {
         let (nid, offset) = (inode.nid(), want.start());
         let found = |known: &Known| known.nid == nid && known.extent.covers(offset);
         let mut known = match self.decoding.extent.filter(found) {
@@ -208,7 +215,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Finds the extent that covers byte `offset`.
-    fn find_extent(&mut self, inode: &Inode, offset: u64) -> Result<Known, Error> {
+    fn find_extent(&mut self, inode: &Inode, offset: u64) -> Result<Known, Stop> {
         let nid = inode.nid();
         let mut map = self.map(inode)?;
         let extent = map.find(&mut InSpace(self, nid.space()), offset)?;
@@ -222,7 +229,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the map of an inode: the last one, taken out of `decoding`, or a new one. Taken out
     /// because reading metadata for one map may need the map of another file.
-    fn map(&mut self, inode: &Inode) -> Result<CompressedMap, Error> {
+    fn map(&mut self, inode: &Inode) -> Result<CompressedMap, Stop> {
         if let Some((_, map)) = self.decoding.map.take().filter(|(of, _)| *of == inode.nid()) {
             return Ok(map);
         }
@@ -234,7 +241,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Plans a read of the first bytes of `want`, at least one. Copies bytes that are in the cache
     /// to `out` at once.
-    fn next_run(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Run, Error> {
+    fn next_run(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Run, Stop> {
         let first = self.extent(inode, want)?;
         if let Data::Fragment { at } = first.data {
             let part = decoded_part(&first, want)?;
@@ -248,7 +255,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         self.jobs(inode, want, out).map(Run::Encoded)
     }
 
-    fn straight(&mut self, inode: &Inode, want: ByteRange) -> Result<Plan, Error> {
+    fn straight(&mut self, inode: &Inode, want: ByteRange) -> Result<Plan, Stop> {
         let (mut plan, mut rest) = (Plan::new(), want);
         while let Some(here) = rest.non_empty() {
             let extent = self.extent(inode, here)?;
@@ -276,10 +283,12 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         Ok(plan.push_blocks(self.mount(), UNIFIED, 0, want)?)
     }
 
-    fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Error> {
+    fn jobs(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<Jobs, Stop> {
         let (mut jobs, mut rest, mut out) = (Jobs::default(), want, Fill::new(out));
         let follows = self.decoding.end == Some((inode.nid(), want.start()));
         let begins = want.start() == 0;
+        // A task holds the encoded bytes in buffers until all have landed.
+        let batch_bytes = if self.task.is_some() { TASK_BYTES } else { BATCH_BYTES };
         // Each round takes at least a byte of `out`.
         while let Some(here) = rest.non_empty() {
             let extent = self.extent(inode, here)?;
@@ -301,7 +310,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                 let cache = self.decoding.cache();
                 job.window = Some(job.window_of(cache.entry_max(), cache.knows(key))?);
             }
-            if !jobs.push(job, BATCH_BYTES)? {
+            if !jobs.push(job, batch_bytes)? {
                 break;
             }
             rest = rest.skip(want.len());
@@ -324,7 +333,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the input of a job: the `len` encoded bytes at `place`, viewed if they lie in
     /// memory.
-    fn input_of(&mut self, inode: &Inode, place: Place, len: u64) -> Result<Input, Error> {
+    fn input_of(&mut self, inode: &Inode, place: Place, len: u64) -> Result<Input, Stop> {
         if let Place::Blocks { at } = place {
             let mut plan = Plan::new();
             self.push_bytes(&mut plan, unified(inode, at, ByteRange::first(len))?)?;
@@ -338,8 +347,35 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         Ok(Input::Read { bytes: narrow(len)? })
     }
 
-    /// Fills `out` with the bytes `range` of the packed inode, for a fragment of `inode`.
-    fn fragment(&mut self, inode: &Inode, range: ByteRange, out: &mut [u8]) -> Result<(), Error> {
+    /// Fills the front of `out`, at least a byte, with bytes `want` of a compressed inode, for a task.
+    /// Returns the number of bytes.
+    pub fn decoded_front(
+        &mut self,
+        id: TaskId,
+        inode: &Inode,
+        want: ByteRange,
+        out: &mut [u8],
+    ) -> Result<usize, Stop> {
+        let run = self.next_run(inode, want, out)?;
+        let front = Fill::new(out).next(run.len())?;
+        let filled = match run {
+            Run::Straight(plan) => self.fetch_front(id, plan.extents(), front)?,
+            Run::Fragment(range) => {
+                let packed = self.packed(inode, range)?;
+                self.front(&packed, range, front)?
+            }
+            Run::Encoded(jobs) => {
+                self.decode(inode, &jobs, front)?;
+                front.len()
+            }
+        };
+        let end = want.skip(wide(filled)).start();
+        self.decoding.end = Some((inode.nid(), end));
+        Ok(filled)
+    }
+
+    /// Returns the packed inode, which holds the bytes `range` for a fragment of `inode`.
+    fn packed(&mut self, inode: &Inode, range: ByteRange) -> Result<Inode, Stop> {
         let nid = inode.nid();
         if self.mount().superblock().packed() == Some(nid) {
             return Err(Corrupt::FragmentInPacked { nid }.into());
@@ -357,7 +393,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             let (at, len, packed) = (range.start(), range.len(), packed.size());
             return Err(Corrupt::FragmentBeyondPacked { nid, at, len, packed }.into());
         }
-        self.data(&packed, range.start(), out)
+        Ok(packed)
     }
 
     /// Returns the device and byte offset where the pcluster of byte `offset` begins; `None` for a
@@ -366,7 +402,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         &mut self,
         inode: &Inode,
         offset: u64,
-    ) -> Result<Option<(DeviceId, u64)>, Error> {
+    ) -> Result<Option<(DeviceId, u64)>, Stop> {
         let extent = self.extent(inode, ByteRange::sized(offset, 0).or_bug()?)?;
         match extent.data {
             Data::Hole => Ok(None),

@@ -13,6 +13,8 @@ use crate::cache::{Layer, Verdict, Why};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow, wide};
 use crate::read::guard::{Guard, Shared};
+use crate::read::inner::Inner;
+use crate::read::stop::Blocking;
 use crate::storage::events::{Cause, Departure, Kind, Place};
 use crate::storage::{IoErrorKind, Lent, Storage, Transfer};
 use crate::trace;
@@ -67,7 +69,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                 let ends = batch.pieces.is_full() || self.repeats(batch.pieces, &piece);
                 if ends || piece.is_bounced() && !self.take_bounce(batch) {
                     if batch.pieces.is_empty() {
-                        let bounce = self.wait_for_one(|state| state.io.bounces.take(bounce::make));
+                        let take = |state: &mut Inner<L>| state.io.bounces.take(bounce::make);
+                        let bounce = self.wait_for_one(take).blocking()?;
                         self.io.bounces.put(bounce);
                     }
                     self.run_batch(batch, &mut out)?;

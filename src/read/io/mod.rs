@@ -15,9 +15,9 @@ pub use bounce::BOUNCE_BYTES;
 pub use bounce::BOUNCES;
 pub use bounce::Bounces;
 pub use fetch::BATCH_MAX;
-#[cfg(feature = "alloc")]
-pub use pieces::wanted;
 pub use pieces::{Extent, Source};
+#[cfg(feature = "alloc")]
+pub use pieces::{source_of, wanted};
 
 use super::guard::Guard;
 use super::stats::Stats;

@@ -167,6 +167,22 @@ pub fn wanted(want: ByteRange, cover: ByteRange) -> Result<ByteRange, Bug> {
     ByteRange::sized(skip, want.len()).or_bug()
 }
 
+/// Returns the source of the bytes `range` of a device slot.
+///
+/// # Errors
+/// Corrupt if there is no such slot, or if the range ends after its source.
+pub fn source_of(sources: &[Source], slot: DeviceSlot, range: ByteRange) -> Result<&Source, Error> {
+    let Some(source) = sources.get(usize::from(slot.get())) else {
+        let slots = u16::try_from(sources.len()).ok().and_then(|slots| slots.checked_sub(1));
+        return Err(Corrupt::NoSlot { slot: slot.get(), slots: slots.or_bug()? }.into());
+    };
+    if range.end() > source.bytes {
+        let (at, len, blob) = (range.start(), range.len(), source.bytes);
+        return Err(Corrupt::BeyondBlob { slot: slot.get(), at, len, blob }.into());
+    }
+    Ok(source)
+}
+
 /// Returns the next piece of `extent`, from its byte `done` on: at least a byte.
 pub fn cut<S: Storage, L: Layer<S>>(
     layer: &L,
@@ -186,14 +202,7 @@ pub fn cut<S: Storage, L: Layer<S>>(
         }
         Extent::Blob { slot, range } => (slot, range),
     };
-    let Some(source) = sources.get(usize::from(slot.get())) else {
-        let slots = u16::try_from(sources.len()).ok().and_then(|slots| slots.checked_sub(1));
-        return Err(Corrupt::NoSlot { slot: slot.get(), slots: slots.or_bug()? }.into());
-    };
-    if range.end() > source.bytes {
-        let (at, len, blob) = (range.start(), range.len(), source.bytes);
-        return Err(Corrupt::BeyondBlob { slot: slot.get(), at, len, blob }.into());
-    }
+    let source = source_of(sources, slot, range)?;
     let (residence, want) = source.locate(layer, range.skip(done))?;
     let max = source.piece_max(layer, residence);
     let (want, cover) = shape(source, want, residence, max).or_bug()?;

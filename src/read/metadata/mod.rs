@@ -12,16 +12,21 @@ use super::guard::Guard;
 use super::io::Extent;
 use super::plan::{Plan, in_tail};
 use super::shelf::Shelf;
+use super::stop::Stop;
 use crate::cache::Layer;
 use crate::erofs::{Corrupt, FileKind, FormatError, Inode, Layout, Nid, Part, Space, Unsupported};
-use crate::error::Error;
 use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::{Spin, Storage};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
 #[cfg(feature = "alloc")]
 use ahead::Ahead;
 pub use pages::PAGE_BYTES;
-use pages::{Found, MetaCache, PageNumber, PagePlace};
+pub use pages::PageNumber;
+#[cfg(feature = "alloc")]
+pub use pages::PagePlace;
+#[cfg(not(feature = "alloc"))]
+use pages::PagePlace;
+use pages::{Found, MetaCache};
 #[cfg(not(feature = "alloc"))]
 pub use pages::{NO_PAGES, Pages};
 
@@ -77,6 +82,12 @@ impl Metadata {
         }
     }
 
+    /// Returns the bytes of a page in the metadata cache.
+    #[cfg(feature = "alloc")]
+    pub fn page_bytes(&self, place: PagePlace) -> Result<&[u8; PAGE_BYTES], Bug> {
+        self.pages.bytes_of(place)?.try_into().ok().or_bug()
+    }
+
     /// Returns the bytes of all pages, plus the bytes that a directory block of `block_bytes` bytes
     /// and reading ahead may still allocate.
     #[cfg(feature = "alloc")]
@@ -89,7 +100,7 @@ impl Metadata {
 
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Fills `out` with the bytes of the metadata space `space` from byte `at` on.
-    pub fn meta(&mut self, space: Space, at: u64, out: &mut [u8]) -> Result<(), Error> {
+    pub fn meta(&mut self, space: Space, at: u64, out: &mut [u8]) -> Result<(), Stop> {
         let mut rest = self.inside(space, at, out.len())?;
         let mut out = Fill::new(out);
         while let Some(here) = rest.non_empty() {
@@ -104,13 +115,13 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the page that holds the bytes `part` of `space`, loaded if it was not in memory.
-    fn page(&mut self, space: Space, part: ByteRange) -> Result<&[u8], Error> {
+    fn page(&mut self, space: Space, part: ByteRange) -> Result<&[u8], Stop> {
         let page = self.load_page((space, BLOCK.whole(part.start())))?;
         self.page_at(page)
     }
 
     /// Finds page `number` in memory, or loads it. Returns where it is.
-    fn load_page(&mut self, number: PageNumber) -> Result<LoadedPage, Error> {
+    fn load_page(&mut self, number: PageNumber) -> Result<LoadedPage, Stop> {
         let (space, page) = number;
         let bytes = page_bytes(page)?;
         if space == Space::Image && self.view(DeviceSlot::PRIMARY, bytes).is_some() {
@@ -123,6 +134,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                     count(&mut self.io.stats.meta_hits, 1);
                     return Ok(LoadedPage::Kept(place));
                 }
+                #[cfg(feature = "alloc")]
+                _ if self.has_brought(number) => return Ok(LoadedPage::Brought(number)),
                 // This reader may be the one that brings the page: it would wait for itself.
                 Found::Absent | Found::Coming if space == Space::Metabox && self.in_metabox => {
                     let nid = self.mount().superblock().metabox().ok_or(Corrupt::NoMetabox)?;
@@ -134,13 +147,15 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                         (self.in_metabox, self.metadata.metabox_is_read) = (false, false);
                     }
                     if let Some(place) = loaded? {
+                        #[cfg(feature = "alloc")]
+                        self.keep_brought(number, place)?;
                         return Ok(LoadedPage::Kept(place));
                     }
                 }
                 Found::Absent | Found::Coming => {}
             }
             // Another reader brings the page, or has the memory that this reader needs to bring it.
-            self.pause(&mut spin);
+            self.pause(&mut spin)?;
         }
     }
 
@@ -155,7 +170,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         &mut self,
         number: PageNumber,
         bytes: ByteRange,
-    ) -> Result<Option<PagePlace>, Error> {
+    ) -> Result<Option<PagePlace>, Stop> {
         let Some(mut taken) = self.metadata.pages.take(number)? else { return Ok(None) };
         let loaded = self.load(number.0, bytes, pages::bytes_of(&mut taken.bytes));
         let place = self.metadata.pages.put(taken, loaded.is_ok())?;
@@ -163,14 +178,19 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the bytes of a page that [`Guard::load_page`] found.
-    fn page_at(&self, page: LoadedPage) -> Result<&[u8], Error> {
+    fn page_at(&self, page: LoadedPage) -> Result<&[u8], Stop> {
         match page {
             LoadedPage::Viewed(bytes) => Ok(self.view(DeviceSlot::PRIMARY, bytes).or_bug()?),
             LoadedPage::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
+            #[cfg(feature = "alloc")]
+            LoadedPage::Brought(number) => {
+                let page = self.task.and_then(|id| self.tasks.page(id, number));
+                Ok(page.or_bug()?)
+            }
         }
     }
 
-    fn load(&mut self, space: Space, bytes: ByteRange, page: &mut [u8]) -> Result<(), Error> {
+    fn load(&mut self, space: Space, bytes: ByteRange, page: &mut [u8]) -> Result<(), Stop> {
         let len = match space {
             Space::Image => self.image_bytes()?,
             Space::Metabox => self.metabox()?.size(),
@@ -194,7 +214,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the inode of the root directory. Reads it once.
-    pub fn root(&mut self) -> Result<Inode, Error> {
+    pub fn root(&mut self) -> Result<Inode, Stop> {
         if let Some(root) = self.metadata.root {
             return Ok(root);
         }
@@ -209,7 +229,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the inode of the metabox. Reads it once.
-    pub fn metabox(&mut self) -> Result<Inode, Error> {
+    pub fn metabox(&mut self) -> Result<Inode, Stop> {
         if let Some(inode) = self.metadata.metabox {
             return Ok(inode);
         }
@@ -223,7 +243,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     ///
     /// # Errors
     /// Corrupt if the range ends after the space, where a page would have zeros.
-    fn inside(&mut self, space: Space, at: u64, len: usize) -> Result<ByteRange, Error> {
+    fn inside(&mut self, space: Space, at: u64, len: usize) -> Result<ByteRange, Stop> {
         let len = wide(len);
         let (end, beyond) = match space {
             Space::Image => {
@@ -240,12 +260,12 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     }
 
     /// Returns the length of the primary device in bytes.
-    fn image_bytes(&self) -> Result<u64, Error> {
+    fn image_bytes(&self) -> Result<u64, Stop> {
         Ok(self.shared.sources.first().or_bug()?.bytes)
     }
 
     /// Reads and validates an inode: in place if it lies in one page, else from a copy.
-    pub fn inode(&mut self, nid: Nid) -> Result<Inode, Error> {
+    pub fn inode(&mut self, nid: Nid) -> Result<Inode, Stop> {
         let at = self.mount().superblock().inode_at(nid)?;
         let (space, half) = (nid.space(), Inode::BYTES_MIN);
         let inside = self.inside(space, at, half)?;
@@ -268,7 +288,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns block `block` of a directory, cut to the directory's size: in place if it lies in
     /// one page of metadata, else from a copy.
-    pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Error> {
+    pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Stop> {
         let size = self.mount().superblock().block_size();
         let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid())))?;
         let want = ByteRange::first(inode.size()).skip(at).take(size.bytes());
@@ -284,7 +304,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             let mut memory = self.wait_for_one(|state| {
                 state.metadata.dir_of = None;
                 state.metadata.dir.take(|| dir_memory(size.bytes_usize()))
-            });
+            })?;
             let result = match pages::bytes_of(&mut memory).get_mut(..len) {
                 Some(place) => self.data_by_meta(inode, want, place),
                 None => Err(Unsupported::LargeBlocks { bytes: size.bytes() }.into()),
@@ -298,7 +318,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the space and offset of block `block` of a directory, which begins at its byte `at`,
     /// if the block is metadata: in the inode's tail, or on the primary device.
-    fn dir_place(&self, inode: &Inode, block: u64, at: u64) -> Result<Option<(Space, u64)>, Error> {
+    fn dir_place(&self, inode: &Inode, block: u64, at: u64) -> Result<Option<(Space, u64)>, Stop> {
         if let Some(at) = in_tail(inode, at)? {
             return Ok(Some((inode.nid().space(), at)));
         }
@@ -313,12 +333,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Fills `out` as [`Guard::data`] does, but reads bytes on the primary device through the
     /// metadata cache.
-    fn data_by_meta(
-        &mut self,
-        inode: &Inode,
-        want: ByteRange,
-        out: &mut [u8],
-    ) -> Result<(), Error> {
+    fn data_by_meta(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Stop> {
         let mut plan = Plan::new();
         if matches!(inode.layout(), Layout::Plain { .. } | Layout::Chunked(_)) {
             self.plan(inode, want, &mut plan)?;
@@ -364,11 +379,14 @@ enum LoadedPage {
     Viewed(ByteRange),
     /// A page in the metadata cache.
     Kept(PagePlace),
+    /// A page that the reader, a task, has brought, and that the cache has given up since then.
+    #[cfg(feature = "alloc")]
+    Brought(PageNumber),
 }
 
 /// Returns a copy of the inode, or the converted error. `?` would move the inode out field by
 /// field, in ten times the code.
-fn in_place(found: &Result<Inode, FormatError>) -> Result<Inode, Error> {
+fn in_place(found: &Result<Inode, FormatError>) -> Result<Inode, Stop> {
     match found {
         Ok(inode) => Ok(*inode),
         Err(error) => Err((*error).into()),

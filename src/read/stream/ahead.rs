@@ -3,15 +3,16 @@
 //! Always: only a bug is an error here. Bytes that cannot be read ahead are read, and fail, when
 //! the reader reaches them.
 
-use super::pool::Target;
+use super::depart::Flying;
 use super::{Stream, WINDOW_BYTES_MAX};
-use crate::cache::{Layer, Residence, Ticket, Why};
+use crate::cache::{Layer, Residence, Why};
 use crate::erofs::Layout;
-use crate::num::{Bug, OrBug, narrow, wide};
+use crate::num::{Bug, OrBug};
 use crate::read::guard::Guard;
-use crate::read::io::{Extent, Source, wanted};
+use crate::read::io::{Extent, Source};
 use crate::read::plan::{Plan, in_tail};
-use crate::storage::{Job, JobKind, Storage, Tag};
+use crate::storage::Storage;
+use crate::storage::events::Cause;
 use crate::units::{BLOCK, ByteRange, DeviceSlot};
 
 /// One of the next stretches of the file, in the order of the file.
@@ -26,8 +27,8 @@ pub struct Segment {
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "32 at most, and most are of this one")]
 pub enum SegmentKind {
-    /// A read is under way; `part` is the range of its buffer that is the segment.
-    Flying { flight: Tag, part: ByteRange, target: Target, ticket: Option<Ticket> },
+    /// A read is under way, whose part is the segment.
+    Flying(Flying),
     /// It is a hole.
     Zeros,
     /// It is read when the reader reaches it.
@@ -108,7 +109,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
             if self.segments.is_full() {
                 return Ok(false);
             }
-            let Some((len, kind)) = inner.start_segment(&source, slot, want, false)? else {
+            let Some((len, kind)) = inner.start_segment(&source, slot, want, Cause::Ahead)? else {
                 return Ok(false);
             };
             let is_later = matches!(kind, SegmentKind::Later);
@@ -146,42 +147,21 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         source: &Source,
         slot: DeviceSlot,
         want: ByteRange,
-        prefetch: bool,
+        cause: Cause,
     ) -> Result<Option<(u64, SegmentKind)>, Bug> {
         let (residence, part) = source.locate(&self.io.layer, want)?;
         let later = Ok(Some((part.len(), SegmentKind::Later)));
-        let room = wide(self.flights.pool.buffer_bytes()).min(source.transfer_max);
-        let room = match residence {
-            Residence::Resident(_) => room.min(self.io.layer.transfer_bytes_max()),
-            Residence::Absent => room,
-            Residence::Staged => return later,
+        let reach = match residence {
+            Residence::Staged => None,
+            Residence::Resident(_) | Residence::Absent => {
+                self.reach(source, slot, part, residence)?
+            }
         };
-        let granule = source.granule();
-        let room = granule.floor(room).checked_sub(granule.offset(part.start()));
-        let Some(want) = room.and_then(|room| part.take(room).non_empty()) else { return later };
-        let cover = source.cover(want, residence).or_bug()?;
-        if residence == Residence::Absent && self.flights.pool.overlaps(slot, cover) {
+        let Some(reach) = reach else { return later };
+        if residence == Residence::Absent && self.flights.pool.overlaps(slot, reach.cover) {
             return later;
         }
-        let Some(mut buffer) = self.flights.pool.take() else { return Ok(None) };
-        let ticket = source.ticket(&self.io.layer, cover, residence)?;
-        let (device, at) = match &ticket {
-            Some(ticket) => ticket.place(),
-            None => source.at(cover.start())?,
-        };
-        let departure = self.io.recorder.depart(self.storage);
-        let target = Target { slot, cover, source: ticket.is_none(), prefetch, departure };
-        let fits = buffer.set_len(narrow(cover.len())?);
-        let Some(flight) = fits.then(|| self.flights.pool.depart(target)).flatten() else {
-            self.flights.pool.give(buffer);
-            return Ok(None);
-        };
-        let job = Job { tag: flight, device, at, kind: JobKind::Read, buffer: Some(buffer) };
-        if let Err(job) = self.storage.start(job) {
-            self.flights.pool.cancel(flight, job.buffer);
-            return Ok(None);
-        }
-        let part = wanted(want, cover)?;
-        Ok(Some((want.len(), SegmentKind::Flying { flight, part, target, ticket })))
+        let flying = self.depart(source, reach, cause)?;
+        Ok(flying.map(|flying| (reach.want.len(), SegmentKind::Flying(flying))))
     }
 }

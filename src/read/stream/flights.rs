@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::num::{OrBug, narrow};
 use crate::read::guard::Guard;
 use crate::read::io::{Extent, Source};
-use crate::storage::events::Kind;
+use crate::storage::events::{Cause, Kind};
 use crate::storage::{Buffer, Ended, IoError, Storage, Tag, Wait};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
@@ -24,7 +24,7 @@ const FOREIGN_MAX: usize = 64;
 /// The background jobs of a mount.
 #[derive(Debug)]
 pub struct Flights {
-    pub(super) pool: Pool,
+    pub pool: Pool,
     /// Ended jobs of the embedder, until it asks for them.
     foreign: VecDeque<Ended>,
     /// The blocks that an earlier boot read, still to be prefetched.
@@ -72,18 +72,23 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Advances background work, and handles at most one ended job. Returns false if none has
     /// ended.
-    pub(super) fn poll(&mut self) -> bool {
+    pub fn poll(&mut self) -> bool {
         let storage = self.storage;
         let Some(ended) = self.io.layer.poll(storage) else { return false };
         let now_ns = self.io.recorder.now_ns(self.storage);
         match self.flights.pool.land(ended, now_ns) {
             Arrival::Landed(landing) => {
+                let Target { slot, cover, .. } = landing.target;
                 if self.io.recorder.is_on() {
                     self.record_landing(&landing, now_ns);
                 }
                 self.landed(landing);
+                self.tasks.landed(slot, cover);
             }
-            Arrival::Late => self.drop_stray(),
+            Arrival::Late => {
+                self.drop_stray();
+                self.tasks.move_line();
+            }
             Arrival::Other(ended) if ended.0.tag.number().is_some() => {
                 if self.flights.foreign.len() < FOREIGN_MAX {
                     self.flights.foreign.push_back(ended);
@@ -105,7 +110,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             self.offer(&target, buffer);
         }
         let Waits::Nobody(ticket) = waits else { return };
-        if target.prefetch {
+        if target.cause == Cause::Prefetch {
             self.prefetched(&target, ticket, &bytes);
         }
         if let Ok(buffer) = bytes {
@@ -153,6 +158,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             while self.is_coming(slot, range, last) {
                 if !self.wait_on(&mut wait) {
                     self.flights.pool.give_up_overlaps(slot, range);
+                    self.tasks.wake_all();
                     break;
                 }
             }
@@ -177,7 +183,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Settles a read that has ended, and returns its buffer. Returns `None` if the region could
     /// not serve the read, so that its source has to.
-    pub(super) fn judge(
+    pub fn judge(
         &mut self,
         target: &Target,
         ticket: Option<Ticket>,

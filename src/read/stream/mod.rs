@@ -5,13 +5,16 @@
 //! they continue while the reader works on earlier bytes.
 
 mod ahead;
+mod depart;
 mod flights;
 mod pool;
 mod prefetch;
 
+pub(super) use depart::{Flying, Reach};
 pub(super) use flights::Flights;
 
 use super::guard::Guard;
+use super::stop::Blocking;
 use super::{File, Root};
 use crate::cache::Layer;
 use crate::erofs::Inode;
@@ -193,8 +196,8 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     }
 
     fn bring(&mut self, inner: &mut Guard<'_, S, L>, segment: Segment) -> Result<(), Error> {
-        let (flight, lent, target, ticket) = match segment.kind {
-            SegmentKind::Flying { flight, part, target, ticket } => (flight, part, target, ticket),
+        let Flying { flight, part: lent, target, ticket } = match segment.kind {
+            SegmentKind::Flying(flying) => flying,
             SegmentKind::Zeros => {
                 (self.here, self.left) = (Here::Zeros, ByteRange::first(segment.len));
                 return Ok(());
@@ -228,7 +231,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
         };
         let here = want.take(wide(out.len()));
         let result = match out.get_mut(..narrow(here.len())?) {
-            Some(out) => inner.data(&self.inode, here.start(), out),
+            Some(out) => inner.data(&self.inode, here.start(), out).blocking(),
             None => Err(Error::bug()),
         };
         // The next segments begin after `want`, not after `here`: they do not fit any more.
@@ -280,7 +283,7 @@ impl<'r, S: Storage, L: Layer<S>> Stream<'r, S, L> {
     /// Drops all segments, and abandons their reads.
     fn abandon(&mut self, inner: &mut Guard<'_, S, L>) {
         while let Some(segment) = self.segments.pop_front() {
-            if let SegmentKind::Flying { flight, ticket, .. } = segment.kind {
+            if let SegmentKind::Flying(Flying { flight, ticket, .. }) = segment.kind {
                 inner.flights.pool.abandon(flight, ticket);
             }
         }

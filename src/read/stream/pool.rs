@@ -8,7 +8,7 @@ use crate::cache::Ticket;
 use crate::num::wide;
 use crate::read::io::place_of;
 use crate::storage::events::{Cause, Departure, Event, Kind};
-use crate::storage::{Buffer, Ended, IoErrorKind, Tag, UnderWay};
+use crate::storage::{Buffer, Ended, IoErrorKind, Patience, Tag, UnderWay};
 use crate::units::{ByteRange, DeviceSlot};
 use alloc::vec::Vec;
 
@@ -24,10 +24,10 @@ pub struct Target {
     pub slot: DeviceSlot,
     /// The bytes of the slot.
     pub cover: ByteRange,
-    /// The ticket of a region read; `None` for a read of the slot's source.
+    /// Whether the slot's source is read, and not the region.
     pub source: bool,
-    /// Whether the read is a prefetch, whose bytes go to the blocks in memory.
-    pub prefetch: bool,
+    /// Why the bytes are read. Those of a prefetch go to the blocks in memory.
+    pub cause: Cause,
     /// The start of the read, and the inode that it is for.
     pub departure: Departure,
 }
@@ -35,8 +35,7 @@ pub struct Target {
 impl Target {
     /// Returns the event of the read, which ended at `end_ns`.
     pub fn event(&self, end_ns: u64, kind: Kind) -> Event {
-        let cause = if self.prefetch { Cause::Prefetch } else { Cause::Ahead };
-        self.departure.event(end_ns, (kind, cause), place_of(self.slot, self.cover))
+        self.departure.event(end_ns, (kind, self.cause), place_of(self.slot, self.cover))
     }
 }
 
@@ -93,6 +92,8 @@ pub struct Pool {
     /// Buffers that are neither under way nor with a reader; the region may still write from some.
     idle: Vec<Buffer>,
     flights: UnderWay<Flight>,
+    /// The reads that may be under way, and how long each may still take: from the first look on.
+    watched: Vec<(Tag, Option<Patience>)>,
     made: usize,
     max: usize,
     buffer_bytes: usize,
@@ -106,8 +107,8 @@ impl Pool {
             _ => (SMALL_BUFFER_BYTES, bytes / SMALL_BUFFER_BYTES),
         };
         let max = max.min(BUFFERS_MAX);
-        let flights = UnderWay::with_capacity(max);
-        Self { idle: Vec::new(), flights, made: 0, max, buffer_bytes }
+        let (flights, watched) = (UnderWay::with_capacity(max), Vec::new());
+        Self { idle: Vec::new(), flights, watched, made: 0, max, buffer_bytes }
     }
 
     /// Returns the length of one buffer in bytes.
@@ -155,6 +156,12 @@ impl Pool {
         self.idle.push(buffer);
     }
 
+    /// Parts with a buffer that [`Pool::take`] returned: another one takes its place.
+    #[expect(clippy::arithmetic_side_effects, reason = "the buffer was made")]
+    pub fn part_with(&mut self) {
+        self.made -= 1;
+    }
+
     /// Returns whether the region may keep a handle on another buffer: it may keep half of them.
     pub fn can_lend(&mut self) -> bool {
         let lent =
@@ -164,8 +171,16 @@ impl Pool {
 
     /// Registers a read, and returns the tag for its job; `None` if too many are under way.
     pub fn depart(&mut self, target: Target) -> Option<Tag> {
-        let flights = self.flights.iter().count();
-        if flights < self.max { self.flights.depart(Flight::Flying(target)) } else { None }
+        if self.flights.iter().count() >= self.max {
+            return None;
+        }
+        let tag = self.flights.depart(Flight::Flying(target))?;
+        if self.watched.len() >= self.max {
+            // At most `max` reads are under way.
+            self.watched.retain(|(tag, _)| self.flights.get_mut(*tag).is_some());
+        }
+        self.watched.push((tag, None));
+        Some(tag)
     }
 
     /// Removes a read that did not start, and takes its buffer back.
@@ -250,6 +265,26 @@ impl Pool {
         }
     }
 
+    /// Gives up the reads that have been under way for more than `patience_ns` of the looks so far, this
+    /// one at `now_ns` included. Returns whether there were any.
+    pub fn give_up_late(&mut self, now_ns: u64, patience_ns: u64) -> bool {
+        let mut is_any = false;
+        self.watched.retain_mut(|(tag, patience)| {
+            let flight = self.flights.get_mut(*tag);
+            let Some(flight @ (Flight::Flying(_) | Flight::Orphan(..))) = flight else {
+                return false;
+            };
+            let patience = patience.get_or_insert_with(|| Patience::new(now_ns, patience_ns));
+            let lasts = patience.lasts(now_ns);
+            if !lasts {
+                *flight = Flight::Overdue;
+                is_any = true;
+            }
+            lasts
+        });
+        is_any
+    }
+
     /// Gives up every source read under way that overlaps the bytes `range` of a device slot.
     pub fn give_up_overlaps(&mut self, slot: DeviceSlot, range: ByteRange) {
         for flight in self.flights.iter_mut() {
@@ -261,9 +296,19 @@ impl Pool {
 
     /// Returns the number of prefetches under way.
     pub fn prefetching(&self) -> usize {
-        let ahead =
-            |flight: &&Flight| matches!(flight, Flight::Orphan(target, _) if target.prefetch);
+        let ahead = |flight: &&Flight| matches!(flight, Flight::Orphan(target, _) if target.cause == Cause::Prefetch);
         self.flights.iter().filter(ahead).count()
+    }
+
+    /// Returns whether a buffer can be had.
+    pub fn has_idle(&mut self) -> bool {
+        self.made < self.max || self.idle.iter_mut().any(|buffer| buffer.get_mut().is_some())
+    }
+
+    /// Returns whether a read is under way that may bring its buffer back.
+    pub fn is_flying(&self) -> bool {
+        let is_flying = |flight: &Flight| matches!(flight, Flight::Flying(_) | Flight::Orphan(..));
+        self.flights.iter().any(is_flying)
     }
 
     /// Returns whether a source read under way overlaps the bytes `range` of a device slot.
@@ -304,7 +349,7 @@ mod tests {
             slot: DeviceSlot::new(1),
             cover: bytes(start, 4096),
             source: true,
-            prefetch: false,
+            cause: Cause::Ahead,
             departure: Departure::default(),
         }
     }

@@ -4,12 +4,13 @@
 //! bytes from the region are checked, as for any reader, before they are kept in memory.
 
 use super::ahead::SegmentKind;
+use super::depart::Flying;
 use super::pool::Target;
 use crate::cache::{BootRun, Layer, Residence, Ticket, Verdict, Why};
 use crate::num::{Bug, OrBug, wide};
 use crate::read::guard::Guard;
 use crate::read::io::Source;
-use crate::storage::events::Kind as EventKind;
+use crate::storage::events::{Cause, Kind as EventKind};
 use crate::storage::{Buffer, IoErrorKind, Storage};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
@@ -121,8 +122,10 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         slot: DeviceSlot,
         want: ByteRange,
     ) -> Result<u64, Bug> {
-        let Some((len, kind)) = self.start_segment(source, slot, want, true)? else { return Ok(0) };
-        if let SegmentKind::Flying { flight, target, ticket, .. } = kind {
+        let Some((len, kind)) = self.start_segment(source, slot, want, Cause::Prefetch)? else {
+            return Ok(0);
+        };
+        if let SegmentKind::Flying(Flying { flight, target, ticket, .. }) = kind {
             self.flights.pool.abandon(flight, ticket);
             if target.source {
                 let left = self.flights.prefetch.source_left.checked_sub(len);

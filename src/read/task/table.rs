@@ -1,0 +1,242 @@
+//! The tasks of a mount: their wakers, the bytes that they wait for and keep, and the line for buffers.
+//!
+//! Always: a task belongs to one future, and ends with it. A task that waits for bytes is woken when
+//! they land. A task keeps what nobody else needs: no reader that blocks waits for a task.
+
+use super::pieces::Piece;
+use crate::read::metadata::{PAGE_BYTES, PageNumber};
+use crate::units::{ByteRange, DeviceSlot};
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::task::Waker;
+
+/// The most pieces of a task, under way or landed.
+pub const PIECES_MAX: usize = 8;
+/// The most pages of metadata that a task keeps for a step.
+const PAGES_MAX: usize = 32;
+
+/// The name of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskId(usize);
+
+/// The tasks of a mount, in as many places as there were futures at once.
+#[derive(Debug, Default)]
+pub struct Tasks {
+    places: Vec<Task>,
+    /// The tasks that wait for a buffer, or for room on a device; the first one comes first.
+    line: VecDeque<TaskId>,
+    /// Whether there was no buffer when a task stood in the line last.
+    lacks_buffer: bool,
+    /// Whether a task waits for a reader that blocks, in another thread.
+    waits_for_others: bool,
+}
+
+/// A task.
+#[derive(Debug, Default)]
+pub struct Task {
+    /// Whether a future has the task.
+    is_used: bool,
+    waker: Option<Waker>,
+    /// Whether it was woken, and not polled since then.
+    is_woken: bool,
+    /// The bytes that the task waits for.
+    awaits: Option<(DeviceSlot, ByteRange)>,
+    /// Whether it waits for a reader that blocks.
+    waits_for_others: bool,
+    /// The ranges that it reads.
+    pub pieces: heapless::Vec<Piece, PIECES_MAX>,
+    /// Pages of metadata that the step has brought. The memory of further ones stays.
+    pages: Vec<(Option<PageNumber>, Box<[u8; PAGE_BYTES]>)>,
+    /// The first byte of a range for which the task has waited while another reader fetched it.
+    pub joined: Option<(DeviceSlot, u64)>,
+    /// Whether the step needs more than a task may keep, so that it has to be taken as by a reader
+    /// that blocks.
+    pub blocks: bool,
+}
+
+impl Task {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.as_ref().filter(|_| !self.is_woken) {
+            self.is_woken = true;
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Notes the bytes that the task waits for.
+    pub fn wait_for(&mut self, slot: DeviceSlot, range: ByteRange) {
+        self.awaits = Some((slot, range));
+    }
+
+    /// Returns the index of the piece that serves byte `at` of a device slot.
+    pub fn piece_at(&self, slot: DeviceSlot, at: u64) -> Option<usize> {
+        self.pieces.iter().position(|piece| piece.slot == slot && piece.want.contains(at))
+    }
+
+    /// Keeps a page until the step ends. Returns false if there is no room.
+    pub fn keep_page(&mut self, number: PageNumber, bytes: &[u8; PAGE_BYTES]) -> bool {
+        let free = self.pages.iter_mut().find(|(kept, _)| kept.is_none());
+        if let Some((kept, memory)) = free {
+            *kept = Some(number);
+            memory.copy_from_slice(bytes);
+            return true;
+        }
+        let has_room = self.pages.len() < PAGES_MAX;
+        if has_room {
+            self.pages.push((Some(number), Box::new(*bytes)));
+        }
+        has_room
+    }
+}
+
+impl Tasks {
+    /// Adds a task. Allocates a place if all are taken.
+    pub fn begin(&mut self) -> TaskId {
+        let free = self.places.iter().position(|task| !task.is_used);
+        let at = free.unwrap_or(self.places.len());
+        if free.is_none() {
+            self.places.push(Task::default());
+        }
+        if let Some(task) = self.places.get_mut(at) {
+            task.is_used = true;
+        }
+        TaskId(at)
+    }
+
+    /// Removes a task that reads nothing any more.
+    pub fn end(&mut self, id: TaskId) {
+        self.end_step(id);
+        let task = self.get(id);
+        let pages = core::mem::take(&mut task.pages);
+        *task = Task { pages, ..Task::default() };
+    }
+
+    /// Returns a task.
+    #[expect(clippy::indexing_slicing, reason = "a name without a place is our own bug")]
+    pub fn get(&mut self, id: TaskId) -> &mut Task {
+        &mut self.places[id.0]
+    }
+
+    /// Returns the bytes of a page that the step of a task has brought.
+    pub fn page(&self, id: TaskId, number: PageNumber) -> Option<&[u8; PAGE_BYTES]> {
+        let mut pages = self.places.get(id.0)?.pages.iter();
+        pages.find(|(kept, _)| *kept == Some(number)).map(|(_, bytes)| &**bytes)
+    }
+
+    /// Begins a poll of a task, whose waker is `waker` from now on.
+    pub fn begin_poll(&mut self, id: TaskId, waker: &Waker) {
+        let task = self.get(id);
+        match &mut task.waker {
+            Some(known) => known.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        (task.is_woken, task.waits_for_others, task.awaits) = (false, false, None);
+    }
+
+    /// Ends a step of a task: it leaves the line, and keeps no page any more.
+    pub fn end_step(&mut self, id: TaskId) {
+        let task = self.get(id);
+        task.pages.iter_mut().for_each(|(number, _)| *number = None);
+        (task.joined, task.blocks) = (None, false);
+        self.line.retain(|other| *other != id);
+        self.move_line();
+    }
+
+    /// Wakes the tasks that wait for some of the bytes `range` of a device slot.
+    pub fn landed(&mut self, slot: DeviceSlot, range: ByteRange) {
+        let waits = |task: &&mut Task| {
+            task.awaits.is_some_and(|(of, awaits)| of == slot && awaits.overlaps(range))
+        };
+        self.places.iter_mut().filter(waits).for_each(Task::wake);
+        self.move_line();
+    }
+
+    /// Wakes the first task of the line.
+    pub fn move_line(&mut self) {
+        if let Some(first) = self.line.front()
+            && let Some(task) = self.places.get_mut(first.0)
+        {
+            task.wake();
+        }
+    }
+
+    /// Returns whether a task waits in the line for a buffer. Who waits for room on a device is woken
+    /// by what ends there.
+    pub fn lacks_buffer(&self) -> bool {
+        self.lacks_buffer && !self.line.is_empty()
+    }
+
+    /// Returns whether a task may take a buffer: no other task waits, or it is the first of the line.
+    pub fn is_next(&self, id: TaskId) -> bool {
+        self.line.front().is_none_or(|first| *first == id)
+    }
+
+    /// Puts a task into the line, unless it stands there. `lacks_buffer` says that there is no buffer.
+    pub fn stand_in_line(&mut self, id: TaskId, lacks_buffer: bool) {
+        self.lacks_buffer = lacks_buffer;
+        if !self.line.contains(&id) {
+            self.line.push_back(id);
+        }
+    }
+
+    /// Takes a task out of the line, and wakes the next one: there may be a buffer for it, too.
+    pub fn leave_line(&mut self, id: TaskId) {
+        let before = self.line.len();
+        self.line.retain(|other| *other != id);
+        if self.line.len() < before {
+            self.move_line();
+        }
+    }
+
+    /// Returns whether a task other than `id` was woken, so that its next poll may free buffers.
+    pub fn moves_beside(&self, id: TaskId) -> bool {
+        (0..).zip(&self.places).any(|(at, task)| at != id.0 && task.is_used && task.is_woken)
+    }
+
+    /// Wakes a task other than `id` that holds buffers, and can give up one of them for bytes that it
+    /// lacks first. Returns false if there is none.
+    pub fn wake_holder(&mut self, id: TaskId) -> bool {
+        let mut others = (0..).zip(&mut self.places).filter(|(at, _)| *at != id.0);
+        let can_give = |task: &Task| task.pieces.iter().any(Piece::can_give);
+        let holder = others.find(|(_, task)| can_give(task));
+        holder.map(|(_, task)| task.wake()).is_some()
+    }
+
+    /// Notes that a task waits for a reader that blocks.
+    pub fn wait_for_others(&mut self, id: TaskId) {
+        self.get(id).waits_for_others = true;
+        self.waits_for_others = true;
+    }
+
+    /// Wakes the tasks, but for `own`, that wait for a reader that blocks, or for the poll of a task
+    /// in another thread.
+    #[inline]
+    pub fn wake_for_others(&mut self, own: Option<TaskId>) {
+        if self.waits_for_others {
+            self.wake_all_for_others(own);
+        }
+    }
+
+    #[cold]
+    fn wake_all_for_others(&mut self, own: Option<TaskId>) {
+        self.waits_for_others = false;
+        for (at, task) in (0..).zip(&mut self.places) {
+            if own == Some(TaskId(at)) {
+                self.waits_for_others |= task.waits_for_others;
+            } else if task.waits_for_others {
+                task.wake();
+            }
+        }
+    }
+
+    /// Wakes all tasks that wait for bytes, and the first one of the line: reads were given up.
+    pub fn wake_all(&mut self) {
+        self.places.iter_mut().filter(|task| task.awaits.is_some()).for_each(Task::wake);
+        self.move_line();
+    }
+
+    /// Returns whether a task waits for bytes, or for a buffer.
+    pub fn wait(&self) -> bool {
+        !self.line.is_empty() || self.places.iter().any(|task| task.awaits.is_some())
+    }
+}
