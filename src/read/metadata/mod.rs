@@ -82,6 +82,18 @@ impl Metadata {
         }
     }
 
+    /// Puts a page into the metadata cache, and returns its place; `None` if there is no memory for now.
+    #[cfg(feature = "alloc")]
+    pub fn put_page(
+        &mut self,
+        number: PageNumber,
+        bytes: &[u8; PAGE_BYTES],
+    ) -> Result<Option<PagePlace>, Bug> {
+        let Some(mut taken) = self.pages.take(number)? else { return Ok(None) };
+        taken.bytes.copy_from_slice(bytes);
+        self.pages.put(taken, true).map(Some)
+    }
+
     /// Returns the bytes of a page in the metadata cache.
     #[cfg(feature = "alloc")]
     pub fn page_bytes(&self, place: PagePlace) -> Result<&[u8; PAGE_BYTES], Bug> {
@@ -134,12 +146,16 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                     count(&mut self.io.stats.meta_hits, 1);
                     return Ok(LoadedPage::Kept(place));
                 }
-                #[cfg(feature = "alloc")]
-                _ if self.has_brought(number) => return Ok(LoadedPage::Brought(number)),
                 // This reader may be the one that brings the page: it would wait for itself.
                 Found::Absent | Found::Coming if space == Space::Metabox && self.in_metabox => {
                     let nid = self.mount().superblock().metabox().ok_or(Corrupt::NoMetabox)?;
                     return Err(Corrupt::MetaboxInItself { nid }.into());
+                }
+                #[cfg(feature = "alloc")]
+                Found::Absent if self.has_brought(number) => {
+                    if let Some(place) = self.bring_back(number)? {
+                        return Ok(LoadedPage::Kept(place));
+                    }
                 }
                 Found::Absent if space == Space::Image || self.begins_metabox() => {
                     let loaded = self.bring_page(number, bytes);
@@ -182,11 +198,6 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         match page {
             LoadedPage::Viewed(bytes) => Ok(self.view(DeviceSlot::PRIMARY, bytes).or_bug()?),
             LoadedPage::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
-            #[cfg(feature = "alloc")]
-            LoadedPage::Brought(number) => {
-                let page = self.task.and_then(|id| self.tasks.page(id, number));
-                Ok(page.or_bug()?)
-            }
         }
     }
 
@@ -379,9 +390,6 @@ enum LoadedPage {
     Viewed(ByteRange),
     /// A page in the metadata cache.
     Kept(PagePlace),
-    /// A page that the reader, a task, has brought, and that the cache has given up since then.
-    #[cfg(feature = "alloc")]
-    Brought(PageNumber),
 }
 
 /// Returns a copy of the inode, or the converted error. `?` would move the inode out field by

@@ -21,10 +21,11 @@ pub use table::{TaskId, Tasks};
 
 use super::Root;
 use super::guard::{Guard, Shared};
-use super::metadata::PageNumber;
+use super::metadata::{PageNumber, PagePlace};
 use super::stop::Stop;
 use crate::cache::Layer;
 use crate::error::Error;
+use crate::num::{Bug, OrBug};
 use crate::storage::Storage;
 use crate::units::count;
 use core::future::poll_fn;
@@ -100,7 +101,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Takes what devices have ended, and wakes the futures that wait for it. Returns whether
     /// anything has ended. Never waits.
     ///
-    /// The idle loop of an executor calls this, or a task that an interrupt wakes. Polling a future does the same for all others.
+    /// The idle loop of an executor calls this, or a task that an interrupt wakes. Polling a future
+    /// does the same for all others.
     pub fn drive(&self) -> bool {
         let guard = &mut self.lock();
         let has_ended = guard.advance();
@@ -132,13 +134,19 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         self.task.is_some_and(|id| self.tasks.page(id, number).is_some())
     }
 
+    /// Brings a page back into the metadata cache, which has given it up since the step has brought
+    /// it. Returns its place; `None` if there is no memory for now.
+    #[cold]
+    pub fn bring_back(&mut self, number: PageNumber) -> Result<Option<PagePlace>, Bug> {
+        let task = self.task.or_bug()?;
+        let state = &mut **self;
+        let bytes = state.tasks.page(task, number).or_bug()?;
+        state.metadata.put_page(number, bytes)
+    }
+
     /// Has the task keep a page of metadata, which the cache may give up before the step succeeds.
     #[cold]
-    pub fn keep_brought(
-        &mut self,
-        number: PageNumber,
-        place: super::metadata::PagePlace,
-    ) -> Result<(), Stop> {
+    pub fn keep_brought(&mut self, number: PageNumber, place: PagePlace) -> Result<(), Stop> {
         let Some(id) = self.task else { return Ok(()) };
         let state = &mut **self;
         let bytes = state.metadata.page_bytes(place)?;
