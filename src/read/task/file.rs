@@ -3,7 +3,6 @@
 //! Always: at each position a file gives the bytes of [`File::read_at`], or its error. A buffer that
 //! was handed over belongs to who got it; the pool makes another one.
 
-use super::read::regular;
 use crate::cache::Layer;
 use crate::erofs::Inode;
 use crate::error::Error;
@@ -49,9 +48,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         offset: u64,
         len: usize,
     ) -> Result<Buffer, Error> {
-        self.own(inode)?;
-        regular(inode)?;
-        self.task(|guard| guard.has_own_bytes(inode).map(Some)).await?;
+        self.readable(inode).await?;
         let want = ByteRange::first(inode.size()).skip(offset).take(wide(len));
         let first = self.front_owned(inode, want, clip(want.len(), len)).await?;
         if wide(first.len()) == want.len() {

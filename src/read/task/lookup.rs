@@ -10,8 +10,6 @@ use crate::read::walk::Follow;
 use crate::read::{File, Root};
 use crate::storage::Storage;
 
-use super::read::regular;
-
 impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Opens the regular file at `path` as [`Root::open`] does, and does not wait.
     pub async fn open_async(&self, path: &[u8]) -> Result<File<'_, S, L>, Error> {
@@ -21,9 +19,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Opens the regular file with this inode as [`Root::open_inode`] does, and does not wait.
     pub async fn open_inode_async(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
-        self.own(&inode)?;
-        regular(&inode)?;
-        self.task(|guard| guard.has_own_bytes(&inode).map(Some)).await?;
+        self.readable(&inode).await?;
         Ok(File::new(self, inode))
     }
 

@@ -30,13 +30,22 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// # Errors
     /// As [`Root::open_inode`] and [`File::read_at`](super::super::File::read_at).
     pub async fn read(&self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
-        self.own(inode)?;
-        regular(inode)?;
-        self.task(|guard| guard.has_own_bytes(inode).map(Some)).await?;
+        self.readable(inode).await?;
         let want = ByteRange::first(inode.size()).skip(offset).take(wide(out.len()));
         let out = out.get_mut(..clip(want.len(), out.len())).or_bug()?;
         self.read_data(inode, want, out).await?;
         Ok(out.len())
+    }
+
+    /// Checks that an inode is a regular file of this mount whose bytes lie in the image.
+    pub(super) async fn readable(&self, inode: &Inode) -> Result<(), Error> {
+        self.own(inode)?;
+        match inode.kind() {
+            FileKind::Regular if inode.xattrs().is_none() => Ok(()),
+            FileKind::Regular => self.task(|guard| guard.has_own_bytes(inode).map(Some)).await,
+            FileKind::Directory => Err(PathError::IsADirectory.into()),
+            _ => Err(PathError::NotAFile.into()),
+        }
     }
 
     /// Fills `out` with the bytes `want` of an inode's data, which has them.
@@ -62,15 +71,6 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
             Ok(Some(()))
         })
         .await
-    }
-}
-
-/// Checks that an inode is a regular file.
-pub fn regular(inode: &Inode) -> Result<(), PathError> {
-    match inode.kind() {
-        FileKind::Regular => Ok(()),
-        FileKind::Directory => Err(PathError::IsADirectory),
-        _ => Err(PathError::NotAFile),
     }
 }
 

@@ -240,3 +240,99 @@ impl Tasks {
         !self.line.is_empty() || self.places.iter().any(|task| task.awaits.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+    use super::*;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Begins a task that was polled once, and returns the count of its wakes.
+    fn polled(tasks: &mut Tasks) -> (TaskId, Arc<Count>) {
+        let (id, count) = (tasks.begin(), Arc::new(Count(AtomicUsize::new(0))));
+        tasks.begin_poll(id, &Waker::from(Arc::clone(&count)));
+        (id, count)
+    }
+
+    fn wakes(count: &Count) -> usize {
+        count.0.load(Ordering::Relaxed)
+    }
+
+    fn bytes(start: u64) -> ByteRange {
+        ByteRange::sized(start, 4096).unwrap()
+    }
+
+    #[test]
+    fn task_is_woken_once_by_the_bytes_that_it_waits_for_and_by_no_others() {
+        let (mut tasks, slot) = (Tasks::default(), DeviceSlot::new(1));
+        let (id, count) = polled(&mut tasks);
+        tasks.get(id).wait_for(slot, bytes(8192));
+        tasks.landed(slot, bytes(4096));
+        tasks.landed(DeviceSlot::new(2), bytes(8192));
+        assert_eq!(wakes(&count), 0);
+        tasks.landed(slot, bytes(10_000));
+        tasks.landed(slot, bytes(8192));
+        assert_eq!(wakes(&count), 1, "until it is polled");
+        tasks.begin_poll(id, Waker::noop());
+        tasks.landed(slot, bytes(8192));
+        assert_eq!(wakes(&count), 1, "it waits for nothing now");
+    }
+
+    #[test]
+    fn line_is_served_in_order_and_moves_when_its_first_task_leaves_or_ends() {
+        let mut tasks = Tasks::default();
+        let [(a, of_a), (b, of_b), (c, of_c)] = [0; 3].map(|_| polled(&mut tasks));
+        assert!(tasks.is_next(c), "nobody waits");
+        for id in [a, b, c, a] {
+            tasks.stand_in_line(id, true);
+        }
+        assert!(tasks.is_next(a) && !tasks.is_next(b) && tasks.lacks_buffer());
+        tasks.move_line();
+        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(count)), [1, 0, 0]);
+        tasks.leave_line(a);
+        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(count)), [1, 1, 0]);
+        tasks.end(b);
+        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(count)), [1, 1, 1]);
+        tasks.end_step(c);
+        assert!(!tasks.lacks_buffer());
+        assert_eq!(tasks.begin(), b, "the place is used again");
+    }
+
+    #[test]
+    fn task_that_waits_for_another_thread_is_woken_by_it_and_not_by_itself() {
+        let mut tasks = Tasks::default();
+        let [(a, of_a), (b, of_b)] = [0; 2].map(|_| polled(&mut tasks));
+        tasks.wait_for_others(a);
+        tasks.wake_for_others(Some(a));
+        assert_eq!((wakes(&of_a), wakes(&of_b)), (0, 0));
+        tasks.wake_for_others(Some(b));
+        tasks.wake_for_others(None);
+        assert_eq!((wakes(&of_a), wakes(&of_b)), (1, 0));
+    }
+
+    #[test]
+    fn pages_stay_until_the_step_ends_and_no_more_than_there_is_room_for() {
+        let mut tasks = Tasks::default();
+        let (id, _) = polled(&mut tasks);
+        for step in 0..2 {
+            for page in 0..40 {
+                let number = (crate::erofs::Space::Image, page);
+                let kept = tasks.get(id).keep_page(number, &[step; PAGE_BYTES]);
+                assert_eq!(kept, page < 32, "page {page}");
+                assert_eq!(tasks.page(id, number).map(|bytes| bytes[0]), kept.then_some(step));
+            }
+            tasks.end_step(id);
+            assert!(tasks.page(id, (crate::erofs::Space::Image, 7)).is_none());
+        }
+    }
+}
