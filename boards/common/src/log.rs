@@ -1,9 +1,11 @@
 //! defmt's way out: encoded frames over the log channel, apart from the console.
 //!
-//! Always: a frame is written whole, because it is written inside a critical section; on one
-//! processor that means with interrupts off.
+//! Always: a frame is written whole, because it is written with interrupts off and under a lock that
+//! other processors wait for.
 
 use core::cell::UnsafeCell;
+use core::hint::spin_loop;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(target_arch = "x86_64")]
 use spin::Once;
@@ -13,48 +15,38 @@ use crate::{arch, clock};
 
 defmt::timestamp!("{=u64:us}", clock::now_ns() / 1000);
 
-struct OneProcessor;
-
-critical_section::set_impl!(OneProcessor);
-
-// SAFETY: there is one processor, so with interrupts off nothing else runs; release restores
-// what acquire found, so sections nest.
-unsafe impl critical_section::Impl for OneProcessor {
-    unsafe fn acquire() -> critical_section::RawRestoreState {
-        arch::interrupts_off()
-    }
-
-    unsafe fn release(were_on: critical_section::RawRestoreState) {
-        arch::interrupts_restore(were_on);
-    }
-}
-
-/// The state of the frame being written.
+/// The frame being written.
 struct Frame {
+    is_taken: AtomicBool,
     encoder: UnsafeCell<defmt::Encoder>,
-    section: UnsafeCell<critical_section::RestoreState>,
+    /// Whether interrupts were on before.
+    were_on: UnsafeCell<bool>,
 }
 
-// SAFETY: only `Channel` touches the cells, between `acquire` and `release`, where interrupts
-// are off on the only processor; defmt does not call `acquire` again in between.
+// SAFETY: only `Channel` touches the cells, between `acquire` and `release`: there the frame is
+// taken, so no other processor does, and interrupts are off; defmt does not call `acquire` again in
+// between.
 unsafe impl Sync for Frame {}
 
 static FRAME: Frame = Frame {
+    is_taken: AtomicBool::new(false),
     encoder: UnsafeCell::new(defmt::Encoder::new()),
-    section: UnsafeCell::new(critical_section::RestoreState::invalid()),
+    were_on: UnsafeCell::new(false),
 };
 
 #[defmt::global_logger]
 struct Channel;
 
-// SAFETY: `acquire` opens a critical section that `release` closes, and every access to the
-// encoder lies between.
+// SAFETY: `acquire` takes the frame, `release` gives it back, and every access to the encoder lies
+// between.
 unsafe impl defmt::Logger for Channel {
     fn acquire() {
-        // SAFETY: `release` closes the section with the state kept below.
-        let section = unsafe { critical_section::acquire() };
-        // SAFETY: see `Frame`: we are inside the section.
-        unsafe { *FRAME.section.get() = section };
+        let were_on = arch::interrupts_off();
+        while FRAME.is_taken.swap(true, Ordering::Acquire) {
+            spin_loop();
+        }
+        // SAFETY: see `Frame`: it is taken.
+        unsafe { *FRAME.were_on.get() = were_on };
         // SAFETY: as above.
         let encoder = unsafe { &mut *FRAME.encoder.get() };
         encoder.start_frame(send);
@@ -63,17 +55,17 @@ unsafe impl defmt::Logger for Channel {
     unsafe fn flush() {}
 
     unsafe fn release() {
-        // SAFETY: see `Frame`: we are inside the section that `acquire` opened.
+        // SAFETY: see `Frame`: `acquire` has taken it.
         let encoder = unsafe { &mut *FRAME.encoder.get() };
         encoder.end_frame(send);
         // SAFETY: as above.
-        let section = unsafe { *FRAME.section.get() };
-        // SAFETY: `section` came from the `acquire` that this call pairs with.
-        unsafe { critical_section::release(section) };
+        let were_on = unsafe { *FRAME.were_on.get() };
+        FRAME.is_taken.store(false, Ordering::Release);
+        arch::interrupts_restore(were_on);
     }
 
     unsafe fn write(bytes: &[u8]) {
-        // SAFETY: see `Frame`: we are inside the section that `acquire` opened.
+        // SAFETY: see `Frame`: `acquire` has taken it.
         let encoder = unsafe { &mut *FRAME.encoder.get() };
         encoder.write(bytes, send);
     }

@@ -1,6 +1,6 @@
 //! One request that is waited for by itself: a FUSE message, a disk's name.
 //!
-//! Always: it is made while no batch runs; background jobs of its device continue meanwhile. Nothing
+//! Always: batches and background jobs of its device continue meanwhile. Nothing
 //! of the caller's is lent: what a device never gives back is the port's.
 
 use core::ptr::NonNull;
@@ -8,7 +8,7 @@ use core::ptr::NonNull;
 use rootlet::storage::{IoErrorKind, Spin};
 use virtio_drivers::transport::Transport;
 
-use super::jobs::Jobs;
+use super::waiters::Waiters;
 use super::watch::Watch;
 use crate::virtio::chain::Kept;
 use crate::virtio::port::{Ended, Port, Request};
@@ -17,7 +17,7 @@ use crate::virtio::ring::Owner;
 /// One request to one device that somebody waits for.
 pub(super) struct Call<'c, T: Transport> {
     pub(super) port: &'c mut Port<T>,
-    pub(super) jobs: &'c mut Jobs,
+    pub(super) waiters: &'c mut Waiters,
     pub(super) watch: &'c mut Watch,
     pub(super) timeout_ns: u64,
 }
@@ -69,13 +69,13 @@ impl<T: Transport> Call<'_, T> {
         self.wait().1.map(|_| ())
     }
 
-    /// Waits until the ring has room. No batch is running, so what fills a small ring is a job,
-    /// which ends by itself.
+    /// Waits until the ring has room. What fills it are jobs and the batch of another reader, which
+    /// end by themselves.
     fn make_room(&mut self) {
         let mut spin = Spin::default();
         while !self.port.has_room() && self.port.ended().is_none() {
             if let Some(ended) = self.next(&mut spin) {
-                self.jobs.end(self.port, ended);
+                self.waiters.end(self.port, ended);
             }
         }
     }
@@ -86,7 +86,7 @@ impl<T: Transport> Call<'_, T> {
         loop {
             match self.next(&mut spin) {
                 Some(Ended { owner: Owner::Call, result, kept }) => return (kept, result),
-                Some(ended) => self.jobs.end(self.port, ended),
+                Some(ended) => self.waiters.end(self.port, ended),
                 None => {}
             }
         }
@@ -97,7 +97,7 @@ impl<T: Transport> Call<'_, T> {
         let mut spin = Spin::default();
         while !self.port.is_named() {
             if let Some(ended) = self.next(&mut spin) {
-                self.jobs.end(self.port, ended);
+                self.waiters.end(self.port, ended);
             }
         }
     }

@@ -44,14 +44,14 @@ struct InSession<'s, T: Transport> {
 
 impl<T: Transport> Devices<T> {
     /// Returns the session with a share's daemon. It begins here if it has not yet, and anew if the
-    /// daemon was started anew. No batch is running.
+    /// daemon was started anew.
     fn in_session(&mut self, share: usize) -> Result<InSession<'_, T>, fuse::Error> {
         let Share { port, session, restarts } = &mut self.shares[share];
         let port = &mut self.ports[*port];
-        let (jobs, watch, timeout_ns) = (&mut self.jobs, &mut self.watch, self.timeout_ns);
+        let (waiters, watch, timeout_ns) = (&mut self.waiters, &mut self.watch, self.timeout_ns);
         if port.is_forgotten() {
             while let Some(ended) = port.reap() {
-                jobs.end(port, ended);
+                waiters.end(port, ended);
             }
             watch.tell(port);
             *session = None;
@@ -60,7 +60,7 @@ impl<T: Transport> Devices<T> {
                 watch.say(port, error);
             }
         }
-        let mut wire = Wire(Call { port, jobs, watch, timeout_ns });
+        let mut wire = Wire(Call { port, waiters, watch, timeout_ns });
         let session = match session {
             Some(session) => session,
             none => none.insert(Session::connect(&mut wire)?),
@@ -73,8 +73,7 @@ impl<T: Transport> Devices<T> {
         file.restarts == self.shares[file.share].restarts && !self.ports[file.port].is_forgotten()
     }
 
-    /// Opens a file of a share again if the daemon was started anew that had it open. No batch is
-    /// running.
+    /// Opens a file of a share again if the daemon was started anew that had it open.
     pub(super) fn renew(&mut self, device: DeviceId) -> Result<(), IoErrorKind> {
         let index = usize::from(device.0).checked_sub(self.disks.len());
         let file = index.and_then(|index| Some((index, self.files.get(index)?)));
@@ -122,8 +121,9 @@ impl<T: Transport> Devices<T> {
     /// Waits for the names that disks were asked for as they started.
     fn name_disks(&mut self) {
         for port in &mut self.ports {
-            let (jobs, watch, timeout_ns) = (&mut self.jobs, &mut self.watch, self.timeout_ns);
-            Call { port, jobs, watch, timeout_ns }.name();
+            let (waiters, watch, timeout_ns) =
+                (&mut self.waiters, &mut self.watch, self.timeout_ns);
+            Call { port, waiters, watch, timeout_ns }.name();
         }
     }
 

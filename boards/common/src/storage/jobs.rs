@@ -12,7 +12,6 @@ use virtio_drivers::transport::Transport;
 
 use super::{Bytes, Devices, Plan};
 use crate::virtio::chain::Kept;
-use crate::virtio::port::{Ended, Port};
 use crate::virtio::ring::Owner;
 
 /// Jobs in flight and ended ones that nobody has asked for yet, together.
@@ -46,22 +45,24 @@ impl Jobs {
         Self { slots: (0..JOBS_MAX).map(|_| Slot::Free).collect(), next: 0, generation: 0 }
     }
 
-    /// Marks a job that has ended. The end of anything but a job in flight is a bug of ours.
-    pub(super) fn end<T: Transport>(&mut self, port: &mut Port<T>, ended: Ended) {
-        let Ended { owner: Owner::Job { index, generation }, result, kept } = ended else {
-            panic!("{:?} ended where nothing but jobs are in flight", ended.owner)
-        };
+    /// Marks a job that has ended, by its place and generation. The end of anything but a job in
+    /// flight is a bug of ours.
+    pub(super) fn end(
+        &mut self,
+        (index, generation): (usize, u64),
+        result: Result<(), IoErrorKind>,
+        kept: Option<Kept>,
+    ) {
         let slot = &mut self.slots[index];
         let Slot::Flying { mut job, generation: flying } = core::mem::replace(slot, Slot::Free)
         else {
             panic!("job {index} ended and was not in flight")
         };
         assert_eq!(generation, flying, "job {index} ended for another one");
-        port.jobs -= 1;
         if let Some(Kept::Buffer(buffer)) = kept {
             job.buffer = Some(buffer);
         }
-        *slot = Slot::Ended(job, result.map(|_| ()));
+        *slot = Slot::Ended(job, result);
     }
 
     fn free(&self) -> Option<usize> {
@@ -98,7 +99,7 @@ fn bytes(job: &mut Job) -> Bytes {
 impl<T: Transport> Devices<T> {
     /// Does what [`Storage::start`](rootlet::storage::Storage::start) says.
     pub(super) fn start_job(&mut self, mut job: Job) -> Result<(), Job> {
-        let Some(index) = self.jobs.free() else { return Err(job) };
+        let Some(index) = self.waiters.jobs.free() else { return Err(job) };
         let renewed = self.renew(job.device);
         let port = self.port_of(job.device).and_then(|port| self.ports.get(port));
         if port.is_some_and(|port| port.ended().is_none() && !port.has_room_for_job()) {
@@ -113,8 +114,8 @@ impl<T: Transport> Devices<T> {
             Plan::Settled(result) => result,
             Plan::Submit(port, request) => {
                 let deadline = self.deadline();
-                self.jobs.generation += 1;
-                let generation = self.jobs.generation;
+                self.waiters.jobs.generation += 1;
+                let generation = self.waiters.jobs.generation;
                 let owner = Owner::Job { index, generation };
                 let port = &mut self.ports[port];
                 let kept = job.buffer.take().map(Kept::Buffer);
@@ -123,7 +124,7 @@ impl<T: Transport> Devices<T> {
                 match unsafe { port.submit(request, owner, kept, deadline) } {
                     Ok(()) => {
                         port.jobs += 1;
-                        self.jobs.slots[index] = Slot::Flying { job, generation };
+                        self.waiters.jobs.slots[index] = Slot::Flying { job, generation };
                         return Ok(());
                     }
                     Err((kept, kind)) => {
@@ -135,24 +136,24 @@ impl<T: Transport> Devices<T> {
                 }
             }
         };
-        self.jobs.slots[index] = Slot::Ended(job, result);
+        self.waiters.jobs.slots[index] = Slot::Ended(job, result);
         Ok(())
     }
 
     /// Does what [`Storage::poll`](rootlet::storage::Storage::poll) says.
     pub(super) fn poll_job(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
         // What is started for each of several that have ended together is told to its device at once.
-        if let Some(ended) = self.jobs.take_ended() {
+        if let Some(ended) = self.waiters.jobs.take_ended() {
             return Some(ended);
         }
         // A small ring may be full of a disk's name, and what was given up may have come back.
         for port in self.ports.iter_mut().filter(|port| port.jobs > 0 || port.is_waited_for()) {
             port.kick();
             while let Some(ended) = port.reap() {
-                self.jobs.end(port, ended);
+                self.waiters.end(port, ended);
             }
             self.watch.look(port);
         }
-        self.jobs.take_ended()
+        self.waiters.jobs.take_ended()
     }
 }

@@ -6,6 +6,7 @@
 //! Nothing is allocated after construction except by `share_file`, and for a share whose daemon was
 //! started anew.
 
+mod batches;
 mod call;
 mod discover;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod processor;
 #[cfg(test)]
 mod tests;
 mod translations;
+mod waiters;
 mod watch;
 
 use alloc::borrow::Cow;
@@ -27,19 +29,18 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use rootlet::fuse::{self, OpenFile, ReadRequest, Session};
-use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Job, Lent, Spin, Storage, Transfer};
+use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Job, Storage, Transfer};
 use spin::mutex::SpinMutex as Mutex;
 use virtio_drivers::transport::Transport;
 
 use crate::virtio::blk;
 use crate::virtio::chain::Data;
 use crate::virtio::device::{Device, StartError};
-use crate::virtio::port::{Deadline, Ended, Port, Request};
-use crate::virtio::ring::Owner;
+use crate::virtio::port::{Deadline, Port, Request};
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
-use jobs::Jobs;
 pub use processor::Processor;
 use translations::Translations;
+use waiters::Waiters;
 use watch::Watch;
 
 /// As many devices need no tables that grow.
@@ -93,8 +94,8 @@ impl fmt::Display for Unusable {
 
 /// The disks and shares of a machine.
 ///
-/// Device ids count the disks from 0, and on from there the files in the order of opening. One batch
-/// runs at a time: the next one waits for its end.
+/// Device ids count the disks from 0, and on from there the files in the order of opening. As many
+/// batches run at once as there may be processors; a further one waits for the end of another.
 pub struct VirtioStorage<T: Transport> {
     devices: Mutex<Devices<T>>,
     processor: Processor,
@@ -107,7 +108,7 @@ struct Devices<T: Transport> {
     disks: Vec<Disk>,
     shares: Vec<Share>,
     files: Vec<File>,
-    jobs: Jobs,
+    waiters: Waiters,
     translations: Translations,
     watch: Watch,
     timeout_ns: u64,
@@ -194,7 +195,7 @@ impl<T: Transport> Devices<T> {
             disks: Vec::with_capacity(DEVICES_USUAL),
             shares: Vec::with_capacity(DEVICES_USUAL),
             files: Vec::with_capacity(DEVICES_USUAL),
-            jobs: Jobs::new(),
+            waiters: Waiters::new(),
             translations: Translations::new(processor.forget_translations),
             watch: Watch::new(processor),
             timeout_ns: TIMEOUT_NS,
@@ -230,6 +231,7 @@ impl<T: Transport> Devices<T> {
             self.ports.push(Port::share(device).map_err(unusable)?);
             self.shares.push(Share { port, session: None, restarts: 0 });
         }
+        self.waiters.batches.add_port(self.ports[port].capacity());
         Ok(())
     }
 
@@ -296,111 +298,6 @@ impl<T: Transport> Devices<T> {
         let session = self.shares.get_mut(file.share)?.session.as_mut()?;
         Some(session.read_request(&file.open, at, u32::try_from(len).ok()?))
     }
-
-    /// Gives every device the transfers that it has room for, in the order of the batch.
-    fn submit_all<'b>(
-        &mut self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) -> usize {
-        let mut settled = 0;
-        for port in 0..self.ports.len() {
-            while let Some(transfer) = batch.get_mut(self.ports[port].cursor) {
-                let is_here =
-                    self.port_of(transfer.device) == Some(port) && transfer.result.is_none();
-                let to = &mut self.ports[port];
-                if is_here && !to.has_room_for(&transfer.lent) && to.ended().is_none() {
-                    break;
-                }
-                let index = to.cursor;
-                to.cursor += 1;
-                if is_here && let Err(result) = self.submit(index, transfer) {
-                    transfer.result = Some(result);
-                    done(index, transfer);
-                    settled += 1;
-                }
-            }
-        }
-        settled
-    }
-
-    /// Submits one transfer of the running batch, or says how it ended at once.
-    fn submit(
-        &mut self,
-        index: usize,
-        transfer: &mut Transfer<'_>,
-    ) -> Result<(), Result<(), IoErrorKind>> {
-        let bytes = match &mut transfer.lent {
-            Lent::Read(out) => Bytes::Read(NonNull::from(&mut **out)),
-            // A device only reads what `Bytes::Write` names.
-            Lent::Write(data) => Bytes::Write(NonNull::from(&**data)),
-            Lent::Flush => Bytes::Flush,
-        };
-        let deadline = self.deadline();
-        match self.plan(transfer.device, transfer.at, bytes) {
-            Plan::Settled(result) => Err(result),
-            Plan::Submit(port, request) => {
-                let (port, owner) = (&mut self.ports[port], Owner::Batch(index));
-                // SAFETY: `run` borrows the batch, and with it the buffers, until it returns, and
-                // it returns only when every transfer has been reaped; it touches a transfer's
-                // buffer and calls `done` with it only after that.
-                let submitted = unsafe { port.submit(request, owner, None, deadline) };
-                submitted.map_err(|(_, kind)| Err(kind))
-            }
-        }
-    }
-
-    /// Runs a batch to its end.
-    fn run<'b>(
-        &mut self,
-        batch: &mut [Transfer<'b>],
-        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-    ) {
-        let mut open = batch.len();
-        for (index, transfer) in batch.iter_mut().enumerate() {
-            transfer.result = match self.port_of(transfer.device) {
-                Some(_) => self.renew(transfer.device).err().map(Err),
-                None => Some(Err(IoErrorKind::Gone)),
-            };
-            if transfer.result.is_some() {
-                done(index, transfer);
-                open -= 1;
-            }
-        }
-        for port in &mut self.ports {
-            port.cursor = 0;
-        }
-        // Ends: each request in flight is answered by its device or given up at its deadline, or
-        // else ends the run; what cannot be submitted is settled.
-        let mut spin = Spin::default();
-        while open > 0 {
-            open -= self.submit_all(batch, done);
-            let mut idle = true;
-            for port in &mut self.ports {
-                port.kick();
-                while let Some(ended) = port.reap() {
-                    idle = false;
-                    if let Ended { owner: Owner::Batch(index), result, .. } = ended {
-                        let transfer = &mut batch[index];
-                        transfer.result = Some(result.map(|_| ()));
-                        done(index, transfer);
-                        open -= 1;
-                    } else {
-                        self.jobs.end(port, ended);
-                    }
-                }
-                self.watch.tell(port);
-                self.watch.insist(port);
-            }
-            // A batch has an end, so a device that is busy for long hides no other's deadline.
-            if !idle {
-                spin = Spin::default();
-            } else if let Some(ns) = spin.round() {
-                self.watch.nap(ns);
-                self.ports.iter_mut().for_each(|port| self.watch.look(port));
-            }
-        }
-    }
 }
 
 impl<T: Transport> Storage for VirtioStorage<T> {
@@ -409,7 +306,7 @@ impl<T: Transport> Storage for VirtioStorage<T> {
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
-        self.devices.lock().run(batch, done);
+        self.run_batch(batch, done);
     }
 
     fn set_deadline(&self, until_ns: Option<u64>) {

@@ -32,8 +32,8 @@ const COPIED_BYTES_MAX: usize = 64 << 10;
 /// Who waits for a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// The transfer with this number of the foreground batch.
-    Batch(usize),
+    /// The transfer with this index of the foreground batch in this place.
+    Batch { number: usize, index: usize },
     /// The background job with this number, the `generation`th in its place.
     Job { index: usize, generation: u64 },
     /// Somebody who waits for this one request.

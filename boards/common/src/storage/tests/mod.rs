@@ -66,6 +66,36 @@ fn batch_longer_than_both_queues_lands_where_it_belongs() {
     assert_eq!(state.borrow().held_max, storage.queue_depth(A).unwrap(), "the queue was filled");
 }
 
+/// A reader begins a batch while each of the answers to another one is looked at: whoever takes an
+/// answer of the disk leaves it to its owner.
+#[test]
+fn batches_that_run_at_once_get_their_own_answers() {
+    let mut storage = storage();
+    let (found, state) = fake::disk(content(1, 300), 0);
+    storage.add(found).unwrap();
+    let mut out = vec![0; 90 * SECTOR];
+    let mut batch: Vec<_> = (0..)
+        .zip(out.chunks_mut(SECTOR))
+        .map(|(sector, out)| Transfer::read(A, sector * 512, out))
+        .collect();
+    let mut reported = vec![0; batch.len()];
+    storage.run(&mut batch, &mut |index, transfer| {
+        assert_eq!(transfer.outcome(), Ok(()));
+        reported[index] += 1;
+        let mut inner = [[0; SECTOR]; 50];
+        let places = (100 + index as u64..).map(|sector| sector * 512);
+        let mut batch: Vec<_> =
+            places.zip(&mut inner).map(|(at, out)| Transfer::read(A, at, out)).collect();
+        let mut count = 0;
+        storage.run(&mut batch, &mut |_, _| count += 1);
+        assert_eq!(count, 50);
+        assert!(inner.as_flattened() == &content(1, 300)[(100 + index) * SECTOR..][..50 * SECTOR]);
+    });
+    assert!(reported.iter().all(|&times| times == 1), "{reported:?}");
+    assert!(out == content(1, 90));
+    assert_eq!(state.borrow().held_max, storage.queue_depth(A).unwrap(), "the queue was filled");
+}
+
 #[test]
 fn indices_of_the_rings_wrap() {
     let mut storage = storage();

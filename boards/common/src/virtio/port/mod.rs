@@ -135,9 +135,11 @@ pub(crate) struct Port<T: Transport> {
     asking: Asking,
     /// Background jobs in flight.
     pub(crate) jobs: usize,
-    /// The place where a foreground batch continues with this device.
-    pub(crate) cursor: usize,
 }
+
+// SAFETY: what keeps it from being `Send` by itself are the addresses of memory that was lent to the
+// device. That memory is the requests' until they are reaped, and is no thread's.
+unsafe impl<T: Transport + Send> Send for Port<T> {}
 
 impl<T: Transport> Port<T> {
     /// Starts a disk, and asks it for its name.
@@ -220,7 +222,6 @@ impl<T: Transport> Port<T> {
             is_asked: false,
             asking: Asking::default(),
             jobs: 0,
-            cursor: 0,
         }
     }
 
