@@ -12,9 +12,12 @@ use rootlet::storage::{Retry, Storage as _};
 use rootlet_guest::bench::Setup;
 use rootlet_guest::config::{self, Config};
 use rootlet_guest::timeline::{Marks, Report, Stage};
-use rootlet_guest::{self as guest, Command, Counters, Done, Memory, Runner, SYNC_TIME, Scratch};
+use rootlet_guest::{
+    self as guest, Ahead, Command, Counters, Digests, Done, Memory, Runner, SYNC_TIME, Scratch,
+};
 
 use crate::console::ErrorOutput;
+use crate::second::{Absent, Second};
 use crate::storage::VirtioStorage;
 use crate::text::Message;
 use crate::verdict::{self, Ending};
@@ -96,6 +99,13 @@ pub fn run(mut machine: Machine) -> ! {
     // Before the seal: it keeps a list.
     root.prefetch();
     let mut scratch = Scratch::new(command, memory);
+    let digests = Digests::default();
+    let second = match config.cpus {
+        Some(2..) if command.is_list() => {
+            Some(Second::prepare().map(|second| (second, Ahead::new(&digests))))
+        }
+        _ => None,
+    };
     heap::seal(root.reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
@@ -111,9 +121,29 @@ pub fn run(mut machine: Machine) -> ! {
     };
     let runner = Runner::new(&root, machine.out, &mut scratch);
     let mut runner = runner.watched(&mut progress).noticed(notice);
-    let result = runner.run(command);
+    let mut absent = None;
+    let result = match second {
+        None => runner.run(command),
+        Some(Err(why)) => {
+            absent = Some(why);
+            runner.run(command)
+        }
+        Some(Ok((second, mut ahead))) => {
+            let help = || digests.help(&root);
+            let mut result = Ok(());
+            let has_come = second.beside(&help, || {
+                result = runner.run_by(command, &mut ahead);
+                digests.close();
+            });
+            absent = (!has_come).then_some(Absent::Late);
+            result
+        }
+    };
     let files = runner.done.files;
     console::progress(format_args!("stage=sync files={files} bytes={}", runner.done.bytes));
+    if let Some(why) = absent {
+        tell(&mut err, &format_args!("cpus=2: no second processor: {why}"));
+    }
     marks.reach(Stage::Read, root.now_ns());
     let counters = finish(&mut root, files);
     marks.reach(Stage::End, root.now_ns());

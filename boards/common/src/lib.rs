@@ -1,7 +1,8 @@
 //! What every board shares, and the only crate with unsafe code: entry, memory, clock, console,
 //! log, virtio and the end of a run.
 //!
-//! Always: one processor, interrupts off, devices polled. What differs between boards is in the
+//! Always: interrupts off, devices polled; one processor, but while a second one is lent some work
+//! ([`second`]). What differs between boards is in the
 //! board's own `Board`; what differs between processors is in `arch`.
 //!
 //! On a target with an operating system only the parts that need no machine exist, so that the
@@ -44,6 +45,8 @@ pub mod heap;
 mod log;
 #[cfg(target_os = "none")]
 mod panic;
+#[cfg(target_os = "none")]
+pub mod second;
 #[cfg(all(target_os = "none", not(target_arch = "x86_64")))]
 mod semihosting;
 #[cfg(target_os = "none")]

@@ -2,11 +2,13 @@
 //!
 //! Always: a port is used that answered as one of its kind; every wait for a transmitter ends, after
 //! which the port is given up, and the machine runs and ends as one without; a panic may send while
-//! a call is cut short.
+//! a call is cut short. Bytes of one call are not mixed with those of another processor, unless that
+//! one does not end.
 
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use spin::Once;
+use spin::mutex::{SpinMutex, SpinMutexGuard};
 use uart_16550::backend::Backend;
 use uart_16550::spec::registers::{LSR, offsets};
 use uart_16550::{BaudRate, Config, Uart16550};
@@ -111,8 +113,23 @@ fn answers(port: Serial) -> bool {
     }
 }
 
+/// Waits until no other call sends. Ends without the lock if that takes too long: the call may be
+/// one that a fault has cut short, on this processor.
+fn alone() -> Option<SpinMutexGuard<'static, ()>> {
+    static SENDS: SpinMutex<()> = SpinMutex::new(());
+    let mut wait = None;
+    loop {
+        let guard = SENDS.try_lock();
+        if guard.is_some() || wait.get_or_insert_with(|| Wait::begin(NEW_S)).is_over() {
+            return guard;
+        }
+        core::hint::spin_loop();
+    }
+}
+
 /// Sends bytes, waiting for room.
 pub(crate) fn send(bytes: &[u8]) {
+    let _alone = alone();
     // Before one is chosen, something has gone wrong early.
     let port = PORT.get().copied();
     let port = port.unwrap_or_else(|| Some(board::BOARD.console).filter(|port| set_up(*port)));

@@ -29,8 +29,8 @@ mod stopwatch;
 pub mod timeline;
 
 pub use command::{
-    AtPath, BenchPaths, Command, CommandError, Counters, Done, GuestRoot, HELP, Runner, Scratch,
-    UsageError, catch_up,
+    Ahead, AtOnce, AtPath, BenchPaths, Command, CommandError, Counters, Digests, Done, GuestRoot,
+    HELP, List, Outcome, RowFault, Rows, Runner, Scratch, UsageError, catch_up,
 };
 pub use mount::{
     Blamed, Memory, MountError, Mounted, SYNC_TIME, TooLarge, open, open_region, retrying,

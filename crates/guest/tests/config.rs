@@ -26,7 +26,7 @@ fn refused(line: &str) -> String {
 fn whole_line_is_understood() {
     let line = r#"image=root,version=0x1f blob1=share:a.bin disk=four,version=0xA  blob12=share:fs0:dir/b.bin blob3=three
         cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K ram-cache=2M
-        cache-format=force domain="our images" deadline=90 source-retry=0 timeline=16 log=debug -- cat "/a b" -- image=x"#;
+        cache-format=force domain="our images" deadline=90 source-retry=0 timeline=16 cpus=2 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
         blobs: vec![
@@ -49,6 +49,7 @@ fn whole_line_is_understood() {
         deadline_s: Some(90),
         source_retry_s: Some(0),
         timeline_events: 16,
+        cpus: Some(2),
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
     };
     assert_eq!(Config::parse(line), Ok(expected));
@@ -317,6 +318,7 @@ fn second_mention_is_refused_by_name() {
         ("source-retry=1", "source-retry=2"),
         ("timeline=9", "timeline"),
         ("timeline", "timeline=9"),
+        ("cpus=2", "cpus=1"),
     ] {
         let message = refused(&format!("{first} blob7=z {second}"));
         assert_eq!(message, format!("command line: {second:?} is given a second time"));
@@ -378,6 +380,9 @@ fn values_that_do_not_fit_are_refused_by_what_would() {
         ("timeline=0", "a number of events from 1 to 65536"),
         ("timeline=65537", "a number of events from 1 to 65536"),
         ("deadline=4G", "a number of seconds"),
+        ("cpus=0", "1 or 2 processors"),
+        ("cpus=3", "1 or 2 processors"),
+        ("cpus=two", "1 or 2 processors"),
     ] {
         let message = refused(word);
         assert!(message.starts_with(&format!("command line: {word:?}: expected ")), "{message}");

@@ -16,7 +16,7 @@ const TARGETS: [&str; 3] =
     ["x86_64-unknown-none", "aarch64-unknown-none", "riscv64gc-unknown-none-elf"];
 
 /// Returns where `TARGETS` has the target of a board.
-fn target(board: &str) -> usize {
+pub fn target(board: &str) -> usize {
     match board {
         "virt-aarch64" => 1,
         "virt-riscv64" => 2,
@@ -52,7 +52,14 @@ pub fn image(board: &str) -> PathBuf {
 /// Fails in one way; the answer is what the tool said, and where the guest said it would fail.
 #[track_caller]
 fn fails(board: &str, how: &str) -> (Outcome, Option<u64>) {
-    let outcome = boot_image(board, &image(board), &["--", how]);
+    fails_with(board, how, &[])
+}
+
+/// Does what [`fails`] does, with more words for QEMU.
+#[track_caller]
+pub fn fails_with(board: &str, how: &str, more: &[&str]) -> (Outcome, Option<u64>) {
+    let words: Vec<&str> = more.iter().flat_map(|word| ["--qemu-arg", word]).collect();
+    let outcome = boot_image(board, &image(board), &[&words[..], &["--", how]].concat());
     assert_eq!(outcome.status, Some(1), "{board} {how}: {}", outcome.stderr);
     assert!(outcome.verdict().starts_with("FAIL "), "{board} {how}: {}", outcome.stderr);
     let stdout = String::from_utf8(outcome.stdout.clone()).unwrap();
@@ -68,7 +75,7 @@ fn number(words: &str) -> Option<u64> {
 
 /// Returns the number after a name in the verdict.
 #[track_caller]
-fn field(outcome: &Outcome, name: &str) -> u64 {
+pub fn field(outcome: &Outcome, name: &str) -> u64 {
     let found =
         outcome.verdict().split_once(&format!("{name} ")).and_then(|(_, rest)| number(rest));
     found.unwrap_or_else(|| panic!("{name}: {}", outcome.stderr))
@@ -82,8 +89,10 @@ fn says(outcome: &Outcome, board: &str, words: &str) {
     assert!(told && reports == 1, "{board}, {words}: {}", outcome.stderr);
 }
 
-const PC: [&str; 3] = ["rip", "pc", "pc"];
-const SP: [&str; 3] = ["rsp", "sp", "sp"];
+/// The program counter, as the report of each target has it.
+pub const PC: [&str; 3] = ["rip", "pc", "pc"];
+/// The stack's pointer, as above.
+pub const SP: [&str; 3] = ["rsp", "sp", "sp"];
 
 #[test]
 fn instruction_that_does_not_exist_is_told_with_place_and_registers() {

@@ -31,6 +31,7 @@ mod replay;
 mod restarts;
 mod resumes;
 mod sample;
+mod second;
 mod shares;
 mod sources;
 mod sources_nbd;

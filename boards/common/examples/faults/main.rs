@@ -17,6 +17,7 @@ mod guest {
     use embedded_io::Write;
 
     use platform::board::{Board, Log, Serial};
+    use platform::second::{Second, Work};
     use platform::verdict::Ending;
     use platform::{Machine, board};
 
@@ -91,9 +92,35 @@ mod guest {
                 // SAFETY: the port is read and written at the end alone, and that ends the machine.
                 unsafe { fault::break_at_port(0xf4) }
             }
+            "second-undefined" => {
+                say((fault::undefined as *const ()).addr());
+                // SAFETY: as for `undefined`.
+                on_second(&|| unsafe { fault::undefined(MARK) });
+            }
+            "second-overflow" => on_second(&|| {
+                overflow(0);
+            }),
+            "second-panic" => on_second(&|| panic!("as the second was told")),
             _ => {}
         }
         Ending::Failed
+    }
+
+    /// Fails on the second processor, while this one waits for it.
+    fn on_second(fail: Work<'_>) {
+        match Second::prepare() {
+            Ok(second) => {
+                let has_come = second.beside(fail, wait);
+                assert!(!has_come, "a processor that failed has ended its work");
+                panic!("no second processor came");
+            }
+            Err(absent) => panic!("{absent}"),
+        }
+    }
+
+    /// Gives another processor some time to come.
+    fn wait() {
+        (0..1 << 26).for_each(|_| core::hint::spin_loop());
     }
 
     /// Words that go wrong when they are written.

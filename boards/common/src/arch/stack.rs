@@ -1,8 +1,9 @@
-//! The stacks: one for the program, one for what ends it.
+//! The stacks of a processor: one for the program, one for what ends it.
 //!
-//! Always: the lowest page of the program's stack is a guard, which `paging` unmaps, so that an
+//! Always: the lowest page of a program's stack is a guard, which `paging` unmaps, so that an
 //! overflow is a fault with an address; faults are reported on the other one. Nothing relies on
-//! what is in them at first, and the linker scripts place them where no entry code zeroes them.
+//! what is in them at first, and the linker scripts place those of the first processor where no
+//! entry code zeroes them.
 
 /// Bytes of the stack that can be used; its guard page lies below.
 const STACK_BYTES: usize = 256 * 1024;
@@ -24,3 +25,44 @@ pub(crate) struct FaultStack([u8; FAULT_STACK_BYTES]);
 pub(crate) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_BYTES] };
 #[cfg_attr(target_os = "none", unsafe(link_section = ".bss.stack"))]
 pub(crate) static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
+
+/// Both stacks of a processor in one piece.
+#[cfg(not(target_arch = "riscv64"))]
+#[repr(C)]
+struct Both {
+    stack: Stack,
+    faults: FaultStack,
+}
+
+/// The stacks of another processor, which has them for ever.
+#[cfg(not(target_arch = "riscv64"))]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stacks {
+    first: usize,
+}
+
+#[cfg(not(target_arch = "riscv64"))]
+impl Stacks {
+    /// Allocates stacks; `None` if there is no memory for them. The guard is mapped.
+    pub(crate) fn allocate() -> Option<Self> {
+        let layout = core::alloc::Layout::new::<Both>();
+        // SAFETY: the layout is not empty.
+        let first = core::ptr::NonNull::new(unsafe { alloc::alloc::alloc(layout) })?;
+        Some(Self { first: first.expose_provenance().get() })
+    }
+
+    /// Returns the address of the guard page.
+    pub(crate) fn guard(self) -> u64 {
+        self.first as u64
+    }
+
+    /// Returns the address after the program's stack.
+    pub(crate) fn top(self) -> usize {
+        self.first + core::mem::offset_of!(Both, faults)
+    }
+
+    /// Returns the address after the stack of faults.
+    pub(crate) fn fault_top(self) -> usize {
+        self.first + size_of::<Both>()
+    }
+}

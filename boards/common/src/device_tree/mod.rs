@@ -49,8 +49,10 @@ mod on_board {
         pub ports: Vec<Serial, 8>,
         /// SiFive's test device.
         pub test_device: Option<usize>,
-        /// How to switch off.
+        /// How to switch off, and to start processors.
         pub psci: Option<Conduit>,
+        /// Processors that PSCI starts, by their affinity.
+        pub processors: Vec<u64, 2>,
         /// The interrupt controller of an Arm machine.
         pub gic: Option<Gic>,
         /// Ticks a second of the counter.
@@ -73,6 +75,7 @@ mod on_board {
         ports: Vec::new(),
         test_device: None,
         psci: None,
+        processors: Vec::new(),
         gic: None,
         timebase_hz: None,
         told: Told::new(),
@@ -159,6 +162,7 @@ mod on_board {
         room.virtio_mmio = parsed.virtio_mmio;
         room.pci = parsed.pci;
         room.psci = parsed.psci;
+        room.processors = parsed.processors;
         room.gic = parsed.gic;
         room.timebase_hz = parsed.timebase_hz;
         room.told = parsed.told;

@@ -60,6 +60,7 @@ pub(super) enum Fact {
     BusRange,
     Compatible,
     DeviceType,
+    EnableMethod,
     Method,
     Ranges,
     Reg,
@@ -72,12 +73,13 @@ pub(super) enum Fact {
     TimebaseFrequency,
 }
 
-const FACTS: [(&[u8], Fact); 15] = [
+const FACTS: [(&[u8], Fact); 16] = [
     (b"#address-cells", Fact::AddressCells),
     (b"bootargs", Fact::Bootargs),
     (b"bus-range", Fact::BusRange),
     (b"compatible", Fact::Compatible),
     (b"device_type", Fact::DeviceType),
+    (b"enable-method", Fact::EnableMethod),
     (b"method", Fact::Method),
     (b"ranges", Fact::Ranges),
     (b"reg", Fact::Reg),

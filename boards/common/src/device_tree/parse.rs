@@ -26,6 +26,7 @@ const DEPTH_MAX: usize = 16;
 const VIRTIO_MMIO_MAX: usize = 64;
 const PCI_MAX: usize = 4;
 const PORTS_MAX: usize = 8;
+const PROCESSORS_MAX: usize = 2;
 
 /// What a device tree says.
 #[derive(Debug, Default)]
@@ -42,8 +43,10 @@ pub struct Parsed<'t> {
     pub console: Option<Serial>,
     /// The serial ports that are on.
     pub ports: Vec<Serial, PORTS_MAX>,
-    /// How to switch off.
+    /// How to switch off, and to start processors.
     pub psci: Option<Conduit>,
+    /// The first processors that PSCI starts, by their affinity (`reg`): no more are used.
+    pub processors: Vec<u64, PROCESSORS_MAX>,
     /// SiFive's test device, which ends a machine with a status.
     pub test_device: Option<usize>,
     /// The interrupt controller of an Arm machine.
@@ -91,6 +94,8 @@ enum Place {
     Chosen,
     Aliases,
     Cpus,
+    /// In `/cpus`.
+    Cpu,
     ReservedMemory,
     /// In `/reserved-memory`.
     Reserved,
@@ -111,6 +116,7 @@ impl Place {
         match self {
             Self::Root => named(&PLACES, name).unwrap_or(Self::Elsewhere),
             Self::ReservedMemory => Self::Reserved,
+            Self::Cpus => Self::Cpu,
             _ => Self::Elsewhere,
         }
     }
@@ -240,6 +246,10 @@ impl<'t> Visit<'_, 't> {
             Place::Cpus => {
                 let hz = number(facts.bytes(Fact::TimebaseFrequency));
                 self.parsed.timebase_hz = hz.filter(|hz| *hz > 0);
+                return Ok(true);
+            }
+            Place::Cpu => {
+                self.processor(is_on, facts);
                 return Ok(false);
             }
             Place::Aliases => return Ok(false),
@@ -259,6 +269,18 @@ impl<'t> Visit<'_, 't> {
             self.parsed.told.add(&spot.path, &why);
         }
         Ok(false)
+    }
+
+    /// Takes a processor that PSCI starts, as long as there is room: no more are used.
+    fn processor(&mut self, is_on: bool, facts: &Facts<'t>) {
+        let is_startable = is_on
+            && facts.text(Fact::DeviceType) == b"cpu"
+            && facts.text(Fact::EnableMethod) == b"psci";
+        if let Some(affinity) = facts.get(Fact::Reg).and_then(number).filter(|_| is_startable)
+            && !self.parsed.processors.is_full()
+        {
+            self.parsed.processors.extend([affinity]);
+        }
     }
 
     /// Takes memory away that a node reserves, if it says where already.

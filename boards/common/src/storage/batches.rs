@@ -1,8 +1,8 @@
 //! Foreground batches: requests that borrow the memory of a reader who waits.
 //!
 //! Always: a batch has a place of its own while it runs, and a request names the place of its batch;
-//! whoever takes an answer of a device puts it where its owner looks. The devices are locked for a
-//! look at them, and free while a reader sleeps or is told of a transfer that has ended.
+//! a reader that takes an answer of a device puts the answer where its owner looks. The devices are
+//! locked for a look at them, and free while a reader sleeps or hears of a transfer that has ended.
 
 use alloc::vec::Vec;
 use core::array;

@@ -142,7 +142,7 @@ impl<T: Transport> Devices<T> {
 
     /// Does what [`Storage::poll`](rootlet::storage::Storage::poll) says.
     pub(super) fn poll_job(&mut self) -> Option<(Job, Result<(), IoErrorKind>)> {
-        // What is started for each of several that have ended together is told to its device at once.
+        // One bell rings for all that is started for several jobs that have ended together.
         if let Some(ended) = self.waiters.jobs.take_ended() {
             return Some(ended);
         }

@@ -1,6 +1,6 @@
 //! Who waits for requests that have ended.
 //!
-//! Always: each end goes to its owner, whoever took it from the device.
+//! Always: each end goes to its owner, also if another reader took it from the device.
 
 use virtio_drivers::transport::Transport;
 

@@ -11,7 +11,9 @@
     reason = "an error ends its command, and carries the path because nothing may be allocated"
 )]
 
+use super::digests::Digest;
 use super::error::{CommandError, ShortPath, at, short};
+use super::list::{AtOnce, List, Rows};
 use super::print::{AtPath, Escaped, printed};
 use super::row::{self, Row, RowFault};
 use super::scratch::Scratch;
@@ -23,11 +25,11 @@ use embedded_io::Write;
 use rootlet::Error;
 use rootlet::cache::Cache;
 use rootlet::erofs::{FileKind, Inode};
-use rootlet::read::{DirEntry, Root, Tree};
+use rootlet::read::{DirEntry, Root};
 use rootlet::storage::Storage;
-use rootlet_base::num::{OrBug, wide};
+use rootlet_base::num::wide;
 use rootlet_base::units::count;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 
 /// A mounted root of a guest: over any storage, with or without a region.
 pub type GuestRoot<S> = Root<S, Option<Cache>>;
@@ -62,9 +64,9 @@ type Notice<'r> = &'r mut dyn FnMut(fmt::Arguments<'_>);
 
 /// A command under way.
 pub struct Runner<'r, S, W> {
-    root: &'r GuestRoot<S>,
+    pub(super) root: &'r GuestRoot<S>,
     out: W,
-    scratch: &'r mut Scratch,
+    pub(super) scratch: &'r mut Scratch,
     watcher: Option<Watcher<'r>>,
     notice: Option<Notice<'r>>,
     /// The first fault of a row, and the number of further ones.
@@ -73,7 +75,8 @@ pub struct Runner<'r, S, W> {
     pub done: Done,
 }
 
-type Outcome<W> = Result<(), CommandError<<W as embedded_io::ErrorType>::Error>>;
+/// Whether a command may continue; the error ends it.
+pub type Outcome<W> = Result<(), CommandError<<W as embedded_io::ErrorType>::Error>>;
 
 impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     /// Returns a runner whose output goes to `out`.
@@ -98,7 +101,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     }
 
     /// Counts `got` bytes of a file, lets the region catch up, and reports.
-    fn step(&mut self, got: usize) {
+    pub(super) fn step(&mut self, got: usize) {
         count(&mut self.done.bytes, wide(got));
         catch_up(self.root);
         let Some(Watcher { report, since_report }) = &mut self.watcher else { return };
@@ -114,13 +117,21 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
     /// Those of the output at once; those of a read at once if they concern the command's only file,
     /// and at its end if they cost a row.
     pub fn run(&mut self, command: &Command) -> Outcome<W> {
+        self.run_by(command, &mut AtOnce)
+    }
+
+    /// Runs a command as [`Runner::run`] does; `rows` makes the rows of its list.
+    ///
+    /// # Errors
+    /// Those of [`Runner::run`].
+    pub fn run_by(&mut self, command: &Command, rows: &mut impl Rows<'r, S, W>) -> Outcome<W> {
         self.absent = None;
         match command {
             Command::Ls(path) => self.ls(path.as_bytes())?,
             Command::Stat(path) => self.stat(path.as_bytes())?,
             Command::Cat(path) => self.cat(path.as_bytes())?,
-            Command::Sum(path) => self.sum(path.as_bytes())?,
-            Command::Manifest(path) => self.manifest(path.as_bytes())?,
+            Command::Sum(path) => self.sum(path.as_bytes(), rows)?,
+            Command::Manifest(path) => self.manifest(path.as_bytes(), rows)?,
             Command::Cache => self.cache()?,
             Command::Bench(_) | Command::Race(_) => {}
         }
@@ -131,8 +142,19 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
         }
     }
 
+    /// Prints bytes of a row that another runner has made.
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn print(&mut self, bytes: &[u8]) -> Outcome<W> {
+        self.out.write_all(bytes).map_err(CommandError::Output)
+    }
+
     /// Ends a row of a list: if the row is absent, reports why, and lets the list continue.
-    fn settle(&mut self, path: &[u8], row: Row<W>) -> Outcome<W> {
+    ///
+    /// # Errors
+    /// Those of the output.
+    pub fn settle(&mut self, path: &[u8], row: Row<W>) -> Outcome<W> {
         match row {
             Ok(()) => Ok(()),
             Err(RowFault::Absent(error)) => {
@@ -230,58 +252,61 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
         }
     }
 
-    fn sum(&mut self, path: &[u8]) -> Outcome<W> {
+    fn sum(&mut self, path: &[u8], rows: &mut impl Rows<'r, S, W>) -> Outcome<W> {
         let whole = self.root.metadata(path).map_err(|error| at(path, error))?;
         if whole.kind() != FileKind::Directory {
-            let row = self.sum_row(&whole, path);
-            return only(path, row);
+            return only(path, self.sum_row(&whole, path));
         }
-        // A symlink is followed here, as for the sum of one file.
-        self.each_below(whole, path, |runner, inode, path| match inode.kind() {
-            FileKind::Regular => runner.sum_row(inode, path),
-            _ => Ok(()),
-        })
+        self.list(List::Sum, whole, path, rows)
     }
 
-    /// Calls `row` for `first` at `path`, and for everything below.
-    fn each_below(
-        &mut self,
-        first: Inode,
-        path: &[u8],
-        row: impl Fn(&mut Self, &Inode, &[u8]) -> Row<W>,
-    ) -> Outcome<W> {
-        let tree = self.scratch.tree.take().or_bug();
-        let mut tree = tree.map_err(|bug| at(path, bug.into()))?;
-        let result = self.each_of(&mut tree, first, path, row);
-        self.scratch.tree = Some(tree);
-        result
+    fn manifest(&mut self, path: &[u8], rows: &mut impl Rows<'r, S, W>) -> Outcome<W> {
+        let first = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
+        self.list(List::Manifest, first, path, rows)
     }
 
-    fn each_of(
-        &mut self,
-        tree: &mut Tree,
-        first: Inode,
-        path: &[u8],
-        row: impl Fn(&mut Self, &Inode, &[u8]) -> Row<W>,
-    ) -> Outcome<W> {
-        tree.begin_with(self.root, first, path).map_err(|error| at(path, error))?;
-        loop {
-            let row = match tree.next(self.root) {
-                Ok(None) => return Ok(()),
-                Ok(Some(inode)) => row(self, &inode, tree.path()),
-                Err(error) => Err(error.into()),
-            };
-            self.settle(tree.path(), row)?;
-            self.step(0);
+    /// Prints the row of an entry of a list: all of it, or nothing.
+    ///
+    /// # Errors
+    /// [`RowFault`].
+    pub fn row(&mut self, list: List, inode: &Inode, path: &[u8]) -> Row<W> {
+        match list {
+            List::Sum => self.sum_row(inode, path),
+            List::Manifest => self.manifest_row(inode, path),
         }
     }
 
     fn sum_row(&mut self, inode: &Inode, path: &[u8]) -> Row<W> {
         let digest = self.digest(inode, path)?;
-        row::sum(&mut self.out, &digest, path)
+        self.print_row(List::Sum, inode, path, Some(digest))
     }
 
-    fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<[u8; 32], Error> {
+    /// Prints the row of an entry whose digest is known, if the list has one of it.
+    pub(super) fn print_row(
+        &mut self,
+        list: List,
+        inode: &Inode,
+        path: &[u8],
+        digest: Option<Digest>,
+    ) -> Row<W> {
+        let (memory, out) = (&mut self.scratch.row, &mut self.out);
+        match (list, digest) {
+            (List::Sum, Some(digest)) => row::sum(out, &digest, path),
+            (List::Sum, None) => Ok(()),
+            (List::Manifest, digest) => {
+                row::manifest(self.root, memory, out, (inode, path), digest)
+            }
+        }
+    }
+
+    /// Counts a regular file that another processor has read.
+    pub(super) fn count_read(&mut self, inode: &Inode, path: &[u8]) {
+        self.scratch.names.note(inode.nid(), path);
+        count(&mut self.done.files, 1);
+        count(&mut self.done.bytes, inode.size());
+    }
+
+    fn digest(&mut self, inode: &Inode, path: &[u8]) -> Result<Digest, Error> {
         self.scratch.names.note(inode.nid(), path);
         let mut file = self.root.stream_inode(*inode)?;
         let (mut hash, mut silent_ns) = (Sha256::new(), SILENT_NS);
@@ -308,16 +333,12 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
         Ok(hash.finalize().into())
     }
 
-    fn manifest(&mut self, path: &[u8]) -> Outcome<W> {
-        let first = self.root.symlink_metadata(path).map_err(|error| at(path, error))?;
-        self.each_below(first, path, |runner, inode, path| {
-            let digest = match inode.kind() {
-                FileKind::Regular => Some(runner.digest(inode, path)?),
-                _ => None,
-            };
-            let (memory, out) = (&mut runner.scratch.row, &mut runner.out);
-            row::manifest(runner.root, memory, out, (inode, path), digest)
-        })
+    fn manifest_row(&mut self, inode: &Inode, path: &[u8]) -> Row<W> {
+        let digest = match inode.kind() {
+            FileKind::Regular => Some(self.digest(inode, path)?),
+            _ => None,
+        };
+        self.print_row(List::Manifest, inode, path, digest)
     }
 
     fn cache(&mut self) -> Outcome<W> {

@@ -103,6 +103,11 @@ impl fmt::Display for UsageError {
 impl core::error::Error for UsageError {}
 
 impl Command {
+    /// Returns whether the command makes a digest of each of many files.
+    pub fn is_list(&self) -> bool {
+        matches!(self, Self::Sum(_) | Self::Manifest(_))
+    }
+
     /// Parses the words of a command.
     ///
     /// # Errors

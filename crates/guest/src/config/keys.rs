@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 /// All names; `blob` is followed by a number.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "image",
     "blob",
     "disk",
@@ -21,6 +21,7 @@ const NAMES: [&str; 14] = [
     "deadline",
     "source-retry",
     "timeline",
+    "cpus",
     "log",
 ];
 /// Shorter names begin words of others, too (`log_buf_len`).
@@ -28,8 +29,8 @@ const TELLING_BYTES_MIN: usize = 4;
 
 /// The settings, for messages.
 pub(super) const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, \
-    console=, slot=, cache-format=, deadline=, source-retry=, timeline, log=, and -- before the \
-    command";
+    console=, slot=, cache-format=, deadline=, source-retry=, timeline, cpus=, log=, and -- before \
+    the command";
 
 /// Returns whether a setting has this name; that of a blob has a number, right or wrong.
 pub(super) fn is_key(key: &str) -> bool {

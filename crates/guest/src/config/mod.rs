@@ -8,7 +8,7 @@
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
-//! source-retry=SECONDS timeline[=EVENTS] log=... -- COMMAND WORDS
+//! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... -- COMMAND WORDS
 //! ```
 //! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, or `type` for the type of
 //! regions. SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed
@@ -49,6 +49,9 @@ const USUAL: usize = 8;
 const TIMELINE_EVENTS: u32 = 4096;
 const TIMELINE_EVENTS_MAX: u32 = 65_536;
 
+/// The processors that a guest uses at most.
+const CPUS_MAX: u8 = 2;
+
 /// A command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
@@ -84,6 +87,8 @@ pub struct Config {
     /// How many events of the run are kept and sent at its end (`timeline`, `timeline=`); 0 for
     /// none.
     pub timeline_events: u32,
+    /// How many processors sum files (`cpus=`): 1 or 2.
+    pub cpus: Option<u8>,
     /// The words after `--`.
     pub command: Vec<String>,
 }
@@ -193,6 +198,12 @@ impl Given {
                 let fits = |events: &u32| (1..=TIMELINE_EVENTS_MAX).contains(events);
                 let events = number(value).and_then(|events| u32::try_from(events).ok());
                 timeline(config, events.filter(fits).ok_or(want)?)?;
+            }
+            "cpus" => {
+                let want = Fault::Value("1 or 2 processors");
+                let cpus = number(value).and_then(|cpus| u8::try_from(cpus).ok());
+                let cpus = cpus.filter(|cpus| (1..=CPUS_MAX).contains(cpus));
+                *vacant(&mut config.cpus)? = Some(cpus.ok_or(want)?);
             }
             // The platform reads it, before there is memory for the rest.
             "log" => {}

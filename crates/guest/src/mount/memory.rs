@@ -46,6 +46,9 @@ impl Memory {
             return Err(TooLarge::Timeline { events, most: most.div_euclid(EVENT_BYTES) });
         }
         memory.mount.events = events;
+        if let Some(cpus) = config.cpus {
+            memory.mount.decoders = cpus;
+        }
         Ok(memory)
     }
 

@@ -9,6 +9,7 @@
 use core::arch::global_asm;
 use core::fmt::Write;
 
+use super::second;
 use crate::verdict::{self, Ending};
 
 // 16 vectors of 128 bytes each. Which one it was tells the kind.
@@ -62,7 +63,8 @@ extern "C" fn report(vector: u64, elr: u64, esr: u64, far: u64, sp: u64, lr: u64
              {sp:#x}, lr {lr:#x}",
             ["synchronous", "interrupt", "fast interrupt", "system error"][(vector & 3) as usize],
             name(class),
-        )
+        )?;
+        message.write_str(if second::is_second() { ", on the second processor" } else { "" })
     })
 }
 

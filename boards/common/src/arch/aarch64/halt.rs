@@ -5,13 +5,14 @@
 
 use core::arch::asm;
 
-use crate::device_tree::{self, Conduit};
+use super::psci;
+use crate::device_tree;
 use crate::semihosting;
 use crate::verdict::Ending;
 
 /// In the order in which they are tried.
 pub(crate) const WAYS_OUT: [fn(Ending, u8); 2] =
-    [|_, status| semihosting::exit(status), |_, _| psci()];
+    [|_, status| semihosting::exit(status), |_, _| by_psci()];
 
 const SYSTEM_OFF: u64 = 0x8400_0008;
 
@@ -20,18 +21,10 @@ pub(crate) fn has_way_out() -> bool {
     semihosting::is_here() || device_tree::get().is_some_and(|tree| tree.psci.is_some())
 }
 
-fn psci() {
-    match device_tree::get().and_then(|tree| tree.psci) {
-        // SAFETY: the firmware answers such calls, and this one does not come back; what an older
-        // one answers is in registers that a call may change.
-        Some(Conduit::Hypervisor) => unsafe {
-            asm!("hvc #0", inout("x0") SYSTEM_OFF => _, clobber_abi("C"));
-        },
-        // SAFETY: as above.
-        Some(Conduit::Monitor) => unsafe {
-            asm!("smc #0", inout("x0") SYSTEM_OFF => _, clobber_abi("C"));
-        },
-        None => {}
+fn by_psci() {
+    if let Some(conduit) = device_tree::get().and_then(|tree| tree.psci) {
+        // SAFETY: the device tree names the way to firmware, and the call does not come back.
+        unsafe { psci::call(conduit, SYSTEM_OFF, [0; 3]) };
     }
 }
 

@@ -1,5 +1,5 @@
 //! aarch64 after a Linux boot (Documentation/arch/arm64/booting.rst), or as an ELF: memory mapped
-//! to itself, one processor, EL1, interrupts off.
+//! to itself, EL1, interrupts off, one processor but while a second one is lent some work.
 //!
 //! Always: every system register that is touched belongs to EL1, or to the way down from EL2.
 
@@ -11,13 +11,16 @@ mod gic;
 mod halt;
 mod nap;
 mod paging;
+mod psci;
 mod random;
+mod second;
 
 pub(crate) use clock::{ticks, ticks_per_second, ticks_per_second_at_most};
 pub(crate) use halt::{WAYS_OUT, halt, has_way_out};
 pub(crate) use nap::nap;
 pub(crate) use paging::{REACH, forget_translations, map};
 pub(crate) use random::random;
+pub(crate) use second::Start;
 
 /// Returns whether software plays the processor, by an implementer's code that is kept for it (Arm
 /// ARM, MIDR_EL1).

@@ -1,13 +1,15 @@
 //! Sleeping for a moment, by the virtual timer.
 //!
 //! Always: interrupts stay masked; one that is pending ends the sleep without being taken (Arm ARM,
-//! D1.6.1); nobody sleeps whom the timer's interrupt would not reach.
+//! D1.6.1); nobody sleeps whom the timer's interrupt would not reach, which the second processor has
+//! not let through.
 
 use core::arch::asm;
 
 use spin::Once;
 
 use super::gic::{self, Gic};
+use super::second;
 use crate::arch::Kind;
 use crate::device_tree;
 
@@ -19,6 +21,9 @@ const ON: u64 = 1;
 /// Waits for `ns` nanoseconds; not at all where that cannot be.
 pub(crate) fn nap(ns: u32) {
     static REACHES: Once<bool> = Once::new();
+    if second::is_second() {
+        return;
+    }
     let Some(hz) = super::ticks_per_second() else { return };
     if *REACHES.call_once(|| reaches(hz)) {
         set(ticks_of(ns, hz), ON);

@@ -6,9 +6,11 @@
 //!
 //! Source: Arm ARM, D8.3 (descriptors), D8.6 (attributes).
 
+use alloc::alloc::alloc_zeroed;
+use core::alloc::Layout;
 use core::arch::asm;
 use core::ops::Range;
-use core::ptr::with_exposed_provenance;
+use core::ptr::{NonNull, with_exposed_provenance, with_exposed_provenance_mut};
 
 use crate::arch::Kind;
 use crate::arch::stack::STACK;
@@ -104,6 +106,39 @@ fn split(table: &mut Table, start: u64, ram: &Ram) {
 
 fn contains(one: &Range<u64>, other: &Range<u64>) -> bool {
     one.start <= other.start && other.end <= one.end
+}
+
+/// Unmaps one page of memory that is mapped. `None` if there is no memory for tables.
+pub(super) fn unmap(page: u64) -> Option<()> {
+    let mut table = &raw mut LEVEL1;
+    for bytes in [GIB, MIB_2] {
+        let index = (page / bytes % 512) as usize;
+        let entry = read(table, index as u64);
+        let next = if entry & TABLE == TABLE {
+            with_exposed_provenance_mut((entry & ADDRESS) as usize)
+        } else {
+            let next = new_table()?;
+            let kind = if bytes == GIB { CACHED } else { CACHED | TABLE };
+            // SAFETY: the table is new, and nobody else's.
+            fill(unsafe { &mut (*next).0 }, page - page % bytes, bytes / 512, kind);
+            // SAFETY: the table is one of ours, and only this function writes it since `refine`, on
+            // the only processor that runs; one aligned store leaves the entry valid.
+            unsafe { (*table).0[index] = next.expose_provenance() as u64 | TABLE };
+            next
+        };
+        table = next;
+    }
+    // SAFETY: as above.
+    unsafe { (*table).0[(page / KIB_4 % 512) as usize] = 0 };
+    forget_translations();
+    Some(())
+}
+
+/// Returns a new table, which is empty.
+fn new_table() -> Option<*mut Table> {
+    // SAFETY: the layout is not empty.
+    let table = NonNull::new(unsafe { alloc_zeroed(Layout::new::<Table>()) })?;
+    Some(table.as_ptr().cast())
 }
 
 /// Returns the entry of the 2 MiB in which the page at `guard` is not mapped.

@@ -16,6 +16,8 @@ pub(crate) use halt::{WAYS_OUT, halt, has_way_out};
 pub(crate) use nap::nap;
 pub(crate) use paging::{REACH, forget_translations, map};
 
+use crate::second::Absent;
+
 /// Interrupts of the supervisor are on (sstatus.SIE).
 const SIE: usize = 1 << 1;
 
@@ -52,5 +54,24 @@ pub(crate) fn interrupts_restore(on: bool) {
     if on {
         // SAFETY: they were on before, so there is a handler.
         unsafe { core::arch::asm!("csrs sstatus, {}", in(reg) SIE) };
+    }
+}
+
+/// What starts a second processor: nothing yet. SBI's hart state management would.
+pub(crate) enum Start {}
+
+impl Start {
+    /// Readies the stacks of a second processor.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent::NoWay`].
+    pub(crate) fn prepare() -> Result<Self, Absent> {
+        Err(Absent::NoWay)
+    }
+
+    /// Starts it.
+    pub(crate) fn start(self) {
+        match self {}
     }
 }

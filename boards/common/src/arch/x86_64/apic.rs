@@ -1,12 +1,14 @@
-//! The local APIC's timer: it counts down for the clock's calibration, and ends a nap.
+//! The local APIC: its timer counts down for the clock's calibration, and ends a nap; its command
+//! register wakes other processors.
 //!
 //! Always: its interrupt is masked but for a nap; where the controller is off, or answers by model
-//! specific registers (x2APIC) instead of memory, there is neither.
+//! specific registers (x2APIC) instead of memory, there is neither. Each processor has a controller
+//! of its own, and finds it at the same address.
 //!
 //! Source: Intel SDM volume 3, 11.4.1 (registers), 11.4.4 (where they are), 11.5.1 (local vector
-//! table), 11.5.4 (timer), 11.8.5 (end of an interrupt).
+//! table), 11.5.4 (timer), 11.6.1 (interrupts between processors), 11.8.5 (end of an interrupt).
 
-use spin::Mutex;
+use spin::Once;
 use x86_64::instructions::interrupts;
 use x86_64::registers::model_specific::Msr;
 
@@ -23,6 +25,7 @@ const BASE_ADDRESS: u64 = 0xf_ffff_f000;
 const BYTES: usize = 0x400;
 const END_OF_INTERRUPT: usize = 0xb0;
 const SPURIOUS: usize = 0xf0;
+const COMMAND: usize = 0x300;
 const LVT_TIMER: usize = 0x320;
 const LVT_LINT0: usize = 0x350;
 const INITIAL_COUNT: usize = 0x380;
@@ -31,7 +34,13 @@ const DIVIDE: usize = 0x3e0;
 const MASKED: u32 = 1 << 16;
 const ENABLED: u32 = 1 << 8;
 
-static APIC: Mutex<Option<Registers>> = Mutex::new(None);
+/// To all processors but this one.
+const TO_OTHERS: u32 = 0b11 << 18;
+/// A command that is not sent yet.
+const SENDING: u32 = 1 << 12;
+
+/// Where the registers are.
+static PLACE: Once<usize> = Once::new();
 
 /// Returns the address of the registers, if they answer there.
 fn place() -> Option<usize> {
@@ -42,12 +51,20 @@ fn place() -> Option<usize> {
     (base & (BASE_ENABLED | BASE_X2APIC) == BASE_ENABLED && address < 1 << 32).then_some(address)
 }
 
-/// Starts the timer from the highest count, if there is one.
+/// Returns the registers of this processor's controller, if they answer.
+fn registers() -> Option<Registers> {
+    let at = *PLACE.get()?;
+    // SAFETY: the registers are there, in a page that is mapped uncached and is not RAM. Only this
+    // module uses them; each processor reaches its own there, and no call is in another one.
+    unsafe { Registers::new(at, BYTES) }
+}
+
+/// Starts the timer of this processor from the highest count, if there is one.
 pub(super) fn begin() {
-    // SAFETY: the registers are there, in a page that is mapped uncached and is not RAM; only this
-    // module uses them.
-    let apic = place().and_then(|at| unsafe { Registers::new(at, BYTES) });
-    let Some(mut apic) = apic else { return };
+    if let Some(at) = place() {
+        PLACE.call_once(|| at);
+    }
+    let Some(mut apic) = registers() else { return };
     // What firmware lets through of the older interrupt controller is not for us. Before the next
     // write, which has the interrupts looked at that are pending: QEMU takes one that is pending
     // and has been masked since for number -1 (`cpu_get_pic_interrupt`).
@@ -56,18 +73,31 @@ pub(super) fn begin() {
     apic.write32(DIVIDE, 0xb); // by 1
     apic.write32(LVT_TIMER, MASKED); // one shot
     apic.write32(INITIAL_COUNT, u32::MAX);
-    *APIC.lock() = Some(apic);
 }
 
 /// Returns what is left of the count.
 pub(super) fn count() -> Option<u32> {
-    APIC.lock().as_ref().map(|apic| apic.read32(CURRENT_COUNT))
+    registers().map(|apic| apic.read32(CURRENT_COUNT))
+}
+
+/// Returns whether commands to other processors can be sent.
+pub(super) fn is_there() -> bool {
+    registers().is_some()
+}
+
+/// Sends a command to all other processors, and waits for a while until it is sent.
+pub(super) fn send_to_others(command: u32) {
+    /// Looks at a command on its way, which a virtual controller sends at once.
+    const LOOKS: u32 = 1000;
+    let Some(mut apic) = registers() else { return };
+    apic.write32(COMMAND, TO_OTHERS | command);
+    let mut looks = 0..LOOKS;
+    while apic.read32(COMMAND) & SENDING != 0 && looks.next().is_some() {}
 }
 
 /// Halts the processor for `ns` nanoseconds; not at all where no timer would end that.
 pub(crate) fn nap(ns: u32) {
-    let mut apic = APIC.lock();
-    let (Some(apic), Some(hz)) = (apic.as_mut(), clock::timer_hz()) else { return };
+    let (Some(mut apic), Some(hz)) = (registers(), clock::timer_hz()) else { return };
     let counts = u64::from(ns) * hz / 1_000_000_000;
     // A count of 0 has no end.
     let counts = u32::try_from(counts).ok().filter(|counts| *counts > 0);

@@ -130,7 +130,7 @@ const _: () = assert!(size_of::<Table>() == 4096);
 /// Runs the first Rust code: processor tables, what the loader says, then the platform.
 extern "C" fn rust_start(start_info: u32, entry_ticks: u64) -> ! {
     segments::load();
-    super::exception::load();
+    super::exception::begin();
     super::paging::guard();
     super::halt::unless_ended();
     let told = super::start_info::read(start_info);

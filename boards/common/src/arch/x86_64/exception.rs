@@ -15,7 +15,7 @@ use x86_64::instructions::tables::lidt;
 use x86_64::registers::control::Cr2;
 use x86_64::structures::DescriptorTablePointer;
 
-use super::segments::{CODE, FAULT_STACK_INDEX};
+use super::segments::{self, CODE, FAULT_STACK_INDEX};
 use crate::verdict::{self, Ending};
 
 /// How many vectors are the processor's own.
@@ -87,8 +87,8 @@ struct Idt([[u64; 2]; VECTORS]);
 
 static mut IDT: Idt = Idt([[0; 2]; VECTORS]);
 
-/// Loads the table; called once at entry, after the segments.
-pub(super) fn load() {
+/// Fills the table and loads it; called once at entry, after the segments.
+pub(super) fn begin() {
     let table = &raw mut IDT;
     let stubs = (&raw const exception_stubs).addr() as u64;
     // SAFETY: called once on the only processor, and the table is not loaded yet.
@@ -101,6 +101,12 @@ pub(super) fn load() {
         let handler = (&raw const nothing_happened).addr() as u64;
         gates[usize::from(vector)] = interrupt_gate(handler, own_stack);
     }
+    load();
+}
+
+/// Loads the table, which is filled.
+pub(super) fn load() {
+    let table = &raw const IDT;
     let limit = (size_of::<Idt>() - 1) as u16;
     let pointer = DescriptorTablePointer { limit, base: VirtAddr::from_ptr(table) };
     // SAFETY: the table is complete, lives as long as the program, and every gate names a handler
@@ -136,7 +142,8 @@ extern "C" fn report(frame: &Frame) -> ! {
             message,
             ", rsp {:#x}, rbp {:#x}, rax {:#x}, rbx {:#x}, rflags {:#x}, cs {:#x}, ss {:#x}",
             frame.rsp, frame.rbp, frame.rax, frame.rbx, frame.rflags, frame.cs, frame.ss
-        )
+        )?;
+        message.write_str(if segments::is_second() { ", on the second processor" } else { "" })
     })
 }
 

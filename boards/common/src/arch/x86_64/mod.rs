@@ -1,4 +1,5 @@
-//! x86-64 after a PVH boot: identity-mapped, one processor, interrupts off but for naps.
+//! x86-64 after a PVH boot: identity-mapped, interrupts off but for naps, one processor but while a
+//! second one is lent some work.
 //!
 //! Always: every port and register that is touched belongs to the platform of every board with
 //! this boot protocol (local APIC, PCI's ports), or is the board's; nothing else drives it.
@@ -11,6 +12,7 @@ mod halt;
 mod paging;
 mod port;
 mod random;
+mod second;
 mod segments;
 mod start_info;
 
@@ -23,6 +25,7 @@ pub(crate) use port::{
     interrupts_off, interrupts_restore, pci_read, pci_write, read_port8, write_port8,
 };
 pub(crate) use random::random;
+pub(crate) use second::Start;
 
 /// Returns whether a byte of a register can be read: always, as a register without a device
 /// reads as some value.

@@ -85,16 +85,33 @@ impl Entry {
     fn table(&self) -> Option<u64> {
         match self.get() {
             entry if entry & PRESENT == 0 => {
-                let layout = Layout::new::<Table>();
-                // SAFETY: the layout is not empty.
-                let table = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-                let table = table.expose_provenance().get() as u64;
+                let table = Self::new_table()?;
                 self.set(table | TABLE);
                 Some(table)
             }
             entry if entry & LEAF != 0 => None,
             entry => Some(entry & ADDRESS),
         }
+    }
+
+    /// Puts a table of pages, each a 512th as large, in the place of a cached page of `bytes`.
+    fn split(&self, bytes: u64) -> Option<()> {
+        let (first, part) = (self.get() & ADDRESS, bytes / 512);
+        let table = Entry::new_table()?;
+        let leaf = if part == PAGE_4K { TABLE } else { CACHED };
+        for index in 0..512 {
+            Self::of(table, index)?.set((first + index * part) | leaf);
+        }
+        self.set(table | TABLE);
+        Some(())
+    }
+
+    /// Returns a new table, which is empty.
+    fn new_table() -> Option<u64> {
+        let layout = Layout::new::<Table>();
+        // SAFETY: the layout is not empty.
+        let table = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        Some(table.expose_provenance().get() as u64)
     }
 
     /// Maps the page at `address`, unless it is mapped as the other kind already. The one with the
@@ -151,6 +168,21 @@ fn addresses_end() -> u64 {
 /// Returns whether the processor has pages of 1 GiB (leaf 80000001H).
 fn has_large_pages() -> bool {
     __cpuid(0x8000_0001).edx & 1 << 26 != 0
+}
+
+/// Unmaps one page of memory that is mapped. `None` if there is no memory for tables.
+pub(super) fn unmap(page: u64) -> Option<()> {
+    let mut table = (&raw mut PML4).expose_provenance() as u64;
+    for bytes in [REGION, PAGE_1G, PAGE_2M] {
+        let entry = Entry::of(table, page / bytes)?;
+        if entry.get() & LEAF != 0 {
+            entry.split(bytes)?;
+        }
+        table = entry.table()?;
+    }
+    Entry::of(table, page / PAGE_4K)?.set(0);
+    tlb::flush_all();
+    Some(())
 }
 
 /// Caches RAM below 4 GiB; called once, and before registers are mapped: a page that has both is

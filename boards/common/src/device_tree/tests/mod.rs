@@ -310,6 +310,37 @@ fn firmware_and_counter_are_read() {
 }
 
 #[test]
+fn processors_that_psci_starts_are_known_by_their_affinity() {
+    let cpu = |at: u32, method: &[u8], reg: &[u32]| {
+        let kind = bytes("device_type", b"cpu\0");
+        let properties = vec![kind, bytes("enable-method", method), cells("reg", reg)];
+        node(&format!("cpu@{at:x}"), properties)
+    };
+    let processors = |children: Vec<DeviceTreeNode>| {
+        let sizes = vec![cells("#address-cells", &[2]), cells("#size-cells", &[0])];
+        let mut cpus = node("cpus", sizes);
+        children.into_iter().for_each(|child| cpus.add_child(child));
+        let blob = tree(vec![cpus]);
+        read(&blob).processors.to_vec()
+    };
+    let psci = b"psci\0";
+    assert_eq!(
+        processors(vec![cpu(0, psci, &[0, 0]), cpu(0x101, psci, &[1, 0x101])]),
+        [0, 1 << 32 | 0x101]
+    );
+    // The first two; with words of 32 bits, too.
+    let many = (0..5).map(|number| cpu(number, psci, &[number])).collect();
+    assert_eq!(processors(many), [0, 1]);
+    // By another method, off, without a number, something else.
+    let mut off = cpu(2, psci, &[2]);
+    off.add_property(bytes("status", b"disabled\0"));
+    let map = node("cpu-map", vec![cells("reg", &[4]), bytes("enable-method", psci)]);
+    let bare = node("cpu@5", vec![bytes("device_type", b"cpu\0"), bytes("enable-method", psci)]);
+    let others = vec![cpu(1, b"spin-table\0", &[1]), off, bare, map, cpu(7, psci, &[7])];
+    assert_eq!(processors(others), [7]);
+}
+
+#[test]
 fn memory_behind_the_image_that_nobody_has_reserved_is_free() {
     let reserved = |at: u32, len: u32| {
         let mut all = node(

@@ -66,8 +66,8 @@ fn batch_longer_than_both_queues_lands_where_it_belongs() {
     assert_eq!(state.borrow().held_max, storage.queue_depth(A).unwrap(), "the queue was filled");
 }
 
-/// A reader begins a batch while each of the answers to another one is looked at: whoever takes an
-/// answer of the disk leaves it to its owner.
+/// A reader begins a batch while each of the answers to another one is looked at: a reader that takes
+/// an answer of the disk leaves the answer to its owner.
 #[test]
 fn batches_that_run_at_once_get_their_own_answers() {
     let mut storage = storage();

@@ -138,7 +138,7 @@ pub(crate) struct Port<T: Transport> {
 }
 
 // SAFETY: what keeps it from being `Send` by itself are the addresses of memory that was lent to the
-// device. That memory is the requests' until they are reaped, and is no thread's.
+// device. That memory is the requests' until they are reaped, whichever thread reaps them.
 unsafe impl<T: Transport + Send> Send for Port<T> {}
 
 impl<T: Transport> Port<T> {
