@@ -12,7 +12,7 @@ use anyhow::{Result, bail};
 use super::BootArgs;
 use super::plan::{Plan, SERIAL_OF_IMAGE};
 use super::reach;
-use crate::engine::{Asked, Command, Engine, Object};
+use crate::engine::{self, Asked, Command, Engine, Object};
 use crate::note;
 use crate::source::{Node, Source, Web};
 
@@ -66,18 +66,20 @@ impl Engines {
 /// # Errors
 /// Those of [`Engines::start`].
 pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(String, Command)>> {
-    let webs = plan.disks.iter().filter_map(|disk| match &disk.source {
-        Source::Web(web) => Some((disk.serial.clone(), web.clone())),
-        _ => None,
-    });
     let mut commands = Vec::new();
-    for (serial, web) in webs.collect::<Vec<_>>() {
-        match Object::ask(&web, &args.machine.web)? {
+    for disk in plan.disks.clone() {
+        let (source, serial) = (&disk.source, disk.serial.as_str());
+        let (web, asked) = match source {
+            Source::Web(web) => (web.clone(), Object::ask(web, &args.machine.web)?),
+            Source::Oci(oci) => engine::resolve(oci, &args.machine.web)?,
+            _ => continue,
+        };
+        match asked {
             Asked::There(object) => {
-                commands.push((serial.clone(), serve(plan, args, dir, &serial, &web, &object)?));
+                commands.push((serial.into(), serve(plan, args, dir, serial, &web, &object)?));
             }
-            Asked::Away(why) => leave_out(plan, &serial, &why)?,
-            Asked::Unfit(why) => bail!("{web} ({serial}): {why}"),
+            Asked::Away(why) => leave_out(plan, serial, &why)?,
+            Asked::Unfit(why) => bail!("{source} ({serial}): {why}"),
         }
     }
     Ok(commands)

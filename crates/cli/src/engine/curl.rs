@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -45,7 +45,7 @@ pub enum Asked {
 }
 
 /// Why there is no object.
-enum Fault {
+pub enum Fault {
     Away(String),
     Unfit(String),
 }
@@ -146,7 +146,7 @@ impl Answer {
 
     /// Returns the object that the answer to HEAD tells of.
     fn object(&self) -> Result<Object, Fault> {
-        self.has_status(200)?;
+        has_status(self.status, 200)?;
         let unfit = |why: &str| Fault::Unfit(why.into());
         if self.header("accept-ranges") != Some("bytes") {
             return Err(unfit(
@@ -187,7 +187,7 @@ impl Answer {
         if self.status == 200 {
             return Err(Fault::Unfit("the server answers 200 for a range, with everything".into()));
         }
-        self.has_status(206)?;
+        has_status(self.status, 206)?;
         let whole = self.header("content-range").and_then(|range| range.rsplit('/').next());
         match whole.and_then(|whole| whole.parse().ok()) == Some(object.bytes) {
             true => Ok(()),
@@ -197,21 +197,6 @@ impl Answer {
                 self.header("content-range").unwrap_or("without a length")
             ))),
         }
-    }
-
-    fn has_status(&self, wanted: u16) -> Result<(), Fault> {
-        let advice = match self.status {
-            status if status == wanted => return Ok(()),
-            429 | 500.. => return Err(Fault::Away(format!("the server answers {}", self.status))),
-            401 | 407 => ": it wants a name and a password, which a URL here cannot give",
-            403 => {
-                ": it forbids HEAD or GET to everybody (a presigned URL allows one of them alone)"
-            }
-            404 | 410 => ": there is no such object",
-            412 => ": the content changed while it was asked for",
-            _ => "",
-        };
-        Err(Fault::Unfit(format!("the server answers {}{advice}", self.status)))
     }
 }
 
@@ -228,19 +213,43 @@ fn asked(web: &Web, args: &WebArgs, more: &[&str]) -> Result<Result<Answer, Faul
     command.args(arguments(web, args, PATIENCE_S)?);
     command.args(["--dump-header", "-", "--output", "/dev/null"]).args(more).stdin(Stdio::null());
     let output = command.output().context("cannot start curl")?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.lines().next().unwrap_or("curl failed").trim_start_matches("curl: ");
-        let is_distrusted = output.status.code() == Some(DISTRUSTED);
-        let advice = if is_distrusted { " (--ca FILE names certificates to trust)" } else { "" };
-        let unreached = output.status.code().is_some_and(|code| UNREACHED.contains(&code));
-        return Ok(Err(match unreached {
-            true => Fault::Away(said.into()),
-            false => Fault::Unfit(format!("{said}{advice}")),
-        }));
+    let answer = Answer::parse(&String::from_utf8_lossy(&output.stdout));
+    Ok(match (failed(&output), answer) {
+        // Registries tell the length of a body that they do not send with a refusal.
+        (Some(_), Some(answer)) if answer.status >= 400 => Ok(answer),
+        (Some(fault), _) => Err(fault),
+        (None, Some(answer)) => Ok(answer),
+        (None, None) => Err(Fault::Unfit("the server's answer is not HTTP".into())),
+    })
+}
+
+/// Returns why curl has failed, if it has.
+pub fn failed(output: &Output) -> Option<Fault> {
+    if output.status.success() {
+        return None;
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(Answer::parse(&text).ok_or_else(|| Fault::Unfit("the server's answer is not HTTP".into())))
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.lines().find_map(|line| line.split_once("curl: ")).map(|(_, said)| said);
+    let said = said.unwrap_or("curl failed");
+    Some(match output.status.code() {
+        Some(code) if UNREACHED.contains(&code) => Fault::Away(said.into()),
+        Some(DISTRUSTED) => Fault::Unfit(format!("{said} (--ca FILE names certificates to trust)")),
+        _ => Fault::Unfit(said.into()),
+    })
+}
+
+/// Checks the status of an answer.
+pub fn has_status(status: u16, wanted: u16) -> Result<(), Fault> {
+    let advice = match status {
+        status if status == wanted => return Ok(()),
+        429 | 500.. => return Err(Fault::Away(format!("the server answers {status}"))),
+        401 | 407 => ": it wants a name and a password, or a token, which a URL here cannot give",
+        403 => ": it forbids HEAD or GET to everybody (a presigned URL allows one of them alone)",
+        404 | 410 => ": there is no such object",
+        412 => ": the content changed while it was asked for",
+        _ => "",
+    };
+    Err(Fault::Unfit(format!("the server answers {status}{advice}")))
 }
 
 /// Returns curl's arguments for a request for the object of `web` that takes at most `seconds`.

@@ -6,7 +6,9 @@
 mod args;
 mod curl;
 mod nbdkit;
+mod oci;
 
 pub use args::WebArgs;
 pub use curl::{Asked, Object};
 pub use nbdkit::{Command, Engine};
+pub use oci::resolve;

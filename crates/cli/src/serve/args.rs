@@ -19,7 +19,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct ServeArgs {
-    /// The URL of the object: https://HOST/PATH
+    /// The object: https://HOST/PATH, or oci://REGISTRY/NAME:TAG#FILE
     pub source: PathBuf,
     /// The socket for guests that read by NBD; a socket that nobody serves is replaced
     #[arg(long, value_name = "SOCKET")]

@@ -7,6 +7,7 @@ mod args;
 mod exports;
 
 use std::fs;
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -17,13 +18,13 @@ use anyhow::{Context, Result, bail};
 pub use args::ServeArgs;
 
 use crate::boot::daemon::Daemon;
-use crate::engine::{Asked, Command, Engine, Object};
+use crate::engine::{self, Asked, Command, Engine, Object};
 use crate::exit::usage;
 use crate::interrupt::Interrupt;
 use crate::note;
 use crate::say;
 use crate::size::human;
-use crate::source::{Source, Web};
+use crate::source::Source;
 
 /// How often an engine is looked at.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -37,11 +38,18 @@ const WAIT_S: u32 = 20;
 /// # Errors
 /// Status 2: the source is none that is served, or the socket is in use. Status 3: a program is missing.
 pub fn task(args: &ServeArgs, interrupt: &Interrupt) -> Result<()> {
-    let web = web(&args.source)?;
-    args.web.check(&web)?;
-    let object = match Object::ask(&web, &args.web)? {
+    let source = remote(&args.source)?;
+    let (web, asked) = match &source {
+        Source::Oci(oci) => engine::resolve(oci, &args.web)?,
+        Source::Web(web) => {
+            args.web.check(web)?;
+            (web.clone(), Object::ask(web, &args.web)?)
+        }
+        other => unreachable!("{other} is refused"),
+    };
+    let object = match asked {
         Asked::There(object) => object,
-        Asked::Away(why) | Asked::Unfit(why) => bail!("{web}: {why}"),
+        Asked::Away(why) | Asked::Unfit(why) => bail!("{source}: {why}"),
     };
     // The engines make sockets, and remove none.
     let sockets = [args.socket.clone()].into_iter().chain(exports::sockets(args));
@@ -53,7 +61,7 @@ pub fn task(args: &ServeArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let mut served = Served::start(&command, args, dir.path())?;
     let _pid_file = args.pid_file.as_deref().map(PidFile::make).transpose()?;
-    say!("{web}: {} on {}", human(object.bytes), args.socket.display());
+    say!("{source}: {} on {}", human(object.bytes), args.socket.display());
     say!("for a guest: --blob N=nbd+unix:///?socket={}", args.socket.display());
     for socket in exports::sockets(args) {
         say!("for a guest: --blob N=vhost-user:{}", socket.display());
@@ -106,8 +114,13 @@ struct PidFile(PathBuf);
 
 impl PidFile {
     fn make(path: &Path) -> Result<Self> {
-        let id = format!("{}\n", std::process::id());
-        fs::write(path, id).with_context(|| path.display().to_string())?;
+        let name = || path.display().to_string();
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        // Nobody finds it empty.
+        let mut file =
+            tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new("."))).with_context(name)?;
+        writeln!(file, "{}", std::process::id()).with_context(name)?;
+        file.persist(path).with_context(name)?;
         Ok(Self(path.into()))
     }
 }
@@ -120,13 +133,14 @@ impl Drop for PidFile {
 }
 
 /// Returns what `name` names, if that is served.
-fn web(name: &Path) -> Result<Web> {
-    match Source::parse(name.as_os_str()).map_err(usage)? {
-        Source::Web(web) => Ok(web),
-        source @ Source::File(_) => {
+fn remote(name: &Path) -> Result<Source> {
+    let source = Source::parse(name.as_os_str()).map_err(usage)?;
+    match source {
+        Source::Web(_) | Source::Oci(_) => Ok(source),
+        Source::File(_) => {
             Err(usage(format!("{source}: a guest reads it as it is: --blob N={source}")))
         }
-        source => Err(usage(format!(
+        Source::Node(_) | Source::VhostUser(_) => Err(usage(format!(
             "{source}: it is served already: a guest reads it by --blob N={source}"
         ))),
     }
@@ -161,10 +175,12 @@ mod tests {
             ("a.blob", "a guest reads it as it is: --blob N=a.blob"),
             ("ftp://h/x", "unknown scheme"),
         ] {
-            let error = web(Path::new(name)).unwrap_err().to_string();
+            let error = remote(Path::new(name)).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }
-        assert_eq!(web(Path::new("https://h/x")).unwrap().url(), "https://h/x");
+        for name in ["https://h/x", "oci://h/x:1"] {
+            assert_eq!(remote(Path::new(name)).unwrap().to_string(), name);
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod args;
 mod avb;
 pub mod disk_file;
 mod node;
+mod oci;
 mod open;
 mod place;
 mod url;
@@ -14,6 +15,7 @@ mod web;
 
 pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs};
 pub use node::{Drive, Node};
+pub use oci::{Oci, is_sha256};
 pub use open::{AVB_NOTICE, Opened, Prepared, Standard, entropy, open};
 pub use place::{Source, is_file_name};
 pub use web::Web;

@@ -9,14 +9,17 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::node::Node;
+use super::oci::Oci;
 use super::web::Web;
 
 /// The forms of names that are not those of files.
-const FORMS: [&str; 10] = [
+const FORMS: [&str; 12] = [
     "nbd://HOST[:PORT][/EXPORT]",
     "nbd+unix:///[EXPORT]?socket=FILE",
     "https://HOST[:PORT]/PATH[?QUERY]",
     "http://HOST[:PORT]/PATH[?QUERY]",
+    "oci://REGISTRY/NAME:TAG[#FILE] or oci://REGISTRY/NAME@sha256:DIGEST[#FILE]",
+    "oci+http://REGISTRY/NAME:TAG[#FILE]",
     "iscsi://HOST[:PORT]/TARGET/LUN",
     "ssh://[USER@]HOST[:PORT]/PATH",
     "rbd:POOL/[NAMESPACE/]IMAGE@SNAPSHOT[:KEY=VALUE...]",
@@ -34,6 +37,8 @@ pub enum Source {
     Node(Node),
     /// An object of a web server, which a daemon of this machine fetches and keeps.
     Web(Web),
+    /// A file of a registry, which becomes an object of a web server once its manifest is read.
+    Oci(Oci),
     /// A disk that a daemon serves on this socket (vhost-user-blk).
     VhostUser(PathBuf),
 }
@@ -56,6 +61,7 @@ impl Source {
                 _ if rest.starts_with("//") => Err("no // follows vhost-user:".into()),
                 _ => Ok(Self::VhostUser(rest.into())),
             },
+            "oci" | "oci+http" => Oci::parse(text).map(Self::Oci),
             "https" | "http" => Web::parse(text).map(Self::Web),
             _ => match Node::parse(text, scheme, rest) {
                 Some(node) => node.map(Self::Node),
@@ -78,7 +84,7 @@ impl Source {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(file) => Some(file),
-            Self::Node(_) | Self::Web(_) | Self::VhostUser(_) => None,
+            Self::Node(_) | Self::Web(_) | Self::Oci(_) | Self::VhostUser(_) => None,
         }
     }
 }
@@ -104,6 +110,7 @@ impl fmt::Display for Source {
             Self::File(file) => file.display().fmt(f),
             Self::Node(node) => node.fmt(f),
             Self::Web(web) => web.fmt(f),
+            Self::Oci(oci) => oci.fmt(f),
             Self::VhostUser(socket) => write!(f, "vhost-user:{}", socket.display()),
         }
     }

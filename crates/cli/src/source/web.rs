@@ -24,6 +24,11 @@ impl Web {
         }
     }
 
+    /// Returns the object of a URL that is put together here.
+    pub fn of(url: String) -> Self {
+        Self { url }
+    }
+
     /// Returns the URL.
     pub fn url(&self) -> &str {
         &self.url

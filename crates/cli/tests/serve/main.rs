@@ -6,6 +6,7 @@
 #[path = "../../../../xtask/tests/board/origin.rs"]
 #[expect(dead_code, reason = "faults that only guests look at")]
 mod origin;
+mod registry;
 
 use std::fs;
 use std::path::Path;

@@ -203,7 +203,9 @@ impl Disk {
         let (drive, format) = match &self.source {
             Source::File(file) => (drive.set("file", self.file_name(file)), "raw"),
             // QEMU reads none by itself: it would take any bytes for those of a range.
-            Source::Web(web) => unreachable!("an engine has taken the place of {web}"),
+            source @ (Source::Web(_) | Source::Oci(_)) => {
+                unreachable!("an engine has taken the place of {source}")
+            }
             Source::VhostUser(_) => unreachable!("a disk of a daemon has no -drive"),
             Source::Node(node) => {
                 let Drive { format, options } = node.drive();

@@ -153,9 +153,12 @@ impl Plan {
             machine.monitor.check_source(disk)?;
             match &mut disk.source {
                 Source::File(_) | Source::VhostUser(_) => {}
-                Source::Web(web) if !disk.read_only => {
-                    return Err(usage(format!("{web}: a web server is only read (SERIAL=URL,ro)")));
+                source @ (Source::Web(_) | Source::Oci(_)) if !disk.read_only => {
+                    let why = "a web server is only read (SERIAL=URL,ro)";
+                    return Err(usage(format!("{source}: {why}")));
                 }
+                // Whether its registry may be read is asked once there is a URL.
+                Source::Oci(_) => {}
                 Source::Web(web) => machine.web.check(web)?,
                 Source::Node(node) => {
                     node.wait_s = wait_s;
