@@ -13,6 +13,10 @@ impl<S: Storage> Root<S, Option<Cache>> {
     /// not wait for the region: call this between the reads of someone who reads in bulk. Others read
     /// meanwhile.
     pub fn catch_up(&self, time: Duration) {
+        // Not even the lock is taken where nothing is kept.
+        if !self.shared.keeps {
+            return;
+        }
         let storage = &self.shared.storage;
         let mut wait = Wait::until(storage, after(storage, time));
         let mut guard = self.lock();

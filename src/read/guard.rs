@@ -18,12 +18,36 @@ use crate::units::{ByteRange, DeviceSlot};
 use core::ops::{Deref, DerefMut};
 use lock_api::{Mutex, MutexGuard};
 
-/// The lock. A thread that waits for it gives its processor away.
+/// The lock. A thread that waits for it looks for about a microsecond, as long as the lock is held at
+/// most times, before it gives its processor away: to give it away takes longer.
 #[cfg(feature = "std")]
-type Raw = spin::mutex::SpinMutex<(), spin::Yield>;
+type Raw = spin::mutex::SpinMutex<(), Look>;
 /// The lock. A processor that waits for it spins.
 #[cfg(not(feature = "std"))]
 type Raw = spin::mutex::SpinMutex<()>;
+
+/// Looks for the lock, and gives the processor away now and then.
+#[cfg(feature = "std")]
+pub struct Look;
+
+#[cfg(feature = "std")]
+impl spin::RelaxStrategy for Look {
+    fn relax() {
+        /// Looks before the processor is given away.
+        const LOOKS: u32 = 100;
+        std::thread_local! {
+            static DONE: core::cell::Cell<u32> = const { core::cell::Cell::new(0) };
+        }
+        let done = DONE.get();
+        if done < LOOKS {
+            DONE.set(done.wrapping_add(1));
+            core::hint::spin_loop();
+        } else {
+            DONE.set(0);
+            std::thread::yield_now();
+        }
+    }
+}
 
 /// The parts of a mount that its readers share. Only the state changes.
 #[derive(Debug)]
@@ -34,13 +58,25 @@ pub struct Shared<S, L> {
     pub mount: Mount,
     /// The sources of all device slots.
     pub sources: Sources,
+    /// Whether the layer keeps blocks of a source.
+    #[cfg(feature = "alloc")]
+    pub keeps: bool,
     state: Mutex<Raw, Inner<L>>,
 }
 
 impl<S, L> Shared<S, L> {
     /// Returns the parts of a mount before its first read.
     pub fn new(storage: S, mount: Mount, sources: Sources, state: Inner<L>) -> Self {
-        Self { storage, mount, sources, state: Mutex::new(state) }
+        #[cfg(feature = "alloc")]
+        let keeps = sources.iter().any(|source| source.blob.is_some());
+        Self {
+            storage,
+            mount,
+            sources,
+            #[cfg(feature = "alloc")]
+            keeps,
+            state: Mutex::new(state),
+        }
     }
 
     /// Waits for the lock, and returns the state.
