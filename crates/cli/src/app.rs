@@ -17,7 +17,8 @@ use crate::config::Settings;
 use crate::exit;
 use crate::hil::{self, HilArgs};
 use crate::host::{
-    self, CatArgs, CheckArgs, ExtractArgs, ListArgs, ManifestArgs, StatArgs, SumArgs, Verb, settle,
+    self, CatArgs, CheckArgs, ExtractArgs, Jobs, ListArgs, ManifestArgs, StatArgs, SumArgs, Verb,
+    settle,
 };
 use crate::interrupt::Interrupt;
 use crate::line;
@@ -150,19 +151,19 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
         }
         Command::Cat(CatArgs { mut files }) => {
             settle(&mut files.image, &mut files.paths, known);
-            host::files(Verb::Cat, &files, interrupt)
+            host::files(Verb::Cat, &files, Jobs::ONE, interrupt)
         }
         Command::Stat(mut args) => {
             settle(&mut args.files.image, &mut args.files.paths, known);
             host::stat(&args, interrupt)
         }
-        Command::Sum(SumArgs { mut files }) => {
+        Command::Sum(SumArgs { mut files, jobs }) => {
             settle(&mut files.image, &mut files.paths, known);
-            host::files(Verb::Sum, &files, interrupt)
+            host::files(Verb::Sum, &files, jobs, interrupt)
         }
-        Command::Manifest(ManifestArgs { mut files }) => {
+        Command::Manifest(ManifestArgs { mut files, jobs }) => {
             settle(&mut files.image, &mut files.paths, known);
-            host::files(Verb::Manifest, &files, interrupt)
+            host::files(Verb::Manifest, &files, jobs, interrupt)
         }
         Command::Extract(mut args) => {
             args.settle(known);

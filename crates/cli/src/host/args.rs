@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use clap::Args;
 
+use super::jobs::Jobs;
 use crate::exit::usage;
 use crate::source::SourceArgs;
 use crate::source::disk_file::is_erofs;
@@ -152,6 +153,9 @@ pub struct SumArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub files: FilesArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub jobs: Jobs,
 }
 
 /// A manifest.
@@ -161,6 +165,9 @@ pub struct ManifestArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub files: FilesArgs,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub jobs: Jobs,
 }
 
 /// Verifying an image.
@@ -172,6 +179,9 @@ pub struct CheckArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub jobs: Jobs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub read: ReadArgs,
@@ -192,6 +202,9 @@ pub struct ExtractArgs {
     /// Let DIR hold something already, and replace what has the same names
     #[arg(short, long)]
     pub force: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a comment here would become help")]
+    pub jobs: Jobs,
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub read: ReadArgs,
@@ -294,6 +307,7 @@ mod tests {
                 dir: words.next(),
                 paths: words.collect(),
                 force: false,
+                jobs: Jobs::default(),
                 read: ReadArgs::default(),
             };
             args.settle(Some("k".into()));

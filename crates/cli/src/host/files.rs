@@ -10,17 +10,20 @@ use data_encoding::HEXLOWER;
 use rootlet::Error;
 use rootlet::erofs::FileKind;
 use rootlet::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
-use rootlet_guest::{AtPath, Command, CommandError, Done, Memory, Runner, Scratch};
+use rootlet_guest::{AtPath, Command, CommandError, Done, List, Memory, Runner, Scratch};
 use serde_json::{Map, Value, json};
 
 use super::args::{FilesArgs, StatArgs, named, paths};
+use super::jobs::Jobs;
+use super::many::{self, HandedOut, Tally};
+use super::ordered::ordered;
 use super::row;
 use crate::exit::{self, FAILED};
 use crate::interrupt::Interrupt;
 use crate::note;
 use crate::output;
 use crate::progress::Progress;
-use crate::source::{Opened, Standard, open};
+use crate::source::{Opened, Standard, open, open_for};
 
 /// What to do with each path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,15 @@ pub enum Verb {
 }
 
 impl Verb {
+    /// The list whose rows several threads can make.
+    fn list(self) -> Option<List> {
+        match self {
+            Self::Stat | Self::Cat => None,
+            Self::Sum => Some(List::Sum),
+            Self::Manifest => Some(List::Manifest),
+        }
+    }
+
     /// The guest's command.
     fn command(self, path: &str) -> Command {
         let path = path.to_string();
@@ -48,17 +60,17 @@ impl Verb {
     }
 }
 
-/// Runs the command over every path.
-pub fn task(verb: Verb, args: &FilesArgs, interrupt: &Interrupt) -> Result<()> {
+/// Runs the command over every path. With more than one job, files are read at once.
+pub fn task(verb: Verb, args: &FilesArgs, jobs: Jobs, interrupt: &Interrupt) -> Result<()> {
     let image = named(args.image.as_ref())?;
     if verb == Verb::Cat && args.paths.is_empty() {
         return Err(exit::usage("no PATH given (see --help)"));
     }
     // Nothing has to be undone: the region can lose its writer at any instant.
     interrupt.ends_the_process();
-    let opened = open(image, &args.read.source, args.read.verbose)?;
+    let opened = open_for(jobs.count(), image, &args.read.source, args.read.verbose)?;
     let mut files = 0;
-    let result = each(&args.paths, |path| match one(&opened, verb, path) {
+    let result = each(&args.paths, |path| match one(&opened, verb, path, jobs) {
         Ok(done) => {
             files += done.files;
             Ok(None)
@@ -87,30 +99,40 @@ fn each(named: &[String], mut one: impl FnMut(&str) -> Result<Option<String>>) -
 
 /// Runs the command over one path.
 #[expect(clippy::result_large_err, reason = "the runner's error, made once a path")]
-fn one(opened: &Opened, verb: Verb, path: &str) -> Result<Done, CommandError<io::Error>> {
-    let command = verb.command(path);
+fn one(
+    opened: &Opened,
+    verb: Verb,
+    path: &str,
+    jobs: Jobs,
+) -> Result<Done, CommandError<io::Error>> {
+    let (root, command) = (&opened.root, verb.command(path));
     let memory = Memory { row: Memory::ROW_MAX, ..opened.memory };
     let mut scratch = Scratch::new(&command, &memory);
-    let progress = Progress::of_bytes(match opened.root.metadata(path.as_bytes()) {
+    let progress = Progress::of_bytes(match root.metadata(path.as_bytes()) {
         Ok(inode) if inode.kind() == FileKind::Regular => Some(inode.size()),
         _ => None,
     });
+    let tally = Tally::new(&progress);
     let mut notice = |line: std::fmt::Arguments<'_>| progress.suspend(|| output::notice(line));
-    let mut watch = |done: Done| {
-        progress.say(format!("{} files", done.files));
-        progress.reach(done.bytes);
-    };
+    let mut watch = |done: Done| tally.show(tally.and(done));
     let out = Standard(BufWriter::new(io::stdout().lock()));
-    let runner = Runner::new(&opened.root, out, &mut scratch);
+    let runner = Runner::new(root, out, &mut scratch);
     let mut runner = runner.noticed(&mut notice).watched(&mut watch);
-    runner.run(&command)?;
-    Ok(runner.done)
+    match verb.list().filter(|_| jobs.count() > 1) {
+        None => runner.run(&command)?,
+        Some(list) => {
+            let maker = || many::maker(root, list, Scratch::new(&command, &memory), &tally);
+            ordered(jobs, maker, |work| runner.run_by(&command, &mut HandedOut(work)))?;
+        }
+    }
+    let done = runner.done;
+    Ok(tally.and(done))
 }
 
 /// `stat`, as rows for a program where that is asked for.
 pub fn stat(args: &StatArgs, interrupt: &Interrupt) -> Result<()> {
     if !args.json {
-        return task(Verb::Stat, &args.files, interrupt);
+        return task(Verb::Stat, &args.files, Jobs::ONE, interrupt);
     }
     let files = &args.files;
     interrupt.ends_the_process();

@@ -8,7 +8,10 @@ pub(crate) mod data;
 mod extract;
 mod files;
 mod guest;
+mod jobs;
 mod list;
+mod many;
+mod ordered;
 mod restore;
 mod row;
 
@@ -20,4 +23,5 @@ pub use check::task as check;
 pub use extract::task as extract;
 pub use files::{Verb, stat, task as files};
 pub use guest::guest_command;
+pub use jobs::Jobs;
 pub use list::task as list;

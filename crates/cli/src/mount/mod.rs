@@ -104,7 +104,7 @@ pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
     let leave = args.background.then(background::Leave::begin).transpose()?;
     let place = Place::find(dir)?;
     let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
-    prepared.memory.mount.decoders = THREADS;
+    prepared.set_readers(THREADS);
     let opened = prepared.mount()?;
     let (sender, events) = mpsc::channel();
     watch(&sender)?;

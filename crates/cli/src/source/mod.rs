@@ -16,6 +16,6 @@ mod web;
 pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs};
 pub use node::{Drive, Node};
 pub use oci::{Oci, is_sha256};
-pub use open::{AVB_NOTICE, Opened, Prepared, Standard, entropy, open};
+pub use open::{AVB_NOTICE, Opened, Prepared, Standard, entropy, open, open_for};
 pub use place::{Source, is_file_name};
 pub use web::Web;

@@ -64,7 +64,17 @@ pub struct Opened {
 /// # Errors
 /// A file is missing or is something else (status 2), or it holds no image that can be read.
 pub fn open(image: &Path, source: &SourceArgs, verbose: bool) -> Result<Opened> {
-    Prepared::new(Some(image), source, &[], verbose)?.mount()
+    open_for(1, image, source, verbose)
+}
+
+/// Mounts as [`open`] does, for this many readers at once.
+///
+/// # Errors
+/// Those of [`open`].
+pub fn open_for(readers: u8, image: &Path, source: &SourceArgs, verbose: bool) -> Result<Opened> {
+    let mut prepared = Prepared::new(Some(image), source, &[], verbose)?;
+    prepared.set_readers(readers);
+    prepared.mount()
 }
 
 impl Prepared {
@@ -85,6 +95,14 @@ impl Prepared {
         let has_avb_footer = image.is_some_and(avb::has_footer);
         let image = image.map(Path::to_path_buf);
         Ok(Self { storage, config, memory, verbose, has_avb_footer, image })
+    }
+
+    /// Takes memory for this many readers at once: each may decode and read ahead beside the others.
+    pub fn set_readers(&mut self, readers: u8) {
+        let mount = &mut self.memory.mount;
+        mount.decoders = readers;
+        mount.decoder_bytes *= usize::from(readers);
+        mount.stream_bytes *= usize::from(readers);
     }
 
     /// Finds the image and its blobs.

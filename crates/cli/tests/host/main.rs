@@ -10,6 +10,7 @@ mod ends;
 mod extract;
 #[path = "../support/gpt.rs"]
 mod gpt;
+mod jobs;
 mod list;
 mod output;
 mod region;

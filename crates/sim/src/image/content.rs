@@ -35,6 +35,19 @@ impl Content {
         Self::bytes(data)
     }
 
+    /// `len` bytes of words that `seed` decides, about as compressible as sources are.
+    pub fn words(seed: u64, len: usize) -> Self {
+        let (mut rng, mut text) = (Rng::new(seed), Vec::with_capacity(len + 16));
+        while text.len() < len {
+            // Low numbers more often than high ones: frequent words, and some noise.
+            let rank = rng.below(2000);
+            let word = rng.below(1 + rank);
+            text.extend_from_slice(format!("{:x} ", word * 0x9e37).as_bytes());
+        }
+        text.truncate(len);
+        Self::bytes(text)
+    }
+
     /// Adds a piece of data at byte `at`; the file grows to hold it.
     ///
     /// # Panics

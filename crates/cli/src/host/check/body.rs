@@ -2,17 +2,23 @@
 //!
 //! Always: bytes that a device stores as they are, are read once, whichever files share them.
 
+use std::sync::Arc;
+
 use anyhow::Result;
+use rootlet::cache::Cache;
 use rootlet::erofs::{FileKind, Inode, Layout};
 use rootlet::read::{File, PATH_BYTES_MAX};
 use rootlet::storage::Storage;
-use rootlet_guest::catch_up;
 
 use super::Check;
+use super::report::Range;
 use crate::host::data::chunk_end;
 use crate::shown::shown;
 
-impl<S: Storage> Check<'_, S> {
+/// An open file, of which several threads may read.
+type Opened<'r, S> = Arc<File<'r, S, Option<Cache>>>;
+
+impl<'r, S: Storage> Check<'_, '_, 'r, S> {
     /// What an inode has besides entries: xattrs, a target, data.
     pub fn body(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         self.progress.entry(|| shown(path));
@@ -89,7 +95,7 @@ impl<S: Storage> Check<'_, S> {
     /// The data of a file, chunk by chunk where it has chunks.
     fn file(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         let file = match self.root.open_inode(*inode) {
-            Ok(file) => file,
+            Ok(file) => Arc::new(file),
             Err(error) => return self.fault(path, Some(inode.nid()), error),
         };
         match inode.layout() {
@@ -124,13 +130,7 @@ impl<S: Storage> Check<'_, S> {
 
     /// Bytes that are stored as they are, or not at all: those of a device that were read before
     /// are not read again.
-    fn stored<L: rootlet::cache::Layer<S>>(
-        &mut self,
-        file: &File<'_, S, L>,
-        path: &[u8],
-        start: u64,
-        end: u64,
-    ) -> Result<()> {
+    fn stored(&mut self, file: &Opened<'r, S>, path: &[u8], start: u64, end: u64) -> Result<()> {
         let Some(last) = end.checked_sub(1).filter(|last| *last >= start) else { return Ok(()) };
         let inode = file.inode();
         let place = |at| self.root.source_of(inode, at);
@@ -156,31 +156,7 @@ impl<S: Storage> Check<'_, S> {
         }
     }
 
-    fn read<L: rootlet::cache::Layer<S>>(
-        &mut self,
-        file: &File<'_, S, L>,
-        path: &[u8],
-        start: u64,
-        end: u64,
-    ) -> Result<()> {
-        let mut at = start;
-        while at < end {
-            let len = (end - at).min(self.data.len() as u64) as usize;
-            match file.read_at(at, &mut self.data[..len]) {
-                Ok(got) if got == len => self.bytes += got as u64,
-                Ok(got) => {
-                    let what = format!("only {got} of {len} bytes at byte {at} of the file");
-                    return self.fault(path, Some(file.inode().nid()), what);
-                }
-                Err(error) => {
-                    let what = format!("{len} bytes at byte {at} of the file: {error:#}");
-                    self.fault(path, Some(file.inode().nid()), what)?;
-                }
-            }
-            catch_up(self.root);
-            self.progress.touch();
-            at += len as u64;
-        }
-        Ok(())
+    fn read(&mut self, file: &Opened<'r, S>, path: &[u8], start: u64, end: u64) -> Result<()> {
+        self.report.read(Range { file: Arc::clone(file), path: path.to_vec(), start, end })
     }
 }

@@ -1,9 +1,11 @@
 //! `check`: verifies everything in an image and its blobs that can be verified.
 //!
 //! Always: a fault does not end the check; a directory is entered once; a [`Budget`] bounds the work,
-//! which is a multiple of the bytes of the devices.
+//! which is a multiple of the bytes of the devices. One thread checks; the data of files is read
+//! beside it.
 
 mod body;
+mod report;
 mod seen;
 
 use std::collections::HashMap;
@@ -14,9 +16,11 @@ use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Nid, Superblock}
 use rootlet::read::XATTR_BYTES_MAX;
 use rootlet::storage::Storage;
 use rootlet_guest::{GuestRoot, MountError, Mounted};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::args::{CheckArgs, named};
+use super::jobs::Jobs;
+use super::ordered::ordered;
 use crate::interrupt::Interrupt;
 use crate::note;
 use crate::output;
@@ -24,10 +28,9 @@ use crate::progress::Progress;
 use crate::say;
 use crate::shown::shown;
 use crate::source::{AVB_NOTICE, Prepared};
+use report::{Report, reader};
 use seen::Seen;
 
-/// Bytes read at once.
-const PIECE_BYTES: usize = 1 << 20;
 /// Bytes of names and values of xattrs for each byte of a device: one that is shared counts for
 /// every inode that has it.
 const XATTR_FACTOR: u64 = 1024;
@@ -70,12 +73,12 @@ struct Found {
     dirs: u32,
 }
 
-struct Check<'r, S> {
+struct Check<'c, 'w, 'r, S> {
     root: &'r GuestRoot<S>,
     superblock: Superblock,
     /// Whether the image has device slots: layers may have been merged, each with its own links.
     merged: bool,
-    faults: u64,
+    report: Report<'c, 'w, 'r, S>,
     links: HashMap<Nid, Links>,
     /// Path of every directory.
     dirs: HashMap<Nid, Box<[u8]>>,
@@ -84,14 +87,10 @@ struct Check<'r, S> {
     map_budget: Budget,
     xattr_budget: Budget,
     data_budget: Budget,
-    data: Vec<u8>,
     xattrs: Vec<u8>,
-    bytes: u64,
     /// Regular files whose data was read.
     files: u64,
-    /// The faults, where one JSON object reports them at the end.
-    told: Option<Vec<Value>>,
-    progress: Progress,
+    progress: &'c Progress,
 }
 
 /// The task. The reason why an image cannot be mounted is its only fault.
@@ -100,6 +99,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
     // Nothing has to be undone: the region can lose its writer at any instant.
     interrupt.ends_the_process();
     let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
+    prepared.set_readers(args.jobs.count());
     let has_avb_footer = prepared.has_avb_footer;
     let opened = prepared.bind().and_then(|mounted| prepared.mount_bound(mounted));
     let opened = match opened {
@@ -118,7 +118,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
     if has_avb_footer && !read.verbose {
         note!("{AVB_NOTICE}");
     }
-    let (files, result) = verify(&opened.root, &opened.mounted, args.json);
+    let (files, result) = verify(&opened.root, &opened.mounted, args.json, args.jobs);
     opened.end(files, &result);
     result
 }
@@ -126,35 +126,44 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
 /// Verifies what is mounted. Returns how many files were read, and whether there was a fault.
 /// `mounted` proves that superblock, device table and lengths were right. Memory: a path for every
 /// inode.
-fn verify<S: Storage>(root: &GuestRoot<S>, mounted: &Mounted, as_json: bool) -> (u64, Result<()>) {
+fn verify<S: Storage + Sync>(
+    root: &GuestRoot<S>,
+    mounted: &Mounted,
+    as_json: bool,
+    jobs: Jobs,
+) -> (u64, Result<()>) {
     let superblock = root.superblock();
     let room = mounted.sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.bytes));
     let dir_bytes = root.directory_bytes_max();
-    let mut check = Check {
-        root,
-        merged: superblock.extra_devices() > 0,
-        superblock,
-        faults: 0,
-        links: HashMap::new(),
-        dirs: HashMap::new(),
-        seen: Seen::default(),
-        dir_budget: Budget::new("bytes of directories", dir_bytes),
-        // An entry has at least 4 bytes.
-        map_budget: Budget::new("chunk map entries", dir_bytes / 4),
-        xattr_budget: Budget::new("bytes of xattrs", room.saturating_mul(XATTR_FACTOR)),
-        data_budget: Budget::new("decoded bytes", room.saturating_mul(DECODED_FACTOR)),
-        data: vec![0; PIECE_BYTES],
-        xattrs: vec![0; XATTR_BYTES_MAX],
-        bytes: 0,
-        files: 0,
-        told: as_json.then(Vec::new),
-        progress: Progress::of_entries(superblock.inodes()),
-    };
-    let result = check.run();
-    (check.files, result)
+    let progress = &Progress::of_entries(superblock.inodes());
+    ordered(
+        jobs,
+        || reader(root, progress),
+        |work| {
+            let mut check = Check {
+                root,
+                merged: superblock.extra_devices() > 0,
+                superblock,
+                report: Report::new(work, progress, as_json),
+                links: HashMap::new(),
+                dirs: HashMap::new(),
+                seen: Seen::default(),
+                dir_budget: Budget::new("bytes of directories", dir_bytes),
+                // An entry has at least 4 bytes.
+                map_budget: Budget::new("chunk map entries", dir_bytes / 4),
+                xattr_budget: Budget::new("bytes of xattrs", room.saturating_mul(XATTR_FACTOR)),
+                data_budget: Budget::new("decoded bytes", room.saturating_mul(DECODED_FACTOR)),
+                xattrs: vec![0; XATTR_BYTES_MAX],
+                files: 0,
+                progress,
+            };
+            let result = check.run();
+            (check.files, result)
+        },
+    )
 }
 
-impl<S: Storage> Check<'_, S> {
+impl<S: Storage> Check<'_, '_, '_, S> {
     fn run(&mut self) -> Result<()> {
         let root = self.root.metadata(b"/")?;
         self.dirs.insert(root.nid(), b"/".as_slice().into());
@@ -170,11 +179,12 @@ impl<S: Storage> Check<'_, S> {
             let what = format!("the superblock counts {says} inodes, {inodes} are reachable");
             self.fault(b"/", None, what)?;
         }
-        let faults = self.faults;
-        if let Some(told) = &self.told {
+        let all = self.report.all()?;
+        let faults = all.faults;
+        if let Some(told) = &all.told {
             let object = json!({
                 "inodes": inodes,
-                "read_bytes": self.bytes,
+                "read_bytes": all.bytes,
                 "superblock_checksum": self.superblock.compat().has(Compat::SB_CHKSUM),
                 "faults": told,
             });
@@ -185,23 +195,13 @@ impl<S: Storage> Check<'_, S> {
             true => "superblock checksum right",
             false => "no superblock checksum",
         };
-        let bytes = crate::size::human(self.bytes);
+        let bytes = crate::size::human(all.bytes);
         say!("{inodes} inodes, {bytes} of data read, {sum}, {faults} faults");
         judged(faults)
     }
 
     fn fault(&mut self, path: &[u8], nid: Option<Nid>, what: impl std::fmt::Display) -> Result<()> {
-        self.faults += 1;
-        if let Some(told) = &mut self.told {
-            let nid = nid.map(|nid| nid.0);
-            let path = String::from_utf8_lossy(path);
-            told.push(json!({ "path": path, "nid": nid, "fault": format!("{what:#}") }));
-            return Ok(());
-        }
-        self.progress.suspend(|| match nid {
-            Some(nid) => output::line(format_args!("{} (nid {nid}): {what:#}", shown(path))),
-            None => output::line(format_args!("{}: {what:#}", shown(path))),
-        })
+        self.report.fault(path, nid, what)
     }
 
     /// Takes `much` from a budget. Returns false, and reports a fault the first time, when the budget is

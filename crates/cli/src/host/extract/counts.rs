@@ -28,6 +28,19 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Adds what was done elsewhere.
+    pub fn add(&mut self, more: Self) {
+        self.files += more.files;
+        self.dirs += more.dirs;
+        self.links += more.links;
+        self.others += more.others;
+        self.bytes += more.bytes;
+        self.no_owner += more.no_owner;
+        self.no_device += more.no_device;
+        self.no_xattr += more.no_xattr;
+        self.failed += more.failed;
+    }
+
     /// Says what was done, and what was not permitted.
     ///
     /// # Errors

@@ -1,111 +1,110 @@
-//! Restoring one entry: a directory, a file with its data, a symlink, a device.
+//! Restoring one entry: a file with its data, a symlink, a device, and the attributes of each.
 //!
 //! Always: a file gets its name once it has all its bytes; attributes come after the data.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result, anyhow, bail};
-use rootlet::erofs::{FileKind, Inode, Nid};
-use rootlet::read::PATH_BYTES_MAX;
+use anyhow::{Context, Result, bail};
+use rootlet::erofs::{FileKind, Inode};
+use rootlet::read::{PATH_BYTES_MAX, XATTR_BYTES_MAX};
 use rootlet::storage::Storage;
-use rootlet_guest::catch_up;
+use rootlet_guest::{GuestRoot, catch_up};
 
-use super::{Extract, First, PIECE_BYTES};
+use super::counts::Counts;
 use crate::host::data::run_at;
 use crate::host::restore::{Place, Target};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 use crate::shown::shown;
 
-impl<S: Storage> Extract<'_, S> {
-    /// Restores the last name of `path`, which begins at `start`; a directory comes back open and
-    /// empty.
-    pub fn entry(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        path: &[u8],
-        start: usize,
-        nid: Nid,
-    ) -> Result<Option<(OwnedFd, Inode)>> {
-        let inode = self.root.inode(nid)?;
-        if inode.kind() != FileKind::Directory {
-            return self.other(dir, path, start, &inode).map(|()| None);
-        }
-        if !self.dirs.insert(nid) {
-            bail!("directory nid {nid} has another name already, and is restored there");
-        }
-        let place = Place::new(dir, &path[start..]).ok_or_else(not_a_name)?;
-        Ok(Some((place.make_dir(self.force)?, inode)))
+/// Bytes read and written at once.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// What all entries of a run are restored with.
+pub struct Setup<'r, S> {
+    /// Where they come from.
+    pub root: &'r GuestRoot<S>,
+    /// Whether they replace what has the same names.
+    pub force: bool,
+    /// Whether someone asked to end.
+    pub interrupt: &'r Interrupt,
+    /// How far the run is.
+    pub progress: Progress,
+}
+
+/// Restores one entry after the other, on one thread.
+pub struct Restorer<'r, S> {
+    setup: &'r Setup<'r, S>,
+    /// The bytes on their way; allocated for the first file.
+    data: Vec<u8>,
+    xattrs: Vec<u8>,
+    /// What was done since the counts were taken last.
+    counts: Counts,
+}
+
+impl<'r, S: Storage> Restorer<'r, S> {
+    /// Nothing restored yet.
+    pub fn new(setup: &'r Setup<'r, S>) -> Self {
+        let xattrs = vec![0; XATTR_BYTES_MAX];
+        Self { setup, data: Vec::new(), xattrs, counts: Counts::default() }
     }
 
-    /// Restores an entry that is not a directory.
-    pub fn other(
-        &mut self,
-        dir: BorrowedFd<'_>,
-        path: &[u8],
-        start: usize,
-        inode: &Inode,
-    ) -> Result<()> {
-        let place = Place::new(dir, &path[start..]).ok_or_else(not_a_name)?;
-        // A regular file replaces the old entry once it is whole.
-        if self.force
-            && (inode.kind() != FileKind::Regular || self.names.contains_key(&inode.nid()))
-        {
-            place.clear()?;
-        }
-        if let Some(First { path: first, .. }) = self.names.get(&inode.nid()) {
-            let split = first.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-            let dir = self.reopen(&first[..split])?;
-            let first = Place::new(dir.as_fd(), &first[split + 1..]).ok_or_else(not_a_name)?;
-            place.make_link(first)?;
-            self.counts.links += 1;
-            return Ok(());
-        }
-        match inode.kind() {
-            FileKind::Regular => self.file(place, inode)?,
-            FileKind::Symlink => {
-                let mut target = vec![0; PATH_BYTES_MAX];
-                place.make_symlink(self.root.read_link_inode(inode, &mut target)?)?;
-                self.dress(Target::Named(place), inode)?;
-                self.counts.others += 1;
-            }
-            _ => match place.make_node(inode) {
-                Err(error) if denied(&error) => {
-                    self.counts.no_device += 1;
-                    return Ok(());
-                }
-                made => {
-                    made?;
-                    self.dress(Target::Named(place), inode)?;
-                    self.counts.others += 1;
-                }
-            },
-        }
-        let has_more = inode.nlink() > 1;
-        self.names.insert(inode.nid(), First { path: path.into(), has_more });
-        Ok(())
+    /// Returns what was done since the last call.
+    pub fn take_counts(&mut self) -> Counts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Restores a file, which gets its name once all bytes are written: half a file would pass for a
     /// whole one.
-    fn file(&mut self, place: Place<'_>, inode: &Inode) -> Result<()> {
+    pub fn file(&mut self, place: Place<'_>, inode: &Inode) -> Result<()> {
         let draft = place.draft()?;
         self.fill(draft.file(), inode)?;
         self.dress(Target::Open(draft.file().as_fd()), inode)?;
-        draft.publish(self.force)?;
+        draft.publish(self.setup.force)?;
         self.counts.files += 1;
         Ok(())
     }
 
+    /// Makes a second name of a file that was restored.
+    pub fn link(&mut self, place: Place<'_>, first: Place<'_>) -> Result<()> {
+        place.make_link(first)?;
+        self.counts.links += 1;
+        Ok(())
+    }
+
+    /// Restores a symlink, device, fifo or socket. Returns whether it is there now: not every user may
+    /// make a device.
+    pub fn special(&mut self, place: Place<'_>, inode: &Inode) -> Result<bool> {
+        if inode.kind() == FileKind::Symlink {
+            let mut target = vec![0; PATH_BYTES_MAX];
+            place.make_symlink(self.setup.root.read_link_inode(inode, &mut target)?)?;
+        } else {
+            match place.make_node(inode) {
+                Err(error) if denied(&error) => {
+                    self.counts.no_device += 1;
+                    return Ok(false);
+                }
+                made => made?,
+            }
+        }
+        self.dress(Target::Named(place), inode)?;
+        self.counts.others += 1;
+        Ok(true)
+    }
+
     /// Writes the data; holes stay holes.
     fn fill(&mut self, file: &File, inode: &Inode) -> Result<()> {
-        let from = self.root.open_inode(*inode)?;
+        let Setup { root, interrupt, progress, .. } = self.setup;
+        let from = root.open_inode(*inode)?;
         file.set_len(inode.size())?;
+        self.data.resize(PIECE_BYTES, 0);
         let mut offset = 0;
         while offset < inode.size() {
-            let run = run_at(self.root, inode, offset, PIECE_BYTES as u64)?;
+            let run = run_at(root, inode, offset, PIECE_BYTES as u64)?;
             while !run.hole && offset < run.end {
                 let len = self.data.len().min((run.end - offset) as usize);
                 let got = from.read_at(offset, &mut self.data[..len])?;
@@ -113,9 +112,9 @@ impl<S: Storage> Extract<'_, S> {
                     bail!("only {got} of {len} bytes at byte {offset}");
                 }
                 file.write_all_at(&self.data[..len], offset)?;
-                catch_up(self.root);
-                self.interrupt.check()?;
-                self.progress.touch();
+                catch_up(root);
+                interrupt.check()?;
+                progress.touch();
                 offset += len as u64;
                 self.counts.bytes += len as u64;
             }
@@ -134,7 +133,7 @@ impl<S: Storage> Extract<'_, S> {
         self.counts.no_owner += u64::from(!owned);
         let denials = &mut self.counts.no_xattr;
         let mut failed = Ok(());
-        self.root.xattrs(inode, &mut self.xattrs, |name, value| {
+        self.setup.root.xattrs(inode, &mut self.xattrs, |name, value| {
             let name = name.parts().concat();
             match target.set_xattr(OsStr::from_bytes(&name), value) {
                 Err(error) if denied(&error) => *denials += 1,
@@ -150,11 +149,6 @@ impl<S: Storage> Extract<'_, S> {
         target.set_permissions(inode.permissions() & !set_id).context("mode")?;
         target.set_mtime(inode.mtime()).context("mtime")
     }
-}
-
-/// Returns the error for a name that would lead elsewhere.
-pub fn not_a_name() -> anyhow::Error {
-    anyhow!("this is no name for a file")
 }
 
 /// Returns whether the user namespace of this process has no such owner or group (chown(2), EINVAL).
