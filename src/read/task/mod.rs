@@ -17,6 +17,7 @@ mod read;
 mod table;
 
 pub use file::Lent;
+use pieces::Taker;
 pub use table::{TaskId, Tasks};
 
 use super::Root;
@@ -24,10 +25,11 @@ use super::guard::{Guard, Shared};
 use super::metadata::{PageNumber, PagePlace};
 use super::stop::Stop;
 use crate::cache::Layer;
+use crate::erofs::Space;
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
 use crate::storage::Storage;
-use crate::units::count;
+use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
@@ -151,10 +153,18 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         let state = &mut **self;
         let bytes = state.metadata.page_bytes(place)?;
         let task = state.tasks.get(id);
-        if task.keep_page(number, bytes) {
-            return Ok(());
+        if !task.keep_page(number, bytes) {
+            task.blocks = true;
+            return Err(Stop::Wait);
         }
-        task.blocks = true;
-        Err(Stop::Wait)
+        if let (Space::Image, page) = number {
+            // The page stands for the read that has brought it.
+            let page = ByteRange::sized(BLOCK.times(page).or_bug()?, BLOCK.get()).or_bug()?;
+            self.drop_pieces(id, |piece| {
+                let is_page = piece.slot == DeviceSlot::PRIMARY && piece.want.within(page);
+                is_page && piece.taker == Taker::Step
+            });
+        }
+        Ok(())
     }
 }

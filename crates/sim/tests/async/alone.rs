@@ -6,11 +6,13 @@ use std::task::{Context, Poll, Waker};
 
 use crate::readers::{FILE_BYTES, SMALL_FILES, made, mount, small_file};
 use embedded_io_async::{BufRead, Read, Seek, SeekFrom};
-use rootlet::cache::Cache;
+use rootlet::blob::Image;
+use rootlet::cache::{Cache, NoRegion};
 use rootlet::read::{Budget, Root};
-use rootlet::storage::{DeviceId, IoErrorKind, Storage};
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Sparse, World};
+use rootlet_sim::image::{Built, Content, Options, Tree, build};
 use rootlet_sim::tasks::{Task, join};
 
 type Mount = Root<SimStorage, Option<Cache>>;
@@ -217,6 +219,38 @@ fn futures_find_what_blocking_lookups_find() {
         let found = wait(root.find_async(&dir, &entry.name)).unwrap();
         assert_eq!(Ok(found), root.find(&dir, &entry.name));
     }
+}
+
+/// An image with a file below directories of several blocks each.
+fn deep(path: &str) -> Built {
+    let mut tree = Tree::new();
+    for (at, _) in path.match_indices('/').skip(1) {
+        for number in 0..150 {
+            let name = format!("{}/a-name-that-takes-some-room-{number:04}", &path[..at]);
+            tree.file(name, Content::hole(0));
+        }
+    }
+    tree.file(path, Content::bytes(vec![7; 100]));
+    build(&tree, &Options::default()).unwrap()
+}
+
+#[test]
+fn path_that_needs_more_pages_than_the_cache_has_reads_each_of_them_once() {
+    let path = "/first/second/third/fourth/fifth/file";
+    let world = World::new(10);
+    world.blob("image", &deep(path).image);
+    let mut storage = world.attach();
+    let device = storage.disk("image").unwrap();
+    let image = Image::read(&storage, device).unwrap();
+    let sources = image.bind(&mut storage, &[]).unwrap();
+    let budget = Budget::default().with_metadata_bytes(0);
+    let root = Root::with_budget(storage, NoRegion, &image, &sources, &budget).unwrap();
+    let before = world.counters(device).reads;
+    let found = wait(root.metadata_async(path.as_bytes())).unwrap();
+    let reads = world.counters(device).reads - before;
+    assert!((10..=32).contains(&reads), "{reads} reads: each page once");
+    assert_eq!((found.size(), Ok(found)), (100, root.metadata(path.as_bytes())));
+    assert_eq!(root.stats().blocked_steps, 0);
 }
 
 #[test]

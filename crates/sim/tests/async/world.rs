@@ -136,7 +136,7 @@ impl Sum {
 fn hang_it(course: &Course, seed: u64) {
     let reads = |fault| Rule::new(fault).op(OpKind::Read);
     course.world.rule(reads(Fault::Keep).device(course.blob).per_million(2_000));
-    course.world.rule(reads(Fault::EndTwice).device(course.blob).per_million(30_000));
+    course.world.rule(reads(Fault::EndTwice).device(course.blob).per_million(50_000));
     if let Some((cache, _)) = course.cache {
         course.world.rule(reads(Fault::Keep).device(cache).per_million(2_000));
         if seed % 5 == 1 {
