@@ -24,7 +24,7 @@ const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
 /// The most of each kind in a folder of the library or a crate around it, without its tests. Lower
 /// them with what goes.
-const MOST: [(&str, [usize; 3]); 10] = [
+const MOST: [(&str, [usize; 3]); 11] = [
     // Where all counters are full.
     ("crates/base", [1, 0, 0]),
     ("crates/erofs", [0, 0, 0]),
@@ -33,6 +33,7 @@ const MOST: [(&str, [usize; 3]); 10] = [
     ("crates/region", [0, 0, 0]),
     ("crates/storage", [1, 0, 1]),
     ("crates/trust", [0, 0, 0]),
+    ("crates/verity", [0, 0, 0]),
     ("src", [0, 0, 0]),
     ("src/blob", [0, 0, 0]),
     ("src/read", [0, 0, 0]),

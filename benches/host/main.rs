@@ -1,5 +1,5 @@
 //! The host's paths, to be compared with themselves: decoders, block checks, reads over files with
-//! and without a region, and mounts of a large region.
+//! and without a region, verified reads, and mounts of a large region.
 //!
 //! Always: the timed calls are public and the same in every run; their results are looked at.
 #![expect(
@@ -14,6 +14,7 @@ mod checks;
 mod decode;
 mod files;
 mod mounts;
+mod verify;
 
 use std::time::Duration;
 
@@ -29,6 +30,6 @@ fn config() -> Criterion {
 criterion_group! {
     name = benches;
     config = config();
-    targets = checks::all, decode::all, files::all, mounts::all
+    targets = checks::all, decode::all, files::all, mounts::all, verify::all
 }
 criterion_main!(benches);

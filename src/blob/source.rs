@@ -139,6 +139,14 @@ impl Sources {
         self.parts.iter_mut().map(|part| Some(part).filter(|part| part.device == DeviceId::NONE))
     }
 
+    /// Sets the version of the source of a slot to a number that says what its content is, whatever
+    /// the storage says: a part of a digest that was verified. Returns whether there is such a slot.
+    #[must_use]
+    pub fn set_version(&mut self, slot: u16, version: u64) -> bool {
+        let part = self.parts.get_mut(usize::from(slot));
+        part.map(|part| part.version = version).is_some()
+    }
+
     /// Sets the version of the source of a slot that is not there ([`DeviceId::NONE`]), which says
     /// what a region may hold of the blob. Returns whether there is such a slot without a source.
     #[must_use]

@@ -12,8 +12,8 @@ use super::mount::Mount;
 use super::stop::Stop;
 #[cfg(feature = "alloc")]
 use super::task::TaskId;
-use crate::cache::Layer;
-use crate::storage::{Spin, Storage};
+use crate::cache::{Layer, Ticket, Verdict};
+use crate::storage::{IoErrorKind, Spin, Storage, Vouch};
 use crate::units::{ByteRange, DeviceSlot};
 use core::ops::{Deref, DerefMut};
 use lock_api::{Mutex, MutexGuard};
@@ -61,6 +61,8 @@ pub struct Shared<S, L> {
     /// Whether the layer keeps blocks of a source.
     #[cfg(feature = "alloc")]
     pub keeps: bool,
+    /// Whether the storage judges bytes that the layer has of a slot.
+    pub is_pinned: bool,
     state: Mutex<Raw, Inner<L>>,
 }
 
@@ -69,12 +71,14 @@ impl<S, L> Shared<S, L> {
     pub fn new(storage: S, mount: Mount, sources: Sources, state: Inner<L>) -> Self {
         #[cfg(feature = "alloc")]
         let keeps = sources.iter().any(|source| source.blob.is_some());
+        let is_pinned = sources.iter().any(|source| source.pinned);
         Self {
             storage,
             mount,
             sources,
             #[cfg(feature = "alloc")]
             keeps,
+            is_pinned,
             state: Mutex::new(state),
         }
     }
@@ -112,6 +116,15 @@ impl<S, L> Shared<S, L> {
 }
 
 impl<S: Storage, L> Shared<S, L> {
+    /// Returns the storage's judgement of `data`, which the layer holds as the bytes `cover` of a
+    /// device slot.
+    pub fn vouch(&self, slot: DeviceSlot, cover: ByteRange, data: &[u8]) -> Vouch {
+        match self.source(slot).filter(|_| self.is_pinned) {
+            Some(source) => source.vouch(&self.storage, cover, data),
+            None => Vouch::Right,
+        }
+    }
+
     /// Returns the bytes `range` of a device slot if they lie in memory.
     pub fn view(&self, slot: DeviceSlot, range: ByteRange) -> Option<&[u8]> {
         let source = self.source(slot)?;
@@ -191,6 +204,23 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         });
         self.io.recorder.set_file(self.file);
         out
+    }
+
+    /// Settles a read of the region whose bytes the storage has judged, if the read succeeded. Bytes
+    /// that the storage does not know are left where they are.
+    pub fn settle(
+        &mut self,
+        ticket: Ticket,
+        read: Result<&[u8], IoErrorKind>,
+        vouch: Vouch,
+    ) -> Verdict {
+        match (vouch, read) {
+            (Vouch::Wrong, Ok(data)) if ticket.is_right(data) => {
+                self.io.layer.settle(ticket, Err(IoErrorKind::Untrue))
+            }
+            (Vouch::Unknown, Ok(data)) if ticket.is_right(data) => Verdict::Stale,
+            (_, read) => self.io.layer.settle(ticket, read),
+        }
     }
 
     /// Lets go of the lock for a moment, in a loop that waits for another reader.

@@ -4,7 +4,9 @@
 
 use rootlet::storage::{Discover, Storage};
 use rootlet_guest::config::Config;
-use rootlet_guest::{self as guest, Command, Counters, GuestRoot, Memory, Runner, Scratch};
+use rootlet_guest::{
+    self as guest, Command, Counters, GuestRoot, Memory, MountError, Mounted, Runner, Scratch,
+};
 
 /// Memory that a mount may take, in bytes, as on a board of 64 MiB.
 const HEAP_BYTES: usize = 48 << 20;
@@ -23,11 +25,24 @@ impl<S: Discover> Guest<S> {
     ///
     /// # Errors
     /// The message that a user would see.
-    pub fn mount(mut storage: S, line: &str, boot: u8) -> Result<Self, String> {
+    pub fn mount(storage: S, line: &str, boot: u8) -> Result<Self, String> {
+        Self::mount_by(guest::open, storage, line, boot)
+    }
+
+    /// Mounts as [`Guest::mount`] does, with `open` in place of [`guest::open`].
+    ///
+    /// # Errors
+    /// The message that a user would see.
+    pub fn mount_by(
+        open: fn(&mut S, &Config) -> Result<Mounted, MountError>,
+        mut storage: S,
+        line: &str,
+        boot: u8,
+    ) -> Result<Self, String> {
         let config = Config::parse(line).map_err(|error| error.to_string())?;
         let mut notices = Vec::new();
         let mut notice = |text: std::fmt::Arguments<'_>| notices.push(text.to_string());
-        let mounted = guest::open(&mut storage, &config);
+        let mounted = open(&mut storage, &config);
         let mounted = mounted.map_err(|error| error.to_string())?;
         mounted.describe(&config, &mut notice);
         let memory = Memory::of(HEAP_BYTES, &config).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The sources of the library, of the crates below and of the guest above, each from its `lib.rs`
 /// down.
-pub const LIBRARY: [&str; 8] = [
+pub const LIBRARY: [&str; 9] = [
     "src",
     "crates/base/src",
     "crates/erofs/src",
@@ -16,6 +16,7 @@ pub const LIBRARY: [&str; 8] = [
     "crates/region/src",
     "crates/storage/src",
     "crates/trust/src",
+    "crates/verity/src",
 ];
 
 /// Returns the root of the repository.

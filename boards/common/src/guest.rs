@@ -15,6 +15,8 @@ use rootlet_guest::timeline::{Marks, Report, Stage};
 use rootlet_guest::{
     self as guest, Ahead, Command, Counters, Digests, Done, Memory, Runner, SYNC_TIME, Scratch,
 };
+use rootlet_trust::Software;
+use rootlet_verity::{Stats as VerityStats, Verified};
 
 use crate::console::ErrorOutput;
 use crate::second::{Absent, Second};
@@ -24,7 +26,7 @@ use crate::verdict::{self, Ending};
 use crate::virtio::any::Any;
 use crate::{Machine, console, entropy, heap};
 
-type Storage = Retry<VirtioStorage<Any>>;
+type Storage = Verified<Retry<VirtioStorage<Any>>>;
 
 /// What buffers, tables and the least caches of a mount take together, with some to spare.
 const HEAP_BYTES_MIN: usize = 1 << 20;
@@ -60,8 +62,14 @@ pub fn run(mut machine: Machine) -> ! {
     if let Some(seconds) = config.deadline_s {
         storage.set_timeout_ns(u64::from(seconds) * 1_000_000_000);
     }
-    let mut storage = guest::retrying(storage, config);
-    let opened = guest::open(&mut storage, config);
+    let memory = Memory::of(heap_bytes, config);
+    let memory = match &memory {
+        Ok(memory) => memory,
+        Err(error) => fail(error, None),
+    };
+    let storage = guest::retrying(storage, config);
+    let mut storage = Verified::new(storage, &Software, memory.nodes);
+    let opened = guest::open_verified(&mut storage, config);
     let mounted = match &opened {
         Ok(mounted) => mounted,
         Err(error) => fail(error, None),
@@ -69,11 +77,6 @@ pub fn run(mut machine: Machine) -> ! {
     marks.reach(Stage::Bound, storage.now_ns());
     defmt::debug!("image and blobs bound");
     console::progress(format_args!("stage=bound"));
-    let memory = Memory::of(heap_bytes, config);
-    let memory = match &memory {
-        Ok(memory) => memory,
-        Err(error) => fail(error, None),
-    };
     let out = &mut machine.out;
     let notice = &mut |line: fmt::Arguments<'_>| tell(&mut err, &line);
     let setup = Setup { config, mounted, memory, entropy: &entropy::bytes };
@@ -106,7 +109,8 @@ pub fn run(mut machine: Machine) -> ! {
         }
         _ => None,
     };
-    heap::seal(root.reserve_bytes());
+    // Sums within the heap.
+    heap::seal(root.reserve_bytes() + root.storage().reserve_bytes());
     let heap = heap::usage();
     defmt::info!(
         "{=str} mounted; {=u64} of {=u64} bytes of heap in use, sealed",
@@ -150,7 +154,9 @@ pub fn run(mut machine: Machine) -> ! {
     let recorder = &root.recorder();
     let names = scratch.names();
     Report { recorder, marks: &marks, names, config, mounted, before }.send(&mut console::timeline);
+    let wrong = tell_digests(root.storage());
     match result {
+        Ok(()) if wrong > 0 => fail(&format_args!("{wrong} digests are wrong"), Some(&counters)),
         Ok(()) => pass(&counters),
         Err(error) => {
             let why = mounted.blame(config, &error);
@@ -166,8 +172,26 @@ fn finish(root: &mut Root<Storage, Option<Cache>>, files: u64) -> Counters {
         tell(&mut err, &"region  not all of it is durable");
     }
     // A daemon that is gone has failed reads already, or was not needed.
-    let _ = root.storage_mut().inner_mut().shut_down();
+    let _ = root.storage_mut().inner_mut().inner_mut().shut_down();
     Counters { files, ..Counters::of(root) }
+}
+
+/// Tells what was verified, and returns how many digests of sources were wrong.
+fn tell_digests(storage: &Storage) -> u64 {
+    let stats = storage.stats();
+    for refused in storage.take_refusals() {
+        tell(&mut ErrorOutput, &format_args!("digest  {refused}"));
+    }
+    let VerityStats { verified_bytes, nodes, wrong, .. } = stats;
+    if verified_bytes > 0 {
+        tell(
+            &mut ErrorOutput,
+            &format_args!(
+                "digest  verified {verified_bytes} bytes, tree nodes {nodes}, digests wrong {wrong}"
+            ),
+        );
+    }
+    wrong
 }
 
 /// Ends a run that measured.

@@ -26,6 +26,7 @@ use crate::mount::{self, MountArgs};
 use crate::note;
 use crate::output;
 use crate::region::{self, RegionArgs};
+use crate::seal::{self, SealArgs};
 use crate::serve::{self, ServeArgs};
 use crate::timeline::{self, TimelineArgs};
 
@@ -35,6 +36,7 @@ Examples:
   rootlet cat root.erofs --blob 1=a.blob /bin/sh   a file whose bytes lie in a blob
   rootlet extract root.erofs out                   all files
   rootlet check root.erofs                         verify the image and its blobs
+  rootlet seal root.erofs --out sealed             digests of all, under one
   rootlet mount root.erofs /mnt                    the image as a directory
   rootlet region region.img                        what a region holds
   rootlet boot root.erofs sum /                    the same files, read by a guest
@@ -86,6 +88,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Show an image as a directory of this machine (FUSE)
     Mount(MountArgs),
+    /// Make the trees of an image and its blobs, and a seal that pins all of them
+    Seal(SealArgs),
     /// Look at a region, check it, format it, or take a blob out of it
     Region(RegionArgs),
     /// Boot a guest that mounts an image and runs a command in it
@@ -172,6 +176,10 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
         Command::Check(mut args) => {
             args.image = args.image.take().or(known);
             host::check(&args, interrupt)
+        }
+        Command::Seal(mut args) => {
+            args.image = args.image.take().or(known);
+            seal::task(&args, interrupt)
         }
         Command::Mount(mut args) => {
             args.settle(known);

@@ -24,6 +24,7 @@ pub mod programs;
 pub mod progress;
 pub mod region;
 pub mod rows;
+pub mod seal;
 pub mod serve;
 pub mod shown;
 pub mod size;

@@ -33,6 +33,7 @@ pub use command::{
     HELP, List, Outcome, RowFault, Rows, Runner, Scratch, UsageError, catch_up,
 };
 pub use mount::{
-    Blamed, Memory, MountError, Mounted, SYNC_TIME, TooLarge, open, open_region, retrying,
+    Blamed, Memory, MountError, Mounted, SYNC_TIME, TooLarge, open, open_region, open_verified,
+    retrying,
 };
 pub use serial::{frame, wire};

@@ -50,6 +50,9 @@ fn whole_line_is_understood() {
         source_retry_s: Some(0),
         timeline_events: 16,
         cpus: Some(2),
+        verity: Vec::new(),
+        seal: None,
+        verity_ram_bytes: None,
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
     };
     assert_eq!(Config::parse(line), Ok(expected));

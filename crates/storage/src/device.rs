@@ -52,6 +52,8 @@ pub struct DeviceInfo {
     /// The version of the device's content, if known: from a file's stamp, or from
     /// [`Discover::set_version`](crate::Discover::set_version).
     pub version: Version,
+    /// Whether [`Storage::vouch`](crate::Storage::vouch) knows the digests of the device's bytes.
+    pub pinned: bool,
 }
 
 /// The longest sector of a device, in bytes: the read path cuts reads at blocks of 4 KiB.
@@ -73,6 +75,7 @@ impl DeviceInfo {
             read_only: false,
             memory_align: 1,
             version: Version::Unknown,
+            pinned: false,
         }
     }
 
@@ -98,6 +101,12 @@ impl DeviceInfo {
     #[must_use]
     pub const fn with_version(self, version: Version) -> Self {
         Self { version, ..self }
+    }
+
+    /// Returns the same device with another [`DeviceInfo::pinned`].
+    #[must_use]
+    pub const fn with_pinned(self, pinned: bool) -> Self {
+        Self { pinned, ..self }
     }
 
     /// Checks that reads can be cut into transfers of the device.

@@ -104,6 +104,7 @@ impl FileStorage {
             memory_align: 1,
             // The times of a block device's node do not follow its content.
             version: Version::Unknown,
+            pinned: false,
         };
         let opening = self.opening(&stat, read_only);
         let serial = Some(serial.to_owned());
@@ -180,6 +181,7 @@ impl FileStorage {
             read_only: true,
             memory_align: 1,
             version: opening.version(),
+            pinned: false,
         };
         let file_bytes = stat.len();
         self.add(Opened { serial: None, opening, file, file_bytes, info })

@@ -5,7 +5,7 @@
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 
-use super::{DeviceId, DeviceInfo, Discover, DiscoverError, Storage, Transfer, Version};
+use super::{DeviceId, DeviceInfo, Discover, DiscoverError, Storage, Transfer, Version, Vouch};
 #[cfg(feature = "alloc")]
 use super::{Ended, Job};
 
@@ -26,6 +26,10 @@ macro_rules! forward {
 
             fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
                 (**self).view(device, at, len)
+            }
+
+            fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
+                (**self).vouch(device, at, data)
             }
 
             fn set_deadline(&self, until_ns: Option<u64>) {

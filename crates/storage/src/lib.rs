@@ -86,6 +86,8 @@ pub enum IoErrorKind {
     Changed,
     /// Offset or length is not a multiple of the sector size, or the range is too long.
     Unaligned,
+    /// The bytes have another digest than the one that pins them; the buffer holds zeros.
+    Untrue,
 }
 
 impl fmt::Display for IoErrorKind {
@@ -101,6 +103,7 @@ impl fmt::Display for IoErrorKind {
             Self::Forgotten => f.write_str("the share's daemon was started anew"),
             Self::Changed => f.write_str("the file changed under the mount"),
             Self::Unaligned => f.write_str("range not aligned to the device's sectors"),
+            Self::Untrue => f.write_str("the bytes have another digest than the pinned one"),
         }
     }
 }
@@ -249,6 +252,14 @@ pub trait Storage {
         None
     }
 
+    /// Judges bytes that somebody holds as those at byte `at` of `device`: a region, above all. Asked
+    /// of a device with [`DeviceInfo::pinned`], in whole sectors; may read the device's digests. A
+    /// storage over another one hands the question on; by default nobody can say.
+    fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
+        let _ = (device, at, data);
+        Vouch::Unknown
+    }
+
     /// Sets a deadline, on the clock of [`Storage::now_ns`], for everything submitted from now on:
     /// a transfer ends by then, or by its device's own deadline if that is earlier. `None` removes
     /// it. A storage whose devices always answer does nothing.
@@ -310,6 +321,17 @@ pub trait Storage {
     fn unique(&self) -> u64 {
         0
     }
+}
+
+/// The judgement of a storage over bytes that somebody else holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Vouch {
+    /// They are the device's bytes.
+    Right,
+    /// They are not.
+    Wrong,
+    /// Nobody can say: the digests cannot be had.
+    Unknown,
 }
 
 /// The action of a background job.

@@ -12,7 +12,7 @@ use spin::mutex::SpinMutex as Mutex;
 
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
-    Patience, Storage, Tag, Transfer, UnderWay, Version,
+    Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -327,6 +327,10 @@ impl<S: Storage> Storage for Retry<S> {
 
     fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
         self.inner.view(device, at, len)
+    }
+
+    fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
+        self.inner.vouch(device, at, data)
     }
 
     fn set_deadline(&self, until_ns: Option<u64>) {

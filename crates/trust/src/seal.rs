@@ -66,6 +66,12 @@ impl<'t> Seal<'t> {
         lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
     }
 
+    /// Returns the text that pins each subject, in the order of the slots.
+    pub fn texts(&self) -> impl Iterator<Item = (Subject, &'t str)> {
+        // `open` has parsed them all.
+        self.lines().filter_map(|(_, line)| parted(line).ok())
+    }
+
     /// Returns what the seal says of each subject, in the order of the slots.
     pub fn entries(&self) -> impl Iterator<Item = (Subject, Spec<'t>)> {
         // `open` has parsed them all.
@@ -78,11 +84,16 @@ impl<'t> Seal<'t> {
     }
 }
 
+/// Returns the subject of a line, and the text that pins it.
+fn parted(line: &str) -> Result<(Subject, &str), LineFault> {
+    let (name, text) = line.split_once(char::is_whitespace).ok_or(LineFault::Name)?;
+    Ok((Subject::named(name).ok_or(LineFault::Name)?, text.trim_start()))
+}
+
 /// Returns what a line says.
 fn entry(line: &str) -> Result<(Subject, Spec<'_>), LineFault> {
-    let (name, spec) = line.split_once(char::is_whitespace).ok_or(LineFault::Name)?;
-    let subject = Subject::named(name).ok_or(LineFault::Name)?;
-    Ok((subject, Spec::parse(spec.trim_start()).map_err(LineFault::Spec)?))
+    let (subject, text) = parted(line)?;
+    Ok((subject, Spec::parse(text).map_err(LineFault::Spec)?))
 }
 
 /// Why a seal is refused.

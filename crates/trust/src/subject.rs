@@ -84,6 +84,11 @@ pub enum Reason {
         /// The bytes of its tree.
         need: u64,
     },
+    /// A text pins the subject, and the image has this number of device slots.
+    NoSlot {
+        /// The number of device slots.
+        slots: u16,
+    },
     /// Some bytes have another digest.
     Wrong(Wrong),
     /// Our own code is wrong.
@@ -110,6 +115,9 @@ impl fmt::Display for Refused {
             }
             Reason::ShortTree { got, need } => {
                 write!(f, "{subject}: its tree has {got} bytes, and needs {need}")
+            }
+            Reason::NoSlot { slots } => {
+                write!(f, "{word} names a slot that the image does not have; it has {slots}")
             }
             Reason::Wrong(Wrong { what, hash, found, want }) => {
                 write!(f, "{subject}: {what}: {hash} {found}, {word} wants {want}")

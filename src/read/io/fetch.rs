@@ -16,7 +16,7 @@ use crate::read::guard::{Guard, Shared};
 use crate::read::inner::Inner;
 use crate::read::stop::Blocking;
 use crate::storage::events::{Cause, Departure, Kind, Place};
-use crate::storage::{IoErrorKind, Lent, Storage, Transfer};
+use crate::storage::{IoErrorKind, Lent, Storage, Transfer, Vouch};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, Fill, count};
 
@@ -211,6 +211,8 @@ enum State {
     Right,
     /// It has read the region, and its bytes are not right.
     Doubtful,
+    /// It has read the region, whose own check found its bytes right; the storage did not.
+    Vouched(Vouch),
     /// The region could not serve it: it has to read the source.
     Refused,
     /// Its bytes are in the reader's buffer.
@@ -264,8 +266,26 @@ impl Route<'_> {
                     Verdict::Wrong | Verdict::Stale | Verdict::Unread => State::Refused,
                 };
             }
+            (State::Vouched(vouch), _) => {
+                let origin = core::mem::replace(&mut self.piece.origin, Origin::Source);
+                let Origin::Region(ticket) = origin else { return };
+                if vouch == Vouch::Wrong {
+                    let _ = layer.settle(ticket, Err(IoErrorKind::Untrue));
+                }
+                self.state = State::Refused;
+            }
             (State::Source, Ok(data)) => self.offer(shared, layer, data),
             _ => {}
+        }
+    }
+
+    /// Has the storage judge bytes of the region that the region's own check found right.
+    #[cold]
+    fn vouch<S: Storage, L: Layer<S>>(&mut self, shared: &Shared<S, L>, transfer: &Transfer<'_>) {
+        let (State::Right, Lent::Read(data)) = (self.state, &transfer.lent) else { return };
+        match shared.vouch(self.piece.slot, self.piece.cover, data) {
+            Vouch::Right => {}
+            vouch => self.state = State::Vouched(vouch),
         }
     }
 }
@@ -303,7 +323,9 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                     is_left = true;
                     continue;
                 }
-                State::Region | State::Doubtful | State::Delivered => return Err(Error::bug()),
+                State::Region | State::Doubtful | State::Vouched(_) | State::Delivered => {
+                    return Err(Error::bug());
+                }
             }
             self.deliver(transfer, route)?;
             route.state = State::Delivered;
@@ -389,6 +411,10 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                     route.ended(shared, data);
                 }
             });
+            if shared.is_pinned {
+                let ended = transfers.iter().zip(routes.iter_mut());
+                ended.for_each(|(transfer, route)| route.vouch(shared, transfer));
+            }
         });
         reported
     }
@@ -401,7 +427,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             State::Source | State::Offered if transfer.outcome().is_ok() => Kind::Fetch,
             State::Source | State::Offered => Kind::Failed,
             State::Refused => Kind::Refused,
-            State::Region | State::Doubtful | State::Delivered => return,
+            State::Region | State::Doubtful | State::Vouched(_) | State::Delivered => return,
         };
         let end_ns = if route.end_ns > 0 { route.end_ns } else { self.storage.now_ns() };
         let place =

@@ -32,9 +32,9 @@ use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, Pow2, count};
 use under_way::UnderWay;
 
 /// The sector and longest transfer that stand for an absent source, whose blob is read from the
-/// region alone.
-const ABSENT: (Pow2, u64) = match Pow2::of(512) {
-    Some(sector) => (sector, 1 << 20),
+/// region alone, and which no storage judges.
+const ABSENT: (Pow2, u64, bool) = match Pow2::of(512) {
+    Some(sector) => (sector, 1 << 20, false),
     None => panic!("512 is a power of two"),
 };
 
@@ -85,16 +85,18 @@ pub fn sources<S: Storage, L: Layer<S>>(
     #[cfg(not(feature = "alloc"))]
     let (attach, _) = (|_, _: &blob::SourcePart| None, layer);
     let sources = (0..=u16::MAX).zip(parts).map(|(slot, part)| {
-        let (sector, transfer_max) = match blob::fit(storage, slot, part.device)? {
-            Some(info) => {
-                (Pow2::of(info.sector_bytes.into()).or_bug()?, info.transfer_bytes_max.into())
-            }
+        let (sector, transfer_max, pinned) = match blob::fit(storage, slot, part.device)? {
+            Some(info) => (
+                Pow2::of(info.sector_bytes.into()).or_bug()?,
+                info.transfer_bytes_max.into(),
+                info.pinned,
+            ),
             None => ABSENT,
         };
         // The layer takes whole blocks, so the device must be able to transfer one.
         let blob = if transfer_max < BLOCK.get() { None } else { attach(slot, part) };
         let (device, base, bytes) = (part.device, part.base, part.bytes);
-        Ok(Source { device, base, bytes, sector, transfer_max, blob })
+        Ok(Source { device, base, bytes, sector, transfer_max, blob, pinned })
     });
     sources.collect()
 }

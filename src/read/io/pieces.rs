@@ -8,7 +8,7 @@ use crate::cache::{BLOCK_BYTES, BlobIndex, Layer, Residence, Ticket};
 use crate::erofs::Corrupt;
 use crate::error::Error;
 use crate::num::{Bug, OrBug, wide};
-use crate::storage::{DeviceId, Storage};
+use crate::storage::{DeviceId, Storage, Vouch};
 use crate::units::{BLOCK, ByteRange, DeviceSlot, Pow2};
 
 /// The longest piece of a read through a layer, so that the check or the copy of one piece overlaps
@@ -30,12 +30,28 @@ pub struct Source {
     pub transfer_max: u64,
     /// The layer's index of the slot's blob; `None` if the layer does not keep the blob.
     pub blob: Option<BlobIndex>,
+    /// Whether the storage judges bytes that the layer has of the slot.
+    pub pinned: bool,
 }
 
 impl Source {
     /// Returns the device, and the byte of the device that is byte `start` of the slot.
     pub fn at(&self, start: u64) -> Result<(DeviceId, u64), Bug> {
         Ok((self.device, self.base.checked_add(start).or_bug()?))
+    }
+
+    /// Returns the storage's judgement of `data`, which the layer holds as the bytes `cover` of the
+    /// slot.
+    pub fn vouch<S: Storage>(&self, storage: &S, cover: ByteRange, data: &[u8]) -> Vouch {
+        if !self.pinned {
+            return Vouch::Right;
+        }
+        let bytes = self.clipped(cover).and_then(|clipped| clipped.len().try_into().ok());
+        match (self.at(cover.start()), bytes.and_then(|bytes: usize| data.get(..bytes))) {
+            (Ok((device, at)), Some(data)) => storage.vouch(device, at, data),
+            // The read of the source, which follows, returns the bug.
+            _ => Vouch::Unknown,
+        }
     }
 
     /// Returns the unit that transfers are aligned to: a block if the layer keeps the blob, else a
@@ -261,7 +277,8 @@ mod tests {
     fn source(sector: u64, bytes: u64, transfer_max: u64, kept: bool) -> Source {
         let blob = kept.then_some(BlobIndex::new(1));
         let sector = Pow2::of(sector).unwrap();
-        Source { device: DeviceId(3), base: 1 << 20, bytes, sector, transfer_max, blob }
+        let (device, base, pinned) = (DeviceId(3), 1 << 20, false);
+        Source { device, base, bytes, sector, transfer_max, blob, pinned }
     }
 
     proptest! {

@@ -13,7 +13,7 @@ use crate::num::{OrBug, narrow};
 use crate::read::guard::Guard;
 use crate::read::io::{Extent, Source};
 use crate::storage::events::{Cause, Kind};
-use crate::storage::{Buffer, Ended, IoError, Storage, Tag, Wait};
+use crate::storage::{Buffer, Ended, IoError, Storage, Tag, Vouch, Wait};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
 use alloc::collections::VecDeque;
@@ -196,9 +196,19 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             return landed.map(Some).map_err(|kind| IoError::new(device, at, len, kind).into());
         };
         let read = landed.as_deref().map_err(|kind| *kind);
-        let verdict = match read {
-            Ok(data) if self.released(|_| ticket.is_right(data)) => Verdict::Right,
-            read => self.io.layer.settle(ticket, read),
+        let shared = self.shared;
+        let judge = |data: &[u8]| {
+            let vouch = || shared.vouch(target.slot, target.cover, data);
+            ticket.is_right(data).then(vouch)
+        };
+        let vouch = match read {
+            Ok(data) => self.released(|_| judge(data)),
+            Err(_) => None,
+        };
+        let verdict = match vouch {
+            Some(Vouch::Right) => Verdict::Right,
+            Some(vouch) => self.settle(ticket, read, vouch),
+            None => self.io.layer.settle(ticket, read),
         };
         let kind = if verdict == Verdict::Right { Kind::Hit } else { Kind::Refused };
         self.io.recorder.add(|| target.event(at_ns, kind));

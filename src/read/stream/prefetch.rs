@@ -11,7 +11,7 @@ use crate::num::{Bug, OrBug, wide};
 use crate::read::guard::Guard;
 use crate::read::io::Source;
 use crate::storage::events::{Cause, Kind as EventKind};
-use crate::storage::{Buffer, IoErrorKind, Storage};
+use crate::storage::{Buffer, IoErrorKind, Storage, Vouch};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
 use alloc::vec::Vec;
@@ -145,8 +145,12 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         let len = target.cover.len();
         count(&mut self.io.stats.prefetched_bytes, len);
         let read = bytes.as_deref().map_err(|kind| *kind);
-        let is_right =
-            ticket.is_none_or(|ticket| self.io.layer.settle(ticket, read) == Verdict::Right);
+        let shared = self.shared;
+        let is_right = ticket.is_none_or(|ticket| {
+            let vouch =
+                read.map_or(Vouch::Right, |data| shared.vouch(target.slot, target.cover, data));
+            self.settle(ticket, read, vouch) == Verdict::Right
+        });
         if !target.source {
             let kind = if is_right { EventKind::Hit } else { EventKind::Refused };
             let storage = self.storage;

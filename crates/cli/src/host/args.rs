@@ -51,15 +51,17 @@ count and xattrs of every inode; order and names of directories, `.`, `..`, and 
 parent; targets of symlinks; that every byte of every file can be read and decoded; the count of \
 inodes.
 
-Not verified are: whether the bytes of files and xattrs are the right ones (the format has no \
-digests of them), an AVB footer's signature, what no directory leads to, and link counts where \
-layers were merged.
+With --verity or --seal every byte of the image and its blobs is verified first, also what no file \
+has, and each wrong block is named. Without them nobody can say whether bytes are the right ones: \
+the format has no digests. Not verified are an AVB footer's signature, what no directory leads to, \
+and link counts where layers were merged.
 
 Plain data of a device is read at most once. Metadata and decoded data are read up to a multiple of \
 the devices' bytes; an image that needs more is faulty. Exit status 1 if there was a fault.
 
 Examples:
   rootlet check root.erofs --blob 1=a.blob
+  rootlet check root.erofs --blob 1=a.blob --seal sealed/seal.txt --root sha256:...
   rootlet check --json root.erofs | jq .faults";
 
 /// What is read, and how much is said about it.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use clap::Args;
 use rootlet_guest::config::Part;
+use rootlet_trust::{Spec, Subject};
 
 use super::place::Source;
 use crate::size::Size;
@@ -33,6 +34,56 @@ pub struct SourceArgs {
     /// The domain of the image: images of one domain share the blobs that they name alike in a region
     #[arg(long, value_name = "NAME", help_heading = PARTS)]
     pub domain: Option<String>,
+    /// The digest of the image, or of the blob of device slot N: sha256-12:HEX (fs-verity), or
+    /// root_hash=HEX,salt=... (dm-verity); nothing unverified is read then
+    #[arg(long, value_name = "[N=]SPEC", help_heading = PARTS)]
+    pub verity: Vec<VerityArg>,
+    /// A seal, in place of --verity: a text with the digests of the image and all blobs
+    #[arg(long, value_name = "FILE", requires = "root", conflicts_with = "verity",
+          help_heading = PARTS)]
+    pub seal: Option<PathBuf>,
+    /// The digest of the seal, as `rootlet seal` prints it
+    #[arg(long, value_name = "sha256:HEX", requires = "seal", help_heading = PARTS)]
+    pub root: Option<String>,
+}
+
+/// What the image or a blob is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerityArg {
+    /// The image or the blob.
+    pub subject: Subject,
+    /// The text that pins it, which parses.
+    pub spec: String,
+}
+
+impl FromStr for VerityArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let slot = text.split_once('=').and_then(|(slot, spec)| {
+            let is_number = slot.bytes().all(|digit| digit.is_ascii_digit()) && !slot.is_empty();
+            is_number.then_some((slot, spec))
+        });
+        let (subject, spec) = match slot {
+            Some((slot, spec)) => {
+                let subject = Subject::named(slot);
+                (subject.ok_or_else(|| format!("`{slot}` is not a device slot"))?, spec)
+            }
+            None => (Subject::IMAGE, text),
+        };
+        Spec::parse(spec).map_err(|error| error.to_string())?;
+        Ok(Self { subject, spec: spec.into() })
+    }
+}
+
+impl VerityArg {
+    /// The word of a guest's command line.
+    pub fn word(&self) -> String {
+        match self.subject.slot() {
+            0 => format!("verity={}", self.spec),
+            slot => format!("verity{slot}={}", self.spec),
+        }
+    }
 }
 
 /// A blob and its device slot.
@@ -116,6 +167,28 @@ mod tests {
         assert_eq!(blob("2=share:c"), Ok(shared));
         for wrong in ["a", "0=x", "1=", "1=share:", "70000=x"] {
             assert!(blob(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn digest_is_of_the_image_or_of_a_slot() {
+        let hex = "5f".repeat(32);
+        let word = |text: &str| text.parse::<VerityArg>().map(|arg| arg.word());
+        assert_eq!(word(&format!("sha256-12:{hex}")), Ok(format!("verity=sha256-12:{hex}")));
+        let dm = format!(
+            "root_hash={hex},salt=-,data_blocks=1,data_block_size=4096,hash_block_size=4096"
+        );
+        assert_eq!(word(&dm), Ok(format!("verity={dm}")));
+        assert_eq!(word(&format!("12={dm}")), Ok(format!("verity12={dm}")));
+        for (text, wrong) in [
+            (format!("0=sha256-12:{hex}"), "`0` is not a device slot"),
+            (format!("70000={dm}"), "`70000` is not a device slot"),
+            (
+                dm.replace("data_blocks=1,", ""),
+                "data_blocks is missing; it cannot be taken from the disk",
+            ),
+        ] {
+            assert_eq!(word(&text).unwrap_err(), wrong);
         }
     }
 

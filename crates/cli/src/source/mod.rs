@@ -10,12 +10,14 @@ mod node;
 mod oci;
 mod open;
 mod place;
+mod seal;
 mod url;
 mod web;
 
-pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs};
+pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs, VerityArg};
 pub use node::{Drive, Node};
 pub use oci::{Oci, is_sha256};
-pub use open::{AVB_NOTICE, Opened, Prepared, Standard, entropy, open, open_for};
+pub use open::{AVB_NOTICE, HostStorage, Opened, Prepared, Standard, entropy, open, open_for};
 pub use place::{Source, is_file_name};
+pub use seal::digests;
 pub use web::Web;

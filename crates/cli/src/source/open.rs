@@ -13,6 +13,8 @@ use rootlet::storage::Retry;
 use rootlet::storage::file::FileStorage;
 use rootlet_guest::config::Config;
 use rootlet_guest::{self as command, Counters, GuestRoot, Memory, Mounted, SYNC_TIME};
+use rootlet_trust::Software;
+use rootlet_verity::Verified;
 
 use super::{SourceArgs, avb, disk_file};
 use crate::boot::plan::{Plan, plan};
@@ -21,6 +23,10 @@ use crate::exit::usage;
 use crate::note;
 use crate::output::notice;
 use crate::region;
+use crate::size::human;
+
+/// The devices of this machine's files, of which those that are pinned are verified.
+pub type HostStorage = Verified<Retry<FileStorage>>;
 
 /// Memory that a mount may have.
 const HEAP_BYTES: usize = 64 << 20;
@@ -28,7 +34,7 @@ const HEAP_BYTES: usize = 64 << 20;
 /// The devices of an image, opened and not looked into.
 pub struct Prepared {
     /// The devices.
-    pub storage: Retry<FileStorage>,
+    pub storage: HostStorage,
     /// The configuration that a guest with these devices would get.
     pub config: Config,
     /// How the memory of the mount is divided.
@@ -47,7 +53,7 @@ pub const AVB_NOTICE: &str =
 /// An image that is mounted.
 pub struct Opened {
     /// The tree of files.
-    pub root: GuestRoot<Retry<FileStorage>>,
+    pub root: GuestRoot<HostStorage>,
     /// The image and where its bytes are.
     pub mounted: Mounted,
     /// The configuration that a guest with these devices would get.
@@ -92,6 +98,7 @@ impl Prepared {
         config.cache_file = plan.region.as_ref().map(region::quoted);
         let storage = command::retrying(storage(&plan)?, &config);
         let memory = Memory::of(HEAP_BYTES, &config)?;
+        let storage = Verified::new(storage, &Software, memory.nodes);
         let has_avb_footer = image.is_some_and(avb::has_footer);
         let image = image.map(Path::to_path_buf);
         Ok(Self { storage, config, memory, verbose, has_avb_footer, image })
@@ -107,7 +114,7 @@ impl Prepared {
 
     /// Finds the image and its blobs.
     pub fn bind(&mut self) -> Result<Mounted> {
-        let mounted = command::open(&mut self.storage, &self.config);
+        let mounted = command::open_verified(&mut self.storage, &self.config);
         mounted.map_err(|error| match &self.image {
             None => error.into(),
             Some(image) => {
@@ -151,8 +158,19 @@ impl Prepared {
 }
 
 impl Opened {
-    /// Makes durable what the region took in; says so where that failed.
+    /// Makes durable what the region took in; says so where that failed. Says which bytes of sources
+    /// had another digest than they should.
     pub fn leave(&self) {
+        let storage = self.root.storage();
+        for refused in storage.take_refusals() {
+            note!("digest  {refused}");
+        }
+        let stats = storage.stats();
+        if self.verbose && stats.verified_bytes > 0 {
+            let bytes = human(stats.verified_bytes);
+            let (nodes, wrong) = (stats.nodes, stats.wrong);
+            note!("digest  verified {bytes}, tree nodes {nodes}, digests wrong {wrong}");
+        }
         if !self.root.leave(SYNC_TIME) {
             note!("region  not all of it is durable");
         }

@@ -15,3 +15,4 @@ mod list;
 mod output;
 mod region;
 mod run;
+mod verity;

@@ -5,6 +5,7 @@
 use super::keys::{self, KEYS};
 use alloc::string::{String, ToString};
 use core::fmt;
+use rootlet_trust::{SealError, SpecError, Subject};
 
 /// Why a command line is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,17 @@ pub enum ConfigError {
         /// What would fit.
         want: &'static str,
     },
+    /// What the word says of an image or a blob is wrong.
+    Verity {
+        /// The image or the blob.
+        subject: Subject,
+        /// The fault.
+        error: SpecError,
+    },
+    /// The word that pins a seal is wrong.
+    Seal(SealError),
+    /// Words that belong together are not all there, or words that exclude each other are.
+    Together(&'static str),
 }
 
 impl fmt::Display for ConfigError {
@@ -50,6 +62,9 @@ impl fmt::Display for ConfigError {
             }
             Self::Duplicate { word } => write!(f, "{word:?} is given a second time"),
             Self::Value { word, want } => write!(f, "{word:?}: expected {want}"),
+            Self::Verity { subject, error } => subject.refused(error.clone()).fmt(f),
+            Self::Seal(error) => error.fmt(f),
+            Self::Together(why) => f.write_str(why),
         }
     }
 }
@@ -61,6 +76,8 @@ pub(super) enum Fault {
     Unknown,
     Duplicate,
     Value(&'static str),
+    Verity(Subject, SpecError),
+    Seal(SealError),
 }
 
 impl Fault {
@@ -71,6 +88,8 @@ impl Fault {
             Self::Unknown => ConfigError::Unknown { word },
             Self::Duplicate => ConfigError::Duplicate { word },
             Self::Value(want) => ConfigError::Value { word, want },
+            Self::Verity(subject, error) => ConfigError::Verity { subject, error },
+            Self::Seal(error) => ConfigError::Seal(error),
         }
     }
 }

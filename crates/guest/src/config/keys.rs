@@ -6,8 +6,9 @@
 
 use alloc::vec::Vec;
 
-/// All names; `blob` is followed by a number.
-const NAMES: [&str; 15] = [
+/// All names that a word may be a misspelling of; `blob` is followed by a number, and `verity` may
+/// be. `root=sha256:` is not among them: most kernels have a word that is like it.
+const NAMES: [&str; 18] = [
     "image",
     "blob",
     "disk",
@@ -23,20 +24,24 @@ const NAMES: [&str; 15] = [
     "timeline",
     "cpus",
     "log",
+    "verity",
+    "verity-ram",
+    "seal",
 ];
 /// Shorter names begin words of others, too (`log_buf_len`).
 const TELLING_BYTES_MIN: usize = 4;
 
 /// The settings, for messages.
 pub(super) const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, \
-    console=, slot=, cache-format=, deadline=, source-retry=, timeline, cpus=, log=, and -- before \
-    the command";
+    console=, slot=, cache-format=, deadline=, source-retry=, timeline, cpus=, log=, \
+    verity=, verityN=, seal=, root=sha256:, verity-ram=, and -- before the command";
 
 /// Returns whether a setting has this name; that of a blob has a number, right or wrong.
 pub(super) fn is_key(key: &str) -> bool {
-    match key.strip_prefix("blob") {
-        Some(number) => number.starts_with(|digit: char| digit.is_ascii_digit()),
-        None => NAMES.contains(&key),
+    let number = ["blob", "verity"].into_iter().find_map(|name| key.strip_prefix(name));
+    match number.filter(|number| number.starts_with(|digit: char| digit.is_ascii_digit())) {
+        Some(_) => true,
+        None => key != "blob" && NAMES.contains(&key) || key == "root",
     }
 }
 

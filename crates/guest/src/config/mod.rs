@@ -8,8 +8,10 @@
 //! ```text
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
-//! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... -- COMMAND WORDS
+//! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... verity=SPEC verityN=SPEC seal=SRC
+//! root=sha256:HEX verity-ram=SIZE -- COMMAND WORDS
 //! ```
+//! SPEC is what `rootlet_trust::Spec` parses.
 //! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, or `type` for the type of
 //! regions. SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed
 //! by `,version=TEXT` (`source.rs` says what that means). Numbers are decimal and may end in K, M
@@ -29,7 +31,7 @@ pub use error::ConfigError;
 pub use gpt_disk_io::gpt_disk_types::Guid;
 pub use number::number;
 pub use part::{CacheName, Part, REGION_TYPE, Sectors};
-pub use source::{MOUNT_TAG_BYTES_MAX, SourceName, SourceWord};
+pub use source::{MOUNT_TAG_BYTES_MAX, SourceName, SourceWord, name as source_name};
 pub use words::{RawWord, RawWords, Words, quote, words};
 
 use alloc::borrow::Cow;
@@ -40,6 +42,7 @@ use kernel::is_kernels;
 use rootlet::blob::Domain;
 use rootlet::cache::{FormatPolicy, SlotSize};
 use rootlet::storage::Version;
+use rootlet_trust::{Digest, Spec, Subject, parse_root};
 use source::mount_tag;
 
 /// Words of most lines, of each kind: lists of this length need not grow.
@@ -89,6 +92,13 @@ pub struct Config {
     pub timeline_events: u32,
     /// How many processors sum files (`cpus=`): 1 or 2.
     pub cpus: Option<u8>,
+    /// What the image (0) and the blobs of device slots are (`verity=`, `verityN=`), each a text
+    /// that [`Spec`] parses, in the order of the line.
+    pub verity: Vec<(u16, String)>,
+    /// The seal that says what image and blobs are (`seal=`), and its digest (`root=`).
+    pub seal: Option<(SourceName, Digest)>,
+    /// Bytes of memory for the nodes of trees (`verity-ram=`).
+    pub verity_ram_bytes: Option<usize>,
     /// The words after `--`.
     pub command: Vec<String>,
 }
@@ -106,7 +116,7 @@ impl Config {
             command: Vec::with_capacity(USUAL),
             ..Self::default()
         };
-        let mut given = Given { config, console: None, cache_format: None };
+        let mut given = Given { config, console: None, cache_format: None, seal: None, root: None };
         let mut words = Words::new(line);
         for word in &mut words {
             let word = word?;
@@ -117,7 +127,21 @@ impl Config {
                 given.take(&word).map_err(|fault| fault.of(&word))?;
             }
         }
-        let Given { mut config, console, cache_format } = given;
+        let Given { mut config, console, cache_format, seal, root } = given;
+        config.seal = match (seal, root) {
+            (Some(seal), Some(root)) => Some((seal, root)),
+            (None, None) => None,
+            (Some(_), None) => return Err(ConfigError::Together("seal= needs root=sha256:HEX")),
+            (None, Some(_)) => return Err(ConfigError::Together("root=sha256: needs seal=")),
+        };
+        if config.seal.is_some() && !config.verity.is_empty() {
+            return Err(ConfigError::Together("seal= says what all are, and so does verity="));
+        }
+        let is_image = |(slot, _): &(u16, String)| *slot == 0;
+        if !config.verity.is_empty() && !config.verity.iter().any(is_image) {
+            let why = "a blob is verified, and the image that leads to it is not: give verity=";
+            return Err(ConfigError::Together(why));
+        }
         if let Some(console) = console {
             config.console = console;
         }
@@ -152,12 +176,14 @@ struct Given {
     config: Config,
     console: Option<Console>,
     cache_format: Option<FormatPolicy>,
+    seal: Option<SourceName>,
+    root: Option<Digest>,
 }
 
 impl Given {
     /// Takes one setting.
     fn take(&mut self, word: &str) -> Result<(), Fault> {
-        let Self { config, console, cache_format } = self;
+        let Self { config, console, cache_format, seal, root } = self;
         if word == "timeline" {
             return timeline(config, TIMELINE_EVENTS);
         }
@@ -207,6 +233,19 @@ impl Given {
             }
             // The platform reads it, before there is memory for the rest.
             "log" => {}
+            "seal" => *vacant(seal)? = Some(source::name(value).map_err(Fault::Value)?),
+            "root" => *vacant(root)? = Some(parse_root(value).map_err(Fault::Seal)?),
+            "verity-ram" => {
+                let want = Fault::Value("a size in bytes, K, M or G");
+                let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
+                *vacant(&mut config.verity_ram_bytes)? = Some(bytes.ok_or(want)?);
+            }
+            "verity" => verity(config, 0, value)?,
+            _ if key.starts_with("verity") => {
+                let want = Fault::Value("verityN= with a device slot N from 1 to 65535");
+                let slot = key.strip_prefix("verity").map(slot_number);
+                verity(config, slot.and_then(Result::ok).ok_or(want)?, value)?;
+            }
             _ => blob(config, key.strip_prefix("blob").ok_or(Fault::Unknown)?, value)?,
         }
         Ok(())
@@ -252,6 +291,17 @@ fn blob(config: &mut Config, number: &str, value: &str) -> Result<(), Fault> {
     }
     let source = versioned(config, value)?;
     config.blobs.push((slot, source));
+    Ok(())
+}
+
+/// Takes what the image or a blob is.
+fn verity(config: &mut Config, slot: u16, value: &str) -> Result<(), Fault> {
+    if config.verity.iter().any(|(known, _)| *known == slot) {
+        return Err(Fault::Duplicate);
+    }
+    let fault = |error| Fault::Verity(Subject::of_slot(slot), error);
+    Spec::parse(value).map_err(fault)?;
+    config.verity.push((slot, value.into()));
     Ok(())
 }
 

@@ -84,7 +84,10 @@ fn hex(digits: &str) -> Option<u64> {
 }
 
 /// Returns the name of a source.
-fn name(value: &str) -> Result<SourceName, &'static str> {
+///
+/// # Errors
+/// What would fit.
+pub fn name(value: &str) -> Result<SourceName, &'static str> {
     let Some(file) = value.strip_prefix("share:") else {
         let serial = not_empty(value, "the serial of a disk, share:NAME or share:TAG:NAME")?;
         return Ok(SourceName::Disk(serial));

@@ -18,6 +18,8 @@ pub struct Memory {
     pub tables: usize,
     /// The xattrs of a row of `manifest`, as text.
     pub row: usize,
+    /// Nodes of the trees that image and blobs are verified by.
+    pub nodes: usize,
     /// Metadata, decoders and decoded bytes.
     pub mount: Budget,
 }
@@ -40,6 +42,13 @@ impl Memory {
             }
             memory.mount.block_bytes = asked;
         }
+        if let Some(asked) = config.verity_ram_bytes {
+            let most = heap >> 2;
+            if asked > most {
+                return Err(TooLarge::Nodes { asked, most });
+            }
+            memory.nodes = asked;
+        }
         let (events, most) = (config.timeline_events, heap >> 3);
         let asked = usize::try_from(events).ok().and_then(|events| events.checked_mul(EVENT_BYTES));
         if asked.is_none_or(|asked| asked > most) {
@@ -61,6 +70,7 @@ impl Memory {
             pages: (heap >> 4).clamp(64 << 10, 2 << 20),
             tables: eighth,
             row: (heap >> 6).clamp(64 << 10, Self::ROW_MAX),
+            nodes: heap >> 6,
             mount: Budget::default()
                 .with_metadata_bytes((heap >> 6).clamp(192 << 10, 8 << 20))
                 .with_decoded_bytes((heap >> 5).clamp(128 << 10, 8 << 20))
@@ -85,6 +95,13 @@ pub enum TooLarge {
         /// Bytes that it may ask for.
         most: usize,
     },
+    /// For nodes of trees: more than a quarter of the heap.
+    Nodes {
+        /// Bytes that the configuration asks for.
+        asked: usize,
+        /// Bytes that it may ask for.
+        most: usize,
+    },
     /// For events: more than an eighth of the heap.
     Timeline {
         /// Events that the configuration asks for.
@@ -100,6 +117,10 @@ impl fmt::Display for TooLarge {
             Self::Blocks { asked, most } => write!(
                 f,
                 "ram-cache={asked}: this machine has memory for at most {most} bytes of it"
+            ),
+            Self::Nodes { asked, most } => write!(
+                f,
+                "verity-ram={asked}: this machine has memory for at most {most} bytes of it"
             ),
             Self::Timeline { events, most } => {
                 write!(f, "timeline={events}: this machine has memory for at most {most} events")

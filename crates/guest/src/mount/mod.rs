@@ -7,11 +7,13 @@ mod blame;
 mod memory;
 mod partition;
 mod region;
+mod verity;
 
 pub use blame::{Blamed, Ending};
 pub use memory::{Memory, TooLarge};
 pub use partition::PartitionError;
 pub use region::{SYNC_TIME, open_region};
+pub use verity::open_verified;
 
 use crate::command::GuestRoot;
 use crate::config::{CacheName, Config, SourceName, SourceWord};
@@ -25,6 +27,8 @@ use rootlet::cache::Cache;
 use rootlet::read::Root;
 use rootlet::storage::{DeviceId, Discover, Retry, Storage, serial};
 use rootlet_base::num::OrBug;
+use rootlet_trust::SealError;
+use rootlet_verity::PinError;
 
 /// Why nothing was mounted.
 #[derive(Clone, Debug)]
@@ -38,6 +42,12 @@ pub enum MountError {
     Image(Error),
     /// The configuration gives the version of a source that is not there.
     Version(BindError),
+    /// The image or a blob is not what the configuration says, or nobody can tell.
+    Verity(PinError),
+    /// The seal is not the one that is pinned, or is wrong.
+    Seal(SealError),
+    /// The configuration pins digests, and this storage verifies none.
+    Unverified,
 }
 
 impl fmt::Display for MountError {
@@ -54,6 +64,11 @@ impl fmt::Display for MountError {
                 write!(f, "a version is given for {name}: {cause:#}")
             }
             Self::Version(error) => write!(f, "{error:#}"),
+            Self::Verity(error) => error.fmt(f),
+            Self::Seal(error) => error.fmt(f),
+            Self::Unverified => {
+                f.write_str("verity= or seal= is given, and this program verifies no digests")
+            }
         }
     }
 }
@@ -173,12 +188,43 @@ pub fn retrying<S: Discover>(mut storage: S, config: &Config) -> Retry<S> {
     Retry::new(storage, config.source_retry_s.unwrap_or(SOURCE_RETRY_S), region)
 }
 
+/// A device that is to be pinned before it is used.
+#[derive(Clone, Copy, Debug)]
+struct Pinned<'m> {
+    /// The device slot; 0 is the image.
+    slot: u16,
+    /// The device.
+    device: DeviceId,
+    /// The length of the slot in bytes, if the image says it.
+    bytes: Option<u64>,
+    /// The name that the configuration gives the source.
+    name: Option<&'m SourceName>,
+    /// The tag by which the source was found if it has no such name.
+    tag: &'m str,
+}
+
 /// Finds the image and its blobs, and checks their lengths and heads.
 ///
 /// # Errors
 /// [`MountError`]: the image cannot be used, or a blob is not there and the configuration names no
-/// region that could hold it.
+/// region that could hold it; the configuration pins digests.
 pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, MountError> {
+    if config.seal.is_some() || !config.verity.is_empty() {
+        return Err(MountError::Unverified);
+    }
+    open_with(storage, config, None)
+}
+
+/// Pins a device, which no byte was read of, and returns a number of its content.
+type PinFn<'f, S> = &'f mut dyn FnMut(&mut S, Pinned<'_>) -> Result<u64, MountError>;
+
+/// Finds the image and its blobs, and has each device pinned, the image's before its first byte is
+/// read. A slot that lies in the image's device is pinned with that.
+fn open_with<S: Discover>(
+    storage: &mut S,
+    config: &Config,
+    mut pin: Option<PinFn<'_, S>>,
+) -> Result<Mounted, MountError> {
     let Some(name) = &config.image else {
         let mut disks = String::new();
         storage.disks(&mut |serial, _| {
@@ -195,6 +241,13 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
         }
     }
     let device = name.find(storage)?;
+    let content = match &mut pin {
+        Some(pin) => {
+            let image = Pinned { slot: 0, device, bytes: None, name: Some(name), tag: "" };
+            Some(pin(storage, image)?)
+        }
+        None => None,
+    };
     // An image is large: it is moved once, out of the result and onto the heap.
     let image = match Image::read(storage, device) {
         Ok(image) => Box::new(image),
@@ -207,6 +260,26 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     let region = config.cache.as_ref().and_then(|cache| storage.disk(&cache.serial).ok());
     let mut note = |slot, error| missing.push((slot, error));
     let mut sources = image.bind_present(storage, given, region, &mut note)?;
+    // What a region holds of a slot is that of the digest, whatever the source's version.
+    let mut contents = Vec::new();
+    for (slot, part) in (0..=u16::MAX).zip(&sources) {
+        let (Some(pin), Some(content)) = (&mut pin, content) else { break };
+        if part.device == device {
+            contents.push((slot, content));
+            continue;
+        }
+        let name = config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name);
+        let entry = image.devices().slot(slot);
+        // A tag that is not text found no source.
+        let tag = entry.map(|entry| core::str::from_utf8(entry.tag()));
+        let tag = tag.and_then(Result::ok).map_or("", |tag| tag);
+        let bytes = Some(part.bytes);
+        let pinned = Pinned { slot, device: part.device, bytes, name, tag };
+        contents.push((slot, pin(storage, pinned)?));
+    }
+    for (slot, content) in contents {
+        sources.set_version(slot, content).then_some(()).or_bug().map_err(Error::Bug)?;
+    }
     for (slot, _) in &missing {
         let is_set = sources.set_absent_version(*slot, given_version(config, &image, *slot));
         is_set.then_some(()).or_bug().map_err(Error::Bug)?;

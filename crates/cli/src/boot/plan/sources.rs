@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rootlet_guest::config::Part;
@@ -13,7 +13,7 @@ use rootlet_guest::config::Part;
 use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word};
 use crate::boot::monitor::Disk;
 use crate::exit::usage;
-use crate::source::{BlobPlace, Source, SourceArgs, disk_file};
+use crate::source::{BlobPlace, Source, SourceArgs, digests, disk_file};
 
 /// Plans a guest with these sources. `words` are its command; without one it lists the root.
 pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Result<Plan> {
@@ -63,6 +63,11 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
         let disk = read_only(SERIAL_OF_CACHE, file);
         disks.push(Disk { read_only: read_only_disk, ..disk });
     }
+    let digests = digests(source)?;
+    if !digests.is_empty() {
+        disks.extend(trees_beside(&disks));
+    }
+    options.extend(digests.iter().map(|digest| Word::Plain(digest.word())));
     options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
     let shares: Vec<_> =
         source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
@@ -72,6 +77,18 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
         words => words.to_vec(),
     };
     Ok(Plan { disks, shares, region: source.region.clone(), overlay: None, options, words })
+}
+
+/// Returns the disks with the trees that lie beside read-only disks: `FILE.verity` of FILE.
+fn trees_beside(disks: &[Disk]) -> Vec<Disk> {
+    let beside = |disk: &Disk| {
+        let mut name = disk.source.file()?.as_os_str().to_owned();
+        name.push(".verity");
+        let tree = PathBuf::from(name);
+        let is_there = disk.serial != SERIAL_OF_CACHE && tree.is_file();
+        is_there.then(|| read_only(&format!("{}.v", disk.serial), Source::File(tree)))
+    };
+    disks.iter().filter_map(beside).collect()
 }
 
 /// Returns a disk that a guest may only read.

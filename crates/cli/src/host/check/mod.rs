@@ -5,6 +5,7 @@
 //! beside it.
 
 mod body;
+mod digests;
 mod report;
 mod seen;
 
@@ -28,6 +29,7 @@ use crate::progress::Progress;
 use crate::say;
 use crate::shown::shown;
 use crate::source::{AVB_NOTICE, Prepared};
+use digests::Digests;
 use report::{Report, reader};
 use seen::Seen;
 
@@ -118,7 +120,8 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
     if has_avb_footer && !read.verbose {
         note!("{AVB_NOTICE}");
     }
-    let (files, result) = verify(&opened.root, &opened.mounted, args.json, args.jobs);
+    let digests = digests::read_all(opened.root.storage(), &opened.mounted);
+    let (files, result) = verify(&opened.root, &opened.mounted, digests, args.json, args.jobs);
     opened.end(files, &result);
     result
 }
@@ -129,6 +132,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
 fn verify<S: Storage + Sync>(
     root: &GuestRoot<S>,
     mounted: &Mounted,
+    digests: Option<Digests>,
     as_json: bool,
     jobs: Jobs,
 ) -> (u64, Result<()>) {
@@ -157,14 +161,21 @@ fn verify<S: Storage + Sync>(
                 files: 0,
                 progress,
             };
-            let result = check.run();
+            let result = check.run(digests);
             (check.files, result)
         },
     )
 }
 
 impl<S: Storage> Check<'_, '_, '_, S> {
-    fn run(&mut self) -> Result<()> {
+    fn run(&mut self, digests: Option<Digests>) -> Result<()> {
+        let verified = match digests {
+            Some(Digests { bytes, faults }) => {
+                faults.iter().try_for_each(|fault| self.fault(b"/", None, fault))?;
+                Some(bytes)
+            }
+            None => None,
+        };
         let root = self.root.metadata(b"/")?;
         self.dirs.insert(root.nid(), b"/".as_slice().into());
         self.body(&root, b"/")?;
@@ -185,6 +196,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
             let object = json!({
                 "inodes": inodes,
                 "read_bytes": all.bytes,
+                "verified_bytes": verified,
                 "superblock_checksum": self.superblock.compat().has(Compat::SB_CHKSUM),
                 "faults": told,
             });
@@ -196,7 +208,10 @@ impl<S: Storage> Check<'_, '_, '_, S> {
             false => "no superblock checksum",
         };
         let bytes = crate::size::human(all.bytes);
-        say!("{inodes} inodes, {bytes} of data read, {sum}, {faults} faults");
+        let digests = verified.map_or_else(String::new, |bytes| {
+            format!("{} of the sources verified, ", crate::size::human(bytes))
+        });
+        say!("{inodes} inodes, {bytes} of data read, {digests}{sum}, {faults} faults");
         judged(faults)
     }
 

@@ -1,0 +1,287 @@
+//! A storage whose pinned devices give the bytes that a digest names, or an error.
+//!
+//! ```text
+//!  mount -> Verified -> Retry -> devices
+//!             |  one batch: the data, and the nodes of its trees that are not known
+//!             |  each node is checked against its parent, each block against its leaf
+//!             |  a block that is wrong: once more from its device, then an error
+//!             '- vouch: the same check of bytes that came from elsewhere, a region above all
+//! ```
+//! [`Verified::pin`] pins a device before its first byte is read. Its sectors are at least a data
+//! block from then on, so every reader asks for whole blocks.
+//!
+//! Always: a transfer or a job of a pinned device that ends well has brought checked bytes; one that
+//! does not leaves zeros. A node is used only after it was checked. Devices that are not pinned, and
+//! all writes, pass through.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod check;
+mod jobs;
+mod nodes;
+mod pin;
+mod run;
+
+pub use pin::PinError;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use rootlet_base::num::{Bug, OrBug};
+use rootlet_storage::{
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, Storage, Transfer, Version, Vouch,
+};
+use rootlet_trust::{Hasher, Refused, Spec, Subject};
+use spin::mutex::SpinMutex as Mutex;
+
+use jobs::Jobs;
+use nodes::Nodes;
+use pin::Pin;
+
+/// The least memory for nodes, in bytes.
+pub const NODES_BYTES_MIN: usize = 64 << 10;
+/// What a batch allocates for its transfers and for nodes that are not kept, in bytes.
+const BATCH_BYTES: usize = 256 << 10;
+/// How many refusals are kept for messages.
+const REFUSALS_MAX: usize = 16;
+
+/// Counters of what was verified.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Bytes of data that were checked and right.
+    pub verified_bytes: u64,
+    /// Nodes that were read and right.
+    pub nodes: u64,
+    /// Blocks and nodes of sources that were wrong, also those that were right at the second read.
+    pub wrong: u64,
+    /// Blocks from elsewhere that were wrong.
+    pub wrong_elsewhere: u64,
+}
+
+/// What changes while reads run.
+#[derive(Debug)]
+struct State {
+    nodes: Nodes,
+    stats: Stats,
+    refusals: Vec<Refused>,
+}
+
+/// A storage that verifies the devices that are pinned.
+#[derive(Debug)]
+pub struct Verified<S> {
+    storage: S,
+    hasher: &'static dyn Hasher,
+    pins: BTreeMap<DeviceId, Pin>,
+    state: Mutex<State>,
+    jobs: Mutex<Jobs>,
+}
+
+impl<S> Verified<S> {
+    /// Returns `storage` with no device pinned. Nodes of trees take at most `nodes_bytes` bytes, or
+    /// [`NODES_BYTES_MIN`] if that is more.
+    pub fn new(storage: S, hasher: &'static dyn Hasher, nodes_bytes: usize) -> Self {
+        let nodes = Nodes::new(nodes_bytes.max(NODES_BYTES_MIN));
+        let state = State { nodes, stats: Stats::default(), refusals: Vec::new() };
+        let (state, jobs) = (Mutex::new(state), Mutex::new(Jobs::default()));
+        Self { storage, hasher, pins: BTreeMap::new(), state, jobs }
+    }
+
+    /// Returns the storage below.
+    pub fn inner_mut(&mut self) -> &mut S {
+        &mut self.storage
+    }
+
+    /// Returns the counters.
+    pub fn stats(&self) -> Stats {
+        self.state.lock().stats
+    }
+
+    /// Returns which bytes of sources were wrong, each once and at most 16 of them, and forgets
+    /// them.
+    pub fn take_refusals(&self) -> Vec<Refused> {
+        core::mem::take(&mut self.state.lock().refusals)
+    }
+
+    /// Returns the most bytes that reads may still allocate for nodes, as long as a reader asks for
+    /// at most 8 MiB at once; none if no device is pinned.
+    pub fn reserve_bytes(&self) -> usize {
+        if self.pins.is_empty() {
+            return 0;
+        }
+        // A leaf covers 512 KiB, and is there twice while it is checked.
+        self.state.lock().nodes.bytes_max().checked_add(BATCH_BYTES).map_or(BATCH_BYTES, |all| all)
+    }
+
+    /// Returns a number of the content that a device is pinned to, not 0: other content has another
+    /// one, but for one in 2^64. `None` if the device is not pinned.
+    pub fn content(&self, device: DeviceId) -> Option<u64> {
+        let root = self.pins.get(&device)?.root.as_bytes().first_chunk()?;
+        Some(u64::from_be_bytes(*root).max(1))
+    }
+
+    /// Returns whether a device is pinned.
+    pub fn is_pinned(&self, device: DeviceId) -> bool {
+        self.pins.contains_key(&device)
+    }
+
+    /// Notes that bytes of a source are wrong.
+    fn refuse(&self, refused: Refused) {
+        let mut state = self.state.lock();
+        if state.refusals.len() < REFUSALS_MAX && !state.refusals.contains(&refused) {
+            state.refusals.push(refused);
+        }
+    }
+}
+
+impl<S: Storage> Verified<S> {
+    /// Pins `device` to what `spec` says, with the nodes of its tree on the device `tree`, or on
+    /// the same if that is `None`. Its data has one of `lengths` bytes, or the device's own length;
+    /// the digest decides. Reads the top node of the tree, or the only block.
+    ///
+    /// # Errors
+    /// [`PinError`]; the device is as before.
+    pub fn pin(
+        &mut self,
+        subject: Subject,
+        device: DeviceId,
+        spec: &Spec<'_>,
+        tree: Option<DeviceId>,
+        lengths: &[u64],
+    ) -> Result<(), PinError> {
+        let info = self.storage.info(device).ok_or(PinError::Absent(subject))?;
+        let number = self.pins.len();
+        let bug = |bug: Bug| PinError::from(subject.refused(bug));
+        let number = u16::try_from(number).ok().or_bug().map_err(bug)?;
+        let mut lengths = [lengths, &[info.bytes]].concat();
+        lengths.dedup();
+        let (storage, hasher) = (&self.storage, self.hasher);
+        let who = (subject, number);
+        let (pin, top) = Pin::new(storage, hasher, who, device, (spec, tree), &lengths)?;
+        if let Some(known) = self.pins.get(&device) {
+            let same =
+                known.tree.shape() == pin.tree.shape() && known.tree.root() == pin.tree.root();
+            return if same { Ok(()) } else { Err(PinError::Twice(subject, known.subject)) };
+        }
+        if let Some((node, bytes)) = top {
+            self.state.get_mut().nodes.keep((number, node), bytes.into());
+        }
+        self.pins.insert(device, pin);
+        Ok(())
+    }
+}
+
+impl<S: Storage> Storage for Verified<S> {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        match self.pins.get(&device) {
+            // The version may have been set since.
+            Some(pin) => self.storage.info(device).map(|info| pin.info.with_version(info.version)),
+            None => self.storage.info(device),
+        }
+    }
+
+    fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
+        if batch.iter().any(|transfer| self.is_pinned(transfer.device)) {
+            self.run_pinned(batch, done);
+        } else {
+            self.storage.run(batch, done);
+        }
+    }
+
+    /// Returns `None` for a pinned device: nobody has verified what lies in memory.
+    fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
+        if self.is_pinned(device) { None } else { self.storage.view(device, at, len) }
+    }
+
+    fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
+        match self.pins.get(&device) {
+            Some(pin) => self.vouch_pinned(pin, at, data),
+            None => self.storage.vouch(device, at, data),
+        }
+    }
+
+    fn set_deadline(&self, until_ns: Option<u64>) {
+        self.storage.set_deadline(until_ns);
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.storage.now_ns()
+    }
+
+    fn clock(&self) -> Option<fn() -> u64> {
+        self.storage.clock()
+    }
+
+    fn unlocked(&self) {
+        self.storage.unlocked();
+    }
+
+    fn locking(&self) {
+        self.storage.locking();
+    }
+
+    /// Takes a read of a pinned device only if the nodes that it needs are known: else a reader
+    /// that waits reads them.
+    fn start(&self, job: Job) -> Result<(), Job> {
+        match self.pins.get(&job.device) {
+            Some(pin) => self.start_pinned(pin, job),
+            None => self.storage.start(job),
+        }
+    }
+
+    fn poll(&self) -> Option<Ended> {
+        loop {
+            let ended = self.storage.poll()?;
+            let Some(pin) = self.pins.get(&ended.0.device) else { return Some(ended) };
+            if let Some(ended) = self.ended_pinned(pin, ended) {
+                return Some(ended);
+            }
+        }
+    }
+
+    /// Returns twice the time below: a job that brought wrong bytes is run once more.
+    fn patience_ns(&self) -> u64 {
+        let once_ns = self.storage.patience_ns();
+        // 292 years and more are without bound.
+        let Some(twice_ns) = once_ns.checked_mul(2) else { return once_ns };
+        if self.pins.is_empty() { once_ns } else { twice_ns }
+    }
+
+    fn rest(&self, ns: u32) {
+        self.storage.rest(ns);
+    }
+
+    fn unique(&self) -> u64 {
+        self.storage.unique()
+    }
+}
+
+impl<S: Discover> Discover for Verified<S> {
+    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
+        self.storage.disk(serial)
+    }
+
+    fn share_file(
+        &mut self,
+        mount_tag: Option<&str>,
+        name: &str,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.storage.share_file(mount_tag, name)
+    }
+
+    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
+        self.storage.disks(each);
+    }
+
+    fn set_version(&mut self, device: DeviceId, version: Version) {
+        self.storage.set_version(device, version);
+    }
+
+    fn set_expendable(&mut self, device: DeviceId) {
+        self.storage.set_expendable(device);
+    }
+}

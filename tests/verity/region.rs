@@ -1,0 +1,160 @@
+//! Regions that an enemy wrote: with the region's own checks right, which need no key that the
+//! enemy does not have.
+//!
+//! Always: right bytes while the sources are there; without them right bytes or an error.
+
+use embedded_io::Read;
+use rootlet::storage::DeviceId;
+use rootlet_guest::SYNC_TIME;
+use rootlet_sim::disk::{Sparse, Survive, World};
+
+use crate::guest::Guest;
+use crate::world::{Made, made, mount};
+
+const REGION: u64 = 4 << 20;
+
+/// Reads all files of `sources` over a region without verifying, as if they were those of `pinned`,
+/// and returns the region: what an enemy can write who holds the region for a while.
+pub fn filled(sources: &Made, pinned: &Made, region: &Sparse) -> Sparse {
+    let (world, ..) = sources.world();
+    let disk = world.disk("cache", 512, region.clone());
+    let line = format!("{} cache=cache", Made::plain_line(pinned));
+    let mut guest = Guest::mount(world.attach(), &line, 1).unwrap();
+    guest.run(&["manifest", "/"]).unwrap();
+    assert!(guest.root.leave(SYNC_TIME));
+    world.crash_image(disk, Survive::Everything).0
+}
+
+/// Returns the same image with blobs of which each block is changed: consistent for a region, which
+/// knows blobs by their names.
+pub fn forged(made: &Made) -> Made {
+    let mut parts = made.parts.clone();
+    for part in parts.iter_mut().skip(1) {
+        part.data.iter_mut().step_by(4096).for_each(|byte| *byte ^= 1);
+    }
+    Made { parts, files: made.files.clone() }
+}
+
+pub fn with_region(made: &Made, region: &Sparse) -> (World, String) {
+    let (world, ..) = made.world();
+    world.disk("cache", 512, region.clone());
+    (world, format!("{} cache=cache", made.line()))
+}
+
+#[test]
+fn region_with_other_bytes_and_right_checks_is_not_believed() {
+    let made = made(3, 300_000);
+    let region = filled(&forged(&made), &made, &Sparse::zeros(REGION));
+    // The enemy's region works: without digests its bytes are served.
+    let (world, line) = with_region(&made, &region);
+    let plain = format!("{} cache=cache", Made::plain_line(&made));
+    let mut believer = Guest::mount(world.attach(), &plain, 1).unwrap();
+    assert_ne!(believer.run(&["cat", "/f0"]).unwrap(), made.files[0].1);
+    drop(believer);
+    let guest = mount(&world, &line).unwrap();
+    assert!(guest.notices.iter().any(|told| told.starts_with("region  disk cache: ")));
+    assert!(made.read_all(&guest).iter().all(Result::is_ok));
+    let stats = guest.root.storage().stats();
+    assert!(stats.wrong_elsewhere > 0 && stats.wrong == 0, "{stats:?}");
+    // By streams, whose reads are jobs.
+    let (world, line) = with_region(&made, &region);
+    let guest = mount(&world, &line).unwrap();
+    for (path, content) in &made.files {
+        let mut stream = guest.root.stream(path.as_bytes()).unwrap();
+        let (mut found, mut piece) = (Vec::<u8>::new(), vec![0; 20_000]);
+        loop {
+            let len = stream.read(&mut piece).unwrap();
+            if len == 0 {
+                break;
+            }
+            found.extend(&piece[..len]);
+        }
+        assert!(found == *content, "{path}");
+    }
+    let stats = guest.root.storage().stats();
+    assert!(stats.wrong_elsewhere > 0 && stats.wrong == 0, "{stats:?}");
+}
+
+#[test]
+fn region_that_was_prefetched_from_an_enemy_puts_nothing_into_memory() {
+    let made = made(4, 200_000);
+    let region = filled(&forged(&made), &made, &Sparse::zeros(REGION));
+    let (world, line) = with_region(&made, &region);
+    let guest = mount(&world, &line).unwrap();
+    guest.root.prefetch();
+    for _ in 0..200 {
+        guest.root.progress();
+        world.advance_ns(1_000_000);
+    }
+    assert!(made.read_all(&guest).iter().all(Result::is_ok));
+}
+
+#[test]
+fn right_region_serves_what_changed_sources_do_not_have_any_more() {
+    let made = made(5, 300_000);
+    let region = filled(&made, &made, &Sparse::zeros(REGION));
+    let (world, data, _) = made.world();
+    world.disk("cache", 512, region);
+    let line = format!("{} cache=cache", made.line());
+    // All but the first block of each blob, which proves nothing here: their trees have levels.
+    for (device, part) in data.iter().zip(&made.parts).skip(1) {
+        world.poke(*device, 0, &vec![0x5a; part.data.len()]);
+    }
+    let guest = mount(&world, &line).unwrap();
+    assert!(made.read_all(&guest).iter().all(Result::is_ok));
+    let stats = guest.root.storage().stats();
+    assert_eq!((stats.wrong, stats.wrong_elsewhere), (0, 0), "{stats:?}");
+    assert!(guest.counters().read.hits > 0);
+}
+
+#[test]
+fn changed_byte_of_a_region_costs_a_fetch_and_no_wrong_byte() {
+    let made = made(6, 60_000);
+    let region = filled(&made, &made, &Sparse::zeros(REGION));
+    let bytes = region.to_vec();
+    let (world, line) = with_region(&made, &region);
+    let cache = DeviceId(6);
+    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(997).collect();
+    assert!(used.len() > 100);
+    for at in used {
+        world.poke(cache, 0, &bytes);
+        world.poke(cache, at as u64, &[bytes[at] ^ 4]);
+        let guest = mount(&world, &line).unwrap();
+        assert!(made.read_all(&guest).iter().all(Result::is_ok), "byte {at}");
+    }
+    // Without sources: right bytes, or an error.
+    let (_, data, _) = made.world();
+    let mut errors = 0;
+    for at in (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(1999) {
+        let (world, line) = with_region(&made, &region);
+        world.poke(cache, at as u64, &[bytes[at] ^ 4]);
+        let Ok(guest) = mount(&world, &line) else { continue };
+        data.iter().skip(1).for_each(|device| world.set_gone(*device, true));
+        errors += made.read_all(&guest).iter().filter(|read| read.is_err()).count();
+    }
+    assert!(errors > 0, "some files miss a block");
+}
+
+#[test]
+fn region_knows_a_blob_by_its_digest_and_not_by_what_its_disk_says() {
+    let (made, other) = (made(9, 200_000), made(10, 200_000));
+    let read = |made: &Made, region: &Sparse| {
+        let (world, ..) = made.world();
+        let disk = world.disk("cache", 512, region.clone());
+        let line = format!("{} cache=cache", made.line());
+        let guest = mount(&world, &line).unwrap();
+        assert!(made.read_all(&guest).iter().all(Result::is_ok));
+        assert!(guest.root.leave(SYNC_TIME));
+        let (fetched, stats) = (guest.root.stats().fetched_bytes, guest.root.storage().stats());
+        assert_eq!((stats.wrong, stats.wrong_elsewhere), (0, 0), "{stats:?}");
+        (fetched, world.crash_image(disk, Survive::Everything).0)
+    };
+    let (cold, region) = read(&made, &Sparse::zeros(REGION));
+    let (warm, region) = read(&made, &region);
+    assert!(cold > 200_000 && warm < 50_000, "{cold} bytes fetched, then {warm}");
+    // Other content on the same disks: nothing of the old one is tried.
+    let (changed, region) = read(&other, &region);
+    assert!(changed > 200_000, "{changed} bytes fetched");
+    let (again, _) = read(&other, &region);
+    assert!(again < 50_000, "{again} bytes fetched");
+}

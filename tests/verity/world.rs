@@ -1,0 +1,134 @@
+//! An image over two blobs, with trees, in the simulator.
+
+use rootlet_base::units::Pow2;
+use rootlet_guest::config::Config;
+use rootlet_guest::{MountError, Mounted, open_verified};
+use rootlet_sim::disk::{SimStorage, Sparse, World};
+use rootlet_sim::image::{Content, Options, Tree, build};
+use rootlet_trust::{Algorithm, Builder, Format, Root, Salt, Shape, Software};
+use rootlet_verity::Verified;
+
+use crate::guest::Guest;
+use rootlet::storage::DeviceId;
+
+/// A guest that verifies.
+pub type Checked = Guest<Verified<SimStorage>>;
+
+/// Some data, its tree, and the text that pins it.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub data: Vec<u8>,
+    pub tree: Vec<u8>,
+    pub spec: String,
+}
+
+impl Part {
+    /// Returns data with the tree that fsverity makes.
+    pub fn new(data: Vec<u8>) -> Self {
+        let block = Pow2::of(4096).unwrap();
+        let bytes = data.len() as u64;
+        let shape =
+            Shape::new(Algorithm::Sha256, Format::FsVerity, Salt::NONE, [block; 2], bytes).unwrap();
+        let mut tree = vec![0; shape.tree_bytes() as usize];
+        let mut put = |at: u64, node: &[u8]| tree[at as usize..][..4096].copy_from_slice(node);
+        let mut builder = Builder::new(&Software, shape).unwrap();
+        data.chunks(4096).for_each(|block| builder.push(block, &mut put).unwrap());
+        let Root::File(digest) = builder.finish(&mut put).unwrap() else { panic!() };
+        Self { data, tree, spec: format!("sha256-12:{digest}") }
+    }
+}
+
+/// The parts of an image over two blobs, the image first, and the files that it has.
+pub struct Made {
+    pub parts: Vec<Part>,
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// Returns an image whose blobs have about `bytes` bytes each.
+pub fn made(seed: u64, bytes: usize) -> Made {
+    let mut tree = Tree::new();
+    let mut files = Vec::new();
+    for (number, len) in [bytes, bytes / 2, bytes / 2 + 777, 100, 4096].into_iter().enumerate() {
+        let (path, content) = (format!("/f{number}"), Content::seeded(seed + number as u64, len));
+        files.push((path.clone(), content.to_vec()));
+        tree.file(path, content);
+    }
+    let options = Options { blobs: 2, dedupe: false, ..Options::default() };
+    let built = build(&tree, &options).unwrap();
+    let mut parts = vec![Part::new(built.image.bytes().to_vec())];
+    parts.extend(built.blobs.iter().map(|blob| Part::new(blob.to_vec())));
+    Made { parts, files }
+}
+
+impl Made {
+    /// Returns the words that pin all parts, in front of others.
+    pub fn line(&self) -> String {
+        let words = (0..).zip(&self.parts).map(|(slot, part)| match slot {
+            0 => format!("image=image verity={}", part.spec),
+            slot => format!("blob{slot}=blob{slot} verity{slot}={}", part.spec),
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns words without digests, by which a region knows the sources as it does with the digests
+    /// of `pinned`.
+    pub fn plain_line(pinned: &Self) -> String {
+        let words = (0..).zip(&pinned.parts).map(|(slot, part)| {
+            let (_, digest) = part.spec.split_once(':').unwrap();
+            let version = &digest[..16];
+            match slot {
+                0 => format!("image=image,version=0x{version}"),
+                slot => format!("blob{slot}=blob{slot},version=0x{version}"),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    /// Returns a world with the devices of all parts and their trees; the devices of the parts, and
+    /// those of the trees.
+    pub fn world(&self) -> (World, Vec<DeviceId>, Vec<DeviceId>) {
+        let world = World::new(1);
+        let name = |slot: usize| if slot == 0 { "image".into() } else { format!("blob{slot}") };
+        let parts = self.parts.iter().enumerate();
+        let data = parts.clone().map(|(slot, part)| world.blob(&name(slot), padded(&part.data)));
+        let data = data.collect();
+        let trees =
+            parts.map(|(slot, part)| world.blob(&format!("{}.v", name(slot)), padded(&part.tree)));
+        let trees = trees.collect();
+        (world, data, trees)
+    }
+
+    /// Returns the content of a file that reads without an error; panics if it is not that of the
+    /// file.
+    pub fn read(&self, guest: &Checked, number: usize) -> Result<(), String> {
+        let (path, content) = &self.files[number];
+        let mut out = vec![0xee; content.len()];
+        let file = guest.root.open(path.as_bytes()).map_err(|error| format!("{error:#}"))?;
+        match file.read_at(0, &mut out) {
+            Ok(len) => {
+                assert_eq!(len, content.len(), "{path}");
+                assert!(out == *content, "{path}: other bytes");
+                Ok(())
+            }
+            Err(error) => Err(format!("{error:#}")),
+        }
+    }
+
+    /// Reads all files as [`Made::read`] does.
+    pub fn read_all(&self, guest: &Checked) -> Vec<Result<(), String>> {
+        (0..self.files.len()).map(|number| self.read(guest, number)).collect()
+    }
+}
+
+/// Returns bytes up to a whole sector.
+pub fn padded(bytes: &[u8]) -> Sparse {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().max(1).next_multiple_of(512), 0);
+    Sparse::from(bytes)
+}
+
+/// Mounts and verifies.
+pub fn mount(world: &World, line: &str) -> Result<Checked, String> {
+    let open: fn(&mut Verified<SimStorage>, &Config) -> Result<Mounted, MountError> = open_verified;
+    Guest::mount_by(open, Verified::new(world.attach(), &Software, 1 << 20), line, 1)
+}
