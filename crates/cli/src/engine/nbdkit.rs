@@ -144,9 +144,10 @@ fn script(request: &str, bytes: u64) -> String {
 
 /// Returns the last error of the origin in the engine's output, with the meaning of a change.
 fn explained(said: &str) -> Option<String> {
-    // A reader that hung up is not the origin's fault.
-    let of_origin = |line: &&str| line.contains("error:") && !line.contains("write error reply");
-    let last = said.lines().rfind(of_origin)?.trim();
+    let errors = || said.lines().filter(|line| line.contains("error:"));
+    // What nbdkit says of a reader that hung up, or of its own pauses, is not the origin's fault.
+    let of_origin = errors().rfind(|line| line.contains(": answer "));
+    let last = of_origin.or(errors().next_back())?.trim();
     Some(match last.contains(": answer 412 ") {
         true => {
             format!("{last}: its content has changed since it was opened, and the old one is gone")
@@ -163,7 +164,8 @@ mod tests {
     fn last_fault_of_the_origin_is_explained() {
         let said = "nbdkit: eval[1]: error: /tmp/nbdkit/pread: answer 503 for bytes 0 to 511\n\
                     nbdkit: eval[1]: error: /tmp/nbdkit/pread: answer 412 for bytes 0 to 511\n\
-                    nbdkit: eval[2]: error: write error reply: Broken pipe\nnbdkit: debug\n";
+                    nbdkit: eval[2]: error: write error reply: Broken pipe\n\
+                    nbdkit: eval[2]: error: aborting sleep because of connection close\n";
         let words = explained(said).unwrap();
         assert!(words.contains("for bytes 0 to 511: its content has changed"), "{words}");
         let before = said.split_inclusive('\n').next().unwrap();

@@ -53,7 +53,10 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     }
     if let Some(region) = &source.region {
         let file = Source::File(region.file.clone());
-        let is_source = |disk: &&Disk| is_one(&disk.source, &file);
+        let is_source = |disk: &&Disk| match &disk.source {
+            Source::Node(node) => node.file().is_some_and(|of| is_one_file(of, &region.file)),
+            source => is_one(source, &file),
+        };
         if let Some(disk) = disks.iter().find(is_source).filter(|_| region.part == Part::Whole) {
             return Err(usage(format!("--region {file} is the disk `{}` as well", disk.serial)));
         }

@@ -80,6 +80,10 @@ fn one_file_is_one_disk() {
         let line = format!("--image {0}/i --region {0}/{region}", dir.path().display());
         let error = planned(&line).unwrap_err().to_string();
         assert!(error.ends_with("is the disk `image` as well"), "{error}");
+        let line =
+            format!("--image x --blob 1=qcow2:{0}/i --region {0}/{region}", dir.path().display());
+        let error = planned(&line).unwrap_err().to_string();
+        assert!(error.ends_with("is the disk `blob1` as well"), "{error}");
     }
 }
 
