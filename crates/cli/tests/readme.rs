@@ -213,6 +213,7 @@ fn fault_of_test_line(words: &[&str]) -> Option<String> {
 /// Returns what is wrong with a line for a shell.
 fn fault_of_line(line: &str) -> Option<String> {
     let line = line.split(" | ").next().unwrap_or_default();
+    let line = line.split(" # ").next().unwrap_or_default();
     let words: Vec<&str> = line.split_whitespace().collect();
     let is_folder = |path: &str| workspace().join(path).is_dir();
     match words.as_slice() {
@@ -229,10 +230,22 @@ fn fault_of_line(line: &str) -> Option<String> {
             Cli::command().try_get_matches_from(words).err().map(|error| error.to_string())
         }
         ["cargo", "test", words @ ..] => fault_of_test_line(words),
+        // A variable before the command.
+        [variable, "cargo", "test", words @ ..]
+        | [variable, "cargo", "+nightly", "test", "-Zbuild-std", "--target", _, words @ ..]
+            if variable.contains('=') =>
+        {
+            fault_of_test_line(words)
+        }
         ["cargo", "bench", "--bench", name] | ["cargo", "bench", "--bench", name, "--", ..] => {
             let bench = format!("benches/{name}/main.rs");
             let there = workspace().join(bench).is_file();
             (!there).then(|| format!("{name} is no benchmark"))
+        }
+        ["cargo", "bench", "-p", package, "--bench", name] => {
+            let bench = folder_of(package).map(|folder| folder.join(format!("benches/{name}.rs")));
+            let there = bench.is_some_and(|bench| bench.is_file());
+            (!there).then(|| format!("{package} has no benchmark {name}"))
         }
         ["cargo", "run", "--example", name, "--features", features, "--", ..] => {
             let manifest = text("Cargo.toml");
