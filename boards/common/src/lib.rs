@@ -2,7 +2,7 @@
 //! log, virtio and the end of a run.
 //!
 //! Always: interrupts off, devices polled; one processor, but while a second one is lent some work
-//! ([`second`]). What differs between boards is in the
+//! (`second`). What differs between boards is in the
 //! board's own `Board`; what differs between processors is in `arch`.
 //!
 //! On a target with an operating system only the parts that need no machine exist, so that the

@@ -43,6 +43,10 @@ pub enum Taker {
 
 /// The state of a piece.
 #[derive(Debug)]
+#[cfg_attr(
+    target_pointer_width = "32",
+    expect(clippy::large_enum_variant, reason = "eight at most, and most are of this one")
+)]
 enum State {
     /// A read is under way.
     Flying(Flying),
