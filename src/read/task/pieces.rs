@@ -43,10 +43,7 @@ pub enum Taker {
 
 /// The state of a piece.
 #[derive(Debug)]
-#[cfg_attr(
-    target_pointer_width = "32",
-    expect(clippy::large_enum_variant, reason = "eight at most, and most are of this one")
-)]
+#[allow(clippy::large_enum_variant, reason = "eight at most; said on some targets only")]
 enum State {
     /// A read is under way.
     Flying(Flying),
