@@ -12,8 +12,8 @@ use super::mount::Mount;
 use super::stop::Stop;
 #[cfg(feature = "alloc")]
 use super::task::TaskId;
-use crate::cache::{Layer, Ticket, Verdict};
-use crate::storage::{IoErrorKind, Spin, Storage, Vouch};
+use crate::cache::Layer;
+use crate::storage::{Spin, Storage, Vouch};
 use crate::units::{ByteRange, DeviceSlot};
 use core::ops::{Deref, DerefMut};
 use lock_api::{Mutex, MutexGuard};
@@ -204,23 +204,6 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         });
         self.io.recorder.set_file(self.file);
         out
-    }
-
-    /// Settles a read of the region whose bytes the storage has judged, if the read succeeded. Bytes
-    /// that the storage does not know are left where they are.
-    pub fn settle(
-        &mut self,
-        ticket: Ticket,
-        read: Result<&[u8], IoErrorKind>,
-        vouch: Vouch,
-    ) -> Verdict {
-        match (vouch, read) {
-            (Vouch::Wrong, Ok(data)) if ticket.is_right(data) => {
-                self.io.layer.settle(ticket, Err(IoErrorKind::Untrue))
-            }
-            (Vouch::Unknown, Ok(data)) if ticket.is_right(data) => Verdict::Stale,
-            (_, read) => self.io.layer.settle(ticket, read),
-        }
     }
 
     /// Lets go of the lock for a moment, in a loop that waits for another reader.

@@ -13,7 +13,7 @@ use crate::num::{OrBug, narrow};
 use crate::read::guard::Guard;
 use crate::read::io::{Extent, Source};
 use crate::storage::events::{Cause, Kind};
-use crate::storage::{Buffer, Ended, IoError, Storage, Tag, Vouch, Wait};
+use crate::storage::{Buffer, Ended, IoError, IoErrorKind, Storage, Tag, Vouch, Wait};
 use crate::trace;
 use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
 use alloc::collections::VecDeque;
@@ -178,6 +178,23 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         if let Some(blob) = source.and_then(|source| source.blob) {
             let lend = self.flights.pool.can_lend();
             self.io.layer.fill_from(blob, BLOCK.whole(target.cover.start()), buffer, lend);
+        }
+    }
+
+    /// Settles a read of the region whose bytes the storage has judged, if the read succeeded. Bytes
+    /// that the storage does not know are left where they are.
+    pub(super) fn settle(
+        &mut self,
+        ticket: Ticket,
+        read: Result<&[u8], IoErrorKind>,
+        vouch: Vouch,
+    ) -> Verdict {
+        match (vouch, read) {
+            (Vouch::Wrong, Ok(data)) if ticket.is_right(data) => {
+                self.io.layer.settle(ticket, Err(IoErrorKind::Untrue))
+            }
+            (Vouch::Unknown, Ok(data)) if ticket.is_right(data) => Verdict::Stale,
+            (_, read) => self.io.layer.settle(ticket, read),
         }
     }
 
