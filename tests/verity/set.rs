@@ -136,6 +136,16 @@ fn set_reads_as_linux_reads_it_in_every_notation() {
 }
 
 #[test]
+fn seal_on_a_disk_without_a_longest_transfer_is_refused_by_that() {
+    let world = world(&BESIDE, &[]);
+    let disk = world.blob("seal", padded(b"# a seal\n"));
+    world.set_transfer_max(disk, 0);
+    let line = format!("image=image seal=seal root=sha256:{IMAGE}");
+    let error = mount(&world, &line).err().unwrap();
+    assert!(error.starts_with("the disk of the seal cannot be read from: "), "{error}");
+}
+
+#[test]
 fn seal_stands_for_all_words() {
     let text = format!("# the set\nimage sha256-12:{IMAGE}\n1 sha256-12:{B1}\n2 sha256-12:{B2}\n");
     let root = rootlet_trust::digest(

@@ -10,6 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rootlet_base::num::clip;
 use rootlet_base::units::Pow2;
 use rootlet_trust::{
     Algorithm, Builder, Digest, Format, Root, Salt, Shape, Software, Spec, Subject, superblock,
@@ -231,18 +232,17 @@ impl Job<'_> {
         let mut at = 0;
         while at < part.bytes {
             self.interrupt.check()?;
-            let len = usize::try_from(part.bytes - at).unwrap_or(usize::MAX).min(piece.len());
+            let len = clip(part.bytes - at, piece.len());
             let bytes = &mut piece[..len];
             part.file.read_exact_at(bytes, at).map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => anyhow::anyhow!("{}: became shorter", name()),
                 _ => anyhow::Error::new(error).context(name()),
             })?;
             data(at, bytes).with_context(name)?;
-            // The zeros that fill dm-verity's last block.
-            let mut rest = bytes.to_vec();
-            let covered = usize::try_from(shape.data_bytes() - at).unwrap_or(usize::MAX);
-            rest.resize(len.max(covered.min(len.next_multiple_of(block))), 0);
-            for block in rest.chunks(block) {
+            // Zeros fill dm-verity's last block.
+            let filled = len.max(clip(shape.data_bytes() - at, len.next_multiple_of(block)));
+            piece[len..filled].fill(0);
+            for block in piece[..filled].chunks(block) {
                 builder.push(block, &mut put)?;
             }
             at += len as u64;

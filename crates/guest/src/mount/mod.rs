@@ -25,7 +25,7 @@ use rootlet::Error;
 use rootlet::blob::{BindError, Image, Sources};
 use rootlet::cache::Cache;
 use rootlet::read::Root;
-use rootlet::storage::{DeviceId, Discover, Retry, Storage, serial};
+use rootlet::storage::{DeviceId, Discover, Retry, Storage, Unfit, serial};
 use rootlet_base::num::OrBug;
 use rootlet_trust::SealError;
 use rootlet_verity::PinError;
@@ -46,6 +46,8 @@ pub enum MountError {
     Verity(PinError),
     /// The seal is not the one that is pinned, or is wrong.
     Seal(SealError),
+    /// The disk of the seal cannot be read from.
+    SealDisk(Unfit),
     /// The configuration pins digests, and this storage verifies none.
     Unverified,
 }
@@ -66,6 +68,7 @@ impl fmt::Display for MountError {
             Self::Version(error) => write!(f, "{error:#}"),
             Self::Verity(error) => error.fmt(f),
             Self::Seal(error) => error.fmt(f),
+            Self::SealDisk(unfit) => write!(f, "the disk of the seal cannot be read from: {unfit}"),
             Self::Unverified => {
                 f.write_str("verity= or seal= is given, and this program verifies no digests")
             }

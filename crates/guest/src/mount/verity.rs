@@ -145,6 +145,7 @@ fn beside<S: Discover>(storage: &mut S, asked: &Pinned<'_>) -> Option<DeviceId> 
 fn read_seal<S: Discover>(storage: &mut S, name: &SourceName) -> Result<Vec<u8>, MountError> {
     let device = name.find(storage)?;
     let info = storage.info(device).or_bug().map_err(rootlet::Error::from)?;
+    info.check().map_err(MountError::SealDisk)?;
     // A byte more than a seal may have shows that there are more.
     let most = wide(SEAL_BYTES_MAX).checked_add(u64::from(info.sector_bytes));
     let range = ByteRange::first(info.bytes.min(most.or_bug().map_err(rootlet::Error::from)?));

@@ -252,7 +252,7 @@ impl<'r, S: Storage> Walk<'r, S> {
             place.clear()?;
         }
         if let Some(First { path: first, .. }) = first {
-            let split = first.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
+            let split = first.iter().rposition(|byte| *byte == b'/').ok_or_else(not_a_name)?;
             let dir = self.reopen(&first[..split])?;
             let first = Place::new(dir.as_fd(), &first[split + 1..]).ok_or_else(not_a_name)?;
             self.own.link(place, first)?;
