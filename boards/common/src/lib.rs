@@ -1,9 +1,9 @@
 //! What every board shares, and the only crate with unsafe code: entry, memory, clock, console,
 //! log, virtio and the end of a run.
 //!
-//! Always: interrupts off, devices polled; one processor, but while a second one is lent some work
-//! (`second`). What differs between boards is in the
-//! board's own `Board`; what differs between processors is in `arch`.
+//! Always: interrupts are off, and devices are polled. One processor runs, and a second one while
+//! it has work (`second`). What differs between boards is in the board's own `Board`; what differs
+//! between processors is in `arch`.
 //!
 //! On a target with an operating system only the parts that need no machine exist, so that the
 //! workspace builds and their tests run there.

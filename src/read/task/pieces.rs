@@ -43,7 +43,10 @@ pub enum Taker {
 
 /// The state of a piece.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "eight at most; said on some targets only")]
+#[cfg_attr(
+    all(target_pointer_width = "32", not(target_arch = "x86")),
+    expect(clippy::large_enum_variant, reason = "eight at most, and most are of the long one")
+)]
 enum State {
     /// A read is under way.
     Flying(Flying),
