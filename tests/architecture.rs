@@ -24,9 +24,10 @@ const LONGER: [(&str, usize, &str); 0] = [];
 const UNNAMED: [&str; 0] = [];
 
 /// Where `unsafe` may be: in the platform, and in what an example knows of its machine.
-const UNSAFE: [&str; 3] = [
+const UNSAFE: [&str; 4] = [
     "boards/common/",
     "examples/cortex-m/src/machine.rs",
+    "examples/embassy/src/machine.rs",
     "examples/virtio-drivers/src/machine.rs",
 ];
 

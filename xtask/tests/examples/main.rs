@@ -5,3 +5,4 @@
 mod boot;
 mod cortex_m;
 mod disks;
+mod embassy;
