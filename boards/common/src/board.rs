@@ -1,6 +1,6 @@
 //! What one board says about itself.
 //!
-//! Always: a board is a constant and a `main`; [`board!`](crate::board!) ties both to the entry.
+//! Always: a board is a constant and a `main`; [`main!`](crate::main!) ties both to the entry.
 //! Everything that differs between boards of one architecture is in the constant, so that a
 //! board's own file shows all of it.
 
@@ -68,18 +68,63 @@ pub enum Bus {
 }
 
 unsafe extern "Rust" {
-    /// The board's constant; `board!` defines it.
+    /// The board's constant; `main!` defines it.
     #[link_name = "rootlet_board"]
     pub(crate) safe static BOARD: Board;
-    /// Runs the board's main; `board!` defines it.
+    /// Runs the board's main; `main!` defines it.
     #[link_name = "rootlet_main"]
     pub(crate) safe fn main(machine: Machine) -> Ending;
 }
 
-/// Makes `$board`, a [`Board`](crate::Board), and `$main`, a `fn(Machine) -> Ending`, this image's.
+/// The board of an application that names none. On x86 one image serves every machine that starts
+/// PVH kernels: microvm and q35 of QEMU, Firecracker, Cloud Hypervisor.
+#[cfg(target_arch = "x86_64")]
+pub const USUAL: Board = Board {
+    name: "pc",
+    console: Serial::Port(0x3f8),
+    log: Log::Port(0xe9),
+    buses: &[
+        // Where microvm has its slots; with `acpi=off` it also names the ones in use.
+        Bus::Mmio { base: 0xfeb0_0000, stride: 512, count: 24 },
+        // Where ACPI names no other place: microvm with `pcie=on` (QEMU, hw/i386/microvm.c), whose
+        // firmware gives no addresses.
+        Bus::Pci {
+            access: Access::Memory { base: 0xe000_0000, buses: 256 },
+            window: Window::new(0xc000_0000, 0xe000_0000),
+        },
+    ],
+};
+
+/// The board of an application that names none: QEMU's virt, and whatever passes a device tree.
+#[cfg(target_arch = "aarch64")]
+pub const USUAL: Board = Board {
+    name: "virt-aarch64",
+    // Until the device tree names another.
+    console: Serial::Pl011(0x0900_0000),
+    log: Log::Semihosting,
+    buses: &[Bus::Tree],
+    tree: 0x4000_0000,
+};
+
+/// The board of an application that names none: QEMU's virt, and whatever passes a device tree.
+#[cfg(target_arch = "riscv64")]
+pub const USUAL: Board = Board {
+    name: "virt-riscv64",
+    // Until the device tree names another.
+    console: Serial::bytes(0x1000_0000),
+    log: Log::Semihosting,
+    buses: &[Bus::Tree],
+    tree: 0,
+};
+
+/// Makes an image of an application: a function that takes an [`App`](crate::App) and returns what
+/// [`Status`](crate::Status) is for.
+///
+/// Without a [`Board`](crate::Board) before the application the image is for [`USUAL`]. After
+/// `machine:` stands a `fn(Machine) -> Ending` instead, which mounts for itself.
 #[macro_export]
-macro_rules! board {
-    ($board:expr, $main:path) => {
+macro_rules! main {
+    ($board:expr, machine: $main:path) => {
         const _: () = {
             // Names that the caller's own `BOARD` and `main` are not mistaken for.
             #[unsafe(export_name = "rootlet_board")]
@@ -90,5 +135,16 @@ macro_rules! board {
                 $main(machine)
             }
         };
+    };
+    ($board:expr, $app:path) => {
+        const _: () = {
+            fn rootlet_app(machine: $crate::Machine) -> $crate::verdict::Ending {
+                $crate::app::run(machine, $app)
+            }
+    $crate::main!($board, machine: rootlet_app);
+        };
+    };
+    ($app:path) => {
+        $crate::main!($crate::board::USUAL, $app);
     };
 }

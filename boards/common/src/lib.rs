@@ -13,6 +13,8 @@ extern crate alloc;
 
 pub mod acpi;
 mod aml;
+#[cfg(target_os = "none")]
+pub mod app;
 pub mod cmdline;
 pub mod device_tree;
 pub mod pci;
@@ -57,6 +59,14 @@ mod start;
 pub mod verdict;
 
 #[cfg(target_os = "none")]
+pub use app::{App, Status};
+#[cfg(target_os = "none")]
 pub use board::Board;
 #[cfg(target_os = "none")]
+pub use guest::{File, Root};
+#[cfg(target_os = "none")]
 pub use start::Machine;
+
+// For applications, in the versions that fit.
+pub use embedded_io;
+pub use rootlet;

@@ -150,6 +150,14 @@ pub(crate) fn send(bytes: &[u8]) {
     }
 }
 
+/// Takes the byte that has come, if one has.
+pub(crate) fn receive() -> Option<u8> {
+    match PORT.get().copied()?? {
+        Serial::Pl011(at) => Pl011::at(at, NEW_S)?.receive(),
+        port => Ns16550::at(port, NEW_S)?.driver().try_receive_byte().ok(),
+    }
+}
+
 /// Notes that nothing is left in the transmitter.
 fn note_empty() {
     if STATE.load(Ordering::Relaxed) == FILLED {
@@ -297,6 +305,7 @@ struct Pl011 {
 impl Pl011 {
     const DATA: usize = 0;
     const FLAGS: usize = 0x18;
+    const RECEIVE_EMPTY: u32 = 1 << 4;
     const TRANSMIT_FULL: u32 = 1 << 5;
     const TRANSMIT_EMPTY: u32 = 1 << 7;
     /// Where the identification begins, a byte in each word: the part's number with the designer's,
@@ -335,6 +344,12 @@ impl Pl011 {
             }
             core::hint::spin_loop();
         }
+    }
+
+    /// Takes the byte that has come, if one has.
+    fn receive(&self) -> Option<u8> {
+        let has_come = self.block.read32(Self::FLAGS) & Self::RECEIVE_EMPTY == 0;
+        has_come.then(|| (self.block.read32(Self::DATA) & 0xff) as u8)
     }
 
     /// Sends bytes; whether all of them were.

@@ -7,12 +7,12 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-use platform::board::{Board, Bus, Log, Serial};
+use rootlet_board::board::{Board, Bus, Log, Serial};
 #[cfg(target_os = "none")]
-use platform::pci::{Access, Window};
+use rootlet_board::pci::{Access, Window};
 
 #[cfg(target_os = "none")]
-platform::board!(
+rootlet_board::main!(
     Board {
         name: "q35",
         console: Serial::Port(0x3f8),
@@ -21,5 +21,5 @@ platform::board!(
         // other firmware need not.
         buses: &[Bus::Pci { access: Access::Ports, window: Window::new(0xc000_0000, 0xfe00_0000) }],
     },
-    platform::guest::run
+    machine: rootlet_board::guest::run
 );

@@ -7,17 +7,7 @@ fn main() {
 }
 
 #[cfg(target_os = "none")]
-use platform::board::{Board, Bus, Log, Serial};
+use rootlet_board::board::{Board, USUAL};
 
 #[cfg(target_os = "none")]
-platform::board!(
-    Board {
-        name: "virt-riscv64",
-        // Until the device tree names another.
-        console: Serial::bytes(0x1000_0000),
-        log: Log::Semihosting,
-        buses: &[Bus::Tree],
-        tree: 0,
-    },
-    platform::guest::run
-);
+rootlet_board::main!(Board { name: "virt-riscv64", ..USUAL }, machine: rootlet_board::guest::run);

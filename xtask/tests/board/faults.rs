@@ -31,7 +31,7 @@ pub fn image(board: &str) -> PathBuf {
         // Installs the target, too.
         make(board);
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--release", "--package", "platform", "--example", "faults"]);
+        cargo.args(["build", "--release", "--package", "rootlet-board", "--example", "faults"]);
         cargo.args(["--message-format", "json-render-diagnostics", "--target"]);
         // They would displace the flags of .cargo/config.toml, without which it does not boot.
         cargo.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");

@@ -95,7 +95,8 @@ fn log_of_every_board_is_read_and_stays_out_of_the_output() {
             passes(sample.args(&["--board", board, "--log", "info", "--", "cat", "/d0/03"]));
         assert!(outcome.stdout == sample.tree.content("/d0/03").unwrap().to_vec(), "{board}");
         let line = format!(": {board} mounted; ");
-        let is_log = |said: &&str| said.contains("info  platform::guest:") && said.contains(&line);
+        let is_log =
+            |said: &&str| said.contains("info  rootlet_board::guest:") && said.contains(&line);
         let has = outcome.stderr.lines().any(|said| is_log(&said));
         assert!(has, "{board}: {line}: {}", outcome.stderr);
     }

@@ -16,10 +16,10 @@ mod fault;
 mod guest {
     use embedded_io::Write;
 
-    use platform::board::{Board, Log, Serial};
-    use platform::second::{Second, Work};
-    use platform::verdict::Ending;
-    use platform::{Machine, board};
+    use rootlet_board::Machine;
+    use rootlet_board::board::{Board, USUAL};
+    use rootlet_board::second::{Second, Work};
+    use rootlet_board::verdict::Ending;
 
     use crate::fault;
 
@@ -27,33 +27,7 @@ mod guest {
     const MARK: usize = 0x1234_5678_9abc_def0;
 
     // Console and exit of the boards, which have the same of each architecture; no devices.
-    #[cfg(target_arch = "x86_64")]
-    board!(
-        Board { name: "faults", console: Serial::Port(0x3f8), log: Log::Port(0xe9), buses: &[] },
-        main
-    );
-    #[cfg(target_arch = "aarch64")]
-    board!(
-        Board {
-            name: "faults",
-            console: Serial::Pl011(0x0900_0000),
-            log: Log::Semihosting,
-            buses: &[],
-            tree: 0x4000_0000,
-        },
-        main
-    );
-    #[cfg(target_arch = "riscv64")]
-    board!(
-        Board {
-            name: "faults",
-            console: Serial::bytes(0x1000_0000),
-            log: Log::Semihosting,
-            buses: &[],
-            tree: 0,
-        },
-        main
-    );
+    rootlet_board::main!(Board { name: "faults", buses: &[], ..USUAL }, machine: main);
 
     fn main(mut machine: Machine) -> Ending {
         let how = machine.cmdline.rsplit(' ').next().unwrap_or_default();

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn modules_are_cut_off_their_functions() {
-        assert_eq!(module("platform::start::run"), "platform::start");
+        assert_eq!(module("rootlet_board::start::run"), "rootlet_board::start");
         assert_eq!(module("a::port::{impl#0}::fail"), "a::port");
         assert_eq!(module("main"), "main");
     }

@@ -1,8 +1,0 @@
-//! Passes the board's linker script.
-
-#[path = "../common/link.rs"]
-mod link;
-
-fn main() {
-    link::image("bins", "riscv64-image.ld");
-}
