@@ -29,6 +29,7 @@ use crate::region::{self, RegionArgs};
 use crate::seal::{self, SealArgs};
 use crate::serve::{self, ServeArgs};
 use crate::timeline::{self, TimelineArgs};
+use crate::unpack::{self, UnpackArgs};
 
 const HELP: &str = "\
 Examples:
@@ -37,6 +38,7 @@ Examples:
   rootlet extract root.erofs out                   all files
   rootlet check root.erofs                         verify the image and its blobs
   rootlet seal root.erofs --out sealed             digests of all, under one
+  rootlet unpack oci:layout --out app.img          a container image becomes a disk
   rootlet mount root.erofs /mnt                    the image as a directory
   rootlet region region.img                        what a region holds
   rootlet boot root.erofs sum /                    the same files, read by a guest
@@ -90,6 +92,8 @@ pub enum Command {
     Mount(MountArgs),
     /// Make the trees of an image and its blobs, and a seal that pins all of them
     Seal(SealArgs),
+    /// Make a guest's disk of a container image
+    Unpack(UnpackArgs),
     /// Look at a region, check it, format it, or take a blob out of it
     Region(RegionArgs),
     /// Boot a guest that mounts an image and runs a command in it
@@ -181,6 +185,7 @@ fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Res
             args.image = args.image.take().or(known);
             seal::task(&args, interrupt)
         }
+        Command::Unpack(args) => unpack::task(&args, interrupt),
         Command::Mount(mut args) => {
             args.settle(known);
             mount::task(&args, interrupt)

@@ -31,3 +31,4 @@ pub mod size;
 pub mod source;
 pub mod svg;
 pub mod timeline;
+pub mod unpack;

@@ -7,8 +7,10 @@ mod args;
 mod curl;
 mod nbdkit;
 mod oci;
+mod registry;
 
 pub use args::WebArgs;
 pub use curl::{Asked, Object};
 pub use nbdkit::{Command, Engine};
 pub use oci::resolve;
+pub use registry::{Body, Registry};

@@ -47,7 +47,7 @@ struct Layer {
 pub fn resolve(oci: &Oci, args: &WebArgs) -> Result<(Web, Asked)> {
     let manifest = Web::of(oci.manifest());
     args.check(&manifest)?;
-    let layer = match fetch(&manifest, args)? {
+    let layer = match fetch(&manifest, args, ACCEPT)? {
         Ok(bytes) => layer(oci, &bytes),
         Err(fault) => Err(fault),
     };
@@ -66,11 +66,11 @@ pub fn resolve(oci: &Oci, args: &WebArgs) -> Result<(Web, Asked)> {
     Ok((web, asked))
 }
 
-/// Returns the bytes of a manifest.
-fn fetch(manifest: &Web, args: &WebArgs) -> Result<Result<Vec<u8>, Fault>> {
+/// Returns the bytes of a manifest of one of the types that `accept` names.
+pub fn fetch(manifest: &Web, args: &WebArgs, accept: &str) -> Result<Result<Vec<u8>, Fault>> {
     let mut command = Command::new(curl::program()?);
     command.args(curl::arguments(manifest, args, PATIENCE_S)?);
-    command.args(["--max-filesize", MANIFEST_BYTES_MAX, "--header", ACCEPT, "--output", "-"]);
+    command.args(["--max-filesize", MANIFEST_BYTES_MAX, "--header", accept, "--output", "-"]);
     command.args(["--write-out", "%{stderr}%{http_code}"]).stdin(Stdio::null());
     let output = command.output().context("cannot start curl")?;
     if let Some(fault) = curl::failed(&output) {

@@ -61,6 +61,23 @@ pub struct SealArgs {
     pub dry_run: bool,
 }
 
+impl SealArgs {
+    /// Copies files with dm-verity's tree into the folder `out`, as containerd's differ has them.
+    pub fn append(out: PathBuf) -> Self {
+        Self {
+            image: None,
+            blob: Vec::new(),
+            out,
+            tree: Where::Append,
+            salt: None,
+            hash: Algorithm::Sha256,
+            block: Size(4096),
+            force: false,
+            dry_run: false,
+        }
+    }
+}
+
 /// Where a tree goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Where {

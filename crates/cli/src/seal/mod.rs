@@ -16,7 +16,7 @@ use rootlet::storage::file::FileStorage;
 use rootlet_trust::{Algorithm, Digest, Software, Subject, digest};
 
 pub use args::SealArgs;
-use part::{Part, Sealed};
+pub use part::{Part, Sealed};
 
 use crate::exit::usage;
 use crate::interrupt::Interrupt;

@@ -53,7 +53,17 @@ impl Oci {
 
     /// Returns the URL of the manifest.
     pub fn manifest(&self) -> String {
-        format!("{}/manifests/{}", self.base, self.reference)
+        self.manifest_of(&self.reference)
+    }
+
+    /// Returns the URL of the manifest of a tag or a digest.
+    pub fn manifest_of(&self, reference: &str) -> String {
+        format!("{}/manifests/{reference}", self.base)
+    }
+
+    /// Returns the tag or the digest that the user gave.
+    pub fn reference(&self) -> &str {
+        &self.reference
     }
 
     /// Returns the URL of the blob with this digest.

@@ -15,4 +15,5 @@ mod list;
 mod output;
 mod region;
 mod run;
+mod unpack;
 mod verity;
