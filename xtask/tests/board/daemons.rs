@@ -42,7 +42,8 @@ impl Daemon {
         Some(Self::start(command, socket))
     }
 
-    fn start(mut command: Command, socket: PathBuf) -> Self {
+    /// Starts a program, and returns when it listens on `socket`.
+    pub fn start(mut command: Command, socket: PathBuf) -> Self {
         let process = command.stdin(Stdio::null()).spawn().unwrap();
         let mut serving = Self { process, socket };
         let until = Instant::now() + Duration::from_secs(30);

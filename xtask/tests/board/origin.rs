@@ -21,6 +21,8 @@ pub enum Fault {
     Stall,
     /// It closes the connection in the middle of its answer.
     Cut,
+    /// It closes each connection, as a server that was killed.
+    Gone,
     /// It sends everything for a range.
     NoRanges,
     /// It answers a range whatever ETag is wanted.
@@ -36,6 +38,10 @@ pub enum Fault {
 #[derive(Debug)]
 struct State {
     object: Arc<Vec<u8>>,
+    /// The answer to who asks for a manifest.
+    manifest: Vec<u8>,
+    /// More objects, by the ends of their paths.
+    others: Vec<(String, Arc<Vec<u8>>)>,
     fault: Option<(Fault, u64)>,
     /// How long a fault lasts from its first request on.
     lasts: Option<Duration>,
@@ -45,6 +51,11 @@ struct State {
 }
 
 impl State {
+    fn object(&self, path: &str) -> Arc<Vec<u8>> {
+        let other = self.others.iter().find(|(end, _)| path.ends_with(end));
+        Arc::clone(other.map_or(&self.object, |(_, object)| object))
+    }
+
     /// The fault of a request that comes now.
     fn fault(&mut self) -> Option<Fault> {
         let (fault, after) = self.fault?;
@@ -72,7 +83,9 @@ impl Origin {
         let address = listener.local_addr().unwrap();
         let object = Arc::new(object);
         let (fault, lasts, began) = (None, None, None);
-        let state = State { object, fault, lasts, began, sent: 0, is_over: false };
+        let (manifest, others) = (Vec::new(), Vec::new());
+        let state =
+            State { object, manifest, others, fault, lasts, began, sent: 0, is_over: false };
         let state = Arc::new(Mutex::new(state));
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -91,6 +104,17 @@ impl Origin {
     /// The object's URL.
     pub fn url(&self) -> String {
         format!("http://{}/blob", self.address)
+    }
+
+    /// Has this manifest, too, as a registry does, and returns the registry's host and port.
+    pub fn add_manifest(&self, manifest: &str) -> String {
+        self.state.lock().unwrap().manifest = manifest.into();
+        self.address.to_string()
+    }
+
+    /// Has another object, whose path ends so.
+    pub fn add_object(&self, end: &str, object: Vec<u8>) {
+        self.state.lock().unwrap().others.push((end.into(), Arc::new(object)));
     }
 
     /// Has `fault` once `after` bytes of the object were sent, for as long as it `lasts`.
@@ -127,7 +151,9 @@ impl Drop for Origin {
 #[derive(Default)]
 struct Asked {
     is_head: bool,
-    range: Option<(usize, usize)>,
+    path: String,
+    /// The last byte is missing where everything after the first one is meant.
+    range: Option<(usize, Option<usize>)>,
     wanted: Option<String>,
 }
 
@@ -150,6 +176,7 @@ fn asked(lines: &mut impl BufRead, state: &Mutex<State>) -> std::io::Result<Opti
         let text = line.trim_end();
         if is_first {
             asked.is_head = text.starts_with("HEAD ");
+            asked.path = text.split(' ').nth(1).unwrap_or("").into();
         }
         if text.is_empty() {
             return Ok(Some(asked));
@@ -161,7 +188,7 @@ fn asked(lines: &mut impl BufRead, state: &Mutex<State>) -> std::io::Result<Opti
         };
         if let Some(range) = value("range") {
             let (first, last) = range.trim_start_matches("bytes=").split_once('-').unwrap();
-            asked.range = Some((first.parse().unwrap(), last.parse().unwrap()));
+            asked.range = Some((first.parse().unwrap(), last.parse().ok()));
         }
         asked.wanted = value("if-match").or(asked.wanted);
         line.clear();
@@ -181,7 +208,23 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
                 return Ok(());
             }
         }
-        let object = Arc::clone(&state.lock().unwrap().object);
+        if fault == Some(Fault::Gone) {
+            return Ok(());
+        }
+        // A client that makes a directory of the server looks for names first.
+        let aside = match asked.path.as_str() {
+            "/" => Some(b"<a href=\"blob\">blob</a>".to_vec()),
+            path if path.contains("/manifests/") => Some(state.lock().unwrap().manifest.clone()),
+            _ => None,
+        };
+        if let Some(text) = aside.filter(|_| !matches!(fault, Some(Fault::Status(_)))) {
+            let length = text.len();
+            let head = "HTTP/1.1 200 so\r\nContent-Type: text/html\r\nContent-Length:";
+            stream.write_all(format!("{head} {length}\r\n\r\n").as_bytes())?;
+            stream.write_all(if asked.is_head { b"" } else { &text })?;
+            continue;
+        }
+        let object = state.lock().unwrap().object(&asked.path);
         let tag = match fault {
             Some(Fault::Changed) => "\"2\"",
             Some(Fault::WeakTag) => "W/\"1\"",
@@ -197,7 +240,9 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             _ => 200,
         };
         let (first, last) = match asked.range {
-            Some((first, last)) if status == 206 => (first, last.min(object.len() - 1)),
+            Some((first, last)) if status == 206 => {
+                (first, last.map_or(object.len() - 1, |last| last.min(object.len() - 1)))
+            }
             _ => (0, object.len() - 1),
         };
         let mut body = match status {

@@ -141,6 +141,21 @@ pub fn task(args: &BootCommand, known: Option<PathBuf>, interrupt: &Interrupt) -
     drawn
 }
 
+/// Boots a guest whose output nobody wants, and returns its report.
+///
+/// # Errors
+/// Those of a boot.
+pub fn read(command: &BootCommand, interrupt: &Interrupt) -> Result<Report> {
+    let mut command = command.clone();
+    let firmware = command.guest();
+    let BootCommand { image, words, source, machine, .. } = command;
+    let boot = BootArgs { image, source, machine, words };
+    check(&boot, false)?;
+    let report = run(&boot, &firmware?, level(&boot), interrupt, &mut |_, _| Ok(()))?;
+    judge(&report)?;
+    Ok(report)
+}
+
 /// What a boot showed, for a program.
 fn object(report: &Report) -> Value {
     let verdict = report.verdict.as_ref();

@@ -38,7 +38,7 @@ use rootlet_guest::Command;
 use tempfile::TempDir;
 
 pub use args::BootArgs;
-pub use command::{BootCommand, task};
+pub use command::{BootCommand, read, task};
 pub use firmware::Firmware;
 pub use level::LogLevel;
 
@@ -137,8 +137,11 @@ fn judge(report: &Report) -> Result<()> {
 pub fn print_script(args: &BootArgs, firmware: &Firmware) -> Result<()> {
     let mut plan = planned(args)?;
     let here = Path::new("");
-    for (_, command) in served::commands(&mut plan, args, here)? {
-        say!("{} &", command.line());
+    for (serial, command) in served::commands(&mut plan, args, here)? {
+        let line = command.line().with_context(|| {
+            format!("{serial}: it is read with a token or a key that no script may hold")
+        })?;
+        say!("{line} &");
     }
     plan.make_region(args.source.region_size)?;
     let beside = firmware.kernel.parent().context("the image's folder")?;

@@ -6,15 +6,20 @@
 
 use std::fs;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
 use super::BootArgs;
 use super::plan::{Plan, SERIAL_OF_IMAGE};
 use super::reach;
-use crate::engine::{self, Asked, Command, Engine, Object};
+use crate::engine::{self, Command, Engine, Fault, Fetched, Registry, Wait};
 use crate::note;
-use crate::source::{Node, Source, Web};
+use crate::source::{Node, Oci, Source};
+
+/// The pause before a server is asked again that cannot answer now.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The engines of a boot.
 #[derive(Debug, Default)]
@@ -69,20 +74,72 @@ pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(Str
     let mut commands = Vec::new();
     for disk in plan.disks.clone() {
         let (source, serial) = (&disk.source, disk.serial.as_str());
-        let (web, asked) = match source {
-            Source::Web(web) => (web.clone(), Object::ask(web, &args.machine.web)?),
-            Source::Oci(oci) => engine::resolve(oci, &args.machine.web)?,
+        let found = match source {
+            Source::Oci(oci) if serial == SERIAL_OF_IMAGE => image(plan, args, oci, &mut commands)?,
+            Source::Web(_) | Source::Oci(_) => {
+                patient(plan.wait, || engine::fetched(source, &args.machine.web))?
+            }
             _ => continue,
         };
-        match asked {
-            Asked::There(object) => {
-                commands.push((serial.into(), serve(plan, args, dir, serial, &web, &object)?));
-            }
-            Asked::Away(why) => leave_out(plan, serial, &why)?,
-            Asked::Unfit(why) => bail!("{source} ({serial}): {why}"),
+        match found {
+            Ok(fetched) => commands.push((serial.into(), fetched)),
+            Err(Fault::Away(why) | Fault::Busy(why)) => leave_out(plan, serial, &why)?,
+            Err(Fault::Unfit(why)) => bail!("{source} ({serial}): {why}"),
         }
     }
-    Ok(commands)
+    plan.check_room(&args.machine)?;
+    let serve = |(serial, fetched): (String, Fetched)| {
+        let command = serve(plan, args, dir, &serial, &fetched)?;
+        Ok((serial, command))
+    };
+    commands.into_iter().map(serve).collect()
+}
+
+/// Asks a registry for an image, and for the blobs that its manifest gives to slots for which the user
+/// names none; these come into `plan` and `found`.
+fn image(
+    plan: &mut Plan,
+    args: &BootArgs,
+    oci: &Oci,
+    found: &mut Vec<(String, Fetched)>,
+) -> Result<Result<Fetched, Fault>> {
+    let web = &args.machine.web;
+    let registry = match patient(plan.wait, || Registry::open(oci, web))? {
+        Ok(registry) => registry,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let layers = match registry.blobs() {
+        Ok(layers) => layers,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    for (slot, layer) in layers {
+        let serial = format!("blob{slot}");
+        if plan.names(&serial) {
+            continue;
+        }
+        match patient(plan.wait, || registry.blob(&layer))? {
+            Ok(fetched) => {
+                plan.add_blob(&serial, Source::Oci(oci.clone()));
+                found.push((serial, fetched));
+            }
+            Err(fault) => return Ok(Err(fault)),
+        }
+    }
+    patient(plan.wait, || registry.named())
+}
+
+/// Asks again while the server says that it cannot answer now.
+fn patient<T>(
+    wait: Wait,
+    mut ask: impl FnMut() -> Result<Result<T, Fault>>,
+) -> Result<Result<T, Fault>> {
+    let until = Instant::now() + Duration::from_secs(wait.start_s().into());
+    loop {
+        match ask()? {
+            Err(Fault::Busy(_)) if Instant::now() < until => thread::sleep(PAUSE),
+            answer => return Ok(answer),
+        }
+    }
 }
 
 fn serve(
@@ -90,14 +147,13 @@ fn serve(
     args: &BootArgs,
     dir: &Path,
     serial: &str,
-    web: &Web,
-    object: &Object,
+    fetched: &Fetched,
 ) -> Result<Command> {
     let socket = dir.join(format!("{serial}.nbd"));
-    let wait_s = plan.source_wait_s();
-    let command = Command::new(web, object, &args.machine.web, &socket, wait_s)?;
-    plan.tell_version(serial, &object.version());
-    plan.disk(serial)?.source = Source::Node(Node::served(web, &socket, wait_s));
+    let command = Command::new(fetched, &args.machine.web, &socket, dir, plan.wait)?;
+    plan.tell_version(serial, &fetched.object.version());
+    let node = Node::served(&fetched.web, &socket, plan.wait.monitor_s());
+    plan.disk(serial)?.source = Source::Node(node);
     Ok(command)
 }
 

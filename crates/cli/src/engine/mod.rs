@@ -5,12 +5,23 @@
 
 mod args;
 mod curl;
+mod login;
+mod manifest;
 mod nbdkit;
-mod oci;
+mod object;
+mod password;
+mod pull;
 mod registry;
+mod target;
+mod ticket;
+mod wait;
 
 pub use args::WebArgs;
-pub use curl::{Asked, Object};
+pub use curl::Fault;
+pub use manifest::Layer;
 pub use nbdkit::{Command, Engine};
-pub use oci::resolve;
-pub use registry::{Body, Registry};
+pub use object::Object;
+pub use pull::{Body, Pull};
+pub use registry::{Fetched, Registry, fetched};
+pub use target::Target;
+pub use wait::Wait;

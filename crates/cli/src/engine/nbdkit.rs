@@ -1,11 +1,11 @@
 //! nbdkit, which has curl fetch ranges of an object of a web server, keeps them while it runs, and serves
 //! the object as a network block device.
 //!
-//! Always: each request names the content (If-Match) and a range, and an answer is taken only if it says
-//! that it is this range of an object of this length, and has as many bytes. nbdkit's own plugin for
-//! curl (1.32) takes the first bytes of any answer for those of the range.
+//! Always: each request names the content (If-Match, or a URL with a digest) and a range, and an answer
+//! is taken only if it says that it is this range of an object of this length, and has as many bytes.
+//! nbdkit's own plugin for curl (1.32) takes the first bytes of any answer for those of the range.
 //!
-//! Source: nbdkit 1.32: nbdkit-eval-plugin(1), nbdkit-cache-filter(1), nbdkit-retry-filter(1).
+//! Source: nbdkit 1.32: nbdkit-eval-plugin(1), nbdkit-cache-filter(1).
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,20 +13,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{Object, WebArgs, curl};
+use super::ticket::{Renewal, Ticket};
+use super::{Fetched, Wait, WebArgs, curl};
 use crate::boot::child::bound_command;
 use crate::boot::daemon::Daemon;
 use crate::boot::monitor::pasteable;
 use crate::exit;
 use crate::programs::find_in_path;
-use crate::source::Web;
-
-/// How often a request is repeated at most.
-const RETRIES_MAX: u32 = 3;
-/// How many seconds there have to be for a repetition.
-const RETRY_SHARE_S: u32 = 4;
-/// The pause before each repetition, in seconds.
-const RETRY_PAUSE_S: u32 = 1;
 
 const CACHE: &str = "--filter=cache";
 
@@ -36,6 +29,8 @@ pub struct Command {
     program: PathBuf,
     arguments: Vec<OsString>,
     socket: PathBuf,
+    /// What the object is asked for with, and the file that curl finds it in.
+    ticket: Option<(Ticket, PathBuf)>,
 }
 
 /// An engine that serves.
@@ -43,67 +38,82 @@ pub struct Command {
 pub struct Engine {
     daemon: Daemon,
     says: PathBuf,
+    _renewal: Option<Renewal>,
 }
 
 impl Command {
-    /// Returns the command that serves `object` of `web` on `socket`. A request fails after `wait_s`
-    /// seconds.
+    /// Returns the command that serves an object on `socket`. What is secret goes to a file in `dir`.
     ///
     /// # Errors
     /// Status 3: there is no nbdkit.
     pub fn new(
-        web: &Web,
-        object: &Object,
+        fetched: &Fetched,
         args: &WebArgs,
         socket: &Path,
-        wait_s: u32,
+        dir: &Path,
+        wait: Wait,
     ) -> Result<Self> {
         let program = find_in_path("nbdkit").ok_or_else(|| {
-            let why =
-                format!("missing: nbdkit, which reads {web}, is not in PATH (Debian: nbdkit)");
+            let why = format!(
+                "missing: nbdkit, which reads {}, is not in PATH (Debian: nbdkit)",
+                fetched.web
+            );
             exit::stop(exit::SETUP, why)
         })?;
         let mut arguments: Vec<OsString> = vec!["--foreground".into(), "--readonly".into()];
         arguments.extend(["--unix".into(), socket.into()]);
-        arguments.extend([CACHE, "--filter=retry", "eval"].map(Into::into));
+        arguments.extend([CACHE, "eval"].map(Into::into));
         arguments.push("thread_model=echo parallel".into());
-        arguments.push(format!("get_size=echo {}", object.bytes).into());
-        // All attempts and pauses together take at most the time.
-        let retries = (wait_s / RETRY_SHARE_S).min(RETRIES_MAX);
-        let attempt_s = (wait_s.max(1) - retries * RETRY_PAUSE_S) / (retries + 1);
-        let condition = format!("If-Match: {}", object.etag);
-        let mut request = curl::arguments(web, args, attempt_s)?;
-        request.extend(["--header".into(), condition.into()]);
+        arguments.push(format!("get_size=echo {}", fetched.object.bytes).into());
+        let attempt = wait.attempt_s.to_string();
+        let mut request = curl::arguments(fetched.web.is_plain(), args)?;
+        request.extend(["--connect-timeout", &attempt].map(Into::into));
+        request.extend(["--speed-limit", "1", "--speed-time", &attempt].map(Into::into));
+        let file = || {
+            let mut name = socket.file_name().unwrap_or(socket.as_os_str()).to_owned();
+            name.push(".curl");
+            std::path::absolute(dir.join(name)).context("the folder of secrets")
+        };
+        let ticket = fetched.ticket.clone().map(|ticket| Ok::<_, anyhow::Error>((ticket, file()?)));
+        let ticket = ticket.transpose()?;
+        match &ticket {
+            Some((_, file)) => request.extend(["--config".into(), file.into()]),
+            None => request.extend(["--location", "--url", fetched.web.url()].map(Into::into)),
+        }
+        if let Some(etag) = &fetched.object.etag {
+            request.extend(["--header".into(), format!("If-Match: {etag}").into()]);
+        }
         let request = pasteable(&curl::program()?, &request);
-        arguments.push(format!("pread={}", script(&request, object.bytes)).into());
-        arguments.push(format!("retries={retries}").into());
-        arguments.push(format!("retry-delay={RETRY_PAUSE_S}").into());
-        arguments.extend(["retry-exponential=no", "cache-on-read=true"].map(Into::into));
-        Ok(Self { program, arguments, socket: socket.into() })
+        let stale = ticket.as_ref().map(|(_, file)| pasteable(&Renewal::stale(file), &[]));
+        let pread = Script { request, stale, bytes: fetched.object.bytes, wait }.text();
+        arguments.push(format!("pread={pread}").into());
+        arguments.push("cache-on-read=true".into());
+        Ok(Self { program, arguments, socket: socket.into(), ticket })
     }
 
     /// Has the engine write into `file`, at its end, how much was read from the origin.
     pub fn keep_statistics(&mut self, file: &Path) -> Result<()> {
         let mut word = OsString::from("statsfile=");
         word.push(std::path::absolute(file).context("--statistics")?);
-        // Between what was kept and what is asked again.
         let after = self.arguments.iter().position(|word| word == CACHE).context("no cache")?;
         self.arguments.insert(after + 1, "--filter=stats".into());
         self.arguments.push(word);
         Ok(())
     }
 
-    /// The line for a shell.
-    pub fn line(&self) -> String {
-        pasteable(&self.program, &self.arguments)
+    /// Returns the line for a shell; `None` if it needs what nobody may see.
+    pub fn line(&self) -> Option<String> {
+        self.ticket.is_none().then(|| pasteable(&self.program, &self.arguments))
     }
 
     /// Starts it, and returns when it listens. Its output goes to the file `says`.
     pub fn start(&self, says: &Path) -> Result<Engine> {
+        let renewal = self.ticket.as_ref();
+        let renewal = renewal.map(|(ticket, file)| Renewal::start(ticket, file)).transpose()?;
         let mut command = bound_command(self.program.as_os_str());
         command.args(&self.arguments);
         let daemon = Daemon::start(command, "nbdkit", &self.socket, says, "")?;
-        Ok(Engine { daemon, says: says.into() })
+        Ok(Engine { daemon, says: says.into(), _renewal: renewal })
     }
 }
 
@@ -125,21 +135,55 @@ impl Engine {
     }
 }
 
-/// Returns the script that writes `$3` bytes from byte `$4` on of an object of `bytes` bytes, which
-/// `request` asks for. The bytes count only if the script succeeds.
-fn script(request: &str, bytes: u64) -> String {
-    format!(
-        "last=$(($4 + $3 - 1))\n\
-         exec 4>&1\n\
-         said=$({request} --range \"$4-$last\" --max-filesize \"$3\" --output - \
-         --dump-header /dev/stderr --write-out '%{{stderr}}answer=%{{http_code}}/%{{size_download}}' \
-         2>&1 >&4)\n\
-         case $said in *[Cc]ontent-[Rr]ange:*\"bytes $4-$last/{bytes}\"*\"answer=206/$3\") exit 0 ;; esac\n\
-         status=${{said##*answer=}}\n\
-         case $said in *'curl: '*) why=\": ${{said##*curl: }}\" ;; *) why= ;; esac\n\
-         echo \"EIO answer ${{status%%/*}} for bytes $4 to $last$why\" >&2\n\
-         exit 1\n"
-    )
+/// What writes `$3` bytes from byte `$4` on of an object.
+struct Script {
+    /// The line for a shell that asks for it; the range is missing.
+    request: String,
+    /// The file, as a word of a shell, that has what is secret asked for anew.
+    stale: Option<String>,
+    /// The length of the object.
+    bytes: u64,
+    wait: Wait,
+}
+
+impl Script {
+    /// Returns the script. The bytes count only if it succeeds. It asks again until the engine's time is
+    /// over, or the content has changed; once that was in vain, it asks once until there is an answer.
+    fn text(&self) -> String {
+        let Wait { attempt_s, engine_s, .. } = self.wait;
+        let stale = match &self.stale {
+            Some(file) => format!("case $status in 401|403|30?) : >{file} ;; esac\n"),
+            None => String::new(),
+        };
+        let Self { request, bytes, .. } = self;
+        format!(
+            "last=$(($4 + $3 - 1)) part=$tmpdir/$$ away=$tmpdir/away pause=0.1\n\
+             ulimit -f $(($3 / 512 + 64))\n\
+             read -r now _ </proc/uptime; now=${{now%%.*}} until=$((now + {engine_s}))\n\
+             [ -e \"$away\" ] && until=$now\n\
+             while :; do\n\
+             left=$((until - now)); [ $left -ge {attempt_s} ] || left={attempt_s}\n\
+             said=$({request} --max-time $left --range \"$4-$last\" --max-filesize \"$3\" \
+             --output \"$part\" --dump-header /dev/stderr \
+             --write-out '%{{stderr}}answer=%{{http_code}}/%{{size_download}}' 2>&1)\n\
+             case $said in *[Cc]ontent-[Rr]ange:*\"bytes $4-$last/{bytes}\"*\"answer=206/$3\")\n\
+             cat \"$part\" && rm -f \"$part\"; good=$?\n\
+             [ -e \"$away\" ] && rm -f \"$away\"\n\
+             exit $good ;; esac\n\
+             rm -f \"$part\"\n\
+             status=${{said##*answer=}} status=${{status%%/*}}\n\
+             {stale}\
+             [ \"$status\" != 412 ] && [ -e /proc/$PPID ] || break\n\
+             sleep $pause; case $pause in 0.1) pause=0.3 ;; *) pause=1 ;; esac\n\
+             read -r now _ </proc/uptime; now=${{now%%.*}}\n\
+             [ $now -lt $until ] || break\n\
+             done\n\
+             : >\"$away\"\n\
+             case $said in *'curl: '*) why=\": ${{said##*curl: }}\" ;; *) why= ;; esac\n\
+             echo \"EIO answer $status for bytes $4 to $last$why\" >&2\n\
+             exit 1\n"
+        )
+    }
 }
 
 /// Returns the last error of the origin in the engine's output, with the meaning of a change.
@@ -148,24 +192,32 @@ fn explained(said: &str) -> Option<String> {
     // What nbdkit says of a reader that hung up, or of its own pauses, is not the origin's fault.
     let of_origin = errors().rfind(|line| line.contains(": answer "));
     let last = of_origin.or(errors().next_back())?.trim();
-    Some(match last.contains(": answer 412 ") {
-        true => {
+    let means = |status: &str| last.contains(&format!(": answer {status} "));
+    Some(match last {
+        _ if means("412") => {
             format!("{last}: its content has changed since it was opened, and the old one is gone")
         }
-        false => last.into(),
+        _ if means("200") => {
+            format!("{last}: the server has sent everything for a range; take another server")
+        }
+        _ if means("401") || means("403") => {
+            format!("{last}: the server does not let it be read any more")
+        }
+        _ => last.into(),
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Object;
     use super::*;
+    use crate::source::Web;
 
     #[test]
     fn last_fault_of_the_origin_is_explained() {
         let said = "nbdkit: eval[1]: error: /tmp/nbdkit/pread: answer 503 for bytes 0 to 511\n\
                     nbdkit: eval[1]: error: /tmp/nbdkit/pread: answer 412 for bytes 0 to 511\n\
-                    nbdkit: eval[2]: error: write error reply: Broken pipe\n\
-                    nbdkit: eval[2]: error: aborting sleep because of connection close\n";
+                    nbdkit: eval[2]: error: write error reply: Broken pipe\n";
         let words = explained(said).unwrap();
         assert!(words.contains("for bytes 0 to 511: its content has changed"), "{words}");
         let before = said.split_inclusive('\n').next().unwrap();
@@ -176,38 +228,29 @@ mod tests {
     #[test]
     fn each_request_names_the_content_and_ends_in_time() {
         let web = Web::parse("https://h/a?x=1").unwrap();
-        let object = Object { etag: "\"1\"".into(), bytes: 512 };
+        let object = Object { etag: Some("\"1\"".into()), bytes: 512, digest: None };
+        let fetched = Fetched { web, object, ticket: None };
         let args = WebArgs { ca: Some("/ca.pem".into()), plain_http: false };
-        for (wait_s, attempt_s, retries) in
-            [(20, 4, 3), (200, 49, 3), (8, 2, 2), (4, 1, 1), (3, 3, 0), (0, 1, 0)]
-        {
-            let Ok(command) = Command::new(&web, &object, &args, Path::new("/s"), wait_s) else {
-                crate::note!("skipped: nbdkit is not installed");
-                return;
-            };
-            let words: Vec<_> =
-                command.arguments.iter().map(|word| word.to_str().unwrap()).collect();
-            let start =
-                ["--foreground", "--readonly", "--unix", "/s", CACHE, "--filter=retry", "eval"];
-            assert_eq!(words[..7], start);
-            assert_eq!(words[7..9], ["thread_model=echo parallel", "get_size=echo 512"]);
-            let script = words[9].strip_prefix("pread=").unwrap();
-            for part in [
-                "--proto =https --proto-redir =https",
-                &format!("--max-time {attempt_s} --cacert /ca.pem --url 'https://h/a?x=1'"),
-                "--header 'If-Match: \"1\"' --range \"$4-$last\" --max-filesize \"$3\"",
-                "\"bytes $4-$last/512\"*\"answer=206/$3\"",
-            ] {
-                assert!(script.contains(part), "{part}: {script}");
-            }
-            let times = [
-                &format!("retries={retries}"),
-                "retry-delay=1",
-                "retry-exponential=no",
-                "cache-on-read=true",
-            ];
-            assert_eq!(words[10..], times, "{wait_s}");
-            assert!((retries + 1) * attempt_s + retries <= wait_s.max(1), "{wait_s}");
+        let wait = Wait { attempt_s: 3, engine_s: 17, guest_s: 0 };
+        let socket = Path::new("/s");
+        let Ok(command) = Command::new(&fetched, &args, socket, Path::new("/"), wait) else {
+            crate::note!("skipped: nbdkit is not installed");
+            return;
+        };
+        let words: Vec<_> = command.arguments.iter().map(|word| word.to_str().unwrap()).collect();
+        assert_eq!(words[..6], ["--foreground", "--readonly", "--unix", "/s", CACHE, "eval"]);
+        assert_eq!(words[6..8], ["thread_model=echo parallel", "get_size=echo 512"]);
+        let script = words[8].strip_prefix("pread=").unwrap();
+        for part in [
+            "--proto =https --proto-redir =https --cacert /ca.pem --connect-timeout 3",
+            "--speed-time 3 --location --url 'https://h/a?x=1' --header 'If-Match: \"1\"'",
+            "--max-time $left --range \"$4-$last\" --max-filesize \"$3\"",
+            "until=$((now + 17))",
+            "\"bytes $4-$last/512\"*\"answer=206/$3\"",
+        ] {
+            assert!(script.contains(part), "{part}: {script}");
         }
+        assert_eq!(words[9..], ["cache-on-read=true"]);
+        assert!(command.line().is_some());
     }
 }

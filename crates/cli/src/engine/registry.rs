@@ -1,99 +1,230 @@
-//! The manifests and blobs of a registry, as curl brings them.
+//! A registry that was asked for a manifest, and gives the blobs in it; an object of a web server.
 //!
-//! Always: nothing is checked here: the caller has the digest.
+//! Always: a tag is resolved once; the registry's server learns who asks if it wants to know, and no
+//! other one does; a redirect is resolved anew with each ticket, not with each read.
+//!
+//! Own code, because the crate oci-client (0.18, with its smallest features) would add 107 crates to the
+//! 189 of this program, a runtime and a TLS library in C among them, for requests that curl makes.
+//!
+//! Source: OCI distribution specification 1.1.
 
-use std::io::{self, Read};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::Result;
 
-use super::curl::{self, Fault};
-use super::{WebArgs, oci};
-use crate::source::{Oci, Web};
+use super::curl::{Answer, Request};
+use super::login::Login;
+use super::manifest::Manifest;
+use super::ticket::{Issued, Ticket};
+use super::{Fault, Layer, Object, Target, WebArgs};
+use crate::source::{Oci, Source, Web};
 
-/// How long a registry may take for a blob, in seconds.
-const BLOB_PATIENCE_S: u32 = 3600;
-/// The types of manifests and of indexes that lead to them.
-const ACCEPT: &str = "Accept: application/vnd.oci.image.index.v1+json, \
-                      application/vnd.docker.distribution.manifest.list.v2+json, \
-                      application/vnd.oci.image.manifest.v1+json, \
+/// The longest manifest in bytes, as the specification recommends.
+const MANIFEST_BYTES_MAX: u32 = 4 << 20;
+/// The types of manifests of one image.
+const ACCEPT: &str = "Accept: application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
+/// How many redirects are followed to a blob.
+const REDIRECTS_MAX: u32 = 5;
+/// After which time a redirect is asked for anew, whose own time is not known.
+const REDIRECT: Duration = Duration::from_secs(60);
 
-/// An image of a registry.
+/// An object that can be read.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// Where it is, as far as everybody may know.
+    pub web: Web,
+    /// Its content.
+    pub object: Object,
+    /// The right to read it; `None` if everybody has that.
+    pub ticket: Option<Ticket>,
+}
+
+/// A registry with a manifest.
 #[derive(Clone, Debug)]
 pub struct Registry {
     oci: Oci,
     args: WebArgs,
+    login: Option<Login>,
+    manifest: Manifest,
+}
+
+/// Asks for what `source` names.
+///
+/// # Errors
+/// Status 2: plain HTTP that nobody insists on. Status 3: there is no curl.
+pub fn fetched(source: &Source, args: &WebArgs) -> Result<Result<Fetched, Fault>> {
+    match source {
+        Source::Web(web) => {
+            args.check(web)?;
+            let object = Object::ask(&Target::open(web), args, None)?;
+            Ok(object.map(|object| Fetched { web: web.clone(), object, ticket: None }))
+        }
+        Source::Oci(oci) => match Registry::open(oci, args)? {
+            Ok(registry) => registry.named(),
+            Err(fault) => Ok(Err(fault)),
+        },
+        other => unreachable!("{other} is not fetched"),
+    }
 }
 
 impl Registry {
-    /// Returns the image that `oci` names.
+    /// Asks a registry for the manifest that `oci` names.
     ///
     /// # Errors
-    /// Status 2: plain HTTP that nobody insists on.
-    pub fn open(oci: &Oci, args: &WebArgs) -> Result<Self> {
-        args.check(&Web::of(oci.manifest()))?;
-        Ok(Self { oci: oci.clone(), args: args.clone() })
+    /// Status 2: plain HTTP that nobody insists on. Status 3: there is no curl.
+    pub fn open(oci: &Oci, args: &WebArgs) -> Result<Result<Self, Fault>> {
+        let web = Web::of(oci.manifest());
+        args.check(&web)?;
+        let (answer, login) = match manifest(oci, &web, args, ACCEPT)? {
+            Ok(found) => found,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let parsed = Manifest::parse(oci, &answer.body);
+        Ok(parsed.map(|manifest| Self { oci: oci.clone(), args: args.clone(), login, manifest }))
     }
 
-    /// Returns the tag or the digest.
-    pub fn reference(&self) -> &str {
-        self.oci.reference()
-    }
-
-    /// Returns the manifest of a tag or a digest.
-    pub fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
-        let url = Web::of(self.oci.manifest_of(reference));
-        oci::fetch(&url, &self.args, ACCEPT)?.map_err(|fault| self.refuse(fault))
-    }
-
-    /// Returns the bytes of a blob as they come.
-    pub fn blob(&self, digest: &str) -> Result<Body> {
-        let url = Web::of(self.oci.blob(digest));
-        let mut command = Command::new(curl::program()?);
-        command.args(curl::arguments(&url, &self.args, BLOB_PATIENCE_S)?).arg("--fail");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().context("cannot start curl")?;
-        let out = child.stdout.take().context("the output of curl")?;
-        Ok(Body { child: Some(child), out, url: url.url().into() })
-    }
-
-    fn refuse(&self, fault: Fault) -> anyhow::Error {
-        let (Fault::Away(why) | Fault::Unfit(why)) = fault;
-        anyhow!("{}: {why}", self.oci)
-    }
-}
-
-/// The bytes of a blob on their way.
-#[derive(Debug)]
-pub struct Body {
-    child: Option<Child>,
-    out: ChildStdout,
-    url: String,
-}
-
-impl Read for Body {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let len = self.out.read(out)?;
-        if len > 0 || out.is_empty() {
-            return Ok(len);
+    /// Asks for the blob that the name of the source names.
+    pub fn named(&self) -> Result<Result<Fetched, Fault>> {
+        match self.manifest.layer(&self.oci) {
+            Ok(layer) => self.blob(&layer),
+            Err(fault) => Ok(Err(fault)),
         }
-        let Some(child) = self.child.take() else { return Ok(0) };
-        match curl::failed(&child.wait_with_output()?) {
-            None => Ok(0),
-            Some(Fault::Away(why) | Fault::Unfit(why)) => {
-                Err(io::Error::other(format!("{}: {why}", self.url)))
+    }
+
+    /// Returns the layers that the manifest's annotations give to slots from 1 on.
+    pub fn blobs(&self) -> Result<Vec<(u16, Layer)>, Fault> {
+        self.manifest.blobs()
+    }
+
+    /// Asks for the blob of `layer`.
+    pub fn blob(&self, layer: &Layer) -> Result<Result<Fetched, Fault>> {
+        let web = Web::of(self.oci.blob(&layer.digest));
+        let issued = match self.issue(web.url())? {
+            Ok(issued) => issued,
+            Err(fault) => return Ok(Err(fault)),
+        };
+        let asked = Object::ask(&issued.target, &self.args, Some(&layer.digest))?;
+        Ok(asked.and_then(|object| match object.bytes == layer.size {
+            false => Err(Fault::Unfit(format!(
+                "the manifest says {} bytes, and the registry has {}",
+                layer.size, object.bytes
+            ))),
+            true => {
+                let is_open = issued.target == Target::open(&web);
+                let ticket = Ticket::Registry(Box::new(self.clone()), web.url().into());
+                Ok(Fetched { web, object, ticket: (!is_open).then_some(ticket) })
+            }
+        }))
+    }
+
+    /// Gets what the blob at `url` is asked for with: a token, and where it is.
+    pub fn issue(&self, url: &str) -> Result<Result<Issued, Fault>> {
+        let mut target = Target::open(&Web::of(url.into()));
+        let mut lasts = None;
+        if let Some(login) = &self.login {
+            match login.secret(target.is_plain, &self.args)? {
+                Ok((secret, of_token)) => {
+                    target.secrets.push(secret);
+                    lasts = of_token;
+                }
+                Err(fault) => return Ok(Err(fault)),
             }
         }
+        let more = ["--range", "0-0"];
+        for _ in 0..REDIRECTS_MAX {
+            let request = Request { follows: false, body_bytes_max: None, more: &more };
+            let answer = match request.send(&target, &self.args)? {
+                Ok(answer) => answer,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
+                // Who asks for the object tells of a server that sends everything for a range.
+                let status = if answer.status == 200 { 200 } else { 206 };
+                return Ok(answer.has_status(status).map(|()| Issued { target, lasts }));
+            }
+            let Some(next) = answer.header("location").and_then(|to| redirect(&target, to)) else {
+                let why = format!("{}: it redirects to nowhere", target.url);
+                return Ok(Err(Fault::Unfit(why)));
+            };
+            target = next;
+            lasts = Some(lasts.map_or(REDIRECT, |lasts| lasts.min(REDIRECT)));
+        }
+        Ok(Err(Fault::Unfit(format!("{url}: more than {REDIRECTS_MAX} redirects"))))
     }
 }
 
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.child {
-            // One that has ended already is fine.
-            let _ = child.kill();
-            let _ = child.wait();
+/// Asks a registry for the manifest at `web`, of one of the types that `accept` names. It learns who asks
+/// if it wants to know.
+pub fn manifest(
+    oci: &Oci,
+    web: &Web,
+    args: &WebArgs,
+    accept: &str,
+) -> Result<Result<(Answer, Option<Login>), Fault>> {
+    let more = ["--header", accept];
+    let request = Request { follows: true, body_bytes_max: Some(MANIFEST_BYTES_MAX), more: &more };
+    let mut target = Target::open(web);
+    let first = match request.send(&target, args)? {
+        Ok(answer) if answer.status == 401 => answer,
+        Ok(answer) => return Ok(answer.has_status(200).map(|()| (answer, None))),
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let login = match Login::to(&first, oci.registry())? {
+        Ok(login) => login,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    match login.secret(target.is_plain, args)? {
+        Ok((secret, _)) => target.secrets.push(secret),
+        Err(fault) => return Ok(Err(fault)),
+    }
+    Ok(request.send(&target, args)?.and_then(|answer| match answer.status {
+        status @ (401 | 403) => {
+            let advice = login.advice(oci.registry());
+            Err(Fault::Unfit(format!("the registry answers {status}: {advice}")))
         }
+        _ => answer.has_status(200).map(|()| (answer, Some(login))),
+    }))
+}
+
+/// Returns where a redirect to `location` leads; another server does not learn who asks. `None` if it is
+/// none.
+fn redirect(from: &Target, location: &str) -> Option<Target> {
+    let origin = |url: &str| {
+        let (scheme, rest) = url.split_once("://")?;
+        Some(format!("{scheme}://{}", rest.split(['/', '?']).next()?))
+    };
+    let here = origin(&from.url)?;
+    if location.starts_with('/') && !location.starts_with("//") {
+        return Some(from.at(format!("{here}{location}")));
+    }
+    let there = origin(location)?;
+    let mut target = from.at(location.into());
+    if there != here {
+        target.secrets.clear();
+    }
+    Some(target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_server_is_not_told_who_asks() {
+        let secrets = vec![("header", "Authorization: x".to_string())];
+        let from = Target { url: "https://h:1/v2/a".into(), secrets, is_plain: false };
+        for (location, url, is_told) in [
+            ("/b?c", "https://h:1/b?c", true),
+            ("https://h:1/b", "https://h:1/b", true),
+            ("https://h/b", "https://h/b", false),
+            ("http://h:1/b", "http://h:1/b", false),
+            ("https://s3/b?X-Amz-Signature=1", "https://s3/b?X-Amz-Signature=1", false),
+        ] {
+            let to = redirect(&from, location).unwrap();
+            assert_eq!((to.url.as_str(), !to.secrets.is_empty()), (url, is_told));
+        }
+        assert_eq!(redirect(&from, "b"), None);
+        assert_eq!(redirect(&from, "//h/b"), None);
     }
 }

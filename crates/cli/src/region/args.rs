@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 
+use crate::boot::BootCommand;
 use crate::config::Settings;
 use crate::exit::usage;
 use crate::size::Size;
@@ -24,7 +25,18 @@ Examples:
   rootlet region region.img show --json        the same for a program
   rootlet region region.img check              every table, and every resident block
   rootlet region /dev/vdb@type format          a partition
-  rootlet region region.img drop a.blob        takes a blob out";
+  rootlet region region.img drop a.blob        takes a blob out
+  rootlet region base.img prepare root.erofs --blob 1=https://host/a.blob
+                                               fills it, for guests with an --overlay over it";
+
+const PREPARE_HELP: &str = "\
+The guest command is left out: IMAGE is followed by the path whose files are read [default: /]. The \
+options are those of `rootlet boot`. A region that is not there is made. It is an error if the region \
+has no room for all that was read.
+
+Example:
+  rootlet region base.img prepare root.erofs --blob 1=https://host/a.blob --region-size 1G
+  rootlet boot root.erofs --blob 1=https://host/a.blob --region base.img --overlay one.qcow2 ls /";
 
 /// Looking at a region, and changing it without a guest.
 #[derive(Args, Clone, Debug)]
@@ -57,6 +69,17 @@ pub enum RegionAction {
     /// Take a blob out, durably
     #[command(override_usage = "rootlet region [FILE[@PART]] drop [OPTIONS] <BLOB>")]
     Drop(DropArgs),
+    /// Boot a guest that reads all files of an image, so that later guests find them here
+    #[command(override_usage = "rootlet region [FILE[@PART]] prepare [OPTIONS] <IMAGE> [PATH]")]
+    Prepare(Box<PrepareArgs>),
+}
+
+/// Filling a region.
+#[derive(Args, Clone, Debug)]
+#[command(after_help = PREPARE_HELP)]
+pub struct PrepareArgs {
+    #[command(flatten)]
+    pub boot: BootCommand,
 }
 
 /// Showing a region.

@@ -9,6 +9,7 @@ mod check;
 mod holders;
 mod json;
 mod picture;
+mod prepare;
 mod show;
 mod svg;
 
@@ -49,6 +50,9 @@ pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
             "no FILE given, and no rootlet.toml in the current folder names a region (see --help)",
         )
     })?;
+    if let RegionAction::Prepare(args) = &action {
+        return prepare::task(args, place, interrupt);
+    }
     interrupt.ends_the_process();
     let writes = matches!(action, RegionAction::Format(_) | RegionAction::Drop(_));
     let holders = holders::of(&place.file);
@@ -62,6 +66,7 @@ pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
         RegionAction::Drop(args) => drop_blob(&mut opened, &args.blob),
         RegionAction::Show(args) => show(&mut opened, &args, &holders),
         RegionAction::Check(args) => check::task(&mut opened, args, &holders),
+        RegionAction::Prepare(_) => unreachable!("a guest does it"),
     }
 }
 

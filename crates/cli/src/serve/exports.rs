@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::{ServeArgs, WAIT_S};
+use super::ServeArgs;
 use crate::boot::child::bound_command;
 use crate::boot::daemon::Daemon;
+use crate::engine::Wait;
 use crate::exit;
 use crate::programs::find_in_path;
 
@@ -48,8 +49,9 @@ pub fn start(args: &ServeArgs, says: &Path) -> Result<Option<Daemon>> {
 fn arguments(origin: &Path, sockets: &[PathBuf]) -> Vec<OsString> {
     let mut args = vec!["--blockdev".into(), {
         let node = format!(
-            "driver=nbd,node-name=origin,read-only=on,reconnect-delay={WAIT_S},server.type=unix,\
-             server.path="
+            "driver=nbd,node-name=origin,read-only=on,reconnect-delay={},server.type=unix,\
+             server.path=",
+            Wait::new(None, None).monitor_s()
         );
         joined(&node, origin)
     }];
@@ -94,7 +96,7 @@ mod tests {
             words,
             [
                 "--blockdev",
-                "driver=nbd,node-name=origin,read-only=on,reconnect-delay=20,server.type=unix,\
+                "driver=nbd,node-name=origin,read-only=on,reconnect-delay=23,server.type=unix,\
                  server.path=/run/a,,b",
                 "--export",
                 "type=vhost-user-blk,id=guest0,node-name=origin,writable=off,num-queues=1,\

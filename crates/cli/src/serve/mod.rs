@@ -18,7 +18,7 @@ use anyhow::{Context, Result, bail};
 pub use args::ServeArgs;
 
 use crate::boot::daemon::Daemon;
-use crate::engine::{self, Asked, Command, Engine, Object};
+use crate::engine::{self, Command, Engine, Wait};
 use crate::exit::usage;
 use crate::interrupt::Interrupt;
 use crate::note;
@@ -30,8 +30,6 @@ use crate::source::Source;
 const PAUSE: Duration = Duration::from_millis(100);
 /// An engine that does not last as long is not started again.
 const LEAST: Duration = Duration::from_secs(2);
-/// How many seconds a guest's read may wait for the origin.
-const WAIT_S: u32 = 20;
 
 /// Serves until it is asked to end.
 ///
@@ -39,29 +37,22 @@ const WAIT_S: u32 = 20;
 /// Status 2: the source is none that is served, or the socket is in use. Status 3: a program is missing.
 pub fn task(args: &ServeArgs, interrupt: &Interrupt) -> Result<()> {
     let source = remote(&args.source)?;
-    let (web, asked) = match &source {
-        Source::Oci(oci) => engine::resolve(oci, &args.web)?,
-        Source::Web(web) => {
-            args.web.check(web)?;
-            (web.clone(), Object::ask(web, &args.web)?)
-        }
-        other => unreachable!("{other} is refused"),
-    };
-    let object = match asked {
-        Asked::There(object) => object,
-        Asked::Away(why) | Asked::Unfit(why) => bail!("{source}: {why}"),
+    let fetched = match engine::fetched(&source, &args.web)? {
+        Ok(fetched) => fetched,
+        Err(fault) => bail!("{source}: {}", fault.why()),
     };
     // The engines make sockets, and remove none.
     let sockets = [args.socket.clone()].into_iter().chain(exports::sockets(args));
     sockets.into_iter().try_for_each(|socket| free(&socket))?;
     let dir = tempfile::TempDir::with_prefix("rootlet-").context("a directory for messages")?;
-    let mut command = Command::new(&web, &object, &args.web, &args.socket, WAIT_S)?;
+    let mut command =
+        Command::new(&fetched, &args.web, &args.socket, dir.path(), Wait::new(None, None))?;
     if let Some(file) = &args.statistics {
         command.keep_statistics(file)?;
     }
     let mut served = Served::start(&command, args, dir.path())?;
     let _pid_file = args.pid_file.as_deref().map(PidFile::make).transpose()?;
-    say!("{source}: {} on {}", human(object.bytes), args.socket.display());
+    say!("{source}: {} on {}", human(fetched.object.bytes), args.socket.display());
     say!("for a guest: --blob N=nbd+unix:///?socket={}", args.socket.display());
     for socket in exports::sockets(args) {
         say!("for a guest: --blob N=vhost-user:{}", socket.display());

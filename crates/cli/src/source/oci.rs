@@ -7,6 +7,9 @@ use std::fmt;
 
 use super::url::Url;
 
+/// The server of the registry that is called docker.io.
+const HUB: &str = "registry-1.docker.io";
+
 /// A file of a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Oci {
@@ -47,8 +50,15 @@ impl Oci {
         let (scheme, rest) = url.split_once("://").ok_or("// does not follow the scheme")?;
         let authority = rest.split('/').next().ok_or("the host is missing")?;
         let scheme = if scheme == "oci" { "https" } else { "http" };
+        let authority = if authority == "docker.io" { HUB } else { authority };
         let base = format!("{scheme}://{authority}/v2/{name}");
         Ok(Self { text: text.into(), base, reference: reference.into(), title })
+    }
+
+    /// Returns the name under which docker keeps a password for the registry.
+    pub fn registry(&self) -> &str {
+        let authority = self.base.split('/').nth(2).expect("a base has an authority");
+        if authority == HUB { "index.docker.io" } else { authority }
     }
 
     /// Returns the URL of the manifest.
@@ -121,6 +131,10 @@ mod tests {
         let oci = Oci::parse(&format!("oci+http://h/a@{digest}")).unwrap();
         assert_eq!(oci.manifest(), format!("http://h/v2/a/manifests/{digest}"));
         assert_eq!((oci.title(), oci.digest()), (None, Some(digest.as_str())));
+        assert_eq!(oci.registry(), "h");
+        let oci = Oci::parse("oci://docker.io/library/a:1").unwrap();
+        assert_eq!(oci.manifest(), "https://registry-1.docker.io/v2/library/a/manifests/1");
+        assert_eq!(oci.registry(), "index.docker.io");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use super::args::ImageName;
 use super::manifest::Descriptor;
 use super::sum::{Digest, Summed};
-use crate::engine::{Registry, WebArgs};
+use crate::engine::{Pull, WebArgs};
 use crate::exit::usage;
 
 /// The longest index, manifest or configuration in bytes, as the specification recommends.
@@ -28,7 +28,7 @@ pub enum Store {
     /// A layout in a folder, and which of its images.
     Layout(PathBuf, Option<String>),
     /// An image of a registry.
-    Registry(Registry),
+    Registry(Pull),
 }
 
 impl Store {
@@ -46,7 +46,7 @@ impl Store {
                 }
                 Ok(Self::Layout(dir.clone(), reference.clone()))
             }
-            ImageName::Registry(oci) => Ok(Self::Registry(Registry::open(oci, web)?)),
+            ImageName::Registry(oci) => Ok(Self::Registry(Pull::open(oci, web)?)),
         }
     }
 

@@ -3,10 +3,12 @@
 //! Always: the readers here are qemu-img and qemu-io, which read by NBD as QEMU's guests do. Without them,
 //! nbdkit or curl the tests say so and pass.
 
+mod gate;
 #[path = "../../../../xtask/tests/board/origin.rs"]
 #[expect(dead_code, reason = "faults that only guests look at")]
 mod origin;
 mod registry;
+mod tls;
 
 use std::fs;
 use std::path::Path;
@@ -44,8 +46,14 @@ struct Serve(Child);
 
 impl Serve {
     fn start(url: &str, socket: &Path, more: &[&str]) -> Self {
+        Self::start_in(url, socket, more, Path::new("/none"))
+    }
+
+    /// Starts with the passwords that docker keeps in this folder.
+    fn start_in(url: &str, socket: &Path, more: &[&str], docker: &Path) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
         command.args(["serve", url, "--plain-http", "--socket"]).arg(socket).args(more);
+        command.env("DOCKER_CONFIG", docker);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let this = Self(command.spawn().unwrap());
         wait(|| socket.exists());

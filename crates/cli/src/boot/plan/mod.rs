@@ -16,6 +16,7 @@ use rootlet_guest::config::{Config, Part, Sectors, SourceName};
 
 use crate::boot::append;
 use crate::boot::monitor::{Disk, MachineArgs, Room};
+use crate::engine::Wait;
 use crate::exit::usage;
 use crate::note;
 use crate::size::{Size, human};
@@ -31,9 +32,9 @@ pub const SERIAL_OF_IMAGE: &str = "image";
 const SERIAL_OF_CACHE: &str = "cache";
 /// The size of a region's disk that has to be made.
 const REGION_BYTES: Size = Size(64 << 20);
-
-/// How long a device may take to answer where nobody says so, as docs/usage.md has it.
-const DEADLINE_S: u32 = 30;
+/// For how long a guest repeats a failed read where nobody says so, as docs/usage.md has it.
+const GUEST_RETRY_S: u32 = 5;
+const RETRY: &str = "source-retry=";
 
 /// A word of the guest's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +85,8 @@ pub struct Plan {
     pub options: Vec<Word>,
     /// The guest's command.
     pub words: Vec<String>,
+    /// How long those wait who read sources over a network.
+    pub wait: Wait,
 }
 
 impl Plan {
@@ -148,7 +151,8 @@ impl Plan {
             }
             disk.blkdebug = Some(PathBuf::from(&config.value));
         }
-        let wait_s = self.source_wait_s();
+        self.wait = self.share_wait();
+        let wait_s = self.wait.monitor_s();
         for disk in &mut self.disks {
             machine.monitor.check_source(disk)?;
             match &mut disk.source {
@@ -168,6 +172,11 @@ impl Plan {
                 }
             }
         }
+        self.check_room(machine)
+    }
+
+    /// Checks that the machine has room for all devices, and that no two have one name.
+    pub fn check_room(&self, machine: &MachineArgs) -> Result<()> {
         check(&self.disks, self.shares.len(), machine.monitor.room(machine.board(), machine.bus)?)
     }
 
@@ -203,13 +212,23 @@ impl Plan {
         self.options.extend(words);
     }
 
-    /// Returns how many seconds a read may wait for a server that is gone: less than the deadline of
-    /// a device, after which the guest gives the whole device up.
-    pub fn source_wait_s(&self) -> u32 {
+    /// Tells the guest its part of the time for a source over a network, and returns all parts.
+    fn share_wait(&mut self) -> Wait {
         // The guest refuses a line that is wrong, and says why.
-        let given = Config::parse(&self.append()).ok().and_then(|config| config.deadline_s);
-        let deadline_s = given.unwrap_or(DEADLINE_S);
-        (deadline_s - deadline_s / 3).max(1)
+        let Ok(config) = Config::parse(&self.append()) else { return self.wait };
+        let wait = Wait::new(config.source_retry_s, config.deadline_s);
+        let is_remote = |disk: &Disk| match &disk.source {
+            Source::File(_) => false,
+            Source::Node(node) => node.file().is_none(),
+            Source::Web(_) | Source::Oci(_) | Source::VhostUser(_) => true,
+        };
+        let guest_s = config.source_retry_s.unwrap_or(GUEST_RETRY_S);
+        if guest_s != wait.guest_s && self.disks.iter().any(is_remote) {
+            let says = |word: &Word| matches!(word, Word::Plain(text) if text.starts_with(RETRY));
+            self.options.retain(|word| !says(word));
+            self.options.push(Word::Plain(format!("{RETRY}{}", wait.guest_s)));
+        }
+        wait
     }
 
     /// Makes the region's disk if there is none, and checks that the named part lies on it.
@@ -259,6 +278,20 @@ impl Plan {
         if said.iter().all(|(of, _)| *of != name) {
             self.options.push(Word::disk("disk", serial, format!(",version={version}")));
         }
+    }
+
+    /// Whether the guest's configuration has the key `key`.
+    pub fn names(&self, key: &str) -> bool {
+        self.options.iter().any(|word| match word {
+            Word::Plain(text) => text.split('=').next() == Some(key),
+            Word::Disk { key: of, .. } => of == key,
+        })
+    }
+
+    /// Adds a disk for a blob, which is called as its slot is.
+    pub fn add_blob(&mut self, serial: &str, source: Source) {
+        self.options.push(Word::disk(serial, serial, ""));
+        self.disks.push(read_only(serial, source));
     }
 
     /// Returns the disk with this serial.

@@ -12,6 +12,7 @@ use rootlet_guest::config::Part;
 
 use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word};
 use crate::boot::monitor::Disk;
+use crate::engine::Wait;
 use crate::exit::usage;
 use crate::source::{BlobPlace, Source, SourceArgs, digests, disk_file};
 
@@ -79,7 +80,8 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
         [] => vec!["ls".into(), "/".into()],
         words => words.to_vec(),
     };
-    Ok(Plan { disks, shares, region: source.region.clone(), overlay: None, options, words })
+    let (region, wait) = (source.region.clone(), Wait::new(None, None));
+    Ok(Plan { disks, shares, region, overlay: None, options, words, wait })
 }
 
 /// Returns the disks with the trees that lie beside read-only disks: `FILE.verity` of FILE.

@@ -171,13 +171,13 @@ fn one_server_is_one_disk_and_waits_less_than_the_deadline() {
     .unwrap();
     assert_eq!(
         plan.append(),
-        "image=image blob1=blob1 blob2=blob1 blob3=blob3 blob4=blob4 deadline=6 -- ls /"
+        "image=image blob1=blob1 blob2=blob1 blob3=blob3 blob4=blob4 deadline=6 source-retry=3 -- ls /"
     );
     let waits = plan.disks.iter().filter_map(|disk| match &disk.source {
         Source::Node(node) => Some(node.wait_s),
         _ => None,
     });
-    assert_eq!(waits.collect::<Vec<_>>(), [4, 4, 4]);
+    assert_eq!(waits.collect::<Vec<_>>(), [1, 1, 1]);
     let serials: Vec<_> = plan.disks.iter().map(|disk| disk.serial.as_str()).collect();
     assert_eq!(serials, ["image", "blob1", "blob3", "blob4", "x"]);
 }
