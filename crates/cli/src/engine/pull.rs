@@ -27,7 +27,7 @@ pub struct Pull {
     oci: Oci,
     args: WebArgs,
     /// The answer to a registry that wants to know who asks, once it was asked for a manifest.
-    login: OnceLock<Login>,
+    login: OnceLock<Box<Login>>,
 }
 
 impl Pull {
@@ -51,7 +51,7 @@ impl Pull {
         let found = registry::manifest(&self.oci, &url, &self.args, ACCEPT)?;
         let (answer, login) = found.map_err(|fault| self.refuse(fault))?;
         if let Some(login) = login {
-            self.login.get_or_init(|| login);
+            self.login.get_or_init(|| Box::new(login));
         }
         Ok(answer.body)
     }
