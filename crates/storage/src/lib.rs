@@ -37,6 +37,7 @@ pub mod share;
 #[cfg(all(feature = "std", unix))]
 mod share_dir;
 mod simple;
+mod slots;
 mod spin;
 mod stamp;
 #[cfg(feature = "alloc")]
@@ -53,6 +54,7 @@ pub use share::{FileType, LinkFault, PathFault};
 #[cfg(all(feature = "std", unix))]
 pub use share_dir::path_on_share;
 pub use simple::{Disk, SIMPLE_DISKS, Simple};
+pub use slots::{BlockQueue, BlockRead, ReadSlots, SlotMemory};
 #[cfg(feature = "alloc")]
 pub use spin::Wait;
 pub use spin::{Patience, Spin};

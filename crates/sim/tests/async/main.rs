@@ -1,7 +1,8 @@
-//! Reads as futures: one alone and a few ([`alone`]), and many in worlds that a seed decides
-//! ([`world`]).
+//! Reads as futures: one alone and a few ([`alone`]), many in worlds that a seed decides ([`world`]),
+//! and those that need no heap ([`slots`]).
 
 mod alone;
 #[path = "../readers/mod.rs"]
 mod readers;
+mod slots;
 mod world;

@@ -16,14 +16,14 @@ use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage, Survive};
 use rootlet_sim::tasks::{Task, join, within};
 
 type Mount = Root<SimStorage, Option<Cache>>;
-type Outcome = Result<(), rootlet::Error>;
+pub type Outcome = Result<(), rootlet::Error>;
 
-const WORKERS: usize = 8;
+pub const WORKERS: usize = 8;
 /// What each worker does, one after another.
-const WORKS: usize = 12;
+pub const WORKS: usize = 12;
 const SEEDS: u64 = 300;
 /// The most polls of a work: who waits for room on a device that hangs is woken by what others read.
-const POLLS_MAX: usize = 400;
+pub const POLLS_MAX: usize = 400;
 
 async fn read_large(root: &Mount, mut rng: Rng) -> Outcome {
     let large = &made().large;
@@ -78,12 +78,12 @@ async fn spoil(root: &Mount, course: &Course, mut rng: Rng) -> Outcome {
 
 /// What came of a world.
 #[derive(Default)]
-struct Sum {
-    done: usize,
-    failed: usize,
-    dropped: usize,
-    polls: usize,
-    blocked: u64,
+pub struct Sum {
+    pub done: usize,
+    pub failed: usize,
+    pub dropped: usize,
+    pub polls: usize,
+    pub blocked: u64,
 }
 
 /// What one worker does, one work after another.
@@ -115,7 +115,7 @@ async fn work(course: &Course, root: &Mount, mut rng: Rng) -> Sum {
     sum
 }
 
-fn seeds() -> std::ops::Range<u64> {
+pub fn seeds() -> std::ops::Range<u64> {
     let number = |name: &str| std::env::var(name).ok().map(|seed| seed.parse::<u64>().unwrap());
     match (number("ASYNC_SEED"), number("ASYNC_SEEDS")) {
         (Some(seed), _) => seed..seed + 1,
@@ -125,7 +125,7 @@ fn seeds() -> std::ops::Range<u64> {
 }
 
 impl Sum {
-    fn add(&mut self, one: &Self) {
+    pub fn add(&mut self, one: &Self) {
         (self.done, self.failed) = (self.done + one.done, self.failed + one.failed);
         (self.dropped, self.polls) = (self.dropped + one.dropped, self.polls + one.polls);
         self.blocked += one.blocked;
@@ -133,7 +133,7 @@ impl Sum {
 }
 
 /// Jobs that do not come back, or only when their device is given up; and a device that is gone.
-fn hang_it(course: &Course, seed: u64) {
+pub fn hang_it(course: &Course, seed: u64) {
     let reads = |fault| Rule::new(fault).op(OpKind::Read);
     course.world.rule(reads(Fault::Keep).device(course.blob).per_million(2_000));
     course.world.rule(reads(Fault::EndTwice).device(course.blob).per_million(50_000));
@@ -231,7 +231,7 @@ fn futures_in_any_order_get_exact_bytes_or_an_error_and_leave_nothing() {
 }
 
 /// Says which seed failed.
-struct Shown(u64);
+pub struct Shown(pub u64);
 
 impl Drop for Shown {
     fn drop(&mut self) {

@@ -1,9 +1,10 @@
-//! A user of rootlet without a heap: disks that wait, a storage of its own, blobs by name.
+//! A user of rootlet without a heap: disks that wait, a storage of its own, blobs by name, futures.
 //!
 //! Always: it is compiled alone and beside a crate that turns `alloc` on, and is the same source.
 #![no_std]
 #![forbid(unsafe_code)]
 
+use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use rootlet::blob::{BindError, Image, Sources};
@@ -11,8 +12,8 @@ use rootlet::cache::NoRegion;
 use rootlet::erofs::Inode;
 use rootlet::read::{DirCursor, File, Memory, MountError, Root, Stats};
 use rootlet::storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Disk, IoErrorKind, Lent, Simple, Storage,
-    Transfer, serial,
+    BlockQueue, BlockRead, DeviceId, DeviceInfo, Discover, DiscoverError, Disk, IoErrorKind, Lent,
+    ReadSlots, Simple, SlotMemory, Storage, Transfer, serial,
 };
 use rootlet::{Error, PathError};
 
@@ -110,6 +111,88 @@ pub fn sum<S: Storage>(root: &Mounted<S>, path: &[u8]) -> Result<(u64, u32), Err
     let (mut at, mut sum, mut out) = (0, 0x811c_9dc5_u32, [0; 256]);
     loop {
         let len = file.read_at(at, &mut out)?;
+        if len == 0 {
+            return Ok((at, sum));
+        }
+        for byte in &out[..len] {
+            sum = (sum ^ u32::from(*byte)).wrapping_mul(0x0100_0193);
+        }
+        at += len as u64;
+    }
+}
+
+/// Flash whose driver has a queue; a read ends after several looks.
+#[derive(Debug)]
+pub struct SlowFlash {
+    bytes: &'static [u8],
+    queue: RefCell<[Option<BlockRead>; 4]>,
+    looks: Cell<u32>,
+}
+
+impl SlowFlash {
+    /// Returns how many reads are under way.
+    pub fn under_way(&self) -> usize {
+        self.queue.borrow().iter().flatten().count()
+    }
+}
+
+impl BlockQueue for SlowFlash {
+    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
+        (device == DeviceId(0)).then(|| DeviceInfo::new(self.bytes.len() as u64, 512))
+    }
+
+    fn start(&self, read: BlockRead) -> Result<(), BlockRead> {
+        let mut queue = self.queue.borrow_mut();
+        match queue.iter_mut().find(|place| place.is_none()) {
+            Some(place) => {
+                *place = Some(read);
+                Ok(())
+            }
+            None => Err(read),
+        }
+    }
+
+    fn poll(&self) -> Option<(BlockRead, Result<(), IoErrorKind>)> {
+        self.looks.set(self.looks.get().wrapping_add(1));
+        let is_slow = !self.looks.get().is_multiple_of(4);
+        if is_slow {
+            return None;
+        }
+        let mut read = self.queue.borrow_mut().iter_mut().find_map(Option::take)?;
+        let at = read.at();
+        let out = read.out();
+        let result = part(self.bytes, at, out.len()).map(|bytes| out.copy_from_slice(bytes));
+        Some((read, result))
+    }
+
+    fn now_ns(&self) -> u64 {
+        0
+    }
+}
+
+/// A storage whose mount two futures read at once.
+pub type Slots = ReadSlots<SlowFlash, 2, 6>;
+/// The memory for it.
+pub type Blocks = SlotMemory<2, 6>;
+
+/// Mounts the image of slow flash, for futures.
+pub fn mount_slots(
+    bytes: &'static [u8],
+    blocks: &'static mut Blocks,
+    memory: &'static mut Memory,
+) -> Result<Mounted<Slots>, Error> {
+    let flash = SlowFlash { bytes, queue: RefCell::default(), looks: Cell::new(0) };
+    let storage = Slots::new(flash, blocks);
+    Ok(Root::open_image_in(storage, NoRegion, DeviceId(0), memory)?)
+}
+
+/// Returns what [`sum`] returns, and does not wait.
+pub async fn sum_async(root: &Mounted<Slots>, path: &[u8]) -> Result<(u64, u32), Error> {
+    let slots = root.storage();
+    let inode = slots.reading(|| root.metadata(path)).await?;
+    let (mut at, mut sum, mut out) = (0, 0x811c_9dc5_u32, [0; 256]);
+    loop {
+        let len = slots.reading(|| root.open_inode(inode)?.read_at(at, &mut out)).await?;
         if len == 0 {
             return Ok((at, sum));
         }

@@ -1,6 +1,13 @@
 //! The user without a heap, over the smallest image.
 
-use embedder_bare::{Queue, fault, figures, files, mount, mount_bound, say, sum, target};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use embedder_bare::{
+    Blocks, Queue, fault, figures, files, mount, mount_bound, mount_slots, say, sum, sum_async,
+    target,
+};
 use rootlet::read::Memory;
 use rootlet::{Error, PathError};
 
@@ -30,6 +37,27 @@ fn storage_with_names_is_read() {
     assert_eq!(sum(&root, b"/hello").unwrap().0, 6);
     let error = mount_bound(Queue(DISKS), "none", memory()).unwrap_err();
     assert_eq!(fault(&error), "the path");
+}
+
+#[test]
+fn two_futures_read_at_once_in_lent_slots() {
+    let root = mount_slots(TINY, Box::leak(Box::new(Blocks::new())), memory()).unwrap();
+    let slots = root.storage();
+    let (mut one, mut other) = (pin!(sum_async(&root, b"/long")), pin!(sum_async(&root, b"/long")));
+    let (mut first, mut second, mut most) = (Poll::Pending, Poll::Pending, 0);
+    let context = &mut Context::from_waker(Waker::noop());
+    while first.is_pending() || second.is_pending() {
+        if first.is_pending() {
+            first = one.as_mut().poll(context);
+        }
+        if second.is_pending() {
+            second = other.as_mut().poll(context);
+        }
+        most = most.max(slots.queue().under_way());
+    }
+    assert_eq!(first, Poll::Ready(sum(&root, b"/long")));
+    assert_eq!(second, Poll::Ready(sum(&root, b"/long")));
+    assert_eq!((most, slots.blocked_reads()), (2, 0), "reads of both were under way at once");
 }
 
 #[test]
