@@ -8,6 +8,7 @@ use rootlet_cli::boot::BootArgs;
 
 use crate::boot::{BootElfArgs, BuildArgs};
 use crate::dist::DistArgs;
+use crate::fleet::FleetArgs;
 use crate::measure::BenchArgs;
 use crate::prove::{FuzzArgs, PowerCutArgs};
 use crate::setup::SetupArgs;
@@ -31,6 +32,7 @@ Examples (after `cargo run --`):
   bench --peer linux --svg race.svg         measure beside a Linux guest
   fuzz image --seconds 600                  try the library with mutated images
   power-cut --cases 1000000 --seed 1        prove the region on simulated disks
+  fleet --hosts 10000 --guests 100          bytes at the origin of many guests, by design
   dist --out DIR                            the images of all boards, with sums and a README
   setup --check                             say what is missing
 
@@ -67,6 +69,8 @@ pub enum Task {
     Fuzz(FuzzArgs),
     /// Cut the power of simulated machines, and hold their region to its fifteen invariants
     PowerCut(PowerCutArgs),
+    /// Count the bytes that an origin sends when many guests boot one image
+    Fleet(FleetArgs),
     /// Put the guest images of all boards into one folder
     Dist(DistArgs),
     /// Install what is needed

@@ -4,6 +4,7 @@
 mod boot;
 mod cli;
 mod dist;
+mod fleet;
 mod measure;
 mod prove;
 mod sample;
@@ -29,6 +30,10 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         Some(Task::Bench(args)) => measure::bench(&args, interrupt),
         Some(Task::Fuzz(args)) => prove::fuzz(&args, interrupt),
         Some(Task::PowerCut(args)) => prove::power_cut(&args, interrupt),
+        Some(Task::Fleet(args)) => {
+            interrupt.ends_the_process();
+            fleet::task(&args)
+        }
         Some(Task::Dist(args)) => dist::task(&args),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),

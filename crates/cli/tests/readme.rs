@@ -108,7 +108,8 @@ fn readme_is_short() {
 /// Returns the options of `cargo run --` by their definition, and whether help shows them; and the
 /// tasks.
 fn tool() -> (Vec<(String, bool)>, Vec<String>) {
-    let own = ["cli", "boot/args", "measure/args", "prove/args", "dist/mod", "setup/mod"];
+    let own =
+        ["cli", "boot/args", "measure/args", "prove/args", "dist/mod", "fleet/args", "setup/mod"];
     let shared = ["source/args", "boot/args", "boot/monitor/args", "engine/args"];
     let own = own.map(|file| text(&format!("xtask/src/{file}.rs"))).concat();
     let source = own + &shared.map(|file| text(&format!("crates/cli/src/{file}.rs"))).concat();
