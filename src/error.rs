@@ -5,9 +5,10 @@
 //! region is not an error.
 
 use crate::blob::BindError;
+use crate::erofs::overlay::Object;
 use crate::erofs::{Corrupt, FormatError, Nid, Unsupported};
 use crate::num::Bug;
-use crate::storage::IoError;
+use crate::storage::{IoError, ObjectFault};
 use core::fmt;
 use rootlet_base::cause::write_cause;
 
@@ -25,6 +26,8 @@ pub enum Error {
     Bind(BindError),
     /// The path does not lead where it should.
     Path(PathError),
+    /// The object that holds a file's bytes cannot be read.
+    Object(ObjectError),
     /// Our own code is wrong, at this line: neither a device nor the image is at fault.
     Bug(Bug),
 }
@@ -71,6 +74,38 @@ pub enum PathError {
     },
 }
 
+/// The fault of the object that holds the bytes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ObjectError {
+    /// The inode of the file.
+    pub nid: Nid,
+    /// The object, as the marks of the file name it.
+    pub object: Object,
+    /// The fault.
+    pub why: ObjectFault,
+}
+
+impl ObjectError {
+    /// Returns the fault `why` of the object of an inode.
+    pub(crate) const fn new(nid: Nid, object: Object, why: ObjectFault) -> Self {
+        Self { nid, object, why }
+    }
+}
+
+impl fmt::Display for ObjectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of nid {}", self.object, self.nid.0)?;
+        write_cause(f, &self.why)
+    }
+}
+
+impl core::error::Error for ObjectError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        Some(&self.why)
+    }
+}
+
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -103,6 +138,7 @@ impl fmt::Display for Error {
             Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
+            Self::Object(error) => error.fmt(f),
             Self::Bug(bug) => bug.fmt(f),
         }
     }
@@ -119,6 +155,7 @@ impl core::error::Error for Error {
             Self::Corrupt(corrupt) => Some(corrupt),
             Self::Unsupported(unsupported) => Some(unsupported),
             Self::Bind(error) => error.source(),
+            Self::Object(error) => error.source(),
             Self::Path(_) | Self::Bug(_) => None,
         }
     }
@@ -148,7 +185,7 @@ impl From<Unsupported> for Error {
 impl embedded_io::Error for Error {
     fn kind(&self) -> embedded_io::ErrorKind {
         match self {
-            Self::Io(_) | Self::Bug(_) => embedded_io::ErrorKind::Other,
+            Self::Io(_) | Self::Object(_) | Self::Bug(_) => embedded_io::ErrorKind::Other,
             Self::Corrupt(_) => embedded_io::ErrorKind::InvalidData,
             Self::Unsupported(_) => embedded_io::ErrorKind::Unsupported,
             Self::Bind(_) | Self::Path(PathError::NotFound) => embedded_io::ErrorKind::NotFound,
@@ -172,6 +209,13 @@ impl From<FormatError> for Error {
             FormatError::Unsupported(unsupported) => Self::Unsupported(unsupported),
             FormatError::Bug(bug) => Self::Bug(bug),
         }
+    }
+}
+
+impl From<ObjectError> for Error {
+    #[cold]
+    fn from(error: ObjectError) -> Self {
+        Self::Object(error)
     }
 }
 

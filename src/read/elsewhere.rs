@@ -1,6 +1,6 @@
 //! Files whose bytes lie outside the image: marked by overlayfs, written by composefs.
 //!
-//! Always: such a file is not opened, so the bytes that the image has in its place, mostly zeros,
+//! Always: such a file is read from its object, which was proved by its digest, or not opened; the bytes that the image has in its place, mostly zeros,
 //! are never returned. The check costs nothing for an inode without xattrs; else it reads the
 //! xattrs' headers, which lie after the inode.
 
@@ -10,25 +10,50 @@ use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
 use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
 use crate::erofs::{Inode, Unsupported};
-use crate::storage::Storage;
+use crate::error::ObjectError;
+use crate::storage::{ObjectFault, Storage};
 
 const MARKS: [Marks; 2] = [Marks::Trusted, Marks::User];
 
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
-    /// Succeeds if the image itself holds the bytes of this regular file.
+    /// Returns the inode of a regular file as it is read: as it is if the image itself holds its
+    /// bytes, or with the place of the object that holds them, which is proved here.
     ///
     /// # Errors
-    /// Unsupported, with the object that the file's marks name in place of its bytes.
-    pub fn has_own_bytes(&mut self, inode: &Inode) -> Result<(), Stop> {
+    /// Unsupported, with the object that the file's marks name, if there are no objects or the marks
+    /// name it by no digest; [`ObjectError`].
+    pub fn placed(&mut self, inode: &Inode) -> Result<Inode, Stop> {
         let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: METACOPY });
-        let Some(found) = self.find_xattr(inode, &names)? else { return Ok(()) };
+        let Some(found) = self.find_xattr(inode, &names)? else { return Ok(*inode) };
         let [trusted, user] = MARKS;
         let marks = if found.which == 0 { trusted } else { user };
         let object = match self.object(&found)? {
             Object::Unnamed => self.redirect(inode, marks)?,
             named => named,
         };
-        Err(Unsupported::Elsewhere { nid: inode.nid(), marks, object }.into())
+        let nid = inode.nid();
+        let (Some(_), Some(digest)) = (self.storage.objects(), object.digest()) else {
+            return Err(Unsupported::Elsewhere { nid, marks, object }.into());
+        };
+        if !self.leads_to(inode, marks, &object)? {
+            return Err(ObjectError::new(nid, object, ObjectFault::Redirect).into());
+        }
+        let found = self.released(|storage| storage.object(digest, inode.size()));
+        match found {
+            Ok(at) => Ok(inode.with_object(at)),
+            Err(why) => Err(ObjectError::new(nid, object, why).into()),
+        }
+    }
+
+    /// Returns whether the redirect of a file, if there is one, is the path of its object.
+    fn leads_to(&mut self, inode: &Inode, marks: Marks, object: &Object) -> Result<bool, Stop> {
+        let found = self.find_xattr(inode, &[Wanted { index: marks.index(), rest: REDIRECT }])?;
+        let Some(FoundXattr { space, value, .. }) = found else { return Ok(true) };
+        let mut path = [0; Object::PATH_BYTES_MAX];
+        let len = usize::try_from(value.len).ok();
+        let Some(path) = len.and_then(|len| path.get_mut(..len)) else { return Ok(false) };
+        self.meta(space, value.at, path)?;
+        Ok(object.is_at(path))
     }
 
     /// Returns the object that the value of a metacopy attribute names.

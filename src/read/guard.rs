@@ -61,6 +61,8 @@ pub struct Shared<S, L> {
     /// Whether the layer keeps blocks of a source.
     #[cfg(feature = "alloc")]
     pub keeps: bool,
+    /// The slot of the storage's objects, after those of the image.
+    pub objects: Option<DeviceSlot>,
     /// Whether the storage judges bytes that the layer has of a slot.
     pub is_pinned: bool,
     state: Mutex<Raw, Inner<L>>,
@@ -78,6 +80,7 @@ impl<S, L> Shared<S, L> {
             sources,
             #[cfg(feature = "alloc")]
             keeps,
+            objects: None,
             is_pinned,
             state: Mutex::new(state),
         }

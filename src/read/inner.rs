@@ -79,8 +79,12 @@ pub fn mount<S: Storage, L: Layer<S>>(
         Ok(origin) => origin,
         Err(bug) => return Err(MountError { error: bug.into(), storage, layer }),
     };
-    let sources = match io::sources(&storage, &mut layer, image, parts) {
+    let mut sources = match io::sources(&storage, &mut layer, image, parts) {
         Ok(sources) => sources,
+        Err(error) => return Err(MountError { error, storage, layer }),
+    };
+    let objects = match io::add_objects(&storage, &mut sources) {
+        Ok(objects) => objects,
         Err(error) => return Err(MountError { error, storage, layer }),
     };
     #[cfg(feature = "alloc")]
@@ -114,7 +118,9 @@ pub fn mount<S: Storage, L: Layer<S>>(
         #[cfg(feature = "alloc")]
         tasks: Tasks::default(),
     };
-    Ok(Shared::new(storage, Mount::new(image, origin), sources, state))
+    let mut shared = Shared::new(storage, Mount::new(image, origin), sources, state);
+    shared.objects = objects;
+    Ok(shared)
 }
 
 impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
@@ -220,6 +226,11 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
                 let body = inode.size().checked_sub(tail.len).or_bug()?;
                 let want = want.take(body.checked_sub(want.start()).or_bug()?);
                 plan.push_blocks(self.mount(), UNIFIED, start, want)?;
+            }
+            Layout::Object { at } => {
+                let (start, len) = (at.checked_add(want.start()).or_bug()?, want.len());
+                let range = ByteRange::sized(start, len).or_bug()?;
+                plan.push_object(self.shared.objects.or_bug()?, range)?;
             }
             Layout::Chunked(map) => self.plan_chunks(inode.nid().space(), &map, want, plan)?,
         }

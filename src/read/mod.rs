@@ -89,6 +89,7 @@ use crate::num::clip64;
 use crate::storage::Ended;
 use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
+use crate::units::DeviceSlot;
 use guard::{Guard, Shared};
 use memory::Lent;
 use stop::Blocking;
@@ -272,8 +273,11 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Returns an upper bound for the bytes of all directories of the image together: the bytes of
     /// its devices, times [`PACKED_FACTOR`] if the image has features that pack data.
     pub fn directory_bytes_max(&self) -> u64 {
-        let sources = self.shared.sources.iter();
-        let devices: u128 = sources.map(|source| u128::from(source.bytes)).sum();
+        let objects = self.shared.objects;
+        let sources = (0..).zip(&self.shared.sources);
+        let sources = sources.filter(|(slot, _)| objects != Some(DeviceSlot::new(*slot)));
+        let devices: u128 =
+            sources.map(|(_, source)| source).map(|source| u128::from(source.bytes)).sum();
         let packed = self.shared.mount.superblock().incompat().without(Incompat::UNPACKED);
         clip64(if packed.is_empty() { devices } else { devices << PACKED_BITS })
     }
@@ -298,13 +302,13 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Opens the regular file with this inode.
     ///
     /// # Errors
-    /// Unsupported when marks of overlayfs say that the file's bytes lie outside the image;
-    /// [`PathError::OtherRoot`].
+    /// Unsupported when marks of overlayfs say that the file's bytes lie outside the image, and the
+    /// storage has no objects; [`ObjectError`](crate::ObjectError); [`PathError::OtherRoot`].
     pub fn open_inode(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
         self.own(&inode)?;
         match inode.kind() {
             FileKind::Regular => {
-                self.lock().has_own_bytes(&inode).blocking()?;
+                let inode = self.lock().placed(&inode).blocking()?;
                 Ok(File::new(self, inode))
             }
             FileKind::Directory => Err(PathError::IsADirectory.into()),

@@ -69,6 +69,12 @@ impl Plan {
         Ok(if self.push(Extent::Hole(want.len()))? { want.skip(want.len()) } else { want })
     }
 
+    /// Appends the bytes `range` of a slot.
+    pub fn push_object(&mut self, slot: DeviceSlot, range: ByteRange) -> Result<(), Bug> {
+        self.push(Extent::Blob { slot, range })?;
+        Ok(())
+    }
+
     /// Appends the bytes `want`, counted from the start of block `block` of device id `device_id`;
     /// in the unified address space they may span devices. Returns the rest of `want` that found
     /// no room.

@@ -220,6 +220,13 @@ impl Inode {
         self.xattrs
     }
 
+    /// Returns the same inode with the bytes of an object for its data, from byte `at` of the
+    /// objects' device on.
+    #[must_use]
+    pub const fn with_object(self, at: u64) -> Self {
+        Self { layout: Layout::Object { at }, ..self }
+    }
+
     /// Returns the layout of the data.
     pub const fn layout(&self) -> Layout {
         self.layout

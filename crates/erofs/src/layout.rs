@@ -31,6 +31,11 @@ pub enum Layout {
     },
     /// Chunks of equal size, each anywhere.
     Chunked(ChunkMap),
+    /// The bytes of an object, from this byte of the objects' device on.
+    Object {
+        /// The first byte.
+        at: u64,
+    },
     /// Compressed data, for [`super::CompressedMap`].
     Compressed(Compressed),
 }

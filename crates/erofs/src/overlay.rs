@@ -58,8 +58,42 @@ pub enum Object {
 }
 
 impl Object {
+    /// The longest path of an object in a folder of objects, in bytes.
+    pub const PATH_BYTES_MAX: usize = 2 + 128;
     /// The longest valid value of a metacopy attribute, in bytes.
     pub const METACOPY_BYTES_MAX: usize = HEADER_BYTES + 64;
+
+    /// Returns the digest of the object, if that is how the marks name it.
+    pub fn digest(&self) -> Option<&[u8]> {
+        match self {
+            Self::Sha256(digest) => Some(digest),
+            Self::Sha512(digest) => Some(digest),
+            Self::Path(_) | Self::Unnamed => None,
+        }
+    }
+
+    /// Returns whether `path` is that of the object in a folder of objects: `/xx/rest`.
+    pub fn is_at(&self, path: &[u8]) -> bool {
+        let Some(digest) = self.digest() else { return false };
+        let mut rest = path;
+        let mut take = |wanted: u8| match rest.split_first() {
+            Some((first, after)) if *first == wanted => {
+                rest = after;
+                true
+            }
+            _ => false,
+        };
+        let digits = digest.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        let digits = digits.map(|digit| match digit {
+            0..=9 => b'0'.wrapping_add(digit),
+            _ => b'a'.wrapping_add(digit).wrapping_sub(10),
+        });
+        let mut fits = take(b'/');
+        for (digit, at) in digits.zip(0_u8..) {
+            fits = fits && (at != 2 || take(b'/')) && take(digit);
+        }
+        fits && rest.is_empty()
+    }
 
     /// Returns the object that the value of a metacopy attribute names, mostly by a digest.
     pub fn from_metacopy(value: &[u8]) -> Self {
@@ -76,6 +110,19 @@ impl Object {
             _ => return Self::Unnamed,
         };
         named.unwrap_or(Self::Unnamed)
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest: &[u8] = match self {
+            Self::Sha256(digest) => digest,
+            Self::Sha512(digest) => digest,
+            Self::Path(path) => return write!(f, "object {path}"),
+            Self::Unnamed => return f.write_str("an object without a name"),
+        };
+        f.write_str("object ")?;
+        digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -115,19 +162,13 @@ impl fmt::Display for ObjectPath {
 
 /// Writes the place of the bytes of a marked file.
 pub(super) fn describe(f: &mut fmt::Formatter<'_>, marks: Marks, object: &Object) -> fmt::Result {
-    let digest: &[u8] = match object {
-        Object::Sha256(digest) => digest,
-        Object::Sha512(digest) => digest,
+    match object {
         Object::Path(path) => {
-            return write!(f, "its bytes are in {path}, named by {marks}.overlay.redirect");
+            write!(f, "its bytes are in {path}, named by {marks}.overlay.redirect")
         }
-        Object::Unnamed => {
-            return write!(f, "its bytes are elsewhere, says {marks}.overlay.metacopy");
-        }
-    };
-    f.write_str("its bytes are in the object ")?;
-    digest.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
-    write!(f, ", named by {marks}.overlay.metacopy")
+        Object::Unnamed => write!(f, "its bytes are elsewhere, says {marks}.overlay.metacopy"),
+        named => write!(f, "its bytes are in the {named}, named by {marks}.overlay.metacopy"),
+    }
 }
 
 #[cfg(test)]

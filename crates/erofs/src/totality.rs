@@ -107,7 +107,7 @@ fn check_inode(superblock: &Superblock, inode: &Inode, entry: &[u8]) -> Result<(
                 assert!(device_id <= superblock.extra_devices());
             }
         }
-        Layout::None | Layout::Plain { .. } | Layout::Compressed(_) => {}
+        Layout::None | Layout::Object { .. } | Layout::Plain { .. } | Layout::Compressed(_) => {}
     }
     Ok(())
 }

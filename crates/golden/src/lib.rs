@@ -10,6 +10,17 @@ use std::sync::Mutex;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+/// Unpacks a composefs image with its objects into `dir`: `image.cfs` and, of format 0,
+/// `image-v0.cfs`, both made by mkcomposefs; `objects`; and `overlay.jsonl`, the rows of Linux's own
+/// mount of them.
+///
+/// # Panics
+/// When a file cannot be written.
+pub fn composefs(dir: &Path) {
+    let packed: &[u8] = include_bytes!("../../../tests/data/composefs.tar.xz");
+    tar::Archive::new(lzma_rust2::XzReader::new(packed, false)).unpack(dir).unwrap();
+}
+
 /// Some golden images and the rows that a correct reader gives of them.
 #[derive(Debug)]
 pub struct Set {

@@ -53,9 +53,30 @@ fn whole_line_is_understood() {
         verity: Vec::new(),
         seal: None,
         verity_ram_bytes: None,
+        objects: None,
         command: ["cat", "/a b", "--", "image=x"].map(Into::into).to_vec(),
     };
     assert_eq!(Config::parse(line), Ok(expected));
+}
+
+#[test]
+fn objects_are_a_folder_of_a_share_and_the_image_has_composefs_word() {
+    let objects = |line: &str| Config::parse(line).unwrap().objects;
+    assert_eq!(objects("objects=share:fs0:a/b"), Some(("fs0".into(), "a/b".into())));
+    assert_eq!(objects("objects=share:fs0"), Some(("fs0".into(), String::new())));
+    assert_eq!(objects("image=i composefs=abc ro"), None);
+    let digest = format!("v1-sha256-12:{}", "2b".repeat(32));
+    let config = Config::parse(&format!("image=i composefs.digest={digest}")).unwrap();
+    assert_eq!(config.verity, [(0, digest.clone())]);
+    for (line, why) in [
+        ("objects=disk", "share:TAG or share:TAG:FOLDER"),
+        ("objects=share:", "a mount tag of 1 to 36 bytes"),
+        ("objects=share:a objects=share:b", "objects"),
+        ("composefs.digest=2b", "unknown word \"2b\"; known are sha256-12:HEX"),
+        (&format!("verity={digest} composefs.digest={digest}"), "composefs.digest"),
+    ] {
+        assert!(refused(line).contains(why), "{line}: {}", refused(line));
+    }
 }
 
 #[test]

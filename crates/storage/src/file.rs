@@ -6,8 +6,9 @@
 //! is whole sectors long; bytes of its last sector after the end of the file read as zeros.
 
 use alloc::borrow::ToOwned;
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Seek, SeekFrom};
@@ -35,6 +36,8 @@ const SECTOR_BYTES: u32 = 512;
 pub struct FileStorage {
     devices: Vec<Opened>,
     shares: Vec<Share>,
+    /// Files that were opened while others read, each with its number.
+    late: Mutex<BTreeMap<DeviceId, Arc<Opened>>>,
     ended: Mutex<VecDeque<Ended>>,
     since: Instant,
 }
@@ -76,6 +79,7 @@ impl FileStorage {
         Self {
             devices: Vec::new(),
             shares: Vec::new(),
+            late: Mutex::default(),
             ended: Mutex::default(),
             since: Instant::now(),
         }
@@ -161,19 +165,39 @@ impl FileStorage {
         self.ended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn opened(&self, device: DeviceId) -> Result<&Opened, IoErrorKind> {
-        self.devices.get(usize::from(device.0)).ok_or(IoErrorKind::Gone)
+    /// Calls `with` with an open device.
+    fn opened<T>(
+        &self,
+        device: DeviceId,
+        with: impl FnOnce(&Opened) -> Result<T, IoErrorKind>,
+    ) -> Result<T, IoErrorKind> {
+        if let Some(opened) = self.devices.get(usize::from(device.0)) {
+            return with(opened);
+        }
+        let late = self.late().get(&device).map(Arc::clone);
+        with(&*late.ok_or(IoErrorKind::Gone)?)
+    }
+
+    /// Returns the files that were opened late. No thread panics while it holds them.
+    fn late(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Arc<Opened>>> {
+        self.late.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens a regular file of a share.
     fn open_on_share(&mut self, path: &Path) -> Result<DeviceId, DiscoverError> {
-        let file = File::open(path).map_err(share_error)?;
-        let stat = file.metadata().map_err(share_error)?;
-        let opening = self.opening(&stat, true);
+        let shared = self.shared(File::open(path).map_err(share_error)?)?;
+        let opening = shared.opening;
         let same = |opened: &Opened| opened.serial.is_none() && opened.opening == opening;
         if let Some(number) = self.devices.iter().position(same) {
             return id(number);
         }
+        self.add(shared)
+    }
+
+    /// Returns the device of a file of a share.
+    fn shared(&self, file: File) -> Result<Opened, DiscoverError> {
+        let stat = file.metadata().map_err(share_error)?;
+        let opening = self.opening(&stat, true);
         let info = DeviceInfo {
             bytes: stat.len(),
             sector_bytes: 1,
@@ -184,7 +208,7 @@ impl FileStorage {
             pinned: false,
         };
         let file_bytes = stat.len();
-        self.add(Opened { serial: None, opening, file, file_bytes, info })
+        Ok(Opened { serial: None, opening, file, file_bytes, info })
     }
 }
 
@@ -245,13 +269,13 @@ impl Opened {
 
 impl Storage for FileStorage {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        self.opened(device).ok().map(|opened| opened.info)
+        self.opened(device, |opened| Ok(opened.info)).ok()
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         for (index, transfer) in batch.iter_mut().enumerate() {
             let at = transfer.at;
-            let result = self.opened(transfer.device).and_then(|opened| match &mut transfer.lent {
+            let result = self.opened(transfer.device, |opened| match &mut transfer.lent {
                 Lent::Read(out) => opened.read(at, out),
                 Lent::Write(data) => opened.write(at, data),
                 Lent::Flush => opened.flush(),
@@ -270,7 +294,7 @@ impl Storage for FileStorage {
     }
 
     fn start(&self, mut job: Job) -> Result<(), Job> {
-        let result = self.opened(job.device).and_then(|opened| match job.kind {
+        let result = self.opened(job.device, |opened| match job.kind {
             JobKind::Read => {
                 let out = job.buffer.as_mut().and_then(|buffer| buffer.get_mut());
                 opened.read(job.at, out.ok_or(IoErrorKind::Protocol)?)
@@ -287,6 +311,24 @@ impl Storage for FileStorage {
 
     fn poll(&self) -> Option<Ended> {
         self.ended().pop_front()
+    }
+
+    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
+        let wanted = |share: &&Share| share.tag == mount_tag;
+        let share = self.shares.iter().find(wanted).ok_or(DiscoverError::NotFound)?;
+        let path = path_on_share(&share.dir, name)?;
+        let file = File::open(&path).map_err(share_error)?;
+        let opened = self.shared(file)?;
+        let mut late = self.late();
+        let mut numbers = (self.devices.len()..usize::from(u16::MAX)).map(id);
+        let free = numbers.find(|number| number.is_ok_and(|number| !late.contains_key(&number)));
+        let number = free.ok_or(DiscoverError::TooMany)??;
+        late.insert(number, Arc::new(opened));
+        Ok(number)
+    }
+
+    fn close_file(&self, file: DeviceId) {
+        self.late().remove(&file);
     }
 }
 

@@ -5,7 +5,9 @@
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 
-use super::{DeviceId, DeviceInfo, Discover, DiscoverError, Storage, Transfer, Version, Vouch};
+use super::{
+    DeviceId, DeviceInfo, Discover, DiscoverError, ObjectFault, Storage, Transfer, Version, Vouch,
+};
 #[cfg(feature = "alloc")]
 use super::{Ended, Job};
 
@@ -30,6 +32,22 @@ macro_rules! forward {
 
             fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
                 (**self).vouch(device, at, data)
+            }
+
+            fn objects(&self) -> Option<DeviceId> {
+                (**self).objects()
+            }
+
+            fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
+                (**self).object(digest, bytes)
+            }
+
+            fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
+                (**self).open_file(mount_tag, name)
+            }
+
+            fn close_file(&self, file: DeviceId) {
+                (**self).close_file(file);
             }
 
             fn set_deadline(&self, until_ns: Option<u64>) {

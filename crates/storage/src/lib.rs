@@ -31,6 +31,7 @@ pub mod events;
 pub mod file;
 mod lent;
 pub mod memory;
+mod object;
 #[cfg(feature = "alloc")]
 mod retry;
 pub mod share;
@@ -48,6 +49,7 @@ pub use buffer::Buffer;
 pub use device::{DeviceId, DeviceInfo, Unfit};
 pub use discover::{Discover, DiscoverError, SERIAL_BYTES, ShareSearch, named, only, serial};
 pub use errno::Errno;
+pub use object::ObjectFault;
 #[cfg(feature = "alloc")]
 pub use retry::Retry;
 pub use share::{FileType, LinkFault, PathFault};
@@ -260,6 +262,31 @@ pub trait Storage {
     fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
         let _ = (device, at, data);
         Vouch::Unknown
+    }
+
+    /// Returns the device whose bytes are those of objects; `None` where there are none.
+    fn objects(&self) -> Option<DeviceId> {
+        None
+    }
+
+    /// Finds the object of `bytes` bytes with this fs-verity digest (of 32 or 64 bytes, blocks of
+    /// 4 KiB, no salt), compares all its bytes with the digest, and returns the byte of
+    /// [`Storage::objects`] at which it begins. What is read there later is compared again.
+    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
+        let _ = (digest, bytes);
+        Err(ObjectFault::NoObjects)
+    }
+
+    /// Opens a file of a share while others read. It is a device until [`Storage::close_file`].
+    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
+        let _ = (mount_tag, name);
+        Err(DiscoverError::NotFound)
+    }
+
+    /// Closes a file that [`Storage::open_file`] has opened, and that nobody reads. Its number may
+    /// become that of another file.
+    fn close_file(&self, file: DeviceId) {
+        let _ = file;
     }
 
     /// Sets a deadline, on the clock of [`Storage::now_ns`], for everything submitted from now on:

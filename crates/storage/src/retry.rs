@@ -12,7 +12,7 @@ use spin::mutex::SpinMutex as Mutex;
 
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
-    Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
+    ObjectFault, Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -331,6 +331,22 @@ impl<S: Storage> Storage for Retry<S> {
 
     fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
         self.inner.vouch(device, at, data)
+    }
+
+    fn objects(&self) -> Option<DeviceId> {
+        self.inner.objects()
+    }
+
+    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
+        self.inner.object(digest, bytes)
+    }
+
+    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
+        self.inner.open_file(mount_tag, name)
+    }
+
+    fn close_file(&self, file: DeviceId) {
+        self.inner.close_file(file);
     }
 
     fn set_deadline(&self, until_ns: Option<u64>) {

@@ -108,6 +108,10 @@ impl<S: Storage> Verified<S> {
                     paths.known.insert(key, bytes);
                     break;
                 }
+                if let Some(bytes) = pin.made(here)? {
+                    paths.known.insert(key, bytes.into());
+                    break;
+                }
                 let bytes = vec![0; pin.node_bytes()?];
                 let result = Err(IoErrorKind::Gone);
                 paths.fresh.insert(key, Fresh { place: pin.place(here)?, bytes, result });

@@ -23,6 +23,7 @@ extern crate std;
 mod check;
 mod jobs;
 mod nodes;
+mod objects;
 mod pin;
 mod run;
 
@@ -33,14 +34,16 @@ use alloc::vec::Vec;
 
 use rootlet_base::num::{Bug, OrBug};
 use rootlet_storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, Storage, Transfer, Version, Vouch,
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, ObjectFault, Storage, Transfer,
+    Version, Vouch,
 };
 use rootlet_trust::{Hasher, Refused, Spec, Subject};
 use spin::mutex::SpinMutex as Mutex;
 
 use jobs::Jobs;
 use nodes::Nodes;
-use pin::Pin;
+use objects::{OBJECTS, Objects};
+use pin::{Pin, Without};
 
 /// The least memory for nodes, in bytes.
 pub const NODES_BYTES_MIN: usize = 64 << 10;
@@ -79,6 +82,7 @@ pub struct Verified<S> {
     pins: BTreeMap<DeviceId, Pin>,
     state: Mutex<State>,
     jobs: Mutex<Jobs>,
+    objects: Option<Objects>,
 }
 
 impl<S> Verified<S> {
@@ -88,7 +92,7 @@ impl<S> Verified<S> {
         let nodes = Nodes::new(nodes_bytes.max(NODES_BYTES_MIN));
         let state = State { nodes, stats: Stats::default(), refusals: Vec::new() };
         let (state, jobs) = (Mutex::new(state), Mutex::new(Jobs::default()));
-        Self { storage, hasher, pins: BTreeMap::new(), state, jobs }
+        Self { storage, hasher, pins: BTreeMap::new(), state, jobs, objects: None }
     }
 
     /// Returns the storage below.
@@ -110,11 +114,13 @@ impl<S> Verified<S> {
     /// Returns the most bytes that reads may still allocate for nodes, as long as a reader asks for
     /// at most 8 MiB at once; none if no device is pinned.
     pub fn reserve_bytes(&self) -> usize {
+        let objects = if self.objects.is_some() { Objects::reserve_bytes() } else { 0 };
         if self.pins.is_empty() {
-            return 0;
+            return objects;
         }
         // A leaf covers 512 KiB, and is there twice while it is checked.
-        self.state.lock().nodes.bytes_max().checked_add(BATCH_BYTES).map_or(BATCH_BYTES, |all| all)
+        let nodes = self.state.lock().nodes.bytes_max();
+        [nodes, BATCH_BYTES, objects].into_iter().sum()
     }
 
     /// Returns a number of the content that a device is pinned to, not 0: other content has another
@@ -139,6 +145,19 @@ impl<S> Verified<S> {
 }
 
 impl<S: Storage> Verified<S> {
+    /// Takes the files of a folder of the share with this mount tag for objects, each to be found
+    /// and proved by its digest.
+    ///
+    /// # Errors
+    /// [`PinError::Absent`] if the storage has no number left for them.
+    pub fn set_objects(&mut self, mount_tag: &str, folder: &str) -> Result<(), PinError> {
+        if self.storage.info(OBJECTS).is_some() {
+            return Err(PinError::Absent(Subject::IMAGE));
+        }
+        self.objects = Some(Objects::new(mount_tag, folder));
+        Ok(())
+    }
+
     /// Pins `device` to what `spec` says, with the nodes of its tree on the device `tree`, or on
     /// the same if that is `None`. Its data has one of `lengths` bytes, or the device's own length;
     /// the digest decides. Reads the top node of the tree, or the only block.
@@ -153,6 +172,31 @@ impl<S: Storage> Verified<S> {
         tree: Option<DeviceId>,
         lengths: &[u64],
     ) -> Result<(), PinError> {
+        self.pin_to(subject, device, (spec, tree, Without::Refuse), lengths)
+    }
+
+    /// Pins `device` as [`Verified::pin`] does. Where there is no tree, one is made of all data, and
+    /// kept in memory, if it has at most 1 MiB.
+    ///
+    /// # Errors
+    /// [`PinError`]; the device is as before.
+    pub fn pin_whole(
+        &mut self,
+        subject: Subject,
+        device: DeviceId,
+        spec: &Spec<'_>,
+        lengths: &[u64],
+    ) -> Result<(), PinError> {
+        self.pin_to(subject, device, (spec, None, Without::Make), lengths)
+    }
+
+    fn pin_to(
+        &mut self,
+        subject: Subject,
+        device: DeviceId,
+        tree: (&Spec<'_>, Option<DeviceId>, Without),
+        lengths: &[u64],
+    ) -> Result<(), PinError> {
         let info = self.storage.info(device).ok_or(PinError::Absent(subject))?;
         let number = self.pins.len();
         let bug = |bug: Bug| PinError::from(subject.refused(bug));
@@ -161,7 +205,7 @@ impl<S: Storage> Verified<S> {
         lengths.dedup();
         let (storage, hasher) = (&self.storage, self.hasher);
         let who = (subject, number);
-        let (pin, top) = Pin::new(storage, hasher, who, device, (spec, tree), &lengths)?;
+        let (pin, top) = Pin::new(storage, hasher, who, device, tree, &lengths)?;
         if let Some(known) = self.pins.get(&device) {
             let same =
                 known.tree.shape() == pin.tree.shape() && known.tree.root() == pin.tree.root();
@@ -180,6 +224,7 @@ impl<S: Storage> Storage for Verified<S> {
         match self.pins.get(&device) {
             // The version may have been set since.
             Some(pin) => self.storage.info(device).map(|info| pin.info.with_version(info.version)),
+            None if device == OBJECTS => self.objects.as_ref().map(|_| Objects::info()),
             None => self.storage.info(device),
         }
     }
@@ -187,6 +232,21 @@ impl<S: Storage> Storage for Verified<S> {
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         if batch.iter().any(|transfer| self.is_pinned(transfer.device)) {
             self.run_pinned(batch, done);
+        } else if let Some(objects) = self.objects.as_ref().filter(|_| has_objects(batch)) {
+            // A read of a file has no other transfers.
+            let is_object = |transfer: &Transfer<'_>| transfer.device == OBJECTS;
+            let mut first = 0_usize;
+            for part in batch.chunk_by_mut(|one, next| is_object(one) == is_object(next)) {
+                let len = part.len();
+                let mut done = |at: usize, transfer: &mut Transfer<'b>| {
+                    done(first.wrapping_add(at), transfer);
+                };
+                match part.first().is_some_and(is_object) {
+                    true => objects::run(objects, &self.storage, self.hasher, part, &mut done),
+                    false => self.storage.run(part, &mut done),
+                }
+                first = first.wrapping_add(len);
+            }
         } else {
             self.storage.run(batch, done);
         }
@@ -202,6 +262,23 @@ impl<S: Storage> Storage for Verified<S> {
             Some(pin) => self.vouch_pinned(pin, at, data),
             None => self.storage.vouch(device, at, data),
         }
+    }
+
+    fn objects(&self) -> Option<DeviceId> {
+        self.objects.as_ref().map(|_| OBJECTS)
+    }
+
+    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
+        let objects = self.objects.as_ref().ok_or(ObjectFault::NoObjects)?;
+        objects.find(&self.storage, self.hasher, digest, bytes)
+    }
+
+    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
+        self.storage.open_file(mount_tag, name)
+    }
+
+    fn close_file(&self, file: DeviceId) {
+        self.storage.close_file(file);
     }
 
     fn set_deadline(&self, until_ns: Option<u64>) {
@@ -229,6 +306,8 @@ impl<S: Storage> Storage for Verified<S> {
     fn start(&self, job: Job) -> Result<(), Job> {
         match self.pins.get(&job.device) {
             Some(pin) => self.start_pinned(pin, job),
+            // A reader that waits reads whole groups.
+            None if job.device == OBJECTS => Err(job),
             None => self.storage.start(job),
         }
     }
@@ -258,6 +337,11 @@ impl<S: Storage> Storage for Verified<S> {
     fn unique(&self) -> u64 {
         self.storage.unique()
     }
+}
+
+/// Returns whether a batch has transfers of the objects.
+fn has_objects(batch: &[Transfer<'_>]) -> bool {
+    batch.iter().any(|transfer| transfer.device == OBJECTS)
 }
 
 impl<S: Discover> Discover for Verified<S> {

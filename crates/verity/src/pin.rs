@@ -11,8 +11,8 @@ use rootlet_base::num::{Bug, OrBug, index, low32, narrow, wide};
 use rootlet_base::units::{ByteRange, Pow2};
 use rootlet_storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use rootlet_trust::{
-    Claim, Digest, Hasher, Node, Proof, Reason, Refused, SUPERBLOCK_BYTES, Shape, Spec, SpecError,
-    Subject, Tree, Untrue, compare, is_superblock,
+    Builder, Claim, Digest, Hasher, Node, Proof, Reason, Refused, SUPERBLOCK_BYTES, Shape, Spec,
+    SpecError, Subject, Tree, Untrue, compare, is_superblock,
 };
 
 /// The largest data block in bytes: the read path cuts reads at blocks of 4 KiB.
@@ -81,6 +81,8 @@ pub struct Pin {
     tree_at: (DeviceId, u64),
     /// The device with sectors of at least a data block.
     pub info: DeviceInfo,
+    /// The tree, if it was made here: its nodes need no device.
+    made: Option<Vec<u8>>,
     /// The byte after the last that is read from the device: the end of the data, up to a sector.
     read_end: u64,
 }
@@ -89,8 +91,23 @@ pub struct Pin {
 struct Proven {
     tree: Tree,
     tree_at: (DeviceId, u64),
+    made: Option<Vec<u8>>,
     top: Option<Top>,
 }
+
+/// What to do where there is no tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without {
+    /// The device is refused.
+    Refuse,
+    /// The tree is made of all data, if it is short enough to be kept in memory.
+    Make,
+}
+
+/// The longest tree that is made, in bytes: that of 128 MiB of data.
+const MADE_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of data that are read at once to make a tree: whole blocks.
+const PIECE_BYTES: u64 = 512 << 10;
 
 /// The top node, and its bytes.
 pub type Top = (Node, Vec<u8>);
@@ -107,21 +124,22 @@ impl Pin {
         hasher: &dyn Hasher,
         (subject, number): (Subject, u16),
         device: DeviceId,
-        (spec, tree): (&Spec<'_>, Option<DeviceId>),
+        (spec, tree, without): (&Spec<'_>, Option<DeviceId>, Without),
         lengths: &[u64],
     ) -> Result<(Self, Option<Top>), PinError> {
         let info = storage.info(device).ok_or(PinError::Absent(subject))?;
         let bug = |bug: Bug| PinError::from(subject.refused(bug));
         let mut first = None;
         for bytes in lengths {
-            let prover = Prover { storage, hasher, subject, device, info: &info, spec, tree };
+            let info = &info;
+            let prover = Prover { storage, hasher, subject, device, info, spec, tree, without };
             match prover.prove(*bytes) {
-                Ok(Proven { tree, tree_at, top }) => {
-                    let info = raised(info, tree.shape()).or_bug().map_err(bug)?;
+                Ok(Proven { tree, tree_at, made, top }) => {
+                    let info = raised(*info, tree.shape()).or_bug().map_err(bug)?;
                     let sector = Pow2::of(prover.info.sector_bytes.into()).or_bug().map_err(bug)?;
                     let read_end = sector.ceil(tree.shape().data_bytes()).or_bug().map_err(bug)?;
                     let root = *spec.root().digest();
-                    let pin = Self { subject, number, root, tree, tree_at, info, read_end };
+                    let pin = Self { subject, number, root, tree, tree_at, info, made, read_end };
                     return Ok((pin, top));
                 }
                 Err(error) => _ = first.get_or_insert(error),
@@ -135,6 +153,14 @@ impl Pin {
         let (device, start) = self.tree_at;
         let at = start.checked_add(self.tree.shape().place(node)?.start()).or_bug()?;
         Ok((device, at))
+    }
+
+    /// Returns the bytes of a node of a tree that was made here.
+    pub fn made(&self, node: Node) -> Result<Option<&[u8]>, Bug> {
+        let Some(made) = &self.made else { return Ok(None) };
+        let place = self.tree.shape().place(node)?;
+        let bytes = made.get(narrow(place.start())?..narrow(place.end())?);
+        bytes.or_bug().map(Some)
     }
 
     /// Returns the length of a node.
@@ -183,6 +209,7 @@ struct Prover<'p, S> {
     info: &'p DeviceInfo,
     spec: &'p Spec<'p>,
     tree: Option<DeviceId>,
+    without: Without,
 }
 
 impl<S: Storage> Prover<'_, S> {
@@ -202,15 +229,57 @@ impl<S: Storage> Prover<'_, S> {
         if shape.data_block().get() > DATA_BLOCK_BYTES_MAX {
             return Err(PinError::DataBlock(self.subject, shape.data_block().get()));
         }
-        let tree_at = self.find_tree(shape)?;
+        let found = self.find_tree(shape);
+        let is_made = self.without == Without::Make && shape.tree_bytes() <= MADE_BYTES_MAX;
+        let (tree_at, made) = match found {
+            Err(PinError::Refused(Refused { why: Reason::ShortTree { .. }, .. })) if is_made => {
+                ((self.device, 0), Some(self.make(shape)?))
+            }
+            found => (found?, None),
+        };
         let bytes = match claim.proof().map_err(|bug| self.refused(bug))? {
+            Proof::Tree(range) if made.is_some() => {
+                let part = |made: &Vec<u8>| {
+                    let (start, end) = (narrow(range.start()).ok()?, narrow(range.end()).ok()?);
+                    made.get(start..end).map(<[u8]>::to_vec)
+                };
+                made.as_ref().and_then(part).or_bug().map_err(|bug| self.refused(bug))?
+            }
             Proof::Tree(range) => self.read(tree_at.0, tree_at.1, range.len())?,
             Proof::Data(range) => self.read(self.device, 0, range.len())?,
             Proof::Nothing => Vec::new(),
         };
         let tree = self.believe(&claim, &bytes)?;
         let top = tree.shape().top().map(|node| (node, bytes));
-        Ok(Proven { tree, tree_at, top })
+        Ok(Proven { tree, tree_at, made, top })
+    }
+
+    /// Makes the tree of all data.
+    fn make(&self, shape: &Shape) -> Result<Vec<u8>, PinError> {
+        let bug = |bug: Bug| self.refused(bug);
+        let mut tree = vec![0; narrow(shape.tree_bytes()).map_err(bug)?];
+        let mut fits = Ok(());
+        let mut put = |at: u64, node: &[u8]| {
+            let start: Option<usize> = narrow(at).ok();
+            let place = start.and_then(|start| tree.get_mut(start..)?.get_mut(..node.len()));
+            match place {
+                Some(place) => place.copy_from_slice(node),
+                None => fits = Err(Bug::here()),
+            }
+        };
+        let mut builder = Builder::new(self.hasher, shape.clone()).map_err(bug)?;
+        let block = narrow(shape.data_block().get()).map_err(bug)?;
+        let mut rest = ByteRange::first(shape.data_bytes());
+        while let Some(here) = rest.non_empty() {
+            let part = here.take(PIECE_BYTES);
+            for data in self.read(self.device, part.start(), part.len())?.chunks(block) {
+                builder.push(data, &mut put).map_err(bug)?;
+            }
+            rest = here.skip(part.len());
+        }
+        builder.finish(&mut put).map_err(bug)?;
+        fits.map_err(bug)?;
+        Ok(tree)
     }
 
     fn believe(&self, claim: &Claim, bytes: &[u8]) -> Result<Tree, PinError> {

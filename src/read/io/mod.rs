@@ -101,6 +101,30 @@ pub fn sources<S: Storage, L: Layer<S>>(
     sources.collect()
 }
 
+/// Adds the source of the storage's objects, and returns its slot; `None` if there are none.
+///
+/// # Errors
+/// [`BindError::Unfit`]; a bug if the image has as many slots as there can be.
+pub fn add_objects<S: Storage>(
+    storage: &S,
+    sources: &mut Sources,
+) -> Result<Option<DeviceSlot>, Error> {
+    let Some(device) = storage.objects() else { return Ok(None) };
+    let slot = u16::try_from(sources.len()).ok().or_bug()?;
+    let info = blob::fit(storage, slot, device)?.or_bug()?;
+    let source = Source {
+        device,
+        base: 0,
+        bytes: info.bytes,
+        sector: Pow2::of(info.sector_bytes.into()).or_bug()?,
+        transfer_max: info.transfer_bytes_max.into(),
+        blob: None,
+        pinned: false,
+    };
+    sources.extend([source]);
+    Ok(Some(DeviceSlot::new(slot)))
+}
+
 impl<L> Io<L> {
     /// Returns the state before the first read. `mount_bytes` were read to learn the sources. Events
     /// go to `recorder`.

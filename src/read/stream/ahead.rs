@@ -77,7 +77,7 @@ impl<S: Storage, L: Layer<S>> Stream<'_, S, L> {
     /// Returns whether the bytes at `next` cannot be read ahead.
     fn is_later(&self, inner: &Guard<'_, S, L>) -> Result<bool, Bug> {
         match self.inode.layout() {
-            Layout::Compressed(_) => Ok(true),
+            Layout::Compressed(_) | Layout::Object { .. } => Ok(true),
             Layout::Inline { .. } => Ok(in_tail(&self.inode, self.next)?.is_some()),
             _ => Ok(inner.flights.pool.window_bytes() == 0),
         }

@@ -48,7 +48,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         offset: u64,
         len: usize,
     ) -> Result<Buffer, Error> {
-        self.readable(inode).await?;
+        let inode = &self.readable(inode).await?;
         let want = ByteRange::first(inode.size()).skip(offset).take(wide(len));
         let first = self.front_owned(inode, want, clip(want.len(), len)).await?;
         if wide(first.len()) == want.len() {

@@ -19,8 +19,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 
     /// Opens the regular file with this inode as [`Root::open_inode`] does, and does not wait.
     pub async fn open_inode_async(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
-        self.readable(&inode).await?;
-        Ok(File::new(self, inode))
+        Ok(File::new(self, self.readable(&inode).await?))
     }
 
     /// Returns the inode that `path` leads to as [`Root::metadata`] does, and does not wait.

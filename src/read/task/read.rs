@@ -30,19 +30,19 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// # Errors
     /// As [`Root::open_inode`] and [`File::read_at`](super::super::File::read_at).
     pub async fn read(&self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<usize, Error> {
-        self.readable(inode).await?;
+        let inode = &self.readable(inode).await?;
         let want = ByteRange::first(inode.size()).skip(offset).take(wide(out.len()));
         let out = out.get_mut(..clip(want.len(), out.len())).or_bug()?;
         self.read_data(inode, want, out).await?;
         Ok(out.len())
     }
 
-    /// Checks that an inode is a regular file of this mount whose bytes lie in the image.
-    pub(super) async fn readable(&self, inode: &Inode) -> Result<(), Error> {
+    /// Returns the inode of a regular file of this mount as it is read, see [`Guard::placed`].
+    pub(super) async fn readable(&self, inode: &Inode) -> Result<Inode, Error> {
         self.own(inode)?;
         match inode.kind() {
-            FileKind::Regular if inode.xattrs().is_none() => Ok(()),
-            FileKind::Regular => self.task(|guard| guard.has_own_bytes(inode).map(Some)).await,
+            FileKind::Regular if inode.xattrs().is_none() => Ok(*inode),
+            FileKind::Regular => self.task(|guard| guard.placed(inode).map(Some)).await,
             FileKind::Directory => Err(PathError::IsADirectory.into()),
             _ => Err(PathError::NotAFile.into()),
         }

@@ -22,6 +22,7 @@ mod instructions;
 mod machines;
 mod matrix;
 mod monitors;
+mod objects;
 mod origin;
 mod protocols;
 mod queues;

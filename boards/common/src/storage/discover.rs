@@ -227,7 +227,7 @@ impl<T: Transport> Devices<T> {
         }
     }
 
-    fn share_file(
+    pub(super) fn share_file(
         &mut self,
         mount_tag: Option<&str>,
         name: &str,

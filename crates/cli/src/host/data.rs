@@ -17,7 +17,7 @@ pub struct Run {
     pub end: u64,
 }
 
-/// The run at `offset`, which is a multiple of the chunk size and below the file's size. It ends
+/// The run at `offset` of an open file's inode; `offset` is a multiple of the chunk size and below the file's size. It ends
 /// at the latest in the chunk in which `max` bytes are reached; the next may be of the same kind.
 pub fn run_at<S: Storage, L: Layer<S>>(
     root: &Root<S, L>,

@@ -307,8 +307,10 @@ impl Served {
         }
         // The mount may end between two pieces.
         while at < inode.size() {
-            let run =
-                self.ask(ino, |opened, inode| run_at(&opened.root, inode, at, SEARCH_BYTES))?;
+            let run = self.ask(ino, |opened, inode| {
+                let file = opened.root.open_inode(*inode)?;
+                run_at(&opened.root, file.inode(), at, SEARCH_BYTES)
+            })?;
             if run.hole == (sought == Sought::Hole) {
                 return Ok(Some(at.max(offset)));
             }

@@ -6,6 +6,7 @@
 mod boot;
 mod check;
 mod commands;
+mod composefs;
 mod ends;
 mod extract;
 #[path = "../support/gpt.rs"]

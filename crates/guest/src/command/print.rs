@@ -94,6 +94,7 @@ impl fmt::Display for Shape<'_> {
             Layout::Plain { start: Some(start) } => write!(f, "flat from block {start}"),
             Layout::Plain { start: None } => f.write_str("one hole"),
             Layout::Inline { tail, .. } => write!(f, "flat, {} bytes inline", tail.len),
+            Layout::Object { .. } => f.write_str("an object"),
             Layout::Chunked(map) => {
                 write!(f, "{} chunks of 2^{} bytes", map.count(), map.chunk_bits())
             }

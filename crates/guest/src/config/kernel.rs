@@ -136,6 +136,7 @@ const FORMS: [&str; 3] = ["framed", "plain", "wire"];
 pub(super) fn is_kernels(word: &str) -> bool {
     match word.split_once('=') {
         Some(("console", value)) => is_console(value),
+        Some(("composefs.digest", _)) => false,
         // A kernel's root has no such name.
         Some(("root", value)) => !value.starts_with("sha256:"),
         Some((key, _)) => key.contains('.') || SETTINGS.contains(&key),

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 /// All names that a word may be a misspelling of; `blob` is followed by a number, and `verity` may
 /// be. `root=sha256:` is not among them: most kernels have a word that is like it.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 20] = [
     "image",
     "blob",
     "disk",
@@ -27,6 +27,8 @@ const NAMES: [&str; 18] = [
     "verity",
     "verity-ram",
     "seal",
+    "objects",
+    "composefs.digest",
 ];
 /// Shorter names begin words of others, too (`log_buf_len`).
 const TELLING_BYTES_MIN: usize = 4;
@@ -34,7 +36,8 @@ const TELLING_BYTES_MIN: usize = 4;
 /// The settings, for messages.
 pub(super) const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, \
     console=, slot=, cache-format=, deadline=, source-retry=, timeline, cpus=, log=, \
-    verity=, verityN=, seal=, root=sha256:, verity-ram=, and -- before the command";
+    verity=, verityN=, seal=, root=sha256:, verity-ram=, objects=, \
+    composefs.digest=, and -- before the command";
 
 /// Returns whether a setting has this name; that of a blob has a number, right or wrong.
 pub(super) fn is_key(key: &str) -> bool {

@@ -9,7 +9,7 @@
 //! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
 //! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... verity=SPEC verityN=SPEC seal=SRC
-//! root=sha256:HEX verity-ram=SIZE -- COMMAND WORDS
+//! root=sha256:HEX verity-ram=SIZE objects=share:TAG[:FOLDER] composefs.digest=SPEC -- COMMAND WORDS
 //! ```
 //! SPEC is what `rootlet_trust::Spec` parses.
 //! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, or `type` for the type of
@@ -99,6 +99,9 @@ pub struct Config {
     pub seal: Option<(SourceName, Digest)>,
     /// Bytes of memory for the nodes of trees (`verity-ram=`).
     pub verity_ram_bytes: Option<usize>,
+    /// The folder with the objects of a composefs image (`objects=`): a mount tag, and a path on the
+    /// share.
+    pub objects: Option<(String, String)>,
     /// The words after `--`.
     pub command: Vec<String>,
 }
@@ -240,7 +243,9 @@ impl Given {
                 let bytes = number(value).and_then(|bytes| usize::try_from(bytes).ok());
                 *vacant(&mut config.verity_ram_bytes)? = Some(bytes.ok_or(want)?);
             }
-            "verity" => verity(config, 0, value)?,
+            // As composefs writes it.
+            "verity" | "composefs.digest" => verity(config, 0, value)?,
+            "objects" => *vacant(&mut config.objects)? = Some(objects(value)?),
             _ if key.starts_with("verity") => {
                 let want = Fault::Value("verityN= with a device slot N from 1 to 65535");
                 let slot = key.strip_prefix("verity").map(slot_number);
@@ -292,6 +297,15 @@ fn blob(config: &mut Config, number: &str, value: &str) -> Result<(), Fault> {
     let source = versioned(config, value)?;
     config.blobs.push((slot, source));
     Ok(())
+}
+
+/// Returns the mount tag of a share, and the folder there that holds objects.
+fn objects(value: &str) -> Result<(String, String), Fault> {
+    let want = Fault::Value("share:TAG or share:TAG:FOLDER, a folder with objects as xx/rest");
+    let Some(place) = value.strip_prefix("share:") else { return Err(want) };
+    let (tag, folder) = place.split_once(':').map_or((place, ""), |split| split);
+    let tag = mount_tag(tag).map_err(Fault::Value)?;
+    Ok((tag, folder.into()))
 }
 
 /// Takes what the image or a blob is.

@@ -69,9 +69,9 @@ impl fmt::Display for MountError {
             Self::Verity(error) => error.fmt(f),
             Self::Seal(error) => error.fmt(f),
             Self::SealDisk(unfit) => write!(f, "the disk of the seal cannot be read from: {unfit}"),
-            Self::Unverified => {
-                f.write_str("verity= or seal= is given, and this program verifies no digests")
-            }
+            Self::Unverified => f.write_str(
+                "verity=, seal= or objects= is given, and this program verifies no digests",
+            ),
         }
     }
 }
@@ -212,7 +212,7 @@ struct Pinned<'m> {
 /// [`MountError`]: the image cannot be used, or a blob is not there and the configuration names no
 /// region that could hold it; the configuration pins digests.
 pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, MountError> {
-    if config.seal.is_some() || !config.verity.is_empty() {
+    if config.seal.is_some() || !config.verity.is_empty() || config.objects.is_some() {
         return Err(MountError::Unverified);
     }
     open_with(storage, config, None)

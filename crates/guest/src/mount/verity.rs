@@ -9,7 +9,7 @@ use crate::config::{Config, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use rootlet::storage::{DeviceId, Discover, Transfer};
+use rootlet::storage::{DeviceId, Discover, Storage as _, Transfer};
 use rootlet_base::num::{OrBug, index, narrow, wide};
 use rootlet_base::units::ByteRange;
 use rootlet_trust::{Place, Reason, SEAL_BYTES_MAX, Seal, Software, Spec, Subject};
@@ -52,9 +52,12 @@ pub fn open_verified<S: Discover>(
     storage: &mut Verified<S>,
     config: &Config,
 ) -> Result<Mounted, MountError> {
+    if let Some((mount_tag, folder)) = &config.objects {
+        storage.set_objects(mount_tag, folder).map_err(MountError::Verity)?;
+    }
     let seal;
     let statements = match &config.seal {
-        None if config.verity.is_empty() => return super::open(storage, config),
+        None if config.verity.is_empty() => return open_with(storage, config, None),
         None => Statements::Words(&config.verity),
         Some((name, root)) => {
             seal = read_seal(storage, name)?;
@@ -98,7 +101,13 @@ fn pin<S: Discover>(
             // The tree may lie beside the data.
             Err(error) => {
                 let Some(tree) = beside(storage, asked) else {
-                    return Err(MountError::Verity(error));
+                    // composefs hands the image over without a tree.
+                    return match storage.objects() {
+                        Some(_) if subject == Subject::IMAGE => storage
+                            .pin_whole(subject, device, spec, lengths)
+                            .map_err(MountError::Verity),
+                        _ => Err(MountError::Verity(error)),
+                    };
                 };
                 return storage.pin(subject, device, spec, Some(tree), lengths).map_err(|other| {
                     // Bytes after the data that are too few for a tree are not one.

@@ -16,6 +16,9 @@ use crate::engine::Wait;
 use crate::exit::usage;
 use crate::source::{BlobPlace, Source, SourceArgs, digests, disk_file};
 
+/// The mount tag of the share with objects.
+const OBJECTS: &str = "objects";
+
 /// Plans a guest with these sources. `words` are its command; without one it lists the root.
 pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Result<Plan> {
     let mut options = Vec::new();
@@ -73,8 +76,12 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     }
     options.extend(digests.iter().map(|digest| Word::Plain(digest.word())));
     options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
-    let shares: Vec<_> =
+    let mut shares: Vec<_> =
         source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
+    if let Some(dir) = &source.objects {
+        options.push(Word::Plain(format!("objects=share:{OBJECTS}")));
+        shares.push((OBJECTS.into(), dir.clone()));
+    }
     options.extend(shares.iter().map(|(tag, _)| Word::Plain(format!("share={tag}"))));
     let words = match words {
         [] => vec!["ls".into(), "/".into()],

@@ -104,7 +104,7 @@ impl<'r, S: Storage> Restorer<'r, S> {
         self.data.resize(PIECE_BYTES, 0);
         let mut offset = 0;
         while offset < inode.size() {
-            let run = run_at(root, inode, offset, PIECE_BYTES as u64)?;
+            let run = run_at(root, from.inode(), offset, PIECE_BYTES as u64)?;
             while !run.hole && offset < run.end {
                 let len = self.data.len().min((run.end - offset) as usize);
                 let got = from.read_at(offset, &mut self.data[..len])?;
