@@ -29,7 +29,7 @@ use core::fmt;
 use core::ptr::NonNull;
 
 use rootlet::fuse::{self, OpenFile, ReadRequest, Session};
-use rootlet::storage::{DeviceId, DeviceInfo, IoErrorKind, Job, Storage, Transfer};
+use rootlet::storage::{DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Job, Storage, Transfer};
 use spin::mutex::SpinMutex as Mutex;
 use virtio_drivers::transport::Transport;
 
