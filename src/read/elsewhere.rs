@@ -9,7 +9,7 @@ use super::stop::Stop;
 use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
 use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
-use crate::erofs::{Inode, Unsupported};
+use crate::erofs::{Inode, Layout, Unsupported};
 use crate::error::ObjectError;
 use crate::storage::{ObjectFault, Storage};
 
@@ -23,6 +23,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Unsupported, with the object that the file's marks name, if there are no objects or the marks
     /// name it by no digest; [`ObjectError`].
     pub fn placed(&mut self, inode: &Inode) -> Result<Inode, Stop> {
+        self.is_not_packed(inode)?;
         let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: METACOPY });
         let Some(found) = self.find_xattr(inode, &names)? else { return Ok(*inode) };
         let [trusted, user] = MARKS;
@@ -42,6 +43,19 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         match found {
             Ok(at) => Ok(inode.with_object(at)),
             Err(why) => Err(ObjectError::new(nid, object, why).into()),
+        }
+    }
+
+    /// Succeeds unless the bytes of a file are chunks of a blob of Nydus that lies on a device of its
+    /// own: those are packed. Blobs that were exported into the image's device are not.
+    fn is_not_packed(&self, inode: &Inode) -> Result<(), Unsupported> {
+        let rafs = self.mount().superblock().rafs().filter(|rafs| !rafs.is_plain());
+        let (Some(rafs), Layout::Chunked(_)) = (rafs, inode.layout()) else { return Ok(()) };
+        let mut sources = self.shared.sources.iter();
+        let primary = sources.next().map(|source| source.device);
+        match sources.any(|source| Some(source.device) != primary) {
+            true => Err(Unsupported::Rafs { nid: inode.nid(), rafs }),
+            false => Ok(()),
         }
     }
 

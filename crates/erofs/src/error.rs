@@ -14,6 +14,7 @@ use super::corrupt::Corrupt;
 use super::feature::Incompat;
 use super::limits::DEVICES_MAX;
 use super::overlay::{self, Marks, Object};
+use super::rafs::Rafs;
 use rootlet_base::cause::write_cause;
 use rootlet_base::num::Bug;
 
@@ -35,7 +36,9 @@ impl fmt::Display for FormatError {
                 f.write_str("corrupt image")?;
                 write_cause(f, corrupt)
             }
-            Self::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
+            Self::Unsupported(
+                file @ (Unsupported::Elsewhere { .. } | Unsupported::Rafs { .. }),
+            ) => {
                 f.write_str("not supported")?;
                 write_cause(f, file)
             }
@@ -179,6 +182,13 @@ pub enum Unsupported {
         /// The bytes of the budget.
         has: usize,
     },
+    /// A file whose bytes are chunks of a Nydus blob.
+    Rafs {
+        /// The inode.
+        nid: Nid,
+        /// How the chunks are packed.
+        rafs: Rafs,
+    },
     /// A file whose bytes lie outside the image, as overlayfs's marks say.
     Elsewhere {
         /// The inode.
@@ -226,6 +236,12 @@ impl fmt::Display for Unsupported {
             Self::DecoderMemory { need, has } => {
                 write!(f, "decoding needs {need} bytes of memory, {has} are free")
             }
+            Self::Rafs { rafs, .. } => write!(
+                f,
+                "its bytes are chunks of a Nydus blob (RAFS v6, {rafs}), which are not read: make a \
+                 tar of the image by `nydus-image unpack --bootstrap FILE --blob-dir DIR --output \
+                 TAR`, and an image by `mkfs.erofs --tar=f IMAGE TAR`"
+            ),
             Self::Elsewhere { marks, object, .. } => overlay::describe(f, *marks, object),
         }
     }

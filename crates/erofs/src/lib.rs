@@ -36,6 +36,7 @@ mod limits;
 mod origin;
 mod outline;
 pub mod overlay;
+mod rafs;
 mod record;
 mod superblock;
 pub mod xattr;
@@ -54,6 +55,7 @@ pub use kind::{DeviceNumber, FileKind};
 pub use layout::{Compressed, CompressedForm, Layout};
 pub use limits::DEVICES_MAX;
 pub use origin::Origin;
+pub use rafs::Rafs;
 pub use superblock::{Superblock, XattrPrefixes};
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::error::{FormatError, Unsupported};
 use super::feature::{Compat, Incompat};
 use super::limits::{DEVICES_MAX, SLOT_BITS};
 use super::origin::Origin;
+use super::rafs::Rafs;
 use super::record::{Record, block48};
 
 const MAGIC: u32 = 0xe0f5_e1e2;
@@ -62,6 +63,8 @@ pub struct Superblock {
     meta_block: u32,
     xattr_block: u32,
     device_table: u64,
+    /// What Nydus says of the image's blobs.
+    rafs: Option<Rafs>,
     origin: Origin,
 }
 
@@ -138,6 +141,7 @@ impl Superblock {
             meta_block: raw.u32::<40>(),
             xattr_block: raw.u32::<44>(),
             device_table: u64::from(raw.u16::<88>()) << SLOT_BITS,
+            rafs: Rafs::from_bytes(first, compat),
             origin: Origin::NONE,
         };
         superblock.check_devices()?;
@@ -175,6 +179,11 @@ impl Superblock {
     /// Returns the features that a reader may ignore, unknown ones included.
     pub const fn compat(&self) -> Compat {
         self.compat
+    }
+
+    /// Returns what Nydus says of the image's blobs; `None` for an image that is not one of RAFS v6.
+    pub const fn rafs(&self) -> Option<Rafs> {
+        self.rafs
     }
 
     /// Returns the features that a reader must know: all are supported.

@@ -108,7 +108,10 @@ impl Mount {
         self.calls += 4;
         let file = match self.root.open_inode(*inode) {
             Ok(file) => file,
-            Err(Error::Corrupt(_) | Error::Unsupported(Unsupported::Elsewhere { .. })) => return,
+            Err(
+                Error::Corrupt(_)
+                | Error::Unsupported(Unsupported::Elsewhere { .. } | Unsupported::Rafs { .. }),
+            ) => return,
             Err(error) => panic!("{error}"),
         };
         let mut whole = vec![0xcc; READ_BYTES];

@@ -41,11 +41,16 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     pub(super) async fn readable(&self, inode: &Inode) -> Result<Inode, Error> {
         self.own(inode)?;
         match inode.kind() {
-            FileKind::Regular if inode.xattrs().is_none() => Ok(*inode),
+            FileKind::Regular if inode.xattrs().is_none() && !self.is_of_nydus() => Ok(*inode),
             FileKind::Regular => self.task(|guard| guard.placed(inode).map(Some)).await,
             FileKind::Directory => Err(PathError::IsADirectory.into()),
             _ => Err(PathError::NotAFile.into()),
         }
+    }
+
+    /// Returns whether the image is one of RAFS.
+    fn is_of_nydus(&self) -> bool {
+        self.shared.mount.superblock().rafs().is_some()
     }
 
     /// Fills `out` with the bytes `want` of an inode's data, which has them.

@@ -13,6 +13,7 @@ mod extract;
 mod gpt;
 mod jobs;
 mod list;
+mod nydus;
 mod output;
 mod region;
 mod run;

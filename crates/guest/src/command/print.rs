@@ -26,7 +26,9 @@ impl fmt::Display for AtPath<'_> {
         let path = path.escape_ascii();
         match error {
             // The words of this message follow the path.
-            Error::Unsupported(file @ Unsupported::Elsewhere { .. }) => {
+            Error::Unsupported(
+                file @ (Unsupported::Elsewhere { .. } | Unsupported::Rafs { .. }),
+            ) => {
                 write!(f, "not supported: {path}: {file}")
             }
             _ => write!(f, "{path}: {error:#}"),

@@ -263,6 +263,10 @@ fn open_with<S: Discover>(
     let region = config.cache.as_ref().and_then(|cache| storage.disk(&cache.serial).ok());
     let mut note = |slot, error| missing.push((slot, error));
     let mut sources = image.bind_present(storage, given, region, &mut note)?;
+    // What is packed in the blobs of Nydus is not read: names and attributes need none.
+    if image.superblock().rafs().is_some_and(|rafs| !rafs.is_plain()) {
+        missing.clear();
+    }
     // What a region holds of a slot is that of the digest, whatever the source's version.
     let mut contents = Vec::new();
     for (slot, part) in (0..=u16::MAX).zip(&sources) {
