@@ -261,3 +261,69 @@ fn token_and_redirect_are_renewed_while_a_blob_is_read() {
     let source = format!("oci+http://{}/t/img:1", short.base);
     refused(dir.path(), &source, none, "the registry answers 401: the registry wants a name");
 }
+
+#[test]
+fn image_of_a_platform_is_unpacked_from_an_index_by_tag_and_digest() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let who = "me:secret";
+    let Some(registry) = Registry::start(dir.path(), Some(who)) else { return };
+    let docker = keep(dir.path(), &registry.base, who);
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/tiny.erofs");
+    let layer = registry.push(Path::new(tiny));
+    let put = |kind: &str, name: &str, text: &str| {
+        let kind = format!("Content-Type: application/vnd.oci.image.{kind}.v1+json");
+        let put = ["--fail", "-X", "PUT", "-H", &kind, "--data-binary", text];
+        registry.curl(&put, &format!("v2/t/img/manifests/{name}")).unwrap();
+    };
+    let image = |architecture: &str| {
+        let config = format!(
+            r#"{{"os": "linux", "architecture": "{architecture}", "rootfs": {{"type": "layers",
+                "diff_ids": ["{layer}"]}}}}"#
+        );
+        fs::write(path("config"), &config).unwrap();
+        let text = format!(
+            r#"{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                "config": {{"mediaType": "application/vnd.oci.image.config.v1+json", "size": {},
+                "digest": "{}"}}, "layers": [{{"mediaType": "application/vnd.erofs.layer.v1",
+                "size": 8192, "digest": "{layer}"}}]}}"#,
+            config.len(),
+            registry.push(&path("config"))
+        );
+        put("manifest", &digest(text.as_bytes()), &text);
+        format!(
+            r#"{{"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": {},
+                "digest": "{}", "platform": {{"os": "linux", "architecture": "{architecture}"}}}}"#,
+            text.len(),
+            digest(text.as_bytes())
+        )
+    };
+    let index = format!(
+        r#"{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json",
+            "manifests": [{}, {}]}}"#,
+        image("amd64"),
+        image("arm64")
+    );
+    put("index", "2", &index);
+    let run = |reference: &str, out: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
+        let name = format!("oci+http://{}/t/img{reference}", registry.base);
+        command.args(["unpack", &name, "--plain-http", "--files", "--platform", "linux/arm64"]);
+        command.arg("--out").arg(path(out)).env("DOCKER_CONFIG", &docker);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (number, reference) in
+        [":2".into(), format!("@{}", digest(index.as_bytes()))].iter().enumerate()
+    {
+        let out = format!("out{number}");
+        let (status, said) = run(reference, &out);
+        assert_eq!(status, Some(0), "{said}");
+        assert!(said.contains("for linux/arm64"), "{said}");
+        let made = fs::read(path(&out).join("erofs-layer-0")).unwrap();
+        assert!(made.starts_with(&fs::read(tiny).unwrap()));
+    }
+    let (status, said) = run(":3", "none");
+    assert_eq!(status, Some(1), "{said}");
+    assert!(said.contains("the server answers 404"), "{said}");
+}
