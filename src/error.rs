@@ -27,7 +27,14 @@ pub enum Error {
     /// The path does not lead where it should.
     Path(PathError),
     /// The object that holds a file's bytes cannot be read.
-    Object(ObjectError),
+    Object {
+        /// The inode of the file.
+        nid: Nid,
+        /// The object, as the marks of the file name it.
+        object: Object,
+        /// The fault.
+        why: ObjectFault,
+    },
     /// Our own code is wrong, at this line: neither a device nor the image is at fault.
     Bug(Bug),
 }
@@ -74,38 +81,6 @@ pub enum PathError {
     },
 }
 
-/// The fault of the object that holds the bytes of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ObjectError {
-    /// The inode of the file.
-    pub nid: Nid,
-    /// The object, as the marks of the file name it.
-    pub object: Object,
-    /// The fault.
-    pub why: ObjectFault,
-}
-
-impl ObjectError {
-    /// Returns the fault `why` of the object of an inode.
-    pub(crate) const fn new(nid: Nid, object: Object, why: ObjectFault) -> Self {
-        Self { nid, object, why }
-    }
-}
-
-impl fmt::Display for ObjectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of nid {}", self.object, self.nid.0)?;
-        write_cause(f, &self.why)
-    }
-}
-
-impl core::error::Error for ObjectError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        Some(&self.why)
-    }
-}
-
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -138,7 +113,10 @@ impl fmt::Display for Error {
             Self::Unsupported(unsupported) => FormatError::Unsupported(*unsupported).fmt(f),
             Self::Bind(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
-            Self::Object(error) => error.fmt(f),
+            Self::Object { nid, object, why } => {
+                write!(f, "{object} of nid {}", nid.0)?;
+                write_cause(f, why)
+            }
             Self::Bug(bug) => bug.fmt(f),
         }
     }
@@ -155,7 +133,7 @@ impl core::error::Error for Error {
             Self::Corrupt(corrupt) => Some(corrupt),
             Self::Unsupported(unsupported) => Some(unsupported),
             Self::Bind(error) => error.source(),
-            Self::Object(error) => error.source(),
+            Self::Object { why, .. } => Some(why),
             Self::Path(_) | Self::Bug(_) => None,
         }
     }
@@ -185,7 +163,7 @@ impl From<Unsupported> for Error {
 impl embedded_io::Error for Error {
     fn kind(&self) -> embedded_io::ErrorKind {
         match self {
-            Self::Io(_) | Self::Object(_) | Self::Bug(_) => embedded_io::ErrorKind::Other,
+            Self::Io(_) | Self::Object { .. } | Self::Bug(_) => embedded_io::ErrorKind::Other,
             Self::Corrupt(_) => embedded_io::ErrorKind::InvalidData,
             Self::Unsupported(_) => embedded_io::ErrorKind::Unsupported,
             Self::Bind(_) | Self::Path(PathError::NotFound) => embedded_io::ErrorKind::NotFound,
@@ -209,13 +187,6 @@ impl From<FormatError> for Error {
             FormatError::Unsupported(unsupported) => Self::Unsupported(unsupported),
             FormatError::Bug(bug) => Self::Bug(bug),
         }
-    }
-}
-
-impl From<ObjectError> for Error {
-    #[cold]
-    fn from(error: ObjectError) -> Self {
-        Self::Object(error)
     }
 }
 

@@ -55,7 +55,7 @@ mod error;
 mod origin;
 pub mod read;
 
-pub use error::{Error, ObjectError, PathError};
+pub use error::{Error, PathError};
 pub use rootlet_base::Bug;
 pub use rootlet_base::units::{DeviceSlot, RegionSlot};
 pub use rootlet_erofs as erofs;

@@ -10,7 +10,7 @@ use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
 use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
 use crate::erofs::{Inode, Layout, Unsupported};
-use crate::error::ObjectError;
+use crate::error::Error;
 use crate::storage::{ObjectFault, Storage};
 
 const MARKS: [Marks; 2] = [Marks::Trusted, Marks::User];
@@ -21,7 +21,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     ///
     /// # Errors
     /// Unsupported, with the object that the file's marks name, if there are no objects or the marks
-    /// name it by no digest; [`ObjectError`].
+    /// name it by no digest; [`Error::Object`].
     pub fn placed(&mut self, inode: &Inode) -> Result<Inode, Stop> {
         self.is_not_packed(inode)?;
         let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: METACOPY });
@@ -37,24 +37,24 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             return Err(Unsupported::Elsewhere { nid, marks, object }.into());
         };
         if !self.leads_to(inode, marks, &object)? {
-            return Err(ObjectError::new(nid, object, ObjectFault::Redirect).into());
+            return Err(Error::Object { nid, object, why: ObjectFault::Redirect }.into());
         }
         let found = self.released(|storage| storage.object(digest, inode.size()));
         match found {
             Ok(at) => Ok(inode.with_object(at)),
-            Err(why) => Err(ObjectError::new(nid, object, why).into()),
+            Err(why) => Err(Error::Object { nid, object, why }.into()),
         }
     }
 
     /// Succeeds unless the bytes of a file are chunks of a blob of Nydus that lies on a device of its
     /// own: those are packed. Blobs that were exported into the image's device are not.
     fn is_not_packed(&self, inode: &Inode) -> Result<(), Unsupported> {
-        let rafs = self.mount().superblock().rafs().filter(|rafs| !rafs.is_plain());
-        let (Some(rafs), Layout::Chunked(_)) = (rafs, inode.layout()) else { return Ok(()) };
+        let flags = self.mount().superblock().packed_by_nydus();
+        let (Some(flags), Layout::Chunked(_)) = (flags, inode.layout()) else { return Ok(()) };
         let mut sources = self.shared.sources.iter();
         let primary = sources.next().map(|source| source.device);
         match sources.any(|source| Some(source.device) != primary) {
-            true => Err(Unsupported::Rafs { nid: inode.nid(), rafs }),
+            true => Err(Unsupported::Rafs { nid: inode.nid(), flags }),
             false => Ok(()),
         }
     }

@@ -303,7 +303,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ///
     /// # Errors
     /// Unsupported when marks of overlayfs say that the file's bytes lie outside the image, and the
-    /// storage has no objects; [`ObjectError`](crate::ObjectError); [`PathError::OtherRoot`].
+    /// storage has no objects; [`Error::Object`]; [`PathError::OtherRoot`].
     pub fn open_inode(&self, inode: Inode) -> Result<File<'_, S, L>, Error> {
         self.own(&inode)?;
         match inode.kind() {

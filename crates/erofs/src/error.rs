@@ -186,8 +186,8 @@ pub enum Unsupported {
     Rafs {
         /// The inode.
         nid: Nid,
-        /// How the chunks are packed.
-        rafs: Rafs,
+        /// The flags of Nydus, which tell how the chunks are packed.
+        flags: u64,
     },
     /// A file whose bytes lie outside the image, as overlayfs's marks say.
     Elsewhere {
@@ -236,11 +236,12 @@ impl fmt::Display for Unsupported {
             Self::DecoderMemory { need, has } => {
                 write!(f, "decoding needs {need} bytes of memory, {has} are free")
             }
-            Self::Rafs { rafs, .. } => write!(
+            Self::Rafs { flags, .. } => write!(
                 f,
                 "its bytes are chunks of a Nydus blob (RAFS v6, {rafs}), which are not read: make a \
                  tar of the image by `nydus-image unpack --bootstrap FILE --blob-dir DIR --output \
-                 TAR`, and an image by `mkfs.erofs --tar=f IMAGE TAR`"
+                 TAR`, and an image by `mkfs.erofs --tar=f IMAGE TAR`",
+                rafs = Rafs(*flags)
             ),
             Self::Elsewhere { marks, object, .. } => overlay::describe(f, *marks, object),
         }

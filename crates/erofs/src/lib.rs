@@ -55,7 +55,6 @@ pub use kind::{DeviceNumber, FileKind};
 pub use layout::{Compressed, CompressedForm, Layout};
 pub use limits::DEVICES_MAX;
 pub use origin::Origin;
-pub use rafs::Rafs;
 pub use superblock::{Superblock, XattrPrefixes};
 
 #[cfg(test)]

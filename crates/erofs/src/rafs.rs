@@ -20,7 +20,7 @@ const COMPRESSIONS: [(u64, &str); 3] = [(0x02, "lz4"), (0x40, "gzip"), (0x80, "z
 
 /// The flags of an image of RAFS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rafs(u64);
+pub struct Rafs(pub(super) u64);
 
 impl Rafs {
     /// Returns the flags that follow the superblock; `None` for an image that is not one of RAFS.
@@ -30,9 +30,14 @@ impl Rafs {
         compat.has(Compat::RAFS_V6).then(|| Self(flags().map_or(0, |raw| raw.u64::<0>())))
     }
 
+    /// Returns the flags, if the chunks of blobs may be packed.
+    pub(super) const fn packed(self) -> Option<u64> {
+        if self.is_plain() { None } else { Some(self.0) }
+    }
+
     /// Returns whether the blobs have the bytes of files as they are. Where chunks are not compressed
     /// they still lie elsewhere in the blob than the image says.
-    pub const fn is_plain(self) -> bool {
+    const fn is_plain(self) -> bool {
         self.0 & TARFS != 0 && self.0 & ENCRYPTED == 0
     }
 }
@@ -55,7 +60,7 @@ mod tests {
     fn flags(compat: u32, flags: u64) -> Option<Rafs> {
         let mut sample = Sample::new();
         sample.put(8, &compat.to_le_bytes()).put(128, &flags.to_le_bytes());
-        sample.superblock().rafs()
+        sample.superblock().rafs
     }
 
     #[test]

@@ -181,9 +181,10 @@ impl Superblock {
         self.compat
     }
 
-    /// Returns what Nydus says of the image's blobs; `None` for an image that is not one of RAFS v6.
-    pub const fn rafs(&self) -> Option<Rafs> {
-        self.rafs
+    /// Returns the flags of Nydus for an image of RAFS v6 whose blobs have packed chunks; `None` for
+    /// any other image.
+    pub fn packed_by_nydus(&self) -> Option<u64> {
+        self.rafs.and_then(Rafs::packed)
     }
 
     /// Returns the features that a reader must know: all are supported.

@@ -48,9 +48,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         }
     }
 
-    /// Returns whether the image is one of RAFS.
+    /// Returns whether chunks of the image are packed in blobs of Nydus.
     fn is_of_nydus(&self) -> bool {
-        self.shared.mount.superblock().rafs().is_some()
+        self.shared.mount.superblock().packed_by_nydus().is_some()
     }
 
     /// Fills `out` with the bytes `want` of an inode's data, which has them.

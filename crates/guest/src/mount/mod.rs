@@ -264,7 +264,7 @@ fn open_with<S: Discover>(
     let mut note = |slot, error| missing.push((slot, error));
     let mut sources = image.bind_present(storage, given, region, &mut note)?;
     // What is packed in the blobs of Nydus is not read: names and attributes need none.
-    if image.superblock().rafs().is_some_and(|rafs| !rafs.is_plain()) {
+    if image.superblock().packed_by_nydus().is_some() {
         missing.clear();
     }
     // What a region holds of a slot is that of the digest, whatever the source's version.
