@@ -47,6 +47,14 @@ pub fn boot<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
     Boot::start(args).end()
 }
 
+/// Boots with these variables, and waits for the end.
+pub fn boot_with(variables: &[(&str, &str)], args: Vec<OsString>) -> Outcome {
+    build(&args);
+    let timeout = ["--timeout".into(), BOOT_SECONDS.to_string().into()];
+    let args = timeout.into_iter().chain(args).collect();
+    run_with(variables, args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
+}
+
 /// Boots an image of one's own on a board.
 pub fn boot_image(board: &str, elf: &Path, more: &[&str]) -> Outcome {
     let words = ["--timeout", &BOOT_SECONDS.to_string(), "--board", board].map(OsString::from);
@@ -117,7 +125,12 @@ pub fn make(board: &str) {
 }
 
 fn run(args: Vec<OsString>, patience: Duration) -> Boot {
+    run_with(&[], args, patience)
+}
+
+fn run_with(variables: &[(&str, &str)], args: Vec<OsString>, patience: Duration) -> Boot {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.envs(variables.iter().copied());
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stderr = child.stderr.take().unwrap();

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod boot;
+mod ceph;
 mod commands;
 mod consoles;
 mod counters;
@@ -35,6 +36,7 @@ mod sample;
 mod second;
 mod shares;
 mod sources;
+mod sources_ceph;
 mod sources_many;
 mod sources_nbd;
 mod sources_oci;

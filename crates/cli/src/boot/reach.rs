@@ -33,7 +33,7 @@ pub fn away(program: &Path, disk: &Disk) -> Result<Option<String>> {
     let node = match &disk.source {
         Source::Node(node) => node,
         Source::VhostUser(socket) => return Ok(no_socket(socket)),
-        Source::File(_) | Source::Web(_) | Source::Oci(_) => return Ok(None),
+        Source::File(_) | Source::Web(_) | Source::Oci(_) | Source::Store(_) => return Ok(None),
     };
     let mut command = bound_command(program.as_os_str());
     command.args(ALONE).arg("-drive").arg(disk.drive("asked"));

@@ -76,7 +76,7 @@ pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(Str
         let (source, serial) = (&disk.source, disk.serial.as_str());
         let found = match source {
             Source::Oci(oci) if serial == SERIAL_OF_IMAGE => image(plan, args, oci, &mut commands)?,
-            Source::Web(_) | Source::Oci(_) => {
+            Source::Web(_) | Source::Oci(_) | Source::Store(_) => {
                 patient(plan.wait, || engine::fetched(source, &args.machine.web))?
             }
             _ => continue,
@@ -150,10 +150,12 @@ fn serve(
     fetched: &Fetched,
 ) -> Result<Command> {
     let socket = dir.join(format!("{serial}.nbd"));
-    let command = Command::new(fetched, &args.machine.web, &socket, dir, plan.wait)?;
+    let wait = plan.wait;
+    let command = Command::new(fetched, &args.machine.web, &socket, dir, wait)?;
     plan.tell_version(serial, &fetched.object.version());
-    let node = Node::served(&fetched.web, &socket, plan.wait.monitor_s());
-    plan.disk(serial)?.source = Source::Node(node);
+    let disk = plan.disk(serial)?;
+    // As the user named it.
+    disk.source = Source::Node(Node::served(&disk.source, &socket, wait.monitor_s()));
     Ok(command)
 }
 

@@ -12,6 +12,7 @@ mod object;
 mod password;
 mod pull;
 mod registry;
+mod store;
 mod target;
 mod ticket;
 mod wait;

@@ -16,7 +16,7 @@ use super::curl::{Answer, Request};
 use super::login::Login;
 use super::manifest::Manifest;
 use super::ticket::{Issued, Ticket};
-use super::{Fault, Layer, Object, Target, WebArgs};
+use super::{Fault, Layer, Object, Target, WebArgs, store};
 use crate::source::{Oci, Source, Web};
 
 /// The longest manifest in bytes, as the specification recommends.
@@ -59,6 +59,23 @@ pub fn fetched(source: &Source, args: &WebArgs) -> Result<Result<Fetched, Fault>
             args.check(web)?;
             let object = Object::ask(&Target::open(web), args, None)?;
             Ok(object.map(|object| Fetched { web: web.clone(), object, ticket: None }))
+        }
+        Source::Store(store) => {
+            let found = store::url(store).and_then(|web| Ok((web, store::issue(store)?.target)));
+            let (web, target) = match found {
+                Ok(found) => found,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            args.check(&web)?;
+            let asked = Object::ask(&target, args, None)?;
+            let ticket = Some(Ticket::Store(store.clone()));
+            let advised = asked.map_err(|fault| match fault {
+                Fault::Unfit(why) if why.contains("answers 401") || why.contains("answers 403") => {
+                    Fault::Unfit(format!("{web}: {why} ({})", store::advice(store)))
+                }
+                fault => fault,
+            });
+            Ok(advised.map(|object| Fetched { web, object, ticket }))
         }
         Source::Oci(oci) => match Registry::open(oci, args)? {
             Ok(registry) => registry.named(),

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use super::{Fault, Registry, Target};
+use super::{Fault, Registry, Target, store};
+use crate::source::Store;
 
 /// How often it is looked whether a server has refused a ticket.
 const LOOK: Duration = Duration::from_millis(100);
@@ -22,8 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// What gives the right to read an object.
 #[derive(Clone, Debug)]
 pub enum Ticket {
-    /// The same for all times.
-    Fixed(Target),
+    /// The keys of an object store.
+    Store(Store),
     /// A registry gives it for a time, for the blob at this URL.
     Registry(Box<Registry>, String),
 }
@@ -40,7 +41,7 @@ pub struct Issued {
 impl Ticket {
     fn issue(&self) -> Result<Result<Issued, Fault>> {
         match self {
-            Self::Fixed(target) => Ok(Ok(Issued { target: target.clone(), lasts: None })),
+            Self::Store(store) => Ok(store::issue(store)),
             Self::Registry(registry, url) => registry.issue(url),
         }
     }
@@ -106,17 +107,17 @@ fn write(file: &Path, target: &Target) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::Web;
+    use crate::source::Source;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn refused_ticket_is_renewed_in_a_file_of_one_user() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("a.curl");
-        let target = Target::open(&Web::parse("https://h/x").unwrap());
-        let renewal = Renewal::start(&Ticket::Fixed(target), &file).unwrap();
+        let Source::Store(store) = "s3://b/x".parse().unwrap() else { panic!() };
+        let renewal = Renewal::start(&Ticket::Store(store), &file).unwrap();
         let text = fs::read_to_string(&file).unwrap();
-        assert_eq!(text, "url = \"https://h/x\"\n");
+        assert!(text.starts_with("url = \"https://"), "{text}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&file, "old").unwrap();
         fs::write(Renewal::stale(&file), "").unwrap();

@@ -19,7 +19,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct ServeArgs {
-    /// The object: https://HOST/PATH, or oci://REGISTRY/NAME:TAG#FILE
+    /// The object: https://HOST/PATH, oci://REGISTRY/NAME:TAG#FILE, s3://BUCKET/KEY, gs:// or az://
     pub source: PathBuf,
     /// The socket for guests that read by NBD; a socket that nobody serves is replaced
     #[arg(long, value_name = "SOCKET")]

@@ -127,7 +127,7 @@ impl Drop for PidFile {
 fn remote(name: &Path) -> Result<Source> {
     let source = Source::parse(name.as_os_str()).map_err(usage)?;
     match source {
-        Source::Web(_) | Source::Oci(_) => Ok(source),
+        Source::Web(_) | Source::Oci(_) | Source::Store(_) => Ok(source),
         Source::File(_) => {
             Err(usage(format!("{source}: a guest reads it as it is: --blob N={source}")))
         }

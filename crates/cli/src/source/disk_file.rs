@@ -50,7 +50,7 @@ pub fn check(disk: &Disk) -> Result<()> {
     let node_file = match &disk.source {
         Source::File(file) => return check_raw(disk, file, &refuse),
         Source::Node(node) => node.file(),
-        Source::Web(_) | Source::Oci(_) | Source::VhostUser(_) => None,
+        Source::Web(_) | Source::Oci(_) | Source::Store(_) | Source::VhostUser(_) => None,
     };
     match node_file.map(fs::metadata) {
         Some(Err(error)) => Err(refuse(&error.to_string())),

@@ -11,6 +11,7 @@ mod oci;
 mod open;
 mod place;
 mod seal;
+mod store;
 mod url;
 mod web;
 
@@ -20,4 +21,5 @@ pub use oci::{Oci, is_sha256};
 pub use open::{AVB_NOTICE, HostStorage, Opened, Prepared, Standard, entropy, open, open_for};
 pub use place::{Source, is_file_name};
 pub use seal::digests;
+pub use store::{Store, StoreKind};
 pub use web::Web;

@@ -10,16 +10,20 @@ use std::str::FromStr;
 
 use super::node::Node;
 use super::oci::Oci;
+use super::store::Store;
 use super::web::Web;
 
 /// The forms of names that are not those of files.
-const FORMS: [&str; 12] = [
+const FORMS: [&str; 15] = [
     "nbd://HOST[:PORT][/EXPORT]",
     "nbd+unix:///[EXPORT]?socket=FILE",
     "https://HOST[:PORT]/PATH[?QUERY]",
     "http://HOST[:PORT]/PATH[?QUERY]",
     "oci://REGISTRY/NAME:TAG[#FILE] or oci://REGISTRY/NAME@sha256:DIGEST[#FILE]",
     "oci+http://REGISTRY/NAME:TAG[#FILE]",
+    "s3://BUCKET/KEY",
+    "gs://BUCKET/KEY",
+    "az://CONTAINER/BLOB",
     "iscsi://HOST[:PORT]/TARGET/LUN",
     "ssh://[USER@]HOST[:PORT]/PATH",
     "rbd:POOL/[NAMESPACE/]IMAGE@SNAPSHOT[:KEY=VALUE...]",
@@ -39,6 +43,8 @@ pub enum Source {
     Web(Web),
     /// A file of a registry, which becomes an object of a web server once its manifest is read.
     Oci(Oci),
+    /// An object of an object store, which becomes one of a web server with the user's keys.
+    Store(Store),
     /// A disk that a daemon serves on this socket (vhost-user-blk).
     VhostUser(PathBuf),
 }
@@ -63,10 +69,11 @@ impl Source {
             },
             "oci" | "oci+http" => Oci::parse(text).map(Self::Oci),
             "https" | "http" => Web::parse(text).map(Self::Web),
-            _ => match Node::parse(text, scheme, rest) {
-                Some(node) => node.map(Self::Node),
-                None if is_url(scheme, rest) => Err(format!("unknown scheme `{scheme}`")),
-                None => Ok(Self::File(text.into())),
+            _ => match (Node::parse(text, scheme, rest), Store::parse(text, scheme, rest)) {
+                (Some(node), _) => node.map(Self::Node),
+                (None, Some(store)) => store.map(Self::Store),
+                (None, None) if is_url(scheme, rest) => Err(format!("unknown scheme `{scheme}`")),
+                (None, None) => Ok(Self::File(text.into())),
             },
         };
         source.map_err(|why| {
@@ -84,7 +91,8 @@ impl Source {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(file) => Some(file),
-            Self::Node(_) | Self::Web(_) | Self::Oci(_) | Self::VhostUser(_) => None,
+            Self::Node(_) | Self::Web(_) | Self::Oci(_) => None,
+            Self::Store(_) | Self::VhostUser(_) => None,
         }
     }
 }
@@ -111,6 +119,7 @@ impl fmt::Display for Source {
             Self::Node(node) => node.fmt(f),
             Self::Web(web) => web.fmt(f),
             Self::Oci(oci) => oci.fmt(f),
+            Self::Store(store) => store.fmt(f),
             Self::VhostUser(socket) => write!(f, "vhost-user:{}", socket.display()),
         }
     }

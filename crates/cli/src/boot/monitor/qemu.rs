@@ -203,7 +203,7 @@ impl Disk {
         let (drive, format) = match &self.source {
             Source::File(file) => (drive.set("file", self.file_name(file)), "raw"),
             // QEMU reads none by itself: it would take any bytes for those of a range.
-            source @ (Source::Web(_) | Source::Oci(_)) => {
+            source @ (Source::Web(_) | Source::Oci(_) | Source::Store(_)) => {
                 unreachable!("an engine has taken the place of {source}")
             }
             Source::VhostUser(_) => unreachable!("a disk of a daemon has no -drive"),

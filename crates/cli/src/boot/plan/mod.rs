@@ -157,12 +157,14 @@ impl Plan {
             machine.monitor.check_source(disk)?;
             match &mut disk.source {
                 Source::File(_) | Source::VhostUser(_) => {}
-                source @ (Source::Web(_) | Source::Oci(_)) if !disk.read_only => {
+                source @ (Source::Web(_) | Source::Oci(_) | Source::Store(_))
+                    if !disk.read_only =>
+                {
                     let why = "a web server is only read (SERIAL=URL,ro)";
                     return Err(usage(format!("{source}: {why}")));
                 }
-                // Whether its registry may be read is asked once there is a URL.
-                Source::Oci(_) => {}
+                // Whether its server may be read is asked once there is a URL.
+                Source::Oci(_) | Source::Store(_) => {}
                 Source::Web(web) => machine.web.check(web)?,
                 Source::Node(node) => {
                     node.wait_s = wait_s;
@@ -220,7 +222,7 @@ impl Plan {
         let is_remote = |disk: &Disk| match &disk.source {
             Source::File(_) => false,
             Source::Node(node) => node.file().is_none(),
-            Source::Web(_) | Source::Oci(_) | Source::VhostUser(_) => true,
+            Source::Web(_) | Source::Oci(_) | Source::Store(_) | Source::VhostUser(_) => true,
         };
         let guest_s = config.source_retry_s.unwrap_or(GUEST_RETRY_S);
         if guest_s != wait.guest_s && self.disks.iter().any(is_remote) {
