@@ -57,17 +57,16 @@ mod tests {
     use super::*;
     use std::string::ToString;
 
-    fn flags(compat: u32, flags: u64) -> Option<Rafs> {
+    fn packed(compat: u32, flags: u64) -> Option<u64> {
         let mut sample = Sample::new();
         sample.put(8, &compat.to_le_bytes()).put(128, &flags.to_le_bytes());
-        sample.superblock().rafs
+        sample.superblock().packed_by_nydus()
     }
 
     #[test]
     fn flags_count_in_images_of_rafs_alone() {
-        assert_eq!(flags(1, 0x42), None);
-        let rafs = |bits| flags(0x4000_0001, bits).unwrap_or_else(|| unreachable!());
-        for (bits, plain, words) in [
+        assert_eq!(packed(1, 0x42), None);
+        for (flags, is_plain, words) in [
             (0x0100_020a, true, "lz4"),
             (0x0100_0209, true, "packed"),
             (0x0100_0009, false, "packed"),
@@ -76,7 +75,8 @@ mod tests {
             (0x0200_0202, false, "lz4, encrypted"),
             (0, false, "packed"),
         ] {
-            assert_eq!((rafs(bits).is_plain(), rafs(bits).to_string().as_str()), (plain, words));
+            assert_eq!(packed(0x4000_0001, flags), (!is_plain).then_some(flags), "{flags:#x}");
+            assert_eq!(Rafs(flags).to_string(), words);
         }
     }
 }
