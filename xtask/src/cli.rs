@@ -6,7 +6,7 @@
 use clap::{Parser, Subcommand};
 use rootlet_cli::boot::BootArgs;
 
-use crate::boot::{BootElfArgs, BuildArgs};
+use crate::boot::{BootElfArgs, BuildArgs, NewArgs};
 use crate::dist::DistArgs;
 use crate::fleet::FleetArgs;
 use crate::measure::BenchArgs;
@@ -28,6 +28,7 @@ Examples (after `cargo run --`):
                                             the same under another monitor
   --timeline boots.svg                      draw what both boots of the sample did, and when
   build                                     build the guests of all boards, for `rootlet boot`
+  new DIR                                   begin an application of your own (docs/app.md)
   bench --markdown                          measure
   bench --peer linux --svg race.svg         measure beside a Linux guest
   fuzz image --seconds 600                  try the library with mutated images
@@ -63,6 +64,8 @@ pub struct Cli {
 pub enum Task {
     /// Build the guests of the boards, for `rootlet boot`
     Build(BuildArgs),
+    /// Make the folder of an application of your own
+    New(NewArgs),
     /// Run the guest's benchmark and print tables
     Bench(BenchArgs),
     /// Try the library with mutated inputs: what cargo-fuzz runs, on this toolchain

@@ -28,6 +28,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
     match cli.task {
         Some(Task::Build(args)) => boot::build::task(args.board),
         Some(Task::Bench(args)) => measure::bench(&args, interrupt),
+        Some(Task::New(args)) => boot::new::task(&args),
         Some(Task::Fuzz(args)) => prove::fuzz(&args, interrupt),
         Some(Task::PowerCut(args)) => prove::power_cut(&args, interrupt),
         Some(Task::Fleet(args)) => {
@@ -36,7 +37,7 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         }
         Some(Task::Dist(args)) => dist::task(&args),
         Some(Task::Setup(args)) => setup::task(args.check),
-        Some(Task::BootElf(args)) => boot::elf_task(args.elf, &args.boot, interrupt),
+        Some(Task::BootElf(args)) => boot::elf_task(args, interrupt),
         None if wants_sample(&cli.boot) && !cli.dry_run => sample::task(&cli.boot, interrupt),
         None => boot::task(&cli.boot, cli.dry_run, interrupt),
     }

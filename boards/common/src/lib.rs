@@ -17,10 +17,13 @@ mod aml;
 pub mod app;
 pub mod cmdline;
 pub mod device_tree;
+#[cfg(any(target_os = "none", test))]
+mod input;
 pub mod pci;
 pub mod ram;
 pub mod rates;
 mod registers;
+mod status;
 pub mod storage;
 pub mod text;
 mod trace;
@@ -59,13 +62,15 @@ mod start;
 pub mod verdict;
 
 #[cfg(target_os = "none")]
-pub use app::{App, Status};
+pub use app::App;
 #[cfg(target_os = "none")]
 pub use board::Board;
 #[cfg(target_os = "none")]
 pub use guest::{File, Root};
 #[cfg(target_os = "none")]
 pub use start::Machine;
+
+pub use status::Status;
 
 // For applications, in the versions that fit.
 pub use embedded_io;

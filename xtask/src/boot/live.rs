@@ -65,6 +65,7 @@ impl World {
             bus: None,
             accel: Accel::Tcg,
             mem: Size(32 << 20),
+            cpus: 1,
             kernel,
             append: "console=framed -- a \"b c\"".into(),
             disks: Vec::new(),
@@ -92,6 +93,7 @@ impl World {
             symbols: None,
             keep: Some(self.dir.path()),
             names: &Default::default(),
+            is_interactive: false,
             interrupt: &self.interrupt,
         };
         let mut output = Vec::new();
@@ -232,6 +234,7 @@ fn a_failing_output_ends_the_guest() {
         symbols: None,
         keep: None,
         names: &Default::default(),
+        is_interactive: false,
         interrupt: &world.interrupt,
     };
     let result = guest::run(&world.launch(), &options, &mut |_, _| anyhow::bail!("no room"));

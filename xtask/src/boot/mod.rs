@@ -6,11 +6,10 @@ mod args;
 pub mod build;
 #[cfg(test)]
 mod live;
-
-use std::path::PathBuf;
+pub mod new;
 
 use anyhow::Result;
-pub use args::{BootElfArgs, BuildArgs};
+pub use args::{BootElfArgs, BuildArgs, NewArgs};
 use rootlet_cli::boot::board::Board;
 use rootlet_cli::boot::monitor::Monitor;
 use rootlet_cli::boot::{self, BootArgs, Firmware};
@@ -30,9 +29,10 @@ pub fn task(args: &BootArgs, dry_run: bool, interrupt: &Interrupt) -> Result<()>
     }
 }
 
-/// Boots the image `elf`.
-pub fn elf_task(elf: PathBuf, args: &BootArgs, interrupt: &Interrupt) -> Result<()> {
-    let mut args = args.clone();
+/// Boots an image.
+pub fn elf_task(args: BootElfArgs, interrupt: &Interrupt) -> Result<()> {
+    let BootElfArgs { elf, app, boot: mut args } = args;
+    args.is_app = app;
     // The runner of a target does not know which of its boards it runs; the file is called so.
     let named = |board: &Board| elf.file_name().is_some_and(|name| name == board.package());
     args.machine.board = Board::ALL.into_iter().find(named).or(args.machine.board);

@@ -85,6 +85,7 @@ fn block(
         bus,
         accel: if monitor.facts().emulates { Accel::Tcg } else { Accel::Kvm },
         mem: MEM,
+        cpus: 1,
         kernel: kernel.into(),
         append: format!("image={name} -- manifest /"),
         disks: vec![disk],

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -52,7 +52,7 @@ pub fn boot_with(variables: &[(&str, &str)], args: Vec<OsString>) -> Outcome {
     build(&args);
     let timeout = ["--timeout".into(), BOOT_SECONDS.to_string().into()];
     let args = timeout.into_iter().chain(args).collect();
-    run_with(variables, args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
+    run_with(variables, Stdio::null(), args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
 }
 
 /// Boots an image of one's own on a board.
@@ -61,6 +61,17 @@ pub fn boot_image(board: &str, elf: &Path, more: &[&str]) -> Outcome {
     let args = ["boot-elf".into(), elf.into()].into_iter().chain(words);
     let args = args.chain(more.iter().map(OsString::from)).collect();
     run(args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
+}
+
+/// Boots an application on a board, and types `input` to it.
+pub fn boot_app(board: &str, elf: &Path, input: &[u8], more: Vec<OsString>) -> Outcome {
+    let (mut typed, patience) = (tempfile::tempfile().unwrap(), BOOT_SECONDS.to_string());
+    typed.write_all(input).unwrap();
+    typed.rewind().unwrap();
+    let words = ["--app", "--interactive", "--timeout", &patience, "--board", board];
+    let args = ["boot-elf".into(), elf.into()].into_iter().chain(words.map(OsString::from));
+    let args = args.chain(more).collect();
+    run_with(&[], typed.into(), args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
 }
 
 /// Boots, and expects the verdict PASS.
@@ -125,13 +136,18 @@ pub fn make(board: &str) {
 }
 
 fn run(args: Vec<OsString>, patience: Duration) -> Boot {
-    run_with(&[], args, patience)
+    run_with(&[], Stdio::null(), args, patience)
 }
 
-fn run_with(variables: &[(&str, &str)], args: Vec<OsString>, patience: Duration) -> Boot {
+fn run_with(
+    variables: &[(&str, &str)],
+    stdin: Stdio,
+    args: Vec<OsString>,
+    patience: Duration,
+) -> Boot {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command.envs(variables.iter().copied());
-    command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(args).stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut stderr = child.stderr.take().unwrap();
     let said = thread::spawn(move || {

@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use crate::boot::{BOARDS, Outcome, boot_image, make};
 
-const TARGETS: [&str; 3] =
+/// The targets of the boards.
+pub const TARGETS: [&str; 3] =
     ["x86_64-unknown-none", "aarch64-unknown-none", "riscv64gc-unknown-none-elf"];
 
 /// Returns where `TARGETS` has the target of a board.

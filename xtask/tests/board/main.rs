@@ -3,6 +3,7 @@
 //! Always: every boot has a deadline of its own; what is compared is standard output, standard
 //! error and the exit status of the tool. QEMU and the rest are installed by the tool itself.
 
+mod app;
 mod bad_input;
 mod boot;
 mod ceph;

@@ -15,8 +15,9 @@ const NO_SECOND: &str = "cpus=2: no second processor";
 /// Words for a machine with `count` processors, of which the guest uses two.
 fn two_of(board: &str, count: u32) -> Vec<OsString> {
     let count = count.to_string();
-    let words = ["--board", board, "--qemu-arg", "-smp", "--qemu-arg", &count];
-    words.into_iter().chain(["--guest-option", "cpus=2"]).map(OsString::from).collect()
+    // `--cpus 1` asks for no second one.
+    let words = ["--board", board, "--cpus", &count, "--guest-option", "cpus=2"];
+    words.into_iter().map(OsString::from).collect()
 }
 
 /// More processors than are used halt, and harm nobody.

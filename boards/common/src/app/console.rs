@@ -3,7 +3,6 @@
 //! Always: a read waits for the first byte and no longer than it may; while it waits, the region
 //! writes the bytes that wait for it. A byte 4 (Ctrl-D) ends the input for good.
 
-use core::fmt;
 use core::time::Duration;
 
 use embedded_io::{ErrorType, Read, Write};
@@ -11,6 +10,7 @@ use rootlet::storage::Storage as _;
 
 use crate::console::Output;
 use crate::guest::Root;
+use crate::input::{self, InputError};
 use crate::{clock, serial};
 
 /// How long a read waits where nobody says so: as long as the host tool lets a guest run.
@@ -28,38 +28,6 @@ pub struct Console<'a> {
     has_ended: bool,
 }
 
-/// Why nothing was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InputError {
-    /// Nobody typed anything for this long.
-    Silent(Duration),
-    /// A line is longer than the room for it.
-    Long {
-        /// Bytes that there is room for.
-        room: usize,
-    },
-}
-
-impl fmt::Display for InputError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Silent(time) => write!(f, "console: no input for {} s", time.as_secs()),
-            Self::Long { room } => write!(f, "console: a line of more than {room} bytes"),
-        }
-    }
-}
-
-impl core::error::Error for InputError {}
-
-impl embedded_io::Error for InputError {
-    fn kind(&self) -> embedded_io::ErrorKind {
-        match self {
-            Self::Silent(_) => embedded_io::ErrorKind::TimedOut,
-            Self::Long { .. } => embedded_io::ErrorKind::InvalidData,
-        }
-    }
-}
-
 impl<'a> Console<'a> {
     /// Returns the console of an application over `root`.
     pub(super) fn new(root: &'a Root) -> Self {
@@ -72,30 +40,13 @@ impl<'a> Console<'a> {
     }
 
     /// Reads a line into `room`, and returns the line without its end (`\n`, `\r` or both). `None`
-    /// after the last line.
+    /// after the last line. Empty lines are passed over.
     ///
     /// # Errors
     ///
     /// [`InputError`]; the rest of a line that is too long is the next one.
     pub fn line<'r>(&mut self, room: &'r mut [u8]) -> Result<Option<&'r [u8]>, InputError> {
-        let mut len = 0;
-        loop {
-            let mut byte = [0];
-            if self.read(&mut byte)? == 0 {
-                return Ok((len > 0).then_some(&room[..len]));
-            }
-            match (byte, room.get_mut(len)) {
-                // Of "\r\n" the second: no line but an empty one begins with it, which is passed
-                // over as well.
-                ([b'\n' | b'\r'], _) if len == 0 => {}
-                ([b'\n' | b'\r'], _) => return Ok(Some(&room[..len])),
-                ([byte], Some(place)) => {
-                    *place = byte;
-                    len += 1;
-                }
-                (_, None) => return Err(InputError::Long { room: len }),
-            }
-        }
+        input::line(self, room)
     }
 }
 

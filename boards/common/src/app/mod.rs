@@ -4,16 +4,17 @@
 //! durable after the application; its result and the counters are the verdict.
 
 mod console;
-mod status;
 
 use alloc::string::String;
 use core::time::Duration;
 
-pub use console::{Console, InputError};
-pub use status::Status;
+pub use console::Console;
+
+pub use crate::input::InputError;
 
 use crate::guest::{self, Ready, Root};
 use crate::heap::{self, HeapUse};
+use crate::status::Status;
 use crate::text::Message;
 use crate::verdict::Ending;
 use crate::{Machine, clock, console as output};

@@ -19,6 +19,9 @@ pub struct BootArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub machine: MachineArgs,
+    /// Whether the words are for an application, which alone knows them.
+    #[arg(skip)]
+    pub is_app: bool,
     /// What to run; `ls /` if there is nothing here
     #[arg(last = true, value_name = "GUEST COMMAND")]
     pub words: Vec<String>,

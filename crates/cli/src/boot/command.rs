@@ -30,6 +30,8 @@ Examples:
   rootlet boot root.erofs --monitor firecracker --guest microvm.elf ls /
   rootlet boot root.erofs --timeline boot.svg sum /bin
                                              draw what the guest did, and when
+  rootlet boot root.erofs --app lookup --mem 32M --interactive /table
+                                             an application of your own, which reads your lines
   rootlet boot --dry-run root.erofs          the command that boots it by hand
 
 The guest command's output is all that goes to standard output; with --json it is the counters of \
@@ -54,6 +56,9 @@ pub struct BootCommand {
     /// The guest to boot: an ELF, or a flat Linux image
     #[arg(long, value_name = "FILE")]
     pub guest: Option<PathBuf>,
+    /// An application to boot in the place of a guest: an ELF; the words are its own
+    #[arg(long, value_name = "FILE", conflicts_with = "guest")]
+    pub app: Option<PathBuf>,
     /// Print the commands that boot it by hand, and boot nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -72,6 +77,10 @@ impl BootCommand {
     /// Takes the image of rootlet.toml where the first word is a command.
     fn settle(&mut self, known: Option<PathBuf>) {
         let is_command = |word: &&PathBuf| {
+            // An application has its own words, and its image stands before them.
+            if self.app.is_some() {
+                return false;
+            }
             let mut names = GUEST_COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
             names.any(|name| word.as_path() == Path::new(name)) && !is_erofs(word)
         };
@@ -84,13 +93,17 @@ impl BootCommand {
 
     /// The guest, and the machine that it is for.
     fn guest(&mut self) -> Result<Firmware> {
-        let Some(file) = &self.guest else { return guests::find(self.machine.board()) };
+        let (option, file) = match (&self.app, &self.guest) {
+            (Some(file), _) => ("--app", file),
+            (None, Some(file)) => ("--guest", file),
+            (None, None) => return guests::find(self.machine.board()),
+        };
         let firmware = Firmware::read(file.clone());
-        let firmware = firmware.map_err(|error| usage(format!("--guest {error:#}")))?;
+        let firmware = firmware.map_err(|error| usage(format!("{option} {error:#}")))?;
         let name = file.display();
         let arch = firmware.arch().ok_or_else(|| {
             usage(format!(
-                "--guest {name}: neither an ELF for x86_64, aarch64 or riscv64 nor a flat Linux image"
+                "{option} {name}: neither an ELF for x86_64, aarch64 or riscv64 nor a flat Linux image"
             ))
         })?;
         if self.machine.board.is_none() {
@@ -100,7 +113,7 @@ impl BootCommand {
         if board.arch() != arch {
             let (board, other) = (board.package(), board.arch());
             return Err(usage(format!(
-                "--guest {name} is for {arch}, and the board {board} is {other}"
+                "{option} {name} is for {arch}, and the board {board} is {other}"
             )));
         }
         Ok(firmware)
@@ -121,8 +134,8 @@ pub fn task(args: &BootCommand, known: Option<PathBuf>, interrupt: &Interrupt) -
     let mut command = args.clone();
     command.settle(known);
     let firmware = command.guest();
-    let BootCommand { image, words, dry_run, json, source, machine, .. } = command;
-    let boot = BootArgs { image, source, machine, words };
+    let BootCommand { image, words, app, dry_run, json, source, machine, .. } = command;
+    let boot = BootArgs { image, source, machine, is_app: app.is_some(), words };
     // Report a wrong command line before a guest that is not installed.
     check(&boot, dry_run)?;
     let firmware = firmware?;
@@ -148,8 +161,8 @@ pub fn task(args: &BootCommand, known: Option<PathBuf>, interrupt: &Interrupt) -
 pub fn read(command: &BootCommand, interrupt: &Interrupt) -> Result<Report> {
     let mut command = command.clone();
     let firmware = command.guest();
-    let BootCommand { image, words, source, machine, .. } = command;
-    let boot = BootArgs { image, source, machine, words };
+    let BootCommand { image, words, app, source, machine, .. } = command;
+    let boot = BootArgs { image, source, machine, is_app: app.is_some(), words };
     check(&boot, false)?;
     let report = run(&boot, &firmware?, level(&boot), interrupt, &mut |_, _| Ok(()))?;
     judge(&report)?;

@@ -18,6 +18,7 @@ use anyhow::{Context, Result};
 
 use super::LogLevel;
 use super::readers::{read_console, read_log, read_monitor};
+use super::typing::Typing;
 use super::watch::{Output, Run, Watch};
 use crate::boot::child::{Child, bound_command};
 use crate::boot::log;
@@ -45,6 +46,8 @@ pub struct Options<'a> {
     pub keep: Option<&'a Path>,
     /// What the monitor calls the disks that it does not call by their serials: serial and name.
     pub names: &'a BTreeMap<String, String>,
+    /// Whether standard input goes to the guest's serial port.
+    pub is_interactive: bool,
     /// Whether someone asked the tool to end.
     pub interrupt: &'a Interrupt,
 }
@@ -57,12 +60,18 @@ pub struct Options<'a> {
 pub fn run(launch: &Launch, options: &Options<'_>, output: &mut Output<'_>) -> Result<Report> {
     let listener = launch.log_socket.as_deref().map(listen).transpose()?;
     let over = AtomicBool::new(false);
+    let typing = Typing::default();
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(EVENTS_MAX);
         let _over = SetOnDrop(&over);
         let started = Instant::now();
-        let mut child = start(launch, options.program)?;
+        let _typing = SetOnDrop(&typing.is_over);
+        let mut child = start(launch, options)?;
         let pipes = child.pipes();
+        if options.is_interactive {
+            let (typing, stdin) = (&typing, pipes.stdin.take());
+            scope.spawn(move || typing.run(stdin));
+        }
         let (stdout, stderr) = (pipes.stdout.take(), pipes.stderr.take());
         let keep = |name: &str| options.keep.map(|dir| dir.join(name));
         let (console_file, log_file) = (keep("console.bin"), keep("log.bin"));
@@ -79,7 +88,8 @@ pub fn run(launch: &Launch, options: &Options<'_>, output: &mut Output<'_>) -> R
         } else {
             drop(sender);
         }
-        let run = Run { options, monitor: launch.monitor, started, over: &over };
+        let may_type = &typing.may_begin;
+        let run = Run { options, monitor: launch.monitor, started, over: &over, may_type };
         Watch::new(run, &mut child, receiver).run(output)
     })
 }
@@ -92,10 +102,11 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-fn start(launch: &Launch, program: &Path) -> Result<Child> {
+fn start(launch: &Launch, options: &Options<'_>) -> Result<Child> {
     launch.prepare()?;
-    let mut command = bound_command(program.as_os_str());
-    command.args(&launch.arguments).args(launch.monitor.facts().apart).stdin(Stdio::null());
+    let mut command = bound_command(options.program.as_os_str());
+    command.args(&launch.arguments).args(launch.monitor.facts().apart);
+    command.stdin(if options.is_interactive { Stdio::piped() } else { Stdio::null() });
     Child::spawn({
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

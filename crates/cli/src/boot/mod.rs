@@ -10,6 +10,7 @@ mod reach;
 mod readers;
 mod report;
 mod served;
+mod typing;
 mod watch;
 
 pub mod accel;
@@ -86,7 +87,9 @@ pub fn check(args: &BootArgs, dry_run: bool) -> Result<()> {
         true => Ok(()),
         false => disk_file::check(disk),
     })?;
-    check_command(&plan.words)?;
+    if !args.is_app {
+        check_command(&plan.words)?;
+    }
     args.machine.accel()?;
     if !dry_run {
         let (monitor, board) = (args.machine.monitor, args.machine.board());
@@ -103,6 +106,9 @@ pub fn level(args: &BootArgs) -> LogLevel {
 
 fn planned(args: &BootArgs) -> Result<Plan> {
     let mut plan = plan(args.image.as_deref(), &args.source, &args.words)?;
+    if args.is_app {
+        plan.words.clone_from(&args.words);
+    }
     plan.equip(&args.machine)?;
     Ok(plan)
 }
@@ -209,6 +215,7 @@ pub fn run(
         symbols: symbols.as_ref(),
         keep: options.keep.as_deref(),
         names: &names,
+        is_interactive: options.interactive,
         interrupt,
     };
     let report = guest::run(&launch, &options, output);
@@ -249,6 +256,7 @@ fn machine(
         bus: options.bus,
         accel: options.accel()?,
         mem: options.mem,
+        cpus: options.cpus.unwrap_or(1),
         kernel,
         append: plan.append_with(&disk_names(args, &disks, shares.len())?),
         disks,

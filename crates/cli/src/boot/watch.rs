@@ -43,6 +43,8 @@ pub struct Run<'a> {
     pub started: Instant,
     /// Set when nothing more comes on the console.
     pub over: &'a AtomicBool,
+    /// Set when the guest has spoken.
+    pub may_type: &'a AtomicBool,
 }
 
 /// The tool's side of a running guest.
@@ -115,6 +117,9 @@ impl<'a> Watch<'a> {
 
     /// Takes what came on the console.
     fn hear(&mut self, said: Said, at: Instant, output: &mut Output<'_>) -> Result<()> {
+        if !matches!(said, Said::Noise(_)) {
+            self.run.may_type.store(true, Ordering::Relaxed);
+        }
         match said {
             Said::Output(_) if self.verdict.is_some() => {
                 if self.ended.is_none() {

@@ -86,6 +86,7 @@ pub fn run(guest: &Guest<'_>) -> Result<Race> {
         bus: None,
         accel: guest.accel,
         mem: guest.mem,
+        cpus: 1,
         kernel: std::path::absolute(&guest.kernel.image)?,
         append: command_line(guest.words),
         disks: guest.disks.clone(),

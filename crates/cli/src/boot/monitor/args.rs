@@ -33,6 +33,9 @@ pub struct MachineArgs {
     /// Memory of the guest
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     pub mem: Size,
+    /// Processors; two of them sum files [default: 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub cpus: Option<u8>,
     /// Virtualization or emulation
     #[arg(long, value_enum, default_value = "auto", env = "ROOTLET_ACCEL")]
     pub accel: accel::Wanted,
@@ -49,6 +52,9 @@ pub struct MachineArgs {
     /// Have the guest send its timeline, and draw it as an SVG into this file
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
+    /// Send standard input to the guest's serial port, for an application that reads there
+    #[arg(short, long)]
+    pub interactive: bool,
     /// Say more: commands, devices, where a log message comes from
     #[arg(short, long)]
     pub verbose: bool,
@@ -101,6 +107,7 @@ impl MachineArgs {
             )));
         }
         let for_qemu = [
+            ("--interactive", !self.interactive),
             ("--qemu-arg", self.qemu_arg.is_empty()),
             ("--drive-opt", self.drive_opt.is_empty()),
             ("--blkdebug", self.blkdebug.is_empty()),

@@ -61,8 +61,8 @@ pub fn launch(machine: &Machine) -> Result<Launch> {
     let shared = if machine.shares.is_empty() { "" } else { ",shared=on" };
     let mut arguments: Vec<OsString> = vec!["--kernel".into(), machine.kernel.clone().into()];
     arguments.extend(["--cmdline".into(), machine.append.clone().into()]);
-    arguments.extend(["--cpus", "boot=1", "--memory"].map(Into::into));
-    arguments.push(format!("size={}{shared}", machine.mem.0).into());
+    arguments.extend(["--cpus".into(), format!("boot={}", machine.cpus).into()]);
+    arguments.extend(["--memory".into(), format!("size={}{shared}", machine.mem.0).into()]);
     arguments.extend(["--serial", "tty", "--console", "off"].map(Into::into));
     if !machine.disks.is_empty() {
         arguments.push("--disk".into());

@@ -159,7 +159,7 @@ fn config(machine: &Machine, bus: Bus) -> Result<serde_json::Value> {
             "boot_args": machine.append,
         },
         "drives": drives,
-        "machine-config": { "vcpu_count": 1, "mem_size_mib": mib },
+        "machine-config": { "vcpu_count": machine.cpus, "mem_size_mib": mib },
     }))
 }
 

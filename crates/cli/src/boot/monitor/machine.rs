@@ -50,6 +50,8 @@ pub struct Machine {
     pub accel: Accel,
     /// Memory of the guest.
     pub mem: Size,
+    /// Processors.
+    pub cpus: u8,
     /// The image to boot: an ELF, or a flat Linux image.
     pub kernel: PathBuf,
     /// The guest's command line.

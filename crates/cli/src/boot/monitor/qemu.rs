@@ -136,6 +136,9 @@ impl Machine {
             "chardev:console",
         ];
         args.extend(words.map(OsString::from));
+        if self.cpus > 1 {
+            args.extend(["-smp".into(), self.cpus.to_string().into()]);
+        }
         args.extend(self.board.facts().arguments.iter().map(OsString::from));
         if let Some(socket) = &self.log_socket {
             let log = Opts::new("socket,id=log").set("path", socket).done();
@@ -269,6 +272,7 @@ mod tests {
             bus: None,
             accel: Accel::Tcg,
             mem: Size(64 << 20),
+            cpus: 1,
             kernel: "/k".into(),
             append: "image=image -- ls /a b".into(),
             disks: Vec::new(),

@@ -16,6 +16,7 @@ fn machine(board: Board) -> Machine {
         bus: None,
         accel: Accel::Kvm,
         mem: Size(64 << 20),
+        cpus: 1,
         kernel: "/k.elf".into(),
         append: "image=1 cache=2 -- ls /a b".into(),
         disks: vec![disk("image", "/i.erofs", true), disk("cache", "/r,1.img", false)],

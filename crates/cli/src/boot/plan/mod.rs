@@ -110,9 +110,16 @@ impl Plan {
     pub fn equip(&mut self, machine: &MachineArgs) -> Result<()> {
         machine.check(self.shares.len())?;
         self.options.extend(machine.guest_option.iter().cloned().map(Word::Plain));
-        let asks = |word: &String| word.split('=').next() == Some("timeline");
-        if machine.timeline.is_some() && !machine.guest_option.iter().any(asks) {
+        let asks = |key: &str| {
+            let key_of = |word: &String| word.split('=').next() == Some(key);
+            machine.guest_option.iter().any(key_of)
+        };
+        if machine.timeline.is_some() && !asks("timeline") {
             self.options.push(Word::Plain("timeline".into()));
+        }
+        // The guest uses no more.
+        if machine.cpus.is_some_and(|cpus| cpus > 1) && !asks("cpus") {
+            self.options.push(Word::Plain("cpus=2".into()));
         }
         for disk in &machine.disk {
             let (name, read_only_disk) = match disk.value.strip_suffix(",ro") {
