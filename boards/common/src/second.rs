@@ -93,10 +93,6 @@ impl Second {
 
 /// Takes the work, if it is still offered, and does it. The second processor calls this once, and
 /// halts after it.
-#[cfg_attr(
-    target_arch = "riscv64",
-    expect(dead_code, reason = "no second processor is started there yet")
-)]
 pub(crate) fn take() {
     let (order, failed) = (Ordering::Acquire, Ordering::Relaxed);
     if STATE.compare_exchange(OFFERED, TAKEN, order, failed).is_err() {

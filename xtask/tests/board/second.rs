@@ -8,8 +8,6 @@ use crate::faults;
 use crate::golden;
 use crate::sample::Sample;
 
-/// The boards on which a second processor is started.
-const WITH_SECOND: [&str; 3] = ["microvm", "q35", "virt-aarch64"];
 const NO_SECOND: &str = "cpus=2: no second processor";
 
 /// Words for a machine with `count` processors, of which the guest uses two.
@@ -23,7 +21,7 @@ fn two_of(board: &str, count: u32) -> Vec<OsString> {
 /// More processors than are used halt, and harm nobody.
 #[test]
 fn rows_are_the_hosts_and_in_its_order_with_a_second_processor() {
-    for board in WITH_SECOND {
+    for board in BOARDS {
         for count in [2, 4] {
             for name in ["lz4hc-64k", "merged-blobdev"] {
                 let golden = golden::image(name);
@@ -40,7 +38,7 @@ fn rows_are_the_hosts_and_in_its_order_with_a_second_processor() {
 
 #[test]
 fn region_is_filled_by_both_processors_and_read_by_both() {
-    for board in WITH_SECOND {
+    for board in BOARDS {
         let sample = Sample::new();
         for counter in ["dropped 0 bytes", "fetched 0 bytes"] {
             let words = sample.cached(&["--", "manifest", "/"]);
@@ -88,7 +86,7 @@ fn source_that_fails_costs_the_rows_of_its_files_alone() {
 
 #[test]
 fn fault_of_the_second_processor_ends_the_run_with_its_registers() {
-    for board in WITH_SECOND {
+    for board in BOARDS {
         let (outcome, place) = faults::fails_with(board, "second-undefined", &["-smp", "2"]);
         let verdict = outcome.verdict();
         assert!(verdict.ends_with(", on the second processor"), "{board}: {}", outcome.stderr);

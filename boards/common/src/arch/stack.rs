@@ -27,7 +27,6 @@ pub(crate) static mut STACK: Stack = Stack { guard: [0; 4096], bytes: [0; STACK_
 pub(crate) static mut FAULT_STACK: FaultStack = FaultStack([0; FAULT_STACK_BYTES]);
 
 /// Both stacks of a processor in one piece.
-#[cfg(not(target_arch = "riscv64"))]
 #[repr(C)]
 struct Both {
     stack: Stack,
@@ -35,13 +34,11 @@ struct Both {
 }
 
 /// The stacks of another processor, which has them for ever.
-#[cfg(not(target_arch = "riscv64"))]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stacks {
     first: usize,
 }
 
-#[cfg(not(target_arch = "riscv64"))]
 impl Stacks {
     /// Allocates stacks; `None` if there is no memory for them. The guard is mapped.
     pub(crate) fn allocate() -> Option<Self> {

@@ -51,7 +51,7 @@ mod on_board {
         pub test_device: Option<usize>,
         /// How to switch off, and to start processors.
         pub psci: Option<Conduit>,
-        /// Processors that PSCI starts, by their affinity.
+        /// Processors that firmware starts, by their affinity or hart.
         pub processors: Vec<u64, 2>,
         /// The interrupt controller of an Arm machine.
         pub gic: Option<Gic>,

@@ -45,7 +45,7 @@ pub struct Parsed<'t> {
     pub ports: Vec<Serial, PORTS_MAX>,
     /// How to switch off, and to start processors.
     pub psci: Option<Conduit>,
-    /// The first processors that PSCI starts, by their affinity (`reg`): no more are used.
+    /// The first processors that firmware starts, by their affinity or hart (`reg`): no more are used.
     pub processors: Vec<u64, PROCESSORS_MAX>,
     /// SiFive's test device, which ends a machine with a status.
     pub test_device: Option<usize>,
@@ -271,11 +271,12 @@ impl<'t> Visit<'_, 't> {
         Ok(false)
     }
 
-    /// Takes a processor that PSCI starts, as long as there is room: no more are used.
+    /// Takes a processor that PSCI starts, or that has no method of its own (RISC-V, where the SBI
+    /// starts all), as long as there is room: no more are used.
     fn processor(&mut self, is_on: bool, facts: &Facts<'t>) {
         let is_startable = is_on
             && facts.text(Fact::DeviceType) == b"cpu"
-            && facts.text(Fact::EnableMethod) == b"psci";
+            && matches!(facts.text(Fact::EnableMethod), b"" | b"psci");
         if let Some(affinity) = facts.get(Fact::Reg).and_then(number).filter(|_| is_startable)
             && !self.parsed.processors.is_full()
         {

@@ -1,7 +1,8 @@
 //! From the first instruction to Rust.
 //!
 //! Always: the image may lie anywhere that is aligned to 2 MiB: it moves its own addresses before
-//! Rust runs. One hart continues; others that come here wait for ever.
+//! Rust runs. One hart continues; others that come here wait for ever (a second one is started
+//! elsewhere, `second`).
 //!
 //! Sources: Linux Documentation/arch/riscv/boot-image-header.rst and boot.rst (state at entry: a0
 //! is the hart, a1 the device tree, no translation); RISC-V ELF psABI, 8.4 (relocations).
@@ -14,7 +15,7 @@ use crate::start;
 /// ELF's type of a word that holds an address of the image itself.
 const R_RISCV_RELATIVE: u64 = 3;
 /// sstatus.FS: floating point, which the compiler uses, is on.
-const FS: usize = 3 << 13;
+pub(super) const FS: usize = 3 << 13;
 
 // The first 64 bytes are the header of a Linux image.
 global_asm!(
@@ -53,6 +54,8 @@ global_asm!(
     "3:",
     "rdtime s2", // the moment of entry
     "mv s1, a1", // the device tree
+    "mv s5, a0", // the hart
+    "mv tp, zero",
     "li t0, {fs}",
     "csrs sstatus, t0",
     // Zero what the file does not hold.
@@ -97,6 +100,7 @@ global_asm!(
     "add sp, sp, t0",
     "mv a0, s1",
     "mv a1, s2",
+    "mv a2, s5",
     "mv ra, zero",
     "mv s0, zero",
     "call {rust}",
@@ -121,7 +125,8 @@ global_asm!(
 );
 
 /// Runs the first Rust code: what the machine is, then the platform.
-extern "C" fn rust_start(tree: usize, entry_ticks: u64) -> ! {
+extern "C" fn rust_start(tree: usize, entry_ticks: u64, hart: usize) -> ! {
+    super::second::note_first(hart);
     super::paging::start();
     let tree = crate::device_tree::read(tree).unwrap_or_else(|refused| start::refuse(&refused));
     start::run(start::Boot {

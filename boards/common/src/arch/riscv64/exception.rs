@@ -9,6 +9,7 @@
 use core::arch::global_asm;
 use core::fmt::Write;
 
+use super::second;
 use crate::verdict::{self, Ending};
 
 global_asm!(
@@ -52,7 +53,8 @@ extern "C" fn report(cause: u64, pc: u64, value: u64, sp: u64, ra: u64) -> ! {
             "exception {cause:#x} ({}) at pc {pc:#x}, touching address {value:#x}, sp {sp:#x}, ra \
              {ra:#x}",
             name(cause),
-        )
+        )?;
+        message.write_str(if second::is_second() { ", on the second processor" } else { "" })
     })
 }
 

@@ -5,6 +5,7 @@
 
 use core::arch::asm;
 
+use super::sbi;
 use crate::device_tree;
 use crate::registers::Registers;
 use crate::verdict::Ending;
@@ -27,7 +28,8 @@ pub(crate) const WAYS_OUT: [fn(Ending, u8); 3] =
 /// Returns whether anything is known that ends the machine.
 pub(crate) fn has_way_out() -> bool {
     device_tree::get().is_some_and(|tree| tree.test_device.is_some())
-        || sbi(BASE, PROBE, SYSTEM_RESET).is_some_and(|answer| answer != 0)
+        // SAFETY: a question changes nothing.
+        || unsafe { sbi::call(BASE, PROBE, [SYSTEM_RESET, 0, 0]) }.is_some_and(|answer| answer != 0)
 }
 
 fn by_test_device(status: u8) {
@@ -41,19 +43,8 @@ fn by_test_device(status: u8) {
 
 /// Comes back where the SBI does not know the call, or refuses it.
 fn by_sbi(extension: usize) {
-    let _ = sbi(extension, 0, 0);
-}
-
-/// Calls the SBI with one argument and a zero; `None` for an error.
-fn sbi(extension: usize, function: usize, argument: usize) -> Option<usize> {
-    let (error, answer): (isize, usize);
-    // SAFETY: the SBI answers such calls, also those that it does not know, and keeps all registers
-    // but these.
-    unsafe {
-        asm!("ecall", inout("a0") argument => error, inout("a1") 0_usize => answer,
-            in("a6") function, in("a7") extension);
-    }
-    (error == 0).then_some(answer)
+    // SAFETY: the machine is to end.
+    let _ = unsafe { sbi::call(extension, 0, [0; 3]) };
 }
 
 /// Does nothing more.

@@ -5,6 +5,8 @@
 
 use core::arch::asm;
 
+use super::sbi;
+
 const TIME: usize = 0x5449_4d45;
 /// The supervisor's timer among the interrupts that end a sleep (sie.STIE).
 const STIE: usize = 1 << 5;
@@ -13,14 +15,9 @@ const STIE: usize = 1 << 5;
 pub(crate) fn nap(ns: u32) {
     let Some(hz) = super::ticks_per_second() else { return };
     let ticks = u64::from(ns) * hz / 1_000_000_000;
-    let error: isize;
-    // SAFETY: the SBI answers such calls, also those that it does not know, and keeps all
-    // registers but these.
-    unsafe {
-        asm!("ecall", inout("a0") super::ticks() + ticks => error, out("a1") _, in("a6") 0_usize,
-            in("a7") TIME);
-    }
-    if error != 0 {
+    let until = super::ticks() + ticks;
+    // SAFETY: the timer is nobody else's.
+    if unsafe { sbi::call(TIME, 0, [until as usize, 0, 0]) }.is_none() {
         return;
     }
     // SAFETY: interrupts are off, so that what this lets through ends the sleep, and no more.

@@ -331,6 +331,11 @@ fn processors_that_psci_starts_are_known_by_their_affinity() {
     // The first two; with words of 32 bits, too.
     let many = (0..5).map(|number| cpu(number, psci, &[number])).collect();
     assert_eq!(processors(many), [0, 1]);
+    // The SBI starts all, and no tree says so.
+    let kind = || bytes("device_type", b"cpu\0");
+    let harts =
+        [0, 1].map(|hart| node(&format!("cpu@{hart}"), vec![kind(), cells("reg", &[hart])]));
+    assert_eq!(processors(harts.into()), [0, 1]);
     // By another method, off, without a number, something else.
     let mut off = cpu(2, psci, &[2]);
     off.add_property(bytes("status", b"disabled\0"));
