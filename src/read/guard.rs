@@ -16,6 +16,8 @@ use crate::cache::Layer;
 use crate::storage::{Spin, Storage, Vouch};
 use crate::units::{ByteRange, DeviceSlot};
 use core::ops::{Deref, DerefMut};
+#[cfg(feature = "alloc")]
+use core::task::Waker;
 use lock_api::{Mutex, MutexGuard};
 
 /// The lock. A thread that waits for it looks for about a microsecond, as long as the lock is held at
@@ -172,13 +174,26 @@ impl<S, L> DerefMut for Guard<'_, S, L> {
     }
 }
 
-/// Wakes the tasks that wait for what the reader had.
+/// Wakes the tasks that wait for what the reader had, and calls the wakers of all that were woken.
 #[cfg(feature = "alloc")]
 impl<S, L> Drop for Guard<'_, S, L> {
     fn drop(&mut self) {
         if self.was_released {
             self.state.tasks.wake_for_others(self.task);
         }
+        if self.state.tasks.has_due() {
+            self.wake_due();
+        }
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<S, L> Guard<'_, S, L> {
+    /// Calls the wakers of woken tasks, while the lock is free.
+    #[cold]
+    fn wake_due(&mut self) {
+        let due = self.state.tasks.take_due();
+        MutexGuard::unlocked(&mut self.state, || due.into_iter().for_each(Waker::wake));
     }
 }
 
@@ -198,6 +213,9 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
             self.was_released = true;
             let task = self.task;
             self.tasks.wake_for_others(task);
+            if self.tasks.has_due() {
+                self.wake_due();
+            }
         }
         let out = MutexGuard::unlocked(&mut self.state, || {
             storage.unlocked();

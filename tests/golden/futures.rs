@@ -92,3 +92,34 @@ fn futures_read_what_a_blocking_reader_reads() {
         }
     });
 }
+
+#[test]
+fn step_of_many_reads_keeps_what_has_landed_and_reads_nothing_twice() {
+    let set = Set::built_in(env!("CARGO_TARGET_TMPDIR"));
+    let golden = set.images.iter().find(|golden| golden.name == "zstd-1m").unwrap();
+    // A cluster of more than a buffer: its parts land one after another.
+    let path = b"/usr/share/mixed.bin";
+    let fetched = |root: &Mount, read: &mut dyn FnMut(&mut [u8])| {
+        let before = root.stats();
+        read(&mut [0]);
+        let after = root.stats();
+        (after.fetched_bytes - before.fetched_bytes, after.blocked_steps)
+    };
+    let blocking = mounted(golden, 0, false, &Budget::default());
+    let inode = blocking.metadata(path).unwrap();
+    let file = blocking.open_inode(inode).unwrap();
+    let (all, _) = fetched(&blocking, &mut |out| assert_eq!(file.read_at(0, out), Ok(1)));
+    assert!(all > 65536, "{all} bytes: more than a buffer of 64 KiB");
+    for seed in 0..20 {
+        let root = mounted(golden, seed, false, &Budget::default());
+        let inode = root.metadata(path).unwrap();
+        let read = &mut |out: &mut [u8]| {
+            let read: Task<'_, _> = Box::pin(root.read(&inode, 0, out));
+            let len = join(&mut Rng::new(seed), vec![read], |_| {
+                root.drive();
+            });
+            assert_eq!(len, [Ok(1)]);
+        };
+        assert_eq!(fetched(&root, read), (all, 0), "seed {seed}");
+    }
+}

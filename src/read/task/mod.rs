@@ -126,8 +126,21 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             if self.flights.pool.give_up_late(now_ns, patience_ns) {
                 self.tasks.wake_all();
             }
+            self.take_back(now_ns, patience_ns);
         }
         ended > 0
+    }
+
+    /// Takes back the buffers of a task that was woken long ago and is not polled, and its place in
+    /// the line, if others wait for these: at its next poll the task reads those bytes again.
+    fn take_back(&mut self, now_ns: u64, patience_ns: u64) {
+        let pool = &mut self.flights.pool;
+        let is_free = pool.is_flying() || pool.has_idle();
+        let lacks_all = self.tasks.lacks_buffer() && !is_free;
+        if let Some(id) = self.tasks.overlooked(lacks_all, now_ns, patience_ns) {
+            self.drop_pieces(id, |_| true);
+            self.tasks.leave_line(id);
+        }
     }
 
     /// Returns whether the step of the task has brought a page of metadata.

@@ -309,6 +309,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             return Ok(Some(reach.want.len()));
         }
         if !self.has_room(id, taker, is_first) {
+            // A task that may take no further buffer keeps nobody from one.
+            self.tasks.leave_line(id);
             return Ok(None);
         }
         let Some(flying) = self.take_off(id, source, reach, is_first)? else { return Ok(None) };

@@ -5,6 +5,7 @@
 
 use super::pieces::Piece;
 use crate::read::metadata::{PAGE_BYTES, PageNumber};
+use crate::storage::Patience;
 use crate::units::{ByteRange, DeviceSlot};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -30,6 +31,10 @@ pub struct Tasks {
     lacks_buffer: bool,
     /// Whether a task waits for a reader that blocks, in another thread.
     waits_for_others: bool,
+    /// The wakers of tasks that were woken, to be called when the lock is free.
+    due: Vec<Waker>,
+    /// The task that was woken and is not polled while others wait for it, and for how long they do.
+    overlooks: Option<(TaskId, Patience)>,
 }
 
 /// A task.
@@ -56,10 +61,10 @@ pub struct Task {
 }
 
 impl Task {
-    fn wake(&mut self) {
+    fn wake(&mut self, due: &mut Vec<Waker>) {
         if let Some(waker) = self.waker.as_ref().filter(|_| !self.is_woken) {
             self.is_woken = true;
-            waker.wake_by_ref();
+            due.push(waker.clone());
         }
     }
 
@@ -147,7 +152,8 @@ impl Tasks {
         let waits = |task: &&mut Task| {
             task.awaits.is_some_and(|(of, awaits)| of == slot && awaits.overlaps(range))
         };
-        self.places.iter_mut().filter(waits).for_each(Task::wake);
+        let due = &mut self.due;
+        self.places.iter_mut().filter(waits).for_each(|task| task.wake(due));
         self.move_line();
     }
 
@@ -156,7 +162,7 @@ impl Tasks {
         if let Some(first) = self.line.front()
             && let Some(task) = self.places.get_mut(first.0)
         {
-            task.wake();
+            task.wake(&mut self.due);
         }
     }
 
@@ -199,7 +205,7 @@ impl Tasks {
         let mut others = (0..).zip(&mut self.places).filter(|(at, _)| *at != id.0);
         let can_give = |task: &Task| task.pieces.iter().any(Piece::can_give);
         let holder = others.find(|(_, task)| can_give(task));
-        holder.map(|(_, task)| task.wake()).is_some()
+        holder.map(|(_, task)| task.wake(&mut self.due)).is_some()
     }
 
     /// Notes that a task waits for a reader that blocks.
@@ -224,15 +230,53 @@ impl Tasks {
             if own == Some(TaskId(at)) {
                 self.waits_for_others |= task.waits_for_others;
             } else if task.waits_for_others {
-                task.wake();
+                task.wake(&mut self.due);
             }
         }
     }
 
     /// Wakes all tasks that wait for bytes, and the first one of the line: reads were given up.
     pub fn wake_all(&mut self) {
-        self.places.iter_mut().filter(|task| task.awaits.is_some()).for_each(Task::wake);
+        let due = &mut self.due;
+        let waiting = self.places.iter_mut().filter(|task| task.awaits.is_some());
+        waiting.for_each(|task| task.wake(due));
         self.move_line();
+    }
+
+    /// Returns whether wakers are to be called.
+    #[inline]
+    pub fn has_due(&self) -> bool {
+        !self.due.is_empty()
+    }
+
+    /// Returns the wakers that are to be called when the lock is free.
+    pub fn take_due(&mut self) -> Vec<Waker> {
+        core::mem::take(&mut self.due)
+    }
+
+    /// Returns a task that was woken long ago, is not polled, and has what others wait for: the first
+    /// place in the line, or buffers where `lacks_all` says that nothing else will bring one. Called
+    /// at each look, at `now_ns`.
+    pub fn overlooked(&mut self, lacks_all: bool, now_ns: u64, patience_ns: u64) -> Option<TaskId> {
+        let is_woken = |id: &TaskId| self.places.get(id.0).is_some_and(|task| task.is_woken);
+        let keeps = |task: &Task| task.is_woken && !task.pieces.is_empty();
+        let first = self.line.front().copied().filter(is_woken);
+        let keeper = || self.places.iter().position(keeps).map(TaskId);
+        let found = first.or_else(|| if lacks_all { keeper() } else { None });
+        let Some(id) = found else {
+            self.overlooks = None;
+            return None;
+        };
+        let (of, mut patience) =
+            self.overlooks.take().unwrap_or((id, Patience::new(now_ns, patience_ns)));
+        if of != id {
+            patience = Patience::new(now_ns, patience_ns);
+        }
+        if patience.lasts(now_ns) {
+            self.overlooks = Some((id, patience));
+            return None;
+        }
+        Some(id)
     }
 
     /// Returns whether a task waits for bytes, or for a buffer.
@@ -264,7 +308,9 @@ mod tests {
         (id, count)
     }
 
-    fn wakes(count: &Count) -> usize {
+    /// Calls the wakers that are due, and returns how often this one was called.
+    fn wakes(tasks: &mut Tasks, count: &Count) -> usize {
+        tasks.take_due().into_iter().for_each(Waker::wake);
         count.0.load(Ordering::Relaxed)
     }
 
@@ -279,13 +325,13 @@ mod tests {
         tasks.get(id).wait_for(slot, bytes(8192));
         tasks.landed(slot, bytes(4096));
         tasks.landed(DeviceSlot::new(2), bytes(8192));
-        assert_eq!(wakes(&count), 0);
+        assert_eq!(wakes(&mut tasks, &count), 0);
         tasks.landed(slot, bytes(10_000));
         tasks.landed(slot, bytes(8192));
-        assert_eq!(wakes(&count), 1, "until it is polled");
+        assert_eq!(wakes(&mut tasks, &count), 1, "until it is polled");
         tasks.begin_poll(id, Waker::noop());
         tasks.landed(slot, bytes(8192));
-        assert_eq!(wakes(&count), 1, "it waits for nothing now");
+        assert_eq!(wakes(&mut tasks, &count), 1, "it waits for nothing now");
     }
 
     #[test]
@@ -298,11 +344,11 @@ mod tests {
         }
         assert!(tasks.is_next(a) && !tasks.is_next(b) && tasks.lacks_buffer());
         tasks.move_line();
-        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(count)), [1, 0, 0]);
+        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(&mut tasks, count)), [1, 0, 0]);
         tasks.leave_line(a);
-        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(count)), [1, 1, 0]);
+        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(&mut tasks, count)), [1, 1, 0]);
         tasks.end(b);
-        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(count)), [1, 1, 1]);
+        assert_eq!([&of_a, &of_b, &of_c].map(|count| wakes(&mut tasks, count)), [1, 1, 1]);
         tasks.end_step(c);
         assert!(!tasks.lacks_buffer());
         assert_eq!(tasks.begin(), b, "the place is used again");
@@ -314,10 +360,10 @@ mod tests {
         let [(a, of_a), (b, of_b)] = [0; 2].map(|_| polled(&mut tasks));
         tasks.wait_for_others(a);
         tasks.wake_for_others(Some(a));
-        assert_eq!((wakes(&of_a), wakes(&of_b)), (0, 0));
+        assert_eq!((wakes(&mut tasks, &of_a), wakes(&mut tasks, &of_b)), (0, 0));
         tasks.wake_for_others(Some(b));
         tasks.wake_for_others(None);
-        assert_eq!((wakes(&of_a), wakes(&of_b)), (1, 0));
+        assert_eq!((wakes(&mut tasks, &of_a), wakes(&mut tasks, &of_b)), (1, 0));
     }
 
     #[test]

@@ -79,9 +79,12 @@ impl Jobs {
 impl Cache {
     /// Starts the announcement of this mount as the region's writer. A flush comes first: a
     /// guest that was killed without a power cut may have left the newest superblock, and newest
-    /// pages, volatile, and their older copies are overwritten next (O2).
+    /// pages, volatile, and their older copies are overwritten next (O2). Without a page for the
+    /// superblock the flush would be in vain, and another one would follow it at once.
     pub(super) fn arm<S: Storage>(&mut self, storage: &S) {
-        if self.submit_flush(storage, Purpose::Arm(Arm::Settle)) {
+        if self.hydrator.page_pool.has_free()
+            && self.submit_flush(storage, Purpose::Arm(Arm::Settle))
+        {
             self.hydrator.armed = Armed::Settling;
         }
     }

@@ -22,6 +22,11 @@ impl PagePool {
         Self { idle, most }
     }
 
+    /// Returns whether a buffer is free.
+    pub fn has_free(&mut self) -> bool {
+        self.idle.iter_mut().any(|buffer| buffer.get_mut().is_some())
+    }
+
     /// Returns a buffer to read a page into; `None` if none is free.
     pub fn take(&mut self) -> Option<Buffer> {
         let free = self.idle.iter_mut().rposition(|buffer| buffer.get_mut().is_some())?;

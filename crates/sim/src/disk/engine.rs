@@ -81,6 +81,8 @@ pub(super) struct State {
     pub ended: Vec<Ended>,
     /// Ended jobs that their guests do not get yet.
     pub kept: Vec<Ended>,
+    /// Copies of jobs that are to come back a second time ([`Fault::EndAgain`]).
+    pub echoes: Vec<Ended>,
     pub hook: Option<WriteHook>,
     pub trace: Option<Vec<TraceEvent>>,
     pub trace_hash: u64,
@@ -111,6 +113,7 @@ impl State {
             in_flight: Vec::new(),
             ended: Vec::new(),
             kept: Vec::new(),
+            echoes: Vec::new(),
             hook: None,
             trace: None,
             trace_hash: seed,
@@ -217,6 +220,14 @@ impl State {
             && let ends = request.ends()
             && let Waiter::Job(mut job) = request.waiter
         {
+            if !self.echoes.is_empty() && self.rng.chance(300_000) {
+                let echo = self.rng.index(self.echoes.len());
+                let echo = self.echoes.swap_remove(echo);
+                self.ended.push(echo);
+            }
+            if request.fault == Some(Fault::EndAgain) {
+                self.echoes.push((request.guest, copy_of(&job), result));
+            }
             if ends > 1 {
                 self.ended.push((request.guest, copy_of(&job), result));
             }

@@ -46,6 +46,9 @@ pub enum Fault {
     /// A request ends twice: a background job comes back a second time, with a copy of its
     /// buffer; a transfer of a batch is reported twice.
     EndTwice,
+    /// A background job comes back a second time, with a copy of its buffer, when the name of the
+    /// job may long be that of another one: some time after, as other jobs end.
+    EndAgain,
     /// A background job is done, and kept from its guest until [`super::World::release`].
     Keep,
     /// A background job comes back under this number instead of its own tag.

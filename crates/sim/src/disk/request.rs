@@ -49,10 +49,12 @@ pub(super) struct Request {
     pub flush_mark: u64,
 }
 
-/// Returns the same job with a buffer of its own.
+/// Returns the same job with a buffer of its own, which is as long as the first one can be: nobody
+/// can tell the two apart.
 pub(super) fn copy_of(job: &Job) -> Job {
-    let buffer = job.buffer.as_deref().map(|bytes| {
-        let mut buffer = Buffer::new(bytes.len());
+    let buffer = job.buffer.as_ref().map(|bytes| {
+        let mut buffer = Buffer::new(bytes.len_max());
+        assert!(buffer.set_len(bytes.len()), "as long as it can be");
         buffer.get_mut().expect("a new buffer has one handle").copy_from_slice(bytes);
         buffer
     });

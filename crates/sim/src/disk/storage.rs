@@ -314,5 +314,6 @@ impl Drop for SimStorage {
         }
         state.ended.retain(|(guest, ..)| *guest != self.guest);
         state.kept.retain(|(guest, ..)| *guest != self.guest);
+        state.echoes.retain(|(guest, ..)| *guest != self.guest);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::readers::{FILE_BYTES, SMALL_FILES, made, mount, small_file};
 use embedded_io_async::{BufRead, Read, Seek, SeekFrom};
@@ -265,4 +267,56 @@ fn storage_that_takes_no_jobs_serves_futures_as_it_serves_blocking_readers() {
     let mut out = vec![0; FILE_BYTES];
     assert_eq!(wait(root.read(&inode, 0, &mut out)), Ok(FILE_BYTES));
     assert!(out == made().large && root.stats().blocked_steps > 0);
+}
+
+#[test]
+fn buffers_of_a_future_that_nobody_polls_any_more_go_to_those_who_wait() {
+    let (world, _) = world(11);
+    // Four buffers, of which the first future takes all.
+    let budget = Budget::default().with_stream_bytes(256 << 10);
+    let root = mount(world.attach(), false, &budget);
+    let inode = root.metadata(b"/large").unwrap();
+    let (mut long, mut out) = (vec![0xee; FILE_BYTES], [0xee; 4096]);
+    {
+        let mut forgotten = Box::pin(root.read(&inode, 0, &mut long));
+        assert!(forgotten.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        for _ in 0..100 {
+            root.drive();
+        }
+        assert_eq!(wait(root.read(&inode, 400 << 10, &mut out)), Ok(4096));
+        assert!(out[..] == made().large[400 << 10..][..4096]);
+        assert_eq!(root.stats().blocked_steps, 0);
+        assert_eq!(wait(forgotten), Ok(FILE_BYTES));
+    }
+    assert!(long == made().large);
+}
+
+/// A waker that calls the mount, as an executor does that polls where it is woken.
+struct Caller(Arc<Mount>, AtomicUsize);
+
+impl Wake for Caller {
+    fn wake(self: Arc<Self>) {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.drive();
+        assert!(self.0.stats().reads < 100);
+    }
+}
+
+#[test]
+fn waker_may_call_the_mount() {
+    let (world, _) = world(12);
+    let root = Arc::new(mount(world.attach(), true, &Budget::default()));
+    let inode = root.metadata(b"/large").unwrap();
+    let caller = Arc::new(Caller(Arc::clone(&root), AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&caller));
+    let mut out = vec![0xee; 100_000];
+    let mut future = Box::pin(root.read(&inode, 0, &mut out));
+    let polls = (0..10_000).take_while(|_| {
+        let is_pending = future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending();
+        root.drive();
+        is_pending
+    });
+    assert!(polls.count() < 10_000);
+    drop(future);
+    assert!(out[..] == made().large[..100_000] && caller.1.load(Ordering::Relaxed) > 0);
 }
