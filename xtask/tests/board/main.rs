@@ -52,4 +52,5 @@ mod tiny;
 #[path = "../../src/measure/tiny_virt.rs"]
 mod tiny_virt;
 mod transports;
+mod verity;
 mod waiting;
