@@ -88,7 +88,7 @@ impl Image {
                 Err(error) if error.is_absence() => {
                     missing(number, error);
                     let bytes = slot.bytes().len();
-                    SourcePart { device: DeviceId::NONE, base: 0, bytes, version: 0 }
+                    SourcePart::new(DeviceId::NONE, 0, bytes, 0)
                 }
                 bound => bound?,
             };
@@ -116,7 +116,7 @@ impl Image {
         let mut sources =
             Sources::new(self.superblock().origin(), usize::from(self.devices().len()) + 1);
         let version = version_of(storage, self.device());
-        sources.push(SourcePart { device: self.device(), base: 0, bytes: self.bytes(), version });
+        sources.push(SourcePart::new(self.device(), 0, self.bytes(), version));
         sources
     }
 
@@ -143,7 +143,7 @@ impl Image {
             return Err(BindError::Short { slot: number, need, got });
         }
         let bytes = if slot.blocks() == 0 { got } else { need };
-        Ok(SourcePart { device, base: 0, bytes, version: version_of(storage, device) })
+        Ok(SourcePart::new(device, 0, bytes, version_of(storage, device)))
     }
 
     /// Returns the device that has the slot's tag for a name; `None` if there is none. The image
@@ -210,7 +210,7 @@ impl Image {
             return Err(BindError::Unaligned { slot: number, base, sector });
         }
         let version = version_of(storage, self.device());
-        Ok(SourcePart { device: self.device(), base, bytes, version })
+        Ok(SourcePart::new(self.device(), base, bytes, version))
     }
 
     /// Returns the length in bytes of the part of the primary device that belongs to a slot without

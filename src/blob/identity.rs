@@ -3,7 +3,8 @@
 //! Always: the same slot of the same image over the same source has the same identity in every
 //! boot. Two images that name the same blob have two identities for it, because nobody has verified
 //! that the blob is what its name says; unless both are mounted in one domain, whose images the
-//! configuration trusts to name their blobs truly.
+//! configuration trusts to name their blobs truly. A blob whose every read is checked against a digest
+//! is known by that alone, in all images.
 //!
 //! Limit: the digest covers only the head of an image, so two images with equal heads in one domain
 //! have equal identities. A disk without a version ([`crate::storage::Discover::set_version`])
@@ -12,6 +13,7 @@
 
 use super::image::Image;
 use super::order::Order;
+use super::source::SourcePart;
 use crate::cache::{BlobIdentity, Described};
 use crate::erofs::DeviceSlot;
 use core::cell::OnceCell;
@@ -38,6 +40,15 @@ impl<'i> Identities<'i> {
     /// Returns the maker for `image`. Computes nothing yet.
     pub fn new(image: &'i Image) -> Self {
         Self { image, digest: OnceCell::new(), by_tag: OnceCell::new() }
+    }
+
+    /// Returns the identity of the source of a slot: that of its content if a digest names it, else
+    /// that of the slot.
+    pub fn of_part(&self, slot: u16, part: &SourcePart) -> BlobIdentity {
+        match &part.content {
+            Some(content) => BlobIdentity::of(&Described::OfContent { content, base: part.base }),
+            None => self.of(slot, part.version),
+        }
     }
 
     /// Returns the identity of a slot; see [`identity`].

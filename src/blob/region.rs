@@ -52,7 +52,7 @@ impl Image {
         let identities = Identities::new(self);
         for (slot, part) in (0..=u16::MAX).zip(sources.absent()) {
             let Some(part) = part else { continue };
-            let identity = identities.of(slot, part.version);
+            let identity = identities.of_part(slot, part);
             let bytes = Some(part.bytes).filter(|bytes| *bytes > 0);
             let (held, bytes) = region.held(identity, bytes).ok_or(slot)?;
             (part.version, part.bytes) = (held.version(), bytes);

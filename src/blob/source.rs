@@ -94,6 +94,20 @@ pub struct SourcePart {
     pub bytes: u64,
     /// The version of the source; 0 for a disk without one.
     pub version: u64,
+    /// The digest that names what the device holds, if every read of it is checked against that.
+    #[cfg(feature = "alloc")]
+    pub content: Option<[u8; 32]>,
+}
+
+impl SourcePart {
+    /// Returns a part whose content nothing names.
+    pub(super) fn new(device: DeviceId, base: u64, bytes: u64, version: u64) -> Self {
+        #[cfg(feature = "alloc")]
+        let part = Self { device, base, bytes, version, content: None };
+        #[cfg(not(feature = "alloc"))]
+        let part = Self { device, base, bytes, version };
+        part
+    }
 }
 
 #[cfg(feature = "alloc")]
@@ -139,12 +153,29 @@ impl Sources {
         self.parts.iter_mut().map(|part| Some(part).filter(|part| part.device == DeviceId::NONE))
     }
 
-    /// Sets the version of the source of a slot to a number that says what its content is, whatever
-    /// the storage says: a part of a digest that was verified. Returns whether there is such a slot.
+    /// Names what the source of a slot holds, in place of image, slot and version: a digest that
+    /// every read of `device`, which is its source, is checked against. Images share the blobs that
+    /// are named alike in a region. Returns whether there is such a slot.
+    #[cfg(feature = "alloc")]
     #[must_use]
-    pub fn set_version(&mut self, slot: u16, version: u64) -> bool {
+    pub fn set_content(&mut self, slot: u16, device: DeviceId, content: [u8; 32]) -> bool {
         let part = self.parts.get_mut(usize::from(slot));
-        part.map(|part| part.version = version).is_some()
+        part.map(|part| (part.device, part.content) = (device, Some(content))).is_some()
+    }
+
+    /// Appends a source that no slot of the image refers to: `bytes` bytes of `device`, which
+    /// `content` names; a region keeps them as it keeps blobs. Returns its number for
+    /// [`Root::read_source`](crate::read::Root::read_source); `None` if there is no room for more.
+    #[cfg(feature = "alloc")]
+    #[must_use]
+    pub fn add(&mut self, device: DeviceId, bytes: u64, content: [u8; 32]) -> Option<u16> {
+        let number = u16::try_from(self.parts.len()).ok()?;
+        if self.parts.len() >= SOURCES_MAX {
+            return None;
+        }
+        self.parts
+            .push(SourcePart { content: Some(content), ..SourcePart::new(device, 0, bytes, 0) });
+        Some(number)
     }
 
     /// Sets the version of the source of a slot that is not there ([`DeviceId::NONE`]), which says

@@ -55,6 +55,7 @@ mod plan;
 #[cfg(feature = "alloc")]
 mod room;
 mod shelf;
+mod source;
 mod stats;
 mod stop;
 #[cfg(feature = "alloc")]

@@ -2,6 +2,7 @@
 //!
 //! Always: what a board does between its devices and its verdict, by the same public API.
 
+use rootlet::cache::Cache;
 use rootlet::storage::{Discover, Storage};
 use rootlet_guest::config::Config;
 use rootlet_guest::{
@@ -34,7 +35,24 @@ impl<S: Discover> Guest<S> {
     /// # Errors
     /// The message that a user would see.
     pub fn mount_by(
-        open: fn(&mut S, &Config) -> Result<Mounted, MountError>,
+        open: impl FnOnce(&mut S, &Config) -> Result<Mounted, MountError>,
+        storage: S,
+        line: &str,
+        boot: u8,
+    ) -> Result<Self, String> {
+        let root = |mounted: &Mounted, storage, region, memory: &Memory| {
+            mounted.root(storage, region, memory)
+        };
+        Self::mount_with(open, root, storage, line, boot)
+    }
+
+    /// Mounts as [`Guest::mount_by`] does, with `root` in place of [`Mounted::root`].
+    ///
+    /// # Errors
+    /// The message that a user would see.
+    pub fn mount_with(
+        open: impl FnOnce(&mut S, &Config) -> Result<Mounted, MountError>,
+        root: impl FnOnce(&Mounted, S, Option<Cache>, &Memory) -> Result<GuestRoot<S>, rootlet::Error>,
         mut storage: S,
         line: &str,
         boot: u8,
@@ -49,7 +67,7 @@ impl<S: Discover> Guest<S> {
         let entropy = [boot; 16];
         let region =
             guest::open_region(&mut storage, &config, &mounted, entropy, &memory, &mut notice);
-        let root = mounted.root(storage, region, &memory);
+        let root = root(&mounted, storage, region, &memory);
         let root = root.map_err(|error| format!("{error:#}"))?;
         Ok(Self { root, notices, files: 0 })
     }

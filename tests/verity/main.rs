@@ -16,6 +16,7 @@ mod flips;
 #[path = "../support/guest.rs"]
 mod guest;
 mod many;
+mod offline;
 mod refused;
 mod region;
 mod set;

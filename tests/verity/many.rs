@@ -4,9 +4,8 @@
 
 use std::thread;
 
-use rootlet_guest::config::Config;
-use rootlet_guest::{MountError, Mounted, open_verified};
-use rootlet_sim::disk::{Fault, Rule, SimStorage};
+use rootlet_guest::open_verified;
+use rootlet_sim::disk::{Fault, Rule};
 use rootlet_trust::Software;
 use rootlet_verity::Verified;
 
@@ -21,10 +20,9 @@ const READS: u64 = 150;
 fn readers_with_little_memory_for_nodes_read_right_bytes() {
     let made = made(11, 6_000_000);
     let (world, data, _) = made.world();
-    let open: fn(&mut Verified<SimStorage>, &Config) -> Result<Mounted, MountError> = open_verified;
     let storage = Verified::new(world.attach(), &Software, 0);
     let line = format!("{} ram-cache=0", made.line());
-    let guest = Guest::mount_by(open, storage, &line, 1).unwrap();
+    let guest = Guest::mount_by(open_verified, storage, &line, 1).unwrap();
     // Sources that lie now and then: a second read heals, or the read fails.
     for device in &data[1..] {
         world.rule(Rule::new(Fault::NoiseRead).device(*device).per_million(20_000));

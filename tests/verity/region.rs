@@ -8,8 +8,7 @@ use rootlet::storage::DeviceId;
 use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Sparse, Survive, World};
 
-use crate::guest::Guest;
-use crate::world::{Made, made, mount};
+use crate::world::{Made, made, made_as, mount};
 
 const REGION: u64 = 4 << 20;
 
@@ -18,8 +17,8 @@ const REGION: u64 = 4 << 20;
 pub fn filled(sources: &Made, pinned: &Made, region: &Sparse) -> Sparse {
     let (world, ..) = sources.world();
     let disk = world.disk("cache", 512, region.clone());
-    let line = format!("{} cache=cache", Made::plain_line(pinned));
-    let mut guest = Guest::mount(world.attach(), &line, 1).unwrap();
+    let line = format!("{} cache=cache", sources.plain_line());
+    let mut guest = Made::mount_as(pinned, &world, &line).unwrap();
     guest.run(&["manifest", "/"]).unwrap();
     assert!(guest.root.leave(SYNC_TIME));
     world.crash_image(disk, Survive::Everything).0
@@ -47,8 +46,8 @@ fn region_with_other_bytes_and_right_checks_is_not_believed() {
     let region = filled(&forged(&made), &made, &Sparse::zeros(REGION));
     // The enemy's region works: without digests its bytes are served.
     let (world, line) = with_region(&made, &region);
-    let plain = format!("{} cache=cache", Made::plain_line(&made));
-    let mut believer = Guest::mount(world.attach(), &plain, 1).unwrap();
+    let plain = format!("{} cache=cache", made.plain_line());
+    let mut believer = Made::mount_as(&made, &world, &plain).unwrap();
     assert_ne!(believer.run(&["cat", "/f0"]).unwrap(), made.files[0].1);
     drop(believer);
     let guest = mount(&world, &line).unwrap();
@@ -138,23 +137,41 @@ fn changed_byte_of_a_region_costs_a_fetch_and_no_wrong_byte() {
 #[test]
 fn region_knows_a_blob_by_its_digest_and_not_by_what_its_disk_says() {
     let (made, other) = (made(9, 200_000), made(10, 200_000));
-    let read = |made: &Made, region: &Sparse| {
-        let (world, ..) = made.world();
-        let disk = world.disk("cache", 512, region.clone());
-        let line = format!("{} cache=cache", made.line());
-        let guest = mount(&world, &line).unwrap();
-        assert!(made.read_all(&guest).iter().all(Result::is_ok));
-        assert!(guest.root.leave(SYNC_TIME));
-        let (fetched, stats) = (guest.root.stats().fetched_bytes, guest.root.storage().stats());
-        assert_eq!((stats.wrong, stats.wrong_elsewhere), (0, 0), "{stats:?}");
-        (fetched, world.crash_image(disk, Survive::Everything).0)
-    };
-    let (cold, region) = read(&made, &Sparse::zeros(REGION));
-    let (warm, region) = read(&made, &region);
+    let (cold, region) = read_over(&made, &Sparse::zeros(REGION));
+    let (warm, region) = read_over(&made, &region);
     assert!(cold > 200_000 && warm < 50_000, "{cold} bytes fetched, then {warm}");
     // Other content on the same disks: nothing of the old one is tried.
-    let (changed, region) = read(&other, &region);
+    let (changed, region) = read_over(&other, &region);
     assert!(changed > 200_000, "{changed} bytes fetched");
-    let (again, _) = read(&other, &region);
+    let (again, _) = read_over(&other, &region);
     assert!(again < 50_000, "{again} bytes fetched");
+}
+
+/// Reads all files over a region with digests; returns the bytes that were fetched from sources, and
+/// the region.
+fn read_over(made: &Made, region: &Sparse) -> (u64, Sparse) {
+    let (world, ..) = made.world();
+    let disk = world.disk("cache", 512, region.clone());
+    let guest = mount(&world, &format!("{} cache=cache", made.line())).unwrap();
+    assert!(made.read_all(&guest).iter().all(Result::is_ok));
+    assert!(guest.root.leave(SYNC_TIME));
+    let (fetched, stats) = (guest.root.stats().fetched_bytes, guest.root.storage().stats());
+    assert_eq!((stats.wrong, stats.wrong_elsewhere), (0, 0), "{stats:?}");
+    (fetched, world.crash_image(disk, Survive::Everything).0)
+}
+
+#[test]
+fn images_share_blobs_by_their_digests_without_a_domain() {
+    let (one, other) = (made_as(14, 200_000, [1; 16]), made_as(14, 200_000, [2; 16]));
+    assert_ne!(one.parts[0].data, other.parts[0].data);
+    let (cold, region) = read_over(&one, &Sparse::zeros(REGION));
+    let (shared, region) = read_over(&other, &region);
+    assert!(cold > 400_000 && shared < 50_000, "{cold} bytes fetched, then {shared}");
+    // A neighbour with the same names and other blobs takes nothing, and leaves nothing.
+    let (fetched, region) = read_over(&made_as(15, 200_000, [1; 16]), &region);
+    assert!(fetched > 400_000, "{fetched} bytes fetched");
+    for made in [&one, &other] {
+        let (fetched, _) = read_over(made, &region);
+        assert!(fetched < 50_000, "{fetched} bytes fetched");
+    }
 }

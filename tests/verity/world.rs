@@ -2,7 +2,7 @@
 
 use rootlet_base::units::Pow2;
 use rootlet_guest::config::Config;
-use rootlet_guest::{MountError, Mounted, open_verified};
+use rootlet_guest::{Memory, Mounted, open_verified, root_verified};
 use rootlet_sim::disk::{SimStorage, Sparse, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 use rootlet_trust::{Algorithm, Builder, Format, Root, Salt, Shape, Software};
@@ -46,6 +46,11 @@ pub struct Made {
 
 /// Returns an image whose blobs have about `bytes` bytes each.
 pub fn made(seed: u64, bytes: usize) -> Made {
+    made_as(seed, bytes, Options::default().uuid)
+}
+
+/// Returns what [`made`] does, with this UUID.
+pub fn made_as(seed: u64, bytes: usize, uuid: [u8; 16]) -> Made {
     let mut tree = Tree::new();
     let mut files = Vec::new();
     for (number, len) in [bytes, bytes / 2, bytes / 2 + 777, 100, 4096].into_iter().enumerate() {
@@ -53,7 +58,7 @@ pub fn made(seed: u64, bytes: usize) -> Made {
         files.push((path.clone(), content.to_vec()));
         tree.file(path, content);
     }
-    let options = Options { blobs: 2, dedupe: false, ..Options::default() };
+    let options = Options { blobs: 2, dedupe: false, uuid, ..Options::default() };
     let built = build(&tree, &options).unwrap();
     let mut parts = vec![Part::new(built.image.bytes().to_vec())];
     parts.extend(built.blobs.iter().map(|blob| Part::new(blob.to_vec())));
@@ -70,18 +75,32 @@ impl Made {
         words.collect::<Vec<_>>().join(" ")
     }
 
-    /// Returns words without digests, by which a region knows the sources as it does with the digests
-    /// of `pinned`.
-    pub fn plain_line(pinned: &Self) -> String {
-        let words = (0..).zip(&pinned.parts).map(|(slot, part)| {
-            let (_, digest) = part.spec.split_once(':').unwrap();
-            let version = &digest[..16];
-            match slot {
-                0 => format!("image=image,version=0x{version}"),
-                slot => format!("blob{slot}=blob{slot},version=0x{version}"),
+    /// Returns the words that pin nothing.
+    pub fn plain_line(&self) -> String {
+        let slots = (1..self.parts.len()).map(|slot| format!(" blob{slot}=blob{slot}"));
+        format!("image=image{}", slots.collect::<String>())
+    }
+
+    /// Returns the digests that a region knows the parts by.
+    pub fn contents(&self) -> Vec<[u8; 32]> {
+        let (world, data, _) = self.world();
+        let guest = mount(&world, &self.line()).unwrap();
+        data.iter().map(|device| guest.root.storage().content(*device).unwrap()).collect()
+    }
+
+    /// Mounts these parts as a program that verifies nothing, and tells the region that they are
+    /// those of `pinned`.
+    pub fn mount_as(pinned: &Self, world: &World, line: &str) -> Result<Guest<SimStorage>, String> {
+        let contents = pinned.contents();
+        let open = |storage: &mut SimStorage, config: &Config| {
+            let mut mounted = rootlet_guest::open(storage, config)?;
+            for (slot, content) in (0..).zip(contents) {
+                let device = mounted.sources[usize::from(slot)].device;
+                assert!(mounted.sources.set_content(slot, device, content));
             }
-        });
-        words.collect::<Vec<_>>().join(" ")
+            Ok(mounted)
+        };
+        Guest::mount_by(open, world.attach(), line, 1)
     }
 
     /// Returns a world with the devices of all parts and their trees; the devices of the parts, and
@@ -129,6 +148,9 @@ pub fn padded(bytes: &[u8]) -> Sparse {
 
 /// Mounts and verifies.
 pub fn mount(world: &World, line: &str) -> Result<Checked, String> {
-    let open: fn(&mut Verified<SimStorage>, &Config) -> Result<Mounted, MountError> = open_verified;
-    Guest::mount_by(open, Verified::new(world.attach(), &Software, 1 << 20), line, 1)
+    let storage = Verified::new(world.attach(), &Software, 1 << 20);
+    let root = |mounted: &Mounted, storage, region, memory: &Memory| {
+        root_verified(mounted, storage, region, memory, &mut |_| {})
+    };
+    Guest::mount_with(open_verified, root, storage, line, 1)
 }

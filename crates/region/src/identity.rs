@@ -2,7 +2,8 @@
 //!
 //! Always: two blobs are the same if, and only if, the bytes of their identities are; what
 //! [`BlobIdentity::of`] was given [`BlobIdentity::describe`] returns. An identity holds everything
-//! that must not be mixed up: the tag, the image that names the blob, the version of its source.
+//! that must not be mixed up: the tag, the image that names the blob, the version of its source; or a
+//! digest, which stands for all of these.
 
 use crate::units::DeviceSlot;
 
@@ -12,6 +13,9 @@ pub const IDENTITY_BYTES: usize = 112;
 /// The longest name of a domain, in bytes.
 pub const DOMAIN_BYTES_MAX: usize = 32;
 
+/// The bytes of a digest that names a content.
+const CONTENT_BYTES: usize = 32;
+
 /// The longest tag of a slot, in bytes.
 const TAG_BYTES_MAX: usize = 64;
 
@@ -19,11 +23,14 @@ const TAG_BYTES_MAX: usize = 64;
 const OF_IMAGE: u8 = 1;
 /// The kind byte of an identity of a tag in a domain.
 const OF_DOMAIN: u8 = 2;
+/// The kind byte of an identity of a content that a digest names.
+const OF_CONTENT: u8 = 3;
 
 /// The identity of a blob.
 ///
-/// Two layouts, little endian, with the bytes of each field. In a domain: kind 2 (1), padding (7),
-/// the domain's name (32), version of the source (8), tag (64). Else: kind 1 (1), slot (2), padding
+/// Three layouts, little endian, with the bytes of each field. In a domain: kind 2 (1), padding (7),
+/// the domain's name (32), version of the source (8), tag (64). With a digest: kind 3 (1), padding
+/// (7), the digest (32), the byte of the content that is the blob's first (8), padding (64). Else: kind 1 (1), slot (2), padding
 /// (5), image UUID (16), digest of superblock and device table (8), version of the source (8), tag
 /// (64), digest of the domain's name (8, 0 without one).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,12 +63,20 @@ pub enum Described<'i> {
         /// The tag.
         tag: &'i [u8],
     },
+    /// A content that a digest names, whatever image refers to it.
+    OfContent {
+        /// The digest.
+        content: &'i [u8; CONTENT_BYTES],
+        /// The byte of the content that is the blob's first.
+        base: u64,
+    },
 }
 
 impl Described<'_> {
-    /// Returns the tag.
+    /// Returns the tag; an empty one if a digest names the blob.
     pub fn tag(&self) -> &[u8] {
         match self {
+            Self::OfContent { .. } => &[],
             Self::OfImage { tag, .. } | Self::OfDomain { tag, .. } => tag,
         }
     }
@@ -86,6 +101,11 @@ impl BlobIdentity {
                 put(&mut raw, 8, DOMAIN_BYTES_MAX, domain);
                 put(&mut raw, 40, 8, &version.to_le_bytes());
                 put(&mut raw, 48, TAG_BYTES_MAX, tag);
+            }
+            Described::OfContent { content, base } => {
+                put(&mut raw, 0, 1, &[OF_CONTENT]);
+                put(&mut raw, 8, CONTENT_BYTES, content);
+                put(&mut raw, 40, 8, &base.to_le_bytes());
             }
         }
         Self(raw)
@@ -116,22 +136,30 @@ impl BlobIdentity {
                 let version = u64::from_le_bytes(*version);
                 Some(Described::OfDomain { domain: trimmed(name), version, tag: trimmed(tag) })
             }
+            OF_CONTENT => {
+                let (base, _) = rest.split_first_chunk()?;
+                Some(Described::OfContent { content: name, base: u64::from_le_bytes(*base) })
+            }
             _ => None,
         }
     }
 
-    /// Returns the device slot that the blob has in its image; `None` for a blob of a domain, which
-    /// has others in other images.
+    /// Returns the device slot that the blob has in its image; `None` for a blob of a domain or of a
+    /// digest, which has others in other images.
     pub fn slot(&self) -> Option<DeviceSlot> {
         match self.describe()? {
             Described::OfImage { slot, .. } => Some(DeviceSlot::new(slot)),
-            Described::OfDomain { .. } => None,
+            Described::OfDomain { .. } | Described::OfContent { .. } => None,
         }
     }
 
-    /// Returns the identity with the version of the source set to 0.
+    /// Returns the identity with the version of the source set to 0, if it has one.
     pub fn of_any_version(mut self) -> Self {
-        let at = if self.0.first() == Some(&OF_DOMAIN) { 40 } else { 32 };
+        let at = match self.0.first() {
+            Some(&OF_CONTENT) => return self,
+            Some(&OF_DOMAIN) => 40,
+            _ => 32,
+        };
         put(&mut self.0, at, 8, &[0; 8]);
         self
     }
@@ -142,7 +170,7 @@ impl BlobIdentity {
             Some(Described::OfImage { version, .. } | Described::OfDomain { version, .. }) => {
                 version
             }
-            None => 0,
+            Some(Described::OfContent { .. }) | None => 0,
         }
     }
 }
@@ -173,6 +201,8 @@ mod tests {
             Described::OfImage { slot: 1, image, digest: 0, version: 0, tag: b"", domain: 0 },
             Described::OfDomain { domain: &[b'd'; 32], version, tag },
             Described::OfDomain { domain: b"d", version: 0, tag: b"t" },
+            Described::OfContent { content: &[0xee; 32], base: u64::MAX },
+            Described::OfContent { content: &[0; 32], base: 0 },
         ];
         for said in all {
             let identity = BlobIdentity::of(&said);

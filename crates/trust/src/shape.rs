@@ -221,6 +221,13 @@ impl Shape {
         ByteRange::sized(start, self.hash_block.get()).or_bug()
     }
 
+    /// Returns the node that lies in the tree after `number` others; `None` if there is none.
+    pub fn nth(&self, number: u64) -> Option<Node> {
+        let level = self.starts.iter().position(|start| *start <= number)?;
+        let index = number.checked_sub(*self.starts.get(level)?)?;
+        (number < self.nodes).then_some(Node { level, index })
+    }
+
     /// Returns the bytes of data block `block` that are data: all, or fewer of the last block.
     pub fn block_bytes(&self, block: u64) -> Option<ByteRange> {
         let start = self.data_block.times(block)?;

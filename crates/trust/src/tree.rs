@@ -5,11 +5,11 @@
 //! nothing else.
 
 use crate::descriptor;
-use crate::hash::{Algorithm, Digest, Hasher};
-use crate::shape::{Node, Shape};
+use crate::hash::{Algorithm, Digest, Hasher, Message};
+use crate::shape::{Format, Node, Shape};
 use crate::text::Brief;
 use core::fmt;
-use rootlet_base::num::{Bug, OrBug, clip, wide};
+use rootlet_base::num::{Bug, OrBug, clip, low8, wide};
 use rootlet_base::units::ByteRange;
 
 /// The digest that pins some data.
@@ -68,6 +68,34 @@ impl Claim {
             (None, Some(block)) => Proof::Data(block),
             (None, None) => Proof::Nothing,
         })
+    }
+
+    /// Returns a digest that names the data, proven or not: claims of other data, or of a part of it,
+    /// have another one.
+    ///
+    /// # Errors
+    /// A [`Bug`] only.
+    pub fn content(&self, hasher: &dyn Hasher) -> Result<[u8; 32], Bug> {
+        let Shape { algorithm, format, salt, data_block, hash_block, .. } = &self.shape;
+        let salt = salt.as_bytes();
+        let format = match format {
+            Format::ChromeOs => 0,
+            Format::DmVerity => 1,
+            Format::FsVerity => 2,
+        };
+        let algorithm = match algorithm {
+            Algorithm::Sha256 => 1,
+            Algorithm::Sha512 => 2,
+        };
+        let form = [format, algorithm, low8(data_block.bits()), low8(hash_block.bits())];
+        let mut message = Message::new(Algorithm::Sha256);
+        message.add(hasher, b"rootlet content\0")?;
+        message.add(hasher, &form)?;
+        message.add(hasher, &self.shape.data_bytes().to_le_bytes())?;
+        message.add(hasher, &wide(salt.len()).to_le_bytes())?;
+        message.add(hasher, salt)?;
+        message.add(hasher, self.root.digest().as_bytes())?;
+        Ok(*message.finish(hasher)?.as_bytes().first_chunk().or_bug()?)
     }
 
     /// Returns the tree, if `bytes`, those of [`Claim::proof`], have the digest that is pinned.

@@ -11,14 +11,14 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use rootlet_base::Bug;
-use rootlet_base::num::{OrBug, narrow, wide};
-use rootlet_base::units::count;
+use rootlet_base::num::{OrBug, index, narrow, wide};
+use rootlet_base::units::{BLOCK, count};
 use rootlet_storage::{DeviceId, IoErrorKind, Storage, Transfer, Vouch};
 use rootlet_trust::{Node, Reason, Untrue};
 
 use crate::Verified;
 use crate::nodes::Key;
-use crate::pin::Pin;
+use crate::pin::{NODE_BYTES, Pin};
 
 /// Why bytes are not handed out.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl<S: Storage> Verified<S> {
         blocks: Range<u64>,
         paths: &mut Paths,
     ) -> Result<(), Bug> {
-        let shape = pin.tree.shape();
+        let shape = pin.shape();
         let mut last = None;
         for block in blocks {
             let leaf = shape.leaf(block);
@@ -130,7 +130,7 @@ impl<S: Storage> Verified<S> {
     ) -> Result<Leaves, Fault> {
         let mut leaves = Leaves::new();
         for block in blocks {
-            let Some(leaf) = pin.tree.shape().leaf(block) else { break };
+            let Some(leaf) = pin.shape().leaf(block) else { break };
             if let Entry::Vacant(place) = leaves.entry(leaf) {
                 place.insert(self.checked(pin, leaf, paths)?);
             }
@@ -149,17 +149,19 @@ impl<S: Storage> Verified<S> {
                 break;
             }
             path.push(here);
-            next = pin.tree.shape().parent(here);
+            next = pin.shape().parent(here);
         }
         while let Some(here) = path.pop() {
             let key = (pin.number, here);
             let Fresh { bytes, result, .. } = paths.fresh.get(&key).or_bug()?;
             result.map_err(Fault::Io)?;
-            pin.tree.check_node(self.hasher, here, bytes, above.as_deref())?;
+            let tree = pin.tree().or_bug()?;
+            tree.check_node(self.hasher, here, bytes, above.as_deref())?;
             let bytes: Arc<[u8]> = Arc::from(&**bytes);
             paths.known.insert(key, Arc::clone(&bytes));
             let mut state = self.state.lock();
             count(&mut state.stats.nodes, 1);
+            state.used.note(pin, here)?;
             state.nodes.keep(key, Arc::clone(&bytes));
             above = Some(bytes);
         }
@@ -174,11 +176,12 @@ impl<S: Storage> Verified<S> {
         data: &[u8],
         leaves: &Leaves,
     ) -> Result<(), Fault> {
-        let shape = pin.tree.shape();
+        let shape = pin.shape();
         let size = narrow(shape.data_block().get())?;
         for (block, bytes) in blocks.zip(data.chunks(size)) {
             let leaf = shape.leaf(block).map(|leaf| leaves.get(&leaf).or_bug()).transpose()?;
-            pin.tree.check_block(self.hasher, block, bytes, leaf.map(|leaf| &**leaf))?;
+            let tree = pin.tree().or_bug()?;
+            tree.check_block(self.hasher, block, bytes, leaf.map(|leaf| &**leaf))?;
         }
         count(&mut self.state.lock().stats.verified_bytes, wide(data.len()));
         Ok(())
@@ -187,6 +190,9 @@ impl<S: Storage> Verified<S> {
     /// Judges bytes of a pinned device that came from elsewhere; reads the nodes that are not kept.
     pub(crate) fn vouch_pinned(&self, pin: &Pin, at: u64, data: &[u8]) -> Vouch {
         let Ok(blocks) = pin.blocks(at, data.len()) else { return Vouch::Unknown };
+        if pin.tree().is_none() && (pin.shape().levels() > 0 || !self.is_proven_by(pin, data)) {
+            return Vouch::Unknown;
+        }
         let mut paths = Paths::default();
         if self.find_paths(pin, blocks.clone(), &mut paths).is_err() {
             return Vouch::Unknown;
@@ -211,6 +217,46 @@ impl<S: Storage> Verified<S> {
                 Vouch::Wrong
             }
         }
+    }
+
+    /// Returns whether `data` is the only block of a source that is not there.
+    fn is_proven_by(&self, pin: &Pin, data: &[u8]) -> bool {
+        pin.prove(self.hasher, data).is_ok()
+    }
+
+    /// Judges bytes of a tree: nodes whose parents are known. Keeps those that are right.
+    pub(crate) fn vouch_nodes(&self, pin: &Pin, at: u64, data: &[u8]) -> Vouch {
+        let node_bytes = index(NODE_BYTES);
+        let mut vouch = Vouch::Right;
+        for (number, bytes) in (BLOCK.whole(at)..).zip(data.chunks(node_bytes)) {
+            let Some(node) = pin.shape().nth(number) else { return Vouch::Unknown };
+            match self.judge_node(pin, node, bytes) {
+                Ok(true) => {}
+                Ok(false) => vouch = Vouch::Unknown,
+                Err(Untrue::Wrong(_)) => {
+                    count(&mut self.state.lock().stats.wrong_elsewhere, 1);
+                    return Vouch::Wrong;
+                }
+                Err(Untrue::Bug(_)) => return Vouch::Unknown,
+            }
+        }
+        vouch
+    }
+
+    /// Checks a node and keeps it; returns whether its parent is known.
+    fn judge_node(&self, pin: &Pin, node: Node, bytes: &[u8]) -> Result<bool, Untrue> {
+        let known = |node| self.state.lock().nodes.get((pin.number, node));
+        match (pin.shape().parent(node), pin.tree()) {
+            (None, None) => _ = pin.prove(self.hasher, bytes)?,
+            (None, Some(tree)) => tree.check_node(self.hasher, node, bytes, None)?,
+            (Some(_), None) => return Ok(false),
+            (Some(parent), Some(tree)) => {
+                let Some(parent) = known(parent) else { return Ok(false) };
+                tree.check_node(self.hasher, node, bytes, Some(&parent))?;
+            }
+        }
+        self.state.lock().nodes.keep((pin.number, node), Arc::from(bytes));
+        Ok(true)
     }
 
     /// Notes the fault of a source, and returns the result of a transfer that has it.

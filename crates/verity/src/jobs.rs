@@ -41,7 +41,9 @@ impl<S: Storage> Verified<S> {
     /// Starts a job of a pinned device, or returns it: if it is not a read, if the leaves of its
     /// blocks are not all kept, or if its last block is not stored whole.
     pub(crate) fn start_pinned(&self, pin: &Pin, job: Job) -> Result<(), Job> {
-        let Some(buffer) = &job.buffer else { return Err(job) };
+        let Some(buffer) = job.buffer.as_ref().filter(|_| !pin.is_absent()) else {
+            return Err(job);
+        };
         let (at, len) = (job.at, buffer.len());
         let fits = pin.info.check_transfer(at, len).is_ok() && pin.read_bytes(at, len) == len;
         let (Ok(blocks), JobKind::Read, true) = (pin.blocks(at, len), job.kind, fits) else {

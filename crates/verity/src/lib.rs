@@ -26,8 +26,9 @@ mod nodes;
 mod objects;
 mod pin;
 mod run;
+mod used;
 
-pub use pin::PinError;
+pub use pin::{NODE_BYTES, PinError};
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -44,6 +45,7 @@ use jobs::Jobs;
 use nodes::Nodes;
 use objects::{OBJECTS, Objects};
 use pin::{Pin, Without};
+use used::Used;
 
 /// The least memory for nodes, in bytes.
 pub const NODES_BYTES_MIN: usize = 64 << 10;
@@ -70,8 +72,25 @@ pub struct Stats {
 #[derive(Debug)]
 struct State {
     nodes: Nodes,
+    used: Used,
     stats: Stats,
     refusals: Vec<Refused>,
+}
+
+/// A device that stands for the tree of a pinned one: its bytes are the nodes, the top one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TreeDevice {
+    /// The device.
+    pub device: DeviceId,
+    /// What the tree covers.
+    pub subject: Subject,
+    /// The bytes of all nodes.
+    pub bytes: u64,
+    /// The digest that names the tree.
+    pub content: [u8; 32],
+    /// Whether its source is not there, so that a region alone may have it.
+    pub is_absent: bool,
 }
 
 /// A storage that verifies the devices that are pinned.
@@ -80,6 +99,8 @@ pub struct Verified<S> {
     storage: S,
     hasher: &'static dyn Hasher,
     pins: BTreeMap<DeviceId, Pin>,
+    /// The pinned device of each device that stands for a tree.
+    trees: BTreeMap<DeviceId, DeviceId>,
     state: Mutex<State>,
     jobs: Mutex<Jobs>,
     objects: Option<Objects>,
@@ -90,9 +111,11 @@ impl<S> Verified<S> {
     /// [`NODES_BYTES_MIN`] if that is more.
     pub fn new(storage: S, hasher: &'static dyn Hasher, nodes_bytes: usize) -> Self {
         let nodes = Nodes::new(nodes_bytes.max(NODES_BYTES_MIN));
-        let state = State { nodes, stats: Stats::default(), refusals: Vec::new() };
+        let state =
+            State { nodes, used: Used::default(), stats: Stats::default(), refusals: Vec::new() };
         let (state, jobs) = (Mutex::new(state), Mutex::new(Jobs::default()));
-        Self { storage, hasher, pins: BTreeMap::new(), state, jobs, objects: None }
+        let (pins, trees) = (BTreeMap::new(), BTreeMap::new());
+        Self { storage, hasher, pins, trees, state, jobs, objects: None }
     }
 
     /// Returns the storage below.
@@ -123,16 +146,52 @@ impl<S> Verified<S> {
         [nodes, BATCH_BYTES, objects].into_iter().sum()
     }
 
-    /// Returns a number of the content that a device is pinned to, not 0: other content has another
-    /// one, but for one in 2^64. `None` if the device is not pinned.
-    pub fn content(&self, device: DeviceId) -> Option<u64> {
-        let root = self.pins.get(&device)?.root.as_bytes().first_chunk()?;
-        Some(u64::from_be_bytes(*root).max(1))
+    /// Returns the digest that names what a device is pinned to; `None` if it is not pinned.
+    pub fn content(&self, device: DeviceId) -> Option<[u8; 32]> {
+        self.pins.get(&device).map(|pin| pin.content)
     }
 
     /// Returns whether a device is pinned.
     pub fn is_pinned(&self, device: DeviceId) -> bool {
         self.pins.contains_key(&device)
+    }
+
+    /// Returns the pin whose tree a device stands for.
+    fn tree_of(&self, device: DeviceId) -> Option<&Pin> {
+        self.pins.get(self.trees.get(&device)?)
+    }
+
+    /// Returns the most bytes of nodes that are kept in memory.
+    pub fn nodes_bytes(&self) -> usize {
+        self.state.lock().nodes.bytes_max()
+    }
+
+    /// Returns the trees that a region may keep, in the order of their slots' pins.
+    ///
+    /// # Errors
+    /// A [`Bug`] only.
+    pub fn trees(&self) -> Result<Vec<TreeDevice>, Bug> {
+        let trees = self.trees.iter().rev().filter_map(|(device, of)| {
+            let pin = self.pins.get(of)?;
+            Some(pin.tree_content(self.hasher).map(|content| TreeDevice {
+                device: *device,
+                subject: pin.subject,
+                bytes: pin.shape().tree_bytes(),
+                content,
+                is_absent: pin.is_absent(),
+            }))
+        });
+        trees.collect()
+    }
+
+    /// Takes out a node that was read from its source since it was asked for last: returns the device
+    /// that stands for its tree, and the byte of the node there.
+    pub fn take_used(&self) -> Option<(DeviceId, u64)> {
+        let mut state = self.state.lock();
+        self.trees.iter().find_map(|(device, of)| {
+            let pin = self.pins.get(of)?;
+            state.used.take(pin).map(|at| (*device, at))
+        })
     }
 
     /// Notes that bytes of a source are wrong.
@@ -207,30 +266,90 @@ impl<S: Storage> Verified<S> {
         let who = (subject, number);
         let (pin, top) = Pin::new(storage, hasher, who, device, tree, &lengths)?;
         if let Some(known) = self.pins.get(&device) {
-            let same =
-                known.tree.shape() == pin.tree.shape() && known.tree.root() == pin.tree.root();
+            let root = |pin: &Pin| pin.tree().map(|tree| *tree.root());
+            let same = known.shape() == pin.shape() && root(known) == root(&pin);
             return if same { Ok(()) } else { Err(PinError::Twice(subject, known.subject)) };
         }
+        let state = self.state.get_mut();
         if let Some((node, bytes)) = top {
-            self.state.get_mut().nodes.keep((number, node), bytes.into());
+            state.nodes.keep((number, node), bytes.into());
+            if pin.is_kept() {
+                let noted = state.used.add(&pin).and_then(|()| state.used.note(&pin, node));
+                noted.map_err(bug)?;
+            }
         }
+        self.insert(device, pin)
+    }
+
+    /// Pins a source of `bytes` bytes that is not there to what `spec` says, and returns the device
+    /// that stands for it: reads fail, and what a region holds of it is judged once the region has
+    /// given the nodes of its tree, by reads of [`Verified::trees`], the top node first.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub fn pin_absent(
+        &mut self,
+        subject: Subject,
+        spec: &Spec<'_>,
+        bytes: u64,
+    ) -> Result<DeviceId, PinError> {
+        let bug = |bug: Bug| PinError::from(subject.refused(bug));
+        let number = u16::try_from(self.pins.len()).ok().or_bug().map_err(bug)?;
+        let pin = Pin::absent(self.hasher, (subject, number), spec, bytes)?;
+        if pin.shape().levels() > 0 && !pin.is_kept() {
+            return Err(PinError::Absent(subject));
+        }
+        let device = self.unused().or_bug().map_err(bug)?;
+        self.insert(device, pin)?;
+        Ok(device)
+    }
+
+    /// Takes in a pin, with a device that stands for its tree.
+    fn insert(&mut self, device: DeviceId, pin: Pin) -> Result<(), PinError> {
+        let subject = pin.subject;
+        let is_kept = pin.is_kept();
         self.pins.insert(device, pin);
+        if is_kept {
+            let nodes = self.unused().or_bug();
+            let nodes = nodes.map_err(|bug: Bug| PinError::from(subject.refused(bug)))?;
+            self.trees.insert(nodes, device);
+        }
         Ok(())
+    }
+
+    /// Returns a number that no device has: from the last one down.
+    fn unused(&self) -> Option<DeviceId> {
+        let numbers = (0..DeviceId::NONE.0).rev().map(DeviceId);
+        let is_free = |device: &DeviceId| {
+            *device != OBJECTS
+                && !self.pins.contains_key(device)
+                && !self.trees.contains_key(device)
+                && self.storage.info(*device).is_none()
+        };
+        numbers.into_iter().find(is_free)
     }
 }
 
 impl<S: Storage> Storage for Verified<S> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        match self.pins.get(&device) {
+        match (self.pins.get(&device), self.tree_of(device)) {
+            (Some(pin), _) if pin.is_absent() => Some(pin.info),
             // The version may have been set since.
-            Some(pin) => self.storage.info(device).map(|info| pin.info.with_version(info.version)),
-            None if device == OBJECTS => self.objects.as_ref().map(|_| Objects::info()),
-            None => self.storage.info(device),
+            (Some(pin), _) => {
+                self.storage.info(device).map(|info| pin.info.with_version(info.version))
+            }
+            (None, Some(pin)) => {
+                let below = pin.place_of(0).ok().and_then(|(device, _)| self.storage.info(device));
+                Some(pin.nodes_info(below))
+            }
+            (None, None) if device == OBJECTS => self.objects.as_ref().map(|_| Objects::info()),
+            (None, None) => self.storage.info(device),
         }
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
-        if batch.iter().any(|transfer| self.is_pinned(transfer.device)) {
+        let is_ours = |device| self.is_pinned(device) || self.trees.contains_key(&device);
+        if batch.iter().any(|transfer| is_ours(transfer.device)) {
             self.run_pinned(batch, done);
         } else if let Some(objects) = self.objects.as_ref().filter(|_| has_objects(batch)) {
             // A read of a file has no other transfers.
@@ -254,13 +373,15 @@ impl<S: Storage> Storage for Verified<S> {
 
     /// Returns `None` for a pinned device: nobody has verified what lies in memory.
     fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
-        if self.is_pinned(device) { None } else { self.storage.view(device, at, len) }
+        let is_ours = self.is_pinned(device) || self.trees.contains_key(&device);
+        if is_ours { None } else { self.storage.view(device, at, len) }
     }
 
     fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
-        match self.pins.get(&device) {
-            Some(pin) => self.vouch_pinned(pin, at, data),
-            None => self.storage.vouch(device, at, data),
+        match (self.pins.get(&device), self.tree_of(device)) {
+            (Some(pin), _) => self.vouch_pinned(pin, at, data),
+            (None, Some(pin)) => self.vouch_nodes(pin, at, data),
+            (None, None) => self.storage.vouch(device, at, data),
         }
     }
 
@@ -306,6 +427,7 @@ impl<S: Storage> Storage for Verified<S> {
     fn start(&self, job: Job) -> Result<(), Job> {
         match self.pins.get(&job.device) {
             Some(pin) => self.start_pinned(pin, job),
+            None if self.trees.contains_key(&job.device) => Err(job),
             // A reader that waits reads whole groups.
             None if job.device == OBJECTS => Err(job),
             None => self.storage.start(job),

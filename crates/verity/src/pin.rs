@@ -9,14 +9,19 @@ use core::fmt;
 
 use rootlet_base::num::{Bug, OrBug, index, low32, narrow, wide};
 use rootlet_base::units::{ByteRange, Pow2};
+use spin::Once;
+
 use rootlet_storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
 use rootlet_trust::{
-    Builder, Claim, Digest, Hasher, Node, Proof, Reason, Refused, SUPERBLOCK_BYTES, Shape, Spec,
+    Algorithm, Builder, Claim, Hasher, Node, Proof, Reason, Refused, SUPERBLOCK_BYTES, Shape, Spec,
     SpecError, Subject, Tree, Untrue, compare, is_superblock,
 };
 
 /// The largest data block in bytes: the read path cuts reads at blocks of 4 KiB.
 const DATA_BLOCK_BYTES_MAX: u64 = 4096;
+
+/// The bytes of a node that a region keeps: one of its blocks.
+pub const NODE_BYTES: u32 = 4096;
 
 /// Why a device was not pinned.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,12 +78,15 @@ pub struct Pin {
     pub subject: Subject,
     /// The number of the tree.
     pub number: u16,
-    /// The digest that pins the device.
-    pub root: Digest,
-    /// The tree.
-    pub tree: Tree,
-    /// The device that the nodes are on, and the byte of the first one.
-    tree_at: (DeviceId, u64),
+    /// The digest that names the data.
+    pub content: [u8; 32],
+    /// What is pinned.
+    pub claim: Claim,
+    /// The tree, from the moment on when the claim is proven.
+    tree: Once<Tree>,
+    /// The device that the nodes are on, and the byte of the first one; `None` if the source is not
+    /// there.
+    tree_at: Option<(DeviceId, u64)>,
     /// The device with sectors of at least a data block.
     pub info: DeviceInfo,
     /// The tree, if it was made here: its nodes need no device.
@@ -89,6 +97,7 @@ pub struct Pin {
 
 /// What was proven of a device.
 struct Proven {
+    claim: Claim,
     tree: Tree,
     tree_at: (DeviceId, u64),
     made: Option<Vec<u8>>,
@@ -134,12 +143,23 @@ impl Pin {
             let info = &info;
             let prover = Prover { storage, hasher, subject, device, info, spec, tree, without };
             match prover.prove(*bytes) {
-                Ok(Proven { tree, tree_at, made, top }) => {
-                    let info = raised(*info, tree.shape()).or_bug().map_err(bug)?;
+                Ok(Proven { claim, tree, tree_at, made, top }) => {
+                    let info = raised(*info, claim.shape()).or_bug().map_err(bug)?;
                     let sector = Pow2::of(prover.info.sector_bytes.into()).or_bug().map_err(bug)?;
-                    let read_end = sector.ceil(tree.shape().data_bytes()).or_bug().map_err(bug)?;
-                    let root = *spec.root().digest();
-                    let pin = Self { subject, number, root, tree, tree_at, info, made, read_end };
+                    let read_end = sector.ceil(claim.shape().data_bytes()).or_bug().map_err(bug)?;
+                    let content = claim.content(hasher).map_err(bug)?;
+                    let (tree, tree_at) = (Once::initialized(tree), Some(tree_at));
+                    let pin = Self {
+                        subject,
+                        number,
+                        content,
+                        claim,
+                        tree,
+                        tree_at,
+                        info,
+                        made,
+                        read_end,
+                    };
                     return Ok((pin, top));
                 }
                 Err(error) => _ = first.get_or_insert(error),
@@ -148,24 +168,101 @@ impl Pin {
         Err(first.or_bug().unwrap_or_else(bug))
     }
 
+    /// Pins a source of `bytes` bytes that is not there: what a region holds of it can be checked
+    /// once its top node, or its only block, has proven the claim.
+    ///
+    /// # Errors
+    /// [`PinError`].
+    pub fn absent(
+        hasher: &dyn Hasher,
+        (subject, number): (Subject, u16),
+        spec: &Spec<'_>,
+        bytes: u64,
+    ) -> Result<Self, PinError> {
+        let bug = |bug: Bug| PinError::from(subject.refused(bug));
+        let claim = spec.claim(bytes).map_err(|error| PinError::from(subject.refused(error)))?;
+        let shape = claim.shape();
+        if shape.data_block().get() > DATA_BLOCK_BYTES_MAX {
+            return Err(PinError::DataBlock(subject, shape.data_block().get()));
+        }
+        let length = shape.data_block().ceil(shape.data_bytes()).or_bug().map_err(bug)?;
+        let info = raised(DeviceInfo::new(length, low32(shape.data_block().get())), shape);
+        let info = info.or_bug().map_err(bug)?;
+        let content = claim.content(hasher).map_err(bug)?;
+        let (tree, tree_at, made, read_end) = (Once::new(), None, None, length);
+        Ok(Self { subject, number, content, claim, tree, tree_at, info, made, read_end })
+    }
+
+    /// Returns the form of the tree.
+    pub fn shape(&self) -> &Shape {
+        self.claim.shape()
+    }
+
+    /// Returns the tree; `None` if the claim is not proven.
+    pub fn tree(&self) -> Option<&Tree> {
+        self.tree.get()
+    }
+
+    /// Proves the claim with the bytes of the top node, or of the only block.
+    pub fn prove(&self, hasher: &dyn Hasher, bytes: &[u8]) -> Result<&Tree, Untrue> {
+        let tree = self.claim.prove(hasher, bytes)?;
+        Ok(self.tree.call_once(|| tree))
+    }
+
+    /// Returns whether the source is not there.
+    pub fn is_absent(&self) -> bool {
+        self.tree_at.is_none()
+    }
+
     /// Returns the device and the byte of a node.
     pub fn place(&self, node: Node) -> Result<(DeviceId, u64), Bug> {
-        let (device, start) = self.tree_at;
-        let at = start.checked_add(self.tree.shape().place(node)?.start()).or_bug()?;
-        Ok((device, at))
+        self.place_of(self.shape().place(node)?.start())
+    }
+
+    /// Returns the device and the byte of byte `at` of the tree.
+    pub fn place_of(&self, at: u64) -> Result<(DeviceId, u64), Bug> {
+        let (device, start) = self.tree_at.or_bug()?;
+        Ok((device, start.checked_add(at).or_bug()?))
+    }
+
+    /// Returns the device that stands for the tree, whose own device is `below`.
+    pub fn nodes_info(&self, below: Option<DeviceInfo>) -> DeviceInfo {
+        let info = DeviceInfo::new(self.shape().tree_bytes(), NODE_BYTES);
+        let info = info.with_read_only(true).with_pinned(true);
+        let node = rootlet_base::units::BLOCK;
+        let most = below.map(|below| low32(node.floor(below.transfer_bytes_max.into())));
+        match most {
+            Some(most) => info.with_transfer_bytes_max(most),
+            None => info,
+        }
+    }
+
+    /// Returns whether a region may keep the tree: its nodes have the length of a block there, and
+    /// lie on a device.
+    pub fn is_kept(&self) -> bool {
+        let shape = self.shape();
+        let has_nodes = shape.levels() > 0 && shape.hash_block().get() == u64::from(NODE_BYTES);
+        has_nodes && self.made.is_none()
+    }
+
+    /// Returns the digest that names the tree.
+    pub fn tree_content(&self, hasher: &dyn Hasher) -> Result<[u8; 32], Bug> {
+        let named = [&b"rootlet tree\0"[..], &self.content].concat();
+        let digest = rootlet_trust::digest(hasher, Algorithm::Sha256, &named)?;
+        Ok(*digest.as_bytes().first_chunk().or_bug()?)
     }
 
     /// Returns the bytes of a node of a tree that was made here.
     pub fn made(&self, node: Node) -> Result<Option<&[u8]>, Bug> {
         let Some(made) = &self.made else { return Ok(None) };
-        let place = self.tree.shape().place(node)?;
+        let place = self.shape().place(node)?;
         let bytes = made.get(narrow(place.start())?..narrow(place.end())?);
         bytes.or_bug().map(Some)
     }
 
     /// Returns the length of a node.
     pub fn node_bytes(&self) -> Result<usize, Bug> {
-        narrow(self.tree.shape().hash_block().get())
+        narrow(self.shape().hash_block().get())
     }
 
     /// Returns how many of `len` bytes from byte `at` on are read from the device; zeros follow.
@@ -179,13 +276,13 @@ impl Pin {
     /// # Errors
     /// [`IoErrorKind::Unaligned`] and [`IoErrorKind::OutOfRange`] for other than whole blocks.
     pub fn blocks(&self, at: u64, len: usize) -> Result<core::ops::Range<u64>, IoErrorKind> {
-        let block = self.tree.shape().data_block();
+        let block = self.shape().data_block();
         let range = ByteRange::sized(at, wide(len)).ok_or(IoErrorKind::OutOfRange)?;
         if block.offset(at) != 0 || block.offset(wide(len)) != 0 {
             return Err(IoErrorKind::Unaligned);
         }
         let numbers = block.numbers(range);
-        Ok(numbers.start..numbers.end.min(self.tree.shape().blocks()))
+        Ok(numbers.start..numbers.end.min(self.shape().blocks()))
     }
 }
 
@@ -251,7 +348,7 @@ impl<S: Storage> Prover<'_, S> {
         };
         let tree = self.believe(&claim, &bytes)?;
         let top = tree.shape().top().map(|node| (node, bytes));
-        Ok(Proven { tree, tree_at, made, top })
+        Ok(Proven { claim, tree, tree_at, made, top })
     }
 
     /// Makes the tree of all data.

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use rootlet_storage::{IoErrorKind, Lent, Storage, Transfer};
+use rootlet_storage::{DeviceId, IoErrorKind, Lent, Storage, Transfer, Vouch};
 
 use crate::Verified;
 use crate::check::{Fault, Paths, result};
@@ -22,7 +22,12 @@ impl<S: Storage> Verified<S> {
         let mut left: Vec<&mut Transfer<'b>> = Vec::with_capacity(batch.len());
         for transfer in batch.iter_mut() {
             match self.asked(transfer) {
-                Some((_, Err(kind))) => transfer.result = Some(Err(kind)),
+                Some((_, Err(kind))) => {
+                    if let Lent::Read(out) = &mut transfer.lent {
+                        out.fill(0);
+                    }
+                    transfer.result = Some(Err(kind));
+                }
                 _ => left.push(transfer),
             }
         }
@@ -58,7 +63,11 @@ impl<S: Storage> Verified<S> {
                     zeros.fill(0);
                     Transfer::read(device, at, data)
                 }
-                (Lent::Read(out), None) => Transfer::read(device, at, out),
+                (Lent::Read(out), None) => {
+                    // A tree's nodes lie on another device, at another byte.
+                    let (device, at) = self.below(device, at);
+                    Transfer::read(device, at, out)
+                }
                 (Lent::Write(data), _) => Transfer::write(device, at, data),
                 (Lent::Flush, _) => Transfer::flush(device),
             });
@@ -72,7 +81,7 @@ impl<S: Storage> Verified<S> {
         paths.ended(nodes);
         for (transfer, read) in transfers.iter_mut().zip(own) {
             transfer.result = Some(match self.pins.get(&transfer.device) {
-                None => *read,
+                None => read.and_then(|()| self.judge_tree(transfer)),
                 Some(pin) => {
                     let read = read.map_err(Fault::Io).and(found.map_err(Fault::from));
                     let judged = read.and_then(|()| self.judge(transfer, &mut paths));
@@ -91,8 +100,31 @@ impl<S: Storage> Verified<S> {
     fn asked(&self, transfer: &Transfer<'_>) -> Option<(&Pin, Result<Range<u64>, IoErrorKind>)> {
         let Lent::Read(out) = &transfer.lent else { return None };
         let pin = self.pins.get(&transfer.device)?;
+        if pin.is_absent() {
+            return Some((pin, Err(IoErrorKind::Gone)));
+        }
         let fits = pin.info.check_transfer(transfer.at, out.len());
         Some((pin, fits.and_then(|()| pin.blocks(transfer.at, out.len()))))
+    }
+
+    /// Returns the device and the byte that a read of a tree is of; what was asked for if it is of no
+    /// tree. A tree whose source is not there is on no device.
+    fn below(&self, device: DeviceId, at: u64) -> (DeviceId, u64) {
+        match self.tree_of(device).map(|pin| pin.place_of(at)) {
+            None => (device, at),
+            Some(place) => place.map_or((DeviceId::NONE, at), |place| place),
+        }
+    }
+
+    /// Checks what a read of a tree has brought, as far as its parents are known.
+    fn judge_tree(&self, transfer: &Transfer<'_>) -> Result<(), IoErrorKind> {
+        let (Some(pin), Lent::Read(data)) = (self.tree_of(transfer.device), &transfer.lent) else {
+            return Ok(());
+        };
+        match self.vouch_nodes(pin, transfer.at, data) {
+            Vouch::Wrong => Err(IoErrorKind::Untrue),
+            Vouch::Right | Vouch::Unknown => Ok(()),
+        }
     }
 
     /// Checks what a transfer has brought.

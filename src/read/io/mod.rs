@@ -78,9 +78,8 @@ pub fn sources<S: Storage, L: Layer<S>>(
     #[cfg(feature = "alloc")]
     let identities = blob::Identities::new(image);
     #[cfg(feature = "alloc")]
-    let mut attach = |slot, part: &blob::SourcePart| {
-        layer.attach(|| identities.of(slot, part.version), part.bytes)
-    };
+    let mut attach =
+        |slot, part: &blob::SourcePart| layer.attach(|| identities.of_part(slot, part), part.bytes);
     // Without `alloc` no layer keeps blobs, and the image's identity is unknown.
     #[cfg(not(feature = "alloc"))]
     let (attach, _) = (|_, _: &blob::SourcePart| None, layer);

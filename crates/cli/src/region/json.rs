@@ -124,6 +124,10 @@ fn of_blob(region: &Region, blob: &Blob) -> Json {
             "domain": shown(domain),
             "version": format!("{version:016x}"),
         }),
+        Described::OfContent { content, base } => json!({
+            "content": HEXLOWER.encode(content),
+            "base": base,
+        }),
     });
     json!({
         "number": blob.index.get(),

@@ -209,6 +209,9 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
             let (tag, domain) = (tag(blob), shown(domain));
             say!("          tag \"{tag}\" in domain \"{domain}\", version {version:016x}");
         }
+        Some(Described::OfContent { content, base }) => {
+            say!("          content {} from byte {base} on", HEXLOWER.encode(content));
+        }
         None => say!("          identity {}", HEXLOWER.encode(&blob.entry.identity.0)),
     }
     let bar: String = picture::bar(region, blob, WIDTH).iter().map(|share| share.shade()).collect();

@@ -152,7 +152,8 @@ impl Prepared {
         if verbose || config.cache.is_some() && !in_use {
             said.iter().for_each(|line| note!("{line}"));
         }
-        let root = mounted.root(storage, region, &memory)?;
+        let mut told = |line: Arguments<'_>| note!("{line}");
+        let root = command::root_verified(&mounted, storage, region, &memory, &mut told)?;
         Ok(Opened { root, mounted, config, memory, verbose })
     }
 }
@@ -170,6 +171,9 @@ impl Opened {
             let bytes = human(stats.verified_bytes);
             let (nodes, wrong) = (stats.nodes, stats.wrong);
             note!("digest  verified {bytes}, tree nodes {nodes}, digests wrong {wrong}");
+        }
+        if let Err(error) = command::keep_trees(&self.root) {
+            note!("region  a node of a tree is not kept: {error:#}");
         }
         if !self.root.leave(SYNC_TIME) {
             note!("region  not all of it is durable");

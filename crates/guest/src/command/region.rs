@@ -108,6 +108,7 @@ fn show_blob<S: Storage, W: Write>(
     match described {
         Some(Described::OfDomain { .. }) => write!(out, "of a domain")?,
         Some(Described::OfImage { slot, .. }) => write!(out, "slot {slot} of an image")?,
+        Some(Described::OfContent { .. }) => write!(out, "of a digest")?,
         None => write!(out, "of another program")?,
     }
     writeln!(out, ", {resident} of {bytes} bytes resident")?;
@@ -119,6 +120,10 @@ fn show_blob<S: Storage, W: Write>(
         }
         Some(Described::OfDomain { domain, .. }) => {
             write!(out, ", domain \"{}\"", domain.escape_ascii())?;
+        }
+        Some(Described::OfContent { content, .. }) => {
+            write!(out, ", content ")?;
+            write_hex(out, content)?;
         }
         None => {}
     }

@@ -7,12 +7,14 @@ mod blame;
 mod memory;
 mod partition;
 mod region;
+mod trees;
 mod verity;
 
 pub use blame::{Blamed, Ending};
 pub use memory::{Memory, TooLarge};
 pub use partition::PartitionError;
 pub use region::{SYNC_TIME, open_region};
+pub use trees::{keep_trees, root_verified};
 pub use verity::open_verified;
 
 use crate::command::GuestRoot;
@@ -120,7 +122,7 @@ impl Mounted {
             notice(format_args!("slot {slot:2} only in the region, if there: {error:#}"));
         }
         for (slot, source) in (0..=u16::MAX).zip(sources).skip(1) {
-            if source.device == DeviceId::NONE {
+            if missing.iter().any(|(of, _)| *of == slot) {
                 continue;
             }
             let bytes = source.bytes;
@@ -156,6 +158,17 @@ impl Mounted {
             held = self.held(region.as_ref())?;
             &held
         };
+        self.root_over(storage, region, sources, memory)
+    }
+
+    /// Mounts the image over these sources.
+    fn root_over<S: Storage>(
+        &self,
+        storage: S,
+        region: Option<Cache>,
+        sources: &Sources,
+        memory: &Memory,
+    ) -> Result<GuestRoot<S>, Error> {
         Ok(Root::with_budget(storage, region, &self.image, sources, &memory.mount)?)
     }
 
@@ -218,8 +231,10 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     open_with(storage, config, None)
 }
 
-/// Pins a device, which no byte was read of, and returns a number of its content.
-type PinFn<'f, S> = &'f mut dyn FnMut(&mut S, Pinned<'_>) -> Result<u64, MountError>;
+/// Pins a device, which no byte was read of, and returns it, or what stands for a source that is not
+/// there, with the digest that names its content.
+type PinFn<'f, S> =
+    &'f mut dyn FnMut(&mut S, Pinned<'_>) -> Result<(DeviceId, [u8; 32]), MountError>;
 
 /// Finds the image and its blobs, and has each device pinned, the image's before its first byte is
 /// read. A slot that lies in the image's device is pinned with that.
@@ -267,12 +282,12 @@ fn open_with<S: Discover>(
     if image.superblock().packed_by_nydus().is_some() {
         missing.clear();
     }
-    // What a region holds of a slot is that of the digest, whatever the source's version.
+    // What a region holds of a slot is that of the digest, whatever image or source it is of.
     let mut contents = Vec::new();
     for (slot, part) in (0..=u16::MAX).zip(&sources) {
         let (Some(pin), Some(content)) = (&mut pin, content) else { break };
         if part.device == device {
-            contents.push((slot, content));
+            contents.push((slot, device, content.1));
             continue;
         }
         let name = config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name);
@@ -282,12 +297,13 @@ fn open_with<S: Discover>(
         let tag = tag.and_then(Result::ok).map_or("", |tag| tag);
         let bytes = Some(part.bytes);
         let pinned = Pinned { slot, device: part.device, bytes, name, tag };
-        contents.push((slot, pin(storage, pinned)?));
+        let (device, content) = pin(storage, pinned)?;
+        contents.push((slot, device, content));
     }
-    for (slot, content) in contents {
-        sources.set_version(slot, content).then_some(()).or_bug().map_err(Error::Bug)?;
+    for (slot, device, content) in contents {
+        sources.set_content(slot, device, content).then_some(()).or_bug().map_err(Error::Bug)?;
     }
-    for (slot, _) in &missing {
+    for (slot, _) in missing.iter().filter(|_| pin.is_none()) {
         let is_set = sources.set_absent_version(*slot, given_version(config, &image, *slot));
         is_set.then_some(()).or_bug().map_err(Error::Bug)?;
     }

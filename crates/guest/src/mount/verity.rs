@@ -9,7 +9,7 @@ use crate::config::{Config, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use rootlet::storage::{DeviceId, Discover, Storage as _, Transfer};
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _, Transfer};
 use rootlet_base::num::{OrBug, index, narrow, wide};
 use rootlet_base::units::ByteRange;
 use rootlet_trust::{Place, Reason, SEAL_BYTES_MAX, Seal, Software, Spec, Subject};
@@ -68,10 +68,17 @@ pub fn open_verified<S: Discover>(
         let subject = Subject::of_slot(asked.slot);
         let refused = |why: Reason| MountError::Verity(subject.refused(why).into());
         let spec = statements.of(subject).ok_or_else(|| refused(Reason::Unnamed))?;
-        pin(storage, subject, &asked, &spec)?;
-        Ok(storage.content(asked.device).or_bug().map_err(rootlet::Error::from)?)
+        let device = if asked.device == DeviceId::NONE {
+            pin_absent(storage, subject, &asked, &spec, config.cache.is_some())?
+        } else {
+            pin(storage, subject, &asked, &spec)?;
+            asked.device
+        };
+        let content = storage.content(device).or_bug().map_err(rootlet::Error::from)?;
+        Ok((device, content))
     };
-    let mounted = open_with(storage, config, Some(&mut pin_said))?;
+    let opened = open_with(storage, config, Some(&mut pin_said));
+    let mounted = opened.map_err(|error| named(storage, error))?;
     let slots = mounted.image.devices().len();
     match statements.last() {
         Some(last) if last.slot() > slots => {
@@ -79,6 +86,35 @@ pub fn open_verified<S: Discover>(
         }
         _ => Ok(mounted),
     }
+}
+
+/// Returns the refusal of the bytes that a mount has failed by, which names the block and both
+/// digests, or the error.
+fn named<S: Discover>(storage: &Verified<S>, error: MountError) -> MountError {
+    let is_untrue = |cause: &rootlet::Error| match cause {
+        rootlet::Error::Io(io) => io.kind == IoErrorKind::Untrue,
+        _ => false,
+    };
+    match (&error, storage.take_refusals().pop()) {
+        (MountError::Image(cause), Some(refused)) if is_untrue(cause) => {
+            MountError::Verity(refused.into())
+        }
+        _ => error,
+    }
+}
+
+/// Pins a source that is not there to what is said of it: a region may have its bytes. Returns the
+/// device that stands for it.
+fn pin_absent<S: Discover>(
+    storage: &mut Verified<S>,
+    subject: Subject,
+    asked: &Pinned<'_>,
+    spec: &Spec<'_>,
+    has_region: bool,
+) -> Result<DeviceId, MountError> {
+    let bytes = asked.bytes.filter(|bytes| *bytes > 0 && has_region);
+    let bytes = bytes.ok_or(MountError::Verity(PinError::Absent(subject)))?;
+    storage.pin_absent(subject, spec, bytes).map_err(MountError::Verity)
 }
 
 /// Pins a device to what is said of it.
@@ -89,9 +125,6 @@ fn pin<S: Discover>(
     spec: &Spec<'_>,
 ) -> Result<(), MountError> {
     let Pinned { device, bytes, .. } = *asked;
-    if device == DeviceId::NONE {
-        return Err(MountError::Verity(PinError::Absent(subject)));
-    }
     let lengths = bytes.as_slice();
     let tree = match spec.tree() {
         Place::Source(name) => Some(find(storage, name)?),
