@@ -44,5 +44,6 @@ mod power;
 mod promises;
 mod sharing;
 mod source;
+mod trust;
 mod version;
 mod words;

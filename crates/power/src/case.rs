@@ -16,7 +16,7 @@ use crate::machine::Scale;
 pub type Family = fn(&mut Run<'_>, &[u64]) -> Verdict;
 
 /// Every family by name.
-const FAMILIES: [(&str, Family); 24] = [
+const FAMILIES: [(&str, Family); 25] = [
     ("life", crate::life::life),
     ("cut", crate::power::cut),
     ("kill", crate::power::kill),
@@ -41,6 +41,7 @@ const FAMILIES: [(&str, Family); 24] = [
     ("once", crate::promises::once),
     ("synced", crate::synced::lives),
     ("torn", crate::torn::twice),
+    ("trust", crate::trust::rewritten),
 ];
 
 /// The name of a case: `life:17:3`, `wide/life:17:3`, `large/cut:1:57`.

@@ -29,6 +29,11 @@ pub fn reads_checked() -> u64 {
     READS.with(Cell::get)
 }
 
+/// Counts a read that is compared with the oracle.
+pub fn count_read() {
+    READS.with(|reads| reads.set(reads.get() + 1));
+}
+
 /// Does what many cases share, and counts none of its reads.
 pub fn uncounted<T>(work: impl FnOnce() -> T) -> T {
     let before = reads_checked();
@@ -135,7 +140,7 @@ impl Guest {
         let end = of.bytes.len().min(at as usize + len);
         let right = of.bytes.get(at as usize..end).unwrap_or_default();
         let other = self.other.files[file].bytes.get(at as usize..).unwrap_or_default();
-        READS.with(|reads| reads.set(reads.get() + 1));
+        count_read();
         let told = format!("read of {len} at {at} of {}", of.path);
         bytes_are_right(&out[..got], right, &[other], &told).map_err(Stop::Wrong)
     }
@@ -167,7 +172,7 @@ impl Guest {
                 len => stream.advance(len),
             }
         }
-        READS.with(|reads| reads.set(reads.get() + 1));
+        count_read();
         let told = format!("stream of {}", of.path);
         bytes_are_right(&out, &of.bytes, &[&self.other.files[file].bytes], &told)
             .map_err(Stop::Wrong)

@@ -9,7 +9,7 @@
 //! | [`invariants`] | the fifteen, by number, and their checks |
 //! | [`machine`], [`guest`], [`script`] | the world of a case, one mount in it, what that does |
 //! | [`decode`] | the region's format, from its document alone |
-//! | [`life`], [`power`], [`faults`], [`source`], [`sharing`], [`foreign`], [`mutate`], [`pools`], [`large`], [`promises`], [`synced`], [`torn`] | the families of cases |
+//! | [`life`], [`power`], [`faults`], [`source`], [`sharing`], [`foreign`], [`mutate`], [`pools`], [`large`], [`promises`], [`synced`], [`torn`], [`trust`] | the families of cases |
 //! | [`case`](mod@case), [`mix`], [`run`] | cases by name, which are run, and how many at once |
 //! | [`guards`] | what is taken out of the library to see that somebody misses it |
 
@@ -45,3 +45,4 @@ pub mod sharing;
 pub mod source;
 pub mod synced;
 pub mod torn;
+pub mod trust;

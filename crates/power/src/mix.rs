@@ -66,11 +66,17 @@ pub fn family(name: &str) -> Result<&'static str, String> {
     found.ok_or_else(|| format!("no family `{name}` in the mix; there are {}", names.join(", ")))
 }
 
+/// The family of regions that an enemy rewrites: no part of the mix, because its guests verify.
+pub const TRUST: &str = "trust";
+
 /// History `number` of seed `seed`, of those that are of this family.
 pub fn history_of(family: &str, seed: u64, number: u64) -> CaseName {
     let places: Vec<u64> =
         (0..).zip(&SHARES).filter(|(_, share)| share.1 == family).map(|(at, _)| at).collect();
     let count = places.len() as u64;
+    if count == 0 {
+        return CaseName::new(Scale::Small, family, &[seed.wrapping_shl(32).wrapping_add(number)]);
+    }
     history(seed, number / count * SHARES.len() as u64 + places[(number % count) as usize])
 }
 

@@ -43,7 +43,7 @@ pub struct FuzzArgs {
 #[derive(Args, Clone, Debug)]
 #[command(after_help = POWER_CUT)]
 pub struct PowerCutArgs {
-    /// How many cases at least; whole histories are run [default: 100000, with --guards 300000]
+    /// How many cases at least; whole histories are run [default: 100000, with --guards 300000, with --trust 10000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub cases: Option<u64>,
     /// Which of them
@@ -52,11 +52,15 @@ pub struct PowerCutArgs {
     /// Only histories of this family
     #[arg(long, value_name = "NAME", value_parser = mix::family, conflicts_with = "guards")]
     pub family: Option<&'static str>,
+    /// Guests that verify, and an enemy that rewrites their region between boots with anything it has
+    /// ever held
+    #[arg(long, conflicts_with_all = ["family", "guards"])]
+    pub trust: bool,
     /// On how many threads [default: as many as there are processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Run this case alone: FAMILY:NUMBERS, as a failure prints it
-    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "family", "jobs", "guards"])]
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "family", "trust", "jobs", "guards"])]
     pub case: Option<CaseName>,
     /// Take out each guard of the region in turn, and show what breaks, after how many cases
     #[arg(long)]
@@ -69,6 +73,16 @@ pub struct PowerCutArgs {
 impl PowerCutArgs {
     /// Returns how many cases at least: the guard that is missed last is missed after 160,000.
     pub fn cases(&self) -> u64 {
-        self.cases.unwrap_or(if self.guards { 300_000 } else { 100_000 })
+        let usual = match (self.guards, self.trust) {
+            (true, _) => 300_000,
+            (false, true) => 10_000,
+            (false, false) => 100_000,
+        };
+        self.cases.unwrap_or(usual)
+    }
+
+    /// Returns the only family that is wanted.
+    pub fn family(&self) -> Option<&'static str> {
+        if self.trust { Some(mix::TRUST) } else { self.family }
     }
 }

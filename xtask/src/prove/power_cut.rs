@@ -45,7 +45,7 @@ fn many(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
     let plan = Plan {
         cases: args.cases(),
         seed: args.seed,
-        family: args.family,
+        family: args.family(),
         jobs: jobs(args),
         failures_max: FAILURES_MAX,
     };
