@@ -56,6 +56,8 @@ pub mod second;
 mod semihosting;
 #[cfg(target_os = "none")]
 mod serial;
+#[cfg(any(target_os = "none", test))]
+mod sha256;
 #[cfg(target_os = "none")]
 mod start;
 #[cfg(target_os = "none")]

@@ -5,7 +5,7 @@
 use core::fmt::{self, Write as _};
 
 use embedded_io::Write;
-use rootlet_guest::{Counters, SYNC_TIME};
+use rootlet_guest::{Counters, SYNC_TIME, keep_trees};
 use rootlet_verity::Stats as VerityStats;
 
 use super::{Root, Storage};
@@ -15,6 +15,9 @@ use crate::verdict::{self, Ending};
 
 /// Makes the region durable, takes leave of the shares, and counts.
 pub(crate) fn finish(root: &mut Root, files: u64) -> Counters {
+    if let Err(error) = keep_trees(root) {
+        tell(&format_args!("region  a node of a tree is not kept: {error:#}"));
+    }
     if !root.leave(SYNC_TIME) {
         tell(&"region  not all of it is durable");
     }

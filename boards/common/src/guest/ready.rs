@@ -10,12 +10,11 @@ use rootlet::storage::Storage as _;
 use rootlet_guest::config::{self, Config};
 use rootlet_guest::timeline::{Marks, Stage};
 use rootlet_guest::{self as guest, Memory, Mounted};
-use rootlet_trust::Software;
 use rootlet_verity::Verified;
 
 use super::end::{fail, tell};
 use super::{Root, Storage};
-use crate::{Machine, console, entropy, heap};
+use crate::{Machine, console, entropy, heap, sha256};
 
 /// What buffers, tables and the least caches of a mount take together, with some to spare.
 const HEAP_BYTES_MIN: usize = 1 << 20;
@@ -60,7 +59,8 @@ pub(crate) fn bound(machine: &mut Machine, config: &Config) -> Bound {
         Ok(memory) => memory,
         Err(error) => fail(&error, None),
     };
-    let mut storage = Verified::new(guest::retrying(storage, config), &Software, memory.nodes);
+    let storage = guest::retrying(storage, config);
+    let mut storage = Verified::new(storage, sha256::hasher(), memory.nodes);
     let mounted = match guest::open_verified(&mut storage, config) {
         Ok(mounted) => mounted,
         Err(error) => fail(&error, None),
@@ -90,7 +90,7 @@ pub(crate) fn ready(bound: Bound, config: &Config) -> Ready {
         guest::open_region(&mut storage, config, &mounted, entropy::bytes(), &memory, notice);
     marks.reach(Stage::Region, storage.now_ns());
     let before = region.as_ref().map_or_else(CacheStats::default, Cache::stats);
-    let root = match mounted.root(storage, region, &memory) {
+    let root = match guest::root_verified(&mounted, storage, region, &memory, notice) {
         Ok(root) => root,
         Err(error) => fail(&error, None),
     };

@@ -77,7 +77,7 @@ unsafe extern "C" fn pvh_start() -> ! {
         "jne 3b",
         "mov dword ptr [eax], {cached}",
         "mov eax, cr4",
-        "or eax, 0x20", // PAE
+        "or eax, 0x220", // PAE, OSFXSR
         "mov cr4, eax",
         "lea eax, [{pml4}]",
         "mov cr3, eax",
@@ -86,7 +86,7 @@ unsafe extern "C" fn pvh_start() -> ! {
         "or eax, 0x100",
         "wrmsr",
         "mov eax, cr0",
-        "and eax, 0x9ffffffb", // caches on (CD, NW), no x87 emulation (EM)
+        "and eax, 0x9ffffff3", // caches on (CD, NW), no x87 emulation (EM), no trap of XMM (TS)
         "or eax, 0x80010022",  // PG, WP, NE, MP
         "mov cr0, eax",
         "lgdt [{gdt}]",

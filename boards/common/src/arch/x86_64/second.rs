@@ -43,7 +43,7 @@ global_asm!(
     "cli",
     "movw %cs, %ax",
     "movw %ax, %ds",
-    "movl $0x20, %eax", // PAE
+    "movl $0x220, %eax", // PAE, OSFXSR
     "movl %eax, %cr4",
     "movl ${pml4}, %eax",
     "movl %eax, %cr3",
@@ -53,7 +53,7 @@ global_asm!(
     "wrmsr",
     "lgdtl (real_mode_table - real_mode_begin)",
     "movl %cr0, %eax",
-    "andl $0x9ffffffb, %eax", // as in `entry`, and PE
+    "andl $0x9ffffff3, %eax", // as in `entry`, and PE
     "orl $0x80010023, %eax",
     "movl %eax, %cr0",
     "ljmpl ${code}, $second_begin",
