@@ -143,6 +143,7 @@ impl Metered {
         let devices = self.devices.len() as u64;
         match inode.layout() {
             Layout::None | Layout::Plain { start: None } => Cost::default(),
+            Layout::Object { .. } => panic!("no storage here has objects"),
             Layout::Plain { .. } => straight(devices),
             Layout::Inline { .. } => straight(devices).and(self.page_of_tail(inode)),
             Layout::Chunked(map) => {

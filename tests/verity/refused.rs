@@ -50,7 +50,7 @@ fn storage_that_verifies_nothing_says_so() {
     let made = made(1, 20_000);
     let (world, ..) = made.world();
     let error = crate::guest::Guest::mount(world.attach(), &made.line(), 1).err().unwrap();
-    assert_eq!(error, "verity= or seal= is given, and this program verifies no digests");
+    assert_eq!(error, "verity=, seal= or objects= is given, and this program verifies no digests");
 }
 
 #[test]

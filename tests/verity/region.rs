@@ -8,7 +8,7 @@ use rootlet::storage::DeviceId;
 use rootlet_guest::SYNC_TIME;
 use rootlet_sim::disk::{Sparse, Survive, World};
 
-use crate::world::{Made, made, made_as, mount};
+use crate::world::{Made, made, made_as, mount, stride};
 
 const REGION: u64 = 4 << 20;
 
@@ -113,7 +113,8 @@ fn changed_byte_of_a_region_costs_a_fetch_and_no_wrong_byte() {
     let bytes = region.to_vec();
     let (world, line) = with_region(&made, &region);
     let cache = DeviceId(6);
-    let used: Vec<usize> = (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(997).collect();
+    let used: Vec<usize> =
+        (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(stride(997)).collect();
     assert!(used.len() > 100);
     for at in used {
         world.poke(cache, 0, &bytes);
@@ -124,7 +125,7 @@ fn changed_byte_of_a_region_costs_a_fetch_and_no_wrong_byte() {
     // Without sources: right bytes, or an error.
     let (_, data, _) = made.world();
     let mut errors = 0;
-    for at in (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(1999) {
+    for at in (0..bytes.len()).filter(|at| bytes[*at] != 0).step_by(stride(1999)) {
         let (world, line) = with_region(&made, &region);
         world.poke(cache, at as u64, &[bytes[at] ^ 4]);
         let Ok(guest) = mount(&world, &line) else { continue };

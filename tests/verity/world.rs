@@ -139,6 +139,11 @@ impl Made {
     }
 }
 
+/// Returns each how many bytes one is changed: `usual`, or 1 if `VERITY_EVERY_BYTE` is set.
+pub fn stride(usual: usize) -> usize {
+    if std::env::var_os("VERITY_EVERY_BYTE").is_some() { 1 } else { usual }
+}
+
 /// Returns bytes up to a whole sector.
 pub fn padded(bytes: &[u8]) -> Sparse {
     let mut bytes = bytes.to_vec();
