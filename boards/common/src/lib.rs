@@ -35,6 +35,8 @@ mod arch;
 #[cfg(target_os = "none")]
 pub mod board;
 #[cfg(target_os = "none")]
+mod boot;
+#[cfg(target_os = "none")]
 pub mod clock;
 #[cfg(target_os = "none")]
 pub mod console;

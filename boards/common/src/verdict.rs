@@ -32,6 +32,13 @@ pub fn finish(ending: Ending, text: &str) -> ! {
     exit::exit(ending)
 }
 
+/// Sends the verdict of a run that hands the machine over to a kernel, and returns: nothing of this
+/// program is sent after it.
+pub(crate) fn hand_over(text: &str) {
+    console::flush_what_is_free();
+    send(Ending::Passed, text);
+}
+
 /// Does what [`finish`] does, after a fault: says what happened on standard error first, as
 /// `report` writes it. Takes no lock.
 pub(crate) fn emergency(ending: Ending, report: impl FnOnce(&mut Message) -> fmt::Result) -> ! {

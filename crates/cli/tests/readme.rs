@@ -396,7 +396,10 @@ fn options_and_tasks_of_the_usage_are_those_of_the_programs() {
         .collect();
     let words = spans.iter().flat_map(|span| span.split([' ', '[', ']']));
     for option in words.filter(|word| word.starts_with("--") && word.len() > 2) {
-        let known = of_program.contains(option) || options.iter().any(|(known, _)| known == option);
+        let mut of_guest = HELP.iter().flat_map(|(usage, _)| usage.split([' ', '[', ']']));
+        let known = of_program.contains(option)
+            || options.iter().any(|(known, _)| known == option)
+            || of_guest.any(|known| known == option);
         assert!(known, "{option} is no option");
     }
     for task in tasks {

@@ -7,6 +7,7 @@
 //! | [`mount`] | the mount that they ask for: image, blobs, region, memory |
 //! | [`command`] | the commands over a mount: `ls`, `cat`, `manifest`, ... |
 //! | [`mod@bench`], [`race`] | timed reads |
+//! | [`boot`] | a kernel out of the image: its files, its memory, its zero page or device tree |
 //! | [`frame`], [`wire`] | the output on a serial line |
 //! | [`timeline`] | what the guest did and when, as lines of that output |
 //!
@@ -20,6 +21,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod bench;
+pub mod boot;
 pub mod command;
 pub mod config;
 pub mod mount;

@@ -10,6 +10,7 @@ use std::{fs, io};
 mod codec;
 mod fuse;
 mod golden;
+mod handover;
 mod image;
 mod input;
 mod map;
@@ -44,7 +45,7 @@ const fn target(
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     target("image", "any bytes as an image: mounted, walked, read", image::run, 64 << 10, 1500),
     target("golden", "golden images, changed where it hurts", golden::run, 1 << 10, 1500),
     target("map", "the map of a compressed file", map::run, 4 << 10, 5000),
@@ -54,6 +55,7 @@ pub const TARGETS: [Target; 10] = [
     target("zstd", "the Zstandard decoder", codec::zstd, 16 << 10, 2000),
     target("fuse", "a virtio-fs session against any replies", fuse::run, 2 << 10, 5000),
     target("verity", "SPEC, seal and trees of any bytes", verity::run, 4 << 10, 3000),
+    target("handover", "kernels, trees, boot entries", handover::run, 8 << 10, 3000),
     target("region", "a region of any bytes below a mount", region::run, 1 << 10, 200),
 ];
 

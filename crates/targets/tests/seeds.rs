@@ -126,6 +126,11 @@ fn texts_and_trees_of_any_bytes_pin_what_was_pinned() {
 }
 
 #[test]
+fn kernels_trees_and_entries_of_any_bytes_are_read_within_or_refused() {
+    sweep("handover");
+}
+
+#[test]
 fn region_of_any_bytes_changes_no_read() {
     sweep("region");
 }

@@ -5,7 +5,8 @@
 //! `interrupts_restore` (critical section), `map` and `forget_translations` (paging),
 //! `is_emulated`, `nap` (waiting), `random` (a random number, where the processor has one),
 //! `answers8` and `answers32` (whether a register is there), `WAYS_OUT`, `has_way_out` and `halt`
-//! (the end of the machine), `Start` (a second processor), and an entry that ends in `start::run`. What a kind of device needs of
+//! (the end of the machine), `Start` (a second processor), `facts` and `hand_over` (another program
+//! gets the machine), and an entry that ends in `start::run`. What a kind of device needs of
 //! one alone (ports, the trap of semihosting) stands there, too. What more than one has in the same
 //! form stands beside the folders.
 

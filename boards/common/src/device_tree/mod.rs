@@ -35,6 +35,8 @@ mod on_board {
 
     /// What the rest of a run needs of the tree.
     pub struct Tree {
+        /// All of it, in memory that nobody else gets: a kernel that is started here gets a copy.
+        pub bytes: &'static [u8],
         /// The kernel command line.
         pub cmdline: CommandLine,
         /// RAM.
@@ -67,6 +69,7 @@ mod on_board {
 
     /// Filled in place: it is large, and moved piece by piece.
     static ROOM: Mutex<Tree> = Mutex::new(Tree {
+        bytes: &[],
         cmdline: CommandLine { text: "", fault: None },
         ram: Ram::new(),
         virtio_mmio: Vec::new(),
@@ -139,6 +142,8 @@ mod on_board {
         let parsed = Blob::new(blob).and_then(|tree| parse::parse(tree, arch::REACH));
         let room = MutexGuard::leak(ROOM.try_lock().expect("a tree is read once"));
         keep(parsed.map_err(broken)?, room);
+        room.bytes = blob;
+        room.ram.take(at as u64..at as u64 + bytes as u64);
         Ok(TREE.call_once(|| room))
     }
 

@@ -15,7 +15,7 @@ use rootlet_guest::timeline::{Report, Stage};
 use rootlet_guest::{self as guest, Ahead, Command, Digests, Done, Runner, Scratch};
 use rootlet_verity::Verified;
 
-pub(crate) use end::{conclude, fail, finish, pass, tell, tell_digests};
+pub(crate) use end::{conclude, end, fail, finish, pass, tell, tell_digests};
 pub(crate) use ready::{Ready, bound, configured, ready};
 
 use crate::second::{Absent, Second};
@@ -56,6 +56,9 @@ pub fn run(mut machine: Machine) -> Ending {
         }
         Command::Race(steps) => {
             conclude(guest::race::run(found.storage, &setup, steps, out, notice))
+        }
+        Command::Boot(words) => {
+            crate::boot::run(ready(found, config), config, words, machine.cmdline)
         }
         _ => {}
     }
@@ -120,7 +123,7 @@ pub fn run(mut machine: Machine) -> Ending {
         Ok(()) => pass(&counters),
         Err(error) => {
             let why = mounted.blame(config, &error);
-            end::end(&why.ending(), &why, Some(&counters))
+            end(&why.ending(), &why, Some(&counters))
         }
     }
 }

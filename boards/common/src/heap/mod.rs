@@ -14,7 +14,7 @@ use talc::base::binning::DefaultBinning;
 use talc::source::Manual;
 
 #[cfg(target_os = "none")]
-pub(crate) use allocator::add;
+pub(crate) use allocator::{add, take};
 #[cfg(target_os = "none")]
 pub use allocator::{seal, usage};
 

@@ -186,6 +186,23 @@ impl<T: Transport> VirtioStorage<T> {
     pub fn shut_down(&mut self) -> Result<(), fuse::Error> {
         self.devices.get_mut().shut_down()
     }
+
+    /// Resets every device, so that another program can have the machine: none is to be used after
+    /// that.
+    ///
+    /// # Errors
+    ///
+    /// The place of the first device that may still write to memory; the others are reset all the
+    /// same.
+    pub fn quiesce(&mut self) -> Result<(), Place> {
+        let mut first = Ok(());
+        for port in &mut self.devices.get_mut().ports {
+            if !port.quiesce() {
+                first = first.and(Err(port.place()));
+            }
+        }
+        first
+    }
 }
 
 impl<T: Transport> Devices<T> {

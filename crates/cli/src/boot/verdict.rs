@@ -42,6 +42,11 @@ impl Verdict {
         self.counters.iter().find(|(key, _)| key == name)?.1.parse().ok()
     }
 
+    /// Returns whether the guest gave its machine to a kernel, and so runs on.
+    pub fn is_handover(&self) -> bool {
+        self.passed && self.counters.iter().any(|(key, _)| key == "handover")
+    }
+
     /// One line for a person.
     pub fn line(&self) -> String {
         let mut line = String::from(if self.passed { "PASS" } else { "FAIL" });

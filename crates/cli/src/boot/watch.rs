@@ -138,6 +138,12 @@ impl<'a> Watch<'a> {
                 self.remember(&text);
                 self.progress.suspend(|| output::told(text.as_bytes()));
             }
+            // What is on the line now is the kernel's that has the machine.
+            Said::Noise(line) if self.is_handed_over() => {
+                self.first_output.get_or_insert(at.duration_since(self.run.started));
+                self.remember(&line);
+                self.progress.suspend(|| output(format!("{line}\n").as_bytes(), at))?;
+            }
             Said::Noise(line) => self.show(&line),
             Said::Timeline(_) if self.verdict.is_some() => {}
             Said::Timeline(payload) => self.timeline.push(&payload),
@@ -147,7 +153,9 @@ impl<'a> Watch<'a> {
                     let reason = renamed(&said.reason, self.run.options.names);
                     self.verdict = Some(Verdict { reason, ..said });
                 }
-                self.deadline = self.deadline.min(Instant::now() + END_PATIENCE);
+                if !self.is_handed_over() {
+                    self.deadline = self.deadline.min(Instant::now() + END_PATIENCE);
+                }
             }
         }
         Ok(())
@@ -166,6 +174,11 @@ impl<'a> Watch<'a> {
             total,
             monitor_said: self.monitor_said.into_iter().collect::<Vec<_>>().join(" / "),
         })
+    }
+
+    /// Returns whether the guest has given its machine to a kernel.
+    fn is_handed_over(&self) -> bool {
+        self.verdict.as_ref().is_some_and(Verdict::is_handover)
     }
 
     fn name(&self) -> &'static str {
@@ -195,11 +208,12 @@ impl<'a> Watch<'a> {
     /// # Errors
     /// Status 124: the guest has given no verdict.
     fn end_late(&mut self) -> Result<()> {
-        if self.verdict.is_some() {
+        let has_ended = self.verdict.is_some() && !self.is_handed_over();
+        if has_ended {
             self.show(&format!("{} did not end with its guest, and is ended", self.name()));
         }
         self.stop()?;
-        if self.verdict.is_some() {
+        if has_ended {
             return Ok(());
         }
         let mut text = format!("the guest did not end within {:?}", self.run.options.timeout);

@@ -25,6 +25,10 @@ pub fn guest_command(
     let mut prepared = Prepared::new(image, source, words, verbose)?;
     let command = Command::parse(&prepared.config.command);
     let command = command.map_err(|error| usage(error.to_string()))?;
+    if matches!(command, Command::Boot(_)) {
+        let words = "boot starts a kernel on a machine of its own: `rootlet boot IMAGE boot PATH`";
+        return Err(usage(words));
+    }
     let mut out = Standard(out);
     let mounted = prepared.bind()?;
     if let Command::Race(_) | Command::Bench(_) = &command {

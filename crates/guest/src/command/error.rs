@@ -12,7 +12,7 @@ const SHORT_BYTES_MAX: usize = 96;
 /// A path, cut to what fits: nothing may be allocated for an error.
 pub type ShortPath = heapless::Vec<u8, SHORT_BYTES_MAX>;
 
-pub(super) fn short(path: &[u8]) -> ShortPath {
+pub(crate) fn short(path: &[u8]) -> ShortPath {
     path.iter().copied().take(SHORT_BYTES_MAX).collect()
 }
 

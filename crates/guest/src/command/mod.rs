@@ -18,6 +18,7 @@ mod words;
 pub use ahead::Ahead;
 pub use counters::Counters;
 pub use digests::Digests;
+pub(crate) use error::short;
 pub use error::{CommandError, ShortPath};
 pub use list::{AtOnce, List, Rows};
 pub use print::AtPath;

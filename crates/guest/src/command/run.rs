@@ -111,7 +111,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
         }
     }
 
-    /// Runs any command except `bench` and `race`, which need more than a root.
+    /// Runs any command except `boot`, `bench` and `race`, which need more than a root.
     ///
     /// # Errors
     /// Those of the output at once; those of a read at once if they concern the command's only file,
@@ -133,7 +133,7 @@ impl<'r, S: Storage, W: Write> Runner<'r, S, W> {
             Command::Sum(path) => self.sum(path.as_bytes(), rows)?,
             Command::Manifest(path) => self.manifest(path.as_bytes(), rows)?,
             Command::Cache => self.cache()?,
-            Command::Bench(_) | Command::Race(_) => {}
+            Command::Boot(_) | Command::Bench(_) | Command::Race(_) => {}
         }
         self.out.flush().map_err(CommandError::Output)?;
         match self.absent.take() {

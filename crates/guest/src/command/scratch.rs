@@ -31,7 +31,7 @@ impl Scratch {
             Command::Manifest(_) => (true, memory.row, true),
             Command::Stat(_) => (true, 0, false),
             Command::Cat(_) | Command::Ls(_) | Command::Cache => (false, 0, false),
-            Command::Bench(_) | Command::Race(_) => (false, 0, false),
+            Command::Boot(_) | Command::Bench(_) | Command::Race(_) => (false, 0, false),
         };
         let entries = matches!(command, Command::Ls(_));
         Self {

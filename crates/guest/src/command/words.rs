@@ -2,6 +2,7 @@
 //!
 //! Always: a command that parses can be run; a path begins at the root, with or without a slash.
 
+use crate::boot::Words;
 use crate::race::{Step, StepError};
 use alloc::borrow::Cow;
 use alloc::string::String;
@@ -23,6 +24,8 @@ pub enum Command {
     Manifest(String),
     /// Show the state of the region.
     Cache,
+    /// Start a kernel.
+    Boot(Words),
     /// Time reads.
     Bench(BenchPaths),
     /// Time steps that another guest runs, too.
@@ -59,6 +62,12 @@ pub enum UsageError {
     Unknown(String),
     /// The command needs a path.
     MissingPath(&'static str),
+    /// An option of `boot` needs a word after it.
+    MissingWord(&'static str),
+    /// `boot` has no such option.
+    Option(String),
+    /// `boot` takes a kernel or an entry.
+    PathAndEntry,
     /// `bench` takes three paths or none.
     BenchPaths,
     /// `race` needs steps.
@@ -70,13 +79,14 @@ pub enum UsageError {
 }
 
 /// The commands with their arguments, and what each does, for help texts.
-pub const HELP: [(&str, &str); 8] = [
+pub const HELP: [(&str, &str); 9] = [
     ("ls PATH", "list a directory, one line an entry"),
     ("stat PATH", "show everything known of a file"),
     ("cat PATH", "write a file's bytes to stdout"),
     ("sum PATH", "SHA-256 of a file, or of every file below a directory"),
     ("manifest PATH", "one JSON object for every entry below PATH, with SHA-256"),
     ("cache", "show the region: layout, blobs, slots, counters"),
+    ("boot [PATH [--initrd PATH]] [--append WORDS] [--entry ID]", "start Linux out of the image"),
     ("bench [DISKFILE SHAREFILE TREE]", "timed reads: raw, EROFS, cold and warm region"),
     ("race NAME=WHAT:PATH ...", "timed steps that another guest runs, too, with sums"),
 ];
@@ -87,6 +97,11 @@ impl fmt::Display for UsageError {
             Self::Nothing => f.write_str("no command given")?,
             Self::Unknown(word) => write!(f, "unknown command \"{word}\"")?,
             Self::MissingPath(command) => write!(f, "{command} needs a path")?,
+            Self::MissingWord(option) => write!(f, "boot: {option} needs a word after it")?,
+            Self::Option(word) => {
+                write!(f, "boot has no option \"{word}\", only --initrd, --append and --entry")?
+            }
+            Self::PathAndEntry => f.write_str("boot takes a path or --entry, not both")?,
             Self::BenchPaths => f.write_str("bench takes three paths, or none")?,
             Self::MissingStep => f.write_str("race needs steps")?,
             Self::Step(error) => return error.fmt(f),
@@ -127,6 +142,7 @@ impl Command {
             "manifest" => path("manifest").map(Self::Manifest),
             "cache" if arguments.is_empty() => Ok(Self::Cache),
             "cache" => Err(UsageError::TooMany("cache")),
+            "boot" => boot(arguments).map(Self::Boot),
             "bench" => match arguments {
                 [] => Ok(Self::Bench(BenchPaths::default())),
                 [disk, share, tree] => Ok(Self::Bench(BenchPaths {
@@ -143,6 +159,75 @@ impl Command {
                 steps.collect::<Result<_, _>>().map(Self::Race).map_err(UsageError::Step)
             }
             _ => Err(UsageError::Unknown(name.clone())),
+        }
+    }
+}
+
+/// Parses the words of `boot`.
+fn boot(arguments: &[String]) -> Result<Words, UsageError> {
+    let (mut words, mut arguments) = (Words::default(), arguments.iter());
+    while let Some(word) = arguments.next() {
+        let mut value = |option| arguments.next().ok_or(UsageError::MissingWord(option));
+        match word.as_str() {
+            "--initrd" => words.initrds.push(value("--initrd")?.clone()),
+            "--append" => words.append.push(value("--append")?.clone()),
+            "--entry" => words.entry = Some(value("--entry")?.clone()),
+            option if option.starts_with('-') => return Err(UsageError::Option(option.into())),
+            _ if words.path.is_some() => return Err(UsageError::TooMany("boot")),
+            path => words.path = Some(path.into()),
+        }
+    }
+    match &words {
+        Words { path: Some(_), entry: Some(_), .. } => Err(UsageError::PathAndEntry),
+        Words { path: None, initrds, .. } if !initrds.is_empty() => {
+            Err(UsageError::MissingPath("boot --initrd"))
+        }
+        _ => Ok(words),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    fn parsed(line: &str) -> Result<Command, UsageError> {
+        let words: Vec<String> = line.split(' ').map(Into::into).collect();
+        Command::parse(&words)
+    }
+
+    #[test]
+    fn boot_takes_a_kernel_with_initrds_and_words_or_an_entry() {
+        let Command::Boot(words) =
+            parsed("boot --append a /k --initrd /i --append b --initrd /j").unwrap()
+        else {
+            panic!("another command")
+        };
+        assert_eq!(words.path.as_deref(), Some("/k"));
+        assert_eq!(
+            (words.initrds.join(","), words.append.join(",")),
+            ("/i,/j".into(), "a,b".into())
+        );
+        assert_eq!(parsed("boot"), Ok(Command::Boot(Words::default())));
+        let entry = Words { entry: Some("x".into()), ..Words::default() };
+        assert_eq!(parsed("boot --entry x"), Ok(Command::Boot(entry)));
+    }
+
+    #[test]
+    fn words_that_are_no_boot_are_refused_by_what_is_wrong() {
+        for (line, said) in [
+            ("boot /k --initrd", "boot: --initrd needs a word after it; the commands are: ls PATH"),
+            (
+                "boot /k --quiet",
+                "boot has no option \"--quiet\", only --initrd, --append and --entry",
+            ),
+            ("boot /k /l", "too many words for boot"),
+            ("boot --initrd /i", "boot --initrd needs a path"),
+            ("boot /k --entry x", "boot takes a path or --entry, not both"),
+        ] {
+            let error = parsed(line).unwrap_err().to_string();
+            assert!(error.starts_with(said), "{line}: {error}");
         }
     }
 }

@@ -32,7 +32,7 @@ pub use gpt_disk_io::gpt_disk_types::Guid;
 pub use number::number;
 pub use part::{CacheName, Part, REGION_TYPE, Sectors};
 pub use source::{MOUNT_TAG_BYTES_MAX, SourceName, SourceWord, name as source_name};
-pub use words::{RawWord, RawWords, Words, quote, words};
+pub use words::{RawWord, RawWords, Words, machines_words, quote, words};
 
 use alloc::borrow::Cow;
 use alloc::string::String;

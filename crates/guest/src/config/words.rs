@@ -19,6 +19,13 @@ fn is_the_machines(word: &str) -> bool {
     word.starts_with(MACHINE)
 }
 
+/// Returns the words of a line that the machine itself has put there: a kernel that is started out of
+/// the image needs them, too.
+pub fn machines_words(line: &str) -> impl Iterator<Item = &str> {
+    let words = RawWords::new(line).filter(|word| word.bare && is_the_machines(word.text));
+    words.map(|word| word.text)
+}
+
 /// A word as it stands on the line, with its quotes and backslashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RawWord<'l> {

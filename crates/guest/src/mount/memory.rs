@@ -34,6 +34,12 @@ impl Memory {
     /// # Errors
     /// [`TooLarge`].
     pub fn of(heap: usize, config: &Config) -> Result<Self, TooLarge> {
+        // A kernel and its initrd take most.
+        let heap = if config.command.first().is_some_and(|command| command == BOOT) {
+            heap >> 2
+        } else {
+            heap
+        };
         let mut memory = Self::of_heap(heap);
         if let Some(asked) = config.ram_cache_bytes {
             let most = heap >> 2;
@@ -82,6 +88,8 @@ impl Memory {
     }
 }
 
+/// The command that takes memory for a kernel.
+const BOOT: &str = "boot";
 /// The most bytes that an event takes in memory.
 const EVENT_BYTES: usize = 64;
 

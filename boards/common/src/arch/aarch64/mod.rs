@@ -9,6 +9,7 @@ mod entry;
 mod exception;
 mod gic;
 mod halt;
+mod handover;
 mod nap;
 mod paging;
 mod psci;
@@ -17,6 +18,7 @@ mod second;
 
 pub(crate) use clock::{ticks, ticks_per_second, ticks_per_second_at_most};
 pub(crate) use halt::{WAYS_OUT, halt, has_way_out};
+pub(crate) use handover::{facts, hand_over};
 pub(crate) use nap::nap;
 pub(crate) use paging::{REACH, forget_translations, map};
 pub(crate) use random::random;

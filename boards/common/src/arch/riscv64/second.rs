@@ -58,6 +58,11 @@ pub(super) fn note_first(hart: usize) {
     FIRST.store(hart, Ordering::Relaxed);
 }
 
+/// Returns the hart that runs the program.
+pub(super) fn first() -> usize {
+    FIRST.load(Ordering::Relaxed)
+}
+
 /// What starts a second processor.
 pub(crate) struct Start {
     hart: usize,

@@ -8,11 +8,14 @@
 //! Source: Intel SDM volume 3, 11.4.1 (registers), 11.4.4 (where they are), 11.5.1 (local vector
 //! table), 11.5.4 (timer), 11.6.1 (interrupts between processors), 11.8.5 (end of an interrupt).
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 use spin::Once;
 use x86_64::instructions::interrupts;
 use x86_64::registers::model_specific::Msr;
 
 use super::exception::{SPURIOUS_VECTOR, TIMER_VECTOR};
+use super::segments;
 use crate::clock;
 use crate::registers::Registers;
 
@@ -39,6 +42,9 @@ const TO_OTHERS: u32 = 0b11 << 18;
 /// A command that is not sent yet.
 const SENDING: u32 = 1 << 12;
 
+/// What firmware has left in the first processor's controller.
+static FIRMWARE_LINT0: AtomicU32 = AtomicU32::new(0);
+static FIRMWARE_SPURIOUS: AtomicU32 = AtomicU32::new(0);
 /// Where the registers are.
 static PLACE: Once<usize> = Once::new();
 
@@ -68,11 +74,25 @@ pub(super) fn begin() {
     // What firmware lets through of the older interrupt controller is not for us. Before the next
     // write, which has the interrupts looked at that are pending: QEMU takes one that is pending
     // and has been masked since for number -1 (`cpu_get_pic_interrupt`).
+    if !segments::is_second() {
+        FIRMWARE_LINT0.store(apic.read32(LVT_LINT0), Ordering::Relaxed);
+        FIRMWARE_SPURIOUS.store(apic.read32(SPURIOUS), Ordering::Relaxed);
+    }
     apic.write32(LVT_LINT0, MASKED);
     apic.write32(SPURIOUS, ENABLED | u32::from(SPURIOUS_VECTOR));
     apic.write32(DIVIDE, 0xb); // by 1
     apic.write32(LVT_TIMER, MASKED); // one shot
     apic.write32(INITIAL_COUNT, u32::MAX);
+}
+
+/// Leaves the controller as firmware did: the timer stands, and the older interrupt controller is let
+/// through.
+pub(super) fn end() {
+    let Some(mut apic) = registers() else { return };
+    apic.write32(INITIAL_COUNT, 0);
+    apic.write32(LVT_TIMER, MASKED);
+    apic.write32(LVT_LINT0, FIRMWARE_LINT0.load(Ordering::Relaxed));
+    apic.write32(SPURIOUS, FIRMWARE_SPURIOUS.load(Ordering::Relaxed));
 }
 
 /// Returns what is left of the count.

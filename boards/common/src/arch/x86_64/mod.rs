@@ -9,6 +9,7 @@ mod clock;
 mod entry;
 mod exception;
 mod halt;
+mod handover;
 mod paging;
 mod port;
 mod random;
@@ -20,6 +21,7 @@ pub(crate) use ::x86_64::instructions::tlb::flush_all as forget_translations;
 pub(crate) use apic::nap;
 pub(crate) use clock::{Calibration, is_emulated, ticks, ticks_per_second_at_most};
 pub(crate) use halt::{WAYS_OUT, by_acpi, halt, has_way_out};
+pub(crate) use handover::{facts, hand_over};
 pub(crate) use paging::map;
 pub(crate) use port::{
     interrupts_off, interrupts_restore, pci_read, pci_write, read_port8, write_port8,

@@ -6,8 +6,12 @@
 use core::fmt;
 use core::ptr::with_exposed_provenance;
 
+use heapless::Vec;
 use pvh::start_info::MemmapType;
 use pvh::start_info::reader::StartInfoReader;
+
+use rootlet_guest::boot::{MAP_ENTRIES_MAX, MapEntry};
+use spin::Mutex;
 
 use super::paging::MAPPED_END;
 use crate::acpi::{self, GENERATION_BYTES};
@@ -16,6 +20,10 @@ use crate::ram::{self, Beyond, Ram};
 
 /// The first MiB belongs to the firmware.
 const FIRST: u64 = 1 << 20;
+
+/// The facts for a kernel that is started here: the map as the loader gave it, and the address of
+/// ACPI's first table.
+pub(super) static TOLD: Mutex<(Vec<MapEntry, MAP_ENTRIES_MAX>, u64)> = Mutex::new((Vec::new(), 0));
 
 /// The loader's message.
 pub(super) struct StartInfo {
@@ -57,7 +65,14 @@ pub(super) fn read(paddr: u32) -> Result<StartInfo, Refused> {
     let info = info.ok_or(Refused::Absent(paddr))?;
     let cmdline = cmdline::keep(info.cmdline().map_or(&[][..], |line| line.to_bytes()));
     let mut ram = Ram::new();
+    let mut told = TOLD.lock();
+    told.1 = info.raw().rsdp_paddr;
     for entry in info.memmap() {
+        let whole = MapEntry { start: entry.addr, bytes: entry.size, kind: entry.ty };
+        // A map that does not fit has no room for its ranges in `ram` either, and starts nothing.
+        if whole.bytes > 0 {
+            let _ = told.0.push(whole);
+        }
         let range = ram::range(entry.addr, entry.size).map_err(Refused::Memory)?;
         match entry.ty() {
             MemmapType::Ram => ram.add(range.start.max(FIRST)..range.end),

@@ -467,8 +467,10 @@ fn lands_aside(len: usize) -> bool {
     (1..=ASIDE_BYTES).contains(&len)
 }
 
-impl<T: Transport> Drop for Port<T> {
-    fn drop(&mut self) {
+impl<T: Transport> Port<T> {
+    /// Resets the device, for the end of the port or of this program. Returns whether the device
+    /// touches no memory any more.
+    pub(crate) fn quiesce(&mut self) -> bool {
         // What a device that answers has will be back at once.
         let begin = (self.device.now)();
         while matches!(self.state, State::Up)
@@ -477,12 +479,17 @@ impl<T: Transport> Drop for Port<T> {
         {
             self.reap();
         }
-        let is_ours = match self.state {
+        match self.state {
             State::Stopped(..) => true,
             State::Up | State::Late => self.stop().is_some(),
             State::Lost(_) => false,
-        };
-        if is_ours {
+        }
+    }
+}
+
+impl<T: Transport> Drop for Port<T> {
+    fn drop(&mut self) {
+        if self.quiesce() {
             // SAFETY: this is the last use of the rings, whose memory no device has any more.
             unsafe { ManuallyDrop::drop(&mut self.rings) };
         }
