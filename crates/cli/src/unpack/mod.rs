@@ -99,11 +99,7 @@ fn layers(image: &Image) -> Result<Vec<Layer<'_>>> {
 fn seal_text(specs: &[String]) -> String {
     let mut text = String::from("# rootlet: what the layers are, the lowest first\n");
     for (number, spec) in (1..).zip(specs) {
-        let line = match specs.len() {
-            1 => format!("image {spec}\n"),
-            _ => format!("layer{number} {spec}\n"),
-        };
-        text += &line;
+        text += &format!("layer{number} {spec}\n");
     }
     text
 }
