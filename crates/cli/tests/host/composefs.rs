@@ -6,9 +6,12 @@
 use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::{Command, Stdio};
+use std::task::{Context, Poll, Waker};
 
 use rootlet_cli::rows::parse_rows;
+use rootlet_cli::source::{SourceArgs, open};
 use tempfile::TempDir;
 
 const DIGEST: &str = "2b6c7f466e20a2f925a3f7c0310f49bb75f048be41eb35e048831c42ecb5215a";
@@ -89,6 +92,32 @@ fn files_are_their_objects_with_a_digest_of_the_image_and_without() {
         "{}",
         refused.stderr
     );
+}
+
+#[test]
+fn future_gives_the_bytes_of_an_object_or_its_fault() {
+    let set = Set::new();
+    let source = SourceArgs { objects: Some(set.path("objects")), ..SourceArgs::default() };
+    let read = || {
+        let opened = open(&set.path("image.cfs"), &source, false).unwrap();
+        let inode = opened.root.metadata(b"/usr/bin/app").unwrap();
+        let mut out = vec![0; 70_000];
+        let read = {
+            let mut read = pin!(opened.root.read(&inode, 0, &mut out));
+            let mut context = Context::from_waker(Waker::noop());
+            loop {
+                match read.as_mut().poll(&mut context) {
+                    Poll::Ready(read) => break read,
+                    Poll::Pending => opened.root.drive(),
+                };
+            }
+        };
+        read.map(|len| out[..len].to_vec()).map_err(|error| format!("{error:#}"))
+    };
+    let right = fs::read(set.path(APP)).unwrap();
+    assert!(read().unwrap() == right);
+    fs::write(set.path(APP), [&right[..9], &[right[9] ^ 1], &right[10..]].concat()).unwrap();
+    assert!(read().unwrap_err().contains("its bytes have another digest"));
 }
 
 #[test]
