@@ -25,6 +25,8 @@ pub enum Fault {
     Gone,
     /// It sends everything for a range.
     NoRanges,
+    /// It sends the first half of a range for the range.
+    Short,
     /// It answers a range whatever ETag is wanted.
     Heedless,
     /// It gives no ETag.
@@ -132,6 +134,11 @@ impl Origin {
     /// How many bytes of the object were sent.
     pub fn sent(&self) -> u64 {
         self.state.lock().unwrap().sent
+    }
+
+    /// For how long the fault has been there; `None` if it has not begun.
+    pub fn failed_for(&self) -> Option<Duration> {
+        self.state.lock().unwrap().began.map(|began| began.elapsed())
     }
 
     /// Whether the fault has begun.
@@ -251,6 +258,9 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         };
         if fault == Some(Fault::Changed) {
             body.iter_mut().for_each(|byte| *byte ^= 0xff);
+        }
+        if fault == Some(Fault::Short) {
+            body.truncate(body.len() / 2);
         }
         let mut head = format!(
             "HTTP/1.1 {status} so\r\nAccept-Ranges: bytes\r\nContent-Length: {}\r\n",

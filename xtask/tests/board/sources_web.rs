@@ -75,7 +75,14 @@ fn server_that_fails_for_good_is_an_error_in_time() {
     if is_skipped() {
         return;
     }
-    for fault in [Fault::Status(429), Fault::Status(401), Fault::NoRanges] {
+    for (fault, why) in [
+        (Fault::Status(429), "answer 429"),
+        (Fault::Status(500), "answer 500"),
+        (Fault::Status(401), "the server does not let it be read any more"),
+        (Fault::Status(404), "the object is gone"),
+        (Fault::NoRanges, "the server has sent everything for a range"),
+        (Fault::Short, "has fewer bytes"),
+    ] {
         let (sample, origin) = large();
         origin.fail(fault, 1 << 20, None);
         let begin = Instant::now();
@@ -85,6 +92,7 @@ fn server_that_fails_for_good_is_an_error_in_time() {
         println!("{fault:?}: {took:?}, {}", outcome.verdict());
         assert_eq!(outcome.status, Some(1), "{fault:?}: {}", outcome.stderr);
         assert!(outcome.verdict().contains("blob1"), "{fault:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(why), "{fault:?}: {}", outcome.stderr);
         assert!(content(&sample).starts_with(&outcome.stdout), "{fault:?}: wrong bytes");
         assert!(took < Duration::from_secs(6 + 1) + 2 * LOAD, "{fault:?}: {took:?}");
     }
@@ -130,6 +138,8 @@ fn server_that_cannot_be_trusted_with_a_range_is_refused_by_what_it_does() {
         (Fault::NoTag, "the server gives no ETag"),
         (Fault::WeakTag, "its ETag W/\"1\" is weak"),
         (Fault::Heedless, "the server does not heed If-Match (it answers 206"),
+        (Fault::Status(403), "the server answers 403: it forbids to read this"),
+        (Fault::Status(429), "the server answers 429"),
         (Fault::Status(503), "the server answers 503"),
     ] {
         origin.fail(fault, 0, None);

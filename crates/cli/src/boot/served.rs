@@ -48,6 +48,9 @@ impl Engines {
         // An overlay over the region is made later.
         for disk in plan.disks.iter().filter(|disk| !plan.is_region(disk)) {
             if let Some(why) = reach::away(program, disk)? {
+                // An engine knows more of the server than its reader does.
+                let engine = engines.iter().find(|(serial, _)| *serial == disk.serial);
+                let why = engine.and_then(|(_, engine)| engine.last_words()).unwrap_or(why);
                 away.push((disk.serial.clone(), why));
             }
         }
@@ -92,7 +95,16 @@ pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(Str
         let command = serve(plan, args, dir, &serial, &fetched)?;
         Ok((serial, command))
     };
-    commands.into_iter().map(serve).collect()
+    let mut commands = commands.into_iter().map(serve).collect::<Result<Vec<_>>>()?;
+    let wait = plan.wait;
+    for disk in plan.disks.iter_mut().filter(|disk| disk.read_only) {
+        let Source::Node(node) = &disk.source else { continue };
+        let Some(ssh) = node.ssh() else { continue };
+        let socket = dir.join(format!("{}.nbd", disk.serial));
+        commands.push((disk.serial.clone(), Command::ssh(ssh, node, &socket, wait)?));
+        disk.source = Source::Node(Node::served(node, &socket, wait.monitor_s()));
+    }
+    Ok(commands)
 }
 
 /// Asks a registry for an image, and for the blobs that its manifest gives to slots for which the user

@@ -8,6 +8,7 @@
 //! Source: nbdkit 1.32: nbdkit-eval-plugin(1), nbdkit-cache-filter(1).
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,8 +21,11 @@ use crate::boot::daemon::Daemon;
 use crate::boot::monitor::pasteable;
 use crate::exit;
 use crate::programs::find_in_path;
+use crate::source::{Node, Ssh};
 
 const CACHE: &str = "--filter=cache";
+/// The pause before an ssh server is asked again, in seconds.
+const SSH_PAUSE_S: u32 = 1;
 
 /// How nbdkit is started.
 #[derive(Clone, Debug)]
@@ -53,13 +57,7 @@ impl Command {
         dir: &Path,
         wait: Wait,
     ) -> Result<Self> {
-        let program = find_in_path("nbdkit").ok_or_else(|| {
-            let why = format!(
-                "missing: nbdkit, which reads {}, is not in PATH (Debian: nbdkit)",
-                fetched.web
-            );
-            exit::stop(exit::SETUP, why)
-        })?;
+        let program = program(&fetched.web)?;
         let mut arguments: Vec<OsString> = vec!["--foreground".into(), "--readonly".into()];
         arguments.extend(["--unix".into(), socket.into()]);
         arguments.extend([CACHE, "eval"].map(Into::into));
@@ -89,6 +87,30 @@ impl Command {
         arguments.push(format!("pread={pread}").into());
         arguments.push("cache-on-read=true".into());
         Ok(Self { program, arguments, socket: socket.into(), ticket })
+    }
+
+    /// Returns the command that serves a file of an ssh server on `socket`. QEMU's own driver waits for a
+    /// server with all of the machine.
+    ///
+    /// # Errors
+    /// Status 3: there is no nbdkit.
+    pub fn ssh(ssh: &Ssh, named: &Node, socket: &Path, wait: Wait) -> Result<Self> {
+        let program = program(named)?;
+        let mut arguments: Vec<OsString> = vec!["--foreground".into(), "--readonly".into()];
+        arguments.extend(["--unix".into(), socket.into()]);
+        arguments.extend([CACHE, "--filter=retry", "ssh"].map(Into::into));
+        arguments
+            .extend([format!("host={}", ssh.host), format!("port={}", ssh.port)].map(Into::into));
+        arguments.push(format!("path={}", ssh.path).into());
+        arguments.extend(ssh.user.as_ref().map(|user| format!("user={user}").into()));
+        let Wait { attempt_s, engine_s, .. } = wait;
+        // All attempts and the pauses between them take at most the engine's time.
+        let retries = engine_s.max(attempt_s) / (attempt_s + SSH_PAUSE_S);
+        arguments
+            .extend([format!("timeout={attempt_s}"), format!("retries={retries}")].map(Into::into));
+        arguments.push(format!("retry-delay={SSH_PAUSE_S}").into());
+        arguments.extend(["retry-exponential=no", "cache-on-read=true"].map(Into::into));
+        Ok(Self { program, arguments, socket: socket.into(), ticket: None })
     }
 
     /// Has the engine write into `file`, at its end, how much was read from the origin.
@@ -133,6 +155,14 @@ impl Engine {
         let said = fs::read_to_string(&self.says).ok()?;
         explained(&said)
     }
+}
+
+/// Finds nbdkit, which reads what is `named`.
+fn program(named: &impl fmt::Display) -> Result<PathBuf> {
+    find_in_path("nbdkit").ok_or_else(|| {
+        let why = format!("missing: nbdkit, which reads {named}, is not in PATH (Debian: nbdkit)");
+        exit::stop(exit::SETUP, why)
+    })
 }
 
 /// What writes `$3` bytes from byte `$4` on of an object.
@@ -200,6 +230,12 @@ fn explained(said: &str) -> Option<String> {
         _ if means("200") => {
             format!("{last}: the server has sent everything for a range; take another server")
         }
+        _ if means("206") => format!(
+            "{last}: the answer is another range than was asked for, or has fewer bytes; take another \
+             server"
+        ),
+        _ if means("404") || means("410") => format!("{last}: the object is gone"),
+        _ if means("429") => format!("{last}: the server has too much to do; ask it less often"),
         _ if means("401") || means("403") => {
             format!("{last}: the server does not let it be read any more")
         }
@@ -223,6 +259,16 @@ mod tests {
         let before = said.split_inclusive('\n').next().unwrap();
         assert_eq!(explained(before).as_deref(), Some(before.trim_end()));
         assert_eq!(explained("nbdkit: debug\n"), None);
+        for (status, why) in [
+            (200, "has sent everything for a range"),
+            (206, "has fewer bytes"),
+            (401, "does not let it be read any more"),
+            (404, "the object is gone"),
+            (429, "too much to do"),
+        ] {
+            let words = explained(&before.replace("503", &status.to_string())).unwrap();
+            assert!(words.contains(why), "{words}");
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ mod url;
 mod web;
 
 pub use args::{BlobArg, BlobPlace, RegionPlace, SourceArgs, VerityArg};
-pub use node::{Drive, Node};
+pub use node::{Drive, Node, Ssh};
 pub use oci::{Oci, is_sha256};
 pub use open::{AVB_NOTICE, HostStorage, Opened, Prepared, Standard, entropy, open, open_for};
 pub use place::{Source, is_file_name};

@@ -17,7 +17,7 @@ use file::{Format, FormatFile};
 use iscsi::Iscsi;
 use nbd::Nbd;
 use rbd::Rbd;
-use ssh::Ssh;
+pub use ssh::Ssh;
 
 /// How many seconds reads wait unless the plan of a boot says otherwise.
 const WAIT_S: u32 = 20;
@@ -103,6 +103,14 @@ impl Node {
             Kind::Ssh(ssh) => ssh.drive(),
             Kind::Rbd(rbd) => rbd.drive(wait_s),
             Kind::File(file) => file.drive(),
+        }
+    }
+
+    /// Returns the file of an ssh server that the node reads; `None` if it reads none.
+    pub fn ssh(&self) -> Option<&Ssh> {
+        match &self.kind {
+            Kind::Ssh(ssh) => Some(ssh),
+            _ => None,
         }
     }
 

@@ -9,10 +9,14 @@ const PORT: u16 = 22;
 /// A file of an ssh server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ssh {
-    user: Option<String>,
-    host: String,
-    port: u16,
-    path: String,
+    /// The user, if the name has one.
+    pub user: Option<String>,
+    /// The server.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The file, from the root on.
+    pub path: String,
 }
 
 impl Ssh {
@@ -27,6 +31,7 @@ impl Ssh {
         Ok(Self { user, host: url.host()?, port: url.port(PORT), path: format!("/{}", url.path()) })
     }
 
+    /// Returns the options for QEMU's own driver.
     pub fn drive(&self) -> Drive {
         let drive = Drive::raw("ssh")
             .with("file.server.host", &self.host)
