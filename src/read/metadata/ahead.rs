@@ -68,11 +68,12 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             let is_whole = whole.is_some_and(|whole| whole.within(image));
             let is_here = self.metadata.pages.has((Space::Image, page))?;
             if is_whole && !is_here && !pages.contains(&page) && pages.len() < most {
-                // `PAGES` holds one page for each inode.
-                pages.push(page).ok().or_bug()?;
+                // Few enough to be kept in order: a sort of `core` is 5 KiB of code. `PAGES` holds
+                // one page for each inode.
+                let place = pages.iter().take_while(|known| **known < page).count();
+                pages.insert(place, page).ok().or_bug()?;
             }
         }
-        pages.sort_unstable();
         // Without `alloc` there is no buffer: pages are read one by one.
         #[cfg(feature = "alloc")]
         self.bring_pages(&pages)?;
