@@ -1,7 +1,8 @@
 //! Disks in memory, each batch of which takes 100 us beside all others: by the clock of the machine,
 //! or by one that stands still while a reader works.
 //!
-//! Always: a background job takes no time, as with a disk that has a cache for writes. The virtual
+//! Always: a background job takes no time, as with a disk that has a cache for writes, but for those
+//! reads that futures wait for ([`Disks::slow_reads`]). The virtual
 //! clock moves when all readers wait, to the first moment that one waits for: the
 //! figures are of waiting, not of work.
 
@@ -21,7 +22,10 @@ pub const LATENCY: Duration = Duration::from_micros(100);
 /// Disks in memory.
 pub struct Disks {
     disks: Vec<(&'static str, RwLock<Vec<u8>>)>,
-    ended: Mutex<VecDeque<Ended>>,
+    /// Jobs that end, with the moments at which they do.
+    ended: Mutex<VecDeque<(u64, Ended)>>,
+    /// Whether a job that reads takes as long as a batch.
+    has_slow_reads: bool,
     clock: Clock,
 }
 
@@ -95,7 +99,26 @@ impl Disks {
             RwLock::new(bytes)
         };
         let disks = disks.into_iter().map(|(name, bytes)| (name, whole(bytes))).collect();
-        Self { disks, ended: Mutex::default(), clock }
+        Self { disks, ended: Mutex::default(), has_slow_reads: false, clock }
+    }
+
+    /// Has each job that reads take as long as a batch.
+    pub fn slow_reads(&mut self) {
+        self.has_slow_reads = true;
+    }
+
+    /// Waits until the next job ends.
+    pub fn wait_for_job(&self) {
+        let next = self.ended.lock().unwrap().iter().map(|(ends_ns, _)| *ends_ns).min();
+        let Some(next_ns) = next else { return };
+        match &self.clock {
+            Clock::Virtual(moments, _) => {
+                let moments = &mut moments.lock().unwrap();
+                moments.now_ns = moments.now_ns.max(next_ns);
+            }
+            // A sleep takes longer than what is left.
+            Clock::Real(_) => std::hint::spin_loop(),
+        }
     }
 
     /// Says how many readers there are.
@@ -155,13 +178,19 @@ impl Storage for Disks {
             _ => Some(Lent::Flush),
         };
         let result = lent.map(|lent| self.move_bytes(job.device, job.at, lent));
+        let is_slow = self.has_slow_reads && job.kind == JobKind::Read;
+        let takes = if is_slow { LATENCY } else { Duration::ZERO };
+        let ends_ns = self.clock.now_ns() + takes.as_nanos() as u64;
         let ended = (job, result.ok_or(IoErrorKind::Protocol));
-        self.ended.lock().unwrap().push_back(ended);
+        self.ended.lock().unwrap().push_back((ends_ns, ended));
         Ok(())
     }
 
     fn poll(&self) -> Option<Ended> {
-        self.ended.lock().unwrap().pop_front()
+        let now_ns = self.clock.now_ns();
+        let ended = &mut *self.ended.lock().unwrap();
+        let next = ended.iter().position(|(ends_ns, _)| *ends_ns <= now_ns)?;
+        ended.remove(next).map(|(_, ended)| ended)
     }
 
     fn rest(&self, ns: u32) {

@@ -1,6 +1,7 @@
 //! One reader and sixteen, of random 4 KiB over devices that take 100 us: without a region, into an
-//! empty one, and from a full one; in virtual time, and in that of the machine. Prints reads a second,
-//! their ratio, and the waits of the sixteen.
+//! empty one, and from a full one; in virtual time, and in that of the machine; sixteen threads, and
+//! sixteen futures of one thread. Prints reads a second, their ratio to those of one thread, and the
+//! waits of the sixteen.
 //!
 //! Always: each reader has a part of the file of its own; each read is compared with the file.
 #![expect(
@@ -12,6 +13,7 @@
 )]
 
 mod disks;
+mod futures;
 
 use std::thread;
 use std::time::Duration;
@@ -93,16 +95,29 @@ struct Measured {
     waits: Vec<u64>,
 }
 
-fn measure(data: &[u8], root: &Mounted, readers: usize) -> Measured {
+/// What reads.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Readers {
+    Threads,
+    Futures,
+}
+
+fn measure(data: &[u8], mut root: Mounted, kind: Readers, readers: usize) -> Measured {
     // The chunk map, and the file's inode.
     root.open(b"/large").unwrap().read_at(0, &mut [0]).unwrap();
+    if kind == Readers::Futures {
+        root.storage_mut().slow_reads();
+    }
     root.storage().set_readers(readers);
-    let start_ns = root.storage().now_ns();
-    let mut waits: Vec<u64> = thread::scope(|scope| {
-        let readers = (0..readers).map(|part| scope.spawn(move || read(root, data, part)));
-        let readers: Vec<_> = readers.collect();
-        readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
-    });
+    let (root, start_ns) = (&root, root.storage().now_ns());
+    let mut waits: Vec<u64> = match kind {
+        Readers::Futures => futures::read_all(root, data, readers),
+        Readers::Threads => thread::scope(|scope| {
+            let readers = (0..readers).map(|part| scope.spawn(move || read(root, data, part)));
+            let readers: Vec<_> = readers.collect();
+            readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
+        }),
+    };
     let seconds = (root.storage().now_ns() - start_ns) as f64 / 1e9;
     waits.sort_unstable();
     Measured { rate: (readers * BLOCKS) as f64 / seconds, waits }
@@ -114,25 +129,29 @@ fn main() {
     tree.file("/large", Content::bytes(data.clone()));
     let built = build(&tree, &Options { blobs: 1, ..Options::default() }).unwrap();
     println!(
-        "| time | region | 1 reader, /s | 16 readers, /s | ratio | wait, us | worst | ratio |"
+        "| time | region | 16 | 1 thread, /s | the 16, /s | ratio | wait, us | worst | ratio |"
     );
-    println!("|-|-|-:|-:|-:|-:|-:|-:|");
+    println!("|-|-|-|-:|-:|-:|-:|-:|-:|");
     for time in ["virtual", "real"] {
         let clock = || if time == "real" { Clock::real() } else { Clock::virtual_() };
         for (name, region) in
             [("none", Region::None), ("cold", Region::Cold), ("warm", Region::Warm)]
         {
-            let of = |readers| measure(&data, &mounted(&built, clock(), region), readers);
-            let (one, many) = (of(1), of(READERS));
-            let us = |place: usize| many.waits[place] as f64 / 1e3;
-            let (median, worst) = (us(many.waits.len() / 2), us(many.waits.len() - 1));
-            println!(
-                "| {time} | {name} | {:.0} | {:.0} | {:.1} | {median:.0} | {worst:.0} | {:.1} |",
-                one.rate,
-                many.rate,
-                many.rate / one.rate,
-                worst / median
-            );
+            let of =
+                |kind, readers| measure(&data, mounted(&built, clock(), region), kind, readers);
+            let one = of(Readers::Threads, 1);
+            for kind in [Readers::Threads, Readers::Futures] {
+                let many = of(kind, READERS);
+                let us = |place: usize| many.waits[place] as f64 / 1e3;
+                let (median, worst) = (us(many.waits.len() / 2), us(many.waits.len() - 1));
+                println!(
+                    "| {time} | {name} | {kind:?} | {:.0} | {:.0} | {:.1} | {median:.0} | {worst:.0} | {:.1} |",
+                    one.rate,
+                    many.rate,
+                    many.rate / one.rate,
+                    worst / median
+                );
+            }
         }
     }
 }
