@@ -28,15 +28,19 @@ impl Image {
         let stated = self.superblock().block_size().pow2().times(self.superblock().blocks());
         let stated = stated.filter(|bytes| *bytes > 0);
         let disk = SourceKey::of(storage, options.device);
+        let is_on_disk = |device| SourceKey::of(storage, device) == disk;
         let is_overlapped = |slot: u16, source: &SourcePart| {
             let bytes = match stated {
                 Some(stated) if slot == 0 => source.bytes.min(stated),
                 _ => source.bytes,
             };
-            let part = ByteRange::sized(source.base, bytes);
+            // A partition counts from its own first byte.
+            let (device, start) = storage.whole(source.device).unwrap_or((source.device, 0));
+            let base = start.checked_add(source.base);
+            let part = base.and_then(|base| ByteRange::sized(base, bytes));
             // A range that ends beyond 64 bits has bytes in common with any other.
             let overlap = part.zip(region).is_none_or(|(part, region)| part.overlaps(region));
-            SourceKey::of(storage, source.device) == disk && overlap
+            is_on_disk(device) && overlap
         };
         let mut slots = (0..=u16::MAX).zip(sources);
         slots.find(|(slot, source)| is_overlapped(*slot, source)).map(|(slot, _)| slot)

@@ -2,7 +2,8 @@
 
 use super::bind_error::{BindError, Name};
 use crate::erofs::{DEVICES_MAX, Origin};
-use crate::storage::{DeviceId, Discover, SERIAL_BYTES, Storage, Version};
+use crate::storage::{DeviceId, Discover, DiscoverError, SERIAL_BYTES, Storage, Version};
+use core::fmt::Write;
 
 /// The most sources: one a device slot, and the primary device.
 pub const SOURCES_MAX: usize = DEVICES_MAX + 1;
@@ -20,6 +21,8 @@ pub enum SourceName<N> {
         /// The file's path on the share.
         name: N,
     },
+    /// The device with this number, which the caller has found: a partition.
+    Device(DeviceId),
 }
 
 impl<N: AsRef<str>> SourceName<N> {
@@ -31,6 +34,7 @@ impl<N: AsRef<str>> SourceName<N> {
                 mount_tag: mount_tag.as_ref().map(AsRef::as_ref),
                 name: name.as_ref(),
             },
+            Self::Device(device) => SourceName::Device(*device),
         }
     }
 
@@ -42,6 +46,10 @@ impl<N: AsRef<str>> SourceName<N> {
         let found = match self.as_deref() {
             SourceName::Disk(serial) => storage.disk(serial),
             SourceName::File { mount_tag, name } => storage.share_file(mount_tag, name),
+            SourceName::Device(device) => match storage.info(device) {
+                Some(_) => Ok(device),
+                None => Err(DiscoverError::NotFound),
+            },
         };
         found.map_err(|cause| BindError::Source { slot: 0, name: self.as_deref().to_name(), cause })
     }
@@ -50,6 +58,7 @@ impl<N: AsRef<str>> SourceName<N> {
 impl SourceName<&str> {
     /// Returns the name in the words of a message, cut to the room of a [`Name`].
     pub(super) fn to_name(self) -> Name {
+        let mut number = heapless::String::<16>::new();
         let parts: [&str; 4] = match self {
             Self::Disk(serial) => {
                 // A disk's serial ends here, whatever the configuration says.
@@ -58,6 +67,11 @@ impl SourceName<&str> {
             }
             Self::File { mount_tag, name } => {
                 ["file ", name, " on share ", mount_tag.unwrap_or("(any)")]
+            }
+            Self::Device(device) => {
+                // A number of 16 bits has room.
+                let _ = write!(number, "{}", device.0);
+                ["device ", &number, "", ""]
             }
         };
         parts.iter().flat_map(|part| part.chars()).collect()

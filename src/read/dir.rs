@@ -4,9 +4,11 @@
 //! left out.
 
 use super::Root;
-use super::guard::Guard;
+use super::guard::{Guard, lifted};
 use super::metadata;
 use super::stop::{Blocking, Stop};
+#[cfg(feature = "alloc")]
+use super::union::Merged;
 use crate::cache::Layer;
 use crate::erofs::{BlockSize, Corrupt, DirBlock, FileKind, Inode, NameFault, Nid};
 use crate::error::{Error, PathError};
@@ -37,7 +39,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
-        let mut inner = self.lock();
+        let mut inner = self.lock_at(dir);
         let size = inner.mount().superblock().block_size().bytes();
         let bytes = inner.dir_block(dir, block).blocking()?;
         let out = out.get_mut(..bytes.len()).ok_or(PathError::BufferTooSmall(size))?;
@@ -47,16 +49,35 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
 }
 
 /// A position in a directory. Borrows nothing, so a caller may keep many.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DirCursor {
     dir: Inode,
     block_size: BlockSize,
     block: u64,
     entry: u16,
+    /// The position in a directory of a stack, in place of the one above.
+    #[cfg(feature = "alloc")]
+    merged: Option<alloc::boxed::Box<Merged>>,
 }
 
 impl DirCursor {
     /// Returns a cursor at `position` of `dir`; see [`Root::read_dir_at`].
+    pub(super) fn open<S: Storage, L: Layer<S>>(
+        guard: &mut Guard<'_, S, L>,
+        dir: Inode,
+        position: u64,
+    ) -> Result<Self, Stop> {
+        let size = guard.mount().superblock().block_size();
+        #[cfg(feature = "alloc")]
+        if guard.is_stack() {
+            let mut cursor = Self::new(dir, size, 0)?;
+            cursor.merged = Some(alloc::boxed::Box::new(guard.open_merged(&dir, position)?));
+            return Ok(cursor);
+        }
+        Ok(Self::new(dir, size, position)?)
+    }
+
+    /// Returns a cursor at `position` of a directory of one image.
     pub(super) fn new(dir: Inode, block_size: BlockSize, position: u64) -> Result<Self, Error> {
         if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
@@ -65,13 +86,24 @@ impl DirCursor {
         let entry = block_size.offset_in(position).checked_div(DirBlock::ENTRY_BYTES.into());
         // A block has at most 65,536 bytes.
         let entry = u16::try_from(entry.or_bug()?).ok().or_bug()?;
-        Ok(Self { dir, block_size, block, entry })
+        Ok(Self {
+            dir,
+            block_size,
+            block,
+            entry,
+            #[cfg(feature = "alloc")]
+            merged: None,
+        })
     }
 
     /// Returns the position of the next entry, for [`Root::read_dir_at`]: the byte of the directory
     /// at which the entry begins, as on Linux. 0 at the start; at most the size of the directory,
-    /// rounded up to whole blocks.
+    /// rounded up to whole blocks. In a stack of images the number has no such meaning.
     pub fn position(&self) -> Result<u64, Error> {
+        #[cfg(feature = "alloc")]
+        if let Some(merged) = &self.merged {
+            return Ok(merged.position());
+        }
         let before = self.block_size.pow2().times(self.block).or_bug()?;
         let within = u64::from(self.entry).checked_mul(DirBlock::ENTRY_BYTES.into());
         Ok(before.checked_add(within.or_bug()?).or_bug()?)
@@ -89,8 +121,21 @@ impl DirCursor {
     ) -> Result<Option<DirEntry>, Error> {
         root.own(&self.dir)?;
         let mut entry = DirEntry::default();
-        let found = self.advance(&mut root.lock(), &mut entry, false).blocking()?;
+        let found = self.step(&mut root.lock(), &mut entry).blocking()?;
         Ok(found.then_some(entry))
+    }
+
+    /// Writes the next entry to `entry`. Returns false at the end.
+    pub(super) fn step<S: Storage, L: Layer<S>>(
+        &mut self,
+        guard: &mut Guard<'_, S, L>,
+        entry: &mut DirEntry,
+    ) -> Result<bool, Stop> {
+        #[cfg(feature = "alloc")]
+        if let Some(merged) = &mut self.merged {
+            return Ok(merged.next(guard, entry)?.is_some());
+        }
+        self.advance(guard, entry, false)
     }
 
     /// Writes the next entry to `entry`, and returns the entry's inode; `None` at the end. Faster
@@ -107,6 +152,10 @@ impl DirCursor {
         entry.name.clear();
         root.own(&self.dir)?;
         let mut inner = root.lock();
+        #[cfg(feature = "alloc")]
+        if let Some(merged) = &mut self.merged {
+            return merged.next(&mut inner, entry).blocking();
+        }
         if !self.advance(&mut inner, entry, true).blocking()? {
             return Ok(None);
         }
@@ -115,16 +164,26 @@ impl DirCursor {
         Ok(Some(inode))
     }
 
+    /// Returns the directories whose entries come: the directory, or all that are merged in it.
+    #[cfg(feature = "alloc")]
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Inode> {
+        let own = self.merged.is_none().then_some(&self.dir);
+        own.into_iter().chain(self.merged.iter().flat_map(|merged| merged.parts()))
+    }
+
     /// Returns the inode numbers of the block's next entries, as far as the block can be read.
     fn coming<S: Storage, L: Layer<S>>(&self, inner: &mut Guard<'_, S, L>) -> metadata::Nids {
         let Ok(bytes) = inner.dir_block(&self.dir, self.block) else {
             return metadata::Nids::new();
         };
         let block = DirBlock::from_bytes(bytes, self.dir.nid(), self.block).ok();
-        (self.entry..).take(metadata::ENTRIES).map_while(|entry| block?.target(entry)).collect()
+        let layer = self.dir.nid().layer();
+        let targets =
+            (self.entry..).take(metadata::ENTRIES).map_while(|entry| block?.target(entry));
+        targets.map_while(|nid| lifted(nid, layer).ok()).collect()
     }
 
-    /// Writes the next entry to `entry`. Returns false at the end. With `wanted`, loads the pages
+    /// Writes the next entry of a directory of one image to `entry`. Returns false at the end. With `wanted`, loads the pages
     /// of the coming inodes ahead.
     pub(super) fn advance<S: Storage, L: Layer<S>>(
         &mut self,
@@ -166,7 +225,7 @@ impl DirCursor {
                 continue;
             }
             entry.name.extend_from_slice(found.name).map_err(|_| PathError::TooLong)?;
-            (entry.nid, entry.kind) = (found.nid, found.kind());
+            (entry.nid, entry.kind) = (lifted(found.nid, self.dir.nid().layer())?, found.kind());
             return Ok(true);
         }
         Ok(false)

@@ -8,7 +8,7 @@ use super::guard::Guard;
 use super::stop::Stop;
 use super::xattrs::{FoundXattr, Wanted};
 use crate::cache::Layer;
-use crate::erofs::overlay::{METACOPY, Marks, Object, ObjectPath, REDIRECT};
+use crate::erofs::overlay::{Marks, Object, ObjectPath};
 use crate::erofs::{Inode, Layout, Unsupported};
 use crate::error::Error;
 use crate::storage::{ObjectFault, Storage};
@@ -23,8 +23,9 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Unsupported, with the object that the file's marks name, if there are no objects or the marks
     /// name it by no digest; [`Error::Object`].
     pub fn placed(&mut self, inode: &Inode) -> Result<Inode, Stop> {
+        self.turn_to(inode.nid());
         self.is_not_packed(inode)?;
-        let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: METACOPY });
+        let names = MARKS.map(|marks| Wanted { index: marks.index(), rest: Marks::METACOPY });
         let Some(found) = self.find_xattr(inode, &names)? else { return Ok(*inode) };
         let [trusted, user] = MARKS;
         let marks = if found.which == 0 { trusted } else { user };
@@ -61,7 +62,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns whether the redirect of a file, if there is one, is the path of its object.
     fn leads_to(&mut self, inode: &Inode, marks: Marks, object: &Object) -> Result<bool, Stop> {
-        let found = self.find_xattr(inode, &[Wanted { index: marks.index(), rest: REDIRECT }])?;
+        let found =
+            self.find_xattr(inode, &[Wanted { index: marks.index(), rest: Marks::REDIRECT }])?;
         let Some(FoundXattr { space, value, .. }) = found else { return Ok(true) };
         let mut path = [0; Object::PATH_BYTES_MAX];
         let len = usize::try_from(value.len).ok();
@@ -84,7 +86,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the object that the redirect attribute names; unnamed if there is no such attribute.
     fn redirect(&mut self, inode: &Inode, marks: Marks) -> Result<Object, Stop> {
-        let found = self.find_xattr(inode, &[Wanted { index: marks.index(), rest: REDIRECT }])?;
+        let found =
+            self.find_xattr(inode, &[Wanted { index: marks.index(), rest: Marks::REDIRECT }])?;
         let Some(FoundXattr { space, value, .. }) = found else { return Ok(Object::Unnamed) };
         let mut start = [0; ObjectPath::BYTES_MAX];
         let len = usize::try_from(value.len);

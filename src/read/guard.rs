@@ -13,6 +13,7 @@ use super::stop::Stop;
 #[cfg(feature = "alloc")]
 use super::task::TaskId;
 use crate::cache::Layer;
+use crate::erofs::{Corrupt, Nid};
 use crate::storage::{Spin, Storage, Vouch};
 use crate::units::{ByteRange, DeviceSlot};
 use core::ops::{Deref, DerefMut};
@@ -56,8 +57,11 @@ impl spin::RelaxStrategy for Look {
 pub struct Shared<S, L> {
     /// The devices.
     pub storage: S,
-    /// The superblock and the device slots.
+    /// The superblock and the device slots: those of the topmost image of a stack.
     pub mount: Mount,
+    /// The images of a stack, the bottom first; none for an image alone.
+    #[cfg(feature = "alloc")]
+    pub stack: alloc::vec::Vec<Mount>,
     /// The sources of all device slots.
     pub sources: Sources,
     /// Whether the layer keeps blocks of a source.
@@ -72,13 +76,21 @@ pub struct Shared<S, L> {
 
 impl<S, L> Shared<S, L> {
     /// Returns the parts of a mount before its first read.
-    pub fn new(storage: S, mount: Mount, sources: Sources, state: Inner<L>) -> Self {
+    pub fn new(
+        storage: S,
+        mount: Mount,
+        #[cfg(feature = "alloc")] stack: alloc::vec::Vec<Mount>,
+        sources: Sources,
+        state: Inner<L>,
+    ) -> Self {
         #[cfg(feature = "alloc")]
         let keeps = sources.iter().any(|source| source.blob.is_some());
         let is_pinned = sources.iter().any(|source| source.pinned);
         Self {
             storage,
             mount,
+            #[cfg(feature = "alloc")]
+            stack,
             sources,
             #[cfg(feature = "alloc")]
             keeps,
@@ -93,6 +105,7 @@ impl<S, L> Shared<S, L> {
         let (storage, state) = (&self.storage, self.state.lock());
         Guard {
             shared: self,
+            mount: &self.mount,
             storage,
             state,
             file: None,
@@ -145,6 +158,8 @@ impl<S: Storage, L> Shared<S, L> {
 pub struct Guard<'r, S, L> {
     /// What needs no lock.
     pub shared: &'r Shared<S, L>,
+    /// The image whose metadata is read; see [`Guard::turn_to`].
+    mount: &'r Mount,
     /// The devices.
     pub storage: &'r S,
     state: MutexGuard<'r, Raw, Inner<L>>,
@@ -195,6 +210,61 @@ impl<S, L> Guard<'_, S, L> {
         let due = self.state.tasks.take_due();
         MutexGuard::unlocked(&mut self.state, || due.into_iter().for_each(Waker::wake));
     }
+}
+
+impl<'r, S, L> Guard<'r, S, L> {
+    /// Returns the superblock and the device slots of the image that the reader turned to last; at
+    /// first of the topmost one.
+    pub fn mount(&self) -> &'r Mount {
+        self.mount
+    }
+
+    /// Turns to the image of an inode. What takes an inode, or its number, turns to its image; what
+    /// takes a place in a metadata space reads the image that was turned to last.
+    #[inline]
+    pub fn turn_to(&mut self, nid: Nid) {
+        #[cfg(feature = "alloc")]
+        if nid.layer() != self.mount.superblock().layer() {
+            self.turn_to_layer(nid.layer());
+        }
+        #[cfg(not(feature = "alloc"))]
+        let _ = nid;
+    }
+
+    /// Turns to another image. An inode number of an image that is not there has no place in any
+    /// other, which its reader finds.
+    #[cfg(feature = "alloc")]
+    #[cold]
+    #[inline(never)]
+    fn turn_to_layer(&mut self, layer: u8) {
+        let at = usize::from(layer).checked_sub(1);
+        if let Some(mount) = at.and_then(|at| self.shared.stack.get(at)) {
+            self.mount = mount;
+        }
+    }
+
+    /// Turns to the topmost image.
+    pub fn turn_to_top(&mut self) {
+        self.mount = &self.shared.mount;
+    }
+
+    /// Returns the number that an inode has in the mount, from its number on the disk of the image
+    /// that was turned to last.
+    ///
+    /// # Errors
+    /// Corrupt if the number lies in no image.
+    pub fn lifted(&self, nid: Nid) -> Result<Nid, Corrupt> {
+        lifted(nid, self.mount.superblock().layer())
+    }
+}
+
+/// Returns the number that an inode of the image `layer` has in the mount, from its number on disk.
+///
+/// # Errors
+/// Corrupt if the number lies in no image.
+pub fn lifted(nid: Nid, layer: u8) -> Result<Nid, Corrupt> {
+    // The inode of an image alone is not found if the number lies nowhere.
+    if layer == 0 { Ok(nid) } else { nid.in_layer(layer) }
 }
 
 impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {

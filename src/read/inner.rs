@@ -25,15 +25,24 @@ use super::stop::Stop;
 use super::stream::Flights;
 #[cfg(feature = "alloc")]
 use super::task::Tasks;
+#[cfg(feature = "alloc")]
+use super::union::{Dirs, LAYERS_MAX};
+#[cfg(feature = "alloc")]
+use crate::blob::SOURCES_MAX;
 use crate::blob::{Image, Sources};
 use crate::cache::Layer;
+#[cfg(feature = "alloc")]
+use crate::erofs::Unsupported;
 use crate::erofs::{ChunkMap, Inode, Layout, Space};
 use crate::error::Error;
+#[cfg(feature = "alloc")]
+use crate::error::PathError;
 use crate::num::{OrBug, wide};
 use crate::origin::fresh;
 use crate::storage::events::Recorder;
 use crate::storage::{DeviceId, Storage};
-use crate::units::{ByteRange, DeviceSlot, Fill, Pow2};
+use crate::units::DeviceSlot;
+use crate::units::{ByteRange, Fill, Pow2};
 
 /// Bytes of a chunk map that are read together.
 const MAP_BYTES: usize = 512;
@@ -57,39 +66,28 @@ pub struct Inner<L> {
     /// Readers that do not wait.
     #[cfg(feature = "alloc")]
     pub tasks: Tasks,
+    /// Merged directories of a stack.
+    #[cfg(feature = "alloc")]
+    pub dirs: Dirs,
 }
 
-/// Returns a mount before the first read.
+/// Returns a mount before the first read: of one image, or of several as a stack, the bottom first.
 ///
 /// # Errors
-/// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the image's
-/// algorithms needs more memory than the budget has.
+/// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the images'
+/// algorithms needs more memory than the budget has, or when there are too many images or sources.
 // Not inlined: it writes its result where the caller wants it.
 #[inline(never)]
 pub fn mount<S: Storage, L: Layer<S>>(
     storage: S,
     layer: L,
-    image: &Image,
-    parts: &Sources,
+    images: &[(&Image, &Sources)],
     budget: &Budget,
     lent: Lent,
 ) -> Result<Shared<S, L>, MountError<S, L>> {
     let mut layer = layer;
-    let origin = match fresh() {
-        Ok(origin) => origin,
-        Err(bug) => return Err(MountError { error: bug.into(), storage, layer }),
-    };
-    let mut sources = match io::sources(&storage, &mut layer, image, parts) {
-        Ok(sources) => sources,
-        Err(error) => return Err(MountError { error, storage, layer }),
-    };
-    let objects = match io::add_objects(&storage, &mut sources) {
-        Ok(objects) => objects,
-        Err(error) => return Err(MountError { error, storage, layer }),
-    };
-    #[cfg(feature = "alloc")]
-    let decoding = match Decoding::new(budget, image.superblock()) {
-        Ok(decoding) => decoding,
+    let heads = match heads(&storage, &mut layer, images, budget) {
+        Ok(heads) => heads,
         Err(error) => return Err(MountError { error, storage, layer }),
     };
     #[cfg(feature = "alloc")]
@@ -97,8 +95,6 @@ pub fn mount<S: Storage, L: Layer<S>>(
         (Metadata::new(budget.metadata_bytes), Bounces::empty(BOUNCES), lent);
     #[cfg(not(feature = "alloc"))]
     let (metadata, bounces) = {
-        // There is no heap to take it from.
-        let _ = budget;
         let Memory { pages, dir, bounce } = lent;
         (Metadata::over(pages, dir), Bounces::of([bounce.as_mut_slice()]))
     };
@@ -107,28 +103,99 @@ pub fn mount<S: Storage, L: Layer<S>>(
     #[cfg(not(feature = "alloc"))]
     let recorder = Recorder::default();
     let state = Inner {
-        io: Io::new::<S>(layer, image.read_bytes(), bounces, recorder),
+        io: Io::new::<S>(layer, heads.read_bytes, bounces, recorder),
         metadata,
         #[cfg(feature = "alloc")]
         blocks: Blocks::new(budget.block_bytes),
         #[cfg(feature = "alloc")]
-        decoding,
+        decoding: heads.decoding,
         #[cfg(feature = "alloc")]
         flights: Flights::new(budget.stream_bytes),
         #[cfg(feature = "alloc")]
         tasks: Tasks::default(),
+        #[cfg(feature = "alloc")]
+        dirs: Dirs::default(),
     };
-    let mut shared = Shared::new(storage, Mount::new(image, origin), sources, state);
+    let objects = heads.objects;
+    #[cfg(feature = "alloc")]
+    let mut shared = Shared::new(storage, heads.mount, heads.stack, heads.sources, state);
+    #[cfg(not(feature = "alloc"))]
+    let mut shared = Shared::new(storage, heads.mount, heads.sources, state);
     shared.objects = objects;
     Ok(shared)
 }
 
-impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
-    /// Returns the superblock and the device slots.
-    pub fn mount(&self) -> &'r Mount {
-        &self.shared.mount
-    }
+/// What the heads of the images give.
+struct Heads {
+    /// The topmost image.
+    mount: Mount,
+    /// All images of a stack.
+    #[cfg(feature = "alloc")]
+    stack: alloc::vec::Vec<Mount>,
+    sources: io::Sources,
+    /// The place of the objects among the sources.
+    objects: Option<DeviceSlot>,
+    #[cfg(feature = "alloc")]
+    decoding: Decoding,
+    read_bytes: u64,
+}
 
+#[cfg(feature = "alloc")]
+fn heads<S: Storage, L: Layer<S>>(
+    storage: &S,
+    layer: &mut L,
+    images: &[(&Image, &Sources)],
+    budget: &Budget,
+) -> Result<Heads, Error> {
+    let (top, below) = images.split_last().ok_or(PathError::NotFound)?;
+    let origin = fresh()?;
+    let sum = |of: fn(&Image) -> usize| images.iter().map(|(image, _)| of(image)).sum::<usize>();
+    let sources =
+        sum(|image| usize::from(image.devices().len())).checked_add(images.len()).or_bug()?;
+    if images.len() > LAYERS_MAX || sources > SOURCES_MAX {
+        return Err(Unsupported::Stack { images: images.len(), sources }.into());
+    }
+    let (mut sources, mut stack) = (io::Sources::new(), alloc::vec::Vec::new());
+    let mut digests = alloc::vec::Vec::new();
+    for ((image, parts), number) in images.iter().zip(1..) {
+        let primary = DeviceSlot::new(u16::try_from(sources.len()).ok().or_bug()?);
+        let mut is_first = true;
+        if !below.is_empty() {
+            stack.push(Mount::new(image, origin).in_layer(number, primary)?);
+            let digest = image.digest();
+            is_first = !digests.contains(&digest);
+            digests.push(digest);
+        }
+        // A region could not tell the blobs of images with equal heads apart.
+        sources.extend(io::sources(storage, layer, image, parts, is_first)?);
+    }
+    let mount = match stack.last() {
+        Some(mount) => mount.clone(),
+        None => Mount::new(top.0, origin),
+    };
+    let objects = io::add_objects(storage, &mut sources)?;
+    let decoding = Decoding::new(budget, images.iter().map(|(image, _)| image.superblock()))?;
+    let read_bytes = images.iter().map(|(image, _)| image.read_bytes()).sum();
+    Ok(Heads { mount, stack, sources, objects, decoding, read_bytes })
+}
+
+/// Without a heap there is one image.
+#[cfg(not(feature = "alloc"))]
+fn heads<S: Storage, L: Layer<S>>(
+    storage: &S,
+    layer: &mut L,
+    images: &[(&Image, &Sources)],
+    _: &Budget,
+) -> Result<Heads, Error> {
+    let [(image, parts)] = *images else { return Err(Error::bug()) };
+    let origin = fresh()?;
+    let mut sources = io::sources(storage, layer, image, parts, false)?;
+    let objects = io::add_objects(storage, &mut sources)?;
+    let (mount, read_bytes) = (Mount::new(image, origin), image.read_bytes());
+    Ok(Heads { mount, sources, objects, read_bytes })
+}
+
+impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Returns the most bytes that reads may still allocate. Metadata and decoding count in full,
     /// with the bytes that they have allocated already.
     pub fn reserve_bytes(&self) -> usize {
@@ -139,6 +206,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
             self.blocks.reserve_bytes(),
             self.flights.reserve_bytes(),
             self.io.reserve_bytes(),
+            if self.is_stack() { Dirs::reserve_bytes() } else { 0 },
         ];
         #[cfg(not(feature = "alloc"))]
         let parts: [usize; 0] = [];
@@ -174,6 +242,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
     /// Fills `out` with the bytes of an inode's data from `offset` on; `offset + out.len()` is at
     /// most the inode's size.
     pub fn data(&mut self, inode: &Inode, offset: u64, out: &mut [u8]) -> Result<(), Stop> {
+        self.turn_to(inode.nid());
         let mut rest = ByteRange::sized(offset, wide(out.len())).or_bug()?;
         let mut out = Fill::new(out);
         while let Some(want) = rest.non_empty() {
@@ -215,6 +284,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
     /// Plans a read of the first bytes of `want`, at least one; `want` counts bytes of the inode's
     /// uncompressed data.
     pub fn plan(&mut self, inode: &Inode, want: ByteRange, plan: &mut Plan) -> Result<(), Stop> {
+        self.turn_to(inode.nid());
         match inode.layout() {
             Layout::None | Layout::Compressed(_) | Layout::Plain { start: None } => {
                 plan.push_hole(want)?;
@@ -282,6 +352,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         if offset >= inode.size() {
             return Ok(None);
         }
+        self.turn_to(inode.nid());
         if let Layout::Compressed(_) = inode.layout() {
             return self.encoded_source(inode, offset);
         }
@@ -298,7 +369,7 @@ impl<'r, S: Storage, L: Layer<S>> Guard<'r, S, L> {
         match space {
             Space::Image => {
                 let range = ByteRange::sized(at, 1).or_bug()?;
-                Ok(self.place(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range }]))
+                Ok(self.place(&[Extent::Blob { slot: self.mount().primary(), range }]))
             }
             Space::Metabox => {
                 let metabox = self.metabox()?;

@@ -22,6 +22,8 @@
 //! | a name in a directory of `n` blocks | ⌈log2(`n` + 1)⌉ blocks, 13 comparisons in the last block; an inode |
 //! | a path of `d` names | the cost of a name, `d` times: 3 pages each where directories have one block of at most 4 KiB. Warm: no read. Each symlink adds its target of at most 4 KiB, read as a file is, and the names in the target; at most [`SYMLINK_HOPS_MAX`] symlinks |
 //! | opening a file | nothing if the file has no xattrs, or if a filter of names excludes the wanted names; else the headers and names of its xattrs, in pages: mostly the page of its inode, and the pages of shared xattrs |
+//! | a path of `d` names in a stack of `n` images | a name costs one lookup in an image if the topmost image has the name, else at most `n`; whether a directory is opaque costs its xattrs, before the image below is searched. A directory at the end is looked for in all images, once ([`Stats::lookups`] counts) |
+//! | a list of a merged directory | that of each of its parts; for each name an inode, and one more for each part of a directory |
 //! | a list of a directory of `n` blocks | each block twice, a step for each entry |
 //! | `len` bytes, not compressed, in `x` extents | `len` bytes and 1 KiB an extent, in `len` / 1 MiB reads and 3 an extent; 8 bytes of map for each chunk, in pages |
 //! | `len` bytes, compressed, in `x` extents | for each extent its encoded bytes, at most 1 MiB, and decoding up to the last wanted byte, at most 12 MiB; a fragment costs the same in the packed inode. `x` is at most `len` / `B` + 2, or `len` with records of extents |
@@ -64,6 +66,8 @@ mod stream;
 mod task;
 #[cfg(feature = "alloc")]
 mod tree;
+#[cfg(feature = "alloc")]
+mod union;
 mod walk;
 mod xattrs;
 
@@ -93,6 +97,7 @@ use crate::storage::{DeviceId, Storage};
 use crate::units::DeviceSlot;
 use guard::{Guard, Shared};
 use memory::Lent;
+use mount::Mount;
 use stop::Blocking;
 use walk::Follow;
 
@@ -250,7 +255,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         budget: &Budget,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
-        let shared = inner::mount(storage, layer, image, parts, &budget.bounded(), lent)?;
+        let shared = inner::mount(storage, layer, &[(image, parts)], &budget.bounded(), lent)?;
         let origin = shared.mount.superblock().origin();
         #[cfg(feature = "alloc")]
         let shared = Held::new(shared);
@@ -277,14 +282,26 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let objects = self.shared.objects;
         let sources = (0..).zip(&self.shared.sources);
         let sources = sources.filter(|(slot, _)| objects != Some(DeviceSlot::new(*slot)));
-        let devices: u128 =
-            sources.map(|(_, source)| source).map(|source| u128::from(source.bytes)).sum();
-        let packed = self.shared.mount.superblock().incompat().without(Incompat::UNPACKED);
-        clip64(if packed.is_empty() { devices } else { devices << PACKED_BITS })
+        let devices: u128 = sources.map(|(_, source)| u128::from(source.bytes)).sum();
+        let is_packed =
+            |mount: &Mount| !mount.superblock().incompat().without(Incompat::UNPACKED).is_empty();
+        #[cfg(feature = "alloc")]
+        let below = self.shared.stack.iter().any(is_packed);
+        #[cfg(not(feature = "alloc"))]
+        let below = false;
+        let packed = below || is_packed(&self.shared.mount);
+        clip64(if packed { devices << PACKED_BITS } else { devices })
     }
 
     fn lock(&self) -> Guard<'_, S, L> {
         self.shared.lock()
+    }
+
+    /// Waits for the lock, and turns to the image of an inode.
+    fn lock_at(&self, inode: &Inode) -> Guard<'_, S, L> {
+        let mut guard = self.lock();
+        guard.turn_to(inode.nid());
+        guard
     }
 
     /// Checks that an inode is one of this mount.
@@ -360,7 +377,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// for the end.
     pub fn read_dir_at(&self, dir: Inode, position: u64) -> Result<DirCursor, Error> {
         self.own(&dir)?;
-        DirCursor::new(dir, self.shared.mount.superblock().block_size(), position)
+        DirCursor::open(&mut self.lock_at(&dir), dir, position).blocking()
     }
 
     /// Returns the inode of the entry `name` of a directory; a symlink is not followed. `None` if
@@ -372,11 +389,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
-        let mut inner = self.lock();
-        match inner.lookup(dir, name).blocking()? {
-            Some(nid) => inner.inode(nid).blocking().map(Some),
-            None => Ok(None),
-        }
+        self.lock().find(dir, name).blocking()
     }
 
     /// Reads the target of the symlink at `path` into `out`, and returns it. Walks accept targets

@@ -103,7 +103,7 @@ impl Plan {
             let part = here.take(room).non_empty().or_bug()?.len();
             let beyond = Corrupt::BlockBeyondSlot { slot, block: BLOCKS_MAX, blocks: BLOCKS_MAX };
             let range = ByteRange::sized(at, part).ok_or(beyond)?;
-            if !self.push(Extent::Blob { slot: DeviceSlot::new(slot), range })? {
+            if !self.push(Extent::Blob { slot: mount.place_of(slot)?, range })? {
                 break;
             }
             rest = here.skip(part);

@@ -37,6 +37,8 @@ pub struct Stats {
     pub decoded_bytes: u64,
     /// Parts of reads served from decoded bytes in memory.
     pub decoded_hits: u64,
+    /// Names that were looked up in a directory of one image of a stack.
+    pub lookups: u64,
     /// Background jobs that were dropped: they came back twice, after they had been given up, or
     /// to a mount that had not started them.
     pub stray_jobs: u64,

@@ -59,6 +59,23 @@ impl DirGuard {
         self.origin = root.origin;
     }
 
+    /// Records that the directory `dir` is about to be entered, with all that are merged in it, and
+    /// returns a cursor at its start.
+    ///
+    /// # Errors
+    /// As [`DirGuard::enter`], of each of these.
+    pub fn open<S: Storage, L: Layer<S>>(
+        &mut self,
+        root: &Root<S, L>,
+        dir: Inode,
+    ) -> Result<DirCursor, Error> {
+        let cursor = root.read_dir_inode(dir)?;
+        for part in cursor.parts() {
+            self.enter(part)?;
+        }
+        Ok(cursor)
+    }
+
     /// Records that `dir` is about to be entered.
     ///
     /// # Errors
@@ -214,8 +231,7 @@ impl Tree {
             if self.open.iter().any(|(cursor, _)| cursor.dir().nid() == inode.nid()) {
                 return Err(Corrupt::DirectoryInItself { nid: inode.nid() }.into());
             }
-            self.guard.enter(&inode)?;
-            self.open.push((root.read_dir_inode(inode)?, self.path.len()));
+            self.open.push((self.guard.open(root, inode)?, self.path.len()));
         }
         Ok(())
     }

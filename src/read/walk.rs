@@ -18,7 +18,7 @@ pub const SYMLINK_HOPS_MAX: usize = 40;
 pub const PATH_BYTES_MAX: usize = if cfg!(feature = "alloc") { 4096 } else { 1024 };
 const NAME_BYTES_MAX: usize = 255;
 
-type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
+pub type Path = heapless::Vec<u8, PATH_BYTES_MAX>;
 
 /// The symlinks that a walk follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +43,10 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     pub fn walk(&mut self, path: &[u8], follow: Follow) -> Result<Inode, Stop> {
         if path.len() > PATH_BYTES_MAX {
             return Err(PathError::TooLong.into());
+        }
+        #[cfg(feature = "alloc")]
+        if self.is_stack() {
+            return self.walk_stack(path, follow);
         }
         // In place: moving an inode out of a result copies it field by field.
         let mut found = self.root();
@@ -123,7 +127,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Puts the target of the symlink `link` in the place of `path`, all of it but the last `after`
     /// bytes.
-    fn splice(&mut self, link: &Inode, path: &mut Path, after: usize) -> Result<(), Stop> {
+    pub fn splice(&mut self, link: &Inode, path: &mut Path, after: usize) -> Result<(), Stop> {
         let len = usize::try_from(link.size()).map_err(|_| PathError::TooLong)?;
         if len == 0 {
             return Err(PathError::NotFound.into());
@@ -137,7 +141,20 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         self.data(link, 0, path.get_mut(..len).or_bug()?)
     }
 
-    /// Returns the inode number of the entry `name` of a directory; `None` if there is no such entry.
+    /// Returns the inode of the entry `name` of a directory; `None` if there is no such entry.
+    pub fn find(&mut self, dir: &Inode, name: &[u8]) -> Result<Option<Inode>, Stop> {
+        #[cfg(feature = "alloc")]
+        if self.is_stack() {
+            return self.find_in_stack(dir, name);
+        }
+        match self.lookup(dir, name)? {
+            Some(nid) => self.inode(nid).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Returns the inode number of the entry `name` of a directory of one image; `None` if there is
+    /// no such entry.
     ///
     /// Entries are sorted by name across all blocks: a binary search by the blocks' first and last
     /// names finds the only block that can hold `name`, and another search finds the entry in it.
@@ -145,6 +162,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         if name.len() > NAME_BYTES_MAX {
             return Err(PathError::TooLong.into());
         }
+        self.turn_to(dir.nid());
         let (mut low, mut high) = (0, self.mount().superblock().block_size().blocks_of(dir.size()));
         // Each round halves the range of at most 2^54 blocks.
         while low < high {
@@ -161,7 +179,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             } else if !is_only && name > block.last_name()? {
                 low = middle.checked_add(1).or_bug()?;
             } else {
-                return Ok(block.find(name)?.map(|entry| entry.nid));
+                let found = block.find(name)?.map(|entry| entry.nid);
+                return Ok(found.map(|nid| self.lifted(nid)).transpose()?);
             }
         }
         Ok(None)
@@ -169,7 +188,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 }
 
 /// Returns the first component of `path` and the rest after it; `None` if there is no component.
-fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn split(path: &[u8]) -> Option<(&[u8], &[u8])> {
     let start = path.iter().position(|byte| *byte != b'/')?;
     let path = path.get(start..)?;
     match path.iter().position(|byte| *byte == b'/') {

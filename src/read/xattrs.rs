@@ -7,6 +7,7 @@ use super::Root;
 use super::guard::Guard;
 use super::stop::{Blocking, Stop};
 use crate::cache::Layer;
+use crate::erofs::overlay::Marks;
 use crate::erofs::xattr::{Body, Entry, Header, LongPrefix, Prefix, filter_bit, prefix, split};
 use crate::erofs::{Compat, Corrupt, Inode, Part, Space, Span};
 use crate::error::{Error, PathError};
@@ -16,6 +17,9 @@ use crate::units::{ByteRange, Fill, Pow2};
 
 /// The size of a buffer that is enough for the xattrs of any inode.
 pub const XATTR_BYTES_MAX: usize = 262_148 + Entry::BYTES_MAX;
+
+/// The longest name of an xattr after its prefix, in bytes.
+const NAME_BYTES_MAX: usize = 255;
 
 /// Entries begin at multiples of 4 bytes.
 const ALIGN: Pow2 = match Pow2::of(4) {
@@ -58,21 +62,21 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let len = usize::try_from(span.len).ok();
         let split = len.and_then(|len| buffer.split_at_mut_checked(len));
         let (body, rest) = split.ok_or(too_small)?;
-        self.lock().meta(inode.nid().space(), span.at, body).blocking()?;
+        self.lock_at(inode).meta(inode.nid().space(), span.at, body).blocking()?;
         let body = Body::from_bytes(inode.nid(), body)?;
         for entry in body.entries() {
-            self.named(&entry?, &mut each)?;
+            self.named(inode, &entry?, &mut each)?;
         }
         for id in body.shared() {
-            let (space, at) = self.lock().mount().superblock().shared_xattr_at(id)?;
+            let (space, at) = self.lock_at(inode).mount().superblock().shared_xattr_at(id)?;
             let mut header = [0; Entry::HEADER_BYTES];
-            self.lock().meta(space, at, &mut header).blocking()?;
+            self.lock_at(inode).meta(space, at, &mut header).blocking()?;
             let need = Entry::bytes_needed(header);
             let span = Span { at, len: wide(need) };
-            self.lock().mount().superblock().check_shared_xattr(id, space, span)?;
+            self.lock_at(inode).mount().superblock().check_shared_xattr(id, space, span)?;
             let raw = rest.get_mut(..need).ok_or(PathError::BufferTooSmall(wide(need)))?;
-            self.lock().meta(space, at, raw).blocking()?;
-            self.named(&Entry::from_shared(id, raw)?, &mut each)?;
+            self.lock_at(inode).meta(space, at, raw).blocking()?;
+            self.named(inode, &Entry::from_shared(id, raw)?, &mut each)?;
         }
         Ok(())
     }
@@ -80,6 +84,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// Calls `each` with the full name and the value of `entry`, unless its prefix is unknown.
     fn named(
         &self,
+        inode: &Inode,
         entry: &Entry<'_>,
         each: &mut impl FnMut(&XattrName<'_>, &[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -87,14 +92,18 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let (index, infix) = match entry.prefix() {
             Prefix::Short(index) => (index, [].as_slice()),
             Prefix::Long(number) => {
-                match self.lock().long_prefix(number, &mut memory).blocking()? {
+                match self.lock_at(inode).long_prefix(number, &mut memory).blocking()? {
                     Some(long) => (long.index, long.infix),
                     None => return Ok(()),
                 }
             }
         };
         let Some(prefix) = prefix(index) else { return Ok(()) };
-        each(&XattrName { prefix, infix, rest: entry.name }, entry.value)
+        let name = XattrName { prefix, infix, rest: entry.name };
+        match self.shown(index, name) {
+            Some(name) => each(&name, entry.value),
+            None => Ok(()),
+        }
     }
 
     /// Reads the value of the xattr `name` of `inode` into `out`, and returns it; `None` if the
@@ -108,13 +117,66 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     ) -> Result<Option<&'o [u8]>, Error> {
         self.own(inode)?;
         let Some((index, rest)) = split(name) else { return Ok(None) };
+        let mut stored = [0; NAME_BYTES_MAX];
+        let Some(rest) = self.stored(index, rest, &mut stored) else { return Ok(None) };
         let found = self.lock().find_xattr(inode, &[Wanted { index, rest }]).blocking()?;
         let Some(FoundXattr { space, value, .. }) = found else { return Ok(None) };
         let too_small = PathError::BufferTooSmall(value.len);
         let len = usize::try_from(value.len).map_err(|_| too_small)?;
         let out = out.get_mut(..len).ok_or(too_small)?;
-        self.lock().meta(space, value.at, out).blocking()?;
+        self.lock_at(inode).meta(space, value.at, out).blocking()?;
         Ok(Some(out))
+    }
+}
+
+/// The names of overlayfs: hidden in a stack, unless they were escaped.
+impl<S: Storage, L: Layer<S>> Root<S, L> {
+    /// Returns the name as it is seen; `None` for one that is hidden.
+    fn shown<'n>(&self, index: u8, name: XattrName<'n>) -> Option<XattrName<'n>> {
+        if !self.is_stack() || index != Marks::Trusted.index() {
+            return Some(name);
+        }
+        let once = without(Marks::ESCAPE, (name.infix, name.rest));
+        match once {
+            None => Some(name),
+            // What was escaped is shown without the first of the two.
+            Some((infix, rest)) => {
+                without(Marks::ESCAPE, (infix, rest)).map(|_| XattrName { infix, rest, ..name })
+            }
+        }
+    }
+
+    /// Returns the name under which an xattr is stored that is seen as `rest`; `None` if there is no
+    /// such name.
+    fn stored<'n>(
+        &self,
+        index: u8,
+        rest: &'n [u8],
+        memory: &'n mut [u8; NAME_BYTES_MAX],
+    ) -> Option<&'n [u8]> {
+        if !self.is_stack() || index != Marks::Trusted.index() || !rest.starts_with(Marks::ESCAPE) {
+            return Some(rest);
+        }
+        let (escape, place) = memory.split_at_mut_checked(Marks::ESCAPE.len())?;
+        escape.copy_from_slice(Marks::ESCAPE);
+        place.get_mut(..rest.len())?.copy_from_slice(rest);
+        memory.get(..Marks::ESCAPE.len().checked_add(rest.len())?)
+    }
+
+    /// Returns whether the mount is a stack of images.
+    fn is_stack(&self) -> bool {
+        self.shared.mount.superblock().layer() != 0
+    }
+}
+
+/// Returns the parts of a name after `start`; `None` if the name begins in another way.
+fn without<'n>(start: &[u8], (infix, rest): (&'n [u8], &'n [u8])) -> Option<(&'n [u8], &'n [u8])> {
+    match infix.strip_prefix(start) {
+        Some(infix) => Some((infix, rest)),
+        None => {
+            let rest = rest.strip_prefix(start.strip_prefix(infix)?)?;
+            Some((&[], rest))
+        }
     }
 }
 
@@ -147,6 +209,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         wanted: &[Wanted<'_>],
     ) -> Result<Option<FoundXattr>, Stop> {
         let Some(body) = inode.xattrs() else { return Ok(None) };
+        self.turn_to(inode.nid());
         let (nid, space) = (inode.nid(), inode.nid().space());
         let mut header = [0; Header::BYTES];
         self.meta(space, body.at, &mut header)?;

@@ -220,8 +220,12 @@ fn head_of_an_image_is_one_read_of_one_block() {
     let mut storage = machine.world.attach();
     let config = Config::parse(&mount::line(1)).unwrap();
     let mounted = guest::open(&mut storage, &config).unwrap();
-    assert_eq!(mounted.image.devices().len(), 1, "the table of devices is in the first block, too");
-    assert_eq!(mounted.image.read_bytes(), 4096);
+    assert_eq!(
+        mounted.images[0].image.devices().len(),
+        1,
+        "the table of devices is in the first block, too"
+    );
+    assert_eq!(mounted.images[0].image.read_bytes(), 4096);
     let reads = machine.sources.iter().map(|id| machine.world.counters(*id).reads);
     assert_eq!(reads.sum::<u64>(), 1);
 }

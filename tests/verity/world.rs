@@ -95,8 +95,8 @@ impl Made {
         let open = |storage: &mut SimStorage, config: &Config| {
             let mut mounted = rootlet_guest::open(storage, config)?;
             for (slot, content) in (0..).zip(contents) {
-                let device = mounted.sources[usize::from(slot)].device;
-                assert!(mounted.sources.set_content(slot, device, content));
+                let device = mounted.images[0].sources[usize::from(slot)].device;
+                assert!(mounted.images[0].sources.set_content(slot, device, content));
             }
             Ok(mounted)
         };

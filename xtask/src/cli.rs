@@ -116,11 +116,8 @@ mod tests {
         )
         .unwrap();
         let source = cli.boot.source;
-        assert_eq!(
-            source.blob[0],
-            BlobArg { slot: 1, place: BlobPlace::Disk("a".parse().unwrap()) }
-        );
-        assert_eq!(source.blob[1], BlobArg { slot: 2, place: BlobPlace::Share("c".into()) });
+        assert_eq!(source.blob[0], BlobArg::new(1, BlobPlace::Disk("a".parse().unwrap())));
+        assert_eq!(source.blob[1], BlobArg::new(2, BlobPlace::Share("c".into())));
         assert_eq!(source.region.unwrap().part.to_string(), "@8+1024");
         assert_eq!(cli.boot.words, ["cat", "--image", "-v"]);
         assert_eq!(cli.boot.machine.log, Some(LogLevel::Trace));

@@ -18,7 +18,7 @@ use crate::exit;
 use crate::hil::{self, HilArgs};
 use crate::host::{
     self, CatArgs, CheckArgs, ExtractArgs, Jobs, ListArgs, ManifestArgs, StatArgs, SumArgs, Verb,
-    settle,
+    settle, settle_stack,
 };
 use crate::interrupt::Interrupt;
 use crate::line;
@@ -126,6 +126,25 @@ pub struct ManArgs {
     pub dir: PathBuf,
 }
 
+impl Command {
+    /// Returns whether the command is over a stack of images.
+    fn is_of_stack(&self) -> bool {
+        let source = match self {
+            Self::Ls(args) => &args.read.source,
+            Self::Cat(args) => &args.files.read.source,
+            Self::Stat(args) => &args.files.read.source,
+            Self::Sum(args) => &args.files.read.source,
+            Self::Manifest(args) => &args.files.read.source,
+            Self::Extract(args) => &args.read.source,
+            Self::Check(args) => &args.read.source,
+            Self::Mount(args) => &args.read.source,
+            Self::Boot(args) => &args.source,
+            _ => return false,
+        };
+        !source.layer.is_empty()
+    }
+}
+
 /// Parses the command line, runs the command, and returns the exit status.
 pub fn main() -> ExitCode {
     end(Interrupt::watch().and_then(|interrupt| {
@@ -151,25 +170,31 @@ pub fn end(result: Result<()>) -> ExitCode {
 }
 
 fn dispatch(command: Command, settings: &Settings, interrupt: &Interrupt) -> Result<()> {
-    let known = settings.image();
+    // Words of a stack are not those of the file's image.
+    let known = if command.is_of_stack() { None } else { settings.image() };
     match command {
         Command::Ls(mut args) => {
+            settle_stack(&mut args.image, &mut args.paths, &args.read.source);
             settle(&mut args.image, &mut args.paths, known);
             host::list(&args, interrupt)
         }
         Command::Cat(CatArgs { mut files }) => {
+            settle_stack(&mut files.image, &mut files.paths, &files.read.source);
             settle(&mut files.image, &mut files.paths, known);
             host::files(Verb::Cat, &files, Jobs::ONE, interrupt)
         }
         Command::Stat(mut args) => {
+            settle_stack(&mut args.files.image, &mut args.files.paths, &args.files.read.source);
             settle(&mut args.files.image, &mut args.files.paths, known);
             host::stat(&args, interrupt)
         }
         Command::Sum(SumArgs { mut files, jobs }) => {
+            settle_stack(&mut files.image, &mut files.paths, &files.read.source);
             settle(&mut files.image, &mut files.paths, known);
             host::files(Verb::Sum, &files, jobs, interrupt)
         }
         Command::Manifest(ManifestArgs { mut files, jobs }) => {
+            settle_stack(&mut files.image, &mut files.paths, &files.read.source);
             settle(&mut files.image, &mut files.paths, known);
             host::files(Verb::Manifest, &files, jobs, interrupt)
         }

@@ -418,7 +418,14 @@ fn commands_of_the_usage_are_those_of_the_guest() {
 fn keys(page: &str, heading: &str) -> BTreeSet<String> {
     let spans = first_column(&section(&text(page), heading));
     let keys = spans.iter().filter_map(|span| span.split_once('='));
-    keys.map(|(key, _)| key.replace("blobN", "blob1")).collect()
+    keys.map(|(key, _)| numbered(key)).collect()
+}
+
+/// Returns a key with numbers in the place of the letters that stand for them.
+fn numbered(key: &str) -> String {
+    let letters =
+        [("blobN", "blob1"), ("layerN", "layer1"), ("blobM", "blob1"), ("verityM", "verity1")];
+    letters.iter().fold(key.to_owned(), |key, (letter, number)| key.replace(letter, number))
 }
 
 #[test]
@@ -434,7 +441,7 @@ fn keys_of_the_pages_are_those_of_the_guest() {
     // The guest's own list of keys, from its error for a misspelt key.
     let error = Config::parse("imag=1").unwrap_err().to_string();
     let listed = error.split([' ', ',']).filter_map(|word| word.strip_suffix('='));
-    for key in listed.map(|key| key.replace("blobN", "blob1")) {
+    for key in listed.map(numbered) {
         assert!(all.contains(&key), "{key}= is not in docs/usage.md");
     }
 }

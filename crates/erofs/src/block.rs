@@ -70,16 +70,25 @@ impl fmt::Display for BlockSize {
 }
 
 /// An inode number: the index of the 32-byte slot, counted from the metadata area, where the
-/// inode begins; with bit 63, counted from the start of the metabox.
+/// inode begins; with bit 63, counted from the start of the metabox. In a stack of images, bits 55
+/// to 62 have the number of the image, from 1: no image is long enough to need them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Nid(pub u64);
 
 impl Nid {
     const METABOX: u64 = 1 << 63;
+    pub(crate) const LAYER_BITS: u32 = 55;
+    pub(crate) const LAYER: u64 = 0xff << Self::LAYER_BITS;
 
     /// Returns the metadata space of the inode, and of its xattrs, map and inline tail.
     pub const fn space(self) -> Space {
         if self.0 & Self::METABOX == 0 { Space::Image } else { Space::Metabox }
+    }
+
+    /// Returns the number of the image in its stack, from 1; 0 for an image alone.
+    pub const fn layer(self) -> u8 {
+        let [.., low] = (self.0 >> Self::LAYER_BITS).to_be_bytes();
+        low
     }
 
     /// Returns the index of the 32-byte slot in the metadata space.
@@ -99,9 +108,11 @@ pub enum Space {
 
 impl fmt::Display for Nid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.space() {
-            Space::Image => self.0.fmt(f),
-            Space::Metabox => write!(f, "{} of the metabox", self.slot()),
+        let plain = Self(self.0 & !Self::LAYER);
+        match (self.layer(), self.space()) {
+            (0, Space::Image) => self.0.fmt(f),
+            (0, Space::Metabox) => write!(f, "{} of the metabox", self.slot()),
+            (layer, _) => write!(f, "{plain} of layer {layer}"),
         }
     }
 }

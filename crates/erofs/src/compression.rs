@@ -136,6 +136,19 @@ impl Compression {
         Ok(())
     }
 
+    /// Returns settings whose decoders decode files of both images.
+    #[must_use]
+    pub fn and(self, other: &Self) -> Self {
+        let all = Algorithm::ALL.into_iter().filter(|one| other.algorithms.has(*one));
+        Self {
+            algorithms: all.fold(self.algorithms, Algorithms::with),
+            lz4_distance: self.lz4_distance.max(other.lz4_distance),
+            lz4_pcluster_bytes: self.lz4_pcluster_bytes.max(other.lz4_pcluster_bytes),
+            lzma_dictionary_bytes: self.lzma_dictionary_bytes.max(other.lzma_dictionary_bytes),
+            zstd_window_bytes: self.zstd_window_bytes.max(other.zstd_window_bytes),
+        }
+    }
+
     /// Returns the limits for decoders.
     #[cfg(feature = "alloc")]
     pub fn limits(&self) -> super::codec::Limits {

@@ -189,6 +189,13 @@ pub enum Unsupported {
         /// The flags of Nydus, which tell how the chunks are packed.
         flags: u64,
     },
+    /// A stack of too many images, or of images with too many sources together.
+    Stack {
+        /// The images.
+        images: usize,
+        /// The sources.
+        sources: usize,
+    },
     /// A file whose bytes lie outside the image, as overlayfs's marks say.
     Elsewhere {
         /// The inode.
@@ -207,6 +214,10 @@ impl fmt::Display for Unsupported {
             Self::Foreign { name, next } => {
                 write!(f, "this is {name}, not an EROFS image; {next}")
             }
+            Self::Stack { images, sources } => write!(
+                f,
+                "a stack of {images} images with {sources} sources together; at most 128 and 65536"
+            ),
             Self::Devices(count) => write!(f, "{count} device slots, at most {DEVICES_MAX}"),
             Self::HeadMemory(bytes) => {
                 write!(f, "superblock and device table take {bytes} bytes more than there are")

@@ -31,6 +31,7 @@ mod faults;
 mod feature;
 mod inode;
 mod kind;
+mod layer;
 mod layout;
 mod limits;
 mod origin;

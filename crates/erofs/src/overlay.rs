@@ -6,11 +6,6 @@
 
 use core::fmt;
 
-/// The name, after its prefix, of the attribute that marks a file whose bytes lie elsewhere.
-pub const METACOPY: &[u8] = b"overlay.metacopy";
-/// The name, after its prefix, of the attribute with the path of the file that holds the bytes.
-pub const REDIRECT: &[u8] = b"overlay.redirect";
-
 /// The length of the header before a digest: version, length, flags and algorithm.
 const HEADER_BYTES: usize = 4;
 const SHA256: u8 = 1;
@@ -26,6 +21,21 @@ pub enum Marks {
 }
 
 impl Marks {
+    /// The name, after its prefix, of the attribute that marks a file whose bytes lie elsewhere.
+    pub const METACOPY: &[u8] = b"overlay.metacopy";
+    /// The name, after its prefix, of the attribute with the path of the file that holds the bytes.
+    pub const REDIRECT: &[u8] = b"overlay.redirect";
+    /// The name, after its prefix, of the attribute that makes an empty file a whiteout.
+    pub const WHITEOUT: &[u8] = b"overlay.whiteout";
+    /// The name, after its prefix, of the attribute that makes a directory opaque, if its value is
+    /// [`Marks::OPAQUE_VALUE`].
+    pub const OPAQUE: &[u8] = b"overlay.opaque";
+    /// The value of an attribute [`Marks::OPAQUE`] that hides the directories below.
+    pub const OPAQUE_VALUE: &[u8] = b"y";
+    /// How the names of the attributes of overlayfs begin, after their prefix. One that is to be seen is
+    /// stored with this twice.
+    pub const ESCAPE: &[u8] = b"overlay.";
+
     /// Returns the index of the prefix, `trusted.` or `user.`.
     pub fn index(self) -> u8 {
         match self {
@@ -193,7 +203,7 @@ mod tests {
     #[test]
     fn marks_have_the_names_that_their_messages_tell() {
         for marks in [Marks::Trusted, Marks::User] {
-            for name in [METACOPY, REDIRECT] {
+            for name in [Marks::METACOPY, Marks::REDIRECT] {
                 let full = [marks.to_string().as_bytes(), b".", name].concat();
                 assert_eq!(xattr::split(&full), Some((marks.index(), name)));
             }

@@ -66,6 +66,8 @@ pub struct Superblock {
     /// What Nydus says of the image's blobs.
     rafs: Option<Rafs>,
     origin: Origin,
+    /// The inode number 0 of the image in its stack.
+    layer: Nid,
 }
 
 /// The table of long prefixes of xattr names.
@@ -143,6 +145,7 @@ impl Superblock {
             device_table: u64::from(raw.u16::<88>()) << SLOT_BITS,
             rafs: Rafs::from_bytes(first, compat),
             origin: Origin::NONE,
+            layer: Nid(0),
         };
         superblock.check_devices()?;
         superblock.inode_at(superblock.root)?;
@@ -154,6 +157,23 @@ impl Superblock {
     #[must_use]
     pub const fn with_origin(self, origin: Origin) -> Self {
         Self { origin, ..self }
+    }
+
+    /// Returns the same superblock for the image with this number in a stack: its inodes have the
+    /// numbers that [`Nid::in_layer`] gives.
+    ///
+    /// # Errors
+    /// Corrupt if an inode number of the superblock lies in no image.
+    pub fn in_layer(self, layer: u8) -> Result<Self, Corrupt> {
+        let of = |nid: Option<Nid>| nid.map(|nid| nid.in_layer(layer)).transpose();
+        let (packed, metabox) = (of(self.packed)?, of(self.metabox)?);
+        let (root, layer) = (self.root.in_layer(layer)?, Nid(0).in_layer(layer)?);
+        Ok(Self { root, packed, metabox, layer, ..self })
+    }
+
+    /// Returns the number of the image in its stack, from 1; 0 for an image alone.
+    pub const fn layer(&self) -> u8 {
+        self.layer.layer()
     }
 
     /// Returns the origin of the inodes that are parsed with this superblock.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -107,6 +108,25 @@ impl Set {
         let manifest = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
         Self { images: entries.collect(), manifest }
     }
+}
+
+/// Returns three layers of a container as containerd, Kata and nerdbox have them, by file: the images
+/// `l1.erofs` to `l3.erofs`, a disk of partitions `gpt.img`, merged images, and `overlay.jsonl`, the
+/// rows that Linux's overlay shows.
+///
+/// # Panics
+/// When they cannot be read.
+pub fn layers() -> BTreeMap<String, Vec<u8>> {
+    let packed = fs::read(data_dir().with_file_name("layers").join("layers.tar.xz")).unwrap();
+    let mut archive = tar::Archive::new(lzma_rust2::XzReader::new(packed.as_slice(), false));
+    let files = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let name = entry.path().unwrap().display().to_string();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        (name.trim_start_matches("./").to_string(), bytes)
+    });
+    files.collect()
 }
 
 /// Returns the folder of the set.

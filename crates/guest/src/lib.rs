@@ -35,7 +35,7 @@ pub use command::{
     HELP, List, Outcome, RowFault, Rows, Runner, Scratch, UsageError, catch_up,
 };
 pub use mount::{
-    Blamed, Memory, MountError, Mounted, SYNC_TIME, TooLarge, keep_trees, open, open_region,
+    Blamed, Bound, Memory, MountError, Mounted, SYNC_TIME, TooLarge, keep_trees, open, open_region,
     open_verified, retrying, root_verified,
 };
 pub use serial::{frame, wire};

@@ -50,6 +50,10 @@ fn whole_line_is_understood() {
         source_retry_s: Some(0),
         timeline_events: 16,
         cpus: Some(2),
+        layers: Vec::new(),
+        layer_blobs: Vec::new(),
+        parts: Vec::new(),
+        layer_verity: Vec::new(),
         verity: Vec::new(),
         seal: None,
         verity_ram_bytes: None,
@@ -76,6 +80,42 @@ fn objects_are_a_folder_of_a_share_and_the_image_has_composefs_word() {
         (&format!("verity={digest} composefs.digest={digest}"), "composefs.digest"),
     ] {
         assert!(refused(line).contains(why), "{line}: {}", refused(line));
+    }
+}
+
+#[test]
+fn stack_has_its_images_from_the_bottom_and_what_is_said_of_each() {
+    let spec = format!("sha256-12:{}", "5f".repeat(32));
+    let line = format!(
+        "layer=gpt@layers-* layer=share:fs:top@type:root,version=7 layer2.blob1=b@8+8 \
+         layer2.blob3=share:c verity1={spec} layer2.verity3={spec} layer=x@y"
+    );
+    let config = Config::parse(&line).unwrap();
+    let words: Vec<String> = config
+        .layers
+        .iter()
+        .map(|(name, part)| format!("{}{part}", rootlet_guest::config::SourceWord(name)))
+        .collect();
+    assert_eq!(words, ["gpt@name:layers-*", "share:fs:top@type:root", "x@y"]);
+    assert_eq!(config.versions.len(), 1);
+    assert_eq!(config.blob(2, 1), Some(&disk("b")));
+    assert_eq!(config.blob(2, 3), Some(&file(None, "c")));
+    assert_eq!((config.blob(2, 2), config.blob(0, 1)), (None, None));
+    let eight = Part::Sectors(Sectors { first: 8, count: 8 });
+    assert_eq!((config.part_of(2, 1), config.part_of(2, 3)), (&eight, &Part::Whole));
+    assert_eq!((config.verity.len(), config.layer_verity.len()), (1, 1));
+    for (line, want) in [
+        ("layer=a layer1.blob1=b layer1.blob1=c", "a second time"),
+        ("layer=a layer01.blob1=b", "expected layerN.blobM="),
+        ("layer=a layer1.verity=x", "expected layerN.blobM="),
+        ("layer=a layer1=b", "expected layerN.blobM="),
+        ("layer=a@name:", "1 to 36 characters"),
+        ("layer=a@type:boot", "a GUID, root, usr, root-verity or usr-verity"),
+        ("layers=a", "did you mean layer=?"),
+        ("layer1.verity2=sha256-12:5f layer=a", "layer1.verity2="),
+    ] {
+        let error = Config::parse(line).unwrap_err().to_string();
+        assert!(error.contains(want), "{line}: {error}");
     }
 }
 

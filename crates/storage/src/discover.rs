@@ -43,6 +43,22 @@ pub trait Discover: Storage {
         let _ = each;
     }
 
+    /// Returns the device that is the part of `device` of `bytes` bytes from byte `start` on: a
+    /// partition. The same part is the same device.
+    ///
+    /// # Errors
+    /// [`DiscoverError::Part`] if the device has no such sectors, or where there are no parts, as
+    /// here. A storage over another one hands the question on.
+    fn part(
+        &mut self,
+        device: DeviceId,
+        start: u64,
+        bytes: u64,
+    ) -> Result<DeviceId, DiscoverError> {
+        let _ = (device, start, bytes);
+        Err(DiscoverError::Part)
+    }
+
     /// Sets the version of the content of `device`, see [`super::DeviceInfo::version`]. Does
     /// nothing if there is no such device, or where no device has a version, as here: a region then
     /// serves the old content of a device that changed.
@@ -82,6 +98,8 @@ pub enum DiscoverError {
     Type(u32),
     /// The share's daemon does not answer or breaks its protocol.
     Daemon(IoErrorKind),
+    /// The device has no such part: it ends before, or the part is not whole sectors.
+    Part,
     /// The storage has no room for another disk or open file.
     TooMany,
 }
@@ -112,6 +130,7 @@ impl fmt::Display for DiscoverError {
                 f.write_str("the share's daemon failed")?;
                 write_cause(f, kind)
             }
+            Self::Part => f.write_str("it has no such bytes, or they are not whole sectors"),
             Self::TooMany => {
                 write!(f, "a machine has at most {} disks and open files", u16::MAX)
             }

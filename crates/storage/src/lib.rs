@@ -33,6 +33,8 @@ mod lent;
 pub mod memory;
 mod object;
 #[cfg(feature = "alloc")]
+mod parts;
+#[cfg(feature = "alloc")]
 mod retry;
 pub mod share;
 #[cfg(all(feature = "std", unix))]
@@ -50,6 +52,8 @@ pub use device::{DeviceId, DeviceInfo, Unfit};
 pub use discover::{Discover, DiscoverError, SERIAL_BYTES, ShareSearch, named, only, serial};
 pub use errno::Errno;
 pub use object::ObjectFault;
+#[cfg(feature = "alloc")]
+pub use parts::Parts;
 #[cfg(feature = "alloc")]
 pub use retry::Retry;
 pub use share::{FileType, LinkFault, PathFault};
@@ -287,6 +291,13 @@ pub trait Storage {
     /// become that of another file.
     fn close_file(&self, file: DeviceId) {
         let _ = file;
+    }
+
+    /// Returns the device that `device` is a part of, and the byte at which it begins there; `None`
+    /// for a whole device. A storage over another one hands the question on.
+    fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
+        let _ = device;
+        None
     }
 
     /// Sets a deadline, on the clock of [`Storage::now_ns`], for everything submitted from now on:

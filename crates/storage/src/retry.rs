@@ -349,6 +349,10 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.close_file(file);
     }
 
+    fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
+        self.inner.whole(device)
+    }
+
     fn set_deadline(&self, until_ns: Option<u64>) {
         self.inner.set_deadline(until_ns);
     }
@@ -431,6 +435,15 @@ impl<S: Discover> Discover for Retry<S> {
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         self.inner.disks(each);
+    }
+
+    fn part(
+        &mut self,
+        device: DeviceId,
+        start: u64,
+        bytes: u64,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.inner.part(device, start, bytes)
     }
 
     fn set_version(&mut self, device: DeviceId, version: Version) {

@@ -8,6 +8,7 @@
 //! image SPEC
 //! N SPEC
 //! ```
+//! Of a stack the lines are `layerN SPEC` for an image and `layerN.M SPEC` for a slot of it.
 
 use crate::hash::{Algorithm, Digest, Hasher, digest};
 use crate::spec::{Spec, SpecError};

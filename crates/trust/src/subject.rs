@@ -8,40 +8,63 @@ use crate::tree::{Untrue, Wrong};
 use core::fmt;
 use rootlet_base::num::Bug;
 
-/// The image or a blob, by its device slot: 0 is the image.
+/// The image or a blob, by its device slot: 0 is the image. In a stack also by the number of the
+/// image, from 1 for the bottom; 0 stands for an image alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject(u16);
+pub struct Subject {
+    layer: u16,
+    slot: u16,
+}
 
 impl Subject {
     /// The image.
-    pub const IMAGE: Self = Self(0);
+    pub const IMAGE: Self = Self::of_slot(0);
 
     /// Returns the image for slot 0, and the blob of any other slot.
     pub const fn of_slot(slot: u16) -> Self {
-        Self(slot)
+        Self { layer: 0, slot }
+    }
+
+    /// Returns the image with this number of a stack for slot 0, and its blob of any other slot.
+    pub const fn of_layer(layer: u16, slot: u16) -> Self {
+        Self { layer, slot }
+    }
+
+    /// Returns the number of the image in its stack, from 1; 0 for an image alone.
+    pub const fn layer(self) -> u16 {
+        self.layer
     }
 
     /// Returns the device slot.
     pub const fn slot(self) -> u16 {
-        self.0
+        self.slot
     }
 
     /// Returns the subject that a seal calls `name`: `image`, or a slot from 1 on without leading
-    /// zeros.
+    /// zeros; in a stack `layerN` for an image and `layerN.M` for a slot of an image.
     pub fn named(name: &str) -> Option<Self> {
+        let number = |digits: &str| {
+            let plain = digits.starts_with(|first| matches!(first, '1'..='9'));
+            digits.parse().ok().filter(|_| plain)
+        };
         if name == "image" {
             return Some(Self::IMAGE);
         }
-        let plain = name.starts_with(|first| matches!(first, '1'..='9'));
-        name.parse().ok().filter(|_| plain).map(Self)
+        match name.strip_prefix("layer").map(|rest| rest.split_once('.').ok_or(rest)) {
+            Some(Ok((layer, slot))) => Some(Self::of_layer(number(layer)?, number(slot)?)),
+            Some(Err(layer)) => number(layer).map(|layer| Self::of_layer(layer, 0)),
+            None => number(name).map(Self::of_slot),
+        }
     }
 }
 
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            0 => f.write_str("image"),
-            slot => write!(f, "slot {slot}"),
+        match (self.layer, self.slot) {
+            (0, 0) => f.write_str("image"),
+            (0, slot) => write!(f, "slot {slot}"),
+            (layer, 0) => write!(f, "layer {layer}"),
+            (layer, slot) => write!(f, "slot {slot} of layer {layer}"),
         }
     }
 }
@@ -51,9 +74,10 @@ pub(crate) struct Word(pub(crate) Subject);
 
 impl fmt::Display for Word {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.0 {
-            0 => f.write_str("verity="),
-            slot => write!(f, "verity{slot}="),
+        match (self.0.layer, self.0.slot) {
+            (0, 0) => f.write_str("verity="),
+            (0, number) | (number, 0) => write!(f, "verity{number}="),
+            (layer, slot) => write!(f, "layer{layer}.verity{slot}="),
         }
     }
 }
@@ -115,6 +139,9 @@ impl fmt::Display for Refused {
             }
             Reason::ShortTree { got, need } => {
                 write!(f, "{subject}: its tree has {got} bytes, and needs {need}")
+            }
+            Reason::NoSlot { slots } if subject.layer > 0 && subject.slot == 0 => {
+                write!(f, "{word} names a layer that the stack does not have; it has {slots}")
             }
             Reason::NoSlot { slots } => {
                 write!(f, "{word} names a slot that the image does not have; it has {slots}")

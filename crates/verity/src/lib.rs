@@ -15,11 +15,9 @@
 //! all writes, pass through.
 #![no_std]
 #![forbid(unsafe_code)]
-
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
-
 mod check;
 mod jobs;
 mod nodes;
@@ -27,12 +25,13 @@ mod objects;
 mod pin;
 mod run;
 mod used;
-
-pub use pin::{NODE_BYTES, PinError};
-
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-
+use jobs::Jobs;
+use nodes::Nodes;
+use objects::{OBJECTS, Objects};
+pub use pin::{NODE_BYTES, PinError};
+use pin::{Pin, Without};
 use rootlet_base::num::{Bug, OrBug};
 use rootlet_storage::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, ObjectFault, Storage, Transfer,
@@ -40,11 +39,6 @@ use rootlet_storage::{
 };
 use rootlet_trust::{Hasher, Refused, Spec, Subject};
 use spin::mutex::SpinMutex as Mutex;
-
-use jobs::Jobs;
-use nodes::Nodes;
-use objects::{OBJECTS, Objects};
-use pin::{Pin, Without};
 use used::Used;
 
 /// The least memory for nodes, in bytes.
@@ -402,6 +396,10 @@ impl<S: Storage> Storage for Verified<S> {
         self.storage.close_file(file);
     }
 
+    fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
+        self.storage.whole(device)
+    }
+
     fn set_deadline(&self, until_ns: Option<u64>) {
         self.storage.set_deadline(until_ns);
     }
@@ -481,6 +479,15 @@ impl<S: Discover> Discover for Verified<S> {
 
     fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
         self.storage.disks(each);
+    }
+
+    fn part(
+        &mut self,
+        device: DeviceId,
+        start: u64,
+        bytes: u64,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.storage.part(device, start, bytes)
     }
 
     fn set_version(&mut self, device: DeviceId, version: Version) {

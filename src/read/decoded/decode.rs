@@ -55,7 +55,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         }
         let (encoded, decoded) = work.split_at_mut_checked(jobs.encoded_len()).or_bug()?;
         self.read_encoded(inode, jobs, encoded)?;
-        let compression = &self.mount().superblock().compression();
+        let compression = self.decoding.compression;
         let make = || Box::new(Decoders::new(compression.algorithms, &compression.limits()));
         let mut decoders = self.wait_for_one(|state| state.decoding.decoders.take(make))?;
         let result = self.decode_all(inode, jobs, (encoded, decoded), out, &mut decoders);

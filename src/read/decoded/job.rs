@@ -16,6 +16,8 @@ const JOBS_MAX: usize = 32;
 pub struct Key {
     /// The inode, if the pcluster lies in the inode's inline tail.
     inline: Option<Nid>,
+    /// The number of the image in a stack.
+    layer: u8,
     at: u64,
     len: u64,
     algorithm: Option<Algorithm>,
@@ -24,10 +26,10 @@ pub struct Key {
 impl Key {
     /// Returns the key of the pcluster with `len` encoded bytes at `place`.
     pub fn new(nid: Nid, place: Place, len: u64, encoding: Encoding) -> Self {
-        let algorithm = encoding.algorithm();
+        let (algorithm, layer) = (encoding.algorithm(), nid.layer());
         match place {
-            Place::Blocks { at } => Self { inline: None, at, len, algorithm },
-            Place::Inline { at } => Self { inline: Some(nid), at, len, algorithm },
+            Place::Blocks { at } => Self { inline: None, layer, at, len, algorithm },
+            Place::Inline { at } => Self { inline: Some(nid), layer, at, len, algorithm },
         }
     }
 }

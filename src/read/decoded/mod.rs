@@ -19,7 +19,9 @@ use super::task::TaskId;
 use crate::cache::Layer;
 use crate::erofs::codec::Decoders;
 use crate::erofs::compressed::{CompressedMap, Data, Extent, Metadata, Place};
-use crate::erofs::{Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Part, Space, Superblock, Unsupported};
+use crate::erofs::{
+    Compression, Corrupt, ENCODED_BYTES_MAX, Inode, Nid, Part, Space, Superblock, Unsupported,
+};
 use crate::error::Error;
 use crate::num::{Bug, OrBug, narrow, wide};
 use crate::storage::{DeviceId, Storage};
@@ -42,6 +44,8 @@ const TASK_BYTES: usize = 128 << 10;
 #[derive(Debug)]
 pub struct Decoding {
     budget: Budget,
+    /// The settings of all images together.
+    compression: Compression,
     /// The most bytes that the state may allocate.
     bytes: usize,
     cache: Option<DecodedCache<Key>>,
@@ -66,10 +70,14 @@ impl Decoding {
     /// Returns the state before the first read. Allocates nothing.
     ///
     /// # Errors
-    /// Unsupported when the image's algorithms need more than the budget has.
-    pub fn new(budget: &Budget, superblock: &Superblock) -> Result<Self, Error> {
+    /// Unsupported when the images' algorithms need more than the budget has.
+    pub fn new<'s>(
+        budget: &Budget,
+        images: impl Iterator<Item = &'s Superblock> + Clone,
+    ) -> Result<Self, Error> {
         let encoded = narrow(ENCODED_BYTES_MAX)?;
-        let compression = &superblock.compression();
+        let settings = images.clone().map(|image| *image.compression());
+        let compression = settings.reduce(|all, one| all.and(&one)).or_bug()?;
         let decoders = Decoders::bytes(compression.algorithms, &compression.limits());
         let need = encoded.checked_add(decoders).or_bug()?;
         if need > budget.decoder_bytes {
@@ -82,10 +90,13 @@ impl Decoding {
         let count = count.min(budget.decoders.into()).clamp(1, DECODERS_MAX);
         let decoded = DecodedCache::<Key>::bytes(budget.decoded_bytes);
         let all = work_max.checked_add(decoders).and_then(|one| one.checked_mul(count));
-        let nested = if superblock.metabox().is_some() { work_max } else { 0 };
+        let mut images = images;
+        let has_metabox = images.any(|image| image.metabox().is_some());
+        let nested = if has_metabox { work_max } else { 0 };
         let bytes = all.and_then(|sum| sum.checked_add(nested)?.checked_add(decoded?)).or_bug()?;
         Ok(Self {
             budget: *budget,
+            compression,
             bytes,
             cache: None,
             decoders: Shelf::empty(count),
@@ -169,6 +180,7 @@ impl Run {
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Fills `out` with the bytes `want` of a compressed inode, which end within its size.
     pub fn decoded(&mut self, inode: &Inode, want: ByteRange, out: &mut [u8]) -> Result<(), Stop> {
+        self.turn_to(inode.nid());
         let (mut rest, mut out) = (want, Fill::new(out));
         // Each round fills at least a byte.
         while let Some(here) = rest.non_empty() {
@@ -356,6 +368,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         want: ByteRange,
         out: &mut [u8],
     ) -> Result<usize, Stop> {
+        self.turn_to(inode.nid());
         let run = self.next_run(inode, want, out)?;
         let front = Fill::new(out).next(run.len())?;
         let filled = match run {
@@ -380,11 +393,11 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         if self.mount().superblock().packed() == Some(nid) {
             return Err(Corrupt::FragmentInPacked { nid }.into());
         }
-        let packed = match self.decoding.packed {
+        let number = self.mount().superblock().packed().ok_or(Corrupt::NoPackedInode)?;
+        let packed = match self.decoding.packed.filter(|packed| packed.nid() == number) {
             Some(packed) => packed,
             None => {
-                let packed = self.mount().superblock().packed().ok_or(Corrupt::NoPackedInode)?;
-                let packed = self.inode(packed)?;
+                let packed = self.inode(number)?;
                 self.decoding.packed = Some(packed);
                 packed
             }

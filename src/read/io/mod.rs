@@ -58,7 +58,7 @@ pub struct Io<L> {
     pub under_way: UnderWay,
 }
 
-/// Returns the sources of all device slots, and attaches their blobs to `layer`.
+/// Returns the sources of all device slots, and attaches their blobs to `layer` if that `keeps` them.
 ///
 /// # Errors
 /// [`BindError::Unfit`], [`BindError::OtherImage`]; a bug for more than [`SOURCES_MAX`] parts.
@@ -67,6 +67,7 @@ pub fn sources<S: Storage, L: Layer<S>>(
     layer: &mut L,
     image: &Image,
     parts: &blob::Sources,
+    keeps: bool,
 ) -> Result<Sources, Error> {
     if parts.origin() != image.superblock().origin() {
         return Err(BindError::OtherImage.into());
@@ -93,7 +94,8 @@ pub fn sources<S: Storage, L: Layer<S>>(
             None => ABSENT,
         };
         // The layer takes whole blocks, so the device must be able to transfer one.
-        let blob = if transfer_max < BLOCK.get() { None } else { attach(slot, part) };
+        let fits = keeps && transfer_max >= BLOCK.get();
+        let blob = if fits { attach(slot, part) } else { None };
         let (device, base, bytes) = (part.device, part.base, part.bytes);
         Ok(Source { device, base, bytes, sector, transfer_max, blob, pinned })
     });

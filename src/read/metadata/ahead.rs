@@ -17,7 +17,7 @@ use crate::read::room::Room;
 #[cfg(feature = "alloc")]
 use crate::read::shelf::Shelf;
 use crate::storage::Storage;
-use crate::units::{BLOCK, ByteRange, DeviceSlot};
+use crate::units::{BLOCK, ByteRange};
 
 /// The number of directory entries whose inodes are read ahead together.
 pub const ENTRIES: usize = 16;
@@ -52,12 +52,13 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     pub fn bring(&mut self, nids: &Nids) -> Result<(), Bug> {
         // More pages would push each other out of the cache, and be read again.
         let most = PAGES.min(self.metadata.pages.len() / 2);
-        let image = ByteRange::first(self.shared.sources.first().or_bug()?.bytes);
+        let primary = self.mount().primary();
+        let image = ByteRange::first(self.source(primary).or_bug()?.bytes);
         let mut pages: heapless::Vec<u64, PAGES> = heapless::Vec::new();
         for nid in nids.iter().filter(|nid| nid.space() == Space::Image) {
             let Ok(at) = self.mount().superblock().inode_at(*nid) else { continue };
             let Some(first) = ByteRange::sized(at, 1) else { continue };
-            if let Some(bytes) = self.view(DeviceSlot::PRIMARY, first) {
+            if let Some(bytes) = self.view(primary, first) {
                 // `black_box` keeps the compiler from dropping the load. These loads run side by
                 // side; those of inodes read one after another would wait for each other.
                 core::hint::black_box(bytes.first());
@@ -66,7 +67,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             let page = BLOCK.whole(at);
             let whole = BLOCK.times(page).and_then(|at| ByteRange::sized(at, BLOCK.get()));
             let is_whole = whole.is_some_and(|whole| whole.within(image));
-            let is_here = self.metadata.pages.has((Space::Image, page))?;
+            let is_here = self.metadata.pages.has(self.number_of(Space::Image, page))?;
             if is_whole && !is_here && !pages.contains(&page) && pages.len() < most {
                 // Few enough to be kept in order: a sort of `core` is 5 KiB of code. `PAGES` holds
                 // one page for each inode.
@@ -87,6 +88,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         if pages.len() < 2 {
             return Ok(());
         }
+        let slot = self.mount().primary();
         let mut extents: heapless::Vec<Extent, PAGES> = heapless::Vec::new();
         for page in pages {
             let at = BLOCK.times(*page).or_bug()?;
@@ -95,10 +97,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
                 Some(Extent::Blob { range, .. }) if range.end() == at => {
                     *range = ByteRange::new(range.start(), page.end()).or_bug()?;
                 }
-                _ => extents
-                    .push(Extent::Blob { slot: DeviceSlot::PRIMARY, range: page })
-                    .ok()
-                    .or_bug()?,
+                _ => extents.push(Extent::Blob { slot, range: page }).ok().or_bug()?,
             }
         }
         let taken = self.metadata.ahead.memory.take(|| Room::new(PAGES * PAGE_BYTES));
@@ -121,7 +120,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             return Ok(());
         }
         for (&page, bytes) in pages.iter().zip(out.chunks_exact(PAGE_BYTES)) {
-            let number = (Space::Image, page);
+            let number = self.number_of(Space::Image, page);
             // Another reader may have brought the page meanwhile, or have the memory for it.
             let is_here = self.metadata.pages.has(number)?;
             let taken = if is_here { None } else { self.metadata.pages.take(number)? };

@@ -17,7 +17,7 @@ use crate::cache::Layer;
 use crate::erofs::{Corrupt, FileKind, FormatError, Inode, Layout, Nid, Part, Space, Unsupported};
 use crate::num::{Bug, OrBug, clip, narrow, wide};
 use crate::storage::{Spin, Storage};
-use crate::units::{BLOCK, ByteRange, DeviceSlot, Fill, count};
+use crate::units::{BLOCK, ByteRange, Fill, count};
 #[cfg(feature = "alloc")]
 use ahead::Ahead;
 pub use pages::PAGE_BYTES;
@@ -26,6 +26,8 @@ pub use pages::PageNumber;
 pub use pages::PagePlace;
 #[cfg(not(feature = "alloc"))]
 use pages::PagePlace;
+#[cfg(feature = "alloc")]
+pub use pages::page_of;
 use pages::{Found, MetaCache};
 #[cfg(not(feature = "alloc"))]
 pub use pages::{NO_PAGES, Pages};
@@ -128,15 +130,15 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the page that holds the bytes `part` of `space`, loaded if it was not in memory.
     fn page(&mut self, space: Space, part: ByteRange) -> Result<&[u8], Stop> {
-        let page = self.load_page((space, BLOCK.whole(part.start())))?;
+        let page = self.load_page(space, BLOCK.whole(part.start()))?;
         self.page_at(page)
     }
 
-    /// Finds page `number` in memory, or loads it. Returns where it is.
-    fn load_page(&mut self, number: PageNumber) -> Result<LoadedPage, Stop> {
-        let (space, page) = number;
+    /// Finds page `page` of a space in memory, or loads it. Returns where it is.
+    fn load_page(&mut self, space: Space, page: u64) -> Result<LoadedPage, Stop> {
+        let number = self.number_of(space, page);
         let bytes = page_bytes(page)?;
-        if space == Space::Image && self.view(DeviceSlot::PRIMARY, bytes).is_some() {
+        if space == Space::Image && self.view(self.mount().primary(), bytes).is_some() {
             return Ok(LoadedPage::Viewed(bytes));
         }
         let mut spin = Spin::default();
@@ -175,6 +177,11 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         }
     }
 
+    /// Returns the number that a page of the image has in the cache.
+    fn number_of(&self, space: Space, page: u64) -> PageNumber {
+        pages::number(self.mount().superblock().layer(), space, page)
+    }
+
     /// Begins to read data of the metabox. Returns false if another reader does.
     fn begins_metabox(&mut self) -> bool {
         self.in_metabox = !core::mem::replace(&mut self.metadata.metabox_is_read, true);
@@ -196,7 +203,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Returns the bytes of a page that [`Guard::load_page`] found.
     fn page_at(&self, page: LoadedPage) -> Result<&[u8], Stop> {
         match page {
-            LoadedPage::Viewed(bytes) => Ok(self.view(DeviceSlot::PRIMARY, bytes).or_bug()?),
+            LoadedPage::Viewed(bytes) => Ok(self.view(self.mount().primary(), bytes).or_bug()?),
             LoadedPage::Kept(place) => Ok(self.metadata.pages.bytes_of(place)?),
         }
     }
@@ -209,14 +216,13 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         let left = ByteRange::first(len).skip(bytes.start()).take(bytes.len());
         let (here, beyond) = page.split_at_mut_checked(narrow(left.len())?).or_bug()?;
         beyond.fill(0);
+        let slot = self.mount().primary();
         match space {
             // After the end of the device: the read returns the error.
             Space::Image if here.is_empty() => {
-                self.fetch(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range: bytes }], beyond)
+                self.fetch(&[Extent::Blob { slot, range: bytes }], beyond)
             }
-            Space::Image => {
-                self.fetch(&[Extent::Blob { slot: DeviceSlot::PRIMARY, range: left }], here)
-            }
+            Space::Image => self.fetch(&[Extent::Blob { slot, range: left }], here),
             Space::Metabox => {
                 let metabox = self.metabox()?;
                 self.data(&metabox, bytes.start(), here)
@@ -229,6 +235,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         if let Some(root) = self.metadata.root {
             return Ok(root);
         }
+        self.turn_to_top();
         let found = self.inode(self.mount().superblock().root());
         if let Ok(root) = &found {
             if root.kind() != FileKind::Directory {
@@ -241,10 +248,10 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the inode of the metabox. Reads it once.
     pub fn metabox(&mut self) -> Result<Inode, Stop> {
-        if let Some(inode) = self.metadata.metabox {
+        let nid = self.mount().superblock().metabox().ok_or(Corrupt::NoMetabox)?;
+        if let Some(inode) = self.metadata.metabox.filter(|inode| inode.nid() == nid) {
             return Ok(inode);
         }
-        let nid = self.mount().superblock().metabox().ok_or(Corrupt::NoMetabox)?;
         let inode = self.inode(nid)?;
         self.metadata.metabox = Some(inode);
         Ok(inode)
@@ -272,15 +279,16 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
 
     /// Returns the length of the primary device in bytes.
     fn image_bytes(&self) -> Result<u64, Stop> {
-        Ok(self.shared.sources.first().or_bug()?.bytes)
+        Ok(self.source(self.mount().primary()).or_bug()?.bytes)
     }
 
     /// Reads and validates an inode: in place if it lies in one page, else from a copy.
     pub fn inode(&mut self, nid: Nid) -> Result<Inode, Stop> {
+        self.turn_to(nid);
         let at = self.mount().superblock().inode_at(nid)?;
         let (space, half) = (nid.space(), Inode::BYTES_MIN);
         let inside = self.inside(space, at, half)?;
-        let page = self.load_page((space, BLOCK.whole(at)))?;
+        let page = self.load_page(space, BLOCK.whole(at))?;
         let here = self.page_at(page)?.get(clip(BLOCK.offset(at), PAGE_BYTES)..).or_bug()?;
         if let Some(format) = here.first_chunk()
             && Inode::bytes_needed(*format) <= here.len()
@@ -300,6 +308,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Returns block `block` of a directory, cut to the directory's size: in place if it lies in
     /// one page of metadata, else from a copy.
     pub fn dir_block(&mut self, inode: &Inode, block: u64) -> Result<&[u8], Stop> {
+        self.turn_to(inode.nid());
         let size = self.mount().superblock().block_size();
         let at = size.at(block).ok_or(Corrupt::Overflow(Part::Inode(inode.nid())))?;
         let want = ByteRange::first(inode.size()).skip(at).take(size.bytes());
@@ -350,7 +359,9 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             self.plan(inode, want, &mut plan)?;
         }
         match plan.extents() {
-            [Extent::Blob { slot: DeviceSlot::PRIMARY, range }] if range.len() == want.len() => {
+            [Extent::Blob { slot, range }]
+                if *slot == self.mount().primary() && range.len() == want.len() =>
+            {
                 self.meta(Space::Image, range.start(), out)
             }
             _ => self.data(inode, want.start(), out),

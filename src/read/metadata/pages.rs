@@ -35,8 +35,23 @@ fn memory() -> Memory {
     alloc::vec![0; PAGE_BYTES].into_boxed_slice()
 }
 
-/// A space, and the number of a page in it.
+/// A space, and the number of a page in it with that of its image in a stack, as [`number`] returns
+/// both.
 pub type PageNumber = (Space, u64);
+
+/// The bits of a page number that count pages: 64 bits of bytes have fewer pages.
+const PAGE_BITS: u32 = 52;
+
+/// Returns the number that page `page` of a space has in the cache, in the image `layer` of a stack.
+pub fn number(layer: u8, space: Space, page: u64) -> PageNumber {
+    (space, page | u64::from(layer) << PAGE_BITS)
+}
+
+/// Returns the number of a page in its space.
+#[cfg(feature = "alloc")]
+pub const fn page_of((_, number): PageNumber) -> u64 {
+    number & ((1 << PAGE_BITS) - 1)
+}
 
 #[derive(Debug)]
 struct Page {
@@ -121,6 +136,8 @@ impl MetaCache {
 
     /// Returns the index of the set for a page number.
     fn set(&self, (space, page): PageNumber) -> Result<usize, Bug> {
+        // The images of a stack begin at distances of a prime; that of an image alone is 0.
+        let page = page.wrapping_add((page >> PAGE_BITS).wrapping_mul(61));
         // Adjoining pages are in adjoining sets; the two spaces begin at opposite ends.
         let spread = match space {
             Space::Image => page,

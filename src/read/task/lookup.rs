@@ -38,11 +38,7 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         if dir.kind() != FileKind::Directory {
             return Err(PathError::NotADirectory.into());
         }
-        self.task(|guard| match guard.lookup(dir, name)? {
-            Some(nid) => Ok(Some(Some(guard.inode(nid)?))),
-            None => Ok(Some(None)),
-        })
-        .await
+        self.task(|guard| guard.find(dir, name).map(Some)).await
     }
 
     /// Reads the target of a symlink as [`Root::read_link_inode`] does, and does not wait.
@@ -71,10 +67,10 @@ impl DirCursor {
     ) -> Result<Option<DirEntry>, Error> {
         root.own(self.dir())?;
         // A step that is taken again begins where this one began.
-        let (mut cursor, mut entry) = (*self, DirEntry::default());
+        let (mut cursor, mut entry) = (self.clone(), DirEntry::default());
         let found = root.task(|guard| {
-            cursor = *self;
-            cursor.advance(guard, &mut entry, false).map(Some)
+            cursor.clone_from(self);
+            cursor.step(guard, &mut entry).map(Some)
         });
         let found = found.await?;
         *self = cursor;

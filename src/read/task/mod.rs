@@ -22,14 +22,14 @@ pub use table::{TaskId, Tasks};
 
 use super::Root;
 use super::guard::{Guard, Shared};
-use super::metadata::{PageNumber, PagePlace};
+use super::metadata::{PageNumber, PagePlace, page_of};
 use super::stop::Stop;
 use crate::cache::Layer;
 use crate::erofs::Space;
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
 use crate::storage::Storage;
-use crate::units::{BLOCK, ByteRange, DeviceSlot, count};
+use crate::units::{BLOCK, ByteRange, count};
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
@@ -170,11 +170,12 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             task.blocks = true;
             return Err(Stop::Wait);
         }
-        if let (Space::Image, page) = number {
+        if let (Space::Image, _) = number {
+            let (page, primary) = (page_of(number), self.mount().primary());
             // The page stands for the read that has brought it.
             let page = ByteRange::sized(BLOCK.times(page).or_bug()?, BLOCK.get()).or_bug()?;
             self.drop_pieces(id, |piece| {
-                let is_page = piece.slot == DeviceSlot::PRIMARY && piece.want.within(page);
+                let is_page = piece.slot == primary && piece.want.within(page);
                 is_page && piece.taker == Taker::Step
             });
         }

@@ -48,9 +48,10 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         }
     }
 
-    /// Returns whether chunks of the image are packed in blobs of Nydus.
+    /// Returns whether chunks of an image are packed in blobs of Nydus.
     fn is_of_nydus(&self) -> bool {
-        self.shared.mount.superblock().packed_by_nydus().is_some()
+        let mut images = core::iter::once(&self.shared.mount).chain(&self.shared.stack);
+        images.any(|image| image.superblock().packed_by_nydus().is_some())
     }
 
     /// Fills `out` with the bytes `want` of an inode's data, which has them.
@@ -95,6 +96,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             return self.decoded_front(id, inode, want, out);
         }
         if let Some(at) = in_tail(inode, want.start())? {
+            self.turn_to(inode.nid());
             self.meta(inode.nid().space(), at, out)?;
             return Ok(out.len());
         }

@@ -142,13 +142,13 @@ impl Fixture {
         args.image = Some(self.image());
         args.source.blob = (1..)
             .zip(self.recipe.blobs.iter().enumerate())
-            .map(|(slot, (number, name))| BlobArg {
-                slot,
-                place: if shares && self.is_shared(number) {
+            .map(|(slot, (number, name))| {
+                let place = if shares && self.is_shared(number) {
                     BlobPlace::Share((*name).into())
                 } else {
                     BlobPlace::Disk(self.blob(number).into())
-                },
+                };
+                BlobArg::new(slot, place)
             })
             .collect();
         args.source.share = if shares { vec![self.share()] } else { Vec::new() };

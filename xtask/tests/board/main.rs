@@ -21,6 +21,7 @@ mod golden;
 #[path = "../../../crates/cli/tests/support/gpt.rs"]
 mod gpt;
 mod instructions;
+mod layers;
 mod linux;
 mod machines;
 mod matrix;

@@ -22,7 +22,7 @@ pub(crate) fn finish(root: &mut Root, files: u64) -> Counters {
         tell(&"region  not all of it is durable");
     }
     // A daemon that is gone has failed reads already, or was not needed.
-    let _ = root.storage_mut().inner_mut().inner_mut().shut_down();
+    let _ = root.storage_mut().inner_mut().inner_mut().inner_mut().shut_down();
     Counters { files, ..Counters::of(root) }
 }
 

@@ -9,7 +9,7 @@ mod ready;
 use core::fmt;
 
 use rootlet::cache::Cache;
-use rootlet::storage::Retry;
+use rootlet::storage::{Parts, Retry};
 use rootlet_guest::bench::Setup;
 use rootlet_guest::timeline::{Report, Stage};
 use rootlet_guest::{self as guest, Ahead, Command, Digests, Done, Runner, Scratch};
@@ -25,7 +25,7 @@ use crate::virtio::any::Any;
 use crate::{Machine, console, entropy, heap};
 
 /// The devices of a machine, with retries and digests.
-pub type Storage = Verified<Retry<VirtioStorage<Any>>>;
+pub type Storage = Verified<Parts<Retry<VirtioStorage<Any>>>>;
 
 /// A mounted root of a machine.
 pub type Root = rootlet::read::Root<Storage, Option<Cache>>;

@@ -6,7 +6,7 @@
 use core::fmt;
 
 use rootlet::cache::{Cache, CacheStats};
-use rootlet::storage::Storage as _;
+use rootlet::storage::{Parts, Storage as _};
 use rootlet_guest::config::{self, Config};
 use rootlet_guest::timeline::{Marks, Stage};
 use rootlet_guest::{self as guest, Memory, Mounted};
@@ -59,7 +59,7 @@ pub(crate) fn bound(machine: &mut Machine, config: &Config) -> Bound {
         Ok(memory) => memory,
         Err(error) => fail(&error, None),
     };
-    let storage = guest::retrying(storage, config);
+    let storage = Parts::new(guest::retrying(storage, config));
     let mut storage = Verified::new(storage, sha256::hasher(), memory.nodes);
     let mounted = match guest::open_verified(&mut storage, config) {
         Ok(mounted) => mounted,

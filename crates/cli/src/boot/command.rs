@@ -84,7 +84,8 @@ impl BootCommand {
             let mut names = GUEST_COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
             names.any(|name| word.as_path() == Path::new(name)) && !is_erofs(word)
         };
-        if let Some(word) = self.image.as_ref().filter(is_command) {
+        let is_word = |word: &&PathBuf| !self.source.layer.is_empty() || is_command(word);
+        if let Some(word) = self.image.as_ref().filter(is_word) {
             self.words.insert(0, word.to_string_lossy().into_owned());
             self.image = None;
         }

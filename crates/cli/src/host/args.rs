@@ -217,6 +217,14 @@ impl ExtractArgs {
     /// directory then, and what follows are paths in the image, which begin with a slash. A file or
     /// device that is there is an image.
     pub fn settle(&mut self, known: Option<PathBuf>) {
+        if !self.read.source.layer.is_empty() {
+            // A stack has no image: the first word is the directory.
+            if let Some(word) = self.image.take() {
+                let path = self.dir.replace(word.to_string_lossy().into_owned());
+                self.paths.splice(..0, path);
+            }
+            return;
+        }
         let Some(known) = known else { return };
         let is_there = |word: &PathBuf| word.exists() && !word.is_dir();
         let is_dir = |word: &PathBuf| {
@@ -241,11 +249,27 @@ pub fn paths(named: &[String]) -> Vec<&str> {
     }
 }
 
-/// The image that was named, or the one of rootlet.toml.
-pub fn named(image: Option<&PathBuf>) -> Result<&Path> {
-    image.map(PathBuf::as_path).ok_or_else(|| {
-        usage("no IMAGE given, and no rootlet.toml in the current folder names one (see --help)")
-    })
+/// The image that was named, or the one of rootlet.toml; `None` where `source` names a stack.
+pub fn named<'i>(image: Option<&'i PathBuf>, source: &SourceArgs) -> Result<Option<&'i Path>> {
+    match (image, source.layer.is_empty()) {
+        (None, true) => Err(usage(
+            "no IMAGE given, and no rootlet.toml in the current folder names one (see --help)",
+        )),
+        (Some(image), false) => {
+            let image = image.display();
+            Err(usage(format!("{image}: with --layer there is no IMAGE, and paths begin with /")))
+        }
+        (image, _) => Ok(image.map(PathBuf::as_path)),
+    }
+}
+
+/// Takes a path in a stack for one: where `source` names a stack, no word names an image.
+pub fn settle_stack(image: &mut Option<PathBuf>, paths: &mut Vec<String>, source: &SourceArgs) {
+    if !source.layer.is_empty()
+        && let Some(word) = image.take_if(|word| word.starts_with("/"))
+    {
+        paths.insert(0, word.to_string_lossy().into_owned());
+    }
 }
 
 /// Puts the image of rootlet.toml where the command line names none: its first word is a path in

@@ -62,7 +62,7 @@ impl Verb {
 
 /// Runs the command over every path. With more than one job, files are read at once.
 pub fn task(verb: Verb, args: &FilesArgs, jobs: Jobs, interrupt: &Interrupt) -> Result<()> {
-    let image = named(args.image.as_ref())?;
+    let image = named(args.image.as_ref(), &args.read.source)?;
     if verb == Verb::Cat && args.paths.is_empty() {
         return Err(exit::usage("no PATH given (see --help)"));
     }
@@ -136,7 +136,11 @@ pub fn stat(args: &StatArgs, interrupt: &Interrupt) -> Result<()> {
     }
     let files = &args.files;
     interrupt.ends_the_process();
-    let opened = open(named(files.image.as_ref())?, &files.read.source, files.read.verbose)?;
+    let opened = open(
+        named(files.image.as_ref(), &files.read.source)?,
+        &files.read.source,
+        files.read.verbose,
+    )?;
     let result = each(&files.paths, |path| match object(&opened, path.as_bytes()) {
         Ok(row) => output::line(format_args!("{row}")).map(|()| None),
         Err(error) => Ok(Some(AtPath(path.as_bytes(), &error).to_string())),

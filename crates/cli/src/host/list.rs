@@ -47,7 +47,8 @@ struct List<'a, S> {
 /// The task.
 pub fn task(args: &ListArgs, interrupt: &Interrupt) -> Result<()> {
     interrupt.ends_the_process();
-    let opened = open(named(args.image.as_ref())?, &args.read.source, args.read.verbose)?;
+    let opened =
+        open(named(args.image.as_ref(), &args.read.source)?, &args.read.source, args.read.verbose)?;
     let mut list = List {
         root: &opened.root,
         args,

@@ -17,7 +17,7 @@ mod row;
 
 pub use args::{
     CatArgs, CheckArgs, ExtractArgs, FilesArgs, ListArgs, ManifestArgs, ReadArgs, StatArgs,
-    SumArgs, named, paths, settle,
+    SumArgs, named, paths, settle, settle_stack,
 };
 pub use check::task as check;
 pub use extract::task as extract;

@@ -151,7 +151,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("image");
         image.write_to(&file).unwrap();
-        let opened = crate::source::open(&file, &Default::default(), false).unwrap();
+        let opened = crate::source::open(Some(&file), &Default::default(), false).unwrap();
         opened.root.metadata(b"/f").unwrap()
     }
 

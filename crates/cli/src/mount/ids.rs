@@ -6,9 +6,9 @@
 use fuser::INodeNo;
 use rootlet::erofs::Nid;
 
-/// The numbers of nids 0 and 1 where these are not the root. No inode has such a nid: a slot of 32
-/// bytes with that number ends after byte 2^64.
-const LOW: [u64; 2] = [1 << 62, (1 << 62) + 1];
+/// The numbers of nids 0 and 1 where these are not the root. No inode has such a nid: it would be of
+/// image 255 of a stack, which has at most 128.
+const LOW: [u64; 2] = [255 << 55, (255 << 55) + 1];
 
 /// What the numbers of one image depend on.
 #[derive(Clone, Copy, Debug)]

@@ -76,6 +76,11 @@ pub struct MountArgs {
 impl MountArgs {
     /// Takes the image that rootlet.toml names where the command line has one word: the directory.
     pub fn settle(&mut self, known: Option<PathBuf>) {
+        // A stack has no image.
+        if !self.read.source.layer.is_empty() && self.dir.is_none() {
+            self.dir = self.image.take();
+            return;
+        }
         if self.dir.is_none() && known.is_some() {
             self.dir = mem::replace(&mut self.image, known);
         }
@@ -96,14 +101,14 @@ pub enum Event {
 /// Mounts the image, and waits until it is unmounted.
 pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
     let MountArgs { read, .. } = args;
-    let image = named(args.image.as_ref())?;
+    let image = named(args.image.as_ref(), &read.source)?;
     let dir = args.dir.as_ref().ok_or_else(|| usage("no DIR given (see --help)"))?;
     if args.background && !background::is_second() {
         return background::start(interrupt);
     }
     let leave = args.background.then(background::Leave::begin).transpose()?;
     let place = Place::find(dir)?;
-    let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
+    let mut prepared = Prepared::new(image, &read.source, &[], read.verbose)?;
     prepared.set_readers(THREADS);
     let opened = prepared.mount()?;
     let (sender, events) = mpsc::channel();
@@ -114,7 +119,8 @@ pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
     interrupt.check()?;
     let served = Arc::new(Served::new(opened));
     let tree = Tree::new(Arc::clone(&served), sender.clone());
-    let config = config(image, args.allow_other);
+    let name = image.unwrap_or(Path::new("a stack of images"));
+    let config = config(name, args.allow_other);
     let mount = match Mount::new(tree, &place, &config, events) {
         Ok(mount) => mount,
         Err(error) => {
@@ -122,7 +128,7 @@ pub fn task(args: &MountArgs, interrupt: &Interrupt) -> Result<()> {
             return Err(not_mounted(&place, &error));
         }
     };
-    let (image, at) = (image.display(), place.dir().display());
+    let (image, at) = (name.display(), place.dir().display());
     let ends = if leave.is_some() { "" } else { "Ctrl-C or " };
     let command = if rustix::process::geteuid().is_root() { "umount" } else { "fusermount3 -u" };
     tell(&format!("{image} is mounted on {at}, read-only; {ends}`{command} {at}` ends it"));

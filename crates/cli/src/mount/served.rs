@@ -74,20 +74,21 @@ impl Served {
     /// Returns an image ready to be asked.
     pub fn new(opened: Opened) -> Self {
         let superblock = opened.root.superblock();
-        let image = &opened.mounted.image;
-        let own = match superblock.blocks() {
-            0 => superblock.block_size().blocks_of(image.bytes()),
-            blocks => blocks,
-        };
-        let slots =
-            (1..=superblock.extra_devices()).filter_map(|number| image.devices().slot(number));
-        let room = Room {
-            // At most 64 KiB.
-            block_bytes: superblock.block_size().bytes() as u32,
-            // Fewer than 2^16 devices of fewer than 2^48 blocks each.
-            blocks: own + slots.map(|slot| slot.blocks()).sum::<u64>(),
-            inodes: superblock.inodes(),
-        };
+        let (mut blocks, mut inodes) = (0, 0);
+        for (_, bound) in opened.mounted.numbered() {
+            let (superblock, image) = (bound.image.superblock(), &bound.image);
+            let own = match superblock.blocks() {
+                0 => superblock.block_size().blocks_of(image.bytes()),
+                blocks => blocks,
+            };
+            let slots = image.devices().iter().map(|(_, slot)| slot.blocks());
+            // Fewer than 2^16 devices of fewer than 2^48 blocks each, in the blocks of the top.
+            blocks += own + slots.sum::<u64>();
+            inodes += superblock.inodes();
+        }
+        // At most 64 KiB.
+        let block_bytes = superblock.block_size().bytes() as u32;
+        let room = Room { block_bytes, blocks, inodes };
         Self {
             ids: Ids::new(superblock.root()),
             block_size: superblock.block_size(),
@@ -369,7 +370,7 @@ mod tests {
 
     fn served() -> Served {
         let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/tiny.erofs");
-        Served::new(open(&image, &SourceArgs::default(), false).unwrap())
+        Served::new(open(Some(&image), &SourceArgs::default(), false).unwrap())
     }
 
     #[test]

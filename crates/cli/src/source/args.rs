@@ -18,9 +18,14 @@ const PARTS: &str = "Blobs and region";
 /// What belongs to an image.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SourceArgs {
-    /// The blob of device slot N: a file, a file of a share, or for a guest a URL (nbd://...)
+    /// The blob of device slot N: a file, a file of a share, or for a guest a URL (nbd://...); in a
+    /// stack with the number of the image before it (2.1=FILE)
     #[arg(long, value_name = "N=FILE|N=share:NAME|N=URL", help_heading = PARTS)]
     pub blob: Vec<BlobArg>,
+    /// An image of a stack, in place of IMAGE; the bottom first, again for each. A partition of a disk
+    /// as DISK@PART, and several as DISK@START* (by name: layers-0, layers-1, ...)
+    #[arg(long, visible_alias = "layers", value_name = "FILE[@PART]", help_heading = PARTS)]
+    pub layer: Vec<LayerArg>,
     /// A directory with blobs: a virtio-fs share in a guest (mount tags: share, share2, ...)
     #[arg(long, value_name = "DIR", help_heading = PARTS)]
     pub share: Vec<PathBuf>,
@@ -38,7 +43,7 @@ pub struct SourceArgs {
     /// The domain of the image: images of one domain share the blobs that they name alike in a region
     #[arg(long, value_name = "NAME", help_heading = PARTS)]
     pub domain: Option<String>,
-    /// The digest of the image, or of the blob of device slot N: sha256-12:HEX (fs-verity), or
+    /// The digest of the image, or of the blob of device slot N (of a stack: of image N): sha256-12:HEX (fs-verity), or
     /// root_hash=HEX,salt=... (dm-verity); nothing unverified is read then
     #[arg(long, value_name = "[N=]SPEC", help_heading = PARTS)]
     pub verity: Vec<VerityArg>,
@@ -65,12 +70,17 @@ impl FromStr for VerityArg {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let slot = text.split_once('=').and_then(|(slot, spec)| {
-            let is_number = slot.bytes().all(|digit| digit.is_ascii_digit()) && !slot.is_empty();
+            let is_digit = |digit: u8| digit.is_ascii_digit() || digit == b'.';
+            let is_number = slot.bytes().all(is_digit) && !slot.is_empty();
             is_number.then_some((slot, spec))
         });
         let (subject, spec) = match slot {
             Some((slot, spec)) => {
-                let subject = Subject::named(slot);
+                // `2.1` is slot 1 of image 2.
+                let subject = match slot.contains('.') {
+                    true => Subject::named(&format!("layer{slot}")),
+                    false => Subject::named(slot),
+                };
                 (subject.ok_or_else(|| format!("`{slot}` is not a device slot"))?, spec)
             }
             None => (Subject::IMAGE, text),
@@ -83,9 +93,11 @@ impl FromStr for VerityArg {
 impl VerityArg {
     /// The word of a guest's command line.
     pub fn word(&self) -> String {
-        match self.subject.slot() {
-            0 => format!("verity={}", self.spec),
-            slot => format!("verity{slot}={}", self.spec),
+        match (self.subject.layer(), self.subject.slot()) {
+            (0, 0) => format!("verity={}", self.spec),
+            (0, slot) => format!("verity{slot}={}", self.spec),
+            (layer, 0) => format!("verity{layer}={}", self.spec),
+            (layer, slot) => format!("layer{layer}.verity{slot}={}", self.spec),
         }
     }
 }
@@ -93,10 +105,62 @@ impl VerityArg {
 /// A blob and its device slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BlobArg {
+    /// The number of its image in a stack, from 1; 0 for an image alone.
+    pub layer: u16,
     /// Device slot, from 1 on.
     pub slot: u16,
     /// Where its bytes are.
     pub place: BlobPlace,
+    /// The part of its disk.
+    pub part: Part,
+}
+
+impl BlobArg {
+    /// Returns the blob of a slot of an image alone, which is all that is there.
+    pub fn new(slot: u16, place: BlobPlace) -> Self {
+        Self { layer: 0, slot, place, part: Part::Whole }
+    }
+
+    /// Returns the key of a guest's command line.
+    pub fn key(&self) -> String {
+        match self.layer {
+            0 => format!("blob{}", self.slot),
+            layer => format!("layer{layer}.blob{}", self.slot),
+        }
+    }
+}
+
+/// An image of a stack, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerArg {
+    /// Where its bytes are.
+    pub place: BlobPlace,
+    /// The part of its disk.
+    pub part: Part,
+}
+
+impl FromStr for LayerArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (place, part) = place_of(text, Part::split_several)?;
+        Ok(Self { place, part })
+    }
+}
+
+/// Returns where the bytes of a source are, and the part of its disk. A file name may hold an `@` of
+/// its own.
+fn place_of(
+    text: &str,
+    split: fn(&str) -> Result<(&str, Part), &'static str>,
+) -> Result<(BlobPlace, Part), String> {
+    let (disk, part) = split(text).map_err(|want| format!("expected {want}"))?;
+    let place = match disk.strip_prefix("share:") {
+        Some("") => return Err("the name is empty".into()),
+        Some(name) => BlobPlace::Share(name.into()),
+        None => BlobPlace::Disk(disk.parse()?),
+    };
+    Ok((place, part))
 }
 
 /// Where a blob's bytes are.
@@ -113,18 +177,17 @@ impl FromStr for BlobArg {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (slot, place) = text.split_once('=').ok_or("expected N=FILE, N=share:NAME or N=URL")?;
-        let slot: u16 = slot.parse().map_err(|_| format!("`{slot}` is not a device slot"))?;
+        let number =
+            |text: &str| text.parse::<u16>().map_err(|_| format!("`{text}` is not a device slot"));
+        let (layer, slot) = match slot.split_once('.') {
+            Some((layer, slot)) => (number(layer)?, number(slot)?),
+            None => (0, number(slot)?),
+        };
         if slot == 0 {
             return Err("slot 0 is the image itself".into());
         }
-        let place = match place.strip_prefix("share:") {
-            Some(name) => BlobPlace::Share(name.into()),
-            None => BlobPlace::Disk(place.parse()?),
-        };
-        match &place {
-            BlobPlace::Share(name) if name.is_empty() => Err("the name is empty".into()),
-            _ => Ok(Self { slot, place }),
-        }
+        let (place, part) = place_of(place, Part::split)?;
+        Ok(Self { layer, slot, place, part })
     }
 }
 
@@ -163,11 +226,8 @@ mod tests {
     #[test]
     fn blobs_name_a_slot_and_a_place() {
         let blob = |text: &str| text.parse::<BlobArg>();
-        assert_eq!(
-            blob("1=a"),
-            Ok(BlobArg { slot: 1, place: BlobPlace::Disk("a".parse().unwrap()) })
-        );
-        let shared = BlobArg { slot: 2, place: BlobPlace::Share("c".into()) };
+        assert_eq!(blob("1=a"), Ok(BlobArg::new(1, BlobPlace::Disk("a".parse().unwrap()))));
+        let shared = BlobArg::new(2, BlobPlace::Share("c".into()));
         assert_eq!(blob("2=share:c"), Ok(shared));
         for wrong in ["a", "0=x", "1=", "1=share:", "70000=x"] {
             assert!(blob(wrong).is_err(), "{wrong}");

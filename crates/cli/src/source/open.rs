@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use rootlet::cache::Mode;
-use rootlet::storage::Retry;
 use rootlet::storage::file::FileStorage;
+use rootlet::storage::{Parts, Retry};
 use rootlet_guest::config::Config;
 use rootlet_guest::{self as command, Counters, GuestRoot, Memory, Mounted, SYNC_TIME};
 use rootlet_trust::Software;
@@ -26,7 +26,7 @@ use crate::region;
 use crate::size::human;
 
 /// The devices of this machine's files, of which those that are pinned are verified.
-pub type HostStorage = Verified<Retry<FileStorage>>;
+pub type HostStorage = Verified<Parts<Retry<FileStorage>>>;
 
 /// Memory that a mount may have.
 const HEAP_BYTES: usize = 64 << 20;
@@ -64,12 +64,12 @@ pub struct Opened {
     verbose: bool,
 }
 
-/// Mounts `image` with the blobs and the region that `source` names. With `verbose` each device has
+/// Mounts `image`, or the stack that `source` names, with the blobs and the region of `source`. With `verbose` each device has
 /// a line on standard error.
 ///
 /// # Errors
 /// A file is missing or is something else (status 2), or it holds no image that can be read.
-pub fn open(image: &Path, source: &SourceArgs, verbose: bool) -> Result<Opened> {
+pub fn open(image: Option<&Path>, source: &SourceArgs, verbose: bool) -> Result<Opened> {
     open_for(1, image, source, verbose)
 }
 
@@ -77,8 +77,13 @@ pub fn open(image: &Path, source: &SourceArgs, verbose: bool) -> Result<Opened> 
 ///
 /// # Errors
 /// Those of [`open`].
-pub fn open_for(readers: u8, image: &Path, source: &SourceArgs, verbose: bool) -> Result<Opened> {
-    let mut prepared = Prepared::new(Some(image), source, &[], verbose)?;
+pub fn open_for(
+    readers: u8,
+    image: Option<&Path>,
+    source: &SourceArgs,
+    verbose: bool,
+) -> Result<Opened> {
+    let mut prepared = Prepared::new(image, source, &[], verbose)?;
     prepared.set_readers(readers);
     prepared.mount()
 }
@@ -98,7 +103,7 @@ impl Prepared {
         config.cache_file = plan.region.as_ref().map(region::quoted);
         let storage = command::retrying(storage(&plan)?, &config);
         let memory = Memory::of(HEAP_BYTES, &config)?;
-        let storage = Verified::new(storage, &Software, memory.nodes);
+        let storage = Verified::new(Parts::new(storage), &Software, memory.nodes);
         let has_avb_footer = image.is_some_and(avb::has_footer);
         let image = image.map(Path::to_path_buf);
         Ok(Self { storage, config, memory, verbose, has_avb_footer, image })

@@ -12,6 +12,7 @@ mod extract;
 #[path = "../support/gpt.rs"]
 mod gpt;
 mod jobs;
+mod layers;
 mod list;
 mod nydus;
 mod output;

@@ -33,7 +33,7 @@ impl Superblock {
             }
             Space::Metabox => 0,
         };
-        let at = self.offset(first, nid.slot(), INODE_SLOT_BYTES, part)?;
+        let at = self.offset(first, nid.on_disk(self.layer).slot(), INODE_SLOT_BYTES, part)?;
         self.within(Span { at, len: INODE_SLOT_BYTES }, part)?;
         Ok(at)
     }

@@ -8,8 +8,9 @@ use alloc::vec::Vec;
 
 /// All names that a word may be a misspelling of; `blob` is followed by a number, and `verity` may
 /// be. `root=sha256:` is not among them: most kernels have a word that is like it.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 21] = [
     "image",
+    "layer",
     "blob",
     "disk",
     "cache",
@@ -34,14 +35,14 @@ const NAMES: [&str; 20] = [
 const TELLING_BYTES_MIN: usize = 4;
 
 /// The settings, for messages.
-pub(super) const KEYS: &str = "image=, blobN=, disk=, cache=, share=, domain=, ram-cache=, \
+pub(super) const KEYS: &str = "image=, blobN=, layer=, layerN.blobM=, disk=, cache=, share=, domain=, ram-cache=, \
     console=, slot=, cache-format=, deadline=, source-retry=, timeline, cpus=, log=, \
-    verity=, verityN=, seal=, root=sha256:, verity-ram=, objects=, \
+    verity=, verityN=, layerN.verityM=, seal=, root=sha256:, verity-ram=, objects=, \
     composefs.digest=, and -- before the command";
 
 /// Returns whether a setting has this name; that of a blob has a number, right or wrong.
 pub(super) fn is_key(key: &str) -> bool {
-    let number = ["blob", "verity"].into_iter().find_map(|name| key.strip_prefix(name));
+    let number = ["blob", "verity", "layer"].into_iter().find_map(|name| key.strip_prefix(name));
     match number.filter(|number| number.starts_with(|digit: char| digit.is_ascii_digit())) {
         Some(_) => true,
         None => key != "blob" && NAMES.contains(&key) || key == "root",

@@ -6,14 +6,15 @@
 //! kernel (`kernel.rs`) or to its first program, and is passed over.
 //!
 //! ```text
-//! image=SRC blobN=SRC disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
+//! image=SRC[@PART] blobN=SRC[@PART] layer=SRC[@PART] layerN.blobM=SRC[@PART] disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
-//! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... verity=SPEC verityN=SPEC seal=SRC
-//! root=sha256:HEX verity-ram=SIZE objects=share:TAG[:FOLDER] composefs.digest=SPEC -- COMMAND WORDS
+//! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... verity=SPEC verityN=SPEC
+//! layerN.verityM=SPEC seal=SRC root=sha256:HEX verity-ram=SIZE objects=share:TAG[:FOLDER]
+//! composefs.digest=SPEC -- COMMAND WORDS
 //! ```
 //! SPEC is what `rootlet_trust::Spec` parses.
-//! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, or `type` for the type of
-//! regions. SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed
+//! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, `type:root`, `type:usr`, or `type`
+//! for the type of regions; of a layer also `name:START*` or `START*`, for several. SRC is `SERIAL`, `share:NAME`, `share:TAG:NAME` or `share::NAME`, and may be followed
 //! by `,version=TEXT` (`source.rs` says what that means). Numbers are decimal and may end in K, M
 //! or G (times 2^10, 2^20, 2^30). `words.rs` says how a line is cut into words.
 
@@ -21,6 +22,7 @@ mod console;
 mod error;
 mod kernel;
 mod keys;
+mod layers;
 mod number;
 mod part;
 mod source;
@@ -30,7 +32,7 @@ pub use console::Console;
 pub use error::ConfigError;
 pub use gpt_disk_io::gpt_disk_types::Guid;
 pub use number::number;
-pub use part::{CacheName, Part, REGION_TYPE, Sectors};
+pub use part::{CacheName, Part, REGION_TYPE, Role, Sectors};
 pub use source::{MOUNT_TAG_BYTES_MAX, SourceName, SourceWord, name as source_name};
 pub use words::{RawWord, RawWords, Words, machines_words, quote, words};
 
@@ -63,6 +65,15 @@ pub struct Config {
     /// The device slots that are bound by name (`blobN=`), in the order of the line; slots count
     /// from 1 and occur once.
     pub blobs: Vec<(u16, SourceName)>,
+    /// The images of a stack (`layer=`), the bottom first, each with its part of its disk; of these
+    /// one may stand for several.
+    pub layers: Vec<(SourceName, Part)>,
+    /// The device slots of a stack that are bound by name (`layerN.blobM=`): the number of the image,
+    /// from 1, the slot, and the source.
+    pub layer_blobs: Vec<(u16, u16, SourceName)>,
+    /// The parts of disks that sources are, where they are not the whole: the number of the image in
+    /// a stack or 0, the slot or 0 for the image, and the part.
+    pub parts: Vec<(u16, u16, Part)>,
     /// The sources whose version the line gives (`version=`), in the order of the line, each once.
     pub versions: Vec<(SourceName, Version)>,
     /// Where the region is (`cache=`).
@@ -93,8 +104,11 @@ pub struct Config {
     /// How many processors sum files (`cpus=`): 1 or 2.
     pub cpus: Option<u8>,
     /// What the image (0) and the blobs of device slots are (`verity=`, `verityN=`), each a text
-    /// that [`Spec`] parses, in the order of the line.
+    /// that [`Spec`] parses, in the order of the line. In a stack the numbers are those of images.
     pub verity: Vec<(u16, String)>,
+    /// What the blobs of a stack are (`layerN.verityM=`): the number of the image, the slot, and the
+    /// text.
+    pub layer_verity: Vec<(u16, u16, String)>,
     /// The seal that says what image and blobs are (`seal=`), and its digest (`root=`).
     pub seal: Option<(SourceName, Digest)>,
     /// Bytes of memory for the nodes of trees (`verity-ram=`).
@@ -107,6 +121,26 @@ pub struct Config {
 }
 
 impl Config {
+    /// Returns the part of its disk that a source is: that of a slot, 0 for the image, of the image
+    /// with this number of a stack, 0 for an image alone.
+    pub fn part_of(&self, layer: u16, slot: u16) -> &Part {
+        let of = self.parts.iter().find(|(of, number, _)| (*of, *number) == (layer, slot));
+        of.map_or(&Part::Whole, |(_, _, part)| part)
+    }
+
+    /// Returns the name that the configuration gives the source of a slot.
+    pub fn blob(&self, layer: u16, slot: u16) -> Option<&SourceName> {
+        match layer {
+            0 => self.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name),
+            _ => {
+                let mut blobs = self.layer_blobs.iter();
+                blobs
+                    .find(|(of, number, _)| (*of, *number) == (layer, slot))
+                    .map(|(_, _, name)| name)
+            }
+        }
+    }
+
     /// Parses a whole command line.
     ///
     /// # Errors
@@ -141,7 +175,9 @@ impl Config {
             return Err(ConfigError::Together("seal= says what all are, and so does verity="));
         }
         let is_image = |(slot, _): &(u16, String)| *slot == 0;
-        if !config.verity.is_empty() && !config.verity.iter().any(is_image) {
+        layers::check(&config)?;
+        let is_alone = config.layers.is_empty();
+        if is_alone && !config.verity.is_empty() && !config.verity.iter().any(is_image) {
             let why = "a blob is verified, and the image that leads to it is not: give verity=";
             return Err(ConfigError::Together(why));
         }
@@ -168,6 +204,10 @@ pub fn passed_over(line: &str) -> impl Iterator<Item = Cow<'_, str>> {
 /// Returns whether a word belongs to others: it is not a setting, and not like one.
 fn is_foreign(word: &str) -> bool {
     let key = word.split_once('=').map_or(word, |(key, _)| key);
+    if layers::is_key(key) {
+        // A kernel's words have dots, too.
+        return false;
+    }
     let is_like_ours = keys::is_key(key) || keys::meant(word).is_some();
     // Nobody has a word without a name.
     let is_name = key.bytes().any(|byte| byte.is_ascii_alphanumeric()) && !key.starts_with('-');
@@ -194,8 +234,9 @@ impl Given {
         match key {
             "image" => {
                 vacant(&mut config.image)?;
-                config.image = Some(versioned(config, value)?);
+                config.image = Some(parted(config, (0, 0), value)?);
             }
+            "layer" => layers::image(config, value)?,
             "disk" => disk(config, value)?,
             "cache" => *vacant(&mut config.cache)? = Some(CacheName::parse(value)?),
             // There may be several.
@@ -246,6 +287,7 @@ impl Given {
             // As composefs writes it.
             "verity" | "composefs.digest" => verity(config, 0, value)?,
             "objects" => *vacant(&mut config.objects)? = Some(objects(value)?),
+            _ if layers::is_key(key) => layers::setting(config, key, value)?,
             _ if key.starts_with("verity") => {
                 let want = Fault::Value("verityN= with a device slot N from 1 to 65535");
                 let slot = key.strip_prefix("verity").map(slot_number);
@@ -294,7 +336,7 @@ fn blob(config: &mut Config, number: &str, value: &str) -> Result<(), Fault> {
     if config.blobs.iter().any(|(known, _)| *known == slot) {
         return Err(Fault::Duplicate);
     }
-    let source = versioned(config, value)?;
+    let source = parted(config, (0, slot), value)?;
     config.blobs.push((slot, source));
     Ok(())
 }
@@ -338,6 +380,28 @@ fn versioned(config: &mut Config, value: &str) -> Result<SourceName, Fault> {
         config.versions.push((source.clone(), version));
     }
     Ok(source)
+}
+
+/// Returns the source that `value` names, and keeps its version, and its part of a disk as that of
+/// the slot `of`.
+fn parted(config: &mut Config, of: (u16, u16), value: &str) -> Result<SourceName, Fault> {
+    let (source, part) = with_part(config, value, Part::split)?;
+    if part != Part::Whole {
+        config.parts.push((of.0, of.1, part));
+    }
+    Ok(source)
+}
+
+/// Cuts a text into the name of a disk and a part of it.
+type Split = fn(&str) -> Result<(&str, Part), &'static str>;
+
+/// Returns the source that `value` names and its part of a disk, as `split` cuts them, and keeps its
+/// version.
+fn with_part(config: &mut Config, value: &str, split: Split) -> Result<(SourceName, Part), Fault> {
+    let (name, rest) = source::cut(value);
+    let (disk, part) = split(name).map_err(Fault::Value)?;
+    let source = versioned(config, &alloc::format!("{disk}{rest}"))?;
+    Ok((source, part))
 }
 
 /// Returns the place of a setting, which has to be vacant.

@@ -67,6 +67,12 @@ pub(super) fn parse(value: &str) -> Result<(SourceName, Option<Version>), &'stat
     Ok((name(source)?, Some(version)))
 }
 
+/// Cuts a value into the name of its source and what is said of the version.
+pub(super) fn cut(value: &str) -> (&str, &str) {
+    let at = [FILE, VERSION].into_iter().find_map(|key| value.rfind(key));
+    at.and_then(|at| value.split_at_checked(at)).map_or((value, ""), |cut| cut)
+}
+
 /// Returns the version that `text` gives.
 fn version(text: &str) -> Option<Version> {
     match text.strip_prefix("0x") {

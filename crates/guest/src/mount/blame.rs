@@ -9,6 +9,7 @@ use core::fmt;
 use rootlet::Error;
 use rootlet::storage::DeviceId;
 use rootlet_base::units::count;
+use rootlet_trust::Subject;
 
 /// An error with the name of the source that failed.
 pub struct Blamed<'e, E> {
@@ -20,7 +21,7 @@ enum Culprit<'e> {
     /// The source with this name.
     Named(&'e SourceName),
     /// The source of this slot, which was found by its tag.
-    Slot(u16),
+    Slot(Subject),
 }
 
 impl Mounted {
@@ -36,13 +37,12 @@ impl Mounted {
     }
 
     fn culprit<'e>(&self, config: &'e Config, device: DeviceId) -> Option<Culprit<'e>> {
-        let mut slots = (0..=u16::MAX).zip(&self.sources);
-        let (slot, _) = slots.find(|(_, source)| source.device == device)?;
-        let name = match slot {
-            0 => config.image.as_ref(),
-            _ => config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name),
+        let (layer, slot, _) = self.sources().find(|(_, _, source)| source.device == device)?;
+        let name = match (layer, slot) {
+            (0, 0) => config.image.as_ref(),
+            (layer, slot) => config.blob(layer, slot),
         };
-        Some(name.map_or(Culprit::Slot(slot), Culprit::Named))
+        Some(name.map_or(Culprit::Slot(Subject::of_layer(layer, slot)), Culprit::Named))
     }
 }
 
@@ -87,7 +87,7 @@ fn write_culprit(
     match culprit {
         Some((device, Culprit::Named(name))) => write!(f, " ({device} is {})", SourceWord(name)),
         Some((device, Culprit::Slot(slot))) => {
-            write!(f, " ({device} is the source of slot {slot})")
+            write!(f, " ({device} is the source of {slot})")
         }
         None => Ok(()),
     }

@@ -1,17 +1,19 @@
-//! A region that is a partition: found in a GPT by its name or its type.
+//! A region, an image or a blob that is a partition: found in a GPT by its name or its type.
 //!
 //! Always: a table counts only if the checksums of its header and its entries are right, else its
-//! backup at the end of the disk; a partition lies inside the disk; if several partitions fit, none
-//! is taken.
+//! backup at the end of the disk; a partition lies inside the disk; if several partitions fit where one
+//! is wanted, none is taken. Nothing in a table is trusted: a digest decides what the bytes are.
 
 use crate::config::{Part, Sectors};
+use alloc::string::String;
 use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use gpt_disk_io::gpt_disk_types::{BlockSize, GptHeader, GptPartitionEntry, GptPartitionType, Lba};
 use gpt_disk_io::{BlockIo, Disk, DiskError};
-use rootlet::storage::{DeviceId, IoErrorKind, Storage, Transfer};
-use rootlet_base::num::{index, wide};
-use rootlet_base::units::{ByteRange, Count, Pow2};
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage, Transfer};
+use rootlet_base::num::{index, low32, wide};
+use rootlet_base::units::{ByteRange, Pow2};
 
 /// The most bytes of partition entries that are read: 1024 entries of the usual size.
 const ENTRIES_BYTES_MAX: usize = 128 << 10;
@@ -21,8 +23,12 @@ const ENTRIES_BYTES_MAX: usize = 128 << 10;
 pub enum PartitionError {
     /// The disk has no valid GPT, neither at its start nor at its end.
     NoTable,
+    /// The disk has a table in its master boot record, and no GPT.
+    Mbr,
     /// No partition has the name or the type.
     NotFound,
+    /// Partitions have names with numbers, of which this one is left out.
+    Gap(u64),
     /// This number of partitions have the name or the type.
     Ambiguous(u32),
     /// The partition ends beyond the disk, or before it starts.
@@ -36,12 +42,26 @@ pub enum PartitionError {
     Sectors(Sectors),
     /// The table could not be read.
     Io(IoErrorKind),
+    /// The disk has no such bytes, or they are not whole sectors.
+    Bytes {
+        /// The first byte.
+        start: u64,
+        /// The length in bytes.
+        bytes: u64,
+    },
 }
 
 impl fmt::Display for PartitionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoTable => f.write_str("it has no valid GPT"),
+            Self::Mbr => f.write_str(
+                "its partition table is an MBR, which is not read: make it a GPT (`sgdisk --mbrtogpt`), \
+                 or give the sectors (@SECTOR+COUNT)",
+            ),
+            Self::Gap(number) => {
+                write!(f, "its GPT has partitions of that name before and after number {number}, and not that")
+            }
             Self::NotFound => f.write_str("its GPT has no such partition"),
             Self::Ambiguous(count) => write!(f, "its GPT has {count} such partitions"),
             Self::Range { first, last } => {
@@ -50,12 +70,23 @@ impl fmt::Display for PartitionError {
             Self::Sectors(Sectors { first, count }) => {
                 write!(f, "no disk has {count} sectors from sector {first}")
             }
+            Self::Bytes { start, bytes } => {
+                write!(f, "it has no {bytes} bytes of whole sectors from byte {start} on")
+            }
             Self::Io(kind) => write!(f, "its GPT could not be read: {kind}"),
         }
     }
 }
 
 impl core::error::Error for PartitionError {}
+
+/// A partition that fits.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name.
+    pub name: String,
+    bytes: ByteRange,
+}
 
 impl Part {
     /// Returns the first byte and the length of the part on `device`; without a length the part
@@ -68,32 +99,103 @@ impl Part {
         storage: &mut S,
         device: DeviceId,
     ) -> Result<(u64, Option<u64>), PartitionError> {
-        let wanted: &dyn Fn(&GptPartitionEntry) -> bool = match self {
-            Self::Whole => return Ok((0, None)),
+        match self {
+            Self::Whole => Ok((0, None)),
             Self::Sectors(sectors) => {
                 let bytes = sectors.bytes().ok_or(PartitionError::Sectors(*sectors))?;
-                return Ok((bytes.start(), Some(bytes.len())));
+                Ok((bytes.start(), Some(bytes.len())))
             }
-            Self::Named(name) => &|entry| {
-                let own = entry.name;
-                own.chars().eq(name.chars())
+            _ => match self.fitting(storage, device)?.as_slice() {
+                [] => Err(PartitionError::NotFound),
+                [one] => Ok((one.bytes.start(), Some(one.bytes.len()))),
+                several => Err(PartitionError::Ambiguous(low32(wide(several.len())))),
             },
-            Self::Typed(kind) => &|entry| {
-                let own = entry.partition_type_guid;
-                own == GptPartitionType(*kind)
-            },
+        }
+    }
+
+    /// Returns the partitions that fit, in the order of the numbers at the end of their names.
+    fn fitting<S: Storage>(
+        &self,
+        storage: &mut S,
+        device: DeviceId,
+    ) -> Result<Vec<Found>, PartitionError> {
+        find(storage, device, &|entry| {
+            let (name, kind) = (entry.name, entry.partition_type_guid);
+            match self {
+                Self::Named(wanted) => name.chars().eq(wanted.chars()),
+                Self::Matching(start) => {
+                    let mut rest = name.chars();
+                    start.chars().all(|char| rest.next() == Some(char))
+                }
+                Self::Typed(wanted) => kind == GptPartitionType(*wanted),
+                Self::Role(role) => role.has(&kind.0),
+                Self::Whole | Self::Sectors(_) => false,
+            }
+        })
+    }
+
+    /// Opens the part of `device` as a device of its own; for a whole disk that is `device`.
+    ///
+    /// # Errors
+    /// [`PartitionError`].
+    pub fn open<S: Discover>(
+        &self,
+        storage: &mut S,
+        device: DeviceId,
+    ) -> Result<DeviceId, PartitionError> {
+        let (start, bytes) = match self.find(storage, device)? {
+            (0, None) => return Ok(device),
+            found => found,
         };
-        let bytes = find(storage, device, wanted)?;
-        Ok((bytes.start(), Some(bytes.len())))
+        let bytes = bytes.ok_or(PartitionError::NotFound)?;
+        let refused = PartitionError::Bytes { start, bytes };
+        storage.part(device, start, bytes).map_err(|_| refused)
+    }
+
+    /// Opens all parts of `device` that fit, in the order of their names, numbers by their values.
+    ///
+    /// # Errors
+    /// [`PartitionError`], also when no partition fits, two have the same name, or one of those with
+    /// numbers is left out.
+    pub fn open_all<S: Discover>(
+        &self,
+        storage: &mut S,
+        device: DeviceId,
+    ) -> Result<Vec<(Self, DeviceId)>, PartitionError> {
+        let Self::Matching(start) = self else {
+            return Ok(vec![(self.clone(), self.open(storage, device)?)]);
+        };
+        let mut found = self.fitting(storage, device)?;
+        let number = |found: &Found| found.name.get(start.len()..)?.parse::<u64>().ok();
+        found.sort_by(|a, b| (number(a), &a.name).cmp(&(number(b), &b.name)));
+        if found.is_empty() {
+            return Err(PartitionError::NotFound);
+        }
+        if found.windows(2).any(|pair| matches!(pair, [a, b] if a.name == b.name)) {
+            return Err(PartitionError::Ambiguous(2));
+        }
+        let numbers: Option<Vec<u64>> = found.iter().map(number).collect();
+        let mut next = numbers.as_ref().and_then(|numbers| numbers.first().copied());
+        for number in numbers.into_iter().flatten() {
+            // The first of all is 0 or 1.
+            let due = next.filter(|next| *next == number).and_then(|next| next.checked_add(1));
+            next = Some(due.ok_or(PartitionError::Gap(next.map_or(number, |next| next)))?);
+        }
+        let open = |Found { name, bytes }: Found| {
+            let (start, bytes) = (bytes.start(), bytes.len());
+            let device = storage.part(device, start, bytes);
+            Ok((Self::Named(name), device.map_err(|_| PartitionError::Bytes { start, bytes })?))
+        };
+        found.into_iter().map(open).collect()
     }
 }
 
-/// Returns the bytes of the partition that is wanted.
+/// Returns the partitions that are wanted.
 fn find<S: Storage>(
     storage: &mut S,
     device: DeviceId,
     wanted: &dyn Fn(&GptPartitionEntry) -> bool,
-) -> Result<ByteRange, PartitionError> {
+) -> Result<Vec<Found>, PartitionError> {
     let gone = PartitionError::Io(IoErrorKind::Gone);
     let info = storage.info(device).ok_or(gone)?;
     // A file has the blocks of the disk that it was copied from, whose size it does not say.
@@ -110,7 +212,32 @@ fn find<S: Storage>(
             }
         }
     }
-    Err(failed.map_or(PartitionError::NoTable, PartitionError::Io))
+    let blocks = Blocks {
+        storage,
+        device,
+        size: if info.sector_bytes > 512 { BlockSize::BS_4096 } else { BlockSize::BS_512 },
+        disk: ByteRange::first(info.bytes),
+    };
+    match failed {
+        Some(kind) => Err(PartitionError::Io(kind)),
+        None if has_mbr(blocks) => Err(PartitionError::Mbr),
+        None => Err(PartitionError::NoTable),
+    }
+}
+
+/// Returns whether the first block is a master boot record with a partition that is not the one that
+/// protects a GPT.
+fn has_mbr<S: Storage>(mut blocks: Blocks<'_, S>) -> bool {
+    /// The table and the signature after it.
+    const TABLE: core::ops::Range<usize> = 446..510;
+    const SIGNATURE: [u8; 2] = [0x55, 0xaa];
+    const PROTECTIVE: u8 = 0xee;
+    let mut first = vec![0; index(blocks.size.to_u32())];
+    if blocks.read_blocks(Lba(0), &mut first).is_err() || first.get(510..512) != Some(&SIGNATURE) {
+        return false;
+    }
+    let entries = first.get(TABLE).map_or(&[][..], |table| table.as_chunks::<16>().0);
+    entries.iter().any(|[_, _, _, _, kind, ..]| ![0, PROTECTIVE].contains(kind))
 }
 
 /// Looks in one copy of a table.
@@ -118,7 +245,7 @@ fn in_table<S: Storage>(
     blocks: Blocks<'_, S>,
     backup: bool,
     wanted: &dyn Fn(&GptPartitionEntry) -> bool,
-) -> Result<ByteRange, PartitionError> {
+) -> Result<Vec<Found>, PartitionError> {
     let size = blocks.size;
     let unit = blocks.unit().ok_or(PartitionError::NoTable)?;
     let count = unit.whole(blocks.disk.len());
@@ -145,17 +272,13 @@ fn in_table<S: Storage>(
         return Err(PartitionError::NoTable);
     }
     let all = (0..layout.num_entries).filter_map(|index| entries.get_partition_entry(index));
-    let mut found = Count::ZERO;
-    let mut one = None;
-    for entry in all.filter(|entry| entry.is_used() && wanted(entry)) {
-        found.raise();
-        one = Some(*entry);
-    }
-    let entry = match (one, found.get()) {
-        (Some(entry), 1) => entry,
-        (None, _) => return Err(PartitionError::NotFound),
-        (_, count) => return Err(PartitionError::Ambiguous(count)),
-    };
+    let used = all.filter(|entry| entry.is_used() && wanted(entry));
+    used.map(|entry| bytes_of(entry, unit, count)).collect()
+}
+
+/// Returns a partition of a disk of `count` blocks of `unit` bytes.
+fn bytes_of(entry: &GptPartitionEntry, unit: Pow2, count: u64) -> Result<Found, PartitionError> {
+    let name = entry.name;
     let (first, last) = (entry.starting_lba.to_u64(), entry.ending_lba.to_u64());
     let range = PartitionError::Range { first, last };
     // The first two blocks are those of the protective MBR and the header.
@@ -163,7 +286,8 @@ fn in_table<S: Storage>(
         return Err(range);
     }
     let end = last.checked_add(1).and_then(|end| unit.times(end));
-    unit.times(first).zip(end).and_then(|(start, end)| ByteRange::new(start, end)).ok_or(range)
+    let bytes = unit.times(first).zip(end).and_then(|(start, end)| ByteRange::new(start, end));
+    Ok(Found { name: name.chars().collect(), bytes: bytes.ok_or(range)? })
 }
 
 /// Returns whether `header` is that of block `at`, as it was written there.

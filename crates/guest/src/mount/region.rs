@@ -10,6 +10,7 @@ use core::fmt;
 use core::time::Duration;
 use rootlet::cache::{Cache, CacheOptions, Mode, Remedy};
 use rootlet::storage::{DeviceId, Discover, DiscoverError};
+use rootlet_trust::Subject;
 
 /// How long a run waits for the region at its end.
 pub const SYNC_TIME: Duration = Duration::from_secs(30);
@@ -96,7 +97,7 @@ enum Unused<'c> {
     /// The disk has no such partition.
     Part(&'c CacheName, PartitionError),
     /// The region would overwrite the source of this slot.
-    Source(&'c str, u16),
+    Source(&'c str, Subject),
 }
 
 impl fmt::Display for Unused<'_> {
@@ -105,7 +106,11 @@ impl fmt::Display for Unused<'_> {
             Self::NoDisk(serial, error) => write!(f, "disk {serial}: {error:#}"),
             Self::Disk(error) => write!(f, "{error:#}"),
             Self::Part(name, error) => write!(f, "{name}: {error:#}"),
-            Self::Source(serial, slot) => write!(f, "disk {serial} is the source of slot {slot}"),
+            // As for any other slot, 0 is the image.
+            Self::Source(serial, of) if of.layer() == 0 => {
+                write!(f, "disk {serial} is the source of slot {}", of.slot())
+            }
+            Self::Source(serial, of) => write!(f, "disk {serial} is the source of {of}"),
         }
     }
 }
@@ -127,10 +132,12 @@ fn find<'c, S: Discover>(
     let (start, bytes) = found.map_err(|error| Unused::Part(name, error))?;
     let place = Place { device, start, bytes };
     let options = place.options([0; 16]);
-    match mounted.image.overlapped_slot(storage, &mounted.sources, &options) {
-        Some(slot) => Err(Unused::Source(serial, slot)),
-        None => Ok(place),
+    for (number, bound) in mounted.numbered() {
+        if let Some(slot) = bound.image.overlapped_slot(storage, &bound.sources, &options) {
+            return Err(Unused::Source(serial, Subject::of_layer(number, slot)));
+        }
     }
+    Ok(place)
 }
 
 /// How to make a region usable, in the words to be typed.

@@ -36,13 +36,13 @@ pub fn root_verified<S: Storage>(
     if region.is_none() || trees.is_empty() {
         return mounted.root(storage, region, memory);
     }
-    let mut sources = mounted.sources.clone();
+    let mut sources = mounted.images.last().or_bug()?.sources.clone();
     for tree in &trees {
         // Without room for more sources it is not kept.
         let _ = sources.add(tree.device, tree.bytes, tree.content);
     }
     let room = wide(storage.nodes_bytes());
-    let root = mounted.root_over(storage, region, &sources, memory)?;
+    let root = mounted.root_over(storage, region, Some(&sources), memory)?;
     let absent = trees.iter().filter(|tree| tree.is_absent);
     let need = absent.clone().try_fold(0_u64, |sum, tree| sum.checked_add(tree.bytes)).or_bug()?;
     if need > room {

@@ -5,7 +5,7 @@
 //! a slot that nothing pins, and a pin that no slot has, is an error.
 
 use super::{MountError, Mounted, Pinned, open_with};
-use crate::config::{Config, SourceName, source_name};
+use crate::config::{Config, Part, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -17,7 +17,7 @@ use rootlet_verity::{PinError, Verified};
 
 /// What a configuration says of image and blobs.
 enum Statements<'c> {
-    Words(&'c [(u16, alloc::string::String)]),
+    Words(&'c Config),
     Seal(Seal<'c>),
 }
 
@@ -25,8 +25,8 @@ impl<'c> Statements<'c> {
     /// Returns what is said of a subject.
     fn of(&self, subject: Subject) -> Option<Spec<'c>> {
         match self {
-            Self::Words(words) => {
-                let word = words.iter().find(|(slot, _)| *slot == subject.slot());
+            Self::Words(config) => {
+                let word = words(config).find(|(of, _)| *of == subject);
                 // The configuration has parsed them all.
                 word.and_then(|(_, text)| Spec::parse(text).ok())
             }
@@ -34,13 +34,25 @@ impl<'c> Statements<'c> {
         }
     }
 
-    /// Returns the last slot of which something is said.
-    fn last(&self) -> Option<Subject> {
+    /// Returns all subjects of which something is said.
+    fn subjects(&self) -> Vec<Subject> {
         match self {
-            Self::Words(words) => words.iter().map(|(slot, _)| Subject::of_slot(*slot)).max(),
-            Self::Seal(seal) => seal.entries().map(|(subject, _)| subject).max(),
+            Self::Words(config) => words(config).map(|(subject, _)| subject).collect(),
+            Self::Seal(seal) => seal.entries().map(|(subject, _)| subject).collect(),
         }
     }
+}
+
+/// Returns what a configuration says, and of what.
+fn words(config: &Config) -> impl Iterator<Item = (Subject, &str)> {
+    let is_alone = config.layers.is_empty();
+    let numbered = config.verity.iter().map(move |(number, text)| match (is_alone, *number) {
+        (true, slot) => (Subject::of_slot(slot), text.as_str()),
+        (false, layer) => (Subject::of_layer(layer, 0), text.as_str()),
+    });
+    let blobs = config.layer_verity.iter();
+    numbered
+        .chain(blobs.map(|(layer, slot, text)| (Subject::of_layer(*layer, *slot), text.as_str())))
 }
 
 /// Finds the image and its blobs as [`open`](super::open) does. If `config` says what they are,
@@ -57,17 +69,23 @@ pub fn open_verified<S: Discover>(
     }
     let seal;
     let statements = match &config.seal {
-        None if config.verity.is_empty() => return open_with(storage, config, None),
-        None => Statements::Words(&config.verity),
+        None if config.verity.is_empty() && config.layer_verity.is_empty() => {
+            return open_with(storage, config, None);
+        }
+        None => Statements::Words(config),
         Some((name, root)) => {
             seal = read_seal(storage, name)?;
             Statements::Seal(Seal::open(&Software, &seal, root).map_err(MountError::Seal)?)
         }
     };
     let mut pin_said = |storage: &mut Verified<S>, asked: Pinned<'_>| {
-        let subject = Subject::of_slot(asked.slot);
+        let subject = asked.subject;
         let refused = |why: Reason| MountError::Verity(subject.refused(why).into());
-        let spec = statements.of(subject).ok_or_else(|| refused(Reason::Unnamed))?;
+        // A stack of one is its image, too.
+        let alone = Subject::of_slot(subject.slot());
+        let as_alone = || statements.of(alone).filter(|_| subject.layer() == 1);
+        let spec = statements.of(subject).or_else(as_alone);
+        let spec = spec.ok_or_else(|| refused(Reason::Unnamed))?;
         let device = if asked.device == DeviceId::NONE {
             pin_absent(storage, subject, &asked, &spec, config.cache.is_some())?
         } else {
@@ -79,13 +97,24 @@ pub fn open_verified<S: Discover>(
     };
     let opened = open_with(storage, config, Some(&mut pin_said));
     let mounted = opened.map_err(|error| named(storage, error))?;
-    let slots = mounted.image.devices().len();
-    match statements.last() {
-        Some(last) if last.slot() > slots => {
-            Err(MountError::Verity(last.refused(Reason::NoSlot { slots }).into()))
-        }
-        _ => Ok(mounted),
+    for subject in statements.subjects() {
+        let layer = subject.layer().max(u16::from(mounted.is_stack));
+        let mut images = mounted.numbered().filter(|(number, _)| *number == layer);
+        let why = match images.next() {
+            None => Reason::NoSlot { slots: low16(mounted.images.len())? },
+            Some((_, bound)) => match bound.image.devices().len() {
+                slots if subject.slot() > slots => Reason::NoSlot { slots },
+                _ => continue,
+            },
+        };
+        return Err(MountError::Verity(subject.refused(why).into()));
     }
+    Ok(mounted)
+}
+
+/// Returns a number of images.
+fn low16(images: usize) -> Result<u16, MountError> {
+    Ok(u16::try_from(images).ok().or_bug().map_err(rootlet::Error::from)?)
 }
 
 /// Returns the refusal of the bytes that a mount has failed by, which names the block and both
@@ -157,16 +186,22 @@ fn is_short(error: &PinError) -> bool {
     matches!(error, PinError::Refused(refused) if matches!(refused.why, Reason::ShortTree { .. }))
 }
 
-/// Returns the device that a text names.
+/// Returns the device that a text names, or the part of it.
 fn find<S: Discover>(storage: &mut S, name: &str) -> Result<DeviceId, MountError> {
+    let (disk, part) = Part::split(name).unwrap_or((name, Part::Whole));
     // Every text is the name of a source, but for a few that no source has.
-    let source = source_name(name).unwrap_or_else(|_| SourceName::Disk(name.into()));
-    Ok(source.find(storage)?)
+    let source = source_name(disk).unwrap_or_else(|_| SourceName::Disk(disk.into()));
+    let device = source.find(storage)?;
+    part.open(storage, device).map_err(|error| MountError::partition(&source, &part, error))
 }
 
 /// Returns the device with the tree of a device: the disk with the serial and `.v`, or the shared
-/// file with the name and `.verity`.
+/// file with the name and `.verity`. That of a partition is another one of its disk.
 fn beside<S: Discover>(storage: &mut S, asked: &Pinned<'_>) -> Option<DeviceId> {
+    if *asked.part != Part::Whole {
+        let (tree, disk) = (asked.part.tree()?, asked.name?.find(storage).ok()?);
+        return tree.open(storage, disk).ok();
+    }
     let disk = |serial: &str| SourceName::Disk(format!("{serial}.v"));
     let names: Vec<SourceName> = match asked.name {
         Some(SourceName::Disk(serial)) => vec![disk(serial)],

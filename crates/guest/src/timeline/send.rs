@@ -74,11 +74,14 @@ impl Report<'_> {
     }
 
     fn send_slots(&self, payload: &mut Payload<'_>) {
-        for (slot, source) in (0..=u16::MAX).zip(&self.mounted.sources) {
+        // Events count the slots of all images of a stack.
+        let sources = (0..=u16::MAX).zip(self.mounted.sources());
+        for (slot, (layer, own, source)) in sources {
             let config = self.config;
-            let given = match slot {
-                0 => config.image.as_ref(),
-                _ => config.blobs.iter().find(|(of, _)| *of == slot).map(|(_, name)| name),
+            let mut images = self.mounted.numbered();
+            let given = match own {
+                0 => images.find(|(number, _)| *number == layer).map(|(_, bound)| &bound.name),
+                _ => config.blob(layer, own),
             };
             let name = match given {
                 Some(given) => source_text(&SourceWord(given)),

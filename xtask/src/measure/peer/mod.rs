@@ -185,7 +185,7 @@ impl<'a> Racing<'a> {
             Image::Packed => (self.fixtures.packed.clone(), SourceArgs::default()),
             Image::Plain => {
                 let source = SourceArgs {
-                    blob: vec![BlobArg { slot: 1, place: BlobPlace::Disk(plain.blob(0).into()) }],
+                    blob: vec![BlobArg::new(1, BlobPlace::Disk(plain.blob(0).into()))],
                     share: vec![plain.share()],
                     ..SourceArgs::default()
                 };

@@ -3,6 +3,7 @@
 //! Always: planning changes nothing; no two devices share a name; a file with several names is one
 //! device, and the guest learns all of these names.
 
+mod layers;
 mod overlay;
 mod sources;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rootlet_guest::config::Part;
 
-use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word};
+use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word, layers};
 use crate::boot::monitor::Disk;
 use crate::engine::Wait;
 use crate::exit::usage;
@@ -24,33 +24,33 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     let mut options = Vec::new();
     let mut disks = Vec::new();
     if let Some(image) = image {
-        let source = Source::parse(image.as_os_str()).map_err(usage)?;
-        options.push(Word::disk("image", SERIAL_OF_IMAGE, ""));
-        disks.push(read_only(SERIAL_OF_IMAGE, source));
+        // Only text names a part.
+        let (disk, part) = match image.to_str().map(Part::split) {
+            Some(split) => split.map_err(|want| usage(format!("expected {want}")))?,
+            None => ("", Part::Whole),
+        };
+        let name = if part == Part::Whole { image.as_os_str() } else { disk.as_ref() };
+        let source = Source::parse(name).map_err(usage)?;
+        // A disk with partitions may be anything.
+        let serial = if part == Part::Whole { SERIAL_OF_IMAGE } else { "disk" };
+        options.push(Word::disk("image", serial, part));
+        disks.push(read_only(serial, source));
+    }
+    let mut number = 0;
+    for layer in &source.layer {
+        for place in layers::files(&layer.place)? {
+            number += 1;
+            let serial = format!("layer{number}");
+            options.push(word_of("layer", &serial, (&place, &layer.part), &mut disks, source)?);
+        }
     }
     let mut slots = BTreeSet::new();
     for blob in &source.blob {
-        if !slots.insert(blob.slot) {
+        if !slots.insert((blob.layer, blob.slot)) {
             return Err(usage(format!("--blob {} is given twice", blob.slot)));
         }
-        match &blob.place {
-            BlobPlace::Disk(source) => {
-                let key = format!("blob{}", blob.slot);
-                match disks.iter().find(|disk: &&Disk| is_one(&disk.source, source)) {
-                    Some(disk) => options.push(Word::disk(&key, &disk.serial, "")),
-                    None => {
-                        options.push(Word::disk(&key, &key, ""));
-                        disks.push(read_only(&key, source.clone()));
-                    }
-                }
-            }
-            BlobPlace::Share(_) if source.share.is_empty() => {
-                return Err(usage(format!("--blob {}=share:... needs a --share", blob.slot)));
-            }
-            BlobPlace::Share(name) => {
-                options.push(Word::Plain(format!("blob{}=share:{name}", blob.slot)));
-            }
-        }
+        let (key, serial) = (blob.key(), blob.key().replace("layer", "l").replace('.', ""));
+        options.push(word_of(&key, &serial, (&blob.place, &blob.part), &mut disks, source)?);
     }
     if source.region.is_none() && source.region_size.is_some() {
         return Err(usage("--region-size needs a --region"));
@@ -89,6 +89,39 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     };
     let (region, wait) = (source.region.clone(), Wait::new(None, None));
     Ok(Plan { disks, shares, region, overlay: None, options, words, wait })
+}
+
+/// Returns the word that names a source, for which `disks` gets a disk with this serial unless they
+/// have it.
+fn word_of(
+    key: &str,
+    serial: &str,
+    (place, part): (&BlobPlace, &Part),
+    disks: &mut Vec<Disk>,
+    source: &SourceArgs,
+) -> Result<Word> {
+    match place {
+        BlobPlace::Disk(source) => {
+            let known = disks.iter().find(|disk: &&Disk| is_one(&disk.source, source));
+            let serial = match known {
+                Some(disk) => disk.serial.clone(),
+                None => {
+                    disks.push(read_only(serial, source.clone()));
+                    serial.into()
+                }
+            };
+            Ok(Word::disk(key, &serial, part))
+        }
+        BlobPlace::Share(_) if source.share.is_empty() => {
+            let option = match key.strip_prefix("blob") {
+                Some(slot) => format!("--blob {slot}="),
+                None if key == "layer" => "--layer ".into(),
+                None => format!("--blob {}=", key.replace("layer", "").replace(".blob", ".")),
+            };
+            Err(usage(format!("{option}share:... needs a --share")))
+        }
+        BlobPlace::Share(name) => Ok(Word::Plain(format!("{key}=share:{name}{part}"))),
+    }
 }
 
 /// Returns the disks with the trees that lie beside read-only disks: `FILE.verity` of FILE.

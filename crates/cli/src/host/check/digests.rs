@@ -19,7 +19,8 @@ pub struct Digests {
 
 /// Reads every byte of the sources that are pinned; `None` if there are none.
 pub fn read_all(storage: &HostStorage, mounted: &Mounted) -> Option<Digests> {
-    let mut devices: Vec<DeviceId> = mounted.sources.iter().map(|source| source.device).collect();
+    let mut devices: Vec<DeviceId> =
+        mounted.sources().map(|(_, _, source)| source.device).collect();
     devices.sort_unstable();
     devices.dedup();
     devices.retain(|device| storage.is_pinned(*device));

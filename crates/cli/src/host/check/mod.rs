@@ -8,6 +8,7 @@ mod body;
 mod digests;
 mod report;
 mod seen;
+mod stack;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,10 +17,10 @@ use anyhow::{Result, bail};
 use rootlet::erofs::{Compat, DirBlock, Dirent, FileKind, Inode, Nid, Superblock};
 use rootlet::read::XATTR_BYTES_MAX;
 use rootlet::storage::Storage;
-use rootlet_guest::{GuestRoot, MountError, Mounted};
+use rootlet_guest::{GuestRoot, MountError};
 use serde_json::json;
 
-use super::args::{CheckArgs, named};
+use super::args::{self, CheckArgs, named};
 use super::jobs::Jobs;
 use super::ordered::ordered;
 use crate::interrupt::Interrupt;
@@ -97,13 +98,20 @@ struct Check<'c, 'w, 'r, S> {
 
 /// The task. The reason why an image cannot be mounted is its only fault.
 pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
-    let (image, read) = (named(args.image.as_ref())?, &args.read);
+    let read = &args.read;
+    let image = named(args.image.as_ref(), &read.source)?;
     // Nothing has to be undone: the region can lose its writer at any instant.
     interrupt.ends_the_process();
-    let mut prepared = Prepared::new(Some(image), &read.source, &[], read.verbose)?;
+    let mut prepared = Prepared::new(image, &read.source, &[], read.verbose)?;
     prepared.set_readers(args.jobs.count());
     let has_avb_footer = prepared.has_avb_footer;
-    let opened = prepared.bind().and_then(|mounted| prepared.mount_bound(mounted));
+    let bound = prepared.bind();
+    let opened = match bound {
+        Ok(mounted) if mounted.is_stack && mounted.images.len() > 1 => {
+            return stack::check(prepared, &mounted, args);
+        }
+        bound => bound.and_then(|mounted| prepared.mount_bound(mounted)),
+    };
     let opened = match opened {
         Ok(opened) => opened,
         Err(why) => {
@@ -121,23 +129,24 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
         note!("{AVB_NOTICE}");
     }
     let digests = digests::read_all(opened.root.storage(), &opened.mounted);
-    let (files, result) = verify(&opened.root, &opened.mounted, digests, args.json, args.jobs);
+    let sources = opened.mounted.sources();
+    let room = sources.fold(0, |sum: u64, (_, _, of)| sum.saturating_add(of.bytes));
+    let (files, result) = verify(&opened.root, room, digests, args.json, args.jobs);
     opened.end(files, &result);
     result
 }
 
 /// Verifies what is mounted. Returns how many files were read, and whether there was a fault.
-/// `mounted` proves that superblock, device table and lengths were right. Memory: a path for every
-/// inode.
+/// What is mounted proves that superblock, device table and lengths were right; its sources have
+/// `room` bytes together. Memory: a path for every inode.
 fn verify<S: Storage + Sync>(
     root: &GuestRoot<S>,
-    mounted: &Mounted,
+    room: u64,
     digests: Option<Digests>,
     as_json: bool,
     jobs: Jobs,
 ) -> (u64, Result<()>) {
     let superblock = root.superblock();
-    let room = mounted.sources.iter().fold(0, |sum: u64, source| sum.saturating_add(source.bytes));
     let dir_bytes = root.directory_bytes_max();
     let progress = &Progress::of_entries(superblock.inodes());
     ordered(

@@ -29,7 +29,7 @@ use walk::{Walk, restorer};
 
 /// The task.
 pub fn task(args: &ExtractArgs, interrupt: &Interrupt) -> Result<()> {
-    let image = named(args.image.as_ref())?;
+    let image = named(args.image.as_ref(), &args.read.source)?;
     let dir = args.dir.as_ref().ok_or_else(|| usage("no DIR given (see --help)"))?;
     let opened = open_for(args.jobs.count(), image, &args.read.source, args.read.verbose)?;
     let mut counts = Counts::default();

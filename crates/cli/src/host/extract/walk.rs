@@ -159,9 +159,8 @@ impl<'r, S: Storage> Walk<'r, S> {
         self.dirs.insert(top.nid());
         let mut guard = DirGuard::new();
         guard.begin(root);
-        guard.enter(&top)?;
         let base = Arc::new(self.base.try_clone()?);
-        let mut open = vec![Level::new(base, root.read_dir_inode(top)?, 0)];
+        let mut open = vec![Level::new(base, guard.open(root, top)?, 0)];
         while let Some(level) = open.last_mut() {
             self.setup.interrupt.check()?;
             path.truncate(level.len);
@@ -192,8 +191,7 @@ impl<'r, S: Storage> Walk<'r, S> {
             level.dir = Some(Arc::clone(&dir));
             if let Some((dir, inode)) = self.go_on(dir, &path, start, next, work)? {
                 // Each is entered once, but many may share their bytes.
-                guard.enter(&inode)?;
-                let cursor = root.read_dir_inode(inode)?;
+                let cursor = guard.open(root, inode)?;
                 open.push(Level::new(Arc::new(dir), cursor, path.len()));
                 if let Some(far) = open.len().checked_sub(OPEN_MAX) {
                     open[far].dir = None;
