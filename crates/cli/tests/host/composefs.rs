@@ -99,7 +99,7 @@ fn future_gives_the_bytes_of_an_object_or_its_fault() {
     let set = Set::new();
     let source = SourceArgs { objects: Some(set.path("objects")), ..SourceArgs::default() };
     let read = || {
-        let opened = open(&set.path("image.cfs"), &source, false).unwrap();
+        let opened = open(Some(&set.path("image.cfs")), &source, false).unwrap();
         let inode = opened.root.metadata(b"/usr/bin/app").unwrap();
         let mut out = vec![0; 70_000];
         let read = {

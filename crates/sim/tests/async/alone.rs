@@ -212,7 +212,7 @@ fn futures_find_what_blocking_lookups_find() {
     let dir = root.metadata(b"/dir").unwrap();
     assert_eq!(wait(root.read(&dir, 0, &mut [0])), root.open_inode(dir).map(|_| 0));
     let mut cursor = root.read_dir(b"/dir").unwrap();
-    let mut other = cursor;
+    let mut other = cursor.clone();
     loop {
         let entry = wait(cursor.next_async(&root)).unwrap();
         assert_eq!(Ok(entry.clone()), other.next(&root));

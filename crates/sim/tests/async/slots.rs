@@ -120,7 +120,7 @@ async fn list(root: &Mount) -> Outcome {
     loop {
         // A call that fails leaves the cursor of the one before.
         let next = || {
-            let mut next = cursor;
+            let mut next = cursor.clone();
             let entry = next.next(root)?;
             Ok::<_, rootlet::Error>((next, entry))
         };
