@@ -76,7 +76,7 @@ fn end_by(error: BootError<'_>, mounted: &Mounted, config: &Config, counters: &C
 
 /// Takes the devices from the machine, sends the verdict, and jumps.
 fn hand_over(handover: &Handover, root: &mut Root, counters: &Counters) -> ! {
-    if let Err(place) = root.storage_mut().inner_mut().inner_mut().quiesce() {
+    if let Err(place) = root.storage_mut().inner_mut().inner_mut().inner_mut().quiesce() {
         let why = "boot: a device does not reset, and may still write to memory: virtio device at";
         fail(&format_args!("{why} {place}"), Some(counters));
     }
