@@ -14,7 +14,7 @@ const FOREIGN: [&str; 7] =
 
 /// The crates above the library that are published too. Their packages stand on published
 /// libraries, so they are listed, not made.
-const ABOVE: [&str; 2] = ["rootlet-cli", "rootlet-guest"];
+const ABOVE: [&str; 3] = ["rootlet-cli", "rootlet-guest", "rootlet-handover"];
 
 /// Returns the bytes of the package of a crate that lies below `made`.
 fn bytes(made: &Path, name: &str) -> u64 {

@@ -38,8 +38,8 @@ pub const GUARDS: [Guard; 33] = [
         "crates/region/src/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
             "armed == Armed::Yes {\n                self.commit(true);\n                self.hydrator.phase = Phase::Pages;"),
     guard!("flush before an announcement",
-        "crates/region/src/hydrate/jobs.rs": "if self.submit_flush(storage, Purpose::Arm(Arm::Settle)) {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
-            "self.announce(storage);"),
+        "crates/region/src/hydrate/jobs.rs": "if self.hydrator.page_pool.has_free()\n            && self.submit_flush(storage, Purpose::Arm(Arm::Settle))\n        {\n            self.hydrator.armed = Armed::Settling;\n        }" =>
+            "if self.hydrator.page_pool.has_free() {\n            self.announce(storage);\n        }"),
     guard!("flush after an announcement",
         "crates/region/src/hydrate/jobs.rs": "if ok && self.submit_flush(storage, Purpose::Arm(Arm::Flush)) {\n                    self.hydrator.armed = Armed::Flushing;\n                } else {\n                    self.announced(false);\n                }" =>
             "self.announced(ok);"),

@@ -27,7 +27,7 @@ Examples:
 #[derive(Args, Clone, Debug)]
 #[command(after_help = HELP)]
 pub struct UnpackArgs {
-    /// The image: oci:DIR[:REF], a layout in a folder, or oci://REGISTRY/NAME:TAG
+    /// The image: oci:DIR or oci:DIR:REF, a layout in a folder, or oci://REGISTRY/NAME:TAG
     pub image: ImageName,
     /// Where to: the disk, or with --files a directory, made if missing
     #[arg(long, value_name = "FILE|DIR")]
