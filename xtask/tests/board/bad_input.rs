@@ -116,8 +116,8 @@ fn memory_that_does_not_hold_the_firmware_is_refused_at_once() {
         assert!(outcome.verdict().contains("the board's image alone needs"), "{}", outcome.stderr);
     }
     let words = "KiB beside the firmware, mounting needs 1024";
-    fails(sample.args(&[&["--mem", "2500K"][..], &LS].concat()), words);
-    fails(sample.args(&[&["--mem", "3500K"][..], &LS].concat()), "decoding needs ");
+    fails(sample.args(&[&["--mem", "2700K"][..], &LS].concat()), words);
+    fails(sample.args(&[&["--mem", "3700K"][..], &LS].concat()), "decoding needs ");
 }
 
 #[test]
