@@ -72,6 +72,7 @@ pub struct Inner<L> {
 }
 
 /// Returns a mount before the first read: of one image, or of several as a stack, the bottom first.
+/// `is_overlay` says whether names are those that an overlay of the images shows.
 ///
 /// # Errors
 /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the images'
@@ -82,11 +83,12 @@ pub fn mount<S: Storage, L: Layer<S>>(
     storage: S,
     layer: L,
     images: &[(&Image, &Sources)],
+    is_overlay: bool,
     budget: &Budget,
     lent: Lent,
 ) -> Result<Shared<S, L>, MountError<S, L>> {
     let mut layer = layer;
-    let heads = match heads(&storage, &mut layer, images, budget) {
+    let heads = match heads(&storage, &mut layer, images, is_overlay, budget) {
         Ok(heads) => heads,
         Err(error) => return Err(MountError { error, storage, layer }),
     };
@@ -145,9 +147,10 @@ fn heads<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
     images: &[(&Image, &Sources)],
+    is_overlay: bool,
     budget: &Budget,
 ) -> Result<Heads, Error> {
-    let (top, below) = images.split_last().ok_or(PathError::NotFound)?;
+    let (top, _) = images.last().ok_or(PathError::NotFound)?;
     let origin = fresh()?;
     let sum = |of: fn(&Image) -> usize| images.iter().map(|(image, _)| of(image)).sum::<usize>();
     let sources =
@@ -160,7 +163,7 @@ fn heads<S: Storage, L: Layer<S>>(
     for ((image, parts), number) in images.iter().zip(1..) {
         let primary = DeviceSlot::new(u16::try_from(sources.len()).ok().or_bug()?);
         let mut is_first = true;
-        if !below.is_empty() {
+        if is_overlay {
             stack.push(Mount::new(image, origin).in_layer(number, primary)?);
             let digest = image.digest();
             is_first = !digests.contains(&digest);
@@ -171,7 +174,7 @@ fn heads<S: Storage, L: Layer<S>>(
     }
     let mount = match stack.last() {
         Some(mount) => mount.clone(),
-        None => Mount::new(top.0, origin),
+        None => Mount::new(top, origin),
     };
     let objects = io::add_objects(storage, &mut sources)?;
     let decoding = Decoding::new(budget, images.iter().map(|(image, _)| image.superblock()))?;
@@ -185,6 +188,7 @@ fn heads<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
     images: &[(&Image, &Sources)],
+    _: bool,
     _: &Budget,
 ) -> Result<Heads, Error> {
     let [(image, parts)] = *images else { return Err(Error::bug()) };

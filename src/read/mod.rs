@@ -255,7 +255,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         budget: &Budget,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
-        let shared = inner::mount(storage, layer, &[(image, parts)], &budget.bounded(), lent)?;
+        let shared =
+            inner::mount(storage, layer, &[(image, parts)], false, &budget.bounded(), lent)?;
         let origin = shared.mount.superblock().origin();
         #[cfg(feature = "alloc")]
         let shared = Held::new(shared);

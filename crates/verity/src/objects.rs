@@ -81,7 +81,8 @@ pub struct Objects {
 }
 
 /// The most objects that are used in the life of a mount.
-const OBJECTS_MAX: usize = if cfg!(target_os = "none") { 4096 } else { 1 << 22 };
+const OBJECTS_MAX: usize =
+    if cfg!(all(target_pointer_width = "64", not(target_os = "none"))) { 1 << 22 } else { 4096 };
 /// What an object takes at most in tables here and in the storage, in bytes.
 const TABLE_BYTES: usize = 1024;
 /// The sum, computed by the compiler.

@@ -26,7 +26,8 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
     /// xattr `trusted.overlay.opaque` is `y`. Attributes come from the topmost inode. Xattrs
     /// `trusted.overlay.*` are hidden; one that was escaped, `trusted.overlay.overlay.*`, is shown.
     /// Inode numbers have the number of their image, from 1 for the bottom. One image is mounted as
-    /// it is, as [`Root::with_budget`] does: nothing in it is hidden.
+    /// it is, as [`Root::with_budget`] does, and nothing in it is hidden; but over a storage with
+    /// [objects](Storage::objects) it is a stack of one, as composefs means it.
     ///
     /// # Errors
     /// As [`Root::with_budget`], of each image; unsupported for too many images or sources; corrupt if
@@ -38,10 +39,12 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         images: &[(&Image, &Sources)],
         budget: &Budget,
     ) -> Result<Self, MountError<S, L>> {
-        if let [(image, sources)] = images {
+        if let [(image, sources)] = images
+            && storage.objects().is_none()
+        {
             return Self::with_budget(storage, layer, image, sources, budget);
         }
-        let shared = inner::mount(storage, layer, images, &budget.bounded(), Lent)?;
+        let shared = inner::mount(storage, layer, images, true, &budget.bounded(), Lent)?;
         let origin = shared.mount.superblock().origin();
         let root = Self { shared: Held::new(shared), origin };
         match root.check_roots() {

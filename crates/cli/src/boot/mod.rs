@@ -79,7 +79,8 @@ fn check_command(words: &[String]) -> Result<()> {
 /// # Errors
 /// Status 2, or 3 for a monitor that is not there.
 pub fn check(args: &BootArgs, dry_run: bool) -> Result<()> {
-    if args.image.is_none() && args.source.region.is_none() && args.machine.disk.is_empty() {
+    let has_image = args.image.is_some() || !args.source.layer.is_empty();
+    if !has_image && args.source.region.is_none() && args.machine.disk.is_empty() {
         return Err(usage("no image given, and no rootlet.toml names one (see --help)"));
     }
     let plan = planned(args)?;

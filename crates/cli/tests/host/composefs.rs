@@ -69,6 +69,10 @@ fn files_are_their_objects_with_a_digest_of_the_image_and_without() {
     let files: Vec<_> = rows.iter().filter(|row| row["sha256"].is_string()).collect();
     assert_eq!(files.len(), 9);
     for verity in ["", &format!(" --verity sha256-12:{DIGEST}")] {
+        let line = format!("manifest image.cfs --objects objects{verity} /");
+        let shown = set.run(&line);
+        assert_eq!(shown.status, 0, "{line}: {}", shown.stderr);
+        assert!(parse_rows(shown.stdout.as_bytes()).unwrap() == rows, "{line}: {}", shown.stdout);
         for jobs in [1, 4] {
             let line = format!("sum image.cfs --objects objects{verity} --jobs {jobs} /");
             let sums = set.run(&line);

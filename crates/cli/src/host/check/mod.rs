@@ -107,7 +107,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
     let has_avb_footer = prepared.has_avb_footer;
     let bound = prepared.bind();
     let opened = match bound {
-        Ok(mounted) if mounted.is_stack && mounted.images.len() > 1 => {
+        Ok(mounted) if mounted.images.len() > 1 || prepared.storage.objects().is_some() => {
             return stack::check(prepared, &mounted, args);
         }
         bound => bound.and_then(|mounted| prepared.mount_bound(mounted)),
