@@ -2,7 +2,8 @@
 //!
 //! Always: each cell ends, with the file's bytes or in time with an error that names the blob; what the
 //! guest wrote is a part of the file from its first byte on; the region has no byte of another content;
-//! the origin sends what is needed and two hundredths more, or at most twice as much after a fault. A way whose programs are missing is skipped, and says so.
+//! the origin sends what is needed and two hundredths more, or at most twice as much after a fault. A
+//! way whose programs are missing is skipped, and says so.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
