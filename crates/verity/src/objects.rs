@@ -118,11 +118,10 @@ impl Objects {
     ) -> Result<u64, ObjectFault> {
         let known = self.state.lock().known.get(wanted).copied();
         if let Some(base) = known {
-            let entry = self.state.lock().entries.get(&base).cloned();
-            return match entry {
-                Some(entry) if entry.shape.data_bytes() == bytes => Ok(base),
-                Some(entry) => Err(ObjectFault::Length(entry.shape.data_bytes())),
-                None => Err(ObjectFault::Absent),
+            let entry = self.state.lock().entries.get(&base).cloned().or_bug().map_err(bug)?;
+            return match entry.shape.data_bytes() {
+                known if known == bytes => Ok(base),
+                other => Err(ObjectFault::Length(other)),
             };
         }
         let algorithm = match wanted.len() {

@@ -4,8 +4,8 @@
 //! answer is the last one, after those of redirects and proxies.
 
 use std::ffi::OsString;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use anyhow::{Context, Result};
@@ -95,9 +95,12 @@ impl Request<'_> {
         let _ = stdin.write_all(target.settings().as_bytes());
         drop(stdin);
         let output = child.wait_with_output().context("curl")?;
-        // Neither is there after a failure.
-        let read = |file| std::fs::read(file).unwrap_or_default();
-        let answer = Answer::parse(&String::from_utf8_lossy(&read(head)), read(body));
+        // curl makes neither file where it has nothing to write.
+        let read = |file: &Path| match std::fs::read(file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            read => read.with_context(|| file.display().to_string()),
+        };
+        let answer = Answer::parse(&String::from_utf8_lossy(&read(&head)?), read(&body)?);
         Ok(judged(&output, answer))
     }
 }
