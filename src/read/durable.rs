@@ -14,7 +14,7 @@ impl<S: Storage> Root<S, Option<Cache>> {
     /// meanwhile.
     pub fn catch_up(&self, time: Duration) {
         // Not even the lock is taken where nothing is kept.
-        if !self.shared.keeps {
+        if !self.shared.keeps() {
             return;
         }
         let storage = &self.shared.storage;

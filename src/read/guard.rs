@@ -66,7 +66,7 @@ pub struct Shared<S, L> {
     pub sources: Sources,
     /// Whether the layer keeps blocks of a source.
     #[cfg(feature = "alloc")]
-    pub keeps: bool,
+    keeps: bool,
     /// The slot of the storage's objects, after those of the image.
     pub objects: Option<DeviceSlot>,
     /// Whether the storage judges bytes that the layer has of a slot.
@@ -115,6 +115,16 @@ impl<S, L> Shared<S, L> {
             #[cfg(feature = "alloc")]
             was_released: false,
         }
+    }
+
+    /// Returns whether the layer keeps blocks of a source.
+    pub fn keeps(&self) -> bool {
+        #[cfg(feature = "alloc")]
+        let keeps = self.keeps;
+        // Without a heap no layer keeps anything.
+        #[cfg(not(feature = "alloc"))]
+        let keeps = false;
+        keeps
     }
 
     /// Returns the state, unless a reader has it.

@@ -3,7 +3,7 @@
 use rootlet::fuse::{Cause, Error, Operation, Session};
 use rootlet::storage::IoErrorKind;
 
-use crate::daemon::{Daemon, FORGET, INIT, LOOKUP, Node, OPEN, RELEASE, u32_at, u64_at};
+use crate::daemon::{Daemon, FORGET, INIT, LOOKUP, Node, u32_at, u64_at};
 
 /// What happens to a file while its daemon is away.
 type Change = fn(&mut Node);
@@ -52,11 +52,12 @@ fn file_that_changed_while_its_daemon_was_away_is_refused_and_given_back() {
         change(&mut daemon.nodes[4]);
         let mut session = Session::connect(&mut daemon).unwrap();
         let error = session.reopen(&mut daemon, b"top", &mut file).unwrap_err();
-        assert_eq!(error, Error::new(Operation::Open, Cause::Changed));
-        assert_eq!(format!("{error:#}"), "FUSE OPEN: the file changed under the mount");
+        assert_eq!(error, Error::new(Operation::Lookup(1), Cause::Changed));
+        let words = "FUSE LOOKUP of path component 1: the file changed under the mount";
+        assert_eq!(format!("{error:#}"), words);
         assert_eq!(IoErrorKind::from(error), IoErrorKind::Changed);
         assert_eq!((file.nodeid, file.fh, file.version), before);
-        assert_eq!(daemon.opcodes(), [INIT, LOOKUP, OPEN, RELEASE, FORGET]);
+        assert_eq!(daemon.opcodes(), [INIT, LOOKUP, FORGET], "nothing is opened");
         assert!(daemon.held.is_empty() && daemon.open.is_empty());
     }
 }

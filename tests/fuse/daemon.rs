@@ -129,8 +129,8 @@ impl Daemon {
     }
 
     /// Takes a request, or loses it.
-    fn take(&mut self, parts: &[&[u8]]) -> Result<Vec<u8>, IoErrorKind> {
-        let request = parts.concat();
+    fn take(&mut self, request: &[u8]) -> Result<Vec<u8>, IoErrorKind> {
+        let request = request.to_vec();
         assert_eq!(u32_at(&request, 0) as usize, request.len(), "the header's length");
         let unique = u64_at(&request, 8);
         assert_eq!(unique, 2 * (self.requests.len() as u64 + 1), "fresh and even");
@@ -225,7 +225,7 @@ impl Daemon {
 }
 
 impl Transport for Daemon {
-    fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
+    fn exchange(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
         let request = self.take(request)?;
         let opcode = u32_at(&request, 4);
         assert_ne!(opcode, FORGET, "FORGET has no reply");
@@ -244,7 +244,7 @@ impl Transport for Daemon {
         Ok(self.claim.unwrap_or(out.len()))
     }
 
-    fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind> {
+    fn send(&mut self, request: &[u8]) -> Result<(), IoErrorKind> {
         let request = self.take(request)?;
         assert_eq!(u32_at(&request, 4), FORGET);
         assert_eq!(request.len(), 48);

@@ -203,8 +203,7 @@ struct Noise {
 }
 
 impl Transport for Noise {
-    fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
-        let request = request.concat();
+    fn exchange(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
         let (noise, truths, claim) = self.replies.pop().ok_or(IoErrorKind::Gone)?;
         let mut noise: Vec<u8> = noise.into_iter().cycle().take(reply.len().max(16)).collect();
         if truths & 1 != 0 {
@@ -215,7 +214,7 @@ impl Transport for Noise {
         if truths & 2 != 0 {
             noise[4..8].fill(0);
         }
-        if truths & 4 != 0 && u32_at(&request, 4) == INIT {
+        if truths & 4 != 0 && u32_at(request, 4) == INIT {
             noise[16..24].copy_from_slice(&[7, 0, 0, 0, 38, 0, 0, 0]);
         }
         if truths & 4 != 0 && noise.len() == 144 {
@@ -227,15 +226,14 @@ impl Transport for Noise {
             && u32_at(&noise, 0) as usize == used
             && u32_at(&noise, 4) == 0
             && noise[8..16] == request[8..16];
-        if good && u32_at(&request, 4) == LOOKUP && u64_at(&noise, 16) > 1 {
+        if good && u32_at(request, 4) == LOOKUP && u64_at(&noise, 16) > 1 {
             *self.given.entry(u64_at(&noise, 16)).or_default() += 1;
         }
         Ok(used)
     }
 
-    fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind> {
-        let request = request.concat();
-        *self.taken.entry(u64_at(&request, 16)).or_default() += u64_at(&request, 40);
+    fn send(&mut self, request: &[u8]) -> Result<(), IoErrorKind> {
+        *self.taken.entry(u64_at(request, 16)).or_default() += u64_at(request, 40);
         Ok(())
     }
 }

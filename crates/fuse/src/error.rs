@@ -135,6 +135,15 @@ impl Error {
     pub const fn new(operation: Operation, cause: Cause) -> Self {
         Self { operation, cause }
     }
+
+    pub(super) fn malformed(
+        operation: Operation,
+        what: &'static str,
+        got: u64,
+        want: Want,
+    ) -> Self {
+        Self { operation, cause: Cause::Malformed { what, got, want } }
+    }
 }
 
 impl fmt::Display for Error {

@@ -1,7 +1,9 @@
-//! A FUSE client: messages, and a session that opens and reads regular files.
+//! A FUSE client: requests as messages, replies as messages, and a session that opens and reads
+//! regular files by them.
 //!
-//! Always: only a [`Transport`] moves bytes; no number from a daemon is used before it was checked,
-//! and no byte of a reply that did not arrive.
+//! Always: nothing here moves a byte or waits, but for the methods that take a [`Transport`], which
+//! does both; no number from a daemon is used before it was checked, and no byte of a reply that did
+//! not arrive.
 //!
 //! The format is that of Linux `include/uapi/linux/fuse.h`, protocol 7, in the byte order of this
 //! machine, as virtio-fs carries it (virtio 1.2 5.11). The client sends INIT, LOOKUP, READLINK,
@@ -17,28 +19,28 @@ use rootlet_storage::IoErrorKind;
 mod abi;
 mod error;
 mod message;
+mod opening;
 mod question;
 mod read;
 mod session;
 
 pub use error::{Cause, Error, Operation, Want};
+pub use message::{Message, REPLY_BYTES_MAX};
+pub use opening::Opening;
 pub use question::{Answer, QUESTION_BYTES, Question};
 pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use rootlet_storage::PathFault;
 pub use rootlet_storage::share::{COMPONENTS_MAX, LINKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
-pub use session::{OpenFile, READ_BYTES_MAX, Session};
+pub use session::{Handshake, OpenFile, READ_BYTES_MAX, Session};
 
-/// The longest reply in bytes, READ excepted: that to READLINK.
-pub const REPLY_BYTES_MAX: usize = REPLY_HEADER_BYTES + session::TARGET_BYTES_MAX;
-
-/// A carrier of messages to a daemon and back, one at a time.
+/// A carrier of messages to a daemon and back, which waits for each reply.
 pub trait Transport {
-    /// Sends one request, the parts in order, and waits for its reply.
+    /// Sends one request, and waits for its reply.
     ///
     /// Returns the number of bytes that the device reports to have written to the start of `reply`.
     /// The session refuses a number over `reply.len()`.
-    fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind>;
+    fn exchange(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, IoErrorKind>;
 
-    /// Sends one request without a reply (FORGET), the parts in order.
-    fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind>;
+    /// Sends one request without a reply (FORGET).
+    fn send(&mut self, request: &[u8]) -> Result<(), IoErrorKind>;
 }

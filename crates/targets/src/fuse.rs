@@ -17,10 +17,9 @@ struct Noise<'i> {
 }
 
 impl Noise<'_> {
-    fn count(&mut self, request: &[&[u8]]) -> u64 {
+    fn count(&mut self, request: &[u8]) -> u64 {
         self.messages += 1;
         assert!(self.messages <= MESSAGES_MAX, "a session without end");
-        let request = request.concat();
         let len = u32::from_le_bytes(request[..4].try_into().unwrap());
         assert_eq!(len as usize, request.len(), "the header's length");
         u64::from_le_bytes(request[8..16].try_into().unwrap())
@@ -28,7 +27,7 @@ impl Noise<'_> {
 }
 
 impl Transport for Noise<'_> {
-    fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
+    fn exchange(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
         let unique = self.count(request);
         let how = self.input.byte();
         let len = usize::from(self.input.byte());
@@ -51,7 +50,7 @@ impl Transport for Noise<'_> {
         }
     }
 
-    fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind> {
+    fn send(&mut self, request: &[u8]) -> Result<(), IoErrorKind> {
         self.count(request);
         self.nodes += 1;
         if self.input.byte() & 1 == 1 { Err(IoErrorKind::Timeout) } else { Ok(()) }

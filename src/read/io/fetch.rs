@@ -227,7 +227,7 @@ impl Route<'_> {
                 self.state = if ticket.is_right(data) { State::Right } else { State::Doubtful };
             }
             // Never waits for the lock: the storage may hold locks of its own.
-            (State::Source, _) => {
+            (State::Source, _) if shared.keeps() => {
                 if let Some(mut state) = shared.try_lock() {
                     self.offer(shared, &mut state.io.layer, data);
                 }
@@ -341,6 +341,9 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         routes: &mut Routes<'o>,
     ) -> Result<(), Error> {
         let shared = self.shared;
+        if !shared.keeps() {
+            return self.run_twice(transfers, routes);
+        }
         let kept = |route: &&Route<'_>| {
             let source = shared.source(route.piece.slot);
             route.state == State::Source && source.is_some_and(|source| source.blob.is_some())

@@ -1,20 +1,16 @@
-//! One request that is waited for by itself: a FUSE message, a disk's name.
+//! Waits for one answer that a port takes in by itself: a FUSE message, a disk's name.
 //!
-//! Always: batches and background jobs of its device continue meanwhile. Nothing
-//! of the caller's is lent: what a device never gives back is the port's.
+//! Always: batches and background jobs of its device continue meanwhile.
 
-use core::ptr::NonNull;
-
+use rootlet::fuse;
 use rootlet::storage::{IoErrorKind, Spin};
 use virtio_drivers::transport::Transport;
 
 use super::waiters::Waiters;
 use super::watch::Watch;
-use crate::virtio::chain::Kept;
-use crate::virtio::port::{Ended, Port, Request};
-use crate::virtio::ring::Owner;
+use crate::virtio::port::{Ended, Port};
 
-/// One request to one device that somebody waits for.
+/// Somebody who waits for one device.
 pub(super) struct Call<'c, T: Transport> {
     pub(super) port: &'c mut Port<T>,
     pub(super) waiters: &'c mut Waiters,
@@ -23,83 +19,30 @@ pub(super) struct Call<'c, T: Transport> {
 }
 
 impl<T: Transport> Call<'_, T> {
-    /// Sends a message to a share's daemon and waits for its reply, the front of which is copied to
-    /// `reply`. Returns the bytes that arrived.
-    pub(super) fn exchange(
-        &mut self,
-        parts: &[&[u8]],
-        reply: &mut [u8],
-    ) -> Result<usize, IoErrorKind> {
-        self.make_room();
-        // A request that was given up has the room; then the device takes no other one.
-        let Some(room) = self.port.take_room() else { return Err(IoErrorKind::Timeout) };
-        let lent = NonNull::slice_from_raw_parts(room.get().cast::<u8>(), reply.len());
-        if lent.len() > room.get().len() {
-            self.port.give_room(room);
-            return Err(IoErrorKind::Unaligned);
-        }
-        let request = Request::Message(parts, lent);
-        let deadline = self.watch.deadline(self.timeout_ns);
-        let kept = Some(Kept::Room(room));
-        // SAFETY: the request keeps the room that it names.
-        let submitted = unsafe { self.port.submit(request, Owner::Call, kept, deadline) };
-        let (kept, result) = match submitted {
-            Ok(()) => self.wait(),
-            Err((kept, kind)) => (kept, Err(kind)),
-        };
-        if let Some(Kept::Room(room)) = kept {
-            if let Ok(bytes) = result {
-                // SAFETY: the request has ended and gave the room back.
-                let arrived = unsafe { room.bytes() }.iter().take(bytes as usize);
-                reply.iter_mut().zip(arrived).for_each(|(to, from)| *to = *from);
-            }
-            self.port.give_room(room);
-        }
-        result.map(|bytes| bytes as usize)
-    }
-
-    /// Sends a message that has no reply.
-    pub(super) fn send(&mut self, parts: &[&[u8]]) -> Result<(), IoErrorKind> {
-        self.make_room();
-        let deadline = self.watch.deadline(self.timeout_ns);
-        // SAFETY: a notice lends nothing.
-        let submitted =
-            unsafe { self.port.submit(Request::Notice(parts), Owner::Call, None, deadline) };
-        submitted.map_err(|(_, kind)| kind)?;
-        self.wait().1.map(|_| ())
-    }
-
-    /// Waits until the ring has room. What fills it are jobs and the batch of another reader, which
-    /// end by themselves.
-    fn make_room(&mut self) {
-        let mut spin = Spin::default();
-        while !self.port.has_room() && self.port.ended().is_none() {
-            if let Some(ended) = self.next(&mut spin) {
-                self.waiters.end(self.port, ended);
-            }
-        }
-    }
-
-    /// Waits for the one request that was submitted.
-    fn wait(&mut self) -> (Option<Kept>, Result<u32, IoErrorKind>) {
+    /// Waits until `is_over`, which does not wait itself, returns something.
+    pub(super) fn wait_for<R>(&mut self, mut is_over: impl FnMut(&mut Self) -> Option<R>) -> R {
         let mut spin = Spin::default();
         loop {
-            match self.next(&mut spin) {
-                Some(Ended { owner: Owner::Call, result, kept }) => return (kept, result),
-                Some(ended) => self.waiters.end(self.port, ended),
-                None => {}
+            if let Some(result) = is_over(self) {
+                return result;
+            }
+            if let Some(ended) = self.next(&mut spin) {
+                self.waiters.end(self.port, ended);
             }
         }
     }
 
     /// Waits until a disk has said its name, or will not.
     pub(super) fn name(&mut self) {
-        let mut spin = Spin::default();
-        while !self.port.is_named() {
-            if let Some(ended) = self.next(&mut spin) {
-                self.waiters.end(self.port, ended);
-            }
-        }
+        self.wait_for(|call| call.port.is_named().then_some(()));
+    }
+
+    /// Waits until a share has room for a message. What fills it are jobs and the batch of another
+    /// reader, which end by themselves.
+    fn make_room(&mut self) {
+        self.wait_for(|call| {
+            (call.port.has_room_to_ask() || call.port.ended().is_some()).then_some(())
+        });
     }
 
     /// Returns the next request that has ended. Without one for long, naps and looks at the
@@ -114,5 +57,27 @@ impl<T: Transport> Call<'_, T> {
             self.watch.look(self.port);
         }
         ended
+    }
+}
+
+impl<T: Transport> fuse::Transport for Call<'_, T> {
+    fn exchange(&mut self, request: &[u8], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
+        self.make_room();
+        let deadline = self.watch.deadline(self.timeout_ns);
+        self.port.ask(request, reply.len(), deadline)?;
+        self.wait_for(|call| {
+            call.port.reply(|lent, used| {
+                reply.iter_mut().zip(lent).for_each(|(to, from)| *to = *from);
+                used
+            })
+        })
+    }
+
+    fn send(&mut self, request: &[u8]) -> Result<(), IoErrorKind> {
+        self.make_room();
+        let deadline = self.watch.deadline(self.timeout_ns);
+        let sent = self.port.tell(request, deadline);
+        self.port.kick();
+        sent
     }
 }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use rootlet::fuse::{self, OpenFile, Session};
 use rootlet::storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, IoErrorKind, ShareSearch, Version, only, serial,
+    DeviceId, DeviceInfo, Discover, DiscoverError, ShareSearch, Version, only, serial,
 };
 use virtio_drivers::transport::Transport;
 
@@ -21,34 +21,19 @@ use crate::virtio::aside::ASIDE_BYTES;
 /// How long a daemon may take for each of its parts in the end of a run.
 const LEAVE_NS: u64 = 1_000_000_000;
 
-/// A share's queues as FUSE wants them.
-struct Wire<'w, T: Transport>(Call<'w, T>);
-
-impl<T: Transport> fuse::Transport for Wire<'_, T> {
-    fn exchange(&mut self, request: &[&[u8]], reply: &mut [u8]) -> Result<usize, IoErrorKind> {
-        self.0.exchange(request, reply)
-    }
-
-    fn send(&mut self, request: &[&[u8]]) -> Result<(), IoErrorKind> {
-        self.0.send(request)
-    }
-}
-
-/// A session with a share's daemon.
-struct InSession<'s, T: Transport> {
-    session: &'s mut Session,
-    wire: Wire<'s, T>,
-    files: &'s mut [File],
-    restarts: u64,
-}
-
 impl<T: Transport> Devices<T> {
-    /// Returns the session with a share's daemon. It begins here if it has not yet, and anew if the
-    /// daemon was started anew.
-    fn in_session(&mut self, share: usize) -> Result<InSession<'_, T>, fuse::Error> {
-        let Share { port, session, restarts } = &mut self.shares[share];
-        let port = &mut self.ports[*port];
+    /// Returns a share, and the means to wait for its device.
+    pub(super) fn call(&mut self, share: usize) -> (&mut Share, Call<'_, T>) {
+        let share = &mut self.shares[share];
         let (waiters, watch, timeout_ns) = (&mut self.waiters, &mut self.watch, self.timeout_ns);
+        let port = &mut self.ports[share.port];
+        (share, Call { port, waiters, watch, timeout_ns })
+    }
+
+    /// Starts a share again if its daemon was started anew: then there is no session.
+    pub(super) fn revive(&mut self, share: usize) {
+        let (Share { session, restarts, .. }, call) = self.call(share);
+        let Call { port, waiters, watch, .. } = call;
         if port.is_forgotten() {
             while let Some(ended) = port.reap() {
                 waiters.end(port, ended);
@@ -60,44 +45,32 @@ impl<T: Transport> Devices<T> {
                 watch.say(port, error);
             }
         }
-        let mut wire = Wire(Call { port, waiters, watch, timeout_ns });
+    }
+
+    /// Returns the session with a share's daemon, and what carries its messages. It begins here if it
+    /// has not yet, and anew if the daemon was started anew.
+    fn in_session(&mut self, share: usize) -> Result<(&mut Session, Call<'_, T>), fuse::Error> {
+        self.finish_talk(share);
+        self.revive(share);
+        let (Share { session, .. }, mut call) = self.call(share);
         let session = match session {
             Some(session) => session,
-            none => none.insert(Session::connect(&mut wire)?),
+            none => none.insert(Session::connect(&mut call)?),
         };
-        Ok(InSession { session, wire, files: &mut self.files, restarts: *restarts })
+        Ok((session, call))
     }
 
     /// Returns whether the daemon that has a file open is there, as far as is known.
-    fn is_current(&self, file: &File) -> bool {
+    pub(super) fn is_current(&self, file: &File) -> bool {
         file.restarts == self.shares[file.share].restarts && !self.ports[file.port].is_forgotten()
-    }
-
-    /// Opens a file of a share again if the daemon was started anew that had it open.
-    pub(super) fn renew(&mut self, device: DeviceId) -> Result<(), IoErrorKind> {
-        let index = usize::from(device.0).checked_sub(self.disks.len());
-        let file = index.and_then(|index| Some((index, self.files.get(index)?)));
-        match file {
-            Some((index, file)) if !self.is_current(file) => Ok(self.reopen(index)?),
-            _ => Ok(()),
-        }
-    }
-
-    fn reopen(&mut self, file: usize) -> Result<(), fuse::Error> {
-        let InSession { session, mut wire, files, restarts } =
-            self.in_session(self.files[file].share)?;
-        let file = &mut files[file];
-        session.reopen(&mut wire, file.name.as_bytes(), &mut file.open)?;
-        file.restarts = restarts;
-        wire.0.port.ask_about(Some(file.open.question()));
-        Ok(())
     }
 
     fn open(&mut self, share: usize, name: &str) -> Result<DeviceId, DiscoverError> {
         let id = self.file_id(self.files.len())?;
-        let InSession { session, mut wire, restarts, .. } = self.in_session(share)?;
-        let open = session.open(&mut wire, name.as_bytes())?;
+        let (session, mut call) = self.in_session(share)?;
+        let open = session.open(&mut call, name.as_bytes())?;
         let transfer_bytes_max = session.read_bytes_max();
+        let restarts = self.shares[share].restarts;
         // A node that is looked up keeps its number. If its version changed, so did its content.
         let same = |file: &File| {
             let known = (file.restarts, file.open.nodeid, file.open.version);
@@ -139,27 +112,32 @@ impl<T: Transport> Devices<T> {
         self.ports.iter_mut().for_each(|port| port.ask_about(None));
         let mut first = Ok(());
         while let Some(file) = self.files.pop() {
-            if self.is_current(&file) {
+            if self.is_current(&file) && self.is_ready(file.share) {
                 first = first.and(self.close(file.share, file.open));
             }
         }
         for share in 0..self.shares.len() {
-            let Share { port, session, .. } = &self.shares[share];
-            if session.is_some() && !self.ports[*port].is_forgotten() {
+            if self.is_ready(share) {
                 first = first.and(self.destroy(share));
             }
         }
         first
     }
 
+    /// Returns whether a share has a session in which nothing is under way.
+    fn is_ready(&self, share: usize) -> bool {
+        let Share { port, session, talk, .. } = &self.shares[share];
+        session.is_some() && talk.is_none() && !self.ports[*port].is_forgotten()
+    }
+
     fn close(&mut self, share: usize, open: OpenFile) -> Result<(), fuse::Error> {
-        let InSession { session, mut wire, .. } = self.in_session(share)?;
-        session.close(&mut wire, open)
+        let (session, mut call) = self.in_session(share)?;
+        session.close(&mut call, open)
     }
 
     fn destroy(&mut self, share: usize) -> Result<(), fuse::Error> {
-        let InSession { session, mut wire, .. } = self.in_session(share)?;
-        session.destroy(&mut wire)
+        let (session, mut call) = self.in_session(share)?;
+        session.destroy(&mut call)
     }
 }
 

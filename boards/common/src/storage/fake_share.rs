@@ -1,14 +1,17 @@
-//! A share whose daemon can be killed, stopped and started anew, as under Cloud Hypervisor.
+//! A share whose daemon can be killed, stopped and started anew, as under Cloud Hypervisor, and
+//! whose answers may come in any order, be wrong, or not come.
 //!
 //! Always: a daemon that is started anew knows of no session, node or file, and takes what is put
 //! into the queues from then on: what the one before had not answered is lost. Numbers of nodes and
 //! files begin anew with each daemon, so that an old one names another file.
 
+use alloc::collections::BTreeSet;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
+use rootlet_sim::Rng;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -50,6 +53,84 @@ struct Daemon {
     open: Vec<usize>,
 }
 
+/// A request that the daemon has not answered.
+struct Taken {
+    queue: usize,
+    head: u16,
+    request: Vec<u8>,
+    writable: Vec<u64>,
+}
+
+/// The course of a daemon whose answers a seed decides; the numbers are times in a million requests.
+pub(super) struct Course {
+    pub(super) rng: Rng,
+    pub(super) fails: u32,
+    pub(super) lies: u32,
+    pub(super) keeps: u32,
+    pub(super) dies: u32,
+    /// The most READs of different files that were under way at once.
+    pub(super) together: usize,
+    /// The answers that were not in the order of their requests.
+    pub(super) swapped: usize,
+    taken: Vec<Taken>,
+    kept: Vec<Taken>,
+}
+
+impl Course {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            rng: Rng::new(seed),
+            fails: 0,
+            lies: 0,
+            keeps: 0,
+            dies: 0,
+            together: 0,
+            swapped: 0,
+            taken: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// From now on, everything is answered, what was kept too.
+    pub(super) fn heal(&mut self) {
+        (self.fails, self.lies, self.keeps, self.dies) = (0, 0, 0, 0);
+        self.taken.append(&mut self.kept);
+    }
+
+    /// Returns the request that is answered next, if one is.
+    fn next(&mut self) -> Option<Taken> {
+        let reads = self.taken.iter().filter(|taken| opcode(&taken.request) == READ);
+        let files: BTreeSet<&[u8]> = reads.map(|taken| &taken.request[40..48]).collect();
+        self.together = self.together.max(files.len());
+        if self.taken.is_empty() || self.rng.below(3) == 0 {
+            return None;
+        }
+        let at = self.rng.index(self.taken.len());
+        self.swapped += usize::from(at > 0);
+        Some(self.taken.remove(at))
+    }
+
+    /// Spoils a reply, whose length stays one that the request has room for.
+    fn spoil(&mut self, reply: &mut Vec<u8>) {
+        if self.rng.chance(self.fails) {
+            reply.truncate(16);
+            reply[..4].copy_from_slice(&16_u32.to_le_bytes());
+            reply[4..8].copy_from_slice(&(-5_i32).to_le_bytes());
+        }
+        if self.rng.chance(self.lies) {
+            match self.rng.below(3) {
+                0 => self.rng.fill(&mut reply[..16]),
+                1 => reply[8] ^= 2,
+                _ => reply.truncate(self.rng.index(reply.len())),
+            }
+        }
+    }
+}
+
+fn opcode(request: &[u8]) -> u32 {
+    u32::from_le_bytes(at(request, 4))
+}
+
 pub(super) struct State {
     pub(super) files: Vec<Shared>,
     /// The way in which it refuses unknown requests.
@@ -63,6 +144,8 @@ pub(super) struct State {
     /// The requests that were taken.
     pub(super) opcodes: Vec<u32>,
     pub(super) resets: usize,
+    /// Whether a seed decides what is answered when; else everything is answered at once.
+    pub(super) course: Option<Course>,
     daemon: Option<Daemon>,
     status: DeviceStatus,
     queues: [Queue; 2],
@@ -81,6 +164,7 @@ pub(super) fn share(files: Vec<Shared>) -> (Found<FakeShare>, Rc<RefCell<State>>
         back_ns: None,
         opcodes: Vec::new(),
         resets: 0,
+        course: None,
         daemon: Some(Daemon::default()),
         status: DeviceStatus::empty(),
         queues: [Queue::default(); 2],
@@ -100,6 +184,15 @@ impl State {
         self.daemon = None;
         self.back_ns = Some(fake::now() + ns);
         self.opcodes.clear();
+        self.lose();
+    }
+
+    /// Loses what was taken and not answered.
+    fn lose(&mut self) {
+        if let Some(course) = &mut self.course {
+            course.taken.clear();
+            course.kept.clear();
+        }
     }
 
     fn start_if_due(&mut self) {
@@ -118,30 +211,62 @@ impl State {
             return;
         }
         for number in 0..self.queues.len() {
-            while self.queues[number].driver != 0 && self.take(number) {}
+            while self.queues[number].driver != 0
+                && let Some(taken) = self.take(number)
+            {
+                match &mut self.course {
+                    Some(course) => course.taken.push(taken),
+                    None => self.answer_to(taken),
+                }
+            }
+        }
+        while self.daemon.is_some()
+            && let Some(course) = &mut self.course
+            && let Some(taken) = course.next()
+        {
+            let opcode = opcode(&taken.request);
+            // One that dies before it has a file open cannot be asked whether it is the same.
+            if opcode == READ && course.rng.chance(course.dies) {
+                let ns = course.rng.below(2_000_000_000);
+                self.kill(ns);
+            } else if opcode != FORGET && course.rng.chance(course.keeps) {
+                course.kept.push(taken);
+            } else {
+                self.answer_to(taken);
+            }
         }
     }
 
-    fn take(&mut self, number: usize) -> bool {
+    fn take(&mut self, number: usize) -> Option<Taken> {
         let queue = self.queues[number];
         if queue.seen == read::<u16>(queue.driver + 2) {
-            return false;
+            return None;
         }
-        let slot = |index: u16| u64::from(index) % u64::from(ENTRIES);
-        let head: u16 = read(queue.driver + 4 + 2 * slot(queue.seen));
+        let slot = u64::from(queue.seen) % u64::from(ENTRIES);
+        let head: u16 = read(queue.driver + 4 + 2 * slot);
         let (readable, writable) = places(&chain(queue.descriptors, head));
         let request: Vec<u8> = readable.iter().map(|&place| read(place)).collect();
-        let reply = self.reply(&request);
-        assert!(reply.len() <= writable.len(), "room for the reply");
-        reply.iter().zip(&writable).for_each(|(&byte, &place)| write(place, byte));
-        let entry = queue.device + 4 + 8 * slot(queue.used);
-        write(entry, u32::from(head));
-        write(entry + 4, reply.len() as u32);
-        write(queue.device + 2, queue.used.wrapping_add(1));
         let queue = &mut self.queues[number];
         queue.seen = queue.seen.wrapping_add(1);
+        Some(Taken { queue: number, head, request, writable })
+    }
+
+    fn answer_to(&mut self, taken: Taken) {
+        let Taken { queue: number, head, request, writable } = taken;
+        let mut reply = self.reply(&request);
+        if let Some(course) = &mut self.course
+            && !reply.is_empty()
+        {
+            course.spoil(&mut reply);
+        }
+        assert!(reply.len() <= writable.len(), "room for the reply");
+        reply.iter().zip(&writable).for_each(|(&byte, &place)| write(place, byte));
+        let queue = &mut self.queues[number];
+        let entry = queue.device + 4 + 8 * (u64::from(queue.used) % u64::from(ENTRIES));
+        write(entry, u32::from(head));
+        write(entry + 4, reply.len() as u32);
         queue.used = queue.used.wrapping_add(1);
-        true
+        write(queue.device + 2, queue.used);
     }
 
     fn reply(&mut self, request: &[u8]) -> Vec<u8> {
@@ -243,6 +368,7 @@ impl Transport for FakeShare {
             assert!(!state.is_stopped, "a reset waits for a daemon that is stopped");
             state.resets += 1;
             state.queues = [Queue::default(); 2];
+            state.lose();
         }
         state.status = status;
     }

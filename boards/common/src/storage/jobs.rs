@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ptr::NonNull;
 
-use rootlet::storage::{IoErrorKind, Job, JobKind};
+use rootlet::storage::{DeviceId, IoErrorKind, Job, JobKind};
 use virtio_drivers::transport::Transport;
 
 use super::{Bytes, Devices, Plan};
@@ -23,6 +23,8 @@ pub(super) const PATIENCE_NS: u64 = 30_000_000_000;
 /// A place in the table.
 enum Slot {
     Free,
+    /// Not submitted: its file is being opened again.
+    Waiting(Job),
     /// Without its buffer.
     Flying {
         job: Job,
@@ -38,11 +40,18 @@ pub(super) struct Jobs {
     next: usize,
     /// Jobs that were started, so that no two in one place have the same number.
     generation: u64,
+    /// How many wait for their files.
+    waiting: usize,
 }
 
 impl Jobs {
     pub(super) fn new() -> Self {
-        Self { slots: (0..JOBS_MAX).map(|_| Slot::Free).collect(), next: 0, generation: 0 }
+        Self {
+            slots: (0..JOBS_MAX).map(|_| Slot::Free).collect(),
+            next: 0,
+            generation: 0,
+            waiting: 0,
+        }
     }
 
     /// Marks a job that has ended, by its place and generation. The end of anything but a job in
@@ -77,7 +86,48 @@ impl Jobs {
         self.next = (index + 1) % len;
         match core::mem::replace(&mut self.slots[index], Slot::Free) {
             Slot::Ended(job, result) => Some((job, result)),
-            Slot::Free | Slot::Flying { .. } => None,
+            Slot::Free | Slot::Waiting(_) | Slot::Flying { .. } => None,
+        }
+    }
+
+    /// Returns whether a job waits for its file.
+    pub(super) fn has_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// Has a job wait for its file, in a free place.
+    pub(super) fn wait(&mut self, index: usize, job: Job) {
+        self.slots[index] = Slot::Waiting(job);
+        self.waiting += 1;
+    }
+
+    /// Returns the jobs that wait for their files from place `from` on, each by its place and device.
+    pub(super) fn waiting(&self, from: usize) -> impl Iterator<Item = (usize, DeviceId)> {
+        let slots = self.slots.iter().enumerate().skip(from);
+        slots.filter_map(|(index, slot)| match slot {
+            Slot::Waiting(job) => Some((index, job.device)),
+            Slot::Free | Slot::Flying { .. } | Slot::Ended(..) => None,
+        })
+    }
+
+    /// Takes out a job that waits.
+    pub(super) fn take_waiting(&mut self, index: usize) -> Job {
+        match core::mem::replace(&mut self.slots[index], Slot::Free) {
+            Slot::Waiting(job) => {
+                self.waiting -= 1;
+                job
+            }
+            _ => panic!("job {index} does not wait"),
+        }
+    }
+
+    /// Ends the waiting jobs of the devices that `is_of` says.
+    pub(super) fn end_waiting(&mut self, is_of: impl Fn(DeviceId) -> bool, kind: IoErrorKind) {
+        for index in 0..self.slots.len() {
+            if matches!(&self.slots[index], Slot::Waiting(job) if is_of(job.device)) {
+                let job = self.take_waiting(index);
+                self.slots[index] = Slot::Ended(job, Err(kind));
+            }
         }
     }
 }
@@ -98,18 +148,30 @@ fn bytes(job: &mut Job) -> Bytes {
 
 impl<T: Transport> Devices<T> {
     /// Does what [`Storage::start`](rootlet::storage::Storage::start) says.
-    pub(super) fn start_job(&mut self, mut job: Job) -> Result<(), Job> {
+    pub(super) fn start_job(&mut self, job: Job) -> Result<(), Job> {
         let Some(index) = self.waiters.jobs.free() else { return Err(job) };
-        let renewed = self.renew(job.device);
-        let port = self.port_of(job.device).and_then(|port| self.ports.get(port));
-        if port.is_some_and(|port| port.ended().is_none() && !port.has_room_for_job()) {
+        if self.has_to_wait(job.device) {
+            self.waiters.jobs.wait(index, job);
+            self.talk_for_jobs();
+            return Ok(());
+        }
+        if !self.has_room_for_job(job.device) {
             return Err(job);
         }
+        self.submit_job(index, job);
+        Ok(())
+    }
+
+    /// Returns whether a job of a device has room; one of a device that takes none ends at once.
+    pub(super) fn has_room_for_job(&self, device: DeviceId) -> bool {
+        let port = self.port_of(device).and_then(|port| self.ports.get(port));
+        port.is_none_or(|port| port.ended().is_some() || port.has_room_for_job())
+    }
+
+    /// Submits a job that has room, and puts it into its place in the table.
+    pub(super) fn submit_job(&mut self, index: usize, mut job: Job) {
         let bytes = bytes(&mut job);
-        let planned = match renewed {
-            Ok(()) => self.plan(job.device, job.at, bytes),
-            Err(kind) => Plan::Settled(Err(kind)),
-        };
+        let planned = self.plan(job.device, job.at, bytes);
         let result = match planned {
             Plan::Settled(result) => result,
             Plan::Submit(port, request) => {
@@ -125,7 +187,7 @@ impl<T: Transport> Devices<T> {
                     Ok(()) => {
                         port.jobs += 1;
                         self.waiters.jobs.slots[index] = Slot::Flying { job, generation };
-                        return Ok(());
+                        return;
                     }
                     Err((kept, kind)) => {
                         if let Some(Kept::Buffer(buffer)) = kept {
@@ -137,7 +199,6 @@ impl<T: Transport> Devices<T> {
             }
         };
         self.waiters.jobs.slots[index] = Slot::Ended(job, result);
-        Ok(())
     }
 
     /// Does what [`Storage::poll`](rootlet::storage::Storage::poll) says.
@@ -153,6 +214,9 @@ impl<T: Transport> Devices<T> {
                 self.waiters.end(port, ended);
             }
             self.watch.look(port);
+        }
+        if self.waiters.jobs.has_waiting() {
+            self.talk_for_jobs();
         }
         self.waiters.jobs.take_ended()
     }

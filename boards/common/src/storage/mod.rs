@@ -15,6 +15,7 @@ mod fake;
 mod fake_share;
 mod jobs;
 mod processor;
+mod talk;
 #[cfg(test)]
 mod tests;
 mod translations;
@@ -39,6 +40,7 @@ use crate::virtio::device::{Device, StartError};
 use crate::virtio::port::{Deadline, Port, Request};
 use crate::virtio::{BLOCK, FILE_SYSTEM, Found, Place};
 pub use processor::Processor;
+use talk::Talk;
 use translations::Translations;
 use waiters::Waiters;
 use watch::Watch;
@@ -62,6 +64,7 @@ struct Share {
     session: Option<Session>,
     /// How often the daemon was found to be started anew.
     restarts: u64,
+    talk: Option<Talk>,
 }
 
 /// An open file of a share.
@@ -246,7 +249,7 @@ impl<T: Transport> Devices<T> {
             self.disks.push(Disk { port, info, has_flush });
         } else {
             self.ports.push(Port::share(device).map_err(unusable)?);
-            self.shares.push(Share { port, session: None, restarts: 0 });
+            self.shares.push(Share { port, session: None, restarts: 0, talk: None });
         }
         self.waiters.batches.add_port(self.ports[port].capacity());
         Ok(())

@@ -20,8 +20,8 @@ impl Waiters {
         Self { batches: Batches::new(), jobs: Jobs::new() }
     }
 
-    /// Tells the owner of a request that it has ended. The end of a call, which its caller alone
-    /// waits for, is a bug of ours here.
+    /// Tells the owner of a request that it has ended. A port takes in by itself what nobody else
+    /// owns.
     pub(super) fn end<T: Transport>(&mut self, port: &mut Port<T>, ended: Ended) {
         let Ended { owner, result, kept } = ended;
         match owner {
@@ -32,7 +32,7 @@ impl Waiters {
                 port.jobs -= 1;
                 self.jobs.end((index, generation), result.map(|_| ()), kept);
             }
-            Owner::Call | Owner::Name => panic!("{owner:?} ended where nobody waits for it"),
+            Owner::Room | Owner::Notice => panic!("{owner:?} is the port's own"),
         }
     }
 }

@@ -36,10 +36,10 @@ pub(crate) enum Owner {
     Batch { number: usize, index: usize },
     /// The background job with this number, the `generation`th in its place.
     Job { index: usize, generation: u64 },
-    /// Somebody who waits for this one request.
-    Call,
-    /// The port, which wants to know a disk's name.
-    Name,
+    /// The port, which takes the answer in: a disk's name, a reply of a daemon.
+    Room,
+    /// Nobody: it has no answer.
+    Notice,
 }
 
 /// What is known of a request in flight.

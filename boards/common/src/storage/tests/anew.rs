@@ -8,7 +8,9 @@ use core::cell::RefCell;
 use rootlet::storage::Retry;
 
 use super::*;
-use crate::storage::fake_share::{self, FLUSH, FakeShare, INIT, LOOKUP, OPEN, READ, Shared, State};
+use crate::storage::fake_share::{
+    self, Course, FLUSH, FakeShare, INIT, LOOKUP, OPEN, READ, Shared, State,
+};
 
 const SECOND_NS: u64 = 1_000_000_000;
 const BYTES: usize = 3000;
@@ -97,6 +99,61 @@ fn job_that_dies_with_its_daemon_is_made_again_and_comes_back_once() {
     assert!(job.buffer.unwrap()[..] == content(1, 8)[..BYTES]);
     assert!(fake::now() - begin < 2 * SECOND_NS);
     assert!((0..1000).all(|_| poll().is_none()));
+}
+
+/// From now on the daemon takes requests, and keeps its answers.
+fn keep_answers(state: &Rc<RefCell<State>>) {
+    let mut course = Course::new(1);
+    course.keeps = 1_000_000;
+    state.borrow_mut().course = Some(course);
+}
+
+#[test]
+fn job_of_a_file_that_is_opened_again_waits_in_the_table_and_nobody_else_does() {
+    let (mut storage, state) = opened();
+    state.borrow_mut().kill(0);
+    assert_eq!(read(&mut storage), [Err(IoErrorKind::Forgotten); 2]);
+    keep_answers(&state);
+    let begin = fake::now();
+    for (tag, device) in [(7, A), (8, B)] {
+        let (kind, buffer) = (JobKind::Read, Some(Buffer::new(BYTES)));
+        assert!(storage.start(Job { tag: tag.into(), device, at: 0, kind, buffer }).is_ok());
+        assert!((0..10).all(|_| storage.poll().is_none()));
+    }
+    assert!(fake::now() - begin < SECOND_NS / 10, "nothing waits for the daemon");
+    state.borrow_mut().course.as_mut().unwrap().heal();
+    let mut ended: Vec<_> = (0..1000).filter_map(|_| storage.poll()).collect();
+    ended.sort_by_key(|(job, _)| job.device.0);
+    let [(a, Ok(())), (b, Ok(()))] = &ended[..] else { panic!("{ended:?}") };
+    assert!(a.buffer.as_ref().unwrap()[..] == content(1, 8)[..BYTES]);
+    assert!(b.buffer.as_ref().unwrap()[..] == content(2, 8)[..BYTES]);
+    assert_eq!([INIT, LOOKUP, OPEN, READ].map(|opcode| count(&state, opcode)), [1, 2, 2, 2]);
+}
+
+#[test]
+fn blocking_read_ends_the_opening_that_a_job_has_begun() {
+    let (mut storage, state) = opened();
+    state.borrow_mut().kill(0);
+    assert_eq!(read(&mut storage), [Err(IoErrorKind::Forgotten); 2]);
+    let (kind, buffer) = (JobKind::Read, Some(Buffer::new(BYTES)));
+    assert!(storage.start(Job { tag: 7.into(), device: A, at: 0, kind, buffer }).is_ok());
+    assert_eq!(read(&mut storage), [Ok(()); 2]);
+    let ended = (0..100).find_map(|_| storage.poll());
+    assert!(matches!(ended, Some((_, Ok(())))), "{ended:?}");
+    assert_eq!([INIT, LOOKUP, OPEN].map(|opcode| count(&state, opcode)), [1, 2, 2]);
+}
+
+#[test]
+fn end_of_a_run_waits_for_no_opening_that_is_under_way() {
+    let (mut storage, state) = opened();
+    state.borrow_mut().kill(0);
+    assert_eq!(read(&mut storage), [Err(IoErrorKind::Forgotten); 2]);
+    keep_answers(&state);
+    let (kind, buffer) = (JobKind::Read, Some(Buffer::new(BYTES)));
+    assert!(storage.start(Job { tag: 7.into(), device: A, at: 0, kind, buffer }).is_ok());
+    let begin = fake::now();
+    assert!(storage.shut_down().is_ok());
+    assert!(fake::now() - begin < SECOND_NS);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod lost;
 mod manners;
 mod places;
 mod start;
+mod together;
 
 use alloc::string::ToString;
 use alloc::vec;

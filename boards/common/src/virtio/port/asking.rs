@@ -101,7 +101,7 @@ impl<T: Transport> Port<T> {
         self.device.begin(0)?;
         *self.rings = Rings::of_share(&mut self.device)?;
         self.device.run();
-        self.room.get_or_insert_with(Self::room_of_share);
+        self.room.renew();
         self.state = State::Up;
         Ok(())
     }

@@ -13,24 +13,26 @@
 
 mod asking;
 mod late;
+mod room;
 
 use alloc::boxed::Box;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use rootlet::fuse::{REPLY_BYTES_MAX, ReadRequest};
+use rootlet::fuse::ReadRequest;
 use rootlet::storage::{DeviceInfo, IoErrorKind, Lent};
 use virtio_drivers::transport::Transport;
 
 use super::aside::{ASIDE_BYTES, Aside};
 use super::blk::SERIAL_BYTES;
-use super::chain::{Data, Kept, Shared, Tail};
+use super::chain::{Data, Kept, Tail};
 use super::device::{Device, StartError};
 use super::ring::{Bogus, Flight, Kind, Landed, Owner, Ring};
 use super::{Place, blk, fs};
 use crate::text::until_zero;
 use asking::Asking;
 use late::{Fault, News, State};
+use room::Room;
 
 /// How long the end of a port waits for what is in flight.
 const PATIENCE_NS: u64 = 100_000_000;
@@ -42,10 +44,10 @@ pub(crate) enum Request<'r> {
     Disk(blk::Operation, u64, Data),
     /// Read a file of a share into this memory.
     File(ReadRequest, NonNull<[u8]>),
-    /// Any message to a share's daemon, made of these parts, and room for its reply.
-    Message(&'r [&'r [u8]], NonNull<[u8]>),
+    /// Any message to a share's daemon, and room for its reply.
+    Message(&'r [u8], NonNull<[u8]>),
     /// A message without reply.
-    Notice(&'r [&'r [u8]]),
+    Notice(&'r [u8]),
 }
 
 /// When a request was made, and until when it is waited for, in time that was waited.
@@ -126,11 +128,8 @@ pub(crate) struct Port<T: Transport> {
     /// Length of a disk in bytes.
     bytes: u64,
     name: Name,
-    /// Room for the one answer at a time that is taken in by the driver itself: a disk's name, a
-    /// reply of a share's daemon. `None` while a request keeps it.
-    room: Option<Shared>,
-    /// Whether a disk was asked for its name and has not said it.
-    is_asked: bool,
+    /// For the one answer at a time that the port takes in by itself.
+    room: Room,
     /// Of a share: what its daemon is asked that may have been started anew.
     asking: Asking,
     /// Background jobs in flight.
@@ -155,28 +154,13 @@ impl<T: Transport> Port<T> {
         let rings = Rings { requests, notices: None, aside: None };
         let mut port = Self::started(device, rings, Name::Disk([0; SERIAL_BYTES]));
         port.bytes = info.bytes;
-        port.ask(deadline);
+        port.ask_name(deadline);
         Ok((port, info, has_flush))
-    }
-
-    /// Asks a disk for its name. A disk without one answers with an error, or with nothing.
-    fn ask(&mut self, deadline: Deadline) {
-        let Some(room) = self.room.take() else { return };
-        let request = Request::Disk(blk::Operation::GetId, 0, Data::In(room.get()));
-        let kept = Some(Kept::Room(room));
-        // SAFETY: the request keeps the room that it names.
-        self.is_asked = unsafe { self.submit(request, Owner::Name, kept, deadline) }.is_ok();
-        self.kick();
-    }
-
-    /// Returns whether no name is on its way.
-    pub(crate) fn is_named(&self) -> bool {
-        !self.is_asked
     }
 
     /// Returns whether the device has something for which nobody but the port waits.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.is_asked || matches!(self.state, State::Late)
+        self.is_asked() || matches!(self.state, State::Late)
     }
 
     /// Returns the name of a disk, or the mount tag of a share; empty if it has none, or has not
@@ -204,10 +188,7 @@ impl<T: Transport> Port<T> {
 
     fn started(mut device: Box<Device<T>>, rings: Rings, name: Name) -> Self {
         device.run();
-        let room = match name {
-            Name::Disk(_) => Shared::new(SERIAL_BYTES),
-            Name::Share(_) => Self::room_of_share(),
-        };
+        let room = Room::new(&name);
         Self {
             device,
             rings: ManuallyDrop::new(rings),
@@ -218,15 +199,10 @@ impl<T: Transport> Port<T> {
             news: None,
             bytes: 0,
             name,
-            room: Some(room),
-            is_asked: false,
+            room,
             asking: Asking::default(),
             jobs: 0,
         }
-    }
-
-    fn room_of_share() -> Shared {
-        Shared::new(REPLY_BYTES_MAX)
     }
 
     /// Returns where the device is, for messages.
@@ -272,16 +248,6 @@ impl<T: Transport> Port<T> {
         self.rings.requests.limited(bytes)
     }
 
-    /// Takes the room for an answer that the driver takes in itself.
-    pub(crate) fn take_room(&mut self) -> Option<Shared> {
-        self.room.take()
-    }
-
-    /// Takes that room back.
-    pub(crate) fn give_room(&mut self, room: Shared) {
-        self.room = Some(room);
-    }
-
     /// Submits a request that has room. `kept` is the memory that it names, unless that is the
     /// owner's.
     ///
@@ -322,17 +288,17 @@ impl<T: Transport> Port<T> {
                 // SAFETY: as above.
                 unsafe { ring.submit(&[read.bytes()], Data::In(data), tail, flight) }
             }
-            Request::Message(parts, reply) => {
+            Request::Message(bytes, reply) => {
                 let data = if reply.is_empty() { Data::None } else { Data::In(reply) };
                 // SAFETY: as above.
-                unsafe { ring.submit(parts, data, Tail::None, flight(Kind::Message)) }
+                unsafe { ring.submit(&[bytes], data, Tail::None, flight(Kind::Message)) }
             }
-            Request::Notice(parts) => {
+            Request::Notice(bytes) => {
                 let ring = notices
                     .as_mut()
                     .expect("a share, which alone has notices, has a queue for them");
-                // SAFETY: nothing is lent; the parts are copied.
-                unsafe { ring.submit(parts, Data::None, Tail::None, flight(Kind::Message)) }
+                // SAFETY: nothing is lent; the bytes are copied.
+                unsafe { ring.submit(&[bytes], Data::None, Tail::None, flight(Kind::Message)) }
             }
         };
         submitted.map_err(|flight| (self.take_back(flight.kept), IoErrorKind::Unaligned))
@@ -376,22 +342,14 @@ impl<T: Transport> Port<T> {
         }
     }
 
-    /// Takes one request that has ended. That a name has come is nobody's news.
+    /// Takes one request that has ended. What the port takes in by itself is nobody's news.
     pub(crate) fn reap(&mut self) -> Option<Ended> {
-        let ended = self.reap_any()?;
-        if ended.owner != Owner::Name {
-            return Some(ended);
-        }
-        self.is_asked = false;
-        // Some devices count the name's own bytes only.
-        if let (Some(Kept::Room(room)), Name::Disk(serial)) = (ended.kept, &mut self.name) {
-            if matches!(ended.result, Ok(_) | Err(IoErrorKind::Short(_))) {
-                // SAFETY: the request has been reaped, so that the disk does not have it any more.
-                serial.copy_from_slice(unsafe { room.bytes() });
+        loop {
+            let ended = self.reap_any()?;
+            if let Some(ended) = self.take_in(ended) {
+                return Some(ended);
             }
-            self.room = Some(room);
         }
-        None
     }
 
     fn reap_any(&mut self) -> Option<Ended> {
@@ -414,7 +372,7 @@ impl<T: Transport> Port<T> {
                         let is_failed = matches!(ended.result, Err(IoErrorKind::Device(_)));
                         if is_failed && self.is_share() {
                             self.suspect(since_ns);
-                        } else if is_failed && owner != Owner::Name {
+                        } else if is_failed && owner != Owner::Room {
                             self.doubt();
                         }
                         return Some(ended);
@@ -443,8 +401,8 @@ impl<T: Transport> Port<T> {
         let Landed { flight, device_bytes, tail, .. } = landed;
         if let Kind::Question(answer) = flight.kind {
             self.answered(answer, &tail, device_bytes);
-        } else if let Some(Kept::Room(room)) = self.take_back(flight.kept) {
-            self.room = Some(room);
+        } else if let Some(Kept::Room(memory)) = self.take_back(flight.kept) {
+            self.room.give(memory);
         }
     }
 
