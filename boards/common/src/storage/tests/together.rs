@@ -46,7 +46,7 @@ fn files() -> Vec<Shared> {
     let made = MADE.get_or_init(|| {
         let mut tree = Tree::new();
         for number in 0..FILES {
-            tree.file(&format!("/dir/{number}"), Content::bytes(file(number)));
+            tree.file(format!("/dir/{number}"), Content::bytes(file(number)));
         }
         let options = Options { blobs: 2, chunk_bits: 12, ..Options::default() };
         let built = build(&tree, &options).unwrap();
@@ -66,7 +66,7 @@ fn mount(seed: u64, retry_s: u32) -> (Mount, Rc<RefCell<State>>) {
     let mut storage = VirtioStorage::new(fake::processor());
     storage.add(found).unwrap();
     storage.set_timeout_ns(3 * SECOND_NS);
-    let mut storage = Retry::new(storage, retry_s.into(), None);
+    let mut storage = Retry::new(storage, retry_s, None);
     let device = storage.share_file(None, "image").unwrap();
     let image = Image::read(&storage, device).unwrap();
     let name = |name| SourceName::File { mount_tag: None, name };
@@ -130,7 +130,7 @@ fn world(seed: u64) -> Sum {
             _ => {}
         }
     }
-    let is_faulty = seed % 6 != 0 && !dies_only;
+    let is_faulty = !seed.is_multiple_of(6) && !dies_only;
     let works =
         (0..WORKERS).map(|_| -> Task<'_, Sum> { Box::pin(work(&root, rng.fork(), is_faulty)) });
     let works = works.collect();
