@@ -4,11 +4,11 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use rootlet_sim::image::{Content, Options, Spread, Tree, build};
 
-use crate::boot::{fails, host, passes};
+use crate::boot::{Boot, fails, host, passes};
 use crate::sample::Sample;
 
 #[test]
@@ -115,4 +115,19 @@ fn file_of_one_name_on_two_shares_is_refused_in_either_order() {
         let words = args(&sample, &shares, &format!("share:{tag}:b.blob"), &all);
         assert!(passes(words).stdout == manifest);
     }
+}
+
+#[test]
+fn file_that_is_written_while_a_guest_reads_it_fails_the_run() {
+    let mut tree = Tree::new();
+    tree.file("/large", Content::seeded(1, 2 << 20));
+    let sample = Sample::from_tree(tree, 1);
+    let mut boot = Boot::start(sample.args(&["--", "cat", "/large"]));
+    boot.first_byte();
+    let file = File::options().write(true).open(sample.path("blob1")).unwrap();
+    file.set_modified(UNIX_EPOCH).unwrap();
+    let outcome = boot.end();
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    let why = format!("{} (blob1) changed while the guest read it", sample.path("blob1").display());
+    assert!(outcome.verdict().contains(&why), "{}", outcome.stderr);
 }

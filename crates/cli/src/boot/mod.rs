@@ -5,6 +5,7 @@
 mod args;
 mod command;
 mod firmware;
+mod held;
 mod level;
 mod reach;
 mod readers;
@@ -52,6 +53,7 @@ use crate::say;
 use crate::size::human;
 use crate::source::{Source, disk_file};
 use crate::timeline;
+use held::Held;
 use log::Symbols;
 use monitor::{Disk, Machine, ShareDevice};
 use plan::{Plan, plan};
@@ -219,7 +221,11 @@ pub fn run(
         is_interactive: options.interactive,
         interrupt,
     };
-    let report = guest::run(&launch, &options, output);
+    let held = Held::open(&machine.disks);
+    let mut report = guest::run(&launch, &options, output);
+    if let Ok(report) = &mut report {
+        report.changed = held.changed();
+    }
     if report.as_ref().is_ok_and(|report| report.judge().is_err()) {
         engines.tell();
     }

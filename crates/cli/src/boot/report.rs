@@ -64,6 +64,8 @@ pub struct Report {
     pub total: Duration,
     /// The monitor's own last words.
     pub monitor_said: String,
+    /// The disks whose files somebody wrote into meanwhile.
+    pub changed: Vec<String>,
 }
 
 impl Report {
@@ -73,10 +75,22 @@ impl Report {
             && self.verdict.as_ref().is_some_and(|verdict| !verdict.passed)
     }
 
+    /// An error unless the guest passed, and read what was there at the start; says why not.
+    pub fn judge(&self) -> Result<()> {
+        self.judge_guest()?;
+        if let [changed, ..] = &self.changed[..] {
+            bail!(
+                "{changed} changed while the guest read it, so that what came before this line may be of \
+                 two contents: put another file in its place (mv), and never write into it"
+            );
+        }
+        Ok(())
+    }
+
     /// An error unless the guest passed; says why it did not. The verdict decides. A status can
     /// contradict a verdict only where the monitor has one for that, and alone it is never enough
     /// to pass.
-    pub fn judge(&self) -> Result<()> {
+    fn judge_guest(&self) -> Result<()> {
         let said = if self.monitor_said.is_empty() {
             String::new()
         } else {

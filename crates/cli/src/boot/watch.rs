@@ -173,6 +173,7 @@ impl<'a> Watch<'a> {
             first_output: self.first_output,
             total,
             monitor_said: self.monitor_said.into_iter().collect::<Vec<_>>().join(" / "),
+            changed: Vec::new(),
         })
     }
 
