@@ -15,6 +15,7 @@ use super::BootArgs;
 use super::plan::{Plan, SERIAL_OF_IMAGE};
 use super::reach;
 use crate::engine::{self, Command, Engine, Fault, Fetched, Registry, Wait};
+use crate::exit::usage;
 use crate::note;
 use crate::source::{Node, Oci, Source};
 
@@ -80,7 +81,7 @@ pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(Str
         let found = match source {
             Source::Oci(oci) if serial == SERIAL_OF_IMAGE => image(plan, args, oci, &mut commands)?,
             Source::Web(_) | Source::Oci(_) | Source::Store(_) => {
-                patient(plan.wait, || engine::fetched(source, &args.machine.web))?
+                patient(plan.wait, || engine::fetched(source, &args.machine.web()))?
             }
             _ => continue,
         };
@@ -96,12 +97,21 @@ pub fn commands(plan: &mut Plan, args: &BootArgs, dir: &Path) -> Result<Vec<(Str
         Ok((serial, command))
     };
     let mut commands = commands.into_iter().map(serve).collect::<Result<Vec<_>>>()?;
-    let wait = plan.wait;
-    for disk in plan.disks.iter_mut().filter(|disk| disk.read_only) {
+    let (wait, known_hosts) = (plan.wait, args.machine.known_hosts.as_deref());
+    for disk in &mut plan.disks {
         let Source::Node(node) = &disk.source else { continue };
         let Some(ssh) = node.ssh() else { continue };
+        if !disk.read_only {
+            if known_hosts.is_some() {
+                let why = "QEMU itself writes it, and looks at the user's known_hosts alone";
+                return Err(usage(format!(
+                    "{node}: no --known-hosts for a disk that is written: {why}"
+                )));
+            }
+            continue;
+        }
         let socket = dir.join(format!("{}.nbd", disk.serial));
-        commands.push((disk.serial.clone(), Command::ssh(ssh, node, &socket, wait)?));
+        commands.push((disk.serial.clone(), Command::ssh(ssh, node, known_hosts, &socket, wait)?));
         disk.source = Source::Node(Node::served(node, &socket, wait.monitor_s()));
     }
     Ok(commands)
@@ -115,8 +125,8 @@ fn image(
     oci: &Oci,
     found: &mut Vec<(String, Fetched)>,
 ) -> Result<Result<Fetched, Fault>> {
-    let web = &args.machine.web;
-    let registry = match patient(plan.wait, || Registry::open(oci, web))? {
+    let web = args.machine.web();
+    let registry = match patient(plan.wait, || Registry::open(oci, &web))? {
         Ok(registry) => registry,
         Err(fault) => return Ok(Err(fault)),
     };

@@ -1,4 +1,4 @@
-//! The options that say how a web server is trusted.
+//! The options that say which web servers are trusted, and what is taken of a registry.
 
 use std::path::PathBuf;
 
@@ -6,9 +6,9 @@ use anyhow::Result;
 use clap::Args;
 
 use crate::exit::usage;
-use crate::source::Web;
+use crate::source::{Platform, Web};
 
-/// How a web server is trusted.
+/// Which web servers are trusted, and what is taken of a registry.
 #[derive(Args, Clone, Debug, Default)]
 pub struct WebArgs {
     /// Trust the certificates of this PEM file for https://, and no others
@@ -17,6 +17,10 @@ pub struct WebArgs {
     /// Read http:// too: everybody on the way can change what the guest gets
     #[arg(long, help_heading = "Blobs and region")]
     pub plain_http: bool,
+    /// The image of this platform, where a registry has several [default: linux and the processor of the
+    /// board, or without a guest of this machine]
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]", help_heading = "Blobs and region")]
+    pub platform: Option<Platform>,
 }
 
 impl WebArgs {

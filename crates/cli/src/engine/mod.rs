@@ -4,12 +4,12 @@
 //! engine was started, or an error.
 
 mod args;
+mod credential;
 mod curl;
 mod login;
 mod manifest;
 mod nbdkit;
 mod object;
-mod password;
 mod pull;
 mod registry;
 mod store;

@@ -2,7 +2,8 @@
 //! the object as a network block device.
 //!
 //! Always: each request names the content (If-Match, or a URL with a digest) and a range, and an answer
-//! is taken only if it says that it is this range of an object of this length, and has as many bytes.
+//! is taken only if it says that it is this range of an object of this content and length, and has as many
+//! bytes: not every server heeds If-Match.
 //! nbdkit's own plugin for curl (1.32) takes the first bytes of any answer for those of the range.
 //!
 //! Source: nbdkit 1.32: nbdkit-eval-plugin(1), nbdkit-cache-filter(1).
@@ -83,7 +84,8 @@ impl Command {
         }
         let request = pasteable(&curl::program()?, &request);
         let stale = ticket.as_ref().map(|(_, file)| pasteable(&Renewal::stale(file), &[]));
-        let pread = Script { request, stale, bytes: fetched.object.bytes, wait }.text();
+        let etag = fetched.object.etag.as_deref().map(|etag| pasteable(Path::new(etag), &[]));
+        let pread = Script { request, stale, etag, bytes: fetched.object.bytes, wait }.text();
         arguments.push(format!("pread={pread}").into());
         arguments.push("cache-on-read=true".into());
         Ok(Self { program, arguments, socket: socket.into(), ticket })
@@ -94,7 +96,13 @@ impl Command {
     ///
     /// # Errors
     /// Status 3: there is no nbdkit.
-    pub fn ssh(ssh: &Ssh, named: &Node, socket: &Path, wait: Wait) -> Result<Self> {
+    pub fn ssh(
+        ssh: &Ssh,
+        named: &Node,
+        known_hosts: Option<&Path>,
+        socket: &Path,
+        wait: Wait,
+    ) -> Result<Self> {
         let program = program(named)?;
         let mut arguments: Vec<OsString> = vec!["--foreground".into(), "--readonly".into()];
         arguments.extend(["--unix".into(), socket.into()]);
@@ -103,6 +111,11 @@ impl Command {
             .extend([format!("host={}", ssh.host), format!("port={}", ssh.port)].map(Into::into));
         arguments.push(format!("path={}", ssh.path).into());
         arguments.extend(ssh.user.as_ref().map(|user| format!("user={user}").into()));
+        if let Some(file) = known_hosts {
+            let mut word = OsString::from("known-hosts=");
+            word.push(std::path::absolute(file).context("--known-hosts")?);
+            arguments.push(word);
+        }
         let Wait { attempt_s, engine_s, .. } = wait;
         // All attempts and the pauses between them take at most the engine's time.
         let retries = engine_s.max(attempt_s) / (attempt_s + SSH_PAUSE_S);
@@ -171,6 +184,8 @@ struct Script {
     request: String,
     /// The file, as a word of a shell, that has what is secret asked for anew.
     stale: Option<String>,
+    /// The ETag, as a word of a shell, that each answer has to have.
+    etag: Option<String>,
     /// The length of the object.
     bytes: u64,
     wait: Wait,
@@ -185,9 +200,17 @@ impl Script {
             Some(file) => format!("case $status in 401|403|30?) : >{file} ;; esac\n"),
             None => String::new(),
         };
+        let content = match &self.etag {
+            Some(etag) => {
+                let header = "*\"$nl\"[Ee][Tt][Aa][Gg]:";
+                format!("{header}' '{etag}\"$cr$nl\"*|{header}{etag}\"$cr$nl\"*")
+            }
+            None => "*".into(),
+        };
         let Self { request, bytes, .. } = self;
         format!(
             "last=$(($4 + $3 - 1)) part=$tmpdir/$$ away=$tmpdir/away pause=0.1\n\
+             nl='\n' cr=$(printf '\\r')\n\
              ulimit -f $(($3 / 512 + 64))\n\
              read -r now _ </proc/uptime; now=${{now%%.*}} until=$((now + {engine_s}))\n\
              [ -e \"$away\" ] && until=$now\n\
@@ -196,21 +219,24 @@ impl Script {
              said=$({request} --max-time $left --range \"$4-$last\" --max-filesize \"$3\" \
              --output \"$part\" --dump-header /dev/stderr \
              --write-out '%{{stderr}}answer=%{{http_code}}/%{{size_download}}' 2>&1)\n\
-             case $said in *[Cc]ontent-[Rr]ange:*\"bytes $4-$last/{bytes}\"*\"answer=206/$3\")\n\
+             head=${{said##*\"$nl\"HTTP/}} of=\n\
+             case $head in *[Cc]ontent-[Rr]ange:*\"bytes $4-$last/{bytes}\"*\"answer=206/$3\")\n\
+             case $head in {content})\n\
              cat \"$part\" && rm -f \"$part\"; good=$?\n\
              [ -e \"$away\" ] && rm -f \"$away\"\n\
-             exit $good ;; esac\n\
+             exit $good ;;\n\
+             *) of=' of another content' ;; esac ;; esac\n\
              rm -f \"$part\"\n\
              status=${{said##*answer=}} status=${{status%%/*}}\n\
              {stale}\
-             [ \"$status\" != 412 ] && [ -e /proc/$PPID ] || break\n\
+             [ \"$status\" != 412 ] && [ -z \"$of\" ] && [ -e /proc/$PPID ] || break\n\
              sleep $pause; case $pause in 0.1) pause=0.3 ;; *) pause=1 ;; esac\n\
              read -r now _ </proc/uptime; now=${{now%%.*}}\n\
              [ $now -lt $until ] || break\n\
              done\n\
              : >\"$away\"\n\
              case $said in *'curl: '*) why=\": ${{said##*curl: }}\" ;; *) why= ;; esac\n\
-             echo \"EIO answer $status for bytes $4 to $last$why\" >&2\n\
+             echo \"EIO answer $status for bytes $4 to $last$of$why\" >&2\n\
              exit 1\n"
         )
     }
@@ -224,7 +250,7 @@ fn explained(said: &str) -> Option<String> {
     let last = of_origin.or(errors().next_back())?.trim();
     let means = |status: &str| last.contains(&format!(": answer {status} "));
     Some(match last {
-        _ if means("412") => {
+        _ if means("412") || last.contains(" of another content") => {
             format!("{last}: its content has changed since it was opened, and the old one is gone")
         }
         _ if means("200") => {
@@ -238,6 +264,15 @@ fn explained(said: &str) -> Option<String> {
         _ if means("429") => format!("{last}: the server has too much to do; ask it less often"),
         _ if means("401") || means("403") => {
             format!("{last}: the server does not let it be read any more")
+        }
+        _ if last.contains("host key for server changed") => format!(
+            "{last}: another server answers under this name, or it has a new key, which known_hosts \
+             has to have (ssh-keygen -R HOST takes the old one out)"
+        ),
+        _ if last.contains("authentication methods failed") => {
+            format!(
+                "{last}: ssh-agent has no key that the server takes (ssh-add -l lists its keys)"
+            )
         }
         _ => last.into(),
     })
@@ -276,7 +311,7 @@ mod tests {
         let web = Web::parse("https://h/a?x=1").unwrap();
         let object = Object { etag: Some("\"1\"".into()), bytes: 512, digest: None };
         let fetched = Fetched { web, object, ticket: None };
-        let args = WebArgs { ca: Some("/ca.pem".into()), plain_http: false };
+        let args = WebArgs { ca: Some("/ca.pem".into()), ..WebArgs::default() };
         let wait = Wait { attempt_s: 3, engine_s: 17, guest_s: 0 };
         let socket = Path::new("/s");
         let Ok(command) = Command::new(&fetched, &args, socket, Path::new("/"), wait) else {
@@ -293,6 +328,7 @@ mod tests {
             "--max-time $left --range \"$4-$last\" --max-filesize \"$3\"",
             "until=$((now + 17))",
             "\"bytes $4-$last/512\"*\"answer=206/$3\"",
+            "case $head in *\"$nl\"[Ee][Tt][Aa][Gg]:' ''\"1\"'\"$cr$nl\"*|*",
         ] {
             assert!(script.contains(part), "{part}: {script}");
         }

@@ -1,9 +1,9 @@
 //! What a web server says of an object before a guest reads it.
 //!
-//! Always: an object is taken only if its server sends ranges of it, and refuses to send any once the
-//! content has changed (If-Match: RFC 9110 13.1.1), or its digest names the content. Without that a read
-//! could get bytes of two contents. It is asked as a guest reads it, by GET: a signed URL allows no other
-//! method.
+//! Always: an object is taken only if its server sends ranges of it, and names the content of each (a
+//! strong ETag: RFC 9110 8.8.3), or its digest does. Without that a read could get bytes of two contents.
+//! No byte of the object is asked for where the server tells all that without one (HEAD); a signed URL
+//! may allow GET alone.
 
 use anyhow::Result;
 
@@ -14,10 +14,10 @@ use super::{Target, WebArgs};
 const SECTOR_BYTES: u64 = 512;
 /// The longest ETag, which goes to the guest as the version of the content.
 const ETAG_BYTES_MAX: usize = 128;
-/// An ETag that no object has.
-const OTHER: &str = "\"no-such-content\"";
 /// What is asked of an object: a byte, with which the server tells the length.
 const BYTE: [&str; 2] = ["--range", "0-0"];
+/// The same without the byte.
+const NO_BYTE: [&str; 3] = ["--range", "0-0", "--head"];
 
 /// An object of one content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,28 +40,7 @@ impl Object {
         args: &WebArgs,
         digest: Option<&str>,
     ) -> Result<Result<Self, Fault>> {
-        let part = |more: &[&str]| {
-            let more = [&BYTE, more].concat();
-            Request { follows: true, body_bytes_max: None, more: &more }.send(target, args)
-        };
-        let object = match part(&[])?.and_then(|first| Self::of(&first, digest)) {
-            Ok(object) => object,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let Some(etag) = &object.etag else { return Ok(Ok(object)) };
-        let on = |etag: &str| part(&["--header", &format!("If-Match: {etag}")]);
-        if let Err(fault) = on(etag)?.and_then(|part| object.has(&part)) {
-            return Ok(Err(fault));
-        }
-        Ok(on(OTHER)?.and_then(|answer| match answer.status {
-            412 => Ok(object),
-            _ if object.digest.is_some() => Ok(Self { etag: None, ..object }),
-            status => Err(Fault::Unfit(format!(
-                "the server does not heed If-Match (it answers {status} for an ETag that is not the \
-                 object's), so that a change of the content could not be noticed: copy the object to \
-                 a file"
-            ))),
-        }))
+        Ok(first_byte(target, args, true)?.and_then(|answer| Self::of(&answer, digest)))
     }
 
     /// Returns the version of the content for the guest.
@@ -99,16 +78,18 @@ impl Object {
         };
         Ok(Self { etag, bytes, digest: digest.map(Into::into) })
     }
+}
 
-    /// Checks that `part` is the answer to a range of this object.
-    fn has(&self, part: &Answer) -> Result<(), Fault> {
-        let bytes = whole(part)?;
-        match bytes == self.bytes {
-            true => Ok(()),
-            false => {
-                Err(Fault::Unfit(format!("the server told {} bytes, and then {bytes}", self.bytes)))
-            }
-        }
+/// Returns the answer to a request for the first byte of `target`: to one for its head if that tells as
+/// much. `follows` is for redirects.
+///
+/// # Errors
+/// Status 3: there is no curl.
+pub fn first_byte(target: &Target, args: &WebArgs, follows: bool) -> Result<Result<Answer, Fault>> {
+    let ask = |more: &[&str]| Request { follows, body_bytes_max: None, more }.send(target, args);
+    match ask(&NO_BYTE)? {
+        Ok(answer) if answer.status != 206 => ask(&BYTE),
+        told => Ok(told),
     }
 }
 
@@ -192,14 +173,5 @@ mod tests {
                 (None, "512-sha256%3a0a")
             );
         }
-    }
-
-    #[test]
-    fn part_belongs_to_the_object_by_its_length() {
-        let object = Object { etag: Some("\"1\"".into()), bytes: 8192, digest: None };
-        let has = |status, range| object.has(&answer(status, range, None)).is_ok();
-        assert!(has(206, "bytes 0-511/8192"));
-        assert!(!has(206, "bytes 0-511/8193") && !has(206, "bytes 0-511/*"));
-        assert!(!has(200, "bytes 0-511/8192") && !has(412, ""));
     }
 }

@@ -15,11 +15,6 @@ use crate::source::{Oci, Web};
 
 /// How long a registry may take for a blob, in seconds.
 const BLOB_PATIENCE_S: u32 = 3600;
-/// The types of manifests and of indexes that lead to them.
-const ACCEPT: &str = "Accept: application/vnd.oci.image.index.v1+json, \
-                      application/vnd.docker.distribution.manifest.list.v2+json, \
-                      application/vnd.oci.image.manifest.v1+json, \
-                      application/vnd.docker.distribution.manifest.v2+json";
 
 /// An image of a registry, to be copied.
 #[derive(Clone, Debug)]
@@ -48,7 +43,7 @@ impl Pull {
     /// Returns the manifest of a tag or a digest.
     pub fn manifest(&self, reference: &str) -> Result<Vec<u8>> {
         let url = Web::of(self.oci.manifest_of(reference));
-        let found = registry::manifest(&self.oci, &url, &self.args, ACCEPT)?;
+        let found = registry::manifest(&self.oci, &url, &self.args)?;
         let (answer, login) = found.map_err(|fault| self.refuse(fault))?;
         if let Some(login) = login {
             self.login.get_or_init(|| Box::new(login));

@@ -14,16 +14,21 @@ use anyhow::Result;
 
 use super::curl::{Answer, Request};
 use super::login::Login;
-use super::manifest::Manifest;
+use super::manifest::{Document, Manifest};
+use super::object::first_byte;
 use super::ticket::{Issued, Ticket};
 use super::{Fault, Layer, Object, Target, WebArgs, store};
-use crate::source::{Oci, Source, Web};
+use crate::source::{Oci, Platform, Source, Web};
 
 /// The longest manifest in bytes, as the specification recommends.
 const MANIFEST_BYTES_MAX: u32 = 4 << 20;
-/// The types of manifests of one image.
-const ACCEPT: &str = "Accept: application/vnd.oci.image.manifest.v1+json, \
+/// The types of manifests and of indexes that lead to them.
+const ACCEPT: &str = "Accept: application/vnd.oci.image.index.v1+json, \
+                      application/vnd.docker.distribution.manifest.list.v2+json, \
+                      application/vnd.oci.image.manifest.v1+json, \
                       application/vnd.docker.distribution.manifest.v2+json";
+/// How deep an index may lead to indexes.
+const DEPTH_MAX: u32 = 4;
 /// How many redirects are followed to a blob.
 const REDIRECTS_MAX: u32 = 5;
 /// After which time a redirect is asked for anew, whose own time is not known.
@@ -86,19 +91,37 @@ pub fn fetched(source: &Source, args: &WebArgs) -> Result<Result<Fetched, Fault>
 }
 
 impl Registry {
-    /// Asks a registry for the manifest that `oci` names.
+    /// Asks a registry for the manifest that `oci` names; of an index, for the one of the platform that
+    /// is wanted.
     ///
     /// # Errors
     /// Status 2: plain HTTP that nobody insists on. Status 3: there is no curl.
     pub fn open(oci: &Oci, args: &WebArgs) -> Result<Result<Self, Fault>> {
-        let web = Web::of(oci.manifest());
-        args.check(&web)?;
-        let (answer, login) = match manifest(oci, &web, args, ACCEPT)? {
-            Ok(found) => found,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let parsed = Manifest::parse(oci, &answer.body);
-        Ok(parsed.map(|manifest| Self { oci: oci.clone(), args: args.clone(), login, manifest }))
+        args.check(&Web::of(oci.manifest()))?;
+        let platform = args.platform.clone().unwrap_or_else(Platform::here);
+        let (mut reference, mut digest) =
+            (oci.reference().to_string(), oci.digest().map(String::from));
+        for _ in 0..=DEPTH_MAX {
+            let (answer, login) = match manifest(oci, &Web::of(oci.manifest_of(&reference)), args)?
+            {
+                Ok(found) => found,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            let next =
+                Document::parse(digest.as_deref(), &answer.body).and_then(|found| match found {
+                    Document::Manifest(manifest) => Ok(Ok(manifest)),
+                    Document::Index(index) => Ok(Err(index.choose(&platform)?)),
+                });
+            reference = match next {
+                Ok(Ok(manifest)) => {
+                    return Ok(Ok(Self { oci: oci.clone(), args: args.clone(), login, manifest }));
+                }
+                Ok(Err(next)) => next,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            digest = Some(reference.clone());
+        }
+        Ok(Err(Fault::Unfit(format!("indexes lead to indexes, more than {DEPTH_MAX} deep"))))
     }
 
     /// Asks for the blob that the name of the source names.
@@ -148,10 +171,8 @@ impl Registry {
                 Err(fault) => return Ok(Err(fault)),
             }
         }
-        let more = ["--range", "0-0"];
         for _ in 0..REDIRECTS_MAX {
-            let request = Request { follows: false, body_bytes_max: None, more: &more };
-            let answer = match request.send(&target, &self.args)? {
+            let answer = match first_byte(&target, &self.args, false)? {
                 Ok(answer) => answer,
                 Err(fault) => return Ok(Err(fault)),
             };
@@ -171,15 +192,13 @@ impl Registry {
     }
 }
 
-/// Asks a registry for the manifest at `web`, of one of the types that `accept` names. It learns who asks
-/// if it wants to know.
+/// Asks a registry for the manifest or the index at `web`. It learns who asks if it wants to know.
 pub fn manifest(
     oci: &Oci,
     web: &Web,
     args: &WebArgs,
-    accept: &str,
 ) -> Result<Result<(Answer, Option<Login>), Fault>> {
-    let more = ["--header", accept];
+    let more = ["--header", ACCEPT];
     let request = Request { follows: true, body_bytes_max: Some(MANIFEST_BYTES_MAX), more: &more };
     let mut target = Target::open(web);
     let first = match request.send(&target, args)? {

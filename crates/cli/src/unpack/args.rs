@@ -35,9 +35,6 @@ pub struct UnpackArgs {
     /// Write a file for each layer instead of one disk
     #[arg(long)]
     pub files: bool,
-    /// The image of this platform, where there are several [default: linux and this machine's]
-    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
-    pub platform: Option<Platform>,
     /// The program mkfs.erofs [default: the one in PATH]
     #[arg(long, value_name = "FILE", env = "MKFS_EROFS")]
     pub mkfs: Option<PathBuf>,
@@ -94,52 +91,6 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// What an image runs on, in the words of OCI.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// The operating system.
-    pub os: String,
-    /// The processor.
-    pub architecture: String,
-    /// Which kind of it, where that matters.
-    pub variant: Option<String>,
-}
-
-impl Platform {
-    /// Linux on a processor like this machine's.
-    pub fn here() -> Self {
-        let architecture = match std::env::consts::ARCH {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        };
-        Self { os: "linux".into(), architecture: architecture.into(), variant: None }
-    }
-}
-
-impl FromStr for Platform {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let mut words = text.split('/').map(String::from);
-        match (words.next(), words.next(), words.next(), words.next()) {
-            (Some(os), Some(architecture), variant, None)
-                if ![&os, &architecture].contains(&&String::new()) =>
-            {
-                Ok(Self { os, architecture, variant })
-            }
-            _ => Err("expected OS/ARCH or OS/ARCH/VARIANT, as in linux/arm64".into()),
-        }
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
-        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,16 +113,6 @@ mod tests {
         ] {
             let said = text.parse::<ImageName>().unwrap_err();
             assert!(said.contains(why), "{said}");
-        }
-    }
-
-    #[test]
-    fn platform_has_two_or_three_words() {
-        let platform: Platform = "linux/arm/v7".parse().unwrap();
-        assert_eq!(platform.to_string(), "linux/arm/v7");
-        assert_eq!("linux/amd64".parse::<Platform>().unwrap().variant, None);
-        for wrong in ["linux", "/amd64", "linux/", "a/b/c/d"] {
-            assert!(wrong.parse::<Platform>().is_err(), "{wrong}");
         }
     }
 }

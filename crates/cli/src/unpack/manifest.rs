@@ -8,16 +8,14 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::args::Platform;
 use super::store::Store;
 use super::sum::Digest;
+use crate::source::Platform;
 
 /// How deep an index may lead to indexes.
 const DEPTH_MAX: usize = 4;
 /// The annotation by which a layout names its images.
 const REFERENCE: &str = "org.opencontainers.image.ref.name";
-/// The operating system that stands for what is not an image, as statements about one.
-const UNKNOWN: &str = "unknown";
 
 /// The place of some bytes.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -29,30 +27,9 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Their length.
     pub size: u64,
-    platform: Option<PlatformWords>,
+    platform: Option<Platform>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
-struct PlatformWords {
-    os: String,
-    architecture: String,
-    variant: Option<String>,
-}
-
-impl PlatformWords {
-    fn fits(&self, wanted: &Platform) -> bool {
-        let variant = |variant: &String| self.variant.as_ref() == Some(variant);
-        self.os == wanted.os
-            && self.architecture == wanted.architecture
-            && wanted.variant.as_ref().is_none_or(variant)
-    }
-
-    fn text(&self) -> String {
-        let Self { os, architecture, variant } = self.clone();
-        Platform { os, architecture, variant }.to_string()
-    }
 }
 
 /// An index or a manifest.
@@ -126,7 +103,7 @@ fn choose<'d>(
         let names: Vec<String> = all.iter().filter_map(name).collect();
         bail!("no image is called {reference}; there are: {}", listed(&names));
     }
-    let is_image = |it: &&&Descriptor| it.platform.as_ref().is_none_or(|it| it.os != UNKNOWN);
+    let is_image = |it: &&&Descriptor| it.platform.as_ref().is_none_or(Platform::is_of_image);
     let images: Vec<&Descriptor> = named.iter().filter(is_image).copied().collect();
     let fits = |platform: &Platform| -> Vec<&'d Descriptor> {
         let fits = |it: &&Descriptor| it.platform.as_ref().is_some_and(|it| it.fits(platform));
@@ -142,7 +119,7 @@ fn choose<'d>(
         [one] => Ok(one),
         _ => {
             let platforms = images.iter().filter_map(|it| it.platform.as_ref());
-            let mut known: Vec<String> = platforms.map(PlatformWords::text).collect();
+            let mut known: Vec<String> = platforms.map(Platform::to_string).collect();
             let names: Vec<String> = images.iter().copied().filter_map(name).collect();
             let how = match known.is_empty() && !names.is_empty() {
                 true => {
@@ -178,13 +155,13 @@ fn image(
         .with_context(|| format!("the configuration {} ({})", config.digest, config.media_type))?;
     let platform = match (words.os, words.architecture) {
         (Some(os), Some(architecture)) => {
-            let found = PlatformWords { os, architecture, variant: None };
+            let found = Platform { os, architecture, variant: None };
             if let Some(wanted) = wanted
                 && !found.fits(&Platform { variant: None, ..wanted.clone() })
             {
-                bail!("the image is for {}, and --platform wants {wanted}", found.text());
+                bail!("the image is for {found}, and --platform wants {wanted}");
             }
-            found.text()
+            found.to_string()
         }
         _ => "a platform that it does not say".into(),
     };

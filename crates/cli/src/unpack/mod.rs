@@ -41,7 +41,7 @@ use crate::size::human;
 pub fn task(args: &UnpackArgs, interrupt: &Interrupt) -> Result<()> {
     let name = args.image.to_string();
     let store = Store::open(&args.image, &args.web)?;
-    let image = manifest::find(&store, args.platform.as_ref()).with_context(|| name.clone())?;
+    let image = manifest::find(&store, args.web.platform.as_ref()).with_context(|| name.clone())?;
     let layers = layers(&image).with_context(|| name.clone())?;
     let out = Output::new(args, layers.len())?;
     note!("image   {} for {}", image.digest, image.platform);

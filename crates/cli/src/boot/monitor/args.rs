@@ -13,6 +13,7 @@ use crate::boot::board::{Board, Bus};
 use crate::engine::WebArgs;
 use crate::exit::usage;
 use crate::size::Size;
+use crate::source::Platform;
 
 /// The machine around the guest.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +62,10 @@ pub struct MachineArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub web: WebArgs,
+    /// Trust the ssh servers of this file for ssh://, and no others [default: known_hosts of the user and
+    /// of the machine]
+    #[arg(long, value_name = "FILE", help_heading = "Blobs and region")]
+    pub known_hosts: Option<PathBuf>,
     /// Keep what the guest writes to the region in this qcow2 file over it, so that many guests can
     /// share a region; made if missing
     #[arg(long, value_name = "FILE", help_heading = "Blobs and region")]
@@ -86,6 +91,13 @@ impl MachineArgs {
     /// The board that is asked for, or the monitor's usual one.
     pub fn board(&self) -> Board {
         self.board.unwrap_or(self.monitor.board())
+    }
+
+    /// How web servers are asked for what is for this machine.
+    pub fn web(&self) -> WebArgs {
+        let platform = || Platform::of(self.board().arch());
+        let platform = Some(self.web.platform.clone().unwrap_or_else(platform));
+        WebArgs { platform, ..self.web.clone() }
     }
 
     /// How the processor is run.

@@ -1,4 +1,4 @@
-//! The password that is kept for a registry, as docker and podman keep it.
+//! The password or the identity token that is kept for a registry, as docker and podman keep it.
 //!
 //! Always: nothing is written; what is not there is no error; a file that cannot be read is named.
 
@@ -15,21 +15,42 @@ use serde::Deserialize;
 
 use super::Fault;
 
-/// A name and a password.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password {
-    /// The name.
-    pub user: String,
-    /// The password.
-    pub secret: String,
-    /// Where they are from.
+/// What a registry is told of who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credential {
+    /// The secret.
+    pub secret: Secret,
+    /// Where it is from.
     pub place: String,
 }
 
-/// Without the password.
-impl fmt::Debug for Password {
+/// What nobody else may know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Secret {
+    /// `NAME:PASSWORD`.
+    Password(Hidden),
+    /// What servers of tokens take in place of a name and a password.
+    IdentityToken(Hidden),
+}
+
+/// A text that no message shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {}", self.user, self.place)
+        f.write_str("hidden")
+    }
+}
+
+/// What it is and where it is from, without the secret.
+impl fmt::Display for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.secret {
+            Secret::Password(_) => "name and password",
+            Secret::IdentityToken(_) => "identity token",
+        };
+        write!(f, "{kind} of {}", self.place)
     }
 }
 
@@ -55,8 +76,8 @@ struct Helped {
     secret: String,
 }
 
-impl Password {
-    /// Returns the password for `registry`; `None` if none is kept.
+impl Credential {
+    /// Returns the secret for `registry`; `None` if none is kept.
     pub fn find(registry: &str) -> Result<Result<Option<Self>, Fault>> {
         for file in places() {
             let Ok(text) = fs::read(&file) else { continue };
@@ -68,7 +89,7 @@ impl Password {
         Ok(Ok(None))
     }
 
-    /// Returns the password for `registry` in the `text` of `file`.
+    /// Returns the secret for `registry` in the `text` of `file`.
     fn of(text: &[u8], registry: &str, file: &Path) -> Result<Result<Option<Self>, Fault>> {
         let place = file.display().to_string();
         let unfit = |why: String| Ok(Err(Fault::Unfit(format!("{place}: {why}"))));
@@ -85,10 +106,11 @@ impl Password {
             return helped(helper, name);
         }
         let Some((_, auth)) = entry else { return Ok(Ok(None)) };
-        if auth.identitytoken.is_some() {
-            let why =
-                "an identity token, and no password: log in with a password or an access token";
-            return unfit(format!("{registry} has {why}"));
+        if let Some(token) = auth.identitytoken.as_ref().filter(|token| !token.is_empty()) {
+            return Ok(Ok(Some(Self {
+                secret: Secret::IdentityToken(Hidden(token.clone())),
+                place,
+            })));
         }
         let Some(auth) = auth.auth.as_ref().filter(|auth| !auth.is_empty()) else {
             return Ok(Ok(None));
@@ -96,17 +118,17 @@ impl Password {
         let pair =
             BASE64.decode(auth.as_bytes()).ok().and_then(|pair| String::from_utf8(pair).ok());
         let pair = pair.as_deref().map(|pair| pair.trim_end_matches('\0'));
-        match pair.and_then(|pair| pair.split_once(':')) {
-            Some((user, secret)) => {
-                Ok(Ok(Some(Self { user: user.into(), secret: secret.into(), place })))
+        match pair.filter(|pair| pair.contains(':')) {
+            Some(pair) => {
+                Ok(Ok(Some(Self { secret: Secret::Password(Hidden(pair.into())), place })))
             }
             None => unfit(format!("`auth` of {registry} is not NAME:PASSWORD in base64")),
         }
     }
 }
 
-/// Asks a helper of docker's for the password of the registry that is kept as `name`.
-fn helped(helper: &str, name: &str) -> Result<Result<Option<Password>, Fault>> {
+/// Asks a helper of docker's for the secret of the registry that is kept as `name`.
+fn helped(helper: &str, name: &str) -> Result<Result<Option<Credential>, Fault>> {
     let program = format!("docker-credential-{helper}");
     let unfit = |why: &str| Ok(Err(Fault::Unfit(format!("{program}: {why}"))));
     let mut command = Command::new(&program);
@@ -123,17 +145,18 @@ fn helped(helper: &str, name: &str) -> Result<Result<Option<Password>, Fault>> {
         return Ok(Ok(None));
     }
     match serde_json::from_slice(&output.stdout) {
-        Ok(Helped { username, .. }) if username == "<token>" => {
-            unfit("it has an identity token, and no password")
-        }
         Ok(Helped { username, secret }) => {
-            Ok(Ok(Some(Password { user: username, secret, place: program })))
+            let secret = match username.as_str() {
+                "<token>" => Secret::IdentityToken(Hidden(secret)),
+                _ => Secret::Password(Hidden(format!("{username}:{secret}"))),
+            };
+            Ok(Ok(Some(Credential { secret, place: program })))
         }
         Err(error) => unfit(&error.to_string()),
     }
 }
 
-/// The files with passwords.
+/// The files with secrets.
 fn places() -> Vec<PathBuf> {
     let folder = |variable: &str, rest: &str| {
         let value = env::var_os(variable).filter(|value| !value.is_empty());
@@ -158,20 +181,23 @@ fn host(name: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn found(text: &str) -> Result<Option<Password>, Fault> {
-        Password::of(text.as_bytes(), "h:5000", Path::new("c")).unwrap()
+    fn found(text: &str) -> Result<Option<Credential>, Fault> {
+        Credential::of(text.as_bytes(), "h:5000", Path::new("c")).unwrap()
     }
 
     #[test]
-    fn password_is_that_of_the_registry() {
+    fn secret_is_that_of_the_registry() {
         let auth = BASE64.encode(b"me:se:cret");
         for name in ["h:5000", "https://h:5000/v2/"] {
             let text =
                 format!("{{\"auths\": {{\"h\": {{}}, \"{name}\": {{\"auth\": \"{auth}\"}}}}}}");
-            let password = found(&text).unwrap().unwrap();
-            assert_eq!((password.user.as_str(), password.secret.as_str()), ("me", "se:cret"));
-            assert_eq!(format!("{password:?}"), "me of c");
+            let found = found(&text).unwrap().unwrap();
+            assert!(found.secret == Secret::Password(Hidden("me:se:cret".into())));
+            assert_eq!(found.to_string(), "name and password of c");
+            assert!(!format!("{found:?}").contains("me:se"), "{found:?}");
         }
+        let text = "{\"auths\": {\"h:5000\": {\"auth\": \"\", \"identitytoken\": \"t\"}}}";
+        assert!(found(text).unwrap().unwrap().secret == Secret::IdentityToken(Hidden("t".into())));
         for text in
             ["{}", "{\"auths\": {\"h\": {\"auth\": \"eDp5\"}}}", "{\"auths\": {\"h:5000\": {}}}"]
         {
@@ -186,10 +212,6 @@ mod tests {
             (
                 "{\"auths\": {\"h:5000\": {\"auth\": \"#\"}}}",
                 "c: `auth` of h:5000 is not NAME:PASSWORD",
-            ),
-            (
-                "{\"auths\": {\"h:5000\": {\"identitytoken\": \"x\"}}}",
-                "h:5000 has an identity token",
             ),
             (
                 "{\"credHelpers\": {\"h:5000\": \"none-of-ours\"}}",
