@@ -49,10 +49,7 @@ pub fn boot<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
 
 /// Boots with these variables, and waits for the end.
 pub fn boot_with(variables: &[(&str, &str)], args: Vec<OsString>) -> Outcome {
-    build(&args);
-    let timeout = ["--timeout".into(), BOOT_SECONDS.to_string().into()];
-    let args = timeout.into_iter().chain(args).collect();
-    run_with(variables, Stdio::null(), args, Duration::from_secs(BOOT_SECONDS) + AROUND).end()
+    Boot::start_with(variables, args).end()
 }
 
 /// Boots an image of one's own on a board.
@@ -76,7 +73,12 @@ pub fn boot_app(board: &str, elf: &Path, input: &[u8], more: Vec<OsString>) -> O
 
 /// Boots, and expects the verdict PASS.
 pub fn passes<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Outcome {
-    let outcome = boot(args);
+    passes_with(&[], args.into_iter().map(Into::into).collect())
+}
+
+/// Boots with these variables, and expects the verdict PASS.
+pub fn passes_with(variables: &[(&str, &str)], args: Vec<OsString>) -> Outcome {
+    let outcome = boot_with(variables, args);
     assert_eq!(outcome.status, Some(0), "{}", outcome.stderr);
     assert!(outcome.verdict().starts_with("PASS  "), "{}", outcome.stderr);
     outcome
@@ -170,11 +172,19 @@ impl Boot {
         seconds: u64,
         args: I,
     ) -> Self {
+        Self::start_as(&[], seconds, args.into_iter().map(Into::into).collect())
+    }
+
+    /// Starts a boot with these variables.
+    pub fn start_with(variables: &[(&str, &str)], args: Vec<OsString>) -> Self {
+        Self::start_as(variables, BOOT_SECONDS, args)
+    }
+
+    fn start_as(variables: &[(&str, &str)], seconds: u64, args: Vec<OsString>) -> Self {
         let timeout = ["--timeout".into(), seconds.to_string().into()];
-        let args: Vec<OsString> =
-            timeout.into_iter().chain(args.into_iter().map(Into::into)).collect();
+        let args: Vec<OsString> = timeout.into_iter().chain(args).collect();
         build(&args);
-        run(args, Duration::from_secs(seconds) + AROUND)
+        run_with(variables, Stdio::null(), args, Duration::from_secs(seconds) + AROUND)
     }
 
     /// Reads the first byte of standard output and lets the rest wait, so that a guest that has
@@ -308,7 +318,7 @@ pub fn qmp_with(socket: &Path, command: &str, arguments: &serde_json::Value) -> 
 }
 
 /// Ids of the processes below process `root`.
-fn descendants(root: u32) -> Vec<u32> {
+pub fn descendants(root: u32) -> Vec<u32> {
     let parent_of = |id: u32| -> Option<u32> {
         let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         // The name before it may hold anything but ends in the last parenthesis.

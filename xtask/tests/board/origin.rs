@@ -27,14 +27,16 @@ pub enum Fault {
     NoRanges,
     /// It sends the first half of a range for the range.
     Short,
-    /// It answers a range whatever ETag is wanted.
-    Heedless,
+    /// It answers GET alone.
+    NoHead,
     /// It gives no ETag.
     NoTag,
     /// It gives an ETag that allows other bytes.
     WeakTag,
     /// It has another object of the same length.
     Changed,
+    /// It has one, and answers a range whatever ETag is wanted.
+    ChangedHeedless,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,12 @@ impl State {
     fn object(&self, path: &str) -> Arc<Vec<u8>> {
         let other = self.others.iter().find(|(end, _)| path.ends_with(end));
         Arc::clone(other.map_or(&self.object, |(_, object)| object))
+    }
+
+    /// One of the objects by its name, else the manifest.
+    fn manifest(&self, path: &str) -> Vec<u8> {
+        let other = self.others.iter().find(|(end, _)| path.ends_with(end));
+        other.map_or(&self.manifest, |(_, object)| object.as_ref()).clone()
     }
 
     /// The fault of a request that comes now.
@@ -221,7 +229,7 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         // A client that makes a directory of the server looks for names first.
         let aside = match asked.path.as_str() {
             "/" => Some(b"<a href=\"blob\">blob</a>".to_vec()),
-            path if path.contains("/manifests/") => Some(state.lock().unwrap().manifest.clone()),
+            path if path.contains("/manifests/") => Some(state.lock().unwrap().manifest(path)),
             _ => None,
         };
         if let Some(text) = aside.filter(|_| !matches!(fault, Some(Fault::Status(_)))) {
@@ -233,14 +241,15 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         }
         let object = state.lock().unwrap().object(&asked.path);
         let tag = match fault {
-            Some(Fault::Changed) => "\"2\"",
+            Some(Fault::Changed | Fault::ChangedHeedless) => "\"2\"",
             Some(Fault::WeakTag) => "W/\"1\"",
             _ => "\"1\"",
         };
         let is_other = asked.wanted.is_some_and(|wanted| wanted != tag);
         let status = match fault {
             Some(Fault::Status(status)) => status,
-            Some(Fault::Heedless) if asked.range.is_some() => 206,
+            Some(Fault::NoHead) if asked.is_head => 405,
+            Some(Fault::ChangedHeedless) if asked.range.is_some() => 206,
             _ if is_other => 412,
             Some(Fault::NoRanges) => 200,
             _ if asked.range.is_some() => 206,
@@ -256,7 +265,7 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             200 | 206 => object[first..=last].to_vec(),
             _ => Vec::new(),
         };
-        if fault == Some(Fault::Changed) {
+        if matches!(fault, Some(Fault::Changed | Fault::ChangedHeedless)) {
             body.iter_mut().for_each(|byte| *byte ^= 0xff);
         }
         if fault == Some(Fault::Short) {

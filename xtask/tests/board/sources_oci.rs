@@ -13,19 +13,8 @@ fn image_in_a_registry_brings_its_blobs() {
         return;
     }
     let sample = Sample::new();
-    let image = std::fs::read(sample.path("image")).unwrap();
-    let blobs: Vec<_> = sample.built.blobs.iter().map(|blob| blob.to_vec()).collect();
     let origin = Origin::new(Vec::new());
-    let mut layers = Vec::new();
-    for (slot, bytes) in [(0, &image), (1, &blobs[0]), (2, &blobs[1])] {
-        let digest = digest(bytes);
-        origin.add_object(&digest, bytes.clone());
-        layers.push(serde_json::json!({
-            "digest": digest, "size": bytes.len(),
-            "annotations": { "rootlet.slot": slot.to_string() },
-        }));
-    }
-    let manifest = serde_json::json!({ "layers": layers }).to_string();
+    let manifest = push(&sample, &origin);
     let source = format!("oci+http://{}/t/img:1", origin.add_manifest(&manifest));
     let words = ["--image", &source, "--plain-http", "--", "manifest", "/"];
     let outcome = passes(words);
@@ -47,6 +36,60 @@ fn image_in_a_registry_brings_its_blobs() {
     let outcome = boot([&["--image", &changed][..], &words[2..]].concat());
     assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
     assert!(outcome.verdict().contains("the manifest is sha256:"), "{}", outcome.stderr);
+}
+
+#[test]
+fn index_has_an_image_for_each_board() {
+    if is_skipped() {
+        return;
+    }
+    let samples = [Sample::of(1), Sample::of(2)];
+    let origin = Origin::new(Vec::new());
+    let mut manifests = Vec::new();
+    for (sample, architecture) in samples.iter().zip(["amd64", "arm64"]) {
+        let manifest = push(sample, &origin);
+        let name = digest(manifest.as_bytes());
+        manifests.push(serde_json::json!({
+            "digest": name, "size": manifest.len(),
+            "platform": { "os": "linux", "architecture": architecture },
+        }));
+        origin.add_object(&name, manifest.into());
+    }
+    let index = serde_json::json!({ "manifests": manifests }).to_string();
+    let source = format!("oci+http://{}/t/img:1", origin.add_manifest(&index));
+    let words = |more: &[&str]| {
+        let image = ["--image", &source, "--plain-http", "--", "manifest", "/"];
+        [more, &image].concat().into_iter().map(String::from).collect::<Vec<_>>()
+    };
+    for (more, sample) in [
+        (&[][..], &samples[0]),
+        (&["--board", "virt-aarch64"], &samples[1]),
+        (&["--platform", "linux/arm64"], &samples[1]),
+    ] {
+        let outcome = passes(words(more));
+        assert!(outcome.stdout == sample.manifest(), "{more:?}: {}", outcome.stderr);
+    }
+    let outcome = boot(words(&["--platform", "linux/riscv64"]));
+    assert_eq!(outcome.status, Some(1), "{}", outcome.stderr);
+    let why = "0 images of its index are for linux/riscv64, and one is needed: choose by --platform; \
+               the index has linux/amd64, linux/arm64";
+    assert!(outcome.verdict().contains(why), "{}", outcome.stderr);
+}
+
+/// Has `origin` serve the image and the blobs of `sample`, and returns their manifest.
+fn push(sample: &Sample, origin: &Origin) -> String {
+    let image = std::fs::read(sample.path("image")).unwrap();
+    let blobs = sample.built.blobs.iter().map(|blob| blob.to_vec());
+    let mut layers = Vec::new();
+    for (slot, bytes) in std::iter::once(image).chain(blobs).enumerate() {
+        let digest = digest(&bytes);
+        layers.push(serde_json::json!({
+            "digest": digest, "size": bytes.len(),
+            "annotations": { "rootlet.slot": slot.to_string() },
+        }));
+        origin.add_object(&digest, bytes);
+    }
+    serde_json::json!({ "layers": layers }).to_string()
 }
 
 /// Returns the name of a manifest by its digest.

@@ -2,8 +2,8 @@
 //!
 //! Always: each cell ends, with the file's bytes or in time with an error that names the blob; what the
 //! guest wrote is a part of the file from its first byte on; the region has no byte of another content;
-//! the origin sends what is needed and two hundredths more, or at most twice as much after a fault. A
-//! way whose programs are missing is skipped, and says so.
+//! the origin sends what is needed and two hundredths more, to rclone six tenths more. A way whose programs
+//! are missing is skipped, and says so.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -19,6 +19,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::boot::Boot;
 use crate::daemons::Daemon;
+use crate::nginx::Nginx;
 use crate::origin::{Fault, Origin};
 use crate::sample::Sample;
 use crate::sources_oci::digest;
@@ -37,8 +38,8 @@ const SECOND: Duration = Duration::from_secs(1);
 enum Way {
     /// nbdkit with its own plugin for curl, started by the test.
     Nbd,
-    /// A URL, which the tool reads by nbdkit.
-    Web,
+    /// A URL of a server with a certificate of a test's authority, which the tool reads by nbdkit.
+    Https,
     /// A registry.
     Oci,
     /// qemu-storage-daemon over that nbdkit.
@@ -73,7 +74,7 @@ enum End {
     Error,
 }
 
-const WAYS: [Way; 5] = [Way::Nbd, Way::Web, Way::Oci, Way::VhostUser, Way::Rclone];
+const WAYS: [Way; 5] = [Way::Nbd, Way::Https, Way::Oci, Way::VhostUser, Way::Rclone];
 const CASES: [(Case, [End; WAYS.len()]); 6] = {
     use End::{Error, Whole};
     [
@@ -143,16 +144,16 @@ fn cell(way: Way, case: Case, end: End) {
         assert!(bed.origin.has_failed(), "{name}: nothing went wrong");
     }
     let need = bed.blob.len() as u64;
-    // What was under way when something went wrong is asked for again.
-    let percent = if case == Case::ColdAndWarm { 102 } else { 200 };
+    // rclone gives a stream up at an error, and at reads out of order on a busy host, and asks for all of it
+    // again: 1.56 and 1.22 were seen.
+    let percent = if way == Way::Rclone { 160 } else { 102 };
     assert!(sent * 100 <= need * percent, "{name}: needed {need} bytes, and {sent} were sent");
     if case == Case::ColdAndWarm {
         bed.origin.heal();
         let warm = Boot::start(bed.args()).end();
         assert!(warm.stdout == content, "{name}: {}", warm.stderr);
         warm.assert_counter("fetched 0 bytes");
-        // What is asked before a boot.
-        assert!(bed.origin.sent() <= 16, "{name}: {} bytes were sent", bed.origin.sent());
+        assert_eq!(bed.origin.sent(), 0, "{name}");
     }
     bed.end();
 }
@@ -162,7 +163,8 @@ impl Way {
     fn missing(self) -> Option<&'static str> {
         let programs: &[&str] = match self {
             Self::Nbd => &["nbdkit"],
-            Self::Web | Self::Oci => &["nbdkit", "curl"],
+            Self::Https => &["nbdkit", "curl", "nginx", "openssl"],
+            Self::Oci => &["nbdkit", "curl"],
             Self::VhostUser => &["nbdkit", "qemu-storage-daemon"],
             Self::Rclone => &["rclone", "fusermount3"],
         };
@@ -181,6 +183,8 @@ struct Bed {
     sample: Sample,
     blob: Vec<u8>,
     origin: Origin,
+    /// What speaks TLS for the origin.
+    tls: Option<Nginx>,
     source: String,
     /// In the order in which they end.
     daemons: Vec<Daemon>,
@@ -212,8 +216,8 @@ impl Bed {
             false => Vec::new(),
         };
         let source = String::new();
-        let (daemons, mount) = (Vec::new(), None);
-        let mut bed = Self { way, case, sample, blob, origin, source, daemons, mount, verity };
+        let (daemons, mount, tls) = (Vec::new(), None, None);
+        let mut bed = Self { way, case, sample, blob, origin, tls, source, daemons, mount, verity };
         bed.serve();
         bed
     }
@@ -229,7 +233,13 @@ impl Bed {
         }
         self.source = match self.way {
             Way::Nbd => format!("nbd+unix:///?socket={}", nbd.display()),
-            Way::Web => self.origin.url(),
+            Way::Https => {
+                let url = self.origin.url();
+                let settings =
+                    format!("proxy_buffering off; location /blob {{ proxy_pass {url}; }}");
+                let tls = self.tls.insert(Nginx::start(self.sample.dir(), &settings).unwrap());
+                format!("{}/blob", tls.url)
+            }
             Way::Oci => {
                 let layer = serde_json::json!({
                     "digest": digest(&self.blob),
@@ -285,6 +295,9 @@ impl Bed {
         args.extend(["--blob", &first, "--blob", &second, "--plain-http"].map(OsString::from));
         args.extend(["--region".into(), self.sample.path("region").into()]);
         args.extend(["--region-size", "16M"].map(OsString::from));
+        if let Some(tls) = &self.tls {
+            args.extend(["--ca".into(), tls.ca.clone().into()]);
+        }
         if matches!(self.case, Case::Silent | Case::Changed) {
             let deadline = format!("deadline={DEADLINE_S}");
             args.extend(["--guest-option", &deadline].map(OsString::from));
@@ -320,7 +333,7 @@ impl Bed {
 impl Way {
     /// Whether the tool starts what reads from the origin.
     fn is_of_the_tool(self) -> bool {
-        matches!(self, Self::Web | Self::Oci)
+        matches!(self, Self::Https | Self::Oci)
     }
 }
 

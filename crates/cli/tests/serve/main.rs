@@ -4,11 +4,15 @@
 //! nbdkit or curl the tests say so and pass.
 
 mod gate;
+#[path = "../../../../xtask/tests/board/nginx.rs"]
+mod nginx;
 #[path = "../../../../xtask/tests/board/origin.rs"]
 #[expect(dead_code, reason = "faults that only guests look at")]
 mod origin;
 mod registry;
+mod stores;
 mod tls;
+mod tokens;
 
 use std::fs;
 use std::path::Path;
@@ -46,14 +50,19 @@ struct Serve(Child);
 
 impl Serve {
     fn start(url: &str, socket: &Path, more: &[&str]) -> Self {
-        Self::start_in(url, socket, more, Path::new("/none"))
+        Self::start_with(url, socket, more, &[])
     }
 
     /// Starts with the passwords that docker keeps in this folder.
     fn start_in(url: &str, socket: &Path, more: &[&str], docker: &Path) -> Self {
+        Self::start_with(url, socket, more, &[("DOCKER_CONFIG", docker.to_str().unwrap())])
+    }
+
+    /// Starts with these variables.
+    fn start_with(url: &str, socket: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
         command.args(["serve", url, "--plain-http", "--socket"]).arg(socket).args(more);
-        command.env("DOCKER_CONFIG", docker);
+        command.env("DOCKER_CONFIG", "/none").envs(variables.iter().copied());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let this = Self(command.spawn().unwrap());
         wait(|| socket.exists());

@@ -1,7 +1,7 @@
 //! Files of a registry, over docker-registry; without it the test says so and passes.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,22 +13,32 @@ use sha2::{Digest, Sha256};
 use super::gate::Gate;
 use super::{Serve, is_skipped, object, reader, wait};
 
-struct Registry {
+/// docker-registry, gone with this.
+pub struct Registry {
     process: Child,
-    base: String,
+    /// Its host and port.
+    pub base: String,
     /// `NAME:PASSWORD`, if it wants to know who asks.
     who: Option<&'static str>,
 }
 
 impl Registry {
-    fn start(dir: &Path, who: Option<&'static str>) -> Option<Self> {
+    /// Starts a registry for everybody, or for `NAME:PASSWORD` alone. Its files go to `dir`.
+    pub fn start(dir: &Path, who: Option<&'static str>) -> Option<Self> {
+        let auth = who.map_or(String::new(), |who| guarded(dir, who));
+        let mut this = Self::start_with(dir, &auth)?;
+        this.who = who;
+        Some(this)
+    }
+
+    /// Starts a registry with these settings, too.
+    pub fn start_with(dir: &Path, auth: &str) -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let settings = dir.join("registry.yml");
         let text = format!(
             "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\n\
-             http: {{addr: '127.0.0.1:{port}'}}\n{}",
-            dir.join("registry").display(),
-            who.map_or(String::new(), |who| guarded(dir, who))
+             http: {{addr: '127.0.0.1:{port}'}}\n{auth}",
+            dir.join("registry").display()
         );
         fs::write(&settings, text).unwrap();
         let mut command = Command::new("docker-registry");
@@ -37,9 +47,8 @@ impl Registry {
             println!("skipped: docker-registry is not installed");
             return None;
         };
-        let this = Self { process, base: format!("127.0.0.1:{port}"), who };
-        wait(|| this.curl(&["--fail"], "v2/").is_some());
-        Some(this)
+        wait(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Some(Self { process, base: format!("127.0.0.1:{port}"), who: None })
     }
 
     /// Returns the answer with its headers; `None` if curl fails.
@@ -71,7 +80,7 @@ impl Registry {
     }
 
     /// Pushes two blobs and their manifest, which is returned.
-    fn push_image(&self, dir: &Path) -> String {
+    pub fn push_image(&self, dir: &Path) -> String {
         let path = |name: &str| dir.join(name);
         fs::write(path("a.blob"), object()).unwrap();
         fs::write(path("b.blob"), [7; 4096]).unwrap();
@@ -115,7 +124,7 @@ fn guarded(dir: &Path, who: &str) -> String {
 }
 
 /// Keeps `who` for the registry `base` as docker does, and returns the folder.
-fn keep(dir: &Path, base: &str, who: &str) -> PathBuf {
+pub fn keep(dir: &Path, base: &str, who: &str) -> PathBuf {
     let kept = dir.join("docker");
     fs::create_dir_all(&kept).unwrap();
     let auth = BASE64.encode(who.as_bytes());
@@ -125,7 +134,7 @@ fn keep(dir: &Path, base: &str, who: &str) -> PathBuf {
 }
 
 /// Checks that `serve` refuses `source` by its reason, with the passwords that are kept in `docker`.
-fn refused(dir: &Path, source: &str, docker: &Path, why: &str) {
+pub fn refused(dir: &Path, source: &str, docker: &Path, why: &str) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
     command.args(["serve", source, "--plain-http", "--socket"]).arg(dir.join("none"));
     let output = command.env("DOCKER_CONFIG", docker).output().unwrap();
@@ -323,6 +332,13 @@ fn image_of_a_platform_is_unpacked_from_an_index_by_tag_and_digest() {
         let made = fs::read(path(&out).join("erofs-layer-0")).unwrap();
         assert!(made.starts_with(&fs::read(tiny).unwrap()));
     }
+    // An engine has the same image.
+    let name = format!("oci+http://{}/t/img:2", registry.base);
+    let (socket, out) = (path("socket"), path("served"));
+    let serve = Serve::start_in(&name, &socket, &["--platform", "linux/arm64"], &docker);
+    assert!(reader(&socket, &out).wait().unwrap().success());
+    assert!(fs::read(&out).unwrap() == fs::read(tiny).unwrap());
+    assert_eq!(serve.end().0, Some(0));
     let (status, said) = run(":3", "none");
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("the server answers 404"), "{said}");
