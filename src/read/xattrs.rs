@@ -120,12 +120,39 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         let mut stored = [0; NAME_BYTES_MAX];
         let Some(rest) = self.stored(index, rest, &mut stored) else { return Ok(None) };
         let found = self.lock().find_xattr(inode, &[Wanted { index, rest }]).blocking()?;
-        let Some(FoundXattr { space, value, .. }) = found else { return Ok(None) };
+        found.map(|found| self.value(inode, &found, out)).transpose()
+    }
+
+    /// Reads the fingerprint of a file's data into `out`, and returns it: the value of the xattr that
+    /// the image calls so, by custom `sha256:` and the 32 bytes of the digest. `None` if the image has
+    /// no fingerprints, or this file has none.
+    pub fn fingerprint<'o>(
+        &self,
+        inode: &Inode,
+        out: &'o mut [u8],
+    ) -> Result<Option<&'o [u8]>, Error> {
+        self.own(inode)?;
+        let mut memory = [0; LongPrefix::BYTES_MAX];
+        let table = self.lock_at(inode).mount().superblock().xattr_prefixes();
+        let Some(number) = table.and_then(|table| table.fingerprint) else { return Ok(None) };
+        let name = self.lock_at(inode).long_prefix(number, &mut memory).blocking()?;
+        let Some(LongPrefix { index, infix }) = name else { return Ok(None) };
+        let found = self.lock().find_xattr(inode, &[Wanted { index, rest: infix }]).blocking()?;
+        found.map(|found| self.value(inode, &found, out)).transpose()
+    }
+
+    /// Reads the value of an xattr into `out`, and returns it.
+    fn value<'o>(
+        &self,
+        inode: &Inode,
+        FoundXattr { space, value, .. }: &FoundXattr,
+        out: &'o mut [u8],
+    ) -> Result<&'o [u8], Error> {
         let too_small = PathError::BufferTooSmall(value.len);
         let len = usize::try_from(value.len).map_err(|_| too_small)?;
         let out = out.get_mut(..len).ok_or(too_small)?;
-        self.lock_at(inode).meta(space, value.at, out).blocking()?;
-        Ok(Some(out))
+        self.lock_at(inode).meta(*space, value.at, out).blocking()?;
+        Ok(out)
     }
 }
 

@@ -15,11 +15,13 @@ mod costs;
 mod flips;
 #[path = "../support/guest.rs"]
 mod guest;
+mod hashing;
 mod many;
 mod offline;
 mod refused;
 mod region;
 mod set;
+mod table;
 mod tasks;
 mod twice;
 mod world;

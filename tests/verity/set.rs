@@ -41,7 +41,7 @@ static FILES: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// Returns the words that pin the set by fs-verity's digests.
-fn digests() -> String {
+pub fn digests() -> String {
     format!(
         "image=image blob1=b1 blob2=b2 verity=sha256-12:{IMAGE} verity1=sha256-12:{B1} \
          verity2=v1-sha256-12:{B2}"
@@ -49,10 +49,10 @@ fn digests() -> String {
 }
 
 /// The disks of the set, some of them changed: by serial, the file of the set and the change.
-type Change<'c> = (&'c str, &'c dyn Fn(&mut Vec<u8>));
+pub type Change<'c> = (&'c str, &'c dyn Fn(&mut Vec<u8>));
 
 /// Returns a world with these disks, each a file of the set.
-fn world(disks: &[(&str, &str)], changes: &[Change<'_>]) -> World {
+pub fn world(disks: &[(&str, &str)], changes: &[Change<'_>]) -> World {
     let world = World::new(1);
     for (serial, file) in disks {
         let mut bytes = FILES[*file].clone();
@@ -63,7 +63,7 @@ fn world(disks: &[(&str, &str)], changes: &[Change<'_>]) -> World {
     world
 }
 
-const BESIDE: [(&str, &str); 6] = [
+pub const BESIDE: [(&str, &str); 6] = [
     ("image", "image.erofs"),
     ("b1", "b1.erofs"),
     ("b2", "b2.erofs"),
@@ -100,18 +100,39 @@ fn is_whole(guest: &mut Checked, line: &str) {
     assert!(stats.verified_bytes > 700_000, "{line}: {stats:?}");
 }
 
+/// Returns the set with dm-verity's trees after the data, after their superblocks: two worlds, the
+/// words that pin it, those that do not, and a file.
+pub fn behind() -> Option<(World, World, String, String, &'static str)> {
+    let zeros = "00".repeat(32);
+    let salted = APPENDED.map(|(root, blocks)| (root, blocks, zeros.as_str()));
+    let plain = "image=image blob1=b1 blob2=b2".to_string();
+    Some((world(&BEHIND, &[]), world(&BEHIND, &[]), dm(salted, ""), plain, "/data/big"))
+}
+
+/// Returns the words that pin the image by dm-verity's root, and the blobs by fs-verity's digests.
+pub fn dm_image() -> String {
+    let root = APPENDED[0].0;
+    format!(
+        "image=image blob1=b1 blob2=b2 verity=root_hash={root},salt={},data_blocks=4,\
+         data_block_size=4096,hash_block_size=4096 verity1=sha256-12:{B1} verity2=sha256-12:{B2}",
+        "00".repeat(32)
+    )
+}
+
+/// Returns the words that pin the set by dm-verity's roots.
+fn dm(roots: [(&str, u32, &str); 3], options: &str) -> String {
+    let words = roots.into_iter().enumerate().map(|(slot, (root, blocks, salt))| {
+        let key = if slot == 0 { String::new() } else { slot.to_string() };
+        format!(
+            "verity{key}=root_hash={root},salt={salt},data_blocks={blocks},data_block_size=4096,\
+             hash_block_size=4096{options}"
+        )
+    });
+    format!("image=image blob1=b1 blob2=b2 {}", words.collect::<Vec<_>>().join(" "))
+}
+
 #[test]
 fn set_reads_as_linux_reads_it_in_every_notation() {
-    let dm = |roots: [(&str, u32, &str); 3], options: &str| {
-        let words = roots.into_iter().enumerate().map(|(slot, (root, blocks, salt))| {
-            let key = if slot == 0 { String::new() } else { slot.to_string() };
-            format!(
-                "verity{key}=root_hash={root},salt={salt},data_blocks={blocks},data_block_size=4096,\
-                 hash_block_size=4096{options}"
-            )
-        });
-        format!("image=image blob1=b1 blob2=b2 {}", words.collect::<Vec<_>>().join(" "))
-    };
     let zeros = "00".repeat(32);
     let salted = APPENDED.map(|(root, blocks)| (root, blocks, zeros.as_str()));
     let mut plain = salted;
@@ -179,7 +200,7 @@ fn seal_stands_for_all_words() {
 }
 
 /// The files of the set that a mount without digests reads.
-static CONTENTS: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
+pub static CONTENTS: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
     let line = "image=image blob1=b1 blob2=b2";
     let mut guest = Guest::mount(world(&BESIDE, &[]).attach(), line, 1).unwrap();
     let paths = ["/bin/app", "/etc/motd", "/data/big"];
@@ -187,7 +208,7 @@ static CONTENTS: LazyLock<BTreeMap<&str, Vec<u8>>> = LazyLock::new(|| {
 });
 
 /// Reads bytes of a file, which must be those of the set or an error.
-fn read(guest: &Checked, path: &str, at: usize, len: usize) -> Result<(), String> {
+pub fn read(guest: &Checked, path: &str, at: usize, len: usize) -> Result<(), String> {
     let mut out = vec![0xee; len];
     let file = guest.root.open(path.as_bytes()).map_err(|error| format!("{error:#}"))?;
     let read = file.read_at(at as u64, &mut out).map_err(|error| format!("{error:#}"))?;
@@ -268,12 +289,7 @@ fn other_blobs_and_other_lengths_are_refused_at_mount() {
 
 #[test]
 fn superblock_is_refused_where_it_differs_from_what_is_pinned() {
-    let root = APPENDED[0].0;
-    let line = format!(
-        "image=image blob1=b1 blob2=b2 verity=root_hash={root},salt={},data_blocks=4,\
-         data_block_size=4096,hash_block_size=4096 verity1=sha256-12:{B1} verity2=sha256-12:{B2}",
-        "00".repeat(32)
-    );
+    let line = dm_image();
     let mut disks = BESIDE.to_vec();
     disks[0].1 = "image.appended";
     for (at, wanted) in [

@@ -19,6 +19,8 @@ impl Compat {
     pub const SHARED_EA_IN_METABOX: Self = Self(0x08);
     /// Long prefixes of xattr names lie in the image itself, not in the packed inode.
     pub const PLAIN_XATTR_PFX: Self = Self(0x10);
+    /// An xattr of each file holds the digest of its data.
+    pub const ISHARE_XATTRS: Self = Self(0x20);
     /// Nydus RAFS v6 wrote the image.
     pub const RAFS_V6: Self = Self(0x4000_0000);
 

@@ -80,6 +80,9 @@ pub struct XattrPrefixes {
     pub count: u8,
     /// Whether the table lies in the image itself, not in the metabox or the packed inode.
     pub plain: bool,
+    /// The number of the prefix that is the whole name of the xattr with a file's fingerprint, if the
+    /// image has fingerprints.
+    pub fingerprint: Option<u8>,
 }
 
 impl Superblock {

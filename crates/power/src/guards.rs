@@ -32,7 +32,7 @@ macro_rules! guard {
     };
 }
 
-/// All that are taken out.
+/// Those of the region, which the mix of cases misses.
 pub const GUARDS: [Guard; 33] = [
     guard!("flush of a group, before its bits",
         "crates/region/src/hydrate/group.rs": "armed == Armed::Yes && self.submit_flush(storage, Purpose::GroupFlush) {\n                self.hydrator.phase = Phase::Flushing;" =>
@@ -134,4 +134,16 @@ pub const GUARDS: [Guard; 33] = [
     guard!("start of the region",
         "crates/region/src/superblock.rs": "if own_start != start {\n            return Err(moved);\n        }\n        let bytes" =>
             "let bytes"),
+];
+
+/// Those of digests, which the cases with an enemy miss.
+pub const TRUST_GUARDS: [Guard; 4] = [
+    guard!("what a batch brought out of the region is compared with its leaf",
+        "src/read/io/fetch.rs": "vouch => self.state = State::Vouched(vouch)," => "_ => {}"),
+    guard!("what a stream brought out of the region is compared with its leaf",
+        "src/read/stream/flights.rs": "ticket.is_right(data).then(vouch)" => "ticket.is_right(data).then_some(Vouch::Right)"),
+    guard!("what was prefetched out of the region is compared with its leaf",
+        "src/read/stream/prefetch.rs": "self.released(|_| shared.vouch(target.slot, target.cover, data))" => "Vouch::Right"),
+    guard!("a leaf tells right blocks from others",
+        "crates/trust/src/tree.rs": "verdict(What::Block(block), &found, &want)" => "Ok(())"),
 ];

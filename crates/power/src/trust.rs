@@ -6,6 +6,7 @@
 
 use std::sync::OnceLock;
 
+use rootlet::Error;
 use rootlet::blob::{Image, SourceName, Sources};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use rootlet::read::Root;
@@ -17,7 +18,7 @@ use rootlet_sim::image::{Content, Options, Tree, build};
 use rootlet_trust::{
     Algorithm, Builder, Format, Root as Digest, Salt, Shape, Software, Spec, Subject,
 };
-use rootlet_verity::Verified;
+use rootlet_verity::{Ask, Verified};
 
 use crate::case::Run;
 use crate::guest::{Stop, count_read};
@@ -163,8 +164,8 @@ fn boot(set: &Set, disks: &Disks, rng: &mut Rng) -> Result<(Checked, Vec<[u8; 32
     let mut storage = Verified::new(disks.world.attach(), &Software, 0);
     for (slot, part) in (0..).zip(&set.parts) {
         let spec = Spec::parse(&part.spec).unwrap();
-        let (device, tree) = (disks.data[slot], Some(disks.trees[slot]));
-        let pinned = storage.pin(Subject::of_slot(slot as u16), device, &spec, tree, &[]);
+        let ask = Ask::new(Subject::of_slot(slot as u16), disks.data[slot], &spec);
+        let pinned = storage.pin(&Ask { tree: Some(disks.trees[slot]), ..ask });
         pinned.map_err(|error| Stop::Failed(format!("{error}")))?;
     }
     let contents: Vec<_> =
@@ -174,7 +175,7 @@ fn boot(set: &Set, disks: &Disks, rng: &mut Rng) -> Result<(Checked, Vec<[u8; 32
     Ok((disks.mount(storage, (&image, &parts), rng)?, contents))
 }
 
-/// Reads a part of a file; `None` if that fails.
+/// Reads a part of a file, at once or by a stream, and compares it. Returns what failed.
 fn read<S: Storage>(
     root: &Root<S, Option<Cache>>,
     (path, content): &(String, Vec<u8>),
@@ -186,10 +187,36 @@ fn read<S: Storage>(
     let mut out = vec![0xcc; len];
     let told = format!("read of {len} at {at} of {path}");
     count_read();
-    let result = root.open(path.as_bytes()).and_then(|file| file.read_at(at as u64, &mut out));
+    let result = match rng.chance(300_000) {
+        true => stream(root, path, at, &mut out),
+        false => root.open(path.as_bytes()).and_then(|file| file.read_at(at as u64, &mut out)),
+    };
     match result {
         Ok(got) => bytes_are_right(&out[..got], &content[at..at + len], &[], &told).map(|()| None),
         Err(error) => Ok(Some(format!("{told}: {error:#}"))),
+    }
+}
+
+/// Fills `out` with the bytes of a file from `at` on, by a stream that begins before them. Returns how
+/// many there are.
+fn stream<S: Storage>(
+    root: &Root<S, Option<Cache>>,
+    path: &str,
+    at: usize,
+    out: &mut [u8],
+) -> Result<usize, Error> {
+    let mut stream = root.stream(path.as_bytes())?;
+    let (mut skip, mut got) = (at, 0);
+    loop {
+        let bytes = stream.lend()?;
+        let skipped = skip.min(bytes.len());
+        let len = (bytes.len() - skipped).min(out.len() - got);
+        if skipped + len == 0 {
+            return Ok(got);
+        }
+        out[got..got + len].copy_from_slice(&bytes[skipped..skipped + len]);
+        stream.advance(skipped + len);
+        (skip, got) = (skip - skipped, got + len);
     }
 }
 

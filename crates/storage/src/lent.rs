@@ -81,6 +81,16 @@ macro_rules! forward {
             }
 
             #[cfg(feature = "alloc")]
+            fn has_work(&self) -> bool {
+                (**self).has_work()
+            }
+
+            #[cfg(feature = "alloc")]
+            fn work(&self) {
+                (**self).work();
+            }
+
+            #[cfg(feature = "alloc")]
             fn patience_ns(&self) -> u64 {
                 (**self).patience_ns()
             }

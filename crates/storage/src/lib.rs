@@ -339,6 +339,18 @@ pub trait Storage {
         None
     }
 
+    /// Returns whether jobs have ended whose bytes are not checked yet: [`Storage::poll`] returns each
+    /// after [`Storage::work`] has checked it. Called with the library's own lock.
+    #[cfg(feature = "alloc")]
+    fn has_work(&self) -> bool {
+        false
+    }
+
+    /// Checks the bytes of one job that has ended, if there is one. Called while the library's own
+    /// lock is free, by several threads at once: each checks another job.
+    #[cfg(feature = "alloc")]
+    fn work(&self) {}
+
     /// Returns the most nanoseconds from the start of a job to its end, all tries included. Only
     /// time in which the device could answer counts, not a pause of the machine.
     #[cfg(feature = "alloc")]

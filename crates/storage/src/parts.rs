@@ -215,6 +215,14 @@ impl<S: Storage> Storage for Parts<S> {
         Some((job, result))
     }
 
+    fn has_work(&self) -> bool {
+        self.inner.has_work()
+    }
+
+    fn work(&self) {
+        self.inner.work();
+    }
+
     fn patience_ns(&self) -> u64 {
         self.inner.patience_ns()
     }

@@ -387,6 +387,14 @@ impl<S: Storage> Storage for Retry<S> {
         }
     }
 
+    fn has_work(&self) -> bool {
+        self.inner.has_work()
+    }
+
+    fn work(&self) {
+        self.inner.work();
+    }
+
     /// Returns the sum of the first try, the patience of the policy, and a last try at its end.
     fn patience_ns(&self) -> u64 {
         let tries_ns = self.inner.patience_ns().checked_mul(2);

@@ -191,6 +191,11 @@ impl Shape {
         self.hash_block.get().wrapping_mul(self.nodes)
     }
 
+    /// Returns how many bytes of data a node of level 0 covers; `None` for more than 64 bits hold.
+    pub fn leaf_bytes(&self) -> Option<u64> {
+        self.fan.times(self.data_block.get())
+    }
+
     /// Returns the node with the digest of data block `block`; `None` if the tree has no level, or
     /// the data no such block.
     pub fn leaf(&self, block: u64) -> Option<Node> {

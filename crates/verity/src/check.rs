@@ -57,9 +57,16 @@ pub struct Paths {
     /// Those that were checked.
     known: BTreeMap<Key, Arc<[u8]>>,
     fresh: BTreeMap<Key, Fresh>,
+    /// The bytes of all nodes.
+    bytes: usize,
 }
 
 impl Paths {
+    /// Returns the bytes of all nodes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns whether no node has to be read.
     pub fn are_known(&self) -> bool {
         self.fresh.is_empty()
@@ -104,6 +111,8 @@ impl<S: Storage> Verified<S> {
                 if paths.known.contains_key(&key) || paths.fresh.contains_key(&key) {
                     break;
                 }
+                let node_bytes = pin.node_bytes()?;
+                paths.bytes = paths.bytes.checked_add(node_bytes).or_bug()?;
                 if let Some(bytes) = self.state.lock().nodes.get(key) {
                     paths.known.insert(key, bytes);
                     break;
@@ -112,7 +121,7 @@ impl<S: Storage> Verified<S> {
                     paths.known.insert(key, bytes.into());
                     break;
                 }
-                let bytes = vec![0; pin.node_bytes()?];
+                let bytes = vec![0; node_bytes];
                 let result = Err(IoErrorKind::Gone);
                 paths.fresh.insert(key, Fresh { place: pin.place(here)?, bytes, result });
                 node = shape.parent(here);
@@ -153,11 +162,12 @@ impl<S: Storage> Verified<S> {
         }
         while let Some(here) = path.pop() {
             let key = (pin.number, here);
-            let Fresh { bytes, result, .. } = paths.fresh.get(&key).or_bug()?;
+            let Fresh { bytes, result, .. } = paths.fresh.get_mut(&key).or_bug()?;
             result.map_err(Fault::Io)?;
             let tree = pin.tree().or_bug()?;
             tree.check_node(self.hasher, here, bytes, above.as_deref())?;
-            let bytes: Arc<[u8]> = Arc::from(&**bytes);
+            // Once in memory: known nodes are asked for first.
+            let bytes: Arc<[u8]> = core::mem::take(bytes).into();
             paths.known.insert(key, Arc::clone(&bytes));
             let mut state = self.state.lock();
             count(&mut state.stats.nodes, 1);

@@ -1,17 +1,18 @@
 //! Background reads of pinned devices: the leaves are known before a job starts, so its end needs
-//! nothing but hashes.
+//! nothing but hashes. These are computed while the library's lock is free, by the reader that waits.
 //!
 //! Always: a job that ends well has brought checked bytes; one whose bytes are wrong is run once
 //! more, and then fails with zeros.
 
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::ops::Range;
 
 use rootlet_storage::{DeviceId, Ended, IoErrorKind, Job, JobKind, Storage, Tag};
 
-use crate::Verified;
 use crate::check::{Fault, Leaves, Paths};
 use crate::pin::Pin;
+use crate::{JOBS_LEAVES_BYTES, Verified};
 
 /// A job under way.
 #[derive(Debug)]
@@ -24,16 +25,36 @@ struct Flying {
     is_second: bool,
 }
 
-/// The jobs under way.
+/// The jobs of pinned devices, from their start until they are handed back.
 #[derive(Debug, Default)]
-pub struct Jobs(Vec<Flying>);
+pub struct Jobs {
+    flying: Vec<Flying>,
+    /// Those that have ended, and are not checked.
+    landed: VecDeque<Ended>,
+    /// Those that are checked.
+    checked: VecDeque<Ended>,
+}
 
 impl Jobs {
     /// Takes out the job that has ended.
     fn end(&mut self, job: &Job) -> Option<Flying> {
         let is = |one: &Flying| (one.tag, one.device, one.at) == (job.tag, job.device, job.at);
-        let at = self.0.iter().position(is)?;
-        Some(self.0.swap_remove(at))
+        let at = self.flying.iter().position(is)?;
+        Some(self.flying.swap_remove(at))
+    }
+
+    /// Returns whether the jobs may hold these leaves, too.
+    fn has_room_for(&self, leaves: &Leaves) -> bool {
+        let held = self.flying.iter().flat_map(|flying| flying.leaves.values());
+        let all: BTreeMap<*const u8, usize> =
+            held.chain(leaves.values()).map(|leaf| (leaf.as_ptr(), leaf.len())).collect();
+        let sum = all.values().try_fold(0_usize, |sum, bytes| sum.checked_add(*bytes));
+        sum.is_some_and(|sum| sum <= JOBS_LEAVES_BYTES || self.flying.is_empty())
+    }
+
+    /// Returns whether jobs have ended that are not checked.
+    pub fn has_landed(&self) -> bool {
+        !self.landed.is_empty()
     }
 }
 
@@ -55,15 +76,46 @@ impl<S: Storage> Verified<S> {
         }
         let Ok(leaves) = self.leaves(pin, blocks.clone(), &mut paths) else { return Err(job) };
         let (tag, device) = (job.tag, job.device);
+        let is_room = self.jobs.lock().has_room_for(&leaves);
+        if !is_room {
+            return Err(job);
+        }
         // Before the start: a device may end a job at once, for another thread.
-        self.jobs.lock().0.push(Flying { tag, device, at, blocks, leaves, is_second: false });
+        let flying = Flying { tag, device, at, blocks, leaves, is_second: false };
+        self.jobs.lock().flying.push(flying);
         self.storage.start(job).inspect_err(|job| {
             self.jobs.lock().end(job);
         })
     }
 
+    /// Returns a job that has ended, and is checked if its device is pinned. Puts aside those that have
+    /// to be checked.
+    pub(crate) fn poll_checked(&self) -> Option<Ended> {
+        if let Some(ended) = self.jobs.lock().checked.pop_front() {
+            return Some(ended);
+        }
+        loop {
+            let ended = self.storage.poll()?;
+            if !self.is_pinned(ended.0.device) {
+                return Some(ended);
+            }
+            self.jobs.lock().landed.push_back(ended);
+        }
+    }
+
+    /// Checks one job that was put aside.
+    pub(crate) fn check_landed(&self) {
+        let landed = self.jobs.lock().landed.pop_front();
+        let Some(ended) = landed else { return };
+        let checked = match self.pins.get(&ended.0.device) {
+            Some(pin) => self.ended_pinned(pin, ended),
+            None => Some(ended),
+        };
+        self.jobs.lock().checked.extend(checked);
+    }
+
     /// Checks a job of a pinned device that has ended; `None` if it was started once more.
-    pub(crate) fn ended_pinned(&self, pin: &Pin, ended: Ended) -> Option<Ended> {
+    fn ended_pinned(&self, pin: &Pin, ended: Ended) -> Option<Ended> {
         let (mut job, result) = ended;
         let flying = self.jobs.lock().end(&job);
         let Some(flying) = flying else {
@@ -81,7 +133,7 @@ impl<S: Storage> Verified<S> {
         let kind = self.blame(pin, fault);
         zero(&mut job);
         if is_untrue && !flying.is_second {
-            self.jobs.lock().0.push(Flying { is_second: true, ..flying });
+            self.jobs.lock().flying.push(Flying { is_second: true, ..flying });
             match self.storage.start(job) {
                 Ok(()) => return None,
                 Err(back) => {

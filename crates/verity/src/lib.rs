@@ -23,6 +23,8 @@ mod jobs;
 mod nodes;
 mod objects;
 mod pin;
+mod pins;
+mod prove;
 mod run;
 mod used;
 use alloc::collections::BTreeMap;
@@ -30,21 +32,29 @@ use alloc::vec::Vec;
 use jobs::Jobs;
 use nodes::Nodes;
 use objects::{OBJECTS, Objects};
+use pin::Pin;
 pub use pin::{NODE_BYTES, PinError};
-use pin::{Pin, Without};
-use rootlet_base::num::{Bug, OrBug};
+pub use pins::{AHEAD_MAX, Ask};
+use prove::Head;
+use rootlet_base::num::{Bug, index};
 use rootlet_storage::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, ObjectFault, Storage, Transfer,
     Version, Vouch,
 };
-use rootlet_trust::{Hasher, Refused, Spec, Subject};
+use rootlet_trust::{Hasher, Refused, Subject};
 use spin::mutex::SpinMutex as Mutex;
 use used::Used;
 
 /// The least memory for nodes, in bytes.
 pub const NODES_BYTES_MIN: usize = 64 << 10;
-/// What a batch allocates for its transfers and for nodes that are not kept, in bytes.
-const BATCH_BYTES: usize = 256 << 10;
+/// The least and the most bytes of nodes that a batch may hold: a quarter of the nodes' memory. A
+/// batch that needs more is run in parts.
+const BATCH_NODES_BYTES_MIN: usize = 64 << 10;
+const BATCH_NODES_BYTES_MAX: usize = 256 << 10;
+/// What a batch allocates for its transfers and for the tables of its nodes, in bytes.
+const BATCH_TABLES_BYTES: usize = 64 << 10;
+/// The most bytes of leaves that jobs under way may hold.
+const JOBS_LEAVES_BYTES: usize = 64 << 10;
 /// How many refusals are kept for messages.
 const REFUSALS_MAX: usize = 16;
 
@@ -98,6 +108,10 @@ pub struct Verified<S> {
     state: Mutex<State>,
     jobs: Mutex<Jobs>,
     objects: Option<Objects>,
+    /// What was read of trees before their devices are pinned.
+    heads: Vec<Head>,
+    /// How many threads read at once.
+    readers: usize,
 }
 
 impl<S> Verified<S> {
@@ -109,7 +123,17 @@ impl<S> Verified<S> {
             State { nodes, used: Used::default(), stats: Stats::default(), refusals: Vec::new() };
         let (state, jobs) = (Mutex::new(state), Mutex::new(Jobs::default()));
         let (pins, trees) = (BTreeMap::new(), BTreeMap::new());
-        Self { storage, hasher, pins, trees, state, jobs, objects: None }
+        Self {
+            storage,
+            hasher,
+            pins,
+            trees,
+            state,
+            jobs,
+            objects: None,
+            heads: Vec::new(),
+            readers: 1,
+        }
     }
 
     /// Returns the storage below.
@@ -128,16 +152,28 @@ impl<S> Verified<S> {
         core::mem::take(&mut self.state.lock().refusals)
     }
 
-    /// Returns the most bytes that reads may still allocate for nodes, as long as a reader asks for
-    /// at most 8 MiB at once; none if no device is pinned.
+    /// Sets how many threads read at once, of which [`Verified::reserve_bytes`] knows one.
+    pub fn set_readers(&mut self, readers: u8) {
+        self.readers = usize::from(readers).max(1);
+    }
+
+    /// Returns the most bytes that reads may still allocate: for nodes that are kept, for those of a
+    /// batch of each reader and of all jobs, and for objects; none if nothing is verified.
+    #[expect(clippy::arithmetic_side_effects, reason = "255 readers, of at most 8 MiB each")]
     pub fn reserve_bytes(&self) -> usize {
         let objects = if self.objects.is_some() { Objects::reserve_bytes() } else { 0 };
         if self.pins.is_empty() {
             return objects;
         }
-        // A leaf covers 512 KiB, and is there twice while it is checked.
-        let nodes = self.state.lock().nodes.bytes_max();
-        [nodes, BATCH_BYTES, objects].into_iter().sum()
+        let longest = |pin: &Pin| pin.nodes_bytes(index(pin.info.transfer_bytes_max));
+        let path = self.pins.values().map(longest).max().map_or(0, |bytes| bytes);
+        let batch = self.batch_nodes_bytes().max(path) + BATCH_TABLES_BYTES;
+        self.nodes_bytes() + self.readers * batch + JOBS_LEAVES_BYTES + objects
+    }
+
+    /// Returns the most bytes of nodes that a batch holds.
+    fn batch_nodes_bytes(&self) -> usize {
+        (self.nodes_bytes() / 4).clamp(BATCH_NODES_BYTES_MIN, BATCH_NODES_BYTES_MAX)
     }
 
     /// Returns the digest that names what a device is pinned to; `None` if it is not pinned.
@@ -148,6 +184,12 @@ impl<S> Verified<S> {
     /// Returns whether a device is pinned.
     pub fn is_pinned(&self, device: DeviceId) -> bool {
         self.pins.contains_key(&device)
+    }
+
+    /// Returns whether a device is pinned, or stands for a tree.
+    fn is_ours(&self, device: DeviceId) -> bool {
+        let is_ours = || self.is_pinned(device) || self.trees.contains_key(&device);
+        !self.pins.is_empty() && is_ours()
     }
 
     /// Returns the pin whose tree a device stands for.
@@ -197,133 +239,6 @@ impl<S> Verified<S> {
     }
 }
 
-impl<S: Storage> Verified<S> {
-    /// Takes the files of a folder of the share with this mount tag for objects, each to be found
-    /// and proved by its digest.
-    ///
-    /// # Errors
-    /// [`PinError::Absent`] if the storage has no number left for them.
-    pub fn set_objects(&mut self, mount_tag: &str, folder: &str) -> Result<(), PinError> {
-        if self.storage.info(OBJECTS).is_some() {
-            return Err(PinError::Absent(Subject::IMAGE));
-        }
-        self.objects = Some(Objects::new(mount_tag, folder));
-        Ok(())
-    }
-
-    /// Pins `device` to what `spec` says, with the nodes of its tree on the device `tree`, or on
-    /// the same if that is `None`. Its data has one of `lengths` bytes, or the device's own length;
-    /// the digest decides. Reads the top node of the tree, or the only block.
-    ///
-    /// # Errors
-    /// [`PinError`]; the device is as before.
-    pub fn pin(
-        &mut self,
-        subject: Subject,
-        device: DeviceId,
-        spec: &Spec<'_>,
-        tree: Option<DeviceId>,
-        lengths: &[u64],
-    ) -> Result<(), PinError> {
-        self.pin_to(subject, device, (spec, tree, Without::Refuse), lengths)
-    }
-
-    /// Pins `device` as [`Verified::pin`] does. Where there is no tree, one is made of all data, and
-    /// kept in memory, if it has at most 1 MiB.
-    ///
-    /// # Errors
-    /// [`PinError`]; the device is as before.
-    pub fn pin_whole(
-        &mut self,
-        subject: Subject,
-        device: DeviceId,
-        spec: &Spec<'_>,
-        lengths: &[u64],
-    ) -> Result<(), PinError> {
-        self.pin_to(subject, device, (spec, None, Without::Make), lengths)
-    }
-
-    fn pin_to(
-        &mut self,
-        subject: Subject,
-        device: DeviceId,
-        tree: (&Spec<'_>, Option<DeviceId>, Without),
-        lengths: &[u64],
-    ) -> Result<(), PinError> {
-        let info = self.storage.info(device).ok_or(PinError::Absent(subject))?;
-        let number = self.pins.len();
-        let bug = |bug: Bug| PinError::from(subject.refused(bug));
-        let number = u16::try_from(number).ok().or_bug().map_err(bug)?;
-        let mut lengths = [lengths, &[info.bytes]].concat();
-        lengths.dedup();
-        let (storage, hasher) = (&self.storage, self.hasher);
-        let who = (subject, number);
-        let (pin, top) = Pin::new(storage, hasher, who, device, tree, &lengths)?;
-        if let Some(known) = self.pins.get(&device) {
-            let root = |pin: &Pin| pin.tree().map(|tree| *tree.root());
-            let same = known.shape() == pin.shape() && root(known) == root(&pin);
-            return if same { Ok(()) } else { Err(PinError::Twice(subject, known.subject)) };
-        }
-        let state = self.state.get_mut();
-        if let Some((node, bytes)) = top {
-            state.nodes.keep((number, node), bytes.into());
-            if pin.is_kept() {
-                let noted = state.used.add(&pin).and_then(|()| state.used.note(&pin, node));
-                noted.map_err(bug)?;
-            }
-        }
-        self.insert(device, pin)
-    }
-
-    /// Pins a source of `bytes` bytes that is not there to what `spec` says, and returns the device
-    /// that stands for it: reads fail, and what a region holds of it is judged once the region has
-    /// given the nodes of its tree, by reads of [`Verified::trees`], the top node first.
-    ///
-    /// # Errors
-    /// [`PinError`].
-    pub fn pin_absent(
-        &mut self,
-        subject: Subject,
-        spec: &Spec<'_>,
-        bytes: u64,
-    ) -> Result<DeviceId, PinError> {
-        let bug = |bug: Bug| PinError::from(subject.refused(bug));
-        let number = u16::try_from(self.pins.len()).ok().or_bug().map_err(bug)?;
-        let pin = Pin::absent(self.hasher, (subject, number), spec, bytes)?;
-        if pin.shape().levels() > 0 && !pin.is_kept() {
-            return Err(PinError::Absent(subject));
-        }
-        let device = self.unused().or_bug().map_err(bug)?;
-        self.insert(device, pin)?;
-        Ok(device)
-    }
-
-    /// Takes in a pin, with a device that stands for its tree.
-    fn insert(&mut self, device: DeviceId, pin: Pin) -> Result<(), PinError> {
-        let subject = pin.subject;
-        let is_kept = pin.is_kept();
-        self.pins.insert(device, pin);
-        if is_kept {
-            let nodes = self.unused().or_bug();
-            let nodes = nodes.map_err(|bug: Bug| PinError::from(subject.refused(bug)))?;
-            self.trees.insert(nodes, device);
-        }
-        Ok(())
-    }
-
-    /// Returns a number that no device has: from the last one down.
-    fn unused(&self) -> Option<DeviceId> {
-        let numbers = (0..DeviceId::NONE.0).rev().map(DeviceId);
-        let is_free = |device: &DeviceId| {
-            *device != OBJECTS
-                && !self.pins.contains_key(device)
-                && !self.trees.contains_key(device)
-                && self.storage.info(*device).is_none()
-        };
-        numbers.into_iter().find(is_free)
-    }
-}
-
 impl<S: Storage> Storage for Verified<S> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         match (self.pins.get(&device), self.tree_of(device)) {
@@ -342,8 +257,8 @@ impl<S: Storage> Storage for Verified<S> {
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
-        let is_ours = |device| self.is_pinned(device) || self.trees.contains_key(&device);
-        if batch.iter().any(|transfer| is_ours(transfer.device)) {
+        let is_ours = |transfer: &Transfer<'_>| self.is_ours(transfer.device);
+        if !self.pins.is_empty() && batch.iter().any(is_ours) {
             self.run_pinned(batch, done);
         } else if let Some(objects) = self.objects.as_ref().filter(|_| has_objects(batch)) {
             // A read of a file has no other transfers.
@@ -367,8 +282,7 @@ impl<S: Storage> Storage for Verified<S> {
 
     /// Returns `None` for a pinned device: nobody has verified what lies in memory.
     fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
-        let is_ours = self.is_pinned(device) || self.trees.contains_key(&device);
-        if is_ours { None } else { self.storage.view(device, at, len) }
+        if self.is_ours(device) { None } else { self.storage.view(device, at, len) }
     }
 
     fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
@@ -433,13 +347,17 @@ impl<S: Storage> Storage for Verified<S> {
     }
 
     fn poll(&self) -> Option<Ended> {
-        loop {
-            let ended = self.storage.poll()?;
-            let Some(pin) = self.pins.get(&ended.0.device) else { return Some(ended) };
-            if let Some(ended) = self.ended_pinned(pin, ended) {
-                return Some(ended);
-            }
-        }
+        if self.pins.is_empty() { self.storage.poll() } else { self.poll_checked() }
+    }
+
+    fn has_work(&self) -> bool {
+        let has_landed = !self.pins.is_empty() && self.jobs.lock().has_landed();
+        has_landed || self.storage.has_work()
+    }
+
+    fn work(&self) {
+        self.check_landed();
+        self.storage.work();
     }
 
     /// Returns twice the time below: a job that brought wrong bytes is run once more.

@@ -1,7 +1,7 @@
 //! Nodes of trees that were checked, in bounded memory.
 //!
-//! Always: a node in here has the digest that its parent or the root says; the nodes together have
-//! at most the bytes of the budget.
+//! Always: a node in here has the digest that its parent or the root says; the nodes together, with
+//! what the table needs for each, take at most the bytes of the budget.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -18,11 +18,14 @@ struct Kept {
     used: u64,
 }
 
+/// What a node takes beside its bytes: counters, and its place in a B-tree that is half full.
+const ENTRY_BYTES: usize = 2 * size_of::<(Key, Kept)>() + 64;
+
 /// The nodes that are kept.
 #[derive(Debug)]
 pub struct Nodes {
     kept: BTreeMap<Key, Kept>,
-    /// The bytes of all nodes.
+    /// What all nodes take, in bytes.
     bytes: usize,
     bytes_max: usize,
     /// How often a node was asked for or kept.
@@ -51,7 +54,9 @@ impl Nodes {
     /// Keeps a node that was checked. For its room the nodes with digests of data go first, the one
     /// that was used longest ago before the others; a node that is longer than all room is not kept.
     pub fn keep(&mut self, key: Key, bytes: Arc<[u8]>) {
-        let Some(room) = self.bytes_max.checked_sub(bytes.len()) else { return };
+        let Some(room) = cost(&bytes).and_then(|cost| self.bytes_max.checked_sub(cost)) else {
+            return;
+        };
         if self.kept.contains_key(&key) {
             return;
         }
@@ -60,14 +65,20 @@ impl Nodes {
             let Some(oldest) = self.kept.iter().min_by_key(age).map(|(key, _)| *key) else {
                 return;
             };
-            let gone = self.kept.remove(&oldest).map_or(0, |kept| kept.bytes.len());
+            let gone = self.kept.remove(&oldest).and_then(|kept| cost(&kept.bytes));
             // What was added to the sum is subtracted.
-            self.bytes = self.bytes.wrapping_sub(gone);
+            self.bytes = gone.map_or(self.bytes, |gone| self.bytes.wrapping_sub(gone));
         }
         self.uses = self.uses.wrapping_add(1);
-        self.bytes = self.bytes.wrapping_add(bytes.len());
+        // At most the budget.
+        self.bytes = self.bytes_max.wrapping_sub(room).wrapping_add(self.bytes);
         self.kept.insert(key, Kept { bytes, used: self.uses });
     }
+}
+
+/// Returns what a node takes in memory.
+fn cost(bytes: &[u8]) -> Option<usize> {
+    bytes.len().checked_add(ENTRY_BYTES)
 }
 
 #[cfg(test)]
@@ -84,7 +95,7 @@ mod tests {
 
     #[test]
     fn leaves_go_before_upper_nodes_and_the_oldest_first() {
-        let mut nodes = Nodes::new(399);
+        let mut nodes = Nodes::new(4 * (100 + ENTRY_BYTES) - 1);
         for (level, index) in [(1, 0), (0, 0), (0, 1)] {
             nodes.keep(node(level, index), bytes());
         }
@@ -93,17 +104,18 @@ mod tests {
         let kept = |nodes: &mut Nodes, level, index| nodes.get(node(level, index)).is_some();
         assert!(!kept(&mut nodes, 0, 1), "the oldest leaf");
         assert!(kept(&mut nodes, 1, 0) && kept(&mut nodes, 0, 0) && kept(&mut nodes, 0, 2));
-        nodes.keep(node(0, 3), Arc::from([7; 400]));
-        assert!(!kept(&mut nodes, 0, 3) && nodes.bytes == 300, "longer than all room");
+        nodes.keep(node(0, 3), Arc::from([7; 4000]));
+        let three = 3 * (100 + ENTRY_BYTES);
+        assert!(!kept(&mut nodes, 0, 3) && nodes.bytes == three, "longer than all room");
     }
 
     #[test]
     fn no_number_of_nodes_takes_more_than_the_budget() {
-        let mut nodes = Nodes::new(1000);
+        let mut nodes = Nodes::new(10 * (100 + ENTRY_BYTES));
         for index in 0..5000 {
             nodes.keep(node(usize::from(index % 3 == 0), index), bytes());
             nodes.keep(node(0, index), bytes());
-            assert!(nodes.bytes <= 1000 && nodes.kept.len() <= 10);
+            assert!(nodes.bytes <= nodes.bytes_max && nodes.kept.len() <= 10);
         }
     }
 }

@@ -3,22 +3,23 @@
 //! Always: a pin exists only if the top node, or the only block, has the digest that is pinned; of
 //! the device's length and of a superblock nothing is believed.
 
-use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use rootlet_base::num::{Bug, OrBug, index, low32, narrow, wide};
+use rootlet_base::num::{Bug, OrBug, clip, low32, narrow, wide};
 use rootlet_base::units::{ByteRange, Pow2};
 use spin::Once;
 
-use rootlet_storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage, Transfer};
-use rootlet_trust::{
-    Algorithm, Builder, Claim, Hasher, Node, Proof, Reason, Refused, SUPERBLOCK_BYTES, Shape, Spec,
-    SpecError, Subject, Tree, Untrue, compare, is_superblock,
-};
+use rootlet_storage::{DeviceId, DeviceInfo, IoError, IoErrorKind, Storage};
+use rootlet_trust::{Algorithm, Claim, Hasher, Node, Refused, Shape, Spec, Subject, Tree, Untrue};
+
+use crate::prove::{Proven, Prover};
 
 /// The largest data block in bytes: the read path cuts reads at blocks of 4 KiB.
-const DATA_BLOCK_BYTES_MAX: u64 = 4096;
+pub const DATA_BLOCK_BYTES_MAX: u64 = 4096;
+
+/// The most bytes of nodes with digests of data that one transfer needs, if a node has fewer.
+const TRANSFER_NODES_BYTES: u64 = 32 << 10;
 
 /// The bytes of a node that a region keeps: one of its blocks.
 pub const NODE_BYTES: u32 = 4096;
@@ -95,56 +96,27 @@ pub struct Pin {
     read_end: u64,
 }
 
-/// What was proven of a device.
-struct Proven {
-    claim: Claim,
-    tree: Tree,
-    tree_at: (DeviceId, u64),
-    made: Option<Vec<u8>>,
-    top: Option<Top>,
-}
-
-/// What to do where there is no tree.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Without {
-    /// The device is refused.
-    Refuse,
-    /// The tree is made of all data, if it is short enough to be kept in memory.
-    Make,
-}
-
-/// The longest tree that is made, in bytes: that of 128 MiB of data.
-const MADE_BYTES_MAX: u64 = 1 << 20;
-/// Bytes of data that are read at once to make a tree: whole blocks.
-const PIECE_BYTES: u64 = 512 << 10;
-
 /// The top node, and its bytes.
 pub type Top = (Node, Vec<u8>);
 
 impl Pin {
-    /// Proves what `spec` says of `device`, whose tree is on the device `tree`, or on the same.
-    /// `lengths` are the lengths in bytes that the data may have, of which the digest covers one.
-    /// Returns the pin, and its top node.
+    /// Pins a device to what `prover` proves of it. `lengths` are the lengths in bytes that the data may
+    /// have, of which the digest covers one. Returns the pin, and its top node.
     ///
     /// # Errors
     /// [`PinError`]: that of the first length.
     pub fn new<S: Storage>(
-        storage: &S,
-        hasher: &dyn Hasher,
-        (subject, number): (Subject, u16),
-        device: DeviceId,
-        (spec, tree, without): (&Spec<'_>, Option<DeviceId>, Without),
+        prover: &Prover<'_, S>,
+        number: u16,
         lengths: &[u64],
     ) -> Result<(Self, Option<Top>), PinError> {
-        let info = storage.info(device).ok_or(PinError::Absent(subject))?;
+        let (subject, hasher) = (prover.subject, prover.hasher);
         let bug = |bug: Bug| PinError::from(subject.refused(bug));
         let mut first = None;
         for bytes in lengths {
-            let info = &info;
-            let prover = Prover { storage, hasher, subject, device, info, spec, tree, without };
             match prover.prove(*bytes) {
                 Ok(Proven { claim, tree, tree_at, made, top }) => {
-                    let info = raised(*info, claim.shape()).or_bug().map_err(bug)?;
+                    let info = raised(*prover.info, claim.shape()).or_bug().map_err(bug)?;
                     let sector = Pow2::of(prover.info.sector_bytes.into()).or_bug().map_err(bug)?;
                     let read_end = sector.ceil(claim.shape().data_bytes()).or_bug().map_err(bug)?;
                     let content = claim.content(hasher).map_err(bug)?;
@@ -265,10 +237,21 @@ impl Pin {
         narrow(self.shape().hash_block().get())
     }
 
+    /// Returns the most bytes of nodes that a transfer of `len` bytes needs: those with its digests, and
+    /// on each level above two beside each other.
+    pub fn nodes_bytes(&self, len: usize) -> usize {
+        let shape = self.shape();
+        let leaves = shape.leaf_bytes().and_then(|bytes| wide(len).checked_div(bytes));
+        // A transfer is shorter than 4 GiB, a leaf covers 4 KiB, and there are at most 19 levels.
+        let nodes =
+            leaves.map_or(0, |leaves| leaves).wrapping_add(wide(shape.levels()).wrapping_mul(2));
+        clip(shape.hash_block().get().wrapping_mul(nodes), usize::MAX)
+    }
+
     /// Returns how many of `len` bytes from byte `at` on are read from the device; zeros follow.
     pub fn read_bytes(&self, at: u64, len: usize) -> usize {
         let left = ByteRange::first(self.read_end).skip(at).len();
-        rootlet_base::num::clip(left, len)
+        clip(left, len)
     }
 
     /// Returns the blocks of `len` bytes from byte `at` on.
@@ -293,150 +276,10 @@ fn raised(info: DeviceInfo, shape: &Shape) -> Option<DeviceInfo> {
     let mut raised = info;
     raised.sector_bytes = low32(sector.get());
     raised.bytes = sector.ceil(shape.data_bytes())?;
-    raised.transfer_bytes_max = low32(sector.floor(info.transfer_bytes_max.into()));
+    // So few that a batch can hold the nodes of one transfer.
+    let node = shape.hash_block().get();
+    let leaves = TRANSFER_NODES_BYTES.checked_div(node)?.max(1);
+    let most = shape.leaf_bytes()?.checked_mul(leaves)?.min(info.transfer_bytes_max.into());
+    raised.transfer_bytes_max = low32(sector.floor(most));
     Some(raised.with_read_only(true).with_pinned(true))
-}
-
-/// The proof of a claim over a device.
-struct Prover<'p, S> {
-    storage: &'p S,
-    hasher: &'p dyn Hasher,
-    subject: Subject,
-    device: DeviceId,
-    info: &'p DeviceInfo,
-    spec: &'p Spec<'p>,
-    tree: Option<DeviceId>,
-    without: Without,
-}
-
-impl<S: Storage> Prover<'_, S> {
-    fn refused(&self, why: impl Into<Reason>) -> PinError {
-        self.subject.refused(why).into()
-    }
-
-    /// Proves that the first `bytes` bytes of the device, or as many of these as the digest covers,
-    /// are what is pinned.
-    fn prove(&self, bytes: u64) -> Result<Proven, PinError> {
-        let claim = self.spec.claim(bytes).map_err(|error| self.refused(error))?;
-        let shape = claim.shape();
-        if shape.data_bytes() > self.info.bytes {
-            let (got, covers) = (self.info.bytes, shape.data_bytes());
-            return Err(self.refused(SpecError::Short { got, covers }));
-        }
-        if shape.data_block().get() > DATA_BLOCK_BYTES_MAX {
-            return Err(PinError::DataBlock(self.subject, shape.data_block().get()));
-        }
-        let found = self.find_tree(shape);
-        let is_made = self.without == Without::Make && shape.tree_bytes() <= MADE_BYTES_MAX;
-        let (tree_at, made) = match found {
-            Err(PinError::Refused(Refused { why: Reason::ShortTree { .. }, .. })) if is_made => {
-                ((self.device, 0), Some(self.make(shape)?))
-            }
-            found => (found?, None),
-        };
-        let bytes = match claim.proof().map_err(|bug| self.refused(bug))? {
-            Proof::Tree(range) if made.is_some() => {
-                let part = |made: &Vec<u8>| {
-                    let (start, end) = (narrow(range.start()).ok()?, narrow(range.end()).ok()?);
-                    made.get(start..end).map(<[u8]>::to_vec)
-                };
-                made.as_ref().and_then(part).or_bug().map_err(|bug| self.refused(bug))?
-            }
-            Proof::Tree(range) => self.read(tree_at.0, tree_at.1, range.len())?,
-            Proof::Data(range) => self.read(self.device, 0, range.len())?,
-            Proof::Nothing => Vec::new(),
-        };
-        let tree = self.believe(&claim, &bytes)?;
-        let top = tree.shape().top().map(|node| (node, bytes));
-        Ok(Proven { claim, tree, tree_at, made, top })
-    }
-
-    /// Makes the tree of all data.
-    fn make(&self, shape: &Shape) -> Result<Vec<u8>, PinError> {
-        let bug = |bug: Bug| self.refused(bug);
-        let mut tree = vec![0; narrow(shape.tree_bytes()).map_err(bug)?];
-        let mut fits = Ok(());
-        let mut put = |at: u64, node: &[u8]| {
-            let start: Option<usize> = narrow(at).ok();
-            let place = start.and_then(|start| tree.get_mut(start..)?.get_mut(..node.len()));
-            match place {
-                Some(place) => place.copy_from_slice(node),
-                None => fits = Err(Bug::here()),
-            }
-        };
-        let mut builder = Builder::new(self.hasher, shape.clone()).map_err(bug)?;
-        let block = narrow(shape.data_block().get()).map_err(bug)?;
-        let mut rest = ByteRange::first(shape.data_bytes());
-        while let Some(here) = rest.non_empty() {
-            let part = here.take(PIECE_BYTES);
-            for data in self.read(self.device, part.start(), part.len())?.chunks(block) {
-                builder.push(data, &mut put).map_err(bug)?;
-            }
-            rest = here.skip(part.len());
-        }
-        builder.finish(&mut put).map_err(bug)?;
-        fits.map_err(bug)?;
-        Ok(tree)
-    }
-
-    fn believe(&self, claim: &Claim, bytes: &[u8]) -> Result<Tree, PinError> {
-        claim.prove(self.hasher, bytes).map_err(|untrue: Untrue| self.refused(untrue))
-    }
-
-    /// Returns the device and the byte of the first node, after a superblock that agrees.
-    fn find_tree(&self, shape: &Shape) -> Result<(DeviceId, u64), PinError> {
-        let node = shape.hash_block();
-        let (device, at) = match (self.tree, self.spec.at()) {
-            (Some(device), at) => (device, at.map_or(0, |at| at)),
-            (None, Some(at)) => (self.device, at),
-            (None, None) => {
-                let end = node.ceil(shape.data_bytes()).or_bug();
-                (self.device, end.map_err(|bug| self.refused(bug))?)
-            }
-        };
-        if shape.levels() == 0 {
-            return Ok((device, at));
-        }
-        let info = self.storage.info(device).ok_or(PinError::Absent(self.subject))?;
-        let (got, need) = (ByteRange::first(info.bytes).skip(at).len(), shape.tree_bytes());
-        if got < need {
-            return Err(self.refused(Reason::ShortTree { got, need }));
-        }
-        let len = narrow(node.get()).map_err(|bug| self.refused(bug))?;
-        if let Err(kind) = info.check_transfer(at, len) {
-            return Err(PinError::Node(self.subject, at, kind));
-        }
-        let head = self.read(device, at, node.get())?;
-        if !is_superblock(&head) {
-            return Ok((device, at));
-        }
-        let raw: Option<&[u8; SUPERBLOCK_BYTES]> = head.first_chunk();
-        let raw = raw.or_bug().map_err(|bug| self.refused(bug))?;
-        compare(raw, shape).map_err(|differs| self.refused(differs))?;
-        let left = ByteRange::first(got).skip(node.get()).len();
-        match at.checked_add(node.get()).filter(|_| left >= need) {
-            Some(at) => Ok((device, at)),
-            None => Err(self.refused(Reason::ShortTree { got: left, need })),
-        }
-    }
-
-    /// Reads `len` bytes at byte `at` of a device, and maybe more, up to a sector.
-    fn read(&self, device: DeviceId, at: u64, len: u64) -> Result<Vec<u8>, PinError> {
-        let info = self.storage.info(device).ok_or(PinError::Absent(self.subject))?;
-        let sector = Pow2::of(info.sector_bytes.into()).and_then(|sector| sector.ceil(len));
-        let whole = sector.or_bug().and_then(narrow).map_err(|bug| self.refused(bug))?;
-        let mut bytes = vec![0; whole];
-        let piece = index(info.transfer_bytes_max);
-        let mut place = at;
-        for part in bytes.chunks_mut(piece.max(1)) {
-            let len = wide(part.len());
-            let mut batch = [Transfer::read(device, place, part)];
-            self.storage.run(&mut batch, &mut |_, _| {});
-            let [transfer] = &batch;
-            transfer.outcome().map_err(|error| PinError::Io(self.subject, error))?;
-            place = place.checked_add(len).or_bug().map_err(|bug| self.refused(bug))?;
-        }
-        bytes.truncate(narrow(len).map_err(|bug| self.refused(bug))?);
-        Ok(bytes)
-    }
 }

@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use rootlet_base::num::Bug;
 use rootlet_storage::{DeviceId, IoErrorKind, Lent, Storage, Transfer, Vouch};
 
 use crate::Verified;
@@ -31,28 +32,52 @@ impl<S: Storage> Verified<S> {
                 _ => left.push(transfer),
             }
         }
-        self.attempt(&mut left);
+        self.attempt_all(&mut left);
         let again = |transfer: &&mut Transfer<'_>| {
             self.is_pinned(transfer.device) && transfer.result == Some(Err(IoErrorKind::Untrue))
         };
         left.retain(again);
-        if !left.is_empty() {
-            self.attempt(&mut left);
-        }
+        self.attempt_all(&mut left);
         for (index, transfer) in batch.iter_mut().enumerate() {
             done(index, transfer);
         }
     }
 
-    /// Runs the transfers, and checks what those of pinned devices brought.
-    fn attempt(&self, transfers: &mut [&mut Transfer<'_>]) {
-        let mut paths = Paths::default();
-        let mut found = Ok(());
-        for transfer in &*transfers {
-            if let Some((pin, Ok(blocks))) = self.asked(transfer) {
-                found = found.and_then(|()| self.find_paths(pin, blocks, &mut paths));
+    /// Runs the transfers, as many at once as there is memory for their nodes.
+    fn attempt_all(&self, transfers: &mut [&mut Transfer<'_>]) {
+        let mut rest = transfers;
+        while !rest.is_empty() {
+            let (mut paths, mut found, mut count) = (Paths::default(), Ok(()), 0_usize);
+            for transfer in &*rest {
+                if count > 0 && !self.has_room(transfer, &paths) {
+                    break;
+                }
+                if let Some((pin, Ok(blocks))) = self.asked(transfer) {
+                    found = found.and_then(|()| self.find_paths(pin, blocks, &mut paths));
+                }
+                count = count.wrapping_add(1);
             }
+            let (now, later) = rest.split_at_mut(count);
+            self.attempt(now, paths, found);
+            rest = later;
         }
+    }
+
+    /// Returns whether a batch that needs these nodes may also have those of a transfer: as many as it
+    /// has at most.
+    fn has_room(&self, transfer: &Transfer<'_>, paths: &Paths) -> bool {
+        let Some(pin) = self.pins.get(&transfer.device) else { return true };
+        let all = paths.bytes().checked_add(pin.nodes_bytes(transfer.len()));
+        all.is_some_and(|all| all <= self.batch_nodes_bytes())
+    }
+
+    /// Runs the transfers, and checks what those of pinned devices brought.
+    fn attempt(
+        &self,
+        transfers: &mut [&mut Transfer<'_>],
+        mut paths: Paths,
+        found: Result<(), Bug>,
+    ) {
         let mut inner: Vec<Transfer<'_>> = Vec::with_capacity(transfers.len());
         for transfer in transfers.iter_mut() {
             let pin = self.pins.get(&transfer.device);

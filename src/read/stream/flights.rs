@@ -73,8 +73,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Advances background work, and handles at most one ended job. Returns false if none has
     /// ended.
     pub fn poll(&mut self) -> bool {
-        let storage = self.storage;
-        let Some(ended) = self.io.layer.poll(storage) else { return false };
+        let Some(ended) = self.ended() else { return false };
         let now_ns = self.io.recorder.now_ns(self.storage);
         match self.flights.pool.land(ended, now_ns) {
             Arrival::Landed(landing) => {
@@ -99,6 +98,17 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             Arrival::Other(_) => self.drop_stray(),
         }
         true
+    }
+
+    /// Returns a job that has ended. Lets go of the lock while the bytes of one are checked.
+    fn ended(&mut self) -> Option<Ended> {
+        let storage = self.storage;
+        let ended = self.io.layer.poll(storage);
+        if ended.is_some() || !self.shared.is_pinned || !storage.has_work() {
+            return ended;
+        }
+        self.released(Storage::work);
+        self.io.layer.poll(storage)
     }
 
     /// Handles a read that has ended: offers its bytes to the layer, keeps them if they were

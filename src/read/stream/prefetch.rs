@@ -147,8 +147,12 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         let read = bytes.as_deref().map_err(|kind| *kind);
         let shared = self.shared;
         let is_right = ticket.is_none_or(|ticket| {
-            let vouch =
-                read.map_or(Vouch::Right, |data| shared.vouch(target.slot, target.cover, data));
+            let vouch = match read {
+                Ok(data) if shared.is_pinned => {
+                    self.released(|_| shared.vouch(target.slot, target.cover, data))
+                }
+                _ => Vouch::Right,
+            };
             self.settle(ticket, read, vouch) == Verdict::Right
         });
         if !target.source {

@@ -61,6 +61,7 @@ pub(crate) fn bound(machine: &mut Machine, config: &Config) -> Bound {
     };
     let storage = Parts::new(guest::retrying(storage, config));
     let mut storage = Verified::new(storage, sha256::hasher(), memory.nodes);
+    storage.set_readers(config.cpus.map_or(1, |cpus| cpus));
     let mounted = match guest::open_verified(&mut storage, config) {
         Ok(mounted) => mounted,
         Err(error) => fail(&error, None),

@@ -61,6 +61,7 @@ pub(super) fn xattr_prefixes(
         at: u64::from(raw.u32::<92>()) << SHARED_XATTR_BITS,
         count,
         plain: compat.has(Compat::PLAIN_XATTR_PFX),
+        fingerprint: compat.has(Compat::ISHARE_XATTRS).then(|| raw.u8::<105>()),
     })
 }
 
@@ -113,7 +114,10 @@ mod tests {
         assert_eq!((superblock.packed, superblock.xattr_prefixes), (None, None));
         let superblock = sample.put(80, &[0x60]).put(8, &[0x11]).superblock();
         assert_eq!(superblock.packed, Some(Nid(7)));
-        let prefixes = XattrPrefixes { at: 20, count: 2, plain: true };
+        let prefixes = XattrPrefixes { at: 20, count: 2, plain: true, fingerprint: None };
+        assert_eq!(superblock.xattr_prefixes, Some(prefixes));
+        let superblock = sample.put(8, &[0x31]).put(105, &[1]).superblock();
+        let prefixes = XattrPrefixes { fingerprint: Some(1), ..prefixes };
         assert_eq!(superblock.xattr_prefixes, Some(prefixes));
     }
 }

@@ -220,10 +220,10 @@ pub fn open<S: Discover>(storage: &mut S, config: &Config) -> Result<Mounted, Mo
     open_with(storage, config, None)
 }
 
-/// Pins a device, which no byte was read of, and returns it, or what stands for a source that is not
+/// Pins devices, which no byte was read of. Returns each, or what stands for a source that is not
 /// there, with the digest that names its content.
 type PinFn<'f, S> =
-    &'f mut dyn FnMut(&mut S, Pinned<'_>) -> Result<(DeviceId, [u8; 32]), MountError>;
+    &'f mut dyn FnMut(&mut S, &[Pinned<'_>]) -> Result<Vec<(DeviceId, [u8; 32])>, MountError>;
 
 /// Finds the images and their blobs, and has each device pinned, an image's before its first byte is
 /// read. A slot that lies in the image's device is pinned with that.
@@ -318,7 +318,7 @@ impl Asked<'_> {
                 let subject = Subject::of_layer(number, 0);
                 let (bytes, name, part) = (None, Some(name), &part);
                 let image = Pinned { subject, device, bytes, name, part, tag: "" };
-                Some(pin(storage, image)?)
+                Some(pin(storage, &[image])?.pop().or_bug().map_err(Error::Bug)?)
             }
             None => None,
         };
@@ -340,9 +340,9 @@ impl Asked<'_> {
             missing.clear();
         }
         // What a region holds of a slot is that of the digest, whatever image or source it is of.
-        let mut contents = Vec::new();
+        let (mut contents, mut asked) = (Vec::new(), Vec::new());
         for (slot, source) in (0..=u16::MAX).zip(&sources) {
-            let (Some(pin), Some(content)) = (&mut pin, content) else { break };
+            let Some(content) = content else { break };
             if source.device == device {
                 contents.push((slot, device, content.1));
                 continue;
@@ -353,9 +353,12 @@ impl Asked<'_> {
             let tag = tag.and_then(Result::ok).map_or("", |tag| tag);
             let (subject, bytes) = (Subject::of_layer(number, slot), Some(source.bytes));
             let (name, part) = (config.blob(number, slot), config.part_of(number, slot));
-            let pinned = Pinned { subject, device: source.device, bytes, name, part, tag };
-            let (device, content) = pin(storage, pinned)?;
-            contents.push((slot, device, content));
+            asked.push(Pinned { subject, device: source.device, bytes, name, part, tag });
+        }
+        if let Some(pin) = pin.as_mut().filter(|_| !asked.is_empty()) {
+            let pinned = asked.iter().zip(pin(storage, &asked)?);
+            let pinned = pinned.map(|(of, (device, content))| (of.subject.slot(), device, content));
+            contents.extend(pinned);
         }
         for (slot, device, content) in contents {
             sources

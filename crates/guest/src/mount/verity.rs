@@ -13,7 +13,7 @@ use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _, Transfer};
 use rootlet_base::num::{OrBug, index, narrow, wide};
 use rootlet_base::units::ByteRange;
 use rootlet_trust::{Place, Reason, SEAL_BYTES_MAX, Seal, Software, Spec, Subject};
-use rootlet_verity::{PinError, Verified};
+use rootlet_verity::{AHEAD_MAX, Ask, PinError, Verified};
 
 /// What a configuration says of image and blobs.
 enum Statements<'c> {
@@ -78,22 +78,17 @@ pub fn open_verified<S: Discover>(
             Statements::Seal(Seal::open(&Software, &seal, root).map_err(MountError::Seal)?)
         }
     };
-    let mut pin_said = |storage: &mut Verified<S>, asked: Pinned<'_>| {
-        let subject = asked.subject;
-        let refused = |why: Reason| MountError::Verity(subject.refused(why).into());
-        // A stack of one is its image, too.
-        let alone = Subject::of_slot(subject.slot());
-        let as_alone = || statements.of(alone).filter(|_| subject.layer() == 1);
-        let spec = statements.of(subject).or_else(as_alone);
-        let spec = spec.ok_or_else(|| refused(Reason::Unnamed))?;
-        let device = if asked.device == DeviceId::NONE {
-            pin_absent(storage, subject, &asked, &spec, config.cache.is_some())?
-        } else {
-            pin(storage, subject, &asked, &spec)?;
-            asked.device
-        };
-        let content = storage.content(device).or_bug().map_err(rootlet::Error::from)?;
-        Ok((device, content))
+    let mut pin_said = |storage: &mut Verified<S>, asked: &[Pinned<'_>]| {
+        let said = asked.iter().map(|asked| {
+            let subject = asked.subject;
+            // A stack of one is its image, too.
+            let alone = Subject::of_slot(subject.slot());
+            let as_alone = || statements.of(alone).filter(|_| subject.layer() == 1);
+            let spec = statements.of(subject).or_else(as_alone);
+            spec.ok_or_else(|| MountError::Verity(subject.refused(Reason::Unnamed).into()))
+        });
+        let said = said.collect::<Result<Vec<_>, _>>()?;
+        pin_all(storage, asked, &said, config.cache.is_some())
     };
     let opened = open_with(storage, config, Some(&mut pin_said));
     let mounted = opened.map_err(|error| named(storage, error))?;
@@ -146,44 +141,92 @@ fn pin_absent<S: Discover>(
     storage.pin_absent(subject, spec, bytes).map_err(MountError::Verity)
 }
 
-/// Pins a device to what is said of it.
-fn pin<S: Discover>(
+/// Pins devices to what is said of each. What their proofs read comes in one batch for all of them.
+fn pin_all<S: Discover>(
     storage: &mut Verified<S>,
-    subject: Subject,
-    asked: &Pinned<'_>,
-    spec: &Spec<'_>,
-) -> Result<(), MountError> {
-    let Pinned { device, bytes, .. } = *asked;
-    let lengths = bytes.as_slice();
-    let tree = match spec.tree() {
-        Place::Source(name) => Some(find(storage, name)?),
-        Place::Data => None,
-        Place::Unsaid => match storage.pin(subject, device, spec, None, lengths) {
-            Ok(()) => return Ok(()),
-            // The tree may lie beside the data.
-            Err(error) => {
-                let Some(tree) = beside(storage, asked) else {
-                    // composefs hands the image over without a tree.
-                    return match storage.objects() {
-                        Some(_) if subject == Subject::IMAGE => storage
-                            .pin_whole(subject, device, spec, lengths)
-                            .map_err(MountError::Verity),
-                        _ => Err(MountError::Verity(error)),
-                    };
-                };
-                return storage.pin(subject, device, spec, Some(tree), lengths).map_err(|other| {
-                    // Bytes after the data that are too few for a tree are not one.
-                    MountError::Verity(if is_short(&error) { other } else { error })
-                });
-            }
-        },
-    };
-    storage.pin(subject, device, spec, tree, lengths).map_err(MountError::Verity)
+    asked: &[Pinned<'_>],
+    said: &[Spec<'_>],
+    has_region: bool,
+) -> Result<Vec<(DeviceId, [u8; 32])>, MountError> {
+    let mut pinned = Vec::with_capacity(asked.len());
+    let mut rest = asked.iter().zip(said);
+    loop {
+        let part: Vec<_> = rest.by_ref().take(AHEAD_MAX).collect();
+        if part.is_empty() {
+            return Ok(pinned);
+        }
+        let trees = part.iter().map(|(asked, spec)| find_tree(storage, asked, spec));
+        let trees = trees.collect::<Result<Vec<_>, _>>()?;
+        let asks = part.iter().zip(&trees).map(|((asked, spec), tree)| asked.ask(spec, *tree));
+        let asks: Vec<Ask<'_>> = asks.collect();
+        if asks.len() > 1 {
+            storage.read_ahead(&asks);
+        }
+        for ((asked, _), ask) in part.into_iter().zip(&asks) {
+            let device = if asked.device == DeviceId::NONE {
+                pin_absent(storage, ask.subject, asked, ask.spec, has_region)?
+            } else {
+                pin(storage, asked, ask)?;
+                asked.device
+            };
+            let content = storage.content(device).or_bug().map_err(rootlet::Error::from)?;
+            pinned.push((device, content));
+        }
+        storage.forget_ahead();
+    }
 }
 
-/// Returns whether there is no room for a tree after the data.
-fn is_short(error: &PinError) -> bool {
-    matches!(error, PinError::Refused(refused) if matches!(refused.why, Reason::ShortTree { .. }))
+impl Pinned<'_> {
+    /// Returns what is asked for: the device, pinned to `spec`, with its tree on the device `tree`.
+    fn ask<'a>(&'a self, spec: &'a Spec<'a>, tree: Option<DeviceId>) -> Ask<'a> {
+        let mut ask = Ask::new(self.subject, self.device, spec);
+        (ask.tree, ask.lengths) = (tree, self.bytes.as_slice());
+        ask
+    }
+}
+
+/// Returns the device of the tree of a device; `None` if that is the same.
+fn find_tree<S: Discover>(
+    storage: &mut Verified<S>,
+    asked: &Pinned<'_>,
+    spec: &Spec<'_>,
+) -> Result<Option<DeviceId>, MountError> {
+    match spec.tree() {
+        _ if asked.device == DeviceId::NONE => Ok(None),
+        Place::Source(name) => find(storage, name).map(Some),
+        Place::Data => Ok(None),
+        // Beside the data, where there is no room for a tree after it.
+        Place::Unsaid if storage.has_tree(&asked.ask(spec, None)) => Ok(None),
+        Place::Unsaid => Ok(beside(storage, asked)),
+    }
+}
+
+/// Pins a device.
+fn pin<S: Discover>(
+    storage: &mut Verified<S>,
+    asked: &Pinned<'_>,
+    ask: &Ask<'_>,
+) -> Result<(), MountError> {
+    let first = match storage.pin(ask) {
+        Ok(()) => return Ok(()),
+        Err(error) if ask.spec.tree() != Place::Unsaid => return Err(MountError::Verity(error)),
+        Err(error) => error,
+    };
+    let beside = match ask.tree {
+        None => beside(storage, asked),
+        Some(_) => return Err(MountError::Verity(first)),
+    };
+    match beside {
+        // What comes after the data is not a tree.
+        Some(tree) => {
+            storage.pin(&Ask { tree: Some(tree), ..*ask }).map_err(|_| MountError::Verity(first))
+        }
+        // composefs hands the image over without a tree.
+        None if storage.objects().is_some() && ask.subject == Subject::IMAGE => {
+            storage.pin_whole(ask).map_err(MountError::Verity)
+        }
+        None => Err(MountError::Verity(first)),
+    }
 }
 
 /// Returns the device that a text names, or the part of it.
