@@ -1,7 +1,7 @@
 //! One reader and sixteen, of random 4 KiB over devices that take 100 us: without a region, into an
 //! empty one, and from a full one; in virtual time, and in that of the machine; sixteen threads, and
 //! sixteen futures of one thread. Prints reads a second, their ratio to those of one thread, and the
-//! waits of the sixteen.
+//! waits of the sixteen. With `--lone BYTES` one reader alone, whose instructions a tool may count.
 //!
 //! Always: each reader has a part of the file of its own; each read is compared with the file.
 #![expect(
@@ -14,6 +14,7 @@
 
 mod disks;
 mod futures;
+mod lone;
 
 use std::thread;
 use std::time::Duration;
@@ -124,6 +125,9 @@ fn measure(data: &[u8], mut root: Mounted, kind: Readers, readers: usize) -> Mea
 }
 
 fn main() {
+    if let Some(bytes) = lone::asked() {
+        return lone::read(bytes);
+    }
     let data = Content::seeded(1, READERS * BLOCKS * BLOCK).to_vec();
     let mut tree = Tree::new();
     tree.file("/large", Content::bytes(data.clone()));

@@ -1,8 +1,6 @@
 //! What the session promises, against a daemon that keeps count.
 
-use rootlet::fuse::{
-    COMPONENTS_MAX, Cause, Error, Operation, PathFault, READ_BYTES_MAX, Session, Want,
-};
+use rootlet::fuse::{COMPONENTS_MAX, Cause, Error, Operation, PathFault, Session, Want};
 use std::os::unix::fs::MetadataExt;
 
 use rootlet::storage::file::FileStorage;
@@ -11,6 +9,7 @@ use rootlet::storage::{Discover, DiscoverError, IoErrorKind, Storage, Version};
 use crate::daemon::{DESTROY, Daemon, FORGET, INIT, LOOKUP, OPEN, RELEASE, u64_at};
 
 const PATH: &[u8] = b"dir/sub/file";
+const READ_BYTES_MAX: u32 = 1 << 20;
 
 fn connected() -> (Daemon, Session) {
     let mut daemon = Daemon::new();

@@ -27,11 +27,11 @@ mod session;
 pub use error::{Cause, Error, Operation, Want};
 pub use message::{Message, REPLY_BYTES_MAX};
 pub use opening::Opening;
-pub use question::{Answer, QUESTION_BYTES, Question};
-pub use read::{READ_REQUEST_BYTES, REPLY_HEADER_BYTES, ReadReply, ReadRequest};
+pub use question::{Answer, Question};
+pub use read::{REPLY_HEADER_BYTES, ReadReply, ReadRequest};
 pub use rootlet_storage::PathFault;
 pub use rootlet_storage::share::{COMPONENTS_MAX, LINKS_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX};
-pub use session::{Handshake, OpenFile, READ_BYTES_MAX, Session};
+pub use session::{Handshake, OpenFile, Session};
 
 /// A carrier of messages to a daemon and back, which waits for each reply.
 pub trait Transport {

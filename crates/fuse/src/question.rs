@@ -9,7 +9,7 @@ use super::message::{self, HEADER_BYTES, length_of};
 use rootlet_storage::{Errno, IoErrorKind};
 
 /// The length of a question in bytes.
-pub const QUESTION_BYTES: usize = size_of::<FlushCall>();
+const QUESTION_BYTES: usize = size_of::<FlushCall>();
 /// The number of the first question. A session's other requests have smaller numbers.
 const UNIQUE_FIRST: u64 = 1 << 62;
 /// Questions take even numbers, as all requests do.

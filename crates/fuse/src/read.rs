@@ -9,7 +9,7 @@ use super::message::{self, HEADER_BYTES, length_of};
 use rootlet_storage::IoErrorKind;
 
 /// The length of a READ request in bytes.
-pub const READ_REQUEST_BYTES: usize = size_of::<ReadCall>();
+const READ_REQUEST_BYTES: usize = size_of::<ReadCall>();
 /// The length in bytes of the header before the data of a reply.
 pub const REPLY_HEADER_BYTES: usize = HEADER_BYTES;
 

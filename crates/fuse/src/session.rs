@@ -17,7 +17,7 @@ use rootlet_base::trace::{self, Shown};
 use rootlet_storage::IoErrorKind;
 
 /// The longest read in bytes, whatever a daemon offers: not all daemons take more than 256 pages.
-pub const READ_BYTES_MAX: u32 = 1 << 20;
+const READ_BYTES_MAX: u32 = 1 << 20;
 
 /// The minor version that INIT offers.
 const MINOR: u32 = 38;
@@ -160,7 +160,7 @@ impl Session {
     }
 
     /// Returns the longest read that the daemon agreed to, in bytes: a multiple of 4096, at most
-    /// [`READ_BYTES_MAX`].
+    /// 1 MiB.
     pub fn read_bytes_max(&self) -> u32 {
         self.read_bytes_max
     }

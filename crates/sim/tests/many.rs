@@ -19,7 +19,7 @@ use rootlet::read::{Budget, DirEntry, Root};
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{DeviceId, DeviceInfo, Discover, Ended, Job, Storage, Transfer};
 use rootlet_sim::disk::{SimStorage, Sparse, World};
-use rootlet_sim::tasks::join;
+use rootlet_sim::tasks::{Task, join};
 use rootlet_sim::{Rng, Turns};
 
 const READERS: usize = 6;
@@ -293,6 +293,43 @@ fn threads_of_the_host_are_in_the_device_together() {
             }
         });
         assert_eq!(root.storage().most(), 16);
+    }
+}
+
+/// Reads blocks of a part of the file by four futures of one thread.
+fn read_by_futures(root: &Root<Slow, Option<Cache>>, part: usize) {
+    let inode = root.metadata(b"/large").unwrap();
+    let reads = (0..4).map(|task| -> Task<'_, ()> {
+        Box::pin(async move {
+            let mut out = vec![0xee; 4096];
+            for block in 0..8 {
+                // Blocks that all read, and blocks of its own.
+                let block = if block % 2 == 0 { block } else { part * 32 + task * 8 + block };
+                assert_eq!(root.read(&inode, block as u64 * 4096, &mut out).await, Ok(4096));
+                assert!(out[..] == made().large[block * 4096..][..4096]);
+            }
+        })
+    });
+    let reads = reads.collect();
+    join(&mut Rng::new(part as u64), reads, |_| {
+        root.drive();
+        thread::sleep(Duration::from_micros(50));
+    });
+}
+
+#[test]
+fn threads_that_block_and_threads_that_poll_futures_wake_each_other() {
+    for region in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        // Four buffers, for which the futures stand in line.
+        let budget = Budget::default().with_stream_bytes(256 << 10);
+        let root = &mount(Slow::new(dir.path(), 1), region, &budget);
+        thread::scope(|scope| {
+            for part in 0..2 {
+                scope.spawn(move || read_by_futures(root, part));
+                scope.spawn(move || (0..20).for_each(|block| read_at(root, block * 4096, 4096)));
+            }
+        });
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! Always: it ends after a bounded number of messages; a file that opens has a possible size.
 
-use rootlet::fuse::{READ_BYTES_MAX, Session, Transport};
+use rootlet::fuse::{Session, Transport};
 use rootlet::storage::IoErrorKind;
 
 use crate::input::Input;
 
+/// The longest read that a session agrees to.
+const READ_BYTES_MAX: u32 = 1 << 20;
 /// Messages of one session: handshake, six names with their FORGETs, open, close, end.
 const MESSAGES_MAX: usize = 40;
 
