@@ -1,4 +1,4 @@
-//! An opening as messages: what it sends, one request at a time, and what it makes of each reply.
+//! An opening as messages: the requests, one at a time, and the meaning of each reply.
 //!
 //! Always: nothing waits here, and no byte is moved; every node that was looked up is given back by
 //! exactly one FORGET, but for that of a file that is open in the end.
@@ -16,8 +16,8 @@ const ENTRY_8_BYTES: u16 = abi::COMPAT_ENTRY_OUT_BYTES;
 const SIZE_MAX: u64 = u64::MAX >> 1;
 
 /// A regular file that is being opened, without a transport: [`Opening::next`] says what to send,
-/// [`Opening::answer`] takes the reply, until there is nothing more to send. Several may go on in one
-/// session at once, beside reads.
+/// [`Opening::answer`] takes the reply, until there is nothing more to send. Several may be under
+/// way in one session at once, beside reads.
 ///
 /// ```
 /// use rootlet_fuse::{Error, OpenFile, Opening, Session, Transport};
@@ -226,7 +226,7 @@ impl<P: AsRef<[u8]>> Opening<P> {
         Ok(())
     }
 
-    /// Takes the reply to a READLINK, and goes on from the share's root.
+    /// Takes the reply to a READLINK, and continues from the share's root.
     fn read_link(
         &mut self,
         expected: &Expected,
@@ -241,7 +241,7 @@ impl<P: AsRef<[u8]>> Opening<P> {
         self.follow(self.node.component, target)
     }
 
-    /// Puts `target` in the place of a component of the path, and goes on from the share's root.
+    /// Puts `target` in the place of a component of the path, and continues from the share's root.
     fn follow(&mut self, component: usize, target: &[u8]) -> Result<(), Error> {
         let way = Way::new(self.path(), component, target);
         self.way = Some(way.map_err(|fault| not_followed(component, fault))?);

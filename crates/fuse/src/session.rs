@@ -195,7 +195,7 @@ impl Session {
         transport: &mut impl Transport,
         mut opening: Opening<&[u8]>,
     ) -> Result<OpenFile, Error> {
-        // Ends: a path has so many components, and so many links are followed.
+        // Ends: the components of a path are bounded, and so are the links that are followed.
         while let Some(message) = opening.next(self) {
             if message.reply_bytes() > 0 {
                 exchange(transport, &message, |lent, used| opening.answer(lent, used));
