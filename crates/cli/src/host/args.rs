@@ -52,11 +52,12 @@ parent; targets of symlinks; that every byte of every file can be read and decod
 inodes.
 
 With --verity or --seal every byte of the image and its blobs is verified first, also what no file \
-has, and each wrong block is named. Without them nobody can say whether bytes are the right ones: \
-the format has no digests. Not verified are an AVB footer's signature, what no directory leads to, \
+has, and each wrong block is named. Fingerprints of files (mkfs.erofs --xattr-inode-digest) are compared with \
+their data, which proves as much as the image itself does. Without digests nobody can say whether \
+bytes are the right ones. Not verified are an AVB footer's signature, what no directory leads to, \
 and link counts where layers were merged.
 
-Plain data of a device is read at most once. Metadata and decoded data are read up to a multiple of \
+Plain data of a device is read at most once, but that of a file with a fingerprint whole. Metadata and decoded data are read up to a multiple of \
 the devices' bytes; an image that needs more is faulty. Exit status 1 if there was a fault.
 
 Examples:

@@ -1,5 +1,6 @@
 //! `check`: every kind of fault by its place, and the work that it takes.
 
+use std::fs;
 use std::process::{Command, Stdio};
 
 use rootlet_sim::image::{Content, FileLayout, Inodes, Kind, Options, SUPERBLOCK_AT, Tree};
@@ -303,4 +304,40 @@ fn every_golden_image_is_sound() {
             golden.name
         );
     }
+}
+
+/// Returns a copy of a golden image whose files have fingerprints, with a byte changed in each place
+/// that `places` finds, and what `check` says of it.
+fn check_digest_image(places: impl Fn(&[u8]) -> Vec<usize>) -> (i32, String) {
+    let golden = Set::built_in(env!("CARGO_TARGET_TMPDIR")).images;
+    let golden = golden.iter().find(|golden| golden.name == "xattr-digest").unwrap();
+    let mut bytes = fs::read(&golden.image).unwrap();
+    for at in places(&bytes) {
+        bytes[at] ^= 1;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let image = dir.path().join("image");
+    fs::write(&image, bytes).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
+    let output = command.arg("check").arg(&image).stdin(Stdio::null()).output().unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn fingerprints_of_files_are_compared_with_their_data() {
+    let (status, text) = check_digest_image(|_| Vec::new());
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains(" fingerprints compared, "), "{text}");
+    // The first byte of a digest, where no checksum covers it; and another kind of fingerprint.
+    let values = |bytes: &[u8]| -> Vec<usize> {
+        let found = bytes.windows(7).enumerate().filter(|(_, window)| *window == b"sha256:");
+        found.map(|(at, _)| at).filter(|at| *at >= 4096).collect()
+    };
+    let (status, text) = check_digest_image(|bytes| vec![values(bytes)[0] + 7]);
+    assert_eq!(status, 1, "{text}");
+    assert_eq!(text.matches(": its data is sha256 ").count(), 1, "{text}");
+    assert!(text.contains(", its fingerprint says "), "{text}");
+    let (status, text) = check_digest_image(|bytes| vec![values(bytes)[0]]);
+    assert_eq!(status, 0, "{text}");
+    assert!(text.contains(", 1 fingerprints not known, "), "{text}");
 }

@@ -228,3 +228,83 @@ fn what_cannot_be_verified_is_not_mounted() {
     fs::remove_file(set.path("b2.erofs.verity")).unwrap();
     refuse(&line, "slot 2: its tree has 0 bytes, and needs 12288");
 }
+
+/// Each cause by which a design refuses, its words, its only text, and the status.
+#[test]
+fn each_fault_of_a_digest_has_one_text_and_fails() {
+    let set = Set::new();
+    let zeros = "00".repeat(32);
+    let dm = |changed: &str, to: &str| {
+        let words = format!(
+            "root_hash=9191f440480946eb0f9feb1a165cfbffdb409e121ee5bbd1a98133cf3c0e1528,salt={zeros},\
+             data_blocks=4,data_block_size=4096,hash_block_size=4096"
+        );
+        assert!(words.contains(changed));
+        let words = words.replace(changed, to);
+        let [_, b1, b2] = DIGESTS;
+        format!(
+            "ls image.appended --blob 1=b1.erofs --blob 2=b2.erofs --verity {words} --verity \
+             1=sha256-12:{b1} --verity 2=sha256-12:{b2}"
+        )
+    };
+    assert_eq!(set.run(&dm(",", ",")).status, 0);
+    let long = "00".repeat(257);
+    fs::write(set.path("seal"), format!("image sha256-12:{}\n", DIGESTS[0])).unwrap();
+    let sealed = format!(
+        "ls image.erofs --blob 1=b1.erofs --blob 2=b2.erofs --seal seal --root sha256:{}",
+        "0".repeat(64)
+    );
+    let cut = set.read("b2.erofs")[..8192].to_vec();
+    fs::write(set.path("cut"), cut).unwrap();
+    for (line, status, text) in [
+        (dm("data_blocks=4,", ""), 2, "data_blocks is missing; it cannot be taken from the disk"),
+        (
+            dm("data_blocks=4", "data_blocks=3,at=16384"),
+            1,
+            "image: its superblock says 4 data blocks, verity= says 3",
+        ),
+        (
+            dm("salt=00", "salt=01"),
+            1,
+            "image: its superblock says salt 00000000000000000000000000000000.., verity= says 0100",
+        ),
+        (dm(&zeros, &long), 2, "the salt has 257 bytes, and may have 256"),
+        (
+            dm("data_blocks=4", "data_blocks=4,hash=md5"),
+            2,
+            "hash=md5: an unknown hash; known are sha256 and sha512",
+        ),
+        (
+            dm("=4,data_block_size=4096", "=2,data_block_size=8192"),
+            1,
+            "image: not supported: data blocks of 8192 bytes; at most 4096",
+        ),
+        (
+            dm("root_hash=91", "root_hash=92"),
+            1,
+            "image: tree, level 0, node 0: sha256 9191f440480946eb0f9feb1a165cfbff.., verity= wants 9291f4",
+        ),
+        (dm("data_blocks=4", "data_blocks=4,tree=gone"), 1, "gone"),
+        (
+            pinned("ls").replace("sha256-12:e6", "sha1-12:e6"),
+            2,
+            "sha1-12: a hash and the base 2 logarithm",
+        ),
+        (
+            pinned("ls").replace("sha256-12:e6", "sha256-16:e6"),
+            1,
+            "slot 1: not supported: data blocks of 65536 bytes; at most 4096",
+        ),
+        (
+            pinned("ls").replace("sha256-12:e6", "sha256-12:e7"),
+            1,
+            "slot 1: size and root hash: sha256 e6cada278f1cebdaa26c5ee30c6a78d9.., verity1= wants e7cada",
+        ),
+        (pinned("ls").replace("2=b2.erofs", "2=cut"), 1, "slot 2"),
+        (sealed, 2, "root=: the seal is sha256 "),
+    ] {
+        let refused = set.run(&line);
+        assert_eq!(refused.status, status, "{line}: {}", refused.stderr);
+        assert_eq!(refused.stderr.matches(text).count(), 1, "{text}\n{line}\n{}", refused.stderr);
+    }
+}

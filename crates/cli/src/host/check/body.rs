@@ -1,6 +1,7 @@
 //! What inodes hold: xattrs, targets of symlinks, data.
 //!
-//! Always: bytes that a device stores as they are, are read once, whichever files share them.
+//! Always: bytes that a device stores as they are, are read once, whichever files share them, but for
+//! files with fingerprints, each of which is read whole.
 
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use rootlet::read::{File, PATH_BYTES_MAX};
 use rootlet::storage::Storage;
 
 use super::Check;
+use super::fingerprint::{self, Fingerprint};
 use super::report::Range;
 use crate::host::data::chunk_end;
 use crate::shown::shown;
@@ -92,12 +94,42 @@ impl<'r, S: Storage> Check<'_, '_, 'r, S> {
         Ok(count)
     }
 
-    /// The data of a file, chunk by chunk where it has chunks.
+    /// The fingerprint of a file, if it has one of a kind that is known.
+    fn fingerprint(&mut self, inode: &Inode, path: &[u8]) -> Result<Option<Fingerprint>> {
+        let mut value = vec![0; fingerprint::VALUE_BYTES_MAX];
+        let value = match self.root.fingerprint(inode, &mut value) {
+            Ok(None) => return Ok(None),
+            Ok(Some(value)) => value,
+            Err(error) => {
+                self.fault(path, Some(inode.nid()), format!("fingerprint: {error:#}"))?;
+                return Ok(None);
+            }
+        };
+        let known = Fingerprint::of(value);
+        self.fingerprints.unknown += u64::from(known.is_none());
+        Ok(known)
+    }
+
+    /// The data of a file: all of it if it has a fingerprint; else what was not read before, chunk by
+    /// chunk where it has chunks.
     fn file(&mut self, inode: &Inode, path: &[u8]) -> Result<()> {
         let file = match self.root.open_inode(*inode) {
             Ok(file) => Arc::new(file),
             Err(error) => return self.fault(path, Some(inode.nid()), error),
         };
+        if let Some(wanted) = self.fingerprint(inode, path)? {
+            if self.spend(|check| &mut check.data_budget, inode.size(), path, inode.nid())? {
+                self.fingerprints.compared += 1;
+                self.report.read(Range {
+                    file,
+                    path: path.to_vec(),
+                    start: 0,
+                    end: inode.size(),
+                    wanted: Some(wanted),
+                })?;
+            }
+            return Ok(());
+        }
         match inode.layout() {
             Layout::None | Layout::Plain { start: None } => Ok(()),
             Layout::Plain { .. } => self.stored(&file, path, 0, inode.size()),
@@ -157,6 +189,12 @@ impl<'r, S: Storage> Check<'_, '_, 'r, S> {
     }
 
     fn read(&mut self, file: &Opened<'r, S>, path: &[u8], start: u64, end: u64) -> Result<()> {
-        self.report.read(Range { file: Arc::clone(file), path: path.to_vec(), start, end })
+        self.report.read(Range {
+            file: Arc::clone(file),
+            path: path.to_vec(),
+            start,
+            end,
+            wanted: None,
+        })
     }
 }

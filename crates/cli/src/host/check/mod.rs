@@ -6,6 +6,7 @@
 
 mod body;
 mod digests;
+mod fingerprint;
 mod report;
 mod seen;
 mod stack;
@@ -76,6 +77,15 @@ struct Found {
     dirs: u32,
 }
 
+/// How many files have fingerprints.
+#[derive(Clone, Copy, Default)]
+struct Fingerprints {
+    /// Those that are compared with the data.
+    compared: u64,
+    /// Those of a kind that is not known.
+    unknown: u64,
+}
+
 struct Check<'c, 'w, 'r, S> {
     root: &'r GuestRoot<S>,
     superblock: Superblock,
@@ -93,6 +103,7 @@ struct Check<'c, 'w, 'r, S> {
     xattrs: Vec<u8>,
     /// Regular files whose data was read.
     files: u64,
+    fingerprints: Fingerprints,
     progress: &'c Progress,
 }
 
@@ -168,6 +179,7 @@ fn verify<S: Storage + Sync>(
                 data_budget: Budget::new("decoded bytes", room.saturating_mul(DECODED_FACTOR)),
                 xattrs: vec![0; XATTR_BYTES_MAX],
                 files: 0,
+                fingerprints: Fingerprints::default(),
                 progress,
             };
             let result = check.run(digests);
@@ -199,6 +211,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
             let what = format!("the superblock counts {says} inodes, {inodes} are reachable");
             self.fault(b"/", None, what)?;
         }
+        let Fingerprints { compared, unknown } = self.fingerprints;
         let all = self.report.all()?;
         let faults = all.faults;
         if let Some(told) = &all.told {
@@ -206,6 +219,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
                 "inodes": inodes,
                 "read_bytes": all.bytes,
                 "verified_bytes": verified,
+                "fingerprints": { "compared": compared, "unknown": unknown },
                 "superblock_checksum": self.superblock.compat().has(Compat::SB_CHKSUM),
                 "faults": told,
             });
@@ -220,7 +234,18 @@ impl<S: Storage> Check<'_, '_, '_, S> {
         let digests = verified.map_or_else(String::new, |bytes| {
             format!("{} of the sources verified, ", crate::size::human(bytes))
         });
-        say!("{inodes} inodes, {bytes} of data read, {digests}{sum}, {faults} faults");
+        let known = if compared > 0 {
+            format!("{compared} fingerprints compared, ")
+        } else {
+            String::new()
+        };
+        let others = match unknown {
+            0 => String::new(),
+            unknown => format!("{unknown} fingerprints not known, "),
+        };
+        say!(
+            "{inodes} inodes, {bytes} of data read, {digests}{known}{others}{sum}, {faults} faults"
+        );
         judged(faults)
     }
 

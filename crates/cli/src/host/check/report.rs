@@ -13,7 +13,9 @@ use rootlet::read::File;
 use rootlet::storage::Storage;
 use rootlet_guest::{GuestRoot, catch_up};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
+use super::fingerprint::Fingerprint;
 use crate::host::ordered::{Emit, Ordered, Unwanted};
 use crate::output;
 use crate::progress::Progress;
@@ -32,6 +34,8 @@ pub struct Range<'r, S> {
     pub start: u64,
     /// The byte after the last.
     pub end: u64,
+    /// The fingerprint of the bytes, if they are a whole file that has one.
+    pub wanted: Option<Fingerprint>,
 }
 
 /// What was found, in the order of the check.
@@ -67,19 +71,32 @@ impl<S: Storage> Range<'_, S> {
             Found::Fault { path: self.path.clone(), nid, what }
         };
         let mut at = self.start;
+        let mut hash = self.wanted.map(|_| Sha256::new());
         while at < self.end {
             let len = (self.end - at).min(data.len() as u64) as usize;
             found(match self.file.read_at(at, &mut data[..len]) {
-                Ok(got) if got == len => Found::Bytes(got as u64),
+                Ok(got) if got == len => {
+                    if let Some(hash) = &mut hash {
+                        hash.update(&data[..len]);
+                    }
+                    Found::Bytes(got as u64)
+                }
                 Ok(got) => {
                     let what = format!("only {got} of {len} bytes at byte {at} of the file");
                     return found(fault(what));
                 }
-                Err(error) => fault(format!("{len} bytes at byte {at} of the file: {error:#}")),
+                Err(error) => {
+                    // Nobody knows the digest of what cannot be read.
+                    hash = None;
+                    fault(format!("{len} bytes at byte {at} of the file: {error:#}"))
+                }
             })?;
             at += len as u64;
         }
-        Ok(())
+        match self.wanted.zip(hash).map(|(wanted, hash)| wanted.compare(hash)) {
+            Some(Err(what)) => found(fault(what)),
+            _ => Ok(()),
+        }
     }
 }
 
