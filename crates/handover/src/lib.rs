@@ -7,7 +7,7 @@
 //! | `bzimage` | x86: the setup header, and the page that the kernel is told by |
 //! | `image` | aarch64 and riscv64: the header of 64 bytes |
 //! | `gzip`, `zboot` | kernels that are packed |
-//! | `tree` | a device tree with a command line and an initrd added |
+//! | `tree` | device trees: a reader, and the tree with a command line and an initrd added |
 //! | `entry` | boot entries: which there are, and which comes first |
 //! | `unified` | unified kernel images: the sections of a PE file |
 //!
@@ -22,14 +22,12 @@ extern crate std;
 
 mod bytes;
 mod bzimage;
-
 mod entry;
 mod error;
 mod gzip;
 mod image;
 mod kernel;
-mod tree;
-
+pub mod tree;
 mod unified;
 mod zboot;
 
@@ -39,6 +37,5 @@ pub use error::Refused;
 pub use gzip::{Gunzip, GzipError};
 pub use image::Image;
 pub use kernel::{Arch, HEAD_BYTES, Kernel};
-pub use tree::{Additions, TreeError, extend};
 pub use unified::{Section, Unified};
 pub use zboot::Zboot;

@@ -5,9 +5,9 @@
 
 use core::cmp::Ordering;
 
+use rootlet_handover::tree::{Additions, extend};
 use rootlet_handover::{
-    Additions, Arch, Entry, Gunzip, Kernel, MapEntry, Unified, Zero, compare_versions, extend,
-    order,
+    Arch, Entry, Gunzip, Kernel, MapEntry, Unified, Zero, compare_versions, order,
 };
 
 /// Room for what is unpacked.

@@ -8,7 +8,8 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::blob::number;
+use rootlet_handover::tree::number;
+
 use super::node::{Bus, Fact, Facts};
 use crate::acpi::GENERATION_BYTES;
 use crate::pci::{Access, Host, Window};

@@ -2,7 +2,6 @@
 //!
 //! Always: what is kept is copied before the heap exists, so that the tree may lie anywhere.
 
-pub mod blob;
 mod devices;
 mod node;
 pub mod parse;
@@ -22,10 +21,10 @@ mod on_board {
     use core::ptr::with_exposed_provenance;
 
     use heapless::Vec;
+    use rootlet_handover::tree::Blob;
     use spin::{Mutex, MutexGuard, Once};
 
-    use super::blob::{Blob, Fault};
-    use super::parse::{self, Parsed};
+    use super::parse::{self, Distrust, Parsed};
     use super::{Conduit, Gic, Told};
     use crate::arch;
     use crate::board::{self, Serial};
@@ -107,7 +106,7 @@ mod on_board {
             /// Where it is.
             at: usize,
             /// What is wrong with it.
-            fault: Fault,
+            fault: Distrust,
         },
     }
 
@@ -131,15 +130,16 @@ mod on_board {
         if at == 0 {
             return Err(Refused::Absent);
         }
-        let broken = |fault| Refused::Broken { at, fault };
+        let broken = |fault: Distrust| Refused::Broken { at, fault };
         // SAFETY: by the boot protocol, or by what the board says of a machine without it, the
         // tree is there; nothing has been allocated that could overwrite it.
         let first = unsafe { bytes_at(at, size_of::<[u8; 8]>()) }.ok_or(Refused::Beyond { at })?;
         let first = first.first_chunk().expect("as long as was asked");
-        let bytes = Blob::bytes_of(first).map_err(broken)?;
+        let bytes = Blob::bytes_of(first).map_err(|fault| broken(fault.into()))?;
         // SAFETY: as above; it says itself how long it is.
         let blob = unsafe { bytes_at(at, bytes) }.ok_or(Refused::Beyond { at })?;
-        let parsed = Blob::new(blob).and_then(|tree| parse::parse(tree, arch::REACH));
+        let tree = Blob::new(blob).map_err(Distrust::from);
+        let parsed = tree.and_then(|tree| parse::parse(tree, arch::REACH));
         let room = MutexGuard::leak(ROOM.try_lock().expect("a tree is read once"));
         keep(parsed.map_err(broken)?, room);
         room.bytes = blob;

@@ -7,7 +7,8 @@
 use core::fmt;
 use core::ops::Range;
 
-use super::blob::number;
+use rootlet_handover::tree::number;
+
 use crate::text::until_zero;
 
 /// Most words of an address or a length; numbers that are longer are beyond all addresses.

@@ -7,12 +7,12 @@
 //! Sources: Devicetree Specification 0.4; Linux binding `virtio,mmio`, and those of `devices`;
 //! `rng-seed` of the schema of `/chosen`.
 
-use core::fmt::Write;
+use core::fmt::{self, Write};
 use core::ops::Range;
 
 use heapless::Vec;
+use rootlet_handover::tree::{Blob, Fault, Token, Tokens, number};
 
-use super::blob::{Blob, Fault, PathText, Token, Tokens, number};
 use super::devices::{self, Conduit, Gic, Unusable};
 use super::node::{Bus, Fact, Facts, Path, named, registers};
 use super::told::Told;
@@ -27,6 +27,38 @@ const VIRTIO_MMIO_MAX: usize = 64;
 const PCI_MAX: usize = 4;
 const PORTS_MAX: usize = 8;
 const PROCESSORS_MAX: usize = 2;
+
+/// The path of a node for a message, cut where it is full.
+pub type PathText = heapless::String<88>;
+
+/// The reason why a tree is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distrust {
+    /// It is none, or a broken one.
+    Broken(Fault),
+    /// A node reserves memory, and does not say which.
+    Reserved {
+        /// The node.
+        path: PathText,
+    },
+}
+
+impl From<Fault> for Distrust {
+    fn from(fault: Fault) -> Self {
+        Self::Broken(fault)
+    }
+}
+
+impl fmt::Display for Distrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Broken(fault) => fault.fmt(f),
+            Self::Reserved { path } => {
+                write!(f, "{path}: it reserves memory, and its reg does not say which")
+            }
+        }
+    }
+}
 
 /// What a device tree says.
 #[derive(Debug, Default)]
@@ -65,14 +97,14 @@ pub struct Parsed<'t> {
 ///
 /// # Errors
 ///
-/// [`Fault`]: of the structure, or of what memory is reserved.
-pub fn parse(tree: Blob<'_>, reach: u64) -> Result<Parsed<'_>, Fault> {
+/// [`Distrust`]: of the structure, or of what memory is reserved.
+pub fn parse(tree: Blob<'_>, reach: u64) -> Result<Parsed<'_>, Distrust> {
     let mut parsed = Parsed::default();
     tree.reserved(|range| parsed.ram.take(range))?;
     let mut visit =
         Visit { parsed: &mut parsed, reach, ports: Vec::new(), stdout: &[], aliases: None };
     let mut tokens = tree.tokens();
-    let Token::Begin(_) = tokens.step()? else { return Err(tokens.misplaced()) };
+    let Token::Begin(_) = tokens.step()? else { return Err(tokens.misplaced().into()) };
     let root = Spot {
         path: Path::ROOT,
         place: Place::Root,
@@ -81,7 +113,7 @@ pub fn parse(tree: Blob<'_>, reach: u64) -> Result<Parsed<'_>, Fault> {
         is_on: true,
     };
     visit.node(&mut tokens, &root)?;
-    let Token::Over = tokens.step()? else { return Err(tokens.misplaced()) };
+    let Token::Over = tokens.step()? else { return Err(tokens.misplaced().into()) };
     let console = visit.console(tree.tokens())?;
     parsed.console = console.or(parsed.ports.first().copied());
     Ok(parsed)
@@ -182,7 +214,7 @@ struct Visit<'v, 't> {
 
 impl<'t> Visit<'_, 't> {
     /// Takes what a node says that has begun, and then what the nodes in it do.
-    fn node(&mut self, tokens: &mut Tokens<'t>, spot: &Spot<'_, 't>) -> Result<(), Fault> {
+    fn node(&mut self, tokens: &mut Tokens<'t>, spot: &Spot<'_, 't>) -> Result<(), Distrust> {
         let begin = tokens.at();
         if spot.place == Place::Aliases {
             self.aliases = Some(tokens.clone());
@@ -220,7 +252,7 @@ impl<'t> Visit<'_, 't> {
                 }
                 // A property comes before the nodes, and the tree ends after the root.
                 Token::Property(..) | Token::Over => {
-                    return Err(tokens.misplaced());
+                    return Err(tokens.misplaced().into());
                 }
             }
             token = tokens.step()?;
@@ -235,7 +267,7 @@ impl<'t> Visit<'_, 't> {
         begin: usize,
         is_on: bool,
         facts: &Facts<'t>,
-    ) -> Result<bool, Fault> {
+    ) -> Result<bool, Distrust> {
         match spot.place {
             Place::Chosen => {
                 self.parsed.bootargs = facts.text(Fact::Bootargs);
@@ -285,13 +317,13 @@ impl<'t> Visit<'_, 't> {
     }
 
     /// Takes memory away that a node reserves, if it says where already.
-    fn reserve(&mut self, spot: &Spot<'_, 't>, facts: &Facts<'t>) -> Result<(), Fault> {
+    fn reserve(&mut self, spot: &Spot<'_, 't>, facts: &Facts<'t>) -> Result<(), Distrust> {
         for range in registers(facts, &spot.within) {
             let Some(range) = range else {
                 let mut path = PathText::new();
                 // A path that is too long is cut.
                 let _ = write!(path, "{}", spot.path);
-                return Err(Fault::Reserved { path });
+                return Err(Distrust::Reserved { path });
             };
             self.parsed.ram.take(range);
         }

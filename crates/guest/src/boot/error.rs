@@ -6,7 +6,7 @@
 use core::fmt;
 
 use rootlet::Error;
-use rootlet_handover::{EntryError, GzipError, Refused, TreeError};
+use rootlet_handover::{EntryError, GzipError, Refused, tree};
 
 use crate::command::{AtPath, CommandError, short};
 
@@ -75,7 +75,7 @@ pub enum Why {
     /// The command line has a zero byte.
     Zero,
     /// The device tree cannot be added to.
-    Tree(TreeError),
+    Tree(tree::Fault),
 }
 
 impl<'p> BootError<'p> {

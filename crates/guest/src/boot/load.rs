@@ -12,9 +12,8 @@ use rootlet::storage::Storage;
 use rootlet::{Bug, Error};
 use rootlet_base::num::{OrBug, narrow, wide};
 use rootlet_base::units::ByteRange;
-use rootlet_handover::{
-    Additions, Arch, BzImage, Gunzip, HEAD_BYTES, Image, Kernel, Refused, Zero, extend,
-};
+use rootlet_handover::tree::{Additions, extend};
+use rootlet_handover::{Arch, BzImage, Gunzip, HEAD_BYTES, Image, Kernel, Refused, Zero};
 
 use super::Facts;
 use super::choice::Choice;

@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// Returns why a tree is no tree.
+fn refused(blob: &[u8]) -> Fault {
+    match parse(Blob::new(blob).unwrap(), REACH).unwrap_err() {
+        Distrust::Broken(fault) => fault,
+        other => panic!("{other}"),
+    }
+}
+
 /// Memory that somebody else uses must not become the heap.
 #[test]
 fn tree_that_reserves_memory_and_does_not_say_which_is_refused() {
@@ -19,7 +27,6 @@ fn tree_that_reserves_memory_and_does_not_say_which_is_refused() {
     let at = u32::from_be_bytes(blob[16..20].try_into().unwrap()) as usize;
     let mut beyond = blob.clone();
     beyond[at..at + 16].copy_from_slice(&[0xff; 16]);
-    let refused = |blob: &[u8]| parse(Blob::new(blob).unwrap(), REACH).unwrap_err();
     assert_eq!(refused(&beyond), Fault::Reservation { at });
     let mut endless = blob.clone();
     endless[16..20].copy_from_slice(&(blob.len() as u32 - 8).to_be_bytes());
@@ -40,7 +47,7 @@ fn tree_that_breaks_off_or_has_something_out_of_place_is_refused_by_its_byte() {
     for cut in 0..len {
         let mut blob = whole.clone();
         blob[36..40].copy_from_slice(&(cut as u32).to_be_bytes());
-        let fault = parse(Blob::new(&blob).unwrap(), REACH).unwrap_err();
+        let fault = refused(&blob);
         let Fault::Structure { at } = fault else { panic!("{fault:?}") };
         assert!((begin..=begin + cut).contains(&at), "{cut}: {at}");
     }
@@ -52,7 +59,6 @@ fn tree_that_breaks_off_or_has_something_out_of_place_is_refused_by_its_byte() {
     let end = begin + len - 4;
     let mut blob = whole.clone();
     blob[end + 3] = 4;
-    let refused = |blob: &[u8]| parse(Blob::new(blob).unwrap(), REACH).unwrap_err();
     assert_eq!(refused(&blob), Fault::Structure { at: begin + len });
     let mut late = node("soc", vec![]);
     late.add_child(node("first", vec![]));
@@ -71,7 +77,8 @@ fn tree_that_breaks_off_or_has_something_out_of_place_is_refused_by_its_byte() {
 fn tree_with_any_byte_changed_is_read_or_refused() {
     let whole = machine();
     let look = |blob: &[u8]| {
-        let Ok(parsed) = Blob::new(blob).and_then(|tree| parse(tree, REACH)) else { return };
+        let tree = Blob::new(blob).map_err(Distrust::from);
+        let Ok(parsed) = tree.and_then(|tree| parse(tree, REACH)) else { return };
         // Also what is made of it ends, and stays inside.
         let free = parsed.ram.free(0x8020_0000, u64::MAX);
         assert!(free.is_none_or(|free| free.iter().all(|piece| piece.start < piece.end)));

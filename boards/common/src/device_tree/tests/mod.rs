@@ -7,9 +7,9 @@ mod told;
 
 use dtoolkit::fdt::Fdt;
 use dtoolkit::model::{DeviceTree, DeviceTreeNode, DeviceTreeProperty};
+use rootlet_handover::tree::{Blob, Fault};
 
-use super::blob::{Blob, Fault};
-use super::parse::{Parsed, parse};
+use super::parse::{Distrust, Parsed, parse};
 use super::{Conduit, Gic};
 use crate::pci::{Access, Host, Window};
 use crate::uart::{Serial, Width};

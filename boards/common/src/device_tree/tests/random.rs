@@ -4,7 +4,7 @@
 use dtoolkit::model::DeviceTreeNode;
 use proptest::prelude::*;
 
-use super::{Blob, Parsed, bytes, cells, node, parse, told, tree};
+use super::{Blob, Distrust, Parsed, bytes, cells, node, parse, told, tree};
 use crate::pci::{Access, Host, Window};
 use crate::uart::Serial;
 
@@ -268,7 +268,8 @@ proptest! {
             let at = at.index(blob.len());
             blob[at] = value;
         }
-        if let Ok(parsed) = Blob::new(&blob).and_then(|tree| parse(tree, REACH)) {
+        let tree = Blob::new(&blob).map_err(Distrust::from);
+        if let Ok(parsed) = tree.and_then(|tree| parse(tree, REACH)) {
             let free = parsed.ram.free(0x8020_0000, u64::MAX);
             prop_assert!(free.is_none_or(|free| free.iter().all(|piece| !piece.is_empty())));
         }

@@ -5,46 +5,24 @@
 //!
 //! Our own reader, because no crate reads every tree that is met and survives every other one.
 //! dtoolkit 0.4 refuses names longer than the specification allows, as vendors write them (QEMU's
-//! Versal; `tree_with_names_longer_than_the_specification_has_is_read`), and panics for a broken
-//! tree that it has not checked. fdt 0.1.5 does not check: of QEMU's virt, cut after each word of
-//! its structure, it panics for four of five trees and takes the others for whole, and it panics
-//! for a node whose name is not UTF-8. fdt 0.2 is not released yet, and has a license that images
-//! here may not have (MPL). What of a node counts would be ours with each: `ranges` of every bus
-//! above it, `bus-range`, and their states.
+//! Versal; `tree_with_names_longer_than_the_specification_has_is_read` of the boards), and panics
+//! for a broken tree that it has not checked. fdt 0.1.5 does not check: of QEMU's virt, cut after
+//! each word of its structure, it panics for four of five trees and takes the others for whole, and
+//! it panics for a node whose name is not UTF-8. fdt 0.2 is not released yet, and has a license that
+//! images here may not have (MPL). What of a node counts would be ours with each: `ranges` of every
+//! bus above it, `bus-range`, and their states.
 
 use core::ffi::CStr;
 use core::fmt;
 use core::ops::Range;
 
-const MAGIC: u32 = 0xd00d_feed;
-/// The layout that is read; a tree says from which one on it can be read so (5.2).
-const VERSION: u32 = 17;
-/// Where the header has its fields.
-mod at {
-    pub const STRUCTURE: usize = 8;
-    pub const STRINGS: usize = 12;
-    pub const RESERVED: usize = 16;
-    pub const VERSION: usize = 20;
-    pub const COMPATIBLE: usize = 24;
-    pub const STRINGS_BYTES: usize = 32;
-    pub const STRUCTURE_BYTES: usize = 36;
-}
+use rootlet_base::num::{index, low64};
 
-/// What begins with each word of the structure (5.4.1).
-mod tag {
-    pub const BEGIN: u32 = 1;
-    pub const END: u32 = 2;
-    pub const PROPERTY: u32 = 3;
-    /// Nothing, in the place of something.
-    pub const NOTHING: u32 = 4;
-    pub const OVER: u32 = 9;
-}
+use super::{MAGIC, VERSION, WORD, at, tag};
+use crate::bytes::be32;
 
-/// The path of a node for a message, cut where it is full.
-pub type PathText = heapless::String<88>;
-
-/// The reason why bytes are not a tree, or one that is not to be trusted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The reason why bytes are not a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The first word is another.
     Magic(u32),
@@ -62,11 +40,6 @@ pub enum Fault {
         /// The byte.
         at: usize,
     },
-    /// A node reserves memory, and does not say which.
-    Reserved {
-        /// The node.
-        path: PathText,
-    },
 }
 
 impl fmt::Display for Fault {
@@ -81,23 +54,22 @@ impl fmt::Display for Fault {
             Self::Reservation { at } => {
                 write!(f, "byte {at}: no entry of the list of reserved memory")
             }
-            Self::Reserved { path } => {
-                write!(f, "{path}: it reserves memory, and its reg does not say which")
-            }
         }
     }
 }
+
+impl core::error::Error for Fault {}
 
 /// A flattened tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'t> {
     /// The tree, up to the end of its structure.
-    structure: &'t [u8],
+    pub(super) structure: &'t [u8],
     /// Where the structure begins.
-    begin: usize,
-    strings: &'t [u8],
+    pub(super) begin: usize,
+    pub(super) strings: &'t [u8],
     /// The tree, of which reservations begin here.
-    bytes: &'t [u8],
+    pub(super) bytes: &'t [u8],
     reserved: usize,
 }
 
@@ -120,10 +92,10 @@ impl<'t> Blob<'t> {
     /// # Errors
     ///
     /// [`Fault::Magic`].
-    pub fn bytes_of(first: &[u8; 8]) -> Result<usize, Fault> {
+    pub const fn bytes_of(first: &[u8; 8]) -> Result<usize, Fault> {
         let [a, b, c, d, total @ ..] = *first;
         match u32::from_be_bytes([a, b, c, d]) {
-            MAGIC => Ok(u32::from_be_bytes(total) as usize),
+            MAGIC => Ok(index(u32::from_be_bytes(total))),
             other => Err(Fault::Magic(other)),
         }
     }
@@ -134,9 +106,9 @@ impl<'t> Blob<'t> {
     ///
     /// [`Fault`]: of the header.
     pub fn new(bytes: &'t [u8]) -> Result<Self, Fault> {
-        let short = || Fault::Short(bytes.len());
-        let field = |at| word(bytes, at).ok_or_else(short);
-        match field(0)? {
+        let short = Fault::Short(bytes.len());
+        let field = |at| be32(bytes, at).ok_or(short);
+        match field(at::MAGIC)? {
             MAGIC => {}
             other => return Err(Fault::Magic(other)),
         }
@@ -144,18 +116,16 @@ impl<'t> Blob<'t> {
         if !(oldest..=newest).contains(&VERSION) {
             return Err(Fault::Version(newest));
         }
-        let part = |at, len| {
-            let (start, len) = (field(at)? as usize, field(len)? as usize);
-            let part = start..start.checked_add(len).ok_or_else(short)?;
-            if part.end <= bytes.len() { Ok(part) } else { Err(short()) }
-        };
-        let structure = part(at::STRUCTURE, at::STRUCTURE_BYTES)?;
+        let (begin, len) = (index(field(at::STRUCTURE)?), index(field(at::STRUCTURE_BYTES)?));
+        let end = begin.checked_add(len).ok_or(short)?;
+        let (start, len) = (index(field(at::STRINGS)?), index(field(at::STRINGS_BYTES)?));
+        let strings = bytes.get(start..).and_then(|strings| strings.get(..len));
         Ok(Self {
-            structure: &bytes[..structure.end],
-            begin: structure.start,
-            strings: &bytes[part(at::STRINGS, at::STRINGS_BYTES)?],
+            structure: bytes.get(..end).ok_or(short)?,
+            begin,
+            strings: strings.ok_or(short)?,
             bytes,
-            reserved: field(at::RESERVED)? as usize,
+            reserved: index(field(at::RESERVED)?),
         })
     }
 
@@ -165,21 +135,24 @@ impl<'t> Blob<'t> {
     ///
     /// [`Fault::Reservation`].
     pub fn reserved(&self, mut each: impl FnMut(Range<u64>)) -> Result<(), Fault> {
+        const ENTRY_BYTES: usize = 16;
+        let rest = self.bytes.get(self.reserved..);
         let mut at = self.reserved;
-        loop {
-            let entry = self.bytes.get(at..).and_then(<[u8]>::first_chunk::<16>);
-            let (start, bytes) = entry.ok_or(Fault::Reservation { at })?.split_at(8);
-            let (start, bytes) = number(start).zip(number(bytes)).expect("two words each");
-            if (start, bytes) == (0, 0) {
+        let (entries, _) = rest.ok_or(Fault::Reservation { at })?.as_chunks::<ENTRY_BYTES>();
+        for entry in entries {
+            let entry = u128::from_be_bytes(*entry);
+            let (start, bytes) = (low64(entry >> 64), low64(entry));
+            if entry == 0 {
                 return Ok(());
             }
             each(start..start.checked_add(bytes).ok_or(Fault::Reservation { at })?);
-            at += 16;
+            at = at.checked_add(ENTRY_BYTES).ok_or(Fault::Reservation { at })?;
         }
+        Err(Fault::Reservation { at })
     }
 
     /// Returns the nodes, from the root's beginning on.
-    pub fn tokens(&self) -> Tokens<'t> {
+    pub const fn tokens(&self) -> Tokens<'t> {
         let (structure, at) = (self.structure, self.begin);
         Tokens { structure, at, last: at, strings: self.strings }
     }
@@ -197,12 +170,17 @@ pub struct Tokens<'t> {
 
 impl<'t> Tokens<'t> {
     /// Returns the byte of the tree at which the next token begins.
-    pub fn at(&self) -> usize {
+    pub const fn at(&self) -> usize {
         self.at
     }
 
+    /// Returns the byte of the tree at which the last token began.
+    pub const fn last(&self) -> usize {
+        self.last
+    }
+
     /// Returns the fault that the last token does not belong where it stands.
-    pub fn misplaced(&self) -> Fault {
+    pub const fn misplaced(&self) -> Fault {
         Fault::Structure { at: self.last }
     }
 
@@ -212,17 +190,19 @@ impl<'t> Tokens<'t> {
     ///
     /// [`Fault::Structure`].
     pub fn step(&mut self) -> Result<Token<'t>, Fault> {
+        // Ends: each round moves on by a word.
         loop {
             self.last = self.at;
             match self.word()? {
                 tag::BEGIN => {
-                    let name = self.text(&self.structure[self.at..])?;
-                    self.take(name.len() + 1)?;
+                    let rest = self.structure.get(self.at..).ok_or_else(|| self.misplaced())?;
+                    let name = self.text(rest)?;
+                    self.take(name.len().checked_add(1).ok_or_else(|| self.misplaced())?)?;
                     return Ok(Token::Begin(name));
                 }
                 tag::END => return Ok(Token::End),
                 tag::PROPERTY => {
-                    let (bytes, name) = (self.word()? as usize, self.word()? as usize);
+                    let (bytes, name) = (index(self.word()?), index(self.word()?));
                     let name = self.strings.get(name..).ok_or_else(|| self.misplaced())?;
                     return Ok(Token::Property(self.text(name)?, self.take(bytes)?));
                 }
@@ -241,12 +221,13 @@ impl<'t> Tokens<'t> {
     pub fn skip(&mut self) -> Result<(), Fault> {
         let mut open = 1_usize;
         while open > 0 {
-            match self.step()? {
-                Token::Begin(_) => open += 1,
-                Token::End => open -= 1,
-                Token::Property(..) => {}
-                Token::Over => return Err(self.misplaced()),
-            }
+            let now = match self.step()? {
+                Token::Begin(_) => open.checked_add(1),
+                Token::End => open.checked_sub(1),
+                Token::Property(..) => Some(open),
+                Token::Over => None,
+            };
+            open = now.ok_or_else(|| self.misplaced())?;
         }
         Ok(())
     }
@@ -258,25 +239,21 @@ impl<'t> Tokens<'t> {
     }
 
     fn word(&mut self) -> Result<u32, Fault> {
-        let word = word(self.structure, self.at).ok_or(Fault::Structure { at: self.at })?;
-        self.at += 4;
+        let fault = Fault::Structure { at: self.at };
+        let word = be32(self.structure, self.at).ok_or(fault)?;
+        self.at = self.at.checked_add(WORD).ok_or(fault)?;
         Ok(word)
     }
 
     /// Takes `bytes`, and what follows up to a whole word.
     fn take(&mut self, bytes: usize) -> Result<&'t [u8], Fault> {
-        let padded = bytes.checked_next_multiple_of(4);
-        let rest = &self.structure[self.at..];
-        let taken = padded.filter(|padded| *padded <= rest.len()).map(|_| &rest[..bytes]);
-        let taken = taken.ok_or(Fault::Structure { at: self.at })?;
-        self.at += bytes.next_multiple_of(4);
-        Ok(taken)
+        let fault = Fault::Structure { at: self.at };
+        let padded = bytes.checked_next_multiple_of(WORD).ok_or(fault)?;
+        let end = self.at.checked_add(padded).ok_or(fault)?;
+        let taken = self.structure.get(self.at..end).and_then(|taken| taken.get(..bytes));
+        self.at = end;
+        taken.ok_or(fault)
     }
-}
-
-/// Returns the word at byte `at`.
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|word| u32::from_be_bytes(*word))
 }
 
 /// Returns the number in these words, if they are whole and it is below 2^64; 0 for no word.
