@@ -16,6 +16,8 @@ pub enum Refused {
         /// The first bytes, as far as there are any.
         first: [u8; 4],
     },
+    /// The file is an ELF, which is a kernel by a note in it at best.
+    Elf,
     /// The file is a kernel for another architecture.
     Other {
         /// The machine's architecture.
@@ -66,6 +68,10 @@ impl fmt::Display for Refused {
                     arch.wanted()
                 )
             }
+            Self::Elf => f.write_str(
+                "an ELF, which is not started, be it by PVH's note or by Hermit's: give the kernel as \
+                 a bzImage or an Image",
+            ),
             Self::Other { arch, of } => {
                 write!(f, "a kernel for {of}, and this machine is {arch}")
             }

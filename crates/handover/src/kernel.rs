@@ -14,6 +14,8 @@ use crate::zboot::Zboot;
 /// How many bytes of a file decide what it is.
 pub const HEAD_BYTES: usize = 4096;
 
+const ELF: &[u8] = b"\x7fELF";
+
 /// An architecture of machines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Arch {
@@ -94,6 +96,9 @@ impl Kernel {
                 return Zboot::parse(head).map(Self::Zboot);
             }
         }
+        if head.starts_with(ELF) {
+            return Err(Refused::Elf);
+        }
         Err(Refused::NoKernel { arch, first: array(head, 0).map_or([0; 4], |first| first) })
     }
 }
@@ -107,14 +112,16 @@ mod tests {
     fn file_that_is_no_kernel_is_named_with_its_first_bytes() {
         let said = |arch, head: &[u8]| Kernel::of(arch, head).map_err(|error| error.to_string());
         assert_eq!(
-            said(Arch::X86_64, b"\x7fELF and more"),
+            said(Arch::X86_64, b"#!/bin/sh"),
             Err(
-                "no kernel for x86_64: it begins with 7f 45 4c 46; a bzImage has \"HdrS\" at byte \
+                "no kernel for x86_64: it begins with 23 21 2f 62; a bzImage has \"HdrS\" at byte \
                  0x202"
                     .into()
             )
         );
         assert!(said(Arch::Aarch64, b"").is_err_and(|said| said.contains("00 00 00 00")));
+        let elf = said(Arch::X86_64, b"\x7fELF and more");
+        assert!(elf.is_err_and(|said| said.starts_with("an ELF, which is not started")));
     }
 
     #[test]
