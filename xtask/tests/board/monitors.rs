@@ -91,6 +91,21 @@ impl Monitor {
             }),
         }
     }
+    /// Returns why this machine cannot run this monitor with a board on a bus.
+    pub fn obstacle(&self, board: &str, bus: &str) -> Option<String> {
+        let (wants, has) = (arch(board), env::consts::ARCH);
+        match wants == has {
+            true => self.present().map_or_else(Some, |program| self.lacks(&program, bus)),
+            false => Some(format!("the board is {wants}, this machine {has}")),
+        }
+    }
+
+    /// Returns what this version of the monitor lacks for a bus.
+    fn lacks(&self, program: &Path, bus: &str) -> Option<String> {
+        let wants_option = self.name == "firecracker" && bus == "pci";
+        let lacks = wants_option && !says(program, "--help").contains("--enable-pci");
+        lacks.then(|| format!("{} has no --enable-pci", version(program)))
+    }
 }
 
 /// A monitor with a board, a bus and a source.
@@ -161,18 +176,7 @@ impl Row {
 
     /// Returns why this machine cannot run it.
     fn obstacle(&self) -> Option<String> {
-        let (wants, has) = (arch(self.board), env::consts::ARCH);
-        match wants == has {
-            true => self.monitor.present().map_or_else(Some, |program| self.lacks(&program)),
-            false => Some(format!("the board is {wants}, this machine {has}")),
-        }
-    }
-
-    /// Returns what this version of the monitor lacks for the row.
-    fn lacks(&self, program: &Path) -> Option<String> {
-        let wants_option = self.monitor.name == "firecracker" && self.bus == "pci";
-        let lacks = wants_option && !says(program, "--help").contains("--enable-pci");
-        lacks.then(|| format!("{} has no --enable-pci", version(program)))
+        self.monitor.obstacle(self.board, self.bus)
     }
 
     /// Returns where a cell's log is kept.

@@ -15,12 +15,12 @@ const WANTED: [&str; 6] =
 
 /// The contents of the guest's first root.
 pub struct Contents<'a> {
-    /// The first program, an ELF without libraries.
+    /// The first program, an ELF without libraries or a script.
     pub init: &'a [u8],
     /// Where the kernel's modules are, at any depth; `None` if it has all built in.
     pub modules: Option<&'a Path>,
-    /// Text files of the root.
-    pub files: &'a [(&'a str, String)],
+    /// Files of the root, any of which may be run.
+    pub files: &'a [(&'a str, &'a [u8])],
 }
 
 /// Returns the archive.
@@ -38,8 +38,8 @@ pub fn build(contents: &Contents<'_>) -> Result<Vec<u8>> {
         order.push_str(&format!("/{place}\n"));
     }
     archive.add("modules", 0o100_644, order.as_bytes(), 0);
-    for (name, text) in contents.files {
-        archive.add(name, 0o100_644, text.as_bytes(), 0);
+    for (name, bytes) in contents.files {
+        archive.add(name, 0o100_755, bytes, 0);
     }
     archive.add("init", 0o100_755, contents.init, 0);
     archive.add("TRAILER!!!", 0, &[], 0);
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn archive_is_what_cpio_reads() {
-        let files = [("steps", "a=walk:/\n".to_string())];
+        let files = [("steps", &b"a=walk:/\n"[..])];
         let archive = build(&Contents { init: b"ELF", modules: None, files: &files }).unwrap();
         assert_eq!(archive.len() % 4, 0);
         let mut cpio = std::process::Command::new("python3");
@@ -182,7 +182,7 @@ mod tests {
         let output = child.wait_with_output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("dev/console 0o20600 b''"), "{text}");
-        assert!(text.contains("steps 0o100644 b'a=walk:/\\n'"), "{text}");
+        assert!(text.contains("steps 0o100755 b'a=walk:/\\n'"), "{text}");
         assert!(text.contains("init 0o100755 b'ELF'"), "{text}");
     }
 }

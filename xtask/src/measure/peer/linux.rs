@@ -58,10 +58,11 @@ pub fn initramfs(guest: &Guest<'_>) -> Result<Vec<u8>> {
     let serials: Vec<&str> = guest.disks.iter().map(|disk| disk.serial.as_str()).collect();
     let files = [
         ("disks", serials.join("\n")),
-        ("share", guest.share.as_ref().map(|_| "share".into()).unwrap_or_default()),
+        ("share", guest.share.as_ref().map(|_| "share".to_string()).unwrap_or_default()),
         ("steps", guest.steps.join("\n")),
         ("settings", guest.settings.join("\n")),
     ];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_bytes()));
     let modules = guest.kernel.modules.as_deref();
     initramfs::build(&Contents { init: guest.init, modules, files: &files })
 }

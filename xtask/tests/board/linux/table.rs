@@ -26,7 +26,7 @@ struct Machine {
     target: &'static str,
 }
 
-const MACHINES: [Machine; 3] = [
+static MACHINES: [Machine; 3] = [
     Machine {
         board: "microvm",
         kernel: &X86_64,
