@@ -56,7 +56,7 @@ fn writer() -> Vec<u8> {
     bzimage(|kernel| kernel[ENTRY..ENTRY + code.len()].copy_from_slice(&code))
 }
 
-/// Calls `each` with the words of every machine whose monitor is here, and what it is called.
+/// Calls `each` with the words and the name of every machine whose monitor is here.
 fn for_each_machine(each: impl Fn(&[&str], &str)) {
     for [name, board, bus] in ROWS {
         let monitor = MONITORS.iter().find(|monitor| monitor.name == name).unwrap();

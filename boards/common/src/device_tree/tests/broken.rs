@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Returns why a tree is no tree.
+/// Returns the fault of bytes that are refused.
 fn refused(blob: &[u8]) -> Fault {
     match parse(Blob::new(blob).unwrap(), REACH).unwrap_err() {
         Distrust::Broken(fault) => fault,
