@@ -17,6 +17,7 @@ extern crate std;
 use rootlet_storage::IoErrorKind;
 
 mod abi;
+mod blocking;
 mod error;
 mod message;
 mod opening;

@@ -28,8 +28,9 @@ const SEEDS: u64 = 300;
 const SEEDS_OF_BUGS: [u64; 2] = [5763, 8358];
 /// The most polls of a work: who waits for room on a device that hangs is woken by what others read.
 pub const POLLS_MAX: usize = 400;
-/// The most steps of a world that block though there are buffers and no faults: all buffers may be with
-/// the region for a moment (1 step of the first 6,317 worlds).
+/// The most steps of a world that block though there are buffers and no faults: the region's disk may
+/// have no room for a read beside the region's own jobs while no read of a reader is under way, whose
+/// end would wake the line (1 step of the first 6,317 worlds, in the last: one buffer was idle).
 const BLOCKED_MAX: u64 = 1;
 /// The most flushes of a region by all workers of a world.
 const FLUSHES_MAX: u64 = 1000;
