@@ -1,5 +1,5 @@
 //! Runs cases without the host tool, for `cargo run -- power-cut --guards`, which builds it from a
-//! copy of the sources: `run CASES SEED JOBS`.
+//! copy of the sources: `run CASES SEED JOBS [trust]`.
 //!
 //! Always: its last line says what was found: cases, states, and the first failure if any, which was
 //! run again by its name alone.
@@ -8,16 +8,19 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use rootlet_power::case::{self, Tally};
+use rootlet_power::mix;
 use rootlet_power::run::{Plan, run};
 
 fn main() -> ExitCode {
-    let mut words = std::env::args().skip(1).map(|word| word.parse::<u64>().unwrap());
-    let mut next = |or: u64| words.next().unwrap_or(or);
+    let mut words = std::env::args().skip(1);
+    let mut next = |or: u64| words.next().map_or(or, |word| word.parse().unwrap());
     let plan = Plan {
         cases: next(1000),
         seed: next(1),
-        family: None,
         jobs: next(1) as usize,
+        family: words
+            .next()
+            .map(|word| if word == mix::TRUST { mix::TRUST } else { panic!("{word}") }),
         failures_max: 1,
     };
     // What a panic says is in its failure; the guards' table has no room for more.

@@ -54,7 +54,7 @@ pub struct PowerCutArgs {
     pub family: Option<&'static str>,
     /// Guests that verify, and an enemy that rewrites their region between boots with anything it has
     /// ever held
-    #[arg(long, conflicts_with_all = ["family", "guards"])]
+    #[arg(long, conflicts_with = "family")]
     pub trust: bool,
     /// On how many threads [default: as many as there are processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -62,7 +62,8 @@ pub struct PowerCutArgs {
     /// Run this case alone: FAMILY:NUMBERS, as a failure prints it
     #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "family", "trust", "jobs", "guards"])]
     pub case: Option<CaseName>,
-    /// Take out each guard of the region in turn, and show what breaks, after how many cases
+    /// Take out each guard of the region in turn, with --trust those of digests, and show what breaks,
+    /// after how many cases
     #[arg(long)]
     pub guards: bool,
     /// Only the guards whose name has this in it
@@ -74,8 +75,8 @@ impl PowerCutArgs {
     /// Returns how many cases at least: the guard that is missed last is missed after 160,000.
     pub fn cases(&self) -> u64 {
         let usual = match (self.guards, self.trust) {
-            (true, _) => 300_000,
-            (false, true) => 10_000,
+            (true, false) => 300_000,
+            (_, true) => 10_000,
             (false, false) => 100_000,
         };
         self.cases.unwrap_or(usual)
