@@ -5,135 +5,43 @@
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 
-use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, ObjectFault, Storage, Transfer, Version, Vouch,
-};
-#[cfg(feature = "alloc")]
-use super::{Ended, Job};
+use super::{Discover, Storage, forward};
 
-macro_rules! forward {
+macro_rules! by_pointer {
     ($pointer:ty) => {
         impl<S: Storage + ?Sized> Storage for $pointer {
-            fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-                (**self).info(device)
+            forward! { self, (**self);
+                info run view vouch objects object open_file close_file whole
+                set_deadline now_ns clock unlocked locking
             }
-
-            fn run<'b>(
-                &self,
-                batch: &mut [Transfer<'b>],
-                done: &mut dyn FnMut(usize, &mut Transfer<'b>),
-            ) {
-                (**self).run(batch, done);
-            }
-
-            fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
-                (**self).view(device, at, len)
-            }
-
-            fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
-                (**self).vouch(device, at, data)
-            }
-
-            fn objects(&self) -> Option<DeviceId> {
-                (**self).objects()
-            }
-
-            fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-                (**self).object(digest, bytes)
-            }
-
-            fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
-                (**self).open_file(mount_tag, name)
-            }
-
-            fn close_file(&self, file: DeviceId) {
-                (**self).close_file(file);
-            }
-
-            fn set_deadline(&self, until_ns: Option<u64>) {
-                (**self).set_deadline(until_ns);
-            }
-
-            fn now_ns(&self) -> u64 {
-                (**self).now_ns()
-            }
-
-            fn clock(&self) -> Option<fn() -> u64> {
-                (**self).clock()
-            }
-
-            fn unlocked(&self) {
-                (**self).unlocked();
-            }
-
-            fn locking(&self) {
-                (**self).locking();
-            }
-
             #[cfg(feature = "alloc")]
-            fn start(&self, job: Job) -> Result<(), Job> {
-                (**self).start(job)
-            }
-
-            #[cfg(feature = "alloc")]
-            fn poll(&self) -> Option<Ended> {
-                (**self).poll()
-            }
-
-            #[cfg(feature = "alloc")]
-            fn has_work(&self) -> bool {
-                (**self).has_work()
-            }
-
-            #[cfg(feature = "alloc")]
-            fn work(&self) {
-                (**self).work();
-            }
-
-            #[cfg(feature = "alloc")]
-            fn patience_ns(&self) -> u64 {
-                (**self).patience_ns()
-            }
-
-            #[cfg(feature = "alloc")]
-            fn rest(&self, ns: u32) {
-                (**self).rest(ns);
-            }
-
-            #[cfg(feature = "alloc")]
-            fn unique(&self) -> u64 {
-                (**self).unique()
-            }
+            forward! { self, (**self); start poll has_work work patience_ns rest unique }
         }
 
         impl<S: Discover + ?Sized> Discover for $pointer {
-            fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
-                (**self).disk(serial)
-            }
-
-            fn share_file(
-                &mut self,
-                mount_tag: Option<&str>,
-                name: &str,
-            ) -> Result<DeviceId, DiscoverError> {
-                (**self).share_file(mount_tag, name)
-            }
-
-            fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
-                (**self).disks(each);
-            }
-
-            fn set_version(&mut self, device: DeviceId, version: Version) {
-                (**self).set_version(device, version);
-            }
-
-            fn set_expendable(&mut self, device: DeviceId) {
-                (**self).set_expendable(device);
-            }
+            forward! { self, (**self); disk share_file disks part set_version set_expendable }
         }
     };
 }
 
-forward!(&mut S);
+by_pointer!(&mut S);
 #[cfg(feature = "alloc")]
-forward!(Box<S>);
+by_pointer!(Box<S>);
+
+#[cfg(all(test, feature = "alloc"))]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
+    use super::*;
+    use crate::Parts;
+    use crate::memory::MemoryStorage;
+
+    #[test]
+    fn partitions_are_found_behind_a_pointer() {
+        let mut disks = MemoryStorage::new();
+        let disk = disks.add_disk("disk", b"0123456789").unwrap();
+        let mut boxed: Box<dyn Discover> = Box::new(Parts::new(disks));
+        let part = boxed.part(disk, 3, 4).unwrap();
+        assert_eq!(Storage::whole(&boxed, part), Some((disk, 3)));
+        assert_eq!(Storage::whole(&&mut *boxed, part), Some((disk, 3)));
+    }
+}

@@ -18,6 +18,7 @@ extern crate std;
 use core::fmt;
 
 use rootlet_base::cause::write_cause;
+use rootlet_base::num::{index, wide};
 
 #[cfg(feature = "alloc")]
 mod atomic;
@@ -29,6 +30,7 @@ mod errno;
 pub mod events;
 #[cfg(all(feature = "std", unix))]
 pub mod file;
+mod forward;
 mod lent;
 pub mod memory;
 mod object;
@@ -216,6 +218,30 @@ impl<'b> Transfer<'b> {
         };
         Err(IoError { device: self.device, at: self.at, len: self.len(), kind })
     }
+}
+
+/// Fills `out` with the bytes of `device` from byte `at` on, in transfers that the device takes. It is
+/// for texts and tables that are read once: a batch keeps a device busier.
+///
+/// # Errors
+/// That of the first transfer that failed.
+pub fn read_exact<S: Storage + ?Sized>(
+    storage: &S,
+    device: DeviceId,
+    at: u64,
+    out: &mut [u8],
+) -> Result<(), IoError> {
+    let refused = |kind| IoError::new(device, at, out.len(), kind);
+    let info = storage.info(device).ok_or(refused(IoErrorKind::Gone))?;
+    let end = at.checked_add(wide(out.len()));
+    let places = at..end.ok_or(refused(IoErrorKind::OutOfRange))?;
+    let most = index(info.transfer_bytes_max).max(1);
+    for (part, at) in out.chunks_mut(most).zip(places.step_by(most)) {
+        let mut batch = [Transfer::read(device, at, part)];
+        storage.run(&mut batch, &mut |_, _| {});
+        batch.iter().try_for_each(Transfer::outcome)?;
+    }
+    Ok(())
 }
 
 /// Devices that run batches, and with `alloc` take background jobs.

@@ -12,8 +12,8 @@ use rootlet_base::num::wide;
 use rootlet_base::units::{ByteRange, Pow2};
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, IoErrorKind, Job, ObjectFault, Storage,
-    Tag, Transfer, Version, Vouch,
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, IoErrorKind, Job, Storage, Tag, Transfer,
+    Version, Vouch, forward,
 };
 
 /// The number of the first part: storages above take numbers from the last one down, and those below
@@ -123,7 +123,14 @@ impl<S: Storage> Parts<S> {
     }
 }
 
+// A method that is forgotten here would forget the storage below.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage> Storage for Parts<S> {
+    forward! { self, self.inner;
+        objects object open_file close_file set_deadline now_ns clock unlocked locking
+        has_work work patience_ns rest unique
+    }
+
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         let Some(part) = self.part_of(device) else { return self.inner.info(device) };
         let info = self.inner.info(part.device)?;
@@ -155,47 +162,11 @@ impl<S: Storage> Storage for Parts<S> {
         }
     }
 
-    fn objects(&self) -> Option<DeviceId> {
-        self.inner.objects()
-    }
-
-    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-        self.inner.object(digest, bytes)
-    }
-
-    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
-        self.inner.open_file(mount_tag, name)
-    }
-
-    fn close_file(&self, file: DeviceId) {
-        self.inner.close_file(file);
-    }
-
     fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
         match self.part_of(device) {
             Some(part) => Some((part.device, part.bytes.start())),
             None => self.inner.whole(device),
         }
-    }
-
-    fn set_deadline(&self, until_ns: Option<u64>) {
-        self.inner.set_deadline(until_ns);
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.inner.now_ns()
-    }
-
-    fn clock(&self) -> Option<fn() -> u64> {
-        self.inner.clock()
-    }
-
-    fn unlocked(&self) {
-        self.inner.unlocked();
-    }
-
-    fn locking(&self) {
-        self.inner.locking();
     }
 
     fn start(&self, job: Job) -> Result<(), Job> {
@@ -214,26 +185,6 @@ impl<S: Storage> Storage for Parts<S> {
         let job = if self.parts.is_empty() { job } else { self.as_asked(job) };
         Some((job, result))
     }
-
-    fn has_work(&self) -> bool {
-        self.inner.has_work()
-    }
-
-    fn work(&self) {
-        self.inner.work();
-    }
-
-    fn patience_ns(&self) -> u64 {
-        self.inner.patience_ns()
-    }
-
-    fn rest(&self, ns: u32) {
-        self.inner.rest(ns);
-    }
-
-    fn unique(&self) -> u64 {
-        self.inner.unique()
-    }
 }
 
 impl<S> Parts<S> {
@@ -248,22 +199,10 @@ impl<S> Parts<S> {
     }
 }
 
+// A method that is forgotten here would forget the storage below.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Discover> Discover for Parts<S> {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
-        self.inner.disk(serial)
-    }
-
-    fn share_file(
-        &mut self,
-        mount_tag: Option<&str>,
-        name: &str,
-    ) -> Result<DeviceId, DiscoverError> {
-        self.inner.share_file(mount_tag, name)
-    }
-
-    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
-        self.inner.disks(each);
-    }
+    forward! { self, self.inner; disk share_file disks }
 
     fn part(
         &mut self,

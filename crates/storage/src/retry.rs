@@ -11,8 +11,8 @@ use core::ops::Range;
 use spin::mutex::SpinMutex as Mutex;
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
-    ObjectFault, Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
+    DeviceId, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent, Patience,
+    Storage, Tag, Transfer, UnderWay, forward,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -300,9 +300,12 @@ impl<S: Storage> Retry<S> {
     }
 }
 
+// A method that is forgotten here would forget the storage below.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage> Storage for Retry<S> {
-    fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
-        self.inner.info(device)
+    forward! { self, self.inner;
+        info view vouch objects object open_file close_file whole set_deadline now_ns clock
+        unlocked locking start has_work work rest unique
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
@@ -325,58 +328,6 @@ impl<S: Storage> Storage for Retry<S> {
         }
     }
 
-    fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
-        self.inner.view(device, at, len)
-    }
-
-    fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
-        self.inner.vouch(device, at, data)
-    }
-
-    fn objects(&self) -> Option<DeviceId> {
-        self.inner.objects()
-    }
-
-    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-        self.inner.object(digest, bytes)
-    }
-
-    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
-        self.inner.open_file(mount_tag, name)
-    }
-
-    fn close_file(&self, file: DeviceId) {
-        self.inner.close_file(file);
-    }
-
-    fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
-        self.inner.whole(device)
-    }
-
-    fn set_deadline(&self, until_ns: Option<u64>) {
-        self.inner.set_deadline(until_ns);
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.inner.now_ns()
-    }
-
-    fn clock(&self) -> Option<fn() -> u64> {
-        self.inner.clock()
-    }
-
-    fn unlocked(&self) {
-        self.inner.unlocked();
-    }
-
-    fn locking(&self) {
-        self.inner.locking();
-    }
-
-    fn start(&self, job: Job) -> Result<(), Job> {
-        self.inner.start(job)
-    }
-
     fn poll(&self) -> Option<Ended> {
         self.start_due();
         loop {
@@ -387,14 +338,6 @@ impl<S: Storage> Storage for Retry<S> {
         }
     }
 
-    fn has_work(&self) -> bool {
-        self.inner.has_work()
-    }
-
-    fn work(&self) {
-        self.inner.work();
-    }
-
     /// Returns the sum of the first try, the patience of the policy, and a last try at its end.
     fn patience_ns(&self) -> u64 {
         let tries_ns = self.inner.patience_ns().checked_mul(2);
@@ -403,20 +346,12 @@ impl<S: Storage> Storage for Retry<S> {
         let Some(all_ns) = all_ns else { return u64::MAX };
         all_ns
     }
-
-    fn rest(&self, ns: u32) {
-        self.inner.rest(ns);
-    }
-
-    fn unique(&self) -> u64 {
-        self.inner.unique()
-    }
 }
 
+// A method that is forgotten here would forget the storage below.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Discover> Discover for Retry<S> {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
-        self.inner.disk(serial)
-    }
+    forward! { self, self.inner; disk disks part set_version set_expendable }
 
     fn share_file(
         &mut self,
@@ -440,34 +375,13 @@ impl<S: Discover> Discover for Retry<S> {
             }
         }
     }
-
-    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
-        self.inner.disks(each);
-    }
-
-    fn part(
-        &mut self,
-        device: DeviceId,
-        start: u64,
-        bytes: u64,
-    ) -> Result<DeviceId, DiscoverError> {
-        self.inner.part(device, start, bytes)
-    }
-
-    fn set_version(&mut self, device: DeviceId, version: Version) {
-        self.inner.set_version(device, version);
-    }
-
-    fn set_expendable(&mut self, device: DeviceId) {
-        self.inner.set_expendable(device);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test that panics has failed")]
     use super::*;
-    use crate::Buffer;
+    use crate::{Buffer, DeviceInfo, Version};
     use alloc::vec::Vec;
     use core::cell::{Cell, RefCell};
     use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -21,6 +21,7 @@ use rootlet_base::num::{OrBug, clip, index, narrow, wide};
 use rootlet_base::units::{ByteRange, Pow2};
 use rootlet_storage::{
     DeviceId, DeviceInfo, DiscoverError, IoErrorKind, Lent, ObjectFault, Storage, Transfer,
+    read_exact,
 };
 use rootlet_trust::{Algorithm, Builder, Digest, Format, Hasher, Node, Root, Salt, Shape, digest};
 use spin::mutex::SpinMutex as Mutex;
@@ -206,7 +207,8 @@ impl Objects {
         for number in 0..groups {
             let range = bytes_of(shape, number)?;
             buffer.resize(narrow(range.len()).map_err(bug)?, 0);
-            read(storage, file, range.start(), &mut buffer).map_err(ObjectFault::Io)?;
+            read_exact(storage, file, range.start(), &mut buffer)
+                .map_err(|error| ObjectFault::Io(error.kind))?;
             for block in buffer.chunks(index(4096)) {
                 builder.push(block, &mut note).map_err(bug)?;
             }
@@ -291,7 +293,8 @@ impl Objects {
         let mut bytes = vec![0; clip(range.len(), GROUP_BYTES_MAX)];
         for _ in 0..2 {
             let read = self.with_file(storage, entry, |file| {
-                read(storage, file, range.start(), &mut bytes).map_err(ObjectFault::Io)
+                read_exact(storage, file, range.start(), &mut bytes)
+                    .map_err(|error| ObjectFault::Io(error.kind))
             });
             read.map_err(as_io)?;
             if leaf(hasher, &entry.shape, &bytes).map_err(as_io)? == *wanted {
@@ -400,26 +403,6 @@ fn leaf(hasher: &dyn Hasher, shape: &Shape, bytes: &[u8]) -> Result<Digest, Obje
     }
     node.resize(block, 0);
     digest(hasher, algorithm, &node).map_err(bug)
-}
-
-/// Fills `out` with bytes of a file.
-fn read<S: Storage>(
-    storage: &S,
-    file: DeviceId,
-    at: u64,
-    out: &mut [u8],
-) -> Result<(), IoErrorKind> {
-    let info = storage.info(file).ok_or(IoErrorKind::Gone)?;
-    let mut at = at;
-    for part in out.chunks_mut(index(info.transfer_bytes_max).max(1)) {
-        let len = wide(part.len());
-        let mut batch = [Transfer::read(file, at, part)];
-        storage.run(&mut batch, &mut |_, _| {});
-        let [transfer] = &batch;
-        transfer.outcome().map_err(|error| error.kind)?;
-        at = at.checked_add(len).ok_or(IoErrorKind::OutOfRange)?;
-    }
-    Ok(())
 }
 
 /// Runs the transfers of a batch that are of the objects.

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use gpt_disk_io::gpt_disk_types::{BlockSize, GptHeader, GptPartitionEntry, GptPartitionType, Lba};
 use gpt_disk_io::{BlockIo, Disk, DiskError};
-use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage, Transfer};
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage, read_exact};
 use rootlet_base::num::{index, low32, wide};
 use rootlet_base::units::{ByteRange, Pow2};
 
@@ -334,16 +334,8 @@ impl<S: Storage> BlockIo for Blocks<'_, S> {
         let start = self.unit().and_then(|unit| unit.times(start.to_u64()));
         let range = start.and_then(|start| ByteRange::sized(start, wide(out.len())));
         let range = range.filter(|range| range.within(self.disk)).ok_or(IoErrorKind::OutOfRange)?;
-        let block = index(self.size.to_u32());
-        let places = (range.start()..range.end()).step_by(block);
-        for (piece, at) in out.chunks_mut(block).zip(places) {
-            let mut batch = [Transfer::read(self.device, at, piece)];
-            self.storage.run(&mut batch, &mut |_, _| {});
-            for transfer in &batch {
-                transfer.outcome().map_err(|error| error.kind)?;
-            }
-        }
-        Ok(())
+        let read = read_exact(self.storage, self.device, range.start(), out);
+        read.map_err(|error| error.kind)
     }
 
     fn write_blocks(&mut self, _: Lba, _: &[u8]) -> Result<(), Self::Error> {

@@ -9,8 +9,8 @@ use crate::config::{Config, Part, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _, Transfer};
-use rootlet_base::num::{OrBug, index, narrow, wide};
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _, read_exact};
+use rootlet_base::num::{OrBug, narrow, wide};
 use rootlet_base::units::ByteRange;
 use rootlet_trust::{Place, Reason, SEAL_BYTES_MAX, Seal, Software, Spec, Subject};
 use rootlet_verity::{AHEAD_MAX, Ask, PinError, Verified};
@@ -270,15 +270,7 @@ fn read_seal<S: Discover>(storage: &mut S, name: &SourceName) -> Result<Vec<u8>,
     let most = wide(SEAL_BYTES_MAX).checked_add(u64::from(info.sector_bytes));
     let range = ByteRange::first(info.bytes.min(most.or_bug().map_err(rootlet::Error::from)?));
     let mut bytes = vec![0; narrow(range.len()).map_err(rootlet::Error::from)?];
-    let mut at = 0_u64;
-    for part in bytes.chunks_mut(index(info.transfer_bytes_max)) {
-        let len = wide(part.len());
-        let mut batch = [Transfer::read(device, at, part)];
-        storage.run(&mut batch, &mut |_, _| {});
-        let [transfer] = &batch;
-        transfer.outcome().map_err(rootlet::Error::from)?;
-        at = at.checked_add(len).or_bug().map_err(rootlet::Error::from)?;
-    }
+    read_exact(storage, device, 0, &mut bytes).map_err(rootlet::Error::from)?;
     let text = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.wrapping_add(1));
     bytes.truncate(text);
     Ok(bytes)
