@@ -1,4 +1,4 @@
-//! Byte counts as people write and read them.
+//! Byte counts, and counts of things, as people write and read them.
 //!
 //! Always: suffixes are powers of 1024 (K, M, G, alone or with `B` or `iB`), as QEMU reads them.
 
@@ -34,6 +34,11 @@ pub fn human(bytes: u64) -> String {
         Some((name, unit)) => format!("{:.1} {name}", bytes as f64 / *unit as f64),
         None => format!("{bytes} bytes"),
     }
+}
+
+/// `count` things, by the name of one or of several.
+pub fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
 }
 
 #[cfg(test)]

@@ -40,7 +40,13 @@ the boot. Exit status: 0 passed, 1 failed or the guest died, 2 usage, 3 somethin
 
 /// Returns what help says after the options.
 fn help() -> String {
-    let commands = GUEST_COMMANDS.iter().map(|(usage, what)| format!("  {usage:34}{what}\n"));
+    const WIDTH: usize = 34;
+    let commands = GUEST_COMMANDS.iter().map(|(usage, what)| {
+        // A long one has its purpose on a line of its own.
+        let gap = if usage.len() < WIDTH { "" } else { "\n  " };
+        let width = if gap.is_empty() { WIDTH - usage.len() } else { WIDTH };
+        format!("  {usage}{gap}{:width$}{what}\n", "")
+    });
     format!("Guest commands:\n{}\n{HELP}", commands.collect::<String>())
 }
 
@@ -94,31 +100,38 @@ impl BootCommand {
 
     /// The guest, and the machine that it is for.
     fn guest(&mut self) -> Result<Firmware> {
-        let (option, file) = match (&self.app, &self.guest) {
-            (Some(file), _) => ("--app", file),
-            (None, Some(file)) => ("--guest", file),
-            (None, None) => return guests::find(self.machine.board()),
-        };
-        let firmware = Firmware::read(file.clone());
-        let firmware = firmware.map_err(|error| usage(format!("{option} {error:#}")))?;
-        let name = file.display();
-        let arch = firmware.arch().ok_or_else(|| {
-            usage(format!(
-                "{option} {name}: neither an ELF for x86_64, aarch64 or riscv64 nor a flat Linux image"
-            ))
-        })?;
-        if self.machine.board.is_none() {
-            self.machine.board = board_of(file, arch, self.machine.monitor);
+        match (&self.app, &self.guest) {
+            (Some(file), _) => named_guest("--app", file, &mut self.machine),
+            (None, Some(file)) => named_guest("--guest", file, &mut self.machine),
+            (None, None) => guests::find(self.machine.board()),
         }
-        let board = self.machine.board();
-        if board.arch() != arch {
-            let (board, other) = (board.package(), board.arch());
-            return Err(usage(format!(
-                "{option} {name} is for {arch}, and the board {board} is {other}"
-            )));
-        }
-        Ok(firmware)
     }
+}
+
+/// Reads the guest that `option` names, and takes its board for `machine` where none is named.
+///
+/// # Errors
+/// Status 2: it cannot be read, or is not for the machine.
+pub fn named_guest(option: &str, file: &Path, machine: &mut MachineArgs) -> Result<Firmware> {
+    let firmware = Firmware::read(file.to_path_buf());
+    let firmware = firmware.map_err(|error| usage(format!("{option} {error:#}")))?;
+    let name = file.display();
+    let arch = firmware.arch().ok_or_else(|| {
+        usage(format!(
+            "{option} {name}: neither an ELF for x86_64, aarch64 or riscv64 nor a flat Linux image"
+        ))
+    })?;
+    if machine.board.is_none() {
+        machine.board = board_of(file, arch, machine.monitor);
+    }
+    let board = machine.board();
+    if board.arch() != arch {
+        let (board, other) = (board.package(), board.arch());
+        return Err(usage(format!(
+            "{option} {name} is for {arch}, and the board {board} is {other}"
+        )));
+    }
+    Ok(firmware)
 }
 
 /// Returns the board of a guest, by the name of its file or by its architecture: of the boards with
@@ -222,6 +235,15 @@ mod tests {
             assert_eq!(settled(word), (Some("known".into()), expected));
         }
         assert_eq!(settled("root.erofs"), (Some("root.erofs".into()), vec!["/".into()]));
+    }
+
+    #[test]
+    fn help_has_the_purpose_of_each_command_in_one_column() {
+        let help = help();
+        for (usage, what) in GUEST_COMMANDS {
+            let line = help.lines().find(|line| line.ends_with(what)).unwrap();
+            assert_eq!(line.find(what), Some(36), "{usage}: {line}");
+        }
     }
 
     fn command(words: &[&str]) -> BootCommand {

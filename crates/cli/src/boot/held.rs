@@ -24,7 +24,7 @@ struct Holding {
 }
 
 impl Held {
-    /// Holds the files that lie below read-only disks and no other ones. What cannot be opened is told
+    /// Holds the files that lie below read-only disks and no other ones. What cannot be opened is reported
     /// where the disk is.
     pub fn open(disks: &[Disk]) -> Self {
         let of = |disk: &Disk| fs::metadata(disk.source.file()?).ok().filter(fs::Metadata::is_file);

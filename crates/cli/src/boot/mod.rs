@@ -40,7 +40,7 @@ use rootlet_guest::Command;
 use tempfile::TempDir;
 
 pub use args::BootArgs;
-pub use command::{BootCommand, read, task};
+pub use command::{BootCommand, named_guest, read, task};
 pub use firmware::Firmware;
 pub use level::LogLevel;
 

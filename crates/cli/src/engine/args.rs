@@ -12,10 +12,10 @@ use crate::source::{Platform, Web};
 #[derive(Args, Clone, Debug, Default)]
 pub struct WebArgs {
     /// Trust the certificates of this PEM file for https://, and no others
-    #[arg(long, value_name = "FILE", help_heading = "Blobs and region")]
+    #[arg(long, value_name = "FILE", help_heading = "Web servers")]
     pub ca: Option<PathBuf>,
     /// Read http:// too: everybody on the way can change what the guest gets
-    #[arg(long, help_heading = "Blobs and region")]
+    #[arg(long, help_heading = "Web servers")]
     pub plain_http: bool,
     /// The image of this platform, where a registry has several [default: linux and the processor of the
     /// board, or without a guest of this machine]

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::Fault;
 
-/// What a registry is told of who asks.
+/// What a registry learns of who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     /// The secret.

@@ -126,7 +126,7 @@ impl Realm {
         let mut add = |field: String| more.extend(["--data-urlencode".into(), field]);
         fields.for_each(|(name, value)| add(format!("{name}={value}")));
         let secrets = match secret {
-            // A question of OAuth 2, by POST: what is secret is no part of a URL.
+            // A question of OAuth 2, by POST: what is secret is not a part of a URL.
             Some(Secret::IdentityToken(Hidden(token))) => {
                 add("grant_type=refresh_token".into());
                 add(format!("client_id={CLIENT}"));

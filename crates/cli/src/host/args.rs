@@ -39,7 +39,7 @@ Files come back with their holes, hard links, symlinks, devices, fifos and socke
 times, and with owners and xattrs as far as this user may set them. What lies below several paths \
 comes into the same DIR, which gets the mode of the first. A file appears under its name once it is \
 whole. Nothing is written outside DIR, and no symlink is followed. What cannot be restored is \
-reported, the rest is restored, and the exit status is 1.
+reported, the rest is restored, and the exit status is 1; a full disk ends the command.
 
 Examples:
   rootlet extract root.erofs out

@@ -30,12 +30,15 @@ pub fn run_at<S: Storage, L: Layer<S>>(
             return Ok(Run { hole: true, end: inode.size() });
         }
         Layout::Chunked(map) => map,
-        _ => return Ok(Run { hole: false, end: inode.size().min(offset.saturating_add(max)) }),
+        _ => {
+            let end = offset.checked_add(max).map_or(inode.size(), |end| end.min(inode.size()));
+            return Ok(Run { hole: false, end });
+        }
     };
     let hole = root.source_of(inode, offset)?.is_none();
     let mut end = offset;
     loop {
-        end = chunk_end(map.chunk_bits(), end).min(inode.size());
+        end = chunk_end(map.chunk_bits(), end, inode.size());
         let more = end < inode.size() && end - offset < max;
         // What cannot be located is left to the next call.
         if !more || root.source_of(inode, end).map(|source| source.is_none()) != Ok(hole) {
@@ -44,10 +47,10 @@ pub fn run_at<S: Storage, L: Layer<S>>(
     }
 }
 
-/// The end of the chunk that holds byte `at`.
-pub fn chunk_end(chunk_bits: u32, at: u64) -> u64 {
+/// The end of the chunk that holds byte `at` of a file of `size` bytes.
+pub fn chunk_end(chunk_bits: u32, at: u64, size: u64) -> u64 {
     let below = 1_u64.checked_shl(chunk_bits).map_or(u64::MAX, |bytes| bytes - 1);
-    (at | below).saturating_add(1)
+    (at | below).checked_add(1).map_or(size, |end| end.min(size))
 }
 
 #[cfg(test)]
@@ -55,10 +58,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn chunks_end_behind_their_last_byte() {
-        assert_eq!(chunk_end(12, 0), 4096);
-        assert_eq!(chunk_end(12, 4095), 4096);
-        assert_eq!(chunk_end(12, 4096), 8192);
-        assert_eq!(chunk_end(64, 5), u64::MAX);
+    fn chunks_end_behind_their_last_byte_and_with_their_file() {
+        assert_eq!(chunk_end(12, 0, 9000), 4096);
+        assert_eq!(chunk_end(12, 4095, 9000), 4096);
+        assert_eq!(chunk_end(12, 4096, 9000), 8192);
+        assert_eq!(chunk_end(12, 8192, 9000), 9000);
+        assert_eq!(chunk_end(64, 5, u64::MAX), u64::MAX);
     }
 }

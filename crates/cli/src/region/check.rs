@@ -10,7 +10,7 @@ use super::args::CheckArgs;
 use super::{Opened, faulty, show};
 use crate::progress::Progress;
 use crate::say;
-use crate::size::human;
+use crate::size::{counted, human};
 
 /// Checks every block of a region.
 pub fn task(opened: &mut Opened<'_>, args: CheckArgs, holders: &[String]) -> Result<()> {
@@ -50,16 +50,17 @@ fn report(region: &Region, faults: &[Fault], checked: Checked, holders: &[String
         say!("in use: {holder} has it open for writing: what changes meanwhile looks faulty");
     }
     if checked.changed > 0 {
-        say!("{} slots changed meanwhile and were left out", checked.changed);
+        let slots = counted(checked.changed, "slot", "slots");
+        say!("changed meanwhile and left out: {slots}");
     }
     say!(
-        "{} superblocks, {} pages, {} blobs, {} resident blocks ({}) checked, {} faults",
+        "{} superblocks, {} pages, {}, {} ({}) checked, {}",
         region.superblocks.copies.len(),
         (region.pages.len() + region.blob_pages.len()) * 2,
-        region.blobs.len(),
-        checked.blocks,
+        counted(region.blobs.len() as u64, "blob", "blobs"),
+        counted(checked.blocks, "resident block", "resident blocks"),
         human(checked.blocks << 12),
-        faults.len()
+        counted(faults.len() as u64, "fault", "faults")
     );
     Ok(())
 }

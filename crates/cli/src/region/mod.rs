@@ -33,6 +33,7 @@ use crate::exit::{self, usage};
 use crate::interrupt::Interrupt;
 use crate::say;
 use crate::shown::shown;
+use crate::size::counted;
 use crate::source::{RegionPlace, entropy};
 
 /// Memory of the guest that a new region has to fit in: one of 64 MiB, without its firmware.
@@ -82,6 +83,11 @@ impl<'a> Opened<'a> {
         let name = arg.file.display();
         if arg.file.is_dir() {
             return Err(usage(format!("{name}: a directory, not a disk with a region")));
+        }
+        if !arg.file.exists() {
+            let file = pasteable(&arg.file, &[]);
+            let advice = format!("`truncate -s 64M {file}` makes a disk for a region");
+            return Err(usage(format!("{name}: no such file; {advice}")));
         }
         let mut storage = FileStorage::new();
         let device = storage
@@ -225,7 +231,8 @@ fn drop_blob(opened: &mut Opened<'_>, name: &str) -> Result<()> {
     let mut cache = Cache::open(&opened.storage, &options).map_err(|why| opened.refused(why))?;
     let end = opened.storage.now_ns().saturating_add(DROP_NS_MAX);
     let slots = cache.drop_blob(&opened.storage, blob.index, end)?;
-    say!("dropped blob {}: {slots} slots are free again", blob.index.get());
+    let slots = counted(slots.into(), "slot", "slots");
+    say!("dropped blob {}, which had {slots}", blob.index.get());
     Ok(())
 }
 

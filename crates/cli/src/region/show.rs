@@ -14,7 +14,7 @@ use super::picture::{self, Cell};
 use super::tag;
 use crate::say;
 use crate::shown::shown;
-use crate::size::human;
+use crate::size::{counted, human};
 
 /// Cells of a blob's bar, and of a row of the map.
 const WIDTH: u64 = 64;
@@ -190,11 +190,11 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
     let (bytes, resident) = (blob.entry.bytes, blob.resident_bytes());
     let percent = resident * 100 / bytes.max(1);
     say!(
-        "blob {:4} {} of {} resident ({percent} %), {} slots, generation {}",
+        "blob {:4} {} of {} resident ({percent} %), {}, generation {}",
         blob.index.get(),
         human(resident),
         human(bytes),
-        blob.slots,
+        counted(blob.slots.into(), "slot", "slots"),
         blob.entry.generation
     );
     match blob.entry.identity.describe() {
@@ -226,7 +226,8 @@ fn of_domain(digest: u64) -> String {
 
 fn show_map(region: &Region) -> Result<()> {
     let (per_cell, map) = picture::map(region, WIDTH as usize * ROWS);
-    say!("map       {per_cell} slots a sign: blob's number (base 36), . free, x given up, ? lost");
+    let each = counted(per_cell as u64, "slot", "slots");
+    say!("map       {each} a sign: blob's number (base 36), . free, x given up, ? lost");
     let sign = |cell: &Cell| match cell {
         Cell::Free => '.',
         Cell::Blob(blob, _) => picture::sign(&region.blobs[*blob]),

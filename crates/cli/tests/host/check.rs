@@ -32,7 +32,11 @@ fn assert_faults(world: &World, faults: &[String]) {
     found.sort();
     faults.sort();
     assert_eq!(found, faults, "{}", outcome.stderr);
-    assert!(last.ends_with(&format!(", {} faults", faults.len())), "{last}");
+    let count = match faults.len() {
+        1 => ", 1 fault".to_string(),
+        count => format!(", {count} faults"),
+    };
+    assert!(last.ends_with(&count), "{last}");
     assert_eq!(outcome.status, i32::from(!faults.is_empty()));
 }
 

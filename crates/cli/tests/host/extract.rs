@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 use std::path::Path;
 
 use rootlet_sim::image::{Content, FileLayout, Inodes, Kind, Options, Tree};
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use crate::run::{Outcome, World};
 
@@ -237,6 +238,41 @@ fn file_that_cannot_be_read_is_told_and_is_not_there() {
     assert_eq!(fs::read(world.path("out/b")).unwrap(), tree.content("/b").unwrap().to_vec());
 }
 
+/// A file system that has room for some of the files.
+#[test]
+fn full_disk_ends_the_run_with_one_line_and_leaves_whole_files() {
+    let mut tree = Tree::new();
+    for number in 0..100 {
+        tree.file(format!("/{number:02}"), Content::seeded(number, 30_000));
+    }
+    let world = World::new(&tree, &extended());
+    let out = world.path("out");
+    fs::create_dir(&out).unwrap();
+    let size = Some(c"size=1M");
+    if let Err(error) = mount("tmpfs", &out, "tmpfs", MountFlags::empty(), size) {
+        println!("skipped: this user may not mount: {error}");
+        return;
+    }
+    let runs = ["1", "4"].map(|jobs| {
+        let outcome = world.extract(&["--force", "--jobs", jobs]);
+        let paths = fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().path());
+        let left: Vec<_> = paths.map(|path| (fs::read(&path).unwrap(), path)).collect();
+        left.iter().for_each(|(_, path)| fs::remove_file(path).unwrap());
+        (outcome, left)
+    });
+    unmount(&out, UnmountFlags::empty()).unwrap();
+    for (outcome, left) in runs {
+        assert_eq!((outcome.status, outcome.stderr.lines().count()), (1, 1), "{outcome:?}");
+        let said = "No space left on device (os error 28); nothing more is restored";
+        assert!(outcome.stderr.contains(said), "{}", outcome.stderr);
+        assert!((10..40).contains(&left.len()), "{} files", left.len());
+        for (bytes, path) in left {
+            let name = format!("/{}", path.file_name().unwrap().to_str().unwrap());
+            assert!(bytes == tree.content(&name).unwrap().to_vec(), "{name}");
+        }
+    }
+}
+
 #[test]
 fn directory_with_two_names_is_entered_once() {
     let mut tree = Tree::new();
@@ -298,7 +334,7 @@ fn several_paths_share_one_directory_and_each_fault_has_a_line() {
     let summary: Vec<_> =
         outcome.stderr.lines().filter(|line| line.starts_with("extract ")).collect();
     assert_eq!(summary.len(), 1, "{}", outcome.stderr);
-    assert!(summary[0].contains("4 files") && summary[0].contains(" 1 hard links"), "{summary:?}");
+    assert!(summary[0].contains("4 files") && summary[0].contains(" 1 hard link,"), "{summary:?}");
     let out = world.path("out");
     let mut names: Vec<_> =
         fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name()).collect();

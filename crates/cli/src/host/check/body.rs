@@ -145,7 +145,7 @@ impl<'r, S: Storage> Check<'_, '_, 'r, S> {
                     if !self.spend(|check| &mut check.map_budget, 1, path, inode.nid())? {
                         return Ok(());
                     }
-                    let end = chunk_end(map.chunk_bits(), at).min(inode.size());
+                    let end = chunk_end(map.chunk_bits(), at, inode.size());
                     self.stored(&file, path, at, end)?;
                     at = end;
                 }

@@ -30,6 +30,7 @@ use crate::output;
 use crate::progress::Progress;
 use crate::say;
 use crate::shown::shown;
+use crate::size::{counted, human};
 use crate::source::{AVB_NOTICE, Prepared};
 use digests::Digests;
 use report::{Report, reader};
@@ -37,27 +38,27 @@ use seen::Seen;
 
 /// Bytes of names and values of xattrs for each byte of a device: one that is shared counts for
 /// every inode that has it.
-const XATTR_FACTOR: u64 = 1024;
+const XATTR_FACTOR: u128 = 1024;
 /// Decoded bytes of compressed files for each byte of a device.
-const DECODED_FACTOR: u64 = 4096;
+const DECODED_FACTOR: u128 = 4096;
 
-/// How much may be read yet.
+/// How much may be read yet: wider than lengths, so that no sum or product of them overflows.
 #[derive(Debug)]
 struct Budget {
     what: &'static str,
-    left: u64,
+    left: u128,
     told: bool,
 }
 
 impl Budget {
-    fn new(what: &'static str, left: u64) -> Self {
+    fn new(what: &'static str, left: u128) -> Self {
         Self { what, left, told: false }
     }
 }
 
 /// The names of an inode that is not a directory.
 struct Links {
-    names: u32,
+    names: u64,
     says: u32,
     path: Box<[u8]>,
 }
@@ -74,7 +75,7 @@ struct Ahead {
 struct Found {
     dot: Option<Nid>,
     dotdot: Option<Nid>,
-    dirs: u32,
+    dirs: u64,
 }
 
 /// How many files have fingerprints.
@@ -140,8 +141,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
         note!("{AVB_NOTICE}");
     }
     let digests = digests::read_all(opened.root.storage(), &opened.mounted);
-    let sources = opened.mounted.sources();
-    let room = sources.fold(0, |sum: u64, (_, _, of)| sum.saturating_add(of.bytes));
+    let room = opened.mounted.sources().map(|(_, _, of)| u128::from(of.bytes)).sum();
     let (files, result) = verify(&opened.root, room, digests, args.json, args.jobs);
     opened.end(files, &result);
     result
@@ -152,7 +152,7 @@ pub fn task(args: &CheckArgs, interrupt: &Interrupt) -> Result<()> {
 /// `room` bytes together. Memory: a path for every inode.
 fn verify<S: Storage + Sync>(
     root: &GuestRoot<S>,
-    room: u64,
+    room: u128,
     digests: Option<Digests>,
     as_json: bool,
     jobs: Jobs,
@@ -172,11 +172,11 @@ fn verify<S: Storage + Sync>(
                 links: HashMap::new(),
                 dirs: HashMap::new(),
                 seen: Seen::default(),
-                dir_budget: Budget::new("bytes of directories", dir_bytes),
+                dir_budget: Budget::new("bytes of directories", dir_bytes.into()),
                 // An entry has at least 4 bytes.
-                map_budget: Budget::new("chunk map entries", dir_bytes / 4),
-                xattr_budget: Budget::new("bytes of xattrs", room.saturating_mul(XATTR_FACTOR)),
-                data_budget: Budget::new("decoded bytes", room.saturating_mul(DECODED_FACTOR)),
+                map_budget: Budget::new("chunk map entries", (dir_bytes / 4).into()),
+                xattr_budget: Budget::new("bytes of xattrs", room * XATTR_FACTOR),
+                data_budget: Budget::new("decoded bytes", room * DECODED_FACTOR),
                 xattrs: vec![0; XATTR_BYTES_MAX],
                 files: 0,
                 fingerprints: Fingerprints::default(),
@@ -230,22 +230,21 @@ impl<S: Storage> Check<'_, '_, '_, S> {
             true => "superblock checksum right",
             false => "no superblock checksum",
         };
-        let bytes = crate::size::human(all.bytes);
+        let bytes = human(all.bytes);
         let digests = verified.map_or_else(String::new, |bytes| {
-            format!("{} of the sources verified, ", crate::size::human(bytes))
+            format!("{} of the sources verified, ", human(bytes))
         });
-        let known = if compared > 0 {
-            format!("{compared} fingerprints compared, ")
-        } else {
-            String::new()
+        let known = match compared {
+            0 => String::new(),
+            compared => format!("{} compared, ", counted(compared, "fingerprint", "fingerprints")),
         };
         let others = match unknown {
             0 => String::new(),
-            unknown => format!("{unknown} fingerprints not known, "),
+            unknown => format!("{} not known, ", counted(unknown, "fingerprint", "fingerprints")),
         };
-        say!(
-            "{inodes} inodes, {bytes} of data read, {digests}{known}{others}{sum}, {faults} faults"
-        );
+        let (inodes, found) =
+            (counted(inodes, "inode", "inodes"), counted(faults, "fault", "faults"));
+        say!("{inodes}, {bytes} of data read, {digests}{known}{others}{sum}, {found}");
         judged(faults)
     }
 
@@ -263,7 +262,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
         nid: Nid,
     ) -> Result<bool> {
         let budget = of(self);
-        if let Some(left) = budget.left.checked_sub(much) {
+        if let Some(left) = budget.left.checked_sub(much.into()) {
             budget.left = left;
             return Ok(true);
         }
@@ -355,7 +354,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
             self.fault(&path, Some(nid), what)?;
         }
         if inode.kind() == FileKind::Directory {
-            found.dirs = found.dirs.saturating_add(1);
+            found.dirs += 1;
             if let Some(first) = self.dirs.get(&nid) {
                 let what = format!("the directory has another name, {}", shown(first));
                 return self.fault(&path, Some(nid), what);
@@ -367,8 +366,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
         }
         match self.links.entry(nid) {
             Entry::Occupied(mut links) => {
-                let links = links.get_mut();
-                links.names = links.names.saturating_add(1);
+                links.get_mut().names += 1;
                 Ok(())
             }
             Entry::Vacant(links) => {
@@ -381,7 +379,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
     /// `.`, `..` and the link count of a directory whose entries were read.
     fn own_entries(&mut self, dir: &Ahead, found: &Found) -> Result<()> {
         let Ahead { inode, parent, path } = dir;
-        let (nid, nlink) = (inode.nid(), inode.nlink());
+        let (nid, nlink) = (inode.nid(), u64::from(inode.nlink()));
         let dot = if inode.dot_omitted() { None } else { Some(nid) };
         for (name, want, got) in [(".", dot, found.dot), ("..", Some(*parent), found.dotdot)] {
             let said = |nid: Option<Nid>| nid.map_or("missing".into(), |nid| format!("nid {nid}"));
@@ -390,7 +388,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
                 self.fault(path, Some(nid), what)?;
             }
         }
-        let want = found.dirs.saturating_add(2);
+        let want = found.dirs + 2;
         // 1 stands for more than the field can hold.
         if nlink != want && nlink != 1 && !self.merged {
             let what = format!("link count {nlink}, with {} subdirectories {want}", found.dirs);
@@ -403,7 +401,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
         if self.merged {
             return Ok(());
         }
-        let wrong = self.links.iter().filter(|(_, links)| links.names != links.says);
+        let wrong = self.links.iter().filter(|(_, links)| links.names != u64::from(links.says));
         let mut wrong: Vec<_> = wrong
             .map(|(nid, Links { names, says, path })| {
                 (path.clone(), *nid, format!("link count {says}, {names} names lead there"))
@@ -418,8 +416,7 @@ impl<S: Storage> Check<'_, '_, '_, S> {
 fn judged(faults: u64) -> Result<()> {
     match faults {
         0 => Ok(()),
-        1 => bail!("1 fault"),
-        _ => bail!("{faults} faults"),
+        _ => bail!("{}", counted(faults, "fault", "faults")),
     }
 }
 

@@ -14,6 +14,7 @@ use super::{digests, verify};
 use crate::note;
 use crate::say;
 use crate::shown::shown;
+use crate::size::counted;
 use crate::source::Prepared;
 
 /// Verifies the images of a stack, which are bound, and its names.
@@ -29,7 +30,7 @@ pub fn check(prepared: Prepared, mounted: &Mounted, args: &CheckArgs) -> Result<
         let root = Root::with_budget(storage, None::<Cache>, image, sources, &memory.mount);
         storage = match root {
             Ok(root) => {
-                let room = sources.iter().fold(0, |sum: u64, of| sum.saturating_add(of.bytes));
+                let room = sources.iter().map(|of| u128::from(of.bytes)).sum();
                 let (_, result) = verify(&root, room, digests.take(), args.json, args.jobs);
                 faulty += u32::from(result.is_err());
                 root.into_parts().0
@@ -52,7 +53,9 @@ pub fn check(prepared: Prepared, mounted: &Mounted, args: &CheckArgs) -> Result<
     };
     match (faulty, faults) {
         (0, 0) => Ok(()),
-        (0, faults) => bail!("{faults} faults in the names of the stack"),
+        (0, faults) => {
+            bail!("{} in the names of the stack", counted(faults, "fault", "faults"))
+        }
         (images, _) => bail!("{images} of {} images have faults", mounted.images.len()),
     }
 }
@@ -75,7 +78,8 @@ fn names<S: rootlet::storage::Storage>(
         }
     }
     if !as_json {
-        say!("the stack: {inodes} names, {faults} faults");
+        let (names, found) = (counted(inodes, "name", "names"), counted(faults, "fault", "faults"));
+        say!("the stack: {names}, {found}");
     }
     Ok(faults)
 }

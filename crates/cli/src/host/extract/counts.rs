@@ -3,6 +3,7 @@
 use anyhow::{Result, anyhow};
 
 use crate::note;
+use crate::size::{counted, human};
 
 /// What was done, and what this user or file system did not permit.
 #[derive(Debug, Default)]
@@ -46,10 +47,13 @@ impl Counts {
     /// # Errors
     /// An entry could not be restored.
     pub fn tell(&self, is_root: bool) -> Result<()> {
-        let Self { files, dirs, links, others, .. } = self;
-        let bytes = crate::size::human(self.bytes);
+        let bytes = human(self.bytes);
         note!(
-            "extract {files} files with {bytes}, {dirs} directories, {links} hard links, {others} others"
+            "extract {} with {bytes}, {}, {}, {} others",
+            counted(self.files, "file", "files"),
+            counted(self.dirs, "directory", "directories"),
+            counted(self.links, "hard link", "hard links"),
+            self.others
         );
         let why = if is_root { "not permitted" } else { "only root may" };
         for (count, what) in [
@@ -63,8 +67,7 @@ impl Counts {
         }
         match self.failed {
             0 => Ok(()),
-            1 => Err(anyhow!("1 entry could not be restored")),
-            failed => Err(anyhow!("{failed} entries could not be restored")),
+            failed => Err(anyhow!("{} could not be restored", counted(failed, "entry", "entries"))),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! `extract`: restores what lies below a path of an image into a directory of this machine.
 //!
 //! Always: nothing is written outside that directory; a restored file has all its bytes; an entry
-//! that cannot be restored has a line on standard error, and the command continues.
+//! that cannot be restored has a line on standard error, and the command continues, unless the disk
+//! is full.
 
 mod counts;
 mod entry;

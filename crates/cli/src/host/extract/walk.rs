@@ -6,7 +6,8 @@
 //! and writing changes its time.
 
 use std::collections::{HashMap, HashSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -133,7 +134,7 @@ impl<'r, S: Storage> Walk<'r, S> {
         }
         if let Some((_, top)) = tops.iter().find(|(_, top)| top.kind() == FileKind::Directory) {
             let base = self.base.try_clone()?;
-            self.dress(base.as_fd(), b"/", top);
+            self.dress(base.as_fd(), b"/", top)?;
         }
         self.counts.add(self.own.take_counts());
         Ok(())
@@ -271,7 +272,7 @@ impl<'r, S: Storage> Walk<'r, S> {
     /// Takes what has ended.
     ///
     /// # Errors
-    /// Someone asked to end: no fault is reported after that.
+    /// Someone asked to end, or the disk is full: no fault is reported after that.
     fn settle(&mut self, ended: Ended) -> Result<()> {
         self.setup.interrupt.check()?;
         match ended {
@@ -280,14 +281,14 @@ impl<'r, S: Storage> Walk<'r, S> {
                 self.counts.add(counts);
                 match result {
                     Ok(()) => self.restored(&path, &inode),
-                    Err(error) => self.fault(&path, &error),
+                    Err(error) => self.fault(&path, &error)?,
                 }
             }
-            Ended::Fault(path, error) => self.fault(&path, &error),
+            Ended::Fault(path, error) => self.fault(&path, &error)?,
             Ended::Directory { dir, path, inode } => {
                 // The directory that everything lies in is shared by all paths.
                 if !path.is_empty() {
-                    self.dress(dir.as_fd(), &path, &inode);
+                    self.dress(dir.as_fd(), &path, &inode)?;
                 }
                 self.counts.dirs += 1;
             }
@@ -295,15 +296,22 @@ impl<'r, S: Storage> Walk<'r, S> {
         Ok(())
     }
 
-    fn dress(&mut self, dir: std::os::fd::BorrowedFd<'_>, path: &[u8], inode: &Inode) {
-        if let Err(error) = self.own.dress(Target::Open(dir), inode) {
-            self.fault(path, &error);
-        }
+    fn dress(&mut self, dir: BorrowedFd<'_>, path: &[u8], inode: &Inode) -> Result<()> {
+        let dressed = self.own.dress(Target::Open(dir), inode);
+        dressed.or_else(|error| self.fault(path, &error))
     }
 
-    fn fault(&mut self, path: &[u8], error: &anyhow::Error) {
+    /// Reports the fault of one entry.
+    ///
+    /// # Errors
+    /// The disk takes nothing more, so each further entry would fail as well.
+    fn fault(&mut self, path: &[u8], error: &anyhow::Error) -> Result<()> {
+        if is_full(error) {
+            bail!("{}: {error:#}; nothing more is restored", shown(path));
+        }
         self.counts.failed += 1;
         self.setup.progress.suspend(|| note!("{}: {error:#}", shown(path)));
+        Ok(())
     }
 
     /// Opens a directory that was made before, by its path.
@@ -321,6 +329,16 @@ impl Level {
     fn new(dir: Arc<OwnedFd>, cursor: DirCursor, len: usize) -> Self {
         Self { dir: Some(dir), cursor, len }
     }
+}
+
+/// Returns whether the file system has no room or cannot be written. An attribute alone may find no
+/// room on a disk that is not full; its error has a context.
+fn is_full(error: &anyhow::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let first = error.chain().next().and_then(|cause| cause.downcast_ref::<io::Error>());
+    first.is_some_and(|error| {
+        matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
+    })
 }
 
 /// Returns the error for a name that would lead elsewhere.

@@ -14,7 +14,11 @@ fn flip(scene: &Scene, at: usize) {
 fn faults(scene: &Scene) -> Vec<String> {
     let outcome = scene.run(&["check"]);
     let (last, faults) = outcome.stdout.split_last().unwrap();
-    assert!(last.ends_with(&format!(", {} faults", faults.len())), "{last}");
+    let count = match faults.len() {
+        1 => ", 1 fault".to_string(),
+        count => format!(", {count} faults"),
+    };
+    assert!(last.ends_with(&count), "{last}");
     assert_eq!(outcome.status, i32::from(!faults.is_empty()), "{outcome:?}");
     faults.to_vec()
 }

@@ -42,6 +42,18 @@ fn blank_file_is_formatted_with_the_slots_that_are_asked_for() {
 }
 
 #[test]
+fn file_that_is_not_there_is_told_with_the_command_that_makes_it() {
+    let scene = Scene::blank();
+    std::fs::remove_file(scene.region()).unwrap();
+    for words in [&[][..], &["check"], &["format"]] {
+        let outcome = scene.expect(words, 2);
+        let told = ["no such file; `truncate -s 64M ", "` makes a disk for a region"];
+        assert!(told.iter().all(|told| outcome.stderr.contains(told)), "{outcome:?}");
+    }
+    assert!(!scene.region().exists());
+}
+
+#[test]
 fn region_is_formatted_anew_only_by_force() {
     let scene = Scene::used();
     refused(&scene, "the area holds the region 0707070707");

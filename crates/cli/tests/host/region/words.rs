@@ -170,7 +170,7 @@ fn region_on_a_shrunk_disk_says_so_everywhere() {
         told(&checked);
         assert_eq!((shown.status, checked.status), (i32::from(!usable), 1));
         if usable {
-            assert!(checked.stdout.last().unwrap().ends_with(", 1 faults"), "{checked:?}");
+            assert!(checked.stdout.last().unwrap().ends_with(", 1 fault"), "{checked:?}");
             let json = scene.expect(&["check", "--json"], 1).stdout.join("\n");
             assert!(json.contains(&words), "{json}");
         } else {
