@@ -3,6 +3,8 @@
 //! Always: what is parsed here is well-formed; whether files exist and devices fit is for those
 //! who use them.
 
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
 use rootlet_cli::boot::BootArgs;
 
@@ -54,6 +56,9 @@ pub struct Cli {
     pub task: Option<Task>,
     #[command(flatten)]
     pub boot: BootArgs,
+    /// The guest to boot, instead of building one: an ELF, or a flat Linux image
+    #[arg(long, value_name = "FILE")]
+    pub guest: Option<PathBuf>,
     /// Print the commands that boot it by hand, and boot nothing
     #[arg(long)]
     pub dry_run: bool,

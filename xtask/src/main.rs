@@ -14,7 +14,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
-use rootlet_cli::boot::BootArgs;
 use rootlet_cli::interrupt::Interrupt;
 
 use cli::{Cli, Task};
@@ -38,16 +37,19 @@ fn dispatch(cli: Cli, interrupt: &Interrupt) -> Result<()> {
         Some(Task::Dist(args)) => dist::task(&args),
         Some(Task::Setup(args)) => setup::task(args.check),
         Some(Task::BootElf(args)) => boot::elf_task(args, interrupt),
-        None if wants_sample(&cli.boot) && !cli.dry_run => sample::task(&cli.boot, interrupt),
-        None => boot::task(&cli.boot, cli.dry_run, interrupt),
+        None if wants_sample(&cli) => sample::task(&cli.boot, interrupt),
+        None => boot::task(cli.boot, cli.guest.as_deref(), cli.dry_run, interrupt),
     }
 }
 
-/// Returns whether the user names neither an image nor a command: only what machine to show it on.
-fn wants_sample(args: &BootArgs) -> bool {
-    let source = &args.source;
-    args.image.is_none()
-        && args.words.is_empty()
+/// Returns whether the user names neither an image nor a guest or a command: only what machine to show
+/// it on.
+fn wants_sample(cli: &Cli) -> bool {
+    let source = &cli.boot.source;
+    let names_a_boot = cli.dry_run || cli.guest.is_some();
+    !names_a_boot
+        && cli.boot.image.is_none()
+        && cli.boot.words.is_empty()
         && source.blob.is_empty()
         && source.share.is_empty()
         && source.region.is_none()

@@ -9,6 +9,7 @@ use super::{Discover, Storage, forward};
 
 macro_rules! by_pointer {
     ($pointer:ty) => {
+        #[deny(clippy::missing_trait_methods)]
         impl<S: Storage + ?Sized> Storage for $pointer {
             forward! { self, (**self);
                 info run view vouch objects object open_file close_file whole
@@ -18,6 +19,7 @@ macro_rules! by_pointer {
             forward! { self, (**self); start poll has_work work patience_ns rest unique }
         }
 
+        #[deny(clippy::missing_trait_methods)]
         impl<S: Discover + ?Sized> Discover for $pointer {
             forward! { self, (**self); disk share_file disks part set_version set_expendable }
         }

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use rootlet_sim::image::{Content, Tree};
 
-use crate::boot::{BOARDS, boot_app, make};
+use crate::boot::{BOARDS, boot_app, guest};
 use crate::faults::{TARGETS, target};
 use crate::sample::Sample;
 
@@ -35,7 +35,9 @@ fn table() -> Vec<u8> {
 
 /// Makes the template in `dir` and builds it, for all boards by one command. Returns the images.
 fn build(dir: &Path) -> [PathBuf; TARGETS.len()] {
-    BOARDS.iter().for_each(|board| make(board));
+    for board in BOARDS {
+        guest(board);
+    }
     let folder = dir.join("lookup");
     let made = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("new").arg(&folder).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
@@ -114,16 +114,30 @@ pub fn host<I: IntoIterator<Item = impl Into<OsString>>>(args: I) -> Vec<u8> {
 /// The boards, the default one first.
 pub const BOARDS: [&str; 4] = ["microvm", "q35", "virt-aarch64", "virt-riscv64"];
 
-/// Builds the board that `args` name.
-fn build(args: &[OsString]) {
-    let named = args.windows(2).find(|pair| pair[0] == "--board").map(|pair| &pair[1]);
-    let board = BOARDS.iter().find(|board| named.is_some_and(|named| named == *board));
-    make(board.unwrap_or(&BOARDS[0]));
+/// Returns whether each board has the tests of the code that all boards share, too.
+pub fn on_every_board() -> bool {
+    std::env::var_os("ROOTLET_EVERY_BOARD").is_some()
 }
 
-/// Builds a board with what that needs, once for all tests of the process.
-pub fn make(board: &str) {
-    static BUILT: [OnceLock<()>; BOARDS.len()] = [const { OnceLock::new() }; BOARDS.len()];
+/// Returns the words of a boot with `args`. The guest is that which was built for all tests: to ask
+/// cargo whether it is up to date, and to read its symbols, takes longer than most boots. Who reads
+/// the log needs the symbols, so the tool builds that guest, as it does for a user.
+fn words(seconds: u64, args: Vec<OsString>) -> Vec<OsString> {
+    let named = args.windows(2).find(|pair| pair[0] == "--board").map(|pair| &pair[1]);
+    let board = BOARDS.iter().find(|board| named.is_some_and(|named| named == *board));
+    let guest = guest(board.unwrap_or(&BOARDS[0]));
+    let mut words = vec!["--timeout".into(), seconds.to_string().into()];
+    if !args.contains(&"--log".into()) {
+        words.extend(["--guest".into(), guest.into()]);
+    }
+    words.extend(args);
+    words
+}
+
+/// Builds a board with what that needs, once for all tests of the process, and boots it without an
+/// image, as a user does. Returns the guest without its symbols.
+pub fn guest(board: &str) -> &'static Path {
+    static BUILT: [OnceLock<PathBuf>; BOARDS.len()] = [const { OnceLock::new() }; BOARDS.len()];
     let number = BOARDS.iter().position(|other| *other == board).unwrap();
     BUILT[number].get_or_init(|| {
         let dir = tempfile::tempdir().unwrap();
@@ -134,7 +148,15 @@ pub fn make(board: &str) {
         let outcome = run(words.map(OsString::from).to_vec(), FIRST).end();
         let built = outcome.verdict().starts_with("FAIL no image given");
         assert!(built, "{board} does not build or boot: {}", outcome.stderr);
-    });
+        let target = match board {
+            "virt-aarch64" => "aarch64-unknown-none",
+            "virt-riscv64" => "riscv64gc-unknown-none-elf",
+            _ => "x86_64-unknown-none",
+        };
+        let tool = Path::new(env!("CARGO_BIN_EXE_xtask"));
+        let folder = tool.ancestors().nth(2).unwrap().join(target).join("release");
+        folder.join(board).with_extension("stripped")
+    })
 }
 
 fn run(args: Vec<OsString>, patience: Duration) -> Boot {
@@ -181,10 +203,12 @@ impl Boot {
     }
 
     fn start_as(variables: &[(&str, &str)], seconds: u64, args: Vec<OsString>) -> Self {
-        let timeout = ["--timeout".into(), seconds.to_string().into()];
-        let args: Vec<OsString> = timeout.into_iter().chain(args).collect();
-        build(&args);
-        run_with(variables, Stdio::null(), args, Duration::from_secs(seconds) + AROUND)
+        run_with(
+            variables,
+            Stdio::null(),
+            words(seconds, args),
+            Duration::from_secs(seconds) + AROUND,
+        )
     }
 
     /// Reads the first byte of standard output and lets the rest wait, so that a guest that has

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::emulator::{disk, kernel, run, run_command};
+use crate::boot::guest;
+use crate::emulator::{disk, run, run_command};
 
 /// What ends a machine with a status.
 const DEBUG_EXIT: [&str; 2] = ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"];
@@ -76,7 +77,7 @@ fn port_that_takes_nothing_is_given_up_and_the_status_is_right() {
         let mut qemu = Command::new("qemu-system-x86_64");
         qemu.args(["-M", "q35", "-nodefaults", "-display", "none"]).args(DEBUG_EXIT);
         qemu.arg("-serial").arg(format!("pipe:{}", line.display()));
-        qemu.args(disk("virtio-blk-pci", "image", &tiny)).arg("-kernel").arg(kernel("q35"));
+        qemu.args(disk("virtio-blk-pci", "image", &tiny)).arg("-kernel").arg(guest("q35"));
         qemu.arg("-append").arg(format!("image=image -- {command}"));
         let ended = run_command(&mut qemu, Duration::from_secs(90));
         assert_eq!(ended.status, Some(status), "{ended:?}");

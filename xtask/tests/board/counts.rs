@@ -12,7 +12,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fs, iter};
 
-use crate::emulator::{self, disk, kernel, run};
+use crate::boot::guest;
+use crate::emulator::{self, disk, run};
 use crate::{tiny, tiny_virt};
 
 /// A machine of QEMU's.
@@ -89,7 +90,7 @@ fn image() -> PathBuf {
 impl Machine {
     /// Returns the address of the first instruction, by the header of the ELF (`e_entry`).
     fn entry(&self) -> u64 {
-        let elf = fs::read(kernel(self.board)).unwrap();
+        let elf = fs::read(guest(self.board)).unwrap();
         self.image_at + u64::from_le_bytes(elf[24..32].try_into().unwrap())
     }
 
@@ -197,7 +198,7 @@ fn first_byte_takes_no_more_than_two_and_a_half_empty_guests() {
         };
         let empty = dir.path().join("empty");
         fs::write(&empty, elf).unwrap();
-        let rootlet = kernel(machine.board);
+        let rootlet = guest(machine.board);
         let time = |kernel: &Path, text: &str| {
             let mut command = emulator::command(machine.board, machine.with_disk(), kernel);
             time_to(command.args(["-append", "image=image -- cat /hello"]), text)
@@ -205,7 +206,7 @@ fn first_byte_takes_no_more_than_two_and_a_half_empty_guests() {
         let mut least = [Duration::MAX; 2];
         let ratio = (0..BOOTS).map(|_| {
             least[0] = least[0].min(time(&empty, "an empty guest"));
-            least[1] = least[1].min(time(&rootlet, "\nhello"));
+            least[1] = least[1].min(time(rootlet, "\nhello"));
             least[1].as_secs_f64() / least[0].as_secs_f64()
         });
         let ratio = ratio.skip(2).find(|ratio| *ratio <= EMPTY_GUESTS_MAX);

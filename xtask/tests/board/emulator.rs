@@ -5,11 +5,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::boot::make;
+use crate::boot::guest;
 
 /// How long a machine may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,19 +38,6 @@ impl Ended {
         let verdicts = self.verdicts();
         assert!(verdicts.len() == 1 && verdicts[0].contains(words), "{words}: {self:?}");
     }
-}
-
-/// Returns the image of a board as it is booted.
-pub fn kernel(board: &str) -> PathBuf {
-    make(board);
-    let target = match board {
-        "virt-aarch64" => "aarch64-unknown-none",
-        "virt-riscv64" => "riscv64gc-unknown-none-elf",
-        _ => "x86_64-unknown-none",
-    };
-    let tool = Path::new(env!("CARGO_BIN_EXE_xtask"));
-    let built = tool.ancestors().nth(2).unwrap().join(target).join("release").join(board);
-    built.with_extension("stripped")
 }
 
 /// Returns QEMU's name for the processor of a board.
@@ -84,7 +71,7 @@ pub fn run_for<I: IntoIterator<Item = impl Into<OsString>>>(
     append: impl AsRef<OsStr>,
     patience: Duration,
 ) -> Ended {
-    let mut command = command(board, devices, &kernel(board));
+    let mut command = command(board, devices, guest(board));
     run_command(command.arg("-append").arg(append), patience)
 }
 

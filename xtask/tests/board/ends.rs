@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::emulator::{Ended, command, disk, kernel, program, run, run_command, run_for};
+use crate::boot::guest;
+use crate::emulator::{Ended, command, disk, program, run, run_command, run_for};
 use crate::faults;
 
 /// Boards, QEMU's words for a machine of each, its name for a disk, and the statuses it ends
@@ -63,7 +64,7 @@ fn machine_without_a_console_ends_with_its_status() {
     ] {
         let mut command = Command::new(machine[0]);
         command.args(&machine[1..]).args(exit).args(["-nodefaults", "-display", "none"]);
-        command.args(["-serial", "none", "-append", "-- ls /", "-kernel"]).arg(kernel(board));
+        command.args(["-serial", "none", "-append", "-- ls /", "-kernel"]).arg(guest(board));
         let ended = run_command(&mut command, Duration::from_secs(60));
         assert_eq!(ended.status, Some(35), "{board}: {ended:?}");
     }

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::boot::{BOARDS, Outcome, boot_image, make};
+use crate::boot::{BOARDS, Outcome, boot_image, guest};
 
 /// The targets of the boards.
 pub const TARGETS: [&str; 3] =
@@ -30,7 +30,7 @@ pub fn image(board: &str) -> PathBuf {
     static BUILT: [OnceLock<PathBuf>; TARGETS.len()] = [const { OnceLock::new() }; TARGETS.len()];
     let built = BUILT[target(board)].get_or_init(|| {
         // Installs the target, too.
-        make(board);
+        guest(board);
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--release", "--package", "rootlet-board", "--example", "faults"]);
         cargo.args(["--message-format", "json-render-diagnostics", "--target"]);

@@ -6,8 +6,7 @@ use std::fs;
 
 use object::{Object, ObjectSection, ObjectSymbol};
 
-use crate::boot::make;
-use crate::emulator::kernel;
+use crate::boot::guest;
 
 /// Arm's barriers: `dmb oshld` follows each read of a register, `dmb oshst` stands before each
 /// write, and neither stands anywhere else (`boards/common/src/registers.rs`).
@@ -21,8 +20,7 @@ const RISCV_BEFORE_WRITE: u32 = 0x0140_000f;
 
 /// Returns the image of a board as it was linked.
 fn image(board: &str) -> Vec<u8> {
-    make(board);
-    fs::read(kernel(board).with_extension("")).unwrap()
+    fs::read(guest(board).with_extension("")).unwrap()
 }
 
 /// Returns whether this is a load or store of any kind (Arm ARM, C4.1: bits 27 and 25 of an

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::boot::{Boot, Outcome, allocated, host};
+use crate::boot::{Boot, Outcome, allocated, host, on_every_board};
 use crate::golden;
 use crate::sample::Sample;
 
@@ -89,13 +89,17 @@ impl Row {
         args
     }
 
-    /// Runs the cells of the row, each on what the one before it left.
-    fn run(&self) -> [Cell; STATES.len()] {
+    /// Runs the cells of the row, each on what the one before it left. What a kill leaves does not
+    /// depend on the source, so only one of them is killed by default.
+    fn run(&self) -> [Option<Cell>; STATES.len()] {
         let sample = Sample::new();
         let rows = sample.manifest();
         STATES.map(|state| {
+            if state == "killed" && self.source != "mixed" && !on_every_board() {
+                return None;
+            }
             let cell = AssertUnwindSafe(|| self.cell(&sample, &rows, state));
-            catch_unwind(cell).unwrap_or_else(|panic| Err(said(&*panic)))
+            Some(catch_unwind(cell).unwrap_or_else(|panic| Err(said(&*panic))))
         })
     }
 
@@ -216,14 +220,14 @@ fn matrix_of_boards_buses_sources_and_states() {
         format!("\n{:13} {:5} {:6} {:6} {:6} killed\n", "board", "bus", "source", "cold", "warm");
     let mut failures = String::new();
     for (row, cells) in rows.iter().zip(&results) {
-        let [cold, warm, killed] = cells.each_ref().map(mark);
+        let [cold, warm, killed] = cells.each_ref().map(|cell| cell.as_ref().map_or("-", mark));
         let _ = writeln!(
             table,
             "{:13} {:5} {:6} {cold:6} {warm:6} {killed}",
             row.board, row.bus, row.source
         );
         for (state, cell) in STATES.iter().zip(cells) {
-            if let Err(why) = cell {
+            if let Some(Err(why)) = cell {
                 let _ = writeln!(
                     failures,
                     "{} {state}: {why}\n  log    {}\n  again  {FILTER}={} cargo test -p xtask --test \
@@ -239,12 +243,21 @@ fn matrix_of_boards_buses_sources_and_states() {
     assert!(failures.is_empty(), "\n{failures}");
 }
 
+/// Returns whether this bus of the board is the one that reads this image: they take turns, because
+/// what the image is like makes no difference to a bus.
+fn is_turn_of((board, bus): (&str, &str), name: &str) -> bool {
+    let at = GOLDEN.iter().position(|golden| *golden == name).unwrap();
+    let buses: Vec<_> = MACHINES.iter().filter(|(other, _)| *other == board).collect();
+    buses[at % buses.len()].1 == bus
+}
+
 #[test]
 fn golden_images_on_every_board_and_bus() {
     let work: Vec<_> = MACHINES
         .iter()
         .filter(|(board, bus)| wanted(&[board, bus, "golden"]) || wanted(&[board, bus]))
         .flat_map(|&machine| GOLDEN.map(|name| (machine, name)))
+        .filter(|(machine, name)| on_every_board() || is_turn_of(*machine, name))
         .collect();
     let rows: Vec<_> = GOLDEN
         .iter()

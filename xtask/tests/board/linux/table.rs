@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::kernels::{AARCH64, Kernel, X86_64};
 use super::{Sample, image};
-use crate::boot::make;
+use crate::boot::guest;
 
 const RUNS: &str = "LINUX_TABLE";
 const FIRST_LINE: &str = "Linux version ";
@@ -116,7 +116,7 @@ fn time_from_exec_to_the_first_line_is_printed_beside_that_of_qemus_own_loader()
     println!("|-|-:|-:|-:|-:|-:|");
     for machine in &MACHINES {
         let Some(file) = machine.kernel.file() else { continue };
-        make(machine.board);
+        guest(machine.board);
         let sample = image(&fs::read(&file).unwrap());
         let mut rounds: Vec<[Duration; 3]> =
             (0..runs).map(|_| machine.round(&sample, &file)).collect();
