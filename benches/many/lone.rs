@@ -1,6 +1,6 @@
 //! One reader alone, for a tool that counts its instructions: no time is measured.
 //!
-//! Always: the disks are memory behind drivers that wait, so the figure is of the library's own work
+//! Always: the disks are memory with drivers that wait, so the figure is of the library's own work
 //! and the copies; each read goes to a disk.
 
 use rootlet::blob::{Image, SourceName};
@@ -35,7 +35,7 @@ pub fn asked() -> Option<usize> {
     words.nth(1).map(|bytes| bytes.parse().unwrap())
 }
 
-/// Reads so many bytes at a time, at random: whole blocks if they are of 4 KiB, else anywhere.
+/// Reads `bytes` bytes at a time, at random: whole blocks if they are of 4 KiB, else anywhere.
 pub fn read(bytes: usize) {
     let data = Content::seeded(1, FILE_BYTES).to_vec();
     let mut tree = Tree::new();

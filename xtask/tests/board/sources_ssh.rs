@@ -86,7 +86,7 @@ impl Ssh {
         [("SSH_AUTH_SOCK", self.dir.join("agent").display().to_string())]
     }
 
-    /// Stops the server, with what it has started for its clients.
+    /// Stops the server, with the processes of its clients.
     fn stop(&self) {
         for id in [self.server.id()].into_iter().chain(descendants(self.server.id())) {
             // A client may be gone by now.

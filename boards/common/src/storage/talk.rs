@@ -1,7 +1,7 @@
 //! The talk with the daemon of a share that was started anew: a session, and one file opened again,
 //! message by message, while others read.
 //!
-//! Always: a talk goes on when jobs are polled, and waits for nothing; jobs of its file stay in the
+//! Always: a talk continues when jobs are polled, and waits for nothing; jobs of its file stay in the
 //! table until it is over. A share has one talk at a time.
 
 use alloc::boxed::Box;
@@ -63,7 +63,7 @@ impl Share {
     ) -> Option<(usize, Result<OpenFile, fuse::Error>)> {
         let Self { session, talk, .. } = self;
         let now = talk.as_mut()?;
-        // Ends: an opening has so many messages.
+        // Ends: the messages of an opening are bounded.
         let talked = loop {
             if now.is_asking {
                 let answer = |lent: &_, used| now.answer(session, lent, used);

@@ -43,7 +43,7 @@ impl Held {
         Self(disks.iter().filter_map(open).collect())
     }
 
-    /// Returns the names of the disks whose content is not what it was.
+    /// Returns the names of the disks whose content has changed.
     pub fn changed(&self) -> Vec<String> {
         let is_other = |held: &&Holding| !content(&held.file).is_ok_and(|now| now == held.before);
         self.0.iter().filter(is_other).map(|held| held.name.clone()).collect()

@@ -43,7 +43,7 @@ impl fmt::Debug for Hidden {
     }
 }
 
-/// What it is and where it is from, without the secret.
+/// The kind of the credential and its origin, without the secret.
 impl fmt::Display for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.secret {

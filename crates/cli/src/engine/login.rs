@@ -42,7 +42,7 @@ enum Challenge {
     Bearer(Realm),
 }
 
-/// A server of tokens, and what it is asked for.
+/// A server of tokens, and the words of the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Realm {
     url: String,

@@ -343,5 +343,5 @@ fn fingerprints_of_files_are_compared_with_their_data() {
     assert!(text.contains(", its fingerprint says "), "{text}");
     let (status, text) = check_digest_image(|bytes| vec![values(bytes)[0]]);
     assert_eq!(status, 0, "{text}");
-    assert!(text.contains(", 1 fingerprints not known, "), "{text}");
+    assert!(text.contains(", 1 fingerprint not known, "), "{text}");
 }
