@@ -4,6 +4,8 @@
 //! another check (but for one chance in 2^64), so that a stale slot, a misdirected write, the
 //! leftovers of an earlier format and a mixed-up blob are all rejected.
 
+mod words;
+
 use super::BLOCK_BYTES;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
 use zerocopy::little_endian::{U32, U64};
@@ -30,7 +32,8 @@ impl RegionHash {
     /// Returns the hash of `data` from another seed.
     fn seeded(&self, seed: u64, data: &[u8]) -> u64 {
         let secrets = RapidSecrets { seed, secrets: self.0.secrets };
-        rapidhash_v3_inline::<true, false, false>(data, &secrets)
+        let of_any = || rapidhash_v3_inline::<true, false, false>(data, &secrets);
+        words::hash(data, &secrets).unwrap_or_else(of_any)
     }
 
     fn of(&self, data: &[u8]) -> u64 {
