@@ -5,11 +5,11 @@
 #[cfg(feature = "alloc")]
 use alloc::boxed::Box;
 
+#[cfg(feature = "alloc")]
+use super::{Cipher, Ended, Job};
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, ObjectFault, Storage, Transfer, Version, Vouch,
 };
-#[cfg(feature = "alloc")]
-use super::{Ended, Job};
 
 macro_rules! forward {
     ($pointer:ty) => {
@@ -48,6 +48,10 @@ macro_rules! forward {
 
             fn close_file(&self, file: DeviceId) {
                 (**self).close_file(file);
+            }
+
+            fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
+                (**self).whole(device)
             }
 
             fn set_deadline(&self, until_ns: Option<u64>) {
@@ -121,6 +125,25 @@ macro_rules! forward {
 
             fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
                 (**self).disks(each);
+            }
+
+            fn part(
+                &mut self,
+                device: DeviceId,
+                start: u64,
+                bytes: u64,
+            ) -> Result<DeviceId, DiscoverError> {
+                (**self).part(device, start, bytes)
+            }
+
+            #[cfg(feature = "alloc")]
+            fn enciphered(
+                &mut self,
+                device: DeviceId,
+                place: (u64, u64),
+                cipher: Box<dyn Cipher>,
+            ) -> Result<DeviceId, DiscoverError> {
+                (**self).enciphered(device, place, cipher)
             }
 
             fn set_version(&mut self, device: DeviceId, version: Version) {

@@ -5,14 +5,15 @@
 //! its patience, until it succeeds again. A read that the device did not answer is not retried: it
 //! took its deadline already.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
 use spin::mutex::SpinMutex as Mutex;
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
-    ObjectFault, Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
+    Cipher, DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind,
+    Lent, ObjectFault, Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -452,6 +453,15 @@ impl<S: Discover> Discover for Retry<S> {
         bytes: u64,
     ) -> Result<DeviceId, DiscoverError> {
         self.inner.part(device, start, bytes)
+    }
+
+    fn enciphered(
+        &mut self,
+        device: DeviceId,
+        place: (u64, u64),
+        cipher: Box<dyn Cipher>,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.inner.enciphered(device, place, cipher)
     }
 
     fn set_version(&mut self, device: DeviceId, version: Version) {

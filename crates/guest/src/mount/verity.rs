@@ -4,14 +4,14 @@
 //! Always: the image is pinned before its superblock is read, each blob before the image is mounted;
 //! a slot that nothing pins, and a pin that no slot has, is an error.
 
+use super::small::{self, Unread};
 use super::{MountError, Mounted, Pinned, open_with};
 use crate::config::{Config, Part, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _, Transfer};
-use rootlet_base::num::{OrBug, index, narrow, wide};
-use rootlet_base::units::ByteRange;
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _};
+use rootlet_base::num::OrBug;
 use rootlet_trust::{Place, Reason, SEAL_BYTES_MAX, Seal, Software, Spec, Subject};
 use rootlet_verity::{AHEAD_MAX, Ask, PinError, Verified};
 
@@ -260,26 +260,11 @@ fn beside<S: Discover>(storage: &mut S, asked: &Pinned<'_>) -> Option<DeviceId> 
     names.iter().find_map(|name| name.find(storage).ok())
 }
 
-/// Returns the bytes of a seal: those of a file, or of a disk up to the zeros that fill its last
-/// sector.
+/// Returns the bytes of a seal.
 fn read_seal<S: Discover>(storage: &mut S, name: &SourceName) -> Result<Vec<u8>, MountError> {
-    let device = name.find(storage)?;
-    let info = storage.info(device).or_bug().map_err(rootlet::Error::from)?;
-    info.check().map_err(MountError::SealDisk)?;
-    // A byte more than a seal may have shows that there are more.
-    let most = wide(SEAL_BYTES_MAX).checked_add(u64::from(info.sector_bytes));
-    let range = ByteRange::first(info.bytes.min(most.or_bug().map_err(rootlet::Error::from)?));
-    let mut bytes = vec![0; narrow(range.len()).map_err(rootlet::Error::from)?];
-    let mut at = 0_u64;
-    for part in bytes.chunks_mut(index(info.transfer_bytes_max)) {
-        let len = wide(part.len());
-        let mut batch = [Transfer::read(device, at, part)];
-        storage.run(&mut batch, &mut |_, _| {});
-        let [transfer] = &batch;
-        transfer.outcome().map_err(rootlet::Error::from)?;
-        at = at.checked_add(len).or_bug().map_err(rootlet::Error::from)?;
-    }
-    let text = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.wrapping_add(1));
-    bytes.truncate(text);
-    Ok(bytes)
+    small::read(storage, name, SEAL_BYTES_MAX).map_err(|unread| match unread {
+        Unread::Absent(error) => error.into(),
+        Unread::Disk(unfit) => MountError::SealDisk(unfit),
+        Unread::Failed(error) => error.into(),
+    })
 }
