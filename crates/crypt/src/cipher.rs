@@ -2,7 +2,7 @@
 //! (Crowley, Huckleberry, Biggers: Length-preserving encryption with HCTR2, 2021).
 //!
 //! AES and POLYVAL are RustCrypto's. What joins them is ours, because the crate that has it takes 16
-//! bytes at a time, and so a fifteenth of the speed; the tests hold both against each other.
+//! bytes at a time, and several times as long; the tests hold both against each other.
 //!
 //! Always: a block that was changed in one bit, or that lies in another place than it was written
 //! to, deciphers to noise from its first byte to its last.

@@ -40,7 +40,8 @@ pub fn open_region<S: Discover>(
     let mut options = place.options(entropy);
     options.format = config.cache_format;
     options.slot_size = config.slot_size;
-    options.pool_bytes = memory.pool;
+    // What is written with a key waits in buffers of its own.
+    options.pool_bytes = memory.pool >> u32::from(config.cache_key.is_some());
     options.pages_bytes = memory.pages;
     options.tables_bytes = memory.tables;
     let opened = match &config.cache_key {
