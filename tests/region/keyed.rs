@@ -150,7 +150,7 @@ fn pieces(machine: &Machine) -> HashSet<[u8; PIECE]> {
 /// How many of the pieces stand on the region's disk, at any byte.
 fn shown(machine: &Machine, pieces: &HashSet<[u8; PIECE]>) -> usize {
     let disk = disk_of(machine).0.to_vec();
-    let found = disk.array_windows::<PIECE>().filter(|window| pieces.contains(*window));
+    let found = disk.windows(PIECE).filter(|window| pieces.contains(*window));
     found.collect::<HashSet<_>>().len()
 }
 
