@@ -24,9 +24,10 @@ const KINDS: [&str; 3] = ["saturating_", "or default", "or a number"];
 
 /// The most of each kind in a folder of the library or a crate around it, without its tests. Lower
 /// them with what goes.
-const MOST: [(&str, [usize; 3]); 11] = [
+const MOST: [(&str, [usize; 3]); 12] = [
     // Where all counters are full.
     ("crates/base", [1, 0, 0]),
+    ("crates/crypt", [0, 0, 0]),
     ("crates/erofs", [0, 0, 0]),
     ("crates/fuse", [0, 0, 0]),
     ("crates/guest", [1, 1, 0]),

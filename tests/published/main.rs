@@ -12,14 +12,15 @@ use std::path::Path;
 use std::process::Command;
 
 /// The crates of the library, each after those that it needs. `rootlet` hands the others on, of
-/// `rootlet-base` three types, and of `rootlet-trust` and `rootlet-verity`
-/// none.
-const LIBRARY: [&str; 8] = [
+/// `rootlet-base` three types, and of `rootlet-crypt`, `rootlet-trust` and
+/// `rootlet-verity` none.
+const LIBRARY: [&str; 9] = [
     "rootlet-base",
     "rootlet-storage",
     "rootlet-erofs",
     "rootlet-fuse",
     "rootlet-region",
+    "rootlet-crypt",
     "rootlet-trust",
     "rootlet-verity",
     "rootlet",

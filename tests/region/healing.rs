@@ -5,7 +5,7 @@
 use rootlet::cache::{
     BlobIdentity, Cache, FormatPolicy, IDENTITY_BYTES, Layer, Mode, Refused, SlotSize, Vacant, Why,
 };
-use rootlet::storage::IoErrorKind;
+use rootlet::storage::{IoErrorKind, Parts};
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{Fault, OpKind, Rule, SimStorage};
 
@@ -283,9 +283,9 @@ fn bypassed_region_is_not_announced() {
         let cache = cache.as_mut().unwrap();
         let identity = || BlobIdentity([7; IDENTITY_BYTES]);
         let blob = Layer::<SimStorage>::attach(cache, identity, 1 << 20).unwrap();
-        Layer::<SimStorage>::prepare(cache, storage, blob, 0..1, Why::Read);
+        Layer::<Parts<SimStorage>>::prepare(cache, storage, blob, 0..1, Why::Read);
         Layer::<SimStorage>::fill(cache, blob, 0, &[1; 4096]);
-        Layer::<SimStorage>::progress(cache, storage);
+        Layer::<Parts<SimStorage>>::progress(cache, storage);
     });
     let fail = Rule::new(Fault::Fail(IoErrorKind::Device(5))).device(machine.disk);
     machine.world.rule(fail.op(OpKind::Read));

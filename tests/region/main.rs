@@ -37,6 +37,7 @@ mod foreign;
 mod guest;
 mod healing;
 mod hint;
+mod keyed;
 mod large;
 mod limits;
 mod mutate;

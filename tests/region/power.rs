@@ -47,7 +47,14 @@ fn what_a_sync_promised_while_requests_fail_is_kept_after_a_cut() {
 
 #[test]
 fn some_thousand_cases_of_the_mix_break_no_invariant() {
-    let plan = Plan { cases: runs(6000), seed: 20, family: None, jobs: 2, failures_max: 20 };
+    let plan = Plan {
+        cases: runs(6000),
+        seed: 20,
+        family: None,
+        is_keyed: false,
+        jobs: 2,
+        failures_max: 20,
+    };
     let tally = run(&plan, |_| true);
     tally.failures.iter().for_each(|failure| println!("{failure}"));
     assert!(tally.failures.is_empty(), "{} cases failed", tally.failures.len());
@@ -57,8 +64,10 @@ fn some_thousand_cases_of_the_mix_break_no_invariant() {
 #[test]
 fn run_of_one_seed_is_the_same_on_any_number_of_threads() {
     let of = |jobs| {
-        let tally =
-            run(&Plan { cases: 300, seed: 3, family: None, jobs, failures_max: 1 }, |_| true);
+        let tally = run(
+            &Plan { cases: 300, seed: 3, family: None, is_keyed: false, jobs, failures_max: 1 },
+            |_| true,
+        );
         (tally.cases, tally.states, tally.reads)
     };
     assert_eq!(of(1), of(3));

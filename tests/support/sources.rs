@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// The sources of the library, of the crates below and of the guest above, each from its `lib.rs`
 /// down.
-pub const LIBRARY: [&str; 9] = [
+pub const LIBRARY: [&str; 10] = [
     "src",
     "crates/base/src",
+    "crates/crypt/src",
     "crates/erofs/src",
     "crates/fuse/src",
     "crates/guest/src",

@@ -35,6 +35,7 @@ pub struct Settings {
     share: Vec<String>,
     region: Option<String>,
     region_size: Option<String>,
+    cache_key: Option<String>,
     domain: Option<String>,
     guest: Option<String>,
     board: Option<String>,
@@ -87,6 +88,12 @@ impl Settings {
         Ok(Some(place.map_err(|error| self.wrong(&format!("region: {error}")))?))
     }
 
+    /// The key of the region, as an option has it.
+    pub fn cache_key(&self) -> Option<String> {
+        let key = self.cache_key.as_ref()?;
+        Some(if key.starts_with("share:") { key.clone() } else { self.here(key) })
+    }
+
     /// Returns a path of the file as seen from the current folder, and a URL unchanged.
     fn join(&self, path: &str) -> PathBuf {
         match is_file_name(path) {
@@ -116,6 +123,7 @@ impl Settings {
             ("share", self.share.iter().map(|share| self.here(share)).collect()),
             ("region", self.region.iter().map(|region| self.here(region)).collect()),
             ("region_size", one(&self.region_size)),
+            ("cache_key", self.cache_key().into_iter().collect()),
             ("domain", one(&self.domain)),
             ("guest", self.guest.iter().map(|guest| self.here(guest)).collect()),
             ("board", one(&self.board)),

@@ -25,7 +25,7 @@ fn refused(line: &str) -> String {
 #[test]
 fn whole_line_is_understood() {
     let line = r#"image=root,version=0x1f blob1=share:a.bin disk=four,version=0xA  blob12=share:fs0:dir/b.bin blob3=three
-        cache=disk9@2048+1M share=fs0 share="second share" console=framed slot=256K ram-cache=2M
+        cache=disk9@2048+1M cache-key=share:fs0:key share=fs0 share="second share" console=framed slot=256K ram-cache=2M
         cache-format=force domain="our images" deadline=90 source-retry=0 timeline=16 cpus=2 log=debug -- cat "/a b" -- image=x"#;
     let expected = Config {
         image: Some(disk("root")),
@@ -39,6 +39,7 @@ fn whole_line_is_understood() {
             serial: "disk9".into(),
             part: Part::Sectors(Sectors { first: 2048, count: 1 << 20 }),
         }),
+        cache_key: Some(file(Some("fs0"), "key")),
         cache_file: None,
         shares: vec!["fs0".into(), "second share".into()],
         console: Console::Framed,

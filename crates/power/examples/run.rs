@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         family: words
             .next()
             .map(|word| if word == mix::TRUST { mix::TRUST } else { panic!("{word}") }),
+        is_keyed: false,
         failures_max: 1,
     };
     // What a panic says is in its failure; the guards' table has no room for more.

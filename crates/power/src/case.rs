@@ -44,7 +44,7 @@ const FAMILIES: [(&str, Family); 25] = [
     ("trust", crate::trust::rewritten),
 ];
 
-/// The name of a case: `life:17:3`, `wide/life:17:3`, `large/cut:1:57`.
+/// The name of a case: `life:17:3`, `wide/life:17:3`, `large/cut:1:57`, `keyed/life:17:3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CaseName {
     /// The size of its world.
@@ -78,7 +78,8 @@ impl FromStr for CaseName {
             None => (Scale::Small, text),
             Some(("wide", rest)) => (Scale::Wide, rest),
             Some(("large", rest)) => (Scale::Large, rest),
-            Some((other, _)) => return Err(format!("`{other}` is neither `wide` nor `large`")),
+            Some(("keyed", rest)) => (Scale::Keyed, rest),
+            Some((other, _)) => return Err(format!("`{other}` is not `wide`, `large` or `keyed`")),
         };
         let mut parts = rest.split(':');
         let family = parts.next().unwrap_or_default();
@@ -101,6 +102,7 @@ impl fmt::Display for CaseName {
             Scale::Small => "",
             Scale::Wide => "wide/",
             Scale::Large => "large/",
+            Scale::Keyed => "keyed/",
         })?;
         f.write_str(self.family)?;
         self.numbers.iter().try_for_each(|number| write!(f, ":{number}"))

@@ -2,7 +2,10 @@
 //!
 //! Always: what does not check out decodes to `None`.
 
+use hctr2_rs::Hctr2_256;
+use hkdf::Hkdf;
 use rapidhash::v3::{RapidSecrets, rapidhash_v3_inline};
+use sha2::{Digest, Sha256};
 
 pub const BLOCK: u64 = 4096;
 /// The block of the boot trace.
@@ -59,6 +62,34 @@ pub fn u64_at(raw: &[u8], at: usize) -> u64 {
 
 fn keyed(uuid: &[u8; 16], body: &[u8]) -> u64 {
     hash(uuid, body)
+}
+
+/// What deciphers the blocks of a region with a key.
+pub struct Cipher(Hctr2_256);
+
+impl Cipher {
+    /// The cipher of the region whose header is `raw`; `None` if that is damaged, or has another key.
+    pub fn of(raw: &[u8], key: &[u8]) -> Option<Self> {
+        let derived = Hkdf::<Sha256>::new(Some(&raw[16..48]), key);
+        let (mut proof, mut cipher) = ([0; 32], [0; 32]);
+        let info = [b"rootlet region 1: header", &raw[..64]].concat();
+        derived.expand(&info, &mut proof).unwrap();
+        derived.expand(b"rootlet region 1: cipher", &mut cipher).unwrap();
+        let right = raw.starts_with(b"RLCRYPT\x1a")
+            && Sha256::digest(&raw[..96])[..] == raw[96..128]
+            && raw[64..96] == proof;
+        right.then(|| Self(Hctr2_256::new(&cipher)))
+    }
+
+    /// The blocks `raw`, of which the first is block `number`, as the region wrote them.
+    pub fn decipher(&self, number: u64, raw: &[u8]) -> Vec<u8> {
+        let mut plain = vec![0; raw.len()];
+        let blocks = raw.chunks(BLOCK as usize).zip(plain.chunks_mut(BLOCK as usize));
+        for (number, (from, to)) in (number..).zip(blocks) {
+            self.0.decrypt(from, &u128::from(number).to_le_bytes(), to).unwrap();
+        }
+        plain
+    }
 }
 
 /// What a valid superblock says.

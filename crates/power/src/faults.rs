@@ -176,7 +176,8 @@ pub fn flips(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     // Two pages of descriptors, so that one can be in flight while the other changes.
     let mut machine = match run.scale {
         Scale::Large => Machine::with(seed, 2 << 20, [512, 4096][rng.index(2)]),
-        _ => Machine::of([Scale::Small, Scale::Wide][rng.index(2)], seed),
+        Scale::Keyed => Machine::of(run.scale, seed),
+        Scale::Small | Scale::Wide => Machine::of([Scale::Small, Scale::Wide][rng.index(2)], seed),
     };
     let watch = Watch::new(&machine, true);
     machine.world.set_jitter_ns(300_000);

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::{BlockPlace, Cache, CacheStats, Layer, Mode, Refused};
 use rootlet::read::{Root, Stats};
-use rootlet::storage::Storage;
+use rootlet::storage::{Parts, Storage};
 use rootlet_sim::disk::SimStorage;
 
 use crate::invariants::{Broken, bytes_are_right};
@@ -48,7 +48,7 @@ const SYNC_NS_MAX: u64 = 120_000_000_000;
 /// One mount.
 pub struct Guest {
     /// The mount that the guest reads through.
-    pub root: Root<SimStorage, Option<Cache>>,
+    pub root: Root<Parts<SimStorage>, Option<Cache>>,
     /// The bytes that it must read.
     pub sample: &'static Sample,
     other: &'static Sample,
@@ -91,14 +91,13 @@ impl Guest {
 
     fn boot_as(machine: &mut Machine, number: usize, looks: bool) -> Result<Self, Stop> {
         let failed = |what: String| Stop::Failed(format!("the mount failed: {what}"));
-        let mut storage = machine.world.attach();
-        let options = machine.next_options();
+        let mut storage = Parts::new(machine.world.attach());
         let image = Image::read(&storage, machine.images[number]);
         let image = image.map_err(|error| failed(format!("{error:#}")))?;
         let names: [(u16, SourceName<&str>); 0] = [];
         let parts =
             image.bind(&mut storage, &names).map_err(|error| failed(format!("{error:#}")))?;
-        let (mut cache, refused) = match Cache::open(&storage, &options) {
+        let (mut cache, refused) = match machine.open(&mut storage) {
             Ok(cache) => (Some(cache), None),
             Err(refused) => (None, Some(refused)),
         };
@@ -229,7 +228,7 @@ impl Guest {
 }
 
 /// A region with a hint learns where blocks are when they are asked for.
-fn learn(cache: &mut Cache, storage: &mut SimStorage, sample: &Sample) {
+fn learn(cache: &mut Cache, storage: &mut Parts<SimStorage>, sample: &Sample) {
     if cache.superblock().geometry.hint_pages() == 0 {
         return;
     }

@@ -4,13 +4,19 @@
 
 use std::sync::OnceLock;
 
-use rootlet::cache::{CacheOptions, FormatPolicy, SlotSize};
-use rootlet::storage::DeviceId;
+use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, SlotSize};
+use rootlet::storage::{DeviceId, Parts};
+use rootlet_crypt::Key;
 use rootlet_sim::Rng;
-use rootlet_sim::disk::{Sparse, World};
+use rootlet_sim::disk::{SimStorage, Sparse, World};
 use rootlet_sim::image::{Built, Content, FileLayout, Options, Spread, Tree, build};
 
-/// First byte of the region on its disk.
+use crate::decode::Cipher;
+use crate::invariants::block;
+
+/// The key of regions that have one.
+pub const KEY: &[u8] = b"32 bytes that nobody can guess..";
+/// First byte of the region on its disk; of one with a key, where its header ends.
 pub const START: u64 = 64 << 10;
 /// Length of the large region: 13 slots of 64 KiB for some 20 windows of an image.
 pub const BYTES: u64 = 1 << 20;
@@ -28,13 +34,15 @@ pub enum Scale {
     Wide,
     /// 13 slots for 20 windows of files that are read whole.
     Large,
+    /// As small, in a region with a key.
+    Keyed,
 }
 
 impl Scale {
     /// Length of the region.
     pub fn region_bytes(self) -> u64 {
         match self {
-            Self::Small => (40 + 2 + 6 * 16) * 4096,
+            Self::Small | Self::Keyed => (40 + 2 + 6 * 16) * 4096,
             Self::Wide => (40 + 4 + 27 * 16) * 4096,
             Self::Large => BYTES,
         }
@@ -83,12 +91,17 @@ pub fn samples(scale: Scale) -> &'static [Sample; 2] {
     static SAMPLES: [OnceLock<[Sample; 2]>; 3] = [const { OnceLock::new() }; 3];
     let both = || {
         [0, 1].map(|number| match scale {
-            Scale::Small => small(number, scale, [6, 4]),
+            Scale::Small | Scale::Keyed => small(number, Scale::Small, [6, 4]),
             Scale::Wide => small(number, scale, [20, 14]),
             Scale::Large => large(number),
         })
     };
-    SAMPLES[scale as usize].get_or_init(both)
+    let place = match scale {
+        Scale::Small | Scale::Keyed => 0,
+        Scale::Wide => 1,
+        Scale::Large => 2,
+    };
+    SAMPLES[place].get_or_init(both)
 }
 
 fn finish(
@@ -213,7 +226,12 @@ impl Machine {
     fn build(scale: Scale, seed: u64, bytes: u64, sector: u32) -> Self {
         let samples = samples(scale);
         let world = World::new(seed);
-        let disk = world.disk("region", sector, blank_disk(bytes));
+        let mut blank = blank_disk(bytes);
+        if scale == Scale::Keyed {
+            // Here is the header.
+            blank.write(0, &[0; START as usize]);
+        }
+        let disk = world.disk("region", sector, blank);
         let mut images = [DeviceId(0); 2];
         let mut sources = [Vec::new(), Vec::new()];
         for (number, sample) in (0u64..).zip(samples) {
@@ -254,9 +272,50 @@ impl Machine {
         self.entropy = Rng::new(seed ^ 0x5717);
     }
 
+    /// Opens the region in a mount.
+    pub fn open(&mut self, storage: &mut Parts<SimStorage>) -> Result<Cache, Refused> {
+        let options = self.next_options();
+        if self.scale != Scale::Keyed {
+            return Cache::open(storage, &options);
+        }
+        let bytes = options.bytes.map(|bytes| bytes + START);
+        let area = options.with_start(options.start - START).with_bytes(bytes);
+        let options = rootlet_crypt::open(storage, &area, &Key::new(KEY).unwrap())?;
+        Cache::open(storage, &options)
+    }
+
+    /// What deciphers the region on its disk as that is in `content`.
+    pub fn cipher(&self, content: &Sparse) -> Plain {
+        Plain::of(self.scale == Scale::Keyed, content)
+    }
+
     /// Length of the region.
     pub fn bytes(&self) -> u64 {
         self.options.bytes.unwrap_or(0)
+    }
+}
+
+/// How the blocks of a region are read on its disk.
+pub struct Plain(Option<Cipher>);
+
+impl Plain {
+    /// What reads the blocks of a region that has a key or none, with the header in `content`.
+    pub fn of(is_keyed: bool, content: &Sparse) -> Self {
+        let header = |at| Cipher::of(&block(content, at), KEY);
+        Self(if is_keyed { header(0).or_else(|| header(START / 2)) } else { None })
+    }
+
+    /// A block of the disk, or several, from byte `at` on, as the region wrote it.
+    pub fn of_bytes(&self, at: u64, raw: &[u8]) -> Vec<u8> {
+        match &self.0 {
+            Some(cipher) if at >= START => cipher.decipher((at - START) / 4096, raw),
+            _ => raw.to_vec(),
+        }
+    }
+
+    /// The block at byte `at` of the disk, as the region wrote it.
+    pub fn block(&self, content: &Sparse, at: u64) -> Vec<u8> {
+        self.of_bytes(at, &block(content, at))
     }
 }
 

@@ -96,3 +96,12 @@ pub fn history(seed: u64, number: u64) -> CaseName {
     };
     CaseName::new(scale, family, &numbers)
 }
+
+/// The families that change or read the bytes of a region as only its key's owner can.
+const PLAIN: [&str; 6] = ["hint", "forged", "stale", "mutate", "noise", "foreign"];
+
+/// The same history in a region with a key; one with cuts in place of what needs the key.
+pub fn keyed(name: &CaseName) -> CaseName {
+    let family = if PLAIN.contains(&name.family) { "life" } else { name.family };
+    CaseName::new(Scale::Keyed, family, &name.numbers)
+}

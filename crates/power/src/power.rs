@@ -13,7 +13,7 @@ use crate::case::{Run, runs};
 use crate::decode::{Super, hash};
 use crate::guest::{Guest, Stop};
 use crate::invariants::{
-    Broken, Invariant, Kept, Verdict, Watch, block, no_check_fails, refusal_is_right, same_mount,
+    Broken, Invariant, Kept, Verdict, Watch, no_check_fails, refusal_is_right, same_mount,
     slots_are_consistent,
 };
 use crate::machine::{Machine, START, Scale, samples};
@@ -122,8 +122,9 @@ pub fn is_torn(whole: &[StableImage; 2], image: &StableImage) -> bool {
         image.read(at, &mut sector);
         sector
     };
-    let places = [0, 16].into_iter().flat_map(|number| (0..8).map(move |s| number * 8 + s));
-    places.map(|place| START + place * 512).any(|at| {
+    // The last two are headers, where the region has a key; else nobody writes there.
+    let blocks = [START, START + 16 * 4096, 0, START / 2];
+    blocks.into_iter().flat_map(|at| (at..at + 4096).step_by(512)).any(|at| {
         let got = sector(image, at);
         whole.iter().all(|whole| sector(whole, at) != got)
     })
@@ -132,7 +133,11 @@ pub fn is_torn(whole: &[StableImage; 2], image: &StableImage) -> bool {
 /// Whether a superblock is durable. Before, a drive that damages neighbours can make a blank area
 /// look like anybody's.
 pub fn is_formatted(machine: &Machine) -> bool {
-    let decode = |at| machine.world.with_medium(machine.disk, |disk| block(disk.stable(), at));
+    let decode = |at| {
+        machine.world.with_medium(machine.disk, |disk| {
+            machine.cipher(disk.stable()).block(disk.stable(), at)
+        })
+    };
     [0, 16].iter().any(|number| Super::decode(&decode(START + number * 4096)).is_some())
 }
 

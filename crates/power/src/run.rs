@@ -20,6 +20,8 @@ pub struct Plan {
     pub seed: u64,
     /// Of this family alone.
     pub family: Option<&'static str>,
+    /// In regions with a key.
+    pub is_keyed: bool,
     /// The number of threads.
     pub jobs: usize,
     /// Failures after which it is enough.
@@ -54,6 +56,7 @@ pub fn run(plan: &Plan, each: impl Fn(&Tally) -> bool + Sync) -> Tally {
                     Some(family) => mix::history_of(family, plan.seed, history),
                     None => mix::history(plan.seed, history),
                 };
+                let name = if plan.is_keyed { mix::keyed(&name) } else { name };
                 case::run(&name, &mut tally);
             }
             let mut done = done.lock().expect("no thread panics with it");

@@ -4,6 +4,7 @@
 //! Always: bytes of another blob or of another guest are never served.
 
 use rootlet::cache::{BlobIdentity, FormatPolicy, IDENTITY_BYTES, Layer};
+use rootlet::storage::Parts;
 use rootlet_sim::Rng;
 use rootlet_sim::disk::{SimStorage, Survive};
 
@@ -80,7 +81,7 @@ pub fn reused_entries(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
                 let mut identity = [0; IDENTITY_BYTES];
                 identity[24..32].copy_from_slice(&stranger.to_le_bytes());
                 if let Some(cache) = cache {
-                    Layer::<SimStorage>::attach(cache, || BlobIdentity(identity), 1 << 20);
+                    Layer::<Parts<SimStorage>>::attach(cache, || BlobIdentity(identity), 1 << 20);
                 }
             }
         });

@@ -51,7 +51,7 @@ pub fn twice(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
 
 /// Where the blob table and the descriptor pages lie on the disk.
 fn tables(scale: Scale) -> Range<u64> {
-    let pages = if scale == Scale::Small { 2 } else { 4 };
+    let pages = if matches!(scale, Scale::Small | Scale::Keyed) { 2 } else { 4 };
     START + 32 * BLOCK..START + (40 + pages) * BLOCK
 }
 

@@ -1,8 +1,8 @@
-//! An enemy that rewrites the region between boots, and guests that verify.
+//! An enemy that rewrites the region between boots, and guests that verify, or have a key.
 //!
-//! Always: the enemy writes anything that the region has ever held, in any place, and what a mount
-//! without digests writes of other bytes, whose checks are right; while the sources are there every
-//! read is right, and none fails.
+//! Always: the enemy writes anything that the region has ever held, in any place, and over a region
+//! without a key what a mount without digests writes of other bytes, whose checks are right; while the
+//! sources are there every read is right, and none fails.
 
 use std::sync::OnceLock;
 
@@ -10,10 +10,11 @@ use rootlet::Error;
 use rootlet::blob::{Image, SourceName, Sources};
 use rootlet::cache::{Cache, CacheOptions, FormatPolicy, SlotSize};
 use rootlet::read::Root;
-use rootlet::storage::{DeviceId, Discover, Storage};
+use rootlet::storage::{DeviceId, Discover, Parts, Storage};
 use rootlet_base::units::Pow2;
+use rootlet_crypt::Key;
 use rootlet_sim::Rng;
-use rootlet_sim::disk::{Sparse, Survive, World};
+use rootlet_sim::disk::{SimStorage, Sparse, Survive, World};
 use rootlet_sim::image::{Content, Options, Tree, build};
 use rootlet_trust::{
     Algorithm, Builder, Format, Root as Digest, Salt, Shape, Software, Spec, Subject,
@@ -23,6 +24,7 @@ use rootlet_verity::{Ask, Verified};
 use crate::case::Run;
 use crate::guest::{Stop, count_read};
 use crate::invariants::{Broken, Invariant, Verdict, bytes_are_right};
+use crate::machine::{KEY, START, Scale};
 
 /// The region's length: fewer bytes than the blobs have.
 const REGION: usize = (40 + 2 + 6 * 16) * 4096;
@@ -91,6 +93,7 @@ fn set(seed: u64, uuid: u8) -> Set {
 
 /// The disks of a boot: those of the parts, of their trees, and of the region.
 struct Disks {
+    is_keyed: bool,
     world: World,
     data: Vec<DeviceId>,
     trees: Vec<DeviceId>,
@@ -98,7 +101,7 @@ struct Disks {
 }
 
 impl Disks {
-    fn new(set: &Set, is_forged: bool, region: &[u8]) -> Self {
+    fn new(set: &Set, is_keyed: bool, is_forged: bool, region: &[u8]) -> Self {
         let world = World::new(1);
         let name = |slot: usize| format!("{slot}");
         let parts = || set.parts.iter().enumerate();
@@ -112,7 +115,7 @@ impl Disks {
         };
         let trees = parts().map(tree).collect();
         let region = world.disk("region", 512, Sparse::from(region));
-        Self { world, data, trees, region }
+        Self { is_keyed, world, data, trees, region }
     }
 
     /// Returns the image and its sources.
@@ -134,9 +137,9 @@ impl Disks {
     }
 
     /// Returns the mount of image and sources over the region, whatever that is.
-    fn mount<S: Storage>(
+    fn mount<S: Discover>(
         &self,
-        storage: S,
+        mut storage: S,
         (image, parts): (&Image, &Sources),
         rng: &mut Rng,
     ) -> Result<Root<S, Option<Cache>>, Stop> {
@@ -146,7 +149,12 @@ impl Disks {
             .with_format(FormatPolicy::Auto)
             .with_slot_size(Some(SlotSize::K64));
         options.pool_bytes = 64 << 10;
-        let cache = Cache::open(&storage, &options).ok();
+        let key = self.is_keyed.then(|| Key::new(KEY).unwrap());
+        let opened = match key {
+            Some(key) => rootlet_crypt::open(&mut storage, &options, &key),
+            None => Ok(options),
+        };
+        let cache = opened.and_then(|options| Cache::open(&storage, &options)).ok();
         let root = Root::new(storage, cache, image, parts);
         root.map_err(|error| Stop::Failed(format!("the mount failed: {error:#}")))
     }
@@ -157,11 +165,17 @@ impl Disks {
     }
 }
 
-/// Mounts and verifies. Returns the mount, and the digests by which a region knows the parts.
-type Checked = Root<Verified<rootlet_sim::disk::SimStorage>, Option<Cache>>;
+/// A mount that can verify.
+type Checked = Root<Verified<Parts<SimStorage>>, Option<Cache>>;
 
+/// Mounts and verifies, unless the region has a key. Returns the mount, and the digests by which the
+/// region knows the parts.
 fn boot(set: &Set, disks: &Disks, rng: &mut Rng) -> Result<(Checked, Vec<[u8; 32]>), Stop> {
-    let mut storage = Verified::new(disks.world.attach(), &Software, 0);
+    let mut storage = Verified::new(Parts::new(disks.world.attach()), &Software, 0);
+    if disks.is_keyed {
+        let (image, parts) = disks.bind(&mut storage)?;
+        return Ok((disks.mount(storage, (&image, &parts), rng)?, Vec::new()));
+    }
     for (slot, part) in (0..).zip(&set.parts) {
         let spec = Spec::parse(&part.spec).unwrap();
         let ask = Ask::new(Subject::of_slot(slot as u16), disks.data[slot], &spec);
@@ -223,8 +237,8 @@ fn stream<S: Storage>(
 /// Has a program that verifies nothing fill the region with forged bytes, which it says are those
 /// of the digests.
 fn forge(set: &Set, contents: &[[u8; 32]], region: &[u8], rng: &mut Rng) -> Result<Vec<u8>, Stop> {
-    let disks = Disks::new(set, true, region);
-    let mut storage = disks.world.attach();
+    let disks = Disks::new(set, false, true, region);
+    let mut storage = Parts::new(disks.world.attach());
     let (image, mut parts) = disks.bind(&mut storage)?;
     disks.name(&mut parts, contents);
     let root = disks.mount(storage, (&image, &parts), rng)?;
@@ -273,10 +287,11 @@ fn meddle(rng: &mut Rng, now: &mut [u8], held: &[Vec<u8>]) {
 
 /// `trust:seed`: boots of images that share blobs and of one that does not, with an enemy between
 /// them; sources that are away from some moment on.
-pub fn rewritten(_: &mut Run<'_>, numbers: &[u64]) -> Verdict {
+pub fn rewritten(run: &mut Run<'_>, numbers: &[u64]) -> Verdict {
+    let is_keyed = run.scale == Scale::Keyed;
     let mut rng = Rng::new(numbers[0] ^ 0x7a57);
     let sets = sets();
-    let mut region = vec![0; REGION];
+    let mut region = vec![0; REGION + if is_keyed { START as usize } else { 0 }];
     let mut held = vec![region.clone()];
     let keep = |held: &mut Vec<Vec<u8>>, region: &[u8], rng: &mut Rng| {
         if held.len() == HELD_MAX {
@@ -286,7 +301,7 @@ pub fn rewritten(_: &mut Run<'_>, numbers: &[u64]) -> Verdict {
     };
     for _ in 0..3 + rng.below(4) {
         let set = &sets[rng.index(3)];
-        let disks = Disks::new(set, false, &region);
+        let disks = Disks::new(set, is_keyed, false, &region);
         let (root, contents) = boot(set, &disks, &mut rng)?;
         if rng.chance(300_000) {
             root.prefetch();
@@ -325,7 +340,8 @@ pub fn rewritten(_: &mut Run<'_>, numbers: &[u64]) -> Verdict {
         sync(&root);
         region = disks.region();
         keep(&mut held, &region, &mut rng);
-        if rng.chance(300_000) {
+        // Who has no key forges nothing.
+        if !is_keyed && rng.chance(300_000) {
             let forged = forge(set, &contents, &region, &mut rng)?;
             keep(&mut held, &forged, &mut rng);
             if rng.chance(500_000) {

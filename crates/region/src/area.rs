@@ -85,7 +85,7 @@ impl Area {
         // A small area may still be a file of another kind.
         let head = num::clip(self.bytes, Geometry::HEAD_BYTES) & WHOLE_BLOCKS;
         match foreign::name(&self.part(storage, 0, head)?) {
-            Some(what) => Err(Refused::Foreign(what)),
+            Some(what) => Err(Refused::foreign(what)),
             None => Err(Refused::TooSmall { bytes: self.bytes }),
         }
     }
@@ -164,7 +164,7 @@ impl Area {
         };
         let head = self.part(storage, 0, Geometry::HEAD_BYTES)?;
         if let (None, Some(what)) = (broken, foreign::name(&head)) {
-            return Err(Refused::Foreign(what));
+            return Err(Refused::foreign(what));
         }
         if let Some(start) = self.other_region(storage, &head)? {
             return Err(Refused::Elsewhere { start });

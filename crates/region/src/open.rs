@@ -12,7 +12,7 @@ use super::geometry::{BLOB_PAGES, Copy2, Geometry, SlotSize};
 use super::hint::Hints;
 use super::hydrate::Hydrator;
 use super::index::Index;
-use super::refused::Refused;
+use super::refused::{Refused, Vacant};
 use super::region::Cache;
 use super::scan::Scan;
 use super::stats::CacheStats;
@@ -34,6 +34,9 @@ pub enum FormatPolicy {
     Force,
     /// Never.
     Never,
+    /// As [`FormatPolicy::Auto`], and if there is no superblock at all: nobody but a region has
+    /// written the area.
+    Owned,
 }
 
 /// How to use a region.
@@ -145,7 +148,9 @@ impl Cache {
                     Found::Valid(superblock, _) => superblock.generation,
                     _ => 0,
                 };
-                if options.format != FormatPolicy::Force {
+                let is_lost = matches!(found, Found::Nothing);
+                let owned = options.format == FormatPolicy::Owned && is_lost;
+                if options.format != FormatPolicy::Force && !owned {
                     let vacant = area.vacant(storage, &found)?;
                     if options.format == FormatPolicy::Never {
                         return Err(Refused::Unformatted(vacant));
@@ -181,6 +186,28 @@ impl Cache {
             superblock.geometry.slot_size().bytes()
         );
         Ok(cache)
+    }
+
+    /// Returns the length in bytes of the area that `options` name.
+    ///
+    /// # Errors
+    /// Why no region can lie there, whatever it holds.
+    pub fn room<S: Storage>(storage: &S, options: &CacheOptions) -> Result<u64, Refused> {
+        let area = Area::at(storage, options.device, options.start, options.bytes)?;
+        Ok(area.bytes)
+    }
+
+    /// Returns what lets the area that `options` name be formatted without the user's word, as an
+    /// encrypted region.
+    ///
+    /// # Errors
+    /// Why it may not be: [`Refused::NotEncrypted`] if it is a region, else as [`Cache::open`].
+    pub fn vacancy<S: Storage>(storage: &S, options: &CacheOptions) -> Result<Vacant, Refused> {
+        let area = Area::at(storage, options.device, options.start, options.bytes)?;
+        match area.superblocks(storage)? {
+            Found::Valid(superblock, _) if !superblock.condemned => Err(Refused::NotEncrypted),
+            found => area.vacant(storage, &found),
+        }
     }
 
     fn with_tables(options: &CacheOptions, claim: Claim, area: Area) -> Self {

@@ -4,6 +4,7 @@
 //! they run in a guest.
 
 use super::geometry::{Geometry, SlotSize};
+use super::signature;
 use super::superblock::Refusal;
 use crate::storage::{IoErrorKind, Unfit};
 use core::fmt;
@@ -61,6 +62,12 @@ pub enum Refused {
     ReadOnly,
     /// It failed its checks, and a feature that is not known forbids writing to it.
     Condemned,
+    /// It is encrypted, and no key was given.
+    Encrypted,
+    /// It is encrypted with another key.
+    OtherKey,
+    /// It is not encrypted, and a key was given.
+    NotEncrypted,
     /// Its superblock cannot be used.
     Superblock(Refusal),
     /// Reading or formatting failed.
@@ -94,6 +101,11 @@ pub enum Remedy {
 }
 
 impl Refused {
+    /// Returns the refusal of an area that holds a format of this name.
+    pub(super) fn foreign(what: &'static str) -> Self {
+        if what == signature::ENCRYPTED { Self::Encrypted } else { Self::Foreign(what) }
+    }
+
     /// Returns what would make the area a region all the same; `None` if nothing does.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
@@ -101,6 +113,9 @@ impl Refused {
             | Self::Elsewhere { .. }
             | Self::Unknown
             | Self::Condemned
+            | Self::Encrypted
+            | Self::OtherKey
+            | Self::NotEncrypted
             | Self::Superblock(_) => Some(Remedy::Overwrite),
             Self::Shrunk { bytes, .. } => {
                 Geometry::for_region(*bytes, SlotSize::K64).map(|_| Remedy::Overwrite)
@@ -148,6 +163,9 @@ impl fmt::Display for Refused {
             Self::Condemned => {
                 f.write_str("it failed its checks, and a feature of it is not known")
             }
+            Self::Encrypted => f.write_str("it is encrypted, and no key was given"),
+            Self::OtherKey => f.write_str("it is encrypted with another key than the given one"),
+            Self::NotEncrypted => f.write_str("it is not encrypted, and a key was given"),
             Self::Superblock(refusal) => refusal.fmt(f),
             Self::Io(kind) => {
                 f.write_str("its disk failed")?;

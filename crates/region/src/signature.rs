@@ -48,6 +48,16 @@ pub static REGION: Signature = sign(
      region FILE",
 );
 
+/// The first bytes of the header of an encrypted region (crates/region/FORMAT.md).
+pub const ENCRYPTED_MAGIC: [u8; 8] = *b"RLCRYPT\x1a";
+/// The name of an encrypted region.
+pub const ENCRYPTED: &str = "an encrypted region";
+/// Where the second header of an encrypted region lies, in bytes.
+pub const ENCRYPTED_TWIN_AT: usize = 32 << 10;
+
+const KEY: &str = "give it and its key beside an EROFS image (cache= and cache-key= for a guest, --region and \
+     --cache-key)";
+
 const fn sign(
     at: usize,
     magic: &'static [u8],
@@ -59,7 +69,9 @@ const fn sign(
 
 /// The signatures by offset from the start. A signature that occurs inside other formats, such as
 /// the mark of a boot sector, comes after them.
-static SIGNATURES: [Signature; 72] = [
+static SIGNATURES: [Signature; 74] = [
+    sign(0, &ENCRYPTED_MAGIC, ENCRYPTED, KEY),
+    sign(ENCRYPTED_TWIN_AT, &ENCRYPTED_MAGIC, ENCRYPTED, KEY),
     sign(0, b"LUKS\xba\xbe", "a LUKS volume", OPEN),
     sign(16_384, b"SKUL\xba\xbe", "a LUKS volume", OPEN),
     sign(3, b"-FVE-FS-", "a BitLocker volume", OPEN),

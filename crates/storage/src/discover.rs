@@ -2,8 +2,12 @@
 //!
 //! Always: a name that fits several devices is refused; no device is picked among them.
 
+#[cfg(feature = "alloc")]
+use alloc::boxed::Box;
 use core::fmt;
 
+#[cfg(feature = "alloc")]
+use super::Cipher;
 use super::share::{FileType, LinkFault, PathFault};
 use super::{DeviceId, Errno, IoErrorKind, Storage, Version};
 use rootlet_base::cause::write_cause;
@@ -56,6 +60,22 @@ pub trait Discover: Storage {
         bytes: u64,
     ) -> Result<DeviceId, DiscoverError> {
         let _ = (device, start, bytes);
+        Err(DiscoverError::Part)
+    }
+
+    /// Returns the device that is the part of `device` of `bytes` bytes from byte `start` on, whose
+    /// bytes are on `device` as `cipher` enciphers them. It has sectors of 4 KiB.
+    ///
+    /// # Errors
+    /// As [`Discover::part`].
+    #[cfg(feature = "alloc")]
+    fn enciphered(
+        &mut self,
+        device: DeviceId,
+        (start, bytes): (u64, u64),
+        cipher: Box<dyn Cipher>,
+    ) -> Result<DeviceId, DiscoverError> {
+        let _ = (device, start, bytes, cipher);
         Err(DiscoverError::Part)
     }
 

@@ -153,6 +153,16 @@ macro_rules! forward {
             $below.part(device, start, bytes)
         }
     };
+    (@enciphered $self:ident $below:expr) => {
+        fn enciphered(
+            &mut $self,
+            device: $crate::DeviceId,
+            place: (u64, u64),
+            cipher: Box<dyn $crate::Cipher>,
+        ) -> Result<$crate::DeviceId, $crate::DiscoverError> {
+            $below.enciphered(device, place, cipher)
+        }
+    };
     (@set_version $self:ident $below:expr) => {
         fn set_version(&mut $self, device: $crate::DeviceId, version: $crate::Version) {
             $below.set_version(device, version);

@@ -22,6 +22,9 @@ macro_rules! by_pointer {
         #[deny(clippy::missing_trait_methods)]
         impl<S: Discover + ?Sized> Discover for $pointer {
             forward! { self, (**self); disk share_file disks part set_version set_expendable }
+
+            #[cfg(feature = "alloc")]
+            forward! { self, (**self); enciphered }
         }
     };
 }

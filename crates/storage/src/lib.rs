@@ -55,7 +55,7 @@ pub use discover::{Discover, DiscoverError, SERIAL_BYTES, ShareSearch, named, on
 pub use errno::Errno;
 pub use object::ObjectFault;
 #[cfg(feature = "alloc")]
-pub use parts::Parts;
+pub use parts::{Cipher, Parts};
 #[cfg(feature = "alloc")]
 pub use retry::Retry;
 pub use share::{FileType, LinkFault, PathFault};

@@ -5,6 +5,7 @@
 //! its patience, until it succeeds again. A read that the device did not answer is not retried: it
 //! took its deadline already.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::ops::Range;
 
@@ -351,7 +352,7 @@ impl<S: Storage> Storage for Retry<S> {
 // A method that is forgotten here would forget the storage below.
 #[deny(clippy::missing_trait_methods)]
 impl<S: Discover> Discover for Retry<S> {
-    forward! { self, self.inner; disk disks part set_version set_expendable }
+    forward! { self, self.inner; disk disks part enciphered set_version set_expendable }
 
     fn share_file(
         &mut self,

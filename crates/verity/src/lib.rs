@@ -27,6 +27,7 @@ mod pins;
 mod prove;
 mod run;
 mod used;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use jobs::Jobs;
@@ -38,8 +39,8 @@ pub use pins::{AHEAD_MAX, Ask};
 use prove::Head;
 use rootlet_base::num::{Bug, index};
 use rootlet_storage::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, ObjectFault, Storage, Transfer,
-    Version, Vouch,
+    Cipher, DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, ObjectFault, Storage,
+    Transfer, Version, Vouch,
 };
 use rootlet_trust::{Hasher, Refused, Subject};
 use spin::mutex::SpinMutex as Mutex;
@@ -406,6 +407,15 @@ impl<S: Discover> Discover for Verified<S> {
         bytes: u64,
     ) -> Result<DeviceId, DiscoverError> {
         self.storage.part(device, start, bytes)
+    }
+
+    fn enciphered(
+        &mut self,
+        device: DeviceId,
+        place: (u64, u64),
+        cipher: Box<dyn Cipher>,
+    ) -> Result<DeviceId, DiscoverError> {
+        self.storage.enciphered(device, place, cipher)
     }
 
     fn set_version(&mut self, device: DeviceId, version: Version) {

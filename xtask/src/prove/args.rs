@@ -56,11 +56,14 @@ pub struct PowerCutArgs {
     /// ever held
     #[arg(long, conflicts_with = "family")]
     pub trust: bool,
+    /// Regions with a key; with --trust the guests do not verify, and have the key instead
+    #[arg(long, conflicts_with = "guards")]
+    pub key: bool,
     /// On how many threads [default: as many as there are processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub jobs: Option<u16>,
     /// Run this case alone: FAMILY:NUMBERS, as a failure prints it
-    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "family", "trust", "jobs", "guards"])]
+    #[arg(long, value_name = "CASE", conflicts_with_all = ["cases", "seed", "family", "trust", "key", "jobs", "guards"])]
     pub case: Option<CaseName>,
     /// Take out each guard of the region in turn, with --trust those of digests, and show what breaks,
     /// after how many cases

@@ -46,6 +46,7 @@ fn many(args: &PowerCutArgs, interrupt: &Interrupt) -> Result<()> {
         cases: args.cases(),
         seed: args.seed,
         family: args.family(),
+        is_keyed: args.key,
         jobs: jobs(args),
         failures_max: FAILURES_MAX,
     };

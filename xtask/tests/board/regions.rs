@@ -63,6 +63,30 @@ fn region_of_unknown_bytes_is_left_alone() {
 }
 
 #[test]
+fn region_with_a_key_on_a_share_serves_the_second_boot_and_is_left_alone_without() {
+    let sample = Sample::new();
+    fs::create_dir(sample.path("share")).unwrap();
+    for (name, byte) in [("key", 1), ("other", 2)] {
+        fs::write(sample.path("share").join(name), [byte; 32]).unwrap();
+    }
+    let share = sample.path("share").display().to_string();
+    let with = |key| boot_cached(&sample, &["--share", &share, "--cache-key", key]);
+    with("share:key").assert_counter("region yes");
+    with("share:key").assert_counter("fetched 0 bytes");
+    let before = fs::read(sample.path("region")).unwrap();
+    assert!(before.starts_with(b"RLCRYPT\x1a"));
+    let other = with("share:other");
+    other.assert_counter("region no");
+    let notice = "region  not used: it is encrypted with another key than the given one";
+    assert!(other.stderr.lines().any(|line| line == notice), "{}", other.stderr);
+    boot_cached(&sample, &[]).assert_counter("region no");
+    assert!(fs::read(sample.path("region")).unwrap() == before, "not a byte of it changed");
+    // The same key as a file of its own: its length is no whole sector.
+    let file = sample.path("share").join("key").display().to_string();
+    boot_cached(&sample, &["--cache-key", &file]).assert_counter("fetched 0 bytes");
+}
+
+#[test]
 fn region_in_a_read_only_file_gives_hits_and_stays_as_it_is() {
     let sample = Sample::new();
     boot_cached(&sample, &[]);

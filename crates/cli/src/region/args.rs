@@ -9,7 +9,7 @@ use crate::boot::BootCommand;
 use crate::config::Settings;
 use crate::exit::usage;
 use crate::size::Size;
-use crate::source::RegionPlace;
+use crate::source::{BlobPlace, RegionPlace, key_place};
 
 const HELP: &str = "\
 PART is SECTOR+COUNT in sectors of 512 bytes, or a partition of a GPT: name:NAME, type:GUID, or type \
@@ -26,6 +26,8 @@ Examples:
   rootlet region region.img check              every table, and every resident block
   rootlet region /dev/vdb@type format          a partition
   rootlet region region.img drop a.blob        takes a blob out
+  rootlet region region.img format --cache-key key
+                                               encrypts it; every use takes the key then
   rootlet region base.img prepare root.erofs --blob 1=https://host/a.blob
                                                fills it, for guests with an --overlay over it";
 
@@ -52,6 +54,9 @@ pub struct RegionArgs {
     #[command(flatten)]
     #[expect(missing_docs, reason = "a comment here would become help")]
     pub show: ShowArgs,
+    /// The file with the key of an encrypted region; `format` makes a region that is encrypted with it
+    #[arg(long, value_name = "FILE", value_parser = key_place, global = true)]
+    pub cache_key: Option<BlobPlace>,
 }
 
 /// What to do with a region.
@@ -131,6 +136,10 @@ impl RegionArgs {
     pub fn settle(&mut self, settings: &Settings) -> Result<()> {
         if self.place.is_none() {
             self.place = settings.region()?;
+            if self.cache_key.is_none() {
+                let key = settings.cache_key().map(|key| key_place(&key)).transpose();
+                self.cache_key = key.map_err(usage)?;
+            }
         }
         Ok(())
     }

@@ -6,9 +6,9 @@
 use data_encoding::HEXLOWER;
 use rootlet::cache::inspect::{self, Blob, Field, Hint, PageState, Region, Superblocks, Value};
 use rootlet::cache::{Copy2, Described};
-use rootlet::storage::file::FileStorage;
 use serde_json::{Map, Value as Json, json};
 
+use super::RegionStorage;
 use super::show::{Counters, copy_state, meaning};
 use super::tag;
 use crate::shown::shown;
@@ -65,7 +65,7 @@ pub fn superblocks(superblocks: &Superblocks) -> Json {
 /// Returns all that is known of a region.
 pub fn region(
     region: &Region,
-    storage: &mut FileStorage,
+    storage: &mut RegionStorage,
     holders: &[String],
     with_pages: bool,
 ) -> Json {
@@ -153,7 +153,7 @@ fn page(number: u32, state: &PageState, raw: Option<&[u8]>) -> Map<String, Json>
     object
 }
 
-fn blob_pages(region: &Region, storage: &mut FileStorage) -> Json {
+fn blob_pages(region: &Region, storage: &mut RegionStorage) -> Json {
     let all = (0u32..).zip(&region.blob_pages).map(|(number, state)| {
         let raw = region.blob_page(storage, number);
         let mut object = page(number, state, raw.as_deref());
@@ -169,7 +169,7 @@ fn blob_pages(region: &Region, storage: &mut FileStorage) -> Json {
     all.collect()
 }
 
-fn descriptor_pages(region: &Region, storage: &mut FileStorage) -> Json {
+fn descriptor_pages(region: &Region, storage: &mut RegionStorage) -> Json {
     let geometry = region.superblock.geometry;
     let all = (0u32..).zip(&region.pages).map(|(number, state)| {
         let raw = region.page(storage, number);

@@ -13,15 +13,18 @@ mod prepare;
 mod show;
 mod svg;
 
-use std::fs;
+use std::fmt::Display;
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use data_encoding::HEXLOWER;
 use rootlet::cache::inspect::{self, Blob, Place, Region, Superblocks};
-use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize};
-use rootlet::storage::Storage;
+use rootlet::cache::{Cache, CacheOptions, FormatPolicy, Refused, Remedy, SlotSize, Superblock};
 use rootlet::storage::file::FileStorage;
+use rootlet::storage::{Parts, Storage};
+use rootlet_crypt::{KEY_BYTES_MAX, Key};
 use rootlet_guest::Memory;
 use rootlet_guest::config::Part;
 
@@ -34,7 +37,7 @@ use crate::interrupt::Interrupt;
 use crate::say;
 use crate::shown::shown;
 use crate::size::counted;
-use crate::source::{RegionPlace, entropy};
+use crate::source::{BlobPlace, RegionPlace, Source, entropy};
 
 /// Memory of the guest that a new region has to fit in: one of 64 MiB, without its firmware.
 const GUEST_HEAP_BYTES: usize = 48 << 20;
@@ -62,6 +65,10 @@ pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
         bail!("{name} is in use: {first} has it open for writing");
     }
     let mut opened = Opened::open(place, !writes)?;
+    opened.key = args.cache_key.as_ref().map(read_key).transpose()?;
+    if !matches!(action, RegionAction::Format(_)) {
+        opened.unlock()?;
+    }
     match action {
         RegionAction::Format(args) => format(&mut opened, args),
         RegionAction::Drop(args) => drop_blob(&mut opened, &args.blob),
@@ -71,11 +78,30 @@ pub fn task(args: &RegionArgs, interrupt: &Interrupt) -> Result<()> {
     }
 }
 
+/// The disk with a region, and the device that deciphers it if there is a key.
+type RegionStorage = Parts<FileStorage>;
+
 /// A file with a region, and where in it the region is.
 struct Opened<'a> {
     arg: &'a RegionPlace,
-    storage: FileStorage,
+    storage: RegionStorage,
     place: Place,
+    key: Option<Key>,
+}
+
+/// Reads the key of a region.
+fn read_key(place: &BlobPlace) -> Result<Key> {
+    let BlobPlace::Disk(Source::File(file)) = place else {
+        return Err(usage("--cache-key is a file here: a share is for guests and images"));
+    };
+    let name = file.display();
+    let refuse = |why: &dyn Display| usage(format!("--cache-key {name}: {why}"));
+    let mut bytes = Vec::new();
+    let opened = File::open(file).map_err(|error| refuse(&error))?;
+    // A byte more than a key may have shows that there are more.
+    let read = opened.take(KEY_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    read.map_err(|error| refuse(&error))?;
+    Key::new(&bytes).map_err(|error| refuse(&error))
 }
 
 impl<'a> Opened<'a> {
@@ -89,15 +115,42 @@ impl<'a> Opened<'a> {
             let advice = format!("`truncate -s 64M {file}` makes a disk for a region");
             return Err(usage(format!("{name}: no such file; {advice}")));
         }
-        let mut storage = FileStorage::new();
-        let device = storage
+        let mut files = FileStorage::new();
+        let device = files
             .add_disk(SERIAL, &arg.file, read_only)
             .map_err(|error| usage(format!("{name}: {error}")))?;
+        let mut storage = Parts::new(files);
         let (start, bytes) = arg
             .part
             .find(&mut storage, device)
             .map_err(|error| usage(format!("{name}{}: {error:#}", arg.part)))?;
-        Ok(Self { arg, storage, place: Place { device, start, bytes } })
+        Ok(Self { arg, storage, place: Place { device, start, bytes }, key: None })
+    }
+
+    /// Turns to the device that deciphers the region, if there is a key. Formats nothing.
+    fn unlock(&mut self) -> Result<()> {
+        let options = self.options(FormatPolicy::Never, None)?;
+        let options = self.with_key(&options).map_err(|why| self.refused(why))?;
+        let CacheOptions { device, start, bytes, .. } = options;
+        self.place = Place { device, start, bytes };
+        Ok(())
+    }
+
+    /// Returns the options with which the region is opened that `options` name, with the key if
+    /// there is one.
+    fn with_key(&mut self, options: &CacheOptions) -> Result<CacheOptions, Refused> {
+        match &self.key {
+            Some(key) => rootlet_crypt::open(&mut self.storage, options, key),
+            None => Ok(*options),
+        }
+    }
+
+    /// Returns the superblock that counts, if there is a region that can be used.
+    fn counts(&mut self) -> Option<Superblock> {
+        let options = self.options(FormatPolicy::Never, None).ok()?;
+        let CacheOptions { device, start, bytes, .. } = self.with_key(&options).ok()?;
+        let found = inspect::superblocks(&self.storage, &Place { device, start, bytes }).ok()?;
+        found.counts.ok().map(|(superblock, _)| superblock)
     }
 
     fn superblocks(&mut self) -> Result<Superblocks> {
@@ -113,7 +166,11 @@ impl<'a> Opened<'a> {
     fn refused(&self, refused: Refused) -> anyhow::Error {
         let place = quoted(self.arg);
         let name = format!("{}{}", self.arg.file.display(), self.arg.part);
-        let next = self.other(&refused).unwrap_or_default();
+        let next = match refused {
+            Refused::Encrypted => " (--cache-key FILE)".into(),
+            Refused::NotEncrypted => " (leave --cache-key out to use it)".into(),
+            _ => self.other(&refused).unwrap_or_default(),
+        };
         match refused.remedy() {
             Some(Remedy::Overwrite) => anyhow!(
                 "{name}: {refused:#}{next}; `rootlet region {place} format --force` overwrites it"
@@ -196,8 +253,8 @@ fn format(opened: &mut Opened<'_>, args: FormatArgs) -> Result<()> {
         Some(_) => return Err(usage("--slot is 64K, 256K or 1M")),
     };
     let policy = if args.force { FormatPolicy::Force } else { FormatPolicy::Auto };
-    if let (false, Ok((superblock, _))) = (args.force, opened.superblocks()?.counts)
-        && !superblock.condemned
+    if !args.force
+        && let Some(superblock) = opened.counts().filter(|found| !found.condemned)
     {
         let uuid = HEXLOWER.encode(&superblock.uuid);
         let place = quoted(opened.arg);
@@ -210,6 +267,7 @@ fn format(opened: &mut Opened<'_>, args: FormatArgs) -> Result<()> {
     if slot_size.is_some() {
         options.tables_bytes = usize::MAX;
     }
+    let options = opened.with_key(&options).map_err(|why| opened.refused(why))?;
     let cache = Cache::open(&opened.storage, &options).map_err(|why| opened.refused(why))?;
     let superblock = cache.superblock();
     let geometry = superblock.geometry;

@@ -8,8 +8,8 @@ use rootlet::cache::inspect::{
     self, Blob, CopyState, Field, Hint, Holds, PageState, Region, Superblocks, Value,
 };
 use rootlet::cache::{Copy2, Described, Refusal, Refused};
-use rootlet::storage::file::FileStorage;
 
+use super::RegionStorage;
 use super::picture::{self, Cell};
 use super::tag;
 use crate::say;
@@ -242,7 +242,7 @@ fn show_map(region: &Region) -> Result<()> {
 
 /// Prints the pages of the blob table and of descriptors, field by field; free entries and
 /// descriptors that were never used are left out.
-pub fn pages(region: &Region, storage: &mut FileStorage) -> Result<()> {
+pub fn pages(region: &Region, storage: &mut RegionStorage) -> Result<()> {
     for (number, state) in (0u32..).zip(&region.blob_pages) {
         let at = Copy2::BOTH.map(|copy| region.blob_page_on_disk(copy, number));
         let Some(raw) = page(storage, region, "blob table", number, state, at)? else { continue };
@@ -270,7 +270,7 @@ pub fn pages(region: &Region, storage: &mut FileStorage) -> Result<()> {
 }
 
 fn page(
-    storage: &mut FileStorage,
+    storage: &mut RegionStorage,
     region: &Region,
     kind: &str,
     number: u32,

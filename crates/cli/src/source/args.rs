@@ -36,6 +36,10 @@ pub struct SourceArgs {
     /// The size of a region's disk that has to be made [default: 64M]
     #[arg(long, value_name = "SIZE", help_heading = PARTS)]
     pub region_size: Option<Size>,
+    /// The key of an encrypted region: a file of 16 to 1024 random bytes (head -c 32 /dev/urandom), here
+    /// or on a share; a region that is made is encrypted with it
+    #[arg(long, value_name = "FILE|share:NAME", value_parser = key_place, help_heading = PARTS)]
+    pub cache_key: Option<BlobPlace>,
     /// A folder with the objects of a composefs image, as xx/rest: each is verified by the digest that
     /// the image names
     #[arg(long, value_name = "DIR", help_heading = PARTS)]
@@ -170,6 +174,16 @@ pub enum BlobPlace {
     Disk(Source),
     /// A file of this name on a share.
     Share(String),
+}
+
+/// Returns where the key of a region is.
+pub fn key_place(text: &str) -> Result<BlobPlace, String> {
+    match text.strip_prefix("share:") {
+        Some("") => Err("the name is empty".into()),
+        Some(name) => Ok(BlobPlace::Share(name.into())),
+        None if text.is_empty() => Err("no file given".into()),
+        None => Ok(BlobPlace::Disk(Source::File(text.into()))),
+    }
 }
 
 impl FromStr for BlobArg {

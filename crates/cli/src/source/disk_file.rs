@@ -13,7 +13,7 @@ use anyhow::Result;
 use rootlet::blob::foreign;
 
 use crate::boot::monitor::Disk;
-use crate::boot::plan::SERIAL_OF_IMAGE;
+use crate::boot::plan::{SERIAL_OF_IMAGE, SERIAL_OF_KEY};
 use crate::exit::usage;
 use crate::source::Source;
 
@@ -80,6 +80,10 @@ fn check_raw(disk: &Disk, path: &Path, refuse: &dyn Fn(&str) -> anyhow::Error) -
     }
     // The old content of a disk that the guest may write is not checked: any content is fine.
     let cut = stat.len() % SECTOR_BYTES;
+    // Zeros at the end of a key do not count.
+    if disk.serial == SERIAL_OF_KEY {
+        return Ok(());
+    }
     if !disk.read_only || !stat.is_file() || cut == 0 {
         return Ok(());
     }

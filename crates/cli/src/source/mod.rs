@@ -16,7 +16,7 @@ mod store;
 mod url;
 mod web;
 
-pub use args::{BlobArg, BlobPlace, LayerArg, RegionPlace, SourceArgs, VerityArg};
+pub use args::{BlobArg, BlobPlace, LayerArg, RegionPlace, SourceArgs, VerityArg, key_place};
 pub use node::{Drive, Node, Ssh};
 pub use oci::{Oci, is_sha256};
 pub use open::{AVB_NOTICE, HostStorage, Opened, Prepared, Standard, entropy, open, open_for};

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 /// All names that a word may be a misspelling of; `blob` is followed by a number, and `verity` may
 /// be. `root=sha256:` is not among them: most kernels have a word that is like it.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "image",
     "layer",
     "blob",
@@ -20,6 +20,7 @@ const NAMES: [&str; 21] = [
     "console",
     "slot",
     "cache-format",
+    "cache-key",
     "deadline",
     "source-retry",
     "timeline",
@@ -36,7 +37,7 @@ const TELLING_BYTES_MIN: usize = 4;
 
 /// The settings, for messages.
 pub(super) const KEYS: &str = "image=, blobN=, layer=, layerN.blobM=, disk=, cache=, share=, domain=, ram-cache=, \
-    console=, slot=, cache-format=, deadline=, source-retry=, timeline, cpus=, log=, \
+    console=, slot=, cache-format=, cache-key=, deadline=, source-retry=, timeline, cpus=, log=, \
     verity=, verityN=, layerN.verityM=, seal=, root=sha256:, verity-ram=, objects=, \
     composefs.digest=, and -- before the command";
 

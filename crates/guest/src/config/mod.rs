@@ -6,7 +6,7 @@
 //! kernel (`kernel.rs`) or to its first program, and is passed over.
 //!
 //! ```text
-//! image=SRC[@PART] blobN=SRC[@PART] layer=SRC[@PART] layerN.blobM=SRC[@PART] disk=SERIAL,version=TEXT cache=SERIAL[@PART] share=TAG console=plain|framed|wire[:COPIES]
+//! image=SRC[@PART] blobN=SRC[@PART] layer=SRC[@PART] layerN.blobM=SRC[@PART] disk=SERIAL,version=TEXT cache=SERIAL[@PART] cache-key=SRC share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
 //! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... verity=SPEC verityN=SPEC
 //! layerN.verityM=SPEC seal=SRC root=sha256:HEX verity-ram=SIZE objects=share:TAG[:FOLDER]
@@ -78,6 +78,8 @@ pub struct Config {
     pub versions: Vec<(SourceName, Version)>,
     /// Where the region is (`cache=`).
     pub cache: Option<CacheName>,
+    /// The source that holds the region's key (`cache-key=`).
+    pub cache_key: Option<SourceName>,
     /// The region's file and part as the task `region` of the host tool takes them, for messages.
     /// No key gives it: a host tool that runs the commands itself fills it in.
     pub cache_file: Option<String>,
@@ -171,6 +173,9 @@ impl Config {
             (Some(_), None) => return Err(ConfigError::Together("seal= needs root=sha256:HEX")),
             (None, Some(_)) => return Err(ConfigError::Together("root=sha256: needs seal=")),
         };
+        if config.cache_key.is_some() && config.cache.is_none() {
+            return Err(ConfigError::Together("cache-key= needs cache="));
+        }
         if config.seal.is_some() && !config.verity.is_empty() {
             return Err(ConfigError::Together("seal= says what all are, and so does verity="));
         }
@@ -239,6 +244,9 @@ impl Given {
             "layer" => layers::image(config, value)?,
             "disk" => disk(config, value)?,
             "cache" => *vacant(&mut config.cache)? = Some(CacheName::parse(value)?),
+            "cache-key" => {
+                *vacant(&mut config.cache_key)? = Some(source::name(value).map_err(Fault::Value)?);
+            }
             // There may be several.
             "share" => share(config, value)?,
             "console" => {

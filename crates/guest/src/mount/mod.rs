@@ -8,6 +8,7 @@ mod error;
 mod memory;
 mod partition;
 mod region;
+mod small;
 mod trees;
 mod verity;
 

@@ -3,13 +3,15 @@
 //! Always: a region that cannot be used is a notice that says how to make it usable, and the mount
 //! continues without it.
 
-use super::{Memory, Mounted, PartitionError};
-use crate::config::{self, CacheName, Config, Part};
+use super::{Memory, Mounted, PartitionError, small};
+use crate::config::{self, CacheName, Config, Part, SourceName, SourceWord};
 use alloc::format;
+use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
-use rootlet::cache::{Cache, CacheOptions, Mode, Remedy};
+use rootlet::cache::{Cache, CacheOptions, Mode, Refused, Remedy};
 use rootlet::storage::{DeviceId, Discover, DiscoverError};
+use rootlet_crypt::{KEY_BYTES_MAX, Key};
 use rootlet_trust::Subject;
 
 /// How long a run waits for the region at its end.
@@ -38,22 +40,41 @@ pub fn open_region<S: Discover>(
     let mut options = place.options(entropy);
     options.format = config.cache_format;
     options.slot_size = config.slot_size;
-    options.pool_bytes = memory.pool;
+    // What is written with a key waits in buffers of its own.
+    options.pool_bytes = memory.pool >> u32::from(config.cache_key.is_some());
     options.pages_bytes = memory.pages;
     options.tables_bytes = memory.tables;
-    match Cache::open(storage, &options) {
+    let opened = match &config.cache_key {
+        None => Cache::open(storage, &options),
+        Some(source) => match read_key(storage, source) {
+            Ok(key) => rootlet_crypt::open(storage, &options, &key)
+                .and_then(|options| Cache::open(storage, &options)),
+            Err(why) => {
+                notice(format_args!("region  not used: cache-key={}: {why}", SourceWord(source)));
+                return None;
+            }
+        },
+    };
+    match opened {
         Ok(cache) => {
             describe(&cache, &name.serial, notice);
             Some(cache)
         }
         Err(refused) => {
-            notice(format_args!("region  not used: {refused:#}"));
+            notice(format_args!("region  not used: {refused:#}{}", next(&refused)));
             if let Some(remedy) = refused.remedy() {
                 notice(format_args!("region  {}", Advice { remedy, config, part: &name.part }));
             }
             None
         }
     }
+}
+
+/// Returns the key that a source holds, or why it holds none.
+fn read_key<S: Discover>(storage: &mut S, source: &SourceName) -> Result<Key, String> {
+    let bytes = small::read(storage, source, KEY_BYTES_MAX);
+    let bytes = bytes.map_err(|unread| format!("{unread}"))?;
+    Key::new(&bytes).map_err(|error| format!("{error}"))
 }
 
 /// Tells how full the region on the disk `serial` is, and why nothing is written to it if so.
@@ -67,6 +88,15 @@ fn describe(cache: &Cache, serial: &str, notice: &mut dyn FnMut(fmt::Arguments<'
     ));
     if let Mode::ReadOnly(why) = cache.mode() {
         notice(format_args!("region  read-only: {why}"));
+    }
+}
+
+/// Returns what to give, in the words of a command line, to use a region that is refused.
+fn next(refused: &Refused) -> &'static str {
+    match refused {
+        Refused::Encrypted => " (cache-key=)",
+        Refused::NotEncrypted => " (leave cache-key= out to use it)",
+        _ => "",
     }
 }
 

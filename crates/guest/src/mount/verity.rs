@@ -4,14 +4,14 @@
 //! Always: the image is pinned before its superblock is read, each blob before the image is mounted;
 //! a slot that nothing pins, and a pin that no slot has, is an error.
 
+use super::small::{self, Unread};
 use super::{MountError, Mounted, Pinned, open_with};
 use crate::config::{Config, Part, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
-use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _, read_exact};
-use rootlet_base::num::{OrBug, narrow, wide};
-use rootlet_base::units::ByteRange;
+use rootlet::storage::{DeviceId, Discover, IoErrorKind, Storage as _};
+use rootlet_base::num::OrBug;
 use rootlet_trust::{Place, Reason, SEAL_BYTES_MAX, Seal, Software, Spec, Subject};
 use rootlet_verity::{AHEAD_MAX, Ask, PinError, Verified};
 
@@ -260,18 +260,11 @@ fn beside<S: Discover>(storage: &mut S, asked: &Pinned<'_>) -> Option<DeviceId> 
     names.iter().find_map(|name| name.find(storage).ok())
 }
 
-/// Returns the bytes of a seal: those of a file, or of a disk up to the zeros that fill its last
-/// sector.
+/// Returns the bytes of a seal.
 fn read_seal<S: Discover>(storage: &mut S, name: &SourceName) -> Result<Vec<u8>, MountError> {
-    let device = name.find(storage)?;
-    let info = storage.info(device).or_bug().map_err(rootlet::Error::from)?;
-    info.check().map_err(MountError::SealDisk)?;
-    // A byte more than a seal may have shows that there are more.
-    let most = wide(SEAL_BYTES_MAX).checked_add(u64::from(info.sector_bytes));
-    let range = ByteRange::first(info.bytes.min(most.or_bug().map_err(rootlet::Error::from)?));
-    let mut bytes = vec![0; narrow(range.len()).map_err(rootlet::Error::from)?];
-    read_exact(storage, device, 0, &mut bytes).map_err(rootlet::Error::from)?;
-    let text = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last.wrapping_add(1));
-    bytes.truncate(text);
-    Ok(bytes)
+    small::read(storage, name, SEAL_BYTES_MAX).map_err(|unread| match unread {
+        Unread::Absent(error) => error.into(),
+        Unread::Disk(unfit) => MountError::SealDisk(unfit),
+        Unread::Failed(error) => error.into(),
+    })
 }

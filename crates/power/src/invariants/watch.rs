@@ -15,7 +15,7 @@ use super::{Broken, Verdict};
 use crate::decode::{
     BLOCK, Descriptor, Kind, Place, Super, block_sum, first_slot, identities, u64_at, unsealed,
 };
-use crate::machine::Machine;
+use crate::machine::{Machine, Plain, Scale};
 
 /// The most combinations of sector versions of a page that are all tried.
 const COMBINATIONS_MAX: usize = 256;
@@ -27,11 +27,14 @@ pub struct Watch(Arc<Mutex<Seen>>);
 /// What a watch has seen until some moment.
 #[derive(Clone)]
 pub struct Seen {
+    is_keyed: bool,
     start: u64,
     bytes: u64,
     ordered: bool,
     broken: Option<Broken>,
-    /// Pages and superblocks in flight, with their bytes.
+    /// The write that is checked, as the disk gets it.
+    raw: Vec<u8>,
+    /// Pages and superblocks in flight, as the disk gets them.
     flying: Vec<(u64, Vec<u8>)>,
     /// Every blob that was ever in the table: by region, index and generation.
     blobs: BTreeMap<([u8; 16], u16, u32), Vec<u8>>,
@@ -46,10 +49,12 @@ impl Watch {
     /// Watches the region of `machine`; `ordered` asks for O1 to O3.
     pub fn new(machine: &Machine, ordered: bool) -> Self {
         let seen = Seen {
+            is_keyed: machine.scale == Scale::Keyed,
             start: machine.options.start,
             bytes: machine.options.bytes.unwrap_or(0),
             ordered,
             broken: None,
+            raw: Vec::new(),
             flying: Vec::new(),
             blobs: BTreeMap::new(),
             announced: BTreeMap::new(),
@@ -95,6 +100,24 @@ fn broken(invariant: Invariant, what: impl Into<String>) -> Verdict {
 
 impl Seen {
     fn check(&mut self, write: &WriteSeen<'_>) -> Verdict {
+        let header = [0, self.start / 2];
+        if self.is_keyed && header.contains(&write.at) && write.data.len() as u64 == BLOCK {
+            return match write.foreground {
+                true => Ok(()),
+                false => broken(MountIsIdempotent, "only a format writes the header"),
+            };
+        }
+        let data = self.plain(write.medium).of_bytes(write.at, write.data);
+        self.raw = write.data.to_vec();
+        self.check_plain(&WriteSeen { data: &data, in_flight: write.in_flight.clone(), ..*write })
+    }
+
+    /// What reads the region's blocks on the disk.
+    fn plain(&self, medium: &Medium) -> Plain {
+        Plain::of(self.is_keyed, medium.current())
+    }
+
+    fn check_plain(&mut self, write: &WriteSeen<'_>) -> Verdict {
         let end = write.at + write.data.len() as u64;
         if write.at < self.start || end > self.start + self.bytes {
             return broken(
@@ -114,8 +137,9 @@ impl Seen {
         }
         // A disk that lies may show bytes that never become durable: guests believe these bytes.
         let medium = if self.ordered { write.medium.stable() } else { write.medium.current() };
-        let found =
-            [0, 16].map(|number| Super::decode(&block(medium, self.start + number * BLOCK)));
+        let plain = self.plain(write.medium);
+        let read = |number| plain.block(medium, self.start + number * BLOCK);
+        let found = [0, 16].map(|number| Super::decode(&read(number)));
         let best = found.into_iter().flatten().max_by_key(|found| found.generation);
         // On a disk that loses writes, the guest's last write has to do.
         let best = best.or(self.written.filter(|_| !self.ordered));
@@ -156,7 +180,7 @@ impl Seen {
             Place::Mark => Ok(()),
             Place::Page { kind, page, twin } => {
                 self.check_page(write, &best, (kind, page, twin))?;
-                self.flying.push((write.at, write.data.to_vec()));
+                self.flying.push((write.at, std::mem::take(&mut self.raw)));
                 Ok(())
             }
             Place::Slot { .. } if self.ordered => self.check_data(write, &best, number),
@@ -179,7 +203,7 @@ impl Seen {
                 self.twin_is_safe(write, 16 - number, "superblocks")?;
             }
         }
-        self.flying.push((write.at, write.data.to_vec()));
+        self.flying.push((write.at, std::mem::take(&mut self.raw)));
         Ok(())
     }
 
@@ -234,8 +258,9 @@ impl Seen {
         (kind, page, twin): (Kind, u64, u64),
         raw: &[u8],
     ) -> Verdict {
+        let plain = self.plain(write.medium);
         let before = [write.at, self.start + twin * BLOCK]
-            .map(|at| region.page(kind, page, &block(write.medium.current(), at)));
+            .map(|at| region.page(kind, page, &plain.block(write.medium.current(), at)));
         let newest = before.into_iter().flatten().max_by_key(|(generation, _)| *generation);
         let Some((_, before)) = newest else { return Ok(()) };
         if kind == Kind::Blobs {
@@ -353,11 +378,13 @@ impl Seen {
             sectors.push(versions);
         }
         let total = sectors.iter().map(Vec::len).product::<usize>();
-        (0..total.min(COMBINATIONS_MAX)).map(|choice| pick(&sectors, choice)).collect()
+        let plain = self.plain(medium);
+        let all = (0..total.min(COMBINATIONS_MAX)).map(|choice| pick(&sectors, choice));
+        all.map(|raw| plain.of_bytes(at, &raw)).collect()
     }
 
     fn stable(&self, medium: &Medium, number: u64) -> Vec<u8> {
-        block(medium.stable(), self.start + number * BLOCK)
+        self.plain(medium).block(medium.stable(), self.start + number * BLOCK)
     }
 }
 
@@ -374,7 +401,9 @@ fn pick(sectors: &[Vec<Vec<u8>>], mut choice: usize) -> Vec<u8> {
 fn superblock_of(machine: &Machine) -> Option<Super> {
     let raw = |number| {
         let at = machine.options.start + number * BLOCK;
-        machine.world.with_medium(machine.disk, |disk| block(disk.current(), at))
+        machine.world.with_medium(machine.disk, |disk| {
+            machine.cipher(disk.current()).block(disk.current(), at)
+        })
     };
     let found = [0, 16].into_iter().filter_map(|number| Super::decode(&raw(number)));
     found.max_by_key(|found| found.generation)

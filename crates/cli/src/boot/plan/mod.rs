@@ -31,6 +31,8 @@ const SERIAL_BYTES_MAX: usize = 20;
 /// The serial of the disk with the image.
 pub const SERIAL_OF_IMAGE: &str = "image";
 const SERIAL_OF_CACHE: &str = "cache";
+/// The serial of the disk with the region's key.
+pub const SERIAL_OF_KEY: &str = "cache-key";
 /// The size of a region's disk that has to be made.
 const REGION_BYTES: Size = Size(64 << 20);
 /// For how long a guest repeats a failed read where nobody says so, as docs/usage.md has it.

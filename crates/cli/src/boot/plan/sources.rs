@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rootlet_guest::config::Part;
 
-use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, Word, layers};
+use super::{Plan, SERIAL_OF_CACHE, SERIAL_OF_IMAGE, SERIAL_OF_KEY, Word, layers};
 use crate::boot::monitor::Disk;
 use crate::engine::Wait;
 use crate::exit::usage;
@@ -70,6 +70,13 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
         let disk = read_only(SERIAL_OF_CACHE, file);
         disks.push(Disk { read_only: read_only_disk, ..disk });
     }
+    if let Some(key) = &source.cache_key {
+        if source.region.is_none() {
+            return Err(usage("--cache-key needs a --region"));
+        }
+        let place = (key, &Part::Whole);
+        options.push(word_of(SERIAL_OF_KEY, SERIAL_OF_KEY, place, &mut disks, source)?);
+    }
     let digests = digests(source)?;
     if !digests.is_empty() {
         disks.extend(trees_beside(&disks));
@@ -116,6 +123,7 @@ fn word_of(
             let option = match key.strip_prefix("blob") {
                 Some(slot) => format!("--blob {slot}="),
                 None if key == "layer" => "--layer ".into(),
+                None if key == SERIAL_OF_KEY => "--cache-key ".into(),
                 None => format!("--blob {}=", key.replace("layer", "").replace(".blob", ".")),
             };
             Err(usage(format!("{option}share:... needs a --share")))

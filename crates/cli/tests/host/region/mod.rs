@@ -4,6 +4,7 @@
 
 mod check;
 mod format;
+mod key;
 mod partition;
 mod show;
 mod words;

@@ -1,8 +1,14 @@
-//! A storage whose devices may be parts of others: partitions, each a device of its own.
+//! A storage whose devices may be parts of others: partitions, each a device of its own, and
+//! regions with a key.
 //!
 //! Always: a transfer of a part stays within the part. A storage without parts hands everything on
 //! as it is. Parts have the device numbers from `FIRST` down, in the order in which they were made.
 
+mod cipher;
+
+pub use cipher::Cipher;
+
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use spin::mutex::SpinMutex as Mutex;
@@ -12,19 +18,22 @@ use rootlet_base::num::wide;
 use rootlet_base::units::{ByteRange, Pow2};
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, IoErrorKind, Job, Storage, Tag, Transfer,
-    Version, Vouch, forward,
+    Buffer, DeviceId, DeviceInfo, Discover, DiscoverError, Ended, IoErrorKind, Job, JobKind, Lent,
+    Storage, Tag, Transfer, Version, Vouch, forward,
 };
+use cipher::Enciphered;
 
 /// The number of the first part: storages above take numbers from the last one down, and those below
 /// from 0 up.
 const FIRST: u16 = 0xbfff;
 
 /// A part of a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Part {
     device: DeviceId,
     bytes: ByteRange,
+    /// What its bytes become on the device; `None` for a part that lies there as it is.
+    cipher: Option<Enciphered>,
 }
 
 impl Part {
@@ -57,6 +66,8 @@ struct Flying {
     tag: Tag,
     part: (DeviceId, u64),
     device: (DeviceId, u64),
+    /// The bytes that are being written enciphered.
+    plain: Option<Buffer>,
 }
 
 /// A storage with parts of the devices of the storage below.
@@ -93,6 +104,9 @@ impl<S: Storage> Parts<S> {
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
+        if batch.iter().any(|one| self.enciphers(one)) {
+            return self.run_enciphered(batch, done);
+        }
         let mut asked: Vec<(DeviceId, u64, bool)> = Vec::with_capacity(batch.len());
         for transfer in batch.iter_mut() {
             let (device, at) = (transfer.device, transfer.at);
@@ -116,10 +130,59 @@ impl<S: Storage> Parts<S> {
         self.inner.run(batch, &mut |index, transfer| {
             let below = (transfer.device, transfer.at);
             settle(index, transfer);
+            self.decipher(transfer);
             done(index, transfer);
             (transfer.device, transfer.at) = below;
         });
         batch.iter_mut().enumerate().for_each(|(index, transfer)| settle(index, transfer));
+    }
+
+    /// Runs a batch that writes to an enciphered part, one transfer after the other: superblocks, a
+    /// hint, a boot trace.
+    fn run_enciphered<'b>(
+        &self,
+        batch: &mut [Transfer<'b>],
+        done: &mut dyn FnMut(usize, &mut Transfer<'b>),
+    ) {
+        for (index, transfer) in batch.iter_mut().enumerate() {
+            if self.enciphers(transfer) {
+                transfer.result = Some(self.write_enciphered(transfer));
+                done(index, transfer);
+            } else {
+                let one = core::slice::from_mut(transfer);
+                self.run(one, &mut |_, transfer| done(index, transfer));
+            }
+        }
+    }
+
+    fn write_enciphered(&self, transfer: &Transfer<'_>) -> Result<(), IoErrorKind> {
+        let (Some(part), Lent::Write(plain)) = (self.part_of(transfer.device), &transfer.lent)
+        else {
+            return Err(IoErrorKind::Gone);
+        };
+        let place = part.place(transfer.at, plain.len()).ok_or(IoErrorKind::OutOfRange)?;
+        let mut bytes = plain.to_vec();
+        if let Some(cipher) = &part.cipher {
+            cipher.encipher(transfer.at, &mut bytes)?;
+        }
+        let mut below = [Transfer::write(part.device, place, &bytes)];
+        self.inner.run(&mut below, &mut |_, _| {});
+        let [below] = below;
+        below.outcome().map_err(|error| error.kind)
+    }
+
+    /// Returns whether a transfer writes bytes that are enciphered.
+    fn enciphers(&self, transfer: &Transfer<'_>) -> bool {
+        matches!(transfer.lent, Lent::Write(_)) && self.cipher_of(transfer.device).is_some()
+    }
+
+    /// Deciphers what a transfer has read of an enciphered part.
+    fn decipher(&self, transfer: &mut Transfer<'_>) {
+        if let (Some(cipher), Lent::Read(out), Some(Ok(()))) =
+            (self.cipher_of(transfer.device), &mut transfer.lent, transfer.result)
+        {
+            transfer.result = Some(cipher.decipher(transfer.at, out));
+        }
     }
 }
 
@@ -134,7 +197,9 @@ impl<S: Storage> Storage for Parts<S> {
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         let Some(part) = self.part_of(device) else { return self.inner.info(device) };
         let info = self.inner.info(part.device)?;
-        Some(DeviceInfo { bytes: part.bytes.len(), version: part.version(info.version), ..info })
+        let info =
+            DeviceInfo { bytes: part.bytes.len(), version: part.version(info.version), ..info };
+        Some(if part.cipher.is_some() { Enciphered::info(info) } else { info })
     }
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
@@ -147,6 +212,7 @@ impl<S: Storage> Storage for Parts<S> {
 
     fn view(&self, device: DeviceId, at: u64, len: usize) -> Option<&[u8]> {
         match self.part_of(device) {
+            Some(part) if part.cipher.is_some() => None,
             Some(part) => self.inner.view(part.device, part.place(at, len)?, len),
             None => self.inner.view(device, at, len),
         }
@@ -154,6 +220,7 @@ impl<S: Storage> Storage for Parts<S> {
 
     fn vouch(&self, device: DeviceId, at: u64, data: &[u8]) -> Vouch {
         match self.part_of(device) {
+            Some(part) if part.cipher.is_some() => Vouch::Unknown,
             Some(part) => match part.place(at, data.len()) {
                 Some(place) => self.inner.vouch(part.device, place, data),
                 None => Vouch::Unknown,
@@ -174,29 +241,95 @@ impl<S: Storage> Storage for Parts<S> {
         let len = job.buffer.as_ref().map_or(0, |buffer| buffer.len());
         let Some(place) = part.place(job.at, len) else { return Err(job) };
         let (asked, below) = ((job.device, job.at), (part.device, place));
+        let (buffer, plain) = match (&part.cipher, &job.buffer, job.kind) {
+            (Some(cipher), Some(plain), JobKind::Write) => {
+                let Some(enciphered) = cipher.enciphered(job.at, plain) else { return Err(job) };
+                (Some(enciphered), job.buffer)
+            }
+            _ => (job.buffer, None),
+        };
         // Before the start: a device may end a job at once, for another thread.
-        self.jobs.lock().push(Flying { tag: job.tag, part: asked, device: below });
-        let started = self.inner.start(Job { device: below.0, at: below.1, ..job });
+        self.jobs.lock().push(Flying { tag: job.tag, part: asked, device: below, plain });
+        let started = self.inner.start(Job { device: below.0, at: below.1, buffer, ..job });
         started.map_err(|job| self.as_asked(job))
     }
 
     fn poll(&self) -> Option<Ended> {
         let (job, result) = self.inner.poll()?;
-        let job = if self.parts.is_empty() { job } else { self.as_asked(job) };
+        if self.parts.is_empty() {
+            return Some((job, result));
+        }
+        let mut job = self.as_asked(job);
+        let result = result.and_then(|()| self.decipher_job(&mut job));
         Some((job, result))
     }
 }
 
 impl<S> Parts<S> {
     /// Ends a job, and returns it as it was asked for.
-    fn as_asked(&self, job: Job) -> Job {
+    fn as_asked(&self, mut job: Job) -> Job {
+        let Some(flying) = self.end(&job) else { return job };
+        (job.device, job.at) = flying.part;
+        if let Some(plain) = flying.plain {
+            let enciphered = job.buffer.replace(plain);
+            if let (Some(cipher), Some(enciphered)) = (self.cipher_of(job.device), enciphered) {
+                cipher.take_back(enciphered);
+            }
+        }
+        job
+    }
+
+    fn end(&self, job: &Job) -> Option<Flying> {
         let mut jobs = self.jobs.lock();
         let is = |one: &Flying| (one.tag, one.device) == (job.tag, (job.device, job.at));
-        match jobs.iter().position(is).map(|at| jobs.swap_remove(at).part) {
-            Some((device, at)) => Job { device, at, ..job },
-            None => job,
-        }
+        let at = jobs.iter().position(is)?;
+        Some(jobs.swap_remove(at))
     }
+
+    /// Deciphers what a job has read of an enciphered part.
+    fn decipher_job(&self, job: &mut Job) -> Result<(), IoErrorKind> {
+        let (Some(cipher), JobKind::Read) = (self.cipher_of(job.device), job.kind) else {
+            return Ok(());
+        };
+        // A read that ends well brings its buffer, on which it has the only handle.
+        let bytes = job.buffer.as_mut().and_then(Buffer::get_mut);
+        cipher.decipher(job.at, bytes.ok_or(IoErrorKind::Gone)?)
+    }
+
+    /// Returns the cipher of a part; `None` for what is not enciphered.
+    fn cipher_of(&self, device: DeviceId) -> Option<&Enciphered> {
+        self.part_of(device)?.cipher.as_ref()
+    }
+}
+
+impl<S: Storage> Parts<S> {
+    /// Returns the bytes of a device that are a part.
+    fn range(&self, device: DeviceId, start: u64, bytes: u64) -> Result<ByteRange, DiscoverError> {
+        let info = self.inner.info(device).ok_or(DiscoverError::NotFound)?;
+        let refused = DiscoverError::Part;
+        let range = ByteRange::sized(start, bytes).filter(|range| range.end() <= info.bytes);
+        let range = range.ok_or(refused)?;
+        let sector = Pow2::of(info.sector_bytes.into()).ok_or(refused)?;
+        if bytes == 0 || sector.offset(start) != 0 || sector.offset(bytes) != 0 {
+            return Err(refused);
+        }
+        Ok(range)
+    }
+
+    /// Returns the number of a new part.
+    fn add(&mut self, part: Part) -> Result<DeviceId, DiscoverError> {
+        self.parts.push(part);
+        let number = self.parts.len().checked_sub(1).ok_or(DiscoverError::TooMany)?;
+        number_of(number)
+    }
+}
+
+/// Returns the device that stands for a part.
+fn number_of(part: usize) -> Result<DeviceId, DiscoverError> {
+    let number = u16::try_from(part).ok();
+    let device = number.and_then(|number| FIRST.checked_sub(number));
+    // Devices below have the lower half of the numbers.
+    device.filter(|device| *device > u16::MAX >> 1).map(DeviceId).ok_or(DiscoverError::TooMany)
 }
 
 // A method that is forgotten here would forget the storage below.
@@ -210,27 +343,22 @@ impl<S: Discover> Discover for Parts<S> {
         start: u64,
         bytes: u64,
     ) -> Result<DeviceId, DiscoverError> {
-        let info = self.inner.info(device).ok_or(DiscoverError::NotFound)?;
-        let refused = DiscoverError::Part;
-        let range = ByteRange::sized(start, bytes).filter(|range| range.end() <= info.bytes);
-        let range = range.ok_or(refused)?;
-        let sector = Pow2::of(info.sector_bytes.into()).ok_or(refused)?;
-        if bytes == 0 || sector.offset(start) != 0 || sector.offset(bytes) != 0 {
-            return Err(refused);
+        let range = self.range(device, start, bytes)?;
+        let same = |part: &Part| (part.device, part.bytes) == (device, range);
+        match self.parts.iter().position(|part| same(part) && part.cipher.is_none()) {
+            Some(number) => number_of(number),
+            None => self.add(Part { device, bytes: range, cipher: None }),
         }
-        let part = Part { device, bytes: range };
-        let known = self.parts.iter().position(|known| *known == part);
-        let number = match known {
-            Some(number) => number,
-            None => {
-                self.parts.push(part);
-                self.parts.len().checked_sub(1).ok_or(DiscoverError::TooMany)?
-            }
-        };
-        let number = u16::try_from(number).ok();
-        let device = number.and_then(|number| FIRST.checked_sub(number));
-        // Devices below have the lower half of the numbers.
-        device.filter(|device| *device > u16::MAX >> 1).map(DeviceId).ok_or(DiscoverError::TooMany)
+    }
+
+    fn enciphered(
+        &mut self,
+        device: DeviceId,
+        (start, bytes): (u64, u64),
+        cipher: Box<dyn Cipher>,
+    ) -> Result<DeviceId, DiscoverError> {
+        let range = self.range(device, start, bytes)?;
+        self.add(Part { device, bytes: range, cipher: Some(Enciphered::new(cipher)) })
     }
 
     /// Sets the version of a whole device; a part has that of its device.
