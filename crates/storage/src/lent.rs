@@ -6,7 +6,8 @@
 use alloc::boxed::Box;
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, ObjectFault, Storage, Transfer, Version, Vouch,
+    DeviceId, DeviceInfo, Discover, DiscoverError, ObjectFault, ObjectPlace, Storage, Transfer,
+    Version, Vouch,
 };
 #[cfg(feature = "alloc")]
 use super::{Ended, Job};
@@ -38,8 +39,21 @@ macro_rules! forward {
                 (**self).objects()
             }
 
-            fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-                (**self).object(digest, bytes)
+            fn object(
+                &self,
+                digest: &[u8],
+                bytes: u64,
+                place: ObjectPlace<'_>,
+            ) -> Result<u64, ObjectFault> {
+                (**self).object(digest, bytes, place)
+            }
+
+            fn object_node(&self, at: u64) -> Option<u64> {
+                (**self).object_node(at)
+            }
+
+            fn prove_object(&self, at: u64) -> Result<(), ObjectFault> {
+                (**self).prove_object(at)
             }
 
             fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
@@ -48,6 +62,10 @@ macro_rules! forward {
 
             fn close_file(&self, file: DeviceId) {
                 (**self).close_file(file);
+            }
+
+            fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
+                (**self).whole(device)
             }
 
             fn set_deadline(&self, until_ns: Option<u64>) {
@@ -121,6 +139,15 @@ macro_rules! forward {
 
             fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
                 (**self).disks(each);
+            }
+
+            fn part(
+                &mut self,
+                device: DeviceId,
+                start: u64,
+                bytes: u64,
+            ) -> Result<DeviceId, DiscoverError> {
+                (**self).part(device, start, bytes)
             }
 
             fn set_version(&mut self, device: DeviceId, version: Version) {

@@ -12,8 +12,8 @@ use rootlet_base::num::wide;
 use rootlet_base::units::{ByteRange, Pow2};
 
 use super::{
-    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, IoErrorKind, Job, ObjectFault, Storage,
-    Tag, Transfer, Version, Vouch,
+    DeviceId, DeviceInfo, Discover, DiscoverError, Ended, IoErrorKind, Job, ObjectFault,
+    ObjectPlace, Storage, Tag, Transfer, Version, Vouch,
 };
 
 /// The number of the first part: storages above take numbers from the last one down, and those below
@@ -159,8 +159,21 @@ impl<S: Storage> Storage for Parts<S> {
         self.inner.objects()
     }
 
-    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-        self.inner.object(digest, bytes)
+    fn object(
+        &self,
+        digest: &[u8],
+        bytes: u64,
+        place: ObjectPlace<'_>,
+    ) -> Result<u64, ObjectFault> {
+        self.inner.object(digest, bytes, place)
+    }
+
+    fn object_node(&self, at: u64) -> Option<u64> {
+        self.inner.object_node(at)
+    }
+
+    fn prove_object(&self, at: u64) -> Result<(), ObjectFault> {
+        self.inner.prove_object(at)
     }
 
     fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
@@ -348,6 +361,15 @@ mod tests {
             let error = parts.part(disk, start, bytes).unwrap_err();
             assert_eq!(error, DiscoverError::Part);
         }
+    }
+
+    #[test]
+    fn storage_in_a_box_has_parts_too() {
+        let mut disks = MemoryStorage::new();
+        let disk = disks.add_disk("disk", b"0123456789").unwrap();
+        let mut parts = alloc::boxed::Box::new(Parts::new(disks));
+        let part = Discover::part(&mut parts, disk, 3, 4).unwrap();
+        assert_eq!(Storage::whole(&parts, part), Some((disk, 3)));
     }
 
     #[test]

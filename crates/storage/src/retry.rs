@@ -12,7 +12,7 @@ use spin::mutex::SpinMutex as Mutex;
 
 use super::{
     DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Errno, IoErrorKind, Job, JobKind, Lent,
-    ObjectFault, Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
+    ObjectFault, ObjectPlace, Patience, Storage, Tag, Transfer, UnderWay, Version, Vouch,
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
@@ -337,8 +337,21 @@ impl<S: Storage> Storage for Retry<S> {
         self.inner.objects()
     }
 
-    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-        self.inner.object(digest, bytes)
+    fn object(
+        &self,
+        digest: &[u8],
+        bytes: u64,
+        place: ObjectPlace<'_>,
+    ) -> Result<u64, ObjectFault> {
+        self.inner.object(digest, bytes, place)
+    }
+
+    fn object_node(&self, at: u64) -> Option<u64> {
+        self.inner.object_node(at)
+    }
+
+    fn prove_object(&self, at: u64) -> Result<(), ObjectFault> {
+        self.inner.prove_object(at)
     }
 
     fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {

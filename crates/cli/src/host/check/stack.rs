@@ -22,11 +22,16 @@ pub fn check(prepared: Prepared, mounted: &Mounted, args: &CheckArgs) -> Result<
     let mut digests = digests::read_all(&storage, mounted);
     let mut faulty = 0;
     for (number, bound) in mounted.numbered() {
-        let (image, sources) = (&bound.image, &bound.sources);
+        let (image, sources) = (&*bound.image, &bound.sources);
         if !args.json {
             say!("layer {number} ({}{}):", SourceWord(&bound.name), bound.part);
         }
-        let root = Root::with_budget(storage, None::<Cache>, image, sources, &memory.mount);
+        let objects = mounted.objects.as_ref().map(|bound| (&*bound.image, &bound.sources));
+        let budget = &memory.mount;
+        let root = match objects {
+            None => Root::with_budget(storage, None::<Cache>, image, sources, budget),
+            Some(objects) => Root::over_objects(storage, None, (image, sources), objects, budget),
+        };
         storage = match root {
             Ok(root) => {
                 let room = sources.iter().fold(0, |sum: u64, of| sum.saturating_add(of.bytes));
@@ -43,10 +48,10 @@ pub fn check(prepared: Prepared, mounted: &Mounted, args: &CheckArgs) -> Result<
     }
     let images: Vec<_> =
         mounted.images.iter().map(|bound| (&*bound.image, &bound.sources)).collect();
-    let faults = match Root::stack(storage, None::<Cache>, &images, &memory.mount) {
+    let faults = match mounted.stack(storage, None, &images, &memory) {
         Ok(root) => names(&root, args.json)?,
-        Err(failed) => {
-            say!("/: {:#}", failed.error);
+        Err(error) => {
+            say!("/: {error:#}");
             1
         }
     };
