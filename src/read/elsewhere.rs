@@ -1,7 +1,7 @@
 //! Files whose bytes lie outside the image: marked by overlayfs, written by composefs.
 //!
-//! Always: such a file is read from its object, which was proved by its digest, or not opened; the bytes that the image has in its place, mostly zeros,
-//! are never returned. The check costs nothing for an inode without xattrs; else it reads the
+//! Always: such a file is read from its object, which was proved by its digest, or not opened; the
+//! bytes that the image has in its place, mostly zeros, are never returned. The check costs nothing for an inode without xattrs; else it reads the
 //! xattrs' headers, which lie after the inode.
 
 use super::guard::Guard;
@@ -40,8 +40,7 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         if !self.leads_to(inode, marks, &object)? {
             return Err(Error::Object { nid, object, why: ObjectFault::Redirect }.into());
         }
-        let found = self.released(|storage| storage.object(digest, inode.size()));
-        match found {
+        match self.object_at(digest, inode.size())? {
             Ok(at) => Ok(inode.with_object(at)),
             Err(why) => Err(Error::Object { nid, object, why }.into()),
         }

@@ -67,8 +67,11 @@ pub struct Shared<S, L> {
     /// Whether the layer keeps blocks of a source.
     #[cfg(feature = "alloc")]
     keeps: bool,
-    /// The slot of the storage's objects, after those of the image.
+    /// The slot of the storage's objects, after those of all images.
     pub objects: Option<DeviceSlot>,
+    /// The root of the image of objects, which is the last of `stack`.
+    #[cfg(feature = "alloc")]
+    pub objects_root: Option<Nid>,
     /// Whether the storage judges bytes that the layer has of a slot.
     pub is_pinned: bool,
     state: Mutex<Raw, Inner<L>>,
@@ -95,6 +98,8 @@ impl<S, L> Shared<S, L> {
             #[cfg(feature = "alloc")]
             keeps,
             objects: None,
+            #[cfg(feature = "alloc")]
+            objects_root: None,
             is_pinned,
             state: Mutex::new(state),
         }
@@ -247,9 +252,14 @@ impl<'r, S, L> Guard<'r, S, L> {
     #[cold]
     #[inline(never)]
     fn turn_to_layer(&mut self, layer: u8) {
-        let at = usize::from(layer).checked_sub(1);
-        if let Some(mount) = at.and_then(|at| self.shared.stack.get(at)) {
-            self.mount = mount;
+        match usize::from(layer).checked_sub(1) {
+            // An image alone, beside that of objects.
+            None => self.mount = &self.shared.mount,
+            Some(at) => {
+                if let Some(mount) = self.shared.stack.get(at) {
+                    self.mount = mount;
+                }
+            }
         }
     }
 

@@ -32,6 +32,8 @@ use crate::blob::SOURCES_MAX;
 use crate::blob::{Image, Sources};
 use crate::cache::Layer;
 #[cfg(feature = "alloc")]
+use crate::erofs::Nid;
+#[cfg(feature = "alloc")]
 use crate::erofs::Unsupported;
 use crate::erofs::{ChunkMap, Inode, Layout, Space};
 use crate::error::Error;
@@ -71,8 +73,24 @@ pub struct Inner<L> {
     pub dirs: Dirs,
 }
 
-/// Returns a mount before the first read: of one image, or of several as a stack, the bottom first.
-/// `is_overlay` says whether names are those that an overlay of the images shows.
+/// The images of a mount.
+pub struct Images<'i> {
+    /// One image, or several as a stack, the bottom first.
+    pub images: &'i [(&'i Image, &'i Sources)],
+    /// Whether names are those that an overlay of the images shows.
+    pub is_overlay: bool,
+    /// An image whose files are objects, and whose names are not shown.
+    pub objects: Option<(&'i Image, &'i Sources)>,
+}
+
+impl<'i> Images<'i> {
+    /// Returns an image alone.
+    pub const fn alone(images: &'i [(&'i Image, &'i Sources); 1]) -> Self {
+        Self { images, is_overlay: false, objects: None }
+    }
+}
+
+/// Returns a mount before the first read.
 ///
 /// # Errors
 /// [`BindError::Unfit`](crate::blob::BindError::Unfit); unsupported when decoding the images'
@@ -82,13 +100,12 @@ pub struct Inner<L> {
 pub fn mount<S: Storage, L: Layer<S>>(
     storage: S,
     layer: L,
-    images: &[(&Image, &Sources)],
-    is_overlay: bool,
+    images: &Images<'_>,
     budget: &Budget,
     lent: Lent,
 ) -> Result<Shared<S, L>, MountError<S, L>> {
     let mut layer = layer;
-    let heads = match heads(&storage, &mut layer, images, is_overlay, budget) {
+    let heads = match heads(&storage, &mut layer, images, budget) {
         Ok(heads) => heads,
         Err(error) => return Err(MountError { error, storage, layer }),
     };
@@ -124,6 +141,10 @@ pub fn mount<S: Storage, L: Layer<S>>(
     #[cfg(not(feature = "alloc"))]
     let mut shared = Shared::new(storage, heads.mount, heads.sources, state);
     shared.objects = objects;
+    #[cfg(feature = "alloc")]
+    {
+        shared.objects_root = heads.objects_root;
+    }
     Ok(shared)
 }
 
@@ -131,9 +152,12 @@ pub fn mount<S: Storage, L: Layer<S>>(
 struct Heads {
     /// The topmost image.
     mount: Mount,
-    /// All images of a stack.
+    /// All images of a stack, and the image of objects.
     #[cfg(feature = "alloc")]
     stack: alloc::vec::Vec<Mount>,
+    /// The root of the image of objects.
+    #[cfg(feature = "alloc")]
+    objects_root: Option<Nid>,
     sources: io::Sources,
     /// The place of the objects among the sources.
     objects: Option<DeviceSlot>,
@@ -146,25 +170,26 @@ struct Heads {
 fn heads<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
-    images: &[(&Image, &Sources)],
-    is_overlay: bool,
+    images: &Images<'_>,
     budget: &Budget,
 ) -> Result<Heads, Error> {
+    let Images { images, is_overlay, objects } = *images;
     let (top, _) = images.last().ok_or(PathError::NotFound)?;
     let origin = fresh()?;
-    let sum = |of: fn(&Image) -> usize| images.iter().map(|(image, _)| of(image)).sum::<usize>();
-    let sources =
-        sum(|image| usize::from(image.devices().len())).checked_add(images.len()).or_bug()?;
+    let all = || images.iter().chain(&objects);
+    let slots = all().map(|(image, _)| usize::from(image.devices().len()));
+    let sources = slots.sum::<usize>().checked_add(all().count()).or_bug()?;
     if images.len() > LAYERS_MAX || sources > SOURCES_MAX {
         return Err(Unsupported::Stack { images: images.len(), sources }.into());
     }
     let (mut sources, mut stack) = (io::Sources::new(), alloc::vec::Vec::new());
     let mut digests = alloc::vec::Vec::new();
-    for ((image, parts), number) in images.iter().zip(1..) {
+    for (place, (image, parts)) in all().enumerate() {
         let primary = DeviceSlot::new(u16::try_from(sources.len()).ok().or_bug()?);
         let mut is_first = true;
-        if is_overlay {
-            stack.push(Mount::new(image, origin).in_layer(number, primary)?);
+        if is_overlay || place == images.len() {
+            let number = stack.len().checked_add(1).and_then(|number| u8::try_from(number).ok());
+            stack.push(Mount::new(image, origin).in_layer(number.or_bug()?, primary)?);
             let digest = image.digest();
             is_first = !digests.contains(&digest);
             digests.push(digest);
@@ -172,14 +197,16 @@ fn heads<S: Storage, L: Layer<S>>(
         // A region could not tell the blobs of images with equal heads apart.
         sources.extend(io::sources(storage, layer, image, parts, is_first)?);
     }
-    let mount = match stack.last() {
-        Some(mount) => mount.clone(),
-        None => Mount::new(top, origin),
+    let of_objects = stack.last().filter(|_| objects.is_some());
+    let objects_root = of_objects.map(|mount| mount.superblock().root());
+    let mount = match images.len().checked_sub(1).and_then(|top| stack.get(top)) {
+        Some(mount) if is_overlay => mount.clone(),
+        _ => Mount::new(top, origin),
     };
-    let objects = io::add_objects(storage, &mut sources)?;
-    let decoding = Decoding::new(budget, images.iter().map(|(image, _)| image.superblock()))?;
-    let read_bytes = images.iter().map(|(image, _)| image.read_bytes()).sum();
-    Ok(Heads { mount, stack, sources, objects, decoding, read_bytes })
+    let objects = io::add_objects(storage, layer, &mut sources)?;
+    let decoding = Decoding::new(budget, all().map(|(image, _)| image.superblock()))?;
+    let read_bytes = all().map(|(image, _)| image.read_bytes()).sum();
+    Ok(Heads { mount, stack, objects_root, sources, objects, decoding, read_bytes })
 }
 
 /// Without a heap there is one image.
@@ -187,14 +214,13 @@ fn heads<S: Storage, L: Layer<S>>(
 fn heads<S: Storage, L: Layer<S>>(
     storage: &S,
     layer: &mut L,
-    images: &[(&Image, &Sources)],
-    _: bool,
+    images: &Images<'_>,
     _: &Budget,
 ) -> Result<Heads, Error> {
-    let [(image, parts)] = *images else { return Err(Error::bug()) };
+    let [(image, parts)] = *images.images else { return Err(Error::bug()) };
     let origin = fresh()?;
     let mut sources = io::sources(storage, layer, image, parts, false)?;
-    let objects = io::add_objects(storage, &mut sources)?;
+    let objects = io::add_objects(storage, layer, &mut sources)?;
     let (mount, read_bytes) = (Mount::new(image, origin), image.read_bytes());
     Ok(Heads { mount, sources, objects, read_bytes })
 }
@@ -304,6 +330,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
             Layout::Object { at } => {
                 let (start, len) = (at.checked_add(want.start()).or_bug()?, want.len());
                 let range = ByteRange::sized(start, len).or_bug()?;
+                #[cfg(feature = "alloc")]
+                self.load_nodes_of(at, want)?;
                 plan.push_object(self.shared.objects.or_bug()?, range)?;
             }
             Layout::Chunked(map) => self.plan_chunks(inode.nid().space(), &map, want, plan)?,

@@ -53,6 +53,7 @@ mod io;
 mod memory;
 mod metadata;
 mod mount;
+mod objects;
 mod plan;
 #[cfg(feature = "alloc")]
 mod room;
@@ -255,8 +256,9 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         budget: &Budget,
         lent: Lent,
     ) -> Result<Self, MountError<S, L>> {
-        let shared =
-            inner::mount(storage, layer, &[(image, parts)], false, &budget.bounded(), lent)?;
+        let images = [(image, parts)];
+        let images = inner::Images::alone(&images);
+        let shared = inner::mount(storage, layer, &images, &budget.bounded(), lent)?;
         let origin = shared.mount.superblock().origin();
         #[cfg(feature = "alloc")]
         let shared = Held::new(shared);

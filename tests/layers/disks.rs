@@ -205,12 +205,95 @@ fn what_a_line_gets_wrong_is_named() {
     assert!(error.starts_with("layer 3: nothing says what it is"), "{error}");
 }
 
-/// Gives a partition another name of the same length, and the table its checksums.
+/// The types of partitions by the Discoverable Partitions Specification, as they lie on a disk: of a
+/// root on x86-64, of its tree, and of the same on 64-bit ARM.
+const ROOT: [[u8; 16]; 2] = [
+    *b"\xe3\xbc\x68\x4f\xcd\xe8\xb1\x4d\x96\xe7\xfb\xca\xf9\x84\xb7\x09",
+    *b"\xed\x57\x73\x2c\xd2\xeb\xd9\x46\xae\xc1\x23\xd4\x37\xec\x2b\xf5",
+];
+const ROOT_OF_ARM: [[u8; 16]; 2] = [
+    *b"\x45\xb0\x21\xb9\xf0\x1d\xc3\x41\xaf\x44\x4c\x6f\x28\x0d\x3f\xae",
+    *b"\xce\x00\x33\xdf\x9f\xd6\x92\x4c\x97\x8c\x9b\xfb\x0f\x38\xd8\x20",
+];
+
+/// A disk image of systemd's form: the first layer in a partition of the first type, and its superblock
+/// of dm-verity and its tree in one of the second.
+fn discoverable(types: [[u8; 16]; 2]) -> Vec<u8> {
+    let mut disk = FILES["gpt.img"].clone();
+    let lba = |disk: &[u8], at: usize| u64::from_le_bytes(disk[at..at + 8].try_into().unwrap());
+    let (first, last) = (lba(&disk, 1024 + 32), lba(&disk, 1024 + 40));
+    let tree = first + u64::from(ROOTS[0].1) * 8;
+    for (number, (kind, from, to)) in
+        [(types[0], first, tree - 1), (types[1], tree, last)].into_iter().enumerate()
+    {
+        let entry = 1024 + 128 * number;
+        disk[entry..entry + 16].copy_from_slice(&kind);
+        disk[entry + 32..entry + 40].copy_from_slice(&from.to_le_bytes());
+        disk[entry + 40..entry + 48].copy_from_slice(&to.to_le_bytes());
+    }
+    disk[1024 + 256..1024 + 384].fill(0);
+    sum(&mut disk);
+    disk
+}
+
+#[test]
+fn partitions_of_a_discoverable_image_are_found_by_their_types() {
+    let alone = |world: &World, line: &str| {
+        let mut guest = mount(world, line).unwrap();
+        (guest.run(&["manifest", "/"]).unwrap(), guest.root.storage().stats().verified_bytes)
+    };
+    let root = verity(ROOTS).split(" verity2").next().unwrap().replace("verity1=", "verity=");
+    let world = World::new(1);
+    world.blob("l1", padded(&FILES["l1.erofs"]));
+    let (rows, _) = alone(&world, "image=l1");
+    for types in [ROOT, ROOT_OF_ARM] {
+        let (world, disk) = (World::new(1), discoverable(types));
+        world.blob("disk", padded(&disk));
+        assert_eq!(alone(&world, "image=disk@type:root"), (rows.clone(), 0));
+        let (verified, bytes) = alone(&world, &format!("image=disk@type:root{root}"));
+        assert!(verified == rows && bytes > 0);
+        // The tree decides, wherever it lies.
+        let mut changed = disk.clone();
+        let tree = u64::from_le_bytes(disk[1152 + 32..1152 + 40].try_into().unwrap()) * 512 + 4096;
+        changed[tree as usize + 5] ^= 1;
+        let world = World::new(1);
+        world.blob("disk", padded(&changed));
+        let error = mount(&world, &format!("image=disk@type:root{root}")).map(|_| ()).unwrap_err();
+        assert!(error.starts_with("image: tree, level "), "{error}");
+        // Without the partition of the tree nothing verifies the other.
+        let mut bare = disk;
+        bare[1152..1280].fill(0);
+        sum(&mut bare);
+        let world = World::new(1);
+        world.blob("disk", padded(&bare));
+        let error = mount(&world, &format!("image=disk@type:root{root}")).map(|_| ()).unwrap_err();
+        assert!(error.contains("its tree has 0 bytes"), "{error}");
+        let error = mount(&world, "image=disk@type:usr").map(|_| ()).unwrap_err();
+        assert!(error.contains("its GPT has no such partition"), "{error}");
+    }
+    // Two roots, of two processors: one has to be named.
+    let mut two = discoverable(ROOT);
+    two[1152..1168].copy_from_slice(&ROOT_OF_ARM[0]);
+    sum(&mut two);
+    let world = World::new(1);
+    world.blob("disk", padded(&two));
+    let error = mount(&world, "image=disk@type:root").map(|_| ()).unwrap_err();
+    assert!(error.contains("its GPT has 2 such partitions"), "{error}");
+    let one = "image=disk@type:4f68bce3-e8cd-4db1-96e7-fbcaf984b709";
+    assert_eq!(alone(&world, one).0, rows);
+}
+
+/// Gives a partition another name of the same length.
 fn rename(disk: &mut [u8], from: &str, to: &str) {
     let utf16 = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
     let (from, to) = (utf16(from), utf16(to));
     let at = disk.windows(from.len()).position(|bytes| bytes == from).unwrap();
     disk[at..at + to.len()].copy_from_slice(&to);
+    sum(disk);
+}
+
+/// Gives the table of a disk its checksums.
+fn sum(disk: &mut [u8]) {
     let crc = crc(&disk[1024..1024 + 128 * 128]);
     disk[512 + 88..512 + 92].copy_from_slice(&crc.to_le_bytes());
     disk[512 + 16..512 + 20].fill(0);

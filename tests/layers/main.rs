@@ -18,6 +18,7 @@ mod fixture;
 mod guest;
 mod made;
 mod model;
+mod objects;
 mod odd;
 mod random;
 mod rows;

@@ -6,8 +6,8 @@ use rootlet::blob::Domain;
 use rootlet::cache::{FormatPolicy, SlotSize};
 use rootlet::storage::Version;
 use rootlet_guest::config::{
-    CacheName, Config, ConfigError, Console, Part, Sectors, SourceName, SourceWord, number,
-    passed_over, quote, words,
+    CacheName, Config, ConfigError, Console, ObjectsName, Part, Sectors, SourceName, SourceWord,
+    number, passed_over, quote, words,
 };
 
 fn disk(serial: &str) -> SourceName {
@@ -65,16 +65,23 @@ fn whole_line_is_understood() {
 }
 
 #[test]
-fn objects_are_a_folder_of_a_share_and_the_image_has_composefs_word() {
+fn objects_are_a_folder_of_a_share_or_a_disk_and_the_image_has_composefs_word() {
     let objects = |line: &str| Config::parse(line).unwrap().objects;
-    assert_eq!(objects("objects=share:fs0:a/b"), Some(("fs0".into(), "a/b".into())));
-    assert_eq!(objects("objects=share:fs0"), Some(("fs0".into(), String::new())));
+    let folder = |tag: &str, folder: &str| {
+        Some(ObjectsName::Folder { mount_tag: tag.into(), folder: folder.into() })
+    };
+    assert_eq!(objects("objects=share:fs0:a/b"), folder("fs0", "a/b"));
+    assert_eq!(objects("objects=share:fs0"), folder("fs0", ""));
+    let on_disk = |part| Some(ObjectsName::Image(disk("store"), part));
+    assert_eq!(objects("objects=store"), on_disk(Part::Whole));
+    assert_eq!(objects("objects=store@name:o"), on_disk(Part::Named("o".into())));
     assert_eq!(objects("image=i composefs=abc ro"), None);
     let digest = format!("v1-sha256-12:{}", "2b".repeat(32));
     let config = Config::parse(&format!("image=i composefs.digest={digest}")).unwrap();
     assert_eq!(config.verity, [(0, digest.clone())]);
     for (line, why) in [
-        ("objects=disk", "share:TAG or share:TAG:FOLDER"),
+        ("objects=store@name:o*", "a disk and one part of it"),
+        ("objects=store objects=share:a", "objects"),
         ("objects=share:", "a mount tag of 1 to 36 bytes"),
         ("objects=share:a objects=share:b", "objects"),
         ("composefs.digest=2b", "unknown word \"2b\"; known are sha256-12:HEX"),

@@ -16,6 +16,10 @@ pub const DOMAIN_BYTES_MAX: usize = 32;
 /// The bytes of a digest that names a content.
 const CONTENT_BYTES: usize = 32;
 
+/// The content that stands for all objects together: the digest of each chooses its place in the blob,
+/// whatever image names it.
+pub const OBJECTS: [u8; CONTENT_BYTES] = *b"rootlet: objects by their digest";
+
 /// The longest tag of a slot, in bytes.
 const TAG_BYTES_MAX: usize = 64;
 

@@ -85,7 +85,7 @@ pub use drop::NotDropped;
 pub use geometry::{Copy2, Geometry, SlotSize};
 #[cfg(feature = "alloc")]
 pub use hydrate::{Round, Syncing};
-pub use identity::{BlobIdentity, DOMAIN_BYTES_MAX, Described, IDENTITY_BYTES};
+pub use identity::{BlobIdentity, DOMAIN_BYTES_MAX, Described, IDENTITY_BYTES, OBJECTS};
 pub use layer::{Layer, NoRegion, Residence, Why};
 #[cfg(feature = "alloc")]
 pub use open::{CacheOptions, FormatPolicy};

@@ -41,8 +41,23 @@ macro_rules! forward {
         }
     };
     (@object $self:ident $below:expr) => {
-        fn object(&$self, digest: &[u8], bytes: u64) -> Result<u64, $crate::ObjectFault> {
-            $below.object(digest, bytes)
+        fn object(
+            &$self,
+            digest: &[u8],
+            bytes: u64,
+            place: $crate::ObjectPlace<'_>,
+        ) -> Result<u64, $crate::ObjectFault> {
+            $below.object(digest, bytes, place)
+        }
+    };
+    (@object_node $self:ident $below:expr) => {
+        fn object_node(&$self, at: u64) -> Option<u64> {
+            $below.object_node(at)
+        }
+    };
+    (@prove_object $self:ident $below:expr) => {
+        fn prove_object(&$self, at: u64) -> Result<(), $crate::ObjectFault> {
+            $below.prove_object(at)
         }
     };
     (@open_file $self:ident $below:expr) => {

@@ -12,7 +12,7 @@ macro_rules! by_pointer {
         #[deny(clippy::missing_trait_methods)]
         impl<S: Storage + ?Sized> Storage for $pointer {
             forward! { self, (**self);
-                info run view vouch objects object open_file close_file whole
+                info run view vouch objects object object_node prove_object open_file close_file whole
                 set_deadline now_ns clock unlocked locking
             }
             #[cfg(feature = "alloc")]

@@ -53,7 +53,7 @@ pub use buffer::Buffer;
 pub use device::{DeviceId, DeviceInfo, Unfit};
 pub use discover::{Discover, DiscoverError, SERIAL_BYTES, ShareSearch, named, only, serial};
 pub use errno::Errno;
-pub use object::ObjectFault;
+pub use object::{ObjectFault, ObjectPiece, ObjectPlace};
 #[cfg(feature = "alloc")]
 pub use parts::{Cipher, Parts};
 #[cfg(feature = "alloc")]
@@ -299,11 +299,32 @@ pub trait Storage {
         None
     }
 
-    /// Finds the object of `bytes` bytes with this fs-verity digest (of 32 or 64 bytes, blocks of
-    /// 4 KiB, no salt), compares all its bytes with the digest, and returns the byte of
-    /// [`Storage::objects`] at which it begins. What is read there later is compared again.
-    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
-        let _ = (digest, bytes);
+    /// Returns the byte of [`Storage::objects`] at which the object of `bytes` bytes with this
+    /// fs-verity digest (of 32 or 64 bytes, blocks of 4 KiB, no salt) begins. Reads nothing. Nodes of
+    /// its tree lie at other bytes of the same device; an object keeps its place in all mounts, but for
+    /// a few.
+    fn object(
+        &self,
+        digest: &[u8],
+        bytes: u64,
+        place: ObjectPlace<'_>,
+    ) -> Result<u64, ObjectFault> {
+        let _ = (digest, bytes, place);
+        Err(ObjectFault::NoObjects)
+    }
+
+    /// Returns the byte of the next node that a check of byte `at` of [`Storage::objects`] needs and
+    /// that is not known: from the top of the object's tree down. `None` if all are known. A node is
+    /// known once bytes from elsewhere were found to be right ([`Storage::vouch`]).
+    fn object_node(&self, at: u64) -> Option<u64> {
+        let _ = at;
+        None
+    }
+
+    /// Compares all bytes of the object that begins at byte `at` with its digest, unless nodes that
+    /// came from elsewhere have proved it. What is read there later is compared again.
+    fn prove_object(&self, at: u64) -> Result<(), ObjectFault> {
+        let _ = at;
         Err(ObjectFault::NoObjects)
     }
 

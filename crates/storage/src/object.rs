@@ -4,8 +4,44 @@
 
 use core::fmt;
 
-use super::{DiscoverError, IoErrorKind};
+use super::{DeviceId, DiscoverError, IoErrorKind};
 use rootlet_base::cause::write_cause;
+
+/// Where the bytes of an object lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectPlace<'p> {
+    /// Where it was found before; an object that nobody has found is absent.
+    Known,
+    /// In a file of the storage's folder, which the digest names.
+    Folder,
+    /// In these pieces, one after the other: those of a file in an image of objects.
+    Pieces(&'p [ObjectPiece]),
+}
+
+/// A piece of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectPiece {
+    /// This number of zeros.
+    Zeros(u64),
+    /// Bytes of a device.
+    Bytes {
+        /// The device.
+        device: DeviceId,
+        /// The first byte there.
+        at: u64,
+        /// The length in bytes.
+        len: u64,
+    },
+}
+
+impl ObjectPiece {
+    /// Returns the length in bytes.
+    pub const fn bytes(&self) -> u64 {
+        match self {
+            Self::Zeros(len) | Self::Bytes { len, .. } => *len,
+        }
+    }
+}
 
 /// The reason why an object cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,12 +61,18 @@ pub enum ObjectFault {
     Io(IoErrorKind),
     /// Another file than that of the object is named for its bytes.
     Redirect,
+    /// The image of objects has it compressed.
+    Compressed,
+    /// The image of objects has its last bytes in the metabox.
+    Metabox,
+    /// The image of objects has it in too many pieces.
+    Scattered,
 }
 
 impl fmt::Display for ObjectFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoObjects => f.write_str("no objects are given (objects=share:TAG:FOLDER)"),
+            Self::NoObjects => f.write_str("no objects are given (objects=)"),
             Self::Absent => f.write_str("it is not among the objects"),
             Self::Length(bytes) => write!(f, "it has {bytes} bytes"),
             Self::Untrue => f.write_str("its bytes have another digest"),
@@ -43,6 +85,15 @@ impl fmt::Display for ObjectFault {
                 write_cause(f, kind)
             }
             Self::Redirect => f.write_str("its redirect leads to another file"),
+            Self::Compressed => {
+                f.write_str("not supported: it is compressed in the image of objects")
+            }
+            Self::Metabox => {
+                f.write_str("not supported: it ends in the metabox of the image of objects")
+            }
+            Self::Scattered => {
+                f.write_str("not supported: it has over 16,384 pieces in the image of objects")
+            }
         }
     }
 }

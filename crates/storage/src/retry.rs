@@ -305,7 +305,7 @@ impl<S: Storage> Retry<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: Storage> Storage for Retry<S> {
     forward! { self, self.inner;
-        info view vouch objects object open_file close_file whole set_deadline now_ns clock
+        info view vouch objects object object_node prove_object open_file close_file whole set_deadline now_ns clock
         unlocked locking start has_work work rest unique
     }
 

@@ -19,6 +19,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 mod check;
+mod discover;
 mod jobs;
 mod nodes;
 mod objects;
@@ -27,7 +28,6 @@ mod pins;
 mod prove;
 mod run;
 mod used;
-use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use jobs::Jobs;
@@ -39,8 +39,7 @@ pub use pins::{AHEAD_MAX, Ask};
 use prove::Head;
 use rootlet_base::num::{Bug, index};
 use rootlet_storage::{
-    Cipher, DeviceId, DeviceInfo, Discover, DiscoverError, Ended, Job, ObjectFault, Storage,
-    Transfer, Version, Vouch,
+    DeviceId, DeviceInfo, Ended, Job, ObjectFault, ObjectPlace, Storage, Transfer, Vouch, forward,
 };
 use rootlet_trust::{Hasher, Refused, Subject};
 use spin::mutex::SpinMutex as Mutex;
@@ -163,8 +162,8 @@ impl<S> Verified<S> {
     #[expect(clippy::arithmetic_side_effects, reason = "255 readers, of at most 8 MiB each")]
     pub fn reserve_bytes(&self) -> usize {
         let objects = if self.objects.is_some() { Objects::reserve_bytes() } else { 0 };
-        if self.pins.is_empty() {
-            return objects;
+        if self.pins.is_empty() && objects == 0 {
+            return 0;
         }
         let longest = |pin: &Pin| pin.nodes_bytes(index(pin.info.transfer_bytes_max));
         let path = self.pins.values().map(longest).max().map_or(0, |bytes| bytes);
@@ -221,14 +220,19 @@ impl<S> Verified<S> {
         trees.collect()
     }
 
-    /// Takes out a node that was read from its source since it was asked for last: returns the device
-    /// that stands for its tree, and the byte of the node there.
+    /// Takes out a node that was read from its source, or made of it, since it was asked for last:
+    /// returns the device that stands for its tree, or that of the objects, and the byte of the node
+    /// there.
     pub fn take_used(&self) -> Option<(DeviceId, u64)> {
-        let mut state = self.state.lock();
-        self.trees.iter().find_map(|(device, of)| {
-            let pin = self.pins.get(of)?;
-            state.used.take(pin).map(|at| (*device, at))
-        })
+        let used = {
+            let mut state = self.state.lock();
+            self.trees.iter().find_map(|(device, of)| {
+                let pin = self.pins.get(of)?;
+                state.used.take(pin).map(|at| (*device, at))
+            })
+        };
+        let of_object = || self.objects.as_ref()?.take_used().map(|at| (OBJECTS, at));
+        used.or_else(of_object)
     }
 
     /// Notes that bytes of a source are wrong.
@@ -240,7 +244,13 @@ impl<S> Verified<S> {
     }
 }
 
+// A method that is forgotten here would forget the storage below.
+#[deny(clippy::missing_trait_methods)]
 impl<S: Storage> Storage for Verified<S> {
+    forward! { self, self.storage;
+        open_file close_file whole set_deadline now_ns clock unlocked locking rest unique
+    }
+
     fn info(&self, device: DeviceId) -> Option<DeviceInfo> {
         match (self.pins.get(&device), self.tree_of(device)) {
             (Some(pin), _) if pin.is_absent() => Some(pin.info),
@@ -259,23 +269,10 @@ impl<S: Storage> Storage for Verified<S> {
 
     fn run<'b>(&self, batch: &mut [Transfer<'b>], done: &mut dyn FnMut(usize, &mut Transfer<'b>)) {
         let is_ours = |transfer: &Transfer<'_>| self.is_ours(transfer.device);
-        if !self.pins.is_empty() && batch.iter().any(is_ours) {
+        if let Some(objects) = self.objects.as_ref().filter(|_| has_objects(batch)) {
+            self.run_with_objects(objects, batch, done);
+        } else if !self.pins.is_empty() && batch.iter().any(is_ours) {
             self.run_pinned(batch, done);
-        } else if let Some(objects) = self.objects.as_ref().filter(|_| has_objects(batch)) {
-            // A read of a file has no other transfers.
-            let is_object = |transfer: &Transfer<'_>| transfer.device == OBJECTS;
-            let mut first = 0_usize;
-            for part in batch.chunk_by_mut(|one, next| is_object(one) == is_object(next)) {
-                let len = part.len();
-                let mut done = |at: usize, transfer: &mut Transfer<'b>| {
-                    done(first.wrapping_add(at), transfer);
-                };
-                match part.first().is_some_and(is_object) {
-                    true => objects::run(objects, &self.storage, self.hasher, part, &mut done),
-                    false => self.storage.run(part, &mut done),
-                }
-                first = first.wrapping_add(len);
-            }
         } else {
             self.storage.run(batch, done);
         }
@@ -290,7 +287,10 @@ impl<S: Storage> Storage for Verified<S> {
         match (self.pins.get(&device), self.tree_of(device)) {
             (Some(pin), _) => self.vouch_pinned(pin, at, data),
             (None, Some(pin)) => self.vouch_nodes(pin, at, data),
-            (None, None) => self.storage.vouch(device, at, data),
+            (None, None) => match self.objects.as_ref().filter(|_| device == OBJECTS) {
+                Some(objects) => self.vouch_object(objects, at, data),
+                None => self.storage.vouch(device, at, data),
+            },
         }
     }
 
@@ -298,41 +298,23 @@ impl<S: Storage> Storage for Verified<S> {
         self.objects.as_ref().map(|_| OBJECTS)
     }
 
-    fn object(&self, digest: &[u8], bytes: u64) -> Result<u64, ObjectFault> {
+    fn object(
+        &self,
+        digest: &[u8],
+        bytes: u64,
+        place: ObjectPlace<'_>,
+    ) -> Result<u64, ObjectFault> {
         let objects = self.objects.as_ref().ok_or(ObjectFault::NoObjects)?;
-        objects.find(&self.storage, self.hasher, digest, bytes)
+        objects.find(self.hasher, digest, bytes, place)
     }
 
-    fn open_file(&self, mount_tag: &str, name: &str) -> Result<DeviceId, DiscoverError> {
-        self.storage.open_file(mount_tag, name)
+    fn object_node(&self, at: u64) -> Option<u64> {
+        self.node_before(self.objects.as_ref()?, at)
     }
 
-    fn close_file(&self, file: DeviceId) {
-        self.storage.close_file(file);
-    }
-
-    fn whole(&self, device: DeviceId) -> Option<(DeviceId, u64)> {
-        self.storage.whole(device)
-    }
-
-    fn set_deadline(&self, until_ns: Option<u64>) {
-        self.storage.set_deadline(until_ns);
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.storage.now_ns()
-    }
-
-    fn clock(&self) -> Option<fn() -> u64> {
-        self.storage.clock()
-    }
-
-    fn unlocked(&self) {
-        self.storage.unlocked();
-    }
-
-    fn locking(&self) {
-        self.storage.locking();
+    fn prove_object(&self, at: u64) -> Result<(), ObjectFault> {
+        let objects = self.objects.as_ref().ok_or(ObjectFault::NoObjects)?;
+        self.prove_object_at(objects, at)
     }
 
     /// Takes a read of a pinned device only if the nodes that it needs are known: else a reader
@@ -341,7 +323,7 @@ impl<S: Storage> Storage for Verified<S> {
         match self.pins.get(&job.device) {
             Some(pin) => self.start_pinned(pin, job),
             None if self.trees.contains_key(&job.device) => Err(job),
-            // A reader that waits reads whole groups.
+            // A reader that waits opens the file.
             None if job.device == OBJECTS => Err(job),
             None => self.storage.start(job),
         }
@@ -368,61 +350,9 @@ impl<S: Storage> Storage for Verified<S> {
         let Some(twice_ns) = once_ns.checked_mul(2) else { return once_ns };
         if self.pins.is_empty() { once_ns } else { twice_ns }
     }
-
-    fn rest(&self, ns: u32) {
-        self.storage.rest(ns);
-    }
-
-    fn unique(&self) -> u64 {
-        self.storage.unique()
-    }
 }
 
 /// Returns whether a batch has transfers of the objects.
 fn has_objects(batch: &[Transfer<'_>]) -> bool {
     batch.iter().any(|transfer| transfer.device == OBJECTS)
-}
-
-impl<S: Discover> Discover for Verified<S> {
-    fn disk(&mut self, serial: &str) -> Result<DeviceId, DiscoverError> {
-        self.storage.disk(serial)
-    }
-
-    fn share_file(
-        &mut self,
-        mount_tag: Option<&str>,
-        name: &str,
-    ) -> Result<DeviceId, DiscoverError> {
-        self.storage.share_file(mount_tag, name)
-    }
-
-    fn disks(&mut self, each: &mut dyn FnMut(&str, DeviceId)) {
-        self.storage.disks(each);
-    }
-
-    fn part(
-        &mut self,
-        device: DeviceId,
-        start: u64,
-        bytes: u64,
-    ) -> Result<DeviceId, DiscoverError> {
-        self.storage.part(device, start, bytes)
-    }
-
-    fn enciphered(
-        &mut self,
-        device: DeviceId,
-        place: (u64, u64),
-        cipher: Box<dyn Cipher>,
-    ) -> Result<DeviceId, DiscoverError> {
-        self.storage.enciphered(device, place, cipher)
-    }
-
-    fn set_version(&mut self, device: DeviceId, version: Version) {
-        self.storage.set_version(device, version);
-    }
-
-    fn set_expendable(&mut self, device: DeviceId) {
-        self.storage.set_expendable(device);
-    }
 }

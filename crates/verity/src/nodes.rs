@@ -9,7 +9,7 @@ use alloc::sync::Arc;
 use rootlet_trust::Node;
 
 /// The number of a tree, and a node of it.
-pub type Key = (u16, Node);
+pub type Key = (u32, Node);
 
 /// A node, and when it was used last.
 #[derive(Debug)]

@@ -78,7 +78,7 @@ pub struct Pin {
     /// What the device is.
     pub subject: Subject,
     /// The number of the tree.
-    pub number: u16,
+    pub number: u32,
     /// The digest that names the data.
     pub content: [u8; 32],
     /// What is pinned.
@@ -107,7 +107,7 @@ impl Pin {
     /// [`PinError`]: that of the first length.
     pub fn new<S: Storage>(
         prover: &Prover<'_, S>,
-        number: u16,
+        number: u32,
         lengths: &[u64],
     ) -> Result<(Self, Option<Top>), PinError> {
         let (subject, hasher) = (prover.subject, prover.hasher);
@@ -147,7 +147,7 @@ impl Pin {
     /// [`PinError`].
     pub fn absent(
         hasher: &dyn Hasher,
-        (subject, number): (Subject, u16),
+        (subject, number): (Subject, u32),
         spec: &Spec<'_>,
         bytes: u64,
     ) -> Result<Self, PinError> {

@@ -41,16 +41,16 @@ impl<'a> Ask<'a> {
 }
 
 impl<S: Storage> Verified<S> {
-    /// Takes the files of a folder of the share with this mount tag for objects, each to be found
-    /// and proved by its digest.
+    /// Has objects, each verified by its digest: the files of a folder of the share with this mount
+    /// tag, or with `None` those of an image, which the reader finds.
     ///
     /// # Errors
     /// [`PinError::Absent`] if the storage has no number left for them.
-    pub fn set_objects(&mut self, mount_tag: &str, folder: &str) -> Result<(), PinError> {
+    pub fn set_objects(&mut self, folder: Option<(&str, &str)>) -> Result<(), PinError> {
         if self.storage.info(OBJECTS).is_some() {
             return Err(PinError::Absent(Subject::IMAGE));
         }
-        self.objects = Some(Objects::new(mount_tag, folder));
+        self.objects = Some(Objects::new(folder));
         Ok(())
     }
 
@@ -129,7 +129,7 @@ impl<S: Storage> Verified<S> {
         let Ask { subject, device, .. } = *ask;
         let info = self.storage.info(device).ok_or(PinError::Absent(subject))?;
         let bug = |bug: Bug| PinError::from(subject.refused(bug));
-        let number = u16::try_from(self.pins.len()).ok().or_bug().map_err(bug)?;
+        let number = u16::try_from(self.pins.len()).ok().or_bug().map_err(bug)?.into();
         let mut lengths = [ask.lengths, &[info.bytes]].concat();
         lengths.dedup();
         let (pin, top) = Pin::new(&self.prover(ask, &info, without), number, &lengths)?;
@@ -162,7 +162,7 @@ impl<S: Storage> Verified<S> {
         bytes: u64,
     ) -> Result<DeviceId, PinError> {
         let bug = |bug: Bug| PinError::from(subject.refused(bug));
-        let number = u16::try_from(self.pins.len()).ok().or_bug().map_err(bug)?;
+        let number = u16::try_from(self.pins.len()).ok().or_bug().map_err(bug)?.into();
         let pin = Pin::absent(self.hasher, (subject, number), spec, bytes)?;
         if pin.shape().levels() > 0 && !pin.is_kept() {
             return Err(PinError::Absent(subject));

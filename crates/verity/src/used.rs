@@ -17,7 +17,7 @@ const BITS: u64 = 64;
 
 /// The nodes that were used, by the numbers of their trees.
 #[derive(Debug, Default)]
-pub struct Used(BTreeMap<u16, Vec<u64>>);
+pub struct Used(BTreeMap<u32, Vec<u64>>);
 
 impl Used {
     /// Makes room for the nodes of a tree.

@@ -22,7 +22,7 @@ pub use pieces::{source_of, wanted};
 use super::guard::Guard;
 use super::stats::Stats;
 use crate::blob::{self, BindError, Image, SOURCES_MAX};
-use crate::cache::Layer;
+use crate::cache::{BlobIdentity, Described, Layer, OBJECTS};
 use crate::error::Error;
 use crate::num::{Bug, OrBug};
 use crate::storage::events::{Cause, Kind, Place, Recorder};
@@ -106,21 +106,23 @@ pub fn sources<S: Storage, L: Layer<S>>(
 ///
 /// # Errors
 /// [`BindError::Unfit`]; a bug if the image has as many slots as there can be.
-pub fn add_objects<S: Storage>(
+pub fn add_objects<S: Storage, L: Layer<S>>(
     storage: &S,
+    layer: &mut L,
     sources: &mut Sources,
 ) -> Result<Option<DeviceSlot>, Error> {
     let Some(device) = storage.objects() else { return Ok(None) };
     let slot = u16::try_from(sources.len()).ok().or_bug()?;
     let info = blob::fit(storage, slot, device)?.or_bug()?;
+    let identity = || BlobIdentity::of(&Described::OfContent { content: &OBJECTS, base: 0 });
     let source = Source {
         device,
         base: 0,
         bytes: info.bytes,
         sector: Pow2::of(info.sector_bytes.into()).or_bug()?,
         transfer_max: info.transfer_bytes_max.into(),
-        blob: None,
-        pinned: false,
+        blob: layer.attach(identity, info.bytes),
+        pinned: info.pinned,
     };
     sources.extend([source]);
     Ok(Some(DeviceSlot::new(slot)))

@@ -103,6 +103,8 @@ impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
         self.io.layer.prepare(storage, run.blob, BLOCK.numbers(want), Why::Prefetch);
         let (residence, here) = source.locate(&self.io.layer, want)?;
         let is_wanted = match residence {
+            // An object is found when its file is opened.
+            Residence::Absent if self.shared.objects == Some(slot) => false,
             Residence::Absent => self.flights.prefetch.source_left >= here.len(),
             Residence::Resident(_) => self.flights.prefetch.memory_left >= here.len(),
             Residence::Staged => false,

@@ -73,8 +73,9 @@ impl Levels {
 impl<S: Storage, L: Layer<S>> Guard<'_, S, L> {
     /// Returns the path of the root. The roots of all images are merged.
     pub(super) fn levels(&self) -> Levels {
-        let images = self.shared.stack.len();
-        let roots = self.shared.stack.iter().rev().map(|mount| mount.superblock().root());
+        let merged = self.shared.merged();
+        let images = merged.len();
+        let roots = merged.iter().rev().map(|mount| mount.superblock().root());
         let parts = roots.collect();
         let root =
             Level { name: Box::default(), parts, tried: images, is_open: false, is_cut: true };

@@ -18,7 +18,8 @@ pub use cursor::Merged;
 pub use dirs::Dirs;
 pub use mount::LAYERS_MAX;
 
-use super::guard::Guard;
+use super::guard::{Guard, Shared};
+use super::mount::Mount;
 use super::stop::Stop;
 use super::xattrs::Wanted;
 use crate::cache::Layer;
@@ -26,10 +27,20 @@ use crate::erofs::overlay::Marks;
 use crate::erofs::{DeviceNumber, FileKind, Inode};
 use crate::storage::Storage;
 
+impl<S, L> Shared<S, L> {
+    /// Returns the images whose names are merged, the bottom first: all but that of objects.
+    pub fn merged(&self) -> &[Mount] {
+        match (self.objects_root, self.stack.split_last()) {
+            (Some(_), Some((_, merged))) => merged,
+            _ => &self.stack,
+        }
+    }
+}
+
 impl<S, L> Guard<'_, S, L> {
     /// Returns whether the mount is a stack of images.
     pub fn is_stack(&self) -> bool {
-        !self.shared.stack.is_empty()
+        !self.shared.merged().is_empty()
     }
 }
 

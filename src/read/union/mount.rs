@@ -5,6 +5,7 @@
 
 use super::super::budget::Budget;
 use super::super::failed::MountError;
+use super::super::inner::Images;
 use super::super::memory::Lent;
 use super::super::stop::Blocking;
 use super::super::{Held, Root, inner};
@@ -44,7 +45,49 @@ impl<S: Storage, L: Layer<S>> Root<S, L> {
         {
             return Self::with_budget(storage, layer, image, sources, budget);
         }
-        let shared = inner::mount(storage, layer, images, true, &budget.bounded(), Lent)?;
+        Self::overlay(storage, layer, &Images { images, is_overlay: true, objects: None }, budget)
+    }
+
+    /// Mounts as [`Root::stack`] does, over a storage with [objects](Storage::objects), which are the
+    /// files of the image `objects` as `xx/rest`, by the hex digits of their digests. Nothing else
+    /// of that image is seen.
+    ///
+    /// # Errors
+    /// As [`Root::stack`].
+    pub fn stack_over_objects(
+        storage: S,
+        layer: L,
+        images: &[(&Image, &Sources)],
+        objects: (&Image, &Sources),
+        budget: &Budget,
+    ) -> Result<Self, MountError<S, L>> {
+        let images = Images { images, is_overlay: true, objects: Some(objects) };
+        Self::overlay(storage, layer, &images, budget)
+    }
+
+    /// Mounts an image as it is, as [`Root::with_budget`] does, over the files of the image `objects`,
+    /// as [`Root::stack_over_objects`] does.
+    ///
+    /// # Errors
+    /// As [`Root::stack`].
+    pub fn over_objects(
+        storage: S,
+        layer: L,
+        image: (&Image, &Sources),
+        objects: (&Image, &Sources),
+        budget: &Budget,
+    ) -> Result<Self, MountError<S, L>> {
+        let images = Images { images: &[image], is_overlay: false, objects: Some(objects) };
+        Self::overlay(storage, layer, &images, budget)
+    }
+
+    fn overlay(
+        storage: S,
+        layer: L,
+        images: &Images<'_>,
+        budget: &Budget,
+    ) -> Result<Self, MountError<S, L>> {
+        let shared = inner::mount(storage, layer, images, &budget.bounded(), Lent)?;
         let origin = shared.mount.superblock().origin();
         let root = Self { shared: Held::new(shared), origin };
         match root.check_roots() {

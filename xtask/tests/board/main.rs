@@ -28,6 +28,9 @@ mod matrix;
 mod monitors;
 mod nginx;
 mod objects;
+#[path = "../../../crates/cli/tests/support/oci.rs"]
+#[expect(dead_code, reason = "plain archives are for the tool's tests")]
+mod oci;
 mod origin;
 mod protocols;
 mod queues;
@@ -57,5 +60,6 @@ mod tiny;
 #[path = "../../src/measure/tiny_virt.rs"]
 mod tiny_virt;
 mod transports;
+mod unpack;
 mod verity;
 mod waiting;

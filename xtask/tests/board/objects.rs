@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::fs;
 
+use rootlet_sim::image::{Options, Tree, build};
+
 use crate::boot::{BOARDS, fails, host, passes};
 
 const DIGEST: &str = "2b6c7f466e20a2f925a3f7c0310f49bb75f048be41eb35e048831c42ecb5215a";
@@ -29,6 +31,39 @@ fn composefs_image_is_read_on_every_board_as_on_the_host() {
     let other = pin.replace("2b6c", "2b6d");
     let more = ["--guest-option", &other, "--", "ls", "/"];
     fails(args(&dir, &more), "image: size and root hash: sha256 2b6c7f46");
+}
+
+#[test]
+fn objects_on_a_disk_are_kept_in_a_region() {
+    let dir = tempfile::tempdir().unwrap();
+    rootlet_golden::composefs(dir.path());
+    let objects = Tree::from_host(&dir.path().join("objects")).unwrap();
+    let objects = build(&objects, &Options::default()).unwrap();
+    let path = |name: &str| dir.path().join(name).into_os_string();
+    fs::write(path("objects.img"), objects.image.bytes()).unwrap();
+    let expected = host(args(&dir, &["--", "manifest", "/"]));
+    let mut words = vec!["--image".into(), path("image.cfs")];
+    words.extend(["--objects".into(), path("objects.img"), "--region".into(), path("region")]);
+    words.extend(["--region-size", "8M", "--", "manifest", "/"].map(OsString::from));
+    let cold = passes(words.clone());
+    let warm = passes(words);
+    assert!(cold.stdout == expected && warm.stdout == expected, "{}", warm.stderr);
+    warm.assert_counter("fetched 0 bytes");
+}
+
+#[test]
+fn what_a_stack_lacks_is_told_by_the_guest() {
+    let dir = tempfile::tempdir().unwrap();
+    rootlet_golden::composefs(dir.path());
+    for (name, bytes) in rootlet_golden::layers() {
+        fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (image, gpt) = (path("image.cfs"), path("gpt.img"));
+    let bare = ["--image", &image, "--", "cat", "/usr/bin/app"];
+    fails(bare, "its bytes are in the object 7e2050d9");
+    let none = format!("{gpt}@none-*");
+    fails(["--layers", &none, "--", "ls", "/"], "its GPT has no such partition");
 }
 
 #[test]

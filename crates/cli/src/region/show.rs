@@ -7,7 +7,7 @@ use data_encoding::HEXLOWER;
 use rootlet::cache::inspect::{
     self, Blob, CopyState, Field, Hint, Holds, PageState, Region, Superblocks, Value,
 };
-use rootlet::cache::{Copy2, Described, Refusal, Refused};
+use rootlet::cache::{Copy2, Described, OBJECTS, Refusal, Refused};
 
 use super::RegionStorage;
 use super::picture::{self, Cell};
@@ -208,6 +208,9 @@ fn show_blob(region: &Region, blob: &Blob) -> Result<()> {
         Some(Described::OfDomain { domain, version, .. }) => {
             let (tag, domain) = (tag(blob), shown(domain));
             say!("          tag \"{tag}\" in domain \"{domain}\", version {version:016x}");
+        }
+        Some(Described::OfContent { content: &OBJECTS, .. }) => {
+            say!("          objects, each at the place that its digest chooses");
         }
         Some(Described::OfContent { content, base }) => {
             say!("          content {} from byte {base} on", HEXLOWER.encode(content));

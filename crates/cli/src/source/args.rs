@@ -40,9 +40,9 @@ pub struct SourceArgs {
     /// or on a share; a region that is made is encrypted with it
     #[arg(long, value_name = "FILE|share:NAME", value_parser = key_place, help_heading = PARTS)]
     pub cache_key: Option<BlobPlace>,
-    /// A folder with the objects of a composefs image, as xx/rest: each is verified by the digest that
-    /// the image names
-    #[arg(long, value_name = "DIR", help_heading = PARTS)]
+    /// The objects of a composefs image, as xx/rest: a folder, or an EROFS image of one. Each object is
+    /// verified by the digest that the image names
+    #[arg(long, value_name = "DIR|FILE[@PART]", help_heading = PARTS)]
     pub objects: Option<PathBuf>,
     /// The domain of the image: images of one domain share the blobs that they name alike in a region
     #[arg(long, value_name = "NAME", help_heading = PARTS)]

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use rootlet_cli::rows::parse_rows;
 use rootlet_cli::source::{SourceArgs, open};
+use rootlet_sim::image::{Options, Tree, build};
 use tempfile::TempDir;
 
 const DIGEST: &str = "2b6c7f466e20a2f925a3f7c0310f49bb75f048be41eb35e048831c42ecb5215a";
@@ -122,6 +123,37 @@ fn future_gives_the_bytes_of_an_object_or_its_fault() {
     assert!(read().unwrap() == right);
     fs::write(set.path(APP), [&right[..9], &[right[9] ^ 1], &right[10..]].concat()).unwrap();
     assert!(read().unwrap_err().contains("its bytes have another digest"));
+}
+
+#[test]
+fn objects_of_a_folder_and_of_an_image_are_one_in_a_region() {
+    let set = Set::new();
+    let objects = Tree::from_host(&set.path("objects")).unwrap();
+    let objects = build(&objects, &Options::default()).unwrap();
+    fs::write(set.path("objects.img"), objects.image.bytes()).unwrap();
+    let rows = set.run("manifest image.cfs --objects objects /");
+    let on_disk = set.run("manifest image.cfs --objects objects.img /");
+    assert_eq!((on_disk.status, &on_disk.stdout), (0, &rows.stdout), "{}", on_disk.stderr);
+    let checked = set.run("check image.cfs --objects objects.img");
+    assert!(checked.status == 0 && checked.stdout.contains(" 0 faults"), "{}", checked.stdout);
+    let fetched = |objects: &str| {
+        let more = "--region region --region-size 16M";
+        let kept = set.run(&format!("manifest -v image.cfs --objects {objects} {more} /"));
+        assert_eq!((kept.status, &kept.stdout), (0, &rows.stdout), "{}", kept.stderr);
+        assert!(!kept.stderr.contains("not kept"), "{}", kept.stderr);
+        let told = kept.stderr.split_once("fetched ").unwrap().1;
+        told.split_once(',').unwrap().0.to_owned()
+    };
+    assert_ne!(fetched("objects"), "0 bytes");
+    // Names and places of the image are new; no object is.
+    assert!(fetched("objects.img").ends_with(" KiB") && fetched("objects.img") == "0 bytes");
+    assert_eq!(fetched("objects"), "0 bytes");
+    let shown = set.run("region region show");
+    let told = "objects, each at the place that its digest chooses";
+    assert!(shown.stdout.contains(told), "{}", shown.stdout);
+    fs::remove_file(set.path(APP)).unwrap();
+    let app = set.run("sum image.cfs --objects objects --region region /usr/bin/app");
+    assert_eq!(app.status, 0, "the folder is not asked: {}", app.stderr);
 }
 
 #[test]

@@ -122,6 +122,17 @@ fn image_in_a_partition_is_read_and_merged_images_have_no_fault() {
     let parts = layers.passes(&format!("manifest merged-strip1.erofs {in_parts} /"));
     let linux = of_manifest(&fs::read(layers.path("overlay.jsonl")).unwrap());
     assert_eq!(of_manifest(parts.as_bytes()).len(), linux.len());
+    // As the extents of a flat VMDK show it, the metadata and the layers one after the other.
+    let extents = ["merged-strip1.erofs", "l1.erofs", "l2.erofs", "l3.erofs"];
+    let flat = extents.map(|name| fs::read(layers.path(name)).unwrap()).concat();
+    fs::write(layers.path("flat.img"), flat).unwrap();
+    assert_eq!(layers.passes("manifest flat.img /"), parts);
+    let check = layers.passes("check flat.img");
+    assert!(check.contains(", 0 faults"), "{check}");
+    fs::write(layers.path("short.img"), &fs::read(layers.path("flat.img")).unwrap()[..460_800])
+        .unwrap();
+    let short = layers.run("check short.img");
+    assert!(short.status == 1 && short.stdout.contains("slot 3"), "{short:?}");
 }
 
 #[test]

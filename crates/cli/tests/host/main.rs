@@ -15,6 +15,8 @@ mod jobs;
 mod layers;
 mod list;
 mod nydus;
+#[path = "../support/oci.rs"]
+mod oci;
 mod output;
 mod region;
 mod run;

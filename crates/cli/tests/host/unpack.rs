@@ -4,86 +4,14 @@
 //! without one it says so and passes.
 
 use std::fs;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use flate2::write::GzEncoder;
-use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+use rootlet_rows::linux::{Mounted, overlay, unable};
+use rootlet_rows::{differences, of_manifest};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
-use tempfile::TempDir;
 
-const TINY: &[u8] = include_bytes!("../../../../tests/data/tiny.erofs");
-const TAR: &str = "application/vnd.oci.image.layer.v1.tar";
-const EROFS: &str = "application/vnd.erofs.layer.v1";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-fn sha256(bytes: &[u8]) -> String {
-    let digits = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("sha256:{digits}")
-}
-
-/// A layer: its media type, its blob, and what is packed in it.
-type Layer = (String, Vec<u8>, Vec<u8>);
-
-/// A file or, without content, a folder.
-type Entry<'e> = (&'e str, Option<&'e [u8]>);
-
-fn tar(entries: &[Entry<'_>]) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (name, content) in entries {
-        let mut header = tar::Header::new_ustar();
-        header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
-        let content = content.unwrap_or_else(|| {
-            header.set_entry_type(tar::EntryType::Directory);
-            &[]
-        });
-        header.set_size(content.len() as u64);
-        if header.entry_type() != tar::EntryType::Directory {
-            header.set_entry_type(tar::EntryType::Regular);
-        }
-        header.set_mode(0o755);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(1_700_000_000);
-        header.set_cksum();
-        builder.append(&header, content).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
-
-fn plain(content: Vec<u8>) -> Layer {
-    (TAR.into(), content.clone(), content)
-}
-
-fn gzip(content: Vec<u8>) -> Layer {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(&content).unwrap();
-    (format!("{TAR}+gzip"), encoder.finish().unwrap(), content)
-}
-
-fn zstd(kind: &str, content: &[u8]) -> Layer {
-    (format!("{kind}+zstd"), compress_to_vec(content, CompressionLevel::Fastest), content.into())
-}
-
-/// Three layers: files, whiteouts over them, and an image that is one already.
-fn three() -> Vec<Layer> {
-    let long: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
-    let lower = tar(&[
-        ("etc/", None),
-        ("etc/passwd", Some(b"root")),
-        ("opt/", None),
-        ("opt/old", Some(b"old")),
-        ("opt/long", Some(&long)),
-    ]);
-    let upper = tar(&[("etc/", None), ("etc/.wh.passwd", Some(b"")), ("etc/motd", Some(b"hi\n"))]);
-    vec![gzip(lower), zstd(TAR, &upper), zstd(EROFS, TINY)]
-}
-
-/// A layout in a folder of its own.
-struct Layout(TempDir);
+use crate::oci::{EROFS, Layout, MANIFEST, TAR, TINY, has_mkfs, plain, sha256, tar, three, zstd};
 
 /// How a run ended.
 struct Outcome {
@@ -93,54 +21,6 @@ struct Outcome {
 }
 
 impl Layout {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("l/blobs/sha256")).unwrap();
-        fs::write(dir.path().join("l/oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
-        Self(dir)
-    }
-
-    /// A layout with one image.
-    fn of(layers: &[Layer]) -> Self {
-        let this = Self::new();
-        let image = this.image(layers, "amd64");
-        this.index(&[image]);
-        this
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn blob_path(&self, digest: &str) -> PathBuf {
-        self.path("l/blobs/sha256").join(digest.split_once(':').unwrap().1)
-    }
-
-    fn blob(&self, kind: &str, bytes: &[u8]) -> Value {
-        let digest = sha256(bytes);
-        fs::write(self.blob_path(&digest), bytes).unwrap();
-        json!({"mediaType": kind, "digest": digest, "size": bytes.len()})
-    }
-
-    fn image(&self, layers: &[Layer], architecture: &str) -> Value {
-        let ids: Vec<String> = layers.iter().map(|(_, _, content)| sha256(content)).collect();
-        let config = json!({"os": "linux", "architecture": architecture,
-            "rootfs": {"type": "layers", "diff_ids": ids}});
-        let config =
-            self.blob("application/vnd.oci.image.config.v1+json", config.to_string().as_bytes());
-        let layers: Vec<Value> =
-            layers.iter().map(|(kind, blob, _)| self.blob(kind, blob)).collect();
-        let manifest = json!({"schemaVersion": 2, "mediaType": MANIFEST, "config": config,
-            "layers": layers});
-        self.blob(MANIFEST, manifest.to_string().as_bytes())
-    }
-
-    fn index(&self, manifests: &[Value]) -> Value {
-        let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests});
-        fs::write(self.path("l/index.json"), index.to_string()).unwrap();
-        self.blob(INDEX, index.to_string().as_bytes())
-    }
-
     /// Runs `rootlet LINE` in the folder above the layout.
     fn run(&self, line: &str) -> Outcome {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
@@ -170,21 +50,6 @@ fn names(dir: &Path) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
-}
-
-/// Whether there is an mkfs.erofs that reads archives.
-fn has_mkfs() -> bool {
-    let program = std::env::var_os("MKFS_EROFS").unwrap_or_else(|| "mkfs.erofs".into());
-    let output = Command::new(program).arg("--help").output();
-    let knows = output.is_ok_and(|output| {
-        let help = [output.stdout, output.stderr].concat();
-        let help = String::from_utf8_lossy(&help);
-        ["--tar", "--sort", "--mkfs-time"].iter().all(|option| help.contains(option))
-    });
-    if !knows {
-        println!("skipped: no mkfs.erofs 1.8.3 or newer in PATH or MKFS_EROFS");
-    }
-    knows
 }
 
 #[test]
@@ -232,6 +97,49 @@ fn layers_of_every_form_become_partitions_with_trees_and_a_seal() {
     let row = layout.run("stat --json files/erofs-layer-1 /etc/passwd").stdout;
     let row: Value = serde_json::from_str(&row).unwrap();
     assert_eq!(row["mode"].as_u64().unwrap() & 0o170_000, 0o020_000, "{row}");
+}
+
+#[test]
+fn unpacked_disk_is_what_linux_shows_and_is_kept_in_a_region_with_its_trees() {
+    if !has_mkfs() {
+        return;
+    }
+    let layout = Layout::of(&three());
+    let made = layout.run("unpack oci:l --out app.img");
+    assert_eq!(made.status, 0, "{}", made.stderr);
+    let root = made.stdout.trim_end().strip_prefix("root=").unwrap().to_owned();
+    let stack = format!("--layers app.img@erofs-layer-* --seal app.img.seal --root {root}");
+    let rows = layout.run(&format!("manifest {stack} /"));
+    assert_eq!(rows.status, 0, "{}", rows.stderr);
+    let ours = of_manifest(rows.stdout.as_bytes());
+    assert!(ours.contains_key("etc/motd") && !ours.contains_key("etc/passwd"));
+    let files = layout.run("unpack --files oci:l --out files");
+    assert_eq!(files.status, 0, "{}", files.stderr);
+    let layers: Vec<_> =
+        (0..3).map(|number| layout.path(&format!("files/erofs-layer-{number}"))).collect();
+    match unable(&layers[2]) {
+        Some(why) => println!("skipped in part: not compared with Linux: {why}"),
+        None => {
+            let mounts: Vec<_> =
+                layers.iter().map(|layer| Mounted::new(layer, &[]).unwrap()).collect();
+            let theirs = overlay(&mounts).unwrap().rows().unwrap();
+            let found = differences("rootlet", &ours, "Linux", &theirs);
+            assert!(found.is_empty(), "{}", found.join("\n"));
+        }
+    }
+    let kept = format!("manifest -v {stack} --region region --region-size 16M /");
+    let cold = layout.run(&kept);
+    assert!(cold.status == 0 && cold.stdout == rows.stdout, "{}", cold.stderr);
+    let warm = layout.run(&kept);
+    assert!(warm.status == 0 && warm.stdout == rows.stdout, "{}", warm.stderr);
+    assert!(warm.stderr.contains("fetched 0 bytes"), "{}", warm.stderr);
+    for told in [&cold.stderr, &warm.stderr] {
+        assert!(told.contains("digests wrong 0") && !told.contains("not kept"), "{told}");
+    }
+    let other =
+        layout.run(&kept.replace(&root[7..9], if &root[7..9] == "00" { "01" } else { "00" }));
+    assert_ne!(other.status, 0);
+    assert!(other.stderr.contains("seal"), "{}", other.stderr);
 }
 
 #[test]

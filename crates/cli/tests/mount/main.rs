@@ -6,6 +6,7 @@
 mod bad_input;
 mod ends;
 mod files;
+mod layers;
 mod linux;
 mod mounted;
 mod parallel;

@@ -117,8 +117,23 @@ impl Mount {
 
     /// Mounts on a directory.
     pub fn on(dir: &Path, files: &Files, more: &[&str]) -> Self {
+        Self::start(dir, files.words(Some(dir)).into_iter().chain(more.iter().map(OsString::from)))
+    }
+
+    /// Mounts on a folder of its own what these words name.
+    pub fn of(words: &[OsString]) -> Self {
+        let own = folder();
+        let dir = own.path().to_path_buf();
+        let words = [dir.clone().into()].into_iter().chain(words.iter().cloned());
+        let mut mount = Self::start(&dir, words);
+        mount.own = Some(own);
+        mount
+    }
+
+    /// Mounts on a directory, which is among the words.
+    pub fn start(dir: &Path, words: impl Iterator<Item = OsString>) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rootlet"));
-        command.arg("mount").args(files.words(Some(dir))).args(more);
+        command.arg("mount").args(words);
         command.stdin(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());

@@ -9,8 +9,8 @@
 //! image=SRC[@PART] blobN=SRC[@PART] layer=SRC[@PART] layerN.blobM=SRC[@PART] disk=SERIAL,version=TEXT cache=SERIAL[@PART] cache-key=SRC share=TAG console=plain|framed|wire[:COPIES]
 //! slot=64K|256K|1M domain=NAME ram-cache=SIZE cache-format=auto|force|never deadline=SECONDS
 //! source-retry=SECONDS timeline[=EVENTS] cpus=COUNT log=... verity=SPEC verityN=SPEC
-//! layerN.verityM=SPEC seal=SRC root=sha256:HEX verity-ram=SIZE objects=share:TAG[:FOLDER]
-//! composefs.digest=SPEC -- COMMAND WORDS
+//! layerN.verityM=SPEC seal=SRC root=sha256:HEX verity-ram=SIZE
+//! objects=share:TAG[:FOLDER]|SERIAL[@PART] composefs.digest=SPEC -- COMMAND WORDS
 //! ```
 //! SPEC is what `rootlet_trust::Spec` parses.
 //! PART is `SECTOR+COUNT`, or, in a GPT, `name:NAME`, `type:GUID`, `type:root`, `type:usr`, or `type`
@@ -115,9 +115,8 @@ pub struct Config {
     pub seal: Option<(SourceName, Digest)>,
     /// Bytes of memory for the nodes of trees (`verity-ram=`).
     pub verity_ram_bytes: Option<usize>,
-    /// The folder with the objects of a composefs image (`objects=`): a mount tag, and a path on the
-    /// share.
-    pub objects: Option<(String, String)>,
+    /// Where the objects of a composefs image are (`objects=`).
+    pub objects: Option<ObjectsName>,
     /// The words after `--`.
     pub command: Vec<String>,
 }
@@ -294,7 +293,7 @@ impl Given {
             }
             // As composefs writes it.
             "verity" | "composefs.digest" => verity(config, 0, value)?,
-            "objects" => *vacant(&mut config.objects)? = Some(objects(value)?),
+            "objects" => objects(config, value)?,
             _ if layers::is_key(key) => layers::setting(config, key, value)?,
             _ if key.starts_with("verity") => {
                 let want = Fault::Value("verityN= with a device slot N from 1 to 65535");
@@ -349,13 +348,41 @@ fn blob(config: &mut Config, number: &str, value: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns the mount tag of a share, and the folder there that holds objects.
-fn objects(value: &str) -> Result<(String, String), Fault> {
-    let want = Fault::Value("share:TAG or share:TAG:FOLDER, a folder with objects as xx/rest");
-    let Some(place) = value.strip_prefix("share:") else { return Err(want) };
-    let (tag, folder) = place.split_once(':').map_or((place, ""), |split| split);
-    let tag = mount_tag(tag).map_err(Fault::Value)?;
-    Ok((tag, folder.into()))
+/// Where objects are, each as `xx/rest`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ObjectsName {
+    /// In a folder of a share.
+    Folder {
+        /// The share's mount tag.
+        mount_tag: String,
+        /// The path of the folder on the share; empty for the share itself.
+        folder: String,
+    },
+    /// In an image on a disk, or on a part of one.
+    Image(SourceName, Part),
+}
+
+/// Takes where the objects are.
+fn objects(config: &mut Config, value: &str) -> Result<(), Fault> {
+    if config.objects.is_some() {
+        return Err(Fault::Duplicate);
+    }
+    config.objects = Some(match value.strip_prefix("share:") {
+        Some(place) => {
+            let (tag, folder) = place.split_once(':').map_or((place, ""), |split| split);
+            let mount_tag = mount_tag(tag).map_err(Fault::Value)?;
+            ObjectsName::Folder { mount_tag, folder: folder.into() }
+        }
+        None => {
+            let (name, part) = with_part(config, value, Part::split)?;
+            if matches!(part, Part::Matching(_)) {
+                let want = "share:TAG, share:TAG:FOLDER, or a disk and one part of it";
+                return Err(Fault::Value(want));
+            }
+            ObjectsName::Image(name, part)
+        }
+    });
+    Ok(())
 }
 
 /// Takes what the image or a blob is.

@@ -48,6 +48,13 @@ pub enum MountError {
         /// How many there are.
         layers: u32,
     },
+    /// The image of objects cannot be used.
+    Objects {
+        /// Its name.
+        name: SourceName,
+        /// Why.
+        error: Box<MountError>,
+    },
     /// An image of a stack cannot be used.
     Layer {
         /// The number of the image, from 1 for the bottom.
@@ -101,6 +108,9 @@ impl fmt::Display for MountError {
             }
             Self::Layer { layer, name, error } => {
                 write!(f, "layer {layer} ({}): {error:#}", SourceWord(name))
+            }
+            Self::Objects { name, error } => {
+                write!(f, "objects ({}): {error:#}", SourceWord(name))
             }
             Self::Unverified => f.write_str(
                 "verity=, seal= or objects= is given, and this program verifies no digests",

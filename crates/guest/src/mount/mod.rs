@@ -6,6 +6,7 @@
 mod blame;
 mod error;
 mod memory;
+mod objects;
 mod partition;
 mod region;
 mod small;
@@ -57,6 +58,8 @@ pub struct Mounted {
     pub images: Vec<Bound>,
     /// Whether they are those of a stack.
     pub is_stack: bool,
+    /// The image that has the objects of the others.
+    pub objects: Option<Bound>,
 }
 
 impl Mounted {
@@ -78,6 +81,10 @@ impl Mounted {
     pub fn describe(&self, config: &Config, notice: &mut dyn FnMut(fmt::Arguments<'_>)) {
         for (number, bound) in self.numbered() {
             bound.describe(number, config, notice);
+        }
+        if let Some(Bound { name, part, image, .. }) = &self.objects {
+            let (name, bytes) = (SourceWord(name), image.bytes());
+            notice(format_args!("objects {name}{part}: {bytes} bytes"));
         }
     }
 
@@ -120,7 +127,27 @@ impl Mounted {
         let mut images: Vec<(&Image, &Sources)> =
             held.iter().map(|(image, sources)| (*image, sources.as_ref())).collect();
         images.push((&top.image, sources));
-        Ok(Root::stack(storage, region, &images, &memory.mount)?)
+        self.stack(storage, region, &images, memory)
+    }
+
+    /// Mounts some of the images as a stack, over the objects that there are.
+    ///
+    /// # Errors
+    /// Those of [`Root::stack`].
+    pub fn stack<S: Storage>(
+        &self,
+        storage: S,
+        region: Option<Cache>,
+        images: &[(&Image, &Sources)],
+        memory: &Memory,
+    ) -> Result<GuestRoot<S>, Error> {
+        Ok(match &self.objects {
+            None => Root::stack(storage, region, images, &memory.mount)?,
+            Some(Bound { image, sources, .. }) => {
+                let objects = (&**image, sources);
+                Root::stack_over_objects(storage, region, images, objects, &memory.mount)?
+            }
+        })
     }
 }
 
@@ -268,7 +295,7 @@ fn open_with<S: Discover>(
         let bound = asked.bind(storage, config, pin.as_mut());
         images.push(bound.map_err(|error| error.of_layer(number, name))?);
     }
-    let mounted = Mounted { images, is_stack };
+    let mounted = Mounted { images, is_stack, objects: None };
     mounted.check_blobs(config)?;
     // The version of a source that is not there chooses between the blobs that the region holds.
     let is_missing = |source: &SourceName| {

@@ -3,7 +3,7 @@
 //! Always: a region that cannot be used is a notice that says how to make it usable, and the mount
 //! continues without it.
 
-use super::{Memory, Mounted, PartitionError, small};
+use super::{Bound, Memory, Mounted, PartitionError, small};
 use crate::config::{self, CacheName, Config, Part, SourceName, SourceWord};
 use alloc::format;
 use alloc::string::String;
@@ -128,6 +128,8 @@ enum Unused<'c> {
     Part(&'c CacheName, PartitionError),
     /// The region would overwrite the source of this slot.
     Source(&'c str, Subject),
+    /// The region would overwrite the image of objects.
+    Objects(&'c str),
 }
 
 impl fmt::Display for Unused<'_> {
@@ -141,6 +143,7 @@ impl fmt::Display for Unused<'_> {
                 write!(f, "disk {serial} is the source of slot {}", of.slot())
             }
             Self::Source(serial, of) => write!(f, "disk {serial} is the source of {of}"),
+            Self::Objects(serial) => write!(f, "disk {serial} has the objects"),
         }
     }
 }
@@ -166,6 +169,13 @@ fn find<'c, S: Discover>(
         if let Some(slot) = bound.image.overlapped_slot(storage, &bound.sources, &options) {
             return Err(Unused::Source(serial, Subject::of_layer(number, slot)));
         }
+    }
+    let mut objects = mounted.objects.iter();
+    let is_over = |Bound { image, sources, .. }: &Bound| {
+        image.overlapped_slot(storage, sources, &options).is_some()
+    };
+    if objects.any(is_over) {
+        return Err(Unused::Objects(serial));
     }
     Ok(place)
 }

@@ -5,20 +5,12 @@
 
 use super::{Memory, Mounted};
 use crate::command::GuestRoot;
-use alloc::vec::Vec;
 use core::fmt;
 use rootlet::Error;
-use rootlet::blob::SOURCES_MAX;
 use rootlet::cache::Cache;
-use rootlet::storage::{DeviceId, Storage};
+use rootlet::storage::Storage;
 use rootlet_base::num::{OrBug, index, wide};
 use rootlet_verity::{NODE_BYTES, Verified};
-
-/// A tree, and its number among the sources.
-struct Numbered {
-    device: DeviceId,
-    number: u16,
-}
 
 /// Mounts as [`Mounted::root`] does, with the trees of the pinned sources as further sources. Reads
 /// the trees of sources that are not there, as far as the region has them.
@@ -51,14 +43,13 @@ pub fn root_verified<S: Storage>(
              what the others cover is not read"
         ));
     }
-    let numbers = numbered(&root)?;
     let mut node = [0; index(NODE_BYTES)];
     for tree in absent {
-        let Some(of) = numbers.iter().find(|of| of.device == tree.device) else { continue };
+        let Some(number) = root.source_number(tree.device) else { continue };
         let mut at = 0;
         while at < tree.bytes {
             // What the region lacks cannot be read: nor can the blocks that it covers.
-            let _ = root.read_source(of.number, at, &mut node);
+            let _ = root.read_source(number, at, &mut node);
             at = at.checked_add(wide(node.len())).or_bug()?;
         }
     }
@@ -71,22 +62,14 @@ pub fn root_verified<S: Storage>(
 /// # Errors
 /// A node that cannot be read again; the others are kept.
 pub fn keep_trees<S: Storage>(root: &GuestRoot<Verified<S>>) -> Result<(), Error> {
-    let numbers = numbered(root)?;
+    if root.with_layer(|region, _| region.is_none()) {
+        return Ok(());
+    }
     let mut node = [0; index(NODE_BYTES)];
     let mut result = Ok(());
     while let Some((device, at)) = root.storage().take_used() {
-        let Some(of) = numbers.iter().find(|of| of.device == device) else { continue };
-        result = result.and(root.read_source(of.number, at, &mut node));
+        let Some(number) = root.source_number(device) else { continue };
+        result = result.and(root.read_source(number, at, &mut node));
     }
     result
-}
-
-/// Returns the numbers of the trees: after those of the slots.
-fn numbered<S: Storage>(root: &GuestRoot<Verified<S>>) -> Result<Vec<Numbered>, Error> {
-    let is_kept = root.with_layer(|region, _| region.is_some());
-    let first = root.superblock().extra_devices().checked_add(1).or_bug()?;
-    let trees = root.storage().trees()?;
-    let numbers = (first..).zip(trees.iter().filter(|_| is_kept));
-    let numbers = numbers.filter(|(number, _)| index(u32::from(*number)) < SOURCES_MAX);
-    Ok(numbers.map(|(number, tree)| Numbered { device: tree.device, number }).collect())
 }

@@ -5,7 +5,7 @@
 //! a slot that nothing pins, and a pin that no slot has, is an error.
 
 use super::small::{self, Unread};
-use super::{MountError, Mounted, Pinned, open_with};
+use super::{MountError, Mounted, Pinned, objects, open_with};
 use crate::config::{Config, Part, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
@@ -64,9 +64,17 @@ pub fn open_verified<S: Discover>(
     storage: &mut Verified<S>,
     config: &Config,
 ) -> Result<Mounted, MountError> {
-    if let Some((mount_tag, folder)) = &config.objects {
-        storage.set_objects(mount_tag, folder).map_err(MountError::Verity)?;
-    }
+    let objects = config.objects.as_ref().map(|name| objects::open(storage, name)).transpose()?;
+    let mut mounted = open_pinned(storage, config)?;
+    mounted.objects = objects.flatten();
+    Ok(mounted)
+}
+
+/// Finds image and blobs, and pins them.
+fn open_pinned<S: Discover>(
+    storage: &mut Verified<S>,
+    config: &Config,
+) -> Result<Mounted, MountError> {
     let seal;
     let statements = match &config.seal {
         None if config.verity.is_empty() && config.layer_verity.is_empty() => {

@@ -190,7 +190,7 @@ impl<S: Storage> Parts<S> {
 #[deny(clippy::missing_trait_methods)]
 impl<S: Storage> Storage for Parts<S> {
     forward! { self, self.inner;
-        objects object open_file close_file set_deadline now_ns clock unlocked locking
+        objects object object_node prove_object open_file close_file set_deadline now_ns clock unlocked locking
         has_work work patience_ns rest unique
     }
 
@@ -415,6 +415,15 @@ mod tests {
             let error = parts.part(disk, start, bytes).unwrap_err();
             assert_eq!(error, DiscoverError::Part);
         }
+    }
+
+    #[test]
+    fn storage_in_a_box_has_parts_too() {
+        let mut disks = MemoryStorage::new();
+        let disk = disks.add_disk("disk", b"0123456789").unwrap();
+        let mut parts = alloc::boxed::Box::new(Parts::new(disks));
+        let part = Discover::part(&mut parts, disk, 3, 4).unwrap();
+        assert_eq!(Storage::whole(&parts, part), Some((disk, 3)));
     }
 
     #[test]

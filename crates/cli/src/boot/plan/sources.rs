@@ -16,7 +16,7 @@ use crate::engine::Wait;
 use crate::exit::usage;
 use crate::source::{BlobPlace, Source, SourceArgs, digests, disk_file};
 
-/// The mount tag of the share with objects.
+/// The mount tag of the share with objects, or the serial of the disk.
 const OBJECTS: &str = "objects";
 
 /// Plans a guest with these sources. `words` are its command; without one it lists the root.
@@ -85,9 +85,17 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
     let mut shares: Vec<_> =
         source.share.iter().enumerate().map(|(at, dir)| (mount_tag(at), dir.clone())).collect();
-    if let Some(dir) = &source.objects {
-        options.push(Word::Plain(format!("objects=share:{OBJECTS}")));
-        shares.push((OBJECTS.into(), dir.clone()));
+    match &source.objects {
+        None => {}
+        Some(objects) => match image_of_objects(objects)? {
+            Some((disk, part)) => {
+                options.push(word_of(OBJECTS, OBJECTS, (&disk, &part), &mut disks, source)?);
+            }
+            None => {
+                options.push(Word::Plain(format!("objects=share:{OBJECTS}")));
+                shares.push((OBJECTS.into(), objects.clone()));
+            }
+        },
     }
     options.extend(shares.iter().map(|(tag, _)| Word::Plain(format!("share={tag}"))));
     let words = match words {
@@ -96,6 +104,26 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     };
     let (region, wait) = (source.region.clone(), Wait::new(None, None));
     Ok(Plan { disks, shares, region, overlay: None, options, words, wait })
+}
+
+/// Returns the disk with the image that has the objects; `None` if they lie in a folder.
+fn image_of_objects(objects: &Path) -> Result<Option<(BlobPlace, Part)>> {
+    let is_disk = |path: &Path| fs::metadata(path).is_ok_and(|file| !file.is_dir());
+    let disk = |path: &Path| BlobPlace::Disk(Source::File(path.into()));
+    if is_disk(objects) {
+        return Ok(Some((disk(objects), Part::Whole)));
+    }
+    // Only text names a part.
+    let Some((file, part)) = objects
+        .to_str()
+        .map(Part::split)
+        .transpose()
+        .map_err(|want| usage(format!("expected {want}")))?
+    else {
+        return Ok(None);
+    };
+    let is_part = part != Part::Whole && is_disk(file.as_ref());
+    Ok(is_part.then(|| (disk(file.as_ref()), part)))
 }
 
 /// Returns the word that names a source, for which `disks` gets a disk with this serial unless they

@@ -23,11 +23,16 @@ pub fn check(prepared: Prepared, mounted: &Mounted, args: &CheckArgs) -> Result<
     let mut digests = digests::read_all(&storage, mounted);
     let mut faulty = 0;
     for (number, bound) in mounted.numbered() {
-        let (image, sources) = (&bound.image, &bound.sources);
+        let (image, sources) = (&*bound.image, &bound.sources);
         if !args.json {
             say!("layer {number} ({}{}):", SourceWord(&bound.name), bound.part);
         }
-        let root = Root::with_budget(storage, None::<Cache>, image, sources, &memory.mount);
+        let objects = mounted.objects.as_ref().map(|bound| (&*bound.image, &bound.sources));
+        let budget = &memory.mount;
+        let root = match objects {
+            None => Root::with_budget(storage, None::<Cache>, image, sources, budget),
+            Some(objects) => Root::over_objects(storage, None, (image, sources), objects, budget),
+        };
         storage = match root {
             Ok(root) => {
                 let room = sources.iter().map(|of| u128::from(of.bytes)).sum();
@@ -44,10 +49,10 @@ pub fn check(prepared: Prepared, mounted: &Mounted, args: &CheckArgs) -> Result<
     }
     let images: Vec<_> =
         mounted.images.iter().map(|bound| (&*bound.image, &bound.sources)).collect();
-    let faults = match Root::stack(storage, None::<Cache>, &images, &memory.mount) {
+    let faults = match mounted.stack(storage, None, &images, &memory) {
         Ok(root) => names(&root, args.json)?,
-        Err(failed) => {
-            say!("/: {:#}", failed.error);
+        Err(error) => {
+            say!("/: {error:#}");
             1
         }
     };
