@@ -206,12 +206,12 @@ impl<S: Storage> Reader<'_, S> {
         if first.starts_with(&signature::REGION_MAGIC) {
             return as_error(&signature::REGION);
         }
-        let mut best = signature::find(first, 0);
+        let mut best = Signature::find(first, 0);
         let mut block = [0; FIRST_BYTES];
-        for at in signature::blocks() {
+        for at in Signature::blocks() {
             // A block that cannot be read has no signature.
             let Ok(got) = self.read(wide(at), &mut block) else { continue };
-            let found = block.get(..got).and_then(|block| signature::find(block, at));
+            let found = block.get(..got).and_then(|block| Signature::find(block, at));
             best = match (best, found) {
                 (Some(best), Some(found)) if best.0 < found.0 => Some(best),
                 (best, found) => found.or(best),
@@ -284,7 +284,7 @@ pub fn foreign(head: &[u8]) -> Option<Unsupported> {
     if head.starts_with(&signature::REGION_MAGIC) {
         return as_error(&signature::REGION);
     }
-    signature::find(head, 0).and_then(|(_, sign)| as_error(sign))
+    Signature::find(head, 0).and_then(|(_, sign)| as_error(sign))
 }
 
 /// Returns the error for another format; `None` for EROFS.

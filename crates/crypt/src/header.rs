@@ -3,7 +3,7 @@
 //! Always: a header tells nothing about the key but whether it is this one; whoever changes a byte
 //! of what it says makes it another header.
 
-use rootlet_region::signature::ENCRYPTED_MAGIC;
+use rootlet_region::signature::Signature;
 use sha2::{Digest, Sha256};
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -75,7 +75,7 @@ impl Header {
     pub fn parse(block: &[u8], key: &Key, start: u64) -> Result<Self, Not> {
         let raw = Raw::ref_from_bytes(block).map_err(|_| Not::AHeader)?;
         let fields = &raw.fields;
-        if fields.magic != ENCRYPTED_MAGIC {
+        if fields.magic != Signature::ENCRYPTED_MAGIC {
             return Err(Not::AHeader);
         }
         if raw.check != raw.digest() {
@@ -97,7 +97,7 @@ impl Header {
     /// Returns the header of a new region, and its block. `salt` is another one for each.
     pub fn new(key: &Key, salt: [u8; 32], start: u64, bytes: u64) -> (Self, [u8; BLOCK_BYTES]) {
         let fields = Fields {
-            magic: ENCRYPTED_MAGIC,
+            magic: Signature::ENCRYPTED_MAGIC,
             version: VERSION.into(),
             unused: [0; 4],
             salt,

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec;
 
 use rootlet_base::num::wide;
-use rootlet_region::signature::ENCRYPTED_TWIN_AT;
+use rootlet_region::signature::Signature;
 use rootlet_region::{
     Cache, CacheOptions, FormatPolicy, Geometry, Refusal, Refused, SlotSize, Vacant,
 };
@@ -21,7 +21,7 @@ use crate::key::Key;
 /// The bytes before the region proper: two headers, each at the start of a half.
 pub const HEADER_BYTES: u64 = 64 << 10;
 /// Where the headers lie in the area.
-const COPIES: [u64; 2] = [0, wide(ENCRYPTED_TWIN_AT)];
+const COPIES: [u64; 2] = [0, wide(Signature::ENCRYPTED_TWIN_AT)];
 
 /// Finds the encrypted region that `options` name, or makes one where that is allowed, and adds the
 /// device that deciphers it to `storage`. Returns the options with which

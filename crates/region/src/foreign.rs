@@ -24,7 +24,7 @@ const BEFORE_END: [Signature; 5] = [
 
 /// Returns what the first bytes of an area say it is.
 pub fn name(head: &[u8]) -> Option<&'static str> {
-    signature::find(head, 0).map(|(_, found)| found.name)
+    signature::Signature::find(head, 0).map(|(_, found)| found.name)
 }
 
 /// Returns what the last bytes of an area of `bytes` say it is.

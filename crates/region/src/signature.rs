@@ -18,7 +18,7 @@ pub struct Signature {
 }
 
 /// The bytes from the start that hold all signatures, each in one block of [`BLOCK_BYTES`].
-pub const HEAD_BYTES: usize = 128 << 10;
+const HEAD_BYTES: usize = 128 << 10;
 
 const FILES: &str = "make an image of its files: mkfs.erofs root.erofs DIR";
 const TAR: &str = "make an image of it: mkfs.erofs --tar=f root.erofs FILE";
@@ -48,13 +48,8 @@ pub static REGION: Signature = sign(
      region FILE",
 );
 
-/// The first bytes of the header of an encrypted region (crates/region/FORMAT.md).
-pub const ENCRYPTED_MAGIC: [u8; 8] = *b"RLCRYPT\x1a";
 /// The name of an encrypted region.
-pub const ENCRYPTED: &str = "an encrypted region";
-/// Where the second header of an encrypted region lies, in bytes.
-pub const ENCRYPTED_TWIN_AT: usize = 32 << 10;
-
+pub(crate) const ENCRYPTED: &str = "an encrypted region";
 const KEY: &str = "give it and its key beside an EROFS image (cache= and cache-key= for a guest, --region and \
      --cache-key)";
 
@@ -70,8 +65,8 @@ const fn sign(
 /// The signatures by offset from the start. A signature that occurs inside other formats, such as
 /// the mark of a boot sector, comes after them.
 static SIGNATURES: [Signature; 74] = [
-    sign(0, &ENCRYPTED_MAGIC, ENCRYPTED, KEY),
-    sign(ENCRYPTED_TWIN_AT, &ENCRYPTED_MAGIC, ENCRYPTED, KEY),
+    sign(0, &Signature::ENCRYPTED_MAGIC, ENCRYPTED, KEY),
+    sign(Signature::ENCRYPTED_TWIN_AT, &Signature::ENCRYPTED_MAGIC, ENCRYPTED, KEY),
     sign(0, b"LUKS\xba\xbe", "a LUKS volume", OPEN),
     sign(16_384, b"SKUL\xba\xbe", "a LUKS volume", OPEN),
     sign(3, b"-FVE-FS-", "a BitLocker volume", OPEN),
@@ -166,23 +161,30 @@ static SIGNATURES: [Signature; 74] = [
     sign(510, &[0x55, 0xaa], "a partition table or boot sector", PARTITION),
 ];
 
-/// Returns the first signature of the table that `bytes` contain, with its index in the table.
-/// `bytes` begin at byte `at` of a disk.
-pub fn find(bytes: &[u8], at: usize) -> Option<(usize, &'static Signature)> {
-    let stands = |sign: &Signature| {
-        let here = sign.at.checked_sub(at).and_then(|at| bytes.get(at..));
-        here.is_some_and(|here| here.starts_with(sign.magic))
-    };
-    SIGNATURES.iter().enumerate().find(|(_, sign)| stands(sign))
-}
+impl Signature {
+    /// The first bytes of the header of an encrypted region (crates/region/FORMAT.md).
+    pub const ENCRYPTED_MAGIC: [u8; 8] = *b"RLCRYPT\x1a";
+    /// Where the second header of an encrypted region lies, in bytes.
+    pub const ENCRYPTED_TWIN_AT: usize = 32 << 10;
 
-/// Returns the starts of the blocks that have signatures, without the first block.
-pub fn blocks() -> impl Iterator<Item = usize> {
-    let all = (1..HEAD_BYTES / BLOCK_BYTES).filter_map(|block| block.checked_mul(BLOCK_BYTES));
-    let within = |block: usize, sign: &Signature| {
-        sign.at.checked_sub(block).is_some_and(|at| at < BLOCK_BYTES)
-    };
-    all.filter(move |block| SIGNATURES.iter().any(|sign| within(*block, sign)))
+    /// Returns the first signature of the table that `bytes` contain, with its index in the table.
+    /// `bytes` begin at byte `at` of a disk.
+    pub fn find(bytes: &[u8], at: usize) -> Option<(usize, &'static Self)> {
+        let stands = |sign: &Self| {
+            let here = sign.at.checked_sub(at).and_then(|at| bytes.get(at..));
+            here.is_some_and(|here| here.starts_with(sign.magic))
+        };
+        SIGNATURES.iter().enumerate().find(|(_, sign)| stands(sign))
+    }
+
+    /// Returns the starts of the blocks that have signatures, without the first block.
+    pub fn blocks() -> impl Iterator<Item = usize> {
+        let all = (1..HEAD_BYTES / BLOCK_BYTES).filter_map(|block| block.checked_mul(BLOCK_BYTES));
+        let within = |block: usize, sign: &Self| {
+            sign.at.checked_sub(block).is_some_and(|at| at < BLOCK_BYTES)
+        };
+        all.filter(move |block| SIGNATURES.iter().any(|sign| within(*block, sign)))
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +201,7 @@ mod tests {
             assert!(last < HEAD_BYTES && !sign.name.is_empty());
             assert!(sign.next.is_empty() == (sign.name == "an EROFS image"), "{}", sign.name);
         }
-        assert!(blocks().eq([4096, 8192, 16_384, 32_768, 65_536]));
+        assert!(Signature::blocks().eq([4096, 8192, 16_384, 32_768, 65_536]));
     }
 
     #[test]
@@ -207,12 +209,13 @@ mod tests {
         for sign in &SIGNATURES {
             let mut disk = vec![0; HEAD_BYTES];
             disk[sign.at..][..sign.magic.len()].copy_from_slice(sign.magic);
-            let found = find(&disk, 0).map(|(_, found)| found.name);
+            let found = Signature::find(&disk, 0).map(|(_, found)| found.name);
             assert_eq!(found, Some(sign.name));
             let block = sign.at / BLOCK_BYTES * BLOCK_BYTES;
-            let found = find(&disk[block..][..BLOCK_BYTES], block).map(|(_, found)| found.name);
+            let found =
+                Signature::find(&disk[block..][..BLOCK_BYTES], block).map(|(_, found)| found.name);
             assert_eq!(found, Some(sign.name));
         }
-        assert_eq!(find(&[0; 4096], 0), None);
+        assert_eq!(Signature::find(&[0; 4096], 0), None);
     }
 }
