@@ -233,8 +233,8 @@ fn region_that_lies_costs_time_and_no_file() {
     }
 }
 
-/// A storage whose objects have other bytes, and that finds them right: what it leaves in a region is
-/// what an enemy can write who holds that for a while.
+/// A storage whose objects have other bytes, and that finds them right. The region that it leaves is
+/// one that an enemy wrote who held it for a while.
 struct Liar(Verified<Parts<SimStorage>>);
 
 impl Storage for Liar {

@@ -140,7 +140,7 @@ fn pieces(machine: &Machine) -> HashSet<[u8; PIECE]> {
     for device in &sample.devices {
         let bytes = device.to_vec();
         let found = bytes.as_chunks().0.iter();
-        // Zeros and other runs are no piece of anything.
+        // Zeros and other runs tell nothing.
         let telling = |piece: &&[u8; PIECE]| piece.iter().collect::<HashSet<_>>().len() > 6;
         all.extend(found.filter(telling).copied());
     }
@@ -257,7 +257,7 @@ fn wrong_or_missing_key_leaves_a_region_alone() {
     let missing = left_alone(&machine, &place);
     let why = "region  not used: it is encrypted, and no key was given (cache-key=)";
     assert_eq!(missing, [why.to_owned(), overwrite(&machine)]);
-    // The first header is lost, the second still says what it is.
+    // The first header is lost, the second still names the region.
     machine.world.poke(machine.disk, 0, &[0; 4096]);
     assert_eq!(left_alone(&machine, &place), missing);
     assert_eq!(left_alone(&machine, &format!("{place} cache-key=other")), other);

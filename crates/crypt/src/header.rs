@@ -1,7 +1,7 @@
 //! The header of an encrypted region as it lies on disk: what has to be known before there is a key.
 //!
-//! Always: a header tells nothing about the key but whether it is this one; whoever changes a byte
-//! of what it says makes it another header.
+//! Always: a header tells nothing about the key but whether it is this one; a changed byte makes it
+//! another header.
 
 use rootlet_region::signature::Signature;
 use sha2::{Digest, Sha256};
@@ -114,6 +114,7 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
     use super::*;
 
     fn key(byte: u8) -> Key {

@@ -114,6 +114,7 @@ impl RegionKey {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that fails panics")]
     use super::*;
     use std::format;
     use std::string::ToString;

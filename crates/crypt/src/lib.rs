@@ -1,5 +1,5 @@
-//! Regions with a key: whoever has the disk and not the key reads nothing of what a region holds,
-//! and forges nothing of it.
+//! Regions with a key: an enemy who has the disk and not the key reads nothing of the region's bytes,
+//! and forges none.
 //!
 //! Always: a region whose key is another one, or that has none, is left as it is, and told by name.
 //! The cryptography is RustCrypto's, but for the mode that joins two of its parts (`cipher.rs`).

@@ -66,7 +66,7 @@ pub fn open<S: Discover>(
     Ok(inner)
 }
 
-/// Returns what it means for a region that its storage has no room for another device.
+/// Returns the refusal of a region whose storage has no room for another device.
 fn unfit(_: DiscoverError) -> Refused {
     Refused::NoDevice
 }

@@ -81,7 +81,7 @@ fn region_with_a_key_on_a_share_serves_the_second_boot_and_is_left_alone_without
     assert!(other.stderr.lines().any(|line| line == notice), "{}", other.stderr);
     boot_cached(&sample, &[]).assert_counter("region no");
     assert!(fs::read(sample.path("region")).unwrap() == before, "not a byte of it changed");
-    // The same key as a file of its own: its length is no whole sector.
+    // The same key as a file of its own: it ends within a sector.
     let file = sample.path("share").join("key").display().to_string();
     boot_cached(&sample, &["--cache-key", &file]).assert_counter("fetched 0 bytes");
 }

@@ -34,7 +34,7 @@ pub trait Cipher: fmt::Debug + Send + Sync {
     fn decipher(&self, number: u64, block: &mut [u8; BLOCK_BYTES]);
 }
 
-/// The cipher of a part, and the buffers for what it writes.
+/// The cipher of a part, and the buffers for writes.
 #[derive(Debug)]
 pub(super) struct Enciphered {
     cipher: Box<dyn Cipher>,
@@ -53,7 +53,7 @@ impl Enciphered {
     pub fn info(device: DeviceInfo) -> DeviceInfo {
         let most = device.transfer_bytes_max.min(TRANSFER_BYTES_MAX);
         let whole = most & !SECTOR_BYTES.wrapping_sub(1);
-        // Whoever reads blocks refuses a device that takes less than one.
+        // A reader of blocks refuses a device that takes less than one.
         let transfer_bytes_max = if whole == 0 { most } else { whole };
         DeviceInfo { sector_bytes: SECTOR_BYTES, transfer_bytes_max, ..device }
     }
