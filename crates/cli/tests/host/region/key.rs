@@ -12,7 +12,7 @@ fn sum(scene: &Scene, words: &[&str]) -> Outcome {
         format!("--blob={slot}={}", path(&format!("blob{}", slot.parse::<u8>().unwrap() - 1)))
     });
     let (image, region) = (path("image"), path("region.img"));
-    let all = ["-v", "sum", &image, &blobs[0], &blobs[1], "--region", &region];
+    let all = ["sum", "-v", &image, &blobs[0], &blobs[1], "--region", &region];
     let outcome = tool(&[&all, words, &["/"]].concat());
     assert_eq!((outcome.status, outcome.stdout.len()), (0, 2), "{outcome:?}");
     outcome
