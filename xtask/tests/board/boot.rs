@@ -127,7 +127,8 @@ fn words(seconds: u64, args: Vec<OsString>) -> Vec<OsString> {
     let board = BOARDS.iter().find(|board| named.is_some_and(|named| named == *board));
     let guest = guest(board.unwrap_or(&BOARDS[0]));
     let mut words = vec!["--timeout".into(), seconds.to_string().into()];
-    if !args.contains(&"--log".into()) {
+    let reads_log = args.contains(&"--log".into()) || args.contains(&"-v".into());
+    if !reads_log {
         words.extend(["--guest".into(), guest.into()]);
     }
     words.extend(args);

@@ -70,7 +70,9 @@ fn memory_beyond_4_gib_is_used() {
         ("virt-riscv64", &[]),
     ] {
         let sample = Sample::new();
-        let words = [&["--board", board, "--mem", "8G"], more, &["--", "manifest", "/"]].concat();
+        let words =
+            [&["--board", board, "--log", "info", "--mem", "8G"], more, &["--", "manifest", "/"]]
+                .concat();
         let outcome = passes(sample.args(&words));
         assert!(outcome.stdout == sample.manifest(), "{board}: {}", outcome.stderr);
         let (_, heap) = outcome.stderr.split_once(" bytes of heap in use").unwrap_or_default();
