@@ -194,7 +194,7 @@ fn heads<S: Storage, L: Layer<S>>(
             is_first = !digests.contains(&digest);
             digests.push(digest);
         }
-        // A region could not tell the blobs of images with equal heads apart.
+        // Without digests a region could not tell the blobs of images with equal heads apart.
         sources.extend(io::sources(storage, layer, image, parts, is_first)?);
     }
     let of_objects = stack.last().filter(|_| objects.is_some());

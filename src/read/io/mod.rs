@@ -58,7 +58,8 @@ pub struct Io<L> {
     pub under_way: UnderWay,
 }
 
-/// Returns the sources of all device slots, and attaches their blobs to `layer` if that `keeps` them.
+/// Returns the sources of all device slots, and attaches to `layer` the blobs whose content a digest
+/// names; all of them if `is_first`: no other image of the mount has this head.
 ///
 /// # Errors
 /// [`BindError::Unfit`], [`BindError::OtherImage`]; a bug for more than [`SOURCES_MAX`] parts.
@@ -67,7 +68,7 @@ pub fn sources<S: Storage, L: Layer<S>>(
     layer: &mut L,
     image: &Image,
     parts: &blob::Sources,
-    keeps: bool,
+    is_first: bool,
 ) -> Result<Sources, Error> {
     if parts.origin() != image.superblock().origin() {
         return Err(BindError::OtherImage.into());
@@ -79,11 +80,13 @@ pub fn sources<S: Storage, L: Layer<S>>(
     #[cfg(feature = "alloc")]
     let identities = blob::Identities::new(image);
     #[cfg(feature = "alloc")]
-    let mut attach =
-        |slot, part: &blob::SourcePart| layer.attach(|| identities.of_part(slot, part), part.bytes);
+    let mut attach = |slot, part: &blob::SourcePart| {
+        let is_known = is_first || part.content.is_some();
+        is_known.then(|| layer.attach(|| identities.of_part(slot, part), part.bytes)).flatten()
+    };
     // Without `alloc` no layer keeps blobs, and the image's identity is unknown.
     #[cfg(not(feature = "alloc"))]
-    let (attach, _) = (|_, _: &blob::SourcePart| None, layer);
+    let (attach, _) = (|_, _: &blob::SourcePart| None, (layer, is_first));
     let sources = (0..=u16::MAX).zip(parts).map(|(slot, part)| {
         let (sector, transfer_max, pinned) = match blob::fit(storage, slot, part.device)? {
             Some(info) => (
@@ -94,7 +97,7 @@ pub fn sources<S: Storage, L: Layer<S>>(
             None => ABSENT,
         };
         // The layer takes whole blocks, so the device must be able to transfer one.
-        let fits = keeps && transfer_max >= BLOCK.get();
+        let fits = transfer_max >= BLOCK.get();
         let blob = if fits { attach(slot, part) } else { None };
         let (device, base, bytes) = (part.device, part.base, part.bytes);
         Ok(Source { device, base, bytes, sector, transfer_max, blob, pinned })

@@ -1,7 +1,8 @@
 //! Mounting a stack of images as one root.
 //!
 //! Always: every image keeps its own device slots; of two images with the same head only one has
-//! blobs in the region, because the region could not tell their blobs apart.
+//! blobs in the region, because the region could not tell their blobs apart, but for those that a
+//! digest names.
 
 use super::super::budget::Budget;
 use super::super::failed::MountError;

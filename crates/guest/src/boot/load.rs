@@ -230,10 +230,11 @@ fn of_bzimage<S: Storage>(kernel: &Open<'_, '_, S>, image: BzImage) -> Option<Fo
     Some(Form { ask, start, data, packed: None, x86: Some(image) })
 }
 
-/// Returns how an Image of `bytes` bytes is loaded.
+/// Returns how an Image of `bytes` bytes is loaded. Nothing else lies in its last 2 MiB: Linux on
+/// riscv64 takes whole ones for its image (arch/riscv/mm/init.c), and gives up an initrd there.
 fn of_image(image: Image, bytes: u64) -> Option<Form> {
     let start = image.offset;
-    let whole = start.checked_add(image.bytes.max(bytes))?;
+    let whole = start.checked_add(image.bytes.max(bytes))?.checked_next_multiple_of(IMAGE_ALIGN)?;
     let ask = Ask { bytes: whole, align: IMAGE_ALIGN, from: 0, last: u64::MAX };
     let data = ByteRange::sized(start, bytes)?;
     Some(Form { ask, start, data, packed: None, x86: None })
