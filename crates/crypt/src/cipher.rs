@@ -76,7 +76,7 @@ impl Blocks {
         of_first: impl FnOnce(u128) -> u128,
     ) {
         let (parts, _) = Part::slice_as_chunks_mut(block);
-        let Some((first, rest)) = parts.split_first_mut() else { return };
+        let [first, rest @ ..] = parts else { panic!("a block has parts") };
         let before = u128::from_le_bytes((*first).into()) ^ self.hash(tweak, rest);
         let after = of_first(before);
         self.add_stream(before ^ after ^ self.mask, rest);

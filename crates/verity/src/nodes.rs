@@ -54,31 +54,32 @@ impl Nodes {
     /// Keeps a node that was checked. For its room the nodes with digests of data go first, the one
     /// that was used longest ago before the others; a node that is longer than all room is not kept.
     pub fn keep(&mut self, key: Key, bytes: Arc<[u8]>) {
-        let Some(room) = cost(&bytes).and_then(|cost| self.bytes_max.checked_sub(cost)) else {
-            return;
-        };
+        let cost_bytes = cost(&bytes);
+        let Some(room) = self.bytes_max.checked_sub(cost_bytes) else { return };
         if self.kept.contains_key(&key) {
             return;
         }
         while self.bytes > room {
             let age = |(key, kept): &(&Key, &Kept)| (key.1.level > 0, kept.used);
-            let Some(oldest) = self.kept.iter().min_by_key(age).map(|(key, _)| *key) else {
+            let oldest = self.kept.iter().min_by_key(age);
+            let Some((oldest, gone)) = oldest.map(|(key, kept)| (*key, cost(&kept.bytes))) else {
                 return;
             };
-            let gone = self.kept.remove(&oldest).and_then(|kept| cost(&kept.bytes));
+            self.kept.remove(&oldest);
             // What was added to the sum is subtracted.
-            self.bytes = gone.map_or(self.bytes, |gone| self.bytes.wrapping_sub(gone));
+            self.bytes = self.bytes.wrapping_sub(gone);
         }
         self.uses = self.uses.wrapping_add(1);
         // At most the budget.
-        self.bytes = self.bytes_max.wrapping_sub(room).wrapping_add(self.bytes);
+        self.bytes = self.bytes.wrapping_add(cost_bytes);
         self.kept.insert(key, Kept { bytes, used: self.uses });
     }
 }
 
 /// Returns what a node takes in memory.
-fn cost(bytes: &[u8]) -> Option<usize> {
-    bytes.len().checked_add(ENTRY_BYTES)
+#[expect(clippy::arithmetic_side_effects, reason = "a slice has at most half of all bytes")]
+fn cost(bytes: &[u8]) -> usize {
+    bytes.len() + ENTRY_BYTES
 }
 
 #[cfg(test)]

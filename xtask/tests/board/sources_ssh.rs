@@ -73,8 +73,7 @@ impl Ssh {
         let this = Self { server, agent, dir: dir.into(), port };
         let until = Instant::now() + PATIENCE;
         while TcpStream::connect(("127.0.0.1", port)).is_err() || !dir.join("agent").exists() {
-            let log = fs::read_to_string(path("log")).unwrap_or_default();
-            assert!(Instant::now() < until, "no server: {log}");
+            assert!(Instant::now() < until, "no server: {:?}", fs::read_to_string(path("log")));
             thread::sleep(Duration::from_millis(5));
         }
         run("ssh-add", &["-q", &path("user")], &[("SSH_AUTH_SOCK", &path("agent"))]);

@@ -166,11 +166,7 @@ impl<'a> Opened<'a> {
     fn refused(&self, refused: Refused) -> anyhow::Error {
         let place = quoted(self.arg);
         let name = format!("{}{}", self.arg.file.display(), self.arg.part);
-        let next = match refused {
-            Refused::Encrypted => " (--cache-key FILE)".into(),
-            Refused::NotEncrypted => " (leave --cache-key out to use it)".into(),
-            _ => self.other(&refused).unwrap_or_default(),
-        };
+        let next = self.advice(&refused);
         match refused.remedy() {
             Some(Remedy::Overwrite) => anyhow!(
                 "{name}: {refused:#}{next}; `rootlet region {place} format --force` overwrites it"
@@ -182,15 +178,22 @@ impl<'a> Opened<'a> {
         }
     }
 
-    /// Returns the command for the file that was given instead of a region.
-    fn other(&self, refused: &Refused) -> Option<String> {
-        let Refused::Foreign(what) = refused else { return None };
+    /// Returns what to give instead, as the end of a sentence; empty if nothing is known.
+    fn advice(&self, refused: &Refused) -> String {
         let file = pasteable(&self.arg.file, &[]);
-        if what.contains("EROFS") {
-            return Some(format!("; `rootlet ls {file}` lists it"));
+        match refused {
+            Refused::Encrypted => " (--cache-key FILE)".into(),
+            Refused::NotEncrypted => " (leave --cache-key out to use it)".into(),
+            Refused::Foreign(what) if what.contains("EROFS") => {
+                format!("; `rootlet ls {file}` lists it")
+            }
+            Refused::Foreign(what)
+                if what.contains("partition table") && self.arg.part == Part::Whole =>
+            {
+                format!("; FILE@name:NAME or FILE@type is a partition ({file}@type)")
+            }
+            _ => String::new(),
         }
-        let whole = what.contains("partition table") && self.arg.part == Part::Whole;
-        whole.then(|| format!("; FILE@name:NAME or FILE@type is a partition ({file}@type)"))
     }
 
     fn options(&self, format: FormatPolicy, slot_size: Option<SlotSize>) -> Result<CacheOptions> {

@@ -70,6 +70,9 @@ struct Flying {
     plain: Option<Buffer>,
 }
 
+/// A write to an enciphered part: the part, its cipher, and the bytes.
+type Written<'t> = (&'t Part, &'t Enciphered, &'t [u8]);
+
 /// A storage with parts of the devices of the storage below.
 #[derive(Debug)]
 pub struct Parts<S> {
@@ -104,7 +107,7 @@ impl<S: Storage> Parts<S> {
         batch: &mut [Transfer<'b>],
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
-        if batch.iter().any(|one| self.enciphers(one)) {
+        if batch.iter().any(|one| self.written(one).is_some()) {
             return self.run_enciphered(batch, done);
         }
         let mut asked: Vec<(DeviceId, u64, bool)> = Vec::with_capacity(batch.len());
@@ -145,8 +148,9 @@ impl<S: Storage> Parts<S> {
         done: &mut dyn FnMut(usize, &mut Transfer<'b>),
     ) {
         for (index, transfer) in batch.iter_mut().enumerate() {
-            if self.enciphers(transfer) {
-                transfer.result = Some(self.write_enciphered(transfer));
+            let written = self.written(transfer).map(|what| self.write(transfer.at, what));
+            if written.is_some() {
+                transfer.result = written;
                 done(index, transfer);
             } else {
                 let one = core::slice::from_mut(transfer);
@@ -155,25 +159,22 @@ impl<S: Storage> Parts<S> {
         }
     }
 
-    fn write_enciphered(&self, transfer: &Transfer<'_>) -> Result<(), IoErrorKind> {
-        let (Some(part), Lent::Write(plain)) = (self.part_of(transfer.device), &transfer.lent)
-        else {
-            return Err(IoErrorKind::Gone);
-        };
-        let place = part.place(transfer.at, plain.len()).ok_or(IoErrorKind::OutOfRange)?;
+    /// Returns what a transfer writes to an enciphered part; `None` for any other transfer.
+    fn written<'t>(&'t self, transfer: &'t Transfer<'_>) -> Option<Written<'t>> {
+        let Lent::Write(plain) = &transfer.lent else { return None };
+        let part = self.part_of(transfer.device)?;
+        Some((part, part.cipher.as_ref()?, plain))
+    }
+
+    /// Writes to byte `at` of an enciphered part.
+    fn write(&self, at: u64, (part, cipher, plain): Written<'_>) -> Result<(), IoErrorKind> {
+        let place = part.place(at, plain.len()).ok_or(IoErrorKind::OutOfRange)?;
         let mut bytes = plain.to_vec();
-        if let Some(cipher) = &part.cipher {
-            cipher.encipher(transfer.at, &mut bytes)?;
-        }
+        cipher.encipher(at, &mut bytes)?;
         let mut below = [Transfer::write(part.device, place, &bytes)];
         self.inner.run(&mut below, &mut |_, _| {});
         let [below] = below;
         below.outcome().map_err(|error| error.kind)
-    }
-
-    /// Returns whether a transfer writes bytes that are enciphered.
-    fn enciphers(&self, transfer: &Transfer<'_>) -> bool {
-        matches!(transfer.lent, Lent::Write(_)) && self.cipher_of(transfer.device).is_some()
     }
 
     /// Deciphers what a transfer has read of an enciphered part.
@@ -318,9 +319,9 @@ impl<S: Storage> Parts<S> {
 
     /// Returns the number of a new part.
     fn add(&mut self, part: Part) -> Result<DeviceId, DiscoverError> {
+        let device = number_of(self.parts.len())?;
         self.parts.push(part);
-        let number = self.parts.len().checked_sub(1).ok_or(DiscoverError::TooMany)?;
-        number_of(number)
+        Ok(device)
     }
 }
 

@@ -6,7 +6,7 @@
 use alloc::format;
 use alloc::vec;
 
-use rootlet_base::num::{OrBug, clip, narrow, wide};
+use rootlet_base::num::{OrBug, narrow, wide};
 use rootlet_base::units::{ByteRange, Fill, Pow2};
 use rootlet_storage::{
     DeviceId, DiscoverError, IoErrorKind, ObjectFault, ObjectPiece, Storage, read_exact,
@@ -133,7 +133,8 @@ impl<S: Storage> Bytes<'_, S> {
         }
         let end = sector.ceil(whole.end()).ok_or(IoErrorKind::OutOfRange)?;
         let cover = ByteRange::new(sector.floor(at), end).ok_or(IoErrorKind::OutOfRange)?;
-        let mut bytes = vec![0; clip(cover.len(), usize::MAX)];
+        let bytes = narrow(cover.len()).map_err(|_| IoErrorKind::OutOfRange)?;
+        let mut bytes = vec![0; bytes];
         read_exact(self.storage, device, cover.start(), &mut bytes).map_err(|error| error.kind)?;
         let skip = narrow(sector.offset(at)).map_err(|_| IoErrorKind::OutOfRange)?;
         let bytes = bytes.get(skip..).and_then(|bytes| bytes.get(..out.len()));

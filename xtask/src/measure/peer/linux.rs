@@ -58,7 +58,7 @@ pub fn initramfs(guest: &Guest<'_>) -> Result<Vec<u8>> {
     let serials: Vec<&str> = guest.disks.iter().map(|disk| disk.serial.as_str()).collect();
     let files = [
         ("disks", serials.join("\n")),
-        ("share", guest.share.as_ref().map(|_| "share".to_string()).unwrap_or_default()),
+        ("share", if guest.share.is_some() { "share" } else { "" }.into()),
         ("steps", guest.steps.join("\n")),
         ("settings", guest.settings.join("\n")),
     ];

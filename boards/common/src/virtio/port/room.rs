@@ -127,7 +127,8 @@ impl<T: Transport> Port<T> {
         let lent = match (&self.room.memory, result) {
             // SAFETY: the request has been reaped and gave the memory back.
             (Some(memory), Ok(_)) => unsafe { memory.bytes() },
-            _ => &[],
+            (None, Ok(_)) => panic!("a reply gives its memory back"),
+            (_, Err(_)) => &[],
         };
         Some(take(lent, result.map(|bytes| bytes as usize)))
     }
