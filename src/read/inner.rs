@@ -78,15 +78,23 @@ pub struct Images<'i> {
     /// One image, or several as a stack, the bottom first.
     pub images: &'i [(&'i Image, &'i Sources)],
     /// Whether names are those that an overlay of the images shows.
+    #[cfg(feature = "alloc")]
     pub is_overlay: bool,
     /// An image whose files are objects, and whose names are not shown.
+    #[cfg(feature = "alloc")]
     pub objects: Option<(&'i Image, &'i Sources)>,
 }
 
 impl<'i> Images<'i> {
     /// Returns an image alone.
     pub const fn alone(images: &'i [(&'i Image, &'i Sources); 1]) -> Self {
-        Self { images, is_overlay: false, objects: None }
+        Self {
+            images,
+            #[cfg(feature = "alloc")]
+            is_overlay: false,
+            #[cfg(feature = "alloc")]
+            objects: None,
+        }
     }
 }
 

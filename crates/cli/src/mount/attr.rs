@@ -1,7 +1,8 @@
 //! What `stat` says of a file, made from its inode.
 //!
 //! Always: what Linux says of the same inode, but for nanoseconds of more than a second, which FUSE
-//! has no place for: they are cut to the last one.
+//! has no place for: they are cut to the last one; and but for the links of a directory in a stack,
+//! which are 1, Linux's word for a number that nobody counted: Linux says so of merged ones alone.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -44,13 +45,21 @@ pub fn attr(ino: INodeNo, inode: &Inode, block_size: BlockSize) -> FileAttr {
         crtime: mtime,
         kind: file_type(inode.kind()),
         perm: inode.permissions(),
-        nlink: inode.nlink(),
+        nlink: links(inode),
         uid: inode.uid(),
         gid: inode.gid(),
         rdev: inode.rdev().map_or(0, packed),
         // At most 64 KiB.
         blksize: block_size.bytes() as u32,
         flags: 0,
+    }
+}
+
+/// Returns the links of an inode; 1 for a directory of a stack, whose folders may be another image's.
+fn links(inode: &Inode) -> u32 {
+    match inode.kind() {
+        FileKind::Directory if inode.nid().layer() != 0 => 1,
+        _ => inode.nlink(),
     }
 }
 
