@@ -9,9 +9,9 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 use rootlet::Error;
-use rootlet::blob::BindError;
-use rootlet::storage::Unfit;
-use rootlet_trust::SealError;
+use rootlet::blob::{BindError, Name};
+use rootlet::storage::{DiscoverError, Unfit};
+use rootlet_trust::{SealError, Subject};
 use rootlet_verity::PinError;
 
 /// Why nothing was mounted.
@@ -28,6 +28,15 @@ pub enum MountError {
     Version(BindError),
     /// The image or a blob is not what the configuration says, or nobody can tell.
     Verity(PinError),
+    /// The source of a tree or of the seal is not there.
+    Proof {
+        /// What it is.
+        what: Proof,
+        /// Its name.
+        name: Name,
+        /// Why it was not found.
+        cause: DiscoverError,
+    },
     /// The seal is not the one that is pinned, or is wrong.
     Seal(SealError),
     /// The disk of the seal cannot be read from.
@@ -66,7 +75,33 @@ pub enum MountError {
     },
 }
 
+/// What digests are proven by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The seal.
+    Seal,
+    /// The tree of an image or a blob.
+    Tree(Subject),
+}
+
+impl fmt::Display for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Seal => f.write_str("the seal"),
+            Self::Tree(subject) => write!(f, "{subject}: its tree"),
+        }
+    }
+}
+
 impl MountError {
+    /// Returns that `what` is not there.
+    pub(super) fn of_proof(what: Proof, error: BindError) -> Self {
+        match error {
+            BindError::Source { name, cause, .. } => Self::Proof { what, name, cause },
+            error => error.into(),
+        }
+    }
+
     pub(super) fn partition(name: &SourceName, part: &Part, error: PartitionError) -> Self {
         Self::Partition { name: format!("{}{part}", SourceWord(name)), error }
     }
@@ -75,7 +110,7 @@ impl MountError {
     pub(super) fn of_layer(self, layer: u16, name: &SourceName) -> Self {
         match self {
             // These name what they are about.
-            error @ (Self::Verity(_) | Self::Partition { .. }) => error,
+            error @ (Self::Verity(_) | Self::Proof { .. } | Self::Partition { .. }) => error,
             error if layer == 0 => error,
             error => Self::Layer { layer, name: name.clone(), error: Box::new(error) },
         }
@@ -97,6 +132,7 @@ impl fmt::Display for MountError {
             }
             Self::Version(error) => write!(f, "{error:#}"),
             Self::Verity(error) => error.fmt(f),
+            Self::Proof { what, name, cause } => write!(f, "{what} ({name}): {cause:#}"),
             Self::Seal(error) => error.fmt(f),
             Self::SealDisk(unfit) => write!(f, "the disk of the seal cannot be read from: {unfit}"),
             Self::Partition { name, error } => write!(f, "{name}: {error:#}"),

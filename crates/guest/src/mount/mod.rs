@@ -14,7 +14,7 @@ mod trees;
 mod verity;
 
 pub use blame::{Blamed, Ending};
-pub use error::MountError;
+pub use error::{MountError, Proof};
 pub use memory::{Memory, TooLarge};
 pub use partition::PartitionError;
 pub use region::{SYNC_TIME, open_region};

@@ -5,7 +5,7 @@
 //! a slot that nothing pins, and a pin that no slot has, is an error.
 
 use super::small::{self, Unread};
-use super::{MountError, Mounted, Pinned, objects, open_with};
+use super::{MountError, Mounted, Pinned, Proof, objects, open_with};
 use crate::config::{Config, Part, SourceName, source_name};
 use alloc::format;
 use alloc::vec;
@@ -201,7 +201,7 @@ fn find_tree<S: Discover>(
 ) -> Result<Option<DeviceId>, MountError> {
     match spec.tree() {
         _ if asked.device == DeviceId::NONE => Ok(None),
-        Place::Source(name) => find(storage, name).map(Some),
+        Place::Source(name) => find(storage, asked.subject, name).map(Some),
         Place::Data => Ok(None),
         // Beside the data, where there is no room for a tree after it.
         Place::Unsaid if storage.has_tree(&asked.ask(spec, None)) => Ok(None),
@@ -237,12 +237,17 @@ fn pin<S: Discover>(
     }
 }
 
-/// Returns the device that a text names, or the part of it.
-fn find<S: Discover>(storage: &mut S, name: &str) -> Result<DeviceId, MountError> {
+/// Returns the device that a text names, or the part of it, with the tree of `subject`.
+fn find<S: Discover>(
+    storage: &mut S,
+    subject: Subject,
+    name: &str,
+) -> Result<DeviceId, MountError> {
     let (disk, part) = Part::split(name).unwrap_or((name, Part::Whole));
     // Every text is the name of a source, but for a few that no source has.
     let source = source_name(disk).unwrap_or_else(|_| SourceName::Disk(disk.into()));
-    let device = source.find(storage)?;
+    let device = source.find(storage);
+    let device = device.map_err(|error| MountError::of_proof(Proof::Tree(subject), error))?;
     part.open(storage, device).map_err(|error| MountError::partition(&source, &part, error))
 }
 
@@ -271,7 +276,7 @@ fn beside<S: Discover>(storage: &mut S, asked: &Pinned<'_>) -> Option<DeviceId> 
 /// Returns the bytes of a seal.
 fn read_seal<S: Discover>(storage: &mut S, name: &SourceName) -> Result<Vec<u8>, MountError> {
     small::read(storage, name, SEAL_BYTES_MAX).map_err(|unread| match unread {
-        Unread::Absent(error) => error.into(),
+        Unread::Absent(error) => MountError::of_proof(Proof::Seal, error),
         Unread::Disk(unfit) => MountError::SealDisk(unfit),
         Unread::Failed(error) => error.into(),
     })
