@@ -135,7 +135,7 @@ fn daemon_that_is_stopped_for_some_seconds_keeps_its_session() {
     for board in ["microvm", "q35"] {
         let mut tree = Tree::new();
         // More than fits between guest and test, so that it cannot end before it is let.
-        tree.file("/large", Content::seeded(1, 16 << 20));
+        tree.file("/large", Content::seeded(1, 6 << 20));
         let sample = Sample::from_tree(tree, 1);
         let share = sample.dir().display().to_string();
         let image = sample.path("image").display().to_string();

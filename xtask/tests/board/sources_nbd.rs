@@ -30,7 +30,7 @@ fn args(sample: &Sample, first: &str, more: &[&str]) -> Vec<OsString> {
 
 fn large() -> Sample {
     let mut tree = Tree::new();
-    tree.file("/large", Content::seeded(1, 16 << 20));
+    tree.file("/large", Content::seeded(1, 6 << 20));
     Sample::from_tree(tree, 1)
 }
 

@@ -115,7 +115,7 @@ fn run(program: &str, words: &[&str], variables: &[(&str, &str)]) {
 #[test]
 fn blob_of_an_ssh_server_is_read_and_one_that_stops_is_an_error_in_time() {
     let mut tree = Tree::new();
-    tree.file("/large", Content::seeded(1, 16 << 20));
+    tree.file("/large", Content::seeded(1, 6 << 20));
     let sample = Sample::from_tree(tree, 1);
     let Some(ssh) = Ssh::start(&sample.path("ssh")) else { return };
     let url = format!("ssh://127.0.0.1:{}{}", ssh.port, sample.path("blob1").display());

@@ -26,7 +26,7 @@ const LOAD: Duration = Duration::from_secs(10);
 /// before it is let.
 fn sample() -> Sample {
     let mut tree = Tree::new();
-    tree.file("/large", Content::seeded(1, 16 << 20));
+    tree.file("/large", Content::seeded(1, 6 << 20));
     Sample::from_tree(tree, 1)
 }
 

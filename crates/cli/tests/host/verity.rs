@@ -284,7 +284,11 @@ fn each_fault_of_a_digest_has_one_text_and_fails() {
             1,
             "image: tree, level 0, node 0: sha256 9191f440480946eb0f9feb1a165cfbff.., verity= wants 9291f4",
         ),
-        (dm("data_blocks=4", "data_blocks=4,tree=gone"), 1, "image: its tree (disk gone): not found"),
+        (
+            dm("data_blocks=4", "data_blocks=4,tree=gone"),
+            1,
+            "image: its tree (disk gone): not found",
+        ),
         (
             pinned("ls").replace("sha256-12:e6", "sha1-12:e6"),
             2,
