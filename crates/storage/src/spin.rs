@@ -14,8 +14,12 @@ const SHORT_ROUNDS: u32 = 1000;
 
 /// The first nap.
 const NAP_NS: u32 = 50_000;
-/// The longest nap: short beside the answers that are worth a nap.
+/// The longest nap of a short wait: short beside the answers that are worth a nap.
 const NAP_NS_MAX: u32 = 200_000;
+/// The longest nap of a long wait.
+const LONG_NAP_NS_MAX: u32 = 1_000_000;
+/// The share of a long wait that its next nap takes at most, as a power of two: an eighth.
+const LONG_SHIFT: u32 = 3;
 
 /// The most time between two looks at the clock that counts as waiting: if more has passed, the
 /// machine was paused.
@@ -29,21 +33,24 @@ const STILL_NS: u64 = 10;
 pub struct Spin {
     rounds: u32,
     nap_ns: u32,
+    /// The sum of all naps, as far as it decides about the next one.
+    napped_ns: u32,
 }
 
 impl Spin {
     /// Records a failed poll. Returns `None` while waiting is still cheap, then how many nanoseconds
     /// the caller may sleep before the next one: a deadline may have passed by now, and the device
     /// may need the processor that waits.
-    #[expect(clippy::arithmetic_side_effects, reason = "below SHORT_ROUNDS")]
+    #[expect(clippy::arithmetic_side_effects, reason = "bounded by the constants above")]
     pub fn round(&mut self) -> Option<u32> {
         spin_loop();
         if self.rounds < SHORT_ROUNDS {
             self.rounds += 1;
             return None;
         }
-        // At most NAP_NS_MAX before the shift.
-        self.nap_ns = (self.nap_ns << 1).clamp(NAP_NS, NAP_NS_MAX);
+        let longest = (self.napped_ns >> LONG_SHIFT).max(NAP_NS_MAX);
+        self.nap_ns = (self.nap_ns << 1).clamp(NAP_NS, longest);
+        self.napped_ns = (self.napped_ns + self.nap_ns).min(LONG_NAP_NS_MAX << LONG_SHIFT);
         Some(self.nap_ns)
     }
 }
@@ -128,6 +135,12 @@ mod tests {
         assert!((0..SHORT_ROUNDS).all(|_| spin.round().is_none()));
         let naps: [_; 4] = core::array::from_fn(|_| spin.round());
         assert_eq!(naps, [Some(50_000), Some(100_000), Some(200_000), Some(200_000)]);
+        let mut waited_ns = 550_000;
+        for nap in (0..100).filter_map(|_| spin.round()) {
+            assert!(nap == 200_000 || nap <= waited_ns / 8, "{nap} of {waited_ns}");
+            waited_ns += nap;
+        }
+        assert_eq!(spin.round(), Some(1_000_000));
     }
 
     #[test]
