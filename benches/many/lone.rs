@@ -6,8 +6,10 @@
 use rootlet::blob::{Image, SourceName};
 use rootlet::cache::NoRegion;
 use rootlet::read::{File, Root};
-use rootlet::storage::{DeviceInfo, Discover, Disk, IoErrorKind, Simple};
+use rootlet::storage::{DeviceInfo, Discover, Disk, IoErrorKind, Simple, Storage};
 use rootlet_sim::image::{Content, Options, Tree, build};
+use rootlet_trust::Software;
+use rootlet_verity::Verified;
 
 const FILE_BYTES: usize = 32 << 20;
 const READS: usize = 2000;
@@ -35,7 +37,8 @@ pub fn asked() -> Option<usize> {
     words.nth(1).map(|bytes| bytes.parse().unwrap())
 }
 
-/// Reads `bytes` bytes at a time, at random: whole blocks if they are of 4 KiB, else anywhere.
+/// Reads `bytes` bytes at a time, at random: whole blocks if they are of 4 KiB, else anywhere. With
+/// `--unpinned` over a storage that verifies what is pinned, and nothing is.
 pub fn read(bytes: usize) {
     let data = Content::seeded(1, FILE_BYTES).to_vec();
     let mut tree = Tree::new();
@@ -48,10 +51,18 @@ pub fn read(bytes: usize) {
         bytes.resize(bytes.len().next_multiple_of(4096), 0);
         assert!(storage.add(Memory(name, bytes)).is_ok());
     }
+    match std::env::args().any(|word| word == "--unpinned") {
+        true => read_over(Verified::new(storage, &Software, 0), bytes, &data),
+        false => read_over(storage, bytes, &data),
+    }
+}
+
+fn read_over<S: Discover>(mut storage: S, bytes: usize, data: &[u8]) {
     let device = storage.disk("image").unwrap();
     let image = Image::read(&storage, device).unwrap();
     let sources = image.bind(&mut storage, &[(1, SourceName::Disk("blob1"))]).unwrap();
-    let root = Root::new(storage, NoRegion, &image, &sources).unwrap();
+    let root = Root::new(storage, NoRegion, &image, &sources).map_err(|failed| failed.error);
+    let root = root.unwrap();
     let file = root.open(b"/large").unwrap();
     let mut all = vec![0; FILE_BYTES];
     assert!(file.read_at(0, &mut all) == Ok(FILE_BYTES) && all == data, "what finds the blocks");
@@ -61,7 +72,7 @@ pub fn read(bytes: usize) {
 
 /// The part that is counted.
 #[inline(never)]
-fn lone_reads(file: &File<'_, Simple<Memory>, NoRegion>, out: &mut [u8]) {
+fn lone_reads<S: Storage>(file: &File<'_, S, NoRegion>, out: &mut [u8]) {
     let unit = if out.len() == 4096 { 4096 } else { 1 };
     let places = (FILE_BYTES - out.len()) / unit;
     let mut state = 12345_u64;
