@@ -4,8 +4,8 @@
 //! nothing is right but the bytes that were pinned.
 
 use rootlet_trust::{
-    Algorithm, Builder, Claim, Format, Proof, Reason, Salt, Seal, Shape, Software, Spec, Subject,
-    compare, digest, superblock,
+    Algorithm, Builder, Claim, Data, Format, Proof, Reason, Salt, Seal, Shape, Software, Spec,
+    Subject, compare, digest, superblock,
 };
 
 use crate::input::Input;
@@ -129,7 +129,9 @@ fn tree(input: &mut Input<'_>) {
         });
         let range = shape.block_bytes(block).unwrap();
         let (found, expected) = (range.of(&data).unwrap(), range.of(&right).unwrap());
-        match checked.and_then(|()| tree.check_block(&Software, block, found, parent)) {
+        match checked
+            .and_then(|()| tree.check_block(&Software, Data { block, data: found, leaf: parent }))
+        {
             Ok(()) => assert_eq!(found, expected, "block {block}"),
             Err(untrue) => wrong(untrue.into()),
         }

@@ -130,6 +130,14 @@ pub trait Hasher: Sync + fmt::Debug {
     /// Takes `blocks`, in order, into the state of a SHA-256.
     fn sha256(&self, state: &mut [u32; 8], blocks: &[[u8; 64]]);
 
+    /// Takes blocks into two states, as [`Hasher::sha256`] does into each: as many into one as into the
+    /// other. A processor with instructions for it does both in less than twice the time of one.
+    fn sha256_pair(&self, states: [&mut [u32; 8]; 2], blocks: [&[[u8; 64]]; 2]) {
+        for (state, blocks) in states.into_iter().zip(blocks) {
+            self.sha256(state, blocks);
+        }
+    }
+
     /// Takes `blocks`, in order, into the state of a SHA-512.
     fn sha512(&self, state: &mut [u64; 8], blocks: &[[u8; 128]]);
 }
@@ -231,6 +239,43 @@ impl Message {
         Ok(())
     }
 
+    /// Takes the next bytes of two messages, of one length, after as many bytes.
+    pub(crate) fn add_pair(
+        [one, other]: [&mut Self; 2],
+        hasher: &dyn Hasher,
+        [of_one, of_other]: [&[u8]; 2],
+    ) -> Result<(), Bug> {
+        if one.bytes != other.bytes || of_one.len() != of_other.len() {
+            return Err(Bug::here());
+        }
+        let unit = one.algorithm.input_bytes();
+        // Up to the end of the input block that is not full yet, and the whole ones after it.
+        let begun = if one.filled == 0 { 0 } else { unit.checked_sub(one.filled).or_bug()? };
+        let begun = begun.min(of_one.len());
+        let left = of_one.len().checked_sub(begun).or_bug()?;
+        let whole = left.checked_sub(left.checked_rem(unit).or_bug()?).or_bug()?;
+        let ((a, rest_of_one), (b, rest_of_other)) =
+            (of_one.split_at(begun), of_other.split_at(begun));
+        let ((blocks, x), (others, y)) =
+            (rest_of_one.split_at(whole), rest_of_other.split_at(whole));
+        one.add(hasher, a)?;
+        other.add(hasher, b)?;
+        match (&mut one.state, &mut other.state) {
+            (State::Sha256(one), State::Sha256(other)) => {
+                hasher.sha256_pair([one, other], [blocks.as_chunks().0, others.as_chunks().0]);
+            }
+            _ => {
+                one.compress(hasher, blocks);
+                other.compress(hasher, others);
+            }
+        }
+        for (message, rest) in [(one, x), (other, y)] {
+            message.bytes = message.bytes.checked_add(wide(blocks.len())).or_bug()?;
+            message.add(hasher, rest)?;
+        }
+        Ok(())
+    }
+
     /// Takes `len` zeros.
     pub(crate) fn add_zeros(&mut self, hasher: &dyn Hasher, len: u64) -> Result<(), Bug> {
         const ZEROS: [u8; 512] = [0; 512];
@@ -317,6 +362,29 @@ mod tests {
                 prop_assert_eq!(found.as_bytes(), &expected[..]);
                 prop_assert_eq!(found, digest(&Software, algorithm, &bytes).unwrap());
                 prop_assert_eq!(Digest::from_hex(algorithm, &found.to_string()), Some(found));
+            }
+        }
+    }
+
+    proptest! {
+        /// Two at once are what each is alone, whatever came before.
+        #[test]
+        fn pair_has_the_digests_of_its_messages(
+            before in prop::collection::vec(any::<u8>(), 0..300),
+            pair in prop::collection::vec(any::<[u8; 2]>(), 0..600),
+        ) {
+            for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
+                let (first, second): (Vec<u8>, Vec<u8>) =
+                    pair.iter().map(|[one, other]| (*one, *other)).unzip();
+                let mut one = Message::new(algorithm);
+                one.add(&Software, &before).unwrap();
+                let mut other = one;
+                Message::add_pair([&mut one, &mut other], &Software, [&first, &second]).unwrap();
+                for (message, bytes) in [(one, first), (other, second)] {
+                    let whole = [before.as_slice(), &bytes].concat();
+                    let found = message.finish(&Software).unwrap();
+                    prop_assert_eq!(found, digest(&Software, algorithm, &whole).unwrap());
+                }
             }
         }
     }

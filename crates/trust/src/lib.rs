@@ -40,4 +40,4 @@ pub use spec::{Key, Place, Spec, SpecError};
 pub use subject::{Reason, Refused, Subject};
 pub use superblock::{Differs, SUPERBLOCK_BYTES, compare, is_superblock, superblock};
 pub use text::Brief;
-pub use tree::{Claim, Proof, Root, Tree, Untrue, What, Wrong};
+pub use tree::{Claim, Data, Proof, Root, Tree, Untrue, What, Wrong};

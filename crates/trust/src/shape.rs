@@ -262,6 +262,31 @@ impl Shape {
         size: Pow2,
         bytes: &[u8],
     ) -> Result<Digest, Bug> {
+        let mut message = self.begin(hasher)?;
+        message.add(hasher, bytes)?;
+        self.end(message, hasher, size, bytes.len())
+    }
+
+    /// Returns the digests of two blocks, as [`Shape::hash`] does.
+    pub(crate) fn hash_pair(
+        &self,
+        hasher: &dyn Hasher,
+        size: Pow2,
+        blocks: [&[u8]; 2],
+    ) -> Result<[Digest; 2], Bug> {
+        let [first, second] = blocks;
+        if first.len() != second.len() {
+            return Ok([self.hash(hasher, size, first)?, self.hash(hasher, size, second)?]);
+        }
+        let mut one = self.begin(hasher)?;
+        let mut other = one;
+        Message::add_pair([&mut one, &mut other], hasher, blocks)?;
+        let end = |message| self.end(message, hasher, size, first.len());
+        Ok([end(one)?, end(other)?])
+    }
+
+    /// Returns a message with what comes before the bytes of each block.
+    fn begin(&self, hasher: &dyn Hasher) -> Result<Message, Bug> {
         let mut message = Message::new(self.algorithm);
         let salt = self.salt.as_bytes();
         match self.format {
@@ -274,10 +299,20 @@ impl Shape {
             }
             Format::ChromeOs => {}
         }
-        message.add(hasher, bytes)?;
-        message.add_zeros(hasher, size.get().checked_sub(wide(bytes.len())).or_bug()?)?;
+        Ok(message)
+    }
+
+    /// Returns the digest of a message that has `bytes` bytes of a block.
+    fn end(
+        &self,
+        mut message: Message,
+        hasher: &dyn Hasher,
+        size: Pow2,
+        bytes: usize,
+    ) -> Result<Digest, Bug> {
+        message.add_zeros(hasher, size.get().checked_sub(wide(bytes)).or_bug()?)?;
         if self.format == Format::ChromeOs {
-            message.add(hasher, salt)?;
+            message.add(hasher, self.salt.as_bytes())?;
         }
         message.finish(hasher)
     }

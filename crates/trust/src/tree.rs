@@ -121,6 +121,17 @@ impl Claim {
     }
 }
 
+/// A data block to be checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Data<'d> {
+    /// Its number.
+    pub block: u64,
+    /// At least its bytes.
+    pub data: &'d [u8],
+    /// The bytes of its [`Shape::leaf`], which were checked.
+    pub leaf: Option<&'d [u8]>,
+}
+
 /// A tree whose root hash is known to be right.
 #[derive(Clone, Debug)]
 pub struct Tree {
@@ -139,27 +150,39 @@ impl Tree {
         &self.root
     }
 
-    /// Checks a data block: `data` has at least its bytes, and what follows these in the block does
-    /// not count. `leaf` has the bytes of its [`Shape::leaf`], which were checked.
+    /// Checks a data block; bytes that follow those of the block do not count.
     ///
     /// # Errors
     /// [`Untrue::Wrong`]; a [`Bug`] if data or leaf are missing.
-    pub fn check_block(
-        &self,
-        hasher: &dyn Hasher,
-        block: u64,
-        data: &[u8],
-        leaf: Option<&[u8]>,
-    ) -> Result<(), Untrue> {
+    pub fn check_block(&self, hasher: &dyn Hasher, data: Data<'_>) -> Result<(), Untrue> {
+        let block = data.block;
+        let (data, want) = self.block(data)?;
+        let found = self.shape.hash(hasher, self.shape.data_block, data)?;
+        verdict(What::Block(block), &found, &want)
+    }
+
+    /// Checks two data blocks, as [`Tree::check_block`] does each, and tells of the first that is wrong.
+    /// Takes less time than two checks where the hasher does.
+    ///
+    /// # Errors
+    /// As [`Tree::check_block`].
+    pub fn check_pair(&self, hasher: &dyn Hasher, pair: [Data<'_>; 2]) -> Result<(), Untrue> {
+        let [(first, one), (second, other)] = [self.block(pair[0])?, self.block(pair[1])?];
+        let found = self.shape.hash_pair(hasher, self.shape.data_block, [first, second])?;
+        verdict(What::Block(pair[0].block), &found[0], &one)?;
+        verdict(What::Block(pair[1].block), &found[1], &other)
+    }
+
+    /// Returns the bytes of a data block, and the digest that they should have.
+    fn block<'d>(&self, data: Data<'d>) -> Result<(&'d [u8], Digest), Bug> {
+        let Data { block, data, leaf } = data;
         let want = match (leaf, self.shape.levels()) {
             (Some(leaf), 1..) => self.shape.said(leaf, block)?,
             (None, 0) => self.root,
-            _ => return Err(Bug::here().into()),
+            _ => return Err(Bug::here()),
         };
         let range = self.shape.block_bytes(block).or_bug()?;
-        let data = data.get(..clip(range.len(), usize::MAX)).or_bug()?;
-        let found = self.shape.hash(hasher, self.shape.data_block, data)?;
-        verdict(What::Block(block), &found, &want)
+        Ok((data.get(..clip(range.len(), usize::MAX)).or_bug()?, want))
     }
 
     /// Checks the bytes of `node`. `parent` has the bytes of its [`Shape::parent`], which were

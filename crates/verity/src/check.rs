@@ -14,7 +14,7 @@ use rootlet_base::Bug;
 use rootlet_base::num::{OrBug, index, narrow, wide};
 use rootlet_base::units::{BLOCK, count};
 use rootlet_storage::{DeviceId, IoErrorKind, Storage, Transfer, Vouch};
-use rootlet_trust::{Node, Reason, Untrue};
+use rootlet_trust::{Data, Node, Reason, Untrue};
 
 use crate::Verified;
 use crate::nodes::Key;
@@ -188,10 +188,16 @@ impl<S: Storage> Verified<S> {
     ) -> Result<(), Fault> {
         let shape = pin.shape();
         let size = narrow(shape.data_block().get())?;
-        for (block, bytes) in blocks.zip(data.chunks(size)) {
+        let tree = pin.tree().or_bug()?;
+        let mut blocks = blocks.zip(data.chunks(size)).map(|(block, data)| {
             let leaf = shape.leaf(block).map(|leaf| leaves.get(&leaf).or_bug()).transpose()?;
-            let tree = pin.tree().or_bug()?;
-            tree.check_block(self.hasher, block, bytes, leaf.map(|leaf| &**leaf))?;
+            Ok::<_, Bug>(Data { block, data, leaf: leaf.map(|leaf| &**leaf) })
+        });
+        while let Some(first) = blocks.next().transpose()? {
+            match blocks.next().transpose()? {
+                Some(second) => tree.check_pair(self.hasher, [first, second])?,
+                None => tree.check_block(self.hasher, first)?,
+            }
         }
         count(&mut self.state.lock().stats.verified_bytes, wide(data.len()));
         Ok(())

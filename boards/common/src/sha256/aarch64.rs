@@ -27,7 +27,14 @@ impl Present {
     /// Takes `blocks` into a state.
     pub fn compress(&self, state: &mut [u32; 8], blocks: &[[u8; 64]]) {
         // SAFETY: the processor has the instructions.
-        unsafe { compress(state, blocks) };
+        unsafe { compress([state], [blocks]) };
+    }
+
+    /// Takes blocks into two states, as many into each.
+    pub fn compress_pair(&self, states: [&mut [u32; 8]; 2], blocks: [&[[u8; 64]]; 2]) {
+        assert_eq!(blocks[0].len(), blocks[1].len(), "a pair has one length");
+        // SAFETY: the processor has the instructions.
+        unsafe { compress(states, blocks) };
     }
 }
 
@@ -52,46 +59,68 @@ fn store(words: &mut [u32; 4], value: uint32x4_t) {
     unsafe { vst1q_u32(words.as_mut_ptr(), value) };
 }
 
+/// Four words each of A to D and of E to H.
+type Sums = (uint32x4_t, uint32x4_t);
+
+/// Takes blocks into the states of some lanes. Rounds of one run while those of another wait for
+/// their results.
 #[target_feature(enable = "neon,sha2")]
-fn compress(state: &mut [u32; 8], blocks: &[[u8; 64]]) {
-    let ([front, back], _) = state.as_chunks_mut::<4>() else { return };
+fn compress<const LANES: usize>(states: [&mut [u32; 8]; LANES], blocks: [&[[u8; 64]]; LANES]) {
     let (constants, _) = CONSTANTS.rounds.as_chunks::<4>();
     let (groups, _) = constants.as_chunks::<4>();
     let [first, second, third, last] = groups else { return };
-    let (mut abcd, mut efgh) = (load(front), load(back));
-    for block in blocks {
-        let ([a, b, c, d], _) = block.as_chunks::<16>() else { return };
-        let mut words = [load_swapped(a), load_swapped(b), load_swapped(c), load_swapped(d)];
-        let mut sums = (abcd, efgh);
+    let mut before: [Sums; LANES] = core::array::from_fn(|lane| {
+        let (halves, _) = states[lane].as_chunks::<4>();
+        (load(&halves[0]), load(&halves[1]))
+    });
+    for number in 0..blocks[0].len() {
+        let mut words: [[uint32x4_t; 4]; LANES] = core::array::from_fn(|lane| {
+            let (parts, _) = blocks[lane][number].as_chunks::<16>();
+            core::array::from_fn(|part| load_swapped(&parts[part]))
+        });
+        let mut sums = before;
         for group in [first, second, third] {
-            sums = rounds(sums, &words, group);
-            let [w0, w1, w2, w3] = words;
-            let w0 = vsha256su1q_u32(vsha256su0q_u32(w0, w1), w2, w3);
-            let w1 = vsha256su1q_u32(vsha256su0q_u32(w1, w2), w3, w0);
-            let w2 = vsha256su1q_u32(vsha256su0q_u32(w2, w3), w0, w1);
-            let w3 = vsha256su1q_u32(vsha256su0q_u32(w3, w0), w1, w2);
-            words = [w0, w1, w2, w3];
+            rounds(&mut sums, &words, group);
+            words.iter_mut().for_each(|words| *words = scheduled(*words));
         }
-        sums = rounds(sums, &words, last);
-        (abcd, efgh) = (vaddq_u32(abcd, sums.0), vaddq_u32(efgh, sums.1));
+        rounds(&mut sums, &words, last);
+        for (before, sums) in before.iter_mut().zip(sums) {
+            *before = (vaddq_u32(before.0, sums.0), vaddq_u32(before.1, sums.1));
+        }
     }
-    store(front, abcd);
-    store(back, efgh);
+    for (state, (abcd, efgh)) in states.into_iter().zip(before) {
+        let ([front, back], _) = state.as_chunks_mut::<4>() else { return };
+        store(front, abcd);
+        store(back, efgh);
+    }
 }
 
-/// Sixteen rounds.
+/// The next sixteen words of a schedule.
 #[target_feature(enable = "neon,sha2")]
 #[inline]
-fn rounds(
-    (mut abcd, mut efgh): (uint32x4_t, uint32x4_t),
-    words: &[uint32x4_t; 4],
+fn scheduled([w0, w1, w2, w3]: [uint32x4_t; 4]) -> [uint32x4_t; 4] {
+    let w0 = vsha256su1q_u32(vsha256su0q_u32(w0, w1), w2, w3);
+    let w1 = vsha256su1q_u32(vsha256su0q_u32(w1, w2), w3, w0);
+    let w2 = vsha256su1q_u32(vsha256su0q_u32(w2, w3), w0, w1);
+    let w3 = vsha256su1q_u32(vsha256su0q_u32(w3, w0), w1, w2);
+    [w0, w1, w2, w3]
+}
+
+/// Sixteen rounds of each lane, four of each in turn.
+#[target_feature(enable = "neon,sha2")]
+#[inline]
+fn rounds<const LANES: usize>(
+    sums: &mut [Sums; LANES],
+    words: &[[uint32x4_t; 4]; LANES],
     constants: &[[u32; 4]; 4],
-) -> (uint32x4_t, uint32x4_t) {
-    for (words, constants) in words.iter().zip(constants) {
-        let sum = vaddq_u32(*words, load(constants));
-        let before = abcd;
-        abcd = vsha256hq_u32(abcd, efgh, sum);
-        efgh = vsha256h2q_u32(efgh, before, sum);
+) {
+    for (part, constants) in constants.iter().enumerate() {
+        let constants = load(constants);
+        for ((abcd, efgh), words) in sums.iter_mut().zip(words) {
+            let sum = vaddq_u32(words[part], constants);
+            let before = *abcd;
+            *abcd = vsha256hq_u32(before, *efgh, sum);
+            *efgh = vsha256h2q_u32(*efgh, before, sum);
+        }
     }
-    (abcd, efgh)
 }

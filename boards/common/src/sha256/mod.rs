@@ -22,6 +22,10 @@ impl Hasher for Instructions {
         self.0.compress(state, blocks);
     }
 
+    fn sha256_pair(&self, states: [&mut [u32; 8]; 2], blocks: [&[[u8; 64]]; 2]) {
+        self.0.compress_pair(states, blocks);
+    }
+
     fn sha512(&self, state: &mut [u64; 8], blocks: &[[u8; 128]]) {
         Software.sha512(state, blocks);
     }
@@ -140,12 +144,18 @@ mod tests {
         for count in [0, 1, 2, 3, 64, 65] {
             for _ in 0..50 {
                 let start: [u32; 8] = core::array::from_fn(|_| next() ^ next() << 13);
-                let block = |_| core::array::from_fn(|_| next() as u8);
-                let blocks: Vec<[u8; 64]> = (0..count).map(block).collect();
+                let mut block = |_| core::array::from_fn(|_| next() as u8);
+                let blocks: Vec<[u8; 64]> = (0..count).map(&mut block).collect();
+                let others: Vec<[u8; 64]> = (0..count).map(block).collect();
+                let (mut one, mut other) = (start, [7; 8]);
+                found.sha256_pair([&mut one, &mut other], [&blocks, &others]);
                 let (mut ours, mut theirs) = (start, start);
                 found.sha256(&mut ours, &blocks);
                 Software.sha256(&mut theirs, &blocks);
                 assert_eq!(ours, theirs, "{count} blocks");
+                let mut alone = [7; 8];
+                Software.sha256(&mut alone, &others);
+                assert_eq!([one, other], [theirs, alone], "two of {count} blocks");
             }
         }
     }

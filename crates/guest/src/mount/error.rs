@@ -30,7 +30,7 @@ pub enum MountError {
     Verity(PinError),
     /// The source of a tree or of the seal is not there.
     Proof {
-        /// What it is.
+        /// The seal, or whose tree.
         what: Proof,
         /// Its name.
         name: Name,

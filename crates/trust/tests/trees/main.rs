@@ -17,7 +17,7 @@ mod tools;
 mod vectors;
 
 use rootlet_base::units::Pow2;
-use rootlet_trust::{Builder, Proof, Root, Shape, Software, Spec, Tree, Untrue};
+use rootlet_trust::{Builder, Data, Proof, Root, Shape, Software, Spec, Tree, Untrue};
 
 /// Returns `bytes` bytes of the data of the vectors.
 pub fn data(bytes: usize) -> Vec<u8> {
@@ -81,5 +81,5 @@ pub fn check(pinned: &Tree, block: u64, data: &[u8], tree: &[u8]) -> Result<(), 
         parent = Some(bytes);
     }
     let range = shape.block_bytes(block).unwrap();
-    pinned.check_block(&Software, block, range.of(data)?, parent)
+    pinned.check_block(&Software, Data { block, data: range.of(data)?, leaf: parent })
 }
