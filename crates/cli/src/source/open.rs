@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use rootlet::cache::Mode;
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{Parts, Retry};
-use rootlet_guest::config::Config;
+use rootlet_guest::config::{Config, Part};
 use rootlet_guest::{self as command, Counters, GuestRoot, Memory, Mounted, SYNC_TIME};
 use rootlet_trust::Software;
 use rootlet_verity::Verified;
@@ -126,7 +126,10 @@ impl Prepared {
                 let name = image.display();
                 let avb = ", but a partition with an AVB footer (Android Verified Boot)";
                 let but = if self.has_avb_footer { avb } else { "" };
-                anyhow::Error::from(error).context(match disk_file::is_erofs(image) {
+                // Only text names a part, and the error says what is in it.
+                let part = image.to_str().and_then(|text| Part::split(text).ok());
+                let in_part = part.is_some_and(|(_, part)| part != Part::Whole);
+                anyhow::Error::from(error).context(match in_part || disk_file::is_erofs(image) {
                     true => name.to_string(),
                     false => format!("{name}: not an EROFS image{but}"),
                 })
