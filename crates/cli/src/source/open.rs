@@ -17,7 +17,7 @@ use rootlet_trust::Software;
 use rootlet_verity::Verified;
 
 use super::{SourceArgs, avb, disk_file};
-use crate::boot::plan::{Plan, plan};
+use crate::boot::plan::{Plan, option_of_share, plan};
 use crate::boot::verdict::Verdict;
 use crate::exit::usage;
 use crate::note;
@@ -218,9 +218,10 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
             .map_err(|error| usage(format!("{}: {error}", file.display())))?;
     }
     for (tag, dir) in &plan.shares {
+        let option = option_of_share(tag);
         storage
             .add_share(tag, dir)
-            .map_err(|error| usage(format!("--share {}: {error}", dir.display())))?;
+            .map_err(|error| usage(format!("{option} {}: {error}", dir.display())))?;
     }
     Ok(storage)
 }

@@ -200,6 +200,11 @@ fn is_one_file(one: &Path, other: &Path) -> bool {
     matches!((which(one), which(other)), (Some(one), Some(other)) if one == other)
 }
 
+/// Returns the option that gives the share with this mount tag.
+pub fn option_of_share(tag: &str) -> &'static str {
+    if tag == OBJECTS { "--objects" } else { "--share" }
+}
+
 fn mount_tag(at: usize) -> String {
     if at == 0 { "share".into() } else { format!("share{}", at + 1) }
 }
