@@ -114,7 +114,7 @@ impl fmt::Display for Error {
             Self::Bind(error) => error.fmt(f),
             Self::Path(error) => error.fmt(f),
             Self::Object { nid, object, why } => {
-                write!(f, "{object} of nid {}", nid.0)?;
+                write!(f, "{object} of nid {nid}")?;
                 write_cause(f, why)
             }
             Self::Bug(bug) => bug.fmt(f),

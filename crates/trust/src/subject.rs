@@ -137,6 +137,9 @@ impl fmt::Display for Refused {
                 write!(f, "{subject}: ")?;
                 differs.write(f, &word)
             }
+            Reason::ShortTree { got: 0, need } => {
+                write!(f, "{subject}: no tree is found, and one of {need} bytes is needed")
+            }
             Reason::ShortTree { got, need } => {
                 write!(f, "{subject}: its tree has {got} bytes, and needs {need}")
             }

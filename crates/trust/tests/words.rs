@@ -183,6 +183,10 @@ fn refusal_names_the_subject_and_its_word() {
         text(3, Reason::ShortTree { got: 4096, need: 12_288 }),
         "slot 3: its tree has 4096 bytes, and needs 12288"
     );
+    assert_eq!(
+        text(3, Reason::ShortTree { got: 0, need: 12_288 }),
+        "slot 3: no tree is found, and one of 12288 bytes is needed"
+    );
     let spec = format!("sha256-12:{A}");
     let claim = Spec::parse(&spec).unwrap().claim(0).unwrap();
     let wrong = claim.prove(&Software, &[]).unwrap_err();

@@ -56,7 +56,7 @@ use crate::timeline;
 use held::Held;
 use log::Symbols;
 use monitor::{Disk, Machine, ShareDevice};
-use plan::{Plan, plan};
+use plan::{Plan, option_of_share, plan};
 use report::Report;
 use served::Engines;
 use sweeper::Sweeper;
@@ -332,7 +332,8 @@ fn start_daemons(
     let mut devices = Vec::new();
     for (tag, dir) in &plan.shares {
         if !dir.is_dir() {
-            return Err(usage(format!("--share {}: no such directory", dir.display())));
+            let option = option_of_share(tag);
+            return Err(usage(format!("{option} {}: no such directory", dir.display())));
         }
         let program = virtiofsd()?;
         let socket = socket(private, tag);

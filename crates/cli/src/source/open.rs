@@ -11,13 +11,13 @@ use anyhow::{Context, Result};
 use rootlet::cache::Mode;
 use rootlet::storage::file::FileStorage;
 use rootlet::storage::{Parts, Retry};
-use rootlet_guest::config::Config;
+use rootlet_guest::config::{Config, Part};
 use rootlet_guest::{self as command, Counters, GuestRoot, Memory, Mounted, SYNC_TIME};
 use rootlet_trust::Software;
 use rootlet_verity::Verified;
 
 use super::{SourceArgs, avb, disk_file};
-use crate::boot::plan::{Plan, plan};
+use crate::boot::plan::{Plan, option_of_share, plan};
 use crate::boot::verdict::Verdict;
 use crate::exit::usage;
 use crate::note;
@@ -126,7 +126,10 @@ impl Prepared {
                 let name = image.display();
                 let avb = ", but a partition with an AVB footer (Android Verified Boot)";
                 let but = if self.has_avb_footer { avb } else { "" };
-                anyhow::Error::from(error).context(match disk_file::is_erofs(image) {
+                // Only text names a part, and the error says what is in it.
+                let part = image.to_str().and_then(|text| Part::split(text).ok());
+                let in_part = part.is_some_and(|(_, part)| part != Part::Whole);
+                anyhow::Error::from(error).context(match in_part || disk_file::is_erofs(image) {
                     true => name.to_string(),
                     false => format!("{name}: not an EROFS image{but}"),
                 })
@@ -215,9 +218,10 @@ fn storage(plan: &Plan) -> Result<FileStorage> {
             .map_err(|error| usage(format!("{}: {error}", file.display())))?;
     }
     for (tag, dir) in &plan.shares {
+        let option = option_of_share(tag);
         storage
             .add_share(tag, dir)
-            .map_err(|error| usage(format!("--share {}: {error}", dir.display())))?;
+            .map_err(|error| usage(format!("{option} {}: {error}", dir.display())))?;
     }
     Ok(storage)
 }

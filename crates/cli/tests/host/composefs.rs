@@ -97,6 +97,14 @@ fn files_are_their_objects_with_a_digest_of_the_image_and_without() {
         "{}",
         refused.stderr
     );
+    let gone = set.run("sum image.cfs --objects gone /usr");
+    let told = gone.stderr.starts_with("rootlet: --objects gone: No such file");
+    assert!(told && gone.status == 2, "{}", gone.stderr);
+    let mut wrong = fs::read(set.path(APP)).unwrap();
+    wrong[9] ^= 1;
+    fs::write(set.path(APP), wrong).unwrap();
+    let sums = set.run("sum image.cfs --objects objects /usr/bin/app");
+    assert!(sums.stderr.contains(" of nid 331 of layer 1: its bytes have"), "{}", sums.stderr);
 }
 
 #[test]

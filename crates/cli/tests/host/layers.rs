@@ -143,6 +143,8 @@ fn line_that_names_no_stack_says_why() {
         ("ls l1.erofs --layer l2.erofs", 2, "with --layer there is no IMAGE"),
         ("ls --layer gone.erofs", 2, "gone.erofs"),
         ("ls --layers gpt.img@name:none-*", 1, "its GPT has no such partition"),
+        ("ls gpt.img@type:root", 1, "rootlet: gpt.img@type:root: disk@type:root: its GPT"),
+        ("ls gpt.img@name:erofs-layer-0 --blob 1=l2.erofs", 1, "-0: a blob is given for slot 1"),
         ("ls --layers l1.erofs@name:a*", 1, "it has no valid GPT"),
         ("ls --layer l1.erofs --layer text", 1, "layer 2 (layer2): "),
         ("check --layer l1.erofs --layer text", 1, "layer 2 (layer2): "),

@@ -23,8 +23,8 @@ use crate::note;
 use crate::size::{Size, human};
 use crate::source::{Node, RegionPlace, Source};
 
-pub use sources::plan;
 use sources::{is_one, read_only};
+pub use sources::{option_of_share, plan};
 
 /// virtio 1.2 5.2.6: a disk's id string has 20 bytes.
 const SERIAL_BYTES_MAX: usize = 20;

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use rootlet_guest::config::Part;
@@ -79,7 +79,7 @@ pub fn plan(image: Option<&Path>, source: &SourceArgs, words: &[String]) -> Resu
     }
     let digests = digests(source)?;
     if !digests.is_empty() {
-        disks.extend(trees_beside(&disks));
+        disks.extend(trees_of(&disks, source.seal.as_deref()));
     }
     options.extend(digests.iter().map(|digest| Word::Plain(digest.word())));
     options.extend(source.domain.iter().map(|name| Word::Plain(format!("domain={name}"))));
@@ -160,16 +160,19 @@ fn word_of(
     }
 }
 
-/// Returns the disks with the trees that lie beside read-only disks: `FILE.verity` of FILE.
-fn trees_beside(disks: &[Disk]) -> Vec<Disk> {
-    let beside = |disk: &Disk| {
-        let mut name = disk.source.file()?.as_os_str().to_owned();
+/// Returns the disks with the trees of read-only disks: `NAME.verity` of a file NAME, in the folder of
+/// the seal, where `rootlet seal` writes it, or beside the file.
+fn trees_of(disks: &[Disk], seal: Option<&Path>) -> Vec<Disk> {
+    let tree = |disk: &Disk| {
+        let file = disk.source.file().filter(|_| disk.serial != SERIAL_OF_CACHE)?;
+        let mut name = file.file_name()?.to_owned();
         name.push(".verity");
-        let tree = PathBuf::from(name);
-        let is_there = disk.serial != SERIAL_OF_CACHE && tree.is_file();
-        is_there.then(|| read_only(&format!("{}.v", disk.serial), Source::File(tree)))
+        let with_seal = seal.map(|seal| seal.with_file_name(&name));
+        let places = [with_seal, Some(file.with_file_name(&name))];
+        let tree = places.into_iter().flatten().find(|place| place.is_file())?;
+        Some(read_only(&format!("{}.v", disk.serial), Source::File(tree)))
     };
-    disks.iter().filter_map(beside).collect()
+    disks.iter().filter_map(tree).collect()
 }
 
 /// Returns a disk that a guest may only read.
@@ -195,6 +198,11 @@ fn is_one_file(one: &Path, other: &Path) -> bool {
         }
     };
     matches!((which(one), which(other)), (Some(one), Some(other)) if one == other)
+}
+
+/// Returns the option that gives the share with this mount tag.
+pub fn option_of_share(tag: &str) -> &'static str {
+    if tag == OBJECTS { "--objects" } else { "--share" }
 }
 
 fn mount_tag(at: usize) -> String {

@@ -49,11 +49,11 @@ impl Counts {
     pub fn tell(&self, is_root: bool) -> Result<()> {
         let bytes = human(self.bytes);
         note!(
-            "extract {} with {bytes}, {}, {}, {} others",
+            "extract {} with {bytes}, {}, {}, {}",
             counted(self.files, "file", "files"),
             counted(self.dirs, "directory", "directories"),
             counted(self.links, "hard link", "hard links"),
-            self.others
+            counted(self.others, "other", "others")
         );
         let why = if is_root { "not permitted" } else { "only root may" };
         for (count, what) in [
