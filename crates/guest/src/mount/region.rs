@@ -195,14 +195,16 @@ impl fmt::Display for Advice<'_> {
             Remedy::Writable => return f.write_str("to format it: make its disk writable"),
             other => return write!(f, "to format it: {other:?}"),
         };
+        // Without it the region would be one that anybody reads.
+        let key = if self.config.cache_key.is_some() { " --cache-key FILE" } else { "" };
         match &self.config.cache_file {
-            Some(file) => write!(f, "{purpose}: `rootlet region {file} format{force}`"),
+            Some(file) => write!(f, "{purpose}: `rootlet region {file} format{force}{key}`"),
             None => {
                 let place = config::quote(&format!("FILE{}", self.part));
                 write!(
                     f,
                     "{purpose}: `--guest-option cache-format={policy}`, or \
-                     `rootlet region {place} format{force}`"
+                     `rootlet region {place} format{force}{key}`"
                 )
             }
         }

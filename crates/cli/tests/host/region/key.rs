@@ -48,6 +48,9 @@ fn region_with_a_key_is_read_with_it_alone() {
     ] {
         let outcome = sum(&scene, words);
         assert!(outcome.stderr.contains(&format!("region  not used: {why}")), "{outcome:?}");
+        let advice =
+            format!("format --force{}`", if words.is_empty() { "" } else { " --cache-key FILE" });
+        assert!(outcome.stderr.contains(&advice), "{outcome:?}");
         assert_eq!(outcome.stdout, cold.stdout);
     }
     assert!(scene.bytes() == before, "it is left as it is");
