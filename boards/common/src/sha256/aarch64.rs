@@ -73,7 +73,7 @@ fn compress<const LANES: usize>(states: [&mut [u32; 8]; LANES], blocks: [&[[u8; 
         let (halves, _) = states[lane].as_chunks::<4>();
         (load(&halves[0]), load(&halves[1]))
     });
-    for number in 0..blocks[0].len() {
+    for (number, _) in blocks[0].iter().enumerate() {
         let mut words: [[uint32x4_t; 4]; LANES] = core::array::from_fn(|lane| {
             let (parts, _) = blocks[lane][number].as_chunks::<16>();
             core::array::from_fn(|part| load_swapped(&parts[part]))

@@ -97,9 +97,9 @@ impl Prepared {
         verbose: bool,
     ) -> Result<Self> {
         let mut plan = plan(image, source, words)?;
+        let mut config = Config::parse(&plan.append())?;
         plan.make_region(source.region_size)?;
         plan.tell_versions();
-        let mut config = Config::parse(&plan.append())?;
         config.cache_file = plan.region.as_ref().map(region::quoted);
         let storage = command::retrying(storage(&plan)?, &config);
         let memory = Memory::of(HEAP_BYTES, &config)?;

@@ -123,16 +123,16 @@ fn bad_key_is_told_by_its_file() {
     assert!(absent.stderr.contains("No such file"), "{absent:?}");
     let shared = scene.expect(&["format", "--cache-key", "share:key"], 2);
     assert!(shared.stderr.contains("--cache-key is a file here"), "{shared:?}");
-    let image = path("image");
+    let (image, unused) = (path("image"), path("unused"));
     for (words, why) in [
         (&["sum", &image, "--cache-key", &key][..], "--cache-key needs a --region"),
         (
-            &["sum", &image, "--region", "r", "--cache-key", "share:k"],
+            &["sum", &image, "--region", &unused, "--cache-key", "share:k"],
             "--cache-key share:... needs",
         ),
-        (&["sum", &image, "--region", "r", "--cache-key", "share:"], "the name is empty"),
+        (&["sum", &image, "--region", &unused, "--cache-key", "share:"], "the name is empty"),
         (
-            &["sum", &image, "--region", "r", "--cache-key", "/no/key"],
+            &["sum", &image, "--region", &unused, "--cache-key", "/no/key"],
             "/no/key (cache-key): No such",
         ),
     ] {
