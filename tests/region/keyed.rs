@@ -244,19 +244,19 @@ fn wrong_or_missing_key_leaves_a_region_alone() {
     let machine = filled(4);
     let place = area(&machine);
     machine.world.disk("other", 512, padded(&[7; 32]));
-    let overwrite = |machine: &Machine| {
+    let overwrite = |machine: &Machine, key: &str| {
         format!(
             "region  to overwrite it: `--guest-option cache-format=force`, or \
-             `rootlet region FILE@0+{} format --force`",
+             `rootlet region FILE@0+{} format --force{key}`",
             (START + machine.bytes()) / 512
         )
     };
     let other = left_alone(&machine, &format!("{place} cache-key=other"));
     let why = "region  not used: it is encrypted with another key than the given one";
-    assert_eq!(other, [why.to_owned(), overwrite(&machine)]);
+    assert_eq!(other, [why.to_owned(), overwrite(&machine, " --cache-key FILE")]);
     let missing = left_alone(&machine, &place);
     let why = "region  not used: it is encrypted, and no key was given (cache-key=)";
-    assert_eq!(missing, [why.to_owned(), overwrite(&machine)]);
+    assert_eq!(missing, [why.to_owned(), overwrite(&machine, "")]);
     // The first header is lost, the second still names the region.
     machine.world.poke(machine.disk, 0, &[0; 4096]);
     assert_eq!(left_alone(&machine, &place), missing);
