@@ -254,12 +254,14 @@ impl Message {
         let begun = begun.min(of_one.len());
         let left = of_one.len().checked_sub(begun).or_bug()?;
         let whole = left.checked_sub(left.checked_rem(unit).or_bug()?).or_bug()?;
-        let ((a, rest_of_one), (b, rest_of_other)) =
-            (of_one.split_at(begun), of_other.split_at(begun));
-        let ((blocks, x), (others, y)) =
-            (rest_of_one.split_at(whole), rest_of_other.split_at(whole));
-        one.add(hasher, a)?;
-        other.add(hasher, b)?;
+        let [(head, blocks, tail), (other_head, others, other_tail)] =
+            [of_one, of_other].map(|bytes| {
+                let (head, rest) = bytes.split_at(begun);
+                let (blocks, tail) = rest.split_at(whole);
+                (head, blocks, tail)
+            });
+        one.add(hasher, head)?;
+        other.add(hasher, other_head)?;
         match (&mut one.state, &mut other.state) {
             (State::Sha256(one), State::Sha256(other)) => {
                 hasher.sha256_pair([one, other], [blocks.as_chunks().0, others.as_chunks().0]);
@@ -269,7 +271,7 @@ impl Message {
                 other.compress(hasher, others);
             }
         }
-        for (message, rest) in [(one, x), (other, y)] {
+        for (message, rest) in [(one, tail), (other, other_tail)] {
             message.bytes = message.bytes.checked_add(wide(blocks.len())).or_bug()?;
             message.add(hasher, rest)?;
         }

@@ -68,7 +68,6 @@ type Sums = (uint32x4_t, uint32x4_t);
 fn compress<const LANES: usize>(states: [&mut [u32; 8]; LANES], blocks: [&[[u8; 64]]; LANES]) {
     let (constants, _) = CONSTANTS.rounds.as_chunks::<4>();
     let (groups, _) = constants.as_chunks::<4>();
-    let [first, second, third, last] = groups else { return };
     let mut before: [Sums; LANES] = core::array::from_fn(|lane| {
         let (halves, _) = states[lane].as_chunks::<4>();
         (load(&halves[0]), load(&halves[1]))
@@ -79,19 +78,19 @@ fn compress<const LANES: usize>(states: [&mut [u32; 8]; LANES], blocks: [&[[u8; 
             core::array::from_fn(|part| load_swapped(&parts[part]))
         });
         let mut sums = before;
-        for group in [first, second, third] {
+        for group in &groups[..3] {
             rounds(&mut sums, &words, group);
             words.iter_mut().for_each(|words| *words = scheduled(*words));
         }
-        rounds(&mut sums, &words, last);
+        rounds(&mut sums, &words, &groups[3]);
         for (before, sums) in before.iter_mut().zip(sums) {
             *before = (vaddq_u32(before.0, sums.0), vaddq_u32(before.1, sums.1));
         }
     }
     for (state, (abcd, efgh)) in states.into_iter().zip(before) {
-        let ([front, back], _) = state.as_chunks_mut::<4>() else { return };
-        store(front, abcd);
-        store(back, efgh);
+        let (halves, _) = state.as_chunks_mut::<4>();
+        store(&mut halves[0], abcd);
+        store(&mut halves[1], efgh);
     }
 }
 

@@ -76,20 +76,23 @@ macro_rules! rounds {
 
 /// Four rounds of a lane with words of its block, from byte `at` on.
 macro_rules! first {
-    ($at:literal, $words:literal, $blocks:literal, $abef:literal, $cdgh:literal) => {
+    ($at:literal, $n:literal, ($x:literal, $blocks:literal, $spare:literal, $abef:literal, $cdgh:literal)) => {
         concat!(
             "movdqu ",
-            $words,
+            $x,
+            $n,
             ", [",
             $blocks,
             " + ",
             $at,
             "]\n",
             "pshufb ",
-            $words,
+            $x,
+            $n,
             ", [rax + 256]\n",
             "movdqa xmm0, ",
-            $words,
+            $x,
+            $n,
             "\n",
             "paddd xmm0, [rax + ",
             $at,
@@ -100,45 +103,75 @@ macro_rules! first {
 }
 
 /// Four rounds of a lane with the next words of the schedule, which take the place of the oldest
-/// ones.
+/// ones: the registers are named from those to the newest.
 macro_rules! next {
-    (
-        $at:literal, $oldest:literal, $older:literal, $newer:literal, $newest:literal,
-        $spare:literal, $abef:literal, $cdgh:literal
-    ) => {
+    ($at:literal, $a:literal $b:literal $c:literal $d:literal, ($x:literal, $blocks:literal, $spare:literal, $abef:literal, $cdgh:literal)) => {
         concat!(
             "sha256msg1 ",
-            $oldest,
+            $x,
+            $a,
             ", ",
-            $older,
+            $x,
+            $b,
             "\n",
             "movdqa ",
             $spare,
             ", ",
-            $newest,
+            $x,
+            $d,
             "\n",
             "palignr ",
             $spare,
             ", ",
-            $newer,
+            $x,
+            $c,
             ", 4\n",
             "paddd ",
-            $oldest,
+            $x,
+            $a,
             ", ",
             $spare,
             "\n",
             "sha256msg2 ",
-            $oldest,
+            $x,
+            $a,
             ", ",
-            $newest,
+            $x,
+            $d,
             "\n",
             "movdqa xmm0, ",
-            $oldest,
+            $x,
+            $a,
             "\n",
             "paddd xmm0, [rax + ",
             $at,
             "]\n",
             rounds!($abef, $cdgh),
+        )
+    };
+}
+
+/// All rounds of a block of each lane, four of each in turn. A lane is how the registers of its words
+/// begin, which end in 2 to 5; its blocks, a spare register, and those of its state.
+macro_rules! block {
+    ($($lane:tt)+) => {
+        concat!(
+            $(first!("0", "2", $lane),)+
+            $(first!("16", "3", $lane),)+
+            $(first!("32", "4", $lane),)+
+            $(first!("48", "5", $lane),)+
+            $(next!("64", "2" "3" "4" "5", $lane),)+
+            $(next!("80", "3" "4" "5" "2", $lane),)+
+            $(next!("96", "4" "5" "2" "3", $lane),)+
+            $(next!("112", "5" "2" "3" "4", $lane),)+
+            $(next!("128", "2" "3" "4" "5", $lane),)+
+            $(next!("144", "3" "4" "5" "2", $lane),)+
+            $(next!("160", "4" "5" "2" "3", $lane),)+
+            $(next!("176", "5" "2" "3" "4", $lane),)+
+            $(next!("192", "2" "3" "4" "5", $lane),)+
+            $(next!("208", "3" "4" "5" "2", $lane),)+
+            $(next!("224", "4" "5" "2" "3", $lane),)+
+            $(next!("240", "5" "2" "3" "4", $lane),)+
         )
     };
 }
@@ -167,46 +200,31 @@ macro_rules! store {
     };
 }
 
-// RDI: state, RSI: blocks, RDX: their count. XMM1 and XMM2 have the state, XMM3 to XMM6 the words.
+// RDI: state, RSI: blocks, RDX: their count. XMM6 and XMM7 have the state.
 global_asm!(
     ".global platform_sha256",
     "platform_sha256:",
     "test rdx, rdx",
     "jz 3f",
     "lea rax, [rip + {constants}]",
-    load!("rdi", "xmm1", "xmm2", "xmm7"),
+    load!("rdi", "xmm6", "xmm7", "xmm1"),
     "2:",
-    "movdqa xmm9, xmm1",
-    "movdqa xmm10, xmm2",
-    first!("0", "xmm3", "rsi", "xmm1", "xmm2"),
-    first!("16", "xmm4", "rsi", "xmm1", "xmm2"),
-    first!("32", "xmm5", "rsi", "xmm1", "xmm2"),
-    first!("48", "xmm6", "rsi", "xmm1", "xmm2"),
-    next!("64", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm1", "xmm2"),
-    next!("80", "xmm4", "xmm5", "xmm6", "xmm3", "xmm7", "xmm1", "xmm2"),
-    next!("96", "xmm5", "xmm6", "xmm3", "xmm4", "xmm7", "xmm1", "xmm2"),
-    next!("112", "xmm6", "xmm3", "xmm4", "xmm5", "xmm7", "xmm1", "xmm2"),
-    next!("128", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm1", "xmm2"),
-    next!("144", "xmm4", "xmm5", "xmm6", "xmm3", "xmm7", "xmm1", "xmm2"),
-    next!("160", "xmm5", "xmm6", "xmm3", "xmm4", "xmm7", "xmm1", "xmm2"),
-    next!("176", "xmm6", "xmm3", "xmm4", "xmm5", "xmm7", "xmm1", "xmm2"),
-    next!("192", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm1", "xmm2"),
-    next!("208", "xmm4", "xmm5", "xmm6", "xmm3", "xmm7", "xmm1", "xmm2"),
-    next!("224", "xmm5", "xmm6", "xmm3", "xmm4", "xmm7", "xmm1", "xmm2"),
-    next!("240", "xmm6", "xmm3", "xmm4", "xmm5", "xmm7", "xmm1", "xmm2"),
-    "paddd xmm1, xmm9",
-    "paddd xmm2, xmm10",
+    "movdqa xmm8, xmm6",
+    "movdqa xmm9, xmm7",
+    block!(("xmm", "rsi", "xmm1", "xmm6", "xmm7")),
+    "paddd xmm6, xmm8",
+    "paddd xmm7, xmm9",
     "add rsi, 64",
     "dec rdx",
     "jnz 2b",
-    store!("rdi", "xmm1", "xmm2", "xmm7"),
+    store!("rdi", "xmm6", "xmm7", "xmm1"),
     "3:",
     "ret",
     constants = sym CONSTANTS,
 );
 
 // RDI, RSI: states, RDX, RCX: their blocks, R8: the count of each. The second lane has its state in
-// XMM9 and XMM10, its words in XMM11 to XMM14. Rounds of one lane run while those of the other wait
+// XMM8 and XMM9, its words in XMM12 to XMM15. Rounds of one lane run while those of the other wait
 // for their results.
 global_asm!(
     ".global platform_sha256_pair",
@@ -215,60 +233,29 @@ global_asm!(
     "jz 3f",
     "lea rax, [rip + {constants}]",
     "sub rsp, 72",
-    load!("rdi", "xmm1", "xmm2", "xmm7"),
-    load!("rsi", "xmm9", "xmm10", "xmm8"),
+    load!("rdi", "xmm6", "xmm7", "xmm1"),
+    load!("rsi", "xmm8", "xmm9", "xmm10"),
     "2:",
-    "movdqu [rsp], xmm1",
-    "movdqu [rsp + 16], xmm2",
-    "movdqu [rsp + 32], xmm9",
-    "movdqu [rsp + 48], xmm10",
-    first!("0", "xmm3", "rdx", "xmm1", "xmm2"),
-    first!("0", "xmm11", "rcx", "xmm9", "xmm10"),
-    first!("16", "xmm4", "rdx", "xmm1", "xmm2"),
-    first!("16", "xmm12", "rcx", "xmm9", "xmm10"),
-    first!("32", "xmm5", "rdx", "xmm1", "xmm2"),
-    first!("32", "xmm13", "rcx", "xmm9", "xmm10"),
-    first!("48", "xmm6", "rdx", "xmm1", "xmm2"),
-    first!("48", "xmm14", "rcx", "xmm9", "xmm10"),
-    next!("64", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm1", "xmm2"),
-    next!("64", "xmm11", "xmm12", "xmm13", "xmm14", "xmm8", "xmm9", "xmm10"),
-    next!("80", "xmm4", "xmm5", "xmm6", "xmm3", "xmm7", "xmm1", "xmm2"),
-    next!("80", "xmm12", "xmm13", "xmm14", "xmm11", "xmm8", "xmm9", "xmm10"),
-    next!("96", "xmm5", "xmm6", "xmm3", "xmm4", "xmm7", "xmm1", "xmm2"),
-    next!("96", "xmm13", "xmm14", "xmm11", "xmm12", "xmm8", "xmm9", "xmm10"),
-    next!("112", "xmm6", "xmm3", "xmm4", "xmm5", "xmm7", "xmm1", "xmm2"),
-    next!("112", "xmm14", "xmm11", "xmm12", "xmm13", "xmm8", "xmm9", "xmm10"),
-    next!("128", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm1", "xmm2"),
-    next!("128", "xmm11", "xmm12", "xmm13", "xmm14", "xmm8", "xmm9", "xmm10"),
-    next!("144", "xmm4", "xmm5", "xmm6", "xmm3", "xmm7", "xmm1", "xmm2"),
-    next!("144", "xmm12", "xmm13", "xmm14", "xmm11", "xmm8", "xmm9", "xmm10"),
-    next!("160", "xmm5", "xmm6", "xmm3", "xmm4", "xmm7", "xmm1", "xmm2"),
-    next!("160", "xmm13", "xmm14", "xmm11", "xmm12", "xmm8", "xmm9", "xmm10"),
-    next!("176", "xmm6", "xmm3", "xmm4", "xmm5", "xmm7", "xmm1", "xmm2"),
-    next!("176", "xmm14", "xmm11", "xmm12", "xmm13", "xmm8", "xmm9", "xmm10"),
-    next!("192", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm1", "xmm2"),
-    next!("192", "xmm11", "xmm12", "xmm13", "xmm14", "xmm8", "xmm9", "xmm10"),
-    next!("208", "xmm4", "xmm5", "xmm6", "xmm3", "xmm7", "xmm1", "xmm2"),
-    next!("208", "xmm12", "xmm13", "xmm14", "xmm11", "xmm8", "xmm9", "xmm10"),
-    next!("224", "xmm5", "xmm6", "xmm3", "xmm4", "xmm7", "xmm1", "xmm2"),
-    next!("224", "xmm13", "xmm14", "xmm11", "xmm12", "xmm8", "xmm9", "xmm10"),
-    next!("240", "xmm6", "xmm3", "xmm4", "xmm5", "xmm7", "xmm1", "xmm2"),
-    next!("240", "xmm14", "xmm11", "xmm12", "xmm13", "xmm8", "xmm9", "xmm10"),
-    "movdqu xmm7, [rsp]",
-    "movdqu xmm8, [rsp + 16]",
-    "paddd xmm1, xmm7",
-    "paddd xmm2, xmm8",
-    "movdqu xmm7, [rsp + 32]",
-    "movdqu xmm8, [rsp + 48]",
-    "paddd xmm9, xmm7",
-    "paddd xmm10, xmm8",
+    "movdqu [rsp], xmm6",
+    "movdqu [rsp + 16], xmm7",
+    "movdqu [rsp + 32], xmm8",
+    "movdqu [rsp + 48], xmm9",
+    block!(("xmm", "rdx", "xmm1", "xmm6", "xmm7") ("xmm1", "rcx", "xmm10", "xmm8", "xmm9")),
+    "movdqu xmm1, [rsp]",
+    "movdqu xmm10, [rsp + 16]",
+    "paddd xmm6, xmm1",
+    "paddd xmm7, xmm10",
+    "movdqu xmm1, [rsp + 32]",
+    "movdqu xmm10, [rsp + 48]",
+    "paddd xmm8, xmm1",
+    "paddd xmm9, xmm10",
     "add rdx, 64",
     "add rcx, 64",
     "dec r8",
     "jnz 2b",
     "add rsp, 72",
-    store!("rdi", "xmm1", "xmm2", "xmm7"),
-    store!("rsi", "xmm9", "xmm10", "xmm8"),
+    store!("rdi", "xmm6", "xmm7", "xmm1"),
+    store!("rsi", "xmm8", "xmm9", "xmm10"),
     "3:",
     "ret",
     constants = sym CONSTANTS,

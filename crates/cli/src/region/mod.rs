@@ -167,12 +167,14 @@ impl<'a> Opened<'a> {
         let place = quoted(self.arg);
         let name = format!("{}{}", self.arg.file.display(), self.arg.part);
         let next = self.advice(&refused);
+        // Without it the region would be one that anybody reads.
+        let key = if self.key.is_some() { " --cache-key FILE" } else { "" };
         match refused.remedy() {
             Some(Remedy::Overwrite) => anyhow!(
-                "{name}: {refused:#}{next}; `rootlet region {place} format --force` overwrites it"
+                "{name}: {refused:#}{next}; `rootlet region {place} format --force{key}` overwrites it"
             ),
             Some(Remedy::Format) => {
-                anyhow!("{name}: {refused:#}; `rootlet region {place} format` formats it")
+                anyhow!("{name}: {refused:#}; `rootlet region {place} format{key}` formats it")
             }
             _ => anyhow!("{name}: {refused:#}"),
         }

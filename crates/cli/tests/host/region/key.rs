@@ -72,7 +72,10 @@ fn look_at_a_region_with_a_key_takes_the_key() {
         assert!(refused.stderr.contains(why), "{refused:?}");
         let refused = scene.expect(&[words, &["--cache-key", &other]].concat(), 1);
         assert!(refused.stderr.contains("with another key than the given one"), "{refused:?}");
-        assert!(refused.stderr.contains("format --force` overwrites it"), "{refused:?}");
+        assert!(
+            refused.stderr.contains("format --force --cache-key FILE` overwrites it"),
+            "{refused:?}"
+        );
     }
     let again = scene.expect(&["format", "--cache-key", &key], 1);
     assert!(again.stderr.contains("the area holds the region"), "{again:?}");
